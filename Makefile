@@ -1,0 +1,71 @@
+# mod_agentchat
+#
+#   make run      a server on port 8080 with the sample configuration (PORT=, CONF=FILE)
+#   make check    everything a change must pass
+#
+# Both install what is missing first. The rest is in `make help`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+
+BUILD ?= build
+PORT  ?= 8080
+CONF  ?=
+
+APXS  ?= $(firstword $(wildcard /usr/bin/apxs /usr/bin/apxs2 /usr/sbin/apxs) apxs)
+CC    ?= gcc
+SAN   ?=
+OPT   ?= -O2 -g
+
+# Looked up when a compiler runs, not when the file is read: a fresh machine has neither yet.
+APXS_FLAGS = $(shell $(APXS) -q CFLAGS EXTRA_CPPFLAGS EXTRA_CFLAGS 2>/dev/null | sed 's/;;/ /g') \
+             -I$(shell $(APXS) -q INCLUDEDIR 2>/dev/null) -I$(shell $(APXS) -q APR_INCLUDEDIR 2>/dev/null)
+WARN     = -std=gnu11 -Wall -Wextra -Werror -fvisibility=hidden
+CFLAGS_ALL = $(APXS_FLAGS) $(OPT) $(WARN) -fPIC -pthread $(SAN) $(CFLAGS)
+LIBS     = -lcurl -ljansson -lsqlite3 -lcrypto -lapr-1 -laprutil-1 -lm -lpthread
+
+LOWER_SRC := $(sort $(wildcard src/base/*.c src/wire/*.c src/io/*.c src/back/*.c src/back/tools/*.c src/agent/*.c))
+FRONT_SRC := mod_agentchat.c $(sort $(wildcard src/front/*.c))
+LOWER_OBJ := $(LOWER_SRC:%.c=$(BUILD)/%.o)
+FRONT_OBJ := $(FRONT_SRC:%.c=$(BUILD)/%.o)
+UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
+UNIT_HELP := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))))
+FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_NAME := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
+
+all: module
+module: $(BUILD)/mod_agentchat.so
+lower: $(BUILD)/libagentchat.a
+
+$(BUILD)/mod_agentchat.so: $(FRONT_OBJ) $(BUILD)/libagentchat.a
+	$(CC) -shared $(SAN) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lcrypto -lm -lpthread
+
+$(BUILD)/libagentchat.a: $(LOWER_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+-include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
+
+# ---- tests ----
+$(BUILD)/unit/%: tests/unit/%.c $(UNIT_HELP) $(BUILD)/libagentchat.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(UNIT_HELP) $(BUILD)/libagentchat.a -lcmocka $(LIBS)
+-include $(UNIT_BIN:=.d)
+
+unit: $(UNIT_BIN) fuzz-replay
+	@failed=0; for t in $(UNIT_BIN); do $(RUNNER) $$t || failed=1; done; exit $$failed
+
+# A fuzz target is one function; the ordinary compiler replays its corpus, clang's libFuzzer grows it.
+$(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(BUILD)/libagentchat.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -o $@ $< tests/fuzz/replay.c $(BUILD)/libagentchat.a $(LIBS)
+
+fuzz-replay: $(FUZZ_NAME:%=$(BUILD)/fuzz/replay_%)
+	@failed=0; for n in $(FUZZ_NAME); do $(RUNNER) $(BUILD)/fuzz/replay_$$n tests/fuzz/corpus/$$n || failed=1; done; exit $$failed
+
+.PHONY: all module lower unit fuzz-replay

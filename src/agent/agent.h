@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Floor 5: runs. Start, cancel and follow one turn of an agent. */
+#ifndef AC_AGENT_H
+#define AC_AGENT_H
+
+#include "../back/back.h"
+
+/* ---- registry.c: agents, models, tools by name; immutable after configuration ---- */
+typedef struct ac_registry_t {
+    const apr_hash_t *models, *tools, *agents;  /* id → ac_model_t, ac_tool_t, ac_agent_t; agents also under their aliases */
+    const apr_array_header_t *agent_list;       /* of const ac_agent_t *, in order of configuration */
+    const ac_agent_t *default_agent;            /* or NULL */
+} ac_registry_t;
+const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *id_or_alias);
+const ac_tool_t *ac_agent_tool(const ac_agent_t *agent, const char *name);  /* only the agent's own */
+/* The model's `tools` array for these tools; NULL for none. New reference. */
+json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
+/* An agent in the API's shape, without instructions. New reference. */
+json_t *ac_agent_json(const ac_agent_t *agent);
+
+/* ---- hub.c: events of runs ---- */
+ac_event_t *ac_event_create(ac_event_type_e type, json_t *data, const char *text, size_t len);  /* takes data */
+void ac_event_ref(ac_event_t *event);           /* any thread */
+void ac_event_unref(ac_event_t *event);         /* any thread */
+const char *ac_event_name(ac_event_type_e type);/* "trace_start" */
+
+typedef struct ac_channel_t ac_channel_t;       /* one run's events; loop thread only */
+typedef struct ac_follower_t ac_follower_t;
+struct ac_follower_t {                          /* lives inside its owner; zero before use */
+    /* Loop thread. Called once per event in order; must not block, may leave. The event is borrowed: ref it to keep it. */
+    void (*on_event)(ac_follower_t *follower, ac_event_t *event);
+    ac_channel_t *channel;
+    ac_follower_t *next, *prev;
+};
+ac_channel_t *ac_channel_create(void);
+void ac_channel_destroy(ac_channel_t *channel); /* detaches who still follows */
+/* Numbers the event and gives it to all followers. Takes it. */
+void ac_channel_emit(ac_channel_t *channel, ac_event_t *event);
+void ac_channel_follow(ac_channel_t *channel, ac_follower_t *follower);
+void ac_channel_leave(ac_follower_t *follower); /* fine when not following */
+int ac_channel_followers(const ac_channel_t *channel);
+
+/* ---- history.c: what the model is shown ---- */
+/* The request's messages: instructions as the system message, then whole turns (user … assistant with its tool calls and results) from
+ * `stored` (oldest first, API shape), the newest that fit both budgets, then the user's new message. Tokens are estimated at 4 bytes each;
+ * the newest turn is kept even if it is over. New reference, or NULL out of memory. */
+json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content);
+int64_t ac_history_estimate(const char *text);  /* tokens, about */
+
+/* ---- run.c: the state machine ---- */
+typedef enum ac_run_state_e {
+    AC_RUN_QUEUED, AC_RUN_LOADING, AC_RUN_ASKING, AC_RUN_CALLING, AC_RUN_SAVING,
+    AC_RUN_COMPLETED, AC_RUN_FAILED, AC_RUN_CANCELLED, AC_RUN_N_STATES
+} ac_run_state_e;
+
+typedef struct ac_engine_conf_t {               /* from configuration, once per server */
+    apr_interval_time_t run_timeout;            /* of a whole run */
+    apr_interval_time_t queue_timeout, store_timeout;
+    int max_runs;                               /* at once in this child; more are queued */
+    int max_queued;                             /* more than that: overloaded */
+} ac_engine_conf_t;
+
+typedef struct ac_engine_t ac_engine_t;         /* all runs of a child; run.c */
+typedef struct ac_run_t ac_run_t;
+apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t *work, const ac_store_t *store,
+                              const ac_registry_t *registry, const ac_engine_conf_t *conf);
+/* Loop thread: cancels every run with `stopping` and calls done when the last one has been stored. */
+void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton);
+void ac_engine_destroy(ac_engine_t *engine);    /* after the loop has ended */
+int ac_engine_active(const ac_engine_t *engine);/* any thread: runs under way */
+
+/* What a client asked for: a command that carries copies, on the heap. */
+typedef struct ac_turn_t {
+    const ac_agent_t *agent;
+    char run_id[AC_ID_SIZE];                    /* made by ac_turn_create */
+    char owner[AC_OWNER_SIZE];
+    char thread_id[AC_ID_SIZE];                 /* "" : a thread is made (unless stateless) */
+    char message_id[AC_ID_SIZE];                /* of the user's message; made by ac_turn_create */
+    char request_id[64];
+    bool stateless;                             /* nothing is stored */
+    char *content;
+    json_t *metadata;                           /* of the message, or NULL */
+} ac_turn_t;
+ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);
+void ac_turn_free(ac_turn_t *turn);
+
+/* Loop thread. Takes turn. Starts the run with this follower already there; its first event comes later, never inside. A run that cannot even
+ * begin says so by an ERROR event, which is then its only one. */
+void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower);
+/* Loop thread: the run ends as cancelled, having stored what was said. not_found, run_ended. */
+apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e why);
+
+#endif

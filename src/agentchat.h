@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The vocabulary of mod_agentchat: the nouns that every floor speaks of, and the
+ * function tables behind which stores, models and tools stand. Another httpd module
+ * that wants to add one includes this header and nothing else of ours. */
+#ifndef AGENTCHAT_H
+#define AGENTCHAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <apr.h>
+#include <apr_errno.h>
+#include <apr_hash.h>
+#include <apr_pools.h>
+#include <apr_tables.h>
+#include <apr_time.h>
+#include <jansson.h>
+
+#define AC_VERSION "0.1.0"
+
+/* ---- sizes that are part of a noun; all other limits stand in base/base.h ---- */
+#define AC_ID_SIZE 40          /* "thread_" + 26 characters + NUL, with room to spare */
+#define AC_OWNER_SIZE 256      /* r->user, cut off by a check, never silently */
+#define AC_ETAG_SIZE 64
+#define AC_ERR_DETAIL_SIZE 320
+#define AC_ERR_POINTER_SIZE 96
+#define AC_UPSTREAM_ID_SIZE 80
+
+/* ---- errors: the rows are in base/err.c ---- */
+typedef enum ac_kind_e {
+    AC_OK = 0,
+    /* the client's */
+    AC_BAD_JSON, AC_INVALID_REQUEST, AC_MESSAGE_EMPTY, AC_CONTEXT_LENGTH,
+    AC_UNAUTHENTICATED, AC_FORBIDDEN, AC_NOT_FOUND, AC_METHOD_NOT_ALLOWED,
+    AC_NOT_ACCEPTABLE, AC_BODY_TOO_LARGE, AC_UNSUPPORTED_MEDIA,
+    AC_RUN_IN_PROGRESS, AC_READ_ONLY, AC_IDEMPOTENCY_CONFLICT, AC_RUN_ENDED,
+    AC_PRECONDITION_FAILED, AC_CONTENT_FILTERED, AC_RATE_LIMITED, AC_BUDGET_EXCEEDED,
+    /* of what stands behind us */
+    AC_MODEL_REFUSED, AC_MODEL_ERROR, AC_MODEL_THROTTLED, AC_MODEL_TIMEOUT,
+    AC_STORE_ERROR, AC_STORE_TIMEOUT, AC_TOOL_ERROR, AC_TOOL_TIMEOUT,
+    AC_UPSTREAM_ERROR, AC_UPSTREAM_TIMEOUT,
+    /* ours */
+    AC_OVERLOADED, AC_STOPPING, AC_CANCELLED, AC_INTERRUPTED, AC_RUN_TIMEOUT, AC_INTERNAL,
+    AC_N_KINDS
+} ac_kind_e;
+
+/* Why something failed. Owned by the caller, who may pass NULL instead; zero it before
+ * use (ac_err_init). The first error set wins; later ones are ignored. */
+typedef struct ac_err_t {
+    ac_kind_e kind;
+    apr_status_t status;                    /* the cause where the system gave one */
+    apr_interval_time_t retry_after;        /* 0: not known */
+    int http_status;                        /* upstream's, 0: none */
+    char detail[AC_ERR_DETAIL_SIZE];        /* for people; no secret, no user's words, no URL */
+    char pointer[AC_ERR_POINTER_SIZE];      /* JSON Pointer of the member that was wrong, or "" */
+    char upstream_id[AC_UPSTREAM_ID_SIZE];  /* x-request-id and the like, or "" */
+} ac_err_t;
+
+/* ---- money and tokens ---- */
+typedef struct ac_usage_t {
+    int64_t prompt, completion, total, cached, reasoning;
+    bool known;                             /* the model gave figures */
+    bool estimated;                         /* we had to guess them */
+} ac_usage_t;
+
+typedef struct ac_price_t {                 /* per million tokens */
+    double input, cached, output;
+    char currency[4];                       /* "" : no price configured */
+} ac_price_t;
+
+/* ---- a run's events ---- */
+typedef enum ac_event_type_e {
+    AC_EVENT_RUN, AC_EVENT_TOKEN, AC_EVENT_TRACE_START, AC_EVENT_TRACE_UPDATE,
+    AC_EVENT_TRACE_END, AC_EVENT_ERROR, AC_EVENT_DONE, AC_N_EVENTS
+} ac_event_type_e;
+
+/* One event of a run. Immutable once made, counted, on the heap: the only thing of a run
+ * that other threads may hold. `data` holds the members of the native event except `type`
+ * and `timestamp`; `text` is TOKEN's content, or DONE's whole answer. */
+typedef struct ac_event_t {
+    volatile apr_uint32_t refs;
+    ac_event_type_e type;
+    uint64_t seq;                           /* 1, 2, 3 … without gap within the run */
+    apr_time_t at;
+    json_t *data;                           /* NULL for TOKEN */
+    ac_kind_e kind;                         /* ERROR: what to answer if nothing was sent yet */
+    apr_interval_time_t retry_after;        /* ERROR */
+    size_t len;
+    char text[];                            /* len bytes of UTF-8 and a NUL */
+} ac_event_t;
+
+/* ---- what we offer to plug-ins, since the module exports nothing ---- */
+typedef struct ac_loop_t ac_loop_t;         /* io/loop.c */
+typedef struct ac_work_t ac_work_t;         /* io/work.c */
+typedef struct ac_store_op_t ac_store_op_t;
+typedef struct ac_host_t {
+    int version;                            /* 1 */
+    ac_loop_t *loop;
+    ac_work_t *work;
+    /* Run fn(baton) on the loop thread. Any thread. */
+    void (*loop_post)(ac_loop_t *loop, void (*fn)(void *baton), void *baton);
+    /* Run fn(baton) on a work thread, then done(baton) on the loop thread; EAGAIN: queue full. Any thread. */
+    apr_status_t (*work_post)(ac_work_t *work, void (*fn)(void *baton), void (*done)(void *baton), void *baton);
+    /* Hand a finished store operation back to whoever waits for it. Any thread. */
+    void (*store_done)(ac_store_op_t *op);
+    void (*err_set)(ac_err_t *err, ac_kind_e kind, const char *fmt, ...);
+} ac_host_t;
+
+/* ---- store ---- */
+typedef enum ac_store_verb_e {
+    AC_STORE_PING,
+    AC_STORE_THREAD_CREATE, AC_STORE_THREAD_GET, AC_STORE_THREAD_LIST,
+    AC_STORE_THREAD_UPDATE, AC_STORE_THREAD_DELETE, AC_STORE_THREAD_RESTORE,
+    AC_STORE_MESSAGE_LIST,
+    AC_STORE_TURN_LOAD, AC_STORE_TURN_OPEN, AC_STORE_TURN_CLOSE,
+    AC_STORE_RUN_GET, AC_STORE_RUN_LIST, AC_STORE_STEP_LIST,
+    AC_STORE_PURGE,
+    AC_STORE_N_VERBS
+} ac_store_verb_e;
+
+typedef struct ac_page_t {
+    int limit;                              /* 1..100; set by the caller, no default here */
+    int64_t offset;                         /* only with `by_offset` */
+    bool by_offset, want_total, descending;
+    int64_t after_seq, before_seq;          /* messages: exclusive; 0: none */
+    char after[AC_ID_SIZE + 24];            /* threads, runs: opaque cursor from `next`, or "" */
+    char status[16];                        /* threads: "active", "archived", "deleted", "" = not deleted */
+    char agent_id[72];                      /* threads: only this agent's, or "" */
+} ac_page_t;
+
+/* One call of the store: a command that carries copies in and results out. On the heap;
+ * at any time exactly one thread owns it: the caller, then the store, then whoever `done`
+ * is called on. What each verb takes and gives is the table in back/back.h. */
+struct ac_store_op_t {
+    ac_store_verb_e verb;
+    char owner[AC_OWNER_SIZE];              /* whose data; part of every condition */
+    char id[AC_ID_SIZE];                    /* thread or run id */
+    json_t *in;                             /* owned; NULL where the verb takes none */
+    ac_page_t page;
+    char if_match[AC_ETAG_SIZE];            /* "" : no condition */
+    bool hard;                              /* THREAD_DELETE: remove everything */
+    apr_time_t deadline;                    /* 0: none; past it the store answers STORE_TIMEOUT */
+    json_t *out;                            /* owned */
+    char etag[AC_ETAG_SIZE];
+    apr_status_t status;
+    ac_err_t err;
+    void (*done)(ac_store_op_t *op);
+    void *baton;
+    ac_loop_t *home;                        /* done is called on this loop; NULL: on the store's thread */
+    ac_store_op_t *next;                    /* the store's own queueing */
+};
+
+#define AC_STORE_PROVIDER "agentchat-store"
+#define AC_MODEL_PROVIDER "agentchat-model"
+#define AC_TOOL_PROVIDER "agentchat-tool"
+#define AC_PROVIDER_VERSION "1"
+
+typedef struct ac_store_vt {
+    const char *name;                       /* "sqlite": what stands before the colon in AgentChatStore */
+    /* Config time: parse what follows the colon, and options. NULL, or a sentence that says what is wrong. */
+    const char *(*create)(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p);
+    /* After fork, once per child. */
+    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
+    /* Any thread. Takes op; hands it back by host->store_done(), never inside this call. */
+    void (*start_post)(void *self, ac_store_op_t *op);
+    /* No new operation will come; finish those under way, then return. */
+    void (*child_exit)(void *self);
+} ac_store_vt;
+
+/* ---- model ---- */
+typedef enum ac_finish_e {
+    AC_FINISH_NONE, AC_FINISH_STOP, AC_FINISH_TOOL_CALLS, AC_FINISH_LENGTH, AC_FINISH_CONTENT_FILTER
+} ac_finish_e;
+
+typedef struct ac_tool_call_t {
+    const char *id;                         /* the model's, made unique within the answer */
+    const char *name;
+    const char *arguments;                  /* JSON text as the model wrote it; "" means {} */
+} ac_tool_call_t;
+
+typedef struct ac_model_end_t {
+    apr_status_t status;                    /* APR_SUCCESS: an answer to its end */
+    ac_err_t err;
+    ac_finish_e finish;
+    ac_usage_t usage;
+    char model[80];                         /* as the model named itself, or "" */
+    const ac_tool_call_t *calls;            /* valid inside on_end only */
+    int n_calls;
+} ac_model_end_t;
+
+typedef struct ac_model_ask_t {
+    const json_t *messages;                 /* chat-completions shape; borrowed for the call of ask() */
+    const json_t *tools;                    /* chat-completions shape, or NULL */
+    double temperature;                     /* NaN: not sent */
+    int max_tokens;                         /* 0: not sent */
+    const char *request_id;                 /* for upstream's log, or NULL */
+} ac_model_ask_t;
+
+/* All on the loop thread, never inside ask(). After on_end or cancel() nothing more comes. */
+typedef struct ac_model_cb_t {
+    void (*on_text)(void *baton, const char *text, size_t len);
+    void (*on_tool_start)(void *baton, int index, const char *id, const char *name);
+    void (*on_tool_args)(void *baton, int index, const char *fragment, size_t len);
+    void (*on_end)(void *baton, const ac_model_end_t *end);
+} ac_model_cb_t;
+
+typedef struct ac_secret_t {
+    const char *spec;                       /* "env:NAME", "file:PATH"; what may be shown */
+    const char *value;                      /* never shown; NULL: none */
+} ac_secret_t;
+
+typedef struct ac_model_conf_t {            /* a <AgentChatModel> as configured; lives as long as the child */
+    const char *id, *provider, *endpoint;
+    const apr_table_t *options;             /* deployment=, api-version=, model= … */
+    ac_secret_t credential;
+    ac_price_t price;
+    apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout;
+    int retries;
+    int http_version;                       /* 0: chosen by the endpoint's scheme, 1, 2 */
+    const char *ca_file;                    /* PEM, or NULL: the system's */
+    json_t *params;                         /* further members of the request body, or NULL */
+} ac_model_conf_t;
+
+typedef struct ac_model_vt {
+    const char *name;                       /* AgentChatProvider */
+    const char *(*create)(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
+    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
+    /* Loop thread. Starts one answer; *pcall is for cancel() until on_end has been called. */
+    apr_status_t (*ask)(void **pcall, void *self, const ac_model_ask_t *ask,
+                        const ac_model_cb_t *cb, void *baton, ac_err_t *err);
+    void (*cancel)(void *call);
+    /* Loop thread, may be NULL: is it reachable? For /ready. done is never called inside. */
+    void (*probe)(void *self, void (*done)(void *baton, apr_status_t status, apr_interval_time_t took,
+                                           const ac_err_t *err), void *baton);
+} ac_model_vt;
+
+/* ---- tool ---- */
+typedef struct ac_tool_header_t {
+    const char *name, *value;               /* value may hold ${secret} */
+    ac_secret_t secret;
+} ac_tool_header_t;
+
+typedef struct ac_tool_conf_t {             /* a <AgentChatTool> as configured */
+    const char *id, *provider, *description;
+    json_t *parameters;                     /* JSON Schema, or NULL: the provider's own */
+    const char *url, *method, *body;        /* templates with {name}, or NULL */
+    const apr_array_header_t *headers;      /* of ac_tool_header_t */
+    const apr_array_header_t *allow_hosts;  /* of const char *: "host", "*.host", "host:port"; the URL's own is implied */
+    bool allow_private;                     /* loopback, link-local and private addresses too */
+    const apr_table_t *options;             /* AgentChatToolOption name value */
+    apr_interval_time_t timeout;
+    apr_size_t result_max;
+    const char *state_dir;                  /* where a tool may keep an index */
+    const char *ca_file;
+} ac_tool_conf_t;
+
+#define AC_TOOL_BLOCKING 1                  /* call() runs on a work thread */
+
+typedef struct ac_tool_vt {
+    const char *name;                       /* AgentChatToolProvider */
+    unsigned flags;
+    const char *description;                /* for the model, unless configured; may be NULL */
+    const char *parameters;                 /* JSON Schema as text; may be NULL where configured */
+    const char *(*create)(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p);
+    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);   /* may be NULL */
+    /* AC_TOOL_BLOCKING: work thread; several at once. *presult: a new reference. */
+    apr_status_t (*call)(json_t **presult, void *self, const json_t *arguments, apr_time_t deadline, ac_err_t *err);
+    /* Otherwise: loop thread; done(baton, …) comes later, never inside, and takes result. */
+    apr_status_t (*start)(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
+                          void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
+                          void *baton, ac_err_t *err);
+    void (*cancel)(void *call);             /* with start: after it done does not come */
+} ac_tool_vt;
+
+/* ---- what the administrator defined; immutable after configuration ---- */
+typedef struct ac_model_t {
+    const char *id;
+    const ac_model_vt *vt;
+    void *self;
+    const ac_model_conf_t *conf;
+} ac_model_t;
+
+typedef struct ac_tool_t {
+    const char *id, *description;
+    json_t *parameters;                     /* JSON Schema object */
+    const ac_tool_vt *vt;
+    void *self;
+    const ac_tool_conf_t *conf;
+} ac_tool_t;
+
+typedef struct ac_agent_t {
+    const char *id, *name, *description, *instructions;
+    const ac_model_t *model;
+    const ac_tool_t *const *tools;          /* n_tools of them */
+    int n_tools;
+    json_t *tools_json;                     /* the model's `tools`, or NULL where it has none */
+    double temperature;                     /* NaN: not sent */
+    int max_rounds, max_tokens;
+    int history_messages;                   /* 0: none */
+    int64_t history_tokens;
+    const char *status, *source;            /* "active"|"inactive", "config" */
+    const char *etag;
+} ac_agent_t;
+
+#endif

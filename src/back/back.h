@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Floor 4: what stands behind us. Stores, models and tools, each behind the table of
+ * functions of agentchat.h; here are ours, and the calls through those tables. */
+#ifndef AC_BACK_H
+#define AC_BACK_H
+
+#include "../io/io.h"
+
+/* ---- what each store verb takes and gives -------------------------------------------------
+ * All documents are in the API's shape (docs: API.md "Objects"); times are RFC 3339 texts. A foreign owner's id is not_found.
+ * A soft-deleted thread is not_found everywhere but in THREAD_RESTORE, THREAD_DELETE with `hard`, and lists with status "deleted".
+ *
+ * verb            id      in                                   out
+ * PING            -       -                                    {}
+ * THREAD_CREATE   -       thread (whole; title may be null)    thread; etag
+ * THREAD_GET      thread  -                                    thread; etag
+ * THREAD_LIST     -       -  (page)                            {data, has_more, next|null, total?}  newest first
+ * THREAD_UPDATE   thread  {title?, status?, metadata?, updated_at}; if_match   thread; etag; precondition_failed
+ * THREAD_DELETE   thread  {deleted_at}; hard                   {}; hard: run_in_progress while a run is active
+ * THREAD_RESTORE  thread  {updated_at}                         thread; etag
+ * MESSAGE_LIST    thread  -  (page)                            {data, has_more, next|null}  next: the seq to give as after/before
+ * TURN_LOAD       thread  -  (page.limit: newest messages)     {thread, messages (oldest first), active_run: id|null}
+ * TURN_OPEN       thread  {message, run, title, thread?}       {thread, message (with seq)}
+ *                         thread: create it in the same transaction. title: used where the thread has none yet. One transaction: the message
+ *                         with the next seq, the run, the thread's message_count, title, updated_at. errors: not_found, run_in_progress
+ *                         (out: {run_id}) where another run of the thread is active and its process lives; a dead one is closed as interrupted.
+ * TURN_CLOSE      thread  {message|null, run, steps}           {message (with seq) | null}: one transaction; run is the whole final run.
+ *                         A thread that was hard-deleted meanwhile: success, nothing is written, message null.
+ * RUN_GET         run     -                                    run
+ * RUN_LIST        thread  -  (page: limit, after)              {data, has_more, next|null}  newest first
+ * STEP_LIST       run     -                                    {data}  in order of starting
+ * PURGE           -       {before}                             {purged: n}  soft-deleted threads of every owner, deleted before then
+ *
+ * An operation answered APR_SUCCESS is durable. errors of all: store_error, store_timeout (deadline passed; a write may have
+ * happened all the same), overloaded (queue full). */
+
+/* ---- store.c: calls through a store's table ---- */
+ac_store_op_t *ac_store_op_create(ac_store_verb_e verb, const char *owner, const char *id);
+void ac_store_op_free(ac_store_op_t *op);       /* NULL is fine */
+/* For stores, as host->store_done: hands op back to its caller, on op->home where set. Any thread. */
+void ac_store_done(ac_store_op_t *op);
+typedef struct ac_store_t {
+    const ac_store_vt *vt;
+    void *self;
+} ac_store_t;
+/* done(op) with op->baton on the given loop, never inside this call; the callee owns op. Any thread. */
+void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op,
+                        void (*done)(ac_store_op_t *op), void *baton);
+/* A worker waits for the answer, at most `timeout`. Takes *pop; gives it back, or NULL with store_timeout in err. Any thread but the loop. */
+apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_interval_time_t timeout, ac_err_t *err);
+const char *ac_store_verb_name(ac_store_verb_e verb);
+
+/* ---- ours ---- */
+extern const ac_store_vt ac_store_sqlite;       /* store_sqlite.c */
+extern const ac_model_vt ac_model_openai;       /* model_openai.c: "openai" (and any compatible server) */
+extern const ac_model_vt ac_model_azure_openai; /* model_openai.c: "azure-openai" */
+extern const ac_model_vt ac_model_demo;         /* model_demo.c: "demo" */
+extern const ac_tool_vt ac_tool_calculator;     /* tools/calculator.c: "calculator" */
+extern const ac_tool_vt ac_tool_weather;        /* tools/weather.c: "weather"; options geocoding=, forecast= (base URLs), units= */
+extern const ac_tool_vt ac_tool_knowledge;      /* tools/knowledge.c: "knowledge-base"; options path=, results= */
+extern const ac_tool_vt ac_tool_http;           /* tools/tool_http.c: "http" */
+
+/* ---- tools/expression.c: the calculator's evaluator, pure ---- */
+/* Evaluates an arithmetic expression. out: text of the exact decimal result ("12.75"), at most size bytes. errors: tool_error
+ * with the place: "unexpected ')' at character 7". */
+apr_status_t ac_expression_eval(char *text, size_t size, const char *expression, ac_err_t *err);
+
+#endif

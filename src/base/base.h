@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Floor 1: what everything stands on. Errors, JSON, ids, time, bounded memory, logging,
+ * and every limit of the module in one list. Knows APR, jansson and OpenSSL; no httpd. */
+#ifndef AC_BASE_H
+#define AC_BASE_H
+
+#include "../agentchat.h"
+
+/* ---- limits: every growing thing names its maximum here ---- */
+#define AC_MAX_JSON_DEPTH        32                 /* of any body we parse */
+#define AC_MAX_BODY_DEFAULT      (1024 * 1024)      /* AgentChatMaxBody */
+#define AC_MAX_CONTENT           (256 * 1024)       /* a user's message, bytes */
+#define AC_MAX_TITLE             60                 /* characters of an automatic title */
+#define AC_MAX_TITLE_SET         200                /* characters of a title that is set */
+#define AC_MAX_METADATA          16                 /* members */
+#define AC_MAX_METADATA_KEY      64                 /* characters */
+#define AC_MAX_METADATA_VALUE    512                /* characters */
+#define AC_MAX_ANSWER            (4 * 1024 * 1024)  /* bytes of one answer */
+#define AC_MAX_TOOL_CALLS        32                 /* of one round */
+#define AC_MAX_TOOL_ARGUMENTS    (256 * 1024)       /* bytes of one call's arguments */
+#define AC_MAX_TOOL_RESULT       (64 * 1024)        /* AgentChatToolResultMax default */
+#define AC_MAX_SSE_LINE          (1024 * 1024)      /* of an upstream's event */
+#define AC_MAX_RESPONSE          (16 * 1024 * 1024) /* of an upstream's answer, streamed */
+#define AC_MAX_ERROR_BODY        (64 * 1024)        /* of an upstream's error */
+#define AC_MAX_PAGE              100                /* rows of a list */
+#define AC_MAX_REQUEST           (32 * 1024 * 1024) /* of a request to an upstream */
+#define AC_MAX_JSON_TEXT         (64 * 1024 * 1024) /* of anything we write as JSON */
+
+/* ---- err.c: the table of error kinds ---- */
+typedef struct ac_kind_row_t {
+    ac_kind_e kind;
+    const char *code;                       /* "not_found": stable, in the API */
+    const char *title;                      /* a few words for people */
+    int http;                               /* status of a problem response */
+    apr_status_t status;                    /* what our functions return */
+    bool retry;                             /* the same request may succeed later */
+    const char *fault;                      /* "client", "operator", "upstream", "us" */
+} ac_kind_row_t;
+
+const ac_kind_row_t *ac_kind_row(ac_kind_e kind);
+/* The kind with this code, or AC_OK. */
+ac_kind_e ac_kind_by_code(const char *code);
+void ac_err_init(ac_err_t *err);
+/* Sets kind and detail unless err is NULL or already set. Returns the kind's apr_status_t, so that
+ * `return ac_err_set(err, AC_NOT_FOUND, "no thread with this id");` reads well. Any thread. */
+apr_status_t ac_err_set(ac_err_t *err, ac_kind_e kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The same for a member of a JSON document; pointer is a JSON Pointer ("/metadata/a"). */
+apr_status_t ac_err_set_at(ac_err_t *err, ac_kind_e kind, const char *pointer, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Appends " while <doing>" to the detail, once. */
+void ac_err_while(ac_err_t *err, const char *doing);
+
+/* ---- json.c: strict reading, typed getters that name the path ---- */
+/* Parse a whole document: UTF-8, no duplicate member, no NUL, depth at most AC_MAX_JSON_DEPTH, nothing after it.
+ * out: *pvalue, a new reference. errors: bad_json (with line and column). Any thread. */
+apr_status_t ac_json_parse(json_t **pvalue, const char *text, size_t len, ac_err_t *err);
+/* A member of an object by name. *pvalue is borrowed and NULL where the member is absent or null and not required.
+ * errors: invalid_request at the member's pointer. */
+apr_status_t ac_json_string(const char **pvalue, const json_t *object, const char *name, bool required, ac_err_t *err);
+apr_status_t ac_json_bool(bool *pvalue, const json_t *object, const char *name, bool fallback, ac_err_t *err);
+apr_status_t ac_json_int(int64_t *pvalue, const json_t *object, const char *name, int64_t fallback, ac_err_t *err);
+apr_status_t ac_json_object(json_t **pvalue, const json_t *object, const char *name, ac_err_t *err);
+/* errors: invalid_request naming the first member of object that is not in names (NULL-terminated). */
+apr_status_t ac_json_only(const json_t *object, const char *const *names, ac_err_t *err);
+/* Lenient readers for foreign documents: a fallback instead of an error. */
+const char *ac_json_peek_string(const json_t *object, const char *name, const char *fallback);
+int64_t ac_json_peek_int(const json_t *object, const char *name, int64_t fallback);
+/* Takes value (also on failure and when NULL). Returns false where memory ran out. */
+bool ac_json_put(json_t *object, const char *name, json_t *value);
+/* A string value, or null for NULL; invalid UTF-8 becomes U+FFFD. New reference. */
+json_t *ac_json_text(const char *text);
+/* Compact JSON text on the heap, caller frees with free(); NULL: out of memory. *plen may be NULL. */
+char *ac_json_dump(const json_t *value, size_t *plen);
+bool ac_utf8_valid(const char *text, size_t len);
+/* How many of the first len bytes are whole characters: len, or less where the end cuts a character. */
+size_t ac_utf8_whole(const char *text, size_t len);
+
+/* ---- schema.c: the part of JSON Schema that tools use ---- */
+/* Checks value against schema: type (also lists of types), enum, const, properties, required, additionalProperties, items,
+ * minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, minLength, maxLength, minItems, maxItems, pattern is
+ * ignored. errors: invalid_request with the pointer inside value. Any thread. */
+apr_status_t ac_schema_check(const json_t *schema, const json_t *value, ac_err_t *err);
+/* Whether schema itself is usable as a tool's parameters. NULL, or a sentence in p. */
+const char *ac_schema_problem(const json_t *schema, apr_pool_t *p);
+
+/* ---- buf.c: bounded growing bytes, on the heap ---- */
+typedef struct ac_buf_t {
+    char *data;                             /* NUL-terminated where not NULL */
+    size_t len, size, max;
+    bool failed;                            /* an append went over max or memory ran out; nothing was appended */
+} ac_buf_t;
+
+void ac_buf_init(ac_buf_t *buf, size_t max);
+void ac_buf_free(ac_buf_t *buf);            /* and back to the state after init */
+void ac_buf_clear(ac_buf_t *buf);           /* keeps the memory */
+/* ENOSPC over max, ENOMEM; the buffer is then as before, with failed set. */
+apr_status_t ac_buf_add(ac_buf_t *buf, const char *data, size_t len);
+apr_status_t ac_buf_str(ac_buf_t *buf, const char *text);
+apr_status_t ac_buf_printf(ac_buf_t *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Appends text as a JSON string with its quotes; control characters escaped, invalid UTF-8 as U+FFFD. */
+apr_status_t ac_buf_json(ac_buf_t *buf, const char *text, size_t len);
+/* Drops the first n bytes. */
+void ac_buf_shift(ac_buf_t *buf, size_t n);
+
+/* ---- util.c ---- */
+/* "thread_" + UUIDv7 in 26 characters of Crockford base32, lower case; ids of one process sort by creation. Any thread. */
+void ac_id_make(char id[AC_ID_SIZE], const char *prefix);
+/* Whether id is prefix + 26 characters of that alphabet. */
+bool ac_id_valid(const char *id, const char *prefix);
+#define AC_TIME_SIZE 32
+/* "2026-11-21T05:25:46.123Z" */
+void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when);
+json_t *ac_json_time(apr_time_t when);      /* null for 0 */
+/* "250ms", "15s", "10min", "2h", "30d"; a bare number is refused, but "0" is allowed. false: not a duration. */
+bool ac_duration_parse(apr_interval_time_t *pvalue, const char *text);
+void ac_duration_format(char text[AC_TIME_SIZE], apr_interval_time_t value);
+/* "64K", "1M", "2G" or a plain number of bytes. */
+bool ac_size_parse(apr_int64_t *pvalue, const char *text);
+/* Monotonic, microseconds; for deadlines and durations, never shown. */
+apr_time_t ac_clock(void);
+uint64_t ac_random(void);
+/* Strings of a document for logs: at most 60 characters, control characters masked. buf: 64 bytes. */
+const char *ac_printable(char *buf, const char *text);
+
+/* ---- record.c: nouns to their JSON, in the shape of the API and the store ---- */
+json_t *ac_record_usage(const ac_usage_t *usage);
+json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price);   /* null where no price is set */
+json_t *ac_record_error(const ac_err_t *err);                               /* {code, message} */
+/* A metadata object of a request: at most 16 string values. errors: invalid_request at its pointer. */
+apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
+/* First line of content, cut at a word, at most AC_MAX_TITLE characters, "…" where cut. New reference. */
+json_t *ac_record_title(const char *content);
+
+/* ---- log.c ---- */
+typedef enum ac_level_e { AC_ERROR, AC_WARNING, AC_INFO, AC_DEBUG, AC_TRACE } ac_level_e;
+typedef void ac_log_sink_fn(ac_level_e level, const char *file, int line, apr_status_t status, const char *text);
+/* Messages at info and above have a row in base/messages.h and a page in docs/log-messages.md. */
+typedef enum ac_message_e {
+#define AC_MESSAGE(number, level, meaning, remedy) AC_M##number = number,
+#include "messages.h"
+#undef AC_MESSAGE
+} ac_message_e;
+
+void ac_log_install(ac_log_sink_fn *sink, ac_level_e threshold);
+bool ac_log_on(ac_level_e level);
+void ac_log_message(ac_message_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void ac_log_detail(ac_level_e level, const char *file, int line, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+typedef struct ac_message_row_t { int number; ac_level_e level; const char *meaning, *remedy; } ac_message_row_t;
+/* The whole table, for the docs check; ends with number 0. */
+const ac_message_row_t *ac_message_rows(void);
+/* ac_log(AC_M0101, status, "store %s: …", …): the row gives number and level. */
+#define ac_log(number, status, ...) ac_log_message(number, __FILE__, __LINE__, status, __VA_ARGS__)
+#define ac_debug(...) do { if (ac_log_on(AC_DEBUG)) ac_log_detail(AC_DEBUG, __FILE__, __LINE__, __VA_ARGS__); } while (0)
+#define ac_trace(...) do { if (ac_log_on(AC_TRACE)) ac_log_detail(AC_TRACE, __FILE__, __LINE__, __VA_ARGS__); } while (0)
+
+#endif

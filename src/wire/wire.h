@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Floor 2: bytes to nouns and back. Pure: never waits, keeps no globals, every parser is fuzzed. */
+#ifndef AC_WIRE_H
+#define AC_WIRE_H
+
+#include "../base/base.h"
+
+/* ---- sse.c: event streams in both directions ---- */
+typedef struct ac_sse_reader_t {
+    ac_buf_t line;                          /* an unfinished line */
+    ac_buf_t data;                          /* data: lines of the event so far */
+    char event[32];
+    bool has_data, skip_lf, started;
+} ac_sse_reader_t;
+
+/* One whole event. event is "" where none was named; data is NUL-terminated, lines joined by \n. Return
+ * false to stop reading (the rest of the bytes is dropped). */
+typedef bool ac_sse_event_fn(void *baton, const char *event, const char *data, size_t len);
+
+void ac_sse_reader_init(ac_sse_reader_t *reader);
+void ac_sse_reader_free(ac_sse_reader_t *reader);
+/* Feed bytes as they come, cut anywhere; CR, LF and CRLF end lines; a leading BOM, comments and unknown fields are skipped.
+ * errors: model_error where a line or event is over AC_MAX_SSE_LINE. source: WHATWG HTML, 9.2.6. */
+apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len,
+                         ac_sse_event_fn *fn, void *baton, ac_err_t *err);
+/* At the end of the body: an event that was not closed by an empty line is given all the same, as compatible servers
+ * leave the last one open. */
+void ac_sse_finish(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *baton);
+/* Append one event: "id: 7\n" (seq > 0), "event: x\n" (name not NULL), "data: …\n" for each line of data, "\n". */
+apr_status_t ac_sse_write(ac_buf_t *buf, uint64_t seq, const char *name, const char *data, size_t len);
+
+/* ---- openai.c: chat completions ---- */
+/* The request body as JSON text: model, messages, tools, stream, stream_options.include_usage and what the agent and the
+ * model's params add. model may be NULL (Azure deployment URLs). */
+apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const char *model, const json_t *params,
+                               ac_err_t *err);
+
+typedef struct ac_openai_call_t {           /* a tool call being put together */
+    int64_t index;                          /* as the model numbered it */
+    char *id, *name;
+    ac_buf_t arguments;
+    bool announced;                         /* on_tool_start was called */
+} ac_openai_call_t;
+
+typedef struct ac_openai_answer_t {         /* an answer being put together */
+    const ac_model_cb_t *cb;
+    void *baton;
+    ac_openai_call_t *calls;
+    int n_calls;
+    ac_finish_e finish;
+    ac_usage_t usage;
+    char model[80];
+    bool done;                              /* [DONE] was seen */
+    bool started;                           /* something that counts as an answer has come: no retry any more */
+    size_t text_len;
+} ac_openai_answer_t;
+
+void ac_openai_answer_init(ac_openai_answer_t *answer, const ac_model_cb_t *cb, void *baton);
+void ac_openai_answer_free(ac_openai_answer_t *answer);
+/* One event's data: a chunk, "[DONE]", or an error object. Calls on_text, on_tool_start, on_tool_args.
+ * errors: model_error (garbage, error in mid-stream), model_throttled, content_filtered … as the error object says. */
+apr_status_t ac_openai_chunk(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err);
+/* A whole JSON answer (servers that ignore `stream`): the same callbacks, then as after the last chunk. */
+apr_status_t ac_openai_whole(ac_openai_answer_t *answer, const char *body, size_t len, ac_err_t *err);
+/* After the last byte: was it whole? errors: model_error "the answer was cut off" where neither finish_reason nor [DONE] came.
+ * out: end (calls point into answer). */
+apr_status_t ac_openai_end(ac_openai_answer_t *answer, ac_model_end_t *end);
+/* Reads an error answer of any of the servers in the protocol notes. Sets err's kind, detail (no user's words), http_status.
+ * out: *pretry whether the same request may be sent again (insufficient_quota may not). */
+apr_status_t ac_openai_error(int http_status, const char *body, size_t len, bool *pretry, ac_err_t *err);
+
+/* ---- template.c: URL and body templates of the HTTP tool ---- */
+typedef enum ac_template_e { AC_TEMPLATE_URL, AC_TEMPLATE_JSON, AC_TEMPLATE_HEADER } ac_template_e;
+/* NULL, or a sentence in p: braces that do not close, a name that schema does not have, a {name} in scheme or host. */
+const char *ac_template_problem(const char *text, ac_template_e kind, const json_t *schema, apr_pool_t *p);
+/* Fills {name} from args (scalars; absent → ""). URL: percent-encoded, RFC 3986 unreserved only, a path segment cannot become "." or "..".
+ * JSON: a bare {name} becomes the JSON value, inside a string the escaped text. errors: invalid_request. */
+apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kind, const json_t *args, ac_err_t *err);
+
+#endif
