@@ -86,6 +86,7 @@ typedef struct ac_event_t {
     json_t *data;                           /* NULL for TOKEN */
     ac_kind_e kind;                         /* ERROR: what to answer if nothing was sent yet */
     apr_interval_time_t retry_after;        /* ERROR */
+    json_t *message;                        /* DONE of a stored run: the assistant message as stored; else NULL */
     size_t len;
     char text[];                            /* len bytes of UTF-8 and a NUL */
 } ac_event_t;
