@@ -74,6 +74,10 @@ char *ac_json_dump(const json_t *value, size_t *plen);
 bool ac_utf8_valid(const char *text, size_t len);
 /* How many of the first len bytes are whole characters: len, or less where the end cuts a character. */
 size_t ac_utf8_whole(const char *text, size_t len);
+/* Bytes of the character at text, 1 to 4, for len >= 1; with *pvalid false those that one U+FFFD stands for. */
+size_t ac_utf8_next(const char *text, size_t len, bool *pvalid);
+/* Appends "/" and name, escaped as RFC 6901 says, to a JSON Pointer; what does not fit is left out. */
+void ac_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
 
 /* ---- schema.c: the part of JSON Schema that tools use ---- */
 /* Checks value against schema: type (also lists of types), enum, const, properties, required, additionalProperties, items,

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Log messages with their numbers, handed to a sink that the floor above installed. */
+#include "base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_SIZE 2048
+
+static const ac_message_row_t rows[] = {
+#define AC_MESSAGE(number, level, meaning, remedy) {number, level, meaning, remedy},
+#include "messages.h"
+#undef AC_MESSAGE
+    {0, AC_ERROR, NULL, NULL},
+};
+
+/* Written by ac_log_install before threads start; read everywhere. */
+static ac_log_sink_fn *sink;
+static int threshold = -1;
+
+void ac_log_install(ac_log_sink_fn *new_sink, ac_level_e new_threshold)
+{
+    sink = new_sink;
+    threshold = new_sink ? (int)new_threshold : -1;
+}
+
+bool ac_log_on(ac_level_e level)
+{
+    return (int)level <= threshold;
+}
+
+static const ac_message_row_t *find_row(int number)
+{
+    const ac_message_row_t *row = rows;
+    while (row->number && row->number != number) {
+        row++;
+    }
+    return row;
+}
+
+/* Formats behind the len bytes that text already has; a cut never leaves half a character. */
+static void format(char text[TEXT_SIZE], size_t len, const char *fmt, va_list args)
+{
+    if (vsnprintf(text + len, TEXT_SIZE - len, fmt, args) < 0) {
+        text[len] = '\0';
+    }
+    text[ac_utf8_whole(text, strlen(text))] = '\0';
+}
+
+void ac_log_message(ac_message_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
+{
+    const ac_message_row_t *row = find_row((int)number);
+    if (!ac_log_on(row->level)) {
+        return;
+    }
+    char text[TEXT_SIZE];
+    int len = snprintf(text, sizeof(text), "AC%04d: ", (int)number);
+    va_list args;
+    va_start(args, fmt);
+    format(text, (size_t)len, fmt, args);
+    va_end(args);
+    sink(row->level, file, line, status, text);
+}
+
+void ac_log_detail(ac_level_e level, const char *file, int line, const char *fmt, ...)
+{
+    if (!ac_log_on(level)) {
+        return;
+    }
+    char text[TEXT_SIZE];
+    va_list args;
+    va_start(args, fmt);
+    format(text, 0, fmt, args);
+    va_end(args);
+    sink(level, file, line, APR_SUCCESS, text);
+}
+
+const ac_message_row_t *ac_message_rows(void)
+{
+    return rows;
+}
