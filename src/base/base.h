@@ -6,6 +6,8 @@
 
 #include "../agentchat.h"
 
+#include <stdlib.h>
+
 /* ---- limits: every growing thing names its maximum here ---- */
 #define AC_MAX_JSON_DEPTH        32                 /* of any body we parse */
 #define AC_MAX_BODY_DEFAULT      (1024 * 1024)      /* AgentChatMaxBody */
@@ -76,6 +78,8 @@ bool ac_utf8_valid(const char *text, size_t len);
 size_t ac_utf8_whole(const char *text, size_t len);
 /* Bytes of the character at text, 1 to 4, for len >= 1; with *pvalid false those that one U+FFFD stands for. */
 size_t ac_utf8_next(const char *text, size_t len, bool *pvalid);
+/* How many characters valid UTF-8 has. */
+size_t ac_utf8_count(const char *text, size_t len);
 /* Appends "/" and name, escaped as RFC 6901 says, to a JSON Pointer; what does not fit is left out. */
 void ac_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
 
@@ -86,6 +90,15 @@ void ac_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
 apr_status_t ac_schema_check(const json_t *schema, const json_t *value, ac_err_t *err);
 /* Whether schema itself is usable as a tool's parameters. NULL, or a sentence in p. */
 const char *ac_schema_problem(const json_t *schema, apr_pool_t *p);
+
+/* A small zeroed object on the heap, for free(). Where there is no memory the process aborts, as httpd's pools do: there is
+ * nothing sensible to say, and nobody to say it to. Anything whose size a client decides goes into an ac_buf_t instead. */
+static inline void *ac_alloc(size_t size)
+{
+    void *object = calloc(1, size);
+    if (!object) abort();
+    return object;
+}
 
 /* ---- buf.c: bounded growing bytes, on the heap ---- */
 typedef struct ac_buf_t {

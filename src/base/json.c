@@ -71,6 +71,15 @@ size_t ac_utf8_whole(const char *text, size_t len)
     return len;
 }
 
+size_t ac_utf8_count(const char *text, size_t len)
+{
+    size_t n_chars = 0;
+    for (size_t i = 0; i < len; i++) {
+        n_chars += ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
+    return n_chars;
+}
+
 /* ---- parsing ---- */
 
 static apr_status_t refuse(ac_err_t *err, const char *why, int line, int column)

@@ -44,8 +44,8 @@ static uint64_t next_stamp(void)
     return stamp;
 }
 
-/* source: RFC 9562, 5.7 (UUIDv7) and 6.2, method 1. The random half is fresh for each id, so that two children that were
- * forked with the same counter differ. */
+/* source: RFC 9562, 5.7 (UUIDv7) and 6.2, method 1. The random half is fresh for each id, so that two children that
+ * were forked with the same counter differ. */
 void ac_id_make(char id[AC_ID_SIZE], const char *prefix)
 {
     uint64_t stamp = next_stamp();

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nouns to their JSON, in the shape that the API shows and the store keeps. */
+#include "base.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A cut further left than this would say too little; then a word is cut instead. */
+#define TITLE_MIN 20
+
+json_t *ac_record_usage(const ac_usage_t *usage)
+{
+    if (!usage) {
+        return json_null();
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}",
+                     "prompt_tokens", (json_int_t)usage->prompt,
+                     "completion_tokens", (json_int_t)usage->completion,
+                     "total_tokens", (json_int_t)usage->total,
+                     "cached_tokens", (json_int_t)usage->cached,
+                     "reasoning_tokens", (json_int_t)usage->reasoning,
+                     "estimated", usage->estimated);
+}
+
+json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price)
+{
+    if (!usage || !price || !price->currency[0]) {
+        return json_null();
+    }
+    /* Cached tokens are a part of the prompt's. */
+    int64_t cached = usage->cached < usage->prompt ? usage->cached : usage->prompt;
+    double amount = ((double)(usage->prompt - cached) * price->input + (double)cached * price->cached +
+                     (double)usage->completion * price->output) / 1e6;
+    amount = round(amount * 1e8) / 1e8;
+    if (!isfinite(amount)) {
+        return json_null();
+    }
+    return json_pack("{s:f, s:s}", "amount", amount, "currency", price->currency);
+}
+
+json_t *ac_record_error(const ac_err_t *err)
+{
+    if (!err || err->kind == AC_OK) {
+        return json_null();
+    }
+    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    json_t *record = json_pack("{s:s}", "code", row->code);
+    if (record && !ac_json_put(record, "message", ac_json_text(err->detail[0] ? err->detail : row->title))) {
+        json_decref(record);
+        record = NULL;
+    }
+    return record;
+}
+
+apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err)
+{
+    if (!metadata || json_is_null(metadata)) {
+        return APR_SUCCESS;
+    }
+    if (!json_is_object(metadata)) {
+        return ac_err_set_at(err, AC_INVALID_REQUEST, "/metadata", "metadata must be an object");
+    }
+    if (json_object_size(metadata) > AC_MAX_METADATA) {
+        return ac_err_set_at(err, AC_INVALID_REQUEST, "/metadata", "metadata may have %d members at most",
+                             AC_MAX_METADATA);
+    }
+    json_t *members = (json_t *)metadata;           /* iterating changes nothing */
+    for (void *at = json_object_iter(members); at; at = json_object_iter_next(members, at)) {
+        char pointer[AC_ERR_POINTER_SIZE] = "/metadata";
+        const char *name = json_object_iter_key(at);
+        const json_t *value = json_object_iter_value(at);
+        ac_pointer_add(pointer, name);
+        if (ac_utf8_count(name, strlen(name)) > AC_MAX_METADATA_KEY) {
+            return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "the name of a metadata member may have %d "
+                                 "characters at most", AC_MAX_METADATA_KEY);
+        }
+        if (!json_is_string(value)) {
+            return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "the value of a metadata member must be a string");
+        }
+        if (ac_utf8_count(json_string_value(value), json_string_length(value)) > AC_MAX_METADATA_VALUE) {
+            return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "the value of a metadata member may have %d "
+                                 "characters at most", AC_MAX_METADATA_VALUE);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+typedef enum glyph_e { GLYPH, GLYPH_SPACE, GLYPH_LINE_END } glyph_e;
+
+/* What the n bytes of a valid character are to a title. Control characters count as space. */
+static glyph_e classify(const char *text, size_t n)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    if (n == 1) {
+        return c[0] == '\n' || c[0] == '\r' ? GLYPH_LINE_END : c[0] <= 0x20 || c[0] == 0x7f ? GLYPH_SPACE : GLYPH;
+    }
+    if (n == 2) {
+        return c[0] == 0xc2 && c[1] == 0x85 ? GLYPH_LINE_END : c[0] == 0xc2 && c[1] <= 0xa0 ? GLYPH_SPACE : GLYPH;
+    }
+    if (n == 3 && c[0] == 0xe2 && c[1] == 0x80) {
+        /* U+2000 to U+200B; U+2028 and U+2029 */
+        return c[2] == 0xa8 || c[2] == 0xa9 ? GLYPH_LINE_END : c[2] <= 0x8b ? GLYPH_SPACE : GLYPH;
+    }
+    bool wide_space = n == 3 && !memcmp(text, "\xe3\x80\x80", 3);
+    bool byte_order_mark = n == 3 && !memcmp(text, "\xef\xbb\xbf", 3);
+    return wide_space || byte_order_mark ? GLYPH_SPACE : GLYPH;
+}
+
+typedef struct title_t {
+    char text[4 * (AC_MAX_TITLE + 2) + 1];
+    size_t len;
+    int n_chars;
+    size_t cut;                             /* bytes of the first AC_MAX_TITLE - 1 characters */
+    size_t word_cut;                        /* the last place between words up to there, or 0 */
+} title_t;
+
+static void add_char(title_t *title, const char *text, size_t n)
+{
+    memcpy(title->text + title->len, text, n);
+    title->len += n;
+    title->n_chars++;
+    if (title->n_chars == AC_MAX_TITLE - 1) {
+        title->cut = title->len;
+    }
+}
+
+/* Collects the first line that is not blank, spaces made one each, until it is one character too long. */
+static void collect(title_t *title, const char *content)
+{
+    size_t len = strlen(content);
+    bool space = false;
+    for (size_t i = 0, n; i < len && title->n_chars <= AC_MAX_TITLE; i += n) {
+        bool valid;
+        n = ac_utf8_next(content + i, len - i, &valid);
+        glyph_e glyph = valid ? classify(content + i, n) : GLYPH;
+        if (glyph == GLYPH_LINE_END && title->n_chars) {
+            return;
+        }
+        if (glyph != GLYPH) {
+            space = title->n_chars > 0;
+            continue;
+        }
+        if (space && title->n_chars >= TITLE_MIN && title->n_chars < AC_MAX_TITLE) {
+            title->word_cut = title->len;
+        }
+        if (space) {
+            add_char(title, " ", 1);
+        }
+        add_char(title, valid ? content + i : "\xef\xbf\xbd", valid ? n : 3);
+        space = false;
+    }
+}
+
+json_t *ac_record_title(const char *content)
+{
+    title_t title = {.len = 0};
+    collect(&title, content ? content : "");
+    if (!title.n_chars) {
+        return json_string("New conversation");
+    }
+    if (title.n_chars > AC_MAX_TITLE) {
+        title.len = title.word_cut ? title.word_cut : title.cut;
+        memcpy(title.text + title.len, "\xe2\x80\xa6", 3);
+        title.len += 3;
+    }
+    return json_stringn(title.text, title.len);
+}
