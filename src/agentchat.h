@@ -195,6 +195,7 @@ typedef struct ac_model_ask_t {
     const json_t *tools;                    /* chat-completions shape, or NULL */
     double temperature;                     /* NaN: not sent */
     int max_tokens;                         /* 0: not sent */
+    bool no_calls;                          /* show the tools but allow no call: tool_choice "none" */
     const char *request_id;                 /* for upstream's log, or NULL */
 } ac_model_ask_t;
 

@@ -46,6 +46,8 @@ int ac_channel_followers(const ac_channel_t *channel);
  * the newest turn is kept even if it is over. New reference, or NULL out of memory. */
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content);
 int64_t ac_history_estimate(const char *text);  /* tokens, about */
+/* What the model reads of a tool's outcome: the result as JSON text (a string as it is), or {"error": …}. New reference. */
+json_t *ac_history_tool_message(const char *call_id, const json_t *result, const char *error);
 
 /* ---- run.c: the state machine ---- */
 typedef enum ac_run_state_e {
@@ -71,7 +73,8 @@ int ac_engine_active(const ac_engine_t *engine);/* any thread: runs under way */
 
 /* What a client asked for: a command that carries copies, on the heap. */
 typedef struct ac_turn_t {
-    const ac_agent_t *agent;
+    const ac_agent_t *agent;                    /* NULL: the thread's own, else fallback_agent */
+    const ac_agent_t *fallback_agent;           /* or NULL */
     char run_id[AC_ID_SIZE];                    /* made by ac_turn_create */
     char owner[AC_OWNER_SIZE];
     char thread_id[AC_ID_SIZE];                 /* "" : a thread is made (unless stateless) */

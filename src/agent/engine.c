@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All runs of a child: who may run now, who waits in line, who is found by its id, and the end
+ * of them all when the child stops. */
+#include "run.h"
+
+#include <apr_atomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t *work, const ac_store_t *store,
+                              const ac_registry_t *registry, const ac_engine_conf_t *conf)
+{
+    ac_engine_t *engine = ac_alloc(sizeof *engine);
+    apr_status_t status = apr_pool_create_unmanaged_ex(&engine->pool, NULL, NULL);
+    *pengine = NULL;
+    if (status != APR_SUCCESS) {
+        free(engine);
+        return status;
+    }
+    engine->loop = loop;
+    engine->work = work;
+    engine->store = store;
+    engine->registry = registry;
+    engine->conf = *conf;
+    engine->runs = apr_hash_make(engine->pool);
+    *pengine = engine;
+    return APR_SUCCESS;
+}
+
+void ac_engine_destroy(ac_engine_t *engine)
+{
+    if (!engine) return;
+    apr_pool_destroy(engine->pool);
+    free(engine);
+}
+
+int ac_engine_active(const ac_engine_t *engine)
+{
+    return (int)apr_atomic_read32((volatile apr_uint32_t *)&engine->n_active);
+}
+
+static void leave_line(ac_engine_t *engine, ac_run_t *run)
+{
+    if (!run->queued) return;
+    if (run->prev_queued) run->prev_queued->next_queued = run->next_queued;
+    else engine->first_queued = run->next_queued;
+    if (run->next_queued) run->next_queued->prev_queued = run->prev_queued;
+    else engine->last_queued = run->prev_queued;
+    run->next_queued = run->prev_queued = NULL;
+    run->queued = false;
+    engine->n_queued--;
+}
+
+bool ac_engine_take_slot(ac_engine_t *engine, ac_run_t *run)
+{
+    if (engine->n_slots < engine->conf.max_runs) {
+        engine->n_slots++;
+        run->counted = true;
+        return true;
+    }
+    if (engine->n_queued >= engine->conf.max_queued) {
+        ac_err_set(&run->err, AC_OVERLOADED, "all %d runs of this server process are taken", engine->conf.max_runs);
+        run->err.retry_after = apr_time_from_sec(1);
+        return false;
+    }
+    run->queued = true;
+    run->prev_queued = engine->last_queued;
+    if (engine->last_queued) engine->last_queued->next_queued = run;
+    else engine->first_queued = run;
+    engine->last_queued = run;
+    engine->n_queued++;
+    return false;
+}
+
+static void report_stopped(void *baton)
+{
+    ac_engine_t *engine = baton;
+    void (*stopped)(void *) = engine->stopped;
+    engine->stopped = NULL;
+    if (stopped) stopped(engine->stopped_baton);
+}
+
+void ac_engine_forget(ac_run_t *run)
+{
+    ac_engine_t *engine = run->engine;
+    leave_line(engine, run);
+    apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);
+    apr_atomic_dec32(&engine->n_active);
+    if (run->counted) {
+        run->counted = false;
+        engine->n_slots--;
+        ac_run_t *next = engine->first_queued;
+        if (next) {
+            leave_line(engine, next);
+            engine->n_slots++;
+            next->counted = true;
+            ac_ready_set(engine->loop, &next->ready, ac_run_begin, next);
+        }
+    }
+    if (engine->stopping && apr_hash_count(engine->runs) == 0) {
+        ac_ready_set(engine->loop, &engine->stop_ready, report_stopped, engine);
+    }
+}
+
+void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
+{
+    ac_run_t *run = ac_run_create(engine, turn);
+    ac_channel_follow(run->channel, follower);
+    apr_hash_set(engine->runs, turn->run_id, APR_HASH_KEY_STRING, run);
+    apr_atomic_inc32(&engine->n_active);
+    if (engine->stopping) {
+        ac_err_set(&run->err, AC_STOPPING, "the server is stopping");
+        run->err.retry_after = apr_time_from_sec(2);
+    }
+    /* In line is where it waits for ac_run_begin; every other way begins now, if only to say that it can't. */
+    if (run->err.kind || ac_engine_take_slot(engine, run) || run->err.kind) {
+        ac_ready_set(engine->loop, &run->ready, ac_run_begin, run);
+    }
+}
+
+apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e why)
+{
+    ac_run_t *run = apr_hash_get(engine->runs, run_id, APR_HASH_KEY_STRING);
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!run) return ac_err_set(NULL, AC_NOT_FOUND, "no such run here");
+    if (!ac_run_live(run)) return ac_err_set(NULL, AC_RUN_ENDED, "it has ended");
+    ac_err_set(&err, why, why == AC_STOPPING ? "the server is stopping" : "the run was cancelled");
+    ac_run_finish(run, AC_RUN_CANCELLED, &err, why == AC_STOPPING ? "server stopping" : "cancelled");
+    return APR_SUCCESS;
+}
+
+void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
+{
+    engine->stopping = true;
+    engine->stopped = done;
+    engine->stopped_baton = baton;
+    if (apr_hash_count(engine->runs) == 0) {
+        ac_ready_set(engine->loop, &engine->stop_ready, report_stopped, engine);
+        return;
+    }
+    /* A run that ends changes the table only later, from the ready list, so walking it is safe. */
+    for (apr_hash_index_t *hi = apr_hash_first(NULL, engine->runs); hi; hi = apr_hash_next(hi)) {
+        ac_run_t *run = apr_hash_this_val(hi);
+        if (ac_run_live(run)) ac_run_cancel(engine, run->turn->run_id, AC_STOPPING);
+    }
+}
+
+ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content)
+{
+    ac_turn_t *turn = ac_alloc(sizeof *turn);
+    turn->agent = agent;
+    apr_cpystrn(turn->owner, owner, sizeof turn->owner);
+    turn->content = strdup(content);
+    ac_id_make(turn->run_id, "run_");
+    ac_id_make(turn->message_id, "msg_");
+    if (!turn->content) {
+        free(turn);
+        return NULL;
+    }
+    return turn;
+}
+
+void ac_turn_free(ac_turn_t *turn)
+{
+    if (!turn) return;
+    free(turn->content);
+    json_decref(turn->metadata);
+    free(turn);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Agents, models and tools by name, as the administrator defined them. */
+#include "agent.h"
+
+#include <string.h>
+
+const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *id_or_alias)
+{
+    if (!id_or_alias || !registry->agents) return NULL;
+    return apr_hash_get((apr_hash_t *)registry->agents, id_or_alias, APR_HASH_KEY_STRING);
+}
+
+const ac_tool_t *ac_agent_tool(const ac_agent_t *agent, const char *name)
+{
+    for (int i = 0; i < agent->n_tools; i++) {
+        if (!strcmp(agent->tools[i]->id, name)) return agent->tools[i];
+    }
+    return NULL;
+}
+
+json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools)
+{
+    if (n_tools == 0) return NULL;
+    json_t *list = json_array();
+    for (int i = 0; list && i < n_tools; i++) {
+        json_t *function = json_pack("{s:s, s:s, s:O}", "name", tools[i]->id,
+                                     "description", tools[i]->description ? tools[i]->description : "",
+                                     "parameters", tools[i]->parameters);
+        json_array_append_new(list, json_pack("{s:s, s:o}", "type", "function", "function", function));
+    }
+    return list;
+}
+
+json_t *ac_agent_json(const ac_agent_t *agent)
+{
+    json_t *tools = json_array();
+    for (int i = 0; i < agent->n_tools; i++) json_array_append_new(tools, ac_json_text(agent->tools[i]->id));
+    json_t *json = json_object();
+    ac_json_put(json, "id", ac_json_text(agent->id));
+    ac_json_put(json, "name", ac_json_text(agent->name));
+    ac_json_put(json, "description", ac_json_text(agent->description));
+    ac_json_put(json, "model", ac_json_text(agent->model->id));
+    ac_json_put(json, "tools", tools);
+    ac_json_put(json, "temperature", agent->temperature == agent->temperature ? json_real(agent->temperature)
+                                                                              : json_null());
+    ac_json_put(json, "max_rounds", json_integer(agent->max_rounds));
+    ac_json_put(json, "status", ac_json_text(agent->status));
+    ac_json_put(json, "source", ac_json_text(agent->source));
+    ac_json_put(json, "etag", ac_json_text(agent->etag));
+    return json;
+}

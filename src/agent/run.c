@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The run's state machine: one writer of the state, one way out, one end. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FROM(state) (1u << (state))
+#define LIVE (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING))
+
+typedef struct ac_state_row_t {
+    const char *name, *doing;
+    unsigned from;                              /* states it may be entered from */
+    void (*enter)(ac_run_t *run);
+} ac_state_row_t;
+
+static const ac_state_row_t states[AC_RUN_N_STATES] = {
+    [AC_RUN_QUEUED]    = {"QUEUED", "waiting for a slot", 0, NULL},
+    [AC_RUN_LOADING]   = {"LOADING", "reading the thread", FROM(AC_RUN_QUEUED), ac_run_enter_loading},
+    [AC_RUN_ASKING]    = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING),
+                          ac_run_enter_asking},
+    [AC_RUN_CALLING]   = {"CALLING", "calling tools", FROM(AC_RUN_ASKING), ac_run_enter_calling},
+    [AC_RUN_SAVING]    = {"SAVING", "storing the answer", LIVE, ac_run_settle},
+    [AC_RUN_COMPLETED] = {"COMPLETED", "done", FROM(AC_RUN_SAVING), NULL},
+    [AC_RUN_FAILED]    = {"FAILED", "done", FROM(AC_RUN_SAVING), NULL},
+    [AC_RUN_CANCELLED] = {"CANCELLED", "done", FROM(AC_RUN_SAVING), NULL},
+};
+
+static void note_doing(ac_run_t *run)
+{
+    const char *doing = states[run->state].doing;
+    if (run->round > 0 && (run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING)) {
+        apr_snprintf(run->doing, sizeof run->doing, "%s, round %d", doing, run->round);
+    } else {
+        apr_cpystrn(run->doing, doing, sizeof run->doing);
+    }
+}
+
+bool ac_run_live(const ac_run_t *run)
+{
+    return (LIVE & FROM(run->state)) != 0;
+}
+
+void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
+{
+    if (!(states[state].from & FROM(run->state))) {
+        /* Our own mistake. Going on would end a run twice or never, so it is said, and the process goes down in a way a core shows. */
+        ac_log(AC_M501, APR_EGENERAL, "run[%s]: %s --%s--> %s is not allowed", run->turn->run_id,
+               states[run->state].name, cause, states[state].name);
+        abort();
+    }
+    if (state == AC_RUN_ASKING) run->round++;
+    ac_debug("run[%s] %s --%s--> %s", run->turn->run_id, states[run->state].name, cause, states[state].name);
+    ac_timer_cancel(run->engine->loop, &run->state_timer);
+    run->state = state;
+    note_doing(run);
+    if (states[state].enter) states[state].enter(run);
+}
+
+static void on_queue_timeout(void *baton)
+{
+    ac_run_t *run = baton;
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_err_set(&err, AC_OVERLOADED, "no slot for a run became free in time");
+    err.retry_after = apr_time_from_sec(2);
+    ac_run_finish(run, AC_RUN_FAILED, &err, "queue time is over");
+}
+
+static void on_run_timeout(void *baton)
+{
+    ac_run_t *run = baton;
+    char limit[AC_TIME_SIZE];
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_duration_format(limit, run->engine->conf.run_timeout);
+    ac_err_set(&err, AC_RUN_TIMEOUT, "the run took longer than %s", limit);
+    ac_run_finish(run, AC_RUN_FAILED, &err, "run time is over");
+}
+
+ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
+{
+    ac_run_t *run = ac_alloc(sizeof *run);
+    apr_time_t now = ac_clock();
+    run->engine = engine;
+    run->turn = turn;
+    run->agent = turn->agent;
+    run->channel = ac_channel_create();
+    if (!run->channel) abort();
+    run->created = now;
+    run->created_at = apr_time_now();
+    ac_err_init(&run->err);
+    ac_buf_init(&run->answer, AC_MAX_ANSWER);
+    note_doing(run);
+    ac_timer_set(engine->loop, &run->state_timer, now + engine->conf.queue_timeout, on_queue_timeout, run);
+    return run;
+}
+
+void ac_run_begin(void *baton)
+{
+    ac_run_t *run = baton;
+    if (!ac_run_live(run)) return;              /* cancelled while it waited for its turn in the ready list */
+    run->started_at = apr_time_now();
+    if (run->err.kind) {
+        ac_run_finish(run, AC_RUN_FAILED, NULL, "refused");
+        return;
+    }
+    ac_timer_set(run->engine->loop, &run->run_timer, ac_loop_now(run->engine->loop) + run->engine->conf.run_timeout,
+                 on_run_timeout, run);
+    ac_run_transit(run, AC_RUN_LOADING, "slot free");
+}
+
+static void hold(ac_run_t *run, ac_event_t *event)
+{
+    if (run->n_held == run->held_size) {
+        int size = run->held_size ? run->held_size * 2 : 8;
+        ac_event_t **held = realloc(run->held, (size_t)size * sizeof *held);
+        if (!held) abort();
+        run->held = held;
+        run->held_size = size;
+    }
+    run->held[run->n_held++] = event;
+}
+
+static void drop_held(ac_run_t *run)
+{
+    for (int i = 0; i < run->n_held; i++) ac_event_unref(run->held[i]);
+    free(run->held);
+    run->held = NULL;
+    run->n_held = run->held_size = 0;
+}
+
+void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len)
+{
+    ac_event_t *event = ac_event_create(type, data, text, len);
+    if (!event) abort();
+    if (run->durable == AC_OPENED || run->turn->stateless) ac_channel_emit(run->channel, event);
+    else hold(run, event);
+}
+
+void ac_run_release(ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    json_t *data = json_object();
+    ac_json_put(data, "run_id", ac_json_text(turn->run_id));
+    ac_json_put(data, "thread_id", ac_json_text(turn->stateless ? NULL : turn->thread_id));
+    ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
+    ac_json_put(data, "message_id", ac_json_text(turn->stateless ? NULL : turn->message_id));
+    ac_channel_emit(run->channel, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
+    for (int i = 0; i < run->n_held; i++) ac_channel_emit(run->channel, run->held[i]);
+    run->n_held = 0;
+    drop_held(run);
+}
+
+void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause)
+{
+    if (!ac_run_live(run)) return;
+    if (err && !run->err.kind) run->err = *err;
+    /* A client's mistake is one whatever we were doing when we found it. */
+    if (outcome == AC_RUN_FAILED && strcmp(ac_kind_row(run->err.kind)->fault, "client") != 0) {
+        ac_err_while(&run->err, run->doing);
+    }
+    run->outcome = outcome;
+    ac_timer_cancel(run->engine->loop, &run->run_timer);
+    ac_run_stop_asking(run);
+    if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
+    ac_run_drop_calls(run);
+    ac_run_transit(run, AC_RUN_SAVING, cause);
+}
+
+static json_t *done_data(const ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    json_t *data = json_object();
+    ac_json_put(data, "run_id", ac_json_text(turn->run_id));
+    ac_json_put(data, "thread_id", ac_json_text(turn->stateless ? NULL : turn->thread_id));
+    ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(run->message, "id", NULL)));
+    ac_json_put(data, "tokens_used", json_integer(run->usage.total));
+    ac_json_put(data, "usage", ac_record_usage(&run->usage));
+    ac_json_put(data, "cost", run->agent ? ac_record_cost(&run->usage, &run->agent->model->conf->price) : json_null());
+    ac_json_put(data, "status", json_string(run->outcome == AC_RUN_CANCELLED ? "cancelled" : "completed"));
+    return data;
+}
+
+static ac_event_t *error_event(const ac_run_t *run)
+{
+    json_t *data = json_object();
+    ac_json_put(data, "code", ac_json_text(ac_kind_row(run->err.kind)->code));
+    ac_json_put(data, "message", ac_json_text(run->err.detail));
+    if (run->err.retry_after) {
+        ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(run->err.retry_after)));
+    }
+    ac_json_put(data, "run_id", ac_json_text(run->turn->run_id));
+    ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
+    if (!event) abort();
+    event->kind = run->err.kind;
+    event->retry_after = run->err.retry_after;
+    return event;
+}
+
+static void log_end(const ac_run_t *run)
+{
+    const ac_kind_row_t *row = ac_kind_row(run->err.kind);
+    int took = (int)apr_time_as_msec(ac_clock() - run->created);
+    const char *agent = run->agent ? run->agent->id : "-";
+    if (run->outcome != AC_RUN_FAILED || !strcmp(row->fault, "client")) {
+        ac_debug("run[%s] agent[%s] request[%s]: %s after %d ms, %d rounds", run->turn->run_id, agent,
+                 run->turn->request_id, states[run->outcome].name, took, run->round);
+    } else if (!strcmp(row->fault, "operator")) {
+        ac_log(AC_M502, run->err.status, "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms",
+               run->turn->run_id, agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
+               run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
+    } else {
+        ac_log(AC_M503, run->err.status, "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms",
+               run->turn->run_id, agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
+               run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
+    }
+}
+
+static void run_free(ac_run_t *run)
+{
+    drop_held(run);
+    ac_channel_destroy(run->channel);
+    ac_buf_free(&run->answer);
+    json_decref(run->messages);
+    json_decref(run->tool_calls);
+    json_decref(run->steps);
+    json_decref(run->message);
+    ac_turn_free(run->turn);
+    free(run);
+}
+
+void ac_run_end(ac_run_t *run)
+{
+    bool stopping = run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_STOPPING;
+    ac_run_transit(run, run->outcome, "stored");
+    log_end(run);
+    ac_timer_cancel(run->engine->loop, &run->run_timer);
+    ac_ready_cancel(run->engine->loop, &run->ready);
+    if (run->outcome == AC_RUN_FAILED || stopping) {
+        ac_channel_emit(run->channel, error_event(run));
+    } else {
+        ac_event_t *event = ac_event_create(AC_EVENT_DONE, done_data(run), run->answer.data, run->answer.len);
+        if (!event) abort();
+        event->message = json_incref(run->message);
+        ac_channel_emit(run->channel, event);
+    }
+    ac_engine_forget(run);
+    run_free(run);
+}

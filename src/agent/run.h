@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of a run share: engine.c, run.c, run_ask.c, run_call.c, run_save.c. Nobody else
+ * includes this. Everything here is the loop thread's. */
+#ifndef AC_RUN_H
+#define AC_RUN_H
+
+#include "agent.h"
+
+#include <apr_strings.h>
+
+typedef struct ac_call_t ac_call_t;
+struct ac_call_t {                              /* one tool call of the round */
+    ac_run_t *run;
+    int index;                                  /* in its round, as the model's provider numbers them */
+    char step_id[AC_ID_SIZE];
+    char *id, *name;                            /* the model's */
+    json_t *arguments, *result;
+    char *error;                                /* why there is no result */
+    const ac_tool_t *tool;                      /* NULL: the agent has no such tool */
+    void *handle;                               /* of an asynchronous tool under way */
+    struct ac_job_t *job;                       /* of a blocking tool under way */
+    ac_timer_t deadline;
+    apr_time_t started;                         /* ac_clock */
+    apr_time_t started_at;                      /* shown */
+    apr_interval_time_t took;
+    bool traced;                                /* TRACE_START was sent */
+    bool done;
+};
+
+typedef enum ac_durable_e { AC_NOT_OPENED, AC_OPENING, AC_OPENED, AC_OPEN_FAILED } ac_durable_e;
+
+struct ac_run_t {
+    ac_engine_t *engine;
+    ac_turn_t *turn;
+    const ac_agent_t *agent;                    /* NULL until the thread's own is known */
+    ac_channel_t *channel;
+    ac_run_state_e state;
+    ac_run_state_e outcome;                     /* COMPLETED, FAILED or CANCELLED, once SAVING was entered */
+    char doing[48];
+    ac_timer_t state_timer, run_timer;
+    ac_ready_t ready;                           /* begin, and the end, outside of whoever caused them */
+    ac_run_t *next_queued, *prev_queued;
+    bool queued, counted;                       /* waits in line; holds a slot */
+
+    bool new_thread;
+    ac_durable_e durable;                       /* the user's message and the run in the store */
+    int n_ops;                                  /* store operations that will come back to this run */
+    bool closed;                                /* the closing writes were asked for */
+    ac_event_t **held;                          /* events that must not be seen before that */
+    int n_held, held_size;
+
+    json_t *messages;                           /* the model's conversation, growing by a round's calls and results */
+    void *asking;                               /* the model's call under way */
+    int round;
+    ac_buf_t answer;                            /* all text of the run */
+    size_t round_start;                         /* where in `answer` this round's text begins */
+    char model[80];
+    ac_finish_e finish;
+    ac_usage_t usage;                           /* of all rounds */
+    apr_time_t asked, asked_at;
+
+    ac_call_t **calls;                          /* of this round */
+    int n_calls, n_open_calls;
+    bool calls_begun;                           /* CALLING: all were started, so the last one to end may move on */
+    json_t *tool_calls;                         /* of all rounds, as the message shows them */
+    json_t *steps;                              /* finished ones, as stored */
+
+    json_t *message;                            /* the assistant's, as stored */
+    ac_err_t err;
+    apr_time_t created, created_at, started_at; /* ac_clock; shown */
+    apr_interval_time_t ttft;                   /* 0: nothing came */
+};
+
+struct ac_engine_t {
+    ac_loop_t *loop;
+    ac_work_t *work;
+    const ac_store_t *store;
+    const ac_registry_t *registry;
+    ac_engine_conf_t conf;
+    apr_pool_t *pool;
+    apr_hash_t *runs;                           /* run id → ac_run_t */
+    ac_run_t *first_queued, *last_queued;
+    int n_slots, n_queued;                      /* slots taken; waiting */
+    volatile apr_uint32_t n_active;
+    bool stopping;
+    void (*stopped)(void *baton);
+    void *stopped_baton;
+    ac_ready_t stop_ready;
+};
+
+/* engine.c */
+bool ac_engine_take_slot(ac_engine_t *engine, ac_run_t *run);   /* false: stands in line now, or err is set: overloaded */
+void ac_engine_forget(ac_run_t *run);           /* gives the slot to the next in line */
+
+/* run.c */
+ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn);
+void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause);
+void ac_run_begin(void *baton);                 /* QUEUED → LOADING: the run has a slot */
+/* From any live state to SAVING, with this outcome; err may be NULL. What is under way is cancelled. */
+void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause);
+bool ac_run_live(const ac_run_t *run);
+void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len);
+/* The user's message is durable (or nothing is stored): shows the RUN event and what was held back. */
+void ac_run_release(ac_run_t *run);
+void ac_run_end(ac_run_t *run);                 /* reached once: the terminal event, and nothing is left */
+
+/* run_ask.c */
+void ac_run_enter_asking(ac_run_t *run);
+void ac_run_stop_asking(ac_run_t *run);
+
+/* run_call.c */
+ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *name);
+void ac_run_enter_calling(ac_run_t *run);
+void ac_run_drop_calls(ac_run_t *run);          /* cancels what is under way, frees the round's calls */
+void ac_run_close_calls(ac_run_t *run, const char *error);  /* those that are open end with this error, traced */
+
+/* run_save.c */
+void ac_run_enter_loading(ac_run_t *run);
+void ac_run_open(ac_run_t *run);
+void ac_run_settle(ac_run_t *run);              /* SAVING: the next thing that can be done towards the end */
+void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end);
+
+#endif

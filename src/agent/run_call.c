@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CALLING: the tools of a round, all at once, each with its own deadline. A tool that fails gives
+ * the model something to read, and the run goes on. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A blocking tool's call: goes to a work thread and comes back; by then nobody may want it any more. */
+typedef struct ac_job_t {
+    ac_call_t *call;                            /* loop thread only; NULL: abandoned */
+    const ac_tool_t *tool;
+    json_t *arguments, *result;
+    apr_time_t deadline;
+    apr_status_t status;
+    ac_err_t err;
+} ac_job_t;
+
+/* The ids of one round are unique, but a model may begin anew in the next; the stored message has them side by side. */
+static char *unique_id(const ac_run_t *run, const char *id)
+{
+    size_t i;
+    json_t *earlier;
+    json_array_foreach(run->tool_calls, i, earlier) {
+        if (!strcmp(ac_json_peek_string(earlier, "id", ""), id)) {
+            ac_buf_t text;
+            ac_buf_init(&text, AC_MAX_TOOL_ARGUMENTS);
+            if (ac_buf_printf(&text, "%s_r%d", id, run->round) == APR_SUCCESS) return text.data;
+            ac_buf_free(&text);
+        }
+    }
+    return strdup(id);
+}
+
+ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *name)
+{
+    if (index >= run->n_calls) {
+        ac_call_t **calls = realloc(run->calls, ((size_t)index + 1) * sizeof *calls);
+        if (!calls) abort();
+        memset(calls + run->n_calls, 0, ((size_t)index + 1 - (size_t)run->n_calls) * sizeof *calls);
+        run->calls = calls;
+        run->n_calls = index + 1;
+    }
+    if (run->calls[index]) return run->calls[index];
+    ac_call_t *call = run->calls[index] = ac_alloc(sizeof *call);
+    call->run = run;
+    call->index = index;
+    call->id = unique_id(run, id);
+    call->name = strdup(name);
+    if (!call->id || !call->name) abort();
+    call->arguments = json_object();
+    call->tool = ac_agent_tool(run->agent, name);
+    call->started = ac_clock();
+    call->started_at = apr_time_now();
+    ac_id_make(call->step_id, "step_");
+    json_t *data = json_object();
+    ac_json_put(data, "step_id", ac_json_text(call->step_id));
+    ac_json_put(data, "tool", ac_json_text(call->name));
+    ac_json_put(data, "call_id", ac_json_text(call->id));
+    call->traced = true;
+    ac_run_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
+    return call;
+}
+
+static json_t *call_error_json(const ac_call_t *call)
+{
+    return call->error ? ac_json_text(call->error) : json_null();
+}
+
+static json_t *call_result_json(const ac_call_t *call)
+{
+    return call->result ? json_incref(call->result) : json_null();
+}
+
+/* What has become of a call: told to followers, kept for the message and as a step. */
+static void record(ac_run_t *run, const ac_call_t *call)
+{
+    json_int_t took = apr_time_as_msec(call->took);
+    json_t *data = json_object(), *kept = json_object(), *step = json_object();
+    ac_json_put(data, "step_id", ac_json_text(call->step_id));
+    ac_json_put(data, "tool", ac_json_text(call->name));
+    ac_json_put(data, "arguments", json_incref(call->arguments));
+    if (call->error) ac_json_put(data, "error", call_error_json(call));
+    else ac_json_put(data, "result", call_result_json(call));
+    ac_json_put(data, "latency_ms", json_integer(took));
+    ac_run_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
+
+    ac_json_put(kept, "id", ac_json_text(call->id));
+    ac_json_put(kept, "tool", ac_json_text(call->name));
+    ac_json_put(kept, "arguments", json_incref(call->arguments));
+    ac_json_put(kept, "result", call_result_json(call));
+    ac_json_put(kept, "error", call_error_json(call));
+    ac_json_put(kept, "latency_ms", json_integer(took));
+    if (!run->tool_calls) run->tool_calls = json_array();
+    json_array_append_new(run->tool_calls, kept);
+
+    ac_json_put(step, "id", ac_json_text(call->step_id));
+    ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
+    ac_json_put(step, "type", json_string("tool_call"));
+    ac_json_put(step, "status", json_string(call->error ? "failed" : "completed"));
+    ac_json_put(step, "tool", ac_json_text(call->name));
+    ac_json_put(step, "arguments", json_incref(call->arguments));
+    ac_json_put(step, "result", call_result_json(call));
+    ac_json_put(step, "error", call_error_json(call));
+    ac_json_put(step, "usage", json_null());
+    ac_json_put(step, "started_at", ac_json_time(call->started_at));
+    ac_json_put(step, "completed_at", ac_json_time(call->started_at + call->took));
+    ac_json_put(step, "latency_ms", json_integer(took));
+    if (!run->steps) run->steps = json_array();
+    json_array_append_new(run->steps, step);
+}
+
+/* The round's calls and results go into the conversation in the model's own order, whichever came first. */
+static void next_round(ac_run_t *run)
+{
+    json_t *calls = json_array();
+    for (int i = 0; i < run->n_calls; i++) {
+        const ac_call_t *call = run->calls[i];
+        char *arguments = json_is_string(call->arguments) ? strdup(json_string_value(call->arguments))
+                                                          : ac_json_dump(call->arguments, NULL);
+        json_t *function = json_object(), *entry = json_object();
+        ac_json_put(function, "name", ac_json_text(call->name));
+        ac_json_put(function, "arguments", ac_json_text(arguments ? arguments : "{}"));
+        free(arguments);
+        ac_json_put(entry, "id", ac_json_text(call->id));
+        ac_json_put(entry, "type", json_string("function"));
+        ac_json_put(entry, "function", function);
+        json_array_append_new(calls, entry);
+    }
+    json_t *message = json_object();
+    ac_json_put(message, "role", json_string("assistant"));
+    const char *said = run->answer.len > run->round_start ? run->answer.data + run->round_start : NULL;
+    ac_json_put(message, "content", ac_json_text(said));
+    ac_json_put(message, "tool_calls", calls);
+    json_array_append_new(run->messages, message);
+    for (int i = 0; i < run->n_calls; i++) {
+        const ac_call_t *call = run->calls[i];
+        json_array_append_new(run->messages, ac_history_tool_message(call->id, call->result, call->error));
+    }
+    ac_run_drop_calls(run);
+    ac_run_transit(run, AC_RUN_ASKING, "tools answered");
+}
+
+/* Takes result. May be the last thing that happens to the call: after it the round may be over and the call freed. */
+static void call_end(ac_call_t *call, json_t *result, const char *error)
+{
+    ac_run_t *run = call->run;
+    ac_timer_cancel(run->engine->loop, &call->deadline);
+    call->done = true;
+    call->result = result;
+    if (error) call->error = strdup(error);
+    call->took = ac_clock() - call->started;
+    record(run, call);
+    run->n_open_calls--;
+    if (run->calls_begun && run->n_open_calls == 0 && run->state == AC_RUN_CALLING) next_round(run);
+}
+
+static void on_result(void *baton, apr_status_t status, json_t *result, const ac_err_t *err)
+{
+    ac_call_t *call = baton;
+    call->handle = NULL;
+    if (status == APR_SUCCESS && result) {
+        call_end(call, result, NULL);
+    } else {
+        json_decref(result);
+        call_end(call, NULL, err && err->detail[0] ? err->detail : "the tool failed");
+    }
+}
+
+static void job_run(void *baton)
+{
+    ac_job_t *job = baton;
+    job->status = job->tool->vt->call(&job->result, job->tool->self, job->arguments, job->deadline, &job->err);
+}
+
+static void job_done(void *baton)
+{
+    ac_job_t *job = baton;
+    ac_call_t *call = job->call;
+    if (call) {
+        call->job = NULL;
+        on_result(call, job->status, json_incref(job->result), &job->err);
+    }
+    json_decref(job->arguments);
+    json_decref(job->result);
+    free(job);
+}
+
+static void abandon(ac_call_t *call)
+{
+    if (call->handle) call->tool->vt->cancel(call->handle);
+    call->handle = NULL;
+    if (call->job) call->job->call = NULL;
+    call->job = NULL;
+}
+
+static void on_deadline(void *baton)
+{
+    ac_call_t *call = baton;
+    char limit[AC_TIME_SIZE], text[96];
+    ac_duration_format(limit, call->tool->conf->timeout);
+    apr_snprintf(text, sizeof text, "the tool did not answer within %s", limit);
+    abandon(call);
+    call_end(call, NULL, text);
+}
+
+static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
+{
+    ac_job_t *job = ac_alloc(sizeof *job);
+    job->call = call;
+    job->tool = call->tool;
+    job->deadline = deadline;
+    /* A copy of its own: the loop goes on reading the call's arguments meanwhile. */
+    job->arguments = json_deep_copy(call->arguments);
+    ac_err_init(&job->err);
+    apr_status_t status = ac_work_post(call->run->engine->work, job_run, job_done, job);
+    if (status != APR_SUCCESS) {
+        json_decref(job->arguments);
+        free(job);
+        return ac_err_set(err, AC_OVERLOADED, "this server is too busy to call the tool");
+    }
+    call->job = job;
+    return APR_SUCCESS;
+}
+
+static apr_status_t explain_unknown(const ac_call_t *call, ac_err_t *err)
+{
+    const ac_agent_t *agent = call->run->agent;
+    ac_buf_t names;
+    ac_buf_init(&names, AC_ERR_DETAIL_SIZE);
+    for (int i = 0; i < agent->n_tools; i++) ac_buf_printf(&names, "%s%s", i ? ", " : "", agent->tools[i]->id);
+    ac_err_set(err, AC_TOOL_ERROR, "there is no tool of this name; there %s %s", agent->n_tools == 1 ? "is" : "are",
+               names.len ? names.data : "none");
+    ac_buf_free(&names);
+    return APR_NOTFOUND;
+}
+
+static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
+{
+    ac_run_t *run = call->run;
+    const ac_tool_t *tool = call->tool;
+    apr_status_t status;
+    if (!tool) return explain_unknown(call, err);
+    if (!json_is_object(call->arguments)) {
+        return ac_err_set(err, AC_TOOL_ERROR, "the arguments are not a JSON object");
+    }
+    if ((status = ac_schema_check(tool->parameters, call->arguments, err)) != APR_SUCCESS) return status;
+    apr_time_t deadline = ac_loop_now(run->engine->loop) + tool->conf->timeout;
+    if (tool->vt->flags & AC_TOOL_BLOCKING) {
+        status = start_job(call, deadline, err);
+    } else {
+        status = tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
+    }
+    if (status == APR_SUCCESS) ac_timer_set(run->engine->loop, &call->deadline, deadline, on_deadline, call);
+    return status;
+}
+
+void ac_run_enter_calling(ac_run_t *run)
+{
+    run->n_open_calls = run->n_calls;
+    run->calls_begun = false;
+    for (int i = 0; i < run->n_calls; i++) {
+        ac_call_t *call = run->calls[i];
+        ac_err_t err;
+        ac_err_init(&err);
+        call->started = ac_clock();
+        call->started_at = apr_time_now();
+        if (start_call(call, &err) == APR_SUCCESS) continue;
+        char text[AC_ERR_DETAIL_SIZE + AC_ERR_POINTER_SIZE + 8];
+        apr_snprintf(text, sizeof text, "%s%s%s", err.pointer, err.pointer[0] ? ": " : "", err.detail);
+        call_end(call, NULL, text);
+    }
+    run->calls_begun = true;
+    if (run->n_open_calls == 0) next_round(run);
+}
+
+void ac_run_close_calls(ac_run_t *run, const char *error)
+{
+    run->calls_begun = false;                   /* call_end shall not think the round is over */
+    for (int i = 0; i < run->n_calls; i++) {
+        if (!run->calls[i] || run->calls[i]->done) continue;
+        abandon(run->calls[i]);
+        call_end(run->calls[i], NULL, error);
+    }
+}
+
+void ac_run_drop_calls(ac_run_t *run)
+{
+    for (int i = 0; i < run->n_calls; i++) {
+        ac_call_t *call = run->calls[i];
+        if (!call) continue;
+        abandon(call);
+        ac_timer_cancel(run->engine->loop, &call->deadline);
+        json_decref(call->arguments);
+        json_decref(call->result);
+        free(call->error);
+        free(call->id);
+        free(call->name);
+        free(call);
+    }
+    free(run->calls);
+    run->calls = NULL;
+    run->n_calls = run->n_open_calls = 0;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run reads from the store and leaves there: LOADING, the opening write beside ASKING,
+ * and SAVING. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void call_store(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
+{
+    op->deadline = ac_clock() + run->engine->conf.store_timeout;
+    run->n_ops++;
+    ac_store_call_post(run->engine->store, run->engine->loop, op, done, run);
+}
+
+static ac_store_op_t *create_op(const ac_run_t *run, ac_store_verb_e verb)
+{
+    ac_store_op_t *op = ac_store_op_create(verb, run->turn->owner, run->turn->thread_id);
+    if (!op) abort();
+    return op;
+}
+
+/* ---- LOADING ---- */
+
+static void refuse_busy(ac_err_t *err, const char *run_id)
+{
+    ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread has an active run: %s", run_id ? run_id : "its id is not known");
+}
+
+static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
+{
+    const ac_turn_t *turn = run->turn;
+    if (!run->agent && thread) {
+        run->agent = ac_registry_agent(run->engine->registry, ac_json_peek_string(thread, "agent_id", NULL));
+    }
+    if (!run->agent) run->agent = turn->fallback_agent;
+    if (!run->agent) {
+        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
+    } else if (strcmp(run->agent->status, "active") != 0) {
+        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "the agent is inactive");
+    }
+}
+
+static void ask(ac_run_t *run, const json_t *stored, const char *cause)
+{
+    run->messages = ac_history_messages(run->agent, stored, run->turn->content);
+    if (!run->messages) abort();
+    ac_run_transit(run, AC_RUN_ASKING, cause);
+}
+
+static void on_loaded(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    run->n_ops--;
+    if (run->state != AC_RUN_LOADING) {
+        ac_store_op_free(op);
+        ac_run_settle(run);
+        return;
+    }
+    ac_err_t err = op->err;
+    const char *active = ac_json_peek_string(op->out, "active_run", NULL);
+    if (op->status == APR_SUCCESS && active) refuse_busy(&err, active);
+    if (op->status == APR_SUCCESS && !err.kind) choose_agent(run, json_object_get(op->out, "thread"), &err);
+    if (op->status != APR_SUCCESS && !err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
+    else ask(run, json_object_get(op->out, "messages"), "history read");
+    ac_store_op_free(op);
+}
+
+void ac_run_enter_loading(ac_run_t *run)
+{
+    ac_turn_t *turn = run->turn;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!turn->stateless && turn->thread_id[0]) {
+        ac_store_op_t *op = create_op(run, AC_STORE_TURN_LOAD);
+        const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
+        /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
+        op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
+        call_store(run, op, on_loaded);
+        return;
+    }
+    if (!turn->stateless) {
+        run->new_thread = true;
+        ac_id_make(turn->thread_id, "thread_");
+    }
+    choose_agent(run, NULL, &err);
+    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
+    else ask(run, NULL, "nothing to read");
+}
+
+/* ---- the opening write ---- */
+
+static json_t *thread_json(const ac_run_t *run)
+{
+    json_t *thread = json_object();
+    ac_json_put(thread, "id", ac_json_text(run->turn->thread_id));
+    ac_json_put(thread, "title", ac_record_title(run->turn->content));
+    ac_json_put(thread, "agent_id", ac_json_text(run->agent->id));
+    ac_json_put(thread, "status", json_string("active"));
+    ac_json_put(thread, "metadata", json_object());
+    ac_json_put(thread, "message_count", json_integer(0));
+    ac_json_put(thread, "created_at", ac_json_time(run->created_at));
+    ac_json_put(thread, "updated_at", ac_json_time(run->created_at));
+    return thread;
+}
+
+static json_t *user_message_json(const ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    json_t *message = json_object();
+    ac_json_put(message, "id", ac_json_text(turn->message_id));
+    ac_json_put(message, "thread_id", ac_json_text(turn->thread_id));
+    ac_json_put(message, "role", json_string("user"));
+    ac_json_put(message, "content", ac_json_text(turn->content));
+    ac_json_put(message, "tool_calls", json_null());
+    ac_json_put(message, "run_id", ac_json_text(turn->run_id));
+    ac_json_put(message, "timestamp", ac_json_time(run->created_at));
+    ac_json_put(message, "metadata", turn->metadata ? json_incref(turn->metadata) : json_object());
+    return message;
+}
+
+static const char *status_text(const ac_run_t *run)
+{
+    if (run->state != AC_RUN_SAVING) return "in_progress";
+    if (run->outcome == AC_RUN_COMPLETED) return "completed";
+    if (run->outcome == AC_RUN_FAILED) return "failed";
+    return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
+}
+
+static json_t *run_json(const ac_run_t *run)
+{
+    bool ended = run->state == AC_RUN_SAVING, bad = ended && run->outcome != AC_RUN_COMPLETED;
+    bool user_cancelled = run->outcome == AC_RUN_CANCELLED && run->err.kind != AC_STOPPING;
+    json_t *json = json_object();
+    ac_json_put(json, "id", ac_json_text(run->turn->run_id));
+    ac_json_put(json, "thread_id", ac_json_text(run->turn->thread_id));
+    ac_json_put(json, "agent_id", ac_json_text(run->agent->id));
+    ac_json_put(json, "status", json_string(status_text(run)));
+    ac_json_put(json, "model", ac_json_text(run->model[0] ? run->model : run->agent->model->id));
+    ac_json_put(json, "usage", ac_record_usage(&run->usage));
+    ac_json_put(json, "cost", ac_record_cost(&run->usage, &run->agent->model->conf->price));
+    ac_json_put(json, "rounds", json_integer(run->round));
+    ac_json_put(json, "ttft_ms", run->ttft ? json_integer(apr_time_as_msec(run->ttft)) : json_null());
+    ac_json_put(json, "latency_ms", ended ? json_integer(apr_time_as_msec(ac_clock() - run->created)) : json_null());
+    ac_json_put(json, "error", bad && !user_cancelled ? ac_record_error(&run->err) : json_null());
+    ac_json_put(json, "created_at", ac_json_time(run->created_at));
+    ac_json_put(json, "started_at", ac_json_time(run->started_at));
+    ac_json_put(json, "completed_at", ended ? ac_json_time(apr_time_now()) : json_null());
+    return json;
+}
+
+static void on_opened(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    run->n_ops--;
+    if (op->status == APR_SUCCESS) {
+        run->durable = AC_OPENED;
+        ac_run_release(run);
+    } else {
+        ac_err_t err = op->err;
+        if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+        if (err.kind == AC_RUN_IN_PROGRESS) {
+            ac_err_init(&err);
+            refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
+        }
+        run->durable = AC_OPEN_FAILED;
+        /* Whatever else has gone wrong meanwhile, this is what the client has to know: nothing was stored. */
+        if (run->state == AC_RUN_SAVING) {
+            run->err = err;
+            run->outcome = AC_RUN_FAILED;
+        } else {
+            ac_run_finish(run, AC_RUN_FAILED, &err, "message not stored");
+        }
+    }
+    ac_store_op_free(op);
+    if (run->state == AC_RUN_SAVING) ac_run_settle(run);
+}
+
+void ac_run_open(ac_run_t *run)
+{
+    ac_store_op_t *op = create_op(run, AC_STORE_TURN_OPEN);
+    op->in = json_object();
+    ac_json_put(op->in, "message", user_message_json(run));
+    ac_json_put(op->in, "run", run_json(run));
+    ac_json_put(op->in, "title", ac_record_title(run->turn->content));
+    if (run->new_thread) ac_json_put(op->in, "thread", thread_json(run));
+    run->durable = AC_OPENING;
+    call_store(run, op, on_opened);
+}
+
+/* ---- SAVING ---- */
+
+void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end)
+{
+    apr_interval_time_t took = ac_clock() - run->asked;
+    char id[AC_ID_SIZE];
+    json_t *step = json_object();
+    bool failed = end->status != APR_SUCCESS;
+    ac_id_make(id, "step_");
+    ac_json_put(step, "id", ac_json_text(id));
+    ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
+    ac_json_put(step, "type", json_string("model_call"));
+    ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
+    ac_json_put(step, "tool", json_null());
+    ac_json_put(step, "arguments", json_null());
+    ac_json_put(step, "result", json_null());
+    ac_json_put(step, "error", failed ? ac_json_text(end->err.detail) : json_null());
+    ac_json_put(step, "usage", end->usage.known ? ac_record_usage(&end->usage) : json_null());
+    ac_json_put(step, "started_at", ac_json_time(run->asked_at));
+    ac_json_put(step, "completed_at", ac_json_time(run->asked_at + took));
+    ac_json_put(step, "latency_ms", json_integer(apr_time_as_msec(took)));
+    if (!run->steps) run->steps = json_array();
+    json_array_append_new(run->steps, step);
+}
+
+static const char *finish_text(const ac_run_t *run)
+{
+    if (run->finish == AC_FINISH_CONTENT_FILTER) return "content_filter";
+    if (run->outcome == AC_RUN_CANCELLED) return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
+    if (run->outcome == AC_RUN_FAILED) return "error";
+    return run->finish == AC_FINISH_LENGTH ? "length" : "stop";
+}
+
+/* The assistant's message, or NULL where nothing was said or done. A refused turn leaves an empty one behind, so that history.c
+ * knows it must not be sent again. */
+static json_t *message_json(const ac_run_t *run)
+{
+    char id[AC_ID_SIZE];
+    json_t *message, *metadata;
+    if (run->outcome != AC_RUN_COMPLETED && run->answer.len == 0 && !run->tool_calls &&
+        run->finish != AC_FINISH_CONTENT_FILTER) {
+        return NULL;
+    }
+    ac_id_make(id, "msg_");
+    metadata = json_object();
+    ac_json_put(metadata, "model", ac_json_text(run->model[0] ? run->model : run->agent->model->id));
+    ac_json_put(metadata, "finish_reason", json_string(finish_text(run)));
+    ac_json_put(metadata, "usage", ac_record_usage(&run->usage));
+    message = json_object();
+    ac_json_put(message, "id", ac_json_text(id));
+    ac_json_put(message, "thread_id", ac_json_text(run->turn->thread_id));
+    ac_json_put(message, "role", json_string("assistant"));
+    ac_json_put(message, "content", ac_json_text(run->answer.len ? run->answer.data : ""));
+    ac_json_put(message, "tool_calls", run->tool_calls ? json_incref(run->tool_calls) : json_null());
+    ac_json_put(message, "run_id", ac_json_text(run->turn->run_id));
+    ac_json_put(message, "timestamp", ac_json_time(apr_time_now()));
+    ac_json_put(message, "metadata", metadata);
+    return message;
+}
+
+static void on_closed(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    run->n_ops--;
+    if (op->status == APR_SUCCESS) {
+        run->message = json_incref(json_object_get(op->out, "message"));
+    } else {
+        ac_err_init(&run->err);
+        run->err = op->err;
+        if (!run->err.kind) ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
+        ac_err_while(&run->err, "storing the answer");
+        run->outcome = AC_RUN_FAILED;
+    }
+    ac_store_op_free(op);
+    ac_run_settle(run);
+}
+
+static void end_later(void *baton)
+{
+    ac_run_end(baton);
+}
+
+void ac_run_settle(ac_run_t *run)
+{
+    if (run->n_ops > 0) return;                 /* it will come back here */
+    if (run->durable == AC_OPENED && !run->closed) {
+        ac_store_op_t *op = create_op(run, AC_STORE_TURN_CLOSE);
+        json_t *message = message_json(run);
+        op->in = json_object();
+        ac_json_put(op->in, "message", message ? message : json_null());
+        ac_json_put(op->in, "run", run_json(run));
+        ac_json_put(op->in, "steps", run->steps ? json_incref(run->steps) : json_array());
+        run->closed = true;
+        call_store(run, op, on_closed);
+        return;
+    }
+    ac_ready_cancel(run->engine->loop, &run->ready);    /* a beginning that was still to come does not come any more */
+    ac_ready_set(run->engine->loop, &run->ready, end_later, run);
+}
