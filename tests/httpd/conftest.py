@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from model_server import ModelServer
+from server import AGENT, MODEL, MOUNT, Server
+
+
+@pytest.fixture(scope="session")
+def _model():
+    server = ModelServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def model(_model):
+    """The scripted model, with nothing queued and nothing recorded."""
+    _model.reset()
+    return _model
+
+
+@pytest.fixture(scope="session")
+def _standard(_model):
+    server = Server(MODEL.format(url=_model.url) + AGENT + MOUNT).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def server(_standard, model):
+    """The server that most tests share: one agent `assistant` on the scripted model, mounted at /api."""
+    yield _standard
+    assert not (bad := _standard.check_log()), "unexpected lines in httpd's log:\n" + "\n".join(bad)
+
+
+@pytest.fixture
+def client(server):
+    return server.client
+
+
+@pytest.fixture
+def make_server(model):
+    """Makes servers of a test's own: make_server(directives, mpm=…); with {model} standing for the scripted model."""
+    made = []
+
+    def make(directives="", start=True, standard=True, **options):
+        text = (MODEL.format(url=model.url) + AGENT + MOUNT if standard else "") + directives
+        server = Server(text, **options)
+        made.append(server)
+        return server.start() if start else server
+
+    yield make
+    problems = []
+    for server in made:
+        server.stop()
+        problems += server.check_log()
+        server.remove()
+    assert not problems, "unexpected lines in httpd's log:\n" + "\n".join(problems)

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real httpd with the module, on a port that the kernel chooses, in a root of its own."""
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from client import Client
+
+TOP = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("BUILD_DIR", TOP / "build")).resolve()
+MODULE = BUILD / "mod_agentchat.so"
+HTTPD = next((p for p in ("/usr/sbin/apache2", "/usr/sbin/httpd") if os.path.exists(p)), "httpd")
+MODULES = next((Path(p) for p in ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules") if os.path.isdir(p)))
+WAIT = 30
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def load(*names):
+    """LoadModule lines for those modules that are not built in."""
+    lines = []
+    for name in names:
+        file = MODULES / f"mod_{name}.so"
+        if file.exists():
+            lines.append(f"LoadModule {name}_module {file}")
+    return "\n".join(lines)
+
+
+def user():
+    for name in ("www-data", "apache"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            pass
+    raise RuntimeError("no user www-data or apache")
+
+
+MODEL = """
+<AgentChatModel scripted>
+    AgentChatProvider openai
+    AgentChatEndpoint {url} model=scripted-1
+    AgentChatTimeouts connect=2s first-byte=10s idle=10s total=60s
+    AgentChatPrice input=1.00 cached=0.10 output=2.00 currency=USD
+</AgentChatModel>
+"""
+
+AGENT = """
+<AgentChatAgent assistant>
+    AgentChatModel scripted
+    AgentChatInstructions "You are a test."
+    AgentChatTools calculate get_weather
+</AgentChatAgent>
+AgentChatDefaultAgent assistant
+"""
+
+MOUNT = """
+<Location "/api">
+    SetHandler agentchat
+    AgentChatAnonymous on
+</Location>
+"""
+
+
+class Server:
+    """Writes a configuration and runs httpd with it. Lines of the error log at warning and above that a test has not
+    announced with expect_log() fail it."""
+
+    def __init__(self, directives, mpm="event", tuning="", modules=(), scheme="http", env=None):
+        base = Path(os.environ.get("TEST_ROOT", tempfile.gettempdir()))
+        self.root = Path(tempfile.mkdtemp(prefix="agentchat-", dir=base))
+        self.root.chmod(0o755)
+        for name in ("logs", "state", "htdocs"):
+            (self.root / name).mkdir()
+        self.mpm, self.tuning, self.modules, self.env = mpm, tuning, modules, env or {}
+        self.port = free_port()
+        self.client = Client(self.port)
+        self.process = None
+        self.conf = self.root / "httpd.conf"
+        self._log_seen = 0
+        self._expected = []
+        if os.geteuid() == 0:
+            os.chown(self.root / "state", user().pw_uid, user().pw_gid)
+        self.write(directives)
+
+    # ---- configuration ----
+    def write(self, directives):
+        # The module is copied: a build tree below a private home cannot be read by the server's user.
+        module = self.root / "mod_agentchat.so"
+        if not module.exists():
+            shutil.copy(MODULE, module)
+        account = f"User {user().pw_name}\nGroup {user().pw_name}" if os.geteuid() == 0 else ""
+        self.conf.write_text(f"""
+ServerRoot "{self.root}"
+PidFile "{self.root}/httpd.pid"
+DefaultRuntimeDir "{self.root}"
+Listen 127.0.0.1:{self.port}
+ServerName localhost
+{load(f'mpm_{self.mpm}', 'unixd', 'authz_core', 'log_config', 'mime', 'headers', *self.modules)}
+LoadModule agentchat_module "{module}"
+{account}
+DocumentRoot "{self.root}/htdocs"
+TypesConfig /dev/null
+ErrorLog "{self.root}/logs/error.log"
+LogLevel warn agentchat:debug
+LogFormat "%>s %O %B %X %k %m %U" test
+CustomLog "{self.root}/logs/access.log" test
+GracefulShutdownTimeout 20
+{self.tuning or self._tuning()}
+AgentChatStateDir "{self.root}/state"
+{directives}
+""")
+
+    def _tuning(self):
+        if self.mpm == "prefork":
+            return "StartServers 4\nMaxRequestWorkers 16"
+        return ("StartServers 1\nServerLimit 4\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\n"
+                "MaxSpareThreads 64\n" + ("AsyncRequestWorkerFactor 100" if self.mpm == "event" else ""))
+
+    def configtest(self):
+        """(ok, what it printed)"""
+        done = subprocess.run([HTTPD, "-t", "-f", str(self.conf)], capture_output=True, text=True, timeout=WAIT,
+                              env={**os.environ, **self.env})
+        return done.returncode == 0, done.stdout + done.stderr
+
+    # ---- life ----
+    def start(self):
+        ok, text = self.configtest()
+        assert ok, text
+        environment = {**os.environ, **self.env}
+        self.process = subprocess.Popen([HTTPD, "-f", str(self.conf), "-DFOREGROUND"], env=environment,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.wait_up()
+        return self
+
+    def wait_up(self):
+        deadline = time.monotonic() + WAIT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, "httpd ended at once:\n" + self.log()
+                assert time.monotonic() < deadline, "httpd does not listen:\n" + self.log()
+                time.sleep(0.02)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def graceful(self):
+        self.signal(signal.SIGUSR1)
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process and self.process.poll() is None:
+            self.signal(number)
+            self.process.wait(WAIT)
+        self.process = None
+
+    def kill(self):
+        """kill -9 of all of httpd."""
+        children = self.children()
+        self.process.kill()
+        for pid in children:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait(WAIT)
+        self.wait_gone(children)
+
+    @staticmethod
+    def wait_gone(pids):
+        deadline = time.monotonic() + WAIT
+        while any(os.path.exists(f"/proc/{pid}") and "Z" not in stat_of(pid) for pid in pids):
+            assert time.monotonic() < deadline, "processes do not end"
+            time.sleep(0.02)
+
+    def children(self):
+        try:
+            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        except FileNotFoundError:
+            return []
+        return [int(pid) for pid in text.split()]
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # ---- logs ----
+    def log(self):
+        file = self.root / "logs/error.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def access(self):
+        """Lines of the access log, as (status, bytes sent, body bytes, connection, keepalives, method, path)."""
+        file = self.root / "logs/access.log"
+        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+    def wait_log(self, pattern, n=1):
+        deadline = time.monotonic() + WAIT
+        while len(found := re.findall(pattern, self.log())) < n:
+            assert time.monotonic() < deadline, f"'{pattern}' is not in the log:\n{self.log()[-3000:]}"
+            time.sleep(0.02)
+        return found
+
+    def wait_access(self, n):
+        deadline = time.monotonic() + WAIT
+        while len(lines := self.access()) < n:
+            assert time.monotonic() < deadline, f"{len(lines)} of {n} access log lines:\n{lines}"
+            time.sleep(0.02)
+        return lines
+
+    def expect_log(self, *patterns):
+        self._expected += patterns
+
+    def check_log(self):
+        """What went wrong and was not expected."""
+        text = self.log()
+        fresh, self._log_seen = text[self._log_seen:], len(text)
+        expected, self._expected = self._expected, []
+        bad = []
+        for line in fresh.splitlines():
+            serious = re.search(r"\[[\w-]*:(warn|error|crit|alert|emerg)\]", line)
+            if not serious and not re.search(r"AddressSanitizer|runtime error:|LeakSanitizer", line):
+                continue
+            if not any(re.search(pattern, line) for pattern in expected):
+                bad.append(line)
+        return bad
+
+
+def stat_of(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
