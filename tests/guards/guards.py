@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the house that a program can check. Each guard takes the top of a source tree and
+returns (how many things it looked at, what is wrong); test_guards.py runs each on this tree and
+on a copy with a fault planted in it."""
+import re
+from pathlib import Path
+
+FLOORS = ["base", "wire", "io", "back", "agent", "front"]
+BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",
+          "system", "popen", "setjmp", "usleep"]
+MAX_FILE, MAX_LINE = 520, 140
+
+
+def sources(top, *patterns):
+    for pattern in patterns or ("mod_agentchat.c", "src/**/*.[ch]"):
+        yield from sorted(top.glob(pattern))
+
+
+def without_comments(text):
+    """C without comments and without what stands in strings."""
+    pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+    return re.sub(pattern, lambda m: '""' if m[0][0] == '"' else "\n" * m[0].count("\n"), text, flags=re.S)
+
+
+def floor_of(top, path):
+    parts = path.relative_to(top).parts
+    return "front" if parts[0] == "mod_agentchat.c" else parts[1] if len(parts) > 2 else None
+
+
+def floors(top):
+    """A file includes its own floor's headers and lower ones; below front nothing of httpd."""
+    n, wrong = 0, []
+    for path in sources(top):
+        floor = floor_of(top, path)
+        for name in re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', path.read_text(), re.M):
+            n += 1
+            if floor != "front" and re.match(r"(httpd|http_\w+|ap_\w+|util_\w+|mpm_common|scoreboard|mod_\w+)\.h$", name):
+                wrong.append(f"{path.relative_to(top)}: includes httpd's {name}")
+            target = (path.parent / name).resolve()
+            if not target.is_file() or top.resolve() not in target.parents:
+                continue
+            other = floor_of(top.resolve(), target)
+            if floor and other and FLOORS.index(other) > FLOORS.index(floor):
+                wrong.append(f"{path.relative_to(top)}: {floor} includes {name} of {other}")
+            if floor is None and other:
+                wrong.append(f"{path.relative_to(top)}: the vocabulary includes {name}")
+        if floor != "front":
+            for call in re.findall(r"\bap_[a-z]\w*\s*\(", without_comments(path.read_text())):
+                wrong.append(f"{path.relative_to(top)}: calls httpd's {call}")
+    return n, wrong
+
+
+def banned(top):
+    n, wrong = 0, []
+    for path in sources(top, "mod_agentchat.c", "src/**/*.[ch]", "tests/unit/*.[ch]", "tests/fuzz/*.c"):
+        n += 1
+        for i, line in enumerate(without_comments(path.read_text()).splitlines(), 1):
+            for name in re.findall(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(", line):
+                wrong.append(f"{path.relative_to(top)}:{i}: {name}() is banned")
+    return n, wrong
+
+
+def sizes(top):
+    """Files stay readable in one sitting, and their names say which is meant."""
+    n, wrong, seen = 0, [], {}
+    for path in sources(top, "mod_agentchat.c", "src/**/*.[ch]", "tests/**/*.[ch]", "tests/**/*.py"):
+        n += 1
+        lines = path.read_text().splitlines()
+        if len(lines) > MAX_FILE:
+            wrong.append(f"{path.relative_to(top)}: {len(lines)} lines; split it by noun")
+        for i, line in enumerate(lines, 1):
+            if len(line) > MAX_LINE:
+                wrong.append(f"{path.relative_to(top)}:{i}: {len(line)} characters")
+        if path.suffix == ".c" and "src" in path.parts:
+            if path.name in seen:
+                wrong.append(f"{path.relative_to(top)}: same name as {seen[path.name]}")
+            seen[path.name] = path.relative_to(top)
+        if path.suffix in (".c", ".h") and "SPDX-License-Identifier: Apache-2.0" not in "\n".join(lines[:2]) \
+                and path.name != "messages.h":
+            wrong.append(f"{path.relative_to(top)}: no SPDX line")
+    return n, wrong
+
+
+def functions(top):
+    """A function fits on a screen."""
+    n, wrong = 0, []
+    for path in sources(top):
+        name = start = None
+        for i, line in enumerate(path.read_text().splitlines(), 1):
+            if re.match(r"[A-Za-z_].*\)$", line) and not line.endswith(";"):
+                name = line
+            elif line == "{":
+                start = i
+            elif line == "}" and start:
+                n += 1
+                if i - start > 75:
+                    wrong.append(f"{path.relative_to(top)}:{start}: {i - start} lines: {(name or '')[:60]}")
+                start = None
+    return n, wrong
+
+
+def unit_tests(top):
+    """Every test function is in its group."""
+    n, wrong = 0, []
+    for path in sources(top, "tests/unit/*.c"):
+        text = without_comments(path.read_text())
+        defined = re.findall(r"^static void (test_\w+)\(void \*\*", text, re.M)
+        registered = set(re.findall(r"cmocka_unit_test\w*\(\s*(test_\w+)", text))
+        for name in defined:
+            n += 1
+            if name not in registered:
+                wrong.append(f"{path.relative_to(top)}: {name} is not registered")
+    return n, wrong
+
+
+def log_messages(top):
+    """Each number once in the table, used in the source, and explained in docs/log-messages.md."""
+    table = re.findall(r"AC_MESSAGE\((\d+), AC_(ERROR|WARNING|INFO),", (top / "src/base/messages.h").read_text())
+    docs = (top / "docs/log-messages.md").read_text()
+    code = "\n".join(without_comments(path.read_text()) for path in sources(top))
+    wrong, numbers = [], [number for number, _ in table]
+    for number, level in table:
+        name = f"AC{int(number):04d}"
+        if numbers.count(number) > 1:
+            wrong.append(f"{name} is in the table twice")
+        if not re.search(rf"\bAC_M{number}\b", code):
+            wrong.append(f"{name} is in the table and nowhere used")
+        row = re.search(rf"^\|\s*{name}\s*\|\s*(\w+)", docs, re.M)
+        if not row:
+            wrong.append(f"{name} is not in docs/log-messages.md")
+        elif row[1] != level.lower():
+            wrong.append(f"{name} is {level.lower()} in the table and {row[1]} in docs/log-messages.md")
+    for name in re.findall(r"^\|\s*AC(\d{4})\s*\|", docs, re.M):
+        if str(int(name)) not in numbers:
+            wrong.append(f"docs/log-messages.md explains AC{name}, which does not exist")
+    return len(table), wrong
+
+
+def error_kinds(top):
+    """Each code of the table has its row in docs/errors.md, with its status; and no other."""
+    rows = re.findall(r'"([a-z_]+)",\s*"[^"]*",\s*(\d{3}),', (top / "src/base/err.c").read_text())
+    docs = dict(re.findall(r"^\|\s*`([a-z_]+)`\s*\|\s*(\d{3})\s*\|", (top / "docs/errors.md").read_text(), re.M))
+    wrong = [f"{code} is not in docs/errors.md with status {status}" for code, status in rows
+             if docs.get(code) != status]
+    wrong += [f"docs/errors.md has {code}, which does not exist" for code in docs if code not in dict(rows)]
+    return len(rows), wrong
+
+
+def directives(top):
+    """The table of directives, the manual and the annotated reference name the same ones."""
+    code = "\n".join(path.read_text() for path in sources(top, "src/front/*.c"))
+    table = set(re.findall(r'"<?(AgentChat\w+)"\s*,', code))
+    docs = set(re.findall(r"^## <?(AgentChat\w+)", (top / "docs/directives.md").read_text(), re.M))
+    conf = set(re.findall(r"^\s*#?\s*<?(AgentChat\w+)\b", (top / "conf/agentchat.conf").read_text(), re.M))
+    wrong = [f"{name} is not in docs/directives.md" for name in sorted(table - docs)]
+    wrong += [f"{name} is not in conf/agentchat.conf" for name in sorted(table - conf)]
+    wrong += [f"docs/directives.md has {name}, which does not exist" for name in sorted(docs - table)]
+    wrong += [f"conf/agentchat.conf has {name}, which does not exist" for name in sorted(conf - table)]
+    return len(table), wrong
+
+
+def routes(top):
+    """The route table and docs/api.md name the same routes."""
+    code = (top / "src/front/route.c").read_text()
+    table = set(re.findall(r'\{\s*M_([A-Z]+)\s*,\s*"([^"]+)"', code))
+    docs = set(re.findall(r"^\|\s*([A-Z]+) `([^`]+)`", (top / "docs/api.md").read_text(), re.M))
+    wrong = [f"{method} {path} is not in docs/api.md" for method, path in sorted(table - docs)]
+    wrong += [f"docs/api.md has {method} {path}, which does not exist" for method, path in sorted(docs - table)]
+    return len(table), wrong
+
+
+def words(top):
+    """What belongs to no public project."""
+    pattern = re.compile(r"/work/|\bTODO\b|\bFIXME\b|\bXXX\b|\bHACK\b|not implemented", re.I)
+    n, wrong = 0, []
+    for path in sorted(top.rglob("*")):
+        parts = path.relative_to(top).parts
+        if not path.is_file() or parts[0] in ("build", ".git") or parts[:2] == ("tests", "guards") \
+                or "corpus" in parts or path.suffix not in (".c", ".h", ".py", ".md", ".sh", ".conf", ".json", ".spec"):
+            continue
+        n += 1
+        for i, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            if pattern.search(line):
+                wrong.append(f"{path.relative_to(top)}:{i}: {line.strip()[:100]}")
+    return n, wrong
+
+
+def links(top):
+    """Links between the pages of the manual lead somewhere."""
+    n, wrong = 0, []
+    for path in sources(top, "*.md", "docs/*.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
+            if re.match(r"[a-z]+:", target):
+                continue
+            n += 1
+            if not (path.parent / target).exists():
+                wrong.append(f"{path.relative_to(top)}: {target} does not exist")
+    return n, wrong

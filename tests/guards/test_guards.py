@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every guard on this tree, and on a copy with a fault in it that the guard must find. The
+least counts are there because a guard that looks at nothing finds nothing."""
+import shutil
+from pathlib import Path
+
+import pytest
+
+import guards
+
+TOP = Path(__file__).resolve().parents[2]
+
+# guard: (least number of things looked at, file to spoil, text to add to it)
+CASES = {
+    "floors": (150, "src/wire/sse.c", '#include "../back/back.h"\n'),
+    "banned": (60, "src/base/util.c", "static char *spoil(char *a, const char *b) { return strcpy(a, b); }\n"),
+    "sizes": (80, "src/base/buf.c", "/* one line */\n" * 600),
+    "functions": (400, "src/base/buf.c", "void spoil(void)\n{\n" + "    spoil();\n" * 80 + "}\n"),
+    "unit_tests": (150, "tests/unit/test_buf.c", "static void test_forgotten(void **state)\n{\n}\n"),
+    "log_messages": (10, "src/base/messages.h", 'AC_MESSAGE(9999, AC_ERROR, "spoiled", "nothing")\n'),
+    "error_kinds": (30, "docs/errors.md", "| `spoiled` | 500 | x |\n"),
+    "directives": (40, "conf/agentchat.conf", "#AgentChatSpoiled on\n"),
+    "routes": (25, "docs/api.md", "| GET `/spoiled` | x | x |\n"),
+    "words": (100, "docs/architecture.md", "TO" + "DO: spoiled\n"),
+    "links": (10, "README.md", "[spoiled](docs/no-such-page.md)\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    tree = tmp_path_factory.mktemp("tree") / "copy"
+    shutil.copytree(TOP, tree, ignore=shutil.ignore_patterns("build", ".git", "corpus", "__pycache__"))
+    return tree
+
+
+def test_every_guard_has_a_case():
+    known = {name for name, value in vars(guards).items()
+             if callable(value) and getattr(value, "__module__", "") == "guards"}
+    helpers = {"sources", "without_comments", "floor_of"}
+    assert known - helpers == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_guard(name):
+    least = CASES[name][0]
+    n, wrong = getattr(guards, name)(TOP)
+    assert not wrong, "\n".join(wrong)
+    assert n >= least, f"looked at {n} things only"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_guard_finds_a_planted_fault(name, copy):
+    _, file, text = CASES[name]
+    path = copy / file
+    whole = path.read_text()
+    before = set(getattr(guards, name)(copy)[1])
+    path.write_text(whole + text)
+    try:
+        found = set(getattr(guards, name)(copy)[1]) - before
+    finally:
+        path.write_text(whole)
+    assert found, "the planted fault was not found"
