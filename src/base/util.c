@@ -89,7 +89,7 @@ void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when)
     const apr_time_t lowest = INT64_C(-62167219200000000), highest = INT64_C(253402300799999999);
     when = when < lowest ? lowest : when > highest ? highest : when;
     int64_t ms = (when - lowest) / 1000;            /* since 0000-01-01, never negative */
-    int64_t days = ms / 86400000 + 306;             /* since 1 March of the year -1 */
+    int64_t days = ms / 86400000 + 146097 - 60;     /* since 1 March of the year -400, which is never negative */
     int in_day = (int)(ms % 86400000);
     int64_t era = days / 146097;
     int of_era = (int)(days % 146097);
@@ -97,7 +97,7 @@ void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when)
     int of_year = of_era - (365 * year + year / 4 - year / 100);
     int month = (5 * of_year + 2) / 153;            /* 0: March */
     int day = of_year - (153 * month + 2) / 5 + 1;
-    year += (int)era * 400 - 1 + (month >= 10);
+    year += (int)era * 400 - 400 + (month >= 10);
     month = month < 10 ? month + 3 : month - 9;
 
     text = put_digits(text, year, 4);
