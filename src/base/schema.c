@@ -44,11 +44,21 @@ static apr_status_t wrong(ac_err_t *err, const path_t *at, const char *why)
                          at->name ? at->name : at->up ? "an item" : "the value", why);
 }
 
-/* ---- numbers: 1 and 1.0 are the same to JSON Schema. A long double holds every int64_t where it is wider than
- * a double. ---- */
+/* ---- numbers: 1 and 1.0 are the same to JSON Schema ---- */
 static long double number_of(const json_t *value)
 {
     return json_is_integer(value) ? (long double)json_integer_value(value) : (long double)json_real_value(value);
+}
+
+/* Below 0, 0 or above, as strcmp does. */
+static int compare(const json_t *a, const json_t *b)
+{
+    if (json_is_integer(a) && json_is_integer(b)) {
+        json_int_t x = json_integer_value(a), y = json_integer_value(b);
+        return (x > y) - (x < y);
+    }
+    long double x = number_of(a), y = number_of(b);
+    return (x > y) - (x < y);
 }
 
 static bool is_whole(const json_t *value)
@@ -74,7 +84,7 @@ static bool is_multiple(const json_t *value, const json_t *of)
 
 static bool same(const json_t *a, const json_t *b)
 {
-    return json_is_number(a) && json_is_number(b) ? number_of(a) == number_of(b) : json_equal(a, b) == 1;
+    return json_is_number(a) && json_is_number(b) ? compare(a, b) == 0 : json_equal(a, b) == 1;
 }
 
 /* ---- keywords of one level ---- */
@@ -129,42 +139,54 @@ static apr_status_t check_choice(const json_t *schema, const json_t *value, cons
 }
 
 /* Writes what must hold, with the number as the schema's author wrote it. */
-static apr_status_t out_of_bounds(ac_err_t *err, const path_t *at, const char *must, const json_t *bound)
+static apr_status_t out_of_bounds(ac_err_t *err, const path_t *at, const char *must, const json_t *bound,
+                                  const char *unit)
 {
     char why[80];
-    snprintf(why, sizeof(why), "%s %.15Lg", must, number_of(bound));
+    if (json_is_integer(bound)) {
+        snprintf(why, sizeof(why), "%s %" JSON_INTEGER_FORMAT "%s", must, json_integer_value(bound), unit);
+    }
+    else {
+        snprintf(why, sizeof(why), "%s %.15g%s", must, json_real_value(bound), unit);
+    }
     return wrong(err, at, why);
 }
 
-static apr_status_t check_number(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+/* One end of a range. sign: 1 for the lower end, -1 for the upper. */
+static apr_status_t check_end(const json_t *schema, const json_t *value, int sign, const path_t *at, ac_err_t *err)
 {
-    long double number = number_of(value);
-    const json_t *bound = json_object_get(schema, "minimum");
-    const json_t *strict = json_object_get(schema, "exclusiveMinimum");
-    /* Draft 4 wrote exclusiveMinimum as true beside minimum. */
-    if (json_is_number(bound) && (number < number_of(bound) || (json_is_true(strict) && number == number_of(bound)))) {
-        return out_of_bounds(err, at, json_is_true(strict) ? "must be greater than" : "must be at least", bound);
+    const json_t *bound = json_object_get(schema, sign > 0 ? "minimum" : "maximum");
+    const json_t *strict = json_object_get(schema, sign > 0 ? "exclusiveMinimum" : "exclusiveMaximum");
+    const char *beyond = sign > 0 ? "must be greater than" : "must be less than";
+    if (json_is_true(strict)) {
+        /* Draft 4 wrote it as true beside the bound. */
+        strict = bound;
+        bound = NULL;
     }
-    if (json_is_number(strict) && number <= number_of(strict)) {
-        return out_of_bounds(err, at, "must be greater than", strict);
+    if (json_is_number(bound) && sign * compare(value, bound) < 0) {
+        return out_of_bounds(err, at, sign > 0 ? "must be at least" : "must be at most", bound, "");
     }
-    bound = json_object_get(schema, "maximum");
-    strict = json_object_get(schema, "exclusiveMaximum");
-    if (json_is_number(bound) && (number > number_of(bound) || (json_is_true(strict) && number == number_of(bound)))) {
-        return out_of_bounds(err, at, json_is_true(strict) ? "must be less than" : "must be at most", bound);
-    }
-    if (json_is_number(strict) && number >= number_of(strict)) {
-        return out_of_bounds(err, at, "must be less than", strict);
-    }
-    bound = json_object_get(schema, "multipleOf");
-    if (json_is_number(bound) && !is_multiple(value, bound)) {
-        return out_of_bounds(err, at, "must be a multiple of", bound);
+    if (json_is_number(strict) && sign * compare(value, strict) <= 0) {
+        return out_of_bounds(err, at, beyond, strict, "");
     }
     return APR_SUCCESS;
 }
 
+static apr_status_t check_number(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+{
+    const json_t *step = json_object_get(schema, "multipleOf");
+    apr_status_t status = check_end(schema, value, 1, at, err);
+    if (status == APR_SUCCESS) {
+        status = check_end(schema, value, -1, at, err);
+    }
+    if (status == APR_SUCCESS && json_is_number(step) && !is_multiple(value, step)) {
+        status = out_of_bounds(err, at, "must be a multiple of", step, "");
+    }
+    return status;
+}
+
 typedef struct size_words_t {
-    const char *least_key, *most_key, *least, *most;
+    const char *least_key, *most_key, *unit;
 } size_words_t;
 
 static apr_status_t check_size(const json_t *schema, size_t size, const size_words_t *words, const path_t *at,
@@ -172,19 +194,18 @@ static apr_status_t check_size(const json_t *schema, size_t size, const size_wor
 {
     const json_t *bound = json_object_get(schema, words->least_key);
     if (json_is_number(bound) && (long double)size < number_of(bound)) {
-        return out_of_bounds(err, at, words->least, bound);
+        return out_of_bounds(err, at, "must have at least", bound, words->unit);
     }
     bound = json_object_get(schema, words->most_key);
     if (json_is_number(bound) && (long double)size > number_of(bound)) {
-        return out_of_bounds(err, at, words->most, bound);
+        return out_of_bounds(err, at, "must have at most", bound, words->unit);
     }
     return APR_SUCCESS;
 }
 
 static apr_status_t check_string(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
 {
-    static const size_words_t words = {"minLength", "maxLength", "in characters must be at least",
-                                       "in characters must be at most"};
+    static const size_words_t words = {"minLength", "maxLength", " characters"};
     size_t n_chars = ac_utf8_count(json_string_value(value), json_string_length(value));
     return check_size(schema, n_chars, &words, at, err);
 }
@@ -194,7 +215,7 @@ static apr_status_t check_value(const json_t *schema, const json_t *value, const
 
 static apr_status_t check_items(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
 {
-    static const size_words_t words = {"minItems", "maxItems", "in items must be at least", "in items must be at most"};
+    static const size_words_t words = {"minItems", "maxItems", " items"};
     const json_t *items = json_object_get(schema, "items");
     apr_status_t status = check_size(schema, json_array_size(value), &words, at, err);
     for (size_t i = 0; items && status == APR_SUCCESS && i < json_array_size(value); i++) {

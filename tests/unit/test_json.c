@@ -94,7 +94,8 @@ static void test_parse_refuses_invalid_utf8(void **state)
 static void test_parse_never_quotes_the_document(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"{\"secretword\": secretword}", "[secretword]", "{\"secretword\" \"secretword\"}",
+    static const char *const texts[] = {"{\"secretword\": secretword}", "[secretword]",
+                                        "{\"secretword\" \"secretword\"}",
                                         "{\"secretword\":1,\"secretword\":2}", "\"x\" secretword"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         json_t *value;

@@ -273,7 +273,8 @@ static void test_durations(void **state)
 static void test_what_is_no_duration(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "5", "5m", "5x", "00x", "s", "-5s", "+5s", " 5s", "5s ", "5 s", "1.5s", "5S",
+    static const char *const texts[] = {"", "5", "5m", "5x", "00x", "s", "-5s", "+5s", " 5s", "5s ", "5 s", "1.5s",
+                                        "5S",
                                         "1h30min", "5sec", "0x10s", "106751992d", "9223372036854775808ms",
                                         "99999999999999999999s"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -292,7 +293,8 @@ static void test_sizes(void **state)
         const char *text;
         apr_int64_t value;
     } cases[] = {
-        {"0", 0}, {"1", 1}, {"65536", 65536}, {"64K", 65536}, {"64k", 65536}, {"1M", 1048576}, {"2G", INT64_C(2147483648)},
+        {"0", 0}, {"1", 1}, {"65536", 65536}, {"64K", 65536}, {"64k", 65536}, {"1M", 1048576},
+        {"2G", INT64_C(2147483648)},
         {"9223372036854775807", INT64_MAX}, {"8589934591G", INT64_C(9223372035781033984)},
     };
     static const char *const wrong[] = {"", "K", "-1", "+1", "1.5M", "1KB", "1T", " 1", "1 ", "1 K", "0x10",
