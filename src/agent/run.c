@@ -81,18 +81,18 @@ static void on_run_timeout(void *baton)
 ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
 {
     ac_run_t *run = ac_alloc(sizeof *run);
-    apr_time_t now = ac_clock();
     run->engine = engine;
     run->turn = turn;
     run->agent = turn->agent;
     run->channel = ac_channel_create();
     if (!run->channel) abort();
-    run->created = now;
+    run->created = ac_clock();
     run->created_at = apr_time_now();
     ac_err_init(&run->err);
     ac_buf_init(&run->answer, AC_MAX_ANSWER);
     note_doing(run);
-    ac_timer_set(engine->loop, &run->state_timer, now + engine->conf.queue_timeout, on_queue_timeout, run);
+    ac_timer_set(engine->loop, &run->state_timer, ac_loop_now(engine->loop) + engine->conf.queue_timeout,
+                 on_queue_timeout, run);
     return run;
 }
 

@@ -155,12 +155,31 @@ static void call_end(ac_call_t *call, json_t *result, const char *error)
     if (run->calls_begun && run->n_open_calls == 0 && run->state == AC_RUN_CALLING) next_round(run);
 }
 
+/* What a tool may say is capped, whoever wrote it: the model pays for every byte of it, in each round again. Takes result. */
+static json_t *cap_result(const ac_tool_t *tool, json_t *result)
+{
+    size_t len = 0, max = tool->conf->result_max ? tool->conf->result_max : AC_MAX_TOOL_RESULT;
+    char *text = json_is_string(result) ? strdup(json_string_value(result)) : ac_json_dump(result, &len);
+    if (text && json_is_string(result)) len = strlen(text);
+    if (text && len > max) {
+        ac_buf_t cut;
+        ac_buf_init(&cut, max + 64);
+        ac_buf_add(&cut, text, ac_utf8_whole(text, max));
+        ac_buf_printf(&cut, " … (cut: %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " bytes)", max, len);
+        json_decref(result);
+        result = ac_json_text(cut.data);
+        ac_buf_free(&cut);
+    }
+    free(text);
+    return result;
+}
+
 static void on_result(void *baton, apr_status_t status, json_t *result, const ac_err_t *err)
 {
     ac_call_t *call = baton;
     call->handle = NULL;
     if (status == APR_SUCCESS && result) {
-        call_end(call, result, NULL);
+        call_end(call, cap_result(call->tool, result), NULL);
     } else {
         json_decref(result);
         call_end(call, NULL, err && err->detail[0] ? err->detail : "the tool failed");
