@@ -24,8 +24,10 @@
 #define AC_MAX_SSE_LINE          (1024 * 1024)      /* of an upstream's event */
 #define AC_MAX_RESPONSE          (16 * 1024 * 1024) /* of an upstream's answer, streamed */
 #define AC_MAX_ERROR_BODY        (64 * 1024)        /* of an upstream's error */
+#define AC_MAX_HEAD              (64 * 1024)        /* of an upstream's answer: status line and headers */
 #define AC_MAX_PAGE              100                /* rows of a list */
 #define AC_MAX_REQUEST           (32 * 1024 * 1024) /* of a request to an upstream */
+#define AC_MAX_STORE_QUEUE       8192               /* operations that wait for the embedded store */
 #define AC_MAX_JSON_TEXT         (64 * 1024 * 1024) /* of anything we write as JSON */
 
 /* ---- err.c: the table of error kinds ---- */

@@ -4,9 +4,38 @@
  * Write numbers without leading zeros: AC_MESSAGE(201, …) is printed as AC0201. */
 AC_MESSAGE(101, AC_ERROR, "The loop thread could not be started or lost its epoll descriptor.",
            "See the cause in the line; usually file descriptors ran out. Raise the limit (ulimit -n) and restart.")
+AC_MESSAGE(110, AC_ERROR, "Memory ran out where the loop cannot go on without it; the child ends and httpd starts another.",
+           "Give the machine or the container more memory, or lower the number of streams a child may hold.")
+AC_MESSAGE(111, AC_WARNING, "A connection to an upstream could not be watched; its exchange will end by its timeout.",
+           "See the cause in the line. Too many descriptors: raise the limit (ulimit -n), or fs.epoll.max_user_watches.")
+AC_MESSAGE(201, AC_ERROR, "The embedded store's file is a database of another program.",
+           "Name another file in AgentChatStore; this one was left as it is.")
+AC_MESSAGE(202, AC_ERROR, "The embedded store's file is damaged, or no database at all.",
+           "Restore the file from a backup, or move it away to begin with an empty one; the store then goes on without a restart.")
+AC_MESSAGE(203, AC_ERROR, "The embedded store's file was written by a newer version of this module.",
+           "Install the newer module again, or restore a file from before the upgrade.")
+AC_MESSAGE(204, AC_ERROR, "There is no room to write to the embedded store; reading goes on.",
+           "Free space on the file system of the file that the line names; the store then goes on without a restart.")
+AC_MESSAGE(205, AC_ERROR, "SQLite failed for another reason; logged once until a minute has passed without it.",
+           "See SQLite's reason in the line; usually the file, its directory (must be writable too) or the disk.")
+AC_MESSAGE(206, AC_WARNING, "Another process kept the embedded store locked so long that operations were given up.",
+           "Look for a process that has the file open, as a backup or an sqlite3 shell with an open transaction.")
+AC_MESSAGE(207, AC_INFO, "The embedded store works again after trouble.", "Nothing.")
+AC_MESSAGE(208, AC_INFO, "Runs of processes that died were closed as interrupted when a child started.",
+           "Nothing for the runs. If it comes often, find out why children die.")
 AC_MESSAGE(501, AC_ERROR, "A run took a step that its table of states does not allow.",
            "This is a mistake of ours. Please report the line; the child ends and httpd starts another.")
 AC_MESSAGE(502, AC_ERROR, "A run failed for a reason that the operator has to mend, as a refused key or a missing deployment.",
            "Read the detail: it says what was being done and which part of the configuration to look at.")
 AC_MESSAGE(503, AC_WARNING, "A run failed because of an upstream or this server; the client was told.",
            "Nothing for a single line. Many of them: look at the upstream's state and at /ready.")
+AC_MESSAGE(601, AC_INFO, "A child process is ready to serve; says what with.",
+           "Nothing to do.")
+AC_MESSAGE(602, AC_ERROR, "A child process could not start a part of the module; its requests are answered 503 until it can.",
+           "The line names the part and the cause. Mend that and restart httpd; the other modules of this child go on.")
+AC_MESSAGE(603, AC_WARNING, "A child process had to end before all of its runs were stored.",
+           "Those runs are shown as interrupted. If it happens often, look at the store's latency and raise AgentChatDrain.")
+AC_MESSAGE(604, AC_WARNING, "Threads that were deleted long ago could not be purged; it is tried again in an hour.",
+           "See the cause in the line. Nothing is lost: deleted threads stay hidden until they are purged.")
+AC_MESSAGE(605, AC_INFO, "Threads that were deleted longer ago than AgentChatPurgeAfter were removed for good.",
+           "Nothing to do.")

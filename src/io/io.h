@@ -6,6 +6,9 @@
 
 #include "../wire/wire.h"
 
+struct curl_slist;
+struct sockaddr;
+
 /* ---- loop.c ---- */
 /* Except for the _post functions, everything here is for the loop thread only. */
 typedef void ac_task_fn(void *baton);
@@ -85,13 +88,15 @@ typedef struct ac_http_request_t {
     const char *body;                       /* copied; NULL: none */
     size_t body_len;
     apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout; /* 0: none */
-    size_t max_response;                    /* bytes of body; over it: upstream_error */
+    size_t max_response;                    /* bytes of body; over it: upstream_error. 0: AC_MAX_RESPONSE */
     int retries;                            /* after the first try; never once on_head said a 2xx */
     int http_version;                       /* 0: HTTP/2 over TLS where offered, else 1.1; 1: 1.1; 2: 2 over TLS */
     const char *ca_file;                    /* PEM; NULL: the system's. Verification cannot be turned off */
     int max_redirects;                      /* 0: a 3xx is an answer like any other */
     bool public_only;                       /* refuse loopback, link-local, private, multicast … addresses, also after DNS and redirects */
-    const char *const *allow_hosts;         /* for redirects: "host", "*.host", "host:port", NULL-terminated; NULL: any */
+    /* For redirects: "host", "*.host" (both with the scheme's own port), "host:port", NULL-terminated; NULL: any. The URL's own scheme,
+     * host and port are implied. */
+    const char *const *allow_hosts;
     bool raw_errors;                        /* deliver the body of a final non-2xx through on_body, as a 2xx's */
 } ac_http_request_t;
 
@@ -118,7 +123,7 @@ typedef struct ac_http_cb_t {
 } ac_http_cb_t;
 
 /* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connect errors with jitter, honouring x-should-retry,
- * retry-after-ms and retry-after, inside the total timeout. errors: invalid_request (a URL that is none). */
+ * retry-after-ms and retry-after, inside the total timeout (where there is none: up to a minute). errors: invalid_request (a URL that is none). */
 apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request,
                            const ac_http_cb_t *cb, void *baton, ac_err_t *err);
 /* Closes the exchange at once, the connection too where it was in mid-answer. on_end does not come. */
@@ -128,7 +133,80 @@ bool ac_http_url_valid(const char *url);
 /* Whether a numeric address ("10.0.0.1", "::1") is one that public_only refuses; also for what is no address. */
 bool ac_http_address_private(const char *address);
 
-/* The loop's curl side; http.c only. */
-void *ac_loop_multi(ac_loop_t *loop);
+/* ---- inside io/ only: how its files fit together ---- */
+/* timer.c: the heap. An array of (due, timer), four children to a node; entries carry the due time so that sifting stays in it. */
+typedef struct ac_timer_entry_t {
+    apr_time_t due;
+    ac_timer_t *timer;
+} ac_timer_entry_t;
+typedef struct ac_timers_t {
+    ac_timer_entry_t *entries;
+    int n, size;
+} ac_timers_t;
+ac_timers_t *ac_loop_timers(ac_loop_t *loop);
+void ac_timers_run(ac_timers_t *timers, apr_time_t now);    /* calls those due by now */
+apr_time_t ac_timers_next(const ac_timers_t *timers);       /* 0: none is set */
+void ac_timers_free(ac_timers_t *timers);
+/* loop.c: realloc to n items; ends the process where memory has run out, as httpd does. */
+void *ac_loop_grow(void *items, size_t n, size_t size);
+
+/* multi.c: curl's multi interface on the loop. A loop has several curl multis of bounded size, since what curl does at a transfer's start
+ * and end is linear in the connections of its multi. `void *easy` is a CURL. */
+typedef struct ac_multi_t ac_multi_t;
+typedef struct ac_transfer_t ac_transfer_t;
+struct ac_transfer_t {                      /* lives inside its owner; zero before first use */
+    void (*on_done)(ac_transfer_t *transfer, int code);     /* CURLcode; the easy handle is still there */
+    void (*on_drop)(ac_transfer_t *transfer);               /* the loop is being destroyed */
+    void *easy;
+    struct ac_shard_t *shard;
+    ac_transfer_t *next, *prev;
+    bool added;
+};
+apr_status_t ac_multi_create(ac_multi_t **pmulti, ac_loop_t *loop, ac_err_t *err);
+void ac_multi_destroy(ac_multi_t *multi);
+ac_multi_t *ac_loop_multi(ac_loop_t *loop);
+void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer);     /* on_drop may come from now on */
+void ac_multi_leave(ac_transfer_t *transfer);
+/* An easy handle for this transfer, with the loop's own options set. false: out of memory. */
+bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer);
+bool ac_multi_add(ac_transfer_t *transfer); /* lets it run; false: out of memory */
+/* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not inside a curl callback. */
+void ac_multi_release(ac_transfer_t *transfer);
+bool ac_multi_in_callback(const ac_multi_t *multi);         /* curl is calling us: add and release are forbidden */
+
+/* http_request.c: a request's copy, and how it goes into an easy handle */
+typedef struct ac_http_copy_t {
+    ac_http_request_t request;              /* pointers into this block, url and body_len aside */
+    char *url;                              /* of its own: a redirect changes it */
+    const char *origin_url;                 /* the first one */
+    struct curl_slist *headers;             /* inside the block */
+    bool send_body;
+} ac_http_copy_t;
+apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
+void ac_http_copy_free(ac_http_copy_t *copy);
+bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy);
+/* Goes on to where a 3xx points: url, method, body and headers as they have to be there; whatever may be a secret is dropped where
+ * the origin changes. errors: upstream_error */
+apr_status_t ac_http_copy_redirect(ac_http_copy_t *copy, int status, const char *location, ac_err_t *err);
+
+/* http_head.c: an answer's header lines, each with a NUL, in a buffer */
+/* Takes a line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a head. */
+apr_status_t ac_http_head_add(ac_buf_t *head, const char *line, size_t len, bool *pwhole);
+const char *ac_http_head_find(const ac_buf_t *head, const char *name);  /* a header's value, or NULL */
+const char *ac_http_head_id(const ac_buf_t *head);                      /* the upstream's request id, or "" */
+
+/* http_retry.c: the policy; pure */
+bool ac_http_status_retries(int status, const char *should_retry);  /* should_retry: x-should-retry, or NULL */
+apr_interval_time_t ac_http_backoff(int n);                         /* before retry n = 0, 1, … */
+/* From the headers' values, each may be NULL. wall: apr_time_now(). 0: none. */
+apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after, apr_time_t wall);
+/* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. */
+bool ac_http_curl_error(ac_err_t *err, int code, void *easy, apr_interval_time_t connect_timeout);
+
+/* http_address.c: what may be connected to */
+bool ac_http_sockaddr_private(const struct sockaddr *address);
+/* Whether url's host is one of these ("host" and "*.host" mean the scheme's own port), or same_as's scheme, host and port. */
+bool ac_http_host_allowed(const char *url, const char *const *allow_hosts, const char *same_as);
+bool ac_http_same_origin(const char *url, const char *other);
 
 #endif

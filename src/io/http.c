@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One exchange with an upstream: tries, deadlines, the answer as it comes, cancelling at any moment. */
+#include "io.h"
+
+#include <apr_strings.h>
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What a server may ask us to wait where the exchange has no total deadline. */
+#define LONGEST_WAIT apr_time_from_sec(60)
+#define MEGABYTE     ((size_t)1024 * 1024)
+
+typedef enum phase_e {
+    STARTING,                               /* the first try begins in this turn's ready tasks */
+    CONNECTING,
+    ASKED,                                  /* the request is on its way, no byte of a body yet */
+    ANSWERING,                              /* body bytes come */
+    PAUSING,                                /* until the next try */
+    ENDED                                   /* inside on_end */
+} phase_e;
+
+typedef enum answer_e {                     /* what is done with the body */
+    NO_HEAD,
+    GIVEN,                                  /* to on_body */
+    KEPT,                                   /* an error's, which may be retried */
+    SKIPPED                                 /* a redirect's */
+} answer_e;
+
+typedef enum trouble_e {                    /* why we made curl stop */
+    NONE, STOPPED, ENOUGH, TOO_LONG, HEAD_TOO_LONG, PRIVATE_ADDRESS, NO_MEMORY
+} trouble_e;
+
+struct ac_http_t {
+    ac_transfer_t transfer;                 /* first: curl's callbacks know this */
+    ac_loop_t *loop;
+    ac_multi_t *multi;
+    ac_http_cb_t cb;
+    void *baton;
+    ac_http_copy_t *copy;                   /* NULL once nothing can be sent again */
+    ac_timer_t timer;
+    ac_ready_t ready;
+    apr_time_t began, total_due, phase_due; /* 0: none */
+    apr_time_t active;                      /* when the last body byte came */
+    apr_interval_time_t first_byte_timeout, idle_timeout, total_timeout, connect_timeout;
+    size_t max_response, received;
+    int retries_left, tries, status;
+    phase_e phase;
+    answer_e answer;
+    trouble_e trouble;
+    bool responded;                         /* at least a byte of this try's answer has come */
+    bool raw_errors, public_only, follow_redirects;
+    bool calling;                           /* inside one of the caller's callbacks */
+    bool cancelled;
+    ac_buf_t head;                          /* header lines of the answer, each with its NUL */
+    ac_buf_t kept;                          /* an error's body */
+    apr_interval_time_t retry_after;
+    char *upstream_id;                      /* or NULL */
+};
+
+static void begin(void *baton);
+static void on_timer(void *baton);
+
+/* ---- the end ---- */
+
+static void destroy(ac_http_t *http)
+{
+    ac_ready_cancel(http->loop, &http->ready);
+    ac_timer_cancel(http->loop, &http->timer);
+    ac_multi_release(&http->transfer);
+    ac_multi_leave(&http->transfer);
+    ac_http_copy_free(http->copy);
+    ac_buf_free(&http->head);
+    ac_buf_free(&http->kept);
+    free(http->upstream_id);
+    free(http);
+}
+
+static void reap(void *baton)
+{
+    destroy(baton);
+}
+
+static void on_drop(ac_transfer_t *transfer)
+{
+    destroy((ac_http_t *)transfer);
+}
+
+/* The one end: tells the caller, unless he has cancelled. Not inside a callback of curl's. */
+static void finish(ac_http_t *http, ac_err_t *err)
+{
+    ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s", http->status, http->tries,
+             http->received, ac_clock() - http->began, err->detail[0] ? ": " : "", err->detail);
+    ac_timer_cancel(http->loop, &http->timer);
+    ac_multi_release(&http->transfer);
+    if (!http->cancelled) {
+        bool body = http->answer == KEPT && !http->raw_errors && http->kept.data;
+        http->phase = ENDED;
+        err->http_status = http->status;
+        err->retry_after = http->retry_after;
+        apr_cpystrn(err->upstream_id, http->upstream_id ? http->upstream_id : "", sizeof(err->upstream_id));
+        apr_status_t status = err->kind == AC_OK ? APR_SUCCESS : ac_kind_row(err->kind)->status;
+        http->cb.on_end(http->baton, status, err, body ? http->kept.data : "", body ? http->kept.len : 0);
+    }
+    destroy(http);
+}
+
+static void finish_well(ac_http_t *http)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    finish(http, &err);
+}
+
+static void finish_with(ac_http_t *http, ac_kind_e kind, const char *detail)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_err_set(&err, kind, "%s", detail);
+    finish(http, &err);
+}
+
+static void finish_late(ac_http_t *http, const char *what, apr_interval_time_t timeout)
+{
+    ac_err_t err;
+    char text[AC_TIME_SIZE];
+    ac_err_init(&err);
+    ac_duration_format(text, timeout);
+    ac_err_set(&err, AC_UPSTREAM_TIMEOUT, "%s within %s", what, text);
+    finish(http, &err);
+}
+
+/* ---- deadlines ---- */
+
+/* One timer stands for both deadlines. An arriving byte only notes its time; the timer looks at that when it fires. */
+static void arm(ac_http_t *http)
+{
+    apr_time_t due = http->phase_due;
+    if (http->total_due && (!due || http->total_due < due)) {
+        due = http->total_due;
+    }
+    if (due) {
+        ac_timer_set(http->loop, &http->timer, due, on_timer, http);
+    } else {
+        ac_timer_cancel(http->loop, &http->timer);
+    }
+}
+
+static void enter(ac_http_t *http, phase_e phase, apr_interval_time_t timeout)
+{
+    http->phase = phase;
+    http->phase_due = timeout > 0 ? ac_loop_now(http->loop) + timeout : 0;
+    arm(http);
+}
+
+static void on_timer(void *baton)
+{
+    ac_http_t *http = baton;
+    apr_time_t now = ac_loop_now(http->loop);
+    if (http->total_due && now >= http->total_due) {
+        finish_late(http, "no whole answer", http->total_timeout);
+        return;
+    }
+    if (http->phase == ANSWERING && http->idle_timeout > 0) {
+        http->phase_due = http->active + http->idle_timeout;
+    }
+    if (!http->phase_due || now < http->phase_due) {
+        arm(http);
+    } else if (http->phase == PAUSING) {
+        begin(http);
+    } else if (http->phase == ASKED) {
+        finish_late(http, "no first byte", http->first_byte_timeout);
+    } else {
+        finish_late(http, "no further byte", http->idle_timeout);
+    }
+}
+
+/* ---- the answer's head ---- */
+
+static const char *get_header(const void *self, const char *name)
+{
+    return ac_http_head_find(self, name);
+}
+
+static void report_head(ac_http_t *http)
+{
+    if (http->cancelled || !http->cb.on_head) {
+        return;
+    }
+    const char *type = ac_http_head_find(&http->head, "content-type");
+    ac_http_head_t head = { http->status, type ? type : "", ac_http_head_id(&http->head), http->retry_after, get_header, &http->head };
+    http->calling = true;
+    http->cb.on_head(http->baton, &head);
+    http->calling = false;
+}
+
+/* false: the caller wants no more. */
+static bool report_body(ac_http_t *http, const char *bytes, size_t len)
+{
+    http->calling = true;
+    bool more = http->cb.on_body(http->baton, bytes, len);
+    http->calling = false;
+    return more && !http->cancelled;
+}
+
+/* Nothing can be sent again: what was kept for that goes, unless curl is still sending it. */
+static void forget_request(ac_http_t *http)
+{
+    curl_off_t sent = 0;
+    curl_easy_getinfo(http->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    if (!http->copy->send_body || (size_t)sent >= http->copy->request.body_len) {
+        curl_easy_setopt(http->transfer.easy, CURLOPT_HTTPHEADER, NULL);
+        ac_http_copy_free(http->copy);
+        http->copy = NULL;
+    }
+    ac_buf_free(&http->head);
+}
+
+static bool redirects(const ac_http_t *http)
+{
+    bool status = http->status == 301 || http->status == 302 || http->status == 303 || http->status == 307 || http->status == 308;
+    return status && http->follow_redirects && ac_http_head_find(&http->head, "location");
+}
+
+static void head_complete(ac_http_t *http)
+{
+    long status = 0;
+    curl_easy_getinfo(http->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200) {
+        return;                             /* an interim answer */
+    }
+    http->status = (int)status;
+    http->retry_after = ac_http_retry_after(ac_http_head_find(&http->head, "retry-after-ms"), ac_http_head_find(&http->head, "retry-after"), apr_time_now());
+    free(http->upstream_id);
+    const char *id = ac_http_head_id(&http->head);
+    http->upstream_id = *id ? strdup(id) : NULL;
+    bool good = status < 300, retry = ac_http_status_retries(http->status, ac_http_head_find(&http->head, "x-should-retry"));
+    if (redirects(http)) {
+        http->answer = SKIPPED;
+    } else if (!good && (!http->raw_errors || (retry && http->retries_left > 0))) {
+        http->answer = KEPT;
+    } else {
+        http->answer = GIVEN;
+        report_head(http);
+        forget_request(http);
+    }
+}
+
+/* ---- called by curl; the handle must not be touched but for its options and figures ---- */
+
+static size_t stop(ac_http_t *http, trouble_e trouble)
+{
+    if (http->trouble == NONE) {
+        http->trouble = trouble;
+    }
+    return 0;                               /* curl closes the connection, or resets the stream */
+}
+
+static size_t on_curl_header(char *line, size_t size, size_t n, void *baton)
+{
+    ac_http_t *http = baton;
+    http->responded = true;
+    if (http->trouble == PRIVATE_ADDRESS) {
+        http->trouble = NONE;               /* another of the host's addresses did */
+    }
+    if (http->cancelled) {
+        return stop(http, STOPPED);
+    }
+    if (http->answer != NO_HEAD) {
+        return n * size;                    /* trailers */
+    }
+    bool whole = false;
+    if (ac_http_head_add(&http->head, line, n * size, &whole)) {
+        return stop(http, HEAD_TOO_LONG);
+    }
+    if (whole) {
+        head_complete(http);
+    }
+    return http->cancelled ? stop(http, STOPPED) : n * size;
+}
+
+static size_t keep_body(ac_http_t *http, const char *bytes, size_t len)
+{
+    size_t room = AC_MAX_ERROR_BODY - http->kept.len;
+    if (http->answer == KEPT && ac_buf_add(&http->kept, bytes, len < room ? len : room)) {
+        return stop(http, NO_MEMORY);
+    }
+    return len <= room && http->received <= AC_MAX_ERROR_BODY ? len : stop(http, ENOUGH);
+}
+
+static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
+{
+    ac_http_t *http = baton;
+    size_t len = size * n;
+    if (http->cancelled) {
+        return stop(http, STOPPED);
+    }
+    if (!len) {
+        return 0;
+    }
+    http->active = ac_loop_now(http->loop);
+    if (http->phase == ASKED) {
+        enter(http, ANSWERING, http->idle_timeout);
+    }
+    http->received += len;
+    if (http->answer != GIVEN) {
+        return keep_body(http, bytes, len);
+    }
+    if (http->received > http->max_response) {
+        return stop(http, TOO_LONG);
+    }
+    return report_body(http, bytes, len) ? len : stop(http, STOPPED);
+}
+
+static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    ac_http_t *http = baton;
+    if (http->public_only && ac_http_sockaddr_private(&address->addr)) {
+        http->trouble = PRIVATE_ADDRESS;    /* another of the host's addresses may do */
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+}
+
+#if LIBCURL_VERSION_NUM >= 0x075000
+/* The request is about to be sent, on a new connection or a kept one. */
+static int on_curl_ask(void *baton, char *remote, char *local, int remote_port, int local_port)
+{
+    (void)local, (void)remote_port, (void)local_port;
+    ac_http_t *http = baton;
+    if (http->public_only && ac_http_address_private(remote)) {
+        stop(http, PRIVATE_ADDRESS);
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (http->phase == CONNECTING) {
+        enter(http, ASKED, http->first_byte_timeout);
+    }
+    return http->cancelled ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+#endif
+
+/* ---- tries ---- */
+
+static void on_done(ac_transfer_t *transfer, int code);
+
+static bool prepare(ac_http_t *http)
+{
+    if (!ac_multi_prepare(http->multi, &http->transfer)) {
+        return false;
+    }
+    CURL *easy = http->transfer.easy;
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_curl_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, http);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_curl_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, http);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_curl_open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, http);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_curl_ask);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, http);
+#else
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->public_only ? 1L : 0L);     /* a kept one cannot be checked */
+#endif
+    return ac_http_copy_apply(http->copy, easy);
+}
+
+static void begin(void *baton)
+{
+    ac_http_t *http = baton;
+    http->tries++;
+    http->answer = NO_HEAD;
+    http->trouble = NONE;
+    http->responded = false;
+    http->status = 0;
+    http->received = 0;
+    http->retry_after = 0;
+    ac_buf_clear(&http->head);
+    ac_buf_clear(&http->kept);
+    enter(http, CONNECTING, 0);
+#if LIBCURL_VERSION_NUM < 0x075000
+    enter(http, ASKED, http->first_byte_timeout);
+#endif
+    if (!prepare(http) || !ac_multi_add(&http->transfer)) {
+        finish_with(http, AC_INTERNAL, "out of memory");
+    }
+}
+
+/* Begins another try after a while. false: there is none left, or not enough time. */
+static bool try_again(ac_http_t *http)
+{
+    apr_time_t now = ac_loop_now(http->loop);
+    if (http->retries_left <= 0 || !http->copy) {
+        return false;
+    }
+    apr_interval_time_t wait = http->retry_after;
+    if (!wait) {
+        wait = ac_http_backoff(http->copy->request.retries - http->retries_left);
+    }
+    if (http->total_due ? now + wait >= http->total_due : wait > LONGEST_WAIT) {
+        return false;
+    }
+    http->retries_left--;
+    ac_multi_release(&http->transfer);
+    enter(http, PAUSING, wait);
+    return true;
+}
+
+static void follow(ac_http_t *http)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    if (ac_http_copy_redirect(http->copy, http->status, ac_http_head_find(&http->head, "location"), &err)) {
+        finish(http, &err);
+        return;
+    }
+    ac_multi_release(&http->transfer);
+    http->tries--;                          /* the same try goes on elsewhere */
+    begin(http);
+}
+
+/* An error's body is whole, or as long as it may be. */
+static void end_error(ac_http_t *http)
+{
+    if (ac_http_status_retries(http->status, ac_http_head_find(&http->head, "x-should-retry")) && http->retries_left > 0) {
+        http->calling = true;
+        bool may = !http->cb.may_retry ||
+                   http->cb.may_retry(http->baton, http->status, http->kept.data ? http->kept.data : "", http->kept.len);
+        http->calling = false;
+        if (!http->cancelled && may && try_again(http)) {
+            return;
+        }
+    }
+    report_head(http);
+    if (!http->cancelled && http->raw_errors && http->kept.len) {
+        report_body(http, http->kept.data, http->kept.len);
+    }
+    finish_well(http);
+}
+
+static void end_unanswered(ac_http_t *http, int code)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    bool again = ac_http_curl_error(&err, code, http->transfer.easy, http->connect_timeout);
+    if (http->responded && again && http->answer == NO_HEAD) {
+        again = false;
+        ac_err_init(&err);
+        ac_err_set(&err, AC_UPSTREAM_ERROR, "the answer was cut off");
+    }
+    if (!again || !try_again(http)) {
+        finish(http, &err);
+    }
+}
+
+static void end_troubled(ac_http_t *http)
+{
+    static const char *const texts[] = {
+        [HEAD_TOO_LONG] = "the answer's headers are too long", [PRIVATE_ADDRESS] = "the address is private",
+    };
+    ac_err_t err;
+    ac_err_init(&err);
+    if (http->trouble == NO_MEMORY) {
+        ac_err_set(&err, AC_INTERNAL, "out of memory");
+    } else if (http->trouble == TOO_LONG) {
+        bool large = http->max_response >= MEGABYTE;
+        ac_err_set(&err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s",
+                   large ? http->max_response / MEGABYTE : http->max_response, large ? "MB" : "bytes");
+    } else {
+        ac_err_set(&err, AC_UPSTREAM_ERROR, "%s", texts[http->trouble]);
+    }
+    finish(http, &err);
+}
+
+/* Whether what made us stop curl is why the try ended. */
+static bool troubled(const ac_http_t *http, int code)
+{
+    if (http->trouble == PRIVATE_ADDRESS) {
+        return code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK;
+    }
+    return http->trouble > ENOUGH && code != CURLE_OK;
+}
+
+/* A try has ended, well or not. */
+static void on_done(ac_transfer_t *transfer, int code)
+{
+    ac_http_t *http = (ac_http_t *)transfer;
+    if (http->cancelled) {
+        destroy(http);
+    } else if (http->trouble == STOPPED) {
+        finish_well(http);
+    } else if (troubled(http, code)) {
+        end_troubled(http);
+    } else if (http->answer == SKIPPED) {
+        follow(http);
+    } else if (http->answer == KEPT) {
+        end_error(http);                    /* its status says enough, even if its body was cut */
+    } else if (http->answer == NO_HEAD) {
+        end_unanswered(http, code == CURLE_OK ? CURLE_GOT_NOTHING : code);
+    } else if (code == CURLE_OK) {
+        finish_well(http);
+    } else {
+        finish_with(http, AC_UPSTREAM_ERROR, "the answer was cut off");
+    }
+}
+
+/* ---- for callers ---- */
+
+apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request,
+                           const ac_http_cb_t *cb, void *baton, ac_err_t *err)
+{
+    *phttp = NULL;
+    ac_http_copy_t *copy;
+    apr_status_t status = ac_http_copy_create(&copy, request, err);
+    if (status) {
+        return status;
+    }
+    ac_http_t *http = calloc(1, sizeof(*http));
+    if (!http) {
+        ac_http_copy_free(copy);
+        return ac_err_set(err, AC_INTERNAL, "out of memory");
+    }
+    http->loop = loop;
+    http->multi = ac_loop_multi(loop);
+    http->transfer.on_done = on_done;
+    http->transfer.on_drop = on_drop;
+    http->cb = *cb;
+    http->baton = baton;
+    http->copy = copy;
+    http->began = ac_loop_now(loop);
+    http->connect_timeout = request->connect_timeout;
+    http->first_byte_timeout = request->first_byte_timeout;
+    http->idle_timeout = request->idle_timeout;
+    http->total_timeout = request->total_timeout;
+    http->total_due = request->total_timeout > 0 ? http->began + request->total_timeout : 0;
+    http->max_response = request->max_response ? request->max_response : AC_MAX_RESPONSE;
+    http->retries_left = request->retries;
+    http->raw_errors = request->raw_errors;
+    http->public_only = request->public_only;
+    http->follow_redirects = request->max_redirects > 0;
+    ac_buf_init(&http->head, AC_MAX_HEAD);
+    ac_buf_init(&http->kept, AC_MAX_ERROR_BODY);
+    ac_multi_join(http->multi, &http->transfer);
+    ac_ready_set(loop, &http->ready, begin, http);
+    *phttp = http;
+    return APR_SUCCESS;
+}
+
+void ac_http_cancel(ac_http_t *http)
+{
+    if (!http || http->cancelled || http->phase == ENDED) {
+        return;
+    }
+    http->cancelled = true;
+    if (http->calling) {
+        return;                             /* whoever calls us sees it when we return */
+    }
+    if (ac_multi_in_callback(http->multi)) {
+        ac_timer_cancel(http->loop, &http->timer);
+        ac_ready_cancel(http->loop, &http->ready);
+        ac_ready_set(http->loop, &http->ready, reap, http);
+    } else {
+        destroy(http);
+    }
+}

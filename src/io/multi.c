@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* curl's multi interface on the loop: its sockets are watches, its timer is a timer, its finished transfers are ready tasks. */
+#include "io.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* What curl does at the start and end of a transfer walks over all connections of its multi: 10,000 in one would
+ * cost each start a millisecond. */
+#define TRANSFERS_PER_SHARD 512
+#define IDLE_PER_SHARD      128             /* connections kept for reuse beyond those */
+#define STREAMS_PER_CONNECTION 64L          /* HTTP/2: one lost segment stops all streams of its connection */
+#define SPARE_HANDLES       64
+
+typedef struct ac_shard_t {
+    ac_multi_t *multi;
+    CURLM *curl;
+    ac_timer_t timer;
+    ac_ready_t run;                         /* curl's timer is due at once */
+    ac_ready_t drain;                       /* a transfer may have ended */
+    int n_transfers;
+    struct ac_shard_t *next;
+} ac_shard_t;
+
+struct ac_multi_t {
+    ac_loop_t *loop;
+    CURLSH *share;
+    ac_shard_t *shards;                     /* in order of creation: the first ones are filled first */
+    int in_callback;
+    ac_transfer_t live;                     /* head of a ring */
+    CURL *spares[SPARE_HANDLES];
+    int n_spares;
+};
+
+typedef struct connection_t {               /* a socket of curl's that it waits for */
+    ac_watch_t watch;
+    ac_shard_t *shard;
+} connection_t;
+
+static void drain(void *baton)
+{
+    ac_shard_t *shard = baton;
+    int left;
+    for (CURLMsg *message; (message = curl_multi_info_read(shard->curl, &left)); ) {
+        ac_transfer_t *transfer = NULL;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        if (message->msg == CURLMSG_DONE && transfer) {
+            transfer->on_done(transfer, (int)message->data.result);
+        }
+    }
+}
+
+static void act(ac_shard_t *shard, curl_socket_t fd, int mask)
+{
+    int running;
+    shard->multi->in_callback++;
+    curl_multi_socket_action(shard->curl, fd, mask, &running);
+    shard->multi->in_callback--;
+    ac_ready_set(shard->multi->loop, &shard->drain, drain, shard);
+}
+
+static void on_time(void *baton)
+{
+    act(baton, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_curl_timer(CURLM *curl, long ms, void *baton)
+{
+    (void)curl;
+    ac_shard_t *shard = baton;
+    ac_loop_t *loop = shard->multi->loop;
+    if (ms == 0) {
+        ac_ready_set(loop, &shard->run, on_time, shard);
+    } else if (ms > 0) {
+        ac_timer_set(loop, &shard->timer, ac_loop_now(loop) + (apr_time_t)ms * 1000, on_time, shard);
+    } else {
+        ac_timer_cancel(loop, &shard->timer);
+    }
+    return 0;
+}
+
+static void on_event(void *baton, uint32_t events)
+{
+    connection_t *connection = baton;
+    int mask = 0;
+    if (events & (EPOLLERR | EPOLLHUP)) {
+        events |= connection->watch.events;     /* curl learns the cause from its next read or write */
+    }
+    if (events & EPOLLIN) {
+        mask |= CURL_CSELECT_IN;
+    }
+    if (events & EPOLLOUT) {
+        mask |= CURL_CSELECT_OUT;
+    }
+    act(connection->shard, connection->watch.fd, mask);     /* connection may be gone after this */
+}
+
+static void forget(ac_loop_t *loop, CURLM *curl, curl_socket_t fd, connection_t *connection)
+{
+    if (connection) {
+        ac_watch_cancel(loop, &connection->watch);
+        free(connection);
+        curl_multi_assign(curl, fd, NULL);
+    }
+}
+
+static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *baton, void *assigned)
+{
+    (void)easy;
+    ac_shard_t *shard = baton;
+    ac_loop_t *loop = shard->multi->loop;
+    connection_t *connection = assigned;
+    if (what == CURL_POLL_REMOVE) {
+        forget(loop, shard->curl, fd, connection);
+        return 0;
+    }
+    apr_status_t status = APR_ENOMEM;
+    if (!connection) {
+        connection = calloc(1, sizeof(*connection));
+        if (!connection) {
+            goto leave;
+        }
+        connection->shard = shard;
+        curl_multi_assign(shard->curl, fd, connection);
+    }
+    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+    status = ac_watch_set(loop, &connection->watch, fd, events, on_event, connection);
+
+leave:
+    /* Returning an error here would end every transfer of the multi. */
+    if (status) {
+        ac_log(AC_M111, status, "upstream: a connection cannot be watched while an exchange is under way");
+    }
+    return 0;
+}
+
+static ac_shard_t *shard_create(ac_multi_t *multi)
+{
+    ac_shard_t *shard = calloc(1, sizeof(*shard));
+    CURLM *curl = curl_multi_init();
+    if (!shard || !curl) {
+        free(shard);
+        curl_multi_cleanup(curl);
+        return NULL;
+    }
+    shard->multi = multi;
+    shard->curl = curl;
+    curl_multi_setopt(curl, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+    curl_multi_setopt(curl, CURLMOPT_SOCKETDATA, shard);
+    curl_multi_setopt(curl, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    curl_multi_setopt(curl, CURLMOPT_TIMERDATA, shard);
+    curl_multi_setopt(curl, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(curl, CURLMOPT_MAXCONNECTS, (long)(TRANSFERS_PER_SHARD + IDLE_PER_SHARD));
+#if LIBCURL_VERSION_NUM >= 0x074300
+    curl_multi_setopt(curl, CURLMOPT_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION);
+#endif
+    return shard;
+}
+
+static void shard_destroy(ac_shard_t *shard)
+{
+    ac_loop_t *loop = shard->multi->loop;
+    curl_multi_cleanup(shard->curl);
+    ac_timer_cancel(loop, &shard->timer);
+    ac_ready_cancel(loop, &shard->run);
+    ac_ready_cancel(loop, &shard->drain);
+    free(shard);
+}
+
+/* The first with room, so that as few as can be hold the kept connections. */
+static ac_shard_t *shard_choose(ac_multi_t *multi)
+{
+    ac_shard_t **pshard = &multi->shards;
+    while (*pshard && (*pshard)->n_transfers >= TRANSFERS_PER_SHARD) {
+        pshard = &(*pshard)->next;
+    }
+    if (!*pshard) {
+        *pshard = shard_create(multi);
+    }
+    return *pshard;
+}
+
+static void init_curl(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+apr_status_t ac_multi_create(ac_multi_t **pmulti, ac_loop_t *loop, ac_err_t *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_curl);
+    *pmulti = NULL;
+    const curl_version_info_data *version = curl_version_info(CURLVERSION_NOW);
+    if (!(version->features & CURL_VERSION_ASYNCHDNS)) {
+        return ac_err_set(err, AC_INTERNAL, "libcurl %s was built without an asynchronous resolver", version->version);
+    }
+    ac_multi_t *multi = calloc(1, sizeof(*multi));
+    if (!multi) {
+        return ac_err_set(err, AC_INTERNAL, "out of memory");
+    }
+    multi->loop = loop;
+    multi->live.next = multi->live.prev = &multi->live;
+    multi->share = curl_share_init();
+    if (!multi->share || !shard_choose(multi)) {
+        ac_multi_destroy(multi);
+        return ac_err_set(err, AC_INTERNAL, "out of memory");
+    }
+    /* One thread uses it: no locks. */
+    curl_share_setopt(multi->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+    curl_share_setopt(multi->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    *pmulti = multi;
+    return APR_SUCCESS;
+}
+
+void ac_multi_destroy(ac_multi_t *multi)
+{
+    if (!multi) {
+        return;
+    }
+    for (ac_transfer_t *transfer; (transfer = multi->live.next) != &multi->live; ) {
+        ac_multi_leave(transfer);
+        transfer->on_drop(transfer);
+    }
+    for (ac_shard_t *shard; (shard = multi->shards); ) {
+        multi->shards = shard->next;
+        shard_destroy(shard);
+    }
+    for (int i = 0; i < multi->n_spares; i++) {
+        curl_easy_cleanup(multi->spares[i]);
+    }
+    curl_share_cleanup(multi->share);
+    free(multi);
+}
+
+bool ac_multi_in_callback(const ac_multi_t *multi)
+{
+    return multi->in_callback > 0;
+}
+
+void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer)
+{
+    transfer->prev = multi->live.prev;
+    transfer->next = &multi->live;
+    transfer->prev->next = transfer->next->prev = transfer;
+}
+
+void ac_multi_leave(ac_transfer_t *transfer)
+{
+    if (transfer->next) {
+        transfer->prev->next = transfer->next;
+        transfer->next->prev = transfer->prev;
+        transfer->next = transfer->prev = NULL;
+    }
+}
+
+bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer)
+{
+    transfer->shard = shard_choose(multi);
+    CURL *easy = !transfer->shard ? NULL : multi->n_spares ? multi->spares[--multi->n_spares] : curl_easy_init();
+    if (!easy) {
+        return false;
+    }
+    transfer->easy = easy;
+    transfer->shard->n_transfers++;
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    return curl_easy_setopt(easy, CURLOPT_SHARE, multi->share) == CURLE_OK;
+}
+
+bool ac_multi_add(ac_transfer_t *transfer)
+{
+    transfer->added = curl_multi_add_handle(transfer->shard->curl, transfer->easy) == CURLM_OK;
+    return transfer->added;
+}
+
+void ac_multi_release(ac_transfer_t *transfer)
+{
+    if (!transfer->easy) {
+        return;
+    }
+    ac_multi_t *multi = transfer->shard->multi;
+    if (transfer->added) {
+        curl_multi_remove_handle(transfer->shard->curl, transfer->easy);
+    }
+    if (multi->n_spares < SPARE_HANDLES) {
+        curl_easy_reset(transfer->easy);
+        multi->spares[multi->n_spares++] = transfer->easy;
+    } else {
+        curl_easy_cleanup(transfer->easy);
+    }
+    transfer->shard->n_transfers--;
+    transfer->easy = NULL;
+    transfer->shard = NULL;
+    transfer->added = false;
+}
