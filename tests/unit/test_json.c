@@ -280,7 +280,7 @@ static void test_pointer_add_leaves_out_what_does_not_fit(void **state)
     assert_int_equal(strlen(pointer), 95);
     pointer[0] = '\0';
     memset(name, 'x', sizeof(name));
-    strncpy(name + 93, "\xe2\x82\xac", 4);
+    memcpy(name + 93, "\xe2\x82\xac", 4);
     ac_pointer_add(pointer, name);
     assert_int_equal(strlen(pointer), 94);
     pointer[0] = '\0';
