@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How streams reach clients: vanishing and slow ones, timeouts, restarts, logs; parked and with a thread."""
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+
+from model_server import DONE, Gate, answer, finish, token
+
+EVENT, WORKER, PREFORK = "event", "worker", "prefork"
+
+
+def holding(gate, before=("one",), after=("two",)):
+    def script(_request):
+        for text in before:
+            yield token(text)
+        yield gate
+        for text in after:
+            yield token(text)
+        yield finish()
+        yield DONE
+    return script
+
+
+def run_status(client, run_id):
+    return client.get("/runs/" + run_id).json["status"]
+
+
+def wait_until(question, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def start(client, gate, model, path="/agents/assistant/chat", body=None):
+    model.play(holding(gate))
+    stream = client.stream(path, body or {"message": "x"})
+    first = stream.next().json
+    while stream.next().type != "token":
+        pass
+    return stream, first
+
+
+@pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
+def test_streams_on_every_mpm(make_server, model, mpm):
+    server = make_server(mpm=mpm)
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    gate.open()
+    events = stream.rest()
+    assert [e.type for e in events] == ["token", "done"]
+    response = stream.connection.request("GET", "/api/runs/" + first["run_id"])     # the connection is kept
+    assert response.status == 200 and response.json["status"] == "completed"
+    message = server.client.send(first["thread_id"], "again").json
+    assert message["content"] == "Hello world" and message["seq"] == 4
+
+
+@pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
+def test_a_client_that_goes_away_does_not_stop_the_run(make_server, model, mpm):
+    server = make_server(mpm=mpm)
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    gate.wait_reached()
+    began = time.monotonic()
+    stream.close()
+    (line,) = server.wait_access(1)     # logged when its going was noticed
+    assert time.monotonic() - began < 5
+    assert line[0] == "200" and line[3] == "X"
+    assert run_status(server.client, first["run_id"]) == "in_progress"
+    gate.open()
+    wait_until(lambda: run_status(server.client, first["run_id"]) == "completed", "the run does not end")
+    assert server.client.messages(first["thread_id"])[1]["content"] == "onetwo"
+
+
+def test_access_log_lines(make_server, model):
+    server = make_server()
+    stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    stream.rest()
+    (line,) = server.wait_access(1)
+    status, sent, body, connection, _, method, path = line
+    assert (status, connection, method, path) == ("200", "+", "POST", "/api/agents/assistant/chat")
+    assert int(body) == len(stream.raw)
+
+
+@pytest.mark.parametrize("mpm", [EVENT, WORKER])
+def test_a_timeout_shorter_than_the_stream_is_harmless(make_server, model, mpm):
+    server = make_server("Timeout 1\n", mpm=mpm)
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    whole = []
+    other = Gate()
+    model.play(holding(other))
+    waiter = threading.Thread(target=lambda: whole.append(server.client.post(
+        "/agents/assistant/chat", {"message": "as JSON", "stream": False})))
+    waiter.start()
+    other.wait_reached()
+    time.sleep(3.2)                     # three times the Timeout: the only way to show that it is over
+    gate.open()
+    other.open()
+    assert [e.type for e in stream.rest() if e.type != "heartbeat"] == ["token", "done"]
+    waiter.join(20)
+    assert whole[0].status == 200 and whole[0].json["content"] == "onetwo"
+
+
+def test_a_slow_reader_is_dropped_and_others_are_not(make_server, model):
+    server = make_server('SendBufferSize 16384\n<Location "/api">\n AgentChatStreamBuffer 64K\n</Location>\n')
+    big = "x" * 4000
+    gate = Gate()
+
+    def flood(_request):
+        for _ in range(300):
+            yield token(big)
+        yield gate
+        yield finish()
+        yield DONE
+    model.play(flood)
+    slow = server.client.stream("/agents/assistant/chat", {"message": "x"}, receive_buffer=4096)
+    first = slow.next().json            # and then reads no more
+    gate.wait_reached()
+    stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    assert stream.rest()[-1].type == "done"
+    lines = server.wait_access(2)
+    assert "X" in [line[3] for line in lines]
+    gate.open()
+    wait_until(lambda: run_status(server.client, first["run_id"]) == "completed", "the run does not end")
+    assert len(server.client.messages(first["thread_id"])[1]["content"]) == 300 * len(big)
+    slow.close()
+
+
+def test_a_graceful_restart_cuts_no_stream(make_server, model):
+    server = make_server()
+    gates = [Gate() for _ in range(8)]
+    streams = [start(server.client, gate, model)[0] for gate in gates]
+    old = server.children()
+    server.graceful()
+    wait_until(lambda: set(server.children()) - set(old), "no new child")
+    assert server.client.send(server.client.thread(), "new child").status == 200
+    for gate in gates:
+        gate.open()
+    for stream in streams:
+        assert [e.type for e in stream.rest() if e.type != "heartbeat"] == ["token", "done"]
+        stream.close()
+    server.wait_gone(old)
+
+
+def test_graceful_stop_lets_streams_end(make_server, model):
+    import signal
+    server = make_server()
+    gate = Gate()
+    stream, _ = start(server.client, gate, model)
+    server.signal(signal.SIGWINCH)
+    server.wait_log("caught SIGWINCH")
+    gate.open()
+    assert stream.rest()[-1].type == "done"
+    stream.close()
+    server.process.wait(20)
+
+
+def test_stop_stores_what_there_is(make_server, model):
+    server = make_server()
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    server.stop()
+    events = [e for e in stream.rest() if e.type != "heartbeat"]
+    assert events[-1].type == "error" and events[-1].json["code"] == "stopping"
+    assert len(server.access()) == 1        # logged, too
+    server.start()
+    run = server.client.get("/runs/" + first["run_id"]).json
+    assert run["status"] == "interrupted"
+    assert server.client.messages(first["thread_id"])[1]["content"] == "one"
+    assert server.client.send(first["thread_id"], "go on").status == 200
+
+
+def test_kill_9_loses_nothing_that_was_acknowledged(make_server, model):
+    server = make_server()
+    client = server.client
+    thread = client.thread()
+    for i in range(5):
+        model.play(answer(f"a{i}"))
+        assert client.send(thread, f"q{i}").status == 200
+    gate = Gate()
+    stream, first = start(client, gate, model, f"/threads/{thread}/messages", {"content": "last", "stream": True})
+    server.kill()
+    gate.open()
+    server.start()
+    kept = [m["content"] for m in client.messages(thread)]
+    assert kept[:11] == [x for i in range(5) for x in (f"q{i}", f"a{i}")] + ["last"]
+    assert run_status(client, first["run_id"]) == "interrupted"
+    assert client.send(thread, "are you there?").status == 200
+    seqs = [m["seq"] for m in client.messages(thread)]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_a_killed_child_is_replaced_and_its_threads_are_free(make_server, model):
+    import os
+    import signal
+    server = make_server()
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    (child,) = server.children()
+    server.expect_log("AH00052")
+    os.kill(child, signal.SIGKILL)
+    server.wait_gone([child])
+    gate.open()
+    server.wait_up()
+    wait_until(lambda: server.children(), "no new child")
+    assert server.client.send(first["thread_id"], "go on").status == 200
+    assert run_status(server.client, first["run_id"]) == "interrupted"
+
+
+def test_cap_of_blocking_streams(make_server, model):
+    server = make_server("AgentChatMaxBlockingStreams 2\n", mpm=WORKER)
+    gates = [Gate(), Gate()]
+    streams = [start(server.client, gate, model)[0] for gate in gates]
+    response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
+    assert response.status == 503 and response.json["code"] == "overloaded" and "retry-after" in response.headers
+    for gate in gates:
+        gate.open()
+    assert all(s.rest()[-1].type == "done" for s in streams)
+
+
+def test_cap_of_parked_streams(make_server, model):
+    server = make_server("AgentChatMaxStreams 2\n")
+    gates = [Gate(), Gate()]
+    streams = [start(server.client, gate, model)[0] for gate in gates]
+    response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
+    assert response.status == 503 and response.json["code"] == "overloaded"
+    for gate in gates:
+        gate.open()
+    assert all(s.rest()[-1].type == "done" for s in streams)
+
+
+def test_many_streams_hold_no_threads(make_server, model):
+    """Sixty streams wait in a server of sixteen threads, and it still answers."""
+    server = make_server()
+    gate = Gate()
+    model.default = holding(gate)
+    streams = [server.client.stream("/agents/assistant/chat", {"message": "x"}) for _ in range(60)]
+    for stream in streams:
+        stream.until("token")
+    assert server.client.get("/health").status == 200
+    gate.open()
+    assert all(stream.rest()[-1].type == "done" for stream in streams)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tls")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(path / "key.pem"), "-out",
+                    str(path / "cert.pem"), "-days", "2", "-subj", "/CN=localhost"], check=True, capture_output=True)
+    return path
+
+
+def tls_server(make_server, certificate, more="", modules=("ssl", "socache_shmcb")):
+    server = make_server(start=False, modules=modules)
+    text = server.conf.read_text() + (f'SSLEngine on\nSSLCertificateFile "{certificate}/cert.pem"\n'
+                                      f'SSLCertificateKeyFile "{certificate}/key.pem"\n{more}\n')
+    server.conf.write_text(text)
+    return server.start()
+
+
+def test_tls_streams_are_parked_too(make_server, certificate, model):
+    server = tls_server(make_server, certificate)
+    context = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    gate = Gate()
+    model.default = holding(gate)
+    streams = [server.client.stream("/agents/assistant/chat", {"message": "x"}, tls=context) for _ in range(24)]
+    for stream in streams:
+        stream.until("token")               # more of them than there are threads
+    gate.open()
+    for stream in streams:
+        assert stream.rest()[-1].type == "done"
+    assert streams[0].connection.request("GET", "/api/health").status == 200
+    streams[0].close()
+
+
+def test_http2(make_server, certificate, model):
+    server = tls_server(make_server, certificate, "Protocols h2 http/1.1", ("ssl", "socache_shmcb", "http2"))
+    command = ["curl", "-sS", "--http2", "--cacert", str(certificate / "cert.pem"), "-N", "-w", "%{http_version}",
+               "--resolve", f"localhost:{server.port}:127.0.0.1",
+               f"https://localhost:{server.port}/api/agents/assistant/chat", "-H", "Content-Type: application/json",
+               "-d", '{"message": "x"}']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("2") and done.stdout.count('"type":"token"') == 2 and '"type":"done"' in done.stdout
+
+
+def test_compression_is_never_applied(make_server, model):
+    server = make_server('SetOutputFilter DEFLATE\n', modules=("filter", "deflate"))
+    stream = server.client.stream("/agents/assistant/chat", {"message": "x"}, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in stream.headers
+    assert stream.rest()[-1].type == "done"
+
+
+def test_a_request_behind_the_stream_on_the_same_connection(make_server, model):
+    """A client that does not wait for the stream's end before it sends the next request."""
+    server = make_server()
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    stream.connection.send("GET", "/api/health")
+    gate.open()
+    assert stream.rest()[-1].type == "done"
+    assert stream.connection.receive().json["status"] == "healthy"
+
+
+def test_half_closed_clients_get_their_answer_or_are_dropped_cleanly(make_server, model):
+    server = make_server()
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    stream.connection.socket.shutdown(socket.SHUT_WR)
+    gate.open()
+    wait_until(lambda: run_status(server.client, first["run_id"]) == "completed", "the run does not end")
+    server.wait_access(1)
