@@ -26,6 +26,8 @@
 #define AC_MAX_ERROR_BODY        (64 * 1024)        /* of an upstream's error */
 #define AC_MAX_HEAD              (64 * 1024)        /* of an upstream's answer: status line and headers */
 #define AC_MAX_PAGE              100                /* rows of a list */
+#define AC_MAX_SHOWN_MESSAGES    10000              /* of a thread that is shown with its history */
+#define AC_MAX_SHOWN_BYTES       (16 * 1024 * 1024) /* of their contents, about */
 #define AC_MAX_REQUEST           (32 * 1024 * 1024) /* of a request to an upstream */
 #define AC_MAX_STORE_QUEUE       8192               /* operations that wait for the embedded store */
 #define AC_MAX_JSON_TEXT         (64 * 1024 * 1024) /* of anything we write as JSON */

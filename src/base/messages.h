@@ -39,3 +39,7 @@ AC_MESSAGE(604, AC_WARNING, "Threads that were deleted long ago could not be pur
            "See the cause in the line. Nothing is lost: deleted threads stay hidden until they are purged.")
 AC_MESSAGE(605, AC_INFO, "Threads that were deleted longer ago than AgentChatPurgeAfter were removed for good.",
            "Nothing to do.")
+AC_MESSAGE(651, AC_ERROR, "A request failed for a reason that the operator has to mend, mostly the store.",
+           "Read the detail: it says what was being done. Look at the store's own messages (02xx) and at /ready.")
+AC_MESSAGE(652, AC_WARNING, "A request failed because of an upstream or this server; the client was told.",
+           "Nothing for a single line. Many of them: look at the load and at /ready.")

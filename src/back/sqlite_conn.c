@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded store's connections: opening, waiting for locks, prepared statements, and SQLite's errors as ours. */
+#include "store_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+#define OPEN_PATIENCE apr_time_from_sec(10)         /* several children start at once and migrate one after another */
+#define OPEN_PAUSE apr_time_from_sec(1)
+#define EPISODE_QUIET apr_time_from_sec(60)
+#define PROGRESS_STEPS 20000                        /* of SQLite's machine between two looks at the clock */
+#define MMAP_SIZE "67108864"
+#define WAL_KEPT "67108864"                         /* bytes that the log file keeps when it starts over */
+
+/* ---- errors ---- */
+
+static void log_trouble(const ac_sqlite_conn_t *conn, int code)
+{
+    const char *path = conn->store->path, *reason = sqlite3_errstr(code);
+
+    switch (code) {
+    case SQLITE_FULL:
+        ac_log(AC_M204, 0, "store sqlite[%s]: %s while writing; nothing new is stored until there is room: free "
+               "space on its file system", path, reason);
+        break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        ac_log(AC_M202, 0, "store sqlite[%s]: %s; restore the file from a backup, or move it away to begin with an "
+               "empty one", path, reason);
+        break;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        ac_log(AC_M206, 0, "store sqlite[%s]: another process kept it locked for too long; look for one that has it "
+               "open, as a backup or an sqlite3 shell", path);
+        break;
+    default:
+        ac_log(AC_M205, 0, "store sqlite[%s]: %s (SQLite %d) while %s; look at the file, its directory and the disk",
+               path, reason, code, conn->writes ? "writing" : "reading");
+    }
+}
+
+bool ac_sqlite_trouble(ac_sqlite_conn_t *conn, int code)
+{
+    ac_sqlite_episode_t *episodes = conn->store->episodes, *episode = &episodes[conn->writes];
+    bool begins;
+
+    pthread_mutex_lock(&conn->store->lock);
+    begins = episode->code != code && (conn->writes || episodes[1].code != code);
+    episode->code = code;
+    episode->last = ac_clock();
+    pthread_mutex_unlock(&conn->store->lock);
+    return begins;
+}
+
+void ac_sqlite_well(ac_sqlite_conn_t *conn)
+{
+    ac_sqlite_episode_t *episode = &conn->store->episodes[conn->writes];
+    bool ends;
+
+    pthread_mutex_lock(&conn->store->lock);
+    ends = episode->code && ac_clock() - episode->last > EPISODE_QUIET;
+    if (ends) {
+        episode->code = 0;
+    }
+    pthread_mutex_unlock(&conn->store->lock);
+    if (ends) {
+        ac_log(AC_M207, 0, "store sqlite[%s]: %s works again", conn->store->path, conn->writes ? "writing" : "reading");
+    }
+}
+
+apr_status_t ac_sqlite_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err)
+{
+    int primary = code & 0xff;
+
+    if (primary == SQLITE_CONSTRAINT) {
+        return ac_err_set(err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already");
+    }
+    if (primary == SQLITE_INTERRUPT) {
+        return ac_err_set(err, AC_STORE_TIMEOUT, "reading took longer than it may");
+    }
+    if (ac_sqlite_trouble(conn, primary)) {
+        log_trouble(conn, primary);
+    }
+    if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED) {
+        return ac_err_set(err, AC_STORE_TIMEOUT, "another process kept the database locked");
+    }
+    return ac_err_set(err, AC_STORE_ERROR, "the database failed: %s", sqlite3_errstr(primary));
+}
+
+apr_status_t ac_sqlite_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    return ac_sqlite_fail(conn, SQLITE_CORRUPT, err);
+}
+
+/* ---- waiting ---- */
+
+/* SQLite's own waits grow to 100 ms and let the luckiest child win; short waits of random length share the lock better. */
+static int on_busy(void *baton, int n_tries)
+{
+    ac_sqlite_conn_t *conn = baton;
+    apr_time_t now = ac_clock();
+    apr_interval_time_t most = (apr_interval_time_t)200 << (n_tries < 4 ? n_tries : 4);
+
+    conn->contended = now;
+    if (now >= conn->patience) {
+        return 0;
+    }
+    apr_sleep(50 + (apr_interval_time_t)(ac_random() % (uint64_t)most));
+    return 1;
+}
+
+static int on_progress(void *baton)
+{
+    const ac_sqlite_conn_t *conn = baton;
+
+    return conn->deadline && ac_clock() >= conn->deadline;
+}
+
+static int on_wal(void *baton, sqlite3 *db, const char *name, int n_pages)
+{
+    ac_sqlite_conn_t *conn = baton;
+
+    (void)db;
+    (void)name;
+    conn->wal_pages = n_pages;
+    return SQLITE_OK;
+}
+
+/* ---- opening ---- */
+
+/* SQLite would make the file with the umask's mode; what people write is nobody else's to read. Only a file that is not there is
+ * opened here: closing a descriptor of one that SQLite has open would drop SQLite's locks on it. */
+static apr_status_t file_make(const char *path, ac_err_t *err)
+{
+    char directory[PATH_MAX], reason[120];
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0 && errno == EEXIST) {
+        return APR_SUCCESS;
+    }
+    if (fd < 0) {
+        return ac_err_set(err, AC_STORE_ERROR, "the database file cannot be made: %s",
+                          apr_strerror(errno, reason, sizeof(reason)));
+    }
+    close(fd);
+    apr_cpystrn(directory, path, sizeof(directory));
+    fd = open(dirname(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);                    /* the name survives a power cut too, where the file system can promise it */
+        close(fd);
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    static const char common[] = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = " MMAP_SIZE;
+    static const char writer[] = "PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = ON; "
+                                 "PRAGMA journal_size_limit = " WAL_KEPT;
+    int code;
+
+    sqlite3_extended_result_codes(conn->db, 1);
+    sqlite3_busy_handler(conn->db, on_busy, conn);
+    code = sqlite3_exec(conn->db, common, NULL, NULL, NULL);
+    if (code == SQLITE_OK && conn->writes) {
+        code = sqlite3_exec(conn->db, writer, NULL, NULL, NULL);
+    }
+    if (code == SQLITE_OK && conn->writes) {
+        code = sqlite3_exec(conn->db, conn->store->sync_full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
+                            NULL, NULL, NULL);
+    }
+    if (code != SQLITE_OK) {
+        return ac_sqlite_fail(conn, code, err);
+    }
+    if (!conn->writes) {
+        sqlite3_progress_handler(conn->db, PROGRESS_STEPS, on_progress, conn);
+        return ac_sqlite_schema_check(conn, err);
+    }
+    /* Checkpoints run after the answers were given, not inside a commit: store_sqlite.c. */
+    sqlite3_wal_hook(conn->db, on_wal, conn);
+    return ac_sqlite_schema_prepare(conn, err);
+}
+
+static apr_status_t conn_open(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    int flags = (conn->writes ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
+    apr_status_t status = APR_SUCCESS;
+    int code;
+
+    conn->patience = ac_clock() + OPEN_PATIENCE;
+    conn->deadline = 0;
+    if (conn->writes) {
+        status = file_make(conn->store->path, err);
+    }
+    if (status != APR_SUCCESS) {
+        if (ac_sqlite_trouble(conn, SQLITE_CANTOPEN)) {
+            log_trouble(conn, SQLITE_CANTOPEN);
+        }
+        return status;
+    }
+    code = sqlite3_open_v2(conn->store->path, &conn->db, flags, NULL);
+    status = code == SQLITE_OK ? conn_setup(conn, err) : ac_sqlite_fail(conn, code, err);
+    if (status != APR_SUCCESS) {
+        ac_sqlite_conn_close(conn);
+    }
+    return status;
+}
+
+apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    apr_status_t status;
+
+    if (conn->db) {
+        return APR_SUCCESS;
+    }
+    if (ac_clock() >= conn->next_open) {
+        ac_err_init(&conn->open_err);
+        status = conn_open(conn, &conn->open_err);
+        if (status == APR_SUCCESS) {
+            return APR_SUCCESS;
+        }
+        conn->next_open = ac_clock() + OPEN_PAUSE;
+    }
+    return ac_err_set(err, conn->open_err.kind, "%s", conn->open_err.detail);
+}
+
+void ac_sqlite_conn_close(ac_sqlite_conn_t *conn)
+{
+    for (int i = 0; i < AC_SQLITE_STATEMENTS; i++) {
+        sqlite3_finalize(conn->statements[i].stmt);
+    }
+    memset(conn->statements, 0, sizeof(conn->statements));
+    sqlite3_close(conn->db);
+    conn->db = NULL;
+    conn->wal_pages = conn->wal_checkpointed = 0;
+}
+
+/* ---- statements ---- */
+
+void ac_sqlite_conn_rest(ac_sqlite_conn_t *conn)
+{
+    for (int i = 0; i < AC_SQLITE_STATEMENTS && conn->statements[i].sql; i++) {
+        if (conn->statements[i].used) {
+            sqlite3_reset(conn->statements[i].stmt);
+            sqlite3_clear_bindings(conn->statements[i].stmt);
+            conn->statements[i].used = false;
+        }
+    }
+}
+
+static int statement_get(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql)
+{
+    int i = 0, code = SQLITE_OK;
+
+    while (i < AC_SQLITE_STATEMENTS && conn->statements[i].sql && conn->statements[i].sql != sql) {
+        i++;
+    }
+    if (i == AC_SQLITE_STATEMENTS) {
+        return SQLITE_MISUSE;
+    }
+    if (!conn->statements[i].stmt) {
+        code = sqlite3_prepare_v3(conn->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &conn->statements[i].stmt, NULL);
+        conn->statements[i].sql = conn->statements[i].stmt ? sql : NULL;
+    }
+    *pstmt = conn->statements[i].stmt;
+    conn->statements[i].used = *pstmt != NULL;
+    return code;
+}
+
+static int bind_json(sqlite3_stmt *stmt, int index, const json_t *json)
+{
+    size_t len;
+    char *text;
+
+    if (!json || json_is_null(json)) {
+        return sqlite3_bind_null(stmt, index);
+    }
+    text = ac_json_dump(json, &len);
+    return text ? sqlite3_bind_text64(stmt, index, text, len, free, SQLITE_UTF8) : SQLITE_NOMEM;
+}
+
+static int bind_arg(sqlite3_stmt *stmt, int index, const ac_sqlite_arg_t *arg)
+{
+    switch (arg->type) {
+    case AC_SQLITE_TEXT: return sqlite3_bind_text(stmt, index, arg->text, (int)arg->number, SQLITE_STATIC);
+    case AC_SQLITE_INT: return sqlite3_bind_int64(stmt, index, arg->number);
+    case AC_SQLITE_JSON: return bind_json(stmt, index, arg->json);
+    default: return SQLITE_MISUSE;
+    }
+}
+
+apr_status_t ac_sqlite_start(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
+                             ac_err_t *err)
+{
+    int code = statement_get(pstmt, conn, sql);
+
+    if (code != SQLITE_OK) {
+        return ac_sqlite_fail(conn, code, err);
+    }
+    sqlite3_reset(*pstmt);
+    for (int i = 0; code == SQLITE_OK && args[i].type != AC_SQLITE_END; i++) {
+        code = bind_arg(*pstmt, i + 1, &args[i]);
+    }
+    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+}
+
+apr_status_t ac_sqlite_step(bool *prow, ac_sqlite_conn_t *conn, sqlite3_stmt *stmt, ac_err_t *err)
+{
+    int code = sqlite3_step(stmt);
+
+    *prow = code == SQLITE_ROW;
+    if (*prow) {
+        return APR_SUCCESS;
+    }
+    sqlite3_reset(stmt);
+    return code == SQLITE_DONE ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+}
+
+apr_status_t ac_sqlite_run(ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args, ac_err_t *err)
+{
+    sqlite3_stmt *stmt;
+    bool row;
+    apr_status_t status = ac_sqlite_start(&stmt, conn, sql, args, err);
+
+    return status == APR_SUCCESS ? ac_sqlite_step(&row, conn, stmt, err) : status;
+}
+
+apr_status_t ac_sqlite_row(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
+                           ac_err_t *err)
+{
+    bool row = false;
+    apr_status_t status = ac_sqlite_start(pstmt, conn, sql, args, err);
+
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_step(&row, conn, *pstmt, err);
+    }
+    if (!row) {
+        *pstmt = NULL;
+    }
+    return status;
+}
+
+json_t *ac_sqlite_column_text(sqlite3_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+    return text ? json_stringn(text, (size_t)sqlite3_column_bytes(stmt, column)) : json_null();
+}
+
+json_t *ac_sqlite_column_json(sqlite3_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+    if (!text) {
+        return json_null();
+    }
+    return json_loadb(text, (size_t)sqlite3_column_bytes(stmt, column), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+}

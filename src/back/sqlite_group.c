@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded store's transactions: a read sees one state, writes are committed in groups. */
+#include "store_sqlite.h"
+
+#define LOCK_SLICE apr_time_from_msec(20)           /* of waiting for the lock, between two looks at who has waited too long */
+#define CHECKPOINT_PAGES 1000
+#define CHECKPOINT_FORCED (8 * CHECKPOINT_PAGES)    /* the log starts over even if others have to wait for it */
+
+static const char sql_begin_write[] = "BEGIN IMMEDIATE", sql_begin_read[] = "BEGIN", sql_commit[] = "COMMIT",
+    sql_rollback[] = "ROLLBACK", sql_savepoint[] = "SAVEPOINT op", sql_release[] = "RELEASE op",
+    sql_undo[] = "ROLLBACK TO op", sql_ping[] = "PRAGMA user_version";
+
+static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    sqlite3_stmt *row;
+    apr_status_t status = ac_sqlite_row(&row, conn, sql_ping, AC_SQLITE_NO_ARGS, &op->err);
+
+    op->out = json_object();
+    return status;
+}
+
+static const struct {
+    ac_sqlite_verb_fn *fn;
+    bool writes;
+} verbs[AC_STORE_N_VERBS] = {
+    [AC_STORE_PING] = { ping, false },
+    [AC_STORE_THREAD_CREATE] = { ac_sqlite_thread_create, true },
+    [AC_STORE_THREAD_GET] = { ac_sqlite_thread_get, false },
+    [AC_STORE_THREAD_LIST] = { ac_sqlite_thread_list, false },
+    [AC_STORE_THREAD_UPDATE] = { ac_sqlite_thread_update, true },
+    [AC_STORE_THREAD_DELETE] = { ac_sqlite_thread_delete, true },
+    [AC_STORE_THREAD_RESTORE] = { ac_sqlite_thread_restore, true },
+    [AC_STORE_MESSAGE_LIST] = { ac_sqlite_message_list, false },
+    [AC_STORE_TURN_LOAD] = { ac_sqlite_turn_load, false },
+    [AC_STORE_TURN_OPEN] = { ac_sqlite_turn_open, true },
+    [AC_STORE_TURN_CLOSE] = { ac_sqlite_turn_close, true },
+    [AC_STORE_RUN_GET] = { ac_sqlite_run_get, false },
+    [AC_STORE_RUN_LIST] = { ac_sqlite_run_list, false },
+    [AC_STORE_STEP_LIST] = { ac_sqlite_step_list, false },
+    [AC_STORE_PURGE] = { ac_sqlite_purge, true },
+};
+
+bool ac_sqlite_verb_writes(ac_store_verb_e verb)
+{
+    return verbs[verb].writes;
+}
+
+static bool expired(const ac_store_op_t *op)
+{
+    return op->deadline && ac_clock() >= op->deadline;
+}
+
+static apr_status_t expire(ac_store_op_t *op)
+{
+    return ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time");
+}
+
+/* ---- reading ---- */
+
+/* One operation in a read transaction, so that its statements see the same state. */
+static apr_status_t read_run(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    apr_status_t status = ac_sqlite_run(conn, sql_begin_read, AC_SQLITE_NO_ARGS, &op->err);
+
+    if (status == APR_SUCCESS) {
+        status = verbs[op->verb].fn(conn, op);
+    }
+    ac_sqlite_conn_rest(conn);
+    if (!sqlite3_get_autocommit(conn->db)) {
+        ac_sqlite_run(conn, sql_rollback, AC_SQLITE_NO_ARGS, NULL);
+    }
+    return status;
+}
+
+void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    apr_status_t status = expired(op) ? expire(op) : ac_sqlite_conn_open(conn, &op->err);
+
+    if (status == APR_SUCCESS) {
+        conn->deadline = op->deadline;
+        conn->patience = op->deadline ? op->deadline : ac_clock() + AC_SQLITE_PATIENCE;
+        status = read_run(conn, op);
+        if (status == AC_SQLITE_TO_WRITER && op->err.kind == AC_OK) {
+            json_decref(op->out);
+            op->out = NULL;
+            ac_sqlite_write_post(conn->store, op);
+            return;
+        }
+    }
+    if (status == APR_SUCCESS) {
+        ac_sqlite_well(conn);
+    }
+    ac_sqlite_answer(conn->store, op, status);
+}
+
+/* ---- writing in groups ---- */
+
+static void group_answer(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
+{
+    for (int i = 0; i < group->n; i++) {
+        ac_store_op_t *op = group->ops[i];
+        bool more = group->status[i] == AC_SQLITE_TO_WRITER && op->err.kind == AC_OK;
+        if (more && !ac_sqlite_stopping(conn->store)) {
+            ac_sqlite_write_post(conn->store, op);
+            continue;
+        }
+        if (more) {
+            group->status[i] = ac_err_set(&op->err, AC_STOPPING, "the server is stopping; the rest is for later");
+        }
+        ac_sqlite_answer(conn->store, op, group->status[i]);
+    }
+    group->n = 0;
+}
+
+/* Whether somebody's time was up. */
+static bool group_expire(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
+{
+    int n = 0, n_before = group->n;
+
+    for (int i = 0; i < group->n; i++) {
+        if (expired(group->ops[i])) {
+            ac_sqlite_answer(conn->store, group->ops[i], expire(group->ops[i]));
+        }
+        else {
+            group->ops[n++] = group->ops[i];
+        }
+    }
+    group->n = n;
+    return n < n_before;
+}
+
+/* The group as a whole came to nothing. Reads that came along need no lock to be answered. */
+void ac_sqlite_group_fail(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_status_t status, const ac_err_t *err)
+{
+    for (int i = 0; i < group->n; i++) {
+        ac_store_op_t *op = group->ops[i];
+        json_decref(op->out);
+        op->out = NULL;
+        ac_err_init(&op->err);
+        group->status[i] = status;
+        if (conn->db && !verbs[op->verb].writes) {
+            conn->mend = AC_SQLITE_MEND_NOT;
+            group->status[i] = read_run(conn, op);
+            conn->mend = AC_SQLITE_MEND_WRITE;
+        }
+        else {
+            op->err = *err;
+        }
+    }
+    group_answer(conn, group);
+}
+
+/* Waits for the write lock in slices; operations whose time is up are answered meanwhile. False: nobody is left. */
+static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
+{
+    apr_time_t give_up = ac_clock() + AC_SQLITE_PATIENCE;
+    sqlite3_stmt *stmt;
+    apr_status_t status;
+    ac_err_t err;
+    int code;
+
+    do {
+        ac_err_init(&err);
+        conn->patience = ac_clock() + LOCK_SLICE;
+        code = SQLITE_OK;
+        status = ac_sqlite_start(&stmt, conn, sql_begin_write, AC_SQLITE_NO_ARGS, &err);
+        if (status == APR_SUCCESS) {
+            code = sqlite3_step(stmt);
+            sqlite3_reset(stmt);
+        }
+        if (code == SQLITE_DONE) {
+            return true;
+        }
+        if (group_expire(conn, group)) {
+            ac_sqlite_fail(conn, SQLITE_BUSY, NULL);
+        }
+    } while ((code & 0xff) == SQLITE_BUSY && group->n && ac_clock() < give_up);
+    if (status == APR_SUCCESS && group->n) {
+        status = ac_sqlite_fail(conn, code, &err);
+    }
+    ac_sqlite_group_fail(conn, group, status, &err);
+    return false;
+}
+
+/* One operation in a savepoint, so that its failure undoes nothing of the others. */
+static apr_status_t group_step(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    apr_status_t status = ac_sqlite_run(conn, sql_savepoint, AC_SQLITE_NO_ARGS, &op->err);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    status = verbs[op->verb].fn(conn, op);
+    ac_sqlite_conn_rest(conn);
+    if (sqlite3_get_autocommit(conn->db)) {
+        return status;
+    }
+    if (status != APR_SUCCESS && op->err.kind != AC_OK) {
+        ac_sqlite_run(conn, sql_undo, AC_SQLITE_NO_ARGS, NULL);
+    }
+    ac_sqlite_run(conn, sql_release, AC_SQLITE_NO_ARGS, NULL);
+    return status;
+}
+
+static void group_rollback(ac_sqlite_conn_t *conn)
+{
+    ac_sqlite_conn_rest(conn);
+    if (!sqlite3_get_autocommit(conn->db)) {
+        ac_sqlite_run(conn, sql_rollback, AC_SQLITE_NO_ARGS, NULL);
+    }
+}
+
+/* SQLite gave up the whole transaction at one operation, as it does where the disk is full: that one has failed, the others are
+ * tried again one by one. */
+static void group_split(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, int culprit)
+{
+    ac_sqlite_group_t one;
+
+    for (int i = 0; i < group->n; i++) {
+        ac_store_op_t *op = group->ops[i];
+        one.n = 1;
+        one.ops[0] = op;
+        one.status[0] = group->status[i];
+        if (i == culprit) {
+            group_answer(conn, &one);
+            continue;
+        }
+        json_decref(op->out);
+        op->out = NULL;
+        ac_err_init(&op->err);
+        ac_sqlite_group_run(conn, &one);
+    }
+    group->n = 0;
+}
+
+void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
+{
+    apr_status_t status;
+    ac_err_t err;
+
+    ac_err_init(&err);
+    group_expire(conn, group);
+    if (group->n == 0 || !group_begin(conn, group)) {
+        return;
+    }
+    for (int i = 0; i < group->n; i++) {
+        group->status[i] = group_step(conn, group->ops[i]);
+        if (sqlite3_get_autocommit(conn->db)) {
+            group_split(conn, group, i);
+            return;
+        }
+    }
+    status = ac_sqlite_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
+    if (status != APR_SUCCESS) {
+        group_rollback(conn);
+        ac_sqlite_group_fail(conn, group, status, &err);
+        return;
+    }
+    ac_sqlite_well(conn);
+    group_answer(conn, group);
+}
+
+/* After the answers, as nobody needs to wait for it. What cannot be done now is done after a later commit. */
+void ac_sqlite_checkpoint(ac_sqlite_conn_t *conn)
+{
+    int mode = conn->wal_pages >= CHECKPOINT_FORCED ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, code;
+
+    if (conn->wal_pages < conn->wal_checkpointed) {
+        conn->wal_checkpointed = 0;
+    }
+    if (conn->wal_pages - conn->wal_checkpointed < CHECKPOINT_PAGES) {
+        return;
+    }
+    conn->patience = ac_clock() + LOCK_SLICE;
+    code = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
+    conn->wal_checkpointed = conn->wal_pages;
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY && (code & 0xff) != SQLITE_LOCKED) {
+        ac_sqlite_fail(conn, code, NULL);
+    }
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded store's tables: what they are, whose file it is, and bringing an older file up to date. */
+#include "store_sqlite.h"
+
+#include <stdio.h>
+
+/* Times are RFC 3339 texts of one length, so they compare as times. Ids sort by creation, so lists need no time at all.
+ * deleted_at is set for soft-deleted threads, which the lists of living ones therefore never touch. */
+static const char version_1[] =
+    "CREATE TABLE threads ("
+    " id TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, agent_id TEXT, status TEXT NOT NULL, title TEXT, metadata TEXT,"
+    " message_count INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, deleted_at TEXT,"
+    " restore_status TEXT, version INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX threads_by_owner ON threads(owner, id) WHERE deleted_at IS NULL;"
+    "CREATE INDEX threads_by_agent ON threads(owner, agent_id, id) WHERE deleted_at IS NULL;"
+    "CREATE INDEX threads_by_status ON threads(owner, status, id, agent_id);"
+    "CREATE INDEX threads_deleted ON threads(deleted_at) WHERE deleted_at IS NOT NULL;"
+
+    "CREATE TABLE messages ("
+    " thread_id TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, role TEXT NOT NULL, run_id TEXT,"
+    " created_at TEXT NOT NULL, content TEXT, tool_calls TEXT, metadata TEXT,"
+    " PRIMARY KEY (thread_id, seq)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX messages_by_id ON messages(id);"
+
+    "CREATE TABLE runs ("
+    " id TEXT NOT NULL PRIMARY KEY, thread_id TEXT NOT NULL, owner TEXT NOT NULL, status TEXT NOT NULL,"
+    " boot TEXT NOT NULL, pid INTEGER NOT NULL, started INTEGER NOT NULL, created_at TEXT NOT NULL, doc TEXT NOT NULL"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX runs_by_thread ON runs(thread_id, id);"
+    "CREATE UNIQUE INDEX runs_active ON runs(thread_id) WHERE " AC_SQLITE_ACTIVE ";"
+
+    "CREATE TABLE steps ("
+    " run_id TEXT NOT NULL, n INTEGER NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL,"
+    " PRIMARY KEY (run_id, n)) WITHOUT ROWID;";
+
+/* The n-th entry makes version n+1 out of version n. Never changed once released, only added to. */
+static const char *const versions[] = { version_1 };
+#define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
+
+typedef struct header_t {
+    int application_id, version;
+    bool empty;                             /* no table was ever made */
+} header_t;
+
+static apr_status_t number_read(int *pnumber, ac_sqlite_conn_t *conn, const char *sql, ac_err_t *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int code = sqlite3_prepare_v2(conn->db, sql, -1, &stmt, NULL);
+
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(stmt);
+    }
+    if (code == SQLITE_ROW) {
+        *pnumber = sqlite3_column_int(stmt, 0);
+    }
+    sqlite3_finalize(stmt);
+    return code == SQLITE_ROW ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+}
+
+static apr_status_t header_read(header_t *header, ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    int schema_version = 0;
+    apr_status_t status = number_read(&header->application_id, conn, "PRAGMA application_id", err);
+
+    if (status == APR_SUCCESS) {
+        status = number_read(&header->version, conn, "PRAGMA user_version", err);
+    }
+    if (status == APR_SUCCESS) {
+        status = number_read(&schema_version, conn, "PRAGMA schema_version", err);
+    }
+    header->empty = schema_version == 0;
+    return status;
+}
+
+static apr_status_t header_check(const header_t *header, ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    bool fresh = header->empty && header->application_id == 0 && header->version == 0;
+
+    if (!fresh && header->application_id != AC_SQLITE_APPLICATION_ID) {
+        if (ac_sqlite_trouble(conn, SQLITE_MISMATCH)) {
+            ac_log(AC_M201, 0, "store sqlite[%s]: the file is a database of another program; name another file",
+                   conn->store->path);
+        }
+        return ac_err_set(err, AC_STORE_ERROR, "the database file belongs to another program");
+    }
+    if (header->version > N_VERSIONS) {
+        if (ac_sqlite_trouble(conn, SQLITE_SCHEMA)) {
+            ac_log(AC_M203, 0, "store sqlite[%s]: the file has schema version %d, this module knows up to %d; install the "
+                   "newer module again, or restore an older file", conn->store->path, header->version, N_VERSIONS);
+        }
+        return ac_err_set(err, AC_STORE_ERROR, "the database was written by a newer version (schema %d, known %d)",
+                          header->version, N_VERSIONS);
+    }
+    return APR_SUCCESS;
+}
+
+/* The busy handler is not asked on every way through the change of journal mode. */
+static apr_status_t wal_set(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    int code;
+
+    do {
+        code = sqlite3_exec(conn->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+        if ((code & 0xff) != SQLITE_BUSY || ac_clock() >= conn->patience) {
+            break;
+        }
+        apr_sleep(1000 + (apr_interval_time_t)(ac_random() % 5000));
+    } while (true);
+    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+}
+
+/* From which version, is known only now that nobody else can write. */
+static apr_status_t migrate_locked(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    char sql[96];
+    header_t header;
+    int code = SQLITE_OK;
+    apr_status_t status = header_read(&header, conn, err);
+
+    if (status == APR_SUCCESS) {
+        status = header_check(&header, conn, err);
+    }
+    if (status != APR_SUCCESS || header.version == N_VERSIONS) {
+        return status;
+    }
+    for (int version = header.version; code == SQLITE_OK && version < N_VERSIONS; version++) {
+        code = sqlite3_exec(conn->db, versions[version], NULL, NULL, NULL);
+    }
+    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", AC_SQLITE_APPLICATION_ID, N_VERSIONS);
+    if (code == SQLITE_OK) {
+        code = sqlite3_exec(conn->db, sql, NULL, NULL, NULL);
+    }
+    if (code != SQLITE_OK) {
+        return ac_sqlite_fail(conn, code, err);
+    }
+    ac_debug("store sqlite[%s]: from schema version %d to %d", conn->store->path, header.version, N_VERSIONS);
+    return APR_SUCCESS;
+}
+
+static apr_status_t migrate(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    apr_status_t status;
+    int code = sqlite3_exec(conn->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+
+    if (code != SQLITE_OK) {
+        return ac_sqlite_fail(conn, code, err);
+    }
+    status = migrate_locked(conn, err);
+    if (status == APR_SUCCESS) {
+        code = sqlite3_exec(conn->db, "COMMIT", NULL, NULL, NULL);
+        status = code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+    }
+    if (!sqlite3_get_autocommit(conn->db)) {
+        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return status;
+}
+
+apr_status_t ac_sqlite_schema_prepare(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    header_t header;
+    apr_status_t status = header_read(&header, conn, err);
+
+    if (status == APR_SUCCESS) {
+        status = header_check(&header, conn, err);      /* before the file is touched */
+    }
+    if (status == APR_SUCCESS) {
+        status = wal_set(conn, err);
+    }
+    if (status == APR_SUCCESS && header.version < N_VERSIONS) {
+        status = migrate(conn, err);
+    }
+    return status;
+}
+
+apr_status_t ac_sqlite_schema_check(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    header_t header;
+    apr_status_t status = header_read(&header, conn, err);
+
+    if (status == APR_SUCCESS) {
+        status = header_check(&header, conn, err);
+    }
+    if (status == APR_SUCCESS && header.version < N_VERSIONS) {
+        status = ac_err_set(err, AC_STORE_ERROR, "the database is not ready yet");
+    }
+    return status;
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded store's threads: create, read, list, change, delete, restore, purge. */
+#include "store_sqlite.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define COLUMNS "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version"
+#define PURGE_ROWS 1000                     /* rows that one part of a purge removes, about */
+#define PURGE_RUNS 100                      /* runs of them, with all their steps */
+#define PURGE_THREADS 50                    /* threads that one part of a purge takes on */
+#define CURSOR_NONE "~"                     /* sorts after every id */
+
+/* A thread being purged has this status: it is beyond restoring, as some of its messages may be gone already. */
+#define PURGING "purging"
+
+static const char sql_find[] =
+    "SELECT " COLUMNS " FROM threads WHERE id = ?1 AND owner = ?2 AND deleted_at IS NULL";
+static const char sql_find_hidden[] =
+    "SELECT " COLUMNS " FROM threads WHERE id = ?1 AND owner = ?2 AND status <> '" PURGING "'";
+static const char sql_insert[] =
+    "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1)";
+static const char sql_update[] =
+    "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, version = version + 1 WHERE id = ?1";
+static const char sql_soft_delete[] =
+    "UPDATE threads SET restore_status = status, status = 'deleted', deleted_at = ?2, version = version + 1 WHERE id = ?1";
+static const char sql_restore[] =
+    "UPDATE threads SET status = restore_status, restore_status = NULL, deleted_at = NULL, updated_at = ?2,"
+    " version = version + 1 WHERE id = ?1";
+static const char sql_remove_steps[] = "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1)";
+static const char sql_remove_runs[] = "DELETE FROM runs WHERE thread_id = ?1";
+static const char sql_remove_messages[] = "DELETE FROM messages WHERE thread_id = ?1";
+static const char sql_remove_thread[] = "DELETE FROM threads WHERE id = ?1";
+static const char sql_purge_next[] =
+    "SELECT id, status FROM threads WHERE deleted_at IS NOT NULL AND deleted_at < ?1 ORDER BY deleted_at LIMIT 1";
+static const char sql_purge_begin[] = "UPDATE threads SET status = '" PURGING "' WHERE id = ?1";
+static const char sql_purge_steps[] =
+    "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1 ORDER BY id LIMIT ?2)";
+static const char sql_purge_runs[] =
+    "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE thread_id = ?1 ORDER BY id LIMIT ?2)";
+/* Messages are without gap, so where the first so many end is known from where they begin. */
+static const char sql_purge_messages[] =
+    "DELETE FROM messages WHERE thread_id = ?1 AND seq < ?2 + (SELECT min(seq) FROM messages WHERE thread_id = ?1)";
+
+/* ---- rows ---- */
+
+static apr_status_t thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row, ac_err_t *err)
+{
+    json_t *json = json_object(), *metadata = ac_sqlite_column_json(row, 4);
+    bool fine;
+
+    if (json_is_null(metadata)) {
+        metadata = json_object();
+    }
+    thread->n_messages = sqlite3_column_int64(row, 5);
+    thread->version = sqlite3_column_int64(row, 8);
+    fine = ac_json_put(json, "id", ac_sqlite_column_text(row, 0));
+    fine = ac_json_put(json, "title", ac_sqlite_column_text(row, 1)) && fine;
+    fine = ac_json_put(json, "agent_id", ac_sqlite_column_text(row, 2)) && fine;
+    fine = ac_json_put(json, "status", ac_sqlite_column_text(row, 3)) && fine;
+    fine = ac_json_put(json, "metadata", metadata) && fine;
+    fine = ac_json_put(json, "message_count", json_integer(thread->n_messages)) && fine;
+    fine = ac_json_put(json, "created_at", ac_sqlite_column_text(row, 6)) && fine;
+    fine = ac_json_put(json, "updated_at", ac_sqlite_column_text(row, 7)) && fine;
+    if (!fine) {
+        json_decref(json);
+        return ac_sqlite_fail_row(conn, err);
+    }
+    thread->json = json;
+    return APR_SUCCESS;
+}
+
+apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, bool hidden)
+{
+    sqlite3_stmt *row;
+    apr_status_t status = ac_sqlite_row(&row, conn, hidden ? sql_find_hidden : sql_find,
+                                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
+
+    if (status == APR_SUCCESS && !row) {
+        return ac_err_set(&op->err, AC_NOT_FOUND, "no thread with this id");
+    }
+    if (status == APR_SUCCESS) {
+        status = thread_read(thread, conn, row, &op->err);
+        sqlite3_reset(row);
+    }
+    return status;
+}
+
+static void etag_set(ac_store_op_t *op, int64_t version)
+{
+    snprintf(op->etag, sizeof(op->etag), "\"%" PRId64 "\"", version);
+}
+
+/* Answers with the thread as it is now. */
+static apr_status_t thread_answer(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    ac_sqlite_thread_t thread = { 0 };
+    apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
+
+    if (status == APR_SUCCESS) {
+        op->out = thread.json;
+        etag_set(op, thread.version);
+    }
+    return status;
+}
+
+apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, const json_t *document)
+{
+    const char *status_text = NULL, *created = NULL, *updated = NULL;
+    apr_status_t status = ac_json_string(&status_text, document, "status", true, &op->err);
+
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&created, document, "created_at", true, &op->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&updated, document, "updated_at", true, &op->err);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    return ac_sqlite_run(conn, sql_insert, AC_SQLITE_ARGS(
+        ac_sqlite_text(id), ac_sqlite_text(op->owner), ac_sqlite_string(json_object_get(document, "title")),
+        ac_sqlite_string(json_object_get(document, "agent_id")), ac_sqlite_text(status_text),
+        ac_sqlite_json(json_object_get(document, "metadata")), ac_sqlite_text(created), ac_sqlite_text(updated)), &op->err);
+}
+
+/* ---- one thread ---- */
+
+apr_status_t ac_sqlite_thread_create(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    const char *id = NULL;
+    apr_status_t status = ac_json_string(&id, op->in, "id", true, &op->err);
+
+    if (status == APR_SUCCESS && strlen(id) >= sizeof(op->id)) {
+        status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/id", "too long");
+    }
+    if (status == APR_SUCCESS) {
+        apr_cpystrn(op->id, id, sizeof(op->id));
+        status = ac_sqlite_thread_insert(conn, op, op->id, op->in);
+    }
+    return status == APR_SUCCESS ? thread_answer(conn, op) : status;
+}
+
+apr_status_t ac_sqlite_thread_get(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    return thread_answer(conn, op);
+}
+
+/* If-Match, compared strongly: "*", or one of a list of quoted tags. */
+static bool etag_matches(const char *if_match, int64_t version)
+{
+    char etag[AC_ETAG_SIZE];
+    size_t len = (size_t)snprintf(etag, sizeof(etag), "\"%" PRId64 "\"", version);
+    const char *at = if_match;
+
+    while (*at) {
+        at += strspn(at, " \t,");
+        if (*at == '*' || strncmp(at, etag, len) == 0) {
+            return true;
+        }
+        at += strcspn(at, ",");
+    }
+    return !*if_match;
+}
+
+/* What the request changes, over what there is; borrowed from either. A title and metadata can be taken away by null. */
+static const json_t *changed(const ac_store_op_t *op, const json_t *thread, const char *name, bool nullable)
+{
+    const json_t *value = json_object_get(op->in, name);
+
+    return value && (nullable || !json_is_null(value)) ? value : json_object_get(thread, name);
+}
+
+apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    ac_sqlite_thread_t thread = { 0 };
+    const char *wanted;
+    apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    wanted = ac_json_peek_string(op->in, "status", "active");
+    if (!etag_matches(op->if_match, thread.version)) {
+        status = ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed meanwhile");
+    }
+    else if (strcmp(wanted, "active") != 0 && strcmp(wanted, "archived") != 0) {
+        status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/status", "must be active or archived");
+    }
+    else {
+        status = ac_sqlite_run(conn, sql_update, AC_SQLITE_ARGS(
+            ac_sqlite_text(op->id), ac_sqlite_string(changed(op, thread.json, "title", true)),
+            ac_sqlite_string(changed(op, thread.json, "status", false)),
+            ac_sqlite_json(changed(op, thread.json, "metadata", true)),
+            ac_sqlite_string(changed(op, thread.json, "updated_at", false))), &op->err);
+    }
+    json_decref(thread.json);
+    return status == APR_SUCCESS ? thread_answer(conn, op) : status;
+}
+
+static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, ac_err_t *err)
+{
+    static const char *const order[] = { sql_remove_steps, sql_remove_runs, sql_remove_messages, sql_remove_thread };
+    apr_status_t status = APR_SUCCESS;
+
+    for (size_t i = 0; status == APR_SUCCESS && i < sizeof(order) / sizeof(*order); i++) {
+        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id)), err);
+    }
+    return status;
+}
+
+static apr_status_t hard_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    char run_id[AC_ID_SIZE];
+    apr_status_t status = ac_sqlite_run_active(run_id, conn, op->id, &op->err);
+
+    if (status == APR_SUCCESS && *run_id) {
+        op->out = json_pack("{s:s}", "run_id", run_id);
+        return ac_err_set(&op->err, AC_RUN_IN_PROGRESS, "the thread has an active run");
+    }
+    return status == APR_SUCCESS ? thread_remove(conn, op->id, &op->err) : status;
+}
+
+apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    ac_sqlite_thread_t thread = { 0 };
+    const char *deleted_at = NULL;
+    apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, op->hard);
+
+    json_decref(thread.json);
+    if (status == APR_SUCCESS && op->hard) {
+        status = hard_delete(conn, op);
+    }
+    else if (status == APR_SUCCESS) {
+        status = ac_json_string(&deleted_at, op->in, "deleted_at", true, &op->err);
+        if (status == APR_SUCCESS) {
+            status = ac_sqlite_run(conn, sql_soft_delete, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(deleted_at)),
+                                   &op->err);
+        }
+    }
+    if (status == APR_SUCCESS) {
+        op->out = json_object();
+    }
+    return status;
+}
+
+apr_status_t ac_sqlite_thread_restore(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    ac_sqlite_thread_t thread = { 0 };
+    const char *updated_at = NULL;
+    apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, true);
+    bool deleted = strcmp(ac_json_peek_string(thread.json, "status", ""), "deleted") == 0;
+
+    json_decref(thread.json);
+    if (status == APR_SUCCESS && deleted) {
+        status = ac_json_string(&updated_at, op->in, "updated_at", true, &op->err);
+        if (status == APR_SUCCESS) {
+            status = ac_sqlite_run(conn, sql_restore, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(updated_at)),
+                                   &op->err);
+        }
+    }
+    return status == APR_SUCCESS ? thread_answer(conn, op) : status;
+}
+
+/* ---- many ---- */
+
+apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next)
+{
+    json_t *out = json_object();
+    bool fine = ac_json_put(out, "data", data);
+
+    fine = ac_json_put(out, "has_more", json_boolean(has_more)) && fine;
+    fine = ac_json_put(out, "next", next ? next : json_null()) && fine;
+    if (!fine) {
+        json_decref(out);
+        return ac_err_set(&op->err, AC_INTERNAL, "out of memory");
+    }
+    op->out = out;
+    return APR_SUCCESS;
+}
+
+/* Every list has a statement of its own, so that each goes along its index: [has a status][has an agent]. ?1 status, ?2 agent,
+ * ?3 owner, ?4 cursor, ?5 limit, ?6 offset. */
+#define LIST(condition) \
+    "SELECT " COLUMNS " FROM threads WHERE owner = ?3 AND " condition " AND id < ?4 ORDER BY id DESC LIMIT ?5 OFFSET ?6"
+#define COUNT(condition) "SELECT count(*) FROM threads WHERE owner = ?3 AND " condition
+#define LIVING "deleted_at IS NULL"
+#define OF_AGENT "deleted_at IS NULL AND agent_id = ?2"
+#define OF_STATUS "status = ?1"
+#define OF_BOTH "status = ?1 AND agent_id = ?2"
+static const char *const sql_list[2][2] = { { LIST(LIVING), LIST(OF_AGENT) }, { LIST(OF_STATUS), LIST(OF_BOTH) } };
+static const char *const sql_count[2][2] = { { COUNT(LIVING), COUNT(OF_AGENT) }, { COUNT(OF_STATUS), COUNT(OF_BOTH) } };
+
+static apr_status_t threads_count(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    const ac_page_t *page = &op->page;
+    sqlite3_stmt *row;
+    apr_status_t status = ac_sqlite_row(&row, conn, sql_count[*page->status != '\0'][*page->agent_id != '\0'], AC_SQLITE_ARGS(
+        ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id), ac_sqlite_text(op->owner)), &op->err);
+
+    if (status == APR_SUCCESS && !ac_json_put(op->out, "total", json_integer(row ? sqlite3_column_int64(row, 0) : 0))) {
+        status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
+    }
+    return status;
+}
+
+static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    const ac_page_t *page = &op->page;
+    const char *sql = sql_list[*page->status != '\0'][*page->agent_id != '\0'];
+    ac_sqlite_thread_t thread = { 0 };
+    sqlite3_stmt *stmt;
+    bool row = false;
+    apr_status_t status = ac_sqlite_start(&stmt, conn, sql, AC_SQLITE_ARGS(
+        ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id), ac_sqlite_text(op->owner),
+        ac_sqlite_text(*page->after ? page->after : CURSOR_NONE), ac_sqlite_int(page->limit + 1),
+        ac_sqlite_int(page->by_offset ? page->offset : 0)), &op->err);
+
+    *pmore = false;
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_step(&row, conn, stmt, &op->err);
+    }
+    while (status == APR_SUCCESS && row) {
+        if ((int)json_array_size(data) == page->limit) {
+            *pmore = true;
+            break;
+        }
+        status = thread_read(&thread, conn, stmt, &op->err);
+        if (status == APR_SUCCESS && json_array_append_new(data, thread.json) != 0) {
+            status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
+        }
+        if (status == APR_SUCCESS) {
+            status = ac_sqlite_step(&row, conn, stmt, &op->err);
+        }
+    }
+    return status;
+}
+
+apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    json_t *data = json_array(), *last;
+    bool more;
+    apr_status_t status;
+
+    if (*op->page.after && !ac_id_valid(op->page.after, "thread_")) {
+        status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list");
+    }
+    else {
+        status = threads_read(data, &more, conn, op);
+    }
+    if (status != APR_SUCCESS) {
+        json_decref(data);
+        return status;
+    }
+    last = more ? json_object_get(json_array_get(data, json_array_size(data) - 1), "id") : NULL;
+    status = ac_sqlite_list_answer(op, data, more, json_incref(last));
+    return status == APR_SUCCESS && op->page.want_total ? threads_count(conn, op) : status;
+}
+
+/* ---- purge ---- */
+
+/* Removes up to PURGE_ROWS rows of the thread, and the thread itself once those were the last. *prows: how many. */
+static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn, const char *id, ac_err_t *err)
+{
+    static const char *const order[] = { sql_purge_steps, sql_purge_runs, sql_purge_messages };
+    apr_status_t status = ac_sqlite_run(conn, sql_purge_begin, AC_SQLITE_ARGS(ac_sqlite_text(id)), err);
+
+    *prows = 0;
+    *pgone = true;
+    for (size_t i = 0; status == APR_SUCCESS && *prows < PURGE_ROWS && i < sizeof(order) / sizeof(*order); i++) {
+        int limit = order[i] == sql_purge_messages ? PURGE_ROWS : PURGE_RUNS;
+        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_int(limit)), err);
+        *prows += sqlite3_changes(conn->db);
+        *pgone = *pgone && (order[i] == sql_purge_steps || sqlite3_changes(conn->db) < limit);
+    }
+    *pgone = *pgone && *prows < PURGE_ROWS;
+    return status == APR_SUCCESS && *pgone ? thread_remove(conn, id, err) : status;
+}
+
+apr_status_t ac_sqlite_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    int64_t n_purged = ac_json_peek_int(op->out, "purged", 0);
+    int n_rows = 0, rows = 0;
+    char id[AC_ID_SIZE];
+    const char *before = NULL;
+    sqlite3_stmt *row = NULL;
+    bool gone, more = true;
+    apr_status_t status = ac_json_string(&before, op->in, "before", true, &op->err);
+
+    for (int i = 0; status == APR_SUCCESS && more && i < PURGE_THREADS && n_rows < PURGE_ROWS; i++) {
+        status = ac_sqlite_row(&row, conn, sql_purge_next, AC_SQLITE_ARGS(ac_sqlite_text(before)), &op->err);
+        more = status == APR_SUCCESS && row;
+        if (!more) {
+            break;
+        }
+        apr_cpystrn(id, (const char *)sqlite3_column_text(row, 0), sizeof(id));
+        sqlite3_reset(row);
+        status = purge_thread(&rows, &gone, conn, id, &op->err);
+        n_rows += rows;
+        n_purged += status == APR_SUCCESS && gone;
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    json_decref(op->out);
+    op->out = json_pack("{s:I}", "purged", (json_int_t)n_purged);
+    return more ? AC_SQLITE_TO_WRITER : APR_SUCCESS;
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded store: its configuration, its queues, and one writer and a few reader threads per child. */
+#include "store_sqlite.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <apr_strings.h>
+
+#define CONTENDED_FOR apr_time_from_msec(200)
+
+/* ---- queues ---- */
+
+static void queue_push(ac_store_op_t **pfirst, ac_store_op_t **plast, ac_store_op_t *op)
+{
+    op->next = NULL;
+    if (*plast) {
+        (*plast)->next = op;
+    }
+    else {
+        *pfirst = op;
+    }
+    *plast = op;
+}
+
+static ac_store_op_t *queue_pop(ac_store_op_t **pfirst, ac_store_op_t **plast)
+{
+    ac_store_op_t *op = *pfirst;
+
+    *pfirst = op->next;
+    if (!*pfirst) {
+        *plast = NULL;
+    }
+    op->next = NULL;
+    return op;
+}
+
+void ac_sqlite_write_post(ac_sqlite_t *store, ac_store_op_t *op)
+{
+    pthread_mutex_lock(&store->lock);
+    queue_push(&store->write_first, &store->write_last, op);
+    store->n_queued++;
+    pthread_cond_signal(&store->written);
+    pthread_mutex_unlock(&store->lock);
+}
+
+bool ac_sqlite_stopping(ac_sqlite_t *store)
+{
+    bool stopping;
+
+    pthread_mutex_lock(&store->lock);
+    stopping = store->stopping;
+    pthread_mutex_unlock(&store->lock);
+    return stopping;
+}
+
+void ac_sqlite_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status)
+{
+    op->status = status;
+    if (status != APR_SUCCESS && op->err.kind != AC_RUN_IN_PROGRESS) {
+        json_decref(op->out);
+        op->out = NULL;
+    }
+    store->host->store_done(op);
+}
+
+/* ---- threads ---- */
+
+static void *reader_main(void *baton)
+{
+    ac_sqlite_conn_t *conn = baton;
+    ac_sqlite_t *store = conn->store;
+    ac_store_op_t *op;
+
+    pthread_mutex_lock(&store->lock);
+    while (true) {
+        while (!store->read_first && !store->stopping) {
+            pthread_cond_wait(&store->asked, &store->lock);
+        }
+        if (!store->read_first) {
+            break;
+        }
+        op = queue_pop(&store->read_first, &store->read_last);
+        store->n_queued--;
+        pthread_mutex_unlock(&store->lock);
+        /* What was refused for lack of room comes this way too, as it may not be answered inside the call that brought it. */
+        if (op->err.kind != AC_OK) {
+            ac_sqlite_answer(store, op, op->status);
+        }
+        else {
+            ac_sqlite_read(conn, op);
+        }
+        pthread_mutex_lock(&store->lock);
+    }
+    store->n_reading--;
+    pthread_cond_signal(&store->written);
+    pthread_mutex_unlock(&store->lock);
+    return NULL;
+}
+
+/* Between two transactions of this child: the lock is free for a moment that a waiting child can hit. */
+static void yield_to_others(const ac_sqlite_conn_t *conn)
+{
+    if (conn->contended && ac_clock() - conn->contended < CONTENDED_FOR) {
+        apr_sleep(100 + (apr_interval_time_t)(ac_random() % 300));
+    }
+}
+
+/* What is queued, at most a group; empty: stopping. Readers may still pass something on while they finish. */
+static void group_take(ac_sqlite_t *store, ac_sqlite_group_t *group)
+{
+    group->n = 0;
+    pthread_mutex_lock(&store->lock);
+    while (!store->write_first && (!store->stopping || store->n_reading)) {
+        pthread_cond_wait(&store->written, &store->lock);
+    }
+    while (store->write_first && group->n < AC_SQLITE_GROUP) {
+        group->ops[group->n++] = queue_pop(&store->write_first, &store->write_last);
+        store->n_queued--;
+    }
+    pthread_mutex_unlock(&store->lock);
+}
+
+static void *writer_main(void *baton)
+{
+    ac_sqlite_conn_t *conn = baton;
+    ac_sqlite_group_t group;
+    ac_err_t err;
+    apr_status_t status;
+
+    group_take(conn->store, &group);
+    while (group.n) {
+        ac_err_init(&err);
+        status = ac_sqlite_conn_open(conn, &err);
+        if (status == APR_SUCCESS) {
+            ac_sqlite_group_run(conn, &group);
+            ac_sqlite_checkpoint(conn);
+            yield_to_others(conn);
+        }
+        else {
+            ac_sqlite_group_fail(conn, &group, status, &err);
+        }
+        group_take(conn->store, &group);
+    }
+    return NULL;
+}
+
+/* ---- the table ---- */
+
+static const char *path_problem(const char *path, bool given, apr_pool_t *p)
+{
+    struct stat info;
+    char *directory;
+
+    if (*path != '/') {
+        return apr_psprintf(p, "sqlite: '%s' is not an absolute path; give one like "
+                            "sqlite:/var/lib/agentchat/agentchat.db", path);
+    }
+    directory = apr_pstrdup(p, path);
+    *strrchr(directory, '/') = '\0';
+    if (path[strlen(directory) + 1] == '\0' || (stat(path, &info) == 0 && !S_ISREG(info.st_mode))) {
+        return apr_psprintf(p, "sqlite: '%s' is not the name of a file", path);
+    }
+    /* The state directory may be made later, when the server starts. */
+    if (given && (stat(*directory ? directory : "/", &info) != 0 || !S_ISDIR(info.st_mode))) {
+        return apr_psprintf(p, "sqlite: the directory of '%s' does not exist; make it, writable for the server's user", path);
+    }
+    return NULL;
+}
+
+static const char *options_read(ac_sqlite_t *store, const apr_table_t *options, apr_pool_t *p)
+{
+    const apr_array_header_t *rows = apr_table_elts(options);
+    const apr_table_entry_t *row = (const apr_table_entry_t *)rows->elts;
+    char *end;
+
+    for (int i = 0; i < rows->nelts; i++) {
+        if (strcmp(row[i].key, "sync") == 0 && (strcmp(row[i].val, "full") == 0 || strcmp(row[i].val, "normal") == 0)) {
+            store->sync_full = row[i].val[0] == 'f';
+        }
+        else if (strcmp(row[i].key, "sync") == 0) {
+            return apr_psprintf(p, "sqlite: sync=%s is not known; give sync=full or sync=normal", row[i].val);
+        }
+        else if (strcmp(row[i].key, "readers") == 0) {
+            store->n_readers = (int)apr_strtoi64(row[i].val, &end, 10);
+            if (*end || end == row[i].val || store->n_readers < 1 || store->n_readers > AC_SQLITE_READERS_MAX) {
+                return apr_psprintf(p, "sqlite: readers=%s is not a number from 1 to %d", row[i].val, AC_SQLITE_READERS_MAX);
+            }
+        }
+        else if (strcmp(row[i].key, "state_dir") != 0) {
+            return apr_psprintf(p, "sqlite: there is no option %s; there are sync and readers", row[i].key);
+        }
+    }
+    return NULL;
+}
+
+static const char *create(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)
+{
+    ac_sqlite_t *store = apr_pcalloc(p, sizeof(*store));
+    bool given = spec && *spec;
+    const char *state_dir = options ? apr_table_get(options, "state_dir") : NULL;
+    const char *problem;
+
+    store->sync_full = true;
+    store->n_readers = 2;
+    problem = options ? options_read(store, options, p) : NULL;
+    if (problem) {
+        return problem;
+    }
+    if (!given && !(state_dir && *state_dir)) {
+        return "sqlite: no path is given and there is no state directory; give one like "
+               "sqlite:/var/lib/agentchat/agentchat.db";
+    }
+    store->path = given ? apr_pstrdup(p, spec) : apr_pstrcat(p, state_dir, "/agentchat.db", NULL);
+    *pself = store;
+    return path_problem(store->path, given, p);
+}
+
+static apr_status_t threads_start(ac_sqlite_t *store, ac_err_t *err)
+{
+    sigset_t all, before;
+    int cause = 0;
+
+    /* httpd's signals are for httpd's threads. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_mutex_lock(&store->lock);
+    for (int i = 0; !cause && i <= store->n_readers; i++) {
+        cause = pthread_create(&store->threads[i], NULL, i ? reader_main : writer_main, &store->conns[i]);
+        store->n_threads += !cause;
+        store->n_reading += i && !cause;
+    }
+    pthread_mutex_unlock(&store->lock);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return cause ? ac_err_set(err, AC_INTERNAL, "the store's threads could not be started") : APR_SUCCESS;
+}
+
+/* Opening fails here with a reason for the log; it is tried again with the operations that come, so that a mended file or
+ * directory needs no restart. */
+static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
+{
+    int n_interrupted = 0;
+    apr_status_t status = ac_sqlite_conn_open(&store->conns[0], err);
+
+    if (status == APR_SUCCESS) {
+        store->conns[0].patience = ac_clock() + AC_SQLITE_PATIENCE;
+        status = ac_sqlite_run_sweep(&n_interrupted, &store->conns[0], err);
+    }
+    if (n_interrupted) {
+        ac_log(AC_M208, 0, "store sqlite[%s]: %d runs of processes that died were closed as interrupted", store->path,
+               n_interrupted);
+    }
+    for (int i = 1; status == APR_SUCCESS && i <= store->n_readers; i++) {
+        status = ac_sqlite_conn_open(&store->conns[i], err);
+    }
+    return status;
+}
+
+static void child_exit(void *self)
+{
+    ac_sqlite_t *store = self;
+
+    if (!store->running) {
+        return;
+    }
+    pthread_mutex_lock(&store->lock);
+    store->stopping = true;
+    pthread_cond_broadcast(&store->asked);
+    pthread_cond_broadcast(&store->written);
+    pthread_mutex_unlock(&store->lock);
+    for (int i = store->n_threads - 1; i >= 0; i--) {
+        pthread_join(store->threads[i], NULL);
+    }
+    /* The writer's last: the last connection of all brings the log into the file. */
+    for (int i = store->n_readers; i >= 0; i--) {
+        ac_sqlite_conn_close(&store->conns[i]);
+    }
+    pthread_cond_destroy(&store->asked);
+    pthread_cond_destroy(&store->written);
+    pthread_mutex_destroy(&store->lock);
+    free(store->conns);
+    free(store->threads);
+    store->running = false;
+}
+
+static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+{
+    ac_sqlite_t *store = self;
+    apr_status_t status, opened;
+
+    store->host = host;
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_cond_init(&store->written, NULL);
+    pthread_cond_init(&store->asked, NULL);
+    store->write_first = store->write_last = store->read_first = store->read_last = NULL;
+    store->n_queued = store->n_reading = store->n_threads = 0;
+    memset(store->episodes, 0, sizeof(store->episodes));
+    store->stopping = false;
+    store->conns = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->conns));
+    store->threads = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->threads));
+    for (int i = 0; i <= store->n_readers; i++) {
+        store->conns[i].store = store;
+        store->conns[i].writes = i == 0;
+        store->conns[i].mend = i == 0 ? AC_SQLITE_MEND_WRITE : AC_SQLITE_MEND_FORWARD;
+    }
+    store->running = true;
+    opened = ac_sqlite_process_self(&store->process, err);
+    if (opened == APR_SUCCESS) {
+        opened = open_all(store, err);
+    }
+    status = threads_start(store, err);
+    if (status != APR_SUCCESS) {
+        child_exit(store);
+    }
+    return opened == APR_SUCCESS ? status : opened;
+}
+
+static void start_post(void *self, ac_store_op_t *op)
+{
+    ac_sqlite_t *store = self;
+
+    op->status = APR_SUCCESS;
+    ac_err_init(&op->err);
+    op->page.limit = op->page.limit > 0 ? op->page.limit : 0;       /* less would mean no limit at all to SQLite */
+    pthread_mutex_lock(&store->lock);
+    if (store->n_queued >= AC_MAX_STORE_QUEUE) {
+        op->status = ac_err_set(&op->err, AC_OVERLOADED, "the store has too much to do");
+        op->err.retry_after = apr_time_from_sec(1);
+    }
+    store->n_queued++;
+    if (ac_sqlite_verb_writes(op->verb) && op->status == APR_SUCCESS) {
+        queue_push(&store->write_first, &store->write_last, op);
+        pthread_cond_signal(&store->written);
+    }
+    else {
+        queue_push(&store->read_first, &store->read_last, op);
+        pthread_cond_signal(&store->asked);
+    }
+    pthread_mutex_unlock(&store->lock);
+}
+
+const ac_store_vt ac_store_sqlite = {
+    .name = "sqlite",
+    .create = create,
+    .child_init = child_init,
+    .start_post = start_post,
+    .child_exit = child_exit,
+};

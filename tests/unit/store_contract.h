@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every store must do, whatever stands behind it: run over a store that is ready for operations. And the small
+ * calls that tests of stores are written with. */
+#ifndef STORE_CONTRACT_H
+#define STORE_CONTRACT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../src/back/back.h"
+
+/* Runs the whole suite over a store; returns cmocka's count of failures. It makes owners and ids of its own, so the store
+ * need not be empty. */
+int store_contract_run(const char *name, const ac_store_t *store);
+
+/* The store that the calls below speak to. */
+void contract_use(const ac_store_t *store);
+const ac_store_t *contract_store(void);
+
+typedef struct contract_ids_t {             /* of one test: an owner that nobody else has, and a thread */
+    char owner[AC_ID_SIZE], thread[AC_ID_SIZE];
+} contract_ids_t;
+contract_ids_t contract_ids(void);
+
+/* Documents in the API's shape; new references. number: makes times that follow each other. */
+json_t *contract_thread(const char *id, const char *title, int number);
+json_t *contract_message(const char *id, const char *role, const char *content, int number);
+json_t *contract_run(const char *id, const char *thread_id, const char *status, int number);
+json_t *contract_step(const char *id, const char *run_id, int number);
+const char *contract_time(char text[AC_TIME_SIZE], int number);
+
+ac_store_op_t *contract_op(ac_store_verb_e verb, const char *owner, const char *id, json_t *in);    /* takes in */
+/* Waits for op's answer; never NULL. */
+ac_store_op_t *contract_wait(ac_store_op_t *op);
+/* Both of them at once. */
+ac_store_op_t *contract_call(ac_store_verb_e verb, const char *owner, const char *id, json_t *in);
+/* Fail unless op was answered so; free it. ok gives its `out` (a reference, to be freed). */
+json_t *contract_ok(ac_store_op_t *op);
+void contract_done(ac_store_op_t *op);
+void contract_kind(ac_store_op_t *op, ac_kind_e kind);
+void contract_equal(json_t *is, json_t *wanted);    /* takes both */
+
+/* One turn; open gives the message's seq. run_id is made where it is "". */
+int64_t contract_open(const contract_ids_t *ids, char run_id[AC_ID_SIZE], const char *content, bool fresh);
+int64_t contract_close(const contract_ids_t *ids, const char *run_id, const char *content);
+json_t *contract_open_in(const contract_ids_t *ids, const char *run_id, const char *content, bool fresh);
+json_t *contract_close_in(const contract_ids_t *ids, const char *run_id, const char *content);
+/* Checks that the thread has n messages, 1, 2, 3 … without gap, and that its count says so. */
+void contract_gapless(const contract_ids_t *ids, int64_t n);
+
+/* The suite's second half: store_contract_turns.c. */
+extern const struct CMUnitTest contract_turn_tests[];
+extern const size_t n_contract_turn_tests;
+
+#endif
