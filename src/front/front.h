@@ -26,6 +26,8 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     int work_threads, max_streams, max_blocking_streams;    /* per child */
     apr_interval_time_t purge_after, drain;
     apr_interval_time_t request_store_timeout;  /* how long a plain request waits for the store */
+    bool active;                                /* something is mounted or defined; else the module does nothing */
+    bool needs_state_dir;                       /* something is kept in it */
 } ac_conf_t;
 
 typedef struct ac_mount_conf_t {                /* per directory: what a <Location> may set */
@@ -47,9 +49,13 @@ void *ac_server_conf_create(apr_pool_t *p, server_rec *s);
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r);
 const ac_conf_t *ac_conf(void);                 /* the configuration in force in this process */
 /* Where the module is mounted for this request: the longest <Location> with `SetHandler agentchat` that the URI lies in
- * ("/api"; "" for "/"). The rest of the URI is the route. NULL: mounted in a way that has no prefix (LocationMatch, Files). */
+ * ("/api"; "" for "/", and for a <Location> that is itself a route with AC_MAY_BE_MOUNT, as "/health"). The rest of the URI is the route. NULL: mounted in a way that has no prefix (LocationMatch, Files). */
 const char *ac_mount_prefix(const request_rec *r);
 int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+/* The check_config hook, which `apachectl configtest` runs too: makes the registry and the store, reports every problem with
+ * its file and line. Opens nothing. */
+int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+/* The post_config hook: makes the state directory, installs the log. */
 int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
 /* ---- child.c: what lives in each child ---- */
@@ -72,18 +78,37 @@ void ac_child_stopping(apr_pool_t *pchild, int graceful);
 
 /* ---- request.c / reply.c ---- */
 typedef struct ac_route_t ac_route_t;
+typedef struct ac_param_t {                     /* of a query string, decoded */
+    const char *name, *value;
+} ac_param_t;
 typedef struct ac_request_t {                   /* one request, in r->pool; its worker's, or the loop's while parked */
     request_rec *r;
     const ac_mount_conf_t *mount;
     const ac_route_t *route;
     const char *path;                           /* below the mount: "/threads/thread_…" */
     const char *args[2];                        /* the values of {…} in the route's pattern, decoded */
+    const apr_array_header_t *query;            /* of ac_param_t; each name once */
     const char *owner;                          /* r->user, or "anonymous" */
     char request_id[64];                        /* from X-Request-Id where it is sane, else made; answered as X-Request-Id */
     json_t *body;                               /* parsed; freed with the pool; NULL: none was sent */
+    bool body_read;                             /* to its end */
+    int httpd_answer;                           /* what only httpd can answer (408, AP_FILTER_ERROR); 0: nothing */
     const char *doing;                          /* "reading the request" */
     ac_err_t err;
 } ac_request_t;
+
+/* A new request in r->pool with its request id, which is answered from here on whatever happens. */
+ac_request_t *ac_request_create(request_rec *r);
+/* Who asks. errors: unauthenticated, forbidden (a name that we cannot keep). */
+apr_status_t ac_request_owner(ac_request_t *rq);
+/* errors: not_acceptable where Accept leaves neither JSON nor an event stream. */
+apr_status_t ac_request_accept(ac_request_t *rq);
+/* Whether Accept asks for an event stream; fallback where it does not say. */
+bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback);
+/* Parse the query string into rq->query. errors: invalid_request. */
+apr_status_t ac_request_query_read(ac_request_t *rq);
+/* Read and drop a body that the route has no use for. errors: body_too_large. */
+apr_status_t ac_request_body_drop(ac_request_t *rq);
 
 /* Read the body, at most mount->max_body bytes, and parse it as a JSON object into rq->body. An empty body is an error only where required.
  * errors: body_too_large, unsupported_media_type, bad_json, invalid_request (not an object). */
@@ -93,12 +118,27 @@ const char *ac_request_query(ac_request_t *rq, const char *name);
 apr_status_t ac_request_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, int64_t fallback, int64_t min, int64_t max);
 /* Refuses query parameters that are not in names (NULL-terminated). */
 apr_status_t ac_request_query_only(ac_request_t *rq, const char *const *names);
+/* "true" or "false". */
+apr_status_t ac_request_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback);
+/* `limit` of a list: 1 to AC_MAX_PAGE, or 20. */
+apr_status_t ac_request_limit(ac_request_t *rq, int *plimit);
+/* precondition.c. If-Match: *ptags of const char *, empty where anything will do. errors: invalid_request, precondition_failed where it
+ * has no strong tag. */
+apr_status_t ac_request_if_match(ac_request_t *rq, const apr_array_header_t **ptags);
+/* Whether If-None-Match names etag, so that a GET answers 304. */
+bool ac_request_none_match(const ac_request_t *rq, const char *etag);
+/* Page of threads or runs: limit, and the cursor `after`. */
+apr_status_t ac_request_page(ac_request_t *rq, ac_page_t *page);
 /* Send a JSON document with this status; takes value. Returns what the handler returns (OK). */
 int ac_reply_json(ac_request_t *rq, int status, json_t *value);
-/* Send rq->err (or err) as application/problem+json and log it once. Returns OK. */
+/* Send no body: 204, 304. Returns OK. */
+int ac_reply_empty(ac_request_t *rq, int status);
+/* Send rq->err (or err) as application/problem+json and log it once. Returns OK, or rq->httpd_answer. */
 int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
 /* The problem document's text and its headers' values, for stream.c, which sends it from another thread. */
 json_t *ac_problem_json(const ac_err_t *err, const char *request_id);
+/* Sets r's status, content type, Cache-Control, Retry-After and WWW-Authenticate for this problem. The owner of r. */
+void ac_problem_headers(request_rec *r, const ac_err_t *err);
 /* Wait for a store operation on behalf of this request (takes op); the result is freed with the request's pool. errors: in rq->err. */
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
 
@@ -110,9 +150,13 @@ struct ac_route_t {
     unsigned needs;                             /* AC_NEEDS_… */
     ac_route_fn *fn;
     const char *doc;                            /* one line */
+    const char *const *query;                   /* the query parameters it takes, NULL-terminated; NULL: none */
 };
 #define AC_NEEDS_OWNER 1                        /* 401 without a signed-in user or AgentChatAnonymous on */
 #define AC_NEEDS_ADMIN 2
+#define AC_NEEDS_CHILD 4                        /* 503 where this process has no engine */
+#define AC_MAY_BE_MOUNT 8                       /* <Location "/health"> alone is this route */
+#define AC_ALWAYS_STREAMS 16                    /* HEAD is answered without calling fn */
 extern const ac_route_t ac_routes[];            /* ends with pattern NULL; docs are checked against it */
 int ac_route_handle(request_rec *r);            /* the handler hook's work */
 
@@ -121,17 +165,45 @@ ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_thread_get, ac_ap
     ac_api_thread_restore, ac_api_message_send, ac_api_messages_list, ac_api_thread_runs, ac_api_run_get, ac_api_run_steps,
     ac_api_agents_list, ac_api_agent_get, ac_api_agent_chat, ac_api_agent_threads, ac_api_agent_thread_get,
     ac_api_agent_thread_delete, ac_api_chat, ac_api_agent_stream, ac_api_agent_stream_get, ac_api_health, ac_api_ready;
+/* api_threads.c, for api_agents.c too: deletes as the query says; the filter `status` of a list of threads. */
+#define AC_DELETED_MESSAGE "Thread deleted successfully"
+apr_status_t ac_thread_delete(ac_request_t *rq, const char *id);
+apr_status_t ac_thread_status_filter(ac_request_t *rq, ac_page_t *page, const char *status);
+
+/* ---- talk.c: a request that speaks to an agent ---- */
+typedef struct ac_dialect_t ac_dialect_t;
+typedef struct ac_talk_form_t {                 /* how a route's body looks */
+    const char *const *members;                 /* NULL-terminated */
+    const char *content;                        /* the member that is the message: "content", "message" */
+    bool streams;                               /* where neither body nor Accept say */
+} ac_talk_form_t;
+typedef struct ac_talk_t {
+    const char *content, *thread_id;            /* thread_id NULL: a new thread */
+    const ac_agent_t *agent;                    /* NULL: none was named */
+    const json_t *metadata;
+    bool stream, stateless;
+} ac_talk_t;
+/* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (an unknown agent, an id that is none). */
+apr_status_t ac_talk_read(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form);
+/* errors: message_empty, invalid_request at the member `name`, or about the query parameter where from_query. */
+apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *name, bool from_query);
+/* Starts the turn and delivers its events. Returns what the handler returns. */
+int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *dialect);
+/* The mount's default agent, else the server's; errors: invalid_request. */
+apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent);
+/* An agent by id or alias. errors: not_found; invalid_request where it is inactive and must not be. pointer: of the member, or "". */
+apr_status_t ac_talk_agent(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer, bool active);
 
 /* ---- dialect.c: events to bytes ---- */
 typedef struct ac_render_t ac_render_t;
-typedef struct ac_dialect_t {
+struct ac_dialect_t {
     const char *name;                           /* "native", "chunk", "text", "message", "chat" */
     bool stream;                                /* text/event-stream; else one JSON document at the end */
     bool ids;                                   /* id: lines (stored runs) */
     /* Append what this event is to this client; may append nothing. */
     apr_status_t (*event)(ac_render_t *render, const ac_event_t *event, ac_buf_t *out);
     apr_status_t (*heartbeat)(ac_render_t *render, ac_buf_t *out);
-} ac_dialect_t;
+};
 struct ac_render_t {                            /* a client's view of one run; zero it, set dialect */
     const ac_dialect_t *dialect;
     char thread_id[AC_ID_SIZE], run_id[AC_ID_SIZE];
@@ -155,6 +227,8 @@ void ac_stream_stop_all(ac_child_t *child);
 ac_route_fn ac_api_selftest_stream;
 
 /* front's messages at info and above go through the same table, with the request's or server's log id */
+/* Lower floors' log messages go to httpd's error log, at our module's LogLevel. */
+void ac_log_front_install(server_rec *s);
 #define ac_log_request(number, status, r, ...) ac_log_rerror_(number, APLOG_MARK, status, r, __VA_ARGS__)
 void ac_log_rerror_(ac_message_e number, const char *file, int line, int module_index, apr_status_t status,
                     const request_rec *r, const char *fmt, ...) __attribute__((format(printf, 7, 8)));

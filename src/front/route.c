@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of routes, and the way of a request to its handler. */
+#include "front.h"
+
+#include <string.h>
+
+#include "apr_strings.h"
+
+#define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
+
+static const char *const q_threads[] = {"limit", "after", "status", "agent_id", NULL};
+static const char *const q_delete[] = {"hard_delete", NULL};
+static const char *const q_messages[] = {"limit", "after", "before", "order", NULL};
+static const char *const q_runs[] = {"limit", "after", NULL};
+static const char *const q_agent_threads[] = {"limit", "offset", "status", NULL};
+static const char *const q_say[] = {"message", NULL};
+static const char *const q_none[] = {NULL};
+
+const ac_route_t ac_routes[] = {
+    {M_POST, "/threads", STORED, ac_api_threads_create, "Create a thread", NULL},
+    {M_GET, "/threads", STORED, ac_api_threads_list, "List the caller's threads", q_threads},
+    {M_GET, "/threads/{id}", STORED, ac_api_thread_get, "Show a thread", NULL},
+    {M_PATCH, "/threads/{id}", STORED, ac_api_thread_patch, "Change title, status or metadata", NULL},
+    {M_DELETE, "/threads/{id}", STORED, ac_api_thread_delete, "Delete a thread", q_delete},
+    {M_POST, "/threads/{id}/restore", STORED, ac_api_thread_restore, "Undo a soft delete", NULL},
+    {M_POST, "/threads/{id}/messages", STORED, ac_api_message_send, "Send a message and run the agent", NULL},
+    {M_GET, "/threads/{id}/messages", STORED, ac_api_messages_list, "The conversation in order", q_messages},
+    {M_POST, "/chat/{id}", STORED, ac_api_message_send, "Send a message, older path", NULL},
+    {M_GET, "/chat/{id}", STORED, ac_api_messages_list, "The conversation, older path", q_messages},
+    {M_GET, "/threads/{id}/runs", STORED, ac_api_thread_runs, "List a thread's runs", q_runs},
+    {M_GET, "/runs/{id}", STORED, ac_api_run_get, "Show a run", NULL},
+    {M_GET, "/runs/{id}/steps", STORED, ac_api_run_steps, "List a run's steps", NULL},
+    {M_GET, "/agents", STORED, ac_api_agents_list, "List the agents", NULL},
+    {M_GET, "/agents/{id}", STORED, ac_api_agent_get, "Show an agent", NULL},
+    {M_POST, "/agents/{id}/chat", STORED, ac_api_agent_chat, "Talk to an agent", NULL},
+    {M_GET, "/agents/{id}/threads", STORED, ac_api_agent_threads, "List the threads of an agent", q_agent_threads},
+    {M_GET, "/agents/{id}/threads/{tid}", STORED, ac_api_agent_thread_get, "A thread with its full history", NULL},
+    {M_DELETE, "/agents/{id}/threads/{tid}", STORED, ac_api_agent_thread_delete, "Delete an agent's thread", q_delete},
+    {M_POST, "/chat", STORED, ac_api_chat, "Talk to the default agent", NULL},
+    {M_POST, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_agent_stream, "Ask without a thread", NULL},
+    {M_GET, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_agent_stream_get, "The same for an EventSource", q_say},
+    {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health, "Liveness", NULL},
+    {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_ready, "Readiness of store and models", NULL},
+    {M_GET, "/selftest/stream", AC_NEEDS_CHILD | AC_ALWAYS_STREAMS, ac_api_selftest_stream,
+     "Ten timed events: does something buffer?", NULL},
+    {0, NULL, 0, NULL, NULL, NULL},
+};
+
+/* ---- matching ---- */
+
+typedef struct match_t {
+    const ac_route_t *route;                /* NULL: no route with this method */
+    const char *allow;                      /* methods of the path; NULL: no such path */
+} match_t;
+
+/* Whether path has the form of pattern; args gets what stands for {…}. Both begin with "/". */
+static bool pattern_matches(const char *pattern, const char *path, const char *args[2], apr_pool_t *pool)
+{
+    int n_args = 0;
+    while (*pattern == '/' && *path == '/') {
+        size_t want = strcspn(++pattern, "/"), have = strcspn(++path, "/");
+        if (*pattern == '{') {
+            if (!have || n_args == 2) {
+                return false;
+            }
+            args[n_args++] = apr_pstrmemdup(pool, path, have);
+        }
+        else if (want != have || strncmp(pattern, path, want)) {
+            return false;
+        }
+        pattern += want;
+        path += have;
+    }
+    return !*pattern && !*path;
+}
+
+static const char *add_method(const char *allow, int method, apr_pool_t *pool)
+{
+    const char *name = method == M_GET ? "GET, HEAD" : ap_method_name_of(pool, method);
+    return allow ? apr_pstrcat(pool, allow, ", ", name, NULL) : name;
+}
+
+static match_t find_route(ac_request_t *rq, const char *path)
+{
+    apr_pool_t *pool = rq->r->pool;
+    match_t match = {NULL, NULL};
+    for (const ac_route_t *route = ac_routes; route->pattern; route++) {
+        const char *args[2] = {NULL, NULL};
+        if (!pattern_matches(route->pattern, path, args, pool)) {
+            continue;
+        }
+        match.allow = add_method(match.allow, route->method, pool);
+        if (route->method == rq->r->method_number) {
+            match.route = route;
+            memcpy(rq->args, args, sizeof(args));
+        }
+    }
+    if (match.allow) {
+        match.allow = apr_pstrcat(pool, match.allow, ", OPTIONS", NULL);
+    }
+    return match;
+}
+
+/* <Location "/health"> SetHandler agentchat: the mount point itself is a route. */
+static const char *mount_as_path(const char *prefix)
+{
+    const char *last = strrchr(prefix, '/');
+    for (const ac_route_t *route = ac_routes; last && route->pattern; route++) {
+        if ((route->needs & AC_MAY_BE_MOUNT) && !strcmp(route->pattern, last)) {
+            return route->pattern;
+        }
+    }
+    return "";
+}
+
+static const char *path_below_mount(const request_rec *r)
+{
+    const char *prefix = ac_mount_prefix(r), *uri = r->uri ? r->uri : "";
+    size_t len = prefix ? strlen(prefix) : 0;
+    if (!len || strncmp(uri, prefix, len) || (uri[len] && uri[len] != '/')) {
+        return uri;
+    }
+    return uri[len] ? uri + len : mount_as_path(prefix);
+}
+
+/* ---- the way to the handler ---- */
+
+static int no_route(ac_request_t *rq)
+{
+    if (!*rq->path || !strcmp(rq->path, "/")) {
+        ac_err_set(&rq->err, AC_NOT_FOUND, "the API is mounted here; its routes are below, as threads and chat");
+    }
+    else {
+        ac_err_set(&rq->err, AC_NOT_FOUND, "there is no such route");
+    }
+    return ac_reply_problem(rq, NULL);
+}
+
+static int wrong_method(ac_request_t *rq, const char *allow)
+{
+    apr_table_setn(rq->r->headers_out, "Allow", allow);
+    if (rq->r->method_number == M_OPTIONS) {
+        return ac_reply_empty(rq, HTTP_NO_CONTENT);
+    }
+    ac_err_set(&rq->err, AC_METHOD_NOT_ALLOWED, "this path takes %s", allow);
+    return ac_reply_problem(rq, NULL);
+}
+
+static apr_status_t check_child(ac_request_t *rq)
+{
+    if (!(rq->route->needs & AC_NEEDS_CHILD) || ac_child()) {
+        return APR_SUCCESS;
+    }
+    return ac_err_set(&rq->err, AC_OVERLOADED, "this server process could not start its agents; the server's error log "
+                      "says why");
+}
+
+/* What has to hold before any handler runs, in the order in which a client should hear of it. */
+static apr_status_t check_request(ac_request_t *rq)
+{
+    const ac_route_t *route = rq->route;
+    apr_status_t status = route->needs & AC_NEEDS_OWNER ? ac_request_owner(rq) : APR_SUCCESS;
+    if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
+        status = ac_request_accept(rq);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_request_query_read(rq);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_request_query_only(rq, route->query ? route->query : q_none);
+    }
+    if (status == APR_SUCCESS) {
+        status = check_child(rq);
+    }
+    if (status == APR_SUCCESS && (route->method == M_GET || route->method == M_DELETE)) {
+        status = ac_request_body_drop(rq);
+    }
+    return status;
+}
+
+static int head_of_stream(ac_request_t *rq)
+{
+    ap_set_content_type(rq->r, "text/event-stream; charset=utf-8");
+    return ac_reply_empty(rq, HTTP_OK);
+}
+
+int ac_route_handle(request_rec *r)
+{
+    if (!r->handler || strcmp(r->handler, "agentchat")) {
+        return DECLINED;
+    }
+    ac_request_t *rq = ac_request_create(r);
+    rq->path = path_below_mount(r);
+    match_t match = find_route(rq, rq->path);
+    rq->route = match.route;
+    if (!match.allow) {
+        return no_route(rq);
+    }
+    if (!match.route) {
+        return wrong_method(rq, match.allow);
+    }
+    if (check_request(rq) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    if (r->header_only && (rq->route->needs & AC_ALWAYS_STREAMS)) {
+        return head_of_stream(rq);
+    }
+    return rq->route->fn(rq);
+}
