@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every wrong request gets its problem document, and httpd's children live on."""
+import pytest
+
+from bad_input import cases
+
+CASES = list(cases())
+
+
+def problem(response):
+    assert response.headers["content-type"] == "application/problem+json", response
+    document = response.json
+    assert set(document) >= {"type", "title", "status", "detail", "code", "request_id"}
+    assert document["status"] == response.status and document["detail"]
+    assert document["request_id"] == response.headers["x-request-id"]
+    return document
+
+
+def perform(client, case, thread):
+    _, method, path, body, headers = case[:5]
+    path = client.prefix + path.replace("{thread}", thread)
+    with client.connect() as connection:
+        if isinstance(body, bytes) and headers.get("Transfer-Encoding") == "chunked":
+            chunks = [body[i:i + 50000] for i in range(0, len(body), 50000)]
+            connection.send(method, path, None, {**headers, "Connection": "close"})
+            try:
+                for piece in chunks:
+                    connection.socket.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+                connection.socket.sendall(b"0\r\n\r\n")
+            except OSError:
+                pass                        # refused before all of it was read
+            return connection.receive(method)
+        connection.send(method, path, body, {**headers, "Connection": "close"})
+        return connection.receive(method)
+
+
+def test_there_are_enough_of_them():
+    assert len(CASES) >= 400 and len({case[0] for case in CASES}) == len(CASES)
+
+
+@pytest.fixture(scope="module")
+def thread(_standard):
+    return _standard.client.thread(title="stays as it is")
+
+
+def check(client, case, thread):
+    name, status, codes = case[0], case[5], case[6]
+    response = perform(client, case, thread)
+    wanted = status if isinstance(status, tuple) else (status,)
+    assert response.status in wanted, f"{name}: {response}"
+    if case[1] == "HEAD":
+        return
+    document = problem(response)
+    assert document["code"] in (codes if isinstance(codes, set) else {codes}), f"{name}: {document}"
+    if len(case) > 7 and document["code"] == "invalid_request":
+        pointers = [error["pointer"] for error in document.get("errors", [])]
+        assert case[7] in pointers, f"{name}: {document}"
+
+
+@pytest.mark.parametrize("group", range(20))
+def test_bad_input(server, client, thread, group):
+    """All cases, in twenty parts: the children that serve them stay the same ones."""
+    children, wrong = server.children(), []
+    for case in CASES[group::20]:
+        try:
+            check(client, case, thread)
+        except (AssertionError, OSError, EOFError, KeyError, ValueError) as error:
+            wrong.append(f"{case[0]}: {error!r:.400}")
+    assert not wrong, "\n".join(wrong)
+    assert set(children) <= set(server.children())
+    assert client.get(f"/threads/{thread}").json["message_count"] == 0      # nothing was stored
+
+
+RAW = {
+    "no request": b"\r\n\r\n",
+    "no version": b"GET /api/threads\r\n\r\n",
+    "an old version": b"GET /api/health HTTP/1.0\r\n\r\n",
+    "an unknown version": b"GET /api/health HTTP/9.9\r\nHost: x\r\n\r\n",
+    "no host": b"GET /api/health HTTP/1.1\r\n\r\n",
+    "a bad header": b"GET /api/health HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+    "a header with a NUL": b"GET /api/health HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n",
+    "two lengths": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "length and chunked": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+    "a negative length": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}",
+    "a bad chunk": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "a cut body": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{",
+    "a cut chunk": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n50\r\n{",
+    "a long line": b"GET /api/threads?x=" + b"y" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "many headers": b"GET /api/health HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 500 + b"\r\n",
+    "binary": bytes(range(256)) * 20,
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+    "an absolute URI": b"GET http://localhost/api/health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "CONNECT": b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an unknown expectation": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nExpect: magic\r\nContent-Length: 2\r\n\r\n{}",
+    "an odd request id": b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-Request-Id: a b\tc<script>\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_raw_bytes(server, client, name):
+    import socket
+    children = server.children()
+    with client.connect() as connection:
+        connection.socket.sendall(RAW[name])
+        connection.socket.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while (part := connection.socket.recv(65536)):
+                answer += part
+        except ConnectionError:
+            pass
+    assert b" 500 " not in answer.split(b"\r\n", 1)[0] and b"<script>" not in answer
+    assert client.get("/health").status == 200
+    assert set(children) <= set(server.children())
+
+
+def test_a_request_id_is_kept_where_it_is_sane(client):
+    assert client.get("/health", headers={"X-Request-Id": "abc-123"}).headers["x-request-id"] == "abc-123"
+    assert client.get("/health", headers={"X-Request-Id": "a b"}).headers["x-request-id"] != "a b"
+    assert len(client.get("/health", headers={"X-Request-Id": "x" * 500}).headers["x-request-id"]) < 64
+
+
+def test_an_early_refusal_leaves_the_connection_usable(client, thread):
+    with client.connect() as connection:
+        for _ in range(3):
+            response = connection.request("POST", f"/api/threads/{thread}/messages", b'{"content":' + b" " * 100000 + b"}")
+            assert response.status == 400
+            assert connection.request("GET", "/api/health").status == 200
+
+
+def test_without_anonymous_use_everything_wants_a_user(make_server, model):
+    server = make_server('<Location "/closed">\n SetHandler agentchat\n</Location>\n')
+    server.client.prefix = "/closed"
+    for method, path in (("GET", "/threads"), ("POST", "/threads"), ("POST", "/agents/assistant/chat"), ("GET", "/agents"),
+                         ("POST", "/chat"), ("POST", "/agent/stream"), ("GET", "/runs/run_" + "0" * 26)):
+        response = server.client.request(method, path, {} if method == "POST" else None)
+        assert response.status == 401 and problem(response)["code"] == "unauthenticated", path
+        assert response.headers["www-authenticate"]
+    assert server.client.get("/health").json["status"] == "healthy"
+    assert server.client.get("/ready").status == 200
+
+
+def test_health_and_ready(client):
+    health = client.get("/health")
+    assert health.status == 200 and health.json["service"] == "agentchat" and health.json["version"]
+    ready = client.get("/ready")
+    assert ready.status == 200 and ready.json["status"] == "ready" and ready.json["store"]["state"] == "ok"
+    assert ready.json["models"][0]["id"] == "scripted"
