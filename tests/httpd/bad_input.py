@@ -106,7 +106,7 @@ def bad_ids():
                 "%e2%82%ac", "%ff%fe", "a" * 2000, "thread_" + "0" * 25 + "%0a", "*", "null"):
         for method, path, body in (("GET", "/threads/{}", None), ("GET", "/threads/{}/messages", None), ("PATCH", "/threads/{}", {"title": "x"}),
                                    ("DELETE", "/threads/{}", None), ("POST", "/threads/{}/messages", {"content": "x"})):
-            yield f"id {bad[:30]}: {method} {path}", method, path.format(bad), body, {}, (400, 404), {"not_found", "invalid_request"}
+            yield f"id {bad[:44]}: {method} {path}", method, path.format(bad), body, {}, (400, 404), {"not_found", "invalid_request"}
     for path in (f"/runs/{NO_RUN}", f"/runs/{NO_RUN}/steps", "/runs/x", "/runs/x/steps", "/agents/nobody", "/agents/nobody/threads",
                  f"/agents/assistant/threads/{NO_THREAD}", "/agents/assistant/threads/x", "/agents/%00"):
         yield f"no such thing: {path}", "GET", path, None, {}, (400, 404), {"not_found", "invalid_request"}
