@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the calculator can do by name, and powers and factorials. Pure. */
+#ifndef AC_MATH_FUNCTIONS_H
+#define AC_MATH_FUNCTIONS_H
+
+#include "decimal.h"
+
+/* How many operations on decimals an expression may still cost; everything takes from it whose cost depends on a
+ * number. */
+typedef struct ac_math_budget_t {
+    int left;
+} ac_math_budget_t;
+
+/* Takes n from the budget. NULL, or a sentence where it is used up. */
+const char *ac_math_spend(ac_math_budget_t *budget, int n);
+
+typedef struct ac_math_function_t {
+    const char *name;
+    int min_args, max_args;                 /* max_args 0: any number */
+    /* With any number of arguments: what two of them make, one after the other. */
+    const char *(*fold)(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b);
+    /* args: n_args of them, but only what fold made of them where there is one. */
+    const char *(*fn)(ac_decimal_t *presult, const ac_decimal_t *args, int n_args, ac_math_budget_t *budget);
+} ac_math_function_t;
+
+/* By name, in either case; NULL: there is none. */
+const ac_math_function_t *ac_math_function(const char *name, size_t len);
+/* pi, e, tau. */
+bool ac_math_constant(ac_decimal_t *presult, const char *name, size_t len);
+/* Exact for whole exponents while 60 digits hold it, and for those that end in .5 where the root is even. */
+const char *ac_math_power(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b,
+                          ac_math_budget_t *budget);
+const char *ac_math_factorial(ac_decimal_t *presult, const ac_decimal_t *a, ac_math_budget_t *budget);
+
+#endif
