@@ -5,21 +5,34 @@
 
 #include "../base/base.h"
 
+/* The value of a hexadecimal digit, or -1. */
+static inline int ac_hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* ---- sse.c: event streams in both directions ---- */
 typedef struct ac_sse_reader_t {
     ac_buf_t line;                          /* an unfinished line */
     ac_buf_t data;                          /* data: lines of the event so far */
     char event[32];
     bool has_data, skip_lf, started;
+    bool stopped;                           /* by the callback, or by an error: further bytes are dropped */
 } ac_sse_reader_t;
 
-/* One whole event. event is "" where none was named; data is NUL-terminated, lines joined by \n. Return
- * false to stop reading (the rest of the bytes is dropped). */
+/* One whole event. event is "" where none was named; data is len bytes, lines joined by \n, NOT terminated: mostly
+ * it points into the bytes that were fed. Return false to stop reading (the rest of the bytes is dropped); the
+ * reader must outlive the call. */
 typedef bool ac_sse_event_fn(void *baton, const char *event, const char *data, size_t len);
 
 void ac_sse_reader_init(ac_sse_reader_t *reader);
 void ac_sse_reader_free(ac_sse_reader_t *reader);
-/* Feed bytes as they come, cut anywhere; CR, LF and CRLF end lines; a leading BOM, comments and unknown fields are skipped.
+/* Feed bytes as they come, cut anywhere; CR, LF and CRLF end lines; a leading BOM, comments and unknown fields are
+ * skipped.
  * errors: model_error where a line or event is over AC_MAX_SSE_LINE. source: WHATWG HTML, 9.2.6. */
 apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len,
                          ac_sse_event_fn *fn, void *baton, ac_err_t *err);
@@ -29,15 +42,20 @@ void ac_sse_finish(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *baton);
 /* Append one event: "id: 7\n" (seq > 0), "event: x\n" (name not NULL), "data: …\n" for each line of data, "\n". */
 apr_status_t ac_sse_write(ac_buf_t *buf, uint64_t seq, const char *name, const char *data, size_t len);
 
-/* ---- openai.c: chat completions ---- */
-/* The request body as JSON text: model, messages, tools, stream, stream_options.include_usage and what the agent and the
- * model's params add. model may be NULL (Azure deployment URLs). */
+/* ---- openai.c, openai_call.c, openai_quick.c, openai_request.c,
+ *      openai_error.c, openai_document.c: chat completions ---- */
+/* The request body as JSON text: model, messages, tools, stream, stream_options.include_usage and what the agent
+ * and the model's params add. model may be NULL (Azure deployment URLs). A member of params replaces ours, null
+ * removes it; messages and tools are always ours. A limit in params, under either of its names, decides the name
+ * and is an upper bound. body: empty, its maximum set.
+ * errors: context_length_exceeded (over body's maximum). */
 apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const char *model, const json_t *params,
                                ac_err_t *err);
 
 typedef struct ac_openai_call_t {           /* a tool call being put together */
-    int64_t index;                          /* as the model numbered it */
-    char *id, *name;
+    int64_t index;                          /* as the model numbered it; -1: not at all */
+    char *id, *name;                        /* id: ours, unique in the answer; either may be NULL so far */
+    char *given_id;                         /* as the model wrote it, or NULL */
     ac_buf_t arguments;
     bool announced;                         /* on_tool_start was called */
 } ac_openai_call_t;
@@ -45,7 +63,8 @@ typedef struct ac_openai_call_t {           /* a tool call being put together */
 typedef struct ac_openai_answer_t {         /* an answer being put together */
     const ac_model_cb_t *cb;
     void *baton;
-    ac_openai_call_t *calls;
+    ac_openai_call_t *calls;                /* in order of appearance: their place is the callbacks' index */
+    ac_tool_call_t *list;                   /* what ac_openai_end() gives */
     int n_calls;
     ac_finish_e finish;
     ac_usage_t usage;
@@ -62,19 +81,50 @@ void ac_openai_answer_free(ac_openai_answer_t *answer);
 apr_status_t ac_openai_chunk(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err);
 /* A whole JSON answer (servers that ignore `stream`): the same callbacks, then as after the last chunk. */
 apr_status_t ac_openai_whole(ac_openai_answer_t *answer, const char *body, size_t len, ac_err_t *err);
-/* After the last byte: was it whole? errors: model_error "the answer was cut off" where neither finish_reason nor [DONE] came.
- * out: end (calls point into answer). */
+/* After the last byte: was it whole? errors: model_error "the answer was cut off" where neither finish_reason nor
+ * [DONE] came.
+ * out: end (calls point into answer), its status and err too. With finish CONTENT_FILTER there are no calls, as
+ * none of them may be carried out; with LENGTH the last one may be unfinished. */
 apr_status_t ac_openai_end(ac_openai_answer_t *answer, ac_model_end_t *end);
-/* Reads an error answer of any of the servers in the protocol notes. Sets err's kind, detail (no user's words), http_status.
+/* Reads an error answer of any of the servers in the protocol notes. Sets err's kind, detail (no user's words),
+ * http_status.
  * out: *pretry whether the same request may be sent again (insufficient_quota may not). */
 apr_status_t ac_openai_error(int http_status, const char *body, size_t len, bool *pretry, ac_err_t *err);
 
+/* Between the files of chat completions. */
+/* Parses a foreign document leniently: a repeated member's last value counts, invalid UTF-8 and lone surrogates
+ * become U+FFFD. NULL: it is not JSON, no object or array, or deeper than AC_MAX_JSON_DEPTH. New reference. */
+json_t *ac_openai_document(const char *text, size_t len);
+/* The ordinary chunk (one choice with text, nothing else that matters) read straight from its bytes. false: it may
+ * be something else and nothing was done; otherwise all is as ac_openai_chunk_parsed() would have done it, *pstatus
+ * included. */
+bool ac_openai_chunk_quick(ac_openai_answer_t *answer, const char *data, size_t len, apr_status_t *pstatus,
+                           ac_err_t *err);
+/* Any chunk but [DONE], by way of a JSON tree. */
+apr_status_t ac_openai_chunk_parsed(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err);
+/* The model's own name, unless it is known already. */
+void ac_openai_model(ac_openai_answer_t *answer, const char *name, size_t len);
+apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t len, ac_err_t *err);
+/* One fragment of tool_calls, or a legacy function_call object. */
+apr_status_t ac_openai_call_fragment(ac_openai_answer_t *answer, const json_t *fragment, ac_err_t *err);
+apr_status_t ac_openai_call_legacy(ac_openai_answer_t *answer, const json_t *function, ac_err_t *err);
+/* Announces what is still unannounced, since nothing more will come. errors: model_error (a call without a name). */
+apr_status_t ac_openai_calls_end(ac_openai_answer_t *answer, ac_err_t *err);
+void ac_openai_calls_free(ac_openai_answer_t *answer);
+/* Sets err from a parsed error document, or only the status where document is NULL. */
+apr_status_t ac_openai_error_parsed(int http_status, const json_t *document, bool *pretry, ac_err_t *err);
+
 /* ---- template.c: URL and body templates of the HTTP tool ---- */
 typedef enum ac_template_e { AC_TEMPLATE_URL, AC_TEMPLATE_JSON, AC_TEMPLATE_HEADER } ac_template_e;
-/* NULL, or a sentence in p: braces that do not close, a name that schema does not have, a {name} in scheme or host. */
+/* {name} is a placeholder; a name is letters, digits, '_', '-' and '.', so that the braces of JSON itself are none.
+ * NULL, or a sentence in p: braces that do not close, a name that schema does not have, a {name} in scheme or host,
+ * an array or object where only text can stand, a body that would not be JSON. */
 const char *ac_template_problem(const char *text, ac_template_e kind, const json_t *schema, apr_pool_t *p);
-/* Fills {name} from args (scalars; absent → ""). URL: percent-encoded, RFC 3986 unreserved only, a path segment cannot become "." or "..".
- * JSON: a bare {name} becomes the JSON value, inside a string the escaped text. errors: invalid_request. */
+/* Fills {name} from args (scalars; absent or null → "").
+ * URL: percent-encoded, RFC 3986 unreserved only; a value cannot make a path segment empty, "." or "..", also for a
+ * server that decodes %2F. JSON: a bare {name} becomes the JSON value (any; absent → null), inside a string the
+ * escaped text. HEADER: as it is; no control character, and no "${", which stands for the secret. errors:
+ * invalid_request at the argument. out is then as before. */
 apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kind, const json_t *args, ac_err_t *err);
 
 #endif

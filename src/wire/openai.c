@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chat completions: an answer put together from its chunks, or from one whole document. */
+#include "wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void ac_openai_answer_init(ac_openai_answer_t *answer, const ac_model_cb_t *cb, void *baton)
+{
+    memset(answer, 0, sizeof(*answer));
+    answer->cb = cb;
+    answer->baton = baton;
+}
+
+void ac_openai_answer_free(ac_openai_answer_t *answer)
+{
+    ac_openai_calls_free(answer);
+}
+
+/* ---- text ---- */
+
+apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t len, ac_err_t *err)
+{
+    if (len > AC_MAX_ANSWER - answer->text_len) {
+        return ac_err_set(err, AC_MODEL_ERROR, "the model's answer is longer than %d bytes", AC_MAX_ANSWER);
+    }
+    answer->text_len += len;
+    while (len) {
+        /* U+0000 fits into no store and into no client's text; what is around it does. */
+        const char *nul = memchr(text, '\0', len);
+        size_t n = nul ? (size_t)(nul - text) : len;
+        if (n) {
+            answer->started = true;
+            answer->cb->on_text(answer->baton, text, n);
+        }
+        n += nul != NULL;
+        text += n;
+        len -= n;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t take_text(ac_openai_answer_t *answer, const json_t *value, ac_err_t *err)
+{
+    return json_is_string(value) ? ac_openai_text(answer, json_string_value(value), json_string_length(value), err)
+                                 : APR_SUCCESS;
+}
+
+/* A part of content that came as an array; what the model thought to itself is no part of its answer. */
+static apr_status_t take_part(ac_openai_answer_t *answer, const json_t *part, ac_err_t *err)
+{
+    const char *type = ac_json_peek_string(part, "type", "text");
+    if (json_is_string(part)) {
+        return take_text(answer, part, err);
+    }
+    if (!strcmp(type, "text") || !strcmp(type, "output_text")) {
+        return take_text(answer, json_object_get(part, "text"), err);
+    }
+    return strcmp(type, "refusal") ? APR_SUCCESS : take_text(answer, json_object_get(part, "refusal"), err);
+}
+
+static apr_status_t take_content(ac_openai_answer_t *answer, const json_t *content, ac_err_t *err)
+{
+    apr_status_t status = take_text(answer, content, err);
+    for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(content); i++) {
+        status = take_part(answer, json_array_get(content, i), err);
+    }
+    return status;
+}
+
+/* ---- a chunk's members ---- */
+
+void ac_openai_model(ac_openai_answer_t *answer, const char *name, size_t len)
+{
+    if (len && !*answer->model) {
+        if (len >= sizeof(answer->model)) {
+            len = ac_utf8_whole(name, sizeof(answer->model) - 1);
+        }
+        memcpy(answer->model, name, len);
+        answer->model[len] = '\0';
+    }
+}
+
+static int64_t peek_count(const json_t *object, const char *name, int64_t fallback)
+{
+    int64_t n = ac_json_peek_int(object, name, fallback);
+    return n < 0 ? 0 : n;
+}
+
+static void take_usage(ac_openai_answer_t *answer, const json_t *usage)
+{
+    /* No answer costs nothing: figures that are all 0 are none. */
+    if (!peek_count(usage, "prompt_tokens", 0) && !peek_count(usage, "completion_tokens", 0)) {
+        return;
+    }
+    ac_usage_t *to = &answer->usage;
+    const json_t *asked = json_object_get(usage, "prompt_tokens_details");
+    const json_t *said = json_object_get(usage, "completion_tokens_details");
+    to->prompt = peek_count(usage, "prompt_tokens", 0);
+    to->completion = peek_count(usage, "completion_tokens", 0);
+    to->total = peek_count(usage, "total_tokens", 0);
+    if (!to->total) {
+        to->total = to->prompt > INT64_MAX - to->completion ? INT64_MAX : to->prompt + to->completion;
+    }
+    to->cached = peek_count(asked, "cached_tokens", peek_count(usage, "prompt_cache_hit_tokens", 0));
+    to->reasoning = peek_count(said, "reasoning_tokens", 0);
+    to->known = true;
+}
+
+static apr_status_t take_finish(ac_openai_answer_t *answer, const json_t *reason, ac_err_t *err)
+{
+    static const struct { const char *name; ac_finish_e finish; } known[] = {
+        {"length", AC_FINISH_LENGTH}, {"model_length", AC_FINISH_LENGTH}, {"max_tokens", AC_FINISH_LENGTH},
+        {"content_filter", AC_FINISH_CONTENT_FILTER}, {"tool_calls", AC_FINISH_TOOL_CALLS},
+        {"function_call", AC_FINISH_TOOL_CALLS}, {NULL, AC_FINISH_STOP},
+    };
+    const char *name = json_string_value(reason);
+    if (!name || !*name) {
+        return APR_SUCCESS;
+    }
+    if (!strcmp(name, "error")) {
+        return ac_err_set(err, AC_MODEL_ERROR, "the model's service failed in the middle of the answer");
+    }
+    int i = 0;
+    while (known[i].name && strcmp(known[i].name, name)) {
+        i++;
+    }
+    answer->finish = known[i].finish;
+    answer->started = true;
+    return APR_SUCCESS;
+}
+
+static apr_status_t take_delta(ac_openai_answer_t *answer, const json_t *delta, ac_err_t *err)
+{
+    const json_t *calls = json_object_get(delta, "tool_calls"), *legacy = json_object_get(delta, "function_call");
+    apr_status_t status = take_content(answer, json_object_get(delta, "content"), err);
+    if (status == APR_SUCCESS) {
+        status = take_text(answer, json_object_get(delta, "refusal"), err);
+    }
+    for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(calls); i++) {
+        status = ac_openai_call_fragment(answer, json_array_get(calls, i), err);
+    }
+    if (status == APR_SUCCESS && json_is_object(legacy)) {
+        status = ac_openai_call_legacy(answer, legacy, err);
+    }
+    return status;
+}
+
+static apr_status_t take_choice(ac_openai_answer_t *answer, const json_t *choice, ac_err_t *err)
+{
+    if (ac_json_peek_int(choice, "index", 0) != 0) {
+        return APR_SUCCESS;
+    }
+    const json_t *delta = json_object_get(choice, "delta");
+    if (!json_is_object(delta)) {
+        delta = json_object_get(choice, "message");
+    }
+    apr_status_t status = take_delta(answer, delta, err);
+    return status == APR_SUCCESS ? take_finish(answer, json_object_get(choice, "finish_reason"), err) : status;
+}
+
+/* ---- documents ---- */
+
+static bool has(const json_t *document, const char *name)
+{
+    const json_t *value = json_object_get(document, name);
+    const char *text = json_string_value(value);
+    return value && !json_is_null(value) && !json_is_false(value) && (!text || *text);
+}
+
+/* An error in any of its shapes: under "error", or as the document itself where it has no choices. */
+static bool is_error(const json_t *document)
+{
+    if (json_is_array(document)) {
+        return has(json_array_get(document, 0), "error");
+    }
+    return has(document, "error")
+        || (!has(document, "choices") && (has(document, "message") || has(document, "detail")
+                                          || !strcmp(ac_json_peek_string(document, "object", ""), "error")
+                                          || !strcmp(ac_json_peek_string(document, "type", ""), "error")));
+}
+
+static apr_status_t take_document(ac_openai_answer_t *answer, const json_t *document, ac_err_t *err)
+{
+    if (is_error(document)) {
+        return ac_openai_error_parsed(0, document, NULL, err);
+    }
+    if (!json_is_object(document)) {
+        return ac_err_set(err, AC_MODEL_ERROR, "the model's service sent something that is no chat completion");
+    }
+    const json_t *choices = json_object_get(document, "choices");
+    apr_status_t status = APR_SUCCESS;
+    const char *model = ac_json_peek_string(document, "model", "");
+    ac_openai_model(answer, model, strlen(model));
+    take_usage(answer, json_object_get(document, "usage"));
+    for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(choices); i++) {
+        status = take_choice(answer, json_array_get(choices, i), err);
+    }
+    return status;
+}
+
+apr_status_t ac_openai_chunk_parsed(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err)
+{
+    json_t *document = ac_openai_document(data, len);
+    if (!document) {
+        return ac_err_set(err, AC_MODEL_ERROR, "the model's service sent a chunk that is not JSON");
+    }
+    apr_status_t status = take_document(answer, document, err);
+    json_decref(document);
+    return status;
+}
+
+apr_status_t ac_openai_chunk(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err)
+{
+    apr_status_t status;
+    if (answer->done) {
+        return APR_SUCCESS;
+    }
+    if (ac_openai_chunk_quick(answer, data, len, &status, err)) {
+        return status;
+    }
+    while (len && (*data == ' ' || *data == '\t' || *data == '\r' || *data == '\n')) {
+        data++;
+        len--;
+    }
+    if (len >= 6 && !memcmp(data, "[DONE]", 6)) {
+        answer->done = true;
+        return APR_SUCCESS;
+    }
+    return len ? ac_openai_chunk_parsed(answer, data, len, err) : APR_SUCCESS;
+}
+
+apr_status_t ac_openai_whole(ac_openai_answer_t *answer, const char *body, size_t len, ac_err_t *err)
+{
+    json_t *document = ac_openai_document(body, len);
+    if (!document) {
+        return ac_err_set(err, AC_MODEL_ERROR, "the model's service sent an answer that is not JSON");
+    }
+    apr_status_t status = take_document(answer, document, err);
+    if (status == APR_SUCCESS && !json_array_size(json_object_get(document, "choices"))) {
+        status = ac_err_set(err, AC_MODEL_ERROR, "the model's service sent something that is no chat completion");
+    }
+    answer->done = status == APR_SUCCESS;
+    json_decref(document);
+    return status;
+}
+
+/* ---- the end ---- */
+
+static ac_finish_e finish_of(const ac_openai_answer_t *answer)
+{
+    switch (answer->finish) {
+    case AC_FINISH_LENGTH:
+    case AC_FINISH_CONTENT_FILTER:
+        return answer->finish;
+    default:
+        /* A forced tool finishes with "stop" on some servers: what counts is whether there are calls. */
+        return answer->n_calls ? AC_FINISH_TOOL_CALLS : AC_FINISH_STOP;
+    }
+}
+
+static apr_status_t list_calls(ac_openai_answer_t *answer, ac_model_end_t *end)
+{
+    if (!answer->n_calls || end->finish == AC_FINISH_CONTENT_FILTER) {
+        return APR_SUCCESS;
+    }
+    free(answer->list);
+    answer->list = calloc((size_t)answer->n_calls, sizeof(*answer->list));
+    if (!answer->list) {
+        return ac_err_set(&end->err, AC_INTERNAL, "memory ran out");
+    }
+    for (int i = 0; i < answer->n_calls; i++) {
+        const ac_openai_call_t *call = &answer->calls[i];
+        const char *arguments = call->arguments.data ? call->arguments.data : "";
+        answer->list[i] = (ac_tool_call_t){call->id, call->name, arguments};
+    }
+    end->calls = answer->list;
+    end->n_calls = answer->n_calls;
+    return APR_SUCCESS;
+}
+
+apr_status_t ac_openai_end(ac_openai_answer_t *answer, ac_model_end_t *end)
+{
+    memset(end, 0, sizeof(*end));
+    end->usage = answer->usage;
+    memcpy(end->model, answer->model, sizeof(end->model));
+    if (answer->finish == AC_FINISH_NONE && !answer->done) {
+        end->status = ac_err_set(&end->err, AC_MODEL_ERROR, "the answer was cut off");
+        return end->status;
+    }
+    end->finish = finish_of(answer);
+    if (end->finish != AC_FINISH_CONTENT_FILTER) {
+        end->status = ac_openai_calls_end(answer, &end->err);
+    }
+    if (end->status == APR_SUCCESS) {
+        end->status = list_calls(answer, end);
+    }
+    return end->status;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chat completions: the body of a request, written straight into the buffer it is sent from. */
+#include "wire.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *const limit_names[] = {"max_completion_tokens", "max_tokens", NULL};
+/* The conversation is the run's; a model's params cannot change what is asked. */
+static const char *const fixed_names[] = {"messages", "tools", NULL};
+/* Refused by upstreams where no tools are sent. */
+static const char *const tool_names[] = {"tool_choice", "parallel_tool_calls", NULL};
+
+typedef struct writer_t {
+    ac_buf_t *body;
+    const json_t *params;
+    bool first;
+} writer_t;
+
+static bool is_among(const char *name, const char *const *names)
+{
+    while (*names && strcmp(*names, name)) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+static int dump_piece(const char *bytes, size_t len, void *baton)
+{
+    return ac_buf_add(baton, bytes, len) == APR_SUCCESS ? 0 : -1;
+}
+
+static void put(writer_t *writer, const char *name, const json_t *value)
+{
+    ac_buf_add(writer->body, writer->first ? "{" : ",", 1);
+    writer->first = false;
+    ac_buf_json(writer->body, name, strlen(name));
+    ac_buf_add(writer->body, ":", 1);
+    /* 15 digits: what was written 0.7 is sent as 0.7. */
+    if (json_dump_callback(value, dump_piece, writer->body, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))) {
+        writer->body->failed = true;
+    }
+}
+
+/* A member of ours, unless params has one of that name, be it null. Takes value. */
+static void put_default(writer_t *writer, const char *name, json_t *value)
+{
+    if (!value) {
+        writer->body->failed = true;
+    }
+    else if (!json_object_get(writer->params, name)) {
+        put(writer, name, value);
+    }
+    json_decref(value);
+}
+
+/* The name the limit is sent under; NULL: not at all, as params removes it. */
+static const char *limit_name(const json_t *params)
+{
+    for (int i = 0; limit_names[i]; i++) {
+        const json_t *value = json_object_get(params, limit_names[i]);
+        if (value && !json_is_null(value)) {
+            return limit_names[i];
+        }
+    }
+    return json_object_get(params, limit_names[0]) ? NULL : limit_names[0];
+}
+
+static void put_limit(writer_t *writer, int max_tokens)
+{
+    const char *name = limit_name(writer->params);
+    const json_t *set = name ? json_object_get(writer->params, name) : NULL;
+    json_int_t limit = max_tokens > 0 ? max_tokens : 0;
+    if (json_is_integer(set) && (!limit || json_integer_value(set) < limit)) {
+        limit = json_integer_value(set);
+    }
+    json_t *value = name && limit ? json_integer(limit) : NULL;
+    if (value) {
+        put(writer, name, value);
+        json_decref(value);
+    }
+}
+
+static void put_params(writer_t *writer, bool has_tools, bool no_calls)
+{
+    json_t *params = (json_t *)writer->params;      /* jansson's iterators take no const, and change nothing */
+    for (void *at = json_object_iter(params); at; at = json_object_iter_next(params, at)) {
+        const char *name = json_object_iter_key(at);
+        bool out_of_place = is_among(name, tool_names) && (!has_tools || (no_calls && !strcmp(name, "tool_choice")));
+        if (!json_is_null(json_object_iter_value(at)) && !out_of_place && !is_among(name, limit_names)
+            && !is_among(name, fixed_names)) {
+            put(writer, name, json_object_iter_value(at));
+        }
+    }
+}
+
+apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const char *model, const json_t *params,
+                               ac_err_t *err)
+{
+    writer_t writer = {body, params, true};
+    bool has_tools = json_array_size(ask->tools) > 0;
+    const json_t *stream = json_object_get(params, "stream");
+    if (model) {
+        put_default(&writer, "model", ac_json_text(model));
+    }
+    put(&writer, "messages", ask->messages);
+    if (has_tools) {
+        put(&writer, "tools", ask->tools);
+    }
+    if (has_tools && ask->no_calls) {
+        json_t *none = json_string("none");
+        put(&writer, "tool_choice", none);
+        json_decref(none);
+    }
+    if (!isnan(ask->temperature)) {
+        put_default(&writer, "temperature", json_real(ask->temperature));
+    }
+    put_limit(&writer, ask->max_tokens);
+    put_default(&writer, "stream", json_true());
+    if (!stream || json_is_true(stream)) {          /* without stream it is refused */
+        put_default(&writer, "stream_options", json_pack("{s:b}", "include_usage", 1));
+    }
+    put_params(&writer, has_tools, ask->no_calls);
+    ac_buf_add(body, "}", 1);
+    if (body->failed) {
+        return ac_err_set(err, AC_CONTEXT_LENGTH, "the conversation is too large to be sent to the model");
+    }
+    return APR_SUCCESS;
+}

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chat completions: answers from chunks with every quirk we know of, and whole ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../src/wire/wire.h"
+
+/* ---- what an answer told us ---- */
+
+typedef struct told_t {
+    ac_buf_t log;                           /* text as it is, "[0 id name]" of a tool, "<0 arguments>" */
+} told_t;
+
+static void on_text(void *baton, const char *text, size_t len)
+{
+    told_t *told = baton;
+    ac_buf_add(&told->log, text, len);
+}
+
+static void on_tool_start(void *baton, int index, const char *id, const char *name)
+{
+    told_t *told = baton;
+    ac_buf_printf(&told->log, "[%d %s %s]", index, strncmp(id, "call_0", 6) ? id : "ours", name);
+}
+
+static void on_tool_args(void *baton, int index, const char *fragment, size_t len)
+{
+    told_t *told = baton;
+    ac_buf_printf(&told->log, "<%d %.*s>", index, (int)len, fragment);
+}
+
+static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL};
+
+typedef struct answer_t {
+    told_t told;
+    ac_openai_answer_t wire;
+    ac_model_end_t end;
+    ac_err_t err;
+} answer_t;
+
+static void answer_start(answer_t *answer)
+{
+    memset(answer, 0, sizeof(*answer));
+    ac_buf_init(&answer->told.log, 16 * 1024 * 1024);
+    ac_buf_str(&answer->told.log, "");
+    ac_openai_answer_init(&answer->wire, &callbacks, &answer->told);
+}
+
+static void answer_free(answer_t *answer)
+{
+    ac_openai_answer_free(&answer->wire);
+    ac_buf_free(&answer->told.log);
+}
+
+static apr_status_t feed(answer_t *answer, const char *chunk)
+{
+    /* Exactly its bytes, so that a read past them is seen. */
+    size_t len = strlen(chunk);
+    char *copy = malloc(len ? len : 1);
+    memcpy(copy, chunk, len);
+    apr_status_t status = ac_openai_chunk(&answer->wire, copy, len, &answer->err);
+    free(copy);
+    return status;
+}
+
+/* Feeds chunks up to NULL, then ends. */
+static void answer_run(answer_t *answer, const char *const *chunks)
+{
+    answer_start(answer);
+    for (; *chunks; chunks++) {
+        assert_int_equal(feed(answer, *chunks), APR_SUCCESS);
+    }
+    ac_openai_end(&answer->wire, &answer->end);
+}
+
+static void expect_answer(const char *const *chunks, const char *log, ac_finish_e finish)
+{
+    answer_t answer;
+    answer_run(&answer, chunks);
+    assert_string_equal(answer.end.err.detail, "");
+    assert_int_equal(answer.end.status, APR_SUCCESS);
+    assert_string_equal(answer.told.log.data, log);
+    assert_int_equal(answer.end.finish, finish);
+    answer_free(&answer);
+}
+
+#define CHUNKS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define DELTA(delta) "{\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}"
+#define TEXT(text) DELTA("{\"content\":\"" text "\"}")
+#define FINISH(reason) "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}]}"
+#define CALLS(calls) DELTA("{\"tool_calls\":[" calls "]}")
+#define DONE "[DONE]"
+
+/* ---- answers ---- */
+
+static void test_text(void **state)
+{
+    (void)state;
+    expect_answer(CHUNKS(DELTA("{\"role\":\"assistant\",\"content\":\"\"}"), TEXT("Hel"), TEXT("lo \\u00e9\\ud83d\\ude00\\n"),
+                         FINISH("stop"), DONE), "Hello \u00e9\U0001F600\n", AC_FINISH_STOP);
+    /* The role comes again, with text, or never; content null; keep-alives without data. */
+    expect_answer(CHUNKS(TEXT("a"), DELTA("{\"role\":\"assistant\",\"content\":\"b\"}"), DELTA("{\"content\":null}"), "", " \n",
+                         DELTA("{}"), DELTA("null"), TEXT("c"), DONE), "abc", AC_FINISH_STOP);
+    expect_answer(CHUNKS(DELTA("{\"refusal\":\"I can't.\"}"), FINISH("stop")), "I can't.", AC_FINISH_STOP);
+    expect_answer(CHUNKS(DELTA("{\"reasoning_content\":\"hm\",\"content\":null}"), DELTA("{\"reasoning\":\"hm\"}"), TEXT("so"),
+                         DONE), "so", AC_FINISH_STOP);
+    /* What was said after [DONE] was not said. */
+    expect_answer(CHUNKS(TEXT("a"), "[DONE] ", TEXT("b"), "garbage"), "a", AC_FINISH_STOP);
+    expect_answer(CHUNKS(DONE), "", AC_FINISH_STOP);
+}
+
+static void test_parts(void **state)
+{
+    (void)state;
+    expect_answer(CHUNKS(DELTA("{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
+                               "{\"type\":\"text\",\"text\":\"a\"},\"b\",{\"text\":\"c\"},{\"type\":\"image_url\"},7]}"),
+                         DELTA("{\"content\":[{\"type\":\"refusal\",\"refusal\":\"d\"}]}"), DONE), "abcd", AC_FINISH_STOP);
+}
+
+static void test_filter_chunks(void **state)
+{
+    (void)state;
+    expect_answer(CHUNKS("{\"id\":\"\",\"object\":\"\",\"created\":0,\"model\":\"\",\"choices\":[],\"prompt_filter_results\":"
+                         "[{\"prompt_index\":0,\"content_filter_results\":{\"hate\":{\"filtered\":false}}}]}",
+                         "{\"prompt_annotations\":[]}",
+                         "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null,"
+                         "\"content_filter_results\":{\"hate\":{\"filtered\":false,\"content\":\"b\"}}}]}",
+                         "{\"id\":\"\",\"choices\":[{\"index\":0,\"finish_reason\":null,\"content_filter_results\":{},"
+                         "\"content_filter_offsets\":{\"check_offset\":44}}]}", FINISH("stop"),
+                         "{\"id\":\"\",\"choices\":[{\"index\":0,\"finish_reason\":null,\"content_filter_offsets\":{}}]}", DONE),
+                  "a", AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("a"), FINISH("content_filter"), DONE), "a", AC_FINISH_CONTENT_FILTER);
+}
+
+static void test_filtered_calls_are_withheld(void **state)
+{
+    answer_t answer;
+    (void)state;
+    answer_run(&answer, CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
+                               FINISH("content_filter"), DONE));
+    assert_int_equal(answer.end.status, APR_SUCCESS);
+    assert_int_equal(answer.end.finish, AC_FINISH_CONTENT_FILTER);
+    assert_int_equal(answer.end.n_calls, 0);
+    answer_free(&answer);
+}
+
+static void test_finish_reasons(void **state)
+{
+    static const char call[] = CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}");
+    (void)state;
+    expect_answer(CHUNKS(TEXT("a"), FINISH("length")), "a", AC_FINISH_LENGTH);
+    expect_answer(CHUNKS(TEXT("a"), FINISH("model_length")), "a", AC_FINISH_LENGTH);
+    expect_answer(CHUNKS(TEXT("a"), FINISH("eos_token_we_never_heard_of")), "a", AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("a"), FINISH("tool_calls")), "a", AC_FINISH_STOP);
+    expect_answer(CHUNKS(call, FINISH("tool_calls")), "[0 a f]<0 {}>", AC_FINISH_TOOL_CALLS);
+    expect_answer(CHUNKS(call, FINISH("stop")), "[0 a f]<0 {}>", AC_FINISH_TOOL_CALLS);
+    expect_answer(CHUNKS(call, DONE), "[0 a f]<0 {}>", AC_FINISH_TOOL_CALLS);
+    expect_answer(CHUNKS(call, FINISH("length")), "[0 a f]<0 {}>", AC_FINISH_LENGTH);
+    expect_answer(CHUNKS(DELTA("{\"function_call\":{\"name\":\"f\",\"arguments\":\"\"}}"),
+                         DELTA("{\"function_call\":{\"arguments\":\"{}\"}}"), FINISH("function_call")),
+                  "[0 ours f]<0 {}>", AC_FINISH_TOOL_CALLS);
+    expect_answer(CHUNKS("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}"), "a",
+                  AC_FINISH_STOP);
+}
+
+static void test_cut_off(void **state)
+{
+    answer_t answer;
+    (void)state;
+    answer_run(&answer, CHUNKS(TEXT("half an ans")));
+    assert_int_equal(answer.end.err.kind, AC_MODEL_ERROR);
+    assert_string_equal(answer.end.err.detail, "the answer was cut off");
+    assert_true(answer.wire.started);
+    answer_free(&answer);
+    answer_run(&answer, CHUNKS(DELTA("{\"role\":\"assistant\"}")));
+    assert_int_equal(answer.end.err.kind, AC_MODEL_ERROR);
+    assert_false(answer.wire.started);
+    answer_free(&answer);
+}
+
+static void test_other_choices(void **state)
+{
+    (void)state;
+    expect_answer(CHUNKS("{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"}},{\"index\":0,\"delta\":{\"content\":\"a\"}}]}",
+                         "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"length\"}]}",
+                         "{\"choices\":[{\"delta\":{\"content\":\"b\"}}]}", FINISH("stop")), "ab", AC_FINISH_STOP);
+}
+
+static void test_usage(void **state)
+{
+    answer_t answer;
+    (void)state;
+    answer_run(&answer, CHUNKS("{\"choices\":[],\"usage\":null,\"model\":\"\"}", TEXT("a"),
+                               "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}",
+                               "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
+                               "\"completion_tokens\":5,\"total_tokens\":17,\"prompt_tokens_details\":{\"cached_tokens\":8},"
+                               "\"completion_tokens_details\":{\"reasoning_tokens\":3}},\"timings\":{\"prompt_ms\":1.5e3}}",
+                               "{\"choices\":[],\"usage\":null}", "{\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}", DONE));
+    assert_true(answer.end.usage.known);
+    assert_int_equal(answer.end.usage.prompt, 12);
+    assert_int_equal(answer.end.usage.completion, 5);
+    assert_int_equal(answer.end.usage.total, 17);
+    assert_int_equal(answer.end.usage.cached, 8);
+    assert_int_equal(answer.end.usage.reasoning, 3);
+    assert_string_equal(answer.end.model, "m-1");
+    answer_free(&answer);
+    answer_run(&answer, CHUNKS("{\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":-1,\"total_tokens\":null,"
+                               "\"prompt_tokens_details\":null,\"completion_tokens_details\":{\"reasoning_tokens\":null}}}", DONE));
+    assert_true(answer.end.usage.known);
+    assert_int_equal(answer.end.usage.total, 2);
+    assert_int_equal(answer.end.usage.completion, 0);
+    answer_free(&answer);
+    answer_run(&answer, CHUNKS(TEXT("a"), DONE));
+    assert_false(answer.end.usage.known);
+    answer_free(&answer);
+}
+
+/* ---- tool calls ---- */
+
+static void expect_calls(const char *const *chunks, const char *log, const char *list)
+{
+    answer_t answer;
+    ac_buf_t seen;
+    answer_run(&answer, chunks);
+    assert_string_equal(answer.end.err.detail, "");
+    assert_int_equal(answer.end.finish, AC_FINISH_TOOL_CALLS);
+    assert_string_equal(answer.told.log.data, log);
+    ac_buf_init(&seen, 65536);
+    for (int i = 0; i < answer.end.n_calls; i++) {
+        const ac_tool_call_t *call = &answer.end.calls[i];
+        ac_buf_printf(&seen, "%s %s %s;", strncmp(call->id, "call_0", 6) ? call->id : "ours", call->name, call->arguments);
+    }
+    assert_string_equal(seen.data, list);
+    ac_buf_free(&seen);
+    answer_free(&answer);
+}
+
+static void test_call_fragments(void **state)
+{
+    (void)state;
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}"),
+                        CALLS("{\"index\":0,\"function\":{\"arguments\":\"{\\\"x\\\"\"}}"),
+                        CALLS("{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"\"}}"),
+                        CALLS("{\"index\":0,\"function\":{\"arguments\":\":1}\"}}"),
+                        CALLS("{\"index\":1,\"function\":{\"arguments\":\"{}\"}}"), FINISH("tool_calls"), DONE),
+                 "[0 a f]<0 {\"x\">[1 b g]<0 :1}><1 {}>", "a f {\"x\":1};b g {};");
+    /* Whole, several in one delta; without arguments; arguments as an object or null; numeric id. */
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}},"
+                              "{\"index\":1,\"id\":7,\"function\":{\"name\":\"g\",\"arguments\":{\"y\":[1,2]}}},"
+                              "{\"index\":2,\"id\":\"c\",\"function\":{\"name\":\"h\",\"arguments\":null}}"), DONE),
+                 "[0 a f][1 7 g]<1 {\"y\":[1,2]}>[2 c h]", "a f ;7 g {\"y\":[1,2]};c h ;");
+    /* The last fragment carries the finish; text comes before. */
+    expect_calls(CHUNKS(TEXT("Let me see."), CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
+                        "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]},"
+                        "\"finish_reason\":\"tool_calls\"}]}"), "Let me see.[0 a f]<0 {><0 }>", "a f {};");
+}
+
+static void test_call_ids(void **state)
+{
+    (void)state;
+    /* All indexes 0, different ids; later fragments with the id, or without: the latest. */
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
+                        CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"}\"}}"),
+                        CALLS("{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"[\"}}"),
+                        CALLS("{\"index\":0,\"function\":{\"arguments\":\"1\"}}"),
+                        CALLS("{\"index\":0,\"id\":\"b\",\"function\":{\"arguments\":\"]\"}}"),
+                        CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"arguments\":\" \"}}"), DONE),
+                 "[0 a f]<0 {><0 }>[1 b f]<1 [><1 1><1 ]><0  >", "a f {} ;b f [1];");
+    /* The same id under two indexes: two calls. */
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
+                        CALLS("{\"index\":1,\"id\":\"a\",\"function\":{\"name\":\"g\",\"arguments\":\"[\"}}"),
+                        CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"arguments\":\"}\"}}"),
+                        CALLS("{\"index\":1,\"id\":\"a\",\"function\":{\"arguments\":\"]\"}}"), DONE),
+                 "[0 a f]<0 {>[1 a_2 g]<1 [><0 }><1 ]>", "a f {};a_2 g [];");
+    /* A new id for each fragment of one call, which only its beginning names. */
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}}"),
+                        CALLS("{\"index\":0,\"id\":\"b\",\"function\":{\"arguments\":\"{\"}}"),
+                        CALLS("{\"index\":0,\"id\":\"c\",\"function\":{\"arguments\":\"}\"}}"), DONE), "[0 a f]<0 {><0 }>", "a f {};");
+    /* No index at all. */
+    expect_calls(CHUNKS(CALLS("{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
+                        CALLS("{\"function\":{\"arguments\":\"}\"}}"),
+                        CALLS("{\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"), DONE),
+                 "[0 a f]<0 {><0 }>[1 b f]<1 {}>", "a f {};b f {};");
+    /* Indexes that do not begin at 0 and leave gaps: ours do not. */
+    expect_calls(CHUNKS(CALLS("{\"index\":3,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
+                        CALLS("{\"index\":7,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}"), DONE),
+                 "[0 a f]<0 {}>[1 b g]<1 {}>", "a f {};b g {};");
+}
+
+static void test_call_without_id(void **state)
+{
+    (void)state;
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
+                        CALLS("{\"index\":0,\"id\":null,\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}}"),
+                        CALLS("{\"index\":0,\"function\":{\"name\":\"g\"}}"), DONE),
+                 "[0 ours f]<0 {}>[1 ours f]<1 {\"a\":1}>[2 ours g]", "ours f {};ours f {\"a\":1};ours g ;");
+    /* The name repeated is not put together, and the id may come late. */
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"function\":{\"name\":\"f\"}}"), CALLS("{\"index\":0,\"id\":\"late\"}"),
+                        CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
+                        CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"}\"}}"), DONE),
+                 "[0 late f]<0 {><0 }>", "late f {};");
+    /* The name comes after the arguments began. */
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"arguments\":\"{\"}}"),
+                        CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"}\"}}"), DONE), "[0 a f]<0 {}>", "a f {};");
+    /* Empty fragments begin nothing. */
+    expect_calls(CHUNKS(CALLS("{\"index\":0,\"function\":{\"arguments\":\"\"}},null,7"),
+                        CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"), DONE),
+                 "[0 a f]<0 {}>", "a f {};");
+}
+
+static void test_own_ids_differ(void **state)
+{
+    answer_t answer;
+    (void)state;
+    answer_run(&answer, CHUNKS(CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+                                     "{\"index\":1,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"), DONE));
+    assert_int_equal(answer.end.n_calls, 2);
+    assert_string_not_equal(answer.end.calls[0].id, answer.end.calls[1].id);
+    answer_free(&answer);
+}
+
+static void test_nameless_call(void **state)
+{
+    answer_t answer;
+    (void)state;
+    answer_run(&answer, CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"arguments\":\"{}\"}}"), DONE));
+    assert_int_equal(answer.end.err.kind, AC_MODEL_ERROR);
+    assert_non_null(strstr(answer.end.err.detail, "without naming it"));
+    answer_free(&answer);
+}
+
+/* ---- limits ---- */
+
+static char *large_chunk(const char *before, size_t len, const char *after)
+{
+    size_t n = strlen(before);
+    char *chunk = malloc(n + len + strlen(after) + 1);
+    memcpy(chunk, before, n);
+    memset(chunk + n, 'x', len);
+    memcpy(chunk + n + len, after, strlen(after) + 1);
+    return chunk;
+}
+
+static void test_answer_limit(void **state)
+{
+    answer_t answer;
+    char *chunk = large_chunk("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"", 512 * 1024, "\"}}]}");
+    (void)state;
+    answer_start(&answer);
+    for (int i = 0; i < AC_MAX_ANSWER / (512 * 1024); i++) {
+        assert_int_equal(feed(&answer, chunk), APR_SUCCESS);
+    }
+    assert_int_not_equal(feed(&answer, TEXT("x")), APR_SUCCESS);
+    assert_int_equal(answer.err.kind, AC_MODEL_ERROR);
+    assert_int_equal(answer.told.log.len, AC_MAX_ANSWER);
+    answer_free(&answer);
+    free(chunk);
+}
+
+static void test_call_limits(void **state)
+{
+    answer_t answer;
+    char *chunk = large_chunk("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"",
+                              AC_MAX_TOOL_ARGUMENTS / 2, "\"}}]}}]}");
+    (void)state;
+    answer_start(&answer);
+    assert_int_equal(feed(&answer, CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}}")), APR_SUCCESS);
+    assert_int_equal(feed(&answer, chunk), APR_SUCCESS);
+    assert_int_equal(feed(&answer, chunk), APR_SUCCESS);
+    assert_int_not_equal(feed(&answer, chunk), APR_SUCCESS);
+    assert_non_null(strstr(answer.err.detail, "bytes of arguments"));
+    answer_free(&answer);
+    free(chunk);
+    answer_start(&answer);
+    for (int i = 0; i <= AC_MAX_TOOL_CALLS; i++) {
+        char call[200];
+        snprintf(call, sizeof(call), CALLS("{\"index\":%d,\"id\":\"c%d\",\"function\":{\"name\":\"f\"}}"), i, i);
+        assert_int_equal(feed(&answer, call) == APR_SUCCESS, i < AC_MAX_TOOL_CALLS);
+    }
+    assert_non_null(strstr(answer.err.detail, "more than 32 tools"));
+    answer_free(&answer);
+    chunk = large_chunk("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"id\":\"", 600, "\"}]}}]}");
+    answer_start(&answer);
+    assert_int_not_equal(feed(&answer, chunk), APR_SUCCESS);
+    assert_int_equal(answer.err.kind, AC_MODEL_ERROR);
+    answer_free(&answer);
+    free(chunk);
+}
+
+/* ---- errors in the stream ---- */
+
+static void expect_chunk_error(const char *chunk, ac_kind_e kind, const char *part)
+{
+    answer_t answer;
+    answer_start(&answer);
+    assert_int_equal(feed(&answer, TEXT("a")), APR_SUCCESS);
+    assert_int_not_equal(feed(&answer, chunk), APR_SUCCESS);
+    assert_int_equal(answer.err.kind, kind);
+    assert_non_null(strstr(answer.err.detail, part));
+    assert_null(strstr(answer.err.detail, "secret"));
+    answer_free(&answer);
+}
+
+static void test_stream_errors(void **state)
+{
+    (void)state;
+    expect_chunk_error("{\"error\":{\"message\":\"secret words\",\"type\":\"server_error\",\"param\":null,\"code\":null}}",
+                       AC_MODEL_ERROR, "server_error");
+    expect_chunk_error("{\"error\":{\"message\":\"secret\",\"code\":\"429\"}}", AC_MODEL_THROTTLED, "HTTP 429");
+    expect_chunk_error("{\"error\":{\"code\":503,\"type\":\"unavailable_error\"}}", AC_MODEL_ERROR, "HTTP 503, unavailable_error");
+    expect_chunk_error("{\"error\":\"the secret model crashed\"}", AC_MODEL_ERROR, "failed");
+    expect_chunk_error("{\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"secret\"}", AC_MODEL_THROTTLED, "rate_limit");
+    expect_chunk_error("{\"object\":\"error\",\"message\":\"maximum context length is 10 secret tokens\",\"code\":400}",
+                       AC_CONTEXT_LENGTH, "longer than");
+    expect_chunk_error("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}],\"error\":{\"code\":\"content_filter\"}}",
+                       AC_CONTENT_FILTERED, "safety");
+    expect_chunk_error("[{\"error\":{\"code\":429,\"message\":\"x\",\"status\":\"RESOURCE_EXHAUSTED\"}}]", AC_MODEL_THROTTLED, "429");
+    expect_chunk_error(FINISH("error"), AC_MODEL_ERROR, "middle");
+    expect_chunk_error("<html>", AC_MODEL_ERROR, "not JSON");
+    expect_chunk_error("{\"choices\":[{", AC_MODEL_ERROR, "not JSON");
+    expect_chunk_error("[1]", AC_MODEL_ERROR, "no chat completion");
+    expect_chunk_error("{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}", AC_MODEL_ERROR, "not JSON");
+}
+
+static void test_mended_text(void **state)
+{
+    (void)state;
+    expect_answer(CHUNKS(TEXT("a\\ud83d"), TEXT("\\ude00b \\\\ud83d"), DONE), "a\uFFFD\uFFFD" "b \\ud83d", AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("a\xf0\x9f"), TEXT("\x98\x80" "b"), DONE), "a\uFFFD\uFFFD\uFFFD" "b", AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("\\ud83d\\ude00\\ud83d\\u0041"), DONE), "\U0001F600\uFFFD" "A", AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("a\\u0000b\\u0000"), DONE), "ab", AC_FINISH_STOP);
+}
+
+/* ---- whole answers ---- */
+
+static void whole(answer_t *answer, const char *body)
+{
+    answer_start(answer);
+    if (ac_openai_whole(&answer->wire, body, strlen(body), &answer->err) == APR_SUCCESS) {
+        ac_openai_end(&answer->wire, &answer->end);
+    }
+}
+
+static void test_whole(void **state)
+{
+    answer_t answer;
+    (void)state;
+    whole(&answer, "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\",\"tool_calls\":"
+          "[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}],"
+          "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}");
+    assert_string_equal(answer.told.log.data, "Hi[0 a f]<0 {}>");
+    assert_int_equal(answer.end.n_calls, 1);
+    assert_int_equal(answer.end.finish, AC_FINISH_TOOL_CALLS);
+    assert_int_equal(answer.end.usage.total, 7);
+    assert_string_equal(answer.end.model, "m");
+    answer_free(&answer);
+    whole(&answer, "{\"choices\":[{\"message\":{\"content\":\"Hi\"}}]}");
+    assert_int_equal(answer.end.finish, AC_FINISH_STOP);
+    answer_free(&answer);
+}
+
+static void test_whole_errors(void **state)
+{
+    answer_t answer;
+    (void)state;
+    whole(&answer, "{\"error\":{\"code\":\"model_not_found\"}}");
+    assert_int_equal(answer.err.kind, AC_MODEL_REFUSED);
+    answer_free(&answer);
+    whole(&answer, "{\"choices\":[]}");
+    assert_int_equal(answer.err.kind, AC_MODEL_ERROR);
+    answer_free(&answer);
+    whole(&answer, "Bad gateway");
+    assert_int_equal(answer.err.kind, AC_MODEL_ERROR);
+    assert_false(answer.wire.started);
+    answer_free(&answer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text), cmocka_unit_test(test_parts), cmocka_unit_test(test_filter_chunks),
+        cmocka_unit_test(test_filtered_calls_are_withheld), cmocka_unit_test(test_finish_reasons),
+        cmocka_unit_test(test_cut_off), cmocka_unit_test(test_other_choices), cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_call_fragments), cmocka_unit_test(test_call_ids), cmocka_unit_test(test_call_without_id),
+        cmocka_unit_test(test_own_ids_differ), cmocka_unit_test(test_nameless_call), cmocka_unit_test(test_answer_limit),
+        cmocka_unit_test(test_call_limits), cmocka_unit_test(test_stream_errors), cmocka_unit_test(test_mended_text),
+        cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_errors),
+    };
+    return cmocka_run_group_tests_name("openai", tests, NULL, NULL);
+}
