@@ -13,7 +13,7 @@
 #include "http_protocol.h"
 #include "http_request.h"
 
-extern module AP_MODULE_DECLARE_DATA agentchat_module;
+extern module AP_MODULE_DECLARE_DATA agentchat_module __attribute__((visibility("default")));
 
 /* ---- config.c, config_define.c, config_check.c: the directive table and what it fills ---- */
 typedef struct ac_conf_t {                      /* one per configuration, whatever vhost a directive stands in */

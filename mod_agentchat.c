@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mod_agentchat: a table of contents. What httpd calls of us, and where it is. */
+#include "src/front/front.h"
+
+#include "ap_mpm.h"
+#include "ap_provider.h"
+#include "mpm_common.h"
+
+/* The stores, models and tools that the module brings along; other modules add theirs in the same way. */
+static void register_providers(apr_pool_t *p)
+{
+    static const ac_store_vt *const stores[] = {&ac_store_sqlite};
+    static const ac_model_vt *const models[] = {&ac_model_openai, &ac_model_azure_openai, &ac_model_demo};
+    static const ac_tool_vt *const tools[] = {&ac_tool_calculator, &ac_tool_weather, &ac_tool_knowledge, &ac_tool_http};
+    for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++) {
+        ap_register_provider(p, AC_STORE_PROVIDER, stores[i]->name, AC_PROVIDER_VERSION, stores[i]);
+    }
+    for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
+        ap_register_provider(p, AC_MODEL_PROVIDER, models[i]->name, AC_PROVIDER_VERSION, models[i]);
+    }
+    for (size_t i = 0; i < sizeof(tools) / sizeof(*tools); i++) {
+        ap_register_provider(p, AC_TOOL_PROVIDER, tools[i]->name, AC_PROVIDER_VERSION, tools[i]);
+    }
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    register_providers(p);
+    ap_hook_pre_config(ac_config_pre, NULL, NULL, APR_HOOK_MIDDLE);         /* config_define.c */
+    ap_hook_check_config(ac_config_check, NULL, NULL, APR_HOOK_MIDDLE);     /* config_check.c */
+    ap_hook_post_config(ac_config_post, NULL, NULL, APR_HOOK_MIDDLE);       /* config_check.c */
+    ap_hook_child_init(ac_child_init, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+    ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_MIDDLE); /* child.c */
+#endif
+    ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE);          /* route.c */
+    ac_stream_register(p);                                                  /* stream.c */
+}
+
+AP_DECLARE_MODULE(agentchat) = {
+    STANDARD20_MODULE_STUFF,
+    .create_dir_config = ac_mount_conf_create,
+    .merge_dir_config = ac_mount_conf_merge,
+    .create_server_config = ac_server_conf_create,                          /* config_mount.c */
+    .cmds = ac_directives,                                                  /* config.c */
+    .register_hooks = register_hooks
+};

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What lives in each child: made after the fork, ended before the child's pool goes. The loop thread, the work threads, the
+ * store, the models, the tools and the engine, in an order in which none of them outlives what it uses. */
+#include "front.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ap_mpm.h"
+#include "apr_atomic.h"
+#include "apr_strings.h"
+
+#define STOP_PATIENCE apr_time_from_sec(3)      /* for storing runs that are cut off */
+#define END_PATIENCE apr_time_from_sec(1)       /* for ending streams */
+#define DRAIN_LOOK apr_time_from_msec(50)
+#define WORK_QUEUE 4096                         /* jobs that may wait for a work thread */
+#define PURGE_EVERY apr_time_from_sec(3600)
+#define PURGE_FIRST apr_time_from_sec(60)
+#define PURGE_PATIENCE apr_time_from_sec(300)
+
+typedef struct life_t {                         /* a child, and what only this file needs of it */
+    ac_child_t child;                           /* first */
+    apr_pool_t *pool;
+    bool store_runs;
+    bool graceful;                              /* how it was told to stop */
+    apr_time_t drained;                         /* ac_clock; when runs have to end; 0: not stopping */
+    ac_timer_t purge_timer, drain_timer;
+} life_t;
+
+static life_t *life;                            /* of this process, once everything has started */
+
+ac_child_t *ac_child(void)
+{
+    return life ? &life->child : NULL;
+}
+
+/* ---- purge: threads that were deleted long ago ---- */
+static void purge(void *baton);
+
+static void set_purge(life_t *self, apr_interval_time_t at_least)
+{
+    /* The children of a server start together; they need not all ask the store at once. */
+    apr_interval_time_t jitter = (apr_interval_time_t)(ac_random() % (uint64_t)(PURGE_EVERY / 4));
+    ac_timer_set(self->child.loop, &self->purge_timer, ac_loop_now(self->child.loop) + at_least + jitter, purge, self);
+}
+
+static void purged(ac_store_op_t *op)
+{
+    life_t *self = op->baton;
+    int64_t n = ac_json_peek_int(op->out, "purged", 0);
+    if (op->status != APR_SUCCESS) {
+        ac_log(AC_M604, op->status, "store[%s]: deleted threads were not purged: %s", self->child.conf->store.vt->name,
+               op->err.detail);
+    } else if (n > 0) {
+        ac_log(AC_M605, APR_SUCCESS, "store[%s]: %" APR_INT64_T_FMT " deleted threads purged",
+               self->child.conf->store.vt->name, n);
+    }
+    ac_store_op_free(op);
+    set_purge(self, PURGE_EVERY);
+}
+
+static void purge(void *baton)
+{
+    life_t *self = baton;
+    const ac_conf_t *conf = self->child.conf;
+    char before[AC_TIME_SIZE];
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_PURGE, "", "");
+    ac_time_format(before, apr_time_now() - conf->purge_after);
+    op->in = json_pack("{s:s}", "before", before);
+    op->deadline = ac_loop_now(self->child.loop) + PURGE_PATIENCE;
+    ac_store_call_post(&conf->store, self->child.loop, op, purged, self);
+}
+
+static void start_purging(void *baton)
+{
+    life_t *self = baton;
+    if (self->child.conf->purge_after > 0) set_purge(self, PURGE_FIRST);
+}
+
+/* ---- start ---- */
+static void *APR_THREAD_FUNC loop_main(apr_thread_t *thread, void *baton)
+{
+    (void)thread;
+    ac_loop_run(baton);
+    return NULL;
+}
+
+/* Signals are httpd's business: no thread of ours takes one. */
+static apr_status_t start_thread(life_t *self)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    apr_status_t status = ap_thread_create(&self->child.thread, NULL, loop_main, self->child.loop, self->pool);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+static bool mpm_can_park(void)
+{
+#ifdef AP_MPMQ_CAN_WAITIO
+    int async = 0, waits = 0;
+    return ap_mpm_query(AP_MPMQ_IS_ASYNC, &async) == APR_SUCCESS && async &&
+           ap_mpm_query(AP_MPMQ_CAN_WAITIO, &waits) == APR_SUCCESS && waits;
+#else
+    return false;
+#endif
+}
+
+static void set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
+{
+    char detail[AC_ERR_DETAIL_SIZE];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(detail, sizeof(detail), fmt, args);
+    va_end(args);
+    ac_err_set(err, kind, "%s", detail);
+}
+
+static void fill_host(ac_child_t *child)
+{
+    child->host = (ac_host_t){
+        .version = 1,
+        .loop = child->loop,
+        .work = child->work,
+        .loop_post = ac_loop_post,
+        .work_post = ac_work_post,
+        .store_done = ac_store_done,
+        .err_set = set_error,
+    };
+}
+
+/* Providers keep what they need; a part that fails is named in *ppart. */
+static apr_status_t start_providers(life_t *self, const char **ppart, ac_err_t *err)
+{
+    ac_child_t *child = &self->child;
+    const ac_conf_t *conf = child->conf;
+    apr_status_t status = APR_SUCCESS;
+    for (apr_hash_index_t *hi = apr_hash_first(self->pool, (apr_hash_t *)conf->registry.models);
+         hi && status == APR_SUCCESS; hi = apr_hash_next(hi)) {
+        const ac_model_t *model = apr_hash_this_val(hi);
+        *ppart = apr_pstrcat(self->pool, "model ", model->id, NULL);
+        if (model->vt->child_init) status = model->vt->child_init(model->self, &child->host, err);
+    }
+    for (apr_hash_index_t *hi = apr_hash_first(self->pool, (apr_hash_t *)conf->registry.tools);
+         hi && status == APR_SUCCESS; hi = apr_hash_next(hi)) {
+        const ac_tool_t *tool = apr_hash_this_val(hi);
+        *ppart = apr_pstrcat(self->pool, "tool ", tool->id, NULL);
+        if (tool->vt->child_init) status = tool->vt->child_init(tool->self, &child->host, err);
+    }
+    return status;
+}
+
+static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
+{
+    ac_child_t *child = &self->child;
+    const ac_conf_t *conf = child->conf;
+    *ppart = "loop";
+    apr_status_t status = ac_loop_create(&child->loop, err);
+    if (status != APR_SUCCESS) return status;
+    *ppart = "work threads";
+    status = ac_work_create(&child->work, child->loop, conf->work_threads, WORK_QUEUE, err);
+    if (status != APR_SUCCESS) return status;
+    fill_host(child);
+    *ppart = "store";
+    self->store_runs = true;
+    status = conf->store.vt->child_init(conf->store.self, &child->host, err);
+    if (status != APR_SUCCESS) return status;
+    status = start_providers(self, ppart, err);
+    if (status != APR_SUCCESS) return status;
+    *ppart = "engine";
+    status = ac_engine_create(&child->engine, child->loop, child->work, &conf->store, &conf->registry, &conf->engine);
+    if (status != APR_SUCCESS) return status;
+    *ppart = "loop thread";
+    return start_thread(self);
+}
+
+/* Those first that call back into the loop, which still runs where it ran at all; the engine and the loop last. */
+static void end_all(life_t *self)
+{
+    ac_child_t *child = &self->child;
+    apr_status_t ended;
+    if (self->store_runs && child->conf->store.vt->child_exit) child->conf->store.vt->child_exit(child->conf->store.self);
+    if (child->work) ac_work_destroy(child->work);
+    if (child->thread) {
+        ac_loop_stop_post(child->loop);
+        apr_thread_join(&ended, child->thread);
+    }
+    if (child->engine) ac_engine_destroy(child->engine);
+    if (child->loop) ac_loop_destroy(child->loop);
+}
+
+static void say_ready(const ac_child_t *child)
+{
+    const ac_registry_t *registry = &child->conf->registry;
+    ac_log(AC_M601, APR_SUCCESS, "child[%d]: ready: store %s, %u models, %u tools, %d agents, %d work threads; at most %d "
+           "runs, %s", (int)getpid(), child->conf->store.vt->name, apr_hash_count((apr_hash_t *)registry->models),
+           apr_hash_count((apr_hash_t *)registry->tools), registry->agent_list->nelts, child->conf->work_threads,
+           child->conf->engine.max_runs,
+           child->can_park ? apr_psprintf(life->pool, "%d parked streams", child->conf->max_streams)
+                           : apr_psprintf(life->pool, "%d streams, each in a thread of the server",
+                                          child->conf->max_blocking_streams));
+}
+
+/* ---- stop ---- */
+static void ignore_end(void *baton)
+{
+    (void)baton;
+}
+
+static void stop_engine_now(void *baton)
+{
+    life_t *self = baton;
+    ac_engine_stop(self->child.engine, ignore_end, NULL);
+}
+
+static void begin_drain(void *baton)
+{
+    life_t *self = baton;
+    ac_timer_set(self->child.loop, &self->drain_timer, self->drained, stop_engine_now, self);
+}
+
+void ac_child_stopping(apr_pool_t *pchild, int graceful)
+{
+    (void)pchild;
+    if (!life) return;
+    apr_atomic_set32(&life->child.stopping, 1);
+    life->graceful = graceful;
+    life->drained = ac_clock() + (graceful ? life->child.conf->drain : 0);
+    ac_loop_post(life->child.loop, graceful ? begin_drain : stop_engine_now, life);
+}
+
+typedef struct wait_t {                         /* for the loop to do something; the loop's latch outlives the waiter */
+    life_t *life;
+    ac_latch_t *latch;
+} wait_t;
+
+static void open_latch(void *baton)
+{
+    ac_latch_open(baton);
+    ac_latch_unref(baton);
+}
+
+static void stop_engine(void *baton)
+{
+    wait_t *wait = baton;
+    ac_timer_cancel(wait->life->child.loop, &wait->life->purge_timer);
+    ac_timer_cancel(wait->life->child.loop, &wait->life->drain_timer);
+    ac_engine_stop(wait->life->child.engine, open_latch, wait->latch);
+    free(wait);
+}
+
+static void stop_streams(void *baton)
+{
+    wait_t *wait = baton;
+    ac_stream_stop_all(&wait->life->child);
+    open_latch(wait->latch);
+    free(wait);
+}
+
+static bool do_on_loop(life_t *self, ac_task_fn *fn, apr_interval_time_t patience)
+{
+    wait_t *wait = ac_alloc(sizeof *wait);
+    ac_latch_t *latch = ac_latch_create();
+    wait->life = self;
+    wait->latch = latch;
+    ac_latch_ref(latch);
+    ac_loop_post(self->child.loop, fn, wait);
+    bool done = ac_latch_wait(latch, ac_clock() + patience);
+    ac_latch_unref(latch);
+    return done;
+}
+
+/* A client that went away does not stop its run, so neither does a child that has no more clients. */
+static void wait_for_runs(const life_t *self)
+{
+    while (self->graceful && ac_engine_active(self->child.engine) > 0 && ac_clock() < self->drained) {
+        apr_sleep(DRAIN_LOOK);
+    }
+}
+
+/* Before the pool of the child goes, and with it the connections. */
+static apr_status_t child_exit(void *baton)
+{
+    life_t *self = baton;
+    apr_atomic_set32(&self->child.stopping, 1);
+    wait_for_runs(self);
+    bool stored = do_on_loop(self, stop_engine, STOP_PATIENCE);
+    int n = ac_engine_active(self->child.engine);
+    if (!stored) {
+        ac_log(AC_M603, APR_TIMEUP, "child[%d]: %d runs were not stored within %d s", (int)getpid(), n,
+               (int)apr_time_sec(STOP_PATIENCE));
+    }
+    /* A loop that does not even get to this is stuck; waiting for its thread would be for ever. */
+    bool alive = do_on_loop(self, stop_streams, END_PATIENCE);
+    if (alive) {
+        end_all(self);
+        life = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- the hook ---- */
+void ac_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    const ac_conf_t *conf = ac_conf();
+    const char *part = NULL;
+    ac_err_t err;
+    if (!conf || !conf->active) return;
+    ac_err_init(&err);
+    json_object_seed(0);
+    life_t *self = apr_pcalloc(pchild, sizeof *self);
+    self->pool = pchild;
+    self->child.conf = conf;
+    self->child.server = s;
+    self->child.can_park = mpm_can_park();
+    self->child.started = apr_time_now();
+    apr_status_t status = start_all(self, &part, &err);
+    if (status != APR_SUCCESS) {
+        ac_log(AC_M602, err.status ? err.status : status, "child[%d]: the %s did not start: %s; until httpd is restarted "
+               "requests are answered 503", (int)getpid(), part, err.detail[0] ? err.detail : "see the cause");
+        end_all(self);
+        return;
+    }
+    life = self;
+    ac_loop_post(self->child.loop, start_purging, self);
+    apr_pool_pre_cleanup_register(pchild, self, child_exit);
+    say_ready(&self->child);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of directives, and what walks it: setter, create, merge. A setting is named here and nowhere else.
+ *
+ * A row, in this order (the checks of the manual read it too):
+ *     ROW("Name", WHERE, SHAPE, field, "default" or NULL, "min", "max",
+ *         "syntax", "one line")
+ * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). SHAPE and what min and max mean
+ * for it: config.h. A directive of keys has KEY rows of the same columns instead. The rows of MOUNT come first, because
+ * a row's place is its bit in ac_mount_conf_t.set. */
+#include "config.h"
+
+static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
+
+#define STRUCT_MOUNT ac_mount_conf_t
+#define STRUCT_SERVER ac_conf_t
+#define STRUCT_MODEL ac_model_def_t
+#define STRUCT_TOOL ac_tool_def_t
+#define STRUCT_AGENT ac_agent_def_t
+#define ALLOW_MOUNT (RSRC_CONF | ACCESS_CONF)
+#define ALLOW_SERVER RSRC_CONF
+#define ALLOW_MODEL RSRC_CONF
+#define ALLOW_TOOL RSRC_CONF
+#define ALLOW_AGENT RSRC_CONF
+
+#define VALUE(where, shape, field, fallback, min, max) \
+    {AC_##shape, offsetof(STRUCT_##where, field), sizeof(((STRUCT_##where *)0)->field), fallback, min, max}
+#define ROW(name, where, shape, field, fallback, min, max, syntax, doc) \
+    AP_INIT_RAW_ARGS(name, set_directive, (void *)(&(const ac_setting_t){name, AC_IN_##where, \
+                     VALUE(where, shape, field, fallback, min, max), NULL}), ALLOW_##where, syntax ": " doc)
+#define KEY(name, where, shape, field, fallback, min, max) \
+    {name, VALUE(where, shape, field, fallback, min, max)}
+#define ROW_OF_KEYS(name, where, syntax, doc, ...) \
+    AP_INIT_RAW_ARGS(name, set_directive, (void *)(&(const ac_setting_t){name, AC_IN_##where, \
+                     {AC_KEYS, 0, 0, NULL, NULL, NULL}, \
+                     (const ac_key_t[]){__VA_ARGS__, {NULL, {AC_KEYS, 0, 0, NULL, NULL, NULL}}}}), \
+                     ALLOW_##where, syntax ": " doc)
+#define CONTAINER(name, where, syntax, doc) \
+    AP_INIT_RAW_ARGS(name, ac_define_container, (void *)(&(const ac_container_t){name, AC_IN_##where}), \
+                     RSRC_CONF, syntax ": " doc)
+
+const command_rec ac_directives[] = {
+    ROW("AgentChatAnonymous", MOUNT, FLAG, anonymous, "off", NULL, NULL,
+        "on|off", "Whether a client that nobody signed in may use the API, as the owner 'anonymous'"),
+    ROW("AgentChatHeartbeat", MOUNT, DURATION, heartbeat, "15s", "1s", "1h",
+        "DURATION", "After how long a silent event stream sends a heartbeat"),
+    ROW("AgentChatRetry", MOUNT, DURATION, retry, "2s", "0", "10min",
+        "DURATION", "When a browser's EventSource shall come back after its stream broke"),
+    ROW("AgentChatMaxBody", MOUNT, SIZE, max_body, "1M", "1K", "64M",
+        "SIZE", "The largest request body that is read"),
+    ROW("AgentChatStreamBuffer", MOUNT, SIZE, stream_buffer, "256K", "16K", "64M",
+        "SIZE", "How much may wait for a client that reads slowly before it is dropped"),
+    ROW("AgentChatDefaultAgent", MOUNT, WORD, default_agent_id, NULL, NULL, NULL,
+        "AGENT", "The agent of requests that name none"),
+
+    ROW_OF_KEYS("AgentChatStore", SERVER,
+        "PROVIDER:WHERE [key=value ...]", "Where threads, messages and runs are kept",
+        KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),
+        KEY("*", SERVER, PAIR, store_options, NULL, NULL, NULL)),
+    ROW("AgentChatStateDir", SERVER, PATH, state_dir, "/var/lib/agentchat", NULL, NULL,
+        "PATH", "The directory of the embedded store and of the tools' indexes"),
+    ROW("AgentChatWorkThreads", SERVER, INT, work_threads, "4", "1", "256",
+        "NUMBER", "Threads of each child for calls that block"),
+    ROW("AgentChatMaxRuns", SERVER, INT, engine.max_runs, "10000", "1", "1000000",
+        "NUMBER", "Runs under way at once in each child"),
+    ROW("AgentChatMaxQueuedRuns", SERVER, INT, engine.max_queued, "1000", "0", "1000000",
+        "NUMBER", "Runs of each child that may wait for another to end"),
+    ROW("AgentChatRunTimeout", SERVER, DURATION, engine.run_timeout, "10min", "1s", "1h",
+        "DURATION", "How long a run may take, all its rounds and tools together"),
+    ROW("AgentChatQueueTimeout", SERVER, DURATION, engine.queue_timeout, "30s", "100ms", "10min",
+        "DURATION", "How long a run may wait for another to end"),
+    ROW("AgentChatStoreTimeout", SERVER, DURATION, engine.store_timeout, "10s", "100ms", "5min",
+        "DURATION", "How long a request or a run waits for the store"),
+    ROW("AgentChatMaxStreams", SERVER, INT, max_streams, "20000", "1", "1000000",
+        "NUMBER", "Event streams of each child that hold no thread"),
+    ROW("AgentChatMaxBlockingStreams", SERVER, INT, max_blocking_streams, "16", "0", "10000",
+        "NUMBER", "Event streams of each child that hold a thread of the server"),
+    ROW("AgentChatPurgeAfter", SERVER, DURATION, purge_after, "30d", "0", "3650d",
+        "DURATION", "When a deleted thread is removed for good; 0: never"),
+    ROW("AgentChatDrain", SERVER, DURATION, drain, "10min", "0", "1d",
+        "DURATION", "How long the children of before a graceful restart or stop go on with their runs"),
+
+    CONTAINER("<AgentChatModel", MODEL, "ID", "Defines a model"),
+    ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL,
+        "PROVIDER", "What the model is reached by: openai, azure-openai, demo"),
+    ROW_OF_KEYS("AgentChatEndpoint", MODEL,
+        "URL [key=value ...]", "Where the model answers; the keys are the provider's",
+        KEY("", MODEL, WORD, conf.endpoint, NULL, NULL, NULL),
+        KEY("*", MODEL, PAIR, conf.options, NULL, NULL, NULL)),
+    ROW("AgentChatCredential", MODEL, SECRET, conf.credential, NULL, NULL, NULL,
+        "env:NAME|file:PATH", "The key for the model"),
+    ROW_OF_KEYS("AgentChatPrice", MODEL,
+        "input=N [cached=N] output=N currency=CODE", "What a million tokens cost",
+        KEY("input", MODEL, NUMBER, conf.price.input, NULL, "0", "1000000"),
+        KEY("cached", MODEL, NUMBER, conf.price.cached, NULL, "0", "1000000"),
+        KEY("output", MODEL, NUMBER, conf.price.output, NULL, "0", "1000000"),
+        KEY("currency", MODEL, CURRENCY, conf.price.currency, NULL, NULL, NULL)),
+    ROW_OF_KEYS("AgentChatTimeouts", MODEL,
+        "[connect=D] [first-byte=D] [idle=D] [total=D]", "How long the parts of an answer may take",
+        KEY("connect", MODEL, DURATION, conf.connect_timeout, "5s", "100ms", "1min"),
+        KEY("first-byte", MODEL, DURATION, conf.first_byte_timeout, "60s", "100ms", "10min"),
+        KEY("idle", MODEL, DURATION, conf.idle_timeout, "60s", "100ms", "10min"),
+        KEY("total", MODEL, DURATION, conf.total_timeout, "10min", "1s", "1h")),
+    ROW("AgentChatRetries", MODEL, INT, conf.retries, "2", "0", "10",
+        "NUMBER", "How often a request that failed before its answer began is sent again"),
+    ROW("AgentChatHTTPVersion", MODEL, RANK, conf.http_version, "auto", "auto|1.1|2", NULL,
+        "auto|1.1|2", "The HTTP version spoken to the model"),
+    ROW("AgentChatCAFile", MODEL, PATH, conf.ca_file, NULL, NULL, NULL,
+        "PATH", "Certificates (PEM) that the model's own is checked against, instead of the system's"),
+    ROW("AgentChatModelParameter", MODEL, MEMBER, conf.params, NULL, NULL, NULL,
+        "NAME JSON", "One more member of each request to the model"),
+
+    CONTAINER("<AgentChatTool", TOOL, "ID", "Defines a tool"),
+    ROW("AgentChatToolProvider", TOOL, WORD, conf.provider, NULL, NULL, NULL,
+        "PROVIDER", "What carries the tool out: http, calculator, weather, knowledge-base"),
+    ROW_OF_KEYS("AgentChatToolURL", TOOL,
+        "URL [method=METHOD]", "What is requested; {name} stands for an argument",
+        KEY("", TOOL, WORD, conf.url, NULL, NULL, NULL),
+        KEY("method", TOOL, CHOICE, conf.method, NULL, "GET|POST|PUT|PATCH|DELETE", NULL)),
+    ROW("AgentChatToolDescription", TOOL, TEXT, conf.description, NULL, NULL, NULL,
+        "TEXT|file:PATH", "What the model is told about the tool"),
+    ROW("AgentChatToolParameters", TOOL, DOCUMENT, conf.parameters, NULL, NULL, NULL,
+        "file:PATH|JSON", "JSON Schema of the tool's arguments"),
+    ROW("AgentChatToolHeader", TOOL, HEADER, conf.headers, NULL, NULL, NULL,
+        "NAME VALUE [secret=env:NAME|file:PATH]", "A header of the request; %{secret} in VALUE stands for the secret"),
+    ROW("AgentChatToolBody", TOOL, TEXT, conf.body, NULL, NULL, NULL,
+        "TEXT|file:PATH", "The request's JSON body; {name} stands for an argument"),
+    ROW("AgentChatToolAllowHost", TOOL, WORDS, conf.allow_hosts, NULL, NULL, NULL,
+        "HOST ...", "Further hosts that a redirect may lead to"),
+    ROW("AgentChatToolAllowPrivate", TOOL, FLAG, conf.allow_private, "off", NULL, NULL,
+        "on|off", "Whether the tool may reach loopback, link-local and private addresses"),
+    ROW("AgentChatToolTimeout", TOOL, DURATION, conf.timeout, "30s", "100ms", "10min",
+        "DURATION", "How long a call may take"),
+    ROW("AgentChatToolResultMax", TOOL, SIZE, conf.result_max, "64K", "1K", "1M",
+        "SIZE", "The largest result that is taken"),
+    ROW("AgentChatToolOption", TOOL, PAIR, conf.options, NULL, NULL, NULL,
+        "NAME VALUE", "A setting of the provider's own"),
+    ROW("AgentChatToolCAFile", TOOL, PATH, conf.ca_file, NULL, NULL, NULL,
+        "PATH", "Certificates (PEM) that the host's own is checked against, instead of the system's"),
+
+    CONTAINER("<AgentChatAgent", AGENT, "ID [ALIAS ...]", "Defines an agent"),
+    ROW("AgentChatModel", AGENT, WORD, model, NULL, NULL, NULL,
+        "MODEL", "The model that the agent asks"),
+    ROW("AgentChatAlias", AGENT, WORDS, aliases, NULL, NULL, NULL,
+        "ID ...", "Further ids of the agent"),
+    ROW("AgentChatName", AGENT, TEXT, agent.name, NULL, NULL, NULL,
+        "TEXT", "The agent's name for people"),
+    ROW("AgentChatDescription", AGENT, TEXT, agent.description, NULL, NULL, NULL,
+        "TEXT|file:PATH", "What the agent is for"),
+    ROW("AgentChatInstructions", AGENT, TEXT, agent.instructions, NULL, NULL, NULL,
+        "TEXT|file:PATH", "What the model is told first"),
+    ROW("AgentChatTools", AGENT, WORDS, tools, NULL, NULL, NULL,
+        "TOOL ...", "The tools that the agent may use"),
+    ROW("AgentChatMaxRounds", AGENT, INT, agent.max_rounds, "8", "1", "64",
+        "NUMBER", "How often a run may ask the model"),
+    ROW("AgentChatMaxTokens", AGENT, INT, agent.max_tokens, "0", "0", "1000000",
+        "NUMBER", "The most tokens of one answer; 0: as the model has it"),
+    ROW("AgentChatTemperature", AGENT, NUMBER, agent.temperature, "nan", "0", "2",
+        "NUMBER", "The temperature that the model is asked for"),
+    ROW_OF_KEYS("AgentChatHistory", AGENT,
+        "[messages=N] [tokens=N]", "How much of the conversation the model is shown",
+        KEY("messages", AGENT, INT, agent.history_messages, "100", "0", "1000"),
+        KEY("tokens", AGENT, INT, agent.history_tokens, "32000", "0", "10000000")),
+    ROW("AgentChatStatus", AGENT, CHOICE, agent.status, "active", "active|inactive", NULL,
+        "active|inactive", "Whether the agent takes part"),
+    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}
+};
+#define N_DIRECTIVES (sizeof(ac_directives) / sizeof(ac_directives[0]) - 1)
+_Static_assert(N_DIRECTIVES <= AC_CONFIG_ROWS, "`set` has too few bits for the table");
+
+const ac_setting_t *ac_config_setting(const command_rec *command)
+{
+    return command->name && command->name[0] != '<' ? command->cmd_data : NULL;
+}
+
+int ac_config_index(const ac_setting_t *setting)
+{
+    const command_rec *command = ac_directives;
+    while (command->cmd_data != setting) command++;
+    return (int)(command - ac_directives);
+}
+
+/* Where this directive writes, and where to note that it was given. A server's setting that is given again replaces the
+ * first, as everywhere in httpd, so that a file included last can change it; inside of a container it is a mistake. */
+static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, cmd_parms *cmd,
+                               const ac_setting_t *setting)
+{
+    if (setting->where == AC_IN_SERVER) {
+        *ptarget = &ac_config()->conf;
+        *pgiven = &ac_config()->given[ac_config_index(setting)];
+        return NULL;
+    }
+    const char *problem = NULL;
+    ac_definition_t *head = ac_define_current(&problem, cmd, setting);
+    if (!head) return problem;
+    *ptarget = head;
+    *pgiven = &head->given[ac_config_index(setting)];
+    bool adds = setting->value.shape == AC_WORDS || setting->value.shape == AC_PAIR ||
+                setting->value.shape == AC_MEMBER || setting->value.shape == AC_HEADER;
+    if (**pgiven && !adds) {
+        return apr_psprintf(cmd->pool, "is given twice; first at %s", ac_define_where(**pgiven, cmd->pool));
+    }
+    return NULL;
+}
+
+static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_setting_t *setting, const char *args)
+{
+    const char *problem = ac_value_set_args(setting, mount, args, cmd->pool);
+    if (problem) return problem;
+    mount->set |= UINT64_C(1) << ac_config_index(setting);
+    if (setting->value.offset == offsetof(ac_mount_conf_t, default_agent_id)) {
+        APR_ARRAY_PUSH(ac_config()->defs.default_agents, const ap_directive_t *) = cmd->directive;
+    }
+    return NULL;
+}
+
+static const char *set_directive(cmd_parms *cmd, void *dir, const char *args)
+{
+    const ac_setting_t *setting = cmd->info;
+    const ap_directive_t **given = NULL;
+    void *target = NULL;
+    const char *problem;
+    if (setting->where == AC_IN_MOUNT) {
+        problem = set_mount(cmd, dir, setting, args);
+    } else {
+        problem = find_target(&target, &given, cmd, setting);
+        if (!problem) problem = ac_value_set_args(setting, target, args, cmd->pool);
+        if (!problem) *given = cmd->directive;
+    }
+    return problem ? apr_pstrcat(cmd->pool, setting->name, ": ", problem, NULL) : NULL;
+}
+
+void *ac_mount_conf_create(apr_pool_t *p, char *dir)
+{
+    ac_mount_conf_t *mount = apr_pcalloc(p, sizeof *mount);
+    (void)dir;
+    ac_value_set_defaults(AC_IN_MOUNT, mount, p);
+    return mount;
+}
+
+void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
+{
+    const ac_mount_conf_t *over = add;
+    ac_mount_conf_t *merged = apr_pmemdup(p, base, sizeof *merged);
+    for (const command_rec *command = ac_directives; command->name; command++) {
+        const ac_setting_t *setting = ac_config_setting(command);
+        uint64_t bit = UINT64_C(1) << (command - ac_directives);
+        if (!setting || setting->where != AC_IN_MOUNT || !(over->set & bit)) continue;
+        memcpy((char *)merged + setting->value.offset, (const char *)over + setting->value.offset, setting->value.width);
+        merged->set |= bit;
+    }
+    return merged;
+}
+
+const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
+{
+    const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
+    if (!mount->default_agent_id || !ac_conf()) return mount;
+    ac_mount_conf_t *mine = apr_pmemdup(r->pool, mount, sizeof *mine);
+    mine->default_agent = ac_registry_agent(&ac_conf()->registry, mount->default_agent_id);
+    return mine;
+}

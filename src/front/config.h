@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the configuration, for its own files only: config.c (the table), config_value.c (text to values),
+ * config_define.c (the containers), config_check.c and config_registry.c (what fits together), config_mount.c. */
+#ifndef AC_CONFIG_H
+#define AC_CONFIG_H
+
+#include "front.h"
+
+#include "apr_strings.h"
+
+/* ---- a row of the table ---- */
+typedef enum ac_where_e { AC_IN_MOUNT, AC_IN_SERVER, AC_IN_MODEL, AC_IN_TOOL, AC_IN_AGENT } ac_where_e;
+
+/* What a value is, and the C type it is written to. Integers are written at their field's width. */
+typedef enum ac_shape_e {
+    AC_FLAG,                                    /* on|off → int, bool */
+    AC_INT,                                     /* → int, int64_t */
+    AC_NUMBER,                                  /* → double */
+    AC_SIZE,                                    /* 64K → apr_int64_t, apr_size_t */
+    AC_DURATION,                                /* 90s → apr_interval_time_t */
+    AC_WORD,                                    /* one word → const char * */
+    AC_PATH,                                    /* relative to ServerRoot → const char * */
+    AC_CHOICE,                                  /* one of min ("GET|POST") → const char * */
+    AC_RANK,                                    /* one of min ("auto|1.1|2") → its index, int */
+    AC_CURRENCY,                                /* USD → char[4] */
+    AC_TEXT,                                    /* file:PATH or the text itself → const char * */
+    AC_DOCUMENT,                                /* file:PATH or a JSON object itself → json_t * */
+    AC_SECRET,                                  /* env:NAME or file:PATH → ac_secret_t */
+    AC_WORDS,                                   /* words, added to those given before → apr_array_header_t * */
+    AC_PAIR,                                    /* NAME VALUE, added → apr_table_t * */
+    AC_MEMBER,                                  /* NAME JSON, added → json_t *, an object */
+    AC_HEADER,                                  /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
+    AC_KEYS                                     /* [WORD] key=value …: see keys */
+} ac_shape_e;
+
+typedef struct ac_value_t {
+    ac_shape_e shape;
+    size_t offset, width;                       /* of the field, in the struct that `where` says */
+    const char *fallback;                       /* the default as text, NULL: the field stays zero */
+    const char *min, *max;                      /* as text, parsed like the value */
+} ac_value_t;
+
+/* One key of an AC_KEYS directive. The name "" stands for the leading word, "*" for all other keys (into an apr_table_t *). */
+typedef struct ac_key_t {
+    const char *name;
+    ac_value_t value;
+} ac_key_t;
+
+typedef struct ac_setting_t {
+    const char *name;
+    ac_where_e where;
+    ac_value_t value;
+    const ac_key_t *keys;                       /* AC_KEYS; ends with name NULL */
+} ac_setting_t;
+
+/* The row that a command_rec of the table stands for; NULL for a container and for the table's end. */
+const ac_setting_t *ac_config_setting(const command_rec *command);
+int ac_config_index(const ac_setting_t *setting);   /* its place in ac_directives: the bit in `set` */
+#define AC_CONFIG_ROWS 64                           /* at most; `set` has this many bits */
+
+/* ---- config_value.c ---- */
+/* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is accepted. */
+const char *ac_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p);
+/* A directive's arguments by its row. NULL, or a sentence without the directive's name. */
+const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p);
+/* Every default of the rows that stand in `where`. */
+void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p);
+/* A list for an error message: "a, b, c", or "none". names: const char *. */
+const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
+
+/* ---- config_define.c: what the containers gather ---- */
+typedef struct ac_definition_t {                /* first member of the three below */
+    const char *id;
+    ac_where_e where;
+    const ap_directive_t *at;                   /* the container; NULL: built in */
+    const ap_directive_t *given[AC_CONFIG_ROWS];/* by row; NULL: not given */
+    bool used;                                  /* by an agent */
+} ac_definition_t;
+
+typedef struct ac_model_def_t {
+    ac_definition_t head;
+    ac_model_conf_t conf;
+    ac_model_t model;
+} ac_model_def_t;
+
+typedef struct ac_tool_def_t {
+    ac_definition_t head;
+    ac_tool_conf_t conf;
+    ac_tool_t tool;
+} ac_tool_def_t;
+
+typedef struct ac_agent_def_t {
+    ac_definition_t head;
+    ac_agent_t agent;
+    const char *model;                          /* its id */
+    const apr_array_header_t *tools, *aliases;  /* of const char * */
+} ac_agent_def_t;
+
+typedef struct ac_definitions_t {               /* each of pointers, in order of configuration */
+    apr_array_header_t *models, *tools, *agents;
+    apr_array_header_t *default_agents;         /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
+} ac_definitions_t;
+
+/* Everything that was configured, made anew by ac_config_pre. */
+typedef struct ac_config_t {
+    ac_conf_t conf;                             /* first: rows of AC_IN_SERVER write here */
+    ac_definitions_t defs;
+    const ap_directive_t *given[AC_CONFIG_ROWS];
+} ac_config_t;
+ac_config_t *ac_config(void);
+
+typedef struct ac_container_t {                 /* cmd_data of a container's command_rec */
+    const char *name;                           /* "<AgentChatModel" */
+    ac_where_e where;
+} ac_container_t;
+const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args);
+/* The definition that a directive stands in; NULL, with a sentence in *pproblem, where it stands elsewhere. */
+ac_definition_t *ac_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting);
+/* A definition without a container. */
+ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p);
+const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p);   /* "/etc/x.conf:12" */
+
+/* ---- config_check.c, config_registry.c ---- */
+typedef struct ac_check_t {                     /* one pass over the configuration */
+    ac_config_t *config;
+    server_rec *server;
+    apr_pool_t *p, *ptemp;
+    int n_problems;
+} ac_check_t;
+/* Reports a problem with the file and line of a directive; at may be NULL. */
+void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The directive NAME of this definition, or its container. */
+const ap_directive_t *ac_check_at(const ac_definition_t *head, const char *name);
+/* The names of the providers there are, for a message. */
+const char *ac_check_providers(ac_check_t *check, const char *group);
+/* Fills conf.registry from the definitions; each problem is reported. */
+void ac_registry_build(ac_check_t *check);
+
+/* ---- config_mount.c ---- */
+/* Finds every mount of every server; what can't be a mount is reported. Returns how many there are. */
+int ac_mount_find(ac_check_t *check);
+
+#endif

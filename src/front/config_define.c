@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The containers <AgentChatModel>, <AgentChatTool> and <AgentChatAgent>: each makes a definition that the directives
+ * inside of it fill. Definitions belong to the whole server, whatever virtual host they stand in. */
+#include "config.h"
+
+static ac_config_t *config;
+
+ac_config_t *ac_config(void)
+{
+    return config;
+}
+
+const ac_conf_t *ac_conf(void)
+{
+    return config ? &config->conf : NULL;
+}
+
+static apr_status_t forget_config(void *baton)
+{
+    (void)baton;
+    config = NULL;
+    return APR_SUCCESS;
+}
+
+int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)plog;
+    (void)ptemp;
+    config = apr_pcalloc(pconf, sizeof *config);
+    config->defs.models = apr_array_make(pconf, 4, sizeof(ac_model_def_t *));
+    config->defs.tools = apr_array_make(pconf, 8, sizeof(ac_tool_def_t *));
+    config->defs.agents = apr_array_make(pconf, 8, sizeof(ac_agent_def_t *));
+    config->defs.default_agents = apr_array_make(pconf, 4, sizeof(const ap_directive_t *));
+    config->conf.store_options = apr_table_make(pconf, 4);
+    ac_value_set_defaults(AC_IN_SERVER, &config->conf, pconf);
+    apr_pool_cleanup_register(pconf, NULL, forget_config, apr_pool_cleanup_null);
+    return OK;
+}
+
+const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p)
+{
+    return at ? apr_psprintf(p, "%s:%d", at->filename, at->line_num) : "the built-in definitions";
+}
+
+/* ---- definitions ---- */
+static ac_definition_t *create_definition(ac_where_e where, const char *id, apr_pool_t *p)
+{
+    ac_definition_t *head;
+    if (where == AC_IN_MODEL) {
+        ac_model_def_t *def = apr_pcalloc(p, sizeof *def);
+        def->conf.id = id;
+        def->conf.price.cached = -1;
+        head = &def->head;
+        APR_ARRAY_PUSH(config->defs.models, ac_model_def_t *) = def;
+    } else if (where == AC_IN_TOOL) {
+        ac_tool_def_t *def = apr_pcalloc(p, sizeof *def);
+        def->conf.id = id;
+        head = &def->head;
+        APR_ARRAY_PUSH(config->defs.tools, ac_tool_def_t *) = def;
+    } else {
+        ac_agent_def_t *def = apr_pcalloc(p, sizeof *def);
+        def->agent.id = id;
+        def->agent.source = "config";
+        head = &def->head;
+        APR_ARRAY_PUSH(config->defs.agents, ac_agent_def_t *) = def;
+    }
+    head->id = id;
+    head->where = where;
+    ac_value_set_defaults(where, head, p);
+    return head;
+}
+
+ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p)
+{
+    ac_tool_def_t *def = (ac_tool_def_t *)create_definition(AC_IN_TOOL, id, p);
+    def->conf.provider = provider;
+    return def;
+}
+
+static const ac_definition_t *find_same(ac_where_e where, const char *id)
+{
+    const apr_array_header_t *list = where == AC_IN_MODEL ? config->defs.models
+                                   : where == AC_IN_TOOL ? config->defs.tools : config->defs.agents;
+    for (int i = 0; i < list->nelts; i++) {
+        const ac_definition_t *head = APR_ARRAY_IDX(list, i, const ac_definition_t *);
+        if (!strcmp(head->id, id)) return head;
+    }
+    return NULL;
+}
+
+/* Models are asked for tools by their names, so a tool's has the form that all of them take. */
+static const char *check_id(ac_where_e where, const char *id, apr_pool_t *p)
+{
+    bool tool = where == AC_IN_TOOL;
+    size_t len = strlen(id);
+    size_t fine = strspn(id, tool ? "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+                                  : "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.");
+    if (len >= 1 && len <= 64 && fine == len && id[0] != '.') return NULL;
+    return apr_psprintf(p, "'%s' is not an id; give 1 to 64 letters, digits, '-'%s", id, tool ? " and '_'" : ", '_' and '.'");
+}
+
+static const char *read_ids(ac_definition_t **phead, ac_where_e where, const char *words, apr_pool_t *p)
+{
+    ac_definition_t *head = NULL;
+    apr_array_header_t *aliases = apr_array_make(p, 2, sizeof(const char *));
+    do {
+        const char *id = ap_getword_conf(p, &words);
+        const char *problem = check_id(where, id, p);
+        const ac_definition_t *same = !problem && !head ? find_same(where, id) : NULL;
+        if (problem) return problem;
+        if (same) {
+            return apr_psprintf(p, "'%s' is defined twice; first at %s", id, ac_define_where(same->at, p));
+        }
+        if (!head) head = create_definition(where, id, p);
+        else APR_ARRAY_PUSH(aliases, const char *) = id;
+    } while (*words);
+    if (where == AC_IN_AGENT) ((ac_agent_def_t *)head)->aliases = aliases;
+    else if (aliases->nelts) return "takes one id";
+    *phead = head;
+    return NULL;
+}
+
+const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args)
+{
+    const ac_container_t *container = cmd->info;
+    const char *end = ap_strrchr_c(args, '>');
+    const char *problem = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT);
+    ac_definition_t *head = NULL;
+    (void)dir;
+    if (problem) return problem;
+    if (!end || end[1]) return apr_pstrcat(cmd->pool, container->name, "> does not end with '>'", NULL);
+    problem = read_ids(&head, container->where, apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)), cmd->pool);
+    if (problem) return apr_pstrcat(cmd->pool, container->name, ">: ", problem, NULL);
+    head->at = cmd->directive;
+    cmd->directive->data = head;
+    return ap_walk_config(cmd->directive->first_child, cmd, cmd->context);
+}
+
+static const char *container_of(ac_where_e where)
+{
+    return where == AC_IN_MODEL ? "<AgentChatModel" : where == AC_IN_TOOL ? "<AgentChatTool" : "<AgentChatAgent";
+}
+
+ac_definition_t *ac_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting)
+{
+    const ap_directive_t *parent = cmd->directive->parent;
+    const char *container = container_of(setting->where);
+    if (parent && parent->data && !ap_cstr_casecmp(parent->directive, container)) return parent->data;
+    *pproblem = apr_pstrcat(cmd->pool, "stands inside of ", container, "> only", NULL);
+    return NULL;
+}

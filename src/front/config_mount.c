@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the module is mounted: every <Location "/path"> with `SetHandler agentchat`, found in httpd's own configuration,
+ * so that it needs no directive of ours. */
+#include "config.h"
+
+#include "ap_expr.h"
+#include "apr_fnmatch.h"
+#include "util_cfgtree.h"
+
+typedef struct server_conf_t {                  /* one per virtual host */
+    apr_array_header_t *prefixes;               /* of const char *: "/api", "" */
+} server_conf_t;
+
+void *ac_server_conf_create(apr_pool_t *p, server_rec *s)
+{
+    server_conf_t *conf = apr_pcalloc(p, sizeof *conf);
+    (void)s;
+    conf->prefixes = apr_array_make(p, 2, sizeof(const char *));
+    return conf;
+}
+
+static bool is_ours(const ap_directive_t *directive, apr_pool_t *p)
+{
+    const char *args = directive->args;
+    return !ap_cstr_casecmp(directive->directive, "SetHandler") && !ap_cstr_casecmp(ap_getword_conf(p, &args), "agentchat");
+}
+
+/* NULL where this section is a <Location> with a fixed path; else what it is, for the message. */
+static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
+{
+    if (!section) return "outside of any <Location>";
+    const char *args = apr_pstrmemdup(p, section->args, strlen(section->args));
+    char *end = strrchr((char *)args, '>');
+    if (end) *end = '\0';
+    const char *path = ap_getword_conf(p, &args);
+    bool fixed = !ap_cstr_casecmp(section->directive, "<Location") && path[0] == '/' && !apr_fnmatch_test(path);
+    return fixed ? NULL : apr_psprintf(p, "in %s %s", section->directive, section->args);
+}
+
+/* Gathers the `SetHandler agentchat` of the tree in found, and reports those that cannot be a mount. */
+static void collect(ac_check_t *check, const ap_directive_t *first, apr_array_header_t *found)
+{
+    for (const ap_directive_t *directive = first; directive; directive = directive->next) {
+        if (directive->first_child) collect(check, directive->first_child, found);
+        if (!is_ours(directive, check->ptemp)) continue;
+        const char *problem = bad_section(directive->parent, check->ptemp);
+        if (problem) {
+            ac_check_problem(check, directive, "SetHandler agentchat: stands %s, which has no fixed path that routes could "
+                             "be below; put it directly inside of <Location \"/path\">", problem);
+        }
+        APR_ARRAY_PUSH(found, const ap_directive_t *) = directive;
+    }
+}
+
+/* The core keeps SetHandler's argument as a compiled expression: its place in the file tells which one it was. */
+static bool is_mount(const core_dir_config *section, const apr_array_header_t *found)
+{
+    const ap_expr_info_t *handler = section->expr_handler;
+    if (!handler) return section->handler && !ap_cstr_casecmp(section->handler, "agentchat");
+    for (int i = 0; i < found->nelts; i++) {
+        const ap_directive_t *directive = APR_ARRAY_IDX(found, i, const ap_directive_t *);
+        if ((int)handler->line_number == directive->line_num && handler->filename &&
+            !strcmp(handler->filename, directive->filename)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* <Location "/health"> is a mount at the root of the server for that route alone, so that the route is found under its own
+ * name, and nothing below it. */
+static bool is_route(const char *path)
+{
+    for (const ac_route_t *route = ac_routes; route->pattern; route++) {
+        if ((route->needs & AC_MAY_BE_MOUNT) && !strcmp(route->pattern, path)) return true;
+    }
+    return false;
+}
+
+static const char *prefix_of(const char *path, apr_pool_t *p)
+{
+    size_t len = is_route(path) ? 0 : strlen(path);
+    while (len && path[len - 1] == '/') len--;
+    return apr_pstrmemdup(p, path, len);
+}
+
+/* How many mounts this server has that need an agent. */
+static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_header_t *found)
+{
+    int n = 0;
+    const core_server_config *core = ap_get_core_module_config(s->module_config);
+    server_conf_t *conf = ac_server_conf_create(check->p, s);
+    for (int i = 0; core && core->sec_url && i < core->sec_url->nelts; i++) {
+        ap_conf_vector_t *sections = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
+        const core_dir_config *section = ap_get_core_module_config(sections);
+        if (!section || !section->d || section->r || section->d_is_fnmatch || !is_mount(section, found)) continue;
+        APR_ARRAY_PUSH(conf->prefixes, const char *) = apr_pstrdup(check->p, section->d);
+        n += !is_route(section->d);
+    }
+    /* A virtual host without a directive of ours shares the main server's configuration, but not its mounts. */
+    ap_set_module_config(s->module_config, &agentchat_module, conf);
+    return n;
+}
+
+int ac_mount_find(ac_check_t *check)
+{
+    apr_array_header_t *found = apr_array_make(check->ptemp, 4, sizeof(const ap_directive_t *));
+    int n = 0;
+    collect(check, ap_conftree, found);
+    for (server_rec *s = check->server; s; s = s->next) n += find_of_server(check, s, found);
+    if (n && !check->config->defs.agents->nelts) {
+        ac_check_problem(check, APR_ARRAY_IDX(found, 0, const ap_directive_t *),
+                         "SetHandler agentchat: there is no agent to talk to; define one with <AgentChatAgent>");
+    }
+    return n;
+}
+
+/* As httpd matches a <Location>: a whole segment, or everything where the path ends with a slash. */
+static bool lies_in(const char *uri, const char *path)
+{
+    size_t len = strlen(path);
+    return !strncmp(uri, path, len) && (!uri[len] || uri[len] == '/' || (len && path[len - 1] == '/'));
+}
+
+const char *ac_mount_prefix(const request_rec *r)
+{
+    const server_conf_t *conf = ap_get_module_config(r->server->module_config, &agentchat_module);
+    const char *longest = NULL;
+    for (int i = 0; r->uri && i < conf->prefixes->nelts; i++) {
+        const char *path = APR_ARRAY_IDX(conf->prefixes, i, const char *);
+        if (lies_in(r->uri, path) && (!longest || strlen(path) > strlen(longest))) longest = path;
+    }
+    return longest ? prefix_of(longest, r->pool) : NULL;
+}

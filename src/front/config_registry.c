@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what the containers gathered to the registry: providers looked up, models, tools and agents made and tied
+ * together. Every problem is reported at the line it comes from. */
+#include "config.h"
+
+#include "ap_provider.h"
+#include "apr_sha1.h"
+
+/* Tools that need no container, because they need no setting. */
+static const struct { const char *id, *provider; } builtin_tools[] = {
+    {"calculate", "calculator"},
+    {"get_weather", "weather"},
+};
+#define N_BUILTIN_TOOLS (sizeof(builtin_tools) / sizeof(builtin_tools[0]))
+
+/* The provider of this name, or NULL, which was then reported with the known ones. */
+static const void *find_provider(ac_check_t *check, const ac_definition_t *head, const char *group, const char *name)
+{
+    const char *directive = head->where == AC_IN_MODEL ? "AgentChatProvider" : "AgentChatToolProvider";
+    const void *vt = name ? ap_lookup_provider(group, name, AC_PROVIDER_VERSION) : NULL;
+    if (vt) return vt;
+    const char *list = ac_check_providers(check, group);
+    if (name) {
+        ac_check_problem(check, ac_check_at(head, directive), "%s: there is no provider '%s'; known are %s; further ones "
+                         "come with modules of their own (LoadModule)", directive, name, list);
+    } else {
+        ac_check_problem(check, head->at, "%s '%s' has no %s; known are %s",
+                         head->where == AC_IN_MODEL ? "model" : "tool", head->id, directive, list);
+    }
+    return NULL;
+}
+
+/* ---- models ---- */
+static bool check_price(ac_check_t *check, ac_model_def_t *def)
+{
+    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatPrice");
+    ac_price_t *price = &def->conf.price;
+    bool given = price->input > 0 || price->output > 0 || price->cached > 0;
+    if (given && !price->currency[0]) {
+        ac_check_problem(check, at, "AgentChatPrice: a price without a currency; add currency=USD, or what it is in");
+        return false;
+    }
+    if (price->cached < 0) price->cached = price->input;
+    return true;
+}
+
+static void build_model(ac_check_t *check, ac_model_def_t *def, apr_hash_t *models)
+{
+    ac_model_conf_t *conf = &def->conf;
+    if (!conf->options) conf->options = apr_table_make(check->p, 1);
+    apr_hash_set(models, conf->id, APR_HASH_KEY_STRING, &def->model);
+    def->model.id = conf->id;
+    def->model.conf = conf;
+    def->model.vt = find_provider(check, &def->head, AC_MODEL_PROVIDER, conf->provider);
+    if (!check_price(check, def) || !def->model.vt) return;
+    const char *problem = def->model.vt->create(&def->model.self, conf, check->p);
+    if (problem) ac_check_problem(check, def->head.at, "model '%s': %s", conf->id, problem);
+}
+
+/* ---- tools ---- */
+static const char *tool_provider(const ac_tool_conf_t *conf)
+{
+    if (conf->provider) return conf->provider;
+    if (conf->url) return "http";
+    for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
+        if (!strcmp(builtin_tools[i].id, conf->id)) return builtin_tools[i].provider;
+    }
+    return !strcmp(conf->id, "search_knowledge_base") ? "knowledge-base" : NULL;
+}
+
+static apr_status_t forget_json(void *baton)
+{
+    json_decref(baton);
+    return APR_SUCCESS;
+}
+
+/* The schema of its arguments: as configured, else the provider's own. */
+static void set_parameters(ac_check_t *check, ac_tool_def_t *def)
+{
+    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatToolParameters");
+    const ac_tool_vt *vt = def->tool.vt;
+    ac_err_t err;
+    ac_err_init(&err);
+    def->tool.parameters = def->conf.parameters;
+    if (!def->tool.parameters && !vt->parameters) {
+        ac_check_problem(check, at, "tool '%s' has no AgentChatToolParameters; give the JSON Schema of its arguments, as "
+                         "file:PATH or as it is", def->conf.id);
+        return;
+    }
+    if (!def->tool.parameters) {
+        if (ac_json_parse(&def->tool.parameters, vt->parameters, strlen(vt->parameters), &err) != APR_SUCCESS) {
+            ac_check_problem(check, at, "tool '%s': the parameters of provider '%s' are not JSON: %s", def->conf.id,
+                             vt->name, err.detail);
+            return;
+        }
+        apr_pool_cleanup_register(check->p, def->tool.parameters, forget_json, apr_pool_cleanup_null);
+    }
+    const char *problem = ac_schema_problem(def->tool.parameters, check->p);
+    if (problem) ac_check_problem(check, at, "AgentChatToolParameters: of tool '%s': %s", def->conf.id, problem);
+}
+
+static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
+{
+    ac_tool_conf_t *conf = &def->conf;
+    int n_problems = check->n_problems;
+    if (!conf->options) conf->options = apr_table_make(check->p, 1);
+    if (!conf->headers) conf->headers = apr_array_make(check->p, 1, sizeof(ac_tool_header_t));
+    if (!conf->allow_hosts) conf->allow_hosts = apr_array_make(check->p, 1, sizeof(const char *));
+    if (conf->url && !conf->method) conf->method = conf->body ? "POST" : "GET";
+    conf->state_dir = check->config->conf.state_dir;
+    conf->provider = tool_provider(conf);
+    apr_hash_set(tools, conf->id, APR_HASH_KEY_STRING, &def->tool);
+    def->tool.id = conf->id;
+    def->tool.conf = conf;
+    def->tool.vt = find_provider(check, &def->head, AC_TOOL_PROVIDER, conf->provider);
+    if (!def->tool.vt) return;
+    def->tool.description = conf->description ? conf->description : def->tool.vt->description;
+    if (!def->tool.description) {
+        ac_check_problem(check, def->head.at, "tool '%s' has no AgentChatToolDescription; the model chooses by it",
+                         conf->id);
+    }
+    set_parameters(check, def);
+    if (check->n_problems != n_problems) return;
+    const char *problem = def->tool.vt->create(&def->tool.self, conf, check->p);
+    if (problem) ac_check_problem(check, def->head.at, "tool '%s': %s", conf->id, problem);
+}
+
+/* ---- agents ---- */
+/* What may be written where an id of this hash is wanted; extra: the built-in tools too. */
+static const char *list_ids(const apr_array_header_t *defs, bool with_tools, apr_pool_t *p)
+{
+    apr_array_header_t *names = apr_array_make(p, 8, sizeof(const char *));
+    for (int i = 0; i < defs->nelts; i++) {
+        APR_ARRAY_PUSH(names, const char *) = APR_ARRAY_IDX(defs, i, const ac_definition_t *)->id;
+    }
+    for (size_t i = 0; with_tools && i < N_BUILTIN_TOOLS; i++) {
+        bool there = false;
+        for (int j = 0; j < defs->nelts; j++) {
+            there = there || !strcmp(APR_ARRAY_IDX(defs, j, const ac_definition_t *)->id, builtin_tools[i].id);
+        }
+        if (!there) APR_ARRAY_PUSH(names, const char *) = builtin_tools[i].id;
+    }
+    return ac_value_list(names, p);
+}
+
+static const ac_tool_t *find_tool(ac_check_t *check, const ac_agent_def_t *def, const char *id, apr_hash_t *tools)
+{
+    const ac_tool_t *tool = apr_hash_get(tools, id, APR_HASH_KEY_STRING);
+    if (tool) return tool;
+    for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
+        if (strcmp(builtin_tools[i].id, id)) continue;
+        ac_tool_def_t *builtin = ac_define_builtin_tool(id, builtin_tools[i].provider, check->p);
+        build_tool(check, builtin, tools);
+        return &builtin->tool;
+    }
+    ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
+                     "AgentChatTools: agent '%s' names the tool '%s', which no <AgentChatTool> defines; known are %s",
+                     def->agent.id, id, list_ids(check->config->defs.tools, true, check->ptemp));
+    return NULL;
+}
+
+static void set_tools(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *tools)
+{
+    int n = def->tools ? def->tools->nelts : 0;
+    const ac_tool_t **list = apr_pcalloc(check->p, sizeof(*list) * (size_t)(n + 1));
+    for (int i = 0; i < n; i++) {
+        const char *id = APR_ARRAY_IDX(def->tools, i, const char *);
+        const ac_tool_t *tool = find_tool(check, def, id, tools);
+        for (int j = 0; tool && j < def->agent.n_tools; j++) {
+            if (list[j] != tool) continue;
+            ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
+                             "AgentChatTools: agent '%s' names the tool '%s' twice", def->agent.id, id);
+        }
+        if (tool) list[def->agent.n_tools++] = tool;
+    }
+    def->agent.tools = list;
+}
+
+/* A tag that changes when the definition does, the same in every child and after a restart. */
+static const char *make_etag(const ac_agent_def_t *def, apr_pool_t *p)
+{
+    const ac_agent_t *agent = &def->agent;
+    apr_sha1_ctx_t sha;
+    unsigned char digest[APR_SHA1_DIGESTSIZE];
+    char text[2 * 8 + 1];
+    const char *all = apr_psprintf(p, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d %d %d %" APR_INT64_T_FMT " %g", agent->id,
+                                   agent->name, agent->description, agent->instructions, def->model, agent->status,
+                                   ac_value_list(def->tools, p), agent->max_rounds, agent->max_tokens,
+                                   agent->history_messages, agent->history_tokens, agent->temperature);
+    apr_sha1_init(&sha);
+    apr_sha1_update(&sha, all, (unsigned int)strlen(all));
+    apr_sha1_final(digest, &sha);
+    ap_bin2hex(digest, 8, text);
+    return apr_psprintf(p, "\"%s\"", text);
+}
+
+static void build_agent(ac_check_t *check, ac_agent_def_t *def, ac_registry_t *registry, apr_hash_t *tools)
+{
+    ac_agent_t *agent = &def->agent;
+    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatModel");
+    int n_problems = check->n_problems;
+    const char *models = list_ids(check->config->defs.models, false, check->ptemp);
+    agent->model = def->model ? apr_hash_get((apr_hash_t *)registry->models, def->model, APR_HASH_KEY_STRING) : NULL;
+    if (!def->model) {
+        ac_check_problem(check, at, "agent '%s' has no AgentChatModel; known are %s", agent->id, models);
+    } else if (!agent->model) {
+        ac_check_problem(check, at, "AgentChatModel: agent '%s' names the model '%s', which no <AgentChatModel> defines; "
+                         "known are %s", agent->id, def->model, models);
+    }
+    if (!agent->name) agent->name = agent->id;
+    if (!agent->description) agent->description = "";
+    if (!agent->instructions) agent->instructions = "";
+    set_tools(check, def, tools);
+    agent->etag = make_etag(def, check->p);
+    if (check->n_problems != n_problems) return;
+    agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
+    if (agent->tools_json) {
+        apr_pool_cleanup_register(check->p, agent->tools_json, forget_json, apr_pool_cleanup_null);
+    }
+}
+
+/* The agent under its id and its aliases, each of which only one may have. */
+static void name_agent(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *agents, apr_hash_t *owners)
+{
+    apr_array_header_t *names = apr_array_copy(check->ptemp, def->aliases);
+    APR_ARRAY_PUSH(names, const char *) = def->agent.id;
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        const ac_agent_def_t *owner = apr_hash_get(owners, name, APR_HASH_KEY_STRING);
+        if (owner) {
+            ac_check_problem(check, def->head.at, "agent '%s': '%s' is already a name of agent '%s' at %s", def->agent.id,
+                             name, owner->agent.id, ac_define_where(owner->head.at, check->ptemp));
+        }
+        apr_hash_set(owners, name, APR_HASH_KEY_STRING, def);
+        apr_hash_set(agents, name, APR_HASH_KEY_STRING, &def->agent);
+    }
+}
+
+static void check_default_agents(ac_check_t *check, const ac_registry_t *registry)
+{
+    const apr_array_header_t *given = check->config->defs.default_agents;
+    for (int i = 0; i < given->nelts; i++) {
+        const ap_directive_t *at = APR_ARRAY_IDX(given, i, const ap_directive_t *);
+        const char *args = at->args;
+        const char *id = ap_getword_conf(check->ptemp, &args);
+        if (ac_registry_agent(registry, id)) continue;
+        ac_check_problem(check, at, "AgentChatDefaultAgent: there is no agent '%s'; known are %s", id,
+                         list_ids(check->config->defs.agents, false, check->ptemp));
+    }
+}
+
+/* The main server's, else the only agent there is. */
+static const ac_agent_t *default_agent(ac_check_t *check, const ac_registry_t *registry)
+{
+    const ac_mount_conf_t *mount = ap_get_module_config(check->server->lookup_defaults, &agentchat_module);
+    if (mount && mount->default_agent_id) return ac_registry_agent(registry, mount->default_agent_id);
+    return registry->agent_list->nelts == 1 ? APR_ARRAY_IDX(registry->agent_list, 0, const ac_agent_t *) : NULL;
+}
+
+void ac_registry_build(ac_check_t *check)
+{
+    ac_registry_t *registry = &check->config->conf.registry;
+    const ac_definitions_t *defs = &check->config->defs;
+    apr_hash_t *models = apr_hash_make(check->p), *tools = apr_hash_make(check->p), *agents = apr_hash_make(check->p);
+    apr_hash_t *owners = apr_hash_make(check->ptemp);
+    apr_array_header_t *list = apr_array_make(check->p, 8, sizeof(const ac_agent_t *));
+    registry->models = models;
+    registry->tools = tools;
+    registry->agents = agents;
+    registry->agent_list = list;
+    for (int i = 0; i < defs->models->nelts; i++) {
+        build_model(check, APR_ARRAY_IDX(defs->models, i, ac_model_def_t *), models);
+    }
+    for (int i = 0; i < defs->tools->nelts; i++) {
+        build_tool(check, APR_ARRAY_IDX(defs->tools, i, ac_tool_def_t *), tools);
+    }
+    for (int i = 0; i < defs->agents->nelts; i++) {
+        ac_agent_def_t *def = APR_ARRAY_IDX(defs->agents, i, ac_agent_def_t *);
+        name_agent(check, def, agents, owners);
+        build_agent(check, def, registry, tools);
+        APR_ARRAY_PUSH(list, const ac_agent_t *) = &def->agent;
+    }
+    check_default_agents(check, registry);
+    registry->default_agent = default_agent(check, registry);
+}
