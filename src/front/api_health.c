@@ -230,8 +230,9 @@ int ac_api_ready(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
     if (!child || apr_atomic_read32(&child->stopping)) {
+        rq->doing = NULL;
         ac_err_set(&rq->err, child ? AC_STOPPING : AC_OVERLOADED, child ? "the server is stopping" :
-                   "this server process could not start its agents; the server's error log says why");
+                   "this server process could not start its agents; the error log says why");
         return ac_reply_problem(rq, NULL);
     }
     found_t found = known(rq);

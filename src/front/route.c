@@ -151,8 +151,8 @@ static apr_status_t check_child(ac_request_t *rq)
     if (!(rq->route->needs & AC_NEEDS_CHILD) || ac_child()) {
         return APR_SUCCESS;
     }
-    return ac_err_set(&rq->err, AC_OVERLOADED, "this server process could not start its agents; the server's error log "
-                      "says why");
+    rq->doing = NULL;
+    return ac_err_set(&rq->err, AC_OVERLOADED, "this server process could not start its agents; the error log says why");
 }
 
 /* What has to hold before any handler runs, in the order in which a client should hear of it. */
