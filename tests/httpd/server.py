@@ -153,15 +153,15 @@ AgentChatStateDir "{self.root}/state"
                 assert time.monotonic() < deadline, "httpd does not listen:\n" + self.log()
                 time.sleep(0.02)
 
-    def signal(self, number):
+    def send_signal(self, number):
         self.process.send_signal(number)
 
     def graceful(self):
-        self.signal(signal.SIGUSR1)
+        self.send_signal(signal.SIGUSR1)
 
     def stop(self, number=signal.SIGTERM):
         if self.process and self.process.poll() is None:
-            self.signal(number)
+            self.send_signal(number)
             self.process.wait(WAIT)
         self.process = None
 

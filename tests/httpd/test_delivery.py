@@ -152,7 +152,7 @@ def test_graceful_stop_lets_streams_end(make_server, model):
     server = make_server()
     gate = Gate()
     stream, _ = start(server.client, gate, model)
-    server.signal(signal.SIGWINCH)
+    server.send_signal(signal.SIGWINCH)
     server.wait_log("caught SIGWINCH")
     gate.open()
     assert stream.rest()[-1].type == "done"
