@@ -12,7 +12,6 @@
 
 /* What a server may ask us to wait where the exchange has no total deadline. */
 #define LONGEST_WAIT apr_time_from_sec(60)
-#define MEGABYTE     ((size_t)1024 * 1024)
 
 typedef enum phase_e {
     STARTING,                               /* the first try begins in this turn's ready tasks */
@@ -22,17 +21,6 @@ typedef enum phase_e {
     PAUSING,                                /* until the next try */
     ENDED                                   /* inside on_end */
 } phase_e;
-
-typedef enum answer_e {                     /* what is done with the body */
-    NO_HEAD,
-    GIVEN,                                  /* to on_body */
-    KEPT,                                   /* an error's, which may be retried */
-    SKIPPED                                 /* a redirect's */
-} answer_e;
-
-typedef enum trouble_e {                    /* why we made curl stop */
-    NONE, STOPPED, ENOUGH, TOO_LONG, HEAD_TOO_LONG, PRIVATE_ADDRESS, NO_MEMORY
-} trouble_e;
 
 struct ac_http_t {
     ac_transfer_t transfer;                 /* first: curl's callbacks know this */
@@ -46,19 +34,12 @@ struct ac_http_t {
     apr_time_t began, total_due, phase_due; /* 0: none */
     apr_time_t active;                      /* when the last body byte came */
     apr_interval_time_t first_byte_timeout, idle_timeout, total_timeout, connect_timeout;
-    size_t max_response, received;
-    int retries_left, tries, status;
+    int retries_left, tries;
     phase_e phase;
-    answer_e answer;
-    trouble_e trouble;
-    bool responded;                         /* at least a byte of this try's answer has come */
     bool raw_errors, public_only, follow_redirects;
     bool calling;                           /* inside one of the caller's callbacks */
     bool cancelled;
-    ac_buf_t head;                          /* header lines of the answer, each with its NUL */
-    ac_buf_t kept;                          /* an error's body */
-    apr_interval_time_t retry_after;
-    char *upstream_id;                      /* or NULL */
+    ac_answer_t answer;
 };
 
 static void begin(void *baton);
@@ -73,9 +54,7 @@ static void destroy(ac_http_t *http)
     ac_multi_release(&http->transfer);
     ac_multi_leave(&http->transfer);
     ac_http_copy_free(http->copy);
-    ac_buf_free(&http->head);
-    ac_buf_free(&http->kept);
-    free(http->upstream_id);
+    ac_answer_free(&http->answer);
     free(http);
 }
 
@@ -92,18 +71,19 @@ static void on_drop(ac_transfer_t *transfer)
 /* The one end: tells the caller, unless he has cancelled. Not inside a callback of curl's. */
 static void finish(ac_http_t *http, ac_err_t *err)
 {
-    ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s", http->status, http->tries,
-             http->received, ac_clock() - http->began, err->detail[0] ? ": " : "", err->detail);
+    const ac_answer_t *answer = &http->answer;
+    ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s", answer->status, http->tries,
+             answer->received, ac_clock() - http->began, err->detail[0] ? ": " : "", err->detail);
     ac_timer_cancel(http->loop, &http->timer);
     ac_multi_release(&http->transfer);
     if (!http->cancelled) {
-        bool body = http->answer == KEPT && !http->raw_errors && http->kept.data;
+        bool body = answer->kind == AC_ANSWER_KEPT && !http->raw_errors && answer->kept.data;
         http->phase = ENDED;
-        err->http_status = http->status;
-        err->retry_after = http->retry_after;
-        apr_cpystrn(err->upstream_id, http->upstream_id ? http->upstream_id : "", sizeof(err->upstream_id));
+        err->http_status = answer->status;
+        err->retry_after = answer->retry_after;
+        apr_cpystrn(err->upstream_id, answer->upstream_id ? answer->upstream_id : "", sizeof(err->upstream_id));
         apr_status_t status = err->kind == AC_OK ? APR_SUCCESS : ac_kind_row(err->kind)->status;
-        http->cb.on_end(http->baton, status, err, body ? http->kept.data : "", body ? http->kept.len : 0);
+        http->cb.on_end(http->baton, status, err, body ? answer->kept.data : "", body ? answer->kept.len : 0);
     }
     destroy(http);
 }
@@ -182,7 +162,7 @@ static void on_timer(void *baton)
 
 static const char *get_header(const void *self, const char *name)
 {
-    return ac_http_head_find(self, name);
+    return ac_answer_find(self, name);
 }
 
 static void report_head(ac_http_t *http)
@@ -190,8 +170,9 @@ static void report_head(ac_http_t *http)
     if (http->cancelled || !http->cb.on_head) {
         return;
     }
-    const char *type = ac_http_head_find(&http->head, "content-type");
-    ac_http_head_t head = { http->status, type ? type : "", ac_http_head_id(&http->head), http->retry_after, get_header, &http->head };
+    const char *type = ac_answer_find(&http->answer, "content-type");
+    const char *id = http->answer.upstream_id;
+    ac_http_head_t head = { http->answer.status, type ? type : "", id ? id : "", http->answer.retry_after, get_header, &http->answer };
     http->calling = true;
     http->cb.on_head(http->baton, &head);
     http->calling = false;
@@ -216,34 +197,32 @@ static void forget_request(ac_http_t *http)
         ac_http_copy_free(http->copy);
         http->copy = NULL;
     }
-    ac_buf_free(&http->head);
+    ac_buf_free(&http->answer.head);
 }
 
 static bool redirects(const ac_http_t *http)
 {
-    bool status = http->status == 301 || http->status == 302 || http->status == 303 || http->status == 307 || http->status == 308;
-    return status && http->follow_redirects && ac_http_head_find(&http->head, "location");
+    int status = http->answer.status;
+    return http->follow_redirects && ac_answer_find(&http->answer, "location") &&
+           ((status >= 301 && status <= 303) || status == 307 || status == 308);
 }
 
 static void head_complete(ac_http_t *http)
 {
     long status = 0;
+    ac_answer_t *answer = &http->answer;
     curl_easy_getinfo(http->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) {
         return;                             /* an interim answer */
     }
-    http->status = (int)status;
-    http->retry_after = ac_http_retry_after(ac_http_head_find(&http->head, "retry-after-ms"), ac_http_head_find(&http->head, "retry-after"), apr_time_now());
-    free(http->upstream_id);
-    const char *id = ac_http_head_id(&http->head);
-    http->upstream_id = *id ? strdup(id) : NULL;
-    bool good = status < 300, retry = ac_http_status_retries(http->status, ac_http_head_find(&http->head, "x-should-retry"));
+    ac_answer_read_head(answer, (int)status);
+    bool again = http->retries_left > 0 && ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"));
     if (redirects(http)) {
-        http->answer = SKIPPED;
-    } else if (!good && (!http->raw_errors || (retry && http->retries_left > 0))) {
-        http->answer = KEPT;
+        answer->kind = AC_ANSWER_SKIPPED;
+    } else if (status >= 300 && (again || !http->raw_errors)) {
+        answer->kind = AC_ANSWER_KEPT;
     } else {
-        http->answer = GIVEN;
+        answer->kind = AC_ANSWER_GIVEN;
         report_head(http);
         forget_request(http);
     }
@@ -251,44 +230,34 @@ static void head_complete(ac_http_t *http)
 
 /* ---- called by curl; the handle must not be touched but for its options and figures ---- */
 
-static size_t stop(ac_http_t *http, trouble_e trouble)
+static size_t stop(ac_http_t *http, ac_trouble_e trouble)
 {
-    if (http->trouble == NONE) {
-        http->trouble = trouble;
-    }
+    ac_answer_trouble(&http->answer, trouble);
     return 0;                               /* curl closes the connection, or resets the stream */
 }
 
 static size_t on_curl_header(char *line, size_t size, size_t n, void *baton)
 {
     ac_http_t *http = baton;
-    http->responded = true;
-    if (http->trouble == PRIVATE_ADDRESS) {
-        http->trouble = NONE;               /* another of the host's addresses did */
+    ac_answer_t *answer = &http->answer;
+    answer->responded = true;
+    if (answer->trouble == AC_TROUBLE_PRIVATE_ADDRESS) {
+        answer->trouble = AC_TROUBLE_NONE;  /* another of the host's addresses did */
     }
     if (http->cancelled) {
-        return stop(http, STOPPED);
+        return stop(http, AC_TROUBLE_STOPPED);
     }
-    if (http->answer != NO_HEAD) {
+    if (answer->kind != AC_ANSWER_NONE) {
         return n * size;                    /* trailers */
     }
     bool whole = false;
-    if (ac_http_head_add(&http->head, line, n * size, &whole)) {
-        return stop(http, HEAD_TOO_LONG);
+    if (ac_answer_header(answer, line, n * size, &whole)) {
+        return stop(http, AC_TROUBLE_HEAD_TOO_LONG);
     }
     if (whole) {
         head_complete(http);
     }
-    return http->cancelled ? stop(http, STOPPED) : n * size;
-}
-
-static size_t keep_body(ac_http_t *http, const char *bytes, size_t len)
-{
-    size_t room = AC_MAX_ERROR_BODY - http->kept.len;
-    if (http->answer == KEPT && ac_buf_add(&http->kept, bytes, len < room ? len : room)) {
-        return stop(http, NO_MEMORY);
-    }
-    return len <= room && http->received <= AC_MAX_ERROR_BODY ? len : stop(http, ENOUGH);
+    return http->cancelled ? stop(http, AC_TROUBLE_STOPPED) : n * size;
 }
 
 static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
@@ -296,7 +265,7 @@ static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
     ac_http_t *http = baton;
     size_t len = size * n;
     if (http->cancelled) {
-        return stop(http, STOPPED);
+        return stop(http, AC_TROUBLE_STOPPED);
     }
     if (!len) {
         return 0;
@@ -305,14 +274,14 @@ static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
     if (http->phase == ASKED) {
         enter(http, ANSWERING, http->idle_timeout);
     }
-    http->received += len;
-    if (http->answer != GIVEN) {
-        return keep_body(http, bytes, len);
+    http->answer.received += len;
+    if (http->answer.kind != AC_ANSWER_GIVEN) {
+        return ac_answer_keep(&http->answer, bytes, len) ? len : 0;
     }
-    if (http->received > http->max_response) {
-        return stop(http, TOO_LONG);
+    if (http->answer.received > http->answer.max) {
+        return stop(http, AC_TROUBLE_TOO_LONG);
     }
-    return report_body(http, bytes, len) ? len : stop(http, STOPPED);
+    return report_body(http, bytes, len) ? len : stop(http, AC_TROUBLE_STOPPED);
 }
 
 static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl_sockaddr *address)
@@ -320,7 +289,7 @@ static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl
     (void)purpose;
     ac_http_t *http = baton;
     if (http->public_only && ac_http_sockaddr_private(&address->addr)) {
-        http->trouble = PRIVATE_ADDRESS;    /* another of the host's addresses may do */
+        stop(http, AC_TROUBLE_PRIVATE_ADDRESS);     /* another of the host's addresses may do */
         return CURL_SOCKET_BAD;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
@@ -333,7 +302,7 @@ static int on_curl_ask(void *baton, char *remote, char *local, int remote_port, 
     (void)local, (void)remote_port, (void)local_port;
     ac_http_t *http = baton;
     if (http->public_only && ac_http_address_private(remote)) {
-        stop(http, PRIVATE_ADDRESS);
+        stop(http, AC_TROUBLE_PRIVATE_ADDRESS);
         return CURL_PREREQFUNC_ABORT;
     }
     if (http->phase == CONNECTING) {
@@ -372,14 +341,7 @@ static void begin(void *baton)
 {
     ac_http_t *http = baton;
     http->tries++;
-    http->answer = NO_HEAD;
-    http->trouble = NONE;
-    http->responded = false;
-    http->status = 0;
-    http->received = 0;
-    http->retry_after = 0;
-    ac_buf_clear(&http->head);
-    ac_buf_clear(&http->kept);
+    ac_answer_begin(&http->answer);
     enter(http, CONNECTING, 0);
 #if LIBCURL_VERSION_NUM < 0x075000
     enter(http, ASKED, http->first_byte_timeout);
@@ -396,7 +358,7 @@ static bool try_again(ac_http_t *http)
     if (http->retries_left <= 0 || !http->copy) {
         return false;
     }
-    apr_interval_time_t wait = http->retry_after;
+    apr_interval_time_t wait = http->answer.retry_after;
     if (!wait) {
         wait = ac_http_backoff(http->copy->request.retries - http->retries_left);
     }
@@ -413,7 +375,7 @@ static void follow(ac_http_t *http)
 {
     ac_err_t err;
     ac_err_init(&err);
-    if (ac_http_copy_redirect(http->copy, http->status, ac_http_head_find(&http->head, "location"), &err)) {
+    if (ac_http_copy_redirect(http->copy, http->answer.status, ac_answer_find(&http->answer, "location"), &err)) {
         finish(http, &err);
         return;
     }
@@ -422,21 +384,31 @@ static void follow(ac_http_t *http)
     begin(http);
 }
 
+/* Whether the caller, too, thinks that this error may pass. */
+static bool may_retry(ac_http_t *http)
+{
+    const ac_answer_t *answer = &http->answer;
+    if (http->retries_left <= 0 || !ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"))) {
+        return false;
+    }
+    if (!http->cb.may_retry) {
+        return true;
+    }
+    http->calling = true;
+    bool may = http->cb.may_retry(http->baton, answer->status, answer->kept.data ? answer->kept.data : "", answer->kept.len);
+    http->calling = false;
+    return may && !http->cancelled;
+}
+
 /* An error's body is whole, or as long as it may be. */
 static void end_error(ac_http_t *http)
 {
-    if (ac_http_status_retries(http->status, ac_http_head_find(&http->head, "x-should-retry")) && http->retries_left > 0) {
-        http->calling = true;
-        bool may = !http->cb.may_retry ||
-                   http->cb.may_retry(http->baton, http->status, http->kept.data ? http->kept.data : "", http->kept.len);
-        http->calling = false;
-        if (!http->cancelled && may && try_again(http)) {
-            return;
-        }
+    if (may_retry(http) && try_again(http)) {
+        return;
     }
     report_head(http);
-    if (!http->cancelled && http->raw_errors && http->kept.len) {
-        report_body(http, http->kept.data, http->kept.len);
+    if (!http->cancelled && http->raw_errors && http->answer.kept.len) {
+        report_body(http, http->answer.kept.data, http->answer.kept.len);
     }
     finish_well(http);
 }
@@ -446,59 +418,30 @@ static void end_unanswered(ac_http_t *http, int code)
     ac_err_t err;
     ac_err_init(&err);
     bool again = ac_http_curl_error(&err, code, http->transfer.easy, http->connect_timeout);
-    if (http->responded && again && http->answer == NO_HEAD) {
-        again = false;
-        ac_err_init(&err);
-        ac_err_set(&err, AC_UPSTREAM_ERROR, "the answer was cut off");
-    }
-    if (!again || !try_again(http)) {
+    if (again && http->answer.responded) {
+        finish_with(http, AC_UPSTREAM_ERROR, "the answer was cut off");
+    } else if (!again || !try_again(http)) {
         finish(http, &err);
     }
-}
-
-static void end_troubled(ac_http_t *http)
-{
-    static const char *const texts[] = {
-        [HEAD_TOO_LONG] = "the answer's headers are too long", [PRIVATE_ADDRESS] = "the address is private",
-    };
-    ac_err_t err;
-    ac_err_init(&err);
-    if (http->trouble == NO_MEMORY) {
-        ac_err_set(&err, AC_INTERNAL, "out of memory");
-    } else if (http->trouble == TOO_LONG) {
-        bool large = http->max_response >= MEGABYTE;
-        ac_err_set(&err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s",
-                   large ? http->max_response / MEGABYTE : http->max_response, large ? "MB" : "bytes");
-    } else {
-        ac_err_set(&err, AC_UPSTREAM_ERROR, "%s", texts[http->trouble]);
-    }
-    finish(http, &err);
-}
-
-/* Whether what made us stop curl is why the try ended. */
-static bool troubled(const ac_http_t *http, int code)
-{
-    if (http->trouble == PRIVATE_ADDRESS) {
-        return code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK;
-    }
-    return http->trouble > ENOUGH && code != CURLE_OK;
 }
 
 /* A try has ended, well or not. */
 static void on_done(ac_transfer_t *transfer, int code)
 {
     ac_http_t *http = (ac_http_t *)transfer;
+    ac_err_t err;
+    ac_err_init(&err);
     if (http->cancelled) {
         destroy(http);
-    } else if (http->trouble == STOPPED) {
+    } else if (http->answer.trouble == AC_TROUBLE_STOPPED) {
         finish_well(http);
-    } else if (troubled(http, code)) {
-        end_troubled(http);
-    } else if (http->answer == SKIPPED) {
+    } else if (ac_answer_failed(&http->answer, code, &err)) {
+        finish(http, &err);
+    } else if (http->answer.kind == AC_ANSWER_SKIPPED) {
         follow(http);
-    } else if (http->answer == KEPT) {
+    } else if (http->answer.kind == AC_ANSWER_KEPT) {
         end_error(http);                    /* its status says enough, even if its body was cut */
-    } else if (http->answer == NO_HEAD) {
+    } else if (http->answer.kind == AC_ANSWER_NONE) {
         end_unanswered(http, code == CURLE_OK ? CURLE_GOT_NOTHING : code);
     } else if (code == CURLE_OK) {
         finish_well(http);
@@ -536,13 +479,11 @@ apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_req
     http->idle_timeout = request->idle_timeout;
     http->total_timeout = request->total_timeout;
     http->total_due = request->total_timeout > 0 ? http->began + request->total_timeout : 0;
-    http->max_response = request->max_response ? request->max_response : AC_MAX_RESPONSE;
+    ac_answer_init(&http->answer, request->max_response ? request->max_response : AC_MAX_RESPONSE);
     http->retries_left = request->retries;
     http->raw_errors = request->raw_errors;
     http->public_only = request->public_only;
     http->follow_redirects = request->max_redirects > 0;
-    ac_buf_init(&http->head, AC_MAX_HEAD);
-    ac_buf_init(&http->kept, AC_MAX_ERROR_BODY);
     ac_multi_join(http->multi, &http->transfer);
     ac_ready_set(loop, &http->ready, begin, http);
     *phttp = http;

@@ -85,7 +85,8 @@ static void set_untrusted(ac_err_t *err, void *easy)
 {
     long verified = 0;
     curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verified);
-    if (verified) {
+    /* The host's name is compared after the chain, and has no result of its own. */
+    if (verified && verified != X509_V_ERR_UNSPECIFIED) {
         ac_err_set(err, AC_UPSTREAM_ERROR, "TLS certificate not trusted (%s)", X509_verify_cert_error_string(verified));
     } else {
         ac_err_set(err, AC_UPSTREAM_ERROR, "TLS certificate not trusted (it is another host's)");

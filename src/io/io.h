@@ -189,11 +189,40 @@ bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy);
  * the origin changes. errors: upstream_error */
 apr_status_t ac_http_copy_redirect(ac_http_copy_t *copy, int status, const char *location, ac_err_t *err);
 
-/* http_head.c: an answer's header lines, each with a NUL, in a buffer */
-/* Takes a line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a head. */
-apr_status_t ac_http_head_add(ac_buf_t *head, const char *line, size_t len, bool *pwhole);
-const char *ac_http_head_find(const ac_buf_t *head, const char *name);  /* a header's value, or NULL */
-const char *ac_http_head_id(const ac_buf_t *head);                      /* the upstream's request id, or "" */
+/* http_answer.c: an answer as it comes */
+typedef enum ac_answer_e {                  /* what is done with its body */
+    AC_ANSWER_NONE,                         /* no head yet */
+    AC_ANSWER_GIVEN,                        /* to on_body */
+    AC_ANSWER_KEPT,                         /* an error's, which may be retried */
+    AC_ANSWER_SKIPPED                       /* a redirect's */
+} ac_answer_e;
+typedef enum ac_trouble_e {                 /* why we made curl stop */
+    AC_TROUBLE_NONE, AC_TROUBLE_STOPPED, AC_TROUBLE_ENOUGH, AC_TROUBLE_TOO_LONG, AC_TROUBLE_HEAD_TOO_LONG,
+    AC_TROUBLE_PRIVATE_ADDRESS, AC_TROUBLE_NO_MEMORY
+} ac_trouble_e;
+typedef struct ac_answer_t {
+    ac_answer_e kind;
+    ac_trouble_e trouble;                   /* the first one */
+    bool responded;                         /* at least a byte has come */
+    int status;
+    size_t received, max;
+    apr_interval_time_t retry_after;
+    char *upstream_id;                      /* or NULL */
+    ac_buf_t head;                          /* header lines, each with its NUL */
+    ac_buf_t kept;
+} ac_answer_t;
+void ac_answer_init(ac_answer_t *answer, size_t max);
+void ac_answer_begin(ac_answer_t *answer);  /* another try */
+void ac_answer_free(ac_answer_t *answer);
+/* Takes a header line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a head. */
+apr_status_t ac_answer_header(ac_answer_t *answer, const char *line, size_t len, bool *pwhole);
+void ac_answer_read_head(ac_answer_t *answer, int status);      /* the final one is whole: sets retry_after, upstream_id */
+const char *ac_answer_find(const ac_answer_t *answer, const char *name);    /* a header's value, or NULL */
+/* Keeps a part of the body, as far as AC_MAX_ERROR_BODY allows (or skips it, within the same bound). false: no more, see trouble. */
+bool ac_answer_keep(ac_answer_t *answer, const char *bytes, size_t len);
+void ac_answer_trouble(ac_answer_t *answer, ac_trouble_e trouble);
+/* Whether a trouble of ours is why curl ended with this code; sets err then. */
+bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err);
 
 /* http_retry.c: the policy; pure */
 bool ac_http_status_retries(int status, const char *should_retry);  /* should_retry: x-should-retry, or NULL */

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An answer as it comes: its header lines, an error's body, and why we stopped reading it. */
+#include "io.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MEGABYTE ((size_t)1024 * 1024)
+
+void ac_answer_init(ac_answer_t *answer, size_t max)
+{
+    memset(answer, 0, sizeof(*answer));
+    answer->max = max;
+    ac_buf_init(&answer->head, AC_MAX_HEAD);
+    ac_buf_init(&answer->kept, AC_MAX_ERROR_BODY);
+}
+
+void ac_answer_free(ac_answer_t *answer)
+{
+    ac_buf_free(&answer->head);
+    ac_buf_free(&answer->kept);
+    free(answer->upstream_id);
+    answer->upstream_id = NULL;
+}
+
+void ac_answer_begin(ac_answer_t *answer)
+{
+    size_t max = answer->max;
+    ac_answer_free(answer);
+    ac_answer_init(answer, max);
+}
+
+apr_status_t ac_answer_header(ac_answer_t *answer, const char *line, size_t len, bool *pwhole)
+{
+    while (len && strchr("\r\n \t", line[len - 1])) {
+        len--;
+    }
+    *pwhole = !len;
+    if (!len) {
+        return APR_SUCCESS;
+    }
+    if (len >= 5 && !memcmp(line, "HTTP/", 5)) {
+        ac_buf_clear(&answer->head);
+    }
+    apr_status_t status = ac_buf_add(&answer->head, line, len);
+    return status ? status : ac_buf_add(&answer->head, "", 1);
+}
+
+const char *ac_answer_find(const ac_answer_t *answer, const char *name)
+{
+    size_t name_len = strlen(name);
+    if (!answer->head.data) {
+        return NULL;
+    }
+    for (const char *line = answer->head.data, *end = line + answer->head.len; line < end; line += strlen(line) + 1) {
+        if (!strncasecmp(line, name, name_len) && line[name_len] == ':') {
+            line += name_len + 1;
+            return line + strspn(line, " \t");
+        }
+    }
+    return NULL;
+}
+
+void ac_answer_read_head(ac_answer_t *answer, int status)
+{
+    static const char *const names[] = { "x-request-id", "apim-request-id", "x-ms-activity-id", "x-ms-request-id", "request-id" };
+    answer->status = status;
+    answer->retry_after = ac_http_retry_after(ac_answer_find(answer, "retry-after-ms"), ac_answer_find(answer, "retry-after"),
+                                              apr_time_now());
+    const char *id = NULL;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && (!id || !*id); i++) {
+        id = ac_answer_find(answer, names[i]);
+    }
+    answer->upstream_id = id && *id ? strndup(id, AC_UPSTREAM_ID_SIZE - 1) : NULL;
+}
+
+void ac_answer_trouble(ac_answer_t *answer, ac_trouble_e trouble)
+{
+    if (answer->trouble == AC_TROUBLE_NONE) {
+        answer->trouble = trouble;
+    }
+}
+
+bool ac_answer_keep(ac_answer_t *answer, const char *bytes, size_t len)
+{
+    size_t room = AC_MAX_ERROR_BODY - answer->kept.len;
+    if (answer->kind == AC_ANSWER_KEPT && ac_buf_add(&answer->kept, bytes, len < room ? len : room)) {
+        ac_answer_trouble(answer, AC_TROUBLE_NO_MEMORY);
+        return false;
+    }
+    if (len > room || answer->received > AC_MAX_ERROR_BODY) {
+        ac_answer_trouble(answer, AC_TROUBLE_ENOUGH);
+        return false;
+    }
+    return true;
+}
+
+bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err)
+{
+    bool large = answer->max >= MEGABYTE;
+    if (code == CURLE_OK) {
+        return false;
+    }
+    switch (answer->trouble) {
+    case AC_TROUBLE_TOO_LONG:
+        ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s", large ? answer->max / MEGABYTE : answer->max,
+                   large ? "MB" : "bytes");
+        return true;
+    case AC_TROUBLE_HEAD_TOO_LONG:
+        ac_err_set(err, AC_UPSTREAM_ERROR, "the answer's headers are too long");
+        return true;
+    case AC_TROUBLE_PRIVATE_ADDRESS:
+        /* Another of the host's addresses may have been tried after it. */
+        if (code != CURLE_COULDNT_CONNECT && code != CURLE_ABORTED_BY_CALLBACK) {
+            return false;
+        }
+        ac_err_set(err, AC_UPSTREAM_ERROR, "the address is private");
+        return true;
+    case AC_TROUBLE_NO_MEMORY:
+        ac_err_set(err, AC_INTERNAL, "out of memory");
+        return true;
+    default:
+        return false;
+    }
+}
