@@ -34,6 +34,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_MIDDLE); /* child.c */
 #endif
     ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE);          /* route.c */
+    ac_problem_register(p);                                                 /* problem.c */
     ac_stream_register(p);                                                  /* stream.c */
 }
 

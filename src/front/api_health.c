@@ -116,14 +116,14 @@ static json_t *latency_json(apr_interval_time_t took)
     return json_real((double)(took / 10) / 100.0);
 }
 
-/* {"id", "state": "ready" | "failed" | "unknown", "latency_ms", "detail"?}. The detail is the kind's title: who asks
+/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?}. The detail is the kind's title: who asks
  * need not be signed in. */
 static json_t *probe_json(const probe_t *probe, bool *pfine)
 {
     bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);
     json_t *json = json_pack("{s:s}", "id", probe->model->id);
     *pfine = !probe->asked || (answered && probe->status == APR_SUCCESS);
-    ac_json_put(json, "state", json_string(!probe->asked ? "unknown" : *pfine ? "ready" : "failed"));
+    ac_json_put(json, "state", json_string(!probe->asked ? "unknown" : *pfine ? "ok" : "failed"));
     ac_json_put(json, "latency_ms", answered ? latency_json(probe->took) : json_null());
     if (!*pfine) {
         ac_kind_e kind = !answered ? AC_MODEL_TIMEOUT : probe->kind == AC_OK ? AC_MODEL_ERROR : probe->kind;
@@ -155,7 +155,7 @@ static void ask_store(found_t *found, ac_request_t *rq)
     apr_interval_time_t took = ac_clock() - started;
     ac_store_op_free(op);
     found->store = json_pack("{s:s}", "name", ac_child()->conf->store.vt->name);
-    ac_json_put(found->store, "state", json_string(status == APR_SUCCESS ? "ready" : "failed"));
+    ac_json_put(found->store, "state", json_string(status == APR_SUCCESS ? "ok" : "failed"));
     ac_json_put(found->store, "latency_ms", latency_json(took));
     if (status != APR_SUCCESS) {
         ac_json_put(found->store, "detail", json_string(ac_kind_row(err.kind ? err.kind : AC_STORE_ERROR)->title));

@@ -139,6 +139,8 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
 json_t *ac_problem_json(const ac_err_t *err, const char *request_id);
 /* Sets r's status, content type, Cache-Control, Retry-After and WWW-Authenticate for this problem. The owner of r. */
 void ac_problem_headers(request_rec *r, const ac_err_t *err);
+/* problem.c: hooks that make problems of httpd's own errors below a mount; called from register_hooks. */
+void ac_problem_register(apr_pool_t *p);
 /* Wait for a store operation on behalf of this request (takes op); the result is freed with the request's pool. errors: in rq->err. */
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
 
