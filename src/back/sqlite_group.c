@@ -95,6 +95,18 @@ void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 /* ---- writing in groups ---- */
 
+/* Reads come to the writer to close a dead run on the way; where that cannot be written they are read as it is stored. */
+static void read_unmended(ac_sqlite_conn_t *conn, ac_store_op_t *op, apr_status_t *pstatus)
+{
+    json_decref(op->out);
+    op->out = NULL;
+    ac_err_init(&op->err);
+    conn->mend = AC_SQLITE_MEND_NOT;
+    *pstatus = read_run(conn, op);
+    conn->mend = AC_SQLITE_MEND_WRITE;
+}
+
+/* The transaction has ended. */
 static void group_answer(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
     for (int i = 0; i < group->n; i++) {
@@ -106,6 +118,9 @@ static void group_answer(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
         }
         if (more) {
             group->status[i] = ac_err_set(&op->err, AC_STOPPING, "the server is stopping; the rest is for later");
+        }
+        if (op->err.kind == AC_STORE_ERROR && !verbs[op->verb].writes && conn->db) {
+            read_unmended(conn, op, &group->status[i]);
         }
         ac_sqlite_answer(conn->store, op, group->status[i]);
     }
@@ -129,23 +144,13 @@ static bool group_expire(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     return n < n_before;
 }
 
-/* The group as a whole came to nothing. Reads that came along need no lock to be answered. */
 void ac_sqlite_group_fail(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_status_t status, const ac_err_t *err)
 {
     for (int i = 0; i < group->n; i++) {
-        ac_store_op_t *op = group->ops[i];
-        json_decref(op->out);
-        op->out = NULL;
-        ac_err_init(&op->err);
+        json_decref(group->ops[i]->out);
+        group->ops[i]->out = NULL;
+        group->ops[i]->err = *err;
         group->status[i] = status;
-        if (conn->db && !verbs[op->verb].writes) {
-            conn->mend = AC_SQLITE_MEND_NOT;
-            group->status[i] = read_run(conn, op);
-            conn->mend = AC_SQLITE_MEND_WRITE;
-        }
-        else {
-            op->err = *err;
-        }
     }
     group_answer(conn, group);
 }

@@ -335,6 +335,8 @@ static void test_hard_delete_removes_everything(void **state)
 
     thread_make(&ids, "again");                 /* nothing is left that would be in the way */
     contract_gapless(&ids, 0);
+    contract_kind(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL), AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_STEP_LIST, ids.owner, run, NULL), AC_NOT_FOUND);
     contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_pack("{s:s}", "deleted_at", at)));
     contract_done(hard_delete(&ids));
 }

@@ -52,6 +52,8 @@ int64_t contract_open(const contract_ids_t *ids, char run_id[AC_ID_SIZE], const 
 int64_t contract_close(const contract_ids_t *ids, const char *run_id, const char *content);
 json_t *contract_open_in(const contract_ids_t *ids, const char *run_id, const char *content, bool fresh);
 json_t *contract_close_in(const contract_ids_t *ids, const char *run_id, const char *content);
+/* A turn's write for threads and processes that may not fail a test, as cmocka's assertions jump; takes in. */
+ac_kind_e contract_try(int64_t *pseq, ac_store_verb_e verb, const contract_ids_t *ids, json_t *in);
 /* Checks that the thread has n messages, 1, 2, 3 … without gap, and that its count says so. */
 void contract_gapless(const contract_ids_t *ids, int64_t n);
 

@@ -156,6 +156,31 @@ static void test_asking_twice_writes_once(void **state)
     contract_gapless(&ids, 2);
 }
 
+static void test_turn_is_written_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids(), fresh = ids;
+    char run[AC_ID_SIZE] = "", other[AC_ID_SIZE];
+    ac_id_make(fresh.thread, "thread_");
+    ac_id_make(other, "run_");
+    contract_open(&ids, run, "hello", true);
+    json_t *list = contract_ok(contract_call(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL));
+    json_t *in = contract_open_in(&fresh, other, "hello", true);
+    json_object_set(json_object_get(in, "message"), "id", json_object_get(json_array_get(json_object_get(list, "data"), 0), "id"));
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, fresh.thread, in), AC_IDEMPOTENCY_CONFLICT);
+    contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, fresh.thread, NULL), AC_NOT_FOUND);
+    json_decref(list);
+
+    in = contract_close_in(&ids, run, "hi");
+    json_array_append_new(json_object_get(in, "steps"), json_pack("{s:s}", "run_id", run));      /* a step without an id */
+    contract_kind(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in), AC_INVALID_REQUEST);
+    contract_gapless(&ids, 1);
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
+    json_decref(loaded);
+    assert_int_equal(contract_close(&ids, run, "hi"), 2);
+}
+
 static void test_close_stores_run_and_steps(void **state)
 {
     (void)state;
@@ -386,14 +411,15 @@ typedef struct caller_t {
     int n_failed, n_refused;
 } caller_t;
 
-/* NULL-safe in other threads than cmocka's, whose assertions jump. */
-static ac_kind_e turn_call(ac_store_verb_e verb, const contract_ids_t *ids, json_t *in)
+ac_kind_e contract_try(int64_t *pseq, ac_store_verb_e verb, const contract_ids_t *ids, json_t *in)
 {
     ac_store_op_t *op = ac_store_op_create(verb, ids->owner, ids->thread);
     ac_err_t err;
     ac_err_init(&err);
     op->in = in;
-    ac_store_wait(contract_store(), &op, apr_time_from_sec(60), &err);
+    if (ac_store_wait(contract_store(), &op, apr_time_from_sec(60), &err) == APR_SUCCESS && pseq) {
+        *pseq = ac_json_peek_int(json_object_get(op->out, "message"), "seq", -1);
+    }
     ac_store_op_free(op);
     return err.kind;
 }
@@ -406,13 +432,13 @@ static void *caller_main(void *baton)
         ac_kind_e kind;
         ac_id_make(run, "run_");
         json_t *in = contract_open_in(caller->ids, run, "q", false);
-        while ((kind = turn_call(AC_STORE_TURN_OPEN, caller->ids, json_incref(in))) == AC_RUN_IN_PROGRESS) {
+        while ((kind = contract_try(NULL, AC_STORE_TURN_OPEN, caller->ids, json_incref(in))) == AC_RUN_IN_PROGRESS) {
             caller->n_refused++;
             sched_yield();
         }
         json_decref(in);
         caller->n_failed += kind != AC_OK
-            || turn_call(AC_STORE_TURN_CLOSE, caller->ids, contract_close_in(caller->ids, run, "a")) != AC_OK;
+            || contract_try(NULL, AC_STORE_TURN_CLOSE, caller->ids, contract_close_in(caller->ids, run, "a")) != AC_OK;
     }
     return NULL;
 }
@@ -439,6 +465,7 @@ const struct CMUnitTest contract_turn_tests[] = {
     cmocka_unit_test(test_turn_in_a_thread_that_has_a_title),
     cmocka_unit_test(test_one_active_run_per_thread),
     cmocka_unit_test(test_asking_twice_writes_once),
+    cmocka_unit_test(test_turn_is_written_whole_or_not_at_all),
     cmocka_unit_test(test_close_stores_run_and_steps),
     cmocka_unit_test(test_messages_page_by_page),
     cmocka_unit_test(test_load_gives_the_newest),

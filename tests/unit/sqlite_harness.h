@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An embedded store in a directory of its own, with a look at its file, its connections and what it logs. */
+#ifndef SQLITE_HARNESS_H
+#define SQLITE_HARNESS_H
+
+#include "store_contract.h"
+
+#include <stdatomic.h>
+
+#include <sqlite3.h>
+
+#define HARNESS_PATH 128
+
+typedef struct harness_t {
+    apr_pool_t *pool;
+    char directory[HARNESS_PATH], path[HARNESS_PATH + 16];
+    ac_store_t store;
+    bool started;
+    ac_err_t err;                           /* of the last start */
+} harness_t;
+
+/* cmocka's setup and teardown of one test: a directory, and a store that was created but not started. */
+int harness_setup(void **state);
+int harness_teardown(void **state);
+/* As httpd's child does it, in this process. start fails the test unless it ends with this kind of error. */
+void harness_start(harness_t *harness, ac_kind_e wanted);
+void harness_stop(harness_t *harness);
+
+/* A connection of another program to the file; exec fails the test unless SQLite says OK. */
+sqlite3 *harness_open(const harness_t *harness);
+void harness_exec(sqlite3 *db, const char *sql);
+int64_t harness_number(const harness_t *harness, const char *sql);
+/* exec on a connection that is closed again. */
+void harness_change(const harness_t *harness, const char *sql);
+
+/* What the store's own connections do, from harness_watch() on. */
+void harness_watch(void);
+sqlite3 *harness_writer(void);              /* the last connection opened for writing; for use while the store is idle */
+int harness_count(const char *sql);         /* how often this statement ran */
+/* Fails the test where one of the statements that ran goes through a whole table or sorts; how many were looked at. */
+int harness_check_plans(const harness_t *harness);
+
+typedef struct harness_gather_t {           /* many operations under way */
+    ac_store_op_t *ops[2 * AC_MAX_STORE_QUEUE];
+    atomic_int n_done;
+    int n;
+} harness_gather_t;
+void harness_post(harness_gather_t *gather, ac_store_op_t *op);
+void harness_wait(harness_gather_t *gather);
+
+/* How many lines with this message number were logged since harness_setup. */
+int harness_logged(int number);
+/* A file's mode, 0 where there is none. */
+int harness_mode(const char *path);
+
+#endif

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded store: the contract of all stores, then its configuration, its file, its groups, and its queries. */
+#include "sqlite_harness.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+/* ---- configuration ---- */
+
+static const char *create_with(harness_t *harness, const char *spec, const char *name, const char *value)
+{
+    apr_table_t *options = apr_table_make(harness->pool, 1);
+    void *self;
+    if (name) {
+        apr_table_set(options, name, value);
+    }
+    return ac_store_sqlite.create(&self, spec, options, harness->pool);
+}
+
+static void test_create_says_what_is_wrong(void **state)
+{
+    harness_t *harness = *state;
+    const struct { const char *spec, *name, *value, *part; } cases[] = {
+        { "chat.db", NULL, NULL, "absolute" },
+        { "", NULL, NULL, "state directory" },
+        { "/nowhere/at/all/chat.db", NULL, NULL, "directory" },
+        { "/tmp/", NULL, NULL, "name of a file" },
+        { "/tmp", NULL, NULL, "name of a file" },
+        { "/dev/null", NULL, NULL, "name of a file" },
+        { "/tmp/chat.db", "sync", "often", "sync=often" },
+        { "/tmp/chat.db", "sync", "", "sync=" },
+        { "/tmp/chat.db", "readers", "0", "readers=0" },
+        { "/tmp/chat.db", "readers", "17", "readers=17" },
+        { "/tmp/chat.db", "readers", "2x", "readers=2x" },
+        { "/tmp/chat.db", "writers", "2", "writers" },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const char *problem = create_with(harness, cases[i].spec, cases[i].name, cases[i].value);
+        assert_non_null(problem);
+        assert_non_null(strstr(problem, cases[i].part));
+    }
+    assert_null(create_with(harness, "/tmp/chat.db", "sync", "full"));
+    assert_null(create_with(harness, "/tmp/chat.db", "sync", "normal"));
+    assert_null(create_with(harness, "/tmp/chat.db", "readers", "16"));
+    assert_null(create_with(harness, "", "state_dir", "/made/when/the/server/starts"));
+    assert_null(create_with(harness, NULL, "state_dir", harness->directory));
+    assert_int_equal(harness_mode(harness->path), 0);       /* nothing is opened before the fork */
+}
+
+static void test_sync_and_readers_are_heeded(void **state)
+{
+    harness_t *harness = *state;
+    static const char *const syncs[] = { "normal", "full" };
+    for (int i = 0; i < 2; i++) {
+        apr_table_t *options = apr_table_make(harness->pool, 2);
+        sqlite3_stmt *stmt;
+        apr_table_set(options, "sync", syncs[i]);
+        apr_table_set(options, "readers", "1");
+        assert_null(ac_store_sqlite.create(&harness->store.self, harness->path, options, harness->pool));
+        harness_start(harness, AC_OK);
+        assert_int_equal(sqlite3_prepare_v2(harness_writer(), "PRAGMA synchronous", -1, &stmt, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+        assert_int_equal(sqlite3_column_int(stmt, 0), i + 1);
+        sqlite3_finalize(stmt);
+        contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+        harness_stop(harness);
+    }
+}
+
+/* ---- the file ---- */
+
+static void test_file_is_private_and_ours(void **state)
+{
+    harness_t *harness = *state;
+    char path[HARNESS_PATH + 32];
+    mode_t before = umask(0);
+    harness_start(harness, AC_OK);
+    contract_ids_t ids = contract_ids();
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    umask(before);
+    assert_int_equal(harness_mode(harness->path), 0600);
+    snprintf(path, sizeof(path), "%s-wal", harness->path);
+    assert_int_equal(harness_mode(path), 0600);
+    assert_int_equal(harness_number(harness, "PRAGMA application_id"), 0x41474348);
+    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 1);
+    harness_stop(harness);
+    assert_int_equal(harness_mode(path), 0);                /* brought into the file by the last to leave */
+
+    harness_start(harness, AC_OK);
+    contract_gapless(&ids, 0);
+    harness_stop(harness);
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM threads"), 1);
+}
+
+static void test_no_database_is_left_alone(void **state)
+{
+    harness_t *harness = *state;
+    FILE *file = fopen(harness->path, "w");
+    for (int i = 0; i < 200; i++) {
+        fputs("Dear diary, today I was overwritten by a chat server. ", file);
+    }
+    fclose(file);
+    harness_start(harness, AC_STORE_ERROR);
+    for (int i = 0; i < 5; i++) {
+        contract_kind(contract_call(AC_STORE_PING, NULL, NULL, NULL), AC_STORE_ERROR);
+        contract_kind(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000")), AC_STORE_ERROR);
+    }
+    assert_int_equal(harness_logged(202), 1);
+
+    /* Moved away, the store goes on by itself; it looks again once a second. */
+    assert_int_equal(unlink(harness->path), 0);
+    apr_time_t give_up = ac_clock() + apr_time_from_sec(20);
+    ac_store_op_t *op = contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000"));
+    while (op->status != APR_SUCCESS && ac_clock() < give_up) {
+        ac_store_op_free(op);
+        op = contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000"));
+    }
+    contract_done(op);
+}
+
+static void test_newer_version_is_refused(void **state)
+{
+    harness_t *harness = *state;
+    harness_start(harness, AC_OK);
+    harness_stop(harness);
+    harness_change(harness, "PRAGMA user_version = 77");
+    harness_start(harness, AC_STORE_ERROR);
+    assert_non_null(strstr(harness->err.detail, "newer"));
+    assert_non_null(strstr(harness->err.detail, "77"));
+    contract_kind(contract_call(AC_STORE_PING, NULL, NULL, NULL), AC_STORE_ERROR);
+    assert_int_equal(harness_logged(203), 1);
+    harness_stop(harness);
+    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 77);
+}
+
+static void test_database_of_another_program_is_refused(void **state)
+{
+    harness_t *harness = *state;
+    harness_change(harness, "CREATE TABLE recipes (name TEXT); PRAGMA journal_mode = DELETE");
+    harness_start(harness, AC_STORE_ERROR);
+    assert_non_null(strstr(harness->err.detail, "another program"));
+    assert_int_equal(harness_logged(201), 1);
+    harness_stop(harness);
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM sqlite_master"), 1);
+    assert_int_equal(harness_number(harness, "SELECT journal_mode = 'delete' FROM pragma_journal_mode"), 1);
+}
+
+static void test_missing_directory(void **state)
+{
+    harness_t *harness = *state;
+    apr_table_t *options = apr_table_make(harness->pool, 1);
+    apr_table_set(options, "state_dir", "/nowhere/at/all");
+    assert_null(ac_store_sqlite.create(&harness->store.self, "", options, harness->pool));
+    harness_start(harness, AC_STORE_ERROR);
+    assert_null(strstr(harness->err.detail, "nowhere"));
+    contract_kind(contract_call(AC_STORE_PING, NULL, NULL, NULL), AC_STORE_ERROR);
+    assert_int_equal(harness_logged(205), 1);
+}
+
+/* ---- groups ---- */
+
+static ac_store_op_t *create_op(const contract_ids_t *ids)
+{
+    return contract_op(AC_STORE_THREAD_CREATE, ids->owner, NULL, contract_thread(ids->thread, "T", 1));
+}
+
+static void test_one_that_fails_undoes_nothing_of_its_group(void **state)
+{
+    harness_t *harness = *state;
+    harness_gather_t *gather = ac_alloc(sizeof(*gather));
+    contract_ids_t ids[40];
+    harness_start(harness, AC_OK);
+    sqlite3 *other = harness_open(harness);
+    harness_exec(other, "BEGIN IMMEDIATE");
+    int n_commits = harness_count("COMMIT");
+    for (int i = 0; i < 40; i++) {
+        ids[i] = i % 4 == 3 ? ids[i - 1] : contract_ids();          /* every fourth id is given twice */
+        harness_post(gather, create_op(&ids[i]));
+    }
+    harness_exec(other, "COMMIT");
+    harness_wait(gather);
+    for (int i = 0; i < 40; i++) {
+        if (i % 4 == 3) {
+            contract_kind(gather->ops[i], AC_IDEMPOTENCY_CONFLICT);
+        }
+        else {
+            contract_done(gather->ops[i]);
+        }
+    }
+    /* The writer may have taken some before the others were there. */
+    assert_in_range(harness_count("COMMIT") - n_commits, 1, 39);
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM threads"), 30);
+    sqlite3_close(other);
+    free(gather);
+}
+
+static void test_locked_for_too_long(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids = contract_ids();
+    harness_start(harness, AC_OK);
+    sqlite3 *other = harness_open(harness);
+    harness_exec(other, "BEGIN IMMEDIATE");
+    for (int i = 0; i < 3; i++) {
+        ac_store_op_t *op = create_op(&ids);
+        op->deadline = ac_clock() + apr_time_from_msec(60);
+        contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
+        contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL), AC_NOT_FOUND);   /* reading goes on */
+    }
+    assert_int_equal(harness_logged(206), 1);
+    harness_exec(other, "COMMIT");
+    contract_done(contract_wait(create_op(&ids)));
+    sqlite3_close(other);
+}
+
+static void test_overloaded(void **state)
+{
+    harness_t *harness = *state;
+    harness_gather_t *gather = ac_alloc(sizeof(*gather));
+    int n_refused = 0;
+    harness_start(harness, AC_OK);
+    sqlite3 *other = harness_open(harness);
+    harness_exec(other, "BEGIN IMMEDIATE");
+    for (int i = 0; i < AC_MAX_STORE_QUEUE + 1000; i++) {
+        harness_post(gather, contract_op(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000")));
+    }
+    harness_exec(other, "COMMIT");
+    harness_wait(gather);
+    for (int i = 0; i < gather->n; i++) {
+        n_refused += gather->ops[i]->err.kind == AC_OVERLOADED;
+        assert_true(gather->ops[i]->err.kind == AC_OVERLOADED || gather->ops[i]->status == APR_SUCCESS);
+        assert_int_equal(gather->ops[i]->err.kind == AC_OVERLOADED, gather->ops[i]->err.retry_after > 0);
+        ac_store_op_free(gather->ops[i]);
+    }
+    assert_in_range(n_refused, 1, 1000);
+    sqlite3_close(other);
+    free(gather);
+}
+
+static void test_exit_finishes_what_is_queued(void **state)
+{
+    harness_t *harness = *state;
+    harness_gather_t *gather = ac_alloc(sizeof(*gather));
+    harness_start(harness, AC_OK);
+    for (int i = 0; i < 500; i++) {
+        contract_ids_t ids = contract_ids();
+        harness_post(gather, create_op(&ids));
+    }
+    harness_stop(harness);
+    assert_int_equal(atomic_load(&gather->n_done), 500);
+    for (int i = 0; i < 500; i++) {
+        contract_done(gather->ops[i]);
+    }
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM threads"), 500);
+    free(gather);
+}
+
+static const char sql_rows[] = "SELECT (SELECT count(*) FROM threads) + (SELECT count(*) FROM messages)"
+                               " + (SELECT count(*) FROM runs) + (SELECT count(*) FROM steps)";
+
+static void test_hard_delete_leaves_no_row(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    harness_start(harness, AC_OK);
+    contract_open(&ids, run, "q", true);
+    json_t *in = contract_close_in(&ids, run, "a");
+    json_array_append_new(json_object_get(in, "steps"), contract_step("step_1", run, 11));
+    contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
+    assert_int_equal(harness_number(harness, sql_rows), 5);
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, NULL);
+    op->hard = true;
+    contract_done(contract_wait(op));
+    assert_int_equal(harness_number(harness, sql_rows), 0);
+}
+
+static void test_purge_in_parts(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    harness_start(harness, AC_OK);
+    contract_open(&ids, run, "q", true);
+    contract_close(&ids, run, "a");
+    char *sql = apr_psprintf(harness->pool,
+        "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 3500) INSERT INTO messages"
+        " SELECT '%s', i, 'msg_' || i, 'user', NULL, '2026-01-01T00:00:00.000Z', 'x', NULL, NULL FROM n;"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 350) INSERT INTO runs"
+        " SELECT 'run_' || i, '%s', '%s', 'completed', '', 0, 0, '', '{}' FROM n;"
+        "INSERT INTO steps SELECT id, 0, 'step_' || id, '{}' FROM runs", ids.thread, ids.thread, ids.owner);
+    harness_change(harness, sql);
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
+                                json_pack("{s:s}", "deleted_at", "2026-01-01T00:00:00.000Z")));
+    int n_commits = harness_count("COMMIT");
+    contract_equal(contract_ok(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2026-02-01T00:00:00.000Z"))),
+                   json_pack("{s:i}", "purged", 1));
+    assert_in_range(harness_count("COMMIT") - n_commits, 4, 20);
+    assert_int_equal(harness_number(harness, sql_rows), 0);
+}
+
+/* What the contract and the tests before this one have run. */
+static void test_no_statement_scans_a_table(void **state)
+{
+    harness_t *harness = *state;
+    harness_start(harness, AC_OK);
+    assert_in_range(harness_check_plans(harness), 34, 60);
+}
+
+static int contract_setup(void **state)
+{
+    int status = harness_setup(state);
+    if (status == 0) {
+        harness_start(*state, AC_OK);
+    }
+    return status;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_create_says_what_is_wrong, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_sync_and_readers_are_heeded, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_file_is_private_and_ours, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_no_database_is_left_alone, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_newer_version_is_refused, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_database_of_another_program_is_refused, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_missing_directory, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_fails_undoes_nothing_of_its_group, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_locked_for_too_long, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_overloaded, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_exit_finishes_what_is_queued, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_hard_delete_leaves_no_row, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_purge_in_parts, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_no_statement_scans_a_table, harness_setup, harness_teardown),
+    };
+    void *harness = NULL;
+    int n_failed;
+
+    apr_initialize();
+    n_failed = contract_setup(&harness);
+    if (n_failed == 0) {
+        n_failed = store_contract_run("store_contract", contract_store());
+        harness_teardown(&harness);
+    }
+    n_failed += cmocka_run_group_tests_name("store_sqlite", tests, NULL, NULL);
+    apr_terminate();
+    return n_failed;
+}
