@@ -60,6 +60,32 @@ extern const ac_tool_vt ac_tool_weather;        /* tools/weather.c: "weather"; o
 extern const ac_tool_vt ac_tool_knowledge;      /* tools/knowledge.c: "knowledge-base"; options path=, results= */
 extern const ac_tool_vt ac_tool_http;           /* tools/tool_http.c: "http" */
 
+/* ---- credential.c: one interface for all that proves who we are ---- */
+/* A key that stands somewhere ("env:NAME", "file:PATH", "keyvault:https://v.vault.azure.net/secrets/NAME"), or a token that has to be
+ * fetched ("identity", "identity:environment", "identity:workload", "identity:managed", "identity:cli"; options client-id=, object-id=,
+ * resource-id=, tenant-id=, authority=). One object serves every scope; tokens are cached per process and refreshed before they expire, one
+ * request at a time. */
+typedef struct ac_credential_t ac_credential_t;
+typedef enum ac_credential_kind_e { AC_CREDENTIAL_KEY, AC_CREDENTIAL_TOKEN } ac_credential_kind_e;
+/* text: the key or token, valid inside the call only; NULL with err: model_refused-like kinds are the caller's to choose, err's detail
+ * names each link of the chain that was tried and why it failed. */
+typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
+/* Config time. env: and file: are read here (file: again when it changes). NULL, or a sentence. */
+const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options, apr_pool_t *p);
+apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err);
+void ac_credential_child_exit(ac_credential_t *credential);
+ac_credential_kind_e ac_credential_kind(const ac_credential_t *credential);
+/* Loop thread. What can be used right now without waiting, or NULL; valid until the loop's next turn. */
+const char *ac_credential_now(ac_credential_t *credential, const char *scope);
+/* Loop thread. fn comes later, never inside. scope: "https://cosmos.azure.com/.default"; ignored for keys. */
+void ac_credential_get(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton);
+/* fn of a get() that has not come yet will not come. */
+void ac_credential_forget(ac_credential_t *credential, ac_credential_fn *fn, void *baton);
+/* Loop thread. The service said that this text is expired or unknown: fetch another one on the next get(). */
+void ac_credential_reject(ac_credential_t *credential, const char *scope, const char *text);
+/* "env:NAME", "identity": what may be shown. */
+const char *ac_credential_spec(const ac_credential_t *credential);
+
 /* ---- tools/expression.c: the calculator's evaluator, pure ---- */
 /* Evaluates an arithmetic expression. out: text of the exact decimal result ("12.75"), at most size bytes. errors: tool_error
  * with the place: "unexpected ')' at character 7". */
