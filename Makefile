@@ -68,4 +68,38 @@ $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(BUILD)/libagen
 fuzz-replay: $(FUZZ_NAME:%=$(BUILD)/fuzz/replay_%)
 	@failed=0; for n in $(FUZZ_NAME); do $(RUNNER) $(BUILD)/fuzz/replay_$$n tests/fuzz/corpus/$$n || failed=1; done; exit $$failed
 
-.PHONY: all module lower unit fuzz-replay
+PYTEST := /usr/bin/python3 -m pytest -q
+
+guards:
+	$(PYTEST) tests/guards
+
+httpd-test: module
+	$(PYTEST) tests/httpd
+
+# ---- what people type ----
+# Building is left to a make of its own: the tools that were just installed are looked up then.
+run:
+	@conf/packages.sh run
+	@$(MAKE) --no-print-directory module
+	@BUILD='$(BUILD)' PORT='$(PORT)' CONF='$(CONF)' conf/run.sh
+
+# Goes on after a failure, so that one run shows everything that is wrong.
+check:
+	@conf/packages.sh check
+	@$(MAKE) --no-print-directory module
+	@$(MAKE) --no-print-directory -k guards unit httpd-test
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make                the module: $(BUILD)/mod_agentchat.so'
+	@echo 'make run            a server with the sample configuration; PORT=8080, CONF=FILE of further directives, and'
+	@echo '                    LISTEN, OPENAI_API_KEY, AZURE_OPENAI_..., AGENTCHAT_MODEL_ENDPOINT, AGENTCHAT_STORE: conf/run.sh'
+	@echo 'make check          everything a change must pass: the three below'
+	@echo 'make guards         the rules of the source that a program can check'
+	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
+	@echo 'make httpd-test     tests against a real httpd'
+	@echo 'make clean          removes $(BUILD)'
+
+.PHONY: all module lower unit fuzz-replay guards httpd-test run check clean help

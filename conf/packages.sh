@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing to build and run (packages.sh run), or to build, run and test (packages.sh check). Where all is
+# there it does nothing.
+set -euo pipefail
+
+usage() { echo "usage: $0 run|check" >&2; exit 2; }
+[ $# = 1 ] || usage
+
+# On Debian apache2-bin is the server without its system service: nothing starts, nothing in /etc is used.
+debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev gcc libc6-dev make
+            pkg-config ca-certificates)
+debian_check=(libcmocka-dev python3 python3-pytest valgrind curl)
+fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel gcc make pkgconf-pkg-config
+            redhat-rpm-config ca-certificates)
+fedora_check=(libcmocka-devel python3 python3-pytest valgrind curl)
+
+case $1 in
+run) why="to build and run mod_agentchat" ;;
+check) why="to build, run and test mod_agentchat" ;;
+*) usage ;;
+esac
+
+missing=()
+if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
+    wanted=("${debian_run[@]}")
+    [ "$1" = run ] || wanted+=("${debian_check[@]}")
+    # One call: names it does not know go to stderr and are missing too.
+    installed=" $(dpkg-query -W -f='${db:Status-Status}:${Package} ' "${wanted[@]}" 2>/dev/null || true)"
+    for name in "${wanted[@]}"; do
+        [[ $installed == *" installed:$name "* ]] || missing+=("$name")
+    done
+    update=(apt-get update -q)
+    install=(env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends)
+elif command -v rpm >/dev/null && command -v dnf >/dev/null; then
+    wanted=("${fedora_run[@]}")
+    [ "$1" = run ] || wanted+=("${fedora_check[@]}")
+    for name in "${wanted[@]}"; do
+        rpm -q --whatprovides "$name" >/dev/null 2>&1 || missing+=("$name")
+    done
+    update=()
+    install=(dnf install -y --setopt=install_weak_deps=False)
+    # Some -devel packages of RHEL and its rebuilds are in a repository that is off by default.
+    if dnf repolist --all 2>/dev/null | grep -q '^crb '; then install+=(--enablerepo=crb); fi
+else
+    echo "packages: neither apt nor dnf is here; install by hand what Debian calls: ${debian_run[*]}" >&2
+    exit 0
+fi
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "packages: installing ${missing[*]}, $why"
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "packages: this needs root, and there is no sudo; as root run: ${install[*]} ${missing[*]}" >&2
+        exit 1
+    fi
+    sudo=(sudo)
+fi
+if [ ${#update[@]} -gt 0 ]; then "${sudo[@]}" "${update[@]}"; fi
+"${sudo[@]}" "${install[@]}" "${missing[@]}"
