@@ -226,6 +226,7 @@ static void run_free(ac_run_t *run)
     json_decref(run->tool_calls);
     json_decref(run->steps);
     json_decref(run->message);
+    json_decref(run->closing);
     ac_turn_free(run->turn);
     free(run);
 }
@@ -236,6 +237,7 @@ void ac_run_end(ac_run_t *run)
     ac_run_transit(run, run->outcome, "stored");
     log_end(run);
     ac_timer_cancel(run->engine->loop, &run->run_timer);
+    ac_timer_cancel(run->engine->loop, &run->state_timer);
     ac_ready_cancel(run->engine->loop, &run->ready);
     if (run->outcome == AC_RUN_FAILED || stopping) {
         ac_channel_emit(run->channel, error_event(run));

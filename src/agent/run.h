@@ -46,6 +46,8 @@ struct ac_run_t {
     ac_durable_e durable;                       /* the user's message and the run in the store */
     int n_ops;                                  /* store operations that will come back to this run */
     bool closed;                                /* the closing writes were asked for */
+    json_t *closing;                            /* what they are, until they have succeeded */
+    int n_closings;                             /* how often they were tried again */
     ac_event_t **held;                          /* events that must not be seen before that */
     int n_held, held_size;
 

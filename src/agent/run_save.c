@@ -249,13 +249,37 @@ static json_t *message_json(const ac_run_t *run)
     return message;
 }
 
+static void on_closed(ac_store_op_t *op);
+
+/* The same documents again: a store takes a closing write that it has already made as made. */
+static void close_again(void *baton)
+{
+    ac_run_t *run = baton;
+    ac_store_op_t *op = create_op(run, AC_STORE_TURN_CLOSE);
+    op->in = json_incref(run->closing);
+    call_store(run, op, on_closed);
+    run->n_ops--;                               /* counted since the first try */
+}
+
+/* An answer that exists is worth some patience; a store that is gone for longer is said to be. */
+static bool try_again(ac_run_t *run, const ac_store_op_t *op)
+{
+    apr_interval_time_t wait = apr_time_from_msec(100) << run->n_closings;
+    bool worth = op->err.kind == AC_STORE_ERROR || op->err.kind == AC_STORE_TIMEOUT || op->err.kind == AC_OVERLOADED;
+    if (!worth || run->n_closings >= AC_MAX_CLOSINGS || run->engine->stopping) return false;
+    run->n_closings++;
+    run->n_ops++;
+    ac_timer_set(run->engine->loop, &run->state_timer, ac_loop_now(run->engine->loop) + wait, close_again, run);
+    return true;
+}
+
 static void on_closed(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
     if (op->status == APR_SUCCESS) {
         run->message = json_incref(json_object_get(op->out, "message"));
-    } else {
+    } else if (!try_again(run, op)) {
         ac_err_init(&run->err);
         run->err = op->err;
         if (!run->err.kind) ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
@@ -277,11 +301,12 @@ void ac_run_settle(ac_run_t *run)
     if (run->durable == AC_OPENED && !run->closed) {
         ac_store_op_t *op = create_op(run, AC_STORE_TURN_CLOSE);
         json_t *message = message_json(run);
-        op->in = json_object();
-        ac_json_put(op->in, "message", message ? message : json_null());
-        ac_json_put(op->in, "run", run_json(run));
-        ac_json_put(op->in, "steps", run->steps ? json_incref(run->steps) : json_array());
+        run->closing = json_object();
+        ac_json_put(run->closing, "message", message ? message : json_null());
+        ac_json_put(run->closing, "run", run_json(run));
+        ac_json_put(run->closing, "steps", run->steps ? json_incref(run->steps) : json_array());
         run->closed = true;
+        op->in = json_incref(run->closing);
         call_store(run, op, on_closed);
         return;
     }

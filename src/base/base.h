@@ -21,10 +21,13 @@
 #define AC_MAX_TOOL_CALLS        32                 /* of one round */
 #define AC_MAX_TOOL_ARGUMENTS    (256 * 1024)       /* bytes of one call's arguments */
 #define AC_MAX_TOOL_RESULT       (64 * 1024)        /* AgentChatToolResultMax default */
+#define AC_MAX_TOOL_ANSWER       (2 * 1024 * 1024)  /* of a tool's upstream, before the part that counts is taken */
 #define AC_MAX_SSE_LINE          (1024 * 1024)      /* of an upstream's event */
 #define AC_MAX_RESPONSE          (16 * 1024 * 1024) /* of an upstream's answer, streamed */
 #define AC_MAX_ERROR_BODY        (64 * 1024)        /* of an upstream's error */
 #define AC_MAX_HEAD              (64 * 1024)        /* of an upstream's answer: status line and headers */
+#define AC_MAX_WAITING_EVENTS    4096               /* of a run, for a worker that waits for its slow client */
+#define AC_MAX_CLOSINGS          5                  /* further tries of a run's closing write, 0.1 to 1.6 s apart */
 #define AC_MAX_PAGE              100                /* rows of a list */
 #define AC_MAX_SHOWN_MESSAGES    10000              /* of a thread that is shown with its history */
 #define AC_MAX_SHOWN_BYTES       (16 * 1024 * 1024) /* of their contents, about */
