@@ -318,7 +318,7 @@ static void on_done(ac_transfer_t *transfer, int code);
 
 static bool prepare(ac_http_t *http)
 {
-    if (!ac_multi_prepare(http->multi, &http->transfer)) {
+    if (!ac_multi_prepare(http->multi, &http->transfer, ac_http_copy_multiplexes(http->copy))) {
         return false;
     }
     CURL *easy = http->transfer.easy;

@@ -254,10 +254,15 @@ static void apply_method(const ac_http_copy_t *copy, CURL *easy)
     }
 }
 
+bool ac_http_copy_multiplexes(const ac_http_copy_t *copy)
+{
+    return !strncasecmp(copy->url, "https:", 6) && copy->request.http_version != 1;
+}
+
 static void apply_connection(const ac_http_copy_t *copy, CURL *easy)
 {
     const ac_http_request_t *request = &copy->request;
-    bool tls = !strncasecmp(copy->url, "https:", 6), http2 = tls && request->http_version != 1;
+    bool http2 = ac_http_copy_multiplexes(copy);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms(request->connect_timeout));

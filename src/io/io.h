@@ -167,8 +167,8 @@ void ac_multi_destroy(ac_multi_t *multi);
 ac_multi_t *ac_loop_multi(ac_loop_t *loop);
 void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer);     /* on_drop may come from now on */
 void ac_multi_leave(ac_transfer_t *transfer);
-/* An easy handle for this transfer, with the loop's own options set. false: out of memory. */
-bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer);
+/* An easy handle for this transfer, with the loop's own options set. multiplex: it may share a connection. false: out of memory. */
+bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer, bool multiplex);
 bool ac_multi_add(ac_transfer_t *transfer); /* lets it run; false: out of memory */
 /* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not inside a curl callback. */
 void ac_multi_release(ac_transfer_t *transfer);
@@ -185,6 +185,7 @@ typedef struct ac_http_copy_t {
 apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
 void ac_http_copy_free(ac_http_copy_t *copy);
 bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy);
+bool ac_http_copy_multiplexes(const ac_http_copy_t *copy);  /* HTTP/2 is asked for */
 /* Goes on to where a 3xx points: url, method, body and headers as they have to be there; whatever may be a secret is dropped where
  * the origin changes. errors: upstream_error */
 apr_status_t ac_http_copy_redirect(ac_http_copy_t *copy, int status, const char *location, ac_err_t *err);

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -36,7 +37,6 @@ typedef struct commands_t {
 
 struct ac_loop_t {
     int epoll_fd, wake_fd;
-    bool no_pwait2;                         /* the kernel has no epoll_pwait2 */
     bool stopping;                          /* the last turn is under way */
     apr_time_t now;
     ac_timers_t timers;
@@ -53,6 +53,7 @@ struct ac_loop_t {
 };
 
 static _Thread_local const ac_loop_t *current;
+static atomic_bool no_pwait2;               /* the kernel has no epoll_pwait2 */
 
 void *ac_loop_grow(void *items, size_t n, size_t size)
 {
@@ -317,13 +318,13 @@ static apr_interval_time_t time_left(const ac_loop_t *loop)
 static int wait_events(ac_loop_t *loop, apr_interval_time_t wait)
 {
 #if defined(SYS_epoll_pwait2) && defined(__LP64__)
-    if (wait > 0 && !loop->no_pwait2) {
+    if (wait > 0 && !atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
         struct timespec left = { wait / APR_USEC_PER_SEC, wait % APR_USEC_PER_SEC * 1000 };
         long n = syscall(SYS_epoll_pwait2, loop->epoll_fd, loop->events, EVENTS_PER_TURN, &left, NULL, (size_t)0);
         if (n >= 0 || errno == EINTR) {
             return (int)n;
         }
-        loop->no_pwait2 = true;             /* an older kernel, or a filter that forbids it */
+        atomic_store(&no_pwait2, true);     /* an older kernel, or a filter that forbids it */
     }
 #endif
     apr_interval_time_t ms = wait > 0 ? (wait + 999) / 1000 : wait;

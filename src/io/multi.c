@@ -8,19 +8,25 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* What curl does at the start and end of a transfer walks over all connections of its multi: 10,000 in one would
- * cost each start a millisecond. */
+/* What curl does at the start and end of a transfer walks over all connections of its multi: with 10,000 in one that would be most of
+ * the work. */
 #define TRANSFERS_PER_SHARD 512
-#define IDLE_PER_SHARD      128             /* connections kept for reuse beyond those */
-#define STREAMS_PER_CONNECTION 64L          /* HTTP/2: one lost segment stops all streams of its connection */
+/* Over HTTP/2 one shard is one connection: curl lets transfers wait for the first connection to a host to tell whether it can be
+ * shared, but opens one more for each that finds it full. More streams on one would wait for one another's lost segments, and curl
+ * wakes all of them for each read. */
+#define STREAMS_PER_SHARD   64
+#define IDLE_CONNECTIONS    64              /* kept for reuse beyond as many as there are transfers */
+#define SHARD_LIFETIME      apr_time_from_sec(60)   /* of one without transfers; its connections go with it */
 #define SPARE_HANDLES       64
 
 typedef struct ac_shard_t {
     ac_multi_t *multi;
     CURLM *curl;
+    bool multiplex;
     ac_timer_t timer;
     ac_ready_t run;                         /* curl's timer is due at once */
     ac_ready_t drain;                       /* a transfer may have ended */
+    ac_timer_t unused;
     int n_transfers;
     struct ac_shard_t *next;
 } ac_shard_t;
@@ -28,7 +34,7 @@ typedef struct ac_shard_t {
 struct ac_multi_t {
     ac_loop_t *loop;
     CURLSH *share;
-    ac_shard_t *shards;                     /* in order of creation: the first ones are filled first */
+    ac_shard_t *shards[2];                  /* plain, multiplexing; in order of creation: the first ones are filled first */
     int in_callback;
     ac_transfer_t live;                     /* head of a ring */
     CURL *spares[SPARE_HANDLES];
@@ -137,8 +143,9 @@ leave:
     return 0;
 }
 
-static ac_shard_t *shard_create(ac_multi_t *multi)
+static ac_shard_t *shard_create(ac_multi_t *multi, bool multiplex)
 {
+    int capacity = multiplex ? STREAMS_PER_SHARD : TRANSFERS_PER_SHARD;
     ac_shard_t *shard = calloc(1, sizeof(*shard));
     CURLM *curl = curl_multi_init();
     if (!shard || !curl) {
@@ -148,14 +155,15 @@ static ac_shard_t *shard_create(ac_multi_t *multi)
     }
     shard->multi = multi;
     shard->curl = curl;
+    shard->multiplex = multiplex;
     curl_multi_setopt(curl, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
     curl_multi_setopt(curl, CURLMOPT_SOCKETDATA, shard);
     curl_multi_setopt(curl, CURLMOPT_TIMERFUNCTION, on_curl_timer);
     curl_multi_setopt(curl, CURLMOPT_TIMERDATA, shard);
     curl_multi_setopt(curl, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-    curl_multi_setopt(curl, CURLMOPT_MAXCONNECTS, (long)(TRANSFERS_PER_SHARD + IDLE_PER_SHARD));
+    curl_multi_setopt(curl, CURLMOPT_MAXCONNECTS, (long)(capacity + IDLE_CONNECTIONS));
 #if LIBCURL_VERSION_NUM >= 0x074300
-    curl_multi_setopt(curl, CURLMOPT_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION);
+    curl_multi_setopt(curl, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_PER_SHARD);
 #endif
     return shard;
 }
@@ -165,22 +173,49 @@ static void shard_destroy(ac_shard_t *shard)
     ac_loop_t *loop = shard->multi->loop;
     curl_multi_cleanup(shard->curl);
     ac_timer_cancel(loop, &shard->timer);
+    ac_timer_cancel(loop, &shard->unused);
     ac_ready_cancel(loop, &shard->run);
     ac_ready_cancel(loop, &shard->drain);
     free(shard);
 }
 
 /* The first with room, so that as few as can be hold the kept connections. */
-static ac_shard_t *shard_choose(ac_multi_t *multi)
+static ac_shard_t *shard_choose(ac_multi_t *multi, bool multiplex)
 {
-    ac_shard_t **pshard = &multi->shards;
-    while (*pshard && (*pshard)->n_transfers >= TRANSFERS_PER_SHARD) {
+    int capacity = multiplex ? STREAMS_PER_SHARD : TRANSFERS_PER_SHARD;
+    ac_shard_t **pshard = &multi->shards[multiplex];
+    while (*pshard && (*pshard)->n_transfers >= capacity) {
         pshard = &(*pshard)->next;
     }
     if (!*pshard) {
-        *pshard = shard_create(multi);
+        *pshard = shard_create(multi, multiplex);
     }
     return *pshard;
+}
+
+/* It holds a megabyte where it has read the system's certificates. */
+static void shard_retire(void *baton)
+{
+    ac_shard_t *shard = baton, **pshard = &shard->multi->shards[shard->multiplex];
+    while (*pshard != shard) {
+        pshard = &(*pshard)->next;
+    }
+    *pshard = shard->next;
+    shard_destroy(shard);
+}
+
+static void shard_enter(ac_shard_t *shard)
+{
+    shard->n_transfers++;
+    ac_timer_cancel(shard->multi->loop, &shard->unused);
+}
+
+static void shard_leave(ac_shard_t *shard)
+{
+    ac_loop_t *loop = shard->multi->loop;
+    if (!--shard->n_transfers && shard != shard->multi->shards[shard->multiplex]) {
+        ac_timer_set(loop, &shard->unused, ac_loop_now(loop) + SHARD_LIFETIME, shard_retire, shard);
+    }
 }
 
 static void init_curl(void)
@@ -204,7 +239,7 @@ apr_status_t ac_multi_create(ac_multi_t **pmulti, ac_loop_t *loop, ac_err_t *err
     multi->loop = loop;
     multi->live.next = multi->live.prev = &multi->live;
     multi->share = curl_share_init();
-    if (!multi->share || !shard_choose(multi)) {
+    if (!multi->share || !shard_choose(multi, false)) {
         ac_multi_destroy(multi);
         return ac_err_set(err, AC_INTERNAL, "out of memory");
     }
@@ -224,9 +259,11 @@ void ac_multi_destroy(ac_multi_t *multi)
         ac_multi_leave(transfer);
         transfer->on_drop(transfer);
     }
-    for (ac_shard_t *shard; (shard = multi->shards); ) {
-        multi->shards = shard->next;
-        shard_destroy(shard);
+    for (int i = 0; i < 2; i++) {
+        for (ac_shard_t *shard; (shard = multi->shards[i]); ) {
+            multi->shards[i] = shard->next;
+            shard_destroy(shard);
+        }
     }
     for (int i = 0; i < multi->n_spares; i++) {
         curl_easy_cleanup(multi->spares[i]);
@@ -256,15 +293,15 @@ void ac_multi_leave(ac_transfer_t *transfer)
     }
 }
 
-bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer)
+bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer, bool multiplex)
 {
-    transfer->shard = shard_choose(multi);
+    transfer->shard = shard_choose(multi, multiplex);
     CURL *easy = !transfer->shard ? NULL : multi->n_spares ? multi->spares[--multi->n_spares] : curl_easy_init();
     if (!easy) {
         return false;
     }
     transfer->easy = easy;
-    transfer->shard->n_transfers++;
+    shard_enter(transfer->shard);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     return curl_easy_setopt(easy, CURLOPT_SHARE, multi->share) == CURLE_OK;
@@ -291,7 +328,7 @@ void ac_multi_release(ac_transfer_t *transfer)
     } else {
         curl_easy_cleanup(transfer->easy);
     }
-    transfer->shard->n_transfers--;
+    shard_leave(transfer->shard);
     transfer->easy = NULL;
     transfer->shard = NULL;
     transfer->added = false;
