@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tool "http": a request made from a configured template and the model's arguments, its answer the result. */
+#include "tool_http.h"
+
+#include <string.h>
+
+#define WHO "the service"
+#define SECRET "${secret}"
+#define MAX_REDIRECTS 3
+#define MAX_URL (16 * 1024)
+#define MAX_HEADER (16 * 1024)
+
+typedef struct call_t {
+    ac_tool_answer_t answer;
+    ac_http_t *http;
+    void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
+    void *baton;
+} call_t;
+
+static const char *http_create(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p)
+{
+    ac_tool_http_t *tool = *pself = apr_pcalloc(p, sizeof(*tool));
+    tool->conf = conf;
+    return ac_tool_http_configure(tool, p);
+}
+
+static apr_status_t http_child_init(void *self, const ac_host_t *host, ac_err_t *err)
+{
+    (void)err;
+    ac_tool_http_t *tool = self;
+    tool->loop = host->loop;
+    return APR_SUCCESS;
+}
+
+/* ---- the answer ---- */
+
+static void call_free(call_t *call)
+{
+    ac_tool_answer_free(&call->answer);
+    free(call);
+}
+
+static void on_head(void *baton, const ac_http_head_t *head)
+{
+    call_t *call = baton;
+    ac_tool_answer_head(&call->answer, head->status, head->content_type);
+}
+
+static bool on_body(void *baton, const char *bytes, size_t len)
+{
+    call_t *call = baton;
+    return ac_tool_answer_body(&call->answer, bytes, len);
+}
+
+static void on_end(void *baton, apr_status_t status, const ac_err_t *cause, const char *error_body, size_t len)
+{
+    call_t *call = baton;
+    json_t *result = NULL;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (status != APR_SUCCESS) {
+        status = ac_tool_exchange_failed(&err, WHO, cause);
+    }
+    else if (call->answer.status < 200 || call->answer.status > 299) {
+        status = ac_tool_answer_refused(&err, WHO, call->answer.status, call->answer.type, error_body, len);
+    }
+    else {
+        status = ac_tool_answer_result(&result, &call->answer, &err);
+    }
+    call->done(call->baton, status, result, &err);
+    call_free(call);
+}
+
+/* ---- the request ---- */
+
+/* What a request is made of, until the exchange has its copy. */
+typedef struct parts_t {
+    ac_buf_t url, body, *lines;
+    const char **headers;
+    int n_lines;
+} parts_t;
+
+static void parts_free(parts_t *parts)
+{
+    ac_buf_free(&parts->url);
+    if (parts->body.data) {
+        explicit_bzero(parts->body.data, parts->body.len);
+    }
+    ac_buf_free(&parts->body);
+    for (int i = 0; i < parts->n_lines; i++) {
+        if (parts->lines[i].data) {
+            explicit_bzero(parts->lines[i].data, parts->lines[i].len);
+        }
+        ac_buf_free(&parts->lines[i]);
+    }
+    free(parts->lines);
+    free(parts->headers);
+}
+
+static apr_status_t too_long(ac_err_t *err)
+{
+    return ac_err_set(err, AC_TOOL_ERROR, "the arguments are too long for a request");
+}
+
+/* The arguments go in first: what they say cannot be taken for the place of the secret. */
+static apr_status_t fill_header(ac_buf_t *line, const ac_tool_header_t *header, const json_t *arguments, ac_err_t *err)
+{
+    ac_buf_t value;
+    ac_buf_init(&value, MAX_HEADER);
+    apr_status_t status = ac_template_fill(&value, header->value, AC_TEMPLATE_HEADER, arguments, err);
+    const char *rest = value.data;
+    ac_buf_printf(line, "%s: ", header->name);
+    while (status == APR_SUCCESS && rest) {
+        const char *found = strstr(rest, SECRET);
+        ac_buf_add(line, rest, found ? (size_t)(found - rest) : strlen(rest));
+        if (found) {
+            ac_buf_str(line, header->secret.value);
+        }
+        rest = found ? found + strlen(SECRET) : NULL;
+    }
+    ac_buf_free(&value);
+    return status == APR_SUCCESS && line->failed ? too_long(err) : status;
+}
+
+static void add_line(parts_t *parts, const char *text)
+{
+    ac_buf_t *line = &parts->lines[parts->n_lines++];
+    ac_buf_init(line, MAX_HEADER);
+    ac_buf_str(line, text);
+}
+
+static apr_status_t make_headers(parts_t *parts, const ac_tool_http_t *tool, const json_t *arguments, ac_err_t *err)
+{
+    const apr_array_header_t *headers = tool->conf->headers;
+    size_t n_headers = headers ? (size_t)headers->nelts : 0;
+    apr_status_t status = APR_SUCCESS;
+    parts->lines = ac_alloc((n_headers + 2) * sizeof(parts->lines[0]));
+    parts->headers = ac_alloc((n_headers + 3) * sizeof(parts->headers[0]));
+    if (!tool->has_accept) {
+        add_line(parts, "Accept: application/json, text/*;q=0.9, */*;q=0.1");
+    }
+    if (parts->body.len && !tool->has_type) {
+        add_line(parts, "Content-Type: application/json");
+    }
+    for (size_t i = 0; i < n_headers && status == APR_SUCCESS; i++) {
+        ac_buf_t *line = &parts->lines[parts->n_lines++];
+        ac_buf_init(line, MAX_HEADER);
+        status = fill_header(line, &APR_ARRAY_IDX(headers, (int)i, ac_tool_header_t), arguments, err);
+    }
+    for (int i = 0; i < parts->n_lines; i++) {
+        parts->headers[i] = parts->lines[i].data;
+    }
+    return status;
+}
+
+/* Where no template is set, the arguments are the body. */
+static apr_status_t make_body(parts_t *parts, const ac_tool_http_t *tool, const json_t *arguments, ac_err_t *err)
+{
+    if (!tool->has_body) {
+        return APR_SUCCESS;
+    }
+    if (tool->conf->body) {
+        return ac_template_fill(&parts->body, tool->conf->body, AC_TEMPLATE_JSON, arguments, err);
+    }
+    char *text = ac_json_dump(arguments, NULL);
+    apr_status_t status = text ? ac_buf_str(&parts->body, text) : APR_ENOMEM;
+    free(text);
+    return status == APR_SUCCESS ? status : too_long(err);
+}
+
+static apr_status_t make_parts(parts_t *parts, const ac_tool_http_t *tool, const json_t *arguments, ac_err_t *err)
+{
+    memset(parts, 0, sizeof(*parts));
+    ac_buf_init(&parts->url, MAX_URL);
+    ac_buf_init(&parts->body, AC_MAX_TOOL_ARGUMENTS * 2);
+    apr_status_t status = ac_template_fill(&parts->url, tool->conf->url, AC_TEMPLATE_URL, arguments, err);
+    if (status == APR_SUCCESS) {
+        status = make_body(parts, tool, arguments, err);
+    }
+    return status == APR_SUCCESS ? make_headers(parts, tool, arguments, err) : status;
+}
+
+static apr_status_t http_start(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
+                               void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
+                               void *baton, ac_err_t *err)
+{
+    static const ac_http_cb_t callbacks = {.on_head = on_head, .on_body = on_body, .on_end = on_end};
+    ac_tool_http_t *tool = self;
+    parts_t parts;
+    call_t *call = ac_alloc(sizeof(*call));
+    ac_tool_answer_init(&call->answer, tool);
+    call->done = done;
+    call->baton = baton;
+    apr_status_t status = make_parts(&parts, tool, arguments, err);
+    ac_http_request_t request = {
+        .method = tool->method, .url = parts.url.data, .headers = parts.headers, .body = parts.body.data,
+        .body_len = parts.body.len, .retries = tool->method[0] == 'G' ? 1 : 0, .ca_file = tool->conf->ca_file,
+        .max_redirects = MAX_REDIRECTS, .public_only = !tool->conf->allow_private, .allow_hosts = tool->allow_hosts,
+    };
+    if (status == APR_SUCCESS) {
+        status = ac_tool_time_left(&request.total_timeout, ac_loop_now(tool->loop), deadline, err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_http_start(&call->http, tool->loop, &request, &callbacks, call, err);
+    }
+    parts_free(&parts);
+    if (status != APR_SUCCESS) {
+        call_free(call);
+        return status;
+    }
+    *pcall = call;
+    return APR_SUCCESS;
+}
+
+static void http_cancel(void *self)
+{
+    call_t *call = self;
+    ac_http_cancel(call->http);
+    call_free(call);
+}
+
+const ac_tool_vt ac_tool_http = {
+    .name = "http",
+    .create = http_create,
+    .child_init = http_child_init,
+    .start = http_start,
+    .cancel = http_cancel,
+};

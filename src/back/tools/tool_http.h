@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tool "http" as configured, and what its answers become. Pure. */
+#ifndef AC_TOOL_HTTP_H
+#define AC_TOOL_HTTP_H
+
+#include "tools.h"
+
+typedef struct ac_tool_http_t {
+    const ac_tool_conf_t *conf;
+    const char *method, *result;            /* result: a JSON Pointer, or NULL */
+    bool has_body, has_type, has_accept;    /* Content-Type, Accept are among the configured headers */
+    const char **allow_hosts;               /* NULL-terminated */
+    ac_loop_t *loop;
+} ac_tool_http_t;
+
+/* ---- tool_http_config.c ---- */
+/* Fills *tool from its conf. NULL, or a sentence that names the directive. */
+const char *ac_tool_http_configure(ac_tool_http_t *tool, apr_pool_t *p);
+
+/* ---- tool_http_answer.c ---- */
+/* An answer being read. */
+typedef struct ac_tool_answer_t {
+    const ac_tool_http_t *tool;
+    int status;
+    char type[128];
+    bool json, refused, cut;                /* refused: no text; cut: there was more than is kept */
+    ac_buf_t body;
+} ac_tool_answer_t;
+
+void ac_tool_answer_init(ac_tool_answer_t *answer, const ac_tool_http_t *tool);
+void ac_tool_answer_free(ac_tool_answer_t *answer);
+void ac_tool_answer_head(ac_tool_answer_t *answer, int status, const char *type);
+/* false: enough has been read. */
+bool ac_tool_answer_body(ac_tool_answer_t *answer, const char *bytes, size_t len);
+/* A 2xx to the tool's result: JSON as it is, text as a string; {"status": 204} for an empty one. Over result_max: a string that says
+ * at its end that it was cut, for JSON {"truncated": true, "text": …}. errors: tool_error (binary; the pointer leads nowhere). */
+apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err);
+
+#endif

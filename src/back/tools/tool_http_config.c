@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks of an HTTP tool's directives, so that a wrong one is found when httpd starts and not when a model calls. */
+#include "tool_http.h"
+
+#include <apr_strings.h>
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- the URL ---- */
+
+/* The host of a URL that has one, without port and brackets. */
+static const char *host_of(const char *url, apr_pool_t *p)
+{
+    const char *start = strstr(url, "://");
+    start = start ? start + 3 : url;
+    size_t len = strcspn(start, "/?#");
+    if (*start == '[') {
+        start++;
+        len = strcspn(start, "]");
+    }
+    else {
+        len = strcspn(start, ":/?#");
+    }
+    return apr_pstrndup(p, start, len);
+}
+
+static bool is_localhost(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t len = strlen(host), name_len = strlen(name);
+    len -= len && host[len - 1] == '.';
+    return len >= name_len && !strncasecmp(host + len - name_len, name, name_len) &&
+           (len == name_len || host[len - name_len - 1] == '.');
+}
+
+static bool is_private(const char *host)
+{
+    unsigned char address[16];
+    bool numeric = inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+    return numeric ? ac_http_address_private(host) : is_localhost(host);
+}
+
+static const char *check_url(const ac_tool_conf_t *conf, apr_pool_t *p)
+{
+    if (!conf->url || !*conf->url) {
+        return "AgentChatToolURL is missing; give one like https://host/path?q={query}";
+    }
+    const char *problem = ac_template_problem(conf->url, AC_TEMPLATE_URL, conf->parameters, p);
+    if (problem) {
+        return apr_psprintf(p, "AgentChatToolURL: %s", problem);
+    }
+    json_t *no_arguments = json_object();
+    ac_buf_t sample;
+    ac_buf_init(&sample, AC_MAX_BODY_DEFAULT);
+    /* A value that is missing may be refused for its place in the path: the URL around it can still be looked at. */
+    apr_status_t status = ac_template_fill(&sample, conf->url, AC_TEMPLATE_URL, no_arguments, NULL);
+    const char *url = status == APR_SUCCESS ? sample.data : apr_pstrndup(p, conf->url, strcspn(conf->url, "{"));
+    if (!ac_http_url_valid(url)) {
+        problem = apr_psprintf(p, "AgentChatToolURL: '%s' is not an http or https URL; give one like "
+                               "https://host/path?q={query}", conf->url);
+    }
+    else if (!conf->allow_private && is_private(host_of(url, p))) {
+        problem = apr_psprintf(p, "AgentChatToolURL: '%s' is a private address; write AgentChatToolAllowPrivate on, if the "
+                               "tool may reach such", host_of(url, p));
+    }
+    json_decref(no_arguments);
+    ac_buf_free(&sample);
+    return problem;
+}
+
+/* ---- method and body ---- */
+
+static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
+{
+    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+    const ac_tool_conf_t *conf = tool->conf;
+    const char *method = conf->method ? conf->method : conf->body ? "POST" : "GET";
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (!strcasecmp(methods[i], method)) {
+            tool->method = methods[i];
+        }
+    }
+    if (!tool->method) {
+        return apr_psprintf(p, "AgentChatToolURL: there is no method '%s'; known are GET, POST, PUT, PATCH, DELETE", method);
+    }
+    tool->has_body = tool->method[0] == 'P';
+    if (conf->body && !tool->has_body) {
+        return apr_psprintf(p, "AgentChatToolBody: a %s request takes no body; give AgentChatToolURL method=POST, PUT or PATCH",
+                            tool->method);
+    }
+    const char *problem = conf->body && *conf->body
+                          ? ac_template_problem(conf->body, AC_TEMPLATE_JSON, conf->parameters, p) : NULL;
+    return problem ? apr_psprintf(p, "AgentChatToolBody: %s", problem) : NULL;
+}
+
+/* ---- headers ---- */
+
+static bool is_token(const char *text)
+{
+    return *text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~")];
+}
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++) {
+        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_ours(const char *name)
+{
+    static const char *const names[] = {"Host", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer",
+                                        "Upgrade", "Expect", "Keep-Alive", "Accept-Encoding"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!strcasecmp(names[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
+{
+    if (!is_token(header->name)) {
+        return apr_psprintf(p, "AgentChatToolHeader: '%s' is not the name of a header", header->name);
+    }
+    if (is_ours(header->name)) {
+        return apr_psprintf(p, "AgentChatToolHeader: %s is written by the module itself", header->name);
+    }
+    const char *problem = ac_template_problem(header->value, AC_TEMPLATE_HEADER, conf->parameters, p);
+    if (problem) {
+        return apr_psprintf(p, "AgentChatToolHeader %s: %s", header->name, problem);
+    }
+    bool wants_secret = strstr(header->value, "${secret}") != NULL;
+    if (wants_secret && !header->secret.value) {
+        return apr_psprintf(p, "AgentChatToolHeader %s: its value names a secret, but there is none; give secret=env:NAME or "
+                            "secret=file:PATH", header->name);
+    }
+    if (wants_secret && has_control(header->secret.value)) {
+        return apr_psprintf(p, "AgentChatToolHeader %s: its secret holds a control character", header->name);
+    }
+    return NULL;
+}
+
+static const char *set_headers(ac_tool_http_t *tool, apr_pool_t *p)
+{
+    const apr_array_header_t *headers = tool->conf->headers;
+    for (int i = 0; headers && i < headers->nelts; i++) {
+        const ac_tool_header_t *header = &APR_ARRAY_IDX(headers, i, ac_tool_header_t);
+        const char *problem = check_header(tool->conf, header, p);
+        if (problem) {
+            return problem;
+        }
+        tool->has_type = tool->has_type || !strcasecmp(header->name, "Content-Type");
+        tool->has_accept = tool->has_accept || !strcasecmp(header->name, "Accept");
+    }
+    return NULL;
+}
+
+/* ---- hosts ---- */
+
+static bool is_host(const char *text, size_t len)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
+        return strspn(text + 1, "0123456789abcdefABCDEF:.") == len - 2;
+    }
+    if (len > 2 && text[0] == '*' && text[1] == '.') {
+        text += 2;
+        len -= 2;
+    }
+    return len && strspn(text, letters) >= len && text[0] != '.' && text[0] != '-' && !memmem(text, len, "..", 2);
+}
+
+static bool is_port(const char *text)
+{
+    size_t len = strspn(text, "0123456789");
+    return len > 0 && len <= 5 && !text[len] && strtol(text, NULL, 10) >= 1 && strtol(text, NULL, 10) <= 65535;
+}
+
+static const char *set_hosts(ac_tool_http_t *tool, apr_pool_t *p)
+{
+    const apr_array_header_t *hosts = tool->conf->allow_hosts;
+    int n_hosts = hosts ? hosts->nelts : 0;
+    tool->allow_hosts = apr_pcalloc(p, ((size_t)n_hosts + 1) * sizeof(tool->allow_hosts[0]));
+    for (int i = 0; i < n_hosts; i++) {
+        const char *text = APR_ARRAY_IDX(hosts, i, const char *);
+        const char *bracket = strchr(text, ']'), *colon = strchr(bracket ? bracket : text, ':');
+        size_t len = colon ? (size_t)(colon - text) : strlen(text);
+        if (!is_host(text, len) || (colon && !is_port(colon + 1))) {
+            return apr_psprintf(p, "AgentChatToolAllowHost: '%s' is not a host; give host, *.host or host:port, without "
+                                "https:// and path", text);
+        }
+        tool->allow_hosts[i] = text;
+    }
+    return NULL;
+}
+
+/* ---- all of it ---- */
+
+static const char *check_parameters(const ac_tool_conf_t *conf, apr_pool_t *p)
+{
+    if (!conf->parameters) {
+        return "AgentChatToolParameters is missing; give the JSON Schema of the tool's arguments, as file:PATH or as it is";
+    }
+    const char *problem = ac_schema_problem(conf->parameters, p);
+    return problem ? apr_psprintf(p, "AgentChatToolParameters: %s", problem) : NULL;
+}
+
+static const char *set_options(ac_tool_http_t *tool, apr_pool_t *p)
+{
+    static const char *const known[] = {"result", NULL};
+    const apr_table_t *options = tool->conf->options;
+    const char *problem = ac_tool_options_problem(options, known, p);
+    const char *pointer = options ? apr_table_get(options, "result") : NULL;
+    if (!problem && pointer && *pointer && *pointer != '/') {
+        problem = apr_psprintf(p, "AgentChatToolOption result: '%s' is not a JSON Pointer; give one like /data/items", pointer);
+    }
+    for (const char *c = pointer; !problem && c && *c; c++) {
+        if (*c == '~' && c[1] != '0' && c[1] != '1') {
+            problem = "AgentChatToolOption result: in a JSON Pointer '~' is written ~0, and '/' inside a name ~1";
+        }
+    }
+    tool->result = pointer && *pointer ? pointer : NULL;
+    return problem;
+}
+
+const char *ac_tool_http_configure(ac_tool_http_t *tool, apr_pool_t *p)
+{
+    const char *problem = check_parameters(tool->conf, p);
+    problem = problem ? problem : check_url(tool->conf, p);
+    problem = problem ? problem : set_method(tool, p);
+    problem = problem ? problem : set_headers(tool, p);
+    problem = problem ? problem : set_hosts(tool, p);
+    return problem ? problem : set_options(tool, p);
+}
