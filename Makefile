@@ -74,7 +74,7 @@ guards:
 	$(PYTEST) tests/guards
 
 httpd-test: module
-	$(PYTEST) tests/httpd
+	BUILD_DIR=$(BUILD) $(PYTEST) tests/httpd
 
 # ---- what people type ----
 # Building is left to a make of its own: the tools that were just installed are looked up then.
@@ -103,3 +103,6 @@ help:
 	@echo 'make clean          removes $(BUILD)'
 
 .PHONY: all module lower unit fuzz-replay guards httpd-test run check clean help
+
+# make bench, make bench-check
+include tests/bench/bench.mk

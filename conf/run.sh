@@ -140,14 +140,23 @@ stop() { trap '' INT TERM HUP; kill -TERM "$pid" 2>/dev/null || true; }
 trap stop INT TERM HUP
 
 url="http://${listen/0.0.0.0/127.0.0.1}:$port"
-answers() { (exec 3<>"/dev/tcp/${listen/0.0.0.0/127.0.0.1}/$port") 2>/dev/null; }
+news() { tail -c "+$((seen + 1))" "$run/logs/error.log" 2>/dev/null || true; }
+# A whole answer, so that a child has started.
+answers() {
+    (
+        exec 3<>"/dev/tcp/${listen/0.0.0.0/127.0.0.1}/$port"
+        printf 'GET /health HTTP/1.0\r\n\r\n' >&3
+        read -r -t 5 line <&3 && [[ $line == HTTP/* ]]
+    ) 2>/dev/null
+}
 until answers; do
     if ! kill -0 "$pid" 2>/dev/null; then
-        tail -c "+$((seen + 1))" "$run/logs/error.log" >&2 || true
+        news >&2
         fail "httpd did not start; its log is $run/logs/error.log"
     fi
     sleep 0.1
 done
+if news | grep AC0602 >&2; then echo "run: the server is up, but its chats answer 503 for this reason" >&2; fi
 what=$(awk '$1 == "AgentChatProvider" {print $2}' "$run/httpd.conf")
 [ "$what" = demo ] && what="demo (give OPENAI_API_KEY for a real one)"
 

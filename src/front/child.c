@@ -319,7 +319,7 @@ void ac_child_init(apr_pool_t *pchild, server_rec *s)
     self->child.started = apr_time_now();
     apr_status_t status = start_all(self, &part, &err);
     if (status != APR_SUCCESS) {
-        ac_log(AC_M602, err.status ? err.status : status, "child[%d]: the %s did not start: %s; until httpd is restarted "
+        ac_log(AC_M602, err.detail[0] ? err.status : status, "child[%d]: the %s did not start: %s; until httpd is restarted "
                "requests are answered 503", (int)getpid(), part, err.detail[0] ? err.detail : "see the cause");
         end_all(self);
         return;
