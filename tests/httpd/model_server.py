@@ -158,7 +158,8 @@ class ModelServer:
 
     def play(self, *scripts):
         with self._lock:
-            self._scripts.extend(scripts)
+            self._scripts.extend(
+                (lambda _request, reply=script: iter([reply])) if isinstance(script, Reply) else script for script in scripts)
 
     def wait_requests(self, n):
         with self._lock:

@@ -137,8 +137,9 @@ AgentChatStateDir "{self.root}/state"
         ok, text = self.configtest()
         assert ok, text
         environment = {**os.environ, **self.env}
+        # A session of its own: prefork ends its children by a signal to the whole process group, which would be ours.
         self.process = subprocess.Popen([HTTPD, "-f", str(self.conf), "-DFOREGROUND"], env=environment,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.wait_up()
         return self
 

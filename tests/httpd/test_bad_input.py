@@ -144,5 +144,5 @@ def test_health_and_ready(client):
     health = client.get("/health")
     assert health.status == 200 and health.json["service"] == "agentchat" and health.json["version"]
     ready = client.get("/ready")
-    assert ready.status == 200 and ready.json["status"] == "ready" and ready.json["store"]["state"] == "ready"
+    assert ready.status == 200 and ready.json["status"] == "ready" and ready.json["store"]["state"] == "ok"
     assert ready.json["models"][0]["id"] == "scripted"

@@ -109,9 +109,10 @@ def test_a_timeout_shorter_than_the_stream_is_harmless(make_server, model, mpm):
 def test_a_slow_reader_is_dropped_and_others_are_not(make_server, model):
     server = make_server('SendBufferSize 16384\n<Location "/api">\n AgentChatStreamBuffer 64K\n</Location>\n')
     big = "x" * 4000
-    gate = Gate()
+    begin, gate = Gate(), Gate()
 
     def flood(_request):
+        yield begin
         for _ in range(300):
             yield token(big)
         yield gate
@@ -120,6 +121,7 @@ def test_a_slow_reader_is_dropped_and_others_are_not(make_server, model):
     model.play(flood)
     slow = server.client.stream("/agents/assistant/chat", {"message": "x"}, receive_buffer=4096)
     first = slow.next().json            # and then reads no more
+    begin.open()
     gate.wait_reached()
     stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
     assert stream.rest()[-1].type == "done"
@@ -186,6 +188,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(make_server, model):
     stream, first = start(client, gate, model, f"/threads/{thread}/messages", {"content": "last", "stream": True})
     server.kill()
     gate.open()
+    server.expect_log("AH00098")        # httpd finds the pid file of the killed one
     server.start()
     kept = [m["content"] for m in client.messages(thread)]
     assert kept[:11] == [x for i in range(5) for x in (f"q{i}", f"a{i}")] + ["last"]
@@ -216,6 +219,7 @@ def test_cap_of_blocking_streams(make_server, model):
     server = make_server("AgentChatMaxBlockingStreams 2\n", mpm=WORKER)
     gates = [Gate(), Gate()]
     streams = [start(server.client, gate, model)[0] for gate in gates]
+    server.expect_log("AC0652")
     response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
     assert response.status == 503 and response.json["code"] == "overloaded" and "retry-after" in response.headers
     for gate in gates:
@@ -227,6 +231,7 @@ def test_cap_of_parked_streams(make_server, model):
     server = make_server("AgentChatMaxStreams 2\n")
     gates = [Gate(), Gate()]
     streams = [start(server.client, gate, model)[0] for gate in gates]
+    server.expect_log("AC0652")
     response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
     assert response.status == 503 and response.json["code"] == "overloaded"
     for gate in gates:
@@ -260,6 +265,7 @@ def tls_server(make_server, certificate, more="", modules=("ssl", "socache_shmcb
     text = server.conf.read_text() + (f'SSLEngine on\nSSLCertificateFile "{certificate}/cert.pem"\n'
                                       f'SSLCertificateKeyFile "{certificate}/key.pem"\n{more}\n')
     server.conf.write_text(text)
+    server.expect_log("AH01906", "AH01873")     # the test's certificate signs itself, and there is no session cache
     return server.start()
 
 

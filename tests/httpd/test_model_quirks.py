@@ -132,7 +132,7 @@ FAILURES = {
     "too long": ([Reply(400, {"error": {"code": "context_length_exceeded", "message": "x"}})], 400, "context_length_exceeded"),
     "a filtered prompt": ([Reply(400, {"error": {"code": "content_filter", "message": "x", "innererror": {
         "code": "ResponsibleAIPolicyViolation"}}})], 422, "content_filtered"),
-    "a page of HTML": ([Reply(200, b"<html>login</html>", content_type="text/html")], 502, "model_error"),
+    "a page of HTML": ([Reply(200, b"<html>login</html>", content_type="text/html")], 502, "model_refused"),
 }
 
 

@@ -132,7 +132,7 @@ def test_newlines_in_tokens_stay_inside_their_event(client, model):
 
 
 def test_heartbeats_come_before_the_first_token_and_between(make_server, model):
-    server = make_server('<Location "/api">\n AgentChatHeartbeat 200ms\n</Location>\n')
+    server = make_server('<Location "/api">\n AgentChatHeartbeat 1s\n</Location>\n')
     script, gates = gated("one", "two")
     model.play(script)
     stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
@@ -149,7 +149,7 @@ def test_heartbeats_come_before_the_first_token_and_between(make_server, model):
 
 
 def test_heartbeats_of_the_text_stream_are_comments(make_server, model):
-    server = make_server('<Location "/api">\n AgentChatHeartbeat 200ms\n</Location>\n')
+    server = make_server('<Location "/api">\n AgentChatHeartbeat 1s\n</Location>\n')
     script, gates = gated("one")
     model.play(script)
     stream = server.client.stream("/agent/stream", {"message": "x"})
