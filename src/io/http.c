@@ -72,8 +72,9 @@ static void on_drop(ac_transfer_t *transfer)
 static void finish(ac_http_t *http, ac_err_t *err)
 {
     const ac_answer_t *answer = &http->answer;
-    ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s", answer->status, http->tries,
-             answer->received, ac_clock() - http->began, err->detail[0] ? ": " : "", err->detail);
+    ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s",
+             answer->status, http->tries, answer->received, ac_clock() - http->began,
+             err->detail[0] ? ": " : "", err->detail);
     ac_timer_cancel(http->loop, &http->timer);
     ac_multi_release(&http->transfer);
     if (!http->cancelled) {
@@ -172,7 +173,9 @@ static void report_head(ac_http_t *http)
     }
     const char *type = ac_answer_find(&http->answer, "content-type");
     const char *id = http->answer.upstream_id;
-    ac_http_head_t head = { http->answer.status, type ? type : "", id ? id : "", http->answer.retry_after, get_header, &http->answer };
+    ac_http_head_t head = {
+        http->answer.status, type ? type : "", id ? id : "", http->answer.retry_after, get_header, &http->answer,
+    };
     http->calling = true;
     http->cb.on_head(http->baton, &head);
     http->calling = false;
@@ -207,6 +210,11 @@ static bool redirects(const ac_http_t *http)
            ((status >= 301 && status <= 303) || status == 307 || status == 308);
 }
 
+static bool answer_retries(const ac_answer_t *answer)
+{
+    return ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"));
+}
+
 static void head_complete(ac_http_t *http)
 {
     long status = 0;
@@ -216,7 +224,7 @@ static void head_complete(ac_http_t *http)
         return;                             /* an interim answer */
     }
     ac_answer_read_head(answer, (int)status);
-    bool again = http->retries_left > 0 && ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"));
+    bool again = http->retries_left > 0 && answer_retries(answer);
     if (redirects(http)) {
         answer->kind = AC_ANSWER_SKIPPED;
     } else if (status >= 300 && (again || !http->raw_errors)) {
@@ -388,14 +396,15 @@ static void follow(ac_http_t *http)
 static bool may_retry(ac_http_t *http)
 {
     const ac_answer_t *answer = &http->answer;
-    if (http->retries_left <= 0 || !ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"))) {
+    if (http->retries_left <= 0 || !answer_retries(answer)) {
         return false;
     }
     if (!http->cb.may_retry) {
         return true;
     }
     http->calling = true;
-    bool may = http->cb.may_retry(http->baton, answer->status, answer->kept.data ? answer->kept.data : "", answer->kept.len);
+    const char *body = answer->kept.data ? answer->kept.data : "";
+    bool may = http->cb.may_retry(http->baton, answer->status, body, answer->kept.len);
     http->calling = false;
     return may && !http->cancelled;
 }

@@ -39,8 +39,8 @@ typedef struct range6_t {
     int bits;
 } range6_t;
 
-/* Of 2000::/3, which alone is global unicast: what lies outside (loopback, mapped, NAT64, unique local, link-local, multicast) is refused as
- * a whole. */
+/* Of 2000::/3, which alone is global unicast: what lies outside (loopback, mapped, NAT64, unique local, link-local,
+ * multicast) is refused as a whole. */
 static const range6_t private6[] = {
     { { 0x20, 0x01, 0x00, 0x00 }, 23 },     /* protocol assignments, Teredo: hides an IPv4 address */
     { { 0x20, 0x01, 0x0d, 0xb8 }, 32 },     /* documentation */

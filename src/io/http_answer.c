@@ -65,10 +65,12 @@ const char *ac_answer_find(const ac_answer_t *answer, const char *name)
 
 void ac_answer_read_head(ac_answer_t *answer, int status)
 {
-    static const char *const names[] = { "x-request-id", "apim-request-id", "x-ms-activity-id", "x-ms-request-id", "request-id" };
+    static const char *const names[] = {
+        "x-request-id", "apim-request-id", "x-ms-activity-id", "x-ms-request-id", "request-id",
+    };
     answer->status = status;
-    answer->retry_after = ac_http_retry_after(ac_answer_find(answer, "retry-after-ms"), ac_answer_find(answer, "retry-after"),
-                                              apr_time_now());
+    const char *after_ms = ac_answer_find(answer, "retry-after-ms"), *after = ac_answer_find(answer, "retry-after");
+    answer->retry_after = ac_http_retry_after(after_ms, after, apr_time_now());
     const char *id = NULL;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && (!id || !*id); i++) {
         id = ac_answer_find(answer, names[i]);
@@ -105,8 +107,8 @@ bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err)
     }
     switch (answer->trouble) {
     case AC_TROUBLE_TOO_LONG:
-        ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s", large ? answer->max / MEGABYTE : answer->max,
-                   large ? "MB" : "bytes");
+        ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s",
+                   large ? answer->max / MEGABYTE : answer->max, large ? "MB" : "bytes");
         return true;
     case AC_TROUBLE_HEAD_TOO_LONG:
         ac_err_set(err, AC_UPSTREAM_ERROR, "the answer's headers are too long");

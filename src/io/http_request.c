@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request's copy for as long as it may have to be sent again, how it goes into a curl handle, and what a redirect makes of it. */
+/* A request's copy for as long as it may have to be sent again, how it goes into a curl handle, and what a redirect
+ * makes of it. */
 #include "io.h"
 
 #include <ctype.h>

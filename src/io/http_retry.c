@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The policy of trying again: which statuses, after how long, and what curl's codes mean for people and for a further try. */
+/* The policy of trying again: which statuses, after how long, and what curl's codes mean for people and for a
+ * further try. */
 #include "io.h"
 
 #include <ctype.h>

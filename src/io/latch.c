@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A latch: one side waits with a deadline, the other opens it whenever it comes to that. Counted, so that neither has to know
- * whether the other is still there. */
+/* A latch: one side waits with a deadline, the other opens it whenever it comes to that. Counted, so that neither has
+ * to know whether the other is still there. */
 #include "io.h"
 
 #include <pthread.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* curl's multi interface on the loop: its sockets are watches, its timer is a timer, its finished transfers are ready tasks. */
+/* curl's multi interface on the loop: its sockets are watches, its timer is a timer, its finished transfers are
+ * ready tasks. */
 #include "io.h"
 
 #include <curl/curl.h>
@@ -8,12 +9,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* What curl does at the start and end of a transfer walks over all connections of its multi: with 10,000 in one that would be most of
- * the work. */
+/* What curl does at the start and end of a transfer walks over all connections of its multi: with 10,000 in one that
+ * would be half of the work. */
 #define TRANSFERS_PER_SHARD 512
-/* Over HTTP/2 one shard is one connection: curl lets transfers wait for the first connection to a host to tell whether it can be
- * shared, but opens one more for each that finds it full. More streams on one would wait for one another's lost segments, and curl
- * wakes all of them for each read. */
+/* Over HTTP/2 one shard is one connection: curl lets transfers wait for the first connection to a host to tell
+ * whether it can be shared, but opens one more for each that finds it full. More streams on one would wait for one
+ * another's lost segments, and curl wakes all of them for each read. */
 #define STREAMS_PER_SHARD   64
 #define IDLE_CONNECTIONS    64              /* kept for reuse beyond as many as there are transfers */
 #define SHARD_LIFETIME      apr_time_from_sec(60)   /* of one without transfers; its connections go with it */
@@ -34,7 +35,7 @@ typedef struct ac_shard_t {
 struct ac_multi_t {
     ac_loop_t *loop;
     CURLSH *share;
-    ac_shard_t *shards[2];                  /* plain, multiplexing; in order of creation: the first ones are filled first */
+    ac_shard_t *shards[2];                  /* plain, multiplexing; in order of creation, the first ones filled first */
     int in_callback;
     ac_transfer_t live;                     /* head of a ring */
     CURL *spares[SPARE_HANDLES];

@@ -134,7 +134,8 @@ static void start(void *baton)
     exchange_t *exchange = baton;
     ac_http_cb_t cb = { on_head, on_body, on_end, exchange->in_may_retry ? may_retry : NULL };
     exchange->began = ac_clock();
-    exchange->started = ac_http_start(&exchange->http, exchange->rig->loop, &exchange->request, &cb, exchange, &exchange->err);
+    exchange->started = ac_http_start(&exchange->http, exchange->rig->loop, &exchange->request, &cb, exchange,
+        &exchange->err);
     if (exchange->started) {
         ac_latch_open(exchange->done);
     }

@@ -277,8 +277,8 @@ http_server_t *http_server_start(const server_step_t *const *scripts)
     }
     server->scripts = scripts;
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (server->listener < 0 || bind(server->listener, (struct sockaddr *)&address, len) || listen(server->listener, 128) ||
-        getsockname(server->listener, (struct sockaddr *)&address, &len)) {
+    if (server->listener < 0 || bind(server->listener, (struct sockaddr *)&address, len) ||
+        listen(server->listener, 128) || getsockname(server->listener, (struct sockaddr *)&address, &len)) {
         fail("listener");
     }
     server->port = ntohs(address.sin_port);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A scripted HTTP/1.1 server on loopback, in threads of its own, for the tests. It answers the n-th request with the n-th script of
- * steps (the last one again and again), and keeps what it was sent. */
+/* A scripted HTTP/1.1 server on loopback, in threads of its own, for the tests. It answers the n-th request with the
+ * n-th script of steps (the last one again and again), and keeps what it was sent. */
 #ifndef HTTP_SERVER_H
 #define HTTP_SERVER_H
 

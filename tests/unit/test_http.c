@@ -14,7 +14,8 @@
 
 #include <strings.h>
 
-#define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Request-Id: req-1\r\nX-Test:  yes \r\nContent-Length: 5\r\n\r\nhello"
+#define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Request-Id: req-1\r\nX-Test:  yes \r\n" \
+                 "Content-Length: 5\r\n\r\nhello"
 #define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 static rig_t rig;
@@ -106,7 +107,8 @@ static void test_http_methods(void **state)
     (void)state;
     static const struct { const char *method, *body, *length; } rows[] = {
         { "PUT", "x", "\r\nContent-Length: 1\r\n" }, { "PATCH", "xy", "\r\nContent-Length: 2\r\n" },
-        { "POST", NULL, "\r\nContent-Length: 0\r\n" }, { "DELETE", NULL, NULL }, { "DELETE", "xyz", "\r\nContent-Length: 3\r\n" },
+        { "POST", NULL, "\r\nContent-Length: 0\r\n" }, { "DELETE", NULL, NULL },
+        { "DELETE", "xyz", "\r\nContent-Length: 3\r\n" },
     };
     play(hello);
     for (int i = 0; i < 5; i++) {
@@ -150,7 +152,8 @@ static void test_http_streams(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND(CHUNKED "1\r\na\r\n"), GATE(1), SEND("2\r\nbc\r\n"), GATE(2), TRICKLE("3\r\nde"), GATE(3), TRICKLE("f\r\n"), GATE(4),
+        SEND(CHUNKED "1\r\na\r\n"), GATE(1), SEND("2\r\nbc\r\n"), GATE(2), TRICKLE("3\r\nde"), GATE(3),
+        TRICKLE("f\r\n"), GATE(4),
         SEND("0\r\nX-Trailer: t\r\n\r\n"), END,
     };
     play(script);
@@ -165,7 +168,8 @@ static void test_http_interim_answers(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND("HTTP/1.1 100 Continue\r\nX-Test: no\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\nX-Test: no\r\n\r\n" OK_HELLO), END,
+        SEND("HTTP/1.1 100 Continue\r\nX-Test: no\r\n\r\n"),
+        SEND("HTTP/1.1 103 Early Hints\r\nLink: x\r\nX-Test: no\r\n\r\n" OK_HELLO), END,
     };
     play(script);
     exchange_run(&exchange);
@@ -240,7 +244,8 @@ static void test_http_head_too_long(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND("HTTP/1.1 200 OK\r\n"), REPEAT("X-Filler: 0123456789012345678901234567890123456789\r\n", 1500), SEND("\r\n"), HANG, END,
+        SEND("HTTP/1.1 200 OK\r\n"), REPEAT("X-Filler: 0123456789012345678901234567890123456789\r\n", 1500),
+        SEND("\r\n"), HANG, END,
     };
     expect_error(script, "the answer's headers are too long");
 }
@@ -303,7 +308,9 @@ static void test_http_at_limit(void **state)
 static void test_http_over_megabytes(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\n\r\n"), REPEAT("0123456789abcdef0123456789abcdef", 40000), HANG, END };
+    static const server_step_t script[] = {
+        SEND("HTTP/1.1 200 OK\r\n\r\n"), REPEAT("0123456789abcdef0123456789abcdef", 40000), HANG, END,
+    };
     play(script);
     exchange.request.max_response = 1024 * 1024;
     exchange_run(&exchange);
@@ -395,7 +402,8 @@ static void test_http_idle_is_lazy(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND(CHUNKED "1\r\na\r\n"), GATE(1), SEND("1\r\nb\r\n"), GATE(2), SEND("1\r\nc\r\n"), GATE(3), SEND("1\r\nd\r\n"),
+        SEND(CHUNKED "1\r\na\r\n"), GATE(1), SEND("1\r\nb\r\n"), GATE(2), SEND("1\r\nc\r\n"), GATE(3),
+        SEND("1\r\nd\r\n"),
         GATE(4), SEND("1\r\ne\r\n"), GATE(5), SEND("1\r\nf\r\n"), GATE(6), SEND("0\r\n\r\n"), END,
     };
     play(script);
@@ -412,9 +420,12 @@ static void test_http_idle_is_lazy(void **state)
 static void test_http_invalid(void **state)
 {
     (void)state;
-    static const char *const urls[] = { "", "/", "ftp://host/", "http://", "http:/host/", "http://user@host/", "http://user:pw@host/",
-        "http://ho st/", "http://host/a b", "http://host/\n", "https:///", "//host/", "file:///etc/passwd", "http://host:99999/", NULL };
-    static const char *const headers[] = { "no colon", ": x", "A b: c", "X: a\r\nY: b", "X: a\nY: b", "", "X: \x01", NULL };
+    static const char *const urls[] = { "", "/", "ftp://host/", "http://", "http:/host/", "http://user@host/",
+        "http://user:pw@host/",
+        "http://ho st/", "http://host/a b", "http://host/\n", "https:///", "//host/", "file:///etc/passwd",
+        "http://host:99999/", NULL };
+    static const char *const headers[] = { "no colon", ": x", "A b: c", "X: a\r\nY: b", "X: a\nY: b", "", "X: \x01",
+        NULL };
     static const char *const methods[] = { "", "GET /x", "G\r\n", "G:", NULL };
     play(hello);
     for (int i = 0; urls[i]; i++) {

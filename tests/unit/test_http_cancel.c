@@ -177,7 +177,8 @@ static void test_http_cancel_in_end(void **state)
 static void test_http_loop_goes_first(void **state)
 {
     (void)state;
-    static const server_step_t busy[] = { SEND("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 30\r\n\r\n"), END };
+    static const server_step_t busy[] = { SEND("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 30\r\n\r\n"),
+        END };
     static const server_step_t *const scripts[] = { endless, busy, NULL };
     exchange_t waiting;
     server = http_server_start(scripts);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where an exchange may go: redirects and what they may carry along, private addresses, whose certificate is trusted. */
+/* Where an exchange may go: redirects and what they may carry along, private addresses, whose certificate is
+ * trusted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -180,7 +181,8 @@ static void test_redirect_within_own_host(void **state)
 static void test_redirect_schemes(void **state)
 {
     (void)state;
-    static const char *const wheres[] = { "file:///etc/passwd", "ftp://127.0.0.1/", "http://u:p@127.0.0.1/", "http://", "gopher://x" };
+    static const char *const wheres[] = { "file:///etc/passwd", "ftp://127.0.0.1/", "http://u:p@127.0.0.1/", "http://",
+        "gopher://x" };
     for (int i = 0; i < 5; i++) {
         play_redirect("302 Found", wheres[i]);
         expect_refused("a redirect to what is no http or https URL");
@@ -194,7 +196,9 @@ static void test_redirect_schemes(void **state)
 static void test_redirect_too_many(void **state)
 {
     (void)state;
-    static const server_step_t redirect[] = { SEND("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"), END };
+    static const server_step_t redirect[] = {
+        SEND("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"), END,
+    };
     static const server_step_t *const scripts[] = { redirect, NULL };
     server = http_server_start(scripts);
     exchange_init(&exchange, &rig, server, "/");
@@ -233,7 +237,8 @@ static void test_redirect_without_location(void **state)
 static void test_public_only_refuses(void **state)
 {
     (void)state;
-    static const char *const hosts[] = { "127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0.0.0.0", "[::1]",
+    static const char *const hosts[] = { "127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0.0.0.0",
+        "[::1]",
         "[::ffff:127.0.0.1]", "[::]", "10.255.255.1", "169.254.169.254" };
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
         exchange_t one;
@@ -270,16 +275,23 @@ static void test_addresses(void **state)
 {
     (void)state;
     static const char *const private[] = {
-        "0.0.0.0", "0.255.255.255", "10.0.0.1", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1", "127.255.255.255",
-        "169.254.0.1", "169.254.169.254", "172.16.0.0", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.0.1", "192.168.255.255",
-        "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.9", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
-        "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1",
-        "2001:1ff::1", "2001:db8::1", "2002:7f00:1::", "3fff::1", "fc00::1", "fdff::1", "fe80::1", "fe80::1%lo", "febf::1", "fec0::1", "ff02::1",
+        "0.0.0.0", "0.255.255.255", "10.0.0.1", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1",
+        "127.255.255.255",
+        "169.254.0.1", "169.254.169.254", "172.16.0.0", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.0.1",
+        "192.168.255.255",
+        "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.9", "224.0.0.1", "239.255.255.255", "240.0.0.1",
+        "255.255.255.255",
+        "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1",
+        "2001::1",
+        "2001:1ff::1", "2001:db8::1", "2002:7f00:1::", "3fff::1", "fc00::1", "fdff::1", "fe80::1", "fe80::1%lo",
+        "febf::1", "fec0::1", "ff02::1",
         "", "host", "127.0.0", "1.2.3.4.5", "1.2.3.256", "[::1]", ":::", NULL,
     };
     static const char *const public[] = {
-        "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.1", "169.253.255.255",
-        "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255",
+        "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
+        "128.0.0.1", "169.253.255.255",
+        "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0",
+        "223.255.255.255",
         "2001:200::1", "2001:4860:4860::8888", "2003::1", "2606:4700::1111", "2a00::1", "3ffe::1", NULL,
     };
     exchange_init(&exchange, &rig, NULL, "");
@@ -299,12 +311,16 @@ static void test_addresses(void **state)
 static void test_allowed_hosts(void **state)
 {
     (void)state;
-    static const char *const hosts[] = { "example.com", "*.wild.org", "port.net:8443", "[2001:db8::1]", "*.both.net:81", NULL };
+    static const char *const hosts[] = { "example.com", "*.wild.org", "port.net:8443", "[2001:db8::1]",
+        "*.both.net:81", NULL };
     static const struct { const char *url; bool allowed; } rows[] = {
         { "https://example.com/", true }, { "http://EXAMPLE.com./x", true }, { "https://example.com:443/", true },
-        { "https://example.com:8443/", false }, { "http://example.com:443/", false }, { "https://sub.example.com/", false },
-        { "https://example.com.evil.org/", false }, { "https://evilexample.com/", false }, { "https://a.wild.org/", true },
-        { "https://a.b.wild.org/", true }, { "https://wild.org/", false }, { "https://awild.org/", false }, { "https://.wild.org/", false },
+        { "https://example.com:8443/", false }, { "http://example.com:443/", false },
+        { "https://sub.example.com/", false },
+        { "https://example.com.evil.org/", false }, { "https://evilexample.com/", false },
+        { "https://a.wild.org/", true },
+        { "https://a.b.wild.org/", true }, { "https://wild.org/", false }, { "https://awild.org/", false },
+        { "https://.wild.org/", false },
         { "https://port.net:8443/", true }, { "http://port.net:8443/", true }, { "https://port.net/", false },
         { "http://[2001:db8::1]/", true }, { "http://[2001:db8::2]/", false }, { "http://x.both.net:81/", true },
         { "http://x.both.net/", false }, { "https://own.host:9/other", true }, { "http://own.host:9/", false },
@@ -347,8 +363,10 @@ static pid_t spawn_openssl(char *const argv[], int *poutput)
 
 static void make_certificate(void)
 {
-    char *const argv[] = { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
-        "key.pem", "-out", "cert.pem", "-subj", "/CN=test", "-days", "2", "-addext", "subjectAltName=IP:127.0.0.1", NULL };
+    char *const argv[] = { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+        "-nodes", "-keyout",
+        "key.pem", "-out", "cert.pem", "-subj", "/CN=test", "-days", "2", "-addext", "subjectAltName=IP:127.0.0.1",
+        NULL };
     int output, status;
     pid_t pid = spawn_openssl(argv, &output);
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -359,7 +377,8 @@ static void make_certificate(void)
 /* An answer to any GET by openssl's own server; the port is on its first line ("ACCEPT 127.0.0.1:4433"). */
 static pid_t start_tls(int *pport)
 {
-    char *const argv[] = { "openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", "cert.pem", "-key", "key.pem", "-www", NULL };
+    char *const argv[] = { "openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", "cert.pem", "-key", "key.pem",
+        "-www", NULL };
     char line[256] = "";
     int output;
     pid_t pid = spawn_openssl(argv, &output);

@@ -65,7 +65,8 @@ static void expect_hello(int n_requests)
 static void test_retry_statuses(void **state)
 {
     (void)state;
-    static const char *const lines[] = { "408 Timeout", "429 Slow Down", "500 Oops", "502 Gate", "503 Busy", "504 Late" };
+    static const char *const lines[] = { "408 Timeout", "429 Slow Down", "500 Oops", "502 Gate", "503 Busy",
+        "504 Late" };
     play_first(hello);
     for (int i = 0; i < 6; i++) {
         char text[160];
@@ -333,7 +334,8 @@ static void test_retry_not_after_timeout(void **state)
 static void test_error_body_bounded(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 404 No\r\n\r\n"), REPEAT("0123456789abcdef", 6000), HANG, END };
+    static const server_step_t script[] = { SEND("HTTP/1.1 404 No\r\n\r\n"), REPEAT("0123456789abcdef", 6000), HANG,
+        END };
     play_first(script);
     exchange_run(&exchange);
     assert_int_equal(exchange.ended, APR_SUCCESS);
@@ -425,7 +427,8 @@ static void test_policy_retry_after(void **state)
         { "0.5", NULL, 500 }, { "soon", "7", 7000000 }, { "-4", NULL, 0 }, { NULL, "-4", 0 }, { NULL, "1e9", 0 },
         { NULL, "nan", 0 }, { NULL, "inf", 0 }, { NULL, "0x10", 0 }, { NULL, "", 0 }, { "", "", 0 },
         { NULL, "99999999999999999999", 0 }, { NULL, "Wed, 21 Oct 2026 10:00:30 GMT", 30000000 },
-        { NULL, "Wed, 21 Oct 2026 09:59:59 GMT", 0 }, { NULL, "Wed, 21 Oct 2099 09:59:59 GMT", 0 }, { NULL, "tomorrow", 0 },
+        { NULL, "Wed, 21 Oct 2026 09:59:59 GMT", 0 }, { NULL, "Wed, 21 Oct 2099 09:59:59 GMT", 0 }, { NULL, "tomorrow",
+        0 },
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(ac_http_retry_after(rows[i].ms, rows[i].after, wall), rows[i].micros);
@@ -436,14 +439,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_retry_statuses), TEST(test_retry_backs_off), TEST(test_retry_runs_out), TEST(test_retry_after_in_ms_first),
+        TEST(test_retry_statuses), TEST(test_retry_backs_off), TEST(test_retry_runs_out),
+        TEST(test_retry_after_in_ms_first),
         TEST(test_retry_after_too_long), TEST(test_retry_after_an_hour), TEST(test_retry_server_says_no),
         TEST(test_retry_server_says_yes), TEST(test_retry_not_for_others), TEST(test_retry_caller_says_no),
         TEST(test_retry_cancelled_when_asked), TEST(test_retry_cancelled_in_pause), TEST(test_retry_unanswered),
         TEST(test_retry_refused), TEST(test_retry_stale_connection), TEST(test_retry_never_in_answer),
         TEST(test_retry_never_in_head), TEST(test_retry_not_after_timeout), TEST(test_error_body_bounded),
         TEST(test_error_body_raw), TEST(test_error_body_raw_final), TEST(test_error_body_cut),
-        cmocka_unit_test(test_policy_statuses), cmocka_unit_test(test_policy_backoff), cmocka_unit_test(test_policy_retry_after),
+        cmocka_unit_test(test_policy_statuses), cmocka_unit_test(test_policy_backoff),
+            cmocka_unit_test(test_policy_retry_after),
     };
     return cmocka_run_group_tests_name("http_retry", tests, NULL, NULL);
 }
