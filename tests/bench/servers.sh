@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# The servers that run.sh measures. For each NAME: path and body say how it is asked, start_NAME becomes the server (exec) with
+# PORT, SIM, FRONT, DIR, THREADS and MODULES set, missing_NAME prints what it lacks on this machine.
+# shellcheck shell=bash disable=SC2034
+
+chat=/api/agents/assistant/chat
+completions=/v1/chat/completions
+declare -A path body scenarios_of
+
+fill_in() { # template, result
+    sed "s|@PORT@|$PORT|g; s|@SIM@|$SIM|g; s|@FRONT@|$FRONT|g; s|@DIR@|$DIR|g; s|@FILES@|$(ulimit -n)|g" "$1" > "$2"
+}
+httpd_binary() {
+    command -v apache2 || command -v httpd
+}
+lacks() { # program or file, package
+    command -v "$1" > /dev/null || [ -e "$1" ] || echo "$1 is missing; install $2"
+}
+
+# nginx, the cheapest event-driven proxy: passes the bytes on
+path[nginx]=$completions body[nginx]=openai
+missing_nginx() { lacks nginx nginx-light; }
+start_nginx() {
+    fill_in "$here/nginx.conf" "$DIR/nginx.conf"
+    exec nginx -e stderr -c "$DIR/nginx.conf"
+}
+
+# httpd's mod_proxy_http: passes the bytes on, a thread for each stream
+path[apache-proxy]=$completions body[apache-proxy]=openai
+missing_apache-proxy() {
+    [ -n "$(httpd_binary)" ] || echo "httpd is missing; install apache2"
+    lacks "$MODULES/mod_proxy_http.so" "apache2 (mod_proxy_http)"
+}
+start_apache-proxy() {
+    exec "$(httpd_binary)" -f "$here/apache-proxy.conf" -DFOREGROUND
+}
+
+# ours
+path[module]=$chat body[module]=chat
+missing_module() {
+    [ -n "$(httpd_binary)" ] || echo "httpd is missing; install apache2"
+    lacks "$MODULE" "it with 'make module'"
+}
+start_module() {
+    cp "$MODULE" "$DIR/mod_agentchat.so"
+    exec "$(httpd_binary)" -f "$here/module.conf" -DFOREGROUND
+}
+
+# ours, with HTTP/2 and TLS to the model
+path[module-h2]=$chat body[module-h2]=chat scenarios_of[module-h2]=c10k-h2
+missing_module-h2() {
+    missing_module
+    lacks nginx nginx-light
+    lacks openssl openssl
+}
+start_module-h2() {
+    cp "$MODULE" "$DIR/mod_agentchat.so"
+    exec "$(httpd_binary)" -f "$here/module.conf" -DHTTP2 -DFOREGROUND
+}
+
+# no server: the load client on the simulator itself, which shows the limits of the rig
+path[direct]=$completions body[direct]=openai
+missing_direct() { :; }
