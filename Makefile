@@ -13,7 +13,9 @@ PORT  ?= 8080
 CONF  ?=
 
 APXS  ?= $(firstword $(wildcard /usr/bin/apxs /usr/bin/apxs2 /usr/sbin/apxs) apxs)
-CC    ?= gcc
+ifeq ($(origin CC),default)
+CC     = gcc
+endif
 SAN   ?=
 OPT   ?= -O2 -g
 
@@ -76,6 +78,32 @@ guards:
 httpd-test: module
 	BUILD_DIR=$(BUILD) $(PYTEST) tests/httpd
 
+# ---- the same with eyes ----
+SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+
+asan:
+	$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' unit
+	ASAN=1 $(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' httpd-test
+
+tsan:
+	$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SAN=-fsanitize=thread OPT='-O1 -g' unit
+
+valgrind:
+	$(MAKE) --no-print-directory unit RUNNER='valgrind -q --leak-check=full --error-exitcode=9 --errors-for-leak-kinds=definite'
+
+# libFuzzer, FUZZ_SECONDS for each target; what it finds new stays under build/.
+FUZZ_SECONDS ?= 60
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(LOWER_SRC)
+	@mkdir -p $(@D) $(BUILD)/fuzz/grown/$*
+	clang $(APXS_FLAGS) -O1 -g $(WARN) -pthread -fsanitize=fuzzer,address,undefined -o $@ $< $(LOWER_SRC) $(LIBS)
+
+fuzz: $(FUZZ_NAME:%=$(BUILD)/fuzz/fuzz_%)
+	for n in $(FUZZ_NAME); do $(BUILD)/fuzz/fuzz_$$n -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=5 -artifact_prefix=$(BUILD)/fuzz/ \
+	    $(BUILD)/fuzz/grown/$$n tests/fuzz/corpus/$$n || exit 1; done
+
+tidy:
+	clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling' --warnings-as-errors='*' $(LOWER_SRC) $(FRONT_SRC) -- $(APXS_FLAGS) $(WARN)
+
 # ---- what people type ----
 # Building is left to a make of its own: the tools that were just installed are looked up then.
 run:
@@ -100,9 +128,12 @@ help:
 	@echo 'make guards         the rules of the source that a program can check'
 	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
 	@echo 'make httpd-test     tests against a real httpd'
+	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
+	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
+	@echo 'make tidy           clang-tidy'
 	@echo 'make clean          removes $(BUILD)'
 
-.PHONY: all module lower unit fuzz-replay guards httpd-test run check clean help
+.PHONY: all module lower unit fuzz-replay guards httpd-test asan tsan valgrind fuzz tidy run check clean help
 
 # make bench, make bench-check
 include tests/bench/bench.mk

@@ -21,6 +21,16 @@ MODULES = next((Path(p) for p in ("/usr/lib/apache2/modules", "/usr/lib64/httpd/
 WAIT = 30
 
 
+def sanitizer():
+    """The environment of a server whose module was built with AddressSanitizer (make asan)."""
+    if not os.environ.get("ASAN"):
+        return {}
+    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+    # httpd itself leaves memory behind when it ends, so leaks are looked for in the unit tests only.
+    return {"LD_PRELOAD": os.path.realpath(library), "UBSAN_OPTIONS": "print_stacktrace=1",
+            "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1:allocator_may_return_null=1"}
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
@@ -81,7 +91,7 @@ class Server:
         self.root.chmod(0o755)
         for name in ("logs", "state", "htdocs"):
             (self.root / name).mkdir()
-        self.mpm, self.tuning, self.modules, self.env = mpm, tuning, modules, env or {}
+        self.mpm, self.tuning, self.modules, self.env = mpm, tuning, modules, {**sanitizer(), **(env or {})}
         self.port = free_port()
         self.client = Client(self.port)
         self.process = None
@@ -138,6 +148,7 @@ AgentChatStateDir "{self.root}/state"
         assert ok, text
         environment = {**os.environ, **self.env}
         # A session of its own: prefork ends its children by a signal to the whole process group, which would be ours.
+        # What a sanitizer has to say goes to the error log, as everything that httpd writes to stderr does.
         self.process = subprocess.Popen([HTTPD, "-f", str(self.conf), "-DFOREGROUND"], env=environment,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.wait_up()
