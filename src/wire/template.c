@@ -348,8 +348,8 @@ static const char *check_names(const char *text, ac_template_e kind, const json_
             return apr_psprintf(p, "{%s} is not among the tool's parameters", name);
         }
         if (kind != AC_TEMPLATE_JSON && is_compound(property)) {
-            return apr_psprintf(p, "{%s} is an array or an object; only a text, a number, true or false can stand in %s",
-                                name, kind == AC_TEMPLATE_URL ? "a URL" : "a header");
+            return apr_psprintf(p, "{%s} is an array or an object; only a text, a number, true or false can stand "
+                                "in %s", name, kind == AC_TEMPLATE_URL ? "a URL" : "a header");
         }
     }
     return NULL;
@@ -387,12 +387,8 @@ static const char *check_json(const char *text, apr_pool_t *p)
 {
     ac_buf_t sample;
     ac_buf_init(&sample, AC_MAX_REQUEST);
-    char name[MAX_NAME + 1];
     json_error_t error;
-    for (size_t len; *text; text += len ? len : 1) {
-        len = placeholder(text, name);
-        ac_buf_add(&sample, len ? "null" : text, len ? 4 : 1);
-    }
+    ac_template_fill(&sample, text, AC_TEMPLATE_JSON, NULL, NULL);
     json_t *value = sample.len ? json_loadb(sample.data, sample.len, JSON_DECODE_ANY, &error) : NULL;
     const char *problem = NULL;
     if (!value) {

@@ -51,7 +51,8 @@ static void test_errors_of_the_request(void **state)
                  "\"violence\":{\"filtered\":true,\"severity\":\"high\"},\"jailbreak\":{\"detected\":true,\"filtered\":true}}}}}",
                  AC_CONTENT_FILTERED, false, "for violence and jailbreak");
     expect_error(400, "{\"error\":{\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}", AC_CONTENT_FILTERED, false, "safety");
-    expect_error(400, "{\"error\":{\"message\":\"x\",\"code\":\"context_length_exceeded\",\"param\":\"messages\"}}", AC_CONTEXT_LENGTH, false,
+    expect_error(400, "{\"error\":{\"message\":\"x\",\"code\":\"context_length_exceeded\",\"param\":\"messages\"}}", AC_CONTEXT_LENGTH,
+                 false,
                  "at messages");
     expect_error(400, "{\"object\":\"error\",\"message\":\"This model's maximum context length is 4096 tokens. However, secret\","
                  "\"type\":\"BadRequestError\",\"param\":null,\"code\":400}", AC_CONTEXT_LENGTH, false, "longer than");
@@ -59,7 +60,8 @@ static void test_errors_of_the_request(void **state)
                  "\"type\":\"exceed_context_size_error\"}}", AC_CONTEXT_LENGTH, false, "longer than");
     expect_error(400, "{\"error\":{\"message\":\"secret words\",\"type\":\"invalid_request_error\",\"param\":\"tools[0].function\","
                  "\"code\":\"unsupported_parameter\"}}", AC_MODEL_ERROR, false, "unsupported_parameter, at tools[0].function");
-    expect_error(400, "{\"error\":{\"code\":\"secret words of a user\",\"param\":\"more secret words\"}}", AC_MODEL_ERROR, false, "(HTTP 400)");
+    expect_error(400, "{\"error\":{\"code\":\"secret words of a user\",\"param\":\"more secret words\"}}", AC_MODEL_ERROR, false,
+                 "(HTTP 400)");
     expect_error(422, "{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"secret\",\"input\":\"secret\"}]}", AC_MODEL_ERROR, false, "HTTP 422");
     expect_error(413, "", AC_MODEL_ERROR, false, "HTTP 413");
 }

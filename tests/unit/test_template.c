@@ -195,6 +195,7 @@ static void test_other_problems(void **state)
     expect_problem(JSON, "{{q}:1}", "not JSON");
     expect_problem(JSON, "{\"a\":1{n}}", "not JSON");
     expect_problem(JSON, "{\"a\":{n}{n}}", "not JSON");
+    expect_problem(JSON, "{\"a\":\"\\{n}\"}", "not JSON");
     expect_problem(JSON, "", "not JSON");
     expect_problem(HEADER, "Bearer ${secret} {q}", NULL);
     expect_problem(HEADER, "a\nb", "control");

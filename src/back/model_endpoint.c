@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The OpenAI models' configuration: which URL is asked, under which name, with which header. What is wrong is said in a
+ * sentence that names the directive and what it takes. */
+#include "model_openai.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#define OPENAI_BASE "https://api.openai.com/v1"
+#define OPENAI_HOST "api.openai.com"
+
+static const char *const openai_options[] = {"model", "insecure", NULL};
+static const char *const azure_options[] = {"deployment", "model", "api-version", "insecure", NULL};
+
+/* ---- parts of an address ---- */
+
+/* The host of a valid URL, without port, brackets and case. */
+static const char *host_of(const char *url, apr_pool_t *p)
+{
+    const char *start = strstr(url, "://") + 3;
+    bool bracket = *start == '[';
+    size_t len = strcspn(start + bracket, bracket ? "]" : ":/?#");
+    char *host = apr_pstrmemdup(p, start + bracket, len);
+    for (char *c = host; *c; c++) {
+        *c = apr_tolower(*c);
+    }
+    return host;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), end_len = strlen(end);
+    return len >= end_len && !strcasecmp(text + len - end_len, end);
+}
+
+/* Whether what is sent there stays within reach of its owner: an address that is no public one, or a name that public
+ * DNS does not have. */
+static bool is_near(const char *host)
+{
+    unsigned char address[16];
+    if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
+        return ac_http_address_private(host);
+    }
+    return !strchr(host, '.') || ends_with(host, ".localhost") || ends_with(host, ".local")
+        || ends_with(host, ".internal");
+}
+
+static const char *encode_segment(const char *text, apr_pool_t *p)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *encoded = apr_palloc(p, strlen(text) * 3 + 1), *to = encoded;
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (apr_isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
+            *to++ = (char)c;
+            continue;
+        }
+        *to++ = '%';
+        *to++ = hex[c >> 4];
+        *to++ = hex[c & 15];
+    }
+    *to = '\0';
+    return encoded;
+}
+
+/* ---- checks ---- */
+
+typedef struct options_t {
+    const char *const *known;
+    const char *unknown;                    /* the first that is not */
+} options_t;
+
+static int check_option(void *baton, const char *name, const char *value)
+{
+    options_t *options = baton;
+    (void)value;
+    for (int i = 0; options->known[i]; i++) {
+        if (!strcasecmp(options->known[i], name)) {
+            return 1;
+        }
+    }
+    options->unknown = name;
+    return 0;
+}
+
+static const char *option(const ac_model_conf_t *conf, const char *name)
+{
+    const char *value = conf->options ? apr_table_get(conf->options, name) : NULL;
+    return value && *value ? value : NULL;
+}
+
+static const char *check_options(const ac_model_conf_t *conf, const char *const *known, apr_pool_t *p)
+{
+    options_t options = {known, NULL};
+    const char *insecure = option(conf, "insecure"), *list = "";
+    if (conf->options) {
+        apr_table_do(check_option, &options, conf->options, NULL);
+    }
+    if (options.unknown) {
+        for (int i = 0; known[i]; i++) {
+            list = apr_pstrcat(p, list, i ? ", " : "", known[i], "=", NULL);
+        }
+        return apr_psprintf(p, "AgentChatEndpoint: there is no option '%s'; provider '%s' knows %s", options.unknown,
+                            conf->provider ? conf->provider : "openai", list);
+    }
+    if (insecure && strcasecmp(insecure, "on") && strcasecmp(insecure, "off")) {
+        return apr_psprintf(p, "AgentChatEndpoint: insecure='%s'; give on or off", insecure);
+    }
+    if (json_object_get(conf->params, "messages") || json_object_get(conf->params, "tools")) {
+        return "AgentChatModelParameter: 'messages' and 'tools' are the conversation's own and cannot be set";
+    }
+    return NULL;
+}
+
+/* An address with nothing behind its path; *pbase: without the slashes at its end. */
+static const char *check_address(const char **pbase, const char *endpoint, const char *example, apr_pool_t *p)
+{
+    if (!ac_http_url_valid(endpoint)) {
+        return apr_psprintf(p, "AgentChatEndpoint: '%s' is not an http or https address; give one like %s", endpoint,
+                            example);
+    }
+    if (strpbrk(endpoint, "?#")) {
+        return apr_psprintf(p, "AgentChatEndpoint: '%s' has a '?' or '#'; give the address alone, like %s, and options "
+                            "behind it", endpoint, example);
+    }
+    if (strstr(endpoint, "/chat/completions") || strstr(endpoint, "/openai/deployments")) {
+        return apr_psprintf(p, "AgentChatEndpoint: '%s' is the address of one call; give only its beginning, like %s",
+                            endpoint, example);
+    }
+    char *base = apr_pstrdup(p, endpoint);
+    for (size_t len = strlen(base); len && base[len - 1] == '/'; len--) {
+        base[len - 1] = '\0';
+    }
+    *pbase = base;
+    return NULL;
+}
+
+static const char *check_credential(const ac_model_conf_t *conf, const char *base, apr_pool_t *p)
+{
+    const char *insecure = option(conf, "insecure"), *host = host_of(base, p);
+    bool open = !strncasecmp(base, "http:", 5) && !(insecure && !strcasecmp(insecure, "on"));
+    if (conf->credential.value && open && !is_near(host)) {
+        return apr_psprintf(p, "AgentChatEndpoint: over plain http the key of AgentChatCredential could be read on its "
+                            "way to %s; use https, or add insecure=on if the way is safe", host);
+    }
+    return NULL;
+}
+
+static openai_model_t *make_model(const ac_model_conf_t *conf, apr_pool_t *p)
+{
+    openai_model_t *model = apr_pcalloc(p, sizeof(*model));
+    model->conf = conf;
+    return model;
+}
+
+static const char *bearer(const ac_model_conf_t *conf, apr_pool_t *p)
+{
+    return conf->credential.value ? apr_pstrcat(p, "Authorization: Bearer ", conf->credential.value, NULL) : NULL;
+}
+
+/* ---- OpenAI and compatible servers ---- */
+
+const char *openai_model_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+{
+    const char *base, *endpoint = conf->endpoint && *conf->endpoint ? conf->endpoint : OPENAI_BASE;
+    const char *problem = check_options(conf, openai_options, p);
+    if (!problem) {
+        problem = check_address(&base, endpoint, OPENAI_BASE " or http://127.0.0.1:11434/v1", p);
+    }
+    if (!problem) {
+        problem = check_credential(conf, base, p);
+    }
+    if (problem) {
+        return problem;
+    }
+    bool openai = !strcmp(host_of(base, p), OPENAI_HOST);
+    if (openai && !strchr(strstr(base, "://") + 3, '/')) {
+        return "AgentChatEndpoint: OpenAI's address has a version at its end; give " OPENAI_BASE;
+    }
+    openai_model_t *model = make_model(conf, p);
+    model->model = option(conf, "model");
+    if (openai && !model->model) {
+        return "AgentChatEndpoint: no model; add its name, like " OPENAI_BASE " model=gpt-5-mini";
+    }
+    if (openai && !conf->credential.value) {
+        return "AgentChatCredential: OpenAI asks for a key and there is none; give env:OPENAI_API_KEY or file:PATH";
+    }
+    model->url = apr_pstrcat(p, base, "/chat/completions", NULL);
+    model->probe_url = apr_pstrcat(p, base, "/models", NULL);
+    model->credential_header = bearer(conf, p);
+    model->request_id_header = "X-Client-Request-Id";
+    model->strict_probe = openai;
+    *pself = model;
+    return NULL;
+}
+
+/* ---- Azure OpenAI ---- */
+
+static bool is_dated(const char *version)
+{
+    static const char shape[] = "dddd-dd-dd";
+    size_t i = 0;
+    for (; i < sizeof(shape) - 1; i++) {
+        bool fits = shape[i] == 'd' ? apr_isdigit(version[i]) != 0 : version[i] == shape[i];
+        if (!fits) {
+            return false;
+        }
+    }
+    return !version[i] || !strcmp(version + i, "-preview");
+}
+
+/* {resource}/openai/v1: the deployment is the body's model. */
+static const char *set_v1(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
+{
+    const char *query = !strcasecmp(version, "v1") ? "" : apr_pstrcat(p, "?api-version=", version, NULL);
+    const char *rest = ends_with(base, "/openai/v1") ? "" : ends_with(base, "/openai") ? "/v1" : "/openai/v1";
+    model->url = apr_pstrcat(p, base, rest, "/chat/completions", query, NULL);
+    model->probe_url = apr_pstrcat(p, base, rest, "/models", query, NULL);
+    return NULL;
+}
+
+/* {resource}/openai/deployments/{deployment}: the model's name goes unread. */
+static const char *set_classic(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
+{
+    const char *rest = ends_with(base, "/openai") ? "" : "/openai";
+    model->url = apr_pstrcat(p, base, rest, "/deployments/", encode_segment(model->model, p),
+                             "/chat/completions?api-version=", version, NULL);
+    model->probe_url = apr_pstrcat(p, base, rest, "/models?api-version=", version, NULL);
+    model->model = NULL;
+    return NULL;
+}
+
+const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+{
+    static const char example[] = "https://NAME.openai.azure.com";
+    const char *base, *version = option(conf, "api-version");
+    const char *problem = check_options(conf, azure_options, p);
+    if (!problem && !(conf->endpoint && *conf->endpoint)) {
+        problem = apr_psprintf(p, "AgentChatEndpoint: there is none; give the resource's address and a deployment, "
+                               "like %s deployment=gpt-5-mini", example);
+    }
+    if (!problem) {
+        problem = check_address(&base, conf->endpoint, example, p);
+    }
+    if (!problem) {
+        problem = check_credential(conf, base, p);
+    }
+    if (problem) {
+        return problem;
+    }
+    openai_model_t *model = make_model(conf, p);
+    model->model = option(conf, "deployment") ? option(conf, "deployment") : option(conf, "model");
+    if (!model->model) {
+        return apr_psprintf(p, "AgentChatEndpoint: no deployment; add its name, like %s deployment=gpt-5-mini", base);
+    }
+    if (!conf->credential.value) {
+        return "AgentChatCredential: Azure OpenAI asks for a key and there is none; give env:AZURE_OPENAI_API_KEY or "
+               "file:PATH";
+    }
+    bool dated = version && is_dated(version), v1_address = ends_with(base, "/openai/v1");
+    if (version && !dated && strcasecmp(version, "v1") && strcasecmp(version, "preview")
+        && strcasecmp(version, "latest")) {
+        return apr_psprintf(p, "AgentChatEndpoint: api-version='%s'; give v1 (also preview or latest), or a date like "
+                            "2024-10-21", version);
+    }
+    if (dated && v1_address) {
+        return apr_psprintf(p, "AgentChatEndpoint: api-version=%s does not go with an address that ends in /openai/v1; "
+                            "leave one of them out", version);
+    }
+    model->azure = model->strict_probe = true;
+    model->request_id_header = "x-ms-client-request-id";
+    /* Foundry projects take the one, resources the other. */
+    bool project = strstr(base, "/api/projects/") != NULL;
+    model->credential_header = project ? bearer(conf, p) : apr_pstrcat(p, "api-key: ", conf->credential.value, NULL);
+    *pself = model;
+    return dated ? set_classic(model, base, version, p) : set_v1(model, base, version ? version : "v1", p);
+}

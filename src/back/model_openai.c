@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The OpenAI models: chat completions and event streams over one HTTP exchange each. */
+#include "model_openai.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define LINGER apr_time_from_sec(1)         /* how long an answer that said [DONE] may keep its connection open */
+#define MAX_HEADERS 6
+
+typedef enum body_e { BODY_NONE, BODY_STREAM, BODY_WHOLE } body_e;
+
+/* One answer on its way. */
+typedef struct call_t {
+    openai_model_t *model;
+    const ac_model_cb_t *cb;
+    void *baton;
+    ac_http_t *http;                        /* NULL once it has ended */
+    ac_openai_answer_t answer;
+    ac_sse_reader_t reader;
+    ac_buf_t whole;                         /* of a server that ignores `stream` */
+    body_e body;
+    int status;                             /* HTTP's */
+    bool page;                              /* the answer is a web page */
+    bool busy;                              /* inside a callback of the exchange: cancelling waits until it is over */
+    bool cancelled;
+    apr_interval_time_t retry_after;
+    ac_timer_t linger;
+    ac_err_t err;
+} call_t;
+
+static void call_free(call_t *call)
+{
+    ac_timer_cancel(call->model->loop, &call->linger);
+    ac_openai_answer_free(&call->answer);
+    ac_sse_reader_free(&call->reader);
+    ac_buf_free(&call->whole);
+    free(call);
+}
+
+/* ---- the answer's callbacks, silent once the caller has cancelled ---- */
+
+static void on_text(void *baton, const char *text, size_t len)
+{
+    call_t *call = baton;
+    if (!call->cancelled) {
+        call->cb->on_text(call->baton, text, len);
+    }
+}
+
+static void on_tool_start(void *baton, int index, const char *id, const char *name)
+{
+    call_t *call = baton;
+    if (!call->cancelled) {
+        call->cb->on_tool_start(call->baton, index, id, name);
+    }
+}
+
+static void on_tool_args(void *baton, int index, const char *fragment, size_t len)
+{
+    call_t *call = baton;
+    if (!call->cancelled) {
+        call->cb->on_tool_args(call->baton, index, fragment, len);
+    }
+}
+
+static const ac_model_cb_t answer_callbacks = {on_text, on_tool_start, on_tool_args, NULL};
+
+/* ---- the end ---- */
+
+/* The one end of a call that was not cancelled. Frees it. */
+static void end_call(call_t *call)
+{
+    ac_model_end_t end;
+    if (call->err.kind == AC_OK) {
+        ac_openai_end(&call->answer, &end);
+    }
+    else {
+        memset(&end, 0, sizeof(end));
+        end.usage = call->answer.usage;
+        memcpy(end.model, call->answer.model, sizeof(end.model));
+        end.err = call->err;
+    }
+    if (end.err.kind != AC_OK) {
+        end.status = ac_kind_row(end.err.kind)->status;
+        end.err.http_status = end.err.http_status ? end.err.http_status : call->status;
+        end.err.retry_after = end.err.retry_after ? end.err.retry_after : call->retry_after;
+        memcpy(end.err.upstream_id, call->err.upstream_id, sizeof(end.err.upstream_id));
+    }
+    ac_debug("model %s: answer ended, HTTP %d, %d calls, upstream id %s%s%s", call->model->conf->id, call->status,
+             call->answer.n_calls, *call->err.upstream_id ? call->err.upstream_id : "-", end.err.kind ? ": " : "",
+             end.err.detail);
+    if (!call->cancelled) {
+        call->cb->on_end(call->baton, &end);
+    }
+    call_free(call);
+}
+
+static bool is_complete(const call_t *call)
+{
+    return call->answer.done || call->answer.finish != AC_FINISH_NONE;
+}
+
+static void on_linger(void *baton)
+{
+    call_t *call = baton;
+    ac_http_cancel(call->http);
+    call->http = NULL;
+    call->busy = true;
+    end_call(call);
+}
+
+/* ---- the exchange ---- */
+
+static void on_head(void *baton, const ac_http_head_t *head)
+{
+    call_t *call = baton;
+    call->status = head->status;
+    call->page = !strncasecmp(head->content_type, "text/html", 9);
+}
+
+static bool on_event(void *baton, const char *event, const char *data, size_t len)
+{
+    call_t *call = baton;
+    (void)event;
+    return ac_openai_chunk(&call->answer, data, len, &call->err) == APR_SUCCESS && !call->cancelled;
+}
+
+/* The last event, which the body's end has closed. Where that cut it, there was none. */
+static bool on_last_event(void *baton, const char *event, const char *data, size_t len)
+{
+    return len && (data[len - 1] == '}' || data[len - 1] == ']') ? on_event(baton, event, data, len) : true;
+}
+
+/* What the body is shows in its first byte; content types are not to be relied on. */
+static void sniff(call_t *call, const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len && call->body == BODY_NONE; i++) {
+        if (!strchr(" \t\r\n", bytes[i]) || !bytes[i]) {
+            call->body = bytes[i] == '{' || bytes[i] == '[' ? BODY_WHOLE : BODY_STREAM;
+        }
+    }
+}
+
+static void take_body(call_t *call, const char *bytes, size_t len)
+{
+    if (call->body == BODY_NONE) {
+        sniff(call, bytes, len);
+    }
+    if (call->body == BODY_STREAM) {
+        ac_sse_read(&call->reader, bytes, len, on_event, call, &call->err);
+    }
+    else if (call->body == BODY_WHOLE && ac_buf_add(&call->whole, bytes, len) != APR_SUCCESS) {
+        ac_err_set(&call->err, AC_MODEL_ERROR, "the model's answer is too long");
+    }
+}
+
+static bool on_body(void *baton, const char *bytes, size_t len)
+{
+    call_t *call = baton;
+    call->busy = true;
+    take_body(call, bytes, len);
+    call->busy = false;
+    if (call->cancelled) {
+        call_free(call);
+        return false;
+    }
+    if (call->answer.done && !call->linger.slot) {
+        ac_timer_set(call->model->loop, &call->linger, ac_loop_now(call->model->loop) + LINGER, on_linger, call);
+    }
+    return call->err.kind == AC_OK;
+}
+
+/* The exchange failed. What it says is ours to show; its kind becomes the model's. */
+static void take_failure(call_t *call, const ac_err_t *err)
+{
+    bool late = err->kind == AC_UPSTREAM_TIMEOUT;
+    ac_kind_e kind = late ? AC_MODEL_TIMEOUT : err->kind == AC_UPSTREAM_ERROR ? AC_MODEL_ERROR : err->kind;
+    ac_err_set(&call->err, kind, "the model's service %s: %s", call->status ? "broke its answer off" : "did not answer",
+               err->detail);
+}
+
+static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
+{
+    if (call->body == BODY_STREAM) {
+        ac_sse_finish(&call->reader, on_last_event, call);
+    }
+    if (call->err.kind != AC_OK || call->cancelled || is_complete(call)) {
+        return;
+    }
+    if (status != APR_SUCCESS) {
+        take_failure(call, err);
+    }
+    else if (call->page) {
+        ac_err_set(&call->err, AC_MODEL_REFUSED, "the model's service answered with a web page; check the address in "
+                   "AgentChatEndpoint");
+    }
+    else if (call->body == BODY_WHOLE) {
+        ac_openai_whole(&call->answer, call->whole.data, call->whole.len, &call->err);
+    }
+}
+
+static void on_http_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
+{
+    call_t *call = baton;
+    call->busy = true;
+    call->http = NULL;
+    if (err->http_status) {
+        call->status = err->http_status;
+    }
+    call->retry_after = err->retry_after;
+    if (status == APR_SUCCESS && (call->status < 200 || call->status > 299)) {
+        ac_openai_error(call->status, error_body, len, NULL, &call->err);
+    }
+    else {
+        take_end(call, status, err);
+    }
+    memcpy(call->err.upstream_id, err->upstream_id, sizeof(call->err.upstream_id));
+    end_call(call);
+}
+
+static bool may_retry(void *baton, int status, const char *error_body, size_t len)
+{
+    bool retry;
+    (void)baton;
+    ac_openai_error(status, error_body, len, &retry, NULL);
+    return retry;
+}
+
+static const ac_http_cb_t http_callbacks = {on_head, on_body, on_http_end, may_retry};
+
+/* ---- asking ---- */
+
+/* Request ids come from clients; what would not do as a header value is left out. */
+static bool is_plain(const char *text)
+{
+    size_t len = 0;
+    while (text[len] > ' ' && text[len] < 0x7f) {
+        len++;
+    }
+    return len && len < 128 && !text[len];
+}
+
+static apr_status_t start(call_t *call, const ac_buf_t *body, const char *request_id, ac_err_t *err)
+{
+    const openai_model_t *model = call->model;
+    const ac_model_conf_t *conf = model->conf;
+    const char *headers[MAX_HEADERS] = {
+        "Content-Type: application/json", "Accept: text/event-stream, application/json",
+    };
+    char id[192];
+    int n = 2;
+    if (model->credential_header) {
+        headers[n++] = model->credential_header;
+    }
+    if (request_id && is_plain(request_id)) {
+        snprintf(id, sizeof(id), "%s: %s", model->request_id_header, request_id);
+        headers[n++] = id;
+    }
+    ac_http_request_t request = {
+        .method = "POST", .url = model->url, .headers = headers, .body = body->data, .body_len = body->len,
+        .connect_timeout = conf->connect_timeout, .first_byte_timeout = conf->first_byte_timeout,
+        .idle_timeout = conf->idle_timeout, .total_timeout = conf->total_timeout, .max_response = AC_MAX_RESPONSE,
+        .retries = conf->retries, .http_version = conf->http_version, .ca_file = conf->ca_file,
+    };
+    return ac_http_start(&call->http, model->loop, &request, &http_callbacks, call, err);
+}
+
+static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
+                        ac_err_t *err)
+{
+    openai_model_t *model = self;
+    ac_buf_t body;
+    *pcall = NULL;
+    call_t *call = ac_alloc(sizeof(*call));
+    call->model = model;
+    call->cb = cb;
+    call->baton = baton;
+    ac_openai_answer_init(&call->answer, &answer_callbacks, call);
+    ac_sse_reader_init(&call->reader);
+    ac_buf_init(&call->whole, AC_MAX_RESPONSE);
+    ac_buf_init(&body, AC_MAX_REQUEST);
+    apr_status_t status = ac_openai_request(&body, what, model->model, model->conf->params, err);
+    if (status == APR_SUCCESS) {
+        status = start(call, &body, what->request_id, err);
+    }
+    ac_buf_free(&body);
+    if (status == APR_SUCCESS) {
+        *pcall = call;
+    }
+    else {
+        call_free(call);
+    }
+    return status;
+}
+
+static void cancel(void *self)
+{
+    call_t *call = self;
+    if (call->cancelled) {
+        return;
+    }
+    call->cancelled = true;
+    if (call->http) {
+        ac_http_cancel(call->http);
+        call->http = NULL;
+    }
+    if (!call->busy) {
+        call_free(call);
+    }
+}
+
+static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+{
+    openai_model_t *model = self;
+    (void)err;
+    model->loop = host->loop;
+    return APR_SUCCESS;
+}
+
+const ac_model_vt ac_model_openai = {
+    "openai", openai_model_create, child_init, ask, cancel, openai_model_probe,
+};
+
+const ac_model_vt ac_model_azure_openai = {
+    "azure-openai", openai_model_create_azure, child_init, ask, cancel, openai_model_probe,
+};
