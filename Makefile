@@ -54,9 +54,14 @@ $(BUILD)/%.o: %.c
 -include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
 
 # ---- tests ----
-$(BUILD)/unit/%: tests/unit/%.c $(UNIT_HELP) $(BUILD)/libagentchat.a
+# An archive, so that a test that brings a loop of its own is not given the real one by a helper it does not use.
+$(BUILD)/libunit.a: $(UNIT_HELP)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libunit.a $(BUILD)/libagentchat.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(UNIT_HELP) $(BUILD)/libagentchat.a -lcmocka $(LIBS)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(BUILD)/libunit.a $(BUILD)/libagentchat.a -lcmocka $(LIBS)
 -include $(UNIT_BIN:=.d)
 
 unit: $(UNIT_BIN) fuzz-replay
