@@ -12,6 +12,9 @@
 #   none: the demonstration model, which needs no network
 set -euo pipefail
 
+# Started in the background of a script, SIGINT is ignored here, and what was ignored before it bash cannot trap.
+if [ "$(trap -p INT)" = "trap -- '' SIGINT" ]; then exec env --default-signal=INT "$0" "$@"; fi
+
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${BUILD:-build}
 [[ $build == /* ]] || build=$top/$build
