@@ -20,9 +20,21 @@ AC_MESSAGE(205, AC_ERROR, "SQLite failed for another reason; logged once until a
            "See SQLite's reason in the line; usually the file, its directory (must be writable too) or the disk.")
 AC_MESSAGE(206, AC_WARNING, "Another process kept the embedded store locked so long that operations were given up.",
            "Look for a process that has the file open, as a backup or an sqlite3 shell with an open transaction.")
-AC_MESSAGE(207, AC_INFO, "The embedded store works again after trouble.", "Nothing.")
+AC_MESSAGE(207, AC_INFO, "The embedded store works again after trouble.", "Nothing to do.")
 AC_MESSAGE(208, AC_INFO, "Runs of processes that died were closed as interrupted when a child started.",
            "Nothing for the runs. If it comes often, find out why children die.")
+AC_MESSAGE(401, AC_WARNING, "The index of a knowledge base was damaged or written by another version. It is made anew from its folder.",
+           "Nothing, if it happens once after an update. If it comes back, look at the disk of the state directory.")
+AC_MESSAGE(402, AC_ERROR, "The index of a knowledge base cannot be opened; its searches fail.",
+           "Look at AgentChatStateDir: the user that httpd's children run as must be able to write there.")
+AC_MESSAGE(403, AC_ERROR, "SQLite failed while a knowledge base was searched or brought up to date.",
+           "See the reason in the line: a full disk, a failing one, or a file that something else keeps locked.")
+AC_MESSAGE(404, AC_WARNING, "A document of a knowledge base is left out: too large, not UTF-8, or not readable.",
+           "Split it, convert it to UTF-8, or let the user that httpd's children run as read it.")
+AC_MESSAGE(405, AC_WARNING, "The folder of a knowledge base cannot be read. Searches use what was indexed before.",
+           "See the cause in the line: the folder was moved or unmounted, or may not be read by httpd's children.")
+AC_MESSAGE(406, AC_WARNING, "The folder of a knowledge base holds more documents than are indexed.",
+           "Join small documents, or spread them over several knowledge bases.")
 AC_MESSAGE(501, AC_ERROR, "A run took a step that its table of states does not allow.",
            "This is a mistake of ours. Please report the line; the child ends and httpd starts another.")
 AC_MESSAGE(502, AC_ERROR, "A run failed for a reason that the operator has to mend, as a refused key or a missing deployment.",
@@ -39,6 +51,10 @@ AC_MESSAGE(604, AC_WARNING, "Threads that were deleted long ago could not be pur
            "See the cause in the line. Nothing is lost: deleted threads stay hidden until they are purged.")
 AC_MESSAGE(605, AC_INFO, "Threads that were deleted longer ago than AgentChatPurgeAfter were removed for good.",
            "Nothing to do.")
+AC_MESSAGE(610, AC_INFO, "A client read its stream too slowly and was dropped; the run goes on and is stored.",
+           "Nothing for a single line. If it comes often for healthy clients, raise AgentChatStreamBuffer.")
+AC_MESSAGE(612, AC_INFO, "Live streams were ended because their process had to end at once.",
+           "Use a graceful restart or stop, which lets streams end by themselves.")
 AC_MESSAGE(651, AC_ERROR, "A request failed for a reason that the operator has to mend, mostly the store.",
            "Read the detail: it says what was being done. Look at the store's own messages (02xx) and at /ready.")
 AC_MESSAGE(652, AC_WARNING, "A request failed because of an upstream or this server; the client was told.",
