@@ -159,7 +159,7 @@ until answers; do
     fi
     sleep 0.1
 done
-if news | grep AC0602 >&2; then echo "run: the server is up, but its chats answer 503 for this reason" >&2; fi
+if news | grep -E 'AC060[26]' >&2; then echo "run: the server is up, but its chats fail for this reason" >&2; fi
 what=$(awk '$1 == "AgentChatProvider" {print $2}' "$run/httpd.conf")
 [ "$what" = demo ] && what="demo (give OPENAI_API_KEY for a real one)"
 

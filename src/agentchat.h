@@ -161,7 +161,8 @@ typedef struct ac_store_vt {
     const char *name;                       /* "sqlite": what stands before the colon in AgentChatStore */
     /* Config time: parse what follows the colon, and options. NULL, or a sentence that says what is wrong. */
     const char *(*create)(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p);
-    /* After fork, once per child. */
+    /* After fork, once per child. errors: store_error, store_timeout: out of reach now, but started, and each operation tries
+     * again; another: not started, the child serves no chats. child_exit is called all the same. */
     apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
     /* Any thread. Takes op; hands it back by host->store_done(), never inside this call. */
     void (*start_post)(void *self, ac_store_op_t *op);

@@ -23,6 +23,16 @@ AC_MESSAGE(206, AC_WARNING, "Another process kept the embedded store locked so l
 AC_MESSAGE(207, AC_INFO, "The embedded store works again after trouble.", "Nothing to do.")
 AC_MESSAGE(208, AC_INFO, "Runs of processes that died were closed as interrupted when a child started.",
            "Nothing for the runs. If it comes often, find out why children die.")
+AC_MESSAGE(240, AC_ERROR, "There is no key or token to sign in with; whatever needs it fails until there is.",
+           "The line names each way that was tried and why it failed. See docs/azure-credentials.md; no restart is needed.")
+AC_MESSAGE(241, AC_WARNING, "A key or token could not be renewed; the one there is stays in use as long as it lasts.",
+           "Nothing for a single line. If it goes on, see the cause in the line before the token expires.")
+AC_MESSAGE(242, AC_INFO, "A credential works again after trouble.", "Nothing to do.")
+AC_MESSAGE(243, AC_INFO, "A key has changed where it is kept, and the new one is used from now on.", "Nothing to do.")
+AC_MESSAGE(244, AC_INFO, "Says which of the ways to sign in of AgentChatCredential identity was the first to give a token.",
+           "Nothing to do. Name it (identity:managed …) to spare the others being tried at each start.")
+AC_MESSAGE(245, AC_INFO, "A key's file can be read by httpd's first process only, so a changed key is not seen while it runs.",
+           "Nothing, if a restart after each change will do. Else let the user that httpd's children run as read the file.")
 AC_MESSAGE(401, AC_WARNING, "The index of a knowledge base was damaged or written by another version. It is made anew from its folder.",
            "Nothing, if it happens once after an update. If it comes back, look at the disk of the state directory.")
 AC_MESSAGE(402, AC_ERROR, "The index of a knowledge base cannot be opened; its searches fail.",
@@ -51,6 +61,8 @@ AC_MESSAGE(604, AC_WARNING, "Threads that were deleted long ago could not be pur
            "See the cause in the line. Nothing is lost: deleted threads stay hidden until they are purged.")
 AC_MESSAGE(605, AC_INFO, "Threads that were deleted longer ago than AgentChatPurgeAfter were removed for good.",
            "Nothing to do.")
+AC_MESSAGE(606, AC_ERROR, "The store could not be reached when a child started. Requests that need it fail until it can.",
+           "See the cause in the line. Once it is mended no restart is needed: each request tries again.")
 AC_MESSAGE(610, AC_INFO, "A client read its stream too slowly and was dropped; the run goes on and is stored.",
            "Nothing for a single line. If it comes often for healthy clients, raise AgentChatStreamBuffer.")
 AC_MESSAGE(612, AC_INFO, "Live streams were ended because their process had to end at once.",

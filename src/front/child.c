@@ -153,6 +153,22 @@ static apr_status_t start_providers(life_t *self, const char **ppart, ac_err_t *
     return status;
 }
 
+/* A store whose storage is out of reach has started all the same, and tries again with each operation: what was mended needs
+ * no restart. */
+static apr_status_t start_store(life_t *self, ac_err_t *err)
+{
+    const ac_store_t *store = &self->child.conf->store;
+    self->store_runs = true;
+    apr_status_t status = store->vt->child_init(store->self, &self->child.host, err);
+    if (status != APR_SUCCESS && (err->kind == AC_STORE_ERROR || err->kind == AC_STORE_TIMEOUT)) {
+        ac_log(AC_M606, err->status, "child[%d]: store %s: %s; each request tries again", (int)getpid(), store->vt->name,
+               err->detail);
+        ac_err_init(err);
+        status = APR_SUCCESS;
+    }
+    return status;
+}
+
 static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
 {
     ac_child_t *child = &self->child;
@@ -165,8 +181,7 @@ static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
     if (status != APR_SUCCESS) return status;
     fill_host(child);
     *ppart = "store";
-    self->store_runs = true;
-    status = conf->store.vt->child_init(conf->store.self, &child->host, err);
+    status = start_store(self, err);
     if (status != APR_SUCCESS) return status;
     status = start_providers(self, ppart, err);
     if (status != APR_SUCCESS) return status;
