@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`apachectl configtest` names file, line, directive and what is accepted; and the shipped configurations are right."""
+import base64
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bad_configuration import BAD, GOOD
+from server import TOP, Server
+
+CERTIFICATE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@pytest.fixture
+def configtest():
+    made = []
+
+    def check(directives):
+        server = Server("")
+        made.append(server)
+        text = directives.replace("{root}", str(server.root)).replace("{port}", str(server.port))
+        server.write(text)
+        first = server.conf.read_text().split("\n").index(text.split("\n")[0]) + 1 if text else 1
+        ok, said = server.configtest()
+        return ok, said.replace(str(server.root), "{root}"), first
+
+    yield check
+    for server in made:
+        server.remove()
+
+
+@pytest.mark.parametrize("case", BAD, ids=[case[0] for case in BAD])
+def test_wrong(configtest, case):
+    _, line, directives, message = case
+    ok, said, first = configtest(directives)
+    assert not ok
+    wanted = re.sub(r"\{line(\d+)\}", lambda m: str(first + int(m[1]) - 1), message)
+    assert wanted in said, said
+    assert re.search(rf"on line {first + line - 1} of \{{root\}}/httpd\.conf", said), said
+
+
+@pytest.mark.parametrize("case", GOOD, ids=[case[0] for case in GOOD])
+def test_right(configtest, case):
+    ok, said, _ = configtest(case[1])
+    assert ok and "Syntax OK" in said, said
+
+
+def test_the_reference_with_everything_in_it(make_server):
+    """conf/agentchat.conf with every directive made active, on files that exist."""
+    server = make_server(start=False, standard=False, env={"AZURE_OPENAI_API_KEY": "k", "SEARCH_KEY": "k"})
+    lines = (TOP / "conf/agentchat.conf").read_text().splitlines()
+    active = [re.sub(r"^(\s*)#(?=\S)", r"\1", line) for line in lines if not line.startswith("#LoadModule")]
+    text = "\n".join(active)
+    assert len(re.findall(r"^\s*<?AgentChat\w+", text, re.M)) >= 50
+    (server.root / "ca.pem").write_text(CERTIFICATE.read_text())
+    shutil.copytree(TOP / "conf/sample/knowledge", server.root / "knowledge")
+    for path, real in (("/var/lib/agentchat", "state"), ("/etc/agentchat/upstream-ca.pem", "ca.pem"),
+                       ("/srv/agentchat/knowledge", "knowledge")):
+        text = text.replace(path, str(server.root / real))
+    server.write(text)
+    ok, said = server.configtest()
+    assert ok, said
+    server.start()
+    server.client.prefix = "/api"
+    assert server.client.get("/health").status == 200
+    assert server.client.get("/threads").status == 401      # the reference's defaults are the secure ones
+
+
+def test_a_restart_with_a_wrong_configuration_leaves_the_old_one_running(make_server, model):
+    server = make_server()
+    server.conf.write_text(server.conf.read_text() + "\nAgentChatRunTimeout 5x\n")
+    ok, said = server.configtest()
+    assert not ok and "AgentChatRunTimeout" in said
+    assert server.client.get("/health").status == 200
+
+
+def test_the_longest_mount_wins(make_server, model):
+    server = make_server("""
+<Location "/api/v2">
+    SetHandler agentchat
+    AgentChatAnonymous on
+</Location>
+<Location "/health">
+    SetHandler agentchat
+</Location>
+""")
+    server.client.prefix = ""
+    for path in ("/api/health", "/api/v2/health", "/health"):
+        assert server.client.get(path).json["status"] == "healthy", path
+    assert server.client.get("/api/v2/threads").status == 200
+    assert server.client.get("/api/v3/threads").status == 404
+
+
+def test_an_agent_of_the_mount(make_server, model):
+    server = make_server("""
+<AgentChatAgent other>
+    AgentChatModel scripted
+</AgentChatAgent>
+<Location "/other">
+    SetHandler agentchat
+    AgentChatAnonymous on
+    AgentChatDefaultAgent other
+</Location>
+""")
+    server.client.prefix = "/other"
+    thread = server.client.post("/chat", {"message": "x", "stream": False}).json["thread_id"]
+    assert server.client.get("/threads/" + thread).json["agent_id"] == "other"
+
+
+def test_in_a_virtual_host_and_behind_basic_authentication(make_server, model):
+    server = make_server(start=False, modules=("auth_basic", "authn_core", "authn_file", "authz_user"))
+    users = server.root / "users"
+    hashed = {name: subprocess.run(["openssl", "passwd", "-apr1", "pw-" + name], capture_output=True, text=True, check=True).stdout
+              for name in ("ann", "bob")}
+    users.write_text("".join(f"{name}:{text}" for name, text in hashed.items()))
+    users.chmod(0o644)
+    server.conf.write_text(server.conf.read_text() + f"""
+<Location "/mine">
+    SetHandler agentchat
+    AuthType Basic
+    AuthName chat
+    AuthUserFile "{users}"
+    Require valid-user
+</Location>
+""")
+    server.start()
+    server.client.prefix = "/mine"
+
+    def sign(name):
+        return {"Authorization": "Basic " + base64.b64encode(f"{name}:pw-{name}".encode()).decode()}
+    refused = server.client.get("/threads")
+    assert refused.status == 401 and refused.json["code"] == "unauthenticated"
+    thread = server.client.post("/threads", {}, headers=sign("ann")).json["id"]
+    assert server.client.get("/threads/" + thread, headers=sign("ann")).status == 200
+    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/messages"), ("POST", "/messages"), ("GET", "/runs")):
+        body = {"content": "x"} if method == "POST" else {"title": "x"} if method == "PATCH" else None
+        response = server.client.request(method, f"/threads/{thread}{path}", body, headers=sign("bob"))
+        assert response.status == 404, (method, path, response)
+    assert server.client.get("/threads", headers=sign("bob")).json["data"] == []

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""README.md and the manual say what works: the configuration and the curl of the README run as they are pasted, and every
+piece of configuration in the manual passes httpd's own check."""
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from server import MODULE, TOP, WAIT, Server, user
+
+PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
+
+
+def blocks(path, language):
+    """(line, text) of each fenced block of this language."""
+    text = path.read_text()
+    return [(text[:m.start()].count("\n") + 1, m[1]) for m in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)]
+
+
+def paste(server, text, state=True):
+    """Appends the text to a server's configuration that has nothing of ours yet, with the places of a real machine's."""
+    text = text.replace("/usr/lib/apache2/modules/mod_agentchat.so", str(server.root / "mod_agentchat.so"))
+    text = text.replace("/etc/", f"{server.root}/etc/").replace("/srv/", f"{server.root}/srv/")
+    conf = server.conf.read_text()
+    if "LoadModule agentchat_module" in text:
+        conf = re.sub(r"^LoadModule agentchat_module .*\n", "", conf, flags=re.M)
+    if not state:
+        conf = re.sub(r"^AgentChatStateDir .*\n", "", conf, flags=re.M)
+    server.conf.write_text(conf + text.replace("/var/lib/agentchat", f"{server.root}/state"))
+
+
+# ---- README.md ----
+def test_readme_configuration_and_curl_stream(make_server):
+    (_, configuration), = blocks(TOP / "README.md", "apache")
+    curl, = [text for _, text in blocks(TOP / "README.md", "sh") if text.startswith("curl ")]
+    assert MODULE.exists() and "LoadModule agentchat_module" in configuration and "http://localhost/" in curl
+    server = make_server("", start=False, standard=False, modules=("authz_host",))
+    paste(server, configuration)
+    server.start()
+    done = subprocess.run(["bash", "-c", curl.replace("http://localhost/", f"http://127.0.0.1:{server.port}/")],
+                          capture_output=True, text=True, timeout=WAIT)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("data:")]
+    types = [event["type"] for event in events]
+    assert types[0] == "run" and types[-1] == "done", done.stdout
+    call, = [event for event in events if event["type"] == "trace_end"]
+    assert call["tool"] == "calculate" and call["result"]["result"] == 13.5
+    assert "13.5" in "".join(event["content"] for event in events if event["type"] == "token")
+    assert types.count("token") > 5, "the answer came in one piece"
+
+
+# ---- the manual ----
+CASES = [(page, line, text) for page in PAGES for line, text in blocks(page, "apache")]
+WRAP = {"`<AgentChatModel>`": "<AgentChatModel m>\n{text}{needs}</AgentChatModel>\n",
+        "`<AgentChatTool>`": "<AgentChatTool t>\n{text}{needs}</AgentChatTool>\n",
+        "`<AgentChatAgent>`": "<AgentChatAgent a>\n{text}{needs}</AgentChatAgent>\n"}
+NEEDS = {"`<AgentChatModel>`": {"AgentChatProvider": "openai", "AgentChatCredential": "env:A_KEY",
+                                "AgentChatEndpoint": "https://api.openai.com/v1 model=m"},
+         "`<AgentChatTool>`": {"AgentChatToolURL": "https://search.example.com/?q={query} method=POST",
+                               "AgentChatToolDescription": "d",
+                               "AgentChatToolParameters": '{"type": "object", "properties": {"query": {"type": "string"}}}'},
+         "`<AgentChatAgent>`": {"AgentChatModel": "gpt"}}
+DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n</AgentChatModel>\n",
+           "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\n</AgentChatAgent>\n",
+           "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n"}
+
+
+def context_of(page, line):
+    """The context that the section of this line gives, or None."""
+    before = "\n".join(page.read_text().splitlines()[:line]).rpartition("\n## ")[2]
+    return (re.findall(r"^- Context: (.*)$", before, re.M) or [None])[0]
+
+
+def whole(text, context):
+    """A piece of configuration with everything around it that it needs to be whole."""
+    if context in WRAP and not text.startswith("<"):
+        needs = "".join(f"{name} {value}\n" for name, value in NEEDS[context].items()
+                        if not re.search(rf"^{name}\b", text, re.M))
+        text = WRAP[context].format(text=text, needs=needs)
+    models, tools, agents = (set(re.findall(rf"^ *<AgentChat{kind} ([\w.-]+)", text, re.M)) for kind in ("Model", "Tool", "Agent"))
+    wanted = re.findall(r"^ *AgentChatModel +([\w.-]+)", text, re.M)
+    more = "".join(DEFINED["model"].format(id=name) for name in sorted({*wanted, "any"} - models))
+    for list_of in re.findall(r"^ *AgentChatTools +(.*)$", text, re.M):
+        for name in set(list_of.split()) - tools - {"calculate", "get_weather"}:
+            tools.add(name)
+            more += DEFINED["tool"].format(id=name)
+    named = re.findall(r"^ *AgentChatDefaultAgent +([\w.-]+)", text, re.M)
+    more += "".join(DEFINED["agent"].format(id=name, model="any") for name in sorted({*named, "any"} - agents))
+    return text + more
+
+
+@pytest.mark.parametrize("page, line, text", CASES, ids=[f"{page.name}:{line}" for page, line, _ in CASES])
+def test_manual_configuration_is_valid(page, line, text):
+    keys = {name: "secret" for name in re.findall(r"\benv:(\w+)", text)}
+    server = Server("", modules=("authz_host", "authz_user", "authn_core", "authn_file", "auth_basic", "dir"),
+                    env={**keys, "A_KEY": "secret"})
+    try:
+        for name in ("etc/agentchat", "srv/agentchat/knowledge", "srv/agentchat/handbook", "agents", "tools"):
+            (server.root / name).mkdir(parents=True)
+        if os.geteuid() == 0:
+            os.chown(server.root / "srv/agentchat", user().pw_uid, user().pw_gid)
+        for name in re.findall(r"\bfile:([\w./-]+)", text):
+            path = server.root / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('{"type": "object"}' if name.endswith(".json") else "some text")
+        paste(server, whole(text, context_of(page, line)), state="AgentChatStateDir" not in text)
+        ok, said = server.configtest()
+        assert ok, f"{page.name}:{line}:\n{text}\n{said}"
+        assert "AH" not in said.replace("AH00558", ""), said
+    finally:
+        server.remove()
+
+
+def test_manual_has_examples():
+    assert len(CASES) > 50
