@@ -31,6 +31,14 @@
  * STEP_LIST       run     -                                    {data}  in order of starting
  * PURGE           -       {before}                             {purged: n}  soft-deleted threads of every owner, deleted before then
  *
+ * For moving conversations from one store to another, without regard to owners; a `record` is a thread with owner, deleted_at and
+ * restore_status (the last two null where it is not soft-deleted):
+ * EXPORT_THREADS  -       {after: cursor|null}  (page.limit)   {data: [record], next: cursor|null}  of every owner and status, in any order
+ * EXPORT_MESSAGES thread  -  (page: limit, after_seq)          {data, next}   as MESSAGE_LIST
+ * EXPORT_RUNS     thread  -  (page: limit, after)              {data: [{run, steps}], next|null}
+ * IMPORT          thread  {thread: record, messages, runs}     {}  writes them over what has the same ids. record's message_count counts, so the
+ *                         last part of a thread brings all of them; an active run is one whose process has died.
+ *
  * An operation answered APR_SUCCESS is durable. errors of all: store_error, store_timeout (deadline passed; a write may have
  * happened all the same), overloaded (queue full). */
 
@@ -52,6 +60,7 @@ const char *ac_store_verb_name(ac_store_verb_e verb);
 
 /* ---- ours ---- */
 extern const ac_store_vt ac_store_sqlite;       /* store_sqlite.c */
+extern const ac_store_vt ac_store_cosmos;       /* store_cosmos.c */
 extern const ac_model_vt ac_model_openai;       /* model_openai.c: "openai" (and any compatible server) */
 extern const ac_model_vt ac_model_azure_openai; /* model_openai.c: "azure-openai" */
 extern const ac_model_vt ac_model_demo;         /* model_demo.c: "demo" */
@@ -70,9 +79,11 @@ typedef enum ac_credential_kind_e { AC_CREDENTIAL_KEY, AC_CREDENTIAL_TOKEN } ac_
 /* text: the key or token, valid inside the call only; NULL with err: model_refused-like kinds are the caller's to choose, err's detail
  * names each link of the chain that was tried and why it failed. */
 typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
-/* Config time. env: and file: are read here (file: again when it changes). NULL, or a sentence. */
+/* Config time. env: and file: are read here (file: again when it changes), as are the variables that an identity needs. Further options:
+ * scope= (identity), refresh= (file, keyvault), identity= (keyvault: "managed" …). NULL, or a sentence. */
 const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options, apr_pool_t *p);
 apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err);
+/* Any thread; while the loop runs, or on it. No call comes after it. */
 void ac_credential_child_exit(ac_credential_t *credential);
 ac_credential_kind_e ac_credential_kind(const ac_credential_t *credential);
 /* Loop thread. What can be used right now without waiting, or NULL; valid until the loop's next turn. */
@@ -83,6 +94,8 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
 void ac_credential_forget(ac_credential_t *credential, ac_credential_fn *fn, void *baton);
 /* Loop thread. The service said that this text is expired or unknown: fetch another one on the next get(). */
 void ac_credential_reject(ac_credential_t *credential, const char *scope, const char *text);
+/* The option scope=, or fallback. */
+const char *ac_credential_scope(const ac_credential_t *credential, const char *fallback);
 /* "env:NAME", "identity": what may be shown. */
 const char *ac_credential_spec(const ac_credential_t *credential);
 

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Credentials: keys and tokens as they can be used right now. Each scope has one text, one fetch under way at most, those
+ * who wait for it, and a timer that has another one fetched in good time. */
+#include "identity.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "credential.h"
+
+#define MARGIN       apr_time_from_sec(1)       /* a token with less left is none */
+#define RETRY_FIRST  apr_time_from_sec(1)
+#define RETRY_MOST   apr_time_from_sec(30)
+#define REJECT_AGAIN apr_time_from_sec(10)      /* a text that came after a rejection is not rejected for so long */
+#define LOG_AGAIN    apr_time_from_sec(60)
+#define EXIT_PATIENCE apr_time_from_sec(5)
+
+typedef struct waiter_t {
+    ac_credential_fn *fn;
+    void *baton;
+    unsigned round;
+    struct waiter_t *next;
+} waiter_t;
+
+struct credential_slot_t {                      /* what is known of a scope */
+    ac_credential_t *credential;
+    credential_slot_t *next;
+    char *text, *previous;                      /* previous: what now() gave may still be in use in this turn */
+    apr_time_t expires;                         /* 0: never */
+    apr_time_t retry_at;                        /* after a failure: no fetch before */
+    int n_failures;
+    ac_err_t err;                               /* of the last one */
+    apr_time_t logged;                          /* 0: not in trouble, as far as the log knows */
+    bool logged_lost;
+    bool rejected;
+    apr_time_t rejected_at;                     /* 0: never */
+    void *fetch;
+    waiter_t *first, *last;
+    unsigned round;
+    ac_timer_t timer;
+    ac_ready_t ready;
+    char scope[IDENTITY_SCOPE_SIZE];
+};
+
+static void begin_fetch(credential_slot_t *slot);
+
+/* ---- slots ---- */
+
+static credential_slot_t *find_slot(ac_credential_t *credential, const char *scope)
+{
+    const char *name = credential->kind == AC_CREDENTIAL_KEY || !scope ? "" : scope;
+    credential_slot_t *slot = credential->slots;
+    while (slot && strcmp(slot->scope, name)) {
+        slot = slot->next;
+    }
+    if (!slot) {
+        slot = ac_alloc(sizeof(*slot));
+        slot->credential = credential;
+        snprintf(slot->scope, sizeof(slot->scope), "%s", name);
+        slot->text = credential->text ? strdup(credential->text) : NULL;
+        slot->next = credential->slots;
+        credential->slots = slot;
+    }
+    return slot;
+}
+
+static void wipe(char *text)
+{
+    if (text) {
+        OPENSSL_cleanse(text, strlen(text));
+        free(text);
+    }
+}
+
+static void slot_free(credential_slot_t *slot)
+{
+    const ac_credential_t *credential = slot->credential;
+    if (slot->fetch) {
+        credential->source->cancel(slot->fetch);
+    }
+    ac_timer_cancel(credential->loop, &slot->timer);
+    ac_ready_cancel(credential->loop, &slot->ready);
+    while (slot->first) {
+        waiter_t *waiter = slot->first;
+        slot->first = waiter->next;
+        free(waiter);
+    }
+    wipe(slot->text);
+    wipe(slot->previous);
+    free(slot);
+}
+
+static bool lives(const credential_slot_t *slot)
+{
+    return slot->text && (!slot->expires || ac_loop_now(slot->credential->loop) < slot->expires - MARGIN);
+}
+
+static bool is_usable(const credential_slot_t *slot)
+{
+    return lives(slot) && !slot->rejected;
+}
+
+/* "credential identity for https://cosmos.azure.com/.default" */
+static const char *name_of(const credential_slot_t *slot, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s%s%s", slot->credential->spec, *slot->scope ? " for " : "", slot->scope);
+    return buf;
+}
+
+/* ---- those who wait ---- */
+
+static void set_timer(credential_slot_t *slot, apr_time_t due);
+
+/* Who asks again inside of his call is answered another time. */
+static void deliver(void *baton)
+{
+    credential_slot_t *slot = baton;
+    ac_credential_t *credential = slot->credential;
+    unsigned round = slot->round++;
+    credential->n_delivering++;
+    while (slot->first && slot->first->round <= round && !credential->stopped) {
+        waiter_t waiter = *slot->first;
+        free(slot->first);
+        slot->first = waiter.next;
+        slot->last = slot->first ? slot->last : NULL;
+        if (lives(slot)) {
+            waiter.fn(waiter.baton, APR_SUCCESS, slot->text, NULL);
+        }
+        else {
+            waiter.fn(waiter.baton, ac_kind_row(slot->err.kind)->status, NULL, &slot->err);
+        }
+    }
+    credential->n_delivering--;
+    if (credential->stopped) {
+        credential_end(credential);
+    }
+}
+
+static void add_waiter(credential_slot_t *slot, ac_credential_fn *fn, void *baton)
+{
+    waiter_t *waiter = ac_alloc(sizeof(*waiter));
+    waiter->fn = fn;
+    waiter->baton = baton;
+    waiter->round = slot->round;
+    if (slot->last) {
+        slot->last->next = waiter;
+    }
+    else {
+        slot->first = waiter;
+    }
+    slot->last = waiter;
+}
+
+/* ---- what came ---- */
+
+static void log_trouble(credential_slot_t *slot)
+{
+    char name[IDENTITY_SCOPE_SIZE * 2];
+    apr_time_t now = ac_loop_now(slot->credential->loop);
+    bool lost = !lives(slot);
+    if (slot->credential->silent || (slot->logged && lost == slot->logged_lost && now - slot->logged < LOG_AGAIN)) {
+        return;
+    }
+    slot->logged = now;
+    slot->logged_lost = lost;
+    if (lost) {
+        ac_log(AC_M240, slot->err.status, "credential %s: there is none: %s", name_of(slot, name, sizeof(name)),
+               slot->err.detail);
+    }
+    else {
+        ac_log(AC_M241, slot->err.status, "credential %s: could not be renewed, the one there is stays in use: %s",
+               name_of(slot, name, sizeof(name)), slot->err.detail);
+    }
+}
+
+static void log_success(credential_slot_t *slot, const char *text)
+{
+    char name[IDENTITY_SCOPE_SIZE * 2];
+    bool key = slot->credential->kind == AC_CREDENTIAL_KEY;
+    if (slot->logged) {
+        ac_log(AC_M242, APR_SUCCESS, "credential %s: works again", name_of(slot, name, sizeof(name)));
+    }
+    if (key && slot->text && strcmp(slot->text, text)) {
+        ac_log(AC_M243, APR_SUCCESS, "credential %s: the key has changed; the new one is used from now on",
+               name_of(slot, name, sizeof(name)));
+    }
+    slot->logged = 0;
+}
+
+static void take_text(credential_slot_t *slot, const fetched_t *fetched)
+{
+    log_success(slot, fetched->text);
+    if (!slot->text || strcmp(slot->text, fetched->text)) {
+        wipe(slot->previous);
+        slot->previous = slot->text;
+        slot->text = strdup(fetched->text);
+        if (!slot->text) {
+            abort();
+        }
+    }
+    slot->expires = fetched->expires;
+    slot->rejected = false;
+    slot->n_failures = 0;
+    slot->retry_at = 0;
+    ac_err_init(&slot->err);
+    if (fetched->refresh) {
+        set_timer(slot, fetched->refresh);
+    }
+}
+
+/* A token that was rejected is gone; a key stays, since where it is kept may be at fault as well. */
+static void take_failure(credential_slot_t *slot, const fetched_t *fetched)
+{
+    apr_time_t now = ac_loop_now(slot->credential->loop);
+    int shift = slot->n_failures < 5 ? slot->n_failures : 5;
+    apr_interval_time_t wait = RETRY_FIRST << shift;
+    slot->err = fetched->err;
+    slot->n_failures++;
+    if (slot->credential->kind == AC_CREDENTIAL_TOKEN && slot->rejected) {
+        wipe(slot->previous);
+        slot->previous = slot->text;
+        slot->text = NULL;
+    }
+    slot->rejected = false;
+    wait = wait < RETRY_MOST ? wait : RETRY_MOST;
+    if (lives(slot) && slot->expires) {         /* several tries before it ends */
+        apr_interval_time_t quarter = (slot->expires - now) / 4;
+        wait = quarter < wait ? quarter : wait;
+    }
+    wait = fetched->err.retry_after > wait ? fetched->err.retry_after : wait;
+    slot->retry_at = now + wait;
+    slot->err.retry_after = wait;
+    if (lives(slot) || slot->credential->kind == AC_CREDENTIAL_KEY) {
+        set_timer(slot, slot->retry_at);
+    }
+    log_trouble(slot);
+}
+
+static void on_fetched(void *baton, const fetched_t *fetched)
+{
+    credential_slot_t *slot = baton;
+    char name[IDENTITY_SCOPE_SIZE * 2];
+    slot->fetch = NULL;
+    ac_debug("credential %s: %s%s", name_of(slot, name, sizeof(name)), fetched->err.kind ? "failed: " : "fetched",
+             fetched->err.detail);
+    if (fetched->err.kind == AC_OK) {
+        take_text(slot, fetched);
+    }
+    else {
+        take_failure(slot, fetched);
+    }
+    ac_ready_set(slot->credential->loop, &slot->ready, deliver, slot);
+}
+
+/* ---- fetching ---- */
+
+static void begin_fetch(credential_slot_t *slot)
+{
+    ac_credential_t *credential = slot->credential;
+    if (!slot->fetch && credential->source) {
+        slot->fetch = credential->source->start(credential->self, slot->scope, on_fetched, slot);
+    }
+}
+
+static void on_timer(void *baton)
+{
+    begin_fetch(baton);
+}
+
+static void set_timer(credential_slot_t *slot, apr_time_t due)
+{
+    ac_timer_set(slot->credential->loop, &slot->timer, due, on_timer, slot);
+}
+
+/* ---- for callers ---- */
+
+const char *ac_credential_now(ac_credential_t *credential, const char *scope)
+{
+    credential_slot_t *slot = find_slot(credential, scope);
+    return is_usable(slot) ? slot->text : NULL;
+}
+
+void ac_credential_get(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton)
+{
+    credential_slot_t *slot = find_slot(credential, scope);
+    bool later = slot->retry_at && ac_loop_now(credential->loop) < slot->retry_at;
+    add_waiter(slot, fn, baton);
+    if (slot->fetch) {
+        return;
+    }
+    if (is_usable(slot) || !credential->source || (later && !slot->rejected)) {
+        ac_ready_set(credential->loop, &slot->ready, deliver, slot);
+        return;
+    }
+    begin_fetch(slot);
+}
+
+void ac_credential_forget(ac_credential_t *credential, ac_credential_fn *fn, void *baton)
+{
+    for (credential_slot_t *slot = credential->slots; slot; slot = slot->next) {
+        waiter_t **plink = &slot->first;
+        slot->last = NULL;
+        while (*plink) {
+            waiter_t *waiter = *plink;
+            if (waiter->fn == fn && waiter->baton == baton) {
+                *plink = waiter->next;
+                free(waiter);
+                continue;
+            }
+            slot->last = waiter;
+            plink = &waiter->next;
+        }
+    }
+}
+
+void ac_credential_reject(ac_credential_t *credential, const char *scope, const char *text)
+{
+    credential_slot_t *slot = find_slot(credential, scope);
+    apr_time_t now = ac_loop_now(credential->loop);
+    bool again = slot->rejected_at && now - slot->rejected_at < REJECT_AGAIN;
+    if (!credential->source || !slot->text || slot->rejected || again || strcmp(slot->text, text)) {
+        return;
+    }
+    slot->rejected = true;
+    slot->rejected_at = now;
+}
+
+ac_credential_kind_e ac_credential_kind(const ac_credential_t *credential)
+{
+    return credential->kind;
+}
+
+const char *ac_credential_spec(const ac_credential_t *credential)
+{
+    return credential->spec;
+}
+
+const char *ac_credential_scope(const ac_credential_t *credential, const char *fallback)
+{
+    return credential->scope ? credential->scope : fallback;
+}
+
+/* ---- a child's life ---- */
+
+static void start_key(void *baton)
+{
+    ac_credential_t *credential = baton;
+    credential_slot_t *slot = find_slot(credential, "");
+    if (credential->stopped) {
+        return;
+    }
+    if (credential->refresh && slot->text) {
+        set_timer(slot, ac_loop_now(credential->loop) + credential->refresh);
+    }
+    else {
+        begin_fetch(slot);
+    }
+}
+
+apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err)
+{
+    credential->loop = host->loop;
+    apr_status_t status = credential->source ? credential->source->child_init(credential->self, host, err) : APR_SUCCESS;
+    if (status == APR_SUCCESS && credential->source && credential->kind == AC_CREDENTIAL_KEY) {
+        ac_loop_post(credential->loop, start_key, credential);
+    }
+    return status;
+}
+
+void credential_end(ac_credential_t *credential)
+{
+    credential->stopped = true;
+    if (credential->n_delivering) {
+        return;                                 /* whoever delivers sees it */
+    }
+    while (credential->slots) {
+        credential_slot_t *slot = credential->slots;
+        credential->slots = slot->next;
+        slot_free(slot);
+    }
+    if (credential->source && credential->source->child_exit) {
+        credential->source->child_exit(credential->self);
+    }
+}
+
+typedef struct leaving_t {
+    ac_credential_t *credential;
+    ac_latch_t *latch;
+} leaving_t;
+
+static void leave(void *baton)
+{
+    leaving_t *leaving = baton;
+    credential_end(leaving->credential);
+    ac_latch_open(leaving->latch);
+    ac_latch_unref(leaving->latch);
+    free(leaving);
+}
+
+void ac_credential_child_exit(ac_credential_t *credential)
+{
+    if (!credential->loop) {
+        return;
+    }
+    if (ac_loop_is_current(credential->loop)) {
+        credential_end(credential);
+        return;
+    }
+    leaving_t *leaving = ac_alloc(sizeof(*leaving));
+    ac_latch_t *latch = ac_latch_create();
+    leaving->credential = credential;
+    leaving->latch = latch;
+    ac_latch_ref(latch);
+    ac_loop_post(credential->loop, leave, leaving);
+    ac_latch_wait(latch, ac_clock() + EXIT_PATIENCE);
+    ac_latch_unref(latch);
+}
+
+void credential_silence(ac_credential_t *credential)
+{
+    credential->silent = true;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ways to sign in, in the order of Azure's DefaultAzureCredential: what does not exist here is passed over, the first
+ * that gives a token is kept to, and where none does, each is named with its reason. */
+#include "identity.h"
+
+#include <apr_strings.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define N_LINKS 4
+#define MAX_REASONS 1024
+
+static const identity_link_t *const all_links[N_LINKS] = {
+    &identity_environment, &identity_workload, &identity_managed, &identity_cli,
+};
+
+const char *const identity_options[] = {"client-id", "object-id", "resource-id", "tenant-id", "authority", "scope", NULL};
+
+struct identity_t {
+    identity_conf_t conf;
+    const identity_link_t *links[N_LINKS];
+    int n_links;
+    const identity_link_t *winner;              /* which gave a token */
+    char *tenant;                               /* of a challenge, or NULL */
+    ac_loop_t *loop;
+    ac_work_t *work;
+};
+
+typedef struct asking_t {
+    identity_t *identity;
+    fetched_fn *done;
+    void *baton;
+    identity_try_t *try;
+    const identity_link_t *link;                /* being tried */
+    int at;                                     /* its place */
+    ac_buf_t reasons;                           /* "environment: not set: …; managed: …" */
+    ac_err_t err;                               /* of the last one that was there */
+    char scope[IDENTITY_SCOPE_SIZE];
+} asking_t;
+
+/* ---- configuration ---- */
+
+static const char *known_links(apr_pool_t *p)
+{
+    const char *list = "";
+    for (int i = 0; i < N_LINKS; i++) {
+        list = apr_pstrcat(p, list, i ? ", " : "", "identity:", all_links[i]->name, NULL);
+    }
+    return list;
+}
+
+/* AZURE_TOKEN_CREDENTIALS: "prod", "dev", or the name of one. */
+static const char *narrow(identity_t *identity, apr_pool_t *p)
+{
+    const char *wanted = getenv("AZURE_TOKEN_CREDENTIALS");
+    if (!wanted || !*wanted) {
+        return NULL;
+    }
+    bool prod = !strcasecmp(wanted, "prod"), dev = !strcasecmp(wanted, "dev");
+    int n = 0;
+    for (int i = 0; i < N_LINKS; i++) {
+        const identity_link_t *link = all_links[i];
+        bool developers = link == &identity_cli;
+        if ((prod && !developers) || (dev && developers) || !strcasecmp(wanted, link->azure_name)) {
+            identity->links[n++] = link;
+        }
+    }
+    identity->n_links = n;
+    if (n) {
+        return NULL;
+    }
+    const char *list = "prod, dev";
+    for (int i = 0; i < N_LINKS; i++) {
+        list = apr_pstrcat(p, list, ", ", all_links[i]->azure_name, NULL);
+    }
+    return apr_psprintf(p, "the variable AZURE_TOKEN_CREDENTIALS is '%s'; known here are %s", wanted, list);
+}
+
+static const char *choose(identity_t *identity, const char *name, apr_pool_t *p)
+{
+    for (int i = 0; i < N_LINKS; i++) {
+        if (!name || !strcmp(all_links[i]->name, name)) {
+            identity->links[identity->n_links++] = all_links[i];
+        }
+    }
+    if (!identity->n_links) {
+        return apr_psprintf(p, "'identity:%s' is no way to sign in; known are identity (each of these in turn), %s", name,
+                            known_links(p));
+    }
+    return name ? NULL : narrow(identity, p);
+}
+
+static bool has_link(const identity_t *identity, const identity_link_t *link)
+{
+    for (int i = 0; i < identity->n_links; i++) {
+        if (identity->links[i] == link) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A certificate that cannot be used is found out now, not at the first message. */
+static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
+{
+    ac_buf_t out;
+    ac_err_t err;
+    ac_err_init(&err);
+    const char *problem = identity_conf_certificate(conf, p);
+    if (problem || !conf->certificate || !conf->client_id) {
+        return problem;
+    }
+    assertion_t assertion = {
+        .bytes = conf->certificate, .len = conf->certificate_len, .password = conf->certificate_password,
+        .client_id = conf->client_id, .audience = conf->authority, .send_chain = conf->send_chain,
+    };
+    identity_assert(&out, &assertion, &err);
+    ac_buf_free(&out);
+    return err.kind == AC_OK ? NULL : apr_psprintf(p, "AZURE_CLIENT_CERTIFICATE_PATH: %s", err.detail);
+}
+
+/* One way that was chosen by name has to be there. */
+static const char *check_only(const identity_t *identity, const char *name, apr_pool_t *p)
+{
+    const identity_conf_t *conf = &identity->conf;
+    const identity_link_t *only = identity->links[0];
+    bool app = only == &identity_environment || only == &identity_workload;
+    const char *missing = "";
+    if (!name || !app) {
+        return NULL;
+    }
+    if (!conf->client_id) {
+        missing = ", AZURE_CLIENT_ID (or client-id=)";
+    }
+    if (!conf->tenant) {
+        missing = apr_pstrcat(p, missing, ", AZURE_TENANT_ID (or tenant-id=)", NULL);
+    }
+    if (only == &identity_environment && !conf->secret && !conf->certificate_path) {
+        missing = apr_pstrcat(p, missing, ", AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH", NULL);
+    }
+    if (only == &identity_workload && !conf->token_file) {
+        missing = apr_pstrcat(p, missing, ", AZURE_FEDERATED_TOKEN_FILE", NULL);
+    }
+    return *missing ? apr_psprintf(p, "'identity:%s' needs what the environment of httpd does not have: %s", name,
+                                   missing + 2) : NULL;
+}
+
+const char *identity_create(identity_t **pidentity, const char *name, const apr_table_t *options, apr_pool_t *p)
+{
+    identity_t *identity = apr_pcalloc(p, sizeof(*identity));
+    const char *problem = choose(identity, name, p);
+    if (!problem) {
+        problem = identity_conf_read(&identity->conf, options, !name, p);
+    }
+    if (!problem && !has_link(identity, &identity_managed)
+        && (identity->conf.object_id || identity->conf.resource_id)) {
+        problem = "object-id= and resource-id= name a managed identity; give them with identity or identity:managed";
+    }
+    if (!problem && has_link(identity, &identity_environment)) {
+        problem = check_certificate(&identity->conf, p);
+    }
+    if (!problem) {
+        problem = check_only(identity, name, p);
+    }
+    *pidentity = identity;
+    return problem;
+}
+
+identity_conf_t *identity_conf(identity_t *identity)
+{
+    return &identity->conf;
+}
+
+void identity_set_tenant(identity_t *identity, const char *tenant)
+{
+    free(identity->tenant);                     /* tries have copies */
+    identity->tenant = strdup(tenant);
+}
+
+bool identity_knows_tenant(const identity_t *identity)
+{
+    return identity->conf.tenant || (identity->n_links == 1 && identity->links[0] == &identity_managed);
+}
+
+/* ---- asking ---- */
+
+static void try_next(asking_t *asking);
+
+static void asking_free(asking_t *asking)
+{
+    ac_buf_free(&asking->reasons);
+    free(asking);
+}
+
+static void end_asking(asking_t *asking, const fetched_t *fetched)
+{
+    fetched_fn *done = asking->done;
+    void *baton = asking->baton;
+    asking_free(asking);
+    done(baton, fetched);
+}
+
+static void end_failed(asking_t *asking)
+{
+    fetched_t fetched;
+    memset(&fetched, 0, sizeof(fetched));
+    fetched.err = asking->err;
+    fetched.err.kind = AC_OK;
+    ac_kind_e kind = asking->err.kind == AC_OK ? AC_UNAUTHENTICATED : asking->err.kind;
+    fetched.err.detail[0] = '\0';
+    ac_err_set(&fetched.err, kind, "%s", asking->reasons.data ? asking->reasons.data : "no way to sign in is left");
+    end_asking(asking, &fetched);
+}
+
+static void on_tried(void *baton, const fetched_t *fetched)
+{
+    asking_t *asking = baton;
+    identity_t *identity = asking->identity;
+    const identity_link_t *link = asking->link;
+    asking->try = NULL;
+    if (fetched->err.kind == AC_OK) {
+        if (!identity->winner && identity->n_links > 1) {
+            ac_log(AC_M244, APR_SUCCESS, "identity: signed in by %s, which is kept to from now on", link->name);
+        }
+        identity->winner = link;
+        end_asking(asking, fetched);
+        return;
+    }
+    ac_buf_printf(&asking->reasons, "%s%s: %.*s", asking->reasons.len ? "; " : "", link->name,
+                  (int)strcspn(fetched->err.detail, "\n"), fetched->err.detail);
+    if (!fetched->absent) {
+        asking->err = fetched->err;
+    }
+    bool last = link == identity->winner || asking->at + 1 >= identity->n_links || (link->stops && !fetched->absent);
+    if (last) {
+        end_failed(asking);
+        return;
+    }
+    asking->at++;
+    try_next(asking);
+}
+
+static void try_next(asking_t *asking)
+{
+    identity_t *identity = asking->identity;
+    const identity_conf_t *conf = &identity->conf;
+    identity_ask_t ask = {
+        .conf = conf, .tenant = conf->tenant ? conf->tenant : identity->tenant, .scope = asking->scope,
+        .chained = identity->n_links > 1 && !identity->winner, .loop = identity->loop, .work = identity->work,
+    };
+    asking->link = identity->winner ? identity->winner : identity->links[asking->at];
+    asking->try = identity_try_start(asking->link, &ask, on_tried, asking);
+}
+
+static void *start(void *source, const char *scope, fetched_fn *done, void *baton)
+{
+    asking_t *asking = ac_alloc(sizeof(*asking));
+    asking->identity = source;
+    asking->done = done;
+    asking->baton = baton;
+    ac_buf_init(&asking->reasons, MAX_REASONS);
+    snprintf(asking->scope, sizeof(asking->scope), "%s", scope);
+    try_next(asking);
+    return asking;
+}
+
+static void cancel(void *fetch)
+{
+    asking_t *asking = fetch;
+    if (asking->try) {
+        identity_try_cancel(asking->try);
+    }
+    asking_free(asking);
+}
+
+static apr_status_t child_init(void *source, const ac_host_t *host, ac_err_t *err)
+{
+    identity_t *identity = source;
+    (void)err;
+    identity->loop = host->loop;
+    identity->work = host->work;
+    return APR_SUCCESS;
+}
+
+static void child_exit(void *source)
+{
+    identity_t *identity = source;
+    free(identity->tenant);
+    identity->tenant = NULL;
+}
+
+const source_vt identity_source = {start, cancel, child_init, child_exit};

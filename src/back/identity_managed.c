@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Managed identities: the machine's own service gives the token. App Service, Functions and Container Apps tell its address
+ * in the environment; virtual machines have IMDS at an address that is always the same; Arc's agent wants proof that we
+ * may read its files. */
+#include "identity.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define CONNECT_TIMEOUT apr_time_from_sec(2)
+#define PROBE_TIMEOUT   apr_time_from_sec(1)
+#define TOTAL_TIMEOUT   apr_time_from_sec(10)
+#define LONGEST_WAIT    apr_time_from_sec(60)
+#define RETRIES         3
+#define GONE_RETRIES    7                       /* IMDS being updated: 70 s at the most */
+#define GONE_WAIT       apr_time_from_sec(10)
+#define MAX_KEY         4096
+
+enum { ASKING, PROBING, PROVING };              /* a try's stage */
+
+static void ask(identity_try_t *try);
+
+/* ---- requests ---- */
+
+static const char *base_of(const identity_conf_t *conf, char *buf, size_t size)
+{
+    if (conf->managed != MANAGED_IMDS) {
+        return conf->endpoint;
+    }
+    snprintf(buf, size, "%s/metadata/identity/oauth2/token", conf->imds);
+    return buf;
+}
+
+static void make_url(ac_buf_t *url, const identity_try_t *try)
+{
+    static const char *const versions[] = {"2019-08-01", "2020-06-01", "2018-02-01"};
+    const identity_conf_t *conf = try->conf;
+    char resource[IDENTITY_SCOPE_SIZE], base[512];
+    ac_buf_t query;
+    identity_resource(resource, try->scope);
+    ac_buf_init(&query, 4096);
+    ac_buf_init(url, 8192);
+    identity_form_add(&query, "api-version", versions[conf->managed]);
+    identity_form_add(&query, "resource", resource);
+    if (conf->managed_client_id) {
+        identity_form_add(&query, "client_id", conf->managed_client_id);
+    }
+    if (conf->object_id) {
+        identity_form_add(&query, "object_id", conf->object_id);
+    }
+    if (conf->resource_id) {
+        identity_form_add(&query, conf->managed == MANAGED_APP_SERVICE ? "mi_res_id" : "msi_res_id", conf->resource_id);
+    }
+    const char *start = base_of(conf, base, sizeof(base));
+    ac_buf_printf(url, "%s%c%s", start, strchr(start, '?') ? '&' : '?', query.data);
+    ac_buf_free(&query);
+}
+
+/* header: a whole one, or NULL. The one of a challenge's answer holds a key. */
+static void get(identity_try_t *try, const char *header, identity_answer_fn *on_answer)
+{
+    bool probe = try->stage == PROBING;
+    const char *headers[] = {"Accept: application/json", NULL, NULL, NULL};
+    int n = 1;
+    if (!probe && try->conf->managed != MANAGED_APP_SERVICE) {
+        headers[n++] = "Metadata: true";
+    }
+    headers[n] = header;
+    ac_buf_t url;
+    make_url(&url, try);
+    ac_http_request_t request = {
+        .method = "GET", .url = url.data, .headers = headers, .http_version = 1,
+        .connect_timeout = probe ? PROBE_TIMEOUT : CONNECT_TIMEOUT,
+        .total_timeout = probe ? PROBE_TIMEOUT : TOTAL_TIMEOUT,
+    };
+    identity_try_http(try, &request, on_answer);
+    ac_buf_free(&url);
+}
+
+/* ---- answers ---- */
+
+/* How long to wait before another request, or -1: it is over. */
+static apr_interval_time_t wait_of(const identity_try_t *try, const identity_answer_t *answer)
+{
+    bool imds = try->conf->managed == MANAGED_IMDS;
+    int status = answer->status;
+    apr_interval_time_t asked = answer->err->retry_after;
+    if (asked > LONGEST_WAIT) {
+        return -1;
+    }
+    if (imds && status == 410) {
+        return try->tries >= GONE_RETRIES ? -1 : asked ? asked : GONE_WAIT;
+    }
+    bool again = !status || status == 404 || status == 408 || status == 429 || status >= 500;
+    if (!again || try->tries >= RETRIES) {
+        return -1;
+    }
+    return asked ? asked : apr_time_from_sec(imds ? 1 << try->tries : 1);
+}
+
+static void ask_again(void *baton)
+{
+    ask(baton);
+}
+
+static bool says(const identity_answer_t *answer, const char *phrase)
+{
+    return answer->len && memmem(answer->body, answer->len, phrase, strlen(phrase));
+}
+
+static void end_refused(identity_try_t *try, const identity_answer_t *answer)
+{
+    bool chosen = try->conf->managed_client_id || try->conf->object_id || try->conf->resource_id;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!answer->status) {
+        identity_end_failed(try, answer->err->kind, "this machine's identity service does not answer: %s",
+                            answer->err->detail);
+    }
+    else if (answer->status == 400 && (says(answer, "dentity not found") || says(answer, "No User Assigned"))) {
+        identity_end_failed(try, AC_UNAUTHENTICATED, chosen
+                            ? "this machine has no managed identity of that id (HTTP 400); assign it, or check the id"
+                            : "this machine has no managed identity (HTTP 400); assign one, or name one with client-id=");
+    }
+    else {
+        identity_token_error(&err, answer->status, answer->body, answer->len);
+        identity_end_err(try, &err, false);
+    }
+}
+
+/* Old agents of Arc do not know user-assigned identities, and give the machine's own without a word. */
+static bool is_whose(const identity_conf_t *conf, const identity_answer_t *answer)
+{
+    json_t *document = json_loadb(answer->body, answer->len, 0, NULL);
+    const struct { const char *wanted, *name; } rows[] = {
+        {conf->managed_client_id, "client_id"}, {conf->object_id, "object_id"}, {conf->resource_id, "msi_res_id"},
+    };
+    bool good = true;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        good = good && (!rows[i].wanted || !strcasecmp(ac_json_peek_string(document, rows[i].name, ""), rows[i].wanted));
+    }
+    json_decref(document);
+    return good;
+}
+
+static void on_answer(identity_try_t *try, const identity_answer_t *answer)
+{
+    apr_interval_time_t wait = answer->status == 200 ? -1 : wait_of(try, answer);
+    if (wait >= 0) {
+        try->tries++;
+        ac_timer_set(try->loop, &try->timer, ac_loop_now(try->loop) + wait, ask_again, try);
+    }
+    else if (answer->status != 200) {
+        end_refused(try, answer);
+    }
+    else if (try->conf->managed == MANAGED_ARC && !is_whose(try->conf, answer)) {
+        identity_end_failed(try, AC_UNAUTHENTICATED, "Arc's agent gave the token of another identity than the one that "
+                            "was asked for; update the agent");
+    }
+    else {
+        identity_end_token(try, answer->body, answer->len);
+    }
+}
+
+/* ---- Arc: whoever may read the key file may have the token ---- */
+
+/* The key file's path, if it is one that the agent makes. */
+static bool find_key_file(char *path, size_t size, const char *challenge, const char *directory)
+{
+    const char *realm = strcasestr(challenge, "realm=");
+    if (strncasecmp(challenge, "Basic", 5) || !realm) {
+        return false;
+    }
+    realm += strlen("realm=");
+    realm += *realm == '"';
+    size_t len = strcspn(realm, "\", \t"), front = strlen(directory);
+    if (len >= size) {
+        return false;
+    }
+    memcpy(path, realm, len);
+    path[len] = '\0';
+    return len > front + 4 && !strncmp(path, directory, front) && !strchr(path + front, '/')
+        && path[front] != '.' && !strcmp(path + len - 4, ".key");
+}
+
+static void read_key(identity_job_t *job)
+{
+    char *text = NULL, reason[120];
+    size_t len = 0;
+    apr_status_t status = identity_file_read(&text, &len, job->path, MAX_KEY);
+    if (status != APR_SUCCESS) {
+        ac_err_set(&job->err, AC_UNAUTHENTICATED, "the key file of Arc's agent cannot be read: %s; httpd's user has to be "
+                   "in the group himds", apr_strerror(status, reason, sizeof(reason)));
+        return;
+    }
+    ac_buf_printf(&job->out, "Authorization: Basic %.*s", (int)strcspn(text, "\r\n"), text);
+    OPENSSL_cleanse(text, len);
+    free(text);
+}
+
+static void prove(identity_try_t *try, identity_job_t *job)
+{
+    if (job->err.kind != AC_OK) {
+        identity_end_err(try, &job->err, false);
+        return;
+    }
+    get(try, job->out.data, on_answer);
+}
+
+static void on_challenge(identity_try_t *try, const identity_answer_t *answer)
+{
+    char path[512];
+    if (answer->status != 401) {
+        on_answer(try, answer);
+        return;
+    }
+    if (!find_key_file(path, sizeof(path), answer->challenge, try->conf->arc_keys)) {
+        identity_end_failed(try, AC_UNAUTHENTICATED, "Arc's agent names a key file that is none of its own");
+        return;
+    }
+    try->stage = PROVING;
+    identity_try_work(try, read_key, prove, path, false);
+}
+
+/* ---- beginning ---- */
+
+static void ask(identity_try_t *try)
+{
+    const identity_conf_t *conf = try->conf;
+    char header[4200];
+    try->stage = ASKING;
+    if (conf->managed != MANAGED_APP_SERVICE) {
+        get(try, NULL, conf->managed == MANAGED_ARC ? on_challenge : on_answer);
+        return;
+    }
+    int len = snprintf(header, sizeof(header), "X-IDENTITY-HEADER: %s", conf->header);
+    if (len >= (int)sizeof(header)) {
+        identity_end_failed(try, AC_UNAUTHENTICATED, "the variable IDENTITY_HEADER is too long");
+        return;
+    }
+    get(try, header, on_answer);
+    OPENSSL_cleanse(header, sizeof(header));
+}
+
+/* Any answer means that there is such a service, but one of a proxy that stands in its place. */
+static void on_probe(identity_try_t *try, const identity_answer_t *answer)
+{
+    if (!answer->status) {
+        identity_end_absent(try, "no identity service on this machine (is it one of Azure's?)");
+    }
+    else if (answer->status == 403 && says(answer, "unreachable")) {
+        identity_end_absent(try, "the machine's identity service is unreachable");
+    }
+    else {
+        ask(try);
+    }
+}
+
+static void run_managed(identity_try_t *try)
+{
+    if (try->conf->managed == MANAGED_UNKNOWN) {
+        identity_end_absent(try, "Service Fabric, Cloud Shell and Azure ML are not known here");
+    }
+    else if (try->conf->managed == MANAGED_IMDS && try->chained) {
+        try->stage = PROBING;
+        get(try, NULL, on_probe);
+    }
+    else {
+        ask(try);
+    }
+}
+
+const identity_link_t identity_managed = {"managed", "ManagedIdentityCredential", false, run_managed};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workload identity: a token that Kubernetes, or another issuer that the app trusts, keeps fresh in a file stands in place
+ * of a secret. */
+#include "identity.h"
+
+#include <ctype.h>
+#include <openssl/crypto.h>
+#include <string.h>
+
+/* Read anew each time: whoever issues it replaces it before it expires. */
+static void read_token(identity_job_t *job)
+{
+    char *text = NULL, reason[120];
+    size_t len = 0;
+    apr_status_t status = identity_file_read(&text, &len, job->conf->token_file, IDENTITY_MAX_TOKEN);
+    job->absent = true;
+    if (status != APR_SUCCESS) {
+        ac_err_set(&job->err, AC_UNAUTHENTICATED, "the file of AZURE_FEDERATED_TOKEN_FILE cannot be read: %s",
+                   apr_strerror(status, reason, sizeof(reason)));
+        return;
+    }
+    char *start = text;
+    while (len && isspace((unsigned char)start[len - 1])) {
+        len--;
+    }
+    while (len && isspace((unsigned char)*start)) {
+        start++;
+        len--;
+    }
+    if (!len || memchr(start, '\0', len)) {
+        ac_err_set(&job->err, AC_UNAUTHENTICATED, "the file of AZURE_FEDERATED_TOKEN_FILE holds no token");
+    }
+    ac_buf_add(&job->out, start, len);
+    OPENSSL_cleanse(text, strlen(text));
+    free(text);
+}
+
+static void redeem(identity_try_t *try, identity_job_t *job)
+{
+    if (job->err.kind != AC_OK) {
+        identity_end_err(try, &job->err, job->absent);
+        return;
+    }
+    identity_redeem(try, NULL, job->out.data);
+}
+
+static void run_workload(identity_try_t *try)
+{
+    const identity_conf_t *conf = try->conf;
+    if (!try->tenant || !conf->client_id || !conf->token_file) {
+        identity_end_absent(try, "not set: %s%s%s", try->tenant ? "" : "AZURE_TENANT_ID ",
+                            conf->client_id ? "" : "AZURE_CLIENT_ID ",
+                            conf->token_file ? "" : "AZURE_FEDERATED_TOKEN_FILE");
+        return;
+    }
+    identity_try_work(try, read_token, redeem, NULL, false);
+}
+
+const identity_link_t identity_workload = {"workload", "WorkloadIdentityCredential", true, run_workload};
