@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP tool: what is sent for a call, what its answers become, what it refuses, and what its directives may not say. */
+/* The HTTP tool: what is sent for a call, what its answers become, what it refuses, and what its directives may not
+ * say. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -225,7 +226,8 @@ static void test_tool_http_pointer_leads_nowhere(void **state)
 {
     (void)state;
     tool_rig_option(&tool, "result", "/data/01");
-    expect_failure(JSON "{\"data\":[1,2]}", "the service's answer holds no part that the tool is set to take (/data/01)");
+    expect_failure(JSON "{\"data\":[1,2]}", "the service's answer holds no part that the tool is set to take "
+                   "(/data/01)");
 }
 
 static void test_tool_http_pointer_into_text(void **state)
@@ -358,7 +360,8 @@ static void test_tool_http_redirects(void **state)
     tool_rig_call(&tool, &answer, ASK, 0);
     tool_answer_failed(&answer, AC_TOOL_ERROR, "the service could not be reached: too many redirects");
     tool_rig_call(&tool, &answer, ASK, 0);
-    tool_answer_failed(&answer, AC_TOOL_ERROR, "the service could not be reached: a redirect to a host that is not allowed");
+    tool_answer_failed(&answer, AC_TOOL_ERROR, "the service could not be reached: a redirect to a host that is not "
+                       "allowed");
 }
 
 static void test_tool_http_too_late(void **state)
@@ -465,10 +468,13 @@ static void test_tool_http_configuration(void **state)
         {.url = URL, .method = "DELETE", .body = "{}", .problem = "AgentChatToolBody: a DELETE request takes no body"},
         {.url = URL, .body = "{\"a\": {nothing}}", .problem = "AgentChatToolBody: {nothing} is not among"},
         {.url = URL, .body = "{\"a\": ", .problem = "AgentChatToolBody: "},
-        {.url = URL, .header = "X Key", .value = "", .problem = "AgentChatToolHeader: 'X Key' is not the name of a header"},
-        {.url = URL, .header = "host", .value = "x", .problem = "AgentChatToolHeader: host is written by the module itself"},
+        {.url = URL, .header = "X Key", .value = "", .problem = "AgentChatToolHeader: 'X Key' is not the name of a "
+         "header"},
+        {.url = URL, .header = "host", .value = "x", .problem = "AgentChatToolHeader: host is written by the module "
+         "itself"},
         {.url = URL, .header = "X-Key", .value = "{no}", .problem = "AgentChatToolHeader X-Key: {no} is not among"},
-        {.url = URL, .header = "X-Key", .value = "${secret}", .problem = "AgentChatToolHeader X-Key: its value names a secret"},
+        {.url = URL, .header = "X-Key", .value = "${secret}", .problem = "AgentChatToolHeader X-Key: its value "
+         "names a secret"},
         {.url = URL, .host = "https://a.b", .problem = "AgentChatToolAllowHost: 'https://a.b' is not a host"},
         {.url = URL, .host = "a.b/c", .problem = "AgentChatToolAllowHost: "},
         {.url = URL, .host = "a.b:99999", .problem = "AgentChatToolAllowHost: "},

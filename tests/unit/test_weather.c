@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The weather: two exchanges with a scripted service, places remembered, and everything that such a service can do wrong. */
+/* The weather: two exchanges with a scripted service, places remembered, and everything that such a service can do
+ * wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,16 +81,20 @@ static void test_weather_report(void **state)
     (void)state;
     play(good);
     tool_rig_call(&tool, &answer, "{\"location\":\"Paris\",\"days\":2}", 0);
-    tool_answer_is(&answer, "{\"current\":{\"conditions\":\"overcast\",\"feels_like\":3.9,\"humidity\":87,\"is_day\":false,"
+    tool_answer_is(&answer,
+                   "{\"current\":{\"conditions\":\"overcast\",\"feels_like\":3.9,\"humidity\":87,\"is_day\":false,"
                    "\"precipitation\":0.0,\"temperature\":6.5,\"time\":\"2026-11-21T05:45\",\"wind_direction\":220,"
                    "\"wind_speed\":9.4},\"daily\":[{\"conditions\":\"overcast\",\"date\":\"2026-11-21\",\"max\":9.1,"
-                   "\"min\":4.2,\"precipitation_probability\":5},{\"conditions\":\"light rain\",\"date\":\"2026-11-22\","
-                   "\"max\":10,\"min\":null,\"precipitation_probability\":80}],\"location\":{\"admin1\":\"Ile-de-France\","
+                   "\"min\":4.2,\"precipitation_probability\":5},{\"conditions\":\"light "
+                   "rain\",\"date\":\"2026-11-22\","
+                   "\"max\":10,\"min\":null,\"precipitation_probability\":80}],"
+                   "\"location\":{\"admin1\":\"Ile-de-France\","
                    "\"country\":\"France\",\"latitude\":48.85341,\"longitude\":2.3488,\"name\":\"Paris\","
                    "\"timezone\":\"Europe/Paris\"},\"units\":{\"precipitation\":\"mm\","
                    "\"temperature\":\"\xc2\xb0" "C\",\"wind_speed\":\"km/h\"}}");
     assert_true(sent(0, "GET /geo/v1/search?name=Paris&count=10&language=en&format=json HTTP/1.1\r\n"));
-    assert_true(sent(1, "GET /sky/v1/forecast?latitude=48.85341&longitude=2.3488&timezone=auto&forecast_days=2&current="));
+    assert_true(sent(1, "GET /sky/v1/forecast?latitude=48.85341&longitude=2.3488&timezone=auto&forecast_days=2"
+                     "&current="));
     assert_false(strstr(http_server_request(server, 1), "fahrenheit"));
 }
 
@@ -160,7 +165,8 @@ static void test_weather_service_refuses(void **state)
     static const server_step_t *const scripts[] = {places, refusal, NULL};
     play(scripts);
     tool_rig_call(&tool, &answer, IN_PARIS, 0);
-    tool_answer_failed(&answer, AC_TOOL_ERROR, "the weather service answered 400: {\"error\":true, \"reason\":\"no way\"}");
+    tool_answer_failed(&answer, AC_TOOL_ERROR, "the weather service answered 400: {\"error\":true, \"reason\":\"no "
+                       "way\"}");
 }
 
 static void test_weather_strange_answers(void **state)
@@ -168,9 +174,10 @@ static void test_weather_strange_answers(void **state)
     (void)state;
     static const server_step_t html[] = {SEND(HEAD("200 OK", "text/html") "<html>"), CUT, END};
     static const server_step_t bare[] = {SEND(JSON "{\"current\":{\"time\":\"now\"}}"), CUT, END};
-    static const server_step_t odd[] = {SEND(JSON "{\"results\":[{\"name\":7},[],null,{\"latitude\":1,\"longitude\":2}]}"),
-                                        CUT, END};
-    static const server_step_t poor[] = {SEND(JSON "{\"current\":{\"temperature_2m\":1,\"weather_code\":\"x\"}}"), CUT, END};
+    static const server_step_t odd[] = {
+        SEND(JSON "{\"results\":[{\"name\":7},[],null,{\"latitude\":1,\"longitude\":2}]}"), CUT, END};
+    static const server_step_t poor[] = {SEND(JSON "{\"current\":{\"temperature_2m\":1,\"weather_code\":\"x\"}}"), CUT,
+                                         END};
     static const server_step_t *const scripts[] = {html, odd, bare, poor, html, NULL};
     play(scripts);
     tool_rig_call(&tool, &answer, IN_PARIS, 0);
@@ -178,8 +185,10 @@ static void test_weather_strange_answers(void **state)
     tool_rig_call(&tool, &answer, IN_PARIS, 0);
     tool_answer_failed(&answer, AC_TOOL_ERROR, "the weather service's answer holds no current weather");
     tool_rig_call(&tool, &answer, IN_PARIS, 0);
-    tool_answer_is(&answer, "{\"current\":{\"conditions\":\"unknown\",\"feels_like\":null,\"humidity\":null,\"is_day\":null,"
-                   "\"precipitation\":null,\"temperature\":1,\"time\":null,\"wind_direction\":null,\"wind_speed\":null},"
+    tool_answer_is(&answer,
+                   "{\"current\":{\"conditions\":\"unknown\",\"feels_like\":null,\"humidity\":null,\"is_day\":null,"
+                   "\"precipitation\":null,\"temperature\":1,\"time\":null,\"wind_direction\":null,"
+                   "\"wind_speed\":null},"
                    "\"daily\":[],\"location\":{\"country\":null,\"latitude\":1,\"longitude\":2,\"name\":null,"
                    "\"timezone\":null},\"units\":{\"precipitation\":\"mm\",\"temperature\":\"\xc2\xb0" "C\","
                    "\"wind_speed\":\"km/h\"}}");
@@ -232,8 +241,8 @@ static void test_weather_configuration(void **state)
                         "AgentChatToolOption units: 'kelvin' is not known; give metric or imperial");
     tool_rig_option(&tool, "units", "Imperial");
     tool_rig_option(&tool, "forecast", "ftp://host/");
-    assert_string_equal(tool_rig_create(&tool), "AgentChatToolOption forecast: 'ftp://host/' is not a base URL; give one like "
-                        "https://api.open-meteo.com/v1");
+    assert_string_equal(tool_rig_create(&tool), "AgentChatToolOption forecast: 'ftp://host/' is not a base URL; "
+                        "give one like https://api.open-meteo.com/v1");
     tool_rig_option(&tool, "forecast", "https://host/v1?x=1");
     assert_non_null(tool_rig_create(&tool));
     tool_rig_option(&tool, "forecast", "https://host/v1/");

@@ -103,9 +103,9 @@ const ac_tool_vt ac_tool_calculator = {
     .name = "calculator",
     .description = "Works out an arithmetic expression exactly, for example \"85 * 0.15\", \"18% of 75\", "
                    "\"(1200 + 19%) / 12\" or \"sqrt(2) * 10^3\". Use it for every calculation instead of calculating "
-                   "yourself. Knows + - * / ^ % (percent, or remainder before a number) ! and parentheses; sqrt cbrt abs "
-                   "round(x, places) floor ceil trunc min max sum avg pow exp ln log(x, base) log10 log2 sin cos tan asin "
-                   "acos atan (in radians) deg rad mod; pi, e and tau.",
+                   "yourself. Knows + - * / ^ % (percent, or remainder before a number) ! and parentheses; sqrt "
+                   "cbrt abs round(x, places) floor ceil trunc min max sum avg pow exp ln log(x, base) log10 log2 "
+                   "sin cos tan asin acos atan (in radians) deg rad mod; pi, e and tau.",
     .parameters = "{\"type\": \"object\", \"properties\": {\"expression\": {\"type\": \"string\", \"minLength\": 1, "
                   "\"maxLength\": 4096, \"description\": \"The expression, with a point as the decimal sign\"}}, "
                   "\"required\": [\"expression\"], \"additionalProperties\": false}",

@@ -278,7 +278,8 @@ FN(fn_log)
     return problem ? problem : ac_decimal_div(presult, &numerator, &denominator);
 }
 
-/* A sine that is no larger than the rounding of its angle is 0: sin(pi). Where long double is no more than double, too. */
+/* A sine that is no larger than the rounding of its angle is 0: sin(pi). Where long double is no more than
+ * double, too. */
 static long double clean(long double value, long double angle)
 {
     return fabsl(value) < fabsl(angle) * DBL_EPSILON * 2 ? 0 : value;

@@ -32,8 +32,9 @@ void ac_tool_answer_free(ac_tool_answer_t *answer);
 void ac_tool_answer_head(ac_tool_answer_t *answer, int status, const char *type);
 /* false: enough has been read. */
 bool ac_tool_answer_body(ac_tool_answer_t *answer, const char *bytes, size_t len);
-/* A 2xx to the tool's result: JSON as it is, text as a string; {"status": 204} for an empty one. Over result_max: a string that says
- * at its end that it was cut, for JSON {"truncated": true, "text": …}. errors: tool_error (binary; the pointer leads nowhere). */
+/* A 2xx to the tool's result: JSON as it is, text as a string; {"status": 204} for an empty one. Over result_max: a
+ * string that says at its end that it was cut, for JSON {"truncated": true, "text": …}. errors: tool_error (binary; the
+ * pointer leads nowhere). */
 apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the HTTP tool's service answered, as the tool's result: JSON stays JSON, text is a string, and both are bounded. */
+/* What the HTTP tool's service answered, as the tool's result: JSON stays JSON, text is a string, and both
+ * are bounded. */
 #include "tool_http.h"
 
 #include <apr_strings.h>
@@ -163,8 +164,8 @@ static apr_status_t take_part(json_t **pvalue, const char *pointer, ac_err_t *er
     json_incref(part);
     json_decref(*pvalue);
     *pvalue = part;
-    return part ? APR_SUCCESS : ac_err_set(err, AC_TOOL_ERROR, "the service's answer holds no part that the tool is set to "
-                                           "take (%s)", pointer);
+    return part ? APR_SUCCESS : ac_err_set(err, AC_TOOL_ERROR, "the service's answer holds no part that the tool is "
+                                           "set to take (%s)", pointer);
 }
 
 apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err)

@@ -61,8 +61,8 @@ static const char *check_url(const ac_tool_conf_t *conf, apr_pool_t *p)
                                "https://host/path?q={query}", conf->url);
     }
     else if (!conf->allow_private && is_private(host_of(url, p))) {
-        problem = apr_psprintf(p, "AgentChatToolURL: '%s' is a private address; write AgentChatToolAllowPrivate on, if the "
-                               "tool may reach such", host_of(url, p));
+        problem = apr_psprintf(p, "AgentChatToolURL: '%s' is a private address; write AgentChatToolAllowPrivate on, "
+                               "if the tool may reach such", host_of(url, p));
     }
     json_decref(no_arguments);
     ac_buf_free(&sample);
@@ -82,12 +82,13 @@ static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
         }
     }
     if (!tool->method) {
-        return apr_psprintf(p, "AgentChatToolURL: there is no method '%s'; known are GET, POST, PUT, PATCH, DELETE", method);
+        return apr_psprintf(p, "AgentChatToolURL: there is no method '%s'; known are GET, POST, PUT, PATCH, DELETE",
+                            method);
     }
     tool->has_body = tool->method[0] == 'P';
     if (conf->body && !tool->has_body) {
-        return apr_psprintf(p, "AgentChatToolBody: a %s request takes no body; give AgentChatToolURL method=POST, PUT or PATCH",
-                            tool->method);
+        return apr_psprintf(p, "AgentChatToolBody: a %s request takes no body; give AgentChatToolURL method=POST, "
+                            "PUT or PATCH", tool->method);
     }
     const char *problem = conf->body && *conf->body
                           ? ac_template_problem(conf->body, AC_TEMPLATE_JSON, conf->parameters, p) : NULL;
@@ -98,7 +99,8 @@ static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
 
 static bool is_token(const char *text)
 {
-    return *text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~")];
+    static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+    return *text && !text[strspn(text, characters)];
 }
 
 static bool has_control(const char *text)
@@ -137,8 +139,8 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
     }
     bool wants_secret = strstr(header->value, "${secret}") != NULL;
     if (wants_secret && !header->secret.value) {
-        return apr_psprintf(p, "AgentChatToolHeader %s: its value names a secret, but there is none; give secret=env:NAME or "
-                            "secret=file:PATH", header->name);
+        return apr_psprintf(p, "AgentChatToolHeader %s: its value names a secret, but there is none; give "
+                            "secret=env:NAME or secret=file:PATH", header->name);
     }
     if (wants_secret && has_control(header->secret.value)) {
         return apr_psprintf(p, "AgentChatToolHeader %s: its secret holds a control character", header->name);
@@ -192,8 +194,8 @@ static const char *set_hosts(ac_tool_http_t *tool, apr_pool_t *p)
         const char *bracket = strchr(text, ']'), *colon = strchr(bracket ? bracket : text, ':');
         size_t len = colon ? (size_t)(colon - text) : strlen(text);
         if (!is_host(text, len) || (colon && !is_port(colon + 1))) {
-            return apr_psprintf(p, "AgentChatToolAllowHost: '%s' is not a host; give host, *.host or host:port, without "
-                                "https:// and path", text);
+            return apr_psprintf(p, "AgentChatToolAllowHost: '%s' is not a host; give host, *.host or host:port, "
+                                "without https:// and path", text);
         }
         tool->allow_hosts[i] = text;
     }
@@ -205,7 +207,8 @@ static const char *set_hosts(ac_tool_http_t *tool, apr_pool_t *p)
 static const char *check_parameters(const ac_tool_conf_t *conf, apr_pool_t *p)
 {
     if (!conf->parameters) {
-        return "AgentChatToolParameters is missing; give the JSON Schema of the tool's arguments, as file:PATH or as it is";
+        return "AgentChatToolParameters is missing; give the JSON Schema of the tool's arguments, as file:PATH or "
+               "as it is";
     }
     const char *problem = ac_schema_problem(conf->parameters, p);
     return problem ? apr_psprintf(p, "AgentChatToolParameters: %s", problem) : NULL;
@@ -218,7 +221,8 @@ static const char *set_options(ac_tool_http_t *tool, apr_pool_t *p)
     const char *problem = ac_tool_options_problem(options, known, p);
     const char *pointer = options ? apr_table_get(options, "result") : NULL;
     if (!problem && pointer && *pointer && *pointer != '/') {
-        problem = apr_psprintf(p, "AgentChatToolOption result: '%s' is not a JSON Pointer; give one like /data/items", pointer);
+        problem = apr_psprintf(p, "AgentChatToolOption result: '%s' is not a JSON Pointer; give one like /data/items",
+                               pointer);
     }
     for (const char *c = pointer; !problem && c && *c; c++) {
         if (*c == '~' && c[1] != '0' && c[1] != '1') {

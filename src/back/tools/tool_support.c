@@ -65,7 +65,8 @@ apr_status_t ac_tool_exchange_failed(ac_err_t *err, const char *who, const ac_er
 {
     bool late = cause->kind == AC_UPSTREAM_TIMEOUT;
     return ac_err_set(err, late ? AC_TOOL_TIMEOUT : AC_TOOL_ERROR, "%s %s: %s", who,
-                      late ? "took too long" : "could not be reached", cause->detail[0] ? cause->detail : "no reason known");
+                      late ? "took too long" : "could not be reached",
+                      cause->detail[0] ? cause->detail : "no reason known");
 }
 
 /* One line of a foreign text: runs of blanks and control characters become one blank, what is not UTF-8 goes. */
@@ -128,9 +129,9 @@ bool ac_tool_type_is_json(const char *type)
 bool ac_tool_type_is_text(const char *type)
 {
     static const char *const names[] = {
-        "application/xml", "application/javascript", "application/ecmascript", "application/x-ndjson", "application/ndjson",
-        "application/jsonl", "application/yaml", "application/x-yaml", "application/x-www-form-urlencoded",
-        "application/graphql", "application/sql", "application/toml",
+        "application/xml", "application/javascript", "application/ecmascript", "application/x-ndjson",
+        "application/ndjson", "application/jsonl", "application/yaml", "application/x-yaml",
+        "application/x-www-form-urlencoded", "application/graphql", "application/sql", "application/toml",
     };
     size_t len = strcspn(type, "; \t,");
     if (len == 0 || !strncasecmp(type, "text/", 5) || type_ends(type, len, "+xml") || ac_tool_type_is_json(type)) {

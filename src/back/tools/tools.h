@@ -14,13 +14,15 @@ const char *ac_tool_option_url(const char **purl, const ac_tool_conf_t *conf, co
 apr_status_t ac_tool_time_left(apr_interval_time_t *pleft, apr_time_t now, apr_time_t deadline, ac_err_t *err);
 /* What the model is told of an exchange that failed: "<who> could not be reached: …", as tool_error or tool_timeout. */
 apr_status_t ac_tool_exchange_failed(ac_err_t *err, const char *who, const ac_err_t *cause);
-/* tool_error: "<who> answered 404", and the beginning of body where it is text that people read. type: its media type. */
+/* tool_error: "<who> answered 404", and the beginning of body where it is text that people read. type: its
+ * media type. */
 apr_status_t ac_tool_answer_refused(ac_err_t *err, const char *who, int status, const char *type, const char *body,
                                     size_t len);
 /* Whether a Content-Type's value names JSON ("application/json", "application/problem+json; charset=…"), any text. */
 bool ac_tool_type_is_json(const char *type);
 bool ac_tool_type_is_text(const char *type);
-/* Foreign JSON: duplicate members are borne. *pvalue: a new reference; false: it is none, or nested more deeply than we keep. */
+/* Foreign JSON: duplicate members are borne. *pvalue: a new reference; false: it is none, or nested more deeply than we
+ * keep. */
 bool ac_tool_json(json_t **pvalue, const char *text, size_t len);
 
 #endif

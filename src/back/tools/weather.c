@@ -271,8 +271,7 @@ const ac_tool_vt ac_tool_weather = {
     .parameters = "{\"type\": \"object\", \"properties\": {"
                   "\"location\": {\"type\": \"string\", \"minLength\": 1, \"maxLength\": 200, \"description\": "
                   "\"City or town, or a postal code; with region or country after a comma where it may be another one: "
-                  "Paris, Texas\"}, "
-                  "\"units\": {\"type\": \"string\", \"enum\": [\"metric\", \"imperial\"]}, "
+                  "Paris, Texas\"}, \"units\": {\"type\": \"string\", \"enum\": [\"metric\", \"imperial\"]}, "
                   "\"days\": {\"type\": \"integer\", \"minimum\": 1, \"maximum\": 7, \"description\": "
                   "\"Days of forecast, today included; 1 where not given\"}}, "
                   "\"required\": [\"location\"], \"additionalProperties\": false}",

@@ -23,8 +23,8 @@ char *ac_weather_query(const json_t *place, ac_weather_units_e units, int n_days
     char *longitude = ac_json_dump(json_object_get(place, "longitude"), NULL);
     if (latitude && longitude) {
         ac_buf_printf(&query, "latitude=%s&longitude=%s&timezone=auto&forecast_days=%d"
-                      "&current=temperature_2m,relative_humidity_2m,apparent_temperature,is_day,precipitation,weather_code,"
-                      "wind_speed_10m,wind_direction_10m"
+                      "&current=temperature_2m,relative_humidity_2m,apparent_temperature,is_day,precipitation,"
+                      "weather_code,wind_speed_10m,wind_direction_10m"
                       "&daily=weather_code,temperature_2m_max,temperature_2m_min,precipitation_probability_max%s",
                       latitude, longitude, n_days, unit_names[units].parameters);
     }
@@ -72,7 +72,8 @@ static json_t *read_current(const json_t *from)
         good = ac_json_put(current, rows[i].ours, plain(json_object_get(from, rows[i].theirs)));
     }
     int64_t is_day = ac_json_peek_int(from, "is_day", -1);
-    good = good && ac_json_put(current, "conditions", json_string(conditions(ac_json_peek_int(from, "weather_code", -1))));
+    int64_t code = ac_json_peek_int(from, "weather_code", -1);
+    good = good && ac_json_put(current, "conditions", json_string(conditions(code)));
     good = good && ac_json_put(current, "is_day", is_day < 0 ? json_null() : json_boolean(is_day));
     if (!good) {
         json_decref(current);
@@ -119,8 +120,8 @@ static json_t *read_location(const json_t *place, const json_t *answer)
     return location;
 }
 
-apr_status_t ac_weather_report(json_t **presult, const json_t *place, ac_weather_units_e units, const char *body, size_t len,
-                               ac_err_t *err)
+apr_status_t ac_weather_report(json_t **presult, const json_t *place, ac_weather_units_e units, const char *body,
+                               size_t len, ac_err_t *err)
 {
     const unit_names_t *names = &unit_names[units];
     json_t *answer;
