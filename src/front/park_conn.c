@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's side of a parked stream: the hooks by which a connection changes hands between the MPM's threads and
+ * the loop's, and the filter that lets the loop write without waiting.
+ *
+ * The handler returns SUSPENDED; our process_connection hook makes CONN_STATE_ASYNC_WAITIO of it, so that the MPM
+ * polls the connection for input; the hook suspend_connection gives it to the loop. Whatever wakes the MPM (the
+ * client has gone or sent something, Timeout, a poke of ours) takes it back through resume_connection and into
+ * woken(). */
+#include "stream.h"
+
+#include <errno.h>
+#include <linux/net_tstamp.h>
+#include <sys/socket.h>
+
+#include <apr_atomic.h>
+#include "ap_mpm.h"
+#include "http_connection.h"
+#include "mpm_common.h"
+
+APLOG_USE_MODULE(agentchat);
+
+static volatile apr_uint32_t n_pokes;       /* of this process, not answered yet */
+
+#define EARLY_MAX 16384                     /* bytes of a next request that may wait while a stream lives */
+
+ac_conn_t *ac_park_conn(const conn_rec *c)
+{
+    return c->master ? NULL : ap_get_module_config(c->conn_config, &agentchat_module);
+}
+
+void ac_park_attach(ac_parked_t *parked)
+{
+    parked->conn->parked = parked;
+    parked->conn->nonblocking = true;
+}
+
+/* The server's side owns the connection, or the request has ended. */
+static void detach(ac_conn_t *conn)
+{
+    ac_parked_t *parked = conn->parked;
+    if (parked->poked) {
+        /* Nobody waits for the answer any more, and the socket may be closed already. */
+        parked->poked = false;
+        apr_atomic_dec32(&n_pokes);
+    }
+    conn->parked = NULL;
+    conn->nonblocking = false;
+    ac_stream_unref(&parked->stream);
+}
+
+/* The request has ended on the server's side: the loop has nothing more to do with the stream. */
+static void post_gone(ac_parked_t *parked)
+{
+    ac_stream_ref(&parked->stream);
+    ac_loop_post(parked->stream.child->loop, ac_park_gone, parked);
+}
+
+/* ---- the filter, directly above the network filter ---- */
+
+apr_status_t ac_park_flush(conn_rec *c)
+{
+    ap_filter_t *last = c->output_filters;
+    while (last->next) {
+        last = last->next;
+    }
+    /* As the MPM does it in CONN_STATE_WRITE_COMPLETION: what the socket does not take stays where it is. */
+    return last->frec->filter_func.out_func(last, NULL);
+}
+
+/* A FLUSH that reached the network filter would wait for a slow client. Those above us have seen it and let go of
+ * their bytes. */
+static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
+{
+    const ac_conn_t *conn = f->ctx;
+    bool flush = false;
+    if (!conn->nonblocking) {
+        return ap_pass_brigade(f->next, brigade);
+    }
+    apr_bucket *next;
+    for (apr_bucket *b = APR_BRIGADE_FIRST(brigade); b != APR_BRIGADE_SENTINEL(brigade); b = next) {
+        next = APR_BUCKET_NEXT(b);
+        if (APR_BUCKET_IS_FLUSH(b)) {
+            apr_bucket_delete(b);
+            flush = true;
+        }
+    }
+    apr_status_t status = APR_BRIGADE_EMPTY(brigade) ? APR_SUCCESS : ap_pass_brigade(f->next, brigade);
+    return status == APR_SUCCESS && flush ? ac_park_flush(f->c) : status;
+}
+
+/* ---- the end of a request, and the poke ---- */
+
+void ac_park_end_request(ac_parked_t *parked)
+{
+    conn_rec *c = parked->c;
+    apr_bucket_brigade *brigade = parked->conn->brigade;
+    request_rec *r = parked->r;
+    parked->r = NULL;
+    APR_BRIGADE_INSERT_TAIL(brigade, ap_bucket_eor_create(c->bucket_alloc, r));
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_flush_create(c->bucket_alloc));
+    ap_pass_brigade(c->output_filters, brigade);
+    /* Ends the request where the filters refused it. */
+    apr_brigade_cleanup(brigade);
+    apr_atomic_dec32(&parked->stream.child->n_parked);
+}
+
+/* Of the server's threads at most so many may be on their way to us: when all are busy, the MPM closes other
+ * connections that are kept alive, even those whose next request has already arrived. */
+static apr_uint32_t max_pokes(void)
+{
+    int threads = 0;
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    return threads >= 8 ? (apr_uint32_t)threads / 4 : 1;
+}
+
+void ac_park_poke(ac_parked_t *parked, bool force)
+{
+    /* The time stamp of what is sent next arrives in the socket's error queue, and the MPM polls for errors, always. */
+    int flags = SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY;
+    if (!force && apr_atomic_read32(&n_pokes) >= max_pokes()) {
+        return;
+    }
+    if (setsockopt(parked->fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof(flags))) {
+        parked->no_poke = true;
+        return;
+    }
+    apr_atomic_inc32(&n_pokes);
+    parked->poked = true;
+}
+
+static void end_poke(ac_parked_t *parked)
+{
+    int none = 0;
+    char control[512], data[64];
+    if (!parked->poked) {
+        return;
+    }
+    parked->poked = false;
+    apr_atomic_dec32(&n_pokes);
+    setsockopt(parked->fd, SOL_SOCKET, SO_TIMESTAMPING, &none, sizeof(none));
+    for (;;) {
+        struct iovec io = { data, sizeof(data) };
+        struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control,
+                                  .msg_controllen = sizeof(control) };
+        if (recvmsg(parked->fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+            return;
+        }
+    }
+}
+
+/* ---- what a worker does with a connection it was woken for ---- */
+
+typedef enum input_e { INPUT_NONE, INPUT_DATA, INPUT_END } input_e;
+
+static input_e look(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0) {
+        return INPUT_DATA;
+    }
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? INPUT_NONE : INPUT_END;
+}
+
+/* A client may send its next request before this one's answer has ended. The MPM would wake us for it for ever, so it
+ * is put into the network filter's own buffer, a bounded amount; the filters above (TLS, request timeouts) see it
+ * later. */
+static bool take_early(ac_parked_t *parked)
+{
+    apr_bucket_brigade *brigade = parked->conn->brigade;
+    ap_filter_t *last = parked->c->input_filters;
+    while (last->next) {
+        last = last->next;
+    }
+    parked->early = true;
+    apr_status_t status = last->frec->filter_func.in_func(last, brigade, AP_MODE_SPECULATIVE, APR_NONBLOCK_READ,
+                                                          EARLY_MAX);
+    apr_brigade_cleanup(brigade);
+    return (status == APR_SUCCESS || APR_STATUS_IS_EAGAIN(status)) && look(parked->fd) == INPUT_NONE;
+}
+
+static void end_lost(ac_parked_t *parked)
+{
+    parked->c->aborted = 1;
+    parked->conn->nonblocking = false;
+    ac_park_end_request(parked);
+}
+
+/* The stream goes on, unless its client has gone. With the lock held. */
+static bool still_there(ac_parked_t *parked)
+{
+    input_e input = parked->c->aborted ? INPUT_END : look(parked->fd);
+    return input == INPUT_NONE || (input == INPUT_DATA && take_early(parked));
+}
+
+static int finish(ac_parked_t *parked, request_rec *r)
+{
+    apr_atomic_dec32(&parked->stream.child->n_parked);
+    post_gone(parked);
+    detach(parked->conn);
+    ap_process_request_after_handler(r);    /* CONN_STATE_WRITE_COMPLETION, as after any request */
+    return OK;
+}
+
+static int woken(conn_rec *c, ac_conn_t *conn)
+{
+    ac_parked_t *parked = conn->parked;
+    pthread_mutex_lock(&parked->lock);
+    end_poke(parked);
+    if (!parked->r) {
+        /* The loop had to end the request, so it closes the connection. */
+        pthread_mutex_unlock(&parked->lock);
+        detach(conn);
+        c->cs->state = CONN_STATE_LINGER;
+        return OK;
+    }
+    if (parked->stream.eos_passed && !c->aborted) {
+        request_rec *r = parked->r;
+        parked->r = NULL;
+        pthread_mutex_unlock(&parked->lock);
+        return finish(parked, r);
+    }
+    if (still_there(parked)) {
+        pthread_mutex_unlock(&parked->lock);
+        c->cs->state = CONN_STATE_ASYNC_WAITIO;
+        c->cs->sense = CONN_SENSE_WANT_READ;
+        return OK;
+    }
+    end_lost(parked);
+    pthread_mutex_unlock(&parked->lock);
+    post_gone(parked);
+    detach(conn);
+    c->cs->state = CONN_STATE_LINGER;
+    return OK;
+}
+
+/* Somebody made something else of our SUSPENDED, and has ended the request. */
+static void forget_request(ac_conn_t *conn)
+{
+    conn->parked->r = NULL;
+    apr_atomic_dec32(&conn->parked->stream.child->n_parked);
+    detach(conn);
+}
+
+/* ---- hooks ---- */
+
+static int process_connection(conn_rec *c)
+{
+    ac_conn_t *conn = ac_park_conn(c);
+    if (!conn || conn->inside || !c->cs) {
+        return DECLINED;
+    }
+    if (conn->parked) {
+        return woken(c, conn);
+    }
+    conn->inside = true;
+    int answer = ap_run_process_connection(c);
+    conn->inside = false;
+    if (conn->parked && answer == OK && c->cs->state == CONN_STATE_SUSPENDED) {
+        c->cs->state = CONN_STATE_ASYNC_WAITIO;
+        c->cs->sense = CONN_SENSE_WANT_READ;
+    }
+    else if (conn->parked) {
+        forget_request(conn);
+    }
+    return answer;
+}
+
+static void suspend_connection(conn_rec *c, request_rec *r)
+{
+    (void)r;
+    ac_conn_t *conn = ac_park_conn(c);
+    ac_parked_t *parked = conn ? conn->parked : NULL;
+    if (!parked) {
+        return;
+    }
+    pthread_mutex_lock(&parked->lock);
+    bool live = parked->r != NULL, first = !parked->given_once;
+    if (live) {
+        parked->owner = AC_OWNER_LOOP;
+        parked->given_once = true;
+    }
+    pthread_mutex_unlock(&parked->lock);
+    if (live) {
+        ac_stream_ref(&parked->stream);
+        ac_loop_post(parked->stream.child->loop, first ? ac_park_begin : ac_park_continue, parked);
+    }
+}
+
+/* Timeout is over, and the MPM is about to close the connection. It calls the hooks first and looks at the state after them:
+ * a stream is no idle connection, so it is put back among those that wait. This needs nothing to be sent, as a poke does. The
+ * MPM has already counted the connection among those it closes, and does so each time: on a connection that outlives Timeout
+ * more than once, its limit on connections gets looser by one. Pokes keep most streams from getting here. */
+static void outlive_timeout(ac_parked_t *parked)
+{
+    conn_rec *c = parked->c;
+    bool timed_out = c->cs->state == CONN_STATE_LINGER && c->sbh && !c->aborted &&
+                     !apr_table_get(c->notes, "short-lingering-close");
+    if (timed_out) {
+        c->cs->state = CONN_STATE_PROCESSING;
+    }
+}
+
+static void resume_connection(conn_rec *c, request_rec *r)
+{
+    (void)r;
+    ac_conn_t *conn = ac_park_conn(c);
+    ac_parked_t *parked = conn ? conn->parked : NULL;
+    if (!parked) {
+        return;
+    }
+    pthread_mutex_lock(&parked->lock);
+    parked->owner = AC_OWNER_SERVER;
+    bool lost = false;
+    if (parked->r) {
+        outlive_timeout(parked);
+        lost = c->cs->state == CONN_STATE_LINGER;
+        if (lost) {
+            end_lost(parked);
+        }
+    }
+    pthread_mutex_unlock(&parked->lock);
+    if (lost) {
+        post_gone(parked);
+        detach(conn);
+    }
+}
+
+/* The connection is being destroyed, and nobody told us. */
+static apr_status_t connection_gone(void *baton)
+{
+    ac_conn_t *conn = baton;
+    ac_parked_t *parked = conn->parked;
+    if (!parked) {
+        return APR_SUCCESS;
+    }
+    pthread_mutex_lock(&parked->lock);
+    parked->owner = AC_OWNER_SERVER;
+    bool live = parked->r != NULL;
+    if (live) {
+        end_lost(parked);
+    }
+    pthread_mutex_unlock(&parked->lock);
+    if (live) {
+        post_gone(parked);
+    }
+    detach(conn);
+    return APR_SUCCESS;
+}
+
+static int pre_connection(conn_rec *c, void *socket)
+{
+    (void)socket;
+    const ac_child_t *child = ac_child();
+    if (c->master || c->outgoing || !child || !child->can_park) {
+        return OK;
+    }
+    ac_conn_t *conn = apr_pcalloc(c->pool, sizeof(*conn));
+    conn->brigade = apr_brigade_create(c->pool, c->bucket_alloc);
+    ap_set_module_config(c->conn_config, &agentchat_module, conn);
+    ap_add_output_filter("AGENTCHAT_PARKED", conn, NULL, c);
+    apr_pool_pre_cleanup_register(c->pool, conn, connection_gone);
+    return OK;
+}
+
+void ac_stream_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_register_output_filter("AGENTCHAT_PARKED", filter_out, NULL, AP_FTYPE_NETWORK - 1);
+    ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_process_connection(process_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_suspend_connection(suspend_connection, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_resume_connection(resume_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}

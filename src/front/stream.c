@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One client of one run: its events become bytes in its dialect, and its first event decides what kind of answer it
+ * is. How the bytes get to the client is park.c's or stream_block.c's. */
+#include "stream.h"
+
+#include <string.h>
+
+#include <apr_atomic.h>
+#include "apr_strings.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* of these two */
+static ac_stream_t *streams;
+static bool stopped;
+
+/* ---- the object ---- */
+
+apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
+                            const ac_dialect_t *dialect)
+{
+    stream->refs = 1;
+    stream->child = ac_child();
+    stream->source = *source;
+    stream->heartbeat = rq->mount->heartbeat;
+    stream->retry = rq->mount->retry;
+    apr_cpystrn(stream->request_id, rq->request_id, sizeof(stream->request_id));
+    ac_render_init(&stream->render, dialect);
+    /* A document is written whole at its end and is no measure of how fast its client reads. */
+    ac_buf_init(&stream->out, dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT);
+    pthread_mutex_lock(&lock);
+    bool refused = stopped;
+    if (!refused) {
+        stream->next = streams;
+        if (streams) {
+            streams->prev = stream;
+        }
+        streams = stream;
+    }
+    pthread_mutex_unlock(&lock);
+    if (refused) {
+        ac_render_free(&stream->render);
+        return ac_err_set(&rq->err, AC_STOPPING, "this server process is stopping");
+    }
+    return APR_SUCCESS;
+}
+
+void ac_stream_done(ac_stream_t *stream)
+{
+    pthread_mutex_lock(&lock);
+    if (stream->prev) {
+        stream->prev->next = stream->next;
+    }
+    else {
+        streams = stream->next;
+    }
+    if (stream->next) {
+        stream->next->prev = stream->prev;
+    }
+    pthread_mutex_unlock(&lock);
+    ac_render_free(&stream->render);
+    ac_buf_free(&stream->out);
+    free(stream->problem);
+}
+
+void ac_stream_ref(ac_stream_t *stream)
+{
+    apr_atomic_inc32(&stream->refs);
+}
+
+void ac_stream_unref(ac_stream_t *stream)
+{
+    if (apr_atomic_dec32(&stream->refs) == 0) {
+        stream->free(stream);
+    }
+}
+
+/* A reference where the last one is not already gone. */
+static bool try_ref(ac_stream_t *stream)
+{
+    apr_uint32_t refs = apr_atomic_read32(&stream->refs);
+    while (refs) {
+        apr_uint32_t seen = apr_atomic_cas32(&stream->refs, refs + 1, refs);
+        if (seen == refs) {
+            return true;
+        }
+        refs = seen;
+    }
+    return false;
+}
+
+/* ---- events to bytes ---- */
+
+static void open_stream(ac_stream_t *stream)
+{
+    stream->head = AC_HEAD_STREAM;
+    if (stream->retry > 0) {
+        ac_buf_printf(&stream->out, "retry: %" APR_INT64_T_FMT "\n\n", (apr_int64_t)apr_time_as_msec(stream->retry));
+    }
+}
+
+/* Nothing was sent yet: the error can have its own status. */
+static void take_problem(ac_stream_t *stream, const ac_event_t *event)
+{
+    ac_err_t *err = ac_alloc(sizeof(*err));
+    ac_err_set(err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
+    err->retry_after = event->retry_after;
+    json_t *problem = ac_problem_json(err, stream->request_id);
+    size_t len = 0;
+    char *text = ac_json_dump(problem, &len);
+    json_decref(problem);
+    ac_buf_clear(&stream->out);
+    if (text) {
+        ac_buf_add(&stream->out, text, len);
+    }
+    free(text);
+    stream->problem = err;
+    stream->head = AC_HEAD_PROBLEM;
+}
+
+static void take_event(ac_stream_t *stream, const ac_event_t *event)
+{
+    const ac_dialect_t *dialect = stream->render.dialect;
+    if (stream->head == AC_HEAD_OPEN && dialect->stream) {
+        open_stream(stream);
+    }
+    if (dialect->event(&stream->render, event, &stream->out) != APR_SUCCESS || stream->out.failed) {
+        stream->overflow = true;
+    }
+}
+
+void ac_stream_take(ac_stream_t *stream, const ac_event_t *event)
+{
+    bool terminal = event->type == AC_EVENT_ERROR || event->type == AC_EVENT_DONE;
+    if (stream->ended) {
+        return;
+    }
+    if (event->type == AC_EVENT_ERROR && stream->head == AC_HEAD_OPEN) {
+        take_problem(stream, event);
+    }
+    else {
+        take_event(stream, event);
+        if (terminal && stream->head == AC_HEAD_OPEN) {
+            stream->head = AC_HEAD_DOCUMENT;
+        }
+    }
+    stream->ended = terminal;
+}
+
+bool ac_stream_beat(ac_stream_t *stream)
+{
+    const ac_dialect_t *dialect = stream->render.dialect;
+    if (!dialect->stream || !dialect->heartbeat || stream->ended) {
+        return false;
+    }
+    if (stream->head == AC_HEAD_OPEN) {
+        open_stream(stream);
+    }
+    if (dialect->heartbeat(&stream->render, &stream->out) != APR_SUCCESS || stream->out.failed) {
+        stream->overflow = true;
+    }
+    return true;
+}
+
+bool ac_stream_waits(const ac_stream_t *stream)
+{
+    return stream->head != AC_HEAD_OPEN && (stream->out.len > stream->sent || (stream->ended && !stream->eos_passed));
+}
+
+/* ---- delivery ---- */
+
+static void start_run(void *baton, ac_loop_t *loop, ac_follower_t *follower)
+{
+    (void)loop;
+    ac_run_start(ac_child()->engine, baton, follower);
+}
+
+static void drop_turn(void *baton)
+{
+    ac_turn_free(baton);
+}
+
+int ac_stream_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+{
+    if (dialect->stream) {
+        /* Compression would hold events back. */
+        apr_table_setn(rq->r->subprocess_env, "no-gzip", "1");
+        apr_table_setn(rq->r->subprocess_env, "no-brotli", "1");
+    }
+    return ac_park_possible(rq) ? ac_park_deliver(rq, source, dialect) : ac_block_deliver(rq, source, dialect);
+}
+
+int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect)
+{
+    ac_source_t source = { start_run, drop_turn, turn };
+    return ac_stream_deliver(rq, &source, dialect);
+}
+
+/* ---- the end of the process ---- */
+
+ac_event_t *ac_stream_stopping_event(void)
+{
+    json_t *data = json_object();
+    ac_json_put(data, "code", json_string(ac_kind_row(AC_STOPPING)->code));
+    ac_json_put(data, "message", json_string("the server is stopping"));
+    ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
+    if (event) {
+        event->kind = AC_STOPPING;
+    }
+    return event;
+}
+
+void ac_stream_stop_all(ac_child_t *child)
+{
+    (void)child;
+    /* Ending a stream takes it off the list, whose lock it needs: they are picked out first. */
+    int n = 0;
+    pthread_mutex_lock(&lock);
+    stopped = true;
+    for (ac_stream_t *stream = streams; stream; stream = stream->next) {
+        n++;
+    }
+    ac_stream_t **picked = ac_alloc(sizeof(*picked) * (size_t)(n + 1));
+    n = 0;
+    for (ac_stream_t *stream = streams; stream; stream = stream->next) {
+        if (try_ref(stream)) {
+            picked[n++] = stream;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    for (int i = 0; i < n; i++) {
+        picked[i]->stop(picked[i]);
+        ac_stream_unref(picked[i]);
+    }
+    free(picked);
+    if (n) {
+        ac_log(AC_M612, APR_SUCCESS, "streams: %d ended while they were live, since the process is stopping", n);
+    }
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of streams share: stream.c, stream_wire.c, stream_block.c, park.c, park_conn.c, selftest.c. Nobody
+ * else includes this. */
+#ifndef AC_STREAM_H
+#define AC_STREAM_H
+
+#include "front.h"
+
+#include <pthread.h>
+
+/* ---- stream.c: what a parked and a blocking stream have in common ---- */
+typedef struct ac_source_t {                    /* where a stream's events come from */
+    /* Loop thread, once. Takes baton; the first event comes later, never inside. */
+    void (*start)(void *baton, ac_loop_t *loop, ac_follower_t *follower);
+    void (*drop)(void *baton);                  /* instead of start, any thread */
+    void *baton;
+} ac_source_t;
+
+typedef enum ac_head_e {
+    AC_HEAD_OPEN,                               /* nothing was said that decides it */
+    AC_HEAD_STREAM, AC_HEAD_DOCUMENT, AC_HEAD_PROBLEM
+} ac_head_e;
+
+typedef struct ac_stream_t ac_stream_t;
+struct ac_stream_t {
+    volatile apr_uint32_t refs;
+    void (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread */
+    void (*free)(ac_stream_t *stream);
+    ac_stream_t *next, *prev;                   /* all streams of the child; stream.c's lock */
+    ac_child_t *child;
+    ac_source_t source;
+    ac_follower_t follower;                     /* loop thread */
+    apr_interval_time_t heartbeat, retry;
+    char request_id[64];
+
+    /* Of whoever renders: the loop for a parked stream, the worker for a blocking one. */
+    ac_render_t render;
+    ac_buf_t out;                               /* rendered and not yet handed to the filters, from `sent` on */
+    size_t sent;
+    ac_head_e head;
+    ac_err_t *problem;                          /* of AC_HEAD_PROBLEM */
+    bool head_sent;
+    bool ended;                                 /* the terminal event was rendered */
+    bool eos_passed;                            /* and all was handed to the filters: the request can end */
+    bool overflow;                              /* out's maximum was reached: the client is too slow */
+};
+
+/* errors: AC_STOPPING where no stream may begin any more; nothing was registered then. */
+apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
+                            const ac_dialect_t *dialect);
+void ac_stream_ref(ac_stream_t *stream);        /* any thread */
+void ac_stream_unref(ac_stream_t *stream);      /* any thread; calls stream->free */
+void ac_stream_done(ac_stream_t *stream);       /* what ac_stream_init() made; for stream->free */
+/* Renders an event into out, and decides the head where it was open. */
+void ac_stream_take(ac_stream_t *stream, const ac_event_t *event);
+/* Renders a heartbeat; opens a stream that has not begun. false: this dialect has none. */
+bool ac_stream_beat(ac_stream_t *stream);
+bool ac_stream_waits(const ac_stream_t *stream);    /* something may be handed to the filters: bytes, or the end */
+/* The event that ends a stream when the process has to. New reference. */
+ac_event_t *ac_stream_stopping_event(void);
+/* Delivers a source's events to this request's client, parked or blocking. Takes the source. Returns what the handler
+ * returns. */
+int ac_stream_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect);
+
+/* ---- stream_wire.c: onto the filters; for the owner of r ---- */
+#define AC_PASS_MAX 16384                       /* the network filter must never hold so much that it would block */
+/* Whether the next pass is the last one. */
+bool ac_stream_pass_is_last(const ac_stream_t *stream);
+/* Hands at most AC_PASS_MAX bytes of out to r's filters and flushes them; the last ones together with EOS where `end`
+ * says so. brigade: empty, and empty again afterwards. */
+apr_status_t ac_stream_pass(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade, bool end);
+
+/* ---- stream_block.c: a worker stays with the stream ---- */
+int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect);
+
+/* ---- park.c, park_conn.c: nobody stays with the stream ---- */
+typedef struct ac_parked_t ac_parked_t;
+typedef struct ac_conn_t {                      /* what we keep for each connection, in c->pool */
+    ac_parked_t *parked;                        /* written on the server's side only; holds a reference */
+    apr_bucket_brigade *brigade;
+    bool nonblocking;                           /* our filter keeps FLUSH from the network filter */
+    bool inside;                                /* our process_connection hook called the others */
+} ac_conn_t;
+
+typedef enum ac_owner_e { AC_OWNER_SERVER, AC_OWNER_LOOP } ac_owner_e;
+
+/* One thread at a time owns the connection: the loop's between the hooks suspend_connection and resume_connection,
+ * else the server's. `lock` is held while the loop uses what it owns, so that a worker that takes the connection back
+ * waits for one short write. */
+struct ac_parked_t {
+    ac_stream_t stream;                         /* first */
+    pthread_mutex_t lock;                       /* for what follows */
+    ac_owner_e owner;
+    conn_rec *c;
+    request_rec *r;                             /* NULL: the request has ended, or was taken to be ended */
+    ac_conn_t *conn;
+    int fd;
+    bool poked;                                 /* the next bytes sent will wake the server, or have */
+    bool given_once;                            /* ac_park_begin was posted */
+    bool early;                                 /* the client sent something in mid-stream */
+
+    /* loop thread */
+    bool begun, released;
+    bool no_poke;                               /* this socket cannot wake the server */
+    bool full;                                  /* the socket takes no more for now */
+    int watch_fd;                               /* a duplicate of fd, or -1: the server may close its own at any time */
+    ac_watch_t watch;
+    ac_timer_t timer;
+    ac_ready_t ready;
+    apr_bucket_brigade *brigade;                /* in r->pool */
+    apr_interval_time_t timeout;                /* the server's Timeout */
+    apr_time_t given;                           /* when the server began to wait for the client: Timeout runs from here */
+    apr_time_t wrote, progress;
+    bool held;                                  /* its end waits for a thread of the server that can be poked */
+    apr_time_t hold_due;                        /* when it goes out in any case */
+    apr_time_t finish_due;                      /* all was sent: when the loop ends the request if the server has not */
+    ac_parked_t *next_held, *prev_held;
+};
+
+/* Whether this request's stream can be parked. */
+bool ac_park_possible(const ac_request_t *rq);
+int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect);
+void ac_park_begin(void *parked);               /* loop thread: the connection is the loop's. Takes a reference */
+void ac_park_continue(void *parked);            /* loop thread: it is the loop's again. Drops a reference */
+void ac_park_gone(void *parked);                /* loop thread: the request has ended. Drops a reference */
+
+/* park_conn.c */
+ac_conn_t *ac_park_conn(const conn_rec *c);     /* NULL: not for this connection */
+void ac_park_attach(ac_parked_t *parked);       /* the handler, before it returns SUSPENDED; takes its reference */
+/* Sends what the network filter holds, without waiting. For the connection's owner. */
+apr_status_t ac_park_flush(conn_rec *c);
+/* Ends the request: it is logged, and r freed. For the owner, with the lock held. */
+void ac_park_end_request(ac_parked_t *parked);
+/* Makes one of the server's threads look at the connection once the next bytes have been sent. Sets poked, or
+ * no_poke. Does nothing while as many threads as should be are on their way, unless `force`. With the lock held. */
+void ac_park_poke(ac_parked_t *parked, bool force);
+
+#endif

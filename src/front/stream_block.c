@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stream whose worker stays with it, where the server cannot park it: other MPMs, HTTP/2, HTTP/1.0. The loop
+ * hands over events; the worker renders and sends them, and may wait for its client as long as Timeout says. */
+#include "stream.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <apr_atomic.h>
+#include "ap_mpm.h"
+
+APLOG_USE_MODULE(agentchat);
+
+#define LOOK_EVERY apr_time_from_msec(100)  /* where only c->aborted says that the client has gone */
+
+typedef struct blocked_t {
+    ac_stream_t stream;                     /* first */
+    int wake_fd;
+    pthread_mutex_t lock;                   /* for what follows */
+    ac_event_t **events;                    /* for the worker, in order */
+    int n_events, size;
+    size_t bytes;                           /* of their text */
+    bool overflow;                          /* the worker's client is too slow: events are missing */
+
+    request_rec *r;                         /* the worker's */
+    apr_bucket_brigade *brigade;
+    apr_time_t wrote;
+    int term_fd;                            /* readable when a SIGTERM waits, or -1 */
+} blocked_t;
+
+static void free_blocked(ac_stream_t *stream)
+{
+    blocked_t *blocked = (blocked_t *)stream;
+    for (int i = 0; i < blocked->n_events; i++) {
+        ac_event_unref(blocked->events[i]);
+    }
+    free(blocked->events);
+    if (blocked->wake_fd >= 0) {
+        close(blocked->wake_fd);
+    }
+    if (blocked->term_fd >= 0) {
+        close(blocked->term_fd);
+    }
+    pthread_mutex_destroy(&blocked->lock);
+    ac_stream_done(stream);
+    free(blocked);
+}
+
+/* ---- the loop's side ---- */
+
+/* Takes a reference of event. false: there is no room. With the lock held. */
+static bool append(blocked_t *blocked, ac_event_t *event)
+{
+    if (blocked->n_events == AC_MAX_WAITING_EVENTS || event->len > blocked->stream.out.max - blocked->bytes) {
+        return false;
+    }
+    if (blocked->n_events == blocked->size) {
+        int size = blocked->size ? blocked->size * 2 : 16;
+        ac_event_t **events = realloc(blocked->events, sizeof(*events) * (size_t)size);
+        if (!events) {
+            return false;
+        }
+        blocked->events = events;
+        blocked->size = size;
+    }
+    ac_event_ref(event);
+    blocked->events[blocked->n_events++] = event;
+    blocked->bytes += event->len;
+    return true;
+}
+
+static void wake(const blocked_t *blocked)
+{
+    uint64_t one = 1;
+    while (write(blocked->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
+}
+
+static void hand_over(blocked_t *blocked, ac_event_t *event)
+{
+    pthread_mutex_lock(&blocked->lock);
+    bool was_empty = !blocked->n_events && !blocked->overflow;
+    if (!blocked->overflow && !append(blocked, event)) {
+        blocked->overflow = true;
+    }
+    pthread_mutex_unlock(&blocked->lock);
+    if (was_empty) {
+        wake(blocked);
+    }
+}
+
+static void on_event(ac_follower_t *follower, ac_event_t *event)
+{
+    hand_over((blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower)), event);
+}
+
+static void begin(void *baton)
+{
+    ac_stream_t *stream = baton;
+    stream->source.start(stream->source.baton, stream->child->loop, &stream->follower);
+}
+
+static void leave(void *baton)
+{
+    ac_stream_t *stream = baton;
+    ac_channel_leave(&stream->follower);
+    ac_stream_unref(stream);
+}
+
+static void stop_blocked(ac_stream_t *stream)
+{
+    ac_event_t *event = ac_stream_stopping_event();
+    if (event) {
+        hand_over((blocked_t *)stream, event);
+    }
+    ac_event_unref(event);
+}
+
+/* ---- SIGTERM ---- */
+
+static apr_status_t let_term(void *unused)
+{
+    sigset_t term;
+    (void)unused;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &term, NULL);
+    return APR_SUCCESS;
+}
+
+/* Prefork ends its process inside the signal's handler, in the middle of whatever is under way. It has to wait until
+ * the request is over and logged, and the request learns of it by the descriptor. */
+static int hold_term(request_rec *r)
+{
+    int threaded = 0;
+    sigset_t term;
+    if (ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded) != APR_SUCCESS || threaded) {
+        return -1;
+    }
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &term, NULL);
+    apr_pool_cleanup_register(r->pool, NULL, let_term, apr_pool_cleanup_null);
+    return signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* ---- the worker's side ---- */
+
+/* Renders what has come. false: some is missing. */
+static bool take_events(blocked_t *blocked)
+{
+    uint64_t count;
+    while (read(blocked->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR) {
+    }
+    pthread_mutex_lock(&blocked->lock);
+    ac_event_t **events = blocked->events;
+    int n = blocked->n_events;
+    bool overflow = blocked->overflow;
+    blocked->events = NULL;
+    blocked->n_events = blocked->size = 0;
+    blocked->bytes = 0;
+    pthread_mutex_unlock(&blocked->lock);
+    for (int i = 0; i < n; i++) {
+        ac_stream_take(&blocked->stream, events[i]);
+        ac_event_unref(events[i]);
+    }
+    free(events);
+    return !overflow && !blocked->stream.overflow;
+}
+
+static apr_interval_time_t time_left(const blocked_t *blocked, bool watched)
+{
+    const ac_stream_t *stream = &blocked->stream;
+    apr_interval_time_t left = -1;
+    if (stream->heartbeat > 0 && stream->render.dialect->stream && stream->render.dialect->heartbeat) {
+        left = blocked->wrote + stream->heartbeat - ac_clock();
+        left = left > 0 ? left : 0;
+    }
+    if (!watched && (left < 0 || left > LOOK_EVERY)) {
+        left = LOOK_EVERY;
+    }
+    return left;
+}
+
+/* Waits for events, the client's end, a heartbeat's time or the end of the process. false: the client has gone. */
+static bool wait_event(blocked_t *blocked)
+{
+    conn_rec *c = blocked->r->connection;
+    struct pollfd fds[3] = { { .fd = blocked->wake_fd, .events = POLLIN }, { .fd = -1, .events = POLLRDHUP },
+                             { .fd = blocked->term_fd, .events = POLLIN } };
+    /* An HTTP/2 stream has no socket of its own: its connection tells it by c->aborted. */
+    if (!c->master) {
+        apr_os_sock_get(&fds[1].fd, ap_get_conn_socket(c));
+    }
+    apr_interval_time_t left = time_left(blocked, fds[1].fd >= 0);
+    int n = poll(fds, 3, left < 0 ? -1 : (int)((left + 999) / 1000));
+    if (n > 0 && fds[1].revents) {
+        c->aborted = 1;
+    }
+    else if (n > 0 && fds[2].revents) {
+        stop_blocked(&blocked->stream);
+    }
+    return !c->aborted;
+}
+
+static bool send_waiting(blocked_t *blocked)
+{
+    ac_stream_t *stream = &blocked->stream;
+    conn_rec *c = blocked->r->connection;
+    while (ac_stream_waits(stream) && !c->aborted) {
+        if (ac_stream_pass(stream, blocked->r, blocked->brigade, true) != APR_SUCCESS) {
+            c->aborted = 1;
+        }
+        blocked->wrote = ac_clock();
+    }
+    return !c->aborted;
+}
+
+static void stay(blocked_t *blocked)
+{
+    ac_stream_t *stream = &blocked->stream;
+    blocked->wrote = ac_clock();
+    while (!stream->ended && wait_event(blocked)) {
+        if (!take_events(blocked)) {
+            ac_log_request(AC_M610, APR_SUCCESS, blocked->r, "request[%s]: dropped a client that reads too slowly "
+                           "(its buffer is full); its run goes on", stream->request_id);
+            blocked->r->connection->aborted = 1;
+            return;
+        }
+        if (!ac_stream_waits(stream) && time_left(blocked, true) == 0) {
+            ac_stream_beat(stream);
+        }
+        if (!send_waiting(blocked)) {
+            return;
+        }
+    }
+}
+
+static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+{
+    blocked_t *blocked = ac_alloc(sizeof(*blocked));
+    blocked->stream.stop = stop_blocked;
+    blocked->stream.free = free_blocked;
+    blocked->stream.follower.on_event = on_event;
+    blocked->r = rq->r;
+    blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
+    blocked->term_fd = -1;
+    blocked->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (blocked->wake_fd < 0) {
+        rq->err.status = errno;
+        ac_err_set(&rq->err, AC_OVERLOADED, "file descriptors ran out");
+        goto leave;
+    }
+    pthread_mutex_init(&blocked->lock, NULL);
+    if (ac_stream_init(&blocked->stream, rq, source, dialect) == APR_SUCCESS) {
+        blocked->term_fd = hold_term(rq->r);
+        return blocked;
+    }
+    pthread_mutex_destroy(&blocked->lock);
+    close(blocked->wake_fd);
+
+leave:
+    free(blocked);
+    return NULL;
+}
+
+int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+{
+    ac_child_t *child = ac_child();
+    blocked_t *blocked = NULL;
+    if (apr_atomic_inc32(&child->n_blocking) >= (apr_uint32_t)child->conf->max_blocking_streams) {
+        ac_err_set(&rq->err, AC_OVERLOADED, "this server process has as many streams as it may have");
+    }
+    else {
+        blocked = create(rq, source, dialect);
+    }
+    if (!blocked) {
+        apr_atomic_dec32(&child->n_blocking);
+        source->drop(source->baton);
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_stream_ref(&blocked->stream);        /* the loop's, until leave() */
+    ac_loop_post(child->loop, begin, blocked);
+    stay(blocked);
+    ac_loop_post(child->loop, leave, blocked);
+    ac_stream_unref(&blocked->stream);
+    apr_atomic_dec32(&child->n_blocking);
+    return OK;
+}

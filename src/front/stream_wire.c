@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stream's bytes onto httpd's output filters: the head that was decided, then what has been rendered. */
+#include "stream.h"
+
+#include "apr_strings.h"
+
+static void set_stream_head(request_rec *r)
+{
+    ap_set_content_type(r, "text/event-stream; charset=utf-8");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-cache, no-transform");
+    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no");
+}
+
+static void set_document_head(ac_stream_t *stream, request_rec *r)
+{
+    r->status = stream->render.status ? stream->render.status : HTTP_OK;
+    ap_set_content_type(r, "application/json");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    ap_set_content_length(r, (apr_off_t)stream->out.len);
+}
+
+/* Status and headers, before the first byte. */
+static void set_head(ac_stream_t *stream, request_rec *r)
+{
+    stream->head_sent = true;
+    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    switch (stream->head) {
+    case AC_HEAD_PROBLEM:
+        ac_problem_headers(r, stream->problem);
+        ap_set_content_length(r, (apr_off_t)stream->out.len);
+        break;
+    case AC_HEAD_DOCUMENT:
+        set_document_head(stream, r);
+        break;
+    default:
+        set_stream_head(r);
+    }
+}
+
+/* len bytes were handed on. */
+static void drop_sent(ac_stream_t *stream, size_t len)
+{
+    ac_buf_t *out = &stream->out;
+    stream->sent += len;
+    if (stream->sent < out->len && stream->head != AC_HEAD_STREAM) {
+        return;
+    }
+    if (stream->sent < out->len) {
+        /* What is behind us must not count towards the maximum of what may wait. */
+        ac_buf_shift(out, stream->sent);
+    }
+    else if (out->size > AC_PASS_MAX) {
+        ac_buf_free(out);
+    }
+    else {
+        ac_buf_clear(out);
+    }
+    stream->sent = 0;
+}
+
+bool ac_stream_pass_is_last(const ac_stream_t *stream)
+{
+    return stream->ended && stream->out.len - stream->sent <= AC_PASS_MAX;
+}
+
+apr_status_t ac_stream_pass(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade, bool end)
+{
+    conn_rec *c = r->connection;
+    apr_bucket_alloc_t *alloc = c->bucket_alloc;
+    bool last = end && ac_stream_pass_is_last(stream);
+    size_t len = stream->out.len - stream->sent;
+    len = len < AC_PASS_MAX ? len : AC_PASS_MAX;
+    if (!stream->head_sent) {
+        set_head(stream, r);
+    }
+    if (len) {
+        const char *bytes = stream->out.data + stream->sent;
+        APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_transient_create(bytes, len, alloc));
+    }
+    APR_BRIGADE_INSERT_TAIL(brigade, last ? apr_bucket_eos_create(alloc) : apr_bucket_flush_create(alloc));
+    apr_status_t status = ap_pass_brigade(r->output_filters, brigade);
+    apr_brigade_cleanup(brigade);
+    if (last && status == APR_SUCCESS) {
+        /* A request's filters expect nothing after EOS. */
+        APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_flush_create(alloc));
+        status = ap_pass_brigade(c->output_filters, brigade);
+        apr_brigade_cleanup(brigade);
+    }
+    stream->eos_passed = last;
+    drop_sent(stream, len);
+    return status;
+}
