@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Measures mod_agentchat and raw relays with the same scenarios and prints tables.
 #
-#   run.sh [-q] [-r RUNS] [-o OUTDIR] [-s "SCENARIO..."] [SERVER...]
+#   run.sh [-qp] [-r RUNS] [-o OUTDIR] [-s "SCENARIO..."] [SERVER...]
 #
 #   -q   quick: shorter loads, one try each (QUICK=1 does the same)
+#   -p   profile: perf watches the server's children; OUTDIR gets NAME.SCENARIO.perf and .top of each (and its figures are
+#        worth less)
 #   BIN      the folder of llmsim and ssebench        MODULE   the module to measure
 #
 # The rig (llmsim and ssebench) runs on CPU $RIG_CPU, the server on CPU $SERVER_CPU; where there are rights for it, in a network
@@ -32,10 +34,11 @@ print(*(s.getsockname()[1] for s in sockets))')
 fi
 ulimit -n "$(ulimit -Hn)"
 
-runs=1 out=$BUILD/bench/results scenarios="c1 c100 c1000 c10k c10k-h2 max crud-post crud-get"
-while getopts qr:o:s: opt; do
+runs=1 profile=0 out=$BUILD/bench/results scenarios="c1 c100 c1000 c10k c10k-h2 max crud-post crud-get"
+while getopts qpr:o:s: opt; do
     case $opt in
     q) QUICK=1 ;;
+    p) profile=1 ;;
     r) runs=$OPTARG ;;
     o) out=$OPTARG ;;
     s) scenarios=$OPTARG ;;
@@ -123,6 +126,25 @@ bench() { # server, scenario, JSON file
     taskset -c "$RIG_CPU" "$BIN/ssebench" "${args[@]}" $(load "$2") "$url" > "$3"
 }
 
+children() { # of a process, or itself
+    local list
+    list=$(tr ' ' ',' < "/proc/$1/task/$1/children")
+    echo "${list%,}" | grep . || echo "$1"
+}
+profiled_bench() { # as bench
+    local data=${3%.json*}.perf perf
+    if [ $profile = 0 ]; then
+        bench "$@"
+        return
+    fi
+    taskset -c "$RIG_CPU" perf record -q -e cpu-clock -F 4999 -g -p "$(children "$server")" -o "$data" &
+    perf=$!
+    bench "$@"
+    kill -INT $perf
+    wait $perf
+    perf report -i "$data" --no-children -g none --percent-limit 0.4 --stdio 2> /dev/null > "${data%.perf}.top"
+}
+
 # ---- quiet hours: other work on the machine spoils a measurement ----
 busy_cores() { # over half a second
     local a b
@@ -150,7 +172,7 @@ measure() { # server, scenario: keeps the quietest of up to $tries tries
     for ((try = 1; try <= tries; try++)); do
         await_quiet
         model_stats > /dev/null # which starts its lag afresh
-        bench "$1" "$2" "$file.try"
+        profiled_bench "$1" "$2" "$file.try"
         model_stats > "$file.try.sim"
         n=$(noise "$file.try")
         if [ -n "$n" ] && awk -v n="$n" -v b="$best" 'BEGIN { exit !(n < b) }'; then
