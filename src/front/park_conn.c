@@ -287,10 +287,11 @@ static void suspend_connection(conn_rec *c, request_rec *r)
     }
 }
 
-/* Timeout is over, and the MPM is about to close the connection. It calls the hooks first and looks at the state after them:
- * a stream is no idle connection, so it is put back among those that wait. This needs nothing to be sent, as a poke does. The
- * MPM has already counted the connection among those it closes, and does so each time: on a connection that outlives Timeout
- * more than once, its limit on connections gets looser by one. Pokes keep most streams from getting here. */
+/* Timeout is over, and the MPM is about to close the connection. It calls the hooks first and looks at the state
+ * after them: a stream is no idle connection, so it is put back among those that wait. This needs nothing to be sent,
+ * as a poke does. The MPM has already counted the connection among those it closes, and does so each time: on a
+ * connection that outlives Timeout more than once, its limit on connections gets looser by one. Pokes keep most
+ * streams from getting here. */
 static void outlive_timeout(ac_parked_t *parked)
 {
     conn_rec *c = parked->c;

@@ -109,7 +109,7 @@ struct ac_parked_t {
     ac_ready_t ready;
     apr_bucket_brigade *brigade;                /* in r->pool */
     apr_interval_time_t timeout;                /* the server's Timeout */
-    apr_time_t given;                           /* when the server began to wait for the client: Timeout runs from here */
+    apr_time_t given;                           /* when the server began to wait: Timeout runs from here */
     apr_time_t wrote, progress;
     bool held;                                  /* its end waits for a thread of the server that can be poked */
     apr_time_t hold_due;                        /* when it goes out in any case */
