@@ -51,7 +51,7 @@ typedef struct call_t {
 
 static apr_status_t read_argument(call_t *call, ac_parser_t *p)
 {
-    value_t value;
+    value_t value = {.percent = false};
     ac_parser_skip_space(p);
     size_t start = p->at;
     apr_status_t status = read_sum(&value, p);
@@ -195,7 +195,7 @@ static apr_status_t read_factor(value_t *pvalue, ac_parser_t *p);
 static apr_status_t read_power(value_t *pvalue, ac_parser_t *p)
 {
     static const char *const powers[] = {"^", "**", NULL};
-    value_t exponent;
+    value_t exponent = {.percent = false};
     apr_status_t status = read_postfix(pvalue, p);
     if (status != APR_SUCCESS) {
         return status;
@@ -272,7 +272,7 @@ static operation_fn *take_term_operator(ac_parser_t *p)
 
 static apr_status_t read_term(value_t *pvalue, ac_parser_t *p)
 {
-    value_t right;
+    value_t right = {.percent = false};
     apr_status_t status = read_factor(pvalue, p);
     while (status == APR_SUCCESS) {
         size_t start = p->at;
@@ -301,7 +301,7 @@ static const char *combine(value_t *pleft, value_t *pright, operation_fn *operat
 
 static apr_status_t read_sum(value_t *pvalue, ac_parser_t *p)
 {
-    value_t right;
+    value_t right = {.percent = false};
     apr_status_t status = read_term(pvalue, p);
     while (status == APR_SUCCESS) {
         size_t start = p->at;
@@ -321,7 +321,7 @@ static apr_status_t read_sum(value_t *pvalue, ac_parser_t *p)
 apr_status_t ac_expression_eval(char *text, size_t size, const char *expression, ac_err_t *err)
 {
     char result[AC_DECIMAL_TEXT];
-    value_t value;
+    value_t value = {.percent = false};
     ac_parser_t p = {.text = expression, .len = strlen(expression), .budget = {MAX_STEPS}, .err = err};
     if (p.len > MAX_LENGTH) {
         return ac_err_set(err, AC_TOOL_ERROR, "the expression is longer than %d bytes", MAX_LENGTH);

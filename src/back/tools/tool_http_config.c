@@ -14,15 +14,9 @@ static const char *host_of(const char *url, apr_pool_t *p)
 {
     const char *start = strstr(url, "://");
     start = start ? start + 3 : url;
-    size_t len = strcspn(start, "/?#");
-    if (*start == '[') {
-        start++;
-        len = strcspn(start, "]");
-    }
-    else {
-        len = strcspn(start, ":/?#");
-    }
-    return apr_pstrndup(p, start, len);
+    bool bracket = *start == '[';
+    start += bracket;
+    return apr_pstrndup(p, start, strcspn(start, bracket ? "]" : ":/?#"));
 }
 
 static bool is_localhost(const char *host)
