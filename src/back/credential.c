@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Credentials: keys and tokens as they can be used right now. Each scope has one text, one fetch under way at most, those
- * who wait for it, and a timer that has another one fetched in good time. */
+/* Credentials: keys and tokens as they can be used right now. Each scope has one text, one fetch under way at most,
+ * those who wait for it, and a timer that has another one fetched in good time. */
 #include "identity.h"
 
 #include <openssl/crypto.h>
@@ -361,8 +361,11 @@ static void start_key(void *baton)
 apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err)
 {
     credential->loop = host->loop;
-    apr_status_t status = credential->source ? credential->source->child_init(credential->self, host, err) : APR_SUCCESS;
-    if (status == APR_SUCCESS && credential->source && credential->kind == AC_CREDENTIAL_KEY) {
+    if (!credential->source) {
+        return APR_SUCCESS;
+    }
+    apr_status_t status = credential->source->child_init(credential->self, host, err);
+    if (status == APR_SUCCESS && credential->kind == AC_CREDENTIAL_KEY) {
         ac_loop_post(credential->loop, start_key, credential);
     }
     return status;

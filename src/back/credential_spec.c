@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a configuration says of a credential, read and checked. What it gives may be a secret that stands where none should,
- * so an unknown form is not repeated. */
+/* What a configuration says of a credential, read and checked. What it gives may be a secret that stands where none
+ * should, so an unknown form is not repeated. */
 #include "credential.h"
 
 #include <apr_strings.h>
@@ -32,7 +32,8 @@ apr_status_t key_check(char *text, size_t len, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-const char *credential_duration(apr_interval_time_t *pvalue, const apr_table_t *options, const char *name, apr_pool_t *p)
+const char *credential_duration(apr_interval_time_t *pvalue, const apr_table_t *options, const char *name,
+                                apr_pool_t *p)
 {
     const char *text = options ? apr_table_get(options, name) : NULL;
     if (text && (!ac_duration_parse(pvalue, text) || *pvalue < apr_time_from_sec(1)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between the files of the credentials: where a key or a token comes from, and the ways to sign in to Entra ID. Everything
- * runs on the loop thread unless it says otherwise. */
+/* Between the files of the credentials: where a key or a token comes from, and the ways to sign in to Entra ID.
+ * Everything runs on the loop thread unless it says otherwise. */
 #ifndef AC_IDENTITY_H
 #define AC_IDENTITY_H
 
@@ -129,12 +129,12 @@ struct identity_try_t {
     ac_buf_t body;
     char challenge[512];                        /* WWW-Authenticate */
     identity_job_t *job;
-    int tries;                                  /* the link's own count */
+    int tries, gone;                            /* the link's own counts */
     int stage;                                  /* and its own place */
     char scope[IDENTITY_SCOPE_SIZE];
 };
 
-struct identity_job_t {                         /* for a work thread; lives until it is done, even if the try does not */
+struct identity_job_t {                         /* for a work thread; lives until it is done, also without its try */
     identity_try_t *try;                        /* loop thread; NULL: cancelled */
     const identity_conf_t *conf;
     char scope[IDENTITY_SCOPE_SIZE];
@@ -159,13 +159,14 @@ identity_try_t *identity_try_start(const identity_link_t *link, const identity_a
 void identity_try_cancel(identity_try_t *try);
 /* The ends; each frees the try. */
 void identity_end_absent(identity_try_t *try, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void identity_end_failed(identity_try_t *try, ac_kind_e kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void identity_end_failed(identity_try_t *try, ac_kind_e kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void identity_end_err(identity_try_t *try, const ac_err_t *err, bool absent);
 void identity_end_token(identity_try_t *try, const char *body, size_t len);     /* an answer of a token endpoint */
 /* One exchange, then on_answer; ends the try itself where it cannot be begun. */
 void identity_try_http(identity_try_t *try, const ac_http_request_t *request, identity_answer_fn *on_answer);
-/* Runs fn on a work thread, then done; ends the try itself where that cannot be. path: for fn, or NULL. stoppable: with a
- * stop_fd. */
+/* Runs fn on a work thread, then done; ends the try itself where that cannot be. path: for fn, or NULL. stoppable:
+ * with a stop_fd. */
 void identity_try_work(identity_try_t *try, void (*fn)(identity_job_t *job),
                        void (*done)(identity_try_t *try, identity_job_t *job), const char *path, bool stoppable);
 /* Appends "&name=value", percent-encoded; without the '&' where buf is empty. */

@@ -90,8 +90,10 @@ static apr_status_t read_pkcs12(keys_t *keys, const assertion_t *assertion, ac_e
         return ac_err_set(err, AC_UNAUTHENTICATED, "the certificate's file is neither PEM nor PKCS#12");
     }
     const char *password = assertion->password ? assertion->password : "";
-    bool verified = PKCS12_verify_mac(store, password, -1) == 1 || (!*password && PKCS12_verify_mac(store, NULL, 0) == 1);
-    bool parsed = verified && PKCS12_parse(store, assertion->password, &keys->key, &keys->certificate, &keys->others) == 1;
+    bool verified = PKCS12_verify_mac(store, password, -1) == 1
+        || (!*password && PKCS12_verify_mac(store, NULL, 0) == 1);
+    bool parsed = verified
+        && PKCS12_parse(store, assertion->password, &keys->key, &keys->certificate, &keys->others) == 1;
     PKCS12_free(store);
     if (!verified) {
         return ac_err_set(err, AC_UNAUTHENTICATED, "the password of the certificate's file is wrong; check "

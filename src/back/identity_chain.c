@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ways to sign in, in the order of Azure's DefaultAzureCredential: what does not exist here is passed over, the first
- * that gives a token is kept to, and where none does, each is named with its reason. */
+/* The ways to sign in, in the order of Azure's DefaultAzureCredential: what does not exist here is passed over, the
+ * first that gives a token is kept to, and where none does, each is named with its reason. */
 #include "identity.h"
 
 #include <apr_strings.h>
@@ -15,7 +15,9 @@ static const identity_link_t *const all_links[N_LINKS] = {
     &identity_environment, &identity_workload, &identity_managed, &identity_cli,
 };
 
-const char *const identity_options[] = {"client-id", "object-id", "resource-id", "tenant-id", "authority", "scope", NULL};
+const char *const identity_options[] = {
+    "client-id", "object-id", "resource-id", "tenant-id", "authority", "scope", NULL,
+};
 
 struct identity_t {
     identity_conf_t conf;
@@ -85,8 +87,8 @@ static const char *choose(identity_t *identity, const char *name, apr_pool_t *p)
         }
     }
     if (!identity->n_links) {
-        return apr_psprintf(p, "'identity:%s' is no way to sign in; known are identity (each of these in turn), %s", name,
-                            known_links(p));
+        return apr_psprintf(p, "'identity:%s' is no way to sign in; known are identity (each of these in turn), %s",
+                            name, known_links(p));
     }
     return name ? NULL : narrow(identity, p);
 }

@@ -30,7 +30,8 @@ typedef struct program_t {
 /* ---- starting ---- */
 
 /* A process like any other: our threads take no signals, and descriptors of the server are none of its business. */
-static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, const int out[2], const int error[2])
+static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, const int out[2],
+                  const int error[2])
 {
     sigset_t none, usual;
     sigemptyset(&none);
@@ -231,7 +232,8 @@ static void run(identity_job_t *job)
     int status = start(&program, args);
     if (status) {
         job->absent = true;
-        ac_err_set(&job->err, AC_UNAUTHENTICATED, status == ENOENT ? "'az' is not installed" : "'az' cannot be started");
+        ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' %s",
+                   status == ENOENT ? "is not installed" : "cannot be started");
         return;
     }
     apr_time_t due = ac_clock() + TIMEOUT;

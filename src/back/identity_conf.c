@@ -145,7 +145,7 @@ static const char *read_selector(identity_conf_t *conf, const apr_table_t *optio
     if (conf->object_id && !consists_of(conf->object_id, LETTERS "-")) {
         return apr_psprintf(p, "object-id='%s' is not the GUID of an identity", conf->object_id);
     }
-    if (conf->resource_id && (*conf->resource_id != '/' || strcspn(conf->resource_id, " ?#&") != strlen(conf->resource_id))) {
+    if (conf->resource_id && (*conf->resource_id != '/' || strpbrk(conf->resource_id, " ?#&"))) {
         return apr_psprintf(p, "resource-id='%s' is not the id of an Azure resource; it begins with /subscriptions/",
                             conf->resource_id);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Managed identities: the machine's own service gives the token. App Service, Functions and Container Apps tell its address
- * in the environment; virtual machines have IMDS at an address that is always the same; Arc's agent wants proof that we
- * may read its files. */
+/* Managed identities: the machine's own service gives the token. App Service, Functions and Container Apps tell its
+ * address in the environment; virtual machines have IMDS at an address that is always the same; Arc's agent wants proof
+ * that we may read its files. */
 #include "identity.h"
 
 #include <openssl/crypto.h>
@@ -91,7 +91,7 @@ static apr_interval_time_t wait_of(const identity_try_t *try, const identity_ans
         return -1;
     }
     if (imds && status == 410) {
-        return try->tries >= GONE_RETRIES ? -1 : asked ? asked : GONE_WAIT;
+        return try->gone >= GONE_RETRIES ? -1 : asked ? asked : GONE_WAIT;
     }
     bool again = !status || status == 404 || status == 408 || status == 429 || status >= 500;
     if (!again || try->tries >= RETRIES) {
@@ -120,9 +120,9 @@ static void end_refused(identity_try_t *try, const identity_answer_t *answer)
                             answer->err->detail);
     }
     else if (answer->status == 400 && (says(answer, "dentity not found") || says(answer, "No User Assigned"))) {
-        identity_end_failed(try, AC_UNAUTHENTICATED, chosen
-                            ? "this machine has no managed identity of that id (HTTP 400); assign it, or check the id"
-                            : "this machine has no managed identity (HTTP 400); assign one, or name one with client-id=");
+        identity_end_failed(try, AC_UNAUTHENTICATED, "this machine has no managed identity%s", chosen
+                            ? " of that id (HTTP 400); assign it, or check the id"
+                            : " (HTTP 400); assign one, or name one with client-id=");
     }
     else {
         identity_token_error(&err, answer->status, answer->body, answer->len);
@@ -139,7 +139,8 @@ static bool is_whose(const identity_conf_t *conf, const identity_answer_t *answe
     };
     bool good = true;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        good = good && (!rows[i].wanted || !strcasecmp(ac_json_peek_string(document, rows[i].name, ""), rows[i].wanted));
+        const char *given = ac_json_peek_string(document, rows[i].name, "");
+        good = good && (!rows[i].wanted || !strcasecmp(given, rows[i].wanted));
     }
     json_decref(document);
     return good;
@@ -149,7 +150,7 @@ static void on_answer(identity_try_t *try, const identity_answer_t *answer)
 {
     apr_interval_time_t wait = answer->status == 200 ? -1 : wait_of(try, answer);
     if (wait >= 0) {
-        try->tries++;
+        *(answer->status == 410 ? &try->gone : &try->tries) += 1;
         ac_timer_set(try->loop, &try->timer, ac_loop_now(try->loop) + wait, ask_again, try);
     }
     else if (answer->status != 200) {
@@ -191,8 +192,8 @@ static void read_key(identity_job_t *job)
     size_t len = 0;
     apr_status_t status = identity_file_read(&text, &len, job->path, MAX_KEY);
     if (status != APR_SUCCESS) {
-        ac_err_set(&job->err, AC_UNAUTHENTICATED, "the key file of Arc's agent cannot be read: %s; httpd's user has to be "
-                   "in the group himds", apr_strerror(status, reason, sizeof(reason)));
+        ac_err_set(&job->err, AC_UNAUTHENTICATED, "the key file of Arc's agent cannot be read: %s; httpd's user has to "
+                   "be in the group himds", apr_strerror(status, reason, sizeof(reason)));
         return;
     }
     ac_buf_printf(&job->out, "Authorization: Basic %.*s", (int)strcspn(text, "\r\n"), text);

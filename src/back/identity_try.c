@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One way to sign in, asked for one token: what all ways share, which is beginning, exchanges, work threads and ends. */
+/* One way to sign in, asked for one token: what all ways share, which is beginning, exchanges, work threads, ends. */
 #include "identity.h"
 
 #include <openssl/crypto.h>
@@ -17,7 +17,8 @@ static void begin(void *baton)
     try->link->run(try);
 }
 
-identity_try_t *identity_try_start(const identity_link_t *link, const identity_ask_t *ask, fetched_fn *done, void *baton)
+identity_try_t *identity_try_start(const identity_link_t *link, const identity_ask_t *ask, fetched_fn *done,
+                                   void *baton)
 {
     identity_try_t *try = ac_alloc(sizeof(*try));
     try->link = link;

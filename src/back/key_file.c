@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key in a file. It is read with the configuration, when httpd may still be root, and looked at again from time to time,
- * on a work thread. */
+/* A key in a file. It is read with the configuration, when httpd may still be root, and looked at again from time to
+ * time, on a work thread. */
 #include "identity.h"
 
 #include <apr_strings.h>
@@ -45,7 +45,8 @@ static apr_status_t read_key(char **ptext, const char *path, ac_err_t *err)
                    status == APR_EINVAL ? "it is no file" : apr_strerror(status, reason, sizeof(reason)));
         return status;
     }
-    status = memchr(text, '\0', len) ? ac_err_set(err, AC_UNAUTHENTICATED, "has a NUL in it") : key_check(text, len, err);
+    status = memchr(text, '\0', len) ? ac_err_set(err, AC_UNAUTHENTICATED, "has a NUL in it")
+                                     : key_check(text, len, err);
     if (status != APR_SUCCESS) {
         OPENSSL_cleanse(text, len);
         free(text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key in Azure Key Vault. Where the tenant is known, the vault is asked with a token at once; else it is asked without one,
- * and names tenant and scope, which is believed as far as the vault's own name goes. */
+/* A key in Azure Key Vault. Where the tenant is known, the vault is asked with a token at once; else it is asked
+ * without one, and names tenant and scope, which is believed as far as the vault's own name goes. */
 #include "identity.h"
 
 #include <apr_strings.h>
@@ -393,7 +393,8 @@ static const char *check_url(vault_t *vault, const char *url, apr_pool_t *p)
     vault->host = apr_pstrdup(p, host);
     size_t len = strlen(url);
     vault->url = apr_psprintf(p, "%.*s?api-version=" API_VERSION, (int)(url[len - 1] == '/' ? len - 1 : len), url);
-    snprintf(vault->scope, sizeof(vault->scope), "%.*s%s/.default", (int)(strstr(url, "://") + 3 - url), url, domain + 1);
+    snprintf(vault->scope, sizeof(vault->scope), "%.*s%s/.default", (int)(strstr(url, "://") + 3 - url), url,
+             domain + 1);
     return NULL;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A credential on a loop of its own, with work threads, an environment without anything of Azure's, and a log that is kept:
- * no secret may ever stand in it. */
+/* A credential on a loop of its own, with work threads, an environment without anything of Azure's, and a log that is
+ * kept: no secret may ever stand in it. */
 #ifndef CREDENTIAL_RIG_H
 #define CREDENTIAL_RIG_H
 

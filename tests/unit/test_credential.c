@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a credential keeps: keys of variables and files, tokens by scope, and what happens when they end or are refused. */
+/* What a credential keeps: keys of variables and files, tokens by scope; what happens when they end or are refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,12 +9,13 @@
 
 #include <cmocka.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "credential_rig.h"
 
-#define REFUSED ANSWER("400 Bad Request", "", "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000222: of " \
-                       SECRET "\",\"trace_id\":\"0f-1\"}")
+#define REFUSED ANSWER("400 Bad Request", "", "{\"error\":\"invalid_client\",\"error_description\":" \
+                       "\"AADSTS7000222: of " SECRET "\",\"trace_id\":\"0f-1\"}")
 
 /* An app with a secret, whose authority is a scripted server. */
 static http_server_t *start_app(credential_rig_t *rig, const server_step_t *const *scripts)
@@ -85,8 +86,8 @@ static void test_sentences(void **state)
     assert_contains(problem, "a secret does not stand in the configuration");
     assert_lacks(problem, SECRET);
     setenv("AZURE_TOKEN_CREDENTIALS", "magic", 1);
-    assert_contains(credential_rig_make(rig, "identity", NULL), "AZURE_TOKEN_CREDENTIALS is 'magic'; known here are prod, "
-                    "dev, EnvironmentCredential");
+    assert_contains(credential_rig_make(rig, "identity", NULL), "AZURE_TOKEN_CREDENTIALS is 'magic'; known here are "
+                    "prod, dev, EnvironmentCredential");
 }
 
 static void test_file_rotates(void **state)
@@ -123,6 +124,31 @@ static void test_file_rejected(void **state)
     /* The service refuses this one, too: it is given all the same, for its error is the one to tell. */
     credential_rig_reject(rig, NULL, "two");
     assert_string_equal(credential_rig_get(rig, NULL), "two");
+}
+
+/* Keys are often for root alone, who reads them with the configuration. */
+static void test_file_of_another_user(void **state)
+{
+    credential_rig_t *rig = *state;
+    char spec[160];
+    bool root = geteuid() == 0;
+    const char *path = credential_rig_file(rig, "key", SECRET, strlen(SECRET), 0600);
+    snprintf(spec, sizeof(spec), "file:%s", path);
+    credential_rig_start(rig, spec, "refresh=1s");
+    if (root) {
+        assert_int_equal(seteuid(65534), 0);
+    }
+    else {
+        assert_int_equal(chmod(path, 0), 0);
+    }
+    credential_rig_wait_log("AC0245", 1);
+    credential_rig_wait_log("fetched", 2);
+    assert_string_equal(credential_rig_now(rig, NULL), SECRET);
+    assert_int_equal(credential_rig_count_log("AC0245"), 1);
+    assert_int_equal(credential_rig_count_log("AC0241"), 0);
+    if (root) {
+        assert_int_equal(seteuid(0), 0);
+    }
 }
 
 /* ---- tokens ---- */
@@ -196,9 +222,9 @@ static void test_refresh_fails_while_old_works(void **state)
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
-    credential_rig_wait_log("AC0241: credential identity:environment for https://cosmos.azure.com/.default: could not be "
-                            "renewed, the one there is stays in use: environment: AADSTS7000222: the client secret has "
-                            "expired; make a new one", 1);
+    credential_rig_wait_log("AC0241: credential identity:environment for " SCOPE ": could not be renewed, the one there is "
+                            "stays in use: environment: AADSTS7000222: the client secret has expired; make a new one",
+                            1);
     assert_string_equal(credential_rig_now(rig, SCOPE), "t1");
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
     credential_rig_wait_log("AC0242", 1);
@@ -339,6 +365,11 @@ static void get_and_stop(void *baton)
     ac_credential_get(rig->credential, SCOPE, never, rig);
 }
 
+static void do_nothing(void *baton)
+{
+    (void)baton;
+}
+
 static void test_ended_inside_its_call(void **state)
 {
     static const server_step_t first[] = {TOKEN("t1", "3600")};
@@ -347,6 +378,8 @@ static void test_ended_inside_its_call(void **state)
     http_server_t *server = start_app(rig, scripts);
     rig_call(&rig->loop, get_and_stop, rig);
     credential_rig_wait_log("fetched", 1);
+    rig_call(&rig->loop, do_nothing, NULL);     /* in another turn, after its delivery */
+    assert_false(rig->started);
     http_server_stop(server);
 }
 
@@ -359,6 +392,7 @@ int main(void)
         CASE(test_sentences),
         CASE(test_file_rotates),
         CASE(test_file_rejected),
+        CASE(test_file_of_another_user),
         CASE(test_cached_by_scope),
         CASE(test_refreshed_in_time),
         CASE(test_single_flight),
