@@ -5,6 +5,9 @@ on a copy with a fault planted in it."""
 import re
 from pathlib import Path
 
+import directive_table
+import log_messages as log_table
+
 FLOORS = ["base", "wire", "io", "back", "agent", "front"]
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",
           "system", "popen", "setjmp", "usleep"]
@@ -105,7 +108,8 @@ def unit_tests(top):
     for path in sources(top, "tests/unit/*.c"):
         text = without_comments(path.read_text())
         defined = re.findall(r"^static void (test_\w+)\(void \*\*", text, re.M)
-        registered = set(re.findall(r"cmocka_unit_test\w*\(\s*(test_\w+)", text))
+        groups = re.findall(r"struct CMUnitTest \w+\[\] = \{(.*?)\n\s*\};", text, re.S)
+        registered = set(re.findall(r"\b(test_\w+)", "\n".join(groups)))
         for name in defined:
             n += 1
             if name not in registered:
@@ -136,6 +140,20 @@ def log_messages(top):
     return len(table), wrong
 
 
+def log_page(top):
+    """docs/log-messages.md is what tests/guards/log_messages.py writes."""
+    table = (top / "src/base/messages.h").read_text()
+    wanted, there = (text.splitlines() for text in (log_table.page(table), (top / "docs/log-messages.md").read_text()))
+    wrong = [f"docs/log-messages.md lacks: {line}" for line in wanted if line not in there]
+    wrong += [f"docs/log-messages.md has: {line}" for line in there if line not in wanted]
+    if wrong:
+        wrong.append("write it anew: python3 tests/guards/log_messages.py > docs/log-messages.md")
+    n = len(list(log_table.rows(table)))
+    if n != len(re.findall(r"^AC_MESSAGE\(", table, re.M)):
+        wrong.append(f"tests/guards/log_messages.py reads only {n} rows of src/base/messages.h")
+    return n, wrong
+
+
 def error_kinds(top):
     """Each code of the table has its row in docs/errors.md, with its status; and no other."""
     rows = [row for row in re.findall(r'"([a-z_]+)",\s*"[^"]*",\s*(\d{3}),', (top / "src/base/err.c").read_text())
@@ -151,13 +169,18 @@ def directives(top):
     """The table of directives, the manual and the annotated reference name the same ones."""
     code = "\n".join(path.read_text() for path in sources(top, "src/front/*.c"))
     table = set(re.findall(r'"<?(AgentChat\w+)"\s*,', code))
-    docs = set(re.findall(r"^## <?(AgentChat\w+)", (top / "docs/directives.md").read_text(), re.M))
+    docs = set(re.findall(r"^## (?:\\?<)?(AgentChat\w+)", (top / "docs/directives.md").read_text(), re.M))
     conf = set(re.findall(r"^\s*#?\s*<?(AgentChat\w+)\b", (top / "conf/agentchat.conf").read_text(), re.M))
     wrong = [f"{name} is not in docs/directives.md" for name in sorted(table - docs)]
     wrong += [f"{name} is not in conf/agentchat.conf" for name in sorted(table - conf)]
     wrong += [f"docs/directives.md has {name}, which does not exist" for name in sorted(docs - table)]
     wrong += [f"conf/agentchat.conf has {name}, which does not exist" for name in sorted(conf - table)]
     return len(table), wrong
+
+
+def manual(top):
+    """Each directive's section of the manual says the syntax, default, range and context that the table has."""
+    return directive_table.problems((top / "src/front/config.c").read_text(), (top / "docs/directives.md").read_text())
 
 
 def routes(top):

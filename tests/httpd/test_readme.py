@@ -104,7 +104,8 @@ def test_manual_configuration_is_valid(page, line, text):
         for name in re.findall(r"\bfile:([\w./-]+)", text):
             path = server.root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text('{"type": "object"}' if name.endswith(".json") else "some text")
+            names = {argument: {"type": "string"} for argument in re.findall(r"\{(\w+)\}", text)}
+            path.write_text(json.dumps({"type": "object", "properties": names}) if name.endswith(".json") else "some text")
         paste(server, whole(text, context_of(page, line)), state="AgentChatStateDir" not in text)
         ok, said = server.configtest()
         assert ok, f"{page.name}:{line}:\n{text}\n{said}"
