@@ -87,7 +87,8 @@ typedef struct ac_turn_t {
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);
 void ac_turn_free(ac_turn_t *turn);
 
-/* Loop thread. Takes turn. Starts the run with this follower already there; its first event comes later, never inside. A run that cannot even
+/* Loop thread. Takes turn. Starts the run with this follower already there; its first event comes later, never inside.
+ * A run that cannot even
  * begin says so by an ERROR event, which is then its only one. */
 void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower);
 /* Loop thread: the run ends as cancelled, having stored what was said. not_found, run_ended. */
