@@ -41,7 +41,7 @@ module: $(BUILD)/mod_agentchat.so
 lower: $(BUILD)/libagentchat.a
 
 $(BUILD)/mod_agentchat.so: $(FRONT_OBJ) $(BUILD)/libagentchat.a
-	$(CC) -shared $(SAN) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lcrypto -lm -lpthread
+	$(CC) -shared $(SAN) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lcrypto -lm -lpthread
 
 $(BUILD)/libagentchat.a: $(LOWER_OBJ)
 	@rm -f $@

@@ -21,10 +21,12 @@
  * MESSAGE_LIST    thread  -  (page)                            {data, has_more, next|null}  next: the seq to give as after/before
  * TURN_LOAD       thread  -  (page.limit: newest messages)     {thread, messages (oldest first), active_run: id|null}
  * TURN_OPEN       thread  {message, run, title, thread?}       {thread, message (with seq)}
- *                         thread: create it in the same transaction. title: used where the thread has none yet. One transaction: the message
- *                         with the next seq, the run, the thread's message_count, title, updated_at. errors: not_found, run_in_progress
- *                         (out: {run_id}) where another run of the thread is active and its process lives; a dead one is closed as interrupted.
- * TURN_CLOSE      thread  {message|null, run, steps}           {message (with seq) | null}: one transaction; run is the whole final run.
+ *                         thread: create it in the same transaction. title: used where the thread has none yet. One
+ *                         transaction: the message with the next seq, the run, the thread's message_count, title, updated_at. errors: not_found, run_in_progress
+ *                         (out: {run_id}) where another run of the thread is active and its process lives; a dead one is
+ *                         closed as interrupted.
+ * TURN_CLOSE      thread  {message|null, run, steps}           {message (with seq) | null}: one transaction; run is the
+ *                         whole final run.
  *                         A thread that was hard-deleted meanwhile: success, nothing is written, message null.
  * RUN_GET         run     -                                    run
  * RUN_LIST        thread  -  (page: limit, after)              {data, has_more, next|null}  newest first
@@ -33,11 +35,13 @@
  *
  * For moving conversations from one store to another, without regard to owners; a `record` is a thread with owner, deleted_at and
  * restore_status (the last two null where it is not soft-deleted):
- * EXPORT_THREADS  -       {after: cursor|null}  (page.limit)   {data: [record], next: cursor|null}  of every owner and status, in any order
+ * EXPORT_THREADS  -       {after: cursor|null}  (page.limit)   {data: [record], next: cursor|null}  of every owner and
+ *                         status, in any order
  * EXPORT_MESSAGES thread  -  (page: limit, after_seq)          {data, next}   as MESSAGE_LIST
  * EXPORT_RUNS     thread  -  (page: limit, after)              {data: [{run, steps}], next|null}
- * IMPORT          thread  {thread: record, messages, runs}     {}  writes them over what has the same ids. record's message_count counts, so the
- *                         last part of a thread brings all of them; an active run is one whose process has died.
+ * IMPORT          thread  {thread: record, messages, runs}     {}  writes them over what has the same ids. record's
+ *                         message_count
+ *                         counts, so the last part of a thread brings all of them; an active run is one whose process has died.
  *
  * An operation answered APR_SUCCESS is durable. errors of all: store_error, store_timeout (deadline passed; a write may have
  * happened all the same), overloaded (queue full). */
@@ -54,7 +58,8 @@ typedef struct ac_store_t {
 /* done(op) with op->baton on the given loop, never inside this call; the callee owns op. Any thread. */
 void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op,
                         void (*done)(ac_store_op_t *op), void *baton);
-/* A worker waits for the answer, at most `timeout`. Takes *pop; gives it back, or NULL with store_timeout in err. Any thread but the loop. */
+/* A worker waits for the answer, at most `timeout`. Takes *pop; gives it back, or NULL with store_timeout in err. Any thread
+ * but the loop. */
 apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_interval_time_t timeout, ac_err_t *err);
 const char *ac_store_verb_name(ac_store_verb_e verb);
 
@@ -72,14 +77,15 @@ extern const ac_tool_vt ac_tool_http;           /* tools/tool_http.c: "http" */
 /* ---- credential.c: one interface for all that proves who we are ---- */
 /* A key that stands somewhere ("env:NAME", "file:PATH", "keyvault:https://v.vault.azure.net/secrets/NAME"), or a token that has to be
  * fetched ("identity", "identity:environment", "identity:workload", "identity:managed", "identity:cli"; options client-id=, object-id=,
- * resource-id=, tenant-id=, authority=). One object serves every scope; tokens are cached per process and refreshed before they expire, one
+ * resource-id=, tenant-id=, authority=). One object serves every scope; tokens are cached per process and refreshed before
+ * they expire, one
  * request at a time. */
-typedef struct ac_credential_t ac_credential_t;
 typedef enum ac_credential_kind_e { AC_CREDENTIAL_KEY, AC_CREDENTIAL_TOKEN } ac_credential_kind_e;
 /* text: the key or token, valid inside the call only; NULL with err: model_refused-like kinds are the caller's to choose, err's detail
  * names each link of the chain that was tried and why it failed. */
 typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
-/* Config time. env: and file: are read here (file: again when it changes), as are the variables that an identity needs. Further options:
+/* Config time. env: and file: are read here (file: again when it changes), as are the variables that an identity needs.
+ * Further options:
  * scope= (identity), refresh= (file, keyvault), identity= (keyvault: "managed" …). NULL, or a sentence. */
 const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options, apr_pool_t *p);
 apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err);

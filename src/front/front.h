@@ -49,7 +49,8 @@ void *ac_server_conf_create(apr_pool_t *p, server_rec *s);
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r);
 const ac_conf_t *ac_conf(void);                 /* the configuration in force in this process */
 /* Where the module is mounted for this request: the longest <Location> with `SetHandler agentchat` that the URI lies in
- * ("/api"; "" for "/", and for a <Location> that is itself a route with AC_MAY_BE_MOUNT, as "/health"). The rest of the URI is the route. NULL: mounted in a way that has no prefix (LocationMatch, Files). */
+ * ("/api"; "" for "/", and for a <Location> that is itself a route with AC_MAY_BE_MOUNT, as "/health"). The rest of the URI
+ * is the route. NULL: mounted in a way that has no prefix (LocationMatch, Files). */
 const char *ac_mount_prefix(const request_rec *r);
 int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
 /* The check_config hook, which `apachectl configtest` runs too: makes the registry and the store, reports every problem with
@@ -110,7 +111,8 @@ apr_status_t ac_request_query_read(ac_request_t *rq);
 /* Read and drop a body that the route has no use for. errors: body_too_large. */
 apr_status_t ac_request_body_drop(ac_request_t *rq);
 
-/* Read the body, at most mount->max_body bytes, and parse it as a JSON object into rq->body. An empty body is an error only where required.
+/* Read the body, at most mount->max_body bytes, and parse it as a JSON object into rq->body. An empty body is an error only
+ * where required.
  * errors: body_too_large, unsupported_media_type, bad_json, invalid_request (not an object). */
 apr_status_t ac_request_body(ac_request_t *rq, bool required);
 /* A value of the query string, decoded; NULL where absent. errors of the typed forms: invalid_request naming the parameter. */
@@ -185,7 +187,8 @@ typedef struct ac_talk_t {
     const json_t *metadata;
     bool stream, stateless;
 } ac_talk_t;
-/* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (an unknown agent, an id that is none). */
+/* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (an unknown agent, an id that
+ * is none). */
 apr_status_t ac_talk_read(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form);
 /* errors: message_empty, invalid_request at the member `name`, or about the query parameter where from_query. */
 apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *name, bool from_query);

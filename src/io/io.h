@@ -93,7 +93,8 @@ typedef struct ac_http_request_t {
     int http_version;                       /* 0: HTTP/2 over TLS where offered, else 1.1; 1: 1.1; 2: 2 over TLS */
     const char *ca_file;                    /* PEM; NULL: the system's. Verification cannot be turned off */
     int max_redirects;                      /* 0: a 3xx is an answer like any other */
-    bool public_only;                       /* refuse loopback, link-local, private, multicast … addresses, also after DNS and redirects */
+    /* refuse loopback, link-local, private, multicast … addresses, also after DNS and redirects */
+    bool public_only;
     /* For redirects: "host", "*.host" (both with the scheme's own port), "host:port", NULL-terminated; NULL: any. The URL's own scheme,
      * host and port are implied. */
     const char *const *allow_hosts;
@@ -114,16 +115,18 @@ typedef struct ac_http_head_t {
 typedef struct ac_http_cb_t {
     void (*on_head)(void *baton, const ac_http_head_t *head);           /* the final answer's head; may be NULL */
     bool (*on_body)(void *baton, const char *bytes, size_t len);        /* false: stop here; on_end follows with APR_SUCCESS */
-    /* Once. status APR_SUCCESS: an answer came to its end, whatever its HTTP status. err: what went wrong otherwise: upstream_timeout ("no first byte
-     * within 60s"), upstream_error (connect, TLS, cut, over the cap), cancelled. n_tries ≥ 1. For a non-2xx without raw_errors
+    /* Once. status APR_SUCCESS: an answer came to its end, whatever its HTTP status. err: what went wrong otherwise:
+     * upstream_timeout ("no first byte within 60s"), upstream_error (connect, TLS, cut, over the cap), cancelled. For a non-2xx without raw_errors
      * error_body holds at most AC_MAX_ERROR_BODY bytes of it. */
     void (*on_end)(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
     /* Whether a final-looking status with this body may be retried although the status says so; NULL: yes. */
     bool (*may_retry)(void *baton, int status, const char *error_body, size_t len);
 } ac_http_cb_t;
 
-/* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connect errors with jitter, honouring x-should-retry,
- * retry-after-ms and retry-after, inside the total timeout (where there is none: up to a minute). errors: invalid_request (a URL that is none). */
+/* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connect errors with jitter, honouring
+ * x-should-retry,
+ * retry-after-ms and retry-after, inside the total timeout (where there is none: up to a minute). errors: invalid_request (a
+ * URL that is none). */
 apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request,
                            const ac_http_cb_t *cb, void *baton, ac_err_t *err);
 /* Closes the exchange at once, the connection too where it was in mid-answer. on_end does not come. */
@@ -150,7 +153,8 @@ void ac_timers_free(ac_timers_t *timers);
 /* loop.c: realloc to n items; ends the process where memory has run out, as httpd does. */
 void *ac_loop_grow(void *items, size_t n, size_t size);
 
-/* multi.c: curl's multi interface on the loop. A loop has several curl multis of bounded size, since what curl does at a transfer's start
+/* multi.c: curl's multi interface on the loop. A loop has several curl multis of bounded size, since what curl does at a
+ * transfer's start
  * and end is linear in the connections of its multi. `void *easy` is a CURL. */
 typedef struct ac_multi_t ac_multi_t;
 typedef struct ac_transfer_t ac_transfer_t;
@@ -170,7 +174,8 @@ void ac_multi_leave(ac_transfer_t *transfer);
 /* An easy handle for this transfer, with the loop's own options set. multiplex: it may share a connection. false: out of memory. */
 bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer, bool multiplex);
 bool ac_multi_add(ac_transfer_t *transfer); /* lets it run; false: out of memory */
-/* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not inside a curl callback. */
+/* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not inside a
+ * curl callback. */
 void ac_multi_release(ac_transfer_t *transfer);
 bool ac_multi_in_callback(const ac_multi_t *multi);         /* curl is calling us: add and release are forbidden */
 

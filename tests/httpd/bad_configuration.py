@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations that are wrong, and what `configtest` says: (name, the line of the directives that is named, directives, message). {root} is
-the server's root, and {lineN} in a message the file's line of the directives' Nth one. GOOD are right."""
+"""Configurations that are wrong, and what `configtest` says: (name, the line of the directives that is named,
+directives, message). {root} is the server's root, and {lineN} in a message the file's line of the directives' Nth one.
+GOOD are right."""
 
 MODEL = "<AgentChatModel gpt>\nAgentChatProvider demo\n</AgentChatModel>\n"
 AGENT = "<AgentChatAgent a>\nAgentChatModel gpt\n</AgentChatAgent>\n"

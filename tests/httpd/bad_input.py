@@ -30,8 +30,10 @@ def bad_json():
         "text after": b'{"content":"x"} hello', "single quotes": b"{'content': 'x'}", "no quotes": b"{content: 1}",
         "a comment": b'{"content": "x" /* c */}', "NaN": b'{"content": NaN}', "a bare word": b"hello",
         "control character": b'{"content": "a\x01b"}', "a raw newline": b'{"content": "a\nb"}', "a bad escape": b'{"content": "\\x"}',
-        "a short unicode escape": b'{"content": "\\u12"}', "a lone high surrogate": b'{"content": "\\ud800"}',
-        "a lone low surrogate": b'{"content": "\\udc00"}', "a NUL escape": b'{"content": "a\\u0000b"}', "a NUL byte": b'{"content": "a\x00b"}',
+        "a short unicode escape": b'{"content": "\\u12"}',
+        "a lone high surrogate": b'{"content": "\\ud800"}',
+        "a lone low surrogate": b'{"content": "\\udc00"}',
+        "a NUL escape": b'{"content": "a\\u0000b"}', "a NUL byte": b'{"content": "a\x00b"}',
         "a leading zero": b'{"limit": 01}', "a plus sign": b'{"limit": +1}', "a huge exponent": b'{"limit": 1e999}',
         "a huge integer": b'{"limit": 99999999999999999999999999}', "a duplicate member": b'{"content":"x","content":"y"}',
         "UTF-16": '{"content":"x"}'.encode("utf-16"), "an opening bracket": b"[", "a closing bracket": b"]", "a colon": b":",
@@ -104,7 +106,8 @@ def bad_ids():
     for bad in (NO_THREAD, "thread_", "x", "0", "run_" + "0" * 26, "thread_" + "0" * 25, "thread_" + "0" * 27, "thread_" + "u" * 26,
                 "THREAD_" + "0" * 26, "thread_" + "A" * 26, "%00", "thread_%2e%2e", "'; drop table threads; --".replace(" ", "%20"),
                 "%e2%82%ac", "%ff%fe", "a" * 2000, "thread_" + "0" * 25 + "%0a", "*", "null"):
-        for method, path, body in (("GET", "/threads/{}", None), ("GET", "/threads/{}/messages", None), ("PATCH", "/threads/{}", {"title": "x"}),
+        for method, path, body in (("GET", "/threads/{}", None), ("GET", "/threads/{}/messages", None),
+                                   ("PATCH", "/threads/{}", {"title": "x"}),
                                    ("DELETE", "/threads/{}", None), ("POST", "/threads/{}/messages", {"content": "x"})):
             yield f"id {bad[:44]}: {method} {path}", method, path.format(bad), body, {}, (400, 404), {"not_found", "invalid_request"}
     for path in (f"/runs/{NO_RUN}", f"/runs/{NO_RUN}/steps", "/runs/x", "/runs/x/steps", "/agents/nobody", "/agents/nobody/threads",

@@ -82,7 +82,8 @@ RAW = {
     "two lengths": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     "length and chunked": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
     "a negative length": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}",
-    "a bad chunk": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "a bad chunk": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                   b"Content-Type: application/json\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     "a cut body": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{",
     "a cut chunk": b"POST /api/threads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n50\r\n{",
     "a long line": b"GET /api/threads?x=" + b"y" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
