@@ -22,7 +22,8 @@
  * TURN_LOAD       thread  -  (page.limit: newest messages)     {thread, messages (oldest first), active_run: id|null}
  * TURN_OPEN       thread  {message, run, title, thread?}       {thread, message (with seq)}
  *                         thread: create it in the same transaction. title: used where the thread has none yet. One
- *                         transaction: the message with the next seq, the run, the thread's message_count, title, updated_at. errors: not_found, run_in_progress
+ *                         transaction: the message with the next seq, the run, the thread's message_count, title,
+ *                         updated_at. errors: not_found, run_in_progress
  *                         (out: {run_id}) where another run of the thread is active and its process lives; a dead one is
  *                         closed as interrupted.
  * TURN_CLOSE      thread  {message|null, run, steps}           {message (with seq) | null}: one transaction; run is the

@@ -116,7 +116,8 @@ typedef struct ac_http_cb_t {
     void (*on_head)(void *baton, const ac_http_head_t *head);           /* the final answer's head; may be NULL */
     bool (*on_body)(void *baton, const char *bytes, size_t len);        /* false: stop here; on_end follows with APR_SUCCESS */
     /* Once. status APR_SUCCESS: an answer came to its end, whatever its HTTP status. err: what went wrong otherwise:
-     * upstream_timeout ("no first byte within 60s"), upstream_error (connect, TLS, cut, over the cap), cancelled. For a non-2xx without raw_errors
+     * upstream_timeout ("no first byte within 60s"), upstream_error (connect, TLS, cut, over the cap), cancelled. For a
+     * non-2xx without raw_errors
      * error_body holds at most AC_MAX_ERROR_BODY bytes of it. */
     void (*on_end)(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
     /* Whether a final-looking status with this body may be retried although the status says so; NULL: yes. */
