@@ -117,6 +117,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_TURN_LOAD, AC_STORE_TURN_OPEN, AC_STORE_TURN_CLOSE,
     AC_STORE_RUN_GET, AC_STORE_RUN_LIST, AC_STORE_STEP_LIST,
     AC_STORE_PURGE,
+    AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS, AC_STORE_IMPORT,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -213,10 +214,13 @@ typedef struct ac_secret_t {
     const char *value;                      /* never shown; NULL: none */
 } ac_secret_t;
 
+typedef struct ac_credential_t ac_credential_t;     /* back/credential.c: a key or an identity, kept fresh */
+
 typedef struct ac_model_conf_t {            /* a <AgentChatModel> as configured; lives as long as the child */
     const char *id, *provider, *endpoint;
     const apr_table_t *options;             /* deployment=, api-version=, model= … */
-    ac_secret_t credential;
+    ac_secret_t credential;                 /* spec; value of env: and file: as of the start, else NULL */
+    ac_credential_t *auth;                  /* the same, kept fresh, and any other form; NULL: none is configured */
     ac_price_t price;
     apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout;
     int retries;

@@ -22,6 +22,10 @@ static const char *const verb_names[AC_STORE_N_VERBS] = {
     [AC_STORE_RUN_LIST] = "run list",
     [AC_STORE_STEP_LIST] = "step list",
     [AC_STORE_PURGE] = "purge",
+    [AC_STORE_EXPORT_THREADS] = "export threads",
+    [AC_STORE_EXPORT_MESSAGES] = "export messages",
+    [AC_STORE_EXPORT_RUNS] = "export runs",
+    [AC_STORE_IMPORT] = "import",
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)
