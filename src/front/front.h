@@ -226,7 +226,8 @@ void ac_render_free(ac_render_t *render);
 int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect);
 /* Hooks and the connection filter of parked streams; called from register_hooks. */
 void ac_stream_register(apr_pool_t *p);
-/* Loop thread, at an ungraceful stop: ends every stream with the event `stopping`, so that all are logged. */
+/* At an ungraceful stop, on the loop thread or after it has ended and before the loop is destroyed: ends every live stream with
+ * the event `stopping`, so that all are logged. No stream begins after it. The MPM's own threads may still run. */
 void ac_stream_stop_all(ac_child_t *child);
 /* /selftest/stream */
 ac_route_fn ac_api_selftest_stream;

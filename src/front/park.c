@@ -246,7 +246,7 @@ static void on_event(ac_follower_t *follower, ac_event_t *event)
 
 /* ---- time ---- */
 
-/* When the stream should say something although no event came. 0: never. */
+/* When the stream should say something although no event came. 0: never. With the lock held. */
 static apr_time_t beat_due(const ac_parked_t *parked)
 {
     const ac_stream_t *stream = &parked->stream;
@@ -280,16 +280,19 @@ static void check_times(ac_parked_t *parked)
     pump(parked);
 }
 
-/* The earliest of what is waited for. Writing does not move the timer: when it fires it looks again. */
-static apr_time_t next_due(const ac_parked_t *parked)
+/* Writing does not move the timer: when it fires it looks again. */
+static apr_time_t next_due(ac_parked_t *parked)
 {
+    pthread_mutex_lock(&parked->lock);
+    apr_time_t due = beat_due(parked);
+    pthread_mutex_unlock(&parked->lock);
     if (parked->full) {
         return parked->watch.slot ? parked->progress + parked->timeout : ac_loop_now(parked->stream.child->loop);
     }
     if (parked->finish_due) {
         return parked->finish_due;
     }
-    return parked->hold_due ? parked->hold_due : beat_due(parked);
+    return parked->hold_due ? parked->hold_due : due;
 }
 
 static void on_timer(void *baton)
@@ -340,7 +343,7 @@ void ac_park_begin(void *baton)
     stream->source.baton = NULL;
     parked->given = parked->wrote = parked->progress = ac_loop_now(loop);
     stream->source.start(source, loop, &stream->follower);
-    apr_time_t due = beat_due(parked);
+    apr_time_t due = next_due(parked);
     if (due) {
         ac_timer_set(loop, &parked->timer, due, on_timer, parked);
     }

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include <apr_atomic.h>
 #include "apr_strings.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* of these two */
@@ -17,7 +16,7 @@ static bool stopped;
 apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
                             const ac_dialect_t *dialect)
 {
-    stream->refs = 1;
+    atomic_init(&stream->refs, 1);
     stream->child = ac_child();
     stream->source = *source;
     stream->heartbeat = rq->mount->heartbeat;
@@ -63,12 +62,12 @@ void ac_stream_done(ac_stream_t *stream)
 
 void ac_stream_ref(ac_stream_t *stream)
 {
-    apr_atomic_inc32(&stream->refs);
+    atomic_fetch_add_explicit(&stream->refs, 1, memory_order_relaxed);
 }
 
 void ac_stream_unref(ac_stream_t *stream)
 {
-    if (apr_atomic_dec32(&stream->refs) == 0) {
+    if (atomic_fetch_sub_explicit(&stream->refs, 1, memory_order_acq_rel) == 1) {
         stream->free(stream);
     }
 }
@@ -76,15 +75,10 @@ void ac_stream_unref(ac_stream_t *stream)
 /* A reference where the last one is not already gone. */
 static bool try_ref(ac_stream_t *stream)
 {
-    apr_uint32_t refs = apr_atomic_read32(&stream->refs);
-    while (refs) {
-        apr_uint32_t seen = apr_atomic_cas32(&stream->refs, refs + 1, refs);
-        if (seen == refs) {
-            return true;
-        }
-        refs = seen;
+    unsigned refs = atomic_load(&stream->refs);
+    while (refs && !atomic_compare_exchange_weak(&stream->refs, &refs, refs + 1)) {
     }
-    return false;
+    return refs;
 }
 
 /* ---- events to bytes ---- */

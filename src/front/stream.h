@@ -7,6 +7,7 @@
 #include "front.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* ---- stream.c: what a parked and a blocking stream have in common ---- */
 typedef struct ac_source_t {                    /* where a stream's events come from */
@@ -23,7 +24,7 @@ typedef enum ac_head_e {
 
 typedef struct ac_stream_t ac_stream_t;
 struct ac_stream_t {
-    volatile apr_uint32_t refs;
+    atomic_uint refs;
     void (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread */
     void (*free)(ac_stream_t *stream);
     ac_stream_t *next, *prev;                   /* all streams of the child; stream.c's lock */

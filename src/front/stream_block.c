@@ -24,7 +24,7 @@ typedef struct blocked_t {
     pthread_mutex_t lock;                   /* for what follows */
     ac_event_t **events;                    /* for the worker, in order */
     int n_events, size;
-    size_t bytes;                           /* of their text */
+    size_t bytes, max_bytes;                /* of their text */
     bool overflow;                          /* the worker's client is too slow: events are missing */
 
     request_rec *r;                         /* the worker's */
@@ -56,7 +56,7 @@ static void free_blocked(ac_stream_t *stream)
 /* Takes a reference of event. false: there is no room. With the lock held. */
 static bool append(blocked_t *blocked, ac_event_t *event)
 {
-    if (blocked->n_events == AC_MAX_WAITING_EVENTS || event->len > blocked->stream.out.max - blocked->bytes) {
+    if (blocked->n_events == AC_MAX_WAITING_EVENTS || event->len > blocked->max_bytes - blocked->bytes) {
         return false;
     }
     if (blocked->n_events == blocked->size) {
@@ -247,6 +247,7 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
     blocked->stream.stop = stop_blocked;
     blocked->stream.free = free_blocked;
     blocked->stream.follower.on_event = on_event;
+    blocked->max_bytes = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
     blocked->r = rq->r;
     blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
     blocked->term_fd = -1;
