@@ -33,6 +33,24 @@ AC_MESSAGE(244, AC_INFO, "Says which of the ways to sign in of AgentChatCredenti
            "Nothing to do. Name it (identity:managed …) to spare the others being tried at each start.")
 AC_MESSAGE(245, AC_INFO, "A key's file can be read by httpd's first process only, so a changed key is not seen while it runs.",
            "Nothing, if a restart after each change will do. Else let the user that httpd's children run as read the file.")
+AC_MESSAGE(220, AC_ERROR, "Cosmos DB refuses who we are, or there is no credential; logged once until a minute has passed without it.",
+           "Read the line: it says what to change. A key is the account's primary or secondary one; an identity needs a data role.")
+AC_MESSAGE(221, AC_ERROR, "Cosmos DB refuses requests because this machine's clock is off by more than it allows.",
+           "Set the clock, best by NTP; the store then goes on without a restart.")
+AC_MESSAGE(222, AC_ERROR, "The Cosmos DB database or a container is missing, or is not as the store needs it.",
+           "Make it as docs/cosmos.md says, or give create=on with a key; the store then goes on without a restart.")
+AC_MESSAGE(223, AC_ERROR, "Cosmos DB cannot be reached; logged once until a minute has passed without it.",
+           "Look at the account's name in AgentChatStore, at the account's firewall and private endpoints, at DNS and proxies.")
+AC_MESSAGE(224, AC_INFO, "The Cosmos DB database or a container was missing and has been made.", "Nothing to do.")
+AC_MESSAGE(225, AC_WARNING, "Cosmos DB's request units were used up for so long that operations were given up.",
+           "Raise the throughput, or turn autoscale on; docs/cosmos.md says what each call costs.")
+AC_MESSAGE(226, AC_INFO, "The Cosmos DB store works again after trouble.", "Nothing.")
+AC_MESSAGE(227, AC_WARNING, "The messages container keeps its documents for another time than retention= says.",
+           "Set the container's defaultTtl, or change retention=. Nothing is changed by the module.")
+AC_MESSAGE(228, AC_ERROR, "Cosmos DB failed in another way; logged once until a minute has passed without it.",
+           "Read the line; if Azure's status page says nothing, report it with the line.")
+AC_MESSAGE(229, AC_ERROR, "Documents of a thread in Cosmos DB are not as the module has written them.",
+           "Find out which program changed them. The other threads go on.")
 AC_MESSAGE(401, AC_WARNING, "The index of a knowledge base was damaged or written by another version. It is made anew from its folder.",
            "Nothing, if it happens once after an update. If it comes back, look at the disk of the state directory.")
 AC_MESSAGE(402, AC_ERROR, "The index of a knowledge base cannot be opened; its searches fail.",

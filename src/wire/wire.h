@@ -114,6 +114,99 @@ void ac_openai_calls_free(ac_openai_answer_t *answer);
 /* Sets err from a parsed error document, or only the status where document is NULL. */
 apr_status_t ac_openai_error_parsed(int http_status, const json_t *document, bool *pretry, ac_err_t *err);
 
+/* ---- cosmos.c, cosmos_request.c, cosmos_answer.c: Azure Cosmos DB for NoSQL over REST ---- */
+#define AC_COSMOS_VERSION "2020-07-15"      /* x-ms-version */
+#define AC_COSMOS_DATE_SIZE 32
+#define AC_COSMOS_HEADERS 20                /* lines of a request, at most, with the NULL */
+#define AC_COSMOS_BATCH_MAX 100             /* operations of a batch */
+
+typedef enum ac_cosmos_verb_e {
+    AC_COSMOS_ACCOUNT_READ, AC_COSMOS_DATABASE_READ, AC_COSMOS_DATABASE_CREATE, AC_COSMOS_CONTAINER_READ,
+    AC_COSMOS_CONTAINER_CREATE, AC_COSMOS_READ, AC_COSMOS_CREATE, AC_COSMOS_UPSERT, AC_COSMOS_REPLACE, AC_COSMOS_PATCH,
+    AC_COSMOS_DELETE, AC_COSMOS_QUERY, AC_COSMOS_BATCH, AC_COSMOS_N_VERBS
+} ac_cosmos_verb_e;
+
+typedef struct ac_cosmos_ask_t {            /* names as they are, not encoded; what a verb has no use for is NULL */
+    ac_cosmos_verb_e verb;
+    const char *database, *container, *id;
+    const char *key;                        /* the partition key's value; NULL with a query: all partitions */
+    const char *if_match, *continuation, *session;
+    const char *throughput, *autoscale;     /* of a database to be made, in request units */
+    int max_items;                          /* a query's page; 0: not sent */
+} ac_cosmos_ask_t;
+
+const char *ac_cosmos_method(ac_cosmos_verb_e verb);
+bool ac_cosmos_writes(ac_cosmos_verb_e verb);
+/* Whether a name can be a database, container or id: no '/', '\\', '#', '?', control character, no space at the end. */
+bool ac_cosmos_name_valid(const char *name);
+/* The path of the URL, each name percent-encoded: "/dbs/chat/colls/messages/docs/a%20b". */
+apr_status_t ac_cosmos_path(ac_buf_t *path, const ac_cosmos_ask_t *ask);
+/* The resource that is signed, not encoded: the document's own, or its parent's for create, query and batch. */
+apr_status_t ac_cosmos_link(ac_buf_t *link, const ac_cosmos_ask_t *ask);
+/* "Thu, 27 Apr 2017 00:51:12 GMT" for x-ms-date. */
+void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when);
+/* The authorization header's value, percent-encoded, from a master key (base64, or a connection string that holds one).
+ * errors: invalid_request where the key is no base64. source: "Access control in the Azure Cosmos DB SQL API", master key. */
+apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date, ac_err_t *err);
+/* The same from a token of Entra ID. */
+apr_status_t ac_cosmos_bear(ac_buf_t *value, const char *token);
+/* All lines of a request; they point into text, which is empty and has its maximum set. */
+apr_status_t ac_cosmos_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *text, const ac_cosmos_ask_t *ask,
+                               const char *date, const char *authorization);
+/* A query's body; parameters: {"@name": value}, borrowed. */
+apr_status_t ac_cosmos_query(ac_buf_t *body, const char *sql, const json_t *parameters);
+
+/* A batch is put together operation by operation. `n` 0 and body empty at the beginning. */
+typedef struct ac_cosmos_batch_t {
+    ac_buf_t body;
+    int n;
+} ac_cosmos_batch_t;
+void ac_cosmos_batch_init(ac_cosmos_batch_t *batch);
+void ac_cosmos_batch_free(ac_cosmos_batch_t *batch);
+/* verb: CREATE, UPSERT, REPLACE or DELETE; document is borrowed and NULL for DELETE; if_match may be NULL. */
+apr_status_t ac_cosmos_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb, const char *key, const char *id,
+                                 const json_t *document, const char *if_match);
+/* Closes the body. */
+apr_status_t ac_cosmos_batch_end(ac_cosmos_batch_t *batch);
+
+/* What an answer's status asks for. */
+typedef enum ac_cosmos_next_e {
+    AC_COSMOS_FINAL,                        /* an answer: 2xx, 304, 404 (missing), 409, 412, or an error that stays */
+    AC_COSMOS_THROTTLED,                    /* 429: as late as x-ms-retry-after-ms says */
+    AC_COSMOS_CONTENDED,                    /* 449: soon */
+    AC_COSMOS_BEHIND,                       /* 404/1002: this replica has not caught up */
+    AC_COSMOS_AGAIN,                        /* 408, 410, 500, 502 … 504 */
+    AC_COSMOS_REJECTED,                     /* 401, 403/5300: once more with another token */
+    AC_COSMOS_MOVED                         /* 403/3, 403/1008: at another region */
+} ac_cosmos_next_e;
+ac_cosmos_next_e ac_cosmos_next(int status, int substatus);
+/* Whether the answer is one that a step can go on from: a success, 304, 404/0, 409, 412. */
+bool ac_cosmos_usable(int status, int substatus);
+/* Sets err from an error answer: what it is, and what the operator can do. skew: how far this machine's clock is behind the
+ * service's, 0 where not known. Shows no more of the body than its code. */
+apr_status_t ac_cosmos_error(ac_err_t *err, int status, int substatus, apr_interval_time_t skew);
+/* A batch's answer: the status of the operation that failed, or 200. errors: store_error where it is no such answer.
+ * *pat: which one failed. */
+apr_status_t ac_cosmos_batch_read(int *pstatus, int *psubstatus, int *pat, const json_t *body, int n, ac_err_t *err);
+/* The i-th operation's new ETag, or "". */
+const char *ac_cosmos_batch_etag(const json_t *body, int i);
+/* Milliseconds of x-ms-retry-after-ms, also with a fraction; 0: none. */
+apr_interval_time_t ac_cosmos_retry_after(const char *text);
+
+/* The newest session token of each partition range of a container. A plain block of memory, so that it can be shared. */
+#define AC_COSMOS_RANGES 64
+typedef struct ac_cosmos_session_t {
+    int n, oldest;
+    struct {
+        char range[16], token[144];
+        int64_t version, lsn;
+    } ranges[AC_COSMOS_RANGES];
+} ac_cosmos_session_t;
+/* Keeps what is newer of x-ms-session-token's value; what does not look like one is ignored. */
+void ac_cosmos_session_note(ac_cosmos_session_t *session, const char *text);
+/* All of them, as the header wants them; nothing where there is none. */
+apr_status_t ac_cosmos_session_text(ac_buf_t *text, const ac_cosmos_session_t *session);
+
 /* ---- template.c: URL and body templates of the HTTP tool ---- */
 typedef enum ac_template_e { AC_TEMPLATE_URL, AC_TEMPLATE_JSON, AC_TEMPLATE_HEADER } ac_template_e;
 /* {name} is a placeholder; a name is letters, digits, '_', '-' and '.', so that the braces of JSON itself are none.

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request to Cosmos DB, tried until it is answered or its time is up; what every answer tells on the side. */
+#include "store_cosmos.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_MOST apr_time_from_sec(30)            /* of trying again, where the deadline is later */
+#define LOST_MOST 6                                 /* tries without an answer: the service cannot be reached */
+#define FAILED_MOST 10                              /* answers 408, 410, 5xx, 404/1002 */
+#define BACKOFF_LONGEST apr_time_from_msec(1000)
+
+static void begin_try(void *baton);
+static void next_flight(ac_cosmos_t *store);
+
+/* ---- the end ---- */
+
+static void call_unlink(ac_cosmos_call_t *call)
+{
+    ac_cosmos_t *store = call->store;
+    ac_cosmos_call_t **pat = &store->waiting_first, *before = NULL;
+
+    while (call->waiting && *pat && *pat != call) {
+        before = *pat;
+        pat = &(*pat)->next_waiting;
+    }
+    if (call->waiting && *pat) {
+        *pat = call->next_waiting;
+        if (store->waiting_last == call) {
+            store->waiting_last = before;
+        }
+    }
+    call->waiting = false;
+    if (call->next == call) {
+        store->calls = NULL;
+    }
+    else {
+        call->next->prev = call->prev;
+        call->prev->next = call->next;
+        store->calls = call->next;
+    }
+}
+
+static void call_free(ac_cosmos_call_t *call)
+{
+    json_decref(call->reply.body);
+    ac_buf_free(&call->body);
+    ac_buf_free(&call->answer);
+    free(call->key);
+    free(call->id);
+    free(call->if_match);
+    free(call->continuation);
+    free(call->more);
+    free(call->used);
+    free(call);
+}
+
+static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
+
+static void call_end(ac_cosmos_call_t *call)
+{
+    ac_cosmos_t *store = call->store;
+
+    ac_timer_cancel(store->loop, &call->timer);
+    ac_ready_cancel(store->loop, &call->ready);
+    if (call->asking) {
+        ac_credential_forget(store->credential, on_credential, call);
+    }
+    if (call->http) {
+        ac_http_cancel(call->http);
+        call->http = NULL;
+    }
+    call_unlink(call);
+    if (call->flying) {
+        call->flying = false;
+        store->n_flights--;
+        next_flight(store);
+    }
+    call->reply.continuation = call->more;
+    call->fn(call->baton, &call->reply);
+    call_free(call);
+}
+
+static void call_fail(ac_cosmos_call_t *call, const ac_err_t *err)
+{
+    call->reply.err = *err;
+    if (!call->reply.err.retry_after) {
+        call->reply.err.retry_after = call->asked > apr_time_from_sec(1) ? call->asked : apr_time_from_sec(1);
+    }
+    call_end(call);
+}
+
+static void fail_with(ac_cosmos_call_t *call, ac_kind_e kind, const char *detail)
+{
+    ac_err_t err;
+
+    ac_err_init(&err);
+    ac_err_set(&err, kind, "%s", detail);
+    err.http_status = call->last.http_status;
+    call_fail(call, &err);
+}
+
+static void on_deadline(void *baton)
+{
+    ac_cosmos_call_t *call = baton;
+
+    fail_with(call, AC_STORE_TIMEOUT, call->last.detail[0] ? call->last.detail : "Cosmos DB did not answer in time");
+}
+
+/* ---- trying again ---- */
+
+/* Between two tries others may have the flight. */
+static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
+{
+    ac_cosmos_t *store = call->store;
+    apr_time_t due = ac_loop_now(store->loop) + wait;
+
+    call->task->n_retries++;
+    atomic_fetch_add_explicit(&store->figures.n_retries, 1, memory_order_relaxed);
+    if (call->flying) {
+        call->flying = false;
+        store->n_flights--;
+        next_flight(store);
+    }
+    if (due >= call->deadline) {
+        ac_timer_set(store->loop, &call->timer, call->deadline < due ? call->deadline : due, on_deadline, call);
+    }
+    else {
+        ac_timer_set(store->loop, &call->timer, due, begin_try, call);
+    }
+}
+
+static apr_interval_time_t backoff(int n, apr_interval_time_t first)
+{
+    apr_interval_time_t wait = n < 12 ? first << n : BACKOFF_LONGEST;
+
+    wait = wait < BACKOFF_LONGEST ? wait : BACKOFF_LONGEST;
+    return wait + (apr_interval_time_t)(ac_random() % (uint64_t)(wait / 4 + 1));
+}
+
+static void give_up(ac_cosmos_call_t *call, int number)
+{
+    ac_cosmos_trouble(call->store, number, call->last.detail);
+    call_fail(call, &call->last);
+}
+
+static void after_loss(ac_cosmos_call_t *call, const ac_err_t *err)
+{
+    ac_err_init(&call->last);
+    ac_err_set(&call->last, err->kind == AC_UPSTREAM_TIMEOUT ? AC_STORE_TIMEOUT : AC_STORE_ERROR,
+               "Cosmos DB cannot be reached: %s", err->detail);
+    call->reply.unsure = true;
+    if (++call->n_lost >= LOST_MOST) {
+        give_up(call, AC_M223);
+    }
+    else {
+        pause_for(call, backoff(call->n_lost - 1, apr_time_from_msec(50)));
+    }
+}
+
+static void after_failure(ac_cosmos_call_t *call, ac_cosmos_next_e next)
+{
+    int most = call->reply.status == 500 ? 3 : FAILED_MOST;
+    bool behind = next == AC_COSMOS_BEHIND;
+
+    call->reply.unsure = call->reply.unsure || next == AC_COSMOS_AGAIN;
+    if (++call->n_failed >= most) {
+        if (behind) {
+            ac_cosmos_session_forget(call);
+        }
+        give_up(call, AC_M228);
+    }
+    else {
+        pause_for(call, backoff(call->n_failed - 1, behind ? apr_time_from_msec(5) : apr_time_from_msec(50)));
+    }
+}
+
+static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
+{
+    apr_interval_time_t wait = next == AC_COSMOS_THROTTLED && call->asked ? call->asked
+        : backoff(call->n_pauses, apr_time_from_msec(10));
+
+    call->n_pauses++;
+    if (next == AC_COSMOS_THROTTLED) {
+        atomic_fetch_add_explicit(&call->store->figures.n_throttled, 1, memory_order_relaxed);
+    }
+    if (ac_loop_now(call->store->loop) + wait - call->began > RETRY_MOST) {
+        give_up(call, next == AC_COSMOS_THROTTLED ? AC_M225 : AC_M228);
+    }
+    else {
+        pause_for(call, wait);
+    }
+}
+
+static void after_rejection(ac_cosmos_call_t *call)
+{
+    ac_cosmos_t *store = call->store;
+
+    if (call->rejected || !call->used) {
+        give_up(call, AC_M220);
+        return;
+    }
+    call->rejected = true;
+    ac_credential_reject(store->credential, store->scope, call->used);
+    pause_for(call, 0);
+}
+
+static void after_move(ac_cosmos_call_t *call)
+{
+    if (call->verb == AC_COSMOS_ACCOUNT_READ || ++call->n_failed >= FAILED_MOST) {
+        give_up(call, AC_M228);
+        return;
+    }
+    if (call->n_failed % 3 == 1) {
+        ac_cosmos_task_own(call->store, NULL, NULL, ac_cosmos_account_ask);
+    }
+    pause_for(call, apr_time_from_msec(500));
+}
+
+/* ---- an answer ---- */
+
+static void after_answer(ac_cosmos_call_t *call)
+{
+    ac_cosmos_t *store = call->store;
+    int status = call->reply.status, substatus = call->reply.substatus;
+    ac_cosmos_next_e next = ac_cosmos_next(status, substatus);
+
+    ac_err_init(&call->last);
+    if (!ac_cosmos_usable(status, substatus)) {
+        ac_cosmos_error(&call->last, status, substatus, store->skew);
+    }
+    switch (next) {
+    case AC_COSMOS_THROTTLED:
+    case AC_COSMOS_CONTENDED:
+        after_throttle(call, next);
+        break;
+    case AC_COSMOS_BEHIND:
+    case AC_COSMOS_AGAIN:
+        after_failure(call, next);
+        break;
+    case AC_COSMOS_REJECTED:
+        after_rejection(call);
+        break;
+    case AC_COSMOS_MOVED:
+        after_move(call);
+        break;
+    case AC_COSMOS_FINAL:
+        if (call->last.kind == AC_OK) {
+            ac_cosmos_well(store);
+            call_end(call);
+            break;
+        }
+        if (status == 404 && !call->early) {
+            ac_cosmos_unprepare(store);
+        }
+        if (status != 404 || !call->early) {
+            ac_cosmos_trouble(store, status == 403 && strstr(call->last.detail, "clock is") ? AC_M221
+                              : status == 403 ? AC_M220 : status == 404 ? AC_M222 : AC_M228, call->last.detail);
+        }
+        call_fail(call, &call->last);
+    }
+}
+
+void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
+{
+    ac_cosmos_call_t *call = baton;
+
+    (void)error_body;
+    (void)len;
+    call->http = NULL;
+    if (status != APR_SUCCESS) {
+        call->reply.status = 0;
+        after_loss(call, err);
+    }
+    else if (call->answer.failed || !ac_cosmos_body_read(call)) {
+        if (call->last.kind == AC_OK) {
+            ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
+        }
+        give_up(call, AC_M228);
+    }
+    else {
+        after_answer(call);
+    }
+}
+
+/* ---- a try ---- */
+
+static void start_try(ac_cosmos_call_t *call, const char *credential)
+{
+    ac_err_t err;
+
+    ac_err_init(&err);
+    ac_buf_clear(&call->answer);
+    call->answer.failed = false;
+    call->reply.status = 0;
+    call->reply.failed_at = -1;
+    call->task->n_requests++;
+    atomic_fetch_add_explicit(&call->store->figures.n_requests, 1, memory_order_relaxed);
+    free(call->used);
+    call->used = strdup(credential);
+    if (ac_cosmos_send(call, credential, &err) != APR_SUCCESS) {
+        ac_err_init(&call->last);
+        ac_err_set(&call->last, AC_STORE_ERROR, "%s", err.detail);
+        give_up(call, err.kind == AC_INVALID_REQUEST ? AC_M220 : AC_M228);
+    }
+}
+
+static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
+{
+    ac_cosmos_call_t *call = baton;
+    ac_cosmos_t *store = call->store;
+
+    call->asking = false;
+    ac_timer_cancel(store->loop, &call->timer);
+    if (status == APR_SUCCESS && text) {
+        start_try(call, text);
+    }
+    else if (!store->scope_given && err && strstr(err->detail, "AADSTS500011")) {
+        /* The tenant does not know the account as a resource of its own; the service as a whole is one in every tenant. */
+        store->scope = "https://cosmos.azure.com/.default";
+        store->scope_given = true;
+        pause_for(call, 0);
+    }
+    else {
+        ac_err_init(&call->last);
+        ac_err_set(&call->last, AC_STORE_ERROR, "no credential for Cosmos DB: %s", err ? err->detail : "none was given");
+        give_up(call, AC_M220);
+    }
+}
+
+static void begin_try(void *baton)
+{
+    ac_cosmos_call_t *call = baton;
+    ac_cosmos_t *store = call->store;
+    const char *credential;
+
+    if (ac_clock() >= call->deadline) {
+        on_deadline(call);
+        return;
+    }
+    if (!call->flying && store->n_flights >= AC_COSMOS_FLIGHTS) {
+        call->waiting = true;
+        call->next_waiting = NULL;
+        *(store->waiting_last ? &store->waiting_last->next_waiting : &store->waiting_first) = call;
+        store->waiting_last = call;
+        ac_timer_set(store->loop, &call->timer, call->deadline, on_deadline, call);
+        return;
+    }
+    store->n_flights += !call->flying;
+    call->flying = true;
+    credential = ac_credential_now(store->credential, store->scope);
+    if (credential) {
+        ac_timer_cancel(store->loop, &call->timer);
+        start_try(call, credential);
+        return;
+    }
+    call->asking = true;
+    ac_timer_set(store->loop, &call->timer, call->deadline, on_deadline, call);
+    ac_credential_get(store->credential, store->scope, on_credential, call);
+}
+
+static void next_flight(ac_cosmos_t *store)
+{
+    ac_cosmos_call_t *call = store->waiting_first;
+
+    if (!call || store->n_flights >= AC_COSMOS_FLIGHTS) {
+        return;
+    }
+    store->waiting_first = call->next_waiting;
+    if (!store->waiting_first) {
+        store->waiting_last = NULL;
+    }
+    call->waiting = false;
+    call->flying = true;
+    store->n_flights++;
+    ac_timer_cancel(store->loop, &call->timer);
+    ac_ready_set(store->loop, &call->ready, begin_try, call);
+}
+
+/* ---- for the verbs ---- */
+
+static char *copy(const char *text)
+{
+    return text && *text ? strdup(text) : NULL;
+}
+
+void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, ac_cosmos_reply_fn *fn, void *baton)
+{
+    ac_cosmos_t *store = task->store;
+    ac_cosmos_call_t *call = ac_alloc(sizeof(*call));
+
+    call->task = task;
+    call->store = store;
+    call->verb = request->verb;
+    call->place = request->place;
+    call->key = request->key ? strdup(request->key) : NULL;
+    call->id = copy(request->id);
+    call->if_match = copy(request->if_match);
+    call->continuation = copy(request->continuation);
+    call->max_items = request->max_items;
+    call->n_ops = request->n_ops;
+    call->early = request->early;
+    ac_buf_init(&call->body, AC_MAX_REQUEST);
+    if (request->body) {
+        call->body = *request->body;
+        ac_buf_init(request->body, AC_MAX_REQUEST);
+    }
+    ac_buf_init(&call->answer, AC_MAX_RESPONSE);
+    call->fn = fn;
+    call->baton = baton;
+    call->began = ac_clock();
+    call->deadline = task->deadline ? task->deadline : call->began + AC_COSMOS_PATIENCE;
+    if (store->calls) {
+        call->next = store->calls;
+        call->prev = store->calls->prev;
+        call->prev->next = call->next->prev = call;
+    }
+    else {
+        call->next = call->prev = store->calls = call;
+    }
+    ac_ready_set(store->loop, &call->ready, begin_try, call);
+}
+
+void ac_cosmos_calls_stop(ac_cosmos_t *store)
+{
+    while (store->calls) {
+        fail_with(store->calls, AC_STOPPING, "the server is stopping");
+    }
+}
+
+apr_time_t ac_cosmos_now(const ac_cosmos_t *store)
+{
+    return apr_time_now() + store->skew;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A turn's end in the Cosmos DB store: the parts of what is large, then head, message, run and steps in one transaction. */
+#include "store_cosmos.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define TRIES 60                            /* what an agent has said is not given up lightly */
+
+static void close_from(ac_cosmos_task_t *task);
+
+/* Closed or not: from now on the run is looked after by nobody, so that it cannot block its thread for ever. */
+static void end_closed(ac_cosmos_task_t *task, const json_t *message)
+{
+    task->op->out = json_pack("{s:o}", "message", message ? ac_cosmos_message_of(message) : json_null());
+    ac_cosmos_run_drop(task->store, task->run_id);
+    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+}
+
+static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    char run_id[AC_ID_SIZE];
+    ac_cosmos_t *store = task->store;
+
+    memcpy(run_id, task->run_id, sizeof(run_id));
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
+        ac_cosmos_run_drop(store, run_id);
+    }
+    else if (reply->status == 200) {
+        ac_cosmos_turn_committed(task, reply);
+        end_closed(task, task->whole);
+    }
+    else {
+        ac_cosmos_head_keep(store, task->op->id, NULL, NULL);
+        ac_cosmos_head_read(task, false, close_from);
+    }
+}
+
+static void commit(ac_cosmos_task_t *task)
+{
+    json_t *active = json_object_get(task->head.doc, "active_run");
+    bool ours = strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0;
+
+    if (ac_cosmos_turn_advance(task, ours || !active ? json_null() : json_incref(active)) != APR_SUCCESS) {
+        ac_cosmos_end(task, ac_kind_row(task->op->err.kind)->status);
+        return;
+    }
+    if (task->whole) {
+        ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
+    }
+    ac_cosmos_turn_commit(task, false, on_committed);
+}
+
+static void write_parts(ac_cosmos_task_t *task)
+{
+    if (++task->n_tries > TRIES) {
+        ac_cosmos_run_drop(task->store, task->run_id);
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
+    }
+    else if (task->parts) {
+        ac_cosmos_parts_write(task, commit);
+    }
+    else {
+        commit(task);
+    }
+}
+
+/* The run is not the thread's active one: it was closed before, or somebody took its process for dead. */
+static void found_closed(ac_cosmos_task_t *task)
+{
+    if (task->found) {
+        end_closed(task, task->found);
+    }
+    else {
+        write_parts(task);
+    }
+}
+
+static void close_from(ac_cosmos_task_t *task)
+{
+    bool lives = ac_cosmos_head_lives(&task->head, true);
+    bool ours = lives && strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0;
+
+    if (task->head.remembered && !ours) {
+        ac_cosmos_head_read(task, false, close_from);
+    }
+    else if (!lives) {
+        end_closed(task, NULL);             /* the thread was deleted meanwhile */
+    }
+    else if (ours) {
+        write_parts(task);
+    }
+    else {
+        ac_cosmos_message_find(task, found_closed);
+    }
+}
+
+void ac_cosmos_turn_close(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    json_t *message = NULL, *run = NULL, *steps = NULL, *in = json_object_get(op->in, "message");
+    apr_status_t status = ac_cosmos_run_make(&run, json_object_get(op->in, "run"), op, &op->err);
+
+    task->parts = json_array();
+    if (status == APR_SUCCESS && json_is_object(in)) {
+        status = ac_cosmos_message_make(&message, in, op->id, &op->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_cosmos_steps_make(&steps, json_object_get(op->in, "steps"), ac_json_peek_string(run, "id", ""), op->id,
+                                      &op->err);
+    }
+    if (status == APR_SUCCESS) {
+        task->whole = message ? json_copy(message) : NULL;
+        status = ac_cosmos_split(&message, task->parts, &op->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_cosmos_split(&steps, task->parts, &op->err);
+    }
+    apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
+    task->documents = json_pack("{s:o?, s:o?, s:o?}", "message", message, "run", run, "steps", steps);
+    if (status != APR_SUCCESS || !task->documents) {
+        ac_cosmos_end(task, status != APR_SUCCESS ? status : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
+        return;
+    }
+    ac_cosmos_head_read(task, true, close_from);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store's configuration: AgentChatStore cosmos:https://ACCOUNT.documents.azure.com database=… */
+#include "store_cosmos.h"
+
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+
+#include <apr_strings.h>
+
+#define LEASE_DEFAULT apr_time_from_sec(60)
+
+static const char *const identity_options[] = { "client-id", "object-id", "resource-id", "tenant-id", "authority", NULL };
+static const char option_names[] =
+    "database, credential, create, retention, lease, threads, messages, throughput, autoscale, scope, ca-file, and the identity's "
+    "client-id, object-id, resource-id, tenant-id, authority";
+
+static bool one_of(const char *text, const char *const *list)
+{
+    while (*list && strcmp(text, *list) != 0) {
+        list++;
+    }
+    return *list != NULL;
+}
+
+/* Without encryption only a program on this machine is spoken to. */
+static bool is_loopback(const char *host)
+{
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 || strcmp(host, "[::1]") == 0;
+}
+
+static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_t *p)
+{
+    static const char like[] = "give one like cosmos:https://ACCOUNT.documents.azure.com";
+    char *endpoint = apr_pstrdup(p, spec ? spec : ""), *start, *end;
+    size_t len = strlen(endpoint);
+
+    while (len && endpoint[len - 1] == '/') {
+        endpoint[--len] = '\0';
+    }
+    if (!ac_http_url_valid(endpoint)) {
+        return apr_psprintf(p, "cosmos: '%s' is not the URL of an account; %s", endpoint, like);
+    }
+    start = strstr(endpoint, "://") + 3;
+    if (strpbrk(start, "/?#")) {
+        return apr_psprintf(p, "cosmos: '%s' has a path; %s", endpoint, like);
+    }
+    end = *start == '[' ? strchr(start, ']') : NULL;
+    end = end ? end + 1 : start + strcspn(start, ":");
+    store->host = apr_pstrmemdup(p, start, (apr_size_t)(end - start));
+    store->endpoint = endpoint;
+    if (strncasecmp(endpoint, "https://", 8) != 0 && !is_loopback(store->host)) {
+        return apr_psprintf(p, "cosmos: '%s' is not encrypted, which is for emulators on this machine only; %s", endpoint, like);
+    }
+    return NULL;
+}
+
+static const char *set_duration(apr_interval_time_t *pvalue, const apr_table_entry_t *row, int64_t min_s, int64_t max_s,
+                                apr_pool_t *p)
+{
+    if (!ac_duration_parse(pvalue, row->val) || *pvalue < apr_time_from_sec(min_s) || *pvalue > apr_time_from_sec(max_s)) {
+        return apr_psprintf(p, "cosmos: %s=%s is not a duration from %" APR_INT64_T_FMT "s to %" APR_INT64_T_FMT "d", row->key,
+                            row->val, min_s, max_s / 86400 ? max_s / 86400 : 1);
+    }
+    return NULL;
+}
+
+static const char *set_name(const char **pname, const apr_table_entry_t *row, apr_pool_t *p)
+{
+    *pname = row->val;
+    return ac_cosmos_name_valid(row->val) ? NULL
+        : apr_psprintf(p, "cosmos: %s=%s is no name that Cosmos DB takes", row->key, row->val);
+}
+
+static const char *set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min, apr_pool_t *p)
+{
+    char *end;
+    int64_t number = apr_strtoi64(row->val, &end, 10);
+
+    *pvalue = row->val;
+    return *end || end == row->val || number < min || number > 1000000 || number % 100
+        ? apr_psprintf(p, "cosmos: %s=%s is not a number of request units in hundreds, from %" APR_INT64_T_FMT, row->key, row->val, min)
+        : NULL;
+}
+
+static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row, apr_pool_t *p)
+{
+    if (strcmp(row->key, "database") == 0) {
+        return set_name(&store->database, row, p);
+    }
+    if (strcmp(row->key, "threads") == 0) {
+        return set_name(&store->containers[AC_COSMOS_THREADS], row, p);
+    }
+    if (strcmp(row->key, "messages") == 0) {
+        return set_name(&store->containers[AC_COSMOS_MESSAGES], row, p);
+    }
+    if (strcmp(row->key, "create") == 0) {
+        store->create = strcasecmp(row->val, "on") == 0;
+        return store->create || strcasecmp(row->val, "off") == 0 ? NULL
+            : apr_psprintf(p, "cosmos: create=%s is neither on nor off", row->val);
+    }
+    if (strcmp(row->key, "retention") == 0) {
+        return set_duration(&store->retention, row, 3600, INT64_C(86400) * 3650, p);
+    }
+    if (strcmp(row->key, "lease") == 0) {
+        return set_duration(&store->lease, row, 5, 86400, p);
+    }
+    if (strcmp(row->key, "throughput") == 0) {
+        return set_number(&store->throughput, row, 400, p);
+    }
+    if (strcmp(row->key, "autoscale") == 0) {
+        return set_number(&store->autoscale, row, 1000, p);
+    }
+    if (strcmp(row->key, "scope") == 0) {
+        store->scope = row->val;
+        store->scope_given = true;
+        return NULL;
+    }
+    if (strcmp(row->key, "ca-file") == 0) {
+        store->ca_file = row->val;
+        return *row->val == '/' ? NULL : apr_psprintf(p, "cosmos: ca-file=%s is not an absolute path", row->val);
+    }
+    return strcmp(row->key, "credential") == 0 || strcmp(row->key, "state_dir") == 0 || one_of(row->key, identity_options) ? NULL
+        : apr_psprintf(p, "cosmos: there is no option %s; there are %s", row->key, option_names);
+}
+
+static const char *credential_make(ac_cosmos_t *store, const apr_table_t *options, apr_pool_t *p)
+{
+    apr_table_t *passed = apr_table_make(p, 4);
+    const char *spec = options ? apr_table_get(options, "credential") : NULL, *problem;
+
+    for (int i = 0; identity_options[i]; i++) {
+        const char *value = options ? apr_table_get(options, identity_options[i]) : NULL;
+        if (value) {
+            apr_table_setn(passed, identity_options[i], value);
+        }
+    }
+    problem = ac_credential_create(&store->credential, spec ? spec : "identity", passed, p);
+    return problem ? apr_pstrcat(p, "cosmos: credential=: ", problem, NULL) : NULL;
+}
+
+static apr_status_t shared_free(void *baton)
+{
+    munmap(baton, sizeof(ac_cosmos_shared_t));
+    return APR_SUCCESS;
+}
+
+/* The children of one server tell each other the newest session tokens, so that what one has written another reads. */
+static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
+{
+    pthread_mutexattr_t attr;
+    void *block = mmap(NULL, sizeof(ac_cosmos_shared_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (block == MAP_FAILED) {
+        return "cosmos: there is no memory to share between processes";
+    }
+    store->shared = block;
+    apr_pool_cleanup_register(p, block, shared_free, apr_pool_cleanup_null);
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&store->shared->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    return NULL;
+}
+
+const char *ac_cosmos_configure(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)
+{
+    ac_cosmos_t *store = apr_pcalloc(p, sizeof(*store));
+    const char *problem = endpoint_read(store, spec, p);
+
+    store->database = "agentchat";
+    store->containers[AC_COSMOS_THREADS] = "threads";
+    store->containers[AC_COSMOS_MESSAGES] = "messages";
+    store->lease = LEASE_DEFAULT;
+    if (!problem && options) {
+        const apr_array_header_t *rows = apr_table_elts(options);
+        for (int i = 0; !problem && i < rows->nelts; i++) {
+            problem = option_read(store, &APR_ARRAY_IDX(rows, i, apr_table_entry_t), p);
+        }
+    }
+    if (!problem && strcmp(store->containers[AC_COSMOS_THREADS], store->containers[AC_COSMOS_MESSAGES]) == 0) {
+        problem = "cosmos: threads= and messages= have to be two containers";
+    }
+    if (!problem && store->throughput && store->autoscale) {
+        problem = "cosmos: give either throughput= or autoscale=";
+    }
+    if (!problem && !store->scope_given) {
+        store->scope = apr_pstrcat(p, "https://", store->host, "/.default", NULL);
+    }
+    if (!problem) {
+        problem = credential_make(store, options, p);
+    }
+    if (!problem) {
+        problem = shared_make(store, p);
+    }
+    *pself = store;
+    return problem;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store's documents: the API's nouns as they are kept, and back. */
+#include "store_cosmos.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SAFE_INTEGER INT64_C(9007199254740991)      /* what a reader with binary floating point keeps */
+#define STUB_CONTENT 65536                          /* bytes of a large message's content that its stub shows */
+
+/* What the service, and we, add to a document. */
+static const char *const service_members[] = { "_rid", "_self", "_etag", "_attachments", "_ts", "_lsn", "ttl", NULL };
+
+static void drop_all(json_t *doc, const char *const *names)
+{
+    for (; *names; names++) {
+        json_object_del(doc, *names);
+    }
+}
+
+static bool copy_member(json_t *to, const json_t *from, const char *name)
+{
+    json_t *value = json_object_get(from, name);
+
+    return ac_json_put(to, name, value ? json_incref(value) : json_null());
+}
+
+/* ---- threads ---- */
+
+json_t *ac_cosmos_thread_of(const json_t *head)
+{
+    static const char *const names[] = { "id", "title", "agent_id", "status", "metadata", "message_count", "created_at",
+                                         "updated_at", NULL };
+    json_t *thread = json_object();
+    bool fine = thread != NULL;
+
+    for (int i = 0; names[i]; i++) {
+        fine = copy_member(thread, head, names[i]) && fine;
+    }
+    if (json_is_null(json_object_get(thread, "metadata"))) {
+        fine = ac_json_put(thread, "metadata", json_object()) && fine;
+    }
+    if (!fine) {
+        json_decref(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+static json_t *string_or_null(const json_t *object, const char *name)
+{
+    json_t *value = json_object_get(object, name);
+
+    return json_is_string(value) ? json_incref(value) : json_null();
+}
+
+apr_status_t ac_cosmos_head_make(json_t **phead, const json_t *thread, const char *id, const char *owner, ac_err_t *err)
+{
+    static const char *const required[] = { "status", "created_at", "updated_at", NULL };
+    json_t *head, *metadata = json_object_get(thread, "metadata");
+    const char *text;
+    bool fine;
+
+    *phead = NULL;
+    for (int i = 0; required[i]; i++) {
+        apr_status_t status = ac_json_string(&text, thread, required[i], true, err);
+        if (status != APR_SUCCESS) {
+            return status;
+        }
+    }
+    head = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:n}", "id", id, "thread_id", id, "type", "thread", "owner", owner,
+                     "message_count", 0, "version", 1, "active_run");
+    fine = ac_json_put(head, "title", string_or_null(thread, "title"));
+    fine = ac_json_put(head, "agent_id", string_or_null(thread, "agent_id")) && fine;
+    fine = ac_json_put(head, "metadata", json_is_object(metadata) ? json_incref(metadata) : json_object()) && fine;
+    for (int i = 0; required[i]; i++) {
+        fine = copy_member(head, thread, required[i]) && fine;
+    }
+    if (!fine) {
+        json_decref(head);
+        return ac_err_set(err, AC_INTERNAL, "out of memory");
+    }
+    *phead = head;
+    return APR_SUCCESS;
+}
+
+int64_t ac_cosmos_version(const json_t *head)
+{
+    return ac_json_peek_int(head, "version", 0);
+}
+
+void ac_cosmos_etag_set(ac_store_op_t *op, const json_t *head)
+{
+    snprintf(op->etag, sizeof(op->etag), "\"%" PRId64 "\"", ac_cosmos_version(head));
+}
+
+json_t *ac_cosmos_index_make(const json_t *head)
+{
+    const char *id = ac_json_peek_string(head, "id", "");
+    json_t *index = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "owner", ac_json_peek_string(head, "owner", ""), "type",
+                              "thread", "thread_id", id, "key", id);
+
+    if (!copy_member(index, head, "status") || !copy_member(index, head, "agent_id") || !copy_member(index, head, "created_at")) {
+        json_decref(index);
+        return NULL;
+    }
+    return index;
+}
+
+/* ---- messages ---- */
+
+/* The document that other programs know keeps a message's tool calls in its metadata. What a caller's own metadata has under that
+ * name stands beside it. */
+static bool put_metadata(json_t *doc, const json_t *message)
+{
+    json_t *given = json_object_get(message, "metadata"), *calls = json_object_get(message, "tool_calls");
+    json_t *metadata = json_is_object(given) ? json_copy(given) : json_object(), *own = json_object_get(metadata, "tool_calls");
+    bool fine = true;
+
+    if (own) {
+        fine = ac_json_put(doc, "own_tool_calls", json_incref(own));
+    }
+    if (!json_is_object(given)) {
+        fine = ac_json_put(doc, "no_metadata", json_true());
+    }
+    if (own || (calls && !json_is_null(calls))) {
+        fine = ac_json_put(metadata, "tool_calls", calls ? json_incref(calls) : json_null()) && fine;
+    }
+    return ac_json_put(doc, "metadata", metadata) && fine;
+}
+
+apr_status_t ac_cosmos_message_make(json_t **pdoc, const json_t *message, const char *thread_id, ac_err_t *err)
+{
+    const json_t *content = json_object_get(message, "content");
+    const char *id, *role, *timestamp;
+    apr_status_t status = ac_json_string(&id, message, "id", true, err);
+    json_t *doc;
+    bool fine;
+
+    *pdoc = NULL;
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&role, message, "role", true, err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&timestamp, message, "timestamp", true, err);
+    }
+    if (status == APR_SUCCESS && content && !json_is_string(content) && !json_is_null(content)) {
+        status = ac_err_set_at(err, AC_INVALID_REQUEST, "/message/content", "must be a string");
+    }
+    if (status == APR_SUCCESS && strlen(id) >= AC_ID_SIZE) {
+        status = ac_err_set_at(err, AC_INVALID_REQUEST, "/message/id", "too long");
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    doc = json_pack("{s:s, s:s, s:s, s:s}", "id", id, "thread_id", thread_id, "type", "message", "role", role);
+    fine = copy_member(doc, message, "content");
+    fine = copy_member(doc, message, "timestamp") && fine;
+    fine = copy_member(doc, message, "run_id") && fine;
+    fine = put_metadata(doc, message) && fine;
+    if (!fine) {
+        json_decref(doc);
+        return ac_err_set(err, AC_INTERNAL, "out of memory");
+    }
+    *pdoc = doc;
+    return APR_SUCCESS;
+}
+
+json_t *ac_cosmos_message_of(const json_t *doc)
+{
+    static const char *const names[] = { "id", "thread_id", "seq", "role", "content", NULL };
+    json_t *message = json_object(), *given = json_object_get(doc, "metadata"), *own = json_object_get(doc, "own_tool_calls");
+    json_t *metadata = json_is_object(given) ? json_copy(given) : json_object();
+    bool fine = message != NULL;
+
+    for (int i = 0; names[i]; i++) {
+        fine = copy_member(message, doc, names[i]) && fine;
+    }
+    fine = copy_member(message, metadata, "tool_calls") && fine;
+    fine = copy_member(message, doc, "run_id") && fine;
+    fine = copy_member(message, doc, "timestamp") && fine;
+    json_object_del(metadata, "tool_calls");
+    if (own) {
+        fine = ac_json_put(metadata, "tool_calls", json_incref(own)) && fine;
+    }
+    if (json_is_true(json_object_get(doc, "no_metadata"))) {
+        json_decref(metadata);
+        metadata = json_null();
+    }
+    fine = ac_json_put(message, "metadata", metadata) && fine;
+    if (!fine) {
+        json_decref(message);
+        return NULL;
+    }
+    return message;
+}
+
+/* ---- runs and steps ---- */
+
+bool ac_cosmos_active(const json_t *run)
+{
+    const char *status = ac_json_peek_string(run, "status", "");
+
+    return strcmp(status, "queued") == 0 || strcmp(status, "in_progress") == 0;
+}
+
+apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store_op_t *op, ac_err_t *err)
+{
+    static const char *const required[] = { "id", "status", "created_at", NULL };
+    const char *text = NULL;
+    bool fine;
+
+    *pdoc = NULL;
+    for (int i = 0; required[i]; i++) {
+        apr_status_t status = ac_json_string(&text, run, required[i], true, err);
+        if (status == APR_SUCCESS && i == 0 && strlen(text) >= AC_ID_SIZE) {
+            status = ac_err_set_at(err, AC_INVALID_REQUEST, "/run/id", "too long");
+        }
+        if (status != APR_SUCCESS) {
+            return status;
+        }
+    }
+    *pdoc = json_copy((json_t *)run);
+    fine = ac_json_put(*pdoc, "thread_id", json_string(op->id));
+    fine = ac_json_put(*pdoc, "type", json_string("run")) && fine;
+    fine = ac_json_put(*pdoc, "owner", ac_json_text(op->owner)) && fine;
+    return fine ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");
+}
+
+json_t *ac_cosmos_run_of(const json_t *doc)
+{
+    static const char *const ours[] = { "type", "owner", "holder", "lease_until", NULL };
+    json_t *run = json_copy((json_t *)doc);
+
+    drop_all(run, service_members);
+    drop_all(run, ours);
+    return run;
+}
+
+json_t *ac_cosmos_run_index_make(const char *owner, const char *run_id, const char *thread_id, const char *message_id)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", run_id, "owner", owner, "type", "run", "thread_id", thread_id, "key",
+                     message_id);
+}
+
+void ac_cosmos_steps_id(char id[AC_ID_SIZE + 8], const char *run_id)
+{
+    snprintf(id, AC_ID_SIZE + 8, "%.*s_steps", AC_ID_SIZE - 1, run_id);
+}
+
+apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id, ac_err_t *err)
+{
+    char id[AC_ID_SIZE + 8];
+    const char *text;
+    const json_t *step;
+    size_t i;
+
+    *pdoc = NULL;
+    json_array_foreach(steps, i, step) {
+        apr_status_t status = ac_json_string(&text, step, "id", true, err);
+        if (status != APR_SUCCESS) {
+            return status;
+        }
+    }
+    if (json_array_size(steps) == 0) {
+        return APR_SUCCESS;
+    }
+    ac_cosmos_steps_id(id, run_id);
+    *pdoc = json_pack("{s:s, s:s, s:s, s:s, s:O}", "id", id, "thread_id", thread_id, "type", "steps", "run_id", run_id, "steps",
+                      steps);
+    return *pdoc ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");
+}
+
+/* ---- leases ---- */
+
+bool ac_cosmos_past(const json_t *doc, const char *name, apr_time_t now)
+{
+    char text[AC_TIME_SIZE];
+
+    ac_time_format(text, now);
+    return strcmp(ac_json_peek_string(doc, name, ""), text) < 0;
+}
+
+/* ---- parts ---- */
+
+void ac_cosmos_part_id(char id[AC_ID_SIZE + 16], const char *doc_id, int part)
+{
+    snprintf(id, AC_ID_SIZE + 16, "%.*s_%d", AC_ID_SIZE + 4, doc_id, part);
+}
+
+/* Whether every reader keeps the document's numbers. */
+static bool is_safe(const json_t *value)
+{
+    const char *name;
+    json_t *member;
+    size_t i;
+
+    if (json_is_integer(value)) {
+        return json_integer_value(value) <= SAFE_INTEGER && json_integer_value(value) >= -SAFE_INTEGER;
+    }
+    json_object_foreach((json_t *)value, name, member) {
+        if (!is_safe(member)) {
+            return false;
+        }
+    }
+    json_array_foreach(value, i, member) {
+        if (!is_safe(member)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What remains of a document whose whole text is in its parts: its small members, and as much of its content as is
+ * useful to a reader who does not know of parts. */
+static json_t *stub_make(const json_t *doc, int n_parts)
+{
+    json_t *stub = json_copy((json_t *)doc), *content = json_object_get(doc, "content");
+    const char *model = ac_json_peek_string(json_object_get(doc, "metadata"), "model", NULL);
+    bool fine = ac_json_put(stub, "parts", json_integer(n_parts));
+
+    if (json_is_string(content) && json_string_length(content) > STUB_CONTENT) {
+        const char *text = json_string_value(content);
+        fine = ac_json_put(stub, "content", json_stringn(text, ac_utf8_whole(text, STUB_CONTENT))) && fine;
+    }
+    if (json_object_get(doc, "metadata")) {
+        fine = ac_json_put(stub, "metadata", model ? json_pack("{s:s}", "model", model) : json_object()) && fine;
+    }
+    json_object_del(stub, "steps");
+    json_object_del(stub, "own_tool_calls");
+    if (!fine) {
+        json_decref(stub);
+        return NULL;
+    }
+    return stub;
+}
+
+apr_status_t ac_cosmos_split(json_t **pdoc, json_t *parts, ac_err_t *err)
+{
+    size_t len = 0, at = 0;
+    char *text = *pdoc ? ac_json_dump(*pdoc, &len) : NULL, id[AC_ID_SIZE + 16];
+    const char *doc_id = ac_json_peek_string(*pdoc, "id", "");
+    json_t *stub;
+    int n = 0;
+    bool fine = text != NULL || !*pdoc;
+
+    if (!text || (len <= AC_COSMOS_SPLIT && is_safe(*pdoc))) {
+        free(text);
+        return fine ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");
+    }
+    while (fine && at < len) {
+        size_t slice = len - at < AC_COSMOS_SPLIT ? len - at : ac_utf8_whole(text + at, AC_COSMOS_SPLIT);
+        ac_cosmos_part_id(id, doc_id, ++n);
+        fine = json_array_append_new(parts, json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", id, "thread_id",
+                                     ac_json_peek_string(*pdoc, "thread_id", ""), "type", "part", "of", doc_id, "text",
+                                     json_stringn(text + at, slice))) == 0;
+        at += slice;
+    }
+    free(text);
+    stub = fine ? stub_make(*pdoc, n) : NULL;
+    if (!stub) {
+        return ac_err_set(err, AC_INTERNAL, "out of memory");
+    }
+    json_decref(*pdoc);
+    *pdoc = stub;
+    return APR_SUCCESS;
+}

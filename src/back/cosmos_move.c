@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Moving conversations out of the Cosmos DB store and into it, without regard to their owners. */
+#include "store_cosmos.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define BATCH_BYTES 1200000                 /* of a batch's documents; the service takes 2 MB */
+
+static const char sql_threads[] = "SELECT * FROM c WHERE c.type = 'thread'";
+static const char sql_runs[] =
+    "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'run' AND c.id < @after ORDER BY c.id DESC";
+static const char sql_steps[] =
+    "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'steps' AND c.run_id >= @first AND c.run_id <= @last";
+
+/* ---- out: threads ---- */
+
+static json_t *record_of(const json_t *head)
+{
+    static const char *const more[] = { "owner", "deleted_at", "restore_status", NULL };
+    json_t *record = ac_cosmos_thread_of(head);
+
+    for (int i = 0; more[i]; i++) {
+        json_t *value = json_object_get(head, more[i]);
+        ac_json_put(record, more[i], value ? json_incref(value) : json_null());
+    }
+    return record;
+}
+
+static void threads_done(ac_cosmos_task_t *task)
+{
+    json_t *data = json_array(), *row;
+    const char *next = ac_cosmos_continuation(task);
+    size_t i;
+
+    json_array_foreach(task->rows, i, row) {
+        if (strcmp(ac_json_peek_string(row, "status", ""), "purging") != 0) {
+            json_array_append_new(data, record_of(row));
+        }
+    }
+    task->op->out = json_pack("{s:o, s:o}", "data", data, "next", next ? json_string(next) : json_null());
+    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+}
+
+void ac_cosmos_export_threads(ac_cosmos_task_t *task)
+{
+    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .sql = sql_threads, .want = task->op->page.limit,
+                                  .continuation = ac_json_peek_string(task->op->in, "after", NULL), .parameters = json_object() };
+
+    ac_cosmos_select(task, &select, threads_done);
+}
+
+/* ---- out: runs with their steps ---- */
+
+static void steps_done(ac_cosmos_task_t *task)
+{
+    json_t *data = json_array(), *run, *steps;
+    size_t i, k;
+
+    json_array_foreach(task->found, i, run) {
+        json_t *list = NULL;
+        json_array_foreach(task->rows, k, steps) {
+            if (strcmp(ac_json_peek_string(steps, "run_id", ""), ac_json_peek_string(run, "id", "-")) == 0) {
+                list = json_object_get(steps, "steps");
+            }
+        }
+        json_array_append_new(data, json_pack("{s:o, s:o}", "run", ac_cosmos_run_of(run), "steps",
+                                              list ? json_incref(list) : json_array()));
+    }
+    run = json_array_get(task->found, json_array_size(task->found) - 1);
+    task->op->out = json_pack("{s:o, s:o}", "data", data, "next", task->flag && run
+                              ? json_incref(json_object_get(run, "id")) : json_null());
+    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+}
+
+static void runs_done(ac_cosmos_task_t *task)
+{
+    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true };
+    size_t n = json_array_size(task->rows);
+
+    task->flag = (int)n > task->op->page.limit;
+    if (task->flag) {
+        json_array_remove(task->rows, --n);
+    }
+    json_decref(task->found);
+    task->found = task->rows;
+    task->rows = NULL;
+    if (n == 0) {
+        steps_done(task);
+        return;
+    }
+    select.parameters = json_pack("{s:s, s:s, s:s}", "@thread", task->op->id, "@first",
+                                  ac_json_peek_string(json_array_get(task->found, n - 1), "id", ""), "@last",
+                                  ac_json_peek_string(json_array_get(task->found, 0), "id", ""));
+    ac_cosmos_select(task, &select, steps_done);
+}
+
+void ac_cosmos_export_runs(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    ac_cosmos_select_t select = {
+        .place = AC_COSMOS_MESSAGES, .key = op->id, .sql = sql_runs, .want = op->page.limit + 1,
+        .parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
+                                *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE),
+    };
+
+    ac_cosmos_select(task, &select, runs_done);
+}
+
+/* ---- in ---- */
+
+typedef struct import_t {
+    ac_cosmos_place_e place;
+    char key[AC_OWNER_SIZE];
+    ac_cosmos_step_fn *then;
+} import_t;
+
+static void write_next(ac_cosmos_task_t *task);
+
+static void on_written(void *baton, const ac_cosmos_reply_t *reply)
+{
+    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200))) {
+        write_next(baton);
+    }
+}
+
+static void write_next(ac_cosmos_task_t *task)
+{
+    import_t *import = task->state;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = import->place, .key = import->key };
+    ac_cosmos_batch_t batch;
+    const json_t *document;
+
+    ac_cosmos_batch_init(&batch);
+    while ((document = json_array_get(task->parts, task->row)) && batch.n < AC_COSMOS_BATCH_MAX) {
+        ac_buf_t before = batch.body;
+        ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, import->key, ac_json_peek_string(document, "id", ""), document, NULL);
+        if (batch.n > 1 && batch.body.len > BATCH_BYTES) {
+            batch.body.len = before.len;    /* this one begins the next batch */
+            batch.n--;
+            break;
+        }
+        task->row++;
+    }
+    ac_cosmos_batch_end(&batch);
+    if (batch.n == 0) {
+        ac_cosmos_batch_free(&batch);
+        import->then(task);
+        return;
+    }
+    request.body = &batch.body;
+    request.n_ops = batch.n;
+    ac_cosmos_call(task, &request, on_written, task);
+    ac_cosmos_batch_free(&batch);
+}
+
+static void write_all(ac_cosmos_task_t *task, ac_cosmos_place_e place, const char *key, ac_cosmos_step_fn *fn)
+{
+    import_t *import = task->state;
+
+    import->place = place;
+    apr_cpystrn(import->key, key, sizeof(import->key));
+    import->then = fn;
+    task->row = 0;
+    write_next(task);
+}
+
+static void import_done(ac_cosmos_task_t *task)
+{
+    ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
+    task->op->out = json_object();
+    ac_cosmos_end(task, APR_SUCCESS);
+}
+
+/* The head last: until it says how many messages there are, they are not seen. */
+static void import_head(ac_cosmos_task_t *task)
+{
+    json_decref(task->parts);
+    task->parts = json_pack("[O]", task->head.doc);
+    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_done);
+}
+
+static void import_documents(ac_cosmos_task_t *task)
+{
+    json_decref(task->parts);
+    task->parts = json_incref(task->documents);
+    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_head);
+}
+
+static apr_status_t add_document(ac_cosmos_task_t *task, json_t *document)
+{
+    apr_status_t status = ac_cosmos_split(&document, task->documents, &task->op->err);
+
+    if (json_array_append_new(task->documents, document) != 0 && status == APR_SUCCESS && document) {
+        status = ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
+    }
+    return status;
+}
+
+static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
+{
+    apr_status_t status = APR_SUCCESS;
+    const json_t *message;
+    size_t i;
+
+    json_array_foreach(messages, i, message) {
+        json_t *document = NULL;
+        status = ac_cosmos_message_make(&document, message, task->op->id, &task->op->err);
+        if (status == APR_SUCCESS) {
+            ac_json_put(document, "seq", json_incref(json_object_get(message, "seq")));
+            status = add_document(task, document);
+        }
+        if (status != APR_SUCCESS) {
+            break;
+        }
+    }
+    return status;
+}
+
+/* An active run was its old process's: it has a lease that is over, so that the next reader closes it. */
+static apr_status_t add_run(ac_cosmos_task_t *task, const json_t *item)
+{
+    const char *id = ac_json_peek_string(json_object_get(item, "run"), "id", "");
+    json_t *run = NULL, *steps = NULL;
+    apr_status_t status = ac_cosmos_run_make(&run, json_object_get(item, "run"), task->op, &task->op->err);
+
+    if (status != APR_SUCCESS) {
+        json_decref(run);
+        return status;
+    }
+    if (ac_cosmos_active(run)) {
+        ac_json_put(task->head.doc, "active_run", json_pack("{s:s, s:s}", "id", id, "holder", "moved"));
+    }
+    json_array_append_new(task->parts, ac_cosmos_run_index_make(task->op->owner, id, task->op->id, id));
+    status = add_document(task, run);
+    if (status == APR_SUCCESS) {
+        status = ac_cosmos_steps_make(&steps, json_object_get(item, "steps"), id, task->op->id, &task->op->err);
+    }
+    if (status == APR_SUCCESS && steps) {
+        status = add_document(task, steps);
+    }
+    return status;
+}
+
+static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
+{
+    ac_store_op_t *op = task->op;
+    static const char *const more[] = { "deleted_at", "restore_status", NULL };
+    apr_status_t status = ac_cosmos_head_make(&task->head.doc, record, op->id, op->owner, &op->err);
+
+    if (status == APR_SUCCESS) {
+        ac_json_put(task->head.doc, "message_count", json_integer(ac_json_peek_int(record, "message_count", 0)));
+        for (int i = 0; more[i]; i++) {
+            json_t *value = json_object_get(record, more[i]);
+            if (json_is_string(value)) {
+                ac_json_put(task->head.doc, more[i], json_incref(value));
+            }
+        }
+    }
+    return status;
+}
+
+void ac_cosmos_import(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
+    size_t i;
+    apr_status_t status;
+
+    task->state = ac_alloc(sizeof(import_t));
+    apr_cpystrn(op->owner, ac_json_peek_string(record, "owner", ""), sizeof(op->owner));
+    task->documents = json_array();
+    status = head_from(task, record);
+    task->parts = status == APR_SUCCESS ? json_pack("[o]", ac_cosmos_index_make(task->head.doc)) : NULL;
+    if (status == APR_SUCCESS) {
+        status = add_messages(task, json_object_get(op->in, "messages"));
+    }
+    json_array_foreach(runs, i, item) {
+        status = status == APR_SUCCESS ? add_run(task, item) : status;
+    }
+    if (status != APR_SUCCESS) {
+        ac_cosmos_end(task, status);
+        return;
+    }
+    write_all(task, AC_COSMOS_THREADS, op->owner, import_documents);
+}

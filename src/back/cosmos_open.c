@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A turn's beginning in the Cosmos DB store. The order of writes: the entry that leads from the run's id to its thread (it
+ * leads nowhere until the rest is there), a new thread's entry in its owner's list (hidden until there is a head), the parts of
+ * a large message, and then head, message and run in one transaction. */
+#include "store_cosmos.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define TRIES 30                            /* of a turn that others came before */
+
+static void open_from(ac_cosmos_task_t *task);
+static void write_parts(ac_cosmos_task_t *task);
+static void commit(ac_cosmos_task_t *task);
+
+static bool is_fresh(const ac_cosmos_task_t *task)
+{
+    return json_is_object(json_object_get(task->op->in, "thread"));
+}
+
+/* A run that is not stored is not ours to keep alive. */
+static void end_failed(ac_cosmos_task_t *task, apr_status_t status)
+{
+    ac_cosmos_run_drop(task->store, task->run_id);
+    ac_cosmos_end(task, status);
+}
+
+static void end_not_found(ac_cosmos_task_t *task)
+{
+    end_failed(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+}
+
+static void end_conflict(ac_cosmos_task_t *task)
+{
+    end_failed(task, ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
+}
+
+static bool failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses)
+{
+    char run_id[AC_ID_SIZE];
+    ac_cosmos_t *store = task->store;
+
+    memcpy(run_id, task->run_id, sizeof(run_id));
+    if (!ac_cosmos_failed(task, reply, statuses)) {
+        return false;
+    }
+    ac_cosmos_run_drop(store, run_id);
+    return true;
+}
+
+static void end_opened(ac_cosmos_task_t *task, const json_t *message)
+{
+    json_t *out = json_object();
+    bool fine = ac_json_put(out, "thread", ac_cosmos_thread_of(task->head.doc));
+
+    fine = ac_json_put(out, "message", ac_cosmos_message_of(message)) && fine;
+    task->op->out = out;
+    ac_cosmos_end(task, fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+}
+
+/* ---- it may be there already ---- */
+
+static void found_again(ac_cosmos_task_t *task)
+{
+    const char *run_id = ac_json_peek_string(task->found, "run_id", "");
+
+    if (task->found && strcmp(run_id, task->run_id) == 0 && ac_cosmos_head_lives(&task->head, false)) {
+        ac_cosmos_run_take(task->store, task->op, task->run_id);
+        end_opened(task, task->found);
+    }
+    else {
+        end_conflict(task);
+    }
+}
+
+static void conflict_from(ac_cosmos_task_t *task)
+{
+    if (task->head.doc) {
+        ac_cosmos_message_find(task, found_again);
+    }
+    else {
+        end_conflict(task);
+    }
+}
+
+/* ---- the batch ---- */
+
+static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
+        return;
+    }
+    if (reply->status == 200) {
+        ac_cosmos_turn_committed(task, reply);
+        end_opened(task, task->whole ? task->whole : json_object_get(task->documents, "message"));
+        return;
+    }
+    ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
+    ac_cosmos_head_read(task, false, reply->status == 409 ? conflict_from : open_from);
+}
+
+/* Entries of a thread that is used live as long as it does. */
+static void touch_index(ac_cosmos_task_t *task)
+{
+    ac_cosmos_t *store = task->store;
+    apr_time_t now = ac_cosmos_now(store);
+    json_t *head = json_object_get(task->documents, "head");
+
+    if (store->expires && ac_cosmos_past(head, "listed_at", now - store->expires / 8)) {
+        ac_json_put(head, "listed_at", ac_json_time(now));
+        ac_cosmos_index_mend(store, head, NULL);
+    }
+}
+
+static void commit(ac_cosmos_task_t *task)
+{
+    json_t *lease = ac_cosmos_lease_make(task->store, task->run_id), *run = json_object_get(task->documents, "run");
+    bool fine = ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
+
+    fine = ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))) && fine;
+    if (!fine || ac_cosmos_turn_advance(task, lease) != APR_SUCCESS) {
+        end_failed(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+        return;
+    }
+    /* Before it is sent: whoever loads the thread meanwhile must not take the run for a dead one. */
+    ac_cosmos_run_take(task->store, task->op, task->run_id);
+    touch_index(task);
+    if (task->whole) {
+        ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
+    }
+    ac_cosmos_turn_commit(task, is_fresh(task), on_committed);
+}
+
+static void write_parts(ac_cosmos_task_t *task)
+{
+    if (task->parts) {
+        ac_cosmos_parts_write(task, commit);
+    }
+    else {
+        commit(task);
+    }
+}
+
+/* ---- the entries in the owner's partition ---- */
+
+static void call_with(ac_cosmos_task_t *task, ac_cosmos_request_t *request, json_t *document, ac_cosmos_reply_fn *fn)
+{
+    size_t len = 0;
+    char *text = ac_json_dump(document, &len);
+    ac_buf_t body;
+
+    ac_buf_init(&body, AC_MAX_REQUEST);
+    ac_buf_add(&body, text ? text : "", len);
+    request->body = &body;
+    ac_cosmos_call(task, request, fn, task);
+    free(text);
+    json_decref(document);
+}
+
+static void on_listed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    /* 409: one that a cut creation left, or that of a thread that exists, which the batch will find out. */
+    if (!failed(baton, reply, AC_COSMOS_EXPECT(201, 409))) {
+        write_parts(baton);
+    }
+}
+
+static void claimed(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = task->op->owner };
+
+    task->flag = true;
+    if (is_fresh(task)) {
+        call_with(task, &request, ac_cosmos_index_make(task->head.doc), on_listed);
+    }
+    else {
+        write_parts(task);
+    }
+}
+
+static void on_claim_read(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    const char *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
+
+    if (failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    if (reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "thread_id", ""), task->op->id) == 0 &&
+        strcmp(ac_json_peek_string(reply->body, "key", ""), message_id) == 0) {
+        claimed(task);
+    }
+    else {                                  /* another message's run, or another run's message */
+        end_conflict(task);
+    }
+}
+
+static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = task->op->owner,
+                                    .id = task->run_id };
+
+    if (failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        return;
+    }
+    if (reply->status == 201) {
+        claimed(task);
+    }
+    else {
+        ac_cosmos_call(task, &request, on_claim_read, task);
+    }
+}
+
+static void claim(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = task->op->owner };
+    const char *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
+
+    call_with(task, &request, ac_cosmos_run_index_make(task->op->owner, task->run_id, task->op->id, message_id), on_claimed);
+}
+
+/* ---- the thread ---- */
+
+static void end_busy(ac_cosmos_task_t *task)
+{
+    task->op->out = json_pack("{s:s}", "run_id", ac_cosmos_head_run(&task->head));
+    end_failed(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
+}
+
+static void busy_found(ac_cosmos_task_t *task)
+{
+    if (task->found) {
+        found_again(task);
+    }
+    else {
+        end_busy(task);
+    }
+}
+
+static void open_checked(ac_cosmos_task_t *task)
+{
+    const char *run_id = ac_cosmos_head_run(&task->head);
+
+    if (!ac_cosmos_head_lives(&task->head, false)) {
+        end_not_found(task);
+    }
+    else if (*run_id && strcmp(run_id, task->run_id) == 0) {
+        ac_cosmos_message_find(task, busy_found);
+    }
+    else if (*run_id) {
+        end_busy(task);
+    }
+    else if (task->flag) {
+        write_parts(task);
+    }
+    else {
+        claim(task);
+    }
+}
+
+static void open_from(ac_cosmos_task_t *task)
+{
+    const char *run_id = ac_cosmos_head_run(&task->head);
+
+    if (++task->n_tries > TRIES) {
+        end_failed(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
+    }
+    else if (task->head.remembered && (*run_id || !ac_cosmos_head_lives(&task->head, false))) {
+        ac_cosmos_head_read(task, false, open_from);    /* refused is only for a reason that is true */
+    }
+    else if (*run_id && strcmp(run_id, task->run_id) != 0) {
+        ac_cosmos_run_check(task, open_checked);
+    }
+    else {
+        open_checked(task);
+    }
+}
+
+void ac_cosmos_turn_open(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    json_t *message = NULL, *run = NULL;
+    apr_status_t status = ac_cosmos_message_make(&message, json_object_get(op->in, "message"), op->id, &op->err);
+
+    task->parts = json_array();
+    if (status == APR_SUCCESS) {
+        status = ac_cosmos_run_make(&run, json_object_get(op->in, "run"), op, &op->err);
+    }
+    if (status == APR_SUCCESS && is_fresh(task)) {
+        status = ac_cosmos_head_make(&task->head.doc, json_object_get(op->in, "thread"), op->id, op->owner, &op->err);
+    }
+    if (status == APR_SUCCESS) {
+        task->whole = json_copy(message);
+        status = ac_cosmos_split(&message, task->parts, &op->err);
+    }
+    task->documents = json_pack("{s:o?, s:o?}", "message", message, "run", run);
+    if (status != APR_SUCCESS || !task->documents) {
+        ac_cosmos_end(task, status != APR_SUCCESS ? status : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
+        return;
+    }
+    apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
+    if (is_fresh(task)) {
+        claim(task);
+    }
+    else {
+        ac_cosmos_head_read(task, true, open_from);
+    }
+}

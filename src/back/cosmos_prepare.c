@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store's database and containers: found, made where that is allowed, or said to be missing. */
+#include "store_cosmos.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PREPARE_TIMEOUT apr_time_from_sec(15)
+#define PREPARE_PAUSE apr_time_from_sec(3)          /* after a failure, so that operations do not hammer the service */
+#define INDEX_SLACK apr_time_from_sec(86400)        /* an entry outlives its thread, whose life is prolonged by every turn */
+
+/* How a container has to be. Nothing that people write is indexed. */
+static const struct {
+    const char *key, *policy, *unique;
+} places[AC_COSMOS_N_PLACES] = {
+    [AC_COSMOS_THREADS] = {
+        "/owner",
+        "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/owner/?\"},{\"path\":\"/type/?\"},"
+        "{\"path\":\"/status/?\"},{\"path\":\"/agent_id/?\"},{\"path\":\"/changing/?\"},{\"path\":\"/thread_id/?\"}],"
+        "\"excludedPaths\":[{\"path\":\"/*\"}]}",
+        "{\"uniqueKeys\":[{\"paths\":[\"/key\"]}]}",
+    },
+    [AC_COSMOS_MESSAGES] = {
+        "/thread_id",
+        "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/thread_id/?\"},{\"path\":\"/type/?\"},"
+        "{\"path\":\"/seq/?\"},{\"path\":\"/role/?\"},{\"path\":\"/timestamp/?\"},{\"path\":\"/deleted_at/?\"}],"
+        "\"excludedPaths\":[{\"path\":\"/*\"}]}",
+        NULL,
+    },
+};
+
+static void look(ac_cosmos_task_t *task);
+static void make_container(ac_cosmos_task_t *task);
+
+static ac_cosmos_place_e place_of(const ac_cosmos_task_t *task)
+{
+    return (ac_cosmos_place_e)task->part;
+}
+
+/* ---- the end ---- */
+
+/* Those that have waited go on, or are told why they cannot. */
+static void release(ac_cosmos_t *store)
+{
+    while (store->unprepared) {
+        ac_cosmos_task_t *task = store->unprepared;
+        ac_cosmos_step_fn *fn = task->then;
+        store->unprepared = task->next_unprepared;
+        task->next_unprepared = NULL;
+        task->then = NULL;
+        if (store->ready != AC_COSMOS_READY) {
+            ac_cosmos_end_with(task, &store->unfit);
+        }
+        else if (task->deadline && ac_clock() >= task->deadline) {
+            ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "the store did not get to it in time"));
+        }
+        else {
+            fn(task);
+        }
+    }
+}
+
+static void unfit(ac_cosmos_task_t *task, const ac_err_t *err)
+{
+    ac_cosmos_t *store = task->store;
+
+    store->ready = AC_COSMOS_UNFIT;
+    store->unfit = *err;
+    if (!store->unfit.retry_after) {
+        store->unfit.retry_after = PREPARE_PAUSE;
+    }
+    store->next_prepare = ac_clock() + PREPARE_PAUSE;
+    ac_cosmos_end(task, APR_SUCCESS);
+    release(store);
+}
+
+/* Names are for the log; who uses the API is told what kind of thing is missing. */
+static void unfit_for(ac_cosmos_task_t *task, const char *what, const char *detail)
+{
+    ac_err_t err;
+
+    ac_err_init(&err);
+    ac_err_set(&err, AC_STORE_ERROR, "%s", detail);
+    ac_cosmos_trouble(task->store, AC_M222, what);
+    unfit(task, &err);
+}
+
+/* ---- making ---- */
+
+static void add_ttl(ac_cosmos_t *store, json_t *definition, ac_cosmos_place_e place)
+{
+    apr_interval_time_t ttl = store->retention;
+
+    if (ttl && place == AC_COSMOS_THREADS) {
+        ttl += ttl / 4 + INDEX_SLACK;
+    }
+    if (ttl) {
+        ac_json_put(definition, "defaultTtl", json_integer(apr_time_sec(ttl)));
+    }
+}
+
+static void on_container_made(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_t *store = task->store;
+
+    if (reply->err.kind != AC_OK) {
+        unfit(task, &reply->err);
+        return;
+    }
+    if (reply->status == 201) {
+        ac_log(AC_M224, 0, "store cosmos[%s/%s]: container %s made", store->host, store->database,
+               store->containers[place_of(task)]);
+    }
+    task->flag = true;
+    look(task);                             /* also where another child was faster */
+}
+
+static void make_container(ac_cosmos_task_t *task)
+{
+    ac_cosmos_t *store = task->store;
+    ac_cosmos_place_e place = place_of(task);
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_CREATE, .place = place, .early = true };
+    json_t *definition = json_pack("{s:s, s:{s:[s], s:s, s:i}, s:o}", "id", store->containers[place], "partitionKey", "paths",
+                                   places[place].key, "kind", "Hash", "version", 2, "indexingPolicy",
+                                   json_loads(places[place].policy, 0, NULL));
+    char *text;
+    ac_buf_t body;
+
+    if (places[place].unique) {
+        ac_json_put(definition, "uniqueKeyPolicy", json_loads(places[place].unique, 0, NULL));
+    }
+    add_ttl(store, definition, place);
+    ac_buf_init(&body, AC_MAX_REQUEST);
+    text = ac_json_dump(definition, NULL);
+    ac_buf_str(&body, text ? text : "");
+    free(text);
+    json_decref(definition);
+    request.body = &body;
+    ac_cosmos_call(task, &request, on_container_made, task);
+}
+
+static void on_database_made(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_t *store = task->store;
+
+    if (reply->err.kind != AC_OK) {
+        unfit(task, &reply->err);
+        return;
+    }
+    if (reply->status == 201) {
+        ac_log(AC_M224, 0, "store cosmos[%s/%s]: database made", store->host, store->database);
+    }
+    make_container(task);
+}
+
+static void make_database(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_DATABASE_CREATE, .early = true };
+    ac_buf_t body;
+
+    ac_buf_init(&body, AC_MAX_REQUEST);
+    ac_buf_str(&body, "{\"id\":");
+    ac_buf_json(&body, task->store->database, strlen(task->store->database));
+    ac_buf_str(&body, "}");
+    request.body = &body;
+    ac_cosmos_call(task, &request, on_database_made, task);
+}
+
+/* ---- looking ---- */
+
+static void on_database_seen(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_t *store = task->store;
+    char what[320];
+
+    if (reply->status != 404 && reply->err.kind != AC_OK) {
+        unfit(task, &reply->err);
+    }
+    else if (store->create) {
+        (reply->status == 404 ? make_database : make_container)(task);
+    }
+    else if (reply->status == 404) {
+        snprintf(what, sizeof(what), "there is no database '%.250s'", store->database);
+        unfit_for(task, what, "the store's database is missing; the log says which");
+    }
+    else {
+        snprintf(what, sizeof(what), "there is no container '%.250s' in the database", store->containers[place_of(task)]);
+        unfit_for(task, what, "a container of the store is missing; the log says which");
+    }
+}
+
+/* What an administrator has made by hand may differ from what we would have made. */
+static bool fits(ac_cosmos_task_t *task, const json_t *container)
+{
+    ac_cosmos_t *store = task->store;
+    ac_cosmos_place_e place = place_of(task);
+    const json_t *paths = json_object_get(json_object_get(container, "partitionKey"), "paths");
+    const char *path = json_string_value(json_array_get(paths, 0));
+    int64_t ttl = ac_json_peek_int(container, "defaultTtl", 0);
+    char what[640];
+
+    if (!path || strcmp(path, places[place].key) != 0 || json_array_size(paths) != 1) {
+        snprintf(what, sizeof(what), "container '%.250s' has the partition key %.100s instead of %s", store->containers[place],
+                 path ? path : "(none)", places[place].key);
+        unfit_for(task, what, "a container of the store has another partition key than it needs; the log says which");
+        return false;
+    }
+    if (place == AC_COSMOS_MESSAGES) {
+        store->expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
+        if (store->retention && store->expires != store->retention) {
+            ac_log(AC_M227, 0, "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, not the retention of "
+                   "%" APR_INT64_T_FMT " s; set its defaultTtl", store->host, store->database, store->containers[place], ttl,
+                   (apr_int64_t)apr_time_sec(store->retention));
+        }
+    }
+    return true;
+}
+
+static void on_container_seen(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_t *store = task->store;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_DATABASE_READ, .early = true };
+
+    if (reply->status == 404 && !task->flag) {
+        ac_cosmos_call(task, &request, on_database_seen, task);
+    }
+    else if (reply->err.kind != AC_OK) {
+        unfit(task, &reply->err);
+    }
+    else if (reply->status != 200) {
+        unfit_for(task, "a container that was made is not there", "a container of the store is missing");
+    }
+    else if (fits(task, reply->body)) {
+        task->flag = false;
+        if (++task->part < AC_COSMOS_N_PLACES) {
+            look(task);
+            return;
+        }
+        store->ready = AC_COSMOS_READY;
+        ac_cosmos_end(task, APR_SUCCESS);
+        release(store);
+    }
+}
+
+static void look(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_READ, .place = place_of(task), .early = true };
+
+    ac_cosmos_call(task, &request, on_container_seen, task);
+}
+
+static void begin(ac_cosmos_task_t *task)
+{
+    task->deadline = ac_clock() + PREPARE_TIMEOUT;
+    look(task);
+}
+
+/* ---- for the others ---- */
+
+void ac_cosmos_prepare(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+{
+    ac_cosmos_t *store = task->store;
+    bool again = store->ready == AC_COSMOS_UNKNOWN || (store->ready == AC_COSMOS_UNFIT && ac_clock() >= store->next_prepare);
+
+    if (store->ready == AC_COSMOS_READY) {
+        fn(task);
+        return;
+    }
+    if (store->ready == AC_COSMOS_UNFIT && !again) {
+        ac_cosmos_end_with(task, &store->unfit);
+        return;
+    }
+    task->then = fn;
+    task->next_unprepared = store->unprepared;
+    store->unprepared = task;
+    if (again) {
+        store->ready = AC_COSMOS_PREPARING;
+        ac_cosmos_task_own(store, NULL, NULL, begin);
+    }
+}
+
+void ac_cosmos_unprepare(ac_cosmos_t *store)
+{
+    if (store->ready == AC_COSMOS_READY) {
+        store->ready = AC_COSMOS_UNKNOWN;
+    }
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store's runs and steps, read. A run's id leads to its thread by an entry in its owner's partition. */
+#include "store_cosmos.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+static const char sql_run[] = "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run)";
+static const char sql_steps[] = "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run, @steps)";
+static const char sql_runs[] =
+    "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'run' AND c.id < @after ORDER BY c.id DESC";
+
+static void end_no_run(ac_cosmos_task_t *task)
+{
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no run with this id"));
+}
+
+static void end_no_thread(ac_cosmos_task_t *task)
+{
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+}
+
+static const json_t *row_of(const json_t *rows, const char *id)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(rows, i, row) {
+        if (strcmp(ac_json_peek_string(row, "id", ""), id) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+/* ---- by the run's id ---- */
+
+static void run_rows(ac_cosmos_task_t *task);
+
+static void run_answer(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    char steps_id[AC_ID_SIZE + 8];
+    json_t *steps;
+
+    if (op->verb == AC_STORE_RUN_GET) {
+        op->out = ac_cosmos_run_of(row_of(task->rows, task->run_id));
+    }
+    else {
+        ac_cosmos_steps_id(steps_id, task->run_id);
+        steps = json_object_get(row_of(task->rows, steps_id), "steps");
+        op->out = json_pack("{s:o}", "data", steps ? json_incref(steps) : json_array());
+    }
+    ac_cosmos_end(task, op->out ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
+}
+
+static void run_checked(ac_cosmos_task_t *task)
+{
+    /* It was active and is no more: as it is now. */
+    if (!ac_cosmos_head_lives(&task->head, false)) {
+        end_no_run(task);
+    }
+    else if (strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+        run_answer(task);
+    }
+    else {
+        run_rows(task);
+    }
+}
+
+/* The thread's head comes with it: whose it is, and whether the thread is deleted, stands there. */
+static void run_found(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    const json_t *head = row_of(task->rows, op->id), *run = row_of(task->rows, task->run_id);
+    const char *owner = ac_json_peek_string(head, "owner", NULL);
+
+    ac_cosmos_head_clear(&task->head);
+    if (head && owner && strcmp(owner, op->owner) == 0) {
+        task->head.doc = json_deep_copy(head);
+        apr_cpystrn(task->head.etag, ac_json_peek_string(head, "_etag", ""), sizeof(task->head.etag));
+    }
+    if (!run || !ac_cosmos_head_lives(&task->head, false)) {
+        end_no_run(task);
+    }
+    else if (!task->flag && ac_cosmos_active(run) && strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+        task->flag = true;
+        ac_cosmos_run_check(task, run_checked);
+    }
+    else {
+        run_answer(task);
+    }
+}
+
+static void run_rows(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    bool steps = op->verb == AC_STORE_STEP_LIST;
+    char steps_id[AC_ID_SIZE + 8];
+    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = op->id, .sql = steps ? sql_steps : sql_run, .whole = true };
+
+    ac_cosmos_steps_id(steps_id, task->run_id);
+    select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@run", task->run_id);
+    if (steps) {
+        ac_json_put(select.parameters, "@steps", json_string(steps_id));
+    }
+    ac_cosmos_select(task, &select, run_found);
+}
+
+static void on_entry(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    if (reply->status == 404 || strcmp(ac_json_peek_string(reply->body, "type", ""), "run") != 0) {
+        end_no_run(task);
+        return;
+    }
+    apr_cpystrn(task->op->id, ac_json_peek_string(reply->body, "thread_id", ""), sizeof(task->op->id));
+    run_rows(task);
+}
+
+static void run_begin(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = op->owner, .id = task->run_id };
+
+    apr_cpystrn(task->run_id, op->id, sizeof(task->run_id));
+    if (!*task->run_id || !ac_cosmos_name_valid(task->run_id)) {
+        end_no_run(task);
+        return;
+    }
+    ac_cosmos_call(task, &request, on_entry, task);
+}
+
+void ac_cosmos_run_get(ac_cosmos_task_t *task)
+{
+    run_begin(task);
+}
+
+void ac_cosmos_step_list(ac_cosmos_task_t *task)
+{
+    run_begin(task);
+}
+
+/* ---- by the thread ---- */
+
+static void runs_done(ac_cosmos_task_t *task)
+{
+    int limit = task->op->page.limit;
+    bool more = (int)json_array_size(task->rows) > limit;
+    json_t *data = json_array(), *last = NULL;
+
+    for (int i = 0; i < limit && i < (int)json_array_size(task->rows); i++) {
+        const json_t *row = json_array_get(task->rows, (size_t)i);
+        json_array_append_new(data, ac_cosmos_run_of(row));
+        last = json_object_get(row, "id");
+    }
+    ac_cosmos_list_end(task, data, more, more && last ? json_incref(last) : NULL);
+}
+
+static void runs_read(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = op->id, .sql = sql_runs, .want = op->page.limit + 1 };
+
+    if (!ac_cosmos_head_lives(&task->head, false)) {
+        end_no_thread(task);
+        return;
+    }
+    select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
+                                  *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE);
+    ac_cosmos_select(task, &select, runs_done);
+}
+
+static void runs_begin(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+
+    if (!ac_cosmos_head_lives(&task->head, false)) {
+        end_no_thread(task);
+    }
+    else if (*op->page.after && !ac_id_valid(op->page.after, "run_")) {
+        ac_cosmos_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
+    }
+    else {
+        ac_cosmos_run_check(task, runs_read);
+    }
+}
+
+void ac_cosmos_run_list(ac_cosmos_task_t *task)
+{
+    ac_cosmos_head_read(task, false, runs_begin);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One try of a request to Cosmos DB: what is sent, and what the answer says, also on the side. */
+#include "store_cosmos.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <apr_strings.h>
+#include <curl/curl.h>
+
+#define CONNECT_TIMEOUT apr_time_from_sec(5)
+#define FIRST_BYTE_TIMEOUT apr_time_from_sec(6)     /* then on another connection, as the SDKs do */
+#define RANGE_TEXT (AC_COSMOS_RANGES * 170)
+
+/* ---- session tokens ---- */
+
+/* The children of one server tell each other the newest session tokens. */
+static void sessions_lock(ac_cosmos_shared_t *shared)
+{
+    if (pthread_mutex_lock(&shared->lock) == EOWNERDEAD) {
+        pthread_mutex_consistent(&shared->lock);    /* whoever died in there has at worst spoilt a token */
+    }
+}
+
+void ac_cosmos_session_forget(ac_cosmos_call_t *call)
+{
+    ac_cosmos_shared_t *shared = call->store->shared;
+
+    sessions_lock(shared);
+    memset(&shared->sessions[call->place], 0, sizeof(shared->sessions[call->place]));
+    pthread_mutex_unlock(&shared->lock);
+}
+
+/* ---- the answer ---- */
+
+static void on_head(void *baton, const ac_http_head_t *head)
+{
+    ac_cosmos_call_t *call = baton;
+    ac_cosmos_t *store = call->store;
+    const char *substatus = head->header(head->self, "x-ms-substatus"), *etag = head->header(head->self, "etag");
+    const char *more = head->header(head->self, "x-ms-continuation"), *token = head->header(head->self, "x-ms-session-token");
+    const char *charge = head->header(head->self, "x-ms-request-charge"), *date = head->header(head->self, "date");
+    time_t when = date ? curl_getdate(date, NULL) : -1;
+
+    call->reply.status = head->status;
+    call->reply.substatus = substatus ? (int)strtol(substatus, NULL, 10) : 0;
+    apr_cpystrn(call->reply.etag, etag ? etag : "", sizeof(call->reply.etag));
+    call->asked = ac_cosmos_retry_after(head->header(head->self, "x-ms-retry-after-ms"));
+    free(call->more);
+    call->more = more && *more ? strdup(more) : NULL;
+    if (when > 0) {
+        store->skew = apr_time_from_sec(when) + APR_USEC_PER_SEC / 2 - apr_time_now();
+    }
+    if (charge) {
+        double value = strtod(charge, NULL);
+        call->task->charge += value;
+        atomic_fetch_add_explicit(&store->figures.charge_milli, (uint64_t)(value * 1000), memory_order_relaxed);
+    }
+    /* Every answer tells how far the service is, but for the one of a replica that is behind. */
+    if (token && ac_cosmos_next(call->reply.status, call->reply.substatus) != AC_COSMOS_BEHIND) {
+        sessions_lock(store->shared);
+        ac_cosmos_session_note(&store->shared->sessions[call->place], token);
+        pthread_mutex_unlock(&store->shared->lock);
+    }
+}
+
+static bool on_body(void *baton, const char *bytes, size_t len)
+{
+    ac_cosmos_call_t *call = baton;
+
+    return ac_buf_add(&call->answer, bytes, len) == APR_SUCCESS;
+}
+
+bool ac_cosmos_body_read(ac_cosmos_call_t *call)
+{
+    int status = call->reply.status, substatus = 0;
+    bool wanted = (status >= 200 && status < 300 && status != 204) && call->answer.len;
+
+    json_decref(call->reply.body);
+    call->reply.body = wanted ? json_loadb(call->answer.data, call->answer.len, JSON_ALLOW_NUL, NULL) : NULL;
+    if (wanted && !call->reply.body) {
+        ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is not JSON");
+        return false;
+    }
+    if (call->verb == AC_COSMOS_BATCH && status >= 200 && status < 300) {
+        if (ac_cosmos_batch_read(&status, &substatus, &call->reply.failed_at, call->reply.body, call->n_ops, &call->last)) {
+            return false;
+        }
+        call->reply.status = status;
+        call->reply.substatus = substatus;
+        if (status != 200) {
+            const json_t *result = json_array_get(call->reply.body, (size_t)call->reply.failed_at);
+            call->asked = apr_time_from_msec(ac_json_peek_int(result, "retryAfterMilliseconds", 0));
+        }
+    }
+    return true;
+}
+
+/* ---- the request ---- */
+
+static const ac_http_cb_t callbacks = { .on_head = on_head, .on_body = on_body, .on_end = ac_cosmos_call_done };
+
+static char *session_text(const ac_cosmos_call_t *call)
+{
+    ac_cosmos_shared_t *shared = call->store->shared;
+    ac_buf_t text;
+
+    ac_buf_init(&text, RANGE_TEXT);
+    sessions_lock(shared);
+    ac_cosmos_session_text(&text, &shared->sessions[call->place]);
+    pthread_mutex_unlock(&shared->lock);
+    return text.data;
+}
+
+apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_err_t *err)
+{
+    ac_cosmos_t *store = call->store;
+    const char *lines[AC_COSMOS_HEADERS], *base = store->write_endpoint && ac_cosmos_writes(call->verb) ? store->write_endpoint
+        : store->endpoint;
+    char date[AC_COSMOS_DATE_SIZE], *session = call->verb >= AC_COSMOS_READ ? session_text(call) : NULL;
+    ac_cosmos_ask_t ask = {
+        .verb = call->verb, .database = store->database, .container = store->containers[call->place], .id = call->id,
+        .key = call->key, .if_match = call->if_match, .continuation = call->continuation, .session = session,
+        .throughput = store->throughput, .autoscale = store->autoscale, .max_items = call->max_items,
+    };
+    ac_buf_t url, text, authorization;
+    apr_interval_time_t left = call->deadline - ac_clock();
+    apr_status_t status;
+
+    ac_buf_init(&url, 8192);
+    ac_buf_init(&text, AC_MAX_HEAD + RANGE_TEXT);
+    ac_buf_init(&authorization, AC_MAX_HEAD);
+    ac_cosmos_date(date, apr_time_now());
+    ac_buf_str(&url, base);
+    status = ac_cosmos_path(&url, &ask);
+    if (status == APR_SUCCESS) {
+        status = ac_credential_kind(store->credential) == AC_CREDENTIAL_KEY
+            ? ac_cosmos_sign(&authorization, &ask, credential, date, err) : ac_cosmos_bear(&authorization, credential);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_cosmos_headers(lines, &text, &ask, date, authorization.data);
+    }
+    if (status == APR_SUCCESS) {
+        ac_http_request_t request = {
+            .method = ac_cosmos_method(call->verb), .url = url.data, .headers = lines, .body = call->body.data,
+            .body_len = call->body.len, .connect_timeout = CONNECT_TIMEOUT, .first_byte_timeout = FIRST_BYTE_TIMEOUT,
+            .total_timeout = left > 0 ? left : 1, .http_version = 1, .ca_file = store->ca_file, .raw_errors = true,
+        };
+        status = ac_http_start(&call->http, store->loop, &request, &callbacks, call, err);
+    }
+    ac_buf_free(&url);
+    ac_buf_free(&text);
+    ac_buf_free(&authorization);
+    free(session);
+    return status == APR_SUCCESS ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "a request could not be put together");
+}
+
+/* ---- another region ---- */
+
+static void on_account(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_t *store = task->store;
+    const char *endpoint = ac_json_peek_string(json_array_get(json_object_get(reply->body, "writableLocations"), 0),
+                                               "databaseAccountEndpoint", "");
+    size_t len = strlen(endpoint);
+
+    while (len && endpoint[len - 1] == '/') {
+        len--;
+    }
+    /* Our credential goes there: it has to be of the same service. */
+    if (reply->status == 200 && strncasecmp(endpoint, "https://", 8) == 0 && strncasecmp(store->endpoint, "https://", 8) == 0) {
+        const char *ours = strchr(store->host, '.'), *theirs = strchr(endpoint, '.');
+        size_t n = theirs ? strcspn(theirs, ":/") : 0;
+        if (ours && theirs && strlen(ours) == n && strncasecmp(ours, theirs, n) == 0) {
+            free(store->write_endpoint);
+            store->write_endpoint = strndup(endpoint, len);
+        }
+    }
+    ac_cosmos_end(task, APR_SUCCESS);
+}
+
+void ac_cosmos_account_ask(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_ACCOUNT_READ, .early = true };
+
+    task->deadline = ac_clock() + apr_time_from_sec(5);
+    ac_cosmos_call(task, &request, on_account, task);
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store's threads one by one: create, read, change, hide, restore. */
+#include "store_cosmos.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define TRIES 20                            /* of a change that others came before */
+
+static void end_not_found(ac_cosmos_task_t *task)
+{
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+}
+
+static void end_with_thread(ac_cosmos_task_t *task)
+{
+    task->op->out = ac_cosmos_thread_of(task->head.doc);
+    ac_cosmos_etag_set(task->op, task->head.doc);
+    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+}
+
+static void add_document(ac_buf_t *body, const json_t *document)
+{
+    size_t len = 0;
+    char *text = ac_json_dump(document, &len);
+
+    ac_buf_init(body, AC_MAX_REQUEST);
+    ac_buf_add(body, text ? text : "", len);
+    free(text);
+}
+
+static void write_one(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document, ac_cosmos_reply_fn *fn)
+{
+    ac_buf_t body;
+
+    add_document(&body, document);
+    request->body = &body;
+    ac_cosmos_call(task, request, fn, task);
+}
+
+/* ---- create ---- */
+
+static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply)
+{
+    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 409))) {
+        end_with_thread(baton);
+    }
+}
+
+static void on_thief_undone(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    (void)reply;
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
+}
+
+/* A try that was cut off may have made it: then the thread that is there is the one that we wanted. */
+static void created_before(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
+                                    .id = task->op->id };
+    const char *nonce = ac_json_peek_string(task->documents, "nonce", "");
+
+    if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
+        end_with_thread(task);
+    }
+    else if (task->head.doc || task->flag) {
+        on_thief_undone(task, NULL);
+    }
+    else {                                  /* another owner's: our entry must go again */
+        ac_cosmos_call(task, &request, on_thief_undone, task);
+    }
+}
+
+static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS, .key = task->op->owner };
+    json_t *index;
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        return;
+    }
+    if (reply->status == 409) {
+        ac_cosmos_head_read(task, false, created_before);
+        return;
+    }
+    task->head.doc = json_incref(task->documents);
+    ac_cosmos_head_keep(task->store, task->op->id, task->head.doc, reply->etag);
+    if (!task->flag) {
+        end_with_thread(task);
+        return;
+    }
+    index = ac_cosmos_index_make(task->head.doc);
+    write_one(task, &request, index, on_index_replaced);
+    json_decref(index);
+}
+
+/* An entry that was there already is left over from a creation that was cut, or the thread exists. */
+static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_MESSAGES, .key = task->op->id };
+
+    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        task->flag = reply->status == 409 && !reply->unsure;
+        write_one(task, &request, task->documents, on_head_created);
+    }
+}
+
+void ac_cosmos_thread_create(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = op->owner };
+    const char *id = NULL;
+    char nonce[AC_ID_SIZE];
+    json_t *index;
+    apr_status_t status = ac_json_string(&id, op->in, "id", true, &op->err);
+
+    if (status == APR_SUCCESS && strlen(id) >= sizeof(op->id)) {
+        status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/id", "too long");
+    }
+    if (status == APR_SUCCESS) {
+        apr_cpystrn(op->id, id, sizeof(op->id));
+        status = ac_cosmos_head_make(&task->documents, op->in, op->id, op->owner, &op->err);
+    }
+    if (status != APR_SUCCESS) {
+        ac_cosmos_end(task, status);
+        return;
+    }
+    ac_id_make(nonce, "made_");
+    ac_json_put(task->documents, "nonce", json_string(nonce));
+    index = ac_cosmos_index_make(task->documents);
+    write_one(task, &request, index, on_index_created);
+    json_decref(index);
+}
+
+/* ---- read ---- */
+
+static void got(ac_cosmos_task_t *task)
+{
+    (ac_cosmos_head_lives(&task->head, false) ? end_with_thread : end_not_found)(task);
+}
+
+void ac_cosmos_thread_get(ac_cosmos_task_t *task)
+{
+    ac_cosmos_head_read(task, false, got);
+}
+
+/* ---- change ---- */
+
+/* If-Match, compared strongly: "*", or one of a list of quoted tags. */
+static bool etag_matches(const char *if_match, const json_t *head)
+{
+    char etag[AC_ETAG_SIZE];
+    size_t len = (size_t)snprintf(etag, sizeof(etag), "\"%" APR_INT64_T_FMT "\"", (apr_int64_t)ac_cosmos_version(head));
+    const char *at = if_match;
+
+    while (*at) {
+        at += strspn(at, " \t,");
+        if (*at == '*' || strncmp(at, etag, len) == 0) {
+            return true;
+        }
+        at += strcspn(at, ",");
+    }
+    return !*if_match;
+}
+
+static void change_from(ac_cosmos_task_t *task);
+
+static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    /* 412: somebody else changes the status right now and will settle it. */
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
+        return;
+    }
+    if (task->op->verb == AC_STORE_THREAD_DELETE) {
+        task->op->out = json_object();
+        ac_cosmos_end(task, APR_SUCCESS);
+    }
+    else {
+        end_with_thread(task);
+    }
+}
+
+static void settle_index(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
+                                    .id = task->op->id, .if_match = task->mark };
+    json_t *index = ac_cosmos_index_make(task->head.doc);
+
+    write_one(task, &request, index, on_index_settled);
+    json_decref(index);
+}
+
+static void changed_before(ac_cosmos_task_t *task)
+{
+    const char *nonce = ac_json_peek_string(task->documents, "nonce", "-");
+
+    if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
+        if (*task->mark) {
+            settle_index(task);
+        }
+        else {
+            end_with_thread(task);
+        }
+        return;
+    }
+    change_from(task);
+}
+
+static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+        return;
+    }
+    if (reply->status != 200) {             /* others were faster, or a try of ours that was cut off */
+        ac_cosmos_head_read(task, false, changed_before);
+        return;
+    }
+    ac_cosmos_head_keep(task->store, task->op->id, task->documents, reply->etag);
+    json_decref(task->head.doc);
+    task->head.doc = json_incref(task->documents);
+    if (*task->mark) {
+        settle_index(task);
+    }
+    else {
+        end_with_thread(task);
+    }
+}
+
+static void write_change(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
+                                    .id = task->op->id, .if_match = task->head.etag };
+
+    write_one(task, &request, task->documents, on_changed);
+}
+
+static void on_marked(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
+        apr_cpystrn(task->mark, *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", ""), sizeof(task->mark));
+        write_change(task);
+    }
+}
+
+/* A change of the status concerns two partitions. The entry in the owner's is marked before and settled after; whoever finds it
+ * marked looks at the head. */
+static void mark_index(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS, .key = task->op->owner };
+    json_t *index = ac_cosmos_index_make(task->head.doc);
+
+    ac_json_put(index, "changing", json_true());
+    write_one(task, &request, index, on_marked);
+    json_decref(index);
+}
+
+/* What the request changes; null takes a title or metadata away. */
+static void apply_update(const ac_store_op_t *op, json_t *head)
+{
+    static const struct { const char *name; bool nullable; } members[] = {
+        { "title", true }, { "status", false }, { "metadata", true }, { "updated_at", false },
+    };
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+        json_t *value = json_object_get(op->in, members[i].name);
+        if (value && (members[i].nullable || !json_is_null(value))) {
+            ac_json_put(head, members[i].name, json_incref(value));
+        }
+    }
+}
+
+static apr_status_t apply_hide(ac_store_op_t *op, json_t *head)
+{
+    const char *deleted_at = NULL;
+    apr_status_t status = ac_json_string(&deleted_at, op->in, "deleted_at", true, &op->err);
+
+    if (status == APR_SUCCESS) {
+        ac_json_put(head, "restore_status", json_incref(json_object_get(head, "status")));
+        ac_json_put(head, "status", json_string("deleted"));
+        ac_json_put(head, "deleted_at", json_string(deleted_at));
+    }
+    return status;
+}
+
+static apr_status_t apply_restore(ac_store_op_t *op, json_t *head)
+{
+    const char *updated_at = NULL;
+    apr_status_t status = ac_json_string(&updated_at, op->in, "updated_at", true, &op->err);
+
+    if (status == APR_SUCCESS) {
+        ac_json_put(head, "status", json_string(ac_json_peek_string(head, "restore_status", "active")));
+        ac_json_put(head, "updated_at", json_string(updated_at));
+        json_object_del(head, "restore_status");
+        json_object_del(head, "deleted_at");
+    }
+    return status;
+}
+
+/* Puts the change into task->documents, or says why not. */
+static apr_status_t apply(ac_cosmos_task_t *task, json_t *head)
+{
+    ac_store_op_t *op = task->op;
+    const char *wanted = ac_json_peek_string(op->in, "status", "active");
+
+    if (op->verb == AC_STORE_THREAD_DELETE) {
+        return apply_hide(op, head);
+    }
+    if (op->verb == AC_STORE_THREAD_RESTORE) {
+        return apply_restore(op, head);
+    }
+    if (!etag_matches(op->if_match, head)) {
+        return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed meanwhile");
+    }
+    if (strcmp(wanted, "active") != 0 && strcmp(wanted, "archived") != 0) {
+        return ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/status", "must be active or archived");
+    }
+    apply_update(op, head);
+    return APR_SUCCESS;
+}
+
+static void change_from(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    bool restores = op->verb == AC_STORE_THREAD_RESTORE;
+    char nonce[AC_ID_SIZE];
+    json_t *head;
+    apr_status_t status;
+
+    if (!ac_cosmos_head_lives(&task->head, restores)) {
+        end_not_found(task);
+        return;
+    }
+    if (restores && strcmp(ac_json_peek_string(task->head.doc, "status", ""), "deleted") != 0) {
+        end_with_thread(task);
+        return;
+    }
+    if (++task->n_tries > TRIES) {
+        ac_cosmos_end(task, ac_err_set(&op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
+        return;
+    }
+    head = json_copy(task->head.doc);
+    status = apply(task, head);
+    json_decref(task->documents);
+    task->documents = head;
+    if (status != APR_SUCCESS) {
+        ac_cosmos_end(task, status);
+        return;
+    }
+    ac_id_make(nonce, "made_");
+    ac_json_put(head, "nonce", json_string(nonce));
+    ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1));
+    if (strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0) {
+        mark_index(task);
+    }
+    else {
+        write_change(task);
+    }
+}
+
+void ac_cosmos_thread_update(ac_cosmos_task_t *task)
+{
+    ac_cosmos_head_read(task, false, change_from);
+}
+
+void ac_cosmos_thread_hide(ac_cosmos_task_t *task)
+{
+    ac_cosmos_head_read(task, false, change_from);
+}
+
+void ac_cosmos_thread_restore(ac_cosmos_task_t *task)
+{
+    ac_cosmos_head_read(task, false, change_from);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store's log lines: one for each episode of trouble, and one when it is over. */
+#include "store_cosmos.h"
+
+#define EPISODE_QUIET apr_time_from_sec(60)
+
+static void log_trouble(const ac_cosmos_t *store, int number, const char *what)
+{
+    const char *host = store->host, *database = store->database;
+
+    switch (number) {
+    case AC_M220:
+        ac_log(AC_M220, 0, "store cosmos[%s/%s]: %s (credential=%s)", host, database, what, ac_credential_spec(store->credential));
+        break;
+    case AC_M221:
+        ac_log(AC_M221, 0, "store cosmos[%s/%s]: %s", host, database, what);
+        break;
+    case AC_M222:
+        ac_log(AC_M222, 0, "store cosmos[%s/%s]: %s; make it as docs/cosmos.md says, or give create=on", host, database, what);
+        break;
+    case AC_M223:
+        ac_log(AC_M223, 0, "store cosmos[%s/%s]: %s; look at the account's name in AgentChatStore, its firewall, and the "
+               "way there", host, database, what);
+        break;
+    case AC_M225:
+        ac_log(AC_M225, 0, "store cosmos[%s/%s]: operations were given up: %s", host, database, what);
+        break;
+    case AC_M229:
+        ac_log(AC_M229, 0, "store cosmos[%s/%s]: %s; another program has changed the thread's documents", host, database, what);
+        break;
+    default:
+        ac_log(AC_M228, 0, "store cosmos[%s/%s]: %s; operations fail until this is over", host, database, what);
+    }
+}
+
+void ac_cosmos_trouble(ac_cosmos_t *store, int number, const char *what)
+{
+    bool begins = store->trouble != number;
+
+    store->trouble = number;
+    store->trouble_at = ac_clock();
+    if (begins) {
+        log_trouble(store, number, what);
+    }
+}
+
+void ac_cosmos_well(ac_cosmos_t *store)
+{
+    if (store->trouble && ac_clock() - store->trouble_at > EPISODE_QUIET) {
+        store->trouble = 0;
+        ac_log(AC_M226, 0, "store cosmos[%s/%s]: works again", store->host, store->database);
+    }
+}

@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scripted Cosmos DB for NoSQL, over plain HTTP. It is as strict as the hosted service where that matters: signatures, partition
+keys, ETags, transactional batches, limits, what the gateway refuses. And it can do what no emulator does on demand: throttle, fail,
+cut connections before or after a request was carried out, answer from a replica that is behind, give empty pages.
+
+As a program it prints its port, is told what to do by POST /_control, and ends when its standard input is closed."""
+import base64
+import hashlib
+import hmac
+import json
+import random
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from email.utils import formatdate, parsedate_to_datetime
+from urllib.parse import quote, unquote
+
+from cosmos_sql import SqlError, parse
+
+KEY = base64.b64encode(b"a key of the scripted account, of sixty-four bytes, all visible.").decode()
+TOKEN = "a-token-of-the-scripted-tenant"
+MAX_BODY = 2 * 1024 * 1024
+
+
+class Failure(Exception):
+    def __init__(self, status, substatus=0, message="", headers=None):
+        super().__init__(message)
+        self.status, self.substatus, self.message, self.headers = status, substatus, message, headers or {}
+
+
+class Container:
+    def __init__(self, definition):
+        self.definition = definition
+        self.path = definition["partitionKey"]["paths"][0][1:]
+        self.unique = [k["paths"][0][1:] for k in definition.get("uniqueKeyPolicy", {}).get("uniqueKeys", [])]
+        self.versions = {}                  # (key, id) → [(lsn, document or None)]
+        self.partitions = {}                # key → {id: document}
+        self.lsn, self.replica = 0, 0
+
+    def now(self, key, name):
+        return self.partitions.get(key, {}).get(name)
+
+    def seen(self, key, name, lsn):
+        if lsn >= self.lsn:
+            return self.now(key, name)
+        found = None
+        for at, document in self.versions.get((key, name), ()):
+            if at <= lsn:
+                found = document
+        return found
+
+    def all_seen(self, key, lsn):
+        keys = self.partitions if key is None else [key]
+        for k in keys:
+            if lsn >= self.lsn:
+                yield from list(self.partitions.get(k, {}).values())
+            else:
+                names = [n for (kk, n) in self.versions if kk == k]
+                yield from (d for d in (self.seen(k, n, lsn) for n in names) if d)
+
+
+class Cosmos:
+    def __init__(self, key=KEY):
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.key, self.lock = key, threading.RLock()
+        self.reset()
+        self._open = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def reset(self):
+        with self.lock:
+            self.databases, self.tokens = {}, {TOKEN}
+            self.behave(clear=True)
+            self.requests, self.n_connections, self.n_carried_out = [], 0, 0
+
+    def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
+        """faults: a list of {match: "POST /dbs/.*", n, status, substatus, headers, op (of a batch), cut: true, after: true}, each
+        used n times. chaos: {throttle, unavailable, gone, contended, timeout, cut: probabilities}. lag: reads come from a
+        replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead."""
+        with self.lock:
+            if clear:
+                self.faults, self.chaos = [], {}
+                self.lag = self.empty_pages = self.no_auth = False
+                self.page_most, self.clock, self.aad_forbids_create = 100, 0, True
+            self.faults += [dict(fault, n=fault.get("n", 1)) for fault in faults or []]
+            if chaos is not None:
+                self.chaos = chaos
+            if seed is not None:
+                self.random = random.Random(seed)
+            elif clear:
+                self.random = random.Random(1)
+            for name, value in settings.items():
+                assert hasattr(self, name), name
+                setattr(self, name, value)
+
+    def stop(self):
+        self._socket.close()
+
+    def documents(self, container, database=None):
+        """All documents of a container, for a look."""
+        with self.lock:
+            db = self.databases[database or next(iter(self.databases))]
+            return [d for p in db[container].partitions.values() for d in p.values()]
+
+    def count(self, pattern):
+        with self.lock:
+            return sum(1 for method, path, *_ in self.requests if re.match(pattern, f"{method} {path}"))
+
+    # ---- connections ----
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.n_connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = connection.makefile("rb")
+        try:
+            while self._exchange(connection, stream):
+                pass
+        except (OSError, ValueError):
+            pass
+        finally:
+            stream.close()
+            connection.close()
+
+    def _exchange(self, connection, stream):
+        line = stream.readline().decode("latin-1").split()
+        if len(line) < 3:
+            return False
+        headers = {}
+        while (text := stream.readline().decode("latin-1").strip()):
+            name, _, value = text.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = stream.read(int(headers.get("content-length", 0)))
+        if line[1] == "/_control":
+            return self._send(connection, 200, {}, self._control(json.loads(body or b"{}")))
+        return self._answer(connection, line[0], line[1], headers, body)
+
+    def _control(self, order):
+        with self.lock:
+            dump = order.pop("dump", None)
+            if order.pop("reset", False):
+                self.reset()
+            self.behave(**order)
+            answer = {"requests": len(self.requests), "connections": self.n_connections, "carried_out": self.n_carried_out}
+            if dump:
+                answer["documents"] = self.documents(dump)
+            return answer
+
+    def _send(self, connection, status, headers, body):
+        data = b"" if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        lines = [f"HTTP/1.1 {status} Scripted", f"Date: {formatdate(time.time() + self.clock, usegmt=True)}",
+                 "Content-Type: application/json", f"x-ms-activity-id: {random.getrandbits(64):016x}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if status not in (204, 304):
+            lines.append(f"Content-Length: {len(data)}")
+        connection.sendall("\r\n".join(lines + ["", ""]).encode() + (data if status not in (204, 304) else b""))
+        return True
+
+    def _cut(self, connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+
+    # ---- trouble ----
+    def _find_fault(self, method, path):
+        for fault in self.faults:
+            if fault["n"] > 0 and re.match(fault.get("match", ""), f"{method} {path}"):
+                fault["n"] -= 1
+                return fault
+        dice = self.random.random()
+        kinds = {"throttle": {"status": 429, "substatus": 3200, "headers": {"x-ms-retry-after-ms": "2"}},
+                 "unavailable": {"status": 503}, "gone": {"status": 410, "substatus": 1002}, "contended": {"status": 449},
+                 "timeout": {"status": 408, "after": self.random.random() < 0.5},
+                 "cut": {"cut": True, "after": self.random.random() < 0.5}}
+        for name, share in self.chaos.items():
+            if dice < share:
+                return kinds[name]
+            dice -= share
+        return None
+
+    def _answer(self, connection, method, path, headers, body):
+        with self.lock:
+            fault = self._find_fault(method, path)
+            late = fault and (fault.get("after") or fault.get("op") is not None)
+            try:
+                if fault and not late:
+                    if fault.get("cut"):
+                        return self._cut(connection)
+                    raise Failure(fault["status"], fault.get("substatus", 0), "scripted", fault.get("headers"))
+                status, more, answer = self._perform(method, path, headers, body, fault if late else None)
+                self.n_carried_out += 1
+                if fault and fault.get("after"):
+                    if fault.get("cut"):
+                        return self._cut(connection)
+                    raise Failure(fault["status"], fault.get("substatus", 0), "scripted", fault.get("headers"))
+            except Failure as failure:
+                status, answer = failure.status, {"code": "Scripted", "message": failure.message}
+                more = {**failure.headers, "x-ms-request-charge": "0.38"}
+                if failure.substatus:
+                    more["x-ms-substatus"] = failure.substatus
+            self.requests.append((method, path, status, headers))
+            del self.requests[:-20000]
+        return self._send(connection, status, {"x-ms-request-charge": "1", **more}, answer)
+
+    # ---- who asks ----
+    def _authorize(self, method, path, headers):
+        text = unquote(headers.get("authorization", ""))
+        date = headers.get("x-ms-date", "")
+        if headers.get("x-ms-version") != "2020-07-15":
+            raise Failure(400, message="x-ms-version")
+        parts = dict(p.split("=", 1) for p in text.split("&") if "=" in p)
+        if parts.get("type") == "aad":
+            if parts.get("sig") not in self.tokens:
+                raise Failure(401, message="token")
+            return "aad"
+        names = [unquote(n) for n in path.strip("/").split("/") if n]
+        kind = names[(len(names) - 1) // 2 * 2] if names else ""
+        whole = len(names) % 2 == 0
+        link = "/".join(names if whole else names[:-1])
+        signed = f"{method.lower()}\n{kind}\n{link}\n{date.lower()}\n\n"
+        digest = hmac.new(base64.b64decode(self.key), signed.encode(), hashlib.sha256).digest()
+        if parts.get("sig") != base64.b64encode(digest).decode():
+            raise Failure(401, message="The input authorization token can't serve the request.")
+        if abs(parsedate_to_datetime(date).timestamp() - time.time() - self.clock) > 900:
+            raise Failure(403, message="The authorization token is not valid at the current time.")
+        return "master"
+
+    # ---- resources ----
+    def _perform(self, method, path, headers, body, fault):
+        who = "master" if self.no_auth else self._authorize(method, path, headers)
+        if len(body) > MAX_BODY:
+            raise Failure(413, message="Request size is too large")
+        names = [unquote(n) for n in path.strip("/").split("/") if n]
+        if not names:
+            return 200, {}, {"writableLocations": [{"name": "here", "databaseAccountEndpoint": self.url + "/"}]}
+        if len(names) <= 4:
+            return self._metadata(method, names, body, who)
+        database = self.databases.get(names[1])
+        container = database.get(names[3]) if database is not None else None
+        if container is None or names[4] != "docs":
+            raise Failure(404, 1003, "owner resource")
+        key = json.loads(headers["x-ms-documentdb-partitionkey"])[0] if "x-ms-documentdb-partitionkey" in headers else None
+        status, more, answer = self._item(method, names[5:], container, key, headers, body, fault)
+        more.setdefault("x-ms-session-token", f"0:-1#{container.lsn}")
+        return status, more, answer
+
+    def _metadata(self, method, names, body, who):
+        if method == "POST" and who == "aad" and self.aad_forbids_create:
+            raise Failure(403, 5300, "data plane only")
+        if names == ["dbs"] and method == "POST":
+            name = json.loads(body)["id"]
+            if name in self.databases:
+                raise Failure(409)
+            self.databases[name] = {}
+            return 201, {}, {"id": name}
+        if names[1:] and names[1] not in self.databases:
+            raise Failure(404, 1003 if len(names) > 2 else 0)
+        containers = self.databases[names[1]]
+        if len(names) == 2 and method == "GET":
+            return 200, {}, {"id": names[1]}
+        if len(names) == 3 and method == "POST":
+            definition = json.loads(body)
+            if definition["id"] in containers:
+                raise Failure(409)
+            containers[definition["id"]] = Container(definition)
+            return 201, {}, definition
+        if len(names) == 4 and method == "GET":
+            if names[3] not in containers:
+                raise Failure(404)
+            return 200, {}, containers[names[3]].definition
+        raise Failure(405)
+
+    # ---- documents ----
+    def _item(self, method, rest, container, key, headers, body, fault):
+        if method == "POST" and headers.get("x-ms-documentdb-isquery") == "True":
+            if headers.get("content-type") != "application/query+json":
+                raise Failure(400, message="content type of a query")
+            return self._query(container, key, headers, json.loads(body))
+        if key is None:
+            raise Failure(400, 1001, "no partition key")
+        if method == "GET":
+            lsn = self._replica(container, headers)
+            document = container.seen(key, rest[0], lsn)
+            if document is None:
+                raise Failure(404, headers={"x-ms-session-token": f"0:-1#{lsn}"})
+            return 200, {"etag": document["_etag"], "x-ms-session-token": f"0:-1#{lsn}"}, document
+        if headers.get("content-type") not in ("application/json", "application/json-patch+json", None):
+            raise Failure(400, message="content type")
+        if headers.get("x-ms-cosmos-is-batch-request") == "True":
+            return self._batch(container, key, json.loads(body), fault)
+        document = json.loads(body) if body else None
+        verb = {"PUT": "Replace", "DELETE": "Delete", "PATCH": "Patch"}.get(method) or \
+            ("Upsert" if headers.get("x-ms-documentdb-is-upsert") == "True" else "Create")
+        status, etag = self._write(container, key, verb, rest[0] if rest else None, document, headers.get("if-match"))
+        minimal = headers.get("prefer") == "return=minimal"
+        return status, {"etag": etag} if etag else {}, None if minimal else document
+
+    def _replica(self, container, headers):
+        """How far the replica that answers has come. Each read that meets with one that is behind lets it catch up."""
+        wanted = max([int(t.split("#")[1]) for t in headers.get("x-ms-session-token", "").split(",") if "#" in t] or [0])
+        at = container.replica if self.lag else container.lsn
+        container.replica = container.lsn
+        if wanted > at:
+            raise Failure(404, 1002, "the session is not available")
+        return at
+
+    def _write(self, container, key, verb, name, document, if_match, undo=None):
+        if verb == "Patch":
+            old = container.now(key, name)
+            if old is None:
+                raise Failure(404)
+            new = dict(old)
+            for operation in document["operations"]:
+                if operation["op"] != "set" or operation["path"].count("/") != 1:
+                    raise Failure(400, message="patch")
+                new[operation["path"][1:]] = operation["value"]
+            verb, document = "Replace", new
+        if verb != "Delete":
+            if not isinstance(document.get("id"), str) or not document["id"] or re.search(r"[/\\#?]", document["id"]):
+                raise Failure(400, message="id")
+            if document.get(container.path) != key:
+                raise Failure(400, 1001, "partition key mismatch")
+            if len(json.dumps(document, ensure_ascii=False).encode()) > MAX_BODY:
+                raise Failure(413, message="Request size is too large")
+            if verb == "Replace" and name != document["id"]:
+                raise Failure(400, message="id")
+            name = document["id"]
+        old = container.now(key, name)
+        if old is None and verb in ("Replace", "Delete"):
+            raise Failure(404)
+        if old is not None and verb == "Create":
+            raise Failure(409)
+        if if_match and old is not None and if_match not in ("*", old["_etag"]):
+            raise Failure(412)
+        for path in container.unique:
+            if document is not None and any(d["id"] != name and d.get(path) == document.get(path)
+                                            for d in container.partitions.get(key, {}).values()):
+                raise Failure(409, message="unique key")
+        if undo is not None:
+            undo.append((name, old))
+        if verb == "Delete":
+            self._store(container, key, name, None)
+            return 204, None
+        return 201 if old is None else 200, self._store(container, key, name, document)
+
+    def _store(self, container, key, name, document):
+        container.replica = min(container.replica, container.lsn)
+        container.lsn += 1
+        partition = container.partitions.setdefault(key, {})
+        if document is None:
+            partition.pop(name, None)
+        else:
+            document = {**document, "_rid": "r", "_self": "s", "_attachments": "a", "_ts": int(time.time()),
+                        "_etag": f'"{container.lsn:08x}-0000-0000-0000-000000000000"'}
+            partition[name] = document
+        versions = container.versions.setdefault((key, name), [])
+        versions.append((container.lsn, document))
+        del versions[:-4]
+        return document and document["_etag"]
+
+    def _batch(self, container, key, operations, fault):
+        if not 1 <= len(operations) <= 100:
+            raise Failure(400, message="operations of a batch")
+        results, undo, failed = [], [], None
+        for i, operation in enumerate(operations):
+            try:
+                if fault and fault.get("op") == i:
+                    raise Failure(fault["status"], fault.get("substatus", 0))
+                status, etag = self._write(container, key, operation["operationType"], operation.get("id"),
+                                           operation.get("resourceBody"), operation.get("ifMatch"), undo)
+                results.append({"statusCode": status, "requestCharge": 1, "eTag": etag})
+            except Failure as failure:
+                failed = i
+                results = [{"statusCode": 424, "requestCharge": 0} for _ in operations]
+                results[i] = {"statusCode": failure.status, "subStatusCode": failure.substatus, "requestCharge": 1}
+                if failure.status == 429:
+                    results[i]["retryAfterMilliseconds"] = 1
+                break
+        if failed is not None:
+            for name, old in reversed(undo):
+                self._store(container, key, name, old)
+        return 200 if failed is None else 207, {}, results
+
+    # ---- queries ----
+    def _query(self, container, key, headers, body):
+        try:
+            query = parse(body["query"])
+        except SqlError as error:
+            raise Failure(400, message=str(error)) from error
+        if key is None:
+            if headers.get("x-ms-documentdb-query-enablecrosspartition") != "True":
+                raise Failure(400, message="Cross partition query is required but disabled")
+            if query.needs_gateway_plan:
+                raise Failure(400, 1004, "The provided cross partition query can not be directly served by the gateway")
+        policy = container.definition.get("indexingPolicy", {})
+        if query.order and query.order[0] not in ("id", "_ts") and \
+                f"/{query.order[0]}/?" not in [p["path"] for p in policy.get("includedPaths", [])]:
+            raise Failure(400, message="The order by query does not have a corresponding index")
+        lsn = self._replica(container, headers)
+        parameters = {p["name"]: p["value"] for p in body.get("parameters", [])}
+        rows = query.run(container.all_seen(key, lsn), parameters)
+        start, empty = json.loads(headers.get("x-ms-continuation", '{"at": 0, "empty": true}')).values()
+        size = min(int(headers.get("x-ms-max-item-count", 1000)), self.page_most)
+        if self.empty_pages and empty:
+            page, more = [], {"at": start, "empty": False}
+        else:
+            page, more = rows[start:start + size], {"at": start + size, "empty": True}
+            if start + size >= len(rows):
+                more = None
+        extra = {"x-ms-session-token": f"0:-1#{lsn}", "x-ms-item-count": len(page)}
+        if more:
+            extra["x-ms-continuation"] = json.dumps(more)
+        return 200, extra, {"_rid": "r", "Documents": page, "_count": len(page)}
+
+
+if __name__ == "__main__":
+    server = Cosmos()
+    print(server.port, flush=True)
+    sys.stdin.read()

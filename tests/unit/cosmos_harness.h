@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store on a loop of its own, before the scripted Cosmos of the tests (tests/httpd/cosmos_server.py). */
+#ifndef COSMOS_HARNESS_H
+#define COSMOS_HARNESS_H
+
+#include "store_contract.h"
+
+#include <sys/types.h>
+
+#include "http_rig.h"
+
+typedef struct cosmos_server_t {            /* the scripted service, a process */
+    pid_t pid;
+    int input, port;
+} cosmos_server_t;
+
+/* One server process of httpd, as far as the store can see. */
+typedef struct cosmos_child_t {
+    rig_t rig;
+    ac_host_t host;
+    apr_pool_t *pool;
+    ac_store_t store;
+    bool started;
+} cosmos_child_t;
+
+/* Where AGENTCHAT_TEST_COSMOS names a URL, that is used instead of a scripted one: an emulator. */
+void cosmos_server_start(cosmos_server_t *server);
+void cosmos_server_stop(cosmos_server_t *server);
+/* Tells the server how to behave, in the words of Cosmos.behave(); the answer, to be freed: {requests, connections, …}. */
+json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order);
+void cosmos_server_order(const cosmos_server_t *server, const char *order);     /* without an answer */
+
+/* Options are "name=value name=value"; database, create=on and a key are given unless they say otherwise. */
+const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *server, const char *options);
+void cosmos_child_start(cosmos_child_t *child);
+void cosmos_child_open(cosmos_child_t *child, const cosmos_server_t *server, const char *options);     /* both */
+void cosmos_child_stop(cosmos_child_t *child);
+void cosmos_child_kill(cosmos_child_t *child);      /* as kill -9 would: nothing is finished */
+
+/* How many lines with this message number were logged, and the last one's text. */
+int cosmos_logged(int number);
+const char *cosmos_logged_text(int number);
+void cosmos_log_clear(void);
+
+#endif
