@@ -101,6 +101,8 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
 void ac_credential_forget(ac_credential_t *credential, ac_credential_fn *fn, void *baton);
 /* Loop thread. The service said that this text is expired or unknown: fetch another one on the next get(). */
 void ac_credential_reject(ac_credential_t *credential, const char *scope, const char *text);
+/* A key as it was read with the configuration; NULL where it was not. */
+const char *ac_credential_first(const ac_credential_t *credential);
 /* The option scope=, or fallback. */
 const char *ac_credential_scope(const ac_credential_t *credential, const char *fallback);
 /* "env:NAME", "identity": what may be shown. */

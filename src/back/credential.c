@@ -278,7 +278,7 @@ static void set_timer(credential_slot_t *slot, apr_time_t due)
 const char *ac_credential_now(ac_credential_t *credential, const char *scope)
 {
     credential_slot_t *slot = find_slot(credential, scope);
-    return is_usable(slot) ? slot->text : NULL;
+    return is_usable(slot) && !credential->stopped ? slot->text : NULL;
 }
 
 void ac_credential_get(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton)
@@ -334,6 +334,11 @@ ac_credential_kind_e ac_credential_kind(const ac_credential_t *credential)
 const char *ac_credential_spec(const ac_credential_t *credential)
 {
     return credential->spec;
+}
+
+const char *ac_credential_first(const ac_credential_t *credential)
+{
+    return credential->text;
 }
 
 const char *ac_credential_scope(const ac_credential_t *credential, const char *fallback)

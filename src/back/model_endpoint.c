@@ -12,6 +12,9 @@
 
 #define OPENAI_BASE "https://api.openai.com/v1"
 #define OPENAI_HOST "api.openai.com"
+#define BEARER "Authorization: Bearer "
+#define SCOPE_V1 "https://ai.azure.com/.default"
+#define SCOPE_CLASSIC "https://cognitiveservices.azure.com/.default"
 
 static const char *const openai_options[] = {"model", "insecure", NULL};
 static const char *const azure_options[] = {"deployment", "model", "api-version", "insecure", NULL};
@@ -47,6 +50,12 @@ static bool is_near(const char *host)
     }
     return !strchr(host, '.') || ends_with(host, ".localhost") || ends_with(host, ".local")
         || ends_with(host, ".internal");
+}
+
+static bool is_azure(const char *host)
+{
+    return ends_with(host, ".azure.com") || ends_with(host, ".azure.us") || ends_with(host, ".azure.cn")
+        || is_near(host);
 }
 
 static const char *encode_segment(const char *text, apr_pool_t *p)
@@ -143,9 +152,15 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
 {
     const char *insecure = option(conf, "insecure"), *host = host_of(base, p);
     bool open = !strncasecmp(base, "http:", 5) && !(insecure && !strcasecmp(insecure, "on"));
-    if (conf->credential.value && open && !is_near(host)) {
-        return apr_psprintf(p, "AgentChatEndpoint: over plain http the key of AgentChatCredential could be read on its "
+    if (conf->auth && open && !is_near(host)) {
+        return apr_psprintf(p, "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
                             "way to %s; use https, or add insecure=on if the way is safe", host);
+    }
+    bool azure = conf->provider && !strcmp(conf->provider, "azure-openai");
+    bool token = conf->auth && ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
+    if (token && !azure && !ac_credential_scope(conf->auth, NULL) && !is_azure(host)) {
+        return apr_psprintf(p, "AgentChatCredential: '%s' gives tokens of Entra ID, and %s is none of Azure's hosts; say "
+                            "with scope= what they shall be for", ac_credential_spec(conf->auth), host);
     }
     return NULL;
 }
@@ -154,12 +169,9 @@ static openai_model_t *make_model(const ac_model_conf_t *conf, apr_pool_t *p)
 {
     openai_model_t *model = apr_pcalloc(p, sizeof(*model));
     model->conf = conf;
+    model->credential_header = conf->auth ? BEARER : NULL;
+    model->scope = conf->auth ? ac_credential_scope(conf->auth, SCOPE_V1) : NULL;
     return model;
-}
-
-static const char *bearer(const ac_model_conf_t *conf, apr_pool_t *p)
-{
-    return conf->credential.value ? apr_pstrcat(p, "Authorization: Bearer ", conf->credential.value, NULL) : NULL;
 }
 
 /* ---- OpenAI and compatible servers ---- */
@@ -186,12 +198,11 @@ const char *openai_model_create(void **pself, const ac_model_conf_t *conf, apr_p
     if (openai && !model->model) {
         return "AgentChatEndpoint: no model; add its name, like " OPENAI_BASE " model=gpt-5-mini";
     }
-    if (openai && !conf->credential.value) {
+    if (openai && !conf->auth) {
         return "AgentChatCredential: OpenAI asks for a key and there is none; give env:OPENAI_API_KEY or file:PATH";
     }
     model->url = apr_pstrcat(p, base, "/chat/completions", NULL);
     model->probe_url = apr_pstrcat(p, base, "/models", NULL);
-    model->credential_header = bearer(conf, p);
     model->request_id_header = "X-Client-Request-Id";
     model->strict_probe = openai;
     *pself = model;
@@ -231,6 +242,7 @@ static const char *set_classic(openai_model_t *model, const char *base, const ch
                              "/chat/completions?api-version=", version, NULL);
     model->probe_url = apr_pstrcat(p, base, rest, "/models?api-version=", version, NULL);
     model->model = NULL;
+    model->scope = ac_credential_scope(model->conf->auth, SCOPE_CLASSIC);
     return NULL;
 }
 
@@ -257,9 +269,9 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
     if (!model->model) {
         return apr_psprintf(p, "AgentChatEndpoint: no deployment; add its name, like %s deployment=gpt-5-mini", base);
     }
-    if (!conf->credential.value) {
-        return "AgentChatCredential: Azure OpenAI asks for a key and there is none; give env:AZURE_OPENAI_API_KEY or "
-               "file:PATH";
+    if (!conf->auth) {
+        return "AgentChatCredential: Azure OpenAI asks for one and there is none; give identity, env:AZURE_OPENAI_API_KEY, "
+               "file:PATH or keyvault:URL";
     }
     bool dated = version && is_dated(version), v1_address = ends_with(base, "/openai/v1");
     if (version && !dated && strcasecmp(version, "v1") && strcasecmp(version, "preview")
@@ -275,7 +287,8 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
     model->request_id_header = "x-ms-client-request-id";
     /* Foundry projects take the one, resources the other. */
     bool project = strstr(base, "/api/projects/") != NULL;
-    model->credential_header = project ? bearer(conf, p) : apr_pstrcat(p, "api-key: ", conf->credential.value, NULL);
+    bool token = ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
+    model->credential_header = token || project ? BEARER : "api-key: ";
     *pself = model;
     return dated ? set_classic(model, base, version, p) : set_v1(model, base, version ? version : "v1", p);
 }

@@ -28,12 +28,33 @@ typedef struct call_t {
     bool cancelled;
     apr_interval_time_t retry_after;
     ac_timer_t linger;
+    /* Until the head of an answer has come: what is needed to ask once more, with another credential. */
+    ac_buf_t request;
+    char *request_id;                       /* a whole header, or NULL */
+    char *used;                             /* the credential's text, as sent; NULL: none so far */
+    bool waiting;                           /* for a credential; `linger` is the timer of that, too */
+    bool renewed;                           /* once is enough */
     ac_err_t err;
 } call_t;
+
+static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
+static void get_credential(call_t *call);
+
+static void forget_request(call_t *call)
+{
+    ac_buf_free(&call->request);
+    free(call->request_id);
+    openai_model_wipe(call->used);
+    call->request_id = call->used = NULL;
+}
 
 static void call_free(call_t *call)
 {
     ac_timer_cancel(call->model->loop, &call->linger);
+    if (call->waiting) {
+        ac_credential_forget(call->model->conf->auth, on_credential, call);
+    }
+    forget_request(call);
     ac_openai_answer_free(&call->answer);
     ac_sse_reader_free(&call->reader);
     ac_buf_free(&call->whole);
@@ -119,6 +140,9 @@ static void on_head(void *baton, const ac_http_head_t *head)
     call_t *call = baton;
     call->status = head->status;
     call->page = !strncasecmp(head->content_type, "text/html", 9);
+    if (head->status >= 200 && head->status < 300) {
+        forget_request(call);
+    }
 }
 
 static bool on_event(void *baton, const char *event, const char *data, size_t len)
@@ -202,10 +226,22 @@ static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
     }
 }
 
+/* The service does not know our credential any more: asks again with another one, if there is another. */
+static bool renew(call_t *call, const char *error_body, size_t len)
+{
+    const openai_model_t *model = call->model;
+    if (!call->used || call->renewed || !openai_model_rejects(call->status, error_body, len)) {
+        return false;
+    }
+    call->renewed = true;
+    ac_credential_reject(model->conf->auth, model->scope, call->used);
+    get_credential(call);
+    return true;
+}
+
 static void on_http_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
 {
     call_t *call = baton;
-    call->busy = true;
     call->http = NULL;
     if (err->http_status) {
         call->status = err->http_status;
@@ -213,8 +249,13 @@ static void on_http_end(void *baton, apr_status_t status, const ac_err_t *err, c
     call->retry_after = err->retry_after;
     if (status == APR_SUCCESS && (call->status < 200 || call->status > 299)) {
         ac_openai_error(call->status, error_body, len, NULL, &call->err);
+        memcpy(call->err.upstream_id, err->upstream_id, sizeof(call->err.upstream_id));
+        if (renew(call, error_body, len)) {
+            return;
+        }
     }
-    else {
+    call->busy = true;
+    if (status != APR_SUCCESS || (call->status >= 200 && call->status <= 299)) {
         take_end(call, status, err);
     }
     memcpy(call->err.upstream_id, err->upstream_id, sizeof(call->err.upstream_id));
@@ -243,36 +284,108 @@ static bool is_plain(const char *text)
     return len && len < 128 && !text[len];
 }
 
-static apr_status_t start(call_t *call, const ac_buf_t *body, const char *request_id, ac_err_t *err)
+/* text: the credential's; NULL: none is configured. */
+static apr_status_t start(call_t *call, const char *text, ac_err_t *err)
 {
     const openai_model_t *model = call->model;
     const ac_model_conf_t *conf = model->conf;
     const char *headers[MAX_HEADERS] = {
         "Content-Type: application/json", "Accept: text/event-stream, application/json",
     };
-    char id[192];
+    char *credential = text ? openai_model_header(model, text) : NULL;
     int n = 2;
-    if (model->credential_header) {
-        headers[n++] = model->credential_header;
+    if (credential) {
+        headers[n++] = credential;
     }
-    if (request_id && is_plain(request_id)) {
-        snprintf(id, sizeof(id), "%s: %s", model->request_id_header, request_id);
-        headers[n++] = id;
-    }
+    headers[n] = call->request_id;
+    openai_model_wipe(call->used);
+    call->used = text ? strdup(text) : NULL;
     ac_http_request_t request = {
-        .method = "POST", .url = model->url, .headers = headers, .body = body->data, .body_len = body->len,
-        .connect_timeout = conf->connect_timeout, .first_byte_timeout = conf->first_byte_timeout,
-        .idle_timeout = conf->idle_timeout, .total_timeout = conf->total_timeout, .max_response = AC_MAX_RESPONSE,
-        .retries = conf->retries, .http_version = conf->http_version, .ca_file = conf->ca_file,
+        .method = "POST", .url = model->url, .headers = headers, .body = call->request.data,
+        .body_len = call->request.len, .connect_timeout = conf->connect_timeout,
+        .first_byte_timeout = conf->first_byte_timeout, .idle_timeout = conf->idle_timeout,
+        .total_timeout = conf->total_timeout, .max_response = AC_MAX_RESPONSE, .retries = conf->retries,
+        .http_version = conf->http_version, .ca_file = conf->ca_file,
     };
-    return ac_http_start(&call->http, model->loop, &request, &http_callbacks, call, err);
+    apr_status_t status = ac_http_start(&call->http, model->loop, &request, &http_callbacks, call, err);
+    openai_model_wipe(credential);
+    return status;
+}
+
+/* Its one end before an exchange has begun. */
+static void end_unasked(call_t *call)
+{
+    call->busy = true;
+    end_call(call);
+}
+
+static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
+{
+    call_t *call = baton;
+    call->waiting = false;
+    ac_timer_cancel(call->model->loop, &call->linger);
+    if (status == APR_SUCCESS && call->used && !strcmp(text, call->used)) {
+        end_unasked(call);                  /* there is no other; what the service said of it stands */
+        return;
+    }
+    ac_err_init(&call->err);
+    if (status != APR_SUCCESS) {
+        openai_model_unauthenticated(&call->err, err);
+        end_unasked(call);
+        return;
+    }
+    call->status = 0;
+    if (start(call, text, &call->err) != APR_SUCCESS) {
+        end_unasked(call);
+    }
+}
+
+static void on_no_credential(void *baton)
+{
+    call_t *call = baton;
+    char text[AC_TIME_SIZE];
+    ac_duration_format(text, call->model->conf->first_byte_timeout);
+    ac_err_set(&call->err, AC_MODEL_TIMEOUT, "no credential for the model's service within %s", text);
+    end_unasked(call);
+}
+
+static void get_credential(call_t *call)
+{
+    const openai_model_t *model = call->model;
+    apr_interval_time_t timeout = model->conf->first_byte_timeout;
+    call->waiting = true;
+    if (timeout > 0) {
+        ac_timer_set(model->loop, &call->linger, ac_loop_now(model->loop) + timeout, on_no_credential, call);
+    }
+    ac_credential_get(model->conf->auth, model->scope, on_credential, call);
+}
+
+static apr_status_t begin(call_t *call, ac_err_t *err)
+{
+    const openai_model_t *model = call->model;
+    const char *text = model->conf->auth ? ac_credential_now(model->conf->auth, model->scope) : NULL;
+    if (text || !model->conf->auth) {
+        return start(call, text, err);
+    }
+    get_credential(call);
+    return APR_SUCCESS;
+}
+
+static char *make_request_id(const openai_model_t *model, const char *id)
+{
+    size_t size = strlen(model->request_id_header) + (id ? strlen(id) : 0) + 3;
+    if (!id || !is_plain(id)) {
+        return NULL;
+    }
+    char *header = ac_alloc(size);
+    snprintf(header, size, "%s: %s", model->request_id_header, id);
+    return header;
 }
 
 static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
                         ac_err_t *err)
 {
     openai_model_t *model = self;
-    ac_buf_t body;
     *pcall = NULL;
     call_t *call = ac_alloc(sizeof(*call));
     call->model = model;
@@ -281,12 +394,12 @@ static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, co
     ac_openai_answer_init(&call->answer, &answer_callbacks, call);
     ac_sse_reader_init(&call->reader);
     ac_buf_init(&call->whole, AC_MAX_RESPONSE);
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    apr_status_t status = ac_openai_request(&body, what, model->model, model->conf->params, err);
+    ac_buf_init(&call->request, AC_MAX_REQUEST);
+    apr_status_t status = ac_openai_request(&call->request, what, model->model, model->conf->params, err);
     if (status == APR_SUCCESS) {
-        status = start(call, &body, what->request_id, err);
+        call->request_id = make_request_id(model, what->request_id);
+        status = begin(call, err);
     }
-    ac_buf_free(&body);
     if (status == APR_SUCCESS) {
         *pcall = call;
     }

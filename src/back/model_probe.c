@@ -5,6 +5,7 @@
 #include "model_openai.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define CONNECT_TIMEOUT apr_time_from_sec(2)
 #define TOTAL_TIMEOUT   apr_time_from_sec(5)
@@ -17,6 +18,8 @@ typedef struct probe_t {
     apr_time_t began;
     ac_http_t *http;
     ac_ready_t ready;
+    ac_timer_t timer;                       /* while there is no credential yet */
+    char *used;                             /* the credential's text; NULL: none */
     ac_err_t err;
 } probe_t;
 
@@ -24,7 +27,9 @@ static void end_probe(void *baton)
 {
     probe_t *probe = baton;
     apr_status_t status = probe->err.kind == AC_OK ? APR_SUCCESS : ac_kind_row(probe->err.kind)->status;
+    ac_timer_cancel(probe->model->loop, &probe->timer);
     probe->done(probe->baton, status, ac_clock() - probe->began, &probe->err);
+    openai_model_wipe(probe->used);
     free(probe);
 }
 
@@ -48,28 +53,66 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *err, const 
         ac_err_set(&probe->err, late ? AC_MODEL_TIMEOUT : AC_MODEL_ERROR, "%s", err->detail);
     }
     else if (is_wrong(probe->model, err->http_status)) {
+        if (probe->used && openai_model_rejects(err->http_status, error_body, len)) {
+            ac_credential_reject(probe->model->conf->auth, probe->model->scope, probe->used);
+        }
         ac_openai_error(err->http_status, error_body, len, NULL, &probe->err);
     }
+    end_probe(probe);
+}
+
+static void start(probe_t *probe)
+{
+    static const ac_http_cb_t callbacks = {NULL, on_body, on_end, NULL};
+    const openai_model_t *model = probe->model;
+    char *header = probe->used ? openai_model_header(model, probe->used) : NULL;
+    const char *headers[] = {"Accept: application/json", header, NULL};
+    ac_http_request_t request = {
+        .method = "GET", .url = model->probe_url, .headers = headers, .connect_timeout = CONNECT_TIMEOUT,
+        .total_timeout = TOTAL_TIMEOUT, .max_response = HEAD_ONLY, .http_version = model->conf->http_version,
+        .ca_file = model->conf->ca_file,
+    };
+    if (ac_http_start(&probe->http, model->loop, &request, &callbacks, probe, &probe->err) != APR_SUCCESS) {
+        ac_ready_set(model->loop, &probe->ready, end_probe, probe);
+    }
+    openai_model_wipe(header);
+}
+
+static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
+{
+    probe_t *probe = baton;
+    ac_timer_cancel(probe->model->loop, &probe->timer);
+    if (status != APR_SUCCESS) {
+        openai_model_unauthenticated(&probe->err, err);
+        end_probe(probe);
+        return;
+    }
+    probe->used = strdup(text);
+    start(probe);
+}
+
+static void on_late(void *baton)
+{
+    probe_t *probe = baton;
+    ac_credential_forget(probe->model->conf->auth, on_credential, probe);
+    ac_err_set(&probe->err, AC_MODEL_TIMEOUT, "no credential for the model's service within %d s",
+               (int)apr_time_sec(TOTAL_TIMEOUT));
     end_probe(probe);
 }
 
 void openai_model_probe(void *self, void (*done)(void *baton, apr_status_t status, apr_interval_time_t took,
                                                  const ac_err_t *err), void *baton)
 {
-    static const ac_http_cb_t callbacks = {NULL, on_body, on_end, NULL};
     const openai_model_t *model = self;
-    const char *headers[] = {"Accept: application/json", model->credential_header, NULL};
-    ac_http_request_t request = {
-        .method = "GET", .url = model->probe_url, .headers = headers, .connect_timeout = CONNECT_TIMEOUT,
-        .total_timeout = TOTAL_TIMEOUT, .max_response = HEAD_ONLY, .http_version = model->conf->http_version,
-        .ca_file = model->conf->ca_file,
-    };
     probe_t *probe = ac_alloc(sizeof(*probe));
     probe->model = model;
     probe->done = done;
     probe->baton = baton;
     probe->began = ac_clock();
-    if (ac_http_start(&probe->http, model->loop, &request, &callbacks, probe, &probe->err) != APR_SUCCESS) {
-        ac_ready_set(model->loop, &probe->ready, end_probe, probe);
+    if (!model->conf->auth) {
+        start(probe);
+        return;
     }
+    ac_timer_set(model->loop, &probe->timer, ac_loop_now(model->loop) + TOTAL_TIMEOUT, on_late, probe);
+    ac_credential_get(model->conf->auth, model->scope, on_credential, probe);
 }

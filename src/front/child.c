@@ -142,7 +142,8 @@ static apr_status_t start_providers(life_t *self, const char **ppart, ac_err_t *
          hi && status == APR_SUCCESS; hi = apr_hash_next(hi)) {
         const ac_model_t *model = apr_hash_this_val(hi);
         *ppart = apr_pstrcat(self->pool, "model ", model->id, NULL);
-        if (model->vt->child_init) status = model->vt->child_init(model->self, &child->host, err);
+        if (model->conf->auth) status = ac_credential_child_init(model->conf->auth, &child->host, err);
+        if (status == APR_SUCCESS && model->vt->child_init) status = model->vt->child_init(model->self, &child->host, err);
     }
     for (apr_hash_index_t *hi = apr_hash_first(self->pool, (apr_hash_t *)conf->registry.tools);
          hi && status == APR_SUCCESS; hi = apr_hash_next(hi)) {
@@ -192,11 +193,22 @@ static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
     return start_thread(self);
 }
 
+/* Fetches that are under way end now: a program that was started for one need not be waited for. */
+static void end_credentials(life_t *self)
+{
+    const apr_hash_t *models = self->child.conf->registry.models;
+    for (apr_hash_index_t *hi = apr_hash_first(self->pool, (apr_hash_t *)models); hi; hi = apr_hash_next(hi)) {
+        const ac_model_t *model = apr_hash_this_val(hi);
+        if (model->conf->auth) ac_credential_child_exit(model->conf->auth);
+    }
+}
+
 /* Those first that call back into the loop, which still runs where it ran at all; the engine and the loop last. */
 static void end_all(life_t *self)
 {
     ac_child_t *child = &self->child;
     apr_status_t ended;
+    if (child->thread) end_credentials(self);
     if (self->store_runs && child->conf->store.vt->child_exit) child->conf->store.vt->child_exit(child->conf->store.self);
     if (child->work) ac_work_destroy(child->work);
     if (child->thread) {

@@ -26,6 +26,7 @@ typedef enum ac_shape_e {
     AC_TEXT,                                    /* file:PATH or the text itself → const char * */
     AC_DOCUMENT,                                /* file:PATH or a JSON object itself → json_t * */
     AC_SECRET,                                  /* env:NAME or file:PATH → ac_secret_t */
+    AC_CREDENTIAL,                              /* FORM [key=value …] → credential and auth of an ac_model_conf_t */
     AC_WORDS,                                   /* words, added to those given before → apr_array_header_t * */
     AC_PAIR,                                    /* NAME VALUE, added → apr_table_t * */
     AC_MEMBER,                                  /* NAME JSON, added → json_t *, an object */

@@ -122,12 +122,34 @@ static const char *set_secret(ac_secret_t *secret, const char *text, apr_pool_t 
         if (value) return check_secret(secret, value, p);
         return apr_psprintf(p, "the environment of httpd has no variable '%s'", text + 4);
     }
-    if (!strcmp(text, "identity") || !strncmp(text, "keyvault:", 9)) {
-        secret->spec = "***";
-        return "'identity' and 'keyvault:' come with a later version; give env:NAME or file:PATH";
-    }
     secret->spec = "***";
     return "a secret does not stand in the configuration; give env:NAME or file:PATH";   /* and is not repeated in a log */
+}
+
+/* The keys are the credential's own, which knows them. */
+static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_pool_t *p)
+{
+    const char *spec = ap_getword_conf(p, &args);
+    apr_table_t *options = apr_table_make(p, 4);
+    while (*args) {
+        const char *word = ap_getword_conf(p, &args), *equals = ap_strchr_c(word, '=');
+        if (!equals || equals == word || !equals[1]) {
+            return "behind its first word stand key=value; put a value with spaces in quotes";  /* may be half a secret */
+        }
+        const char *name = apr_pstrmemdup(p, word, (apr_size_t)(equals - word));
+        if (apr_table_get(options, name)) return apr_psprintf(p, "'%s' is given twice", name);
+        apr_table_setn(options, name, equals + 1);
+    }
+    if (!strncmp(spec, "file:", 5)) {
+        const char *path = ap_server_root_relative(p, spec + 5);
+        if (!path) return apr_psprintf(p, "'%s' is not a path", spec + 5);
+        spec = apr_pstrcat(p, "file:", path, NULL);
+    }
+    const char *problem = ac_credential_create(&conf->auth, spec, options, p);
+    if (problem) return problem;
+    conf->credential.spec = ac_credential_spec(conf->auth);
+    conf->credential.value = ac_credential_first(conf->auth);
+    return NULL;
 }
 
 /* ---- numbers ---- */
@@ -419,6 +441,7 @@ const char *ac_value_set_args(const ac_setting_t *setting, void *target, const c
     case AC_MEMBER: return set_member(field, args, p);
     case AC_HEADER: return set_header(field, args, p);
     case AC_KEYS: return set_keys(setting, target, args, p);
+    case AC_CREDENTIAL: return set_credential(field, args, p);
     case AC_DOCUMENT:
         if (*args == '{') return ac_value_set(&setting->value, target, args, p);
         break;

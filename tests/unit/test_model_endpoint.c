@@ -30,7 +30,11 @@ static const char *create(openai_model_t **pmodel, const ac_model_vt *vt, const 
     conf->provider = vt->name;
     conf->endpoint = given->endpoint;
     conf->options = options;
-    conf->credential.value = given->key;
+    if (given->key) {
+        setenv("MODEL_TEST_KEY", given->key, 1);
+        bool identity = !strcmp(given->key, "identity");
+        assert_null(ac_credential_create(&conf->auth, identity ? given->key : "env:MODEL_TEST_KEY", NULL, pool));
+    }
     void *self = NULL;
     const char *problem = vt->create(&self, conf, pool);
     assert_true(problem ? !self : self != NULL);
@@ -48,7 +52,7 @@ static void expect_problem(const ac_model_vt *vt, given_t given, const char *par
         fail_msg("\"%s\" has no \"%s\"", problem, part);
     }
     assert_true(!strncmp(problem, "AgentChat", 9));
-    assert_true(!given.key || !strstr(problem, given.key));
+    assert_true(!given.key || !strcmp(given.key, "identity") || !strstr(problem, given.key));
 }
 
 static openai_model_t *expect_good(const ac_model_vt *vt, given_t given)
@@ -70,7 +74,7 @@ static void test_openai(void **state)
     openai_model_t *model = expect_good(OPENAI, (given_t){NULL, "sk-9", {"model", "m"}});
     assert_string_equal(model->url, "https://api.openai.com/v1/chat/completions");
     assert_string_equal(model->probe_url, "https://api.openai.com/v1/models");
-    assert_string_equal(model->credential_header, "Authorization: Bearer sk-9");
+    assert_string_equal(model->credential_header, "Authorization: Bearer ");
     assert_true(model->strict_probe);
     model = expect_good(OPENAI, (given_t){"http://127.0.0.1:11434/v1//", NULL, {"model", "m"}});
     assert_string_equal(model->url, "http://127.0.0.1:11434/v1/chat/completions");
@@ -128,14 +132,32 @@ static void test_azure(void **state)
                                                          {"deployment", "d/1", "api-version", "2024-10-21", "model", "x"}});
     assert_string_equal(model->url, "https://r.openai.azure.com/openai/deployments/d%2F1/chat/completions?api-version=2024-10-21");
     assert_string_equal(model->probe_url, "https://r.openai.azure.com/openai/models?api-version=2024-10-21");
-    assert_string_equal(model->credential_header, "api-key: sk-9");
+    assert_string_equal(model->credential_header, "api-key: ");
     assert_null(model->model);
     model = expect_good(AZURE, (given_t){"https://r.openai.azure.com/", "sk-9", {"model", "d"}});
     assert_string_equal(model->url, "https://r.openai.azure.com/openai/v1/chat/completions");
     assert_string_equal(model->model, "d");
     model = expect_good(AZURE, (given_t){"https://r.services.ai.azure.com/api/projects/p/openai/v1", "sk-9", {"deployment", "d"}});
     assert_string_equal(model->url, "https://r.services.ai.azure.com/api/projects/p/openai/v1/chat/completions");
-    assert_string_equal(model->credential_header, "Authorization: Bearer sk-9");
+    assert_string_equal(model->credential_header, "Authorization: Bearer ");
+}
+
+/* Which service a token is asked for, and that none goes to a host that is not known to be its. */
+static void test_identity(void **state)
+{
+    static const char ai[] = "https://ai.azure.com/.default", cognitive[] = "https://cognitiveservices.azure.com/.default";
+    (void)state;
+    openai_model_t *model = expect_good(AZURE, (given_t){"https://r.openai.azure.com", "identity", {"deployment", "d"}});
+    assert_string_equal(model->credential_header, "Authorization: Bearer ");
+    assert_string_equal(model->scope, ai);
+    model = expect_good(AZURE, (given_t){"https://r.openai.azure.com", "identity",
+                                         {"deployment", "d", "api-version", "2024-10-21"}});
+    assert_string_equal(model->credential_header, "Authorization: Bearer ");
+    assert_string_equal(model->scope, cognitive);
+    model = expect_good(OPENAI, (given_t){"https://r.openai.azure.com/openai/v1", "identity", {"model", "d"}});
+    assert_string_equal(model->scope, ai);
+    expect_problem(OPENAI, (given_t){"https://llm.example.com/v1", "identity", {"model", "d"}},
+                   "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is none of Azure's hosts");
 }
 
 static void test_azure_problems(void **state)
@@ -158,7 +180,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_openai), cmocka_unit_test(test_openai_problems), cmocka_unit_test(test_plain_http),
-        cmocka_unit_test(test_params), cmocka_unit_test(test_azure), cmocka_unit_test(test_azure_problems),
+        cmocka_unit_test(test_params), cmocka_unit_test(test_azure), cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_azure_problems),
     };
     apr_initialize();
     apr_pool_create(&pool, NULL);

@@ -47,12 +47,14 @@ static void scene_open(scene_t *scene, const server_step_t *const *scripts)
     scene->conf.endpoint = scene->endpoint;
     scene->conf.options = apr_table_make(pool, 2);
     apr_table_set((apr_table_t *)scene->conf.options, "model", "m");
-    scene->conf.credential.value = "sk-test";
+    setenv("MODEL_TEST_KEY", "sk-test", 1);
+    assert_null(ac_credential_create(&scene->conf.auth, "env:MODEL_TEST_KEY", NULL, pool));
 }
 
 static void scene_ready(scene_t *scene)
 {
     assert_null(scene->vt->create(&scene->self, &scene->conf, pool));
+    assert_int_equal(ac_credential_child_init(scene->conf.auth, &(ac_host_t){.loop = rig.loop}, NULL), APR_SUCCESS);
     model_init(&rig, scene->vt, scene->self);
     question_init(&scene->question, &rig, scene->vt, scene->self, HELLO);
 }
@@ -60,6 +62,7 @@ static void scene_ready(scene_t *scene)
 static void scene_close(scene_t *scene)
 {
     question_free(&scene->question);
+    ac_credential_child_exit(scene->conf.auth);
     http_server_stop(scene->server);
 }
 
@@ -297,6 +300,7 @@ static void test_nobody_there(void **state)
     assert_int_equal(scene.question.end.err.kind, AC_MODEL_ERROR);
     assert_null(strstr(scene.question.end.err.detail, "127.0.0.1"));
     question_free(&scene.question);
+    ac_credential_child_exit(scene.conf.auth);
 }
 
 /* ---- cancelling ---- */

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How the OpenAI models show their credential, and how they see that it is not known any more. */
+#include "model_openai.h"
+
+#include <openssl/crypto.h>
+#include <string.h>
+
+char *openai_model_header(const openai_model_t *model, const char *text)
+{
+    size_t front = strlen(model->credential_header), len = strlen(text);
+    char *header = ac_alloc(front + len + 1);
+    memcpy(header, model->credential_header, front);
+    memcpy(header + front, text, len);
+    return header;
+}
+
+void openai_model_wipe(char *secret)
+{
+    if (secret) {
+        OPENSSL_cleanse(secret, strlen(secret));
+        free(secret);
+    }
+}
+
+void openai_model_unauthenticated(ac_err_t *err, const ac_err_t *cause)
+{
+    ac_kind_e kind = cause->kind == AC_UPSTREAM_TIMEOUT ? AC_MODEL_TIMEOUT
+        : cause->kind == AC_UPSTREAM_ERROR || cause->kind == AC_OVERLOADED ? AC_MODEL_ERROR : AC_MODEL_REFUSED;
+    if (err->kind == AC_OK) {
+        err->retry_after = cause->retry_after;
+    }
+    ac_err_set(err, kind, "no credential for the model's service: %s", cause->detail);
+}
+
+/* 401 is for that; 403 is for what one may not do, unless it speaks of time. */
+bool openai_model_rejects(int status, const char *error_body, size_t len)
+{
+    return status == 401 || (status == 403 && len && memmem(error_body, len, "xpired", 6));
+}
