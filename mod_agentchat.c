@@ -9,7 +9,7 @@
 /* The stores, models and tools that the module brings along; other modules add theirs in the same way. */
 static void register_providers(apr_pool_t *p)
 {
-    static const ac_store_vt *const stores[] = {&ac_store_sqlite};
+    static const ac_store_vt *const stores[] = {&ac_store_sqlite, &ac_store_cosmos};
     static const ac_model_vt *const models[] = {&ac_model_openai, &ac_model_azure_openai, &ac_model_demo};
     static const ac_tool_vt *const tools[] = {&ac_tool_calculator, &ac_tool_weather, &ac_tool_knowledge, &ac_tool_http};
     for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++) {
@@ -33,6 +33,7 @@ static void register_hooks(apr_pool_t *p)
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
     ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_MIDDLE); /* child.c */
 #endif
+    ap_hook_map_to_storage(ac_route_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE);          /* route.c */
     ac_problem_register(p);                                                 /* problem.c */
     ac_stream_register(p);                                                  /* stream.c */

@@ -163,6 +163,7 @@ struct ac_route_t {
 #define AC_ALWAYS_STREAMS 16                    /* HEAD is answered without calling fn */
 extern const ac_route_t ac_routes[];            /* ends with pattern NULL; docs are checked against it */
 int ac_route_handle(request_rec *r);            /* the handler hook's work */
+int ac_route_map_to_storage(request_rec *r);    /* the hook of this name */
 
 /* ---- api_threads.c, api_messages.c, api_runs.c, api_agents.c, api_chat.c, api_health.c ---- */
 ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_thread_get, ac_api_thread_patch, ac_api_thread_delete,

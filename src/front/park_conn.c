@@ -14,6 +14,7 @@
 
 #include <apr_atomic.h>
 #include "ap_mpm.h"
+#include "apr_portable.h"
 #include "http_connection.h"
 #include "mpm_common.h"
 
@@ -125,27 +126,33 @@ void ac_park_poke(ac_parked_t *parked, bool force)
         return;
     }
     apr_atomic_inc32(&n_pokes);
-    parked->poked = true;
+    parked->poked = parked->conn->was_poked = true;
+}
+
+/* The answer of a poke may come after its stream was looked at, for another reason. Left in the error queue it would wake the MPM
+ * for ever, so the queue is emptied whenever a connection that was ever poked comes by. */
+static bool empty_errors(int fd)
+{
+    char control[512], data[64];
+    for (bool found = false;; found = true) {
+        struct iovec io = { data, sizeof(data) };
+        struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control,
+                                  .msg_controllen = sizeof(control) };
+        if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+            return found;
+        }
+    }
 }
 
 static void end_poke(ac_parked_t *parked)
 {
     int none = 0;
-    char control[512], data[64];
-    if (!parked->poked) {
-        return;
+    if (parked->poked) {
+        parked->poked = false;
+        apr_atomic_dec32(&n_pokes);
+        setsockopt(parked->fd, SOL_SOCKET, SO_TIMESTAMPING, &none, sizeof(none));
     }
-    parked->poked = false;
-    apr_atomic_dec32(&n_pokes);
-    setsockopt(parked->fd, SOL_SOCKET, SO_TIMESTAMPING, &none, sizeof(none));
-    for (;;) {
-        struct iovec io = { data, sizeof(data) };
-        struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control,
-                                  .msg_controllen = sizeof(control) };
-        if (recvmsg(parked->fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
-            return;
-        }
-    }
+    empty_errors(parked->fd);
 }
 
 /* ---- what a worker does with a connection it was woken for ---- */
@@ -242,6 +249,14 @@ static void forget_request(ac_conn_t *conn)
     detach(conn);
 }
 
+/* A connection that is kept alive was woken by a poke's late answer, not by a request: it goes on waiting for one. */
+static bool nothing_but_an_answer(conn_rec *c)
+{
+    apr_os_sock_t fd;
+    apr_os_sock_get(&fd, ap_get_conn_socket(c));
+    return empty_errors(fd) && c->keepalive == AP_CONN_KEEPALIVE && !c->data_in_input_filters && look(fd) == INPUT_NONE;
+}
+
 /* ---- hooks ---- */
 
 static int process_connection(conn_rec *c)
@@ -252,6 +267,10 @@ static int process_connection(conn_rec *c)
     }
     if (conn->parked) {
         return woken(c, conn);
+    }
+    if (conn->was_poked && nothing_but_an_answer(c)) {
+        c->cs->state = CONN_STATE_WRITE_COMPLETION;
+        return OK;
     }
     conn->inside = true;
     int answer = ap_run_process_connection(c);

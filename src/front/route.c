@@ -184,6 +184,13 @@ static int head_of_stream(ac_request_t *rq)
     return ac_reply_empty(rq, HTTP_OK);
 }
 
+/* A path below a mount is a route and no file: nothing is to be looked for in the DocumentRoot, no .htaccess read on the way. */
+int ac_route_map_to_storage(request_rec *r)
+{
+    const core_dir_config *conf = ap_get_core_module_config(r->per_dir_config);
+    return conf->handler && !strcmp(conf->handler, "agentchat") ? OK : DECLINED;
+}
+
 int ac_route_handle(request_rec *r)
 {
     if (!r->handler || strcmp(r->handler, "agentchat")) {

@@ -81,6 +81,7 @@ typedef struct ac_conn_t {                      /* what we keep for each connect
     apr_bucket_brigade *brigade;
     bool nonblocking;                           /* our filter keeps FLUSH from the network filter */
     bool inside;                                /* our process_connection hook called the others */
+    bool was_poked;                             /* an answer to a poke may still be in the error queue */
 } ac_conn_t;
 
 typedef enum ac_owner_e { AC_OWNER_SERVER, AC_OWNER_LOOP } ac_owner_e;
