@@ -241,14 +241,18 @@ static void on_fetched(void *baton, const fetched_t *fetched)
 {
     credential_slot_t *slot = baton;
     char name[IDENTITY_SCOPE_SIZE * 2];
+    fetched_t mine = *fetched;
     slot->fetch = NULL;
-    ac_debug("credential %s: %s%s", name_of(slot, name, sizeof(name)), fetched->err.kind ? "failed: " : "fetched",
-             fetched->err.detail);
-    if (fetched->err.kind == AC_OK) {
-        take_text(slot, fetched);
+    if (mine.err.kind == AC_OK && mine.expires && mine.expires - 2 * MARGIN <= ac_loop_now(slot->credential->loop)) {
+        ac_err_set(&mine.err, AC_UPSTREAM_ERROR, "the token that came is about to expire; check this machine's clock");
+    }
+    ac_debug("credential %s: %s%s", name_of(slot, name, sizeof(name)), mine.err.kind ? "failed: " : "fetched",
+             mine.err.detail);
+    if (mine.err.kind == AC_OK) {
+        take_text(slot, &mine);
     }
     else {
-        take_failure(slot, fetched);
+        take_failure(slot, &mine);
     }
     ac_ready_set(slot->credential->loop, &slot->ready, deliver, slot);
 }
@@ -277,12 +281,15 @@ static void set_timer(credential_slot_t *slot, apr_time_t due)
 
 const char *ac_credential_now(ac_credential_t *credential, const char *scope)
 {
-    credential_slot_t *slot = find_slot(credential, scope);
-    return is_usable(slot) && !credential->stopped ? slot->text : NULL;
+    credential_slot_t *slot = credential->stopped ? NULL : find_slot(credential, scope);
+    return slot && is_usable(slot) ? slot->text : NULL;
 }
 
 void ac_credential_get(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton)
 {
+    if (credential->stopped) {
+        return;
+    }
     credential_slot_t *slot = find_slot(credential, scope);
     bool later = slot->retry_at && ac_loop_now(credential->loop) < slot->retry_at;
     add_waiter(slot, fn, baton);
@@ -316,10 +323,13 @@ void ac_credential_forget(ac_credential_t *credential, ac_credential_fn *fn, voi
 
 void ac_credential_reject(ac_credential_t *credential, const char *scope, const char *text)
 {
+    if (!credential->source || credential->stopped) {
+        return;
+    }
     credential_slot_t *slot = find_slot(credential, scope);
     apr_time_t now = ac_loop_now(credential->loop);
     bool again = slot->rejected_at && now - slot->rejected_at < REJECT_AGAIN;
-    if (!credential->source || !slot->text || slot->rejected || again || strcmp(slot->text, text)) {
+    if (!slot->text || slot->rejected || again || strcmp(slot->text, text)) {
         return;
     }
     slot->rejected = true;
@@ -348,18 +358,12 @@ const char *ac_credential_scope(const ac_credential_t *credential, const char *f
 
 /* ---- a child's life ---- */
 
+/* A child may start long after the configuration was read. */
 static void start_key(void *baton)
 {
     ac_credential_t *credential = baton;
-    credential_slot_t *slot = find_slot(credential, "");
-    if (credential->stopped) {
-        return;
-    }
-    if (credential->refresh && slot->text) {
-        set_timer(slot, ac_loop_now(credential->loop) + credential->refresh);
-    }
-    else {
-        begin_fetch(slot);
+    if (!credential->stopped) {
+        begin_fetch(find_slot(credential, ""));
     }
 }
 

@@ -12,7 +12,6 @@ struct ac_credential_t {
     ac_credential_kind_e kind;
     const char *scope;                          /* of the option, or NULL */
     const char *text;                           /* a key that was read with the configuration, or NULL */
-    apr_interval_time_t refresh;                /* of a key that was: when to look again */
     const source_vt *source;                    /* NULL: the text never changes */
     void *self;                                 /* the source's */
     bool silent;

@@ -94,10 +94,7 @@ static const char *create_env(ac_credential_t *credential, const apr_table_t *op
 static const char *create_file(ac_credential_t *credential, const apr_table_t *options, apr_pool_t *p)
 {
     credential->source = &key_file_source;
-    credential->refresh = apr_time_from_sec(10);
-    const char *problem = credential_duration(&credential->refresh, options, "refresh", p);
-    return problem ? problem : key_file_create(&credential->self, &credential->text,
-                                               credential->spec + strlen("file:"), options, p);
+    return key_file_create(&credential->self, &credential->text, credential->spec + strlen("file:"), options, p);
 }
 
 /* "https://cosmos.azure.com/.default": what the CLI is given, too. */

@@ -68,7 +68,6 @@ typedef struct identity_conf_t {                /* texts; NULL: not given */
     const char *endpoint, *header;              /* App Service; endpoint also: Arc */
     const char *imds;                           /* "http://169.254.169.254" */
     const char *arc_keys;                       /* the directory of the agent's key files, with its slash */
-    const char *cli;                            /* the program: "az" */
 } identity_conf_t;
 
 /* chained: AZURE_CLIENT_ID chooses the managed identity, too. NULL, or a sentence. */

@@ -29,6 +29,21 @@ typedef struct program_t {
 
 /* ---- starting ---- */
 
+/* Where `name` stands on PATH; relative entries, which depend on where httpd was started, do not count. */
+static bool find_program(char *path, size_t size, const char *name)
+{
+    const char *at = getenv("PATH");
+    while (at && *at) {
+        size_t len = strcspn(at, ":");
+        int n = snprintf(path, size, "%.*s/%s", (int)len, at, name);
+        if (*at == '/' && n > 0 && (size_t)n < size && access(path, X_OK) == 0) {
+            return true;
+        }
+        at += len + (at[len] == ':');
+    }
+    return false;
+}
+
 /* A process like any other: our threads take no signals, and descriptors of the server are none of its business. */
 static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, const int out[2],
                   const int error[2])
@@ -73,7 +88,7 @@ static int start(program_t *program, const char *const *args)
     posix_spawnattr_init(&attributes);
     int status = set_up(&actions, &attributes, out, error);
     if (!status) {
-        status = posix_spawnp(&program->pid, args[0], &actions, &attributes, (char *const *)args, environ);
+        status = posix_spawn(&program->pid, args[0], &actions, &attributes, (char *const *)args, environ);
     }
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -217,11 +232,16 @@ static void read_answer(identity_job_t *job, const program_t *program)
 
 static void run(identity_job_t *job)
 {
-    char resource[IDENTITY_SCOPE_SIZE];
+    char resource[IDENTITY_SCOPE_SIZE], path[512];
     program_t program = {.out = -1, .error = -1};
+    if (!find_program(path, sizeof(path), "az")) {
+        job->absent = true;
+        ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' is not installed");
+        return;
+    }
     identity_resource(resource, job->scope);
     const char *args[MAX_ARGS] = {
-        job->conf->cli, "account", "get-access-token", "--output", "json", "--resource", resource,
+        path, "account", "get-access-token", "--output", "json", "--resource", resource,
     };
     if (*job->tenant) {
         args[7] = "--tenant";
@@ -229,11 +249,9 @@ static void run(identity_job_t *job)
     }
     ac_buf_init(&program.said, IDENTITY_MAX_TOKEN);
     ac_buf_init(&program.complained, MAX_ERROR);
-    int status = start(&program, args);
-    if (status) {
+    if (start(&program, args)) {
         job->absent = true;
-        ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' %s",
-                   status == ENOENT ? "is not installed" : "cannot be started");
+        ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' cannot be started");
         return;
     }
     apr_time_t due = ac_clock() + TIMEOUT;

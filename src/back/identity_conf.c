@@ -240,6 +240,5 @@ const char *identity_conf_read(identity_conf_t *conf, const apr_table_t *options
     }
     conf->secret = variable("AZURE_CLIENT_SECRET", p);
     conf->token_file = variable("AZURE_FEDERATED_TOKEN_FILE", p);
-    conf->cli = "az";
     return problem;
 }

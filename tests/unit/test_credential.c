@@ -111,12 +111,28 @@ static void test_file_rotates(void **state)
     assert_string_equal(credential_rig_now(rig, NULL), SECRET "-third");
 }
 
+/* A child that starts long after the configuration was read. */
+static void test_file_changed_before_the_child(void **state)
+{
+    credential_rig_t *rig = *state;
+    char spec[160];
+    snprintf(spec, sizeof(spec), "file:%s", credential_rig_file(rig, "key", "one", 3, 0600));
+    assert_null(credential_rig_make(rig, spec, "refresh=1d"));
+    assert_string_equal(ac_credential_first(rig->credential), "one");
+    credential_rig_file(rig, "key", "two", 3, 0600);
+    assert_int_equal(ac_credential_child_init(rig->credential, &rig->host, NULL), APR_SUCCESS);
+    rig->started = true;
+    credential_rig_wait_log("AC0243", 1);
+    assert_string_equal(credential_rig_now(rig, NULL), "two");
+}
+
 static void test_file_rejected(void **state)
 {
     credential_rig_t *rig = *state;
     char spec[160];
     snprintf(spec, sizeof(spec), "file:%s", credential_rig_file(rig, "key", "one", 3, 0600));
     credential_rig_start(rig, spec, "refresh=1d");
+    credential_rig_wait_log("fetched", 1);
     credential_rig_file(rig, "key", "two", 3, 0600);
     credential_rig_reject(rig, NULL, "one");
     assert_string_equal(credential_rig_now(rig, NULL), "");
@@ -243,6 +259,20 @@ static void test_expired(void **state)
     assert_string_equal(credential_rig_now(rig, SCOPE), "");
     assert_contains(credential_rig_fail(rig, SCOPE), "AADSTS7000222");
     assert_int_equal(credential_rig_count_log("AC0240"), 1);
+    http_server_stop(server);
+}
+
+/* As where a clock is wrong: it is of no use, and must not be asked for again and again. */
+static void test_expires_at_once(void **state)
+{
+    static const server_step_t first[] = {TOKEN("t1", "1")};
+    static const server_step_t *const scripts[] = {first, NULL};
+    credential_rig_t *rig = *state;
+    http_server_t *server = start_app(rig, scripts);
+    assert_string_equal(credential_rig_fail(rig, SCOPE), "the token that came is about to expire; check this machine's "
+                        "clock");
+    assert_contains(credential_rig_fail(rig, SCOPE), "about to expire");
+    assert_int_equal(http_server_requests(server), 1);
     http_server_stop(server);
 }
 
@@ -391,6 +421,7 @@ int main(void)
         CASE(test_env),
         CASE(test_sentences),
         CASE(test_file_rotates),
+        CASE(test_file_changed_before_the_child),
         CASE(test_file_rejected),
         CASE(test_file_of_another_user),
         CASE(test_cached_by_scope),
@@ -398,6 +429,7 @@ int main(void)
         CASE(test_single_flight),
         CASE(test_refresh_fails_while_old_works),
         CASE(test_expired),
+        CASE(test_expires_at_once),
         CASE(test_failure_is_kept_for_a_while),
         CASE(test_rejected),
         CASE(test_rejected_and_no_other),
