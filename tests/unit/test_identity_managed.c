@@ -136,8 +136,10 @@ static void test_arc_gives_another(void **state)
 
 static void test_arc_names_foreign_files(void **state)
 {
-    static const char *const names[] = {"/etc/passwd", "/etc/x.key", "%s/../x.key", "%s/sub/x.key", "%s/.key",
-                                        "%s/x.pem", "%sx/x.key", "relative.key"};
+    static const char *const names[] = {
+        "/etc/passwd", "/etc/x.key", "/etc/a-key-file-with-a-name-that-is-long-enough.key", "%s/../x.key", "%s/sub/x.key",
+        "%s/.key", "%s/x.pem", "%sx/x.key", "relative.key",
+    };
     credential_rig_t *rig = *state;
     const server_step_t *scripts[3];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
