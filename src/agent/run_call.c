@@ -72,11 +72,11 @@ static json_t *call_result_json(const ac_call_t *call)
     return call->result ? json_incref(call->result) : json_null();
 }
 
-/* What has become of a call: told to followers, kept for the message and as a step. */
+/* What has become of a call: told to followers, and kept as a step. */
 static void record(ac_run_t *run, const ac_call_t *call)
 {
     json_int_t took = apr_time_as_msec(call->took);
-    json_t *data = json_object(), *kept = json_object(), *step = json_object();
+    json_t *data = json_object(), *step = json_object();
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "arguments", json_incref(call->arguments));
@@ -84,15 +84,6 @@ static void record(ac_run_t *run, const ac_call_t *call)
     else ac_json_put(data, "result", call_result_json(call));
     ac_json_put(data, "latency_ms", json_integer(took));
     ac_run_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
-
-    ac_json_put(kept, "id", ac_json_text(call->id));
-    ac_json_put(kept, "tool", ac_json_text(call->name));
-    ac_json_put(kept, "arguments", json_incref(call->arguments));
-    ac_json_put(kept, "result", call_result_json(call));
-    ac_json_put(kept, "error", call_error_json(call));
-    ac_json_put(kept, "latency_ms", json_integer(took));
-    if (!run->tool_calls) run->tool_calls = json_array();
-    json_array_append_new(run->tool_calls, kept);
 
     ac_json_put(step, "id", ac_json_text(call->step_id));
     ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
@@ -108,6 +99,24 @@ static void record(ac_run_t *run, const ac_call_t *call)
     ac_json_put(step, "latency_ms", json_integer(took));
     if (!run->steps) run->steps = json_array();
     json_array_append_new(run->steps, step);
+}
+
+/* The round's calls as the message shows them: in the model's own order, whichever came first. */
+static void keep_calls(ac_run_t *run)
+{
+    if (!run->tool_calls) run->tool_calls = json_array();
+    for (int i = 0; i < run->n_calls; i++) {
+        const ac_call_t *call = run->calls[i];
+        if (!call || !call->done) continue;
+        json_t *kept = json_object();
+        ac_json_put(kept, "id", ac_json_text(call->id));
+        ac_json_put(kept, "tool", ac_json_text(call->name));
+        ac_json_put(kept, "arguments", json_incref(call->arguments));
+        ac_json_put(kept, "result", call_result_json(call));
+        ac_json_put(kept, "error", call_error_json(call));
+        ac_json_put(kept, "latency_ms", json_integer(apr_time_as_msec(call->took)));
+        json_array_append_new(run->tool_calls, kept);
+    }
 }
 
 /* The round's calls and results go into the conversation in the model's own order, whichever came first. */
@@ -137,6 +146,7 @@ static void next_round(ac_run_t *run)
         const ac_call_t *call = run->calls[i];
         json_array_append_new(run->messages, ac_history_tool_message(call->id, call->result, call->error));
     }
+    keep_calls(run);
     ac_run_drop_calls(run);
     ac_run_transit(run, AC_RUN_ASKING, "tools answered");
 }
@@ -301,6 +311,7 @@ void ac_run_close_calls(ac_run_t *run, const char *error)
         abandon(run->calls[i]);
         call_end(run->calls[i], NULL, error);
     }
+    if (run->n_calls > 0) keep_calls(run);
 }
 
 void ac_run_drop_calls(ac_run_t *run)

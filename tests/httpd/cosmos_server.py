@@ -79,14 +79,16 @@ class Cosmos:
             self.requests, self.n_connections, self.n_carried_out = [], 0, 0
 
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
-        """faults: a list of {match: "POST /dbs/.*", n, status, substatus, headers, op (of a batch), cut: true, after: true}, each
-        used n times. chaos: {throttle, unavailable, gone, contended, timeout, cut: probabilities}. lag: reads come from a
+        """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
+        those that match, after the first `skip` of them, n times. stop_after: requests that are still carried out, after which
+        nothing answers any more. chaos: {throttle, unavailable, gone, contended, timeout, cut: probabilities}. lag: reads come from a
         replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead."""
         with self.lock:
             if clear:
                 self.faults, self.chaos = [], {}
                 self.lag = self.empty_pages = self.no_auth = False
                 self.page_most, self.clock, self.aad_forbids_create = 100, 0, True
+                self.stop_after = None
             self.faults += [dict(fault, n=fault.get("n", 1)) for fault in faults or []]
             if chaos is not None:
                 self.chaos = chaos
@@ -107,9 +109,17 @@ class Cosmos:
             db = self.databases[database or next(iter(self.databases))]
             return [d for p in db[container].partitions.values() for d in p.values()]
 
-    def count(self, pattern):
+    def expire(self, container, seq):
+        """Messages up to this seq are past their time to live."""
         with self.lock:
-            return sum(1 for method, path, *_ in self.requests if re.match(pattern, f"{method} {path}"))
+            for partition in next(iter(self.databases.values()))[container].partitions.values():
+                for name in [d["id"] for d in partition.values() if d.get("seq", seq + 1) <= seq]:
+                    del partition[name]
+
+    def count(self, pattern):
+        """How many requests were answered that match "METHOD /path STATUS"."""
+        with self.lock:
+            return sum(1 for method, path, status, _ in self.requests if re.match(pattern, f"{method} {path} {status}"))
 
     # ---- connections ----
     def _accept(self):
@@ -148,11 +158,20 @@ class Cosmos:
 
     def _control(self, order):
         with self.lock:
-            dump = order.pop("dump", None)
+            dump, pattern = order.pop("dump", None), order.pop("count", None)
+            definition, expire = order.pop("definition", None), order.pop("expire", None)
             if order.pop("reset", False):
                 self.reset()
             self.behave(**order)
-            answer = {"requests": len(self.requests), "connections": self.n_connections, "carried_out": self.n_carried_out}
+            answer = {"requests": len(self.requests), "connections": self.n_connections, "carried_out": self.n_carried_out,
+                      "documents_in": {name: sum(len(p) for p in container.partitions.values())
+                                       for database in self.databases.values() for name, container in database.items()}}
+            if expire:
+                self.expire(expire["container"], expire["seq"])
+            if definition:
+                answer["definition"] = next(iter(self.databases.values()))[definition].definition
+            if pattern:
+                answer["count"] = self.count(pattern)
             if dump:
                 answer["documents"] = self.documents(dump)
             return answer
@@ -175,8 +194,15 @@ class Cosmos:
     def _find_fault(self, method, path):
         for fault in self.faults:
             if fault["n"] > 0 and re.match(fault.get("match", ""), f"{method} {path}"):
+                if fault.get("skip", 0) > 0:
+                    fault["skip"] -= 1
+                    continue
                 fault["n"] -= 1
                 return fault
+        if self.stop_after is not None:
+            if self.stop_after <= 0:
+                return {"cut": True}
+            self.stop_after -= 1
         dice = self.random.random()
         kinds = {"throttle": {"status": 429, "substatus": 3200, "headers": {"x-ms-retry-after-ms": "2"}},
                  "unavailable": {"status": 503}, "gone": {"status": 410, "substatus": 1002}, "contended": {"status": 449},

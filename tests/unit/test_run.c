@@ -125,7 +125,9 @@ static void test_two_tools_of_one_round(void **state)
     end_well();
     json_t *written = close_well(), *message = json_object_get(written, "message");
     assert_string_equal(json_string_value(json_object_get(message, "content")), "Let me see.\n\nIt is sunny.");
-    assert_int_equal(json_array_size(json_object_get(message, "tool_calls")), 2);
+    json_t *tool_calls = json_object_get(message, "tool_calls");
+    assert_int_equal(json_array_size(tool_calls), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(tool_calls, 0), "id")), "c1");
     assert_int_equal(json_array_size(json_object_get(written, "steps")), 4);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(written, "run"), "rounds")), 2);
     assert_string_equal(said, "Let me see.\n\nIt is sunny.");
