@@ -304,6 +304,7 @@ typedef struct ac_agent_t {
     json_t *tools_json;                     /* the model's `tools`, or NULL where it has none */
     double temperature;                     /* NaN: not sent */
     int max_rounds, max_tokens;
+    int max_tool_calls;                     /* of one round; 0: AC_MAX_TOOL_CALLS */
     int history_messages;                   /* 0: none */
     int64_t history_tokens;
     const char *status, *source;            /* "active"|"inactive", "config" */

@@ -5,11 +5,26 @@
 
 #include "../back/back.h"
 
+/* ---- lane.c: what stands before a model, as configured ---- */
+typedef struct ac_breaker_conf_t {              /* AgentChatBreaker */
+    bool off;
+    int failures;                               /* percent of the calls within `window` that open it; 0: there is none */
+    int calls;                                  /* fewer than that tell nothing */
+    apr_interval_time_t window, open;           /* open: at first; longer each time it was in vain */
+} ac_breaker_conf_t;
+typedef struct ac_lane_conf_t {
+    ac_breaker_conf_t breaker;
+    int max_runs, max_queued;                   /* AgentChatModelLimit, in each child; 0 runs: no limit */
+    apr_interval_time_t wait;
+    const ac_model_t *fallback;                 /* AgentChatFallback, or NULL; never leads back here */
+} ac_lane_conf_t;
+
 /* ---- registry.c: agents, models, tools by name; immutable after configuration ---- */
 typedef struct ac_registry_t {
     const apr_hash_t *models, *tools, *agents;  /* id → ac_model_t, ac_tool_t, ac_agent_t; agents also under their aliases */
     const apr_array_header_t *agent_list;       /* of const ac_agent_t *, in order of configuration */
     const ac_agent_t *default_agent;            /* or NULL */
+    const apr_hash_t *lanes;                    /* model id → ac_lane_conf_t; NULL: nothing is configured */
 } ac_registry_t;
 const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *id_or_alias);
 const ac_tool_t *ac_agent_tool(const ac_agent_t *agent, const char *name);  /* only the agent's own */
@@ -60,6 +75,7 @@ typedef struct ac_engine_conf_t {               /* from configuration, once per 
     apr_interval_time_t queue_timeout, store_timeout;
     int max_runs;                               /* at once in this child; more are queued */
     int max_queued;                             /* more than that: overloaded */
+    apr_size_t max_answer;                      /* bytes of a run's answer; 0: AC_MAX_ANSWER */
 } ac_engine_conf_t;
 
 typedef struct ac_engine_t ac_engine_t;         /* all runs of a child; run.c */
@@ -70,6 +86,14 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
 void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton);
 void ac_engine_destroy(ac_engine_t *engine);    /* after the loop has ended */
 int ac_engine_active(const ac_engine_t *engine);/* any thread: runs under way */
+typedef struct ac_lane_state_t {                /* the way to a model in this child, now */
+    const char *breaker;                        /* "off", "closed", "open", "half-open" */
+    apr_interval_time_t retry_after;            /* how long the breaker lets nobody through; 0: it does */
+    bool limited;
+    int n_runs, n_queued;                       /* asking, its slots; waiting for one */
+} ac_lane_state_t;
+/* Loop thread. */
+void ac_lane_look(ac_engine_t *engine, const ac_model_t *model, ac_lane_state_t *state);
 
 /* What a client asked for: a command that carries copies, on the heap. */
 typedef struct ac_turn_t {

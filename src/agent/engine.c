@@ -23,6 +23,7 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
     engine->registry = registry;
     engine->conf = *conf;
     engine->runs = apr_hash_make(engine->pool);
+    engine->lanes = apr_hash_make(engine->pool);
     *pengine = engine;
     return APR_SUCCESS;
 }

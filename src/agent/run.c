@@ -89,7 +89,7 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
     run->created = ac_clock();
     run->created_at = apr_time_now();
     ac_err_init(&run->err);
-    ac_buf_init(&run->answer, AC_MAX_ANSWER);
+    ac_buf_init(&run->answer, engine->conf.max_answer ? engine->conf.max_answer : AC_MAX_ANSWER);
     note_doing(run);
     ac_timer_set(engine->loop, &run->state_timer, ac_loop_now(engine->loop) + engine->conf.queue_timeout,
                  on_queue_timeout, run);
@@ -163,6 +163,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     run->outcome = outcome;
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_run_stop_asking(run);
+    ac_lane_leave(run);
     if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
     ac_run_drop_calls(run);
     ac_run_transit(run, AC_RUN_SAVING, cause);
@@ -177,7 +178,7 @@ static json_t *done_data(const ac_run_t *run)
     ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(run->message, "id", NULL)));
     ac_json_put(data, "tokens_used", json_integer(run->usage.total));
     ac_json_put(data, "usage", ac_record_usage(&run->usage));
-    ac_json_put(data, "cost", run->agent ? ac_record_cost(&run->usage, &run->agent->model->conf->price) : json_null());
+    ac_json_put(data, "cost", ac_run_cost(run));
     ac_json_put(data, "status", json_string(run->outcome == AC_RUN_CANCELLED ? "cancelled" : "completed"));
     return data;
 }
@@ -203,7 +204,7 @@ static void log_end(const ac_run_t *run)
     const ac_kind_row_t *row = ac_kind_row(run->err.kind);
     int took = (int)apr_time_as_msec(ac_clock() - run->created);
     const char *agent = run->agent ? run->agent->id : "-";
-    if (run->outcome != AC_RUN_FAILED || !strcmp(row->fault, "client")) {
+    if (run->outcome != AC_RUN_FAILED || !strcmp(row->fault, "client") || run->left_alone) {
         ac_debug("run[%s] agent[%s] request[%s]: %s after %d ms, %d rounds", run->turn->run_id, agent,
                  run->turn->request_id, states[run->outcome].name, took, run->round);
     } else if (!strcmp(row->fault, "operator")) {

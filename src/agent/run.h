@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of a run share: engine.c, run.c, run_ask.c, run_call.c, run_save.c. Nobody else
+/* What the files of a run share: engine.c, run.c, run_ask.c, run_call.c, run_save.c, lane.c. Nobody else
  * includes this. Everything here is the loop thread's. */
 #ifndef AC_RUN_H
 #define AC_RUN_H
 
-#include "agent.h"
+#include "lane.h"
 
 #include <apr_strings.h>
 
@@ -43,6 +43,7 @@ struct ac_run_t {
     bool queued, counted;                       /* waits in line; holds a slot */
 
     bool new_thread;
+    bool opened;                                /* the opening write was asked for */
     ac_durable_e durable;                       /* the user's message and the run in the store */
     int n_ops;                                  /* store operations that will come back to this run */
     bool closed;                                /* the closing writes were asked for */
@@ -52,7 +53,18 @@ struct ac_run_t {
     int n_held, held_size;
 
     json_t *messages;                           /* the model's conversation, growing by a round's calls and results */
+    ac_lane_t *lane;                            /* of the model that is asked; NULL: none yet */
+    ac_run_t *next_in_line, *prev_in_line;
+    bool in_line, in_lane;                      /* waits for that model; holds a slot of it */
+    apr_time_t lane_since;
+    ac_ticket_t ticket;                         /* of the call under way */
     void *asking;                               /* the model's call under way */
+    bool answering;                             /* something has come of it */
+    ac_err_t trouble;                           /* why the last call of this round failed that another model stood in for */
+    bool left_alone;                            /* the run failed since its models are left alone; that was logged when it began */
+    ac_usage_t paid;                            /* what of `usage` was of models that failed, */
+    double paid_amount;                         /* and what that cost */
+    bool unpriced;                              /* nobody knows: one of them has no price */
     int round;
     ac_buf_t answer;                            /* all text of the run */
     size_t round_start;                         /* where in `answer` this round's text begins */
@@ -81,6 +93,7 @@ struct ac_engine_t {
     ac_engine_conf_t conf;
     apr_pool_t *pool;
     apr_hash_t *runs;                           /* run id → ac_run_t */
+    apr_hash_t *lanes;                          /* model id → ac_lane_t */
     ac_run_t *first_queued, *last_queued;
     int n_slots, n_queued;                      /* slots taken; waiting */
     volatile apr_uint32_t n_active;
@@ -108,6 +121,9 @@ void ac_run_end(ac_run_t *run);                 /* reached once: the terminal ev
 
 /* run_ask.c */
 void ac_run_enter_asking(ac_run_t *run);
+void ac_run_seek(void *run);                    /* asks the run's model, or the one that stands in for it, or fails */
+void ac_run_waited(ac_run_t *run, const ac_err_t *err); /* in vain: the line did not move in time */
+json_t *ac_run_cost(const ac_run_t *run);       /* null where a model has no price. New reference */
 void ac_run_stop_asking(ac_run_t *run);
 
 /* run_call.c */

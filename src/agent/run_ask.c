@@ -5,9 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void note_first(ac_run_t *run)
+/* Something has come of the call: from here on no other model can stand in. */
+static void note_answer(ac_run_t *run)
 {
     if (!run->ttft) run->ttft = ac_clock() - run->created;
+    if (run->answering) return;
+    run->answering = true;
+    ac_breaker_answers(&run->lane->breaker, &run->ticket, ac_loop_now(run->engine->loop));
 }
 
 static void fail_later(void *baton)
@@ -20,14 +24,14 @@ static void on_text(void *baton, const char *text, size_t len)
 {
     ac_run_t *run = baton;
     if (len == 0 || run->err.kind) return;
-    note_first(run);
+    note_answer(run);
     if (run->answer.len == run->round_start && run->round_start > 0) {
         /* What was said before the tools were called stands by itself. */
         ac_buf_add(&run->answer, "\n\n", 2);
         ac_run_emit(run, AC_EVENT_TOKEN, NULL, "\n\n", 2);
     }
     if (ac_buf_add(&run->answer, text, len) != APR_SUCCESS) {
-        ac_err_set(&run->err, AC_MODEL_ERROR, "the answer is over %d MB", AC_MAX_ANSWER / (1024 * 1024));
+        ac_err_set(&run->err, AC_MODEL_ERROR, "the answer is longer than %" APR_SIZE_T_FMT " bytes", run->answer.max);
         /* Not here: the model's provider is in the middle of calling us. */
         ac_ready_set(run->engine->loop, &run->ready, fail_later, run);
         return;
@@ -38,7 +42,7 @@ static void on_text(void *baton, const char *text, size_t len)
 static void on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     ac_run_t *run = baton;
-    note_first(run);
+    note_answer(run);
     ac_run_call_at(run, index, id, name);
 }
 
@@ -64,6 +68,8 @@ static int64_t estimate_prompt(const ac_run_t *run)
     return tokens;
 }
 
+/* ---- what it costs ---- */
+
 static void add_usage(ac_run_t *run, const ac_model_end_t *end)
 {
     ac_usage_t *sum = &run->usage;
@@ -74,7 +80,7 @@ static void add_usage(ac_run_t *run, const ac_model_end_t *end)
         sum->reasoning += end->usage.reasoning;
         sum->known = true;
         sum->estimated |= end->usage.estimated;
-    } else if (run->ttft || end->status == APR_SUCCESS) {
+    } else if (run->answering || end->status == APR_SUCCESS) {
         /* Also a round that was cut or cancelled has cost something; the model's own figures come last, so there are none. */
         sum->prompt += estimate_prompt(run);
         sum->completion += (int64_t)(run->answer.len - run->round_start + 3) / 4;
@@ -84,6 +90,36 @@ static void add_usage(ac_run_t *run, const ac_model_end_t *end)
     sum->total = sum->prompt + sum->completion;
 }
 
+/* What was used since the last model failed; with it, what the models before have cost is kept in the run. */
+static json_t *cost_since(const ac_run_t *run)
+{
+    const ac_model_t *model = run->lane ? run->lane->model : run->agent->model;
+    ac_usage_t usage = run->usage;
+    usage.prompt -= run->paid.prompt;
+    usage.cached -= run->paid.cached;
+    usage.completion -= run->paid.completion;
+    return ac_record_cost(&usage, &model->conf->price);
+}
+
+json_t *ac_run_cost(const ac_run_t *run)
+{
+    if (!run->agent || run->unpriced) return json_null();
+    json_t *cost = cost_since(run), *amount = json_object_get(cost, "amount");
+    if (amount) json_real_set(amount, json_real_value(amount) + run->paid_amount);
+    return cost;
+}
+
+static void pay(ac_run_t *run)
+{
+    json_t *cost = cost_since(run);
+    if (run->usage.total > run->paid.total && json_is_null(cost)) run->unpriced = true;
+    run->paid_amount += json_real_value(json_object_get(cost, "amount"));
+    run->paid = run->usage;
+    json_decref(cost);
+}
+
+/* ---- the end of a call ---- */
+
 static void end_filtered(ac_run_t *run)
 {
     ac_err_t err;
@@ -92,57 +128,112 @@ static void end_filtered(ac_run_t *run)
     ac_run_finish(run, AC_RUN_FAILED, &err, "content filter");
 }
 
+static void want_tools(ac_run_t *run, const ac_model_end_t *end)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    int most = run->agent->max_tool_calls;
+    if (run->round >= run->agent->max_rounds) {
+        ac_err_set(&err, AC_MODEL_ERROR, "the model wanted more tools after all of its %d rounds", run->round);
+    } else if (most && end->n_calls > most) {
+        ac_err_set(&err, AC_MODEL_ERROR, "the model wanted %d tools at once, and the agent allows %d", end->n_calls, most);
+    }
+    if (err.kind) {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "too many tools");
+        return;
+    }
+    for (int i = 0; i < end->n_calls; i++) {
+        ac_call_t *call = ac_run_call_at(run, i, end->calls[i].id, end->calls[i].name);
+        json_decref(call->arguments);
+        ac_err_t bad;
+        ac_err_init(&bad);
+        const char *text = end->calls[i].arguments && *end->calls[i].arguments ? end->calls[i].arguments : "{}";
+        if (ac_json_parse(&call->arguments, text, strlen(text), &bad) != APR_SUCCESS) {
+            call->arguments = ac_json_text(text);
+        }
+    }
+    ac_run_transit(run, AC_RUN_CALLING, "tools wanted");
+}
+
+/* A call has ended, of itself or not: told to the breaker, and kept as a step. */
+static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_outcome_e outcome)
+{
+    ac_breaker_end(&run->lane->breaker, &run->ticket, outcome, ac_loop_now(run->engine->loop));
+    add_usage(run, end);
+    ac_run_note_model_step(run, end);
+}
+
+/* Whether another model could do better. Not where the request itself is refused, or has been answered in part. */
+static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
+{
+    return run->lane->conf->fallback && !run->answering && !run->err.kind &&
+           (err->kind == AC_MODEL_REFUSED || err->kind == AC_OVERLOADED || ac_breaker_outcome(err) == AC_OUTCOME_FAILED);
+}
+
+/* On to the model that stands in for this one. */
+static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
+{
+    const ac_model_t *next = run->lane->conf->fallback;
+    if (asked) {
+        run->trouble = *err;
+        ac_log(AC_M542, err->status, "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
+               "instead", run->turn->run_id, run->turn->request_id, run->lane->model->id, ac_kind_row(err->kind)->code,
+               err->detail, err->http_status, err->upstream_id[0] ? err->upstream_id : "-", next->id);
+    } else {
+        ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->lane->model->id, err->detail,
+                 next->id);
+    }
+    ac_lane_leave(run);
+    pay(run);
+    run->lane = ac_lane_of(run->engine, next);
+    apr_cpystrn(run->model, next->id, sizeof run->model);
+}
+
 static void on_end(void *baton, const ac_model_end_t *end)
 {
     ac_run_t *run = baton;
     run->asking = NULL;
     if (end->model[0]) apr_cpystrn(run->model, end->model, sizeof run->model);
-    add_usage(run, end);
-    ac_run_note_model_step(run, end);
+    note_end(run, end, ac_breaker_outcome(&end->err));
     run->finish = end->finish;
-    if (end->status != APR_SUCCESS) {
+    if (end->status != APR_SUCCESS && may_stand_in(run, &end->err)) {
+        fall_back(run, &end->err, true);
+        ac_run_seek(run);
+    } else if (end->status != APR_SUCCESS) {
         if (end->err.kind == AC_CONTENT_FILTERED) run->finish = AC_FINISH_CONTENT_FILTER;
         ac_run_finish(run, AC_RUN_FAILED, &end->err, "model failed");
     } else if (run->err.kind) {
         fail_later(run);
     } else if (end->finish == AC_FINISH_CONTENT_FILTER) {
         end_filtered(run);
-    } else if (end->n_calls > 0 && run->round >= run->agent->max_rounds) {
-        ac_err_t err;
-        ac_err_init(&err);
-        ac_err_set(&err, AC_MODEL_ERROR, "the model wanted more tools after all of its %d rounds", run->round);
-        ac_run_finish(run, AC_RUN_FAILED, &err, "rounds are over");
     } else if (end->n_calls > 0) {
-        for (int i = 0; i < end->n_calls; i++) {
-            ac_call_t *call = ac_run_call_at(run, i, end->calls[i].id, end->calls[i].name);
-            json_decref(call->arguments);
-            ac_err_t bad;
-            ac_err_init(&bad);
-            const char *text = end->calls[i].arguments && *end->calls[i].arguments ? end->calls[i].arguments : "{}";
-            if (ac_json_parse(&call->arguments, text, strlen(text), &bad) != APR_SUCCESS) {
-                call->arguments = ac_json_text(text);
-            }
-        }
-        ac_run_transit(run, AC_RUN_CALLING, "tools wanted");
+        want_tools(run, end);
     } else {
         ac_run_finish(run, AC_RUN_COMPLETED, NULL, "answer complete");
     }
 }
 
+/* ---- asking ---- */
+
 static const ac_model_cb_t callbacks = {
     .on_text = on_text, .on_tool_start = on_tool_start, .on_tool_args = on_tool_args, .on_end = on_end,
 };
 
-void ac_run_enter_asking(ac_run_t *run)
+/* Only a run that will be asked is written down: one that is turned away leaves nothing behind, and can be sent again. */
+static void open_once(ac_run_t *run)
+{
+    if (run->opened) return;
+    run->opened = true;
+    if (run->turn->stateless) ac_run_release(run);
+    else ac_run_open(run);
+}
+
+static apr_status_t ask(ac_run_t *run, ac_err_t *err)
 {
     const ac_agent_t *agent = run->agent;
-    ac_err_t err;
-    ac_err_init(&err);
-    if (run->round == 1) {
-        if (run->turn->stateless) ac_run_release(run);
-        else ac_run_open(run);
-    }
-    run->round_start = run->answer.len;
+    const ac_model_t *model = run->lane->model;
+    open_once(run);
+    run->answering = false;
     run->asked = ac_clock();
     run->asked_at = apr_time_now();
     ac_model_ask_t ask = {
@@ -150,19 +241,65 @@ void ac_run_enter_asking(ac_run_t *run)
         .max_tokens = agent->max_tokens, .no_calls = run->round >= agent->max_rounds,
         .request_id = run->turn->request_id,
     };
-    if (agent->model->vt->ask(&run->asking, agent->model->self, &ask, &callbacks, run, &err) != APR_SUCCESS) {
+    apr_status_t status = model->vt->ask(&run->asking, model->self, &ask, &callbacks, run, err);
+    if (status != APR_SUCCESS) {
+        ac_model_end_t end = {.status = status, .finish = AC_FINISH_NONE, .err = *err};
         run->asking = NULL;
-        ac_run_finish(run, AC_RUN_FAILED, &err, "model not asked");
+        note_end(run, &end, ac_breaker_outcome(err));
     }
+    return status;
+}
+
+static void give_up(ac_run_t *run, const ac_err_t *err, bool asked)
+{
+    /* Why a model failed tells more than that another one could not be asked. */
+    run->left_alone = !asked && err->kind == AC_MODEL_ERROR && !run->trouble.kind;
+    ac_run_finish(run, AC_RUN_FAILED, !asked && run->trouble.kind ? &run->trouble : err, "model not asked");
+}
+
+void ac_run_seek(void *baton)
+{
+    ac_run_t *run = baton;
+    if (run->state != AC_RUN_ASKING || run->asking) return;     /* ended since its slot became free */
+    for (;;) {
+        ac_err_t err;
+        ac_err_init(&err);
+        ac_way_e way = ac_lane_enter(run, run->round > 1, &err);
+        if (way == AC_WAY_LINE) return;
+        if (way == AC_WAY_FREE && ask(run, &err) == APR_SUCCESS) return;
+        if (!may_stand_in(run, &err)) {
+            give_up(run, &err, way == AC_WAY_FREE);
+            return;
+        }
+        fall_back(run, &err, way == AC_WAY_FREE);
+    }
+}
+
+void ac_run_waited(ac_run_t *run, const ac_err_t *err)
+{
+    if (may_stand_in(run, err)) {
+        fall_back(run, err, false);
+        ac_run_seek(run);
+    } else {
+        give_up(run, err, false);
+    }
+}
+
+void ac_run_enter_asking(ac_run_t *run)
+{
+    if (!run->lane) run->lane = ac_lane_of(run->engine, run->agent->model);
+    ac_err_init(&run->trouble);
+    run->answering = false;
+    run->round_start = run->answer.len;
+    ac_run_seek(run);
 }
 
 void ac_run_stop_asking(ac_run_t *run)
 {
     if (!run->asking) return;
-    run->agent->model->vt->cancel(run->asking);
+    run->lane->model->vt->cancel(run->asking);
     run->asking = NULL;
     /* The model's figures are lost with the rest of its answer; what is known of the round is kept. */
     ac_model_end_t end = {.status = APR_EINTR, .finish = AC_FINISH_NONE, .err = run->err};
-    add_usage(run, &end);
-    ac_run_note_model_step(run, &end);
+    note_end(run, &end, run->answering ? AC_OUTCOME_WELL : AC_OUTCOME_UNTOLD);
 }

@@ -89,6 +89,7 @@ static void record(ac_run_t *run, const ac_call_t *call)
     ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
     ac_json_put(step, "type", json_string("tool_call"));
     ac_json_put(step, "status", json_string(call->error ? "failed" : "completed"));
+    ac_json_put(step, "model", json_null());
     ac_json_put(step, "tool", ac_json_text(call->name));
     ac_json_put(step, "arguments", json_incref(call->arguments));
     ac_json_put(step, "result", call_result_json(call));

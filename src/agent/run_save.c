@@ -139,7 +139,7 @@ static json_t *run_json(const ac_run_t *run)
     ac_json_put(json, "status", json_string(status_text(run)));
     ac_json_put(json, "model", ac_json_text(run->model[0] ? run->model : run->agent->model->id));
     ac_json_put(json, "usage", ac_record_usage(&run->usage));
-    ac_json_put(json, "cost", ac_record_cost(&run->usage, &run->agent->model->conf->price));
+    ac_json_put(json, "cost", ac_run_cost(run));
     ac_json_put(json, "rounds", json_integer(run->round));
     ac_json_put(json, "ttft_ms", run->ttft ? json_integer(apr_time_as_msec(run->ttft)) : json_null());
     ac_json_put(json, "latency_ms", ended ? json_integer(apr_time_as_msec(ac_clock() - run->created)) : json_null());
@@ -202,6 +202,7 @@ void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end)
     ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
     ac_json_put(step, "type", json_string("model_call"));
     ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
+    ac_json_put(step, "model", ac_json_text(run->lane->model->id));
     ac_json_put(step, "tool", json_null());
     ac_json_put(step, "arguments", json_null());
     ac_json_put(step, "result", json_null());

@@ -69,6 +69,11 @@ AC_MESSAGE(502, AC_ERROR, "A run failed for a reason that the operator has to me
            "Read the detail: it says what was being done and which part of the configuration to look at.")
 AC_MESSAGE(503, AC_WARNING, "A run failed because of an upstream or this server; the client was told.",
            "Nothing for a single line. Many of them: look at the upstream's state and at /ready.")
+AC_MESSAGE(540, AC_WARNING, "A model failed so often that it is left alone for a while; its runs use its fallback, or fail at once.",
+           "Look at the model's service, and at the lines AC0503 and AC0542 before this one. It is asked again by itself.")
+AC_MESSAGE(541, AC_INFO, "A model that was left alone answers again.", "Nothing to do.")
+AC_MESSAGE(542, AC_WARNING, "A model failed, and its fallback is asked instead (AgentChatFallback).",
+           "Nothing for a single line. Many of them: look at the model's service. For model_refused: at its key and address.")
 AC_MESSAGE(601, AC_INFO, "A child process is ready to serve; says what with.",
            "Nothing to do.")
 AC_MESSAGE(602, AC_ERROR, "A child process could not start a part of the module; its requests are answered 503 until it can.",

@@ -30,6 +30,8 @@ typedef struct probe_t {
     ac_kind_e kind;
     bool asked;                             /* the model can be asked */
     int answered;                           /* set last, by the loop; read with acquire */
+    ac_lane_state_t lane;                   /* set before `seen`, in the same way */
+    int seen;
 } probe_t;
 
 struct probes_t {
@@ -71,6 +73,8 @@ static void start_probes(void *baton)
     probes->n_open = 1;
     for (int i = 0; i < probes->n; i++) {
         probe_t *probe = &probes->list[i];
+        ac_lane_look(ac_child()->engine, probe->model, &probe->lane);
+        __atomic_store_n(&probe->seen, 1, __ATOMIC_RELEASE);
         if (probe->asked) {
             probes->n_open++;
             probe->model->vt->probe(probe->model->self, on_probed, probe);
@@ -116,8 +120,25 @@ static json_t *latency_json(apr_interval_time_t took)
     return json_real((double)(took / 10) / 100.0);
 }
 
-/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?}. The detail is the kind's title: who asks
- * need not be signed in. */
+/* What this child makes of the model: "breaker", "retry_after_ms"? and, where it is limited, "runs" and "queued". */
+static void put_lane(json_t *json, const probe_t *probe)
+{
+    const ac_lane_state_t *lane = &probe->lane;
+    if (!__atomic_load_n(&probe->seen, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    ac_json_put(json, "breaker", json_string(lane->breaker));
+    if (lane->retry_after) {
+        ac_json_put(json, "retry_after_ms", json_integer(apr_time_as_msec(lane->retry_after)));
+    }
+    if (lane->limited) {
+        ac_json_put(json, "runs", json_integer(lane->n_runs));
+        ac_json_put(json, "queued", json_integer(lane->n_queued));
+    }
+}
+
+/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its lane. The detail is the kind's title: who
+ * asks need not be signed in. */
 static json_t *probe_json(const probe_t *probe, bool *pfine)
 {
     bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);
@@ -129,6 +150,7 @@ static json_t *probe_json(const probe_t *probe, bool *pfine)
         ac_kind_e kind = !answered ? AC_MODEL_TIMEOUT : probe->kind == AC_OK ? AC_MODEL_ERROR : probe->kind;
         ac_json_put(json, "detail", json_string(ac_kind_row(kind)->title));
     }
+    put_lane(json, probe);
     return json;
 }
 

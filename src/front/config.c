@@ -6,7 +6,7 @@
  *         "syntax", "one line")
  * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). SHAPE and what min and max mean
  * for it: config.h. A directive of keys has KEY rows of the same columns instead. The rows of MOUNT come first, because
- * a row's place is its bit in ac_mount_conf_t.set. */
+ * a row's place is its bit in ac_mount_conf_t.set, which has 64. */
 #include "config.h"
 
 static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
@@ -74,6 +74,10 @@ const command_rec ac_directives[] = {
         "NUMBER", "Event streams of each child that hold no thread"),
     ROW("AgentChatMaxBlockingStreams", SERVER, INT, max_blocking_streams, "16", "0", "10000",
         "NUMBER", "Event streams of each child that hold a thread of the server"),
+    ROW("AgentChatMaxStreamsPerOwner", SERVER, INT, max_streams_per_owner, "1000", "0", "1000000",
+        "NUMBER", "Event streams of each child that one owner may have; 0: as many as there may be"),
+    ROW("AgentChatMaxAnswer", SERVER, SIZE, engine.max_answer, "4M", "1K", "4M",
+        "SIZE", "The longest answer of a run, all its rounds together"),
     ROW("AgentChatPurgeAfter", SERVER, DURATION, purge_after, "30d", "0", "3650d",
         "DURATION", "When a deleted thread is removed for good; 0: never"),
     ROW("AgentChatDrain", SERVER, DURATION, drain, "10min", "0", "1d",
@@ -102,6 +106,20 @@ const command_rec ac_directives[] = {
         KEY("total", MODEL, DURATION, conf.total_timeout, "10min", "1s", "1h")),
     ROW("AgentChatRetries", MODEL, INT, conf.retries, "2", "0", "10",
         "NUMBER", "How often a request that failed before its answer began is sent again"),
+    ROW_OF_KEYS("AgentChatBreaker", MODEL,
+        "off | [failures=P] [calls=N] [window=D] [open=D]", "When a model that fails is left alone, and how long at first",
+        KEY("off", MODEL, SWITCH, lane.breaker.off, NULL, NULL, NULL),
+        KEY("failures", MODEL, PERCENT, lane.breaker.failures, "50%", "1%", "100%"),
+        KEY("calls", MODEL, INT, lane.breaker.calls, "10", "1", "100000"),
+        KEY("window", MODEL, DURATION, lane.breaker.window, "30s", "1s", "1h"),
+        KEY("open", MODEL, DURATION, lane.breaker.open, "10s", "100ms", "1h")),
+    ROW_OF_KEYS("AgentChatModelLimit", MODEL,
+        "[runs=N] [queue=N] [wait=D]", "Runs of each child that may use the model at once, and that may wait for it",
+        KEY("runs", MODEL, INT, lane.max_runs, "0", "0", "1000000"),
+        KEY("queue", MODEL, INT, lane.max_queued, "100", "0", "1000000"),
+        KEY("wait", MODEL, DURATION, lane.wait, "10s", "0", "10min")),
+    ROW("AgentChatFallback", MODEL, WORD, fallback, NULL, NULL, NULL,
+        "MODEL", "The model that is asked where this one fails before its answer began"),
     ROW("AgentChatHTTPVersion", MODEL, RANK, conf.http_version, "auto", "auto|1.1|2", NULL,
         "auto|1.1|2", "The HTTP version spoken to the model"),
     ROW("AgentChatCAFile", MODEL, PATH, conf.ca_file, NULL, NULL, NULL,
@@ -152,6 +170,8 @@ const command_rec ac_directives[] = {
         "TOOL ...", "The tools that the agent may use"),
     ROW("AgentChatMaxRounds", AGENT, INT, agent.max_rounds, "8", "1", "64",
         "NUMBER", "How often a run may ask the model"),
+    ROW("AgentChatMaxToolCalls", AGENT, INT, agent.max_tool_calls, "32", "1", "32",
+        "NUMBER", "How many tools the model may call at once"),
     ROW("AgentChatMaxTokens", AGENT, INT, agent.max_tokens, "0", "0", "1000000",
         "NUMBER", "The most tokens of one answer; 0: as the model has it"),
     ROW("AgentChatTemperature", AGENT, NUMBER, agent.temperature, "nan", "0", "2",
@@ -165,7 +185,7 @@ const command_rec ac_directives[] = {
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}
 };
 #define N_DIRECTIVES (sizeof(ac_directives) / sizeof(ac_directives[0]) - 1)
-_Static_assert(N_DIRECTIVES <= AC_CONFIG_ROWS, "`set` has too few bits for the table");
+_Static_assert(N_DIRECTIVES <= AC_CONFIG_ROWS, "`given` has too few places for the table");
 
 const ac_setting_t *ac_config_setting(const command_rec *command)
 {
@@ -243,8 +263,9 @@ void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
     ac_mount_conf_t *merged = apr_pmemdup(p, base, sizeof *merged);
     for (const command_rec *command = ac_directives; command->name; command++) {
         const ac_setting_t *setting = ac_config_setting(command);
+        if (!setting || setting->where != AC_IN_MOUNT) continue;
         uint64_t bit = UINT64_C(1) << (command - ac_directives);
-        if (!setting || setting->where != AC_IN_MOUNT || !(over->set & bit)) continue;
+        if (!(over->set & bit)) continue;
         memcpy((char *)merged + setting->value.offset, (const char *)over + setting->value.offset, setting->value.width);
         merged->set |= bit;
     }

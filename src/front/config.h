@@ -31,6 +31,8 @@ typedef enum ac_shape_e {
     AC_PAIR,                                    /* NAME VALUE, added → apr_table_t * */
     AC_MEMBER,                                  /* NAME JSON, added → json_t *, an object */
     AC_HEADER,                                  /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
+    AC_PERCENT,                                 /* 50% → int */
+    AC_SWITCH,                                  /* a key without a value → bool */
     AC_KEYS                                     /* [WORD] key=value …: see keys */
 } ac_shape_e;
 
@@ -57,7 +59,7 @@ typedef struct ac_setting_t {
 /* The row that a command_rec of the table stands for; NULL for a container and for the table's end. */
 const ac_setting_t *ac_config_setting(const command_rec *command);
 int ac_config_index(const ac_setting_t *setting);   /* its place in ac_directives: the bit in `set` */
-#define AC_CONFIG_ROWS 64                           /* at most; `set` has this many bits */
+#define AC_CONFIG_ROWS 96                           /* at most */
 
 /* ---- config_value.c ---- */
 /* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is accepted. */
@@ -81,6 +83,8 @@ typedef struct ac_definition_t {                /* first member of the three bel
 typedef struct ac_model_def_t {
     ac_definition_t head;
     ac_model_conf_t conf;
+    ac_lane_conf_t lane;
+    const char *fallback;                       /* its id, or NULL */
     ac_model_t model;
 } ac_model_def_t;
 

@@ -57,6 +57,55 @@ static void build_model(ac_check_t *check, ac_model_def_t *def, apr_hash_t *mode
     if (problem) ac_check_problem(check, def->head.at, "model '%s': %s", conf->id, problem);
 }
 
+/* ---- models that stand in for others ---- */
+static const char *list_ids(const apr_array_header_t *defs, bool with_tools, apr_pool_t *p);
+
+static ac_model_def_t *find_model(const ac_check_t *check, const char *id)
+{
+    const apr_array_header_t *models = check->config->defs.models;
+    for (int i = 0; id && i < models->nelts; i++) {
+        ac_model_def_t *def = APR_ARRAY_IDX(models, i, ac_model_def_t *);
+        if (!strcmp(def->conf.id, id)) return def;
+    }
+    return NULL;
+}
+
+/* "a, b, a" where the fallbacks lead from def back to it, else NULL. A ring that it only leads into is its members' problem. */
+static const char *find_ring(const ac_check_t *check, const ac_model_def_t *def)
+{
+    const ac_model_def_t *at = find_model(check, def->fallback);
+    const char *path = def->conf.id;
+    for (int i = 0; at && i < check->config->defs.models->nelts; i++) {
+        path = apr_pstrcat(check->ptemp, path, ", ", at->conf.id, NULL);
+        if (at == def) return path;
+        at = find_model(check, at->fallback);
+    }
+    return NULL;
+}
+
+static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *lanes)
+{
+    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatFallback");
+    apr_hash_set(lanes, def->conf.id, APR_HASH_KEY_STRING, &def->lane);
+    if (!def->fallback) return;
+    const ac_model_def_t *other = find_model(check, def->fallback);
+    const char *ring = find_ring(check, def);
+    if (!other) {
+        ac_check_problem(check, at, "AgentChatFallback: model '%s' names the model '%s', which no <AgentChatModel> defines; "
+                         "known are %s", def->conf.id, def->fallback,
+                         list_ids(check->config->defs.models, false, check->ptemp));
+    } else if (ring) {
+        ac_check_problem(check, at, "AgentChatFallback: the fallbacks lead in a ring: %s; the last one has none", ring);
+    } else if (other->conf.price.currency[0] && def->conf.price.currency[0] &&
+               strcmp(other->conf.price.currency, def->conf.price.currency) != 0) {
+        ac_check_problem(check, at, "AgentChatFallback: model '%s' is priced in %s and '%s' in %s; a run that asks both has "
+                         "one cost, so give both prices in one currency", def->conf.id, def->conf.price.currency,
+                         other->conf.id, other->conf.price.currency);
+    } else {
+        def->lane.fallback = &other->model;
+    }
+}
+
 /* ---- tools ---- */
 static const char *tool_provider(const ac_tool_conf_t *conf)
 {
@@ -183,9 +232,9 @@ static const char *make_etag(const ac_agent_def_t *def, apr_pool_t *p)
     apr_sha1_ctx_t sha;
     unsigned char digest[APR_SHA1_DIGESTSIZE];
     char text[2 * 8 + 1];
-    const char *all = apr_psprintf(p, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d %d %d %" APR_INT64_T_FMT " %g", agent->id,
+    const char *all = apr_psprintf(p, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d %d %d %d %" APR_INT64_T_FMT " %g", agent->id,
                                    agent->name, agent->description, agent->instructions, def->model, agent->status,
-                                   ac_value_list(def->tools, p), agent->max_rounds, agent->max_tokens,
+                                   ac_value_list(def->tools, p), agent->max_rounds, agent->max_tool_calls, agent->max_tokens,
                                    agent->history_messages, agent->history_tokens, agent->temperature);
     apr_sha1_init(&sha);
     apr_sha1_update(&sha, all, (unsigned int)strlen(all));
@@ -262,14 +311,18 @@ void ac_registry_build(ac_check_t *check)
     ac_registry_t *registry = &check->config->conf.registry;
     const ac_definitions_t *defs = &check->config->defs;
     apr_hash_t *models = apr_hash_make(check->p), *tools = apr_hash_make(check->p), *agents = apr_hash_make(check->p);
-    apr_hash_t *owners = apr_hash_make(check->ptemp);
+    apr_hash_t *owners = apr_hash_make(check->ptemp), *lanes = apr_hash_make(check->p);
     apr_array_header_t *list = apr_array_make(check->p, 8, sizeof(const ac_agent_t *));
     registry->models = models;
+    registry->lanes = lanes;
     registry->tools = tools;
     registry->agents = agents;
     registry->agent_list = list;
     for (int i = 0; i < defs->models->nelts; i++) {
         build_model(check, APR_ARRAY_IDX(defs->models, i, ac_model_def_t *), models);
+    }
+    for (int i = 0; i < defs->models->nelts; i++) {
+        set_fallback(check, APR_ARRAY_IDX(defs->models, i, ac_model_def_t *), lanes);
     }
     for (int i = 0; i < defs->tools->nelts; i++) {
         build_tool(check, APR_ARRAY_IDX(defs->tools, i, ac_tool_def_t *), tools);

@@ -171,7 +171,16 @@ static bool parse_integer(int64_t *pnumber, const char *text)
     return errno == 0 && *end == '\0';
 }
 
-/* What the four shapes of numbers share: a parser, how they are called, an example. */
+static bool parse_percent(int64_t *pnumber, const char *text)
+{
+    char *end = NULL;
+    if (!apr_isdigit(*text)) return false;
+    errno = 0;
+    *pnumber = apr_strtoi64(text, &end, 10);
+    return errno == 0 && !strcmp(end, "%");
+}
+
+/* What the shapes of numbers share: a parser, how they are called, an example. */
 static bool parse_number(int64_t *pnumber, ac_shape_e shape, const char *text)
 {
     apr_interval_time_t duration = 0;
@@ -185,6 +194,8 @@ static bool parse_number(int64_t *pnumber, ac_shape_e shape, const char *text)
         if (!ac_size_parse(&size, text)) return false;
         *pnumber = size;
         return true;
+    case AC_PERCENT:
+        return parse_percent(pnumber, text);
     default:
         return parse_integer(pnumber, text);
     }
@@ -192,9 +203,10 @@ static bool parse_number(int64_t *pnumber, ac_shape_e shape, const char *text)
 
 static const char *set_number(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
 {
-    static const char *const names[] = {[AC_INT] = "a whole number", [AC_SIZE] = "a size", [AC_DURATION] = "a duration"};
+    static const char *const names[] = {[AC_INT] = "a whole number", [AC_SIZE] = "a size", [AC_DURATION] = "a duration",
+                                        [AC_PERCENT] = "a percentage"};
     static const char *const like[] = {[AC_INT] = "", [AC_SIZE] = ", like 64K or 1M",
-                                       [AC_DURATION] = ", like 90s or 10min"};
+                                       [AC_DURATION] = ", like 90s or 10min", [AC_PERCENT] = ""};
     int64_t number = 0, min = 0, max = 0;
     bool is = parse_number(&number, value->shape, text);
     if (!parse_number(&min, value->shape, value->min) || !parse_number(&max, value->shape, value->max)) {
@@ -275,7 +287,7 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     void *field = (char *)target + value->offset;
     switch (value->shape) {
     case AC_FLAG: return set_flag(value, field, text, p);
-    case AC_INT: case AC_SIZE: case AC_DURATION: return set_number(value, field, text, p);
+    case AC_INT: case AC_SIZE: case AC_DURATION: case AC_PERCENT: return set_number(value, field, text, p);
     case AC_NUMBER: return set_real(value, field, text, p);
     case AC_CHOICE: case AC_RANK: return set_choice(value, field, text, p);
     case AC_CURRENCY: return set_currency(field, text, p);
@@ -403,6 +415,11 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
     const ac_key_t *key = *name ? find_key(setting->keys, name) : NULL;
     if (!key) {
         return apr_psprintf(p, "'%s' is no key of it; accepted are %s", name, accepted_keys(setting->keys, p));
+    }
+    if (key->value.shape == AC_SWITCH) {
+        if (equals) return apr_psprintf(p, "'%s' takes no value", name);
+        put_integer((char *)target + key->value.offset, key->value.width, true);
+        return NULL;
     }
     if (!equals || !equals[1]) return apr_psprintf(p, "'%s' has no value; write %s=VALUE", name, name);
     if (key->value.shape == AC_PAIR) {

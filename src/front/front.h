@@ -23,7 +23,7 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     const char *state_dir;                      /* absolute; where the embedded store and indexes live */
     ac_registry_t registry;
     ac_engine_conf_t engine;
-    int work_threads, max_streams, max_blocking_streams;    /* per child */
+    int work_threads, max_streams, max_blocking_streams, max_streams_per_owner; /* per child */
     apr_interval_time_t purge_after, drain;
     apr_interval_time_t request_store_timeout;  /* how long a plain request waits for the store */
     bool active;                                /* something is mounted or defined; else the module does nothing */

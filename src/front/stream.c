@@ -16,6 +16,10 @@ static bool stopped;
 apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
                             const ac_dialect_t *dialect)
 {
+    apr_status_t status = ac_owner_enter(&stream->owner, rq->owner, ac_child()->conf->max_streams_per_owner, &rq->err);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     atomic_init(&stream->refs, 1);
     stream->child = ac_child();
     stream->source = *source;
@@ -37,6 +41,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_sour
     pthread_mutex_unlock(&lock);
     if (refused) {
         ac_render_free(&stream->render);
+        ac_owner_leave(stream->owner);
         return ac_err_set(&rq->err, AC_STOPPING, "this server process is stopping");
     }
     return APR_SUCCESS;
@@ -55,6 +60,7 @@ void ac_stream_done(ac_stream_t *stream)
         stream->next->prev = stream->prev;
     }
     pthread_mutex_unlock(&lock);
+    ac_owner_leave(stream->owner);
     ac_render_free(&stream->render);
     ac_buf_free(&stream->out);
     free(stream->problem);

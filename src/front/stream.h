@@ -22,11 +22,18 @@ typedef enum ac_head_e {
     AC_HEAD_STREAM, AC_HEAD_DOCUMENT, AC_HEAD_PROBLEM
 } ac_head_e;
 
+/* ---- owners.c: AgentChatMaxStreamsPerOwner ---- */
+typedef struct ac_owner_count_t ac_owner_count_t;
+/* One more stream of this owner. *pcount NULL: it is not counted (no limit, anonymous, nobody). errors: rate_limited. Any thread. */
+apr_status_t ac_owner_enter(ac_owner_count_t **pcount, const char *name, int most, ac_err_t *err);
+void ac_owner_leave(ac_owner_count_t *count);   /* any thread; NULL is fine */
+
 typedef struct ac_stream_t ac_stream_t;
 struct ac_stream_t {
     atomic_uint refs;
     void (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread */
     void (*free)(ac_stream_t *stream);
+    ac_owner_count_t *owner;
     ac_stream_t *next, *prev;                   /* all streams of the child; stream.c's lock */
     ac_child_t *child;
     ac_source_t source;
@@ -46,7 +53,7 @@ struct ac_stream_t {
     bool overflow;                              /* out's maximum was reached: the client is too slow */
 };
 
-/* errors: AC_STOPPING where no stream may begin any more; nothing was registered then. */
+/* errors: AC_STOPPING where no stream may begin any more, AC_RATE_LIMITED where its owner has too many; nothing was registered then. */
 apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
                             const ac_dialect_t *dialect);
 void ac_stream_ref(ac_stream_t *stream);        /* any thread */

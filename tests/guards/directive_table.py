@@ -6,7 +6,7 @@ STRING = r'(?:NULL|"((?:[^"\\]|\\.)*)")'
 VALUES = r'(\w+), (\w+), [\w.]+, ' + ", ".join([STRING] * 3)
 CONTEXT = {"MOUNT": "server config, virtual host, `<Location>`", "SERVER": "server config", "MODEL": "`<AgentChatModel>`",
            "TOOL": "`<AgentChatTool>`", "AGENT": "`<AgentChatAgent>`"}
-RANGES = ("INT", "NUMBER", "SIZE", "DURATION")
+RANGES = ("INT", "NUMBER", "SIZE", "DURATION", "PERCENT")
 
 
 class Row:

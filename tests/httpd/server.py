@@ -61,6 +61,8 @@ MODEL = """
     AgentChatEndpoint {url} model=scripted-1
     AgentChatTimeouts connect=2s first-byte=10s idle=10s total=60s
     AgentChatPrice input=1.00 cached=0.10 output=2.00 currency=USD
+    # What one test makes fail shall not be left alone in the next.
+    AgentChatBreaker off
 </AgentChatModel>
 """
 

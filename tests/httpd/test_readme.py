@@ -80,7 +80,7 @@ def whole(text, context):
                         if not re.search(rf"^{name}\b", text, re.M))
         text = WRAP[context].format(text=text, needs=needs)
     models, tools, agents = (set(re.findall(rf"^ *<AgentChat{kind} ([\w.-]+)", text, re.M)) for kind in ("Model", "Tool", "Agent"))
-    wanted = re.findall(r"^ *AgentChatModel +([\w.-]+)", text, re.M)
+    wanted = re.findall(r"^ *AgentChat(?:Model|Fallback) +([\w.-]+)", text, re.M)
     more = "".join(DEFINED["model"].format(id=name) for name in sorted({*wanted, "any"} - models))
     for list_of in re.findall(r"^ *AgentChatTools +(.*)$", text, re.M):
         for name in set(list_of.split()) - tools - {"calculate", "get_weather"}:

@@ -164,6 +164,7 @@ static ac_agent_t agent = {
     .id = "assistant", .name = "assistant", .instructions = "Be brief.", .model = &the_model, .tools = tools, .n_tools = 2,
     .max_rounds = 3, .history_messages = 20, .history_tokens = 10000, .status = "active", .source = "config",
 };
+static ac_registry_t registry;
 static ac_engine_t *engine;
 static char seen[1024];                         /* "run token done", as they came */
 static char said[256];                          /* the tokens' text */
@@ -186,7 +187,6 @@ static void on_event(ac_follower_t *self, ac_event_t *event)
 static int setup(void **state)
 {
     static apr_hash_t *agents;
-    static ac_registry_t registry;
     static apr_pool_t *pool;
     const ac_engine_conf_t conf = {.run_timeout = 60000000, .queue_timeout = 10000000, .store_timeout = 1000000,
                                    .max_runs = 2, .max_queued = 1};
@@ -204,6 +204,8 @@ static int setup(void **state)
     }
     agent.max_rounds = 3;
     agent.status = "active";
+    agent.max_tool_calls = 0;
+    registry.lanes = NULL;
     n_ops = n_later = 0;
     json_t *kept = model.messages;
     memset(&model, 0, sizeof model);
