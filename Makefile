@@ -36,7 +36,8 @@ UNIT_HELP := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT_SRC),$(wildc
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_NAME := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
 
-all: module
+all: module tools
+tools: $(BUILD)/agentchat-store
 module: $(BUILD)/mod_agentchat.so
 lower: $(BUILD)/libagentchat.a
 
@@ -52,6 +53,11 @@ $(BUILD)/%.o: %.c
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 -include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
+
+# Copies conversations from one store to another, without httpd.
+$(BUILD)/agentchat-store: tools/agentchat_store.c $(BUILD)/libagentchat.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -o $@ $< $(BUILD)/libagentchat.a $(LIBS)
 
 # ---- tests ----
 # An archive, so that a test that brings a loop of its own is not given the real one by a helper it does not use.
@@ -80,7 +86,7 @@ PYTEST := /usr/bin/python3 -m pytest -q
 guards:
 	$(PYTEST) tests/guards
 
-httpd-test: module
+httpd-test: module tools
 	BUILD_DIR=$(BUILD) $(PYTEST) tests/httpd
 
 # ---- the same with eyes ----
@@ -119,14 +125,14 @@ run:
 # Goes on after a failure, so that one run shows everything that is wrong.
 check:
 	@conf/packages.sh check
-	@$(MAKE) --no-print-directory module
+	@$(MAKE) --no-print-directory module tools
 	@$(MAKE) --no-print-directory -k guards unit httpd-test
 
 clean:
 	rm -rf $(BUILD)
 
 help:
-	@echo 'make                the module: $(BUILD)/mod_agentchat.so'
+	@echo 'make                the module: $(BUILD)/mod_agentchat.so, and $(BUILD)/agentchat-store'
 	@echo 'make run            a server with the sample configuration; PORT=8080, CONF=FILE of further directives, and'
 	@echo '                    LISTEN, OPENAI_API_KEY, AZURE_OPENAI_..., AGENTCHAT_MODEL_ENDPOINT, AGENTCHAT_STORE: conf/run.sh'
 	@echo 'make check          everything a change must pass: the three below'
@@ -138,7 +144,7 @@ help:
 	@echo 'make tidy           clang-tidy'
 	@echo 'make clean          removes $(BUILD)'
 
-.PHONY: all module lower unit fuzz-replay guards httpd-test asan tsan valgrind fuzz tidy run check clean help
+.PHONY: all module tools lower unit fuzz-replay guards httpd-test asan tsan valgrind fuzz tidy run check clean help
 
 # make bench, make bench-check
 include tests/bench/bench.mk

@@ -104,6 +104,9 @@ static void on_deadline(void *baton)
 {
     ac_cosmos_call_t *call = baton;
 
+    if (call->last.http_status == 429) {
+        ac_cosmos_trouble(call->store, AC_M225, call->last.detail);
+    }
     fail_with(call, AC_STORE_TIMEOUT, call->last.detail[0] ? call->last.detail : "Cosmos DB did not answer in time");
 }
 

@@ -219,7 +219,6 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
     return status;
 }
 
-/* An active run was its old process's: it has a lease that is over, so that the next reader closes it. */
 static apr_status_t add_run(ac_cosmos_task_t *task, const json_t *item)
 {
     const char *id = ac_json_peek_string(json_object_get(item, "run"), "id", "");
@@ -229,9 +228,6 @@ static apr_status_t add_run(ac_cosmos_task_t *task, const json_t *item)
     if (status != APR_SUCCESS) {
         json_decref(run);
         return status;
-    }
-    if (ac_cosmos_active(run)) {
-        ac_json_put(task->head.doc, "active_run", json_pack("{s:s, s:s}", "id", id, "holder", "moved"));
     }
     json_array_append_new(task->parts, ac_cosmos_run_index_make(task->op->owner, id, task->op->id, id));
     status = add_document(task, run);

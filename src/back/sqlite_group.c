@@ -38,6 +38,10 @@ static const struct {
     [AC_STORE_RUN_LIST] = { ac_sqlite_run_list, false },
     [AC_STORE_STEP_LIST] = { ac_sqlite_step_list, false },
     [AC_STORE_PURGE] = { ac_sqlite_purge, true },
+    [AC_STORE_EXPORT_THREADS] = { ac_sqlite_export_threads, false },
+    [AC_STORE_EXPORT_MESSAGES] = { ac_sqlite_export_messages, false },
+    [AC_STORE_EXPORT_RUNS] = { ac_sqlite_export_runs, false },
+    [AC_STORE_IMPORT] = { ac_sqlite_import, true },
 };
 
 bool ac_sqlite_verb_writes(ac_store_verb_e verb)

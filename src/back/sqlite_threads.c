@@ -8,7 +8,7 @@
 
 #include <apr_strings.h>
 
-#define COLUMNS "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version"
+#define COLUMNS AC_SQLITE_THREAD_COLUMNS
 #define PURGE_ROWS 1000                     /* rows that one part of a purge removes, about */
 #define PURGE_RUNS 100                      /* runs of them, with all their steps */
 #define PURGE_THREADS 50                    /* threads that one part of a purge takes on */
@@ -48,7 +48,7 @@ static const char sql_purge_messages[] =
 
 /* ---- rows ---- */
 
-static apr_status_t thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row, ac_err_t *err)
+apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row, ac_err_t *err)
 {
     json_t *json = json_object(), *metadata = ac_sqlite_column_json(row, 4);
     bool fine;
@@ -84,7 +84,7 @@ apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
         return ac_err_set(&op->err, AC_NOT_FOUND, "no thread with this id");
     }
     if (status == APR_SUCCESS) {
-        status = thread_read(thread, conn, row, &op->err);
+        status = ac_sqlite_thread_read(thread, conn, row, &op->err);
         sqlite3_reset(row);
     }
     return status;
@@ -329,7 +329,7 @@ static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *co
             *pmore = true;
             break;
         }
-        status = thread_read(&thread, conn, stmt, &op->err);
+        status = ac_sqlite_thread_read(&thread, conn, stmt, &op->err);
         if (status == APR_SUCCESS && json_array_append_new(data, thread.json) != 0) {
             status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
         }

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define COLUMNS "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata"
+#define COLUMNS AC_SQLITE_MESSAGE_COLUMNS
 
 static const char sql_list_up[] =
     "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
@@ -30,7 +30,7 @@ static const char sql_step_insert[] =
 
 /* ---- messages ---- */
 
-static json_t *message_read(sqlite3_stmt *row)
+json_t *ac_sqlite_message_read(sqlite3_stmt *row)
 {
     json_t *json = json_object();
     bool fine = ac_json_put(json, "id", ac_sqlite_column_text(row, 0));
@@ -59,7 +59,7 @@ static apr_status_t message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_s
 
     *pmessage = NULL;
     if (status == APR_SUCCESS && row) {
-        *pmessage = message_read(row);
+        *pmessage = ac_sqlite_message_read(row);
         sqlite3_reset(row);
         status = *pmessage ? APR_SUCCESS : ac_sqlite_fail_row(conn, &op->err);
     }
@@ -115,7 +115,7 @@ static apr_status_t messages_read(json_t *data, bool *pmore, ac_sqlite_conn_t *c
             *pmore = true;
             break;
         }
-        message = message_read(stmt);
+        message = ac_sqlite_message_read(stmt);
         if (json_array_append_new(data, message) != 0) {
             return ac_sqlite_fail_row(conn, &op->err);
         }

@@ -182,6 +182,9 @@ typedef struct ac_sqlite_thread_t {         /* a row of threads; zero before use
     json_t *json;                           /* in the API's shape; a reference */
     int64_t n_messages, version;
 } ac_sqlite_thread_t;
+/* From a row that begins with these columns. */
+#define AC_SQLITE_THREAD_COLUMNS "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version"
+apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row, ac_err_t *err);
 /* The owner's thread op->id; hidden: also a soft-deleted one. errors: not_found. */
 apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, bool hidden);
 /* Inserts op->owner's thread from its document. */
@@ -191,6 +194,11 @@ apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_mor
 
 /* sqlite_turns.c */
 ac_sqlite_verb_fn ac_sqlite_message_list, ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;
+#define AC_SQLITE_MESSAGE_COLUMNS "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata"
+json_t *ac_sqlite_message_read(sqlite3_stmt *row);          /* NULL: damaged, or out of memory */
+
+/* sqlite_move.c */
+ac_sqlite_verb_fn ac_sqlite_export_threads, ac_sqlite_export_messages, ac_sqlite_export_runs, ac_sqlite_import;
 
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_step_list;

@@ -77,7 +77,8 @@ apr_status_t ac_cosmos_error(ac_err_t *err, int status, int substatus, apr_inter
     apr_status_t result;
 
     if (status == 403 && substatus == 0 && (skew > CLOCK_OFF || skew < -CLOCK_OFF)) {
-        ac_duration_format(text, apr_time_from_sec(apr_time_sec(skew < 0 ? -skew : skew)));
+        /* The service tells whole seconds; nobody needs them. */
+        ac_duration_format(text, apr_time_from_sec((apr_time_sec(skew < 0 ? -skew : skew) + 30) / 60 * 60));
         result = ac_err_set(err, AC_STORE_ERROR, "Cosmos DB refused the date (403): this machine's clock is %s %s; set it, "
                             "best by NTP", text, skew > 0 ? "behind" : "ahead");
     }

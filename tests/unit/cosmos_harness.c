@@ -195,10 +195,10 @@ void cosmos_child_stop(cosmos_child_t *child)
     child->started = false;
 }
 
-/* The loop stops between two turns; what the child held is not given back, as it would not be by a process that is killed. */
-void cosmos_child_kill(cosmos_child_t *child)
+/* Nothing of it reaches the service any more. */
+void cosmos_child_kill(cosmos_child_t *child, const cosmos_server_t *server)
 {
-    ac_loop_stop_post(child->rig.loop);
-    pthread_join(child->rig.thread, NULL);
-    child->started = false;
+    cosmos_server_order(server, "{\"stop_after\":0}");
+    cosmos_child_stop(child);
+    cosmos_server_order(server, "{\"stop_after\":null}");
 }

@@ -35,7 +35,8 @@ const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *se
 void cosmos_child_start(cosmos_child_t *child);
 void cosmos_child_open(cosmos_child_t *child, const cosmos_server_t *server, const char *options);     /* both */
 void cosmos_child_stop(cosmos_child_t *child);
-void cosmos_child_kill(cosmos_child_t *child);      /* as kill -9 would: nothing is finished */
+/* As kill -9 looks from outside: nothing is finished. */
+void cosmos_child_kill(cosmos_child_t *child, const cosmos_server_t *server);
 
 /* How many lines with this message number were logged, and the last one's text. */
 int cosmos_logged(int number);

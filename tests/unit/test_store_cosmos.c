@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store: the contract of all stores, its configuration, what it sends, how it is told to start. What goes wrong is in
+ * test_cosmos_trouble.c. */
+#include "cosmos_harness.h"
+
+#include <apr_general.h>
+
+static cosmos_server_t server;
+
+static int setup(void **state)
+{
+    cosmos_server_order(&server, "{\"reset\":true}");
+    cosmos_log_clear();
+    *state = ac_alloc(sizeof(cosmos_child_t));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    cosmos_child_stop(*state);
+    free(*state);
+    return 0;
+}
+
+/* ---- configuration ---- */
+
+static void test_create_says_what_is_wrong(void **state)
+{
+    (void)state;
+    const struct { const char *url, *options, *part; } cases[] = {
+        { "", "", "not the URL of an account" }, { "chat.db", "", "not the URL of an account" },
+        { "http://account.documents.azure.com", "", "not encrypted" }, { "https://a.documents.azure.com/dbs/x", "", "has a path" },
+        { NULL, "database=a/b", "database=a/b" }, { NULL, "database=", "database=" }, { NULL, "create=perhaps", "create=perhaps" },
+        { NULL, "retention=5s", "retention=5s" }, { NULL, "retention=90", "retention=90" }, { NULL, "lease=1s", "lease=1s" },
+        { NULL, "throughput=399", "throughput=399" }, { NULL, "throughput=450x", "throughput=450x" },
+        { NULL, "autoscale=900", "autoscale=900" }, { NULL, "throughput=400 autoscale=4000", "either" },
+        { NULL, "threads=x messages=x", "two containers" }, { NULL, "colour=red", "no option colour" },
+        { NULL, "credential=secret", "credential=" }, { NULL, "credential=env:AGENTCHAT_TEST_NOWHERE", "AGENTCHAT_TEST_NOWHERE" },
+        { NULL, "ca-file=ca.pem", "absolute" },
+    };
+    apr_pool_t *pool;
+    assert_int_equal(apr_pool_create(&pool, NULL), APR_SUCCESS);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        cosmos_child_t child;
+        void *self;
+        const char *problem = cases[i].url ? ac_store_cosmos.create(&self, cases[i].url, apr_table_make(pool, 1), pool)
+            : cosmos_child_create(&child, &server, cases[i].options);
+        if (!problem || !strstr(problem, cases[i].part)) {
+            fail_msg("%s %s: %s", cases[i].url ? cases[i].url : "", cases[i].options, problem ? problem : "(fine)");
+        }
+        if (!cases[i].url) {
+            apr_pool_destroy(child.pool);
+        }
+    }
+    apr_pool_destroy(pool);
+}
+
+/* ---- the documents ---- */
+
+static json_t *document_of(const char *container, const char *type)
+{
+    char order[64];
+    json_t *answer, *document, *found = NULL;
+    size_t i;
+    snprintf(order, sizeof(order), "{\"dump\":\"%s\"}", container);
+    answer = cosmos_server_tell(&server, order);
+    json_array_foreach(json_object_get(answer, "documents"), i, document) {
+        if (strcmp(ac_json_peek_string(document, "type", ""), type) == 0) {
+            assert_null(found);
+            found = json_incref(document);
+        }
+    }
+    json_decref(answer);
+    return found;
+}
+
+static int64_t n_documents(const char *container)
+{
+    json_t *answer = cosmos_server_tell(&server, "{}");
+    int64_t n = ac_json_peek_int(json_object_get(answer, "documents_in"), container, -1);
+    json_decref(answer);
+    return n;
+}
+
+static void test_messages_are_documents_that_others_read(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    json_t *in = contract_close_in(&ids, "run_a", "It is 12.75."), *message = json_object_get(in, "message");
+    json_object_set_new(message, "tool_calls", json_pack("[{s:s}]", "tool", "calculate"));
+    json_object_set_new(message, "metadata", json_pack("{s:s, s:s}", "model", "m-1", "finish_reason", "stop"));
+    contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
+    json_t *document = document_of("messages", "message");
+    assert_string_equal(ac_json_peek_string(document, "thread_id", ""), ids.thread);
+    assert_string_equal(ac_json_peek_string(document, "role", ""), "assistant");
+    assert_string_equal(ac_json_peek_string(document, "content", ""), "It is 12.75.");
+    assert_int_equal(ac_json_peek_int(document, "seq", 0), 1);
+    assert_string_equal(ac_json_peek_string(document, "run_id", ""), "run_a");
+    assert_non_null(ac_json_peek_string(document, "timestamp", NULL));
+    contract_equal(json_incref(json_object_get(document, "metadata")), json_pack("{s:s, s:s, s:[{s:s}]}", "model", "m-1",
+                   "finish_reason", "stop", "tool_calls", "tool", "calculate"));
+    json_decref(document);
+
+    document = document_of("messages", "thread");
+    assert_string_equal(ac_json_peek_string(document, "owner", ""), ids.owner);
+    json_decref(document);
+}
+
+static void test_metadata_of_any_shape_comes_back(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    json_t *shapes[] = {
+        json_null(), json_object(), json_pack("{s:s}", "tool_calls", "mine"), json_pack("{s:s, s:s}", "no_metadata", "x", "seq", "9"),
+    };
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+        for (int calls = 0; calls < 2; calls++) {
+            char run[AC_ID_SIZE];
+            ac_id_make(run, "run_");
+            json_t *in = contract_close_in(&ids, run, "x"), *message = json_object_get(in, "message"), *wanted;
+            json_object_set(message, "metadata", shapes[i]);
+            json_object_set_new(message, "tool_calls", calls ? json_pack("[{s:s}]", "tool", "t") : json_null());
+            wanted = json_deep_copy(message);
+            json_object_set_new(wanted, "thread_id", json_string(ids.thread));
+            json_object_set_new(wanted, "seq", json_integer((json_int_t)(2 * i + (size_t)calls + 1)));
+            contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
+            ac_store_op_t *op = contract_op(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL);
+            op->page.after_seq = (int64_t)(2 * i) + calls;
+            json_t *list = contract_ok(contract_wait(op));
+            contract_equal(json_incref(json_array_get(json_object_get(list, "data"), 0)), wanted);
+            json_decref(list);
+        }
+        json_decref(shapes[i]);
+    }
+}
+
+static void test_large_documents_are_split_and_joined(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", step[AC_ID_SIZE];
+    size_t size = 3 * 1024 * 1024;
+    char *large = ac_alloc(size + 1);
+    for (size_t i = 0; i + 4 <= size; i += 4) {
+        memcpy(large + i, i % 3 ? "\xf0\x9f\x8e\x89" : "\"\\\n\x01", 4);
+    }
+    contract_open(&ids, run, "short", true);
+    json_t *in = contract_close_in(&ids, run, large), *steps = json_object_get(in, "steps"), *wanted;
+    for (int i = 0; i < 150; i++) {                     /* more than a batch takes, and together larger than a document */
+        ac_id_make(step, "step_");
+        json_array_append_new(steps, contract_step(step, run, i));
+        json_object_set_new(json_array_get(steps, (size_t)i), "result", json_stringn(large, 65536));
+    }
+    json_incref(steps);
+    wanted = json_pack("{s:o}", "data", steps);
+    contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
+    contract_equal(contract_ok(contract_call(AC_STORE_STEP_LIST, ids.owner, run, NULL)), wanted);
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    json_t *message = json_array_get(json_object_get(loaded, "messages"), 1);
+    assert_int_equal(json_string_length(json_object_get(message, "content")), size);
+    assert_memory_equal(ac_json_peek_string(message, "content", ""), large, size);
+    json_decref(loaded);
+    assert_in_range(n_documents("messages"), 20, 40);   /* the parts are documents of their own */
+
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, NULL);
+    op->hard = true;
+    contract_done(contract_wait(op));
+    assert_int_equal(n_documents("messages"), 0);
+    assert_int_equal(n_documents("threads"), 0);
+    free(large);
+}
+
+/* ---- requests ---- */
+
+static int64_t told(const char *what)
+{
+    json_t *answer = cosmos_server_tell(&server, "{}");
+    int64_t n = ac_json_peek_int(answer, what, -1);
+    json_decref(answer);
+    return n;
+}
+
+static void test_what_each_call_costs(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    contract_open(&ids, run, "hello", true);
+    contract_close(&ids, run, "hi");
+    int64_t n = told("requests");
+
+    contract_done(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL));
+    assert_int_equal(told("requests") - n, 1);          /* a point read is one exchange */
+    contract_done(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_int_equal(told("requests") - n, 3);
+    *run = '\0';
+    contract_open(&ids, run, "again", false);
+    assert_int_equal(told("requests") - n, 5);          /* the head is remembered from loading: the run's entry, and the batch */
+    contract_close(&ids, run, "yes");
+    assert_int_equal(told("requests") - n, 6);          /* one batch */
+    contract_done(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
+    assert_int_equal(told("requests") - n, 8);
+    contract_done(contract_call(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL));
+    assert_int_equal(told("requests") - n, 10);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    assert_int_equal(told("requests") - n, 11);
+
+    int64_t connections = told("connections");
+    for (int i = 0; i < 20; i++) {
+        contract_done(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL));
+    }
+    assert_int_equal(told("connections"), connections + 1);     /* the one that asks this */
+}
+
+static void test_names_may_be_odd(void **state)
+{
+    cosmos_child_t *child = *state;
+    cosmos_child_open(child, &server, "database=Ünïcödé+&=x threads=(T)'s messages=M,1");
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    contract_open(&ids, run, "hello", true);            /* signed right, or it would be 401 */
+    contract_close(&ids, run, "hi");
+    contract_gapless(&ids, 2);
+    assert_int_equal(cosmos_logged(224), 3);            /* a database and two containers were made */
+}
+
+/* ---- retention ---- */
+
+static void test_retention(void **state)
+{
+    cosmos_child_open(*state, &server, "retention=90d");
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    contract_open(&ids, run, "hello", true);
+    contract_close(&ids, run, "hi");
+    *run = '\0';
+    contract_open(&ids, run, "again", false);
+    contract_close(&ids, run, "there");
+    json_t *answer = cosmos_server_tell(&server, "{\"definition\":\"messages\"}");
+    assert_int_equal(ac_json_peek_int(json_object_get(answer, "definition"), "defaultTtl", 0), 90 * 86400);
+    json_decref(answer);
+    answer = cosmos_server_tell(&server, "{\"definition\":\"threads\"}");
+    assert_true(ac_json_peek_int(json_object_get(answer, "definition"), "defaultTtl", 0) > 100 * 86400);
+    json_decref(answer);
+
+    /* What is past its time is simply not there. */
+    cosmos_server_order(&server, "{\"expire\":{\"container\":\"messages\",\"seq\":2}}");
+    ac_store_op_t *op = contract_op(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL);
+    json_t *list = contract_ok(contract_wait(op)), *data = json_object_get(list, "data");
+    assert_int_equal(json_array_size(data), 2);
+    assert_int_equal(ac_json_peek_int(json_array_get(data, 0), "seq", 0), 3);
+    json_decref(list);
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_int_equal(json_array_size(json_object_get(loaded, "messages")), 2);
+    json_decref(loaded);
+}
+
+static int contract_under(const char *name, const char *order)
+{
+    cosmos_child_t child;
+    int n_failed;
+    cosmos_child_open(&child, &server, "");
+    if (order) {
+        cosmos_server_order(&server, order);
+    }
+    n_failed = store_contract_run(name, &child.store);
+    cosmos_child_stop(&child);
+    return n_failed;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_create_says_what_is_wrong, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_messages_are_documents_that_others_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_metadata_of_any_shape_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_documents_are_split_and_joined, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_each_call_costs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_names_may_be_odd, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
+    };
+    int n_failed;
+
+    apr_initialize();
+    cosmos_server_start(&server);
+    n_failed = contract_under("store_contract, cosmos", NULL);
+    if (server.pid) {                       /* what an emulator cannot be told */
+        n_failed += contract_under("store_contract, cosmos from a replica that is behind, in small and empty pages",
+                                   "{\"lag\":true,\"empty_pages\":true,\"page_most\":3}");
+        n_failed += cmocka_run_group_tests_name("store_cosmos", tests, NULL, NULL);
+    }
+    cosmos_server_stop(&server);
+    apr_terminate();
+    return n_failed;
+}

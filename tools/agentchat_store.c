@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agentchat-store: takes the conversations of one store to another. Both are named as in AgentChatStore. */
+#include "../src/back/back.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_general.h>
+#include <apr_hash.h>
+#include <apr_strings.h>
+
+#define CALL_PATIENCE apr_time_from_sec(300)
+#define THREADS_AT_A_TIME 100
+#define MESSAGES_AT_A_TIME 20
+#define RUNS_AT_A_TIME 20
+#define SHOWN_DIFFERENCES 10
+
+static const char usage[] =
+    "usage: agentchat-store copy [--quick] FROM TO\n"
+    "  FROM and TO are stores as in AgentChatStore, each in quotes where it has options:\n"
+    "    sqlite:/var/lib/agentchat/agentchat.db\n"
+    "    'cosmos:https://ACCOUNT.documents.azure.com database=chat credential=env:COSMOS_KEY create=on'\n"
+    "  Copies every thread with its messages, runs and steps; what is there already and equal is left alone, so that a copy\n"
+    "  that was cut is taken up by giving the same command again. At the end both are read and compared (--quick: only the\n"
+    "  threads and how many messages they say they have).\n";
+
+typedef struct end_t {                      /* one of the two stores */
+    const char *spec;                       /* what may be shown */
+    ac_store_t store;
+    apr_hash_t *known;                      /* of the target: thread id → fingerprint of its record */
+} end_t;
+
+typedef struct counts_t {
+    int64_t threads, messages, runs, steps;
+} counts_t;
+
+typedef struct copy_t {
+    apr_pool_t *pool;
+    ac_host_t host;
+    end_t from, to;
+    bool quick;
+    counts_t total, done, seen_from, seen_to;
+    int64_t n_skipped, n_different;
+    apr_time_t shown;
+    ac_err_t err;
+} copy_t;
+
+/* ---- calls ---- */
+
+/* The answer's `out`, a new reference, or NULL with copy->err set. Takes in. */
+static json_t *call(copy_t *copy, end_t *end, ac_store_op_t *op, json_t *in)
+{
+    json_t *out = NULL;
+
+    op->in = in;
+    if (ac_store_wait(&end->store, &op, CALL_PATIENCE, &copy->err) == APR_SUCCESS) {
+        out = json_incref(op->out);
+    }
+    ac_store_op_free(op);
+    return out;
+}
+
+/* Walks over all threads of a store. fn: false ends the walk, with copy->err set. */
+typedef bool thread_fn(copy_t *copy, json_t *record);
+
+static bool walk(copy_t *copy, end_t *end, thread_fn *fn)
+{
+    json_t *after = json_null(), *out, *record;
+    bool fine = true;
+    size_t i;
+
+    while (fine && after) {
+        ac_store_op_t *op = ac_store_op_create(AC_STORE_EXPORT_THREADS, NULL, NULL);
+        op->page.limit = THREADS_AT_A_TIME;
+        out = call(copy, end, op, json_pack("{s:o}", "after", after));
+        after = json_is_null(json_object_get(out, "next")) ? NULL : json_incref(json_object_get(out, "next"));
+        fine = out != NULL;
+        json_array_foreach(json_object_get(out, "data"), i, record) {
+            fine = fine && fn(copy, record);
+        }
+        json_decref(out);
+    }
+    json_decref(after);
+    return fine;
+}
+
+static json_t *messages_of(copy_t *copy, end_t *end, const char *id, int64_t after)
+{
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_EXPORT_MESSAGES, NULL, id);
+
+    op->page.limit = MESSAGES_AT_A_TIME;
+    op->page.after_seq = after;
+    return call(copy, end, op, NULL);
+}
+
+static json_t *runs_of(copy_t *copy, end_t *end, const char *id, const char *after)
+{
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_EXPORT_RUNS, NULL, id);
+
+    op->page.limit = RUNS_AT_A_TIME;
+    apr_cpystrn(op->page.after, after, sizeof(op->page.after));
+    return call(copy, end, op, NULL);
+}
+
+/* ---- progress ---- */
+
+static void show(copy_t *copy, bool last)
+{
+    apr_time_t now = ac_clock();
+    bool terminal = isatty(STDERR_FILENO);
+
+    if (!last && now - copy->shown < apr_time_from_sec(terminal ? 1 : 10)) {
+        return;
+    }
+    copy->shown = now;
+    fprintf(stderr, "%s%" APR_INT64_T_FMT " of %" APR_INT64_T_FMT " threads (%" APR_INT64_T_FMT " were there), %" APR_INT64_T_FMT
+            " of %" APR_INT64_T_FMT " messages, %" APR_INT64_T_FMT " runs%s", terminal ? "\r" : "",
+            (apr_int64_t)(copy->done.threads + copy->n_skipped), (apr_int64_t)copy->total.threads, (apr_int64_t)copy->n_skipped,
+            (apr_int64_t)copy->done.messages, (apr_int64_t)copy->total.messages, (apr_int64_t)copy->done.runs,
+            terminal && !last ? "" : "\n");
+    fflush(stderr);
+}
+
+/* ---- what is there ---- */
+
+/* Equal records have equal ones; FNV-1a over the record's text with its members in order. */
+static uint64_t fingerprint(const json_t *record)
+{
+    char *text = json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS);
+    uint64_t hash = UINT64_C(14695981039346656037);
+
+    for (const char *at = text ? text : ""; *at; at++) {
+        hash = (hash ^ (unsigned char)*at) * UINT64_C(1099511628211);
+    }
+    free(text);
+    return hash;
+}
+
+static bool note_target(copy_t *copy, json_t *record)
+{
+    uint64_t *value = apr_palloc(copy->pool, sizeof(*value));
+
+    *value = fingerprint(record);
+    apr_hash_set(copy->to.known, apr_pstrdup(copy->pool, ac_json_peek_string(record, "id", "")), APR_HASH_KEY_STRING, value);
+    return true;
+}
+
+static bool same_in_target(copy_t *copy, const json_t *record)
+{
+    const uint64_t *value = apr_hash_get(copy->to.known, ac_json_peek_string(record, "id", ""), APR_HASH_KEY_STRING);
+
+    return value && *value == fingerprint(record);
+}
+
+static bool count_source(copy_t *copy, json_t *record)
+{
+    copy->total.threads++;
+    copy->total.messages += ac_json_peek_int(record, "message_count", 0);
+    return true;
+}
+
+/* ---- copying ---- */
+
+static bool import(copy_t *copy, const json_t *record, int64_t n_messages, json_t *messages, json_t *runs)
+{
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_IMPORT, ac_json_peek_string(record, "owner", ""),
+                                           ac_json_peek_string(record, "id", ""));
+    json_t *thread = json_copy((json_t *)record), *out;
+
+    ac_json_put(thread, "message_count", json_integer(n_messages));
+    out = call(copy, &copy->to, op, json_pack("{s:o, s:o, s:o}", "thread", thread, "messages", messages, "runs", runs));
+    json_decref(out);
+    return out != NULL;
+}
+
+/* A run that is active belongs to a process of the old store; in the new one nobody would end it. */
+static void end_runs(json_t *runs)
+{
+    json_t *item;
+    ac_err_t cause;
+    size_t i;
+
+    ac_err_init(&cause);
+    ac_err_set(&cause, AC_INTERRUPTED, "the conversation was moved to another store while it ran");
+    json_array_foreach(runs, i, item) {
+        json_t *run = json_object_get(item, "run");
+        const char *status = ac_json_peek_string(run, "status", "");
+        if (strcmp(status, "queued") == 0 || strcmp(status, "in_progress") == 0) {
+            ac_json_put(run, "status", json_string("interrupted"));
+            ac_json_put(run, "error", ac_record_error(&cause));
+            ac_json_put(run, "completed_at", ac_json_time(apr_time_now()));
+        }
+    }
+}
+
+static bool copy_runs(copy_t *copy, const json_t *record)
+{
+    const char *id = ac_json_peek_string(record, "id", "");
+    char after[AC_ID_SIZE] = "";
+    bool fine = true, more = true;
+
+    while (fine && more) {
+        json_t *out = runs_of(copy, &copy->from, id, after), *data = json_object_get(out, "data");
+        more = json_is_string(json_object_get(out, "next"));
+        apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
+        end_runs(data);
+        fine = out && (json_array_size(data) == 0 || import(copy, record, 0, json_array(), json_incref(data)));
+        copy->done.runs += fine ? (int64_t)json_array_size(data) : 0;
+        json_decref(out);
+        show(copy, false);
+    }
+    return fine;
+}
+
+static bool copy_messages(copy_t *copy, const json_t *record)
+{
+    const char *id = ac_json_peek_string(record, "id", "");
+    int64_t seq = 0;
+    bool fine = true, more = true;
+
+    while (fine && more) {
+        json_t *out = messages_of(copy, &copy->from, id, seq), *data = json_object_get(out, "data");
+        size_t n = json_array_size(data);
+        more = n > 0 && json_is_integer(json_object_get(out, "next"));
+        seq = n ? ac_json_peek_int(json_array_get(data, n - 1), "seq", seq) : seq;
+        fine = out && (n == 0 || import(copy, record, seq, json_incref(data), json_array()));
+        copy->done.messages += fine ? (int64_t)n : 0;
+        json_decref(out);
+        show(copy, false);
+    }
+    return fine;
+}
+
+/* The whole record last: a copy that was cut is known by it. */
+static bool copy_thread(copy_t *copy, json_t *record)
+{
+    int64_t n_messages = ac_json_peek_int(record, "message_count", 0);
+
+    show(copy, false);
+    if (same_in_target(copy, record)) {
+        copy->n_skipped++;
+        copy->done.messages += n_messages;
+        return true;
+    }
+    if (!copy_runs(copy, record) || !copy_messages(copy, record) ||
+        !import(copy, record, n_messages, json_array(), json_array())) {
+        return false;
+    }
+    copy->done.threads++;
+    return true;
+}
+
+/* ---- comparing ---- */
+
+static bool count_thread(copy_t *copy, end_t *end, const char *id, counts_t *counts)
+{
+    char after[AC_ID_SIZE] = "";
+    int64_t seq = 0;
+    bool more = true;
+    json_t *out, *item;
+    size_t i;
+
+    while (more) {
+        out = messages_of(copy, end, id, seq);
+        size_t n = json_array_size(json_object_get(out, "data"));
+        if (!out) {
+            return false;
+        }
+        counts->messages += (int64_t)n;
+        more = n > 0 && json_is_integer(json_object_get(out, "next"));
+        seq = ac_json_peek_int(out, "next", seq);
+        json_decref(out);
+    }
+    for (more = true; more; ) {
+        out = runs_of(copy, end, id, after);
+        if (!out) {
+            return false;
+        }
+        more = json_is_string(json_object_get(out, "next"));
+        apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
+        json_array_foreach(json_object_get(out, "data"), i, item) {
+            counts->runs++;
+            counts->steps += (int64_t)json_array_size(json_object_get(item, "steps"));
+        }
+        json_decref(out);
+    }
+    return true;
+}
+
+static void add(counts_t *sum, const counts_t *counts)
+{
+    sum->threads += counts->threads;
+    sum->messages += counts->messages;
+    sum->runs += counts->runs;
+    sum->steps += counts->steps;
+}
+
+static bool compare_thread(copy_t *copy, json_t *record)
+{
+    const char *id = ac_json_peek_string(record, "id", "");
+    counts_t from = { .threads = 1 }, to = { .threads = apr_hash_get(copy->to.known, id, APR_HASH_KEY_STRING) != NULL };
+    bool same = same_in_target(copy, record);
+
+    if (copy->quick) {
+        from.messages = ac_json_peek_int(record, "message_count", 0);
+        to.messages = same ? from.messages : 0;
+    }
+    else if (!count_thread(copy, &copy->from, id, &from) || (to.threads && !count_thread(copy, &copy->to, id, &to))) {
+        return false;
+    }
+    same = same && from.messages == to.messages && from.runs == to.runs && from.steps == to.steps;
+    if (!same && copy->n_different++ < SHOWN_DIFFERENCES) {
+        fprintf(stderr, "different: %s\n", id);
+    }
+    add(&copy->seen_from, &from);
+    add(&copy->seen_to, &to);
+    return true;
+}
+
+static void print_row(const char *name, int64_t from, int64_t to)
+{
+    printf("%-10s %12" APR_INT64_T_FMT " %12" APR_INT64_T_FMT "%s\n", name, (apr_int64_t)from, (apr_int64_t)to,
+           from == to ? "" : "   different");
+}
+
+static bool report(const copy_t *copy)
+{
+    printf("%-10s %12s %12s\n", "", "from", "to");
+    print_row("threads", copy->seen_from.threads, copy->seen_to.threads);
+    print_row("messages", copy->seen_from.messages, copy->seen_to.messages);
+    if (!copy->quick) {
+        print_row("runs", copy->seen_from.runs, copy->seen_to.runs);
+        print_row("steps", copy->seen_from.steps, copy->seen_to.steps);
+    }
+    printf("%s\n", copy->n_different ? "The stores differ. Was the server writing meanwhile? Give the command again." : "All is there.");
+    return copy->n_different == 0;
+}
+
+static bool copy_all(copy_t *copy)
+{
+    copy->to.known = apr_hash_make(copy->pool);
+    if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) || !walk(copy, &copy->from, copy_thread)) {
+        return false;
+    }
+    show(copy, true);
+    apr_hash_clear(copy->to.known);
+    return walk(copy, &copy->to, note_target) && walk(copy, &copy->from, compare_thread);
+}
+
+/* ---- the program ---- */
+
+/* "cosmos:https://… name=value": a provider, its place, its options. NULL, or a sentence. */
+static const char *open_end(copy_t *copy, end_t *end, const char *text, bool must_exist)
+{
+    static const ac_store_vt *const stores[] = { &ac_store_sqlite, &ac_store_cosmos };
+    apr_table_t *options = apr_table_make(copy->pool, 4);
+    char *state = NULL, *spec = apr_strtok(apr_pstrdup(copy->pool, text), " \t\n", &state), *colon = spec ? strchr(spec, ':') : NULL;
+    const char *problem;
+
+    if (!colon) {
+        return apr_psprintf(copy->pool, "'%s' is no store; give one like sqlite:/path/to/file or cosmos:https://…", text);
+    }
+    end->spec = apr_pstrdup(copy->pool, spec);
+    *colon = '\0';
+    for (char *word = apr_strtok(NULL, " \t\n", &state); word; word = apr_strtok(NULL, " \t\n", &state)) {
+        char *equals = strchr(word, '=');
+        if (!equals) {
+            return apr_psprintf(copy->pool, "'%s' is not name=value", word);
+        }
+        *equals = '\0';
+        apr_table_set(options, word, equals + 1);
+    }
+    for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++) {
+        end->store.vt = strcmp(stores[i]->name, spec) == 0 ? stores[i] : end->store.vt;
+    }
+    if (!end->store.vt) {
+        return apr_psprintf(copy->pool, "there is no kind of store '%s'; there are sqlite and cosmos", spec);
+    }
+    if (must_exist && end->store.vt == &ac_store_sqlite && access(colon + 1, R_OK) != 0) {
+        return apr_psprintf(copy->pool, "there is no file '%s' that can be read", colon + 1);
+    }
+    problem = end->store.vt->create(&end->store.self, colon + 1, options, copy->pool);
+    if (!problem && end->store.vt->child_init(end->store.self, &copy->host, &copy->err) != APR_SUCCESS) {
+        problem = apr_pstrdup(copy->pool, copy->err.detail);
+    }
+    return problem;
+}
+
+static void *loop_main(void *baton)
+{
+    ac_loop_run(baton);
+    return NULL;
+}
+
+static void on_log(ac_level_e level, const char *file, int line, apr_status_t status, const char *text)
+{
+    (void)file;
+    (void)line;
+    (void)status;
+    if (level <= AC_INFO) {
+        fprintf(stderr, "%s\n", text);
+    }
+}
+
+static int run(copy_t *copy, const char *from, const char *to)
+{
+    pthread_t thread;
+    bool fine = false;
+    const char *problem = NULL;
+
+    if (ac_loop_create(&copy->host.loop, &copy->err) != APR_SUCCESS ||
+        ac_work_create(&copy->host.work, copy->host.loop, 1, 16, &copy->err) != APR_SUCCESS ||
+        pthread_create(&thread, NULL, loop_main, copy->host.loop) != 0) {
+        fprintf(stderr, "agentchat-store: %s\n", copy->err.detail);
+        return 1;
+    }
+    problem = open_end(copy, &copy->from, from, true);
+    if (!problem) {
+        problem = open_end(copy, &copy->to, to, false);
+    }
+    if (!problem) {
+        fine = copy_all(copy);
+        problem = fine ? NULL : copy->err.detail;
+    }
+    if (problem) {
+        fprintf(stderr, "\nagentchat-store: %s\n", *problem ? problem : "a store failed");
+    }
+    fine = fine && report(copy);
+    if (copy->from.store.self) {
+        copy->from.store.vt->child_exit(copy->from.store.self);
+    }
+    if (copy->to.store.self) {
+        copy->to.store.vt->child_exit(copy->to.store.self);
+    }
+    ac_work_destroy(copy->host.work);
+    ac_loop_stop_post(copy->host.loop);
+    pthread_join(thread, NULL);
+    ac_loop_destroy(copy->host.loop);
+    return fine ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    copy_t copy = { .host = { .version = 1, .loop_post = ac_loop_post, .work_post = ac_work_post,
+                             .store_done = ac_store_done } };
+    int status, at = 2;
+
+    copy.quick = argc > 2 && strcmp(argv[2], "--quick") == 0;
+    at += copy.quick;
+    if (argc != at + 2 || strcmp(argv[1], "copy") != 0) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    apr_initialize();
+    apr_pool_create(&copy.pool, NULL);
+    ac_log_install(on_log, AC_INFO);
+    status = run(&copy, argv[at], argv[at + 1]);
+    apr_pool_destroy(copy.pool);
+    apr_terminate();
+    return status;
+}
