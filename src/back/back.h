@@ -40,7 +40,8 @@
  *                         status, in any order
  * EXPORT_MESSAGES thread  -  (page: limit, after_seq)          {data, next}   as MESSAGE_LIST
  * EXPORT_RUNS     thread  -  (page: limit, after)              {data: [{run, steps}], next|null}
- * IMPORT          thread  {thread: record, messages, runs}     {}  writes them over what has the same ids; runs: as EXPORT_RUNS gives them, all
+ * IMPORT          thread  {thread: record, messages, runs}     {}  writes them over what has the same ids; runs: as
+ *                         EXPORT_RUNS gives them, all
  *                         ended. record's message_count counts, so a thread comes in parts whose last one has the record as it is.
  *
  * An operation answered APR_SUCCESS is durable. errors of all: store_error, store_timeout (deadline passed; a write may have

@@ -44,7 +44,7 @@ AC_MESSAGE(223, AC_ERROR, "Cosmos DB cannot be reached; logged once until a minu
 AC_MESSAGE(224, AC_INFO, "The Cosmos DB database or a container was missing and has been made.", "Nothing to do.")
 AC_MESSAGE(225, AC_WARNING, "Cosmos DB's request units were used up for so long that operations were given up.",
            "Raise the throughput, or turn autoscale on; docs/cosmos.md says what each call costs.")
-AC_MESSAGE(226, AC_INFO, "The Cosmos DB store works again after trouble.", "Nothing.")
+AC_MESSAGE(226, AC_INFO, "The Cosmos DB store works again after trouble.", "Nothing to do.")
 AC_MESSAGE(227, AC_WARNING, "The messages container keeps its documents for another time than retention= says.",
            "Set the container's defaultTtl, or change retention=. Nothing is changed by the module.")
 AC_MESSAGE(228, AC_ERROR, "Cosmos DB failed in another way; logged once until a minute has passed without it.",
