@@ -7,6 +7,11 @@ MODEL = "<AgentChatModel gpt>\nAgentChatProvider demo\n</AgentChatModel>\n"
 AGENT = "<AgentChatAgent a>\nAgentChatModel gpt\n</AgentChatAgent>\n"
 MOUNT = '<Location "/api">\nSetHandler agentchat\n</Location>\n'
 
+
+def in_model(text, name="gpt"):
+    return f"<AgentChatModel {name}>\nAgentChatProvider demo\n{text}\n</AgentChatModel>\n"
+
+
 BAD = [
     ('not a duration', 1,
      'AgentChatRunTimeout 5x',
@@ -206,9 +211,40 @@ BAD = [
     ('a container without an id', 1,
      '<AgentChatModel>\n</AgentChatModel>',
      "<AgentChatModel>: '' is not an id; give 1 to 64 letters, digits, '-', '_' and '.'"),
+    ('a breaker of no percentage', 3,
+     in_model('AgentChatBreaker failures=50'),
+     "AgentChatBreaker: failures: '50' is not a percentage; give 1% to 100%"),
+    ('a breaker of too many percent', 3,
+     in_model('AgentChatBreaker failures=101%'),
+     "AgentChatBreaker: failures: '101%' is out of range; give 1% to 100%"),
+    ('an unknown key of a breaker', 3,
+     in_model('AgentChatBreaker on'),
+     "AgentChatBreaker: 'on' is no key of it; accepted are off, failures, calls, window, open"),
+    ('a switch with a value', 3,
+     in_model('AgentChatBreaker off=1'),
+     "AgentChatBreaker: 'off' takes no value"),
+    ('a negative limit', 3,
+     in_model('AgentChatModelLimit runs=-1'),
+     "AgentChatModelLimit: runs: '-1' is not a whole number; give 0 to 1000000"),
+    ('an unknown fallback', 3,
+     in_model('AgentChatFallback gtp'),
+     "AgentChatFallback: model 'gpt' names the model 'gtp', which no <AgentChatModel> defines; known are gpt"),
+    ('a fallback to itself', 3,
+     in_model('AgentChatFallback gpt'),
+     "AgentChatFallback: the fallbacks lead in a ring: gpt, gpt; the last one has none"),
+    ('fallbacks in a ring', 7,
+     in_model('AgentChatFallback b', 'a') + in_model('AgentChatFallback c', 'b') + in_model('AgentChatFallback a', 'c'),
+     "AgentChatFallback: the fallbacks lead in a ring: b, c, a, b; the last one has none"),
+    ('a fallback in another currency', 4,
+     in_model('AgentChatPrice input=1 output=2 currency=USD\nAgentChatFallback b', 'a')
+     + in_model('AgentChatPrice input=1 output=2 currency=EUR', 'b'),
+     "AgentChatFallback: model 'a' is priced in USD and 'b' in EUR"),
 ]
 
 GOOD = [
+    ('breaker and limit', in_model('AgentChatBreaker off\nAgentChatModelLimit runs=1 queue=0 wait=0', 'a')
+     + in_model('AgentChatBreaker failures=1% calls=1 window=1s open=1h', 'b')),
+    ('a chain of fallbacks', in_model('AgentChatFallback b', 'a') + in_model('AgentChatFallback c', 'b') + in_model('', 'c')),
     ('ok', MODEL + AGENT + MOUNT),
     ('param ok', '<AgentChatModel gpt>\nAgentChatProvider demo\nAgentChatModelParameter top_p '
      '0.9\nAgentChatModelParameter stop ["a", "b c"]\nAgentChatModelParameter r {"a": {"b":1}}\n</AgentChatModel>\n'),
