@@ -72,7 +72,11 @@ typedef struct ac_price_t {                 /* per million tokens */
 /* ---- a run's events ---- */
 typedef enum ac_event_type_e {
     AC_EVENT_RUN, AC_EVENT_TOKEN, AC_EVENT_TRACE_START, AC_EVENT_TRACE_UPDATE,
-    AC_EVENT_TRACE_END, AC_EVENT_ERROR, AC_EVENT_DONE, AC_N_EVENTS
+    AC_EVENT_TRACE_END, AC_EVENT_ERROR, AC_EVENT_DONE,
+    /* of no run: */
+    AC_EVENT_NOTHING,                       /* a follower that came back had been told all there is */
+    AC_EVENT_LIVE,                          /* it has been told what there is; what comes now has not happened yet */
+    AC_N_EVENTS
 } ac_event_type_e;
 
 /* One event of a run. Immutable once made, counted, on the heap: the only thing of a run
@@ -118,6 +122,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_RUN_GET, AC_STORE_RUN_LIST, AC_STORE_STEP_LIST,
     AC_STORE_PURGE,
     AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS, AC_STORE_IMPORT,
+    AC_STORE_KEY_GET,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 

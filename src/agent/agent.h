@@ -39,11 +39,14 @@ void ac_event_ref(ac_event_t *event);           /* any thread */
 void ac_event_unref(ac_event_t *event);         /* any thread */
 const char *ac_event_name(ac_event_type_e type);/* "trace_start" */
 
+typedef struct ac_event_log_t ac_event_log_t;   /* event_log.h */
 typedef struct ac_channel_t ac_channel_t;       /* one run's events; loop thread only */
 typedef struct ac_follower_t ac_follower_t;
 struct ac_follower_t {                          /* lives inside its owner; zero before use */
     /* Loop thread. Called once per event in order; must not block, may leave. The event is borrowed: ref it to keep it. */
     void (*on_event)(ac_follower_t *follower, ac_event_t *event);
+    /* Loop thread, may be NULL. Whether a run's past may go on being told; what happens now is told in any case. */
+    bool (*has_room)(ac_follower_t *follower);
     ac_channel_t *channel;
     ac_follower_t *next, *prev;
 };
@@ -54,6 +57,23 @@ void ac_channel_emit(ac_channel_t *channel, ac_event_t *event);
 void ac_channel_follow(ac_channel_t *channel, ac_follower_t *follower);
 void ac_channel_leave(ac_follower_t *follower); /* fine when not following */
 int ac_channel_followers(const ac_channel_t *channel);
+/* Gives an event that has its number already. Takes it. */
+void ac_channel_pass(ac_channel_t *channel, ac_event_t *event);
+/* From now on events go to this log before anybody is told; NULL: no more. */
+void ac_channel_log(ac_channel_t *channel, ac_event_log_t *log);
+/* fn is called when the last follower has left, but not where it was moved. */
+void ac_channel_on_empty(ac_channel_t *channel, void (*fn)(void *baton), void *baton);
+/* To another channel, without having left. */
+void ac_channel_move(ac_channel_t *to, ac_follower_t *follower);
+ac_follower_t *ac_channel_first(const ac_channel_t *channel);
+uint64_t ac_channel_seq(const ac_channel_t *channel);   /* of the last event */
+
+/* ---- event_dir.c: where the children of a server keep the events of their runs, so that each can read all of them ---- */
+typedef struct ac_event_dir_t ac_event_dir_t;
+/* This child's place below path, a directory that exists and only the server's user may write. max: bytes of one run's log.
+ * After fork. errors: internal (err->status). */
+apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max, ac_err_t *err);
+void ac_event_dir_close(ac_event_dir_t *dir);   /* NULL is fine. From here on this child is dead to the others */
 
 /* ---- history.c: what the model is shown ---- */
 /* The request's messages: instructions as the system message, then whole turns (user … assistant with its tool calls and results) from
@@ -76,6 +96,7 @@ typedef struct ac_engine_conf_t {               /* from configuration, once per 
     int max_runs;                               /* at once in this child; more are queued */
     int max_queued;                             /* more than that: overloaded */
     apr_size_t max_answer;                      /* bytes of a run's answer; 0: AC_MAX_ANSWER */
+    apr_interval_time_t log_keep;               /* how long a run's event log stays after its end */
 } ac_engine_conf_t;
 
 typedef struct ac_engine_t ac_engine_t;         /* all runs of a child; run.c */
@@ -85,6 +106,11 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
 /* Loop thread: cancels every run with `stopping` and calls done when the last one has been stored. */
 void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton);
 void ac_engine_destroy(ac_engine_t *engine);    /* after the loop has ended */
+/* Before the first run, before the loop runs: runs leave their events here (the engine does not own it). Without it no run can be
+ * followed or cancelled from another child, nor resumed before its end. */
+void ac_engine_use_dir(ac_engine_t *engine, ac_event_dir_t *dir);
+/* Loop thread: listens to other children, takes over what dead ones left, now and once a minute. */
+void ac_engine_watch(ac_engine_t *engine);
 int ac_engine_active(const ac_engine_t *engine);/* any thread: runs under way */
 typedef struct ac_lane_state_t {                /* the way to a model in this child, now */
     const char *breaker;                        /* "off", "closed", "open", "half-open" */
@@ -104,6 +130,10 @@ typedef struct ac_turn_t {
     char thread_id[AC_ID_SIZE];                 /* "" : a thread is made (unless stateless) */
     char message_id[AC_ID_SIZE];                /* of the user's message; made by ac_turn_create */
     char request_id[64];
+    char key[AC_MAX_KEY + 1];                   /* Idempotency-Key, or "" */
+    char key_hash[AC_KEY_HASH_SIZE];            /* of what was asked with it */
+    uint64_t after;                             /* where the follower is, should the key lead to a run that is there */
+    apr_interval_time_t leave;                  /* how long the run goes on without a follower; -1: to its end */
     bool stateless;                             /* nothing is stored */
     char *content;
     json_t *metadata;                           /* of the message, or NULL */
@@ -117,5 +147,16 @@ void ac_turn_free(ac_turn_t *turn);
 void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower);
 /* Loop thread: the run ends as cancelled, having stored what was said. not_found, run_ended. */
 apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e why);
+/* A worker: cancels the owner's run in whichever child it lives. not_found: in none that can be asked; run_ended. */
+apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner);
+
+/* ---- tail.c: a run that goes on, or has ended, followed by whoever comes back ---- */
+/* Loop thread. The events of the owner's run after number `after`: from its log, then as they happen, in whichever child, to the terminal
+ * one. Without a log, what the store has of an ended run is told as events. Who had been told everything is told NOTHING; an
+ * `after` that lies behind the end gets the terminal event. The first event comes later, never inside. errors, as ERROR events:
+ * not_found (also another owner's), the store's. The follower leaves by ac_channel_leave(). */
+void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, uint64_t after, ac_follower_t *follower);
+/* At most this many bytes of an answer in one event, where it is told from the store. */
+#define AC_TAIL_PIECE 8192
 
 #endif

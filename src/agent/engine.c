@@ -24,6 +24,7 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
     engine->conf = *conf;
     engine->runs = apr_hash_make(engine->pool);
     engine->lanes = apr_hash_make(engine->pool);
+    engine->tails = apr_hash_make(engine->pool);
     *pengine = engine;
     return APR_SUCCESS;
 }
@@ -31,6 +32,8 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
 void ac_engine_destroy(ac_engine_t *engine)
 {
     if (!engine) return;
+    ac_engine_unwatch(engine);
+    ac_recover_drop_all(engine);
     apr_pool_destroy(engine->pool);
     free(engine);
 }
@@ -107,6 +110,7 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
 {
     ac_run_t *run = ac_run_create(engine, turn);
     ac_channel_follow(run->channel, follower);
+    ac_channel_on_empty(run->channel, ac_run_on_left, run);
     apr_hash_set(engine->runs, turn->run_id, APR_HASH_KEY_STRING, run);
     apr_atomic_inc32(&engine->n_active);
     if (engine->stopping) {
@@ -127,6 +131,7 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
     if (!run) return ac_err_set(NULL, AC_NOT_FOUND, "no such run here");
     if (!ac_run_live(run)) return ac_err_set(NULL, AC_RUN_ENDED, "it has ended");
     ac_err_set(&err, why, why == AC_STOPPING ? "the server is stopping" : "the run was cancelled");
+    if (why == AC_STOPPING) err.retry_after = apr_time_from_sec(2);
     ac_run_finish(run, AC_RUN_CANCELLED, &err, why == AC_STOPPING ? "server stopping" : "cancelled");
     return APR_SUCCESS;
 }
@@ -151,6 +156,7 @@ ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char
 {
     ac_turn_t *turn = ac_alloc(sizeof *turn);
     turn->agent = agent;
+    turn->leave = -1;
     apr_cpystrn(turn->owner, owner, sizeof turn->owner);
     turn->content = strdup(content);
     ac_id_make(turn->run_id, "run_");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The events of runs: makes them, numbers them, and gives them to whoever follows. Knows
  * neither HTTP nor SSE. */
-#include "agent.h"
+#include "event_log.h"
 
 #include <apr_atomic.h>
 #include <stdlib.h>
@@ -12,12 +12,16 @@ struct ac_channel_t {
     ac_follower_t *followers;
     ac_follower_t *cursor;                      /* the follower that is to be told next, while emitting */
     int n_followers;
+    ac_event_log_t *log;                        /* borrowed; or NULL */
+    void (*on_empty)(void *baton);
+    void *empty_baton;
 };
 
 static const char *const names[AC_N_EVENTS] = {
     [AC_EVENT_RUN] = "run", [AC_EVENT_TOKEN] = "token", [AC_EVENT_TRACE_START] = "trace_start",
     [AC_EVENT_TRACE_UPDATE] = "trace_update", [AC_EVENT_TRACE_END] = "trace_end",
-    [AC_EVENT_ERROR] = "error", [AC_EVENT_DONE] = "done",
+    [AC_EVENT_ERROR] = "error", [AC_EVENT_DONE] = "done", [AC_EVENT_NOTHING] = "nothing",
+    [AC_EVENT_LIVE] = "live",
 };
 
 const char *ac_event_name(ac_event_type_e type)
@@ -64,14 +68,38 @@ ac_channel_t *ac_channel_create(void)
 void ac_channel_destroy(ac_channel_t *channel)
 {
     if (!channel) return;
+    channel->on_empty = NULL;
     while (channel->followers) ac_channel_leave(channel->followers);
     free(channel);
+}
+
+void ac_channel_log(ac_channel_t *channel, ac_event_log_t *log)
+{
+    channel->log = log;
+}
+
+void ac_channel_on_empty(ac_channel_t *channel, void (*fn)(void *baton), void *baton)
+{
+    channel->on_empty = fn;
+    channel->empty_baton = baton;
+}
+
+uint64_t ac_channel_seq(const ac_channel_t *channel)
+{
+    return channel->seq;
 }
 
 void ac_channel_emit(ac_channel_t *channel, ac_event_t *event)
 {
     if (!event) return;
     event->seq = ++channel->seq;
+    /* First here: nobody may be shown what another child could not show again. */
+    if (channel->log) ac_event_log_append(channel->log, event);
+    ac_channel_pass(channel, event);
+}
+
+void ac_channel_pass(ac_channel_t *channel, ac_event_t *event)
+{
     /* A follower may leave, or make another one leave, while it is told; the cursor survives both. */
     channel->cursor = channel->followers;
     while (channel->cursor) {
@@ -103,6 +131,22 @@ void ac_channel_leave(ac_follower_t *follower)
     follower->channel = NULL;
     follower->next = follower->prev = NULL;
     channel->n_followers--;
+    if (!channel->n_followers && channel->on_empty) channel->on_empty(channel->empty_baton);
+}
+
+void ac_channel_move(ac_channel_t *to, ac_follower_t *follower)
+{
+    ac_channel_t *from = follower->channel;
+    void (*on_empty)(void *) = from ? from->on_empty : NULL;
+    if (from) from->on_empty = NULL;
+    ac_channel_leave(follower);
+    if (from) from->on_empty = on_empty;
+    ac_channel_follow(to, follower);
+}
+
+ac_follower_t *ac_channel_first(const ac_channel_t *channel)
+{
+    return channel->followers;
 }
 
 int ac_channel_followers(const ac_channel_t *channel)

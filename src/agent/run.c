@@ -134,7 +134,7 @@ void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *
 {
     ac_event_t *event = ac_event_create(type, data, text, len);
     if (!event) abort();
-    if (run->durable == AC_OPENED || run->turn->stateless) ac_channel_emit(run->channel, event);
+    if (run->durable == AC_OPENED || run->turn->stateless) ac_run_show(run, event);
     else hold(run, event);
 }
 
@@ -146,8 +146,9 @@ void ac_run_release(ac_run_t *run)
     ac_json_put(data, "thread_id", ac_json_text(turn->stateless ? NULL : turn->thread_id));
     ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(data, "message_id", ac_json_text(turn->stateless ? NULL : turn->message_id));
-    ac_channel_emit(run->channel, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
-    for (int i = 0; i < run->n_held; i++) ac_channel_emit(run->channel, run->held[i]);
+    ac_run_log_begin(run);
+    ac_run_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
+    for (int i = 0; i < run->n_held; i++) ac_run_show(run, run->held[i]);
     run->n_held = 0;
     drop_held(run);
 }
@@ -239,7 +240,11 @@ void ac_run_end(ac_run_t *run)
     log_end(run);
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_timer_cancel(run->engine->loop, &run->state_timer);
+    ac_timer_cancel(run->engine->loop, &run->leave_timer);
     ac_ready_cancel(run->engine->loop, &run->ready);
+    ac_channel_on_empty(run->channel, NULL, NULL);
+    /* Of a run that is not stored yet the log does not say that it has ended. */
+    if (run->unstored) ac_channel_log(run->channel, NULL);
     if (run->outcome == AC_RUN_FAILED || stopping) {
         ac_channel_emit(run->channel, error_event(run));
     } else {
@@ -248,6 +253,7 @@ void ac_run_end(ac_run_t *run)
         event->message = json_incref(run->message);
         ac_channel_emit(run->channel, event);
     }
+    ac_run_log_end(run);
     ac_engine_forget(run);
     run_free(run);
 }

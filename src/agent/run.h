@@ -5,6 +5,7 @@
 #define AC_RUN_H
 
 #include "lane.h"
+#include "event_log.h"
 
 #include <apr_strings.h>
 
@@ -79,6 +80,12 @@ struct ac_run_t {
     json_t *tool_calls;                         /* of all rounds, as the message shows them */
     json_t *steps;                              /* finished ones, as stored */
 
+    ac_event_log_t *log;                        /* from the RUN event on; NULL: there is none */
+    ac_ready_t tell_ready;
+    ac_timer_t leave_timer;                     /* nobody follows: when the run ends for that */
+    int n_reloads;                              /* waits for an earlier turn of the thread to be closed */
+    bool unstored;                              /* the closing writes failed for good */
+
     json_t *message;                            /* the assistant's, as stored */
     ac_err_t err;
     apr_time_t created, created_at, started_at; /* ac_clock; shown */
@@ -101,6 +108,14 @@ struct ac_engine_t {
     void (*stopped)(void *baton);
     void *stopped_baton;
     ac_ready_t stop_ready;
+
+    ac_event_dir_t *dir;                        /* NULL: no event logs */
+    apr_hash_t *tails;                          /* run id → the first ac_tail_t */
+    struct ac_recovery_t *recoveries;           /* those under way first */
+    int n_recovering;
+    struct ac_kept_t *first_kept, *last_kept;   /* logs of ended runs, by the time when they go */
+    ac_timer_t kept_timer, sweep_timer;
+    ac_watch_t watch;
 };
 
 /* engine.c */
@@ -118,6 +133,50 @@ void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *
 /* The user's message is durable (or nothing is stored): shows the RUN event and what was held back. */
 void ac_run_release(ac_run_t *run);
 void ac_run_end(ac_run_t *run);                 /* reached once: the terminal event, and nothing is left */
+
+/* run_log.c */
+void ac_run_log_begin(ac_run_t *run);           /* before the first event is shown */
+void ac_run_log_closing(ac_run_t *run);         /* before run->closing is written */
+/* Emits an event that is due now, and tells who follows elsewhere. Takes it. */
+void ac_run_show(ac_run_t *run, ac_event_t *event);
+void ac_run_log_end(ac_run_t *run);             /* after the terminal event */
+void ac_run_on_left(void *run);                 /* somebody has ceased to follow */
+/* The run gives its followers over to another one, and ends without a word. */
+void ac_run_attach(ac_run_t *run, const char *run_id);
+
+/* tail.c */
+typedef struct ac_tail_t ac_tail_t;
+void ac_tails_wake(ac_engine_t *engine, const char *run_id);
+
+/* recover.c: a run whose process died is closed by us. Takes the log, which is owned. */
+void ac_recover(ac_engine_t *engine, ac_event_log_t *log);
+/* Takes the log of a dead child over and does what has to be done. */
+void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id);
+/* Whether this run's process died and it still has to be closed; then fn(baton) is called once, after the next try. */
+bool ac_recover_wait(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton);
+/* Whether another child has it under way, alive or to be closed. */
+bool ac_recover_elsewhere(ac_engine_t *engine, const char *run_id);
+void ac_recover_drop_all(ac_engine_t *engine);
+/* event_sweep.c */
+void ac_engine_unwatch(ac_engine_t *engine);    /* the loop has ended, or is about to */
+/* Keeps an ended log for its time; takes it. */
+void ac_log_keep(ac_engine_t *engine, ac_event_log_t *log);
+
+/* recover_turn.c: from stored documents and logged events to others; pure */
+typedef struct ac_logged_t {                    /* what a log says of a run */
+    ac_buf_t text;
+    json_t *tool_calls, *steps;                 /* arrays, or NULL */
+    json_t *closing;                            /* or NULL */
+    uint64_t seq;
+    bool ended;                                 /* the terminal event is there */
+} ac_logged_t;
+void ac_logged_read(ac_logged_t *logged, ac_event_log_t *log);
+void ac_logged_free(ac_logged_t *logged);
+/* The `in` of a TURN_CLOSE for an interrupted run; run is its stored document. New reference. */
+json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run);
+/* The terminal event that a stored run has; message may be NULL. */
+ac_event_t *ac_stored_terminal(const json_t *run, json_t *message);
+apr_time_t ac_stored_time(const json_t *object, const char *name);  /* 0: none */
 
 /* run_ask.c */
 void ac_run_enter_asking(ac_run_t *run);

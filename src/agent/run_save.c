@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RELOAD_WAIT apr_time_from_msec(200)      /* while another child closes the turn before ours */
+
 static void call_store(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
 {
     op->deadline = ac_clock() + run->engine->conf.store_timeout;
@@ -25,6 +27,12 @@ static ac_store_op_t *create_op(const ac_run_t *run, ac_store_verb_e verb)
 static void refuse_busy(ac_err_t *err, const char *run_id)
 {
     ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread has an active run: %s", run_id ? run_id : "its id is not known");
+}
+
+static void refuse_key(ac_err_t *err)
+{
+    ac_err_init(err);
+    ac_err_set(err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
 }
 
 static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
@@ -48,6 +56,68 @@ static void ask(ac_run_t *run, const json_t *stored, const char *cause)
     ac_run_transit(run, AC_RUN_ASKING, cause);
 }
 
+/* The thread has an active run: perhaps the one that this very request began when it was sent the first time. */
+static void on_key(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    const char *run_id = ac_json_peek_string(op->out, "run_id", NULL);
+    bool same = run_id && !strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash);
+    ac_err_t err = op->err;
+    run->n_ops--;
+    if (run->state == AC_RUN_LOADING && same) {
+        ac_run_attach(run, run_id);
+    } else if (run->state == AC_RUN_LOADING) {
+        if (err.kind == AC_NOT_FOUND) ac_err_init(&err);
+        if (run_id) refuse_key(&err);
+        else if (!err.kind) refuse_busy(&err, NULL);
+        ac_run_finish(run, AC_RUN_FAILED, &err, "thread busy");
+    } else {
+        ac_run_settle(run);
+    }
+    ac_store_op_free(op);
+}
+
+static void ask_key(ac_run_t *run)
+{
+    ac_store_op_t *op = create_op(run, AC_STORE_KEY_GET);
+    op->in = json_object();
+    ac_json_put(op->in, "key", ac_json_text(run->turn->key));
+    ac_json_put(op->in, "since", ac_json_time(run->created_at - AC_KEY_LIFE));
+    call_store(run, op, on_key);
+}
+
+static void load_again(void *baton)
+{
+    ac_run_t *run = baton;
+    run->n_ops--;
+    if (run->state == AC_RUN_LOADING) ac_run_enter_loading(run);
+    else ac_run_settle(run);
+}
+
+static void look_again(void *baton)
+{
+    ac_run_enter_loading(baton);
+}
+
+/* The turn before this one has no answer: where its process died, what it had said comes first. */
+static bool wait_for_earlier(ac_run_t *run, const json_t *loaded)
+{
+    const json_t *messages = json_object_get(loaded, "messages");
+    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    const char *run_id = ac_json_peek_string(last, "run_id", NULL);
+    if (!run_id || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0 || run->n_reloads >= AC_MAX_RELOADS) return false;
+    ac_loop_t *loop = run->engine->loop;
+    if (ac_recover_wait(run->engine, run_id, load_again, run)) {
+        run->n_ops++;
+    } else if (!ac_json_peek_string(loaded, "active_run", NULL) && ac_recover_elsewhere(run->engine, run_id)) {
+        ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, look_again, run);
+    } else {
+        return false;
+    }
+    run->n_reloads++;
+    return true;
+}
+
 static void on_loaded(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
@@ -55,6 +125,15 @@ static void on_loaded(ac_store_op_t *op)
     if (run->state != AC_RUN_LOADING) {
         ac_store_op_free(op);
         ac_run_settle(run);
+        return;
+    }
+    if (op->status == APR_SUCCESS && wait_for_earlier(run, op->out)) {
+        ac_store_op_free(op);
+        return;
+    }
+    if (op->status == APR_SUCCESS && run->turn->key[0] && ac_json_peek_string(op->out, "active_run", NULL)) {
+        ac_store_op_free(op);
+        ask_key(run);
         return;
     }
     ac_err_t err = op->err;
@@ -150,10 +229,28 @@ static json_t *run_json(const ac_run_t *run)
     return json;
 }
 
+/* Two requests with one key came at the same time, and the other one was first. */
+static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
+{
+    const char *run_id = ac_json_peek_string(op->out, "run_id", NULL);
+    if (op->err.kind != AC_IDEMPOTENCY_CONFLICT || !run_id ||
+        strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash) != 0) {
+        return false;
+    }
+    run->durable = AC_OPEN_FAILED;
+    ac_run_attach(run, run_id);
+    return true;
+}
+
 static void on_opened(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
+    if (opened_elsewhere(run, op)) {
+        ac_store_op_free(op);
+        if (run->n_ops == 0 && run->state == AC_RUN_SAVING) ac_run_settle(run);
+        return;
+    }
     if (op->status == APR_SUCCESS) {
         run->durable = AC_OPENED;
         ac_run_release(run);
@@ -185,6 +282,13 @@ void ac_run_open(ac_run_t *run)
     ac_json_put(op->in, "run", run_json(run));
     ac_json_put(op->in, "title", ac_record_title(run->turn->content));
     if (run->new_thread) ac_json_put(op->in, "thread", thread_json(run));
+    if (run->turn->key[0]) {
+        json_t *key = json_object();
+        ac_json_put(key, "key", ac_json_text(run->turn->key));
+        ac_json_put(key, "request_hash", ac_json_text(run->turn->key_hash));
+        ac_json_put(key, "since", ac_json_time(run->created_at - AC_KEY_LIFE));
+        ac_json_put(op->in, "idempotency", key);
+    }
     run->durable = AC_OPENING;
     call_store(run, op, on_opened);
 }
@@ -286,6 +390,7 @@ static void on_closed(ac_store_op_t *op)
         if (!run->err.kind) ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
         ac_err_while(&run->err, "storing the answer");
         run->outcome = AC_RUN_FAILED;
+        run->unstored = true;
     }
     ac_store_op_free(op);
     ac_run_settle(run);
@@ -307,6 +412,7 @@ void ac_run_settle(ac_run_t *run)
         ac_json_put(run->closing, "run", run_json(run));
         ac_json_put(run->closing, "steps", run->steps ? json_incref(run->steps) : json_array());
         run->closed = true;
+        ac_run_log_closing(run);
         op->in = json_incref(run->closing);
         call_store(run, op, on_closed);
         return;

@@ -20,12 +20,16 @@
  * THREAD_RESTORE  thread  {updated_at}                         thread; etag
  * MESSAGE_LIST    thread  -  (page)                            {data, has_more, next|null}  next: the seq to give as after/before
  * TURN_LOAD       thread  -  (page.limit: newest messages)     {thread, messages (oldest first), active_run: id|null}
- * TURN_OPEN       thread  {message, run, title, thread?}       {thread, message (with seq)}
+ * TURN_OPEN       thread  {message, run, title, thread?,       {thread, message (with seq)}
+ *                          idempotency?}
  *                         thread: create it in the same transaction. title: used where the thread has none yet. One
  *                         transaction: the message with the next seq, the run, the thread's message_count, title,
  *                         updated_at. errors: not_found, run_in_progress
  *                         (out: {run_id}) where another run of the thread is active and its process lives; a dead one is
  *                         closed as interrupted.
+ *                         idempotency: {key, request_hash, since}: in the same transaction the owner's key leads to this run from now on.
+ *                         Where it leads to another one since then: idempotency_conflict (out: {run_id, thread_id, request_hash}), whatever
+ *                         else may be wrong.
  * TURN_CLOSE      thread  {message|null, run, steps}           {message (with seq) | null}: one transaction; run is the
  *                         whole final run.
  *                         A thread that was hard-deleted meanwhile: success, nothing is written, message null.
@@ -33,6 +37,8 @@
  * RUN_LIST        thread  -  (page: limit, after)              {data, has_more, next|null}  newest first
  * STEP_LIST       run     -                                    {data}  in order of starting
  * PURGE           -       {before}                             {purged: n}  soft-deleted threads of every owner, deleted before then
+ *                         with keys_before: also Idempotency-Keys from before then, which do not count.
+ * KEY_GET         -       {key, since}                         {run_id, thread_id, request_hash} of the owner's key; not_found
  *
  * For moving conversations from one store to another, without regard to owners; a `record` is a thread with owner, deleted_at and
  * restore_status (the last two null where it is not soft-deleted):

@@ -42,6 +42,7 @@ static const struct {
     [AC_STORE_EXPORT_MESSAGES] = { ac_sqlite_export_messages, false },
     [AC_STORE_EXPORT_RUNS] = { ac_sqlite_export_runs, false },
     [AC_STORE_IMPORT] = { ac_sqlite_import, true },
+    [AC_STORE_KEY_GET] = { ac_sqlite_key_get, false },
 };
 
 bool ac_sqlite_verb_writes(ac_store_verb_e verb)

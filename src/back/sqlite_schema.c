@@ -33,8 +33,15 @@ static const char version_1[] =
     " run_id TEXT NOT NULL, n INTEGER NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL,"
     " PRIMARY KEY (run_id, n)) WITHOUT ROWID;";
 
+/* An Idempotency-Key leads to one run of its owner, for a day. */
+static const char version_2[] =
+    "CREATE TABLE keys ("
+    " owner TEXT NOT NULL, key TEXT NOT NULL, run_id TEXT NOT NULL, thread_id TEXT NOT NULL, request_hash TEXT NOT NULL,"
+    " created_at TEXT NOT NULL, PRIMARY KEY (owner, key)) WITHOUT ROWID;"
+    "CREATE INDEX keys_by_time ON keys(created_at);";
+
 /* The n-th entry makes version n+1 out of version n. Never changed once released, only added to. */
-static const char *const versions[] = { version_1 };
+static const char *const versions[] = { version_1, version_2 };
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {

@@ -406,6 +406,14 @@ apr_status_t ac_sqlite_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status != APR_SUCCESS) {
         return status;
     }
+    const char *keys_before = ac_json_peek_string(op->in, "keys_before", NULL);
+    if (keys_before) {
+        status = ac_sqlite_key_purge(&rows, conn, keys_before, PURGE_ROWS, &op->err);
+        more = more || rows == PURGE_ROWS;
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     json_decref(op->out);
     op->out = json_pack("{s:I}", "purged", (json_int_t)n_purged);
     return more ? AC_SQLITE_TO_WRITER : APR_SUCCESS;

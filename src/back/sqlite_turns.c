@@ -258,8 +258,11 @@ apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     json_t *message = NULL;
     char run_id[AC_ID_SIZE] = "";
     bool fine;
-    apr_status_t status = json_is_object(fresh) ? ac_sqlite_thread_insert(conn, op, op->id, fresh) : APR_SUCCESS;
+    apr_status_t status = ac_sqlite_key_take(conn, op);
 
+    if (status == APR_SUCCESS && json_is_object(fresh)) {
+        status = ac_sqlite_thread_insert(conn, op, op->id, fresh);
+    }
     if (status == APR_SUCCESS) {
         status = ac_sqlite_thread_find(&thread, conn, op, false);
     }

@@ -26,6 +26,7 @@ static const char *const verb_names[AC_STORE_N_VERBS] = {
     [AC_STORE_EXPORT_MESSAGES] = "export messages",
     [AC_STORE_EXPORT_RUNS] = "export runs",
     [AC_STORE_IMPORT] = "import",
+    [AC_STORE_KEY_GET] = "key get",
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

@@ -226,6 +226,10 @@ static void op_begin(void *baton)
     else if (op->deadline && ac_clock() >= op->deadline) {
         answer(store, op, ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time"));
     }
+    else if (!verbs[op->verb]) {
+        answer(store, op, ac_err_set(&op->err, AC_INVALID_REQUEST, "this store keeps no such thing (%s)",
+                                     ac_store_verb_name(op->verb)));
+    }
     else {
         ac_cosmos_prepare(task_create(store, op), verbs[op->verb]);
     }

@@ -59,7 +59,7 @@ bool ac_sqlite_stopping(ac_sqlite_t *store)
 void ac_sqlite_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status)
 {
     op->status = status;
-    if (status != APR_SUCCESS && op->err.kind != AC_RUN_IN_PROGRESS) {
+    if (status != APR_SUCCESS && op->err.kind != AC_RUN_IN_PROGRESS && op->err.kind != AC_IDEMPOTENCY_CONFLICT) {
         json_decref(op->out);
         op->out = NULL;
     }

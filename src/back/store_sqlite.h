@@ -200,6 +200,14 @@ json_t *ac_sqlite_message_read(sqlite3_stmt *row);          /* NULL: damaged, or
 /* sqlite_move.c */
 ac_sqlite_verb_fn ac_sqlite_export_threads, ac_sqlite_export_messages, ac_sqlite_export_runs, ac_sqlite_import;
 
+/* sqlite_keys.c */
+ac_sqlite_verb_fn ac_sqlite_key_get;
+/* TURN_OPEN's `idempotency`, where it has one: the key leads to this run from now on. errors: idempotency_conflict, with what it leads
+ * to in op->out. */
+apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op);
+/* Removes at most limit keys from before then. */
+apr_status_t ac_sqlite_key_purge(int *pn, ac_sqlite_conn_t *conn, const char *before, int limit, ac_err_t *err);
+
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_step_list;
 /* The thread's active run, "" where it has none. A dead one is treated as conn->mend says. */

@@ -35,6 +35,12 @@
 #define AC_MAX_STORE_QUEUE       8192               /* operations that wait for the embedded store */
 #define AC_MAX_JSON_TEXT         (64 * 1024 * 1024) /* of anything we write as JSON */
 
+#define AC_MAX_KEY               255                /* characters of an Idempotency-Key */
+#define AC_KEY_HASH_SIZE         65                 /* SHA-256 in hexadecimal, and a NUL */
+#define AC_KEY_LIFE              apr_time_from_sec(86400)   /* how long an Idempotency-Key leads to its run */
+#define AC_MAX_RELOADS           4                  /* waits of a run for an earlier turn to be closed */
+#define AC_MAX_RECOVERIES        16                 /* runs of dead children that are closed at once */
+
 /* ---- err.c: the table of error kinds ---- */
 typedef struct ac_kind_row_t {
     ac_kind_e kind;

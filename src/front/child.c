@@ -65,10 +65,11 @@ static void purge(void *baton)
 {
     life_t *self = baton;
     const ac_conf_t *conf = self->child.conf;
-    char before[AC_TIME_SIZE];
+    char before[AC_TIME_SIZE], keys_before[AC_TIME_SIZE];
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PURGE, "", "");
-    ac_time_format(before, apr_time_now() - conf->purge_after);
-    op->in = json_pack("{s:s}", "before", before);
+    ac_time_format(before, conf->purge_after > 0 ? apr_time_now() - conf->purge_after : 1);
+    ac_time_format(keys_before, apr_time_now() - AC_KEY_LIFE);
+    op->in = json_pack("{s:s, s:s}", "before", before, "keys_before", keys_before);
     op->deadline = ac_loop_now(self->child.loop) + PURGE_PATIENCE;
     ac_store_call_post(&conf->store, self->child.loop, op, purged, self);
 }
@@ -76,7 +77,8 @@ static void purge(void *baton)
 static void start_purging(void *baton)
 {
     life_t *self = baton;
-    if (self->child.conf->purge_after > 0) set_purge(self, PURGE_FIRST);
+    set_purge(self, PURGE_FIRST);
+    ac_engine_watch(self->child.engine);
 }
 
 /* ---- start ---- */
@@ -189,6 +191,7 @@ static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
     *ppart = "engine";
     status = ac_engine_create(&child->engine, child->loop, child->work, &conf->store, &conf->registry, &conf->engine);
     if (status != APR_SUCCESS) return status;
+    ac_event_logs_open(child);
     *ppart = "loop thread";
     return start_thread(self);
 }
@@ -216,6 +219,7 @@ static void end_all(life_t *self)
         apr_thread_join(&ended, child->thread);
     }
     if (child->engine) ac_engine_destroy(child->engine);
+    ac_event_dir_close(child->event_dir);
     if (child->loop) ac_loop_destroy(child->loop);
 }
 

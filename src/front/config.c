@@ -49,6 +49,8 @@ const command_rec ac_directives[] = {
         "SIZE", "The largest request body that is read"),
     ROW("AgentChatStreamBuffer", MOUNT, SIZE, stream_buffer, "256K", "16K", "64M",
         "SIZE", "How much may wait for a client that reads slowly before it is dropped"),
+    ROW("AgentChatOnDisconnect", MOUNT, LEAVE, on_disconnect, "continue", NULL, NULL,
+        "continue|cancel|cancel-after=DURATION", "What becomes of a run that no client follows any more"),
     ROW("AgentChatDefaultAgent", MOUNT, WORD, default_agent_id, NULL, NULL, NULL,
         "AGENT", "The agent of requests that name none"),
 
@@ -80,8 +82,15 @@ const command_rec ac_directives[] = {
         "SIZE", "The longest answer of a run, all its rounds together"),
     ROW("AgentChatPurgeAfter", SERVER, DURATION, purge_after, "30d", "0", "3650d",
         "DURATION", "When a deleted thread is removed for good; 0: never"),
-    ROW("AgentChatDrain", SERVER, DURATION, drain, "10min", "0", "1d",
+    ROW("AgentChatDrain", SERVER, DURATION, drain, "2min", "0", "1d",
         "DURATION", "How long the children of before a graceful restart or stop go on with their runs"),
+
+    ROW("AgentChatEventLog", SERVER, WORD, event_log, "auto", NULL, NULL,
+        "auto|off|PATH", "The directory where live runs leave their events, so that every child can go on telling them"),
+    ROW("AgentChatEventLogMax", SERVER, SIZE, event_log_max, "16M", "64K", "1G",
+        "SIZE", "How large one run's event log may become"),
+    ROW("AgentChatEventLogKeep", SERVER, DURATION, engine.log_keep, "5min", "0", "1d",
+        "DURATION", "How long a run's event log stays after the run has ended"),
 
     CONTAINER("<AgentChatModel", MODEL, "ID", "Defines a model"),
     ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL,

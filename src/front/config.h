@@ -18,6 +18,7 @@ typedef enum ac_shape_e {
     AC_NUMBER,                                  /* → double */
     AC_SIZE,                                    /* 64K → apr_int64_t, apr_size_t */
     AC_DURATION,                                /* 90s → apr_interval_time_t */
+    AC_LEAVE,                                   /* continue|cancel|cancel-after=90s → apr_interval_time_t: -1, 0, 90s */
     AC_WORD,                                    /* one word → const char * */
     AC_PATH,                                    /* relative to ServerRoot → const char * */
     AC_CHOICE,                                  /* one of min ("GET|POST") → const char * */

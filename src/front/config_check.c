@@ -170,11 +170,12 @@ int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     ac_check_t check = {ac_config(), s, pconf, ptemp, 0};
-    const ac_conf_t *conf = &check.config->conf;
+    ac_conf_t *conf = &check.config->conf;
     (void)plog;
     ac_log_front_install(s);
     if (!conf->active || ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) return OK;
     if (conf->needs_state_dir && make_state_dir(s, conf->state_dir) != OK) return HTTP_INTERNAL_SERVER_ERROR;
+    if (ac_event_logs_prepare(conf, s, pconf) != OK) return HTTP_INTERNAL_SERVER_ERROR;
     if (!conf->store.self) make_store(&check, true);
     return check.n_problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }

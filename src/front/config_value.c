@@ -282,6 +282,17 @@ static const char *set_currency(char *field, const char *text, apr_pool_t *p)
     return NULL;
 }
 
+static const char *set_leave(apr_interval_time_t *field, const char *text, apr_pool_t *p)
+{
+    static const char after[] = "cancel-after=";
+    if (!ap_cstr_casecmp(text, "continue")) *field = -1;
+    else if (!ap_cstr_casecmp(text, "cancel")) *field = 0;
+    else if (ap_cstr_casecmpn(text, after, sizeof(after) - 1) || !ac_duration_parse(field, text + sizeof(after) - 1)) {
+        return apr_psprintf(p, "'%s' is none of continue, cancel, cancel-after=DURATION, like cancel-after=30s", text);
+    }
+    return NULL;
+}
+
 const char *ac_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p)
 {
     void *field = (char *)target + value->offset;
@@ -291,6 +302,7 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     case AC_NUMBER: return set_real(value, field, text, p);
     case AC_CHOICE: case AC_RANK: return set_choice(value, field, text, p);
     case AC_CURRENCY: return set_currency(field, text, p);
+    case AC_LEAVE: return set_leave(field, text, p);
     case AC_TEXT: return set_text(field, text, p);
     case AC_DOCUMENT: return set_document(field, text, p);
     case AC_SECRET: return set_secret(field, text, p);

@@ -57,7 +57,8 @@ static char *put_id(char *to, uint64_t seq)
 static void add_id(const ac_render_t *render, uint64_t seq, ac_buf_t *out)
 {
     char line[ID_SPACE];
-    if (render->dialect->ids) {
+    /* What the server says for itself is no event of the run, and leaves the client where it is. */
+    if (render->dialect->ids && seq) {
         ac_buf_add(out, line, (size_t)(put_id(line, seq) - line));
     }
 }

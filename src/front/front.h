@@ -24,6 +24,10 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     ac_registry_t registry;
     ac_engine_conf_t engine;
     int work_threads, max_streams, max_blocking_streams, max_streams_per_owner; /* per child */
+    int work_threads, max_streams, max_blocking_streams;    /* per child */
+    const char *event_log;                      /* AgentChatEventLog: "auto", "off", or a path */
+    const char *event_dir;                      /* the directory that came of it; NULL: no event logs */
+    apr_int64_t event_log_max;                  /* bytes of one run's */
     apr_interval_time_t purge_after, drain;
     apr_interval_time_t request_store_timeout;  /* how long a plain request waits for the store */
     bool active;                                /* something is mounted or defined; else the module does nothing */
@@ -36,6 +40,7 @@ typedef struct ac_mount_conf_t {                /* per directory: what a <Locati
     apr_interval_time_t retry;                  /* what `retry:` tells an EventSource */
     apr_int64_t max_body;                       /* bytes */
     apr_int64_t stream_buffer;                  /* bytes that may wait for a slow reader */
+    apr_interval_time_t on_disconnect;          /* how long a run goes on when nobody follows; -1: to its end */
     const ac_agent_t *default_agent;            /* NULL: the server's */
     /* … the setter writes through the directive table's offsets; unset is told apart by `set` bits */
     uint64_t set;
@@ -59,20 +64,28 @@ int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 /* The post_config hook: makes the state directory, installs the log. */
 int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
+typedef struct ac_child_t ac_child_t;
+/* ---- event_logs.c: where runs leave their events ---- */
+/* Sets conf.event_dir and makes the directory, while httpd is still root. OK, or what the hook returns where a directory that was named
+ * cannot be used. */
+int ac_event_logs_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p);
+void ac_event_logs_open(ac_child_t *child);     /* this child's place, for its engine */
+
 /* ---- child.c: what lives in each child ---- */
-typedef struct ac_child_t {
+struct ac_child_t {
     const ac_conf_t *conf;
     server_rec *server;
     ac_host_t host;
     ac_loop_t *loop;
     ac_work_t *work;
     ac_engine_t *engine;
+    ac_event_dir_t *event_dir;                  /* NULL: no event logs */
     apr_thread_t *thread;
     bool can_park;                              /* this MPM lets a stream wait without a thread */
     volatile apr_uint32_t stopping;             /* child_stopping was called, or the process ends */
     volatile apr_uint32_t n_parked, n_blocking; /* streams now */
     apr_time_t started;
-} ac_child_t;
+};
 ac_child_t *ac_child(void);                     /* NULL before child_init has succeeded */
 void ac_child_init(apr_pool_t *pchild, server_rec *s);
 void ac_child_stopping(apr_pool_t *pchild, int graceful);
@@ -168,6 +181,7 @@ int ac_route_map_to_storage(request_rec *r);    /* the hook of this name */
 /* ---- api_threads.c, api_messages.c, api_runs.c, api_agents.c, api_chat.c, api_health.c ---- */
 ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_thread_get, ac_api_thread_patch, ac_api_thread_delete,
     ac_api_thread_restore, ac_api_message_send, ac_api_messages_list, ac_api_thread_runs, ac_api_run_get, ac_api_run_steps,
+    ac_api_run_events, ac_api_run_cancel,
     ac_api_agents_list, ac_api_agent_get, ac_api_agent_chat, ac_api_agent_threads, ac_api_agent_thread_get,
     ac_api_agent_thread_delete, ac_api_chat, ac_api_agent_stream, ac_api_agent_stream_get, ac_api_health, ac_api_ready;
 /* api_threads.c, for api_agents.c too: deletes as the query says; the filter `status` of a list of threads. */
@@ -193,7 +207,11 @@ typedef struct ac_talk_t {
 apr_status_t ac_talk_read(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form);
 /* errors: message_empty, invalid_request at the member `name`, or about the query parameter where from_query. */
 apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *name, bool from_query);
-/* Starts the turn and delivers its events. Returns what the handler returns. */
+/* The number of the last event that a client has: Last-Event-ID, else the query parameter `name` where it is not NULL. *pgiven: it was
+ * there. errors: invalid_request. */
+apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name);
+/* Starts the turn, or follows the one that its Idempotency-Key has started before, and delivers its events. Returns what the handler
+ * returns. */
 int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *dialect);
 /* The mount's default agent, else the server's; errors: invalid_request. */
 apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent);
@@ -225,6 +243,8 @@ void ac_render_free(ac_render_t *render);
  * before the first event; if that is an error it becomes a problem response with its status.
  * Returns what the handler returns: OK, or SUSPENDED. */
 int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect);
+/* Delivers the events of the caller's run that come after this number, past and to come. */
+int ac_stream_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect);
 /* Hooks and the connection filter of parked streams; called from register_hooks. */
 void ac_stream_register(apr_pool_t *p);
 /* At an ungraceful stop, on the loop thread or after it has ended and before the loop is destroyed: ends every live stream with

@@ -244,6 +244,12 @@ static void on_event(ac_follower_t *follower, ac_event_t *event)
     ac_ready_set(parked->stream.child->loop, &parked->ready, on_ready, parked);
 }
 
+static bool has_room(ac_follower_t *follower)
+{
+    const ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
+    return ac_stream_has_room(&parked->stream);
+}
+
 /* ---- time ---- */
 
 /* When the stream should say something although no event came. 0: never. With the lock held. */
@@ -423,6 +429,7 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
     parked->stream.stop = stop_parked;
     parked->stream.free = free_parked;
     parked->stream.follower.on_event = on_event;
+    parked->stream.follower.has_room = has_room;
     parked->c = r->connection;
     parked->r = r;
     parked->conn = ac_park_conn(parked->c);

@@ -14,6 +14,7 @@ static const char *const q_messages[] = {"limit", "after", "before", "order", NU
 static const char *const q_runs[] = {"limit", "after", NULL};
 static const char *const q_agent_threads[] = {"limit", "offset", "status", NULL};
 static const char *const q_say[] = {"message", NULL};
+static const char *const q_events[] = {"after", NULL};
 static const char *const q_none[] = {NULL};
 
 const ac_route_t ac_routes[] = {
@@ -30,6 +31,8 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/threads/{id}/runs", STORED, ac_api_thread_runs, "List a thread's runs", q_runs},
     {M_GET, "/runs/{id}", STORED, ac_api_run_get, "Show a run", NULL},
     {M_GET, "/runs/{id}/steps", STORED, ac_api_run_steps, "List a run's steps", NULL},
+    {M_GET, "/runs/{id}/events", STORED | AC_ALWAYS_STREAMS, ac_api_run_events, "Follow a run, from any point", q_events},
+    {M_POST, "/runs/{id}/cancel", STORED, ac_api_run_cancel, "Stop a run", NULL},
     {M_GET, "/agents", STORED, ac_api_agents_list, "List the agents", NULL},
     {M_GET, "/agents/{id}", STORED, ac_api_agent_get, "Show an agent", NULL},
     {M_POST, "/agents/{id}/chat", STORED, ac_api_agent_chat, "Talk to an agent", NULL},

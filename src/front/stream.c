@@ -7,6 +7,8 @@
 
 #include "apr_strings.h"
 
+#define STOPPING_RETRY apr_time_from_sec(2)
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* of these two */
 static ac_stream_t *streams;
 static bool stopped;
@@ -133,7 +135,21 @@ void ac_stream_take(ac_stream_t *stream, const ac_event_t *event)
     if (stream->ended) {
         return;
     }
-    if (event->type == AC_EVENT_ERROR && stream->head == AC_HEAD_OPEN) {
+    if (event->type == AC_EVENT_NOTHING) {
+        stream->head = stream->head == AC_HEAD_OPEN ? AC_HEAD_EMPTY : stream->head;
+        stream->ended = true;
+        return;
+    }
+    if (event->type == AC_EVENT_LIVE) {
+        /* Its client learns now that it is in the right place, and not when the next word is said. */
+        if (stream->head == AC_HEAD_OPEN && stream->render.dialect->stream) {
+            open_stream(stream);
+        }
+        return;
+    }
+    /* The end of a run that had begun is told as it was told to those who were there: its number is never 1. */
+    bool problem = event->type == AC_EVENT_ERROR && !(stream->render.dialect->stream && event->seq > 1);
+    if (problem && stream->head == AC_HEAD_OPEN) {
         take_problem(stream, event);
     }
     else {
@@ -143,6 +159,11 @@ void ac_stream_take(ac_stream_t *stream, const ac_event_t *event)
         }
     }
     stream->ended = terminal;
+}
+
+bool ac_stream_has_room(const ac_stream_t *stream)
+{
+    return !stream->render.dialect->stream || stream->out.len - stream->sent < stream->out.max / 4;
 }
 
 bool ac_stream_beat(ac_stream_t *stream)
@@ -188,6 +209,34 @@ int ac_stream_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dial
     return ac_park_possible(rq) ? ac_park_deliver(rq, source, dialect) : ac_block_deliver(rq, source, dialect);
 }
 
+typedef struct past_t {                     /* a run that is followed again */
+    char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
+    uint64_t after;
+} past_t;
+
+static void start_past(void *baton, ac_loop_t *loop, ac_follower_t *follower)
+{
+    past_t *past = baton;
+    (void)loop;
+    ac_tail_start(ac_child()->engine, past->run_id, past->owner, past->after, follower);
+    free(past);
+}
+
+static void drop_past(void *baton)
+{
+    free(baton);
+}
+
+int ac_stream_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect)
+{
+    past_t *past = ac_alloc(sizeof(*past));
+    apr_cpystrn(past->run_id, run_id, sizeof(past->run_id));
+    apr_cpystrn(past->owner, rq->owner, sizeof(past->owner));
+    past->after = after;
+    ac_source_t source = { start_past, drop_past, past };
+    return ac_stream_deliver(rq, &source, dialect);
+}
+
 int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect)
 {
     ac_source_t source = { start_run, drop_turn, turn };
@@ -201,9 +250,11 @@ ac_event_t *ac_stream_stopping_event(void)
     json_t *data = json_object();
     ac_json_put(data, "code", json_string(ac_kind_row(AC_STOPPING)->code));
     ac_json_put(data, "message", json_string("the server is stopping"));
+    ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(STOPPING_RETRY)));
     ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
     if (event) {
         event->kind = AC_STOPPING;
+        event->retry_after = STOPPING_RETRY;
     }
     return event;
 }

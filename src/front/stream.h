@@ -19,7 +19,8 @@ typedef struct ac_source_t {                    /* where a stream's events come 
 
 typedef enum ac_head_e {
     AC_HEAD_OPEN,                               /* nothing was said that decides it */
-    AC_HEAD_STREAM, AC_HEAD_DOCUMENT, AC_HEAD_PROBLEM
+    AC_HEAD_STREAM, AC_HEAD_DOCUMENT, AC_HEAD_PROBLEM,
+    AC_HEAD_EMPTY                               /* 204: an EventSource that has everything is told to stay away */
 } ac_head_e;
 
 /* ---- owners.c: AgentChatMaxStreamsPerOwner ---- */
@@ -61,6 +62,7 @@ void ac_stream_unref(ac_stream_t *stream);      /* any thread; calls stream->fre
 void ac_stream_done(ac_stream_t *stream);       /* what ac_stream_init() made; for stream->free */
 /* Renders an event into out, and decides the head where it was open. */
 void ac_stream_take(ac_stream_t *stream, const ac_event_t *event);
+bool ac_stream_has_room(const ac_stream_t *stream);
 /* Renders a heartbeat; opens a stream that has not begun. false: this dialect has none. */
 bool ac_stream_beat(ac_stream_t *stream);
 bool ac_stream_waits(const ac_stream_t *stream);    /* something may be handed to the filters: bytes, or the end */

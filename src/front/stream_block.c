@@ -99,6 +99,16 @@ static void on_event(ac_follower_t *follower, ac_event_t *event)
     hand_over((blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower)), event);
 }
 
+/* A worker that is behind is not told more of the past than it can send. */
+static bool has_room(ac_follower_t *follower)
+{
+    blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
+    pthread_mutex_lock(&blocked->lock);
+    bool room = blocked->n_events < 256 && blocked->bytes < blocked->stream.out.max / 16;
+    pthread_mutex_unlock(&blocked->lock);
+    return room;
+}
+
 static void begin(void *baton)
 {
     ac_stream_t *stream = baton;
@@ -247,6 +257,7 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
     blocked->stream.stop = stop_blocked;
     blocked->stream.free = free_blocked;
     blocked->stream.follower.on_event = on_event;
+    blocked->stream.follower.has_room = has_room;
     blocked->max_bytes = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
     blocked->r = rq->r;
     blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);

@@ -32,6 +32,9 @@ static void set_head(ac_stream_t *stream, request_rec *r)
     case AC_HEAD_DOCUMENT:
         set_document_head(stream, r);
         break;
+    case AC_HEAD_EMPTY:
+        r->status = HTTP_NO_CONTENT;
+        break;
     default:
         set_stream_head(r);
     }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <openssl/evp.h>
+
 #include "apr_strings.h"
 
 /* ---- which agent ---- */
@@ -151,6 +153,109 @@ apr_status_t ac_talk_read(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_
     return status == APR_SUCCESS ? read_options(rq, talk, form) : status;
 }
 
+/* ---- said before ---- */
+
+apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name)
+{
+    const char *header = apr_table_get(rq->r->headers_in, "Last-Event-ID");
+    const char *text = header && *header ? header : name ? ac_request_query(rq, name) : NULL;
+    *pafter = 0;
+    *pgiven = text != NULL;
+    if (!text) {
+        return APR_SUCCESS;
+    }
+    size_t len = strlen(text);
+    if (!len || len > 18 || strspn(text, "0123456789") != len) {
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s is not the id of an event", header && *header ? "Last-Event-ID" : name);
+    }
+    *pafter = (uint64_t)apr_atoi64(text);
+    return APR_SUCCESS;
+}
+
+static apr_status_t read_key(ac_request_t *rq, const char **pkey)
+{
+    const char *key = apr_table_get(rq->r->headers_in, "Idempotency-Key");
+    *pkey = key && *key ? key : NULL;
+    if (!*pkey) {
+        return APR_SUCCESS;
+    }
+    size_t len = strlen(key);
+    for (size_t i = 0; i < len; i++) {
+        if (len > AC_MAX_KEY || key[i] <= 0x20 || key[i] >= 0x7f) {
+            return ac_err_set(&rq->err, AC_INVALID_REQUEST, "Idempotency-Key must have at most %d visible ASCII characters, "
+                              "and no space", AC_MAX_KEY);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* Of what was asked: the path and the body. How the answer is to be delivered is no part of it. */
+static bool hash_request(char hash[AC_KEY_HASH_SIZE], const ac_request_t *rq)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    json_t *body = json_copy(rq->body);
+    json_object_del(body, "stream");
+    char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(body);
+    const char *whole = text ? apr_pstrcat(rq->r->pool, rq->path, "\n", text, NULL) : NULL;
+    free(text);
+    if (!whole || !EVP_Digest(whole, strlen(whole), digest, &len, EVP_sha256(), NULL)) {
+        return false;
+    }
+    ap_bin2hex(digest, len, hash);
+    return true;
+}
+
+/* *prun_id: what the same request has started before; NULL: nothing. */
+static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const char **prun_id)
+{
+    char since[AC_TIME_SIZE];
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_KEY_GET, rq->owner, NULL), *result = NULL;
+    *prun_id = NULL;
+    if (op) {
+        ac_time_format(since, apr_time_now() - AC_KEY_LIFE);
+        op->in = json_pack("{s:s, s:s}", "key", turn->key, "since", since);
+    }
+    apr_status_t status = ac_request_store(rq, op, &result);
+    if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND) {
+        ac_err_init(&rq->err);
+        return APR_SUCCESS;
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (strcmp(ac_json_peek_string(result->out, "request_hash", ""), turn->key_hash)) {
+        return ac_err_set(&rq->err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
+    }
+    *prun_id = ac_json_peek_string(result->out, "run_id", NULL);
+    return APR_SUCCESS;
+}
+
+/* Idempotency-Key and Last-Event-ID, which without the key would say nothing about which run is meant. */
+static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char **prun_id)
+{
+    const char *key = NULL;
+    bool given = false;
+    apr_status_t status = turn->stateless ? APR_SUCCESS : read_key(rq, &key);
+    *prun_id = NULL;
+    if (status == APR_SUCCESS && !turn->stateless) {
+        status = ac_talk_after(rq, &turn->after, &given, NULL);
+    }
+    if (status == APR_SUCCESS && given && !key) {
+        status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "Last-Event-ID goes on with a message that was sent with an "
+                            "Idempotency-Key, and there is none; GET /runs/{id}/events needs no key");
+    }
+    if (status != APR_SUCCESS || !key) {
+        return status;
+    }
+    apr_cpystrn(turn->key, key, sizeof(turn->key));
+    if (!hash_request(turn->key_hash, rq)) {
+        return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
+    }
+    return find_earlier(rq, turn, prun_id);
+}
+
 /* ---- the turn ---- */
 
 int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *dialect)
@@ -168,6 +273,14 @@ int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *d
         /* A copy: the loop thread will own it, and the body is freed with the request. */
         turn->metadata = json_deep_copy(talk->metadata);
     }
+    turn->leave = rq->mount->on_disconnect;
     rq->doing = "running the agent";
-    return ac_stream_run(rq, turn, dialect);
+    const char *run_id = NULL;
+    apr_status_t status = read_earlier(rq, turn, &run_id);
+    if (status == APR_SUCCESS && !run_id) {
+        return ac_stream_run(rq, turn, dialect);
+    }
+    uint64_t after = turn->after;
+    ac_turn_free(turn);
+    return status == APR_SUCCESS ? ac_stream_follow(rq, run_id, after, dialect) : ac_reply_problem(rq, NULL);
 }

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run's events in a file: written through a mapping by the run's owner, read through another one by any child. */
+#include "event_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC "AGCHEVL1"
+#define FIRST_SIZE 8192
+#define STEP_MAX (1024 * 1024)
+#define WAITING 8                               /* children that can follow one run from elsewhere and be told */
+
+typedef struct waiting_t {
+    _Atomic uint64_t child;                     /* 0: free */
+    _Atomic uint32_t n;                         /* its followers */
+} waiting_t;
+
+typedef struct file_head_t {
+    char magic[8];
+    ac_log_head_t head;
+    _Atomic uint64_t committed;                 /* bytes from the file's beginning that are whole records */
+    _Atomic uint64_t seq;
+    _Atomic int64_t ended;
+    _Atomic uint32_t cut;
+    waiting_t waiting[WAITING];
+} file_head_t;
+#define HEAD_SIZE 1024
+_Static_assert(sizeof(file_head_t) <= HEAD_SIZE, "the head has its place");
+
+typedef struct record_t {                       /* in the machine's byte order: no other machine ever reads it */
+    uint32_t len;                               /* of what follows, without the padding to eight bytes */
+    uint32_t type;
+    uint64_t seq;
+    int64_t at;
+} record_t;
+
+struct ac_event_log_t {
+    file_head_t *file;
+    size_t size;                                /* mapped */
+    size_t max;
+    ac_child_key_t child;
+    bool owned;
+    char path[AC_LOG_PATH_SIZE];
+};
+
+static size_t padded(size_t len)
+{
+    return (len + 7) & ~(size_t)7;
+}
+
+const ac_log_head_t *ac_event_log_head(const ac_event_log_t *log)
+{
+    return &log->file->head;
+}
+
+ac_child_key_t ac_event_log_child(const ac_event_log_t *log)
+{
+    return log->child;
+}
+
+uint64_t ac_event_log_seq(const ac_event_log_t *log)
+{
+    return atomic_load_explicit(&log->file->seq, memory_order_acquire);
+}
+
+apr_time_t ac_event_log_ended(const ac_event_log_t *log)
+{
+    return atomic_load_explicit(&log->file->ended, memory_order_acquire);
+}
+
+bool ac_event_log_is_cut(const ac_event_log_t *log)
+{
+    return atomic_load_explicit(&log->file->cut, memory_order_acquire) != 0;
+}
+
+/* ---- files ---- */
+
+/* Maps size bytes anew. A page that the file system has no room for would be a SIGBUS later, so room is made now. */
+static apr_status_t map(ac_event_log_t *log, int fd, size_t size, bool grow)
+{
+    int cause = grow ? posix_fallocate(fd, 0, (off_t)size) : 0;
+    if (cause) return cause;
+    void *place = log->file ? mremap(log->file, log->size, size, MREMAP_MAYMOVE)
+                            : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (place == MAP_FAILED) return errno;
+    log->file = place;
+    log->size = size;
+    return APR_SUCCESS;
+}
+
+static ac_event_log_t *log_alloc(const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id)
+{
+    ac_event_log_t *log = ac_alloc(sizeof *log);
+    log->child = child;
+    log->max = ac_event_dir_max(dir);
+    ac_event_dir_log_path(log->path, dir, child, run_id);
+    return log;
+}
+
+void ac_event_log_close(ac_event_log_t *log)
+{
+    if (!log) return;
+    if (log->file) munmap(log->file, log->size);
+    free(log);
+}
+
+ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head)
+{
+    ac_event_log_t *log = log_alloc(dir, ac_event_dir_key(dir), head->run_id);
+    int fd = open(log->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    apr_status_t status = fd < 0 ? errno : map(log, fd, FIRST_SIZE, true);
+    if (fd >= 0) close(fd);
+    if (status != APR_SUCCESS) {
+        ac_log(AC_M510, status, "run[%s]: no event log; the run goes on, and a client that loses its connection cannot "
+               "resume before it has ended", head->run_id);
+        if (fd >= 0) unlink(log->path);
+        ac_event_log_close(log);
+        return NULL;
+    }
+    log->owned = true;
+    log->file->head = *head;
+    atomic_store(&log->file->committed, HEAD_SIZE);
+    atomic_thread_fence(memory_order_release);
+    memcpy(log->file->magic, MAGIC, sizeof log->file->magic);   /* last: who finds it finds it whole */
+    return log;
+}
+
+static bool valid(const ac_event_log_t *log, const char *run_id)
+{
+    const file_head_t *file = log->file;
+    return log->size >= HEAD_SIZE && !memcmp(file->magic, MAGIC, sizeof file->magic) &&
+           !memcmp(file->head.run_id, run_id, strlen(run_id) + 1) &&
+           memchr(file->head.owner, '\0', sizeof file->head.owner) &&
+           memchr(file->head.thread_id, '\0', sizeof file->head.thread_id) &&
+           memchr(file->head.message_id, '\0', sizeof file->head.message_id);
+}
+
+static ac_event_log_t *log_open(const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id)
+{
+    ac_event_log_t *log = log_alloc(dir, child, run_id);
+    struct stat info;
+    int fd = open(log->path, O_RDWR | O_CLOEXEC);
+    bool fine = fd >= 0 && fstat(fd, &info) == 0 && info.st_size >= HEAD_SIZE &&
+                map(log, fd, (size_t)info.st_size, false) == APR_SUCCESS;
+    if (fd >= 0) close(fd);
+    if (fine && valid(log, run_id)) return log;
+    ac_event_log_close(log);
+    return NULL;
+}
+
+ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id)
+{
+    ac_child_key_t children[AC_MAX_CHILDREN];
+    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id);
+    if (log) return log;
+    int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
+    for (int i = 0; !log && i < n; i++) log = log_open(dir, children[i], run_id);
+    /* It may have been taken over while we looked: then it is where nobody was asked yet, at worst here. */
+    return log ? log : log_open(dir, ac_event_dir_key(dir), run_id);
+}
+
+ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id)
+{
+    char there[AC_LOG_PATH_SIZE], here[AC_LOG_PATH_SIZE];
+    ac_event_dir_log_path(there, dir, from, run_id);
+    ac_event_dir_log_path(here, dir, ac_event_dir_key(dir), run_id);
+    if (rename(there, here)) return NULL;
+    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id);
+    if (!log) unlink(here);                     /* begun and never finished */
+    else log->owned = true;
+    return log;
+}
+
+void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id)
+{
+    char path[AC_LOG_PATH_SIZE];
+    ac_event_dir_log_path(path, dir, ac_event_dir_key(dir), run_id);
+    unlink(path);
+}
+
+/* ---- writing ---- */
+
+static bool make_room(ac_event_log_t *log, size_t need)
+{
+    size_t size = log->size;
+    if (need <= size) return true;
+    while (size < need) size += size < STEP_MAX ? size : STEP_MAX;
+    if (size > log->max) size = log->max;
+    if (size < need) return false;
+    int fd = open(log->path, O_RDWR | O_CLOEXEC);
+    bool fine = fd >= 0 && map(log, fd, size, true) == APR_SUCCESS;
+    if (fd >= 0) close(fd);
+    return fine;
+}
+
+static bool write_record(ac_event_log_t *log, const record_t *record, const char *payload)
+{
+    size_t at = atomic_load_explicit(&log->file->committed, memory_order_relaxed);
+    size_t end = at + sizeof *record + padded(record->len);
+    if (!make_room(log, end)) return false;
+    char *to = (char *)log->file + at;
+    memcpy(to, record, sizeof *record);
+    memcpy(to + sizeof *record, payload, record->len);
+    if (record->seq) atomic_store_explicit(&log->file->seq, record->seq, memory_order_relaxed);
+    atomic_store_explicit(&log->file->committed, end, memory_order_release);
+    return true;
+}
+
+/* DONE carries more than its data: the message as stored, and where there is none the whole answer. */
+static char *done_payload(const ac_event_t *event, size_t *plen)
+{
+    json_t *parts = json_array();
+    json_array_append(parts, event->data);
+    json_array_append_new(parts, event->message ? json_incref(event->message) : json_null());
+    json_array_append_new(parts, event->message ? json_null() : ac_json_text(event->text));
+    char *text = ac_json_dump(parts, plen);
+    json_decref(parts);
+    return text;
+}
+
+static void cut(ac_event_log_t *log)
+{
+    if (!ac_event_log_is_cut(log)) {
+        ac_log(AC_M511, APR_ENOSPC, "run[%s]: its event log can take no more (%" APR_SIZE_T_FMT " bytes); the run goes on, "
+               "and a client that lags gets the rest when it has ended", log->file->head.run_id, log->size);
+    }
+    atomic_store_explicit(&log->file->cut, 1, memory_order_release);
+}
+
+void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
+{
+    record_t record = {.type = event->type, .seq = event->seq, .at = event->at};
+    char *payload = NULL;
+    size_t len = event->len;
+    if (ac_event_log_is_cut(log)) return;
+    if (event->type == AC_EVENT_DONE) payload = done_payload(event, &len);
+    else if (event->type != AC_EVENT_TOKEN) payload = ac_json_dump(event->data, &len);
+    record.len = (uint32_t)len;
+    bool fine = (payload || event->type == AC_EVENT_TOKEN) && write_record(log, &record, payload ? payload : event->text);
+    free(payload);
+    if (!fine) cut(log);
+}
+
+bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing)
+{
+    size_t len = 0;
+    char *text = ac_json_dump(closing, &len);
+    record_t record = {.len = (uint32_t)len, .type = AC_LOG_CLOSING, .at = apr_time_now()};
+    bool fine = text && write_record(log, &record, text);
+    free(text);
+    return fine;
+}
+
+void ac_event_log_end(ac_event_log_t *log)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t size = (atomic_load(&log->file->committed) + page - 1) / page * page;
+    /* What was made ready and not used goes back to the file system; nobody reads behind `committed`. */
+    if (size < log->size && truncate(log->path, (off_t)size)) ac_debug("run[%s]: log not shortened", log->file->head.run_id);
+    atomic_store_explicit(&log->file->ended, apr_time_now(), memory_order_release);
+}
+
+/* ---- reading ---- */
+
+static bool map_more(ac_event_log_t *log, size_t need)
+{
+    struct stat info;
+    if (need <= log->size) return true;
+    int fd = open(log->path, O_RDWR | O_CLOEXEC);
+    bool fine = fd >= 0 && fstat(fd, &info) == 0 && (size_t)info.st_size >= need &&
+                map(log, fd, (size_t)info.st_size, false) == APR_SUCCESS;
+    if (fd >= 0) close(fd);
+    return fine;
+}
+
+static ac_event_t *read_done(const record_t *record, json_t *parts)
+{
+    const json_t *message = json_array_get(parts, 1), *text = json_array_get(parts, 2);
+    const json_t *said = json_is_object(message) ? json_object_get(message, "content") : text;
+    const char *words = json_is_string(said) ? json_string_value(said) : "";
+    ac_event_t *event = ac_event_create(record->type, json_incref(json_array_get(parts, 0)), words, strlen(words));
+    if (event && json_is_object(message)) event->message = json_incref((json_t *)message);
+    return event;
+}
+
+static ac_event_t *read_event(const record_t *record, const char *payload)
+{
+    ac_event_t *event = NULL;
+    if (record->type == AC_EVENT_TOKEN) {
+        event = ac_event_create(record->type, NULL, payload, record->len);
+    } else {
+        json_t *value = json_loadb(payload, record->len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        if (!value) return NULL;
+        if (record->type == AC_EVENT_DONE) {
+            event = read_done(record, value);
+            json_decref(value);
+        } else {
+            event = ac_event_create(record->type, value, NULL, 0);
+        }
+    }
+    if (!event) return NULL;
+    event->seq = record->seq;
+    event->at = record->at;
+    if (record->type == AC_EVENT_ERROR) {
+        event->kind = ac_kind_by_code(ac_json_peek_string(event->data, "code", ""));
+        event->retry_after = apr_time_from_msec(ac_json_peek_int(event->data, "retry_after_ms", 0));
+    }
+    return event;
+}
+
+static void read_closing(json_t **pclosing, const record_t *record, const char *payload)
+{
+    json_t *closing = pclosing ? json_loadb(payload, record->len, 0, NULL) : NULL;
+    if (!closing) return;
+    json_decref(*pclosing);
+    *pclosing = closing;
+}
+
+ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json_t **pclosing)
+{
+    if (!cursor->at) cursor->at = HEAD_SIZE;
+    for (;;) {
+        uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
+        record_t record;
+        if (committed < cursor->at + sizeof record || !map_more(log, committed)) return NULL;
+        memcpy(&record, (const char *)log->file + cursor->at, sizeof record);
+        const char *payload = (const char *)log->file + cursor->at + sizeof record;
+        uint64_t end = cursor->at + sizeof record + padded(record.len);
+        if (end > committed) return NULL;       /* not of our making */
+        bool terminal = record.type == AC_EVENT_DONE || record.type == AC_EVENT_ERROR;
+        ac_event_t *event = NULL;
+        if (record.type < AC_N_EVENTS && (terminal || record.seq > cursor->after)) {
+            event = read_event(&record, payload);
+            if (!event) return NULL;
+        }
+        if (record.type == AC_LOG_CLOSING) read_closing(pclosing, &record, payload);
+        if (record.type == AC_EVENT_TOKEN) cursor->n_text += record.len;
+        cursor->at = end;
+        if (event) return event;
+    }
+}
+
+/* ---- followers elsewhere ---- */
+
+bool ac_event_log_wait(ac_event_log_t *log, ac_child_key_t child)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < WAITING; i++) {
+            waiting_t *waiting = &log->file->waiting[i];
+            uint64_t there = atomic_load(&waiting->child);
+            if (pass == 0 ? there == child : there == 0 && atomic_compare_exchange_strong(&waiting->child, &there, child)) {
+                atomic_fetch_add(&waiting->n, 1);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void ac_event_log_unwait(ac_event_log_t *log, ac_child_key_t child)
+{
+    for (int i = 0; i < WAITING; i++) {
+        waiting_t *waiting = &log->file->waiting[i];
+        uint64_t there = child;
+        if (atomic_load(&waiting->child) != child) continue;
+        /* Only this child's loop counts in its place. */
+        if (atomic_fetch_sub(&waiting->n, 1) == 1) atomic_compare_exchange_strong(&waiting->child, &there, 0);
+        return;
+    }
+}
+
+bool ac_event_log_waited(const ac_event_log_t *log)
+{
+    /* Against a follower that enters itself at this moment and has looked before: one of us two sees the other. */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (int i = 0; i < WAITING; i++) {
+        if (atomic_load_explicit(&log->file->waiting[i].child, memory_order_relaxed)) return true;
+    }
+    return false;
+}
+
+void ac_event_log_tell(ac_event_log_t *log, const ac_event_dir_t *dir)
+{
+    char text[AC_ID_SIZE + 8];
+    if (!ac_event_log_waited(log)) return;
+    for (int i = 0; i < WAITING; i++) {
+        waiting_t *waiting = &log->file->waiting[i];
+        uint64_t child = atomic_load(&waiting->child);
+        if (!child) continue;
+        int len = snprintf(text, sizeof text, "wake %s", log->file->head.run_id);
+        apr_status_t status = ac_event_dir_send(dir, child, text, (size_t)len);
+        if (status != APR_SUCCESS && status != EAGAIN && !ac_event_dir_alive(dir, child)) {
+            atomic_store(&waiting->n, 0);
+            atomic_compare_exchange_strong(&waiting->child, &child, 0);
+        }
+    }
+}

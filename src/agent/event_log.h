@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the event log share: event_dir.c, event_log.c, tail.c, recover.c, recover_turn.c, sweep.c, and the
+ * run's own files. Nobody else includes this. */
+#ifndef AC_EVENT_LOG_H
+#define AC_EVENT_LOG_H
+
+#include "agent.h"
+
+/* ---- event_dir.c: where the children of a server keep their logs ----
+ *
+ *     DIR/c-0000a1b2-5d3f0e77/            a child: its process number and a random one
+ *         lock                            exclusively locked for the child's life
+ *         socket                          datagrams from other children
+ *         run_….log                       its runs
+ *
+ * The kernel gives the lock back when the process ends, however it ends, so every child can tell at any time whether
+ * the owner of a log lives. One lock per child and not one per log: a log of a live run has no open descriptor at all,
+ * since of those a child with ten thousand streams has none to spare. A child that dies leaves its directory; another one
+ * takes the logs over by renaming them into its own, which exactly one can do. */
+#define AC_CHILD_NAME_SIZE 24
+typedef uint64_t ac_child_key_t;                /* process number and random number; 0: none */
+
+ac_child_key_t ac_event_dir_key(const ac_event_dir_t *dir);
+const char *ac_event_dir_path(const ac_event_dir_t *dir);
+size_t ac_event_dir_max(const ac_event_dir_t *dir);
+void ac_child_name(char name[AC_CHILD_NAME_SIZE], ac_child_key_t key);
+/* 0: no child's name */
+ac_child_key_t ac_child_key(const char *name);
+/* Any thread. */
+bool ac_event_dir_alive(const ac_event_dir_t *dir, ac_child_key_t child);
+/* The children whose directories are there, at most max. Any thread. */
+int ac_event_dir_children(const ac_event_dir_t *dir, ac_child_key_t *children, int max);
+/* Any thread. EAGAIN: its queue is full; another error: it cannot be reached. */
+apr_status_t ac_event_dir_send(const ac_event_dir_t *dir, ac_child_key_t child, const char *text, size_t len);
+/* The descriptor to watch for datagrams, or -1. */
+int ac_event_dir_socket(const ac_event_dir_t *dir);
+/* Removes what a dead child left, where that is nothing but its lock and socket. */
+void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child);
+#define AC_MAX_CHILDREN 1024                    /* directories that are looked through */
+#define AC_LOG_PATH_SIZE 512
+void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id);
+
+/* ---- event_log.c: one run's log ----
+ * A file that grows, mapped by its owner and by whoever reads it. What has been appended is there for every process at once,
+ * and outlives the one that wrote it; only the machine's end loses what is on a tmpfs. */
+#define AC_LOG_CLOSING 64                       /* type of the record that holds a TURN_CLOSE's `in` */
+
+typedef struct ac_log_head_t {
+    char run_id[AC_ID_SIZE], thread_id[AC_ID_SIZE], message_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
+} ac_log_head_t;
+
+/* A new log in this child's directory. NULL: there is no room, which was logged. */
+ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head);
+/* Any child's log of this run, to be read. NULL: there is none. */
+ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id);
+/* Makes the log of a dead child this child's, to be ended here. NULL: it is not there (any more), or not whole. */
+ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id);
+void ac_event_log_close(ac_event_log_t *log);   /* the file stays */
+void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id);    /* of this child's directory */
+
+const ac_log_head_t *ac_event_log_head(const ac_event_log_t *log);
+ac_child_key_t ac_event_log_child(const ac_event_log_t *log);   /* in whose directory it was found */
+uint64_t ac_event_log_seq(const ac_event_log_t *log);           /* of the last event in it */
+apr_time_t ac_event_log_ended(const ac_event_log_t *log);       /* apr_time_now of its end; 0: it goes on */
+bool ac_event_log_is_cut(const ac_event_log_t *log);            /* from some event on nothing could be recorded */
+
+/* Owner. An event with its number. A log that can take no more is cut: later events are not recorded. */
+void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event);
+/* Owner. What the run is about to store, so that whoever comes after us can. false: no room. */
+bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing);
+/* Owner. The run has ended: nothing more will be appended. */
+void ac_event_log_end(ac_event_log_t *log);
+
+typedef struct ac_log_cursor_t {                /* zero: the beginning */
+    uint64_t at;
+    uint64_t after;                             /* events up to this number are passed over, but never the terminal one */
+    size_t n_text;                              /* bytes of the tokens so far, also of those passed over */
+} ac_log_cursor_t;
+/* The next event, a new reference; NULL: there is none for now. The records of AC_LOG_CLOSING are passed over; *pclosing, where
+ * pclosing is not NULL, takes the last one (a new reference, replacing the one before). */
+ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json_t **pclosing);
+
+/* A follower in another child wants to be told when something was appended. false: no place; it has to look by itself. */
+bool ac_event_log_wait(ac_event_log_t *log, ac_child_key_t child);
+void ac_event_log_unwait(ac_event_log_t *log, ac_child_key_t child);
+/* Owner. Tells the children that wait. */
+void ac_event_log_tell(ac_event_log_t *log, const ac_event_dir_t *dir);
+bool ac_event_log_waited(const ac_event_log_t *log);            /* somebody in another child follows */
+
+#endif

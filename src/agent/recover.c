@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Closes runs whose process died, from the logs they left: what had been said is stored, the thread is free, and whoever follows is
+ * told. Also goes on with closing writes that a run of this child could not get stored. */
+#include "run.h"
+
+#include <string.h>
+
+typedef struct waiter_t {
+    ac_task_fn *fn;
+    void *baton;
+    struct waiter_t *next;
+} waiter_t;
+
+typedef struct ac_recovery_t {
+    ac_engine_t *engine;
+    ac_event_log_t *log;                        /* owned */
+    ac_logged_t logged;
+    bool began, asked;
+    int n_tries;
+    ac_timer_t timer;
+    waiter_t *waiters;
+    struct ac_recovery_t *next, *prev;
+} ac_recovery_t;
+
+static void begin_next(ac_engine_t *engine);
+static void try_now(void *baton);
+
+static const char *run_of(const ac_recovery_t *recovery)
+{
+    return ac_event_log_head(recovery->log)->run_id;
+}
+
+static void tell_waiters(ac_recovery_t *recovery)
+{
+    waiter_t *waiter = recovery->waiters;
+    recovery->waiters = NULL;
+    while (waiter) {
+        waiter_t *next = waiter->next;
+        waiter->fn(waiter->baton);
+        free(waiter);
+        waiter = next;
+    }
+}
+
+static void unlink_recovery(ac_recovery_t *recovery)
+{
+    ac_engine_t *engine = recovery->engine;
+    if (recovery->prev) recovery->prev->next = recovery->next;
+    else engine->recoveries = recovery->next;
+    if (recovery->next) recovery->next->prev = recovery->prev;
+    if (recovery->began) engine->n_recovering--;
+}
+
+static void recovery_free(ac_recovery_t *recovery)
+{
+    ac_timer_cancel(recovery->engine->loop, &recovery->timer);
+    ac_logged_free(&recovery->logged);
+    ac_event_log_close(recovery->log);
+    free(recovery);
+}
+
+/* The run has its end, in the store and in the log. */
+static void retire(ac_recovery_t *recovery)
+{
+    ac_engine_t *engine = recovery->engine;
+    ac_event_log_t *log = recovery->log;
+    char run_id[AC_ID_SIZE];
+    apr_cpystrn(run_id, run_of(recovery), sizeof run_id);
+    ac_event_log_end(log);
+    ac_event_log_tell(log, engine->dir);
+    ac_log_keep(engine, log);
+    recovery->log = NULL;
+    unlink_recovery(recovery);
+    tell_waiters(recovery);
+    ac_tails_wake(engine, run_id);
+    recovery_free(recovery);
+    begin_next(engine);
+}
+
+static void end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
+{
+    ac_event_t *event = ac_stored_terminal(run, json_is_object(message) ? message : NULL);
+    if (!event) abort();
+    event->seq = recovery->logged.seq + 1;
+    ac_event_log_append(recovery->log, event);
+    ac_event_unref(event);
+    retire(recovery);
+}
+
+static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
+{
+    ac_loop_t *loop = recovery->engine->loop;
+    apr_interval_time_t wait = apr_time_from_msec(250) << (recovery->n_tries < 7 ? recovery->n_tries : 7);
+    if (recovery->n_tries++ == 0) {
+        ac_log(AC_M520, err->status, "run[%s]: not closed yet: %s; it is tried again", run_of(recovery), err->detail);
+    }
+    ac_timer_set(loop, &recovery->timer, ac_loop_now(loop) + wait, try_now, recovery);
+    tell_waiters(recovery);
+}
+
+static void ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in, void (*done)(ac_store_op_t *op))
+{
+    ac_engine_t *engine = recovery->engine;
+    ac_store_op_t *op = ac_store_op_create(verb, ac_event_log_head(recovery->log)->owner, id);
+    if (!op) abort();
+    op->in = in;
+    op->deadline = ac_clock() + engine->conf.store_timeout;
+    recovery->asked = true;
+    ac_store_call_post(engine->store, engine->loop, op, done, recovery);
+}
+
+static bool worth_a_retry(const ac_store_op_t *op)
+{
+    ac_kind_e kind = op->err.kind;
+    return kind == AC_OK || kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED || kind == AC_STOPPING;
+}
+
+/* The store refuses for good: the run stays as it is there, and its followers are told that it was interrupted. */
+static void give_up(ac_recovery_t *recovery, const ac_err_t *err)
+{
+    json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
+    if (err->kind != AC_NOT_FOUND) {
+        ac_log(AC_M521, err->status, "run[%s]: cannot be closed: %s", run_of(recovery), err->detail);
+    }
+    end_with(recovery, run, NULL);
+    json_decref(run);
+}
+
+static void on_closed(ac_store_op_t *op)
+{
+    ac_recovery_t *recovery = op->baton;
+    recovery->asked = false;
+    if (op->status == APR_SUCCESS) {
+        json_t *run = json_incref(json_object_get(recovery->logged.closing, "run"));
+        ac_log(AC_M522, 0, "run[%s]: closed as %s after its process had ended", run_of(recovery),
+               ac_json_peek_string(run, "status", "interrupted"));
+        end_with(recovery, run, json_object_get(op->out, "message"));
+        json_decref(run);
+    } else if (worth_a_retry(op)) {
+        try_later(recovery, &op->err);
+    } else {
+        give_up(recovery, &op->err);
+    }
+    ac_store_op_free(op);
+}
+
+static void close_turn(ac_recovery_t *recovery)
+{
+    ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_head(recovery->log)->thread_id, json_incref(recovery->logged.closing),
+        on_closed);
+}
+
+static void on_run(ac_store_op_t *op)
+{
+    ac_recovery_t *recovery = op->baton;
+    const char *status = ac_json_peek_string(op->out, "status", "");
+    recovery->asked = false;
+    if (op->status != APR_SUCCESS) {
+        if (worth_a_retry(op)) try_later(recovery, &op->err);
+        else give_up(recovery, &op->err);
+    } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
+        end_with(recovery, op->out, NULL);
+    } else {
+        recovery->logged.closing = ac_logged_closing(&recovery->logged, op->out);
+        close_turn(recovery);
+    }
+    ac_store_op_free(op);
+}
+
+static void try_now(void *baton)
+{
+    ac_recovery_t *recovery = baton;
+    if (recovery->asked) return;
+    if (recovery->logged.closing) close_turn(recovery);
+    else ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, on_run);
+}
+
+static void begin(ac_recovery_t *recovery)
+{
+    recovery->began = true;
+    recovery->engine->n_recovering++;
+    ac_logged_read(&recovery->logged, recovery->log);
+    if (recovery->logged.ended) retire(recovery);
+    else try_now(recovery);
+}
+
+static void begin_next(ac_engine_t *engine)
+{
+    ac_recovery_t *recovery = engine->recoveries;
+    while (recovery && recovery->began) recovery = recovery->next;
+    if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) begin(recovery);
+}
+
+void ac_recover(ac_engine_t *engine, ac_event_log_t *log)
+{
+    ac_recovery_t *recovery = ac_alloc(sizeof *recovery), *last = engine->recoveries;
+    recovery->engine = engine;
+    recovery->log = log;
+    while (last && last->next) last = last->next;
+    recovery->prev = last;
+    if (last) last->next = recovery;
+    else engine->recoveries = recovery;
+    begin_next(engine);
+}
+
+void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id)
+{
+    ac_event_log_t *log = ac_event_log_take(engine->dir, from, run_id);
+    if (!log) return;
+    if (ac_event_log_ended(log)) ac_log_keep(engine, log);
+    else ac_recover(engine, log);
+}
+
+static bool add_waiter(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
+{
+    ac_recovery_t *recovery = engine->recoveries;
+    while (recovery && strcmp(run_of(recovery), run_id) != 0) recovery = recovery->next;
+    if (!recovery) return false;
+    waiter_t *waiter = ac_alloc(sizeof *waiter);
+    *waiter = (waiter_t){fn, baton, recovery->waiters};
+    recovery->waiters = waiter;
+    return true;
+}
+
+bool ac_recover_wait(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
+{
+    if (!engine->dir) return false;
+    if (add_waiter(engine, run_id, fn, baton)) return true;
+    ac_event_log_t *log = ac_event_log_find(engine->dir, run_id);
+    bool dead = log && !ac_event_log_ended(log) && !ac_event_dir_alive(engine->dir, ac_event_log_child(log));
+    ac_child_key_t from = log ? ac_event_log_child(log) : 0;
+    ac_event_log_close(log);
+    if (dead) ac_recover_take(engine, from, run_id);
+    return dead && add_waiter(engine, run_id, fn, baton);
+}
+
+bool ac_recover_elsewhere(ac_engine_t *engine, const char *run_id)
+{
+    ac_event_log_t *log = engine->dir ? ac_event_log_find(engine->dir, run_id) : NULL;
+    bool elsewhere = log && !ac_event_log_ended(log) && ac_event_log_child(log) != ac_event_dir_key(engine->dir);
+    ac_event_log_close(log);
+    return elsewhere;
+}
+
+void ac_recover_drop_all(ac_engine_t *engine)
+{
+    while (engine->recoveries) {
+        ac_recovery_t *recovery = engine->recoveries;
+        engine->recoveries = recovery->next;
+        while (recovery->waiters) {
+            waiter_t *waiter = recovery->waiters;
+            recovery->waiters = waiter->next;
+            free(waiter);
+        }
+        ac_logged_free(&recovery->logged);
+        ac_event_log_close(recovery->log);
+        free(recovery);
+    }
+}

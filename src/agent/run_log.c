@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run's side of its event log, and what becomes of a run that nobody follows. */
+#include "run.h"
+
+#include <string.h>
+
+void ac_run_log_begin(ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    ac_log_head_t head;
+    if (!run->engine->dir || turn->stateless || run->log) return;
+    memset(&head, 0, sizeof head);
+    apr_cpystrn(head.run_id, turn->run_id, sizeof head.run_id);
+    apr_cpystrn(head.thread_id, turn->thread_id, sizeof head.thread_id);
+    apr_cpystrn(head.message_id, turn->message_id, sizeof head.message_id);
+    apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
+    run->log = ac_event_log_create(run->engine->dir, &head);
+    ac_channel_log(run->channel, run->log);
+}
+
+static void tell(void *baton)
+{
+    ac_run_t *run = baton;
+    if (run->log) ac_event_log_tell(run->log, run->engine->dir);
+}
+
+void ac_run_show(ac_run_t *run, ac_event_t *event)
+{
+    ac_channel_emit(run->channel, event);
+    /* Once for all that this turn of the loop brings. */
+    if (run->log && ac_event_log_waited(run->log)) ac_ready_set(run->engine->loop, &run->tell_ready, tell, run);
+}
+
+void ac_run_log_closing(ac_run_t *run)
+{
+    if (run->log) ac_event_log_closing(run->log, run->closing);
+}
+
+void ac_run_log_end(ac_run_t *run)
+{
+    ac_ready_cancel(run->engine->loop, &run->tell_ready);
+    if (!run->log) return;
+    ac_event_log_t *log = run->log;
+    run->log = NULL;
+    ac_channel_log(run->channel, NULL);
+    if (run->unstored) {
+        ac_recover(run->engine, log);           /* goes on trying */
+        return;
+    }
+    ac_event_log_end(log);
+    ac_event_log_tell(log, run->engine->dir);
+    ac_log_keep(run->engine, log);
+}
+
+/* ---- nobody follows ---- */
+
+static void on_leave_timer(void *baton)
+{
+    ac_run_t *run = baton;
+    bool followed = ac_channel_followers(run->channel) > 0 || (run->log && ac_event_log_waited(run->log)) ||
+                    apr_hash_get(run->engine->tails, run->turn->run_id, APR_HASH_KEY_STRING);
+    if (followed) return;
+    ac_run_cancel(run->engine, run->turn->run_id, AC_CANCELLED);
+}
+
+void ac_run_on_left(void *baton)
+{
+    ac_run_t *run = baton;
+    if (run->turn->leave < 0 || !ac_run_live(run)) return;
+    ac_timer_set(run->engine->loop, &run->leave_timer, ac_loop_now(run->engine->loop) + run->turn->leave, on_leave_timer, run);
+}
+
+void ac_run_attach(ac_run_t *run, const char *run_id)
+{
+    ac_follower_t *follower;
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_channel_on_empty(run->channel, NULL, NULL);
+    while ((follower = ac_channel_first(run->channel)) != NULL) {
+        ac_channel_leave(follower);
+        ac_tail_start(run->engine, run_id, run->turn->owner, run->turn->after, follower);
+    }
+    ac_err_set(&err, AC_IDEMPOTENCY_CONFLICT, "its key had been used");
+    ac_run_finish(run, AC_RUN_FAILED, &err, "attached to an earlier run");
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Follows a run from any point: reads its log as far as it goes, then joins the live run where it is in this child, else looks at the
+ * log again whenever it is told to. */
+#include "tail.h"
+
+#include <string.h>
+
+#define PART 64                                 /* events told in one turn of the loop */
+#define NO_ROOM apr_time_from_msec(10)
+#define LOOK apr_time_from_msec(250)            /* where nobody tells us, and whether the owner still lives */
+#define SOON apr_time_from_msec(50)
+
+static void look(void *baton);
+
+void ac_tail_again(ac_tail_t *tail, apr_interval_time_t wait)
+{
+    ac_loop_t *loop = tail->engine->loop;
+    if (wait) ac_timer_set(loop, &tail->timer, ac_loop_now(loop) + wait, look, tail);
+    else ac_ready_set(loop, &tail->ready, look, tail);
+}
+
+static void unlink_tail(ac_tail_t *tail)
+{
+    apr_hash_t *tails = tail->engine->tails;
+    if (tail->next) tail->next->prev = tail->prev;
+    if (tail->prev) {
+        tail->prev->next = tail->next;
+        return;
+    }
+    /* The table borrows its key from the tail that is the first. */
+    apr_hash_set(tails, tail->run_id, APR_HASH_KEY_STRING, NULL);
+    if (tail->next) apr_hash_set(tails, tail->next->run_id, APR_HASH_KEY_STRING, tail->next);
+}
+
+/* The owner may be waiting for the last one to go. */
+static void leave_log(ac_tail_t *tail)
+{
+    ac_event_dir_t *dir = tail->engine->dir;
+    char text[AC_ID_SIZE + 8];
+    if (tail->log && tail->waiting) {
+        ac_event_log_unwait(tail->log, ac_event_dir_key(dir));
+        int len = apr_snprintf(text, sizeof text, "left %s", tail->run_id);
+        if (!tail->over) ac_event_dir_send(dir, ac_event_log_child(tail->log), text, (size_t)len);
+    }
+    ac_event_log_close(tail->log);
+    tail->log = NULL;
+    tail->waiting = false;
+}
+
+static void tail_free(ac_tail_t *tail)
+{
+    ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
+    ac_loop_t *loop = tail->engine->loop;
+    ac_timer_cancel(loop, &tail->timer);
+    ac_ready_cancel(loop, &tail->ready);
+    unlink_tail(tail);
+    leave_log(tail);
+    ac_channel_destroy(tail->channel);
+    ac_tail_stored_free(tail);
+    if (run && tail->gone && !ac_channel_followers(run->channel)) ac_run_on_left(run);
+    free(tail);
+}
+
+static void on_empty(void *baton)
+{
+    ac_tail_t *tail = baton;
+    tail->gone = true;
+    ac_tail_again(tail, 0);
+}
+
+bool ac_tail_room(const ac_tail_t *tail)
+{
+    ac_follower_t *follower = ac_channel_first(tail->channel);
+    return !follower || !follower->has_room || follower->has_room(follower);
+}
+
+void ac_tail_give(ac_tail_t *tail, ac_event_t *event)
+{
+    bool terminal = event->type == AC_EVENT_DONE || event->type == AC_EVENT_ERROR;
+    if (terminal) tail->over = true;
+    if (terminal && event->seq && event->seq == tail->after) {
+        ac_event_unref(event);
+        event = ac_event_create(AC_EVENT_NOTHING, NULL, NULL, 0);
+        if (!event) abort();
+    } else if (event->seq > tail->after) {
+        tail->after = event->seq;
+    } else if (!terminal) {
+        ac_event_unref(event);
+        return;
+    }
+    ac_channel_pass(tail->channel, event);
+}
+
+void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err)
+{
+    json_t *data = json_object();
+    ac_json_put(data, "code", ac_json_text(ac_kind_row(err->kind)->code));
+    ac_json_put(data, "message", ac_json_text(err->detail));
+    if (err->retry_after) ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(err->retry_after)));
+    ac_json_put(data, "run_id", ac_json_text(tail->run_id));
+    ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
+    if (!event) abort();
+    event->kind = err->kind;
+    event->retry_after = err->retry_after;
+    ac_tail_give(tail, event);                  /* without a number: it is no event of the run */
+    ac_tail_again(tail, 0);
+}
+
+static void refuse(ac_tail_t *tail)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_err_set(&err, AC_NOT_FOUND, "no run with this id");
+    ac_tail_fail(tail, &err);
+}
+
+/* ---- where the run is ---- */
+
+static void say_live(ac_tail_t *tail)
+{
+    if (tail->live) return;
+    tail->live = true;
+    ac_event_t *event = ac_event_create(AC_EVENT_LIVE, NULL, NULL, 0);
+    if (!event) abort();
+    ac_channel_pass(tail->channel, event);
+}
+
+/* The run is in this child, and what the follower has not been told yet is still to come. */
+static bool join(ac_tail_t *tail)
+{
+    ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
+    ac_follower_t *follower = ac_channel_first(tail->channel);
+    if (!run || !follower || ac_channel_seq(run->channel) != tail->after) return false;
+    say_live(tail);
+    if (tail->gone) return false;
+    ac_channel_move(run->channel, follower);
+    tail->over = true;
+    tail_free(tail);
+    return true;
+}
+
+static void without_log(ac_tail_t *tail)
+{
+    const ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
+    if (!run) {
+        ac_tail_from_store(tail);
+        return;
+    }
+    if (strcmp(run->turn->owner, tail->owner) != 0) {
+        refuse(tail);
+        return;
+    }
+    /* Begun a moment ago, or without a log: then its past can be told only when it is stored. */
+    if (!join(tail)) ac_tail_again(tail, SOON);
+}
+
+static bool find_log(ac_tail_t *tail)
+{
+    if (!tail->log && tail->engine->dir) {
+        tail->log = ac_event_log_find(tail->engine->dir, tail->run_id);
+        /* A number that never was: from now on. */
+        uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
+        if (tail->log && !ac_event_log_ended(tail->log) && tail->after > newest) tail->after = newest;
+        if (tail->cursor.after < tail->after) tail->cursor.after = tail->after;
+    }
+    return tail->log != NULL;
+}
+
+/* The log's owner is dead: we take its place, or somebody else has. */
+static void lose_owner(ac_tail_t *tail)
+{
+    ac_child_key_t owner = ac_event_log_child(tail->log);
+    leave_log(tail);
+    ac_recover_take(tail->engine, owner, tail->run_id);
+    ac_tail_again(tail, SOON);
+}
+
+static void caught_up(ac_tail_t *tail)
+{
+    ac_event_dir_t *dir = tail->engine->dir;
+    ac_child_key_t owner = ac_event_log_child(tail->log);
+    if (join(tail)) return;
+    if (ac_event_log_ended(tail->log) && !tail->gone) {
+        /* The end itself found no room in the log. */
+        ac_tail_from_store(tail);
+        return;
+    }
+    if (!ac_event_dir_alive(dir, owner)) {
+        lose_owner(tail);
+        return;
+    }
+    say_live(tail);
+    bool fresh = !tail->waiting && owner != ac_event_dir_key(dir);
+    if (fresh) tail->waiting = ac_event_log_wait(tail->log, ac_event_dir_key(dir));
+    /* Entered just now: what came before that was told to nobody here. */
+    ac_tail_again(tail, fresh && tail->waiting ? 0 : LOOK);
+}
+
+static void read_log(ac_tail_t *tail)
+{
+    bool ended = ac_event_log_ended(tail->log) != 0;
+    for (int i = 0; i < PART && !tail->gone && !tail->over; i++) {
+        if (!ac_tail_room(tail)) {
+            ac_tail_again(tail, NO_ROOM);
+            return;
+        }
+        ac_event_t *event = ac_event_log_next(tail->log, &tail->cursor, NULL);
+        if (!event) {
+            if (ended || !ac_event_log_ended(tail->log)) caught_up(tail);
+            else ac_tail_again(tail, 0);
+            return;
+        }
+        ac_tail_give(tail, event);
+    }
+    ac_tail_again(tail, 0);
+}
+
+static void look(void *baton)
+{
+    ac_tail_t *tail = baton;
+    ac_timer_cancel(tail->engine->loop, &tail->timer);
+    if (tail->asked) return;                    /* the store's answer comes back here */
+    if (tail->gone || tail->over) {
+        tail_free(tail);
+    } else if (tail->n_events) {
+        ac_tail_from_store(tail);
+    } else if (!find_log(tail)) {
+        without_log(tail);
+    } else if (strcmp(ac_event_log_head(tail->log)->owner, tail->owner) != 0) {
+        refuse(tail);
+    } else {
+        read_log(tail);
+    }
+}
+
+void ac_tails_wake(ac_engine_t *engine, const char *run_id)
+{
+    for (ac_tail_t *tail = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING); tail; tail = tail->next) {
+        ac_tail_again(tail, 0);
+    }
+}
+
+void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, uint64_t after, ac_follower_t *follower)
+{
+    ac_tail_t *tail = ac_alloc(sizeof *tail), *first = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING);
+    tail->engine = engine;
+    apr_cpystrn(tail->run_id, run_id, sizeof tail->run_id);
+    apr_cpystrn(tail->owner, owner, sizeof tail->owner);
+    tail->after = after;
+    tail->channel = ac_channel_create();
+    if (!tail->channel) abort();
+    ac_channel_follow(tail->channel, follower);
+    ac_channel_on_empty(tail->channel, on_empty, tail);
+    if (first) {
+        tail->prev = first;
+        tail->next = first->next;
+        if (tail->next) tail->next->prev = tail;
+        first->next = tail;
+    } else {
+        apr_hash_set(engine->tails, tail->run_id, APR_HASH_KEY_STRING, tail);
+    }
+    ac_tail_again(tail, 0);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The events of a run that has no log (any more), made from what the store has: its document, its steps, its messages. Where a log
+ * broke off before the end, only what came after that. */
+#include "tail.h"
+
+#include <string.h>
+
+#define LOOK apr_time_from_msec(250)            /* at a run that goes on somewhere without a log */
+
+void ac_tail_stored_free(ac_tail_t *tail)
+{
+    for (int i = tail->next_event; i < tail->n_events; i++) ac_event_unref(tail->events[i]);
+    free(tail->events);
+    tail->events = NULL;
+    tail->n_events = tail->next_event = 0;
+    json_decref(tail->run);
+    json_decref(tail->steps);
+    json_decref(tail->message);
+    json_decref(tail->first);
+    tail->run = tail->steps = tail->message = tail->first = NULL;
+}
+
+/* ---- events ---- */
+
+static void add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
+{
+    if (!event) abort();
+    ac_event_t **events = realloc(tail->events, ((size_t)tail->n_events + 1) * sizeof *events);
+    if (!events) abort();
+    tail->events = events;
+    /* Behind a log that broke off the numbers go on, so that nobody is told a part twice. */
+    event->seq = (tail->log ? ac_event_log_seq(tail->log) : 0) + (uint64_t)tail->n_events + 1;
+    event->at = at;
+    events[tail->n_events++] = event;
+}
+
+static void copy(json_t *to, const char *name, const json_t *from, const char *member)
+{
+    json_t *value = json_object_get(from, member);
+    ac_json_put(to, name, value ? json_incref(value) : json_null());
+}
+
+static void add_run(ac_tail_t *tail)
+{
+    json_t *data = json_object();
+    copy(data, "run_id", tail->run, "id");
+    copy(data, "thread_id", tail->run, "thread_id");
+    copy(data, "agent_id", tail->run, "agent_id");
+    copy(data, "message_id", tail->first, "id");
+    add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_time(tail->run, "created_at"));
+}
+
+static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
+{
+    json_t *start = json_object(), *end = json_object();
+    bool failed = json_is_string(json_object_get(step, "error"));
+    copy(start, "step_id", step, "id");
+    copy(start, "tool", step, "tool");
+    copy(start, "call_id", call, "id");
+    add(tail, ac_event_create(AC_EVENT_TRACE_START, start, NULL, 0), ac_stored_time(step, "started_at"));
+    copy(end, "step_id", step, "id");
+    copy(end, "tool", step, "tool");
+    copy(end, "arguments", step, "arguments");
+    copy(end, failed ? "error" : "result", step, failed ? "error" : "result");
+    copy(end, "latency_ms", step, "latency_ms");
+    add(tail, ac_event_create(AC_EVENT_TRACE_END, end, NULL, 0), ac_stored_time(step, "completed_at"));
+}
+
+/* Steps are in the order in which they ended, the message's calls in the model's. Takes the call out of calls; a new reference. */
+static json_t *call_of(json_t *calls, const json_t *step)
+{
+    size_t i;
+    json_t *call;
+    json_array_foreach(calls, i, call) {
+        bool same = json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
+                    json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
+        if (!same) continue;
+        json_incref(call);
+        json_array_remove(calls, i);
+        return call;
+    }
+    return NULL;
+}
+
+static void add_tools(ac_tail_t *tail)
+{
+    json_t *calls = json_copy(json_object_get(tail->message, "tool_calls")), *step;
+    size_t i;
+    json_array_foreach(tail->steps, i, step) {
+        if (strcmp(ac_json_peek_string(step, "type", ""), "tool_call") != 0) continue;
+        json_t *call = call_of(calls, step);
+        add_tool(tail, step, call);
+        json_decref(call);
+    }
+    json_decref(calls);
+}
+
+static void add_text(ac_tail_t *tail, const char *text, size_t len)
+{
+    apr_time_t at = ac_stored_time(tail->run, "completed_at");
+    while (len > 0) {
+        size_t part = len > AC_TAIL_PIECE ? ac_utf8_whole(text, AC_TAIL_PIECE) : len;
+        part = part ? part : len;
+        add(tail, ac_event_create(AC_EVENT_TOKEN, NULL, text, part), at);
+        text += part;
+        len -= part;
+    }
+}
+
+static void make_events(ac_tail_t *tail)
+{
+    const json_t *content = json_object_get(tail->message, "content");
+    const char *text = json_is_string(content) ? json_string_value(content) : "";
+    size_t len = strlen(text), told = tail->log ? tail->cursor.n_text : 0;
+    if (!tail->log) {
+        add_run(tail);
+        add_tools(tail);
+    }
+    if (told < len) add_text(tail, text + told, len - told);
+    add(tail, ac_stored_terminal(tail->run, tail->message), ac_stored_time(tail->run, "completed_at"));
+}
+
+static void tell(ac_tail_t *tail)
+{
+    while (tail->next_event < tail->n_events && !tail->gone && !tail->over) {
+        if (!ac_tail_room(tail)) {
+            ac_tail_again(tail, apr_time_from_msec(10));
+            return;
+        }
+        ac_tail_give(tail, tail->events[tail->next_event++]);
+    }
+    ac_tail_again(tail, 0);
+}
+
+/* ---- the store ---- */
+
+static void ask(ac_tail_t *tail, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
+{
+    if (!op) abort();
+    op->deadline = ac_clock() + tail->engine->conf.store_timeout;
+    tail->asked = true;
+    ac_store_call_post(tail->engine->store, tail->engine->loop, op, done, tail);
+}
+
+/* The tail that asked, if it still wants the answer; takes op where it does not. */
+static ac_tail_t *answered(ac_store_op_t *op)
+{
+    ac_tail_t *tail = op->baton;
+    ac_err_t err = op->err;
+    tail->asked = false;
+    if (op->status == APR_SUCCESS && !tail->gone) return tail;
+    if (!tail->gone) {
+        if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+        ac_err_while(&err, "reading the run");
+        ac_tail_fail(tail, &err);
+    } else {
+        ac_tail_again(tail, 0);
+    }
+    ac_store_op_free(op);
+    return NULL;
+}
+
+static void ask_messages(ac_tail_t *tail);
+
+static void on_messages(ac_store_op_t *op)
+{
+    ac_tail_t *tail = answered(op);
+    size_t i;
+    json_t *message;
+    if (!tail) return;
+    json_array_foreach(json_object_get(op->out, "data"), i, message) {
+        json_t **pkept = !strcmp(ac_json_peek_string(message, "role", ""), "user") ? &tail->first : &tail->message;
+        tail->before = ac_json_peek_int(message, "seq", tail->before);
+        if (strcmp(ac_json_peek_string(message, "run_id", ""), tail->run_id) != 0 || *pkept) continue;
+        *pkept = json_incref(message);
+    }
+    bool more = i && json_is_true(json_object_get(op->out, "has_more"));
+    ac_store_op_free(op);
+    /* From the newest on: the user's message is the first of its turn. */
+    if (more && !tail->first) {
+        ask_messages(tail);
+        return;
+    }
+    make_events(tail);
+    tell(tail);
+}
+
+static void ask_messages(ac_tail_t *tail)
+{
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_MESSAGE_LIST, tail->owner, ac_json_peek_string(tail->run, "thread_id", ""));
+    if (op) {
+        op->page.limit = AC_MAX_PAGE;
+        op->page.descending = true;
+        op->page.before_seq = tail->before;
+    }
+    ask(tail, op, on_messages);
+}
+
+static void on_steps(ac_store_op_t *op)
+{
+    ac_tail_t *tail = answered(op);
+    if (!tail) return;
+    tail->steps = json_incref(json_object_get(op->out, "data"));
+    ac_store_op_free(op);
+    tail->before = 0;
+    ask_messages(tail);
+}
+
+static void on_run(ac_store_op_t *op)
+{
+    ac_tail_t *tail = answered(op);
+    if (!tail) return;
+    const char *status = ac_json_peek_string(op->out, "status", "");
+    bool goes_on = !strcmp(status, "queued") || !strcmp(status, "in_progress");
+    json_decref(tail->run);
+    tail->run = json_incref(op->out);
+    ac_store_op_free(op);
+    if (goes_on) ac_tail_again(tail, LOOK);
+    else ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
+}
+
+void ac_tail_from_store(ac_tail_t *tail)
+{
+    if (tail->n_events) tell(tail);
+    else ask(tail, ac_store_op_create(AC_STORE_RUN_GET, tail->owner, tail->run_id), on_run);
+}

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client that comes back: the rest of a run from any point, in any child, live or ended, from its log or from the store."""
+import os
+import signal
+import time
+
+import pytest
+
+from model_server import DONE, Gate, answer, calls, finish, head, token, usage
+
+CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
+           "AsyncRequestWorkerFactor 100\n"
+
+
+def holding(gate, before=("one",), after=("two",)):
+    def script(_request):
+        yield head()
+        for text in before:
+            yield token(text)
+        yield gate
+        for text in after:
+            yield token(text)
+        yield finish()
+        yield usage()
+        yield DONE
+    return script
+
+
+def wait_until(question, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def blocks(raw):
+    """The events of a stream as they were sent, each with its id; what has none is no event of the run."""
+    found = []
+    for block in raw.decode().split("\n\n"):
+        if block.startswith("id: "):
+            found.append((int(block.split("\n")[0][4:]), block))
+    return found
+
+
+def events_of(client, run_id, after=None, header=True):
+    headers = {"Last-Event-ID": str(after)} if after is not None and header else {}
+    query = f"?after={after}" if after is not None and not header else ""
+    return client.stream(f"/runs/{run_id}/events{query}", method="GET", headers=headers)
+
+
+def recorded(client, model, path="/agents/assistant/chat", body=None, headers=None):
+    """A run with tools and several tokens, and its stream as the first client had it."""
+    model.play(calls(("calculate", {"expression": "6*7"}), ("get_weather", {"nothing": 1})),
+               answer("It ", "is ", "42", ", \u00fcn\u00ef \"c\u00f6de\"\n", "\u2603", "."))
+    stream = client.stream(path, body or {"message": "x", "stream": True}, headers=headers)
+    stream.rest()
+    return stream.raw
+
+
+def test_every_point_of_a_run(make_server, model):
+    """What follows after any id is byte for byte what the first client had."""
+    server = make_server("AgentChatEventLog auto\n")
+    raw = recorded(server.client, model)
+    whole = blocks(raw)
+    run_id = server.client.get("/threads?limit=1").json["data"][0]["id"]
+    run_id = server.client.get(f"/threads/{run_id}/runs").json["data"][0]["id"]
+    assert len(whole) > 10 and [number for number, _ in whole] == list(range(1, len(whole) + 1))
+    for header in (True, False):
+        for after in range(0, len(whole)):
+            stream = events_of(server.client, run_id, after, header)
+            stream.rest()
+            assert blocks(stream.raw) == whole[after:], after
+    stream = events_of(server.client, run_id)
+    stream.rest()
+    assert blocks(stream.raw) == whole
+
+
+def test_every_point_in_the_chunk_dialect(make_server, model):
+    server = make_server()
+    body, headers = {"message": "x"}, {"Idempotency-Key": "every-point"}
+    whole = blocks(recorded(server.client, model, "/chat", body, headers))
+    numbers = [number for number, _ in whole]
+    assert len(whole) > 6
+    for after in range(0, numbers[-1]):
+        stream = server.client.stream("/chat", body, headers={**headers, "Last-Event-ID": str(after)})
+        stream.rest()
+        assert blocks(stream.raw) == [pair for pair in whole if pair[0] > after], after
+    assert len(model.requests) == 2     # the two rounds of the one run
+
+
+def test_an_event_source_that_has_everything_is_told_to_stay_away(make_server, model):
+    server = make_server()
+    whole = blocks(recorded(server.client, model))
+    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
+    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    last = whole[-1][0]
+    response = server.client.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": str(last)})
+    assert response.status == 204 and not response.body
+    stream = events_of(server.client, run_id, last + 7)
+    assert [e.type for e in stream.rest()] == ["done"]
+
+
+def test_joining_a_live_run_without_a_gap_or_a_repeat(make_server, model):
+    server = make_server()
+    gate = Gate()
+    model.play(holding(gate, ("a", "b", "c"), ("d", "e")))
+    first = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run_id = first.next().json["run_id"]
+    for _ in range(3):
+        first.next()
+    followers = [events_of(server.client, run_id, after) for after in (None, 0, 1, 2, 3, 4)]
+    gate.wait_reached()
+    seen = []
+    for stream, after in zip(followers, (0, 0, 1, 2, 3, 4)):
+        seen.append([stream.next() for _ in range(4 - after)])      # the past, while the run stands
+    gate.open()
+    first.rest()
+    whole = blocks(first.raw)
+    for stream, after in zip(followers, (0, 0, 1, 2, 3, 4)):
+        stream.rest()
+        assert blocks(stream.raw) == whole[after:]
+
+
+def owner_of(server, connection):
+    """The child that holds the other end of this connection."""
+    port = connection.socket.getsockname()[1]
+    inode = None
+    with open("/proc/net/tcp") as table:
+        for line in table.readlines()[1:]:
+            parts = line.split()
+            if int(parts[1].split(":")[1], 16) == server.port and int(parts[2].split(":")[1], 16) == port:
+                inode = parts[9]
+    for pid in server.children():
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    if os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]":
+                        return pid
+                except OSError:
+                    pass
+        except OSError:
+            pass
+    return None
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_from_another_child(make_server, model, mpm):
+    tuning = "StartServers 3\nMaxRequestWorkers 8" if mpm == "prefork" else CHILDREN
+    if mpm == "worker":
+        tuning = tuning.replace("AsyncRequestWorkerFactor 100\n", "")
+    server = make_server(mpm=mpm, tuning=tuning)
+    gate = Gate()
+    model.play(holding(gate, ("a", "b"), ("c", "d")))
+    first = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run_id = first.next().json["run_id"]
+    first.next(), first.next()
+    mine = owner_of(server, first.connection)
+    streams = {}
+    held = []
+    for _ in range(48):
+        connection = server.client.connect()
+        stream = connection.stream("GET", f"/api/runs/{run_id}/events", None, {"Last-Event-ID": "1"})
+        assert stream.next().json["content"] == "a"
+        pid = owner_of(server, connection)
+        held.append(stream)
+        streams.setdefault(pid, stream)
+        if len(streams) > 2 or (len(streams) == 2 and len(held) > (6 if mpm == "prefork" else 40)):
+            break
+        if mpm == "prefork" and len(held) > 5:
+            break
+    assert set(streams) - {mine}, "no other child answered"
+    gate.open()
+    first.rest()
+    whole = blocks(first.raw)
+    for stream in held:
+        stream.rest()
+        assert blocks(stream.raw) == whole[1:]
+
+
+def test_of_an_old_child_after_a_graceful_restart(make_server, model):
+    server = make_server()
+    gate = Gate()
+    model.play(holding(gate, ("a", "b"), ("c", "d")))
+    first = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run_id = first.next().json["run_id"]
+    first.next(), first.next()
+    old = server.children()
+    server.graceful()
+    wait_until(lambda: set(server.children()) - set(old), "no new child")
+    stream = events_of(server.client, run_id, 1)
+    assert stream.next().json["content"] == "a" and stream.next().json["content"] == "b"
+    gate.open()
+    stream.rest()
+    first.rest()
+    assert blocks(stream.raw) == blocks(first.raw)[1:]
+
+
+def test_after_the_log_is_gone(make_server, model):
+    """What is stored is told as events."""
+    server = make_server("AgentChatEventLogKeep 0\n")
+    raw = recorded(server.client, model)
+    live = [block for _, block in blocks(raw)]
+    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
+    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+
+    def told():
+        stream = events_of(server.client, run_id)
+        return stream.rest()
+    wait_until(lambda: len(told()) < len(live), "the log stays")
+    events = told()
+    assert [e.type for e in events] == ["run", "trace_start", "trace_end", "trace_start", "trace_end", "token", "done"]
+    assert [e.fields["id"] for e in events] == [str(i) for i in range(1, 8)]
+    stored = server.client.messages(thread)[1]
+    assert events[0].json["run_id"] == run_id and events[0].json["message_id"] == server.client.messages(thread)[0]["id"]
+    assert events[5].json["content"] == stored["content"]
+    kept = {call["id"]: call for call in stored["tool_calls"]}
+    for start, end in (events[1:3], events[3:5]):
+        call = kept.pop(start.json["call_id"])
+        assert start.json["step_id"] == end.json["step_id"] and start.json["tool"] == call["tool"]
+        assert (end.json.get("result"), end.json.get("error")) == (call["result"], call["error"])
+    assert not kept
+    done = events[6].json
+    assert (done["message_id"], done["status"]) == (stored["id"], "completed") and done["usage"]["total_tokens"] == done["tokens_used"]
+    assert [e.type for e in events_of(server.client, run_id, 5).rest()] == ["token", "done"]
+    assert [e.type for e in events_of(server.client, run_id, 500).rest()] == ["done"]
+    assert server.client.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": "7"}).status == 204
+
+
+def test_without_logs(make_server, model):
+    """AgentChatEventLog off: a live run is joined where it is, an ended one is told from the store."""
+    server = make_server("AgentChatEventLog off\n")
+    raw = recorded(server.client, model)
+    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
+    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    assert [e.type for e in events_of(server.client, run_id).rest()][-2:] == ["token", "done"]
+    assert raw
+
+
+def test_a_long_answer_is_told_no_faster_than_it_is_read(make_server, model):
+    """The past of a run is larger than what may wait for a client."""
+    server = make_server('<Location "/api">\n AgentChatStreamBuffer 32K\n</Location>\n')
+    text = "0123456789abcdef" * 64
+    model.play(answer(*([text] * 1200)))
+    thread = server.client.thread()
+    server.client.send(thread, "x")
+    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    stream = events_of(server.client, run_id)
+    assert "".join(e.json["content"] for e in stream.rest() if e.type == "token") == text * 1200
+
+
+def test_other_owners_and_bad_requests(make_server, model):
+    server = make_server()
+    recorded(server.client, model)
+    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
+    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    for header in ("x", "-1", "1e3", "9" * 40):
+        response = server.client.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": header})
+        assert (response.status, response.json["code"]) == (400, "invalid_request")
+    assert server.client.get(f"/runs/{run_id}/events?after=x").status == 400
+    assert server.client.get(f"/runs/{run_id}/events?before=1").status == 400
+    assert server.client.get("/runs/run_00000000000000000000000000/events").status == 404
+    assert server.client.get("/runs/nonsense/events").status == 404
+    assert server.client.request("HEAD", f"/runs/{run_id}/events").status == 200
+    server.client.delete(f"/threads/{thread}")
+    assert server.client.get(f"/runs/{run_id}/events").status == 404
+
+
+def test_a_stopped_child_hands_its_streams_on(make_server, model):
+    """At the end of AgentChatDrain a client is told when to come back; the new child tells it the rest."""
+    server = make_server("AgentChatDrain 1s\n")
+    gate = Gate()
+    model.play(holding(gate, ("a", "b")))
+    first = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run = first.next().json
+    first.next(), first.next()
+    server.send_signal(signal.SIGUSR1)
+    events = first.rest()
+    assert events[-1].type == "error" and events[-1].json["code"] == "stopping" and events[-1].json["retry_after_ms"] > 0
+    stream = events_of(server.client, run["run_id"], 2)
+    again = stream.rest()
+    assert [e.type for e in again] == ["token", "error"] and blocks(stream.raw) == blocks(first.raw)[2:]
+    assert server.client.get("/runs/" + run["run_id"]).json["status"] == "interrupted"
+    assert server.client.messages(run["thread_id"])[1]["content"] == "ab"
+    server.expect_log("AC0503", "AC0612")
+    gate.open()
