@@ -69,11 +69,6 @@ AC_MESSAGE(502, AC_ERROR, "A run failed for a reason that the operator has to me
            "Read the detail: it says what was being done and which part of the configuration to look at.")
 AC_MESSAGE(503, AC_WARNING, "A run failed because of an upstream or this server; the client was told.",
            "Nothing for a single line. Many of them: look at the upstream's state and at /ready.")
-AC_MESSAGE(540, AC_WARNING, "A model failed so often that it is left alone for a while; its runs use its fallback, or fail at once.",
-           "Look at the model's service, and at the lines AC0503 and AC0542 before this one. It is asked again by itself.")
-AC_MESSAGE(541, AC_INFO, "A model that was left alone answers again.", "Nothing to do.")
-AC_MESSAGE(542, AC_WARNING, "A model failed, and its fallback is asked instead (AgentChatFallback).",
-           "Nothing for a single line. Many of them: look at the model's service. For model_refused: at its key and address.")
 AC_MESSAGE(510, AC_WARNING, "A run has no event log, so it cannot be resumed or cancelled from another child.",
            "See the cause in the line: mostly a full file system below AgentChatEventLog, or too many mappings (vm.max_map_count).")
 AC_MESSAGE(511, AC_WARNING, "A run's event log could take no more; who lags behind gets the rest when the run has ended.",
@@ -86,6 +81,11 @@ AC_MESSAGE(521, AC_ERROR, "A run whose process had ended cannot be closed, becau
            "Read the line; the conversation is as it was before that answer.")
 AC_MESSAGE(522, AC_INFO, "A run whose process had ended was closed from its event log; what had been said is stored.",
            "Nothing for the run. If it comes often, find out why children die.")
+AC_MESSAGE(540, AC_WARNING, "A model failed so often that it is left alone for a while; its runs use its fallback, or fail at once.",
+           "Look at the model's service, and at the lines AC0503 and AC0542 before this one. It is asked again by itself.")
+AC_MESSAGE(541, AC_INFO, "A model that was left alone answers again.", "Nothing to do.")
+AC_MESSAGE(542, AC_WARNING, "A model failed, and its fallback is asked instead (AgentChatFallback).",
+           "Nothing for a single line. Many of them: look at the model's service. For model_refused: at its key and address.")
 AC_MESSAGE(601, AC_INFO, "A child process is ready to serve; says what with.",
            "Nothing to do.")
 AC_MESSAGE(602, AC_ERROR, "A child process could not start a part of the module; its requests are answered 503 until it can.",

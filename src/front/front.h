@@ -24,7 +24,6 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     ac_registry_t registry;
     ac_engine_conf_t engine;
     int work_threads, max_streams, max_blocking_streams, max_streams_per_owner; /* per child */
-    int work_threads, max_streams, max_blocking_streams;    /* per child */
     const char *event_log;                      /* AgentChatEventLog: "auto", "off", or a path */
     const char *event_dir;                      /* the directory that came of it; NULL: no event logs */
     apr_int64_t event_log_max;                  /* bytes of one run's */
