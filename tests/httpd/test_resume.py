@@ -1,52 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client that comes back: the rest of a run from any point, in any child, live or ended, from its log or from the store."""
-import os
 import signal
-import time
 
 import pytest
 
-from model_server import DONE, Gate, answer, calls, finish, head, token, usage
-
-CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
-           "AsyncRequestWorkerFactor 100\n"
-
-
-def holding(gate, before=("one",), after=("two",)):
-    def script(_request):
-        yield head()
-        for text in before:
-            yield token(text)
-        yield gate
-        for text in after:
-            yield token(text)
-        yield finish()
-        yield usage()
-        yield DONE
-    return script
-
-
-def wait_until(question, what, seconds=20):
-    end = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
-def blocks(raw):
-    """The events of a stream as they were sent, each with its id; what has none is no event of the run."""
-    found = []
-    for block in raw.decode().split("\n\n"):
-        if block.startswith("id: "):
-            found.append((int(block.split("\n")[0][4:]), block))
-    return found
-
-
-def events_of(client, run_id, after=None, header=True):
-    headers = {"Last-Event-ID": str(after)} if after is not None and header else {}
-    query = f"?after={after}" if after is not None and not header else ""
-    return client.stream(f"/runs/{run_id}/events{query}", method="GET", headers=headers)
-
+from model_server import Gate, answer, calls
+from runs import CHILDREN, blocks, events_of, holding, owner_of, run_of, wait_until
 
 def recorded(client, model, path="/agents/assistant/chat", body=None, headers=None):
     """A run with tools and several tokens, and its stream as the first client had it."""
@@ -62,8 +21,7 @@ def test_every_point_of_a_run(make_server, model):
     server = make_server("AgentChatEventLog auto\n")
     raw = recorded(server.client, model)
     whole = blocks(raw)
-    run_id = server.client.get("/threads?limit=1").json["data"][0]["id"]
-    run_id = server.client.get(f"/threads/{run_id}/runs").json["data"][0]["id"]
+    run_id, _ = run_of(server.client)
     assert len(whole) > 10 and [number for number, _ in whole] == list(range(1, len(whole) + 1))
     for header in (True, False):
         for after in range(0, len(whole)):
@@ -91,8 +49,7 @@ def test_every_point_in_the_chunk_dialect(make_server, model):
 def test_an_event_source_that_has_everything_is_told_to_stay_away(make_server, model):
     server = make_server()
     whole = blocks(recorded(server.client, model))
-    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
-    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    run_id, thread = run_of(server.client)
     last = whole[-1][0]
     response = server.client.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": str(last)})
     assert response.status == 204 and not response.body
@@ -119,28 +76,6 @@ def test_joining_a_live_run_without_a_gap_or_a_repeat(make_server, model):
     for stream, after in zip(followers, (0, 0, 1, 2, 3, 4)):
         stream.rest()
         assert blocks(stream.raw) == whole[after:]
-
-
-def owner_of(server, connection):
-    """The child that holds the other end of this connection."""
-    port = connection.socket.getsockname()[1]
-    inode = None
-    with open("/proc/net/tcp") as table:
-        for line in table.readlines()[1:]:
-            parts = line.split()
-            if int(parts[1].split(":")[1], 16) == server.port and int(parts[2].split(":")[1], 16) == port:
-                inode = parts[9]
-    for pid in server.children():
-        try:
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                try:
-                    if os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]":
-                        return pid
-                except OSError:
-                    pass
-        except OSError:
-            pass
-    return None
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
@@ -200,8 +135,7 @@ def test_after_the_log_is_gone(make_server, model):
     server = make_server("AgentChatEventLogKeep 0\n")
     raw = recorded(server.client, model)
     live = [block for _, block in blocks(raw)]
-    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
-    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    run_id, thread = run_of(server.client)
 
     def told():
         stream = events_of(server.client, run_id)
@@ -230,8 +164,7 @@ def test_without_logs(make_server, model):
     """AgentChatEventLog off: a live run is joined where it is, an ended one is told from the store."""
     server = make_server("AgentChatEventLog off\n")
     raw = recorded(server.client, model)
-    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
-    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    run_id, thread = run_of(server.client)
     assert [e.type for e in events_of(server.client, run_id).rest()][-2:] == ["token", "done"]
     assert raw
 
@@ -251,8 +184,7 @@ def test_a_long_answer_is_told_no_faster_than_it_is_read(make_server, model):
 def test_other_owners_and_bad_requests(make_server, model):
     server = make_server()
     recorded(server.client, model)
-    thread = server.client.get("/threads?limit=1").json["data"][0]["id"]
-    run_id = server.client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    run_id, thread = run_of(server.client)
     for header in ("x", "-1", "1e3", "9" * 40):
         response = server.client.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": header})
         assert (response.status, response.json["code"]) == (400, "invalid_request")

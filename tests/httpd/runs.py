@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of runs that are left and found again have in common."""
+import os
+import signal
+import time
+
+from model_server import DONE, finish, head, token, usage
+
+CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
+           "AsyncRequestWorkerFactor 100\n"
+
+
+def holding(gate, before=("one",), after=("two",)):
+    def script(_request):
+        yield head()
+        for text in before:
+            yield token(text)
+        yield gate
+        for text in after:
+            yield token(text)
+        yield finish()
+        yield usage()
+        yield DONE
+    return script
+
+
+def wait_until(question, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def blocks(raw):
+    """The events of a stream as they were sent, each with its id; what has none is no event of the run."""
+    found = []
+    for block in raw.decode().split("\n\n"):
+        if block.startswith("id: "):
+            found.append((int(block.split("\n")[0][4:]), block))
+    return found
+
+
+def events_of(client, run_id, after=None, header=True):
+    headers = {"Last-Event-ID": str(after)} if after is not None and header else {}
+    query = f"?after={after}" if after is not None and not header else ""
+    return client.stream(f"/runs/{run_id}/events{query}", method="GET", headers=headers)
+
+
+def run_of(client):
+    """The newest run of the newest thread, and the thread."""
+    thread = client.get("/threads?limit=1").json["data"][0]["id"]
+    return client.get(f"/threads/{thread}/runs").json["data"][0]["id"], thread
+
+
+def begun(client, model, gate, before=("one",), after=("two",), **options):
+    """A live stream whose model stands at the gate; what its `run` event says."""
+    model.play(holding(gate, before, after))
+    stream = client.stream("/agents/assistant/chat", {"message": "x", **options})
+    first = stream.next().json
+    for _ in before:
+        stream.next()
+    return stream, first
+
+
+def owner_of(server, connection):
+    """The child that holds the other end of this connection."""
+    port = connection.socket.getsockname()[1]
+    inode = None
+    with open("/proc/net/tcp") as table:
+        for line in table.readlines()[1:]:
+            parts = line.split()
+            if int(parts[1].split(":")[1], 16) == server.port and int(parts[2].split(":")[1], 16) == port:
+                inode = parts[9]
+    for pid in server.children():
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    if os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]":
+                        return pid
+                except OSError:
+                    pass
+        except OSError:
+            pass
+    return None
+
+
+def connection_to(server, wanted, tries=200):
+    """A connection that a child is at the other end of for which wanted(pid) holds."""
+    kept = []
+    for _ in range(tries):
+        connection = server.client.connect()
+        kept.append(connection)             # busy children send the next one elsewhere
+        connection.send("GET", "/api/health")
+        connection.receive()
+        if wanted(owner_of(server, connection)):
+            return connection
+    raise AssertionError("no connection to such a child")
+
+
+def kill_child(server, pid):
+    os.kill(pid, signal.SIGKILL)
+    server.wait_gone([pid])

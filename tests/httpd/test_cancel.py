@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stopping a run: before its first word, in the middle, while a tool runs, from another child; and what a client's going means."""
+import time
+
+import pytest
+
+from model_server import Gate, answer, calls
+from runs import CHILDREN, begun, connection_to, events_of, owner_of, wait_until
+
+TOOL = """
+<AgentChatTool slow_tool>
+    AgentChatToolURL {url}/tool method=POST
+    AgentChatToolDescription "Takes its time"
+    AgentChatToolParameters '{{"type": "object"}}'
+    AgentChatToolAllowPrivate on
+</AgentChatTool>
+<AgentChatAgent slow>
+    AgentChatModel scripted
+    AgentChatTools slow_tool
+</AgentChatAgent>
+"""
+
+
+def status_of(client, run_id):
+    return client.get("/runs/" + run_id).json["status"]
+
+
+def test_in_mid_answer(server, client, model):
+    gate = Gate()
+    stream, run = begun(client, model, gate, ("half ", "an "))
+    gate.wait_reached()
+    response = client.post(f"/runs/{run['run_id']}/cancel")
+    assert response.status == 202 and response.json["id"] == run["run_id"]
+    assert model.requests[-1].closed.wait(5)
+    last = stream.rest()[-1].json
+    assert (last["type"], last["status"]) == ("done", "cancelled")
+    assert last["usage"]["completion_tokens"] > 0 and last["usage"]["estimated"]
+    message = client.messages(run["thread_id"])[1]
+    assert message["content"] == "half an " and message["metadata"]["finish_reason"] == "cancelled"
+    kept = client.get("/runs/" + run["run_id"]).json
+    assert kept["status"] == "cancelled" and kept["cost"]["amount"] > 0 and kept["error"] is None
+    assert client.send(run["thread_id"], "and now?").status == 200
+    response = client.post(f"/runs/{run['run_id']}/cancel")
+    assert (response.status, response.json["code"]) == (409, "run_ended")
+
+
+def test_before_the_first_word(server, client, model):
+    gate = Gate()
+    stream, run = begun(client, model, gate, ())
+    gate.wait_reached()
+    assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
+    assert [e.type for e in stream.rest()] == ["done"]
+    assert status_of(client, run["run_id"]) == "cancelled" and len(client.messages(run["thread_id"])) == 1
+
+
+def test_how_soon_the_model_is_told(server, client, model):
+    """100 ms, and the scripted model looks every 20 ms; the median, since others use this machine too."""
+    times = []
+    for _ in range(7):
+        gate = Gate()
+        stream, run = begun(client, model, gate)
+        gate.wait_reached()
+        began = time.monotonic()
+        assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
+        assert model.requests[-1].closed.wait(5)
+        times.append(time.monotonic() - began)
+        stream.rest()
+    assert sorted(times)[3] < 0.12, times
+
+
+def test_while_a_tool_runs(make_server, model):
+    server = make_server(TOOL.format(url=model.url))
+    gate, client = Gate(), server.client
+
+    def tool(_request):
+        yield gate
+        yield b"{}"
+    model.play(calls(("slow_tool", {})), tool)
+    stream = client.stream("/agents/slow/chat", {"message": "x"})
+    run = stream.next().json
+    gate.wait_reached()
+    assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
+    assert model.requests[-1].closed.wait(5)
+    events = stream.rest()
+    assert [e.type for e in events][-2:] == ["trace_end", "done"] and "error" in events[-2].json
+    message = client.messages(run["thread_id"])[1]
+    assert message["tool_calls"][0]["error"] and message["metadata"]["finish_reason"] == "cancelled"
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_from_another_child(make_server, model, mpm):
+    server = make_server(mpm=mpm, tuning="StartServers 3\nMaxRequestWorkers 8" if mpm == "prefork" else CHILDREN)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    gate.wait_reached()
+    mine = owner_of(server, stream.connection)
+    other = connection_to(server, lambda pid: pid != mine)
+    began = time.monotonic()
+    response = other.request("POST", f"/api/runs/{run['run_id']}/cancel")
+    assert response.status == 202
+    assert model.requests[-1].closed.wait(5)
+    took = time.monotonic() - began
+    assert stream.rest()[-1].json["status"] == "cancelled"
+    assert server.client.messages(run["thread_id"])[1]["content"] == "one"
+    assert took < 2, took
+
+
+def test_without_logs_from_another_child(make_server, model):
+    server = make_server("AgentChatEventLog off\n")
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    gate.wait_reached()
+    assert server.client.post(f"/runs/{run['run_id']}/cancel").status == 202
+    assert stream.rest()[-1].json["status"] == "cancelled"
+
+
+def test_what_cannot_be_cancelled(client, model):
+    thread = client.thread()
+    client.send(thread, "x")
+    run_id = client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
+    assert client.post(f"/runs/{run_id}/cancel").json["code"] == "run_ended"
+    assert client.post("/runs/run_00000000000000000000000000/cancel").status == 404
+    assert client.post("/runs/x/cancel").status == 404
+    assert client.get(f"/runs/{run_id}/cancel").status == 405
+
+
+# ---- nobody follows any more ----
+
+def leaving(policy):
+    return f'<Location "/api">\n AgentChatOnDisconnect {policy}\n</Location>\n'
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_cancel_on_disconnect(make_server, model, mpm):
+    server = make_server(leaving("cancel"), mpm=mpm)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    gate.wait_reached()
+    stream.close()
+    assert model.requests[-1].closed.wait(10)
+    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
+    assert server.client.messages(run["thread_id"])[1]["content"] == "one"
+
+
+def test_another_follower_keeps_it_alive(make_server, model):
+    """Also one in another child."""
+    server = make_server(leaving("cancel"), tuning=CHILDREN)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    gate.wait_reached()
+    mine = owner_of(server, stream.connection)
+    other = connection_to(server, lambda pid: pid != mine)
+    follower = other.stream("GET", f"/api/runs/{run['run_id']}/events")
+    assert follower.next().type == "run" and follower.next().type == "token"
+    stream.close()
+    server.wait_access(1)
+    time.sleep(0.6)                     # longer than anybody needs to notice, to see that nothing happens
+    assert status_of(server.client, run["run_id"]) == "in_progress"
+    follower.close()
+    assert model.requests[-1].closed.wait(10)
+    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
+
+
+def test_coming_back_in_time(make_server, model):
+    server = make_server(leaving("cancel-after=1s"))
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    gate.wait_reached()
+    stream.close()
+    server.wait_access(1)
+    back = events_of(server.client, run["run_id"], 2)
+    time.sleep(1.3)                     # past the time at which it would have been cancelled
+    gate.open()
+    assert [e.json.get("status") for e in back.rest()][-1] == "completed"
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    gate.wait_reached()
+    stream.close()
+    assert model.requests[-1].closed.wait(10)
+    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
+
+
+def test_an_answer_in_one_document_counts_as_a_follower(make_server, model):
+    server = make_server(leaving("cancel"))
+    model.play(answer("a", "b"))
+    assert server.client.post("/agents/assistant/chat", {"message": "x", "stream": False}).json["content"] == "ab"
+
+
+def test_wrong_policies(make_server):
+    for policy in ("never", "cancel-after", "cancel-after=x", "cancel-after="):
+        ok, text = make_server(leaving(policy), start=False).configtest()
+        assert not ok and "AgentChatOnDisconnect: " in text and "continue, cancel, cancel-after=DURATION" in text

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9: what had been said is stored, threads are usable at once, followers are told, and nothing happens twice."""
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from model_server import Gate, answer, calls
+from runs import CHILDREN, begun, blocks, connection_to, events_of, holding, kill_child, owner_of, wait_until
+from server import HTTPD
+
+
+def run_of(client, run):
+    return client.get("/runs/" + run["run_id"]).json
+
+
+def event_dir(server):
+    return server.root / "events"
+
+
+@pytest.fixture
+def logged(make_server):
+    """A server whose event logs are where the test can see them."""
+    def make(directives="", **options):
+        server = make_server("", start=False, **options)
+        text = server.conf.read_text()
+        server.conf.write_text(text + f'AgentChatEventLog "{event_dir(server)}"\n' + directives)
+        # httpd itself says so after a kill -9.
+        server.expect_log("AH00098")
+        return server.start()
+    return make
+
+
+def interrupted(server, run, text, n_messages=2):
+    """What has to hold for a run whose process died after it had said this."""
+    wait_until(lambda: run_of(server.client, run)["status"] == "interrupted" and
+               len(server.client.messages(run["thread_id"])) == n_messages, "the run is not closed")
+    messages = server.client.messages(run["thread_id"])
+    message = messages[1]
+    assert message["content"] == text and message["role"] == "assistant"
+    assert message["metadata"]["finish_reason"] == "interrupted" and message["run_id"] == run["run_id"]
+    assert run_of(server.client, run)["error"]["code"] == "interrupted"
+
+
+def test_a_follower_elsewhere_is_told(logged, model):
+    server = logged(tuning=CHILDREN)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ("one ", "two "))
+    mine = owner_of(server, stream.connection)
+    other = connection_to(server, lambda pid: pid != mine)
+    follower = other.stream("GET", f"/api/runs/{run['run_id']}/events")
+    assert [follower.next().type for _ in range(3)] == ["run", "token", "token"]
+    kill_child(server, mine)
+    assert follower.next().json["code"] == "interrupted" and not follower.rest()
+    interrupted(server, run, "one two ")
+    again = events_of(server.client, run["run_id"], 2)
+    again.rest()
+    assert blocks(again.raw) == blocks(follower.raw)[2:]
+    assert server.client.send(run["thread_id"], "go on").json["seq"] == 4
+    gate.open()
+
+
+def test_the_next_message_comes_after_what_was_said(logged, model):
+    """Sent the moment after the death, before anybody has swept."""
+    server = logged(tuning=CHILDREN)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ("half",))
+    mine = owner_of(server, stream.connection)
+    other = connection_to(server, lambda pid: pid != mine)
+    model.play(answer("next"))
+    kill_child(server, mine)
+    response = other.request("POST", f"/api/threads/{run['thread_id']}/messages", {"content": "y", "stream": False})
+    assert response.status == 200 and response.json["seq"] == 4
+    messages = server.client.messages(run["thread_id"])
+    assert [m["content"] for m in messages] == ["x", "half", "y", "next"]
+    assert [m["content"] for m in model.requests[-1].messages][-3:] == ["x", "half", "y"]
+    interrupted(server, run, "half", 4)
+    gate.open()
+
+
+def test_all_of_httpd(logged, model):
+    server = logged()
+    gate = Gate()
+    runs = []
+    for i in range(5):
+        stream, run = begun(server.client, model, gate, (f"said {i}",))
+        runs.append((stream, run))
+    model.play(calls(("get_weather", {"nothing": 1})), holding(gate, ("after the tool",)))
+    tool = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    tool_run = tool.next().json
+    while tool.next().type != "token":
+        pass
+    server.kill()
+    server.start()
+    for i, (stream, run) in enumerate(runs):
+        interrupted(server, run, f"said {i}")
+        assert server.client.send(run["thread_id"], "again").status == 200
+    interrupted(server, tool_run, "after the tool")
+    message = server.client.messages(tool_run["thread_id"])[1]
+    assert message["tool_calls"][0]["tool"] == "get_weather" and message["tool_calls"][0]["error"]
+    steps = server.client.get(f"/runs/{tool_run['run_id']}/steps").json["data"]
+    assert [s["type"] for s in steps] == ["tool_call"]
+    assert [e.type for e in events_of(server.client, tool_run["run_id"]).rest()][-1] == "error"
+    gate.open()
+
+
+def test_before_the_first_word(logged, model):
+    server = logged()
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ())
+    gate.wait_reached()
+    server.kill()
+    server.start()
+    wait_until(lambda: run_of(server.client, run)["status"] == "interrupted", "the run is not closed")
+    assert [e.type for e in events_of(server.client, run["run_id"]).rest()] == ["run", "error"]
+    assert len(server.client.messages(run["thread_id"])) == 1
+    assert server.client.send(run["thread_id"], "again").json["seq"] == 3
+    gate.open()
+
+
+def test_nothing_twice_over_many_deaths(logged, model):
+    """Each new process dies as soon as it has begun to take over."""
+    server = logged("LogLevel agentchat:debug\n")
+    gate = Gate()
+    runs = [begun(server.client, model, gate, (f"said {i}",))[1] for i in range(8)]
+    for _ in range(3):
+        server.kill()
+        server.start()
+    for i, run in enumerate(runs):
+        interrupted(server, run, f"said {i}")
+    server.kill()
+    server.start()
+    for i, run in enumerate(runs):
+        interrupted(server, run, f"said {i}")
+    gate.open()
+
+
+def test_without_the_log(logged, model):
+    """Its memory is gone with the machine: the store closes the run by itself."""
+    server = logged()
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    server.kill()
+    shutil.rmtree(event_dir(server))
+    server.start()
+    wait_until(lambda: run_of(server.client, run)["status"] == "interrupted", "the run is not closed")
+    assert [e.type for e in events_of(server.client, run["run_id"]).rest()] == ["run", "error"]
+    assert server.client.send(run["thread_id"], "again").status == 200
+    gate.open()
+
+
+def test_nothing_is_left_over(logged, model):
+    server = logged("AgentChatEventLogKeep 0\n", tuning=CHILDREN)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    mine = owner_of(server, stream.connection)
+    kill_child(server, mine)
+    wait_until(lambda: run_of(server.client, run)["status"] == "interrupted", "the run is not closed")
+    for _ in range(3):
+        assert server.client.send(run["thread_id"], "x").status == 200
+    server.kill()
+    server.start()
+    wait_until(lambda: not list(event_dir(server).glob("c-*/*.log")), "a log stays")
+    wait_until(lambda: len(list(event_dir(server).glob("c-*"))) <= len(server.children()) + 1, "a dead child's place stays")
+    server.stop()
+    assert not list(event_dir(server).glob("c-*/*.log"))
+    gate.open()
+
+
+def test_a_directory_that_is_not_ours_is_refused(make_server, tmp_path):
+    server = make_server("", start=False)
+    place = Path(server.root) / "open"
+    place.mkdir()
+    place.chmod(0o755)
+    server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\n')
+    ok, _ = server.configtest()
+    assert ok                           # nothing is made while the configuration is tested
+    done = subprocess.run([HTTPD, "-f", str(server.conf), "-DFOREGROUND"], capture_output=True, timeout=30,
+                          env={**os.environ, **server.env})
+    server.expect_log("AgentChatEventLog", "Configuration Failed")
+    assert done.returncode and "only httpd's user may use" in server.log()
