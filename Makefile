@@ -89,6 +89,11 @@ guards:
 httpd-test: module tools
 	BUILD_DIR=$(BUILD) $(PYTEST) tests/httpd
 
+# Many clients, and everything around them fails: SIGKILL, restarts, the model, the store. The short form is in httpd-test.
+TORTURE_SECONDS ?= 120
+torture: module
+	BUILD_DIR=$(BUILD) TORTURE_SECONDS=$(TORTURE_SECONDS) $(PYTEST) -s tests/httpd/test_torture.py
+
 # ---- the same with eyes ----
 # gcc guesses wrongly at lengths of texts once a sanitizer has rewritten the code.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined -Wno-format-truncation
@@ -141,6 +146,7 @@ help:
 	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
+	@echo 'make torture        clients, killed processes, a failing model and store: TORTURE_SECONDS=120 of it, then accounts'
 	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make tidy           clang-tidy'
 	@echo 'make clean          removes $(BUILD)'

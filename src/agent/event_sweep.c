@@ -17,6 +17,7 @@
 #define SWEEP_EVERY apr_time_from_sec(60)
 #define SWEEP_LOGS 4096                         /* taken over in one go */
 #define STALE apr_time_from_sec(60)             /* a place that nobody finished making */
+#define TAKEN_AT_ONCE 32                        /* in one turn of the loop */
 #define DATAGRAMS 64                            /* read in one turn of the loop */
 #define ASK_TRIES 50                            /* of a datagram to a child whose queue is full, 5 ms apart */
 #define ASK_WAIT apr_time_from_sec(2)           /* for our own loop */
@@ -81,8 +82,9 @@ typedef struct sweep_t {
     const ac_event_dir_t *dir;
     int lock_fd;                                /* one child at a time */
     found_t *found;
-    int n_found;
+    int n_found, next;
     bool more;
+    ac_timer_t timer;
 } sweep_t;
 
 static void find_logs(sweep_t *sweep, ac_child_key_t child)
@@ -147,12 +149,22 @@ static void scan(void *baton)
 
 static void start_sweep(void *baton);
 
+/* A part in each turn of the loop, which has streams to write to. */
 static void take_found(void *baton)
 {
     sweep_t *sweep = baton;
     ac_engine_t *engine = sweep->engine;
-    /* In the order of their ids, which is that of their beginning. */
-    for (int i = 0; i < sweep->n_found; i++) ac_recover_take(engine, sweep->found[i].child, sweep->found[i].run_id);
+    int end = sweep->next + TAKEN_AT_ONCE;
+    for (; sweep->next < sweep->n_found && sweep->next < end && !engine->stopping; sweep->next++) {
+        const found_t *found = &sweep->found[sweep->next];
+        bool last = sweep->next + 1 == sweep->n_found || found[1].child != found->child;
+        ac_recover_take(engine, found->child, found->run_id);
+        if (last) ac_event_dir_remove(engine->dir, found->child);
+    }
+    if (sweep->next < sweep->n_found && !engine->stopping) {
+        ac_timer_set(engine->loop, &sweep->timer, ac_loop_now(engine->loop) + 1, take_found, sweep);
+        return;
+    }
     if (sweep->n_found) ac_debug("engine: %d event logs of dead processes taken over", sweep->n_found);
     apr_interval_time_t wait = sweep->more ? 0 : SWEEP_EVERY + (apr_interval_time_t)(ac_random() % (SWEEP_EVERY / 4));
     if (!engine->stopping) {

@@ -243,8 +243,7 @@ void ac_run_end(ac_run_t *run)
     ac_timer_cancel(run->engine->loop, &run->leave_timer);
     ac_ready_cancel(run->engine->loop, &run->ready);
     ac_channel_on_empty(run->channel, NULL, NULL);
-    /* Of a run that is not stored yet the log does not say that it has ended. */
-    if (run->unstored) ac_channel_log(run->channel, NULL);
+    if (run->unstored) ac_run_log_pending(run);
     if (run->outcome == AC_RUN_FAILED || stopping) {
         ac_channel_emit(run->channel, error_event(run));
     } else {

@@ -139,6 +139,8 @@ void ac_run_log_begin(ac_run_t *run);           /* before the first event is sho
 void ac_run_log_closing(ac_run_t *run);         /* before run->closing is written */
 /* Emits an event that is due now, and tells who follows elsewhere. Takes it. */
 void ac_run_show(ac_run_t *run, ac_event_t *event);
+/* The closing writes failed, and go on being tried from the log: who follows waits there for the end that the run will have. */
+void ac_run_log_pending(ac_run_t *run);
 void ac_run_log_end(ac_run_t *run);             /* after the terminal event */
 void ac_run_on_left(void *run);                 /* somebody has ceased to follow */
 /* The run gives its followers over to another one, and ends without a word. */

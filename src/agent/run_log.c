@@ -36,6 +36,26 @@ void ac_run_log_closing(ac_run_t *run)
     if (run->log) ac_event_log_closing(run->log, run->closing);
 }
 
+static void follow_elsewhere(ac_run_t *run, const char *run_id, uint64_t after)
+{
+    ac_follower_t *follower;
+    ac_channel_on_empty(run->channel, NULL, NULL);
+    while ((follower = ac_channel_first(run->channel)) != NULL) {
+        ac_channel_leave(follower);
+        ac_tail_start(run->engine, run_id, run->turn->owner, after, follower);
+    }
+}
+
+void ac_run_log_pending(ac_run_t *run)
+{
+    if (!run->log || ac_event_log_is_cut(run->log) || run->engine->stopping) {
+        ac_channel_log(run->channel, NULL);     /* the log does not say that it has ended, since it has not */
+        return;
+    }
+    follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
+    ac_channel_log(run->channel, NULL);
+}
+
 void ac_run_log_end(ac_run_t *run)
 {
     ac_ready_cancel(run->engine->loop, &run->tell_ready);
@@ -72,14 +92,9 @@ void ac_run_on_left(void *baton)
 
 void ac_run_attach(ac_run_t *run, const char *run_id)
 {
-    ac_follower_t *follower;
     ac_err_t err;
     ac_err_init(&err);
-    ac_channel_on_empty(run->channel, NULL, NULL);
-    while ((follower = ac_channel_first(run->channel)) != NULL) {
-        ac_channel_leave(follower);
-        ac_tail_start(run->engine, run_id, run->turn->owner, run->turn->after, follower);
-    }
+    follow_elsewhere(run, run_id, run->turn->after);
     ac_err_set(&err, AC_IDEMPOTENCY_CONFLICT, "its key had been used");
     ac_run_finish(run, AC_RUN_FAILED, &err, "attached to an earlier run");
 }
