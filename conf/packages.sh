@@ -21,6 +21,12 @@ check) why="to build, run and test mod_agentchat" ;;
 *) usage ;;
 esac
 
+# For programs of others that the tests talk with. However they came to be here will do.
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    debian_check+=(nodejs npm)
+    fedora_check+=(nodejs npm)
+fi
+
 missing=()
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
     wanted=("${debian_run[@]}")

@@ -114,6 +114,18 @@ const char *ac_credential_scope(const ac_credential_t *credential, const char *f
 /* "env:NAME", "identity": what may be shown. */
 const char *ac_credential_spec(const ac_credential_t *credential);
 
+/* ---- process.c: which processes of this machine still run ---- */
+#define AC_BOOT_SIZE 48
+#define AC_PROCESS_SIZE 160
+bool ac_process_boot(char boot[AC_BOOT_SIZE]);  /* the kernel's boot id; false: not known */
+/* When a process was started, in ticks after boot; 0: there is no such process, or it has ended and only waits for its parent;
+ * -1: unknown. */
+int64_t ac_process_started(int64_t pid);
+/* This process, so that others can tell whether it still runs; "" where that cannot be told. */
+void ac_process_name(char name[AC_PROCESS_SIZE]);
+/* Whether the process of that name is known to have ended. One of another machine or container is not known about. */
+bool ac_process_died(const char *ours, const char *name);
+
 /* ---- tools/expression.c: the calculator's evaluator, pure ---- */
 /* Evaluates an arithmetic expression. out: text of the exact decimal result ("12.75"), at most size bytes. errors: tool_error
  * with the place: "unexpected ')' at character 7". */

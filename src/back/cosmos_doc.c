@@ -98,13 +98,15 @@ void ac_cosmos_etag_set(ac_store_op_t *op, const json_t *head)
 
 json_t *ac_cosmos_index_make(const json_t *head)
 {
+    static const char *const names[] = { "status", "agent_id", "created_at", NULL };
     const char *id = ac_json_peek_string(head, "id", "");
     json_t *index = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "owner", ac_json_peek_string(head, "owner", ""), "type",
                               "thread", "thread_id", id, "key", id);
 
-    if (!copy_member(index, head, "status") || !copy_member(index, head, "agent_id") || !copy_member(index, head, "created_at")) {
-        json_decref(index);
-        return NULL;
+    /* Copies: an entry may be written after the operation that the head came with has been given back. */
+    for (int i = 0; index && names[i]; i++) {
+        json_t *value = json_object_get(head, names[i]);
+        ac_json_put(index, names[i], value ? json_deep_copy(value) : json_null());
     }
     return index;
 }

@@ -41,9 +41,9 @@ void ac_cosmos_run_drop(ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_runs_free(ac_cosmos_t *store)
 {
     for (apr_hash_index_t *at = apr_hash_first(NULL, store->runs); at; at = apr_hash_next(at)) {
-        free(apr_hash_this_val(at));
+        free(apr_hash_this_val(at));        /* the keys, too: nothing may be looked up any more */
     }
-    apr_hash_clear(store->runs);
+    store->runs = NULL;
 }
 
 static void lease_end(char text[AC_TIME_SIZE], const ac_cosmos_t *store)
@@ -56,7 +56,7 @@ json_t *ac_cosmos_lease_make(const ac_cosmos_t *store, const char *run_id)
     char until[AC_TIME_SIZE];
 
     lease_end(until, store);
-    return json_pack("{s:s, s:s, s:s}", "id", run_id, "holder", store->holder, "lease_until", until);
+    return json_pack("{s:s, s:s, s:s, s:s}", "id", run_id, "holder", store->holder, "process", store->process, "lease_until", until);
 }
 
 static void on_renewed(void *baton, const ac_cosmos_reply_t *reply)
@@ -173,17 +173,27 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
     json_decref(ended);
 }
 
+/* Without a look at its lease: it is ours and we do not run it, or its process was on this machine and has ended. */
+static bool known_dead(const ac_cosmos_task_t *task)
+{
+    const ac_cosmos_t *store = task->store;
+    const json_t *active = json_object_get(task->head.doc, "active_run");
+
+    return strcmp(ac_json_peek_string(active, "holder", ""), store->holder) == 0
+        ? !apr_hash_get(store->runs, ac_cosmos_head_run(&task->head), APR_HASH_KEY_STRING)
+        : ac_process_died(store->process, ac_json_peek_string(active, "process", ""));
+}
+
 static void on_run(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const json_t *run = reply->status == 200 ? reply->body : NULL;
-    const char *holder = ac_json_peek_string(json_object_get(task->head.doc, "active_run"), "holder", "");
-    bool ours = strcmp(holder, task->store->holder) == 0;
+    bool dead = known_dead(task);
 
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    if (run && ac_cosmos_active(run) && !ours && !ac_cosmos_past(run, "lease_until", ac_cosmos_now(task->store))) {
+    if (run && ac_cosmos_active(run) && !dead && !ac_cosmos_past(run, "lease_until", ac_cosmos_now(task->store))) {
         check_end(task);                    /* it was renewed */
         return;
     }
@@ -196,8 +206,7 @@ void ac_cosmos_run_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     const json_t *active = json_object_get(task->head.doc, "active_run");
     const char *run_id = ac_cosmos_head_run(&task->head);
     bool ours = strcmp(ac_json_peek_string(active, "holder", ""), store->holder) == 0;
-    bool lives = ours ? apr_hash_get(store->runs, run_id, APR_HASH_KEY_STRING) != NULL
-        : !ac_cosmos_past(active, "lease_until", ac_cosmos_now(store));
+    bool lives = !known_dead(task) && (ours || !ac_cosmos_past(active, "lease_until", ac_cosmos_now(store)));
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = run_id };
 
     task->after_check = fn;

@@ -2,10 +2,6 @@
 /* The embedded store's runs and steps, and what becomes of a run whose process has died. */
 #include "store_sqlite.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,58 +25,13 @@ static const char sql_begin[] = "BEGIN IMMEDIATE", sql_commit[] = "COMMIT";
 
 /* ---- processes ---- */
 
-static apr_ssize_t file_read(char *text, size_t size, const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC), cause;
-    ssize_t len;
-
-    if (fd < 0) {
-        return -1;
-    }
-    do {
-        len = read(fd, text, size - 1);
-    } while (len < 0 && errno == EINTR);
-    cause = errno;
-    close(fd);
-    errno = cause;
-    text[len > 0 ? len : 0] = '\0';
-    return len;
-}
-
-/* When a process was started, in ticks after boot; 0: there is no such process, or it has ended and only waits for its
- * parent; -1: unknown. source: proc(5), /proc/pid/stat, fields 3 and 22. */
-static int64_t process_started(int64_t pid)
-{
-    char path[48], text[1024];
-    const char *at;
-
-    snprintf(path, sizeof(path), "/proc/%lld/stat", (long long)pid);
-    if (file_read(text, sizeof(text), path) <= 0) {
-        return errno == ENOENT || errno == ESRCH ? 0 : -1;
-    }
-    at = strrchr(text, ')');                /* the command's name before it may hold anything */
-    if (!at || at[1] != ' ') {
-        return -1;
-    }
-    at += 2;
-    if (*at == 'Z' || *at == 'X' || *at == 'x') {
-        return 0;
-    }
-    for (int field = 3; at && field < 22; field++) {
-        at = strchr(at, ' ');
-        at += at != NULL;
-    }
-    return at ? strtoll(at, NULL, 10) : -1;
-}
-
 apr_status_t ac_sqlite_process_self(ac_sqlite_process_t *process, ac_err_t *err)
 {
-    apr_ssize_t len = file_read(process->boot, sizeof(process->boot), "/proc/sys/kernel/random/boot_id");
+    bool known = ac_process_boot(process->boot);
 
-    process->boot[strcspn(process->boot, "\n")] = '\0';
     process->pid = (int64_t)getpid();
-    process->started = process_started(process->pid);
-    if (len <= 0 || process->started <= 0) {
+    process->started = ac_process_started(process->pid);
+    if (!known || process->started <= 0) {
         *process->boot = '\0';              /* nobody is taken for dead then */
         return ac_err_set(err, AC_STORE_ERROR, "/proc cannot be read, by which runs of dead processes are told");
     }
@@ -98,7 +49,7 @@ static bool process_dead(const ac_sqlite_process_t *self, const ac_sqlite_proces
     if (strcmp(self->boot, other->boot) != 0) {
         return true;
     }
-    started = self->pid == other->pid ? self->started : process_started(other->pid);
+    started = self->pid == other->pid ? self->started : ac_process_started(other->pid);
     return started >= 0 && started != other->started;
 }
 

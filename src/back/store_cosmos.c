@@ -55,6 +55,21 @@ static void tell_stopped(ac_cosmos_t *store)
     }
 }
 
+/* What it holds, but for its operation. */
+static void task_clear(ac_cosmos_task_t *task)
+{
+    ac_timer_cancel(task->store->loop, &task->timer);
+    ac_cosmos_head_clear(&task->head);
+    ac_cosmos_select_clear(task);
+    json_decref(task->rows);
+    json_decref(task->documents);
+    json_decref(task->parts);
+    json_decref(task->found);
+    json_decref(task->whole);
+    ac_buf_free(&task->joined);
+    free(task->state);
+}
+
 static void task_free(ac_cosmos_task_t *task)
 {
     ac_cosmos_t *store = task->store;
@@ -68,21 +83,20 @@ static void task_free(ac_cosmos_task_t *task)
         store->tasks = task->next;
     }
     store->n_tasks--;
-    ac_timer_cancel(store->loop, &task->timer);
-    ac_cosmos_head_clear(&task->head);
-    ac_cosmos_select_clear(task);
-    json_decref(task->rows);
-    json_decref(task->documents);
-    json_decref(task->parts);
-    json_decref(task->found);
-    json_decref(task->whole);
-    ac_buf_free(&task->joined);
-    free(task->state);
     if (task->own) {
         ac_store_op_free(task->op);
     }
     free(task);
     tell_stopped(store);
+}
+
+/* In a later turn, when nothing on this thread refers to the operation's documents any more: they become another thread's. */
+static void task_answer(void *baton)
+{
+    ac_cosmos_task_t *task = baton;
+
+    answer(task->store, task->op, task->op->status);
+    task_free(task);
 }
 
 void ac_cosmos_task_detach(ac_cosmos_task_t *task, apr_status_t status)
@@ -103,10 +117,13 @@ void ac_cosmos_end(ac_cosmos_task_t *task, apr_status_t status)
     ac_debug("store cosmos: %s%s: %d requests, %d retries, %.2f RU, %" APR_TIME_T_FMT " us%s%s", task->own ? "own " : "",
              ac_store_verb_name(task->op->verb), task->n_requests, task->n_retries, task->charge, ac_clock() - task->began,
              task->op->err.detail[0] ? ": " : "", task->op->err.detail);
-    if (!task->own) {
-        answer(task->store, task->op, status);
+    task_clear(task);
+    if (task->own) {
+        task_free(task);
+        return;
     }
-    task_free(task);
+    task->op->status = status;
+    ac_loop_post(task->store->loop, task_answer, task);
 }
 
 void ac_cosmos_end_with(ac_cosmos_task_t *task, const ac_err_t *err)
@@ -285,6 +302,7 @@ static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
     }
     store->runs = apr_hash_make(store->pool);
     ac_id_make(store->holder, "proc_");
+    ac_process_name(store->process);
     store->ready = AC_COSMOS_UNKNOWN;
     store->stopping = false;
     store->next_prepare = 0;

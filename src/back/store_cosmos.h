@@ -58,7 +58,7 @@ typedef struct ac_cosmos_t {
     const ac_host_t *ac_host;
     ac_loop_t *loop;
     apr_pool_t *pool;
-    char holder[AC_ID_SIZE];                /* who we are, in the runs that we run */
+    char holder[AC_ID_SIZE], process[AC_PROCESS_SIZE];      /* who we are, in the runs that we run */
     char *write_endpoint;                   /* the account's, once it told us another; or NULL */
     bool stopping, started;
     atomic_int n_open;                      /* operations that were taken and not answered */
@@ -295,7 +295,7 @@ void ac_cosmos_runs_free(ac_cosmos_t *store);
  * up to date. Then fn(task). */
 void ac_cosmos_run_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 const char *ac_cosmos_head_run(const ac_cosmos_head_t *head);       /* the active run's id, or "" */
-/* {id, holder, lease_until} for a head, and the same members for a run. */
+/* {id, holder, process, lease_until} for a head. */
 json_t *ac_cosmos_lease_make(const ac_cosmos_t *store, const char *run_id);
 void ac_cosmos_lease_start(ac_cosmos_t *store);
 void ac_cosmos_lease_stop(ac_cosmos_t *store);

@@ -83,6 +83,10 @@ MOUNT = """
 """
 
 
+# Another store than the embedded one for every server whose configuration names none: as in AgentChatStore, {port} is the
+# server's own, so that servers do not see each other's threads.
+STORE = os.environ.get("AGENTCHAT_TEST_STORE")
+
 # What httpd says by itself, with none of our code loaded, when it is stopped in the moment in which a connection closes.
 OF_HTTPD = [r"Bad file descriptor: AH03092: process_lingering_close"]
 
@@ -133,8 +137,12 @@ CustomLog "{self.root}/logs/access.log" test
 GracefulShutdownTimeout 20
 {self.tuning or self._tuning()}
 AgentChatStateDir "{self.root}/state"
+{self._store(directives)}
 {directives}
 """)
+
+    def _store(self, directives):
+        return f"AgentChatStore {STORE.format(port=self.port)}" if STORE and "AgentChatStore " not in directives else ""
 
     def _tuning(self):
         if self.mpm == "prefork":

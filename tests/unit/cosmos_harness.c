@@ -95,6 +95,31 @@ void cosmos_server_order(const cosmos_server_t *server, const char *order)
     json_decref(cosmos_server_tell(server, order));
 }
 
+int64_t cosmos_documents(const cosmos_server_t *server, const char *container)
+{
+    json_t *answer = cosmos_server_tell(server, "{}");
+    int64_t n = ac_json_peek_int(json_object_get(answer, "documents_in"), container, -1);
+    json_decref(answer);
+    return n;
+}
+
+int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern)
+{
+    char order[128];
+    snprintf(order, sizeof(order), "{\"count\":\"%s\"}", pattern);
+    json_t *answer = cosmos_server_tell(server, order);
+    int64_t n = ac_json_peek_int(answer, "count", -1);
+    json_decref(answer);
+    return n;
+}
+
+void cosmos_remove_thread(const contract_ids_t *ids)
+{
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids->owner, ids->thread, NULL);
+    op->hard = true;
+    contract_done(contract_wait(op));
+}
+
 /* ---- log ---- */
 
 static void on_log(ac_level_e level, const char *file, int line, apr_status_t status, const char *text)
@@ -135,6 +160,13 @@ void cosmos_log_clear(void)
     pthread_mutex_unlock(&lock);
 }
 
+static pthread_once_t log_once = PTHREAD_ONCE_INIT;
+
+static void log_install(void)
+{
+    ac_log_install(on_log, getenv("AGENTCHAT_TEST_LOG") ? AC_DEBUG : AC_INFO);
+}
+
 /* ---- the store ---- */
 
 const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *server, const char *options)
@@ -145,7 +177,7 @@ const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *se
     memset(child, 0, sizeof(*child));
     setenv("AGENTCHAT_TEST_COSMOS_KEY", KEY, 1);
     setenv("AGENTCHAT_TEST_WRONG_KEY", "d3Jvbmcga2V5", 1);
-    ac_log_install(on_log, getenv("AGENTCHAT_TEST_LOG") ? AC_DEBUG : AC_INFO);
+    pthread_once(&log_once, log_install);
     assert_int_equal(apr_pool_create(&child->pool, NULL), APR_SUCCESS);
     table = apr_table_make(child->pool, 4);
     apr_table_set(table, "database", "chat");

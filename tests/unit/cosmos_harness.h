@@ -30,6 +30,12 @@ void cosmos_server_stop(cosmos_server_t *server);
 json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order);
 void cosmos_server_order(const cosmos_server_t *server, const char *order);     /* without an answer */
 
+/* How many documents a container has; how many requests were answered that match "METHOD /path STATUS". */
+int64_t cosmos_documents(const cosmos_server_t *server, const char *container);
+int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern);
+/* A hard delete, which has to succeed. */
+void cosmos_remove_thread(const contract_ids_t *ids);
+
 /* Options are "name=value name=value"; database, create=on and a key are given unless they say otherwise. */
 const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *server, const char *options);
 void cosmos_child_start(cosmos_child_t *child);

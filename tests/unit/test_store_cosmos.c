@@ -74,14 +74,6 @@ static json_t *document_of(const char *container, const char *type)
     return found;
 }
 
-static int64_t n_documents(const char *container)
-{
-    json_t *answer = cosmos_server_tell(&server, "{}");
-    int64_t n = ac_json_peek_int(json_object_get(answer, "documents_in"), container, -1);
-    json_decref(answer);
-    return n;
-}
-
 static void test_messages_are_documents_that_others_read(void **state)
 {
     cosmos_child_open(*state, &server, "");
@@ -162,13 +154,11 @@ static void test_large_documents_are_split_and_joined(void **state)
     assert_int_equal(json_string_length(json_object_get(message, "content")), size);
     assert_memory_equal(ac_json_peek_string(message, "content", ""), large, size);
     json_decref(loaded);
-    assert_in_range(n_documents("messages"), 20, 40);   /* the parts are documents of their own */
+    assert_in_range(cosmos_documents(&server, "messages"), 20, 40);   /* the parts are documents of their own */
 
-    ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, NULL);
-    op->hard = true;
-    contract_done(contract_wait(op));
-    assert_int_equal(n_documents("messages"), 0);
-    assert_int_equal(n_documents("threads"), 0);
+    cosmos_remove_thread(&ids);
+    assert_int_equal(cosmos_documents(&server, "messages"), 0);
+    assert_int_equal(cosmos_documents(&server, "threads"), 0);
     free(large);
 }
 

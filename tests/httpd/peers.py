@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of others that the tests talk with: an emulator of Cosmos DB and the vendor's own packages, from npm, below build/."""
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+from server import BUILD, TOP, free_port
+
+SOURCE = TOP / "tests/peers"
+HOME = BUILD / "peers"
+INSTALL_WAIT = 600
+
+
+def install():
+    """node_modules as package-lock.json says; once, until that file changes."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    stamp = HOME / "installed.json"
+    lock = (SOURCE / "package-lock.json").read_text()
+    if not stamp.exists() or stamp.read_text() != lock:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(SOURCE / name, HOME / name)
+        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HOME, capture_output=True, text=True,
+                              timeout=INSTALL_WAIT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        stamp.write_text(lock)
+    return HOME / "node_modules"
+
+
+def node(script, *arguments, wait=60):
+    """What a script of tests/peers prints."""
+    environment = {**os.environ, "PEERS": str(install())}
+    done = subprocess.run(["node", str(SOURCE / script), *arguments], env=environment, capture_output=True, text=True, timeout=wait)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Emulator:
+    """@vercel/cosmosdb-server; knows no signatures, keeps everything in memory."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        program = install() / "@vercel/cosmosdb-server/lib/cli.js"
+        self.process = subprocess.Popen(["node", str(program), "-p", str(self.port), "--host", "127.0.0.1", "--no-ssl"],
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        line = self.process.stdout.readline()
+        assert "Ready" in line, line + self.process.stdout.read()
+        self.said = []
+        threading.Thread(target=lambda: self.said.extend(self.process.stdout), daemon=True).start()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Cosmos DB store in a real httpd, on the scripted Cosmos DB: configuration, trouble, several processes, moving."""
+import re
+import subprocess
+import threading
+import time
+from urllib.parse import parse_qs
+
+import pytest
+
+from client import Stream
+from cosmos_server import KEY, TOKEN, Cosmos
+from model_server import DONE, Gate, ModelServer, Reply, answer, calls, finish, token
+from server import BUILD, free_port
+
+ENV = {"COSMOS_KEY": KEY, "WRONG_KEY": "d3Jvbmcga2V5"}
+TOOL = BUILD / "agentchat-store"
+
+
+@pytest.fixture
+def cosmos():
+    cosmos = Cosmos()
+    yield cosmos
+    cosmos.stop()
+
+
+def store(cosmos, options="", key="COSMOS_KEY", create="on"):
+    return f"AgentChatStore cosmos:{cosmos.url} database=chat create={create} credential=env:{key} {options}\n"
+
+
+def wait_ready(client, wanted=200, seconds=20):
+    end = time.monotonic() + seconds
+    while (response := client.get("/ready")).status != wanted:
+        assert time.monotonic() < end, response
+        time.sleep(0.1)
+    return response.json
+
+
+# ---- configuration ----
+def test_configtest_says_what_is_wrong(make_server):
+    for directive, part in [("AgentChatStore cosmos:http://account.documents.azure.com credential=env:COSMOS_KEY", "not encrypted"),
+                            ("AgentChatStore cosmos:https://a.documents.azure.com credential=env:NOWHERE", "NOWHERE"),
+                            ("AgentChatStore cosmos:https://a.documents.azure.com databse=chat credential=env:COSMOS_KEY", "databse"),
+                            ("AgentChatStore cosmos:https://a.documents.azure.com retention=tomorrow credential=env:COSMOS_KEY",
+                             "retention=tomorrow")]:
+        ok, text = make_server(directive + "\n", start=False, env=ENV).configtest()
+        assert not ok and part in text and "AgentChatStore" in text, text
+
+
+@pytest.mark.parametrize("case", ["wrong key", "clock", "missing database", "unknown host"])
+def test_wrong_configuration_is_told_and_mended_without_restart(make_server, cosmos, case):
+    if case == "clock":
+        cosmos.behave(clock=3600)
+    directive = {"wrong key": store(cosmos, key="WRONG_KEY"), "clock": store(cosmos), "missing database": store(cosmos, create="off"),
+                 "unknown host": "AgentChatStore cosmos:https://nowhere.invalid credential=env:COSMOS_KEY\n"}[case]
+    number, says = {"wrong key": ("AC0220", "give a key of this account"), "clock": ("AC0221", "clock is 1h behind; set it"),
+                    "missing database": ("AC0222", "there is no database 'chat'"),
+                    "unknown host": ("AC0223", "name was not found")}[case]
+    server = make_server(directive, env=ENV)
+    server.expect_log(number, "AC06", "AC0604")
+    body = wait_ready(server.client, 503)
+    assert body["store"]["name"] == "cosmos" and body["store"]["state"] == "failed"
+    assert server.client.post("/threads").json["code"] in ("store_error", "store_timeout")
+    lines = server.wait_log(rf"{number}:[^\n]*")
+    assert says in lines[0] and KEY not in server.log()
+    if case == "clock":
+        cosmos.behave(clock=0)
+    elif case == "missing database":
+        make_server(store(cosmos), env=ENV).client.thread()
+    elif case == "wrong key":
+        cosmos.key = ENV["WRONG_KEY"]
+    if case != "unknown host":
+        assert wait_ready(server.client)["store"]["state"] == "ok"
+        server.client.thread()
+    assert len(re.findall(number, server.log())) <= len(server.children()) + 1      # once for each process
+
+
+def test_ready_shows_state_and_latency(make_server, cosmos):
+    server = make_server(store(cosmos), env=ENV)
+    shown = wait_ready(server.client)["store"]
+    assert shown["name"] == "cosmos" and shown["state"] == "ok" and shown["latency_ms"] >= 0
+
+
+# ---- several processes ----
+def test_a_caller_reads_its_own_writes_on_every_child(make_server, model, cosmos):
+    """Each read may meet with a replica that is behind; the children of a server tell each other how far they have written."""
+    server = make_server(store(cosmos), mpm="prefork", env=ENV)
+    cosmos.behave(lag=True)
+    client = server.client
+    assert len(server.children()) >= 4
+    for i in range(6):
+        thread = client.thread(title=f"t{i}")
+        assert client.get(f"/threads/{thread}").json["title"] == f"t{i}"
+        client.patch(f"/threads/{thread}", {"title": "changed"})
+        for _ in range(4):
+            assert client.get(f"/threads/{thread}").json["title"] == "changed"
+        model.play(answer("yes"))
+        run = client.send(thread, "no?").json["run_id"]
+        assert [m["seq"] for m in client.messages(thread)] == [1, 2]
+        assert client.get(f"/runs/{run}").json["status"] == "completed"
+        assert client.get("/threads").json["data"][0]["id"] == thread
+    assert cosmos.count(r"GET .* 404") > 0, "no replica was ever behind"
+
+
+def test_two_servers_and_a_dead_one(make_server, model, cosmos):
+    gate = Gate()
+
+    def slow(_request):
+        yield token("a")
+        yield gate
+        yield finish()
+        yield DONE
+    one, other = make_server(store(cosmos), env=ENV), make_server(store(cosmos), env=ENV)
+    thread = one.client.thread()
+    model.play(slow)
+    stream = one.client.stream(f"/threads/{thread}/messages", {"content": "x", "stream": True})
+    run = stream.next().json["run_id"]
+    busy = other.client.send(thread, "me too")
+    assert busy.status == 409 and busy.json["code"] == "run_in_progress"
+    one.kill()
+    gate.open()
+    assert other.client.send(thread, "me now").status == 200       # its process is known to have ended
+    assert other.client.get(f"/runs/{run}").json["status"] == "interrupted"
+
+
+def test_chaos_behind_httpd(make_server, model, cosmos):
+    server = make_server(store(cosmos), env=ENV)
+    wait_ready(server.client)
+    cosmos.behave(chaos={"throttle": 0.15, "unavailable": 0.15, "cut": 0.05})
+    failed = []
+
+    def talk():
+        thread = server.client.thread()
+        for i in range(5):
+            response = server.client.send(thread, f"q{i}")
+            if response.status != 200 or response.json["seq"] != 2 * i + 2:
+                failed.append(response)
+        if [m["seq"] for m in server.client.messages(thread)] != list(range(1, 11)):
+            failed.append(thread)
+    talkers = [threading.Thread(target=talk) for _ in range(8)]
+    for talker in talkers:
+        talker.start()
+    for talker in talkers:
+        talker.join()
+    assert not failed, failed
+
+
+def test_the_users_message_does_not_delay_the_model(make_server, model, cosmos):
+    """The model is asked while the message is being stored: here storing waits for the model's request."""
+    server = make_server(store(cosmos), env=ENV)
+    thread = server.client.thread()
+    server.client.send(thread, "first")
+    n = len(model.requests)
+    cosmos.behave(faults=[{"match": "POST .*/threads/docs", "status": 429, "headers": {"x-ms-retry-after-ms": "1500"}}])
+    began = time.monotonic()
+    connection = server.client.connect()
+    connection.send("POST", f"/api/threads/{thread}/messages", {"content": "second", "stream": True})
+    model.wait_requests(n + 1)
+    assert time.monotonic() - began < 1.2
+    assert Stream(connection).rest()[-1].type == "done"
+    assert time.monotonic() - began > 1.4                           # and nothing is said before it is stored
+
+
+# ---- moving ----
+def copy(*arguments, ok=True):
+    done = subprocess.run([str(TOOL), "copy", *arguments], capture_output=True, text=True, timeout=120,
+                          env={**ENV, "PATH": "/usr/bin:/bin"})
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done
+
+
+def table(done):
+    return {line.split()[0]: [int(n) for n in line.split()[1:3]] for line in done.stdout.splitlines()
+            if re.match(r"(threads|messages|runs|steps) ", line)}
+
+
+def everything(client):
+    shown = {}
+    for status in ("", "?status=deleted"):
+        for thread in client.get("/threads" + status).json["data"]:
+            shown[thread["id"]] = thread
+            if not status:
+                shown[thread["id"], "messages"] = client.messages(thread["id"])
+                runs = client.get(f"/threads/{thread['id']}/runs").json["data"]
+                shown[thread["id"], "runs"] = [(run, client.get(f"/runs/{run['id']}/steps").json["data"]) for run in runs]
+    return shown
+
+
+def test_moving_from_sqlite_to_cosmos_and_back(make_server, model, cosmos, tmp_path):
+    first = make_server()
+    for i in range(5):
+        thread = first.client.thread(metadata={"n": str(i)})
+        for k in range(12 if i == 0 else 2):
+            model.play(calls(("calculate", {"expression": "1+1"})), answer(f"“{k}” — café"))
+            first.client.send(thread, f"question {k} " + "x" * (200000 if i == 1 else 0))
+    first.client.delete(f"/threads/{thread}")
+    wanted = everything(first.client)
+    first.stop()
+    file = f"sqlite:{first.root}/state/agentchat.db"
+    there = f"cosmos:{cosmos.url} database=moved create=on credential=env:COSMOS_KEY"
+
+    # Cut at any place and taken up again.
+    for n in (5, 12, 30):
+        cosmos.behave(stop_after=n)
+        copy(file, there, ok=False)
+        cosmos.behave(stop_after=None)
+    done = copy(file, there)
+    assert table(done) == {"threads": [5, 5], "messages": [40, 40], "runs": [20, 20], "steps": [60, 60]}
+    assert "All is there." in done.stdout and "5 of 5 threads" in done.stderr
+    again = copy(file, there)
+    assert "(5 were there)" in again.stderr and table(again) == table(done)
+    assert table(copy("--quick", file, there))["messages"] == [40, 40]
+
+    second = make_server(f"AgentChatStore {there}\n", env=ENV)
+    assert everything(second.client) == wanted
+    second.client.post(f"/threads/{thread}/restore")
+    assert len(second.client.messages(thread)) == 4
+    assert second.client.delete(f"/threads/{thread}").status == 200
+    second.stop()
+
+    back = f"sqlite:{tmp_path}/back.db"
+    assert table(copy(there, back)) == table(done)
+    third = f"sqlite:{tmp_path}/third.db"
+    assert table(copy(back, third)) == table(done)
+    other = Cosmos()
+    assert table(copy(back, f"cosmos:{other.url} create=on credential=env:COSMOS_KEY")) == table(done)
+    other.stop()
+
+
+def test_moving_says_what_is_wrong(tmp_path, cosmos):
+    for arguments, part in [(("sqlite:/nowhere/x.db", f"sqlite:{tmp_path}/a.db"), "no file '/nowhere/x.db'"),
+                            ((f"redis:{tmp_path}", f"sqlite:{tmp_path}/a.db"), "no kind of store 'redis'"),
+                            (("chat.db", f"sqlite:{tmp_path}/a.db"), "is no store"),
+                            ((f"cosmos:{cosmos.url} database=none credential=env:COSMOS_KEY", f"sqlite:{tmp_path}/a.db"), "missing"),
+                            ((f"cosmos:http://127.0.0.1:{free_port()} credential=env:COSMOS_KEY", f"sqlite:{tmp_path}/a.db"),
+                             "cannot be reached")]:
+        assert part in copy(*arguments, ok=False).stderr
+    assert subprocess.run([str(TOOL)], capture_output=True, timeout=20).returncode == 2
+
+
+# ---- tokens ----
+def grant(text):
+    return lambda _request: iter([Reply(200, {"token_type": "Bearer", "access_token": text, "expires_in": 3600})])
+
+
+def test_a_token_instead_of_a_key(make_server, cosmos):
+    """An identity may read and write documents, but makes no containers. A token that is refused is fetched anew, once."""
+    authority = ModelServer()
+    authority.default = grant(TOKEN)
+    # A tenant that does not know the account as a resource of its own.
+    authority.play(lambda _request: iter([Reply(400, {"error": "invalid_resource",
+                                                      "error_description": "AADSTS500011: The resource principal was not found."})]))
+    identity = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "11111111-2222", "AZURE_CLIENT_SECRET": "s3cr3t",
+                "AZURE_AUTHORITY_HOST": f"http://127.0.0.1:{authority.port}"}
+    make_server(store(cosmos), env=ENV).client.thread()             # somebody with a key makes the containers
+    server = make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat credential=identity:environment\n", env=identity)
+    server.expect_log("AC0240")                                     # the first of the two scopes
+    thread = server.client.thread()
+    assert server.client.get(f"/threads/{thread}").status == 200
+    asked = [parse_qs(request.body.decode())["scope"] for request in authority.requests]
+    assert asked == [["https://127.0.0.1/.default"], ["https://cosmos.azure.com/.default"]]
+
+    cosmos.tokens = {"another"}
+    authority.default = grant("another")
+    assert server.client.get(f"/threads/{thread}").status == 200
+    cosmos.tokens = set()
+    response = server.client.get(f"/threads/{thread}")
+    assert response.status == 502 and response.json["code"] == "store_error"
+    server.expect_log("AC0220", "AC0651")
+    assert "s3cr3t" not in server.log() and "another" not in server.log()
+    authority.stop()

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store and processes that die: runs that nobody runs any more, turns and removals that were cut anywhere. */
+#include "cosmos_harness.h"
+
+#include <sched.h>
+
+#include <apr_general.h>
+
+static cosmos_server_t server;
+
+static int setup(void **state)
+{
+    cosmos_server_order(&server, "{\"reset\":true}");
+    cosmos_log_clear();
+    *state = ac_alloc(sizeof(cosmos_child_t));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    cosmos_server_order(&server, "{\"clear\":true}");
+    cosmos_child_stop(*state);
+    free(*state);
+    return 0;
+}
+
+/* ---- processes that die ---- */
+
+/* The service's clock goes on by this many seconds; whoever asks learns it. */
+static void clock_to(int seconds)
+{
+    char order[64];
+    snprintf(order, sizeof(order), "{\"clock\":%d}", seconds);
+    cosmos_server_order(&server, order);
+}
+
+static void test_run_of_a_dead_process(void **state)
+{
+    cosmos_child_t dead;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", next[AC_ID_SIZE] = "";
+    cosmos_child_open(&dead, &server, "");
+    contract_open(&ids, run, "hello", true);
+    cosmos_child_kill(&dead, &server);
+
+    cosmos_child_open(*state, &server, "");
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);     /* it may still live */
+    json_decref(loaded);
+    ac_store_op_t *op = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_x", "more", false));
+    assert_int_equal(op->err.kind, AC_RUN_IN_PROGRESS);
+    assert_string_equal(ac_json_peek_string(op->out, "run_id", ""), run);
+    ac_store_op_free(op);
+
+    clock_to(70);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
+    assert_string_equal(ac_json_peek_string(found, "status", ""), "interrupted");
+    assert_string_equal(ac_json_peek_string(json_object_get(found, "error"), "code", ""), "interrupted");
+    assert_non_null(ac_json_peek_string(found, "completed_at", NULL));
+    json_decref(found);
+    assert_int_equal(contract_open(&ids, next, "again", false), 2);
+    assert_int_equal(contract_close(&ids, next, "yes"), 3);
+    contract_gapless(&ids, 3);
+}
+
+static void test_late_word_of_a_run_taken_for_dead(void **state)
+{
+    cosmos_child_t slow;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", next[AC_ID_SIZE] = "";
+    cosmos_child_open(&slow, &server, "");
+    contract_open(&ids, run, "hello", true);
+    cosmos_child_open(*state, &server, "");
+    clock_to(70);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    assert_int_equal(contract_open(&ids, next, "again", false), 2);
+    contract_use(&slow.store);
+    assert_int_equal(contract_close(&ids, run, "what I wanted to say"), 3);     /* said is said, and the other run goes on */
+    contract_use(&((cosmos_child_t *)*state)->store);
+    assert_int_equal(contract_close(&ids, next, "yes"), 4);
+    contract_gapless(&ids, 4);
+    cosmos_child_stop(&slow);
+}
+
+static void test_a_lease_is_renewed(void **state)
+{
+    cosmos_child_t runs;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_child_open(&runs, &server, "lease=5s");
+    contract_open(&ids, run, "hello", true);
+    clock_to(4);
+    while (cosmos_requests(&server, "PATCH .* 200") < 2) {            /* the second one knows the clock */
+        sched_yield();
+    }
+    cosmos_child_open(*state, &server, "lease=5s");
+    clock_to(6);                                        /* the lease that it began with is over */
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
+    json_decref(loaded);
+    contract_use(&runs.store);
+    assert_int_equal(contract_close(&ids, run, "done"), 2);
+    json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
+    assert_null(json_object_get(found, "lease_until"));
+    assert_null(json_object_get(found, "holder"));
+    json_decref(found);
+    cosmos_child_stop(&runs);
+}
+
+/* The process dies after its n-th request was carried out; whatever it was, the next one goes on. */
+static void crash_after(cosmos_child_t *next, int n)
+{
+    static int seconds;
+    cosmos_child_t dead;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE], again[AC_ID_SIZE] = "", order[64];
+    ac_kind_e opened, closed;
+    ac_id_make(run, "run_");
+    cosmos_child_open(&dead, &server, "");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    snprintf(order, sizeof(order), "{\"stop_after\":%d}", n);
+    cosmos_server_order(&server, order);
+    opened = contract_try(NULL, AC_STORE_TURN_OPEN, &ids, contract_open_in(&ids, run, "hello", true));
+    closed = opened == AC_OK ? contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "hi")) : AC_STORE_ERROR;
+    cosmos_child_kill(&dead, &server);
+
+    clock_to(seconds += 70);
+    contract_use(&next->store);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    ac_store_op_t *op = contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL);
+    bool there = op->err.kind == AC_OK;
+    assert_true(there || op->err.kind == AC_NOT_FOUND);
+    assert_true(there || opened != AC_OK);              /* what was acknowledged is durable */
+    ac_store_op_free(op);
+    json_t *list = contract_ok(contract_call(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL));
+    assert_int_equal(json_array_size(json_object_get(list, "data")), there);
+    json_decref(list);
+    if (!there) {
+        contract_kind(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL), AC_NOT_FOUND);
+        contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    }
+    int64_t n_messages = there ? closed == AC_OK ? 2 : 1 : 0;
+    assert_int_equal(contract_open(&ids, again, "again", false), n_messages + 1);
+    assert_int_equal(contract_close(&ids, again, "yes"), n_messages + 2);
+    contract_gapless(&ids, n_messages + 2);
+    if (there) {
+        json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
+        assert_string_equal(ac_json_peek_string(found, "status", ""), closed == AC_OK ? "completed" : "interrupted");
+        json_decref(found);
+    }
+    cosmos_remove_thread(&ids);
+}
+
+static void test_a_crash_between_any_two_requests(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    for (int n = 0; n <= 5; n++) {
+        crash_after(*state, n);
+    }
+}
+
+/* ---- removal ---- */
+
+static void fill(const contract_ids_t *ids, int n_turns)
+{
+    for (int i = 0; i < n_turns; i++) {
+        char run[AC_ID_SIZE] = "";
+        contract_open(ids, run, "q", i == 0);
+        contract_close(ids, run, "a");
+    }
+}
+
+static void test_removal_under_throttling(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    fill(&ids, 120);                                    /* 360 documents, and 121 entries */
+    cosmos_server_order(&server, "{\"chaos\":{\"throttle\":0.4,\"cut\":0.1}}");
+    cosmos_remove_thread(&ids);
+    assert_int_equal(cosmos_documents(&server, "messages"), 0);
+    assert_int_equal(cosmos_documents(&server, "threads"), 0);
+}
+
+static void test_removal_that_was_cut_is_taken_up(void **state)
+{
+    cosmos_child_t *child = *state;
+    for (int n = 2; n < 7; n++) {
+        contract_ids_t ids = contract_ids();
+        cosmos_child_t dead;
+        char order[64];
+        cosmos_child_open(&dead, &server, "");
+        fill(&ids, 40);
+        snprintf(order, sizeof(order), "{\"stop_after\":%d}", n);
+        cosmos_server_order(&server, order);
+        ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, NULL);
+        op->hard = true;
+        ac_store_op_free(contract_wait(op));
+        cosmos_child_kill(&dead, &server);
+
+        cosmos_child_open(child, &server, "");
+        contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL), AC_NOT_FOUND);
+        json_t *list = contract_ok(contract_call(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL));
+        assert_int_equal(json_array_size(json_object_get(list, "data")), 0);
+        json_decref(list);
+        contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread, json_pack("{s:s}", "updated_at", "2026")),
+                      AC_NOT_FOUND);
+        if (n % 2) {                                    /* by whoever asks again, or by the next purge */
+            cosmos_remove_thread(&ids);
+        }
+        else {
+            contract_done(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000-01-01T00:00:00.000Z")));
+        }
+        assert_int_equal(cosmos_documents(&server, "messages"), 0);
+        assert_int_equal(cosmos_documents(&server, "threads"), 0);
+        cosmos_child_stop(child);
+    }
+}
+
+static void test_removal_is_answered_in_time(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    fill(&ids, 40);
+    /* Deleting is throttled for longer than the caller waits. */
+    cosmos_server_order(&server, "{\"faults\":[{\"match\":\"POST .*/threads/docs\",\"skip\":1,\"n\":60,\"status\":429,"
+                        "\"headers\":{\"x-ms-retry-after-ms\":\"20\"}}]}");
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, NULL);
+    op->hard = true;
+    op->deadline = ac_clock() + apr_time_from_msec(700);
+    contract_done(contract_wait(op));
+    contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL), AC_NOT_FOUND);
+    while (cosmos_documents(&server, "messages") > 0) {
+        sched_yield();
+    }
+    assert_int_equal(cosmos_documents(&server, "threads"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_taken_for_dead, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lease_is_renewed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_removal_under_throttling, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_removal_that_was_cut_is_taken_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_removal_is_answered_in_time, setup, teardown),
+    };
+    int n_failed;
+
+    apr_initialize();
+    cosmos_server_start(&server);
+    n_failed = cmocka_run_group_tests_name("cosmos_processes", tests, NULL, NULL);
+    cosmos_server_stop(&server);
+    apr_terminate();
+    return n_failed;
+}
