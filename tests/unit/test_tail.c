@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs that are followed from the middle, from their log, from the store; runs of dead processes; runs that nobody follows. */
+#include "run_world.h"
+
+#include <stdlib.h>
+
+static char top[64];
+static ac_event_dir_t *dir;
+
+typedef struct visitor_t {
+    ac_follower_t follower;                     /* first */
+    char seen[512];
+    uint64_t last_seq;
+    ac_kind_e kind;
+    json_t *message;
+    bool full;
+    int leave_after;                            /* events; 0: stays */
+} visitor_t;
+
+static void visit(ac_follower_t *self, ac_event_t *event)
+{
+    visitor_t *visitor = (visitor_t *)self;
+    char *end = visitor->seen + strlen(visitor->seen);
+    size_t room = sizeof visitor->seen - (size_t)(end - visitor->seen);
+    if (event->type == AC_EVENT_TOKEN) snprintf(end, room, "%s", event->text);
+    else snprintf(end, room, "<%s>", ac_event_name(event->type));
+    if (event->seq) visitor->last_seq = event->seq;
+    visitor->kind = event->kind;
+    if (event->message) visitor->message = json_incref(event->message);
+    if (visitor->leave_after && --visitor->leave_after == 0) ac_channel_leave(self);
+}
+
+static bool visitor_has_room(ac_follower_t *self)
+{
+    return !((visitor_t *)self)->full;
+}
+
+static visitor_t visitors[4];
+
+static visitor_t *follow(int i, const char *id, uint64_t after)
+{
+    visitor_t *visitor = &visitors[i];
+    memset(visitor, 0, sizeof *visitor);
+    visitor->follower.on_event = visit;
+    visitor->follower.has_room = visitor_has_room;
+    ac_tail_start(engine, id, "ann", after, &visitor->follower);
+    assert_string_equal(visitor->seen, "");     /* never inside */
+    return visitor;
+}
+
+static int setup_logged(void **state)
+{
+    setup(state);
+    snprintf(top, sizeof top, "/tmp/tail-XXXXXX");
+    assert_non_null(mkdtemp(top));
+    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024, NULL), APR_SUCCESS);
+    engine->conf.log_keep = 60000000;
+    ac_engine_use_dir(engine, dir);
+    memset(visitors, 0, sizeof visitors);
+    return 0;
+}
+
+static int teardown_logged(void **state)
+{
+    char command[128];
+    for (int i = 0; i < 4; i++) {
+        ac_channel_leave(&visitors[i].follower);
+        json_decref(visitors[i].message);
+    }
+    fake_turn();
+    ac_engine_unwatch(engine);
+    teardown(state);
+    ac_event_dir_close(dir);
+    snprintf(command, sizeof command, "rm -r %s", top);
+    return system(command) ? 1 : 0;
+}
+
+static void test_joining_from_every_point(void **state)
+{
+    (void)state;
+    static const char *const past[] = {"<run>abc<live>", "abc<live>", "bc<live>", "c<live>"};
+    start_new("x");
+    open_well();
+    say("a"), say("b"), say("c");
+    for (uint64_t after = 0; after < 4; after++) {
+        visitor_t *visitor = follow((int)after, run_id, after);
+        fake_turn();
+        assert_string_equal(visitor->seen, past[after]);
+    }
+    say("d");
+    end_well();
+    json_decref(close_well());
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(visitors[i].last_seq, 6);
+        assert_string_equal(visitors[i].seen + strlen(visitors[i].seen) - 7, "d<done>");
+        assert_non_null(visitors[i].message);
+    }
+}
+
+static void test_a_run_that_has_ended(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    say("a"), say("b");
+    end_well();
+    json_decref(close_well());
+    visitor_t *all = follow(0, run_id, 0), *rest = follow(1, run_id, 2), *none = follow(2, run_id, 4), *more = follow(3, run_id, 9);
+    fake_turn();
+    assert_string_equal(all->seen, "<run>ab<done>");
+    assert_string_equal(json_string_value(json_object_get(all->message, "content")), "ab");
+    assert_string_equal(rest->seen, "b<done>");
+    assert_string_equal(none->seen, "<nothing>");
+    assert_string_equal(more->seen, "<done>");
+}
+
+static void test_a_follower_that_is_full(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    say("a");
+    visitor_t *visitor = follow(0, run_id, 0);
+    visitor->full = true;
+    fake_turn();
+    say("b");
+    fake_pass(50000);
+    assert_string_equal(visitor->seen, "");
+    visitor->full = false;
+    fake_pass(20000);
+    assert_string_equal(visitor->seen, "<run>ab<live>");
+    end_well();
+    json_decref(close_well());
+    assert_string_equal(visitor->seen, "<run>ab<live><done>");
+}
+
+static void test_leaving_while_being_told(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    say("a"), say("b");
+    visitor_t *visitor = follow(0, run_id, 0);
+    visitor->leave_after = 2;
+    fake_turn();
+    assert_string_equal(visitor->seen, "<run>a");
+    assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));
+    visitor = follow(1, run_id, 0);
+    ac_channel_leave(&visitor->follower);       /* before the first event */
+    fake_turn();
+    assert_string_equal(visitor->seen, "");
+    end_well();
+    json_decref(close_well());
+}
+
+static void test_somebody_elses_run(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    visitor_t *visitor = &visitors[0];
+    visitor->follower.on_event = visit;
+    ac_tail_start(engine, run_id, "bob", 0, &visitor->follower);
+    fake_turn();
+    assert_string_equal(visitor->seen, "<error>");
+    assert_int_equal(visitor->kind, AC_NOT_FOUND);
+    end_well();
+    json_decref(close_well());
+}
+
+static void test_from_the_store(void **state)
+{
+    (void)state;
+    visitor_t *visitor = follow(0, "run_gone", 0);
+    fake_turn();
+    expect_op(AC_STORE_RUN_GET);
+    answer_op(json_pack("{s:s, s:s}", "id", "run_gone", "status", "in_progress"), AC_OK);
+    assert_int_equal(n_ops, 0);                 /* looks again a little later */
+    fake_pass(300000);
+    expect_op(AC_STORE_RUN_GET);
+    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed", "completed_at",
+                        "2026-11-21T05:25:46.123Z"), AC_OK);
+    expect_op(AC_STORE_STEP_LIST);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s, s:{}}, {s:s, s:s}]}", "data", "id", "step_1", "type", "tool_call", "tool", "t",
+                        "started_at", "2026-11-21T05:25:45.000Z", "arguments", "id", "step_2", "type", "model_call"), AC_OK);
+    expect_op(AC_STORE_MESSAGE_LIST);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:i}], s:b}", "data", "role", "user", "run_id", "run_other", "id", "m9", "seq", 9,
+                        "has_more", 1), AC_OK);
+    assert_int_equal(expect_op(AC_STORE_MESSAGE_LIST)->page.before_seq, 9);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s}], s:b}", "data", "role", "assistant", "run_id", "run_gone",
+                        "content", "all of it", "id", "m2", "role", "user", "run_id", "run_gone", "id", "m1", "has_more", 1), AC_OK);
+    assert_string_equal(visitor->seen, "<run><trace_start><trace_end>all of it<done>");
+    assert_int_equal(visitor->last_seq, 5);
+}
+
+static void test_the_store_fails(void **state)
+{
+    (void)state;
+    visitor_t *visitor = follow(0, "run_gone", 0), *left = follow(1, "run_gone", 0);
+    fake_turn();
+    answer_op(NULL, AC_NOT_FOUND);
+    ac_channel_leave(&left->follower);
+    fake_turn();
+    answer_op(NULL, AC_STORE_TIMEOUT);
+    /* the newest tail of a run is the second in its line, and asked last */
+    assert_string_equal(visitor->seen, "<error>");
+    assert_int_equal(visitor->kind, AC_NOT_FOUND);
+    assert_int_equal(visitor->last_seq, 0);
+    assert_string_equal(left->seen, "");
+}
+
+/* ---- a key that was used ---- */
+
+static ac_turn_t *keyed_turn(void)
+{
+    ac_turn_t *turn = new_turn("x");
+    strcpy(turn->key, "k");
+    strcpy(turn->key_hash, "hash");
+    return turn;
+}
+
+static void test_the_other_one_was_first(void **state)
+{
+    (void)state;
+    char first[AC_ID_SIZE];
+    ac_run_start(engine, keyed_turn(), &follower);
+    fake_turn();
+    apr_cpystrn(first, run_id, sizeof first);
+    void *first_call = model.run;
+    assert_string_equal(json_string_value(json_object_get(json_object_get(expect_op(AC_STORE_TURN_OPEN)->in, "idempotency"), "key")), "k");
+    open_well();
+    say("once");
+    memset(&visitors[0], 0, sizeof visitors[0]);
+    visitors[0].follower.on_event = visit;
+    ac_run_start(engine, keyed_turn(), &visitors[0].follower);
+    fake_turn();
+    expect_op(AC_STORE_TURN_OPEN);
+    answer_op(json_pack("{s:s, s:s}", "run_id", first, "request_hash", "hash"), AC_IDEMPOTENCY_CONFLICT);
+    assert_true(model.cancelled);
+    assert_string_equal(visitors[0].seen, "<run>once<live>");
+    assert_int_equal(apr_hash_count(engine->runs), 1);
+    model.run = first_call;
+    model.asked = true;
+    end_well();
+    json_decref(close_well());
+    assert_string_equal(visitors[0].seen, "<run>once<live><done>");
+}
+
+static void test_another_request_with_that_key(void **state)
+{
+    (void)state;
+    ac_run_start(engine, keyed_turn(), &follower);
+    fake_turn();
+    expect_op(AC_STORE_TURN_OPEN);
+    answer_op(json_pack("{s:s, s:s}", "run_id", "run_1", "request_hash", "another"), AC_IDEMPOTENCY_CONFLICT);
+    assert_string_equal(seen, "error");
+    assert_int_equal(last_kind, AC_IDEMPOTENCY_CONFLICT);
+}
+
+/* ---- dead processes ---- */
+
+/* What a run of another child leaves that is killed: its place, and a log without an end. */
+static void leave_log_of_the_dead(const char *id, const char *text)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        ac_event_dir_t *own;
+        ac_log_head_t head = {"", "thread_1", "msg_1", "ann"};
+        apr_cpystrn(head.run_id, id, sizeof head.run_id);
+        if (ac_event_dir_open(&own, top, 1024 * 1024, NULL) != APR_SUCCESS) _exit(1);
+        ac_event_log_t *log = ac_event_log_create(own, &head);
+        ac_event_t *event = ac_event_create(AC_EVENT_RUN, json_object(), NULL, 0);
+        event->seq = 1;
+        ac_event_log_append(log, event);
+        event = ac_event_create(AC_EVENT_TOKEN, NULL, text, strlen(text));
+        event->seq = 2;
+        ac_event_log_append(log, event);
+        _exit(0);                               /* as a kill would: nothing is closed by us */
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+}
+
+static void test_a_dead_run_is_closed(void **state)
+{
+    (void)state;
+    leave_log_of_the_dead("run_00000000000000000000000001", "half of it");
+    visitor_t *visitor = follow(0, "run_00000000000000000000000001", 0);
+    fake_turn();
+    assert_string_equal(visitor->seen, "<run>half of it");
+    expect_op(AC_STORE_RUN_GET);
+    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_00000000000000000000000001", "thread_id", "thread_1", "status",
+                        "interrupted", "model", "m"), AC_OK);
+    json_t *in = expect_op(AC_STORE_TURN_CLOSE)->in, *message = json_object_get(in, "message");
+    assert_string_equal(json_string_value(json_object_get(message, "content")), "half of it");
+    assert_string_equal(json_string_value(json_object_get(message, "id")), "msg_00000000000000000000000001");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(message, "metadata"), "finish_reason")), "interrupted");
+    answer_op(NULL, AC_STORE_ERROR);            /* the store is out for a moment */
+    fake_pass(1000000);
+    expect_op(AC_STORE_TURN_CLOSE);
+    answer_op(json_pack("{s:{s:s}}", "message", "id", "msg_1"), AC_OK);
+    fake_pass(100000);
+    assert_string_equal(visitor->seen, "<run>half of it<live><error>");
+    assert_int_equal(visitor->kind, AC_INTERRUPTED);
+    assert_int_equal(visitor->last_seq, 3);
+    assert_null(engine->recoveries);
+}
+
+static void test_the_sweep(void **state)
+{
+    (void)state;
+    char id[AC_ID_SIZE];
+    for (int i = 0; i < 3; i++) {
+        snprintf(id, sizeof id, "run_%026d", i);
+        leave_log_of_the_dead(id, "x");
+    }
+    ac_engine_watch(engine);
+    fake_work();
+    fake_pass(1000);
+    for (int i = 0; i < 3; i++) {
+        expect_op(AC_STORE_RUN_GET);
+        answer_op(NULL, AC_NOT_FOUND);          /* its thread was removed for good */
+    }
+    ac_child_key_t children[8];
+    assert_int_equal(ac_event_dir_children(dir, children, 8), 1);
+    visitor_t *visitor = follow(0, id, 0);
+    fake_turn();
+    assert_string_equal(visitor->seen, "<run>x<error>");
+    assert_int_equal(visitor->kind, AC_INTERRUPTED);
+    fake_pass(59000000);
+    assert_non_null(engine->first_kept);
+    fake_work();
+    fake_pass(5000000);
+    assert_null(engine->first_kept);            /* kept for its minute, and gone */
+    fake_work();
+}
+
+static void test_a_message_after_a_dead_run(void **state)
+{
+    (void)state;
+    leave_log_of_the_dead("run_00000000000000000000000001", "half");
+    start_in_thread("y");
+    expect_op(AC_STORE_TURN_LOAD);
+    answer_op(json_pack("{s:{}, s:[{s:s, s:s, s:s}]}", "thread", "messages", "role", "user", "content", "x", "run_id",
+                        "run_00000000000000000000000001"), AC_OK);
+    assert_false(model.asked);                  /* first what had been said */
+    expect_op(AC_STORE_RUN_GET);
+    answer_op(json_pack("{s:s, s:s, s:s}", "id", "run_00000000000000000000000001", "thread_id", "thread_1", "status",
+                        "interrupted"), AC_OK);
+    expect_op(AC_STORE_TURN_CLOSE);
+    answer_op(json_pack("{s:n}", "message"), AC_OK);
+    expect_op(AC_STORE_TURN_LOAD);
+    answer_op(json_pack("{s:{}, s:[{s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "thread", "messages", "role", "user", "content", "x",
+                        "run_id", "run_1", "role", "assistant", "content", "half", "run_id", "run_1"), AC_OK);
+    assert_true(model.asked);
+    assert_int_equal(json_array_size(model.messages), 4);
+    open_well();
+    end_well();
+    json_decref(close_well());
+}
+
+static void test_an_answer_that_is_stored_later(void **state)
+{
+    (void)state;
+    visitor_t *visitor = &visitors[0];
+    visitor->follower.on_event = visit;
+    ac_run_start(engine, new_turn("x"), &visitor->follower);
+    fake_turn();
+    open_well();
+    say("a");
+    end_well();
+    for (int i = 0; i <= AC_MAX_CLOSINGS; i++) {
+        assert_string_equal(visitor->seen, "<run>a");       /* nobody is told an end that may not be the end */
+        expect_op(AC_STORE_TURN_CLOSE);
+        answer_op(NULL, AC_STORE_ERROR);
+        fake_pass(10000000);
+    }
+    assert_int_equal(ac_engine_active(engine), 0);
+    json_t *closing = json_incref(expect_op(AC_STORE_TURN_CLOSE)->in);
+    answer_op(json_pack("{s:O}", "message", json_object_get(closing, "message")), AC_OK);
+    fake_pass(1000000);
+    assert_string_equal(visitor->seen, "<run>a<live><done>");
+    assert_string_equal(text_at(closing, "run", "status"), "completed");
+    json_decref(closing);
+}
+
+/* ---- nobody follows ---- */
+
+static void start_leaving(apr_interval_time_t leave)
+{
+    ac_turn_t *turn = new_turn("x");
+    turn->leave = leave;
+    ac_run_start(engine, turn, &follower);
+    fake_turn();
+    open_well();
+    say("a");
+}
+
+static void test_a_run_that_nobody_follows(void **state)
+{
+    (void)state;
+    start_leaving(5000000);
+    ac_channel_leave(&follower);
+    fake_pass(4000000);
+    assert_false(model.cancelled);
+    visitor_t *visitor = follow(0, run_id, 2);  /* somebody comes back */
+    fake_pass(4000000);
+    assert_false(model.cancelled);
+    ac_channel_leave(&visitor->follower);
+    fake_pass(5100000);
+    assert_true(model.cancelled);
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "run", "status"), "cancelled");
+    json_decref(written);
+}
+
+static void test_a_run_that_goes_on_alone(void **state)
+{
+    (void)state;
+    start_leaving(-1);
+    ac_channel_leave(&follower);
+    fake_pass(30000000);
+    assert_false(model.cancelled);
+    end_well();
+    json_decref(close_well());
+}
+
+int main(void)
+{
+    apr_initialize();
+    const struct CMUnitTest group[] = {
+        cmocka_unit_test_setup_teardown(test_joining_from_every_point, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_run_that_has_ended, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_follower_that_is_full, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_leaving_while_being_told, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_somebody_elses_run, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_from_the_store, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_the_store_fails, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_the_other_one_was_first, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_another_request_with_that_key, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_dead_run_is_closed, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_the_sweep, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_message_after_a_dead_run, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_an_answer_that_is_stored_later, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_run_that_nobody_follows, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_run_that_goes_on_alone, setup_logged, teardown_logged),
+    };
+    return cmocka_run_group_tests_name("tail", group, NULL, NULL);
+}
