@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Graceful restarts, one after the other, under live streams: none is cut. RESTART_STREAMS of them, 1000 by default."""
+import os
+import threading
+
+from model_server import DONE, finish, head, token
+from runs import blocks, wait_until
+from server import AGENT, MODEL, MOUNT
+
+STREAMS = int(os.environ.get("RESTART_STREAMS", "1000"))
+RESTARTS = 10
+TUNING = "StartServers 1\nServerLimit 24\nThreadsPerChild 16\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
+         "AsyncRequestWorkerFactor 200\nListenBacklog 1024\n"
+
+
+def ready(client):
+    try:
+        return client.get("/ready").status == 200
+    except OSError:
+        return False
+
+
+def test_streams_outlive_restarts(make_server, model):
+    server = make_server(MODEL.format(url=model.url).replace("idle=10s total=60s", "idle=2min total=5min") + AGENT + MOUNT, standard=False,
+                         tuning=TUNING)
+    opened = threading.Event()
+
+    def script(_request):
+        yield head()
+        yield token("before ")
+        opened.wait(120)
+        yield token("after")
+        yield finish()
+        yield DONE
+    model.default = script
+    streams, generations = [], set()
+    for _ in range(RESTARTS):
+        for _ in range(STREAMS // RESTARTS):
+            stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
+            assert stream.status == 200 and stream.next().type == "run" and stream.next().type == "token"
+            streams.append(stream)
+        old = set(server.children())
+        generations |= old
+        server.graceful()
+        wait_until(lambda: set(server.children()) - old, "no new child")
+        wait_until(lambda: ready(server.client), "the new child is not ready")
+    opened.set()
+    ends = [stream.rest()[-1].json for stream in streams]
+    assert [end["type"] for end in ends] == ["done"] * len(streams)
+    assert all([number for number, _ in blocks(stream.raw)] == [1, 2, 3, 4] for stream in streams)
+    assert len(generations) >= RESTARTS
+    print(f"\n{len(streams)} streams in {len(generations)} processes, {RESTARTS} graceful restarts: none was cut")
+    wait_until(lambda: len(server.children()) < len(generations), "old children stay", 60)
