@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "../../src/agent/event_log.h"
+#include "scratch.h"
 
 static char top[64];
 static ac_event_dir_t *dir;
@@ -29,12 +30,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    char command[128];
     (void)state;
     ac_event_dir_close(dir);
-    snprintf(command, sizeof command, "rm -r %s", top);
-    assert_int_equal(system(command), 0);
-    return 0;
+    return scratch_remove(top);
 }
 
 static void put(ac_event_log_t *log, uint64_t seq, ac_event_type_e type, json_t *data, const char *text)

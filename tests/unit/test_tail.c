@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs that are followed from the middle, from their log, from the store; runs of dead processes; runs that nobody follows. */
 #include "run_world.h"
+#include "scratch.h"
 
 #include <stdlib.h>
 
@@ -62,7 +63,6 @@ static int setup_logged(void **state)
 
 static int teardown_logged(void **state)
 {
-    char command[128];
     for (int i = 0; i < 4; i++) {
         ac_channel_leave(&visitors[i].follower);
         json_decref(visitors[i].message);
@@ -71,8 +71,7 @@ static int teardown_logged(void **state)
     ac_engine_unwatch(engine);
     teardown(state);
     ac_event_dir_close(dir);
-    snprintf(command, sizeof command, "rm -r %s", top);
-    return system(command) ? 1 : 0;
+    return scratch_remove(top);
 }
 
 static void test_joining_from_every_point(void **state)
@@ -214,8 +213,8 @@ static void test_the_store_fails(void **state)
 static ac_turn_t *keyed_turn(void)
 {
     ac_turn_t *turn = new_turn("x");
-    strcpy(turn->key, "k");
-    strcpy(turn->key_hash, "hash");
+    apr_cpystrn(turn->key, "k", sizeof turn->key);
+    apr_cpystrn(turn->key_hash, "hash", sizeof turn->key_hash);
     return turn;
 }
 
