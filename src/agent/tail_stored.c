@@ -29,7 +29,7 @@ static void add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
     if (!events) abort();
     tail->events = events;
     /* Behind a log that broke off the numbers go on, so that nobody is told a part twice. */
-    event->seq = (tail->log ? ac_event_log_seq(tail->log) : 0) + (uint64_t)tail->n_events + 1;
+    event->seq = (tail->log ? tail->after : 0) + (uint64_t)tail->n_events + 1;
     event->at = at;
     events[tail->n_events++] = event;
 }

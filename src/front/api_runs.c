@@ -93,7 +93,8 @@ int ac_api_run_cancel(ac_request_t *rq)
     apr_status_t status = has_ended(result->out) ? APR_EGENERAL
         : ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner);
     if (status != APR_SUCCESS) {
-        ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
+        ac_err_set(&rq->err, AC_RUN_ENDED, status == APR_EGENERAL || ac_child()->event_dir ? "the run has ended"
+                   : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
         return ac_reply_problem(rq, NULL);
     }
     return ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out));
