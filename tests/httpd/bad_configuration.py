@@ -166,7 +166,8 @@ BAD = [
      "AgentChatDefaultAgent: there is no agent 'b'; known are a"),
     ('an unknown store', 7,
      MODEL + AGENT + 'AgentChatStore foo:/x',
-     "AgentChatStore: there is no store provider 'foo'; known are cosmos, sqlite; further ones come with modules of their own (LoadModule)"),
+     "AgentChatStore: there is no store provider 'foo'; known are cosmos, sqlite; further "
+     "ones come with modules of their own (LoadModule)"),
     ('a store without a place', 7,
      MODEL + AGENT + 'AgentChatStore sqlite',
      "AgentChatStore: 'sqlite' is not PROVIDER:WHERE, like sqlite:/var/lib/agentchat/chat.db"),

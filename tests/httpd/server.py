@@ -179,6 +179,13 @@ AgentChatStateDir "{self.root}/state"
                 assert time.monotonic() < deadline, "httpd does not listen:\n" + self.log()
                 time.sleep(0.02)
 
+    def wait_children(self, n):
+        """The port is open before the children are there."""
+        deadline = time.monotonic() + WAIT
+        while len(self.children()) < n:
+            assert time.monotonic() < deadline, f"{len(self.children())} of {n} children came:\n" + self.log()
+            time.sleep(0.02)
+
     def send_signal(self, number):
         self.process.send_signal(number)
 

@@ -87,7 +87,7 @@ def test_a_caller_reads_its_own_writes_on_every_child(make_server, model, cosmos
     server = make_server(store(cosmos), mpm="prefork", env=ENV)
     cosmos.behave(lag=True)
     client = server.client
-    assert len(server.children()) >= 4
+    server.wait_children(4)
     for i in range(6):
         thread = client.thread(title=f"t{i}")
         assert client.get(f"/threads/{thread}").json["title"] == f"t{i}"

@@ -100,8 +100,9 @@ AgentChatDefaultAgent support-triage
 def world(request, make_server, model, service):
     server = make_server(standard=False, start=False, env={"STOCK_KEY": "stock-secret"})
     shutil.copytree(TOP / "conf/sample/knowledge", server.root / "knowledge")
-    server.write(MODEL.format(url=model.url) + DEMO + REST.format(service=service, by_name=service.replace("127.0.0.1", socket.gethostname()),
-                                                                       root=server.root, model=request.param) + MOUNT)
+    by_name = service.replace("127.0.0.1", socket.gethostname())
+    rest = REST.format(service=service, by_name=by_name, root=server.root, model=request.param)
+    server.write(MODEL.format(url=model.url) + DEMO + rest + MOUNT)
     server.start()
     Service.seen.clear()
     return request.param, server, model
