@@ -173,6 +173,8 @@ AgentChatStateDir "{self.root}/state"
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
+                # httpd reads its configuration twice, and listens from the first time on.
+                self.wait_children(1)
                 return
             except OSError:
                 assert self.process.poll() is None, "httpd ended at once:\n" + self.log()

@@ -125,4 +125,4 @@ def test_torture(make_server, model):
     print(f"\n{dict(counts)}; {chaos.n_killed} children killed, {chaos.n_graceful} graceful restarts, "
           f"{chaos.n_locked} times without a store; {len(list((server.root / 'events').glob('c-*/*.log')))} logs kept")
     assert not wrong and not alive, f"{len(wrong)} wrong, {alive} clients without an end:\n" + "\n".join(wrong[:20])
-    assert counts["accepted"] > 100 and counts["resumed"] > 100 and chaos.n_killed > 1 and chaos.n_graceful > 1
+    assert counts["accepted"] > 100 and counts["resumed"] > 100 and chaos.n_killed >= 1 and chaos.n_graceful >= 1
