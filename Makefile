@@ -24,7 +24,7 @@ APXS_FLAGS = $(shell $(APXS) -q CFLAGS EXTRA_CPPFLAGS EXTRA_CFLAGS 2>/dev/null |
              -I$(shell $(APXS) -q INCLUDEDIR 2>/dev/null) -I$(shell $(APXS) -q APR_INCLUDEDIR 2>/dev/null)
 WARN     = -std=gnu11 -Wall -Wextra -Werror -fvisibility=hidden
 CFLAGS_ALL = $(APXS_FLAGS) $(OPT) $(WARN) -fPIC -pthread $(SAN) $(CFLAGS)
-LIBS     = -lcurl -ljansson -lsqlite3 -lcrypto -lapr-1 -laprutil-1 -lm -lpthread
+LIBS     = -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lapr-1 -laprutil-1 -lm -lpthread
 
 LOWER_SRC := $(sort $(wildcard src/base/*.c src/wire/*.c src/io/*.c src/back/*.c src/back/tools/*.c src/agent/*.c))
 FRONT_SRC := mod_agentchat.c $(sort $(wildcard src/front/*.c))
@@ -37,12 +37,12 @@ FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_NAME := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
 
 all: module tools
-tools: $(BUILD)/agentchat-store
+tools: $(BUILD)/agentchat-store $(BUILD)/agentchat-keys
 module: $(BUILD)/mod_agentchat.so
 lower: $(BUILD)/libagentchat.a
 
 $(BUILD)/mod_agentchat.so: $(FRONT_OBJ) $(BUILD)/libagentchat.a
-	$(CC) -shared $(SAN) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lcrypto -lm -lpthread
+	$(CC) -shared $(SAN) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lm -lpthread
 
 $(BUILD)/libagentchat.a: $(LOWER_OBJ)
 	@rm -f $@
@@ -54,8 +54,15 @@ $(BUILD)/%.o: %.c
 
 -include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
 
-# Copies conversations from one store to another, without httpd.
-$(BUILD)/agentchat-store: tools/agentchat_store.c $(BUILD)/libagentchat.a
+# The contract is in the module.
+$(BUILD)/src/front/docs.o: docs/openapi.yaml docs/openapi.json
+
+# Its JSON, for programs that read no YAML. A guard compares the two.
+openapi:
+	python3 tests/guards/openapi_json.py docs/openapi.yaml >docs/openapi.json
+
+# Programs beside httpd: one copies conversations from one store to another, one makes and revokes API keys.
+$(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -o $@ $< $(BUILD)/libagentchat.a $(LIBS)
 
@@ -68,7 +75,7 @@ $(BUILD)/libunit.a: $(UNIT_HELP)
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libunit.a $(BUILD)/libagentchat.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(BUILD)/libunit.a $(BUILD)/libagentchat.a -lcmocka $(LIBS)
--include $(UNIT_BIN:=.d)
+-include $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 
 unit: $(UNIT_BIN) fuzz-replay
 	@failed=0; for t in $(UNIT_BIN); do $(RUNNER) $$t || failed=1; done; exit $$failed
@@ -89,10 +96,24 @@ guards:
 httpd-test: module tools
 	BUILD_DIR=$(BUILD) $(PYTEST) tests/httpd
 
-# Many clients, and everything around them fails: SIGKILL, restarts, the model, the store. The short form is in httpd-test.
+# Many clients, and everything around them fails: SIGKILL, restarts, the model, the store; with both stores. The short form is in
+# httpd-test.
 TORTURE_SECONDS ?= 120
 torture: module
 	BUILD_DIR=$(BUILD) TORTURE_SECONDS=$(TORTURE_SECONDS) $(PYTEST) -s tests/httpd/test_torture.py
+
+# Requests that nobody meant to send, under sanitizers with both stores, and again without sanitizers. SEED=2 gives others; CASE=N sends
+# one again. The short form is in httpd-test.
+HTTP_FUZZ_REQUESTS ?= 100000
+HTTP_FUZZ_SECONDS ?= 1800
+HTTP_FUZZ = HTTP_FUZZ_REQUESTS=$(HTTP_FUZZ_REQUESTS) HTTP_FUZZ_SECONDS=$(HTTP_FUZZ_SECONDS) SEED=$(or $(SEED),1) CASE=$(CASE) \
+            $(PYTEST) -s tests/httpd/test_http_fuzz.py
+http-fuzz:
+	@conf/packages.sh check
+	@$(MAKE) --no-print-directory module tools
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' module tools
+	ASAN=1 BUILD_DIR=$(BUILD)/asan $(HTTP_FUZZ)
+	BUILD_DIR=$(BUILD) $(HTTP_FUZZ)
 
 # ---- the same with eyes ----
 # gcc guesses wrongly at lengths of texts once a sanitizer has rewritten the code.
@@ -134,11 +155,18 @@ check:
 	@$(MAKE) --no-print-directory module tools
 	@$(MAKE) --no-print-directory -k guards unit httpd-test
 
+# A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps where the build's needs are not rpms.
+VERSION := $(shell sed -n 's/^Version: *//p' rpm/mod_agentchat.spec)
+rpm:
+	@rm -rf $(BUILD)/rpm && mkdir -p $(BUILD)/rpm/SOURCES
+	git archive --prefix=mod_agentchat-$(VERSION)/ -o $(BUILD)/rpm/SOURCES/mod_agentchat-$(VERSION).tar.gz HEAD
+	rpmbuild -ba --define '_topdir $(abspath $(BUILD))/rpm' $(RPM_FLAGS) rpm/mod_agentchat.spec
+
 clean:
 	rm -rf $(BUILD)
 
 help:
-	@echo 'make                the module: $(BUILD)/mod_agentchat.so, and $(BUILD)/agentchat-store'
+	@echo 'make                the module: $(BUILD)/mod_agentchat.so, and $(BUILD)/agentchat-store, -keys'
 	@echo 'make run            a server with the sample configuration; PORT=8080, CONF=FILE of further directives, and'
 	@echo '                    LISTEN, OPENAI_API_KEY, AZURE_OPENAI_..., AGENTCHAT_MODEL_ENDPOINT, AGENTCHAT_STORE: conf/run.sh'
 	@echo 'make check          everything a change must pass: the three below'
@@ -146,12 +174,19 @@ help:
 	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
-	@echo 'make torture        clients, killed processes, a failing model and store: TORTURE_SECONDS=120 of it, then accounts'
+	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
+	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 requests that nobody meant to send, under sanitizers and without; SEED=1, CASE='
+	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
 	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make tidy           clang-tidy'
+	@echo 'make install        into the httpd that apxs belongs to; DESTDIR=, PREFIX=/usr/local, LAYOUT: conf/install.mk; make uninstall'
+	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD)'
 
-.PHONY: all module tools lower unit fuzz-replay guards httpd-test asan tsan valgrind fuzz tidy run check clean help
+.PHONY: openapi rpm all module tools lower unit fuzz-replay guards httpd-test http-fuzz asan tsan valgrind fuzz tidy run check clean help
 
-# make bench, make bench-check
+# make bench, make bench-check, make soak
 include tests/bench/bench.mk
+
+# make install, make uninstall
+include conf/install.mk

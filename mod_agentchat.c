@@ -33,8 +33,13 @@ static void register_hooks(apr_pool_t *p)
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
     ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_MIDDLE); /* child.c */
 #endif
+    ap_hook_header_parser(ac_cors_header_parser, NULL, NULL, APR_HOOK_FIRST);   /* cors.c */
+    ap_hook_translate_name(ac_route_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_translate_name(ac_route_name_no_file, NULL, NULL, APR_HOOK_LAST);
     ap_hook_map_to_storage(ac_route_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE);          /* route.c */
+    ac_sign_in_register(p);                                                 /* sign_in.c */
+    ac_principal_register(p);                                               /* principal.c */
     ac_problem_register(p);                                                 /* problem.c */
     ac_stream_register(p);                                                  /* stream.c */
 }

@@ -64,16 +64,31 @@ Group $group"
     fi
 fi
 mkdir -p "$data/state" "$data/htdocs"
-cp -f "$sample/htdocs/index.html" "$data/htdocs/"
+rm -f "$data/htdocs/index.html"
+cp -f "$sample/htdocs/config.json" "$data/htdocs/"
 chmod 755 "$data/htdocs"
-chmod 644 "$data/htdocs/index.html"
+chmod 644 "$data/htdocs/config.json"
 knowledge=$sample/knowledge
+www=$top/src/www
+swagger=$build/swagger-ui
 if [ "$data" != "$run" ]; then
     knowledge=$data/knowledge
     mkdir -p "$knowledge"
     cp -f "$sample"/knowledge/*.md "$knowledge/"
     chmod 755 "$knowledge"
     chmod 644 "$knowledge"/*.md
+    www=$data/www
+    mkdir -p "$www"
+    cp -f "$top"/src/www/* "$www/"
+    chmod 755 "$www"
+    chmod 644 "$www"/*
+    if [ -e "$swagger/swagger-ui-bundle.js" ]; then
+        swagger=$data/swagger-ui
+        mkdir -p "$swagger"
+        cp -f "$build"/swagger-ui/* "$swagger/"
+        chmod 755 "$swagger"
+        chmod 644 "$swagger"/*
+    fi
 fi
 [ -z "$account" ] || chown -R "$user:$group" "$data/state"
 
@@ -119,15 +134,18 @@ model() {
     echo "Define DATA $(quote "$data")"
     echo "Define SAMPLE $(quote "$sample")"
     echo "Define KNOWLEDGE $(quote "$knowledge")"
+    echo "Define AGENTCHAT_WWW $(quote "$www")"
+    echo "Define CONF $(quote "$top/conf")"
     echo "Define PORT $port"
     echo "Define LISTEN $listen"
     grep -qw -e 'prefork.c' -e 'worker.c' -e 'event.c' <<<"$("$httpd" -l)" || load mpm_event
-    load unixd log_config authz_core mime dir
+    load unixd log_config authz_core authz_user authn_core authn_file auth_basic mime dir alias headers filter deflate
     echo "LoadModule agentchat_module $(quote "$build/mod_agentchat.so")"
     [ -z "$account" ] || echo "$account"
     echo "Include $(quote "$sample/httpd.conf")"
     model
     [ -z "${AGENTCHAT_STORE:-}" ] || echo "AgentChatStore $AGENTCHAT_STORE"
+    [ ! -e "$swagger/swagger-ui-bundle.js" ] || echo "AgentChatDocs $(quote "$swagger")"
     [ -z "$conf" ] || echo "Include $(quote "$conf")"
 } >"$run/httpd.conf"
 
@@ -165,7 +183,10 @@ what=$(awk '$1 == "AgentChatProvider" {print $2}' "$run/httpd.conf")
 
 cat <<EOF
 
-mod_agentchat is running at $url/    model: $what
+mod_agentchat is running    model: $what
+
+The chat page: $url/chat/
+The API:
 
     curl -N $url/api/agents/support-triage/chat -H 'Content-Type: application/json' \\
          -d '{"message": "What is the weather in Paris, and what is 18% tip on 75 euros?"}'

@@ -34,7 +34,7 @@ typedef enum ac_kind_e {
     AC_BAD_JSON, AC_INVALID_REQUEST, AC_MESSAGE_EMPTY, AC_CONTEXT_LENGTH,
     AC_UNAUTHENTICATED, AC_FORBIDDEN, AC_NOT_FOUND, AC_METHOD_NOT_ALLOWED,
     AC_NOT_ACCEPTABLE, AC_BODY_TOO_LARGE, AC_UNSUPPORTED_MEDIA,
-    AC_RUN_IN_PROGRESS, AC_READ_ONLY, AC_IDEMPOTENCY_CONFLICT, AC_RUN_ENDED,
+    AC_RUN_IN_PROGRESS, AC_READ_ONLY, AC_ALREADY_EXISTS, AC_IDEMPOTENCY_CONFLICT, AC_RUN_ENDED, AC_EVENTS_GONE, AC_NOT_WAITING,
     AC_PRECONDITION_FAILED, AC_CONTENT_FILTERED, AC_RATE_LIMITED, AC_BUDGET_EXCEEDED,
     /* of what stands behind us */
     AC_MODEL_REFUSED, AC_MODEL_ERROR, AC_MODEL_THROTTLED, AC_MODEL_TIMEOUT,
@@ -110,6 +110,9 @@ typedef struct ac_host_t {
     /* Hand a finished store operation back to whoever waits for it. Any thread. */
     void (*store_done)(ac_store_op_t *op);
     void (*err_set)(ac_err_t *err, ac_kind_e kind, const char *fmt, ...);
+    /* A store that several machines share has learnt something of a run that this process runs. AC_CANCELLED: its owner asked for that on
+     * another machine; AC_INTERRUPTED: another machine took us for dead and has closed it. Loop thread. */
+    void (*run_told)(const char *run_id, ac_kind_e what);
 } ac_host_t;
 
 /* ---- store ---- */
@@ -123,6 +126,9 @@ typedef enum ac_store_verb_e {
     AC_STORE_PURGE,
     AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS, AC_STORE_IMPORT,
     AC_STORE_KEY_GET,
+    AC_STORE_AGENT_LIST, AC_STORE_AGENT_PUT, AC_STORE_AGENT_DELETE,
+    AC_STORE_RUN_CANCEL,                        /* only where several machines share a store */
+    AC_STORE_TURN_WAIT, AC_STORE_TURN_DECIDE, AC_STORE_WAIT_LIST,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -163,6 +169,8 @@ struct ac_store_op_t {
 #define AC_TOOL_PROVIDER "agentchat-tool"
 #define AC_PROVIDER_VERSION "1"
 
+#define AC_STORE_REMOTE 1                   /* behind a network: each operation is a request, and other machines may make some too */
+
 typedef struct ac_store_vt {
     const char *name;                       /* "sqlite": what stands before the colon in AgentChatStore */
     /* Config time: parse what follows the colon, and options. NULL, or a sentence that says what is wrong. */
@@ -174,6 +182,7 @@ typedef struct ac_store_vt {
     void (*start_post)(void *self, ac_store_op_t *op);
     /* No new operation will come; finish those under way, then return. */
     void (*child_exit)(void *self);
+    unsigned flags;
 } ac_store_vt;
 
 /* ---- model ---- */
@@ -265,9 +274,11 @@ typedef struct ac_tool_conf_t {             /* a <AgentChatTool> as configured *
     apr_size_t result_max;
     const char *state_dir;                  /* where a tool may keep an index */
     const char *ca_file;
+    int approval;                           /* 1: each call waits for the word of the run's owner */
 } ac_tool_conf_t;
 
 #define AC_TOOL_BLOCKING 1                  /* call() runs on a work thread */
+#define AC_TOOL_COMPUTES 2                  /* what it gives is worked out from its arguments: nobody else's words are in it */
 
 typedef struct ac_tool_vt {
     const char *name;                       /* AgentChatToolProvider */
@@ -303,7 +314,7 @@ typedef struct ac_tool_t {
 
 typedef struct ac_agent_t {
     const char *id, *name, *description, *instructions;
-    const ac_model_t *model;
+    const ac_model_t *model;                /* NULL only with a problem */
     const ac_tool_t *const *tools;          /* n_tools of them */
     int n_tools;
     json_t *tools_json;                     /* the model's `tools`, or NULL where it has none */
@@ -312,8 +323,11 @@ typedef struct ac_agent_t {
     int max_tool_calls;                     /* of one round; 0: AC_MAX_TOOL_CALLS */
     int history_messages;                   /* 0: none */
     int64_t history_tokens;
-    const char *status, *source;            /* "active"|"inactive", "config" */
+    const struct ac_limits_t *limits;       /* base/base.h; NULL: none */
+    const char *status, *source;            /* "active"|"inactive"; "config"|"api" */
     const char *etag;
+    const json_t *document;                 /* as the API was given it; NULL: of the configuration */
+    const char *problem;                    /* why nobody can talk to it although it is active; NULL: nothing */
 } ac_agent_t;
 
 #endif

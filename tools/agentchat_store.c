@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agentchat-store: takes the conversations of one store to another. Both are named as in AgentChatStore. */
+/* agentchat-store: takes the conversations of one store, and the agents that were made through the API, to another. Both are named as in AgentChatStore. */
 #include "../src/back/back.h"
 
 #include <pthread.h>
@@ -22,7 +22,7 @@ static const char usage[] =
     "  FROM and TO are stores as in AgentChatStore, each in quotes where it has options:\n"
     "    sqlite:/var/lib/agentchat/agentchat.db\n"
     "    'cosmos:https://ACCOUNT.documents.azure.com database=chat credential=env:COSMOS_KEY create=on'\n"
-    "  Copies every thread with its messages, runs and steps; what is there already and equal is left alone, so that a copy\n"
+    "  Copies every thread with its messages, runs and steps, and every agent that was made through the API; what is there already and equal is left alone, so that a copy\n"
     "  that was cut is taken up by giving the same command again. At the end both are read and compared (--quick: only the\n"
     "  threads and how many messages they say they have).\n";
 
@@ -33,7 +33,7 @@ typedef struct end_t {                      /* one of the two stores */
 } end_t;
 
 typedef struct counts_t {
-    int64_t threads, messages, runs, steps;
+    int64_t threads, messages, runs, steps, agents;
 } counts_t;
 
 typedef struct copy_t {
@@ -252,6 +252,66 @@ static bool copy_thread(copy_t *copy, json_t *record)
     return true;
 }
 
+/* ---- agents ---- */
+
+/* All of a store's, a new reference. */
+static json_t *agents_of(copy_t *copy, end_t *end)
+{
+    return call(copy, end, ac_store_op_create(AC_STORE_AGENT_LIST, NULL, NULL), json_pack("{s:n}", "stamp"));
+}
+
+/* The one of the same id, or NULL. */
+static json_t *find_agent(const json_t *list, const json_t *wanted)
+{
+    json_t *agent;
+    size_t i;
+
+    json_array_foreach(json_object_get(list, "data"), i, agent) {
+        if (json_equal(json_object_get(agent, "id"), json_object_get(wanted, "id"))) {
+            return agent;
+        }
+    }
+    return NULL;
+}
+
+static bool copy_agents(copy_t *copy)
+{
+    json_t *from = agents_of(copy, &copy->from), *to = agents_of(copy, &copy->to), *agent, *out;
+    bool fine = from && to;
+    size_t i;
+
+    json_array_foreach(json_object_get(from, "data"), i, agent) {
+        if (!fine || json_equal(find_agent(to, agent), agent)) {
+            continue;
+        }
+        out = call(copy, &copy->to, ac_store_op_create(AC_STORE_AGENT_PUT, NULL, NULL), json_pack("{s:O}", "agent", agent));
+        fine = out != NULL;
+        json_decref(out);
+    }
+    json_decref(from);
+    json_decref(to);
+    return fine;
+}
+
+static bool compare_agents(copy_t *copy)
+{
+    json_t *from = agents_of(copy, &copy->from), *to = agents_of(copy, &copy->to), *agent;
+    bool fine = from && to;
+    size_t i;
+
+    json_array_foreach(json_object_get(from, "data"), i, agent) {
+        bool same = json_equal(find_agent(to, agent), agent);
+        copy->seen_from.agents++;
+        copy->seen_to.agents += same;
+        if (!same && copy->n_different++ < SHOWN_DIFFERENCES) {
+            fprintf(stderr, "different: %s\n", ac_json_peek_string(agent, "id", ""));
+        }
+    }
+    json_decref(from);
+    json_decref(to);
+    return fine;
+}
+
 /* ---- comparing ---- */
 
 static bool count_thread(copy_t *copy, end_t *end, const char *id, counts_t *counts)
@@ -334,6 +394,7 @@ static bool report(const copy_t *copy)
         print_row("runs", copy->seen_from.runs, copy->seen_to.runs);
         print_row("steps", copy->seen_from.steps, copy->seen_to.steps);
     }
+    print_row("agents", copy->seen_from.agents, copy->seen_to.agents);
     printf("%s\n", copy->n_different ? "The stores differ. Was the server writing meanwhile? Give the command again." : "All is there.");
     return copy->n_different == 0;
 }
@@ -341,12 +402,13 @@ static bool report(const copy_t *copy)
 static bool copy_all(copy_t *copy)
 {
     copy->to.known = apr_hash_make(copy->pool);
-    if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) || !walk(copy, &copy->from, copy_thread)) {
+    if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) || !walk(copy, &copy->from, copy_thread) ||
+        !copy_agents(copy)) {
         return false;
     }
     show(copy, true);
     apr_hash_clear(copy->to.known);
-    return walk(copy, &copy->to, note_target) && walk(copy, &copy->from, compare_thread);
+    return walk(copy, &copy->to, note_target) && walk(copy, &copy->from, compare_thread) && compare_agents(copy);
 }
 
 /* ---- the program ---- */

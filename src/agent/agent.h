@@ -5,6 +5,8 @@
 
 #include "../back/back.h"
 
+#include <stdatomic.h>
+
 /* ---- lane.c: what stands before a model, as configured ---- */
 typedef struct ac_breaker_conf_t {              /* AgentChatBreaker */
     bool off;
@@ -30,8 +32,44 @@ const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *i
 const ac_tool_t *ac_agent_tool(const ac_agent_t *agent, const char *name);  /* only the agent's own */
 /* The model's `tools` array for these tools; NULL for none. New reference. */
 json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
-/* An agent in the API's shape, without instructions. New reference. */
-json_t *ac_agent_json(const ac_agent_t *agent);
+
+/* ---- agents.c: the agents there are at one moment, those of the configuration and those of the store ---- */
+typedef struct ac_agents_t ac_agents_t;         /* immutable, counted; any thread */
+/* documents: as AGENT_LIST gives them, copied; what the configuration has is as there. stamp: theirs; NULL: the store was not asked
+ * yet, and documents is NULL. pattern: what a document cannot say. config outlives it. */
+ac_agents_t *ac_agents_create(const ac_registry_t *config, const ac_agent_t *pattern, const char *stamp, const json_t *documents);
+ac_agents_t *ac_agents_ref(ac_agents_t *agents);
+void ac_agents_unref(ac_agents_t *agents);      /* NULL is fine */
+const ac_agent_t *ac_agents_find(const ac_agents_t *agents, const char *id_or_alias);
+bool ac_agents_known(const ac_agents_t *agents);        /* the store was asked: who is not found does not exist */
+const char *ac_agents_stamp(const ac_agents_t *agents); /* NULL where the store was not asked */
+int ac_agents_made(const ac_agents_t *agents);  /* how many were made through the API */
+/* In the API's shape, in order of configuration, then by id. whole: with instructions. New reference. */
+json_t *ac_agents_json(const ac_agents_t *agents, bool whole);
+json_t *ac_agent_json(const ac_agent_t *agent, bool whole);
+/* Why nobody can talk to it, a sentence; NULL: one can. */
+const char *ac_agent_problem(const ac_agent_t *agent);
+
+/* ---- agent_document.c: an agent as the API is given it; pure ---- */
+/* Whether it can be the id of an agent: 1 to 64 letters, digits, '-', '_' and '.', which is not the first. */
+bool ac_agent_id_valid(const char *id);
+/* The document that the store keeps, whole and with a new tag, from a request's body. `source`, `etag` and `id` of the body say nothing.
+ * errors: invalid_request at the member's pointer. New reference. */
+apr_status_t ac_agent_document_make(json_t **pdocument, const json_t *body, const char *id, const ac_registry_t *registry,
+                                    ac_err_t *err);
+
+/* ---- catalog.c: the agents of a child as they change ---- */
+typedef struct ac_catalog_t ac_catalog_t;
+/* Of the configuration at first. config outlives it. */
+ac_catalog_t *ac_catalog_create(const ac_registry_t *config, const ac_agent_t *pattern);
+void ac_catalog_destroy(ac_catalog_t *catalog); /* after the loop has ended; NULL is fine */
+ac_agents_t *ac_catalog_agents(ac_catalog_t *catalog);      /* those of now, a new reference. Any thread */
+/* An AGENT_LIST for what has changed; and what came of it. Any thread. */
+ac_store_op_t *ac_catalog_ask(ac_catalog_t *catalog);
+void ac_catalog_adopt(ac_catalog_t *catalog, const json_t *list);
+/* Loop thread: looks now and then every so often, until unwatched, which is before the store ends. */
+void ac_catalog_watch(ac_catalog_t *catalog, ac_loop_t *loop, const ac_store_t *store, apr_interval_time_t every);
+void ac_catalog_unwatch(ac_catalog_t *catalog);
 
 /* ---- hub.c: events of runs ---- */
 ac_event_t *ac_event_create(ac_event_type_e type, json_t *data, const char *text, size_t len);  /* takes data */
@@ -40,13 +78,22 @@ void ac_event_unref(ac_event_t *event);         /* any thread */
 const char *ac_event_name(ac_event_type_e type);/* "trace_start" */
 
 typedef struct ac_event_log_t ac_event_log_t;   /* event_log.h */
+typedef struct ac_log_cursor_t {                /* a place in a run's log; zero: the beginning */
+    uint64_t at;                                /* bytes of the file */
+    uint64_t after;                             /* events up to this number are passed over, but never the terminal one */
+    size_t n_text;                              /* bytes of the tokens so far, also of those passed over */
+} ac_log_cursor_t;
 typedef struct ac_channel_t ac_channel_t;       /* one run's events; loop thread only */
+typedef struct ac_tail_t ac_tail_t;             /* tail.c */
 typedef struct ac_follower_t ac_follower_t;
 struct ac_follower_t {                          /* lives inside its owner; zero before use */
     /* Loop thread. Called once per event in order; must not block, may leave. The event is borrowed: ref it to keep it. */
     void (*on_event)(ac_follower_t *follower, ac_event_t *event);
-    /* Loop thread, may be NULL. Whether a run's past may go on being told; what happens now is told in any case. */
+    /* Loop thread, may be NULL. Whether a run's past may go on being told; who said no says ac_follower_ready() later. What happens
+     * now is told in any case. */
     bool (*has_room)(ac_follower_t *follower);
+    char run_id[AC_ID_SIZE];                    /* the run in whose log is what it is told; "": in none */
+    ac_log_cursor_t mark;                       /* of that log */
     ac_channel_t *channel;
     ac_follower_t *next, *prev;
 };
@@ -67,6 +114,11 @@ void ac_channel_on_empty(ac_channel_t *channel, void (*fn)(void *baton), void *b
 void ac_channel_move(ac_channel_t *to, ac_follower_t *follower);
 ac_follower_t *ac_channel_first(const ac_channel_t *channel);
 uint64_t ac_channel_seq(const ac_channel_t *channel);   /* of the last event */
+ac_event_log_t *ac_channel_events(const ac_channel_t *channel);     /* its log, or NULL */
+/* The tail that this is the channel of, or NULL. */
+void ac_channel_of_tail(ac_channel_t *channel, ac_tail_t *tail);
+ac_tail_t *ac_channel_tail(const ac_channel_t *channel);
+void ac_channel_go_on(ac_channel_t *channel, uint64_t seq);    /* the next event is the one after this number */
 
 /* ---- event_dir.c: where the children of a server keep the events of their runs, so that each can read all of them ---- */
 typedef struct ac_event_dir_t ac_event_dir_t;
@@ -81,12 +133,31 @@ void ac_event_dir_close(ac_event_dir_t *dir);   /* NULL is fine. From here on th
  * the newest turn is kept even if it is over. New reference, or NULL out of memory. */
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content);
 int64_t ac_history_estimate(const char *text);  /* tokens, about */
-/* What the model reads of a tool's outcome: the result as JSON text (a string as it is), or {"error": …}. New reference. */
-json_t *ac_history_tool_message(const char *call_id, const json_t *result, const char *error);
+/* What the model reads of a tool's outcome. What the tool has worked out itself (AC_TOOL_COMPUTES): the result as JSON text, a string as it
+ * is. Else {"origin": tool, "note": …, "result": …}, as others' words may be in it. Or {"error": …}. New reference. */
+json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, const char *tool, const json_t *result,
+                                const char *error);
+
+/* ---- quota.c: whom a turn is counted for; shared by its request and its run ---- */
+typedef struct ac_quota_fields_t { ac_buf_t policy, left; } ac_quota_fields_t; /* of RateLimit-Policy and RateLimit */
+typedef struct ac_quota_t {
+    atomic_uint refs;
+    const ac_limits_t *place;                   /* of the request's place in the configuration; lives as long as that. NULL: none */
+    ac_limits_t key;                            /* of the key it came with; n 0: none */
+    ac_subject_t who;                           /* copies; its agent is the run's to say */
+    char *key_scope;
+    _Atomic(ac_quota_fields_t *) fields;
+} ac_quota_t;
+/* Copies who and key, which may be NULL. One reference. */
+ac_quota_t *ac_quota_create(const ac_limits_t *place, const ac_limits_t *key, const ac_subject_t *who);
+void ac_quota_ref(ac_quota_t *quota);           /* any thread; NULL is fine, here and below */
+void ac_quota_unref(ac_quota_t *quota);         /* any thread */
+void ac_quota_tell(ac_quota_t *quota, const ac_takes_t *takes);     /* the run, once */
+const ac_quota_fields_t *ac_quota_told(ac_quota_t *quota);          /* any thread; NULL: nothing yet. Lives as long as the quota */
 
 /* ---- run.c: the state machine ---- */
 typedef enum ac_run_state_e {
-    AC_RUN_QUEUED, AC_RUN_LOADING, AC_RUN_ASKING, AC_RUN_CALLING, AC_RUN_SAVING,
+    AC_RUN_QUEUED, AC_RUN_LOADING, AC_RUN_ASKING, AC_RUN_CALLING, AC_RUN_WAITING, AC_RUN_SAVING,
     AC_RUN_COMPLETED, AC_RUN_FAILED, AC_RUN_CANCELLED, AC_RUN_N_STATES
 } ac_run_state_e;
 
@@ -96,6 +167,7 @@ typedef struct ac_engine_conf_t {               /* from configuration, once per 
     int max_runs;                               /* at once in this child; more are queued */
     int max_queued;                             /* more than that: overloaded */
     apr_size_t max_answer;                      /* bytes of a run's answer; 0: AC_MAX_ANSWER */
+    apr_interval_time_t approval_timeout;       /* how long a call waits for its owner's word */
     apr_interval_time_t log_keep;               /* how long a run's event log stays after its end */
 } ac_engine_conf_t;
 
@@ -109,6 +181,8 @@ void ac_engine_destroy(ac_engine_t *engine);    /* after the loop has ended */
 /* Before the first run, before the loop runs: runs leave their events here (the engine does not own it). Without it no run can be
  * followed or cancelled from another child, nor resumed before its end. */
 void ac_engine_use_dir(ac_engine_t *engine, ac_event_dir_t *dir);
+/* Before the first run: what runs use is counted here (the engine does not own it). Without it no limit holds. */
+void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);
 /* Loop thread: listens to other children, takes over what dead ones left, now and once a minute. */
 void ac_engine_watch(ac_engine_t *engine);
 int ac_engine_active(const ac_engine_t *engine);/* any thread: runs under way */
@@ -123,6 +197,7 @@ void ac_lane_look(ac_engine_t *engine, const ac_model_t *model, ac_lane_state_t 
 
 /* What a client asked for: a command that carries copies, on the heap. */
 typedef struct ac_turn_t {
+    ac_agents_t *agents;                        /* those there were when it was asked; a reference; NULL: the engine's registry */
     const ac_agent_t *agent;                    /* NULL: the thread's own, else fallback_agent */
     const ac_agent_t *fallback_agent;           /* or NULL */
     char run_id[AC_ID_SIZE];                    /* made by ac_turn_create */
@@ -137,6 +212,7 @@ typedef struct ac_turn_t {
     bool stateless;                             /* nothing is stored */
     char *content;
     json_t *metadata;                           /* of the message, or NULL */
+    ac_quota_t *quota;                          /* a reference; NULL: not counted */
 } ac_turn_t;
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);
 void ac_turn_free(ac_turn_t *turn);
@@ -145,10 +221,25 @@ void ac_turn_free(ac_turn_t *turn);
  * A run that cannot even
  * begin says so by an ERROR event, which is then its only one. */
 void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower);
-/* Loop thread: the run ends as cancelled, having stored what was said. not_found, run_ended. */
+/* Loop thread: the run ends as cancelled, having stored what was said; AC_INTERRUPTED: as what another server has made of it, and nothing
+ * is stored. not_found, run_ended. */
 apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e why);
-/* A worker: cancels the owner's run in whichever child it lives. not_found: in none that can be asked; run_ended. */
+/* A worker: cancels the owner's run in whichever child it lives. not_found: in none that can be asked; APR_INCOMPLETE: all were asked,
+ * since nothing tells in which; run_ended. */
 apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner);
+
+/* ---- run_wait.c: calls that wait for the word of the run's owner ---- */
+typedef struct ac_word_t {
+    const char *run_id, *owner;
+    json_t *said;                               /* {call_id, approve, reason?} or {cancel: true}; borrowed */
+    ac_quota_t *quota;                          /* whom the run is counted for when it goes on, or NULL; borrowed */
+} ac_word_t;
+/* A worker. Decides about calls of the owner's run, in whichever child it began; with the last word it goes on here. errors:
+ * not_waiting, the store's. */
+apr_status_t ac_run_decide(ac_engine_t *engine, const ac_word_t *word, ac_err_t *err);
+/* Loop thread: looks for runs whose owners say nothing, now and then, until the engine stops. catalog: where the agents of runs that go
+ * on are looked for; NULL: in the registry. */
+void ac_engine_watch_waits(ac_engine_t *engine, ac_catalog_t *catalog);
 
 /* ---- tail.c: a run that goes on, or has ended, followed by whoever comes back ---- */
 /* Loop thread. The events of the owner's run after number `after`: from its log, then as they happen, in whichever child, to the terminal
@@ -156,6 +247,15 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
  * `after` that lies behind the end gets the terminal event. The first event comes later, never inside. errors, as ERROR events:
  * not_found (also another owner's), the store's. The follower leaves by ac_channel_leave(). */
 void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, uint64_t after, ac_follower_t *follower);
+/* Loop thread, all three. A slow follower needs no memory for what it cannot take yet: the log has it.
+ * Marks where the follower is in its run's log: what it was told so far it need not be told again. false: in none; the mark stays. */
+bool ac_follower_mark(ac_follower_t *follower);
+/* The follower goes back to its mark, and is told nothing until it says ac_follower_ready(): then from the log, and live when it has
+ * caught up. told: the number of the last event that it was told. Also while it is told one, and after the terminal one. false: there
+ * is no log that has all of that; the follower stays where it is. */
+bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t told);
+/* It has room again. Fine at any time. */
+void ac_follower_ready(ac_follower_t *follower);
 /* At most this many bytes of an answer in one event, where it is told from the store. */
 #define AC_TAIL_PIECE 8192
 

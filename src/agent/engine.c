@@ -38,6 +38,11 @@ void ac_engine_destroy(ac_engine_t *engine)
     free(engine);
 }
 
+void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters)
+{
+    engine->counters = counters;
+}
+
 int ac_engine_active(const ac_engine_t *engine)
 {
     return (int)apr_atomic_read32((volatile apr_uint32_t *)&engine->n_active);
@@ -74,6 +79,13 @@ bool ac_engine_take_slot(ac_engine_t *engine, ac_run_t *run)
     engine->last_queued = run;
     engine->n_queued++;
     return false;
+}
+
+void ac_engine_count(ac_run_t *run)
+{
+    apr_atomic_inc32(&run->engine->n_active);
+    run->engine->n_slots++;
+    run->counted = true;
 }
 
 static void report_stopped(void *baton)
@@ -130,6 +142,11 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
     ac_err_init(&err);
     if (!run) return ac_err_set(NULL, AC_NOT_FOUND, "no such run here");
     if (!ac_run_live(run)) return ac_err_set(NULL, AC_RUN_ENDED, "it has ended");
+    if (why == AC_INTERRUPTED) {
+        ac_err_set(&err, why, "another server took this one for dead, and has closed the run");
+        ac_run_finish(run, AC_RUN_FAILED, &err, "taken over");
+        return APR_SUCCESS;
+    }
     ac_err_set(&err, why, why == AC_STOPPING ? "the server is stopping" : "the run was cancelled");
     if (why == AC_STOPPING) err.retry_after = apr_time_from_sec(2);
     ac_run_finish(run, AC_RUN_CANCELLED, &err, why == AC_STOPPING ? "server stopping" : "cancelled");
@@ -139,6 +156,7 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
 void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
 {
     engine->stopping = true;
+    ac_timer_cancel(engine->loop, &engine->wait_timer);
     engine->stopped = done;
     engine->stopped_baton = baton;
     if (apr_hash_count(engine->runs) == 0) {
@@ -148,7 +166,8 @@ void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
     /* A run that ends changes the table only later, from the ready list, so walking it is safe. */
     for (apr_hash_index_t *hi = apr_hash_first(NULL, engine->runs); hi; hi = apr_hash_next(hi)) {
         ac_run_t *run = apr_hash_this_val(hi);
-        if (ac_run_live(run)) ac_run_cancel(engine, run->turn->run_id, AC_STOPPING);
+        /* One that is being put aside for its owner's word is no longer ours in a moment. */
+        if (ac_run_live(run) && run->state != AC_RUN_WAITING) ac_run_cancel(engine, run->turn->run_id, AC_STOPPING);
     }
 }
 
@@ -173,5 +192,7 @@ void ac_turn_free(ac_turn_t *turn)
     if (!turn) return;
     free(turn->content);
     json_decref(turn->metadata);
+    ac_agents_unref(turn->agents);
+    ac_quota_unref(turn->quota);
     free(turn);
 }

@@ -29,6 +29,7 @@ typedef struct file_head_t {
     _Atomic int64_t ended;
     _Atomic uint32_t cut;
     waiting_t waiting[WAITING];
+    _Atomic uint32_t rests;
 } file_head_t;
 #define HEAD_SIZE 1024
 _Static_assert(sizeof(file_head_t) <= HEAD_SIZE, "the head has its place");
@@ -44,6 +45,7 @@ struct ac_event_log_t {
     file_head_t *file;
     size_t size;                                /* mapped */
     size_t max;
+    size_t n_text;                              /* of the tokens appended here */
     ac_child_key_t child;
     bool owned;
     char path[AC_LOG_PATH_SIZE];
@@ -77,6 +79,16 @@ apr_time_t ac_event_log_ended(const ac_event_log_t *log)
 bool ac_event_log_is_cut(const ac_event_log_t *log)
 {
     return atomic_load_explicit(&log->file->cut, memory_order_acquire) != 0;
+}
+
+void ac_event_log_rest(ac_event_log_t *log, bool rests)
+{
+    atomic_store_explicit(&log->file->rests, rests, memory_order_release);
+}
+
+bool ac_event_log_rests(const ac_event_log_t *log)
+{
+    return atomic_load_explicit(&log->file->rests, memory_order_acquire) != 0;
 }
 
 /* ---- files ---- */
@@ -141,15 +153,32 @@ static bool valid(const ac_event_log_t *log, const char *run_id)
            memchr(file->head.message_id, '\0', sizeof file->head.message_id);
 }
 
-static ac_event_log_t *log_open(const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id)
+/* Whether what is said to be whole lies in the file. A live owner makes room before it says so, and may have gone on since: so the file
+ * is asked last. What a crash of the machine has left behind may be anything. */
+static bool whole(const ac_event_log_t *log, int fd)
+{
+    uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
+    struct stat info;
+    return committed >= HEAD_SIZE && committed % 8 == 0 && fstat(fd, &info) == 0 && committed <= (uint64_t)info.st_size;
+}
+
+/* Who reads maps at once what the file may yet become (it is addresses, no memory), and needs no descriptor for it again. */
+static bool map_to_read(ac_event_log_t *log, int fd, size_t size)
+{
+    return (size < log->max && map(log, fd, log->max, false) == APR_SUCCESS) || map(log, fd, size, false) == APR_SUCCESS;
+}
+
+static ac_event_log_t *log_open(const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id, bool owned)
 {
     ac_event_log_t *log = log_alloc(dir, child, run_id);
     struct stat info;
     int fd = open(log->path, O_RDWR | O_CLOEXEC);
     bool fine = fd >= 0 && fstat(fd, &info) == 0 && info.st_size >= HEAD_SIZE &&
-                map(log, fd, (size_t)info.st_size, false) == APR_SUCCESS;
+                (owned ? map(log, fd, (size_t)info.st_size, false) == APR_SUCCESS : map_to_read(log, fd, (size_t)info.st_size));
+    fine = fine && valid(log, run_id) && whole(log, fd);
     if (fd >= 0) close(fd);
-    if (fine && valid(log, run_id)) return log;
+    log->owned = owned;
+    if (fine) return log;
     ac_event_log_close(log);
     return NULL;
 }
@@ -157,12 +186,12 @@ static ac_event_log_t *log_open(const ac_event_dir_t *dir, ac_child_key_t child,
 ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id)
 {
     ac_child_key_t children[AC_MAX_CHILDREN];
-    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id);
+    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id, false);
     if (log) return log;
     int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
-    for (int i = 0; !log && i < n; i++) log = log_open(dir, children[i], run_id);
+    for (int i = 0; !log && i < n; i++) log = log_open(dir, children[i], run_id, false);
     /* It may have been taken over while we looked: then it is where nobody was asked yet, at worst here. */
-    return log ? log : log_open(dir, ac_event_dir_key(dir), run_id);
+    return log ? log : log_open(dir, ac_event_dir_key(dir), run_id, false);
 }
 
 ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id)
@@ -171,9 +200,8 @@ ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, cons
     ac_event_dir_log_path(there, dir, from, run_id);
     ac_event_dir_log_path(here, dir, ac_event_dir_key(dir), run_id);
     if (rename(there, here)) return NULL;
-    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id);
+    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id, true);
     if (!log) unlink(here);                     /* begun and never finished */
-    else log->owned = true;
     return log;
 }
 
@@ -245,6 +273,14 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
     bool fine = (payload || event->type == AC_EVENT_TOKEN) && write_record(log, &record, payload ? payload : event->text);
     free(payload);
     if (!fine) cut(log);
+    else if (event->type == AC_EVENT_TOKEN) log->n_text += event->len;
+}
+
+void ac_event_log_place(const ac_event_log_t *log, ac_log_cursor_t *cursor)
+{
+    cursor->at = atomic_load_explicit(&log->file->committed, memory_order_relaxed);
+    cursor->after = atomic_load_explicit(&log->file->seq, memory_order_relaxed);
+    cursor->n_text = log->n_text;
 }
 
 bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing)

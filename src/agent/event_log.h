@@ -51,9 +51,9 @@ typedef struct ac_log_head_t {
 
 /* A new log in this child's directory. NULL: there is no room, which was logged. */
 ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head);
-/* Any child's log of this run, to be read. NULL: there is none. */
+/* Any child's log of this run, to be read. It can be read to its end also when its file is removed meanwhile. NULL: there is none. */
 ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id);
-/* Makes the log of a dead child this child's, to be ended here. NULL: it is not there (any more), or not whole. */
+/* Makes the log of a dead child, or one that rests, this child's, to be ended here. NULL: it is not there (any more), or not whole. */
 ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id);
 void ac_event_log_close(ac_event_log_t *log);   /* the file stays */
 void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id);    /* of this child's directory */
@@ -70,12 +70,13 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event);
 bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing);
 /* Owner. The run has ended: nothing more will be appended. */
 void ac_event_log_end(ac_event_log_t *log);
+/* Owner of a log that it has created: the place behind all that was appended. */
+void ac_event_log_place(const ac_event_log_t *log, ac_log_cursor_t *cursor);
 
-typedef struct ac_log_cursor_t {                /* zero: the beginning */
-    uint64_t at;
-    uint64_t after;                             /* events up to this number are passed over, but never the terminal one */
-    size_t n_text;                              /* bytes of the tokens so far, also of those passed over */
-} ac_log_cursor_t;
+/* Owner. The run waits for its owner's word and is nobody's: whoever goes on with it takes the log, although its child may live. */
+void ac_event_log_rest(ac_event_log_t *log, bool rests);
+bool ac_event_log_rests(const ac_event_log_t *log);
+
 /* The next event, a new reference; NULL: there is none for now. The records of AC_LOG_CLOSING are passed over; *pclosing, where
  * pclosing is not NULL, takes the last one (a new reference, replacing the one before). */
 ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json_t **pclosing);

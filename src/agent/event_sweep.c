@@ -321,5 +321,5 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
     for (int i = 0; i < n; i++) {
         if (children[i] != ac_event_dir_key(dir)) ask_child(dir, children[i], run_id, owner);
     }
-    return n > 1 ? APR_SUCCESS : status;
+    return n > 1 ? APR_INCOMPLETE : status;
 }

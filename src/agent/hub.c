@@ -4,6 +4,7 @@
 #include "event_log.h"
 
 #include <apr_atomic.h>
+#include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ struct ac_channel_t {
     ac_follower_t *cursor;                      /* the follower that is to be told next, while emitting */
     int n_followers;
     ac_event_log_t *log;                        /* borrowed; or NULL */
+    ac_tail_t *tail;                            /* that it belongs to, or NULL */
     void (*on_empty)(void *baton);
     void *empty_baton;
 };
@@ -76,6 +78,26 @@ void ac_channel_destroy(ac_channel_t *channel)
 void ac_channel_log(ac_channel_t *channel, ac_event_log_t *log)
 {
     channel->log = log;
+    for (ac_follower_t *follower = log ? channel->followers : NULL; follower; follower = follower->next) {
+        ac_log_cursor_t beginning = {0};
+        apr_cpystrn(follower->run_id, ac_event_log_head(log)->run_id, sizeof follower->run_id);
+        follower->mark = beginning;
+    }
+}
+
+ac_event_log_t *ac_channel_events(const ac_channel_t *channel)
+{
+    return channel->log;
+}
+
+void ac_channel_of_tail(ac_channel_t *channel, ac_tail_t *tail)
+{
+    channel->tail = tail;
+}
+
+ac_tail_t *ac_channel_tail(const ac_channel_t *channel)
+{
+    return channel->tail;
 }
 
 void ac_channel_on_empty(ac_channel_t *channel, void (*fn)(void *baton), void *baton)
@@ -87,6 +109,11 @@ void ac_channel_on_empty(ac_channel_t *channel, void (*fn)(void *baton), void *b
 uint64_t ac_channel_seq(const ac_channel_t *channel)
 {
     return channel->seq;
+}
+
+void ac_channel_go_on(ac_channel_t *channel, uint64_t seq)
+{
+    channel->seq = seq;
 }
 
 void ac_channel_emit(ac_channel_t *channel, ac_event_t *event)

@@ -16,6 +16,7 @@ typedef struct ac_recovery_t {
     ac_event_log_t *log;                        /* owned */
     ac_logged_t logged;
     bool began, asked;
+    bool late;                                  /* its process died: the store may have closed it meanwhile */
     int n_tries;
     ac_timer_t timer;
     waiter_t *waiters;
@@ -115,16 +116,19 @@ static bool worth_a_retry(const ac_store_op_t *op)
     return kind == AC_OK || kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED || kind == AC_STOPPING;
 }
 
-/* The store refuses for good: the run stays as it is there, and its followers are told that it was interrupted. */
+/* The store refuses for good, or another server has closed the run. There it stays as it is, and its followers are told that it was
+ * interrupted. */
 static void give_up(ac_recovery_t *recovery, const ac_err_t *err)
 {
     json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
-    if (err->kind != AC_NOT_FOUND) {
+    if (err->kind != AC_NOT_FOUND && err->kind != AC_INTERRUPTED) {
         ac_log(AC_M521, err->status, "run[%s]: cannot be closed: %s", run_of(recovery), err->detail);
     }
     end_with(recovery, run, NULL);
     json_decref(run);
 }
+
+static void close_turn(ac_recovery_t *recovery);
 
 static void on_closed(ac_store_op_t *op)
 {
@@ -136,6 +140,8 @@ static void on_closed(ac_store_op_t *op)
                ac_json_peek_string(run, "status", "interrupted"));
         end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
+    } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_logged_interrupt(&recovery->logged)) {
+        close_turn(recovery);           /* the thread has gone on: no answer any more, but what had been said is said */
     } else if (worth_a_retry(op)) {
         try_later(recovery, &op->err);
     } else {
@@ -146,8 +152,9 @@ static void on_closed(ac_store_op_t *op)
 
 static void close_turn(ac_recovery_t *recovery)
 {
-    ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_head(recovery->log)->thread_id, json_incref(recovery->logged.closing),
-        on_closed);
+    json_t *in = json_copy(recovery->logged.closing);
+    ac_json_put(in, "late", json_boolean(recovery->late));
+    ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_head(recovery->log)->thread_id, in, on_closed);
 }
 
 static void on_run(ac_store_op_t *op)
@@ -191,10 +198,11 @@ static void begin_next(ac_engine_t *engine)
     if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) begin(recovery);
 }
 
-void ac_recover(ac_engine_t *engine, ac_event_log_t *log)
+static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
 {
     ac_recovery_t *recovery = ac_alloc(sizeof *recovery), *last = engine->recoveries;
     recovery->engine = engine;
+    recovery->late = late;
     recovery->log = log;
     while (last && last->next) last = last->next;
     recovery->prev = last;
@@ -203,12 +211,18 @@ void ac_recover(ac_engine_t *engine, ac_event_log_t *log)
     begin_next(engine);
 }
 
+void ac_recover(ac_engine_t *engine, ac_event_log_t *log)
+{
+    recover(engine, log, false);
+}
+
 void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id)
 {
     ac_event_log_t *log = ac_event_log_take(engine->dir, from, run_id);
     if (!log) return;
     if (ac_event_log_ended(log)) ac_log_keep(engine, log);
-    else ac_recover(engine, log);
+    else if (ac_event_log_rests(log)) ac_event_log_close(log);  /* it lies here until somebody goes on with its run */
+    else recover(engine, log, true);
 }
 
 static bool add_waiter(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
@@ -227,7 +241,8 @@ bool ac_recover_wait(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, vo
     if (!engine->dir) return false;
     if (add_waiter(engine, run_id, fn, baton)) return true;
     ac_event_log_t *log = ac_event_log_find(engine->dir, run_id);
-    bool dead = log && !ac_event_log_ended(log) && !ac_event_dir_alive(engine->dir, ac_event_log_child(log));
+    bool dead = log && !ac_event_log_ended(log) && !ac_event_log_rests(log) &&
+                !ac_event_dir_alive(engine->dir, ac_event_log_child(log));
     ac_child_key_t from = log ? ac_event_log_child(log) : 0;
     ac_event_log_close(log);
     if (dead) ac_recover_take(engine, from, run_id);
@@ -237,7 +252,8 @@ bool ac_recover_wait(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, vo
 bool ac_recover_elsewhere(ac_engine_t *engine, const char *run_id)
 {
     ac_event_log_t *log = engine->dir ? ac_event_log_find(engine->dir, run_id) : NULL;
-    bool elsewhere = log && !ac_event_log_ended(log) && ac_event_log_child(log) != ac_event_dir_key(engine->dir);
+    bool elsewhere = log && !ac_event_log_ended(log) && !ac_event_log_rests(log) &&
+                     ac_event_log_child(log) != ac_event_dir_key(engine->dir);
     ac_event_log_close(log);
     return elsewhere;
 }

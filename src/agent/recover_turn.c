@@ -183,17 +183,32 @@ static json_t *make_message(const ac_logged_t *logged, const json_t *run)
     return message;
 }
 
+static void set_interrupted(json_t *run)
+{
+    ac_err_t cause;
+    ac_err_init(&cause);
+    ac_err_set(&cause, AC_INTERRUPTED, "the server process that ran it ended before it did");
+    ac_json_put(run, "status", json_string("interrupted"));
+    ac_json_put(run, "error", ac_record_error(&cause));
+}
+
+bool ac_logged_interrupt(ac_logged_t *logged)
+{
+    json_t *run = json_object_get(logged->closing, "run"), *message = json_object_get(logged->closing, "message");
+    if (!strcmp(ac_json_peek_string(run, "status", ""), "interrupted") || !json_is_object(message)) return false;
+    json_t *metadata = json_object_get(message, "metadata");
+    if (json_is_object(metadata)) ac_json_put(metadata, "finish_reason", json_string("interrupted"));
+    set_interrupted(run);
+    return true;
+}
+
 json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run)
 {
     json_t *closing = json_object(), *after = json_copy((json_t *)run), *step;
     apr_time_t began = ac_stored_time(run, "created_at"), now = apr_time_now();
-    ac_err_t cause;
     size_t i;
-    ac_err_init(&cause);
-    ac_err_set(&cause, AC_INTERRUPTED, "the server process that ran it ended before it did");
-    ac_json_put(after, "status", json_string("interrupted"));
+    set_interrupted(after);
     ac_json_put(after, "usage", guess_usage(logged, run));
-    ac_json_put(after, "error", ac_record_error(&cause));
     ac_json_put(after, "completed_at", ac_json_time(now));
     ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());
     json_array_foreach(logged->steps, i, step) copy(step, "run_id", run, "id");

@@ -30,22 +30,3 @@ json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools)
     }
     return list;
 }
-
-json_t *ac_agent_json(const ac_agent_t *agent)
-{
-    json_t *tools = json_array();
-    for (int i = 0; i < agent->n_tools; i++) json_array_append_new(tools, ac_json_text(agent->tools[i]->id));
-    json_t *json = json_object();
-    ac_json_put(json, "id", ac_json_text(agent->id));
-    ac_json_put(json, "name", ac_json_text(agent->name));
-    ac_json_put(json, "description", ac_json_text(agent->description));
-    ac_json_put(json, "model", ac_json_text(agent->model->id));
-    ac_json_put(json, "tools", tools);
-    ac_json_put(json, "temperature", agent->temperature == agent->temperature ? json_real(agent->temperature)
-                                                                              : json_null());
-    ac_json_put(json, "max_rounds", json_integer(agent->max_rounds));
-    ac_json_put(json, "status", ac_json_text(agent->status));
-    ac_json_put(json, "source", ac_json_text(agent->source));
-    ac_json_put(json, "etag", ac_json_text(agent->etag));
-    return json;
-}

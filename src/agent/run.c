@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define FROM(state) (1u << (state))
-#define LIVE (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING))
+#define LIVE (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_WAITING))
 
 typedef struct ac_state_row_t {
     const char *name, *doing;
@@ -16,10 +16,12 @@ typedef struct ac_state_row_t {
 
 static const ac_state_row_t states[AC_RUN_N_STATES] = {
     [AC_RUN_QUEUED]    = {"QUEUED", "waiting for a slot", 0, NULL},
-    [AC_RUN_LOADING]   = {"LOADING", "reading the thread", FROM(AC_RUN_QUEUED), ac_run_enter_loading},
+    [AC_RUN_LOADING]   = {"LOADING", "reading the thread",
+                          FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_SAVING), ac_run_enter_loading},
     [AC_RUN_ASKING]    = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING),
                           ac_run_enter_asking},
-    [AC_RUN_CALLING]   = {"CALLING", "calling tools", FROM(AC_RUN_ASKING), ac_run_enter_calling},
+    [AC_RUN_CALLING]   = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_enter_calling},
+    [AC_RUN_WAITING]   = {"WAITING", "being put aside for its owner's word", FROM(AC_RUN_CALLING), ac_run_enter_waiting},
     [AC_RUN_SAVING]    = {"SAVING", "storing the answer", LIVE, ac_run_settle},
     [AC_RUN_COMPLETED] = {"COMPLETED", "done", FROM(AC_RUN_SAVING), NULL},
     [AC_RUN_FAILED]    = {"FAILED", "done", FROM(AC_RUN_SAVING), NULL},
@@ -96,6 +98,11 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
     return run;
 }
 
+static void run_timer_set(ac_run_t *run)
+{
+    ac_timer_set(run->engine->loop, &run->run_timer, run->begun + run->engine->conf.run_timeout, on_run_timeout, run);
+}
+
 void ac_run_begin(void *baton)
 {
     ac_run_t *run = baton;
@@ -105,9 +112,16 @@ void ac_run_begin(void *baton)
         ac_run_finish(run, AC_RUN_FAILED, NULL, "refused");
         return;
     }
+    run->begun = ac_loop_now(run->engine->loop);
+    run_timer_set(run);
+    ac_run_transit(run, AC_RUN_LOADING, "slot free");
+}
+
+void ac_run_go_on(ac_run_t *run)
+{
     ac_timer_set(run->engine->loop, &run->run_timer, ac_loop_now(run->engine->loop) + run->engine->conf.run_timeout,
                  on_run_timeout, run);
-    ac_run_transit(run, AC_RUN_LOADING, "slot free");
+    ac_run_transit(run, AC_RUN_CALLING, "its owner has spoken");
 }
 
 static void hold(ac_run_t *run, ac_event_t *event)
@@ -153,6 +167,24 @@ void ac_run_release(ac_run_t *run)
     drop_held(run);
 }
 
+void ac_run_begin_anew(ac_run_t *run)
+{
+    if (run->asking) {
+        ac_err_set(&run->err, AC_CANCELLED, "the thread had gone on meanwhile, so the model was asked again");
+        ac_run_stop_asking(run);
+        ac_err_init(&run->err);
+    }
+    ac_lane_leave(run);
+    ac_run_drop_calls(run);
+    drop_held(run);
+    ac_buf_clear(&run->answer);
+    run->round = 0;
+    run->ttft = 0;
+    run->finish = AC_FINISH_NONE;
+    run_timer_set(run);
+    ac_run_transit(run, AC_RUN_LOADING, "the thread had gone on");
+}
+
 void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause)
 {
     if (!ac_run_live(run)) return;
@@ -165,6 +197,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_run_stop_asking(run);
     ac_lane_leave(run);
+    if (run->state != AC_RUN_LOADING) ac_run_limits_end(run);
     if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
     ac_run_drop_calls(run);
     ac_run_transit(run, AC_RUN_SAVING, cause);
@@ -228,9 +261,30 @@ static void run_free(ac_run_t *run)
     json_decref(run->tool_calls);
     json_decref(run->steps);
     json_decref(run->message);
+    json_decref(run->opening);
     json_decref(run->closing);
     ac_turn_free(run->turn);
     free(run);
+}
+
+static void stop_clocks(ac_run_t *run)
+{
+    ac_timer_cancel(run->engine->loop, &run->run_timer);
+    ac_timer_cancel(run->engine->loop, &run->state_timer);
+    ac_timer_cancel(run->engine->loop, &run->leave_timer);
+    ac_ready_cancel(run->engine->loop, &run->ready);
+    ac_channel_on_empty(run->channel, NULL, NULL);
+}
+
+void ac_run_leave(ac_run_t *run)
+{
+    ac_debug("run[%s] waits for its owner's word, and is left to the store", run->turn->run_id);
+    stop_clocks(run);
+    ac_run_limits_end(run);
+    ac_run_log_leave(run);
+    ac_run_drop_calls(run);
+    ac_engine_forget(run);
+    run_free(run);
 }
 
 void ac_run_end(ac_run_t *run)
@@ -238,11 +292,7 @@ void ac_run_end(ac_run_t *run)
     bool stopping = run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_STOPPING;
     ac_run_transit(run, run->outcome, "stored");
     log_end(run);
-    ac_timer_cancel(run->engine->loop, &run->run_timer);
-    ac_timer_cancel(run->engine->loop, &run->state_timer);
-    ac_timer_cancel(run->engine->loop, &run->leave_timer);
-    ac_ready_cancel(run->engine->loop, &run->ready);
-    ac_channel_on_empty(run->channel, NULL, NULL);
+    stop_clocks(run);
     if (run->unstored) ac_run_log_pending(run);
     if (run->outcome == AC_RUN_FAILED || stopping) {
         ac_channel_emit(run->channel, error_event(run));

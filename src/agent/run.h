@@ -25,6 +25,9 @@ struct ac_call_t {                              /* one tool call of the round */
     apr_time_t started_at;                      /* shown */
     apr_interval_time_t took;
     bool traced;                                /* TRACE_START was sent */
+    bool waits;                                 /* for the owner's word */
+    bool approved;
+    char *refusal;                              /* what the model is told instead; NULL: none */
     bool done;
 };
 
@@ -34,6 +37,8 @@ struct ac_run_t {
     ac_engine_t *engine;
     ac_turn_t *turn;
     const ac_agent_t *agent;                    /* NULL until the thread's own is known */
+    ac_agent_t lost;                            /* in its place, where it went while the run waited for its owner's word */
+    char lost_id[AC_MAX_AGENT_ID + 1];
     ac_channel_t *channel;
     ac_run_state_e state;
     ac_run_state_e outcome;                     /* COMPLETED, FAILED or CANCELLED, once SAVING was entered */
@@ -48,6 +53,8 @@ struct ac_run_t {
     ac_durable_e durable;                       /* the user's message and the run in the store */
     int n_ops;                                  /* store operations that will come back to this run */
     bool closed;                                /* the closing writes were asked for */
+    json_t *opening;                            /* what was to be written, and is tried again where nobody knows whether it was */
+    int n_openings;
     json_t *closing;                            /* what they are, until they have succeeded */
     int n_closings;                             /* how often they were tried again */
     ac_event_t **held;                          /* events that must not be seen before that */
@@ -72,10 +79,12 @@ struct ac_run_t {
     char model[80];
     ac_finish_e finish;
     ac_usage_t usage;                           /* of all rounds */
+    ac_takes_t *takes;                          /* what it reserved of its limits; NULL: nothing */
+    int64_t spent_tokens, spent_cost;           /* as told to the counters; cost in billionths */
     apr_time_t asked, asked_at;
 
     ac_call_t **calls;                          /* of this round */
-    int n_calls, n_open_calls;
+    int n_calls, n_open_calls, n_waiting_calls; /* those that wait are open, too */
     bool calls_begun;                           /* CALLING: all were started, so the last one to end may move on */
     json_t *tool_calls;                         /* of all rounds, as the message shows them */
     json_t *steps;                              /* finished ones, as stored */
@@ -83,12 +92,14 @@ struct ac_run_t {
     ac_event_log_t *log;                        /* from the RUN event on; NULL: there is none */
     ac_ready_t tell_ready;
     ac_timer_t leave_timer;                     /* nobody follows: when the run ends for that */
-    int n_reloads;                              /* waits for an earlier turn of the thread to be closed */
+    int n_reloads;                              /* waits for an earlier turn of the thread to be closed, or for one to be seen */
+    int64_t seen;                               /* the seq of the thread's last message when it was read */
     bool unstored;                              /* the closing writes failed for good */
 
     json_t *message;                            /* the assistant's, as stored */
     ac_err_t err;
     apr_time_t created, created_at, started_at; /* ac_clock; shown */
+    apr_time_t begun;                           /* the loop's time from which run_timeout counts */
     apr_interval_time_t ttft;                   /* 0: nothing came */
 };
 
@@ -109,6 +120,7 @@ struct ac_engine_t {
     void *stopped_baton;
     ac_ready_t stop_ready;
 
+    ac_counters_t *counters;                    /* NULL: nothing is limited */
     ac_event_dir_t *dir;                        /* NULL: no event logs */
     apr_hash_t *tails;                          /* run id → the first ac_tail_t */
     struct ac_recovery_t *recoveries;           /* those under way first */
@@ -116,10 +128,13 @@ struct ac_engine_t {
     struct ac_kept_t *first_kept, *last_kept;   /* logs of ended runs, by the time when they go */
     ac_timer_t kept_timer, sweep_timer;
     ac_watch_t watch;
+    ac_catalog_t *catalog;                      /* NULL: the registry has all agents */
+    ac_timer_t wait_timer;
 };
 
 /* engine.c */
 bool ac_engine_take_slot(ac_engine_t *engine, ac_run_t *run);   /* false: stands in line now, or err is set: overloaded */
+void ac_engine_count(ac_run_t *run);            /* takes a slot in any case */
 void ac_engine_forget(ac_run_t *run);           /* gives the slot to the next in line */
 
 /* run.c */
@@ -128,10 +143,14 @@ void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause);
 void ac_run_begin(void *baton);                 /* QUEUED → LOADING: the run has a slot */
 /* From any live state to SAVING, with this outcome; err may be NULL. What is under way is cancelled. */
 void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause);
+/* Back to LOADING, as if the model had not been asked: what came of it is dropped, what it cost is kept. Nothing was shown. */
+void ac_run_begin_anew(ac_run_t *run);
 bool ac_run_live(const ac_run_t *run);
 void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len);
 /* The user's message is durable (or nothing is stored): shows the RUN event and what was held back. */
 void ac_run_release(ac_run_t *run);
+void ac_run_go_on(ac_run_t *run);               /* QUEUED → CALLING: of a run that has waited for its owner's word */
+void ac_run_leave(ac_run_t *run);               /* the store has it: gone from here, without an end */
 void ac_run_end(ac_run_t *run);                 /* reached once: the terminal event, and nothing is left */
 
 /* run_log.c */
@@ -141,16 +160,19 @@ void ac_run_log_closing(ac_run_t *run);         /* before run->closing is writte
 void ac_run_show(ac_run_t *run, ac_event_t *event);
 /* The closing writes failed, and go on being tried from the log: who follows waits there for the end that the run will have. */
 void ac_run_log_pending(ac_run_t *run);
+void ac_run_log_leave(ac_run_t *run);           /* who follows goes on at the log, which rests */
+/* The log of a run that goes on after this event, or one made anew from these (null: none). */
+void ac_run_log_go_on(ac_run_t *run, const json_t *events);
+json_t *ac_run_log_events(ac_run_t *run);       /* what the log has, for ac_run_log_go_on(); null where that is not all */
 void ac_run_log_end(ac_run_t *run);             /* after the terminal event */
 void ac_run_on_left(void *run);                 /* somebody has ceased to follow */
 /* The run gives its followers over to another one, and ends without a word. */
 void ac_run_attach(ac_run_t *run, const char *run_id);
 
 /* tail.c */
-typedef struct ac_tail_t ac_tail_t;
 void ac_tails_wake(ac_engine_t *engine, const char *run_id);
 
-/* recover.c: a run whose process died is closed by us. Takes the log, which is owned. */
+/* recover.c: a run of this child that could not be closed yet is closed later. Takes the log, which is owned. */
 void ac_recover(ac_engine_t *engine, ac_event_log_t *log);
 /* Takes the log of a dead child over and does what has to be done. */
 void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id);
@@ -174,6 +196,9 @@ typedef struct ac_logged_t {                    /* what a log says of a run */
 } ac_logged_t;
 void ac_logged_read(ac_logged_t *logged, ac_event_log_t *log);
 void ac_logged_free(ac_logged_t *logged);
+/* Makes of a closing that the store refuses, since the thread has gone on, one that stores what had been said as `interrupted`. false: it
+ * is that already, or nothing had been said. */
+bool ac_logged_interrupt(ac_logged_t *logged);
 /* The `in` of a TURN_CLOSE for an interrupted run; run is its stored document. New reference. */
 json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run);
 /* The terminal event that a stored run has; message may be NULL. */
@@ -184,8 +209,19 @@ apr_time_t ac_stored_time(const json_t *object, const char *name);  /* 0: none *
 void ac_run_enter_asking(ac_run_t *run);
 void ac_run_seek(void *run);                    /* asks the run's model, or the one that stands in for it, or fails */
 void ac_run_waited(ac_run_t *run, const ac_err_t *err); /* in vain: the line did not move in time */
+void ac_run_pay(ac_run_t *run);                 /* what was used so far has the price of the model that is asked now */
 json_t *ac_run_cost(const ac_run_t *run);       /* null where a model has no price. New reference */
 void ac_run_stop_asking(ac_run_t *run);
+
+int64_t ac_run_estimate_prompt(const ac_run_t *run);    /* tokens of what the model is shown, about */
+
+/* run_limit.c */
+/* LOADING → ASKING where its limits let it, else it ends as rate_limited or budget_exceeded. */
+void ac_run_admit(ac_run_t *run, const char *cause);
+void ac_run_spend(ac_run_t *run);               /* its usage has grown */
+/* The same limits for a run that goes on: what it uses from now on is counted. */
+void ac_run_limits_again(ac_run_t *run);
+void ac_run_limits_end(ac_run_t *run);          /* it will use no more: gives back what was reserved */
 
 /* run_call.c */
 ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *name);
@@ -193,7 +229,17 @@ void ac_run_enter_calling(ac_run_t *run);
 void ac_run_drop_calls(ac_run_t *run);          /* cancels what is under way, frees the round's calls */
 void ac_run_close_calls(ac_run_t *run, const char *error);  /* those that are open end with this error, traced */
 
+/* run_wait.c: calls that wait for the owner's word */
+void ac_run_enter_waiting(ac_run_t *run);
+void ac_run_wait(ac_run_t *run);                /* WAITING, and the opening write is made */
+/* run_state.c: a run that waits, as the store keeps it; pure but for what it makes */
+json_t *ac_run_state_make(ac_run_t *run, json_t *events);      /* takes events */
+/* Fills a new run; its agent and its log are the caller's to find. false: it is damaged. */
+bool ac_run_state_read(ac_run_t *run, const json_t *state);
+json_t *ac_run_step_json(const ac_run_t *run, const ac_call_t *call);   /* run_call.c */
+
 /* run_save.c */
+json_t *ac_run_json(const ac_run_t *run);       /* as stored. New reference */
 void ac_run_enter_loading(ac_run_t *run);
 void ac_run_open(ac_run_t *run);
 void ac_run_settle(ac_run_t *run);              /* SAVING: the next thing that can be done towards the end */

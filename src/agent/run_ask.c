@@ -60,7 +60,7 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     ac_run_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
 }
 
-static int64_t estimate_prompt(const ac_run_t *run)
+int64_t ac_run_estimate_prompt(const ac_run_t *run)
 {
     char *text = ac_json_dump(run->messages, NULL);
     int64_t tokens = ac_history_estimate(text);
@@ -80,9 +80,10 @@ static void add_usage(ac_run_t *run, const ac_model_end_t *end)
         sum->reasoning += end->usage.reasoning;
         sum->known = true;
         sum->estimated |= end->usage.estimated;
-    } else if (run->answering || end->status == APR_SUCCESS) {
-        /* Also a round that was cut or cancelled has cost something; the model's own figures come last, so there are none. */
-        sum->prompt += estimate_prompt(run);
+    } else if (run->answering || end->status == APR_SUCCESS || end->status == APR_EINTR) {
+        /* Also a round that was cut or cancelled has cost something, before its first token what was asked; the model's own figures
+         * come last, so there are none. */
+        sum->prompt += ac_run_estimate_prompt(run);
         sum->completion += (int64_t)(run->answer.len - run->round_start + 3) / 4;
         for (int i = 0; i < end->n_calls; i++) sum->completion += ac_history_estimate(end->calls[i].arguments);
         sum->estimated = true;
@@ -103,13 +104,13 @@ static json_t *cost_since(const ac_run_t *run)
 
 json_t *ac_run_cost(const ac_run_t *run)
 {
-    if (!run->agent || run->unpriced) return json_null();
+    if (!run->agent || run->unpriced || (!run->lane && !run->agent->model)) return json_null();
     json_t *cost = cost_since(run), *amount = json_object_get(cost, "amount");
     if (amount) json_real_set(amount, json_real_value(amount) + run->paid_amount);
     return cost;
 }
 
-static void pay(ac_run_t *run)
+void ac_run_pay(ac_run_t *run)
 {
     json_t *cost = cost_since(run);
     if (run->usage.total > run->paid.total && json_is_null(cost)) run->unpriced = true;
@@ -160,6 +161,7 @@ static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_outcome_e outc
 {
     ac_breaker_end(&run->lane->breaker, &run->ticket, outcome, ac_loop_now(run->engine->loop));
     add_usage(run, end);
+    ac_run_spend(run);
     ac_run_note_model_step(run, end);
 }
 
@@ -184,7 +186,7 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
                  next->id);
     }
     ac_lane_leave(run);
-    pay(run);
+    ac_run_pay(run);
     run->lane = ac_lane_of(run->engine, next);
     apr_cpystrn(run->model, next->id, sizeof run->model);
 }

@@ -72,34 +72,40 @@ static json_t *call_result_json(const ac_call_t *call)
     return call->result ? json_incref(call->result) : json_null();
 }
 
-/* What has become of a call: told to followers, and kept as a step. */
-static void record(ac_run_t *run, const ac_call_t *call)
+json_t *ac_run_step_json(const ac_run_t *run, const ac_call_t *call)
 {
-    json_int_t took = apr_time_as_msec(call->took);
-    json_t *data = json_object(), *step = json_object();
-    ac_json_put(data, "step_id", ac_json_text(call->step_id));
-    ac_json_put(data, "tool", ac_json_text(call->name));
-    ac_json_put(data, "arguments", json_incref(call->arguments));
-    if (call->error) ac_json_put(data, "error", call_error_json(call));
-    else ac_json_put(data, "result", call_result_json(call));
-    ac_json_put(data, "latency_ms", json_integer(took));
-    ac_run_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
-
+    const char *approval = call->waits ? "required" : call->refusal ? "refused" : call->approved ? "approved" : NULL;
+    json_t *step = json_object();
     ac_json_put(step, "id", ac_json_text(call->step_id));
     ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
     ac_json_put(step, "type", json_string("tool_call"));
-    ac_json_put(step, "status", json_string(call->error ? "failed" : "completed"));
+    ac_json_put(step, "status", json_string(!call->done ? "in_progress" : call->error ? "failed" : "completed"));
     ac_json_put(step, "model", json_null());
     ac_json_put(step, "tool", ac_json_text(call->name));
     ac_json_put(step, "arguments", json_incref(call->arguments));
     ac_json_put(step, "result", call_result_json(call));
     ac_json_put(step, "error", call_error_json(call));
+    if (approval) ac_json_put(step, "approval", json_string(approval));
     ac_json_put(step, "usage", json_null());
     ac_json_put(step, "started_at", ac_json_time(call->started_at));
-    ac_json_put(step, "completed_at", ac_json_time(call->started_at + call->took));
-    ac_json_put(step, "latency_ms", json_integer(took));
+    ac_json_put(step, "completed_at", call->done ? ac_json_time(call->started_at + call->took) : json_null());
+    ac_json_put(step, "latency_ms", call->done ? json_integer(apr_time_as_msec(call->took)) : json_null());
+    return step;
+}
+
+/* What has become of a call: told to followers, and kept as a step. */
+static void record(ac_run_t *run, const ac_call_t *call)
+{
+    json_t *data = json_object();
+    ac_json_put(data, "step_id", ac_json_text(call->step_id));
+    ac_json_put(data, "tool", ac_json_text(call->name));
+    ac_json_put(data, "arguments", json_incref(call->arguments));
+    if (call->error) ac_json_put(data, "error", call_error_json(call));
+    else ac_json_put(data, "result", call_result_json(call));
+    ac_json_put(data, "latency_ms", json_integer(apr_time_as_msec(call->took)));
+    ac_run_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
     if (!run->steps) run->steps = json_array();
-    json_array_append_new(run->steps, step);
+    json_array_append_new(run->steps, ac_run_step_json(run, call));
 }
 
 /* The round's calls as the message shows them: in the model's own order, whichever came first. */
@@ -145,11 +151,19 @@ static void next_round(ac_run_t *run)
     json_array_append_new(run->messages, message);
     for (int i = 0; i < run->n_calls; i++) {
         const ac_call_t *call = run->calls[i];
-        json_array_append_new(run->messages, ac_history_tool_message(call->id, call->result, call->error));
+        json_array_append_new(run->messages, ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
     }
     keep_calls(run);
     ac_run_drop_calls(run);
     ac_run_transit(run, AC_RUN_ASKING, "tools answered");
+}
+
+/* The round is over, or what is left of it waits for the owner's word. */
+static void calls_moved(ac_run_t *run)
+{
+    if (!run->calls_begun || run->state != AC_RUN_CALLING || run->n_open_calls > run->n_waiting_calls) return;
+    if (run->n_open_calls == 0) next_round(run);
+    else ac_run_transit(run, AC_RUN_WAITING, "its owner is asked");
 }
 
 /* Takes result. May be the last thing that happens to the call: after it the round may be over and the call freed. */
@@ -158,12 +172,14 @@ static void call_end(ac_call_t *call, json_t *result, const char *error)
     ac_run_t *run = call->run;
     ac_timer_cancel(run->engine->loop, &call->deadline);
     call->done = true;
+    if (call->waits) run->n_waiting_calls--;
+    call->waits = false;
     call->result = result;
     if (error) call->error = strdup(error);
     call->took = ac_clock() - call->started;
     record(run, call);
     run->n_open_calls--;
-    if (run->calls_begun && run->n_open_calls == 0 && run->state == AC_RUN_CALLING) next_round(run);
+    calls_moved(run);
 }
 
 /* What a tool may say is capped, whoever wrote it: the model pays for every byte of it, in each round again. Takes result. */
@@ -275,6 +291,15 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
         return ac_err_set(err, AC_TOOL_ERROR, "the arguments are not a JSON object");
     }
     if ((status = ac_schema_check(tool->parameters, call->arguments, err)) != APR_SUCCESS) return status;
+    if (call->refusal) return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
+    if (tool->conf->approval && !call->approved) {
+        if (run->turn->stateless) {
+            return ac_err_set(err, AC_TOOL_ERROR, "this tool is called only if its user approves, who cannot be asked here");
+        }
+        call->waits = true;
+        run->n_waiting_calls++;
+        return APR_SUCCESS;
+    }
     apr_time_t deadline = ac_loop_now(run->engine->loop) + tool->conf->timeout;
     if (tool->vt->flags & AC_TOOL_BLOCKING) {
         status = start_job(call, deadline, err);
@@ -287,11 +312,13 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
 
 void ac_run_enter_calling(ac_run_t *run)
 {
-    run->n_open_calls = run->n_calls;
+    run->n_open_calls = run->n_waiting_calls = 0;
     run->calls_begun = false;
+    for (int i = 0; i < run->n_calls; i++) run->n_open_calls += !run->calls[i]->done;
     for (int i = 0; i < run->n_calls; i++) {
         ac_call_t *call = run->calls[i];
         ac_err_t err;
+        if (call->done) continue;
         ac_err_init(&err);
         call->started = ac_clock();
         call->started_at = apr_time_now();
@@ -301,7 +328,7 @@ void ac_run_enter_calling(ac_run_t *run)
         call_end(call, NULL, text);
     }
     run->calls_begun = true;
-    if (run->n_open_calls == 0) next_round(run);
+    calls_moved(run);
 }
 
 void ac_run_close_calls(ac_run_t *run, const char *error)
@@ -325,11 +352,12 @@ void ac_run_drop_calls(ac_run_t *run)
         json_decref(call->arguments);
         json_decref(call->result);
         free(call->error);
+        free(call->refusal);
         free(call->id);
         free(call->name);
         free(call);
     }
     free(run->calls);
     run->calls = NULL;
-    run->n_calls = run->n_open_calls = 0;
+    run->n_calls = run->n_open_calls = run->n_waiting_calls = 0;
 }

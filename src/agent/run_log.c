@@ -56,6 +56,91 @@ void ac_run_log_pending(ac_run_t *run)
     ac_channel_log(run->channel, NULL);
 }
 
+/* ---- a run that waits for its owner's word ---- */
+
+static json_t *event_json(const ac_event_t *event)
+{
+    json_t *body = event->type == AC_EVENT_TOKEN ? ac_json_text(event->text) : json_incref(event->data);
+    return json_pack("[i, I, o]", (int)event->type, (json_int_t)event->at, body);
+}
+
+json_t *ac_run_log_events(ac_run_t *run)
+{
+    ac_log_cursor_t cursor = {0};
+    ac_event_t *event;
+    uint64_t seq = 0;
+    if (!run->log || ac_event_log_is_cut(run->log)) return json_null();
+    json_t *events = json_array();
+    while ((event = ac_event_log_next(run->log, &cursor, NULL)) != NULL) {
+        seq = event->seq;
+        json_array_append_new(events, event_json(event));
+        ac_event_unref(event);
+    }
+    if (seq == ac_channel_seq(run->channel) && json_array_size(events) == seq) return events;
+    json_decref(events);
+    return json_null();
+}
+
+void ac_run_log_leave(ac_run_t *run)
+{
+    ac_ready_cancel(run->engine->loop, &run->tell_ready);
+    ac_channel_log(run->channel, NULL);
+    if (run->log) {
+        ac_event_log_rest(run->log, true);
+        ac_event_log_tell(run->log, run->engine->dir);
+        ac_event_log_close(run->log);
+        run->log = NULL;
+    }
+    follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
+}
+
+/* The log that rests, if it is there with all events; one that is there with others goes. */
+static ac_event_log_t *find_rest(const ac_run_t *run)
+{
+    ac_event_dir_t *dir = run->engine->dir;
+    ac_event_log_t *log = ac_event_log_find(dir, run->turn->run_id);
+    if (!log) return NULL;
+    bool fits = ac_event_log_rests(log) && !ac_event_log_ended(log) && !ac_event_log_is_cut(log) &&
+                ac_event_log_seq(log) == ac_channel_seq(run->channel);
+    ac_child_key_t from = ac_event_log_child(log);
+    ac_event_log_close(log);
+    log = ac_event_log_take(dir, from, run->turn->run_id);
+    if (log && fits) return log;
+    ac_event_log_close(log);
+    ac_event_log_unlink(dir, run->turn->run_id);
+    return NULL;
+}
+
+static void write_again(ac_event_log_t *log, const json_t *events)
+{
+    json_t *parts;
+    size_t i;
+    json_array_foreach((json_t *)events, i, parts) {
+        ac_event_type_e type = (ac_event_type_e)json_integer_value(json_array_get(parts, 0));
+        json_t *body = json_array_get(parts, 2);
+        const char *text = json_is_string(body) ? json_string_value(body) : NULL;
+        ac_event_t *event = ac_event_create(type, text ? NULL : json_incref(body), text, text ? strlen(text) : 0);
+        if (!event) abort();
+        event->seq = i + 1;
+        event->at = json_integer_value(json_array_get(parts, 1));
+        ac_event_log_append(log, event);
+        ac_event_unref(event);
+    }
+}
+
+void ac_run_log_go_on(ac_run_t *run, const json_t *events)
+{
+    if (!run->engine->dir) return;
+    run->log = find_rest(run);
+    if (run->log) {
+        ac_event_log_rest(run->log, false);
+    } else if (json_array_size(events) == ac_channel_seq(run->channel)) {
+        ac_run_log_begin(run);
+        if (run->log) write_again(run->log, events);
+    }
+    ac_channel_log(run->channel, run->log);
+}
+
 void ac_run_log_end(ac_run_t *run)
 {
     ac_ready_cancel(run->engine->loop, &run->tell_ready);

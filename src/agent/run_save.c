@@ -39,21 +39,31 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
 {
     const ac_turn_t *turn = run->turn;
     if (!run->agent && thread) {
-        run->agent = ac_registry_agent(run->engine->registry, ac_json_peek_string(thread, "agent_id", NULL));
+        const char *id = ac_json_peek_string(thread, "agent_id", NULL);
+        run->agent = turn->agents ? ac_agents_find(turn->agents, id) : ac_registry_agent(run->engine->registry, id);
     }
     if (!run->agent) run->agent = turn->fallback_agent;
     if (!run->agent) {
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
-    } else if (strcmp(run->agent->status, "active") != 0) {
-        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "the agent is inactive");
+    } else if (ac_agent_problem(run->agent)) {
+        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "%s", ac_agent_problem(run->agent));
     }
+}
+
+/* The seq of the last message that the model is shown. */
+static int64_t last_seen(const json_t *loaded)
+{
+    const json_t *messages = json_object_get(loaded, "messages");
+    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    return last ? ac_json_peek_int(last, "seq", 0) : ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
 }
 
 static void ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
+    json_decref(run->messages);
     run->messages = ac_history_messages(run->agent, stored, run->turn->content);
     if (!run->messages) abort();
-    ac_run_transit(run, AC_RUN_ASKING, cause);
+    ac_run_admit(run, cause);
 }
 
 /* The thread has an active run: perhaps the one that this very request began when it was sent the first time. */
@@ -141,6 +151,7 @@ static void on_loaded(ac_store_op_t *op)
     if (op->status == APR_SUCCESS && active) refuse_busy(&err, active);
     if (op->status == APR_SUCCESS && !err.kind) choose_agent(run, json_object_get(op->out, "thread"), &err);
     if (op->status != APR_SUCCESS && !err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    run->seen = last_seen(op->out);
     if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
     else ask(run, json_object_get(op->out, "messages"), "history read");
     ac_store_op_free(op);
@@ -156,6 +167,7 @@ void ac_run_enter_loading(ac_run_t *run)
         const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
         /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
+        if (run->n_reloads > 0) op->in = json_pack("{s:b}", "fresh", 1);
         call_store(run, op, on_loaded);
         return;
     }
@@ -207,7 +219,7 @@ static const char *status_text(const ac_run_t *run)
     return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
 }
 
-static json_t *run_json(const ac_run_t *run)
+json_t *ac_run_json(const ac_run_t *run)
 {
     bool ended = run->state == AC_RUN_SAVING, bad = ended && run->outcome != AC_RUN_COMPLETED;
     bool user_cancelled = run->outcome == AC_RUN_CANCELLED && run->err.kind != AC_STOPPING;
@@ -242,10 +254,43 @@ static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
     return true;
 }
 
+static void write_opening(ac_run_t *run);
+
+/* The thread has messages that the model was not shown: another server's, of which the store has told us too late. Nothing is
+ * stored yet, and nobody was shown anything, so all of it can be done again; but tools are not called twice. */
+static void open_again(ac_run_t *run)
+{
+    bool untouched = run->round == 1 && !run->n_calls && !run->tool_calls && !run->err.kind;
+    bool waiting = run->state == AC_RUN_ASKING || (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
+    if (untouched && waiting && run->n_reloads < AC_MAX_RELOADS) {
+        run->n_reloads++;
+        run->opened = false;
+        run->durable = AC_NOT_OPENED;
+        json_decref(run->opening);
+        run->opening = NULL;
+        ac_run_begin_anew(run);
+        return;
+    }
+    json_object_del(run->opening, "after");
+    write_opening(run);
+}
+
 static void on_opened(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
+    if (op->err.kind == AC_PRECONDITION_FAILED && json_object_get(run->opening, "after")) {
+        ac_store_op_free(op);
+        open_again(run);
+        return;
+    }
+    /* It may have happened all the same. The same ids again: then it is found out, and happens once. */
+    if (op->err.kind == AC_STORE_TIMEOUT && run->n_openings < AC_MAX_OPENINGS && !run->engine->stopping) {
+        run->n_openings++;
+        ac_store_op_free(op);
+        write_opening(run);
+        return;
+    }
     if (opened_elsewhere(run, op)) {
         ac_store_op_free(op);
         if (run->n_ops == 0 && run->state == AC_RUN_SAVING) ac_run_settle(run);
@@ -254,6 +299,7 @@ static void on_opened(ac_store_op_t *op)
     if (op->status == APR_SUCCESS) {
         run->durable = AC_OPENED;
         ac_run_release(run);
+        if (run->state == AC_RUN_WAITING) ac_run_wait(run);
     } else {
         ac_err_t err = op->err;
         if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
@@ -274,23 +320,30 @@ static void on_opened(ac_store_op_t *op)
     if (run->state == AC_RUN_SAVING) ac_run_settle(run);
 }
 
-void ac_run_open(ac_run_t *run)
+static void write_opening(ac_run_t *run)
 {
     ac_store_op_t *op = create_op(run, AC_STORE_TURN_OPEN);
-    op->in = json_object();
-    ac_json_put(op->in, "message", user_message_json(run));
-    ac_json_put(op->in, "run", run_json(run));
-    ac_json_put(op->in, "title", ac_record_title(run->turn->content));
-    if (run->new_thread) ac_json_put(op->in, "thread", thread_json(run));
+    op->in = json_incref(run->opening);
+    call_store(run, op, on_opened);
+}
+
+void ac_run_open(ac_run_t *run)
+{
+    json_t *in = run->opening = json_object();
+    ac_json_put(in, "message", user_message_json(run));
+    ac_json_put(in, "run", ac_run_json(run));
+    ac_json_put(in, "title", ac_record_title(run->turn->content));
+    if (run->new_thread) ac_json_put(in, "thread", thread_json(run));
+    else ac_json_put(in, "after", json_integer(run->seen));
     if (run->turn->key[0]) {
         json_t *key = json_object();
         ac_json_put(key, "key", ac_json_text(run->turn->key));
         ac_json_put(key, "request_hash", ac_json_text(run->turn->key_hash));
         ac_json_put(key, "since", ac_json_time(run->created_at - AC_KEY_LIFE));
-        ac_json_put(op->in, "idempotency", key);
+        ac_json_put(in, "idempotency", key);
     }
     run->durable = AC_OPENING;
-    call_store(run, op, on_opened);
+    write_opening(run);
 }
 
 /* ---- SAVING ---- */
@@ -388,9 +441,9 @@ static void on_closed(ac_store_op_t *op)
         ac_err_init(&run->err);
         run->err = op->err;
         if (!run->err.kind) ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
-        ac_err_while(&run->err, "storing the answer");
         run->outcome = AC_RUN_FAILED;
-        run->unstored = true;
+        run->unstored = run->err.kind != AC_INTERRUPTED;    /* then it is closed, and not by us */
+        if (run->unstored) ac_err_while(&run->err, "storing the answer");
     }
     ac_store_op_free(op);
     ac_run_settle(run);
@@ -404,12 +457,12 @@ static void end_later(void *baton)
 void ac_run_settle(ac_run_t *run)
 {
     if (run->n_ops > 0) return;                 /* it will come back here */
-    if (run->durable == AC_OPENED && !run->closed) {
+    if (run->durable == AC_OPENED && !run->closed && run->err.kind != AC_INTERRUPTED) {
         ac_store_op_t *op = create_op(run, AC_STORE_TURN_CLOSE);
         json_t *message = message_json(run);
         run->closing = json_object();
         ac_json_put(run->closing, "message", message ? message : json_null());
-        ac_json_put(run->closing, "run", run_json(run));
+        ac_json_put(run->closing, "run", ac_run_json(run));
         ac_json_put(run->closing, "steps", run->steps ? json_incref(run->steps) : json_array());
         run->closed = true;
         ac_run_log_closing(run);

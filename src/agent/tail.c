@@ -6,9 +6,9 @@
 #include <string.h>
 
 #define PART 64                                 /* events told in one turn of the loop */
-#define NO_ROOM apr_time_from_msec(10)
 #define LOOK apr_time_from_msec(250)            /* where nobody tells us, and whether the owner still lives */
 #define SOON apr_time_from_msec(50)
+#define STORE_LOOKS 20                          /* of a run that waits for its owner's word: every 5 s */
 
 static void look(void *baton);
 
@@ -65,13 +65,15 @@ static void on_empty(void *baton)
 {
     ac_tail_t *tail = baton;
     tail->gone = true;
+    tail->paused = false;
     ac_tail_again(tail, 0);
 }
 
-bool ac_tail_room(const ac_tail_t *tail)
+bool ac_tail_room(ac_tail_t *tail)
 {
     ac_follower_t *follower = ac_channel_first(tail->channel);
-    return !follower || !follower->has_room || follower->has_room(follower);
+    tail->paused = tail->paused || (follower && follower->has_room && !follower->has_room(follower));
+    return !tail->paused;
 }
 
 void ac_tail_give(ac_tail_t *tail, ac_event_t *event)
@@ -83,7 +85,7 @@ void ac_tail_give(ac_tail_t *tail, ac_event_t *event)
         event = ac_event_create(AC_EVENT_NOTHING, NULL, NULL, 0);
         if (!event) abort();
     } else if (event->seq > tail->after) {
-        tail->after = event->seq;
+        tail->after = tail->cursor.after = event->seq;
     } else if (!terminal) {
         ac_event_unref(event);
         return;
@@ -116,7 +118,7 @@ static void refuse(ac_tail_t *tail)
 
 /* ---- where the run is ---- */
 
-static void say_live(ac_tail_t *tail)
+void ac_tail_say_live(ac_tail_t *tail)
 {
     if (tail->live) return;
     tail->live = true;
@@ -131,7 +133,7 @@ static bool join(ac_tail_t *tail)
     ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
     ac_follower_t *follower = ac_channel_first(tail->channel);
     if (!run || !follower || ac_channel_seq(run->channel) != tail->after) return false;
-    say_live(tail);
+    ac_tail_say_live(tail);
     if (tail->gone) return false;
     ac_channel_move(run->channel, follower);
     tail->over = true;
@@ -162,6 +164,8 @@ static bool find_log(ac_tail_t *tail)
         uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
         if (tail->log && !ac_event_log_ended(tail->log) && tail->after > newest) tail->after = newest;
         if (tail->cursor.after < tail->after) tail->cursor.after = tail->after;
+        ac_follower_t *follower = tail->log ? ac_channel_first(tail->channel) : NULL;
+        if (follower && follower->mark.after > tail->after) follower->mark.after = tail->after;
     }
     return tail->log != NULL;
 }
@@ -189,7 +193,11 @@ static void caught_up(ac_tail_t *tail)
         lose_owner(tail);
         return;
     }
-    say_live(tail);
+    ac_tail_say_live(tail);
+    if (ac_event_log_rests(tail->log) && ++tail->n_rests % STORE_LOOKS == 0) {
+        ac_tail_from_store(tail);               /* another machine may have gone on with it, and ended it */
+        return;
+    }
     bool fresh = !tail->waiting && owner != ac_event_dir_key(dir);
     if (fresh) tail->waiting = ac_event_log_wait(tail->log, ac_event_dir_key(dir));
     /* Entered just now: what came before that was told to nobody here. */
@@ -200,10 +208,7 @@ static void read_log(ac_tail_t *tail)
 {
     bool ended = ac_event_log_ended(tail->log) != 0;
     for (int i = 0; i < PART && !tail->gone && !tail->over; i++) {
-        if (!ac_tail_room(tail)) {
-            ac_tail_again(tail, NO_ROOM);
-            return;
-        }
+        if (!ac_tail_room(tail)) return;
         ac_event_t *event = ac_event_log_next(tail->log, &tail->cursor, NULL);
         if (!event) {
             if (ended || !ac_event_log_ended(tail->log)) caught_up(tail);
@@ -220,8 +225,10 @@ static void look(void *baton)
     ac_tail_t *tail = baton;
     ac_timer_cancel(tail->engine->loop, &tail->timer);
     if (tail->asked) return;                    /* the store's answer comes back here */
-    if (tail->gone || tail->over) {
+    if (tail->gone) {
         tail_free(tail);
+    } else if (tail->over || tail->paused) {
+        return;
     } else if (tail->n_events) {
         ac_tail_from_store(tail);
     } else if (!find_log(tail)) {
@@ -236,20 +243,20 @@ static void look(void *baton)
 void ac_tails_wake(ac_engine_t *engine, const char *run_id)
 {
     for (ac_tail_t *tail = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING); tail; tail = tail->next) {
-        ac_tail_again(tail, 0);
+        if (!tail->paused) ac_tail_again(tail, 0);
     }
 }
 
-void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, uint64_t after, ac_follower_t *follower)
+/* Follows nobody's run yet. */
+static ac_tail_t *tail_create(ac_engine_t *engine, const char *run_id, const char *owner)
 {
     ac_tail_t *tail = ac_alloc(sizeof *tail), *first = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING);
     tail->engine = engine;
     apr_cpystrn(tail->run_id, run_id, sizeof tail->run_id);
     apr_cpystrn(tail->owner, owner, sizeof tail->owner);
-    tail->after = after;
     tail->channel = ac_channel_create();
     if (!tail->channel) abort();
-    ac_channel_follow(tail->channel, follower);
+    ac_channel_of_tail(tail->channel, tail);
     ac_channel_on_empty(tail->channel, on_empty, tail);
     if (first) {
         tail->prev = first;
@@ -259,5 +266,72 @@ void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, u
     } else {
         apr_hash_set(engine->tails, tail->run_id, APR_HASH_KEY_STRING, tail);
     }
+    return tail;
+}
+
+void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, uint64_t after, ac_follower_t *follower)
+{
+    ac_tail_t *tail = tail_create(engine, run_id, owner);
+    tail->after = after;
+    if (strcmp(follower->run_id, run_id) != 0) {
+        apr_cpystrn(follower->run_id, run_id, sizeof follower->run_id);
+        follower->mark = (ac_log_cursor_t){.after = after};
+    }
+    ac_channel_follow(tail->channel, follower);
+    ac_tail_again(tail, 0);
+}
+
+/* ---- a follower that is slower than its run ---- */
+
+bool ac_follower_mark(ac_follower_t *follower)
+{
+    const ac_channel_t *channel = follower->channel;
+    const ac_tail_t *tail = channel ? ac_channel_tail(channel) : NULL;
+    const ac_event_log_t *log = channel ? ac_channel_events(channel) : NULL;
+    if (log) ac_event_log_place(log, &follower->mark);
+    else if (tail && tail->log) follower->mark = tail->cursor;
+    else return false;
+    return true;
+}
+
+/* The log that has what the follower was told, and maybe has not taken. NULL: none. Loops through directories only for a run that has
+ * ended and whose log was removed since. */
+static ac_event_log_t *log_to_go_back(ac_engine_t *engine, const ac_follower_t *follower, uint64_t told)
+{
+    const ac_event_log_t *own = follower->channel ? ac_channel_events(follower->channel) : NULL;
+    bool hopeless = !engine->dir || !follower->run_id[0] || (follower->channel && (!own || ac_event_log_seq(own) < told));
+    ac_event_log_t *log = hopeless ? NULL : ac_event_log_find(engine->dir, follower->run_id);
+    if (log && ac_event_log_seq(log) < told) {
+        ac_event_log_close(log);
+        return NULL;
+    }
+    return log;
+}
+
+bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t told)
+{
+    ac_tail_t *tail = follower->channel ? ac_channel_tail(follower->channel) : NULL;
+    if (tail) {
+        if (!tail->log || tail->asked || tail->n_events || ac_event_log_seq(tail->log) < told) return false;
+    } else {
+        ac_event_log_t *log = log_to_go_back(engine, follower, told);
+        if (!log) return false;
+        tail = tail_create(engine, follower->run_id, ac_event_log_head(log)->owner);
+        tail->log = log;
+        tail->live = true;
+        ac_channel_move(tail->channel, follower);
+    }
+    tail->cursor = follower->mark;
+    tail->after = follower->mark.after;
+    tail->over = false;
+    tail->paused = true;
+    return true;
+}
+
+void ac_follower_ready(ac_follower_t *follower)
+{
+    ac_tail_t *tail = follower->channel ? ac_channel_tail(follower->channel) : NULL;
+    if (!tail || !tail->paused) return;
+    tail->paused = false;
     ac_tail_again(tail, 0);
 }

@@ -5,6 +5,10 @@
 
 #include "run.h"
 
+/* Events that are told from the store have numbers behind this one, which no run ever reaches: a number of the first telling, of which
+ * the store knows nothing, is not taken for one of them. */
+#define AC_TAIL_STORED (UINT64_C(1) << 40)
+
 struct ac_tail_t {                              /* one follower's way through a run that it does not follow live */
     ac_engine_t *engine;
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
@@ -15,12 +19,15 @@ struct ac_tail_t {                              /* one follower's way through a 
     ac_ready_t ready;
     bool gone;                                  /* the follower has left */
     bool live;                                  /* it has been told that it waits for what is to come */
-    bool over;                                  /* it has been told the end */
+    bool over;                                  /* it has been told the end; the tail waits for its going, or its coming back */
+    bool paused;                                /* it has no room: nothing is done until it says that it has */
     ac_event_log_t *log;                        /* NULL: none was found yet */
     ac_log_cursor_t cursor;
+    int n_rests;                                /* looks at a log that rests */
     bool waiting;                               /* entered in the log as one that waits */
 
     bool asked;                                 /* a store operation is under way */
+    int n_looks;                                /* in the store at a run that goes on elsewhere */
     json_t *run, *steps, *message, *first;      /* from the store: the run, its steps, the answer, the user's message */
     int64_t before;                             /* messages from here on were looked through */
     ac_event_t **events;                        /* what they amount to */
@@ -30,7 +37,9 @@ struct ac_tail_t {                              /* one follower's way through a 
 void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err);        /* the follower is told, and that is the end */
 /* Hands an event on, or NOTHING where it is the terminal one and known; takes it. */
 void ac_tail_give(ac_tail_t *tail, ac_event_t *event);
-bool ac_tail_room(const ac_tail_t *tail);
+/* The follower is told, once, that it waits for what is to come. It may leave by that. */
+void ac_tail_say_live(ac_tail_t *tail);
+bool ac_tail_room(ac_tail_t *tail);             /* false: the tail is paused now */
 void ac_tail_again(ac_tail_t *tail, apr_interval_time_t wait);  /* 0: in this turn of the loop */
 /* tail_stored.c: asks the store, then tells; comes back here by ac_tail_again. */
 void ac_tail_from_store(ac_tail_t *tail);

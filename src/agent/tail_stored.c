@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-#define LOOK apr_time_from_msec(250)            /* at a run that goes on somewhere without a log */
+#define LOOK apr_time_from_msec(250)            /* at a run that goes on somewhere without a log: at first, */
+#define LOOK_MOST apr_time_from_sec(2)          /* and in the end */
+#define GONE_AFTER 2                            /* looks at a run whose log is not here: it may just be changing hands */
 
 void ac_tail_stored_free(ac_tail_t *tail)
 {
@@ -29,7 +31,7 @@ static void add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
     if (!events) abort();
     tail->events = events;
     /* Behind a log that broke off the numbers go on, so that nobody is told a part twice. */
-    event->seq = (tail->log ? tail->after : 0) + (uint64_t)tail->n_events + 1;
+    event->seq = (tail->log ? tail->after : AC_TAIL_STORED) + (uint64_t)tail->n_events + 1;
     event->at = at;
     events[tail->n_events++] = event;
 }
@@ -120,13 +122,37 @@ static void make_events(ac_tail_t *tail)
     add(tail, ac_stored_terminal(tail->run, tail->message), ac_stored_time(tail->run, "completed_at"));
 }
 
+static bool is_of_first_telling(const ac_tail_t *tail)
+{
+    return !tail->log && tail->after > 0 && tail->after <= AC_TAIL_STORED;
+}
+
+static void refuse_gone(ac_tail_t *tail, const char *why)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_err_set(&err, AC_EVENTS_GONE, "%s; what came after event %" APR_UINT64_T_FMT " is not kept event by event here", why, tail->after);
+    ac_tail_fail(tail, &err);
+}
+
+/* The follower has events of the first telling, and nobody knows any more how much of the answer they were. An end in an error says
+ * enough; after any other it would take what it has for the whole. */
+static bool place(ac_tail_t *tail)
+{
+    const ac_event_t *last = tail->events[tail->n_events - 1];
+    if (!is_of_first_telling(tail)) return true;
+    if (last->type == AC_EVENT_ERROR) {
+        tail->after = last->seq - 1;
+        return true;
+    }
+    refuse_gone(tail, "the run has ended");
+    return false;
+}
+
 static void tell(ac_tail_t *tail)
 {
     while (tail->next_event < tail->n_events && !tail->gone && !tail->over) {
-        if (!ac_tail_room(tail)) {
-            ac_tail_again(tail, apr_time_from_msec(10));
-            return;
-        }
+        if (!ac_tail_room(tail)) return;
         ac_tail_give(tail, tail->events[tail->next_event++]);
     }
     ac_tail_again(tail, 0);
@@ -182,7 +208,7 @@ static void on_messages(ac_store_op_t *op)
         return;
     }
     make_events(tail);
-    tell(tail);
+    if (place(tail)) tell(tail);
 }
 
 static void ask_messages(ac_tail_t *tail)
@@ -206,6 +232,17 @@ static void on_steps(ac_store_op_t *op)
     ask_messages(tail);
 }
 
+static void look_again(ac_tail_t *tail)
+{
+    apr_interval_time_t wait = LOOK << (tail->n_looks < 8 ? tail->n_looks : 8) / 2;
+    if (tail->n_looks++ >= GONE_AFTER && is_of_first_telling(tail)) {
+        refuse_gone(tail, "the run goes on on another machine");
+        return;
+    }
+    if (!is_of_first_telling(tail)) ac_tail_say_live(tail);
+    ac_tail_again(tail, wait < LOOK_MOST ? wait : LOOK_MOST);
+}
+
 static void on_run(ac_store_op_t *op)
 {
     ac_tail_t *tail = answered(op);
@@ -215,7 +252,7 @@ static void on_run(ac_store_op_t *op)
     json_decref(tail->run);
     tail->run = json_incref(op->out);
     ac_store_op_free(op);
-    if (goes_on) ac_tail_again(tail, LOOK);
+    if (goes_on) look_again(tail);
     else ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
 }
 

@@ -97,6 +97,7 @@ static void fail_with(ac_cosmos_call_t *call, ac_kind_e kind, const char *detail
     ac_err_init(&err);
     ac_err_set(&err, kind, "%s", detail);
     err.http_status = call->last.http_status;
+    call->reply.unsure = call->reply.unsure || call->http;
     call_fail(call, &err);
 }
 
@@ -107,6 +108,7 @@ static void on_deadline(void *baton)
     if (call->last.http_status == 429) {
         ac_cosmos_trouble(call->store, AC_M225, call->last.detail);
     }
+    call->store->lost_at = ac_clock();
     fail_with(call, AC_STORE_TIMEOUT, call->last.detail[0] ? call->last.detail : "Cosmos DB did not answer in time");
 }
 
@@ -144,6 +146,7 @@ static apr_interval_time_t backoff(int n, apr_interval_time_t first)
 static void give_up(ac_cosmos_call_t *call, int number)
 {
     ac_cosmos_trouble(call->store, number, call->last.detail);
+    call->store->lost_at = ac_clock();
     call_fail(call, &call->last);
 }
 
@@ -279,6 +282,7 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
         if (call->last.kind == AC_OK) {
             ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
         }
+        call->reply.unsure = true;
         give_up(call, AC_M228);
     }
     else {
@@ -337,6 +341,10 @@ static void begin_try(void *baton)
     ac_cosmos_t *store = call->store;
     const char *credential;
 
+    if (store->halted) {
+        fail_with(call, AC_STOPPING, "the server is stopping");
+        return;
+    }
     if (ac_clock() >= call->deadline) {
         on_deadline(call);
         return;
@@ -426,6 +434,7 @@ void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, 
 
 void ac_cosmos_calls_stop(ac_cosmos_t *store)
 {
+    store->halted = true;
     while (store->calls) {
         fail_with(store->calls, AC_STOPPING, "the server is stopping");
     }

@@ -10,7 +10,6 @@
 
 static void close_from(ac_cosmos_task_t *task);
 
-/* Closed or not: from now on the run is looked after by nobody, so that it cannot block its thread for ever. */
 static void end_closed(ac_cosmos_task_t *task, const json_t *message)
 {
     task->op->out = json_pack("{s:o}", "message", message ? ac_cosmos_message_of(message) : json_null());
@@ -21,19 +20,16 @@ static void end_closed(ac_cosmos_task_t *task, const json_t *message)
 static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    char run_id[AC_ID_SIZE];
-    ac_cosmos_t *store = task->store;
 
-    memcpy(run_id, task->run_id, sizeof(run_id));
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
-        ac_cosmos_run_drop(store, run_id);
+        return;
     }
-    else if (reply->status == 200) {
+    if (reply->status == 200) {
         ac_cosmos_turn_committed(task, reply);
         end_closed(task, task->whole);
     }
     else {
-        ac_cosmos_head_keep(store, task->op->id, NULL, NULL);
+        ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
         ac_cosmos_head_read(task, false, close_from);
     }
 }
@@ -56,7 +52,6 @@ static void commit(ac_cosmos_task_t *task)
 static void write_parts(ac_cosmos_task_t *task)
 {
     if (++task->n_tries > TRIES) {
-        ac_cosmos_run_drop(task->store, task->run_id);
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
     }
     else if (task->parts) {
@@ -67,14 +62,55 @@ static void write_parts(ac_cosmos_task_t *task)
     }
 }
 
+static void end_lost(ac_cosmos_task_t *task)
+{
+    ac_cosmos_run_drop(task->store, task->run_id);
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERRUPTED, "another server took this one for dead, and has closed the run"));
+}
+
+/* Whether what the caller brings may still be written. stored: the run as it is now, closed by somebody else. */
+static bool may_follow(const ac_cosmos_task_t *task, const json_t *stored)
+{
+    const json_t *run = json_object_get(task->documents, "run");
+
+    if (strcmp(ac_json_peek_string(stored, "status", ""), "interrupted") != 0 ||
+        !json_is_true(json_object_get(task->op->in, "late"))) {
+        return false;
+    }
+    /* What had been said is said; but nobody is answered who has asked again. */
+    return strcmp(ac_json_peek_string(run, "status", ""), "interrupted") == 0 ||
+        strcmp(ac_json_peek_string(task->head.doc, "last_run", task->run_id), task->run_id) == 0;
+}
+
+static void on_run(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    const json_t *run = json_object_get(task->documents, "run");
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    if (reply->status == 404 || ac_cosmos_active(reply->body) || may_follow(task, reply->body)) {
+        write_parts(task);
+    }
+    else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {
+        end_closed(task, NULL);             /* by an earlier try of the caller's; it had no message */
+    }
+    else {
+        end_lost(task);
+    }
+}
+
 /* The run is not the thread's active one: it was closed before, or somebody took its process for dead. */
 static void found_closed(ac_cosmos_task_t *task)
 {
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->run_id };
+
     if (task->found) {
         end_closed(task, task->found);
     }
     else {
-        write_parts(task);
+        ac_cosmos_call(task, &request, on_run, task);
     }
 }
 

@@ -136,7 +136,17 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
         }
     }
     problem = ac_credential_create(&store->credential, spec ? spec : "identity", passed, p);
-    return problem ? apr_pstrcat(p, "cosmos: credential=: ", problem, NULL) : NULL;
+    if (problem) {
+        return apr_pstrcat(p, "cosmos: credential=: ", problem, NULL);
+    }
+    if (ac_credential_kind(store->credential) == AC_CREDENTIAL_KEY) {
+        const char *key = ac_credential_first(store->credential);
+        if (key && !ac_cosmos_key_valid(key)) {
+            return apr_psprintf(p, "cosmos: credential=%s: what it holds is no key of an account; give one of its keys (base64), or a "
+                                "connection string with AccountKey=", spec);
+        }
+    }
+    return NULL;
 }
 
 static apr_status_t shared_free(void *baton)

@@ -233,12 +233,20 @@ apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store
 
 json_t *ac_cosmos_run_of(const json_t *doc)
 {
-    static const char *const ours[] = { "type", "owner", "holder", "lease_until", NULL };
+    static const char *const ours[] = { "type", "owner", NULL };
     json_t *run = json_copy((json_t *)doc);
 
     drop_all(run, service_members);
     drop_all(run, ours);
+    ac_cosmos_lease_clear(run);
     return run;
+}
+
+void ac_cosmos_lease_clear(json_t *run)
+{
+    static const char *const names[] = { "holder", "lease_until", "cancel_requested", NULL };
+
+    drop_all(run, names);
 }
 
 json_t *ac_cosmos_run_index_make(const char *owner, const char *run_id, const char *thread_id, const char *message_id)
@@ -331,6 +339,8 @@ static json_t *stub_make(const json_t *doc, int n_parts)
         fine = ac_json_put(stub, "metadata", model ? json_pack("{s:s}", "model", model) : json_object()) && fine;
     }
     json_object_del(stub, "steps");
+    json_object_del(stub, "state");
+    json_object_del(stub, "asks");
     json_object_del(stub, "own_tool_calls");
     if (!fine) {
         json_decref(stub);

@@ -8,10 +8,18 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 
+#define LOOKS 12                            /* at a run, within one lease */
+#define HOLD apr_time_from_sec(60)          /* for who could not close a run, and tries again */
+#define SWEEP_ROWS 64                       /* runs that are closed at a time */
+
 typedef struct ac_cosmos_run_t {            /* one of this process */
     char id[AC_ID_SIZE], thread_id[AC_ID_SIZE];
-    apr_time_t renewed;                     /* ac_clock */
+    apr_time_t renewed, looked;             /* ac_clock */
+    apr_time_t until;                       /* ac_clock; not ours any more from then on; 0: no end */
+    bool opened, told;                      /* stored; asked to end */
 } ac_cosmos_run_t;
+
+static const char sql_over[] = "SELECT c.id, c.thread_id FROM c WHERE c.type = 'run' AND c.lease_until < @now";
 
 /* ---- ours ---- */
 
@@ -25,12 +33,48 @@ void ac_cosmos_run_take(ac_cosmos_t *store, const ac_store_op_t *op, const char 
         apr_cpystrn(run->thread_id, op->id, sizeof(run->thread_id));
         apr_hash_set(store->runs, run->id, APR_HASH_KEY_STRING, run);
     }
-    run->renewed = ac_clock();
+    run->renewed = run->looked = ac_clock();
+    run->until = 0;
+}
+
+static ac_cosmos_run_t *run_find(const ac_cosmos_t *store, const char *run_id)
+{
+    return store->runs ? apr_hash_get(store->runs, run_id, APR_HASH_KEY_STRING) : NULL;
+}
+
+void ac_cosmos_run_opened(ac_cosmos_t *store, const char *run_id)
+{
+    ac_cosmos_run_t *run = run_find(store, run_id);
+
+    if (run) {
+        run->opened = true;
+    }
+}
+
+void ac_cosmos_run_rest(ac_cosmos_t *store, const char *run_id)
+{
+    ac_cosmos_run_t *run = run_find(store, run_id);
+
+    if (run) {
+        run->opened = false;
+    }
+}
+
+void ac_cosmos_run_failed(ac_cosmos_t *store, const char *run_id)
+{
+    ac_cosmos_run_t *run = run_find(store, run_id);
+
+    if (run && run->opened) {
+        run->until = ac_clock() + (store->lease > HOLD ? store->lease : HOLD);
+    }
+    else {
+        ac_cosmos_run_drop(store, run_id);
+    }
 }
 
 void ac_cosmos_run_drop(ac_cosmos_t *store, const char *run_id)
 {
-    ac_cosmos_run_t *run = apr_hash_get(store->runs, run_id, APR_HASH_KEY_STRING);
+    ac_cosmos_run_t *run = run_find(store, run_id);
 
     if (run) {
         apr_hash_set(store->runs, run_id, APR_HASH_KEY_STRING, NULL);
@@ -46,41 +90,159 @@ void ac_cosmos_runs_free(ac_cosmos_t *store)
     store->runs = NULL;
 }
 
-static void lease_end(char text[AC_TIME_SIZE], const ac_cosmos_t *store)
+json_t *ac_cosmos_lease_end(const ac_cosmos_t *store)
 {
-    ac_time_format(text, ac_cosmos_now(store) + store->lease);
+    return ac_json_time(ac_cosmos_now(store) + store->lease);
 }
 
 json_t *ac_cosmos_lease_make(const ac_cosmos_t *store, const char *run_id)
 {
-    char until[AC_TIME_SIZE];
+    return json_pack("{s:s, s:s, s:s, s:o}", "id", run_id, "holder", store->holder, "process", store->process, "lease_until",
+                     ac_cosmos_lease_end(store));
+}
 
-    lease_end(until, store);
-    return json_pack("{s:s, s:s, s:s, s:s}", "id", run_id, "holder", store->holder, "process", store->process, "lease_until", until);
+/* The run's own document, so that nobody who changes the thread meanwhile is disturbed. */
+void ac_cosmos_run_patch(ac_cosmos_task_t *task, const char *holder, const char *member, json_t *value, ac_cosmos_reply_fn *fn)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_PATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
+                                    .id = task->run_id };
+    char condition[AC_ID_SIZE + 48], path[48];
+    json_t *patch;
+    char *text;
+    ac_buf_t body;
+
+    snprintf(condition, sizeof(condition), "from c where c.holder = '%.*s'", AC_ID_SIZE - 1, holder);
+    snprintf(path, sizeof(path), "/%s", member);
+    patch = json_pack("{s:s, s:[{s:s, s:s, s:o}]}", "condition", condition, "operations", "op", "set", "path", path, "value", value);
+    text = ac_json_dump(patch, NULL);
+    ac_buf_init(&body, 1024);
+    ac_buf_str(&body, text ? text : "");
+    free(text);
+    json_decref(patch);
+    request.body = &body;
+    ac_cosmos_call(task, &request, fn, task);
+}
+
+static void tell(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
+{
+    if (store->ac_host->run_told) {         /* a program without runs has none */
+        store->ac_host->run_told(run_id, what);
+    }
+}
+
+/* Another machine took us for dead, and has closed the run: nothing that we do counts any more. */
+static void lose(ac_cosmos_t *store, const char *run_id)
+{
+    ac_cosmos_run_t *run = run_find(store, run_id);
+
+    if (run && run->opened) {
+        ac_cosmos_run_drop(store, run_id);
+        tell(store, run_id, AC_INTERRUPTED);
+    }
 }
 
 static void on_renewed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
+    ac_cosmos_run_t *run = run_find(task->store, task->run_id);
 
-    (void)reply;                            /* where it failed, the next turn of the timer tries again */
+    if (run && reply->status == 200) {
+        run->renewed = ac_clock();
+    }
+    if (reply->err.kind == AC_OK && (reply->status == 404 || reply->status == 412)) {
+        lose(task->store, task->run_id);
+    }
+    ac_cosmos_end(task, APR_SUCCESS);       /* where it failed, the next look tries again */
+}
+
+static void on_looked(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_t *store = task->store;
+    ac_cosmos_run_t *run = run_find(store, task->run_id);
+    bool answered = reply->err.kind == AC_OK, due = run && ac_clock() - run->renewed >= store->lease / 3;
+
+    /* A replica that is behind may not know the run yet, but never one that has ended as one that goes on. */
+    if (answered && reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "holder", ""), store->holder) != 0) {
+        lose(store, task->run_id);
+        due = false;
+    }
+    else if (answered && run && !run->told && json_is_true(json_object_get(reply->body, "cancel_requested"))) {
+        run->told = true;
+        tell(store, task->run_id, AC_CANCELLED);
+    }
+    if (due) {
+        ac_cosmos_run_patch(task, store->holder, "lease_until", ac_cosmos_lease_end(store), on_renewed);
+    }
+    else {
+        ac_cosmos_end(task, APR_SUCCESS);
+    }
+}
+
+static void look_at(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->run_id };
+
+    task->deadline = ac_clock() + task->store->lease / 3;
+    ac_cosmos_call(task, &request, on_looked, task);
+}
+
+/* ---- those of machines that are gone ---- */
+
+static void swept(ac_cosmos_task_t *task)
+{
     ac_cosmos_end(task, APR_SUCCESS);
 }
 
-/* The run's own document, so that nobody who changes the thread meanwhile is disturbed. */
-static void renew(ac_cosmos_task_t *task)
+static void sweep_from(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_PATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
-                                    .id = task->run_id };
-    char until[AC_TIME_SIZE];
-    ac_buf_t body;
+    ac_cosmos_run_check(task, swept);
+}
 
-    task->deadline = ac_clock() + task->store->lease / 3;
-    lease_end(until, task->store);
-    ac_buf_init(&body, 1024);
-    ac_buf_printf(&body, "{\"operations\":[{\"op\":\"set\",\"path\":\"/lease_until\",\"value\":\"%s\"}]}", until);
-    request.body = &body;
-    ac_cosmos_call(task, &request, on_renewed, task);
+static void sweep_thread(ac_cosmos_task_t *task)
+{
+    task->deadline = ac_clock() + task->store->lease;
+    ac_cosmos_head_read(task, false, sweep_from);
+}
+
+static void on_over(ac_cosmos_task_t *task)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(task->rows, i, row) {
+        ac_cosmos_task_own(task->store, NULL, ac_json_peek_string(row, "thread_id", ""), sweep_thread);
+    }
+    ac_cosmos_end(task, APR_SUCCESS);
+}
+
+/* Over all partitions, with an index that holds nothing but active runs. */
+static void sweep(ac_cosmos_task_t *task)
+{
+    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .sql = sql_over, .want = SWEEP_ROWS };
+
+    task->deadline = ac_clock() + task->store->lease;
+    select.parameters = json_object();
+    ac_json_put(select.parameters, "@now", ac_json_time(ac_cosmos_now(task->store)));
+    ac_cosmos_select(task, &select, on_over);
+}
+
+/* Of all children of this server, one does it. */
+static bool sweep_due(ac_cosmos_t *store, apr_time_t now)
+{
+    ac_cosmos_shared_t *shared = store->shared;
+    bool due;
+
+    if (store->ready != AC_COSMOS_READY || !store->sweeps) {
+        return false;
+    }
+    pthread_mutex_lock(&shared->lock);
+    due = now >= shared->next_sweep;
+    if (due) {
+        shared->next_sweep = now + store->lease;
+    }
+    pthread_mutex_unlock(&shared->lock);
+    return due;
 }
 
 static void on_timer(void *baton)
@@ -90,18 +252,24 @@ static void on_timer(void *baton)
 
     for (apr_hash_index_t *at = apr_hash_first(NULL, store->runs); at; at = apr_hash_next(at)) {
         ac_cosmos_run_t *run = apr_hash_this_val(at);
-        if (now - run->renewed >= store->lease / 3) {
-            run->renewed = now;
-            ac_cosmos_task_t *task = ac_cosmos_task_own(store, NULL, run->thread_id, renew);
+        if (run->until && now >= run->until) {
+            ac_cosmos_run_drop(store, run->id);
+        }
+        else if (run->opened && now - run->looked >= store->lease / LOOKS) {
+            run->looked = now;
+            ac_cosmos_task_t *task = ac_cosmos_task_own(store, NULL, run->thread_id, look_at);
             apr_cpystrn(task->run_id, run->id, sizeof(task->run_id));
         }
+    }
+    if (sweep_due(store, now)) {
+        ac_cosmos_task_own(store, NULL, NULL, sweep);
     }
     ac_cosmos_lease_start(store);
 }
 
 void ac_cosmos_lease_start(ac_cosmos_t *store)
 {
-    ac_timer_set(store->loop, &store->lease_timer, ac_clock() + store->lease / 6, on_timer, store);
+    ac_timer_set(store->loop, &store->lease_timer, ac_clock() + store->lease / LOOKS, on_timer, store);
 }
 
 void ac_cosmos_lease_stop(ac_cosmos_t *store)
@@ -146,6 +314,26 @@ static void on_interrupted(void *baton, const ac_cosmos_reply_t *reply)
     check_end(task);
 }
 
+/* Without a look at its lease: it is ours and we do not run it, or its process was on this machine and has ended. */
+static bool known_dead(const ac_cosmos_task_t *task)
+{
+    const ac_cosmos_t *store = task->store;
+    const json_t *active = json_object_get(task->head.doc, "active_run");
+
+    return strcmp(ac_json_peek_string(active, "holder", ""), store->holder) == 0
+        ? !apr_hash_get(store->runs, ac_cosmos_head_run(&task->head), APR_HASH_KEY_STRING)
+        : ac_process_died(store->process, ac_json_peek_string(active, "process", ""));
+}
+
+/* Its lease is over. While the service could not be reached from here its holder may not have reached it either: it is given another
+ * lease's time. */
+static bool is_over(const ac_cosmos_t *store, const json_t *doc)
+{
+    bool troubled = store->lost_at && ac_clock() - store->lost_at < store->lease / 2;
+
+    return ac_cosmos_past(doc, "lease_until", ac_cosmos_now(store) - (troubled ? store->lease : 0));
+}
+
 /* Closes the run, which may have no document any more, in its thread's head. */
 static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run_etag)
 {
@@ -155,11 +343,13 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
     ac_err_t cause;
 
     ac_err_init(&cause);
-    ac_err_set(&cause, AC_INTERRUPTED, "the server process that ran it ended before it did");
+    ac_err_set(&cause, AC_INTERRUPTED, "%s", known_dead(task) ? "the server process that ran it ended before it did"
+               : "the server that ran it was not heard of for too long");
     ac_json_put(task->head.doc, "active_run", json_null());
     ac_cosmos_batch_init(&batch);
     ac_cosmos_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, task->op->id, task->head.doc, task->head.etag);
     if (ended) {
+        ac_cosmos_lease_clear(ended);
         ac_json_put(ended, "status", json_string("interrupted"));
         ac_json_put(ended, "error", ac_record_error(&cause));
         ac_json_put(ended, "completed_at", ac_json_time(ac_cosmos_now(task->store)));
@@ -173,17 +363,6 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
     json_decref(ended);
 }
 
-/* Without a look at its lease: it is ours and we do not run it, or its process was on this machine and has ended. */
-static bool known_dead(const ac_cosmos_task_t *task)
-{
-    const ac_cosmos_t *store = task->store;
-    const json_t *active = json_object_get(task->head.doc, "active_run");
-
-    return strcmp(ac_json_peek_string(active, "holder", ""), store->holder) == 0
-        ? !apr_hash_get(store->runs, ac_cosmos_head_run(&task->head), APR_HASH_KEY_STRING)
-        : ac_process_died(store->process, ac_json_peek_string(active, "process", ""));
-}
-
 static void on_run(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
@@ -193,7 +372,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    if (run && ac_cosmos_active(run) && !dead && !ac_cosmos_past(run, "lease_until", ac_cosmos_now(task->store))) {
+    if (run && ac_cosmos_active(run) && !dead && !is_over(task->store, run)) {
         check_end(task);                    /* it was renewed */
         return;
     }
@@ -206,7 +385,8 @@ void ac_cosmos_run_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     const json_t *active = json_object_get(task->head.doc, "active_run");
     const char *run_id = ac_cosmos_head_run(&task->head);
     bool ours = strcmp(ac_json_peek_string(active, "holder", ""), store->holder) == 0;
-    bool lives = !known_dead(task) && (ours || !ac_cosmos_past(active, "lease_until", ac_cosmos_now(store)));
+    bool waits = ac_cosmos_head_waits(&task->head, NULL);
+    bool lives = waits || (!known_dead(task) && (ours || !is_over(store, active)));
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = run_id };
 
     task->after_check = fn;

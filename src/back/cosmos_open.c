@@ -9,6 +9,7 @@
 #include <apr_strings.h>
 
 #define TRIES 30                            /* of a turn that others came before */
+#define SETTLES 10                          /* beginnings of closing one that nobody was told of; then its lease is over */
 
 static void open_from(ac_cosmos_task_t *task);
 static void write_parts(ac_cosmos_task_t *task);
@@ -19,34 +20,14 @@ static bool is_fresh(const ac_cosmos_task_t *task)
     return json_is_object(json_object_get(task->op->in, "thread"));
 }
 
-/* A run that is not stored is not ours to keep alive. */
-static void end_failed(ac_cosmos_task_t *task, apr_status_t status)
-{
-    ac_cosmos_run_drop(task->store, task->run_id);
-    ac_cosmos_end(task, status);
-}
-
 static void end_not_found(ac_cosmos_task_t *task)
 {
-    end_failed(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
 }
 
 static void end_conflict(ac_cosmos_task_t *task)
 {
-    end_failed(task, ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
-}
-
-static bool failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses)
-{
-    char run_id[AC_ID_SIZE];
-    ac_cosmos_t *store = task->store;
-
-    memcpy(run_id, task->run_id, sizeof(run_id));
-    if (!ac_cosmos_failed(task, reply, statuses)) {
-        return false;
-    }
-    ac_cosmos_run_drop(store, run_id);
-    return true;
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
 }
 
 static void end_opened(ac_cosmos_task_t *task, const json_t *message)
@@ -56,18 +37,35 @@ static void end_opened(ac_cosmos_task_t *task, const json_t *message)
 
     fine = ac_json_put(out, "message", ac_cosmos_message_of(message)) && fine;
     task->op->out = out;
+    ac_cosmos_run_opened(task->store, task->run_id);
     ac_cosmos_end(task, fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
 /* ---- it may be there already ---- */
 
+/* An earlier try of the caller's stored it. */
+static void on_kept(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+        return;
+    }
+    if (reply->status == 200) {
+        end_opened(task, task->found);
+    }
+    else {
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERRUPTED, "the run was closed before we knew that it was stored"));
+    }
+}
+
+/* Its document changes by that, so that nobody who has just read it can close it as nobody's. */
 static void found_again(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_json_peek_string(task->found, "run_id", "");
 
     if (task->found && strcmp(run_id, task->run_id) == 0 && ac_cosmos_head_lives(&task->head, false)) {
-        ac_cosmos_run_take(task->store, task->op, task->run_id);
-        end_opened(task, task->found);
+        ac_cosmos_run_patch(task, task->store->holder, "lease_until", ac_cosmos_lease_end(task->store), on_kept);
     }
     else {
         end_conflict(task);
@@ -84,13 +82,72 @@ static void conflict_from(ac_cosmos_task_t *task)
     }
 }
 
+/* ---- it may be there although nobody could be told ---- */
+
+static void settle(ac_cosmos_task_t *task);
+
+static void on_settle_due(void *baton)
+{
+    settle(baton);
+}
+
+/* The first look comes when whoever wanted to ask again has done so, the second one when the service can no longer be late. */
+static void settle_later(ac_cosmos_task_t *task)
+{
+    static const apr_interval_time_t waits[] = { 3 * APR_USEC_PER_SEC, 10 * APR_USEC_PER_SEC };
+    ac_cosmos_t *store = task->store;
+
+    if (task->n_tries >= (int)(sizeof(waits) / sizeof(*waits)) || store->stopping) {
+        ac_cosmos_end(task, APR_SUCCESS);
+        return;
+    }
+    ac_timer_set(store->loop, &task->timer, ac_clock() + waits[task->n_tries++], on_settle_due, task);
+}
+
+static void settle_from(ac_cosmos_task_t *task)
+{
+    if (task->head.doc) {
+        ac_cosmos_run_check(task, settle_later);
+    }
+    else {
+        settle_later(task);
+    }
+}
+
+/* The batch was sent and its answer is not known. Whoever asked was told that it failed: unless they ask again for the same run, it is
+ * closed if it was stored, also if the service gets to it only later, so that the thread is free for other servers at once. */
+static void settle(ac_cosmos_task_t *task)
+{
+    if (task->store->stopping) {            /* the process ends, which everybody can see */
+        ac_cosmos_end(task, APR_SUCCESS);
+        return;
+    }
+    task->deadline = ac_clock() + apr_time_from_sec(10);
+    ac_cosmos_head_read(task, false, settle_from);
+}
+
+void ac_cosmos_turn_unopened(ac_cosmos_task_t *task)
+{
+    ac_kind_e kind = task->op->err.kind;
+
+    task->unsure = task->unsure || (task->conflicted && (kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT));
+    if (task->unsure && task->n_settles < SETTLES && !task->store->stopping) {
+        ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, NULL, task->op->id, settle_later);
+        own->unsure = true;
+        own->n_settles = task->n_settles + 1;
+    }
+}
+
 /* ---- the batch ---- */
 
 static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    if (failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
+    task->unsure = task->unsure || reply->unsure;
+    /* It may be our own: libcurl sends a request again by itself where a connection it had kept open turns out to be closed. */
+    task->conflicted = reply->status == 409 || reply->status == 412;
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         return;
     }
     if (reply->status == 200) {
@@ -122,11 +179,9 @@ static void commit(ac_cosmos_task_t *task)
 
     fine = ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))) && fine;
     if (!fine || ac_cosmos_turn_advance(task, lease) != APR_SUCCESS) {
-        end_failed(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
         return;
     }
-    /* Before it is sent: whoever loads the thread meanwhile must not take the run for a dead one. */
-    ac_cosmos_run_take(task->store, task->op, task->run_id);
     touch_index(task);
     if (task->whole) {
         ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
@@ -163,12 +218,12 @@ static void call_with(ac_cosmos_task_t *task, ac_cosmos_request_t *request, json
 static void on_listed(void *baton, const ac_cosmos_reply_t *reply)
 {
     /* 409: one that a cut creation left, or that of a thread that exists, which the batch will find out. */
-    if (!failed(baton, reply, AC_COSMOS_EXPECT(201, 409))) {
+    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(201, 409))) {
         write_parts(baton);
     }
 }
 
-static void claimed(ac_cosmos_task_t *task)
+static void key_taken(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = task->op->owner };
 
@@ -181,12 +236,17 @@ static void claimed(ac_cosmos_task_t *task)
     }
 }
 
+static void claimed(ac_cosmos_task_t *task)
+{
+    ac_cosmos_key_take(task, key_taken);
+}
+
 static void on_claim_read(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const char *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
 
-    if (failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
     if (reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "thread_id", ""), task->op->id) == 0 &&
@@ -204,7 +264,7 @@ static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = task->op->owner,
                                     .id = task->run_id };
 
-    if (failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
         return;
     }
     if (reply->status == 201) {
@@ -228,7 +288,7 @@ static void claim(ac_cosmos_task_t *task)
 static void end_busy(ac_cosmos_task_t *task)
 {
     task->op->out = json_pack("{s:s}", "run_id", ac_cosmos_head_run(&task->head));
-    end_failed(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
 }
 
 static void busy_found(ac_cosmos_task_t *task)
@@ -239,6 +299,14 @@ static void busy_found(ac_cosmos_task_t *task)
     else {
         end_busy(task);
     }
+}
+
+/* Whether there are messages that the caller has not seen. */
+static bool gone_on(const ac_cosmos_task_t *task)
+{
+    const json_t *after = json_object_get(task->op->in, "after");
+
+    return json_is_integer(after) && json_integer_value(after) != ac_json_peek_int(task->head.doc, "message_count", 0);
 }
 
 static void open_checked(ac_cosmos_task_t *task)
@@ -254,6 +322,9 @@ static void open_checked(ac_cosmos_task_t *task)
     else if (*run_id) {
         end_busy(task);
     }
+    else if (gone_on(task)) {
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
+    }
     else if (task->flag) {
         write_parts(task);
     }
@@ -267,9 +338,9 @@ static void open_from(ac_cosmos_task_t *task)
     const char *run_id = ac_cosmos_head_run(&task->head);
 
     if (++task->n_tries > TRIES) {
-        end_failed(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
     }
-    else if (task->head.remembered && (*run_id || !ac_cosmos_head_lives(&task->head, false))) {
+    else if (task->head.remembered && (*run_id || !ac_cosmos_head_lives(&task->head, false) || gone_on(task))) {
         ac_cosmos_head_read(task, false, open_from);    /* refused is only for a reason that is true */
     }
     else if (*run_id && strcmp(run_id, task->run_id) != 0) {
@@ -277,6 +348,16 @@ static void open_from(ac_cosmos_task_t *task)
     }
     else {
         open_checked(task);
+    }
+}
+
+static void open_begin(ac_cosmos_task_t *task)
+{
+    if (is_fresh(task)) {
+        claim(task);
+    }
+    else {
+        ac_cosmos_head_read(task, true, open_from);
     }
 }
 
@@ -303,10 +384,7 @@ void ac_cosmos_turn_open(ac_cosmos_task_t *task)
         return;
     }
     apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
-    if (is_fresh(task)) {
-        claim(task);
-    }
-    else {
-        ac_cosmos_head_read(task, true, open_from);
-    }
+    /* From before it is stored: whoever loads the thread meanwhile must not take the run for a dead one. */
+    ac_cosmos_run_take(task->store, op, task->run_id);
+    ac_cosmos_key_judge(task, open_begin);
 }

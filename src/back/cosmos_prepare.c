@@ -23,7 +23,8 @@ static const struct {
     [AC_COSMOS_MESSAGES] = {
         "/thread_id",
         "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/thread_id/?\"},{\"path\":\"/type/?\"},"
-        "{\"path\":\"/seq/?\"},{\"path\":\"/role/?\"},{\"path\":\"/timestamp/?\"},{\"path\":\"/deleted_at/?\"}],"
+        "{\"path\":\"/seq/?\"},{\"path\":\"/role/?\"},{\"path\":\"/timestamp/?\"},{\"path\":\"/deleted_at/?\"},"
+        "{\"path\":\"/lease_until/?\"}],"
         "\"excludedPaths\":[{\"path\":\"/*\"}]}",
         NULL,
     },
@@ -94,8 +95,9 @@ static void add_ttl(ac_cosmos_t *store, json_t *definition, ac_cosmos_place_e pl
     if (ttl && place == AC_COSMOS_THREADS) {
         ttl += ttl / 4 + INDEX_SLACK;
     }
-    if (ttl) {
-        ac_json_put(definition, "defaultTtl", json_integer(apr_time_sec(ttl)));
+    /* -1: documents expire that say so themselves. */
+    if (ttl || place == AC_COSMOS_THREADS) {
+        ac_json_put(definition, "defaultTtl", json_integer(ttl ? apr_time_sec(ttl) : -1));
     }
 }
 
@@ -192,6 +194,21 @@ static void on_database_seen(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
+/* Without this index a search for it would read every run that ever was. */
+static bool indexes_leases(const json_t *container)
+{
+    const json_t *path;
+    size_t i;
+
+    json_array_foreach(json_object_get(json_object_get(container, "indexingPolicy"), "includedPaths"), i, path) {
+        const char *text = ac_json_peek_string(path, "path", "");
+        if (strcmp(text, "/*") == 0 || strcmp(text, "/lease_until/?") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What an administrator has made by hand may differ from what we would have made. */
 static bool fits(ac_cosmos_task_t *task, const json_t *container)
 {
@@ -208,8 +225,16 @@ static bool fits(ac_cosmos_task_t *task, const json_t *container)
         unfit_for(task, what, "a container of the store has another partition key than it needs; the log says which");
         return false;
     }
+    if (place == AC_COSMOS_THREADS) {
+        store->keys_expire = ttl != 0;
+    }
     if (place == AC_COSMOS_MESSAGES) {
         store->expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
+        store->sweeps = indexes_leases(container);
+        if (!store->sweeps) {
+            ac_log(AC_M230, 0, "store cosmos[%s/%s]: container %s has no index on /lease_until/?", store->host, store->database,
+                   store->containers[place]);
+        }
         if (store->retention && store->expires != store->retention) {
             ac_log(AC_M227, 0, "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, not the retention of "
                    "%" APR_INT64_T_FMT " s; set its defaultTtl", store->host, store->database, store->containers[place], ttl,

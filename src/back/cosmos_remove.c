@@ -234,6 +234,12 @@ void ac_cosmos_thread_remove(ac_cosmos_task_t *task)
 
 static void purge_look(ac_cosmos_task_t *task);
 
+static void purged(ac_cosmos_task_t *task)
+{
+    task->op->out = json_pack("{s:I}", "purged", (json_int_t)task->count);
+    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+}
+
 static void purge_next(ac_cosmos_task_t *task)
 {
     json_t *row = json_array_get(task->found, 0);
@@ -253,8 +259,7 @@ static void purge_next(ac_cosmos_task_t *task)
         purge_look(task);
     }
     else {
-        op->out = json_pack("{s:I}", "purged", (json_int_t)task->count);
-        ac_cosmos_end(task, op->out ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
+        ac_cosmos_key_purge(task, purged);
     }
 }
 

@@ -46,13 +46,13 @@ bool ac_cosmos_head_lives(const ac_cosmos_head_t *head, bool hidden)
     return head->doc && strcmp(status, "purging") != 0 && (hidden || strcmp(status, "deleted") != 0);
 }
 
-/* Who asks for another owner's thread sees none. Our own tasks have no owner, and see all. */
+/* Who asks for another owner's thread sees none. From PURGE on, verbs and our own tasks see all, but for those about a run that waits. */
 static void head_check(ac_cosmos_task_t *task)
 {
     const char *owner = ac_json_peek_string(task->head.doc, "owner", NULL);
     bool mine = owner && strcmp(ac_json_peek_string(task->head.doc, "type", ""), "thread") == 0;
 
-    if (task->op->verb < AC_STORE_N_VERBS && task->op->verb != AC_STORE_PURGE && task->op->verb < AC_STORE_EXPORT_THREADS) {
+    if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_TURN_WAIT || task->op->verb == AC_STORE_TURN_DECIDE) {
         mine = mine && strcmp(owner, task->op->owner) == 0;
     }
     if (!mine) {
@@ -98,11 +98,8 @@ void ac_cosmos_head_read(ac_cosmos_task_t *task, bool remembered, ac_cosmos_step
     if (remembered) {
         head_remembered(task);
     }
-    if (task->head.doc) {
-        fn(task);
-        return;
-    }
-    if (!*task->op->id) {
+    /* What cannot be an id is nobody's; the service would refuse to look for it. */
+    if (task->head.doc || !ac_cosmos_name_valid(task->op->id)) {
         fn(task);
         return;
     }

@@ -7,7 +7,7 @@
 #include <apr_strings.h>
 
 static const char sql_run[] = "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run)";
-static const char sql_steps[] = "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run, @steps)";
+static const char sql_steps[] = "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run, @steps, @wait)";
 static const char sql_runs[] =
     "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'run' AND c.id < @after ORDER BY c.id DESC";
 
@@ -38,19 +38,61 @@ static const json_t *row_of(const json_t *rows, const char *id)
 
 static void run_rows(ac_cosmos_task_t *task);
 
+static void end_ended(ac_cosmos_task_t *task)
+{
+    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_ENDED, "the run has ended"));
+}
+
+static void on_requested(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+        return;
+    }
+    if (reply->status != 200) {
+        end_ended(task);
+        return;
+    }
+    task->op->out = ac_cosmos_run_of(row_of(task->rows, task->run_id));
+    ac_cosmos_end(task, APR_SUCCESS);
+}
+
+/* Whoever holds the run looks at its document every now and then. */
+static void request_cancel(ac_cosmos_task_t *task)
+{
+    const json_t *run = row_of(task->rows, task->run_id);
+    const char *holder = ac_json_peek_string(run, "holder", "");
+
+    if (!ac_cosmos_active(run) || !*holder) {
+        end_ended(task);
+    }
+    else {
+        ac_cosmos_run_patch(task, holder, "cancel_requested", json_true(), on_requested);
+    }
+}
+
 static void run_answer(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     char steps_id[AC_ID_SIZE + 8];
     json_t *steps;
 
+    if (op->verb == AC_STORE_RUN_CANCEL) {
+        request_cancel(task);
+        return;
+    }
     if (op->verb == AC_STORE_RUN_GET) {
         op->out = ac_cosmos_run_of(row_of(task->rows, task->run_id));
     }
     else {
         ac_cosmos_steps_id(steps_id, task->run_id);
         steps = json_object_get(row_of(task->rows, steps_id), "steps");
-        op->out = json_pack("{s:o}", "data", steps ? json_incref(steps) : json_array());
+        op->out = json_pack("{s:o}", "data", steps ? json_copy(steps) : json_array());
+        if (ac_cosmos_head_waits(&task->head, task->run_id)) {
+            ac_cosmos_wait_id(steps_id, task->run_id);
+            json_array_extend(json_object_get(op->out, "data"), json_object_get(row_of(task->rows, steps_id), "asks"));
+        }
     }
     ac_cosmos_end(task, op->out ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
 }
@@ -104,6 +146,8 @@ static void run_rows(ac_cosmos_task_t *task)
     select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@run", task->run_id);
     if (steps) {
         ac_json_put(select.parameters, "@steps", json_string(steps_id));
+        ac_cosmos_wait_id(steps_id, task->run_id);
+        ac_json_put(select.parameters, "@wait", json_string(steps_id));
     }
     ac_cosmos_select(task, &select, run_found);
 }
@@ -137,6 +181,11 @@ static void run_begin(ac_cosmos_task_t *task)
 }
 
 void ac_cosmos_run_get(ac_cosmos_task_t *task)
+{
+    run_begin(task);
+}
+
+void ac_cosmos_run_cancel(ac_cosmos_task_t *task)
 {
     run_begin(task);
 }

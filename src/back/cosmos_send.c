@@ -17,7 +17,7 @@
 /* ---- session tokens ---- */
 
 /* The children of one server tell each other the newest session tokens. */
-static void sessions_lock(ac_cosmos_shared_t *shared)
+void ac_cosmos_shared_lock(ac_cosmos_shared_t *shared)
 {
     if (pthread_mutex_lock(&shared->lock) == EOWNERDEAD) {
         pthread_mutex_consistent(&shared->lock);    /* whoever died in there has at worst spoilt a token */
@@ -28,7 +28,7 @@ void ac_cosmos_session_forget(ac_cosmos_call_t *call)
 {
     ac_cosmos_shared_t *shared = call->store->shared;
 
-    sessions_lock(shared);
+    ac_cosmos_shared_lock(shared);
     memset(&shared->sessions[call->place], 0, sizeof(shared->sessions[call->place]));
     pthread_mutex_unlock(&shared->lock);
 }
@@ -60,7 +60,7 @@ static void on_head(void *baton, const ac_http_head_t *head)
     }
     /* Every answer tells how far the service is, but for the one of a replica that is behind. */
     if (token && ac_cosmos_next(call->reply.status, call->reply.substatus) != AC_COSMOS_BEHIND) {
-        sessions_lock(store->shared);
+        ac_cosmos_shared_lock(store->shared);
         ac_cosmos_session_note(&store->shared->sessions[call->place], token);
         pthread_mutex_unlock(&store->shared->lock);
     }
@@ -108,7 +108,7 @@ static char *session_text(const ac_cosmos_call_t *call)
     ac_buf_t text;
 
     ac_buf_init(&text, RANGE_TEXT);
-    sessions_lock(shared);
+    ac_cosmos_shared_lock(shared);
     ac_cosmos_session_text(&text, &shared->sessions[call->place]);
     pthread_mutex_unlock(&shared->lock);
     return text.data;

@@ -107,6 +107,7 @@ apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run)
             fine = ac_json_put(head, "title", json_incref((json_t *)first)) && fine;
         }
         fine = ac_json_put(head, "message_count", json_integer(seq)) && fine;
+        fine = ac_json_put(head, "last_run", json_string(task->run_id)) && fine;
         fine = ac_json_put(head, "updated_at", json_incref(json_object_get(message, "timestamp"))) && fine;
         fine = ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1)) && fine;
         fine = ac_json_put(message, "seq", json_integer(seq)) && fine;

@@ -171,8 +171,8 @@ static void tell_facts(ac_buf_t *out, const char *tool, const json_t *result, co
 
 static void tell_result(ac_buf_t *out, const char *tool, const char *text)
 {
-    json_t *result = json_loads(text, JSON_DECODE_ANY, NULL);
-    const json_t *error = json_object_get(result, "error");
+    json_t *told = json_loads(text, JSON_DECODE_ANY, NULL), *inside = json_object_get(told, "result");
+    const json_t *result = inside && json_object_get(told, "origin") ? inside : told, *error = json_object_get(told, "error");
     if (error && !json_is_null(error)) {
         const char *why = ac_json_peek_string(error, "message", "no reason");
         ac_buf_printf(out, "The tool %s could not do it: ", tool);
@@ -181,9 +181,9 @@ static void tell_result(ac_buf_t *out, const char *tool, const char *text)
     }
     else if (!tell_sum(out, result) && !tell_weather(out, result) && !tell_price(out, result)
              && !tell_found(out, result)) {
-        tell_facts(out, tool, result, text);
+        tell_facts(out, tool, result, json_is_string(result) ? json_string_value(result) : text);
     }
-    json_decref(result);
+    json_decref(told);
 }
 
 /* The name of the tool that was called under this id, in the messages since the user's. */

@@ -19,6 +19,13 @@ static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return status;
 }
 
+/* All processes that share the file are on this machine, and find each other by the event logs. */
+static apr_status_t run_cancel(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    (void)conn;
+    return ac_err_set(&op->err, AC_INVALID_REQUEST, "this store passes nothing on to another process");
+}
+
 static const struct {
     ac_sqlite_verb_fn *fn;
     bool writes;
@@ -43,6 +50,13 @@ static const struct {
     [AC_STORE_EXPORT_RUNS] = { ac_sqlite_export_runs, false },
     [AC_STORE_IMPORT] = { ac_sqlite_import, true },
     [AC_STORE_KEY_GET] = { ac_sqlite_key_get, false },
+    [AC_STORE_AGENT_LIST] = { ac_sqlite_agent_list, false },
+    [AC_STORE_AGENT_PUT] = { ac_sqlite_agent_put, true },
+    [AC_STORE_AGENT_DELETE] = { ac_sqlite_agent_delete, true },
+    [AC_STORE_RUN_CANCEL] = { run_cancel, false },
+    [AC_STORE_TURN_WAIT] = { ac_sqlite_turn_wait, true },
+    [AC_STORE_TURN_DECIDE] = { ac_sqlite_turn_decide, true },
+    [AC_STORE_WAIT_LIST] = { ac_sqlite_wait_list, false },
 };
 
 bool ac_sqlite_verb_writes(ac_store_verb_e verb)

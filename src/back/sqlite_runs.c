@@ -14,8 +14,8 @@ static const char sql_find[] =
     "SELECT r.doc, r.thread_id, r.status IN ('queued', 'in_progress') FROM runs r JOIN threads t ON t.id = r.thread_id"
     " WHERE r.id = ?1 AND r.owner = ?2 AND t.owner = ?2 AND t.deleted_at IS NULL";
 static const char sql_list[] =
-    "SELECT id, doc FROM runs WHERE thread_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
-static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 ORDER BY n";
+    "SELECT id, doc FROM runs WHERE thread_id = ?1 AND owner = ?4 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 AND " AC_SQLITE_RUN_OF("?1", "?2") " ORDER BY n";
 static const char sql_active[] =
     "SELECT id, boot, pid, started, doc FROM runs WHERE thread_id = ?1 AND " AC_SQLITE_ACTIVE;
 static const char sql_active_next[] =
@@ -220,7 +220,7 @@ apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
     json_decref(run);
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_start(&stmt, conn, sql_steps, AC_SQLITE_ARGS(ac_sqlite_text(op->id)), &op->err);
+        status = ac_sqlite_start(&stmt, conn, sql_steps, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
     }
     if (status == APR_SUCCESS) {
         status = ac_sqlite_step(&row, conn, stmt, &op->err);
@@ -228,6 +228,9 @@ apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     while (status == APR_SUCCESS && row) {
         status = json_array_append_new(data, ac_sqlite_column_json(stmt, 0)) == 0
             ? ac_sqlite_step(&row, conn, stmt, &op->err) : ac_sqlite_fail_row(conn, &op->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_wait_steps(data, conn, op);
     }
     if (status != APR_SUCCESS) {
         json_decref(data);
@@ -244,8 +247,8 @@ static apr_status_t runs_read(json_t *data, bool *pmore, char last[AC_ID_SIZE], 
     sqlite3_stmt *stmt;
     bool row = false;
     apr_status_t status = ac_sqlite_start(&stmt, conn, sql_list, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_text(*page->after ? page->after : CURSOR_NONE), ac_sqlite_int(page->limit + 1)),
-        &op->err);
+        ac_sqlite_text(op->id), ac_sqlite_text(*page->after ? page->after : CURSOR_NONE), ac_sqlite_int(page->limit + 1),
+        ac_sqlite_text(op->owner)), &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {

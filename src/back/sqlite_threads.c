@@ -25,18 +25,22 @@ static const char sql_insert[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1)";
 static const char sql_update[] =
-    "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, version = version + 1 WHERE id = ?1";
+    "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, version = version + 1"
+    " WHERE id = ?1 AND owner = ?6";
 static const char sql_soft_delete[] =
-    "UPDATE threads SET restore_status = status, status = 'deleted', deleted_at = ?2, version = version + 1 WHERE id = ?1";
+    "UPDATE threads SET restore_status = status, status = 'deleted', deleted_at = ?2, version = version + 1"
+    " WHERE id = ?1 AND owner = ?3";
 static const char sql_restore[] =
     "UPDATE threads SET status = restore_status, restore_status = NULL, deleted_at = NULL, updated_at = ?2,"
-    " version = version + 1 WHERE id = ?1";
-static const char sql_remove_steps[] = "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1)";
-static const char sql_remove_runs[] = "DELETE FROM runs WHERE thread_id = ?1";
-static const char sql_remove_messages[] = "DELETE FROM messages WHERE thread_id = ?1";
-static const char sql_remove_thread[] = "DELETE FROM threads WHERE id = ?1";
+    " version = version + 1 WHERE id = ?1 AND owner = ?3";
+static const char sql_remove_steps[] =
+    "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1 AND owner = ?2)";
+static const char sql_remove_runs[] = "DELETE FROM runs WHERE thread_id = ?1 AND owner = ?2";
+static const char sql_remove_waits[] = "DELETE FROM waits WHERE thread_id = ?1 AND owner = ?2";
+static const char sql_remove_messages[] = "DELETE FROM messages WHERE thread_id = ?1 AND " AC_SQLITE_THREAD_OF("?1", "?2");
+static const char sql_remove_thread[] = "DELETE FROM threads WHERE id = ?1 AND owner = ?2";
 static const char sql_purge_next[] =
-    "SELECT id, status FROM threads WHERE deleted_at IS NOT NULL AND deleted_at < ?1 ORDER BY deleted_at LIMIT 1";
+    "SELECT id, owner FROM threads WHERE deleted_at IS NOT NULL AND deleted_at < ?1 ORDER BY deleted_at LIMIT 1";
 static const char sql_purge_begin[] = "UPDATE threads SET status = '" PURGING "' WHERE id = ?1";
 static const char sql_purge_steps[] =
     "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1 ORDER BY id LIMIT ?2)";
@@ -196,19 +200,20 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
             ac_sqlite_text(op->id), ac_sqlite_string(changed(op, thread.json, "title", true)),
             ac_sqlite_string(changed(op, thread.json, "status", false)),
             ac_sqlite_json(changed(op, thread.json, "metadata", true)),
-            ac_sqlite_string(changed(op, thread.json, "updated_at", false))), &op->err);
+            ac_sqlite_string(changed(op, thread.json, "updated_at", false)), ac_sqlite_text(op->owner)), &op->err);
     }
     json_decref(thread.json);
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
 }
 
-static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, ac_err_t *err)
+static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, const char *owner, ac_err_t *err)
 {
-    static const char *const order[] = { sql_remove_steps, sql_remove_runs, sql_remove_messages, sql_remove_thread };
+    static const char *const order[] = { sql_remove_steps, sql_remove_waits, sql_remove_runs, sql_remove_messages,
+                                        sql_remove_thread };
     apr_status_t status = APR_SUCCESS;
 
     for (size_t i = 0; status == APR_SUCCESS && i < sizeof(order) / sizeof(*order); i++) {
-        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id)), err);
+        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(owner)), err);
     }
     return status;
 }
@@ -222,7 +227,7 @@ static apr_status_t hard_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         op->out = json_pack("{s:s}", "run_id", run_id);
         return ac_err_set(&op->err, AC_RUN_IN_PROGRESS, "the thread has an active run");
     }
-    return status == APR_SUCCESS ? thread_remove(conn, op->id, &op->err) : status;
+    return status == APR_SUCCESS ? thread_remove(conn, op->id, op->owner, &op->err) : status;
 }
 
 apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
@@ -238,8 +243,8 @@ apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     else if (status == APR_SUCCESS) {
         status = ac_json_string(&deleted_at, op->in, "deleted_at", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_soft_delete, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(deleted_at)),
-                                   &op->err);
+            status = ac_sqlite_run(conn, sql_soft_delete, AC_SQLITE_ARGS(
+                ac_sqlite_text(op->id), ac_sqlite_text(deleted_at), ac_sqlite_text(op->owner)), &op->err);
         }
     }
     if (status == APR_SUCCESS) {
@@ -259,8 +264,8 @@ apr_status_t ac_sqlite_thread_restore(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS && deleted) {
         status = ac_json_string(&updated_at, op->in, "updated_at", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_restore, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(updated_at)),
-                                   &op->err);
+            status = ac_sqlite_run(conn, sql_restore, AC_SQLITE_ARGS(
+                ac_sqlite_text(op->id), ac_sqlite_text(updated_at), ac_sqlite_text(op->owner)), &op->err);
         }
     }
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
@@ -363,29 +368,33 @@ apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 /* ---- purge ---- */
 
+typedef struct purged_t {
+    char id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
+} purged_t;
+
 /* Removes up to PURGE_ROWS rows of the thread, and the thread itself once those were the last. *prows: how many. */
-static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn, const char *id, ac_err_t *err)
+static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn, const purged_t *thread, ac_err_t *err)
 {
     static const char *const order[] = { sql_purge_steps, sql_purge_runs, sql_purge_messages };
-    apr_status_t status = ac_sqlite_run(conn, sql_purge_begin, AC_SQLITE_ARGS(ac_sqlite_text(id)), err);
+    apr_status_t status = ac_sqlite_run(conn, sql_purge_begin, AC_SQLITE_ARGS(ac_sqlite_text(thread->id)), err);
 
     *prows = 0;
     *pgone = true;
     for (size_t i = 0; status == APR_SUCCESS && *prows < PURGE_ROWS && i < sizeof(order) / sizeof(*order); i++) {
         int limit = order[i] == sql_purge_messages ? PURGE_ROWS : PURGE_RUNS;
-        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_int(limit)), err);
+        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(thread->id), ac_sqlite_int(limit)), err);
         *prows += sqlite3_changes(conn->db);
         *pgone = *pgone && (order[i] == sql_purge_steps || sqlite3_changes(conn->db) < limit);
     }
     *pgone = *pgone && *prows < PURGE_ROWS;
-    return status == APR_SUCCESS && *pgone ? thread_remove(conn, id, err) : status;
+    return status == APR_SUCCESS && *pgone ? thread_remove(conn, thread->id, thread->owner, err) : status;
 }
 
 apr_status_t ac_sqlite_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     int64_t n_purged = ac_json_peek_int(op->out, "purged", 0);
     int n_rows = 0, rows = 0;
-    char id[AC_ID_SIZE];
+    purged_t thread;
     const char *before = NULL;
     sqlite3_stmt *row = NULL;
     bool gone, more = true;
@@ -397,9 +406,10 @@ apr_status_t ac_sqlite_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         if (!more) {
             break;
         }
-        apr_cpystrn(id, (const char *)sqlite3_column_text(row, 0), sizeof(id));
+        apr_cpystrn(thread.id, (const char *)sqlite3_column_text(row, 0), sizeof(thread.id));
+        apr_cpystrn(thread.owner, (const char *)sqlite3_column_text(row, 1), sizeof(thread.owner));
         sqlite3_reset(row);
-        status = purge_thread(&rows, &gone, conn, id, &op->err);
+        status = purge_thread(&rows, &gone, conn, &thread, &op->err);
         n_rows += rows;
         n_purged += status == APR_SUCCESS && gone;
     }

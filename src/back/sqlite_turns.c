@@ -8,24 +8,29 @@
 #define COLUMNS AC_SQLITE_MESSAGE_COLUMNS
 
 static const char sql_list_up[] =
-    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
+    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 AND "
+    AC_SQLITE_THREAD_OF("?1", "?5") " ORDER BY seq LIMIT ?4";
 static const char sql_list_down[] =
-    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4";
-static const char sql_find[] = "SELECT " COLUMNS " FROM messages WHERE id = ?1 AND thread_id = ?2";
+    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 AND "
+    AC_SQLITE_THREAD_OF("?1", "?5") " ORDER BY seq DESC LIMIT ?4";
+static const char sql_find[] = "SELECT " COLUMNS " FROM messages WHERE id = ?1 AND thread_id = ?2 AND "
+    AC_SQLITE_THREAD_OF("?2", "?3");
 static const char sql_insert[] =
     "INSERT INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE " AC_SQLITE_THREAD_OF("?1", "?10");
 static const char sql_thread_touch[] =
-    "UPDATE threads SET title = ?2, message_count = ?3, updated_at = ?4, version = version + 1 WHERE id = ?1";
+    "UPDATE threads SET title = ?2, message_count = ?3, updated_at = ?4, version = version + 1"
+    " WHERE id = ?1 AND owner = ?5";
 static const char sql_run_insert[] =
     "INSERT INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 static const char sql_run_close[] =
     "INSERT INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc WHERE thread_id = excluded.thread_id";
+    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc"
+    " WHERE thread_id = excluded.thread_id AND owner = excluded.owner";
 static const char sql_step_insert[] =
-    "INSERT INTO steps (run_id, n, id, doc) VALUES (?1, ?2, ?3, ?4)"
+    "INSERT INTO steps (run_id, n, id, doc) SELECT ?1, ?2, ?3, ?4 WHERE " AC_SQLITE_RUN_OF("?1", "?5")
     " ON CONFLICT (run_id, n) DO UPDATE SET id = excluded.id, doc = excluded.doc";
 
 /* ---- messages ---- */
@@ -54,8 +59,8 @@ json_t *ac_sqlite_message_read(sqlite3_stmt *row)
 static apr_status_t message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_find, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id)),
-                                        &op->err);
+    apr_status_t status = ac_sqlite_row(&row, conn, sql_find, AC_SQLITE_ARGS(
+        ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
 
     *pmessage = NULL;
     if (status == APR_SUCCESS && row) {
@@ -86,7 +91,7 @@ static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac
         status = ac_sqlite_run(conn, sql_insert, AC_SQLITE_ARGS(
             ac_sqlite_text(op->id), ac_sqlite_int(seq), ac_sqlite_text(id), ac_sqlite_text(role), ac_sqlite_string(content),
             ac_sqlite_json(json_object_get(in, "tool_calls")), ac_sqlite_string(json_object_get(in, "run_id")),
-            ac_sqlite_text(timestamp), ac_sqlite_json(json_object_get(in, "metadata"))), &op->err);
+            ac_sqlite_text(timestamp), ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner)), &op->err);
     }
     return status == APR_SUCCESS ? message_find(pmessage, conn, op, id) : status;
 }
@@ -104,7 +109,7 @@ static apr_status_t messages_read(json_t *data, bool *pmore, ac_sqlite_conn_t *c
     bool row = false;
     apr_status_t status = ac_sqlite_start(&stmt, conn, span->sql, AC_SQLITE_ARGS(
         ac_sqlite_text(op->id), ac_sqlite_int(span->after), ac_sqlite_int(span->before),
-        ac_sqlite_int((int64_t)span->limit + 1)), &op->err);
+        ac_sqlite_int((int64_t)span->limit + 1), ac_sqlite_text(op->owner)), &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
@@ -221,7 +226,7 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
     }
     return ac_sqlite_run(conn, sql_thread_touch, AC_SQLITE_ARGS(
         ac_sqlite_text(op->id), ac_sqlite_string(json_object_get(thread->json, "title")), ac_sqlite_int(thread->n_messages),
-        ac_sqlite_string(updated)), &op->err);
+        ac_sqlite_string(updated), ac_sqlite_text(op->owner)), &op->err);
 }
 
 /* Another run of the thread is active, unless it is this very one: a caller who was told store_timeout may ask again. */
@@ -251,6 +256,14 @@ static apr_status_t turn_write(json_t **pmessage, ac_sqlite_thread_t *thread, ac
     return status == APR_SUCCESS ? thread_touch(thread, conn, op, *pmessage) : status;
 }
 
+static apr_status_t turn_judge(const ac_sqlite_thread_t *thread, ac_store_op_t *op)
+{
+    const json_t *after = json_object_get(op->in, "after");
+
+    return !json_is_integer(after) || json_integer_value(after) == thread->n_messages ? APR_SUCCESS
+        : ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread has gone on");
+}
+
 apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *fresh = json_object_get(op->in, "thread");
@@ -269,6 +282,9 @@ apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS && !json_is_object(fresh)) {
         status = ac_sqlite_run_active(run_id, conn, op->id, &op->err);
     }
+    if (status == APR_SUCCESS && !*run_id) {
+        status = turn_judge(&thread, op);
+    }
     if (status == APR_SUCCESS) {
         status = *run_id ? turn_conflict(&message, conn, op, run_id) : turn_write(&message, &thread, conn, op);
     }
@@ -283,7 +299,7 @@ apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return fine ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
 }
 
-static apr_status_t steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const char *run_id = ac_json_peek_string(json_object_get(op->in, "run"), "id", "");
     const json_t *steps = json_object_get(op->in, "steps"), *step;
@@ -295,7 +311,8 @@ static apr_status_t steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_json_string(&id, step, "id", true, &op->err);
         if (status == APR_SUCCESS) {
             status = ac_sqlite_run(conn, sql_step_insert, AC_SQLITE_ARGS(
-                ac_sqlite_text(run_id), ac_sqlite_int((int64_t)i), ac_sqlite_text(id), ac_sqlite_json(step)), &op->err);
+                ac_sqlite_text(run_id), ac_sqlite_int((int64_t)i), ac_sqlite_text(id), ac_sqlite_json(step),
+                ac_sqlite_text(op->owner)), &op->err);
         }
         if (status != APR_SUCCESS) {
             break;
@@ -339,7 +356,10 @@ apr_status_t ac_sqlite_turn_close(ac_sqlite_conn_t *conn, ac_store_op_t *op)
             status = run_write(conn, op, true);
         }
         if (status == APR_SUCCESS) {
-            status = steps_write(conn, op);
+            status = ac_sqlite_steps_write(conn, op);
+        }
+        if (status == APR_SUCCESS) {
+            status = ac_sqlite_wait_drop(conn, op, ac_json_peek_string(json_object_get(op->in, "run"), "id", ""));
         }
     }
     json_decref(thread.json);

@@ -6,33 +6,63 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const verb_names[AC_STORE_N_VERBS] = {
-    [AC_STORE_PING] = "ping",
-    [AC_STORE_THREAD_CREATE] = "thread create",
-    [AC_STORE_THREAD_GET] = "thread get",
-    [AC_STORE_THREAD_LIST] = "thread list",
-    [AC_STORE_THREAD_UPDATE] = "thread update",
-    [AC_STORE_THREAD_DELETE] = "thread delete",
-    [AC_STORE_THREAD_RESTORE] = "thread restore",
-    [AC_STORE_MESSAGE_LIST] = "message list",
-    [AC_STORE_TURN_LOAD] = "turn load",
-    [AC_STORE_TURN_OPEN] = "turn open",
-    [AC_STORE_TURN_CLOSE] = "turn close",
-    [AC_STORE_RUN_GET] = "run get",
-    [AC_STORE_RUN_LIST] = "run list",
-    [AC_STORE_STEP_LIST] = "step list",
-    [AC_STORE_PURGE] = "purge",
-    [AC_STORE_EXPORT_THREADS] = "export threads",
-    [AC_STORE_EXPORT_MESSAGES] = "export messages",
-    [AC_STORE_EXPORT_RUNS] = "export runs",
-    [AC_STORE_IMPORT] = "import",
-    [AC_STORE_KEY_GET] = "key get",
+/* owned: the verb is about what one owner has, and cannot be asked for without an owner. */
+static const struct {
+    const char *name;
+    bool owned;
+} verbs[AC_STORE_N_VERBS] = {
+    [AC_STORE_PING] = { "ping", false },
+    [AC_STORE_THREAD_CREATE] = { "thread create", true },
+    [AC_STORE_THREAD_GET] = { "thread get", true },
+    [AC_STORE_THREAD_LIST] = { "thread list", true },
+    [AC_STORE_THREAD_UPDATE] = { "thread update", true },
+    [AC_STORE_THREAD_DELETE] = { "thread delete", true },
+    [AC_STORE_THREAD_RESTORE] = { "thread restore", true },
+    [AC_STORE_MESSAGE_LIST] = { "message list", true },
+    [AC_STORE_TURN_LOAD] = { "turn load", true },
+    [AC_STORE_TURN_OPEN] = { "turn open", true },
+    [AC_STORE_TURN_CLOSE] = { "turn close", true },
+    [AC_STORE_RUN_GET] = { "run get", true },
+    [AC_STORE_RUN_LIST] = { "run list", true },
+    [AC_STORE_STEP_LIST] = { "step list", true },
+    [AC_STORE_PURGE] = { "purge", false },
+    [AC_STORE_EXPORT_THREADS] = { "export threads", false },
+    [AC_STORE_EXPORT_MESSAGES] = { "export messages", false },
+    [AC_STORE_EXPORT_RUNS] = { "export runs", false },
+    [AC_STORE_IMPORT] = { "import", false },
+    [AC_STORE_KEY_GET] = { "key get", true },
+    [AC_STORE_AGENT_LIST] = { "agent list", false },
+    [AC_STORE_AGENT_PUT] = { "agent put", false },
+    [AC_STORE_AGENT_DELETE] = { "agent delete", false },
+    [AC_STORE_RUN_CANCEL] = { "run cancel", true },
+    [AC_STORE_TURN_WAIT] = { "turn wait", true },
+    [AC_STORE_TURN_DECIDE] = { "turn decide", true },
+    [AC_STORE_WAIT_LIST] = { "wait list", false },
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)
 {
-    return verb >= 0 && verb < AC_STORE_N_VERBS ? verb_names[verb] : "unknown";
+    return verb >= 0 && verb < AC_STORE_N_VERBS ? verbs[verb].name : "unknown";
 }
+
+const char *ac_owner_problem(const char *owner)
+{
+    size_t len = owner ? strlen(owner) : 0;
+
+    if (!len || len >= AC_OWNER_SIZE) {
+        return len ? "has more than 255 bytes" : "is empty";
+    }
+    if (!ac_utf8_valid(owner, len)) {
+        return "is not valid UTF-8";
+    }
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)owner[i] < 0x20 || owner[i] == 0x7f) {
+            return "has a control character";
+        }
+    }
+    return *owner == ' ' ? "begins with a blank" : NULL;
+}
+_Static_assert(AC_OWNER_SIZE == 256, "what ac_owner_problem() says");
 
 static bool copy_checked(char *to, size_t size, const char *from)
 {
@@ -48,13 +78,20 @@ static bool copy_checked(char *to, size_t size, const char *from)
     return true;
 }
 
+/* What a store does for itself has no verb of the table, and no owner. */
+static bool is_owned(ac_store_verb_e verb)
+{
+    return verb >= 0 && verb < AC_STORE_N_VERBS && verbs[verb].owned;
+}
+
 ac_store_op_t *ac_store_op_create(ac_store_verb_e verb, const char *owner, const char *id)
 {
     ac_store_op_t *op = ac_alloc(sizeof(*op));
 
     op->verb = verb;
     ac_err_init(&op->err);
-    if (!copy_checked(op->owner, sizeof(op->owner), owner) || !copy_checked(op->id, sizeof(op->id), id)) {
+    if ((is_owned(verb) && ac_owner_problem(owner)) ||
+        !copy_checked(op->owner, sizeof(op->owner), owner) || !copy_checked(op->id, sizeof(op->id), id)) {
         free(op);
         return NULL;
     }
@@ -92,10 +129,71 @@ void ac_store_done(ac_store_op_t *op)
 void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op,
                         void (*done)(ac_store_op_t *op), void *baton)
 {
+    if (is_owned(op->verb) && !*op->owner) {
+        abort();                            /* no answer can be right */
+    }
     op->home = home;
     op->done = done;
     op->baton = baton;
     store->vt->start_post(store->self, op);
+}
+
+/* ---- conditions ---- */
+
+apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag)
+{
+    if (!*etag && op->verb == AC_STORE_AGENT_DELETE) {
+        return ac_err_set(&op->err, AC_NOT_FOUND, "no agent with this id");
+    }
+    if (*etag && json_is_true(json_object_get(op->in, "fresh"))) {
+        return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "there is an agent of this id");
+    }
+    if (*op->if_match && !*etag) {
+        return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "there is no agent of this id");
+    }
+    if (*op->if_match && strcmp(op->if_match, "*") != 0 && strcmp(op->if_match, etag) != 0) {
+        return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the agent was changed meanwhile");
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t decide_one(json_t *calls, ac_store_op_t *op)
+{
+    const char *call_id = NULL, *reason = ac_json_peek_string(op->in, "reason", NULL);
+    json_t *call, *approve = json_object_get(op->in, "approve");
+    apr_status_t status = ac_json_string(&call_id, op->in, "call_id", true, &op->err);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    call = json_object_get(calls, call_id);
+    if (!call || !json_is_null(call)) {
+        return ac_err_set(&op->err, AC_NOT_WAITING, call ? "this call has been decided" : "the run does not wait for this call");
+    }
+    json_object_set_new(calls, call_id, json_pack("{s:b, s:o*}", "approve", json_is_true(approve), "reason",
+                                                  reason ? json_string(reason) : NULL));
+    return APR_SUCCESS;
+}
+
+apr_status_t ac_store_wait_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op)
+{
+    const char *now = ac_json_peek_string(op->in, "expired", NULL), *id;
+    bool cancel = json_is_true(json_object_get(op->in, "cancel"));
+    json_t *call;
+    void *next;
+    apr_status_t status = now || cancel ? APR_SUCCESS : decide_one(calls, op);
+
+    *pn_open = 0;
+    if (now && strcmp(until ? until : "", now) >= 0) {
+        return ac_err_set(&op->err, AC_NOT_WAITING, "there is still time");
+    }
+    json_object_foreach_safe(calls, next, id, call) {
+        if (json_is_null(call) && now) {
+            json_object_set_new(calls, id, json_pack("{s:b, s:b}", "approve", 0, "expired", 1));
+        }
+        *pn_open += json_is_null(call) && !now && !cancel;
+    }
+    return status;
 }
 
 /* ---- a worker that waits ---- */

@@ -8,7 +8,7 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 
-#define STOP_PATIENCE apr_time_from_sec(10)         /* for what is under way when a child ends */
+#define STOP_PATIENCE apr_time_from_sec(4)          /* for what is under way when a child ends; httpd kills it after ten in all */
 #define STOP_UNBEGUN apr_time_from_sec(2)           /* where the loop has perhaps never run */
 
 /* ---- tasks ---- */
@@ -34,12 +34,24 @@ static ac_cosmos_task_t *task_create(ac_cosmos_t *store, ac_store_op_t *op)
     return task;
 }
 
+/* What this child has sent so far, and what it was charged. */
+static json_t *figures_json(ac_cosmos_figures_t *figures)
+{
+    return json_pack("{s:I, s:I, s:I, s:f}", "requests", (json_int_t)atomic_load(&figures->n_requests),
+                     "retries", (json_int_t)atomic_load(&figures->n_retries),
+                     "throttled", (json_int_t)atomic_load(&figures->n_throttled),
+                     "request_units", (double)atomic_load(&figures->charge_milli) / 1000);
+}
+
 static void answer(ac_cosmos_t *store, ac_store_op_t *op, apr_status_t status)
 {
     op->status = status;
-    if (status != APR_SUCCESS && op->err.kind != AC_RUN_IN_PROGRESS) {
+    if (status != APR_SUCCESS && op->err.kind != AC_RUN_IN_PROGRESS && op->err.kind != AC_IDEMPOTENCY_CONFLICT) {
         json_decref(op->out);
         op->out = NULL;
+    }
+    if (op->verb == AC_STORE_PING) {
+        op->out = figures_json(&store->figures);
     }
     atomic_fetch_sub(&store->n_open, 1);
     store->ac_host->store_done(op);
@@ -117,6 +129,13 @@ void ac_cosmos_end(ac_cosmos_task_t *task, apr_status_t status)
     ac_debug("store cosmos: %s%s: %d requests, %d retries, %.2f RU, %" APR_TIME_T_FMT " us%s%s", task->own ? "own " : "",
              ac_store_verb_name(task->op->verb), task->n_requests, task->n_retries, task->charge, ac_clock() - task->began,
              task->op->err.detail[0] ? ": " : "", task->op->err.detail);
+    if (status != APR_SUCCESS && (task->n_settles || task->op->verb == AC_STORE_TURN_OPEN)) {
+        ac_cosmos_turn_unopened(task);
+    }
+    if (status != APR_SUCCESS && (task->op->verb == AC_STORE_TURN_OPEN || task->op->verb == AC_STORE_TURN_CLOSE)) {
+        ac_cosmos_key_drop(task);
+        ac_cosmos_run_failed(task->store, task->run_id);
+    }
     task_clear(task);
     if (task->own) {
         task_free(task);
@@ -190,7 +209,6 @@ static void on_pinged(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
 
     if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
-        task->op->out = json_object();
         ac_cosmos_end(task, APR_SUCCESS);
     }
 }
@@ -228,6 +246,14 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_EXPORT_MESSAGES] = ac_cosmos_export_messages,
     [AC_STORE_EXPORT_RUNS] = ac_cosmos_export_runs,
     [AC_STORE_IMPORT] = ac_cosmos_import,
+    [AC_STORE_KEY_GET] = ac_cosmos_key_get,
+    [AC_STORE_AGENT_LIST] = ac_cosmos_agent_list,
+    [AC_STORE_AGENT_PUT] = ac_cosmos_agent_put,
+    [AC_STORE_AGENT_DELETE] = ac_cosmos_agent_delete,
+    [AC_STORE_RUN_CANCEL] = ac_cosmos_run_cancel,
+    [AC_STORE_TURN_WAIT] = ac_cosmos_turn_wait,
+    [AC_STORE_TURN_DECIDE] = ac_cosmos_turn_decide,
+    [AC_STORE_WAIT_LIST] = ac_cosmos_wait_list,
 };
 
 static void op_begin(void *baton)
@@ -304,7 +330,7 @@ static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
     ac_id_make(store->holder, "proc_");
     ac_process_name(store->process);
     store->ready = AC_COSMOS_UNKNOWN;
-    store->stopping = false;
+    store->stopping = store->halted = false;
     store->next_prepare = 0;
     store->started = true;
     atomic_init(&store->n_open, 0);
@@ -326,6 +352,18 @@ typedef struct stop_t {
     ac_latch_t *latch;
 } stop_t;
 
+/* Our own tasks that wait for a better moment do so no longer; they see that the store is stopping. */
+static void wake_own(ac_cosmos_t *store)
+{
+    ac_cosmos_task_t *task = store->tasks;
+
+    for (int i = 0; i < store->n_tasks; i++, task = task->next) {
+        if (task->own && task->timer.slot) {
+            ac_timer_set(store->loop, &task->timer, ac_clock(), task->timer.fn, task->timer.baton);
+        }
+    }
+}
+
 static void on_stop(void *baton)
 {
     stop_t *stop = baton;
@@ -335,7 +373,8 @@ static void on_stop(void *baton)
     store->stopped = stop->latch;
     free(stop);
     ac_cosmos_lease_stop(store);
-    ac_timer_set(store->loop, &store->stop_timer, ac_clock() + STOP_PATIENCE / 2, on_stop_late, store);
+    wake_own(store);
+    ac_timer_set(store->loop, &store->stop_timer, ac_clock() + STOP_PATIENCE * 3 / 4, on_stop_late, store);
     tell_stopped(store);
 }
 
@@ -374,4 +413,5 @@ const ac_store_vt ac_store_cosmos = {
     .child_init = child_init,
     .start_post = start_post,
     .child_exit = child_exit,
+    .flags = AC_STORE_REMOTE,
 };

@@ -25,6 +25,9 @@ typedef enum ac_cosmos_place_e { AC_COSMOS_THREADS, AC_COSMOS_MESSAGES, AC_COSMO
 typedef struct ac_cosmos_shared_t {
     pthread_mutex_t lock;
     ac_cosmos_session_t sessions[AC_COSMOS_N_PLACES];
+    char agents_stamp[AC_ID_SIZE];          /* of the agents, as one of them has last read or written it */
+    apr_time_t agents_read;                 /* ac_clock; 0: nobody has */
+    apr_time_t next_sweep;                  /* ac_clock; one child at a time looks for runs of machines that are gone */
 } ac_cosmos_shared_t;
 
 /* A thread's authoritative document and the ETag by which it is replaced. */
@@ -60,7 +63,7 @@ typedef struct ac_cosmos_t {
     apr_pool_t *pool;
     char holder[AC_ID_SIZE], process[AC_PROCESS_SIZE];      /* who we are, in the runs that we run */
     char *write_endpoint;                   /* the account's, once it told us another; or NULL */
-    bool stopping, started;
+    bool stopping, halted, started;         /* halted: nothing is sent any more */
     atomic_int n_open;                      /* operations that were taken and not answered */
     atomic_bool began;                      /* the loop runs */
     ac_latch_t *stopped;                    /* somebody waits for the last task */
@@ -74,9 +77,12 @@ typedef struct ac_cosmos_t {
     apr_time_t next_prepare;
     ac_err_t unfit;                         /* why it is not ready */
     apr_interval_time_t expires;            /* the messages container's time to live; 0: none */
+    bool keys_expire;                       /* the threads container heeds a document's own */
     apr_interval_time_t skew;               /* the service's clock minus ours */
     ac_cosmos_head_t heads[AC_COSMOS_HEADS];
     apr_hash_t *runs;                       /* run id → ac_cosmos_run_t: those that this process runs */
+    bool sweeps;                            /* runs whose lease is over can be found at little cost */
+    apr_time_t lost_at;                     /* ac_clock; when something was last given up since the service failed; 0: never */
     int trouble;                            /* the log message of the episode under way; 0: all is well */
     apr_time_t trouble_at;
     ac_cosmos_figures_t figures;
@@ -147,6 +153,8 @@ apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_e
 /* Reads the answer's body, and of a batch what became of it. false: it is not what was to be expected; see call->last. */
 bool ac_cosmos_body_read(ac_cosmos_call_t *call);
 void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
+/* Until pthread_mutex_unlock(): short, nothing is waited for inside. */
+void ac_cosmos_shared_lock(ac_cosmos_shared_t *shared);
 /* The tokens that we send may be of a container that was made anew: the next request goes without. */
 void ac_cosmos_session_forget(ac_cosmos_call_t *call);
 /* Asks the account where it writes. */
@@ -177,6 +185,12 @@ struct ac_cosmos_task_t {
     ac_cosmos_step_fn *then, *after_check, *after_find;     /* after what is under way; after run_check(), message_find() */
     /* of a verb, in its file */
     json_t *documents, *parts;              /* to be written */
+    const json_t *key;                      /* the Idempotency-Key of op->in, or NULL */
+    ac_cosmos_step_fn *after_key, *after_taken;
+    bool key_written;                       /* it leads to our run, */
+    bool unsure;                            /* which may be stored although we were not told */
+    bool conflicted;                        /* something was in the way of the last try, which may have been an earlier one */
+    int n_settles;                          /* of a task that closes such a run: which one in a row it is */
     json_t *found, *whole;                  /* whole: a message that is written in parts, as one */
     void *state;                            /* freed with the task */
     ac_timer_t timer;                       /* cancelled with the task */
@@ -246,6 +260,7 @@ apr_status_t ac_cosmos_message_make(json_t **pdoc, const json_t *message, const 
 apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store_op_t *op, ac_err_t *err);
 /* *pdoc NULL where there are no steps. errors: invalid_request */
 apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id, ac_err_t *err);
+void ac_cosmos_lease_clear(json_t *run);                    /* what a run's document has only while it is active */
 json_t *ac_cosmos_index_make(const json_t *head);           /* a thread's in its owner's partition */
 json_t *ac_cosmos_run_index_make(const char *owner, const char *run_id, const char *thread_id, const char *message_id);
 void ac_cosmos_steps_id(char id[AC_ID_SIZE + 8], const char *run_id);
@@ -265,9 +280,33 @@ ac_cosmos_step_fn ac_cosmos_thread_create, ac_cosmos_thread_get, ac_cosmos_threa
 ac_cosmos_step_fn ac_cosmos_thread_list;                                                    /* cosmos_list.c */
 ac_cosmos_step_fn ac_cosmos_message_list, ac_cosmos_turn_load;                              /* cosmos_messages.c */
 ac_cosmos_step_fn ac_cosmos_turn_open, ac_cosmos_turn_close;                /* cosmos_open.c, cosmos_close.c */
-ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_step_list;               /* cosmos_runs.c */
+/* Of a TURN_OPEN that fails, in whichever step: where it may have been stored it is closed. Of that closing: it is begun again. */
+ac_cosmos_step_fn ac_cosmos_turn_unopened;
+ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_step_list, ac_cosmos_run_cancel; /* cosmos_runs.c */
 ac_cosmos_step_fn ac_cosmos_thread_remove, ac_cosmos_purge;                                 /* cosmos_remove.c */
 ac_cosmos_step_fn ac_cosmos_export_threads, ac_cosmos_export_messages, ac_cosmos_export_runs, ac_cosmos_import; /* cosmos_move.c */
+
+/* cosmos_keys.c */
+#define AC_COSMOS_KEY_SIZE 72
+ac_cosmos_step_fn ac_cosmos_key_get;
+/* Ends the task where the operation's Idempotency-Key leads to another run; else fn(task). */
+void ac_cosmos_key_judge(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Lets the key, judged before, lead to the task's run; else ends the task as judging does. */
+void ac_cosmos_key_take(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Of a task that fails: the key leads nowhere again, where the run is known not to be stored. */
+void ac_cosmos_key_drop(ac_cosmos_task_t *task);
+/* Removes the keys from before op->in's keys_before, unless the service does that by itself; then fn(task). */
+void ac_cosmos_key_purge(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;        /* cosmos_agents.c */
+
+/* cosmos_lease.c: it is being put aside, and not looked at until it is opened or taken again. */
+void ac_cosmos_run_rest(ac_cosmos_t *store, const char *run_id);
+
+/* cosmos_waits.c */
+ac_cosmos_step_fn ac_cosmos_turn_wait, ac_cosmos_turn_decide, ac_cosmos_wait_list;
+void ac_cosmos_wait_id(char id[AC_ID_SIZE + 8], const char *run_id);
+/* Whether the thread's active run waits for its owner's word, and is this one; run_id NULL: any. */
+bool ac_cosmos_head_waits(const ac_cosmos_head_t *head, const char *run_id);
 
 /* cosmos_turns.c: what opening and closing a turn share. task->documents: {head, message, run, steps}, null where there is none. */
 /* Writes task->parts, one after the other, then fn(task). A part that nobody refers to yet is invisible. */
@@ -289,8 +328,16 @@ void ac_cosmos_list_end(ac_cosmos_task_t *task, json_t *data, bool has_more, jso
 /* cosmos_lease.c */
 /* A run is this process's from before it is stored until it is closed, or could not be. */
 void ac_cosmos_run_take(ac_cosmos_t *store, const ac_store_op_t *op, const char *run_id);
+/* It is stored: from now on its lease is renewed. */
+void ac_cosmos_run_opened(ac_cosmos_t *store, const char *run_id);
+/* It could not be opened, or not be closed for now: it is ours no more, unless it was opened and is soon tried again. */
+void ac_cosmos_run_failed(ac_cosmos_t *store, const char *run_id);
 void ac_cosmos_run_drop(ac_cosmos_t *store, const char *run_id);
 void ac_cosmos_runs_free(ac_cosmos_t *store);
+/* Sets a member of the run's document while it belongs to this holder: statuses 200, or 404, 412. */
+void ac_cosmos_run_patch(ac_cosmos_task_t *task, const char *holder, const char *member, json_t *value, ac_cosmos_reply_fn *fn);
+/* When a lease ends that begins now. */
+json_t *ac_cosmos_lease_end(const ac_cosmos_t *store);
 /* Looks after the active run of task->head: where its process has died it is closed as interrupted and the head is brought
  * up to date. Then fn(task). */
 void ac_cosmos_run_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);

@@ -17,6 +17,11 @@
 #define AC_SQLITE_PATIENCE apr_time_from_sec(30)    /* waiting for a lock where an operation has no deadline */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
 
+/* What stands in every statement about the messages of a thread or the steps of a run, which have no owner of their own: so that a check
+ * that was forgotten finds and changes nothing of another owner's. */
+#define AC_SQLITE_THREAD_OF(id, owner_) "EXISTS (SELECT 1 FROM threads WHERE id = " id " AND owner = " owner_ ")"
+#define AC_SQLITE_RUN_OF(id, owner_) "EXISTS (SELECT 1 FROM runs WHERE id = " id " AND owner = " owner_ ")"
+
 /* Who runs a run: enough to tell a living process from a dead one whose number was given out again. The children of
  * one database must be able to see each other in /proc, so they share a machine and its process numbers. */
 typedef struct ac_sqlite_process_t {
@@ -207,6 +212,18 @@ ac_sqlite_verb_fn ac_sqlite_key_get;
 apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* Removes at most limit keys from before then. */
 apr_status_t ac_sqlite_key_purge(int *pn, ac_sqlite_conn_t *conn, const char *before, int limit, ac_err_t *err);
+
+/* sqlite_agents.c */
+ac_sqlite_verb_fn ac_sqlite_agent_list, ac_sqlite_agent_put, ac_sqlite_agent_delete;
+
+/* sqlite_waits.c */
+ac_sqlite_verb_fn ac_sqlite_turn_wait, ac_sqlite_turn_decide, ac_sqlite_wait_list;
+/* Appends the steps of the owner's run op->id that wait, where it does. */
+apr_status_t ac_sqlite_wait_steps(json_t *steps, ac_sqlite_conn_t *conn, ac_store_op_t *op);
+/* The owner's run does not wait (any more), whether it did or not. */
+apr_status_t ac_sqlite_wait_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id);
+/* sqlite_turns.c: the steps of op->in, over those that are there. */
+apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_step_list;

@@ -26,8 +26,10 @@
 #define AC_MAX_RESPONSE          (16 * 1024 * 1024) /* of an upstream's answer, streamed */
 #define AC_MAX_ERROR_BODY        (64 * 1024)        /* of an upstream's error */
 #define AC_MAX_HEAD              (64 * 1024)        /* of an upstream's answer: status line and headers */
-#define AC_MAX_WAITING_EVENTS    4096               /* of a run, for a worker that waits for its slow client */
+#define AC_MAX_WAITING_EVENTS    4096               /* of a run without a log, for a worker that waits for its slow client */
+#define AC_MAX_OPENINGS          1                  /* further tries of a run's opening write that was not answered in time */
 #define AC_MAX_CLOSINGS          5                  /* further tries of a run's closing write, 0.1 to 1.6 s apart */
+#define AC_MAX_STATIC_FILE       (16 * 1024 * 1024) /* of the page that shows the contract */
 #define AC_MAX_PAGE              100                /* rows of a list */
 #define AC_MAX_SHOWN_MESSAGES    10000              /* of a thread that is shown with its history */
 #define AC_MAX_SHOWN_BYTES       (16 * 1024 * 1024) /* of their contents, about */
@@ -35,11 +37,35 @@
 #define AC_MAX_STORE_QUEUE       8192               /* operations that wait for the embedded store */
 #define AC_MAX_JSON_TEXT         (64 * 1024 * 1024) /* of anything we write as JSON */
 
+#define AC_MAX_AGENTS            500                /* that were made through the API */
+#define AC_MAX_AGENT_ID          64                 /* characters */
+#define AC_MAX_AGENT_NAME        200                /* bytes */
+#define AC_MAX_AGENT_DESCRIPTION 2000               /* bytes */
+#define AC_MAX_INSTRUCTIONS      (100 * 1024)       /* bytes, of an agent that is made through the API */
+#define AC_MAX_ROUNDS            64                 /* AgentChatMaxRounds */
+#define AC_ROUNDS_DEFAULT        8                  /* of the same */
+#define AC_MAX_TEMPERATURE       2                  /* AgentChatTemperature */
+#define AC_MAX_REASON            1000               /* bytes of why a call is not approved */
 #define AC_MAX_KEY               255                /* characters of an Idempotency-Key */
 #define AC_KEY_HASH_SIZE         65                 /* SHA-256 in hexadecimal, and a NUL */
 #define AC_KEY_LIFE              apr_time_from_sec(86400)   /* how long an Idempotency-Key leads to its run */
-#define AC_MAX_RELOADS           4                  /* waits of a run for an earlier turn to be closed */
+#define AC_MAX_LIMITS            16                 /* of one place: a section, an agent, a key */
+#define AC_MAX_LIMIT             INT64_C(1000000000000000000) /* in a limit's unit: a billion of money */
+#define AC_RESERVED_ANSWER       1000               /* tokens that an answer is taken to have before it comes: no AgentChatMaxTokens */
+#define AC_MAX_COUNTS            65536              /* that limits keep at once, of all owners and windows; a power of two */
+#define AC_MAX_HOLDS             131072             /* of counts, by streams and runs under way; a power of two */
+#define AC_MAX_HOLDERS           1024               /* processes that share them */
+#define AC_MAX_CACHED            (256 * 1024)       /* bytes of a conversation that the cache keeps; of a larger one it keeps nothing */
+#define AC_MAX_CACHED_PARTS      24                 /* of it: what was read, and what was written since then, before it is made one again */
+#define AC_MAX_KEYRING           (4 * 1024 * 1024)  /* bytes of a file of API keys */
+#define AC_MAX_API_KEY           256                /* bytes of one that a client shows */
+#define AC_MAX_RELOADS           4                  /* waits of a run for an earlier turn to be closed, or seen */
+#define AC_MAX_REDIS_CALLS       16384              /* of a child, not answered */
+#define AC_MAX_REDIS_OUT         (8 * 1024 * 1024)  /* bytes for Redis that it has not taken */
+#define AC_MAX_REDIS_REPLY       (64 * 1024 * 1024) /* bytes of its answers that are not complete */
 #define AC_MAX_RECOVERIES        16                 /* runs of dead children that are closed at once */
+
+#define AC_ANONYMOUS "anonymous"                    /* the owner where nobody signed in: not one person, and without a role */
 
 /* ---- err.c: the table of error kinds ---- */
 typedef struct ac_kind_row_t {
@@ -140,6 +166,8 @@ bool ac_id_valid(const char *id, const char *prefix);
 #define AC_TIME_SIZE 32
 /* "2026-11-21T05:25:46.123Z" */
 void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when);
+/* "2027-01-31T12:00:00Z", with or without milliseconds, or "2027-01-31", its first moment. false: neither. */
+bool ac_time_parse(apr_time_t *pwhen, const char *text);
 json_t *ac_json_time(apr_time_t when);      /* null for 0 */
 /* "250ms", "15s", "10min", "2h", "30d"; a bare number is refused, but "0" is allowed. false: not a duration. */
 bool ac_duration_parse(apr_interval_time_t *pvalue, const char *text);
@@ -151,6 +179,31 @@ apr_time_t ac_clock(void);
 uint64_t ac_random(void);
 /* Strings of a document for logs: at most 60 characters, control characters masked. buf: 64 bytes. */
 const char *ac_printable(char *buf, const char *text);
+
+/* ---- limit.c: limits as people write them ---- */
+typedef enum ac_measure_e { AC_LIMIT_REQUESTS, AC_LIMIT_TOKENS, AC_LIMIT_STREAMS, AC_LIMIT_COST, AC_N_MEASURES } ac_measure_e;
+typedef enum ac_by_e { AC_BY_OWNER, AC_BY_KEY, AC_BY_AGENT, AC_BY_ADDRESS, AC_N_BYS } ac_by_e;
+#define AC_COST_PLACES 9                    /* money is counted in billionths, so that one token's price is a whole number */
+#define AC_COST_ONE INT64_C(1000000000)
+typedef struct ac_limit_t {
+    ac_measure_e measure;
+    ac_by_e by;                             /* who shares one count */
+    int64_t most;                           /* 1 to AC_MAX_LIMIT; of COST in billionths */
+    apr_interval_time_t window;             /* of time that it is for; 0: at once (STREAMS) */
+} ac_limit_t;
+typedef struct ac_limits_t {                /* of one place */
+    const char *scope;                      /* which place, so that each counts for itself; with label: not the parser's */
+    const char *label;                      /* begins the names of its policies, "agent-"; NULL: nothing. Constant */
+    int n;
+    ac_limit_t list[AC_MAX_LIMITS];
+} ac_limits_t;
+/* Adds what text says: words of requests=N/WINDOW, tokens=N/WINDOW, streams=N, cost=AMOUNT/WINDOW and at most one by=WAY; N may end in k
+ * or M, WINDOW is s, min, hour or day. by: where text does not say it; AC_BY_KEY: the text of a key, which may not. errors:
+ * invalid_request, with a sentence that says what was given and what is accepted; limits is as before. Any thread. */
+apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err);
+const char *ac_limit_measure_name(ac_measure_e measure);            /* "requests" */
+const char *ac_limit_by_name(ac_by_e by);                           /* "owner" */
+const char *ac_limit_window_name(apr_interval_time_t window);       /* "min"; "" for 0 */
 
 /* ---- record.c: nouns to their JSON, in the shape of the API and the store ---- */
 json_t *ac_record_usage(const ac_usage_t *usage);

@@ -51,6 +51,15 @@ AC_MESSAGE(228, AC_ERROR, "Cosmos DB failed in another way; logged once until a 
            "Read the line; if Azure's status page says nothing, report it with the line.")
 AC_MESSAGE(229, AC_ERROR, "Documents of a thread in Cosmos DB are not as the module has written them.",
            "Find out which program changed them. The other threads go on.")
+AC_MESSAGE(230, AC_WARNING, "The messages container has no index on lease_until: a run of a machine that is gone is closed only when its "
+           "thread is used again.", "Add the path /lease_until/? to the container's indexing policy; docs/cosmos.md shows it whole.")
+AC_MESSAGE(261, AC_ERROR, "The table of the limits' counts is full: who would need a new count is refused; logged once a minute.",
+           "Find out who makes so many: counts by address of an attack, mostly. Counts of short windows become free with them.")
+AC_MESSAGE(262, AC_ERROR, "Redis (AgentChatShared) cannot be used: this machine counts limits alone, or requests get 503 (on-error=).",
+           "See the cause in the line: the server, its address, the password, or its certificate. It is tried again all the time.")
+AC_MESSAGE(263, AC_INFO, "Redis (AgentChatShared) can be used again, and counts for all machines.", "Nothing to do.")
+AC_MESSAGE(264, AC_ERROR, "Redis (AgentChatShared) refuses to count; on-error= says what becomes of requests.",
+           "Read Redis' own words in the line: mostly a user that may not run scripts (+@scripting), or a cluster.")
 AC_MESSAGE(401, AC_WARNING, "The index of a knowledge base was damaged or written by another version. It is made anew from its folder.",
            "Nothing, if it happens once after an update. If it comes back, look at the disk of the state directory.")
 AC_MESSAGE(402, AC_ERROR, "The index of a knowledge base cannot be opened; its searches fail.",
@@ -86,6 +95,8 @@ AC_MESSAGE(540, AC_WARNING, "A model failed so often that it is left alone for a
 AC_MESSAGE(541, AC_INFO, "A model that was left alone answers again.", "Nothing to do.")
 AC_MESSAGE(542, AC_WARNING, "A model failed, and its fallback is asked instead (AgentChatFallback).",
            "Nothing for a single line. Many of them: look at the model's service. For model_refused: at its key and address.")
+AC_MESSAGE(545, AC_WARNING, "A run was refused: it has a limit on cost, and nobody says what its model costs.",
+           "Give the model an AgentChatPrice, with zeros where it costs nothing, or take cost= out of the key's limits.")
 AC_MESSAGE(601, AC_INFO, "A child process is ready to serve; says what with.",
            "Nothing to do.")
 AC_MESSAGE(602, AC_ERROR, "A child process could not start a part of the module; its requests are answered 503 until it can.",
@@ -99,10 +110,21 @@ AC_MESSAGE(605, AC_INFO, "Threads that were deleted longer ago than AgentChatPur
 AC_MESSAGE(606, AC_ERROR, "The store could not be reached when a child started. Requests that need it fail until it can.",
            "See the cause in the line. Once it is mended no restart is needed: each request tries again.")
 AC_MESSAGE(610, AC_INFO, "A client read its stream too slowly and was dropped; the run goes on and is stored.",
-           "Nothing for a single line. If it comes often for healthy clients, raise AgentChatStreamBuffer.")
+           "Nothing for a single line. If it comes often for healthy clients, raise httpd's Timeout; for runs without an event log, "
+           "AgentChatStreamBuffer.")
 AC_MESSAGE(612, AC_INFO, "Live streams were ended because their process had to end at once.",
            "Use a graceful restart or stop, which lets streams end by themselves.")
+AC_MESSAGE(670, AC_WARNING, "What limits count has no file in memory; each restart of httpd, also a graceful one, begins with nothing.",
+           "See the cause in the line: mostly a /dev/shm without room. Make AgentChatStateDir, or give /dev/shm 16 MB more.")
+AC_MESSAGE(671, AC_ERROR, "The counts of long windows, as a day's budget, cannot be kept in the state directory.",
+           "See the cause in the line. The user that httpd's children run as must be able to write to AgentChatStateDir.")
 AC_MESSAGE(651, AC_ERROR, "A request failed for a reason that the operator has to mend, mostly the store.",
            "Read the detail: it says what was being done. Look at the store's own messages (02xx) and at /ready.")
 AC_MESSAGE(652, AC_WARNING, "A request failed because of an upstream or this server; the client was told.",
            "Nothing for a single line. Many of them: look at the load and at /ready.")
+AC_MESSAGE(660, AC_ERROR, "A file of API keys (AgentChatKeys) has changed and cannot be used; the keys of before stay in force.",
+           "The line says what is wrong and where. A key that was just revoked still works until the file is mended.")
+AC_MESSAGE(661, AC_INFO, "A request showed an API key that is unknown, revoked or expired; it was answered 401.",
+           "Nothing for a single line. A known id again and again: ask its owner, or make another key and revoke this one.")
+AC_MESSAGE(662, AC_ERROR, "A place is signed in to with AuthType AgentChat, and no AgentChatKeys holds there; requests are answered 500.",
+           "Name the file of keys there, or above it.")

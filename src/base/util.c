@@ -144,6 +144,49 @@ static bool parse_digits(int64_t *pvalue, const char **pend, const char *text)
     return true;
 }
 
+/* n_digits decimal digits, then `after` where it is not NUL; moves *ptext behind them. */
+static bool take_digits(int *pvalue, const char **ptext, int n_digits, char after)
+{
+    const char *text = *ptext;
+    *pvalue = 0;
+    for (int i = 0; i < n_digits; i++, text++) {
+        if (*text < '0' || *text > '9') {
+            return false;
+        }
+        *pvalue = *pvalue * 10 + (*text - '0');
+    }
+    if (after && *text++ != after) {
+        return false;
+    }
+    *ptext = text;
+    return true;
+}
+
+bool ac_time_parse(apr_time_t *pwhen, const char *text)
+{
+    struct tm tm = {0}, back;
+    int ms = 0;
+    if (!take_digits(&tm.tm_year, &text, 4, '-') || !take_digits(&tm.tm_mon, &text, 2, '-') || !take_digits(&tm.tm_mday, &text, 2, 0)) {
+        return false;
+    }
+    if (*text && (*text++ != 'T' || !take_digits(&tm.tm_hour, &text, 2, ':') || !take_digits(&tm.tm_min, &text, 2, ':') ||
+                  !take_digits(&tm.tm_sec, &text, 2, 0) || (*text == '.' && (text++, !take_digits(&ms, &text, 3, 0))) ||
+                  strcmp(text, "Z"))) {
+        return false;
+    }
+    tm.tm_year -= 1900;
+    tm.tm_mon--;
+    back = tm;
+    /* What is no date, as 31 April, comes back as another one. */
+    time_t seconds = timegm(&back);
+    if (back.tm_year != tm.tm_year || back.tm_mon != tm.tm_mon || back.tm_mday != tm.tm_mday || back.tm_hour != tm.tm_hour ||
+        back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec) {
+        return false;
+    }
+    *pwhen = apr_time_from_sec((apr_time_t)seconds) + ms * 1000;
+    return true;
+}
+
 /* From the largest on, so that formatting finds the shortest exact form first. */
 static const struct {
     const char *name;

@@ -8,14 +8,49 @@
 
 #define OFFSET_MAX 1000000
 
+static apr_status_t forget_agents(void *agents)
+{
+    ac_agents_unref(agents);
+    return APR_SUCCESS;
+}
+
+static void take_agents(ac_request_t *rq)
+{
+    rq->agents = ac_catalog_agents(ac_child()->catalog);
+    apr_pool_cleanup_register(rq->r->pool, rq->agents, forget_agents, apr_pool_cleanup_null);
+}
+
+apr_status_t ac_request_agents(ac_request_t *rq, const ac_agents_t **pagents, bool surely)
+{
+    apr_status_t status = APR_SUCCESS;
+    ac_store_op_t *result;
+    if (!rq->agents) {
+        take_agents(rq);
+    }
+    if (surely && !ac_agents_known(rq->agents) && ac_child()->conf->agents_refresh > 0) {
+        status = ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result);
+        if (status == APR_SUCCESS) {
+            ac_catalog_adopt(ac_child()->catalog, result->out);
+            take_agents(rq);
+        }
+    }
+    *pagents = rq->agents;
+    return status;
+}
+
+static bool for_admin(const ac_request_t *rq)
+{
+    return ac_principal_has(rq->principal, AC_ROLE_ADMIN);
+}
+
 int ac_api_agents_list(ac_request_t *rq)
 {
-    const apr_array_header_t *list = ac_child()->conf->registry.agent_list;
-    json_t *data = json_array();
-    for (int i = 0; list && i < list->nelts; i++) {
-        json_array_append_new(data, ac_agent_json(APR_ARRAY_IDX(list, i, const ac_agent_t *)));
+    const ac_agents_t *agents;
+    rq->doing = "listing agents";
+    if (ac_request_agents(rq, &agents, true) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
     }
-    return ac_reply_json(rq, HTTP_OK, json_pack("{s:o}", "data", data));
+    return ac_reply_json(rq, HTTP_OK, json_pack("{s:o}", "data", ac_agents_json(agents, for_admin(rq))));
 }
 
 int ac_api_agent_get(ac_request_t *rq)
@@ -24,7 +59,11 @@ int ac_api_agent_get(ac_request_t *rq)
     if (ac_talk_agent(rq, &agent, rq->args[0], "", false) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    return ac_reply_json(rq, HTTP_OK, ac_agent_json(agent));
+    apr_table_setn(rq->r->headers_out, "ETag", agent->etag);
+    if (ac_request_none_match(rq, agent->etag)) {
+        return ac_reply_empty(rq, HTTP_NOT_MODIFIED);
+    }
+    return ac_reply_json(rq, HTTP_OK, ac_agent_json(agent, for_admin(rq)));
 }
 
 int ac_api_agent_chat(ac_request_t *rq)
@@ -91,7 +130,7 @@ static apr_status_t find_thread(ac_request_t *rq, ac_store_op_t **presult)
     if (status != APR_SUCCESS) {
         return status;
     }
-    owner = ac_registry_agent(&ac_child()->conf->registry, ac_json_peek_string((*presult)->out, "agent_id", NULL));
+    owner = ac_agents_find(rq->agents, ac_json_peek_string((*presult)->out, "agent_id", NULL));
     return owner == agent ? APR_SUCCESS : ac_err_set(&rq->err, AC_NOT_FOUND, "no thread with this id");
 }
 

@@ -175,7 +175,6 @@ static void ask_store(found_t *found, ac_request_t *rq)
     ac_err_init(&err);
     apr_status_t status = op ? ac_store_wait(&ac_child()->conf->store, &op, PROBE_PATIENCE, &err) : APR_ENOMEM;
     apr_interval_time_t took = ac_clock() - started;
-    ac_store_op_free(op);
     found->store = json_pack("{s:s}", "name", ac_child()->conf->store.vt->name);
     ac_json_put(found->store, "state", json_string(status == APR_SUCCESS ? "ok" : "failed"));
     ac_json_put(found->store, "latency_ms", latency_json(took));
@@ -184,6 +183,10 @@ static void ask_store(found_t *found, ac_request_t *rq)
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, status, rq->r, "request[%s] the store is not ready: %s", rq->request_id,
                       err.detail);
     }
+    if (op && op->out) {
+        json_object_update_missing(found->store, op->out);
+    }
+    ac_store_op_free(op);
     found->ready = status == APR_SUCCESS;
 }
 
@@ -264,6 +267,13 @@ int ac_api_ready(ac_request_t *rq)
     ac_json_put(answer, "version", json_string(AC_VERSION));
     ac_json_put(answer, "store", found.store);
     ac_json_put(answer, "models", found.models);
+    if (child->shared) {
+        bool up = ac_limit_redis_is_up(child->shared);
+        /* Where nothing is let through without it, nobody need be sent here. */
+        found.ready = found.ready && (up || child->counters.open);
+        ac_json_put(answer, "status", json_string(found.ready ? "ready" : "not_ready"));
+        ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_shared_redis.name, "state", up ? "ok" : "failed"));
+    }
     ac_json_put(answer, "streams", json_integer(streams));
     ac_json_put(answer, "runs", json_integer(ac_engine_active(child->engine)));
     return ac_reply_json(rq, found.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);

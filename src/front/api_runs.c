@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "apr_atomic.h"
+
 /* Answers with what the store says. */
 static int reply_store(ac_request_t *rq, ac_store_op_t *op)
 {
@@ -82,6 +84,36 @@ static bool has_ended(const json_t *run)
     return strcmp(status, "queued") && strcmp(status, "in_progress");
 }
 
+/* Of those processes that share the store, on whichever machine, one holds the run: it sees what is left there for it. */
+static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
+{
+    ac_store_op_t *result;
+    apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_CANCEL, rq->owner, rq->args[0]), &result);
+    if (status == APR_SUCCESS || rq->err.kind != AC_INVALID_REQUEST) {
+        return status;
+    }
+    ac_err_init(&rq->err);
+    return asked ? APR_SUCCESS : ac_err_set(&rq->err, AC_RUN_ENDED, ac_child()->event_dir ? "the run has ended"
+                      : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
+}
+
+static apr_status_t cancel_run(ac_request_t *rq)
+{
+    apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner);
+    return status == APR_SUCCESS ? APR_SUCCESS : cancel_by_store(rq, status == APR_INCOMPLETE);
+}
+
+/* One that waits for its owner's word is in no process; with its cancelling it comes to this one, and ends here. */
+static bool cancel_waiting(ac_request_t *rq)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_word_t word = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
+    apr_status_t status = ac_run_decide(ac_child()->engine, &word, &err);
+    json_decref(word.said);
+    return status == APR_SUCCESS;
+}
+
 int ac_api_run_cancel(ac_request_t *rq)
 {
     ac_store_op_t *result;
@@ -90,12 +122,79 @@ int ac_api_run_cancel(ac_request_t *rq)
         ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    apr_status_t status = has_ended(result->out) ? APR_EGENERAL
-        : ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner);
-    if (status != APR_SUCCESS) {
-        ac_err_set(&rq->err, AC_RUN_ENDED, status == APR_EGENERAL || ac_child()->event_dir ? "the run has ended"
-                   : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
+    if (has_ended(result->out)) {
+        ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
+        return ac_reply_problem(rq, NULL);
+    }
+    if (!cancel_waiting(rq) && cancel_run(rq) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     return ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out));
+}
+
+/* ---- a call that waits for its owner's word ---- */
+
+static apr_status_t read_word(ac_request_t *rq, json_t **pword)
+{
+    static const char *const members[] = {"call_id", "approve", "reason", NULL};
+    const char *call_id, *reason = NULL;
+    bool approve = false;
+    apr_status_t status = ac_request_body(rq, true);
+    if (status == APR_SUCCESS) {
+        status = ac_json_only(rq->body, members, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&call_id, rq->body, "call_id", true, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_bool(&approve, rq->body, "approve", false, &rq->err);
+    }
+    if (status == APR_SUCCESS && !json_is_boolean(json_object_get(rq->body, "approve"))) {
+        status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/approve", "approve must be true or false");
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&reason, rq->body, "reason", false, &rq->err);
+    }
+    if (status == APR_SUCCESS && reason && strlen(reason) > AC_MAX_REASON) {
+        status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/reason", "reason may have at most %d bytes", AC_MAX_REASON);
+    }
+    if (status == APR_SUCCESS) {
+        *pword = json_pack("{s:s, s:b, s:s?}", "call_id", call_id, "approve", approve, "reason", reason);
+    }
+    return status;
+}
+
+static apr_status_t check_waits(ac_request_t *rq, const json_t *run)
+{
+    if (has_ended(run)) {
+        return ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
+    }
+    if (apr_atomic_read32(&ac_child()->stopping)) {
+        rq->err.retry_after = apr_time_from_sec(2);
+        return ac_err_set(&rq->err, AC_STOPPING, "the server is stopping");
+    }
+    return APR_SUCCESS;
+}
+
+int ac_api_run_approve(ac_request_t *rq)
+{
+    ac_word_t word = {rq->args[0], rq->owner, NULL, NULL};
+    ac_store_op_t *result;
+    rq->doing = "deciding about a call";
+    apr_status_t status = read_word(rq, &word.said);
+    if (status == APR_SUCCESS) {
+        status = check_run_id(rq);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
+    }
+    if (status == APR_SUCCESS) {
+        status = check_waits(rq, result->out);
+    }
+    if (status == APR_SUCCESS) {
+        word.quota = ac_limits_quota(rq);
+        status = ac_run_decide(ac_child()->engine, &word, &rq->err);
+    }
+    json_decref(word.said);
+    return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out)) : ac_reply_problem(rq, NULL);
 }

@@ -152,7 +152,9 @@ static apr_status_t read_filters(ac_request_t *rq, ac_page_t *page)
         return status;
     }
     /* An agent that is configured no more may still have threads. */
-    const ac_agent_t *agent = ac_registry_agent(&ac_child()->conf->registry, agent_id);
+    const ac_agents_t *agents;
+    ac_request_agents(rq, &agents, false);
+    const ac_agent_t *agent = ac_agents_find(agents, agent_id);
     agent_id = agent ? agent->id : agent_id;
     if (!*agent_id || strlen(agent_id) >= sizeof(page->agent_id)) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "agent_id must be the id of an agent");

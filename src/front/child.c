@@ -27,6 +27,7 @@ typedef struct life_t {                         /* a child, and what only this f
     bool graceful;                              /* how it was told to stop */
     apr_time_t drained;                         /* ac_clock; when runs have to end; 0: not stopping */
     ac_timer_t purge_timer, drain_timer;
+    ac_trim_t trim;
 } life_t;
 
 static life_t *life;                            /* of this process, once everything has started */
@@ -78,7 +79,12 @@ static void start_purging(void *baton)
 {
     life_t *self = baton;
     set_purge(self, PURGE_FIRST);
+    ac_trim_watch(&self->trim, self->child.loop, self->child.work);
     ac_engine_watch(self->child.engine);
+    ac_engine_watch_waits(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
+    if (self->child.conf->agents_refresh > 0) {
+        ac_catalog_watch(self->child.catalog, self->child.loop, &self->child.conf->store, self->child.conf->agents_refresh);
+    }
 }
 
 /* ---- start ---- */
@@ -121,6 +127,14 @@ static void set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
     ac_err_set(err, kind, "%s", detail);
 }
 
+/* Before the engine is there no run is. */
+static void run_told(const char *run_id, ac_kind_e what)
+{
+    if (life && life->child.engine) {
+        ac_run_cancel(life->child.engine, run_id, what);
+    }
+}
+
 static void fill_host(ac_child_t *child)
 {
     child->host = (ac_host_t){
@@ -131,6 +145,7 @@ static void fill_host(ac_child_t *child)
         .work_post = ac_work_post,
         .store_done = ac_store_done,
         .err_set = set_error,
+        .run_told = run_told,
     };
 }
 
@@ -183,6 +198,7 @@ static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
     status = ac_work_create(&child->work, child->loop, conf->work_threads, WORK_QUEUE, err);
     if (status != APR_SUCCESS) return status;
     fill_host(child);
+    child->catalog = ac_catalog_create(&conf->registry, conf->agent_pattern);
     *ppart = "store";
     status = start_store(self, err);
     if (status != APR_SUCCESS) return status;
@@ -192,6 +208,10 @@ static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
     status = ac_engine_create(&child->engine, child->loop, child->work, &conf->store, &conf->registry, &conf->engine);
     if (status != APR_SUCCESS) return status;
     ac_event_logs_open(child);
+    *ppart = "limits";
+    status = ac_limits_open(child, err);
+    if (status != APR_SUCCESS) return status;
+    ac_caching_open(child);
     *ppart = "loop thread";
     return start_thread(self);
 }
@@ -213,14 +233,17 @@ static void end_all(life_t *self)
     apr_status_t ended;
     if (child->thread) end_credentials(self);
     if (self->store_runs && child->conf->store.vt->child_exit) child->conf->store.vt->child_exit(child->conf->store.self);
-    if (child->work) ac_work_destroy(child->work);
+    if (child->work) ac_work_stop(child->work);
     if (child->thread) {
         ac_loop_stop_post(child->loop);
         apr_thread_join(&ended, child->thread);
     }
+    ac_work_destroy(child->work);           /* until here the loop may have asked for work, and was refused */
     if (child->engine) ac_engine_destroy(child->engine);
+    ac_limits_leave(child);
     ac_event_dir_close(child->event_dir);
     if (child->loop) ac_loop_destroy(child->loop);
+    ac_catalog_destroy(child->catalog);
 }
 
 static void say_ready(const ac_child_t *child)
@@ -279,6 +302,8 @@ static void stop_engine(void *baton)
     wait_t *wait = baton;
     ac_timer_cancel(wait->life->child.loop, &wait->life->purge_timer);
     ac_timer_cancel(wait->life->child.loop, &wait->life->drain_timer);
+    ac_trim_unwatch(&wait->life->trim);
+    ac_catalog_unwatch(wait->life->child.catalog);
     ac_engine_stop(wait->life->child.engine, open_latch, wait->latch);
     free(wait);
 }

@@ -48,16 +48,42 @@ const command_rec ac_directives[] = {
     ROW("AgentChatMaxBody", MOUNT, SIZE, max_body, "1M", "1K", "64M",
         "SIZE", "The largest request body that is read"),
     ROW("AgentChatStreamBuffer", MOUNT, SIZE, stream_buffer, "256K", "16K", "64M",
-        "SIZE", "How much may wait for a client that reads slowly before it is dropped"),
+        "SIZE", "How much may wait for a client that reads slowly, where no event log has it, before it is dropped"),
     ROW("AgentChatOnDisconnect", MOUNT, LEAVE, on_disconnect, "continue", NULL, NULL,
         "continue|cancel|cancel-after=DURATION", "What becomes of a run that no client follows any more"),
+    ROW("AgentChatCORSOrigin", MOUNT, WORDS, cors_origins, NULL, NULL, NULL,
+        "ORIGIN ...|*", "Origins of other sites whose pages may use the API"),
+    ROW("AgentChatCORSCredentials", MOUNT, FLAG, cors_credentials, "off", NULL, NULL,
+        "on|off", "Whether those pages may use the visitor's cookies and passwords"),
+    ROW("AgentChatCORSMaxAge", MOUNT, DURATION, cors_max_age, "10min", "0", "1d",
+        "DURATION", "How long a browser remembers what it may do"),
+    ROW("AgentChatLimit", MOUNT, LIMITS, limits, "streams=1000 by=owner", NULL, NULL,
+        "off | MEASURE=N[/WINDOW] ... [by=owner|key|agent|address]", "How much may be used, and who shares it; lines add up"),
+    ROW("AgentChatDocs", MOUNT, PATH, docs, NULL, NULL, NULL,
+        "PATH", "The folder of Swagger UI, which /docs shows the API with"),
     ROW("AgentChatDefaultAgent", MOUNT, WORD, default_agent_id, NULL, NULL, NULL,
         "AGENT", "The agent of requests that name none"),
+    ROW("AgentChatKeys", MOUNT, PATH, keys_path, NULL, NULL, NULL,
+        "PATH", "The file of API keys that AuthType AgentChat signs in with"),
+    ROW("AgentChatOwnerFrom", MOUNT, VARIABLE, owner_from, NULL, NULL, NULL,
+        "env:NAME", "The variable in which the authentication module leaves who has signed in"),
+    ROW_OF_KEYS("AgentChatRolesFrom", MOUNT,
+        "env:NAME [ROLE=VALUE ...]", "The variable in which the authentication module leaves roles, and what stands for them there",
+        KEY("", MOUNT, VARIABLE, roles_from, NULL, NULL, NULL),
+        KEY("*", MOUNT, PAIR, role_values, NULL, NULL, NULL)),
+    ROW("AgentChatRole", MOUNT, ROLE, roles, NULL, NULL, NULL,
+        "ROLE OWNER ...", "Owners that have a role"),
 
     ROW_OF_KEYS("AgentChatStore", SERVER,
         "PROVIDER:WHERE [key=value ...]", "Where threads, messages and runs are kept",
         KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),
         KEY("*", SERVER, PAIR, store_options, NULL, NULL, NULL)),
+    ROW_OF_KEYS("AgentChatCache", SERVER,
+        "auto|off|memory|redis [size=SIZE] [ttl=DURATION] [check=auto|on|off]", "Where turns find recent messages without the store",
+        KEY("", SERVER, CHOICE, cache.place, "auto", "auto|off|memory|redis", NULL),
+        KEY("size", SERVER, SIZE, cache.size, "64M", "2M", "64G"),
+        KEY("ttl", SERVER, DURATION, cache.ttl, "10min", "1s", "1d"),
+        KEY("check", SERVER, CHOICE, cache.check, "auto", "auto|on|off", NULL)),
     ROW("AgentChatStateDir", SERVER, PATH, state_dir, "/var/lib/agentchat", NULL, NULL,
         "PATH", "The directory of the embedded store and of the tools' indexes"),
     ROW("AgentChatWorkThreads", SERVER, INT, work_threads, "4", "1", "256",
@@ -76,10 +102,12 @@ const command_rec ac_directives[] = {
         "NUMBER", "Event streams of each child that hold no thread"),
     ROW("AgentChatMaxBlockingStreams", SERVER, INT, max_blocking_streams, "16", "0", "10000",
         "NUMBER", "Event streams of each child that hold a thread of the server"),
-    ROW("AgentChatMaxStreamsPerOwner", SERVER, INT, max_streams_per_owner, "1000", "0", "1000000",
-        "NUMBER", "Event streams of each child that one owner may have; 0: as many as there may be"),
     ROW("AgentChatMaxAnswer", SERVER, SIZE, engine.max_answer, "4M", "1K", "4M",
         "SIZE", "The longest answer of a run, all its rounds together"),
+    ROW("AgentChatAgentsRefresh", SERVER, DURATION, agents_refresh, "1s", "0", "1h",
+        "DURATION", "How often each child looks for agents that were made through the API; 0: there are none"),
+    ROW("AgentChatApprovalTimeout", SERVER, DURATION, engine.approval_timeout, "24h", "1s", "30d",
+        "DURATION", "How long a call waits for its owner's word; then it is refused"),
     ROW("AgentChatPurgeAfter", SERVER, DURATION, purge_after, "30d", "0", "3650d",
         "DURATION", "When a deleted thread is removed for good; 0: never"),
     ROW("AgentChatDrain", SERVER, DURATION, drain, "2min", "0", "1d",
@@ -91,6 +119,18 @@ const command_rec ac_directives[] = {
         "SIZE", "How large one run's event log may become"),
     ROW("AgentChatEventLogKeep", SERVER, DURATION, engine.log_keep, "5min", "0", "1d",
         "DURATION", "How long a run's event log stays after the run has ended"),
+
+    ROW_OF_KEYS("AgentChatShared", SERVER,
+        "redis:HOST:PORT [key=value ...]", "Redis, where the servers of all machines count for limits together",
+        KEY("", SERVER, WORD, shared.url, NULL, NULL, NULL),
+        KEY("user", SERVER, WORD, shared.user, NULL, NULL, NULL),
+        KEY("password", SERVER, SECRET, shared.password, NULL, NULL, NULL),
+        KEY("tls", SERVER, FLAG, shared.tls, "off", NULL, NULL),
+        KEY("ca", SERVER, PATH, shared.ca_file, NULL, NULL, NULL),
+        KEY("db", SERVER, INT, shared.db, "0", "0", "1000"),
+        KEY("timeout", SERVER, DURATION, shared.timeout, "50ms", "1ms", "10s"),
+        KEY("on-error", SERVER, CHOICE, shared.on_error, "open", "open|closed", NULL),
+        KEY("prefix", SERVER, WORD, shared.prefix, "agentchat:", NULL, NULL)),
 
     CONTAINER("<AgentChatModel", MODEL, "ID", "Defines a model"),
     ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL,
@@ -159,6 +199,8 @@ const command_rec ac_directives[] = {
         "DURATION", "How long a call may take"),
     ROW("AgentChatToolResultMax", TOOL, SIZE, conf.result_max, "64K", "1K", "1M",
         "SIZE", "The largest result that is taken"),
+    ROW("AgentChatToolApproval", TOOL, RANK, conf.approval, "none", "none|required", NULL,
+        "none|required", "Whether each call waits for the word of the run's owner"),
     ROW("AgentChatToolOption", TOOL, PAIR, conf.options, NULL, NULL, NULL,
         "NAME VALUE", "A setting of the provider's own"),
     ROW("AgentChatToolCAFile", TOOL, PATH, conf.ca_file, NULL, NULL, NULL,
@@ -231,14 +273,29 @@ static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, c
     return NULL;
 }
 
+/* A setting of a place that an agent has too; NULL: it does not stand in one. */
+static ac_agent_def_t *find_agent(const cmd_parms *cmd, const ac_setting_t *setting)
+{
+    const ap_directive_t *parent = cmd->directive->parent;
+    bool inside = setting->value.shape == AC_LIMITS && parent && parent->data && !ap_cstr_casecmp(parent->directive, "<AgentChatAgent");
+    return inside ? parent->data : NULL;
+}
+
 static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_setting_t *setting, const char *args)
 {
-    const char *problem = ac_value_set_args(setting, mount, args, cmd->pool);
+    ac_agent_def_t *agent = find_agent(cmd, setting);
+    if (agent) return ac_limit_set_agent(cmd, agent, args);
+    bool first = !(mount->set & UINT64_C(1) << ac_config_index(setting));
+    const char *problem = setting->value.shape == AC_LIMITS ? ac_limit_set_mount(cmd, mount, args, first)
+                                                            : ac_value_set_args(setting, mount, args, cmd->pool);
+    if (!problem) problem = ac_cors_problem(mount, cmd->pool);
+    if (!problem) problem = ac_docs_problem(mount, cmd->pool);
     if (problem) return problem;
     mount->set |= UINT64_C(1) << ac_config_index(setting);
     if (setting->value.offset == offsetof(ac_mount_conf_t, default_agent_id)) {
         APR_ARRAY_PUSH(ac_config()->defs.default_agents, const ap_directive_t *) = cmd->directive;
     }
+    if (setting->value.offset == offsetof(ac_mount_conf_t, keys_path)) ac_config_add_keys(mount->keys_path, cmd->directive);
     return NULL;
 }
 
@@ -266,6 +323,11 @@ void *ac_mount_conf_create(apr_pool_t *p, char *dir)
     return mount;
 }
 
+static void merge_value(ac_mount_conf_t *merged, const ac_mount_conf_t *over, const ac_value_t *value)
+{
+    memcpy((char *)merged + value->offset, (const char *)over + value->offset, value->width);
+}
+
 void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
 {
     const ac_mount_conf_t *over = add;
@@ -275,7 +337,8 @@ void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
         if (!setting || setting->where != AC_IN_MOUNT) continue;
         uint64_t bit = UINT64_C(1) << (command - ac_directives);
         if (!(over->set & bit)) continue;
-        memcpy((char *)merged + setting->value.offset, (const char *)over + setting->value.offset, setting->value.width);
+        if (!setting->keys) merge_value(merged, over, &setting->value);
+        for (const ac_key_t *key = setting->keys; key && key->name; key++) merge_value(merged, over, &key->value);
         merged->set |= bit;
     }
     return merged;

@@ -32,8 +32,11 @@ typedef enum ac_shape_e {
     AC_PAIR,                                    /* NAME VALUE, added → apr_table_t * */
     AC_MEMBER,                                  /* NAME JSON, added → json_t *, an object */
     AC_HEADER,                                  /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
+    AC_LIMITS,                                  /* limits, or off, added to those given before → const ac_limits_t * */
     AC_PERCENT,                                 /* 50% → int */
     AC_SWITCH,                                  /* a key without a value → bool */
+    AC_VARIABLE,                                /* env:NAME, of a request's variables → NAME, const char * */
+    AC_ROLE,                                    /* ROLE OWNER …, added → apr_array_header_t * of ac_role_t */
     AC_KEYS                                     /* [WORD] key=value …: see keys */
 } ac_shape_e;
 
@@ -71,6 +74,10 @@ const char *ac_value_set_args(const ac_setting_t *setting, void *target, const c
 void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p);
 /* A list for an error message: "a, b, c", or "none". names: const char *. */
 const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
+
+/* ---- config_principal.c: two of its shapes, AC_VARIABLE and AC_ROLE ---- */
+const char *ac_value_set_variable(const char **field, const char *text, apr_pool_t *p);
+const char *ac_value_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p);
 
 /* ---- config_define.c: what the containers gather ---- */
 typedef struct ac_definition_t {                /* first member of the three below */
@@ -112,6 +119,9 @@ typedef struct ac_config_t {
     ac_conf_t conf;                             /* first: rows of AC_IN_SERVER write here */
     ac_definitions_t defs;
     const ap_directive_t *given[AC_CONFIG_ROWS];
+    apr_array_header_t *keys;                   /* config_keys.c's own: each file of AgentChatKeys once */
+    const ap_directive_t *cost_limit;           /* an AgentChatLimit with cost=, or NULL */
+    bool saves_limits;                          /* one has a window whose counts are saved */
 } ac_config_t;
 ac_config_t *ac_config(void);
 
@@ -138,10 +148,28 @@ void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *f
     __attribute__((format(printf, 3, 4)));
 /* The directive NAME of this definition, or its container. */
 const ap_directive_t *ac_check_at(const ac_definition_t *head, const char *name);
+/* The last of these directives at the server; NULL: there is none. */
+const ap_directive_t *ac_check_server_at(const ac_check_t *check, const char *name);
 /* The names of the providers there are, for a message. */
 const char *ac_check_providers(ac_check_t *check, const char *group);
 /* Fills conf.registry from the definitions; each problem is reported. */
 void ac_registry_build(ac_check_t *check);
+
+/* ---- config_keys.c ---- */
+void ac_config_keys_init(apr_pool_t *pconf);
+/* Notes a file that AgentChatKeys names. */
+void ac_config_add_keys(const char *path, const ap_directive_t *at);
+/* Reads each file of keys, and reports what is wrong with it. */
+void ac_config_check_keys(ac_check_t *check);
+
+/* ---- config_limit.c: the shape AC_LIMITS, and AgentChatLimit ---- */
+const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, apr_pool_t *p);
+/* first: nothing was given in this section before. NULL, or a sentence. */
+const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first);
+const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args);
+/* Whether what models cost can be told where it is limited, and AgentChatShared; each problem is reported. */
+void ac_limit_check(ac_check_t *check);
+void ac_caching_check(ac_check_t *check);       /* caching.c: AgentChatCache */
 
 /* ---- config_mount.c ---- */
 /* Finds every mount of every server; what can't be a mount is reported. Returns how many there are. */

@@ -60,7 +60,7 @@ const char *ac_check_providers(ac_check_t *check, const char *group)
     return ac_value_list(names, check->ptemp);
 }
 
-static const ap_directive_t *server_at(const ac_check_t *check, const char *name)
+const ap_directive_t *ac_check_server_at(const ac_check_t *check, const char *name)
 {
     int i = index_of(name);
     return i >= 0 ? check->config->given[i] : NULL;
@@ -71,7 +71,7 @@ static const ap_directive_t *server_at(const ac_check_t *check, const char *name
 static void make_store(ac_check_t *check, bool now)
 {
     ac_conf_t *conf = &check->config->conf;
-    const ap_directive_t *at = server_at(check, "AgentChatStore");
+    const ap_directive_t *at = ac_check_server_at(check, "AgentChatStore");
     if (!conf->store_spec) conf->store_spec = apr_pstrcat(check->p, "sqlite:", conf->state_dir, "/agentchat.db", NULL);
     const char *colon = ap_strchr_c(conf->store_spec, ':');
     if (!colon) {
@@ -95,7 +95,7 @@ static void make_store(ac_check_t *check, bool now)
 static bool needs_state_dir(const ac_check_t *check)
 {
     const ac_config_t *config = check->config;
-    bool needed = !server_at(check, "AgentChatStore") || server_at(check, "AgentChatStateDir");
+    bool needed = !ac_check_server_at(check, "AgentChatStore") || ac_check_server_at(check, "AgentChatStateDir") || config->saves_limits;
     for (int i = 0; i < config->defs.tools->nelts; i++) {
         const ac_tool_def_t *def = APR_ARRAY_IDX(config->defs.tools, i, const ac_tool_def_t *);
         needed = needed || (def->conf.provider && !strcmp(def->conf.provider, ac_tool_knowledge.name));
@@ -117,7 +117,7 @@ static bool writable(const char *path, const struct stat *info)
 static bool check_state_dir(ac_check_t *check)
 {
     const char *path = check->config->conf.state_dir;
-    const ap_directive_t *at = server_at(check, "AgentChatStateDir");
+    const ap_directive_t *at = ac_check_server_at(check, "AgentChatStateDir");
     const char *user = geteuid() ? "the user that httpd is started by" : ap_unixd_config.user_name;
     struct stat info;
     if (stat(path, &info) == 0) {
@@ -156,6 +156,7 @@ int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     (void)plog;
     int n_mounts = ac_mount_find(&check);
     ac_registry_build(&check);
+    ac_config_check_keys(&check);
     conf->request_store_timeout = conf->engine.store_timeout;
     conf->active = n_mounts || conf->registry.agent_list->nelts;
     if (conf->active) {
@@ -175,7 +176,7 @@ int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     ac_log_front_install(s);
     if (!conf->active || ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) return OK;
     if (conf->needs_state_dir && make_state_dir(s, conf->state_dir) != OK) return HTTP_INTERNAL_SERVER_ERROR;
-    if (ac_event_logs_prepare(conf, s, pconf) != OK) return HTTP_INTERNAL_SERVER_ERROR;
+    if (ac_event_logs_prepare(conf, s, pconf) != OK || ac_limits_prepare(conf, s, pconf) != OK) return HTTP_INTERNAL_SERVER_ERROR;
     if (!conf->store.self) make_store(&check, true);
-    return check.n_problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
+    return check.n_problems ? HTTP_INTERNAL_SERVER_ERROR : ac_caching_prepare(conf, s, pconf);
 }

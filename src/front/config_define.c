@@ -31,6 +31,7 @@ int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     config->defs.tools = apr_array_make(pconf, 8, sizeof(ac_tool_def_t *));
     config->defs.agents = apr_array_make(pconf, 8, sizeof(ac_agent_def_t *));
     config->defs.default_agents = apr_array_make(pconf, 4, sizeof(const ap_directive_t *));
+    ac_config_keys_init(pconf);
     config->conf.store_options = apr_table_make(pconf, 4);
     ac_value_set_defaults(AC_IN_SERVER, &config->conf, pconf);
     apr_pool_cleanup_register(pconf, NULL, forget_config, apr_pool_cleanup_null);
@@ -92,10 +93,7 @@ static const ac_definition_t *find_same(ac_where_e where, const char *id)
 static const char *check_id(ac_where_e where, const char *id, apr_pool_t *p)
 {
     bool tool = where == AC_IN_TOOL;
-    size_t len = strlen(id);
-    size_t fine = strspn(id, tool ? "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
-                                  : "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.");
-    if (len >= 1 && len <= 64 && fine == len && id[0] != '.') return NULL;
+    if (ac_agent_id_valid(id) && !(tool && strchr(id, '.'))) return NULL;
     return apr_psprintf(p, "'%s' is not an id; give 1 to 64 letters, digits, '-'%s", id, tool ? " and '_'" : ", '_' and '.'");
 }
 

@@ -52,19 +52,19 @@ static void collect(ac_check_t *check, const ap_directive_t *first, apr_array_he
     }
 }
 
-/* The core keeps SetHandler's argument as a compiled expression: its place in the file tells which one it was. */
-static bool is_mount(const core_dir_config *section, const apr_array_header_t *found)
+/* The SetHandler that makes this section a mount; NULL: it is none. The core keeps its argument as a compiled expression: the place in
+ * the file tells which one it was. */
+static const ap_directive_t *mount_of(const core_dir_config *section, const apr_array_header_t *found)
 {
     const ap_expr_info_t *handler = section->expr_handler;
-    if (!handler) return section->handler && !ap_cstr_casecmp(section->handler, "agentchat");
-    for (int i = 0; i < found->nelts; i++) {
+    for (int i = 0; handler && i < found->nelts; i++) {
         const ap_directive_t *directive = APR_ARRAY_IDX(found, i, const ap_directive_t *);
         if ((int)handler->line_number == directive->line_num && handler->filename &&
             !strcmp(handler->filename, directive->filename)) {
-            return true;
+            return directive;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* <Location "/health"> is a mount at the root of the server for that route alone, so that the route is found under its own
@@ -84,6 +84,17 @@ static const char *prefix_of(const char *path, apr_pool_t *p)
     return apr_pstrmemdup(p, path, len);
 }
 
+/* What one mount says, and what is said for all of them, have to fit together. */
+static void check_mount(ac_check_t *check, server_rec *s, ap_conf_vector_t *section, const ap_directive_t *at)
+{
+    void *base = ap_get_module_config(s->lookup_defaults, &agentchat_module), *add = ap_get_module_config(section, &agentchat_module);
+    const ac_mount_conf_t *mount = base && add ? ac_mount_conf_merge(check->ptemp, base, add) : add ? add : base;
+    if (mount && ac_cors_contradicts(mount)) {
+        ac_check_problem(check, at, "AgentChatCORSOrigin: '*' cannot go with AgentChatCORSCredentials on in one mount: every site "
+                         "could read its visitors' threads; list the origins that may");
+    }
+}
+
 /* How many mounts this server has that need an agent. */
 static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_header_t *found)
 {
@@ -93,9 +104,12 @@ static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_head
     for (int i = 0; core && core->sec_url && i < core->sec_url->nelts; i++) {
         ap_conf_vector_t *sections = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
         const core_dir_config *section = ap_get_core_module_config(sections);
-        if (!section || !section->d || section->r || section->d_is_fnmatch || !is_mount(section, found)) continue;
+        if (!section || !section->d || section->r || section->d_is_fnmatch) continue;
+        const ap_directive_t *at = mount_of(section, found);
+        if (!at) continue;
         APR_ARRAY_PUSH(conf->prefixes, const char *) = apr_pstrdup(check->p, section->d);
         n += !is_route(section->d);
+        check_mount(check, s, sections, at);
     }
     /* A virtual host without a directive of ours shares the main server's configuration, but not its mounts. */
     ap_set_module_config(s->module_config, &agentchat_module, conf);
@@ -113,6 +127,14 @@ int ac_mount_find(ac_check_t *check)
                          "SetHandler agentchat: there is no agent to talk to; define one with <AgentChatAgent>");
     }
     return n;
+}
+
+bool ac_mount_is_here(request_rec *r)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    const char *handler = core->handler, *problem = NULL;
+    if (core->expr_handler) handler = ap_expr_str_exec(r, core->expr_handler, &problem);
+    return handler && !problem && !strcmp(handler, "agentchat");
 }
 
 /* As httpd matches a <Location>: a whole segment, or everything where the path ends with a slash. */

@@ -58,7 +58,7 @@ static void build_model(ac_check_t *check, ac_model_def_t *def, apr_hash_t *mode
 }
 
 /* ---- models that stand in for others ---- */
-static const char *list_ids(const apr_array_header_t *defs, bool with_tools, apr_pool_t *p);
+static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p);
 
 static ac_model_def_t *find_model(const ac_check_t *check, const char *id)
 {
@@ -93,7 +93,7 @@ static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *lan
     if (!other) {
         ac_check_problem(check, at, "AgentChatFallback: model '%s' names the model '%s', which no <AgentChatModel> defines; "
                          "known are %s", def->conf.id, def->fallback,
-                         list_ids(check->config->defs.models, false, check->ptemp));
+                         list_ids(check->config->defs.models, check->ptemp));
     } else if (ring) {
         ac_check_problem(check, at, "AgentChatFallback: the fallbacks lead in a ring: %s; the last one has none", ring);
     } else if (other->conf.price.currency[0] && def->conf.price.currency[0] &&
@@ -175,36 +175,32 @@ static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
 }
 
 /* ---- agents ---- */
-/* What may be written where an id of this hash is wanted; extra: the built-in tools too. */
-static const char *list_ids(const apr_array_header_t *defs, bool with_tools, apr_pool_t *p)
+/* What may be written where an id of these is wanted. */
+static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p)
 {
     apr_array_header_t *names = apr_array_make(p, 8, sizeof(const char *));
     for (int i = 0; i < defs->nelts; i++) {
         APR_ARRAY_PUSH(names, const char *) = APR_ARRAY_IDX(defs, i, const ac_definition_t *)->id;
     }
-    for (size_t i = 0; with_tools && i < N_BUILTIN_TOOLS; i++) {
-        bool there = false;
-        for (int j = 0; j < defs->nelts; j++) {
-            there = there || !strcmp(APR_ARRAY_IDX(defs, j, const ac_definition_t *)->id, builtin_tools[i].id);
-        }
-        if (!there) APR_ARRAY_PUSH(names, const char *) = builtin_tools[i].id;
-    }
     return ac_value_list(names, p);
+}
+
+/* An agent that is made later may want them, too. */
+static void build_builtin_tools(ac_check_t *check, apr_hash_t *tools)
+{
+    for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
+        if (apr_hash_get(tools, builtin_tools[i].id, APR_HASH_KEY_STRING)) continue;
+        build_tool(check, ac_define_builtin_tool(builtin_tools[i].id, builtin_tools[i].provider, check->p), tools);
+    }
 }
 
 static const ac_tool_t *find_tool(ac_check_t *check, const ac_agent_def_t *def, const char *id, apr_hash_t *tools)
 {
     const ac_tool_t *tool = apr_hash_get(tools, id, APR_HASH_KEY_STRING);
     if (tool) return tool;
-    for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
-        if (strcmp(builtin_tools[i].id, id)) continue;
-        ac_tool_def_t *builtin = ac_define_builtin_tool(id, builtin_tools[i].provider, check->p);
-        build_tool(check, builtin, tools);
-        return &builtin->tool;
-    }
     ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
                      "AgentChatTools: agent '%s' names the tool '%s', which no <AgentChatTool> defines; known are %s",
-                     def->agent.id, id, list_ids(check->config->defs.tools, true, check->ptemp));
+                     def->agent.id, id, list_ids(check->config->defs.tools, check->ptemp));
     return NULL;
 }
 
@@ -248,7 +244,7 @@ static void build_agent(ac_check_t *check, ac_agent_def_t *def, ac_registry_t *r
     ac_agent_t *agent = &def->agent;
     const ap_directive_t *at = ac_check_at(&def->head, "AgentChatModel");
     int n_problems = check->n_problems;
-    const char *models = list_ids(check->config->defs.models, false, check->ptemp);
+    const char *models = list_ids(check->config->defs.models, check->ptemp);
     agent->model = def->model ? apr_hash_get((apr_hash_t *)registry->models, def->model, APR_HASH_KEY_STRING) : NULL;
     if (!def->model) {
         ac_check_problem(check, at, "agent '%s' has no AgentChatModel; known are %s", agent->id, models);
@@ -294,7 +290,7 @@ static void check_default_agents(ac_check_t *check, const ac_registry_t *registr
         const char *id = ap_getword_conf(check->ptemp, &args);
         if (ac_registry_agent(registry, id)) continue;
         ac_check_problem(check, at, "AgentChatDefaultAgent: there is no agent '%s'; known are %s", id,
-                         list_ids(check->config->defs.agents, false, check->ptemp));
+                         list_ids(check->config->defs.agents, check->ptemp));
     }
 }
 
@@ -327,12 +323,18 @@ void ac_registry_build(ac_check_t *check)
     for (int i = 0; i < defs->tools->nelts; i++) {
         build_tool(check, APR_ARRAY_IDX(defs->tools, i, ac_tool_def_t *), tools);
     }
+    build_builtin_tools(check, tools);
     for (int i = 0; i < defs->agents->nelts; i++) {
         ac_agent_def_t *def = APR_ARRAY_IDX(defs->agents, i, ac_agent_def_t *);
         name_agent(check, def, agents, owners);
         build_agent(check, def, registry, tools);
         APR_ARRAY_PUSH(list, const ac_agent_t *) = &def->agent;
     }
+    ac_limit_check(check);
+    ac_caching_check(check);
     check_default_agents(check, registry);
     registry->default_agent = default_agent(check, registry);
+    ac_agent_def_t *pattern = apr_pcalloc(check->p, sizeof *pattern);
+    ac_value_set_defaults(AC_IN_AGENT, pattern, check->p);
+    check->config->conf.agent_pattern = &pattern->agent;
 }

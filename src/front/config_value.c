@@ -302,10 +302,12 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     case AC_NUMBER: return set_real(value, field, text, p);
     case AC_CHOICE: case AC_RANK: return set_choice(value, field, text, p);
     case AC_CURRENCY: return set_currency(field, text, p);
+    case AC_LIMITS: return ac_value_set_limits(field, text, p);
     case AC_LEAVE: return set_leave(field, text, p);
     case AC_TEXT: return set_text(field, text, p);
     case AC_DOCUMENT: return set_document(field, text, p);
     case AC_SECRET: return set_secret(field, text, p);
+    case AC_VARIABLE: return ac_value_set_variable(field, text, p);
     case AC_PATH:
         *(const char **)field = ap_server_root_relative(p, text);
         return *(const char **)field ? NULL : apr_psprintf(p, "'%s' is not a path", text);
@@ -469,6 +471,7 @@ const char *ac_value_set_args(const ac_setting_t *setting, void *target, const c
     case AC_PAIR: return set_pair(field, args, p);
     case AC_MEMBER: return set_member(field, args, p);
     case AC_HEADER: return set_header(field, args, p);
+    case AC_ROLE: return ac_value_set_roles(field, args, p);
     case AC_KEYS: return set_keys(setting, target, args, p);
     case AC_CREDENTIAL: return set_credential(field, args, p);
     case AC_DOCUMENT:

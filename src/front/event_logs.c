@@ -50,6 +50,12 @@ static apr_status_t make(const char *path)
     return S_ISDIR(info.st_mode) && info.st_uid == user && !(info.st_mode & 077) ? APR_SUCCESS : APR_EACCES;
 }
 
+const char *ac_event_logs_memory(const ac_conf_t *conf, apr_pool_t *p)
+{
+    const char *path = shm_path(conf, p);
+    return path && make(path) == APR_SUCCESS ? path : NULL;
+}
+
 int ac_event_logs_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
 {
     apr_status_t status = APR_ENOENT;

@@ -5,6 +5,7 @@
 #define AC_FRONT_H
 
 #include "../agent/agent.h"
+#include "../back/keyring.h"
 
 #include "httpd.h"
 #include "http_config.h"
@@ -19,28 +20,62 @@ extern module AP_MODULE_DECLARE_DATA agentchat_module __attribute__((visibility(
 typedef struct ac_conf_t {                      /* one per configuration, whatever vhost a directive stands in */
     const char *store_spec;                     /* "sqlite:/path", "cosmos:https://…" */
     apr_table_t *store_options;
-    ac_store_t store;                           /* set by post_config */
+    ac_store_t store;                           /* set by post_config; with the cache before it, where there is one */
+    struct {                                    /* AgentChatCache */
+        const char *place;                      /* "auto", "off", "memory", "redis" */
+        apr_int64_t size;
+        apr_interval_time_t ttl;
+        const char *check;                      /* "auto", "on", "off" */
+        ac_cache_redis_t *redis;                /* made by post_config; NULL: it is elsewhere */
+    } cache;
     const char *state_dir;                      /* absolute; where the embedded store and indexes live */
     ac_registry_t registry;
     ac_engine_conf_t engine;
-    int work_threads, max_streams, max_blocking_streams, max_streams_per_owner; /* per child */
+    int work_threads, max_streams, max_blocking_streams; /* per child */
+    ac_limit_table_t *limit_table;              /* made by post_config */
+    struct {                                    /* AgentChatShared */
+        const char *url, *host;                 /* "redis:HOST:PORT", NULL: none; host and port as the check has read them */
+        int port, db;
+        const char *user, *ca_file, *prefix;
+        ac_secret_t password;
+        bool tls;
+        apr_interval_time_t timeout;
+        const char *on_error;                   /* "open", "closed" */
+    } shared;
+    const char *limits_saved;                   /* the file that outlives the machine's start; NULL: there is no place for it */
     const char *event_log;                      /* AgentChatEventLog: "auto", "off", or a path */
     const char *event_dir;                      /* the directory that came of it; NULL: no event logs */
     apr_int64_t event_log_max;                  /* bytes of one run's */
+    apr_interval_time_t agents_refresh;         /* how often agents made through the API are looked for; 0: there are none */
+    const ac_agent_t *agent_pattern;            /* what such an agent is where it does not say */
     apr_interval_time_t purge_after, drain;
     apr_interval_time_t request_store_timeout;  /* how long a plain request waits for the store */
     bool active;                                /* something is mounted or defined; else the module does nothing */
     bool needs_state_dir;                       /* something is kept in it */
 } ac_conf_t;
 
+typedef struct ac_role_t {                      /* one owner's */
+    const char *role, *owner;
+} ac_role_t;
+
 typedef struct ac_mount_conf_t {                /* per directory: what a <Location> may set */
     int anonymous;                              /* AgentChatAnonymous: owner "anonymous" where nobody signed in */
     apr_interval_time_t heartbeat;              /* of a silent stream */
     apr_interval_time_t retry;                  /* what `retry:` tells an EventSource */
     apr_int64_t max_body;                       /* bytes */
-    apr_int64_t stream_buffer;                  /* bytes that may wait for a slow reader */
+    apr_int64_t stream_buffer;                  /* bytes that may wait for a slow reader without a log */
     apr_interval_time_t on_disconnect;          /* how long a run goes on when nobody follows; -1: to its end */
+    apr_array_header_t *cors_origins;           /* AgentChatCORSOrigin: of const char *; NULL: none */
+    const char *docs;                           /* AgentChatDocs: the folder of Swagger UI's files; NULL: none */
+    int cors_credentials;                       /* AgentChatCORSCredentials */
+    apr_interval_time_t cors_max_age;           /* AgentChatCORSMaxAge */
     const ac_agent_t *default_agent;            /* NULL: the server's */
+    const char *keys_path;                      /* AgentChatKeys: of AuthType AgentChat; NULL: none */
+    const ac_limits_t *limits;                  /* AgentChatLimit */
+    const char *owner_from;                     /* AgentChatOwnerFrom: the variable that has the owner's name; NULL: r->user is it */
+    const char *roles_from;                     /* AgentChatRolesFrom: the variable that has the roles; NULL: none has */
+    apr_table_t *role_values;                   /* role → what stands for it in that variable; empty: itself */
+    const apr_array_header_t *roles;            /* AgentChatRole: of ac_role_t, or NULL */
     /* … the setter writes through the directive table's offsets; unset is told apart by `set` bits */
     uint64_t set;
     const char *default_agent_id;
@@ -52,10 +87,14 @@ void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add);
 void *ac_server_conf_create(apr_pool_t *p, server_rec *s);
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r);
 const ac_conf_t *ac_conf(void);                 /* the configuration in force in this process */
+/* The file of keys of a mount; NULL: it names none. */
+ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount);
 /* Where the module is mounted for this request: the longest <Location> with `SetHandler agentchat` that the URI lies in
  * ("/api"; "" for "/", and for a <Location> that is itself a route with AC_MAY_BE_MOUNT, as "/health"). The rest of the URI
  * is the route. NULL: mounted in a way that has no prefix (LocationMatch, Files). */
 const char *ac_mount_prefix(const request_rec *r);
+/* Whether r is for us, before httpd has set r->handler: as the core finds it, from what the <Location>s say. */
+bool ac_mount_is_here(request_rec *r);
 int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
 /* The check_config hook, which `apachectl configtest` runs too: makes the registry and the store, reports every problem with
  * its file and line. Opens nothing. */
@@ -63,12 +102,21 @@ int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 /* The post_config hook: makes the state directory, installs the log. */
 int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
+/* ---- caching.c: the cache before the store ---- */
+/* Puts it before conf.store, where there is to be one. OK, or what the hook returns. */
+int ac_caching_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p);
+
 typedef struct ac_child_t ac_child_t;
+/* caching.c: this child's way to Redis, which ac_limits_open() has made. */
+void ac_caching_open(const ac_child_t *child);
+
 /* ---- event_logs.c: where runs leave their events ---- */
 /* Sets conf.event_dir and makes the directory, while httpd is still root. OK, or what the hook returns where a directory that was named
  * cannot be used. */
 int ac_event_logs_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p);
 void ac_event_logs_open(ac_child_t *child);     /* this child's place, for its engine */
+/* A directory in memory for what this server's processes share, made where it is not there; NULL: there is no room for one. */
+const char *ac_event_logs_memory(const ac_conf_t *conf, apr_pool_t *p);
 
 /* ---- child.c: what lives in each child ---- */
 struct ac_child_t {
@@ -79,6 +127,9 @@ struct ac_child_t {
     ac_work_t *work;
     ac_engine_t *engine;
     ac_event_dir_t *event_dir;                  /* NULL: no event logs */
+    ac_catalog_t *catalog;                      /* the agents */
+    ac_counters_t counters;                     /* of limits */
+    ac_limit_redis_t *shared;                   /* AgentChatShared; NULL: none */
     apr_thread_t *thread;
     bool can_park;                              /* this MPM lets a stream wait without a thread */
     volatile apr_uint32_t stopping;             /* child_stopping was called, or the process ends */
@@ -88,6 +139,30 @@ struct ac_child_t {
 ac_child_t *ac_child(void);                     /* NULL before child_init has succeeded */
 void ac_child_init(apr_pool_t *pchild, server_rec *s);
 void ac_child_stopping(apr_pool_t *pchild, int graceful);
+
+/* ---- principal.c: who asks, and as what ---- */
+#define AC_ROLE_ADMIN "admin"                   /* what a route with AC_NEEDS_ADMIN wants */
+typedef struct ac_principal_t {                 /* in r->pool, immutable */
+    const char *owner;                          /* whose threads; AC_ANONYMOUS where nobody signed in */
+    const char *key_id;                         /* of the API key that signed it in; NULL: something else did */
+    const apr_array_header_t *roles;            /* of const char *; never NULL */
+    const char *limits;                         /* the key's own, in the form of AgentChatLimit; NULL: it has none */
+} ac_principal_t;
+/* Who asks, found out once for each request, after httpd's authentication. errors: unauthenticated, forbidden (a name that cannot
+ * be kept, a sign-in without the variable that AgentChatOwnerFrom wants). The thread that handles r. */
+apr_status_t ac_principal_find(const ac_principal_t **pprincipal, request_rec *r, ac_err_t *err);
+/* r is signed in by this key: sets what httpd and its logs know of it too, as the note "agentchat-key" with the key's id. */
+void ac_principal_sign(request_rec *r, const ac_api_key_t *key);
+bool ac_principal_has(const ac_principal_t *principal, const char *role);
+/* `Require agentchat-role ROLE ...`; called from register_hooks. */
+void ac_principal_register(apr_pool_t *p);
+
+/* ---- sign_in.c: AuthType AgentChat ---- */
+#define AC_NOTE_DETAIL "agentchat-detail"       /* in r->notes: the detail of a problem that httpd answers */
+#define AC_NOTE_KEY "agentchat-key"             /* in r->notes: the id of the key, for logs */
+void ac_sign_in_register(apr_pool_t *p);
+/* Checks a key that r shows where httpd let it through without asking for one. errors: unauthenticated where the key is no good. */
+apr_status_t ac_sign_in_unasked(request_rec *r, ac_err_t *err);
 
 /* ---- request.c / reply.c ---- */
 typedef struct ac_route_t ac_route_t;
@@ -101,18 +176,22 @@ typedef struct ac_request_t {                   /* one request, in r->pool; its 
     const char *path;                           /* below the mount: "/threads/thread_…" */
     const char *args[2];                        /* the values of {…} in the route's pattern, decoded */
     const apr_array_header_t *query;            /* of ac_param_t; each name once */
-    const char *owner;                          /* r->user, or "anonymous" */
+    const ac_principal_t *principal;            /* NULL where the route needs no owner */
+    const char *owner;                          /* the principal's */
     char request_id[64];                        /* from X-Request-Id where it is sane, else made; answered as X-Request-Id */
+    const ac_limits_t *key_limits;              /* limits.c: the key's; NULL: none, or not looked for */
+    ac_quota_t *quota;                          /* limits.c: of the turn it starts; NULL: none */
     json_t *body;                               /* parsed; freed with the pool; NULL: none was sent */
     bool body_read;                             /* to its end */
     int httpd_answer;                           /* what only httpd can answer (408, AP_FILTER_ERROR); 0: nothing */
     const char *doing;                          /* "reading the request" */
+    ac_agents_t *agents;                        /* those there are, once somebody has asked; freed with the pool */
     ac_err_t err;
 } ac_request_t;
 
 /* A new request in r->pool with its request id, which is answered from here on whatever happens. */
 ac_request_t *ac_request_create(request_rec *r);
-/* Who asks. errors: unauthenticated, forbidden (a name that we cannot keep). */
+/* Who asks, into rq->principal and rq->owner. errors: those of ac_principal_find(). */
 apr_status_t ac_request_owner(ac_request_t *rq);
 /* errors: not_acceptable where Accept leaves neither JSON nor an event stream. */
 apr_status_t ac_request_accept(ac_request_t *rq);
@@ -145,6 +224,10 @@ bool ac_request_none_match(const ac_request_t *rq, const char *etag);
 apr_status_t ac_request_page(ac_request_t *rq, ac_page_t *page);
 /* Send a JSON document with this status; takes value. Returns what the handler returns (OK). */
 int ac_reply_json(ac_request_t *rq, int status, json_t *value);
+/* Send a text of this content type with 200; the text lives as long as rq->r. Returns OK. */
+int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t len);
+/* Send a file with 200, or not_found where it cannot be read. Returns OK. */
+int ac_reply_file(ac_request_t *rq, const char *type, const char *path);
 /* Send no body: 204, 304. Returns OK. */
 int ac_reply_empty(ac_request_t *rq, int status);
 /* Send rq->err (or err) as application/problem+json and log it once. Returns OK, or rq->httpd_answer. */
@@ -158,6 +241,21 @@ void ac_problem_register(apr_pool_t *p);
 /* Wait for a store operation on behalf of this request (takes op); the result is freed with the request's pool. errors: in rq->err. */
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
 
+/* ---- limits.c: rate limits and budgets ---- */
+/* Opens the table of counts, while httpd is still root: in memory, below the state directory, or for this start of httpd only. OK, or what
+ * the hook returns. */
+int ac_limits_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p);
+apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err);  /* for this child and its engine */
+void ac_limits_leave(ac_child_t *child);        /* the loop has ended: what it held is given back; nothing is counted after it */
+/* Counts the request, and notes in its answer what is left. errors: rate_limited, overloaded. */
+apr_status_t ac_limits_request(ac_request_t *rq);
+/* The same for an answer that goes on: *ptakes is held as long as it does. */
+apr_status_t ac_limits_stream(ac_takes_t **ptakes, ac_request_t *rq);
+/* Whom the request's turn is counted for. Lives as long as rq; take a reference to keep it. */
+ac_quota_t *ac_limits_quota(ac_request_t *rq);
+/* Adds to RateLimit-Policy and RateLimit. The owner of r. */
+void ac_limits_fields(request_rec *r, const ac_buf_t *policy, const ac_buf_t *left);
+
 /* ---- route.c ---- */
 typedef int ac_route_fn(ac_request_t *rq);
 struct ac_route_t {
@@ -169,24 +267,47 @@ struct ac_route_t {
     const char *const *query;                   /* the query parameters it takes, NULL-terminated; NULL: none */
 };
 #define AC_NEEDS_OWNER 1                        /* 401 without a signed-in user or AgentChatAnonymous on */
-#define AC_NEEDS_ADMIN 2
+#define AC_NEEDS_ADMIN 2                        /* 403 without the role AC_ROLE_ADMIN; with AC_NEEDS_OWNER */
 #define AC_NEEDS_CHILD 4                        /* 503 where this process has no engine */
 #define AC_MAY_BE_MOUNT 8                       /* <Location "/health"> alone is this route */
 #define AC_ALWAYS_STREAMS 16                    /* HEAD is answered without calling fn */
 extern const ac_route_t ac_routes[];            /* ends with pattern NULL; docs are checked against it */
 int ac_route_handle(request_rec *r);            /* the handler hook's work */
-int ac_route_map_to_storage(request_rec *r);    /* the hook of this name */
+int ac_route_translate_name(request_rec *r);    /* the hooks of these names */
+int ac_route_name_no_file(request_rec *r);      /* the last hook translate_name before the core's */
+int ac_route_map_to_storage(request_rec *r);
+
+/* The methods of the route that r's path is, as in Allow: "GET, HEAD, OPTIONS"; NULL: it is none. */
+const char *ac_route_methods(request_rec *r);
+
+/* ---- cors.c: pages of other sites. Source: the Fetch standard, "CORS protocol"; Fetch Metadata ---- */
+/* What is wrong with a mount's origins: a sentence, or NULL. */
+const char *ac_cors_problem(const ac_mount_conf_t *mount, apr_pool_t *p);
+/* Every origin and credentials: that would hand each visitor's threads to every site. */
+bool ac_cors_contradicts(const ac_mount_conf_t *mount);
+/* The header_parser hook: the headers that let a listed origin read the answer; answers a preflight (DONE). Else DECLINED. */
+int ac_cors_header_parser(request_rec *r);
+/* Refuses what a browser says a page of another site does, where that is not listed. errors: forbidden. */
+apr_status_t ac_cors_check(ac_request_t *rq);
 
 /* ---- api_threads.c, api_messages.c, api_runs.c, api_agents.c, api_chat.c, api_health.c ---- */
 ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_thread_get, ac_api_thread_patch, ac_api_thread_delete,
     ac_api_thread_restore, ac_api_message_send, ac_api_messages_list, ac_api_thread_runs, ac_api_run_get, ac_api_run_steps,
-    ac_api_run_events, ac_api_run_cancel,
-    ac_api_agents_list, ac_api_agent_get, ac_api_agent_chat, ac_api_agent_threads, ac_api_agent_thread_get,
-    ac_api_agent_thread_delete, ac_api_chat, ac_api_agent_stream, ac_api_agent_stream_get, ac_api_health, ac_api_ready;
+    ac_api_run_events, ac_api_run_cancel, ac_api_run_approve, ac_api_agents_list, ac_api_agent_get, ac_api_agent_create, ac_api_agent_put,
+    ac_api_agent_delete, ac_api_agent_chat, ac_api_agent_threads, ac_api_agent_thread_get,
+    ac_api_agent_thread_delete, ac_api_chat, ac_api_agent_stream, ac_api_agent_stream_get, ac_api_health, ac_api_ready, ac_api_debug_config;
+/* api_agents.c: the agents there are, the same ones to the request's end. surely: also those that were made through the API, which a
+ * child that has only begun does not know; it then asks the store, whose errors are this one's. */
+apr_status_t ac_request_agents(ac_request_t *rq, const ac_agents_t **pagents, bool surely);
 /* api_threads.c, for api_agents.c too: deletes as the query says; the filter `status` of a list of threads. */
 #define AC_DELETED_MESSAGE "Thread deleted successfully"
 apr_status_t ac_thread_delete(ac_request_t *rq, const char *id);
 apr_status_t ac_thread_status_filter(ac_request_t *rq, ac_page_t *page, const char *status);
+
+/* ---- docs.c: the contract, and a page that shows it ---- */
+ac_route_fn ac_api_openapi_json, ac_api_openapi_yaml, ac_api_docs, ac_api_docs_file;
+/* What is wrong with a mount's AgentChatDocs: a sentence, or NULL. */
+const char *ac_docs_problem(const ac_mount_conf_t *mount, apr_pool_t *p);
 
 /* ---- talk.c: a request that speaks to an agent ---- */
 typedef struct ac_dialect_t ac_dialect_t;

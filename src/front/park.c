@@ -181,27 +181,37 @@ static void watch_socket(ac_parked_t *parked)
 
 static void pump(ac_parked_t *parked)
 {
+    ac_stream_t *stream = &parked->stream;
     conn_rec *c = parked->c;
     if (c->data_in_output_filters) {
         ac_park_flush(c);
     }
-    if (parked->stream.overflow) {
+    if (stream->overflow) {
         drop_slow(parked, "its buffer is full");
         return;
     }
     pass_waiting(parked);
-    if (parked->stream.eos_passed) {
+    if (stream->eos_passed) {
         leave_held(parked);
     }
     parked->full = c->data_in_output_filters;
+    if (stream->out.len == stream->sent) {
+        ac_stream_mark(stream);
+    }
+    else if (parked->full && stream->passed >= stream->lead) {
+        ac_stream_back(stream);
+    }
     if (c->aborted) {
         cut(parked);
     }
     else if (parked->full) {
         watch_socket(parked);
     }
-    else if (parked->stream.eos_passed) {
+    else if (stream->eos_passed) {
         end_sent(parked, false);
+    }
+    else if (ac_stream_has_room(stream)) {
+        ac_follower_ready(&stream->follower);
     }
 }
 
@@ -237,17 +247,26 @@ static void on_writable(void *baton, uint32_t events)
     with_connection(parked, pump);
 }
 
-static void on_event(ac_follower_t *follower, ac_event_t *event)
-{
-    ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
-    ac_stream_take(&parked->stream, event);
-    ac_ready_set(parked->stream.child->loop, &parked->ready, on_ready, parked);
-}
-
 static bool has_room(ac_follower_t *follower)
 {
     const ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
-    return ac_stream_has_room(&parked->stream);
+    return !parked->full && ac_stream_has_room(&parked->stream);
+}
+
+/* What its client cannot take now stays in the run's log, where there is one. */
+static void on_event(ac_follower_t *follower, ac_event_t *event)
+{
+    ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
+    ac_stream_t *stream = &parked->stream;
+    bool room = has_room(follower);
+    ac_ready_set(stream->child->loop, &parked->ready, on_ready, parked);
+    if (!room && event->seq && ac_stream_back(stream)) {
+        return;
+    }
+    /* An event that is told for the first time to who is ready for it may be as long as it is. */
+    size_t most = room && follower->run_id[0] ? AC_MAX_JSON_TEXT : stream->max_waiting;
+    stream->out.max = most > stream->out.len ? most : stream->out.len;
+    ac_stream_take(stream, event);
 }
 
 /* ---- time ---- */
@@ -279,7 +298,7 @@ static void check_times(ac_parked_t *parked)
         end_sent(parked, true);
         return;
     }
-    if (!parked->full && beat && now >= beat) {
+    if (!parked->full && beat && now >= beat && !ac_stream_waits(&parked->stream)) {
         ac_stream_beat(&parked->stream);
         parked->wrote = now;
     }
@@ -390,8 +409,8 @@ static void stop_parked(ac_stream_t *stream)
 {
     ac_parked_t *parked = (ac_parked_t *)stream;
     ac_event_t *event = ac_stream_stopping_event();
-    if (event && !stream->ended) {
-        ac_channel_leave(&stream->follower);
+    ac_channel_leave(&stream->follower);
+    if (event && !stream->ended && !stream->skip) {
         ac_stream_take(stream, event);
     }
     ac_event_unref(event);

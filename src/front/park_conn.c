@@ -22,6 +22,9 @@ APLOG_USE_MODULE(agentchat);
 
 static volatile apr_uint32_t n_pokes;       /* of this process, not answered yet */
 
+/* mod_logio's, which counts what was sent (%O, %S); NULL where it is not loaded */
+static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) *count_sent;
+
 #define EARLY_MAX 16384                     /* bytes of a next request that may wait while a stream lives */
 
 ac_conn_t *ac_park_conn(const conn_rec *c)
@@ -68,6 +71,41 @@ apr_status_t ac_park_flush(conn_rec *c)
     return last->frec->filter_func.out_func(last, NULL);
 }
 
+#define PIECES 16                           /* of one write */
+
+/* What stands in memory goes straight to the socket while the network filter holds nothing, which saves it a copy and a pass. What the
+ * socket does not take, and all that is no plain memory, is left to the network filter. */
+static void write_through(const ap_filter_t *f, apr_bucket_brigade *brigade, int fd)
+{
+    struct iovec pieces[PIECES];
+    struct msghdr message = { .msg_iov = pieces };
+    if (f->c->data_in_output_filters || f->next->next) {
+        return;
+    }
+    for (apr_bucket *b = APR_BRIGADE_FIRST(brigade); b != APR_BRIGADE_SENTINEL(brigade) && message.msg_iovlen < PIECES;
+         b = APR_BUCKET_NEXT(b)) {
+        const char *data;
+        apr_size_t len;
+        bool memory = APR_BUCKET_IS_HEAP(b) || APR_BUCKET_IS_TRANSIENT(b) || APR_BUCKET_IS_IMMORTAL(b) || APR_BUCKET_IS_POOL(b);
+        if (!memory || apr_bucket_read(b, &data, &len, APR_NONBLOCK_READ) != APR_SUCCESS) {
+            break;
+        }
+        pieces[message.msg_iovlen++] = (struct iovec){ (void *)data, len };
+    }
+    ssize_t n = message.msg_iovlen ? sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+    if (n <= 0) {
+        return;
+    }
+    if (count_sent) {
+        count_sent(f->c, n);
+    }
+    apr_bucket *rest;
+    apr_brigade_partition(brigade, n, &rest);
+    while (APR_BRIGADE_FIRST(brigade) != rest) {
+        apr_bucket_delete(APR_BRIGADE_FIRST(brigade));
+    }
+}
+
 /* A FLUSH that reached the network filter would wait for a slow client. Those above us have seen it and let go of
  * their bytes. */
 static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
@@ -83,6 +121,12 @@ static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
         if (APR_BUCKET_IS_FLUSH(b)) {
             apr_bucket_delete(b);
             flush = true;
+        }
+    }
+    if (flush && conn->parked) {
+        write_through(f, brigade, conn->parked->fd);
+        if (APR_BRIGADE_EMPTY(brigade)) {
+            return APR_SUCCESS;
         }
     }
     apr_status_t status = APR_BRIGADE_EMPTY(brigade) ? APR_SUCCESS : ap_pass_brigade(f->next, brigade);
@@ -383,10 +427,16 @@ static int pre_connection(conn_rec *c, void *socket)
     return OK;
 }
 
+static void find_count_sent(void)
+{
+    count_sent = APR_RETRIEVE_OPTIONAL_FN(ap_logio_add_bytes_out);
+}
+
 void ac_stream_register(apr_pool_t *p)
 {
     (void)p;
     ap_register_output_filter("AGENTCHAT_PARKED", filter_out, NULL, AP_FTYPE_NETWORK - 1);
+    ap_hook_optional_fn_retrieve(find_count_sent, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_process_connection(process_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_suspend_connection(suspend_connection, NULL, NULL, APR_HOOK_REALLY_LAST);

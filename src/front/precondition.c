@@ -60,7 +60,7 @@ apr_status_t ac_request_if_match(ac_request_t *rq, const apr_array_header_t **pt
         }
     }
     if (!any && !strong->nelts) {
-        return ac_err_set(&rq->err, AC_PRECONDITION_FAILED, "no tag of If-Match is the thread's");
+        return ac_err_set(&rq->err, AC_PRECONDITION_FAILED, "no tag of If-Match can be the one that it has");
     }
     return APR_SUCCESS;
 }

@@ -25,15 +25,19 @@ static void close_unless_drained(const ac_request_t *rq)
     }
 }
 
-static void send_body(request_rec *r, char *text, size_t len)
+static void send_bucket(request_rec *r, apr_bucket *bucket)
 {
-    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
-    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
-    ap_set_content_length(r, (apr_off_t)len);
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_heap_create(text, len, free, alloc));
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
+    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    ap_set_content_length(r, (apr_off_t)bucket->length);
+    APR_BRIGADE_INSERT_TAIL(brigade, bucket);
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(r->connection->bucket_alloc));
     /* A client that is gone is httpd's to notice; there is no other answer to give. */
     ap_pass_brigade(r->output_filters, brigade);
+}
+
+static void send_body(request_rec *r, char *text, size_t len)
+{
+    send_bucket(r, apr_bucket_heap_create(text, len, free, r->connection->bucket_alloc));
 }
 
 static void set_common(ac_request_t *rq)
@@ -56,6 +60,33 @@ int ac_reply_json(ac_request_t *rq, int status, json_t *value)
     rq->r->status = status;
     ap_set_content_type(rq->r, "application/json");
     send_body(rq->r, text, len);
+    return OK;
+}
+
+int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t len)
+{
+    set_common(rq);
+    ap_set_content_type(rq->r, type);
+    send_bucket(rq->r, apr_bucket_pool_create(text, len, rq->r->pool, rq->r->connection->bucket_alloc));
+    return OK;
+}
+
+int ac_reply_file(ac_request_t *rq, const char *type, const char *path)
+{
+    request_rec *r = rq->r;
+    apr_file_t *file = NULL;
+    apr_finfo_t info;
+    apr_status_t status = apr_file_open(&file, path, APR_READ, APR_OS_DEFAULT, r->pool);
+    if (status == APR_SUCCESS) {
+        status = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_SIZE, file);
+    }
+    if (status != APR_SUCCESS || info.filetype != APR_REG || info.size <= 0 || info.size > AC_MAX_STATIC_FILE) {
+        ac_err_set(&rq->err, AC_NOT_FOUND, "the file cannot be read");
+        return ac_reply_problem(rq, NULL);
+    }
+    set_common(rq);
+    ap_set_content_type(r, type);
+    send_bucket(r, apr_bucket_file_create(file, 0, (apr_size_t)info.size, r->pool, r->connection->bucket_alloc));
     return OK;
 }
 
@@ -112,7 +143,7 @@ void ac_problem_headers(request_rec *r, const ac_err_t *err)
         apr_int64_t seconds = (wait + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC;
         apr_table_setn(r->headers_out, "Retry-After", apr_psprintf(r->pool, "%" APR_INT64_T_FMT, seconds));
     }
-    if (err->kind == AC_UNAUTHENTICATED) {
+    if (err->kind == AC_UNAUTHENTICATED && !apr_table_get(r->err_headers_out, "WWW-Authenticate")) {
         apr_table_setn(r->headers_out, "WWW-Authenticate", "Bearer realm=\"agentchat\"");
     }
 }

@@ -42,23 +42,9 @@ ac_request_t *ac_request_create(request_rec *r)
 
 apr_status_t ac_request_owner(ac_request_t *rq)
 {
-    const char *user = rq->r->user;
-    if (!user || !*user) {
-        if (rq->mount->anonymous <= 0) {
-            return ac_err_set(&rq->err, AC_UNAUTHENTICATED, "this needs a signed-in user");
-        }
-        rq->owner = "anonymous";
-        return APR_SUCCESS;
-    }
-    size_t len = strlen(user);
-    if (len >= AC_OWNER_SIZE) {
-        return ac_err_set(&rq->err, AC_FORBIDDEN, "the user's name has more than %d bytes", AC_OWNER_SIZE - 1);
-    }
-    if (!ac_utf8_valid(user, len)) {
-        return ac_err_set(&rq->err, AC_FORBIDDEN, "the user's name is not valid UTF-8");
-    }
-    rq->owner = user;
-    return APR_SUCCESS;
+    apr_status_t status = ac_principal_find(&rq->principal, rq->r, &rq->err);
+    rq->owner = status == APR_SUCCESS ? rq->principal->owner : NULL;
+    return status;
 }
 
 /* ---- Accept ---- */

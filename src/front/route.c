@@ -6,6 +6,7 @@
 
 #include "apr_strings.h"
 
+#define NOTE_ROUTE "agentchat-route"
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
 
 static const char *const q_threads[] = {"limit", "after", "status", "agent_id", NULL};
@@ -33,8 +34,12 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/runs/{id}/steps", STORED, ac_api_run_steps, "List a run's steps", NULL},
     {M_GET, "/runs/{id}/events", STORED | AC_ALWAYS_STREAMS, ac_api_run_events, "Follow a run, from any point", q_events},
     {M_POST, "/runs/{id}/cancel", STORED, ac_api_run_cancel, "Stop a run", NULL},
+    {M_POST, "/runs/{id}/approvals", STORED, ac_api_run_approve, "Let a call of a tool be made, or not", NULL},
     {M_GET, "/agents", STORED, ac_api_agents_list, "List the agents", NULL},
     {M_GET, "/agents/{id}", STORED, ac_api_agent_get, "Show an agent", NULL},
+    {M_POST, "/agents", STORED | AC_NEEDS_ADMIN, ac_api_agent_create, "Make an agent", NULL},
+    {M_PUT, "/agents/{id}", STORED | AC_NEEDS_ADMIN, ac_api_agent_put, "Make or replace an agent", NULL},
+    {M_DELETE, "/agents/{id}", STORED | AC_NEEDS_ADMIN, ac_api_agent_delete, "Delete an agent", NULL},
     {M_POST, "/agents/{id}/chat", STORED, ac_api_agent_chat, "Talk to an agent", NULL},
     {M_GET, "/agents/{id}/threads", STORED, ac_api_agent_threads, "List the threads of an agent", q_agent_threads},
     {M_GET, "/agents/{id}/threads/{tid}", STORED, ac_api_agent_thread_get, "A thread with its full history", NULL},
@@ -44,8 +49,14 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_agent_stream_get, "The same for an EventSource", q_say},
     {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health, "Liveness", NULL},
     {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_ready, "Readiness of store and models", NULL},
+    {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_debug_config, "The configuration in force", NULL},
+    {M_GET, "/debug/env", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_debug_config, "The same, older path", NULL},
     {M_GET, "/selftest/stream", AC_NEEDS_CHILD | AC_ALWAYS_STREAMS, ac_api_selftest_stream,
      "Ten timed events: does something buffer?", NULL},
+    {M_GET, "/openapi.json", 0, ac_api_openapi_json, "The contract as JSON", NULL},
+    {M_GET, "/openapi.yaml", 0, ac_api_openapi_yaml, "The contract as YAML", NULL},
+    {M_GET, "/docs", 0, ac_api_docs, "A page that shows the contract", NULL},
+    {M_GET, "/docs/{file}", 0, ac_api_docs_file, "What that page is made of", NULL},
     {0, NULL, 0, NULL, NULL, NULL},
 };
 
@@ -83,23 +94,22 @@ static const char *add_method(const char *allow, int method, apr_pool_t *pool)
     return allow ? apr_pstrcat(pool, allow, ", ", name, NULL) : name;
 }
 
-static match_t find_route(ac_request_t *rq, const char *path)
+static match_t find_route(request_rec *r, const char *path, const char *args[2])
 {
-    apr_pool_t *pool = rq->r->pool;
     match_t match = {NULL, NULL};
     for (const ac_route_t *route = ac_routes; route->pattern; route++) {
-        const char *args[2] = {NULL, NULL};
-        if (!pattern_matches(route->pattern, path, args, pool)) {
+        const char *here[2] = {NULL, NULL};
+        if (!pattern_matches(route->pattern, path, here, r->pool)) {
             continue;
         }
-        match.allow = add_method(match.allow, route->method, pool);
-        if (route->method == rq->r->method_number) {
+        match.allow = add_method(match.allow, route->method, r->pool);
+        if (route->method == r->method_number) {
             match.route = route;
-            memcpy(rq->args, args, sizeof(args));
+            memcpy(args, here, sizeof(here));
         }
     }
     if (match.allow) {
-        match.allow = apr_pstrcat(pool, match.allow, ", OPTIONS", NULL);
+        match.allow = apr_pstrcat(r->pool, match.allow, ", OPTIONS", NULL);
     }
     return match;
 }
@@ -124,6 +134,12 @@ static const char *path_below_mount(const request_rec *r)
         return uri;
     }
     return uri[len] ? uri + len : mount_as_path(prefix);
+}
+
+const char *ac_route_methods(request_rec *r)
+{
+    const char *args[2];
+    return find_route(r, path_below_mount(r), args).allow;
 }
 
 /* ---- the way to the handler ---- */
@@ -158,11 +174,25 @@ static apr_status_t check_child(ac_request_t *rq)
     return ac_err_set(&rq->err, AC_OVERLOADED, "this server process could not start its agents; the error log says why");
 }
 
+static apr_status_t check_role(ac_request_t *rq)
+{
+    if (!(rq->route->needs & AC_NEEDS_ADMIN) || ac_principal_has(rq->principal, AC_ROLE_ADMIN)) {
+        return APR_SUCCESS;
+    }
+    return ac_err_set(&rq->err, AC_FORBIDDEN, "this needs the role %s", AC_ROLE_ADMIN);
+}
+
 /* What has to hold before any handler runs, in the order in which a client should hear of it. */
 static apr_status_t check_request(ac_request_t *rq)
 {
     const ac_route_t *route = rq->route;
-    apr_status_t status = route->needs & AC_NEEDS_OWNER ? ac_request_owner(rq) : APR_SUCCESS;
+    apr_status_t status = ac_cors_check(rq);
+    if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
+        status = ac_request_owner(rq);
+    }
+    if (status == APR_SUCCESS) {
+        status = check_role(rq);
+    }
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_request_accept(rq);
     }
@@ -174,6 +204,9 @@ static apr_status_t check_request(ac_request_t *rq)
     }
     if (status == APR_SUCCESS) {
         status = check_child(rq);
+    }
+    if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
+        status = ac_limits_request(rq);
     }
     if (status == APR_SUCCESS && (route->method == M_GET || route->method == M_DELETE)) {
         status = ac_request_body_drop(rq);
@@ -187,11 +220,37 @@ static int head_of_stream(ac_request_t *rq)
     return ac_reply_empty(rq, HTTP_OK);
 }
 
+/* What the <Location>s say is known when names are translated, and forgotten before files are looked for. */
+int ac_route_translate_name(request_rec *r)
+{
+    if (ac_mount_is_here(r)) {
+        apr_table_setn(r->notes, NOTE_ROUTE, "");
+    }
+    return DECLINED;
+}
+
+/* Nor is it mapped to a file's name, which the core refuses, with an error in the log, where a path is too long for one. mod_proxy
+ * does the same. */
+int ac_route_name_no_file(request_rec *r)
+{
+    if (!apr_table_get(r->notes, NOTE_ROUTE) || r->filename) {
+        return DECLINED;
+    }
+    r->filename = apr_pstrcat(r->pool, "agentchat:", r->uri, NULL);
+    return OK;
+}
+
 /* A path below a mount is a route and no file: nothing is to be looked for in the DocumentRoot, no .htaccess read on the way. */
 int ac_route_map_to_storage(request_rec *r)
 {
-    const core_dir_config *conf = ap_get_core_module_config(r->per_dir_config);
-    return conf->handler && !strcmp(conf->handler, "agentchat") ? OK : DECLINED;
+    return apr_table_get(r->notes, NOTE_ROUTE) ? OK : DECLINED;
+}
+
+/* A part of a document that is made for each request is no use to anybody. Without this httpd would cut one out. */
+static void no_ranges(request_rec *r)
+{
+    apr_table_unset(r->headers_in, "Range");
+    apr_table_unset(r->headers_in, "Request-Range");
 }
 
 int ac_route_handle(request_rec *r)
@@ -200,8 +259,9 @@ int ac_route_handle(request_rec *r)
         return DECLINED;
     }
     ac_request_t *rq = ac_request_create(r);
+    no_ranges(r);
     rq->path = path_below_mount(r);
-    match_t match = find_route(rq, rq->path);
+    match_t match = find_route(r, rq->path, rq->args);
     rq->route = match.route;
     if (!match.allow) {
         return no_route(rq);

@@ -8,6 +8,7 @@
 #include "apr_strings.h"
 
 #define STOPPING_RETRY apr_time_from_sec(2)
+#define WINDOW 32768                        /* bytes that may wait before no more of the log is told */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* of these two */
 static ac_stream_t *streams;
@@ -18,7 +19,7 @@ static bool stopped;
 apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
                             const ac_dialect_t *dialect)
 {
-    apr_status_t status = ac_owner_enter(&stream->owner, rq->owner, ac_child()->conf->max_streams_per_owner, &rq->err);
+    apr_status_t status = ac_limits_stream(&stream->takes, rq);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -30,7 +31,8 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_sour
     apr_cpystrn(stream->request_id, rq->request_id, sizeof(stream->request_id));
     ac_render_init(&stream->render, dialect);
     /* A document is written whole at its end and is no measure of how fast its client reads. */
-    ac_buf_init(&stream->out, dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT);
+    stream->max_waiting = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
+    ac_buf_init(&stream->out, stream->max_waiting);
     pthread_mutex_lock(&lock);
     bool refused = stopped;
     if (!refused) {
@@ -43,9 +45,11 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_sour
     pthread_mutex_unlock(&lock);
     if (refused) {
         ac_render_free(&stream->render);
-        ac_owner_leave(stream->owner);
+        ac_counters_release(&stream->child->counters, stream->takes);
         return ac_err_set(&rq->err, AC_STOPPING, "this server process is stopping");
     }
+    stream->quota = rq->quota;
+    ac_quota_ref(stream->quota);
     return APR_SUCCESS;
 }
 
@@ -62,7 +66,8 @@ void ac_stream_done(ac_stream_t *stream)
         stream->next->prev = stream->prev;
     }
     pthread_mutex_unlock(&lock);
-    ac_owner_leave(stream->owner);
+    ac_counters_release(&stream->child->counters, stream->takes);
+    ac_quota_unref(stream->quota);
     ac_render_free(&stream->render);
     ac_buf_free(&stream->out);
     free(stream->problem);
@@ -91,12 +96,28 @@ static bool try_ref(ac_stream_t *stream)
 
 /* ---- events to bytes ---- */
 
+/* What was rendered since `before` is no event of the run. In front of all events it is only counted. */
+static void note_unlogged(ac_stream_t *stream, size_t before)
+{
+    if (stream->out.len == before) {
+        return;
+    }
+    if (before == stream->lead && !stream->passed && !stream->skip) {
+        stream->lead = stream->out.len;
+    }
+    else {
+        stream->unlogged = true;
+    }
+}
+
 static void open_stream(ac_stream_t *stream)
 {
+    size_t before = stream->out.len;
     stream->head = AC_HEAD_STREAM;
     if (stream->retry > 0) {
         ac_buf_printf(&stream->out, "retry: %" APR_INT64_T_FMT "\n\n", (apr_int64_t)apr_time_as_msec(stream->retry));
     }
+    note_unlogged(stream, before);
 }
 
 /* Nothing was sent yet: the error can have its own status. */
@@ -116,6 +137,20 @@ static void take_problem(ac_stream_t *stream, const ac_event_t *event)
     free(text);
     stream->problem = err;
     stream->head = AC_HEAD_PROBLEM;
+    stream->unlogged = true;
+}
+
+/* An event that is told again was rendered, into an empty out: what of it was handed on before has gone already. */
+static void skip_told(ac_stream_t *stream)
+{
+    if (stream->skip < stream->out.len) {
+        stream->sent = stream->passed = stream->skip;
+        stream->skip = 0;
+        return;
+    }
+    stream->skip -= stream->out.len;
+    ac_buf_clear(&stream->out);
+    ac_follower_mark(&stream->follower);
 }
 
 static void take_event(ac_stream_t *stream, const ac_event_t *event)
@@ -124,8 +159,22 @@ static void take_event(ac_stream_t *stream, const ac_event_t *event)
     if (stream->head == AC_HEAD_OPEN && dialect->stream) {
         open_stream(stream);
     }
+    if (!event->seq && stream->skip) {
+        /* In the middle of another event there is no place for it. */
+        stream->overflow = true;
+        return;
+    }
+    size_t before = stream->out.len;
     if (dialect->event(&stream->render, event, &stream->out) != APR_SUCCESS || stream->out.failed) {
         stream->overflow = true;
+    }
+    if (!event->seq) {
+        note_unlogged(stream, before);
+        return;
+    }
+    stream->told = event->seq;
+    if (stream->skip) {
+        skip_told(stream);
     }
 }
 
@@ -163,21 +212,53 @@ void ac_stream_take(ac_stream_t *stream, const ac_event_t *event)
 
 bool ac_stream_has_room(const ac_stream_t *stream)
 {
-    return !stream->render.dialect->stream || stream->out.len - stream->sent < stream->out.max / 4;
+    size_t window = stream->max_waiting / 4;
+    return stream->out.len - stream->sent < (window < WINDOW ? window : WINDOW);
+}
+
+void ac_stream_mark(ac_stream_t *stream)
+{
+    if (stream->skip) {
+        return;                             /* its mark moves with what is told again */
+    }
+    if (ac_follower_mark(&stream->follower)) {
+        stream->passed = stream->lead = 0;
+        stream->unlogged = false;
+    }
+}
+
+bool ac_stream_back(ac_stream_t *stream)
+{
+    if (stream->unlogged || !ac_follower_back(stream->child->engine, &stream->follower, stream->told)) {
+        return false;
+    }
+    stream->ended = stream->render.ended = false;
+    if (stream->passed < stream->lead) {
+        /* No event was begun; what stands before them stays. */
+        stream->out.len = stream->lead - (stream->passed - stream->sent);
+        stream->out.data[stream->out.len] = '\0';
+        return true;
+    }
+    ac_buf_free(&stream->out);
+    stream->skip += stream->passed - stream->lead;
+    stream->sent = stream->passed = stream->lead = 0;
+    return true;
 }
 
 bool ac_stream_beat(ac_stream_t *stream)
 {
     const ac_dialect_t *dialect = stream->render.dialect;
-    if (!dialect->stream || !dialect->heartbeat || stream->ended) {
+    if (!dialect->stream || !dialect->heartbeat || stream->ended || stream->skip) {
         return false;
     }
     if (stream->head == AC_HEAD_OPEN) {
         open_stream(stream);
     }
+    size_t before = stream->out.len;
     if (dialect->heartbeat(&stream->render, &stream->out) != APR_SUCCESS || stream->out.failed) {
         stream->overflow = true;
     }
+    note_unlogged(stream, before);
     return true;
 }
 

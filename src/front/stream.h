@@ -23,18 +23,13 @@ typedef enum ac_head_e {
     AC_HEAD_EMPTY                               /* 204: an EventSource that has everything is told to stay away */
 } ac_head_e;
 
-/* ---- owners.c: AgentChatMaxStreamsPerOwner ---- */
-typedef struct ac_owner_count_t ac_owner_count_t;
-/* One more stream of this owner. *pcount NULL: it is not counted (no limit, anonymous, nobody). errors: rate_limited. Any thread. */
-apr_status_t ac_owner_enter(ac_owner_count_t **pcount, const char *name, int most, ac_err_t *err);
-void ac_owner_leave(ac_owner_count_t *count);   /* any thread; NULL is fine */
-
 typedef struct ac_stream_t ac_stream_t;
 struct ac_stream_t {
     atomic_uint refs;
     void (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread */
     void (*free)(ac_stream_t *stream);
-    ac_owner_count_t *owner;
+    ac_takes_t *takes;                          /* what it holds of limits; NULL: nothing */
+    ac_quota_t *quota;                          /* its run's; NULL: it has none */
     ac_stream_t *next, *prev;                   /* all streams of the child; stream.c's lock */
     ac_child_t *child;
     ac_source_t source;
@@ -46,15 +41,23 @@ struct ac_stream_t {
     ac_render_t render;
     ac_buf_t out;                               /* rendered and not yet handed to the filters, from `sent` on */
     size_t sent;
+    size_t max_waiting;                         /* bytes that may wait for a slow client where no log has them */
     ac_head_e head;
     ac_err_t *problem;                          /* of AC_HEAD_PROBLEM */
     bool head_sent;
     bool ended;                                 /* the terminal event was rendered */
     bool eos_passed;                            /* and all was handed to the filters: the request can end */
     bool overflow;                              /* out's maximum was reached: the client is too slow */
+
+    /* Of a parked stream: where it is in its run's log, counted from its follower's mark. */
+    uint64_t told;                              /* the last event that was rendered */
+    size_t passed;                              /* bytes handed to the filters since the mark */
+    size_t lead;                                /* those of them that are no event's, at their beginning */
+    size_t skip;                                /* bytes after the mark that will be told again, and were handed on before */
+    bool unlogged;                              /* out holds something that is in no log */
 };
 
-/* errors: AC_STOPPING where no stream may begin any more, AC_RATE_LIMITED where its owner has too many; nothing was registered then. */
+/* errors: AC_STOPPING where no stream may begin any more, those of ac_limits_stream(); nothing was registered then. */
 apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
                             const ac_dialect_t *dialect);
 void ac_stream_ref(ac_stream_t *stream);        /* any thread */
@@ -63,6 +66,11 @@ void ac_stream_done(ac_stream_t *stream);       /* what ac_stream_init() made; f
 /* Renders an event into out, and decides the head where it was open. */
 void ac_stream_take(ac_stream_t *stream, const ac_event_t *event);
 bool ac_stream_has_room(const ac_stream_t *stream);
+/* Loop thread, of a parked stream. All that was rendered was handed on. */
+void ac_stream_mark(ac_stream_t *stream);
+/* The client takes no more for now: what waits in out is given up, and will be told again, from the log, after ac_follower_ready().
+ * false: no log has it. */
+bool ac_stream_back(ac_stream_t *stream);
 /* Renders a heartbeat; opens a stream that has not begun. false: this dialect has none. */
 bool ac_stream_beat(ac_stream_t *stream);
 bool ac_stream_waits(const ac_stream_t *stream);    /* something may be handed to the filters: bytes, or the end */

@@ -16,15 +16,19 @@
 
 APLOG_USE_MODULE(agentchat);
 
+#define PART_EVENTS 256                     /* that may wait for the worker before no more of the log is told */
+#define PART_BYTES 16384
 #define LOOK_EVERY apr_time_from_msec(100)  /* where only c->aborted says that the client has gone */
 
 typedef struct blocked_t {
     ac_stream_t stream;                     /* first */
+    uint64_t told;                          /* the loop's: the last event handed over */
     int wake_fd;
     pthread_mutex_t lock;                   /* for what follows */
     ac_event_t **events;                    /* for the worker, in order */
     int n_events, size;
-    size_t bytes, max_bytes;                /* of their text */
+    size_t bytes;                           /* of their text */
+    bool hungry;                            /* the loop waits for the worker to take them */
     bool overflow;                          /* the worker's client is too slow: events are missing */
 
     request_rec *r;                         /* the worker's */
@@ -56,7 +60,10 @@ static void free_blocked(ac_stream_t *stream)
 /* Takes a reference of event. false: there is no room. With the lock held. */
 static bool append(blocked_t *blocked, ac_event_t *event)
 {
-    if (blocked->n_events == AC_MAX_WAITING_EVENTS || event->len > blocked->max_bytes - blocked->bytes) {
+    /* Who is not behind is told an event however long it is. */
+    bool behind = blocked->n_events >= PART_EVENTS || blocked->bytes >= PART_BYTES;
+    if (blocked->n_events == AC_MAX_WAITING_EVENTS ||
+        (behind && blocked->bytes + event->len > blocked->stream.max_waiting)) {
         return false;
     }
     if (blocked->n_events == blocked->size) {
@@ -94,19 +101,37 @@ static void hand_over(blocked_t *blocked, ac_event_t *event)
     }
 }
 
-static void on_event(ac_follower_t *follower, ac_event_t *event)
-{
-    hand_over((blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower)), event);
-}
-
-/* A worker that is behind is not told more of the past than it can send. */
+/* A worker that is behind is told no more than it can send soon. */
 static bool has_room(ac_follower_t *follower)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
     pthread_mutex_lock(&blocked->lock);
-    bool room = blocked->n_events < 256 && blocked->bytes < blocked->stream.out.max / 16;
+    bool room = blocked->n_events < PART_EVENTS && blocked->bytes < PART_BYTES;
+    blocked->hungry = !room;
     pthread_mutex_unlock(&blocked->lock);
     return room;
+}
+
+/* What the worker cannot take now stays in the run's log, where there is one. */
+static void on_event(ac_follower_t *follower, ac_event_t *event)
+{
+    blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
+    if (!has_room(follower) && event->seq && ac_follower_back(blocked->stream.child->engine, follower, blocked->told)) {
+        return;
+    }
+    hand_over(blocked, event);
+    if (event->seq) {
+        blocked->told = event->seq;
+    }
+    ac_follower_mark(follower);
+}
+
+/* The worker has taken what there was. */
+static void on_taken(void *baton)
+{
+    ac_stream_t *stream = baton;
+    ac_follower_ready(&stream->follower);
+    ac_stream_unref(stream);
 }
 
 static void begin(void *baton)
@@ -161,7 +186,20 @@ static int hold_term(request_rec *r)
 
 /* ---- the worker's side ---- */
 
-/* Renders what has come. false: some is missing. */
+static bool send_waiting(blocked_t *blocked)
+{
+    ac_stream_t *stream = &blocked->stream;
+    conn_rec *c = blocked->r->connection;
+    while (ac_stream_waits(stream) && !c->aborted) {
+        if (ac_stream_pass(stream, blocked->r, blocked->brigade, true) != APR_SUCCESS) {
+            c->aborted = 1;
+        }
+        blocked->wrote = ac_clock();
+    }
+    return !c->aborted;
+}
+
+/* Renders what has come, and sends what becomes long. false: some is missing. */
 static bool take_events(blocked_t *blocked)
 {
     uint64_t count;
@@ -170,14 +208,22 @@ static bool take_events(blocked_t *blocked)
     pthread_mutex_lock(&blocked->lock);
     ac_event_t **events = blocked->events;
     int n = blocked->n_events;
-    bool overflow = blocked->overflow;
+    bool overflow = blocked->overflow, hungry = blocked->hungry;
+    blocked->hungry = false;
     blocked->events = NULL;
     blocked->n_events = blocked->size = 0;
     blocked->bytes = 0;
     pthread_mutex_unlock(&blocked->lock);
+    if (hungry) {
+        ac_stream_ref(&blocked->stream);
+        ac_loop_post(blocked->stream.child->loop, on_taken, blocked);
+    }
     for (int i = 0; i < n; i++) {
         ac_stream_take(&blocked->stream, events[i]);
         ac_event_unref(events[i]);
+        if (blocked->stream.out.len >= AC_PASS_MAX) {
+            send_waiting(blocked);
+        }
     }
     free(events);
     return !overflow && !blocked->stream.overflow;
@@ -218,19 +264,6 @@ static bool wait_event(blocked_t *blocked)
     return !c->aborted;
 }
 
-static bool send_waiting(blocked_t *blocked)
-{
-    ac_stream_t *stream = &blocked->stream;
-    conn_rec *c = blocked->r->connection;
-    while (ac_stream_waits(stream) && !c->aborted) {
-        if (ac_stream_pass(stream, blocked->r, blocked->brigade, true) != APR_SUCCESS) {
-            c->aborted = 1;
-        }
-        blocked->wrote = ac_clock();
-    }
-    return !c->aborted;
-}
-
 static void stay(blocked_t *blocked)
 {
     ac_stream_t *stream = &blocked->stream;
@@ -258,7 +291,6 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
     blocked->stream.free = free_blocked;
     blocked->stream.follower.on_event = on_event;
     blocked->stream.follower.has_room = has_room;
-    blocked->max_bytes = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
     blocked->r = rq->r;
     blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
     blocked->term_fd = -1;
@@ -270,6 +302,7 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
     }
     pthread_mutex_init(&blocked->lock, NULL);
     if (ac_stream_init(&blocked->stream, rq, source, dialect) == APR_SUCCESS) {
+        blocked->stream.out.max = AC_MAX_JSON_TEXT;     /* what waits is counted as events; of their bytes no more than one's */
         blocked->term_fd = hold_term(rq->r);
         return blocked;
     }

@@ -22,7 +22,11 @@ static void set_document_head(ac_stream_t *stream, request_rec *r)
 /* Status and headers, before the first byte. */
 static void set_head(ac_stream_t *stream, request_rec *r)
 {
+    const ac_quota_fields_t *told = ac_quota_told(stream->quota);
     stream->head_sent = true;
+    if (told) {
+        ac_limits_fields(r, &told->policy, &told->left);
+    }
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     switch (stream->head) {
     case AC_HEAD_PROBLEM:
@@ -45,6 +49,7 @@ static void drop_sent(ac_stream_t *stream, size_t len)
 {
     ac_buf_t *out = &stream->out;
     stream->sent += len;
+    stream->passed += len;
     if (stream->sent < out->len && stream->head != AC_HEAD_STREAM) {
         return;
     }

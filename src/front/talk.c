@@ -12,16 +12,23 @@
 
 static apr_status_t check_active(ac_request_t *rq, const ac_agent_t *agent, const char *pointer)
 {
-    if (!strcmp(agent->status, "active")) {
-        return APR_SUCCESS;
-    }
-    return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "the agent is inactive");
+    const char *problem = ac_agent_problem(agent);
+    return problem ? ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s", problem) : APR_SUCCESS;
 }
 
 apr_status_t ac_talk_agent(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
                            bool active)
 {
-    *pagent = ac_registry_agent(&ac_child()->conf->registry, id);
+    const ac_agents_t *agents;
+    apr_status_t status = ac_request_agents(rq, &agents, false);
+    *pagent = ac_agents_find(agents, id);
+    if (!*pagent) {
+        status = ac_request_agents(rq, &agents, true);
+        *pagent = ac_agents_find(agents, id);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     if (!*pagent) {
         return ac_err_set_at(&rq->err, AC_NOT_FOUND, pointer, "no agent with this id");
     }
@@ -265,6 +272,10 @@ int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *d
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return ac_reply_problem(rq, NULL);
     }
+    const ac_agents_t *agents;
+    /* A thread's own agent may be one that this child has yet to hear of. */
+    apr_status_t status = ac_request_agents(rq, &agents, !talk->agent && talk->thread_id);
+    turn->agents = ac_agents_ref(rq->agents);
     turn->fallback_agent = default_agent(rq);
     turn->stateless = talk->stateless;
     apr_cpystrn(turn->thread_id, talk->thread_id ? talk->thread_id : "", sizeof(turn->thread_id));
@@ -274,9 +285,13 @@ int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *d
         turn->metadata = json_deep_copy(talk->metadata);
     }
     turn->leave = rq->mount->on_disconnect;
+    turn->quota = ac_limits_quota(rq);
+    ac_quota_ref(turn->quota);
     rq->doing = "running the agent";
     const char *run_id = NULL;
-    apr_status_t status = read_earlier(rq, turn, &run_id);
+    if (status == APR_SUCCESS) {
+        status = read_earlier(rq, turn, &run_id);
+    }
     if (status == APR_SUCCESS && !run_id) {
         return ac_stream_run(rq, turn, dialect);
     }

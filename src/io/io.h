@@ -6,6 +6,8 @@
 
 #include "../wire/wire.h"
 
+#include <pthread.h>
+
 struct curl_slist;
 struct sockaddr;
 
@@ -70,14 +72,62 @@ void ac_latch_unref(ac_latch_t *latch);
 void ac_latch_open(ac_latch_t *latch);      /* any thread */
 bool ac_latch_wait(ac_latch_t *latch, apr_time_t deadline); /* ac_clock time; false: timed out */
 
+/* ---- shared_lock.c: a lock in memory that processes share ---- */
+int ac_shared_lock_init(pthread_mutex_t *lock);     /* before the fork; errno of what failed */
+/* Any thread. 0: ours. EOWNERDEAD: ours, and its holder was killed inside: what it guards is to be put right before it is given back.
+ * Else: not to be had within patience, as when its holder is stopped. */
+int ac_shared_lock_take(pthread_mutex_t *lock, apr_interval_time_t patience);
+void ac_shared_lock_drop(pthread_mutex_t *lock);
+
+/* ---- trim.c: memory that was freed goes back to the system ---- */
+typedef struct ac_trim_t {                  /* lives inside its owner, longer than loop and work; zero before first use */
+    ac_loop_t *loop;
+    struct ac_work_t *work;
+    ac_timer_t timer;
+    bool busy;
+} ac_trim_t;
+/* Looks every half a minute, on a work thread, whether malloc holds much that nobody uses, and gives it back. Loop thread. Source:
+ * malloc_trim(3); nothing happens where the C library has none. */
+void ac_trim_watch(ac_trim_t *trim, ac_loop_t *loop, struct ac_work_t *work);
+void ac_trim_unwatch(ac_trim_t *trim);
+
 /* ---- work.c: threads for blocking calls ---- */
 /* Starts n threads with room for max_queued jobs. */
 apr_status_t ac_work_create(ac_work_t **pwork, ac_loop_t *loop, int n_threads, int max_queued, ac_err_t *err);
 /* fn(baton) on a work thread, then done(baton) on the loop (done may be NULL). Any thread. EAGAIN: the queue is full, nothing
  * was taken. */
 apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, void *baton);
-/* Finishes what is queued, joins the threads. */
+/* Finishes what is queued, joins the threads; from here on ac_work_post() takes nothing. Once more is fine. */
+void ac_work_stop(ac_work_t *work);
+/* Stops it, frees it: nobody may post any more. NULL is fine. */
 void ac_work_destroy(ac_work_t *work);
+
+/* ---- redis.c: a Redis server ---- */
+/* One connection, kept as long as it lasts and made again when it is gone, after 0.1 to 5 s. All on the loop thread. */
+struct redisReply;                          /* <hiredis/hiredis.h> */
+typedef struct ac_redis_t ac_redis_t;
+typedef struct ac_redis_conf_t {            /* what it points to lives longer than the connection */
+    const char *host;                       /* a name, or an IPv4 or IPv6 address */
+    int port, db;
+    const char *user, *password;            /* NULL: none */
+    bool tls;                               /* its certificate is checked, and that it is host's */
+    const char *ca_file;                    /* PEM, or NULL: the system's */
+    apr_interval_time_t timeout;            /* for each answer; a server that takes longer counts as away */
+    /* It is there, or it is not: told when that changes, and after the first try. why: for the log. May be NULL. */
+    void (*on_state)(void *baton, bool up, const char *why);
+    void *baton;
+} ac_redis_conf_t;
+typedef struct ac_redis_command_t { int argc; const char *const *argv; const size_t *len; } ac_redis_command_t; /* len NULL: of text */
+/* Never inside ac_redis_call(). reply is borrowed, and may be one of Redis' errors; NULL with err overloaded: it could not be asked, or
+ * did not answer in time, and whether it has done what was wanted is not known. */
+typedef void ac_redis_fn(void *baton, const struct redisReply *reply, const ac_err_t *err);
+/* errors: internal (the CA file). */
+apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work, ac_err_t *err);
+void ac_redis_start(ac_redis_t *redis);     /* begins to connect */
+bool ac_redis_is_up(const ac_redis_t *redis);
+/* Copies the command. While the first connection is being made it waits, up to its timeout; later, without one, it fails. */
+void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redis_fn *fn, void *baton);
+void ac_redis_destroy(ac_redis_t *redis);   /* nobody is called back any more. Also when the loop has ended; NULL is fine */
 
 /* ---- http.c: one exchange with an upstream ---- */
 typedef struct ac_http_t ac_http_t;

@@ -118,11 +118,8 @@ apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, voi
     return room ? APR_SUCCESS : APR_EAGAIN;
 }
 
-void ac_work_destroy(ac_work_t *work)
+void ac_work_stop(ac_work_t *work)
 {
-    if (!work) {
-        return;
-    }
     pthread_mutex_lock(&work->lock);
     work->stopping = true;
     pthread_cond_broadcast(&work->wanted);
@@ -130,6 +127,15 @@ void ac_work_destroy(ac_work_t *work)
     for (int i = 0; i < work->n_threads; i++) {
         pthread_join(work->threads[i], NULL);
     }
+    work->n_threads = 0;
+}
+
+void ac_work_destroy(ac_work_t *work)
+{
+    if (!work) {
+        return;
+    }
+    ac_work_stop(work);
     pthread_cond_destroy(&work->wanted);
     pthread_mutex_destroy(&work->lock);
     free(work->threads);

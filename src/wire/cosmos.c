@@ -137,6 +137,16 @@ static bool key_decode(unsigned char *bytes, int *plen, const char *key)
     return *plen > 0;
 }
 
+bool ac_cosmos_key_valid(const char *key)
+{
+    unsigned char bytes[MAX_KEY];
+    int len = 0;
+    bool valid = key_decode(bytes, &len, key);
+
+    OPENSSL_cleanse(bytes, sizeof(bytes));
+    return valid;
+}
+
 static void add_lower(ac_buf_t *buf, const char *text)
 {
     for (; *text; text++) {

@@ -145,6 +145,8 @@ apr_status_t ac_cosmos_path(ac_buf_t *path, const ac_cosmos_ask_t *ask);
 apr_status_t ac_cosmos_link(ac_buf_t *link, const ac_cosmos_ask_t *ask);
 /* "Thu, 27 Apr 2017 00:51:12 GMT" for x-ms-date. */
 void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when);
+/* Whether this can be an account's master key: base64, or a connection string that holds it. */
+bool ac_cosmos_key_valid(const char *key);
 /* The authorization header's value, percent-encoded, from a master key (base64, or a connection string that holds one).
  * errors: invalid_request where the key is no base64. source: "Access control in the Azure Cosmos DB SQL API", master key. */
 apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date, ac_err_t *err);

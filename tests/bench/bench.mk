@@ -19,6 +19,19 @@ bench-rig: $(BENCH_BIN)/llmsim $(BENCH_BIN)/ssebench
 # What it measures beside the module is in tests/bench/README.md; ARGS='-r 3' gives medians of three runs.
 bench: module bench-rig
 	BUILD='$(BUILD)' tests/bench/run.sh $(ARGS)
+	@$(MAKE) --no-print-directory bench-crud
+
+# What a turn costs with AgentChatCache and without.
+bench-cache: module bench-rig
+	python3 tests/bench/crud.py $(BUILD) $(BUILD)/bench/results cache
+
+# Latency and CPU of each call of the API with each store.
+bench-crud: module bench-rig
+	python3 tests/bench/crud.py $(BUILD) $(BUILD)/bench/results
+
+# Half an hour of 500 streams, and nothing may grow; SOAK_MINUTES and what else there is: tests/bench/soak.py.
+soak: module $(BENCH_BIN)/llmsim
+	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/soak.py $(BENCH_BIN)/llmsim $(BUILD)/soak
 
 # The rig's own test, under sanitizers.
 bench-check:
@@ -26,4 +39,4 @@ bench-check:
 	    SAN='-O1 -fsanitize=address,undefined -fno-omit-frame-pointer' bench-rig
 	tests/bench/check.sh $(BUILD)/bench-asan
 
-.PHONY: bench bench-check bench-rig
+.PHONY: bench bench-cache bench-check bench-crud bench-rig soak

@@ -116,6 +116,11 @@ def aims(summary):
         ("100 streams: CPU per token at most 1.5 × nginx", of("c100", "ratio"), 1.5, ".2f"),
         ("1,000 streams: at least 25,000 tokens/s on one core", of("c1000", "tokens_per_s"), -25000, ".0f"),
     ]
+    for scenario in ("c100", "c1000"):
+        cpu, without = (of(scenario, "server.cpu_us_per_token", server) for server in ("module", "module-nolog"))
+        if cpu and without:
+            wanted.append((f"{scenario}: CPU per token at most 10 % over the same without event logs, %",
+                           (cpu / without - 1) * 100, 10, ".1f"))
     for scenario, server in (("c10k", "module"), ("c10k-h2", "module-h2")):
         if server in summary.get(scenario, {}):
             wanted += [

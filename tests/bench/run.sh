@@ -51,7 +51,7 @@ MODULES=/usr/lib/apache2/modules
 export PORT SIM FRONT MODULES THREADS=1280 DIR
 # shellcheck source=servers.sh
 . "$here/servers.sh"
-servers=${*:-nginx apache-proxy module module-h2}
+servers=${*:-nginx apache-proxy module module-nolog module-h2}
 
 # ---- the scenarios ----
 # A stream takes two descriptors in one process: the client's connection and the model's. With HTTP/2 to the model it takes
@@ -107,7 +107,8 @@ prompt() { # kind of body, directive for llmsim
 wanted() { # server, scenario
     case $2 in
     c10k-h2) [ "$1" = module-h2 ] ;;
-    *) [ -z "${scenarios_of[$1]:-}" ] && { [[ $2 != crud-* ]] || [ "$1" = module ]; } ;;
+    crud-*) [ "$1" = module ] ;;
+    *) [[ " ${scenarios_of[$1]:-$2} " = *" $2 "* ]] ;;
     esac
 }
 

@@ -42,8 +42,18 @@ missing_module() {
     lacks "$MODULE" "it with 'make module'"
 }
 start_module() {
+    export STORE="sqlite:$DIR/state/bench.db sync=full"
     cp "$MODULE" "$DIR/mod_agentchat.so"
     exec "$(httpd_binary)" -f "$here/module.conf" -DFOREGROUND
+}
+
+# ours, without event logs: what the logs cost
+path[module-nolog]=$chat body[module-nolog]=chat scenarios_of[module-nolog]="c100 c1000"
+missing_module-nolog() { missing_module; }
+start_module-nolog() {
+    export STORE="sqlite:$DIR/state/bench.db sync=full"
+    cp "$MODULE" "$DIR/mod_agentchat.so"
+    exec "$(httpd_binary)" -f "$here/module.conf" -DNOLOG -DFOREGROUND
 }
 
 # ours, with HTTP/2 and TLS to the model
@@ -54,6 +64,7 @@ missing_module-h2() {
     lacks openssl openssl
 }
 start_module-h2() {
+    export STORE="sqlite:$DIR/state/bench.db sync=full"
     cp "$MODULE" "$DIR/mod_agentchat.so"
     exec "$(httpd_binary)" -f "$here/module.conf" -DHTTP2 -DFOREGROUND
 }

@@ -12,8 +12,8 @@ RANGES = ("INT", "NUMBER", "SIZE", "DURATION", "PERCENT")
 class Row:
     """One directive: name ("<AgentChatModel" for a container), where, syntax, and values: (key, default, min, max)."""
 
-    def __init__(self, name, where, syntax, values=()):
-        self.name, self.where, self.syntax, self.values = name, where, syntax, list(values)
+    def __init__(self, name, where, syntax, values=(), shape=None):
+        self.name, self.where, self.syntax, self.values, self.shape = name, where, syntax, list(values), shape
 
     @property
     def heading(self):
@@ -28,7 +28,7 @@ class Row:
             return
         yield from self._default()
         yield from self._range()
-        yield f"- Context: {CONTEXT[self.where]}"
+        yield f"- Context: {CONTEXT[self.where]}" + (f", {CONTEXT['AGENT']}" if self.shape == "LIMITS" else "")
 
     def _default(self):
         given = [(key, default) for key, default, _, _ in self.values if default not in (None, "nan")]
@@ -47,7 +47,7 @@ def rows(config_c):
     for m in re.finditer(r'\bROW\("(\w+)", ' + VALUES + r',\s*"([^"]*)", "[^"]*"\)', config_c):
         name, where, shape, default, low, high, syntax = m.groups()
         limits = (low, high) if shape in RANGES else (None, None)
-        found.append((m.start(), Row(name, where, syntax, [("", default, *limits)])))
+        found.append((m.start(), Row(name, where, syntax, [("", default, *limits)], shape)))
     for m in re.finditer(r'\bROW_OF_KEYS\("(\w+)", (\w+),\s*"([^"]*)", "[^"]*",((?:\s*KEY\([^)]*\),?)+)\)', config_c):
         keys = re.findall(r'KEY\("([^"]*)", ' + VALUES + r'\)', m[4])
         values = [(key, default or None, low or None, high or None) if shape in RANGES else (key, default or None, None, None)
@@ -85,6 +85,8 @@ def problems(config_c, manual):
             wrong.append(f"{row.heading[3:]} says more than the table does: {labels}")
         if "```apache" not in mine[0]:
             wrong.append(f"{row.heading[3:]} has no example")
-    known = {row.heading for row in table}
+    known, by_task = {row.heading for row in table}, manual.partition("# By task")[2].partition("\n# ")[0]
+    names = [name.replace("&lt;", "<").rstrip(">") for name in re.findall(r"\[([^\]]+)\]\(#agentchat", by_task)]
+    wrong += [f"{row.heading[3:]} is not listed once by task" for row in table if names.count(row.name) != 1]
     wrong += [f"{heading[3:]} does not exist" for heading, _ in there if heading not in known]
     return len(table), wrong

@@ -5,8 +5,12 @@ on a copy with a fault planted in it."""
 import re
 from pathlib import Path
 
+import yaml
+
 import directive_table
 import log_messages as log_table
+import openapi_json
+import route_table
 
 FLOORS = ["base", "wire", "io", "back", "agent", "front"]
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",
@@ -186,11 +190,36 @@ def manual(top):
 def routes(top):
     """The route table and docs/api.md name the same routes."""
     code = (top / "src/front/route.c").read_text()
-    table = set(re.findall(r'\{\s*M_([A-Z]+)\s*,\s*"([^"]+)"', code))
+    table = {(row.method, row.pattern) for row in route_table.rows(code)}
+    if len(table) != len(re.findall(r"^ *\{M_", code, re.M)):
+        return 0, ["a row of the table has a form that route_table.py does not read"]
     docs = set(re.findall(r"^\|\s*([A-Z]+) `([^`]+)`", (top / "docs/api.md").read_text(), re.M))
     wrong = [f"{method} {path} is not in docs/api.md" for method, path in sorted(table - docs)]
     wrong += [f"docs/api.md has {method} {path}, which does not exist" for method, path in sorted(docs - table)]
     return len(table), wrong
+
+
+def openapi(top):
+    """docs/openapi.yaml has the routes, their lines and query parameters, and the error kinds of the code; its JSON is the same."""
+    text = (top / "docs/openapi.yaml").read_text()
+    document, code = yaml.safe_load(text), (top / "src/front/route.c").read_text()
+    lists = {name: set(re.findall(r'"(\w+)"', words)) for name, words in re.findall(r"(q_\w+)\[\] = \{([^}]*)\}", code)}
+    table = {(method, path): (line, lists.get(query, set())) for method, path, line, query in re.findall(
+        r'\{\s*M_([A-Z]+)\s*,\s*"([^"]+)",[^"]*"([^"]+)",\s*(\w+)\}', code)}
+    parts, have = document["components"], {}
+    for path, item in document["paths"].items():
+        for method in set(item) - {"parameters"}:
+            given = [parts["parameters"][p["$ref"].rpartition("/")[2]] if "$ref" in p else p
+                     for p in item.get("parameters", []) + item[method].get("parameters", [])]
+            have[method.upper(), path] = (item[method]["summary"], {p["name"] for p in given if p["in"] == "query"})
+    wrong = [f"docs/openapi.yaml: {route} is {have.get(route)}, src/front/route.c has {table.get(route)}"
+             for route in sorted(set(have) | set(table)) if have.get(route) != table.get(route)]
+    kinds = set(re.findall(r'^\s+\{AC_\w+, "(\w+)"', (top / "src/base/err.c").read_text(), re.M)) - {"ok"}
+    codes = set(parts["schemas"]["ErrorCode"]["enum"])
+    wrong += [f"docs/openapi.yaml: the error codes differ: {sorted(kinds ^ codes)}"] if kinds != codes else []
+    if openapi_json.convert(text) != (top / "docs/openapi.json").read_text():
+        wrong.append("docs/openapi.json is not docs/openapi.yaml; make openapi writes it")
+    return len(have), wrong
 
 
 def words(top):
@@ -209,14 +238,106 @@ def words(top):
     return n, wrong
 
 
+def anchors(text):
+    """The names by which the headings of a page are linked, as GitHub makes them."""
+    found = []
+    for heading in re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        name = re.sub(r"[^\w\- ]", "", plain.lower()).strip().replace(" ", "-")
+        n = sum(1 for other in found if re.fullmatch(re.escape(name) + r"(-\d+)?", other))
+        found.append(f"{name}-{n}" if n else name)
+    return set(found)
+
+
 def links(top):
-    """Links between the pages of the manual lead somewhere."""
+    """Links between the pages of the manual lead somewhere, to a heading that is there where they name one."""
     n, wrong = 0, []
-    for path in sources(top, "*.md", "docs/*.md"):
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
+    for path in sources(top, "*.md", "docs/*.md", "tests/bench/*.md"):
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text()):
             if re.match(r"[a-z]+:", target):
                 continue
             n += 1
-            if not (path.parent / target).exists():
+            other = path.parent / target if target else path
+            if not other.exists():
                 wrong.append(f"{path.relative_to(top)}: {target} does not exist")
+            elif anchor and anchor not in anchors(other.read_text()):
+                wrong.append(f"{path.relative_to(top)}: {target}#{anchor} does not exist")
+    return n, wrong
+
+
+def pages(top):
+    """The index leads to every page of the manual; what pages say of log numbers and directives exists."""
+    index = (top / "docs/README.md").read_text()
+    numbers = {f"AC{int(number):04d}" for number in re.findall(r"AC_MESSAGE\((\d+),", (top / "src/base/messages.h").read_text())}
+    known = {row.name.strip("<") for row in directive_table.rows((top / "src/front/config.c").read_text())}
+    classes = set(re.findall(r"\bclass (\w+)", (top / "src/www/agentchat.js").read_text()))
+    wrong = [f"docs/README.md does not link {path.name}" for path in sources(top, "docs/*.md")
+             if path.name != "README.md" and f"]({path.name})" not in index]
+    if "](docs/README.md)" not in (top / "README.md").read_text():
+        wrong.append("README.md does not link docs/README.md")
+    n, named = 0, set()
+    for path in sources(top, "README.md", "docs/*.md"):
+        text = path.read_text()
+        for word in re.findall(r"\bAC0\d{3}\b", text):
+            n += 1
+            if word not in numbers:
+                wrong.append(f"{path.relative_to(top)}: there is no {word}")
+        words = set(re.findall(r"\bAgentChat[A-Z]\w+\b", text))
+        wrong += [f"{path.relative_to(top)}: there is no {word}" for word in sorted(words - known - classes)]
+        named |= words
+    wrong += [f"no page names {name}" for name in sorted(known - named)]
+    return n + len(named), wrong
+
+
+# Statements of the embedded store that are about no owner, or about every one's.
+OF_EVERY_OWNER = {
+    "sqlite_agents.c": "agents belong to the server",
+    "sqlite_move.c": "agentchat-store moves what everybody has",
+    "sqlite_schema.c": "tables",
+    "sqlite_group.c": "transactions",
+    "sqlite_conn.c": "settings of a connection",
+    "sqlite_threads.c:sql_purge_next": "whichever was deleted long ago; its owner comes with it",
+    "sqlite_threads.c:sql_purge_begin": "of a thread that sql_purge_next gave",
+    "sqlite_threads.c:sql_purge_steps": "of a thread that sql_purge_next gave",
+    "sqlite_threads.c:sql_purge_runs": "of a thread that sql_purge_next gave",
+    "sqlite_threads.c:sql_purge_messages": "of a thread that sql_purge_next gave",
+    "sqlite_waits.c:sql_late": "whichever has waited too long; its owner comes with it",
+    "sqlite_runs.c:sql_active": "closes what a dead process left; shown only behind ac_sqlite_thread_find()",
+    "sqlite_runs.c:sql_active_next": "closes what a dead process left",
+    "sqlite_runs.c:sql_interrupt": "closes what a dead process left",
+    "sqlite_runs.c:sql_begin": "a transaction",
+}
+
+
+def owners(top):
+    """Every statement of the embedded store names the owner, so that a check that was forgotten cannot leak."""
+    n, wrong, found = 0, [], set()
+    for path in sources(top, "src/back/sqlite_*.c"):
+        for name, text in re.findall(r'\b(sql_\w+)(?:\[\d*\])* =\s*((?:[^;"]|"(?:\\.|[^"\\])*")*);', path.read_text()):
+            n += 1
+            found |= {path.name, f"{path.name}:{name}"}
+            owned = re.search(r"\bowner = |[(,] ?owner,|AC_SQLITE_(THREAD|RUN)_OF|\b(LIST|COUNT)\(", text)
+            if not owned and not {path.name, f"{path.name}:{name}"} & set(OF_EVERY_OWNER):
+                wrong.append(f"{path.relative_to(top)}: {name} does not name the owner")
+    wrong += [f"OF_EVERY_OWNER has {name}, which does not exist" for name in OF_EVERY_OWNER
+              if ":" in name and name not in found]
+    return n, wrong
+
+
+def threats(top):
+    """Each row of the threat model names tests, and they exist."""
+    n, wrong = 0, []
+    files = {path.name: path for path in sources(top, "tests/*/test_*.py", "tests/unit/*.c")}
+    for line in (top / "docs/threat-model.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|") or len(cells) != 3 or cells[0] in ("threat", "---"):
+            continue
+        n += 1
+        named = re.findall(r"`([\w.]+)::(\w+)`", cells[2])
+        if not named or re.sub(r"`[\w.]+::\w+`(, )?", "", cells[2]):
+            wrong.append(f"docs/threat-model.md: '{cells[0]}' names no test, or something that is none")
+        for file, name in named:
+            text = files[file].read_text() if file in files else ""
+            if not re.search(rf"^(def|static void) {name}\(", text, re.M):
+                wrong.append(f"docs/threat-model.md: there is no {file}::{name}")
     return n, wrong

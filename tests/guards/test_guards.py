@@ -23,8 +23,12 @@ CASES = {
     "directives": (40, "conf/agentchat.conf", "#AgentChatSpoiled on\n"),
     "manual": (40, "docs/directives.md", "## AgentChatRetry\n\n- Default: `3s`\n"),
     "routes": (25, "docs/api.md", "| GET `/spoiled` | x | x |\n"),
+    "openapi": (30, "docs/openapi.json", " "),
     "words": (100, "docs/architecture.md", "TO" + "DO: spoiled\n"),
-    "links": (10, "README.md", "[spoiled](docs/no-such-page.md)\n"),
+    "owners": (40, "src/back/sqlite_turns.c", 'static const char sql_spoiled[] =\n    "SELECT id FROM messages WHERE thread_id = ?1";\n'),
+    "threats": (40, "docs/threat-model.md", "| a | b | `test_who_may.py::test_spoiled` |\n"),
+    "pages": (200, "docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),
+    "links": (10, "README.md", "[spoiled](docs/install.md#no-such-heading)\n"),
 }
 
 
@@ -38,7 +42,7 @@ def copy(tmp_path_factory):
 def test_every_guard_has_a_case():
     known = {name for name, value in vars(guards).items()
              if callable(value) and getattr(value, "__module__", "") == "guards"}
-    helpers = {"sources", "without_comments", "floor_of"}
+    helpers = {"sources", "without_comments", "floor_of", "anchors"}
     assert known - helpers == set(CASES)
 
 

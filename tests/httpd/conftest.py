@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
+from cosmos_server import Cosmos
+from browser import Browser
 from model_server import ModelServer
+from page import Page, PageServer
 from server import AGENT, MODEL, MOUNT, Server
 
 
@@ -39,6 +42,14 @@ def client(server):
 
 
 @pytest.fixture
+def cosmos():
+    """A scripted Cosmos DB, empty."""
+    cosmos = Cosmos()
+    yield cosmos
+    cosmos.stop()
+
+
+@pytest.fixture
 def make_server(model):
     """Makes servers of a test's own: make_server(directives, mpm=…); with {model} standing for the scripted model."""
     made = []
@@ -56,3 +67,38 @@ def make_server(model):
         problems += server.check_log()
         server.remove()
     assert not problems, "unexpected lines in httpd's log:\n" + "\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def _browser():
+    browser = Browser()
+    yield browser
+    browser.stop()
+
+
+@pytest.fixture(scope="session")
+def _page_server(_model):
+    server = PageServer(_model).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def browser(_browser):
+    """The browser; what a page complained of fails the test, unless it is in `expected` of the browser."""
+    _browser.expected = []
+    yield _browser
+    said = [line for line in _browser.close_contexts() if not any(part in line for part in _browser.expected)]
+    assert not said, "the page complained:\n" + "\n".join(said)
+
+
+@pytest.fixture
+def page_server(_page_server, model):
+    yield _page_server
+    assert not (bad := _page_server.check_log()), "unexpected lines in httpd's log:\n" + "\n".join(bad)
+
+
+@pytest.fixture
+def page(browser, page_server):
+    """The chat page in a tab of its own; further ones: Page(browser, page.context, page_server.url)."""
+    return Page(browser, browser.context(), page_server.url)

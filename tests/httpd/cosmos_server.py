@@ -38,7 +38,14 @@ class Container:
         self.unique = [k["paths"][0][1:] for k in definition.get("uniqueKeyPolicy", {}).get("uniqueKeys", [])]
         self.versions = {}                  # (key, id) → [(lsn, document or None)]
         self.partitions = {}                # key → {id: document}
-        self.lsn, self.replica = 0, 0
+        self.lsn, self.replica, self.n_behind = 0, 0, 0
+        self.mortal = {}                    # (key, id) → when: documents with a time to live of their own
+
+    def bury(self, now):
+        for at in [at for at, when in self.mortal.items() if when <= now] if "defaultTtl" in self.definition else []:
+            del self.mortal[at]
+            self.partitions.get(at[0], {}).pop(at[1], None)
+            self.versions.pop(at, None)
 
     def now(self, key, name):
         return self.partitions.get(key, {}).get(name)
@@ -67,7 +74,8 @@ class Cosmos:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.key, self.lock = key, threading.RLock()
+        self.key, self.lock, self.busy_lock = key, threading.RLock(), threading.Lock()
+        self.busy, self.busy_since, self.n_busy = 0.0, 0.0, 0
         self.reset()
         self._open = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -76,18 +84,21 @@ class Cosmos:
         with self.lock:
             self.databases, self.tokens = {}, {TOKEN}
             self.behave(clear=True)
-            self.requests, self.n_connections, self.n_carried_out = [], 0, 0
+            self.requests, self.n_connections, self.n_carried_out, self.n_faults = [], 0, 0, 0
 
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
-        those that match, after the first `skip` of them, n times. stop_after: requests that are still carried out, after which
-        nothing answers any more. chaos: {throttle, unavailable, gone, contended, timeout, cut: probabilities}. lag: reads come from a
-        replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead."""
+        those that match, after the first `skip` of them, n times; gate: waits until the test opens it, then goes on as ever.
+        stop_after: requests that are still carried out, after which nothing answers any more. chaos: {throttle, unavailable, gone,
+        contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a second. lag: so many reads come
+        from a replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead. aged:
+        seconds by which documents with a time to live are older."""
         with self.lock:
             if clear:
                 self.faults, self.chaos = [], {}
-                self.lag = self.empty_pages = self.no_auth = False
-                self.page_most, self.clock, self.aad_forbids_create = 100, 0, True
+                self.empty_pages = self.no_auth = False
+                self.lag, self.page_most, self.clock, self.aad_forbids_create = 0, 100, 0, True
+                self.aged = 0
                 self.stop_after = None
             self.faults += [dict(fault, n=fault.get("n", 1)) for fault in faults or []]
             if chaos is not None:
@@ -154,16 +165,33 @@ class Cosmos:
         body = stream.read(int(headers.get("content-length", 0)))
         if line[1] == "/_control":
             return self._send(connection, 200, {}, self._control(json.loads(body or b"{}")))
-        return self._answer(connection, line[0], line[1], headers, body)
+        self._note_busy(1)
+        try:
+            return self._answer(connection, line[0], line[1], headers, body)
+        finally:
+            self._note_busy(-1)
+
+    def _note_busy(self, more):
+        """For how long at least one request has been in our hands."""
+        with self.busy_lock:
+            now = time.monotonic()
+            self.busy += now - self.busy_since if self.n_busy else 0
+            self.busy_since, self.n_busy = now, self.n_busy + more
 
     def _control(self, order):
         with self.lock:
             dump, pattern = order.pop("dump", None), order.pop("count", None)
             definition, expire = order.pop("definition", None), order.pop("expire", None)
+            for name, members in order.pop("define", {}).items():   # as an administrator would; null: without it
+                made = next(iter(self.databases.values()))[name].definition
+                made.update(members)
+                for member in [m for m, value in members.items() if value is None]:
+                    del made[member]
             if order.pop("reset", False):
                 self.reset()
             self.behave(**order)
             answer = {"requests": len(self.requests), "connections": self.n_connections, "carried_out": self.n_carried_out,
+                      "faults": self.n_faults, "busy": self.busy,
                       "documents_in": {name: sum(len(p) for p in container.partitions.values())
                                        for database in self.databases.values() for name, container in database.items()}}
             if expire:
@@ -207,7 +235,7 @@ class Cosmos:
         kinds = {"throttle": {"status": 429, "substatus": 3200, "headers": {"x-ms-retry-after-ms": "2"}},
                  "unavailable": {"status": 503}, "gone": {"status": 410, "substatus": 1002}, "contended": {"status": 449},
                  "timeout": {"status": 408, "after": self.random.random() < 0.5},
-                 "cut": {"cut": True, "after": self.random.random() < 0.5}}
+                 "cut": {"cut": True, "after": self.random.random() < 0.5}, "late": {"delay": self.random.random()}}
         for name, share in self.chaos.items():
             if dice < share:
                 return kinds[name]
@@ -217,9 +245,14 @@ class Cosmos:
     def _answer(self, connection, method, path, headers, body):
         with self.lock:
             fault = self._find_fault(method, path)
+            self.n_faults += fault is not None
+        if fault and "gate" in fault:
+            fault["gate"].pass_through(lambda: False)
+            fault = None
+        with self.lock:
             late = fault and (fault.get("after") or fault.get("op") is not None)
             try:
-                if fault and not late:
+                if fault and not late and "delay" not in fault:
                     if fault.get("cut"):
                         return self._cut(connection)
                     raise Failure(fault["status"], fault.get("substatus", 0), "scripted", fault.get("headers"))
@@ -236,6 +269,7 @@ class Cosmos:
                     more["x-ms-substatus"] = failure.substatus
             self.requests.append((method, path, status, headers))
             del self.requests[:-20000]
+        time.sleep(fault.get("delay", 0) if fault else 0)
         return self._send(connection, status, {"x-ms-request-charge": "1", **more}, answer)
 
     # ---- who asks ----
@@ -276,6 +310,7 @@ class Cosmos:
         if container is None or names[4] != "docs":
             raise Failure(404, 1003, "owner resource")
         key = json.loads(headers["x-ms-documentdb-partitionkey"])[0] if "x-ms-documentdb-partitionkey" in headers else None
+        container.bury(time.time() + self.clock + self.aged)
         status, more, answer = self._item(method, names[5:], container, key, headers, body, fault)
         more.setdefault("x-ms-session-token", f"0:-1#{container.lsn}")
         return status, more, answer
@@ -332,10 +367,12 @@ class Cosmos:
         return status, {"etag": etag} if etag else {}, None if minimal else document
 
     def _replica(self, container, headers):
-        """How far the replica that answers has come. Each read that meets with one that is behind lets it catch up."""
+        """How far the replica that answers has come. So many reads that meet with one that is behind (lag) let it catch up."""
         wanted = max([int(t.split("#")[1]) for t in headers.get("x-ms-session-token", "").split(",") if "#" in t] or [0])
         at = container.replica if self.lag else container.lsn
-        container.replica = container.lsn
+        container.n_behind += 1
+        if container.n_behind >= self.lag or at == container.lsn:
+            container.replica, container.n_behind = container.lsn, 0
         if wanted > at:
             raise Failure(404, 1002, "the session is not available")
         return at
@@ -345,6 +382,11 @@ class Cosmos:
             old = container.now(key, name)
             if old is None:
                 raise Failure(404)
+            condition = re.fullmatch(r"from c where c\.(\w+) = '([^']*)'", document.get("condition", ""))
+            if "condition" in document and not condition:
+                raise Failure(400, message="condition")
+            if condition and old.get(condition[1]) != condition[2]:
+                raise Failure(412, 1110, "condition")
             new = dict(old)
             for operation in document["operations"]:
                 if operation["op"] != "set" or operation["path"].count("/") != 1:
@@ -385,10 +427,14 @@ class Cosmos:
         partition = container.partitions.setdefault(key, {})
         if document is None:
             partition.pop(name, None)
+            container.mortal.pop((key, name), None)
         else:
-            document = {**document, "_rid": "r", "_self": "s", "_attachments": "a", "_ts": int(time.time()),
+            document = {**document, "_rid": "r", "_self": "s", "_attachments": "a", "_ts": int(time.time() + self.clock),
                         "_etag": f'"{container.lsn:08x}-0000-0000-0000-000000000000"'}
             partition[name] = document
+            container.mortal.pop((key, name), None)
+            if document.get("ttl", -1) > 0:
+                container.mortal[key, name] = document["_ts"] + document["ttl"]
         versions = container.versions.setdefault((key, name), [])
         versions.append((container.lsn, document))
         del versions[:-4]

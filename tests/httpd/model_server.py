@@ -127,10 +127,12 @@ def answer(*tokens, **figures):
     return script
 
 
-def calls(*wanted):
-    """A script: an answer that wants these tools, as (name, arguments) pairs, all in one round."""
+def calls(*wanted, said=None):
+    """A script: an answer that wants these tools, as (name, arguments) pairs, all in one round, and says something first."""
     def script(_request):
         yield head()
+        if said:
+            yield token(said)
         for i, (name, arguments) in enumerate(wanted):
             yield tool_call(i, f"call_{i + 1}", name, json.dumps(arguments))
         yield finish("tool_calls")

@@ -9,23 +9,23 @@ from pathlib import Path
 from server import BUILD, TOP, free_port
 
 SOURCE = TOP / "tests/peers"
-HOME = BUILD / "peers"
 INSTALL_WAIT = 600
 
 
-def install():
-    """node_modules as package-lock.json says; once, until that file changes."""
-    HOME.mkdir(parents=True, exist_ok=True)
-    stamp = HOME / "installed.json"
-    lock = (SOURCE / "package-lock.json").read_text()
+def install(source=SOURCE):
+    """node_modules as the folder's package-lock.json says; once, until that file changes."""
+    home = BUILD / source.name
+    home.mkdir(parents=True, exist_ok=True)
+    stamp = home / "installed.json"
+    lock = (source / "package-lock.json").read_text()
     if not stamp.exists() or stamp.read_text() != lock:
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(SOURCE / name, HOME / name)
-        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HOME, capture_output=True, text=True,
+            shutil.copy(source / name, home / name)
+        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=home, capture_output=True, text=True,
                               timeout=INSTALL_WAIT)
         assert done.returncode == 0, done.stdout + done.stderr
         stamp.write_text(lock)
-    return HOME / "node_modules"
+    return home / "node_modules"
 
 
 def node(script, *arguments, wait=60):

@@ -9,6 +9,8 @@ from model_server import DONE, finish, head, token, usage
 CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
            "AsyncRequestWorkerFactor 100\n"
 
+STORED = 1 << 40                        # what is told from the store is numbered from here on
+
 
 def holding(gate, before=("one",), after=("two",)):
     def script(_request):
@@ -26,9 +28,10 @@ def holding(gate, before=("one",), after=("two",)):
 
 def wait_until(question, what, seconds=20):
     end = time.monotonic() + seconds
-    while not question():
+    while not (found := question()):
         assert time.monotonic() < end, what
         time.sleep(0.02)
+    return found
 
 
 def blocks(raw):
@@ -48,7 +51,9 @@ def events_of(client, run_id, after=None, header=True):
 
 def run_of(client):
     """The newest run of the newest thread, and the thread."""
-    thread = client.get("/threads?limit=1").json["data"][0]["id"]
+    response = client.get("/threads?limit=1")
+    assert response.status == 200, response
+    thread = response.json["data"][0]["id"]
     return client.get(f"/threads/{thread}/runs").json["data"][0]["id"], thread
 
 

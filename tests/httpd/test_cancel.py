@@ -53,19 +53,32 @@ def test_before_the_first_word(server, client, model):
     assert status_of(client, run["run_id"]) == "cancelled" and len(client.messages(run["thread_id"])) == 1
 
 
+def cancel_here(client, model):
+    """Seconds from the request to the hanging up on the model."""
+    gate = Gate()
+    stream, run = begun(client, model, gate)
+    gate.wait_reached()
+    began = time.monotonic()
+    assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
+    assert model.requests[-1].closed.wait(20)
+    took = time.monotonic() - began
+    stream.rest()
+    return took
+
+
+def median_below(seconds, measure):
+    """Of seven in a row; one quiet moment is enough, since others use this machine too."""
+    for _ in range(5):
+        times = sorted(measure() for _ in range(7))
+        print(f"\n{', '.join(f'{took * 1000:.0f}' for took in times)} ms")
+        if times[3] < seconds:
+            return
+    raise AssertionError(f"a median of {times[3]:.3f} s in each of five rows")
+
+
 def test_how_soon_the_model_is_told(server, client, model):
-    """100 ms, and the scripted model looks every 20 ms; the median, since others use this machine too."""
-    times = []
-    for _ in range(7):
-        gate = Gate()
-        stream, run = begun(client, model, gate)
-        gate.wait_reached()
-        began = time.monotonic()
-        assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
-        assert model.requests[-1].closed.wait(5)
-        times.append(time.monotonic() - began)
-        stream.rest()
-    assert sorted(times)[3] < 0.12, times
+    """100 ms, and the scripted model looks every 20 ms."""
+    median_below(0.1, lambda: cancel_here(client, model))
 
 
 def test_while_a_tool_runs(make_server, model):
@@ -87,22 +100,57 @@ def test_while_a_tool_runs(make_server, model):
     assert message["tool_calls"][0]["error"] and message["metadata"]["finish_reason"] == "cancelled"
 
 
-@pytest.mark.parametrize("mpm", ["event", "prefork"])
-def test_from_another_child(make_server, model, mpm):
-    server = make_server(mpm=mpm, tuning="StartServers 3\nMaxRequestWorkers 8" if mpm == "prefork" else CHILDREN)
+def standing(server, model, when):
+    """A run that stands: before its first word, in the middle of its answer, in a tool. (stream, its run event)"""
     gate = Gate()
-    stream, run = begun(server.client, model, gate)
+    if when != "tool":
+        stream, run = begun(server.client, model, gate, ("half ", "an ") if when == "midway" else ())
+        gate.wait_reached()
+        return stream, run
+
+    def tool(_request):
+        yield gate
+        yield b"{}"
+    model.play(calls(("slow_tool", {})), tool)
+    stream = server.client.stream("/agents/slow/chat", {"message": "x"})
+    run = stream.next().json
     gate.wait_reached()
+    return stream, run
+
+
+def cancelled_well(client, stream, run, when):
+    """What was said is stored, and what it cost is counted."""
+    last = stream.rest()[-1].json
+    assert (last["type"], last["status"]) == ("done", "cancelled")
+    kept, said = client.get("/runs/" + run["run_id"]).json, client.messages(run["thread_id"])[1:]
+    assert kept["status"] == "cancelled" and kept["error"] is None and kept["usage"] == last["usage"]
+    assert kept["usage"]["total_tokens"] > 0
+    assert [m["content"] for m in said] == {"before": [], "midway": ["half an "], "tool": [""]}[when]
+    assert all(m["metadata"]["finish_reason"] == "cancelled" for m in said)
+    if when == "tool":
+        assert said[0]["tool_calls"][0]["error"]
+
+
+def cancel_elsewhere(server, model, when):
+    """Seconds from the request in one child to the hanging up on the model, or the tool, in another one."""
+    stream, run = standing(server, model, when)
     mine = owner_of(server, stream.connection)
     other = connection_to(server, lambda pid: pid != mine)
     began = time.monotonic()
-    response = other.request("POST", f"/api/runs/{run['run_id']}/cancel")
-    assert response.status == 202
-    assert model.requests[-1].closed.wait(5)
+    assert other.request("POST", f"/api/runs/{run['run_id']}/cancel").status == 202
+    assert model.requests[-1].closed.wait(20)
     took = time.monotonic() - began
-    assert stream.rest()[-1].json["status"] == "cancelled"
-    assert server.client.messages(run["thread_id"])[1]["content"] == "one"
-    assert took < 2, took
+    cancelled_well(server.client, stream, run, when)
+    return took
+
+
+@pytest.mark.parametrize("mpm, when", [("event", "before"), ("event", "midway"), ("event", "tool"), ("prefork", "midway")])
+def test_from_another_child(make_server, model, mpm, when):
+    """100 ms, and the scripted model looks every 20 ms. The other child is told, and does not look by itself every 250 ms: that would
+    take 125 at the median."""
+    tuning = "StartServers 3\nMaxRequestWorkers 8" if mpm == "prefork" else CHILDREN
+    server = make_server(TOOL.format(url=model.url), mpm=mpm, tuning=tuning)
+    median_below(0.1, lambda: cancel_elsewhere(server, model, when))
 
 
 def test_without_logs_from_another_child(make_server, model):

@@ -19,7 +19,7 @@ def configtest():
     made = []
 
     def check(directives):
-        server = Server("")
+        server = Server("", modules=("authn_core",))
         made.append(server)
         text = directives.replace("{root}", str(server.root)).replace("{port}", str(server.port))
         server.write(text)
@@ -55,14 +55,19 @@ def test_the_reference_with_everything_in_it(make_server):
     active = [re.sub(r"^(\s*)#(?=\S)", r"\1", line) for line in lines if not line.startswith("#LoadModule")]
     text = "\n".join(active)
     assert len(re.findall(r"^\s*<?AgentChat\w+", text, re.M)) >= 50
+    (server.root / "keys").write_text("")
     (server.root / "ca.pem").write_text(CERTIFICATE.read_text())
     shutil.copytree(TOP / "conf/sample/knowledge", server.root / "knowledge")
+    (server.root / "swagger-ui").mkdir()
+    (server.root / "swagger-ui/swagger-ui-bundle.js").touch()
     for path, real in (("/var/lib/agentchat", "state"), ("/etc/agentchat/upstream-ca.pem", "ca.pem"),
-                       ("/srv/agentchat/knowledge", "knowledge")):
+                       ("/srv/agentchat/knowledge", "knowledge"), ("/etc/agentchat/keys", "keys"),
+                       ("/usr/share/agentchat/swagger-ui", "swagger-ui")):
         text = text.replace(path, str(server.root / real))
     server.write(text)
     ok, said = server.configtest()
     assert ok, said
+    server.expect_log("AC0262")             # there is no Redis here
     server.start()
     server.client.prefix = "/api"
     assert server.client.get("/health").status == 200
@@ -140,3 +145,12 @@ def test_in_a_virtual_host_and_behind_basic_authentication(make_server, model):
         response = server.client.request(method, f"/threads/{thread}{path}", body, headers=sign("bob"))
         assert response.status == 404, (method, path, response)
     assert server.client.get("/threads", headers=sign("bob")).json["data"] == []
+
+
+def test_what_lies_in_the_document_root_has_no_say_in_the_api(make_server):
+    server = make_server("<Directory />\nAllowOverride All\n</Directory>\n", start=False)
+    (server.root / "htdocs/api").mkdir()
+    (server.root / "htdocs/api/.htaccess").write_text("Require all denied\n")
+    (server.root / "htdocs/.htaccess").write_text("ThisIsNoDirective\n")
+    server.start()
+    assert server.client.get("/threads").status == 200

@@ -2,47 +2,34 @@
 """The Cosmos DB store in a real httpd, on the scripted Cosmos DB: configuration, trouble, several processes, moving."""
 import re
 import subprocess
-import threading
-import time
 from urllib.parse import parse_qs
 
 import pytest
 
-from client import Stream
 from cosmos_server import KEY, TOKEN, Cosmos
+from cosmos_stores import ENV, store, wait_ready
 from model_server import DONE, Gate, ModelServer, Reply, answer, calls, finish, token
 from server import BUILD, free_port
 
-ENV = {"COSMOS_KEY": KEY, "WRONG_KEY": "d3Jvbmcga2V5"}
 TOOL = BUILD / "agentchat-store"
 
 
-@pytest.fixture
-def cosmos():
-    cosmos = Cosmos()
-    yield cosmos
-    cosmos.stop()
-
-
-def store(cosmos, options="", key="COSMOS_KEY", create="on"):
-    return f"AgentChatStore cosmos:{cosmos.url} database=chat create={create} credential=env:{key} {options}\n"
-
-
-def wait_ready(client, wanted=200, seconds=20):
-    end = time.monotonic() + seconds
-    while (response := client.get("/ready")).status != wanted:
-        assert time.monotonic() < end, response
-        time.sleep(0.1)
-    return response.json
-
-
 # ---- configuration ----
-def test_configtest_says_what_is_wrong(make_server):
+def test_configtest_says_what_is_wrong(make_server, tmp_path):
+    empty, no_key = tmp_path / "empty", tmp_path / "no_key"
+    empty.write_text("\n")
+    no_key.write_text("this is no key of an account\n")
+    for file in (empty, no_key):
+        file.chmod(0o600)
     for directive, part in [("AgentChatStore cosmos:http://account.documents.azure.com credential=env:COSMOS_KEY", "not encrypted"),
                             ("AgentChatStore cosmos:https://a.documents.azure.com credential=env:NOWHERE", "NOWHERE"),
                             ("AgentChatStore cosmos:https://a.documents.azure.com databse=chat credential=env:COSMOS_KEY", "databse"),
                             ("AgentChatStore cosmos:https://a.documents.azure.com retention=tomorrow credential=env:COSMOS_KEY",
-                             "retention=tomorrow")]:
+                             "retention=tomorrow"),
+                            ("AgentChatStore cosmos:https://a.documents.azure.com credential=file:/nowhere/key", "/nowhere/key"),
+                            (f"AgentChatStore cosmos:https://a.documents.azure.com credential=file:{tmp_path}", str(tmp_path)),
+                            (f"AgentChatStore cosmos:https://a.documents.azure.com credential=file:{empty}", "empty"),
+                            (f"AgentChatStore cosmos:https://a.documents.azure.com credential=file:{no_key}", "no key of an account")]:
         ok, text = make_server(directive + "\n", start=False, env=ENV).configtest()
         assert not ok and part in text and "AgentChatStore" in text, text
 
@@ -79,6 +66,8 @@ def test_ready_shows_state_and_latency(make_server, cosmos):
     server = make_server(store(cosmos), env=ENV)
     shown = wait_ready(server.client)["store"]
     assert shown["name"] == "cosmos" and shown["state"] == "ok" and shown["latency_ms"] >= 0
+    assert set(shown) == {"name", "state", "latency_ms", "requests", "retries", "throttled", "request_units", "cache_hits", "cache_misses",
+                          "cache_stale"}
 
 
 # ---- several processes ----
@@ -121,44 +110,6 @@ def test_two_servers_and_a_dead_one(make_server, model, cosmos):
     gate.open()
     assert other.client.send(thread, "me now").status == 200       # its process is known to have ended
     assert other.client.get(f"/runs/{run}").json["status"] == "interrupted"
-
-
-def test_chaos_behind_httpd(make_server, model, cosmos):
-    server = make_server(store(cosmos), env=ENV)
-    wait_ready(server.client)
-    cosmos.behave(chaos={"throttle": 0.15, "unavailable": 0.15, "cut": 0.05})
-    failed = []
-
-    def talk():
-        thread = server.client.thread()
-        for i in range(5):
-            response = server.client.send(thread, f"q{i}")
-            if response.status != 200 or response.json["seq"] != 2 * i + 2:
-                failed.append(response)
-        if [m["seq"] for m in server.client.messages(thread)] != list(range(1, 11)):
-            failed.append(thread)
-    talkers = [threading.Thread(target=talk) for _ in range(8)]
-    for talker in talkers:
-        talker.start()
-    for talker in talkers:
-        talker.join()
-    assert not failed, failed
-
-
-def test_the_users_message_does_not_delay_the_model(make_server, model, cosmos):
-    """The model is asked while the message is being stored: here storing waits for the model's request."""
-    server = make_server(store(cosmos), env=ENV)
-    thread = server.client.thread()
-    server.client.send(thread, "first")
-    n = len(model.requests)
-    cosmos.behave(faults=[{"match": "POST .*/threads/docs", "status": 429, "headers": {"x-ms-retry-after-ms": "1500"}}])
-    began = time.monotonic()
-    connection = server.client.connect()
-    connection.send("POST", f"/api/threads/{thread}/messages", {"content": "second", "stream": True})
-    model.wait_requests(n + 1)
-    assert time.monotonic() - began < 1.2
-    assert Stream(connection).rest()[-1].type == "done"
-    assert time.monotonic() - began > 1.4                           # and nothing is said before it is stored
 
 
 # ---- moving ----

@@ -107,7 +107,8 @@ def test_a_timeout_shorter_than_the_stream_is_harmless(make_server, model, mpm):
 
 
 def test_a_slow_reader_is_dropped_and_others_are_not(make_server, model):
-    server = make_server('SendBufferSize 16384\n<Location "/api">\n AgentChatStreamBuffer 64K\n</Location>\n')
+    """Where no log has what waits for it."""
+    server = make_server('SendBufferSize 16384\nAgentChatEventLog off\n<Location "/api">\n AgentChatStreamBuffer 64K\n</Location>\n')
     big = "x" * 4000
     begin, gate = Gate(), Gate()
 

@@ -63,7 +63,7 @@ def test_demo_step(session, step):
 def test_demo_walks_every_route():
     """Each route of the manual is asked for at least once, and each request says what comes."""
     assert all(step.expected for step in STEPS)
-    routes = re.findall(r"^\| (GET|POST|PATCH|DELETE) `([^`]+)`", (TOP / "docs/api.md").read_text(), re.M)
+    routes = re.findall(r"^\| (GET|POST|PUT|PATCH|DELETE) `([^`]+)`", (TOP / "docs/api.md").read_text(), re.M)
     assert len(routes) > 20
     paths = [(step.method, re.sub(r"\{\{(?!agent\b|api\b)[^}]+\}\}", "x", step.url)) for step in STEPS]
     asked = [(method, path.replace("{{api}}", "").replace("{{agent}}", "x").split("?")[0]) for method, path in paths]

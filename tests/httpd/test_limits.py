@@ -2,6 +2,7 @@
 """Each limit has its answer. (Bodies: test_bad_input.py; rounds: test_conversation.py; streams of a child: test_delivery.py;
 full models: test_upstream_trouble.py.)"""
 import base64
+import json
 import re
 import subprocess
 import time
@@ -54,7 +55,7 @@ def signed(make_server):
 
 @pytest.mark.parametrize("mpm", ["event", WORKER])
 def test_streams_of_an_owner(signed, model, mpm):
-    server = signed("AgentChatMaxStreamsPerOwner 2", mpm)
+    server = signed("AgentChatLimit streams=2\n<Location /api>\nAgentChatLimit off\n</Location>", mpm)
     client, gate = server.client, Gate()
     model.default = holding(gate)
     for prefix, owner in (("/api", None), ("/mine", "ann")):
@@ -62,7 +63,7 @@ def test_streams_of_an_owner(signed, model, mpm):
         headers = sign(owner) if owner else {}
         streams = [client.stream("/agents/assistant/chat", {"message": "x"}, headers=headers) for _ in range(2 if owner else 4)]
         for stream in streams:
-            assert stream.status == 200     # anonymous is not one owner, and is not counted
+            assert stream.status == 200     # nothing is counted in a place with AgentChatLimit off
             stream.until("token")
         kept = streams
     for stream in (True, False):
@@ -184,6 +185,6 @@ def test_a_result_that_is_too_long_is_cut_and_said_to_be(make_server, model):
     server.start()
     model.play(calls(("search_knowledge_base", {"query": "bread"})))
     message = server.client.post("/agents/reader/chat", {"message": "x", "stream": False}).json
-    told = model.requests[1].last["content"]
+    told = json.loads(model.requests[1].last["content"])["result"]
     assert "bread" in told and re.search(r"\(cut: 1024 of \d+ bytes\)$", told) and len(told) < 1100
     assert message["tool_calls"][0]["result"] == told

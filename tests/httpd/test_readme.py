@@ -4,25 +4,24 @@ piece of configuration in the manual passes httpd's own check."""
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
-from server import MODULE, TOP, WAIT, Server, user
+from client import Client
+from manual import blocks
+from server import BUILD, MODULE, TOP, WAIT, Server, sanitizer, user
 
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
-
-
-def blocks(path, language):
-    """(line, text) of each fenced block of this language."""
-    text = path.read_text()
-    return [(text[:m.start()].count("\n") + 1, m[1]) for m in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)]
 
 
 def paste(server, text, state=True):
     """Appends the text to a server's configuration that has nothing of ours yet, with the places of a real machine's."""
     text = text.replace("/usr/lib/apache2/modules/mod_agentchat.so", str(server.root / "mod_agentchat.so"))
-    text = text.replace("/etc/", f"{server.root}/etc/").replace("/srv/", f"{server.root}/srv/")
+    text = text.replace("/usr/share/agentchat/chat-page.conf", str(TOP / "conf/chat-page.conf"))
+    for name in ("etc", "srv", "usr/share", "var/www"):
+        text = text.replace(f" /{name}/", f" {server.root}/{name}/").replace(f":/{name}/", f":{server.root}/{name}/")
     conf = server.conf.read_text()
     if "LoadModule agentchat_module" in text:
         conf = re.sub(r"^LoadModule agentchat_module .*\n", "", conf, flags=re.M)
@@ -32,13 +31,19 @@ def paste(server, text, state=True):
 
 
 # ---- README.md ----
+FOR_README = ("authz_host", "alias", "dir")
+
+
 def test_readme_configuration_and_curl_stream(make_server):
-    (_, configuration), = blocks(TOP / "README.md", "apache")
+    _, configuration = blocks(TOP / "README.md", "apache")[0]
     curl, = [text for _, text in blocks(TOP / "README.md", "sh") if text.startswith("curl ")]
-    assert MODULE.exists() and "LoadModule agentchat_module" in configuration and "http://localhost/" in curl
-    server = make_server("", start=False, standard=False, modules=("authz_host",))
-    paste(server, configuration)
+    assert MODULE.exists() and "http://localhost/" in curl
+    server = make_server("", start=False, standard=False, modules=FOR_README)
+    shutil.copytree(TOP / "src/www", server.root / "www")
+    paste(server, f"Define AGENTCHAT_WWW {server.root}/www\n{configuration}")
     server.start()
+    site = Client(server.port, prefix="")
+    assert site.get("/chat/").status == site.get("/chat/agentchat.js").status == 200
     done = subprocess.run(["bash", "-c", curl.replace("http://localhost/", f"http://127.0.0.1:{server.port}/")],
                           capture_output=True, text=True, timeout=WAIT)
     assert done.returncode == 0, done.stderr
@@ -49,6 +54,41 @@ def test_readme_configuration_and_curl_stream(make_server):
     assert call["tool"] == "calculate" and call["result"]["result"] == 13.5
     assert "13.5" in "".join(event["content"] for event in events if event["type"] == "token")
     assert types.count("token") > 5, "the answer came in one piece"
+
+
+def sessions(path):
+    """(command, what it prints) of each line of the page's console blocks."""
+    for _, text in blocks(path, "console"):
+        for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
+            command, _, output = part.partition("\n")
+            yield command, output.strip()
+
+
+def test_readme_sessions(make_server, tmp_path):
+    """Every command of the README's sessions, in order, prints what stands below it; … stands for anything."""
+    first, keys = (text for _, text in blocks(TOP / "README.md", "apache")[:2])
+    configuration = re.sub(r'<Location "/api">.*?</Location>\n', lambda _: keys, first, flags=re.S)
+    server = make_server("", start=False, standard=False, modules=(*FOR_README, "authn_core", "authz_user"))
+    (server.root / "etc/apache2").mkdir(parents=True)
+    paste(server, configuration)
+    # A sanitizer is loaded into what was built with it, and into no other program.
+    only_there = " ".join(f"{name}='{value}'" for name, value in sanitizer().items())
+    before = f"sudo() {{ \"$@\"; }}; systemctl() {{ :; }}; agentchat-keys() {{ {only_there} '{BUILD}/agentchat-keys' \"$@\"; }}\n" \
+             f"[ ! -e '{tmp_path}/known' ] || . '{tmp_path}/known'\n"
+    n = 0
+    for command, output in sessions(TOP / "README.md"):
+        if "systemctl restart" in command:
+            server.stop()
+            server.start()
+        command = command.replace("http://localhost/", f"http://127.0.0.1:{server.port}/").replace("/etc/", f"{server.root}/etc/")
+        command = command.replace("-g www-data", f"-g {user().pw_name}")
+        done = subprocess.run(["bash", "-c", f"{before}{command}\nstatus=$?; declare -p key >'{tmp_path}/known' 2>&-; exit $status"],
+                              capture_output=True, text=True, timeout=WAIT)
+        assert done.returncode == 0, (command, done.stderr)
+        wanted = "(?s)" + ".*".join(re.escape(part) for part in output.split("…"))
+        assert re.fullmatch(wanted, done.stdout.strip()), (command, done.stdout, output)
+        n += 1
+    assert n > 8
 
 
 # ---- the manual ----
@@ -62,7 +102,8 @@ NEEDS = {"`<AgentChatModel>`": {"AgentChatProvider": "openai", "AgentChatCredent
                                "AgentChatToolDescription": "d",
                                "AgentChatToolParameters": '{"type": "object", "properties": {"query": {"type": "string"}}}'},
          "`<AgentChatAgent>`": {"AgentChatModel": "gpt"}}
-DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n</AgentChatModel>\n",
+DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n"
+                    "AgentChatPrice input=1 output=1 currency=USD\n</AgentChatModel>\n",
            "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\n</AgentChatAgent>\n",
            "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n"}
 
@@ -94,13 +135,18 @@ def whole(text, context):
 @pytest.mark.parametrize("page, line, text", CASES, ids=[f"{page.name}:{line}" for page, line, _ in CASES])
 def test_manual_configuration_is_valid(page, line, text):
     keys = {name: "secret" for name in re.findall(r"\benv:(\w+)", text)}
-    server = Server("", modules=("authz_host", "authz_user", "authn_core", "authn_file", "auth_basic", "dir"),
-                    env={**keys, "A_KEY": "secret"})
+    server = Server("", modules=("authz_host", "authz_user", "authn_core", "authn_file", "auth_basic", "alias", "dir",
+                                 "proxy", "proxy_http", "rewrite", "remoteip"), env={**keys, "A_KEY": "secret"})
     try:
-        for name in ("etc/agentchat", "srv/agentchat/knowledge", "srv/agentchat/handbook", "agents", "tools"):
+        for name in ("etc/agentchat", "srv/agentchat/knowledge", "srv/agentchat/handbook", "agents", "tools", "var/www/html",
+                     "usr/share/agentchat/swagger-ui"):
             (server.root / name).mkdir(parents=True)
+        (server.root / "usr/share/agentchat/swagger-ui/swagger-ui-bundle.js").touch()
         if os.geteuid() == 0:
             os.chown(server.root / "srv/agentchat", user().pw_uid, user().pw_gid)
+        for path in re.findall(r"^ *AgentChatKeys +/([\w./-]+)", text, re.M):
+            (server.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (server.root / path).write_text("# none\n")
         for name in re.findall(r"\bfile:([\w./-]+)", text):
             path = server.root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,3 +162,6 @@ def test_manual_configuration_is_valid(page, line, text):
 
 def test_manual_has_examples():
     assert len(CASES) > 50
+    for page in PAGES:
+        rest = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+        assert not re.findall(r"^    <?AgentChat.*$", rest, re.M), f"{page.name} has configuration that no test reads: put it in ```apache"

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9: what had been said is stored, threads are usable at once, followers are told, and nothing happens twice."""
+import glob
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -20,6 +22,11 @@ def event_dir(server):
     return server.root / "events"
 
 
+def logs(server):
+    """Path.glob() does not bear directories that go while it looks."""
+    return glob.glob(f"{event_dir(server)}/c-*/*.log")
+
+
 @pytest.fixture
 def logged(make_server):
     """A server whose event logs are where the test can see them."""
@@ -33,15 +40,15 @@ def logged(make_server):
     return make
 
 
-def interrupted(server, run, text, n_messages=2):
-    """What has to hold for a run whose process died after it had said this."""
+def interrupted(server, run, text, n_messages=2, code="interrupted"):
+    """What has to hold for a run whose process died, or was stopped, after it had said this."""
     wait_until(lambda: run_of(server.client, run)["status"] == "interrupted" and
                len(server.client.messages(run["thread_id"])) == n_messages, "the run is not closed")
     messages = server.client.messages(run["thread_id"])
     message = messages[1]
     assert message["content"] == text and message["role"] == "assistant"
     assert message["metadata"]["finish_reason"] == "interrupted" and message["run_id"] == run["run_id"]
-    assert run_of(server.client, run)["error"]["code"] == "interrupted"
+    assert run_of(server.client, run)["error"]["code"] == code
 
 
 def test_a_follower_elsewhere_is_told(logged, model):
@@ -120,6 +127,30 @@ def test_before_the_first_word(logged, model):
     gate.open()
 
 
+@pytest.mark.parametrize("how", ["restart", "stop"])
+def test_a_restart_and_a_stop_store_what_there_is(logged, model, how):
+    server = logged()
+    gate = Gate()
+    runs = [begun(server.client, model, gate, (f"said {i}",)) for i in range(5)]
+    old = set(server.children())
+    server.expect_log("AC0503", "AC0612")
+    if how == "restart":
+        server.send_signal(signal.SIGHUP)
+    else:
+        server.stop()
+    for stream, _ in runs:
+        assert stream.until("error")[-1].json["code"] == "stopping"
+    if how == "stop":
+        server.start()
+    wait_until(lambda: set(server.children()) - old, "no new child")
+    for i, (stream, run) in enumerate(runs):
+        interrupted(server, run, f"said {i}", code="stopping")
+        again = events_of(server.client, run["run_id"], 2)
+        again.rest()
+        assert blocks(again.raw) == blocks(stream.raw)[2:]
+    gate.open()
+
+
 def test_nothing_twice_over_many_deaths(logged, model):
     """Each new process dies as soon as it has begun to take over."""
     server = logged("LogLevel agentchat:debug\n")
@@ -162,10 +193,10 @@ def test_nothing_is_left_over(logged, model):
         assert server.client.send(run["thread_id"], "x").status == 200
     server.kill()
     server.start()
-    wait_until(lambda: not list(event_dir(server).glob("c-*/*.log")), "a log stays")
+    wait_until(lambda: not logs(server), "a log stays")
     wait_until(lambda: len(list(event_dir(server).glob("c-*"))) <= len(server.children()) + 1, "a dead child's place stays")
     server.stop()
-    assert not list(event_dir(server).glob("c-*/*.log"))
+    assert not logs(server)
     gate.open()
 
 

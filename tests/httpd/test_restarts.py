@@ -3,8 +3,8 @@
 import os
 import threading
 
-from model_server import DONE, finish, head, token
-from runs import blocks, wait_until
+from model_server import DONE, Gate, finish, head, token
+from runs import begun, blocks, events_of, wait_until
 from server import AGENT, MODEL, MOUNT
 
 STREAMS = int(os.environ.get("RESTART_STREAMS", "1000"))
@@ -51,3 +51,21 @@ def test_streams_outlive_restarts(make_server, model):
     assert len(generations) >= RESTARTS
     print(f"\n{len(streams)} streams in {len(generations)} processes, {RESTARTS} graceful restarts: none was cut")
     wait_until(lambda: len(server.children()) < len(generations), "old children stay", 60)
+
+
+def test_a_child_that_has_had_its_connections(make_server, model):
+    """MaxConnectionsPerChild: it takes no more, and its stream goes on; whoever lost one finds it from the next child."""
+    server = make_server(tuning=TUNING + "MaxConnectionsPerChild 20\n")
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ("one ", "two "), ("three",))
+    old = set(server.children())
+    for _ in range(40):
+        assert server.client.get("/health").status == 200
+    wait_until(lambda: set(server.children()) - old, "no new child")
+    back = events_of(server.client, run["run_id"], 2)
+    assert back.next().json["content"] == "two "
+    gate.open()
+    assert stream.rest()[-1].json["status"] == "completed"
+    back.rest()
+    assert blocks(back.raw) == blocks(stream.raw)[2:]
+    assert server.client.messages(run["thread_id"])[1]["content"] == "one two three"

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from model_server import Gate, answer, calls
-from runs import CHILDREN, blocks, events_of, holding, owner_of, run_of, wait_until
+from runs import CHILDREN, STORED, blocks, events_of, holding, owner_of, run_of, wait_until
+
 
 def recorded(client, model, path="/agents/assistant/chat", body=None, headers=None):
     """A run with tools and several tokens, and its stream as the first client had it."""
@@ -16,34 +17,98 @@ def recorded(client, model, path="/agents/assistant/chat", body=None, headers=No
     return stream.raw
 
 
-def test_every_point_of_a_run(make_server, model):
-    """What follows after any id is byte for byte what the first client had."""
+ROUTES = {"native": ("/agents/assistant/chat", {"message": "x", "stream": True}), "chunk": ("/chat", {"message": "x"})}
+KEY = {"Idempotency-Key": "every-point"}
+
+
+def come_back(client, dialect, run_id, after=None, header=True):
+    """The rest of the run in this dialect: (status, its events as they were sent). Native: also by GET, without the POST."""
+    if dialect == "get":
+        stream = events_of(client, run_id, after, header)
+    else:
+        path, body = ROUTES[dialect]
+        stream = client.stream(path, body, headers={**KEY, **({} if after is None else {"Last-Event-ID": str(after)})})
+    if stream.status == 200:
+        stream.rest()
+        return 200, blocks(stream.raw)
+    return stream.status, stream.body()
+
+
+def every_point(client, dialect, run_id, whole):
+    """What follows after any id is byte for byte what the first client had; also after one that this dialect does not show."""
+    first, last = whole[0][0], whole[-1][0]
+    for header in (True, False) if dialect == "get" else (True,):
+        for after in range(first, last):
+            rest = [pair for pair in whole if pair[0] > after]
+            assert come_back(client, dialect, run_id, after, header) == (200, rest), after
+    assert come_back(client, dialect, run_id) == (200, whole)
+    assert come_back(client, dialect, run_id, last)[0] == 204
+
+
+@pytest.mark.parametrize("dialect", ["get", "native", "chunk"])
+def test_every_point_of_a_run(make_server, model, dialect):
     server = make_server("AgentChatEventLog auto\n")
-    raw = recorded(server.client, model)
-    whole = blocks(raw)
+    whole = blocks(recorded(server.client, model, *ROUTES["native" if dialect == "get" else dialect], KEY))
     run_id, _ = run_of(server.client)
-    assert len(whole) > 10 and [number for number, _ in whole] == list(range(1, len(whole) + 1))
-    for header in (True, False):
-        for after in range(0, len(whole)):
-            stream = events_of(server.client, run_id, after, header)
-            stream.rest()
-            assert blocks(stream.raw) == whole[after:], after
-    stream = events_of(server.client, run_id)
-    stream.rest()
-    assert blocks(stream.raw) == whole
-
-
-def test_every_point_in_the_chunk_dialect(make_server, model):
-    server = make_server()
-    body, headers = {"message": "x"}, {"Idempotency-Key": "every-point"}
-    whole = blocks(recorded(server.client, model, "/chat", body, headers))
-    numbers = [number for number, _ in whole]
     assert len(whole) > 6
-    for after in range(0, numbers[-1]):
-        stream = server.client.stream("/chat", body, headers={**headers, "Last-Event-ID": str(after)})
+    if dialect != "chunk":
+        assert [number for number, _ in whole] == list(range(1, len(whole) + 1))
+    every_point(server.client, dialect, run_id, whole)
+    assert len(model.requests) == 2     # the two rounds of the one run
+
+
+@pytest.mark.parametrize("dialect", ["get", "native", "chunk"])
+def test_every_point_of_a_live_run(make_server, model, dialect):
+    """The same while the run goes on: the past from the log, the rest as it comes."""
+    server = make_server()
+    gate = Gate()
+    model.play(calls(("calculate", {"expression": "6*7"})), holding(gate, ("a", "b", "c"), ("d", "e")))
+    path, body = ROUTES["native" if dialect == "get" else dialect]
+    first = server.client.stream(path, body, headers=KEY)
+    gate.wait_reached()
+    run_id, _ = run_of(server.client)
+    seen = first.until("chunk" if dialect == "chunk" else "token")
+    newest = int(seen[-1].fields["id"]) + 2     # a, b, c
+    streams = []
+    for after in range(0, newest + 1):
+        if dialect == "get":
+            streams.append(events_of(server.client, run_id, after or None))
+        else:
+            streams.append(server.client.stream(path, body, headers={**KEY, "Last-Event-ID": str(after)} if after else KEY))
+    gate.open()
+    first.rest()
+    whole = blocks(first.raw)
+    for after, stream in enumerate(streams):
         stream.rest()
         assert blocks(stream.raw) == [pair for pair in whole if pair[0] > after], after
-    assert len(model.requests) == 2     # the two rounds of the one run
+
+
+@pytest.mark.parametrize("dialect", ["get", "native", "chunk"])
+def test_every_point_of_what_is_stored(make_server, model, dialect):
+    """When the log is gone the run is told anew, with numbers of its own, and those are as good. One of the first telling says nothing any
+    more about how much of the answer is known: then there is neither a repeat nor a gap, but the truth."""
+    server = make_server("AgentChatEventLogKeep 0\n")
+    live = blocks(recorded(server.client, model, *ROUTES["native" if dialect == "get" else dialect], KEY))
+    run_id, _ = run_of(server.client)
+    wait_until(lambda: come_back(server.client, dialect, run_id)[1][0][0] > STORED, "the log stays")
+    whole = come_back(server.client, dialect, run_id)[1]
+    every_point(server.client, dialect, run_id, whole)
+    for after in range(1, live[-1][0] + 3):
+        status, body = come_back(server.client, dialect, run_id, after)
+        assert status == 410 and b"events_gone" in body, after
+    assert len(model.requests) == 2
+
+
+def test_text_has_no_ids(make_server, model):
+    """/agent/stream stores nothing: there is nothing to come back to, and it does not pretend otherwise."""
+    server = make_server()
+    model.play(answer("a", "b"), answer("c"))
+    stream = server.client.stream("/agent/stream", {"message": "x"})
+    stream.rest()
+    assert b"id:" not in stream.raw and stream.raw.endswith(b"event: done\ndata: {}\n\n")
+    again = server.client.stream("/agent/stream", {"message": "x"}, headers={**KEY, "Last-Event-ID": "1"})
+    again.rest()
+    assert b'"c"' in again.raw and len(model.requests) == 2
 
 
 def test_an_event_source_that_has_everything_is_told_to_stay_away(make_server, model):
@@ -143,7 +208,7 @@ def test_after_the_log_is_gone(make_server, model):
     wait_until(lambda: len(told()) < len(live), "the log stays")
     events = told()
     assert [e.type for e in events] == ["run", "trace_start", "trace_end", "trace_start", "trace_end", "token", "done"]
-    assert [e.fields["id"] for e in events] == [str(i) for i in range(1, 8)]
+    assert [e.fields["id"] for e in events] == [str(STORED + i) for i in range(1, 8)]
     stored = server.client.messages(thread)[1]
     assert events[0].json["run_id"] == run_id and events[0].json["message_id"] == server.client.messages(thread)[0]["id"]
     assert events[5].json["content"] == stored["content"]
@@ -155,9 +220,7 @@ def test_after_the_log_is_gone(make_server, model):
     assert not kept
     done = events[6].json
     assert (done["message_id"], done["status"]) == (stored["id"], "completed") and done["usage"]["total_tokens"] == done["tokens_used"]
-    assert [e.type for e in events_of(server.client, run_id, 5).rest()] == ["token", "done"]
-    assert [e.type for e in events_of(server.client, run_id, 500).rest()] == ["done"]
-    assert server.client.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": "7"}).status == 204
+    assert [e.type for e in events_of(server.client, run_id, STORED + 500).rest()] == ["done"]
 
 
 def test_without_logs(make_server, model):

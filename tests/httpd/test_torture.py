@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many clients, a model and a store in trouble, and processes that die: at the end everything is accounted for. 20 seconds, or
-TORTURE_SECONDS (make torture)."""
+"""Many clients, a model and a store in trouble, and processes that die: at the end everything is accounted for. Half a
+minute for both stores, or TORTURE_SECONDS for each (make torture)."""
 import collections
 import os
 import threading
 import time
+from pathlib import Path
+
+import pytest
 
 from runs import wait_until
 from torture import Chaos, Visitor, troubled
+from torture_stores import ScriptedCosmos, Sqlite
 
-SECONDS = float(os.environ.get("TORTURE_SECONDS", "20"))
+SECONDS = os.environ.get("TORTURE_SECONDS")
 CLIENTS, THREADS = int(os.environ.get("TORTURE_CLIENTS", "200")), int(os.environ.get("TORTURE_THREADS", "100"))
-TUNING = "StartServers 3\nServerLimit 24\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 1\nMaxSpareThreads 64\n" \
-         "AsyncRequestWorkerFactor 100\n"
+CHILDREN = 4
+# httpd tells as many children to end at a restart as MaxRequestWorkers allows; where some are killed a generation may have more of them
+# for a moment, and one that is not told serves on. So it allows more than there will be.
+TUNING = f"StartServers 3\nServerLimit 24\nThreadsPerChild 16\nMaxRequestWorkers {16 * 3 * CHILDREN}\nMinSpareThreads 1\n" \
+         f"MaxSpareThreads {16 * CHILDREN}\nAsyncRequestWorkerFactor 100\n"
 MODEL = """
 <AgentChatModel scripted>
     AgentChatProvider openai
@@ -28,20 +35,21 @@ MODEL = """
     SetHandler agentchat
     AgentChatAnonymous on
 </Location>
-AgentChatStoreTimeout 500ms
+AgentChatStoreTimeout {timeout}
 AgentChatEventLog events
 """
 STATUS = {"completed": ("completed",), "cancelled": ("cancelled",), "interrupted": ("interrupted",), "stopping": ("interrupted",)}
 
 
-def history(client, thread):
-    messages, after = [], 0
+def whole(client, path):
+    """All pages of a list."""
+    found, after = [], ""
     while True:
-        page = client.get(f"/threads/{thread}/messages?limit=100&after={after}").json
-        messages += page["data"]
+        page = client.get(f"{path}?limit=100{after}").json
+        found += page["data"]
         if not page["has_more"]:
-            return messages
-        after = page["next"]
+            return found
+        after = f"&after={page['next']}"
 
 
 def account(client, threads, visitors):
@@ -49,7 +57,7 @@ def account(client, threads, visitors):
     wrong, counts = [], collections.Counter()
     for visitor in visitors:
         wrong += visitor.problems
-    stored = {thread: history(client, thread) for thread in threads}
+    stored = {thread: whole(client, f"/threads/{thread}/messages") for thread in threads}
     said = collections.Counter(m["content"] for messages in stored.values() for m in messages if m["role"] == "user")
     wrong += [f"'{content}' is stored {n} times" for content, n in said.items() if n > 1 and content.startswith("message")]
     answers = collections.defaultdict(list)
@@ -62,7 +70,9 @@ def account(client, threads, visitors):
     wrong += [f"{run_id} has {len(a)} answers" for run_id, a in answers.items() if len(a) > 1]
     for seen in (seen for visitor in visitors for seen in visitor.messages):
         counts["sent"] += 1
-        counts["resumed"] += seen.n_resumed
+        counts["connections lost"] += seen.n_resumed
+        if seen.key and seen.n_repeated > 1:
+            counts["sent again"] += 1
         counts[f"end {seen.end}"] += 1
         if seen.accepted:
             wrong += check_run(client, seen, said, answers)
@@ -88,8 +98,9 @@ def left_over(server, threads):
     client, wrong = server.client, []
     places, children = list((server.root / "events").glob("c-*")), set(server.children())
     wrong += [f"{place.name} is left" for place in places if int(place.name.split("-")[1], 16) not in children]
+    wrong += [f"{place.name} is left" for place in (server.root / "events").glob("new-*")]
     for thread in threads:
-        for run in client.get(f"/threads/{thread}/runs?limit=100").json["data"]:
+        for run in whole(client, f"/threads/{thread}/runs"):
             if run["status"] in ("queued", "in_progress"):
                 wrong.append(f"{run['id']} is {run['status']}")
     for thread in threads[:20]:
@@ -98,31 +109,90 @@ def left_over(server, threads):
     return wrong
 
 
-def test_torture(make_server, model):
-    text = MODEL.format(url=model.url)
-    server = make_server(text, standard=False, tuning=TUNING)
-    server.expect_log(r"AC0\d\d\d", "AH00485", "AH10503", "scoreboard is full", "long lost child came home")
-    client = server.client
-    threads = [client.thread() for _ in range(THREADS)]
-    model.default = troubled(0.2)
-    stop = threading.Event()
-    visitors = [Visitor(i, client, threads[i % THREADS], stop) for i in range(CLIENTS)]
-    chaos = Chaos(server, stop)
+def nothing_left(server, threads):
+    deadline = time.monotonic() + 90
+    while wrong := left_over(server, threads):
+        assert time.monotonic() < deadline, "something is left over: " + "; ".join(wrong[:5])
+        time.sleep(0.5)
+
+
+def connections(server):
+    """Of clients, that httpd holds: local port, state ESTABLISHED or CLOSE_WAIT."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for row in rows if int(row[1].split(":")[1], 16) == server.port and row[3] in ("01", "08") and row[9] != "0")
+
+
+def own_memory(pid):
+    """kB that nobody else has; of a process that is just ending, nothing."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")), 0)
+
+
+def quiet(server):
+    """Everybody has gone: so have old children, connections and streams. What the children still have."""
+    wait_until(lambda: len(server.children()) <= CHILDREN, "old children stay", 60)
+    wait_until(lambda: connections(server) == 0, "connections stay", 60)
+    children = server.children()
+    return (max(own_memory(pid) for pid in children), max(len(os.listdir(f"/proc/{pid}/fd")) for pid in children),
+            {len(os.listdir(f"/proc/{pid}/task")) for pid in children})
+
+
+def no_logs(server):
+    """With nothing to keep, no file is left of any run."""
+    server.stop()
+    server.conf.write_text(server.conf.read_text() + "AgentChatEventLogKeep 0\n")
+    server.start()
+    wait_until(lambda: not list((server.root / "events").glob("c-*/*.log")), "event logs stay", 60)
+
+
+def torment(server, store, visitors, seconds):
+    """For so long; then everybody comes to an end."""
+    stop = visitors[0].stop
+    chaos = Chaos(server, store, stop)
     for worker in [*visitors, chaos]:
         worker.start()
-    time.sleep(SECONDS)                 # how long it lasts is what the test is about
+    time.sleep(seconds)                 # how long it lasts is what the test is about
     stop.set()
     chaos.join(30)
+    store.calm()
+    return chaos
+
+
+@pytest.fixture
+def store(request):
+    store = request.param()
+    yield store
+    store.stop()
+
+
+@pytest.mark.parametrize("store, seconds", [(Sqlite, 20), (ScriptedCosmos, 8)], indirect=["store"], ids=["sqlite", "cosmos"])
+def test_torture(make_server, model, store, seconds):
+    text = MODEL.format(url=model.url, timeout=store.timeout) + store.directives
+    server = make_server(text, standard=False, tuning=TUNING, env=store.env)
+    server.expect_log(r"AC0\d\d\d", "AH00484", "AH00485", "AH10503", "scoreboard is full", "long lost child came home")
+    # A child that httpd starts in the moment of a restart, while others are killed, may miss the word to end; it goes on serving, and
+    # at the stop it is killed. Seen with all of our threads idle, and its main thread reading from httpd's pipe of death.
+    server.expect_log("AH0004[56]")
+    threads = [server.client.thread() for _ in range(THREADS)]
+    model.default = troubled(0.2)
+    stop = threading.Event()
+    store.start()
+    visitors = [Visitor(i, server.client, threads[i % THREADS], stop) for i in range(CLIENTS)]
+    chaos = torment(server, store, visitors, float(SECONDS or seconds))
     model.default = troubled(0)
     deadline = time.monotonic() + 90
     for visitor in visitors:
         visitor.join(max(0.1, deadline - time.monotonic()))
     alive = sum(visitor.is_alive() for visitor in visitors)
+    memory, fds, n_threads = quiet(server)
     server.stop()                       # a child takes over what dead ones left when it starts
     server.start()
-    wait_until(lambda: not left_over(server, threads), "something is left over: " + "; ".join(left_over(server, threads)[:5]), 90)
-    wrong, counts = account(client, threads, visitors)
-    print(f"\n{dict(counts)}; {chaos.n_killed} children killed, {chaos.n_graceful} graceful restarts, "
-          f"{chaos.n_locked} times without a store; {len(list((server.root / 'events').glob('c-*/*.log')))} logs kept")
+    nothing_left(server, threads)
+    wrong, counts = account(server.client, threads, visitors)
+    print(f"\n{store.name}: {dict(counts)}; {chaos.n_killed} children killed, {chaos.n_graceful} graceful restarts, "
+          f"{chaos.n_outages} times without a store; {store.told()}afterwards at most {memory} kB and {fds} descriptors in a child, "
+          f"{sorted(n_threads)} threads; {len(list((server.root / 'events').glob('c-*/*.log')))} logs kept")
     assert not wrong and not alive, f"{len(wrong)} wrong, {alive} clients without an end:\n" + "\n".join(wrong[:20])
-    assert counts["accepted"] > 100 and counts["resumed"] > 100 and chaos.n_killed >= 1 and chaos.n_graceful >= 1
+    assert counts["accepted"] > 100 and counts["connections lost"] > 50 and counts["sent again"] > 10
+    assert chaos.n_killed and chaos.n_graceful and chaos.n_outages
+    no_logs(server)

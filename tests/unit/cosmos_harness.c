@@ -19,6 +19,8 @@ enum { LOGGED = 1000 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int logged[LOGGED];
 static char logged_text[LOGGED][400];
+static int told[AC_N_KINDS];
+static char told_run[AC_ID_SIZE];
 
 /* ---- the server ---- */
 
@@ -103,6 +105,19 @@ int64_t cosmos_documents(const cosmos_server_t *server, const char *container)
     return n;
 }
 
+int64_t cosmos_runs(const cosmos_server_t *server, const char *status)
+{
+    json_t *answer = cosmos_server_tell(server, "{\"dump\":\"messages\"}"), *document;
+    int64_t n = 0;
+    size_t i;
+    json_array_foreach(json_object_get(answer, "documents"), i, document) {
+        n += strcmp(ac_json_peek_string(document, "type", ""), "run") == 0 &&
+            strcmp(ac_json_peek_string(document, "status", ""), status) == 0;
+    }
+    json_decref(answer);
+    return n;
+}
+
 int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern)
 {
     char order[128];
@@ -157,6 +172,7 @@ void cosmos_log_clear(void)
     pthread_mutex_lock(&lock);
     memset(logged, 0, sizeof(logged));
     memset(logged_text, 0, sizeof(logged_text));
+    memset(told, 0, sizeof(told));
     pthread_mutex_unlock(&lock);
 }
 
@@ -168,6 +184,27 @@ static void log_install(void)
 }
 
 /* ---- the store ---- */
+
+static void run_told(const char *run_id, ac_kind_e what)
+{
+    pthread_mutex_lock(&lock);
+    told[what]++;
+    apr_cpystrn(told_run, run_id, sizeof(told_run));
+    pthread_mutex_unlock(&lock);
+}
+
+int cosmos_told(ac_kind_e what)
+{
+    pthread_mutex_lock(&lock);
+    int n = told[what];
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+const char *cosmos_told_run(void)
+{
+    return told_run;
+}
 
 const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *server, const char *options)
 {
@@ -199,7 +236,8 @@ void cosmos_child_start(cosmos_child_t *child)
 
     ac_err_init(&err);
     rig_open(&child->rig);
-    child->host = (ac_host_t){ .version = 1, .loop = child->rig.loop, .loop_post = ac_loop_post, .store_done = ac_store_done };
+    child->host = (ac_host_t){ .version = 1, .loop = child->rig.loop, .loop_post = ac_loop_post, .store_done = ac_store_done,
+                               .run_told = run_told };
     if (ac_store_cosmos.child_init(child->store.self, &child->host, &err) != APR_SUCCESS) {
         fail_msg("child_init: %s", err.detail);
     }

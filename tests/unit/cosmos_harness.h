@@ -23,6 +23,10 @@ typedef struct cosmos_child_t {
     bool started;
 } cosmos_child_t;
 
+/* What stores told their children of runs: how often, and of which run the last time. */
+int cosmos_told(ac_kind_e what);
+const char *cosmos_told_run(void);
+
 /* Where AGENTCHAT_TEST_COSMOS names a URL, that is used instead of a scripted one: an emulator. */
 void cosmos_server_start(cosmos_server_t *server);
 void cosmos_server_stop(cosmos_server_t *server);
@@ -33,6 +37,8 @@ void cosmos_server_order(const cosmos_server_t *server, const char *order);     
 /* How many documents a container has; how many requests were answered that match "METHOD /path STATUS". */
 int64_t cosmos_documents(const cosmos_server_t *server, const char *container);
 int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern);
+/* How many runs the service has in this state, without asking a store. */
+int64_t cosmos_runs(const cosmos_server_t *server, const char *status);
 /* A hard delete, which has to succeed. */
 void cosmos_remove_thread(const contract_ids_t *ids);
 

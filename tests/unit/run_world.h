@@ -151,8 +151,8 @@ static apr_status_t blocking_call(json_t **presult, void *self, const json_t *ar
     return APR_SUCCESS;
 }
 
-static const ac_tool_vt later_vt = {.name = "later", .start = later_start, .cancel = later_cancel};
-static const ac_tool_vt blocking_vt = {.name = "blocking", .flags = AC_TOOL_BLOCKING, .call = blocking_call};
+static const ac_tool_vt later_vt = {.name = "later", .flags = AC_TOOL_COMPUTES, .start = later_start, .cancel = later_cancel};
+static const ac_tool_vt blocking_vt = {.name = "blocking", .flags = AC_TOOL_BLOCKING | AC_TOOL_COMPUTES, .call = blocking_call};
 static const ac_tool_conf_t tool_conf = {.timeout = 5000000, .result_max = 1000};
 static ac_tool_t later_tool = {.id = "later", .vt = &later_vt, .conf = &tool_conf};
 static ac_tool_t blocking_tool = {.id = "blocking", .vt = &blocking_vt, .conf = &tool_conf};

@@ -145,7 +145,13 @@ static json_t *thread_get(const contract_ids_t *ids)
 static void test_ping(void **state)
 {
     (void)state;
-    contract_equal(contract_ok(contract_call(AC_STORE_PING, NULL, NULL, NULL)), json_object());
+    json_t *counted = contract_ok(contract_call(AC_STORE_PING, NULL, NULL, NULL)), *value;
+    const char *name;
+    assert_true(json_is_object(counted));
+    json_object_foreach(counted, name, value) {
+        assert_true(json_is_number(value) && json_number_value(value) >= 0);
+    }
+    json_decref(counted);
 }
 
 static void test_thread_is_given_back_as_it_was_made(void **state)
@@ -460,5 +466,9 @@ int store_contract_run(const char *name, const ac_store_t *store)
     };
     contract_use(store);
     return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL)
-         + _cmocka_run_group_tests(name, contract_turn_tests, n_contract_turn_tests, NULL, NULL);
+         + _cmocka_run_group_tests(name, contract_turn_tests, n_contract_turn_tests, NULL, NULL)
+         + _cmocka_run_group_tests(name, contract_key_tests, n_contract_key_tests, NULL, NULL)
+         + _cmocka_run_group_tests(name, contract_agent_tests, n_contract_agent_tests, NULL, NULL)
+         + _cmocka_run_group_tests(name, contract_owner_tests, n_contract_owner_tests, NULL, NULL)
+         + _cmocka_run_group_tests(name, contract_wait_tests, n_contract_wait_tests, NULL, NULL);
 }

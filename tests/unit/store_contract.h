@@ -60,5 +60,19 @@ void contract_gapless(const contract_ids_t *ids, int64_t n);
 /* The suite's second half: store_contract_turns.c. */
 extern const struct CMUnitTest contract_turn_tests[];
 extern const size_t n_contract_turn_tests;
+/* And its third: store_contract_keys.c. */
+extern const struct CMUnitTest contract_key_tests[];
+extern const size_t n_contract_key_tests;
+
+/* store_contract_waits.c */
+extern const struct CMUnitTest contract_wait_tests[];
+extern const size_t n_contract_wait_tests;
+
+/* store_contract_agents.c */
+extern const struct CMUnitTest contract_agent_tests[];
+extern const size_t n_contract_agent_tests;
+/* store_contract_owners.c. */
+extern const struct CMUnitTest contract_owner_tests[];
+extern const size_t n_contract_owner_tests;
 
 #endif

@@ -141,6 +141,26 @@ static void test_one_active_run_per_thread(void **state)
     contract_gapless(&ids, 3);
 }
 
+static void test_a_turn_after_what_was_not_seen_is_refused(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    contract_open(&ids, run, "hello", true);
+    contract_close(&ids, run, "hi");
+    for (int after = 0; after < 4; after++) {
+        json_t *in = contract_open_in(&ids, "run_2", "again", false);
+        ac_json_put(in, "after", json_integer(after));
+        ac_kind_e kind = contract_try(NULL, AC_STORE_TURN_OPEN, &ids, json_deep_copy(in));
+        assert_int_equal(kind, after == 2 ? AC_OK : after < 2 ? AC_PRECONDITION_FAILED : AC_RUN_IN_PROGRESS);
+        if (after == 2) {                   /* asked twice, it is written once, although there is more now */
+            assert_int_equal(contract_try(NULL, AC_STORE_TURN_OPEN, &ids, json_incref(in)), AC_OK);
+        }
+        json_decref(in);
+    }
+    contract_gapless(&ids, 3);
+}
+
 static void test_asking_twice_writes_once(void **state)
 {
     (void)state;
@@ -464,6 +484,7 @@ const struct CMUnitTest contract_turn_tests[] = {
     cmocka_unit_test(test_turn_makes_its_thread),
     cmocka_unit_test(test_turn_in_a_thread_that_has_a_title),
     cmocka_unit_test(test_one_active_run_per_thread),
+    cmocka_unit_test(test_a_turn_after_what_was_not_seen_is_refused),
     cmocka_unit_test(test_asking_twice_writes_once),
     cmocka_unit_test(test_turn_is_written_whole_or_not_at_all),
     cmocka_unit_test(test_close_stores_run_and_steps),

@@ -97,7 +97,9 @@ static void test_keys_that_are_none(void **state)
         ac_err_t err;
         ac_err_init(&err);
         ac_buf_init(&value, 1024);
-        ac_cosmos_sign(&value, &ask, i < sizeof(keys) / sizeof(*keys) ? keys[i] : large, DATE, &err);
+        const char *key = i < sizeof(keys) / sizeof(*keys) ? keys[i] : large;
+        ac_cosmos_sign(&value, &ask, key, DATE, &err);
+        assert_false(ac_cosmos_key_valid(key));
         assert_int_equal(err.kind, AC_INVALID_REQUEST);
         assert_int_equal(value.len, 0);
         ac_buf_free(&value);

@@ -64,51 +64,6 @@ static void test_run_of_a_dead_process(void **state)
     contract_gapless(&ids, 3);
 }
 
-static void test_late_word_of_a_run_taken_for_dead(void **state)
-{
-    cosmos_child_t slow;
-    contract_ids_t ids = contract_ids();
-    char run[AC_ID_SIZE] = "", next[AC_ID_SIZE] = "";
-    cosmos_child_open(&slow, &server, "");
-    contract_open(&ids, run, "hello", true);
-    cosmos_child_open(*state, &server, "");
-    clock_to(70);
-    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
-    assert_int_equal(contract_open(&ids, next, "again", false), 2);
-    contract_use(&slow.store);
-    assert_int_equal(contract_close(&ids, run, "what I wanted to say"), 3);     /* said is said, and the other run goes on */
-    contract_use(&((cosmos_child_t *)*state)->store);
-    assert_int_equal(contract_close(&ids, next, "yes"), 4);
-    contract_gapless(&ids, 4);
-    cosmos_child_stop(&slow);
-}
-
-static void test_a_lease_is_renewed(void **state)
-{
-    cosmos_child_t runs;
-    contract_ids_t ids = contract_ids();
-    char run[AC_ID_SIZE] = "";
-    cosmos_child_open(&runs, &server, "lease=5s");
-    contract_open(&ids, run, "hello", true);
-    clock_to(4);
-    while (cosmos_requests(&server, "PATCH .* 200") < 2) {            /* the second one knows the clock */
-        sched_yield();
-    }
-    cosmos_child_open(*state, &server, "lease=5s");
-    clock_to(6);                                        /* the lease that it began with is over */
-    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
-    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
-    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
-    json_decref(loaded);
-    contract_use(&runs.store);
-    assert_int_equal(contract_close(&ids, run, "done"), 2);
-    json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
-    assert_null(json_object_get(found, "lease_until"));
-    assert_null(json_object_get(found, "holder"));
-    json_decref(found);
-    cosmos_child_stop(&runs);
-}
-
 /* The process dies after its n-th request was carried out; whatever it was, the next one goes on. */
 static void crash_after(cosmos_child_t *next, int n)
 {
@@ -155,9 +110,115 @@ static void crash_after(cosmos_child_t *next, int n)
 
 static void test_a_crash_between_any_two_requests(void **state)
 {
-    cosmos_child_open(*state, &server, "");
+    cosmos_child_open(*state, &server, "lease=1d");     /* it does nothing by itself meanwhile */
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     for (int n = 0; n <= 5; n++) {
         crash_after(*state, n);
+    }
+}
+
+static void open_without_an_answer(void **state, const char *faults)
+{
+    cosmos_child_t other;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE], next[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    ac_id_make(next, "run_");
+    cosmos_child_open(*state, &server, "");
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    cosmos_server_order(&server, faults);
+    ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "hello", false));
+    op->deadline = ac_clock() + apr_time_from_msec(300);
+    contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
+    cosmos_server_order(&server, "{\"clear\":true}");
+    cosmos_child_open(&other, &server, "");
+    apr_time_t give_up = ac_clock() + apr_time_from_sec(20);
+    ac_kind_e kind;
+    do {
+        kind = contract_try(NULL, AC_STORE_TURN_OPEN, &ids, contract_open_in(&ids, next, "again", false));
+    } while (kind == AC_RUN_IN_PROGRESS && ac_clock() < give_up);
+    assert_int_equal(kind, AC_OK);
+    json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
+    assert_string_equal(ac_json_peek_string(found, "status", ""), "interrupted");
+    json_decref(found);
+    contract_gapless(&ids, 2);
+    cosmos_child_stop(&other);
+}
+
+/* The batch was carried out, and nobody could be told: not even another server has to wait for the lease. */
+static void test_a_turn_that_was_opened_without_an_answer(void **state)
+{
+    open_without_an_answer(state, "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
+                                  "{\"match\":\"POST .*/messages/docs\",\"n\":5,\"cut\":true}]}");
+}
+
+/* As before; the second try finds the message there, and then nothing answers any more. */
+static void test_a_turn_that_was_opened_and_not_found_again(void **state)
+{
+    open_without_an_answer(state, "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
+                                  "{\"match\":\"GET .*/messages/docs\",\"n\":1000,\"cut\":true}]}");
+}
+
+static json_t *open_with_key(const contract_ids_t *ids, const char *run_id)
+{
+    json_t *in = contract_open_in(ids, run_id, "hello", false);
+    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since",
+                                                     "2026-01-01T00:00:00.000Z"));
+    return in;
+}
+
+/* A process that died after it had taken the key, and before its run was stored. */
+static void test_a_key_that_leads_to_no_run(void **state)
+{
+    cosmos_child_t dead;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE], again[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    ac_id_make(again, "run_");
+    cosmos_child_open(&dead, &server, "");
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    cosmos_server_order(&server, "{\"stop_after\":3}");
+    assert_int_not_equal(contract_try(NULL, AC_STORE_TURN_OPEN, &ids, open_with_key(&ids, run)), AC_OK);
+    cosmos_child_kill(&dead, &server);
+
+    cosmos_child_open(*state, &server, "");
+    json_t *key = json_pack("{s:s, s:s}", "key", "k", "since", "2026-01-01T00:00:00.000Z");
+    contract_kind(contract_call(AC_STORE_KEY_GET, ids.owner, NULL, key), AC_NOT_FOUND);
+    ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, again));
+    op->deadline = ac_clock() + apr_time_from_msec(300);
+    contract_kind(contract_wait(op), AC_STORE_TIMEOUT);             /* the other one may still be on its way */
+    clock_to(100);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, again)));
+    contract_gapless(&ids, 1);
+    op = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, "run_other"));
+    assert_string_equal(ac_json_peek_string(op->out, "run_id", ""), again);
+    contract_kind(op, AC_IDEMPOTENCY_CONFLICT);
+}
+
+/* The first try failed before anything of the turn was sent, and is giving its key back while the second one, with the same ids, takes
+ * it: whichever is faster, the key leads to the run. */
+static void test_a_key_that_is_given_back_and_taken(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    for (int i = 0; i < 10; i++) {
+        contract_ids_t ids = contract_ids();
+        char run[AC_ID_SIZE];
+        ac_id_make(run, "run_");
+        json_t *in = open_with_key(&ids, run);
+        json_object_set_new(in, "thread", contract_thread(ids.thread, "T", 1));
+        /* The run's entry, the key's; the thread's is throttled until time is up. */
+        cosmos_server_order(&server, "{\"faults\":[{\"match\":\"POST .*/threads/docs\",\"skip\":2,\"n\":1,\"status\":429,"
+                            "\"headers\":{\"x-ms-retry-after-ms\":\"5000\"}}]}");
+        ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, json_deep_copy(in));
+        op->deadline = ac_clock() + apr_time_from_msec(300);
+        contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
+        contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in));
+        contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+        json_t *key = json_pack("{s:s, s:s}", "key", "k", "since", "2026-01-01T00:00:00.000Z");
+        json_t *found = contract_ok(contract_call(AC_STORE_KEY_GET, ids.owner, NULL, key));
+        assert_string_equal(ac_json_peek_string(found, "run_id", ""), run);
+        json_decref(found);
     }
 }
 
@@ -241,9 +302,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_taken_for_dead, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_lease_is_renewed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_without_an_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_and_not_found_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_key_that_leads_to_no_run, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_key_that_is_given_back_and_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_removal_under_throttling, setup, teardown),
         cmocka_unit_test_setup_teardown(test_removal_that_was_cut_is_taken_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_removal_is_answered_in_time, setup, teardown),

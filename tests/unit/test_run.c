@@ -294,6 +294,99 @@ static void test_the_answer_is_stored_at_the_second_try(void **state)
     json_decref(written);
 }
 
+/* ---- another server's turn that the store told us of too late ---- */
+
+static void load_seen(int n)
+{
+    json_t *messages = json_array();
+    for (int i = 1; i <= n; i++) {
+        json_array_append_new(messages, json_pack("{s:s, s:s, s:i}", "role", i % 2 ? "user" : "assistant", "content", "said", "seq", i));
+    }
+    expect_op(AC_STORE_TURN_LOAD);
+    answer_op(json_pack("{s:{s:s}, s:o, s:n}", "thread", "agent_id", "assistant", "messages", messages, "active_run"), AC_OK);
+}
+
+static void start_known(int n)
+{
+    start_in_thread("and now?");
+    load_seen(n);
+}
+
+static int64_t after_of(const ac_store_op_t *op)
+{
+    return ac_json_peek_int(op->in, "after", -1);
+}
+
+static void gone_on(bool answered)
+{
+    start_known(2);
+    say("not this");
+    if (answered) end_well();
+    assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), 2);
+    answer_op(NULL, AC_PRECONDITION_FAILED);
+    assert_int_equal(model.cancelled, !answered);
+    load_seen(4);
+    assert_int_equal(json_array_size(model.messages), 6);
+    say("but that");
+    end_well();
+    assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), 4);
+    open_well();
+    json_t *written = close_well();
+    assert_string_equal(seen, "run token done");
+    assert_string_equal(text_at(written, "message", "content"), "but that");
+    assert_string_equal(text_at(written, "run", "status"), "completed");
+    assert_int_equal(ac_json_peek_int(json_object_get(written, "run"), "rounds", 0), 1);
+    assert_int_equal(json_array_size(json_object_get(written, "steps")), 2);    /* both have cost something */
+    json_decref(written);
+}
+
+static void test_the_thread_had_gone_on(void **state)
+{
+    (void)state;
+    gone_on(false);
+}
+
+static void test_the_thread_had_gone_on_and_the_model_was_faster(void **state)
+{
+    (void)state;
+    gone_on(true);
+}
+
+static void test_the_thread_goes_on_and_on(void **state)
+{
+    (void)state;
+    start_known(2);
+    for (int i = 0; i < AC_MAX_RELOADS; i++) {
+        assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), 2);
+        answer_op(NULL, AC_PRECONDITION_FAILED);
+        load_seen(2);
+    }
+    answer_op(NULL, AC_PRECONDITION_FAILED);
+    assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), -1);      /* then with what it has */
+    open_well();
+    say("a");
+    end_well();
+    json_decref(close_well());
+    assert_string_equal(seen, "run token done");
+}
+
+static void test_the_thread_had_gone_on_and_tools_were_called(void **state)
+{
+    (void)state;
+    static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
+    start_known(2);
+    want_tools(calls, 1);
+    answer_op(NULL, AC_PRECONDITION_FAILED);
+    assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), -1);
+    open_well();
+    later[0].done(later[0].baton, APR_SUCCESS, json_string("sunny"), NULL);
+    fake_turn();
+    say("a");
+    end_well();
+    json_decref(close_well());
+    assert_string_equal(seen, "run trace_start trace_end token done");
+}
+
 int main(void)
 {
     apr_initialize();
@@ -311,6 +404,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rounds_are_capped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_model_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_model_cannot_be_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on_and_the_model_was_faster, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_goes_on_and_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on_and_tools_were_called, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_filtered_answer_is_kept_and_marked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_answer_cannot_be_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_answer_is_stored_at_the_second_try, setup, teardown),

@@ -66,6 +66,31 @@ static void test_operation_holds_what_it_is_made_of(void **state)
     assert_null(ac_store_op_create(AC_STORE_RUN_GET, "me", owner));
 }
 
+/* What is about one owner cannot be asked for without one, nor for a name that a store has for itself. */
+static void test_no_verb_without_its_owner(void **state)
+{
+    static const char *const names[] = {NULL, "", " agents", "a\nb", "a\x7f", "\xff", "\xc3"};
+    static const ac_store_verb_e of_nobody[] = {
+        AC_STORE_PING, AC_STORE_PURGE, AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS, AC_STORE_IMPORT,
+        AC_STORE_AGENT_LIST, AC_STORE_AGENT_PUT, AC_STORE_AGENT_DELETE, AC_STORE_WAIT_LIST,
+    };
+    bool owned[AC_STORE_N_VERBS];
+    (void)state;
+    memset(owned, true, sizeof(owned));
+    for (size_t i = 0; i < sizeof(of_nobody) / sizeof(*of_nobody); i++) {
+        owned[of_nobody[i]] = false;
+    }
+    for (int verb = 0; verb < AC_STORE_N_VERBS; verb++) {
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+            ac_store_op_t *op = ac_store_op_create((ac_store_verb_e)verb, names[i], "x");
+            if (!op != owned[verb]) {
+                fail_msg("%s with the owner '%s'", ac_store_verb_name((ac_store_verb_e)verb), names[i] ? names[i] : "NULL");
+            }
+            ac_store_op_free(op);
+        }
+    }
+}
+
 static void test_every_verb_has_a_name(void **state)
 {
     (void)state;
@@ -158,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operation_holds_what_it_is_made_of),
+        cmocka_unit_test(test_no_verb_without_its_owner),
         cmocka_unit_test(test_every_verb_has_a_name),
         cmocka_unit_test(test_wait_gives_the_answer_back),
         cmocka_unit_test(test_late_answer_finds_nobody),

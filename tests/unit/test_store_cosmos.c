@@ -247,6 +247,56 @@ static void test_retention(void **state)
     json_decref(loaded);
 }
 
+/* A thread with one turn, and with it a key of its own. */
+static void keyed_turn(contract_ids_t *ids, const char *created_at)
+{
+    char run[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    *ids = contract_ids();
+    json_t *in = contract_open_in(ids, run, "hello", true);
+    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since", created_at));
+    json_object_set_new(json_object_get(in, "run"), "created_at", json_string(created_at));
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, in));
+}
+
+static void test_keys_expire(void **state)
+{
+    contract_ids_t ids;
+    cosmos_child_open(*state, &server, "");
+    keyed_turn(&ids, "2026-01-01T00:00:00.000Z");
+    assert_int_equal(cosmos_documents(&server, "threads"), 3);      /* entries of the thread, the run, the key */
+    cosmos_server_order(&server, "{\"aged\":86400}");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    assert_int_equal(cosmos_documents(&server, "threads"), 3);
+    cosmos_server_order(&server, "{\"aged\":100000}");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    assert_int_equal(cosmos_documents(&server, "threads"), 2);
+    cosmos_server_order(&server, "{\"aged\":0}");
+}
+
+/* In a container that lets nothing expire. */
+static void test_keys_are_purged(void **state)
+{
+    contract_ids_t ids;
+    cosmos_child_t maker;
+    const char *old[] = { "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z" };
+    cosmos_child_open(&maker, &server, "");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    cosmos_child_stop(&maker);
+    cosmos_server_order(&server, "{\"define\":{\"threads\":{\"defaultTtl\":null}}}");
+    cosmos_child_open(*state, &server, "");
+    for (int i = 0; i < 2; i++) {
+        keyed_turn(&ids, old[i]);
+    }
+    keyed_turn(&ids, "2026-01-05T00:00:00.000Z");
+    assert_int_equal(cosmos_documents(&server, "threads"), 9);
+    contract_done(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s, s:s}", "before", "2000-01-01T00:00:00.000Z",
+                                                                      "keys_before", "2026-01-03T00:00:00.000Z")));
+    assert_int_equal(cosmos_documents(&server, "threads"), 7);
+    json_t *key = json_pack("{s:s, s:s}", "key", "k", "since", "2026-01-03T00:00:00.000Z");
+    contract_done(contract_call(AC_STORE_KEY_GET, ids.owner, NULL, key));
+}
+
 static int contract_under(const char *name, const char *order)
 {
     cosmos_child_t child;
@@ -260,6 +310,36 @@ static int contract_under(const char *name, const char *order)
     return n_failed;
 }
 
+static apr_status_t started(void *self, const ac_host_t *host, ac_err_t *err)
+{
+    (void)self, (void)host, (void)err;
+    return APR_SUCCESS;
+}
+
+static int contract_cached(const char *name, bool check)
+{
+    cosmos_child_t child;
+    ac_cache_memory_t *memory;
+    ac_store_cache_t *cache;
+    ac_err_t err;
+    ac_err_init(&err);
+    cosmos_child_open(&child, &server, "");
+    ac_store_vt vt = *child.store.vt;
+    vt.child_init = started;                    /* it is */
+    ac_store_t inner = {&vt, child.store.self};
+    if (ac_cache_memory_create(&memory, 4 * 1024 * 1024, apr_time_from_sec(600), &err) != APR_SUCCESS) {
+        return 1;
+    }
+    ac_store_cache_create(&cache, &inner, &(ac_cache_t){&ac_cache_memory, memory}, "cosmos:test", check);
+    ac_store_t store = ac_store_cache_store(cache);
+    store.vt->child_init(store.self, &child.host, &err);
+    int n_failed = store_contract_run(name, &store);
+    cosmos_child_stop(&child);
+    ac_store_cache_destroy(cache);
+    ac_cache_memory_destroy(memory);
+    return n_failed;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,12 +350,16 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_each_call_costs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_may_be_odd, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_expire, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_are_purged, setup, teardown),
     };
     int n_failed;
 
     apr_initialize();
     cosmos_server_start(&server);
     n_failed = contract_under("store_contract, cosmos", NULL);
+    n_failed += contract_cached("store_contract, cosmos with a cache", false);
+    n_failed += contract_cached("store_contract, cosmos with a cache and a look", true);
     if (server.pid) {                       /* what an emulator cannot be told */
         n_failed += contract_under("store_contract, cosmos from a replica that is behind, in small and empty pages",
                                    "{\"lag\":true,\"empty_pages\":true,\"page_most\":3}");

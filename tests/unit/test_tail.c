@@ -1,78 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs that are followed from the middle, from their log, from the store; runs of dead processes; runs that nobody follows. */
-#include "run_world.h"
-#include "scratch.h"
-
-#include <stdlib.h>
-
-static char top[64];
-static ac_event_dir_t *dir;
-
-typedef struct visitor_t {
-    ac_follower_t follower;                     /* first */
-    char seen[512];
-    uint64_t last_seq;
-    ac_kind_e kind;
-    json_t *message;
-    bool full;
-    int leave_after;                            /* events; 0: stays */
-} visitor_t;
-
-static void visit(ac_follower_t *self, ac_event_t *event)
-{
-    visitor_t *visitor = (visitor_t *)self;
-    char *end = visitor->seen + strlen(visitor->seen);
-    size_t room = sizeof visitor->seen - (size_t)(end - visitor->seen);
-    if (event->type == AC_EVENT_TOKEN) snprintf(end, room, "%s", event->text);
-    else snprintf(end, room, "<%s>", ac_event_name(event->type));
-    if (event->seq) visitor->last_seq = event->seq;
-    visitor->kind = event->kind;
-    if (event->message) visitor->message = json_incref(event->message);
-    if (visitor->leave_after && --visitor->leave_after == 0) ac_channel_leave(self);
-}
-
-static bool visitor_has_room(ac_follower_t *self)
-{
-    return !((visitor_t *)self)->full;
-}
-
-static visitor_t visitors[4];
-
-static visitor_t *follow(int i, const char *id, uint64_t after)
-{
-    visitor_t *visitor = &visitors[i];
-    memset(visitor, 0, sizeof *visitor);
-    visitor->follower.on_event = visit;
-    visitor->follower.has_room = visitor_has_room;
-    ac_tail_start(engine, id, "ann", after, &visitor->follower);
-    assert_string_equal(visitor->seen, "");     /* never inside */
-    return visitor;
-}
-
-static int setup_logged(void **state)
-{
-    setup(state);
-    snprintf(top, sizeof top, "/tmp/tail-XXXXXX");
-    assert_non_null(mkdtemp(top));
-    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024, NULL), APR_SUCCESS);
-    engine->conf.log_keep = 60000000;
-    ac_engine_use_dir(engine, dir);
-    memset(visitors, 0, sizeof visitors);
-    return 0;
-}
-
-static int teardown_logged(void **state)
-{
-    for (int i = 0; i < 4; i++) {
-        ac_channel_leave(&visitors[i].follower);
-        json_decref(visitors[i].message);
-    }
-    fake_turn();
-    ac_engine_unwatch(engine);
-    teardown(state);
-    ac_event_dir_close(dir);
-    return scratch_remove(top);
-}
+#include "tail_world.h"
 
 static void test_joining_from_every_point(void **state)
 {
@@ -111,26 +39,6 @@ static void test_a_run_that_has_ended(void **state)
     assert_string_equal(rest->seen, "b<done>");
     assert_string_equal(none->seen, "<nothing>");
     assert_string_equal(more->seen, "<done>");
-}
-
-static void test_a_follower_that_is_full(void **state)
-{
-    (void)state;
-    start_new("x");
-    open_well();
-    say("a");
-    visitor_t *visitor = follow(0, run_id, 0);
-    visitor->full = true;
-    fake_turn();
-    say("b");
-    fake_pass(50000);
-    assert_string_equal(visitor->seen, "");
-    visitor->full = false;
-    fake_pass(20000);
-    assert_string_equal(visitor->seen, "<run>ab<live>");
-    end_well();
-    json_decref(close_well());
-    assert_string_equal(visitor->seen, "<run>ab<live><done>");
 }
 
 static void test_leaving_while_being_told(void **state)
@@ -188,8 +96,39 @@ static void test_from_the_store(void **state)
     assert_int_equal(expect_op(AC_STORE_MESSAGE_LIST)->page.before_seq, 9);
     answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s}], s:b}", "data", "role", "assistant", "run_id", "run_gone",
                         "content", "all of it", "id", "m2", "role", "user", "run_id", "run_gone", "id", "m1", "has_more", 1), AC_OK);
-    assert_string_equal(visitor->seen, "<run><trace_start><trace_end>all of it<done>");
-    assert_int_equal(visitor->last_seq, 5);
+    assert_string_equal(visitor->seen, "<live><run><trace_start><trace_end>all of it<done>");
+    assert_int_equal(visitor->last_seq, AC_TAIL_STORED + 5);
+}
+
+/* A follower that has events of a run whose log is gone. */
+static visitor_t *come_back(uint64_t after, const char *status)
+{
+    visitor_t *visitor = follow(0, "run_gone", after);
+    fake_turn();
+    answer_op(json_pack("{s:s, s:s, s:s, s:{s:s}}", "id", "run_gone", "thread_id", "thread_1", "status", status, "error", "code",
+                        "interrupted"), AC_OK);
+    answer_op(json_pack("{s:[]}", "data"), AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "data", "role", "assistant", "run_id", "run_gone",
+                        "content", "all of it", "id", "m2", "role", "user", "run_id", "run_gone", "id", "m1"), AC_OK);
+    fake_turn();
+    return visitor;
+}
+
+static void test_back_from_the_middle(void **state)
+{
+    (void)state;
+    for (uint64_t after = 1; after < 6; after++) {              /* never a part of the answer twice, never one left out */
+        assert_string_equal(come_back(after, "completed")->seen, "<error>");
+        assert_int_equal(visitors[0].kind, AC_EVENTS_GONE);
+        assert_int_equal(visitors[0].last_seq, 0);
+        assert_string_equal(come_back(after, "interrupted")->seen, "<error>");
+        assert_int_equal(visitors[0].kind, AC_INTERRUPTED);
+        assert_int_equal(visitors[0].last_seq, AC_TAIL_STORED + 3);
+    }
+    assert_string_equal(come_back(AC_TAIL_STORED + 1, "completed")->seen, "all of it<done>");
+    assert_string_equal(come_back(AC_TAIL_STORED + 2, "completed")->seen, "<done>");
+    assert_string_equal(come_back(AC_TAIL_STORED + 3, "completed")->seen, "<nothing>");
+    assert_string_equal(come_back(AC_TAIL_STORED + 3, "interrupted")->seen, "<nothing>");
 }
 
 static void test_the_store_fails(void **state)
@@ -259,7 +198,7 @@ static void test_another_request_with_that_key(void **state)
 /* ---- dead processes ---- */
 
 /* What a run of another child leaves that is killed: its place, and a log without an end. */
-static void leave_log_of_the_dead(const char *id, const char *text)
+static void leave_log_with(const char *id, const char *text, const json_t *closing)
 {
     pid_t pid = fork();
     if (pid == 0) {
@@ -274,11 +213,46 @@ static void leave_log_of_the_dead(const char *id, const char *text)
         event = ac_event_create(AC_EVENT_TOKEN, NULL, text, strlen(text));
         event->seq = 2;
         ac_event_log_append(log, event);
-        _exit(0);                               /* as a kill would: nothing is closed by us */
+        if (closing) ac_event_log_closing(log, closing);
+        raise(SIGKILL);
     }
     int status;
     waitpid(pid, &status, 0);
-    assert_int_equal(status, 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void leave_log_of_the_dead(const char *id, const char *text)
+{
+    leave_log_with(id, text, NULL);
+}
+
+/* The answer was whole, but the store has closed the run for dead, and its thread has gone on. */
+static void test_a_whole_answer_that_comes_too_late(void **state)
+{
+    (void)state;
+    json_t *closing = json_pack("{s:{s:s, s:s, s:{s:s}}, s:{s:s, s:s, s:s, s:n}, s:[]}", "message", "id", "msg_2", "content", "all of it",
+                                "metadata", "finish_reason", "stop", "run", "id", "run_00000000000000000000000001", "thread_id",
+                                "thread_1", "status", "completed", "error", "steps");
+    leave_log_with("run_00000000000000000000000001", "all of it", closing);
+    json_decref(closing);
+    visitor_t *visitor = follow(0, "run_00000000000000000000000001", 0);
+    fake_turn();
+    json_t *in = expect_op(AC_STORE_TURN_CLOSE)->in;
+    assert_true(json_is_true(json_object_get(in, "late")));
+    assert_string_equal(json_string_value(json_object_get(json_object_get(in, "run"), "status")), "completed");
+    answer_op(NULL, AC_INTERRUPTED);
+    in = expect_op(AC_STORE_TURN_CLOSE)->in;
+    json_t *message = json_object_get(in, "message"), *run = json_object_get(in, "run");
+    assert_string_equal(json_string_value(json_object_get(run, "status")), "interrupted");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(run, "error"), "code")), "interrupted");
+    assert_string_equal(json_string_value(json_object_get(message, "id")), "msg_2");
+    assert_string_equal(json_string_value(json_object_get(message, "content")), "all of it");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(message, "metadata"), "finish_reason")), "interrupted");
+    answer_op(NULL, AC_INTERRUPTED);            /* and not for ever */
+    fake_pass(100000);
+    assert_string_equal(visitor->seen, "<run>all of it<error>");
+    assert_int_equal(visitor->kind, AC_INTERRUPTED);
+    assert_null(engine->recoveries);
 }
 
 static void test_a_dead_run_is_closed(void **state)
@@ -386,16 +360,6 @@ static void test_an_answer_that_is_stored_later(void **state)
 
 /* ---- nobody follows ---- */
 
-static void start_leaving(apr_interval_time_t leave)
-{
-    ac_turn_t *turn = new_turn("x");
-    turn->leave = leave;
-    ac_run_start(engine, turn, &follower);
-    fake_turn();
-    open_well();
-    say("a");
-}
-
 static void test_a_run_that_nobody_follows(void **state)
 {
     (void)state;
@@ -431,7 +395,6 @@ int main(void)
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_joining_from_every_point, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_run_that_has_ended, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_follower_that_is_full, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_leaving_while_being_told, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_somebody_elses_run, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_from_the_store, setup_logged, teardown_logged),
@@ -439,8 +402,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_other_one_was_first, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_another_request_with_that_key, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_dead_run_is_closed, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_whole_answer_that_comes_too_late, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_the_sweep, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_message_after_a_dead_run, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_back_from_the_middle, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_an_answer_that_is_stored_later, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_run_that_nobody_follows, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_run_that_goes_on_alone, setup_logged, teardown_logged),

@@ -210,6 +210,29 @@ static void test_time_format(void **state)
 }
 
 /* Every day of 800 years, with a time of day that wanders, against APR. */
+static void test_time_parse(void **state)
+{
+    static const struct {
+        const char *text;
+        apr_time_t when;                    /* 1: not a time */
+    } cases[] = {
+        {"1970-01-01", 0}, {"1970-01-01T00:00:00Z", 0}, {"1970-01-01T00:00:00.001Z", 1000}, {"1969-12-31T23:59:59Z", -1000000},
+        {"2026-11-21T05:25:46.123Z", 1795238746123000}, {"2024-02-29", 1709164800000000},
+        {"", 1}, {"2027", 1}, {"2027-1-1", 1}, {"2027-02-29", 1}, {"2027-04-31", 1}, {"2027-13-01", 1}, {"2027-00-01", 1},
+        {"2027-01-01T24:00:00Z", 1}, {"2027-01-01T00:60:00Z", 1}, {"2027-01-01T00:00:60Z", 1}, {"2027-01-01T00:00Z", 1},
+        {"2027-01-01T00:00:00", 1}, {"2027-01-01T00:00:00z", 1}, {"2027-01-01T00:00:00+01:00", 1}, {"2027-01-01T00:00:00.1Z", 1},
+        {"2027-01-01T00:00:00Z ", 1}, {" 2027-01-01", 1}, {"2027-01-01 00:00:00Z", 1}, {"+027-01-01", 1}, {"-999-01-01", 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        apr_time_t when = 1;
+        bool is = ac_time_parse(&when, cases[i].text);
+        if (is != (cases[i].when != 1) || when != cases[i].when) {
+            fail_msg("'%s' is %lld", cases[i].text, (long long)when);
+        }
+    }
+}
+
 static void test_time_format_agrees_with_apr(void **state)
 {
     (void)state;
@@ -363,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_ids_of_children_differ),
         cmocka_unit_test(test_random_uses_every_bit),
         cmocka_unit_test(test_time_format),
+        cmocka_unit_test(test_time_parse),
         cmocka_unit_test(test_time_format_agrees_with_apr),
         cmocka_unit_test(test_json_time),
         cmocka_unit_test(test_durations),

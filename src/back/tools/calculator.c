@@ -101,6 +101,7 @@ static void calculator_cancel(void *self)
 
 const ac_tool_vt ac_tool_calculator = {
     .name = "calculator",
+    .flags = AC_TOOL_COMPUTES,
     .description = "Works out an arithmetic expression exactly, for example \"85 * 0.15\", \"18% of 75\", "
                    "\"(1200 + 19%) / 12\" or \"sqrt(2) * 10^3\". Use it for every calculation instead of calculating "
                    "yourself. Knows + - * / ^ % (percent, or remainder before a number) ! and parentheses; sqrt "

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# make install: the module, its programs, their manual pages, the chat page and the configuration, in the layout of the httpd that
+# apxs belongs to. DESTDIR= stages it all below another root. What an administrator has changed is left as it is.
+#
+#   LAYOUT=debian   mods-available/agentchat.{load,conf}, for a2enmod          (apxs says that the server is called apache2)
+#   LAYOUT=fedora   conf.modules.d/10-agentchat.conf, conf.d/agentchat.conf    (there is a conf.modules.d)
+#   LAYOUT=httpd    conf/extra/agentchat.conf, to be included by hand          (an httpd that was built from its source)
+DESTDIR  ?=
+PREFIX   ?= /usr/local
+BINDIR   ?= $(PREFIX)/bin
+DATADIR  ?= $(PREFIX)/share/agentchat
+MANDIR   ?= $(PREFIX)/share/man
+MODDIR   ?= $(shell $(APXS) -q LIBEXECDIR)
+SYSCONF  ?= $(shell $(APXS) -q SYSCONFDIR)
+TMPFILES ?= $(if $(filter fedora,$(LAYOUT)),$(PREFIX)/lib/tmpfiles.d)
+LAYOUT   ?= $(if $(filter apache2,$(shell $(APXS) -q TARGET)),debian,$(if $(wildcard $(SYSCONF)/../conf.modules.d),fedora,httpd))
+
+MODULES_debian := mods-available/agentchat.load
+CONF_debian    := mods-available/agentchat.conf
+MODULES_fedora := ../conf.modules.d/10-agentchat.conf
+CONF_fedora    := ../conf.d/agentchat.conf
+MODULES_httpd  := extra/agentchat-load.conf
+CONF_httpd     := extra/agentchat.conf
+PROGRAMS       := $(patsubst tools/agentchat_%.c,agentchat-%,$(sort $(wildcard tools/agentchat_*.c)))
+
+install: module tools
+	@case '$(LAYOUT)' in debian|fedora|httpd) ;; *) echo "install: LAYOUT=$(LAYOUT) is not debian, fedora or httpd" >&2; exit 2;; esac
+	install -d '$(DESTDIR)$(MODDIR)' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
+	install -m 755 $(BUILD)/mod_agentchat.so '$(DESTDIR)$(MODDIR)/'
+	install -m 755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)/'
+	install -m 644 $(PROGRAMS:%=docs/man/%.1) '$(DESTDIR)$(MANDIR)/man1/'
+	conf/install.sh page src/www '$(DESTDIR)$(DATADIR)/www'
+	sed 's|/usr/share/agentchat/|$(DATADIR)/|' conf/chat-page.conf >$(BUILD)/chat-page.conf
+	install -m 644 $(BUILD)/chat-page.conf '$(DESTDIR)$(DATADIR)/'
+	conf/install.sh page $(SWAGGER) '$(DESTDIR)$(DATADIR)/swagger-ui'
+	echo 'LoadModule agentchat_module $(MODDIR)/mod_agentchat.so' >$(BUILD)/agentchat.load
+	conf/install.sh config $(BUILD)/agentchat.load '$(DESTDIR)$(SYSCONF)/$(MODULES_$(LAYOUT))'
+	conf/install.sh config conf/agentchat.conf '$(DESTDIR)$(SYSCONF)/$(CONF_$(LAYOUT))'
+	$(if $(TMPFILES),install -D -m 644 conf/tmpfiles.conf '$(DESTDIR)$(TMPFILES)/agentchat.conf')
+	@conf/install.sh next '$(LAYOUT)' '$(SYSCONF)'
+
+# Configuration that was changed, and conversations, stay.
+uninstall:
+	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
+	rm -rf '$(DESTDIR)$(DATADIR)/www' '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/chat-page.conf'
+	rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DATADIR)'
+	@conf/install.sh remove $(BUILD)/agentchat.load '$(DESTDIR)$(SYSCONF)/$(MODULES_$(LAYOUT))'
+	@conf/install.sh remove conf/agentchat.conf '$(DESTDIR)$(SYSCONF)/$(CONF_$(LAYOUT))'
+
+.PHONY: install uninstall
+
+# What /docs shows the API with, from npm; it is not needed to build or run.
+SWAGGER := $(BUILD)/swagger-ui
+swagger-ui: $(SWAGGER)/swagger-ui-bundle.js
+$(SWAGGER)/swagger-ui-bundle.js: conf/swagger-ui/package-lock.json
+	mkdir -p $(SWAGGER)/npm
+	cp conf/swagger-ui/package.json conf/swagger-ui/package-lock.json $(SWAGGER)/npm/
+	cd $(SWAGGER)/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	cd $(SWAGGER) && install -m 644 $(addprefix npm/node_modules/swagger-ui-dist/,LICENSE NOTICE swagger-ui.css swagger-ui-bundle.js) .
+	rm -rf $(SWAGGER)/npm
+	@touch $@
+
+.PHONY: swagger-ui

@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The parts of `make install` that look before they write.
+#
+#   config FROM TO    installs a configuration file; one that is there and differs stays, and FROM goes beside it as TO.dist
+#   page FROM TO      installs a directory of static files; what an earlier version left there goes
+#   remove FROM TO    removes a configuration file that nobody has changed
+#   next LAYOUT DIR   says what an administrator does next
+set -eu
+
+case $1 in
+config)
+    mkdir -p "$(dirname "$3")"
+    if [ -e "$3" ] && ! cmp -s "$2" "$3"; then
+        install -m 644 "$2" "$3.dist"
+        echo "install: $3 was changed and stays; the new one is $3.dist"
+    else
+        install -m 644 "$2" "$3"
+    fi
+    ;;
+page)
+    [ -d "$2" ] || exit 0
+    rm -rf "$3"
+    (cd "$2" && find . -type f) | while read -r file; do install -D -m 644 "$2/$file" "$3/$file"; done
+    ;;
+remove)
+    if [ -e "$3" ] && { [ ! -e "$2" ] || cmp -s "$2" "$3"; }; then rm -f "$3"; fi
+    rm -f "$3.dist"
+    ;;
+next)
+    case $2 in
+    debian) echo "Next: a2enmod agentchat, edit $3/mods-available/agentchat.conf, apache2ctl configtest, apache2ctl graceful" ;;
+    fedora) echo "Next: edit $(dirname "$3")/conf.d/agentchat.conf, apachectl configtest, systemctl reload httpd" ;;
+    httpd) echo "Next: Include conf/extra/agentchat-load.conf and conf/extra/agentchat.conf in $3/httpd.conf, apachectl configtest" ;;
+    esac
+    ;;
+*)
+    echo "usage: $0 config|page|remove FROM TO, or next LAYOUT DIR" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run may use: reserved before its model is asked, counted with each answer of the model, given back at the end. A run that has
+ * begun is never stopped by a limit. */
+#include "run.h"
+
+#include <math.h>
+
+/* ---- what it may take ---- */
+
+static int64_t money(double amount)
+{
+    double units = ceil(amount * (double)AC_COST_ONE - 1e-6);
+    return units < 0 ? 0 : units > (double)AC_MAX_LIMIT ? AC_MAX_LIMIT : (int64_t)units;
+}
+
+/* At most one question and its answer: later rounds are counted as they come. */
+static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES], bool *ppriced)
+{
+    const ac_agent_t *agent = run->agent;
+    char *tools = agent->tools_json ? ac_json_dump(agent->tools_json, NULL) : NULL;
+    ac_usage_t usage = {.prompt = ac_run_estimate_prompt(run) + ac_history_estimate(tools),
+                        .completion = agent->max_tokens ? agent->max_tokens : AC_RESERVED_ANSWER};
+    json_t *cost = ac_record_cost(&usage, &agent->model->conf->price);
+    free(tools);
+    amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = 1;
+    amounts[AC_LIMIT_TOKENS] = usage.prompt + usage.completion;
+    amounts[AC_LIMIT_COST] = money(json_number_value(json_object_get(cost, "amount")));
+    *ppriced = !json_is_null(cost);
+    json_decref(cost);
+}
+
+typedef struct places_t {                       /* where a run's limits stand */
+    const ac_limits_t *list[3];
+    int n;
+} places_t;
+
+static places_t places_of(const ac_run_t *run)
+{
+    places_t places = {.n = 0};
+    const ac_quota_t *quota = run->turn->quota;
+    if (quota->place) places.list[places.n++] = quota->place;
+    if (quota->key.n) places.list[places.n++] = &quota->key;
+    if (run->agent->limits) places.list[places.n++] = run->agent->limits;
+    return places;
+}
+
+static bool is_mine(const ac_run_t *run, const ac_limits_t *place, const ac_limit_t *limit)
+{
+    return place == run->agent->limits || ac_limit_phase(limit) == AC_PHASE_RUN;
+}
+
+/* NULL: no limit. *pcost: one of them is of money. */
+static ac_takes_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES], bool *pcost)
+{
+    places_t places = places_of(run);
+    ac_subject_t who = run->turn->quota->who;
+    ac_takes_t *takes = NULL;
+    who.agent = run->agent->id;
+    for (int i = 0; i < places.n; i++) {
+        for (int j = 0; j < places.list[i]->n; j++) {
+            const ac_limit_t *limit = &places.list[i]->list[j];
+            if (!is_mine(run, places.list[i], limit)) continue;
+            ac_takes_add(&takes, places.list[i], limit, &who, amounts[limit->measure]);
+            *pcost = *pcost || limit->measure == AC_LIMIT_COST;
+        }
+    }
+    return takes;
+}
+
+static bool has_any(const ac_run_t *run)
+{
+    places_t places = places_of(run);
+    for (int i = 0; i < places.n; i++) {
+        for (int j = 0; j < places.list[i]->n; j++) {
+            if (is_mine(run, places.list[i], &places.list[i]->list[j])) return true;
+        }
+    }
+    return false;
+}
+
+/* ---- before the model ---- */
+
+static void refuse(ac_run_t *run, const ac_err_t *err)
+{
+    ac_run_finish(run, AC_RUN_FAILED, err, "not within its limits");
+}
+
+static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
+{
+    ac_run_t *run = baton;
+    run->n_ops--;
+    if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) ac_quota_tell(run->turn->quota, run->takes);
+    if (status != APR_SUCCESS) {
+        free(run->takes);
+        run->takes = NULL;
+    }
+    if (run->state != AC_RUN_LOADING) {
+        ac_run_limits_end(run);
+        ac_run_settle(run);
+    } else if (status != APR_SUCCESS) {
+        refuse(run, err);
+    } else {
+        ac_run_transit(run, AC_RUN_ASKING, "within its limits");
+    }
+}
+
+void ac_run_admit(ac_run_t *run, const char *cause)
+{
+    int64_t amounts[AC_N_MEASURES];
+    bool priced, cost = false;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!run->engine->counters || !run->turn->quota || !has_any(run)) {
+        ac_run_transit(run, AC_RUN_ASKING, cause);
+        return;
+    }
+    estimate(run, amounts, &priced);
+    run->takes = want(run, amounts, &cost);
+    if (cost && !priced) {
+        free(run->takes);
+        run->takes = NULL;
+        ac_log(AC_M545, APR_SUCCESS, "run[%s] agent[%s]: what model[%s] costs is not known (AgentChatPrice), so no budget lets it be used",
+               run->turn->run_id, run->agent->id, run->agent->model->id);
+        ac_err_set(&err, AC_BUDGET_EXCEEDED, "there is a budget, and what the agent's model costs is not known");
+        refuse(run, &err);
+        return;
+    }
+    run->n_ops++;
+    apr_status_t status = ac_counters_take(run->engine->counters, run->takes, on_counted, run, &err);
+    if (status != APR_EINPROGRESS) on_counted(run, status, &err);
+}
+
+/* ---- with each answer, and at the end ---- */
+
+void ac_run_spend(ac_run_t *run)
+{
+    if (!run->takes) return;
+    ac_counters_t *counters = run->engine->counters;
+    json_t *cost = ac_run_cost(run);
+    int64_t spent = money(json_number_value(json_object_get(cost, "amount"))), tokens = run->usage.total;
+    json_decref(cost);
+    ac_counters_spend(counters, run->takes, AC_LIMIT_TOKENS, tokens - run->spent_tokens);
+    ac_counters_spend(counters, run->takes, AC_LIMIT_COST, spent - run->spent_cost);
+    run->spent_tokens = tokens;
+    run->spent_cost = spent > run->spent_cost ? spent : run->spent_cost;
+}
+
+void ac_run_limits_end(ac_run_t *run)
+{
+    if (run->takes) ac_counters_release(run->engine->counters, run->takes);
+    run->takes = NULL;
+}
+
+/* ---- of a run that goes on ---- */
+
+typedef struct again_t {
+    ac_run_t *run;
+    ac_takes_t *takes;
+} again_t;
+
+static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *err)
+{
+    again_t *again = baton;
+    ac_run_t *run = again->run;
+    (void)err;                                  /* it has begun: no limit stops it */
+    if (status == APR_SUCCESS) run->takes = again->takes;
+    else free(again->takes);
+    free(again);
+    run->n_ops--;
+    if (run->state != AC_RUN_SAVING) return;
+    ac_run_limits_end(run);
+    ac_run_settle(run);
+}
+
+void ac_run_limits_again(ac_run_t *run)
+{
+    static const int64_t nothing[AC_N_MEASURES];
+    json_t *spent = ac_run_cost(run);
+    bool cost = false;
+    ac_err_t err;
+    run->spent_tokens = run->usage.total;
+    run->spent_cost = money(json_number_value(json_object_get(spent, "amount")));
+    json_decref(spent);
+    if (!run->engine->counters || !run->turn->quota || !has_any(run)) return;
+    again_t *again = ac_alloc(sizeof *again);
+    ac_err_init(&err);
+    again->run = run;
+    again->takes = want(run, nothing, &cost);
+    run->n_ops++;
+    apr_status_t status = ac_counters_take(run->engine->counters, again->takes, on_counted_again, again, &err);
+    if (status != APR_EINPROGRESS) on_counted_again(again, status, &err);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All of a run that waits for its owner's word, as a document: what it needs to go on in any process. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VERSION 1                               /* of the document's form */
+
+/* ---- out ---- */
+
+static json_t *usage_json(const ac_usage_t *usage)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:b}", "prompt", (json_int_t)usage->prompt, "completion",
+                     (json_int_t)usage->completion, "total", (json_int_t)usage->total, "cached", (json_int_t)usage->cached,
+                     "reasoning", (json_int_t)usage->reasoning, "known", usage->known, "estimated", usage->estimated);
+}
+
+static json_t *call_json(const ac_call_t *call)
+{
+    json_t *json = json_object();
+    ac_json_put(json, "id", ac_json_text(call->id));
+    ac_json_put(json, "name", ac_json_text(call->name));
+    ac_json_put(json, "step_id", ac_json_text(call->step_id));
+    ac_json_put(json, "arguments", json_incref(call->arguments));
+    ac_json_put(json, "result", call->result ? json_incref(call->result) : json_null());
+    ac_json_put(json, "error", ac_json_text(call->error));
+    ac_json_put(json, "started_at", json_integer(call->started_at));
+    ac_json_put(json, "took", json_integer(call->took));
+    ac_json_put(json, "done", json_boolean(call->done));
+    return json;
+}
+
+static json_t *shared(json_t *value)
+{
+    return value ? json_incref(value) : json_null();
+}
+
+json_t *ac_run_state_make(ac_run_t *run, json_t *events)
+{
+    const ac_turn_t *turn = run->turn;
+    json_t *state = json_object(), *calls = json_array();
+    for (int i = 0; i < run->n_calls; i++) json_array_append_new(calls, call_json(run->calls[i]));
+    ac_json_put(state, "version", json_integer(VERSION));
+    ac_json_put(state, "agent_id", ac_json_text(run->agent->id));
+    ac_json_put(state, "message_id", ac_json_text(turn->message_id));
+    ac_json_put(state, "request_id", ac_json_text(turn->request_id));
+    ac_json_put(state, "created_at", json_integer(run->created_at));
+    ac_json_put(state, "started_at", json_integer(run->started_at));
+    ac_json_put(state, "ttft", json_integer(run->ttft));
+    ac_json_put(state, "round", json_integer(run->round));
+    ac_json_put(state, "round_start", json_integer((json_int_t)run->round_start));
+    ac_json_put(state, "answer", ac_json_text(run->answer.len ? run->answer.data : ""));
+    ac_json_put(state, "model", ac_json_text(run->model));
+    ac_json_put(state, "usage", usage_json(&run->usage));
+    ac_json_put(state, "paid_amount", json_real(run->paid_amount));
+    ac_json_put(state, "unpriced", json_boolean(run->unpriced));
+    ac_json_put(state, "messages", shared(run->messages));
+    ac_json_put(state, "tool_calls", shared(run->tool_calls));
+    ac_json_put(state, "steps", shared(run->steps));
+    ac_json_put(state, "calls", calls);
+    ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel)));
+    ac_json_put(state, "events", events);
+    return state;
+}
+
+/* ---- in ---- */
+
+static int64_t number(const json_t *object, const char *name)
+{
+    return ac_json_peek_int(object, name, 0);
+}
+
+static void read_usage(ac_usage_t *usage, const json_t *json)
+{
+    usage->prompt = number(json, "prompt");
+    usage->completion = number(json, "completion");
+    usage->total = number(json, "total");
+    usage->cached = number(json, "cached");
+    usage->reasoning = number(json, "reasoning");
+    usage->known = json_is_true(json_object_get(json, "known"));
+    usage->estimated = json_is_true(json_object_get(json, "estimated"));
+}
+
+static json_t *list_of(const json_t *state, const char *name)
+{
+    json_t *value = json_object_get(state, name);
+    return json_is_array(value) ? json_deep_copy(value) : NULL;
+}
+
+static ac_call_t *read_call(ac_run_t *run, int index, const json_t *json)
+{
+    ac_call_t *call = ac_alloc(sizeof *call);
+    json_t *result = json_object_get(json, "result"), *arguments = json_object_get(json, "arguments");
+    const char *error = ac_json_peek_string(json, "error", NULL);
+    call->run = run;
+    call->index = index;
+    call->id = strdup(ac_json_peek_string(json, "id", ""));
+    call->name = strdup(ac_json_peek_string(json, "name", ""));
+    call->error = error ? strdup(error) : NULL;
+    if (!call->id || !call->name) abort();
+    apr_cpystrn(call->step_id, ac_json_peek_string(json, "step_id", ""), sizeof call->step_id);
+    call->arguments = arguments ? json_deep_copy(arguments) : json_object();
+    call->done = json_is_true(json_object_get(json, "done"));
+    call->result = call->done && !error && result ? json_deep_copy(result) : NULL;
+    call->started_at = number(json, "started_at");
+    call->took = number(json, "took");
+    call->traced = true;
+    return call;
+}
+
+static void read_calls(ac_run_t *run, const json_t *calls)
+{
+    const json_t *call;
+    size_t i;
+    run->n_calls = (int)json_array_size(calls);
+    run->calls = ac_alloc((json_array_size(calls) + 1) * sizeof *run->calls);
+    json_array_foreach((json_t *)calls, i, call) run->calls[i] = read_call(run, (int)i, call);
+}
+
+bool ac_run_state_read(ac_run_t *run, const json_t *state)
+{
+    ac_turn_t *turn = run->turn;
+    const char *answer = ac_json_peek_string(state, "answer", "");
+    if (number(state, "version") != VERSION || !json_is_array(json_object_get(state, "messages"))) return false;
+    apr_cpystrn(turn->message_id, ac_json_peek_string(state, "message_id", ""), sizeof turn->message_id);
+    apr_cpystrn(turn->request_id, ac_json_peek_string(state, "request_id", ""), sizeof turn->request_id);
+    apr_cpystrn(run->lost_id, ac_json_peek_string(state, "agent_id", ""), sizeof run->lost_id);
+    apr_cpystrn(run->model, ac_json_peek_string(state, "model", ""), sizeof run->model);
+    run->created_at = number(state, "created_at");
+    run->created = ac_clock() - (apr_time_now() - run->created_at);
+    run->started_at = number(state, "started_at");
+    run->ttft = number(state, "ttft");
+    run->round = (int)number(state, "round");
+    run->round_start = (size_t)number(state, "round_start");
+    ac_buf_str(&run->answer, answer);
+    if (run->round_start > run->answer.len) return false;
+    read_usage(&run->usage, json_object_get(state, "usage"));
+    run->paid = run->usage;
+    run->paid_amount = json_number_value(json_object_get(state, "paid_amount"));
+    run->unpriced = json_is_true(json_object_get(state, "unpriced"));
+    run->messages = list_of(state, "messages");
+    run->tool_calls = list_of(state, "tool_calls");
+    run->steps = list_of(state, "steps");
+    read_calls(run, json_object_get(state, "calls"));
+    ac_channel_go_on(run->channel, (uint64_t)number(state, "seq"));
+    run->opened = true;
+    run->durable = AC_OPENED;
+    run->finish = AC_FINISH_TOOL_CALLS;
+    return true;
+}

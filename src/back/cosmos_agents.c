@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store's agents: those that were made through the API. They are one logical partition, with a stamp that every
+ * change renews in the same batch, so that a look for changes is one point read and a list is one query. */
+#include "store_cosmos.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define KEY " agents"                       /* in the place of an owner */
+#define STAMP "!stamp"                      /* an id that no agent has, and that sorts before all of theirs */
+#define LOOK_EVERY apr_time_from_msec(900)  /* of all children together */
+#define TRIES 20                            /* of a change that others came before */
+
+/* In the order of ids, so that the stamp comes first: what was changed while further pages were read gives another one. */
+static const char sql_all[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type IN ('agent', 'stamp') ORDER BY c.id";
+
+/* ---- list ---- */
+
+static void end_with_list(ac_cosmos_task_t *task, const char *stamp, json_t *data)
+{
+    task->op->out = json_pack("{s:s, s:o}", "stamp", stamp, "data", data);
+    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+}
+
+static void stamp_note(ac_cosmos_t *store, const char *stamp)
+{
+    ac_cosmos_shared_lock(store->shared);
+    apr_cpystrn(store->shared->agents_stamp, stamp, sizeof(store->shared->agents_stamp));
+    store->shared->agents_read = ac_clock();
+    pthread_mutex_unlock(&store->shared->lock);
+}
+
+static void listed(ac_cosmos_task_t *task)
+{
+    json_t *data = json_array(), *row;
+    const char *stamp = "";
+    size_t i;
+
+    json_array_foreach(task->rows, i, row) {
+        if (strcmp(ac_json_peek_string(row, "type", ""), "stamp") == 0) {
+            stamp = ac_json_peek_string(row, "stamp", "");
+        }
+        else {
+            json_array_append(data, json_object_get(row, "agent"));
+        }
+    }
+    end_with_list(task, stamp, data);
+}
+
+static void list_all(ac_cosmos_task_t *task)
+{
+    ac_cosmos_select_t select = { .place = AC_COSMOS_THREADS, .key = KEY, .sql = sql_all,
+                                  .parameters = json_pack("{s:s}", "@owner", KEY) };
+
+    ac_cosmos_select(task, &select, listed);
+}
+
+static void list_if_not(ac_cosmos_task_t *task, const char *stamp)
+{
+    if (strcmp(ac_json_peek_string(task->op->in, "stamp", "-"), stamp) == 0) {
+        end_with_list(task, stamp, json_null());
+    }
+    else {
+        list_all(task);
+    }
+}
+
+static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    const char *stamp = reply->status == 200 ? ac_json_peek_string(reply->body, "stamp", "") : "";
+
+    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        stamp_note(task->store, stamp);
+        list_if_not(task, stamp);
+    }
+}
+
+/* One child at a time asks the service; the others take what it was told. */
+void ac_cosmos_agent_list(ac_cosmos_task_t *task)
+{
+    ac_cosmos_shared_t *shared = task->store->shared;
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = STAMP };
+    char stamp[AC_ID_SIZE];
+    apr_time_t now = ac_clock();
+    bool told;
+
+    if (!ac_json_peek_string(task->op->in, "stamp", NULL)) {
+        list_all(task);
+        return;
+    }
+    ac_cosmos_shared_lock(shared);
+    told = shared->agents_read && now - shared->agents_read < LOOK_EVERY;
+    apr_cpystrn(stamp, shared->agents_stamp, sizeof(stamp));
+    if (!told && shared->agents_read) {
+        shared->agents_read = now;
+    }
+    pthread_mutex_unlock(&shared->lock);
+    if (told) {
+        list_if_not(task, stamp);
+    }
+    else {
+        ac_cosmos_call(task, &request, on_stamp, task);
+    }
+}
+
+/* ---- change ---- */
+
+/* A list of a machine with another retention shall not lose them: they have no time to live. */
+static json_t *document_make(const char *id, const char *type, const char *member, json_t *value)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o}", "id", id, "owner", KEY, "type", type, "key", id, "ttl", -1, member, value);
+}
+
+static const char *agent_id(const ac_cosmos_task_t *task)
+{
+    const json_t *agent = json_object_get(task->op->in, "agent");
+
+    return ac_json_peek_string(agent ? agent : task->op->in, "id", "");
+}
+
+static const char *wanted_etag(const ac_cosmos_task_t *task)
+{
+    return ac_json_peek_string(json_object_get(task->op->in, "agent"), "etag", "");
+}
+
+static void end_changed(ac_cosmos_task_t *task)
+{
+    bool put = task->op->verb == AC_STORE_AGENT_PUT;
+
+    task->op->out = put ? json_pack("{s:b}", "created", task->flag) : json_object();
+    apr_cpystrn(task->op->etag, wanted_etag(task), sizeof(task->op->etag));
+    ac_cosmos_end(task, APR_SUCCESS);
+}
+
+static void change_from(ac_cosmos_task_t *task);
+
+static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
+        return;
+    }
+    if (reply->status == 200) {
+        stamp_note(task->store, task->mark);
+        end_changed(task);
+        return;
+    }
+    task->count += reply->unsure;           /* a try of ours that was cut off may have been the faster one */
+    change_from(task);
+}
+
+static void write_change(ac_cosmos_task_t *task, const char *if_match)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = KEY };
+    const char *id = agent_id(task);
+    json_t *agent = json_object_get(task->op->in, "agent"), *document = NULL, *stamp;
+    ac_cosmos_verb_e verb = !agent ? AC_COSMOS_DELETE : *if_match ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE;
+    ac_cosmos_batch_t batch;
+
+    ac_id_make(task->mark, "stamp_");
+    document = agent ? document_make(id, "agent", "agent", json_incref(agent)) : NULL;
+    stamp = document_make(STAMP, "stamp", "stamp", json_string(task->mark));
+    ac_cosmos_batch_init(&batch);
+    ac_cosmos_batch_add(&batch, verb, KEY, id, document, *if_match ? if_match : NULL);
+    ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, KEY, STAMP, stamp, NULL);
+    ac_cosmos_batch_end(&batch);
+    request.body = &batch.body;
+    request.n_ops = batch.n;
+    task->flag = verb == AC_COSMOS_CREATE;
+    ac_cosmos_call(task, &request, on_changed, task);
+    ac_cosmos_batch_free(&batch);
+    json_decref(document);
+    json_decref(stamp);
+}
+
+static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    const json_t *agent = reply->status == 200 ? json_object_get(reply->body, "agent") : NULL;
+    const char *etag = ac_json_peek_string(agent, "etag", "");
+    bool put = task->op->verb == AC_STORE_AGENT_PUT;
+
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    /* The document is there as it was to be, or gone: that was us. */
+    if ((put && *etag && strcmp(etag, wanted_etag(task)) == 0) || (!put && !*etag && task->count > 0)) {
+        end_changed(task);
+        return;
+    }
+    if (ac_store_agent_check(task->op, etag) != APR_SUCCESS) {
+        ac_cosmos_end_with(task, &task->op->err);
+        return;
+    }
+    if (++task->n_tries > TRIES) {
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one agent at a time"));
+        return;
+    }
+    write_change(task, reply->status != 200 ? "" : *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", ""));
+}
+
+static void change_from(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = agent_id(task) };
+
+    ac_cosmos_call(task, &request, on_agent, task);
+}
+
+void ac_cosmos_agent_put(ac_cosmos_task_t *task)
+{
+    const char *text;
+    apr_status_t status = ac_json_string(&text, json_object_get(task->op->in, "agent"), "id", true, &task->op->err);
+
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&text, json_object_get(task->op->in, "agent"), "etag", true, &task->op->err);
+    }
+    if (status == APR_SUCCESS && !ac_cosmos_name_valid(agent_id(task))) {
+        status = ac_err_set_at(&task->op->err, AC_INVALID_REQUEST, "/id", "cannot be the id of a document");
+    }
+    if (status != APR_SUCCESS) {
+        ac_cosmos_end(task, status);
+    }
+    else {
+        change_from(task);
+    }
+}
+
+void ac_cosmos_agent_delete(ac_cosmos_task_t *task)
+{
+    if (!ac_cosmos_name_valid(agent_id(task))) {
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no agent with this id"));
+    }
+    else {
+        change_from(task);
+    }
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counting in the table: taking all or nothing, spending what was taken, giving back the rest. */
+#include "limit_table.h"
+
+#include <string.h>
+
+#define FULL_AGAIN apr_time_from_sec(60)        /* between two lines of the log about a full table */
+
+/* ---- finding a count ---- */
+
+/* Whether nobody misses what is in the slot. */
+static bool is_free(const ac_slot_t *slot, apr_time_t now)
+{
+    if (!slot->window || (!slot->used && !slot->held)) {
+        return true;
+    }
+    return slot->window > 0 && (slot->epoch + 1) * slot->window <= now;
+}
+
+/* The bucket's slot of this key, or NULL; *pfree: a free one, *pn_free: how many. */
+static ac_slot_t *look(ac_slot_t *bucket, const unsigned char *key, apr_time_t now, ac_slot_t **pfree, int *pn_free)
+{
+    *pfree = NULL;
+    *pn_free = 0;
+    for (int i = 0; i < AC_TABLE_WAYS; i++) {
+        ac_slot_t *slot = &bucket[i];
+        if (slot->window && !memcmp(slot->key, key, AC_COUNT_KEY)) {
+            return slot;
+        }
+        if (is_free(slot, now)) {
+            *pfree = slot;
+            ++*pn_free;
+        }
+    }
+    return NULL;
+}
+
+/* source: the finalizer of SplitMix64, Steele, Lea, Flood, "Fast splittable pseudorandom number generators". */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch, apr_time_t now)
+{
+    uint64_t hash = mix(ac_table_mark(key) ^ table->head->seed);
+    uint32_t mask = table->head->n_slots / AC_TABLE_WAYS - 1;
+    ac_slot_t *free_slot[2], *slot = NULL;
+    int n_free[2];
+    for (int i = 0; i < 2 && !slot; i++) {
+        uint32_t bucket = (uint32_t)(hash >> (32 * i)) & mask;
+        slot = look(&table->slots[(size_t)bucket * AC_TABLE_WAYS], key, now, &free_slot[i], &n_free[i]);
+    }
+    if (!slot) {
+        /* The emptier of two buckets: so nearly all slots are taken before a pair of buckets has none. */
+        slot = n_free[0] >= n_free[1] ? free_slot[0] : free_slot[1];
+        if (!slot) {
+            return NULL;
+        }
+        slot->window = 0;
+        slot->used = slot->held = 0;
+        slot->epoch = epoch;
+        memcpy(slot->key, key, AC_COUNT_KEY);
+        slot->window = window;
+    }
+    /* A clock that was set back a little goes on in the window that was; one that was far off begins anew. */
+    if (slot->epoch < epoch || slot->epoch > epoch + 1) {
+        slot->used = slot->held = 0;
+        slot->epoch = epoch;
+    }
+    return slot;
+}
+
+static int64_t window_of(const ac_take_t *take)
+{
+    return take->window ? take->window : AC_TABLE_GAUGE;
+}
+
+static int64_t epoch_of(const ac_take_t *take, apr_time_t now)
+{
+    return take->window ? now / take->window : 0;
+}
+
+static apr_status_t say_full(ac_limit_table_t *table, ac_err_t *err)
+{
+    apr_time_t now = ac_clock();
+    if (!table->head->full_at || now < table->head->full_at || now - table->head->full_at > FULL_AGAIN) {
+        table->head->full_at = now;
+        ac_log(AC_M261, APR_ENOSPC, "limits: the table of %u counts is full; who is not in it yet is refused", table->head->n_slots);
+    }
+    err->retry_after = apr_time_from_sec(10);
+    return ac_err_set(err, AC_OVERLOADED, "more is counted at once than there is room for");
+}
+
+/* ---- taking ---- */
+
+static void note_change(ac_limit_table_t *table, const ac_slot_t *slot)
+{
+    if (slot->window >= AC_SAVED_WINDOW) {
+        table->head->n_changes++;
+    }
+}
+
+static void note_left(ac_take_t *take, const ac_slot_t *slot, apr_time_t now)
+{
+    int64_t left = take->most - slot->used - slot->held;
+    take->left = left > 0 ? left : 0;
+    take->reset = take->window ? (slot->epoch + 1) * take->window - now : 0;
+}
+
+/* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. */
+static apr_status_t check(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now, ac_err_t *err)
+{
+    apr_status_t status = APR_SUCCESS;
+    for (int i = 0; i < takes->n; i++) {
+        ac_take_t *take = &takes->list[i];
+        ac_slot_t *slot = ac_table_slot(table, take->key, window_of(take), epoch_of(take, now), now);
+        if (!slot) {
+            return say_full(table, err);
+        }
+        take->slot = (uint32_t)(slot - table->slots);
+        take->epoch = slot->epoch;
+        take->over = slot->used + slot->held + take->amount > take->most;
+        note_left(take, slot, now);
+        if (take->over) {
+            status = APR_EAGAIN;
+        }
+        else if (!slot->used && !slot->held) {
+            slot->used = take->hold ? 0 : take->amount;     /* so that another one of these takes does not find it free */
+            slot->held = take->hold ? take->amount : 0;
+            take->claimed = true;
+        }
+    }
+    return status;
+}
+
+static void unclaim(ac_limit_table_t *table, ac_takes_t *takes)
+{
+    for (int i = 0; i < takes->n; i++) {
+        ac_take_t *take = &takes->list[i];
+        if (take->claimed) {
+            table->slots[take->slot].used = table->slots[take->slot].held = 0;
+            take->claimed = false;
+        }
+    }
+}
+
+static bool has_records(const ac_limit_table_t *table, const ac_takes_t *takes)
+{
+    const ac_table_head_t *head = table->head;
+    uint32_t at = head->first_free, fresh = head->n_holds - head->n_used;
+    for (int i = 0; i < takes->n; i++) {
+        if (!takes->list[i].hold) {
+            continue;
+        }
+        if (at) {
+            at = table->holds[at - 1].next;
+        }
+        else if (fresh) {
+            fresh--;
+        }
+        else {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void hold(ac_limit_table_t *table, ac_take_t *take)
+{
+    ac_table_head_t *head = table->head;
+    uint32_t record;
+    if (head->first_free) {
+        record = head->first_free - 1;
+        head->first_free = table->holds[record].next;
+    }
+    else {
+        record = head->n_used++;
+    }
+    table->holds[record] = (ac_hold_t){.epoch = take->epoch, .mark = ac_table_mark(take->key), .slot = take->slot,
+                                       .holder = table->holder};
+    /* The amount makes it valid, and comes last. */
+    __atomic_store_n(&table->holds[record].amount, take->amount, __ATOMIC_RELEASE);
+    take->record = record + 1;
+    take->held = take->amount;
+}
+
+apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now, ac_err_t *err)
+{
+    apr_status_t status = ac_table_lock(table, err);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    status = check(table, takes, now, err);
+    if (status == APR_SUCCESS && !has_records(table, takes)) {
+        status = say_full(table, err);
+    }
+    for (int i = 0; i < takes->n && status == APR_SUCCESS; i++) {
+        ac_take_t *take = &takes->list[i];
+        ac_slot_t *slot = &table->slots[take->slot];
+        if (!take->claimed) {
+            *(take->hold ? &slot->held : &slot->used) += take->amount;
+        }
+        take->claimed = false;
+        if (take->hold) {
+            hold(table, take);
+        }
+        note_left(take, slot, now);
+        note_change(table, slot);
+    }
+    if (status != APR_SUCCESS) {
+        unclaim(table, takes);
+    }
+    ac_table_unlock(table);
+    return status;
+}
+
+/* ---- spending and giving back ---- */
+
+static ac_slot_t *still_there(ac_limit_table_t *table, const ac_take_t *take)
+{
+    ac_slot_t *slot = &table->slots[take->slot];
+    return slot->window == window_of(take) && slot->epoch == take->epoch && !memcmp(slot->key, take->key, AC_COUNT_KEY) ? slot : NULL;
+}
+
+/* The record says what is held, so that it and the count change together. */
+static void lower_hold(ac_limit_table_t *table, ac_take_t *take, int64_t by)
+{
+    ac_hold_t *record = &table->holds[take->record - 1];
+    ac_slot_t *slot = still_there(table, take);
+    take->held -= by;
+    if (take->held == 0) {
+        ac_table_drop_hold(table, take->record - 1);
+        take->record = 0;
+        return;
+    }
+    if (slot) {
+        slot->held -= by;
+    }
+    record->amount = take->held;
+}
+
+void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amount, apr_time_t now)
+{
+    if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+        return;
+    }
+    if (!table->holder) {                       /* this process has left: what it held is given back already */
+        ac_table_unlock(table);
+        return;
+    }
+    int64_t covered = amount < take->held ? amount : take->held;
+    ac_slot_t *slot = still_there(table, take);
+    if (!slot || epoch_of(take, now) > take->epoch) {
+        /* The window that it was held in is over and has accounted for it; what goes beyond belongs to now. */
+        slot = amount > covered ? ac_table_slot(table, take->key, window_of(take), epoch_of(take, now), now) : NULL;
+        amount -= covered;
+    }
+    if (slot) {
+        slot->used += amount;
+        note_change(table, slot);
+    }
+    if (covered) {
+        lower_hold(table, take, covered);
+    }
+    ac_table_unlock(table);
+}
+
+void ac_limit_table_release(ac_limit_table_t *table, ac_takes_t *takes)
+{
+    bool any = false;
+    for (int i = 0; i < takes->n; i++) {
+        any = any || takes->list[i].held;
+    }
+    if (!any || ac_table_lock(table, NULL) != APR_SUCCESS) {
+        return;
+    }
+    for (int i = 0; table->holder && i < takes->n; i++) {
+        if (takes->list[i].held) {
+            lower_hold(table, &takes->list[i], takes->list[i].held);
+        }
+    }
+    ac_table_unlock(table);
+}

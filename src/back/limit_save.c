@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table's counts of long windows on disk, so that a machine that starts again does not begin a day's budget anew. One line for
+ * each: key, window, its number, what was spent. */
+#include "limit_table.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FIRST_LINE "agentchat limits 1\n"
+#define CHUNK 512                               /* slots that are looked at under one lock */
+#define SAVING_PATIENCE apr_time_from_sec(30)   /* for who is at it; then it is thought to be dead */
+
+/* Whether there is something to save and nobody is at it; *pchanges: as of now. */
+static bool claim(ac_limit_table_t *table, uint64_t *pchanges)
+{
+    ac_table_head_t *head = table->head;
+    apr_time_t now = ac_clock();
+    if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+        return false;
+    }
+    bool busy = head->saving_until > now && head->saving_until - now <= SAVING_PATIENCE;
+    bool mine = !busy && head->n_changes != head->n_saved;
+    if (mine) {
+        head->saving_until = now + SAVING_PATIENCE;
+        *pchanges = head->n_changes;
+    }
+    ac_table_unlock(table);
+    return mine;
+}
+
+static int write_slots(FILE *file, ac_limit_table_t *table, apr_time_t now)
+{
+    ac_slot_t copy[CHUNK];
+    for (uint32_t first = 0; first < table->head->n_slots; first += CHUNK) {
+        if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+            return -1;
+        }
+        memcpy(copy, &table->slots[first], sizeof(copy));
+        ac_table_unlock(table);
+        for (int i = 0; i < CHUNK; i++) {
+            const ac_slot_t *slot = &copy[i];
+            if (slot->window < AC_SAVED_WINDOW || slot->used <= 0 || (slot->epoch + 1) * slot->window <= now) {
+                continue;
+            }
+            for (int j = 0; j < AC_COUNT_KEY; j++) {
+                fprintf(file, "%02x", slot->key[j]);
+            }
+            fprintf(file, " %" PRId64 " %" PRId64 " %" PRId64 "\n", slot->window, slot->epoch, slot->used);
+        }
+    }
+    return ferror(file) ? -1 : 0;
+}
+
+apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_time_t now)
+{
+    char part[512];
+    uint64_t changes;
+    apr_status_t status = APR_SUCCESS;
+    if (!claim(table, &changes)) {
+        return APR_SUCCESS;
+    }
+    snprintf(part, sizeof(part), "%s.new", path);
+    FILE *file = fopen(part, "we");
+    bool written = file && fputs(FIRST_LINE, file) >= 0 && write_slots(file, table, now) == 0 && fflush(file) == 0 &&
+                   fdatasync(fileno(file)) == 0;
+    if (!written) {
+        status = errno ? errno : APR_EGENERAL;
+    }
+    if (file && fclose(file) && status == APR_SUCCESS) {
+        status = errno;
+    }
+    if (status == APR_SUCCESS && rename(part, path)) {
+        status = errno;
+    }
+    if (ac_table_lock(table, NULL) == APR_SUCCESS) {
+        table->head->saving_until = 0;
+        if (status == APR_SUCCESS) {
+            table->head->n_saved = changes;
+        }
+        ac_table_unlock(table);
+    }
+    return status;
+}
+
+static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t number[3])
+{
+    for (int i = 0; i < AC_COUNT_KEY; i++) {
+        unsigned byte;
+        if (sscanf(line + 2 * i, "%2x", &byte) != 1) {
+            return false;
+        }
+        key[i] = (unsigned char)byte;
+    }
+    return sscanf(line + 2 * AC_COUNT_KEY, " %" SCNd64 " %" SCNd64 " %" SCNd64, &number[0], &number[1], &number[2]) == 3 &&
+           number[0] >= AC_SAVED_WINDOW && number[0] <= APR_USEC_PER_SEC * 86400 && number[1] >= 0 && number[2] > 0 &&
+           number[1] < INT64_MAX / number[0] - 1;
+}
+
+apr_status_t ac_limit_table_load(ac_limit_table_t *table, const char *path, apr_time_t now)
+{
+    unsigned char key[AC_COUNT_KEY];
+    char line[160];
+    int64_t number[3];
+    if (!table->fresh) {
+        return APR_SUCCESS;
+    }
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        return errno == ENOENT ? APR_SUCCESS : errno;
+    }
+    bool known = fgets(line, sizeof(line), file) && !strcmp(line, FIRST_LINE);
+    while (known && fgets(line, sizeof(line), file) && ac_table_lock(table, NULL) == APR_SUCCESS) {
+        bool current = read_line(line, key, number) && now / number[0] == number[1];
+        ac_slot_t *slot = current ? ac_table_slot(table, key, number[0], number[1], now) : NULL;
+        if (slot) {
+            slot->used = number[2];
+        }
+        ac_table_unlock(table);
+    }
+    fclose(file);
+    return known ? APR_SUCCESS : APR_EMISMATCH;
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store with a cache before it: what a turn begins with is taken from there.
+ *
+ * Only TURN_LOAD is answered so, and only a turn sees that answer, whose opening write holds only behind the last message that it was
+ * shown. So what is out of date here is found before anybody is told anything of it, and nothing else of the cache has to be right. */
+#include "cache.h"
+
+#include <openssl/evp.h>
+#include <stdatomic.h>
+#include <string.h>
+
+struct ac_store_cache_t {
+    ac_store_vt vt;                             /* ours, with the store's name */
+    ac_store_t store;
+    ac_cache_t place;
+    ac_loop_t *loop;                            /* for answers to who has none; NULL: they are not told from here */
+    bool check;
+    unsigned char scope[AC_CACHE_KEY];
+    atomic_int_fast64_t n_hits, n_misses, n_stale;
+};
+
+typedef struct call_t {                         /* an operation that we look at */
+    ac_store_cache_t *cache;
+    ac_store_op_t *op;
+    void (*done)(ac_store_op_t *op);            /* the caller's */
+    void *baton;
+    unsigned char key[AC_CACHE_KEY];
+    json_t *known;                              /* what the cache has, while the thread is looked at */
+} call_t;
+
+static void hash(unsigned char digest[AC_CACHE_KEY], const char *text, size_t len)
+{
+    if (!EVP_Digest(text, len, digest, NULL, EVP_sha256(), NULL)) {
+        abort();
+    }
+}
+
+static void make_key(unsigned char key[AC_CACHE_KEY], const ac_store_cache_t *cache, const char *owner, const char *id)
+{
+    char text[AC_CACHE_KEY + AC_OWNER_SIZE + AC_ID_SIZE];
+    size_t owner_len = strlen(owner) + 1, id_len = strlen(id);
+    if (owner_len > AC_OWNER_SIZE || id_len >= AC_ID_SIZE) {
+        abort();
+    }
+    memcpy(text, cache->scope, AC_CACHE_KEY);
+    memcpy(text + AC_CACHE_KEY, owner, owner_len);
+    memcpy(text + AC_CACHE_KEY + owner_len, id, id_len);
+    hash(key, text, AC_CACHE_KEY + owner_len + id_len);
+}
+
+/* The answer to op comes to done with the call as its baton. */
+static call_t *watch(ac_store_cache_t *cache, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
+{
+    call_t *call = ac_alloc(sizeof(*call));
+    call->cache = cache;
+    call->op = op;
+    call->done = op->done;
+    call->baton = op->baton;
+    op->done = done;
+    op->baton = call;
+    return call;
+}
+
+static ac_store_op_t *unwatch(call_t *call)
+{
+    ac_store_op_t *op = call->op;
+    op->done = call->done;
+    op->baton = call->baton;
+    json_decref(call->known);
+    free(call);
+    return op;
+}
+
+static void write_entry(call_t *call, ac_cache_way_e way, json_t *part, ac_cache_written_fn *fn)
+{
+    const ac_cache_t *place = &call->cache->place;
+    ac_cache_write_t write = {.way = way, .text = ""};
+    char *text = part ? ac_json_dump(part, &write.len) : NULL;
+    json_decref(part);
+    memcpy(write.key, call->key, AC_CACHE_KEY);
+    if (text) {
+        write.text = text;
+    }
+    else {
+        write.way = AC_CACHE_DROP;
+    }
+    place->vt->write(place->self, &write, fn, call);
+    free(text);
+}
+
+/* ---- what an entry says ----
+ * first part: {thread, messages, limit: the newest how many were asked for, run: the active one's id|null}
+ * further ones: {thread, message, opens: run} of an opening write, {message|null, ends: run} of a closing one. */
+
+#define NO_LIMIT 1000000000
+
+/* false: this is not what comes next. */
+static bool add_message(json_t *entry, json_t *message)
+{
+    json_t *thread = json_object_get(entry, "thread");
+    int64_t count = ac_json_peek_int(thread, "message_count", 0), seq = ac_json_peek_int(message, "seq", 0);
+    if (!json_is_object(message) || (seq > 0 && seq <= count)) {        /* no message; or the same write again */
+        return true;
+    }
+    return seq == count + 1 && json_array_append(json_object_get(entry, "messages"), message) == 0 &&
+        ac_json_put(thread, "message_count", json_integer(seq)) &&
+        ac_json_put(thread, "updated_at", json_incref(json_object_get(message, "timestamp")));
+}
+
+static bool add_part(json_t *entry, const json_t *part)
+{
+    json_t *opens = json_object_get(part, "opens"), *ends = json_object_get(part, "ends"), *thread = json_object_get(part, "thread");
+    if (!add_message(entry, json_object_get(part, "message"))) {
+        return false;
+    }
+    if (opens) {
+        return json_is_object(thread) && json_object_set(entry, "thread", thread) == 0 && json_object_set(entry, "run", opens) == 0;
+    }
+    return ends && (!json_equal(json_object_get(entry, "run"), ends) || json_object_set_new(entry, "run", json_null()) == 0);
+}
+
+/* Whether it is of this thread, and the seqs of its messages end with the thread's count and have no gap. */
+static bool is_whole(const json_t *entry, const char *id)
+{
+    const json_t *thread = json_object_get(entry, "thread"), *messages = json_object_get(entry, "messages");
+    int64_t seq = ac_json_peek_int(thread, "message_count", -1) - (int64_t)json_array_size(messages);
+    size_t i;
+    json_t *message;
+    if (!json_is_array(messages) || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id)) {
+        return false;
+    }
+    json_array_foreach((json_t *)messages, i, message) {
+        if (ac_json_peek_int(message, "seq", 0) != ++seq) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* New reference; NULL: they do not fit together. */
+static json_t *join_parts(int *pn_parts, const ac_buf_t *texts, const char *id)
+{
+    json_t *entry = NULL;
+    bool fine = texts->len > 0;
+    *pn_parts = 0;
+    for (size_t at = 0, len; at < texts->len && fine; at += len + 1) {
+        len = strlen(texts->data + at);
+        json_t *part = json_loadb(texts->data + at, len, 0, NULL);
+        if (!part) {
+            fine = false;
+        }
+        else if (!entry) {
+            entry = json_incref(part);
+        }
+        else {
+            fine = add_part(entry, part);
+        }
+        json_decref(part);
+        ++*pn_parts;
+    }
+    if (!fine || !is_whole(entry, id)) {
+        json_decref(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+/* ---- TURN_LOAD ---- */
+
+static json_t *first_part(const json_t *loaded, json_int_t limit, json_t *run)
+{
+    return json_pack("{s:O, s:O, s:I, s:o}", "thread", json_object_get(loaded, "thread"), "messages", json_object_get(loaded, "messages"),
+                     "limit", limit, "run", run);
+}
+
+static void on_loaded(ac_store_op_t *op)
+{
+    call_t *call = op->baton;
+    if (op->status == APR_SUCCESS && json_is_null(json_object_get(op->out, "active_run"))) {
+        write_entry(call, AC_CACHE_PUT, first_part(op->out, op->page.limit, json_null()), NULL);
+    }
+    unwatch(call);
+    op->done(op);
+}
+
+static void load(call_t *call)
+{
+    const ac_store_t *store = &call->cache->store;
+    atomic_fetch_add(&call->cache->n_misses, 1);
+    call->op->done = on_loaded;
+    store->vt->start_post(store->self, call->op);
+}
+
+static void deliver(void *baton)
+{
+    ac_store_op_t *op = baton;
+    op->done(op);
+}
+
+/* Takes out. Not inside of the call that asks. */
+static void answer(call_t *call, json_t *out)
+{
+    atomic_fetch_add(&call->cache->n_hits, 1);
+    ac_loop_t *loop = call->cache->loop;
+    ac_store_op_t *op = unwatch(call);
+    op->out = out;
+    op->status = APR_SUCCESS;
+    ac_loop_post(op->home ? op->home : loop, deliver, op);
+}
+
+/* The thread as the store has it, while we know its messages. What is handed on is nobody else's by then. */
+static void on_looked(ac_store_op_t *look)
+{
+    call_t *call = look->baton;
+    apr_status_t status = look->status;
+    ac_err_t err = look->err;
+    int64_t before = ac_json_peek_int(json_object_get(call->known, "thread"), "message_count", 0);
+    bool same = ac_json_peek_int(look->out, "message_count", -1) == before;
+    if (status == APR_SUCCESS && same) {
+        json_object_set(call->known, "thread", look->out);
+    }
+    ac_store_op_free(look);
+    if (status != APR_SUCCESS) {
+        ac_store_op_t *op = unwatch(call);
+        op->status = status;
+        op->err = err;
+        op->done(op);
+    }
+    else if (!same) {
+        atomic_fetch_add(&call->cache->n_stale, 1);
+        load(call);
+    }
+    else {
+        answer(call, json_incref(call->known));
+    }
+}
+
+static void look(call_t *call)
+{
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_THREAD_GET, call->op->owner, call->op->id);
+    if (!op) {
+        abort();
+    }
+    op->deadline = call->op->deadline;
+    ac_store_call_post(&call->cache->store, call->op->home, op, on_looked, call);
+}
+
+/* Of an entry, what TURN_LOAD answers; NULL: it cannot be told from it. */
+static json_t *out_of(json_t *entry, int limit)
+{
+    json_t *messages = json_object_get(entry, "messages");
+    size_t n = json_array_size(messages);
+    if (!json_is_null(json_object_get(entry, "run")) || ac_json_peek_int(entry, "limit", 0) < limit) {
+        return NULL;
+    }
+    for (; n > (size_t)limit; n--) {
+        json_array_remove(messages, 0);
+    }
+    return json_pack("{s:O, s:O, s:n}", "thread", json_object_get(entry, "thread"), "messages", messages, "active_run");
+}
+
+static void on_read(void *baton, const ac_buf_t *texts)
+{
+    call_t *call = baton;
+    int n_parts = 0, limit = call->op->page.limit;
+    json_t *entry = join_parts(&n_parts, texts, call->op->id), *out = entry ? out_of(entry, limit) : NULL;
+    if (texts->len && !entry) {
+        write_entry(call, AC_CACHE_DROP, NULL, NULL);
+    }
+    else if (out && n_parts > AC_MAX_CACHED_PARTS) {
+        write_entry(call, AC_CACHE_PUT, first_part(out, limit, json_null()), NULL);
+    }
+    json_decref(entry);
+    if (!out) {
+        load(call);
+    }
+    else if (call->cache->check) {
+        call->known = out;
+        look(call);
+    }
+    else {
+        answer(call, out);
+    }
+}
+
+static void start_load(ac_store_cache_t *cache, ac_store_op_t *op)
+{
+    call_t *call = watch(cache, op, on_loaded);
+    make_key(call->key, cache, op->owner, op->id);
+    if (json_is_true(json_object_get(op->in, "fresh"))) {
+        load(call);
+    }
+    else {
+        cache->place.vt->read(cache->place.self, call->key, on_read, call);
+    }
+}
+
+/* ---- writes ---- */
+
+static void on_written(void *baton)
+{
+    ac_store_op_t *op = unwatch(baton);
+    op->done(op);
+}
+
+static json_t *opened_part(const ac_store_op_t *op, bool fresh)
+{
+    json_t *run = json_object_get(json_object_get(op->in, "run"), "id");
+    json_t *thread = json_object_get(op->out, "thread"), *message = json_object_get(op->out, "message");
+    if (!fresh) {
+        return json_pack("{s:O, s:O, s:O}", "thread", thread, "message", message, "opens", run);
+    }
+    json_t *out = json_pack("{s:O, s:[O]}", "thread", thread, "messages", message);
+    json_t *part = out ? first_part(out, NO_LIMIT, json_incref(run)) : NULL;
+    json_decref(out);
+    return part;
+}
+
+/* Before its caller is told. Whatever went wrong: what the cache says may have been the reason, or is not known to be true any more. */
+static void on_changed(ac_store_op_t *op)
+{
+    call_t *call = op->baton;
+    bool fresh = json_is_object(json_object_get(op->in, "thread"));
+    if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_OPEN) {
+        write_entry(call, fresh ? AC_CACHE_PUT : AC_CACHE_ADD, opened_part(op, fresh), on_written);
+    }
+    else if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_CLOSE) {
+        json_t *message = json_object_get(op->out, "message"), *run = json_object_get(json_object_get(op->in, "run"), "id");
+        write_entry(call, AC_CACHE_ADD, json_pack("{s:O?, s:O}", "message", message, "ends", run), on_written);
+    }
+    else {
+        if (op->verb == AC_STORE_TURN_OPEN && op->err.kind == AC_PRECONDITION_FAILED) {
+            atomic_fetch_add(&call->cache->n_stale, 1);
+        }
+        write_entry(call, AC_CACHE_DROP, NULL, on_written);
+    }
+}
+
+static void start_change(ac_store_cache_t *cache, ac_store_op_t *op)
+{
+    const char *owner = op->owner;
+    if (op->verb == AC_STORE_IMPORT) {
+        owner = ac_json_peek_string(json_object_get(op->in, "thread"), "owner", "");
+    }
+    call_t *call = watch(cache, op, on_changed);
+    make_key(call->key, cache, strlen(owner) < AC_OWNER_SIZE ? owner : "", op->id);
+    cache->store.vt->start_post(cache->store.self, op);
+}
+
+/* ---- counts ---- */
+
+static void on_pinged(ac_store_op_t *op)
+{
+    call_t *call = op->baton;
+    ac_store_cache_t *cache = call->cache;
+    if (!op->out) {
+        op->out = json_object();
+    }
+    ac_json_put(op->out, "cache_hits", json_integer(atomic_load(&cache->n_hits)));
+    ac_json_put(op->out, "cache_misses", json_integer(atomic_load(&cache->n_misses)));
+    ac_json_put(op->out, "cache_stale", json_integer(atomic_load(&cache->n_stale)));
+    unwatch(call);
+    op->done(op);
+}
+
+/* ---- the table of functions ---- */
+
+static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+{
+    ac_store_cache_t *cache = self;
+    cache->loop = host->loop;
+    return cache->store.vt->child_init(cache->store.self, host, err);
+}
+
+static void child_exit(void *self)
+{
+    const ac_store_t *store = &((ac_store_cache_t *)self)->store;
+    store->vt->child_exit(store->self);
+}
+
+static void start_post(void *self, ac_store_op_t *op)
+{
+    ac_store_cache_t *cache = self;
+    switch (op->verb) {
+    case AC_STORE_TURN_LOAD:
+        if (op->home || cache->loop) {
+            start_load(cache, op);
+            return;
+        }
+        break;
+    case AC_STORE_TURN_OPEN:
+    case AC_STORE_TURN_CLOSE:
+    case AC_STORE_THREAD_UPDATE:
+    case AC_STORE_THREAD_DELETE:
+    case AC_STORE_THREAD_RESTORE:
+    case AC_STORE_IMPORT:
+        start_change(cache, op);
+        return;
+    case AC_STORE_PING:
+        watch(cache, op, on_pinged);
+        break;
+    default:
+        break;
+    }
+    cache->store.vt->start_post(cache->store.self, op);
+}
+
+void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, const ac_cache_t *place, const char *scope, bool check)
+{
+    ac_store_cache_t *cache = ac_alloc(sizeof(*cache));
+    cache->vt = (ac_store_vt){store->vt->name, store->vt->create, child_init, start_post, child_exit, store->vt->flags};
+    cache->store = *store;
+    cache->place = *place;
+    cache->check = check;
+    hash(cache->scope, scope, strlen(scope));
+    *pcache = cache;
+}
+
+ac_store_t ac_store_cache_store(ac_store_cache_t *cache)
+{
+    return (ac_store_t){&cache->vt, cache};
+}
+
+void ac_store_cache_destroy(ac_store_cache_t *cache)
+{
+    free(cache);
+}

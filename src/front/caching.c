@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache before the store, as AgentChatCache has it. */
+#include "config.h"
+
+#include <string.h>
+
+APLOG_USE_MODULE(agentchat);
+
+static apr_status_t destroy_cache(void *cache)
+{
+    ac_store_cache_destroy(cache);
+    return APR_SUCCESS;
+}
+
+static apr_status_t destroy_memory(void *memory)
+{
+    ac_cache_memory_destroy(memory);
+    return APR_SUCCESS;
+}
+
+/* What "auto" means. A store of this machine is read faster than its caches are; one behind a network is not, and may be written to by
+ * machines that do not know this memory. */
+static bool is_on(const char *value, bool fallback)
+{
+    return strcmp(value, "auto") ? strcmp(value, "off") != 0 : fallback;
+}
+
+static apr_status_t destroy_redis(void *cache)
+{
+    ac_cache_redis_destroy(cache);
+    return APR_SUCCESS;
+}
+
+void ac_caching_check(ac_check_t *check)
+{
+    const ac_conf_t *conf = &check->config->conf;
+    if (!strcmp(conf->cache.place, "redis") && !conf->shared.url) {
+        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"), "AgentChatCache: 'redis' is the Redis of AgentChatShared, "
+                         "which is not given");
+    }
+}
+
+static bool make_place(ac_cache_t *place, ac_conf_t *conf, server_rec *s, apr_pool_t *p)
+{
+    ac_cache_memory_t *memory = NULL;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!strcmp(conf->cache.place, "redis")) {
+        conf->cache.redis = ac_cache_redis_create(conf->shared.prefix, conf->cache.ttl);
+        apr_pool_cleanup_register(p, conf->cache.redis, destroy_redis, apr_pool_cleanup_null);
+        *place = (ac_cache_t){&ac_cache_redis, conf->cache.redis};
+        return true;
+    }
+    if (ac_cache_memory_create(&memory, conf->cache.size, conf->cache.ttl, &err) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, err.status, s, "AgentChatCache: %s; give a smaller size=", err.detail);
+        return false;
+    }
+    apr_pool_cleanup_register(p, memory, destroy_memory, apr_pool_cleanup_null);
+    *place = (ac_cache_t){&ac_cache_memory, memory};
+    return true;
+}
+
+int ac_caching_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
+{
+    bool remote = (conf->store.vt->flags & AC_STORE_REMOTE) != 0;
+    ac_store_cache_t *cache = NULL;
+    ac_cache_t place;
+    if (!is_on(conf->cache.place, remote)) return OK;
+    if (!make_place(&place, conf, s, p)) return HTTP_INTERNAL_SERVER_ERROR;
+    ac_store_cache_create(&cache, &conf->store, &place, conf->store_spec, is_on(conf->cache.check, remote && !conf->cache.redis));
+    apr_pool_cleanup_register(p, cache, destroy_cache, apr_pool_cleanup_null);
+    conf->store = ac_store_cache_store(cache);
+    return OK;
+}
+
+void ac_caching_open(const ac_child_t *child)
+{
+    if (child->conf->cache.redis) {
+        ac_cache_redis_use(child->conf->cache.redis, child->loop, child->shared ? ac_limit_redis_client(child->shared) : NULL);
+    }
+}

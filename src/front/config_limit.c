@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AgentChatLimit, in a place or an agent: lines of one section add up and replace those of the section around it. */
+#include "config.h"
+
+const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, apr_pool_t *p)
+{
+    ac_limits_t *limits = *plimits ? apr_pmemdup(p, *plimits, sizeof(*limits)) : apr_pcalloc(p, sizeof(*limits));
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!ap_cstr_casecmp(args, "off")) {
+        limits->n = 0;
+    } else if (ac_limits_parse(limits, args, AC_BY_OWNER, &err) != APR_SUCCESS) {
+        return apr_pstrdup(p, err.detail);
+    }
+    *plimits = limits;
+    return NULL;
+}
+
+/* What the configuration as a whole must have for it. */
+static void note_needs(cmd_parms *cmd, const ac_limits_t *limits)
+{
+    for (int i = 0; i < limits->n; i++) {
+        if (limits->list[i].measure == AC_LIMIT_COST && !ac_config()->cost_limit) ac_config()->cost_limit = cmd->directive;
+        if (limits->list[i].window >= AC_SAVED_WINDOW) ac_config()->saves_limits = true;
+    }
+}
+
+const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first)
+{
+    const server_rec *s = cmd->server;
+    if (first) mount->limits = NULL;            /* not in addition to the default */
+    const char *problem = ac_value_set_limits(&mount->limits, args, cmd->pool);
+    if (problem) return problem;
+    ac_limits_t *mine = (ac_limits_t *)mount->limits;
+    mine->scope = apr_psprintf(cmd->pool, "place %s:%d %s", s->is_virtual && s->server_hostname ? s->server_hostname : "",
+                               s->is_virtual && s->addrs ? s->addrs->host_port : 0, cmd->path ? cmd->path : "");
+    note_needs(cmd, mine);
+    return NULL;
+}
+
+const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args)
+{
+    const char *problem = ac_value_set_limits(&def->agent.limits, args, cmd->pool);
+    if (problem) return problem;
+    ac_limits_t *mine = (ac_limits_t *)def->agent.limits;
+    mine->scope = apr_pstrcat(cmd->pool, "agent ", def->agent.id, NULL);
+    mine->label = "agent-";
+    note_needs(cmd, mine);
+    return NULL;
+}
+
+/* "redis:HOST:PORT", "redis:[IPv6]:PORT". */
+static bool read_url(ac_conf_t *conf, apr_pool_t *p)
+{
+    const char *url = conf->shared.url, *colon = ap_strrchr_c(url, ':');
+    if (strncmp(url, "redis:", 6) || colon < url + 6) return false;
+    const char *host = url + 6, *end = colon;
+    if (*host == '[' && end[-1] == ']') host++, end--;
+    else if (memchr(host, ':', (size_t)(end - host))) return false;
+    conf->shared.host = apr_pstrmemdup(p, host, (apr_size_t)(end - host));
+    conf->shared.port = (int)apr_atoi64(colon + 1);
+    return end > host && strspn(colon + 1, "0123456789") == strlen(colon + 1) && conf->shared.port > 0 && conf->shared.port < 65536;
+}
+
+static void check_shared(ac_check_t *check)
+{
+    ac_conf_t *conf = &check->config->conf;
+    const ap_directive_t *at = ac_check_server_at(check, "AgentChatShared");
+    if (!conf->shared.url) return;
+    if (!read_url(conf, check->p)) {
+        ac_check_problem(check, at, "AgentChatShared: '%s' is not redis:HOST:PORT, like redis:cache.example.com:6380", conf->shared.url);
+    }
+    if (conf->shared.user && !conf->shared.password.spec) {
+        ac_check_problem(check, at, "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
+    }
+    if (conf->shared.ca_file && !conf->shared.tls) {
+        ac_check_problem(check, at, "AgentChatShared: ca= is for tls=on, which is not given");
+    }
+    if (strlen(conf->shared.prefix) > 40) {
+        ac_check_problem(check, at, "AgentChatShared: prefix= has more than 40 characters");
+    }
+}
+
+void ac_limit_check(ac_check_t *check)
+{
+    check_shared(check);
+    const ac_config_t *config = check->config;
+    const char *currency = NULL;
+    for (int i = 0; config->cost_limit && i < config->defs.models->nelts; i++) {
+        const ac_model_def_t *def = APR_ARRAY_IDX(config->defs.models, i, const ac_model_def_t *);
+        const char *mine = def->conf.price.currency;
+        if (!*mine) {
+            ac_check_problem(check, config->cost_limit, "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
+                             "give it one, with zeros where it costs nothing", def->conf.id);
+        } else if (currency && strcmp(mine, currency)) {
+            ac_check_problem(check, config->cost_limit, "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "
+                             "one in %s; use one currency", def->conf.id, mine, currency);
+        } else {
+            currency = mine;
+        }
+    }
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pages of other sites: which may use the API from a browser (the CORS protocol of the Fetch standard), and that others cannot make a
+ * visitor's browser do it with the visitor's cookies or password. */
+#include "config.h"
+
+#define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
+#define TAKEN "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
+
+/* "https://app.example.com", "http://localhost:3000": as browsers write it, since it is compared byte by byte. */
+static bool is_origin(const char *text)
+{
+    size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+    if (!scheme || strncmp(text + scheme, "://", 3)) return false;
+    const char *host = text + scheme + 3;
+    size_t len = *host == '[' ? strcspn(host, "]") + 1 : strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-._");
+    if (!len || len > strlen(host) || (*host == '[' && strspn(host + 1, "0123456789abcdef:.") != len - 2)) return false;
+    if (host[len] != ':') return !host[len];
+    size_t port = strspn(host + len + 1, "0123456789");
+    bool is_default = !strcmp(host + len, !strncmp(text, "https:", 6) ? ":443" : !strncmp(text, "http:", 5) ? ":80" : "");
+    return port && port <= 5 && !host[len + 1 + port] && !is_default;
+}
+
+const char *ac_cors_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
+{
+    const apr_array_header_t *origins = mount->cors_origins;
+    for (int i = 0; origins && i < origins->nelts; i++) {
+        const char *origin = APR_ARRAY_IDX(origins, i, const char *);
+        if (!strcmp(origin, "*")) {
+            if (origins->nelts > 1) return "'*' stands for every origin; give it alone";
+        }
+        else if (!is_origin(origin)) {
+            return apr_psprintf(p, "'%s' is not an origin; give scheme, host and a port other than the scheme's own, in small letters, "
+                                "like https://app.example.com or http://localhost:3000", origin);
+        }
+    }
+    return NULL;
+}
+
+static bool is_open(const ac_mount_conf_t *mount)
+{
+    const apr_array_header_t *origins = mount->cors_origins;
+    return origins && origins->nelts == 1 && !strcmp(APR_ARRAY_IDX(origins, 0, const char *), "*");
+}
+
+bool ac_cors_contradicts(const ac_mount_conf_t *mount)
+{
+    return is_open(mount) && mount->cors_credentials > 0;
+}
+
+static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
+{
+    for (int i = 0; origin && mount->cors_origins && i < mount->cors_origins->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(mount->cors_origins, i, const char *), origin)) return true;
+    }
+    return false;
+}
+
+/* Among the error headers, so that a refusal of httpd's own can be read by the page too. */
+static void set_headers(request_rec *r, const ac_mount_conf_t *mount, const char *origin)
+{
+    bool open = is_open(mount);
+    /* The answer to another origin would look different, so no cache may mix them up. */
+    if (!open) apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    if (!open && !is_listed(mount, origin)) return;
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", open ? "*" : apr_pstrdup(r->pool, origin));
+    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", EXPOSED);
+    if (!open && mount->cors_credentials > 0) apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
+}
+
+/* A browser asks beforehand, without any sign-in, so this comes before httpd asks for one. */
+static int answer_preflight(request_rec *r, const ac_mount_conf_t *mount, const char *methods)
+{
+    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Methods", methods);
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers", TAKEN);
+    apr_table_setn(r->err_headers_out, "Access-Control-Max-Age",
+                   apr_psprintf(r->pool, "%" APR_TIME_T_FMT, apr_time_sec(mount->cors_max_age)));
+    r->status = HTTP_NO_CONTENT;
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(r->connection->bucket_alloc));
+    ap_pass_brigade(r->output_filters, brigade);
+    return DONE;
+}
+
+int ac_cors_header_parser(request_rec *r)
+{
+    const char *origin = apr_table_get(r->headers_in, "Origin");
+    const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
+    if (!origin || !mount->cors_origins || !ac_mount_is_here(r)) return DECLINED;
+    set_headers(r, mount, origin);
+    const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Method");
+    const char *methods = r->method_number == M_OPTIONS && wanted ? ac_route_methods(r) : NULL;
+    return methods && (is_open(mount) || is_listed(mount, origin)) ? answer_preflight(r, mount, methods) : DECLINED;
+}
+
+apr_status_t ac_cors_check(ac_request_t *rq)
+{
+    const char *site = apr_table_get(rq->r->headers_in, "Sec-Fetch-Site"), *mode = apr_table_get(rq->r->headers_in, "Sec-Fetch-Mode");
+    if (!site || strcasecmp(site, "cross-site") || is_open(rq->mount)) return APR_SUCCESS;
+    if (is_listed(rq->mount, apr_table_get(rq->r->headers_in, "Origin"))) return APR_SUCCESS;
+    /* A link on another site may lead here. */
+    if (rq->r->method_number == M_GET && mode && !strcasecmp(mode, "navigate")) return APR_SUCCESS;
+    return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
+}

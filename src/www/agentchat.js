@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client of mod_agentchat for browsers and for Node 18 and later. One file, no dependencies. The manual: docs/clients.md
+
+/**
+ * An event of a run, as docs/api.md lists them under "Native events"; `id` is what `follow` goes on behind.
+ * @typedef {{type: string, timestamp: string, id?: string, [member: string]: any}} RunEvent
+ * @typedef {{id: string, title: string, agent_id: string?, status: string, metadata: Object<string, string>,
+ *            message_count: number, created_at: string, updated_at: string}} Thread
+ * @typedef {{id: string, thread_id: string, seq: number, role: string, content: string, tool_calls: Object[]?,
+ *            run_id: string, timestamp: string, metadata: Object}} Message
+ * @typedef {{data: any[], has_more: boolean, next: string?}} Page
+ */
+
+/** What went wrong: a problem document of the server, or (status 0) a connection that did not come back. */
+export class AgentChatError extends Error {
+  /** @param {{status?: number, code?: string, title?: string, detail?: string, request_id?: string, errors?: Object[]}} problem */
+  constructor(problem, more = {}) {
+    super(problem.detail || problem.title || `the server answered ${problem.status}`, more.cause && { cause: more.cause });
+    this.name = 'AgentChatError';
+    /** @type {number} the HTTP status; 0 where there was no answer */
+    this.status = problem.status ?? 0;
+    /** @type {string} stable, for programs: docs/errors.md */
+    this.code = problem.code ?? (this.status ? 'http_error' : 'connection_lost');
+    this.title = problem.title ?? '';
+    this.detail = problem.detail ?? '';
+    this.requestId = problem.request_id ?? null;
+    /** @type {{pointer: string, detail: string}[]} which members of the request were wrong */
+    this.errors = problem.errors ?? [];
+    /** @type {number?} milliseconds after which the server would like to be asked again */
+    this.retryAfter = more.retryAfter ?? null;
+    /** Whether it was the way to the server that failed, not the server that refused. */
+    this.transient = more.transient ?? false;
+  }
+}
+
+/** Parses text/event-stream, whatever pieces it comes in. https://html.spec.whatwg.org/multipage/server-sent-events.html */
+export class EventStreamParser {
+  #line = '';
+  #afterCR = false;
+  #data = [];
+  #event = '';
+  #id = '';
+  /** @type {number?} what the last `retry:` said, in milliseconds */
+  retry = null;
+
+  /** @param {string} text @returns {{event: string, data: string, id: string}[]} the events that this piece completed */
+  push(text) {
+    const found = [];
+    let from = 0;
+    for (let i = 0; i < text.length; i++) {
+      const c = text[i];
+      if (c === '\n' && this.#afterCR) {
+        this.#afterCR = false;
+        from = i + 1;
+        continue;
+      }
+      this.#afterCR = c === '\r';
+      if (c === '\n' || c === '\r') {
+        this.#take(this.#line + text.slice(from, i), found);
+        this.#line = '';
+        from = i + 1;
+      }
+    }
+    this.#line += text.slice(from);
+    return found;
+  }
+
+  #take(line, found) {
+    if (line === '') {
+      if (this.#data.length) found.push({ event: this.#event || 'message', data: this.#data.join('\n'), id: this.#id });
+      this.#data = [];
+      this.#event = '';
+      return;
+    }
+    const colon = line.indexOf(':');
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
+    if (name === 'data') this.#data.push(value);
+    else if (name === 'event') this.#event = value;
+    else if (name === 'id' && !value.includes('\0')) this.#id = value;
+    else if (name === 'retry' && /^\d+$/.test(value)) this.retry = Number(value);
+  }
+}
+
+const TERMINAL = new Set(['done', 'error']);
+const PATIENCE = 60_000;        // a server that asks for more than this is not waited for
+
+/** A key that no other request has. crypto.randomUUID is there on https and on localhost only. */
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function query(parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null);
+  return given.length ? `?${new URLSearchParams(given)}` : '';
+}
+
+function retryAfterOf(response) {
+  const text = response.headers.get('Retry-After');
+  if (!text) return null;
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Number.isNaN(ms) ? null : Math.max(0, ms);
+}
+
+async function errorOf(response) {
+  const isProblem = (response.headers.get('Content-Type') ?? '').startsWith('application/problem+json');
+  const problem = isProblem ? await response.json().catch(() => ({})) : {};
+  const retryAfter = retryAfterOf(response);
+  // 429 and 503 say themselves when to come back; a gateway's own page means that the way to the server is broken.
+  const transient = [429, 503].includes(response.status) ? retryAfter !== null && retryAfter <= PATIENCE || !isProblem
+    : [502, 504].includes(response.status) && !isProblem;
+  return new AgentChatError({ ...problem, status: response.status }, { retryAfter, transient });
+}
+
+/** Ends early when the network is back. */
+function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      clearTimeout(timer);
+      globalThis.removeEventListener?.('online', end);
+      signal?.removeEventListener('abort', end);
+      if (signal?.aborted) reject(signal.reason);
+      else resolve();
+    };
+    const timer = setTimeout(end, ms);
+    globalThis.addEventListener?.('online', end);
+    signal?.addEventListener('abort', end);
+    if (signal?.aborted) end();
+  });
+}
+
+/** One connection of a stream: aborted by its user, by silence, or because the network has gone. */
+class Connection {
+  #abort = new AbortController();
+  #timer;
+  #silence;
+  #outer;
+
+  constructor(silence, outer) {
+    this.#silence = silence;
+    this.#outer = outer;
+    outer?.addEventListener('abort', this.#gone);
+    globalThis.addEventListener?.('offline', this.#gone);
+    this.heard();
+  }
+
+  #gone = () => this.#abort.abort(this.#outer?.aborted ? this.#outer.reason : new Error('the network has gone'));
+
+  get signal() { return this.#abort.signal; }
+
+  heard() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#abort.abort(new Error('the server has fallen silent')), this.#silence);
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    this.#outer?.removeEventListener('abort', this.#gone);
+    globalThis.removeEventListener?.('offline', this.#gone);
+    this.#abort.abort();
+  }
+}
+
+export class AgentChat {
+  #url; #key; #headers; #fetch; #retries; #backoff; #silence; #onretry;
+
+  /**
+   * @param {Object} options
+   * @param {string} [options.url] where the API is mounted; default /api
+   * @param {string?} [options.key] sent as X-API-Key
+   * @param {Object<string, string>|function(): Object<string, string>|Promise<Object<string, string>>} [options.headers]
+   *        further headers of each request, or what gives them: a token that expires, say
+   * @param {number} [options.retries] how often in a row a stream is opened again in vain; default 10
+   * @param {{min: number, max: number}} [options.backoff] the pauses between, in milliseconds; `retry:` raises the least
+   * @param {number} [options.silence] after how many milliseconds without a byte a stream counts as broken; default 45000,
+   *        three heartbeats
+   * @param {function({attempt: number, delay: number, error: Error}): void} [options.onretry] told before each pause
+   * @param {typeof fetch} [options.fetch]
+   */
+  constructor({ url = '/api', key = null, headers = {}, retries = 10, backoff = { min: 500, max: 30_000 }, silence = 45_000,
+    onretry = null, fetch = (...args) => globalThis.fetch(...args) } = {}) {
+    this.#url = String(url).replace(/\/+$/, '');
+    this.#key = key;
+    this.#headers = headers;
+    this.#retries = retries;
+    this.#backoff = backoff;
+    this.#silence = silence;
+    this.#onretry = onretry;
+    this.#fetch = fetch;
+  }
+
+  /** @param {string?} key the key of the requests from now on */
+  set key(key) { this.#key = key; }
+
+  /** The whole answer of one request. @throws {AgentChatError} */
+  async request(method, path, { body, headers = {}, signal, stream = false } = {}) {
+    const given = typeof this.#headers === 'function' ? await this.#headers() : this.#headers;
+    const response = await this.#fetch(this.#url + path, {
+      method, signal, cache: 'no-store',
+      body: body === undefined ? undefined : JSON.stringify(body),
+      headers: {
+        Accept: stream ? 'text/event-stream, application/problem+json' : 'application/json, application/problem+json',
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...(this.#key ? { 'X-API-Key': this.#key } : {}),
+        ...given, ...headers,
+      },
+    }).catch(cause => {
+      if (signal?.aborted && !stream) throw signal.reason;
+      throw new AgentChatError({ detail: 'the server could not be reached' }, { cause, transient: true });
+    });
+    if (!response.ok) throw await errorOf(response);
+    return response;
+  }
+
+  async #json(method, path, options) {
+    return (await this.request(method, path, options)).json();
+  }
+
+  // ---- agents ----
+  /** @returns {Promise<Object[]>} */
+  async agents(options) { return (await this.#json('GET', '/agents', options)).data; }
+
+  // ---- threads ----
+  /** @param {{title?: string, agent_id?: string, metadata?: Object<string, string>}} [members] @returns {Promise<Thread>} */
+  createThread(members = {}, options) { return this.#json('POST', '/threads', { body: members, ...options }); }
+
+  /** The newest first. @param {{limit?: number, after?: string, status?: string, agent_id?: string}} [where] @returns {Promise<Page>} */
+  threads(where = {}, options) { return this.#json('GET', `/threads${query(where)}`, options); }
+
+  /** @returns {Promise<Thread>} */
+  thread(id, options) { return this.#json('GET', `/threads/${encodeURIComponent(id)}`, options); }
+
+  /** @param {{title?: string, status?: string, metadata?: Object<string, string>}} members @returns {Promise<Thread>} */
+  updateThread(id, members, options) {
+    return this.#json('PATCH', `/threads/${encodeURIComponent(id)}`, { body: members, ...options });
+  }
+
+  renameThread(id, title, options) { return this.updateThread(id, { title }, options); }
+
+  /** Hides it, so that restoreThread can bring it back; for good with `hard`. */
+  deleteThread(id, { hard = false, ...options } = {}) {
+    return this.#json('DELETE', `/threads/${encodeURIComponent(id)}${hard ? '?hard_delete=true' : ''}`, options);
+  }
+
+  /** @returns {Promise<Thread>} */
+  restoreThread(id, options) { return this.#json('POST', `/threads/${encodeURIComponent(id)}/restore`, options); }
+
+  /** In order. @param {{limit?: number, after?: number, before?: number, order?: 'asc'|'desc'}} [where] @returns {Promise<Page>} */
+  messages(threadId, where = {}, options) {
+    return this.#json('GET', `/threads/${encodeURIComponent(threadId)}/messages${query(where)}`, options);
+  }
+
+  // ---- runs ----
+  /** The newest first. @param {{limit?: number, after?: string}} [where] @returns {Promise<Page>} */
+  runs(threadId, where = {}, options) {
+    return this.#json('GET', `/threads/${encodeURIComponent(threadId)}/runs${query(where)}`, options);
+  }
+
+  run(id, options) { return this.#json('GET', `/runs/${encodeURIComponent(id)}`, options); }
+
+  /** What the run did. @returns {Promise<Object[]>} */
+  async steps(id, options) { return (await this.#json('GET', `/runs/${encodeURIComponent(id)}/steps`, options)).data; }
+
+  /** Stops a run. What had been said is stored. */
+  cancel(runId, options) { return this.#json('POST', `/runs/${encodeURIComponent(runId)}/cancel`, options); }
+
+  /** The owner's word on a tool call that waits for it. @param {boolean} approve @param {string} [reason] */
+  approve(runId, callId, approve, reason, options) {
+    const body = { call_id: callId, approve, ...(reason ? { reason } : {}) };
+    return this.#json('POST', `/runs/${encodeURIComponent(runId)}/approvals`, { body, ...options });
+  }
+
+  /**
+   * Sends a message and gives the events of its run, each once and in order, over as many connections as it takes. Ends with
+   * `done` or `error`. To leave the loop, or to abort, ends the watching only: the run goes on, `cancel` stops it.
+   * @param {string?} threadId null: a new thread; the first event, `run`, has its id
+   * @param {string} content
+   * @param {{agent_id?: string, metadata?: Object<string, string>, idempotencyKey?: string, signal?: AbortSignal}} [options]
+   *        agent_id: whose the new thread is, else the default agent's; metadata: of the message, in a thread that is there;
+   *        what was sent with the same idempotencyKey is not sent again
+   * @returns {AsyncGenerator<RunEvent>}
+   */
+  async *send(threadId, content, { agent_id, metadata, idempotencyKey = newKey(), signal } = {}) {
+    if (!threadId && !agent_id) threadId = (await this.createThread({}, { signal })).id;
+    const path = threadId ? `/threads/${encodeURIComponent(threadId)}/messages` : `/agents/${encodeURIComponent(agent_id)}/chat`;
+    const body = threadId ? { content, agent_id, metadata, stream: true } : { message: content, stream: true };
+    const first = connection => this.request('POST', path,
+      { body, headers: { 'Idempotency-Key': idempotencyKey }, signal: connection.signal, stream: true });
+    yield* this.#events(first, { signal });
+  }
+
+  /**
+   * The events of a run from the start, or behind an event's `id`, and then live to its end.
+   * @param {string} runId @param {string|number} [after] @param {{signal?: AbortSignal}} [options]
+   * @returns {AsyncGenerator<RunEvent>}
+   */
+  follow(runId, after = '', { signal } = {}) { return this.#events(null, { runId, after: String(after), signal }); }
+
+  async *#events(first, { runId = null, after = '', signal }) {
+    const place = { runId, after, least: this.#backoff.min };
+    for (let attempt = 0; ;) {
+      const connection = new Connection(this.#silence, signal);
+      let failure = null;
+      try {
+        signal?.throwIfAborted();
+        const response = await this.#open(first, place, connection);
+        if (response.status === 204) return;
+        for await (const event of this.#read(response, place, connection)) {
+          attempt = 0;
+          yield event;
+          if (TERMINAL.has(event.type)) return;
+        }
+      } catch (error) {
+        failure = error;
+      } finally {
+        connection.close();
+      }
+      if (signal?.aborted) throw signal.reason;
+      if (failure instanceof AgentChatError && !failure.transient) throw failure;
+      if (++attempt > this.#retries) throw failure instanceof AgentChatError ? failure
+        : new AgentChatError({ detail: 'the connection was lost and did not come back' }, { cause: failure });
+      const delay = failure?.retryAfter ?? this.#delay(attempt, place.least);
+      this.#onretry?.({ attempt, delay, error: failure });
+      await pause(delay, signal);
+    }
+  }
+
+  #open(first, place, connection) {
+    if (!place.runId) return first(connection);
+    return this.request('GET', `/runs/${encodeURIComponent(place.runId)}/events`,
+      { headers: place.after ? { 'Last-Event-ID': place.after } : {}, signal: connection.signal, stream: true });
+  }
+
+  /** Doubling, half of it by chance, so that the clients of a server that was restarted do not all come at once. */
+  #delay(attempt, least) {
+    const whole = Math.min(this.#backoff.max, least * 2 ** (attempt - 1));
+    return whole / 2 + Math.random() * whole / 2;
+  }
+
+  async *#read(response, place, connection) {
+    const reader = response.body.getReader();
+    const decoder = new TextDecoder();
+    const parser = new EventStreamParser();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      connection.heard();
+      const found = parser.push(decoder.decode(value, { stream: true }));
+      if (parser.retry !== null) place.least = Math.max(this.#backoff.min, Math.min(parser.retry, this.#backoff.max));
+      for (const { data, id } of found) {
+        const event = parseData(data);
+        if (id) event.id = place.after = id;
+        if (event.run_id) place.runId = event.run_id;
+        if (event.type !== 'heartbeat') yield event;
+      }
+    }
+  }
+}
+
+function parseData(data) {
+  try {
+    return JSON.parse(data);
+  } catch (cause) {
+    throw new AgentChatError({ code: 'bad_event', detail: 'the server sent an event that is not JSON' }, { cause });
+  }
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+// The conversation in the middle: its past, the message that is sent, the answer that comes, and the way back to it.
+import { AgentChatError } from './agentchat.js';
+import { $, el } from './dom.js';
+import { AnswerTurn, UserTurn } from './turn.js';
+
+const PAGE = 30;
+const NEAR = 64;                        // pixels from the end that still count as the end
+const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
+const LEFT = new DOMException('the conversation was left', 'AbortError');
+
+export class Conversation {
+  #app; #box; #turns; #top; #known = new Map(); #lastSeq = 0; #firstSeq = 0; #sticks = true; #active = null; #load = null; #observer;
+
+  /** @param {Object} app the page: client, announcer, and what it wants to know (page.js) */
+  constructor(app) {
+    this.#app = app;
+    this.#box = $('transcript');
+    this.#turns = $('turns');
+    this.#top = el('div.sentinel', { 'aria-hidden': 'true' });
+    this.threadId = null;
+    this.#box.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    $('latest').addEventListener('click', () => { this.#sticks = true; this.#toEnd(); });
+    this.#observer = new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && this.#older(),
+      { root: this.#box, rootMargin: '400px' });
+    new ResizeObserver(() => this.#toEnd()).observe(this.#box);
+  }
+
+  get busy() { return this.#active !== null; }
+  get stopping() { return this.#active?.stopping ?? false; }
+
+  // ---- scrolling ----
+  #atEnd() { return this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < NEAR; }
+
+  #scrolled() {
+    this.#sticks = this.#atEnd();
+    $('latest').hidden = this.#sticks;
+  }
+
+  #toEnd() {
+    if (this.#sticks) this.#box.scrollTop = this.#box.scrollHeight;
+    else $('latest').hidden = this.#atEnd();
+  }
+
+  // ---- turns ----
+  #answer(agentId, question) {
+    return new AnswerTurn(this.#app.agentName(agentId), {
+      retry: () => { if (!this.busy) this.send(question(), agentId); },
+      decide: (callId, approve) => this.#app.client.approve(this.#active?.runId, callId, approve),
+      grown: () => this.#toEnd(),
+    });
+  }
+
+  #user(text, timestamp) { return new UserTurn(text, { edit: words => this.#app.compose(words) }, timestamp); }
+
+  /** The stored messages as turns; those that are there already are left out. */
+  #turnsOf(messages, runs) {
+    const found = [], answers = [...messages.filter(one => one.role === 'assistant'), ...this.#answers()];
+    const answered = new Set(answers.map(one => one.run_id ?? one.runId));
+    let question = '';
+    for (const message of messages) {
+      if (message.role === 'user') question = message.content;
+      this.#lastSeq = Math.max(this.#lastSeq, message.seq);
+      if (this.#known.has(message.id) || !['user', 'assistant'].includes(message.role)) continue;
+      const run = runs.find(one => one.id === message.run_id), asked = question;
+      let turn;
+      if (message.role === 'user') {
+        turn = this.#user(message.content, message.timestamp);
+      } else {
+        turn = this.#answer(run?.agent_id ?? this.#app.agentId, () => asked || this.#lastQuestion());
+        turn.show(message, run);
+      }
+      turn.runId = message.run_id;
+      this.#known.set(message.id, turn);
+      found.push(turn);
+      if (message.role === 'user' && run && ENDED.has(run.status) && run.status !== 'completed' && !answered.has(run.id)) {
+        found.push(this.#unanswered(run, message.content));
+      }
+    }
+    return found;
+  }
+
+  #answers() { return [...this.#known.values()].filter(turn => turn instanceof AnswerTurn); }
+
+  /** A run that left no message: why there is none. */
+  #unanswered(run, question) {
+    const answer = this.#answer(run.agent_id, () => question);
+    answer.runId = run.id;
+    this.#known.set(run.id, answer);
+    if (run.status === 'failed') answer.fail(run.error?.message);
+    else answer.end(run);
+    return answer;
+  }
+
+  #lastQuestion() { return [...this.#known.values()].filter(turn => turn instanceof UserTurn).at(-1)?.text ?? ''; }
+
+  // ---- opening ----
+  /** Shows a thread, or with null an empty page for a new one. */
+  async open(threadId) {
+    this.#leave();
+    this.threadId = threadId;
+    this.#sticks = true;
+    $('latest').hidden = true;
+    this.#app.announcer.clear();
+    this.#turns.replaceChildren();
+    this.#app.changed();
+    if (threadId === null) {
+      this.#turns.append(this.#app.welcome());
+      return;
+    }
+    const load = this.#load = new AbortController(), { client } = this.#app, { signal } = load;
+    this.#turns.append(el('p.loading', { text: 'Loading…' }));
+    try {
+      const [page, runs, thread] = await Promise.all([client.messages(threadId, { order: 'desc', limit: PAGE }, { signal }),
+        client.runs(threadId, { limit: PAGE }, { signal }), client.thread(threadId, { signal })]);
+      this.#app.threadChanged(thread, false);
+      const messages = page.data.reverse();
+      this.#firstSeq = messages[0]?.seq ?? 0;
+      this.#turns.replaceChildren(this.#top, ...this.#turnsOf(messages, runs.data).map(turn => turn.node));
+      if (page.has_more) this.#observer.observe(this.#top);
+      this.#toEnd();
+      this.#goOn(runs.data[0]);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#turns.replaceChildren();
+      this.#app.failed(error);
+    }
+  }
+
+  #leave() {
+    this.#load?.abort(LEFT);
+    this.#active?.abort.abort(LEFT);
+    this.#active = null;
+    this.#observer.unobserve(this.#top);
+    this.#known.clear();
+    this.#lastSeq = this.#firstSeq = 0;
+  }
+
+  async #older() {
+    if (this.#load?.older || this.#firstSeq <= 1) return;
+    const load = this.#load, { signal } = load, before = this.#firstSeq, last = this.#lastSeq;
+    load.older = true;
+    try {
+      const [page, runs] = await Promise.all([this.#app.client.messages(this.threadId, { order: 'desc', limit: PAGE, before }, { signal }),
+        this.#app.client.runs(this.threadId, { limit: 100 }, { signal })]);
+      const messages = page.data.reverse(), anchor = this.#top.nextElementSibling, at = anchor.getBoundingClientRect().top;
+      this.#firstSeq = messages[0]?.seq ?? 0;
+      this.#top.after(...this.#turnsOf(messages, runs.data).map(turn => turn.node));
+      this.#lastSeq = last;
+      this.#box.scrollTop += anchor.getBoundingClientRect().top - at;
+      if (!page.has_more) this.#observer.unobserve(this.#top);
+      load.older = false;
+      // Where the screen is not full yet, the observer has nothing new to tell.
+      if (page.has_more && this.#top.getBoundingClientRect().bottom > -NEAR) this.#older();
+    } catch (error) {
+      load.older = false;
+      if (!signal.aborted) this.#app.failed(error);
+    }
+  }
+
+  /** What another tab or machine has added. */
+  async refresh() {
+    if (!this.threadId || this.busy || !this.#load || this.#load.refreshing) return;
+    const load = this.#load, { signal } = load, { client } = this.#app;
+    load.refreshing = true;
+    try {
+      const [page, runs] = await Promise.all([client.messages(this.threadId, { after: this.#lastSeq, limit: 100 }, { signal }),
+        client.runs(this.threadId, { limit: PAGE }, { signal })]);
+      if (this.busy) return;
+      this.#turns.append(...this.#turnsOf(page.data, runs.data).map(turn => turn.node));
+      this.#toEnd();
+      this.#goOn(runs.data[0]);
+    } catch (error) {
+      if (!signal.aborted && error.status === 404) this.#app.failed(error);
+    } finally {
+      load.refreshing = false;
+    }
+  }
+
+  /** The newest run is followed where it goes on. */
+  #goOn(run) {
+    if (!run || ENDED.has(run.status) || this.#answers().some(turn => turn.runId === run.id)) return;
+    const answer = this.#answer(run.agent_id, () => this.#lastQuestion());
+    this.#turns.append(answer.node);
+    this.#watch(answer, signal => this.#app.client.follow(run.id, '', { signal }), run.id);
+    this.#toEnd();
+  }
+
+  // ---- sending ----
+  /** Sends a message and shows its answer. */
+  async send(text, agentId) {
+    if (this.busy || !text) return;
+    if (!this.threadId) this.#turns.replaceChildren(this.#top);
+    const user = this.#user(text), answer = this.#answer(agentId, () => text);
+    user.node.classList.add('sending');
+    this.#turns.append(user.node, answer.node);
+    this.#sticks = true;
+    this.#toEnd();
+    this.#load ??= new AbortController();
+    await this.#watch(answer, signal => this.#app.client.send(this.threadId, text, { agent_id: agentId, signal }), null, user);
+  }
+
+  /** Stops the run, as soon as it is known which. */
+  async stop() {
+    const active = this.#active;
+    if (!active) return;
+    active.stopping = true;
+    this.#app.changed();
+    if (active.lost && !active.runId) this.#takeBack(active);
+    if (!active.runId) return;
+    try {
+      await this.#app.client.cancel(active.runId);
+    } catch (error) {
+      if (error.code === 'run_ended') return;
+      active.stopping = false;
+      this.#app.changed();
+      this.#app.failed(error);
+    }
+  }
+
+  /** The server cannot be reached. */
+  lost() {
+    const active = this.#active;
+    if (!active) return;
+    active.lost = true;
+    if (active.stopping && !active.runId) this.#takeBack(active);
+  }
+
+  /** A message that may not have been sent at all goes back into the box. */
+  #takeBack({ abort, user, answer }) {
+    abort.abort(LEFT);
+    this.#unsent(user, answer);
+  }
+
+  #unsent(user, answer) {
+    user.node.remove();
+    answer.node.remove();
+    if (!this.threadId) this.#turns.replaceChildren(this.#app.welcome());
+    this.#app.compose(user.text);
+  }
+
+  async #watch(answer, begin, runId, user = null) {
+    const active = this.#active = { abort: new AbortController(), runId, user, answer, stopping: false, lost: false };
+    answer.begin();
+    this.#app.changed();
+    try {
+      for await (const event of begin(active.abort.signal)) {
+        active.lost = false;
+        this.#take(event, active, answer, user);
+      }
+    } catch (error) {
+      if (active.abort.signal.aborted) return;
+      this.#broke(error, active, answer, user);
+    } finally {
+      if (this.#active === active) this.#active = null;
+      this.#app.changed();
+    }
+  }
+
+  #take(event, active, answer, user) {
+    const { announcer } = this.#app;
+    this.#app.connected();
+    switch (event.type) {
+      case 'run': this.#begun(event, active, answer, user); break;
+      case 'token': answer.token(event.content); announcer.take(event.content); break;
+      case 'trace_start': announcer.say(`Uses ${event.tool}.`); answer.trace.take(event); this.#toEnd(); break;
+      case 'trace_update': if (event.approval_required) announcer.say('A tool waits for your word.'); // and as below
+      case 'trace_end': answer.trace.take(event); this.#toEnd(); break; // eslint-disable-line no-fallthrough
+      case 'done':
+        answer.end(event);
+        this.#known.set(event.message_id ?? event.run_id, answer);
+        announcer.end(event.status === 'cancelled' ? 'The answer was stopped.' : 'The answer is complete.');
+        this.#app.runChanged(this.threadId, active.runId, true);
+        this.#figures(event.run_id, answer);
+        break;
+      case 'error':
+        answer.fail(event.message);
+        this.#known.set(event.run_id ?? active.runId, answer);
+        announcer.end(`The answer failed. ${event.message}`);
+        this.#app.runChanged(this.threadId, active.runId, true);
+        break;
+      default: // an event of a newer server
+    }
+  }
+
+  #begun(event, active, answer, user) {
+    active.runId = answer.runId = event.run_id;
+    if (user) {
+      user.runId = event.run_id;
+      user.node.classList.remove('sending');
+      this.#known.set(event.message_id, user);
+    }
+    const fresh = this.threadId !== event.thread_id;
+    this.threadId = event.thread_id;
+    if (user) this.#app.runChanged(event.thread_id, event.run_id, false, fresh);
+    if (active.stopping) this.stop();
+    this.#app.changed();
+  }
+
+  /** How long it took is known to the run only. */
+  async #figures(runId, answer) {
+    try {
+      const run = await this.#app.client.run(runId);
+      if (run.status !== 'cancelled') answer.end(run);
+    } catch { /* the figures of `done` are there */ }
+  }
+
+  #broke(error, active, answer, user) {
+    const refused = error instanceof AgentChatError && ['run_in_progress', 'unauthenticated'].includes(error.code);
+    if (user && !active.runId && refused) {
+      this.#unsent(user, answer);
+      this.#app.failed(error);
+      this.#active = null;
+      this.refresh();
+      return;
+    }
+    if (error.code === 'events_gone' && this.#active === active) {
+      this.#active = null;              // it has ended meanwhile, and is stored
+      this.open(this.threadId);
+      return;
+    }
+    if (error.code === 'unauthenticated') this.#app.failed(error);
+    answer.fail(error.message);
+    this.#app.announcer.end(`The answer failed. ${error.message}`);
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elements without markup: nothing in these files gives a text to the parser of HTML, so that none can become an element.
+
+/**
+ * @param {string} name "button.quiet.small": a tag and its classes
+ * @param {Object} [members] `on…` are listeners, `text` is text, what has a dash or is no property becomes an attribute
+ */
+export function el(name, members = {}, ...children) {
+  const [tag, ...classes] = name.split('.');
+  const node = document.createElement(tag);
+  if (classes.length) node.className = classes.join(' ');
+  for (const [key, value] of Object.entries(members)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key === 'text') node.textContent = value;
+    else if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
+    else if (key in node && !key.includes('-') && typeof value !== 'object') node[key] = value;
+    else node.setAttribute(key, value === true ? '' : value);
+  }
+  node.append(...children.filter(child => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+/** A picture of the sheet in index.html. */
+export function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  use.setAttribute('href', `#icon-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A button that is a picture; its name is for those who hear it, and shown as a hint. */
+export function iconButton(name, label, onclick, more = {}) {
+  return el('button.icon-button', { type: 'button', title: label, 'aria-label': label, onclick, ...more }, icon(name));
+}
+
+/** Says on the button for a moment that the text was copied. */
+export async function copyText(button, text) {
+  if (button.classList.contains('copied')) return;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {                             // only a page on https or localhost has a clipboard
+    const field = el('textarea.offscreen', { value: text, readOnly: true });
+    document.body.append(field);
+    field.select();
+    document.execCommand('copy');
+    field.remove();
+    button.focus();
+  }
+  const word = button.querySelector('.copy-word'), label = button.getAttribute('aria-label');
+  button.classList.add('copied');
+  button.setAttribute('aria-label', 'Copied');
+  if (word) word.textContent = 'Copied';
+  setTimeout(() => {
+    button.classList.remove('copied');
+    button.setAttribute('aria-label', label);
+    if (word) word.textContent = 'Copy';
+  }, 1600);
+}
+
+export const $ = id => document.getElementById(id);

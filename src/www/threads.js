@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The list of conversations: more of it when its end is seen, found by title, renamed in place, deleted with a way back.
+import { $, el, iconButton } from './dom.js';
+
+const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
+const DAY = 86_400_000;
+
+function ageOf(thread) {
+  const days = Math.floor((new Date().setHours(24, 0, 0, 0) - Date.parse(thread.created_at)) / DAY);
+  return days < 1 ? 'Today' : days < 2 ? 'Yesterday' : days < 8 ? 'Last seven days' : days < 31 ? 'Last month' : 'Earlier';
+}
+
+export class ThreadList {
+  #app; #list; #search; #end; #threads = []; #nodes = new Map(); #next = null; #more = true; #loading = null; #active = null;
+
+  constructor(app) {
+    this.#app = app;
+    this.#list = $('threads');
+    this.#search = $('search');
+    this.#end = $('threads-end');
+    this.#search.addEventListener('input', () => { this.#show(); this.#fill(); });
+    new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && this.more(),
+      { root: $('threads-box'), rootMargin: '300px' }).observe(this.#end);
+  }
+
+  get #words() { return this.#search.value.trim().toLowerCase(); }
+
+  #matches(thread) { return (thread.title || '').toLowerCase().includes(this.#words); }
+
+  clear() {
+    this.#threads = [];
+    this.#nodes.clear();
+    this.#next = null;
+    this.#more = true;
+    this.#show();
+  }
+
+  /** The next page. */
+  async more() {
+    if (!this.#more || this.#loading) return;
+    this.#loading = this.#load({ limit: this.#words ? ALL : PAGE, after: this.#next ?? undefined }, false);
+    await this.#loading.finally(() => { this.#loading = null; });
+    this.#fill();
+  }
+
+  /** The first page again: what has come since, and new titles. */
+  async refresh() {
+    await this.#loading?.catch(() => {});
+    await this.#load({ limit: PAGE }, true);
+  }
+
+  async #load(where, first) {
+    try {
+      const page = await this.#app.client.threads(where);
+      const known = new Set(page.data.map(thread => thread.id));
+      const others = this.#threads.filter(thread => !known.has(thread.id));
+      if (!first || !this.#threads.length) {
+        this.#next = page.next;
+        this.#more = page.has_more;
+      }
+      this.#threads = first ? [...page.data, ...others] : [...others, ...page.data];
+      this.#threads.sort((a, b) => (a.id < b.id ? 1 : -1));
+      this.#show();
+    } catch (error) {
+      if (this.#more && error.transient) setTimeout(() => { this.#more = true; this.#fill(); }, AGAIN_MS);
+      this.#more = false;
+      this.#app.failed(error);
+    }
+  }
+
+  /** Goes on while there is room: a search may match few of each page. */
+  #fill() {
+    const room = $('threads-box').getBoundingClientRect().bottom + 300;
+    if (this.#more && !this.#loading && this.#end.getBoundingClientRect().top < room) this.more();
+  }
+
+  /** A thread that is new or has changed. */
+  put(thread) {
+    const at = this.#threads.findIndex(one => one.id === thread.id);
+    if (at >= 0) this.#threads[at] = thread;
+    else this.#threads.push(thread);
+    this.#threads.sort((a, b) => (a.id < b.id ? 1 : -1));
+    this.#show();
+  }
+
+  remove(id) {
+    this.#threads = this.#threads.filter(thread => thread.id !== id);
+    this.#show();
+  }
+
+  titleOf(id) { return this.#threads.find(thread => thread.id === id)?.title ?? ''; }
+
+  /** @param {string?} id the one that is open */
+  mark(id) {
+    this.#active = id;
+    for (const [key, node] of this.#nodes) this.#state(node, key);
+  }
+
+  #state(node, id) {
+    const link = node.querySelector('a');
+    if (!link) return;
+    if (id === this.#active) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+
+  #show() {
+    const groups = [], found = this.#threads.filter(thread => this.#matches(thread));
+    for (const thread of found) {
+      const age = ageOf(thread);
+      if (groups.at(-1)?.age !== age) groups.push({ age, nodes: [] });
+      groups.at(-1).nodes.push(this.#node(thread));
+    }
+    const focus = document.activeElement;
+    this.#list.replaceChildren(...groups.map(({ age, nodes }) => el('section', {}, el('h3', { text: age }), el('ul', {}, ...nodes))));
+    if (this.#list.contains(focus)) focus.focus();
+    $('threads-none').hidden = found.length > 0 || this.#more;
+    $('threads-none').textContent = this.#words ? 'Nothing found.' : 'No conversations yet.';
+  }
+
+  #node(thread) {
+    const title = thread.title || 'New conversation';
+    let node = this.#nodes.get(thread.id);
+    if (node?.querySelector('input')) return node;
+    if (node?.dataset.title === title) return node;
+    const fresh = el('li.thread', {},
+      el('a', { href: `#/${thread.id}`, text: title, title }),
+      el('div.thread-actions', {},
+        iconButton('edit', `Rename “${title}”`, () => this.#rename(thread.id)),
+        iconButton('trash', `Delete “${title}”`, () => this.#delete(thread.id))));
+    fresh.dataset.title = title;
+    node?.replaceWith(fresh);
+    this.#nodes.set(thread.id, fresh);
+    this.#state(fresh, thread.id);
+    return fresh;
+  }
+
+  #rename(id) {
+    const node = this.#nodes.get(id), title = this.titleOf(id);
+    const field = el('input.rename', { value: title, maxLength: 200, 'aria-label': 'Title' });
+    let ended = false;
+    const end = async save => {
+      if (ended) return;
+      ended = true;
+      const wanted = field.value.trim();
+      delete node.dataset.title;
+      field.remove();
+      try {
+        const changes = save && wanted && wanted !== title;
+        const thread = changes ? await this.#app.client.renameThread(id, wanted) : this.#threads.find(one => one.id === id);
+        this.put(thread);
+        if (changes) this.#app.threadChanged(thread);
+      } catch (error) {
+        this.#show();
+        this.#app.failed(error);
+      }
+      this.#nodes.get(id)?.querySelector('a')?.focus();
+    };
+    field.addEventListener('keydown', event => {
+      if (event.key === 'Enter' && !event.isComposing) end(true);
+      if (event.key === 'Escape') { event.stopPropagation(); end(false); }
+    });
+    field.addEventListener('blur', () => end(true));
+    node.replaceChildren(field);
+    field.select();
+  }
+
+  async #delete(id) {
+    const title = this.titleOf(id) || 'New conversation';
+    const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new');
+    try {
+      await this.#app.client.deleteThread(id);
+    } catch (error) {
+      this.#app.failed(error);
+      return;
+    }
+    this.remove(id);
+    this.#app.threadGone(id);
+    this.#app.toast(`“${title}” was deleted.`, 'Undo', async () => {
+      try {
+        this.put(await this.#app.client.restoreThread(id));
+        this.#app.threadBack(id);
+      } catch (error) {
+        this.#app.failed(error);
+      }
+    }, next);
+  }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tools that an answer used: each call as it happens, with what went in, what came out, how long it took, and the owner's word
+// where it waits for one.
+import { el, icon } from './dom.js';
+
+const asText = value => (typeof value === 'string' ? value : JSON.stringify(value, null, 2));
+const asLine = value => {
+  if (value && typeof value === 'object' && !Array.isArray(value)) {
+    return Object.values(value).map(one => (typeof one === 'object' ? JSON.stringify(one) : String(one))).join(', ');
+  }
+  return asText(value ?? '');
+};
+
+export function duration(ms) {
+  if (ms === null || ms === undefined) return '';
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.round(ms % 60_000 / 1000)} s`;
+}
+
+class Call {
+  constructor(tool, callId, decide) {
+    this.callId = callId;
+    this.decide = decide;
+    this.written = '';
+    this.preview = el('span.call-preview');
+    this.time = el('span.call-time', { text: 'running' });
+    this.body = el('div.call-body');
+    this.node = el('details.call.running', {},
+      el('summary', {}, icon('chevron'), el('span.call-state', { 'aria-hidden': 'true' }), el('span.call-tool', { text: tool }),
+        this.preview, this.time),
+      this.body);
+  }
+
+  part(name, value) {
+    const id = `call-${name.toLowerCase()}`;
+    let part = this.body.querySelector(`.${id}`);
+    if (!part) {
+      part = el(`div.call-part.${id}`, {}, el('div.call-label', { text: name }),
+        el('pre', { tabIndex: 0, role: 'group', 'aria-label': name }));
+      this.body.append(part);
+    }
+    part.lastElementChild.textContent = asText(value);
+  }
+
+  update(event) {
+    if (event.arguments_delta) {
+      this.written += event.arguments_delta;
+      this.preview.textContent = this.written;
+      this.part('Arguments', this.written);
+    }
+    if (event.progress !== undefined && event.progress !== null) this.time.textContent = asLine(event.progress);
+    if (event.approval_required) this.ask(event);
+  }
+
+  ask(event) {
+    if (event.arguments !== undefined) this.arguments(event.arguments);
+    if (this.body.querySelector('.approval')) return;
+    this.node.open = true;
+    this.node.classList.add('waiting');
+    this.time.textContent = 'waits for your word';
+    const answer = approve => async () => {
+      const buttons = approval.querySelectorAll('button');
+      buttons.forEach(button => { button.disabled = true; });
+      try {
+        await this.decide(this.callId, approve);
+      } catch (error) {
+        buttons.forEach(button => { button.disabled = false; });
+        approval.querySelector('.approval-word').textContent = error.message;
+      }
+    };
+    const approval = el('div.approval', { role: 'group', 'aria-label': 'Approval' },
+      el('span.approval-word', { text: 'This tool changes things. May it run?' }),
+      el('button.primary', { type: 'button', text: 'Approve', onclick: answer(true) }),
+      el('button', { type: 'button', text: 'Refuse', onclick: answer(false) }));
+    this.body.append(approval);
+  }
+
+  settled() {
+    this.node.classList.remove('running', 'waiting');
+    this.body.querySelector('.approval')?.remove();
+  }
+
+  arguments(value) {
+    this.preview.textContent = asLine(value);
+    this.part('Arguments', value);
+  }
+
+  end({ arguments: given, result, error, latency_ms }) {
+    this.settled();
+    this.arguments(given ?? this.written);
+    const failed = error !== undefined && error !== null;
+    this.node.classList.add(failed ? 'failed' : 'ended');
+    this.part(failed ? 'Error' : 'Result', failed ? error : result ?? null);
+    this.time.textContent = failed ? `failed · ${duration(latency_ms)}` : duration(latency_ms);
+  }
+
+  cut() {
+    if (!this.node.classList.contains('running')) return;
+    this.settled();
+    this.node.classList.add('failed');
+    this.time.textContent = 'not finished';
+  }
+}
+
+export class Trace {
+  #calls = new Map(); #decide;
+
+  /** @param {function(string, boolean): Promise} decide sends the owner's word on a call */
+  constructor(decide) {
+    this.#decide = decide;
+    this.node = el('section.trace', { 'aria-label': 'Tools', hidden: true });
+  }
+
+  #add(id, tool, callId) {
+    const call = new Call(tool, callId, this.#decide);
+    this.#calls.set(id, call);
+    this.node.append(call.node);
+    this.node.hidden = false;
+    return call;
+  }
+
+  /** A trace_… event of the run. */
+  take(event) {
+    if (event.type === 'trace_start') this.#add(event.step_id, event.tool, event.call_id);
+    const call = this.#calls.get(event.step_id) ?? (event.tool ? this.#add(event.step_id, event.tool, event.call_id) : null);
+    if (call && event.call_id) call.callId = event.call_id;
+    if (event.type === 'trace_update') call?.update(event);
+    if (event.type === 'trace_end') call?.end(event);
+  }
+
+  /** The calls of a message that is stored. */
+  show(calls) {
+    for (const call of calls) this.#add(call.id, call.tool, call.id).end(call);
+  }
+
+  /** The run has ended; what has no result will get none. */
+  cut() { for (const call of this.#calls.values()) call.cut(); }
+}

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The soak: many streams for a long time against the model simulator, with clients that leave, come back, cancel, list and delete. Every
+ten seconds it looks at each child's memory, descriptors, threads and at the event logs. After a warm-up nothing may grow: the slope by
+least squares is below a bound, and descriptors and threads stay in a range. It begins with many short answers, which fill what is
+meant to fill: the stores' caches. usage: soak.py LLMSIM OUTDIR, with
+
+    SOAK_MINUTES (30), SOAK_STREAMS (500), SOAK_WARMUP (minutes; a third of the whole), SOAK_RATE (tokens/s of a stream, 5),
+    SOAK_BOUND (kB/min by which the children's own memory may grow, 100), BUILD_DIR
+"""
+import asyncio
+import csv
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
+
+from server import Server, free_port        # noqa: E402
+import soak_clients                          # noqa: E402
+
+MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
+STREAMS = int(os.environ.get("SOAK_STREAMS", "500"))
+WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES / 3))
+RATE = float(os.environ.get("SOAK_RATE", "5"))
+BOUND = float(os.environ.get("SOAK_BOUND", "100"))
+HASTE = 0.1                                 # of the warm-up, with short answers
+EVERY = 10                                  # seconds from sample to sample
+KEEP = 30                                   # seconds that an event log stays after its run
+
+TUNING = """
+StartServers 2
+ServerLimit 2
+ThreadsPerChild 16
+MaxRequestWorkers 32
+MinSpareThreads 1
+MaxSpareThreads 32
+AsyncRequestWorkerFactor 200
+ListenBacklog 1024
+"""
+DIRECTIVES = """
+LogLevel warn
+CustomLog /dev/null test
+<AgentChatModel simulated>
+    AgentChatProvider openai
+    AgentChatEndpoint http://127.0.0.1:{sim}/v1 model=simulated-1
+</AgentChatModel>
+<AgentChatAgent assistant>
+    AgentChatModel simulated
+    AgentChatInstructions "You are a helpful assistant."
+    AgentChatTools calculate
+</AgentChatAgent>
+AgentChatDefaultAgent assistant
+<Location "/api">
+    SetHandler agentchat
+    AgentChatAnonymous on
+</Location>
+AgentChatEventLog "{logs}"
+AgentChatEventLogKeep {keep}s
+"""
+COLUMNS = ("seconds", "child", "rss_kb", "pss_kb", "anon_kb", "shmem_kb", "fds", "threads", "logs", "streams")
+
+
+def sample_child(pid):
+    """RSS, PSS, private memory, mapped event logs in kB; descriptors, threads."""
+    rollup, status = (Path(f"/proc/{pid}/{name}").read_text().splitlines() for name in ("smaps_rollup", "status"))
+    figures = {line.split(":")[0]: int(line.split()[1]) for line in rollup[1:] + status if line.endswith(" kB")}
+    threads = next(int(line.split()[1]) for line in status if line.startswith("Threads:"))
+    return (figures["VmRSS"], figures["Pss"], figures["RssAnon"], figures["RssShmem"], len(os.listdir(f"/proc/{pid}/fd")), threads)
+
+
+def slope(times, values):
+    """Least squares, per minute."""
+    return statistics.linear_regression(times, values).slope * 60 if len(times) > 2 else 0.0
+
+
+class Soak:
+    def __init__(self, llmsim, out):
+        self.out, self.rows = Path(out), []
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.logs = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else out) / f"agentchat-soak-{os.getpid()}"
+        sim_port = free_port()
+        self.sim = subprocess.Popen([llmsim, "--port", str(sim_port), "--interval-us", str(int(1e6 / RATE)), "--jitter", "30",
+                                     "--ttft-ms", "300"])
+        self.server = Server(DIRECTIVES.format(sim=sim_port, logs=self.logs, keep=KEEP), tuning=TUNING).start()
+        self.server.wait_children(2)
+        self.server.expect_log("AC0503")    # answers that the simulator cuts off, as it is told to
+
+    def look(self, began, counts):
+        n_logs, now = sum(1 for _ in self.logs.glob("c-*/*.log")), round(time.monotonic() - began, 1)
+        return [(now, pid, *sample_child(pid), n_logs, counts["live"]) for pid in self.server.children()]
+
+    async def run(self):
+        stop, began = asyncio.Event(), time.monotonic()
+        def pace():
+            return "tokens=10" if time.monotonic() - began < HASTE * WARMUP * 60 else f"tokens={random.randrange(50, 200)}"
+        counts, clients = await soak_clients.visit(self.server.port, STREAMS, stop, pace)
+        n_looks = 0
+        while time.monotonic() - began < MINUTES * 60 and not clients.done():
+            await asyncio.sleep(EVERY)
+            rows = self.look(began, counts)
+            self.rows += rows
+            n_looks += 1
+            if n_looks % 12 == 0:
+                self.say(rows)
+        self.write()
+        self.report(counts)                 # before the end, so that a client that is stuck does not keep it back
+        stop.set()
+        wrong = await asyncio.wait_for(clients, 180)
+        wrong += await self.afterwards(began, counts)
+        return wrong, counts
+
+    async def afterwards(self, began, counts):
+        """Nothing is left over when everybody has gone."""
+        end = time.monotonic() + KEEP + 60
+        while any(self.logs.glob("c-*/*.log")) and time.monotonic() < end:
+            await asyncio.sleep(1)
+        n_logs = sum(1 for _ in self.logs.glob("c-*/*.log"))
+        print("when all have gone:", flush=True)
+        self.say(self.look(began, counts))
+        return [f"{n_logs} event logs are left"] if n_logs else []
+
+    @staticmethod
+    def say(rows):
+        for row in rows:
+            print("  ".join(f"{name}={value}" for name, value in zip(COLUMNS, row)), flush=True)
+
+    def write(self):
+        with open(self.out / "soak.csv", "w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *self.rows])
+
+    def children(self):
+        """{pid: its columns after the warm-up}, and under "all" the sums, since a connection goes to one child or the other by chance."""
+        found, together = {}, {}
+        for row in self.rows:
+            if row[0] >= WARMUP * 60:
+                found.setdefault(row[1], []).append(row)
+                together.setdefault(row[0], []).append(row)
+        found["all"] = [(seconds, "all", *map(sum, list(zip(*rows))[2:8]), *rows[0][8:]) for seconds, rows in together.items()]
+        return {pid: dict(zip(COLUMNS, zip(*rows))) for pid, rows in found.items()}
+
+    def report(self, counts):
+        print(f"{MINUTES:g} minutes, the first {WARMUP:g} of them warm-up; {STREAMS} clients, {dict(counts)}")
+        for pid, column in self.children().items():
+            slopes = ", ".join(f"{name[:-3]} {slope(column['seconds'], column[name]):+.1f}"
+                               for name in ("anon_kb", "rss_kb", "pss_kb", "shmem_kb"))
+            ranges = ", ".join(f"{name} {min(column[name])} to {max(column[name])}"
+                               for name in ("anon_kb", "rss_kb", "pss_kb", "fds", "threads", "logs", "streams"))
+            print(f"child {pid}: kB/min: {slopes}; fds/min {slope(column['seconds'], column['fds']):+.2f}\n    {ranges}", flush=True)
+
+    def verdict(self, counts):
+        """What grew, or was cut."""
+        children = self.children()
+        together, wrong = children.pop("all"), []
+        if len(children) != 2:
+            wrong.append(f"{len(children)} children were seen; two should have lived for the whole time")
+        grows = slope(together["seconds"], together["anon_kb"])
+        if grows > BOUND:
+            wrong.append(f"the children grow by {grows:.1f} kB a minute, more than {BOUND:g}")
+        half = len(together["fds"]) // 2
+        early, late = (statistics.median(part) for part in (together["fds"][:half], together["fds"][half:]))
+        if late > early * 1.05 + 10:
+            wrong.append(f"{early:g} descriptors became {late:g}")
+        for pid, column in children.items():
+            if max(column["threads"]) > min(column["threads"]) + 8:
+                wrong.append(f"child {pid}: {min(column['threads'])} to {max(column['threads'])} threads")
+        if counts["cut"]:
+            wrong.append(f"{counts['cut']} answers were cut")
+        if counts["events"] < STREAMS:
+            wrong.append(f"only {counts['events']} events")
+        return wrong
+
+    def end(self):
+        self.sim.send_signal(signal.SIGTERM)
+        self.sim.wait(10)
+        self.server.stop()
+        (self.out / "error.log").write_text(self.server.log())
+        wrong = self.server.check_log()
+        self.server.remove()
+        shutil.rmtree(self.logs, ignore_errors=True)
+        return wrong
+
+
+def main():
+    soak = Soak(*sys.argv[1:3])
+    try:
+        wrong, counts = asyncio.run(soak.run())
+        wrong += soak.verdict(counts)
+    finally:
+        lines = soak.end()
+    wrong += lines
+    print("\n".join(["flat" if not wrong else f"{len(wrong)} wrong:", *wrong[:20]]))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// src/www/agentchat.js against a server that does what a real one hardly ever does, at an exact byte: node --test client.mjs
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { after, before, test } from 'node:test';
+import { AgentChat, AgentChatError, EventStreamParser } from '../../src/www/agentchat.js';
+
+let server, base, script, seen;
+before(async () => {
+  server = createServer(async (request, response) => {
+    let body = '';
+    for await (const piece of request) body += piece;
+    seen.push({ method: request.method, url: request.url, headers: request.headers, body: body && JSON.parse(body) });
+    const step = script.shift();
+    if (!step) return response.writeHead(500).end();
+    await step(response);
+  });
+  await new Promise(up => server.listen(0, '127.0.0.1', up));
+  base = `http://127.0.0.1:${server.address().port}/api`;
+});
+after(() => server.close());
+
+function client(steps, options = {}) {
+  script = steps;
+  seen = [];
+  return new AgentChat({ url: base, backoff: { min: 1, max: 4 }, ...options });
+}
+
+const event = (id, type, more = {}) => `id: ${id}\ndata: ${JSON.stringify({ type, ...more })}\n\n`;
+const RUN = event(1, 'run', { run_id: 'run_1', thread_id: 'thread_1' });
+const token = (id, content) => event(id, 'token', { content });
+const DONE = event(9, 'done', { run_id: 'run_1' });
+const stream = (...pieces) => async response => {
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+  for (const piece of pieces) await new Promise(sent => response.write(piece, sent));
+  response.end();
+};
+const cut = (...pieces) => async response => {
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+  for (const piece of pieces) await new Promise(sent => response.write(piece, sent));
+  response.destroy();
+};
+const hold = (...pieces) => async response => {
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+  for (const piece of pieces) await new Promise(sent => response.write(piece, sent));
+};
+const hangUp = response => response.destroy();
+const problem = (status, code, headers = {}) => response => {
+  response.writeHead(status, { 'Content-Type': 'application/problem+json', ...headers });
+  response.end(JSON.stringify({ status, code, title: 'No', detail: `because ${code}`, request_id: 'req_1', errors: [] }));
+};
+const page = status => response => { response.writeHead(status, { 'Content-Type': 'text/html' }); response.end('<h1>gateway</h1>'); };
+
+async function all(events) {
+  const list = [];
+  for await (const one of events) list.push(one);
+  return list;
+}
+const short = list => list.map(one => one.content ?? one.type).join(' ');
+
+test('the parser takes any piece, any line end', () => {
+  const text = '\u{feff}: hi\nretry: 70\nid: 1\ndata: {"a"\ndata::1}\n\nevent: x\ndata:  two\n\ndata\n\n' +
+    'id: 3\n\nretry: x\nother: 1\ndata: üñ€😀\n\ndata: lost';
+  const expected = [{ event: 'message', data: '{"a"\n:1}', id: '1' }, { event: 'x', data: ' two', id: '1' },
+    { event: 'message', data: '', id: '1' }, { event: 'message', data: 'üñ€😀', id: '3' }];
+  for (const lineEnd of ['\n', '\r', '\r\n']) {
+    const bytes = new TextEncoder().encode(text.replaceAll('\n', lineEnd));
+    for (let size = 1; size < bytes.length; size++) {
+      const parser = new EventStreamParser(), decoder = new TextDecoder(), got = [];
+      for (let i = 0; i < bytes.length; i += size) got.push(...parser.push(decoder.decode(bytes.subarray(i, i + size), { stream: true })));
+      assert.deepEqual(got, expected, `${JSON.stringify(lineEnd)} in pieces of ${size}`);
+      assert.equal(parser.retry, 70);
+    }
+  }
+});
+
+test('an answer in one connection', async () => {
+  const chat = client([stream('retry: 2000\n\n', RUN, token(2, 'a'), 'data: {"type":"heartbeat"}\n\n', token(3, 'b'), DONE)], { key: 'k' });
+  const events = await all(chat.send('thread_1', 'hello', { metadata: { a: 'b' } }));
+  assert.equal(short(events), 'run a b done');
+  assert.deepEqual(events.map(one => one.id), ['1', '2', '3', '9']);
+  assert.equal(seen[0].url, '/api/threads/thread_1/messages');
+  assert.deepEqual(seen[0].body, { content: 'hello', metadata: { a: 'b' }, stream: true });
+  assert.equal(seen[0].headers['x-api-key'], 'k');
+  assert.match(seen[0].headers['idempotency-key'], /^[0-9a-f]{32}$/);
+});
+
+test('a cut at every byte loses nothing and repeats nothing', async () => {
+  const whole = RUN + token(2, 'a') + token(3, 'é') + DONE, bytes = new TextEncoder().encode(whole);
+  const blocks = [RUN, token(2, 'a'), token(3, 'é'), DONE];
+  for (let at = 0; at < bytes.length; at += 3) {
+    const chat = client([cut(bytes.subarray(0, at)), response => {
+      const last = Number(seen[1].headers['last-event-id'] ?? 0);
+      return stream(...blocks.filter(block => Number(block.match(/\d+/)[0]) > last))(response);
+    }]);
+    assert.equal(short(await all(chat.send('thread_1', 'x'))), 'run a é done', `cut at ${at}`);
+    assert.equal(seen.length, 2);
+    const knew = at >= new TextEncoder().encode(RUN).length;
+    assert.equal(seen[1].method, knew ? 'GET' : 'POST');
+    if (!knew) assert.equal(seen[1].headers['idempotency-key'], seen[0].headers['idempotency-key']);
+    else assert.equal(seen[1].url, '/api/runs/run_1/events');
+  }
+});
+
+test('it is sent again with the same key while the server is away', async () => {
+  const told = [];
+  const chat = client([hangUp, page(502), problem(503, 'overloaded', { 'Retry-After': '0' }), 
+    problem(429, 'rate_limited', { 'Retry-After': '0' }), stream(RUN, DONE)],
+  { onretry: info => told.push([info.attempt, info.delay, info.error.status]) });
+  assert.equal(short(await all(chat.send(null, 'x', { agent_id: 'a' }))), 'run done');
+  assert.equal(new Set(seen.map(one => one.headers['idempotency-key'])).size, 1);
+  assert.ok(seen.every(one => one.url === '/api/agents/a/chat'));
+  assert.deepEqual(told.map(([attempt]) => attempt), [1, 2, 3, 4]);
+  assert.deepEqual(told.slice(2).map(([, delay]) => delay), [0, 0]);
+});
+
+test('a refusal is thrown at once', async () => {
+  for (const step of [problem(409, 'run_in_progress'), problem(401, 'unauthenticated'), problem(502, 'model_error'), 
+    problem(503, 'store_error'), problem(429, 'budget_exceeded', { 'Retry-After': '3600' })]) {
+    const chat = client([step]);
+    await assert.rejects(all(chat.send('thread_1', 'x')), error => {
+      assert.ok(error instanceof AgentChatError);
+      assert.equal(error.message, `because ${error.code}`);
+      assert.equal(error.requestId, 'req_1');
+      if (error.code === 'budget_exceeded') assert.equal(error.retryAfter, 3_600_000);
+      return true;
+    });
+    assert.equal(seen.length, 1);
+  }
+});
+
+test('it gives up after so many attempts in vain', async () => {
+  const chat = client([stream(RUN, token(2, 'a')), hangUp, stream(token(3, 'b')), hangUp, hangUp], { retries: 2 });
+  const got = [];
+  await assert.rejects(async () => { for await (const one of chat.send('thread_1', 'x')) got.push(one); },
+    error => error instanceof AgentChatError && error.status === 0 && error.code === 'connection_lost');
+  assert.equal(short(got), 'run a b');
+  assert.equal(seen.length, 5);
+});
+
+test('a run that is gone ends the following', async () => {
+  const chat = client([cut(RUN, token(2, 'a')), problem(404, 'not_found')]);
+  await assert.rejects(all(chat.send('thread_1', 'x')), { code: 'not_found', status: 404 });
+});
+
+test('follow goes on behind an event; 204 says there is no more', async () => {
+  let chat = client([stream(token(3, 'b'), DONE)]);
+  assert.equal(short(await all(chat.follow('run_1', 2))), 'b done');
+  assert.equal(seen[0].headers['last-event-id'], '2');
+  chat = client([response => response.writeHead(204).end()]);
+  assert.deepEqual(await all(chat.follow('run_1', 9)), []);
+  chat = client([stream(RUN, event(2, 'error', { code: 'model_error' }))]);
+  assert.equal(short(await all(chat.follow('run_1'))), 'run error');
+  assert.equal(seen[0].headers['last-event-id'], undefined);
+});
+
+test('a stream that falls silent is opened anew', async () => {
+  const chat = client([hold(RUN, token(2, 'a')), stream(token(3, 'b'), DONE)], { silence: 50 });
+  assert.equal(short(await all(chat.send('thread_1', 'x'))), 'run a b done');
+  assert.equal(seen[1].headers['last-event-id'], '2');
+});
+
+test('retry: raises the least pause', async () => {
+  const delays = [];
+  const chat = client([cut('retry: 40\n\n', RUN), cut(), cut(), stream(DONE)],
+    { backoff: { min: 1, max: 60 }, onretry: ({ delay }) => delays.push(delay) });
+  await all(chat.send('thread_1', 'x'));
+  assert.ok(delays[0] >= 20 && delays[0] <= 40 && delays[1] >= 30 && delays[1] <= 60 && delays[2] <= 60, String(delays));
+});
+
+test('abort and break end the watching', async () => {
+  const abort = new AbortController();
+  const chat = client([hold(RUN), hold(RUN)]);
+  await assert.rejects(async () => {
+    for await (const one of chat.send('thread_1', 'x', { signal: abort.signal })) if (one.type === 'run') abort.abort(new Error('enough'));
+  }, { message: 'enough' });
+  for await (const one of chat.send('thread_1', 'x')) if (one.type === 'run') break;
+  assert.equal(seen.length, 2);
+  await assert.rejects(all(chat.send('thread_1', 'x', { signal: abort.signal })), { message: 'enough' });
+  server.closeAllConnections?.();
+});
+
+test('an abort ends a pause', async () => {
+  const abort = new AbortController();
+  const chat = client([hangUp], { backoff: { min: 60_000, max: 60_000 }, onretry: () => abort.abort(new Error('enough')) });
+  await assert.rejects(all(chat.send('thread_1', 'x', { signal: abort.signal })), { message: 'enough' });
+});
+
+test('an event that is not JSON', async () => {
+  await assert.rejects(all(client([stream('data: {\n\n')]).send('thread_1', 'x')), { code: 'bad_event' });
+});
+
+test('the other calls', async () => {
+  const json = value => response => {
+    response.writeHead(200, { 'Content-Type': 'application/json' });
+    response.end(JSON.stringify(value));
+  };
+  const chat = client(Array.from({ length: 12 }, () => json({ data: [] })),
+    { url: `${base}/`, headers: async () => ({ Authorization: 'Bearer t' }) });
+  await chat.createThread({ title: 't' });
+  await chat.threads({ limit: 5, after: 'a b', status: undefined });
+  await chat.thread('thread_1');
+  await chat.renameThread('thread_1', 'n');
+  await chat.deleteThread('thread_1', { hard: true });
+  await chat.restoreThread('thread_1');
+  await chat.messages('thread_1', { before: 7, order: 'desc' });
+  await chat.runs('thread_1', { limit: 1 });
+  assert.deepEqual(await chat.steps('run_1'), []);
+  assert.deepEqual(await chat.agents(), []);
+  await chat.cancel('run_1');
+  await chat.approve('run_1', 'call_1', false, 'no');
+  assert.deepEqual(seen.map(one => `${one.method} ${one.url.slice(4)}`), ['POST /threads', 'GET /threads?limit=5&after=a+b',
+    'GET /threads/thread_1', 'PATCH /threads/thread_1', 'DELETE /threads/thread_1?hard_delete=true', 'POST /threads/thread_1/restore',
+    'GET /threads/thread_1/messages?before=7&order=desc', 'GET /threads/thread_1/runs?limit=1', 'GET /runs/run_1/steps', 'GET /agents',
+    'POST /runs/run_1/cancel', 'POST /runs/run_1/approvals']);
+  assert.deepEqual(seen[11].body, { call_id: 'call_1', approve: false, reason: 'no' });
+  assert.ok(seen.every(one => one.headers.authorization === 'Bearer t'));
+});

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands between a client and the server, and can be cut."""
+import socket
+import threading
+
+
+class CutProxy:
+    """Forwards bytes to a port of this machine; cut() breaks every connection that is there, new ones get through."""
+
+    def __init__(self, port):
+        self._to = port
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._lock = threading.Lock()
+        self._pairs = []
+        self.taken = 0                  # connections so far
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._socket.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._to))
+            with self._lock:
+                self._pairs.append((near, far))
+                self.taken += 1
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self._forward, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def _forward(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def cut(self):
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for one in [one for pair in pairs for one in pair]:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            one.close()
+        return len(pairs)
+
+    def stop(self):
+        self._socket.close()
+        self.cut()

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chat page as somebody uses it: served by conf/chat-page.conf, in a browser, with the scripted model behind it."""
+import shutil
+import time
+
+from browser import SHOTS
+from server import AGENT, MODEL, MOUNT, TOP, WAIT, Server
+
+WWW = TOP / "src/www"
+MODULES = ("alias", "dir", "filter", "deflate")
+SECOND = """
+<AgentChatAgent writer>
+    AgentChatModel scripted
+    AgentChatName "Writer"
+    AgentChatDescription "Writes."
+</AgentChatAgent>
+"""
+
+
+# What reaches beyond the screen and cannot be scrolled to.
+WIDE = """[...document.querySelectorAll('body *')]
+  .filter(node => node.checkVisibility() && !node.closest('.offscreen, #sidebar, pre, .table'))
+  .filter(node => node.getBoundingClientRect().right > screen.width + 1).map(node => node.outerHTML.slice(0, 120))"""
+
+# What is still fading in or sliding has the colours and the place of no design. The cursor blinks for ever.
+MOVING = "document.getAnimations().some(motion => motion.effect.getComputedTiming().endTime !== Infinity)"
+
+
+class PageServer(Server):
+    """A server with the page at /chat/ and the API at /api."""
+
+    def __init__(self, model, mount=MOUNT, more="", key_modules=(), **options):
+        super().__init__("", modules=(*MODULES, *key_modules), **options)
+        shutil.copytree(WWW, self.root / "www")
+        self.write(MODEL.format(url=model.url) + AGENT + SECOND + mount + more +
+                   f'Define AGENTCHAT_WWW "{self.root}/www"\nInclude "{TOP}/conf/chat-page.conf"\n')
+        self.url = f"http://127.0.0.1:{self.port}/chat/"
+
+
+class Page:
+    """One tab. What is not here is the browser's own: page.tab."""
+
+    def __init__(self, browser, context, url, signed_in=True):
+        self.browser, self.context = browser, context
+        self.tab = context.newPage()
+        self.tab.goto(url)
+        if signed_in:
+            self.tab.locator("#agent option").first().waitFor({"state": "attached"})
+
+    def __getattr__(self, name):
+        return getattr(self.tab, name)
+
+    # ---- what one sees ----
+    def find(self, selector):
+        return self.tab.locator(selector)
+
+    def button(self, name):
+        return self.tab.getByRole("button", {"name": name, "exact": True})
+
+    def wait(self, selector, n=1):
+        """Until there are so many of these to be seen."""
+        self.tab.locator(f"{selector} >> visible=true").nth(n - 1).waitFor()
+
+    def wait_text(self, selector, text):
+        self.tab.locator(selector, {"hasText": text}).first().waitFor()
+
+    def texts(self, selector):
+        return [text.strip() for text in self.tab.locator(selector).allTextContents()]
+
+    def answer(self):
+        """The text of the last answer."""
+        return self.tab.locator(".answer .prose").last().textContent()
+
+    def until(self, expression):
+        """Until this is true on the page. Not the browser's own waitForFunction: it wants eval(), which the page's policy forbids."""
+        end = time.monotonic() + WAIT
+        while not self.tab.evaluate(f"(async () => Boolean(await ({expression})))()"):
+            assert time.monotonic() < end, f"it does not come true: {expression}"
+            time.sleep(0.03)
+
+    # ---- what one does ----
+    def write(self, text):
+        self.tab.getByRole("textbox", {"name": "Message"}).fill(text)
+
+    def send(self, text):
+        self.write(text)
+        self.button("Send").click()
+
+    def ended(self, n=1):
+        """The answers are whole."""
+        self.wait(".answer:not(.writing) .turn-foot", n)
+        self.until("!document.querySelector('.writing')")
+
+    def check(self, name):
+        """Nothing for axe-core to say, light and dark, and nothing wider than the screen; screenshots of both."""
+        for scheme, rules in (("light", ()), ("dark", ("color-contrast",))):
+            self.tab.emulateMedia({"colorScheme": scheme})
+            self.until(f"!({MOVING})")
+            found = self.browser.violations(self.tab, *rules)
+            assert not found, f"{name}, {scheme}:\n" + "\n".join(found)
+            self.tab.screenshot({"path": str(SHOTS / f"{name}-{scheme}.png")})
+        self.tab.emulateMedia({"colorScheme": "light"})
+        wide = self.tab.evaluate(WIDE)
+        assert not wide, f"{name} is wider than the screen: {wide}"

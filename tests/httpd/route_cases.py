@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One case for each route of the table in src/front/route.c: how it is called, and what whose caller may have of it. A route
+without a case fails test_who_may.py."""
+import sys
+
+from server import TOP
+
+sys.path.insert(0, str(TOP / "tests/guards"))
+import route_table  # noqa: E402
+
+ROUTES = {row.name: row for row in route_table.rows((TOP / "src/front/route.c").read_text())}
+
+# What a caller gets who has not made the thing that the path or the body names:
+NOT_FOUND = "what is not theirs is not there"
+THEIRS = "the same as its owner, about what is theirs"
+ADMIN = "403 without the role admin"
+PUBLIC = "the same for everybody"
+
+
+class Case:
+    """path: {thread}, {run} and {agent} stand for what the owner has made; an agent is the server's. good: what the owner is answered,
+    or who has the role. head: asked for without its body, which takes time."""
+
+    def __init__(self, path, others, *bodies, good=(200,), head=False):
+        self.path, self.others, self.bodies, self.good, self.head = path, others, bodies or (None,), good, head
+
+
+SAY = {"content": "x", "stream": False}, {"content": "x", "stream": True}
+MADE = {"name": "Made", "model": "scripted", "tools": [], "instructions": "x"}
+
+CASES = {
+    "POST /threads": Case("/threads", THEIRS, {}, good=(201,)),
+    "GET /threads": Case("/threads?limit=100", THEIRS),
+    "GET /threads/{id}": Case("/threads/{thread}", NOT_FOUND),
+    "PATCH /threads/{id}": Case("/threads/{thread}", NOT_FOUND, {"title": "changed"}),
+    "DELETE /threads/{id}": Case("/threads/{thread}?hard_delete=true", NOT_FOUND),
+    "POST /threads/{id}/restore": Case("/threads/{thread}/restore", NOT_FOUND),
+    "POST /threads/{id}/messages": Case("/threads/{thread}/messages", NOT_FOUND, *SAY),
+    "GET /threads/{id}/messages": Case("/threads/{thread}/messages", NOT_FOUND),
+    "POST /chat/{id}": Case("/chat/{thread}", NOT_FOUND, *SAY),
+    "GET /chat/{id}": Case("/chat/{thread}", NOT_FOUND),
+    "GET /threads/{id}/runs": Case("/threads/{thread}/runs", NOT_FOUND),
+    "GET /runs/{id}": Case("/runs/{run}", NOT_FOUND),
+    "GET /runs/{id}/steps": Case("/runs/{run}/steps", NOT_FOUND),
+    "GET /runs/{id}/events": Case("/runs/{run}/events", NOT_FOUND),
+    "POST /runs/{id}/cancel": Case("/runs/{run}/cancel", NOT_FOUND, good=(202, 409)),
+    "POST /runs/{id}/approvals": Case("/runs/{run}/approvals", NOT_FOUND, {"call_id": "call_1", "approve": True}, good=(409,)),
+    "GET /agents": Case("/agents", THEIRS),
+    "GET /agents/{id}": Case("/agents/assistant", THEIRS),
+    "POST /agents": Case("/agents", ADMIN, MADE, good=(201,)),
+    "PUT /agents/{id}": Case("/agents/{agent}", ADMIN, MADE, good=(200, 201)),
+    "DELETE /agents/{id}": Case("/agents/{agent}", ADMIN, good=(204, 404)),
+    "POST /agents/{id}/chat": Case("/agents/assistant/chat", NOT_FOUND, {"message": "x", "thread_id": "{thread}", "stream": False},
+                                   {"message": "x", "thread_id": "{thread}"}),
+    "GET /agents/{id}/threads": Case("/agents/assistant/threads?limit=100", THEIRS),
+    "GET /agents/{id}/threads/{tid}": Case("/agents/assistant/threads/{thread}", NOT_FOUND),
+    "DELETE /agents/{id}/threads/{tid}": Case("/agents/assistant/threads/{thread}", NOT_FOUND),
+    "POST /chat": Case("/chat", NOT_FOUND, {"message": "x", "thread_id": "{thread}", "stream": False},
+                       {"message": "x", "conversation_id": "{thread}"}),
+    "POST /agent/stream": Case("/agent/stream", THEIRS, {"message": "x"}),
+    "GET /agent/stream": Case("/agent/stream?message=x", THEIRS),
+    "GET /health": Case("/health", PUBLIC),
+    "GET /ready": Case("/ready", PUBLIC),
+    "GET /debug/config": Case("/debug/config", ADMIN),
+    "GET /debug/env": Case("/debug/env", ADMIN),
+    "GET /openapi.json": Case("/openapi.json", PUBLIC),
+    "GET /openapi.yaml": Case("/openapi.yaml", PUBLIC),
+    "GET /docs": Case("/docs", PUBLIC),
+    "GET /docs/{file}": Case("/docs/page.css", PUBLIC),
+    "GET /selftest/stream": Case("/selftest/stream", PUBLIC, head=True),
+}

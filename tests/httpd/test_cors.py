@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pages of other sites may use the API: what a browser asks, gets told, and is refused."""
+import base64
+import hashlib
+
+import pytest
+
+from client import Client
+from model_server import answer as says
+
+APP, OTHER = "https://app.example.com", "https://evil.example"
+MOUNTS = """
+<Location "/api">
+    AgentChatCORSOrigin https://app.example.com http://localhost:3000
+    AgentChatCORSCredentials on
+    AgentChatCORSMaxAge 5min
+</Location>
+<Location "/open">
+    SetHandler agentchat
+    AgentChatAnonymous on
+    AgentChatCORSOrigin *
+</Location>
+<Location "/closed">
+    SetHandler agentchat
+    AgentChatAnonymous on
+</Location>
+<Location "/private">
+    SetHandler agentchat
+    AuthType Basic
+    AuthName chat
+    AuthUserFile users
+    Require valid-user
+    AgentChatCORSOrigin https://app.example.com
+</Location>
+"""
+
+
+@pytest.fixture
+def site(make_server):
+    server = make_server(MOUNTS, start=False, modules=("authn_core", "authn_file", "auth_basic", "authz_user"))
+    (server.root / "users").write_text("ann:{SHA}" + base64.b64encode(hashlib.sha1(b"secret").digest()).decode() + "\n")
+    return server.start()
+
+
+def ask(site, path, origin=APP, method="GET", body=None, **headers):
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Client(site.port, prefix="").request(method, path, body, {**({"Origin": origin} if origin else {}), **given})
+
+
+def preflight(site, path, method="POST", origin=APP):
+    return ask(site, path, origin, "OPTIONS", Access_Control_Request_Method=method, Access_Control_Request_Headers="content-type")
+
+
+def cors(answer):
+    return {name for name in answer.headers if name.startswith("access-control-")}
+
+
+def test_a_listed_origin_is_told_what_it_may(site):
+    for origin in (APP, "http://localhost:3000"):
+        answer = preflight(site, "/api/threads", origin=origin)
+        assert answer.status == 204 and answer.body in (b"", "")
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert answer.headers["access-control-allow-methods"] == "POST, GET, HEAD, OPTIONS"
+        assert answer.headers["access-control-max-age"] == "300"
+        assert answer.headers["access-control-allow-credentials"] == "true"
+        assert {"authorization", "x-api-key", "idempotency-key", "last-event-id"} <= {
+            name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
+    answer = ask(site, "/api/threads", method="POST", body={})
+    assert answer.status == 201 and answer.headers["access-control-allow-origin"] == APP
+    assert "Location" in answer.headers["access-control-expose-headers"] and "Origin" in answer.headers["vary"]
+
+
+def test_an_answer_that_streams_can_be_read(site, model):
+    model.play(says("hello"))
+    answer = ask(site, "/api/agents/assistant/chat", method="POST", body={"message": "hi"})
+    assert answer.status == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["access-control-allow-origin"] == APP
+
+
+def test_errors_can_be_read_too(site):
+    for path in ("/api/threads/thread_none", "/api/nothing"):
+        answer = ask(site, path)
+        assert answer.status == 404 and answer.headers["access-control-allow-origin"] == APP
+
+
+@pytest.mark.parametrize("origin", [OTHER, "null", "https://app.example.com.evil.example", "https://app.example.com:8443",
+                                    "http://app.example.com", "HTTPS://APP.EXAMPLE.COM", "https://app.example.com,https://evil.example"])
+def test_another_origin_is_told_nothing(site, origin):
+    assert not cors(preflight(site, "/api/threads", origin=origin))
+    answer = ask(site, "/api/threads", origin)
+    assert not cors(answer) and "Origin" in answer.headers["vary"]
+
+
+def test_what_a_browser_says_comes_from_another_site_is_refused(site):
+    for path in ("/api/threads", "/closed/threads"):
+        refused = ask(site, path, OTHER, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")
+        assert refused.status == 403 and refused.json["code"] == "forbidden" and "AgentChatCORSOrigin" in refused.json["detail"]
+        assert ask(site, path, OTHER, "POST", {}, Sec_Fetch_Site="same-origin").status == 201
+    assert ask(site, "/closed/agent/stream?message=hi", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
+    assert ask(site, "/closed/threads", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+    assert ask(site, "/api/threads", APP, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 201
+    assert ask(site, "/open/threads", OTHER, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 201
+
+
+def test_every_origin_without_credentials(site):
+    answer = preflight(site, "/open/threads", origin=OTHER)
+    assert answer.status == 204 and answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers and "vary" not in answer.headers
+
+
+def test_without_the_directive_there_is_no_header(site):
+    assert not cors(preflight(site, "/closed/threads")) and not cors(ask(site, "/closed/threads"))
+    assert ask(site, "/closed/threads", method="OPTIONS").headers["allow"] == "POST, GET, HEAD, OPTIONS"
+
+
+def test_what_is_asked_beforehand_needs_no_sign_in(site):
+    assert preflight(site, "/private/threads").status == 204
+    assert preflight(site, "/private/threads", origin=OTHER).status == 401
+    assert preflight(site, "/private/nothing").status == 401
+    assert ask(site, "/private/threads", method="OPTIONS").status == 401
+    refused = ask(site, "/private/threads")
+    assert refused.status == 401 and refused.headers["access-control-allow-origin"] == APP
+    word = base64.b64encode(b"ann:secret").decode()
+    answer = ask(site, "/private/threads", Authorization=f"Basic {word}")
+    assert answer.status == 200 and "access-control-allow-credentials" not in answer.headers

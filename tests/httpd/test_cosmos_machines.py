@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several machines with one Cosmos DB: servers that share nothing but the scripted account. Each has a state directory of its own, so
+none sees the event logs of another."""
+import threading
+
+import pytest
+
+from cosmos_server import KEY
+from model_server import Gate, answer
+from runs import holding, wait_until
+
+ENV = {"COSMOS_KEY": KEY}
+
+
+@pytest.fixture
+def machines(make_server, cosmos):
+    """machines(n, options): servers that are ready."""
+    def make(n, options=""):
+        servers = [make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:COSMOS_KEY {options}\n",
+                               env=ENV) for _ in range(n)]
+        for server in servers:
+            wait_until(lambda client=server.client: client.get("/ready").status == 200, "a server is not ready")
+        return servers
+    return make
+
+
+def key(name):
+    return {"Idempotency-Key": name}
+
+
+# ---- one key, two machines ----
+def test_a_key_counts_on_the_other_machine(machines, model):
+    one, other = machines(2)
+    thread = one.client.thread()
+    path = f"/threads/{thread}/messages"
+    model.play(answer("only once"))
+    first = one.client.post(path, {"content": "x"}, headers=key("a"))
+    again = other.client.post(path, {"content": "x"}, headers=key("a"))
+    assert first.status == again.status == 200 and first.json == again.json and len(model.requests) == 1
+    conflict = other.client.post(path, {"content": "y"}, headers=key("a"))
+    assert (conflict.status, conflict.json["code"]) == (409, "idempotency_conflict")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_one_key_at_the_same_time(machines, model, known):
+    """Which machine is first is nobody's plan. The other one drops what it began, and follows."""
+    servers = machines(2)
+    model.default = answer("only ", "once")
+    thread = servers[0].client.thread() if known else None
+    for i in range(8):
+        path, body = (f"/threads/{thread}/messages", {"content": "x"}) if known else \
+            ("/agents/assistant/chat", {"message": "x", "stream": False})
+        answers, start = [], threading.Barrier(4)
+
+        def send(client):
+            start.wait()
+            answers.append(client.post(path, body, headers=key(f"together-{i}")))
+        senders = [threading.Thread(target=send, args=(servers[n % 2].client,)) for n in range(4)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join(60)
+        assert [r.status for r in answers] == [200] * 4, answers
+        assert len({r.body for r in answers}) == 1 and answers[0].json["content"] == "only once"
+    shown = servers[1].client.get("/threads?limit=100").json["data"]
+    assert [t["message_count"] for t in shown] == ([16] if known else [2] * 8)
+
+
+def test_a_key_after_a_day(machines, model, cosmos):
+    server, = machines(1)
+    thread = server.client.thread()
+    server.client.post(f"/threads/{thread}/messages", {"content": "x"}, headers=key("old"))
+    with cosmos.lock:
+        for entry in cosmos.documents("threads"):
+            if entry["type"] == "key":
+                entry["created_at"] = "2020-01-01T00:00:00.000Z"
+    again = server.client.post(f"/threads/{thread}/messages", {"content": "y"}, headers=key("old"))
+    assert again.status == 200 and again.json["seq"] == 4
+
+
+def test_a_key_while_its_run_goes_on_elsewhere(machines, model):
+    """The other machine has no log of the run: it waits, and then tells what was stored."""
+    one, other = machines(2)
+    thread = one.client.thread()
+    gate = Gate()
+    model.play(holding(gate))
+    first = one.client.stream(f"/threads/{thread}/messages", {"content": "x", "stream": True}, headers=key("b"))
+    assert [first.next().type, first.next().type] == ["run", "token"]
+    got = []
+    waiter = threading.Thread(target=lambda: got.append(
+        other.client.post(f"/threads/{thread}/messages", {"content": "x"}, headers=key("b"))))
+    waiter.start()
+    gate.open()
+    first.rest()
+    waiter.join(60)
+    assert got[0].status == 200 and got[0].json["content"] == "onetwo" and len(model.requests) == 1
+
+
+# ---- what was carried out and not acknowledged ----
+@pytest.mark.parametrize("how", ["cut", "late"])
+def test_a_turn_whose_opening_was_not_acknowledged_is_one(machines, model, cosmos, how):
+    """The message is stored, and the store's answer is lost, or comes when nobody waits for it any more: the run asks again, with the
+    same ids, and goes on."""
+    server, = machines(1, "\nAgentChatStoreTimeout 1s\n")
+    thread = server.client.thread()
+    batch = {"match": "POST .*/messages/docs", "skip": 1, "n": 1}      # a query is the first
+    cosmos.behave(faults=[{**batch, "delay": 2.5}] if how == "late" else
+                  [{**batch, "cut": True, "after": True}, {"match": "POST .*/messages/docs", "skip": 1, "n": 4, "cut": True}])
+    model.play(answer("once"))
+    response = server.client.post(f"/threads/{thread}/messages", {"content": "x"})
+    assert response.status == 200 and response.json["content"] == "once", response
+    assert [m["role"] for m in server.client.messages(thread)] == ["user", "assistant"]
+    runs = server.client.get(f"/threads/{thread}/runs").json["data"]
+    assert [r["status"] for r in runs] == ["completed"] and len(model.requests) == 1
+
+
+@pytest.mark.parametrize("how", ["cut", "late"])
+def test_a_turn_whose_end_was_not_acknowledged_is_one(machines, model, cosmos, how):
+    server, = machines(1, "\nAgentChatStoreTimeout 1s\n")
+    thread = server.client.thread()
+    gate = Gate()
+    model.play(holding(gate))
+    stream = server.client.stream(f"/threads/{thread}/messages", {"content": "x", "stream": True})
+    assert [stream.next().type, stream.next().type] == ["run", "token"]
+    batch = {"match": "POST .*/messages/docs", "n": 1}
+    cosmos.behave(faults=[{**batch, "delay": 2.5}] if how == "late" else
+                  [{**batch, "cut": True, "after": True}, {"match": "POST .*/messages/docs", "n": 4, "cut": True}])
+    gate.open()
+    assert stream.rest()[-1].type == "done"
+    assert [m["content"] for m in server.client.messages(thread)] == ["x", "onetwo"]
+
+
+# ---- machines that are gone ----
+LEASE = "lease=5s"
+
+
+def begun_on(server, model, gate, thread=None):
+    model.play(holding(gate))
+    thread = thread or server.client.thread()
+    stream = server.client.stream(f"/threads/{thread}/messages", {"content": "x", "stream": True})
+    run = stream.next().json["run_id"]
+    stream.next()
+    return stream, thread, run
+
+
+def as_if_elsewhere(cosmos):
+    """Processes of this machine can see whether others live. Those of another machine cannot."""
+    with cosmos.lock:
+        for document in cosmos.documents("messages"):
+            if document.get("active_run"):
+                document["active_run"]["process"] = "another-machine"
+
+
+def test_a_machine_that_is_gone(machines, model, cosmos):
+    """Nobody touches the thread: the sweep closes the run when its lease is over. Then the thread can be used, and a follower who had
+    waited on the other machine is told the truth."""
+    one, other = machines(2, LEASE)
+    gate = Gate()
+    _, thread, run = begun_on(one, model, gate)
+    as_if_elsewhere(cosmos)
+    follower = other.client.stream(f"/runs/{run}/events", method="GET")
+    one.kill()
+    gate.open()
+    assert other.client.send(thread, "and I?").status == 409      # it may still live
+    events = follower.rest()
+    assert [e.type for e in events if e.type != "heartbeat"] == ["run", "error"]
+    assert events[-1].json["code"] == "interrupted" and events[-1].json["run_id"] == run
+    shown = other.client.get(f"/runs/{run}").json
+    assert shown["status"] == "interrupted" and shown["error"]["code"] == "interrupted"
+    model.play(answer("here"))
+    assert other.client.send(thread, "again").json["content"] == "here"
+    assert [m["content"] for m in other.client.messages(thread)] == ["x", "again", "here"]
+
+
+def test_a_run_of_a_machine_that_is_gone_is_closed_unasked(machines, model, cosmos):
+    one, other = machines(2, LEASE)
+    gate = Gate()
+    _, thread, run = begun_on(one, model, gate)
+    as_if_elsewhere(cosmos)
+    one.kill()
+    gate.open()
+
+    def closed():
+        with cosmos.lock:
+            return [d["status"] for d in cosmos.documents("messages") if d["id"] == run] == ["interrupted"]
+    wait_until(closed, "the sweep did not find the run", 40)
+    model.play(answer("here"))
+    assert other.client.send(thread, "again").status == 200
+
+
+def test_what_was_said_comes_back_with_its_machine(machines, model, cosmos):
+    one, other = machines(2, LEASE)
+    gate = Gate()
+    _, thread, run = begun_on(one, model, gate)
+    as_if_elsewhere(cosmos)
+    one.kill()
+    gate.open()
+    wait_until(lambda: other.client.get(f"/runs/{run}").json["status"] == "interrupted", "the run was not closed", 40)
+    assert len(other.client.messages(thread)) == 1
+    one.expect_log("AH00098")               # the pid file of a server that was killed
+    one.start()                             # its event logs are still there
+    wait_until(lambda: len(other.client.messages(thread)) == 2, "what had been said was not stored")
+    said = other.client.messages(thread)[1]
+    assert said["content"] == "one" and said["metadata"]["finish_reason"] == "interrupted" and said["run_id"] == run
+    assert other.client.get(f"/runs/{run}").json["status"] == "interrupted"
+
+
+def test_an_owner_that_was_only_slow(machines, model, cosmos):
+    """It cannot renew its lease and is taken for dead. It must not answer any more, and says so to those who follow it."""
+    one, other = machines(2, LEASE)
+    gate = Gate()
+    stream, thread, run = begun_on(one, model, gate)
+    as_if_elsewhere(cosmos)
+    cosmos.behave(faults=[{"match": "PATCH", "n": 100000, "status": 403}])      # only renewals are PATCH
+    one.expect_log("AC0220", "AC0503")
+    model.play(answer("instead"))
+
+    def resent():
+        response = other.client.send(thread, "x again")
+        assert response.status == 200 or response.json["code"] == "run_in_progress"
+        return response.status == 200
+    wait_until(resent, "the thread stays blocked", 40)
+    gate.open()
+    events = stream.rest()
+    assert events[-1].type == "error" and events[-1].json["code"] == "interrupted", events
+    assert [m["content"] for m in other.client.messages(thread)] == ["x", "x again", "instead"]
+    assert other.client.get(f"/runs/{run}").json["status"] == "interrupted"
+    again = one.client.stream(f"/runs/{run}/events", method="GET")
+    assert again.rest()[-1].json["code"] == "interrupted"
+
+
+# ---- what works from one machine to another ----
+def test_following_on_another_machine(machines, model):
+    one, other = machines(2)
+    gate = Gate()
+    stream, _, run = begun_on(one, model, gate)
+    follower = other.client.stream(f"/runs/{run}/events", method="GET")
+    gate.open()
+    stream.rest()
+    events = [e for e in follower.rest() if e.type != "heartbeat"]
+    assert [e.type for e in events] == ["run", "token", "done"]
+    assert events[1].json["content"] == "onetwo" and events[2].json["status"] == "completed"
+
+
+def test_cancel_on_another_machine(machines, model):
+    one, other = machines(2, LEASE)
+    gate = Gate()
+    stream, thread, run = begun_on(one, model, gate)
+    response = other.client.post(f"/runs/{run}/cancel")
+    assert response.status == 202 and response.json["status"] == "in_progress"
+    events = stream.rest()                  # the gate is still closed
+    assert events[-1].type == "done" and events[-1].json["status"] == "cancelled"
+    gate.open()
+    assert other.client.get(f"/runs/{run}").json["status"] == "cancelled"
+    assert [m["content"] for m in other.client.messages(thread)] == ["x", "one"]
+    again = other.client.post(f"/runs/{run}/cancel")
+    assert (again.status, again.json["code"]) == (409, "run_ended")
+
+
+def test_coming_back_on_another_machine(machines, model):
+    """Who has events of the live telling is told at once that they cannot be gone on with here; who asks for all gets all."""
+    one, other = machines(2)
+    gate = Gate()
+    stream, _, run = begun_on(one, model, gate)
+    gone = other.client.get(f"/runs/{run}/events", headers={"Last-Event-ID": "2"})
+    assert (gone.status, gone.json["code"]) == (410, "events_gone")
+    gate.open()
+    stream.rest()

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make install`, `make uninstall` and the packages put everything where docs/install.md says; a Debian apache2 of its own takes
+the module by a2enmod."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from manual import blocks
+from server import BUILD, TOP, WAIT, free_port, user
+
+LOAD, CONF = "etc/apache2/mods-available/agentchat.load", "etc/apache2/mods-available/agentchat.conf"
+FIRST = TOP / "docs/first-configuration.md"
+SO = "usr/lib/apache2/modules/mod_agentchat.so"
+DEBIAN = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="Debian's packages are for Debian")
+
+
+def make(*arguments, **options):
+    done = subprocess.run(["make", "-s", f"BUILD={BUILD}", *arguments], cwd=TOP, capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def files(root):
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def programs():
+    return {path.stem.replace("_", "-") for path in (TOP / "tools").glob("agentchat_*.c")}
+
+
+def expected(prefix, module, *configuration):
+    page = {f"{prefix}/share/agentchat/www/{name}" for name in files(TOP / "src/www")} | {f"{prefix}/share/agentchat/chat-page.conf"}
+    # Where `make swagger-ui` has brought it.
+    page |= {f"{prefix}/share/agentchat/swagger-ui/{name}" for name in files(BUILD / "swagger-ui")}
+    return ({f"{prefix}/bin/{name}" for name in programs()} | {f"{prefix}/share/man/man1/{name}.1" for name in programs()} |
+            page | {module, *configuration})
+
+
+@DEBIAN
+def test_install_keeps_what_was_changed_and_uninstall_removes_the_rest(tmp_path):
+    said = make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
+    assert "a2enmod agentchat" in said
+    assert files(tmp_path) == expected("usr", SO, LOAD, CONF) and programs()
+    (tmp_path / CONF).write_text("# changed\n")
+    old = tmp_path / "usr/share/agentchat/www/of-an-older-version.js"
+    old.parent.mkdir(parents=True, exist_ok=True)
+    old.write_text("")
+    assert ".dist" in make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
+    assert (tmp_path / CONF).read_text() == "# changed\n"
+    assert files(tmp_path) == expected("usr", SO, LOAD, CONF, CONF + ".dist")
+    make("uninstall", f"DESTDIR={tmp_path}", "PREFIX=/usr")
+    assert files(tmp_path) == {CONF}
+
+
+@pytest.mark.parametrize("layout, configuration", [
+    ("fedora", {"etc/httpd/conf.modules.d/10-agentchat.conf", "etc/httpd/conf.d/agentchat.conf", "usr/lib/tmpfiles.d/agentchat.conf"}),
+    ("httpd", {"etc/httpd/conf/extra/agentchat-load.conf", "etc/httpd/conf/extra/agentchat.conf"})])
+def test_install_in_other_layouts(tmp_path, layout, configuration):
+    make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr", f"LAYOUT={layout}", "MODDIR=/usr/lib64/httpd/modules", "SYSCONF=/etc/httpd/conf")
+    assert files(tmp_path) == expected("usr", "usr/lib64/httpd/modules/mod_agentchat.so", *configuration)
+
+
+# ---- Debian's way ----
+@pytest.fixture
+def debian(tmp_path):
+    """The root of a Debian apache2 as its package leaves it, which listens on a port of its own: (root, environment, port)."""
+    debs = BUILD / "debs"
+    debs.mkdir(exist_ok=True)
+    if not list(debs.glob("apache2_*.deb")):
+        subprocess.run(["apt-get", "download", "-q", "apache2"], cwd=debs, check=True, timeout=120, capture_output=True)
+    subprocess.run(["dpkg-deb", "-x", next(debs.glob("apache2_*.deb")), tmp_path], check=True)
+    # Where make puts it may not be readable for the server's user.
+    for path in [tmp_path, *tmp_path.parents][:3]:
+        path.chmod(path.stat().st_mode | 0o055)
+    etc, port = tmp_path / "etc/apache2", free_port()
+    (etc / "ports.conf").write_text(f"Listen 127.0.0.1:{port}\n")
+    for name in ("run", "log", "lock", "state"):
+        (tmp_path / "var" / name).mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "var/state", user().pw_uid, user().pw_gid)
+    (etc / "envvars").write_text("".join(f"export APACHE_{name}={value}\n" for name, value in {
+        "RUN_USER": user().pw_name, "RUN_GROUP": user().pw_name, "PID_FILE": tmp_path / "var/run/apache2.pid",
+        "RUN_DIR": tmp_path / "var/run", "LOCK_DIR": tmp_path / "var/lock", "LOG_DIR": tmp_path / "var/log"}.items()) + "export LANG=C\n")
+    environment = {**os.environ, "APACHE_CONFDIR": str(etc), "APACHE_ENVVARS": str(etc / "envvars"),
+                   "APACHE_STATE_DIRECTORY": str(tmp_path / "var/lib"), "PATH": f"{tmp_path}/usr/sbin:{os.environ['PATH']}:/usr/sbin"}
+    yield tmp_path, environment, port
+    pid = tmp_path / "var/run/apache2.pid"
+    if pid.exists():
+        os.kill(number := int(pid.read_text()), signal.SIGTERM)
+        deadline = time.monotonic() + WAIT
+        while os.path.exists(f"/proc/{number}") and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def run(debian, *command):
+    done = subprocess.run(command, env=debian[1], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@DEBIAN
+@pytest.mark.skipif(bool(os.environ.get("ASAN")), reason="apache2ctl starts a server without the sanitizer")
+def test_debians_apache_takes_it_by_a2enmod(debian):
+    root, _, port = debian
+    make("install", f"DESTDIR={root}", "PREFIX=/usr")
+    load = root / LOAD
+    load.write_text(load.read_text().replace(" /usr/lib/", f" {root}/usr/lib/"))
+    run(debian, "a2enmod", "-q", "mpm_event", "alias", "authz_core", "authz_host", "dir", "headers", "mime", "agentchat")
+    assert "Syntax OK" in run(debian, "apache2ctl", "configtest")
+    # Then word for word as docs/first-configuration.md says, but for the place of the state directory.
+    api, page = [text for _, text in blocks(FIRST, "apache")][:2]
+    with (root / CONF).open("a") as file:
+        file.write(f"AgentChatStateDir {root}/var/state\nDefine AGENTCHAT_WWW {root}/usr/share/agentchat/www\n" + api +
+                   page.replace(" /usr/", f" {root}/usr/"))
+    assert "Syntax OK" in run(debian, "apache2ctl", "configtest")
+    run(debian, "apache2ctl", "start")
+    answer, selftest = [text for _, text in blocks(FIRST, "sh") if "curl" in text]
+    said = run(debian, "bash", "-c", answer.replace("localhost/", f"127.0.0.1:{port}/"))
+    events = [json.loads(line[5:]) for line in said.splitlines() if line.startswith("data:")]
+    assert events[0]["type"] == "run" and events[-1]["type"] == "done", said
+    assert "13.5" in "".join(event["content"] for event in events if event["type"] == "token")
+    assert run(debian, "bash", "-c", selftest.replace("localhost/", f"127.0.0.1:{port}/")).count("data:") >= 10
+    assert "export" in run(debian, "curl", "-sS", "--fail", f"http://127.0.0.1:{port}/chat/agentchat.js")
+    run(debian, "a2dismod", "-q", "agentchat")
+    done = subprocess.run(["apache2ctl", "configtest"], env=debian[1], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, "what was switched off is still read: " + done.stderr
+
+
+# ---- packages ----
+@pytest.mark.skipif(not shutil.which("rpmbuild") or not (TOP / ".git").exists(), reason="packages are made with rpmbuild from a clone")
+def test_rpm_packages_are_built_and_have_no_errors():
+    make("rpm", "RPM_FLAGS=--nodeps --nocheck --quiet")
+    packages = sorted((BUILD / "rpm").rglob("*.rpm"))
+    assert [re.sub(r"-\d.*?\.(\w+)\.rpm", r".\1", path.name) for path in packages] == [
+        "mod_agentchat-page.noarch", f"mod_agentchat.{os.uname().machine}", "mod_agentchat.src"]
+    listed = {path: subprocess.run(["rpm", "-qlp", path], capture_output=True, text=True, check=True).stdout.split() for path in packages}
+    main, page = listed[packages[1]], listed[packages[0]]
+    for name in ("/usr/lib64/httpd/modules/mod_agentchat.so", "/etc/httpd/conf.d/agentchat.conf", "/var/lib/agentchat",
+                 "/etc/httpd/conf.modules.d/10-agentchat.conf", "/usr/lib/tmpfiles.d/agentchat.conf",
+                 *(f"/usr/bin/{name}" for name in programs())):
+        assert name in main
+    assert "/usr/share/agentchat/www/agentchat.js" in page and not [name for name in main if "/www/" in name]
+    done = subprocess.run(["rpmlint", "-r", "rpm/mod_agentchat.rpmlintrc", *packages, "rpm/mod_agentchat.spec"], cwd=TOP,
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and re.search(r"\b0 errors", done.stdout), done.stdout

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chat page: an answer from the question to its figures, and what breaks in between."""
+import gzip
+import json
+import re
+
+from model_server import DONE, Gate, Reply, answer, calls, finish, head, token, tool_call, usage
+from page import WWW, Page
+from runs import holding
+from server import TOP
+
+HOSTILE = """Hello <b>bold</b> <img src=x onerror="window.owned=1"> <script>window.owned=1</script>
+
+<iframe src="https://evil.example/"></iframe>
+
+[run](javascript:window.owned=1) [data](data:text/html,<script>window.owned=1</script>) [vb](  VBScript:x)
+[case](jAvAsCrIpT:window.owned=1) [tab](java\tscript:window.owned=1) <javascript:window.owned=1>
+![picture](https://evil.example/track.png) ![x](javascript:window.owned=1)
+[good](https://example.org/a?b=1&c=2 "title") <https://example.com/> mail [me](mailto:a@example.org)
+
+```html
+<script>window.owned=1</script>
+```
+
+| <b>x</b> | [y](javascript:window.owned=1) |
+|---|---|
+| <img src=x onerror=window.owned=1> | &lt;b&gt; |
+"""
+
+
+OUT = 'rel="noopener noreferrer" target="_blank"'
+
+
+# ---- the files ----
+def test_weight_and_headers(page_server):
+    """Under 40 kB in all, compressed; a strict policy with each; nothing in the files that needs less."""
+    total = 0
+    for path in sorted(WWW.iterdir()):
+        total += len(gzip.compress(path.read_bytes(), 6))
+        with page_server.client.connect() as connection:
+            name = "" if path.name == "index.html" else path.name
+            response = connection.request("GET", f"/chat/{name}", headers={"Accept-Encoding": "gzip"})
+        assert response.status == 200, path
+        assert response.headers["content-security-policy"] == (
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+        assert response.headers["x-content-type-options"] == "nosniff" and response.headers["cache-control"] == "no-cache"
+        assert response.headers.get("content-encoding") == "gzip" or len(path.read_bytes()) < 500
+        text = path.read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.srcdoc|DOMParser", text), path
+        foreign = re.findall(r"https?://[\w.]+", text)
+        assert set(foreign) <= {"http://www.w3.org", "https://html.spec.whatwg.org"}, foreign
+    html = (WWW / "index.html").read_text()
+    assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]*\ssrc=)", html)
+    print(f"the page: {total / 1000:.1f} kB compressed")
+    assert total < 40_000, "docs/chat-page.md says how much it weighs"
+
+
+# ---- an answer ----
+def test_the_stream_is_seen_growing(page, model, page_server):
+    gates = [Gate(), Gate(), Gate()]
+
+    def script(_request):
+        yield head()
+        for gate, text in zip(gates, ("The **first** words", ", and more.\n\n- one", "\n- two\n\n```sh\necho hi\n```\n")):
+            yield token(text)
+            yield gate
+        yield finish()
+        yield usage(prompt=1000, completion=234)
+        yield DONE
+    page.check("empty")
+    model.play(script)
+    page.send("Write something")
+    page.wait_text(".answer .prose", "The first words")
+    assert page.texts(".answer .prose strong") == ["first"] and page.texts(".bubble") == ["Write something"]
+    page.button("Stop").waitFor()
+    assert not page.button("Send").isVisible()
+    gates[0].open()
+    page.wait_text(".prose li", "one")
+    page.check("streaming")
+    gates[1].open()
+    page.wait(".prose .code")
+    gates[2].open()
+    page.ended()
+    assert page.texts(".prose li") == ["one", "two"] and page.texts(".prose pre code") == ["echo hi"]
+    page.wait_text(".figures", "1,234 tokens")
+    page.wait_text(".figures", "scripted-1")
+    page.wait_text("#threads", "Write something")
+    assert page.texts("#title") == ["Write something"] and "#/thread_" in page.url()
+    page.button("Send").waitFor()
+    page.context.grantPermissions(["clipboard-read", "clipboard-write"])
+    page.button("Copy code").click()
+    page.until("navigator.clipboard.readText().then(text => text === 'echo hi')")
+    page.check("answer")
+    page.reload()
+    page.ended()
+    assert page.texts(".prose li") == ["one", "two"] and "1,234 tokens" in page.texts(".figures")[0]
+
+
+def test_tools_are_seen_at_work(page, model):
+    gates = [Gate(), Gate()]
+
+    def script(_request):
+        yield head()
+        yield token("Let me calculate.")
+        yield tool_call(0, "call_1", "calculate", "")
+        yield tool_call(0, None, None, '{"expression": ')
+        yield gates[0]
+        yield tool_call(0, None, None, '"6 * 7"}')
+        yield tool_call(1, "call_2", "get_weather", '{"nothing": 1}')
+        yield finish("tool_calls")
+        yield usage()
+        yield DONE
+    model.play(script, holding(gates[1], ("It is ",), ("42.",)))
+    page.send("6 * 7?")
+    page.wait(".call.running")
+    page.wait_text(".call-preview", '{"expression":')
+    page.check("tool-running")
+    gates[0].open()
+    page.wait(".call.ended")
+    page.wait(".call.failed")
+    gates[1].open()
+    page.ended()
+    assert page.texts(".call-tool") == ["calculate", "get_weather"]
+    times = page.texts(".call-time")
+    assert re.fullmatch(r"\d+ ms", times[0]) and re.fullmatch(r"failed · \d+ ms", times[1]), times
+    page.find(".call summary").first().click()
+    assert '"expression": "6 * 7"' in page.find(".call-arguments pre").first().innerText()
+    assert '"result": 42' in page.find(".call-result pre").first().innerText()
+    page.find(".call summary").nth(1).click()
+    page.check("tools")
+    assert "Let me calculate." in page.answer() and "It is 42." in page.answer()
+    page.reload()
+    page.ended()
+    assert page.texts(".call-tool") == ["calculate", "get_weather"]
+
+
+def test_stop(page, model, page_server):
+    gate = Gate()
+    model.play(holding(gate, ("Half",), (" an answer",)))
+    page.send("Write")
+    page.wait_text(".prose", "Half")
+    page.button("Stop").click()
+    page.ended()
+    assert page.answer() == "Half" and page.texts(".note") == ["Stopped."]
+    gate.open()
+    thread = page.url().split("#/")[1]
+    assert page_server.client.get(f"/threads/{thread}/runs").json["data"][0]["status"] == "cancelled"
+    page.send("And now?")
+    page.ended(2)
+    assert page.answer() == "Hello world"
+
+
+def test_reload_in_mid_answer(page, model):
+    gate = Gate()
+    model.play(holding(gate, ("One, ", "two"), (", three.",)))
+    page.send("Count")
+    page.wait_text(".prose", "One, two")
+    page.reload()
+    page.wait_text(".writing .prose", "One, two")
+    gate.open()
+    page.ended()
+    assert page.answer() == "One, two, three." and page.texts(".bubble") == ["Count"] and len(page.texts(".answer")) == 1
+    assert len(model.requests) == 1
+
+
+def test_offline_and_back(page, model, browser):
+    browser.expected = ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED"]
+    gates = [Gate(), Gate()]
+
+    def script(_request):
+        yield head()
+        for gate, text in zip(gates, ("One", ", two")):
+            yield token(text)
+            yield gate
+        yield token(", three.")
+        yield finish()
+        yield usage()
+        yield DONE
+    model.play(script)
+    page.send("Count")
+    page.wait_text(".prose", "One")
+    page.context.setOffline(True)
+    page.wait_text("#banner", "offline")
+    page.check("offline")
+    gates[0].open()
+    gates[1].wait_reached()
+    assert page.answer() == "One"
+    page.context.setOffline(False)
+    page.wait_text(".prose", "One, two")
+    page.until("document.querySelector('#banner').hidden")
+    gates[1].open()
+    page.ended()
+    assert page.answer() == "One, two, three." and len(model.requests) == 1
+
+
+def test_a_message_that_cannot_be_sent(page, model, browser):
+    """It waits for the network; stopped, it comes back to the box."""
+    browser.expected = ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED"]
+    page.context.setOffline(True)
+    page.send("Into the void")
+    page.wait(".sending")
+    page.button("Stop").click()
+    page.wait(".welcome")
+    assert page.find("#text").inputValue() == "Into the void" and not page.texts(".bubble")
+    page.button("Send").click()
+    page.wait(".sending")
+    page.context.setOffline(False)
+    page.ended()
+    assert page.texts(".bubble") == ["Into the void"] and page.answer() == "Hello world" and len(model.requests) == 1
+
+
+def test_two_tabs(page, model, browser, page_server):
+    """The other tab sees the question, follows the answer, may stop it, and may not send meanwhile."""
+    page.send("Hello")
+    page.ended()
+    other = Page(browser, page.context, page.url())
+    other.ended()
+    gate = Gate()
+    model.play(holding(gate, ("Both ",), ("see it.",)))
+    page.send("Who sees this?")
+    other.wait_text(".bubble", "Who sees this?")
+    other.wait_text(".writing .prose", "Both")
+    other.button("Stop").waitFor()
+    gate.open()
+    page.ended(2)
+    other.ended(2)
+    page.bringToFront()
+    assert page.texts(".prose") == other.texts(".prose") == ["Hello world", "Both see it."]
+    gate = Gate()
+    model.play(holding(gate, ("Never",), ("ending",)))
+    other.send("Go on")
+    page.wait_text(".writing .prose", "Never")
+    page.button("Stop").click()
+    other.wait_text(".note", "Stopped.")
+    page.ended(3)
+    gate.open()
+
+
+def test_a_message_while_another_client_has_a_run(page, model, page_server, browser):
+    """The words come back to the box, and the other answer is shown."""
+    browser.expected = ["409"]
+    page.send("Hello")
+    page.ended()
+    thread = page.url().split("#/")[1]
+    gate = Gate()
+    model.play(holding(gate, ("Of another",), (" client",)))
+    stream = page_server.client.stream(f"/threads/{thread}/messages", {"content": "From elsewhere", "stream": True})
+    stream.until("token")
+    page.send("Mine")
+    page.wait_text("#toast", "active run")
+    page.wait_text(".writing .prose", "Of another")
+    assert page.find("#text").inputValue() == "Mine" and page.texts(".bubble") == ["Hello", "From elsewhere"]
+    gate.open()
+    page.ended(2)
+    stream.rest()
+
+
+def test_a_hostile_answer_is_text(page, model):
+    model.play(answer(*[HOSTILE[i:i + 7] for i in range(0, len(HOSTILE), 7)]))
+    page.send("<i>Attack</i>")
+    page.ended()
+    assert page.texts(".bubble") == ["<i>Attack</i>"]
+    text = page.answer()
+    for part in ('<img src=x onerror="window.owned=1">', "<script>window.owned=1</script>",
+                 '<iframe src="https://evil.example/"></iframe>',
+                 "[run](javascript:window.owned=1)", "[case](jAvAsCrIpT:window.owned=1)", "<javascript:window.owned=1>",
+                 "![x](javascript:window.owned=1)", "<img src=x onerror=window.owned=1>"):
+        assert part in text, part
+    assert page.evaluate("window.owned") is None
+    inside = page.evaluate("[...document.querySelectorAll('#turns *')].map(node => node.tagName)")
+    assert not set(inside) & {"IMG", "SCRIPT", "IFRAME", "B", "I", "OBJECT", "EMBED"}, set(inside)
+    links = page.evaluate("[...document.querySelectorAll('.prose a')].map(a => [a.getAttribute('href'), a.rel, a.target])")
+    wanted = ["https://evil.example/", "https://evil.example/track.png", "https://example.org/a?b=1&c=2", "https://example.com/",
+              "mailto:a@example.org"]
+    assert sorted(links) == sorted([address, "noopener noreferrer", "_blank"] for address in wanted)
+    page.check("hostile")
+
+
+def test_a_run_that_fails_and_is_tried_again(page, model, page_server):
+    page_server.expect_log("AC0")
+    model.play(Reply(400, {"error": {"message": "The scripted model says no.", "code": "bad"}}))
+    page.send("Fail, please")
+    page.wait(".failure")
+    page.check("failed")
+    page.reload()
+    page.wait(".failure")
+    page.button("Try again").click()
+    page.ended(2)
+    assert page.answer() == "Hello world" and page.texts(".bubble") == ["Fail, please", "Fail, please"]
+    page.button("Ask again").last().click()
+    page.ended(3)
+    page.reload()
+    page.ended(3)
+    assert len(page.texts(".failure")) == 1 and page.texts(".prose") == ["", "Hello world", "Hello world"]
+    page.find(".mine").last().hover()
+    page.button("Edit and send again").last().click()
+    assert page.find("#text").inputValue() == "Fail, please"
+
+
+# ---- markdown ----
+def test_pieces_make_the_same_as_the_whole(page, model):
+    """However an answer is cut into tokens, its elements are those of the whole text."""
+    wrong = page.evaluate((TOP / "tests/browser/pieces.js").read_text())
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_what_markdown_becomes(page):
+    cases = {
+        "a\n\nb\nc": "<p>a</p><p>b<br>c</p>",
+        "## A *b*\ntext": '<h3 class="h-2">A <em>b</em></h3><p>text</p>',
+        "- a\n- b\n  1. c\n\n- d": '<ul data-marker="-"><li>a</li><li>b<ol data-marker="."><li>c</li></ol></li><li>d</li></ul>',
+        "3. a\n4. b": '<ol start="3" data-marker="."><li>a</li><li>b</li></ol>',
+        "> a\n> > b": "<blockquote><p>a</p><blockquote><p>b</p></blockquote></blockquote>",
+        "***a*** **b *c* d** _e_ snake_case_x 2 * 3":
+            "<p><strong><em>a</em></strong> <strong>b <em>c</em> d</strong> <em>e</em> snake_case_x 2 * 3</p>",
+        "`` a`b `` `<b>`": "<p><code>a`b</code> <code>&lt;b&gt;</code></p>",
+        "a ~~b~~ \\*c\\* &lt;d&gt; &#8364;": "<p>a <del>b</del> *c* &lt;d&gt; €</p>",
+        "see https://a.example/b_(c), or": f'<p>see <a href="https://a.example/b_(c)" {OUT}>https://a.example/b_(c)</a>, or</p>',
+        "[a [b](https://b.example)](https://c.example)": f'<p><a href="https://c.example" {OUT}>a <span>b</span></a></p>',
+        "---\n* * *": "<hr><hr>",
+    }
+    for text, wanted in cases.items():
+        got = page.evaluate("(async text => { const { Rendered } = await import('./render.js'); const div = document.createElement('div');"
+                            f"new Rendered(div, text); return div.innerHTML; }})({json.dumps(text)})")
+        assert got == wanted, f"{text!r}:\n{got}\n{wanted}"

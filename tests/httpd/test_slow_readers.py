@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that read more slowly than their run speaks: the run's log keeps for them what they cannot take yet."""
+import os
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from model_server import DONE, Gate, finish, head, token, usage
+from runs import CHILDREN, blocks, connection_to, events_of, owner_of, wait_until
+
+SMALL = "SendBufferSize 16384\n"
+PIECE = "0123456789abcde\n" * 256       # a line end takes two bytes of JSON
+N = 300
+WHOLE = PIECE * N
+
+
+class Flood:
+    """A model that stands at its first gate, says a lot, and stands again before it ends."""
+
+    def __init__(self, model, pieces=N):
+        self.begin, self.end, self.pieces = Gate(), Gate(), pieces
+        model.play(self.script)
+
+    def script(self, _request):
+        yield head()
+        yield self.begin
+        for _ in range(self.pieces):
+            yield token(PIECE)
+        yield self.end
+        yield finish()
+        yield usage()
+        yield DONE
+
+
+def slow(client, path="/agents/assistant/chat", headers=None, **more):
+    connection = client.connect(receive_buffer=4096)
+    return connection.stream("POST", client.prefix + path, {"message": "x", **more}, headers)
+
+
+def slow_follower(client, run_id):
+    connection = client.connect(receive_buffer=4096)
+    return connection.stream("GET", f"{client.prefix}/runs/{run_id}/events")
+
+
+def said(stream):
+    """Reads on until the model has said all."""
+    text = ""
+    while len(text) < len(WHOLE):
+        event = stream.next().json
+        text += event["content"] if event["type"] == "token" else ""
+    return text
+
+
+def ended(client, run_id):
+    wait_until(lambda: client.get("/runs/" + run_id).json["status"] == "completed", "the run does not end")
+
+
+@pytest.mark.parametrize("when", ["live", "ended"])
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_a_slow_stream_is_told_the_same_bytes(make_server, model, mpm, when):
+    server = make_server(SMALL, mpm=mpm)
+    flood = Flood(model)
+    behind = slow(server.client)
+    run_id = behind.next().json["run_id"]
+    fast = events_of(server.client, run_id)
+    fast.next()
+    flood.begin.open()
+    assert said(fast) == WHOLE          # all that while the other one reads nothing
+    if when == "live":
+        assert said(behind) == WHOLE
+        flood.end.open()
+    else:
+        flood.end.open()
+        ended(server.client, run_id)
+    fast.rest(), behind.rest()
+    assert behind.raw == fast.raw
+    assert "AC0610" not in server.log()
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_a_slow_follower_in_another_child(make_server, model, mpm):
+    server = make_server(SMALL, mpm=mpm, tuning=CHILDREN if mpm == "event" else CHILDREN.replace(
+        "AsyncRequestWorkerFactor 100\n", ""))
+    flood = Flood(model)
+    fast = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run_id = fast.next().json["run_id"]
+    mine = owner_of(server, fast.connection)
+    with connection_to(server, lambda pid: pid not in (mine, None)) as connection:
+        behind = connection.stream("GET", f"/api/runs/{run_id}/events")
+        behind.next()
+        flood.begin.open()
+        assert said(fast) == WHOLE
+        flood.end.open()
+        fast.rest(), behind.rest()
+    assert blocks(behind.raw) == blocks(fast.raw)
+
+
+def test_the_chunk_dialect(make_server, model):
+    """Its last event has all of the answer once more: a client stands in the middle of a long event."""
+    server = make_server(SMALL)
+    flood = Flood(model)
+    key = {"Idempotency-Key": "one"}
+    behind = slow(server.client, "/chat", key)
+    behind.next()
+    flood.begin.open()
+    flood.end.wait_reached()
+    flood.end.open()
+    run_id = server.client.get("/threads?limit=1").json["data"][0]["id"]
+    run_id = server.client.get(f"/threads/{run_id}/runs").json["data"][0]["id"]
+    ended(server.client, run_id)
+    fast = server.client.stream("/chat", {"message": "x"}, headers=key)
+    assert fast.rest()[-1].json["full_response"] == WHOLE
+    behind.rest()
+    assert behind.raw == fast.raw
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_a_document(make_server, model, mpm):
+    server = make_server(SMALL, mpm=mpm)
+    flood = Flood(model)
+    flood.begin.open()
+    flood.end.open()
+    connection = server.client.connect(receive_buffer=4096)
+    connection.send("POST", "/api/agents/assistant/chat", {"message": "x", "stream": False}, {"Idempotency-Key": "one"})
+    status, headers = connection.head()     # and then reads no more
+    fast = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False},
+                              headers={"Idempotency-Key": "one"})
+    body = b"".join(connection.pieces(headers))
+    assert (status, body) == (200, fast.body)
+    assert fast.json["content"] == WHOLE
+    connection.send("GET", "/api/health")
+    assert connection.receive().status == 200
+    connection.close()
+
+
+def test_stops_at_any_byte(make_server, model):
+    """A client that reads a little, and again, is in the middle of an event each time."""
+    server = make_server(SMALL)
+    flood = Flood(model, 60)
+    behind = slow(server.client)
+    run_id = behind.next().json["run_id"]
+    flood.begin.open()
+    flood.end.wait_reached()
+    flood.end.open()
+    ended(server.client, run_id)
+    fast = events_of(server.client, run_id)
+    fast.rest()
+    parts = []
+    for n, piece in enumerate(behind._pieces):
+        parts.append(piece)
+        server.client.get("/health") if n % 3 == 0 else None
+    assert behind.raw + b"".join(parts) == fast.raw
+
+
+def anonymous(pid):
+    """Memory that is the process's own, in bytes."""
+    return int(re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()).group(1)) * 1024
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_fifty_slow_readers_cost_little(make_server, model, mpm):
+    threads = "StartServers 1\nServerLimit 1\nThreadsPerChild 64\nMaxRequestWorkers 64\nMinSpareThreads 1\n"
+    server = make_server(SMALL + "AgentChatMaxBlockingStreams 60\n", mpm=mpm,
+                         tuning=threads + ("AsyncRequestWorkerFactor 100\n" if mpm == "event" else ""))
+    flood = Flood(model)
+    fast = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run_id = fast.next().json["run_id"]
+    behind = [slow_follower(server.client, run_id) for _ in range(50)]
+    for stream in behind:
+        assert stream.next().type == "run"
+    (pid,) = server.children()
+    before = anonymous(pid)
+    flood.begin.open()
+    assert said(fast) == WHOLE
+    grown = anonymous(pid) - before
+    flood.end.open()
+    fast.rest()
+    threads = [threading.Thread(target=stream.rest) for stream in behind]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(stream.raw == behind[0].raw for stream in behind) and blocks(behind[0].raw) == blocks(fast.raw)
+    print(f"{grown // 1024} KB for 50 clients and one answer of {len(WHOLE) // 1024} KB")
+    if not os.environ.get("ASAN"):      # which keeps what was freed
+        assert grown < 3 * len(WHOLE) + 50 * 48 * 1024     # the run has its answer
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+@pytest.mark.parametrize("path", ["/agents/assistant/chat", "/agent/stream"])
+def test_who_reads_nothing_is_given_up_in_time(make_server, model, mpm, path):
+    server = make_server(SMALL + "Timeout 2\n", mpm=mpm)
+    flood = Flood(model)
+    behind = slow(server.client, path)
+    flood.begin.open()
+    (line,) = server.wait_access(1)
+    assert line[3] == "X"
+    flood.end.open()
+    behind.close()
+
+
+@pytest.mark.parametrize("path, more", [("/agent/stream", ""), ("/agents/assistant/chat", "AgentChatEventLog off\n")])
+def test_without_a_log_little_waits(make_server, model, path, more):
+    server = make_server(SMALL + more)
+    flood = Flood(model, 900)
+    behind = slow(server.client, path)
+    flood.begin.open()
+    (line,) = server.wait_access(1)     # long before Timeout
+    assert line[3] == "X"
+    server.wait_log("dropped a client that reads too slowly")
+    flood.end.open()
+    behind.close()
+
+
+def test_a_log_that_breaks_off_while_a_client_is_behind(make_server, model):
+    """The rest comes from the store, when the run has ended: in other pieces, and whole."""
+    server = make_server(SMALL + "AgentChatEventLogMax 64K\n")
+    flood = Flood(model)
+    behind = slow(server.client)
+    run_id = behind.next().json["run_id"]
+    flood.begin.open()
+    flood.end.wait_reached()
+    flood.end.open()
+    ended(server.client, run_id)
+    assert said(behind) == WHOLE
+    assert behind.rest()[-1].type == "done"
+    server.expect_log("its event log can take no more")
+
+
+@pytest.mark.parametrize("receive_buffer", [4096, None])
+def test_a_model_faster_than_the_store(make_server, model, receive_buffer):
+    """What it has said when the user's message is stored is told at once: more than may wait. The access log counts all of it, also
+    where a socket took only a part of a write."""
+    server = make_server(SMALL)
+    flood = Flood(model)
+    flood.begin.open()
+    flood.end.open()
+    with server.client.connect(receive_buffer=receive_buffer) as connection:
+        connection.send("POST", "/api/agents/assistant/chat", {"message": "x"}, {"Connection": "close"})
+        n = 0
+        while (part := connection.socket.recv(65536)):
+            n += len(part)
+    (line,) = server.wait_access(1)
+    assert n > len(WHOLE) and (int(line[1]), line[3]) == (n, "-")

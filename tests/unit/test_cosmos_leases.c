@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store on several machines: who holds a run, who may close it, and turns whose answer from the service was lost. */
+#include "cosmos_harness.h"
+
+#include <apr_general.h>
+
+static cosmos_server_t server;
+
+static int setup(void **state)
+{
+    cosmos_server_order(&server, "{\"reset\":true}");
+    cosmos_log_clear();
+    *state = ac_alloc(sizeof(cosmos_child_t));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    cosmos_server_order(&server, "{\"clear\":true}");
+    cosmos_child_stop(*state);
+    free(*state);
+    return 0;
+}
+
+/* The service's clock goes on by this many seconds; whoever asks learns it. */
+static void clock_to(int seconds)
+{
+    char order[64];
+    snprintf(order, sizeof(order), "{\"clock\":%d}", seconds);
+    cosmos_server_order(&server, order);
+}
+
+/* Waits for what a store does by itself. */
+#define COSMOS_UNTIL(condition) do { apr_time_t end_ = ac_clock() + apr_time_from_sec(30); \
+        while (!(condition)) { assert_true(ac_clock() < end_); apr_sleep(2000); } } while (0)
+
+static void check_status(const contract_ids_t *ids, const char *run_id, const char *status)
+{
+    json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids->owner, run_id, NULL));
+    assert_string_equal(ac_json_peek_string(found, "status", ""), status);
+    assert_null(json_object_get(found, "lease_until"));
+    assert_null(json_object_get(found, "holder"));
+    assert_null(json_object_get(found, "cancel_requested"));
+    json_decref(found);
+}
+
+/* ---- who holds a run ---- */
+
+static ac_kind_e close_late(const contract_ids_t *ids, const char *run_id, const char *content, const char *status)
+{
+    json_t *in = contract_close_in(ids, run_id, content);
+    json_object_set_new(in, "late", json_true());
+    json_object_set_new(json_object_get(in, "run"), "status", json_string(status));
+    return contract_try(NULL, AC_STORE_TURN_CLOSE, ids, in);
+}
+
+static void test_late_word_of_a_run_taken_for_dead(void **state)
+{
+    cosmos_child_t slow;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", next[AC_ID_SIZE] = "";
+    cosmos_child_open(&slow, &server, "");
+    contract_open(&ids, run, "hello", true);
+    cosmos_child_open(*state, &server, "");
+    clock_to(70);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    assert_int_equal(contract_open(&ids, next, "again", false), 2);
+    contract_use(&slow.store);
+    assert_int_equal(contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "too late")), AC_INTERRUPTED);
+    check_status(&ids, run, "interrupted");
+    contract_use(&((cosmos_child_t *)*state)->store);
+    assert_int_equal(contract_close(&ids, next, "yes"), 3);     /* and the other run went on */
+    contract_gapless(&ids, 3);
+    cosmos_child_stop(&slow);
+}
+
+/* Its log was found when its machine came back. */
+static void test_late_word_of_a_run_that_died(void **state)
+{
+    cosmos_child_t dead;
+    contract_ids_t ids = contract_ids();
+    char runs[3][AC_ID_SIZE] = { "", "", "" };
+    cosmos_child_open(&dead, &server, "");
+    contract_open(&ids, runs[0], "hello", true);
+    cosmos_child_kill(&dead, &server);
+    cosmos_child_open(*state, &server, "");
+    clock_to(70);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    check_status(&ids, runs[0], "interrupted");
+    assert_int_equal(close_late(&ids, runs[0], "an answer", "completed"), AC_OK);      /* nothing has come after it */
+    check_status(&ids, runs[0], "completed");
+    contract_gapless(&ids, 2);
+
+    cosmos_child_open(&dead, &server, "");
+    contract_open(&ids, runs[1], "and now?", false);
+    cosmos_child_kill(&dead, &server);
+    contract_use(&((cosmos_child_t *)*state)->store);
+    clock_to(140);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    assert_int_equal(contract_open(&ids, runs[2], "once more", false), 4);
+    assert_int_equal(close_late(&ids, runs[1], "an answer", "completed"), AC_INTERRUPTED);  /* somebody has asked again */
+    contract_gapless(&ids, 4);
+    assert_int_equal(close_late(&ids, runs[1], "half an", "interrupted"), AC_OK);      /* what was said is said */
+    assert_int_equal(contract_close(&ids, runs[2], "yes"), 6);
+    contract_gapless(&ids, 6);
+}
+
+/* Nobody uses its thread. */
+static void test_a_run_of_a_machine_that_is_gone(void **state)
+{
+    cosmos_child_t dead;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_child_open(&dead, &server, "lease=5s");
+    contract_open(&ids, run, "hello", true);
+    cosmos_child_kill(&dead, &server);
+    assert_int_equal(cosmos_runs(&server, "interrupted"), 0);
+    clock_to(20);
+    cosmos_child_open(*state, &server, "lease=5s");
+    COSMOS_UNTIL(cosmos_runs(&server, "interrupted") == 1);
+    check_status(&ids, run, "interrupted");
+}
+
+/* The ex-owner lives. It is told, and may not close what another machine has closed. */
+static void test_an_owner_that_was_taken_for_dead_is_told(void **state)
+{
+    cosmos_child_t other;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_child_open(*state, &server, "lease=5s");
+    contract_open(&ids, run, "hello", true);
+    cosmos_server_order(&server, "{\"faults\":[{\"match\":\"PATCH\",\"n\":1000,\"status\":503}]}");
+    clock_to(20);
+    cosmos_child_open(&other, &server, "lease=5s");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    check_status(&ids, run, "interrupted");
+    COSMOS_UNTIL(cosmos_told(AC_INTERRUPTED) == 1);
+    assert_string_equal(cosmos_told_run(), run);
+    contract_use(&((cosmos_child_t *)*state)->store);
+    assert_int_equal(contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "too late")), AC_INTERRUPTED);
+    contract_gapless(&ids, 1);
+    cosmos_child_stop(&other);
+}
+
+static void test_cancel_from_another_machine(void **state)
+{
+    cosmos_child_t other;
+    contract_ids_t ids = contract_ids(), stranger = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_child_open(*state, &server, "lease=5s");
+    contract_open(&ids, run, "hello", true);
+    cosmos_child_open(&other, &server, "lease=5s");
+    contract_kind(contract_call(AC_STORE_RUN_CANCEL, stranger.owner, run, NULL), AC_NOT_FOUND);
+    json_t *asked = contract_ok(contract_call(AC_STORE_RUN_CANCEL, ids.owner, run, NULL));
+    assert_string_equal(ac_json_peek_string(asked, "status", ""), "in_progress");
+    assert_null(json_object_get(asked, "holder"));
+    json_decref(asked);
+    COSMOS_UNTIL(cosmos_told(AC_CANCELLED) == 1);
+    assert_string_equal(cosmos_told_run(), run);
+    contract_use(&((cosmos_child_t *)*state)->store);
+    assert_int_equal(contract_close(&ids, run, "until then"), 2);
+    check_status(&ids, run, "completed");
+    contract_use(&other.store);
+    contract_kind(contract_call(AC_STORE_RUN_CANCEL, ids.owner, run, NULL), AC_RUN_ENDED);
+    assert_int_equal(cosmos_told(AC_CANCELLED), 1);     /* once */
+    assert_int_equal(cosmos_told(AC_INTERRUPTED), 0);
+    cosmos_child_stop(&other);
+}
+
+/* The service was out of reach for everybody: whoever is back first does not take the others for dead. */
+static void test_an_outage_kills_nobody(void **state)
+{
+    cosmos_child_t runs;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_child_open(&runs, &server, "");
+    contract_open(&ids, run, "hello", true);
+    cosmos_child_open(*state, &server, "");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    cosmos_server_order(&server, "{\"stop_after\":0}");
+    ac_store_op_t *op = contract_op(AC_STORE_PING, NULL, NULL, NULL);
+    op->deadline = ac_clock() + apr_time_from_msec(200);
+    contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
+    cosmos_server_order(&server, "{\"stop_after\":null}");
+    clock_to(70);
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
+    json_decref(loaded);
+    clock_to(130);                                      /* but not for ever */
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    check_status(&ids, run, "interrupted");
+    cosmos_child_stop(&runs);
+}
+
+static void test_a_lease_is_renewed(void **state)
+{
+    cosmos_child_t runs;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_child_open(&runs, &server, "lease=5s");
+    contract_open(&ids, run, "hello", true);
+    clock_to(4);
+    COSMOS_UNTIL(cosmos_requests(&server, "PATCH .* 200") >= 2);      /* the second one knows the clock */
+    cosmos_child_open(*state, &server, "lease=5s");
+    clock_to(6);                                        /* the lease that it began with is over */
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
+    json_decref(loaded);
+    contract_use(&runs.store);
+    assert_int_equal(contract_close(&ids, run, "done"), 2);
+    json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
+    assert_null(json_object_get(found, "lease_until"));
+    assert_null(json_object_get(found, "holder"));
+    json_decref(found);
+    cosmos_child_stop(&runs);
+}
+
+/* ---- what was carried out and not acknowledged ---- */
+
+/* Whoever was not told in time asks again with the same ids: the turn is there once, and its run is ours. faults: what happened. */
+static void open_twice(const char *faults)
+{
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    cosmos_server_order(&server, faults);
+    json_t *in = contract_open_in(&ids, run, "hello", false);
+    ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, json_deep_copy(in));
+    op->deadline = ac_clock() + apr_time_from_msec(300);
+    contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
+    cosmos_server_order(&server, "{\"clear\":true}");
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in));
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
+    json_decref(loaded);
+    assert_int_equal(contract_close(&ids, run, "hi"), 2);
+    check_status(&ids, run, "completed");
+    contract_gapless(&ids, 2);
+}
+
+static void test_a_turn_that_is_opened_again_is_one(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    /* Carried out, and cut; not carried out; carried out, and answered when nobody waits any more. */
+    open_twice("{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
+               "{\"match\":\"POST .*/messages/docs\",\"n\":50,\"cut\":true}]}");
+    open_twice("{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":50,\"cut\":true}]}");
+    open_twice("{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"delay\":0.6}]}");
+    assert_int_equal(cosmos_told(AC_INTERRUPTED), 0);
+}
+
+/* As long as it takes: an end that was stored and not acknowledged is taken as made. */
+static void test_a_turn_that_is_closed_again_is_one(void **state)
+{
+    const char *bodies[] = { "hi", NULL };
+    cosmos_child_open(*state, &server, "");
+    for (int i = 0; i < 2; i++) {                       /* also without a message */
+        contract_ids_t ids = contract_ids();
+        char run[AC_ID_SIZE] = "";
+        contract_open(&ids, run, "hello", true);
+        cosmos_server_order(&server, "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"delay\":0.6}]}");
+        json_t *in = contract_close_in(&ids, run, bodies[i] ? bodies[i] : "-");
+        if (!bodies[i]) {
+            json_object_set_new(in, "message", json_null());
+        }
+        ac_store_op_t *op = contract_op(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, json_deep_copy(in));
+        op->deadline = ac_clock() + apr_time_from_msec(300);
+        contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
+        contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
+        check_status(&ids, run, "completed");
+        contract_gapless(&ids, bodies[i] ? 2 : 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_taken_for_dead, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_that_died, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lease_is_renewed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_run_of_a_machine_that_is_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_owner_that_was_taken_for_dead_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_from_another_machine, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_outage_kills_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_is_opened_again_is_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_is_closed_again_is_one, setup, teardown),
+    };
+    int n_failed;
+
+    apr_initialize();
+    cosmos_server_start(&server);
+    n_failed = cmocka_run_group_tests_name("cosmos_leases", tests, NULL, NULL);
+    cosmos_server_stop(&server);
+    apr_terminate();
+    return n_failed;
+}
