@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What docs/proxies.md and docs/existing-site.md say of proxies in front and of sites around, with their own configuration."""
+import functools
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ def block(page, language, containing):
 
 
 # ---- a proxy in front ----
+@functools.cache
 def nginx_program():
     """The installed one, or the one of Debian's package, unpacked: installed it would start a server on port 80."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -101,6 +103,7 @@ def test_the_self_test_shows_whether_nginx_buffers(server, tmp_path):
             return not (comes_as_it_is_sent if held_back else passes_on)(nginx.port)
         finally:
             nginx.stop()
+    nginx_program()                         # fetched once, not by each thread
     with ThreadPoolExecutor(len(BUFFERS)) as pool:
         assert list(pool.map(buffers, enumerate(BUFFERS))) == [held_back for _, _, held_back in BUFFERS]
 
