@@ -21,6 +21,7 @@ static int logged[LOGGED];
 static char logged_text[LOGGED][400];
 static int told[AC_N_KINDS];
 static char told_run[AC_ID_SIZE];
+static const cosmos_server_t *current;      /* the server that was started last */
 
 /* ---- the server ---- */
 
@@ -31,6 +32,7 @@ void cosmos_server_start(cosmos_server_t *server)
     const char *other = getenv("AGENTCHAT_TEST_COSMOS");
 
     *server = (cosmos_server_t){ .input = -1 };
+    current = server;
     if (other) {
         server->port = (int)strtol(strrchr(other, ':') + 1, NULL, 10);
         return;
@@ -95,6 +97,13 @@ json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order)
 void cosmos_server_order(const cosmos_server_t *server, const char *order)
 {
     json_decref(cosmos_server_tell(server, order));
+}
+
+void cosmos_clock_to(const cosmos_server_t *server, int seconds)
+{
+    char order[64];
+    snprintf(order, sizeof(order), "{\"clock\":%d}", seconds);
+    cosmos_server_order(server, order);
 }
 
 int64_t cosmos_documents(const cosmos_server_t *server, const char *container)
@@ -271,4 +280,22 @@ void cosmos_child_kill(cosmos_child_t *child, const cosmos_server_t *server)
     cosmos_server_order(server, "{\"stop_after\":0}");
     cosmos_child_stop(child);
     cosmos_server_order(server, "{\"stop_after\":null}");
+}
+
+/* ---- a test's surroundings ---- */
+
+int cosmos_setup(void **state)
+{
+    cosmos_server_order(current, "{\"reset\":true}");
+    cosmos_log_clear();
+    *state = ac_alloc(sizeof(cosmos_child_t));
+    return 0;
+}
+
+int cosmos_teardown(void **state)
+{
+    cosmos_server_order(current, "{\"clear\":true}");
+    cosmos_child_stop(*state);
+    free(*state);
+    return 0;
 }

@@ -34,6 +34,14 @@ void cosmos_server_stop(cosmos_server_t *server);
 json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order);
 void cosmos_server_order(const cosmos_server_t *server, const char *order);     /* without an answer */
 
+/* The service's clock is this many seconds ahead; whoever asks learns it. */
+void cosmos_clock_to(const cosmos_server_t *server, int seconds);
+
+/* Before and after each test of a group, with the server that was started last: it is empty and well; *state is a
+ * cosmos_child_t that is not opened. */
+int cosmos_setup(void **state);
+int cosmos_teardown(void **state);
+
 /* How many documents a container has; how many requests were answered that match "METHOD /path STATUS". */
 int64_t cosmos_documents(const cosmos_server_t *server, const char *container);
 int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern);

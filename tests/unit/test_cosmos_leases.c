@@ -6,30 +6,6 @@
 
 static cosmos_server_t server;
 
-static int setup(void **state)
-{
-    cosmos_server_order(&server, "{\"reset\":true}");
-    cosmos_log_clear();
-    *state = ac_alloc(sizeof(cosmos_child_t));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    cosmos_server_order(&server, "{\"clear\":true}");
-    cosmos_child_stop(*state);
-    free(*state);
-    return 0;
-}
-
-/* The service's clock goes on by this many seconds; whoever asks learns it. */
-static void clock_to(int seconds)
-{
-    char order[64];
-    snprintf(order, sizeof(order), "{\"clock\":%d}", seconds);
-    cosmos_server_order(&server, order);
-}
-
 /* Waits for what a store does by itself. */
 #define COSMOS_UNTIL(condition) do { apr_time_t end_ = ac_clock() + apr_time_from_sec(30); \
         while (!(condition)) { assert_true(ac_clock() < end_); apr_sleep(2000); } } while (0)
@@ -62,7 +38,7 @@ static void test_late_word_of_a_run_taken_for_dead(void **state)
     cosmos_child_open(&slow, &server, "");
     contract_open(&ids, run, "hello", true);
     cosmos_child_open(*state, &server, "");
-    clock_to(70);
+    cosmos_clock_to(&server, 70);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(contract_open(&ids, next, "again", false), 2);
     contract_use(&slow.store);
@@ -84,7 +60,7 @@ static void test_late_word_of_a_run_that_died(void **state)
     contract_open(&ids, runs[0], "hello", true);
     cosmos_child_kill(&dead, &server);
     cosmos_child_open(*state, &server, "");
-    clock_to(70);
+    cosmos_clock_to(&server, 70);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     check_status(&ids, runs[0], "interrupted");
     assert_int_equal(close_late(&ids, runs[0], "an answer", "completed"), AC_OK);      /* nothing has come after it */
@@ -95,7 +71,7 @@ static void test_late_word_of_a_run_that_died(void **state)
     contract_open(&ids, runs[1], "and now?", false);
     cosmos_child_kill(&dead, &server);
     contract_use(&((cosmos_child_t *)*state)->store);
-    clock_to(140);
+    cosmos_clock_to(&server, 140);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(contract_open(&ids, runs[2], "once more", false), 4);
     assert_int_equal(close_late(&ids, runs[1], "an answer", "completed"), AC_INTERRUPTED);  /* somebody has asked again */
@@ -115,7 +91,7 @@ static void test_a_run_of_a_machine_that_is_gone(void **state)
     contract_open(&ids, run, "hello", true);
     cosmos_child_kill(&dead, &server);
     assert_int_equal(cosmos_runs(&server, "interrupted"), 0);
-    clock_to(20);
+    cosmos_clock_to(&server, 20);
     cosmos_child_open(*state, &server, "lease=5s");
     COSMOS_UNTIL(cosmos_runs(&server, "interrupted") == 1);
     check_status(&ids, run, "interrupted");
@@ -130,7 +106,7 @@ static void test_an_owner_that_was_taken_for_dead_is_told(void **state)
     cosmos_child_open(*state, &server, "lease=5s");
     contract_open(&ids, run, "hello", true);
     cosmos_server_order(&server, "{\"faults\":[{\"match\":\"PATCH\",\"n\":1000,\"status\":503}]}");
-    clock_to(20);
+    cosmos_clock_to(&server, 20);
     cosmos_child_open(&other, &server, "lease=5s");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     check_status(&ids, run, "interrupted");
@@ -182,12 +158,12 @@ static void test_an_outage_kills_nobody(void **state)
     op->deadline = ac_clock() + apr_time_from_msec(200);
     contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
     cosmos_server_order(&server, "{\"stop_after\":null}");
-    clock_to(70);
+    cosmos_clock_to(&server, 70);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
     json_decref(loaded);
-    clock_to(130);                                      /* but not for ever */
+    cosmos_clock_to(&server, 130);                                      /* but not for ever */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     check_status(&ids, run, "interrupted");
     cosmos_child_stop(&runs);
@@ -200,10 +176,10 @@ static void test_a_lease_is_renewed(void **state)
     char run[AC_ID_SIZE] = "";
     cosmos_child_open(&runs, &server, "lease=5s");
     contract_open(&ids, run, "hello", true);
-    clock_to(4);
+    cosmos_clock_to(&server, 4);
     COSMOS_UNTIL(cosmos_requests(&server, "PATCH .* 200") >= 2);      /* the second one knows the clock */
     cosmos_child_open(*state, &server, "lease=5s");
-    clock_to(6);                                        /* the lease that it began with is over */
+    cosmos_clock_to(&server, 6);                                        /* the lease that it began with is over */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
@@ -278,15 +254,15 @@ static void test_a_turn_that_is_closed_again_is_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_taken_for_dead, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_that_died, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_lease_is_renewed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_run_of_a_machine_that_is_gone, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_an_owner_that_was_taken_for_dead_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cancel_from_another_machine, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_an_outage_kills_nobody, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_is_opened_again_is_one, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_is_closed_again_is_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_taken_for_dead, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_that_died, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_lease_is_renewed, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_run_of_a_machine_that_is_gone, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_an_owner_that_was_taken_for_dead_is_told, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_from_another_machine, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_an_outage_kills_nobody, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_is_opened_again_is_one, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_is_closed_again_is_one, cosmos_setup, cosmos_teardown),
     };
     int n_failed;
 

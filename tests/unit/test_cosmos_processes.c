@@ -8,31 +8,7 @@
 
 static cosmos_server_t server;
 
-static int setup(void **state)
-{
-    cosmos_server_order(&server, "{\"reset\":true}");
-    cosmos_log_clear();
-    *state = ac_alloc(sizeof(cosmos_child_t));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    cosmos_server_order(&server, "{\"clear\":true}");
-    cosmos_child_stop(*state);
-    free(*state);
-    return 0;
-}
-
 /* ---- processes that die ---- */
-
-/* The service's clock goes on by this many seconds; whoever asks learns it. */
-static void clock_to(int seconds)
-{
-    char order[64];
-    snprintf(order, sizeof(order), "{\"clock\":%d}", seconds);
-    cosmos_server_order(&server, order);
-}
 
 static void test_run_of_a_dead_process(void **state)
 {
@@ -52,7 +28,7 @@ static void test_run_of_a_dead_process(void **state)
     assert_string_equal(ac_json_peek_string(op->out, "run_id", ""), run);
     ac_store_op_free(op);
 
-    clock_to(70);
+    cosmos_clock_to(&server, 70);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
     assert_string_equal(ac_json_peek_string(found, "status", ""), "interrupted");
@@ -81,7 +57,7 @@ static void crash_after(cosmos_child_t *next, int n)
     closed = opened == AC_OK ? contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "hi")) : AC_STORE_ERROR;
     cosmos_child_kill(&dead, &server);
 
-    clock_to(seconds += 70);
+    cosmos_clock_to(&server, seconds += 70);
     contract_use(&next->store);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     ac_store_op_t *op = contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL);
@@ -187,7 +163,7 @@ static void test_a_key_that_leads_to_no_run(void **state)
     ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, again));
     op->deadline = ac_clock() + apr_time_from_msec(300);
     contract_kind(contract_wait(op), AC_STORE_TIMEOUT);             /* the other one may still be on its way */
-    clock_to(100);
+    cosmos_clock_to(&server, 100);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, again)));
     contract_gapless(&ids, 1);
@@ -301,15 +277,15 @@ static void test_removal_is_answered_in_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_without_an_answer, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_and_not_found_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_key_that_leads_to_no_run, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_key_that_is_given_back_and_taken, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_removal_under_throttling, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_removal_that_was_cut_is_taken_up, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_removal_is_answered_in_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_without_an_answer, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_and_not_found_again, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_key_that_leads_to_no_run, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_key_that_is_given_back_and_taken, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_removal_under_throttling, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_removal_that_was_cut_is_taken_up, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_removal_is_answered_in_time, cosmos_setup, cosmos_teardown),
     };
     int n_failed;
 

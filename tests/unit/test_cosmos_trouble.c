@@ -8,22 +8,6 @@
 
 static cosmos_server_t server;
 
-static int setup(void **state)
-{
-    cosmos_server_order(&server, "{\"reset\":true}");
-    cosmos_log_clear();
-    *state = ac_alloc(sizeof(cosmos_child_t));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    cosmos_server_order(&server, "{\"clear\":true}");
-    cosmos_child_stop(*state);
-    free(*state);
-    return 0;
-}
-
 /* ---- every way to fail, at every request of a call ---- */
 
 static const char *const faults[] = {
@@ -304,17 +288,17 @@ static void test_chaos(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_every_failure_at_every_request, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_failures_inside_a_batch, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_giving_up_in_time, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_container_that_was_made_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_wrong_key, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_clock_is_off, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_nothing_is_made_without_leave, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_container_is_missing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_container_of_another_key, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_nobody_listens, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_chaos, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_failure_at_every_request, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_failures_inside_a_batch, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_giving_up_in_time, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_container_that_was_made_anew, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_wrong_key, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_clock_is_off, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_nothing_is_made_without_leave, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_container_is_missing, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_container_of_another_key, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_listens, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_chaos, cosmos_setup, cosmos_teardown),
     };
     int n_failed;
 

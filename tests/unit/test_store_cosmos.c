@@ -7,21 +7,6 @@
 
 static cosmos_server_t server;
 
-static int setup(void **state)
-{
-    cosmos_server_order(&server, "{\"reset\":true}");
-    cosmos_log_clear();
-    *state = ac_alloc(sizeof(cosmos_child_t));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    cosmos_child_stop(*state);
-    free(*state);
-    return 0;
-}
-
 /* ---- configuration ---- */
 
 static void test_create_says_what_is_wrong(void **state)
@@ -343,15 +328,15 @@ static int contract_cached(const char *name, bool check)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_create_says_what_is_wrong, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_messages_are_documents_that_others_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_metadata_of_any_shape_comes_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_large_documents_are_split_and_joined, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_each_call_costs, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_names_may_be_odd, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_keys_expire, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_keys_are_purged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_create_says_what_is_wrong, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_messages_are_documents_that_others_read, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_metadata_of_any_shape_comes_back, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_large_documents_are_split_and_joined, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_what_each_call_costs, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_names_may_be_odd, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_retention, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_keys_expire, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_keys_are_purged, cosmos_setup, cosmos_teardown),
     };
     int n_failed;
 
