@@ -17,7 +17,8 @@ typedef struct ac_state_row_t {
 static const ac_state_row_t states[AC_RUN_N_STATES] = {
     [AC_RUN_QUEUED]    = {"QUEUED", "waiting for a slot", 0, NULL},
     [AC_RUN_LOADING]   = {"LOADING", "reading the thread",
-                          FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_SAVING), ac_run_enter_loading},
+                          FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SAVING),
+                          ac_run_enter_loading},
     [AC_RUN_ASKING]    = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING),
                           ac_run_enter_asking},
     [AC_RUN_CALLING]   = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_enter_calling},

@@ -226,12 +226,12 @@ void ac_run_limits_end(ac_run_t *run);          /* it will use no more: gives ba
 /* run_call.c */
 ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *name);
 void ac_run_enter_calling(ac_run_t *run);
+void ac_run_begin_calls(ac_run_t *run);         /* CALLING, and the opening write is made */
 void ac_run_drop_calls(ac_run_t *run);          /* cancels what is under way, frees the round's calls */
 void ac_run_close_calls(ac_run_t *run, const char *error);  /* those that are open end with this error, traced */
 
 /* run_wait.c: calls that wait for the owner's word */
 void ac_run_enter_waiting(ac_run_t *run);
-void ac_run_wait(ac_run_t *run);                /* WAITING, and the opening write is made */
 /* run_state.c: a run that waits, as the store keeps it; pure but for what it makes */
 json_t *ac_run_state_make(ac_run_t *run, json_t *events);      /* takes events */
 /* Fills a new run; its agent and its log are the caller's to find. false: it is damaged. */

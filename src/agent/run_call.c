@@ -315,6 +315,12 @@ void ac_run_enter_calling(ac_run_t *run)
     run->n_open_calls = run->n_waiting_calls = 0;
     run->calls_begun = false;
     for (int i = 0; i < run->n_calls; i++) run->n_open_calls += !run->calls[i]->done;
+    /* What a tool does cannot be taken back, and a turn that is not stored may yet be refused or begun anew. */
+    if (run->durable == AC_OPENED || run->turn->stateless) ac_run_begin_calls(run);
+}
+
+void ac_run_begin_calls(ac_run_t *run)
+{
     for (int i = 0; i < run->n_calls; i++) {
         ac_call_t *call = run->calls[i];
         ac_err_t err;

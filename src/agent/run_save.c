@@ -257,12 +257,12 @@ static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
 static void write_opening(ac_run_t *run);
 
 /* The thread has messages that the model was not shown: another server's, of which the store has told us too late. Nothing is
- * stored yet, and nobody was shown anything, so all of it can be done again; but tools are not called twice. */
+ * stored yet, nobody was shown anything and no tool was called, so all of it can be done again. */
 static void open_again(ac_run_t *run)
 {
-    bool untouched = run->round == 1 && !run->n_calls && !run->tool_calls && !run->err.kind;
-    bool waiting = run->state == AC_RUN_ASKING || (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
-    if (untouched && waiting && run->n_reloads < AC_MAX_RELOADS) {
+    bool worth = run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING ||
+                 (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
+    if (worth && !run->err.kind && run->n_reloads < AC_MAX_RELOADS) {
         run->n_reloads++;
         run->opened = false;
         run->durable = AC_NOT_OPENED;
@@ -299,7 +299,7 @@ static void on_opened(ac_store_op_t *op)
     if (op->status == APR_SUCCESS) {
         run->durable = AC_OPENED;
         ac_run_release(run);
-        if (run->state == AC_RUN_WAITING) ac_run_wait(run);
+        if (run->state == AC_RUN_CALLING) ac_run_begin_calls(run);
     } else {
         ac_err_t err = op->err;
         if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");

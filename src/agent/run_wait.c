@@ -76,7 +76,7 @@ static void on_waiting(ac_store_op_t *op)
     ac_run_leave(run);
 }
 
-void ac_run_wait(ac_run_t *run)
+static void put_aside(ac_run_t *run)
 {
     apr_time_t until = apr_time_now() + run->engine->conf.approval_timeout;
     ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_WAIT, run->turn->owner, run->turn->thread_id);
@@ -110,7 +110,7 @@ void ac_run_enter_waiting(ac_run_t *run)
 {
     ac_lane_leave(run);
     ac_timer_cancel(run->engine->loop, &run->run_timer);
-    if (run->durable == AC_OPENED) ac_run_wait(run);    /* else the opening write comes back to it */
+    put_aside(run);
 }
 
 /* ---- out of the store ---- */

@@ -370,21 +370,68 @@ static void test_the_thread_goes_on_and_on(void **state)
     assert_string_equal(seen, "run token done");
 }
 
-static void test_the_thread_had_gone_on_and_tools_were_called(void **state)
+static void test_the_thread_had_gone_on_and_tools_were_wanted(void **state)
+{
+    (void)state;
+    static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "blocking", "{}"}};
+    start_known(2);
+    want_tools(calls, 2);
+    assert_int_equal(n_later + fake.n_jobs, 0);
+    answer_op(NULL, AC_PRECONDITION_FAILED);
+    load_seen(4);
+    assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), 4);
+    want_tools(calls, 1);
+    assert_int_equal(n_later + fake.n_jobs, 0);
+    open_well();
+    assert_int_equal(n_later, 1);
+    later[0].done(later[0].baton, APR_SUCCESS, json_string("sunny"), NULL);
+    fake_turn();
+    say("a");
+    end_well();
+    json_t *written = close_well();
+    assert_int_equal(json_array_size(json_object_get(json_object_get(written, "message"), "tool_calls")), 1);
+    json_decref(written);
+    assert_string_equal(seen, "run trace_start trace_end token done");
+}
+
+/* What a tool does cannot be taken back: it is not called for a turn that the store may refuse. */
+static void refused_with_tools(ac_kind_e kind)
+{
+    static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "blocking", "{}"}};
+    start_known(2);
+    want_tools(calls, 2);
+    fake_pass(500000);
+    answer_op(NULL, kind);
+    assert_int_equal(n_later + fake.n_jobs, 0);
+    assert_string_equal(seen, "error");
+    assert_int_equal(last_kind, kind);
+}
+
+static void test_no_tool_is_called_for_a_turn_that_is_refused(void **state)
+{
+    (void)state;
+    refused_with_tools(AC_RUN_IN_PROGRESS);
+}
+
+static void test_no_tool_is_called_for_a_turn_that_is_not_stored(void **state)
+{
+    (void)state;
+    refused_with_tools(AC_STORE_ERROR);
+}
+
+static void test_cancelled_before_its_tools_could_be_called(void **state)
 {
     (void)state;
     static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
     start_known(2);
     want_tools(calls, 1);
-    answer_op(NULL, AC_PRECONDITION_FAILED);
-    assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), -1);
+    assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
     open_well();
-    later[0].done(later[0].baton, APR_SUCCESS, json_string("sunny"), NULL);
-    fake_turn();
-    say("a");
-    end_well();
-    json_decref(close_well());
-    assert_string_equal(seen, "run trace_start trace_end token done");
+    assert_int_equal(n_later, 0);
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "run", "status"), "cancelled");
+    json_decref(written);
+    assert_string_equal(seen, "run trace_start trace_end done");
 }
 
 int main(void)
@@ -407,7 +454,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on_and_the_model_was_faster, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_thread_goes_on_and_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on_and_tools_were_called, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on_and_tools_were_wanted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_tool_is_called_for_a_turn_that_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_tool_is_called_for_a_turn_that_is_not_stored, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancelled_before_its_tools_could_be_called, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_filtered_answer_is_kept_and_marked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_answer_cannot_be_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_answer_is_stored_at_the_second_try, setup, teardown),
