@@ -156,13 +156,19 @@ static void without_log(ac_tail_t *tail)
     if (!join(tail)) ac_tail_again(tail, SOON);
 }
 
+/* All that is told of the run comes into this log. */
+static bool goes_on(const ac_event_log_t *log)
+{
+    return !ac_event_log_ended(log) && !ac_event_log_is_cut(log) && !ac_event_log_rests(log);
+}
+
 static bool find_log(ac_tail_t *tail)
 {
     if (!tail->log && tail->engine->dir) {
         tail->log = ac_event_log_find(tail->engine->dir, tail->run_id);
         /* A number that never was: from now on. */
         uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
-        if (tail->log && !ac_event_log_ended(tail->log) && tail->after > newest) tail->after = newest;
+        if (tail->log && goes_on(tail->log) && tail->after > newest) tail->after = newest;
         if (tail->cursor.after < tail->after) tail->cursor.after = tail->after;
         ac_follower_t *follower = tail->log ? ac_channel_first(tail->channel) : NULL;
         if (follower && follower->mark.after > tail->after) follower->mark.after = tail->after;
@@ -191,6 +197,10 @@ static void caught_up(ac_tail_t *tail)
     }
     if (!ac_event_dir_alive(dir, owner)) {
         lose_owner(tail);
+        return;
+    }
+    if (ac_tail_is_beyond(tail)) {
+        ac_tail_refuse_gone(tail, "its event log has not all of the run");
         return;
     }
     ac_tail_say_live(tail);

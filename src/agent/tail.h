@@ -43,6 +43,9 @@ bool ac_tail_room(ac_tail_t *tail);             /* false: the tail is paused now
 void ac_tail_again(ac_tail_t *tail, apr_interval_time_t wait);  /* 0: in this turn of the loop */
 /* tail_stored.c: asks the store, then tells; comes back here by ac_tail_again. */
 void ac_tail_from_store(ac_tail_t *tail);
+/* Its follower has events of the first telling that no log has here: nobody knows how much of the answer they were. */
+bool ac_tail_is_beyond(const ac_tail_t *tail);
+void ac_tail_refuse_gone(ac_tail_t *tail, const char *why);
 void ac_tail_stored_free(ac_tail_t *tail);
 
 #endif

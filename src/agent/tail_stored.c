@@ -122,12 +122,12 @@ static void make_events(ac_tail_t *tail)
     add(tail, ac_stored_terminal(tail->run, tail->message), ac_stored_time(tail->run, "completed_at"));
 }
 
-static bool is_of_first_telling(const ac_tail_t *tail)
+bool ac_tail_is_beyond(const ac_tail_t *tail)
 {
-    return !tail->log && tail->after > 0 && tail->after <= AC_TAIL_STORED;
+    return tail->after > (tail->log ? ac_event_log_seq(tail->log) : 0) && tail->after <= AC_TAIL_STORED;
 }
 
-static void refuse_gone(ac_tail_t *tail, const char *why)
+void ac_tail_refuse_gone(ac_tail_t *tail, const char *why)
 {
     ac_err_t err;
     ac_err_init(&err);
@@ -140,12 +140,12 @@ static void refuse_gone(ac_tail_t *tail, const char *why)
 static bool place(ac_tail_t *tail)
 {
     const ac_event_t *last = tail->events[tail->n_events - 1];
-    if (!is_of_first_telling(tail)) return true;
+    if (!ac_tail_is_beyond(tail)) return true;
     if (last->type == AC_EVENT_ERROR) {
         tail->after = last->seq - 1;
         return true;
     }
-    refuse_gone(tail, "the run has ended");
+    ac_tail_refuse_gone(tail, "the run has ended");
     return false;
 }
 
@@ -235,11 +235,11 @@ static void on_steps(ac_store_op_t *op)
 static void look_again(ac_tail_t *tail)
 {
     apr_interval_time_t wait = LOOK << (tail->n_looks < 8 ? tail->n_looks : 8) / 2;
-    if (tail->n_looks++ >= GONE_AFTER && is_of_first_telling(tail)) {
-        refuse_gone(tail, "the run goes on on another machine");
+    if (tail->n_looks++ >= GONE_AFTER && ac_tail_is_beyond(tail)) {
+        ac_tail_refuse_gone(tail, "the run goes on on another machine");
         return;
     }
-    if (!is_of_first_telling(tail)) ac_tail_say_live(tail);
+    if (!ac_tail_is_beyond(tail)) ac_tail_say_live(tail);
     ac_tail_again(tail, wait < LOOK_MOST ? wait : LOOK_MOST);
 }
 

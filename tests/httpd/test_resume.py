@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client that comes back: the rest of a run from any point, in any child, live or ended, from its log or from the store."""
+import json
 import signal
 
 import pytest
 
-from model_server import Gate, answer, calls
-from runs import CHILDREN, STORED, blocks, events_of, holding, owner_of, run_of, wait_until
+from model_server import DONE, Gate, answer, calls, finish, head, token, usage
+from runs import CHILDREN, STORED, blocks, connection_to, events_of, holding, owner_of, run_of, wait_until
 
 
 def recorded(client, model, path="/agents/assistant/chat", body=None, headers=None):
@@ -278,3 +279,59 @@ def test_a_stopped_child_hands_its_streams_on(make_server, model):
     assert server.client.messages(run["thread_id"])[1]["content"] == "ab"
     server.expect_log("AC0503", "AC0612")
     gate.open()
+
+
+@pytest.mark.parametrize("where", ["same child", "another child"])
+def test_a_log_that_broke_off(make_server, model, where):
+    """What came live behind the log's end has numbers that nobody knows the text of any more: who comes back with one of them is told all
+    of the rest or that it cannot be told, and never a part twice or not at all."""
+    server = make_server("AgentChatEventLogMax 64K\n", tuning=CHILDREN if where == "another child" else "")
+    server.expect_log("its event log can take no more")
+    gates, pieces = [Gate() for _ in range(20)], [f"{n:05d} {'x' * 1000}" for n in range(200)]
+
+    def script(_request):
+        yield head()
+        for i, gate in enumerate(gates):        # no faster than the client reads: it is live all the time
+            yield from (token(piece) for piece in pieces[10 * i:10 * i + 10])
+            yield gate
+        yield finish()
+        yield usage()
+        yield DONE
+    model.play(script)
+    live = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run = live.next().json["run_id"]
+    for gate in gates[:15]:
+        for _ in range(10):
+            live.next()
+        if gate is not gates[14]:
+            gate.open()
+    one = server.client.connect()
+    if where == "another child":
+        owner = owner_of(server, live.connection)
+        one = connection_to(server, lambda pid: pid != owner)
+    path = f"{server.client.prefix}/runs/{run}/events"
+    waiting = [(after, one if after == 151 else server.client.connect()) for after in (10, 100, 151)]
+    waiting = [(after, connection.stream("GET", path, headers={"Last-Event-ID": str(after)})) for after, connection in waiting]
+    assert waiting[2][1].status == (410 if where == "another child" else 200)     # the child that runs it knows where that is
+    for gate in gates[14:]:
+        gate.open()
+    whole = blocks(live.rest() and live.raw)
+    assert whole[-1][0] == 202
+
+    def check(after, stream):
+        if stream.status == 410:
+            assert after > 50 and json.loads(stream.body())["code"] == "events_gone"
+            return
+        events = stream.rest()
+        text = "".join(e.json["content"] for e in events if e.type == "token")
+        if events[-1].type == "error":
+            assert events[-1].json["code"] == "events_gone" and not text
+            return
+        assert events[-1].type == "done" and text == "".join(pieces[max(after - 1, 0):]), (after, len(text))
+        ids = [int(e.fields["id"]) for e in events if "id" in e.fields]
+        assert len(set(ids)) == len(ids) and ids == sorted(ids)
+    for after, stream in waiting:
+        check(after, stream)
+    for after in (0, 1, 10, 50, 62, 70, 100, 201):
+        check(after, events_of(server.client, run, after))
+    assert events_of(server.client, run, 202).status in (204, 410)
