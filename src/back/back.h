@@ -102,6 +102,10 @@ void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t 
 /* A worker waits for the answer, at most `timeout`. Takes *pop; gives it back, or NULL with store_timeout in err. Any thread
  * but the loop. */
 apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_interval_time_t timeout, ac_err_t *err);
+/* For stores: a thread's tag is its version. */
+void ac_store_etag_set(ac_store_op_t *op, int64_t version);
+/* For stores: whether THREAD_UPDATE may go on where the thread has this version. errors: precondition_failed, invalid_request. */
+apr_status_t ac_store_thread_check(ac_store_op_t *op, int64_t version);
 /* For stores: whether AGENT_PUT and AGENT_DELETE may go on where the agent has this tag now; "": there is no such agent.
  * errors: precondition_failed, not_found (AGENT_DELETE). */
 apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag);

@@ -432,6 +432,19 @@ void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, 
     ac_ready_set(store->loop, &call->ready, begin_try, call);
 }
 
+void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document, ac_cosmos_reply_fn *fn)
+{
+    size_t len = 0;
+    char *text = ac_json_dump(document, &len);
+    ac_buf_t body;
+
+    ac_buf_init(&body, AC_MAX_REQUEST);
+    ac_buf_add(&body, text ? text : "", len);
+    free(text);
+    request->body = &body;
+    ac_cosmos_call(task, request, fn, task);
+}
+
 void ac_cosmos_calls_stop(ac_cosmos_t *store)
 {
     store->halted = true;

@@ -91,11 +91,6 @@ int64_t ac_cosmos_version(const json_t *head)
     return ac_json_peek_int(head, "version", 0);
 }
 
-void ac_cosmos_etag_set(ac_store_op_t *op, const json_t *head)
-{
-    snprintf(op->etag, sizeof(op->etag), "\"%" PRId64 "\"", ac_cosmos_version(head));
-}
-
 json_t *ac_cosmos_index_make(const json_t *head)
 {
     static const char *const names[] = { "status", "agent_id", "created_at", NULL };

@@ -238,9 +238,8 @@ static void take(ac_cosmos_task_t *task)
                                     .key = task->op->owner, .if_match = task->mark };
     apr_time_t until = ac_cosmos_now(task->store) + OPEN_MARGIN
         + (task->deadline ? task->deadline - ac_clock() : AC_COSMOS_PATIENCE);
-    char id[AC_COSMOS_KEY_SIZE], *text;
+    char id[AC_COSMOS_KEY_SIZE];
     json_t *entry;
-    ac_buf_t body;
 
     if (task->key_written) {
         task->after_taken(task);
@@ -253,14 +252,9 @@ static void take(ac_cosmos_task_t *task)
                       ac_json_peek_string(json_object_get(task->op->in, "run"), "created_at", ""), "process",
                       task->store->process, "ttl", (json_int_t)apr_time_sec(KEY_TTL));
     ac_json_put(entry, "opening_until", ac_json_time(until));
-    text = ac_json_dump(entry, NULL);
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    ac_buf_str(&body, text ? text : "");
-    free(text);
-    json_decref(entry);
     request.id = *task->mark ? id : NULL;
-    request.body = &body;
-    ac_cosmos_call(task, &request, on_taken, task);
+    ac_cosmos_write(task, &request, entry, on_taken);
+    json_decref(entry);
 }
 
 void ac_cosmos_key_take(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)

@@ -108,19 +108,12 @@ void ac_cosmos_run_patch(ac_cosmos_task_t *task, const char *holder, const char 
                                     .id = task->run_id };
     char condition[AC_ID_SIZE + 48], path[48];
     json_t *patch;
-    char *text;
-    ac_buf_t body;
 
     snprintf(condition, sizeof(condition), "from c where c.holder = '%.*s'", AC_ID_SIZE - 1, holder);
     snprintf(path, sizeof(path), "/%s", member);
     patch = json_pack("{s:s, s:[{s:s, s:s, s:o}]}", "condition", condition, "operations", "op", "set", "path", path, "value", value);
-    text = ac_json_dump(patch, NULL);
-    ac_buf_init(&body, 1024);
-    ac_buf_str(&body, text ? text : "");
-    free(text);
+    ac_cosmos_write(task, &request, patch, fn);
     json_decref(patch);
-    request.body = &body;
-    ac_cosmos_call(task, &request, fn, task);
 }
 
 static void tell(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)

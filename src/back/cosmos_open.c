@@ -201,20 +201,6 @@ static void write_parts(ac_cosmos_task_t *task)
 
 /* ---- the entries in the owner's partition ---- */
 
-static void call_with(ac_cosmos_task_t *task, ac_cosmos_request_t *request, json_t *document, ac_cosmos_reply_fn *fn)
-{
-    size_t len = 0;
-    char *text = ac_json_dump(document, &len);
-    ac_buf_t body;
-
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    ac_buf_add(&body, text ? text : "", len);
-    request->body = &body;
-    ac_cosmos_call(task, request, fn, task);
-    free(text);
-    json_decref(document);
-}
-
 static void on_listed(void *baton, const ac_cosmos_reply_t *reply)
 {
     /* 409: one that a cut creation left, or that of a thread that exists, which the batch will find out. */
@@ -229,7 +215,9 @@ static void key_taken(ac_cosmos_task_t *task)
 
     task->flag = true;
     if (is_fresh(task)) {
-        call_with(task, &request, ac_cosmos_index_make(task->head.doc), on_listed);
+        json_t *entry = ac_cosmos_index_make(task->head.doc);
+        ac_cosmos_write(task, &request, entry, on_listed);
+        json_decref(entry);
     }
     else {
         write_parts(task);
@@ -279,8 +267,10 @@ static void claim(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = task->op->owner };
     const char *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
+    json_t *entry = ac_cosmos_run_index_make(task->op->owner, task->run_id, task->op->id, message_id);
 
-    call_with(task, &request, ac_cosmos_run_index_make(task->op->owner, task->run_id, task->op->id, message_id), on_claimed);
+    ac_cosmos_write(task, &request, entry, on_claimed);
+    json_decref(entry);
 }
 
 /* ---- the thread ---- */

@@ -126,20 +126,13 @@ static void make_container(ac_cosmos_task_t *task)
     json_t *definition = json_pack("{s:s, s:{s:[s], s:s, s:i}, s:o}", "id", store->containers[place], "partitionKey", "paths",
                                    places[place].key, "kind", "Hash", "version", 2, "indexingPolicy",
                                    json_loads(places[place].policy, 0, NULL));
-    char *text;
-    ac_buf_t body;
 
     if (places[place].unique) {
         ac_json_put(definition, "uniqueKeyPolicy", json_loads(places[place].unique, 0, NULL));
     }
     add_ttl(store, definition, place);
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    text = ac_json_dump(definition, NULL);
-    ac_buf_str(&body, text ? text : "");
-    free(text);
+    ac_cosmos_write(task, &request, definition, on_container_made);
     json_decref(definition);
-    request.body = &body;
-    ac_cosmos_call(task, &request, on_container_made, task);
 }
 
 static void on_database_made(void *baton, const ac_cosmos_reply_t *reply)
@@ -160,14 +153,10 @@ static void on_database_made(void *baton, const ac_cosmos_reply_t *reply)
 static void make_database(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_DATABASE_CREATE, .early = true };
-    ac_buf_t body;
+    json_t *definition = json_pack("{s:s}", "id", task->store->database);
 
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    ac_buf_str(&body, "{\"id\":");
-    ac_buf_json(&body, task->store->database, strlen(task->store->database));
-    ac_buf_str(&body, "}");
-    request.body = &body;
-    ac_cosmos_call(task, &request, on_database_made, task);
+    ac_cosmos_write(task, &request, definition, on_database_made);
+    json_decref(definition);
 }
 
 /* ---- looking ---- */

@@ -152,17 +152,10 @@ static void bury(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
                                     .id = task->op->id, .if_match = task->head.etag };
     json_t *head = json_copy(task->head.doc);
-    char *text;
-    ac_buf_t body;
 
     ac_json_put(head, "status", json_string("purging"));
     ac_json_put(head, "deleted_at", json_string(LONG_AGO));
-    text = ac_json_dump(head, NULL);
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    ac_buf_str(&body, text ? text : "");
-    request.body = &body;
-    ac_cosmos_call(task, &request, on_buried, task);
-    free(text);
+    ac_cosmos_write(task, &request, head, on_buried);
     json_decref(head);
 }
 

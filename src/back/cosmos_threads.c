@@ -16,27 +16,8 @@ static void end_not_found(ac_cosmos_task_t *task)
 static void end_with_thread(ac_cosmos_task_t *task)
 {
     task->op->out = ac_cosmos_thread_of(task->head.doc);
-    ac_cosmos_etag_set(task->op, task->head.doc);
+    ac_store_etag_set(task->op, ac_cosmos_version(task->head.doc));
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
-}
-
-static void add_document(ac_buf_t *body, const json_t *document)
-{
-    size_t len = 0;
-    char *text = ac_json_dump(document, &len);
-
-    ac_buf_init(body, AC_MAX_REQUEST);
-    ac_buf_add(body, text ? text : "", len);
-    free(text);
-}
-
-static void write_one(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document, ac_cosmos_reply_fn *fn)
-{
-    ac_buf_t body;
-
-    add_document(&body, document);
-    request->body = &body;
-    ac_cosmos_call(task, request, fn, task);
 }
 
 /* ---- create ---- */
@@ -94,7 +75,7 @@ static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     index = ac_cosmos_index_make(task->head.doc);
-    write_one(task, &request, index, on_index_replaced);
+    ac_cosmos_write(task, &request, index, on_index_replaced);
     json_decref(index);
 }
 
@@ -106,7 +87,7 @@ static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
 
     if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
         task->flag = reply->status == 409 && !reply->unsure;
-        write_one(task, &request, task->documents, on_head_created);
+        ac_cosmos_write(task, &request, task->documents, on_head_created);
     }
 }
 
@@ -133,7 +114,7 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
     ac_id_make(nonce, "made_");
     ac_json_put(task->documents, "nonce", json_string(nonce));
     index = ac_cosmos_index_make(task->documents);
-    write_one(task, &request, index, on_index_created);
+    ac_cosmos_write(task, &request, index, on_index_created);
     json_decref(index);
 }
 
@@ -150,23 +131,6 @@ void ac_cosmos_thread_get(ac_cosmos_task_t *task)
 }
 
 /* ---- change ---- */
-
-/* If-Match, compared strongly: "*", or one of a list of quoted tags. */
-static bool etag_matches(const char *if_match, const json_t *head)
-{
-    char etag[AC_ETAG_SIZE];
-    size_t len = (size_t)snprintf(etag, sizeof(etag), "\"%" APR_INT64_T_FMT "\"", (apr_int64_t)ac_cosmos_version(head));
-    const char *at = if_match;
-
-    while (*at) {
-        at += strspn(at, " \t,");
-        if (*at == '*' || strncmp(at, etag, len) == 0) {
-            return true;
-        }
-        at += strcspn(at, ",");
-    }
-    return !*if_match;
-}
 
 static void change_from(ac_cosmos_task_t *task);
 
@@ -193,7 +157,7 @@ static void settle_index(ac_cosmos_task_t *task)
                                     .id = task->op->id, .if_match = task->mark };
     json_t *index = ac_cosmos_index_make(task->head.doc);
 
-    write_one(task, &request, index, on_index_settled);
+    ac_cosmos_write(task, &request, index, on_index_settled);
     json_decref(index);
 }
 
@@ -240,7 +204,7 @@ static void write_change(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
                                     .id = task->op->id, .if_match = task->head.etag };
 
-    write_one(task, &request, task->documents, on_changed);
+    ac_cosmos_write(task, &request, task->documents, on_changed);
 }
 
 static void on_marked(void *baton, const ac_cosmos_reply_t *reply)
@@ -261,7 +225,7 @@ static void mark_index(ac_cosmos_task_t *task)
     json_t *index = ac_cosmos_index_make(task->head.doc);
 
     ac_json_put(index, "changing", json_true());
-    write_one(task, &request, index, on_marked);
+    ac_cosmos_write(task, &request, index, on_marked);
     json_decref(index);
 }
 
@@ -311,7 +275,7 @@ static apr_status_t apply_restore(ac_store_op_t *op, json_t *head)
 static apr_status_t apply(ac_cosmos_task_t *task, json_t *head)
 {
     ac_store_op_t *op = task->op;
-    const char *wanted = ac_json_peek_string(op->in, "status", "active");
+    apr_status_t status;
 
     if (op->verb == AC_STORE_THREAD_DELETE) {
         return apply_hide(op, head);
@@ -319,14 +283,11 @@ static apr_status_t apply(ac_cosmos_task_t *task, json_t *head)
     if (op->verb == AC_STORE_THREAD_RESTORE) {
         return apply_restore(op, head);
     }
-    if (!etag_matches(op->if_match, head)) {
-        return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed meanwhile");
+    status = ac_store_thread_check(op, ac_cosmos_version(head));
+    if (status == APR_SUCCESS) {
+        apply_update(op, head);
     }
-    if (strcmp(wanted, "active") != 0 && strcmp(wanted, "archived") != 0) {
-        return ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/status", "must be active or archived");
-    }
-    apply_update(op, head);
-    return APR_SUCCESS;
+    return status;
 }
 
 static void change_from(ac_cosmos_task_t *task)

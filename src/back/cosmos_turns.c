@@ -27,9 +27,6 @@ static void part_next(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_MESSAGES,
                                     .key = ac_json_peek_string(part, "thread_id", "") };
     ac_cosmos_step_fn *fn = task->then;
-    ac_buf_t body;
-    size_t len = 0;
-    char *text;
 
     if (!part) {
         json_decref(task->parts);           /* once is enough, however often the batch is tried */
@@ -37,12 +34,7 @@ static void part_next(ac_cosmos_task_t *task)
         fn(task);
         return;
     }
-    text = ac_json_dump(part, &len);
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    ac_buf_add(&body, text ? text : "", len);
-    free(text);
-    request.body = &body;
-    ac_cosmos_call(task, &request, on_part_written, task);
+    ac_cosmos_write(task, &request, part, on_part_written);
 }
 
 void ac_cosmos_parts_write(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)

@@ -20,19 +20,6 @@ void ac_cosmos_wait_id(char id[AC_ID_SIZE + 8], const char *run_id)
     snprintf(id, AC_ID_SIZE + 8, "%.*s_wait", AC_ID_SIZE - 1, run_id);
 }
 
-static void write_one(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document, ac_cosmos_reply_fn *fn)
-{
-    ac_buf_t body;
-    size_t len = 0;
-    char *text = ac_json_dump(document, &len);
-
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    ac_buf_add(&body, text ? text : "", len);
-    free(text);
-    request->body = &body;
-    ac_cosmos_call(task, request, fn, task);
-}
-
 bool ac_cosmos_head_waits(const ac_cosmos_head_t *head, const char *run_id)
 {
     const json_t *active = json_object_get(head->doc, "active_run");
@@ -168,7 +155,7 @@ void ac_cosmos_turn_wait(ac_cosmos_task_t *task)
     }
     entry = json_pack("{s:s, s:s, s:s, s:s, s:s, s:O}", "id", task->run_id, "owner", KEY, "type", "wait", "key", task->run_id,
                       "run_owner", task->op->owner, "due_at", json_object_get(task->op->in, "until"));
-    write_one(task, &request, entry, on_entered);
+    ac_cosmos_write(task, &request, entry, on_entered);
     json_decref(entry);
 }
 
@@ -313,7 +300,7 @@ static void write_word(ac_cosmos_task_t *task, int n_open)
     ac_json_put(head, "nonce", json_string(task->mark));
     json_decref(task->documents);
     task->documents = head;
-    write_one(task, &request, head, on_noted);
+    ac_cosmos_write(task, &request, head, on_noted);
 }
 
 static void decide_from(ac_cosmos_task_t *task)

@@ -94,11 +94,6 @@ apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
     return status;
 }
 
-static void etag_set(ac_store_op_t *op, int64_t version)
-{
-    snprintf(op->etag, sizeof(op->etag), "\"%" PRId64 "\"", version);
-}
-
 /* Answers with the thread as it is now. */
 static apr_status_t thread_answer(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
@@ -107,7 +102,7 @@ static apr_status_t thread_answer(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
     if (status == APR_SUCCESS) {
         op->out = thread.json;
-        etag_set(op, thread.version);
+        ac_store_etag_set(op, thread.version);
     }
     return status;
 }
@@ -154,23 +149,6 @@ apr_status_t ac_sqlite_thread_get(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return thread_answer(conn, op);
 }
 
-/* If-Match, compared strongly: "*", or one of a list of quoted tags. */
-static bool etag_matches(const char *if_match, int64_t version)
-{
-    char etag[AC_ETAG_SIZE];
-    size_t len = (size_t)snprintf(etag, sizeof(etag), "\"%" PRId64 "\"", version);
-    const char *at = if_match;
-
-    while (*at) {
-        at += strspn(at, " \t,");
-        if (*at == '*' || strncmp(at, etag, len) == 0) {
-            return true;
-        }
-        at += strcspn(at, ",");
-    }
-    return !*if_match;
-}
-
 /* What the request changes, over what there is; borrowed from either. A title and metadata can be taken away by null. */
 static const json_t *changed(const ac_store_op_t *op, const json_t *thread, const char *name, bool nullable)
 {
@@ -182,20 +160,13 @@ static const json_t *changed(const ac_store_op_t *op, const json_t *thread, cons
 apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     ac_sqlite_thread_t thread = { 0 };
-    const char *wanted;
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
 
     if (status != APR_SUCCESS) {
         return status;
     }
-    wanted = ac_json_peek_string(op->in, "status", "active");
-    if (!etag_matches(op->if_match, thread.version)) {
-        status = ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed meanwhile");
-    }
-    else if (strcmp(wanted, "active") != 0 && strcmp(wanted, "archived") != 0) {
-        status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/status", "must be active or archived");
-    }
-    else {
+    status = ac_store_thread_check(op, thread.version);
+    if (status == APR_SUCCESS) {
         status = ac_sqlite_run(conn, sql_update, AC_SQLITE_ARGS(
             ac_sqlite_text(op->id), ac_sqlite_string(changed(op, thread.json, "title", true)),
             ac_sqlite_string(changed(op, thread.json, "status", false)),

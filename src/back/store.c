@@ -2,7 +2,9 @@
 /* Calls through a store's table: operations, who gets their answer, and a worker's wait for one. */
 #include "back.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +141,41 @@ void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t 
 }
 
 /* ---- conditions ---- */
+
+void ac_store_etag_set(ac_store_op_t *op, int64_t version)
+{
+    snprintf(op->etag, sizeof(op->etag), "\"%" PRId64 "\"", version);
+}
+
+/* If-Match, compared strongly: "*", or one of a list of quoted tags. */
+static bool etag_matches(const char *if_match, int64_t version)
+{
+    char etag[AC_ETAG_SIZE];
+    size_t len = (size_t)snprintf(etag, sizeof(etag), "\"%" PRId64 "\"", version);
+    const char *at = if_match;
+
+    while (*at) {
+        at += strspn(at, " \t,");
+        if (*at == '*' || strncmp(at, etag, len) == 0) {
+            return true;
+        }
+        at += strcspn(at, ",");
+    }
+    return !*if_match;
+}
+
+apr_status_t ac_store_thread_check(ac_store_op_t *op, int64_t version)
+{
+    const char *wanted = ac_json_peek_string(op->in, "status", "active");
+
+    if (!etag_matches(op->if_match, version)) {
+        return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed meanwhile");
+    }
+    if (strcmp(wanted, "active") != 0 && strcmp(wanted, "archived") != 0) {
+        return ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/status", "must be active or archived");
+    }
+    return APR_SUCCESS;
+}
 
 apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag)
 {

@@ -115,6 +115,8 @@ typedef struct ac_cosmos_request_t {
 
 /* fn comes once, later. The answer is one of ac_cosmos_usable(), or reply->err says why there is none. */
 void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, ac_cosmos_reply_fn *fn, void *baton);
+/* The same with a document as its body, which is borrowed; fn(task). */
+void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document, ac_cosmos_reply_fn *fn);
 /* Those under way are answered with `stopping`. */
 void ac_cosmos_calls_stop(ac_cosmos_t *store);
 /* The service's time, as far as its answers have told it. */
@@ -269,7 +271,6 @@ apr_status_t ac_cosmos_split(json_t **pdoc, json_t *parts, ac_err_t *err);
 void ac_cosmos_part_id(char id[AC_ID_SIZE + 16], const char *doc_id, int part);
 bool ac_cosmos_active(const json_t *run);                   /* queued or in progress */
 int64_t ac_cosmos_version(const json_t *head);
-void ac_cosmos_etag_set(ac_store_op_t *op, const json_t *head);
 /* Whether the time in a member has come; a member that is missing is past. RFC 3339 texts of one length compare as times. */
 bool ac_cosmos_past(const json_t *doc, const char *name, apr_time_t now);
 
