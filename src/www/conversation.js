@@ -10,7 +10,7 @@ const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
 const LEFT = new DOMException('the conversation was left', 'AbortError');
 
 export class Conversation {
-  #app; #box; #turns; #top; #known = new Map(); #lastSeq = 0; #firstSeq = 0; #sticks = true; #active = null; #load = null; #observer;
+  #app; #box; #turns; #top; #known = new Map(); #lastSeq = 0; #firstSeq = 0; #sticks = true; #scrolledTo = 0; #active = null; #load = null; #observer;
 
   /** @param {Object} app the page: client, announcer, and what it wants to know (page.js) */
   constructor(app) {
@@ -32,14 +32,17 @@ export class Conversation {
   // ---- scrolling ----
   #atEnd() { return this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < NEAR; }
 
+  /** Only who scrolls back leaves the end. What grows below it, or is laid out late, leaves nobody behind. */
   #scrolled() {
-    this.#sticks = this.#atEnd();
+    const { scrollTop } = this.#box, back = scrollTop < this.#scrolledTo;
+    this.#scrolledTo = scrollTop;
+    this.#sticks = this.#atEnd() || (this.#sticks && !back);
     $('latest').hidden = this.#sticks;
   }
 
   #toEnd() {
     if (this.#sticks) this.#box.scrollTop = this.#box.scrollHeight;
-    else $('latest').hidden = this.#atEnd();
+    $('latest').hidden = this.#sticks || this.#atEnd();
   }
 
   // ---- turns ----
@@ -236,7 +239,7 @@ export class Conversation {
     user.node.remove();
     answer.node.remove();
     if (!this.threadId) this.#turns.replaceChildren(this.#app.welcome());
-    this.#app.compose(user.text);
+    this.#app.putBack(user.text);
   }
 
   async #watch(answer, begin, runId, user = null) {

@@ -60,4 +60,9 @@ export async function copyText(button, text) {
   }, 1600);
 }
 
+/** What an error says, as a sentence: the server's details begin small and end without a mark. */
+export function sentence(text) {
+  return text ? text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.') : '';
+}
+
 export const $ = id => document.getElementById(id);

@@ -3,7 +3,7 @@
 import { AgentChat } from './agentchat.js';
 import { Announcer } from './announcer.js';
 import { Conversation } from './conversation.js';
-import { $, el } from './dom.js';
+import { $, el, sentence } from './dom.js';
 import { ThreadList } from './threads.js';
 
 const KEY = 'agentchat.key', THEME = 'agentchat.theme';
@@ -17,7 +17,7 @@ class Page {
     this.agents = [];
     this.client = new AgentChat({
       url: new URL(settings.api ?? '../api', document.baseURI).href, key: sessionStorage.getItem(KEY), retries: Infinity,
-      onretry: () => this.#lost(),
+      onretry: ({ error }) => this.#lost(error),
     });
     this.announcer = new Announcer($('announcer'));
     this.channel = new BroadcastChannel('agentchat');
@@ -31,10 +31,12 @@ class Page {
     try {
       this.agents = (await this.client.agents()).filter(agent => agent.status === 'active');
     } catch (error) {
-      this.failed(error);
-      if (error.transient) setTimeout(() => this.start(), START_MS);
+      if (!error.transient) { this.failed(error); return; }
+      this.#waits(error);
+      setTimeout(() => this.start(), error.retryAfter ?? START_MS);
       return;
     }
+    this.connected();
     $('agent').replaceChildren(...this.agents.map(({ id, name }) => el('option', { value: id, text: name || id })));
     $('agent').parentElement.hidden = this.agents.length < 2;
     $('sign-out').hidden = !sessionStorage.getItem(KEY);
@@ -59,7 +61,9 @@ class Page {
     $('theme').addEventListener('click', () => this.#theme());
     $('sign-out').addEventListener('click', () => this.#signOut());
     $('sign-in-form').addEventListener('submit', event => this.#signIn(event));
+    // Without a key there is nothing behind it. A browser closes it all the same when Esc is pressed twice.
     $('sign-in').addEventListener('cancel', event => event.preventDefault());
+    $('sign-in').addEventListener('close', () => { if (!sessionStorage.getItem(KEY)) $('sign-in').showModal(); });
     $('toast-close').addEventListener('click', () => this.toast(''));
     this.#wireComposer();
     document.addEventListener('keydown', event => {
@@ -156,9 +160,14 @@ class Page {
     this.conversation.refresh();
   }
 
-  #lost() {
-    if (navigator.onLine) this.#banner('The connection is lost. Trying again…');
+  #lost(error) {
+    this.#waits(error);
     this.conversation.lost();
+  }
+
+  /** What is waited for: the server, or what it says itself. */
+  #waits(error) {
+    if (navigator.onLine) this.#banner(`${error?.status ? sentence(error.message) : 'The connection is lost.'} Trying again…`);
   }
 
   connected() { if (!$('banner').hidden) this.#banner(''); }
@@ -176,7 +185,7 @@ class Page {
     else if (error.status === 404 && this.conversation.threadId) {
       this.toast('This conversation is not there any more.');
       this.#go(null);
-    } else this.toast(error.message);
+    } else this.toast(sentence(error.message));
   }
 
   // ---- words to the user ----
@@ -291,6 +300,12 @@ class Page {
     this.#fits();
     $('text').focus();
     $('text').setSelectionRange(words.length, words.length);
+  }
+
+  /** Words that could not be sent, above what was written since. */
+  putBack(words) {
+    const since = $('text').value;
+    this.compose(since.trim() ? `${words}\n\n${since}` : words);
   }
 
   /** The box is as high as what is in it. */

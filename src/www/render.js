@@ -27,7 +27,7 @@ class Code {
     this.pre = el('pre', { tabIndex: 0, role: 'group' });
     const copy = el('button.code-copy', { type: 'button', 'aria-label': 'Copy code', onclick: () => copyText(copy, this.text) },
       icon('copy'), el('span.copy-word', { text: 'Copy' }));
-    this.node = el('div.code', {}, el('div.code-head', {}, this.label, copy), this.pre);
+    this.node = el('div.code', { dir: 'ltr' }, el('div.code-head', {}, this.label, copy), this.pre);
     this.text = '';
     this.done = 0;                      // where the last chunk begins
     this.update(block);
@@ -55,7 +55,7 @@ class Code {
 
 /** The Markdown of one answer below an element of its own. */
 export class Rendered {
-  #root; #open = ''; #place = {}; #tail = null; #code = null; #base = 0; #level = 2;
+  #root; #open = ''; #place = {}; #tail = null; #code = null; #base = 0; #level = 2; #inner = false;
 
   /** @param {HTMLElement} root empty @param {string} [text] all of it, where it does not grow */
   constructor(root, text) {
@@ -106,7 +106,7 @@ export class Rendered {
     if (block.type === 'item') {
       const node = this.#item(block, grows), tag = block.ordered ? 'OL' : 'UL';
       if (last?.tagName === tag && last.dataset.marker === block.marker) return last.appendChild(node);
-      return this.#root.appendChild(this.#list(block, node));
+      return this.#put(this.#list(block, node));
     }
     if (block.type === 'row') {
       const table = last.querySelector('table');
@@ -115,7 +115,13 @@ export class Rendered {
       return body.appendChild(el('tr', {}, ...align.map((name, i) =>
         el(name ? `td.${name}` : 'td', {}, ...nodesOf(inlines(block.cells[i] ?? '', grows))))));
     }
-    return this.#root.appendChild(this.#node(block, grows));
+    return this.#put(this.#node(block, grows));
+  }
+
+  /** Each block is written from the side that its own words want, code from the left; what is within it follows. */
+  #put(node) {
+    if (!this.#inner && !node.dir) node.dir = 'auto';
+    return this.#root.appendChild(node);
   }
 
   #list(block, ...items) {
@@ -143,6 +149,7 @@ export class Rendered {
   }
 
   #nest(inner, list, grows) {
+    inner.#inner = true;
     inner.#level = this.#level;
     inner.#base = this.#base;
     list.forEach((block, i) => inner.#add(block, grows && i === list.length - 1));

@@ -123,7 +123,7 @@ export class ThreadList {
     if (node?.querySelector('input')) return node;
     if (node?.dataset.title === title) return node;
     const fresh = el('li.thread', {},
-      el('a', { href: `#/${thread.id}`, text: title, title }),
+      el('a', { href: `#/${thread.id}`, text: title, title, dir: 'auto' }),
       el('div.thread-actions', {},
         iconButton('edit', `Rename “${title}”`, () => this.#rename(thread.id)),
         iconButton('trash', `Delete “${title}”`, () => this.#delete(thread.id))));
@@ -136,7 +136,7 @@ export class ThreadList {
 
   #rename(id) {
     const node = this.#nodes.get(id), title = this.titleOf(id);
-    const field = el('input.rename', { value: title, maxLength: 200, 'aria-label': 'Title' });
+    const field = el('input.rename', { value: title, maxLength: 200, dir: 'auto', 'aria-label': 'Title' });
     let ended = false;
     const end = async save => {
       if (ended) return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One turn of a conversation on the page: what somebody wrote, or an answer that grows.
-import { copyText, el, icon, iconButton } from './dom.js';
+import { copyText, el, icon, iconButton, sentence } from './dom.js';
 import { Rendered } from './render.js';
 import { Trace, duration } from './trace.js';
 
@@ -29,7 +29,7 @@ export class UserTurn {
     this.state = el('span.turn-state');
     this.node = el('article.turn.mine', {},
       el('h2.offscreen', { text: 'You wrote' }),
-      el('div.bubble', { text }),
+      el('div.bubble', { text, dir: 'auto' }),
       el('div.turn-foot', {}, this.state,
         iconButton('copy', 'Copy message', event => copyText(event.currentTarget, text)),
         iconButton('edit', 'Edit and send again', () => actions.edit(text))));
@@ -38,7 +38,7 @@ export class UserTurn {
 }
 
 export class AnswerTurn {
-  #pending = ''; #frame = 0; #rendered; #prose; #retry; #foot; #figures;
+  #pending = ''; #frame = 0; #rendered; #prose; #foot; #figures;
 
   /**
    * @param {string} name whose answer
@@ -51,9 +51,9 @@ export class AnswerTurn {
     this.#prose = el('div.prose');
     this.#rendered = new Rendered(this.#prose);
     this.#figures = el('span.figures');
-    this.#retry = iconButton('retry', 'Ask again', () => actions.retry());
     this.#foot = el('div.turn-foot', { hidden: true }, this.#figures,
-      iconButton('copy', 'Copy answer', event => copyText(event.currentTarget, this.text)), this.#retry);
+      iconButton('copy', 'Copy answer', event => copyText(event.currentTarget, this.text)),
+      iconButton('retry', 'Ask again', () => actions.retry()));
     this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.trace.node, this.#prose, this.#foot);
   }
 
@@ -94,14 +94,16 @@ export class AnswerTurn {
     this.#figures.replaceChildren(...figures(facts).map(text => el('span', { text })));
     if (facts.status === 'cancelled') this.note('Stopped.');
     if (facts.status === 'interrupted') this.note('The server stopped in the middle of this answer.');
+    this.actions.grown();
   }
 
   /** @param {string} message why there is no answer */
-  fail(message, again = true) {
+  fail(message) {
     this.#settle();
-    const box = el('div.failure', {}, icon('alert'), el('span', { text: message || 'The answer failed.' }));
-    if (again) box.append(el('button', { type: 'button', text: 'Try again', onclick: () => this.actions.retry() }));
-    this.#foot.before(box);
+    this.#foot.before(el('div.failure', {}, icon('alert'), el('span', { text: sentence(message) || 'The answer failed.' }),
+      el('button', { type: 'button', text: 'Try again', onclick: () => this.actions.retry() })));
+    this.#foot.hidden = !this.text;       // nothing to copy, and the box has its own way to ask again
+    this.actions.grown();
   }
 
   note(text) { this.#foot.before(el('p.note', { text })); }

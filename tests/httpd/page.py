@@ -88,7 +88,7 @@ class Page:
 
     def ended(self, n=1):
         """The answers are whole."""
-        self.wait(".answer:not(.writing) .turn-foot", n)
+        self.wait(".answer:not(.writing):has(.turn-foot:not([hidden]), .failure)", n)
         self.until("!document.querySelector('.writing')")
 
     def check(self, name):

@@ -200,8 +200,11 @@ def test_a_message_that_cannot_be_sent(page, model, browser):
     page.context.setOffline(True)
     page.send("Into the void")
     page.wait(".sending")
+    page.write("And more")
     page.button("Stop").click()
     page.wait(".welcome")
+    assert page.find("#text").inputValue() == "Into the void\n\nAnd more"
+    page.write("Into the void")
     assert page.find("#text").inputValue() == "Into the void" and not page.texts(".bubble")
     page.button("Send").click()
     page.wait(".sending")
@@ -282,6 +285,9 @@ def test_a_run_that_fails_and_is_tried_again(page, model, page_server):
     model.play(Reply(400, {"error": {"message": "The scripted model says no.", "code": "bad"}}))
     page.send("Fail, please")
     page.wait(".failure")
+    assert re.fullmatch(r"[A-Z].*\.", page.texts(".failure span")[0])
+    page.find(".mine").first().hover()
+    assert not page.find(".answer .turn-foot").isVisible()      # nothing to copy, and one way to ask again
     page.check("failed")
     page.reload()
     page.wait(".failure")
@@ -323,4 +329,20 @@ def test_what_markdown_becomes(page):
     for text, wanted in cases.items():
         got = page.evaluate("(async text => { const { Rendered } = await import('./render.js'); const div = document.createElement('div');"
                             f"new Rendered(div, text); return div.innerHTML; }})({json.dumps(text)})")
-        assert got == wanted, f"{text!r}:\n{got}\n{wanted}"
+        assert got.replace(' dir="auto"', "") == wanted, f"{text!r}:\n{got}\n{wanted}"
+
+
+def test_words_that_are_written_from_the_right(page, model):
+    """Each block begins at the side of its own words; code, and the page around it, stay as they are."""
+    model.play(answer("# مرحبا\n\nفقرة مع `code` ونص.\n\n- بند\n  1. اثنان: two\n\n> اقتباس\n\n| اسم | قيمة |\n|---|---|\n| سعر | 12 |\n\n",
+                      "An English one.\n\n```\nprint('مرحبا')\n```\n"))
+    page.send("اكتب لي شيئا بالعربية من فضلك")
+    page.ended()
+    page.wait("#threads a")
+    directions = page.evaluate("[...document.querySelectorAll('.prose > *')].map(node => getComputedStyle(node).direction)")
+    assert directions == ["rtl", "rtl", "rtl", "rtl", "rtl", "ltr", "ltr"]
+    for selector in (".bubble", "#threads a", "#title", ".prose li li", ".prose td"):
+        assert page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).direction") == "rtl", selector
+    page.find("#text").fill("سؤال")
+    assert page.evaluate("document.querySelector('#text').matches(':dir(rtl)') && document.documentElement.matches(':dir(ltr)')")
+    page.check("right-to-left")

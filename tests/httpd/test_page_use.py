@@ -106,6 +106,28 @@ def test_a_long_conversation_is_read_backwards(browser, model, page_server):
     page.until("document.querySelector('#latest').hidden")
 
 
+def test_a_limit_is_named_and_waited_for(browser, model, page_server):
+    """429 is no lost connection: the page says what the server says, keeps the words, and goes on when it may."""
+    browser.expected = ["429"]
+    page = Page(browser, browser.context(), page_server.url)
+    problem = json.dumps({"title": "Too many", "status": 429, "detail": "the limit of 3 requests is reached", "code": "rate_limited"})
+    page.evaluate(f"""(() => {{
+      const there = window.fetch;
+      window.refused = 0;
+      window.fetch = (...args) => {{
+        if (args[1]?.method !== 'POST' || window.refused++) return there(...args);
+        return Promise.resolve(new Response({json.dumps(problem)},
+          {{ status: 429, headers: {{ 'Content-Type': 'application/problem+json', 'Retry-After': '1' }} }}));
+      }};
+    }})()""")
+    page.send("Hello")
+    page.wait_text("#banner", "The limit of 3 requests is reached. Trying again…")
+    page.write("written meanwhile")
+    page.ended()
+    assert page.texts(".bubble") == ["Hello"] and page.find("#text").inputValue() == "written meanwhile"
+    page.until("document.querySelector('#banner').hidden")
+
+
 # ---- without a mouse, without eyes ----
 def test_by_keyboard_alone(page, model):
     keyboard = page.keyboard()
@@ -117,6 +139,9 @@ def test_by_keyboard_alone(page, model):
     keyboard.press("Enter")
     page.ended()
     assert page.texts(".bubble") == ["Three days in Lisbon, please.\nWhat are the tickets?"]
+    # Who was at the end stays there, whatever is laid out below it last.
+    page.until("(box => box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 2)(document.querySelector('#transcript'))")
+    assert not page.button("To the end").isVisible()
     page.check("conversation")
     assert focused(page) == "text"
     gate = Gate()
@@ -241,6 +266,9 @@ def test_signing_in_with_a_key(browser, model):
         browser.expected = ["401"]
         context = browser.context()
         tab = Page(browser, context, server.url, signed_in=False)
+        tab.wait("#sign-in[open]")
+        tab.keyboard().press("Escape")
+        tab.keyboard().press("Escape")
         tab.wait("#sign-in[open]")
         tab.check("sign-in")
         tab.find("#key").fill("wrong")
