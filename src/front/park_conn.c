@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <linux/net_tstamp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <apr_atomic.h>
@@ -25,15 +26,24 @@ static volatile apr_uint32_t n_pokes;       /* of this process, not answered yet
 /* mod_logio's, which counts what was sent (%O, %S); NULL where it is not loaded */
 static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) *count_sent;
 
-#define EARLY_MAX 16384                     /* bytes of a next request that may wait while a stream lives */
+#define EARLY_MAX (256 * 1024)              /* bytes of next requests that may wait while a stream lives */
 
 ac_conn_t *ac_park_conn(const conn_rec *c)
 {
     return c->master ? NULL : ap_get_module_config(c->conn_config, &agentchat_module);
 }
 
+/* A client may send its next request before this one's answer has ended. The MPM would wake us for it for ever, so the socket speaks up
+ * only when more than that has come, or the end; until then the bytes wait in the kernel. Now and not when they come: the kernel makes
+ * room for so many, and speaks up, too, when its room is taken. */
+static void speak_up_behind(int fd, int bytes)
+{
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
 void ac_park_attach(ac_parked_t *parked)
 {
+    speak_up_behind(parked->fd, EARLY_MAX);
     parked->conn->parked = parked;
     parked->conn->nonblocking = true;
 }
@@ -201,33 +211,11 @@ static void end_poke(ac_parked_t *parked)
 
 /* ---- what a worker does with a connection it was woken for ---- */
 
-typedef enum input_e { INPUT_NONE, INPUT_DATA, INPUT_END } input_e;
-
-static input_e look(int fd)
+/* Neither bytes that the socket speaks up for, nor the end. */
+static bool is_quiet(int fd)
 {
-    char byte;
-    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n > 0) {
-        return INPUT_DATA;
-    }
-    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? INPUT_NONE : INPUT_END;
-}
-
-/* A client may send its next request before this one's answer has ended. The MPM would wake us for it for ever, so it
- * is put into the network filter's own buffer, a bounded amount; the filters above (TLS, request timeouts) see it
- * later. */
-static bool take_early(ac_parked_t *parked)
-{
-    apr_bucket_brigade *brigade = parked->conn->brigade;
-    ap_filter_t *last = parked->c->input_filters;
-    while (last->next) {
-        last = last->next;
-    }
-    parked->early = true;
-    apr_status_t status = last->frec->filter_func.in_func(last, brigade, AP_MODE_SPECULATIVE, APR_NONBLOCK_READ,
-                                                          EARLY_MAX);
-    apr_brigade_cleanup(brigade);
-    return (status == APR_SUCCESS || APR_STATUS_IS_EAGAIN(status)) && look(parked->fd) == INPUT_NONE;
+    struct pollfd more = { .fd = fd, .events = POLLIN };
+    return poll(&more, 1, 0) >= 0 && !(more.revents & (POLLIN | POLLHUP));
 }
 
 static void end_lost(ac_parked_t *parked)
@@ -237,17 +225,11 @@ static void end_lost(ac_parked_t *parked)
     ac_park_end_request(parked);
 }
 
-/* The stream goes on, unless its client has gone. With the lock held. */
-static bool still_there(ac_parked_t *parked)
-{
-    input_e input = parked->c->aborted ? INPUT_END : look(parked->fd);
-    return input == INPUT_NONE || (input == INPUT_DATA && take_early(parked));
-}
-
 static int finish(ac_parked_t *parked, request_rec *r)
 {
     apr_atomic_dec32(&parked->stream.child->n_parked);
     post_gone(parked);
+    speak_up_behind(parked->fd, 1);
     detach(parked->conn);
     ap_process_request_after_handler(r);    /* CONN_STATE_WRITE_COMPLETION, as after any request */
     return OK;
@@ -271,7 +253,8 @@ static int woken(conn_rec *c, ac_conn_t *conn)
         pthread_mutex_unlock(&parked->lock);
         return finish(parked, r);
     }
-    if (still_there(parked)) {
+    /* The stream goes on, unless its client has gone, or has sent too much. */
+    if (!c->aborted && is_quiet(parked->fd)) {
         pthread_mutex_unlock(&parked->lock);
         c->cs->state = CONN_STATE_ASYNC_WAITIO;
         c->cs->sense = CONN_SENSE_WANT_READ;
@@ -289,6 +272,7 @@ static int woken(conn_rec *c, ac_conn_t *conn)
 static void forget_request(ac_conn_t *conn)
 {
     conn->parked->r = NULL;
+    speak_up_behind(conn->parked->fd, 1);
     apr_atomic_dec32(&conn->parked->stream.child->n_parked);
     detach(conn);
 }
@@ -298,7 +282,7 @@ static bool nothing_but_an_answer(conn_rec *c)
 {
     apr_os_sock_t fd;
     apr_os_sock_get(&fd, ap_get_conn_socket(c));
-    return empty_errors(fd) && c->keepalive == AP_CONN_KEEPALIVE && !c->data_in_input_filters && look(fd) == INPUT_NONE;
+    return empty_errors(fd) && c->keepalive == AP_CONN_KEEPALIVE && !c->data_in_input_filters && is_quiet(fd);
 }
 
 /* ---- hooks ---- */

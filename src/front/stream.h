@@ -116,7 +116,6 @@ struct ac_parked_t {
     int fd;
     bool poked;                                 /* the next bytes sent will wake the server, or have */
     bool given_once;                            /* ac_park_begin was posted */
-    bool early;                                 /* the client sent something in mid-stream */
 
     /* loop thread */
     bool begun, released;

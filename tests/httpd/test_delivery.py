@@ -326,6 +326,32 @@ def test_a_request_behind_the_stream_on_the_same_connection(make_server, model):
     assert stream.connection.receive().json["status"] == "healthy"
 
 
+def test_a_long_request_behind_the_stream(make_server, model):
+    """It waits its turn in the kernel."""
+    server = make_server()
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    model.play(answer("second"))
+    stream.connection.send("POST", "/api/agents/assistant/chat", {"message": "y" * 200_000, "stream": False})
+    gate.open()
+    assert stream.rest()[-1].type == "done"
+    assert stream.connection.receive().json["content"] == "second"
+    assert model.requests[-1].messages[-1]["content"] == "y" * 200_000
+
+
+def test_too_much_behind_the_stream(make_server, model):
+    """Who sends and sends without reading an answer is let go of; the run goes on."""
+    server = make_server()
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    stream.connection.socket.settimeout(20)
+    with pytest.raises(OSError):
+        for _ in range(400):
+            stream.connection.socket.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+    gate.open()
+    wait_until(lambda: run_status(server.client, first["run_id"]) == "completed", "the run does not end")
+
+
 def test_half_closed_clients_get_their_answer_or_are_dropped_cleanly(make_server, model):
     server = make_server()
     gate = Gate()
