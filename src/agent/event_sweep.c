@@ -248,6 +248,7 @@ void ac_engine_unwatch(ac_engine_t *engine)
         free(kept);
     }
     engine->last_kept = NULL;
+    ac_rest_drop_all(engine);
 }
 
 /* ---- cancel from a worker ---- */

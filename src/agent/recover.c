@@ -220,9 +220,14 @@ void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_i
 {
     ac_event_log_t *log = ac_event_log_take(engine->dir, from, run_id);
     if (!log) return;
-    if (ac_event_log_ended(log)) ac_log_keep(engine, log);
-    else if (ac_event_log_rests(log)) ac_event_log_close(log);  /* it lies here until somebody goes on with its run */
-    else recover(engine, log, true);
+    if (ac_event_log_ended(log)) {
+        ac_log_keep(engine, log);
+    } else if (ac_event_log_rests(log)) {
+        ac_event_log_close(log);                /* it lies here until somebody goes on with its run */
+        ac_rest_note(engine, run_id);
+    } else {
+        recover(engine, log, true);
+    }
 }
 
 static bool add_waiter(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)

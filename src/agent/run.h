@@ -127,6 +127,8 @@ struct ac_engine_t {
     int n_recovering;
     struct ac_kept_t *first_kept, *last_kept;   /* logs of ended runs, by the time when they go */
     ac_timer_t kept_timer, sweep_timer;
+    struct ac_rest_t *first_rest, *last_rest;   /* logs of this child that rest, and some that did */
+    ac_timer_t rest_timer;
     ac_watch_t watch;
     ac_catalog_t *catalog;                      /* NULL: the registry has all agents */
     ac_timer_t wait_timer;
@@ -185,6 +187,9 @@ void ac_recover_drop_all(ac_engine_t *engine);
 void ac_engine_unwatch(ac_engine_t *engine);    /* the loop has ended, or is about to */
 /* Keeps an ended log for its time; takes it. */
 void ac_log_keep(ac_engine_t *engine, ac_event_log_t *log);
+/* event_rest.c */
+void ac_rest_note(ac_engine_t *engine, const char *run_id);     /* this run's log rests here: looked after until it ends */
+void ac_rest_drop_all(ac_engine_t *engine);
 
 /* recover_turn.c: from stored documents and logged events to others; pure */
 typedef struct ac_logged_t {                    /* what a log says of a run */

@@ -90,6 +90,7 @@ void ac_run_log_leave(ac_run_t *run)
         ac_event_log_tell(run->log, run->engine->dir);
         ac_event_log_close(run->log);
         run->log = NULL;
+        ac_rest_note(run->engine, run->turn->run_id);
     }
     follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
 }

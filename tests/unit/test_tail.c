@@ -389,6 +389,75 @@ static void test_a_run_that_goes_on_alone(void **state)
     json_decref(close_well());
 }
 
+/* The log of a run that waits for its owner's word, with what was said before. */
+static ac_event_log_t *rest(const char *id)
+{
+    ac_log_head_t head = {.owner = "ann", .thread_id = "thread_1"};
+    ac_event_t *event = ac_event_create(AC_EVENT_TOKEN, NULL, "all ", 4);
+    snprintf(head.run_id, sizeof head.run_id, "%s", id);
+    ac_event_log_t *log = ac_event_log_create(dir, &head);
+    event->seq = 1;
+    ac_event_log_append(log, event);
+    ac_event_unref(event);
+    ac_event_log_rest(log, true);
+    ac_rest_note(engine, id);
+    return log;
+}
+
+static bool is_there(const char *id)
+{
+    ac_event_log_t *log = ac_event_log_find(dir, id);
+    ac_event_log_close(log);
+    return log != NULL;
+}
+
+/* Another machine has gone on with the run and ended it, and nobody told us. */
+static void test_a_run_that_waited_here_and_ended_elsewhere(void **state)
+{
+    (void)state;
+    ac_event_log_t *log = rest("run_gone");
+    for (int i = 0; i < 3; i++) {
+        fake_pass(76000000);
+        assert_string_equal(expect_op(AC_STORE_RUN_GET)->id, "run_gone");
+        if (i == 0) answer_op(json_pack("{s:s}", "status", "in_progress"), AC_OK);
+        else if (i == 1) answer_op(NULL, AC_STORE_TIMEOUT);
+        assert_false(ac_event_log_ended(log));
+    }
+    visitor_t *visitor = follow(0, "run_gone", 0);
+    fake_turn();
+    assert_string_equal(visitor->seen, "all <live>");
+    answer_op(json_pack("{s:s}", "status", "completed"), AC_OK);
+    assert_true(ac_event_log_ended(log));
+    answer_op(json_pack("{s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed"), AC_OK);
+    answer_op(json_pack("{s:[]}", "data"), AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s}]}", "data", "role", "assistant", "run_id", "run_gone", "content", "all of it"), AC_OK);
+    assert_string_equal(visitor->seen, "all <live>of it<done>");
+    assert_true(is_there("run_gone"));
+    fake_pass(61000000);
+    assert_false(is_there("run_gone"));
+    assert_int_equal(n_ops, 0);
+    ac_event_log_close(log);
+}
+
+static void test_logs_that_rested(void **state)
+{
+    (void)state;
+    ac_event_log_t *went_on = rest("run_on"), *removed = rest("run_removed");
+    ac_rest_note(engine, "run_removed");        /* counts once */
+    ac_event_log_rest(went_on, false);
+    fake_pass(76000000);
+    assert_string_equal(expect_op(AC_STORE_RUN_GET)->id, "run_removed");
+    answer_op(NULL, AC_NOT_FOUND);
+    assert_true(ac_event_log_ended(removed));
+    assert_false(ac_event_log_ended(went_on));
+    fake_pass(76000000);
+    assert_int_equal(n_ops, 0);
+    assert_false(is_there("run_removed"));
+    assert_true(is_there("run_on"));
+    ac_event_log_close(went_on);
+    ac_event_log_close(removed);
+}
+
 int main(void)
 {
     apr_initialize();
@@ -408,6 +477,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_back_from_the_middle, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_an_answer_that_is_stored_later, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_run_that_nobody_follows, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_run_that_waited_here_and_ended_elsewhere, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_logs_that_rested, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_run_that_goes_on_alone, setup_logged, teardown_logged),
     };
     return cmocka_run_group_tests_name("tail", group, NULL, NULL);
