@@ -239,11 +239,12 @@ void ac_run_close_calls(ac_run_t *run, const char *error);  /* those that are op
 void ac_run_enter_waiting(ac_run_t *run);
 /* run_state.c: a run that waits, as the store keeps it; pure but for what it makes */
 json_t *ac_run_state_make(ac_run_t *run, json_t *events);      /* takes events */
-/* Fills a new run; its agent and its log are the caller's to find. false: it is damaged. */
+/* Fills a new run; its agent and its log are the caller's to find. false: it is damaged, and can only be ended. */
 bool ac_run_state_read(ac_run_t *run, const json_t *state);
 json_t *ac_run_step_json(const ac_run_t *run, const ac_call_t *call);   /* run_call.c */
 
 /* run_save.c */
+const char *ac_run_model(const ac_run_t *run);  /* as it calls itself, else its id; "": its agent went before it was known */
 json_t *ac_run_json(const ac_run_t *run);       /* as stored. New reference */
 void ac_run_enter_loading(ac_run_t *run);
 void ac_run_open(ac_run_t *run);

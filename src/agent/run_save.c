@@ -219,6 +219,12 @@ static const char *status_text(const ac_run_t *run)
     return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
 }
 
+const char *ac_run_model(const ac_run_t *run)
+{
+    if (run->model[0]) return run->model;
+    return run->lane ? run->lane->model->id : run->agent->model ? run->agent->model->id : "";
+}
+
 json_t *ac_run_json(const ac_run_t *run)
 {
     bool ended = run->state == AC_RUN_SAVING, bad = ended && run->outcome != AC_RUN_COMPLETED;
@@ -228,7 +234,7 @@ json_t *ac_run_json(const ac_run_t *run)
     ac_json_put(json, "thread_id", ac_json_text(run->turn->thread_id));
     ac_json_put(json, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(json, "status", json_string(status_text(run)));
-    ac_json_put(json, "model", ac_json_text(run->model[0] ? run->model : run->agent->model->id));
+    ac_json_put(json, "model", ac_json_text(ac_run_model(run)));
     ac_json_put(json, "usage", ac_record_usage(&run->usage));
     ac_json_put(json, "cost", ac_run_cost(run));
     ac_json_put(json, "rounds", json_integer(run->round));
@@ -392,7 +398,7 @@ static json_t *message_json(const ac_run_t *run)
     }
     ac_id_make(id, "msg_");
     metadata = json_object();
-    ac_json_put(metadata, "model", ac_json_text(run->model[0] ? run->model : run->agent->model->id));
+    ac_json_put(metadata, "model", ac_json_text(ac_run_model(run)));
     ac_json_put(metadata, "finish_reason", json_string(finish_text(run)));
     ac_json_put(metadata, "usage", ac_record_usage(&run->usage));
     message = json_object();

@@ -51,7 +51,7 @@ json_t *ac_run_state_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "round", json_integer(run->round));
     ac_json_put(state, "round_start", json_integer((json_int_t)run->round_start));
     ac_json_put(state, "answer", ac_json_text(run->answer.len ? run->answer.data : ""));
-    ac_json_put(state, "model", ac_json_text(run->model));
+    ac_json_put(state, "model", ac_json_text(ac_run_model(run)));
     ac_json_put(state, "usage", usage_json(&run->usage));
     ac_json_put(state, "paid_amount", json_real(run->paid_amount));
     ac_json_put(state, "unpriced", json_boolean(run->unpriced));
@@ -118,22 +118,47 @@ static void read_calls(ac_run_t *run, const json_t *calls)
     json_array_foreach((json_t *)calls, i, call) run->calls[i] = read_call(run, (int)i, call);
 }
 
-bool ac_run_state_read(ac_run_t *run, const json_t *state)
+static bool of_objects(const json_t *list)
+{
+    const json_t *value;
+    size_t i;
+    json_array_foreach((json_t *)list, i, value) {
+        if (!json_is_object(value)) return false;
+    }
+    return json_array_size(list) > 0;
+}
+
+static bool is_whole(const json_t *state)
+{
+    return number(state, "version") == VERSION && of_objects(json_object_get(state, "messages")) &&
+           of_objects(json_object_get(state, "calls")) && json_is_string(json_object_get(state, "answer"));
+}
+
+/* What even a damaged one needs, so that its end can be stored: the store holds it to be this child's. */
+static void read_identity(ac_run_t *run, const json_t *state)
 {
     ac_turn_t *turn = run->turn;
-    const char *answer = ac_json_peek_string(state, "answer", "");
-    if (number(state, "version") != VERSION || !json_is_array(json_object_get(state, "messages"))) return false;
     apr_cpystrn(turn->message_id, ac_json_peek_string(state, "message_id", ""), sizeof turn->message_id);
     apr_cpystrn(turn->request_id, ac_json_peek_string(state, "request_id", ""), sizeof turn->request_id);
     apr_cpystrn(run->lost_id, ac_json_peek_string(state, "agent_id", ""), sizeof run->lost_id);
     apr_cpystrn(run->model, ac_json_peek_string(state, "model", ""), sizeof run->model);
-    run->created_at = number(state, "created_at");
+    run->created_at = ac_json_peek_int(state, "created_at", run->created_at);
     run->created = ac_clock() - (apr_time_now() - run->created_at);
-    run->started_at = number(state, "started_at");
+    run->started_at = ac_json_peek_int(state, "started_at", run->created_at);
+    ac_channel_go_on(run->channel, (uint64_t)number(state, "seq"));
+    run->opened = true;
+    run->durable = AC_OPENED;
+    run->finish = AC_FINISH_TOOL_CALLS;
+}
+
+bool ac_run_state_read(ac_run_t *run, const json_t *state)
+{
+    read_identity(run, state);
+    if (!is_whole(state)) return false;
     run->ttft = number(state, "ttft");
     run->round = (int)number(state, "round");
     run->round_start = (size_t)number(state, "round_start");
-    ac_buf_str(&run->answer, answer);
+    ac_buf_str(&run->answer, ac_json_peek_string(state, "answer", ""));
     if (run->round_start > run->answer.len) return false;
     read_usage(&run->usage, json_object_get(state, "usage"));
     run->paid = run->usage;
@@ -143,9 +168,5 @@ bool ac_run_state_read(ac_run_t *run, const json_t *state)
     run->tool_calls = list_of(state, "tool_calls");
     run->steps = list_of(state, "steps");
     read_calls(run, json_object_get(state, "calls"));
-    ac_channel_go_on(run->channel, (uint64_t)number(state, "seq"));
-    run->opened = true;
-    run->durable = AC_OPENED;
-    run->finish = AC_FINISH_TOOL_CALLS;
     return true;
 }

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run that waits for its owner's word: what the store is given of it, and how it goes on from that, whole or damaged. */
+#include "run_world.h"
+
+#define APPROVAL apr_time_from_sec(40)
+
+static const ac_tool_conf_t asking_conf = {.timeout = 5000000, .result_max = 1000, .approval = 1};
+static const char *model_name = "fake-1";       /* as the model calls itself */
+
+static int setup_waits(void **state)
+{
+    setup(state);
+    later_tool.conf = &asking_conf;
+    engine->conf.approval_timeout = APPROVAL;
+    ac_engine_watch_waits(engine, NULL);
+    model_name = "fake-1";
+    return 0;
+}
+
+static int teardown_waits(void **state)
+{
+    later_tool.conf = &tool_conf;
+    agent.model = &the_model;
+    apr_hash_set((apr_hash_t *)registry.agents, "assistant", APR_HASH_KEY_STRING, &agent);
+    ac_timer_cancel(NULL, &engine->wait_timer);
+    return teardown(state);
+}
+
+static void end_with_calls(const ac_tool_call_t *calls, int n_calls)
+{
+    for (int i = 0; i < n_calls; i++) model.cb->on_tool_start(model.run, i, calls[i].id, calls[i].name);
+    ac_model_end_t end = {.finish = AC_FINISH_TOOL_CALLS, .calls = calls, .n_calls = n_calls,
+                          .usage = {.prompt = 10, .completion = 4, .total = 14, .cached = 2, .reasoning = 1, .known = true}};
+    apr_cpystrn(end.model, model_name, sizeof end.model);
+    model_end(end);
+}
+
+/* A run with a call that is done and one that waits, put into the store. Returns what it was given; the run is gone from here. */
+static json_t *put_aside(void)
+{
+    const ac_tool_call_t calls[] = {{"c1", "blocking", "{}"}, {"c2", "later", "{\"n\": 7}"}};
+    start_new("send it");
+    open_well();
+    say("I shall ask. \xf0\x9f\x98\x80");
+    end_with_calls(calls, 2);
+    fake_work();
+    json_t *in = json_deep_copy(expect_op(AC_STORE_TURN_WAIT)->in);
+    ac_channel_leave(&follower);
+    answer_op(NULL, AC_OK);
+    assert_int_equal(ac_engine_active(engine), 0);
+    assert_int_equal(engine->n_slots, 0);
+    return in;
+}
+
+/* Nobody's word came in time: the store gives the run to this child, with this state and these words. Takes state. */
+static void come_back(json_t *state, const char *words)
+{
+    fake_pass(APPROVAL);
+    assert_int_equal(expect_op(AC_STORE_WAIT_LIST)->page.limit, 32);
+    answer_op(json_pack("{s:[{s:s, s:s}]}", "data", "run_id", run_id, "owner", "ann"), AC_OK);
+    expect_op(AC_STORE_TURN_DECIDE);
+    answer_op(json_pack("{s:s, s:o, s:o}", "thread_id", "thread_1", "state", state, "calls", json_loads(words, 0, NULL)), AC_OK);
+}
+
+#define REFUSED "{\"c2\": {\"approve\": false, \"expired\": true}}"
+#define APPROVED "{\"c2\": {\"approve\": true}}"
+
+static json_t *state_of(const json_t *in)
+{
+    return json_deep_copy(json_object_get(in, "state"));
+}
+
+static void test_what_the_store_is_given(void **state)
+{
+    (void)state;
+    json_t *in = put_aside(), *kept = json_object_get(in, "state"), *calls = json_object_get(kept, "calls");
+    assert_int_equal(ac_json_peek_int(kept, "version", 0), 1);
+    assert_string_equal(ac_json_peek_string(kept, "agent_id", ""), "assistant");
+    assert_string_equal(ac_json_peek_string(kept, "answer", ""), "I shall ask. \xf0\x9f\x98\x80");
+    assert_int_equal(ac_json_peek_int(json_object_get(kept, "usage"), "cached", 0), 2);
+    assert_int_equal(json_array_size(calls), 2);
+    assert_true(json_is_true(json_object_get(json_array_get(calls, 0), "done")));
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(calls, 0), "result")), 42);
+    assert_false(json_is_true(json_object_get(json_array_get(calls, 1), "done")));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_array_get(calls, 1), "arguments"), "n")), 7);
+    assert_true(json_is_null(json_object_get(json_object_get(in, "calls"), "c2")));
+    assert_int_equal(json_object_size(json_object_get(in, "calls")), 1);
+    assert_true(json_is_null(json_object_get(kept, "events")));         /* it had no log */
+    json_decref(in);
+}
+
+/* As it is written, read and written again, nothing is lost: what a second wait stores is what the first one did. */
+static void test_read_and_made_again(void **state)
+{
+    (void)state;
+    json_t *in = put_aside(), *kept = json_object_get(in, "state");
+    ac_turn_t *turn = ac_turn_create(&agent, "ann", "");
+    ac_run_t *run = ac_run_create(engine, turn);
+    assert_true(ac_run_state_read(run, kept));
+    json_t *again = ac_run_state_make(run, json_null());
+    json_object_set(again, "seq", json_object_get(kept, "seq"));        /* with the questions, that are asked behind it */
+    json_object_del(kept, "paid_amount");
+    json_object_del(again, "paid_amount");
+    assert_true(json_equal(kept, again));
+    json_decref(again);
+    json_decref(in);
+    ac_engine_count(run);
+    ac_run_finish(run, AC_RUN_CANCELLED, NULL, "the test is over");
+    json_decref(close_well());
+}
+
+static void test_refused_it_goes_on(void **state)
+{
+    (void)state;
+    json_t *in = put_aside();
+    come_back(state_of(in), REFUSED);
+    assert_true(model.asked);
+    const json_t *message = json_array_get(model.messages, json_array_size(model.messages) - 1);
+    assert_non_null(strstr(ac_json_peek_string(message, "content", ""), "nobody approved this call in time"));
+    say("It was not sent.");
+    end_well();
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "message", "content"), "I shall ask. \xf0\x9f\x98\x80\n\nIt was not sent.");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_object_get(written, "run"), "usage"), "total_tokens")), 28);
+    assert_int_equal(json_array_size(json_object_get(json_object_get(written, "message"), "tool_calls")), 2);
+    json_decref(written);
+    json_decref(in);
+}
+
+static void test_approved_it_is_called(void **state)
+{
+    (void)state;
+    json_t *in = put_aside();
+    come_back(state_of(in), APPROVED);
+    assert_int_equal(n_later, 1);               /* the one that was done is not called again */
+    later[0].done(later[0].baton, APR_SUCCESS, json_string("sent"), NULL);
+    fake_turn();
+    end_well();
+    json_decref(close_well());
+    json_decref(in);
+}
+
+/* The run is this child's in the store. Whatever is left of it, the store is told its end; else its thread would be busy for good. */
+static void close_damaged(json_t *damaged)
+{
+    come_back(damaged, REFUSED);
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "run", "status"), "failed");
+    assert_string_equal(text_at(json_object_get(written, "run"), "error", "code"), "store_error");
+    assert_string_equal(text_at(written, "run", "id"), run_id);
+    json_decref(written);
+    assert_int_equal(ac_engine_active(engine), 0);
+}
+
+static void spoil(const char *name, json_t *value)
+{
+    json_t *in = put_aside(), *damaged = state_of(in);
+    if (value) json_object_set_new(damaged, name, value);
+    else json_object_del(damaged, name);
+    close_damaged(damaged);
+    json_decref(in);
+}
+
+static void test_damaged_of_another_version(void **state)
+{
+    (void)state;
+    spoil("version", json_integer(2));
+}
+
+static void test_damaged_without_messages(void **state)
+{
+    (void)state;
+    spoil("messages", NULL);
+}
+
+static void test_damaged_a_round_behind_its_answer(void **state)
+{
+    (void)state;
+    spoil("round_start", json_integer(100));
+}
+
+static void test_damaged_a_negative_round(void **state)
+{
+    (void)state;
+    spoil("round_start", json_integer(-1));
+}
+
+static void test_damaged_to_nothing(void **state)
+{
+    (void)state;
+    json_decref(put_aside());
+    close_damaged(json_object());
+}
+
+static void test_damaged_of_other_types(void **state)
+{
+    (void)state;
+    json_decref(put_aside());
+    close_damaged(json_pack("{s:i, s:[i], s:s, s:[s, {}], s:i, s:{}, s:s}", "version", 1, "messages", 7, "usage", "none", "calls", "x",
+                            "answer", 4, "steps", "round_start", "far"));
+}
+
+/* ---- what went meanwhile ---- */
+
+static void lose_agent(void)
+{
+    apr_hash_set((apr_hash_t *)registry.agents, "assistant", APR_HASH_KEY_STRING, NULL);
+}
+
+static void close_lost(const char *why, const char *model)
+{
+    json_t *written = close_well(), *run = json_object_get(written, "run");
+    assert_non_null(strstr(text_at(run, "error", "message"), why));
+    assert_string_equal(ac_json_peek_string(run, "model", "(none)"), model);
+    assert_string_equal(ac_json_peek_string(run, "agent_id", ""), "assistant");
+    json_decref(written);
+}
+
+static void test_the_agent_is_gone(void **state)
+{
+    (void)state;
+    json_t *in = put_aside();
+    lose_agent();
+    come_back(state_of(in), APPROVED);
+    close_lost("the agent is not there any more", "fake-1");
+    json_decref(in);
+}
+
+/* Some providers do not say which model it was. */
+static void test_the_agent_of_a_nameless_model_is_gone(void **state)
+{
+    (void)state;
+    model_name = "";
+    json_t *in = put_aside();
+    lose_agent();
+    come_back(state_of(in), APPROVED);
+    close_lost("the agent is not there any more", "fake");
+    json_decref(in);
+}
+
+static void test_the_nameless_model_is_gone(void **state)
+{
+    (void)state;
+    model_name = "";
+    json_t *in = put_aside();
+    agent.model = NULL;
+    agent.problem = "the agent is inactive: its model 'fake' is not configured any more";
+    come_back(state_of(in), APPROVED);
+    close_lost("its model 'fake' is not configured any more", "fake");
+    agent.problem = NULL;
+    json_decref(in);
+}
+
+static void test_damaged_and_the_agent_gone(void **state)
+{
+    (void)state;
+    json_t *in = put_aside(), *damaged = state_of(in);
+    json_object_del(damaged, "model");
+    json_object_del(damaged, "messages");
+    lose_agent();
+    close_damaged(damaged);
+    json_decref(in);
+}
+
+#define WAITS(fn) cmocka_unit_test_setup_teardown(fn, setup_waits, teardown_waits)
+
+int main(void)
+{
+    const struct CMUnitTest group[] = {
+        WAITS(test_what_the_store_is_given),
+        WAITS(test_read_and_made_again),
+        WAITS(test_refused_it_goes_on),
+        WAITS(test_approved_it_is_called),
+        WAITS(test_damaged_of_another_version),
+        WAITS(test_damaged_without_messages),
+        WAITS(test_damaged_a_round_behind_its_answer),
+        WAITS(test_damaged_a_negative_round),
+        WAITS(test_damaged_to_nothing),
+        WAITS(test_damaged_of_other_types),
+        WAITS(test_the_agent_is_gone),
+        WAITS(test_the_agent_of_a_nameless_model_is_gone),
+        WAITS(test_the_nameless_model_is_gone),
+        WAITS(test_damaged_and_the_agent_gone),
+    };
+    apr_initialize();
+    return cmocka_run_group_tests_name("run state", group, NULL, NULL);
+}
