@@ -5,7 +5,7 @@ from cosmos_server import Cosmos
 from browser import Browser
 from model_server import ModelServer
 from page import Page, PageServer
-from server import AGENT, MODEL, MOUNT, Server
+from server import AGENT, MODEL, MOUNT, HeldPort, Server
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,13 @@ def server(_standard, model):
 @pytest.fixture
 def client(server):
     return server.client
+
+
+@pytest.fixture
+def unused_port():
+    """A port on which nobody listens."""
+    with HeldPort() as number:
+        yield number
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from server import BUILD, TOP, free_port
+from server import BUILD, TOP, HeldPort
 
 SOURCE = TOP / "tests/peers"
 INSTALL_WAIT = 600
@@ -40,7 +40,8 @@ class Emulator:
     """@vercel/cosmosdb-server; knows no signatures, keeps everything in memory."""
 
     def __init__(self):
-        self.port = free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         self.url = f"http://127.0.0.1:{self.port}"
         program = install() / "@vercel/cosmosdb-server/lib/cli.js"
         self.process = subprocess.Popen(["node", str(program), "-p", str(self.port), "--host", "127.0.0.1", "--no-ssl"],
@@ -53,3 +54,4 @@ class Emulator:
     def stop(self):
         self.process.terminate()
         self.process.wait(20)
+        self._held.close()

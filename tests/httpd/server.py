@@ -31,9 +31,30 @@ def sanitizer():
             "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1:allocator_may_return_null=1"}
 
 
+class HeldPort:
+    """A port that is ours as long as this is open. Nobody listens on it until a program of ours does, also several times; until then
+    whoever connects is refused. The kernel gives it to nobody else meanwhile, neither to a listener that takes any nor to a client."""
+
+    def __init__(self):
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)     # so may whoever listens on it, who does the same
+        self._socket.bind(("127.0.0.1", 0))
+        self.number = self._socket.getsockname()[1]
+
+    def __enter__(self):
+        return self.number
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._socket.close()
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """For a program that takes it at once; what is stopped and started again has a HeldPort."""
+    with HeldPort() as number:
+        return number
 
 
 def load(*names):
@@ -83,8 +104,8 @@ MOUNT = """
 """
 
 
-# Another store than the embedded one for every server whose configuration names none: as in AgentChatStore, {port} is the
-# server's own, so that servers do not see each other's threads.
+# Another store than the embedded one for every server whose configuration names none: as in AgentChatStore, {name} is the
+# server's own, so that servers do not see each other's threads. (A port is given again when its server is gone.)
 STORE = os.environ.get("AGENTCHAT_TEST_STORE")
 
 # What httpd says by itself, with none of our code loaded: when it is stopped in the moment in which an answer ends; where its
@@ -103,7 +124,8 @@ class Server:
         for name in ("logs", "state", "htdocs"):
             (self.root / name).mkdir()
         self.mpm, self.tuning, self.modules, self.env = mpm, tuning, modules, {**sanitizer(), **(env or {})}
-        self.port = free_port()
+        self.held = HeldPort()
+        self.port = self.held.number
         self.client = Client(self.port)
         self.process = None
         self.conf = self.root / "httpd.conf"
@@ -144,7 +166,7 @@ AgentChatStateDir "{self.root}/state"
 """)
 
     def _store(self, directives):
-        return f"AgentChatStore {STORE.format(port=self.port)}" if STORE and "AgentChatStore " not in directives else ""
+        return f"AgentChatStore {STORE.format(name=self.root.name)}" if STORE and "AgentChatStore " not in directives else ""
 
     def _tuning(self):
         if self.mpm == "prefork":
@@ -240,6 +262,7 @@ AgentChatStateDir "{self.root}/state"
 
     def remove(self):
         self.stop()
+        self.held.close()
         for path in [self.root, *self._memory]:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -9,7 +9,7 @@ import pytest
 from cosmos_server import KEY, TOKEN, Cosmos
 from cosmos_stores import ENV, store, wait_ready
 from model_server import DONE, Gate, ModelServer, Reply, answer, calls, finish, token
-from server import BUILD, free_port
+from server import BUILD
 
 TOOL = BUILD / "agentchat-store"
 
@@ -178,12 +178,12 @@ def test_moving_from_sqlite_to_cosmos_and_back(make_server, model, cosmos, tmp_p
     other.stop()
 
 
-def test_moving_says_what_is_wrong(tmp_path, cosmos):
+def test_moving_says_what_is_wrong(tmp_path, cosmos, unused_port):
     for arguments, part in [(("sqlite:/nowhere/x.db", f"sqlite:{tmp_path}/a.db"), "no file '/nowhere/x.db'"),
                             ((f"redis:{tmp_path}", f"sqlite:{tmp_path}/a.db"), "no kind of store 'redis'"),
                             (("chat.db", f"sqlite:{tmp_path}/a.db"), "is no store"),
                             ((f"cosmos:{cosmos.url} database=none credential=env:COSMOS_KEY", f"sqlite:{tmp_path}/a.db"), "missing"),
-                            ((f"cosmos:http://127.0.0.1:{free_port()} credential=env:COSMOS_KEY", f"sqlite:{tmp_path}/a.db"),
+                            ((f"cosmos:http://127.0.0.1:{unused_port} credential=env:COSMOS_KEY", f"sqlite:{tmp_path}/a.db"),
                              "cannot be reached")]:
         assert part in copy(*arguments, ok=False).stderr
     assert subprocess.run([str(TOOL)], capture_output=True, timeout=20).returncode == 2

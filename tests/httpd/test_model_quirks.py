@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from model_server import (DONE, Cut, Gate, Reply, answer, chunk, data, finish, head, token, tool_call, usage)
+from model_server import (DONE, WAIT, Cut, Gate, Reply, answer, chunk, data, finish, head, token, tool_call, usage)
 
 FILTERS = {"hate": {"filtered": False, "severity": "safe"}, "violence": {"filtered": False, "severity": "safe"}}
 
@@ -215,16 +215,15 @@ AgentChatDefaultAgent a
         response = server.client.send(server.client.thread(), "x")
         assert response.status == 504 and response.json["code"] == "model_timeout", response
     for request in model.requests:
-        assert request.closed.wait(5)
+        assert request.closed.wait(WAIT)
 
 
-def test_nobody_listens(make_server, model):
-    from server import free_port
+def test_nobody_listens(make_server, model, unused_port):
     server = make_server("", standard=False, start=False)
     server.write(f"""
 <AgentChatModel gone>
     AgentChatProvider openai
-    AgentChatEndpoint http://127.0.0.1:{free_port()}/v1 model=m
+    AgentChatEndpoint http://127.0.0.1:{unused_port}/v1 model=m
     AgentChatRetries 1
 </AgentChatModel>
 <AgentChatAgent a>

@@ -47,7 +47,7 @@ SUITES = {
 def run_suite(emulator, suite):
     """What is tested with the embedded store, once more."""
     environment = {**os.environ, **ENV, "AGENTCHAT_TEST_COSMOS": emulator.url,
-                   "AGENTCHAT_TEST_STORE": f"cosmos:{emulator.url} database=server-{{port}} create=on credential=env:COSMOS_KEY"}
+                   "AGENTCHAT_TEST_STORE": f"cosmos:{emulator.url} database={{name}} create=on credential=env:COSMOS_KEY"}
     if suite == "store_contract":
         subprocess.run(["make", "-s", f"BUILD={peers.BUILD}", f"{peers.BUILD}/unit/test_store_cosmos"], cwd=TOP, check=True)
         command = [str(peers.BUILD / "unit/test_store_cosmos")]
