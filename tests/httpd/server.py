@@ -236,14 +236,15 @@ AgentChatStateDir "{self.root}/state"
     def kill(self):
         """kill -9 of all of httpd."""
         self._note_memory()
-        children = self.children()
         self.process.kill()
+        self.process.wait(WAIT)
+        # Looked for when nobody is left who makes new ones.
+        children = session_of(self.process.pid)
         for pid in children:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(WAIT)
         self.wait_gone(children)
 
     @staticmethod
@@ -308,8 +309,19 @@ AgentChatStateDir "{self.root}/state"
         return bad
 
 
-def stat_of(pid):
+def stat_fields(pid):
+    """What stands in /proc/PID/stat behind the name: state, parent, group, session, and more; of a process that is gone, nothing."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
-        return "Z"
+        return []
+
+
+def stat_of(pid):
+    return (stat_fields(pid) or "Z")[0]
+
+
+def session_of(leader):
+    """The processes that began in this one's session, and live."""
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if (fields := stat_fields(pid)) and fields[3] == str(leader) and fields[0] != "Z"]
