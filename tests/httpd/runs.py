@@ -68,8 +68,12 @@ def begun(client, model, gate, before=("one",), after=("two",), **options):
 
 
 def owner_of(server, connection):
-    """The child that holds the other end of this connection."""
-    port = connection.socket.getsockname()[1]
+    """The child that holds the other end of this connection. The kernel's table of sockets is read in parts, and one may be left out where
+    others come and go meanwhile: then it is read again."""
+    return wait_until(lambda: find_owner(server, connection.socket.getsockname()[1]), "no child has this connection")
+
+
+def find_owner(server, port):
     inode = None
     with open("/proc/net/tcp") as table:
         for line in table.readlines()[1:]:
@@ -89,17 +93,18 @@ def owner_of(server, connection):
     return None
 
 
-def connection_to(server, wanted, tries=200):
-    """A connection that a child is at the other end of for which wanted(pid) holds."""
+def connection_to(server, wanted):
+    """A connection that a child is at the other end of for which wanted(pid) holds. Such a child may have to come up first."""
     kept = []
-    for _ in range(tries):
+
+    def find():
+        del kept[:-100]
         connection = server.client.connect()
         kept.append(connection)             # busy children send the next one elsewhere
         connection.send("GET", "/api/health")
         connection.receive()
-        if wanted(owner_of(server, connection)):
-            return connection
-    raise AssertionError("no connection to such a child")
+        return connection if wanted(owner_of(server, connection)) else None
+    return wait_until(find, "no connection to such a child")
 
 
 def kill_child(server, pid):
