@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from model_server import Gate, answer, calls
+from model_server import WAIT, Gate, answer, calls
 from runs import CHILDREN, begun, connection_to, events_of, owner_of, wait_until
 
 TOOL = """
@@ -31,7 +31,7 @@ def test_in_mid_answer(server, client, model):
     gate.wait_reached()
     response = client.post(f"/runs/{run['run_id']}/cancel")
     assert response.status == 202 and response.json["id"] == run["run_id"]
-    assert model.requests[-1].closed.wait(5)
+    assert model.requests[-1].closed.wait(WAIT)
     last = stream.rest()[-1].json
     assert (last["type"], last["status"]) == ("done", "cancelled")
     assert last["usage"]["completion_tokens"] > 0 and last["usage"]["estimated"]
@@ -60,7 +60,7 @@ def cancel_here(client, model):
     gate.wait_reached()
     began = time.monotonic()
     assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
-    assert model.requests[-1].closed.wait(20)
+    assert model.requests[-1].closed.wait(WAIT)
     took = time.monotonic() - began
     stream.rest()
     return took
@@ -93,7 +93,7 @@ def test_while_a_tool_runs(make_server, model):
     run = stream.next().json
     gate.wait_reached()
     assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
-    assert model.requests[-1].closed.wait(5)
+    assert model.requests[-1].closed.wait(WAIT)
     events = stream.rest()
     assert [e.type for e in events][-2:] == ["trace_end", "done"] and "error" in events[-2].json
     message = client.messages(run["thread_id"])[1]
@@ -138,7 +138,7 @@ def cancel_elsewhere(server, model, when):
     other = connection_to(server, lambda pid: pid != mine)
     began = time.monotonic()
     assert other.request("POST", f"/api/runs/{run['run_id']}/cancel").status == 202
-    assert model.requests[-1].closed.wait(20)
+    assert model.requests[-1].closed.wait(WAIT)
     took = time.monotonic() - began
     cancelled_well(server.client, stream, run, when)
     return took
@@ -174,6 +174,15 @@ def test_what_cannot_be_cancelled(client, model):
 
 # ---- nobody follows any more ----
 
+def n_vanished(server):
+    """How many clients have gone in mid-answer, and httpd has noticed."""
+    return sum(line[3] == "X" for line in server.access())
+
+
+def wait_noticed(server, n=1):
+    wait_until(lambda: n_vanished(server) >= n, "httpd does not notice that its client has gone")
+
+
 def leaving(policy):
     return f'<Location "/api">\n AgentChatOnDisconnect {policy}\n</Location>\n'
 
@@ -185,7 +194,7 @@ def test_cancel_on_disconnect(make_server, model, mpm):
     stream, run = begun(server.client, model, gate)
     gate.wait_reached()
     stream.close()
-    assert model.requests[-1].closed.wait(10)
+    assert model.requests[-1].closed.wait(WAIT)
     wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
     assert server.client.messages(run["thread_id"])[1]["content"] == "one"
 
@@ -201,30 +210,43 @@ def test_another_follower_keeps_it_alive(make_server, model):
     follower = other.stream("GET", f"/api/runs/{run['run_id']}/events")
     assert follower.next().type == "run" and follower.next().type == "token"
     stream.close()
-    server.wait_access(1)
-    time.sleep(0.6)                     # longer than anybody needs to notice, to see that nothing happens
+    wait_noticed(server)
+    time.sleep(0.6)                     # longer than anybody needs to act on it, to see that nothing happens
     assert status_of(server.client, run["run_id"]) == "in_progress"
     follower.close()
-    assert model.requests[-1].closed.wait(10)
+    assert model.requests[-1].closed.wait(WAIT)
     wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
 
 
+def come_back(server, model):
+    """Seconds that nobody followed a run for, and how it ended."""
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    gate.wait_reached()
+    began, n = time.monotonic(), n_vanished(server)
+    stream.close()
+    wait_noticed(server, n + 1)
+    back = events_of(server.client, run["run_id"], 2)
+    away = time.monotonic() - began
+    time.sleep(1.3)                     # past the time at which it would have been cancelled
+    gate.open()
+    return away, [e.json.get("status") for e in back.rest()][-1]
+
+
 def test_coming_back_in_time(make_server, model):
+    server = make_server(leaving("cancel-after=1s"))
+    # A machine that was busy with others for so long shows nothing.
+    tries = (come_back(server, model) for _ in range(10))
+    assert next((status for away, status in tries if away < 1), "never in time") == "completed"
+
+
+def test_not_coming_back_in_time(make_server, model):
     server = make_server(leaving("cancel-after=1s"))
     gate = Gate()
     stream, run = begun(server.client, model, gate)
     gate.wait_reached()
     stream.close()
-    server.wait_access(1)
-    back = events_of(server.client, run["run_id"], 2)
-    time.sleep(1.3)                     # past the time at which it would have been cancelled
-    gate.open()
-    assert [e.json.get("status") for e in back.rest()][-1] == "completed"
-    gate = Gate()
-    stream, run = begun(server.client, model, gate)
-    gate.wait_reached()
-    stream.close()
-    assert model.requests[-1].closed.wait(10)
+    assert model.requests[-1].closed.wait(WAIT)
     wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
 
 

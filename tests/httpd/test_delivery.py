@@ -61,14 +61,12 @@ def test_streams_on_every_mpm(make_server, model, mpm):
 
 @pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
 def test_a_client_that_goes_away_does_not_stop_the_run(make_server, model, mpm):
-    server = make_server(mpm=mpm)
+    server = make_server('<Location "/api">\n AgentChatHeartbeat 1h\n</Location>\n', mpm=mpm)   # none is needed to notice it
     gate = Gate()
     stream, first = start(server.client, gate, model)
     gate.wait_reached()
-    began = time.monotonic()
     stream.close()
     (line,) = server.wait_access(1)     # logged when its going was noticed
-    assert time.monotonic() - began < 5
     assert line[0] == "200" and line[3] == "X"
     assert run_status(server.client, first["run_id"]) == "in_progress"
     gate.open()

@@ -132,9 +132,16 @@ def quiet(server):
     """Everybody has gone: so have old children, connections and streams. What the children still have."""
     wait_until(lambda: len(server.children()) <= CHILDREN, "old children stay", 60)
     wait_until(lambda: connections(server) == 0, "connections stay", 60)
-    children = server.children()
-    return (max(own_memory(pid) for pid in children), max(len(os.listdir(f"/proc/{pid}/fd")) for pid in children),
-            {len(os.listdir(f"/proc/{pid}/task")) for pid in children})
+
+    def look():
+        """Once more where one of them ends just now."""
+        try:
+            return [(own_memory(pid), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")))
+                    for pid in server.children()]
+        except OSError:
+            return None
+    memory, fds, n_threads = zip(*wait_until(look, "children come and go"))
+    return max(memory), max(fds), set(n_threads)
 
 
 def no_logs(server):
