@@ -140,7 +140,8 @@ def test_by_keyboard_alone(page, model):
     page.ended()
     assert page.texts(".bubble") == ["Three days in Lisbon, please.\nWhat are the tickets?"]
     # Who was at the end stays there, whatever is laid out below it last.
-    page.until("(box => box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 2)(document.querySelector('#transcript'))")
+    page.until("(box => box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 2)"
+               "(document.querySelector('#transcript'))")
     assert not page.button("To the end").isVisible()
     page.check("conversation")
     assert focused(page) == "text"
