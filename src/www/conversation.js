@@ -4,7 +4,7 @@ import { AgentChatError } from './agentchat.js';
 import { $, el } from './dom.js';
 import { AnswerTurn, UserTurn } from './turn.js';
 
-const PAGE = 30;
+const PAGE = 30, AGAIN_MS = 3000;
 const NEAR = 64;                        // pixels from the end that still count as the end
 const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
 const LEFT = new DOMException('the conversation was left', 'AbortError');
@@ -116,6 +116,7 @@ export class Conversation {
     try {
       const [page, runs, thread] = await Promise.all([client.messages(threadId, { order: 'desc', limit: PAGE }, { signal }),
         client.runs(threadId, { limit: PAGE }, { signal }), client.thread(threadId, { signal })]);
+      this.#app.connected();
       this.#app.threadChanged(thread, false);
       const messages = page.data.reverse();
       this.#firstSeq = messages[0]?.seq ?? 0;
@@ -125,6 +126,11 @@ export class Conversation {
       this.#goOn(runs.data[0]);
     } catch (error) {
       if (signal.aborted) return;
+      if (error.transient) {
+        this.#app.waits(error);
+        setTimeout(() => { if (this.#load === load) this.open(threadId); }, error.retryAfter ?? AGAIN_MS);
+        return;
+      }
       this.#turns.replaceChildren();
       this.#app.failed(error);
     }
@@ -256,6 +262,7 @@ export class Conversation {
       this.#broke(error, active, answer, user);
     } finally {
       if (this.#active === active) this.#active = null;
+      if (active.lost) this.#app.connected();        // nobody tries any more
       this.#app.changed();
     }
   }

@@ -32,7 +32,7 @@ class Page {
       this.agents = (await this.client.agents()).filter(agent => agent.status === 'active');
     } catch (error) {
       if (!error.transient) { this.failed(error); return; }
-      this.#waits(error);
+      this.waits(error);
       setTimeout(() => this.start(), error.retryAfter ?? START_MS);
       return;
     }
@@ -161,16 +161,16 @@ class Page {
   }
 
   #lost(error) {
-    this.#waits(error);
+    this.waits(error);
     this.conversation.lost();
   }
 
   /** What is waited for: the server, or what it says itself. */
-  #waits(error) {
+  waits(error) {
     if (navigator.onLine) this.#banner(`${error?.status ? sentence(error.message) : 'The connection is lost.'} Trying again…`);
   }
 
-  connected() { if (!$('banner').hidden) this.#banner(''); }
+  connected() { if (!$('banner').hidden && navigator.onLine) this.#banner(''); }
 
   changed() {
     const { busy, stopping } = this.conversation;

@@ -52,6 +52,7 @@ export class ThreadList {
   async #load(where, first) {
     try {
       const page = await this.#app.client.threads(where);
+      this.#app.connected();
       const known = new Set(page.data.map(thread => thread.id));
       const others = this.#threads.filter(thread => !known.has(thread.id));
       if (!first || !this.#threads.length) {
@@ -62,9 +63,11 @@ export class ThreadList {
       this.#threads.sort((a, b) => (a.id < b.id ? 1 : -1));
       this.#show();
     } catch (error) {
-      if (this.#more && error.transient) setTimeout(() => { this.#more = true; this.#fill(); }, AGAIN_MS);
+      if (first && error.transient) return;     // at the next look
       this.#more = false;
-      this.#app.failed(error);
+      if (!error.transient) { this.#app.failed(error); return; }
+      this.#app.waits(error);
+      setTimeout(() => { this.#more = true; this.#fill(); }, error.retryAfter ?? AGAIN_MS);
     }
   }
 

@@ -128,6 +128,31 @@ def test_a_limit_is_named_and_waited_for(browser, model, page_server):
     page.until("document.querySelector('#banner').hidden")
 
 
+def test_a_server_that_is_away_for_a_while(browser, model, page_server):
+    """What cannot be read is asked for again; the page says so as long as it tries, and no longer."""
+    client = page_server.client
+    thread = client.thread(title="Away")
+    assert client.send(thread, "Hello").status == 200
+    page = Page(browser, browser.context(), page_server.url)
+    page.wait_text("#threads", "Away")
+    page.evaluate("""(() => {
+      const there = window.fetch;
+      window.away = true;
+      window.fetch = (...args) => (window.away ? Promise.reject(new TypeError('away')) : there(...args));
+    })()""")
+    page.find("#threads a").first().click()
+    page.wait_text("#banner", "The connection is lost. Trying again…")
+    page.evaluate("window.away = false")
+    page.ended()
+    page.until("document.querySelector('#banner').hidden")
+    page.evaluate("window.away = true")
+    page.send("And more")
+    page.wait_text("#banner", "The connection is lost. Trying again…")
+    page.button("Stop").click()
+    page.until("document.querySelector('#banner').hidden")
+    assert page.find("#text").inputValue() == "And more" and page.texts(".bubble") == ["Hello"]
+
+
 # ---- without a mouse, without eyes ----
 def test_by_keyboard_alone(page, model):
     keyboard = page.keyboard()
