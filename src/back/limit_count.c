@@ -147,12 +147,18 @@ static void unclaim(ac_limit_table_t *table, ac_takes_t *takes)
     }
 }
 
+/* Nothing, as what a free model costs, is held without one. */
+static bool needs_record(const ac_take_t *take)
+{
+    return take->hold && take->amount > 0;
+}
+
 static bool has_records(const ac_limit_table_t *table, const ac_takes_t *takes)
 {
     const ac_table_head_t *head = table->head;
     uint32_t at = head->first_free, fresh = head->n_holds - head->n_used;
     for (int i = 0; i < takes->n; i++) {
-        if (!takes->list[i].hold) {
+        if (!needs_record(&takes->list[i])) {
             continue;
         }
         if (at) {
@@ -204,7 +210,7 @@ apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr
             *(take->hold ? &slot->held : &slot->used) += take->amount;
         }
         take->claimed = false;
-        if (take->hold) {
+        if (needs_record(take)) {
             hold(table, take);
         }
         note_left(take, slot, now);

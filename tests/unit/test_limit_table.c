@@ -229,6 +229,23 @@ static void test_holds_run_out(void **state)
     assert_int_equal(take(&one), APR_SUCCESS);
 }
 
+/* As of a model that costs nothing, where money is limited. */
+static void test_nothing_holds_no_record(void **state)
+{
+    (void)state;
+    for (int i = 0; i < AC_MAX_HOLDS + 1; i++) {
+        one_t one = want("a", DAY, 10, 0, true);
+        assert_int_equal(take(&one), APR_SUCCESS);
+        ac_limit_table_release(table, &one.takes);
+    }
+    assert_int_equal(table->head->n_used, 0);
+    one_t late = want("a", DAY, 10, 0, true), all = want("a", DAY, 10, 10, true);
+    assert_int_equal(take(&late), APR_SUCCESS);
+    ac_limit_table_spend(table, &late.list[0], 3, now);      /* it was more than expected, and is counted all the same */
+    assert_int_equal(take(&all), APR_EAGAIN);
+    assert_int_equal(all.list[0].left, 7);
+}
+
 /* ---- several processes ---- */
 
 static void wait_for(pid_t child, int signal)
@@ -399,7 +416,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH_NEW(test_a_window_admits_so_many), EACH_NEW(test_a_clock_that_goes_back), EACH_NEW(test_all_or_nothing),
         EACH_NEW(test_reserving_and_settling), EACH_NEW(test_settling_in_a_later_window), EACH_NEW(test_what_is_held_at_once),
-        EACH_NEW(test_a_full_table_refuses), EACH_NEW(test_holds_run_out), EACH_NEW(test_many_at_once_admit_exactly_so_many),
+        EACH_NEW(test_a_full_table_refuses), EACH_NEW(test_holds_run_out), EACH_NEW(test_nothing_holds_no_record),
+        EACH_NEW(test_many_at_once_admit_exactly_so_many),
         EACH_NEW(test_a_dead_process_holds_nothing), EACH_NEW(test_a_process_killed_under_the_lock),
         EACH_NEW(test_counts_outlive_their_processes), EACH_NEW(test_long_windows_are_saved),
         EACH_NEW(test_a_file_of_another_program),
