@@ -270,7 +270,7 @@ static bool parse_when(apr_time_t *pwhen, const char *text)
         *pwhen = (apr_time_now() + span) / APR_USEC_PER_SEC * APR_USEC_PER_SEC;
         return true;
     }
-    return ac_time_parse(pwhen, text);
+    return ac_time_parse(pwhen, text) && *pwhen > 0;    /* 0 would say never */
 }
 
 typedef struct wish_t {

@@ -248,6 +248,7 @@ def test_comments_and_the_other_lines_stay(keys):
     (("make", "b", "owner=anonymous"), "'anonymous' owns what nobody signed in for"),
     (("make", "b", "owner=x", "roles=a b"), "roles must be names"),
     (("make", "b", "owner=x", "expires=soon"), "expires= takes a date"),
+    (("make", "b", "owner=x", "expires=1970-01-01"), "expires= takes a date"),      # 0 is how a file says never
     (("make", "b", "owner=x\nid=z key=sha256:" + "0" * 64 + " owner=z"), "control character"),
     (("make", "b", "owner=x", "colour=red"), "behind the id stand"),
     (("rotate", "b"), "there is no key 'b'"),
