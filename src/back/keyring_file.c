@@ -20,7 +20,7 @@ struct ac_keyring_file_t {
     bool looking;                               /* one caller is at it */
     /* Of the caller that looks: */
     struct stat seen;                           /* st_ino 0: it was not there */
-    bool settled;
+    bool settled;                               /* the same need not be read again */
     char told[AC_ERR_DETAIL_SIZE];              /* the last trouble, so that it is said once */
 };
 
@@ -72,6 +72,7 @@ static ac_keyring_t *read_again(ac_keyring_file_t *file)
         file->told[0] = '\0';
         return ring;
     }
+    file->settled = false;                      /* what could not be read now may be without being changed: no descriptor was free */
     if (strcmp(file->told, err.detail)) {
         apr_cpystrn(file->told, err.detail, sizeof(file->told));
         ac_log(AC_M660, 0, "keys file %s: %s; the keys that were read before stay in force", file->path, err.detail);

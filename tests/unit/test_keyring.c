@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -207,6 +209,60 @@ static void test_files_that_cannot_be_read(void **state)
     assert_null(ring);
 }
 
+/* ---- a file that changes ---- */
+
+static const char *owner_in_force(ac_keyring_file_t *file)
+{
+    static char owner[16];
+    ac_keyring_t *ring = ac_keyring_file_now(file);
+    const ac_api_key_t *key = ac_keyring_find(ring, "a");
+    snprintf(owner, sizeof(owner), "%s", key ? key->owner : "");
+    ac_keyring_unref(ring);
+    return owner;
+}
+
+static void write_owner(const char *path, const char *owner)
+{
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fprintf(out, "id=a key=" ZERO " owner=%s\n", owner);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* A process that is out of descriptors when a key is revoked hears of it once it has some again, however long that took. */
+static void test_a_change_that_could_not_be_read_is_read_later(void **state)
+{
+    char path[] = "/tmp/agentchat-keys-XXXXXX";
+    struct rlimit limit, none;
+    struct stat info;
+    ac_err_t err;
+    apr_pool_t *pool;
+    (void)state;
+    ac_err_init(&err);
+    close(mkstemp(path));
+    write_owner(path, "ann");
+    apr_pool_create(&pool, NULL);
+    ac_keyring_file_t *file = ac_keyring_file_create(path, pool);
+    assert_int_equal(ac_keyring_file_load(file, &err), APR_SUCCESS);
+    write_owner(path, "bob");
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit){0, limit.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    while (apr_time_sec(apr_time_now()) - info.st_ctime < 5) {      /* so old that the same change would not be looked at twice */
+        assert_string_equal(owner_in_force(file), "ann");
+        apr_sleep(apr_time_from_msec(50));
+    }
+    setrlimit(RLIMIT_NOFILE, &limit);
+    apr_time_t deadline = ac_clock() + apr_time_from_sec(10);
+    while (strcmp(owner_in_force(file), "bob") && ac_clock() < deadline) {
+        apr_sleep(apr_time_from_msec(50));
+    }
+    assert_string_equal(owner_in_force(file), "bob");
+    apr_pool_destroy(pool);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_revoked_and_rotated),
         cmocka_unit_test(test_what_nobody_has_made),
         cmocka_unit_test(test_files_that_cannot_be_read),
+        cmocka_unit_test(test_a_change_that_could_not_be_read_is_read_later),
     };
     apr_initialize();
     atexit(apr_terminate);
