@@ -190,6 +190,10 @@ static apr_status_t check_request(ac_request_t *rq)
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_request_owner(rq);
     }
+    /* Before anything else is looked at: what is refused further on is counted too. */
+    if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
+        status = ac_limits_request(rq);
+    }
     if (status == APR_SUCCESS) {
         status = check_role(rq);
     }
@@ -204,9 +208,6 @@ static apr_status_t check_request(ac_request_t *rq)
     }
     if (status == APR_SUCCESS) {
         status = check_child(rq);
-    }
-    if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
-        status = ac_limits_request(rq);
     }
     if (status == APR_SUCCESS && (route->method == M_GET || route->method == M_DELETE)) {
         status = ac_request_body_drop(rq);

@@ -118,6 +118,15 @@ def test_a_limit_is_said_and_retry_after_is_true(make_server):
     assert client.get("/health").status == 200 and "ratelimit" not in client.get("/health").headers
 
 
+def test_what_is_refused_is_counted_too(make_server):
+    client = make_server("AgentChatLimit requests=6/day").client
+    refused = [client.get("/threads?bogus=1"), client.get("/threads", headers={"Accept": "image/png"}), client.get("/debug/config"),
+               client.get("/threads/none"), client.post("/threads", b"{")]
+    assert [response.status for response in refused] == [400, 406, 403, 404, 400]
+    assert [field(response, "requests-day-owner") for response in refused] == ["5", "4", "3", "2", "1"]
+    assert [client.get("/threads").status, client.get("/threads?bogus=1").status] == [200, 429]
+
+
 def test_a_budget_is_not_overspent(make_server, model):
     """With what each run reserves, and with what those that run have used."""
     server = make_server("""
