@@ -97,7 +97,8 @@ apr_status_t ac_cors_check(ac_request_t *rq)
     const char *site = apr_table_get(rq->r->headers_in, "Sec-Fetch-Site"), *mode = apr_table_get(rq->r->headers_in, "Sec-Fetch-Mode");
     if (!site || strcasecmp(site, "cross-site") || is_open(rq->mount)) return APR_SUCCESS;
     if (is_listed(rq->mount, apr_table_get(rq->r->headers_in, "Origin"))) return APR_SUCCESS;
-    /* A link on another site may lead here. */
-    if (rq->r->method_number == M_GET && mode && !strcasecmp(mode, "navigate")) return APR_SUCCESS;
+    /* A link on another site may lead here, but not to a GET that runs an agent. */
+    bool runs = (rq->route->needs & AC_NEEDS_OWNER) && (rq->route->needs & AC_ALWAYS_STREAMS);
+    if (rq->r->method_number == M_GET && !runs && mode && !strcasecmp(mode, "navigate")) return APR_SUCCESS;
     return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
 }

@@ -245,7 +245,8 @@ apr_status_t ac_request_body_drop(ac_request_t *rq)
     return read_body(rq, NULL);
 }
 
-/* A client that names no type is believed; what a page of another site can send without asking is not JSON. */
+/* A client that names no type is believed, unless it is a browser, which says its page's origin with each POST: a page of another site
+ * can send without asking what is not JSON, and what has no type. */
 static apr_status_t check_media(ac_request_t *rq)
 {
     const char *type = apr_table_get(rq->r->headers_in, "Content-Type");
@@ -253,9 +254,10 @@ static apr_status_t check_media(ac_request_t *rq)
     if (encoding && strcasecmp(encoding, "identity")) {
         return ac_err_set(&rq->err, AC_UNSUPPORTED_MEDIA, "an encoded body is not read here");
     }
-    if (!type || !*type) {
+    if ((!type || !*type) && !apr_table_get(rq->r->headers_in, "Origin")) {
         return APR_SUCCESS;
     }
+    type = type ? type : "";
     size_t len = strcspn(type, "; \t");
     if (is_token(type, len, "application/json") ||
         (len > 17 && !strncasecmp(type, "application/", 12) && !strncasecmp(type + len - 5, "+json", 5))) {

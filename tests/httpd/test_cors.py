@@ -98,8 +98,22 @@ def test_what_a_browser_says_comes_from_another_site_is_refused(site):
         assert ask(site, path, OTHER, "POST", {}, Sec_Fetch_Site="same-origin").status == 201
     assert ask(site, "/closed/agent/stream?message=hi", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
     assert ask(site, "/closed/threads", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+    # A link may lead to what there is, and not run an agent.
+    assert ask(site, "/closed/agent/stream?message=hi", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 403
+    assert ask(site, "/closed/selftest/stream", None, "HEAD", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
     assert ask(site, "/api/threads", APP, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 201
     assert ask(site, "/open/threads", OTHER, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 201
+
+
+def test_what_a_page_can_send_without_asking_is_refused(site):
+    """Also over plain http, where browsers do not say Sec-Fetch-Site. A Blob without a type is sent without one."""
+    body = b'{"title": "x"}'
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", None):
+        for origin in (OTHER, "null"):
+            refused = ask(site, "/closed/threads", origin, "POST", body, Content_Type=kind)
+            assert refused.status == 415 and refused.json["code"] == "unsupported_media_type", (kind, origin)
+    assert ask(site, "/closed/threads", OTHER, "POST", body, Content_Type="application/json").status == 201     # which asks first
+    assert ask(site, "/closed/threads", None, "POST", body, Content_Type=None).status == 201
 
 
 def test_every_origin_without_credentials(site):

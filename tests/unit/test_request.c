@@ -172,6 +172,11 @@ static void test_body_media(void **state)
     }
     ac_request_t *rq = make(NULL);
     pieces = SENT("{}");
+    header(rq, "Origin", "http://elsewhere.example");        /* a browser, which names a type */
+    ac_request_body(rq, true);
+    assert_int_equal(rq->err.kind, AC_UNSUPPORTED_MEDIA);
+    rq = make(NULL);
+    pieces = SENT("{}");
     header(rq, "Content-Encoding", "gzip");
     ac_request_body(rq, true);
     assert_int_equal(rq->err.kind, AC_UNSUPPORTED_MEDIA);
