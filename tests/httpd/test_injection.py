@@ -151,7 +151,7 @@ def test_no_secret_comes_out(make_server, model):
     def script(request):
         told.append(request.headers.get("authorization", ""))
         if request.path.endswith("/lookup"):
-            yield Reply(403, {"error": "no entry"})
+            yield Reply(403, {"error": f"no entry for {request.headers['authorization']}"})
         elif request.last["role"] == "user":
             yield from calls(("lookup", {}))(request)
         else:
@@ -161,7 +161,7 @@ def test_no_secret_comes_out(make_server, model):
     said.append(server.client.stream("/agents/assistant/chat", {"message": "x"}, headers=bearer(key)).body())
     assert f"Bearer {SECRETS['MODEL_KEY']}" in told and f"Bearer {SECRETS['TOOL_KEY']}" in told
     for status in (400, 401, 403, 429, 500):
-        model.play(Reply(status, {"error": {"message": "not this time"}}))
+        model.play(Reply(status, {"error": {"message": f"the key {SECRETS['MODEL_KEY']} is not valid"}}))
         said.append(server.client.post("/agents/assistant/chat", {"message": "x", "stream": False}, headers=bearer(key)).body)
     for path in ("/ready", "/health", "/agents", "/agents/assistant", "/threads", "/nothing", "/openapi.json"):
         said.append(server.client.get(path, headers=bearer(key)).body)

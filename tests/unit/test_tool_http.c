@@ -123,6 +123,23 @@ static void test_tool_http_headers(void **state)
     assert_null(strstr(http_server_request(server, 0), "application/json"));
 }
 
+static void test_tool_http_says_no_secret_back(void **state)
+{
+    (void)state;
+    add_header("Authorization", "Bearer ${secret}", "s3cr3t-key");
+    add_header("X-Short", "${secret}", "no");
+    expect_result(JSON "{\"you\":\"Bearer s3cr3t-key\",\"s3cr3t-key\":\"s3cr3t-keys3cr3t-key s3cr3t-ke no\"}",
+                  "{\"**********\":\"******************** s3cr3t-ke no\",\"you\":\"Bearer **********\"}");
+}
+
+static void test_tool_http_says_no_secret_in_an_error(void **state)
+{
+    (void)state;
+    add_header("Authorization", "Bearer ${secret}", "s3cr3t-key");
+    expect_failure(HEAD("401 Unauthorized", "application/json") "{\"error\":\"s3cr3t-key is no key\"}",
+                   "the service answered 401: {\"error\":\"********** is no key\"}");
+}
+
 static void test_tool_http_header_injection(void **state)
 {
     (void)state;
@@ -408,6 +425,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_tool_http_get, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_headers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_header_injection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_body, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_body_of_arguments, set_up, tear_down),
