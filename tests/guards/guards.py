@@ -200,7 +200,8 @@ def routes(top):
 
 
 def openapi(top):
-    """docs/openapi.yaml has the routes, their lines and query parameters, and the error kinds of the code; its JSON is the same."""
+    """docs/openapi.yaml has the routes, their lines and query parameters, the header fields and the error kinds of the code; its JSON is
+    the same."""
     text = (top / "docs/openapi.yaml").read_text()
     document, code = yaml.safe_load(text), (top / "src/front/route.c").read_text()
     lists = {name: set(re.findall(r'"(\w+)"', words)) for name, words in re.findall(r"(q_\w+)\[\] = \{([^}]*)\}", code)}
@@ -217,6 +218,16 @@ def openapi(top):
     kinds = set(re.findall(r'^\s+\{AC_\w+, "(\w+)"', (top / "src/base/err.c").read_text(), re.M)) - {"ok"}
     codes = set(parts["schemas"]["ErrorCode"]["enum"])
     wrong += [f"docs/openapi.yaml: the error codes differ: {sorted(kinds ^ codes)}"] if kinds != codes else []
+    # A browser is shown what clients need of an answer; a page of another site may send what the API takes.
+    exposed, taken = (set(re.search(rf'#define {name} "([^"]+)"', (top / "src/front/cors.c").read_text())[1].split(", "))
+                      for name in ("EXPOSED", "TAKEN"))
+    answered = set(re.findall(r"^ +([A-Z][A-Za-z-]+): \{\$ref: '#/components/headers/", text, re.M)) - {"Allow"}
+    if answered != exposed:
+        wrong.append(f"docs/openapi.yaml: header fields of answers differ from src/front/cors.c: {answered ^ exposed}")
+    named = {p["name"] for p in parts["parameters"].values() if p["in"] == "header"} | {"X-Request-Id"}
+    named |= {"Authorization", "Content-Type", *(one["name"] for one in parts["securitySchemes"].values() if one["type"] == "apiKey")}
+    if named != taken:
+        wrong.append(f"docs/openapi.yaml: header fields of requests differ from src/front/cors.c: {named ^ taken}")
     if openapi_json.convert(text) != (top / "docs/openapi.json").read_text():
         wrong.append("docs/openapi.json is not docs/openapi.yaml; make openapi writes it")
     return len(have), wrong

@@ -69,6 +69,7 @@ class Contract:
         answers = described["responses"]
         found = resolve(answers.get(str(reply.status)) or answers["default"])
         assert str(reply.status) in answers or reply.status >= 400, f"{what} is not described: {reply}"
+        assert reply.headers["x-request-id"], what
         self.seen.add((operation, reply.status))
         if reply.status >= 400 and operation != "ready":
             assert reply.headers["content-type"] == "application/problem+json", what
@@ -257,9 +258,21 @@ def test_what_the_schema_forbids_is_refused(contract, operation):
     contract.call(operation, send=b"{", headers={"Content-Type": "application/json"}, **path)
 
 
+def test_limits_and_signing_in_are_as_described(contract, make_server):
+    limited = Contract(make_server('<Location "/api">\nAgentChatLimit requests=2/min\n</Location>\n'))
+    for operation, status in (("listAgents", 200), ("listThreads", 200), ("listAgents", 429), ("sendMessage", 429)):
+        reply = limited.call(operation, {"content": "x"} if operation == "sendMessage" else None, id="thread_" + "0" * 26, status=status)
+        assert str(status) in OPERATIONS[operation][2]["responses"]
+        assert reply.headers["ratelimit"] and reply.headers["ratelimit-policy"]
+        assert status == 200 or int(reply.headers["retry-after"]) >= 1
+    contract.call("listThreads", headers={"Authorization": "Basic bm9ib2R5OndoeQ=="}, status=401)
+    contract.server.expect_log("AH01618")
+
+
 def test_upstream_trouble_is_as_described(contract, model):
     model.play(Reply(400, b"{}"))
-    assert contract.call("talkToAgent", {"message": "x", "stream": False}, id="assistant").status == 502
+    reply = contract.call("talkToAgent", {"message": "x", "stream": False}, id="assistant", status=502)
+    assert "502" in OPERATIONS["talkToAgent"][2]["responses"], reply
     model.play(Reply(400, b"{}"))
     events = contract.call("talkToAgent", {"message": "x"}, id="assistant").body.decode()
     assert json.loads(events.strip().rpartition("data:")[2])["code"] == "model_error"
