@@ -152,8 +152,14 @@ static void without_log(ac_tail_t *tail)
         refuse(tail);
         return;
     }
+    if (join(tail)) return;
+    if (ac_channel_seq(run->channel) && ac_tail_is_beyond(tail)) {
+        ac_tail_refuse_gone(tail, "the run has no event log");
+        return;
+    }
     /* Begun a moment ago, or without a log: then its past can be told only when it is stored. */
-    if (!join(tail)) ac_tail_again(tail, SOON);
+    if (ac_channel_seq(run->channel)) ac_tail_say_live(tail);
+    ac_tail_again(tail, SOON);
 }
 
 /* All that is told of the run comes into this log. */

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from model_server import DONE, Gate, answer, calls, finish, head, token, usage
-from runs import CHILDREN, STORED, blocks, connection_to, events_of, holding, owner_of, run_of, wait_until
+from runs import CHILDREN, STORED, begun, blocks, connection_to, events_of, holding, owner_of, run_of, wait_until
 
 
 def recorded(client, model, path="/agents/assistant/chat", body=None, headers=None):
@@ -223,6 +223,21 @@ def test_without_logs(make_server, model):
     run_id, thread = run_of(server.client)
     assert [e.type for e in events_of(server.client, run_id).rest()][-2:] == ["token", "done"]
     assert raw
+
+
+def test_a_live_run_without_a_log(make_server, model):
+    """Who comes back is told at once what they may expect: the rest from where it is now, all of it when it has ended, or that what is
+    missing cannot be told."""
+    server = make_server("AgentChatEventLog off\n")
+    gate = Gate()
+    stream, first = begun(server.client, model, gate, ("a", "b"), ("c", "d"))
+    last, all_, gone = (events_of(server.client, first["run_id"], after) for after in (3, None, 2))
+    assert (last.status, all_.status, gone.status) == (200, 200, 410)
+    assert json.loads(gone.body())["code"] == "events_gone"
+    gate.open()
+    stream.rest()
+    assert blocks(last.rest() and last.raw) == blocks(stream.raw)[3:]
+    assert [(e.type, e.json.get("content")) for e in all_.rest()] == [("run", None), ("token", "abcd"), ("done", None)]
 
 
 def test_a_long_answer_is_told_no_faster_than_it_is_read(make_server, model):
