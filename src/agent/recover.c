@@ -136,8 +136,9 @@ static void on_closed(ac_store_op_t *op)
     recovery->asked = false;
     if (op->status == APR_SUCCESS) {
         json_t *run = json_incref(json_object_get(recovery->logged.closing, "run"));
-        ac_log(AC_M522, 0, "run[%s]: closed as %s after its process had ended", run_of(recovery),
-               ac_json_peek_string(run, "status", "interrupted"));
+        ac_log(AC_M522, 0, "run[%s]: closed as %s from its event log, %s", run_of(recovery),
+               ac_json_peek_string(run, "status", "interrupted"),
+               recovery->late ? "since its process had ended" : "since the store had been out of reach");
         end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
     } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_logged_interrupt(&recovery->logged)) {

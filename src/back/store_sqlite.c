@@ -10,6 +10,7 @@
 #include <apr_strings.h>
 
 #define CONTENDED_FOR apr_time_from_msec(200)
+#define SWEEP_PATIENCE apr_time_from_sec(1)     /* of a child that starts, for whoever has the file locked */
 
 /* ---- queues ---- */
 
@@ -245,8 +246,13 @@ static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
     apr_status_t status = ac_sqlite_conn_open(&store->conns[0], err);
 
     if (status == APR_SUCCESS) {
-        store->conns[0].patience = ac_clock() + AC_SQLITE_PATIENCE;
+        store->conns[0].patience = ac_clock() + SWEEP_PATIENCE;
         status = ac_sqlite_run_sweep(&n_interrupted, &store->conns[0], err);
+        if (status != APR_SUCCESS && err->kind == AC_STORE_TIMEOUT) {
+            /* Somebody has the file locked. Whoever meets such a run closes it; httpd need not wait for that. */
+            ac_err_init(err);
+            status = APR_SUCCESS;
+        }
     }
     if (n_interrupted) {
         ac_log(AC_M208, 0, "store sqlite[%s]: %d runs of processes that died were closed as interrupted", store->path,

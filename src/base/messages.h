@@ -88,8 +88,8 @@ AC_MESSAGE(520, AC_WARNING, "A run whose process had ended, or that could not be
            "Look at the store's own messages (02xx). Nothing is lost while the event log is there.")
 AC_MESSAGE(521, AC_ERROR, "A run whose process had ended cannot be closed, because the store refuses it for good.",
            "Read the line; the conversation is as it was before that answer.")
-AC_MESSAGE(522, AC_INFO, "A run whose process had ended was closed from its event log; what had been said is stored.",
-           "Nothing for the run. If it comes often, find out why children die.")
+AC_MESSAGE(522, AC_INFO, "A run whose process had ended, or which the store could not take at its end, was closed from its event log.",
+           "Nothing for the run. If it comes often, find out why children die, or the store is away.")
 AC_MESSAGE(540, AC_WARNING, "A model failed so often that it is left alone for a while; its runs use its fallback, or fail at once.",
            "Look at the model's service, and at the lines AC0503 and AC0542 before this one. It is asked again by itself.")
 AC_MESSAGE(541, AC_INFO, "A model that was left alone answers again.", "Nothing to do.")

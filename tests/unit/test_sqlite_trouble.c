@@ -167,6 +167,25 @@ static void test_dead_runs_are_closed_at_start(void **state)
     json_decref(out);
 }
 
+/* httpd does not wait for a program that keeps the file locked: it starts, and the runs are closed later. */
+static void test_a_locked_file_does_not_keep_a_child_from_starting(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids;
+    char run[AC_ID_SIZE];
+    harness_start(harness, AC_OK);
+    dead_run_make(harness, &ids, run);
+    harness_stop(harness);
+    sqlite3 *other = harness_open(harness);
+    harness_exec(other, "BEGIN IMMEDIATE");
+    harness_start(harness, AC_OK);
+    assert_int_equal(harness_logged(206), 1);
+    json_decref(contract_ok(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL)));
+    harness_exec(other, "ROLLBACK");
+    sqlite3_close(other);
+    check_interrupted(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)));
+}
+
 static void test_dead_run_on_a_full_disk_is_read_all_the_same(void **state)
 {
     harness_t *harness = *state;
@@ -197,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_row, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_dead_run_is_closed_by_whoever_meets_it, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_dead_runs_are_closed_at_start, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_locked_file_does_not_keep_a_child_from_starting, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_dead_run_on_a_full_disk_is_read_all_the_same, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_no_statement_of_trouble_scans_a_table, harness_setup, harness_teardown),
     };
