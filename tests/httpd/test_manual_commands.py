@@ -5,6 +5,7 @@ import grp
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -24,7 +25,7 @@ STUBS = {
     "apachectl": "the same",
     "conf/packages.sh": "it installs packages",
     "make": "test_install.py installs and packs; here its targets are looked up",
-    "dnf": "it installs packages", "setsebool": "SELinux is the machine's", "semanage": "the same", "restorecon": "the same",
+    "apt-get": "it installs packages", "dnf": "the same", "setsebool": "SELinux is the machine's", "semanage": "the same", "restorecon": "the same",
     "nano": "an editor waits for somebody",
     "systemctl": "httpd is not the system's here; the test stops and starts it instead",
 }
@@ -162,8 +163,8 @@ SAYS = {"proxies.md": ['"n":10,', "event: done"], "agents.md": ['"id":"poet"'], 
 @pytest.mark.parametrize("page", CASES, ids=[page.name for page in CASES])
 def test_commands(machine, tmp_path, cosmos, page):
     server, programs, key = machine
-    for name in ("agentchat", "apache2"):
-        (server.root / "etc" / name).mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(server.root / "etc/agentchat", ignore_errors=True)       # no page may rely on another one's
+    (server.root / "etc/apache2").mkdir(parents=True, exist_ok=True)
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/packages.sh").symlink_to(programs / "conf/packages.sh")
     log = tmp_path / "calls"
@@ -203,6 +204,13 @@ def containers_are_as_the_module_makes_them(directory, calls):
         mine, theirs = json.loads((directory / f"{name}.json").read_text()), json.loads(policy.replace('\\"', '"'))
         assert mine == theirs and given["--idx"] == f"@{name}.json"
         assert json.loads(given.get("--unique-key-policy", "null")) == (json.loads(unique.replace('\\"', '"')) if unique else None)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/install.md"])
+def test_a_bare_debian_has_what_is_typed(name):
+    """conf/packages.sh brings what builds and no service: whatever is Debian's apache2 has to be there before."""
+    needs = next(text for _, text in blocks(TOP / name, "sh") if "a2enmod" in text)
+    assert re.search(r"^sudo apt-get update && sudo apt-get install apache2$.*^conf/packages.sh run.*^sudo a2enmod", needs, re.M | re.S)
 
 
 def test_every_command_is_looked_at():
