@@ -99,6 +99,8 @@ struct ac_limit_redis_t {
     script_t take, settle;
     uint64_t process;
     uint32_t holder;                            /* of this connection: the next one has another */
+    char holder_key[KEY_SIZE + 64];
+    const char *sign_argv[5];                   /* SET holder_key 1 PX LEASE_MS */
     ac_timer_t sign_timer;
     int is_up;
 };
@@ -302,12 +304,16 @@ static void on_signed(void *baton, const struct redisReply *reply, const ac_err_
 static void sign(void *baton)
 {
     ac_limit_redis_t *counts = baton;
-    char key[KEY_SIZE + 64];
-    snprintf(key, sizeof(key), "%sholder:%016" PRIx64 "-%u", counts->prefix, counts->process, (unsigned)counts->holder);
-    const char *argv[] = {"SET", key, "1", "PX", LEASE_MS};
-    ac_redis_command_t command = {5, argv, NULL};
+    ac_redis_command_t command = {5, counts->sign_argv, NULL};
     ac_redis_call(counts->redis, &command, on_signed, counts);
     ac_timer_set(counts->loop, &counts->sign_timer, ac_loop_now(counts->loop) + SIGN_EVERY, sign, counts);
+}
+
+static void set_name(ac_limit_redis_t *counts, uint32_t holder)
+{
+    counts->holder = holder;
+    snprintf(counts->holder_key, sizeof(counts->holder_key), "%sholder:%016" PRIx64 "-%u", counts->prefix, counts->process,
+             (unsigned)holder);
 }
 
 static void on_state(void *baton, bool up, const char *why)
@@ -319,7 +325,7 @@ static void on_state(void *baton, bool up, const char *why)
     }
     else {
         /* What was given back meanwhile was not heard of: with a new name none of it stays for longer than the lease. */
-        counts->holder++;
+        set_name(counts, counts->holder + 1);
         ac_timer_cancel(counts->loop, &counts->sign_timer);
     }
     if (counts->conf.on_state) {
@@ -340,8 +346,12 @@ apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_co
     counts->process = ac_random();
     hash_script(&counts->take, take_script);
     hash_script(&counts->settle, settle_script);
+    set_name(counts, 0);
+    memcpy(counts->sign_argv, (const char *[]){"SET", counts->holder_key, "1", "PX", LEASE_MS}, sizeof(counts->sign_argv));
     mine.on_state = on_state;
     mine.baton = counts;
+    mine.proof = counts->sign_argv;             /* where it cannot be said that this process lives, nothing can be counted */
+    mine.n_proof = 5;
     apr_status_t status = ac_redis_create(&counts->redis, &mine, host->loop, host->work, err);
     if (status != APR_SUCCESS) {
         free(counts);

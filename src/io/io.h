@@ -113,6 +113,10 @@ typedef struct ac_redis_conf_t {            /* what it points to lives longer th
     bool tls;                               /* its certificate is checked, and that it is host's */
     const char *ca_file;                    /* PEM, or NULL: the system's */
     apr_interval_time_t timeout;            /* for each answer; a server that takes longer counts as away */
+    /* NULL, or a command that every connection begins with: with an error for an answer the server counts as away. One that writes finds
+     * out replicas, and servers that take no more. Its words may change between connections. */
+    const char *const *proof;
+    int n_proof;
     /* It is there, or it is not: told when that changes, and after the first try. why: for the log. May be NULL. */
     void (*on_state)(void *baton, bool up, const char *why);
     void *baton;

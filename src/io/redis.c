@@ -130,10 +130,10 @@ static void up(ac_redis_t *redis)
     ac_redis_wire_write(redis);
 }
 
-static void add_greeting(ac_redis_t *redis, int argc, const char **argv)
+static void add_greeting(ac_redis_t *redis, int argc, const char *const *argv)
 {
     char *text = NULL;
-    long long len = redisFormatCommandArgv(&text, argc, argv, NULL);
+    long long len = redisFormatCommandArgv(&text, argc, (const char **)argv, NULL);
     if (len > 0) {
         ac_buf_add(&redis->greeting, text, (size_t)len);
         redis->n_greetings++;
@@ -158,6 +158,9 @@ void ac_redis_connected(ac_redis_t *redis)
         add_greeting(redis, 2, (const char *[]){"SELECT", db});
     }
     add_greeting(redis, 1, (const char *[]){"PING"});
+    if (conf->proof) {
+        add_greeting(redis, conf->n_proof, conf->proof);
+    }
     ac_redis_wire_write(redis);
 }
 
@@ -173,6 +176,18 @@ static void on_greeted(ac_redis_t *redis, const redisReply *reply)
     }
 }
 
+/* It is not, or not yet, a server that can be written to; another one may be behind the same name. */
+static bool takes_nothing(const char *error)
+{
+    static const char *const words[] = {"READONLY ", "LOADING ", "MASTERDOWN ", "OOM ", "MISCONF ", "NOREPLICAS "};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (!strncmp(error, words[i], strlen(words[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* false: the connection is gone. */
 bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply)
 {
@@ -184,9 +199,7 @@ bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply)
         ac_redis_down(redis, "it said something that it was not asked");
         return false;
     }
-    if (reply->type == REDIS_REPLY_ERROR && (!strncmp(reply->str, "READONLY", 8) || !strncmp(reply->str, "LOADING", 7) ||
-                                             !strncmp(reply->str, "MASTERDOWN", 10))) {
-        /* It has become, or is not yet, a server that can be written to; another one may be behind the same name. */
+    if (reply->type == REDIS_REPLY_ERROR && takes_nothing(reply->str)) {
         char why[160];
         snprintf(why, sizeof(why), "it cannot be used now: %.120s", reply->str);
         ac_redis_down(redis, why);

@@ -11,7 +11,7 @@
 typedef enum ac_redis_state_e {
     AC_REDIS_AWAY,                              /* waits for its next try */
     AC_REDIS_LOOKING_UP, AC_REDIS_CONNECTING, AC_REDIS_TLS,
-    AC_REDIS_GREETING,                          /* AUTH, SELECT and PING are not all answered */
+    AC_REDIS_GREETING,                          /* AUTH, SELECT, PING and the proof are not all answered */
     AC_REDIS_UP
 } ac_redis_state_e;
 

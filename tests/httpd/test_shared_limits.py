@@ -194,6 +194,36 @@ def test_redis_goes_and_comes_back(make_redis, make_sharing, how):
     assert len(re.findall("AC0262", server.log())) == before[0] + 1     # not a line for each request
 
 
+@pytest.mark.parametrize("how", ["replica", "full"])
+def test_a_redis_that_takes_no_more_is_away(make_redis, make_sharing, how):
+    """As after a failover, when the server behind the connection is another one's copy. It still answers what is only asked."""
+    redis = make_redis()
+    server = make_sharing(redis, "AgentChatLimit requests=1000/day", "timeout=5s")
+    server.expect_log("AC0262")
+    up(server)
+    away, back = {"replica": (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"]),
+                  "full": (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"])}[how]
+    before = len(re.findall("AC0262", server.log()))
+    assert redis.cli(*away) == "OK"
+    assert server.client.get("/agents").status == 200           # on-error=open
+    server.wait_log("AC0262", before + 1)
+    assert server.client.get("/ready").json["shared"]["state"] == "failed"
+
+    def tries():
+        return int(re.search(r"total_connections_received:(\d+)", redis.cli("INFO", "stats"))[1]) - asked()
+
+    def asked(n=[0]):                                           # each look is a connection, too
+        n[0] += 1
+        return n[0]
+    first = tries()
+    wait_for(lambda: tries() >= first + 3)
+    assert server.client.get("/ready").json["shared"]["state"] == "failed"
+    assert len(re.findall("AC0262", server.log())) == before + 1          # said once, however often it is tried
+    assert redis.cli(*back) == "OK"
+    up(server)
+    assert server.client.get("/agents").status == 200
+
+
 def test_scripts_that_redis_has_forgotten(make_redis, make_sharing):
     redis = make_redis()
     server = make_sharing(redis, "AgentChatLimit requests=3/day")

@@ -135,6 +135,12 @@ static void test_a_replica(void **state)
     fails_with("-READONLY You can't write against a read only replica.\r\n", "it cannot be used now: READONLY");
 }
 
+static void test_a_server_that_is_full(void **state)
+{
+    (void)state;
+    fails_with("-OOM command not allowed when used memory > 'maxmemory'.\r\n", "it cannot be used now: OOM");
+}
+
 static void test_a_server_that_loads(void **state)
 {
     (void)state;
@@ -204,7 +210,7 @@ int main(void)
         TEST(test_lengths_that_are_none),
         TEST(test_nested_without_end),
         TEST(test_a_replica),
-        TEST(test_a_server_that_loads),
+        TEST(test_a_server_that_is_full), TEST(test_a_server_that_loads),
         TEST(test_more_answers_than_questions),
         TEST(test_a_huge_length),
         TEST(test_cut_in_mid_answer),

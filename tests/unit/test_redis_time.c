@@ -127,6 +127,34 @@ static void test_refused(void **state)
     assert_int_equal(n_ups, 1);
 }
 
+/* A server that answers, and takes nothing, is as good as away. */
+static void test_the_proof(void **state)
+{
+    static const char *const proof[] = {"SET", "k", "1"};
+    call_t call;
+    (void)state;
+    conf.proof = proof;
+    conf.n_proof = 3;
+    rig_call(&rig, start, NULL);
+    call_start(&call, "a");
+    for (int i = 0; i < 2; i++) {
+        accept_one();
+        expect(PING "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n");
+        reply("+PONG\r\n-READONLY You can't write against a read only replica.\r\n");
+        expect_gone();
+    }
+    expect_failed(&call);
+    assert_string_equal(told_why(), "it refuses us: READONLY You can't write against a read only replica.");
+    assert_int_equal(n_downs, 1);
+    accept_one();
+    expect(PING "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n");
+    reply("+PONG\r\n");
+    assert_false(is_up());
+    reply("+OK\r\n");
+    wait_up();
+    assert_int_equal(n_ups, 1);
+}
+
 static void test_nobody_listens(void **state)
 {
     call_t call;
@@ -217,6 +245,7 @@ int main(void)
         TEST(test_calls_wait_for_the_first_connection),
         TEST(test_who_it_is),
         TEST(test_refused),
+        TEST(test_the_proof),
         TEST(test_nobody_listens),
         TEST(test_a_name),
         TEST(test_a_name_without_an_address),
