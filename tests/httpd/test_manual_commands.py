@@ -25,7 +25,8 @@ STUBS = {
     "apachectl": "the same",
     "conf/packages.sh": "it installs packages",
     "make": "test_install.py installs and packs; here its targets are looked up",
-    "apt-get": "it installs packages", "dnf": "the same", "setsebool": "SELinux is the machine's", "semanage": "the same", "restorecon": "the same",
+    "apt-get": "it installs packages", "dnf": "the same",
+    "setsebool": "SELinux is the machine's", "semanage": "the same", "restorecon": "the same",
     "nano": "an editor waits for somebody",
     "systemctl": "httpd is not the system's here; the test stops and starts it instead",
 }
