@@ -154,7 +154,7 @@ static void add_waiter(credential_slot_t *slot, ac_credential_fn *fn, void *bato
 
 /* ---- what came ---- */
 
-static void log_trouble(credential_slot_t *slot)
+static void log_trouble(credential_slot_t *slot, const char *reasons)
 {
     char name[IDENTITY_SCOPE_SIZE * 2];
     apr_time_t now = ac_loop_now(slot->credential->loop);
@@ -165,12 +165,11 @@ static void log_trouble(credential_slot_t *slot)
     slot->logged = now;
     slot->logged_lost = lost;
     if (lost) {
-        ac_log(AC_M240, slot->err.status, "credential %s: there is none: %s", name_of(slot, name, sizeof(name)),
-               slot->err.detail);
+        ac_log(AC_M240, slot->err.status, "credential %s: there is none: %s", name_of(slot, name, sizeof(name)), reasons);
     }
     else {
         ac_log(AC_M241, slot->err.status, "credential %s: could not be renewed, the one there is stays in use: %s",
-               name_of(slot, name, sizeof(name)), slot->err.detail);
+               name_of(slot, name, sizeof(name)), reasons);
     }
 }
 
@@ -234,7 +233,7 @@ static void take_failure(credential_slot_t *slot, const fetched_t *fetched)
     if (lives(slot) || slot->credential->kind == AC_CREDENTIAL_KEY) {
         set_timer(slot, slot->retry_at);
     }
-    log_trouble(slot);
+    log_trouble(slot, fetched->reasons ? fetched->reasons : fetched->err.detail);
 }
 
 static void on_fetched(void *baton, const fetched_t *fetched)

@@ -15,6 +15,7 @@ typedef struct identity_t identity_t;
 /* ---- a source: what credential.c caches ---- */
 typedef struct fetched_t {                      /* err.kind AC_OK: text is there */
     ac_err_t err;
+    const char *reasons;                        /* for the log, where err.detail has no room for all of them; or NULL. As text */
     bool absent;                                /* of an identity: this way to sign in does not exist here */
     const char *text;                           /* valid inside the call only */
     apr_time_t expires;                         /* ac_clock; 0: never */

@@ -9,7 +9,7 @@
 #include <strings.h>
 
 #define N_LINKS 4
-#define MAX_REASONS 1024
+#define MAX_REASONS (N_LINKS * (AC_ERR_DETAIL_SIZE + 16))
 
 static const identity_link_t *const all_links[N_LINKS] = {
     &identity_environment, &identity_workload, &identity_managed, &identity_cli,
@@ -197,10 +197,8 @@ static void asking_free(asking_t *asking)
 
 static void end_asking(asking_t *asking, const fetched_t *fetched)
 {
-    fetched_fn *done = asking->done;
-    void *baton = asking->baton;
+    asking->done(asking->baton, fetched);
     asking_free(asking);
-    done(baton, fetched);
 }
 
 static void end_failed(asking_t *asking)
@@ -212,6 +210,7 @@ static void end_failed(asking_t *asking)
     ac_kind_e kind = asking->err.kind == AC_OK ? AC_UNAUTHENTICATED : asking->err.kind;
     fetched.err.detail[0] = '\0';
     ac_err_set(&fetched.err, kind, "%s", asking->reasons.data ? asking->reasons.data : "no way to sign in is left");
+    fetched.reasons = asking->reasons.data;
     end_asking(asking, &fetched);
 }
 

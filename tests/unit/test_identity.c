@@ -343,6 +343,21 @@ static void test_chain_without_imds(void **state)
     http_server_stop(imds);
 }
 
+/* What an answer to a client has no room for stands in the log: each way that was tried, to the last word. */
+static void test_chain_says_all_of_it(void **state)
+{
+    static const server_step_t *const scripts[] = {bare, none_assigned, NULL};
+    credential_rig_t *rig = *state;
+    set_cli(rig, "echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1");
+    http_server_t *imds = http_server_start(scripts);
+    set_url("AZURE_POD_IDENTITY_AUTHORITY_HOST", imds, "");
+    credential_rig_start(rig, "identity", NULL);
+    assert_contains(credential_rig_fail(rig, SCOPE), NOT_SET "managed: this machine has no managed identity (HTTP 400); ");
+    credential_rig_wait_log("there is none: " NOT_SET "managed: this machine has no managed identity (HTTP 400); assign one, or name one "
+                            "with client-id=; cli: nobody is signed in; run 'az login' as the user that httpd runs as\n", 1);
+    http_server_stop(imds);
+}
+
 static void test_chain_narrowed(void **state)
 {
     static const struct { const char *value, *detail; } rows[] = {
@@ -396,6 +411,7 @@ int main(void)
         CASE(test_chain_stops),
         CASE(test_chain_probes_imds),
         CASE(test_chain_without_imds),
+        CASE(test_chain_says_all_of_it),
         CASE(test_chain_narrowed),
     };
     apr_initialize();
