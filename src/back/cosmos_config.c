@@ -10,10 +10,11 @@
 
 #define LEASE_DEFAULT apr_time_from_sec(60)
 
-static const char *const identity_options[] = { "client-id", "object-id", "resource-id", "tenant-id", "authority", NULL };
+static const char *const credential_options[] = { "client-id", "object-id", "resource-id", "tenant-id", "authority", "identity", "refresh",
+                                                  NULL };
 static const char option_names[] =
-    "database, credential, create, retention, lease, threads, messages, throughput, autoscale, scope, ca-file, and the identity's "
-    "client-id, object-id, resource-id, tenant-id, authority";
+    "database, credential, create, retention, lease, threads, messages, throughput, autoscale, scope, ca-file, and the credential's "
+    "client-id, object-id, resource-id, tenant-id, authority, identity, refresh";
 
 static bool one_of(const char *text, const char *const *list)
 {
@@ -120,7 +121,7 @@ static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row,
         store->ca_file = row->val;
         return *row->val == '/' ? NULL : apr_psprintf(p, "cosmos: ca-file=%s is not an absolute path", row->val);
     }
-    return strcmp(row->key, "credential") == 0 || strcmp(row->key, "state_dir") == 0 || one_of(row->key, identity_options) ? NULL
+    return strcmp(row->key, "credential") == 0 || strcmp(row->key, "state_dir") == 0 || one_of(row->key, credential_options) ? NULL
         : apr_psprintf(p, "cosmos: there is no option %s; there are %s", row->key, option_names);
 }
 
@@ -129,10 +130,10 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
     apr_table_t *passed = apr_table_make(p, 4);
     const char *spec = options ? apr_table_get(options, "credential") : NULL, *problem;
 
-    for (int i = 0; identity_options[i]; i++) {
-        const char *value = options ? apr_table_get(options, identity_options[i]) : NULL;
+    for (int i = 0; credential_options[i]; i++) {
+        const char *value = options ? apr_table_get(options, credential_options[i]) : NULL;
         if (value) {
-            apr_table_setn(passed, identity_options[i], value);
+            apr_table_setn(passed, credential_options[i], value);
         }
     }
     problem = ac_credential_create(&store->credential, spec ? spec : "identity", passed, p);

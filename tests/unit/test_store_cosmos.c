@@ -21,7 +21,9 @@ static void test_create_says_what_is_wrong(void **state)
         { NULL, "autoscale=900", "autoscale=900" }, { NULL, "throughput=400 autoscale=4000", "either" },
         { NULL, "threads=x messages=x", "two containers" }, { NULL, "colour=red", "no option colour" },
         { NULL, "credential=secret", "credential=" }, { NULL, "credential=env:AGENTCHAT_TEST_NOWHERE", "AGENTCHAT_TEST_NOWHERE" },
-        { NULL, "ca-file=ca.pem", "absolute" },
+        { NULL, "ca-file=ca.pem", "absolute" }, { NULL, "credential=identity:managed refresh=5min", "takes no option 'refresh'" },
+        { NULL, "credential=keyvault:https://v.vault.azure.net/secrets/n refresh=2d", "refresh='2d'" },
+        { NULL, "credential=keyvault:https://v.vault.azure.net/secrets/n identity=magic", "identity:magic" },
     };
     apr_pool_t *pool;
     assert_int_equal(apr_pool_create(&pool, NULL), APR_SUCCESS);
@@ -38,6 +40,22 @@ static void test_create_says_what_is_wrong(void **state)
         }
     }
     apr_pool_destroy(pool);
+}
+
+/* A credential has the options that it has everywhere. */
+static void test_a_credentials_own_options(void **state)
+{
+    (void)state;
+    const char *const options[] = {
+        "credential=keyvault:https://v.vault.azure.net/secrets/n identity=managed client-id=1111 refresh=5min",
+        "credential=identity:managed client-id=1111 scope=https://cosmos.azure.com/.default",
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+        cosmos_child_t child;
+        const char *problem = cosmos_child_create(&child, &server, options[i]);
+        assert_string_equal(problem ? problem : "(fine)", "(fine)");
+        apr_pool_destroy(child.pool);
+    }
 }
 
 /* ---- the documents ---- */
@@ -329,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_create_says_what_is_wrong, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_credentials_own_options, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_messages_are_documents_that_others_read, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_metadata_of_any_shape_comes_back, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_large_documents_are_split_and_joined, cosmos_setup, cosmos_teardown),
