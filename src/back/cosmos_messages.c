@@ -14,6 +14,7 @@ static const char sql_down[] =
 
 typedef struct span_t {                     /* the page's seqs, both inclusive; last < first: none */
     int64_t first, last;
+    int want;                               /* rows; 0: all of them */
     bool has_more;
     ac_cosmos_step_fn *then;
 } span_t;
@@ -35,13 +36,29 @@ static void span_again(ac_cosmos_task_t *task)
     }
 }
 
+/* Of a thread whose first messages are past their time: how far a page reaches, only its rows tell. */
+static void page_trim(ac_cosmos_task_t *task)
+{
+    span_t *span = task->state;
+    size_t limit = (size_t)task->op->page.limit;
+
+    span->has_more = json_array_size(task->rows) > limit;
+    while (json_array_size(task->rows) > limit) {
+        json_array_remove(task->rows, json_array_size(task->rows) - 1);
+    }
+    span->first = span->last = ac_json_peek_int(json_array_get(task->rows, json_array_size(task->rows) - 1), "seq", 0);
+}
+
 /* seqs have no gap, so what is missing is not yet visible here, or is past its time to live. */
 static void on_rows(ac_cosmos_task_t *task)
 {
     const span_t *span = task->state;
     int64_t wanted = span->last - span->first + 1, got = (int64_t)json_array_size(task->rows);
 
-    if (got < wanted && !task->store->expires) {
+    if (span->want) {
+        page_trim(task);
+    }
+    else if (got < wanted && !task->store->expires) {
         if (++task->n_tries < STALE_TRIES) {
             ac_cosmos_head_read(task, false, span_again);
         }
@@ -58,7 +75,7 @@ static void span_read(ac_cosmos_task_t *task)
     const span_t *span = task->state;
     ac_cosmos_select_t select = {
         .place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = task->op->page.descending ? sql_down : sql_up,
-        .want = (int)(span->last - span->first + 1),
+        .want = span->want ? span->want : (int)(span->last - span->first + 1),
     };
 
     if (span->last < span->first) {
@@ -114,7 +131,10 @@ static void page_begin(ac_cosmos_task_t *task)
     }
     first = first > 0 ? first : 1;
     span->has_more = last - first + 1 > page->limit;
-    if (span->has_more && page->descending) {
+    if (span->has_more && task->store->expires) {
+        span->want = page->limit + 1;
+    }
+    else if (span->has_more && page->descending) {
         first = last - page->limit + 1;
     }
     else if (span->has_more) {

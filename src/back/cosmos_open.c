@@ -166,7 +166,7 @@ static void touch_index(ac_cosmos_task_t *task)
     apr_time_t now = ac_cosmos_now(store);
     json_t *head = json_object_get(task->documents, "head");
 
-    if (store->expires && ac_cosmos_past(head, "listed_at", now - store->expires / 8)) {
+    if (store->expires && ac_cosmos_past(head, "listed_at", now - store->expires / AC_COSMOS_TOUCH)) {
         ac_json_put(head, "listed_at", ac_json_time(now));
         ac_cosmos_index_mend(store, head, NULL);
     }

@@ -88,12 +88,18 @@ static void unfit_for(ac_cosmos_task_t *task, const char *what, const char *deta
 
 /* ---- making ---- */
 
+/* Of an entry, where documents live so long. */
+static apr_interval_time_t entries_life(apr_interval_time_t expires)
+{
+    return expires + expires / 4 + INDEX_SLACK;
+}
+
 static void add_ttl(ac_cosmos_t *store, json_t *definition, ac_cosmos_place_e place)
 {
     apr_interval_time_t ttl = store->retention;
 
     if (ttl && place == AC_COSMOS_THREADS) {
-        ttl += ttl / 4 + INDEX_SLACK;
+        ttl = entries_life(ttl);
     }
     /* -1: documents expire that say so themselves. */
     if (ttl || place == AC_COSMOS_THREADS) {
@@ -198,37 +204,87 @@ static bool indexes_leases(const json_t *container)
     return false;
 }
 
-/* What an administrator has made by hand may differ from what we would have made. */
-static bool fits(ac_cosmos_task_t *task, const json_t *container)
+/* A message that is sent twice is found out by it. It cannot be added to a container that is there. */
+static bool has_unique_key(const json_t *container)
 {
-    ac_cosmos_t *store = task->store;
+    const json_t *key;
+    size_t i;
+
+    json_array_foreach(json_object_get(json_object_get(container, "uniqueKeyPolicy"), "uniqueKeys"), i, key) {
+        const json_t *paths = json_object_get(key, "paths");
+        if (json_array_size(paths) == 1 && json_is_string(json_array_get(paths, 0)) &&
+            strcmp(json_string_value(json_array_get(paths, 0)), "/key") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_keys(ac_cosmos_task_t *task, const json_t *container)
+{
     ac_cosmos_place_e place = place_of(task);
+    const char *name = task->store->containers[place];
     const json_t *paths = json_object_get(json_object_get(container, "partitionKey"), "paths");
     const char *path = json_string_value(json_array_get(paths, 0));
-    int64_t ttl = ac_json_peek_int(container, "defaultTtl", 0);
     char what[640];
 
     if (!path || strcmp(path, places[place].key) != 0 || json_array_size(paths) != 1) {
-        snprintf(what, sizeof(what), "container '%.250s' has the partition key %.100s instead of %s", store->containers[place],
-                 path ? path : "(none)", places[place].key);
+        snprintf(what, sizeof(what), "container '%.250s' has the partition key %.100s instead of %s", name, path ? path : "(none)",
+                 places[place].key);
         unfit_for(task, what, "a container of the store has another partition key than it needs; the log says which");
         return false;
     }
-    if (place == AC_COSMOS_THREADS) {
-        store->keys_expire = ttl != 0;
+    if (places[place].unique && !has_unique_key(container)) {
+        snprintf(what, sizeof(what), "container '%.250s' has no unique key /key", name);
+        unfit_for(task, what, "a container of the store has not the unique key that it needs; the log says which");
+        return false;
     }
-    if (place == AC_COSMOS_MESSAGES) {
-        store->expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
-        store->sweeps = indexes_leases(container);
-        if (!store->sweeps) {
-            ac_log(AC_M230, 0, "store cosmos[%s/%s]: container %s has no index on /lease_until/?", store->host, store->database,
-                   store->containers[place]);
-        }
-        if (store->retention && store->expires != store->retention) {
-            ac_log(AC_M227, 0, "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, not the retention of "
-                   "%" APR_INT64_T_FMT " s; set its defaultTtl", store->host, store->database, store->containers[place], ttl,
-                   (apr_int64_t)apr_time_sec(store->retention));
-        }
+    return true;
+}
+
+static void note_entries(ac_cosmos_t *store, int64_t ttl)
+{
+    store->keys_expire = ttl != 0;
+    store->entries_expire = ttl > 0 ? apr_time_from_sec(ttl) : 0;
+}
+
+static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t ttl)
+{
+    const char *name = store->containers[AC_COSMOS_MESSAGES], *entries = store->containers[AC_COSMOS_THREADS];
+    apr_interval_time_t least;
+
+    store->expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
+    least = store->expires + store->expires / AC_COSMOS_TOUCH;
+    store->sweeps = indexes_leases(container);
+    if (!store->sweeps) {
+        ac_log(AC_M230, 0, "store cosmos[%s/%s]: container %s has no index on /lease_until/?", store->host, store->database, name);
+    }
+    if (store->retention && store->expires != store->retention) {
+        ac_log(AC_M227, 0, "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, not the retention of "
+               "%" APR_INT64_T_FMT " s; set its defaultTtl", store->host, store->database, name, ttl,
+               (apr_int64_t)apr_time_sec(store->retention));
+    }
+    if (store->entries_expire && (!store->expires || store->entries_expire <= least)) {
+        ac_log(AC_M227, 0, "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, so threads are gone from lists "
+               "before their messages are; set its defaultTtl to %" APR_INT64_T_FMT, store->host, store->database, entries,
+               (apr_int64_t)apr_time_sec(store->entries_expire),
+               store->expires ? (apr_int64_t)apr_time_sec(entries_life(store->expires)) : -1);
+    }
+}
+
+/* What an administrator has made by hand may differ from what we would have made. */
+static bool fits(ac_cosmos_task_t *task, const json_t *container)
+{
+    int64_t ttl = ac_json_peek_int(container, "defaultTtl", 0);
+
+    if (!has_keys(task, container)) {
+        return false;
+    }
+    if (place_of(task) == AC_COSMOS_THREADS) {
+        note_entries(task->store, ttl);
+    }
+    else {
+        note_messages(task->store, container, ttl);
     }
     return true;
 }

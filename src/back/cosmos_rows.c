@@ -7,6 +7,7 @@
 
 #include <apr_strings.h>
 
+#define ENDING apr_time_from_sec(3600)
 #define PAGE_MOST 100                       /* rows of a page; the service bounds it by 4 MB too */
 
 /* ---- heads ---- */
@@ -126,12 +127,35 @@ static bool joined(ac_cosmos_task_t *task)
     return json_array_set_new(task->rows, task->row, doc) == 0;
 }
 
+/* Parts are written before what they are parts of, so they are past their time to live a little earlier. */
+static bool is_ending(const ac_cosmos_task_t *task)
+{
+    const ac_cosmos_t *store = task->store;
+    apr_interval_time_t margin = store->expires / 8 < ENDING ? store->expires / 8 : ENDING;
+    int64_t written = ac_json_peek_int(json_array_get(task->rows, task->row), "_ts", 0);
+
+    return store->expires && written && apr_time_from_sec(written) + store->expires - margin < ac_cosmos_now(store);
+}
+
+static void row_drop(ac_cosmos_task_t *task)
+{
+    ac_buf_free(&task->joined);
+    json_array_remove(task->rows, task->row);
+    task->n_parts = 0;
+    task->part = 0;
+    join_next(task);
+}
+
 static void on_part(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const json_t *text;
 
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    if (reply->status == 404 && is_ending(task)) {
+        row_drop(task);
         return;
     }
     text = json_object_get(reply->body, "text");

@@ -16,6 +16,7 @@
 #define AC_COSMOS_HEADS 1024                /* threads of which the head is remembered */
 #define AC_COSMOS_FLIGHTS 128               /* requests under way at a time */
 #define AC_COSMOS_PATIENCE apr_time_from_sec(60)    /* for a request without a deadline */
+#define AC_COSMOS_TOUCH 8                   /* a thread's entry is written again once so much of a document's life has passed */
 #define AC_COSMOS_CURSOR_NONE "~"           /* sorts after every id's letters */
 
 /* The containers. */
@@ -77,6 +78,7 @@ typedef struct ac_cosmos_t {
     apr_time_t next_prepare;
     ac_err_t unfit;                         /* why it is not ready */
     apr_interval_time_t expires;            /* the messages container's time to live; 0: none */
+    apr_interval_time_t entries_expire;     /* the threads container's */
     bool keys_expire;                       /* the threads container heeds a document's own */
     apr_interval_time_t skew;               /* the service's clock minus ours */
     ac_cosmos_head_t heads[AC_COSMOS_HEADS];

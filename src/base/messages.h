@@ -45,7 +45,8 @@ AC_MESSAGE(224, AC_INFO, "The Cosmos DB database or a container was missing and 
 AC_MESSAGE(225, AC_WARNING, "Cosmos DB's request units were used up for so long that operations were given up.",
            "Raise the throughput, or turn autoscale on; docs/cosmos.md says what each call costs.")
 AC_MESSAGE(226, AC_INFO, "The Cosmos DB store works again after trouble.", "Nothing to do.")
-AC_MESSAGE(227, AC_WARNING, "The messages container keeps its documents for another time than retention= says.",
+AC_MESSAGE(227, AC_WARNING, "The messages container keeps its documents for another time than retention= says, or the threads "
+           "container lets entries go before the messages they lead to.",
            "Set the container's defaultTtl, or change retention=. Nothing is changed by the module.")
 AC_MESSAGE(228, AC_ERROR, "Cosmos DB failed in another way; logged once until a minute has passed without it.",
            "Read the line; if Azure's status page says nothing, report it with the line.")

@@ -120,11 +120,11 @@ class Cosmos:
             db = self.databases[database or next(iter(self.databases))]
             return [d for p in db[container].partitions.values() for d in p.values()]
 
-    def expire(self, container, seq):
-        """Messages up to this seq are past their time to live."""
+    def expire(self, container, seq=0, type=None):
+        """Messages up to this seq, or documents of this type, are past their time to live."""
         with self.lock:
             for partition in next(iter(self.databases.values()))[container].partitions.values():
-                for name in [d["id"] for d in partition.values() if d.get("seq", seq + 1) <= seq]:
+                for name in [d["id"] for d in partition.values() if d.get("seq", seq + 1) <= seq or d["type"] == type]:
                     del partition[name]
 
     def count(self, pattern):
@@ -195,7 +195,7 @@ class Cosmos:
                       "documents_in": {name: sum(len(p) for p in container.partitions.values())
                                        for database in self.databases.values() for name, container in database.items()}}
             if expire:
-                self.expire(expire["container"], expire["seq"])
+                self.expire(**expire)
             if definition:
                 answer["definition"] = next(iter(self.databases.values()))[definition].definition
             if pattern:

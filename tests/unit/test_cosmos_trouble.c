@@ -225,6 +225,17 @@ static void test_container_of_another_key(void **state)
     refused(*state, "threads=messages messages=threads", 222, "partition key /thread_id instead of /owner");
 }
 
+/* It cannot be added later, and without it nobody would find out that a message was sent twice. */
+static void test_container_without_its_unique_key(void **state)
+{
+    cosmos_child_t maker;
+    cosmos_child_open(&maker, &server, "");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    cosmos_child_stop(&maker);
+    cosmos_server_order(&server, "{\"define\":{\"threads\":{\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/id2\"]}]}}}}");
+    refused(*state, "", 222, "container 'threads' has no unique key /key");
+}
+
 static void test_nobody_listens(void **state)
 {
     cosmos_server_t nowhere = { .port = 1 };
@@ -297,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing_is_made_without_leave, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_container_is_missing, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_container_of_another_key, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_container_without_its_unique_key, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_nobody_listens, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_chaos, cosmos_setup, cosmos_teardown),
     };
