@@ -88,7 +88,8 @@ class Cosmos:
 
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
-        those that match, after the first `skip` of them, n times; gate: waits until the test opens it, then goes on as ever.
+        those that match, after the first `skip` of them, n times; batch: true: only batches, and none of the queries that a server
+        makes when it is their time; gate: waits until the test opens it, then goes on as ever.
         stop_after: requests that are still carried out, after which nothing answers any more. chaos: {throttle, unavailable, gone,
         contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a second. lag: so many reads come
         from a replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead. aged:
@@ -219,8 +220,11 @@ class Cosmos:
         return False
 
     # ---- trouble ----
-    def _find_fault(self, method, path):
+    def _find_fault(self, method, path, headers):
+        batch = headers.get("x-ms-cosmos-is-batch-request") == "True"
         for fault in self.faults:
+            if not batch and ("op" in fault or "batch" in fault):
+                continue
             if fault["n"] > 0 and re.match(fault.get("match", ""), f"{method} {path}"):
                 if fault.get("skip", 0) > 0:
                     fault["skip"] -= 1
@@ -244,7 +248,7 @@ class Cosmos:
 
     def _answer(self, connection, method, path, headers, body):
         with self.lock:
-            fault = self._find_fault(method, path)
+            fault = self._find_fault(method, path, headers)
             self.n_faults += fault is not None
         if fault and "gate" in fault:
             fault["gate"].pass_through(lambda: False)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the API promises with conversations in Cosmos DB, on the scripted one: in chaos, from several servers, at what price."""
 import json
+import re
 import threading
 import time
 
@@ -83,28 +84,32 @@ def test_the_model_is_shown_what_another_server_has_just_stored(make_server, mod
     cosmos.behave(lag=lag)
     thread, gate, said = servers[0].client.thread(title="shared"), Gate(), []
 
+    def shown(request):
+        return [m["content"] for m in request.messages if m["role"] != "system"]
+
     def first(request):
         yield head()
         yield token("not this")
-        if slow and len(request.messages) < len(said) + 2:
+        if slow and len(shown(request)) < len(said) + 1:
             yield gate              # nobody opens it: the other side hangs up
-        yield from answer(f" but that: {len(said)}")(request)
+        yield from answer(f" but that: {len(shown(request))}")(request)
     model.default = first
     for i in range(6):
         response = servers[i % 2].client.send(thread, f"question {i}")
         assert response.status == 200 and response.json["seq"] == 2 * i + 2, response
         said.append(f"question {i}")
-        shown = [m["content"] for m in model.requests[-1].messages if m["role"] != "system"]
-        assert shown == said
+        # The model may read the request of which nothing came after the other one.
+        assert said in [shown(request) for request in model.requests]
         said.append(response.json["content"])
-        assert said[-1] == f"not this but that: {2 * i}"
+        assert said[-1] == f"not this but that: {2 * i + 1}"
     assert len(model.requests) > 6, "no replica was ever behind"
     gate.open()
     for server in servers:
         wait_until(lambda server=server: [m["content"] for m in server.client.messages(thread)] == said, "it is not all there")
     runs = servers[0].client.get(f"/threads/{thread}/runs").json["data"]
     steps = [servers[0].client.get(f"/runs/{run['id']}/steps").json["data"] for run in runs]
-    assert sum(len(s) for s in steps) == len(model.requests) and all(s[-1]["status"] == "completed" for s in steps)
+    wait_until(lambda: sum(len(s) for s in steps) == len(model.requests), "the model was not asked so often")
+    assert all(s[-1]["status"] == "completed" for s in steps)
 
 
 # ---- what it costs ----
@@ -117,10 +122,12 @@ def test_a_point_read_is_one_exchange(make_server, model, cosmos):
         n_requests, n_connections = len(cosmos.requests), cosmos.n_connections
         for _ in range(20):
             assert connection.request("GET", f"/api/threads/{thread}").json["id"] == thread
-    asked = cosmos.requests[n_requests:]
-    assert [(method, status) for method, _, status, _ in asked] == [("GET", 200)] * 20
-    assert all(path.endswith(f"/messages/docs/{thread}") for _, path, _, _ in asked)
-    assert cosmos.n_connections == n_connections
+    # A server also looks, when it is time, whether agents were made, and for runs whose machine is gone.
+    asked = [(method, status) for method, path, status, _ in cosmos.requests[n_requests:] if thread in path]
+    assert asked == [("GET", 200)] * 20
+    own = [f"{method} {path}" for method, path, _, _ in cosmos.requests[n_requests:] if thread not in path]
+    assert all(re.match(r"GET .*/threads/docs/\S*stamp$|POST .*/(messages|threads)/docs$", at) for at in own) and len(own) < 20, own
+    assert cosmos.n_connections - n_connections <= len(own)
 
 
 def test_the_users_message_does_not_delay_the_model(make_server, model, cosmos):
@@ -129,7 +136,7 @@ def test_the_users_message_does_not_delay_the_model(make_server, model, cosmos):
     thread = server.client.thread()
     server.client.send(thread, "first")
     n, gate = len(model.requests), Gate()
-    cosmos.behave(faults=[{"match": "POST .*/messages/docs", "gate": gate}])     # the batch; no query is before it
+    cosmos.behave(faults=[{"match": "POST .*/messages/docs", "batch": True, "gate": gate}])
     with server.client.connect() as connection:
         connection.send("POST", f"/api/threads/{thread}/messages", {"content": "second", "stream": True})
         gate.wait_reached()

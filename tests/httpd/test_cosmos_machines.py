@@ -103,7 +103,7 @@ def test_a_turn_whose_opening_was_not_acknowledged_is_one(machines, model, cosmo
     same ids, and goes on."""
     server, = machines(1, "\nAgentChatStoreTimeout 1s\n")
     thread = server.client.thread()
-    batch = {"match": "POST .*/messages/docs", "skip": 1, "n": 1}      # a query is the first
+    batch = {"match": "POST .*/messages/docs", "batch": True, "n": 1}
     cosmos.behave(faults=[{**batch, "delay": 2.5}] if how == "late" else
                   [{**batch, "cut": True, "after": True}, {"match": "POST .*/messages/docs", "skip": 1, "n": 4, "cut": True}])
     model.play(answer("once"))
@@ -122,7 +122,7 @@ def test_a_turn_whose_end_was_not_acknowledged_is_one(machines, model, cosmos, h
     model.play(holding(gate))
     stream = server.client.stream(f"/threads/{thread}/messages", {"content": "x", "stream": True})
     assert [stream.next().type, stream.next().type] == ["run", "token"]
-    batch = {"match": "POST .*/messages/docs", "n": 1}
+    batch = {"match": "POST .*/messages/docs", "batch": True, "n": 1}
     cosmos.behave(faults=[{**batch, "delay": 2.5}] if how == "late" else
                   [{**batch, "cut": True, "after": True}, {"match": "POST .*/messages/docs", "n": 4, "cut": True}])
     gate.open()
