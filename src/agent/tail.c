@@ -172,6 +172,8 @@ static bool find_log(ac_tail_t *tail)
 {
     if (!tail->log && tail->engine->dir) {
         tail->log = ac_event_log_find(tail->engine->dir, tail->run_id);
+        /* A number of the other telling: it goes on where it began. */
+        if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED) leave_log(tail);
         /* A number that never was: from now on. */
         uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
         if (tail->log && goes_on(tail->log) && tail->after > newest) tail->after = newest;

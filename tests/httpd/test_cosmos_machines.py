@@ -7,7 +7,7 @@ import pytest
 
 from cosmos_server import KEY
 from model_server import Gate, answer
-from runs import holding, wait_until
+from runs import blocks, holding, wait_until
 
 ENV = {"COSMOS_KEY": KEY}
 
@@ -266,3 +266,18 @@ def test_coming_back_on_another_machine(machines, model):
     assert (gone.status, gone.json["code"]) == (410, "events_gone")
     gate.open()
     stream.rest()
+
+
+def test_coming_back_from_another_machine(machines, model):
+    """What another machine has told of the stored run has numbers of its own; with one of those the run's machine goes on from there."""
+    one, other = machines(2)
+    gate = Gate()
+    stream, _, run = begun_on(one, model, gate)
+    gate.open()
+    stream.rest()
+    told = other.client.stream(f"/runs/{run}/events", method="GET")
+    told.rest()
+    for number, _ in blocks(told.raw):
+        rest = one.client.stream(f"/runs/{run}/events", method="GET", headers={"Last-Event-ID": str(number)})
+        rest.rest()
+        assert rest.status in (200, 204) and blocks(rest.raw) == [b for b in blocks(told.raw) if b[0] > number]

@@ -146,7 +146,7 @@ def test_joining_a_live_run_without_a_gap_or_a_repeat(make_server, model):
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
 def test_from_another_child(make_server, model, mpm):
-    tuning = "StartServers 3\nMaxRequestWorkers 8" if mpm == "prefork" else CHILDREN
+    tuning = "StartServers 3\nMaxRequestWorkers 16" if mpm == "prefork" else CHILDREN
     if mpm == "worker":
         tuning = tuning.replace("AsyncRequestWorkerFactor 100\n", "")
     server = make_server(mpm=mpm, tuning=tuning)
