@@ -35,6 +35,11 @@ def run(server, text, command, tmp_path, suffix):
     return done.stdout
 
 
+def test_make_run_has_the_agent_of_the_examples():
+    named, = set(re.findall(r"/agents/(\w+)/", PAGE.read_text()))
+    assert re.search(rf"^<AgentChatAgent [^>]*\b{named}\b", (TOP / "conf/sample/httpd.conf").read_text(), re.M), named
+
+
 def test_curl(server, model, tmp_path):
     model.play(TOOL, ANSWER)
     text, = examples("sh")
