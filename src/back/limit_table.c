@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #define MAGIC "aclimit1"
-#define PATIENCE apr_time_from_msec(50)         /* of who asks for something, and can be told no */
-#define LONG_PATIENCE apr_time_from_sec(2)      /* of who gives something back */
+#define PATIENCE apr_time_from_sec(2)           /* for who has the lock, and may not be let run on a busy machine */
 
 _Static_assert((AC_MAX_COUNTS & (AC_MAX_COUNTS - 1)) == 0 && (AC_MAX_HOLDS & (AC_MAX_HOLDS - 1)) == 0, "powers of two");
 
@@ -62,7 +61,7 @@ static void rebuild(ac_limit_table_t *table)
 
 apr_status_t ac_table_lock(ac_limit_table_t *table, ac_err_t *err)
 {
-    int status = ac_shared_lock_take(&table->head->lock, err ? PATIENCE : LONG_PATIENCE);
+    int status = ac_shared_lock_take(&table->head->lock, PATIENCE);
     if (status == EOWNERDEAD) {
         rebuild(table);
     }

@@ -332,6 +332,28 @@ static void test_a_process_killed_under_the_lock(void **state)
     assert_int_equal(probe.list[0].left, 100 - 3);
 }
 
+/* As on a machine that is busy otherwise, or in a container that has used up its share of the CPU. */
+static void test_a_process_that_stands_still_under_the_lock(void **state)
+{
+    (void)state;
+    int told[2];
+    char byte;
+    assert_int_equal(pipe(told), 0);
+    pid_t child = fork();
+    if (!child) {
+        if (ac_table_lock(table, NULL) != APR_SUCCESS || write(told[1], "x", 1) != 1) _exit(1);
+        apr_sleep(apr_time_from_msec(100));
+        ac_table_unlock(table);
+        _exit(0);
+    }
+    assert_int_equal(read(told[0], &byte, 1), 1);
+    one_t one = want("a", MINUTE, 3, 1, false);
+    assert_int_equal(take(&one), APR_SUCCESS);
+    wait_for(child, 0);
+    close(told[0]);
+    close(told[1]);
+}
+
 /* ---- what stays ---- */
 
 static void test_counts_outlive_their_processes(void **state)
@@ -419,6 +441,7 @@ int main(void)
         EACH_NEW(test_a_full_table_refuses), EACH_NEW(test_holds_run_out), EACH_NEW(test_nothing_holds_no_record),
         EACH_NEW(test_many_at_once_admit_exactly_so_many),
         EACH_NEW(test_a_dead_process_holds_nothing), EACH_NEW(test_a_process_killed_under_the_lock),
+        EACH_NEW(test_a_process_that_stands_still_under_the_lock),
         EACH_NEW(test_counts_outlive_their_processes), EACH_NEW(test_long_windows_are_saved),
         EACH_NEW(test_a_file_of_another_program),
     };
