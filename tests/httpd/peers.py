@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def node(script, *arguments, wait=60):
     done = subprocess.run(["node", str(SOURCE / script), *arguments], env=environment, capture_output=True, text=True, timeout=wait)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def debian_package(name):
+    """The file of a package of Debian's, fetched once. It has its name when it is whole."""
+    folder = BUILD / "debs"
+    folder.mkdir(exist_ok=True)
+    if not (found := list(folder.glob(f"{name}_*.deb"))):
+        with tempfile.TemporaryDirectory(dir=folder) as part:
+            subprocess.run(["apt-get", "download", "-q", name], cwd=part, check=True, timeout=120, capture_output=True)
+            file, = Path(part).iterdir()
+            found = [file.rename(folder / file.name)]
+    return found[0]
 
 
 class Emulator:

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from manual import blocks
-from server import BUILD, TOP, WAIT, free_port, user
+from peers import debian_package
+from server import BUILD, TOP, WAIT, HeldPort, user
 
 LOAD, CONF = "etc/apache2/mods-available/agentchat.load", "etc/apache2/mods-available/agentchat.conf"
 FIRST = TOP / "docs/first-configuration.md"
@@ -70,16 +71,12 @@ def test_install_in_other_layouts(tmp_path, layout, configuration):
 @pytest.fixture
 def debian(tmp_path):
     """The root of a Debian apache2 as its package leaves it, which listens on a port of its own: (root, environment, port)."""
-    debs = BUILD / "debs"
-    debs.mkdir(exist_ok=True)
-    if not list(debs.glob("apache2_*.deb")):
-        subprocess.run(["apt-get", "download", "-q", "apache2"], cwd=debs, check=True, timeout=120, capture_output=True)
-    subprocess.run(["dpkg-deb", "-x", next(debs.glob("apache2_*.deb")), tmp_path], check=True)
+    subprocess.run(["dpkg-deb", "-x", debian_package("apache2"), tmp_path], check=True)
     # Where make puts it may not be readable for the server's user.
     for path in [tmp_path, *tmp_path.parents][:3]:
         path.chmod(path.stat().st_mode | 0o055)
-    etc, port = tmp_path / "etc/apache2", free_port()
-    (etc / "ports.conf").write_text(f"Listen 127.0.0.1:{port}\n")
+    etc, port = tmp_path / "etc/apache2", HeldPort()
+    (etc / "ports.conf").write_text(f"Listen 127.0.0.1:{port.number}\n")
     for name in ("run", "log", "lock", "state"):
         (tmp_path / "var" / name).mkdir(exist_ok=True)
     if os.geteuid() == 0:
@@ -89,13 +86,14 @@ def debian(tmp_path):
         "RUN_DIR": tmp_path / "var/run", "LOCK_DIR": tmp_path / "var/lock", "LOG_DIR": tmp_path / "var/log"}.items()) + "export LANG=C\n")
     environment = {**os.environ, "APACHE_CONFDIR": str(etc), "APACHE_ENVVARS": str(etc / "envvars"),
                    "APACHE_STATE_DIRECTORY": str(tmp_path / "var/lib"), "PATH": f"{tmp_path}/usr/sbin:{os.environ['PATH']}:/usr/sbin"}
-    yield tmp_path, environment, port
+    yield tmp_path, environment, port.number
     pid = tmp_path / "var/run/apache2.pid"
     if pid.exists():
         os.kill(number := int(pid.read_text()), signal.SIGTERM)
         deadline = time.monotonic() + WAIT
         while os.path.exists(f"/proc/{number}") and time.monotonic() < deadline:
             time.sleep(0.02)
+    port.close()
 
 
 def run(debian, *command):

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """What docs/proxies.md and docs/existing-site.md say of proxies in front and of sites around, with their own configuration."""
+import atexit
 import functools
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from manual import blocks
-from server import BUILD, TOP, WAIT, free_port
+from peers import debian_package
+from server import TOP, WAIT, HeldPort
 
 PAGE, SITE = TOP / "docs/proxies.md", TOP / "docs/existing-site.md"
 EVENTS = 10
@@ -32,19 +36,18 @@ def nginx_program():
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program or not shutil.which("dpkg-deb"):
         return program
-    debs = BUILD / "debs"
-    if not (debs / "nginx/usr/sbin/nginx").exists():
-        debs.mkdir(exist_ok=True)
-        subprocess.run(["apt-get", "download", "-q", "nginx"], cwd=debs, check=True, timeout=120, capture_output=True)
-        subprocess.run(["dpkg-deb", "-x", next(debs.glob("nginx_*.deb")), debs / "nginx"], check=True)
-    return debs / "nginx/usr/sbin/nginx"
+    unpacked = Path(tempfile.mkdtemp(prefix="agentchat-nginx-"))
+    atexit.register(shutil.rmtree, unpacked, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "-x", debian_package("nginx"), unpacked], check=True)
+    return unpacked / "usr/sbin/nginx"
 
 
 class Nginx:
     """The page's nginx in front of a server; with another HTTP version and more lines in its location."""
 
     def __init__(self, server, directory, version="1.1", more=()):
-        self.port = free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         location = block(PAGE, "nginx", "proxy_pass").replace("http://127.0.0.1:8080", f"http://127.0.0.1:{server.port}")
         location = location.replace("proxy_http_version 1.1", f"proxy_http_version {version}")
         paths = "".join(f"{name}_temp_path {directory}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -67,6 +70,7 @@ class Nginx:
     def stop(self):
         self.process.terminate()
         self.process.wait(WAIT)
+        self._held.close()
 
 
 def comes_as_it_is_sent(port):
