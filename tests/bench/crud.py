@@ -20,7 +20,7 @@ TESTS = HERE.parent / "httpd"
 sys.path.insert(0, str(TESTS))
 from client import Connection           # noqa: E402
 from cosmos_server import KEY           # noqa: E402
-from server import HTTPD, MODULES, free_port    # noqa: E402
+from server import HTTPD, MODULES, HeldPort    # noqa: E402
 
 QUICK = os.environ.get("QUICK") == "1"
 CALLS, WARM = (100, 20) if QUICK else (600, 100)
@@ -77,7 +77,8 @@ class Httpd:
             os.chown(self.root / "state", user.pw_uid, user.pw_gid)
         (self.root / "account.conf").write_text(account)
         shutil.copy(build / "mod_agentchat.so", self.root)
-        self.port, self.sim = free_port(), free_port()
+        self.ports = HeldPort(), HeldPort()
+        self.port, self.sim = (port.number for port in self.ports)
         self.model = subprocess.Popen([str(build / "bench/llmsim"), "--port", str(self.sim)], preexec_fn=pinned(RIG_CPU),
                                       stderr=subprocess.DEVNULL)
         environment = {**os.environ, "DIR": str(self.root), "PORT": str(self.port), "SIM": str(self.sim), "FRONT": "0", "THREADS": "1",

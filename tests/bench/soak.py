@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
 
-from server import Server, free_port        # noqa: E402
+from server import HeldPort, Server              # noqa: E402
 import soak_clients                          # noqa: E402
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
@@ -84,10 +84,10 @@ class Soak:
         self.out, self.rows = Path(out), []
         self.out.mkdir(parents=True, exist_ok=True)
         self.logs = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else out) / f"agentchat-soak-{os.getpid()}"
-        sim_port = free_port()
-        self.sim = subprocess.Popen([llmsim, "--port", str(sim_port), "--interval-us", str(int(1e6 / RATE)), "--jitter", "30",
+        self.sim_port = HeldPort()
+        self.sim = subprocess.Popen([llmsim, "--port", str(self.sim_port.number), "--interval-us", str(int(1e6 / RATE)), "--jitter", "30",
                                      "--ttft-ms", "300"])
-        self.server = Server(DIRECTIVES.format(sim=sim_port, logs=self.logs, keep=KEEP), tuning=TUNING).start()
+        self.server = Server(DIRECTIVES.format(sim=self.sim_port.number, logs=self.logs, keep=KEEP), tuning=TUNING).start()
         self.server.wait_children(2)
         self.server.expect_log("AC0503")    # answers that the simulator cuts off, as it is told to
 

@@ -10,11 +10,11 @@ import shutil
 import subprocess
 
 import peers
+from client import WAIT
 from server import BUILD, TOP
 
 SOURCE = TOP / "tests/browser"
 SHOTS = BUILD / "screenshots"
-WAIT = 20_000       # milliseconds
 
 
 class Thing:
@@ -52,7 +52,7 @@ class Browser:
     def context(self, **options):
         """A profile of its own: nothing is kept of others."""
         context = self.call(0, "newContext", [{"viewport": {"width": 1180, "height": 780}, "locale": "en-GB", **options}])
-        context.setDefaultTimeout(WAIT)
+        context.setDefaultTimeout(WAIT * 1000)
         self.contexts.append(context)
         return context
 
@@ -62,6 +62,7 @@ class Browser:
         for context in self.contexts:
             context.close()
         self.contexts = []
+        self.call(0, "_said")           # that an answer was cut off by closing is no complaint of the next test's page
         return said
 
     def stop(self):

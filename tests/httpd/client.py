@@ -3,7 +3,7 @@
 import json
 import socket
 
-WAIT = 20
+WAIT = 60           # seconds, on a slow and busy machine, for what comes sooner or later; nothing takes so long that is well
 
 
 class Response:

@@ -3,13 +3,14 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-WAIT = 20
+from client import WAIT
+from server import HeldPort
+
 # What the module needs, and no more: docs/limits.md says the same.
 ACL = ("user default on >default ~* &* +@all\n"
        "user chat on >secret resetkeys ~agentchat:* resetchannels -@all +eval +evalsha +time +hgetall +hget +hset +hincrby +hdel +del "
@@ -36,8 +37,8 @@ class Redis:
         self.tls = tls
         if tls:
             certificates(self.root)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self._held = HeldPort()
+        self.port = self._held.number
         self.process = None
         (self.root / "users.acl").write_text(ACL)
 
@@ -73,4 +74,5 @@ class Redis:
 
     def remove(self):
         self.stop()
+        self._held.close()
         shutil.rmtree(self.root, ignore_errors=True)

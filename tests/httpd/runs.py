@@ -4,10 +4,11 @@ import os
 import signal
 import time
 
+from client import WAIT
 from model_server import DONE, finish, head, token, usage
 
 CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
-           "AsyncRequestWorkerFactor 100\n"
+           "AsyncRequestWorkerFactor 100\nKeepAliveTimeout 60\n"
 
 STORED = 1 << 40                        # what is told from the store is numbered from here on
 
@@ -26,7 +27,7 @@ def holding(gate, before=("one",), after=("two",)):
     return script
 
 
-def wait_until(question, what, seconds=20):
+def wait_until(question, what, seconds=WAIT):
     end = time.monotonic() + seconds
     while not (found := question()):
         assert time.monotonic() < end, what

@@ -11,14 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from client import Client
+from client import WAIT, Client
 
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BUILD_DIR", TOP / "build")).resolve()
 MODULE = BUILD / "mod_agentchat.so"
 HTTPD = next((p for p in ("/usr/sbin/apache2", "/usr/sbin/httpd") if os.path.exists(p)), "httpd")
 MODULES = next((Path(p) for p in ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules") if os.path.isdir(p)))
-WAIT = 30
 
 
 def sanitizer():
@@ -51,12 +50,6 @@ class HeldPort:
         self._socket.close()
 
 
-def free_port():
-    """For a program that takes it at once; what is stopped and started again has a HeldPort."""
-    with HeldPort() as number:
-        return number
-
-
 def load(*names):
     """LoadModule lines for those modules that are not built in."""
     lines = []
@@ -80,7 +73,8 @@ MODEL = """
 <AgentChatModel scripted>
     AgentChatProvider openai
     AgentChatEndpoint {url} model=scripted-1
-    AgentChatTimeouts connect=2s first-byte=10s idle=10s total=60s
+    # A test looks at what there is while an answer waits at a gate, and takes its time.
+    AgentChatTimeouts connect=10s first-byte=5min idle=5min total=10min
     AgentChatPrice input=1.00 cached=0.10 output=2.00 currency=USD
     # What one test makes fail shall not be left alone in the next.
     AgentChatBreaker off

@@ -5,7 +5,6 @@ import threading
 
 from model_server import DONE, Gate, finish, head, token
 from runs import begun, blocks, events_of, wait_until
-from server import AGENT, MODEL, MOUNT
 
 STREAMS = int(os.environ.get("RESTART_STREAMS", "1000"))
 RESTARTS = 10
@@ -21,8 +20,7 @@ def ready(client):
 
 
 def test_streams_outlive_restarts(make_server, model):
-    server = make_server(MODEL.format(url=model.url).replace("idle=10s total=60s", "idle=2min total=5min") + AGENT + MOUNT, standard=False,
-                         tuning=TUNING)
+    server = make_server(tuning=TUNING)
     opened = threading.Event()
 
     def script(_request):
