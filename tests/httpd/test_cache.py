@@ -278,7 +278,7 @@ def test_machines_with_one_redis_read_nothing(machines, model, cosmos, redis):
 @needs_redis
 @pytest.mark.parametrize("how", ["flushed", "stopped", "hanging", "full of nonsense"])
 def test_a_lost_cache_costs_only_time(machines, model, cosmos, redis, how):
-    server, = machines(1, sharing(redis, "timeout=200ms"))
+    server, = machines(1, sharing(redis, "timeout=1s" if how == "hanging" else "timeout=5s"))
     server.expect_log("AC0262", "AC0263")
     wait_until(lambda: server.client.get("/ready").json["shared"]["state"] == "ok", "no Redis")
     thread = server.client.thread()
