@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file of API keys, edited with the program that operators use."""
 import os
+import shutil
 import subprocess
 
 from server import BUILD, WAIT, sanitizer, user
@@ -30,6 +31,15 @@ class KeyFile:
         done = self.run(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def replace(self, text):
+        """As whoever edits it by hand shall: nobody reads half of it."""
+        new = self.path.with_name(self.path.name + ".new")
+        new.write_text(text)
+        shutil.copymode(self.path, new)
+        if os.geteuid() == 0:
+            shutil.chown(new, group=user().pw_name)
+        new.rename(self.path)
 
     def make(self, key_id, *fields):
         return self("make", key_id, *fields)

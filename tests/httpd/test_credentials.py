@@ -247,7 +247,9 @@ def test_a_key_file_for_root_only(with_file, model):
     write_key(server, "zebra-key-2", 0o600)
     server.wait_log("AC0245: credential file:")
     assert say(server).status == 200
+    before = server.children()
     server.graceful()
+    server.wait_gone(before)                # one of them may still have taken a request
     server.wait_log("AC0601", 2)
     assert say(server).status == 200
     assert [request.headers["api-key"] for request in model.requests] == ["zebra-key-1", "zebra-key-1", "zebra-key-2"]

@@ -102,12 +102,12 @@ def test_rotated_with_an_overlap_and_without(keyed):
 def test_a_broken_file_changes_nothing_and_is_said_once(keyed):
     keyed.expect_log("AC0660")
     text = keyed.keys.path.read_text()
-    keyed.keys.path.write_text(text + "id=b owner=bob\n")
+    keyed.keys.replace(text + "id=b owner=bob\n")
     wait_until(lambda: status(keyed, keyed.keys.first) == 200 and "AC0660" in keyed.log(), "nothing was said")
     assert re.search(r"AC0660: keys file \S+/keys: line 2: key is not given; the keys that were read before stay in force", keyed.log())
     for _ in range(20):
         assert status(keyed, keyed.keys.first) == 200
-    keyed.keys.path.write_text(text.replace("enabled=on", "enabled=off"))
+    keyed.keys.replace(text.replace("enabled=on", "enabled=off"))
     wait_until(lambda: status(keyed, keyed.keys.first) == 401, "the mended file is not taken")
     assert keyed.log().count("AC0660") == 1
 
@@ -123,7 +123,8 @@ def test_a_file_that_goes_away_changes_nothing(keyed):
 
 
 def test_every_child_takes_the_change(make_server, model):
-    server = make_server(start=False, mpm="prefork", modules=MODULES)
+    tuning = "StartServers 4\nMaxRequestWorkers 16\nKeepAliveTimeout 60"
+    server = make_server(start=False, mpm="prefork", modules=MODULES, tuning=tuning)
     keys = KeyFile(server.root / "keys")
     first = keys.make("ann-1", "owner=ann")
     server.conf.write_text(server.conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path))

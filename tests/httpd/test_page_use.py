@@ -81,6 +81,7 @@ def test_conversations_are_found_renamed_and_deleted(browser, model, page_server
     page.find(".thread").first().hover()
     page.button("Delete “A pin, <b>renamed</b>”").click()
     page.wait_text("#toast", "was deleted")
+    page.find("#toast").hover()             # it stays for who points at it
     page.until("!document.querySelector('#threads a') && !location.hash")
     page.check("undo")
     page.button("Undo").click()
