@@ -55,7 +55,9 @@ static json_t *word_json(const char *name, const char *text, apr_pool_t *p)
 static json_t *mask_members(json_t *value)
 {
     const char *name;
-    json_t *member, *out = json_is_object(value) ? json_object() : json_incref(value);
+    size_t i;
+    json_t *member, *out = json_is_object(value) ? json_object() : json_is_array(value) ? json_array() : json_incref(value);
+    json_array_foreach(value, i, member) json_array_append_new(out, mask_members(member));
     json_object_foreach(json_is_object(value) ? value : NULL, name, member) {
         ac_json_put(out, name, names_secret(name) && !json_is_number(member) ? json_string(MASK) : mask_members(member));
     }

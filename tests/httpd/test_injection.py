@@ -182,6 +182,7 @@ AgentChatShared redis:127.0.0.1:1 user=chat password=env:REDIS_WORD on-error=ope
     AgentChatCredential env:MODEL_KEY
     AgentChatPrice input=1.5 output=2 currency=EUR
     AgentChatModelParameter extra {{"api_key":"inline-secret-1","user":"chat"}}
+    AgentChatModelParameter data_sources [{{"type":"search","parameters":{{"authentication":{{"key":"inline-secret-6"}},"top":[1]}}}}]
     AgentChatBreaker failures=40% open=1500ms
 </AgentChatModel>
 <AgentChatTool lookup>
@@ -229,7 +230,9 @@ def test_the_configuration_is_shown_without_its_secrets(make_server):
                                                                                               "model": "m"}
     assert model["AgentChatPrice"] == {"input": 1.5, "cached": 1.5, "output": 2, "currency": "EUR"}
     assert model["AgentChatBreaker"]["failures"] == "40%" and model["AgentChatBreaker"]["open"] == "1500ms"
-    assert model["AgentChatModelParameter"] == {"extra": {"api_key": "***", "user": "chat"}}
+    assert model["AgentChatModelParameter"] == {
+        "extra": {"api_key": "***", "user": "chat"},
+        "data_sources": [{"type": "search", "parameters": {"authentication": {"key": "***"}, "top": [1]}}]}
     assert tool["AgentChatToolURL"] == {"value": "https://tools.example/find?code=***&q={q}&***", "method": "POST"}
     assert tool["AgentChatToolHeader"] == {"Authorization": "env:TOOL_KEY", "X-Other": "***"} and tool["AgentChatToolBody"] == "***"
     assert shown["server"]["AgentChatShared"]["password"] == "env:REDIS_WORD" and shown["server"]["AgentChatMaxRuns"] == 10000
