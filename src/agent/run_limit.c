@@ -13,8 +13,23 @@ static int64_t money(double amount)
     return units < 0 ? 0 : units > (double)AC_MAX_LIMIT ? AC_MAX_LIMIT : (int64_t)units;
 }
 
+/* Of the agent's model and of those that may stand in for it: one of which nobody knows what it costs, or NULL. */
+static const ac_model_t *find_unpriced(const ac_run_t *run)
+{
+    static const ac_usage_t nothing;
+    const ac_model_t *model = run->agent->model;
+    bool priced = true;
+    while (model && priced) {
+        json_t *cost = ac_record_cost(&nothing, &model->conf->price);
+        priced = !json_is_null(cost);
+        json_decref(cost);
+        if (priced) model = ac_lane_of(run->engine, model)->conf->fallback;
+    }
+    return model;
+}
+
 /* At most one question and its answer: later rounds are counted as they come. */
-static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES], bool *ppriced)
+static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
 {
     const ac_agent_t *agent = run->agent;
     char *tools = agent->tools_json ? ac_json_dump(agent->tools_json, NULL) : NULL;
@@ -25,7 +40,6 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES], bool *
     amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = 1;
     amounts[AC_LIMIT_TOKENS] = usage.prompt + usage.completion;
     amounts[AC_LIMIT_COST] = money(json_number_value(json_object_get(cost, "amount")));
-    *ppriced = !json_is_null(cost);
     json_decref(cost);
 }
 
@@ -107,21 +121,22 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
 void ac_run_admit(ac_run_t *run, const char *cause)
 {
     int64_t amounts[AC_N_MEASURES];
-    bool priced, cost = false;
+    bool cost = false;
     ac_err_t err;
     ac_err_init(&err);
     if (!run->engine->counters || !run->turn->quota || !has_any(run)) {
         ac_run_transit(run, AC_RUN_ASKING, cause);
         return;
     }
-    estimate(run, amounts, &priced);
+    estimate(run, amounts);
     run->takes = want(run, amounts, &cost);
-    if (cost && !priced) {
+    const ac_model_t *unpriced = cost ? find_unpriced(run) : NULL;
+    if (unpriced) {
         free(run->takes);
         run->takes = NULL;
         ac_log(AC_M545, APR_SUCCESS, "run[%s] agent[%s]: what model[%s] costs is not known (AgentChatPrice), so no budget lets it be used",
-               run->turn->run_id, run->agent->id, run->agent->model->id);
-        ac_err_set(&err, AC_BUDGET_EXCEEDED, "there is a budget, and what the agent's model costs is not known");
+               run->turn->run_id, run->agent->id, unpriced->id);
+        ac_err_set(&err, AC_BUDGET_EXCEEDED, "there is a budget, and what the agent's model, or the one behind it, costs is not known");
         refuse(run, &err);
         return;
     }

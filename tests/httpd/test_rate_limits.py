@@ -340,6 +340,15 @@ def test_a_budget_wants_a_price(make_server, model):
 <AgentChatAgent unpriced>
     AgentChatModel free
 </AgentChatAgent>
+<AgentChatModel first>
+    AgentChatProvider openai
+    AgentChatEndpoint """ + model.url + """ model=first
+    AgentChatPrice input=1.00 output=2.00 currency=USD
+    AgentChatFallback free
+</AgentChatModel>
+<AgentChatAgent behind>
+    AgentChatModel first
+</AgentChatAgent>
 """, start=False, modules=MODULES)
     keys = KeyFile(server.root / "keys")
     key = keys.make("ann-1", "owner=ann", "limits=cost=1/day")
@@ -348,6 +357,7 @@ def test_a_budget_wants_a_price(make_server, model):
     server.start()
     server.client.prefix = "/keys"
     assert chat(server.client, headers=bearer(key)).status == 200
-    response = chat(server.client, "unpriced", headers=bearer(key))
-    assert (response.status, response.json["code"]) == (429, "budget_exceeded") and "not known" in response.json["detail"]
+    for agent in ("unpriced", "behind"):        # what stands in for a model could be paid without being counted
+        response = chat(server.client, agent, headers=bearer(key))
+        assert (response.status, response.json["code"]) == (429, "budget_exceeded") and "not known" in response.json["detail"]
     assert "AC0545" in server.log() and len(model.requests) == 1
