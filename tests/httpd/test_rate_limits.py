@@ -306,7 +306,7 @@ def test_money_in_two_currencies(make_server):
 
 def test_the_session_of_the_readme(make_server, within_a_minute):
     session, = [text for _, text in blocks(TOP / "README.md", "sh") if text.startswith("for i in")]
-    directive, = re.findall(r"With `(AgentChatLimit .*)` in the configuration", (TOP / "README.md").read_text())
+    directive, = re.findall(r"With `(AgentChatLimit [^`]*)` at the end of the configuration", (TOP / "README.md").read_text())
     server = make_server(directive)
     done = subprocess.run(["bash", "-c", session.replace("http://localhost/", f"http://127.0.0.1:{server.port}/")], capture_output=True,
                           text=True, timeout=WAIT)
