@@ -73,14 +73,16 @@ static const char *set_name(const char **pname, const apr_table_entry_t *row, ap
         : apr_psprintf(p, "cosmos: %s=%s is no name that Cosmos DB takes", row->key, row->val);
 }
 
-static const char *set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min, apr_pool_t *p)
+/* step: the service takes multiples of it only. */
+static const char *set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min, int64_t step, apr_pool_t *p)
 {
     char *end;
     int64_t number = apr_strtoi64(row->val, &end, 10);
 
     *pvalue = row->val;
-    return *end || end == row->val || number < min || number > 1000000 || number % 100
-        ? apr_psprintf(p, "cosmos: %s=%s is not a number of request units in hundreds, from %" APR_INT64_T_FMT, row->key, row->val, min)
+    return *end || end == row->val || number < min || number > 1000000 || number % step
+        ? apr_psprintf(p, "cosmos: %s=%s is not a number of request units in steps of %" APR_INT64_T_FMT ", from %"
+                       APR_INT64_T_FMT, row->key, row->val, step, min)
         : NULL;
 }
 
@@ -107,10 +109,10 @@ static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row,
         return set_duration(&store->lease, row, 5, 86400, p);
     }
     if (strcmp(row->key, "throughput") == 0) {
-        return set_number(&store->throughput, row, 400, p);
+        return set_number(&store->throughput, row, 400, 100, p);
     }
     if (strcmp(row->key, "autoscale") == 0) {
-        return set_number(&store->autoscale, row, 1000, p);
+        return set_number(&store->autoscale, row, 1000, 1000, p);
     }
     if (strcmp(row->key, "scope") == 0) {
         store->scope = row->val;
