@@ -2,6 +2,7 @@
 /* One request to Cosmos DB, tried until it is answered or its time is up; what every answer tells on the side. */
 #include "store_cosmos.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,9 +144,26 @@ static apr_interval_time_t backoff(int n, apr_interval_time_t first)
     return wait + (apr_interval_time_t)(ac_random() % (uint64_t)(wait / 4 + 1));
 }
 
+/* Names are for the log only: what is missing that we were not let make. */
+static void tell_trouble(const ac_cosmos_call_t *call, int number)
+{
+    const ac_cosmos_t *store = call->store;
+    bool database = call->verb == AC_COSMOS_DATABASE_CREATE;
+    char what[AC_ERR_DETAIL_SIZE + 320];
+
+    if (call->last.http_status == 403 && (database || call->verb == AC_COSMOS_CONTAINER_CREATE)) {
+        snprintf(what, sizeof(what), "there is no %s '%.250s', and it could not be made: %s", database ? "database" : "container",
+                 database ? store->database : store->containers[call->place], call->last.detail);
+        ac_cosmos_trouble(call->store, number, what);
+    }
+    else {
+        ac_cosmos_trouble(call->store, number, call->last.detail);
+    }
+}
+
 static void give_up(ac_cosmos_call_t *call, int number)
 {
-    ac_cosmos_trouble(call->store, number, call->last.detail);
+    tell_trouble(call, number);
     call->store->lost_at = ac_clock();
     call_fail(call, &call->last);
 }
@@ -260,8 +278,8 @@ static void after_answer(ac_cosmos_call_t *call)
             ac_cosmos_unprepare(store);
         }
         if (status != 404 || !call->early) {
-            ac_cosmos_trouble(store, status == 403 && strstr(call->last.detail, "clock is") ? AC_M221
-                              : status == 403 ? AC_M220 : status == 404 ? AC_M222 : AC_M228, call->last.detail);
+            tell_trouble(call, status == 403 && strstr(call->last.detail, "clock is") ? AC_M221
+                         : status == 401 || status == 403 ? AC_M220 : status == 404 ? AC_M222 : AC_M228);
         }
         call_fail(call, &call->last);
     }

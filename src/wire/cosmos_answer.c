@@ -16,12 +16,19 @@ static const struct {
 } rows[] = {
     { 304, ANY, AC_COSMOS_FINAL, true, "" },
     { 400, 1001, AC_COSMOS_FINAL, false, "Cosmos DB refused a document for its partition key; look at the container's" },
+    { 401, 5202, AC_COSMOS_FINAL, false, "keys are switched off for this account (401/5202); use credential=identity" },
     { 401, ANY, AC_COSMOS_REJECTED, false, "Cosmos DB refused the key or token (401); give a key of this account, or an "
       "identity of its tenant, as credential=" },
     { 403, 3, AC_COSMOS_MOVED, false, "Cosmos DB does not write in this region (403/3)" },
     { 403, 1008, AC_COSMOS_MOVED, false, "the account is no longer in this region (403/1008)" },
-    { 403, 5300, AC_COSMOS_REJECTED, false, "Cosmos DB refused the token (403/5300); give the identity a data role, like "
+    { 403, 5300, AC_COSMOS_REJECTED, false, "Cosmos DB lets no identity do this (403/5300); databases and containers are made by hand, or "
+      "with a key and create=on" },
+    { 403, 5301, AC_COSMOS_FINAL, false, "the identity has no data role on this account (403/5301); give it one, like "
       "\"Cosmos DB Built-in Data Contributor\"" },
+    { 403, 5302, AC_COSMOS_FINAL, false, "the identity's data role does not allow this (403/5302); give it one that reads and writes, "
+      "like \"Cosmos DB Built-in Data Contributor\"" },
+    { 403, 5303, AC_COSMOS_FINAL, false, "the identity's data role does not allow this (403/5303); give it one that reads and writes, "
+      "like \"Cosmos DB Built-in Data Contributor\"" },
     { 403, 5400, AC_COSMOS_FINAL, false, "the identity has no data role on this account (403/5400); give it one, like "
       "\"Cosmos DB Built-in Data Contributor\"" },
     { 403, 5202, AC_COSMOS_FINAL, false, "keys are switched off for this account (403/5202); use credential=identity" },

@@ -203,6 +203,16 @@ def test_a_token_instead_of_a_key(make_server, cosmos):
                                                       "error_description": "AADSTS500011: The resource principal was not found."})]))
     identity = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "11111111-2222", "AZURE_CLIENT_SECRET": "s3cr3t",
                 "AZURE_AUTHORITY_HOST": f"http://127.0.0.1:{authority.port}"}
+    # create=on does not help an identity, and the line says what it could not make.
+    eager = make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat credential=identity:environment create=on\n", env=identity)
+    eager.expect_log("AC0220", "AC0240", "AC0604")
+    wait_ready(eager.client, 503)
+    assert "AC0220: store cosmos[127.0.0.1/chat]: there is no database 'chat', and it could not be made: Cosmos DB lets no identity" \
+        in eager.log()
+    eager.stop()
+    authority.requests.clear()
+    authority.play(lambda _request: iter([Reply(400, {"error": "invalid_resource",
+                                                      "error_description": "AADSTS500011: The resource principal was not found."})]))
     make_server(store(cosmos), env=ENV).client.thread()             # somebody with a key makes the containers
     server = make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat credential=identity:environment\n", env=identity)
     server.expect_log("AC0240")                                     # the first of the two scopes

@@ -277,7 +277,8 @@ static void test_what_a_status_asks_for(void **state)
         { 404, 1003, AC_COSMOS_FINAL, false }, { 429, 3200, AC_COSMOS_THROTTLED, false }, { 429, 3092, AC_COSMOS_THROTTLED, false },
         { 449, 0, AC_COSMOS_CONTENDED, false }, { 410, 1002, AC_COSMOS_AGAIN, false }, { 408, 0, AC_COSMOS_AGAIN, false },
         { 503, 0, AC_COSMOS_AGAIN, false }, { 500, 0, AC_COSMOS_AGAIN, false }, { 401, 0, AC_COSMOS_REJECTED, false },
-        { 403, 5300, AC_COSMOS_REJECTED, false }, { 403, 0, AC_COSMOS_FINAL, false }, { 403, 3, AC_COSMOS_MOVED, false },
+        { 403, 5300, AC_COSMOS_REJECTED, false }, { 403, 5301, AC_COSMOS_FINAL, false }, { 401, 5202, AC_COSMOS_FINAL, false },
+        { 403, 0, AC_COSMOS_FINAL, false }, { 403, 3, AC_COSMOS_MOVED, false },
         { 403, 1008, AC_COSMOS_MOVED, false }, { 403, 1014, AC_COSMOS_FINAL, false }, { 400, 1001, AC_COSMOS_FINAL, false },
         { 413, 0, AC_COSMOS_FINAL, false }, { 424, 0, AC_COSMOS_FINAL, false }, { 418, 0, AC_COSMOS_FINAL, false },
     };
@@ -300,7 +301,8 @@ static void test_errors_say_what_to_do(void **state)
     const struct { int status, substatus; apr_interval_time_t skew; const char *part; } cases[] = {
         { 401, 0, 0, "give a key of this account" }, { 403, 0, apr_time_from_sec(3600), "clock is 1h behind; set it" },
         { 403, 0, -apr_time_from_sec(3600), "clock is 1h ahead" }, { 403, 0, 0, "firewall" }, { 403, 5202, 0, "credential=identity" },
-        { 403, 5300, 0, "data role" }, { 403, 1014, apr_time_from_sec(3600), "20 GB" }, { 404, 1003, 0, "missing" },
+        { 403, 5300, 0, "made by hand" }, { 403, 5301, 0, "data role" }, { 403, 5302, 0, "data role" },
+        { 401, 5202, 0, "credential=identity" }, { 403, 1014, apr_time_from_sec(3600), "20 GB" }, { 404, 1003, 0, "missing" },
         { 429, 3200, 0, "raise the throughput" }, { 413, 0, 0, "2 MB" }, { 418, 7, 0, "418/7" },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
