@@ -311,7 +311,7 @@ static void stop_engine(void *baton)
 static void stop_streams(void *baton)
 {
     wait_t *wait = baton;
-    ac_stream_stop_all(&wait->life->child);
+    ac_stream_stop_all();
     open_latch(wait->latch);
     free(wait);
 }
@@ -329,10 +329,22 @@ static bool do_on_loop(life_t *self, ac_task_fn *fn, apr_interval_time_t patienc
     return done;
 }
 
-/* A client that went away does not stop its run, so neither does a child that has no more clients. */
-static void wait_for_runs(const life_t *self)
+static void leave_streams(void *baton)
 {
-    while (self->graceful && ac_engine_active(self->child.engine) > 0 && ac_clock() < self->drained) {
+    wait_t *wait = baton;
+    ac_stream_alone_all();
+    open_latch(wait->latch);
+    free(wait);
+}
+
+/* A client that went away does not stop its run, so neither does a child that has no more clients. Streams are there as well: httpd's
+ * threads end at MaxConnectionsPerChild without them, if the connection that it has counted last has just come. */
+static void wait_for_runs(life_t *self)
+{
+    const ac_child_t *child = &self->child;
+    if (!self->graceful || !do_on_loop(self, leave_streams, END_PATIENCE)) return;
+    while ((ac_engine_active(child->engine) > 0 || apr_atomic_read32((volatile apr_uint32_t *)&child->n_parked) > 0) &&
+           ac_clock() < self->drained) {
         apr_sleep(DRAIN_LOOK);
     }
 }

@@ -369,7 +369,9 @@ int ac_stream_follow(ac_request_t *rq, const char *run_id, uint64_t after, const
 void ac_stream_register(apr_pool_t *p);
 /* At an ungraceful stop, on the loop thread or after it has ended and before the loop is destroyed: ends every live stream with
  * the event `stopping`, so that all are logged. No stream begins after it. The MPM's own threads may still run. */
-void ac_stream_stop_all(ac_child_t *child);
+void ac_stream_stop_all(void);
+/* The MPM's threads have ended, and streams are still there: on the loop thread. Each ends its request by itself from now on. */
+void ac_stream_alone_all(void);
 /* /selftest/stream */
 ac_route_fn ac_api_selftest_stream;
 

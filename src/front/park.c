@@ -150,7 +150,7 @@ static void pass_waiting(ac_parked_t *parked)
 static void end_sent(ac_parked_t *parked, bool now)
 {
     ac_loop_t *loop = parked->stream.child->loop;
-    if (!parked->poked || now) {
+    if (!parked->poked || parked->no_poke || now) {
         ac_park_end_request(parked);
         shutdown(parked->fd, SHUT_RD);
     }
@@ -405,9 +405,21 @@ void ac_park_gone(void *baton)
 
 /* ---- the end of the process ---- */
 
-static void stop_parked(ac_stream_t *stream)
+static void go_on_alone(ac_parked_t *parked)
+{
+    parked->no_poke = true;
+    pump(parked);
+}
+
+static void leave_alone(ac_stream_t *stream)
+{
+    with_connection((ac_parked_t *)stream, go_on_alone);
+}
+
+static bool stop_parked(ac_stream_t *stream)
 {
     ac_parked_t *parked = (ac_parked_t *)stream;
+    bool live = !stream->eos_passed;
     ac_event_t *event = ac_stream_stopping_event();
     ac_channel_leave(&stream->follower);
     if (event && !stream->ended && !stream->skip) {
@@ -415,6 +427,7 @@ static void stop_parked(ac_stream_t *stream)
     }
     ac_event_unref(event);
     with_connection(parked, stop_now);
+    return live;
 }
 
 /* ---- the handler's side ---- */
@@ -446,6 +459,7 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
     }
     ac_parked_t *parked = ac_alloc(sizeof(*parked));
     parked->stream.stop = stop_parked;
+    parked->stream.alone = leave_alone;
     parked->stream.free = free_parked;
     parked->stream.follower.on_event = on_event;
     parked->stream.follower.has_room = has_room;

@@ -340,13 +340,12 @@ ac_event_t *ac_stream_stopping_event(void)
     return event;
 }
 
-void ac_stream_stop_all(ac_child_t *child)
+/* All streams, each with a reference. Ending one takes it off the list, whose lock it needs: so they are picked out first. */
+static ac_stream_t **pick_all(int *pn, bool last)
 {
-    (void)child;
-    /* Ending a stream takes it off the list, whose lock it needs: they are picked out first. */
     int n = 0;
     pthread_mutex_lock(&lock);
-    stopped = true;
+    stopped = stopped || last;
     for (ac_stream_t *stream = streams; stream; stream = stream->next) {
         n++;
     }
@@ -358,12 +357,33 @@ void ac_stream_stop_all(ac_child_t *child)
         }
     }
     pthread_mutex_unlock(&lock);
+    *pn = n;
+    return picked;
+}
+
+void ac_stream_alone_all(void)
+{
+    int n;
+    ac_stream_t **picked = pick_all(&n, false);
     for (int i = 0; i < n; i++) {
-        picked[i]->stop(picked[i]);
+        if (picked[i]->alone) {
+            picked[i]->alone(picked[i]);
+        }
         ac_stream_unref(picked[i]);
     }
     free(picked);
-    if (n) {
-        ac_log(AC_M612, APR_SUCCESS, "streams: %d ended while they were live, since the process is stopping", n);
+}
+
+void ac_stream_stop_all(void)
+{
+    int n, n_live = 0;
+    ac_stream_t **picked = pick_all(&n, true);
+    for (int i = 0; i < n; i++) {
+        n_live += picked[i]->stop(picked[i]);
+        ac_stream_unref(picked[i]);
+    }
+    free(picked);
+    if (n_live) {
+        ac_log(AC_M612, APR_SUCCESS, "streams: %d ended while they were live, since the process is stopping", n_live);
     }
 }

@@ -26,7 +26,8 @@ typedef enum ac_head_e {
 typedef struct ac_stream_t ac_stream_t;
 struct ac_stream_t {
     atomic_uint refs;
-    void (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread */
+    bool (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread. false: it had ended */
+    void (*alone)(ac_stream_t *stream);         /* the server's threads are gone; the loop's thread. NULL: it cannot be */
     void (*free)(ac_stream_t *stream);
     ac_takes_t *takes;                          /* what it holds of limits; NULL: nothing */
     ac_quota_t *quota;                          /* its run's; NULL: it has none */

@@ -147,13 +147,14 @@ static void leave(void *baton)
     ac_stream_unref(stream);
 }
 
-static void stop_blocked(ac_stream_t *stream)
+static bool stop_blocked(ac_stream_t *stream)
 {
     ac_event_t *event = ac_stream_stopping_event();
     if (event) {
         hand_over((blocked_t *)stream, event);
     }
     ac_event_unref(event);
+    return true;
 }
 
 /* ---- SIGTERM ---- */

@@ -67,3 +67,19 @@ def test_a_child_that_has_had_its_connections(make_server, model):
     back.rest()
     assert blocks(back.raw) == blocks(stream.raw)[2:]
     assert server.client.messages(run["thread_id"])[1]["content"] == "one two three"
+
+
+def test_children_of_few_connections(make_server, model):
+    """The connection that MaxConnectionsPerChild counts last may be the only one, and just have come when httpd's threads end."""
+    server = make_server(tuning=TUNING + "MaxConnectionsPerChild 1\n")
+    for _ in range(6):
+        gate = Gate()
+        stream, run = begun(server.client, model, gate, ("one ", "two "), ("three",))
+        back = [events_of(server.client, run["run_id"], after) for after in (0, 2)]
+        gate.open()
+        assert stream.rest()[-1].json["status"] == "completed"
+        whole = blocks(stream.raw)
+        for after, follower in zip((0, 2), back):
+            follower.rest()
+            assert blocks(follower.raw) == whole[after:]
+    wait_until(lambda: len(server.children()) <= 4, "old children stay")
