@@ -2,6 +2,7 @@
 """The Cosmos DB store in a real httpd, on the scripted Cosmos DB: configuration, trouble, several processes, moving."""
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs
 
 import pytest
@@ -229,4 +230,23 @@ def test_a_token_instead_of_a_key(make_server, cosmos):
     assert response.status == 502 and response.json["code"] == "store_error"
     server.expect_log("AC0220", "AC0651")
     assert "s3cr3t" not in server.log() and "another" not in server.log()
+    authority.stop()
+
+
+def test_fifty_at_once_ask_for_one_token(make_server, cosmos):
+    """A token that is refused under load: each request is sent again, once, with the one token that was fetched for all of them."""
+    authority = ModelServer()
+    authority.default = grant(TOKEN)
+    identity = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "11111111-2222", "AZURE_CLIENT_SECRET": "s3cr3t",
+                "AZURE_AUTHORITY_HOST": f"http://127.0.0.1:{authority.port}"}
+    make_server(store(cosmos), env=ENV).client.thread()
+    server = make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat credential=identity:environment\n", env=identity)
+    thread = server.client.thread()
+    before = len(authority.requests)
+    cosmos.tokens = {"another"}
+    authority.default = grant("another")
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _i: server.client.get(f"/threads/{thread}").status, range(200)))
+    assert answers == [200] * 200
+    assert 1 <= len(authority.requests) - before <= len(server.children())
     authority.stop()
