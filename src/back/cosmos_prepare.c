@@ -189,15 +189,15 @@ static void on_database_seen(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-/* Without this index a search for it would read every run that ever was. */
-static bool indexes_leases(const json_t *container)
+/* member: "/seq/". */
+static bool indexes(const json_t *container, const char *member)
 {
+    size_t i, len = strlen(member);
     const json_t *path;
-    size_t i;
 
     json_array_foreach(json_object_get(json_object_get(container, "indexingPolicy"), "includedPaths"), i, path) {
         const char *text = ac_json_peek_string(path, "path", "");
-        if (strcmp(text, "/*") == 0 || strcmp(text, "/lease_until/?") == 0) {
+        if (strcmp(text, "/*") == 0 || (strncmp(text, member, len) == 0 && strchr("?*", text[len]) && text[len])) {
             return true;
         }
     }
@@ -220,7 +220,7 @@ static bool has_unique_key(const json_t *container)
     return false;
 }
 
-static bool has_keys(ac_cosmos_task_t *task, const json_t *container)
+static bool is_usable(ac_cosmos_task_t *task, const json_t *container)
 {
     ac_cosmos_place_e place = place_of(task);
     const char *name = task->store->containers[place];
@@ -239,6 +239,12 @@ static bool has_keys(ac_cosmos_task_t *task, const json_t *container)
         unfit_for(task, what, "a container of the store has not the unique key that it needs; the log says which");
         return false;
     }
+    /* The service gives documents in the order of what it has an index of, or not at all. */
+    if (place == AC_COSMOS_MESSAGES && !indexes(container, "/seq/")) {
+        snprintf(what, sizeof(what), "container '%.250s' has no index on /seq/?", name);
+        unfit_for(task, what, "a container of the store has not the index that it needs; the log says which");
+        return false;
+    }
     return true;
 }
 
@@ -255,7 +261,8 @@ static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t t
 
     store->expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
     least = store->expires + store->expires / AC_COSMOS_TOUCH;
-    store->sweeps = indexes_leases(container);
+    /* Without this index a search for it would read every run that ever was. */
+    store->sweeps = indexes(container, "/lease_until/");
     if (!store->sweeps) {
         ac_log(AC_M230, 0, "store cosmos[%s/%s]: container %s has no index on /lease_until/?", store->host, store->database, name);
     }
@@ -277,7 +284,7 @@ static bool fits(ac_cosmos_task_t *task, const json_t *container)
 {
     int64_t ttl = ac_json_peek_int(container, "defaultTtl", 0);
 
-    if (!has_keys(task, container)) {
+    if (!is_usable(task, container)) {
         return false;
     }
     if (place_of(task) == AC_COSMOS_THREADS) {
