@@ -247,6 +247,8 @@ def test_many_streams_hold_no_threads(make_server, model):
     for stream in streams:
         stream.until("token")
     assert server.client.get("/health").status == 200
+    assert not server.check_log()
+    server.expect_log("AH00484")        # for a moment each thread has the end of a stream in hand
     gate.open()
     assert all(stream.rest()[-1].type == "done" for stream in streams)
     # Closed before httpd is stopped, and seen to be: a listener that has just given more closed connections to its workers than
