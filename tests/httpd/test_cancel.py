@@ -148,7 +148,7 @@ def cancel_elsewhere(server, model, when):
 def test_from_another_child(make_server, model, mpm, when):
     """100 ms, and the scripted model looks every 20 ms. The other child is told, and does not look by itself every 250 ms: that would
     take 125 at the median."""
-    tuning = "StartServers 3\nMaxRequestWorkers 8" if mpm == "prefork" else CHILDREN
+    tuning = "StartServers 3\nMaxRequestWorkers 32" if mpm == "prefork" else CHILDREN
     server = make_server(TOOL.format(url=model.url), mpm=mpm, tuning=tuning)
     median_below(0.1, lambda: cancel_elsewhere(server, model, when))
 
