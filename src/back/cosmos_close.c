@@ -91,7 +91,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 404 || ac_cosmos_active(reply->body) || may_follow(task, reply->body)) {
-        write_parts(task);
+        ac_cosmos_thread_mark(task, write_parts);   /* the mark of its beginning may be gone */
     }
     else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {
         end_closed(task, NULL);             /* by an earlier try of the caller's; it had no message */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SAFE_INTEGER INT64_C(9007199254740991)      /* what a reader with binary floating point keeps */
+#define COPY_MOST 4096                              /* bytes of a thread in its entry; of a larger one the head is read */
 #define STUB_CONTENT 65536                          /* bytes of a large message's content that its stub shows */
 
 /* What the service, and we, add to a document. */
@@ -91,18 +92,43 @@ int64_t ac_cosmos_version(const json_t *head)
     return ac_json_peek_int(head, "version", 0);
 }
 
-json_t *ac_cosmos_index_make(const json_t *head)
+/* What lists filter by. Copies: an entry may be written after the operation that the head came with has been given back. */
+static json_t *index_base(const json_t *head)
 {
     static const char *const names[] = { "status", "agent_id", "created_at", NULL };
     const char *id = ac_json_peek_string(head, "id", "");
     json_t *index = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "owner", ac_json_peek_string(head, "owner", ""), "type",
                               "thread", "thread_id", id, "key", id);
 
-    /* Copies: an entry may be written after the operation that the head came with has been given back. */
     for (int i = 0; index && names[i]; i++) {
         json_t *value = json_object_get(head, names[i]);
         ac_json_put(index, names[i], value ? json_deep_copy(value) : json_null());
     }
+    return index;
+}
+
+json_t *ac_cosmos_index_marked(const json_t *head, const char *change)
+{
+    json_t *index = index_base(head);
+
+    ac_json_put(index, "changing", json_true());
+    ac_json_put(index, "change", json_string(change));
+    return index;
+}
+
+json_t *ac_cosmos_index_make(const json_t *head)
+{
+    json_t *index = index_base(head), *thread = ac_cosmos_thread_of(head);
+    size_t len = 0;
+    char *text = ac_json_dump(thread, &len);
+
+    if (text && len <= COPY_MOST) {
+        ac_json_put(index, "copy", json_deep_copy(thread));
+        ac_json_put(index, "version", json_integer(ac_cosmos_version(head)));
+        ac_json_put(index, "head_ts", json_integer(ac_json_peek_int(head, "_ts", 0)));
+    }
+    free(text);
+    json_decref(thread);
     return index;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's lists of threads: the owner's entries tell which there may be, the heads how they are. An entry that is
- * found to be wrong is mended on the way. */
+/* The Cosmos DB store's lists of threads. An owner's entries tell which there may be, and have a copy of what a list shows. Whoever is
+ * about to change a thread's head marks its entry, and of a marked one the list reads the head; once the change is known to be over it
+ * puts the copy back. docs/cosmos.md says why an entry without a mark is never out of date. */
 #include "store_cosmos.h"
 
 #include <stdlib.h>
@@ -9,7 +10,11 @@
 #include <apr_strings.h>
 
 #define WINDOW 16                           /* heads that are read at a time */
-#define DANGLING_AFTER 3600                 /* seconds, after which an entry without a thread is no thread being made */
+#define LOOKS (AC_MAX_PAGE + 1)             /* entries that are judged at a time */
+#define MENDS_MOST 16                       /* entries that one list mends: each costs ten times what reading its head does */
+#define MEND_TIME apr_time_from_sec(10)
+#define CHECK_EACH 8                        /* of so many lists one compares one of its copies with the head */
+#define OVER_AFTER 3600                     /* seconds, after which whoever began something has ended it or never will */
 
 static const char sql_living[] =
     "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
@@ -38,13 +43,14 @@ static const char *const sql_counts[2][2] = { { sql_count_living, sql_count_livi
 
 typedef struct look_t {                     /* at one entry's thread */
     ac_cosmos_task_t *task;
-    const json_t *entry;                    /* of task->rows */
+    const json_t *entry, *copy;             /* of task->rows; copy NULL: the head is read */
     json_t *head;                           /* NULL: none */
 } look_t;
 
 typedef struct list_t {
-    look_t looks[WINDOW];
-    int n_looks, n_open;
+    look_t looks[LOOKS];
+    int n_looks, n_open, n_mends;
+    int n_judged, check_at;                 /* entries; the copy of which one is compared, -1: of none */
     ac_err_t err;                           /* of the first look that failed */
     int64_t n_skip;                         /* entries before the page */
     char after[AC_ID_SIZE];
@@ -64,14 +70,39 @@ void ac_cosmos_list_end(ac_cosmos_task_t *task, json_t *data, bool has_more, jso
     ac_cosmos_end(task, fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
+/* ---- marks ---- */
+
+static void on_marked(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_step_fn *fn = task->after_mark;
+    const char *etag = *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", "");
+
+    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
+        apr_cpystrn(task->entry_etag, etag, sizeof(task->entry_etag));
+        fn(task);
+    }
+}
+
+void ac_cosmos_thread_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS,
+                                    .key = ac_json_peek_string(task->head.doc, "owner", "") };
+    json_t *entry;
+
+    ac_id_make(task->change, "made_");
+    entry = ac_cosmos_index_marked(task->head.doc, task->change);
+    task->after_mark = fn;
+    ac_cosmos_write(task, &request, entry, on_marked);
+    json_decref(entry);
+}
+
 /* ---- mending ---- */
 
 static void on_mended(void *baton, const ac_cosmos_reply_t *reply)
 {
-    ac_cosmos_task_t *task = baton;
-
-    (void)reply;
-    ac_cosmos_end(task, APR_SUCCESS);
+    (void)reply;                            /* where it failed, the next list tries again */
+    ac_cosmos_end(baton, APR_SUCCESS);
 }
 
 static void mend(ac_cosmos_task_t *task)
@@ -80,35 +111,119 @@ static void mend(ac_cosmos_task_t *task)
         .verb = task->documents ? AC_COSMOS_REPLACE : AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
         .id = task->op->id, .if_match = task->mark,
     };
-    ac_buf_t body;
-    char *text = task->documents ? ac_json_dump(task->documents, NULL) : NULL;
 
-    if (task->documents && !*task->mark) {
-        request.verb = AC_COSMOS_UPSERT;
+    task->deadline = ac_clock() + MEND_TIME;
+    if (task->documents) {
+        ac_cosmos_write(task, &request, task->documents, on_mended);
     }
-    ac_buf_init(&body, AC_MAX_REQUEST);
-    if (text) {
-        ac_buf_str(&body, text);
-        free(text);
+    else {
+        ac_cosmos_call(task, &request, on_mended, task);
     }
-    request.body = task->documents ? &body : NULL;
-    ac_cosmos_call(task, &request, on_mended, task);
 }
 
-void ac_cosmos_index_mend(ac_cosmos_t *store, const json_t *head, const char *etag)
+/* Puts this in the entry's place, or removes it (NULL), unless it has changed since it was read. Takes made. */
+static void mend_entry(ac_cosmos_task_t *task, const json_t *entry, json_t *made)
 {
-    ac_cosmos_task_t *task = ac_cosmos_task_own(store, ac_json_peek_string(head, "owner", ""), ac_json_peek_string(head, "id", ""),
-                                                mend);
+    list_t *list = task->state;
+    ac_cosmos_task_t *own;
 
-    task->documents = ac_cosmos_index_make(head);
-    apr_cpystrn(task->mark, etag ? etag : "", sizeof(task->mark));
+    if (list->n_mends >= MENDS_MOST || task->store->stopping) {
+        json_decref(made);
+        return;
+    }
+    list->n_mends++;
+    own = ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), mend);
+    own->documents = made;
+    apr_cpystrn(own->mark, ac_json_peek_string(entry, "_etag", ""), sizeof(own->mark));
 }
 
-static void index_remove(ac_cosmos_task_t *list, const json_t *entry)
+static int64_t age_of(const ac_cosmos_task_t *task, const json_t *entry)
 {
-    ac_cosmos_task_t *task = ac_cosmos_task_own(list->store, list->op->owner, ac_json_peek_string(entry, "id", ""), mend);
+    return apr_time_sec(ac_cosmos_now(task->store)) - ac_json_peek_int(entry, "_ts", 0);
+}
 
-    apr_cpystrn(task->mark, ac_json_peek_string(entry, "_etag", ""), sizeof(task->mark));
+/* Whether the head, read after the entry, has come to the change that the entry was last marked for, so that nothing marked before can
+ * still be written; and its run, which ends without a mark, is over. */
+static bool has_settled(const ac_cosmos_task_t *task, const json_t *entry, const json_t *head)
+{
+    const char *change = ac_json_peek_string(entry, "change", "");
+
+    if (json_is_object(json_object_get(head, "active_run"))) {
+        return false;
+    }
+    return !json_is_true(json_object_get(entry, "changing")) || age_of(task, entry) > OVER_AFTER ||
+        (*change && strcmp(change, ac_json_peek_string(head, "change", "")) == 0);
+}
+
+static bool is_as_made(const json_t *entry, json_t *made)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(made, name, value) {
+        if (!json_equal(value, json_object_get(entry, name))) {
+            return false;
+        }
+    }
+    return !json_object_get(entry, "changing") && !json_object_get(entry, "copy") == !json_object_get(made, "copy");
+}
+
+/* What the entry should be, where it is not; else NULL. A replica that is behind may show an older head than the copy is of. */
+static json_t *made_anew(const ac_cosmos_task_t *task, const json_t *entry, const json_t *head)
+{
+    json_t *made;
+
+    if (!has_settled(task, entry, head) || ac_cosmos_version(head) < ac_cosmos_version(entry)) {
+        return NULL;
+    }
+    made = ac_cosmos_index_make(head);
+    if (is_as_made(entry, made)) {
+        json_decref(made);
+        return NULL;
+    }
+    return made;
+}
+
+/* ---- a copy that is wrong although nobody marked it: by an older version, by somebody's hand, from a backup ---- */
+
+static void on_checked(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    bool mine = reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "owner", ""), task->op->owner) == 0;
+
+    task->documents = mine ? made_anew(task, task->found, reply->body) : NULL;
+    if (reply->err.kind == AC_OK && (task->documents || (!mine && age_of(task, task->found) > OVER_AFTER))) {
+        mend(task);
+    }
+    else {
+        ac_cosmos_end(task, APR_SUCCESS);
+    }
+}
+
+static void check(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->op->id };
+
+    task->deadline = ac_clock() + MEND_TIME;
+    ac_cosmos_call(task, &request, on_checked, task);
+}
+
+static void check_entry(ac_cosmos_task_t *task, const json_t *entry)
+{
+    ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), check);
+
+    own->found = json_deep_copy(entry);
+    apr_cpystrn(own->mark, ac_json_peek_string(entry, "_etag", ""), sizeof(own->mark));
+}
+
+/* What a list may show without a look at the head, or NULL. */
+static const json_t *copy_of(const ac_cosmos_t *store, const json_t *entry)
+{
+    const json_t *copy = json_object_get(entry, "copy");
+    int64_t written = ac_json_peek_int(entry, "head_ts", 0);
+    bool expired = store->expires && written + apr_time_sec(store->expires) <= apr_time_sec(ac_cosmos_now(store));
+
+    return json_is_object(copy) && !json_is_true(json_object_get(entry, "changing")) && !expired ? copy : NULL;
 }
 
 /* ---- the answer ---- */
@@ -176,24 +291,29 @@ static bool fits(const ac_store_op_t *op, const json_t *head)
 
 static void judge(ac_cosmos_task_t *task, look_t *look)
 {
-    const char *owner = ac_json_peek_string(look->head, "owner", "");
-    bool mine = look->head && strcmp(owner, task->op->owner) == 0;
-    bool settled = mine && !json_is_true(json_object_get(look->entry, "changing")) &&
-        strcmp(ac_json_peek_string(look->head, "status", ""), ac_json_peek_string(look->entry, "status", "")) == 0;
-    int64_t age = apr_time_sec(ac_cosmos_now(task->store)) - ac_json_peek_int(look->entry, "_ts", 0);
+    bool mine = look->head && strcmp(ac_json_peek_string(look->head, "owner", ""), task->op->owner) == 0;
+    list_t *list = task->state;
+    json_t *made = mine ? made_anew(task, look->entry, look->head) : NULL;
 
+    if (list->n_judged++ == list->check_at && look->copy && !task->store->stopping) {
+        check_entry(task, look->entry);
+    }
+    if (look->copy) {
+        if (fits(task->op, look->copy)) {
+            json_array_append_new(task->found, ac_cosmos_thread_of(look->copy));
+        }
+        return;
+    }
     if (mine && fits(task->op, look->head)) {
         json_array_append_new(task->found, ac_cosmos_thread_of(look->head));
     }
-    if (mine && !settled && age > 60) {     /* whoever changed it has had time to settle it */
-        ac_cosmos_index_mend(task->store, look->head, ac_json_peek_string(look->entry, "_etag", ""));
-    }
-    if (!mine && age > DANGLING_AFTER) {
-        index_remove(task, look->entry);
+    if (made || (!mine && age_of(task, look->entry) > OVER_AFTER)) {
+        mend_entry(task, look->entry, made);
     }
 }
 
-static void window_judge(ac_cosmos_task_t *task)
+/* false: the task has ended. */
+static bool window_judge(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
     bool failed = list->err.kind != AC_OK;
@@ -208,9 +328,7 @@ static void window_judge(ac_cosmos_task_t *task)
     if (failed) {
         ac_cosmos_end_with(task, &list->err);
     }
-    else {
-        window_next(task);
-    }
+    return !failed;
 }
 
 static void on_look(void *baton, const ac_cosmos_reply_t *reply)
@@ -224,8 +342,8 @@ static void on_look(void *baton, const ac_cosmos_reply_t *reply)
     if (reply->status == 200) {
         look->head = json_incref(reply->body);
     }
-    if (--list->n_open == 0) {
-        window_judge(look->task);
+    if (--list->n_open == 0 && window_judge(look->task)) {
+        window_next(look->task);
     }
 }
 
@@ -236,25 +354,36 @@ static void look_at(ac_cosmos_task_t *task, const json_t *entry)
     const char *id = ac_json_peek_string(entry, "id", "");
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = id, .id = id };
 
-    *look = (look_t){ .task = task, .entry = entry };
-    list->n_open++;
-    ac_cosmos_call(task, &request, on_look, look);
+    *look = (look_t){ .task = task, .entry = entry, .copy = copy_of(task->store, entry) };
+    if (!look->copy) {
+        list->n_open++;
+        ac_cosmos_call(task, &request, on_look, look);
+    }
 }
 
 static void on_entries(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
 
+    if (list->n_judged == 0 && json_array_size(task->rows) > 0 && ++task->store->n_lists % CHECK_EACH == 0) {
+        list->check_at = (int)(ac_random() % json_array_size(task->rows));
+    }
     list->ended = !task->more;
     task->row = 0;
     window_next(task);
+}
+
+/* How many more there may be: one behind the page tells whether there is another. */
+static int wanted(const ac_cosmos_task_t *task)
+{
+    return task->op->page.limit + 1 - (int)json_array_size(task->found);
 }
 
 static void entries_next(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
     const ac_store_op_t *op = task->op;
-    int64_t want = list->n_skip + op->page.limit + 1 - (int64_t)json_array_size(task->found);
+    int64_t want = list->n_skip + wanted(task);
     ac_cosmos_select_t select = {
         .place = AC_COSMOS_THREADS, .key = op->owner, .want = want < 1000 ? (int)want : 1000,
         .sql = sql_lists[*op->page.status != '\0'][*op->page.agent_id != '\0'], .parameters = parameters_of(task, false),
@@ -263,15 +392,14 @@ static void entries_next(ac_cosmos_task_t *task)
     ac_cosmos_select(task, &select, on_entries);
 }
 
-/* The next few heads, as many as may still be wanted. */
-static void window_next(ac_cosmos_task_t *task)
+/* The next few entries, as many as may still be wanted. */
+static void window_fill(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
-    int want = task->op->page.limit + 1 - (int)json_array_size(task->found);
     const json_t *entry;
 
-    want = want < WINDOW ? want : WINDOW;
-    while (list->n_looks < want && (entry = json_array_get(task->rows, task->row))) {
+    while (list->n_looks < wanted(task) && list->n_looks < LOOKS && list->n_open < WINDOW &&
+           (entry = json_array_get(task->rows, task->row))) {
         task->row++;
         apr_cpystrn(list->after, ac_json_peek_string(entry, "id", ""), sizeof(list->after));
         if (list->n_skip > 0) {
@@ -281,10 +409,19 @@ static void window_next(ac_cosmos_task_t *task)
             look_at(task, entry);
         }
     }
-    if (list->n_open > 0) {
-        return;
-    }
-    if (want <= 0 || list->ended) {
+}
+
+static void window_next(ac_cosmos_task_t *task)
+{
+    list_t *list = task->state;
+
+    do {
+        window_fill(task);
+        if (list->n_open > 0 || (list->n_looks > 0 && !window_judge(task))) {
+            return;
+        }
+    } while (wanted(task) > 0 && json_array_get(task->rows, task->row));
+    if (wanted(task) <= 0 || list->ended) {
         list_done(task);
     }
     else {
@@ -299,6 +436,7 @@ void ac_cosmos_thread_list(ac_cosmos_task_t *task)
 
     task->state = list;
     task->found = json_array();
+    list->check_at = -1;
     ac_err_init(&list->err);
     if (*op->page.after && !ac_id_valid(op->page.after, "thread_")) {
         ac_cosmos_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));

@@ -269,7 +269,11 @@ void ac_cosmos_import(ac_cosmos_task_t *task)
     apr_cpystrn(op->owner, ac_json_peek_string(record, "owner", ""), sizeof(op->owner));
     task->documents = json_array();
     status = head_from(task, record);
-    task->parts = status == APR_SUCCESS ? json_pack("[o]", ac_cosmos_index_make(task->head.doc)) : NULL;
+    if (status == APR_SUCCESS) {
+        ac_id_make(task->change, "made_");
+        ac_json_put(task->head.doc, "change", json_string(task->change));
+        task->parts = json_pack("[o]", ac_cosmos_index_marked(task->head.doc, task->change));
+    }
     if (status == APR_SUCCESS) {
         status = add_messages(task, json_object_get(op->in, "messages"));
     }

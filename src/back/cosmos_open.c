@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A turn's beginning in the Cosmos DB store. The order of writes: the entry that leads from the run's id to its thread (it
- * leads nowhere until the rest is there), a new thread's entry in its owner's list (hidden until there is a head), the parts of
- * a large message, and then head, message and run in one transaction. */
+/* A turn's beginning in the Cosmos DB store. The order of writes: the entry that leads from the run's id to its thread (it leads nowhere
+ * until the rest is there) and the mark in the thread's entry in its owner's list (of a new thread the entry itself, which is hidden until
+ * there is a head); the parts of a large message; and then head, message and run in one transaction. */
 #include "store_cosmos.h"
 
 #include <string.h>
@@ -159,19 +159,6 @@ static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_head_read(task, false, reply->status == 409 ? conflict_from : open_from);
 }
 
-/* Entries of a thread that is used live as long as it does. */
-static void touch_index(ac_cosmos_task_t *task)
-{
-    ac_cosmos_t *store = task->store;
-    apr_time_t now = ac_cosmos_now(store);
-    json_t *head = json_object_get(task->documents, "head");
-
-    if (store->expires && ac_cosmos_past(head, "listed_at", now - store->expires / AC_COSMOS_TOUCH)) {
-        ac_json_put(head, "listed_at", ac_json_time(now));
-        ac_cosmos_index_mend(store, head, NULL);
-    }
-}
-
 static void commit(ac_cosmos_task_t *task)
 {
     json_t *lease = ac_cosmos_lease_make(task->store, task->run_id), *run = json_object_get(task->documents, "run");
@@ -182,7 +169,6 @@ static void commit(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
         return;
     }
-    touch_index(task);
     if (task->whole) {
         ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
     }
@@ -201,27 +187,10 @@ static void write_parts(ac_cosmos_task_t *task)
 
 /* ---- the entries in the owner's partition ---- */
 
-static void on_listed(void *baton, const ac_cosmos_reply_t *reply)
-{
-    /* 409: one that a cut creation left, or that of a thread that exists, which the batch will find out. */
-    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(201, 409))) {
-        write_parts(baton);
-    }
-}
-
 static void key_taken(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = task->op->owner };
-
     task->flag = true;
-    if (is_fresh(task)) {
-        json_t *entry = ac_cosmos_index_make(task->head.doc);
-        ac_cosmos_write(task, &request, entry, on_listed);
-        json_decref(entry);
-    }
-    else {
-        write_parts(task);
-    }
+    write_parts(task);
 }
 
 static void claimed(ac_cosmos_task_t *task)
@@ -239,7 +208,7 @@ static void on_claim_read(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "thread_id", ""), task->op->id) == 0 &&
         strcmp(ac_json_peek_string(reply->body, "key", ""), message_id) == 0) {
-        claimed(task);
+        ac_cosmos_thread_mark(task, claimed);
     }
     else {                                  /* another message's run, or another run's message */
         end_conflict(task);
@@ -252,10 +221,10 @@ static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = task->op->owner,
                                     .id = task->run_id };
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 409))) {
         return;
     }
-    if (reply->status == 201) {
+    if (reply->status == 200) {
         claimed(task);
     }
     else {
@@ -263,14 +232,26 @@ static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
+/* The run's entry, and with it the mark in the thread's. */
 static void claim(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = task->op->owner };
-    const char *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
-    json_t *entry = ac_cosmos_run_index_make(task->op->owner, task->run_id, task->op->id, message_id);
+    const char *owner = task->op->owner, *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = owner };
+    json_t *run = ac_cosmos_run_index_make(owner, task->run_id, task->op->id, message_id), *thread;
+    ac_cosmos_batch_t batch;
 
-    ac_cosmos_write(task, &request, entry, on_claimed);
-    json_decref(entry);
+    ac_id_make(task->change, "made_");
+    thread = ac_cosmos_index_marked(task->head.doc, task->change);
+    ac_cosmos_batch_init(&batch);
+    ac_cosmos_batch_add(&batch, AC_COSMOS_CREATE, owner, task->run_id, run, NULL);
+    ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, owner, task->op->id, thread, NULL);
+    ac_cosmos_batch_end(&batch);
+    request.body = &batch.body;
+    request.n_ops = batch.n;
+    ac_cosmos_call(task, &request, on_claimed, task);
+    ac_cosmos_batch_free(&batch);
+    json_decref(run);
+    json_decref(thread);
 }
 
 /* ---- the thread ---- */
@@ -316,7 +297,7 @@ static void open_checked(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
     }
     else if (task->flag) {
-        write_parts(task);
+        ac_cosmos_thread_mark(task, write_parts);
     }
     else {
         claim(task);

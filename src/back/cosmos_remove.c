@@ -154,6 +154,7 @@ static void bury(ac_cosmos_task_t *task)
     json_t *head = json_copy(task->head.doc);
 
     ac_json_put(head, "status", json_string("purging"));
+    ac_json_put(head, "change", json_string(task->change));
     ac_json_put(head, "deleted_at", json_string(LONG_AGO));
     ac_cosmos_write(task, &request, head, on_buried);
     json_decref(head);
@@ -171,7 +172,7 @@ static void run_looked_at(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
     }
     else {
-        bury(task);
+        ac_cosmos_thread_mark(task, bury);
     }
 }
 
@@ -199,7 +200,7 @@ static void tombstone(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
     }
     else if (purges) {
-        bury(task);
+        ac_cosmos_thread_mark(task, bury);
     }
     else {
         ac_cosmos_run_check(task, run_looked_at);

@@ -20,6 +20,13 @@ static void end_with_thread(ac_cosmos_task_t *task)
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
+/* The head tells which change it has come to, and, beside those of turns, which request's. */
+static void put_change(ac_cosmos_task_t *task)
+{
+    ac_json_put(task->documents, "change", json_string(task->change));
+    ac_json_put(task->documents, "nonce", json_string(task->change));
+}
+
 /* ---- create ---- */
 
 static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply)
@@ -74,7 +81,7 @@ static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
         end_with_thread(task);
         return;
     }
-    index = ac_cosmos_index_make(task->head.doc);
+    index = ac_cosmos_index_marked(task->head.doc, task->change);
     ac_cosmos_write(task, &request, index, on_index_replaced);
     json_decref(index);
 }
@@ -96,7 +103,6 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = op->owner };
     const char *id = NULL;
-    char nonce[AC_ID_SIZE];
     json_t *index;
     apr_status_t status = ac_json_string(&id, op->in, "id", true, &op->err);
 
@@ -111,9 +117,9 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
         ac_cosmos_end(task, status);
         return;
     }
-    ac_id_make(nonce, "made_");
-    ac_json_put(task->documents, "nonce", json_string(nonce));
-    index = ac_cosmos_index_make(task->documents);
+    ac_id_make(task->change, "made_");
+    put_change(task);
+    index = ac_cosmos_index_marked(task->documents, task->change);
     ac_cosmos_write(task, &request, index, on_index_created);
     json_decref(index);
 }
@@ -134,14 +140,8 @@ void ac_cosmos_thread_get(ac_cosmos_task_t *task)
 
 static void change_from(ac_cosmos_task_t *task);
 
-static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
+static void end_changed(ac_cosmos_task_t *task)
 {
-    ac_cosmos_task_t *task = baton;
-
-    /* 412: somebody else changes the status right now and will settle it. */
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
-        return;
-    }
     if (task->op->verb == AC_STORE_THREAD_DELETE) {
         task->op->out = json_object();
         ac_cosmos_end(task, APR_SUCCESS);
@@ -151,14 +151,34 @@ static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
+static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
+{
+    /* 412: somebody else changes the thread right now. */
+    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
+        end_changed(baton);
+    }
+}
+
 static void settle_index(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-                                    .id = task->op->id, .if_match = task->mark };
+                                    .id = task->op->id, .if_match = task->entry_etag };
     json_t *index = ac_cosmos_index_make(task->head.doc);
 
     ac_cosmos_write(task, &request, index, on_index_settled);
     json_decref(index);
+}
+
+/* An entry with another status than before is settled at once, so that lists which do not show the thread do not meet it. Otherwise the
+ * next list does it. While a run is active nobody does: its end changes the thread and marks nothing. */
+static void after_change(ac_cosmos_task_t *task)
+{
+    if (task->flag && !*ac_cosmos_head_run(&task->head)) {
+        settle_index(task);
+    }
+    else {
+        end_changed(task);
+    }
 }
 
 static void changed_before(ac_cosmos_task_t *task)
@@ -166,15 +186,11 @@ static void changed_before(ac_cosmos_task_t *task)
     const char *nonce = ac_json_peek_string(task->documents, "nonce", "-");
 
     if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
-        if (*task->mark) {
-            settle_index(task);
-        }
-        else {
-            end_with_thread(task);
-        }
-        return;
+        after_change(task);
     }
-    change_from(task);
+    else {
+        change_from(task);
+    }
 }
 
 static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
@@ -191,12 +207,7 @@ static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_head_keep(task->store, task->op->id, task->documents, reply->etag);
     json_decref(task->head.doc);
     task->head.doc = json_incref(task->documents);
-    if (*task->mark) {
-        settle_index(task);
-    }
-    else {
-        end_with_thread(task);
-    }
+    after_change(task);
 }
 
 static void write_change(ac_cosmos_task_t *task)
@@ -204,29 +215,8 @@ static void write_change(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
                                     .id = task->op->id, .if_match = task->head.etag };
 
+    put_change(task);
     ac_cosmos_write(task, &request, task->documents, on_changed);
-}
-
-static void on_marked(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-
-    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
-        apr_cpystrn(task->mark, *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", ""), sizeof(task->mark));
-        write_change(task);
-    }
-}
-
-/* A change of the status concerns two partitions. The entry in the owner's is marked before and settled after; whoever finds it
- * marked looks at the head. */
-static void mark_index(ac_cosmos_task_t *task)
-{
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS, .key = task->op->owner };
-    json_t *index = ac_cosmos_index_make(task->head.doc);
-
-    ac_json_put(index, "changing", json_true());
-    ac_cosmos_write(task, &request, index, on_marked);
-    json_decref(index);
 }
 
 /* What the request changes; null takes a title or metadata away. */
@@ -294,7 +284,6 @@ static void change_from(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     bool restores = op->verb == AC_STORE_THREAD_RESTORE;
-    char nonce[AC_ID_SIZE];
     json_t *head;
     apr_status_t status;
 
@@ -318,15 +307,9 @@ static void change_from(ac_cosmos_task_t *task)
         ac_cosmos_end(task, status);
         return;
     }
-    ac_id_make(nonce, "made_");
-    ac_json_put(head, "nonce", json_string(nonce));
     ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1));
-    if (strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0) {
-        mark_index(task);
-    }
-    else {
-        write_change(task);
-    }
+    task->flag = strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0;
+    ac_cosmos_thread_mark(task, write_change);
 }
 
 void ac_cosmos_thread_update(ac_cosmos_task_t *task)

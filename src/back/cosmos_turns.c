@@ -93,6 +93,9 @@ apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run)
     const json_t *title = json_object_get(head, "title"), *first = json_object_get(task->op->in, "title");
     bool fine = ac_json_put(head, "active_run", run);
 
+    if (*task->change) {
+        fine = ac_json_put(head, "change", json_string(task->change)) && fine;
+    }
     if (json_is_object(message)) {
         int64_t seq = ac_json_peek_int(head, "message_count", 0) + 1;
         if (!json_is_string(title) && json_is_string(first)) {

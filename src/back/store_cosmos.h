@@ -16,7 +16,7 @@
 #define AC_COSMOS_HEADS 1024                /* threads of which the head is remembered */
 #define AC_COSMOS_FLIGHTS 128               /* requests under way at a time */
 #define AC_COSMOS_PATIENCE apr_time_from_sec(60)    /* for a request without a deadline */
-#define AC_COSMOS_TOUCH 8                   /* a thread's entry is written again once so much of a document's life has passed */
+#define AC_COSMOS_TOUCH 8                   /* entries, written when a turn begins, live longer than documents by such a part at least */
 #define AC_COSMOS_CURSOR_NONE "~"           /* sorts after every id's letters */
 
 /* The containers. */
@@ -73,6 +73,7 @@ typedef struct ac_cosmos_t {
     struct ac_cosmos_call_t *calls;         /* ring */
     struct ac_cosmos_call_t *waiting_first, *waiting_last;      /* for a flight */
     int n_tasks, n_flights;
+    unsigned int n_lists;                   /* of threads, that found any */
     ac_cosmos_ready_e ready;
     ac_cosmos_task_t *unprepared;           /* tasks that wait for it, linked by `next_unprepared` */
     apr_time_t next_prepare;
@@ -187,6 +188,7 @@ struct ac_cosmos_task_t {
     int part, n_parts;
     ac_buf_t joined;
     ac_cosmos_step_fn *then, *after_check, *after_find;     /* after what is under way; after run_check(), message_find() */
+    ac_cosmos_step_fn *after_mark;
     /* of a verb, in its file */
     json_t *documents, *parts;              /* to be written */
     const json_t *key;                      /* the Idempotency-Key of op->in, or NULL */
@@ -200,6 +202,7 @@ struct ac_cosmos_task_t {
     ac_timer_t timer;                       /* cancelled with the task */
     char run_id[AC_ID_SIZE];
     char mark[AC_COSMOS_ETAG_SIZE];
+    char change[AC_ID_SIZE], entry_etag[AC_COSMOS_ETAG_SIZE];   /* of ac_cosmos_thread_mark() */
     int64_t count;
     bool flag;
     /* figures */
@@ -265,7 +268,9 @@ apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store
 /* *pdoc NULL where there are no steps. errors: invalid_request */
 apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id, ac_err_t *err);
 void ac_cosmos_lease_clear(json_t *run);                    /* what a run's document has only while it is active */
-json_t *ac_cosmos_index_make(const json_t *head);           /* a thread's in its owner's partition */
+/* A thread's entry in its owner's partition: as the head is; or marked, where the head is about to change or has. */
+json_t *ac_cosmos_index_make(const json_t *head);
+json_t *ac_cosmos_index_marked(const json_t *head, const char *change);
 json_t *ac_cosmos_run_index_make(const char *owner, const char *run_id, const char *thread_id, const char *message_id);
 void ac_cosmos_steps_id(char id[AC_ID_SIZE + 8], const char *run_id);
 /* Replaces a document that is too large, or not safe with every reader, by its stub, and adds its parts to `parts`. */
@@ -323,8 +328,10 @@ apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run);
 /* The committed head is remembered; task->head is it. */
 void ac_cosmos_turn_committed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply);
 
-/* Writes a thread's entry in its owner's partition as the head is; for whoever finds it wrong. etag: only over this one. */
-void ac_cosmos_index_mend(ac_cosmos_t *store, const json_t *head, const char *etag);        /* cosmos_list.c */
+/* cosmos_list.c: marks the entry of the thread task->head, which was read before, and is replaced afterwards under the ETag that it had
+ * then, with task->change as its `change`. Whoever comes back with a newer head marks again. Then fn(task); task->entry_etag is the
+ * marked entry's. */
+void ac_cosmos_thread_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 /* Ends with {data, has_more, next}; takes data and next (NULL: null). */
 void ac_cosmos_list_end(ac_cosmos_task_t *task, json_t *data, bool has_more, json_t *next);
 

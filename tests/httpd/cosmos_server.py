@@ -38,7 +38,7 @@ class Container:
         self.unique = [k["paths"][0][1:] for k in definition.get("uniqueKeyPolicy", {}).get("uniqueKeys", [])]
         self.versions = {}                  # (key, id) → [(lsn, document or None)]
         self.partitions = {}                # key → {id: document}
-        self.lsn, self.replica, self.n_behind = 0, 0, 0
+        self.lsn, self.replica, self.n_behind, self.n_owed = 0, 0, 0, 0
         self.mortal = {}                    # (key, id) → when: documents with a time to live of their own
 
     def bury(self, now):
@@ -183,6 +183,7 @@ class Cosmos:
         with self.lock:
             dump, pattern = order.pop("dump", None), order.pop("count", None)
             definition, expire = order.pop("definition", None), order.pop("expire", None)
+            strip = order.pop("strip", {})
             for name, members in order.pop("define", {}).items():   # as an administrator would; null: without it
                 made = next(iter(self.databases.values()))[name].definition
                 made.update(members)
@@ -197,6 +198,11 @@ class Cosmos:
                                        for database in self.databases.values() for name, container in database.items()}}
             if expire:
                 self.expire(**expire)
+            for name, members in strip.items():         # of all documents, or of what "container/member" is in them
+                name, _, inner = name.partition("/")
+                for document in self.documents(name):
+                    for member in members:
+                        (document.get(inner, {}) if inner else document).pop(member, None)
             if definition:
                 answer["definition"] = next(iter(self.databases.values()))[definition].definition
             if pattern:
@@ -371,13 +377,16 @@ class Cosmos:
         return status, {"etag": etag} if etag else {}, None if minimal else document
 
     def _replica(self, container, headers):
-        """How far the replica that answers has come. So many reads that meet with one that is behind (lag) let it catch up."""
+        """How far the replica that answers has come. So many reads that meet with one that is behind (lag) let it catch up; who is
+        sent away because of that finds it caught up the next time, however much is written meanwhile."""
         wanted = max([int(t.split("#")[1]) for t in headers.get("x-ms-session-token", "").split(",") if "#" in t] or [0])
-        at = container.replica if self.lag else container.lsn
+        at = container.replica if self.lag and not container.n_owed else container.lsn
+        container.n_owed = max(0, container.n_owed - 1)
         container.n_behind += 1
         if container.n_behind >= self.lag or at == container.lsn:
             container.replica, container.n_behind = container.lsn, 0
         if wanted > at:
+            container.n_owed += 1
             raise Failure(404, 1002, "the session is not available")
         return at
 
@@ -441,7 +450,8 @@ class Cosmos:
                 container.mortal[key, name] = document["_ts"] + document["ttl"]
         versions = container.versions.setdefault((key, name), [])
         versions.append((container.lsn, document))
-        del versions[:-4]
+        while len(versions) > 1 and versions[1][0] <= container.replica:   # what the replica that is behind may still show stays
+            del versions[0]
         return document and document["_etag"]
 
     def _batch(self, container, key, operations, fault):

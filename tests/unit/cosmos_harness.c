@@ -127,6 +127,19 @@ int64_t cosmos_runs(const cosmos_server_t *server, const char *status)
     return n;
 }
 
+int64_t cosmos_marked(const cosmos_server_t *server)
+{
+    json_t *answer = cosmos_server_tell(server, "{\"dump\":\"threads\"}"), *document;
+    int64_t n = 0;
+    size_t i;
+    json_array_foreach(json_object_get(answer, "documents"), i, document) {
+        n += strcmp(ac_json_peek_string(document, "type", ""), "thread") == 0 &&
+            (json_object_get(document, "changing") || !json_object_get(document, "copy"));
+    }
+    json_decref(answer);
+    return n;
+}
+
 int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern)
 {
     char order[128];
@@ -298,4 +311,16 @@ int cosmos_teardown(void **state)
     cosmos_child_stop(*state);
     free(*state);
     return 0;
+}
+
+int cosmos_main(cosmos_server_t *server, const char *name, const struct CMUnitTest *tests, size_t n)
+{
+    int n_failed;
+
+    apr_initialize();
+    cosmos_server_start(server);
+    n_failed = _cmocka_run_group_tests(name, tests, n, NULL, NULL);
+    cosmos_server_stop(server);
+    apr_terminate();
+    return n_failed;
 }

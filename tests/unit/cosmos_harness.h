@@ -41,12 +41,16 @@ void cosmos_clock_to(const cosmos_server_t *server, int seconds);
  * cosmos_child_t that is not opened. */
 int cosmos_setup(void **state);
 int cosmos_teardown(void **state);
+/* A program of tests with a server of their own; cmocka's count of failures. */
+int cosmos_main(cosmos_server_t *server, const char *name, const struct CMUnitTest *tests, size_t n);
 
 /* How many documents a container has; how many requests were answered that match "METHOD /path STATUS". */
 int64_t cosmos_documents(const cosmos_server_t *server, const char *container);
 int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern);
 /* How many runs the service has in this state, without asking a store. */
 int64_t cosmos_runs(const cosmos_server_t *server, const char *status);
+/* How many threads' entries have a mark, or no copy: a list does not take them for what they say. */
+int64_t cosmos_marked(const cosmos_server_t *server);
 /* A hard delete, which has to succeed. */
 void cosmos_remove_thread(const contract_ids_t *ids);
 
@@ -57,6 +61,10 @@ void cosmos_child_open(cosmos_child_t *child, const cosmos_server_t *server, con
 void cosmos_child_stop(cosmos_child_t *child);
 /* As kill -9 looks from outside: nothing is finished. */
 void cosmos_child_kill(cosmos_child_t *child, const cosmos_server_t *server);
+
+/* Waits for what a store does by itself. */
+#define COSMOS_UNTIL(condition) do { apr_time_t end_ = ac_clock() + apr_time_from_sec(30); \
+        while (!(condition)) { assert_true(ac_clock() < end_); apr_sleep(2000); } } while (0)
 
 /* How many lines with this message number were logged, and the last one's text. */
 int cosmos_logged(int number);

@@ -2,13 +2,7 @@
 /* The Cosmos DB store on several machines: who holds a run, who may close it, and turns whose answer from the service was lost. */
 #include "cosmos_harness.h"
 
-#include <apr_general.h>
-
 static cosmos_server_t server;
-
-/* Waits for what a store does by itself. */
-#define COSMOS_UNTIL(condition) do { apr_time_t end_ = ac_clock() + apr_time_from_sec(30); \
-        while (!(condition)) { assert_true(ac_clock() < end_); apr_sleep(2000); } } while (0)
 
 static void check_status(const contract_ids_t *ids, const char *run_id, const char *status)
 {
@@ -264,12 +258,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_turn_that_is_opened_again_is_one, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_is_closed_again_is_one, cosmos_setup, cosmos_teardown),
     };
-    int n_failed;
 
-    apr_initialize();
-    cosmos_server_start(&server);
-    n_failed = cmocka_run_group_tests_name("cosmos_leases", tests, NULL, NULL);
-    cosmos_server_stop(&server);
-    apr_terminate();
-    return n_failed;
+    return cosmos_main(&server, "cosmos_leases", tests, sizeof(tests) / sizeof(*tests));
 }

@@ -4,8 +4,6 @@
 
 #include <pthread.h>
 
-#include <apr_general.h>
-
 static cosmos_server_t server;
 
 /* ---- every way to fail, at every request of a call ---- */
@@ -325,12 +323,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nobody_listens, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_chaos, cosmos_setup, cosmos_teardown),
     };
-    int n_failed;
 
-    apr_initialize();
-    cosmos_server_start(&server);
-    n_failed = cmocka_run_group_tests_name("cosmos_trouble", tests, NULL, NULL);
-    cosmos_server_stop(&server);
-    apr_terminate();
-    return n_failed;
+    return cosmos_main(&server, "cosmos_trouble", tests, sizeof(tests) / sizeof(*tests));
 }
