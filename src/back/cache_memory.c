@@ -29,7 +29,7 @@ typedef struct slot_t {
     uint32_t first, last;                       /* blocks */
     uint32_t len;                               /* bytes of all texts with their heads */
     uint32_t next;                              /* slot with the same hash, or the next free one */
-    bool used;                                  /* since the hand came by */
+    uint32_t used;                              /* not 0: since the hand came by. No bool: a stray write may leave any number here */
 } slot_t;
 
 typedef struct part_t {                         /* of zeros: it is empty */
@@ -162,7 +162,7 @@ static bool make_room(part_t *part, uint32_t n_blocks, const slot_t *keep)
             continue;
         }
         if (slot->used && slot->expires > now) {
-            slot->used = false;
+            slot->used = 0;
         }
         else {
             forget(part, slot);
@@ -264,7 +264,7 @@ static void copy_out(ac_buf_t *bytes, part_t *part, const unsigned char *key)
     if (!slot) {
         return;
     }
-    slot->used = true;
+    slot->used = 1;
     size_t left = slot->len;
     for (block_t *block = block_at(part, slot->first); block && left && !bytes->failed; block = block_at(part, block->next)) {
         size_t some = left < BLOCK_ROOM ? left : BLOCK_ROOM;

@@ -274,12 +274,18 @@ static void test_a_stopped_holder_is_not_waited_for(void **state)
     close(pipes[1]);
 }
 
+#define ENTRIES_END 120000                      /* of a part: behind its lock, its index and its entries */
+
+static size_t lock_size(void)
+{
+    return (sizeof(pthread_mutex_t) + 7) & ~(size_t)7;
+}
+
 /* Any byte of the memory may be anything. Nothing is shown that was not written, nothing is run into, and it works again afterwards. */
 static void test_damage(void **state)
 {
     (void)state;
     unsigned char *bytes = *(unsigned char **)memory;
-    size_t lock_size = (sizeof(pthread_mutex_t) + 7) & ~(size_t)7;
     char text[2000];
     memset(text, 'q', sizeof(text));
     uint32_t random = 7;
@@ -288,9 +294,9 @@ static void test_damage(void **state)
             write_key(AC_CACHE_PUT, (unsigned)round * 4 + i, text, 500 + 400 * i);
         }
         for (int i = 0; i < 4; i++) {           /* mostly where the index is, and the blocks in use */
-            size_t span = round % 3 == 0 ? 64 : round % 3 == 1 ? 120000 : SMALL;
+            size_t span = round % 3 == 0 ? 64 : round % 3 == 1 ? ENTRIES_END : SMALL;
             random = random * 1664525 + 1013904223;
-            bytes[lock_size + (random >> 5) % span] = (unsigned char)(random >> 11);
+            bytes[lock_size() + (random >> 5) % span] = (unsigned char)(random >> 11);
         }
         for (unsigned i = 0; i < 4; i++) {
             got_t got = get((unsigned)round * 4 + i);
@@ -307,6 +313,29 @@ static void test_damage(void **state)
     assert_true(has(1));
 }
 
+/* So may the mark of an entry that was asked for: it goes when there is no room, as others do. */
+static void test_damage_of_a_mark(void **state)
+{
+    (void)state;
+    unsigned char *bytes = *(unsigned char **)memory + lock_size(), before[ENTRIES_END];
+    int n = 0;
+    put(1, "x");
+    memcpy(before, bytes, sizeof(before));
+    assert_true(has(1));
+    for (size_t i = 0; i < sizeof(before); i++) {
+        if (bytes[i] != before[i]) {
+            bytes[i] = 131;
+            n++;
+        }
+    }
+    assert_int_equal(n, 1);
+    for (unsigned i = 2; i < 4000; i++) {
+        put(i, "s");
+    }
+    assert_false(has(1));
+    assert_true(has(3999));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_killed_writers_harm_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stopped_holder_is_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damage_of_a_mark, setup, teardown),
     };
     return cmocka_run_group_tests_name("cache_memory", tests, NULL, NULL);
 }
