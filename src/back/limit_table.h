@@ -57,8 +57,7 @@ struct ac_limit_table_t {
     bool fresh;                                 /* made now, and empty */
 };
 
-/* limit_table.c. errors: overloaded where the lock is not to be had in time, as when its holder is stopped. err NULL: with more
- * patience. */
+/* limit_table.c. errors: overloaded where the lock is not to be had in time, as when its holder is stopped. err may be NULL. */
 apr_status_t ac_table_lock(ac_limit_table_t *table, ac_err_t *err);
 void ac_table_unlock(ac_limit_table_t *table);
 /* Gives a record's amount back to its count, and the record to the free ones. With the lock held. */
