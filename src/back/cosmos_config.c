@@ -161,7 +161,6 @@ static apr_status_t shared_free(void *baton)
 /* The children of one server tell each other the newest session tokens, so that what one has written another reads. */
 static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
 {
-    pthread_mutexattr_t attr;
     void *block = mmap(NULL, sizeof(ac_cosmos_shared_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (block == MAP_FAILED) {
@@ -169,12 +168,7 @@ static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
     }
     store->shared = block;
     apr_pool_cleanup_register(p, block, shared_free, apr_pool_cleanup_null);
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&store->shared->lock, &attr);
-    pthread_mutexattr_destroy(&attr);
-    return NULL;
+    return ac_shared_lock_init(&store->shared->lock) ? "cosmos: there is no lock to share between processes" : NULL;
 }
 
 const char *ac_cosmos_configure(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)

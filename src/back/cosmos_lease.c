@@ -229,7 +229,7 @@ static bool sweep_due(ac_cosmos_t *store, apr_time_t now)
     if (store->ready != AC_COSMOS_READY || !store->sweeps) {
         return false;
     }
-    pthread_mutex_lock(&shared->lock);
+    ac_cosmos_shared_lock(shared);
     due = now >= shared->next_sweep;
     if (due) {
         shared->next_sweep = now + store->lease;

@@ -158,7 +158,8 @@ apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_e
 /* Reads the answer's body, and of a batch what became of it. false: it is not what was to be expected; see call->last. */
 bool ac_cosmos_body_read(ac_cosmos_call_t *call);
 void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
-/* Until pthread_mutex_unlock(): short, nothing is waited for inside. */
+/* Until pthread_mutex_unlock(&shared->lock): short, nothing is waited for inside. The only way to take it: of a child that was killed
+ * inside it stays usable for the others. */
 void ac_cosmos_shared_lock(ac_cosmos_shared_t *shared);
 /* The tokens that we send may be of a container that was made anew: the next request goes without. */
 void ac_cosmos_session_forget(ac_cosmos_call_t *call);

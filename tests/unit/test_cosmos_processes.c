@@ -3,6 +3,10 @@
 #include "cosmos_harness.h"
 
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../src/back/store_cosmos.h"
 
 static cosmos_server_t server;
 
@@ -89,6 +93,26 @@ static void test_a_crash_between_any_two_requests(void **state)
     for (int n = 0; n <= 5; n++) {
         crash_after(*state, n);
     }
+}
+
+/* A child is killed while it has the lock of what the children know together, and the next one there looks for runs to close. */
+static void test_a_child_that_dies_under_the_shared_lock(void **state)
+{
+    cosmos_child_t *child = *state;
+    cosmos_child_open(child, &server, "lease=5s");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    ac_cosmos_shared_t *shared = ((ac_cosmos_t *)child->store.self)->shared;
+    pid_t dies = fork();
+    assert_true(dies >= 0);
+    if (dies == 0) {
+        ac_cosmos_shared_lock(shared);
+        shared->next_sweep = 0;
+        _exit(0);
+    }
+    assert_int_equal(waitpid(dies, NULL, 0), dies);
+    COSMOS_UNTIL(__atomic_load_n(&shared->next_sweep, __ATOMIC_ACQUIRE) > 0);
+    assert_int_equal(ac_shared_lock_take(&shared->lock, apr_time_from_sec(60)), 0);
+    ac_shared_lock_drop(&shared->lock);
 }
 
 static void open_without_an_answer(void **state, const char *faults)
@@ -277,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_child_that_dies_under_the_shared_lock, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_without_an_answer, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_and_not_found_again, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_key_that_leads_to_no_run, cosmos_setup, cosmos_teardown),
