@@ -242,8 +242,6 @@ ac_phase_e ac_limit_phase(const ac_limit_t *limit); /* of a limit that is not an
 void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit_t *limit, const ac_subject_t *who, int64_t amount);
 /* Appends to the values of RateLimit-Policy and RateLimit what was found. */
 void ac_takes_fields(const ac_takes_t *takes, ac_buf_t *policy, ac_buf_t *left);
-/* Why takes were refused: rate_limited, budget_exceeded; retry_after is when the window ends, after which there is enough. */
-apr_status_t ac_takes_refuse(const ac_takes_t *takes, ac_err_t *err);
 #define AC_STREAM_RETRY apr_time_from_sec(5)    /* where nobody knows when one of the answers ends */
 
 typedef void ac_counted_fn(void *baton, apr_status_t status, const ac_err_t *err);
@@ -266,7 +264,7 @@ typedef struct ac_counters_t {                  /* a child's way to the counts *
     ac_loop_t *loop;
 } ac_counters_t;
 /* Loop thread. APR_EINPROGRESS: done comes later, never inside; else it does not come. takes stay the caller's, and in place until then.
- * errors: those of ac_takes_refuse(); overloaded. */
+ * errors: rate_limited, budget_exceeded (retry_after: when the window ends, after which there is enough); overloaded. */
 apr_status_t ac_counters_take(ac_counters_t *counters, ac_takes_t *takes, ac_counted_fn *done, void *baton, ac_err_t *err);
 /* The same for a worker, who waits. *ptakes stays the caller's; NULL afterwards: there was no answer. */
 apr_status_t ac_counters_take_wait(ac_takes_t **ptakes, ac_counters_t *counters, ac_err_t *err);

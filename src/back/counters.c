@@ -155,7 +155,8 @@ static const ac_take_t *find_over(const ac_takes_t *takes)
     return found;
 }
 
-apr_status_t ac_takes_refuse(const ac_takes_t *takes, ac_err_t *err)
+/* Why takes were refused: rate_limited, budget_exceeded; retry_after is when the window ends, after which there is enough. */
+static apr_status_t refuse(const ac_takes_t *takes, ac_err_t *err)
 {
     const ac_take_t *take = find_over(takes);
     if (!take) {
@@ -186,7 +187,7 @@ apr_status_t ac_takes_refuse(const ac_takes_t *takes, ac_err_t *err)
 static apr_status_t take_here(ac_counters_t *counters, ac_takes_t *takes, ac_err_t *err)
 {
     apr_status_t status = ac_limit_table_take(counters->table, takes, apr_time_now(), err);
-    return status == APR_EAGAIN && !err->kind ? ac_takes_refuse(takes, err) : status;
+    return status == APR_EAGAIN && !err->kind ? refuse(takes, err) : status;
 }
 
 typedef struct asked_t {                        /* the shared counts are */
@@ -212,7 +213,7 @@ static void on_shared(void *baton, apr_status_t status, const ac_err_t *said)
         status = take_here(asked.counters, asked.takes, &err);
     }
     else if (!err.kind) {
-        status = ac_takes_refuse(asked.takes, &err);
+        status = refuse(asked.takes, &err);
     }
     asked.done(asked.baton, status, &err);
 }

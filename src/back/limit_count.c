@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define FULL_AGAIN apr_time_from_sec(60)        /* between two lines of the log about a full table */
+#define FULL_RETRY apr_time_from_sec(10)        /* what who is refused for that is told to wait */
 
 /* ---- finding a count ---- */
 
@@ -83,14 +84,24 @@ static int64_t epoch_of(const ac_take_t *take, apr_time_t now)
     return take->window ? now / take->window : 0;
 }
 
-static apr_status_t say_full(ac_limit_table_t *table, ac_err_t *err)
+/* Whether it has not been told for a while that the table is full; from now on it has. With the lock held. */
+static bool full_is_news(ac_limit_table_t *table)
 {
-    apr_time_t now = ac_clock();
-    if (!table->head->full_at || now < table->head->full_at || now - table->head->full_at > FULL_AGAIN) {
-        table->head->full_at = now;
+    apr_time_t now = ac_clock(), told = table->head->full_at;
+    if (told && now >= told && now - told <= FULL_AGAIN) {
+        return false;
+    }
+    table->head->full_at = now;
+    return true;
+}
+
+/* Without the lock, under which nothing calls the system. */
+static apr_status_t refuse_full(const ac_limit_table_t *table, bool news, ac_err_t *err)
+{
+    if (news) {
         ac_log(AC_M261, APR_ENOSPC, "limits: the table of %u counts is full; who is not in it yet is refused", table->head->n_slots);
     }
-    err->retry_after = apr_time_from_sec(10);
+    err->retry_after = FULL_RETRY;
     return ac_err_set(err, AC_OVERLOADED, "more is counted at once than there is room for");
 }
 
@@ -110,15 +121,15 @@ static void note_left(ac_take_t *take, const ac_slot_t *slot, apr_time_t now)
     take->reset = take->window ? (slot->epoch + 1) * take->window - now : 0;
 }
 
-/* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. */
-static apr_status_t check(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now, ac_err_t *err)
+/* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. EAGAIN: there is not; ENOSPC: no slot. */
+static apr_status_t check(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now)
 {
     apr_status_t status = APR_SUCCESS;
     for (int i = 0; i < takes->n; i++) {
         ac_take_t *take = &takes->list[i];
         ac_slot_t *slot = ac_table_slot(table, take->key, window_of(take), epoch_of(take, now), now);
         if (!slot) {
-            return say_full(table, err);
+            return APR_ENOSPC;
         }
         take->slot = (uint32_t)(slot - table->slots);
         take->epoch = slot->epoch;
@@ -199,9 +210,9 @@ apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = check(table, takes, now, err);
+    status = check(table, takes, now);
     if (status == APR_SUCCESS && !has_records(table, takes)) {
-        status = say_full(table, err);
+        status = APR_ENOSPC;
     }
     for (int i = 0; i < takes->n && status == APR_SUCCESS; i++) {
         ac_take_t *take = &takes->list[i];
@@ -219,8 +230,9 @@ apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr
     if (status != APR_SUCCESS) {
         unclaim(table, takes);
     }
+    bool news = status == APR_ENOSPC && full_is_news(table);
     ac_table_unlock(table);
-    return status;
+    return status == APR_ENOSPC ? refuse_full(table, news, err) : status;
 }
 
 /* ---- spending and giving back ---- */

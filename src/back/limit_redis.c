@@ -9,17 +9,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <openssl/evp.h>
 
 #define LEASE_MS "15000"                        /* how long a holder counts without a sign of life */
 #define SIGN_EVERY apr_time_from_sec(4)
+#define REFUSAL_AGAIN apr_time_from_sec(60)     /* between two lines of the log about a Redis that does not count */
 #define KEY_SIZE 96
 #define TAKE_ARGS 4                             /* of each count: window in ms, most, amount, whether it is held */
 
 /* All or nothing. ARGV: the prefix, the holder, the lease, then TAKE_ARGS of each key.
- * → {1 or 0, Redis' time in ms, and of each count: the window's number, what is left, whether it refuses}. */
+ * → {1 or 0, Redis' time in ms, and of each count: the window's number, what is left, whether it refuses}.
+ * A count goes a second after its window has ended; one of what is held at once (window 0) two hours after it was last taken of. */
 static const char take_script[] =
     "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
     "local fine, counts = 1, {}\n"
@@ -102,6 +103,7 @@ struct ac_limit_redis_t {
     char holder_key[KEY_SIZE + 64];
     const char *sign_argv[5];                   /* SET holder_key 1 PX LEASE_MS */
     ac_timer_t sign_timer;
+    apr_time_t refusal_told;                    /* ac_clock; 0: never */
     int is_up;
 };
 
@@ -217,17 +219,26 @@ static apr_status_t read_taken(ac_takes_t *takes, const redisReply *reply)
     return fine ? APR_SUCCESS : APR_EAGAIN;
 }
 
+/* Every request meets it, and one line of them says enough. */
+static void tell_refusal(ac_limit_redis_t *counts, const redisReply *reply)
+{
+    apr_time_t now = ac_clock();
+    if (!counts->refusal_told || now - counts->refusal_told >= REFUSAL_AGAIN) {
+        counts->refusal_told = now;
+        ac_log(AC_M264, APR_EGENERAL, "limits: Redis does not count: %.160s",
+               reply->type == REDIS_REPLY_ERROR ? reply->str : "an unknown answer");
+    }
+}
+
 static void end_take(eval_t *eval, const redisReply *reply, const ac_err_t *cause)
 {
     apr_status_t status = reply ? read_taken(eval->takes, reply) : ac_kind_row(cause->kind)->status;
     ac_err_t err = *cause;
     if (reply && status == APR_EGENERAL) {
-        ac_log(AC_M264, APR_EGENERAL, "limits: Redis does not count: %.160s",
-               reply->type == REDIS_REPLY_ERROR ? reply->str : "an unknown answer");
+        tell_refusal(eval->counts, reply);
         status = ac_err_set(&err, AC_OVERLOADED, "Redis does not count");
     }
     if (err.kind) {
-        err.detail[0] = '\0';
         snprintf(err.detail, sizeof(err.detail), "the counts of the limits, which machines share, cannot be reached");
         err.retry_after = apr_time_from_sec(2);
     }

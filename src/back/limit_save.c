@@ -31,6 +31,8 @@ static bool claim(ac_limit_table_t *table, uint64_t *pchanges)
     return mine;
 }
 
+_Static_assert(AC_MAX_COUNTS % CHUNK == 0, "no chunk reaches beyond the table");
+
 static int write_slots(FILE *file, ac_limit_table_t *table, apr_time_t now)
 {
     ac_slot_t copy[CHUNK];
@@ -85,6 +87,7 @@ apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_
     return status;
 }
 
+/* number: the window, its number, what was spent in it. false: no line that we wrote, or one of a window that there is not. */
 static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t number[3])
 {
     for (int i = 0; i < AC_COUNT_KEY; i++) {

@@ -59,7 +59,7 @@ AC_MESSAGE(261, AC_ERROR, "The table of the limits' counts is full: who would ne
 AC_MESSAGE(262, AC_ERROR, "Redis (AgentChatShared) cannot be used: this machine counts limits alone, or requests get 503 (on-error=).",
            "See the cause in the line: the server, its address, the password, or its certificate. It is tried again all the time.")
 AC_MESSAGE(263, AC_INFO, "Redis (AgentChatShared) can be used again, and counts for all machines.", "Nothing to do.")
-AC_MESSAGE(264, AC_ERROR, "Redis (AgentChatShared) refuses to count; on-error= says what becomes of requests.",
+AC_MESSAGE(264, AC_ERROR, "Redis (AgentChatShared) refuses to count; on-error= says what becomes of requests. Logged once a minute.",
            "Read Redis' own words in the line: mostly a user that may not run scripts (+@scripting), or a cluster.")
 AC_MESSAGE(401, AC_WARNING, "The index of a knowledge base was damaged or written by another version. It is made anew from its folder.",
            "Nothing, if it happens once after an update. If it comes back, look at the disk of the state directory.")

@@ -13,7 +13,6 @@
 #define BACKOFF_FIRST apr_time_from_msec(100)
 #define BACKOFF_MOST apr_time_from_sec(5)
 
-static void attempt(void *baton);
 static void on_timer(void *baton);
 
 /* ---- calls that are under way ---- */
@@ -188,7 +187,6 @@ static bool takes_nothing(const char *error)
     return false;
 }
 
-/* false: the connection is gone. */
 bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply)
 {
     if (redis->state == AC_REDIS_GREETING) {
@@ -260,7 +258,9 @@ static void looked_up(void *baton)
     if (redis) {
         redis->lookup = NULL;
         if (redis->state == AC_REDIS_LOOKING_UP && lookup->status) {
-            ac_redis_down(redis, "its name has no address");
+            char why[160];
+            snprintf(why, sizeof(why), "its name has no address: %.120s", gai_strerror(lookup->status));
+            ac_redis_down(redis, why);
         }
         else if (redis->state == AC_REDIS_LOOKING_UP) {
             connect_to(redis, lookup->list);
@@ -269,9 +269,8 @@ static void looked_up(void *baton)
     free_lookup(lookup);
 }
 
-static void attempt(void *baton)
+static void attempt(ac_redis_t *redis)
 {
-    ac_redis_t *redis = baton;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
     char port[8];

@@ -30,7 +30,7 @@ apr_status_t ac_redis_wire_prepare(ac_redis_t *redis, ac_err_t *err)
     if (!redis->context || !SSL_CTX_set_min_proto_version(redis->context, TLS1_2_VERSION) ||
         !(ca ? SSL_CTX_load_verify_locations(redis->context, ca, NULL) : SSL_CTX_set_default_verify_paths(redis->context))) {
         ERR_clear_error();
-        return ac_err_set(err, AC_INTERNAL, "the certificates for Redis cannot be read");
+        return ac_err_set(err, AC_INTERNAL, "the certificates for Redis (%s) cannot be read", ca ? ca : "the system's");
     }
     SSL_CTX_set_verify(redis->context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(redis->context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -54,10 +54,10 @@ static void set_watch(ac_redis_t *redis)
 void ac_redis_wire_connect(ac_redis_t *redis, const struct sockaddr *address, size_t len)
 {
     int one = 1;
-    redis->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     redis->reader = redisReaderCreate();
+    redis->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (redis->fd < 0 || !redis->reader) {
-        ac_redis_down(redis, "descriptors ran out");
+        ac_redis_down(redis, redis->fd < 0 ? strerror(errno) : "out of memory");
         return;
     }
     setsockopt(redis->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

@@ -194,7 +194,8 @@ static void test_a_name_without_an_address(void **state)
     rig_call(&rig, start, NULL);
     call_start(&call, "a");
     expect_failed(&call);
-    assert_string_equal(told_why(), "its name has no address");
+    assert_non_null(strstr(told_why(), "its name has no address: "));
+    assert_true(strlen(told_why()) > strlen("its name has no address: "));
 }
 
 /* ---- the end ---- */
