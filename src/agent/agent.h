@@ -171,7 +171,7 @@ typedef struct ac_engine_conf_t {               /* from configuration, once per 
     apr_interval_time_t log_keep;               /* how long a run's event log stays after its end */
 } ac_engine_conf_t;
 
-typedef struct ac_engine_t ac_engine_t;         /* all runs of a child; run.c */
+typedef struct ac_engine_t ac_engine_t;         /* all runs of a child; engine.c */
 typedef struct ac_run_t ac_run_t;
 apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t *work, const ac_store_t *store,
                               const ac_registry_t *registry, const ac_engine_conf_t *conf);

@@ -5,6 +5,7 @@
 
 #include <apr_atomic.h>
 #include <apr_strings.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,7 +83,7 @@ static json_t *tools_of(const ac_agent_t *agent)
 
 json_t *ac_agent_json(const ac_agent_t *agent, bool whole)
 {
-    bool cold = agent->temperature == agent->temperature;
+    bool has_temperature = !isnan(agent->temperature);
     json_t *json = json_object();
     ac_json_put(json, "id", ac_json_text(agent->id));
     ac_json_put(json, "name", ac_json_text(agent->name));
@@ -91,7 +92,7 @@ json_t *ac_agent_json(const ac_agent_t *agent, bool whole)
     ac_json_put(json, "model", ac_json_text(agent->model ? agent->model->id
                                                          : ac_json_peek_string(agent->document, "model", NULL)));
     ac_json_put(json, "tools", tools_of(agent));
-    ac_json_put(json, "temperature", cold ? json_real(agent->temperature) : json_null());
+    ac_json_put(json, "temperature", has_temperature ? json_real(agent->temperature) : json_null());
     ac_json_put(json, "max_rounds", json_integer(agent->max_rounds));
     ac_json_put(json, "status", json_string(ac_agent_problem(agent) ? "inactive" : "active"));
     ac_json_put(json, "source", ac_json_text(agent->source));

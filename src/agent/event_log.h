@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the event log share: event_dir.c, event_log.c, tail.c, recover.c, recover_turn.c, sweep.c, and the
- * run's own files. Nobody else includes this. */
+/* What the files of the event log share: event_dir.c, event_log.c, event_sweep.c, event_rest.c, tail.c, tail_stored.c, recover.c,
+ * recover_turn.c, and the run's own files. Nobody else includes this. */
 #ifndef AC_EVENT_LOG_H
 #define AC_EVENT_LOG_H
 

@@ -79,9 +79,7 @@ static void on_run(ac_store_op_t *op)
 {
     ac_rest_t *rest = op->baton;
     ac_engine_t *engine = rest->engine;
-    const char *status = ac_json_peek_string(op->out, "status", "");
-    bool goes_on = !strcmp(status, "queued") || !strcmp(status, "in_progress");
-    bool over = op->status == APR_SUCCESS ? !goes_on : op->err.kind == AC_NOT_FOUND;
+    bool over = op->status == APR_SUCCESS ? !ac_record_is_active(op->out) : op->err.kind == AC_NOT_FOUND;
     ac_store_op_free(op);
     if (over) {
         end(rest);

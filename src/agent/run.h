@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of a run share: engine.c, run.c, run_ask.c, run_call.c, run_save.c, lane.c. Nobody else
- * includes this. Everything here is the loop thread's. */
+/* What the files of a run share: engine.c, run.c, run_*.c, lane.c, and those that follow and close runs: event_sweep.c, event_rest.c,
+ * recover.c, recover_turn.c, tail.c. Nobody else includes this. Everything here is the loop thread's. */
 #ifndef AC_RUN_H
 #define AC_RUN_H
 
@@ -229,6 +229,7 @@ void ac_run_limits_again(ac_run_t *run);
 void ac_run_limits_end(ac_run_t *run);          /* it will use no more: gives back what was reserved */
 
 /* run_call.c */
+json_t *ac_run_step_json(const ac_run_t *run, const ac_call_t *call);   /* as stored, also of one that has not ended. New reference */
 ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *name);
 void ac_run_enter_calling(ac_run_t *run);
 void ac_run_begin_calls(ac_run_t *run);         /* CALLING, and the opening write is made */
@@ -241,7 +242,6 @@ void ac_run_enter_waiting(ac_run_t *run);
 json_t *ac_run_state_make(ac_run_t *run, json_t *events);      /* takes events */
 /* Fills a new run; its agent and its log are the caller's to find. false: it is damaged, and can only be ended. */
 bool ac_run_state_read(ac_run_t *run, const json_t *state);
-json_t *ac_run_step_json(const ac_run_t *run, const ac_call_t *call);   /* run_call.c */
 
 /* run_save.c */
 const char *ac_run_model(const ac_run_t *run);  /* as it calls itself, else its id; "": its agent went before it was known */

@@ -7,6 +7,7 @@
 
 /* ---- what it may take ---- */
 
+/* In billionths, rounded up; but not for what is only the error of a double. */
 static int64_t money(double amount)
 {
     double units = ceil(amount * (double)AC_COST_ONE - 1e-6);

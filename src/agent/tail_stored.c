@@ -247,8 +247,7 @@ static void on_run(ac_store_op_t *op)
 {
     ac_tail_t *tail = answered(op);
     if (!tail) return;
-    const char *status = ac_json_peek_string(op->out, "status", "");
-    bool goes_on = !strcmp(status, "queued") || !strcmp(status, "in_progress");
+    bool goes_on = ac_record_is_active(op->out);
     json_decref(tail->run);
     tail->run = json_incref(op->out);
     ac_store_op_free(op);

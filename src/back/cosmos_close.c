@@ -90,7 +90,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    if (reply->status == 404 || ac_cosmos_active(reply->body) || may_follow(task, reply->body)) {
+    if (reply->status == 404 || ac_record_is_active(reply->body) || may_follow(task, reply->body)) {
         ac_cosmos_thread_mark(task, write_parts);   /* the mark of its beginning may be gone */
     }
     else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {

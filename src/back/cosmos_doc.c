@@ -222,13 +222,6 @@ json_t *ac_cosmos_message_of(const json_t *doc)
 
 /* ---- runs and steps ---- */
 
-bool ac_cosmos_active(const json_t *run)
-{
-    const char *status = ac_json_peek_string(run, "status", "");
-
-    return strcmp(status, "queued") == 0 || strcmp(status, "in_progress") == 0;
-}
-
 apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store_op_t *op, ac_err_t *err)
 {
     static const char *const required[] = { "id", "status", "created_at", NULL };

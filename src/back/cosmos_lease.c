@@ -331,7 +331,7 @@ static bool is_over(const ac_cosmos_t *store, const json_t *doc)
 static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run_etag)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id };
-    json_t *ended = ac_cosmos_active(run) ? json_copy((json_t *)run) : NULL;
+    json_t *ended = ac_record_is_active(run) ? json_copy((json_t *)run) : NULL;
     ac_cosmos_batch_t batch;
     ac_err_t cause;
 
@@ -365,7 +365,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    if (run && ac_cosmos_active(run) && !dead && !is_over(task->store, run)) {
+    if (run && ac_record_is_active(run) && !dead && !is_over(task->store, run)) {
         check_end(task);                    /* it was renewed */
         return;
     }

@@ -64,7 +64,7 @@ static void request_cancel(ac_cosmos_task_t *task)
     const json_t *run = row_of(task->rows, task->run_id);
     const char *holder = ac_json_peek_string(run, "holder", "");
 
-    if (!ac_cosmos_active(run) || !*holder) {
+    if (!ac_record_is_active(run) || !*holder) {
         end_ended(task);
     }
     else {
@@ -126,7 +126,7 @@ static void run_found(ac_cosmos_task_t *task)
     if (!run || !ac_cosmos_head_lives(&task->head, false)) {
         end_no_run(task);
     }
-    else if (!task->flag && ac_cosmos_active(run) && strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+    else if (!task->flag && ac_record_is_active(run) && strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
         task->flag = true;
         ac_cosmos_run_check(task, run_checked);
     }

@@ -277,7 +277,6 @@ void ac_cosmos_steps_id(char id[AC_ID_SIZE + 8], const char *run_id);
 /* Replaces a document that is too large, or not safe with every reader, by its stub, and adds its parts to `parts`. */
 apr_status_t ac_cosmos_split(json_t **pdoc, json_t *parts, ac_err_t *err);
 void ac_cosmos_part_id(char id[AC_ID_SIZE + 16], const char *doc_id, int part);
-bool ac_cosmos_active(const json_t *run);                   /* queued or in progress */
 int64_t ac_cosmos_version(const json_t *head);
 /* Whether the time in a member has come; a member that is missing is past. RFC 3339 texts of one length compare as times. */
 bool ac_cosmos_past(const json_t *doc, const char *name, apr_time_t now);

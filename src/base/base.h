@@ -211,6 +211,7 @@ json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price);   /* n
 json_t *ac_record_error(const ac_err_t *err);                               /* {code, message} */
 /* A metadata object of a request: at most 16 string values. errors: invalid_request at its pointer. */
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
+bool ac_record_is_active(const json_t *run);    /* a run that has not ended: queued or in progress. NULL: false */
 /* First line of content, cut at a word, at most AC_MAX_TITLE characters, "…" where cut. New reference. */
 json_t *ac_record_title(const char *content);
 

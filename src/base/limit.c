@@ -15,6 +15,7 @@ static const struct { const char *name; apr_interval_time_t length; } windows[] 
     {"s", APR_USEC_PER_SEC}, {"min", 60 * APR_USEC_PER_SEC}, {"hour", 3600 * APR_USEC_PER_SEC},
     {"day", 86400 * APR_USEC_PER_SEC},
 };
+#define WORD_SIZE 64
 #define N_WINDOWS (sizeof(windows) / sizeof(windows[0]))
 
 const char *ac_limit_measure_name(ac_measure_e measure)
@@ -141,11 +142,11 @@ static apr_status_t add(ac_limits_t *limits, const ac_limit_t *limit, const char
 }
 
 /* The next word of *ptext, into word. false: there is none, or it is longer than any word can be, which *pbad says. */
-static bool next_word(char word[64], const char **ptext, bool *pbad)
+static bool next_word(char word[WORD_SIZE], const char **ptext, bool *pbad)
 {
     const char *text = *ptext + strspn(*ptext, " \t");
     size_t len = strcspn(text, " \t");
-    *pbad = len >= 64;
+    *pbad = len >= WORD_SIZE;
     if (!len || *pbad) {
         return false;
     }
@@ -158,7 +159,7 @@ static bool next_word(char word[64], const char **ptext, bool *pbad)
 /* by=… counts for the whole text, wherever in it it stands. */
 static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
 {
-    char word[64];
+    char word[WORD_SIZE];
     bool bad, given = false;
     while (next_word(word, &text, &bad)) {
         if (strncmp(word, "by=", 3)) {
@@ -175,13 +176,13 @@ static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
         *pby = (ac_by_e)by;
         given = true;
     }
-    return bad ? ac_err_set(err, AC_INVALID_REQUEST, "a word is longer than 63 bytes") : APR_SUCCESS;
+    return bad ? ac_err_set(err, AC_INVALID_REQUEST, "a word is longer than %d bytes", WORD_SIZE - 1) : APR_SUCCESS;
 }
 
 apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err)
 {
     ac_limits_t found = *limits;
-    char word[64];
+    char word[WORD_SIZE];
     bool bad;
     apr_status_t status = find_by(&by, text, err);
     while (status == APR_SUCCESS && next_word(word, &text, &bad)) {

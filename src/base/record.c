@@ -166,3 +166,9 @@ json_t *ac_record_title(const char *content)
     }
     return json_stringn(title.text, title.len);
 }
+
+bool ac_record_is_active(const json_t *run)
+{
+    const char *status = ac_json_peek_string(run, "status", "");
+    return strcmp(status, "queued") == 0 || strcmp(status, "in_progress") == 0;
+}

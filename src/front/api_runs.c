@@ -34,10 +34,14 @@ int ac_api_thread_runs(ac_request_t *rq)
     return reply_store(rq, op);
 }
 
+static apr_status_t check_run_id(ac_request_t *rq)
+{
+    return ac_id_valid(rq->args[0], "run_") ? APR_SUCCESS : ac_err_set(&rq->err, AC_NOT_FOUND, "no run with this id");
+}
+
 static int reply_of_run(ac_request_t *rq, ac_store_verb_e verb)
 {
-    if (!ac_id_valid(rq->args[0], "run_")) {
-        ac_err_set(&rq->err, AC_NOT_FOUND, "no run with this id");
+    if (check_run_id(rq) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     return reply_store(rq, ac_store_op_create(verb, rq->owner, rq->args[0]));
@@ -53,11 +57,6 @@ int ac_api_run_steps(ac_request_t *rq)
 {
     rq->doing = "reading the run's steps";
     return reply_of_run(rq, AC_STORE_STEP_LIST);
-}
-
-static apr_status_t check_run_id(ac_request_t *rq)
-{
-    return ac_id_valid(rq->args[0], "run_") ? APR_SUCCESS : ac_err_set(&rq->err, AC_NOT_FOUND, "no run with this id");
 }
 
 int ac_api_run_events(ac_request_t *rq)
@@ -76,12 +75,6 @@ int ac_api_run_events(ac_request_t *rq)
     }
     ac_err_init(&rq->err);
     return ac_stream_follow(rq, rq->args[0], after, &ac_dialect_native);
-}
-
-static bool has_ended(const json_t *run)
-{
-    const char *status = ac_json_peek_string(run, "status", "");
-    return strcmp(status, "queued") && strcmp(status, "in_progress");
 }
 
 /* Of those processes that share the store, on whichever machine, one holds the run: it sees what is left there for it. */
@@ -122,7 +115,7 @@ int ac_api_run_cancel(ac_request_t *rq)
         ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    if (has_ended(result->out)) {
+    if (!ac_record_is_active(result->out)) {
         ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
         return ac_reply_problem(rq, NULL);
     }
@@ -166,7 +159,7 @@ static apr_status_t read_word(ac_request_t *rq, json_t **pword)
 
 static apr_status_t check_waits(ac_request_t *rq, const json_t *run)
 {
-    if (has_ended(run)) {
+    if (!ac_record_is_active(run)) {
         return ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
     }
     if (apr_atomic_read32(&ac_child()->stopping)) {
