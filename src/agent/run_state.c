@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define VERSION 1                               /* of the document's form */
+#define MOST (INT64_C(1) << 53)                 /* tokens, events, or microseconds: of 1970 to 2255 */
 
 /* ---- out ---- */
 
@@ -66,9 +67,11 @@ json_t *ac_run_state_make(ac_run_t *run, json_t *events)
 
 /* ---- in ---- */
 
+/* What was counted or timed here. Where it cannot have been, it is damaged, and counts as nothing: much is added to it. */
 static int64_t number(const json_t *object, const char *name)
 {
-    return ac_json_peek_int(object, name, 0);
+    int64_t value = ac_json_peek_int(object, name, 0);
+    return value < 0 || value > MOST ? 0 : value;
 }
 
 static void read_usage(ac_usage_t *usage, const json_t *json)
@@ -138,13 +141,14 @@ static bool is_whole(const json_t *state)
 static void read_identity(ac_run_t *run, const json_t *state)
 {
     ac_turn_t *turn = run->turn;
+    apr_time_t created_at = number(state, "created_at"), started_at = number(state, "started_at");
     apr_cpystrn(turn->message_id, ac_json_peek_string(state, "message_id", ""), sizeof turn->message_id);
     apr_cpystrn(turn->request_id, ac_json_peek_string(state, "request_id", ""), sizeof turn->request_id);
     apr_cpystrn(run->lost_id, ac_json_peek_string(state, "agent_id", ""), sizeof run->lost_id);
     apr_cpystrn(run->model, ac_json_peek_string(state, "model", ""), sizeof run->model);
-    run->created_at = ac_json_peek_int(state, "created_at", run->created_at);
+    if (created_at) run->created_at = created_at;
     run->created = ac_clock() - (apr_time_now() - run->created_at);
-    run->started_at = ac_json_peek_int(state, "started_at", run->created_at);
+    run->started_at = started_at ? started_at : run->created_at;
     ac_channel_go_on(run->channel, (uint64_t)number(state, "seq"));
     run->opened = true;
     run->durable = AC_OPENED;
@@ -157,7 +161,7 @@ bool ac_run_state_read(ac_run_t *run, const json_t *state)
     if (!is_whole(state)) return false;
     run->ttft = number(state, "ttft");
     run->round = (int)number(state, "round");
-    run->round_start = (size_t)number(state, "round_start");
+    run->round_start = (size_t)ac_json_peek_int(state, "round_start", 0);
     ac_buf_str(&run->answer, ac_json_peek_string(state, "answer", ""));
     if (run->round_start > run->answer.len) return false;
     read_usage(&run->usage, json_object_get(state, "usage"));

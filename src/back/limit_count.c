@@ -277,7 +277,7 @@ void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amou
         amount -= covered;
     }
     if (slot) {
-        slot->used += amount;
+        slot->used = amount < AC_MAX_LIMIT - slot->used ? slot->used + amount : AC_MAX_LIMIT;     /* no limit is above it */
         note_change(table, slot);
     }
     if (covered) {

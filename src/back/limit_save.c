@@ -98,8 +98,8 @@ static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t
         key[i] = (unsigned char)byte;
     }
     return sscanf(line + 2 * AC_COUNT_KEY, " %" SCNd64 " %" SCNd64 " %" SCNd64, &number[0], &number[1], &number[2]) == 3 &&
-           number[0] >= AC_SAVED_WINDOW && number[0] <= APR_USEC_PER_SEC * 86400 && number[1] >= 0 && number[2] > 0 &&
-           number[1] < INT64_MAX / number[0] - 1;
+           number[0] >= AC_SAVED_WINDOW && number[0] <= APR_USEC_PER_SEC * 86400 && number[1] >= 0 &&
+           number[1] < INT64_MAX / number[0] - 1 && number[2] > 0 && number[2] <= AC_MAX_LIMIT;
 }
 
 apr_status_t ac_limit_table_load(ac_limit_table_t *table, const char *path, apr_time_t now)

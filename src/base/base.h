@@ -51,6 +51,7 @@
 #define AC_KEY_LIFE              apr_time_from_sec(86400)   /* how long an Idempotency-Key leads to its run */
 #define AC_MAX_LIMITS            16                 /* of one place: a section, an agent, a key */
 #define AC_MAX_LIMIT             INT64_C(1000000000000000000) /* in a limit's unit: a billion of money */
+#define AC_MAX_USAGE             INT64_C(1000000000000) /* tokens that one answer of a model counts as, whatever it says of itself */
 #define AC_RESERVED_ANSWER       1000               /* tokens that an answer is taken to have before it comes: no AgentChatMaxTokens */
 #define AC_MAX_COUNTS            65536              /* that limits keep at once, of all owners and windows; a power of two */
 #define AC_MAX_HOLDS             131072             /* of counts, by streams and runs under way; a power of two */

@@ -85,7 +85,7 @@ void ac_openai_model(ac_openai_answer_t *answer, const char *name, size_t len)
 static int64_t peek_count(const json_t *object, const char *name, int64_t fallback)
 {
     int64_t n = ac_json_peek_int(object, name, fallback);
-    return n < 0 ? 0 : n;
+    return n < 0 ? 0 : n < AC_MAX_USAGE ? n : AC_MAX_USAGE;
 }
 
 static void take_usage(ac_openai_answer_t *answer, const json_t *usage)
@@ -101,7 +101,7 @@ static void take_usage(ac_openai_answer_t *answer, const json_t *usage)
     to->completion = peek_count(usage, "completion_tokens", 0);
     to->total = peek_count(usage, "total_tokens", 0);
     if (!to->total) {
-        to->total = to->prompt > INT64_MAX - to->completion ? INT64_MAX : to->prompt + to->completion;
+        to->total = to->prompt + to->completion;
     }
     to->cached = peek_count(asked, "cached_tokens", peek_count(usage, "prompt_cache_hit_tokens", 0));
     to->reasoning = peek_count(said, "reasoning_tokens", 0);

@@ -147,6 +147,22 @@ static void test_reserving_and_settling(void **state)
     assert_int_equal(last.list[0].left, 0);
 }
 
+/* What runs side by side have used is more than any limit: it stays so. */
+static void test_more_than_any_limit(void **state)
+{
+    (void)state;
+    one_t runs[12];
+    for (int i = 0; i < 12; i++) {
+        runs[i] = want("a", DAY, AC_MAX_LIMIT, 1, true);
+        assert_int_equal(take(&runs[i]), APR_SUCCESS);
+    }
+    for (int i = 0; i < 12; i++) {
+        ac_limit_table_spend(table, &runs[i].list[0], AC_MAX_LIMIT, now);
+        ac_limit_table_release(table, &runs[i].takes);
+        assert_int_equal(admitted("a", DAY, AC_MAX_LIMIT, 1), 0);
+    }
+}
+
 static void test_settling_in_a_later_window(void **state)
 {
     (void)state;
@@ -412,7 +428,8 @@ static void test_a_file_of_another_program(void **state)
     assert_int_equal(ac_limit_table_load(table, path, now), APR_EMISMATCH);
     file = fopen(path, "w");
     fputs("agentchat limits 1\nxx\n61000000000000000000000000000000 86400000000 20000 4\n61 1 1\n"
-          "62000000000000000000000000000000 86400000000 -1 4\n62000000000000000000000000000000 0 0 4\n", file);
+          "62000000000000000000000000000000 86400000000 -1 4\n62000000000000000000000000000000 0 0 4\n"
+          "62000000000000000000000000000000 86400000000 20000 9223372036854775807\n", file);
     fclose(file);
     assert_int_equal(ac_limit_table_load(table, path, now), APR_SUCCESS);
     assert_int_equal(admitted("a", DAY, 5, 9), 1);
@@ -437,7 +454,8 @@ int main(void)
 #define EACH_NEW(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         EACH_NEW(test_a_window_admits_so_many), EACH_NEW(test_a_clock_that_goes_back), EACH_NEW(test_all_or_nothing),
-        EACH_NEW(test_reserving_and_settling), EACH_NEW(test_settling_in_a_later_window), EACH_NEW(test_what_is_held_at_once),
+        EACH_NEW(test_reserving_and_settling), EACH_NEW(test_more_than_any_limit), EACH_NEW(test_settling_in_a_later_window),
+        EACH_NEW(test_what_is_held_at_once),
         EACH_NEW(test_a_full_table_refuses), EACH_NEW(test_holds_run_out), EACH_NEW(test_nothing_holds_no_record),
         EACH_NEW(test_many_at_once_admit_exactly_so_many),
         EACH_NEW(test_a_dead_process_holds_nothing), EACH_NEW(test_a_process_killed_under_the_lock),

@@ -215,6 +215,11 @@ static void test_usage(void **state)
     assert_int_equal(answer.end.usage.total, 2);
     assert_int_equal(answer.end.usage.completion, 0);
     answer_free(&answer);
+    answer_run(&answer, CHUNKS("{\"choices\":[],\"usage\":{\"prompt_tokens\":9223372036854775807,\"completion_tokens\":1e18}}", DONE));
+    assert_int_equal(answer.end.usage.prompt, AC_MAX_USAGE);
+    assert_int_equal(answer.end.usage.completion, AC_MAX_USAGE);
+    assert_int_equal(answer.end.usage.total, 2 * AC_MAX_USAGE);
+    answer_free(&answer);
     answer_run(&answer, CHUNKS(TEXT("a"), DONE));
     assert_false(answer.end.usage.known);
     answer_free(&answer);

@@ -185,6 +185,33 @@ static void test_damaged_a_negative_round(void **state)
     spoil("round_start", json_integer(-1));
 }
 
+static void test_damaged_a_time_that_never_was(void **state)
+{
+    (void)state;
+    json_t *in = put_aside(), *damaged = state_of(in);
+    json_object_del(damaged, "messages");
+    json_object_set_new(damaged, "created_at", json_integer(INT64_MIN));
+    json_object_set_new(damaged, "started_at", json_integer(INT64_MAX));
+    close_damaged(damaged);
+    json_decref(in);
+}
+
+/* It goes on; what cannot have been counted counts as nothing. */
+static void test_damaged_counts(void **state)
+{
+    static const char *const names[] = {"prompt", "completion", "total", "cached", "reasoning"};
+    (void)state;
+    json_t *in = put_aside(), *damaged = state_of(in), *usage = json_object_get(damaged, "usage");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) json_object_set_new(usage, names[i], json_integer(INT64_MAX));
+    come_back(damaged, REFUSED);
+    say("It was not sent.");
+    end_well();
+    json_t *written = close_well();
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_object_get(written, "run"), "usage"), "total_tokens")), 14);
+    json_decref(written);
+    json_decref(in);
+}
+
 static void test_damaged_to_nothing(void **state)
 {
     (void)state;
@@ -275,6 +302,8 @@ int main(void)
         WAITS(test_damaged_without_messages),
         WAITS(test_damaged_a_round_behind_its_answer),
         WAITS(test_damaged_a_negative_round),
+        WAITS(test_damaged_a_time_that_never_was),
+        WAITS(test_damaged_counts),
         WAITS(test_damaged_to_nothing),
         WAITS(test_damaged_of_other_types),
         WAITS(test_the_agent_is_gone),
