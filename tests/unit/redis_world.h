@@ -25,8 +25,8 @@
 
 #include "http_rig.h"
 
-#define PATIENCE apr_time_from_sec(20)
-#define LONG apr_time_from_sec(20)              /* a timeout that is not to be reached */
+#define PATIENCE apr_time_from_sec(60)
+#define LONG apr_time_from_sec(300)             /* a timeout that is not to be reached, however slow the machine */
 #define SHORT apr_time_from_sec(1)              /* one that is */
 
 static rig_t rig;
