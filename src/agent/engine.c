@@ -60,7 +60,8 @@ static void leave_line(ac_engine_t *engine, ac_run_t *run)
     engine->n_queued--;
 }
 
-bool ac_engine_take_slot(ac_engine_t *engine, ac_run_t *run)
+/* false: it stands in line now, or its err is set: overloaded. */
+static bool take_slot(ac_engine_t *engine, ac_run_t *run)
 {
     if (engine->n_slots < engine->conf.max_runs) {
         engine->n_slots++;
@@ -130,7 +131,7 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
         run->err.retry_after = apr_time_from_sec(2);
     }
     /* In line is where it waits for ac_run_begin; every other way begins now, if only to say that it can't. */
-    if (run->err.kind || ac_engine_take_slot(engine, run) || run->err.kind) {
+    if (run->err.kind || take_slot(engine, run) || run->err.kind) {
         ac_ready_set(engine->loop, &run->ready, ac_run_begin, run);
     }
 }

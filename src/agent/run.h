@@ -135,7 +135,6 @@ struct ac_engine_t {
 };
 
 /* engine.c */
-bool ac_engine_take_slot(ac_engine_t *engine, ac_run_t *run);   /* false: stands in line now, or err is set: overloaded */
 void ac_engine_count(ac_run_t *run);            /* takes a slot in any case */
 void ac_engine_forget(ac_run_t *run);           /* gives the slot to the next in line */
 

@@ -159,15 +159,13 @@ extern const ac_tool_vt ac_tool_http;           /* tools/tool_http.c: "http" */
 /* ---- credential.c: one interface for all that proves who we are ---- */
 /* A key that stands somewhere ("env:NAME", "file:PATH", "keyvault:https://v.vault.azure.net/secrets/NAME"), or a token that has to be
  * fetched ("identity", "identity:environment", "identity:workload", "identity:managed", "identity:cli"; options client-id=, object-id=,
- * resource-id=, tenant-id=, authority=). One object serves every scope; tokens are cached per process and refreshed before
- * they expire, one
- * request at a time. */
+ * resource-id=, tenant-id=, authority=). One object serves every scope; tokens are cached per process and refreshed before they expire,
+ * one request at a time. */
 typedef enum ac_credential_kind_e { AC_CREDENTIAL_KEY, AC_CREDENTIAL_TOKEN } ac_credential_kind_e;
 /* text: the key or token, valid inside the call only; NULL with err: model_refused-like kinds are the caller's to choose, err's detail
  * names each link of the chain that was tried and why it failed. */
 typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
-/* Config time. env: and file: are read here (file: again when it changes), as are the variables that an identity needs.
- * Further options:
+/* Config time. env: and file: are read here (file: again when it changes), as are the variables that an identity needs. Further options:
  * scope= (identity), refresh= (file, keyvault), identity= (keyvault: "managed" …). NULL, or a sentence. */
 const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options, apr_pool_t *p);
 apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err);

@@ -39,11 +39,10 @@ static void wait_from(ac_cosmos_task_t *task);
 static void on_put_aside(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     ac_cosmos_t *store = task->store;
     char run_id[AC_ID_SIZE];
 
-    memcpy(run_id, task->run_id, sizeof(run_id));
+    memcpy(run_id, task->run_id, sizeof(run_id));      /* a task that fails is gone */
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         ac_cosmos_run_opened(store, run_id);
         return;
@@ -183,6 +182,20 @@ static void leave_entry(ac_cosmos_task_t *task)
     ac_cosmos_call(task, &request, on_left, task);
 }
 
+/* As ac_cosmos_failed(), of a task that has taken the run: where it fails it is gone, and the run is not ours any more. */
+static bool failed_and_dropped(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses)
+{
+    ac_cosmos_t *store = task->store;
+    char run_id[AC_ID_SIZE];
+
+    memcpy(run_id, task->run_id, sizeof(run_id));
+    if (!ac_cosmos_failed(task, reply, statuses)) {
+        return false;
+    }
+    ac_cosmos_run_drop(store, run_id);
+    return true;
+}
+
 static void state_read(ac_cosmos_task_t *task)
 {
     json_t *state = json_object_get(json_array_get(task->rows, 0), "state");
@@ -199,12 +212,8 @@ static void state_read(ac_cosmos_task_t *task)
 static void on_state(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_t *store = task->store;
-    char run_id[AC_ID_SIZE];
 
-    memcpy(run_id, task->run_id, sizeof(run_id));
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
-        ac_cosmos_run_drop(store, run_id);
+    if (failed_and_dropped(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
     json_decref(task->rows);
@@ -227,30 +236,22 @@ static void read_state(ac_cosmos_task_t *task)
 static void on_leased(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_t *store = task->store;
-    char run_id[AC_ID_SIZE];
 
-    memcpy(run_id, task->run_id, sizeof(run_id));
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200))) {
-        ac_cosmos_run_drop(store, run_id);
+    if (failed_and_dropped(task, reply, AC_COSMOS_EXPECT(200))) {
         return;
     }
-    ac_cosmos_run_opened(store, run_id);
+    ac_cosmos_run_opened(task->store, task->run_id);
     read_state(task);
 }
 
 static void on_held(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_t *store = task->store;
-    char run_id[AC_ID_SIZE];
 
-    memcpy(run_id, task->run_id, sizeof(run_id));
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 412))) {        /* 412: a try whose answer was lost */
-        ac_cosmos_run_drop(store, run_id);
+    if (failed_and_dropped(task, reply, AC_COSMOS_EXPECT(200, 412))) {        /* 412: a try whose answer was lost */
         return;
     }
-    ac_cosmos_run_patch(task, store->holder, "lease_until", ac_cosmos_lease_end(store), on_leased);
+    ac_cosmos_run_patch(task, task->store->holder, "lease_until", ac_cosmos_lease_end(task->store), on_leased);
 }
 
 static void decided(ac_cosmos_task_t *task)
@@ -266,15 +267,12 @@ static void decided(ac_cosmos_task_t *task)
 static void on_noted(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_t *store = task->store;
-    char run_id[AC_ID_SIZE];
 
-    memcpy(run_id, task->run_id, sizeof(run_id));
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
-        ac_cosmos_run_drop(store, run_id);
+    if (failed_and_dropped(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+        return;
     }
-    else if (reply->status == 200) {
-        ac_cosmos_head_keep(store, task->op->id, task->documents, reply->etag);
+    if (reply->status == 200) {
+        ac_cosmos_head_keep(task->store, task->op->id, task->documents, reply->etag);
         decided(task);
     }
     else {                                  /* others were faster, or a try of ours that was cut off */

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* ---- limits: every growing thing names its maximum here ---- */
+/* ---- limits: whatever clients, upstreams or their number make grow has its maximum here ---- */
 #define AC_MAX_JSON_DEPTH        32                 /* of any body we parse */
 #define AC_MAX_BODY_DEFAULT      (1024 * 1024)      /* AgentChatMaxBody */
 #define AC_MAX_CONTENT           (256 * 1024)       /* a user's message, bytes */

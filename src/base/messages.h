@@ -1,6 +1,7 @@
 /* Every log message at info and above: number, level, what it means, what to do.
  * docs/log-messages.md is checked against this list. Numbers are never reused.
- * Ranges: 01xx base and io, 02xx stores, 03xx models, 04xx tools, 05xx runs, 06xx front.
+ * Ranges: 01xx base and io, 02xx stores, credentials and the counts of limits, 04xx tools, 05xx runs and the way to their
+ * models, 06xx front.
  * Write numbers without leading zeros: AC_MESSAGE(201, …) is printed as AC0201. */
 AC_MESSAGE(101, AC_ERROR, "The loop thread could not be started or lost its epoll descriptor.",
            "See the cause in the line; usually file descriptors ran out. Raise the limit (ulimit -n) and restart.")
@@ -23,16 +24,6 @@ AC_MESSAGE(206, AC_WARNING, "Another process kept the embedded store locked so l
 AC_MESSAGE(207, AC_INFO, "The embedded store works again after trouble.", "Nothing to do.")
 AC_MESSAGE(208, AC_INFO, "Runs of processes that died were closed as interrupted when a child started.",
            "Nothing for the runs. If it comes often, find out why children die.")
-AC_MESSAGE(240, AC_ERROR, "There is no key or token to sign in with; whatever needs it fails until there is.",
-           "The line names each way that was tried and why it failed. See docs/azure-credentials.md; no restart is needed.")
-AC_MESSAGE(241, AC_WARNING, "A key or token could not be renewed; the one there is stays in use as long as it lasts.",
-           "Nothing for a single line. If it goes on, see the cause in the line before the token expires.")
-AC_MESSAGE(242, AC_INFO, "A credential works again after trouble.", "Nothing to do.")
-AC_MESSAGE(243, AC_INFO, "A key has changed where it is kept, and the new one is used from now on.", "Nothing to do.")
-AC_MESSAGE(244, AC_INFO, "Says which of the ways to sign in of AgentChatCredential identity was the first to give a token.",
-           "Nothing to do. Name it (identity:managed …) to spare the others being tried at each start.")
-AC_MESSAGE(245, AC_INFO, "A key's file can be read by httpd's first process only, so a changed key is not seen while it runs.",
-           "Nothing, if a restart after each change will do. Else let the user that httpd's children run as read the file.")
 AC_MESSAGE(220, AC_ERROR, "Cosmos DB refuses who we are, or there is no credential; logged once until a minute has passed without it.",
            "Read the line: it says what to change. A key is the account's primary or secondary one; an identity needs a data role.")
 AC_MESSAGE(221, AC_ERROR, "Cosmos DB refuses requests because this machine's clock is off by more than it allows.",
@@ -54,6 +45,16 @@ AC_MESSAGE(229, AC_ERROR, "Documents of a thread in Cosmos DB are not as the mod
            "Find out which program changed them. The other threads go on.")
 AC_MESSAGE(230, AC_WARNING, "The messages container has no index on lease_until: a run of a machine that is gone is closed only when its "
            "thread is used again.", "Add the path /lease_until/? to the container's indexing policy; docs/cosmos.md shows it whole.")
+AC_MESSAGE(240, AC_ERROR, "There is no key or token to sign in with; whatever needs it fails until there is.",
+           "The line names each way that was tried and why it failed. See docs/azure-credentials.md; no restart is needed.")
+AC_MESSAGE(241, AC_WARNING, "A key or token could not be renewed; the one there is stays in use as long as it lasts.",
+           "Nothing for a single line. If it goes on, see the cause in the line before the token expires.")
+AC_MESSAGE(242, AC_INFO, "A credential works again after trouble.", "Nothing to do.")
+AC_MESSAGE(243, AC_INFO, "A key has changed where it is kept, and the new one is used from now on.", "Nothing to do.")
+AC_MESSAGE(244, AC_INFO, "Says which of the ways to sign in of AgentChatCredential identity was the first to give a token.",
+           "Nothing to do. Name it (identity:managed …) to spare the others being tried at each start.")
+AC_MESSAGE(245, AC_INFO, "A key's file can be read by httpd's first process only, so a changed key is not seen while it runs.",
+           "Nothing, if a restart after each change will do. Else let the user that httpd's children run as read the file.")
 AC_MESSAGE(261, AC_ERROR, "The table of the limits' counts is full: who would need a new count is refused; logged once a minute.",
            "Find out who makes so many: counts by address of an attack, mostly. Counts of short windows become free with them.")
 AC_MESSAGE(262, AC_ERROR, "Redis (AgentChatShared) cannot be used: this machine counts limits alone, or requests get 503 (on-error=).",
@@ -115,10 +116,6 @@ AC_MESSAGE(610, AC_INFO, "A client read its stream too slowly and was dropped; t
            "AgentChatStreamBuffer.")
 AC_MESSAGE(612, AC_INFO, "Live streams were ended because their process had to end at once.",
            "Use a graceful restart or stop, which lets streams end by themselves.")
-AC_MESSAGE(670, AC_WARNING, "What limits count has no file in memory; each restart of httpd, also a graceful one, begins with nothing.",
-           "See the cause in the line: mostly a /dev/shm without room. Make AgentChatStateDir, or give /dev/shm 16 MB more.")
-AC_MESSAGE(671, AC_ERROR, "The counts of long windows, as a day's budget, cannot be kept in the state directory.",
-           "See the cause in the line. The user that httpd's children run as must be able to write to AgentChatStateDir.")
 AC_MESSAGE(651, AC_ERROR, "A request failed for a reason that the operator has to mend, mostly the store.",
            "Read the detail: it says what was being done. Look at the store's own messages (02xx) and at /ready.")
 AC_MESSAGE(652, AC_WARNING, "A request failed because of an upstream or this server; the client was told.",
@@ -129,3 +126,7 @@ AC_MESSAGE(661, AC_INFO, "A request showed an API key that is unknown, revoked o
            "Nothing for a single line. A known id again and again: ask its owner, or make another key and revoke this one.")
 AC_MESSAGE(662, AC_ERROR, "A place is signed in to with AuthType AgentChat, and no AgentChatKeys holds there; requests are answered 500.",
            "Name the file of keys there, or above it.")
+AC_MESSAGE(670, AC_WARNING, "What limits count has no file in memory; each restart of httpd, also a graceful one, begins with nothing.",
+           "See the cause in the line: mostly a /dev/shm without room. Make AgentChatStateDir, or give /dev/shm 16 MB more.")
+AC_MESSAGE(671, AC_ERROR, "The counts of long windows, as a day's budget, cannot be kept in the state directory.",
+           "See the cause in the line. The user that httpd's children run as must be able to write to AgentChatStateDir.")

@@ -106,7 +106,8 @@ apr_status_t ac_cosmos_path(ac_buf_t *path, const ac_cosmos_ask_t *ask)
     return add_resource(path, ask, verbs[ask->verb].path, true);
 }
 
-apr_status_t ac_cosmos_link(ac_buf_t *link, const ac_cosmos_ask_t *ask)
+/* The resource that is signed, not encoded: the document's own, or its parent's for create, query and batch. */
+static apr_status_t add_link(ac_buf_t *link, const ac_cosmos_ask_t *ask)
 {
     return add_resource(link, ask, verbs[ask->verb].link, false);
 }
@@ -161,7 +162,7 @@ static apr_status_t add_signed_text(ac_buf_t *text, const ac_cosmos_ask_t *ask, 
     ac_buf_str(text, "\n");
     ac_buf_str(text, verbs[ask->verb].type);
     ac_buf_str(text, "\n");
-    ac_cosmos_link(text, ask);
+    add_link(text, ask);
     ac_buf_str(text, "\n");
     add_lower(text, date);
     return ac_buf_str(text, "\n\n") != APR_SUCCESS || text->failed ? APR_ENOSPC : APR_SUCCESS;

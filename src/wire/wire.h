@@ -141,8 +141,6 @@ bool ac_cosmos_writes(ac_cosmos_verb_e verb);
 bool ac_cosmos_name_valid(const char *name);
 /* The path of the URL, each name percent-encoded: "/dbs/chat/colls/messages/docs/a%20b". */
 apr_status_t ac_cosmos_path(ac_buf_t *path, const ac_cosmos_ask_t *ask);
-/* The resource that is signed, not encoded: the document's own, or its parent's for create, query and batch. */
-apr_status_t ac_cosmos_link(ac_buf_t *link, const ac_cosmos_ask_t *ask);
 /* "Thu, 27 Apr 2017 00:51:12 GMT" for x-ms-date. */
 void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when);
 /* Whether this can be an account's master key: base64, or a connection string that holds it. */
