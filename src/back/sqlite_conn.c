@@ -162,7 +162,7 @@ static apr_status_t file_make(const char *path, ac_err_t *err)
 static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     static const char common[] = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = " MMAP_SIZE;
-    static const char writer[] = "PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = ON; "
+    static const char writer[] = "PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = ON; "
                                  "PRAGMA journal_size_limit = " WAL_KEPT;
     int code;
 

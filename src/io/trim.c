@@ -6,7 +6,7 @@
 #include <malloc.h>
 
 #define EVERY apr_time_from_sec(30)
-#define SPARE (4 * 1024 * 1024)             /* bytes; below it is not worth the walk */
+#define SPARE (1024 * 1024)                 /* bytes; below it is not worth the walk */
 
 static void look(void *baton);
 
@@ -21,7 +21,7 @@ static void give_back(void *baton)
     (void)baton;
 #ifdef __GLIBC__
     struct mallinfo2 info = mallinfo2();
-    if (info.fordblks > SPARE && info.fordblks > info.uordblks / 4) malloc_trim(SPARE / 4);
+    if (info.fordblks > SPARE) malloc_trim(SPARE / 4);
 #endif
 }
 

@@ -2,7 +2,7 @@
 """The soak: many streams for a long time against the model simulator, with clients that leave, come back, cancel, list and delete. Every
 ten seconds it looks at each child's memory, descriptors, threads and at the event logs. After a warm-up nothing may grow: the slope by
 least squares is below a bound, and descriptors and threads stay in a range. It begins with many short answers, which fill what is
-meant to fill: the stores' caches. usage: soak.py LLMSIM OUTDIR, with
+meant to fill: the store's caches, and those that malloc has for each thread. usage: soak.py LLMSIM OUTDIR, with
 
     SOAK_MINUTES (30), SOAK_STREAMS (500), SOAK_WARMUP (minutes; a third of the whole), SOAK_RATE (tokens/s of a stream, 5),
     SOAK_BOUND (kB/min by which the children's own memory may grow, 100), BUILD_DIR
@@ -29,7 +29,7 @@ STREAMS = int(os.environ.get("SOAK_STREAMS", "500"))
 WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES / 3))
 RATE = float(os.environ.get("SOAK_RATE", "5"))
 BOUND = float(os.environ.get("SOAK_BOUND", "100"))
-HASTE = 0.1                                 # of the warm-up, with short answers
+HASTE = 0.5                                 # of the warm-up, with short answers
 EVERY = 10                                  # seconds from sample to sample
 KEEP = 30                                   # seconds that an event log stays after its run
 
@@ -42,6 +42,7 @@ MinSpareThreads 1
 MaxSpareThreads 32
 AsyncRequestWorkerFactor 200
 ListenBacklog 1024
+MaxMemFree 32
 """
 DIRECTIVES = """
 LogLevel warn
@@ -87,7 +88,8 @@ class Soak:
         self.sim_port = HeldPort()
         self.sim = subprocess.Popen([llmsim, "--port", str(self.sim_port.number), "--interval-us", str(int(1e6 / RATE)), "--jitter", "30",
                                      "--ttft-ms", "300"])
-        self.server = Server(DIRECTIVES.format(sim=self.sim_port.number, logs=self.logs, keep=KEEP), tuning=TUNING).start()
+        self.server = Server(DIRECTIVES.format(sim=self.sim_port.number, logs=self.logs, keep=KEEP), tuning=TUNING,
+                             env={"MALLOC_ARENA_MAX": "2"}).start()     # as docs/tuning.md says
         self.server.wait_children(2)
         self.server.expect_log("AC0503")    # answers that the simulator cuts off, as it is told to
 
@@ -98,7 +100,7 @@ class Soak:
     async def run(self):
         stop, began = asyncio.Event(), time.monotonic()
         def pace():
-            return "tokens=10" if time.monotonic() - began < HASTE * WARMUP * 60 else f"tokens={random.randrange(50, 200)}"
+            return "tokens=3" if time.monotonic() - began < HASTE * WARMUP * 60 else f"tokens={random.randrange(50, 200)}"
         counts, clients = await soak_clients.visit(self.server.port, STREAMS, stop, pace)
         n_looks = 0
         while time.monotonic() - began < MINUTES * 60 and not clients.done():
