@@ -21,7 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
 
-from server import HeldPort, Server              # noqa: E402
+from runs import event_logs                  # noqa: E402
+from server import HeldPort, Server          # noqa: E402
 import soak_clients                          # noqa: E402
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
@@ -94,7 +95,7 @@ class Soak:
         self.server.expect_log("AC0503")    # answers that the simulator cuts off, as it is told to
 
     def look(self, began, counts):
-        n_logs, now = sum(1 for _ in self.logs.glob("c-*/*.log")), round(time.monotonic() - began, 1)
+        n_logs, now = len(event_logs(self.logs)), round(time.monotonic() - began, 1)
         return [(now, pid, *sample_child(pid), n_logs, counts["live"]) for pid in self.server.children()]
 
     async def run(self):
@@ -120,9 +121,9 @@ class Soak:
     async def afterwards(self, began, counts):
         """Nothing is left over when everybody has gone."""
         end = time.monotonic() + KEEP + 60
-        while any(self.logs.glob("c-*/*.log")) and time.monotonic() < end:
+        while event_logs(self.logs) and time.monotonic() < end:
             await asyncio.sleep(1)
-        n_logs = sum(1 for _ in self.logs.glob("c-*/*.log"))
+        n_logs = len(event_logs(self.logs))
         print("when all have gone:", flush=True)
         self.say(self.look(began, counts))
         return [f"{n_logs} event logs are left"] if n_logs else []

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of runs that are left and found again have in common."""
+import glob
 import os
 import signal
 import time
@@ -33,6 +34,11 @@ def wait_until(question, what, seconds=WAIT):
         assert time.monotonic() < end, what
         time.sleep(0.02)
     return found
+
+
+def event_logs(folder):
+    """The event logs in this folder. Path.glob() does not bear directories that go while it looks; here such a one is empty."""
+    return glob.glob("c-*/*.log", root_dir=folder)
 
 
 def blocks(raw):

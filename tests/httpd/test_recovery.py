@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9: what had been said is stored, threads are usable at once, followers are told, and nothing happens twice."""
-import glob
 import os
 import shutil
 import signal
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_server import Gate, answer, calls
-from runs import CHILDREN, begun, blocks, connection_to, events_of, holding, kill_child, owner_of, wait_until
+from runs import CHILDREN, begun, blocks, connection_to, event_logs, events_of, holding, kill_child, owner_of, wait_until
 from server import HTTPD
 
 
@@ -20,11 +19,6 @@ def run_of(client, run):
 
 def event_dir(server):
     return server.root / "events"
-
-
-def logs(server):
-    """Path.glob() does not bear directories that go while it looks."""
-    return glob.glob(f"{event_dir(server)}/c-*/*.log")
 
 
 @pytest.fixture
@@ -193,10 +187,10 @@ def test_nothing_is_left_over(logged, model):
         assert server.client.send(run["thread_id"], "x").status == 200
     server.kill()
     server.start()
-    wait_until(lambda: not logs(server), "a log stays")
+    wait_until(lambda: not event_logs(event_dir(server)), "a log stays")
     wait_until(lambda: len(list(event_dir(server).glob("c-*"))) <= len(server.children()) + 1, "a dead child's place stays")
     server.stop()
-    assert not logs(server)
+    assert not event_logs(event_dir(server))
     gate.open()
 
 

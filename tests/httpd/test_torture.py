@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runs import wait_until
+from runs import event_logs, wait_until
 from torture import Chaos, Visitor, troubled
 from torture_stores import ScriptedCosmos, Sqlite
 
@@ -149,7 +149,7 @@ def no_logs(server):
     server.stop()
     server.conf.write_text(server.conf.read_text() + "AgentChatEventLogKeep 0\n")
     server.start()
-    wait_until(lambda: not list((server.root / "events").glob("c-*/*.log")), "event logs stay", 60)
+    wait_until(lambda: not event_logs(server.root / "events"), "event logs stay", 60)
 
 
 def torment(server, store, visitors, seconds):
@@ -198,7 +198,7 @@ def test_torture(make_server, model, store, seconds):
     wrong, counts = account(server.client, threads, visitors)
     print(f"\n{store.name}: {dict(counts)}; {chaos.n_killed} children killed, {chaos.n_graceful} graceful restarts, "
           f"{chaos.n_outages} times without a store; {store.told()}afterwards at most {memory} kB and {fds} descriptors in a child, "
-          f"{sorted(n_threads)} threads; {len(list((server.root / 'events').glob('c-*/*.log')))} logs kept")
+          f"{sorted(n_threads)} threads; {len(event_logs(server.root / 'events'))} logs kept")
     assert not wrong and not alive, f"{len(wrong)} wrong, {alive} clients without an end:\n" + "\n".join(wrong[:20])
     assert counts["accepted"] > 100 and counts["connections lost"] > 50 and counts["sent again"] > 10
     assert chaos.n_killed and chaos.n_graceful and chaos.n_outages
