@@ -201,10 +201,8 @@ static const char *time_text(apr_time_t when, apr_pool_t *pool)
 
 static const char *hash_text(const unsigned char hash[AC_API_KEY_HASH], apr_pool_t *pool)
 {
-    char *text = apr_palloc(pool, 2 * AC_API_KEY_HASH + 1);
-    for (int i = 0; i < AC_API_KEY_HASH; i++) {
-        snprintf(text + 2 * i, 3, "%02x", hash[i]);
-    }
+    char text[2 * AC_API_KEY_HASH + 1];
+    ac_hex(text, hash, AC_API_KEY_HASH);
     return apr_pstrcat(pool, "sha256:", text, NULL);
 }
 

@@ -101,9 +101,7 @@ static ask_t *make_ask(ac_cache_redis_t *cache, const unsigned char key[AC_CACHE
 {
     ask_t *ask = ac_alloc(sizeof(*ask) + len + 1);
     int at = snprintf(ask->key, sizeof(ask->key), "%.40sthread:", cache->prefix);
-    for (int i = 0; i < AC_CACHE_KEY; i++) {
-        at += snprintf(ask->key + at, sizeof(ask->key) - (size_t)at, "%02x", key[i]);
-    }
+    ac_hex(ask->key + at, key, AC_CACHE_KEY);
     ask->cache = cache;
     ask->len = len;
     memcpy(ask->text, text, len);

@@ -28,10 +28,8 @@ static void key_id(char id[AC_COSMOS_KEY_SIZE], const char *key)
     if (!EVP_Digest(key, strlen(key), digest, &len, EVP_sha256(), NULL)) {
         abort();
     }
-    memcpy(id, "key_", 5);
-    for (unsigned int i = 0; i < len && 4 + 2 * i + 2 < AC_COSMOS_KEY_SIZE; i++) {
-        snprintf(id + 4 + 2 * i, 3, "%02x", digest[i]);
-    }
+    memcpy(id, "key_", 4);
+    ac_hex(id + 4, digest, len);
 }
 
 static json_t *found_json(const json_t *entry)

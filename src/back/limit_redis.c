@@ -117,9 +117,7 @@ static void hash_script(script_t *script, const char *text)
     if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL)) {
         abort();
     }
-    for (unsigned i = 0; i < len && i < 20; i++) {
-        snprintf(script->sha1 + 2 * i, 3, "%02x", digest[i]);
-    }
+    ac_hex(script->sha1, digest, len);
 }
 
 typedef struct eval_t {                         /* one call of a script, kept for the case that Redis does not know it */
@@ -161,9 +159,7 @@ static void add_arg(eval_t *eval, const char *fmt, ...)
 static void add_key(eval_t *eval, const ac_take_t *take)
 {
     char hex[2 * AC_COUNT_KEY + 1];
-    for (int i = 0; i < AC_COUNT_KEY; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", take->key[i]);
-    }
+    ac_hex(hex, take->key, AC_COUNT_KEY);
     add_arg(eval, "%s%s", eval->counts->prefix, hex);
 }
 

@@ -47,10 +47,9 @@ static int write_slots(FILE *file, ac_limit_table_t *table, apr_time_t now)
             if (slot->window < AC_SAVED_WINDOW || slot->used <= 0 || (slot->epoch + 1) * slot->window <= now) {
                 continue;
             }
-            for (int j = 0; j < AC_COUNT_KEY; j++) {
-                fprintf(file, "%02x", slot->key[j]);
-            }
-            fprintf(file, " %" PRId64 " %" PRId64 " %" PRId64 "\n", slot->window, slot->epoch, slot->used);
+            char key[2 * AC_COUNT_KEY + 1];
+            ac_hex(key, slot->key, AC_COUNT_KEY);
+            fprintf(file, "%s %" PRId64 " %" PRId64 " %" PRId64 "\n", key, slot->window, slot->epoch, slot->used);
         }
     }
     return ferror(file) ? -1 : 0;

@@ -73,6 +73,16 @@ bool ac_id_valid(const char *id, const char *prefix)
     return strspn(id + len, crockford) == ID_CHARS && !id[len + ID_CHARS];
 }
 
+void ac_hex(char *text, const unsigned char *bytes, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        *text++ = digits[bytes[i] >> 4];
+        *text++ = digits[bytes[i] & 15];
+    }
+    *text = '\0';
+}
+
 static char *put_digits(char *text, int value, int n_digits)
 {
     for (int i = n_digits - 1; i >= 0; i--) {

@@ -259,6 +259,19 @@ static void test_json_time(void **state)
     json_decref(value);
 }
 
+static void test_hex(void **state)
+{
+    (void)state;
+    static const unsigned char bytes[] = { 0x00, 0x09, 0x10, 0x7f, 0x80, 0xa5, 0xff };
+    char text[2 * sizeof(bytes) + 2];
+    memset(text, 'x', sizeof(text));
+    ac_hex(text, bytes, sizeof(bytes));
+    assert_string_equal(text, "0009107f80a5ff");
+    assert_int_equal(text[sizeof(text) - 1], 'x');
+    ac_hex(text, bytes, 0);
+    assert_string_equal(text, "");
+}
+
 static void test_durations(void **state)
 {
     (void)state;
@@ -389,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_time_parse),
         cmocka_unit_test(test_time_format_agrees_with_apr),
         cmocka_unit_test(test_json_time),
+        cmocka_unit_test(test_hex),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_what_is_no_duration),
         cmocka_unit_test(test_sizes),
