@@ -199,7 +199,7 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one agent at a time"));
         return;
     }
-    write_change(task, reply->status != 200 ? "" : *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", ""));
+    write_change(task, reply->status != 200 ? "" : ac_cosmos_reply_etag(reply));
 }
 
 static void change_from(ac_cosmos_task_t *task)

@@ -463,6 +463,11 @@ void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const
     ac_cosmos_call(task, request, fn, task);
 }
 
+const char *ac_cosmos_reply_etag(const ac_cosmos_reply_t *reply)
+{
+    return *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", "");
+}
+
 void ac_cosmos_calls_stop(ac_cosmos_t *store)
 {
     store->halted = true;

@@ -96,7 +96,7 @@ static void on_entry(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     task->found = json_incref(reply->body);
-    apr_cpystrn(task->mark, *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", ""), sizeof(task->mark));
+    apr_cpystrn(task->mark, ac_cosmos_reply_etag(reply), sizeof(task->mark));
     run_id = ac_json_peek_string(reply->body, "run_id", "");
     thread_id = ac_json_peek_string(reply->body, "thread", "");
     if (strcmp(ac_json_peek_string(reply->body, "created_at", ""), ac_json_peek_string(task->key, "since", "")) < 0 ||
@@ -217,7 +217,7 @@ static void on_taken(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (reply->status == 200 || reply->status == 201) {
         task->key_written = true;
-        apr_cpystrn(task->mark, *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", ""), sizeof(task->mark));
+        apr_cpystrn(task->mark, ac_cosmos_reply_etag(reply), sizeof(task->mark));
         task->after_taken(task);
     }
     else if (++task->n_tries > TRIES) {

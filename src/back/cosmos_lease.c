@@ -369,7 +369,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
         check_end(task);                    /* it was renewed */
         return;
     }
-    interrupt(task, run, *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", ""));
+    interrupt(task, run, ac_cosmos_reply_etag(reply));
 }
 
 void ac_cosmos_run_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)

@@ -76,7 +76,7 @@ static void on_marked(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_step_fn *fn = task->after_mark;
-    const char *etag = *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", "");
+    const char *etag = ac_cosmos_reply_etag(reply);
 
     if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
         apr_cpystrn(task->entry_etag, etag, sizeof(task->entry_etag));

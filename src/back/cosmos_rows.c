@@ -70,7 +70,7 @@ static void on_head(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 200) {
-        const char *etag = *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", "");
+        const char *etag = ac_cosmos_reply_etag(reply);
         task->head.doc = json_incref(reply->body);
         apr_cpystrn(task->head.etag, etag, sizeof(task->head.etag));
     }

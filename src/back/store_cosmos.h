@@ -105,6 +105,8 @@ typedef struct ac_cosmos_reply_t {
     bool unsure;                            /* an earlier try of the same request may have been carried out */
 } ac_cosmos_reply_t;
 typedef void ac_cosmos_reply_fn(void *baton, const ac_cosmos_reply_t *reply);
+/* The document's ETag: as the header says, or where there was none, the body; "": neither. Lives as long as the reply. */
+const char *ac_cosmos_reply_etag(const ac_cosmos_reply_t *reply);
 
 typedef struct ac_cosmos_request_t {
     ac_cosmos_verb_e verb;
