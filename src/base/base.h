@@ -101,7 +101,6 @@ apr_status_t ac_json_parse(json_t **pvalue, const char *text, size_t len, ac_err
 apr_status_t ac_json_string(const char **pvalue, const json_t *object, const char *name, bool required, ac_err_t *err);
 apr_status_t ac_json_bool(bool *pvalue, const json_t *object, const char *name, bool fallback, ac_err_t *err);
 apr_status_t ac_json_int(int64_t *pvalue, const json_t *object, const char *name, int64_t fallback, ac_err_t *err);
-apr_status_t ac_json_object(json_t **pvalue, const json_t *object, const char *name, ac_err_t *err);
 /* errors: invalid_request naming the first member of object that is not in names (NULL-terminated). */
 apr_status_t ac_json_only(const json_t *object, const char *const *names, ac_err_t *err);
 /* Lenient readers for foreign documents: a fallback instead of an error. */

@@ -266,16 +266,6 @@ apr_status_t ac_json_int(int64_t *pvalue, const json_t *object, const char *name
     return status;
 }
 
-apr_status_t ac_json_object(json_t **pvalue, const json_t *object, const char *name, ac_err_t *err)
-{
-    apr_status_t status = find(pvalue, object, name, false, err);
-    if (status == APR_SUCCESS && *pvalue && !json_is_object(*pvalue)) {
-        *pvalue = NULL;
-        return wrong(err, name, "must be an object");
-    }
-    return status;
-}
-
 static bool is_among(const char *name, const char *const *names)
 {
     while (*names && strcmp(*names, name)) {

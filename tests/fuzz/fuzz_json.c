@@ -12,7 +12,6 @@ static void use(const json_t *body)
 {
     static const char *const names[] = {"content", "stream", "metadata", "limit", NULL};
     const char *text = NULL;
-    json_t *object = NULL;
     bool flag = false;
     int64_t number = 0;
     ac_err_t err;
@@ -21,7 +20,7 @@ static void use(const json_t *body)
     if (ac_json_string(&text, body, "content", true, &err) == APR_SUCCESS && text) json_decref(ac_record_title(text));
     ac_json_bool(&flag, body, "stream", true, &err);
     ac_json_int(&number, body, "limit", 20, &err);
-    if (ac_json_object(&object, body, "metadata", &err) == APR_SUCCESS && object) ac_record_check_metadata(object, &err);
+    ac_record_check_metadata(json_object_get(body, "metadata"), &err);
     if (err.detail[0] && !ac_utf8_valid(err.detail, strlen(err.detail))) abort();
     if (err.pointer[0] && !ac_utf8_valid(err.pointer, strlen(err.pointer))) abort();
     ac_schema_check(json_object_get(body, "schema"), json_object_get(body, "value"), NULL);
