@@ -4,7 +4,7 @@ ten seconds it looks at each child's memory, descriptors, threads and at the eve
 least squares is below a bound, and descriptors and threads stay in a range. It begins with many short answers, which fill what is
 meant to fill: the store's caches, and those that malloc has for each thread. usage: soak.py LLMSIM OUTDIR, with
 
-    SOAK_MINUTES (30), SOAK_STREAMS (500), SOAK_WARMUP (minutes; a third of the whole), SOAK_RATE (tokens/s of a stream, 5),
+    SOAK_MINUTES (30), SOAK_STREAMS (500), SOAK_WARMUP (minutes; two thirds of the whole), SOAK_RATE (tokens/s of a stream, 5),
     SOAK_BOUND (kB/min by which the children's own memory may grow, 100), BUILD_DIR
 """
 import asyncio
@@ -27,10 +27,10 @@ import soak_clients                          # noqa: E402
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 STREAMS = int(os.environ.get("SOAK_STREAMS", "500"))
-WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES / 3))
+WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES * 2 / 3))
 RATE = float(os.environ.get("SOAK_RATE", "5"))
 BOUND = float(os.environ.get("SOAK_BOUND", "100"))
-HASTE = 0.5                                 # of the warm-up, with short answers
+HASTE = 0.25                                # of the warm-up, with short answers
 EVERY = 10                                  # seconds from sample to sample
 KEEP = 30                                   # seconds that an event log stays after its run
 
@@ -137,18 +137,29 @@ class Soak:
         with open(self.out / "soak.csv", "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *self.rows])
 
+    @staticmethod
+    def sums(rows):
+        """The children's rows of each look as one."""
+        looks = {}
+        for row in rows:
+            looks.setdefault(row[0], []).append(row)
+        return [(seconds, "all", *map(sum, list(zip(*look))[2:8]), *look[0][8:]) for seconds, look in looks.items()]
+
     def children(self):
         """{pid: its columns after the warm-up}, and under "all" the sums, since a connection goes to one child or the other by chance."""
-        found, together = {}, {}
-        for row in self.rows:
-            if row[0] >= WARMUP * 60:
-                found.setdefault(row[1], []).append(row)
-                together.setdefault(row[0], []).append(row)
-        found["all"] = [(seconds, "all", *map(sum, list(zip(*rows))[2:8]), *rows[0][8:]) for seconds, rows in together.items()]
+        found = {}
+        late = [row for row in self.rows if row[0] >= WARMUP * 60]
+        for row in late:
+            found.setdefault(row[1], []).append(row)
+        found["all"] = self.sums(late)
         return {pid: dict(zip(COLUMNS, zip(*rows))) for pid, rows in found.items()}
 
     def report(self, counts):
         print(f"{MINUTES:g} minutes, the first {WARMUP:g} of them warm-up; {STREAMS} clients, {dict(counts)}")
+        together = self.sums(self.rows)
+        fifths = [[row for row in together if n <= row[0] / MINUTES / 12 < n + 1] for n in range(5)]
+        print("kB/min of all children together, in each fifth of the time: " + ", ".join(
+            f"{slope([row[0] for row in part], [row[4] for row in part]):+.0f}" for part in fifths))
         for pid, column in self.children().items():
             slopes = ", ".join(f"{name[:-3]} {slope(column['seconds'], column[name]):+.1f}"
                                for name in ("anon_kb", "rss_kb", "pss_kb", "shmem_kb"))
