@@ -224,8 +224,9 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
 /* Loop thread: the run ends as cancelled, having stored what was said; AC_INTERRUPTED: as what another server has made of it, and nothing
  * is stored. not_found, run_ended. */
 apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e why);
-/* A worker: cancels the owner's run in whichever child it lives. not_found: in none that can be asked; APR_INCOMPLETE: all were asked,
- * since nothing tells in which; run_ended. */
+/* A worker: cancels the owner's run in whichever child it lives. APR_SUCCESS: it ends as cancelled. run_ended: it ends, or has ended, as
+ * something else. not_found: in none that can be asked. APR_INCOMPLETE: it was asked for, and nothing tells what becomes of it: all
+ * children were asked, since no log says in which it is, or the one that has it does not answer in time. */
 apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner);
 
 /* ---- run_wait.c: calls that wait for the word of the run's owner ---- */

@@ -30,6 +30,7 @@ typedef struct file_head_t {
     _Atomic uint32_t cut;
     waiting_t waiting[WAITING];
     _Atomic uint32_t rests;
+    _Atomic uint32_t fate;                      /* ac_log_fate_e */
 } file_head_t;
 #define HEAD_SIZE 1024
 _Static_assert(sizeof(file_head_t) <= HEAD_SIZE, "the head has its place");
@@ -89,6 +90,17 @@ void ac_event_log_rest(ac_event_log_t *log, bool rests)
 bool ac_event_log_rests(const ac_event_log_t *log)
 {
     return atomic_load_explicit(&log->file->rests, memory_order_acquire) != 0;
+}
+
+void ac_event_log_decide(ac_event_log_t *log, ac_log_fate_e fate)
+{
+    uint32_t none = AC_LOG_GOES_ON;
+    atomic_compare_exchange_strong(&log->file->fate, &none, (uint32_t)fate);
+}
+
+ac_log_fate_e ac_event_log_fate(const ac_event_log_t *log)
+{
+    return (ac_log_fate_e)atomic_load_explicit(&log->file->fate, memory_order_acquire);
 }
 
 /* ---- files ---- */

@@ -20,7 +20,8 @@
 #define TAKEN_AT_ONCE 32                        /* in one turn of the loop */
 #define DATAGRAMS 64                            /* read in one turn of the loop */
 #define ASK_TRIES 50                            /* of a datagram to a child whose queue is full, 5 ms apart */
-#define ASK_WAIT apr_time_from_sec(2)           /* for our own loop */
+#define ASK_WAIT apr_time_from_sec(2)           /* for our own loop, or another child's */
+#define ASK_LOOK apr_time_from_msec(2)          /* whether that has done something about it */
 
 /* ---- ended logs ---- */
 
@@ -303,21 +304,39 @@ static void ask_child(const ac_event_dir_t *dir, ac_child_key_t child, const cha
     }
 }
 
+/* Whether the run can still be cancelled where its log lies. */
+static bool goes_on(const ac_event_log_t *log)
+{
+    return ac_event_log_fate(log) == AC_LOG_GOES_ON && !ac_event_log_ended(log) && !ac_event_log_rests(log);
+}
+
+/* A datagram has no answer: what became of it stands in the log. */
+static apr_status_t ask_holder(const ac_event_dir_t *dir, const ac_event_log_t *log, const char *owner)
+{
+    const ac_log_head_t *head = ac_event_log_head(log);
+    apr_time_t end = ac_clock() + ASK_WAIT;
+    if (strcmp(head->owner, owner) != 0) return ac_kind_row(AC_NOT_FOUND)->status;
+    if (!goes_on(log) || !ac_event_dir_alive(dir, ac_event_log_child(log))) return ac_kind_row(AC_RUN_ENDED)->status;
+    ask_child(dir, ac_event_log_child(log), head->run_id, owner);
+    while (goes_on(log) && ac_clock() < end) apr_sleep(ASK_LOOK);
+    ac_log_fate_e fate = ac_event_log_fate(log);
+    if (fate == AC_LOG_CANCELLED) return APR_SUCCESS;
+    return fate == AC_LOG_CLOSES ? ac_kind_row(AC_RUN_ENDED)->status : APR_INCOMPLETE;
+}
+
 apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner)
 {
     ac_child_key_t children[AC_MAX_CHILDREN];
     apr_status_t status = ask_own_loop(engine, run_id, owner);
     const ac_event_dir_t *dir = engine->dir;
+    if (status == APR_TIMEUP) return APR_INCOMPLETE;
     if (status == APR_SUCCESS || status == ac_kind_row(AC_RUN_ENDED)->status || !dir) return status;
     ac_event_log_t *log = ac_event_log_find(dir, run_id);
-    if (log) {
-        bool mine = !strcmp(ac_event_log_head(log)->owner, owner);
-        bool live = !ac_event_log_ended(log) && ac_event_dir_alive(dir, ac_event_log_child(log));
-        if (mine && live) ask_child(dir, ac_event_log_child(log), run_id, owner);
-        ac_event_log_close(log);
-        return !mine ? ac_kind_row(AC_NOT_FOUND)->status : live ? APR_SUCCESS : ac_kind_row(AC_RUN_ENDED)->status;
-    }
-    /* Without a log it may be in any of them. */
+    bool held = log && !ac_event_log_rests(log);
+    if (held) status = ask_holder(dir, log, owner);
+    ac_event_log_close(log);
+    if (held) return status;
+    /* Without a log it may be in any of them; one that rests does not say where its run goes on. */
     int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
     for (int i = 0; i < n; i++) {
         if (children[i] != ac_event_dir_key(dir)) ask_child(dir, children[i], run_id, owner);

@@ -205,6 +205,7 @@ static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
     recovery->engine = engine;
     recovery->late = late;
     recovery->log = log;
+    ac_event_log_decide(log, AC_LOG_CLOSES);
     while (last && last->next) last = last->next;
     recovery->prev = last;
     if (last) last->next = recovery;

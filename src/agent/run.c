@@ -201,6 +201,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     if (run->state != AC_RUN_LOADING) ac_run_limits_end(run);
     if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
     ac_run_drop_calls(run);
+    ac_run_log_decided(run);
     ac_run_transit(run, AC_RUN_SAVING, cause);
 }
 

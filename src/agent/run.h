@@ -156,6 +156,7 @@ void ac_run_end(ac_run_t *run);                 /* reached once: the terminal ev
 
 /* run_log.c */
 void ac_run_log_begin(ac_run_t *run);           /* before the first event is shown */
+void ac_run_log_decided(ac_run_t *run);         /* its outcome is known: other children are told that it is too late to cancel it */
 void ac_run_log_closing(ac_run_t *run);         /* before run->closing is written */
 /* Emits an event that is due now, and tells who follows elsewhere. Takes it. */
 void ac_run_show(ac_run_t *run, ac_event_t *event);

@@ -16,6 +16,13 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
     run->log = ac_event_log_create(run->engine->dir, &head);
     ac_channel_log(run->channel, run->log);
+    if (run->log && run->state == AC_RUN_SAVING) ac_run_log_decided(run);   /* decided before it was stored at all */
+}
+
+void ac_run_log_decided(ac_run_t *run)
+{
+    bool cancelled = run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED;
+    if (run->log) ac_event_log_decide(run->log, cancelled ? AC_LOG_CANCELLED : AC_LOG_CLOSES);
 }
 
 static void tell(void *baton)

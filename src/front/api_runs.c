@@ -90,12 +90,6 @@ static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
                       : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
 }
 
-static apr_status_t cancel_run(ac_request_t *rq)
-{
-    apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner);
-    return status == APR_SUCCESS ? APR_SUCCESS : cancel_by_store(rq, status == APR_INCOMPLETE);
-}
-
 /* One that waits for its owner's word is in no process; with its cancelling it comes to this one, and ends here. */
 static bool cancel_waiting(ac_request_t *rq)
 {
@@ -105,6 +99,19 @@ static bool cancel_waiting(ac_request_t *rq)
     apr_status_t status = ac_run_decide(ac_child()->engine, &word, &err);
     json_decref(word.said);
     return status == APR_SUCCESS;
+}
+
+/* First where the run is under way, which needs no store: that may be slow at this moment. */
+static apr_status_t cancel_run(ac_request_t *rq)
+{
+    apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner);
+    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+        return ac_err_set(&rq->err, AC_RUN_ENDED, "it is too late: the run has ended, or how it ends is being stored");
+    }
+    if (status == APR_SUCCESS || cancel_waiting(rq)) {
+        return APR_SUCCESS;
+    }
+    return cancel_by_store(rq, status == APR_INCOMPLETE);
 }
 
 int ac_api_run_cancel(ac_request_t *rq)
@@ -119,7 +126,7 @@ int ac_api_run_cancel(ac_request_t *rq)
         ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
         return ac_reply_problem(rq, NULL);
     }
-    if (!cancel_waiting(rq) && cancel_run(rq) != APR_SUCCESS) {
+    if (cancel_run(rq) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     return ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out));

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stopping a run: before its first word, in the middle, while a tool runs, from another child; and what a client's going means."""
+import sqlite3
 import time
 
 import pytest
 
+from cosmos_server import KEY
 from model_server import WAIT, Gate, answer, calls
 from runs import CHILDREN, begun, connection_to, events_of, owner_of, wait_until
 
@@ -170,6 +172,82 @@ def test_what_cannot_be_cancelled(client, model):
     assert client.post("/runs/run_00000000000000000000000000/cancel").status == 404
     assert client.post("/runs/x/cancel").status == 404
     assert client.get(f"/runs/{run_id}/cancel").status == 405
+
+
+# ---- too late: the model has ended, and the store has not taken the answer yet ----
+class HeldSqlite:
+    """Another program writes, and takes its time."""
+    directives, env, sign = "AgentChatStoreTimeout 60s\n", {}, "ASKING --.*--> SAVING"
+
+    def hold(self, server):
+        server.expect_log("AC0206")
+        self.database = sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT, isolation_level=None)
+        self.database.execute("BEGIN IMMEDIATE")
+
+    def release(self):
+        self.database.execute("ROLLBACK")
+        self.database.close()
+
+
+class HeldCosmos:
+    """The write of the answer arrives there, and is not answered."""
+    env, sign = {"COSMOS_KEY": KEY}, "ASKING --.*--> SAVING"
+
+    def __init__(self, cosmos):
+        self.cosmos, self.gate = cosmos, Gate()
+        self.directives = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:COSMOS_KEY\n"
+
+    def hold(self, _server):
+        self.cosmos.behave(faults=[{"match": "POST .*", "batch": True, "gate": self.gate}])
+
+    def release(self):
+        self.gate.wait_reached()
+        self.gate.open()
+
+
+class FailingCosmos(HeldCosmos):
+    """That write fails, and is tried again; then it stands."""
+    def hold(self, _server):
+        self.cosmos.behave(faults=[{"match": "POST .*", "batch": True, "status": 500, "n": 2},
+                                   {"match": "POST .*", "batch": True, "gate": self.gate}])
+
+
+class OutOfReach(HeldCosmos):
+    """That write fails so often that the run has left its child's memory: what goes on being tried is in its event log."""
+    sign = ": not closed yet"
+
+    def hold(self, server):
+        server.expect_log("AC0228", "AC0502", "AC0520")
+        self.cosmos.behave(faults=[{"match": "POST .*", "batch": True, "status": 500, "n": 1 << 30}])
+
+    def release(self):
+        self.cosmos.behave(clear=True)
+
+
+@pytest.mark.parametrize("store", [HeldSqlite, HeldCosmos, FailingCosmos, OutOfReach])
+def test_while_the_answer_waits_for_the_store(make_server, model, cosmos, store):
+    """From its own child and from another one: nobody is told that it will be cancelled, and it is not."""
+    store = store() if store is HeldSqlite else store(cosmos)
+    server = make_server(store.directives, tuning=CHILDREN, env=store.env)
+    wait_until(lambda: server.client.get("/ready").status == 200, "the server is not ready")
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ("all ", "of "), ("it",))
+    gate.wait_reached()
+    mine = owner_of(server, stream.connection)
+    here, there = connection_to(server, lambda pid: pid == mine), connection_to(server, lambda pid: pid != mine)
+    store.hold(server)
+    gate.open()
+    server.wait_log(rf"run\[{run['run_id']}\].*{store.sign}")
+    for connection in (there, here, there):
+        response = connection.request("POST", f"/api/runs/{run['run_id']}/cancel")
+        assert (response.status, response.json["code"]) == (409, "run_ended"), response
+        assert "too late" in response.json["detail"]
+    assert status_of(server.client, run["run_id"]) == "in_progress"
+    store.release()
+    last = stream.rest()[-1].json
+    assert (last["type"], last["status"]) == ("done", "completed")
+    assert server.client.messages(run["thread_id"])[1]["content"] == "all of it"
+    assert status_of(server.client, run["run_id"]) == "completed"
 
 
 # ---- nobody follows any more ----

@@ -94,4 +94,14 @@ static void start_leaving(apr_interval_time_t leave)
     say("a");
 }
 
+/* What the log of a run says of how it ends. */
+static ac_log_fate_e fate_of(const char *id)
+{
+    ac_event_log_t *log = ac_event_log_find(dir, id);
+    assert_non_null(log);
+    ac_log_fate_e fate = ac_event_log_fate(log);
+    ac_event_log_close(log);
+    return fate;
+}
+
 #endif

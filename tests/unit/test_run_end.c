@@ -73,6 +73,28 @@ static void test_cancel_while_saving_is_too_late(void **state)
     assert_int_not_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
 }
 
+static void test_cancel_while_the_closing_write_is_tried_again(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    say("all of it");
+    end_well();
+    for (int i = 0; i < AC_MAX_CLOSINGS; i++) {
+        expect_op(AC_STORE_TURN_CLOSE);
+        answer_op(NULL, AC_STORE_TIMEOUT);
+        assert_int_equal(n_ops, 0);             /* it waits for its time */
+        assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_kind_row(AC_RUN_ENDED)->status);
+        fake_pass(apr_time_from_sec(2));
+        assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_kind_row(AC_RUN_ENDED)->status);
+    }
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "run", "status"), "completed");
+    assert_string_equal(text_at(written, "message", "content"), "all of it");
+    assert_string_equal(json_string_value(json_object_get(last, "status")), "completed");
+    json_decref(written);
+}
+
 static void test_the_run_takes_too_long(void **state)
 {
     (void)state;
@@ -243,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel_in_mid_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_while_calling, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_while_saving_is_too_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_while_the_closing_write_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_run_takes_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stateless_run_stores_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_line, setup, teardown),
