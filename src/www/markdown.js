@@ -60,7 +60,7 @@ function fence(lines, i) {
 function quote(lines, i, depth) {
   const body = [];
   for (; i < lines.length && (QUOTE.test(lines[i]) || (body.length && !interrupts(lines, i))); i++) body.push(lines[i].replace(QUOTE, ''));
-  return [{ type: 'quote', blocks: blocks(body.join('\n'), {}, depth + 1).map(entry => entry.block) }, i];
+  return [{ type: 'quote', blocks: blocks(body.join('\n'), {}, depth + 1) }, i];
 }
 
 function item(lines, i, depth) {
@@ -80,7 +80,7 @@ function item(lines, i, depth) {
   }
   return [{
     type: 'item', ordered: number !== undefined, start: Number(number ?? 0), marker: marker.slice(-1), task: task && task[1] !== ' ',
-    isTask: Boolean(task), blocks: blocks(body.join('\n'), {}, depth + 1).map(entry => entry.block),
+    isTask: Boolean(task), blocks: blocks(body.join('\n'), {}, depth + 1),
   }, at - blank];
 }
 
@@ -125,7 +125,8 @@ export function placeAfter(block, place) {
 }
 
 /**
- * The blocks of a text, each with the offset at which it began and what it stands in. A list is its items, a table its head and rows.
+ * The blocks of a text, each with its source, the offset at which it began and what it stands in; those within another are in its
+ * `blocks`. A list is its items, a table its head and rows.
  * @param {string} text @param {Object} place from placeAfter(), where this is the rest of a longer text
  */
 export function blocks(text, place = {}, depth = 0) {
@@ -136,7 +137,7 @@ export function blocks(text, place = {}, depth = 0) {
   for (let i = 0; i < lines.length;) {
     if (isBlank(lines[i])) { place = {}; i++; continue; }
     const [block, next] = blockAt(lines, i, place, depth);
-    found.push({ block, from: offsets[i], place });
+    found.push({ block, from: offsets[i], place, source: text.slice(offsets[i], offsets[next]) });
     place = placeAfter(block, place);
     i = next;
   }
@@ -335,11 +336,12 @@ export function inlines(text, open = false) {
 export function shown(text, inCode) {
   const at = text.lastIndexOf('\n') + 1, line = text.slice(at);
   if (inCode) return /^ {0,3}[`~]+$/.test(line) ? at : text.length;
-  if (/^\s*(?:[-*+>#|_~`=]+|\d{1,9}[.)])\s*$/.test(line)) return at;
+  const sure = line.replace(/[*_~`[!\\<&]+$/, '');
+  if ([line, sure].some(part => /^\s*(?:[-*+>#|_~`=]+|\d{1,9}[.)])\s*$/.test(part))) return at;
   // The head of a table is a paragraph until the line below it is there.
   const before = text.lastIndexOf('\n', at - 2) + 1, previous = at ? text.slice(before, at - 1) : '';
   if (/^\s*\|/.test(line) && !/^\s*\|/.test(previous)) return at;
   const above = text.slice(text.lastIndexOf('\n', before - 2) + 1, before);
   if (/^\s*\|/.test(previous) && /^[\s|:-]*$/.test(line) && isBlank(above)) return before;
-  return text.length - (/[*_~`[!\\<&]+$/.exec(line)?.[0].length ?? 0);
+  return at + sure.length;
 }

@@ -6,15 +6,18 @@
     '```js\n', 'let x = 1;\n', '```\n', '~~~\n', '| a | b |\n', '|---|:-:|\n', '| 1 | `2|3` |\n', '---\n', '***', '* * *\n',
     '[a](https://a.example/x)', '[b](', '<b>', '\\*', '~~gone~~', '&amp;', 'https://b.example/y_z).', '    four\n', '\tTab\n',
     '- [x] done\n', '### Deep\n', ' \n', '_x_', '__', '|', '🙂'];
+  const nested = ['- item\n', '- item\n', '- **more**\n', '  - inner\n', '    - deep\n', '  > quote\n', '> - a\n', '> b\n', '  words\n', '\n',
+    '  ```\n', '1. one\n', '   2. two\n', '- [ ] open\n'];
   let seed = 7;
   const random = n => (seed = (seed * 48271) % 2147483647) % n;
-  for (let round = 0; round < 600; round++) {
+  for (let round = 0; round < 1500; round++) {
+    const from = round % 4 ? parts : nested.slice(0, 2 + random(nested.length - 1));
     let text = '';
-    for (let n = 2 + random(round % 50 ? 22 : 160); n > 0; n--) text += parts[random(parts.length)];
+    for (let n = 2 + random(round % 50 ? 22 : 160); n > 0; n--) text += from[random(from.length)];
     const whole = document.createElement('div'), pieces = document.createElement('div');
     new Rendered(whole, text);
     const growing = new Rendered(pieces), characters = [...text];
-    for (let i = 0, n; i < characters.length; i += n) growing.append(characters.slice(i, i + (n = 1 + random(9))).join(''));
+    for (let i = 0, n; i < characters.length; i += n) growing.append(characters.slice(i, i + (n = 1 + random(round % 2 ? 9 : 2))).join(''));
     growing.append('', true);
     if (whole.innerHTML !== pieces.innerHTML) return [text, whole.innerHTML, pieces.innerHTML];
   }

@@ -328,8 +328,23 @@ def test_what_markdown_becomes(page):
     }
     for text, wanted in cases.items():
         got = page.evaluate("(async text => { const { Rendered } = await import('./render.js'); const div = document.createElement('div');"
-                            f"new Rendered(div, text); return div.innerHTML; }})({json.dumps(text)})")
+                            f"new Rendered(div, text); return div.querySelector('.part').innerHTML; }})({json.dumps(text)})")
         assert got.replace(' dir="auto"', "") == wanted, f"{text!r}:\n{got}\n{wanted}"
+
+
+def test_a_long_list_is_cut_where_nobody_sees_it(page):
+    """Its numbers go on, and it looks like one."""
+    rows = page.evaluate("""(async () => {
+      const { Rendered } = await import('./render.js');
+      const prose = document.querySelector('#turns').appendChild(document.createElement('div'));
+      prose.className = 'prose';
+      new Rendered(prose, Array.from({ length: 46 }, (_, i) => `${i + 3}. item`).join('\\n'));
+      document.querySelector('#turns').classList.add('writing');
+      const tops = [...prose.querySelectorAll('li')].map(node => node.getBoundingClientRect().top);
+      return [[...prose.querySelectorAll('ol')].map(list => [list.start, list.children.length]),
+        [...new Set(tops.slice(1).map((top, i) => Math.round(10 * (top - tops[i]))))]];
+    })()""")
+    assert rows[0] == [[3, 24], [27, 22]] and len(rows[1]) == 1, rows
 
 
 def test_words_that_are_written_from_the_right(page, model):
@@ -339,7 +354,7 @@ def test_words_that_are_written_from_the_right(page, model):
     page.send("اكتب لي شيئا بالعربية من فضلك")
     page.ended()
     page.wait("#threads a")
-    directions = page.evaluate("[...document.querySelectorAll('.prose > *')].map(node => getComputedStyle(node).direction)")
+    directions = page.evaluate("[...document.querySelectorAll('.part > *')].map(node => getComputedStyle(node).direction)")
     assert directions == ["rtl", "rtl", "rtl", "rtl", "rtl", "ltr", "ltr"]
     for selector in (".bubble", "#threads a", "#title", ".prose li li", ".prose td"):
         assert page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).direction") == "rtl", selector

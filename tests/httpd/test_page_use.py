@@ -383,6 +383,13 @@ def lines(n):
     return [kinds[i % len(kinds)].format(i) + "\n" for i in range(n)]
 
 
+TEXTS = {
+    "mixed": lines(2000),
+    "code": ["```c\n", *(f"    int variable_{i} = {i};\n" for i in range(1998)), "```\n"],
+    "list": ["- item\n", *(f"  - item **{i}** of a list in it\n" for i in range(1000)), *(f"- item **{i}**\n" for i in range(1000))],
+}
+
+
 def longest_task(trace):
     """The most milliseconds of work that the main thread did in one go: its own time, whatever else the machine did meanwhile."""
     events = json.loads(trace.read_text())["traceEvents"]
@@ -390,11 +397,10 @@ def longest_task(trace):
     return max(e["tdur"] for e in events if (e["pid"], e["tid"]) in threads and e["name"].endswith("RunTask") and "tdur" in e) / 1000
 
 
-@pytest.mark.parametrize("kind", ["mixed", "code"])
+@pytest.mark.parametrize("kind", TEXTS)
 def test_two_thousand_lines_stay_smooth(browser, model, page_server, tmp_path, kind):
     page = measured_page(browser, page_server)
-    text = lines(2000) if kind == "mixed" else ["```c\n", *(f"    int variable_{i} = {i};\n" for i in range(1998)), "```\n"]
-    tokens = [part for line in text for part in (line[:len(line) // 2], line[len(line) // 2:]) if part]
+    tokens = [part for line in TEXTS[kind] for part in (line[:len(line) // 2], line[len(line) // 2:]) if part]
     middle, gates = len(tokens) // 2, [Gate(), Gate()]
 
     def script(_request):
@@ -436,4 +442,4 @@ def test_two_thousand_lines_stay_smooth(browser, model, page_server, tmp_path, k
     # Seen: 10 to 35 ms, and half a millisecond. How long a frame lasts is said but not asserted: the machine may be busy otherwise.
     assert longest < 100 and second < 10 and second < 4 * first + 0.5, (longest, first, second)
     page.evaluate("document.querySelector('#transcript').scrollTop = 0")
-    page.wait_text(".prose", "variable_0" if kind == "code" else "Part 0")
+    page.wait_text(".prose", {"mixed": "Part 0", "code": "variable_0", "list": "item 0"}[kind])
