@@ -25,10 +25,11 @@ static void end_with_list(ac_cosmos_task_t *task, const char *stamp, json_t *dat
 
 static void stamp_note(ac_cosmos_t *store, const char *stamp)
 {
-    ac_cosmos_shared_lock(store->shared);
-    apr_cpystrn(store->shared->agents_stamp, stamp, sizeof(store->shared->agents_stamp));
-    store->shared->agents_read = ac_clock();
-    pthread_mutex_unlock(&store->shared->lock);
+    ac_cosmos_known_t *known = ac_cosmos_known_take(store);
+
+    apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
+    known->agents_read = ac_clock();
+    ac_cosmos_known_drop(store);
 }
 
 static void listed(ac_cosmos_task_t *task)
@@ -80,7 +81,7 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
 /* One child at a time asks the service; the others take what it was told. */
 void ac_cosmos_agent_list(ac_cosmos_task_t *task)
 {
-    ac_cosmos_shared_t *shared = task->store->shared;
+    ac_cosmos_known_t *known;
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = STAMP };
     char stamp[AC_ID_SIZE];
     apr_time_t now = ac_clock();
@@ -90,13 +91,13 @@ void ac_cosmos_agent_list(ac_cosmos_task_t *task)
         list_all(task);
         return;
     }
-    ac_cosmos_shared_lock(shared);
-    told = shared->agents_read && now - shared->agents_read < LOOK_EVERY;
-    apr_cpystrn(stamp, shared->agents_stamp, sizeof(stamp));
-    if (!told && shared->agents_read) {
-        shared->agents_read = now;
+    known = ac_cosmos_known_take(task->store);
+    told = known->agents_read && now - known->agents_read < LOOK_EVERY;
+    apr_cpystrn(stamp, known->agents_stamp, sizeof(stamp));
+    if (!told && known->agents_read) {
+        known->agents_read = now;
     }
-    pthread_mutex_unlock(&shared->lock);
+    ac_cosmos_known_drop(task->store);
     if (told) {
         list_if_not(task, stamp);
     }

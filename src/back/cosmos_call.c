@@ -190,7 +190,7 @@ static void after_failure(ac_cosmos_call_t *call, ac_cosmos_next_e next)
     call->reply.unsure = call->reply.unsure || next == AC_COSMOS_AGAIN;
     if (++call->n_failed >= most) {
         if (behind) {
-            ac_cosmos_session_forget(call);
+            ac_cosmos_token_forget(call->store, call->place);
         }
         give_up(call, AC_M228);
     }

@@ -220,21 +220,21 @@ static void sweep(ac_cosmos_task_t *task)
     ac_cosmos_select(task, &select, on_over);
 }
 
-/* Of all children of this server, one does it. */
+/* Of all children of this server that know of each other, one does it. */
 static bool sweep_due(ac_cosmos_t *store, apr_time_t now)
 {
-    ac_cosmos_shared_t *shared = store->shared;
+    ac_cosmos_known_t *known;
     bool due;
 
     if (store->ready != AC_COSMOS_READY || !store->sweeps) {
         return false;
     }
-    ac_cosmos_shared_lock(shared);
-    due = now >= shared->next_sweep;
+    known = ac_cosmos_known_take(store);
+    due = now >= known->next_sweep;
     if (due) {
-        shared->next_sweep = now + store->lease;
+        known->next_sweep = now + store->lease;
     }
-    pthread_mutex_unlock(&shared->lock);
+    ac_cosmos_known_drop(store);
     return due;
 }
 

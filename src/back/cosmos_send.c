@@ -2,7 +2,6 @@
 /* One try of a request to Cosmos DB: what is sent, and what the answer says, also on the side. */
 #include "store_cosmos.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,26 +11,6 @@
 
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
 #define FIRST_BYTE_TIMEOUT apr_time_from_sec(6)     /* then on another connection, as the SDKs do */
-#define RANGE_TEXT (AC_COSMOS_RANGES * 170)
-
-/* ---- session tokens ---- */
-
-/* The children of one server tell each other the newest session tokens. */
-void ac_cosmos_shared_lock(ac_cosmos_shared_t *shared)
-{
-    if (pthread_mutex_lock(&shared->lock) == EOWNERDEAD) {
-        pthread_mutex_consistent(&shared->lock);    /* whoever died in there has at worst spoilt a token */
-    }
-}
-
-void ac_cosmos_session_forget(ac_cosmos_call_t *call)
-{
-    ac_cosmos_shared_t *shared = call->store->shared;
-
-    ac_cosmos_shared_lock(shared);
-    memset(&shared->sessions[call->place], 0, sizeof(shared->sessions[call->place]));
-    pthread_mutex_unlock(&shared->lock);
-}
 
 /* ---- the answer ---- */
 
@@ -60,9 +39,7 @@ static void on_head(void *baton, const ac_http_head_t *head)
     }
     /* Every answer tells how far the service is, but for the one of a replica that is behind. */
     if (token && ac_cosmos_next(call->reply.status, call->reply.substatus) != AC_COSMOS_BEHIND) {
-        ac_cosmos_shared_lock(store->shared);
-        ac_cosmos_session_note(&store->shared->sessions[call->place], token);
-        pthread_mutex_unlock(&store->shared->lock);
+        ac_cosmos_token_note(store, call->place, token);
     }
 }
 
@@ -102,24 +79,12 @@ bool ac_cosmos_body_read(ac_cosmos_call_t *call)
 
 static const ac_http_cb_t callbacks = { .on_head = on_head, .on_body = on_body, .on_end = ac_cosmos_call_done };
 
-static char *session_text(const ac_cosmos_call_t *call)
-{
-    ac_cosmos_shared_t *shared = call->store->shared;
-    ac_buf_t text;
-
-    ac_buf_init(&text, RANGE_TEXT);
-    ac_cosmos_shared_lock(shared);
-    ac_cosmos_session_text(&text, &shared->sessions[call->place]);
-    pthread_mutex_unlock(&shared->lock);
-    return text.data;
-}
-
 apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_err_t *err)
 {
     ac_cosmos_t *store = call->store;
     const char *lines[AC_COSMOS_HEADERS], *base = store->write_endpoint && ac_cosmos_writes(call->verb) ? store->write_endpoint
         : store->endpoint;
-    char date[AC_COSMOS_DATE_SIZE], *session = call->verb >= AC_COSMOS_READ ? session_text(call) : NULL;
+    char date[AC_COSMOS_DATE_SIZE], *session = call->verb >= AC_COSMOS_READ ? ac_cosmos_token_text(store, call->place) : NULL;
     ac_cosmos_ask_t ask = {
         .verb = call->verb, .database = store->database, .container = store->containers[call->place], .id = call->id,
         .key = call->key, .if_match = call->if_match, .continuation = call->continuation, .session = session,
@@ -130,7 +95,7 @@ apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_e
     apr_status_t status;
 
     ac_buf_init(&url, 8192);
-    ac_buf_init(&text, AC_MAX_HEAD + RANGE_TEXT);
+    ac_buf_init(&text, AC_MAX_HEAD + AC_COSMOS_SESSION_TEXT);
     ac_buf_init(&authorization, AC_MAX_HEAD);
     ac_cosmos_date(date, apr_time_now());
     ac_buf_str(&url, base);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the Cosmos DB store, for its own files only: store_cosmos.c (configuration, tasks, start and stop), cosmos_call.c
- * (requests and their tries), cosmos_trouble.c (log lines), cosmos_prepare.c (database and containers), cosmos_rows.c (heads,
- * queries, split documents), cosmos_doc.c (documents), and one file per noun that carries out the verbs. All of it runs on
- * the loop thread, create() and start_post() aside. What the documents are and why: docs/cosmos.md. */
+ * (requests and their tries), cosmos_shared.c (what children know together), cosmos_trouble.c (log lines), cosmos_prepare.c
+ * (database and containers), cosmos_rows.c (heads, queries, split documents), cosmos_doc.c (documents), and one file per noun
+ * that carries out the verbs. All of it runs on the loop thread, create() and start_post() aside. What the documents are and
+ * why: docs/cosmos.md. */
 #ifndef AC_STORE_COSMOS_H
 #define AC_STORE_COSMOS_H
 
@@ -22,13 +23,18 @@
 /* The containers. */
 typedef enum ac_cosmos_place_e { AC_COSMOS_THREADS, AC_COSMOS_MESSAGES, AC_COSMOS_N_PLACES } ac_cosmos_place_e;
 
-/* What the children of one server know together: made before they are forked. */
-typedef struct ac_cosmos_shared_t {
-    pthread_mutex_t lock;
+/* What helps to ask the service less, and to read what was written. */
+typedef struct ac_cosmos_known_t {
     ac_cosmos_session_t sessions[AC_COSMOS_N_PLACES];
     char agents_stamp[AC_ID_SIZE];          /* of the agents, as one of them has last read or written it */
     apr_time_t agents_read;                 /* ac_clock; 0: nobody has */
     apr_time_t next_sweep;                  /* ac_clock; one child at a time looks for runs of machines that are gone */
+} ac_cosmos_known_t;
+
+/* What the children of one server know together: made before they are forked. */
+typedef struct ac_cosmos_shared_t {
+    pthread_mutex_t lock;
+    ac_cosmos_known_t known;
 } ac_cosmos_shared_t;
 
 /* A thread's authoritative document and the ETag by which it is replaced. */
@@ -59,6 +65,8 @@ typedef struct ac_cosmos_t {
     ac_credential_t *credential;
     ac_cosmos_shared_t *shared;
     /* of this child */
+    ac_cosmos_known_t own;                  /* while the shared one is not to be had; its sessions always */
+    bool alone;                             /* it was waited for in vain, and is not waited for until it was to be had again */
     const ac_host_t *ac_host;
     ac_loop_t *loop;
     apr_pool_t *pool;
@@ -160,13 +168,20 @@ apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_e
 /* Reads the answer's body, and of a batch what became of it. false: it is not what was to be expected; see call->last. */
 bool ac_cosmos_body_read(ac_cosmos_call_t *call);
 void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
-/* Until pthread_mutex_unlock(&shared->lock): short, nothing is waited for inside. The only way to take it: of a child that was killed
- * inside it stays usable for the others. */
-void ac_cosmos_shared_lock(ac_cosmos_shared_t *shared);
-/* The tokens that we send may be of a container that was made anew: the next request goes without. */
-void ac_cosmos_session_forget(ac_cosmos_call_t *call);
 /* Asks the account where it writes. */
 void ac_cosmos_account_ask(ac_cosmos_task_t *task);
+
+/* ---- cosmos_shared.c: what children know together ---- */
+/* Until ac_cosmos_known_drop(): short, nothing is waited for inside. What the children know together, under its lock; or where the child
+ * that has the lock is stopped, what this one knows alone. Never NULL. Of a child that was killed inside, the others have it again. */
+ac_cosmos_known_t *ac_cosmos_known_take(ac_cosmos_t *store);
+void ac_cosmos_known_drop(ac_cosmos_t *store);
+/* An answer's x-ms-session-token. */
+void ac_cosmos_token_note(ac_cosmos_t *store, ac_cosmos_place_e place, const char *token);
+/* The newest tokens, as the header wants them, to be freed; or NULL: there are none. */
+char *ac_cosmos_token_text(ac_cosmos_t *store, ac_cosmos_place_e place);
+/* The tokens that we send may be of a container that was made anew: the next request goes without. */
+void ac_cosmos_token_forget(ac_cosmos_t *store, ac_cosmos_place_e place);
 
 /* ---- cosmos_trouble.c ---- */
 /* Logs the beginning of an episode; one of the numbers 220 to 229. */

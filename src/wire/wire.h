@@ -195,6 +195,7 @@ apr_interval_time_t ac_cosmos_retry_after(const char *text);
 
 /* The newest session token of each partition range of a container. A plain block of memory, so that it can be shared. */
 #define AC_COSMOS_RANGES 64
+#define AC_COSMOS_SESSION_TEXT (AC_COSMOS_RANGES * 170)        /* room for all of them in a header */
 typedef struct ac_cosmos_session_t {
     int n, oldest;
     struct {

@@ -3,6 +3,8 @@
 #include "cosmos_harness.h"
 
 #include <sched.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,44 +97,118 @@ static void test_a_crash_between_any_two_requests(void **state)
     }
 }
 
+/* ---- what children know together, and one that holds it ---- */
+
 typedef struct look_t {
-    const ac_cosmos_shared_t *shared;
-    bool looked;
+    cosmos_child_t *child;
+    ac_cosmos_known_t known;
+    bool alone;
 } look_t;
 
-static void note_look(void *baton)
+static void look_inside(void *baton)
 {
     look_t *look = baton;
-    look->looked = look->shared->next_sweep > 0;
+    ac_cosmos_t *store = look->child->store.self;
+    look->known = *ac_cosmos_known_take(store);
+    ac_cosmos_known_drop(store);
+    look->alone = store->alone;
 }
 
-/* Asked on the loop that writes it: the lock is not ours to take before that loop has. */
-static bool has_looked(cosmos_child_t *child, const ac_cosmos_shared_t *shared)
+/* What a child goes by, as the loop that writes it sees it. */
+static look_t look_at(cosmos_child_t *child)
 {
-    look_t look = {.shared = shared};
-    rig_call(&child->rig, note_look, &look);
-    return look.looked;
+    look_t look = {.child = child};
+    rig_call(&child->rig, look_inside, &look);
+    return look;
 }
 
-/* A child is killed while it has the lock of what the children know together, and the next one there looks for runs to close. */
+/* A child of its own that takes what they know together, begins to write there, and is stopped before it is done. */
+static pid_t stop_inside(cosmos_child_t *child)
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        ac_cosmos_t *store = child->store.self;
+        ac_cosmos_known_t *known;
+        do {
+            known = ac_cosmos_known_take(store);
+        } while (known == &store->own);
+        known->sessions[AC_COSMOS_MESSAGES].n = AC_COSMOS_RANGES;
+        memset(known->sessions[AC_COSMOS_MESSAGES].ranges, 'x', sizeof(known->sessions[AC_COSMOS_MESSAGES].ranges) / 2);
+        raise(SIGSTOP);
+        memset(&known->sessions[AC_COSMOS_MESSAGES], 0, sizeof(known->sessions[AC_COSMOS_MESSAGES]));
+        ac_cosmos_known_drop(store);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    return pid;
+}
+
+static void end_inside(pid_t pid, int signal)
+{
+    int status;
+    assert_int_equal(kill(pid, signal), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WIFSIGNALED(status), signal == SIGKILL);
+}
+
+/* A turn, and a read of it from a service whose replica is behind for whoever does not say how far it has to be. */
+static void talk(int64_t *pnewest, cosmos_child_t *child)
+{
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_server_order(&server, "{\"lag\":1000000}");
+    assert_int_equal(contract_open(&ids, run, "hello", true), 1);
+    assert_int_equal(contract_close(&ids, run, "hi"), 2);
+    contract_gapless(&ids, 2);
+    json_t *list = contract_ok(contract_call(AC_STORE_AGENT_LIST, NULL, NULL, json_pack("{s:s}", "stamp", "none")));
+    assert_true(json_is_array(json_object_get(list, "data")));
+    json_decref(list);
+    cosmos_server_order(&server, "{\"lag\":0}");
+    const ac_cosmos_session_t messages = look_at(child).known.sessions[AC_COSMOS_MESSAGES];
+    assert_int_equal(messages.n, 1);
+    assert_true(messages.ranges[0].lsn > *pnewest);
+    *pnewest = messages.ranges[0].lsn;
+}
+
+/* The loop does not wait for it: all that a store does goes on with what this child knows, and is told to the others afterwards. */
+static void test_a_child_that_is_stopped_under_the_shared_lock(void **state)
+{
+    cosmos_child_t *child = *state;
+    int64_t newest = 0;
+    cosmos_child_open(child, &server, "lease=5s");
+    talk(&newest, child);
+    assert_false(look_at(child).alone);
+    pid_t stopped = stop_inside(child);
+    talk(&newest, child);
+    assert_true(look_at(child).alone);
+    COSMOS_UNTIL(look_at(child).known.next_sweep > 0);  /* runs of the dead are closed all the same */
+    end_inside(stopped, SIGCONT);
+    look_t after = look_at(child);
+    assert_false(after.alone);
+    assert_int_equal(after.known.sessions[AC_COSMOS_MESSAGES].ranges[0].lsn, newest);
+    talk(&newest, child);
+}
+
+/* A child is killed while it has the lock of what the children know together: they have it again, and nothing that it left half done. */
 static void test_a_child_that_dies_under_the_shared_lock(void **state)
 {
     cosmos_child_t *child = *state;
+    int64_t newest = 0;
     cosmos_child_open(child, &server, "lease=5s");
-    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
-    ac_cosmos_shared_t *shared = ((ac_cosmos_t *)child->store.self)->shared;
-    pid_t dies = fork();
-    assert_true(dies >= 0);
-    if (dies == 0) {
-        ac_cosmos_shared_lock(shared);
-        shared->next_sweep = 0;
-        _exit(0);
-    }
-    assert_int_equal(waitpid(dies, NULL, 0), dies);
-    COSMOS_UNTIL(has_looked(child, shared));
-    assert_int_equal(ac_shared_lock_take(&shared->lock, apr_time_from_sec(60)), 0);
-    ac_shared_lock_drop(&shared->lock);
+    talk(&newest, child);
+    end_inside(stop_inside(child), SIGKILL);
+    talk(&newest, child);
+    assert_false(look_at(child).alone);
+    COSMOS_UNTIL(look_at(child).known.next_sweep > 0);
+    pthread_mutex_t *lock = &((ac_cosmos_t *)child->store.self)->shared->lock;
+    assert_int_equal(ac_shared_lock_take(lock, apr_time_from_sec(60)), 0);
+    ac_shared_lock_drop(lock);
 }
+
+/* ---- turns that are cut ---- */
 
 static void open_without_an_answer(void **state, const char *faults)
 {
@@ -320,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_child_that_is_stopped_under_the_shared_lock, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_child_that_dies_under_the_shared_lock, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_without_an_answer, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_and_not_found_again, cosmos_setup, cosmos_teardown),
