@@ -51,11 +51,6 @@ static const char *set_id(parsing_t *parsing, const char *value)
     return ac_keyring_id_valid(value) ? NULL : "1 to 64 letters, digits, '-' and '.'";
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static const char *set_hash_bytes(unsigned char hash[AC_API_KEY_HASH], const char *value)
 {
     static const char wanted[] = "sha256: and the 64 hexadecimal digits of the key's SHA-256";
@@ -64,7 +59,7 @@ static const char *set_hash_bytes(unsigned char hash[AC_API_KEY_HASH], const cha
         return wanted;
     }
     for (size_t i = 0; i < AC_API_KEY_HASH; i++) {
-        int high = hex_digit(value[prefix + 2 * i]), low = hex_digit(value[prefix + 2 * i + 1]);
+        int high = ac_hex_value(value[prefix + 2 * i]), low = ac_hex_value(value[prefix + 2 * i + 1]);
         if (high < 0 || low < 0) {
             return wanted;
         }

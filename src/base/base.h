@@ -171,6 +171,15 @@ bool ac_time_parse(apr_time_t *pwhen, const char *text);
 json_t *ac_json_time(apr_time_t when);      /* null for 0 */
 /* n bytes as 2 * n hexadecimal digits, lower case, and a NUL. Any thread. */
 void ac_hex(char *text, const unsigned char *bytes, size_t n);
+/* The value of a hexadecimal digit of either case, or -1. Any thread. */
+static inline int ac_hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 /* "250ms", "15s", "10min", "2h", "30d"; a bare number is refused, but "0" is allowed. false: not a duration. */
 bool ac_duration_parse(apr_interval_time_t *pvalue, const char *text);
 void ac_duration_format(char text[AC_TIME_SIZE], apr_interval_time_t value);

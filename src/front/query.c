@@ -9,15 +9,6 @@
 
 #define PAGE_DEFAULT 20
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The decoded text of a name or a value in pool, or NULL: a bad escape, NUL, or not UTF-8. */
 static const char *decode(const char *text, size_t len, apr_pool_t *pool)
 {
@@ -26,7 +17,7 @@ static const char *decode(const char *text, size_t len, apr_pool_t *pool)
     for (size_t i = 0; i < len; i++) {
         char c = text[i] == '+' ? ' ' : text[i];
         if (c == '%') {
-            int high = i + 2 < len ? hex_digit(text[i + 1]) : -1, low = i + 2 < len ? hex_digit(text[i + 2]) : -1;
+            int high = i + 2 < len ? ac_hex_value(text[i + 1]) : -1, low = i + 2 < len ? ac_hex_value(text[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 return NULL;
             }

@@ -5,16 +5,6 @@
 
 #include "../base/base.h"
 
-/* The value of a hexadecimal digit, or -1. */
-static inline int ac_hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* ---- sse.c: event streams in both directions ---- */
 typedef struct ac_sse_reader_t {
     ac_buf_t line;                          /* an unfinished line */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ids from many threads and processes, times against APR's own, durations and sizes, what logs may show. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -272,6 +273,17 @@ static void test_hex(void **state)
     assert_string_equal(text, "");
 }
 
+static void test_hex_digits(void **state)
+{
+    (void)state;
+    static const char small[] = "0123456789abcdef", large[] = "0123456789ABCDEF";
+    for (int c = CHAR_MIN; c <= CHAR_MAX; c++) {
+        const char *at = c ? strchr(small, c) : NULL, *other = c ? strchr(large, c) : NULL;
+        int wanted = at ? (int)(at - small) : other ? (int)(other - large) : -1;
+        assert_int_equal(ac_hex_value((char)c), wanted);
+    }
+}
+
 static void test_durations(void **state)
 {
     (void)state;
@@ -403,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_time_format_agrees_with_apr),
         cmocka_unit_test(test_json_time),
         cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_hex_digits),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_what_is_no_duration),
         cmocka_unit_test(test_sizes),
