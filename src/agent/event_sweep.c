@@ -257,17 +257,9 @@ void ac_engine_unwatch(ac_engine_t *engine)
 typedef struct ask_t {
     ac_engine_t *engine;
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
-    ac_latch_t *latch;
+    ac_handover_t handover;
     apr_status_t status;
-    volatile int refs;
 } ask_t;
-
-static void ask_unref(ask_t *ask)
-{
-    if (__atomic_sub_fetch(&ask->refs, 1, __ATOMIC_ACQ_REL) > 0) return;
-    ac_latch_unref(ask->latch);
-    free(ask);
-}
 
 static void cancel_here(void *baton)
 {
@@ -275,23 +267,20 @@ static void cancel_here(void *baton)
     const ac_run_t *run = apr_hash_get(ask->engine->runs, ask->run_id, APR_HASH_KEY_STRING);
     ask->status = run && !strcmp(run->turn->owner, ask->owner) ? ac_run_cancel(ask->engine, ask->run_id, AC_CANCELLED)
                                                               : ac_kind_row(AC_NOT_FOUND)->status;
-    ac_latch_open(ask->latch);
-    ask_unref(ask);
+    if (!ac_handover_answer(&ask->handover)) free(ask);
 }
 
 static apr_status_t ask_own_loop(ac_engine_t *engine, const char *run_id, const char *owner)
 {
     ask_t *ask = ac_alloc(sizeof *ask);
     ask->engine = engine;
-    ask->refs = 2;
-    ask->latch = ac_latch_create();
-    if (!ask->latch) abort();
+    ac_handover_begin(&ask->handover);
     apr_cpystrn(ask->run_id, run_id, sizeof ask->run_id);
     apr_cpystrn(ask->owner, owner, sizeof ask->owner);
     ac_loop_post(engine->loop, cancel_here, ask);
-    apr_status_t status = APR_TIMEUP;
-    if (ac_latch_wait(ask->latch, ac_clock() + ASK_WAIT)) status = ask->status;
-    ask_unref(ask);
+    if (!ac_handover_wait(&ask->handover, ac_clock() + ASK_WAIT)) return APR_TIMEUP;
+    apr_status_t status = ask->status;
+    free(ask);
     return status;
 }
 

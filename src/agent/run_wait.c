@@ -247,16 +247,13 @@ typedef struct ask_t {                          /* a worker's; the loop goes on 
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
     json_t *in;
     ac_quota_t *quota;
-    ac_latch_t *latch;
+    ac_handover_t handover;
     apr_status_t status;
     ac_err_t err;
-    volatile int refs;
 } ask_t;
 
-static void ask_unref(ask_t *ask)
+static void ask_free(ask_t *ask)
 {
-    if (__atomic_sub_fetch(&ask->refs, 1, __ATOMIC_ACQ_REL) > 0) return;
-    ac_latch_unref(ask->latch);
     json_decref(ask->in);
     ac_quota_unref(ask->quota);
     free(ask);
@@ -275,8 +272,7 @@ static void on_decided(ac_store_op_t *op)
         go_on(taken);
     }
     ac_store_op_free(op);
-    ac_latch_open(ask->latch);
-    ask_unref(ask);
+    if (!ac_handover_answer(&ask->handover)) ask_free(ask);
 }
 
 static void decide_here(void *baton)
@@ -295,22 +291,19 @@ apr_status_t ac_run_decide(ac_engine_t *engine, const ac_word_t *word, ac_err_t 
     ask->quota = word->quota;
     ac_quota_ref(ask->quota);
     ask->engine = engine;
-    ask->refs = 2;
     ask->in = json_incref(word->said);
-    ask->latch = ac_latch_create();
-    if (!ask->latch) abort();
+    ac_handover_begin(&ask->handover);
     apr_cpystrn(ask->run_id, word->run_id, sizeof ask->run_id);
     apr_cpystrn(ask->owner, word->owner, sizeof ask->owner);
     ac_err_init(&ask->err);
     ac_loop_post(engine->loop, decide_here, ask);
-    apr_status_t status = APR_TIMEUP;
-    if (ac_latch_wait(ask->latch, ac_clock() + engine->conf.store_timeout + ASK_WAIT)) {
-        status = ask->status;
-        if (status != APR_SUCCESS) *err = ask->err;
-    } else {
+    if (!ac_handover_wait(&ask->handover, ac_clock() + engine->conf.store_timeout + ASK_WAIT)) {
         ac_err_set(err, AC_STORE_TIMEOUT, "the store did not answer in time");
+        return APR_TIMEUP;
     }
-    ask_unref(ask);
+    apr_status_t status = ask->status;
+    if (status != APR_SUCCESS) *err = ask->err;
+    ask_free(ask);
     return status;
 }
 

@@ -231,37 +231,28 @@ apr_status_t ac_counters_take(ac_counters_t *counters, ac_takes_t *takes, ac_cou
 
 /* ---- a worker that waits ---- */
 
-typedef struct waiting_t {                      /* the worker's and the loop's; who comes last frees it */
-    ac_latch_t *latch;
+typedef struct waiting_t {
+    ac_handover_t handover;
     ac_counters_t *counters;
     ac_takes_t *takes;
     apr_status_t status;
     ac_err_t err;
-    int refs;
-    bool given_up;                              /* the worker has gone */
 } waiting_t;
-
-static void unref_waiting(waiting_t *waiting)
-{
-    if (__atomic_sub_fetch(&waiting->refs, 1, __ATOMIC_ACQ_REL) == 0) {
-        ac_latch_unref(waiting->latch);
-        if (waiting->given_up && waiting->status == APR_SUCCESS) {
-            ac_counters_release(waiting->counters, waiting->takes);
-        }
-        else if (waiting->given_up) {
-            free(waiting->takes);
-        }
-        free(waiting);
-    }
-}
 
 static void on_answer(void *baton, apr_status_t status, const ac_err_t *err)
 {
     waiting_t *waiting = baton;
     waiting->status = status;
     waiting->err = *err;
-    ac_latch_open(waiting->latch);
-    unref_waiting(waiting);
+    if (!ac_handover_answer(&waiting->handover)) {
+        if (status == APR_SUCCESS) {
+            ac_counters_release(waiting->counters, waiting->takes);
+        }
+        else {
+            free(waiting->takes);
+        }
+        free(waiting);
+    }
 }
 
 static void ask_for(void *baton)
@@ -281,26 +272,17 @@ apr_status_t ac_counters_take_wait(ac_takes_t **ptakes, ac_counters_t *counters,
         return take_here(counters, *ptakes, err);
     }
     waiting_t *waiting = ac_alloc(sizeof(*waiting));
-    waiting->latch = ac_latch_create();
+    ac_handover_begin(&waiting->handover);
     waiting->counters = counters;
     waiting->takes = *ptakes;
-    waiting->refs = 2;
-    if (!waiting->latch) {
-        abort();
-    }
     ac_loop_post(counters->loop, ask_for, waiting);
-    apr_status_t status;
-    if (ac_latch_wait(waiting->latch, ac_clock() + LOOP_PATIENCE)) {
-        status = waiting->status;
-        *err = err->kind ? *err : waiting->err;
+    if (!ac_handover_wait(&waiting->handover, ac_clock() + LOOP_PATIENCE)) {
+        *ptakes = NULL;                         /* the loop itself has not come to it */
+        return ac_err_set(err, AC_OVERLOADED, "the limits were not looked up in time");
     }
-    else {
-        /* The loop itself has not come to it. */
-        waiting->given_up = true;
-        *ptakes = NULL;
-        status = ac_err_set(err, AC_OVERLOADED, "the limits were not looked up in time");
-    }
-    unref_waiting(waiting);
+    apr_status_t status = waiting->status;
+    *err = err->kind ? *err : waiting->err;
+    free(waiting);
     return status;
 }
 

@@ -3,7 +3,6 @@
 #include "back.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,61 +233,33 @@ apr_status_t ac_store_wait_decide(int *pn_open, json_t *calls, const char *until
 }
 
 /* ---- a worker that waits ---- */
-enum { WAITING, ANSWERED, ABANDONED };
-
-/* Whoever comes second of answer and giving up frees this; the latch has a reference of each. */
-typedef struct wait_t {
-    ac_latch_t *latch;
-    atomic_int state;
-} wait_t;
 
 static void on_answer(ac_store_op_t *op)
 {
-    wait_t *wait = op->baton;
-    ac_latch_t *latch = wait->latch;
-    int before = WAITING;
+    ac_handover_t *handover = op->baton;
 
-    if (atomic_compare_exchange_strong(&wait->state, &before, ANSWERED)) {
-        ac_latch_open(latch);
-    }
-    else {
+    if (!ac_handover_answer(handover)) {
         ac_store_op_free(op);
-        free(wait);
+        free(handover);
     }
-    ac_latch_unref(latch);
 }
 
 apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_interval_time_t timeout, ac_err_t *err)
 {
     ac_store_op_t *op = *pop;
     apr_time_t deadline = ac_clock() + timeout;
-    wait_t *wait = ac_alloc(sizeof(*wait));
-    int before = WAITING;
-    bool answered;
+    ac_handover_t *handover = ac_alloc(sizeof(*handover));
 
     *pop = NULL;
-    wait->latch = ac_latch_create();
-    if (!wait->latch) {
-        free(wait);
-        ac_store_op_free(op);
-        return ac_err_set(err, AC_INTERNAL, "out of memory");
-    }
-    ac_latch_ref(wait->latch);
+    ac_handover_begin(handover);
     if (!op->deadline || op->deadline > deadline) {
         op->deadline = deadline;
     }
-    atomic_init(&wait->state, WAITING);
-    ac_store_call_post(store, NULL, op, on_answer, wait);
-
-    answered = ac_latch_wait(wait->latch, deadline);
-    if (!answered) {
-        answered = !atomic_compare_exchange_strong(&wait->state, &before, ABANDONED);
-    }
-    ac_latch_unref(wait->latch);
-    if (!answered) {
+    ac_store_call_post(store, NULL, op, on_answer, handover);
+    if (!ac_handover_wait(handover, deadline)) {
         return ac_err_set(err, AC_STORE_TIMEOUT, "the store did not answer in time");
     }
-    free(wait);
+    free(handover);
     *pop = op;
     if (op->status != APR_SUCCESS && err && err->kind == AC_OK) {
         *err = op->err;

@@ -7,6 +7,7 @@
 #include "../wire/wire.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct curl_slist;
 struct sockaddr;
@@ -71,6 +72,19 @@ void ac_latch_ref(ac_latch_t *latch);
 void ac_latch_unref(ac_latch_t *latch);
 void ac_latch_open(ac_latch_t *latch);      /* any thread */
 bool ac_latch_wait(ac_latch_t *latch, apr_time_t deadline); /* ac_clock time; false: timed out */
+
+/* ---- handover.c: what a worker leaves with the loop and waits for ---- */
+/* First the worker's, then the loop's too. Whoever is second, of the loop that answers and the worker that gives up, has alone what it is
+ * part of, and frees it; whoever is first does not touch it again. */
+typedef struct ac_handover_t {
+    ac_latch_t *latch;
+    atomic_int state;
+} ac_handover_t;
+void ac_handover_begin(ac_handover_t *handover);        /* the worker, before the loop has it */
+/* The loop's side, once, or any thread's that has it from there. true: the worker has it. false: the worker has given up. */
+bool ac_handover_answer(ac_handover_t *handover);
+/* The worker, once; deadline in ac_clock time. true: it was answered, and is the worker's. false: given up, and is the loop's. */
+bool ac_handover_wait(ac_handover_t *handover, apr_time_t deadline);
 
 /* ---- shared_lock.c: a lock in memory that processes share ---- */
 int ac_shared_lock_init(pthread_mutex_t *lock);     /* before the fork; errno of what failed */
