@@ -130,7 +130,7 @@ static void end_changed(ac_cosmos_task_t *task)
 {
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
 
-    task->op->out = put ? json_pack("{s:b}", "created", task->flag) : json_object();
+    task->op->out = put ? json_pack("{s:b}", "created", task->agent.created) : json_object();
     apr_cpystrn(task->op->etag, wanted_etag(task), sizeof(task->op->etag));
     ac_cosmos_end(task, APR_SUCCESS);
 }
@@ -145,11 +145,11 @@ static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 200) {
-        stamp_note(task->store, task->mark);
+        stamp_note(task->store, task->agent.stamp);
         end_changed(task);
         return;
     }
-    task->count += reply->unsure;           /* a try of ours that was cut off may have been the faster one */
+    task->agent.n_unsure += reply->unsure;  /* a try of ours that was cut off may have been the faster one */
     change_from(task);
 }
 
@@ -161,16 +161,16 @@ static void write_change(ac_cosmos_task_t *task, const char *if_match)
     ac_cosmos_verb_e verb = !agent ? AC_COSMOS_DELETE : *if_match ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE;
     ac_cosmos_batch_t batch;
 
-    ac_id_make(task->mark, "stamp_");
+    ac_id_make(task->agent.stamp, "stamp_");
     document = agent ? document_make(id, "agent", "agent", json_incref(agent)) : NULL;
-    stamp = document_make(STAMP, "stamp", "stamp", json_string(task->mark));
+    stamp = document_make(STAMP, "stamp", "stamp", json_string(task->agent.stamp));
     ac_cosmos_batch_init(&batch);
     ac_cosmos_batch_add(&batch, verb, KEY, id, document, *if_match ? if_match : NULL);
     ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, KEY, STAMP, stamp, NULL);
     ac_cosmos_batch_end(&batch);
     request.body = &batch.body;
     request.n_ops = batch.n;
-    task->flag = verb == AC_COSMOS_CREATE;
+    task->agent.created = verb == AC_COSMOS_CREATE;
     ac_cosmos_call(task, &request, on_changed, task);
     ac_cosmos_batch_free(&batch);
     json_decref(document);
@@ -188,7 +188,7 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     /* The document is there as it was to be, or gone: that was us. */
-    if ((put && *etag && strcmp(etag, wanted_etag(task)) == 0) || (!put && !*etag && task->count > 0)) {
+    if ((put && *etag && strcmp(etag, wanted_etag(task)) == 0) || (!put && !*etag && task->agent.n_unsure > 0)) {
         end_changed(task);
         return;
     }

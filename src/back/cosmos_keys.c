@@ -90,13 +90,13 @@ static void on_entry(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    task->mark[0] = '\0';
+    task->key_etag[0] = '\0';
     if (reply->status == 404) {
         looked(task, false);
         return;
     }
     task->found = json_incref(reply->body);
-    apr_cpystrn(task->mark, ac_cosmos_reply_etag(reply), sizeof(task->mark));
+    apr_cpystrn(task->key_etag, ac_cosmos_reply_etag(reply), sizeof(task->key_etag));
     run_id = ac_json_peek_string(reply->body, "run_id", "");
     thread_id = ac_json_peek_string(reply->body, "thread", "");
     if (strcmp(ac_json_peek_string(reply->body, "created_at", ""), ac_json_peek_string(task->key, "since", "")) < 0 ||
@@ -217,7 +217,7 @@ static void on_taken(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (reply->status == 200 || reply->status == 201) {
         task->key_written = true;
-        apr_cpystrn(task->mark, ac_cosmos_reply_etag(reply), sizeof(task->mark));
+        apr_cpystrn(task->key_etag, ac_cosmos_reply_etag(reply), sizeof(task->key_etag));
         task->after_taken(task);
     }
     else if (++task->n_tries > TRIES) {
@@ -232,8 +232,8 @@ static void on_taken(void *baton, const ac_cosmos_reply_t *reply)
 
 static void take(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = *task->mark ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS,
-                                    .key = task->op->owner, .if_match = task->mark };
+    ac_cosmos_request_t request = { .verb = *task->key_etag ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS,
+                                    .key = task->op->owner, .if_match = task->key_etag };
     apr_time_t until = ac_cosmos_now(task->store) + OPEN_MARGIN
         + (task->deadline ? task->deadline - ac_clock() : AC_COSMOS_PATIENCE);
     char id[AC_COSMOS_KEY_SIZE];
@@ -250,7 +250,7 @@ static void take(ac_cosmos_task_t *task)
                       ac_json_peek_string(json_object_get(task->op->in, "run"), "created_at", ""), "process",
                       task->store->process, "ttl", (json_int_t)apr_time_sec(KEY_TTL));
     ac_json_put(entry, "opening_until", ac_json_time(until));
-    request.id = *task->mark ? id : NULL;
+    request.id = *task->key_etag ? id : NULL;
     ac_cosmos_write(task, &request, entry, on_taken);
     json_decref(entry);
 }
@@ -278,7 +278,7 @@ static void on_dropped(void *baton, const ac_cosmos_reply_t *reply)
 static void drop(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-                                    .id = ac_json_peek_string(task->documents, "id", ""), .if_match = task->mark };
+                                    .id = ac_json_peek_string(task->documents, "id", ""), .if_match = task->key_etag };
 
     ac_cosmos_call(task, &request, on_dropped, task);
 }
@@ -288,13 +288,13 @@ void ac_cosmos_key_drop(ac_cosmos_task_t *task)
     char id[AC_COSMOS_KEY_SIZE];
     ac_cosmos_task_t *own;
 
-    if (!task->key || !task->key_written || !*task->mark || task->unsure || task->store->stopping) {
+    if (!task->key || !task->key_written || !*task->key_etag || task->unsure || task->store->stopping) {
         return;
     }
     key_id(id, ac_json_peek_string(task->key, "key", ""));
     own = ac_cosmos_task_own(task->store, task->op->owner, NULL, drop);
     own->documents = json_pack("{s:s}", "id", id);
-    apr_cpystrn(own->mark, task->mark, sizeof(own->mark));
+    apr_cpystrn(own->key_etag, task->key_etag, sizeof(own->key_etag));
 }
 
 /* ---- old ones ---- */

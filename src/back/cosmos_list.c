@@ -109,7 +109,7 @@ static void mend(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {
         .verb = task->documents ? AC_COSMOS_REPLACE : AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-        .id = task->op->id, .if_match = task->mark,
+        .id = task->op->id, .if_match = task->entry_etag,
     };
 
     task->deadline = ac_clock() + MEND_TIME;
@@ -134,7 +134,7 @@ static void mend_entry(ac_cosmos_task_t *task, const json_t *entry, json_t *made
     list->n_mends++;
     own = ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), mend);
     own->documents = made;
-    apr_cpystrn(own->mark, ac_json_peek_string(entry, "_etag", ""), sizeof(own->mark));
+    apr_cpystrn(own->entry_etag, ac_json_peek_string(entry, "_etag", ""), sizeof(own->entry_etag));
 }
 
 static int64_t age_of(const ac_cosmos_task_t *task, const json_t *entry)
@@ -213,7 +213,7 @@ static void check_entry(ac_cosmos_task_t *task, const json_t *entry)
     ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), check);
 
     own->found = json_deep_copy(entry);
-    apr_cpystrn(own->mark, ac_json_peek_string(entry, "_etag", ""), sizeof(own->mark));
+    apr_cpystrn(own->entry_etag, ac_json_peek_string(entry, "_etag", ""), sizeof(own->entry_etag));
 }
 
 /* What a list may show without a look at the head, or NULL. */

@@ -70,7 +70,7 @@ static void steps_done(ac_cosmos_task_t *task)
                                               list ? json_incref(list) : json_array()));
     }
     run = json_array_get(task->found, json_array_size(task->found) - 1);
-    task->op->out = json_pack("{s:o, s:o}", "data", data, "next", task->flag && run
+    task->op->out = json_pack("{s:o, s:o}", "data", data, "next", task->export.more && run
                               ? json_incref(json_object_get(run, "id")) : json_null());
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
@@ -80,8 +80,8 @@ static void runs_done(ac_cosmos_task_t *task)
     ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true };
     size_t n = json_array_size(task->rows);
 
-    task->flag = (int)n > task->op->page.limit;
-    if (task->flag) {
+    task->export.more = (int)n > task->op->page.limit;
+    if (task->export.more) {
         json_array_remove(task->rows, --n);
     }
     json_decref(task->found);

@@ -189,7 +189,7 @@ static void write_parts(ac_cosmos_task_t *task)
 
 static void key_taken(ac_cosmos_task_t *task)
 {
-    task->flag = true;
+    task->open.claimed = true;
     write_parts(task);
 }
 
@@ -296,7 +296,7 @@ static void open_checked(ac_cosmos_task_t *task)
     else if (gone_on(task)) {
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
     }
-    else if (task->flag) {
+    else if (task->open.claimed) {
         ac_cosmos_thread_mark(task, write_parts);
     }
     else {

@@ -33,11 +33,6 @@ static const struct {
 static void look(ac_cosmos_task_t *task);
 static void make_container(ac_cosmos_task_t *task);
 
-static ac_cosmos_place_e place_of(const ac_cosmos_task_t *task)
-{
-    return (ac_cosmos_place_e)task->part;
-}
-
 /* ---- the end ---- */
 
 /* Those that have waited go on, or are told why they cannot. */
@@ -118,16 +113,16 @@ static void on_container_made(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (reply->status == 201) {
         ac_log(AC_M224, 0, "store cosmos[%s/%s]: container %s made", store->host, store->database,
-               store->containers[place_of(task)]);
+               store->containers[task->prepare.place]);
     }
-    task->flag = true;
+    task->prepare.made = true;
     look(task);                             /* also where another child was faster */
 }
 
 static void make_container(ac_cosmos_task_t *task)
 {
     ac_cosmos_t *store = task->store;
-    ac_cosmos_place_e place = place_of(task);
+    ac_cosmos_place_e place = task->prepare.place;
     ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_CREATE, .place = place, .early = true };
     json_t *definition = json_pack("{s:s, s:{s:[s], s:s, s:i}, s:o}", "id", store->containers[place], "partitionKey", "paths",
                                    places[place].key, "kind", "Hash", "version", 2, "indexingPolicy",
@@ -184,7 +179,7 @@ static void on_database_seen(void *baton, const ac_cosmos_reply_t *reply)
         unfit_for(task, what, "the store's database is missing; the log says which");
     }
     else {
-        snprintf(what, sizeof(what), "there is no container '%.250s' in the database", store->containers[place_of(task)]);
+        snprintf(what, sizeof(what), "there is no container '%.250s' in the database", store->containers[task->prepare.place]);
         unfit_for(task, what, "a container of the store is missing; the log says which");
     }
 }
@@ -222,7 +217,7 @@ static bool has_unique_key(const json_t *container)
 
 static bool is_usable(ac_cosmos_task_t *task, const json_t *container)
 {
-    ac_cosmos_place_e place = place_of(task);
+    ac_cosmos_place_e place = task->prepare.place;
     const char *name = task->store->containers[place];
     const json_t *paths = json_object_get(json_object_get(container, "partitionKey"), "paths");
     const char *path = json_string_value(json_array_get(paths, 0));
@@ -287,7 +282,7 @@ static bool fits(ac_cosmos_task_t *task, const json_t *container)
     if (!is_usable(task, container)) {
         return false;
     }
-    if (place_of(task) == AC_COSMOS_THREADS) {
+    if (task->prepare.place == AC_COSMOS_THREADS) {
         note_entries(task->store, ttl);
     }
     else {
@@ -302,7 +297,7 @@ static void on_container_seen(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_t *store = task->store;
     ac_cosmos_request_t request = { .verb = AC_COSMOS_DATABASE_READ, .early = true };
 
-    if (reply->status == 404 && !task->flag) {
+    if (reply->status == 404 && !task->prepare.made) {
         ac_cosmos_call(task, &request, on_database_seen, task);
     }
     else if (reply->err.kind != AC_OK) {
@@ -312,8 +307,8 @@ static void on_container_seen(void *baton, const ac_cosmos_reply_t *reply)
         unfit_for(task, "a container that was made is not there", "a container of the store is missing");
     }
     else if (fits(task, reply->body)) {
-        task->flag = false;
-        if (++task->part < AC_COSMOS_N_PLACES) {
+        task->prepare.made = false;
+        if (++task->prepare.place < AC_COSMOS_N_PLACES) {
             look(task);
             return;
         }
@@ -325,7 +320,7 @@ static void on_container_seen(void *baton, const ac_cosmos_reply_t *reply)
 
 static void look(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_READ, .place = place_of(task), .early = true };
+    ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_READ, .place = task->prepare.place, .early = true };
 
     ac_cosmos_call(task, &request, on_container_seen, task);
 }

@@ -193,7 +193,7 @@ static void tombstone(ac_cosmos_task_t *task)
         begin_removal(task);
     }
     else if (purges && strcmp(ac_json_peek_string(task->head.doc, "deleted_at", "~"), before) >= 0) {
-        task->count--;                      /* restored meanwhile */
+        task->purge.n_threads--;            /* restored meanwhile */
         removal->then(task);
     }
     else if (++task->n_tries > TRIES) {
@@ -230,7 +230,7 @@ static void purge_look(ac_cosmos_task_t *task);
 
 static void purged(ac_cosmos_task_t *task)
 {
-    task->op->out = json_pack("{s:I}", "purged", (json_int_t)task->count);
+    task->op->out = json_pack("{s:I}", "purged", (json_int_t)task->purge.n_threads);
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
@@ -245,11 +245,11 @@ static void purge_next(ac_cosmos_task_t *task)
     else if (row) {
         apr_cpystrn(op->id, ac_json_peek_string(row, "id", ""), sizeof(op->id));
         json_array_remove(task->found, 0);
-        task->count++;
+        task->purge.n_threads++;
         task->n_tries = 0;
         ac_cosmos_head_read(task, false, tombstone);
     }
-    else if (task->flag) {
+    else if (task->purge.more) {
         purge_look(task);
     }
     else {
@@ -262,7 +262,7 @@ static void on_deleted_found(ac_cosmos_task_t *task)
     json_decref(task->found);
     task->found = task->rows;
     task->rows = NULL;
-    task->flag = json_array_size(task->found) >= PURGE_ROWS;
+    task->purge.more = json_array_size(task->found) >= PURGE_ROWS;
     purge_next(task);
 }
 

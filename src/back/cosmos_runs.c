@@ -126,8 +126,8 @@ static void run_found(ac_cosmos_task_t *task)
     if (!run || !ac_cosmos_head_lives(&task->head, false)) {
         end_no_run(task);
     }
-    else if (!task->flag && ac_record_is_active(run) && strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
-        task->flag = true;
+    else if (!task->look.checked && ac_record_is_active(run) && strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+        task->look.checked = true;
         ac_cosmos_run_check(task, run_checked);
     }
     else {

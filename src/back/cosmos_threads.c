@@ -54,7 +54,7 @@ static void created_before(ac_cosmos_task_t *task)
     if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
         end_with_thread(task);
     }
-    else if (task->head.doc || task->flag) {
+    else if (task->head.doc || task->create.entry_there) {
         on_thief_undone(task, NULL);
     }
     else {                                  /* another owner's: our entry must go again */
@@ -77,7 +77,7 @@ static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
     }
     task->head.doc = json_incref(task->documents);
     ac_cosmos_head_keep(task->store, task->op->id, task->head.doc, reply->etag);
-    if (!task->flag) {
+    if (!task->create.entry_there) {
         end_with_thread(task);
         return;
     }
@@ -93,7 +93,7 @@ static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_MESSAGES, .key = task->op->id };
 
     if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
-        task->flag = reply->status == 409 && !reply->unsure;
+        task->create.entry_there = reply->status == 409 && !reply->unsure;
         ac_cosmos_write(task, &request, task->documents, on_head_created);
     }
 }
@@ -173,7 +173,7 @@ static void settle_index(ac_cosmos_task_t *task)
  * next list does it. While a run is active nobody does: its end changes the thread and marks nothing. */
 static void after_change(ac_cosmos_task_t *task)
 {
-    if (task->flag && !*ac_cosmos_head_run(&task->head)) {
+    if (task->update.status_changes && !*ac_cosmos_head_run(&task->head)) {
         settle_index(task);
     }
     else {
@@ -308,7 +308,7 @@ static void change_from(ac_cosmos_task_t *task)
         return;
     }
     ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1));
-    task->flag = strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0;
+    task->update.status_changes = strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0;
     ac_cosmos_thread_mark(task, write_change);
 }
 

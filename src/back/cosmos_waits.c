@@ -256,11 +256,11 @@ static void on_held(void *baton, const ac_cosmos_reply_t *reply)
 
 static void decided(ac_cosmos_task_t *task)
 {
-    if (task->count == 0) {
+    if (task->decide.n_open == 0) {
         ac_cosmos_run_patch(task, NOBODY, "holder", json_string(task->store->holder), on_held);
         return;
     }
-    task->op->out = json_pack("{s:I}", "waiting", (json_int_t)task->count);
+    task->op->out = json_pack("{s:I}", "waiting", (json_int_t)task->decide.n_open);
     ac_cosmos_end(task, APR_SUCCESS);
 }
 
@@ -286,8 +286,8 @@ static void write_word(ac_cosmos_task_t *task, int n_open)
                                     .id = task->op->id, .if_match = task->head.etag };
     json_t *head = json_copy(task->head.doc), *active = json_copy(json_object_get(head, "active_run"));
 
-    task->count = n_open;
-    ac_id_make(task->mark, "made_");
+    task->decide.n_open = n_open;
+    ac_id_make(task->decide.nonce, "made_");
     ac_json_put(active, "calls", json_incref(task->found));
     if (n_open == 0) {                      /* ours from before anybody can see it */
         ac_cosmos_run_take(task->store, task->op, task->run_id);
@@ -295,7 +295,7 @@ static void write_word(ac_cosmos_task_t *task, int n_open)
         active = ac_cosmos_lease_make(task->store, task->run_id);
     }
     ac_json_put(head, "active_run", active);
-    ac_json_put(head, "nonce", json_string(task->mark));
+    ac_json_put(head, "nonce", json_string(task->decide.nonce));
     json_decref(task->documents);
     task->documents = head;
     ac_cosmos_write(task, &request, head, on_noted);
@@ -308,11 +308,11 @@ static void decide_from(ac_cosmos_task_t *task)
     bool hidden = !json_object_get(op->in, "call_id");
     int n_open = 0;
 
-    if (*task->mark && task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), task->mark) == 0) {
+    if (*task->decide.nonce && task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), task->decide.nonce) == 0) {
         decided(task);
         return;
     }
-    if (*task->mark) {
+    if (*task->decide.nonce) {
         ac_cosmos_run_drop(task->store, task->run_id);
     }
     if (!ac_cosmos_head_lives(&task->head, hidden) || !ac_cosmos_head_waits(&task->head, task->run_id)) {

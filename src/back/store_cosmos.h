@@ -219,10 +219,43 @@ struct ac_cosmos_task_t {
     void *state;                            /* freed with the task */
     ac_timer_t timer;                       /* cancelled with the task */
     char run_id[AC_ID_SIZE];
-    char mark[AC_COSMOS_ETAG_SIZE];
-    char change[AC_ID_SIZE], entry_etag[AC_COSMOS_ETAG_SIZE];   /* of ac_cosmos_thread_mark() */
-    int64_t count;
-    bool flag;
+    char key_etag[AC_COSMOS_ETAG_SIZE];     /* of the key's entry; "": there is none */
+    char change[AC_ID_SIZE];                /* of ac_cosmos_thread_mark() */
+    char entry_etag[AC_COSMOS_ETAG_SIZE];   /* of the thread's entry, as it was marked, or read to be mended */
+    union {                                 /* of one kind of task alone, zero at first */
+        struct {
+            bool created;
+            char stamp[AC_ID_SIZE];         /* that is written with it */
+            int n_unsure;                   /* tries that may have been carried out */
+        } agent;                            /* put, delete */
+        struct {
+            bool entry_there;               /* before we wrote ours */
+        } create;                           /* a thread */
+        struct {
+            bool status_changes;
+        } update;                           /* a thread, also hide and restore */
+        struct {
+            bool claimed;                   /* the entries in the owner's partition are written */
+        } open;                             /* a turn */
+        struct {
+            int n_open;                     /* calls without a word, once this one is noted */
+            char nonce[AC_ID_SIZE];         /* of the head that notes it; "": not tried yet */
+        } decide;
+        struct {
+            bool checked;                   /* that its process lives */
+        } look;                             /* at a run */
+        struct {
+            int64_t n_threads;
+            bool more;                      /* than those in task->found */
+        } purge;
+        struct {
+            bool more;                      /* runs after this page */
+        } export;
+        struct {
+            ac_cosmos_place_e place;        /* the container that is looked at */
+            bool made;                      /* by us or somebody else, since it was not there */
+        } prepare;
+    };
     /* figures */
     int n_requests, n_retries;
     double charge;
