@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the configuration, for its own files only: config.c (the table), config_value.c (text to values),
- * config_define.c (the containers), config_check.c and config_registry.c (what fits together), config_mount.c. */
+/* Inside of the configuration, for its own files only: config.c (the table), config_args.c (a directive's arguments), config_value.c
+ * (text to values), config_define.c (the containers), config_check.c and config_registry.c (what fits together), config_mount.c. */
 #ifndef AC_CONFIG_H
 #define AC_CONFIG_H
 
@@ -68,12 +68,19 @@ int ac_config_index(const ac_setting_t *setting);   /* its place in ac_directive
 /* ---- config_value.c ---- */
 /* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is accepted. */
 const char *ac_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p);
+const char *ac_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p);
+/* Any JSON, that lives as long as p. what: how the text is called in the sentence. */
+const char *ac_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p);
+/* It lives as long as p; takes the caller's reference. */
+void ac_value_keep_json(json_t *json, apr_pool_t *p);
+/* A list for an error message: "a, b, c", or "none". names: const char *. */
+const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
+
+/* ---- config_args.c ---- */
 /* A directive's arguments by its row. NULL, or a sentence without the directive's name. */
 const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p);
 /* Every default of the rows that stand in `where`. */
 void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p);
-/* A list for an error message: "a, b, c", or "none". names: const char *. */
-const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
 
 /* ---- config_principal.c: two of its shapes, AC_VARIABLE and AC_ROLE ---- */
 const char *ac_value_set_variable(const char **field, const char *text, apr_pool_t *p);

@@ -117,12 +117,6 @@ static const char *tool_provider(const ac_tool_conf_t *conf)
     return !strcmp(conf->id, "search_knowledge_base") ? "knowledge-base" : NULL;
 }
 
-static apr_status_t forget_json(void *baton)
-{
-    json_decref(baton);
-    return APR_SUCCESS;
-}
-
 /* The schema of its arguments: as configured, else the provider's own. */
 static void set_parameters(ac_check_t *check, ac_tool_def_t *def)
 {
@@ -142,7 +136,7 @@ static void set_parameters(ac_check_t *check, ac_tool_def_t *def)
                              vt->name, err.detail);
             return;
         }
-        apr_pool_cleanup_register(check->p, def->tool.parameters, forget_json, apr_pool_cleanup_null);
+        ac_value_keep_json(def->tool.parameters, check->p);
     }
     const char *problem = ac_schema_problem(def->tool.parameters, check->p);
     if (problem) ac_check_problem(check, at, "AgentChatToolParameters: of tool '%s': %s", def->conf.id, problem);
@@ -260,7 +254,7 @@ static void build_agent(ac_check_t *check, ac_agent_def_t *def, ac_registry_t *r
     if (check->n_problems != n_problems) return;
     agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
     if (agent->tools_json) {
-        apr_pool_cleanup_register(check->p, agent->tools_json, forget_json, apr_pool_cleanup_null);
+        ac_value_keep_json(agent->tools_json, check->p);
     }
 }
 

@@ -72,14 +72,19 @@ static apr_status_t forget_json(void *baton)
     return APR_SUCCESS;
 }
 
-static const char *parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p)
+void ac_value_keep_json(json_t *json, apr_pool_t *p)
+{
+    apr_pool_cleanup_register(p, json, forget_json, apr_pool_cleanup_null);
+}
+
+const char *ac_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p)
 {
     ac_err_t err;
     ac_err_init(&err);
     if (ac_json_parse(pvalue, text, strlen(text), &err) != APR_SUCCESS) {
         return apr_psprintf(p, "%s is not JSON: %s", what, err.detail);
     }
-    apr_pool_cleanup_register(p, *pvalue, forget_json, apr_pool_cleanup_null);
+    ac_value_keep_json(*pvalue, p);
     return NULL;
 }
 
@@ -88,7 +93,7 @@ static const char *set_document(json_t **pvalue, const char *text, apr_pool_t *p
     const char *json = NULL;
     const char *problem = set_text(&json, text, p);
     const char *what = strncmp(text, "file:", 5) ? "it" : apr_psprintf(p, "'%s'", text + 5);
-    if (!problem) problem = parse_json(pvalue, json, what, p);
+    if (!problem) problem = ac_value_parse_json(pvalue, json, what, p);
     if (!problem && !json_is_object(*pvalue)) problem = apr_psprintf(p, "%s is not a JSON object", what);
     return problem;
 }
@@ -109,7 +114,7 @@ static const char *check_secret(ac_secret_t *secret, const char *value, apr_pool
     return NULL;
 }
 
-static const char *set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p)
+const char *ac_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p)
 {
     const char *value = NULL, *problem = NULL;
     secret->spec = apr_pstrdup(p, text);
@@ -124,32 +129,6 @@ static const char *set_secret(ac_secret_t *secret, const char *text, apr_pool_t 
     }
     secret->spec = "***";
     return "a secret does not stand in the configuration; give env:NAME or file:PATH";   /* and is not repeated in a log */
-}
-
-/* The keys are the credential's own, which knows them. */
-static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_pool_t *p)
-{
-    const char *spec = ap_getword_conf(p, &args);
-    apr_table_t *options = apr_table_make(p, 4);
-    while (*args) {
-        const char *word = ap_getword_conf(p, &args), *equals = ap_strchr_c(word, '=');
-        if (!equals || equals == word || !equals[1]) {
-            return "behind its first word stand key=value; put a value with spaces in quotes";  /* may be half a secret */
-        }
-        const char *name = apr_pstrmemdup(p, word, (apr_size_t)(equals - word));
-        if (apr_table_get(options, name)) return apr_psprintf(p, "'%s' is given twice", name);
-        apr_table_setn(options, name, equals + 1);
-    }
-    if (!strncmp(spec, "file:", 5)) {
-        const char *path = ap_server_root_relative(p, spec + 5);
-        if (!path) return apr_psprintf(p, "'%s' is not a path", spec + 5);
-        spec = apr_pstrcat(p, "file:", path, NULL);
-    }
-    const char *problem = ac_credential_create(&conf->auth, spec, options, p);
-    if (problem) return problem;
-    conf->credential.spec = ac_credential_spec(conf->auth);
-    conf->credential.value = ac_credential_first(conf->auth);
-    return NULL;
 }
 
 /* ---- numbers ---- */
@@ -298,6 +277,7 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     void *field = (char *)target + value->offset;
     switch (value->shape) {
     case AC_FLAG: return set_flag(value, field, text, p);
+    case AC_SWITCH: put_integer(field, value->width, true); return NULL;
     case AC_INT: case AC_SIZE: case AC_DURATION: case AC_PERCENT: return set_number(value, field, text, p);
     case AC_NUMBER: return set_real(value, field, text, p);
     case AC_CHOICE: case AC_RANK: return set_choice(value, field, text, p);
@@ -306,7 +286,7 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     case AC_LEAVE: return set_leave(field, text, p);
     case AC_TEXT: return set_text(field, text, p);
     case AC_DOCUMENT: return set_document(field, text, p);
-    case AC_SECRET: return set_secret(field, text, p);
+    case AC_SECRET: return ac_value_set_secret(field, text, p);
     case AC_VARIABLE: return ac_value_set_variable(field, text, p);
     case AC_PATH:
         *(const char **)field = ap_server_root_relative(p, text);
@@ -317,7 +297,6 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     }
 }
 
-/* ---- whole directives ---- */
 const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p)
 {
     const char *list = NULL;
@@ -326,178 +305,4 @@ const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p)
         list = list ? apr_pstrcat(p, list, ", ", name, NULL) : name;
     }
     return list ? list : "none";
-}
-
-static const char *set_words(apr_array_header_t **plist, const char *args, apr_pool_t *p)
-{
-    if (!*plist) *plist = apr_array_make(p, 4, sizeof(const char *));
-    while (*args) {
-        const char *word = ap_getword_conf(p, &args);
-        if (!*word) return "an item is empty";
-        APR_ARRAY_PUSH(*plist, const char *) = word;
-    }
-    return NULL;
-}
-
-static const char *set_pair(apr_table_t **ptable, const char *args, apr_pool_t *p)
-{
-    const char *name = ap_getword_conf(p, &args);
-    const char *value = ap_getword_conf(p, &args);
-    if (*args) return "takes a name and one value; put a value with spaces in quotes";
-    if (!*ptable) *ptable = apr_table_make(p, 4);
-    if (apr_table_get(*ptable, name)) return apr_psprintf(p, "'%s' is given twice", name);
-    apr_table_setn(*ptable, name, value);
-    return NULL;
-}
-
-static const char *set_member(json_t **pobject, const char *args, apr_pool_t *p)
-{
-    json_t *value = NULL;
-    const char *name = ap_getword_conf(p, &args);
-    if (!*args) return "takes a name and a JSON value, like top_p 0.9";
-    if (*args == '\'') args = ap_getword_conf(p, &args);
-    const char *problem = parse_json(&value, args, apr_psprintf(p, "the value of '%s'", name), p);
-    if (problem) return problem;
-    if (!*pobject) {
-        *pobject = json_object();
-        apr_pool_cleanup_register(p, *pobject, forget_json, apr_pool_cleanup_null);
-    }
-    if (json_object_get(*pobject, name)) return apr_psprintf(p, "'%s' is given twice", name);
-    return ac_json_put(*pobject, name, json_incref(value)) ? NULL : apr_psprintf(p, "'%s' is not a name", name);
-}
-
-/* %{secret} is the form to write: httpd itself takes ${secret} for a variable of its own and says that there is none. The
- * tools know ${secret} only. */
-static const char *unify_secret(const char *value, apr_pool_t *p)
-{
-    const char *found = ap_strstr_c(value, "%{secret}");
-    if (!found) return value;
-    return apr_pstrcat(p, apr_pstrmemdup(p, value, (apr_size_t)(found - value)), "$", found + 1, NULL);
-}
-
-static const char *set_header(apr_array_header_t **plist, const char *args, apr_pool_t *p)
-{
-    ac_tool_header_t header = {NULL, NULL, {NULL, NULL}};
-    header.name = ap_getword_conf(p, &args);
-    header.value = unify_secret(ap_getword_conf(p, &args), p);
-    const char *secret = ap_getword_conf(p, &args);
-    if (!*header.name || ap_scan_http_token(header.name)[0]) {
-        return apr_psprintf(p, "'%s' is not the name of a header", header.name);
-    }
-    if (!*header.value || ap_scan_http_field_content(header.value)[0]) {
-        return apr_psprintf(p, "header '%s' has no value that could be sent", header.name);
-    }
-    if (*args || (*secret && strncmp(secret, "secret=", 7))) {
-        return "takes a name, a value and secret=…; put a value with spaces in quotes";
-    }
-    bool wants = ap_strstr_c(header.value, "${secret}") != NULL;
-    if (wants != (*secret != '\0')) {
-        return wants ? "the value holds %{secret}, so give secret=env:NAME or secret=file:PATH"
-                     : "secret= is given, but the value does not say %{secret} where to put it";
-    }
-    const char *problem = wants ? set_secret(&header.secret, secret + 7, p) : NULL;
-    if (problem) return problem;
-    if (!*plist) *plist = apr_array_make(p, 4, sizeof(ac_tool_header_t));
-    APR_ARRAY_PUSH(*plist, ac_tool_header_t) = header;
-    return NULL;
-}
-
-/* The row of a key; for one that is unknown the row "*" where there is one. */
-static const ac_key_t *find_key(const ac_key_t *keys, const char *name)
-{
-    const ac_key_t *any = NULL;
-    for (; keys->name; keys++) {
-        if (!strcmp(keys->name, name)) return keys;
-        if (!strcmp(keys->name, "*")) any = keys;
-    }
-    return any;
-}
-
-static const char *accepted_keys(const ac_key_t *keys, apr_pool_t *p)
-{
-    apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
-    for (; keys->name; keys++) {
-        if (*keys->name) APR_ARRAY_PUSH(names, const char *) = keys->name;
-    }
-    return ac_value_list(names, p);
-}
-
-static const char *set_key(const ac_setting_t *setting, void *target, const char *word, apr_pool_t *p)
-{
-    const char *equals = ap_strchr_c(word, '=');
-    const char *name = equals ? apr_pstrmemdup(p, word, (apr_size_t)(equals - word)) : word;
-    const ac_key_t *key = *name ? find_key(setting->keys, name) : NULL;
-    if (!key) {
-        return apr_psprintf(p, "'%s' is no key of it; accepted are %s", name, accepted_keys(setting->keys, p));
-    }
-    if (key->value.shape == AC_SWITCH) {
-        if (equals) return apr_psprintf(p, "'%s' takes no value", name);
-        put_integer((char *)target + key->value.offset, key->value.width, true);
-        return NULL;
-    }
-    if (!equals || !equals[1]) return apr_psprintf(p, "'%s' has no value; write %s=VALUE", name, name);
-    if (key->value.shape == AC_PAIR) {
-        apr_table_t *table = *(apr_table_t **)((char *)target + key->value.offset);
-        if (apr_table_get(table, name)) return apr_psprintf(p, "'%s' is given twice", name);
-        apr_table_set(table, name, equals + 1);
-        return NULL;
-    }
-    const char *problem = ac_value_set(&key->value, target, equals + 1, p);
-    return problem ? apr_pstrcat(p, name, ": ", problem, NULL) : NULL;
-}
-
-static const char *set_keys(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p)
-{
-    const char *problem = NULL;
-    for (const ac_key_t *key = setting->keys; key->name; key++) {
-        if (key->value.shape == AC_PAIR) {
-            *(apr_table_t **)((char *)target + key->value.offset) = apr_table_make(p, 4);
-        } else if (!*key->name) {
-            problem = ac_value_set(&key->value, target, ap_getword_conf(p, &args), p);
-        }
-    }
-    while (!problem && *args) {
-        problem = set_key(setting, target, ap_getword_conf(p, &args), p);
-    }
-    return problem;
-}
-
-const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p)
-{
-    void *field = (char *)target + setting->value.offset;
-    if (!*args) return "it has no value";
-    switch (setting->value.shape) {
-    case AC_WORDS: return set_words(field, args, p);
-    case AC_PAIR: return set_pair(field, args, p);
-    case AC_MEMBER: return set_member(field, args, p);
-    case AC_HEADER: return set_header(field, args, p);
-    case AC_ROLE: return ac_value_set_roles(field, args, p);
-    case AC_KEYS: return set_keys(setting, target, args, p);
-    case AC_CREDENTIAL: return set_credential(field, args, p);
-    case AC_DOCUMENT:
-        if (*args == '{') return ac_value_set(&setting->value, target, args, p);
-        break;
-    default:
-        break;
-    }
-    const char *word = ap_getword_conf(p, &args);
-    if (*args) return "takes one value; put a value with spaces in quotes";
-    return ac_value_set(&setting->value, target, word, p);
-}
-
-static void set_default(const ac_value_t *value, void *target, apr_pool_t *p)
-{
-    if (value->fallback) ac_value_set(value, target, value->fallback, p);
-}
-
-void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p)
-{
-    for (const command_rec *command = ac_directives; command->name; command++) {
-        const ac_setting_t *setting = ac_config_setting(command);
-        if (!setting || setting->where != where) continue;
-        set_default(&setting->value, target, p);
-        for (const ac_key_t *key = setting->keys; key && key->name; key++) {
-            set_default(&key->value, target, p);
-        }
-    }
 }

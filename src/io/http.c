@@ -203,18 +203,6 @@ static void forget_request(ac_http_t *http)
     ac_buf_free(&http->answer.head);
 }
 
-static bool redirects(const ac_http_t *http)
-{
-    int status = http->answer.status;
-    return http->follow_redirects && ac_answer_find(&http->answer, "location") &&
-           ((status >= 301 && status <= 303) || status == 307 || status == 308);
-}
-
-static bool answer_retries(const ac_answer_t *answer)
-{
-    return ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"));
-}
-
 static void head_complete(ac_http_t *http)
 {
     long status = 0;
@@ -224,8 +212,8 @@ static void head_complete(ac_http_t *http)
         return;                             /* an interim answer */
     }
     ac_answer_read_head(answer, (int)status);
-    bool again = http->retries_left > 0 && answer_retries(answer);
-    if (redirects(http)) {
+    bool again = http->retries_left > 0 && ac_answer_retries(answer);
+    if (http->follow_redirects && ac_answer_redirects(answer)) {
         answer->kind = AC_ANSWER_SKIPPED;
     } else if (status >= 300 && (again || !http->raw_errors)) {
         answer->kind = AC_ANSWER_KEPT;
@@ -396,7 +384,7 @@ static void follow(ac_http_t *http)
 static bool may_retry(ac_http_t *http)
 {
     const ac_answer_t *answer = &http->answer;
-    if (http->retries_left <= 0 || !answer_retries(answer)) {
+    if (http->retries_left <= 0 || !ac_answer_retries(answer)) {
         return false;
     }
     if (!http->cb.may_retry) {

@@ -63,6 +63,17 @@ const char *ac_answer_find(const ac_answer_t *answer, const char *name)
     return NULL;
 }
 
+bool ac_answer_redirects(const ac_answer_t *answer)
+{
+    int status = answer->status;
+    return ac_answer_find(answer, "location") && ((status >= 301 && status <= 303) || status == 307 || status == 308);
+}
+
+bool ac_answer_retries(const ac_answer_t *answer)
+{
+    return ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"));
+}
+
 void ac_answer_read_head(ac_answer_t *answer, int status)
 {
     static const char *const names[] = {

@@ -293,6 +293,8 @@ void ac_answer_free(ac_answer_t *answer);
 apr_status_t ac_answer_header(ac_answer_t *answer, const char *line, size_t len, bool *pwhole);
 void ac_answer_read_head(ac_answer_t *answer, int status);      /* the final one is whole: sets retry_after, upstream_id */
 const char *ac_answer_find(const ac_answer_t *answer, const char *name);    /* a header's value, or NULL */
+bool ac_answer_redirects(const ac_answer_t *answer);    /* whether it sends us to another URL */
+bool ac_answer_retries(const ac_answer_t *answer);      /* whether its status, or its header on that, says that a further try may do */
 /* Keeps a part of the body, as far as AC_MAX_ERROR_BODY allows (or skips it, within the same bound). false: no more, see trouble. */
 bool ac_answer_keep(ac_answer_t *answer, const char *bytes, size_t len);
 void ac_answer_trouble(ac_answer_t *answer, ac_trouble_e trouble);
