@@ -10,8 +10,6 @@ import hmac
 import json
 import random
 import re
-import socket
-import struct
 import sys
 import threading
 import time
@@ -19,6 +17,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote, unquote
 
 from cosmos_sql import SqlError, parse
+from scripted_server import ScriptedServer, reset_at_close
 
 KEY = base64.b64encode(b"a key of the scripted account, of sixty-four bytes, all visible.").decode()
 TOKEN = "a-token-of-the-scripted-tenant"
@@ -69,16 +68,12 @@ class Container:
                 yield from (d for d in (self.seen(k, n, lsn) for n in names) if d)
 
 
-class Cosmos:
+class Cosmos(ScriptedServer):
     def __init__(self, key=KEY):
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
         self.key, self.lock, self.busy_lock = key, threading.RLock(), threading.Lock()
         self.busy, self.busy_since, self.n_busy = 0.0, 0.0, 0
         self.reset()
-        self._open = set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
     def reset(self):
         with self.lock:
@@ -112,9 +107,6 @@ class Cosmos:
                 assert hasattr(self, name), name
                 setattr(self, name, value)
 
-    def stop(self):
-        self._socket.close()
-
     def documents(self, container, database=None):
         """All documents of a container, for a look."""
         with self.lock:
@@ -133,42 +125,13 @@ class Cosmos:
         with self.lock:
             return sum(1 for method, path, status, _ in self.requests if re.match(pattern, f"{method} {path} {status}"))
 
-    # ---- connections ----
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.n_connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stream = connection.makefile("rb")
-        try:
-            while self._exchange(connection, stream):
-                pass
-        except (OSError, ValueError):
-            pass
-        finally:
-            stream.close()
-            connection.close()
-
-    def _exchange(self, connection, stream):
-        line = stream.readline().decode("latin-1").split()
-        if len(line) < 3:
-            return False
-        headers = {}
-        while (text := stream.readline().decode("latin-1").strip()):
-            name, _, value = text.partition(":")
-            headers[name.strip().lower()] = value.strip()
-        body = stream.read(int(headers.get("content-length", 0)))
-        if line[1] == "/_control":
+    # ---- requests ----
+    def _respond(self, connection, method, path, headers, body):
+        if path == "/_control":
             return self._send(connection, 200, {}, self._control(json.loads(body or b"{}")))
         self._note_busy(1)
         try:
-            return self._answer(connection, line[0], line[1], headers, body)
+            return self._answer(connection, method, path, headers, body)
         finally:
             self._note_busy(-1)
 
@@ -222,7 +185,7 @@ class Cosmos:
         return True
 
     def _cut(self, connection):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_at_close(connection)
         return False
 
     # ---- trouble ----

@@ -18,10 +18,10 @@ that takes the request and yields actions:
 """
 import json
 import socket
-import struct
 import threading
 
 from client import WAIT
+from scripted_server import ScriptedServer, reset_at_close
 
 
 class Gate:
@@ -141,18 +141,15 @@ def calls(*wanted, said=None):
     return script
 
 
-class ModelServer:
+class ModelServer(ScriptedServer):
     """Listens on a port that the kernel chooses. `play(script, …)` queues scripts for the next requests; when the
     queue is empty `default` answers."""
 
     def __init__(self):
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
         self._lock = threading.Condition()
-        self.default = answer("Hello", " world")
         self.reset()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
+        self.url += "/v1"
 
     def reset(self):
         with self._lock:
@@ -168,39 +165,8 @@ class ModelServer:
             assert self._lock.wait_for(lambda: len(self.requests) >= n, WAIT), f"{len(self.requests)} of {n} requests came"
         return self.requests
 
-    def stop(self):
-        self._socket.close()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stream = connection.makefile("rb")
-        try:
-            while self._exchange(connection, stream):
-                pass
-        except (OSError, ValueError):
-            pass
-        finally:
-            stream.close()
-            connection.close()
-
-    def _exchange(self, connection, stream):
-        line = stream.readline().decode("latin-1").split()
-        if len(line) < 3:
-            return False
-        headers = {}
-        while (text := stream.readline().decode("latin-1").strip()):
-            name, _, value = text.partition(":")
-            headers[name.strip().lower()] = value.strip()
-        body = stream.read(int(headers.get("content-length", 0)))
-        request = Request(line[0], line[1], headers, body)
+    def _respond(self, connection, method, target, headers, body):
+        request = Request(method, target, headers, body)
         if request.method == "GET":         # a readiness probe
             self._whole(connection, Reply(200, {"object": "list", "data": []}))
             return True
@@ -238,7 +204,7 @@ class ModelServer:
                     return True
                 elif isinstance(action, Cut):
                     if action.reset:
-                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        reset_at_close(connection)
                     return False
                 else:
                     if not started:

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scripted servers share: HTTP/1.1 on a port that the kernel chooses, a thread for each connection, requests read whole."""
+import socket
+import struct
+import threading
+
+
+def reset_at_close(connection):
+    """The other side sees a reset when it is closed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class ScriptedServer:
+    """A subclass says in _respond(connection, method, target, headers, body) what is answered, and returns whether the connection
+    is kept. It calls __init__() last: from then on requests come."""
+
+    def __init__(self):
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.n_connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self):
+        self._socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.n_connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = connection.makefile("rb")
+        try:
+            while self._exchange(connection, stream):
+                pass
+        except (OSError, ValueError):
+            pass
+        finally:
+            stream.close()
+            connection.close()
+
+    def _exchange(self, connection, stream):
+        line = stream.readline().decode("latin-1").split()
+        if len(line) < 3:
+            return False
+        headers = {}
+        while (text := stream.readline().decode("latin-1").strip()):
+            name, _, value = text.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = stream.read(int(headers.get("content-length", 0)))
+        return self._respond(connection, line[0], line[1], headers, body)
