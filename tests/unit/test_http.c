@@ -10,49 +10,13 @@
 
 #include <cmocka.h>
 
-#include "http_rig.h"
+#include "http_play.h"
 
 #include <strings.h>
 
 #define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Request-Id: req-1\r\nX-Test:  yes \r\n" \
                  "Content-Length: 5\r\n\r\nhello"
 #define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-static rig_t rig;
-static http_server_t *server;
-static exchange_t exchange;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    return 0;
-}
-
-static void drop(void)
-{
-    if (server) {
-        http_server_stop(server);
-        server = NULL;
-    }
-    exchange_free(&exchange);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    drop();
-    return 0;
-}
-
-static void play(const server_step_t *script)
-{
-    static const server_step_t *scripts[2];
-    scripts[0] = script;
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/path?q=1");
-}
 
 static const server_step_t hello[] = { SEND(OK_HELLO), END };
 
@@ -358,7 +322,7 @@ static void test_http_first_byte_timeout(void **state)
     (void)state;
     static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), HANG, END };
     for (int i = 0; i < 20 && !exchange.n_heads; i++) {     /* where the head came too late, too, once more */
-        drop();
+        play_end();
         play(script);
         exchange.request.first_byte_timeout = apr_time_from_msec(60);
         exchange.request.idle_timeout = apr_time_from_msec(10);
@@ -468,7 +432,7 @@ static void test_http_invalid(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, play_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_http_get),
         TEST(test_http_post),

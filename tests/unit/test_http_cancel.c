@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "http_rig.h"
+#include "http_play.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
@@ -18,42 +18,6 @@
 
 #define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-static rig_t rig;
-static http_server_t *server;
-static exchange_t exchange;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    return 0;
-}
-
-static void drop(void)
-{
-    if (server) {
-        http_server_stop(server);
-        server = NULL;
-    }
-    exchange_free(&exchange);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    drop();
-    return 0;
-}
-
-static void play(const server_step_t *script)
-{
-    static const server_step_t *scripts[2];
-    scripts[0] = script;
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/path?q=1");
-}
 
 static const server_step_t hello[] = { SEND(OK_HELLO), END };
 
@@ -83,7 +47,7 @@ static bool cancel_in_body(exchange_t *one)
 static void expect_gone(const server_step_t *script, void (*begin)(void))
 {
     for (int i = 0; i < 20; i++) {
-        drop();
+        play_end();
         play(script);
         begin();
         exchange_wait(&exchange);
@@ -204,8 +168,7 @@ static void test_http_loop_goes_first(void **state)
         END };
     static const server_step_t *const scripts[] = { endless, busy, NULL };
     exchange_t waiting;
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/");
+    play_scripts(scripts, "/");
     exchange_start(&exchange);
     assert_true(http_server_wait_requests(server, 1));
     exchange_init(&waiting, &rig, server, "/");
@@ -261,7 +224,7 @@ static void test_http_many(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, play_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_http_cancel_in_head),
         TEST(test_http_cancel_in_body),

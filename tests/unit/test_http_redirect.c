@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "http_rig.h"
+#include "http_play.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -24,32 +24,22 @@
 
 extern char **environ;
 
-static rig_t rig;
-static http_server_t *server, *elsewhere;
-static exchange_t exchange;
+static http_server_t *elsewhere;
 static char location[256];
 static const server_step_t hello[] = { SEND(OK_HELLO), END };
 
 static int set_up(void **state)
 {
-    (void)state;
     static const server_step_t *const scripts[] = { hello, NULL };
-    rig_open(&rig);
     elsewhere = http_server_start(scripts);
-    return 0;
+    return play_set_up(state);
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    rig_close(&rig);
-    if (server) {
-        http_server_stop(server);
-        server = NULL;
-    }
+    int status = play_tear_down(state);
     http_server_stop(elsewhere);
-    exchange_free(&exchange);
-    return 0;
+    return status;
 }
 
 static const char *const secrets[] = {
@@ -63,8 +53,7 @@ static void play_redirect(const char *status, const char *where)
     static const server_step_t *const scripts[] = { redirect, hello, NULL };
     snprintf(location, sizeof(location), "HTTP/1.1 %s\r\nLocation: %s\r\nContent-Length: 4\r\n\r\ngone", status, where);
     redirect[0] = (server_step_t)SEND(location);
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/a/b");
+    play_scripts(scripts, "/a/b");
     exchange.request.method = "POST";
     exchange.request.body = "secret body";
     exchange.request.body_len = 11;
@@ -200,8 +189,7 @@ static void test_redirect_too_many(void **state)
         SEND("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"), END,
     };
     static const server_step_t *const scripts[] = { redirect, NULL };
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/");
+    play_scripts(scripts, "/");
     exchange.request.max_redirects = 3;
     expect_refused("too many redirects");
     assert_int_equal(http_server_requests(server), 4);
@@ -224,8 +212,7 @@ static void test_redirect_without_location(void **state)
     (void)state;
     static const server_step_t script[] = { SEND("HTTP/1.1 302 Found\r\nContent-Length: 4\r\n\r\nlost"), END };
     static const server_step_t *const scripts[] = { script, NULL };
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/");
+    play_scripts(scripts, "/");
     exchange.request.max_redirects = 3;
     exchange_run(&exchange);
     assert_int_equal(exchange.status, 302);

@@ -10,33 +10,13 @@
 
 #include <cmocka.h>
 
-#include "http_rig.h"
+#include "http_play.h"
 
 #include <strings.h>
 
 #define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define BUSY     "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-Request-Id: busy-1\r\n"
 #define SOON     "Retry-After-Ms: 1\r\n"
-
-static rig_t rig;
-static http_server_t *server;
-static exchange_t exchange;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    http_server_stop(server);
-    exchange_free(&exchange);
-    return 0;
-}
 
 static const server_step_t hello[] = { SEND(OK_HELLO), END };
 
@@ -46,8 +26,7 @@ static void play_first(const server_step_t *script)
     static const server_step_t *scripts[3];
     scripts[0] = script;
     scripts[1] = hello;
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/");
+    play_scripts(scripts, "/");
     exchange.request.retries = 2;
 }
 
@@ -107,8 +86,7 @@ static void test_retry_runs_out(void **state)
     (void)state;
     static const server_step_t script[] = { SEND(BUSY SOON "\r\nbusy"), END };
     static const server_step_t *const scripts[] = { script, NULL };
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/");
+    play_scripts(scripts, "/");
     exchange.request.retries = 3;
     exchange_run(&exchange);
     assert_int_equal(http_server_requests(server), 4);
@@ -352,8 +330,7 @@ static void test_error_body_raw(void **state)
     static const server_step_t script[] = { SEND(BUSY SOON "\r\nbusy"), END };
     static const server_step_t last[] = { SEND("HTTP/1.1 404 No\r\n\r\n"), REPEAT("0123456789abcdef", 6000), CUT, END };
     static const server_step_t *const scripts[] = { script, script, last, NULL };
-    server = http_server_start(scripts);
-    exchange_init(&exchange, &rig, server, "/");
+    play_scripts(scripts, "/");
     exchange.request.retries = 4;
     exchange.request.raw_errors = true;
     exchange_run(&exchange);
@@ -438,7 +415,7 @@ static void test_policy_retry_after(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, play_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_retry_statuses), TEST(test_retry_backs_off), TEST(test_retry_runs_out),
         TEST(test_retry_after_in_ms_first),
