@@ -73,30 +73,30 @@ void identity_end_err(identity_try_t *try, const ac_err_t *err, bool absent)
     done(baton, &fetched);
 }
 
-void identity_end_absent(identity_try_t *try, const char *fmt, ...)
+static void end_with(identity_try_t *try, ac_kind_e kind, bool absent, const char *fmt, va_list args)
 {
     char detail[AC_ERR_DETAIL_SIZE];
     ac_err_t err;
+    vsnprintf(detail, sizeof(detail), fmt, args);
+    ac_err_init(&err);
+    ac_err_set(&err, kind, "%s", detail);
+    identity_end_err(try, &err, absent);
+}
+
+void identity_end_absent(identity_try_t *try, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
-    vsnprintf(detail, sizeof(detail), fmt, args);
+    end_with(try, AC_UNAUTHENTICATED, true, fmt, args);
     va_end(args);
-    ac_err_init(&err);
-    ac_err_set(&err, AC_UNAUTHENTICATED, "%s", detail);
-    identity_end_err(try, &err, true);
 }
 
 void identity_end_failed(identity_try_t *try, ac_kind_e kind, const char *fmt, ...)
 {
-    char detail[AC_ERR_DETAIL_SIZE];
-    ac_err_t err;
     va_list args;
     va_start(args, fmt);
-    vsnprintf(detail, sizeof(detail), fmt, args);
+    end_with(try, kind, false, fmt, args);
     va_end(args);
-    ac_err_init(&err);
-    ac_err_set(&err, kind, "%s", detail);
-    identity_end_err(try, &err, false);
 }
 
 void identity_end_token(identity_try_t *try, const char *body, size_t len)
