@@ -79,17 +79,22 @@ static apr_status_t number_read(int *pnumber, ac_sqlite_conn_t *conn, const char
     return code == SQLITE_ROW ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
 }
 
+/* In one transaction: another child may make the file meanwhile. */
 static apr_status_t header_read(header_t *header, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
-    int schema_version = 0;
-    apr_status_t status = number_read(&header->application_id, conn, "PRAGMA application_id", err);
+    int schema_version = 0, code = sqlite3_exec(conn->db, "SAVEPOINT header", NULL, NULL, NULL);
+    apr_status_t status = code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
 
+    if (status == APR_SUCCESS) {
+        status = number_read(&header->application_id, conn, "PRAGMA application_id", err);
+    }
     if (status == APR_SUCCESS) {
         status = number_read(&header->version, conn, "PRAGMA user_version", err);
     }
     if (status == APR_SUCCESS) {
         status = number_read(&schema_version, conn, "PRAGMA schema_version", err);
     }
+    sqlite3_exec(conn->db, "RELEASE header", NULL, NULL, NULL);
     header->empty = schema_version == 0;
     return status;
 }

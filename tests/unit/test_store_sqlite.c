@@ -121,6 +121,44 @@ static void test_no_database_is_left_alone(void **state)
     contract_done(op);
 }
 
+/* Another process makes the file between two looks at its header, as far as the lock of who looks lets it. */
+static const char *made_path;
+
+static int on_look(unsigned event, void *baton, void *stmt, void *sql)
+{
+    (void)event;
+    (void)baton;
+    (void)stmt;
+    if (made_path && strcmp(sql, "PRAGMA user_version") == 0) {
+        sqlite3 *db;
+        const char *path = made_path;
+        made_path = NULL;
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        sqlite3_exec(db, "BEGIN IMMEDIATE; CREATE TABLE early (a); PRAGMA application_id = 1; PRAGMA user_version = 1; COMMIT",
+                     NULL, NULL, NULL);
+        sqlite3_close(db);
+    }
+    return 0;
+}
+
+static int on_connection(sqlite3 *db, char **message, const void *api)
+{
+    (void)message;
+    (void)api;
+    return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, on_look, NULL);
+}
+
+static void test_header_is_read_at_one_moment(void **state)
+{
+    harness_t *harness = *state;
+    sqlite3_auto_extension((void (*)(void))on_connection);
+    made_path = harness->path;
+    harness_start(harness, AC_OK);
+    assert_null(made_path);
+    sqlite3_cancel_auto_extension((void (*)(void))on_connection);
+    assert_int_equal(harness_logged(201), 0);
+}
+
 static void test_newer_version_is_refused(void **state)
 {
     harness_t *harness = *state;
@@ -326,6 +364,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sync_and_readers_are_heeded, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_file_is_private_and_ours, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_no_database_is_left_alone, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_header_is_read_at_one_moment, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_newer_version_is_refused, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_database_of_another_program_is_refused, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_missing_directory, harness_setup, harness_teardown),
