@@ -122,9 +122,13 @@ void ac_channel_go_on(ac_channel_t *channel, uint64_t seq);    /* the next event
 
 /* ---- event_dir.c: where the children of a server keep the events of their runs, so that each can read all of them ---- */
 typedef struct ac_event_dir_t ac_event_dir_t;
-/* This child's place below path, a directory that exists and only the server's user may write. max: bytes of one run's log.
- * After fork. errors: internal (err->status). */
-apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max, ac_err_t *err);
+/* The directory, for this user alone. One that is there must be that: it may lie where everybody can make one. Any process; root gives it
+ * to the user and the group. */
+apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group);
+const char *ac_event_remedy(apr_status_t status);               /* what an operator does about a directory that failed so; a sentence */
+/* This child's place below path, which is made where it is missing, as far as this process may. max: bytes of one run's log.
+ * After fork. Whatever it returns, *pdir is to be closed; an error says that there is no place yet: it is tried again with each run. */
+apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max);
 void ac_event_dir_close(ac_event_dir_t *dir);   /* NULL is fine. From here on this child is dead to the others */
 
 /* ---- history.c: what the model is shown ---- */

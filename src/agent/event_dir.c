@@ -17,6 +17,7 @@ struct ac_event_dir_t {
     size_t max;
     ac_child_key_t key;
     int lock_fd, socket_fd;
+    ac_event_trouble_t trouble;
 };
 
 void ac_child_name(char name[AC_CHILD_NAME_SIZE], ac_child_key_t key)
@@ -52,6 +53,11 @@ size_t ac_event_dir_max(const ac_event_dir_t *dir)
 int ac_event_dir_socket(const ac_event_dir_t *dir)
 {
     return dir->socket_fd;
+}
+
+ac_event_trouble_t *ac_event_dir_trouble(ac_event_dir_t *dir)
+{
+    return &dir->trouble;
 }
 
 static bool child_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *file)
@@ -151,8 +157,16 @@ static void open_socket(ac_event_dir_t *dir)
 
 /* ---- this child's place ---- */
 
+apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group)
+{
+    struct stat info;
+    if (mkdir(path, 0700) == 0) return !geteuid() && lchown(path, user, group) ? errno : APR_SUCCESS;
+    if (errno != EEXIST || lstat(path, &info)) return errno;
+    return S_ISDIR(info.st_mode) && info.st_uid == user && !(info.st_mode & 077) ? APR_SUCCESS : APR_EACCES;
+}
+
 /* Made under another name, so that nobody sees it without its lock and takes its owner for dead. */
-static apr_status_t settle(ac_event_dir_t *dir)
+static apr_status_t make_place(const ac_event_dir_t *dir, int *plock_fd)
 {
     char fresh[AC_LOG_PATH_SIZE], path[AC_LOG_PATH_SIZE], lock_path[AC_LOG_PATH_SIZE + 8];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -160,33 +174,48 @@ static apr_status_t settle(ac_event_dir_t *dir)
     if (n < 0 || n >= (int)sizeof fresh || !child_path(path, dir, dir->key, "")) return APR_ENAMETOOLONG;
     if (mkdir(fresh, 0700)) return errno;
     snprintf(lock_path, sizeof lock_path, "%s/lock", fresh);
-    dir->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (dir->lock_fd >= 0 && fcntl(dir->lock_fd, F_OFD_SETLK, &lock) == 0 && rename(fresh, path) == 0) return APR_SUCCESS;
+    int fd = open(lock_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0 && rename(fresh, path) == 0) {
+        *plock_fd = fd;
+        return APR_SUCCESS;
+    }
     apr_status_t status = errno;
+    if (fd >= 0) close(fd);
     unlink(lock_path);
     rmdir(fresh);
     return status;
 }
 
-apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max, ac_err_t *err)
+apr_status_t ac_event_dir_settle(ac_event_dir_t *dir)
 {
-    ac_event_dir_t *dir = ac_alloc(sizeof *dir);
-    *pdir = NULL;
+    int lock_fd = -1;
+    apr_status_t status = ac_event_dir_make(dir->path, geteuid(), getegid());
+    if (status == APR_SUCCESS) status = make_place(dir, &lock_fd);
+    if (status != APR_SUCCESS) return status;
+    if (dir->lock_fd >= 0) close(dir->lock_fd);
+    if (dir->socket_fd >= 0) close(dir->socket_fd);
+    dir->lock_fd = lock_fd;
+    dir->socket_fd = -1;
+    open_socket(dir);
+    return APR_SUCCESS;
+}
+
+bool ac_event_dir_is_there(const ac_event_dir_t *dir)
+{
+    char path[AC_LOG_PATH_SIZE];
+    return child_path(path, dir, dir->key, "lock") && access(path, F_OK) == 0;
+}
+
+apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max)
+{
+    ac_event_dir_t *dir = *pdir = ac_alloc(sizeof *dir);
     dir->path = strdup(path);
     if (!dir->path) abort();
+    dir->trouble.path = dir->path;
     dir->max = max;
     dir->key = (ac_child_key_t)(uint32_t)getpid() << 32 | (uint32_t)ac_random();
     dir->lock_fd = dir->socket_fd = -1;
-    apr_status_t status = settle(dir);
-    if (status != APR_SUCCESS) {
-        ac_err_set(err, AC_INTERNAL, "no place among the event logs");
-        if (err) err->status = status;
-        ac_event_dir_close(dir);
-        return status;
-    }
-    open_socket(dir);
-    *pdir = dir;
-    return APR_SUCCESS;
+    return ac_event_dir_settle(dir);
 }
 
 void ac_event_dir_close(ac_event_dir_t *dir)

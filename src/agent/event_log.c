@@ -49,6 +49,7 @@ struct ac_event_log_t {
     size_t n_text;                              /* of the tokens appended here */
     ac_child_key_t child;
     bool owned;
+    ac_event_trouble_t *trouble;                /* of an owned log */
     char path[AC_LOG_PATH_SIZE];
 };
 
@@ -134,20 +135,19 @@ void ac_event_log_close(ac_event_log_t *log)
     free(log);
 }
 
-ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head)
+ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head, apr_status_t *pstatus)
 {
     ac_event_log_t *log = log_alloc(dir, ac_event_dir_key(dir), head->run_id);
     int fd = open(log->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    apr_status_t status = fd < 0 ? errno : map(log, fd, FIRST_SIZE, true);
+    *pstatus = fd < 0 ? errno : map(log, fd, FIRST_SIZE, true);
     if (fd >= 0) close(fd);
-    if (status != APR_SUCCESS) {
-        ac_log(AC_M510, status, "run[%s]: no event log; the run goes on, and a client that loses its connection cannot "
-               "resume before it has ended", head->run_id);
+    if (*pstatus != APR_SUCCESS) {
         if (fd >= 0) unlink(log->path);
         ac_event_log_close(log);
         return NULL;
     }
     log->owned = true;
+    log->trouble = ac_event_dir_trouble(dir);
     log->file->head = *head;
     atomic_store(&log->file->committed, HEAD_SIZE);
     atomic_thread_fence(memory_order_release);
@@ -213,7 +213,8 @@ ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, cons
     ac_event_dir_log_path(here, dir, ac_event_dir_key(dir), run_id);
     if (rename(there, here)) return NULL;
     ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id, true);
-    if (!log) unlink(here);                     /* begun and never finished */
+    if (log) log->trouble = ac_event_dir_trouble(dir);
+    else unlink(here);                          /* begun and never finished */
     return log;
 }
 
@@ -226,30 +227,32 @@ void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id)
 
 /* ---- writing ---- */
 
-static bool make_room(ac_event_log_t *log, size_t need)
+/* APR_EGENERAL: it would be larger than a log may be. */
+static apr_status_t make_room(ac_event_log_t *log, size_t need)
 {
     size_t size = log->size;
-    if (need <= size) return true;
+    if (need <= size) return APR_SUCCESS;
     while (size < need) size += size < STEP_MAX ? size : STEP_MAX;
     if (size > log->max) size = log->max;
-    if (size < need) return false;
+    if (size < need) return APR_EGENERAL;
     int fd = open(log->path, O_RDWR | O_CLOEXEC);
-    bool fine = fd >= 0 && map(log, fd, size, true) == APR_SUCCESS;
+    apr_status_t status = fd < 0 ? errno : map(log, fd, size, true);
     if (fd >= 0) close(fd);
-    return fine;
+    return status;
 }
 
-static bool write_record(ac_event_log_t *log, const record_t *record, const char *payload)
+static apr_status_t write_record(ac_event_log_t *log, const record_t *record, const char *payload)
 {
     size_t at = atomic_load_explicit(&log->file->committed, memory_order_relaxed);
     size_t end = at + sizeof *record + padded(record->len);
-    if (!make_room(log, end)) return false;
+    apr_status_t status = make_room(log, end);
+    if (status != APR_SUCCESS) return status;
     char *to = (char *)log->file + at;
     memcpy(to, record, sizeof *record);
     memcpy(to + sizeof *record, payload, record->len);
     if (record->seq) atomic_store_explicit(&log->file->seq, record->seq, memory_order_relaxed);
     atomic_store_explicit(&log->file->committed, end, memory_order_release);
-    return true;
+    return APR_SUCCESS;
 }
 
 /* DONE carries more than its data: the message as stored, and where there is none the whole answer. */
@@ -264,12 +267,9 @@ static char *done_payload(const ac_event_t *event, size_t *plen)
     return text;
 }
 
-static void cut(ac_event_log_t *log)
+static void cut(ac_event_log_t *log, apr_status_t status)
 {
-    if (!ac_event_log_is_cut(log)) {
-        ac_log(AC_M511, APR_ENOSPC, "run[%s]: its event log can take no more (%" APR_SIZE_T_FMT " bytes); the run goes on, "
-               "and a client that lags gets the rest when it has ended", log->file->head.run_id, log->size);
-    }
+    ac_event_trouble(log->trouble, status == APR_EGENERAL ? AC_LOG_AT_MAX : AC_LOG_NO_ROOM, status, log->file->head.run_id);
     atomic_store_explicit(&log->file->cut, 1, memory_order_release);
 }
 
@@ -282,9 +282,10 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
     if (event->type == AC_EVENT_DONE) payload = done_payload(event, &len);
     else if (event->type != AC_EVENT_TOKEN) payload = ac_json_dump(event->data, &len);
     record.len = (uint32_t)len;
-    bool fine = (payload || event->type == AC_EVENT_TOKEN) && write_record(log, &record, payload ? payload : event->text);
+    bool there = payload || event->type == AC_EVENT_TOKEN;
+    apr_status_t status = there ? write_record(log, &record, payload ? payload : event->text) : APR_ENOMEM;
     free(payload);
-    if (!fine) cut(log);
+    if (status != APR_SUCCESS) cut(log, status);
     else if (event->type == AC_EVENT_TOKEN) log->n_text += event->len;
 }
 
@@ -300,7 +301,7 @@ bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing)
     size_t len = 0;
     char *text = ac_json_dump(closing, &len);
     record_t record = {.len = (uint32_t)len, .type = AC_LOG_CLOSING, .at = apr_time_now()};
-    bool fine = text && write_record(log, &record, text);
+    bool fine = text && write_record(log, &record, text) == APR_SUCCESS;
     free(text);
     return fine;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the event log share: event_dir.c, event_log.c, event_sweep.c, event_rest.c, tail.c, tail_stored.c, recover.c,
- * recover_turn.c, and the run's own files. Nobody else includes this. */
+/* What the files of the event log share: event_dir.c, event_log.c, event_trouble.c, event_sweep.c, event_rest.c, tail.c, tail_stored.c,
+ * recover.c, recover_turn.c, and the run's own files. Nobody else includes this. */
 #ifndef AC_EVENT_LOG_H
 #define AC_EVENT_LOG_H
 
@@ -40,6 +40,27 @@ void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child);
 #define AC_LOG_PATH_SIZE 512
 void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id);
 
+/* Makes this child's place where it is missing or somebody has removed it, as far as this process may. Whoever watches the socket has
+ * ceased to, and asks for it again. The logs of runs under way are lost to others. Loop thread. */
+apr_status_t ac_event_dir_settle(ac_event_dir_t *dir);
+bool ac_event_dir_is_there(const ac_event_dir_t *dir);          /* this child's place */
+
+/* ---- event_trouble.c: what is said of logs that cannot be written; loop thread ---- */
+typedef enum ac_log_trouble_e {
+    AC_LOG_NONE,                                /* a run has no log */
+    AC_LOG_NO_ROOM,                             /* its log could not grow */
+    AC_LOG_AT_MAX,                              /* its log may not */
+    AC_N_LOG_TROUBLES
+} ac_log_trouble_e;
+typedef struct ac_log_episode_t { apr_time_t told, last; int n_more; } ac_log_episode_t;    /* ac_clock; runs since the line */
+typedef struct ac_event_trouble_t {
+    const char *path;                           /* of the directory */
+    ac_log_episode_t episodes[AC_N_LOG_TROUBLES];
+} ac_event_trouble_t;
+ac_event_trouble_t *ac_event_dir_trouble(ac_event_dir_t *dir);
+void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_status_t status, const char *run_id);
+void ac_event_well(ac_event_trouble_t *trouble);                /* a log was made */
+
 /* ---- event_log.c: one run's log ----
  * A file that grows, mapped by its owner and by whoever reads it. What has been appended is there for every process at once,
  * and outlives the one that wrote it; only the machine's end loses what is on a tmpfs. */
@@ -49,8 +70,8 @@ typedef struct ac_log_head_t {
     char run_id[AC_ID_SIZE], thread_id[AC_ID_SIZE], message_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
 } ac_log_head_t;
 
-/* A new log in this child's directory. NULL: there is no room, which was logged. */
-ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head);
+/* A new log in this child's directory. NULL: *pstatus says why; APR_ENOENT: the directory is gone. */
+ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head, apr_status_t *pstatus);
 /* Any child's log of this run, to be read. It can be read to its end also when its file is removed meanwhile. NULL: there is none. */
 ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id);
 /* Makes the log of a dead child, or one that rests, this child's, to be ended here. NULL: it is not there (any more), or not whole. */

@@ -180,6 +180,7 @@ static void start_sweep(void *baton)
 {
     ac_engine_t *engine = baton;
     sweep_t *sweep = ac_alloc(sizeof *sweep);
+    if (!ac_event_dir_is_there(engine->dir)) ac_engine_settle(engine);
     sweep->engine = engine;
     sweep->dir = engine->dir;
     sweep->lock_fd = -1;
@@ -230,16 +231,35 @@ void ac_engine_use_dir(ac_engine_t *engine, ac_event_dir_t *dir)
     engine->dir = dir;
 }
 
+static void listen_to_others(ac_engine_t *engine)
+{
+    int fd = ac_event_dir_socket(engine->dir);
+    if (fd >= 0) ac_watch_set(engine->loop, &engine->watch, fd, EPOLLIN, on_datagrams, engine);
+}
+
 void ac_engine_watch(ac_engine_t *engine)
 {
     if (!engine->dir) return;
-    int fd = ac_event_dir_socket(engine->dir);
-    if (fd >= 0) ac_watch_set(engine->loop, &engine->watch, fd, EPOLLIN, on_datagrams, engine);
+    engine->listens = true;
+    listen_to_others(engine);
     start_sweep(engine);
+}
+
+apr_status_t ac_engine_settle(ac_engine_t *engine)
+{
+    ac_watch_cancel(engine->loop, &engine->watch);
+    apr_status_t status = ac_event_dir_settle(engine->dir);
+    if (engine->listens) listen_to_others(engine);
+    if (status == APR_SUCCESS) {
+        ac_log(AC_M514, APR_SUCCESS, "event logs: the place of this process below %s was missing, and was made; runs that are under way "
+               "without it cannot be resumed before they have ended", ac_event_dir_path(engine->dir));
+    }
+    return status;
 }
 
 void ac_engine_unwatch(ac_engine_t *engine)
 {
+    engine->listens = false;
     ac_watch_cancel(engine->loop, &engine->watch);
     ac_timer_cancel(engine->loop, &engine->sweep_timer);
     ac_timer_cancel(engine->loop, &engine->kept_timer);

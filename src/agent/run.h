@@ -130,6 +130,7 @@ struct ac_engine_t {
     struct ac_rest_t *first_rest, *last_rest;   /* logs of this child that rest, and some that did */
     ac_timer_t rest_timer;
     ac_watch_t watch;
+    bool listens;                               /* to other children, as soon as there is a socket */
     ac_catalog_t *catalog;                      /* NULL: the registry has all agents */
     ac_timer_t wait_timer;
 };
@@ -185,6 +186,7 @@ bool ac_recover_elsewhere(ac_engine_t *engine, const char *run_id);
 void ac_recover_drop_all(ac_engine_t *engine);
 /* event_sweep.c */
 void ac_engine_unwatch(ac_engine_t *engine);    /* the loop has ended, or is about to */
+apr_status_t ac_engine_settle(ac_engine_t *engine);     /* this child's place among the logs is missing: makes it */
 /* Keeps an ended log for its time; takes it. */
 void ac_log_keep(ac_engine_t *engine, ac_event_log_t *log);
 /* event_rest.c */

@@ -4,6 +4,20 @@
 
 #include <string.h>
 
+static ac_event_log_t *create(ac_engine_t *engine, const ac_log_head_t *head)
+{
+    ac_event_dir_t *dir = engine->dir;
+    apr_status_t status;
+    ac_event_log_t *log = ac_event_log_create(dir, head, &status);
+    if (status == APR_ENOENT) {
+        status = ac_engine_settle(engine);
+        if (status == APR_SUCCESS) log = ac_event_log_create(dir, head, &status);
+    }
+    if (log) ac_event_well(ac_event_dir_trouble(dir));
+    else ac_event_trouble(ac_event_dir_trouble(dir), AC_LOG_NONE, status, head->run_id);
+    return log;
+}
+
 void ac_run_log_begin(ac_run_t *run)
 {
     const ac_turn_t *turn = run->turn;
@@ -14,7 +28,7 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.thread_id, turn->thread_id, sizeof head.thread_id);
     apr_cpystrn(head.message_id, turn->message_id, sizeof head.message_id);
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
-    run->log = ac_event_log_create(run->engine->dir, &head);
+    run->log = create(run->engine, &head);
     ac_channel_log(run->channel, run->log);
     if (run->log && run->state == AC_RUN_SAVING) ac_run_log_decided(run);   /* decided before it was stored at all */
 }

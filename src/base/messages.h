@@ -80,12 +80,15 @@ AC_MESSAGE(502, AC_ERROR, "A run failed for a reason that the operator has to me
            "Read the detail: it says what was being done and which part of the configuration to look at.")
 AC_MESSAGE(503, AC_WARNING, "A run failed because of an upstream or this server; the client was told.",
            "Nothing for a single line. Many of them: look at the upstream's state and at /ready.")
-AC_MESSAGE(510, AC_WARNING, "A run has no event log, so it cannot be resumed or cancelled from another child.",
-           "See the cause in the line: mostly a full file system below AgentChatEventLog, or too many mappings (vm.max_map_count).")
-AC_MESSAGE(511, AC_WARNING, "A run's event log could take no more; who lags behind gets the rest when the run has ended.",
+AC_MESSAGE(510, AC_WARNING, "Runs have no event log, so they cannot be resumed or cancelled from another child; once a minute at most.",
+           "The line says what to do: mostly a full file system below AgentChatEventLog, or its directory was removed.")
+AC_MESSAGE(511, AC_WARNING, "Event logs could take no more; who lags behind gets the rest when the run has ended. Once a minute at most.",
            "Give the file system below AgentChatEventLog more room, or raise AgentChatEventLogMax.")
 AC_MESSAGE(512, AC_ERROR, "The directory of the event logs cannot be used; runs cannot be resumed or cancelled from another child.",
-           "See the cause in the line. Name a directory that only httpd's user may write in AgentChatEventLog.")
+           "The line says what to do. Or name a directory that only httpd's user may write in AgentChatEventLog.")
+AC_MESSAGE(513, AC_INFO, "Event logs can be written again: a minute has passed without trouble.", "Nothing to do.")
+AC_MESSAGE(514, AC_WARNING, "A child's directory among the event logs was missing, and it has made it.",
+           "Find out what removes it: a clean-up of old files, mostly. Runs that were under way can be resumed only when they have ended.")
 AC_MESSAGE(520, AC_WARNING, "A run whose process had ended, or that could not be stored, is not closed yet; it is tried again.",
            "Look at the store's own messages (02xx). Nothing is lost while the event log is there.")
 AC_MESSAGE(521, AC_ERROR, "A run whose process had ended cannot be closed, because the store refuses it for good.",

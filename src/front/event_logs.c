@@ -2,9 +2,7 @@
 /* Where runs leave their events: the directory is made while httpd is still root, and used by its children. */
 #include "front.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -36,18 +34,9 @@ static const char *shm_path(const ac_conf_t *conf, apr_pool_t *p)
     return apr_pstrcat(p, SHM "/agentchat-", name, NULL);
 }
 
-/* Nobody else may have made it, since it is in a place where everybody may. */
 static apr_status_t make(const char *path)
 {
-    struct stat info;
-    uid_t user = geteuid() ? geteuid() : ap_unixd_config.user_id;
-    if (mkdir(path, 0700) == 0) {
-        return !geteuid() && lchown(path, user, ap_unixd_config.group_id) ? errno : APR_SUCCESS;
-    }
-    if (errno != EEXIST || lstat(path, &info)) {
-        return errno;
-    }
-    return S_ISDIR(info.st_mode) && info.st_uid == user && !(info.st_mode & 077) ? APR_SUCCESS : APR_EACCES;
+    return ac_event_dir_make(path, geteuid() ? geteuid() : ap_unixd_config.user_id, ap_unixd_config.group_id);
 }
 
 const char *ac_event_logs_memory(const ac_conf_t *conf, apr_pool_t *p)
@@ -91,14 +80,13 @@ int ac_event_logs_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
 void ac_event_logs_open(ac_child_t *child)
 {
     const ac_conf_t *conf = child->conf;
-    ac_err_t err;
-    ac_err_init(&err);
     if (!conf->event_dir) {
         return;
     }
-    if (ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max, &err) != APR_SUCCESS) {
-        ac_log(AC_M512, err.status, "event logs: %s", err.detail);
-        return;
+    apr_status_t status = ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max);
+    if (status != APR_SUCCESS) {
+        ac_log(AC_M512, status, "event logs: no place for this process below %s yet; it is tried again with each run. %s", conf->event_dir,
+               ac_event_remedy(status));
     }
     ac_engine_use_dir(child->engine, child->event_dir);
 }

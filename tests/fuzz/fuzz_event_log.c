@@ -38,7 +38,8 @@ static void make_head(void)
     const ac_log_head_t names = {RUN, "thread_01", "msg_01", "ann"};
     char path[AC_LOG_PATH_SIZE];
     uint64_t none = HEAD;
-    ac_event_log_t *log = ac_event_log_create(dir, &names);
+    apr_status_t made;
+    ac_event_log_t *log = ac_event_log_create(dir, &names, &made);
     if (!log) abort();
     ac_event_log_close(log);
     log_path(path);
@@ -51,7 +52,7 @@ static void make_head(void)
 
 static void prepare(void)
 {
-    if (!mkdtemp(top) || ac_event_dir_open(&dir, top, 64 * 1024, NULL) != APR_SUCCESS) abort();
+    if (!mkdtemp(top) || ac_event_dir_open(&dir, top, 64 * 1024) != APR_SUCCESS) abort();
     atexit(leave);
     make_head();
 }

@@ -64,7 +64,7 @@ static int setup_logged(void **state)
     setup(state);
     snprintf(top, sizeof top, "/tmp/tail-XXXXXX");
     assert_non_null(mkdtemp(top));
-    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024, NULL), APR_SUCCESS);
+    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024), APR_SUCCESS);
     engine->conf.log_keep = 60000000;
     ac_engine_use_dir(engine, dir);
     memset(visitors, 0, sizeof visitors);

@@ -2,6 +2,8 @@
 /* Runs that are followed from the middle, from their log, from the store; runs of dead processes; runs that nobody follows. */
 #include "tail_world.h"
 
+static apr_status_t made;                       /* why there is no log */
+
 static void test_joining_from_every_point(void **state)
 {
     (void)state;
@@ -205,8 +207,8 @@ static void leave_log_with(const char *id, const char *text, const json_t *closi
         ac_event_dir_t *own;
         ac_log_head_t head = {"", "thread_1", "msg_1", "ann"};
         apr_cpystrn(head.run_id, id, sizeof head.run_id);
-        if (ac_event_dir_open(&own, top, 1024 * 1024, NULL) != APR_SUCCESS) _exit(1);
-        ac_event_log_t *log = ac_event_log_create(own, &head);
+        if (ac_event_dir_open(&own, top, 1024 * 1024) != APR_SUCCESS) _exit(1);
+        ac_event_log_t *log = ac_event_log_create(own, &head, &made);
         ac_event_t *event = ac_event_create(AC_EVENT_RUN, json_object(), NULL, 0);
         event->seq = 1;
         ac_event_log_append(log, event);
@@ -397,7 +399,7 @@ static ac_event_log_t *rest(const char *id)
     ac_log_head_t head = {.owner = "ann", .thread_id = "thread_1"};
     ac_event_t *event = ac_event_create(AC_EVENT_TOKEN, NULL, "all ", 4);
     snprintf(head.run_id, sizeof head.run_id, "%s", id);
-    ac_event_log_t *log = ac_event_log_create(dir, &head);
+    ac_event_log_t *log = ac_event_log_create(dir, &head, &made);
     event->seq = 1;
     ac_event_log_append(log, event);
     ac_event_unref(event);

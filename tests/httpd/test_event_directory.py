@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The directory of the event logs goes, or is full: runs go on, the operator is told once, and what can be mended by itself is."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from model_server import Gate, answer
+from runs import CHILDREN, begun, connection_to, event_logs, events_of, kill_child, owner_of, wait_until
+from server import user
+
+
+@pytest.fixture
+def placed(make_server):
+    """placed(name, …): a server whose event logs are there, below its root; below `state` its children may make what they like."""
+    def make(name, **options):
+        server = make_server("", start=False, **options)
+        server.events = server.root / name
+        server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{server.events}"\nAgentChatEventLogKeep 1h\n')
+        return server.start()
+    return make
+
+
+def answers(server, model, n):
+    """So many runs that end well."""
+    for i in range(n):
+        model.play(answer(f"answer {i}"))
+        response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
+        assert response.status == 200 and response.json["content"] == f"answer {i}"
+
+
+def lines(server, number):
+    return [line for line in server.log().splitlines() if f"{number}: " in line]
+
+
+def told_once(server, number):
+    """By each child that had reason to."""
+    children = [re.search(r"\[pid (\d+)", line)[1] for line in lines(server, number)]
+    assert 1 <= len(children) == len(set(children)), children
+
+
+def test_a_removed_directory_comes_back(placed, model):
+    """With the next run, where httpd's children may make it. What needs it works again, also from another child."""
+    server = placed("state/events", tuning=CHILDREN)
+    answers(server, model, 1)
+    shutil.rmtree(server.events)
+    server.expect_log("AC0514")
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ("one ", "two "))
+    mine = owner_of(server, stream.connection)
+    assert event_logs(server.events) and server.events.stat().st_mode & 0o777 == 0o700
+    other = connection_to(server, lambda pid: pid != mine)
+    follower = other.stream("GET", f"/api/runs/{run['run_id']}/events")
+    assert [follower.next().type for _ in range(3)] == ["run", "token", "token"]
+    back = events_of(server.client, run["run_id"], 2)
+    assert back.next().json["content"] == "two "
+    other = connection_to(server, lambda pid: pid != mine)
+    assert other.request("POST", f"/api/runs/{run['run_id']}/cancel").status == 202
+    for seen in (stream, follower, back):
+        assert seen.rest()[-1].json["status"] == "cancelled"
+    gate.open()
+    answers(server, model, 9)
+    told_once(server, "AC0514")         # each child makes its own place
+    assert not lines(server, "AC0510")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="httpd's children may do here what its first process may")
+def test_a_removed_directory_that_children_may_not_make(placed, model):
+    """The line says so, and what to do; that helps."""
+    server = placed("events")
+    answers(server, model, 1)           # its child has its place by then
+    shutil.rmtree(server.events)
+    server.expect_log("AC0510")
+    answers(server, model, 30)
+    told_once(server, "AC0510")
+    said = lines(server, "AC0510")[0]
+    assert str(server.events) in said and "apachectl graceful" in said, said
+    server.graceful()
+
+    def logged_again():
+        answers(server, model, 1)
+        return event_logs(server.events)
+    wait_until(logged_again, "it is not made again")
+    told_once(server, "AC0510")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="httpd's children may do here what its first process may")
+def test_a_child_that_begins_without_a_directory(placed, model):
+    """It takes its place as soon as there is one to be had."""
+    server = placed("events")
+    answers(server, model, 1)
+    shutil.rmtree(server.events)
+    server.expect_log("AC0510", "AC0512", "AC0514", "AH00098")
+    first, = server.children()
+    kill_child(server, first)
+    wait_until(lambda: lines(server, "AC0512"), "no word of it")
+    answers(server, model, 5)
+    told_once(server, "AC0512")
+    told_once(server, "AC0510")
+    server.events.mkdir(mode=0o700)
+    answers(server, model, 2)
+    assert not event_logs(server.events)                # it belongs to somebody else yet
+    os.chown(server.events, user().pw_uid, user().pw_gid)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    assert event_logs(server.events)
+    assert events_of(server.client, run["run_id"], 1).next().json["content"] == "one"
+    gate.open()
+    assert stream.rest()[-1].json["status"] == "completed"
+    for number in ("AC0510", "AC0512", "AC0514"):
+        told_once(server, number)
+
+
+@pytest.fixture
+def full(make_server):
+    """A server whose event logs have 192 KB."""
+    server = make_server("", start=False)
+    place = server.root / "small"
+    place.mkdir()
+    options = f"size=192k,mode=0700,uid={user().pw_uid},gid={user().pw_gid}"
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\nAgentChatEventLogKeep 1h\n')
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+        subprocess.run(["umount", place], check=True)
+
+
+def test_no_room(full, model):
+    """First logs cannot grow any more (each answer stands in its own three times), then they cannot begin."""
+    full.expect_log("AC0510", "AC0511")
+    words = "word " * 2000
+    for _ in range(12):
+        model.play(answer(words, words, words, words))
+        response = full.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
+        assert response.status == 200 and response.json["content"] == words * 4
+    answers(full, model, 40)
+    for number in ("AC0510", "AC0511"):
+        told_once(full, number)
+        assert all("No space left" in line and "AgentChatEventLogKeep" in line for line in lines(full, number))

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Event logs that cannot be written: what an operator is told, how often; and a directory that somebody has removed. */
+#include "tail_world.h"
+
+#include <sys/stat.h>
+
+static struct {
+    int n;
+    apr_status_t status;
+    char text[2048];
+} told;
+
+static void remember(ac_level_e level, const char *file, int line, apr_status_t status, const char *text)
+{
+    (void)level, (void)file, (void)line;
+    told.n++;
+    told.status = status;
+    snprintf(told.text, sizeof told.text, "%s", text);
+}
+
+static int setup_told(void **state)
+{
+    memset(&told, 0, sizeof told);
+    ac_log_install(remember, AC_INFO);
+    return setup_logged(state);
+}
+
+static int teardown_told(void **state)
+{
+    ac_log_install(NULL, AC_INFO);
+    return teardown_logged(state);
+}
+
+static ac_event_trouble_t trouble;
+
+/* As if this much time had passed. */
+static void age(apr_interval_time_t span)
+{
+    for (int i = 0; i < AC_N_LOG_TROUBLES; i++) {
+        ac_log_episode_t *episode = &trouble.episodes[i];
+        if (episode->told) episode->told -= span;
+        if (episode->last) episode->last -= span;
+    }
+}
+
+static void fail_many(ac_log_trouble_e what, int n)
+{
+    for (int i = 0; i < n; i++) ac_event_trouble(&trouble, what, APR_ENOSPC, "run_01");
+}
+
+static int setup_alone(void **state)
+{
+    (void)state;
+    memset(&told, 0, sizeof told);
+    trouble = (ac_event_trouble_t){.path = "/the/place"};
+    ac_log_install(remember, AC_INFO);
+    return 0;
+}
+
+static int teardown_alone(void **state)
+{
+    (void)state;
+    ac_log_install(NULL, AC_INFO);
+    return 0;
+}
+
+static void test_one_line_a_minute(void **state)
+{
+    (void)state;
+    static const struct { ac_log_trouble_e what; const char *number; } rows[] = {
+        {AC_LOG_NONE, "AC0510: run[run_01]"}, {AC_LOG_NO_ROOM, "AC0511: run[run_01]"}, {AC_LOG_AT_MAX, "AC0511: run[run_01]"},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        told.n = 0;
+        fail_many(rows[i].what, 1000);
+        assert_int_equal(told.n, 1);
+        assert_ptr_equal(strstr(told.text, rows[i].number), told.text);
+        assert_null(strstr(told.text, "more runs"));
+        age(apr_time_from_sec(59));
+        fail_many(rows[i].what, 1);
+        assert_int_equal(told.n, 1);
+        age(apr_time_from_sec(1));
+        fail_many(rows[i].what, 1000);
+        assert_int_equal(told.n, 2);
+        assert_non_null(strstr(told.text, "(and 1000 more runs since the last such line)"));
+    }
+}
+
+static void test_one_line_when_it_is_over(void **state)
+{
+    (void)state;
+    ac_event_well(&trouble);
+    assert_int_equal(told.n, 0);
+    fail_many(AC_LOG_NONE, 6);
+    fail_many(AC_LOG_NO_ROOM, 3);
+    ac_event_well(&trouble);                    /* one that just fitted */
+    age(apr_time_from_sec(59));
+    ac_event_well(&trouble);
+    assert_int_equal(told.n, 2);
+    age(apr_time_from_sec(1));
+    ac_event_well(&trouble);
+    assert_int_equal(told.n, 3);
+    assert_non_null(strstr(told.text, "AC0513: event logs: /the/place can be written again; 5 more runs had no log"));
+    assert_non_null(strstr(told.text, "and 2 a part of one"));
+    ac_event_well(&trouble);
+    assert_int_equal(told.n, 3);
+    fail_many(AC_LOG_NONE, 2);                  /* the next time is news */
+    assert_int_equal(told.n, 4);
+    assert_null(strstr(told.text, "more runs"));
+}
+
+static void test_the_line_says_what_to_do(void **state)
+{
+    (void)state;
+    static const struct { apr_status_t status; const char *words; } rows[] = {
+        {APR_ENOSPC, "/the/place"}, {APR_ENOSPC, "AgentChatEventLogKeep"}, {APR_ENOENT, "apachectl graceful"},
+        {APR_EACCES, "systemd-tmpfiles --create"}, {APR_ENOMEM, "vm.max_map_count"}, {APR_EMFILE, "open files"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        age(apr_time_from_sec(60));
+        ac_event_trouble(&trouble, AC_LOG_NONE, rows[i].status, "run_01");
+        assert_int_equal(told.n, (int)i + 1);
+        assert_int_equal(told.status, rows[i].status);
+        assert_non_null(strstr(told.text, rows[i].words));
+    }
+}
+
+/* A whole run; whether it has a log. */
+static bool run_has_log(void)
+{
+    seen[0] = '\0';
+    last_seq = 0;
+    start_new("x");
+    open_well();
+    ac_event_log_t *log = ac_event_log_find(dir, run_id);
+    ac_event_log_close(log);
+    say("all of it");
+    end_well();
+    json_decref(close_well());
+    assert_string_equal(seen, "run token done");
+    return log != NULL;
+}
+
+static void test_a_removed_directory_is_made_again(void **state)
+{
+    (void)state;
+    struct stat info;
+    ac_event_dir_t *other;
+    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024), APR_SUCCESS);
+    ac_engine_watch(engine);
+    fake_work();
+    assert_true(run_has_log());
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(scratch_remove(top), 0);
+        assert_false(ac_event_dir_alive(other, ac_event_dir_key(dir)));
+        assert_true(run_has_log());
+        assert_int_equal(told.n, i + 1);
+        assert_non_null(strstr(told.text, "AC0514: "));
+        assert_true(run_has_log());             /* and that was that */
+        assert_int_equal(told.n, i + 1);
+        assert_int_equal(stat(top, &info), 0);
+        assert_int_equal(info.st_mode & 0777, 0700);
+        assert_true(ac_event_dir_alive(other, ac_event_dir_key(dir)));
+        assert_int_equal(engine->watch.fd, ac_event_dir_socket(dir));
+        assert_int_equal(ac_event_dir_send(other, ac_event_dir_key(dir), "wake x", 6), APR_SUCCESS);
+    }
+    ac_event_dir_close(other);
+}
+
+/* A child without a new run: the sweep makes it, so that others can reach it and it can take over what the dead leave. */
+static void test_a_child_that_has_nothing_to_do(void **state)
+{
+    (void)state;
+    ac_engine_watch(engine);
+    fake_work();
+    assert_int_equal(scratch_remove(top), 0);
+    fake_pass(apr_time_from_sec(76));
+    fake_work();
+    assert_true(ac_event_dir_is_there(dir));
+    assert_int_equal(told.n, 1);
+    fake_pass(apr_time_from_sec(76));
+    fake_work();
+    assert_int_equal(told.n, 1);
+}
+
+/* Somebody else has made it meanwhile, or it may not be made: all runs go on without logs, and a line says what to do. */
+static void test_a_directory_that_is_not_ours(void **state)
+{
+    (void)state;
+    assert_int_equal(scratch_remove(top), 0);
+    assert_int_equal(mkdir(top, 0755), 0);
+    assert_int_equal(chmod(top, 0755), 0);
+    for (int i = 0; i < 5; i++) assert_false(run_has_log());
+    assert_int_equal(told.n, 1);
+    assert_int_equal(told.status, APR_EACCES);
+    assert_non_null(strstr(told.text, "AC0510: "));
+    assert_non_null(strstr(told.text, "apachectl graceful"));
+    assert_int_equal(chmod(top, 0700), 0);
+    assert_true(run_has_log());
+}
+
+/* A log that cannot grow, since its directory went. */
+static void test_a_log_that_is_lost_on_its_way(void **state)
+{
+    (void)state;
+    static char long_text[65536];
+    memset(long_text, 'x', sizeof long_text - 1);
+    for (int i = 0; i < 3; i++) {
+        seen[0] = said[0] = '\0';
+        last_seq = 0;
+        start_new("x");
+        open_well();
+        assert_int_equal(scratch_remove(top), 0);
+        say(long_text);
+        end_well();
+        json_decref(close_well());
+        assert_string_equal(seen, "run token done");
+        assert_int_equal(told.n, i + 1);        /* the first one's loss; then that of the directory, once each time */
+        assert_non_null(strstr(told.text, i == 0 ? "AC0511: " : "AC0514: "));
+    }
+    assert_int_equal(mkdir(top, 0700), 0);
+}
+
+int main(void)
+{
+    apr_initialize();
+    const struct CMUnitTest group[] = {
+        cmocka_unit_test_setup_teardown(test_one_line_a_minute, setup_alone, teardown_alone),
+        cmocka_unit_test_setup_teardown(test_one_line_when_it_is_over, setup_alone, teardown_alone),
+        cmocka_unit_test_setup_teardown(test_the_line_says_what_to_do, setup_alone, teardown_alone),
+        cmocka_unit_test_setup_teardown(test_a_removed_directory_is_made_again, setup_told, teardown_told),
+        cmocka_unit_test_setup_teardown(test_a_child_that_has_nothing_to_do, setup_told, teardown_told),
+        cmocka_unit_test_setup_teardown(test_a_directory_that_is_not_ours, setup_told, teardown_told),
+        cmocka_unit_test_setup_teardown(test_a_log_that_is_lost_on_its_way, setup_told, teardown_told),
+    };
+    return cmocka_run_group_tests_name("event trouble", group, NULL, NULL);
+}
