@@ -7,8 +7,8 @@ import time
 import pytest
 
 from cosmos_server import KEY
-from model_server import ModelServer, Reply, answer, calls
-from runs import wait_until
+from model_server import WAIT, Gate, ModelServer, Reply, answer, calls
+from runs import holding, wait_until
 
 TOOLS = """
 <AgentChatTool send_mail>
@@ -255,6 +255,21 @@ def test_cancelled(make, model, mail, restart):
     assert all_events(server, run)[-1].json["status"] == "cancelled"
     assert server.client.messages(thread)[-1]["content"] == "Let me."
     assert server.client.send(thread, "go on").status == 200
+
+
+@pytest.mark.parametrize("make", ["cosmos"], indirect=True)
+def test_cancelled_where_it_waited_while_it_goes_on_elsewhere(make, model, mail):
+    """The log that it left here says nothing of where it is now: its holder is told by the store."""
+    one, other = make(), make()
+    gate = Gate()
+    run, thread, _ = begin(one, model, wants(MAIL), holding(gate))
+    assert decide(other, run, True).status == 202
+    gate.wait_reached()
+    assert one.client.post(f"/runs/{run}/cancel").status == 202
+    assert model.requests[-1].closed.wait(WAIT)
+    assert ended(other, run)["status"] == "cancelled"
+    assert one.client.messages(thread)[-1]["content"] == "Let me.\n\none"
+    gate.open()
 
 
 def test_nobody_says_anything(make, model, mail):
