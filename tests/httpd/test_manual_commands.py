@@ -18,7 +18,7 @@ PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
 # What a stub stands for, and why the program itself is not called.
 STUBS = {
-    "az": "an Azure subscription costs money",
+    "az": "test_azure_commands.py calls it, where it is installed",
     "a2enmod": "test_install.py calls it in a Debian apache2 of its own",
     "a2dismod": "the same",
     "apache2ctl": "the same; what only asks is asked here",
@@ -43,7 +43,7 @@ def commands(page):
 
 CASES = [page for page in PAGES if page.name not in WHOLE_ELSEWHERE and commands(page)]
 
-AZ = ("login", "group", "cosmosdb", "cognitiveservices", "vm", "role")
+AZ = ("login", "group", "cosmosdb", "cognitiveservices", "vm", "role", "rest")
 
 # A sanitizer is loaded into what was built with it, and into no other program.
 EXPORTS = "".join(f"export {name}='{value}';" for name, value in sanitizer().items())
