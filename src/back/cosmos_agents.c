@@ -168,11 +168,8 @@ static void write_change(ac_cosmos_task_t *task, const char *if_match)
     ac_cosmos_batch_add(&batch, verb, KEY, id, document, *if_match ? if_match : NULL);
     ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, KEY, STAMP, stamp, NULL);
     ac_cosmos_batch_end(&batch);
-    request.body = &batch.body;
-    request.n_ops = batch.n;
     task->agent.created = verb == AC_COSMOS_CREATE;
-    ac_cosmos_call(task, &request, on_changed, task);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_write_batch(task, &request, &batch, on_changed);
     json_decref(document);
     json_decref(stamp);
 }

@@ -463,6 +463,14 @@ void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const
     ac_cosmos_call(task, request, fn, task);
 }
 
+void ac_cosmos_write_batch(ac_cosmos_task_t *task, ac_cosmos_request_t *request, ac_cosmos_batch_t *batch, ac_cosmos_reply_fn *fn)
+{
+    request->body = &batch->body;
+    request->n_ops = batch->n;
+    ac_cosmos_call(task, request, fn, task);
+    ac_cosmos_batch_free(batch);
+}
+
 const char *ac_cosmos_reply_etag(const ac_cosmos_reply_t *reply)
 {
     return *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", "");

@@ -349,10 +349,7 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
         ac_cosmos_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, ac_json_peek_string(run, "id", ""), ended, run_etag);
     }
     ac_cosmos_batch_end(&batch);
-    request.body = &batch.body;
-    request.n_ops = batch.n;
-    ac_cosmos_call(task, &request, on_interrupted, task);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_write_batch(task, &request, &batch, on_interrupted);
     json_decref(ended);
 }
 

@@ -150,10 +150,7 @@ static void write_next(ac_cosmos_task_t *task)
         import->then(task);
         return;
     }
-    request.body = &batch.body;
-    request.n_ops = batch.n;
-    ac_cosmos_call(task, &request, on_written, task);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_write_batch(task, &request, &batch, on_written);
 }
 
 static void write_all(ac_cosmos_task_t *task, ac_cosmos_place_e place, const char *key, ac_cosmos_step_fn *fn)

@@ -246,10 +246,7 @@ static void claim(ac_cosmos_task_t *task)
     ac_cosmos_batch_add(&batch, AC_COSMOS_CREATE, owner, task->run_id, run, NULL);
     ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, owner, task->op->id, thread, NULL);
     ac_cosmos_batch_end(&batch);
-    request.body = &batch.body;
-    request.n_ops = batch.n;
-    ac_cosmos_call(task, &request, on_claimed, task);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_write_batch(task, &request, &batch, on_claimed);
     json_decref(run);
     json_decref(thread);
 }

@@ -85,10 +85,7 @@ static void on_rest(ac_cosmos_task_t *task)
         ac_cosmos_batch_add(&batch, AC_COSMOS_DELETE, key, ac_json_peek_string(row, "id", ""), NULL, NULL);
     }
     ac_cosmos_batch_end(&batch);
-    request.body = &batch.body;
-    request.n_ops = batch.n;
-    ac_cosmos_call(task, &request, on_removed, task);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_write_batch(task, &request, &batch, on_removed);
 }
 
 static void remove_next(ac_cosmos_task_t *task)

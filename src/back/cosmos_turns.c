@@ -137,10 +137,7 @@ void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_f
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a turn is too large to be written"));
         return;
     }
-    request.body = &batch.body;
-    request.n_ops = batch.n;
-    ac_cosmos_call(task, &request, fn, task);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_write_batch(task, &request, &batch, fn);
 }
 
 void ac_cosmos_turn_committed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply)

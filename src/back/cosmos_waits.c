@@ -80,11 +80,8 @@ static void put_aside(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a run is too large to be put aside"));
         return;
     }
-    request.body = &batch.body;
-    request.n_ops = batch.n;
     ac_cosmos_run_rest(task->store, task->run_id);      /* that the document has another holder is our doing */
-    ac_cosmos_call(task, &request, on_put_aside, task);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_write_batch(task, &request, &batch, on_put_aside);
 }
 
 static void wait_from(ac_cosmos_task_t *task)

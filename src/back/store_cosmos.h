@@ -130,6 +130,8 @@ typedef struct ac_cosmos_request_t {
 void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, ac_cosmos_reply_fn *fn, void *baton);
 /* The same with a document as its body, which is borrowed; fn(task). */
 void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document, ac_cosmos_reply_fn *fn);
+/* The same with a batch that was ended, which is freed; fn(task). */
+void ac_cosmos_write_batch(ac_cosmos_task_t *task, ac_cosmos_request_t *request, ac_cosmos_batch_t *batch, ac_cosmos_reply_fn *fn);
 /* Those under way are answered with `stopping`. */
 void ac_cosmos_calls_stop(ac_cosmos_t *store);
 /* The service's time, as far as its answers have told it. */
