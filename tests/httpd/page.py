@@ -71,12 +71,12 @@ class Page:
         """The text of the last answer."""
         return self.tab.locator(".answer .prose").last().textContent()
 
-    def until(self, expression):
+    def until(self, expression, every=0.03):
         """Until this is true on the page. Not the browser's own waitForFunction: it wants eval(), which the page's policy forbids."""
         end = time.monotonic() + WAIT
         while not self.tab.evaluate(f"(async () => Boolean(await ({expression})))()"):
             assert time.monotonic() < end, f"it does not come true: {expression}"
-            time.sleep(0.03)
+            time.sleep(every)
 
     # ---- what one does ----
     def write(self, text):

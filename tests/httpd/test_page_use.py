@@ -327,12 +327,17 @@ def test_signing_in_with_a_key(browser, model):
 
 # ---- how fast ----
 FRAMES = """
-const figures = window.figures = { frame: 0, worst: 0, long: 0, measuring: false };
+const figures = window.figures = { frame: 0, streaming: 0, worst: 0, long: 0, measuring: false };
 let last = 0;
 requestAnimationFrame(function count(now) {
   figures.frame++;
-  if (figures.measuring && last) { figures.worst = Math.max(figures.worst, now - last); figures.long += now - last > 50; }
-  last = figures.measuring ? now : 0;
+  const isStreaming = figures.measuring && document.querySelector('.writing .prose')?.firstChild;
+  if (isStreaming && last) {
+    figures.streaming++;
+    figures.worst = Math.max(figures.worst, now - last);
+    figures.long += Math.round(now - last) > 50;
+  }
+  last = isStreaming ? now : 0;
   requestAnimationFrame(count);
 });
 const read = ReadableStreamDefaultReader.prototype.read;
@@ -425,10 +430,10 @@ def test_two_thousand_lines_stay_smooth(browser, model, page_server, tmp_path, k
     page.evaluate("figures.measuring = true")
     begun = work()
     page.send("Write a lot")
-    page.until(f"document.querySelector('.prose')?.textContent.includes('§{middle}§')")
+    page.until(f"document.querySelector('.prose')?.textContent.includes('§{middle}§')", every=0.2)
     half = work()
     gates[0].open()
-    page.until(f"document.querySelector('.prose').textContent.includes('§{len(tokens) - 1}§')")
+    page.until(f"document.querySelector('.prose').textContent.includes('§{len(tokens) - 1}§')", every=0.2)
     whole = work()
     figures = page.evaluate("figures")
     gates[1].open()
@@ -437,7 +442,7 @@ def test_two_thousand_lines_stay_smooth(browser, model, page_server, tmp_path, k
     longest = longest_task(tmp_path / "trace")
     first, second = (half - begun) / middle, (whole - half) / (len(tokens) - middle)
     print(f"{kind}, 2000 lines in {len(tokens)} tokens: at most {longest:.0f} ms of work in one go; worst frame {figures['worst']:.0f} ms, "
-          f"{figures['long']} of {figures['frame']} over 50 ms; work for a token {first:.2f} ms in the first half, "
+          f"{figures['long']} of {figures['streaming']} over 50 ms; work for a token {first:.2f} ms in the first half, "
           f"{second:.2f} ms in the second")
     # Seen: 10 to 35 ms, and half a millisecond. How long a frame lasts is said but not asserted: the machine may be busy otherwise.
     assert longest < 100 and second < 10 and second < 4 * first + 0.5, (longest, first, second)
