@@ -4,6 +4,8 @@ import { copyText, el, icon, iconButton, sentence } from './dom.js';
 import { Rendered } from './render.js';
 import { Trace, duration } from './trace.js';
 
+const DEAR = 8, REST = 25;              // milliseconds: half a frame, which its words may cost, and one and a half
+
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const number = new Intl.NumberFormat();
 
@@ -38,7 +40,7 @@ export class UserTurn {
 }
 
 export class AnswerTurn {
-  #pending = ''; #frame = 0; #rendered; #prose; #foot; #figures;
+  #pending = ''; #frame = 0; #rests = 0; #rendered; #prose; #foot; #figures;
 
   /**
    * @param {string} name whose answer
@@ -67,7 +69,18 @@ export class AnswerTurn {
   token(text) {
     this.text += text;
     this.#pending += text;
-    this.#frame ||= requestAnimationFrame(() => this.flush());
+    this.#frame ||= requestAnimationFrame(now => this.#write(now));
+  }
+
+  /** Behind a frame whose words were dear comes one without any, so that scrolling stays smooth however long the answer is. */
+  #write(now) {
+    if (now < this.#rests) {
+      this.#frame = requestAnimationFrame(later => this.#write(later));
+      return;
+    }
+    const begun = performance.now();
+    this.flush();
+    if (performance.now() - begun > DEAR) this.#rests = now + REST;
   }
 
   flush(whole = false) {

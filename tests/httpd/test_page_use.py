@@ -444,7 +444,7 @@ def test_two_thousand_lines_stay_smooth(browser, model, page_server, tmp_path, k
     print(f"{kind}, 2000 lines in {len(tokens)} tokens: at most {longest:.0f} ms of work in one go; worst frame {figures['worst']:.0f} ms, "
           f"{figures['long']} of {figures['streaming']} over 50 ms; work for a token {first:.2f} ms in the first half, "
           f"{second:.2f} ms in the second")
-    # Seen: 10 to 35 ms, and half a millisecond. How long a frame lasts is said but not asserted: the machine may be busy otherwise.
-    assert longest < 100 and second < 10 and second < 4 * first + 0.5, (longest, first, second)
+    # Seen: 8 to 39 ms, and half a millisecond. How long a frame lasts is said but not asserted: the machine may be busy otherwise.
+    assert longest < 75 and second < 10 and second < 4 * first + 0.5, (longest, first, second)
     page.evaluate("document.querySelector('#transcript').scrollTop = 0")
     page.wait_text(".prose", {"mixed": "Part 0", "code": "variable_0", "list": "item 0"}[kind])
