@@ -90,9 +90,10 @@ class Soak:
         self.sim = subprocess.Popen([llmsim, "--port", str(self.sim_port.number), "--interval-us", str(int(1e6 / RATE)), "--jitter", "30",
                                      "--ttft-ms", "300"])
         self.server = Server(DIRECTIVES.format(sim=self.sim_port.number, logs=self.logs, keep=KEEP), tuning=TUNING,
-                             env={"MALLOC_ARENA_MAX": "2"}).start()     # as docs/tuning.md says
+                             env={"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}).start()   # docs/tuning.md
         self.server.wait_children(2)
         self.server.expect_log("AC0503")    # answers that the simulator cuts off, as it is told to
+        self.server.expect_log("AH00484")   # all threads are busy with the clients that come at once
 
     def look(self, began, counts):
         n_logs, now = len(event_logs(self.logs)), round(time.monotonic() - began, 1)
