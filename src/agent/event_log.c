@@ -296,14 +296,24 @@ void ac_event_log_place(const ac_event_log_t *log, ac_log_cursor_t *cursor)
     cursor->n_text = log->n_text;
 }
 
-bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing)
+static bool write_document(ac_event_log_t *log, uint32_t type, const json_t *document)
 {
     size_t len = 0;
-    char *text = ac_json_dump(closing, &len);
-    record_t record = {.len = (uint32_t)len, .type = AC_LOG_CLOSING, .at = apr_time_now()};
+    char *text = ac_json_dump(document, &len);
+    record_t record = {.len = (uint32_t)len, .type = type, .at = apr_time_now()};
     bool fine = text && write_record(log, &record, text) == APR_SUCCESS;
     free(text);
     return fine;
+}
+
+bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing)
+{
+    return write_document(log, AC_LOG_CLOSING, closing);
+}
+
+bool ac_event_log_note_stored(ac_event_log_t *log, const json_t *run)
+{
+    return write_document(log, AC_LOG_STORED, run);
 }
 
 void ac_event_log_end(ac_event_log_t *log)
@@ -363,32 +373,54 @@ static ac_event_t *read_event(const record_t *record, const char *payload)
     return event;
 }
 
-static void read_closing(json_t **pclosing, const record_t *record, const char *payload)
+static void read_document(json_t **pdocument, const record_t *record, const char *payload)
 {
-    json_t *closing = pclosing ? json_loadb(payload, record->len, 0, NULL) : NULL;
-    if (!closing) return;
-    json_decref(*pclosing);
-    *pclosing = closing;
+    json_t *document = pdocument ? json_loadb(payload, record->len, 0, NULL) : NULL;
+    if (!document) return;
+    json_decref(*pdocument);
+    *pdocument = document;
+}
+
+/* The record at this place; *pat goes behind it. NULL: there is no whole one for now. */
+static const char *read_record(ac_event_log_t *log, size_t *pat, record_t *record)
+{
+    uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
+    if (committed < *pat + sizeof *record || !map_more(log, committed)) return NULL;
+    const char *place = (const char *)log->file + *pat;
+    memcpy(record, place, sizeof *record);
+    uint64_t end = *pat + sizeof *record + padded(record->len);
+    if (end > committed) return NULL;           /* not of our making */
+    *pat = end;
+    return place + sizeof *record;
+}
+
+json_t *ac_event_log_stored(ac_event_log_t *log)
+{
+    size_t at = HEAD_SIZE;
+    json_t *stored = NULL;
+    const char *payload;
+    record_t record;
+    while ((payload = read_record(log, &at, &record)) != NULL) {
+        if (record.type == AC_LOG_STORED) read_document(&stored, &record, payload);
+    }
+    return stored;
 }
 
 ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json_t **pclosing)
 {
     if (!cursor->at) cursor->at = HEAD_SIZE;
     for (;;) {
-        uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
+        size_t end = cursor->at;
         record_t record;
-        if (committed < cursor->at + sizeof record || !map_more(log, committed)) return NULL;
-        memcpy(&record, (const char *)log->file + cursor->at, sizeof record);
-        const char *payload = (const char *)log->file + cursor->at + sizeof record;
-        uint64_t end = cursor->at + sizeof record + padded(record.len);
-        if (end > committed) return NULL;       /* not of our making */
+        const char *payload = read_record(log, &end, &record);
+        if (!payload) return NULL;
         bool terminal = record.type == AC_EVENT_DONE || record.type == AC_EVENT_ERROR;
         ac_event_t *event = NULL;
         if (record.type < AC_N_EVENTS && (terminal || record.seq > cursor->after)) {
             event = read_event(&record, payload);
             if (!event) return NULL;
         }
-        if (record.type == AC_LOG_CLOSING) read_closing(pclosing, &record, payload);
+        if (record.type == AC_LOG_CLOSING) read_document(pclosing, &record, payload);
         if (record.type == AC_EVENT_TOKEN) cursor->n_text += record.len;
         cursor->at = end;
         if (event) return event;

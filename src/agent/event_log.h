@@ -65,6 +65,7 @@ void ac_event_well(ac_event_trouble_t *trouble);                /* a log was mad
  * A file that grows, mapped by its owner and by whoever reads it. What has been appended is there for every process at once,
  * and outlives the one that wrote it; only the machine's end loses what is on a tmpfs. */
 #define AC_LOG_CLOSING 64                       /* type of the record that holds a TURN_CLOSE's `in` */
+#define AC_LOG_STORED 65                        /* of one that holds the run as the store has it while it is active */
 
 typedef struct ac_log_head_t {
     char run_id[AC_ID_SIZE], thread_id[AC_ID_SIZE], message_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
@@ -89,6 +90,10 @@ bool ac_event_log_is_cut(const ac_event_log_t *log);            /* from some eve
 void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event);
 /* Owner. What the run is about to store, so that whoever comes after us can. false: no room. */
 bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing);
+/* Owner. The run as it was stored last, for those who ask while the store is out. false: no room. */
+bool ac_event_log_note_stored(ac_event_log_t *log, const json_t *run);
+/* What was noted last. Reads the log from its beginning; a new reference. NULL: nothing was. */
+json_t *ac_event_log_stored(ac_event_log_t *log);
 /* Owner. The run has ended: nothing more will be appended. */
 void ac_event_log_end(ac_event_log_t *log);
 /* Owner of a log that it has created: the place behind all that was appended. */
@@ -103,7 +108,7 @@ ac_log_fate_e ac_event_log_fate(const ac_event_log_t *log);
 void ac_event_log_rest(ac_event_log_t *log, bool rests);
 bool ac_event_log_rests(const ac_event_log_t *log);
 
-/* The next event, a new reference; NULL: there is none for now. The records of AC_LOG_CLOSING are passed over; *pclosing, where
+/* The next event, a new reference; NULL: there is none for now. Those of AC_LOG_CLOSING and AC_LOG_STORED are passed over; *pclosing, where
  * pclosing is not NULL, takes the last one (a new reference, replacing the one before). */
 ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json_t **pclosing);
 

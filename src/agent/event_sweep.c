@@ -352,3 +352,16 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
     }
     return n > 1 ? APR_INCOMPLETE : status;
 }
+
+apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const char *owner, json_t **pstored)
+{
+    ac_event_log_t *log = engine->dir ? ac_event_log_find(engine->dir, run_id) : NULL;
+    bool fits = log && !ac_event_log_rests(log) && !strcmp(ac_event_log_head(log)->owner, owner);
+    json_t *stored = fits ? ac_event_log_stored(log) : NULL;
+    ac_event_log_close(log);
+    if (!stored) return ac_kind_row(AC_NOT_FOUND)->status;
+    apr_status_t status = ac_run_cancel_anywhere(engine, run_id, owner);
+    if (status == APR_SUCCESS || status == APR_INCOMPLETE) *pstored = stored;
+    else json_decref(stored);
+    return status;
+}

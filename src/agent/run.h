@@ -164,8 +164,8 @@ void ac_run_show(ac_run_t *run, ac_event_t *event);
 /* The closing writes failed, and go on being tried from the log: who follows waits there for the end that the run will have. */
 void ac_run_log_pending(ac_run_t *run);
 void ac_run_log_leave(ac_run_t *run);           /* who follows goes on at the log, which rests */
-/* The log of a run that goes on after this event, or one made anew from these (null: none). */
-void ac_run_log_go_on(ac_run_t *run, const json_t *events);
+/* The log of a run that goes on, or one made anew from the state's `events` (null: none); it gets `run`, what is stored of it. */
+void ac_run_log_go_on(ac_run_t *run, const json_t *state);
 json_t *ac_run_log_events(ac_run_t *run);       /* what the log has, for ac_run_log_go_on(); null where that is not all */
 void ac_run_log_end(ac_run_t *run);             /* after the terminal event */
 void ac_run_on_left(void *run);                 /* somebody has ceased to follow */

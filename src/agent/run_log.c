@@ -30,6 +30,7 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
     run->log = create(run->engine, &head);
     ac_channel_log(run->channel, run->log);
+    if (run->log && run->opening) ac_event_log_note_stored(run->log, json_object_get(run->opening, "run"));
     if (run->log && run->state == AC_RUN_SAVING) ac_run_log_decided(run);   /* decided before it was stored at all */
 }
 
@@ -150,8 +151,9 @@ static void write_again(ac_event_log_t *log, const json_t *events)
     }
 }
 
-void ac_run_log_go_on(ac_run_t *run, const json_t *events)
+void ac_run_log_go_on(ac_run_t *run, const json_t *state)
 {
+    const json_t *events = json_object_get(state, "events"), *stored = json_object_get(state, "run");
     if (!run->engine->dir) return;
     run->log = find_rest(run);
     if (run->log) {
@@ -160,6 +162,7 @@ void ac_run_log_go_on(ac_run_t *run, const json_t *events)
         ac_run_log_begin(run);
         if (run->log) write_again(run->log, events);
     }
+    if (run->log && stored) ac_event_log_note_stored(run->log, stored);
     ac_channel_log(run->channel, run->log);
 }
 

@@ -91,8 +91,9 @@ static void put_aside(ac_run_t *run)
     }
     state = ac_run_state_make(run, events_json(run));
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel) + run->n_held));
+    ac_json_put(state, "run", ac_run_json(run));            /* whoever goes on with it knows what is stored of it */
     op->in = json_object();
-    ac_json_put(op->in, "run", ac_run_json(run));
+    ac_json_put(op->in, "run", json_deep_copy(json_object_get(state, "run")));
     ac_json_put(op->in, "steps", run->steps ? json_deep_copy(run->steps) : json_array());
     ac_json_put(op->in, "asks", json_deep_copy(asks));
     ac_json_put(op->in, "until", ac_json_time(until));
@@ -219,7 +220,7 @@ static void go_on(void *baton)
     run->agent = find_agent(run, &err);
     for (int i = 0; i < run->n_calls; i++) run->calls[i]->tool = ac_agent_tool(run->agent, run->calls[i]->name);
     enter(run);
-    ac_run_log_go_on(run, json_object_get(state, "events"));
+    ac_run_log_go_on(run, state);
     ac_run_limits_again(run);
     if (taken->cancel) ac_err_set(&err, AC_CANCELLED, "the run was cancelled");
     if (engine->stopping) ac_err_set(&err, AC_STOPPING, "the server is stopping");

@@ -125,6 +125,32 @@ static void test_the_end_brings_the_message(void **state)
     ac_event_log_close(log);
 }
 
+static void test_what_is_stored_is_told_as_it_was_noted_last(void **state)
+{
+    (void)state;
+    ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader = ac_event_log_find(dir, "run_01");
+    json_t *first = json_pack("{s:i}", "rounds", 0), *second = json_pack("{s:i}", "rounds", 3), *stored;
+    ac_log_cursor_t cursor = {0};
+    int n = 0;
+    assert_null(ac_event_log_stored(reader));
+    assert_true(ac_event_log_note_stored(log, first));
+    put_tokens(log, 1, 1000, "a few words of an answer");   /* the file grows */
+    stored = ac_event_log_stored(reader);
+    assert_true(json_equal(stored, first));
+    json_decref(stored);
+    assert_true(ac_event_log_note_stored(log, second));
+    put_tokens(log, 1001, 1, "more");
+    stored = ac_event_log_stored(reader);
+    assert_true(json_equal(stored, second));
+    json_decref(stored);
+    assert_int_equal(drain(reader, &cursor, &n), 1001);     /* they are no events */
+    assert_int_equal(n, 1001);
+    json_decref(first);
+    json_decref(second);
+    ac_event_log_close(reader);
+    ac_event_log_close(log);
+}
+
 static void test_readers_follow_while_it_grows(void **state)
 {
     (void)state;
@@ -310,6 +336,7 @@ int main(void)
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_every_kind_comes_back_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_brings_the_message, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_stored_is_told_as_it_was_noted_last, setup, teardown),
         cmocka_unit_test_setup_teardown(test_readers_follow_while_it_grows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_not_used_is_given_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_is_full_is_cut, setup, teardown),
