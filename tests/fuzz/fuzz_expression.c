@@ -11,7 +11,7 @@
 
 static void check_result(const char *text)
 {
-    char again[128], difference[256];
+    char again[128], difference[272];
     size_t len = strlen(text);
     if (len == 0 || len >= 100 || strspn(text, "0123456789.e+-") != len) {
         abort();
