@@ -243,10 +243,16 @@ static bool is_usable(ac_cosmos_task_t *task, const json_t *container)
     return true;
 }
 
-static void note_entries(ac_cosmos_t *store, int64_t ttl)
+static void note_entries(ac_cosmos_t *store, const json_t *container, int64_t ttl)
 {
     store->keys_expire = ttl != 0;
     store->entries_expire = ttl > 0 ? apr_time_from_sec(ttl) : 0;
+    /* Where none is named it is 1. The key of the other container, a thread's id, is shorter than what that looks at. */
+    if (ac_json_peek_int(json_object_get(container, "partitionKey"), "version", 1) < 2) {
+        ac_log(AC_M231, 0, "store cosmos[%s/%s]: container %s has a partition key of version 1, which tells owners apart by the first 101 "
+               "bytes of their names only; it cannot be changed: see docs/cosmos.md", store->host, store->database,
+               store->containers[AC_COSMOS_THREADS]);
+    }
 }
 
 static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t ttl)
@@ -283,7 +289,7 @@ static bool fits(ac_cosmos_task_t *task, const json_t *container)
         return false;
     }
     if (task->prepare.place == AC_COSMOS_THREADS) {
-        note_entries(task->store, ttl);
+        note_entries(task->store, container, ttl);
     }
     else {
         note_messages(task->store, container, ttl);

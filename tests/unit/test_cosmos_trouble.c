@@ -246,6 +246,37 @@ static void test_container_without_its_index(void **state)
     refused(*state, "", 222, "container 'messages' has no index on /seq/?");
 }
 
+/* It works, and whoever has long names of owners is told what follows. */
+static void test_container_of_a_partition_key_of_version_1(void **state)
+{
+    static const struct { const char *name, *key; int n; } rows[] = {
+        {"threads", "{\"paths\":[\"/owner\"],\"kind\":\"Hash\"}", 1},                      /* none is 1 */
+        {"threads", "{\"paths\":[\"/owner\"],\"kind\":\"Hash\",\"version\":1}", 1},
+        {"threads", "{\"paths\":[\"/owner\"],\"kind\":\"Hash\",\"version\":2}", 0},
+        {"messages", "{\"paths\":[\"/thread_id\"],\"kind\":\"Hash\"}", 0},                 /* ids of threads are short */
+    };
+    char order[160];
+    cosmos_child_t maker;
+    (void)state;
+    cosmos_child_open(&maker, &server, "");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    cosmos_child_stop(&maker);
+    assert_int_equal(cosmos_logged(231), 0);            /* of what the store has made */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        cosmos_child_t child;
+        snprintf(order, sizeof(order), "{\"define\":{\"%s\":{\"partitionKey\":%s}}}", rows[i].name, rows[i].key);
+        cosmos_server_order(&server, order);
+        cosmos_child_open(&child, &server, "");
+        contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+        assert_int_equal(cosmos_logged(231), rows[i].n);
+        if (rows[i].n) {
+            assert_non_null(strstr(cosmos_logged_text(231), "container threads has a partition key of version 1"));
+        }
+        cosmos_child_stop(&child);
+        cosmos_log_clear();
+    }
+}
+
 static void test_nobody_listens(void **state)
 {
     cosmos_server_t nowhere = { .port = 1 };
@@ -320,6 +351,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_container_of_another_key, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_container_without_its_unique_key, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_container_without_its_index, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_container_of_a_partition_key_of_version_1, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_nobody_listens, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_chaos, cosmos_setup, cosmos_teardown),
     };
