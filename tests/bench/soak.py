@@ -2,7 +2,7 @@
 """The soak: many streams for a long time against the model simulator, with clients that leave, come back, cancel, list and delete. Every
 ten seconds it looks at each child's memory, descriptors, threads and at the event logs. After a warm-up nothing may grow: the slope by
 least squares is below a bound, and descriptors and threads stay in a range. It begins with many short answers, which fill what is
-meant to fill: the store's caches, and those that malloc has for each thread. usage: soak.py LLMSIM OUTDIR, with
+meant to fill: the store's caches. usage: soak.py LLMSIM OUTDIR, with
 
     SOAK_MINUTES (30), SOAK_STREAMS (500), SOAK_WARMUP (minutes; two thirds of the whole), SOAK_RATE (tokens/s of a stream, 5),
     SOAK_BOUND (kB/min by which the children's own memory may grow, 100), BUILD_DIR
