@@ -10,7 +10,6 @@
 #define KEY " agents"                       /* in the place of an owner */
 #define STAMP "!stamp"                      /* an id that no agent has, and that sorts before all of theirs */
 #define LOOK_EVERY apr_time_from_msec(900)  /* of all children together */
-#define TRIES 20                            /* of a change that others came before */
 
 /* In the order of ids, so that the stamp comes first: what was changed while further pages were read gives another one. */
 static const char sql_all[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type IN ('agent', 'stamp') ORDER BY c.id";
@@ -150,7 +149,7 @@ static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     task->agent.n_unsure += reply->unsure;  /* a try of ours that was cut off may have been the faster one */
-    change_from(task);
+    ac_cosmos_again(task, change_from);
 }
 
 static void write_change(ac_cosmos_task_t *task, const char *if_match)
@@ -191,10 +190,6 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (ac_store_agent_check(task->op, etag) != APR_SUCCESS) {
         ac_cosmos_end_with(task, &task->op->err);
-        return;
-    }
-    if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one agent at a time"));
         return;
     }
     write_change(task, reply->status != 200 ? "" : ac_cosmos_reply_etag(reply));

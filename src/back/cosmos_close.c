@@ -6,8 +6,6 @@
 
 #include <apr_strings.h>
 
-#define TRIES 60                            /* what an agent has said is not given up lightly */
-
 static void close_from(ac_cosmos_task_t *task);
 
 static void end_closed(ac_cosmos_task_t *task, const json_t *message)
@@ -29,8 +27,7 @@ static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
         end_closed(task, task->whole);
     }
     else {
-        ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
-        ac_cosmos_head_read(task, false, close_from);
+        ac_cosmos_head_again(task, close_from);
     }
 }
 
@@ -51,10 +48,7 @@ static void commit(ac_cosmos_task_t *task)
 
 static void write_parts(ac_cosmos_task_t *task)
 {
-    if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
-    }
-    else if (task->parts) {
+    if (task->parts) {
         ac_cosmos_parts_write(task, commit);
     }
     else {

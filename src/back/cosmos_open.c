@@ -8,7 +8,6 @@
 
 #include <apr_strings.h>
 
-#define TRIES 30                            /* of a turn that others came before */
 #define SETTLES 10                          /* beginnings of closing one that nobody was told of; then its lease is over */
 
 static void open_from(ac_cosmos_task_t *task);
@@ -155,8 +154,7 @@ static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
         end_opened(task, task->whole ? task->whole : json_object_get(task->documents, "message"));
         return;
     }
-    ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
-    ac_cosmos_head_read(task, false, reply->status == 409 ? conflict_from : open_from);
+    ac_cosmos_head_again(task, reply->status == 409 ? conflict_from : open_from);
 }
 
 static void commit(ac_cosmos_task_t *task)
@@ -305,10 +303,7 @@ static void open_from(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_cosmos_head_run(&task->head);
 
-    if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
-    }
-    else if (task->head.remembered && (*run_id || !ac_cosmos_head_lives(&task->head, false) || gone_on(task))) {
+    if (task->head.remembered && (*run_id || !ac_cosmos_head_lives(&task->head, false) || gone_on(task))) {
         ac_cosmos_head_read(task, false, open_from);    /* refused is only for a reason that is true */
     }
     else if (*run_id && strcmp(run_id, task->run_id) != 0) {

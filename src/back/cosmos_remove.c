@@ -8,7 +8,7 @@
 
 #include <apr_strings.h>
 
-#define TRIES 20                            /* of a change that others came before, and of batches that met with others */
+#define TRIES 20                            /* of batches that met with others */
 #define PURGE_ROWS 1000                     /* threads that are looked up at a time */
 #define ANSWER_MARGIN apr_time_from_msec(300)
 #define LONG_AGO "0000-00-00T00:00:00.000Z" /* sorts before every time: any purge takes a tombstone up */
@@ -135,12 +135,12 @@ static void on_buried(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
-    ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
     if (reply->status == 200) {
+        ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
         begin_removal(task);
     }
     else {
-        ac_cosmos_head_read(task, false, tombstone);
+        ac_cosmos_head_again(task, tombstone);
     }
 }
 
@@ -192,9 +192,6 @@ static void tombstone(ac_cosmos_task_t *task)
     else if (purges && strcmp(ac_json_peek_string(task->head.doc, "deleted_at", "~"), before) >= 0) {
         task->purge.n_threads--;            /* restored meanwhile */
         removal->then(task);
-    }
-    else if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
     }
     else if (purges) {
         ac_cosmos_thread_mark(task, bury);

@@ -108,6 +108,18 @@ void ac_cosmos_head_read(ac_cosmos_task_t *task, bool remembered, ac_cosmos_step
     ac_cosmos_call(task, &request, on_head, task);
 }
 
+static void head_anew(ac_cosmos_task_t *task)
+{
+    ac_cosmos_head_read(task, false, task->then);
+}
+
+void ac_cosmos_head_again(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+{
+    ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
+    task->then = fn;
+    ac_cosmos_again(task, head_anew);
+}
+
 /* ---- split documents ---- */
 
 static void join_next(ac_cosmos_task_t *task);

@@ -6,8 +6,6 @@
 
 #include <apr_strings.h>
 
-#define TRIES 20                            /* of a change that others came before */
-
 static void end_not_found(ac_cosmos_task_t *task)
 {
     ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
@@ -201,7 +199,7 @@ static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status != 200) {             /* others were faster, or a try of ours that was cut off */
-        ac_cosmos_head_read(task, false, changed_before);
+        ac_cosmos_head_again(task, changed_before);
         return;
     }
     ac_cosmos_head_keep(task->store, task->op->id, task->documents, reply->etag);
@@ -293,10 +291,6 @@ static void change_from(ac_cosmos_task_t *task)
     }
     if (restores && strcmp(ac_json_peek_string(task->head.doc, "status", ""), "deleted") != 0) {
         end_with_thread(task);
-        return;
-    }
-    if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
         return;
     }
     head = json_copy(task->head.doc);

@@ -11,7 +11,6 @@
 
 #define KEY " waiting"                      /* in the place of an owner */
 #define NOBODY "waiting"                    /* in the place of a holder, in the run's document */
-#define TRIES 30                            /* of a change that others came before */
 
 static const char sql_late[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'wait' AND c.due_at < @before";
 
@@ -48,8 +47,7 @@ static void on_put_aside(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status != 200) {
-        ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
-        ac_cosmos_head_read(task, false, wait_from);
+        ac_cosmos_head_again(task, wait_from);
         return;
     }
     ac_cosmos_head_keep(task->store, task->op->id, task->head.doc, ac_cosmos_batch_etag(reply->body, 0));
@@ -93,9 +91,6 @@ static void wait_from(ac_cosmos_task_t *task)
     }
     else if (!ac_cosmos_head_lives(&task->head, true) || strcmp(ac_cosmos_head_run(&task->head), task->run_id) != 0) {
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_ENDED, "the run is not active any more"));
-    }
-    else if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
     }
     else if (task->parts) {
         ac_cosmos_parts_write(task, put_aside);
@@ -273,7 +268,7 @@ static void on_noted(void *baton, const ac_cosmos_reply_t *reply)
         decided(task);
     }
     else {                                  /* others were faster, or a try of ours that was cut off */
-        ac_cosmos_head_read(task, false, decide_from);
+        ac_cosmos_head_again(task, decide_from);
     }
 }
 
@@ -320,9 +315,6 @@ static void decide_from(ac_cosmos_task_t *task)
     task->found = json_deep_copy(json_object_get(active, "calls"));
     if (ac_store_wait_decide(&n_open, task->found, ac_json_peek_string(active, "due_at", ""), op) != APR_SUCCESS) {
         ac_cosmos_end_with(task, &op->err);
-    }
-    else if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&op->err, AC_STORE_ERROR, "too many changes of one thread at a time"));
     }
     else {
         write_word(task, n_open);

@@ -199,7 +199,8 @@ struct ac_cosmos_task_t {
     apr_time_t deadline, began;
     ac_cosmos_task_t *next, *prev, *next_unprepared;
     ac_cosmos_head_t head;
-    int n_tries;                            /* of a write that others came before */
+    int n_tries;                            /* of a write that others came before, */
+    apr_time_t contested;                   /* since then: ac_cosmos_again() */
     /* cosmos_rows.c */
     ac_cosmos_selection_t *selection;
     json_t *rows;                           /* what the last query gave */
@@ -208,7 +209,7 @@ struct ac_cosmos_task_t {
     int part, n_parts;
     ac_buf_t joined;
     ac_cosmos_step_fn *then, *after_check, *after_find;     /* after what is under way; after run_check(), message_find() */
-    ac_cosmos_step_fn *after_mark;
+    ac_cosmos_step_fn *after_mark, *after_pause;
     /* of a verb, in its file */
     json_t *documents, *parts;              /* to be written */
     const json_t *key;                      /* the Idempotency-Key of op->in, or NULL */
@@ -275,6 +276,9 @@ void ac_cosmos_end_damaged(ac_cosmos_task_t *task, const char *what);
 /* Ends the task where the reply is an error, or a status that is none of those given (0 ends the list). true: it ended. */
 bool ac_cosmos_failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses);
 #define AC_COSMOS_EXPECT(...) ((const int[]){ __VA_ARGS__, 0 })
+/* Others came before with a conditional write: counts it, and runs fn(task), at once the first time, then after a pause whose length is
+ * left to chance, so that nobody loses to the same others again and again. Ends the task where its time is over: store_error. */
+void ac_cosmos_again(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
 /* ---- cosmos_prepare.c ---- */
 /* Runs fn(task) once the containers are known to be there; ends the task where they are not. */
@@ -286,6 +290,8 @@ void ac_cosmos_unprepare(ac_cosmos_t *store);
 /* Reads the thread task->op->id into task->head; doc NULL: there is none, or it is another owner's. remembered: one from our
  * memory will do, since it will only be used under its ETag. */
 void ac_cosmos_head_read(ac_cosmos_task_t *task, bool remembered, ac_cosmos_step_fn *fn);
+/* The same after others changed it before our conditional write; see ac_cosmos_again(). */
+void ac_cosmos_head_again(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 /* Puts a head into our memory (doc is borrowed), or out of it (NULL). */
 void ac_cosmos_head_keep(ac_cosmos_t *store, const char *thread_id, const json_t *doc, const char *etag);
 void ac_cosmos_head_clear(ac_cosmos_head_t *head);

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -61,15 +61,11 @@ def run_suite(emulator, suite):
 
 @pytest.fixture(scope="module")
 def suites(emulator, request):
-    """Those that were asked for, begun two at a time, as they mostly wait; before them and alone the contract, whose eight callers of one
-    thread are more than the emulator takes beside another suite."""
+    """Those that were asked for, begun two at a time: they mostly wait."""
     wanted = [item.callspec.params["suite"] for item in request.session.items if item.fspath == request.fspath
               and "suite" in getattr(getattr(item, "callspec", None), "params", {})]
     with ThreadPoolExecutor(2) as pool:
-        alone = [suite for suite in wanted if suite == "store_contract"]
-        futures = {suite: pool.submit(run_suite, emulator, suite) for suite in alone}
-        wait(futures.values())
-        yield futures | {suite: pool.submit(run_suite, emulator, suite) for suite in wanted if suite not in alone}
+        yield {suite: pool.submit(run_suite, emulator, suite) for suite in wanted}
 
 
 @pytest.mark.parametrize("suite", SUITES)

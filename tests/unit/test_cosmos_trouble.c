@@ -126,6 +126,42 @@ static void test_giving_up_in_time(void **state)
     contract_done(get_within(&ids, apr_time_from_sec(10)));
 }
 
+/* ---- others are faster ---- */
+
+static void faster(const char *what, int n)
+{
+    char order[256];
+    snprintf(order, sizeof(order), "{\"clear\":true,\"faults\":[{\"match\":\"%s .*/messages/docs\",\"n\":%d,\"status\":412}]}", what, n);
+    cosmos_server_order(&server, order);
+}
+
+static void test_others_come_before_again_and_again(void **state)
+{
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    faster("POST", 35);
+    assert_int_equal(contract_open(&ids, run, "hello", false), 1);
+    faster("POST", 25);
+    assert_int_equal(contract_close(&ids, run, "hi"), 2);
+    faster("PUT", 25);
+    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "title", "Mine")));
+    faster("PUT", 25);
+    cosmos_remove_thread(&ids);
+
+    ids = contract_ids();
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    faster("PUT", 100000);
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "title", "Mine"));
+    op->deadline = ac_clock() + apr_time_from_msec(400);
+    op = contract_wait(op);
+    assert_non_null(strstr(op->err.detail, "others changed it"));
+    assert_int_equal(op->err.retry_after, apr_time_from_sec(1));
+    contract_kind(op, AC_STORE_ERROR);
+    assert_int_equal(cosmos_logged(228), 0);            /* the service is well */
+}
+
 static void test_a_container_that_was_made_anew(void **state)
 {
     cosmos_child_open(*state, &server, "");
@@ -343,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_failure_at_every_request, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_failures_inside_a_batch, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_giving_up_in_time, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_others_come_before_again_and_again, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_container_that_was_made_anew, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_wrong_key, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_clock_is_off, cosmos_setup, cosmos_teardown),
