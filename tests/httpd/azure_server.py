@@ -3,7 +3,6 @@
 server too: it goes to the addresses that it knows by itself, and to nowhere else."""
 import base64
 import json
-import socket
 import ssl
 import subprocess
 import threading
@@ -11,6 +10,7 @@ import time
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from azure_manager import HOST, PRINCIPAL, TENANT, Failure, Manager
+from scripted_server import ScriptedServer
 
 HOSTS = ("login.microsoftonline.com", HOST)
 TOKEN = "a-token-of-the-scripted-tenant"
@@ -20,7 +20,7 @@ def base64url(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-class Azure:
+class Azure(ScriptedServer):
     def __init__(self, directory):
         self.certificate, private = directory / "azure.crt", directory / "azure.key"
         names = ",".join(f"DNS:{host}" for host in HOSTS)
@@ -28,59 +28,34 @@ class Azure:
                         "2", "-subj", "/CN=azure", "-addext", f"subjectAltName={names}"], check=True, capture_output=True)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(self.certificate, private)
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.proxy = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.lock = threading.Lock()
         self.manager = Manager()
         self._nonce, self._redirect = None, None
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def stop(self):
-        self._socket.close()
+    def _respond(self, connection, method, target, headers, body):
+        if method == "CONNECT":
+            return self._tunnel(connection, target.partition(":")[0])
+        connection.sendall(self._answer(method, target, headers, body))
+        return True
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _tunnel(self, connection, host):
+        if host not in HOSTS:
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            return False
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with self._tls.wrap_socket(connection, server_side=True) as secure, secure.makefile("rb") as stream:
+            while self._exchange(secure, stream):
+                pass
+        return False
 
-    def _serve(self, connection):
-        try:
-            with connection:
-                line, _, _ = self._read(connection.makefile("rb"))
-                host = line.split()[1].partition(":")[0] if line else ""
-                if host not in HOSTS:
-                    connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-                    return
-                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                with self._tls.wrap_socket(connection, server_side=True) as secure:
-                    reader = secure.makefile("rb")
-                    while True:
-                        line, headers, body = self._read(reader)
-                        if not line:
-                            return
-                        secure.sendall(self._answer(host, line, headers, body))
-        except (OSError, ssl.SSLError):
-            pass
-
-    @staticmethod
-    def _read(reader):
-        line, headers = reader.readline().decode().strip(), {}
-        while field := reader.readline().strip():
-            name, _, value = field.decode().partition(":")
-            headers[name.lower()] = value.strip()
-        return line, headers, reader.read(int(headers.get("content-length", 0)))
-
-    def _answer(self, host, line, headers, body):
-        method, target, _ = line.split()
+    def _answer(self, method, target, headers, body):
         url = urlsplit(target)
         query = dict(parse_qsl(url.query))
         more = {}
         with self.lock:
             try:
-                if host == HOSTS[0]:
+                if headers["host"] == HOSTS[0]:
                     status, answer, more = self.sign_in(method, url.path, query, dict(parse_qsl(body.decode())))
                 else:
                     if headers.get("authorization") != f"Bearer {TOKEN}":

@@ -65,13 +65,13 @@ class Reader:
         self.azure, self.home, site = Azure(directory), directory / "home", directory / "site"
         self.home.mkdir()
         browser = directory / "browser"
-        browser.write_text(BROWSER.format(certificate=self.azure.certificate, proxy=self.azure.proxy))
+        browser.write_text(BROWSER.format(certificate=self.azure.certificate, proxy=self.azure.url))
         browser.chmod(0o755)
         site.mkdir()
         (site / "sitecustomize.py").write_text(FITTING)
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", "BROWSER": f"{browser} %s &",
-            "HTTPS_PROXY": self.azure.proxy, "NO_PROXY": "localhost", "REQUESTS_CA_BUNDLE": str(self.azure.certificate),
+            "HTTPS_PROXY": self.azure.url, "NO_PROXY": "localhost", "REQUESTS_CA_BUNDLE": str(self.azure.certificate),
             "PYTHONPATH": str(site), "AZURE_CORE_COLLECT_TELEMETRY": "0", **NAMES}
 
     def type(self, text):

@@ -9,20 +9,9 @@ import time
 import pytest
 
 from model_server import DONE, Gate, answer, finish, token
+from runs import holding
 
 EVENT, WORKER, PREFORK = "event", "worker", "prefork"
-
-
-def holding(gate, before=("one",), after=("two",)):
-    def script(_request):
-        for text in before:
-            yield token(text)
-        yield gate
-        for text in after:
-            yield token(text)
-        yield finish()
-        yield DONE
-    return script
 
 
 def run_status(client, run_id):

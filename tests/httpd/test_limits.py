@@ -9,21 +9,11 @@ import time
 
 import pytest
 
-from model_server import DONE, Gate, calls, finish, head, token, usage
+from model_server import DONE, Gate, calls, finish, token
+from runs import holding
 from server import MODULES, WAIT
 
 WORKER = pytest.param("worker", marks=pytest.mark.skipif(not (MODULES / "mod_mpm_worker.so").exists(), reason="no worker MPM"))
-
-
-def holding(gate):
-    def script(_request):
-        yield head()
-        yield token("begun")
-        yield gate
-        yield finish()
-        yield usage()
-        yield DONE
-    return script
 
 
 def sign(name):
@@ -134,7 +124,7 @@ def test_a_run_that_takes_too_long(make_server, model):
     response = client.send(thread, "x")
     assert (response.status, response.json["code"]) == (504, "run_timeout") and "3s" in response.json["detail"]
     assert model.requests[0].closed.wait(WAIT)
-    assert client.messages(thread)[-1]["content"] == "begun"
+    assert client.messages(thread)[-1]["content"] == "one"
     assert client.send(thread, "x").status == 200
 
 

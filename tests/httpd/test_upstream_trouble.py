@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from model_server import Cut, DONE, Gate, ModelServer, Reply, answer, calls, finish, head, token, usage
+from model_server import Cut, Gate, ModelServer, Reply, answer, calls, head, token
+from runs import holding
 from server import MOUNT, WAIT
 
 MODELS = """
@@ -50,20 +51,6 @@ def start(make_server, model, second):
 
 def broken(status=500):
     return lambda _request: iter([Reply(status, {"error": {"message": "no", "code": "x"}})])
-
-
-def holding(gate, *tokens):
-    """A script that begins, waits for its gate, and goes on with these tokens."""
-    def script(_request):
-        yield head()
-        yield token("begun")
-        yield gate
-        for text in tokens:
-            yield token(text)
-        yield finish()
-        yield usage()
-        yield DONE
-    return script
 
 
 def ready(server, name="first"):
@@ -200,7 +187,7 @@ def test_streams_that_have_begun_outlive_the_breaker(start, model):
         yield token("begun")
         yield gates[1]
         yield from calls(("calculate", {"expression": "6*7"}))(None)
-    model.play(holding(gates[0], " and", " ended"), wants_tool)
+    model.play(holding(gates[0], after=(" and", " ended")), wants_tool)
     streams = []
     for n in (1, 2):
         streams.append(client.stream("/agents/assistant/chat", {"message": "x"}))
@@ -309,7 +296,7 @@ def test_overload_sheds_new_work_and_harms_no_stream(start, model):
     client = server.client
     server.expect_log("AC0503")
     gates, words = [Gate(), Gate()], [f" word{i}" for i in range(50)]
-    model.play(*(holding(gate, *words) for gate in gates))
+    model.play(*(holding(gate, after=words) for gate in gates))
     streams = [client.stream("/agents/assistant/chat", {"message": "x"}) for _ in gates]
     for stream in streams:
         stream.until("token")
@@ -341,7 +328,7 @@ def test_waiting_in_vain(start, model):
     server = start("AgentChatModelLimit runs=1 queue=5 wait=200ms")
     client, gate = server.client, Gate()
     server.expect_log("AC0503")
-    model.play(holding(gate, "."))
+    model.play(holding(gate))
     stream = client.stream("/agents/assistant/chat", {"message": "x"})
     stream.until("token")
     response = client.stream("/agents/assistant/chat", {"message": "x"})    # a stream is a problem, too, before it has begun
@@ -355,7 +342,7 @@ def test_a_client_that_leaves_the_line_gives_up_no_slot(start, model):
     """It goes on waiting and is answered, as any run whose client has gone."""
     server = start("AgentChatModelLimit runs=1 queue=5 wait=20s")
     client, gate = server.client, Gate()
-    model.play(holding(gate, "."))
+    model.play(holding(gate))
     stream = client.stream("/agents/assistant/chat", {"message": "x"})
     stream.until("token")
     thread = client.thread()
@@ -377,7 +364,7 @@ def test_a_client_that_leaves_the_line_gives_up_no_slot(start, model):
 def test_a_full_model_leads_to_the_fallback(start, model, second):
     server = start("AgentChatModelLimit runs=1 queue=0\nAgentChatFallback second")
     client, gate = server.client, Gate()
-    model.play(holding(gate, "."))
+    model.play(holding(gate))
     stream = client.stream("/agents/assistant/chat", {"message": "x"})
     stream.until("token")
     assert client.send(client.thread(), "x").json["content"] == "the second"
