@@ -232,9 +232,9 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
  * something else. not_found: in none that can be asked. APR_INCOMPLETE: it was asked for, and nothing tells what becomes of it: all
  * children were asked, since no log says in which it is, or the one that has it does not answer in time. */
 apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner);
-/* A worker: the same for while the store is out, of a run whose log tells what is stored of it. *pstored: that, a new reference, where the
- * run was cancelled or that was asked for; else it is left as it is. APR_INCOMPLETE: the child that has it does not answer in time.
- * not_found: there is no such log, and nothing was asked of anybody. */
+/* A worker: the same without the store, of a run whose log tells what is stored of it. *pstored: that, a new reference, where the run was
+ * cancelled, or where that was asked for (APR_INCOMPLETE: the child that has it does not answer in time); else it is left as it is.
+ * run_ended: it ends, or has ended. not_found: there is no such log, and nothing was asked of anybody. */
 apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const char *owner, json_t **pstored);
 
 /* ---- run_wait.c: calls that wait for the word of the run's owner ---- */

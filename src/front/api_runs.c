@@ -106,7 +106,7 @@ static apr_status_t set_too_late(ac_request_t *rq)
     return ac_err_set(&rq->err, AC_RUN_ENDED, "it is too late: the run has ended, or how it ends is being stored");
 }
 
-/* First where the run is under way, which needs no store: that may be slow at this moment. */
+/* First where the run is under way: that needs no store. */
 static apr_status_t cancel_run(ac_request_t *rq)
 {
     apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner);
@@ -119,32 +119,28 @@ static apr_status_t cancel_run(ac_request_t *rq)
     return cancel_by_store(rq, status == APR_INCOMPLETE);
 }
 
-/* What the store would answer stands in the log of a run that is under way, and whose it is. What has no log is left alone: that it will
- * be cancelled could not be answered. */
-static int cancel_without_store(ac_request_t *rq)
-{
-    json_t *stored = NULL;
-    apr_status_t status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, &stored);
-    if (stored) {
-        return ac_reply_json(rq, HTTP_ACCEPTED, stored);
-    }
-    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
-        ac_err_init(&rq->err);
-        set_too_late(rq);
-    }
-    return ac_reply_problem(rq, NULL);
-}
-
+/* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose it is, and what is
+ * stored of it. A run without a log is left alone while the store is out: that it will be cancelled could not be answered. */
 int ac_api_run_cancel(ac_request_t *rq)
 {
     ac_store_op_t *result;
+    json_t *stored = NULL;
     rq->doing = "cancelling the run";
     if (check_run_id(rq) != APR_SUCCESS || ac_request_body_drop(rq) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    if (ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS) {
-        return rq->err.kind == AC_NOT_FOUND ? ac_reply_problem(rq, NULL) : cancel_without_store(rq);
+    apr_status_t status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, &stored);
+    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+        set_too_late(rq);
+        return ac_reply_problem(rq, NULL);
     }
+    if (status == APR_SUCCESS) {
+        return ac_reply_json(rq, HTTP_ACCEPTED, stored);
+    }
+    if (ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS) {
+        return stored ? ac_reply_json(rq, HTTP_ACCEPTED, stored) : ac_reply_problem(rq, NULL);
+    }
+    json_decref(stored);
     if (!ac_record_is_active(result->out)) {
         ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
         return ac_reply_problem(rq, NULL);

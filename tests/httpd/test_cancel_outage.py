@@ -49,8 +49,8 @@ class Silent(Refusing):
 OUT = ["AC0223", "AC0228", "AC0502", "AC0503", "AC0520", "AC0651"]
 
 
-def started(make_server, cosmos, directives="", **options):
-    server = make_server(store(cosmos) + "AgentChatStoreTimeout 1s\n" + directives, tuning=CHILDREN, env=ENV, **options)
+def started(make_server, cosmos, directives="", timeout="1s", **options):
+    server = make_server(store(cosmos) + f"AgentChatStoreTimeout {timeout}\n" + directives, tuning=CHILDREN, env=ENV, **options)
     wait_ready(server.client)
     return server
 
@@ -98,6 +98,17 @@ def test_from_any_child(make_server, model, cosmos, outage, place):
     assert model.requests[-1].closed.wait(WAIT)
     again = cancel(server, stream, run, place)
     assert (again.status, again.json["code"]) == (409, "run_ended") and "too late" in again.json["detail"]
+    outage.end()
+    ended_as(server, stream, run, "cancelled", "half an ")
+
+
+@pytest.mark.parametrize("place", ["here", "there"])
+def test_nobody_waits_for_a_silent_store(make_server, model, cosmos, place):
+    server, outage = started(make_server, cosmos, timeout="5min"), Silent(cosmos)
+    stream, run = begun(server.client, model, Gate(), ("half ", "an "))
+    outage.begin()
+    assert cancel(server, stream, run, place).status == 202
+    assert model.requests[-1].closed.wait(WAIT)
     outage.end()
     ended_as(server, stream, run, "cancelled", "half an ")
 
