@@ -64,9 +64,11 @@ typedef struct ac_catalog_t ac_catalog_t;
 ac_catalog_t *ac_catalog_create(const ac_registry_t *config, const ac_agent_t *pattern);
 void ac_catalog_destroy(ac_catalog_t *catalog); /* after the loop has ended; NULL is fine */
 ac_agents_t *ac_catalog_agents(ac_catalog_t *catalog);      /* those of now, a new reference. Any thread */
-/* An AGENT_LIST for what has changed; and what came of it. Any thread. */
+/* An AGENT_LIST for what has changed; and what came of it, which counts where no later question has been answered yet: who has changed
+ * an agent and asks then, finds it changed from then on. false: that nothing has changed was said of agents that are not those of now
+ * any more; ask again. Any thread. */
 ac_store_op_t *ac_catalog_ask(ac_catalog_t *catalog);
-void ac_catalog_adopt(ac_catalog_t *catalog, const json_t *list);
+bool ac_catalog_adopt(ac_catalog_t *catalog, const ac_store_op_t *op);
 /* Loop thread: looks now and then every so often, until unwatched, which is before the store ends. */
 void ac_catalog_watch(ac_catalog_t *catalog, ac_loop_t *loop, const ac_store_t *store, apr_interval_time_t every);
 void ac_catalog_unwatch(ac_catalog_t *catalog);

@@ -13,8 +13,9 @@
 struct ac_catalog_t {
     const ac_registry_t *config;
     ac_agent_t pattern;
-    pthread_mutex_t lock;                       /* of `agents`: to take a reference, or to change it */
+    pthread_mutex_t lock;                       /* of these: */
     ac_agents_t *agents;
+    int64_t n_asked, adopted;                   /* questions to the store; the number of the one by which these are the agents of now */
     /* the loop's */
     ac_loop_t *loop;
     const ac_store_t *store;
@@ -49,25 +50,39 @@ ac_agents_t *ac_catalog_agents(ac_catalog_t *catalog)
     return agents;
 }
 
-void ac_catalog_adopt(ac_catalog_t *catalog, const json_t *list)
+bool ac_catalog_adopt(ac_catalog_t *catalog, const ac_store_op_t *op)
 {
-    const json_t *data = json_object_get(list, "data");
-    if (!json_is_array(data)) return;           /* nothing has changed */
-    ac_agents_t *agents = ac_agents_create(catalog->config, &catalog->pattern, ac_json_peek_string(list, "stamp", ""), data);
+    const json_t *data = json_object_get(op->out, "data");
+    const char *asked_of = ac_json_peek_string(op->in, "stamp", "");
+    int64_t number = ac_json_peek_int(op->in, "number", 0);
+    ac_agents_t *agents = json_is_array(data)
+        ? ac_agents_create(catalog->config, &catalog->pattern, ac_json_peek_string(op->out, "stamp", ""), data) : NULL;
     pthread_mutex_lock(&catalog->lock);
-    ac_agents_t *before = catalog->agents;
-    catalog->agents = agents;
+    const char *stamp = ac_agents_stamp(catalog->agents);
+    /* Answers come in any order: one to an earlier question may be of before a change that a later one has told of. */
+    bool late = number < catalog->adopted, holds = late || agents || !strcmp(asked_of, stamp ? stamp : "");
+    if (!late && holds) catalog->adopted = number;
+    if (!late && agents) {
+        ac_agents_t *before = catalog->agents;
+        catalog->agents = agents;
+        agents = before;
+    }
     pthread_mutex_unlock(&catalog->lock);
-    ac_agents_unref(before);
+    ac_agents_unref(agents);
+    return holds;
 }
 
 ac_store_op_t *ac_catalog_ask(ac_catalog_t *catalog)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_AGENT_LIST, NULL, NULL);
     if (!op) abort();
-    ac_agents_t *agents = ac_catalog_agents(catalog);
+    pthread_mutex_lock(&catalog->lock);
+    ac_agents_t *agents = ac_agents_ref(catalog->agents);
+    int64_t number = ++catalog->n_asked;
+    pthread_mutex_unlock(&catalog->lock);
     op->in = json_object();
     ac_json_put(op->in, "stamp", ac_json_text(ac_agents_stamp(agents)));
+    ac_json_put(op->in, "number", json_integer(number));
     ac_agents_unref(agents);
     return op;
 }
@@ -83,7 +98,7 @@ static void on_list(ac_store_op_t *op)
 {
     ac_catalog_t *catalog = op->baton;
     bool fine = op->status == APR_SUCCESS;
-    if (fine) ac_catalog_adopt(catalog, op->out);
+    if (fine) ac_catalog_adopt(catalog, op);
     else ac_debug("agents: not looked for: %s", op->err.detail);
     ac_store_op_free(op);
     look_later(catalog, fine ? catalog->every : AFTER_FAILURE * catalog->every);

@@ -22,13 +22,28 @@ static void end_with_list(ac_cosmos_task_t *task, const char *stamp, json_t *dat
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-static void stamp_note(ac_cosmos_t *store, const char *stamp)
+static void stamp_written(ac_cosmos_t *store, const char *stamp)
 {
     ac_cosmos_known_t *known = ac_cosmos_known_take(store);
 
     apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
-    known->agents_read = ac_clock();
+    known->agents_read = known->agents_written = ac_clock();
     ac_cosmos_known_drop(store);
+}
+
+/* Puts the stamp that is to go by in the place of the one that was read: where one was written since we asked, that one. */
+static void stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SIZE])
+{
+    ac_cosmos_known_t *known = ac_cosmos_known_take(task->store);
+
+    if (known->agents_written >= task->began) {
+        apr_cpystrn(stamp, known->agents_stamp, AC_ID_SIZE);
+    }
+    else {
+        apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
+    }
+    known->agents_read = ac_clock();
+    ac_cosmos_known_drop(task->store);
 }
 
 static void listed(ac_cosmos_task_t *task)
@@ -69,10 +84,11 @@ static void list_if_not(ac_cosmos_task_t *task, const char *stamp)
 static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    const char *stamp = reply->status == 200 ? ac_json_peek_string(reply->body, "stamp", "") : "";
+    char stamp[AC_ID_SIZE];
 
+    apr_cpystrn(stamp, reply->status == 200 ? ac_json_peek_string(reply->body, "stamp", "") : "", sizeof(stamp));
     if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
-        stamp_note(task->store, stamp);
+        stamp_read(task, stamp);
         list_if_not(task, stamp);
     }
 }
@@ -129,6 +145,9 @@ static void end_changed(ac_cosmos_task_t *task)
 {
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
 
+    if (*task->agent.stamp) {               /* "": it was so already */
+        stamp_written(task->store, task->agent.stamp);
+    }
     task->op->out = put ? json_pack("{s:b}", "created", task->agent.created) : json_object();
     apr_cpystrn(task->op->etag, wanted_etag(task), sizeof(task->op->etag));
     ac_cosmos_end(task, APR_SUCCESS);
@@ -144,7 +163,6 @@ static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 200) {
-        stamp_note(task->store, task->agent.stamp);
         end_changed(task);
         return;
     }
@@ -160,7 +178,9 @@ static void write_change(ac_cosmos_task_t *task, const char *if_match)
     ac_cosmos_verb_e verb = !agent ? AC_COSMOS_DELETE : *if_match ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE;
     ac_cosmos_batch_t batch;
 
-    ac_id_make(task->agent.stamp, "stamp_");
+    if (!*task->agent.stamp) {              /* one for all tries: any of them may be the one that was carried out */
+        ac_id_make(task->agent.stamp, "stamp_");
+    }
     document = agent ? document_make(id, "agent", "agent", json_incref(agent)) : NULL;
     stamp = document_make(STAMP, "stamp", "stamp", json_string(task->agent.stamp));
     ac_cosmos_batch_init(&batch);

@@ -28,6 +28,7 @@ typedef struct ac_cosmos_known_t {
     ac_cosmos_session_t sessions[AC_COSMOS_N_PLACES];
     char agents_stamp[AC_ID_SIZE];          /* of the agents, as one of them has last read or written it */
     apr_time_t agents_read;                 /* ac_clock; 0: nobody has */
+    apr_time_t agents_written;              /* ac_clock, by one of them, and acknowledged */
     apr_time_t next_sweep;                  /* ac_clock; one child at a time looks for runs of machines that are gone */
 } ac_cosmos_known_t;
 

@@ -7,6 +7,7 @@
 #include "apr_strings.h"
 
 #define MAX_TAGS 8                          /* of If-Match that are tried */
+#define LOOKS 3                             /* for a change of ours, while others ask too */
 
 /* ---- conditions ---- */
 
@@ -124,8 +125,8 @@ static apr_status_t read_agent(ac_request_t *rq, const char **pid, json_t **pdoc
 static void look_now(ac_request_t *rq)
 {
     ac_store_op_t *result;
-    if (ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result) == APR_SUCCESS) {
-        ac_catalog_adopt(ac_child()->catalog, result->out);
+    for (int i = 0; i < LOOKS && ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result) == APR_SUCCESS &&
+         !ac_catalog_adopt(ac_child()->catalog, result); i++) {
     }
     ac_err_init(&rq->err);
 }

@@ -30,7 +30,7 @@ apr_status_t ac_request_agents(ac_request_t *rq, const ac_agents_t **pagents, bo
     if (surely && !ac_agents_known(rq->agents) && ac_child()->conf->agents_refresh > 0) {
         status = ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result);
         if (status == APR_SUCCESS) {
-            ac_catalog_adopt(ac_child()->catalog, result->out);
+            ac_catalog_adopt(ac_child()->catalog, result);
             take_agents(rq);
         }
     }

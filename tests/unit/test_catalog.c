@@ -337,6 +337,20 @@ static void test_unwatched_in_mid_question(void **state)
     ac_catalog_unwatch(catalog);
 }
 
+/* The answer to a question; whether it holds. */
+static bool adopt(ac_store_op_t *op, json_t *out)
+{
+    op->out = out;
+    bool holds = ac_catalog_adopt(catalog, op);
+    ac_store_op_free(op);
+    return holds;
+}
+
+static json_t *with_made(const char *stamp)
+{
+    return json_pack("{s:s, s:[o]}", "stamp", stamp, "data", document("made"));
+}
+
 /* What a request changed counts in its own child at once; who holds the agents of before keeps them. */
 static void test_adopted_between_two_looks(void **state)
 {
@@ -344,17 +358,40 @@ static void test_adopted_between_two_looks(void **state)
     ac_agents_t *before = ac_catalog_agents(catalog);
     ac_store_op_t *op = ac_catalog_ask(catalog);
     assert_int_equal(op->verb, AC_STORE_AGENT_LIST);
-    ac_store_op_free(op);
-    json_t *list = json_pack("{s:s, s:[o]}", "stamp", "s7", "data", document("made"));
-    ac_catalog_adopt(catalog, list);
-    json_decref(list);
+    assert_true(adopt(op, with_made("s7")));
     assert_true(has("made"));
     assert_null(ac_agents_find(before, "made"));
     ac_agents_unref(before);
-    list = json_pack("{s:s, s:s}", "stamp", "s8", "data", "no list");
-    ac_catalog_adopt(catalog, list);
-    json_decref(list);
-    ac_catalog_adopt(catalog, NULL);
+    assert_true(adopt(ac_catalog_ask(catalog), json_pack("{s:s, s:s}", "stamp", "s8", "data", "no list")));
+    assert_true(adopt(ac_catalog_ask(catalog), NULL));
+    assert_true(has("made"));
+}
+
+/* A look from before the change, answered after it. */
+static void test_answers_that_come_late(void **state)
+{
+    (void)state;
+    ac_store_op_t *first = ac_catalog_ask(catalog), *second = ac_catalog_ask(catalog);
+    assert_true(adopt(second, with_made("s2")));
+    assert_true(adopt(first, json_pack("{s:s, s:[]}", "stamp", "s1", "data")));
+    assert_true(has("made"));
+    assert_true(adopt(ac_catalog_ask(catalog), json_pack("{s:s, s:[]}", "stamp", "s3", "data")));
+    assert_false(has("made"));
+}
+
+/* Nothing has changed: since agents that others have taken the place of meanwhile. */
+static void test_no_change_of_what_is_there_no_more(void **state)
+{
+    (void)state;
+    ac_store_op_t *older = ac_catalog_ask(catalog);
+    assert_true(adopt(ac_catalog_ask(catalog), with_made("s1")));
+    ac_store_op_t *other = ac_catalog_ask(catalog), *mine = ac_catalog_ask(catalog);
+    assert_true(adopt(other, json_pack("{s:s, s:[]}", "stamp", "s0", "data")));
+    assert_false(adopt(mine, json_pack("{s:s}", "stamp", "s1")));
+    ac_store_op_t *again = ac_catalog_ask(catalog);
+    assert_string_equal(json_string_value(json_object_get(again->in, "stamp")), "s0");
+    assert_true(adopt(again, with_made("s1")));
+    assert_true(adopt(older, json_pack("{s:s}", "stamp", "s0")));
     assert_true(has("made"));
 }
 
@@ -379,6 +416,8 @@ int main(void)
         CATALOG(test_a_store_that_was_never_there),
         CATALOG(test_unwatched_in_mid_question),
         CATALOG(test_adopted_between_two_looks),
+        CATALOG(test_answers_that_come_late),
+        CATALOG(test_no_change_of_what_is_there_no_more),
     };
     return cmocka_run_group_tests_name("catalog", tests, NULL, NULL);
 }

@@ -301,6 +301,29 @@ static void test_keys_are_purged(void **state)
     contract_done(contract_call(AC_STORE_KEY_GET, ids.owner, NULL, key));
 }
 
+static void note_done(ac_store_op_t *op)
+{
+    atomic_store((atomic_bool *)op->baton, true);
+    ac_store_op_free(op);
+}
+
+/* A look for changed agents that the service answers late: with the stamp of before a change. */
+static void test_a_look_that_is_overtaken(void **state)
+{
+    atomic_bool done = false;
+    cosmos_child_open(*state, &server, "");
+    contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    cosmos_server_order(&server, "{\"faults\":[{\"match\":\"GET .*stamp\",\"delay\":0.6}]}");
+    ac_store_op_t *look = contract_op(AC_STORE_AGENT_LIST, NULL, NULL, json_pack("{s:s}", "stamp", "none"));
+    ac_store_call_post(contract_store(), NULL, look, note_done, &done);
+    COSMOS_UNTIL(cosmos_requests(&server, "GET .*stamp 404") == 1);
+    contract_done(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_pack("{s:{s:s, s:s}}", "agent", "id", "poet", "etag", "\"1\"")));
+    COSMOS_UNTIL(atomic_load(&done));
+    json_t *list = contract_ok(contract_call(AC_STORE_AGENT_LIST, NULL, NULL, json_pack("{s:s}", "stamp", "")));
+    assert_int_equal(json_array_size(json_object_get(list, "data")), 1);
+    json_decref(list);
+}
+
 static int contract_under(const char *name, const char *order)
 {
     cosmos_child_t child;
@@ -357,6 +380,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_retention, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_keys_expire, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_keys_are_purged, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_look_that_is_overtaken, cosmos_setup, cosmos_teardown),
     };
     int n_failed;
 
