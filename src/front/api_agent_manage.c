@@ -125,8 +125,10 @@ static apr_status_t read_agent(ac_request_t *rq, const char **pid, json_t **pdoc
 static void look_now(ac_request_t *rq)
 {
     ac_store_op_t *result;
-    for (int i = 0; i < LOOKS && ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result) == APR_SUCCESS &&
-         !ac_catalog_adopt(ac_child()->catalog, result); i++) {
+    bool done = false;
+    for (int i = 0; i < LOOKS && !done; i++) {
+        done = ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result) != APR_SUCCESS
+            || ac_catalog_adopt(ac_child()->catalog, result);
     }
     ac_err_init(&rq->err);
 }
