@@ -11,7 +11,6 @@
 
 #define POLL apr_time_from_msec(30)         /* while another turn with the key is being opened */
 #define OPEN_MARGIN apr_time_from_sec(5)    /* for a request that the service carries out after we have given up */
-#define TRIES 20                            /* of taking a key that others take too */
 #define PURGE_ROWS 1000
 #define KEY_TTL (AC_KEY_LIFE + AC_KEY_LIFE / 8)     /* where the container lets documents expire */
 
@@ -220,13 +219,10 @@ static void on_taken(void *baton, const ac_cosmos_reply_t *reply)
         apr_cpystrn(task->key_etag, ac_cosmos_reply_etag(reply), sizeof(task->key_etag));
         task->after_taken(task);
     }
-    else if (++task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "too many requests with one key at a time"));
-    }
     else {                                  /* somebody else took it, or we did with a try whose answer was lost */
         task->after_find = judged;
         task->after_key = take;
-        look(task);
+        ac_cosmos_again(task, look);
     }
 }
 

@@ -240,7 +240,7 @@ static void purge_next(ac_cosmos_task_t *task)
         apr_cpystrn(op->id, ac_json_peek_string(row, "id", ""), sizeof(op->id));
         json_array_remove(task->found, 0);
         task->purge.n_threads++;
-        task->n_tries = 0;
+        task->n_lost = 0;
         ac_cosmos_head_read(task, false, tombstone);
     }
     else if (task->purge.more) {

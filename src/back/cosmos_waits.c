@@ -84,7 +84,7 @@ static void put_aside(ac_cosmos_task_t *task)
 
 static void wait_from(ac_cosmos_task_t *task)
 {
-    if (ac_cosmos_head_lives(&task->head, true) && ac_cosmos_head_waits(&task->head, task->run_id) && task->n_tries > 0) {
+    if (ac_cosmos_head_lives(&task->head, true) && ac_cosmos_head_waits(&task->head, task->run_id) && task->n_lost > 0) {
         ac_cosmos_run_drop(task->store, task->run_id);  /* a try whose answer was lost */
         task->op->out = json_object();
         ac_cosmos_end(task, APR_SUCCESS);

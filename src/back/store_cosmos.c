@@ -9,9 +9,9 @@
 #include <apr_strings.h>
 
 #define STOP_PATIENCE apr_time_from_sec(4)          /* for what is under way when a child ends; httpd kills it after ten in all */
-#define PAUSE_FIRST apr_time_from_msec(1)           /* before another try of a write that others came before; it doubles */
-#define PAUSE_DOUBLED 7
 #define STOP_UNBEGUN apr_time_from_sec(2)           /* where the loop has perhaps never run */
+#define PAUSE_FIRST apr_time_from_msec(1)           /* before another try of a write that others came before; it doubles */
+#define PAUSE_DOUBLED 7                             /* times at most */
 
 /* ---- tasks ---- */
 
@@ -189,14 +189,14 @@ void ac_cosmos_again(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     apr_time_t now = ac_clock(), due = now;
 
-    task->contested = task->n_tries ? task->contested : now;
-    if (task->n_tries++) {
-        int doubled = task->n_tries < PAUSE_DOUBLED ? task->n_tries : PAUSE_DOUBLED;
+    task->lost_since = task->n_lost ? task->lost_since : now;
+    if (task->n_lost++) {
+        int doubled = task->n_lost < PAUSE_DOUBLED ? task->n_lost : PAUSE_DOUBLED;
         due += (apr_time_t)(ac_random() % (uint64_t)(PAUSE_FIRST << doubled));
     }
-    if (due >= (task->deadline ? task->deadline : task->contested + AC_COSMOS_PATIENCE)) {
+    if (due >= (task->deadline ? task->deadline : task->lost_since + AC_COSMOS_PATIENCE)) {
         task->op->err.retry_after = apr_time_from_sec(1);
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "others changed it before each of %d tries", task->n_tries));
+        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "others changed it before each of %d tries", task->n_lost));
         return;
     }
     if (due == now) {

@@ -200,8 +200,9 @@ struct ac_cosmos_task_t {
     apr_time_t deadline, began;
     ac_cosmos_task_t *next, *prev, *next_unprepared;
     ac_cosmos_head_t head;
-    int n_tries;                            /* of a write that others came before, */
-    apr_time_t contested;                   /* since then: ac_cosmos_again() */
+    int n_tries;                            /* of what a file tries several times */
+    int n_lost;                             /* conditional writes that others came before, */
+    apr_time_t lost_since;                  /* from then on: ac_cosmos_again() */
     /* cosmos_rows.c */
     ac_cosmos_selection_t *selection;
     json_t *rows;                           /* what the last query gave */
@@ -278,7 +279,7 @@ void ac_cosmos_end_damaged(ac_cosmos_task_t *task, const char *what);
 bool ac_cosmos_failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses);
 #define AC_COSMOS_EXPECT(...) ((const int[]){ __VA_ARGS__, 0 })
 /* Others came before with a conditional write: counts it, and runs fn(task), at once the first time, then after a pause whose length is
- * left to chance, so that nobody loses to the same others again and again. Ends the task where its time is over: store_error. */
+ * left to chance, so that nobody loses to the same others again and again. Ends the task where its time is over: store_timeout. */
 void ac_cosmos_again(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
 /* ---- cosmos_prepare.c ---- */
