@@ -31,7 +31,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(ac_config_post, NULL, NULL, APR_HOOK_MIDDLE);       /* config_check.c */
     ap_hook_child_init(ac_child_init, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
-    ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_MIDDLE); /* child.c */
+    ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_FIRST);  /* child.c: before HTTP/2 ends its streams */
 #endif
     ap_hook_header_parser(ac_cors_header_parser, NULL, NULL, APR_HOOK_FIRST);   /* cors.c */
     ap_hook_translate_name(ac_route_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);

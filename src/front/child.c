@@ -15,6 +15,7 @@
 #define STOP_PATIENCE apr_time_from_sec(3)      /* for storing runs that are cut off */
 #define END_PATIENCE apr_time_from_sec(1)       /* for ending streams */
 #define DRAIN_LOOK apr_time_from_msec(50)
+#define STOP_LOOK apr_time_from_msec(2)
 #define WORK_QUEUE 4096                         /* jobs that may wait for a work thread */
 #define PURGE_EVERY apr_time_from_sec(3600)
 #define PURGE_FIRST apr_time_from_sec(60)
@@ -25,6 +26,7 @@ typedef struct life_t {                         /* a child, and what only this f
     apr_pool_t *pool;
     bool store_runs;
     bool graceful;                              /* how it was told to stop */
+    bool stopped, stuck;                        /* stop_all() was called; the loop did not even get to it */
     apr_time_t drained;                         /* ac_clock; when runs have to end; 0: not stopping */
     ac_timer_t purge_timer, drain_timer;
     ac_trim_t trim;
@@ -104,6 +106,12 @@ static apr_status_t start_thread(life_t *self)
     apr_status_t status = ap_thread_create(&self->child.thread, NULL, loop_main, self->child.loop, self->pool);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
+}
+
+static bool mpm_is_threaded(void)
+{
+    int threaded = 0;
+    return ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded) == APR_SUCCESS && threaded;
 }
 
 static bool mpm_can_park(void)
@@ -276,16 +284,6 @@ static void begin_drain(void *baton)
     ac_timer_set(self->child.loop, &self->drain_timer, self->drained, stop_engine_now, self);
 }
 
-void ac_child_stopping(apr_pool_t *pchild, int graceful)
-{
-    (void)pchild;
-    if (!life) return;
-    apr_atomic_set32(&life->child.stopping, 1);
-    life->graceful = graceful;
-    life->drained = ac_clock() + (graceful ? life->child.conf->drain : 0);
-    ac_loop_post(life->child.loop, graceful ? begin_drain : stop_engine_now, life);
-}
-
 typedef struct wait_t {                         /* for the loop to do something; the loop's latch outlives the waiter */
     life_t *life;
     ac_latch_t *latch;
@@ -332,7 +330,7 @@ static bool do_on_loop(life_t *self, ac_task_fn *fn, apr_interval_time_t patienc
 static void leave_streams(void *baton)
 {
     wait_t *wait = baton;
-    ac_stream_alone_all();
+    ac_stream_ending_all(AC_ENDING_ALONE);
     open_latch(wait->latch);
     free(wait);
 }
@@ -349,21 +347,57 @@ static void wait_for_runs(life_t *self)
     }
 }
 
-/* Before the pool of the child goes, and with it the connections. */
-static apr_status_t child_exit(void *baton)
+/* Ends what is under way: what runs have said is stored, and streams get their last event. */
+static void stop_all(life_t *self)
 {
-    life_t *self = baton;
-    apr_atomic_set32(&self->child.stopping, 1);
-    wait_for_runs(self);
+    if (self->stopped) return;
+    self->stopped = true;
     bool stored = do_on_loop(self, stop_engine, STOP_PATIENCE);
     int n = ac_engine_active(self->child.engine);
     if (!stored) {
         ac_log(AC_M603, APR_TIMEUP, "child[%d]: %d runs were not stored within %d s", (int)getpid(), n,
                (int)apr_time_sec(STOP_PATIENCE));
     }
-    /* A loop that does not even get to this is stuck; waiting for its thread would be for ever. */
-    bool alive = do_on_loop(self, stop_streams, END_PATIENCE);
-    if (alive) {
+    self->stuck = !do_on_loop(self, stop_streams, END_PATIENCE);
+}
+
+/* The MPM waits for its threads now, without end, and these for clients that read slowly. */
+static void end_blocking(const ac_child_t *child)
+{
+    apr_time_t late = ac_clock() + END_PATIENCE;
+    while (apr_atomic_read32((volatile apr_uint32_t *)&child->n_blocking) > 0 && ac_clock() < late) {
+        apr_sleep(STOP_LOOK);
+    }
+    ac_stream_ending_all(AC_ENDING_LATE);
+}
+
+void ac_child_stopping(apr_pool_t *pchild, int graceful)
+{
+    (void)pchild;
+    if (!life) return;
+    apr_atomic_set32(&life->child.stopping, 1);
+    life->graceful = graceful;
+    life->drained = ac_clock() + (graceful ? life->child.conf->drain : 0);
+    if (graceful) {
+        ac_loop_post(life->child.loop, begin_drain, life);
+        return;
+    }
+    /* Without threads this is a signal's handler, and child_exit() comes next: what was interrupted may hold a lock. */
+    if (!life->child.threaded) return;
+    ac_stream_ending_all(AC_ENDING_CLOSED);
+    stop_all(life);
+    if (!life->stuck) end_blocking(&life->child);
+}
+
+/* Before the pool of the child goes, and with it the connections. */
+static apr_status_t child_exit(void *baton)
+{
+    life_t *self = baton;
+    apr_atomic_set32(&self->child.stopping, 1);
+    wait_for_runs(self);
+    stop_all(self);
+    /* A loop that is stuck has a thread that would be waited for for ever. */
+    if (!self->stuck) {
         end_all(self);
         life = NULL;
     }
@@ -383,6 +417,7 @@ void ac_child_init(apr_pool_t *pchild, server_rec *s)
     self->pool = pchild;
     self->child.conf = conf;
     self->child.server = s;
+    self->child.threaded = mpm_is_threaded();
     self->child.can_park = mpm_can_park();
     self->child.started = apr_time_now();
     apr_status_t status = start_all(self, &part, &err);

@@ -131,7 +131,8 @@ struct ac_child_t {
     ac_counters_t counters;                     /* of limits */
     ac_limit_redis_t *shared;                   /* AgentChatShared; NULL: none */
     apr_thread_t *thread;
-    bool can_park;                              /* this MPM lets a stream wait without a thread */
+    bool threaded;                              /* this MPM has threads; one without ends inside a signal's handler */
+    bool can_park;                              /* and lets a stream wait without one */
     volatile apr_uint32_t stopping;             /* child_stopping was called, or the process ends */
     volatile apr_uint32_t n_parked, n_blocking; /* streams now */
     apr_time_t started;
@@ -370,8 +371,16 @@ void ac_stream_register(apr_pool_t *p);
 /* At an ungraceful stop, on the loop thread or after it has ended and before the loop is destroyed: ends every live stream with
  * the event `stopping`, so that all are logged. No stream begins after it. The MPM's own threads may still run. */
 void ac_stream_stop_all(void);
-/* The MPM's threads have ended, and streams are still there: on the loop thread. Each ends its request by itself from now on. */
-void ac_stream_alone_all(void);
+typedef enum ac_ending_e {
+    /* The MPM's threads have ended, and streams are still there: on the loop thread. Each ends its request by itself from now on. */
+    AC_ENDING_ALONE,
+    /* The MPM has closed the connections that its threads have, as it does at an ungraceful stop before it says so: on the MPM's thread,
+     * at once. A stream whose thread stays with it keeps its client, to tell it the end. */
+    AC_ENDING_CLOSED,
+    /* Its client had time for it: on the MPM's thread. A stream whose thread stays with it is cut off. */
+    AC_ENDING_LATE
+} ac_ending_e;
+void ac_stream_ending_all(ac_ending_e what);
 /* /selftest/stream */
 ac_route_fn ac_api_selftest_stream;
 

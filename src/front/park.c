@@ -411,9 +411,11 @@ static void go_on_alone(ac_parked_t *parked)
     pump(parked);
 }
 
-static void leave_alone(ac_stream_t *stream)
+static void ending_parked(ac_stream_t *stream, ac_ending_e what)
 {
-    with_connection((ac_parked_t *)stream, go_on_alone);
+    if (what == AC_ENDING_ALONE) {
+        with_connection((ac_parked_t *)stream, go_on_alone);
+    }
 }
 
 static bool stop_parked(ac_stream_t *stream)
@@ -459,7 +461,7 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
     }
     ac_parked_t *parked = ac_alloc(sizeof(*parked));
     parked->stream.stop = stop_parked;
-    parked->stream.alone = leave_alone;
+    parked->stream.ending = ending_parked;
     parked->stream.free = free_parked;
     parked->stream.follower.on_event = on_event;
     parked->stream.follower.has_room = has_room;

@@ -361,14 +361,12 @@ static ac_stream_t **pick_all(int *pn, bool last)
     return picked;
 }
 
-void ac_stream_alone_all(void)
+void ac_stream_ending_all(ac_ending_e what)
 {
     int n;
     ac_stream_t **picked = pick_all(&n, false);
     for (int i = 0; i < n; i++) {
-        if (picked[i]->alone) {
-            picked[i]->alone(picked[i]);
-        }
+        picked[i]->ending(picked[i], what);
         ac_stream_unref(picked[i]);
     }
     free(picked);

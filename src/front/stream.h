@@ -27,7 +27,7 @@ typedef struct ac_stream_t ac_stream_t;
 struct ac_stream_t {
     atomic_uint refs;
     bool (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread. false: it had ended */
-    void (*alone)(ac_stream_t *stream);         /* the server's threads are gone; the loop's thread. NULL: it cannot be */
+    void (*ending)(ac_stream_t *stream, ac_ending_e what);  /* see ac_stream_ending_all() */
     void (*free)(ac_stream_t *stream);
     ac_takes_t *takes;                          /* what it holds of limits; NULL: nothing */
     ac_quota_t *quota;                          /* its run's; NULL: it has none */

@@ -4,15 +4,16 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <apr_atomic.h>
-#include "ap_mpm.h"
 
 APLOG_USE_MODULE(agentchat);
 
@@ -30,6 +31,9 @@ typedef struct blocked_t {
     size_t bytes;                           /* of their text */
     bool hungry;                            /* the loop waits for the worker to take them */
     bool overflow;                          /* the worker's client is too slow: events are missing */
+    apr_socket_t *socket;                   /* of its connection; NULL: the worker has nothing more to say */
+    int spare_fd;                           /* a duplicate of the socket's, or -1: see keep_socket() */
+    bool kept;                              /* there was one */
 
     request_rec *r;                         /* the worker's */
     apr_bucket_brigade *brigade;
@@ -49,6 +53,9 @@ static void free_blocked(ac_stream_t *stream)
     }
     if (blocked->term_fd >= 0) {
         close(blocked->term_fd);
+    }
+    if (blocked->spare_fd >= 0) {
+        close(blocked->spare_fd);
     }
     pthread_mutex_destroy(&blocked->lock);
     ac_stream_done(stream);
@@ -157,6 +164,64 @@ static bool stop_blocked(ac_stream_t *stream)
     return true;
 }
 
+/* ---- the end of the process ---- */
+
+static void ending_blocked(ac_stream_t *stream, ac_ending_e what)
+{
+    blocked_t *blocked = (blocked_t *)stream;
+    apr_os_sock_t fd = -1;
+    pthread_mutex_lock(&blocked->lock);
+    bool open = blocked->socket && apr_os_sock_get(&fd, blocked->socket) == APR_SUCCESS && fd >= 0;
+    if (what == AC_ENDING_CLOSED && blocked->socket && !open && blocked->spare_fd >= 0) {
+        /* The connection is as it was; the server closes the descriptor when it has ended it. */
+        apr_os_sock_put(&blocked->socket, &blocked->spare_fd, NULL);
+        blocked->spare_fd = -1;
+    }
+    else if (what == AC_ENDING_LATE && open) {
+        shutdown(fd, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&blocked->lock);
+}
+
+/* A duplicate of the descriptor, for when the MPM closes it under us and says so afterwards. */
+static void keep_socket(blocked_t *blocked, conn_rec *c)
+{
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+    apr_os_sock_t fd;
+    blocked->socket = ap_get_conn_socket(c->master ? c->master : c);
+    if (blocked->socket && apr_os_sock_get(&fd, blocked->socket) == APR_SUCCESS) {
+        blocked->spare_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        blocked->kept = blocked->spare_fd >= 0;
+    }
+#endif
+}
+
+static apr_status_t count_down(void *n_blocking)
+{
+    apr_atomic_dec32(n_blocking);
+    return APR_SUCCESS;
+}
+
+/* The worker has said all; when the process ends, that has to reach the client before. */
+static void leave_socket(blocked_t *blocked)
+{
+    ac_child_t *child = blocked->stream.child;
+    conn_rec *c = blocked->r->connection;
+    bool stopping = apr_atomic_read32(&child->stopping);
+    pthread_mutex_lock(&blocked->lock);
+    if (stopping && c->master) {
+        /* HTTP/2 has it still to send, and destroys this when it has. */
+        apr_atomic_inc32(&child->n_blocking);
+        apr_pool_cleanup_register(c->pool, (void *)&child->n_blocking, count_down, apr_pool_cleanup_null);
+    }
+    else if (stopping && blocked->socket) {
+        /* The server would linger on it for what its client may still have to say. */
+        apr_socket_shutdown(blocked->socket, APR_SHUTDOWN_READ);
+    }
+    blocked->socket = NULL;
+    pthread_mutex_unlock(&blocked->lock);
+}
+
 /* ---- SIGTERM ---- */
 
 static apr_status_t let_term(void *unused)
@@ -173,9 +238,8 @@ static apr_status_t let_term(void *unused)
  * the request is over and logged, and the request learns of it by the descriptor. */
 static int hold_term(request_rec *r)
 {
-    int threaded = 0;
     sigset_t term;
-    if (ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded) != APR_SUCCESS || threaded) {
+    if (ac_child()->threaded) {
         return -1;
     }
     sigemptyset(&term);
@@ -256,7 +320,9 @@ static bool wait_event(blocked_t *blocked)
     }
     apr_interval_time_t left = time_left(blocked, fds[1].fd >= 0);
     int n = poll(fds, 3, left < 0 ? -1 : (int)((left + 999) / 1000));
-    if (n > 0 && fds[1].revents) {
+    /* A descriptor that is none any more says nothing about the client: the MPM has closed it, and there will be another one. */
+    bool closed = !c->master && (fds[1].fd < 0 || (n > 0 && (fds[1].revents & POLLNVAL)));
+    if (closed ? !blocked->kept : n > 0 && fds[1].revents) {
         c->aborted = 1;
     }
     else if (n > 0 && fds[2].revents) {
@@ -289,12 +355,13 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
 {
     blocked_t *blocked = ac_alloc(sizeof(*blocked));
     blocked->stream.stop = stop_blocked;
+    blocked->stream.ending = ending_blocked;
     blocked->stream.free = free_blocked;
     blocked->stream.follower.on_event = on_event;
     blocked->stream.follower.has_room = has_room;
     blocked->r = rq->r;
     blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
-    blocked->term_fd = -1;
+    blocked->term_fd = blocked->spare_fd = -1;
     blocked->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (blocked->wake_fd < 0) {
         rq->err.status = errno;
@@ -302,6 +369,7 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
         goto leave;
     }
     pthread_mutex_init(&blocked->lock, NULL);
+    keep_socket(blocked, rq->r->connection);
     if (ac_stream_init(&blocked->stream, rq, source, dialect) == APR_SUCCESS) {
         blocked->stream.out.max = AC_MAX_JSON_TEXT;     /* what waits is counted as events; of their bytes no more than one's */
         blocked->term_fd = hold_term(rq->r);
@@ -309,6 +377,9 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
     }
     pthread_mutex_destroy(&blocked->lock);
     close(blocked->wake_fd);
+    if (blocked->spare_fd >= 0) {
+        close(blocked->spare_fd);
+    }
 
 leave:
     free(blocked);
@@ -333,6 +404,7 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
     ac_stream_ref(&blocked->stream);        /* the loop's, until leave() */
     ac_loop_post(child->loop, begin, blocked);
     stay(blocked);
+    leave_socket(blocked);
     ac_loop_post(child->loop, leave, blocked);
     ac_stream_unref(&blocked->stream);
     apr_atomic_dec32(&child->n_blocking);

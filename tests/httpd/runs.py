@@ -4,6 +4,7 @@ import glob
 import os
 import signal
 import time
+from pathlib import Path
 
 from client import WAIT
 from model_server import DONE, finish, head, token, usage
@@ -34,6 +35,19 @@ def wait_until(question, what, seconds=WAIT):
         assert time.monotonic() < end, what
         time.sleep(0.02)
     return found
+
+
+def wait_asleep(server):
+    """Until no thread of httpd's children has anything to do. At an ungraceful stop httpd closes what its threads have in their hands, and
+    that is also the connection of a stream that has just been parked, by a thread which a busy machine has not yet let put it back."""
+    def state(task):
+        try:
+            return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return "S"
+    for _ in range(2):
+        wait_until(lambda: all(state(task) == "S" for pid in server.children() for task in Path(f"/proc/{pid}/task").iterdir()),
+                   "httpd's threads are busy")
 
 
 def event_logs(folder):

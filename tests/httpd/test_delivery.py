@@ -9,20 +9,13 @@ import time
 import pytest
 
 from model_server import DONE, Gate, answer, finish, token
-from runs import holding
+from runs import holding, wait_asleep, wait_until
 
 EVENT, WORKER, PREFORK = "event", "worker", "prefork"
 
 
 def run_status(client, run_id):
     return client.get("/runs/" + run_id).json["status"]
-
-
-def wait_until(question, what, seconds=20):
-    end = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 def start(client, gate, model, path="/agents/assistant/chat", body=None):
@@ -150,10 +143,13 @@ def test_graceful_stop_lets_streams_end(make_server, model):
     server.process.wait(20)
 
 
-def test_stop_stores_what_there_is(make_server, model):
-    server = make_server()
+@pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
+def test_stop_stores_what_there_is(make_server, model, mpm):
+    """And its client is told, although httpd begins with closing the connections that its threads have."""
+    server = make_server(mpm=mpm)
     gate = Gate()
     stream, first = start(server.client, gate, model)
+    wait_asleep(server)
     server.stop()
     events = [e for e in stream.rest() if e.type != "heartbeat"]
     assert events[-1].type == "error" and events[-1].json["code"] == "stopping"
@@ -163,6 +159,28 @@ def test_stop_stores_what_there_is(make_server, model):
     assert run["status"] == "interrupted"
     assert server.client.messages(first["thread_id"])[1]["content"] == "one"
     assert server.client.send(first["thread_id"], "go on").status == 200
+
+
+def test_a_stop_does_not_wait_for_a_client_that_does_not_read(make_server, model):
+    """Whose thread is in the middle of a write: httpd would end the process by force, and say so."""
+    server = make_server("SendBufferSize 16384\n", mpm=WORKER)
+    begin, gate = Gate(), Gate()
+
+    def flood(_request):
+        yield begin
+        for _ in range(300):
+            yield token("x" * 4000)
+        yield gate
+    model.play(flood)
+    slow = server.client.stream("/agents/assistant/chat", {"message": "x"}, receive_buffer=4096)
+    first = slow.next().json            # and then reads no more
+    begin.open()
+    gate.wait_reached()
+    server.stop()
+    gate.open()
+    server.start()
+    assert run_status(server.client, first["run_id"]) == "interrupted"
+    assert len(server.client.messages(first["thread_id"])[1]["content"]) == 1_200_000
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(make_server, model):
@@ -286,15 +304,33 @@ def test_tls_streams_are_parked_too(make_server, certificate, model):
     streams[0].close()
 
 
-def test_http2(make_server, certificate, model):
+@pytest.fixture
+def http2(make_server, certificate):
+    """A server that speaks HTTP/2, and curl's arguments for a stream of it."""
     server = tls_server(make_server, certificate, "Protocols h2 http/1.1", ("ssl", "socache_shmcb", "http2"))
-    command = ["curl", "-sS", "--http2", "--cacert", str(certificate / "cert.pem"), "-N", "-w", "%{http_version}",
-               "--resolve", f"localhost:{server.port}:127.0.0.1",
-               f"https://localhost:{server.port}/api/agents/assistant/chat", "-H", "Content-Type: application/json",
-               "-d", '{"message": "x"}']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return server, ["curl", "-sS", "--http2", "--cacert", str(certificate / "cert.pem"), "-N", "-w", "%{http_version}",
+                    "--resolve", f"localhost:{server.port}:127.0.0.1",
+                    f"https://localhost:{server.port}/api/agents/assistant/chat", "-H", "Content-Type: application/json",
+                    "-d", '{"message": "x"}']
+
+
+def test_http2(http2, model):
+    done = subprocess.run(http2[1], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("2") and done.stdout.count('"type":"token"') == 2 and '"type":"done"' in done.stdout
+
+
+def test_http2_at_a_stop(http2, model):
+    server, command = http2
+    gate = Gate()
+    model.play(holding(gate))
+    curl = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while '"type":"token"' not in curl.stdout.readline():
+        pass
+    server.stop()
+    said, complaint = curl.communicate(timeout=30)
+    gate.open()
+    assert '"code":"stopping"' in said and said.endswith("2") and curl.returncode == 0, said + complaint
 
 
 def test_compression_is_never_applied(make_server, model):

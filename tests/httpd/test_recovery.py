@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_server import Gate, answer, calls
-from runs import CHILDREN, begun, blocks, connection_to, event_logs, events_of, holding, kill_child, owner_of, wait_until
+from runs import CHILDREN, begun, blocks, connection_to, event_logs, events_of, holding, kill_child, owner_of, wait_asleep, wait_until
 from server import HTTPD
 
 
@@ -128,6 +128,7 @@ def test_a_restart_and_a_stop_store_what_there_is(logged, model, how):
     runs = [begun(server.client, model, gate, (f"said {i}",)) for i in range(5)]
     old = set(server.children())
     server.expect_log("AC0503", "AC0612")
+    wait_asleep(server)
     if how == "restart":
         server.send_signal(signal.SIGHUP)
     else:
