@@ -135,7 +135,7 @@ static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
     }
     if (flush && conn->parked) {
         write_through(f, brigade, conn->parked->fd);
-        if (APR_BRIGADE_EMPTY(brigade)) {
+        if (APR_BRIGADE_EMPTY(brigade) && !f->c->data_in_output_filters) {
             return APR_SUCCESS;
         }
     }
