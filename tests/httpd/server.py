@@ -206,6 +206,7 @@ AgentChatStateDir "{self.root}/state"
         """The port is open before the children are there."""
         deadline = time.monotonic() + WAIT
         while len(self.children()) < n:
+            assert self.process.poll() is None, "httpd ended at once:\n" + self.log()
             assert time.monotonic() < deadline, f"{len(self.children())} of {n} children came:\n" + self.log()
             time.sleep(0.02)
 
@@ -248,7 +249,7 @@ AgentChatStateDir "{self.root}/state"
     @staticmethod
     def wait_gone(pids):
         deadline = time.monotonic() + WAIT
-        while any(os.path.exists(f"/proc/{pid}") and "Z" not in stat_of(pid) for pid in pids):
+        while any(lives(pid) for pid in pids):
             assert time.monotonic() < deadline, "processes do not end"
             time.sleep(0.02)
 
@@ -315,11 +316,15 @@ def stat_fields(pid):
         return []
 
 
-def stat_of(pid):
-    return (stat_fields(pid) or "Z")[0]
+def lives(pid):
+    """Whether a thread of it is left: its first one may be gone while others still hold what the process has open, as its port."""
+    try:
+        return stat_fields(pid)[0] != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
+    except (IndexError, FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def session_of(leader):
     """The processes that began in this one's session, and live."""
     return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-            if (fields := stat_fields(pid)) and fields[3] == str(leader) and fields[0] != "Z"]
+            if stat_fields(pid)[3:4] == [str(leader)] and lives(pid)]
