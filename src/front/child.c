@@ -267,21 +267,23 @@ static void say_ready(const ac_child_t *child)
 }
 
 /* ---- stop ---- */
-static void ignore_end(void *baton)
+static void stop_followers(void *baton)
 {
     (void)baton;
+    ac_stream_stop_all();
 }
 
-static void stop_engine_now(void *baton)
+/* Some follow what this child has no part in, such as a run that waits for its owner's word; its threads may be with them. */
+static void end_drain(void *baton)
 {
     life_t *self = baton;
-    ac_engine_stop(self->child.engine, ignore_end, NULL);
+    ac_engine_stop(self->child.engine, stop_followers, NULL);
 }
 
 static void begin_drain(void *baton)
 {
     life_t *self = baton;
-    ac_timer_set(self->child.loop, &self->drain_timer, self->drained, stop_engine_now, self);
+    ac_timer_set(self->child.loop, &self->drain_timer, self->drained, end_drain, self);
 }
 
 typedef struct wait_t {                         /* for the loop to do something; the loop's latch outlives the waiter */

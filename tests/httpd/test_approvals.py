@@ -8,7 +8,7 @@ import pytest
 
 from cosmos_server import KEY
 from model_server import WAIT, Gate, ModelServer, Reply, answer, calls
-from runs import holding, wait_until
+from runs import holding, wait_asleep, wait_until
 
 TOOLS = """
 <AgentChatTool send_mail>
@@ -238,6 +238,30 @@ def test_a_stop_does_not_wait_for_it(make, model):
     server.graceful()
     server.wait_gone(before)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("how", ["graceful", "stop"])
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_who_follows_it_is_told_to_come_back(make, model, mpm, how):
+    """By a graceful restart after AgentChatDrain, as whoever follows a run that is under way; also where the follower has a thread."""
+    server = make("AgentChatDrain 1s\n", mpm=mpm)
+    model.play(wants(MAIL))
+    stream = server.client.stream("/agents/secretary/chat", {"message": "mail"})
+    events = [stream.next()]
+    while not events[-1].json.get("approval_required"):
+        events.append(stream.next())
+    run = events[0].json["run_id"]
+    wait_asleep(server)
+    before = server.children()
+    if how == "graceful":
+        server.graceful()
+    else:
+        server.stop()
+    assert stream.until("error")[-1].json["code"] == "stopping"
+    server.wait_gone(before)
+    if how == "stop":
+        server.start()
+    assert decide(server, run, False).status == 202 and ended(server, run)["status"] == "completed"
 
 
 @pytest.mark.parametrize("restart", [False, True])
