@@ -33,6 +33,7 @@ typedef struct life_t {                         /* a child, and what only this f
 } life_t;
 
 static life_t *life;                            /* of this process, once everything has started */
+static volatile sig_atomic_t told_to_end;       /* at once, while it ended gracefully */
 
 ac_child_t *ac_child(void)
 {
@@ -273,17 +274,40 @@ static void stop_followers(void *baton)
     ac_stream_stop_all();
 }
 
-/* Some follow what this child has no part in, such as a run that waits for its owner's word; its threads may be with them. */
-static void end_drain(void *baton)
+/* The threads of an MPM tell its first one that they end, by the same signal. */
+static void end_told(int number, siginfo_t *info, void *context)
 {
-    life_t *self = baton;
-    ac_engine_stop(self->child.engine, stop_followers, NULL);
+    (void)number;
+    (void)context;
+    if (info->si_pid != getpid()) told_to_end = 1;
 }
 
-static void begin_drain(void *baton)
+void ac_child_end_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGHUP);
+}
+
+/* Once a child ends gracefully, `stop` is lost on it: the MPM waits for its threads, and prefork ignores its signals. */
+static void listen_for_end(const ac_child_t *child)
+{
+    struct sigaction action = { .sa_sigaction = end_told, .sa_flags = SA_SIGINFO };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    if (!child->threaded) sigaction(SIGHUP, &action, NULL);
+}
+
+/* Some follow what this child has no part in, such as a run that waits for its owner's word; its threads may be with them. */
+static void look_at_drain(void *baton)
 {
     life_t *self = baton;
-    ac_timer_set(self->child.loop, &self->drain_timer, self->drained, end_drain, self);
+    apr_time_t now = ac_loop_now(self->child.loop);
+    if (told_to_end || now >= self->drained) {
+        ac_engine_stop(self->child.engine, stop_followers, NULL);
+    } else {
+        ac_timer_set(self->child.loop, &self->drain_timer, now + DRAIN_LOOK, look_at_drain, self);
+    }
 }
 
 typedef struct wait_t {                         /* for the loop to do something; the loop's latch outlives the waiter */
@@ -337,6 +361,15 @@ static void leave_streams(void *baton)
     free(wait);
 }
 
+/* Prefork calls each end an ungraceful one. It is one inside a signal's handler, where the signal is blocked. */
+static bool is_graceful(const ac_child_t *child, bool told)
+{
+    sigset_t blocked;
+    if (child->threaded) return told;
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    return !sigismember(&blocked, SIGTERM) && !sigismember(&blocked, SIGHUP);
+}
+
 /* A client that went away does not stop its run, so neither does a child that has no more clients. Streams are there as well: httpd's
  * threads end at MaxConnectionsPerChild without them, if the connection that it has counted last has just come. */
 static void wait_for_runs(life_t *self)
@@ -344,7 +377,7 @@ static void wait_for_runs(life_t *self)
     const ac_child_t *child = &self->child;
     if (!self->graceful || !do_on_loop(self, leave_streams, END_PATIENCE)) return;
     while ((ac_engine_active(child->engine) > 0 || apr_atomic_read32((volatile apr_uint32_t *)&child->n_parked) > 0) &&
-           ac_clock() < self->drained) {
+           ac_clock() < self->drained && !told_to_end) {
         apr_sleep(DRAIN_LOOK);
     }
 }
@@ -377,18 +410,20 @@ void ac_child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
     if (!life) return;
-    apr_atomic_set32(&life->child.stopping, 1);
-    life->graceful = graceful;
-    life->drained = ac_clock() + (graceful ? life->child.conf->drain : 0);
-    if (graceful) {
-        ac_loop_post(life->child.loop, begin_drain, life);
-        return;
+    ac_child_t *child = &life->child;
+    apr_atomic_set32(&child->stopping, 1);
+    life->graceful = is_graceful(child, graceful);
+    life->drained = ac_clock() + (life->graceful ? child->conf->drain : 0);
+    if (life->graceful) {
+        listen_for_end(child);
+        ac_loop_post(child->loop, look_at_drain, life);
     }
-    /* Without threads this is a signal's handler, and child_exit() comes next: what was interrupted may hold a lock. */
-    if (!life->child.threaded) return;
-    ac_stream_ending_all(AC_ENDING_CLOSED);
-    stop_all(life);
-    if (!life->stuck) end_blocking(&life->child);
+    else if (child->threaded) {
+        ac_stream_ending_all(AC_ENDING_CLOSED);
+        stop_all(life);
+        if (!life->stuck) end_blocking(child);
+    }
+    /* Inside a signal's handler what was interrupted may hold a lock, and child_exit() comes next. */
 }
 
 /* Before the pool of the child goes, and with it the connections. */

@@ -140,6 +140,8 @@ struct ac_child_t {
 ac_child_t *ac_child(void);                     /* NULL before child_init has succeeded */
 void ac_child_init(apr_pool_t *pchild, server_rec *s);
 void ac_child_stopping(apr_pool_t *pchild, int graceful);
+/* By which prefork tells a child to end at once. */
+void ac_child_end_signals(sigset_t *set);
 
 /* ---- principal.c: who asks, and as what ---- */
 #define AC_ROLE_ADMIN "admin"                   /* what a route with AC_NEEDS_ADMIN wants */

@@ -38,7 +38,7 @@ typedef struct blocked_t {
     request_rec *r;                         /* the worker's */
     apr_bucket_brigade *brigade;
     apr_time_t wrote;
-    int term_fd;                            /* readable when a SIGTERM waits, or -1 */
+    int signal_fd;                          /* readable when the process is told to end, or -1 */
 } blocked_t;
 
 static void free_blocked(ac_stream_t *stream)
@@ -51,8 +51,8 @@ static void free_blocked(ac_stream_t *stream)
     if (blocked->wake_fd >= 0) {
         close(blocked->wake_fd);
     }
-    if (blocked->term_fd >= 0) {
-        close(blocked->term_fd);
+    if (blocked->signal_fd >= 0) {
+        close(blocked->signal_fd);
     }
     if (blocked->spare_fd >= 0) {
         close(blocked->spare_fd);
@@ -222,31 +222,29 @@ static void leave_socket(blocked_t *blocked)
     pthread_mutex_unlock(&blocked->lock);
 }
 
-/* ---- SIGTERM ---- */
+/* ---- signals ---- */
 
-static apr_status_t let_term(void *unused)
+static apr_status_t let_signals(void *unused)
 {
-    sigset_t term;
+    sigset_t ends;
     (void)unused;
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    pthread_sigmask(SIG_UNBLOCK, &term, NULL);
+    ac_child_end_signals(&ends);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
     return APR_SUCCESS;
 }
 
 /* Prefork ends its process inside the signal's handler, in the middle of whatever is under way. It has to wait until
  * the request is over and logged, and the request learns of it by the descriptor. */
-static int hold_term(request_rec *r)
+static int hold_signals(request_rec *r)
 {
-    sigset_t term;
+    sigset_t ends;
     if (ac_child()->threaded) {
         return -1;
     }
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &term, NULL);
-    apr_pool_cleanup_register(r->pool, NULL, let_term, apr_pool_cleanup_null);
-    return signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
+    ac_child_end_signals(&ends);
+    pthread_sigmask(SIG_BLOCK, &ends, NULL);
+    apr_pool_cleanup_register(r->pool, NULL, let_signals, apr_pool_cleanup_null);
+    return signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* ---- the worker's side ---- */
@@ -313,7 +311,7 @@ static bool wait_event(blocked_t *blocked)
 {
     conn_rec *c = blocked->r->connection;
     struct pollfd fds[3] = { { .fd = blocked->wake_fd, .events = POLLIN }, { .fd = -1, .events = POLLRDHUP },
-                             { .fd = blocked->term_fd, .events = POLLIN } };
+                             { .fd = blocked->signal_fd, .events = POLLIN } };
     /* An HTTP/2 stream has no socket of its own: its connection tells it by c->aborted. */
     if (!c->master) {
         apr_os_sock_get(&fds[1].fd, ap_get_conn_socket(c));
@@ -361,7 +359,7 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
     blocked->stream.follower.has_room = has_room;
     blocked->r = rq->r;
     blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
-    blocked->term_fd = blocked->spare_fd = -1;
+    blocked->signal_fd = blocked->spare_fd = -1;
     blocked->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (blocked->wake_fd < 0) {
         rq->err.status = errno;
@@ -372,7 +370,7 @@ static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_d
     keep_socket(blocked, rq->r->connection);
     if (ac_stream_init(&blocked->stream, rq, source, dialect) == APR_SUCCESS) {
         blocked->stream.out.max = AC_MAX_JSON_TEXT;     /* what waits is counted as events; of their bytes no more than one's */
-        blocked->term_fd = hold_term(rq->r);
+        blocked->signal_fd = hold_signals(rq->r);
         return blocked;
     }
     pthread_mutex_destroy(&blocked->lock);

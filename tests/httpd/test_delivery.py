@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How streams reach clients: vanishing and slow ones, timeouts, restarts, logs; parked and with a thread."""
+import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -130,8 +132,53 @@ def test_a_graceful_restart_cuts_no_stream(make_server, model):
     server.wait_gone(old)
 
 
+def restarted(server):
+    """httpd forgets what it is told in the middle of a restart."""
+    server.wait_log("resuming normal operations", 2)
+
+
+def left_in_an_old_child(make_server, model, mpm, stays=False):
+    """A run, in a child that was told to end gracefully; its client has gone, or stays."""
+    # The worker MPM has no place for a new child beside an old one but within MaxRequestWorkers.
+    tuning = "StartServers 1\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 1\nMaxSpareThreads 64\n"
+    server = make_server(mpm=mpm, tuning=tuning if mpm == WORKER else "")
+    gate = Gate()
+    stream, first = start(server.client, gate, model)
+    gate.wait_reached()
+    if not stays:
+        stream.close()
+        server.wait_access(1)           # its going was noticed
+    old = server.children()
+    server.graceful()
+    restarted(server)
+    wait_until(lambda: set(server.children()) - set(old), "no new child")
+    return server, gate, first, old, stream
+
+
+@pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
+def test_a_graceful_restart_cuts_no_run_whose_client_has_gone(make_server, model, mpm):
+    server, gate, first, old, _ = left_in_an_old_child(make_server, model, mpm)
+    assert run_status(server.client, first["run_id"]) == "in_progress"
+    gate.open()
+    wait_until(lambda: run_status(server.client, first["run_id"]) != "in_progress", "the run does not end")
+    assert run_status(server.client, first["run_id"]) == "completed"
+    server.wait_gone(old)
+
+
+@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
+def test_a_stop_ends_what_a_graceful_restart_let_go_on(make_server, model, mpm, stays):
+    server, gate, first, _, stream = left_in_an_old_child(make_server, model, mpm, stays)
+    server.stop()                       # in time, or the log says so
+    if stays:
+        assert stream.until("error")[-1].json["code"] == "stopping"
+    gate.open()
+    server.start()
+    assert run_status(server.client, first["run_id"]) == "interrupted"
+    assert server.client.messages(first["thread_id"])[1]["content"] == "one"
+
+
 def test_graceful_stop_lets_streams_end(make_server, model):
-    import signal
     server = make_server()
     gate = Gate()
     stream, _ = start(server.client, gate, model)
@@ -143,13 +190,19 @@ def test_graceful_stop_lets_streams_end(make_server, model):
     server.process.wait(20)
 
 
+@pytest.mark.parametrize("how", ["stop", "restart"])
 @pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
-def test_stop_stores_what_there_is(make_server, model, mpm):
+def test_stop_stores_what_there_is(make_server, model, mpm, how):
     """And its client is told, although httpd begins with closing the connections that its threads have."""
     server = make_server(mpm=mpm)
     gate = Gate()
     stream, first = start(server.client, gate, model)
     wait_asleep(server)
+    old = server.children()
+    if how == "restart":
+        server.send_signal(signal.SIGHUP)
+        server.wait_gone(old)
+        restarted(server)
     server.stop()
     events = [e for e in stream.rest() if e.type != "heartbeat"]
     assert events[-1].type == "error" and events[-1].json["code"] == "stopping"
@@ -208,8 +261,6 @@ def test_kill_9_loses_nothing_that_was_acknowledged(make_server, model):
 
 
 def test_a_killed_child_is_replaced_and_its_threads_are_free(make_server, model):
-    import os
-    import signal
     server = make_server()
     gate = Gate()
     stream, first = start(server.client, gate, model)
