@@ -44,6 +44,7 @@ def told_once(server, number):
 def test_a_removed_directory_comes_back(placed, model):
     """With the next run, where httpd's children may make it. What needs it works again, also from another child."""
     server = placed("state/events", tuning=CHILDREN)
+    server.wait_log("AC0601", 3)        # each of them has its place
     answers(server, model, 1)
     shutil.rmtree(server.events)
     server.expect_log("AC0514")
