@@ -131,9 +131,20 @@ valgrind:
 
 # libFuzzer, FUZZ_SECONDS for each target; what it finds new stays under build/.
 FUZZ_SECONDS ?= 60
-$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(LOWER_SRC)
-	@mkdir -p $(@D) $(BUILD)/fuzz/grown/$*
-	clang $(APXS_FLAGS) -O1 -g $(WARN) -pthread -fsanitize=fuzzer,address,undefined -o $@ $< $(LOWER_SRC) $(LIBS)
+FUZZ_CC      = clang $(APXS_FLAGS) -O1 -g $(WARN) -pthread -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_OBJ    := $(LOWER_SRC:%.c=$(BUILD)/fuzz/%.o)
+$(BUILD)/fuzz/src/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+-include $(FUZZ_OBJ:.o=.d)
+
+$(BUILD)/fuzz/libagentchat.a: $(FUZZ_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/fuzz/libagentchat.a
+	@mkdir -p $(BUILD)/fuzz/grown/$*
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< $(BUILD)/fuzz/libagentchat.a $(LIBS)
 
 fuzz: $(FUZZ_NAME:%=$(BUILD)/fuzz/fuzz_%)
 	for n in $(FUZZ_NAME); do $(BUILD)/fuzz/fuzz_$$n -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=5 -artifact_prefix=$(BUILD)/fuzz/ \

@@ -205,9 +205,6 @@ static apr_status_t fill_header(fill_t *fill, const char *text, size_t len)
     if (has_control(text, len)) {
         return refuse(fill, "must not hold control characters, as it is part of a header");
     }
-    if (memmem(text, len, "${", 2)) {
-        return refuse(fill, "must not hold '${', as it is part of a header");
-    }
     return ac_buf_add(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : too_long(fill);
 }
 
@@ -276,6 +273,16 @@ static apr_status_t copy_literal(fill_t *fill, const char *text, ac_template_e k
     return status;
 }
 
+/* What a fill that failed has appended is taken back. */
+static void take_back(ac_buf_t *out, size_t len, bool failed)
+{
+    if (out->data) {
+        out->len = len;
+        out->data[len] = '\0';
+    }
+    out->failed = failed;
+}
+
 apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kind, const json_t *args, ac_err_t *err)
 {
     const char *host, *path = kind == AC_TEMPLATE_URL ? authority_end(text, &host) : NULL;
@@ -298,12 +305,38 @@ apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kin
     if (status == APR_SUCCESS && !out->data && ac_buf_add(out, "", 0) != APR_SUCCESS) {
         status = too_long(&fill);
     }
-    if (status != APR_SUCCESS && out->data) {
-        out->len = before;
-        out->data[before] = '\0';
-        out->failed = failed;
+    if (status != APR_SUCCESS) {
+        take_back(out, before, failed);
     }
     ac_buf_free(&fill.segment);
+    return status;
+}
+
+apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *secret, const json_t *args, ac_err_t *err)
+{
+    size_t before = out->len;
+    bool failed = out->failed;
+    apr_status_t status = APR_SUCCESS;
+    for (const char *found; status == APR_SUCCESS && text; text = found ? found + strlen(AC_TEMPLATE_SECRET) : NULL) {
+        found = strstr(text, AC_TEMPLATE_SECRET);
+        char *piece = found ? strndup(text, (size_t)(found - text)) : NULL;
+        if (found && !piece) {
+            status = ac_err_set(err, AC_INTERNAL, "memory ran out");
+        }
+        else if (found && !secret) {
+            status = ac_err_set(err, AC_INTERNAL, "the tool's header names a secret, and there is none");
+        }
+        else {
+            status = ac_template_fill(out, found ? piece : text, AC_TEMPLATE_HEADER, args, err);
+        }
+        if (status == APR_SUCCESS && found && ac_buf_str(out, secret) != APR_SUCCESS) {
+            status = ac_err_set(err, AC_INVALID_REQUEST, "the arguments are too long for this tool");
+        }
+        free(piece);
+    }
+    if (status != APR_SUCCESS) {
+        take_back(out, before, failed);
+    }
     return status;
 }
 

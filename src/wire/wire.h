@@ -199,6 +199,7 @@ void ac_cosmos_session_note(ac_cosmos_session_t *session, const char *text);
 apr_status_t ac_cosmos_session_text(ac_buf_t *text, const ac_cosmos_session_t *session);
 
 /* ---- template.c: URL and body templates of the HTTP tool ---- */
+#define AC_TEMPLATE_SECRET "${secret}"
 typedef enum ac_template_e { AC_TEMPLATE_URL, AC_TEMPLATE_JSON, AC_TEMPLATE_HEADER } ac_template_e;
 /* {name} is a placeholder; a name is letters, digits, '_', '-' and '.', so that the braces of JSON itself are none.
  * NULL, or a sentence in p: braces that do not close, a name that schema does not have, a {name} in scheme or host,
@@ -207,8 +208,12 @@ const char *ac_template_problem(const char *text, ac_template_e kind, const json
 /* Fills {name} from args (scalars; absent or null → "").
  * URL: percent-encoded, RFC 3986 unreserved only; a value cannot make a path segment empty, "." or "..", also for a
  * server that decodes %2F. JSON: a bare {name} becomes the JSON value (any; absent → null), inside a string the
- * escaped text. HEADER: as it is; no control character, and no "${", which stands for the secret. errors:
- * invalid_request at the argument. out is then as before. */
+ * escaped text. HEADER: as it is, without control characters. errors: invalid_request at the argument. out is then
+ * as before. */
 apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kind, const json_t *args, ac_err_t *err);
+/* Fills a header's value, and puts secret where text says ${secret}. An argument never becomes a ${secret}: the pieces of
+ * text between two of them are filled one by one. secret: NULL where text names none. errors: as above; internal where
+ * text names a secret and there is none. out is then as before. */
+apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *secret, const json_t *args, ac_err_t *err);
 
 #endif

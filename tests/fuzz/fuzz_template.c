@@ -60,6 +60,36 @@ static void check_filled(const char *text, ac_template_e kind, const ac_buf_t *o
     }
 }
 
+static size_t count_text(const ac_buf_t *out, const char *text)
+{
+    size_t n = 0, len = strlen(text);
+    for (const char *at = out->data; at && (at = memmem(at, out->len - (size_t)(at - out->data), text, len)); at += len) {
+        n++;
+    }
+    return n;
+}
+
+/* A header with a secret, which holds a byte that no argument may: it stands where the template says, and nowhere else. */
+static void check_secret(const char *text, const json_t *args)
+{
+    static const char secret[] = "\x01key";
+    ac_buf_t out, template;
+    ac_err_t err = {0}, none = {0};
+    ac_buf_init(&template, 1024 * 1024);
+    ac_buf_add(&template, text, strlen(text));
+    size_t wanted = count_text(&template, AC_TEMPLATE_SECRET);
+    ac_buf_init(&out, 1024 * 1024);
+    apr_status_t status = ac_template_header(&out, text, secret, args, &err);
+    require((status == APR_SUCCESS) == (err.kind == AC_OK));
+    require(status != APR_SUCCESS || count_text(&out, secret) == wanted + count_text(&template, secret));
+    ac_buf_clear(&out);
+    status = ac_template_header(&out, text, NULL, args, &none);
+    require(!wanted || status != APR_SUCCESS);
+    require(wanted || none.kind == err.kind);
+    ac_buf_free(&out);
+    ac_buf_free(&template);
+}
+
 /* A schema that has every argument as a parameter. */
 static json_t *schema_of(const json_t *args)
 {
@@ -110,6 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         apr_pool_t *p;
         apr_pool_create(&p, root);
         check(text, kind, args, p);
+        check_secret(text, args);
         apr_pool_destroy(p);
     }
     json_decref(args);

@@ -154,8 +154,44 @@ static void test_header(void **state)
     expect_filled(HEADER, "a {q} b", "{\"q\":\"x \u00e9\"}", "a x \u00e9 b");
     expect_refused(HEADER, "a {q}", "{\"q\":\"x\\r\\nCookie: y\"}", "/q");
     expect_refused(HEADER, "a {q}", "{\"q\":\"x\\u007f\"}", "/q");
-    expect_refused(HEADER, "a {q}", "{\"q\":\"${secret}\"}", "/q");
+    expect_filled(HEADER, "a {q}", "{\"q\":\"${secret}\"}", "a ${secret}");
     expect_refused(HEADER, "a {q}", "{\"q\":[]}", "/q");
+}
+
+static void expect_header(const char *text, const char *secret, const char *args, const char *expected)
+{
+    ac_buf_t out;
+    ac_err_t err = {0};
+    json_t *values = parse(args);
+    ac_buf_init(&out, 64);
+    ac_buf_str(&out, "X: ");
+    apr_status_t status = ac_template_header(&out, text, secret, values, &err);
+    assert_string_equal(out.data + 3, expected ? expected : "");
+    assert_true((status == APR_SUCCESS) == (expected != NULL));
+    assert_true((err.kind == AC_OK) == (expected != NULL));
+    assert_false(out.failed);
+    ac_buf_free(&out);
+    json_decref(values);
+}
+
+/* Only the template says where the secret is. */
+static void test_header_secret(void **state)
+{
+    (void)state;
+    expect_header("Bearer ${secret}", "k", "{}", "Bearer k");
+    expect_header("${secret}{q}${secret}", "k", "{\"q\":\"-\"}", "k-k");
+    expect_header("${secret}", "{q}${secret}", "{\"q\":\"x\"}", "{q}${secret}");
+    expect_header("{a}{b}", NULL, "{\"a\":\"$\",\"b\":\"{secret}\"}", "${secret}");
+    expect_header("{a}{b}${secret}", "k", "{\"a\":\"$\",\"b\":\"{secret}\"}", "${secret}k");
+    expect_header("{a}{b}{c}", NULL, "{\"a\":\"$\",\"b\":\"{secret\",\"c\":\"}\"}", "${secret}");
+    expect_header("$ {a}", "k", "{\"a\":\"${secret}\"}", "$ ${secret}");
+    expect_header("${s{a}", NULL, "{\"a\":\"ecret}\"}", "${secret}");
+    expect_header("${sec${secret}ret}", "k", "{}", "${seckret}");
+    expect_header("", NULL, "{}", "");
+    expect_header("a ${secret}", NULL, "{}", NULL);
+    expect_header("${secret}{a}", "k", "{\"a\":\"\\n\"}", NULL);
+    expect_header("${secret}{a}", "k", "{\"a\":\"a word that is much longer than all that a line of this test may have\"}", NULL);
+    expect_header("{a}${secret}", "a word that is much longer than all that a line of this test may have", "{\"a\":\"k\"}", NULL);
 }
 
 static void test_url_problems(void **state)
@@ -208,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_url_values), cmocka_unit_test(test_url_segments), cmocka_unit_test(test_url_host),
         cmocka_unit_test(test_too_long), cmocka_unit_test(test_json), cmocka_unit_test(test_header),
+        cmocka_unit_test(test_header_secret),
         cmocka_unit_test(test_url_problems), cmocka_unit_test(test_other_problems),
     };
     apr_initialize();

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define WHO "the service"
-#define SECRET "${secret}"
 #define MAX_REDIRECTS 3
 #define MAX_URL (16 * 1024)
 #define MAX_HEADER (16 * 1024)
@@ -126,23 +125,10 @@ static apr_status_t too_long(ac_err_t *err)
     return ac_err_set(err, AC_TOOL_ERROR, "the arguments are too long for a request");
 }
 
-/* The arguments go in first: what they say cannot be taken for the place of the secret. */
 static apr_status_t fill_header(ac_buf_t *line, const ac_tool_header_t *header, const json_t *arguments, ac_err_t *err)
 {
-    ac_buf_t value;
-    ac_buf_init(&value, MAX_HEADER);
-    apr_status_t status = ac_template_fill(&value, header->value, AC_TEMPLATE_HEADER, arguments, err);
-    const char *rest = value.data;
     ac_buf_printf(line, "%s: ", header->name);
-    while (status == APR_SUCCESS && rest) {
-        const char *found = strstr(rest, SECRET);
-        ac_buf_add(line, rest, found ? (size_t)(found - rest) : strlen(rest));
-        if (found) {
-            ac_buf_str(line, header->secret.value);
-        }
-        rest = found ? found + strlen(SECRET) : NULL;
-    }
-    ac_buf_free(&value);
+    apr_status_t status = ac_template_header(line, header->value, header->secret.value, arguments, err);
     return status == APR_SUCCESS && line->failed ? too_long(err) : status;
 }
 

@@ -131,7 +131,7 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
     if (problem) {
         return apr_psprintf(p, "AgentChatToolHeader %s: %s", header->name, problem);
     }
-    bool wants_secret = strstr(header->value, "${secret}") != NULL;
+    bool wants_secret = strstr(header->value, AC_TEMPLATE_SECRET) != NULL;
     if (wants_secret && !header->secret.value) {
         return apr_psprintf(p, "AgentChatToolHeader %s: its value names a secret, but there is none; give "
                             "secret=env:NAME or secret=file:PATH", header->name);
