@@ -65,6 +65,8 @@ static void make_key(unsigned char key[AC_COUNT_KEY], const char *scope, const a
     snprintf(window, sizeof(window), "%" APR_INT64_T_FMT, (apr_int64_t)limit->window);
     add_word(&part, ac_limit_measure_name(limit->measure));
     add_word(&part, window);
+    /* Both, so that two limits whose subjects are the same one for lack of a better are two counts. */
+    add_word(&part, ac_limit_by_name(limit->by));
     add_word(&part, ac_limit_by_name(by));
     add_word(&part, subject);
     add_word(&part, scope ? scope : "");

@@ -125,6 +125,35 @@ def test_what_is_refused_is_counted_too(make_server):
     assert [client.get("/threads").status, client.get("/threads?bogus=1").status] == [200, 429]
 
 
+def test_each_step_counts_for_all_of_its_limits_or_none(make_server, model):
+    """docs/limits.md: a request that another limit of requests refuses is not counted; one that a later step refuses is."""
+    client = make_server("AgentChatLimit requests=2/day by=address\nAgentChatLimit requests=9/day streams=1 by=owner").client
+    gate = Gate()
+    model.default = costing(10, 5, gate)
+    stream = client.stream("/agents/assistant/chat", {"message": "x"})
+    stream.until("token")
+    refused = chat(client)
+    assert refused.status == 429 and "1 answers under way" in refused.json["detail"], refused.json
+    assert field(refused, "streams-owner") == "0"
+    for _ in range(3):
+        refused = client.get("/agents")
+        assert refused.status == 429 and "2 requests each day by address" in refused.json["detail"]
+        assert [field(refused, f"requests-day-{who}") for who in ("owner", "address")] == ["7", "0"]
+    gate.open()
+    stream.body()
+
+
+def test_ways_of_sharing_are_counted_apart(make_server):
+    """Also for one who has neither a name nor a key, so that all of them come down to the address."""
+    client = make_server("AgentChatLimit requests=3/day by=owner\nAgentChatLimit requests=3/day by=key\n"
+                         "AgentChatLimit requests=3/day by=address").client
+    for left in "210":
+        response = client.get("/agents")
+        assert response.status == 200
+        assert [field(response, f"requests-day-{who}") for who in ("owner", "key", "address")] == [left] * 3
+    assert client.get("/agents").status == 429
+
+
 def test_a_budget_is_not_overspent(make_server, model):
     """With what each run reserves, and with what those that run have used."""
     server = make_server("""
