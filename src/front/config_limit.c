@@ -91,7 +91,7 @@ void ac_limit_check(ac_check_t *check)
         const char *mine = def->conf.price.currency;
         if (!*mine) {
             ac_check_problem(check, config->cost_limit, "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
-                             "give it one, with zeros where it costs nothing", def->conf.id);
+                             "give it one, as AgentChatPrice input=0 output=0 currency=USD where it costs nothing", def->conf.id);
         } else if (currency && strcmp(mine, currency)) {
             ac_check_problem(check, config->cost_limit, "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "
                              "one in %s; use one currency", def->conf.id, mine, currency);

@@ -28,7 +28,8 @@ BAD = [
      "AgentChatLimit: 'by=me' is none of by=owner, by=key, by=agent, by=address"),
     ('a budget and a model without a price', 4,
      MODEL + 'AgentChatLimit cost=2.50/day\n' + AGENT + MOUNT,
-     "AgentChatLimit: there is a limit on cost, and model 'gpt' has no AgentChatPrice; give it one, with zeros where it costs nothing"),
+     "AgentChatLimit: there is a limit on cost, and model 'gpt' has no AgentChatPrice; give it one, as AgentChatPrice input=0 "
+     "output=0 currency=USD where it costs nothing"),
     ('not a duration', 1,
      'AgentChatRunTimeout 5x',
      "AgentChatRunTimeout: '5x' is not a duration; give 1s to 1h, like 90s or 10min"),

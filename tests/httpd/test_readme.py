@@ -160,6 +160,15 @@ def test_manual_configuration_is_valid(page, line, text):
         server.remove()
 
 
+@pytest.mark.parametrize("page", ["limits.md"])
+def test_first_example_goes_with_the_configuration_of_the_readme(make_server, page):
+    (_, configuration), (_, example) = blocks(TOP / "README.md", "apache")[0], blocks(TOP / "docs" / page, "apache")[0]
+    server = make_server("", start=False, standard=False, modules=FOR_README)
+    paste(server, f"Define AGENTCHAT_WWW {TOP}/src/www\n{configuration}\n{example}")
+    ok, said = server.configtest()
+    assert ok, said
+
+
 def test_manual_has_examples():
     assert len(CASES) > 50
     for page in PAGES:
