@@ -3,7 +3,7 @@
 #   make run      a server on port 8080 with the sample configuration (PORT=, CONF=FILE)
 #   make check    everything a change must pass
 #
-# Both install what is missing first. The rest is in `make help`.
+# Both install what is missing first. V=1 prints whole commands. The rest is in `make help`.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
@@ -18,6 +18,12 @@ CC     = gcc
 endif
 SAN   ?=
 OPT   ?= -O2 -g
+# How many compilers, test programs and processes of pytest run beside each other.
+JOBS  ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
+
+# A command is printed as one short line, with V=1 as it is.
+Q    = $(if $(V),,@)
+SAY  = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-8s%s\n')
 
 # Looked up when a compiler runs, not when the file is read: a fresh machine has neither yet.
 APXS_FLAGS = $(shell $(APXS) -q CFLAGS EXTRA_CPPFLAGS EXTRA_CFLAGS 2>/dev/null | sed 's/;;/ /g') \
@@ -42,15 +48,18 @@ module: $(BUILD)/mod_agentchat.so
 lower: $(BUILD)/libagentchat.a
 
 $(BUILD)/mod_agentchat.so: $(FRONT_OBJ) $(BUILD)/libagentchat.a
-	$(CC) -shared $(SAN) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lm -lpthread
+	$(SAY) LINK $@
+	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lm -lpthread
 
 $(BUILD)/libagentchat.a: $(LOWER_OBJ)
+	$(SAY) AR $@
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/%.o: %.c
+	$(SAY) CC $<
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 -include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
 
@@ -63,38 +72,46 @@ openapi:
 
 # Programs beside httpd: one copies conversations from one store to another, one makes and revokes API keys.
 $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
+	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $< $(BUILD)/libagentchat.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(BUILD)/libagentchat.a $(LIBS)
 
 # ---- tests ----
 # An archive, so that a test that brings a loop of its own is not given the real one by a helper it does not use.
 $(BUILD)/libunit.a: $(UNIT_HELP)
+	$(SAY) AR $@
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libunit.a $(BUILD)/libagentchat.a
+	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(BUILD)/libunit.a $(BUILD)/libagentchat.a -lcmocka $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(BUILD)/libunit.a $(BUILD)/libagentchat.a -lcmocka $(LIBS)
 -include $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 
-unit: $(UNIT_BIN) fuzz-replay
-	@failed=0; for t in $(UNIT_BIN); do $(RUNNER) $$t || failed=1; done; exit $$failed
+RUN_TESTS = tests/unit/run.py $(JOBS) $(if $(V),-v)
+unit-programs: $(UNIT_BIN) $(FUZZ_NAME:%=$(BUILD)/fuzz/replay_%)
+unit: unit-programs
+	@{ for t in $(UNIT_BIN); do echo "$(RUNNER) $$t"; done; $(REPLAYS); } | $(RUN_TESTS)
 
 # A fuzz target is one function; the ordinary compiler replays its corpus, clang's libFuzzer grows it.
 $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(BUILD)/libagentchat.a
+	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $< tests/fuzz/replay.c $(BUILD)/libagentchat.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< tests/fuzz/replay.c $(BUILD)/libagentchat.a $(LIBS)
 
+REPLAYS = for n in $(FUZZ_NAME); do echo "$(RUNNER) $(BUILD)/fuzz/replay_$$n tests/fuzz/corpus/$$n"; done
 fuzz-replay: $(FUZZ_NAME:%=$(BUILD)/fuzz/replay_%)
-	@failed=0; for n in $(FUZZ_NAME); do $(RUNNER) $(BUILD)/fuzz/replay_$$n tests/fuzz/corpus/$$n || failed=1; done; exit $$failed
+	@$(REPLAYS) | $(RUN_TESTS)
 
 PYTEST := /usr/bin/python3 -m pytest -q
 
 guards:
 	$(PYTEST) tests/guards
 
+# Files of tests run beside each other; tests/httpd/second_run.py says what becomes of those that fail.
 httpd-test: module tools
-	BUILD_DIR=$(BUILD) $(PYTEST) tests/httpd
+	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) --dist loadfile tests/httpd
 
 # Many clients, and everything around them fails: SIGKILL, restarts, the model, the store; with both stores. The short form is in
 # httpd-test.
@@ -111,7 +128,7 @@ HTTP_FUZZ = HTTP_FUZZ_REQUESTS=$(HTTP_FUZZ_REQUESTS) HTTP_FUZZ_SECONDS=$(HTTP_FU
 http-fuzz:
 	@conf/packages.sh check
 	@$(MAKE) --no-print-directory module tools
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' module tools
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' module tools
 	ASAN=1 BUILD_DIR=$(BUILD)/asan $(HTTP_FUZZ)
 	BUILD_DIR=$(BUILD) $(HTTP_FUZZ)
 
@@ -120,10 +137,12 @@ http-fuzz:
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined -Wno-format-truncation
 
 asan:
+	$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' module tools unit-programs
 	$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' unit
 	ASAN=1 $(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' httpd-test
 
 tsan:
+	$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/tsan SAN=-fsanitize=thread OPT='-O1 -g' unit-programs
 	$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SAN=-fsanitize=thread OPT='-O1 -g' unit
 
 valgrind:
@@ -157,13 +176,14 @@ tidy:
 # Building is left to a make of its own: the tools that were just installed are looked up then.
 run:
 	@conf/packages.sh run
-	@$(MAKE) --no-print-directory module
+	@$(MAKE) --no-print-directory -j$(JOBS) module
 	@BUILD='$(BUILD)' PORT='$(PORT)' CONF='$(CONF)' conf/run.sh
 
 # Goes on after a failure, so that one run shows everything that is wrong.
 check:
 	@conf/packages.sh check
-	@$(MAKE) --no-print-directory module tools
+	@$(MAKE) --no-print-directory -j$(JOBS) module tools
+	@$(MAKE) --no-print-directory -k -j$(JOBS) unit-programs || echo 'check: programs of tests are missing' >&2
 	@$(MAKE) --no-print-directory -k guards unit httpd-test
 
 # A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps where the build's needs are not rpms.
@@ -183,6 +203,7 @@ help:
 	@echo 'make check          everything a change must pass: the three below'
 	@echo 'make guards         the rules of the source that a program can check'
 	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
+	@echo '                    JOBS=N programs and processes of pytest beside each other; V=1 prints whole commands and what tests say'
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
 	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
@@ -194,7 +215,7 @@ help:
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD)'
 
-.PHONY: openapi rpm all module tools lower unit fuzz-replay guards httpd-test http-fuzz asan tsan valgrind fuzz tidy run check clean help
+.PHONY: openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test http-fuzz asan tsan valgrind fuzz tidy run check clean help
 
 # make bench, make bench-check, make soak
 include tests/bench/bench.mk

@@ -10,12 +10,12 @@ usage() { echo "usage: $0 run|check" >&2; exit 2; }
 # On Debian apache2-bin is the server without its system service: nothing starts, nothing in /etc is used.
 debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev gcc libc6-dev make
             pkg-config ca-certificates curl)
-debian_check=(libcmocka-dev python3 python3-pytest python3-requests python3-yaml python3-jsonschema chromium valgrind sqlite3
-              openssl rpm rpmlint libapache2-mod-auth-openidc redis-server)
+debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
+              valgrind sqlite3 openssl rpm rpmlint libapache2-mod-auth-openidc redis-server)
 fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel gcc make pkgconf-pkg-config
             redhat-rpm-config ca-certificates curl)
-fedora_check=(libcmocka-devel python3 python3-pytest python3-requests python3-pyyaml python3-jsonschema chromium valgrind sqlite
-              openssl mod_ssl mod_http2 rpm-build rpmlint systemd-rpm-macros mod_auth_openidc redis)
+fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema
+              chromium valgrind sqlite openssl mod_ssl mod_http2 rpm-build rpmlint systemd-rpm-macros mod_auth_openidc redis)
 
 case $1 in
 run) why="to build and run mod_agentchat" ;;

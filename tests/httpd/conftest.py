@@ -7,6 +7,8 @@ from cosmos_server import Cosmos
 from browser import Browser
 from model_server import ModelServer
 from page import Page, PageServer
+from second_run import (pytest_collection_modifyitems, pytest_configure, pytest_sessionfinish, pytest_sessionstart,  # noqa: F401
+                        pytest_terminal_summary, pytest_testnodedown)
 from server import AGENT, MODEL, MOUNT, HeldPort, Server
 
 

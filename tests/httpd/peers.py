@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of others that the tests talk with: an emulator of Cosmos DB and the vendor's own packages, from npm, below build/."""
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,19 +15,28 @@ SOURCE = TOP / "tests/peers"
 INSTALL_WAIT = 600
 
 
+@contextlib.contextmanager
+def one_at_a_time(folder):
+    """Of several processes that run tests, one at a time fills a folder below build/."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def install(source=SOURCE):
     """node_modules as the folder's package-lock.json says; once, until that file changes."""
     home = BUILD / source.name
-    home.mkdir(parents=True, exist_ok=True)
-    stamp = home / "installed.json"
-    lock = (source / "package-lock.json").read_text()
-    if not stamp.exists() or stamp.read_text() != lock:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, home / name)
-        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=home, capture_output=True, text=True,
-                              timeout=INSTALL_WAIT)
-        assert done.returncode == 0, done.stdout + done.stderr
-        stamp.write_text(lock)
+    with one_at_a_time(home):
+        stamp = home / "installed.json"
+        lock = (source / "package-lock.json").read_text()
+        if not stamp.exists() or stamp.read_text() != lock:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(source / name, home / name)
+            done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=home, capture_output=True, text=True,
+                                  timeout=INSTALL_WAIT)
+            assert done.returncode == 0, done.stdout + done.stderr
+            stamp.write_text(lock)
     return home / "node_modules"
 
 

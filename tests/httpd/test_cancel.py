@@ -78,6 +78,7 @@ def median_below(seconds, measure):
     raise AssertionError(f"a median of {times[3]:.3f} s in each of five rows")
 
 
+@pytest.mark.alone
 def test_how_soon_the_model_is_told(server, client, model):
     """100 ms, and the scripted model looks every 20 ms."""
     median_below(0.1, lambda: cancel_here(client, model))
@@ -146,6 +147,7 @@ def cancel_elsewhere(server, model, when):
     return took
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mpm, when", [("event", "before"), ("event", "midway"), ("event", "tool"), ("prefork", "midway")])
 def test_from_another_child(make_server, model, mpm, when):
     """100 ms, and the scripted model looks every 20 ms. The other child is told, and does not look by itself every 250 ms: that would

@@ -363,6 +363,7 @@ def measured_page(browser, server):
     return Page(browser, context, server.url)
 
 
+@pytest.mark.alone
 def test_the_first_token_is_on_the_screen_in_the_next_frame(browser, model, page_server):
     page = measured_page(browser, page_server)
     frames, times = [], []
@@ -402,6 +403,7 @@ def longest_task(trace):
     return max(e["tdur"] for e in events if (e["pid"], e["tid"]) in threads and e["name"].endswith("RunTask") and "tdur" in e) / 1000
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", TEXTS)
 def test_two_thousand_lines_stay_smooth(browser, model, page_server, tmp_path, kind):
     page = measured_page(browser, page_server)
