@@ -132,6 +132,10 @@ AC_MESSAGE(661, AC_INFO, "A request showed an API key that is unknown, revoked o
            "Nothing for a single line. A known id again and again: ask its owner, or make another key and revoke this one.")
 AC_MESSAGE(662, AC_ERROR, "A place is signed in to with AuthType AgentChat, and no AgentChatKeys holds there; requests are answered 500.",
            "Name the file of keys there, or above it.")
+AC_MESSAGE(663, AC_WARNING, "A mount without a sign-in was asked for under a name that its server does not have; the request was "
+           "answered 403. Logged once a minute by each child.",
+           "If the name is yours, add it as ServerName or ServerAlias; behind a proxy that is the name that it passes on as Host. If not, "
+           "a page of another site tried to get in through somebody's browser.")
 AC_MESSAGE(670, AC_WARNING, "What limits count has no file in memory; each restart of httpd, also a graceful one, begins with nothing.",
            "See the cause in the line: mostly a /dev/shm without room. Make AgentChatStateDir, or give /dev/shm 16 MB more.")
 AC_MESSAGE(671, AC_ERROR, "The counts of long windows, as a day's budget, cannot be kept in the state directory.",

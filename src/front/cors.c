@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages of other sites: which may use the API from a browser (the CORS protocol of the Fetch standard), and that others cannot make a
- * visitor's browser do it with the visitor's cookies or password. */
+ * visitor's browser do it with the visitor's cookies or password, or under a name of their own that leads here. */
 #include "config.h"
+
+#include "apr_atomic.h"
+#include "http_ssl.h"
 
 #define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
 #define TAKEN "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
@@ -92,13 +95,113 @@ int ac_cors_header_parser(request_rec *r)
     return methods && (is_open(mount) || is_listed(mount, origin)) ? answer_preflight(r, mount, methods) : DECLINED;
 }
 
+/* ---- requests that a page of another site makes ---- */
+
+/* Browsers send these headers for a page of another site only after a preflight that allowed them, and then for listed origins only,
+ * or without cookies and passwords. */
+static bool shows_key(const request_rec *r)
+{
+    const char *value = apr_table_get(r->headers_in, "Authorization");
+    return apr_table_get(r->headers_in, "X-API-Key") || (value && !ap_cstr_casecmpn(value, "Bearer ", 7));
+}
+
+/* Whether the visitor's browser alone opens the door: by a cookie, a password that it remembers, Kerberos, a certificate. */
+static bool is_ambient(request_rec *r)
+{
+    const char *verified = r->user ? NULL : ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_VERIFY");
+    return r->user || (verified && !strcmp(verified, "SUCCESS"));
+}
+
+/* Whether text begins with this host's name; a port may follow. */
+static bool is_host(const char *text, const char *host)
+{
+    size_t len = strlen(host);
+    const char *start = *text == '[' && *host != '[' ? text + 1 : text;
+    const char *end = start + len;
+    if (ap_cstr_casecmpn(start, host, len)) return false;
+    return !*end || *end == ':' || *end == ',' || *end == ' ' || (start != text && *end == ']');
+}
+
+/* Whether the page that an Origin names comes from the host that the request names, or from the one that a proxy was asked for. Ports
+ * are left out, as they are where a browser says `same-site`. */
+static bool is_own_host(request_rec *r, const char *origin)
+{
+    const char *host = strstr(origin, "://");
+    const char *list = apr_table_get(r->headers_in, "X-Forwarded-Host");
+    if (!host) return false;
+    host += 3;
+    if (r->hostname && is_host(host, r->hostname)) return true;
+    size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+    const char *name = apr_pstrndup(r->pool, host, len);
+    while (list && *list) {
+        list += strspn(list, ", \t");
+        if (*list && is_host(list, name)) return true;
+        list += strcspn(list, ",");
+    }
+    return false;
+}
+
+/* Sec-Fetch-Site is the browser's own word, and comes over https; over http there is only the Origin. */
+static bool is_foreign(request_rec *r)
+{
+    const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site"), *origin = apr_table_get(r->headers_in, "Origin");
+    return site ? !ap_cstr_casecmp(site, "cross-site") : origin && !is_own_host(r, origin);
+}
+
 apr_status_t ac_cors_check(ac_request_t *rq)
 {
-    const char *site = apr_table_get(rq->r->headers_in, "Sec-Fetch-Site"), *mode = apr_table_get(rq->r->headers_in, "Sec-Fetch-Mode");
-    if (!site || strcasecmp(site, "cross-site") || is_open(rq->mount)) return APR_SUCCESS;
-    if (is_listed(rq->mount, apr_table_get(rq->r->headers_in, "Origin"))) return APR_SUCCESS;
+    request_rec *r = rq->r;
+    const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode");
+    if (shows_key(r) || !is_foreign(r) || is_listed(rq->mount, apr_table_get(r->headers_in, "Origin"))) return APR_SUCCESS;
+    if (is_open(rq->mount) && !is_ambient(r)) return APR_SUCCESS;
     /* A link on another site may lead here, but not to a GET that runs an agent. */
     bool runs = (rq->route->needs & AC_NEEDS_OWNER) && (rq->route->needs & AC_ALWAYS_STREAMS);
-    if (rq->r->method_number == M_GET && !runs && mode && !strcasecmp(mode, "navigate")) return APR_SUCCESS;
+    if (r->method_number == M_GET && !runs && mode && !ap_cstr_casecmp(mode, "navigate")) return APR_SUCCESS;
+    if (is_open(rq->mount)) {
+        return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of other sites may not use a visitor's sign-in here; AgentChatCORSOrigin has to "
+                          "list their origins, '*' is not enough");
+    }
     return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
+}
+
+/* ---- names that lead here ---- */
+
+static bool is_among(const apr_array_header_t *names, const char *host)
+{
+    for (int i = 0; names && i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        if (name && !ap_strcasecmp_match(host, name)) return true;
+    }
+    return false;
+}
+
+/* An address, or a name that no name server of somebody else's can lead here. */
+static bool is_this_machine(const char *host)
+{
+    size_t len = strlen(host);
+    bool address = ap_strchr_c(host, ':') || strspn(host, "0123456789.") == len;
+    return address || !ap_cstr_casecmp(host, "localhost") || !ap_cstr_casecmp(host, "localhost.localdomain") ||
+           (len > 10 && !ap_cstr_casecmp(host + len - 10, ".localhost"));
+}
+
+/* Whoever asks for a wrong name decides how often that is; the log has it once a minute from each child. */
+static void log_name(request_rec *r)
+{
+    static volatile apr_uint32_t last;
+    apr_uint32_t now = (apr_uint32_t)apr_time_sec(r->request_time), before = apr_atomic_read32(&last);
+    if (before && now - before < 60) return;
+    if (apr_atomic_cas32(&last, now, before) != before) return;
+    ac_log_request(AC_M663, 0, r, "the mount is open to everybody (AgentChatAnonymous on) and was asked for as '%s', which is neither "
+                   "ServerName nor ServerAlias of its server; answered 403", r->hostname);
+}
+
+apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
+{
+    const server_rec *s = r->server;
+    if (!r->hostname || is_this_machine(r->hostname)) return APR_SUCCESS;
+    if (s->server_hostname && !ap_cstr_casecmp(r->hostname, s->server_hostname)) return APR_SUCCESS;
+    if (is_among(s->names, r->hostname) || is_among(s->wild_names, r->hostname)) return APR_SUCCESS;
+    log_name(r);
+    return ac_err_set(err, AC_FORBIDDEN, "this server is not known by the name that the request was sent to (Host); without a sign-in it "
+                      "answers for its ServerName, ServerAlias, localhost and addresses only");
 }

@@ -74,6 +74,7 @@ typedef struct ac_mount_conf_t {                /* per directory: what a <Locati
     const ac_limits_t *limits;                  /* AgentChatLimit */
     const char *owner_from;                     /* AgentChatOwnerFrom: the variable that has the owner's name; NULL: r->user is it */
     const char *roles_from;                     /* AgentChatRolesFrom: the variable that has the roles; NULL: none has */
+    int roles_delimiter;                        /* what stands between them: 0 a comma, 1 blanks, 2 a semicolon */
     apr_table_t *role_values;                   /* role → what stands for it in that variable; empty: itself */
     const apr_array_header_t *roles;            /* AgentChatRole: of ac_role_t, or NULL */
     /* … the setter writes through the directive table's offsets; unset is told apart by `set` bits */
@@ -290,8 +291,12 @@ const char *ac_cors_problem(const ac_mount_conf_t *mount, apr_pool_t *p);
 bool ac_cors_contradicts(const ac_mount_conf_t *mount);
 /* The header_parser hook: the headers that let a listed origin read the answer; answers a preflight (DONE). Else DECLINED. */
 int ac_cors_header_parser(request_rec *r);
-/* Refuses what a browser says a page of another site does, where that is not listed. errors: forbidden. */
+/* Refuses what a page of another site does where that is not listed, by what the browser says of it: Sec-Fetch-Site, else Origin. Where
+ * every origin may, this holds for requests that a cookie, a password or a certificate signs in. errors: forbidden. */
 apr_status_t ac_cors_check(ac_request_t *rq);
+/* Refuses a request that names another host than its server's ServerName, its ServerAliases, localhost or an address: a page whose own
+ * name leads here (DNS rebinding). For requests that nobody signed in to. errors: forbidden. */
+apr_status_t ac_host_check(request_rec *r, ac_err_t *err);
 
 /* ---- api_threads.c, api_messages.c, api_runs.c, api_agents.c, api_chat.c, api_health.c ---- */
 ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_thread_get, ac_api_thread_patch, ac_api_thread_delete,

@@ -7,7 +7,9 @@
 #include "apr_strings.h"
 #include "mod_auth.h"
 
-#define BETWEEN_ROLES ", \t"                    /* lists come joined by commas or blanks */
+
+/* By roles_delimiter, in the order of the directive's table. */
+static const char *const delimiters[] = {",", " \t", ";"};
 
 /* ---- roles ---- */
 bool ac_principal_has(const ac_principal_t *principal, const char *role)
@@ -34,14 +36,29 @@ static void add_variable_role(apr_array_header_t *roles, const ac_mount_conf_t *
     }
 }
 
+/* Without the blanks around it. */
+static char *trim(char *word)
+{
+    word += strspn(word, " \t");
+    size_t len = strlen(word);
+    while (len && (word[len - 1] == ' ' || word[len - 1] == '\t')) {
+        word[--len] = '\0';
+    }
+    return word;
+}
+
 static apr_array_header_t *find_roles(const request_rec *r, const ac_mount_conf_t *mount, const char *owner)
 {
     apr_array_header_t *roles = apr_array_make(r->pool, 4, sizeof(const char *));
     const char *value = mount->roles_from ? apr_table_get(r->subprocess_env, mount->roles_from) : NULL;
+    const char *between = delimiters[mount->roles_delimiter];
     char *state = NULL;
-    for (char *word = value ? apr_strtok(apr_pstrdup(r->pool, value), BETWEEN_ROLES, &state) : NULL; word;
-         word = apr_strtok(NULL, BETWEEN_ROLES, &state)) {
-        add_variable_role(roles, mount, word);
+    for (char *word = value ? apr_strtok(apr_pstrdup(r->pool, value), between, &state) : NULL; word;
+         word = apr_strtok(NULL, between, &state)) {
+        char *role = trim(word);
+        if (*role) {
+            add_variable_role(roles, mount, role);
+        }
     }
     for (int i = 0; mount->roles && i < mount->roles->nelts; i++) {
         const ac_role_t *role = &APR_ARRAY_IDX(mount->roles, i, ac_role_t);
@@ -104,6 +121,7 @@ apr_status_t ac_principal_find(const ac_principal_t **pprincipal, request_rec *r
     }
     else if (mount->anonymous > 0) {
         owner = AC_ANONYMOUS;
+        status = ac_host_check(r, err);
     }
     else {
         status = ac_err_set(err, AC_UNAUTHENTICATED, "this needs a signed-in user");

@@ -247,14 +247,14 @@ apr_status_t ac_request_body_drop(ac_request_t *rq)
 
 /* A client that names no type is believed, unless it is a browser, which says its page's origin with each POST: a page of another site
  * can send without asking what is not JSON, and what has no type. */
-static apr_status_t check_media(ac_request_t *rq)
+static apr_status_t check_media(ac_request_t *rq, bool empty)
 {
     const char *type = apr_table_get(rq->r->headers_in, "Content-Type");
     const char *encoding = apr_table_get(rq->r->headers_in, "Content-Encoding");
     if (encoding && strcasecmp(encoding, "identity")) {
         return ac_err_set(&rq->err, AC_UNSUPPORTED_MEDIA, "an encoded body is not read here");
     }
-    if ((!type || !*type) && !apr_table_get(rq->r->headers_in, "Origin")) {
+    if ((!type || !*type) && (empty || !apr_table_get(rq->r->headers_in, "Origin"))) {
         return APR_SUCCESS;
     }
     type = type ? type : "";
@@ -277,14 +277,14 @@ apr_status_t ac_request_body(ac_request_t *rq, bool required)
     ac_buf_t body;
     ac_buf_init(&body, (size_t)body_max(rq));
     apr_status_t status = read_body(rq, &body);
+    if (status == APR_SUCCESS) {
+        status = check_media(rq, !body.len);
+    }
     if (status == APR_SUCCESS && !body.len && !required) {
         goto leave;
     }
     if (status == APR_SUCCESS && !body.len) {
         status = ac_err_set(&rq->err, AC_BAD_JSON, "the body is empty; it must be a JSON object");
-    }
-    if (status == APR_SUCCESS) {
-        status = check_media(rq);
     }
     if (status == APR_SUCCESS) {
         status = ac_json_parse(&rq->body, body.data, body.len, &rq->err);

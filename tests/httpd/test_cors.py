@@ -32,13 +32,32 @@ MOUNTS = """
     Require valid-user
     AgentChatCORSOrigin https://app.example.com
 </Location>
+<Location "/password">
+    SetHandler agentchat
+    AuthType Basic
+    AuthName chat
+    AuthUserFile users
+    Require valid-user
+    AgentChatCORSOrigin *
+</Location>
+<Location "/keys">
+    SetHandler agentchat
+    AuthType AgentChat
+    AuthName chat
+    AgentChatKeys keys
+    Require valid-user
+    AgentChatCORSOrigin *
+</Location>
 """
+ANN = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
 
 
 @pytest.fixture
 def site(make_server):
     server = make_server(MOUNTS, start=False, modules=("authn_core", "authn_file", "auth_basic", "authz_user"))
     (server.root / "users").write_text("ann:{SHA}" + base64.b64encode(hashlib.sha1(b"secret").digest()).decode() + "\n")
+    server.key = "ack_ann_" + "a" * 40
+    (server.root / "keys").write_text(f"id=ann key=sha256:{hashlib.sha256(server.key.encode()).hexdigest()} owner=ann\n")
     return server.start()
 
 
@@ -106,14 +125,57 @@ def test_what_a_browser_says_comes_from_another_site_is_refused(site):
 
 
 def test_what_a_page_can_send_without_asking_is_refused(site):
-    """Also over plain http, where browsers do not say Sec-Fetch-Site. A Blob without a type is sent without one."""
+    """A Blob without a type is sent without one."""
     body = b'{"title": "x"}'
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", None):
-        for origin in (OTHER, "null"):
-            refused = ask(site, "/closed/threads", origin, "POST", body, Content_Type=kind)
-            assert refused.status == 415 and refused.json["code"] == "unsupported_media_type", (kind, origin)
-    assert ask(site, "/closed/threads", OTHER, "POST", body, Content_Type="application/json").status == 201     # which asks first
+        refused = ask(site, "/closed/threads", "http://localhost", "POST", body, Content_Type=kind)
+        assert refused.status == 415 and refused.json["code"] == "unsupported_media_type", kind
+        # Also where there is nothing of this type.
+        refused = ask(site, "/closed/threads", "http://localhost", "POST", b"", Content_Type=kind)
+        assert refused.status == (415 if kind else 201), kind
+    assert ask(site, "/closed/threads", None, "POST", b"", Content_Type="text/plain").status == 415
     assert ask(site, "/closed/threads", None, "POST", body, Content_Type=None).status == 201
+
+
+@pytest.mark.parametrize("origin", [OTHER, "null", "http://localhost.evil.example", "http://evil.example:80", "localhost"])
+def test_without_sec_fetch_the_origin_says_that_a_page_is_of_another_site(site, origin):
+    """As over plain http, where browsers do not say Sec-Fetch-Site."""
+    for method, path, body in (("POST", "/threads", {}), ("POST", "/threads", b""), ("POST", "/threads", None), ("GET", "/threads", None),
+                               ("GET", "/agent/stream?message=hi", None), ("GET", "/agents", None)):
+        for mount, signed in (("/closed", {}), ("/private", ANN), ("/password", ANN)):
+            headers = {**signed, "Content-Type": "application/json" if body == {} else None}
+            refused = ask(site, mount + path, origin, method, body, **headers)
+            assert refused.status == 403 and refused.json["code"] == "forbidden", (method, mount + path, body, refused)
+            assert "AgentChatCORSOrigin" in refused.json["detail"]
+    assert ask(site, "/private/threads", APP, "POST", b"", **ANN).status == 201
+
+
+@pytest.mark.parametrize("origin,headers", [
+    ("http://localhost", {}), ("http://localhost:8080", {}), ("https://localhost", {"Host": "localhost:8443"}),
+    ("http://[::1]:81", {"Host": "[::1]:81"}), ("https://LOCALHOST", {"Host": "localhost"}),
+    ("https://www.example.com", {"X-Forwarded-Host": "www.example.com"}),
+    ("https://www.example.com:8443", {"X-Forwarded-Host": "inner, www.example.com:8443"})])
+def test_pages_of_the_host_itself_need_no_permission(site, origin, headers):
+    """Also behind a proxy that asks under a name of its own."""
+    assert ask(site, "/closed/threads", origin, "POST", {}, **headers).status == 201
+    assert ask(site, "/private/threads", origin, "POST", b"", **headers, **ANN).status == 201
+
+
+def test_every_origin_does_not_open_what_a_password_signs_in(site, model):
+    """What a browser sends by itself is no permission of the visitor's; what a page has to add is."""
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+    for headers in (foreign, {}):
+        for method, path in (("GET", "/agent/stream?message=hi"), ("GET", "/threads"), ("POST", "/threads")):
+            refused = ask(site, "/password" + path, OTHER, method, {} if method == "POST" else None, **headers, **ANN)
+            assert refused.status == 403 and "'*' is not enough" in refused.json["detail"], (headers, path)
+            assert ask(site, "/password" + path, None, method, None, **foreign, **ANN).status == 403
+        for key in ({"Authorization": f"Bearer {site.key}"}, {"X-API-Key": site.key}):
+            assert ask(site, "/keys/threads", OTHER, "POST", {}, **headers, **key).status == 201
+    assert not model.requests
+    assert ask(site, "/password/threads", "http://localhost", "POST", {}, **ANN).status == 201
+    # Nobody signs in here, so there is nothing that a page could borrow.
+    model.play(says("hello"))
+    assert ask(site, "/open/agent/stream?message=hi", OTHER, **foreign).status == 200
 
 
 def test_every_origin_without_credentials(site):
@@ -134,6 +196,5 @@ def test_what_is_asked_beforehand_needs_no_sign_in(site):
     assert ask(site, "/private/threads", method="OPTIONS").status == 401
     refused = ask(site, "/private/threads")
     assert refused.status == 401 and refused.headers["access-control-allow-origin"] == APP
-    word = base64.b64encode(b"ann:secret").decode()
-    answer = ask(site, "/private/threads", Authorization=f"Basic {word}")
+    answer = ask(site, "/private/threads", **ANN)
     assert answer.status == 200 and "access-control-allow-credentials" not in answer.headers

@@ -50,7 +50,7 @@ MOUNTS = """
 """
 # What httpd itself says about requests that are none, and about long paths outside of our mounts.
 OF_BROKEN_REQUESTS = [r"AH10244: invalid URI path", r"AH00135: Invalid method",
-                      r"(AH00036: access to|AH00127: Cannot map \S+) /(?!api/|keys/|limited/)"]
+                      r"(AH00036: access to|AH00127: Cannot map \S+) /(?!api/|keys/|limited/)", r"AC0663"]
 LINE = re.compile(rb"\[[^\]]+\] \[[\w-]*:\w+\] \[pid \d+(:tid \d+)?\] [\x20-\x7e]*")
 
 

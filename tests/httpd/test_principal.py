@@ -89,7 +89,7 @@ def test_a_required_role(mounts):
 
 def test_the_owner_and_roles_come_from_a_variable(mounts):
     mounts.expect_log("user (ann|bob|dora): authorization failure")
-    headers = {"X_Test_Id": "id-1", "X_Test_Groups": "1,0815 2"}
+    headers = {"X_Test_Id": "id-1", "X_Test_Groups": "1, 0815 ,2"}
     mounts.client.prefix = "/claims"
     thread = mounts.client.post("/threads", {}, headers={**sign("bob"), "X-Test-Id": "id-1", "X-Test-Groups": "0815"}).json["id"]
     assert ask(mounts, "/claims", "ann", f"/threads/{thread}", **headers).status == 200    # one owner, whatever the name is now
@@ -114,3 +114,28 @@ def test_variables_say_nothing_where_nobody_signed_in(mounts):
 def test_nobody_signed_in_without_leave(mounts):
     refused = ask(mounts, "/mine")
     assert refused.status == 401
+
+
+@pytest.mark.parametrize("delimiter,groups,found", [
+    ("", "Sales admin", ["Sales admin"]), ("", " admin ,\tops,, ", ["admin", "ops"]), ("", "a;b", ["a;b"]),
+    ("delimiter=comma", "Sales admin,ops", ["Sales admin", "ops"]),
+    ("delimiter=blank", "chat.read  chat.write", ["chat.read", "chat.write"]),
+    ("delimiter=blank", "a,b", ["a,b"]), ("delimiter=semicolon", "CN=Ann, OU=Sales; admin", ["CN=Ann, OU=Sales", "admin"])])
+def test_what_stands_between_roles(make_server, delimiter, groups, found):
+    every = {"Sales admin", "Sales", "admin", "ops", "a", "b", "a;b", "a,b", "chat.read", "chat.write", "CN=Ann, OU=Sales", "CN=Ann"}
+    mounts = "".join(f'''
+<Location "/m{i}">
+    SetHandler agentchat
+    AuthType Basic
+    AuthName chat
+    AuthBasicProvider anon
+    Anonymous *
+    AgentChatRolesFrom env:CLAIM_GROUPS {delimiter} "r{i}={role}"
+    Require agentchat-role r{i}
+    AuthzSendForbiddenOnFailure On
+</Location>
+''' for i, role in enumerate(sorted(every)))
+    server = make_server(mounts + 'SetEnvIf X-Test-Groups "^(.+)$" CLAIM_GROUPS=$1\n', modules=MODULES)
+    server.expect_log("authorization failure")
+    has = {role for i, role in enumerate(sorted(every)) if ask(server, f"/m{i}", "ann", X_Test_Groups=groups).status == 200}
+    assert has == set(found)
