@@ -165,7 +165,7 @@ static apr_status_t comment_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     size_t before = out->len;
     (void)render;
-    LITERAL(out, ": heartbeat\n\n");
+    LITERAL(out, ": heartbeat\n");      /* a blank line would be an event without data to some clients */
     return finish(out, before);
 }
 

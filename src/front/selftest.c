@@ -37,7 +37,7 @@ static apr_status_t render_event(ac_render_t *render, const ac_event_t *event, a
 static apr_status_t render_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     (void)render;
-    return ac_buf_str(out, ":\n\n");
+    return ac_buf_str(out, ":\n");
 }
 
 static const ac_dialect_t selftest_dialect = {

@@ -115,7 +115,8 @@ static void open_stream(ac_stream_t *stream)
     size_t before = stream->out.len;
     stream->head = AC_HEAD_STREAM;
     if (stream->retry > 0) {
-        ac_buf_printf(&stream->out, "retry: %" APR_INT64_T_FMT "\n\n", (apr_int64_t)apr_time_as_msec(stream->retry));
+        /* A line of the first event's block: some clients take each block for an event. */
+        ac_buf_printf(&stream->out, "retry: %" APR_INT64_T_FMT "\n", (apr_int64_t)apr_time_as_msec(stream->retry));
     }
     note_unlogged(stream, before);
 }

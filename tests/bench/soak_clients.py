@@ -202,8 +202,8 @@ class Visitor:
             async for piece in self.connection.pieces(headers):
                 *whole, rest = (rest + piece).split(b"\n\n")
                 for block in whole:
-                    if block.startswith(b"id: "):
-                        self.take(block, seen)
+                    if (at := block.find(b"id: ")) == 0 or block[:at].endswith(b"\n"):     # behind `retry:` and comments
+                        self.take(block[at:], seen)
                         yield
         finally:
             self.counts["live"] -= 1

@@ -80,7 +80,7 @@ test('the parser takes any piece, any line end', () => {
 });
 
 test('an answer in one connection', async () => {
-  const chat = client([stream('retry: 2000\n\n', RUN, token(2, 'a'), 'data: {"type":"heartbeat"}\n\n', token(3, 'b'), DONE)], { key: 'k' });
+  const chat = client([stream('retry: 2000\n', RUN, token(2, 'a'), ': heartbeat\n', 'data: {"type":"heartbeat"}\n\n', token(3, 'b'), DONE)], { key: 'k' });
   const events = await all(chat.send('thread_1', 'hello', { metadata: { a: 'b' } }));
   assert.equal(short(events), 'run a b done');
   assert.deepEqual(events.map(one => one.id), ['1', '2', '3', '9']);
@@ -165,7 +165,7 @@ test('a stream that falls silent is opened anew', async () => {
 
 test('retry: raises the least pause', async () => {
   const delays = [];
-  const chat = client([cut('retry: 40\n\n', RUN), cut(), cut(), stream(DONE)],
+  const chat = client([cut('retry: 40\n', RUN), cut(), cut(), stream(DONE)],
     { backoff: { min: 1, max: 60 }, onretry: ({ delay }) => delays.push(delay) });
   await all(chat.send('thread_1', 'x'));
   assert.ok(delays[0] >= 20 && delays[0] <= 40 && delays[1] >= 30 && delays[1] <= 60 && delays[2] <= 60, String(delays));

@@ -2,6 +2,7 @@
 """What the tests of runs that are left and found again have in common."""
 import glob
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -58,7 +59,7 @@ def event_logs(folder):
 def blocks(raw):
     """The events of a stream as they were sent, each with its id; what has none is no event of the run."""
     found = []
-    for block in raw.decode().split("\n\n"):
+    for block in re.sub("^(retry: .*|:.*)\n", "", raw.decode(), flags=re.M).split("\n\n"):
         if block.startswith("id: "):
             found.append((int(block.split("\n")[0][4:]), block))
     return found

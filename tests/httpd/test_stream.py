@@ -28,7 +28,7 @@ def test_the_native_stream(client, model):
     assert stream.headers["cache-control"] == "no-cache, no-transform"
     assert stream.headers["x-accel-buffering"] == "no"
     events = stream.rest()
-    assert stream.raw.startswith(b"retry: 2000\n\n")
+    assert stream.raw.startswith(b"retry: 2000\nid: 1\ndata: {")
     assert [e.type for e in events] == ["run", "token", "token", "done"]
     assert [int(e.fields["id"]) for e in events] == [1, 2, 3, 4]
     assert all(TIME.match(e.json["timestamp"]) for e in events)
@@ -157,6 +157,26 @@ def test_heartbeats_of_the_text_stream_are_comments(make_server, model):
         pass
     gates[0].open()
     assert stream.rest()[-1].fields["event"] == "done"
+
+
+def test_every_block_is_an_event(make_server, model):
+    """A blank line ends an event that has data, in each form: `retry:` and comments make no block of their own."""
+    server = make_server('<Location "/api">\n AgentChatHeartbeat 1s\n</Location>\n')
+    for path in ("/agents/assistant/chat", "/chat", "/agent/stream"):
+        script, (gate,) = gated("one")
+        model.play(script)
+        stream = server.client.stream(path, {"message": "x"}, headers={"Accept": "text/event-stream"})
+        while (event := stream.any()).type != "heartbeat" and event.comment is None:
+            pass
+        gate.open()
+        stream.rest()
+        *blocks, end = stream.raw.decode().split("\n\n")
+        assert end == "" and stream.raw.startswith(b"retry: 2000\n") and stream.raw.count(b"retry:") == 1, stream.raw
+        for block in blocks:
+            assert sum(line.startswith("data: {") for line in block.split("\n")) == 1, stream.raw
+    stream = server.client.stream("/selftest/stream", method="GET")
+    stream.rest()
+    assert all("\ndata: {" in f"\n{block}" for block in stream.raw.decode().split("\n\n")[:-1]), stream.raw
 
 
 def test_selftest(client):
