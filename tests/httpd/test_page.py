@@ -4,8 +4,10 @@ import gzip
 import json
 import re
 
+import pytest
+
 from model_server import DONE, Gate, Reply, answer, calls, finish, head, token, tool_call, usage
-from page import WWW, Page
+from page import WWW, Page, PageServer
 from runs import holding
 from server import TOP
 
@@ -43,7 +45,7 @@ def test_weight_and_headers(page_server):
         assert response.status == 200, path
         assert response.headers["content-security-policy"] == (
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
         assert response.headers["x-content-type-options"] == "nosniff" and response.headers["cache-control"] == "no-cache"
         assert response.headers.get("content-encoding") == "gzip" or len(path.read_bytes()) < 500
         text = path.read_text()
@@ -54,6 +56,33 @@ def test_weight_and_headers(page_server):
     assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]*\ssrc=)", html)
     print(f"the page: {total / 1000:.1f} kB compressed")
     assert total < 40_000, "docs/chat-page.md says how much it weighs"
+
+
+@pytest.mark.parametrize("define, shown", [
+    ("", "frame.contentDocument === null"),
+    ("""Define AGENTCHAT_FRAME_ANCESTORS "'self' https://intranet.example.com"\n""",
+     "frame.contentDocument?.querySelector('#agent option')")])
+def test_the_page_in_a_frame(browser, model, define, shown):
+    """Shown where one Define names the page around it, and refused elsewhere."""
+    browser.expected = ["frame-ancestors"]
+    server = PageServer(model, more=define)
+    (server.root / "htdocs").mkdir(exist_ok=True)
+    (server.root / "htdocs/intranet.html").write_text('<!doctype html><title>Intranet</title><iframe src="/chat/"></iframe>')
+    server.start()
+    try:
+        tab = Page(browser, browser.context(), f"{server.url[:-5]}intranet.html", signed_in=False)
+        tab.until(f"(frame => {shown})(document.querySelector('iframe'))")
+    finally:
+        server.remove()
+
+
+def test_no_text_becomes_markup_or_script(page, browser):
+    """The policy refuses it, whatever a later change of the page does."""
+    browser.expected = ["TrustedHTML", "TrustedScript"]
+    for code in ("document.createElement('div').innerHTML = 'x'", "document.createElement('script').text = 'x'",
+                 "trustedTypes.createPolicy('x', {})"):
+        name = page.evaluate(f"(() => {{ try {{ {code}; return 'done'; }} catch (error) {{ return error.name; }} }})()")
+        assert name == "TypeError", code
 
 
 # ---- an answer ----
