@@ -167,7 +167,7 @@ struct ac_store_op_t {
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"
 #define AC_TOOL_PROVIDER "agentchat-tool"
-#define AC_PROVIDER_VERSION "1"
+#define AC_PROVIDER_VERSION "2"
 
 #define AC_STORE_REMOTE 1                   /* behind a network: each operation is a request, and other machines may make some too */
 
@@ -183,6 +183,9 @@ typedef struct ac_store_vt {
     /* No new operation will come; finish those under way, then return. */
     void (*child_exit)(void *self);
     unsigned flags;
+    /* Config time, as the user that the children run as: whether its storage can be used. NULL, or a sentence. Changes nothing. A store
+     * that has nothing to look at leaves it out. */
+    const char *(*check)(void *self, apr_pool_t *p);
 } ac_store_vt;
 
 /* ---- model ---- */

@@ -408,7 +408,10 @@ static void start_post(void *self, ac_store_op_t *op)
 void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, const ac_cache_t *place, const char *scope, bool check)
 {
     ac_store_cache_t *cache = ac_alloc(sizeof(*cache));
-    cache->vt = (ac_store_vt){store->vt->name, store->vt->create, child_init, start_post, child_exit, store->vt->flags};
+    cache->vt = *store->vt;
+    cache->vt.child_init = child_init;
+    cache->vt.start_post = start_post;
+    cache->vt.child_exit = child_exit;
     cache->store = *store;
     cache->place = *place;
     cache->check = check;

@@ -2,10 +2,13 @@
 /* The embedded store: its configuration, its queues, and one writer and a few reader threads per child. */
 #include "store_sqlite.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <apr_strings.h>
 
@@ -219,6 +222,31 @@ static const char *create(void **pself, const char *spec, apr_table_t *options, 
     return path_problem(store->path, given, p);
 }
 
+/* Each file is looked at once: those beside the database go when the last process closes it. */
+static const char *check_access(void *self, apr_pool_t *p)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    const ac_sqlite_t *store = self;
+    char *directory = apr_pstrndup(p, store->path, (apr_size_t)(strrchr(store->path, '/') - store->path));
+    char reason[120];
+    bool makes = false;
+
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        const char *path = apr_pstrcat(p, store->path, suffixes[i], NULL);
+        if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) == 0) {
+            continue;
+        }
+        if (errno != ENOENT) {
+            return apr_psprintf(p, "sqlite: '%s' cannot be read and written: %s", path, apr_strerror(errno, reason, sizeof(reason)));
+        }
+        makes = true;
+    }
+    if (makes && faccessat(AT_FDCWD, *directory ? directory : "/", W_OK | X_OK, AT_EACCESS)) {
+        return apr_psprintf(p, "sqlite: no file can be made in '%s': %s", directory, apr_strerror(errno, reason, sizeof(reason)));
+    }
+    return NULL;
+}
+
 static apr_status_t threads_start(ac_sqlite_t *store, ac_err_t *err)
 {
     sigset_t all, before;
@@ -353,4 +381,5 @@ const ac_store_vt ac_store_sqlite = {
     .child_init = child_init,
     .start_post = start_post,
     .child_exit = child_exit,
+    .check = check_access,
 };

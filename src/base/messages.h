@@ -117,6 +117,9 @@ AC_MESSAGE(605, AC_INFO, "Threads that were deleted longer ago than AgentChatPur
            "Nothing to do.")
 AC_MESSAGE(606, AC_ERROR, "The store could not be reached when a child started. Requests that need it fail until it can.",
            "See the cause in the line. Once it is mended no restart is needed: each request tries again.")
+AC_MESSAGE(607, AC_ERROR,
+           "The configuration of a reload cannot be served: the module is out of service and answers 503. All else of httpd goes on.",
+           "Mend what the line says, until `apachectl configtest` accepts it, and reload httpd once more.")
 AC_MESSAGE(610, AC_INFO, "A client read its stream too slowly and was dropped; the run goes on and is stored.",
            "Nothing for a single line. If it comes often for healthy clients, raise httpd's Timeout; for runs without an event log, "
            "AgentChatStreamBuffer.")

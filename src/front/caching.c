@@ -40,37 +40,37 @@ void ac_caching_check(ac_check_t *check)
     }
 }
 
-static bool make_place(ac_cache_t *place, ac_conf_t *conf, server_rec *s, apr_pool_t *p)
+static bool make_place(ac_cache_t *place, ac_check_t *check)
 {
+    ac_conf_t *conf = &check->config->conf;
     ac_cache_memory_t *memory = NULL;
     ac_err_t err;
     ac_err_init(&err);
     if (!strcmp(conf->cache.place, "redis")) {
         conf->cache.redis = ac_cache_redis_create(conf->shared.prefix, conf->cache.ttl);
-        apr_pool_cleanup_register(p, conf->cache.redis, destroy_redis, apr_pool_cleanup_null);
+        apr_pool_cleanup_register(check->p, conf->cache.redis, destroy_redis, apr_pool_cleanup_null);
         *place = (ac_cache_t){&ac_cache_redis, conf->cache.redis};
         return true;
     }
     if (ac_cache_memory_create(&memory, conf->cache.size, conf->cache.ttl, &err) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, err.status, s, "AgentChatCache: %s; give a smaller size=", err.detail);
+        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"), "AgentChatCache: %s; give a smaller size=", err.detail);
         return false;
     }
-    apr_pool_cleanup_register(p, memory, destroy_memory, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(check->p, memory, destroy_memory, apr_pool_cleanup_null);
     *place = (ac_cache_t){&ac_cache_memory, memory};
     return true;
 }
 
-int ac_caching_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
+void ac_caching_prepare(ac_check_t *check)
 {
+    ac_conf_t *conf = &check->config->conf;
     bool remote = (conf->store.vt->flags & AC_STORE_REMOTE) != 0;
     ac_store_cache_t *cache = NULL;
     ac_cache_t place;
-    if (!is_on(conf->cache.place, remote)) return OK;
-    if (!make_place(&place, conf, s, p)) return HTTP_INTERNAL_SERVER_ERROR;
+    if (!is_on(conf->cache.place, remote) || !make_place(&place, check)) return;
     ac_store_cache_create(&cache, &conf->store, &place, conf->store_spec, is_on(conf->cache.check, remote && !conf->cache.redis));
-    apr_pool_cleanup_register(p, cache, destroy_cache, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(check->p, cache, destroy_cache, apr_pool_cleanup_null);
     conf->store = ac_store_cache_store(cache);
-    return OK;
 }
 
 void ac_caching_open(const ac_child_t *child)

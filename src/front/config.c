@@ -313,7 +313,7 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args)
         if (!problem) problem = ac_value_set_args(setting, target, args, cmd->pool);
         if (!problem) *given = cmd->directive;
     }
-    return problem ? apr_pstrcat(cmd->pool, setting->name, ": ", problem, NULL) : NULL;
+    return ac_reload_directive(cmd, problem ? apr_pstrcat(cmd->pool, setting->name, ": ", problem, NULL) : NULL);
 }
 
 void *ac_mount_conf_create(apr_pool_t *p, char *dir)
@@ -348,7 +348,7 @@ void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
 {
     const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
-    if (!mount->default_agent_id || !ac_conf()) return mount;
+    if (!mount->default_agent_id || !ac_conf() || ac_conf()->out_of_service) return mount;
     ac_mount_conf_t *mine = apr_pmemdup(r->pool, mount, sizeof *mine);
     mine->default_agent = ac_registry_agent(&ac_conf()->registry, mount->default_agent_id);
     return mine;

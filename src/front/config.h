@@ -157,10 +157,25 @@ void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *f
 const ap_directive_t *ac_check_at(const ac_definition_t *head, const char *name);
 /* The last of these directives at the server; NULL: there is none. */
 const ap_directive_t *ac_check_server_at(const ac_check_t *check, const char *name);
+/* reload.c. A directive's problem, or NULL: what its function returns. At a reload the problem is logged and noted, and NULL returned. */
+const char *ac_reload_directive(cmd_parms *cmd, const char *problem);
+/* What a hook returns after this pass. Ends what is active where there was a problem. */
+int ac_reload_result(const ac_check_t *check);
+void ac_reload_say(const ac_conf_t *conf);      /* logs that the module is out of service, and why */
 /* The names of the providers there are, for a message. */
 const char *ac_check_providers(ac_check_t *check, const char *group);
 /* Fills conf.registry from the definitions; each problem is reported. */
 void ac_registry_build(ac_check_t *check);
+
+/* ---- config_access.c: what the children may do, whose user is another one where httpd is started as root ---- */
+/* The name of that user, for a message. */
+const char *ac_access_user(void);
+/* As access(2) with this mode, asked as that user, with all that decides on it: groups, and the directories above. 0, or an errno. */
+int ac_access_as_child(const char *path, int mode, apr_pool_t *ptemp);
+/* Reports a file that the children cannot read; path NULL: there is none. name: of the directive. */
+void ac_access_check_file(ac_check_t *check, const ap_directive_t *at, const char *name, const char *path);
+/* Whether this store can be used by the children: a sentence, or NULL. */
+const char *ac_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp);
 
 /* ---- config_keys.c ---- */
 void ac_config_keys_init(apr_pool_t *pconf);
@@ -176,7 +191,15 @@ const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const cha
 const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args);
 /* Whether what models cost can be told where it is limited, and AgentChatShared; each problem is reported. */
 void ac_limit_check(ac_check_t *check);
+
+/* ---- what is made when httpd starts, while it is still root; each problem is reported ---- */
 void ac_caching_check(ac_check_t *check);       /* caching.c: AgentChatCache */
+void ac_caching_prepare(ac_check_t *check);     /* puts the cache before conf.store, where there is to be one */
+/* event_logs.c. The check tells what the start would: whether conf.event_log can be made, or can be used by the children. */
+void ac_event_logs_check(ac_check_t *check);
+void ac_event_logs_prepare(ac_check_t *check);  /* makes the directory and sets conf.event_dir */
+/* limits.c: opens the table of counts, in memory, below the state directory, or for this start of httpd only. */
+void ac_limits_prepare(ac_check_t *check);
 
 /* ---- config_mount.c ---- */
 /* Finds every mount of every server; what can't be a mount is reported. Returns how many there are. */

@@ -24,6 +24,7 @@ void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *f
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     check->n_problems++;
+    if (!check->config->conf.out_of_service) check->config->conf.out_of_service = apr_pstrdup(check->p, text);
     if (at) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, NULL, "Error on line %d of %s:", at->line_num, at->filename);
     }
@@ -89,6 +90,9 @@ static void make_store(ac_check_t *check, bool now)
     if (!now) return;
     const char *problem = conf->store.vt->create(&conf->store.self, colon + 1, conf->store_options, check->p);
     if (problem) ac_check_problem(check, at, "AgentChatStore: %s", problem);
+    if (!problem && (problem = ac_access_store_problem(&conf->store, check->ptemp)) != NULL) {
+        ac_check_problem(check, at, "AgentChatStore: %s; httpd's processes run as %s", problem, ac_access_user());
+    }
 }
 
 /* ---- the state directory ---- */
@@ -103,69 +107,82 @@ static bool needs_state_dir(const ac_check_t *check)
     return needed;
 }
 
-/* Whether the children can write there. As root that is asked for the user that they will run as. */
-static bool writable(const char *path, const struct stat *info)
-{
-    if (geteuid()) return access(path, W_OK | X_OK) == 0;
-    if (info->st_uid == ap_unixd_config.user_id) return (info->st_mode & 0300) == 0300;
-    if (info->st_gid == ap_unixd_config.group_id) return (info->st_mode & 0030) == 0030;
-    if (!ap_unixd_config.user_id || ap_unixd_config.user_id == (uid_t)-1) return true;
-    return (info->st_mode & 0003) == 0003;
-}
-
 /* Whether it is there already. */
 static bool check_state_dir(ac_check_t *check)
 {
     const char *path = check->config->conf.state_dir;
     const ap_directive_t *at = ac_check_server_at(check, "AgentChatStateDir");
-    const char *user = geteuid() ? "the user that httpd is started by" : ap_unixd_config.user_name;
     struct stat info;
-    if (stat(path, &info) == 0) {
-        if (!S_ISDIR(info.st_mode)) {
-            ac_check_problem(check, at, "AgentChatStateDir: '%s' is not a directory", path);
-        } else if (!writable(path, &info)) {
-            ac_check_problem(check, at, "AgentChatStateDir: '%s' cannot be written by %s; give it that owner", path, user);
-        }
-        return true;
-    }
-    const char *parent = ap_make_dirstr_parent(check->ptemp, path);
-    if (stat(parent, &info) || access(parent, W_OK | X_OK)) {
+    char reason[120];
+    const char *parent = ap_make_dirstr_parent(check->ptemp, path), *user = ac_access_user();
+    bool there = stat(path, &info) == 0;
+    int problem = there ? ac_access_as_child(path, W_OK | X_OK, check->ptemp) : ac_access_as_child(parent, X_OK, check->ptemp);
+    if (there && !S_ISDIR(info.st_mode)) {
+        ac_check_problem(check, at, "AgentChatStateDir: '%s' is not a directory", path);
+    } else if (!there && access(parent, W_OK | X_OK)) {
         ac_check_problem(check, at, "AgentChatStateDir: '%s' is not there and cannot be made; make it, owned by %s, or "
                          "name another one", path, user);
+    } else if (problem) {
+        ac_check_problem(check, at, "AgentChatStateDir: '%s' cannot be written by %s: %s; give it that owner, and let that user into the "
+                         "directories above", path, user, apr_strerror(problem, reason, sizeof(reason)));
     }
-    return false;
+    return there;
 }
 
 /* Made here, before httpd gives up root, and given to the user that the children run as. */
-static int make_state_dir(server_rec *s, const char *path)
+static void make_state_dir(ac_check_t *check)
 {
+    const char *path = check->config->conf.state_dir;
     struct stat info;
-    if (stat(path, &info) == 0) return OK;
+    char reason[120];
+    if (stat(path, &info) == 0) return;
     if (mkdir(path, 0750) || (!geteuid() && chown(path, ap_unixd_config.user_id, ap_unixd_config.group_id))) {
-        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, errno, s, "AgentChatStateDir: '%s' cannot be made", path);
-        return HTTP_INTERNAL_SERVER_ERROR;
+        ac_check_problem(check, ac_check_server_at(check, "AgentChatStateDir"), "AgentChatStateDir: '%s' cannot be made: %s", path,
+                         apr_strerror(errno, reason, sizeof(reason)));
     }
-    return OK;
+}
+
+/* ---- certificates ---- */
+static void check_ca_files(ac_check_t *check)
+{
+    const ac_definitions_t *defs = &check->config->defs;
+    for (int i = 0; i < defs->models->nelts; i++) {
+        const ac_model_def_t *def = APR_ARRAY_IDX(defs->models, i, const ac_model_def_t *);
+        ac_access_check_file(check, ac_check_at(&def->head, "AgentChatCAFile"), "AgentChatCAFile", def->conf.ca_file);
+    }
+    for (int i = 0; i < defs->tools->nelts; i++) {
+        const ac_tool_def_t *def = APR_ARRAY_IDX(defs->tools, i, const ac_tool_def_t *);
+        ac_access_check_file(check, ac_check_at(&def->head, "AgentChatToolCAFile"), "AgentChatToolCAFile", def->conf.ca_file);
+    }
+    ac_access_check_file(check, ac_check_server_at(check, "AgentChatShared"), "AgentChatShared: ca", check->config->conf.shared.ca_file);
 }
 
 /* ---- hooks ---- */
+/* Nothing is opened or made here. What the start needs is looked at, so that it cannot fail for a reason that could have been said. */
+static void check_all(ac_check_t *check, int n_mounts)
+{
+    ac_conf_t *conf = &check->config->conf;
+    ac_registry_build(check);
+    ac_config_check_keys(check);
+    conf->request_store_timeout = conf->engine.store_timeout;
+    conf->active = n_mounts || conf->registry.agent_list->nelts;
+    if (!conf->active) return;
+    int n_problems = check->n_problems;
+    conf->needs_state_dir = needs_state_dir(check);
+    bool there = !conf->needs_state_dir || check_state_dir(check);
+    make_store(check, there && check->n_problems == n_problems);
+    ac_event_logs_check(check);
+    check_ca_files(check);
+}
+
 int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     ac_check_t check = {ac_config(), s, pconf, ptemp, 0};
-    ac_conf_t *conf = &check.config->conf;
     (void)plog;
+    bool gaps = check.config->conf.out_of_service != NULL;      /* where directives were refused */
     int n_mounts = ac_mount_find(&check);
-    ac_registry_build(&check);
-    ac_config_check_keys(&check);
-    conf->request_store_timeout = conf->engine.store_timeout;
-    conf->active = n_mounts || conf->registry.agent_list->nelts;
-    if (conf->active) {
-        int n_problems = check.n_problems;
-        conf->needs_state_dir = needs_state_dir(&check);
-        bool there = !conf->needs_state_dir || check_state_dir(&check);
-        make_store(&check, there && check.n_problems == n_problems);
-    }
-    return check.n_problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
+    if (!gaps) check_all(&check, n_mounts);
+    return ac_reload_result(&check);
 }
 
 int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -174,9 +191,13 @@ int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     ac_conf_t *conf = &check.config->conf;
     (void)plog;
     ac_log_front_install(s);
-    if (!conf->active || ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) return OK;
-    if (conf->needs_state_dir && make_state_dir(s, conf->state_dir) != OK) return HTTP_INTERNAL_SERVER_ERROR;
-    if (ac_event_logs_prepare(conf, s, pconf) != OK || ac_limits_prepare(conf, s, pconf) != OK) return HTTP_INTERNAL_SERVER_ERROR;
-    if (!conf->store.self) make_store(&check, true);
-    return check.n_problems ? HTTP_INTERNAL_SERVER_ERROR : ac_caching_prepare(conf, s, pconf);
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) return OK;
+    if (conf->active && conf->needs_state_dir) make_state_dir(&check);
+    if (conf->active && !check.n_problems) ac_event_logs_prepare(&check);
+    if (conf->active && !check.n_problems) ac_limits_prepare(&check);
+    if (conf->active && !check.n_problems && !conf->store.self) make_store(&check, true);
+    if (conf->active && !check.n_problems) ac_caching_prepare(&check);
+    int result = ac_reload_result(&check);
+    if (result == OK && conf->out_of_service) ac_reload_say(conf);
+    return result;
 }

@@ -19,6 +19,7 @@ static apr_status_t forget_config(void *baton)
 {
     (void)baton;
     config = NULL;
+    ac_log_front_install(NULL);
     return APR_SUCCESS;
 }
 
@@ -125,10 +126,10 @@ const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args)
     const char *problem = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT);
     ac_definition_t *head = NULL;
     (void)dir;
-    if (problem) return problem;
-    if (!end || end[1]) return apr_pstrcat(cmd->pool, container->name, "> does not end with '>'", NULL);
+    if (problem) return ac_reload_directive(cmd, problem);
+    if (!end || end[1]) return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, "> does not end with '>'", NULL));
     problem = read_ids(&head, container->where, apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)), cmd->pool);
-    if (problem) return apr_pstrcat(cmd->pool, container->name, ">: ", problem, NULL);
+    if (problem) return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, ">: ", problem, NULL));
     head->at = cmd->directive;
     cmd->directive->data = head;
     return ap_walk_config(cmd->directive->first_child, cmd, cmd->context);

@@ -2,14 +2,9 @@
 /* Files of API keys: each is opened once, however many mounts name it, and looked at before anything starts. */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "unixd.h"
 #include "util_cfgtree.h"
 
 APLOG_USE_MODULE(agentchat);
@@ -45,28 +40,9 @@ ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount)
 
 /* ---- configtest ---- */
 
-#define MAX_GROUPS 65536                        /* Linux's own */
-
-/* Whether the user that the children run as may read it, with everything that decides on that, as groups and the directories
- * above: found out as that user. 0, or an errno. A configuration is read by one thread. */
-static int read_as_child(const char *path, apr_pool_t *ptemp)
-{
-    uid_t user = ap_unixd_config.user_id;
-    gid_t group = ap_unixd_config.group_id, mine = getegid(), *groups = apr_palloc(ptemp, MAX_GROUPS * sizeof(gid_t));
-    if (geteuid() || !user || user == (uid_t)-1) return access(path, R_OK) ? errno : 0;
-    int n = getgroups(MAX_GROUPS, groups), problem = 0;
-    bool became = n >= 0 && !initgroups(ap_unixd_config.user_name, group) && !setegid(group) && !seteuid(user);
-    int fd = became ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
-    if (became && fd < 0) problem = errno;
-    if (fd >= 0) close(fd);
-    if (seteuid(0) || setegid(mine) || (n >= 0 && setgroups((size_t)n, groups))) abort();   /* never go on as half somebody else */
-    return problem;
-}
-
 static void check_file(ac_check_t *check, const keys_at_t *keys)
 {
     const char *path = ac_keyring_file_path(keys->file);
-    const char *user = geteuid() ? "the user that httpd is started by" : ap_unixd_config.user_name;
     struct stat info;
     char reason[120];
     ac_err_t err;
@@ -75,10 +51,10 @@ static void check_file(ac_check_t *check, const keys_at_t *keys)
         ac_check_problem(check, keys->at, "AgentChatKeys: '%s': %s", path, err.detail);
         return;
     }
-    int problem = read_as_child(path, check->ptemp);
+    int problem = ac_access_as_child(path, R_OK, check->ptemp);
     if (problem) {
         ac_check_problem(check, keys->at, "AgentChatKeys: '%s' cannot be read by %s, whose processes look whether it changes: %s; give it "
-                         "that group and the mode 640", path, user, apr_strerror(problem, reason, sizeof(reason)));
+                         "that group and the mode 640", path, ac_access_user(), apr_strerror(problem, reason, sizeof(reason)));
     } else if (!stat(path, &info) && (info.st_mode & S_IROTH)) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL, "AgentChatKeys: '%s' can be read by everybody on this machine; "
                      "it has no keys, but it says whose there are: mode 640 is enough", path);

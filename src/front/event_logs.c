@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where runs leave their events: the directory is made while httpd is still root, and used by its children. */
-#include "front.h"
+#include "config.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "apr_sha1.h"
-#include "apr_strings.h"
+#include "apr_user.h"
 #include "unixd.h"
 
 APLOG_USE_MODULE(agentchat);
@@ -45,22 +47,83 @@ const char *ac_event_logs_memory(const ac_conf_t *conf, apr_pool_t *p)
     return path && make(path) == APR_SUCCESS ? path : NULL;
 }
 
-int ac_event_logs_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
+/* What is wrong with a directory that is there; NULL: nothing. The event logs are nobody else's: they have what people say. */
+static const char *problem_of(const char *path, const struct stat *info, apr_pool_t *p)
 {
-    apr_status_t status = APR_ENOENT;
-    conf->event_dir = NULL;
-    if (!strcmp(conf->event_log, "off")) {
-        return OK;
+    char reason[120];
+    uid_t user = geteuid() ? geteuid() : ap_unixd_config.user_id;
+    char *owner = NULL;
+    if (S_ISLNK(info->st_mode)) return "is a symbolic link; name the directory itself";
+    if (!S_ISDIR(info->st_mode)) return "is not a directory";
+    if (info->st_uid != user) {
+        bool known = apr_uid_name_get(&owner, info->st_uid, p) == APR_SUCCESS;
+        return apr_psprintf(p, "belongs to %s; a directory of event logs is %s's alone", known ? owner : apr_itoa(p, (int)info->st_uid),
+                            ac_access_user());
     }
-    if (strcmp(conf->event_log, "auto")) {
-        conf->event_dir = ap_server_root_relative(p, conf->event_log);
-        status = conf->event_dir ? make(conf->event_dir) : APR_EBADPATH;
+    if (info->st_mode & 077) {
+        return apr_psprintf(p, "has the mode %04o, so others may use it; event logs have what people say: give it the mode 0700",
+                            (unsigned)info->st_mode & 07777);
+    }
+    int problem = ac_access_as_child(path, W_OK | X_OK, p);
+    return problem ? apr_psprintf(p, "cannot be written by %s: %s", ac_access_user(), apr_strerror(problem, reason, sizeof(reason))) : NULL;
+}
+
+/* Whether the start makes this directory (with a slash at its end) first. */
+static bool is_made_first(const char *parent, const ac_conf_t *conf)
+{
+    size_t len = strlen(conf->state_dir);
+    while (len > 1 && conf->state_dir[len - 1] == '/') len--;
+    return conf->needs_state_dir && strlen(parent) == len + 1 && !strncmp(parent, conf->state_dir, len) && access(parent, F_OK);
+}
+
+/* What would keep the start from making it. */
+static const char *problem_of_parent(const char *path, const ac_conf_t *conf, apr_pool_t *p)
+{
+    const char *parent = ap_make_dirstr_parent(p, path);
+    char reason[120];
+    if (is_made_first(parent, conf)) return NULL;
+    int problem = access(parent, W_OK | X_OK) ? errno : ac_access_as_child(parent, X_OK, p);
+    return problem ? apr_psprintf(p, "cannot be made for %s in '%s': %s", ac_access_user(), parent,
+                                  apr_strerror(problem, reason, sizeof(reason))) : NULL;
+}
+
+static const ap_directive_t *directive_of(const ac_check_t *check)
+{
+    return ac_check_server_at(check, "AgentChatEventLog");
+}
+
+/* The directory that the configuration names; NULL: it names none. */
+static const char *named(const ac_conf_t *conf, apr_pool_t *p)
+{
+    return strcmp(conf->event_log, "off") && strcmp(conf->event_log, "auto") ? ap_server_root_relative(p, conf->event_log) : NULL;
+}
+
+void ac_event_logs_check(ac_check_t *check)
+{
+    const char *path = named(&check->config->conf, check->ptemp), *problem;
+    struct stat info;
+    if (!path) return;
+    problem = lstat(path, &info) == 0 ? problem_of(path, &info, check->ptemp) : problem_of_parent(path, &check->config->conf, check->ptemp);
+    if (problem) ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
+}
+
+void ac_event_logs_prepare(ac_check_t *check)
+{
+    ac_conf_t *conf = &check->config->conf;
+    apr_pool_t *p = check->p;
+    apr_status_t status;
+    char reason[120];
+    conf->event_dir = named(conf, p);
+    if (conf->event_dir) {
+        status = make(conf->event_dir);
         if (status != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, status, s, "AgentChatEventLog: '%s' cannot be made, or is "
-                         "not a directory that only httpd's user may use (mode 0700)", conf->event_log);
-            return HTTP_INTERNAL_SERVER_ERROR;
+            ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' cannot be made, or is not a directory that only httpd's "
+                             "user may use (mode 0700): %s", conf->event_dir, apr_strerror(status, reason, sizeof(reason)));
         }
-        return OK;
+        return;
+    }
+    if (!strcmp(conf->event_log, "off")) {
+        return;
     }
     const char *path = shm_path(conf, p);
     status = path ? make(path) : APR_ENOENT;
@@ -74,7 +137,6 @@ int ac_event_logs_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
     else {
         ac_log(AC_M512, status, "event logs: there is no place for them; name one in AgentChatEventLog");
     }
-    return OK;
 }
 
 void ac_event_logs_open(ac_child_t *child)

@@ -52,6 +52,7 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     apr_interval_time_t request_store_timeout;  /* how long a plain request waits for the store */
     bool active;                                /* something is mounted or defined; else the module does nothing */
     bool needs_state_dir;                       /* something is kept in it */
+    const char *out_of_service;                 /* what is wrong with it; NULL: it is served */
 } ac_conf_t;
 
 typedef struct ac_role_t {                      /* one owner's */
@@ -103,18 +104,11 @@ int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 /* The post_config hook: makes the state directory, installs the log. */
 int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
-/* ---- caching.c: the cache before the store ---- */
-/* Puts it before conf.store, where there is to be one. OK, or what the hook returns. */
-int ac_caching_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p);
-
 typedef struct ac_child_t ac_child_t;
 /* caching.c: this child's way to Redis, which ac_limits_open() has made. */
 void ac_caching_open(const ac_child_t *child);
 
 /* ---- event_logs.c: where runs leave their events ---- */
-/* Sets conf.event_dir and makes the directory, while httpd is still root. OK, or what the hook returns where a directory that was named
- * cannot be used. */
-int ac_event_logs_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p);
 void ac_event_logs_open(ac_child_t *child);     /* this child's place, for its engine */
 /* A directory in memory for what this server's processes share, made where it is not there; NULL: there is no room for one. */
 const char *ac_event_logs_memory(const ac_conf_t *conf, apr_pool_t *p);
@@ -246,9 +240,6 @@ void ac_problem_register(apr_pool_t *p);
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
 
 /* ---- limits.c: rate limits and budgets ---- */
-/* Opens the table of counts, while httpd is still root: in memory, below the state directory, or for this start of httpd only. OK, or what
- * the hook returns. */
-int ac_limits_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p);
 apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err);  /* for this child and its engine */
 void ac_limits_leave(ac_child_t *child);        /* the loop has ended: what it held is given back; nothing is counted after it */
 /* Counts the request, and notes in its answer what is left. errors: rate_limited, overloaded. */
@@ -283,6 +274,10 @@ int ac_route_map_to_storage(request_rec *r);
 
 /* The methods of the route that r's path is, as in Allow: "GET, HEAD, OPTIONS"; NULL: it is none. */
 const char *ac_route_methods(request_rec *r);
+
+/* ---- reload.c ---- */
+/* Whether the module is out of service for this route, since the configuration of the last reload cannot be served; rq->err is set. */
+bool ac_reload_refuses(ac_request_t *rq);
 
 /* ---- cors.c: pages of other sites. Source: the Fetch standard, "CORS protocol"; Fetch Metadata ---- */
 /* What is wrong with a mount's origins: a sentence, or NULL. */
@@ -392,7 +387,7 @@ void ac_stream_ending_all(ac_ending_e what);
 ac_route_fn ac_api_selftest_stream;
 
 /* front's messages at info and above go through the same table, with the request's or server's log id */
-/* Lower floors' log messages go to httpd's error log, at our module's LogLevel. */
+/* Lower floors' log messages go to httpd's error log, at our module's LogLevel; s NULL: only errors, while a configuration is read. */
 void ac_log_front_install(server_rec *s);
 #define ac_log_request(number, status, r, ...) ac_log_rerror_(number, APLOG_MARK, status, r, __VA_ARGS__)
 void ac_log_rerror_(ac_message_e number, const char *file, int line, int module_index, apr_status_t status,

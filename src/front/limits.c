@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rate limits and budgets on their way through httpd: where the counts are, what a request takes of them, what its answer says. */
-#include "front.h"
+#include "config.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -21,8 +21,10 @@ static apr_status_t close_table(void *table)
     return APR_SUCCESS;
 }
 
-int ac_limits_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
+void ac_limits_prepare(ac_check_t *check)
 {
+    ac_conf_t *conf = &check->config->conf;
+    apr_pool_t *p = check->p;
     const char *dir = ac_event_logs_memory(conf, p);
     bool kept = access(conf->state_dir, F_OK) == 0;
     ac_err_t err;
@@ -38,8 +40,8 @@ int ac_limits_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
         status = ac_limit_table_open(&conf->limit_table, NULL, &err);
     }
     if (status != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, err.status, s, "AgentChatLimit: %s", err.detail);
-        return HTTP_INTERNAL_SERVER_ERROR;
+        ac_check_problem(check, NULL, "AgentChatLimit: %s", err.detail);
+        return;
     }
     apr_pool_cleanup_register(p, conf->limit_table, close_table, apr_pool_cleanup_null);
     conf->limits_saved = kept ? apr_pstrcat(p, conf->state_dir, "/" SAVED_NAME, NULL) : NULL;
@@ -47,7 +49,6 @@ int ac_limits_prepare(ac_conf_t *conf, server_rec *s, apr_pool_t *p)
     if (status != APR_SUCCESS) {
         ac_log(AC_M671, status, "limits: %s cannot be read; budgets begin with nothing counted", conf->limits_saved);
     }
-    return OK;
 }
 
 /* ---- in each child ---- */

@@ -27,7 +27,7 @@ void ac_log_front_install(server_rec *s)
 {
     ac_level_e threshold = AC_ERROR;
     server = s;
-    while (threshold < AC_TRACE && APLOG_IS_LEVEL(s, httpd_level(threshold + 1))) threshold++;
+    while (s && threshold < AC_TRACE && APLOG_IS_LEVEL(s, httpd_level(threshold + 1))) threshold++;
     ac_log_install(sink, threshold);
 }
 

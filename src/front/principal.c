@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who asks, and as what: what httpd's authentication left in the request becomes an owner with roles. */
-#include "front.h"
+#include "config.h"
 
 #include <string.h>
 
@@ -140,7 +140,7 @@ static const char *parse_require(cmd_parms *cmd, const char *line, const void **
         APR_ARRAY_PUSH(roles, const char *) = ap_getword_conf(cmd->pool, &line);
     }
     *pparsed = roles;
-    return roles->nelts ? NULL : "Require agentchat-role: names no role; give one or more, like admin";
+    return ac_reload_directive(cmd, roles->nelts ? NULL : "Require agentchat-role: names no role; give one or more, like admin");
 }
 
 static authz_status check_require(request_rec *r, const char *line, const void *parsed)

@@ -270,7 +270,7 @@ int ac_route_handle(request_rec *r)
     if (!match.route) {
         return wrong_method(rq, match.allow);
     }
-    if (check_request(rq) != APR_SUCCESS) {
+    if (ac_reload_refuses(rq) || check_request(rq) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     if (r->header_only && (rq->route->needs & AC_ALWAYS_STREAMS)) {

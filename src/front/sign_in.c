@@ -81,6 +81,9 @@ static sign_e sign_in(request_rec *r)
         return SIGN_NOT_ASKED;
     }
     ac_keyring_file_t *file = ac_conf_keyring(ac_mount_conf(r));
+    if (!file && ac_conf()->out_of_service) {
+        return SIGN_NO_FILE;
+    }
     if (!file) {
         ac_log_request(AC_M662, 0, r, "AuthType " AUTH_TYPE " has no AgentChatKeys here");
         return SIGN_NO_FILE;
@@ -119,7 +122,7 @@ static int check_authn(request_rec *r)
     case SIGN_NOT_ASKED: return DECLINED;
     case SIGN_FINE: return OK;
     case SIGN_TWO_KEYS: return HTTP_BAD_REQUEST;
-    case SIGN_NO_FILE: return HTTP_INTERNAL_SERVER_ERROR;
+    case SIGN_NO_FILE: return ac_conf()->out_of_service ? HTTP_SERVICE_UNAVAILABLE : HTTP_INTERNAL_SERVER_ERROR;
     default: return HTTP_UNAUTHORIZED;
     }
 }
