@@ -85,9 +85,10 @@ export class EventStreamParser {
 const TERMINAL = new Set(['done', 'error']);
 const PATIENCE = 60_000;        // a server that asks for more than this is not waited for
 
-/** A key that no other request has. crypto.randomUUID is there on https and on localhost only. */
+/** A key that no other request has. crypto.randomUUID is there on https and on localhost only, and Node 18 has no crypto at all. */
 function newKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
+  const bytes = globalThis.crypto?.getRandomValues(new Uint8Array(16)) ?? Array.from({ length: 16 }, () => Math.floor(Math.random() * 256));
+  return [...bytes].map(byte => byte.toString(16).padStart(2, '0')).join('');
 }
 
 function query(parameters) {

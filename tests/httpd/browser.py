@@ -32,7 +32,7 @@ class Browser:
         program = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
         assert program, "there is no Chromium; conf/packages.sh check installs it"
         environment = {**os.environ, "PEERS": str(peers.install(SOURCE))}
-        self.process = subprocess.Popen(["node", str(SOURCE / "bridge.mjs"), program], env=environment,
+        self.process = subprocess.Popen([peers.node_program(), str(SOURCE / "bridge.mjs"), program], env=environment,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.axe = (peers.install(SOURCE) / "axe-core/axe.min.js").read_text()
         self.contexts = []

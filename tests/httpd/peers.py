@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from server import BUILD, TOP, HeldPort
 
 SOURCE = TOP / "tests/peers"
+NODE = TOP / "tests/node"                # the versions that node_program() knows
 INSTALL_WAIT = 600
 
 
@@ -40,10 +42,18 @@ def install(source=SOURCE):
     return home / "node_modules"
 
 
+def node_program(major=22):
+    """A Node of tests/node/package.json, and not whichever the machine has."""
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    program = install(NODE) / f"node{major}-{machine}/bin/node"
+    assert program.exists(), f"tests/node/package.json has no Node {major} for {platform.machine()}"
+    return str(program)
+
+
 def node(script, *arguments, wait=60):
     """What a script of tests/peers prints."""
     environment = {**os.environ, "PEERS": str(install())}
-    done = subprocess.run(["node", str(SOURCE / script), *arguments], env=environment, capture_output=True, text=True, timeout=wait)
+    done = subprocess.run([node_program(), str(SOURCE / script), *arguments], env=environment, capture_output=True, text=True, timeout=wait)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -68,7 +78,7 @@ class Emulator:
         self.port = self._held.number
         self.url = f"http://127.0.0.1:{self.port}"
         program = install() / "@vercel/cosmosdb-server/lib/cli.js"
-        self.process = subprocess.Popen(["node", str(program), "-p", str(self.port), "--host", "127.0.0.1", "--no-ssl"],
+        self.process = subprocess.Popen([node_program(), str(program), "-p", str(self.port), "--host", "127.0.0.1", "--no-ssl"],
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         line = self.process.stdout.readline()
         assert "Ready" in line, line + self.process.stdout.read()

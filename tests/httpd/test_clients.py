@@ -8,13 +8,21 @@ import sys
 import pytest
 
 from cut_proxy import CutProxy
+import peers
 from model_server import DONE, Gate, answer, calls, finish, head, token, usage
 from server import TOP, WAIT
 
 PAGE = TOP / "docs/clients.md"
+PROJECT = '{"type": "module"}'
 EXAMPLES = {"sh": 1, "python": 1, "js": 4}
 TOOL = calls(("calculate", {"expression": "75 * 0.18"}))
 ANSWER = answer("It is ", "13.50", " €.")
+
+
+def add_client(folder):
+    """agentchat.js as docs/clients.md has it in a project of somebody's."""
+    shutil.copy(TOP / "src/www/agentchat.js", folder / "agentchat.js")
+    (folder / "package.json").write_text(PROJECT)
 
 
 def examples(language):
@@ -28,8 +36,7 @@ def run(server, text, command, tmp_path, suffix):
     file = tmp_path / f"example{suffix}"
     assert suffix == ".txt" or "http://localhost:8080/api" in text
     file.write_text(text.replace("http://localhost:8080/", f"http://127.0.0.1:{server.port}/"))
-    shutil.copy(TOP / "src/www/agentchat.js", tmp_path / "agentchat.js")
-    (tmp_path / "package.json").write_text('{"type": "module"}')
+    add_client(tmp_path)
     done = subprocess.run([*command, str(file)], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -54,10 +61,17 @@ def test_python(server, model, tmp_path):
     assert "[calculate: {'expression': '75 * 0.18', 'result': 13.5}]\nIt is 13.50 €.\n" == said
 
 
+@pytest.fixture(params=[18, 22])
+def node(request):
+    """The oldest Node that docs/clients.md promises, and a newer one."""
+    assert "for Node 18 and later" in PAGE.read_text()
+    return peers.node_program(request.param)
+
+
 @pytest.mark.parametrize("number, calls_shown", [(0, True), (1, False)])
-def test_javascript(server, model, tmp_path, number, calls_shown):
+def test_javascript(server, model, tmp_path, node, number, calls_shown):
     model.play(TOOL, ANSWER)
-    said = run(server, examples("js")[number], ["node"], tmp_path, ".mjs")
+    said = run(server, examples("js")[number], [node], tmp_path, ".mjs")
     call = '[calculate: {"expression":"75 * 0.18","result":13.5}]\n' if calls_shown else ""
     assert said == f"{call}It is 13.50 €.\n"
 
@@ -74,15 +88,19 @@ def test_event_source(browser, page_server, model, number):
     assert said == "It is 13.50 €."
 
 
-def test_what_agentchat_js_promises():
+def test_what_agentchat_js_promises(node, tmp_path):
     """Every fault at an exact byte, against a scripted server."""
-    command = ["node", "--test", "--test-reporter=tap", str(TOP / "tests/browser/client.mjs")]
+    for name in ("src/www/agentchat.js", "tests/browser/client.mjs"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(TOP / name, tmp_path / name)
+    (tmp_path / "package.json").write_text(PROJECT)
+    command = [node, "--test", "--test-reporter=tap", str(tmp_path / "tests/browser/client.mjs")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
     assert "# fail 0" in done.stdout and int(re.search(r"# pass (\d+)", done.stdout)[1]) >= 14
 
 
-def test_agentchat_js_comes_back_to_a_real_server(server, model, tmp_path):
+def test_agentchat_js_comes_back_to_a_real_server(server, model, tmp_path, node):
     """Cut twice in mid-answer: once while it sends, once while it follows."""
     gates = [Gate(), Gate()]
 
@@ -97,13 +115,13 @@ def test_agentchat_js_comes_back_to_a_real_server(server, model, tmp_path):
         yield DONE
     model.play(script)
     proxy = CutProxy(server.port)
-    shutil.copy(TOP / "src/www/agentchat.js", tmp_path / "agentchat.js")
+    add_client(tmp_path)
     file = tmp_path / "watch.mjs"
     file.write_text("import { AgentChat } from './agentchat.js';\n"
                     f"const chat = new AgentChat({{ url: 'http://127.0.0.1:{proxy.port}/api', backoff: {{ min: 10, max: 50 }} }});\n"
                     "for await (const event of chat.send(null, 'x', { agent_id: 'assistant' }))\n"
                     "  console.log(event.id, event.type, event.content ?? '');\n")
-    watcher = subprocess.Popen(["node", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watcher = subprocess.Popen([node, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         seen = [watcher.stdout.readline().strip() for _ in range(2)]
         for gate in gates:
