@@ -198,7 +198,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_run_stop_asking(run);
     ac_lane_leave(run);
-    if (run->state != AC_RUN_LOADING) ac_run_limits_end(run);
+    if (!run->is_admitting) ac_run_limits_end(run);
     if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
     ac_run_drop_calls(run);
     ac_run_log_decided(run);

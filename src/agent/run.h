@@ -80,6 +80,7 @@ struct ac_run_t {
     ac_finish_e finish;
     ac_usage_t usage;                           /* of all rounds */
     ac_takes_t *takes;                          /* what it reserved of its limits; NULL: nothing */
+    bool is_admitting;                          /* the reservation is under way; its completion releases it if the run ended */
     int64_t spent_tokens, spent_cost;           /* as told to the counters; cost in billionths */
     apr_time_t asked, asked_at;
 
@@ -92,7 +93,10 @@ struct ac_run_t {
     ac_event_log_t *log;                        /* from the RUN event on; NULL: there is none */
     ac_ready_t tell_ready;
     ac_timer_t leave_timer;                     /* nobody follows: when the run ends for that */
-    int n_reloads;                              /* waits for an earlier turn of the thread to be closed, or for one to be seen */
+    int n_reloads;                              /* waits for an earlier turn of the thread to be closed */
+    bool overtaken;                             /* the opening write was refused because the thread has newer messages */
+    bool read_is_stale;                         /* twice in a row after the same message: the store's read is behind its write */
+    int64_t refused_after;                      /* `after` of the opening write that was refused last */
     int64_t seen;                               /* the seq of the thread's last message when it was read */
     bool unstored;                              /* the closing writes failed for good */
 

@@ -221,7 +221,7 @@ static const ac_model_cb_t callbacks = {
     .on_text = on_text, .on_tool_start = on_tool_start, .on_tool_args = on_tool_args, .on_end = on_end,
 };
 
-/* Only a run that will be asked is written down: one that is turned away leaves nothing behind, and can be sent again. */
+/* Only a run that may ask its model is stored: a run that is turned away leaves nothing behind, and can be sent again. */
 static void open_once(ac_run_t *run)
 {
     if (run->opened) return;
@@ -293,7 +293,9 @@ void ac_run_enter_asking(ac_run_t *run)
     ac_err_init(&run->trouble);
     run->answering = false;
     run->round_start = run->answer.len;
-    ac_run_seek(run);
+    /* ac_run_seek() follows once the turn is open. */
+    if (run->overtaken && !run->opened) open_once(run);
+    else ac_run_seek(run);
 }
 
 void ac_run_stop_asking(ac_run_t *run)

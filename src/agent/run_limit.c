@@ -104,6 +104,7 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
 {
     ac_run_t *run = baton;
     run->n_ops--;
+    run->is_admitting = false;
     if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) ac_quota_tell(run->turn->quota, run->takes);
     if (status != APR_SUCCESS) {
         free(run->takes);
@@ -125,7 +126,8 @@ void ac_run_admit(ac_run_t *run, const char *cause)
     bool cost = false;
     ac_err_t err;
     ac_err_init(&err);
-    if (!run->engine->counters || !run->turn->quota || !has_any(run)) {
+    /* A run that starts again keeps what it reserved the first time. */
+    if (run->takes || !run->engine->counters || !run->turn->quota || !has_any(run)) {
         ac_run_transit(run, AC_RUN_ASKING, cause);
         return;
     }
@@ -142,6 +144,7 @@ void ac_run_admit(ac_run_t *run, const char *cause)
         return;
     }
     run->n_ops++;
+    run->is_admitting = true;
     apr_status_t status = ac_counters_take(run->engine->counters, run->takes, on_counted, run, &err);
     if (status != APR_EINPROGRESS) on_counted(run, status, &err);
 }

@@ -162,12 +162,18 @@ void ac_run_enter_loading(ac_run_t *run)
     ac_turn_t *turn = run->turn;
     ac_err_t err;
     ac_err_init(&err);
+    if (run->read_is_stale) {
+        ac_loop_t *loop = run->engine->loop;
+        run->read_is_stale = false;
+        ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, look_again, run);
+        return;
+    }
     if (!turn->stateless && turn->thread_id[0]) {
         ac_store_op_t *op = create_op(run, AC_STORE_TURN_LOAD);
         const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
         /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
-        if (run->n_reloads > 0) op->in = json_pack("{s:b}", "fresh", 1);
+        if (run->n_reloads > 0 || run->overtaken) op->in = json_pack("{s:b}", "fresh", 1);
         call_store(run, op, on_loaded);
         return;
     }
@@ -262,14 +268,17 @@ static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
 
 static void write_opening(ac_run_t *run);
 
-/* The thread has messages that the model was not shown: another server's, of which the store has told us too late. Nothing is
- * stored yet, nobody was shown anything and no tool was called, so all of it can be done again. */
+/* Another server added messages to the thread that the model was not shown. Nothing is stored yet, no client saw an event and no tool
+ * was called, so the run starts again with the newer history, as often as its time allows. From the second time on it opens the turn
+ * before it asks the model: a busy thread then costs reads of the store, and no answers of the model. */
 static void open_again(ac_run_t *run)
 {
-    bool worth = run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING ||
-                 (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
-    if (worth && !run->err.kind && run->n_reloads < AC_MAX_RELOADS) {
-        run->n_reloads++;
+    bool restart = run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING ||
+                   (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
+    if (restart && !run->err.kind) {
+        run->read_is_stale = run->overtaken && run->seen == run->refused_after;
+        run->refused_after = run->seen;
+        run->overtaken = true;
         run->opened = false;
         run->durable = AC_NOT_OPENED;
         json_decref(run->opening);
@@ -277,6 +286,11 @@ static void open_again(ac_run_t *run)
         ac_run_begin_anew(run);
         return;
     }
+    /* The run failed or was cancelled: its question is stored, but not an answer to an older history. */
+    ac_buf_clear(&run->answer);
+    run->round_start = 0;
+    json_decref(run->tool_calls);
+    run->tool_calls = NULL;
     json_object_del(run->opening, "after");
     write_opening(run);
 }
@@ -306,6 +320,7 @@ static void on_opened(ac_store_op_t *op)
         run->durable = AC_OPENED;
         ac_run_release(run);
         if (run->state == AC_RUN_CALLING) ac_run_begin_calls(run);
+        else if (run->state == AC_RUN_ASKING && run->overtaken) ac_run_seek(run);
     } else {
         ac_err_t err = op->err;
         if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");

@@ -96,6 +96,48 @@ def test_a_key_while_its_run_goes_on_elsewhere(machines, model):
     assert got[0].status == 200 and got[0].json["content"] == "onetwo" and len(model.requests) == 1
 
 
+# ---- many writers of one thread ----
+def shown_count(request):
+    return answer(str(sum(1 for m in request.messages if m["role"] != "system")))(request)
+
+
+def test_an_answer_to_an_older_history_is_not_stored(machines, model):
+    """Five writers, two machines, keys, a model without delay: each answer knows all messages before it, a busy thread is said to be
+    busy, and a request that was refused can be sent again at once."""
+    servers = machines(2)
+    model.default = shown_count
+    thread = servers[0].client.thread()
+    problems, start = [], threading.Barrier(5)
+
+    def write(number):
+        client = servers[number % 2].client
+        start.wait()
+        for turn in range(6):
+            for _ in range(500):
+                response = client.post(f"/threads/{thread}/messages", {"content": f"{number}-{turn}"},
+                                       headers=key(f"writer-{number}-{turn}"))
+                if response.status == 200:
+                    break
+                if response.json["code"] != "run_in_progress":
+                    problems.append(response)
+                    return
+            else:
+                problems.append(f"writer {number}, turn {turn} had no answer")
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(5)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert not problems, problems
+    messages = servers[0].client.messages(thread)
+    assert [m["role"] for m in messages] == ["user", "assistant"] * 30
+    assert sorted(m["content"] for m in messages[::2]) == sorted(f"{n}-{t}" for n in range(5) for t in range(6))
+    # The agent shows its model the last 20 messages at most, and the question.
+    said = [int(m["content"]) for m in messages[1::2]]
+    most = max(said)
+    assert said == [min(2 * i + 1, most) for i in range(30)], said
+
+
 # ---- what was carried out and not acknowledged ----
 @pytest.mark.parametrize("how", ["cut", "late"])
 def test_a_turn_whose_opening_was_not_acknowledged_is_one(machines, model, cosmos, how):

@@ -453,6 +453,11 @@ static void *caller_main(void *baton)
         ac_kind_e kind;
         ac_id_make(run, "run_");
         json_t *in = contract_open_in(caller->ids, run, "q", false);
+        /* Half of the turns have a key, as clients that send again have; a refused turn keeps its run, and so its key. */
+        if (i % 2) {
+            json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", run, "request_hash", "h", "since",
+                                                             "2026-01-01T00:00:00.000Z"));
+        }
         while ((kind = contract_try(NULL, AC_STORE_TURN_OPEN, caller->ids, json_incref(in))) == AC_RUN_IN_PROGRESS) {
             caller->n_refused++;
             sched_yield();
