@@ -23,7 +23,7 @@
  * TURN_LOAD       thread  {fresh?: true} or -                  {thread, messages (oldest first), active_run: id|null}
  *                         (page.limit: newest messages)        fresh: what a cache has is known to be out of date
  * TURN_OPEN       thread  {message, run, title, thread?,       {thread, message (with seq)}
- *                          idempotency?, after?}
+ *                          idempotency?, after?, retry?}
  *                         thread: create it in the same transaction. title: used where the thread has none yet. One
  *                         transaction: the message with the next seq, the run, the thread's message_count, title,
  *                         updated_at. errors: not_found, run_in_progress
@@ -31,6 +31,7 @@
  *                         closed as interrupted.
  *                         after: the seq of the last message that the caller has seen. Where the thread has gone on since then:
  *                         precondition_failed, and nothing is written.
+ *                         retry: an earlier try with the same ids had no answer, and may have been carried out.
  *                         idempotency: {key, request_hash, since}: in the same transaction the owner's key leads to this run from now on.
  *                         Where it leads to another one since then: idempotency_conflict (out: {run_id, thread_id, request_hash}), whatever
  *                         else may be wrong.

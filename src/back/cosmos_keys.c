@@ -9,7 +9,8 @@
 #include <apr_strings.h>
 #include <openssl/evp.h>
 
-#define POLL apr_time_from_msec(30)         /* while another turn with the key is being opened */
+#define POLL_FIRST apr_time_from_msec(30)   /* while another turn with the key is being opened; then twice as long each time */
+#define POLL_MOST apr_time_from_msec(500)
 #define OPEN_MARGIN apr_time_from_sec(5)    /* for a request that the service carries out after we have given up */
 #define PURGE_ROWS 1000
 #define KEY_TTL (AC_KEY_LIFE + AC_KEY_LIFE / 8)     /* where the container lets documents expire */
@@ -66,6 +67,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     apr_time_t now = ac_clock();
+    apr_interval_time_t wait = task->n_polls < 5 ? POLL_FIRST << task->n_polls : POLL_MOST;
 
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
@@ -73,11 +75,12 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
     if (reply->status == 200 || task->op->verb == AC_STORE_KEY_GET || !is_opening(task->store, task->found)) {
         looked(task, reply->status == 200);
     }
-    else if (task->deadline && now + POLL >= task->deadline) {
+    else if (task->deadline && now + wait >= task->deadline) {
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "a turn with this Idempotency-Key is being opened"));
     }
     else {
-        ac_timer_set(task->store->loop, &task->timer, now + POLL, on_poll, task);
+        task->n_polls++;
+        ac_timer_set(task->store->loop, &task->timer, now + wait, on_poll, task);
     }
 }
 
@@ -179,8 +182,9 @@ static void judged(ac_cosmos_task_t *task)
         end_used(task);
         return;
     }
-    /* By an earlier try of the caller's. It is written anew, so that what may still be giving it back does not find it. */
-    task->unsure = task->unsure || ours;
+    /* An earlier try of the caller wrote it. It is written again, so that a task that still removes it does not find it. Only a try
+     * that timed out may have stored the turn: a try that was refused stored nothing, so its key is free again if this one fails. */
+    task->unsure = task->unsure || (ours && json_is_true(json_object_get(task->op->in, "retry")));
     json_decref(task->found);
     task->found = NULL;
     fn(task);

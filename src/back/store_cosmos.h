@@ -201,6 +201,7 @@ struct ac_cosmos_task_t {
     ac_cosmos_task_t *next, *prev, *next_unprepared;
     ac_cosmos_head_t head;
     int n_tries;                            /* of what a file tries several times */
+    int n_polls;                            /* looks at a key whose turn is being opened */
     int n_lost;                             /* conditional writes that others came before, */
     apr_time_t lost_since;                  /* from then on: ac_cosmos_again() */
     /* cosmos_rows.c */

@@ -245,6 +245,50 @@ static void test_a_turn_that_is_closed_again_is_one(void **state)
     }
 }
 
+/* ---- a key whose turn was refused ---- */
+
+static json_t *open_with_key(const contract_ids_t *ids, const char *run, int after)
+{
+    json_t *in = contract_open_in(ids, run, "hello", false);
+    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since",
+                                                     "2026-01-01T00:00:00.000Z"));
+    json_object_set_new(in, "after", json_integer(after));
+    return in;
+}
+
+/* A run writes its key, loses the thread to another machine at the last moment, asks again, and loses it again. */
+static void test_a_key_is_free_after_a_refusal(void **state)
+{
+    cosmos_child_t other;
+    cosmos_child_t *mine = *state;
+    contract_ids_t ids = contract_ids();
+    char first[AC_ID_SIZE] = "", second[AC_ID_SIZE] = "", run[AC_ID_SIZE], next[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    ac_id_make(next, "run_");
+    cosmos_child_open(&other, &server, "");
+    cosmos_child_open(mine, &server, "");
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    contract_kind(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL), AC_OK);
+    contract_use(&other.store);
+    contract_open(&ids, first, "faster", false);
+    contract_close(&ids, first, "answer");
+    contract_use(&mine->store);
+    cosmos_server_order(&server, "{\"faults\":[{\"match\":\"DELETE .*/threads/docs/key_\",\"n\":3,\"status\":503}]}");
+    json_t *in = open_with_key(&ids, run, 0);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, json_deep_copy(in)), AC_PRECONDITION_FAILED);
+    contract_use(&other.store);
+    contract_open(&ids, second, "faster again", false);
+    contract_use(&mine->store);
+    json_object_set_new(in, "after", json_integer(2));
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in), AC_RUN_IN_PROGRESS);
+    /* The client sends its request again, which is a new run. */
+    ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, next, 2));
+    op->deadline = ac_clock() + apr_time_from_sec(5);
+    contract_kind(contract_wait(op), AC_RUN_IN_PROGRESS);
+    assert_true(cosmos_requests(&server, "DELETE .*/threads/docs/key_.* 204") > 0);
+    cosmos_child_stop(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_outage_kills_nobody, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_is_opened_again_is_one, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_is_closed_again_is_one, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_key_is_free_after_a_refusal, cosmos_setup, cosmos_teardown),
     };
 
     return cosmos_main(&server, "cosmos_leases", tests, sizeof(tests) / sizeof(*tests));
