@@ -144,7 +144,7 @@ static apr_interval_time_t backoff(int n, apr_interval_time_t first)
     return wait + (apr_interval_time_t)(ac_random() % (uint64_t)(wait / 4 + 1));
 }
 
-/* Names are for the log only: what is missing that we were not let make. */
+/* The log line alone names what is missing and could not be made. */
 static void tell_trouble(const ac_cosmos_call_t *call, int number)
 {
     const ac_cosmos_t *store = call->store;
@@ -152,8 +152,10 @@ static void tell_trouble(const ac_cosmos_call_t *call, int number)
     char what[AC_ERR_DETAIL_SIZE + 320];
 
     if (call->last.http_status == 403 && (database || call->verb == AC_COSMOS_CONTAINER_CREATE)) {
+        const char *why = call->reply.substatus == 5300
+            ? "Cosmos DB lets no identity make it (403/5300); make it by hand, or with a key and create=on" : call->last.detail;
         snprintf(what, sizeof(what), "there is no %s '%.250s', and it could not be made: %s", database ? "database" : "container",
-                 database ? store->database : store->containers[call->place], call->last.detail);
+                 database ? store->database : store->containers[call->place], why);
         ac_cosmos_trouble(call->store, number, what);
     }
     else {
@@ -296,12 +298,14 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
         call->reply.status = 0;
         after_loss(call, err);
     }
-    else if (call->answer.failed || !ac_cosmos_body_read(call)) {
-        if (call->last.kind == AC_OK) {
-            ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
-        }
+    else if (call->answer.failed) {
+        ac_err_init(&call->last);
+        ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
         call->reply.unsure = true;
         give_up(call, AC_M228);
+    }
+    else if (!ac_cosmos_body_read(call)) {      /* carried out or not: as if the answer had been lost */
+        after_failure(call, AC_COSMOS_AGAIN);
     }
     else {
         after_answer(call);

@@ -57,6 +57,7 @@ bool ac_cosmos_body_read(ac_cosmos_call_t *call)
 
     json_decref(call->reply.body);
     call->reply.body = wanted ? json_loadb(call->answer.data, call->answer.len, JSON_ALLOW_NUL, NULL) : NULL;
+    ac_err_init(&call->last);
     if (wanted && !call->reply.body) {
         ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is not JSON");
         return false;

@@ -12,7 +12,8 @@
 #define MARGIN       apr_time_from_sec(1)       /* a token with less left is none */
 #define RETRY_FIRST  apr_time_from_sec(1)
 #define RETRY_MOST   apr_time_from_sec(30)
-#define REJECT_AGAIN apr_time_from_sec(10)      /* a text that came after a rejection is not rejected for so long */
+#define REJECT_PAUSE apr_time_from_sec(1)       /* between two fetches that rejections cause */
+#define SAME_PAUSE   apr_time_from_sec(10)      /* before the same text, fetched again, can be rejected again */
 #define LOG_AGAIN    apr_time_from_sec(60)
 #define EXIT_PATIENCE apr_time_from_sec(5)
 
@@ -34,7 +35,8 @@ struct credential_slot_t {                      /* what is known of a scope */
     apr_time_t logged;                          /* 0: not in trouble, as far as the log knows */
     bool logged_lost;
     bool rejected;
-    apr_time_t rejected_at;                     /* 0: never */
+    apr_time_t reject_fetch_at;                 /* when the last rejection may fetch another text; 0: never rejected */
+    apr_time_t kept_until;                      /* a rejection does not help before: its fetch gave the same text */
     void *fetch;
     waiter_t *first, *last;
     unsigned round;
@@ -190,6 +192,9 @@ static void log_success(credential_slot_t *slot, const char *text)
 static void take_text(credential_slot_t *slot, const fetched_t *fetched)
 {
     log_success(slot, fetched->text);
+    if (slot->rejected && slot->text && strcmp(slot->text, fetched->text) == 0) {
+        slot->kept_until = ac_loop_now(slot->credential->loop) + SAME_PAUSE;
+    }
     if (!slot->text || strcmp(slot->text, fetched->text)) {
         wipe(slot->previous);
         slot->previous = slot->text;
@@ -297,9 +302,13 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
     }
     if (is_usable(slot) || !credential->source || (later && !slot->rejected)) {
         ac_ready_set(credential->loop, &slot->ready, deliver, slot);
-        return;
     }
-    begin_fetch(slot);
+    else if (slot->rejected && ac_loop_now(credential->loop) < slot->reject_fetch_at) {
+        set_timer(slot, slot->reject_fetch_at);
+    }
+    else {
+        begin_fetch(slot);
+    }
 }
 
 void ac_credential_forget(ac_credential_t *credential, ac_credential_fn *fn, void *baton)
@@ -327,12 +336,13 @@ void ac_credential_reject(ac_credential_t *credential, const char *scope, const 
     }
     credential_slot_t *slot = find_slot(credential, scope);
     apr_time_t now = ac_loop_now(credential->loop);
-    bool again = slot->rejected_at && now - slot->rejected_at < REJECT_AGAIN;
-    if (!slot->text || slot->rejected || again || strcmp(slot->text, text)) {
+    if (!slot->text || slot->rejected || now < slot->kept_until || strcmp(slot->text, text) != 0) {
         return;
     }
+    /* A service that refuses every token costs one fetch a second, and the callers wait for it. */
+    apr_time_t due = slot->reject_fetch_at ? slot->reject_fetch_at + REJECT_PAUSE : now;
     slot->rejected = true;
-    slot->rejected_at = now;
+    slot->reject_fetch_at = due > now ? due : now;
 }
 
 ac_credential_kind_e ac_credential_kind(const ac_credential_t *credential)

@@ -21,8 +21,8 @@ static const struct {
       "identity of its tenant, as credential=" },
     { 403, 3, AC_COSMOS_MOVED, false, "Cosmos DB does not write in this region (403/3)" },
     { 403, 1008, AC_COSMOS_MOVED, false, "the account is no longer in this region (403/1008)" },
-    { 403, 5300, AC_COSMOS_REJECTED, false, "Cosmos DB lets no identity do this (403/5300); databases and containers are made by hand, or "
-      "with a key and create=on" },
+    { 403, 5300, AC_COSMOS_REJECTED, false, "Cosmos DB refused the token (403/5300): it has expired, or an identity asked for what no "
+      "identity may do" },
     { 403, 5301, AC_COSMOS_FINAL, false, "the identity has no data role on this account (403/5301); give it one, like "
       "\"Cosmos DB Built-in Data Contributor\"" },
     { 403, 5302, AC_COSMOS_FINAL, false, "the identity's data role does not allow this (403/5302); give it one that reads and writes, "

@@ -84,7 +84,8 @@ class Cosmos(ScriptedServer):
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
         those that match, after the first `skip` of them, n times; batch: true: only batches, and none of the queries that a server
-        makes when it is their time; gate: waits until the test opens it, then goes on as ever.
+        makes when it is their time; gate: waits until the test opens it, then goes on as ever; garbage: true: carried out, and answered
+        with a body that is no JSON.
         stop_after: requests that are still carried out, after which nothing answers any more. chaos: {throttle, unavailable, gone,
         contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a second. lag: so many reads come
         from a replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead. aged:
@@ -175,7 +176,9 @@ class Cosmos(ScriptedServer):
             return answer
 
     def _send(self, connection, status, headers, body):
-        data = b"" if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        data = b"" if body is None else body
+        if not isinstance(data, bytes):
+            data = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
         lines = [f"HTTP/1.1 {status} Scripted", f"Date: {formatdate(time.time() + self.clock, usegmt=True)}",
                  "Content-Type: application/json", f"x-ms-activity-id: {random.getrandbits(64):016x}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -223,7 +226,7 @@ class Cosmos(ScriptedServer):
             fault["gate"].pass_through(lambda: False)
             fault = None
         with self.lock:
-            late = fault and (fault.get("after") or fault.get("op") is not None)
+            late = fault and (fault.get("after") or fault.get("garbage") or fault.get("op") is not None)
             try:
                 if fault and not late and "delay" not in fault:
                     if fault.get("cut"):
@@ -231,7 +234,9 @@ class Cosmos(ScriptedServer):
                     raise Failure(fault["status"], fault.get("substatus", 0), "scripted", fault.get("headers"))
                 status, more, answer = self._perform(method, path, headers, body, fault if late else None)
                 self.n_carried_out += 1
-                if fault and fault.get("after"):
+                if fault and fault.get("garbage"):
+                    answer = b'{"id": "garbage'
+                elif fault and fault.get("after"):
                     if fault.get("cut"):
                         return self._cut(connection)
                     raise Failure(fault["status"], fault.get("substatus", 0), "scripted", fault.get("headers"))

@@ -301,7 +301,7 @@ static void test_errors_say_what_to_do(void **state)
     const struct { int status, substatus; apr_interval_time_t skew; const char *part; } cases[] = {
         { 401, 0, 0, "give a key of this account" }, { 403, 0, apr_time_from_sec(3600), "clock is 1h behind; set it" },
         { 403, 0, -apr_time_from_sec(3600), "clock is 1h ahead" }, { 403, 0, 0, "firewall" }, { 403, 5202, 0, "credential=identity" },
-        { 403, 5300, 0, "made by hand" }, { 403, 5301, 0, "data role" }, { 403, 5302, 0, "data role" },
+        { 403, 5300, 0, "expired" }, { 403, 5301, 0, "data role" }, { 403, 5302, 0, "data role" },
         { 401, 5202, 0, "credential=identity" }, { 403, 1014, apr_time_from_sec(3600), "20 GB" }, { 404, 1003, 0, "missing" },
         { 429, 3200, 0, "raise the throughput" }, { 413, 0, 0, "2 MB" }, { 418, 7, 0, "418/7" },
     };

@@ -14,7 +14,7 @@ static const char *const faults[] = {
     "\"status\":404,\"substatus\":1002", "\"status\":408", "\"status\":500", "\"status\":502", "\"status\":401",
     "\"status\":403,\"substatus\":5300",
     "\"cut\":true", "\"cut\":true,\"after\":true", "\"status\":408,\"after\":true", "\"status\":500,\"after\":true",
-    "\"status\":503,\"after\":true",
+    "\"status\":503,\"after\":true", "\"garbage\":true",
 };
 
 static void arm(const char *fault, int skip)

@@ -298,8 +298,8 @@ static void test_failure_is_kept_for_a_while(void **state)
 
 static void test_rejected(void **state)
 {
-    static const server_step_t first[] = {TOKEN("t1", "3600")}, second[] = {TOKEN("t2", "3600")};
-    static const server_step_t *const scripts[] = {first, second, NULL};
+    static const server_step_t first[] = {TOKEN("t1", "3600")}, second[] = {TOKEN("t2", "3600")}, third[] = {TOKEN("t3", "3600")};
+    static const server_step_t *const scripts[] = {first, second, third, NULL};
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
@@ -309,8 +309,27 @@ static void test_rejected(void **state)
     assert_string_equal(credential_rig_now(rig, SCOPE), "");
     assert_string_equal(credential_rig_get(rig, SCOPE), "t2");
     credential_rig_reject(rig, SCOPE, "t1");                /* late */
-    credential_rig_reject(rig, SCOPE, "t2");                /* a service that refuses all would have us ask for ever */
-    assert_string_equal(credential_rig_get(rig, SCOPE), "t2");
+    assert_string_equal(credential_rig_now(rig, SCOPE), "t2");
+    apr_time_t before = ac_clock();
+    credential_rig_reject(rig, SCOPE, "t2");                /* soon after: another one, but not without a pause */
+    assert_string_equal(credential_rig_get(rig, SCOPE), "t3");
+    assert_true(ac_clock() - before >= apr_time_from_msec(500));
+    assert_int_equal(http_server_requests(server), 3);
+    http_server_stop(server);
+}
+
+/* An identity service that keeps its tokens gives the same one again: nothing is won by asking it again and again. */
+static void test_rejected_and_fetched_again(void **state)
+{
+    static const server_step_t first[] = {TOKEN("t1", "3600")}, second[] = {TOKEN("t1", "3600")};
+    static const server_step_t *const scripts[] = {first, second, NULL};
+    credential_rig_t *rig = *state;
+    http_server_t *server = start_app(rig, scripts);
+    assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
+    credential_rig_reject(rig, SCOPE, "t1");
+    assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
+    credential_rig_reject(rig, SCOPE, "t1");
+    assert_string_equal(credential_rig_now(rig, SCOPE), "t1");
     assert_int_equal(http_server_requests(server), 2);
     http_server_stop(server);
 }
@@ -432,6 +451,7 @@ int main(void)
         CASE(test_expires_at_once),
         CASE(test_failure_is_kept_for_a_while),
         CASE(test_rejected),
+        CASE(test_rejected_and_fetched_again),
         CASE(test_rejected_and_no_other),
         CASE(test_forgotten),
         CASE(test_ended_while_asked),
