@@ -28,9 +28,14 @@ export class AgentChatError extends Error {
     this.errors = problem.errors ?? [];
     /** @type {number?} milliseconds after which the server would like to be asked again */
     this.retryAfter = more.retryAfter ?? null;
+    /** @type {string} the scheme of WWW-Authenticate, in small letters: "bearer", "basic" */
+    this.scheme = more.scheme ?? '';
     /** Whether it was the way to the server that failed, not the server that refused. */
     this.transient = more.transient ?? false;
   }
+
+  /** Whether nobody has signed in, or not any more: 401, or another page in the place of an answer. */
+  get wantsSignIn() { return this.status === 401 || this.code === 'redirected'; }
 }
 
 /** Parses text/event-stream, whatever pieces it comes in. https://html.spec.whatwg.org/multipage/server-sent-events.html */
@@ -110,8 +115,16 @@ async function errorOf(response) {
   // 429 and 503 say themselves when to come back; a gateway's own page means that the way to the server is broken.
   const transient = [429, 503].includes(response.status) ? retryAfter !== null && retryAfter <= PATIENCE || !isProblem
     : [502, 504].includes(response.status) && !isProblem;
-  return new AgentChatError({ ...problem, status: response.status }, { retryAfter, transient });
+  const scheme = (response.headers.get('WWW-Authenticate') ?? '').split(/[\s,]/)[0].toLowerCase();
+  return new AgentChatError({ ...problem, status: response.status }, { retryAfter, transient, scheme });
 }
+
+/** Where a sign-in has expired, many servers lead to a page on which one signs in; the answer of a program is none. */
+function redirected(response) {
+  return new AgentChatError({ status: response.status, code: 'redirected', detail: 'the server leads to another page instead of answering' });
+}
+
+function isOf(response, type) { return (response.headers.get('Content-Type') ?? '').startsWith(type); }
 
 /** Ends early when the network is back. */
 function pause(ms, signal) {
@@ -163,7 +176,7 @@ class Connection {
 }
 
 export class AgentChat {
-  #url; #key; #headers; #fetch; #retries; #backoff; #silence; #onretry;
+  #url; #key; #headers; #fetch; #retries; #backoff; #silence; #onretry; #redirect;
 
   /**
    * @param {Object} options
@@ -176,10 +189,11 @@ export class AgentChat {
    * @param {number} [options.silence] after how many milliseconds without a byte a stream counts as broken; default 45000,
    *        three heartbeats
    * @param {function({attempt: number, delay: number, error: Error}): void} [options.onretry] told before each pause
+   * @param {'follow'|'manual'} [options.redirect] `manual`: a redirect is an error, `redirected`, as where a sign-in has expired
    * @param {typeof fetch} [options.fetch]
    */
   constructor({ url = '/api', key = null, headers = {}, retries = 10, backoff = { min: 500, max: 30_000 }, silence = 45_000,
-    onretry = null, fetch = (...args) => globalThis.fetch(...args) } = {}) {
+    onretry = null, redirect = 'follow', fetch = (...args) => globalThis.fetch(...args) } = {}) {
     this.#url = String(url).replace(/\/+$/, '');
     this.#key = key;
     this.#headers = headers;
@@ -187,6 +201,7 @@ export class AgentChat {
     this.#backoff = backoff;
     this.#silence = silence;
     this.#onretry = onretry;
+    this.#redirect = redirect;
     this.#fetch = fetch;
   }
 
@@ -197,7 +212,7 @@ export class AgentChat {
   async request(method, path, { body, headers = {}, signal, stream = false } = {}) {
     const given = typeof this.#headers === 'function' ? await this.#headers() : this.#headers;
     const response = await this.#fetch(this.#url + path, {
-      method, signal, cache: 'no-store',
+      method, signal, cache: 'no-store', redirect: this.#redirect,
       body: body === undefined ? undefined : JSON.stringify(body),
       headers: {
         Accept: stream ? 'text/event-stream, application/problem+json' : 'application/json, application/problem+json',
@@ -209,12 +224,15 @@ export class AgentChat {
       if (signal?.aborted && !stream) throw signal.reason;
       throw new AgentChatError({ detail: 'the server could not be reached' }, { cause, transient: true });
     });
+    if (response.type === 'opaqueredirect' || (response.status >= 300 && response.status < 400)) throw redirected(response);
     if (!response.ok) throw await errorOf(response);
     return response;
   }
 
   async #json(method, path, options) {
-    return (await this.request(method, path, options)).json();
+    const response = await this.request(method, path, options);
+    if (!isOf(response, 'application/json')) throw redirected(response);
+    return response.json();
   }
 
   // ---- agents ----
@@ -282,7 +300,28 @@ export class AgentChat {
    * @returns {AsyncGenerator<RunEvent>}
    */
   async *send(threadId, content, { agent_id, metadata, idempotencyKey = newKey(), signal } = {}) {
-    if (!threadId && !agent_id) threadId = (await this.createThread({}, { signal })).id;
+    if (!String(content ?? '').trim()) throw new AgentChatError({ status: 400, code: 'message_empty', detail: 'the message is empty' });
+    if (threadId || agent_id) yield* this.#send(threadId, content, { agent_id, metadata, idempotencyKey, signal });
+    else yield* this.#sendFirst(content, { metadata, idempotencyKey, signal });
+  }
+
+  /** In a thread that is made for it, and removed where the message is refused. */
+  async *#sendFirst(content, options) {
+    const { id } = await this.createThread({}, { signal: options.signal });
+    let began = false;
+    try {
+      for await (const event of this.#send(id, content, options)) {
+        began = true;
+        yield event;
+      }
+    } catch (error) {
+      const nothingStored = !began && error instanceof AgentChatError && (error.status === 503 || (error.status >= 400 && error.status < 500));
+      if (nothingStored) await this.deleteThread(id, { hard: true }).catch(() => {});
+      throw error;
+    }
+  }
+
+  async *#send(threadId, content, { agent_id, metadata, idempotencyKey, signal }) {
     const path = threadId ? `/threads/${encodeURIComponent(threadId)}/messages` : `/agents/${encodeURIComponent(agent_id)}/chat`;
     const body = threadId ? { content, agent_id, metadata, stream: true } : { message: content, stream: true };
     const first = connection => this.request('POST', path,
@@ -306,6 +345,7 @@ export class AgentChat {
         signal?.throwIfAborted();
         const response = await this.#open(first, place, connection);
         if (response.status === 204) return;
+        if (!isOf(response, 'text/event-stream')) throw redirected(response);
         for await (const event of this.#read(response, place, connection)) {
           attempt = 0;
           yield event;

@@ -3,9 +3,11 @@
 import { AgentChatError } from './agentchat.js';
 import { $, el } from './dom.js';
 import { AnswerTurn, UserTurn } from './turn.js';
+import { wordsOf } from './words.js';
 
 const PAGE = 30, AGAIN_MS = 3000;
 const NEAR = 64;                        // pixels from the end that still count as the end
+const EARLY = 400;                      // pixels from the start at which earlier turns are asked for
 const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
 const LEFT = new DOMException('the conversation was left', 'AbortError');
 
@@ -17,15 +19,18 @@ export class Conversation {
     this.#app = app;
     this.#box = $('transcript');
     this.#turns = $('turns');
+    this.#load = new AbortController();
     this.#top = el('div.sentinel', { 'aria-hidden': 'true' });
     this.threadId = null;
     this.#box.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     $('latest').addEventListener('click', () => { this.#sticks = true; this.#toEnd(); });
     this.#observer = new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && this.#older(),
-      { root: this.#box, rootMargin: '400px' });
+      { root: this.#box, rootMargin: `${EARLY}px` });
     new ResizeObserver(() => this.#toEnd()).observe(this.#box);
   }
 
+  /** Whether the server has the message that is being answered. */
+  get begun() { return Boolean(this.#active?.runId); }
   get busy() { return this.#active !== null; }
   get stopping() { return this.#active?.stopping ?? false; }
 
@@ -36,6 +41,7 @@ export class Conversation {
   #scrolled() {
     const { scrollTop } = this.#box, back = scrollTop < this.#scrolledTo;
     this.#scrolledTo = scrollTop;
+    if (scrollTop < EARLY) this.#older();
     this.#sticks = this.#atEnd() || (this.#sticks && !back);
     $('latest').hidden = this.#sticks;
   }
@@ -54,7 +60,7 @@ export class Conversation {
     });
   }
 
-  #user(text, timestamp) { return new UserTurn(text, { edit: words => this.#app.compose(words) }, timestamp); }
+  #user(text, timestamp) { return new UserTurn(text, { edit: words => this.#app.putBack(words) }, timestamp); }
 
   /** The stored messages as turns; those that are there already are left out. */
   #turnsOf(messages, runs) {
@@ -64,7 +70,7 @@ export class Conversation {
     for (const message of messages) {
       if (message.role === 'user') question = message.content;
       this.#lastSeq = Math.max(this.#lastSeq, message.seq);
-      if (this.#known.has(message.id) || !['user', 'assistant'].includes(message.role)) continue;
+      if (this.#isShown(message)) continue;
       const run = runs.find(one => one.id === message.run_id), asked = question;
       let turn;
       if (message.role === 'user') {
@@ -83,6 +89,12 @@ export class Conversation {
     return found;
   }
 
+  /** An answer that failed here is known by its run: the page was not told the id of what is stored of it. */
+  #isShown({ id, role, run_id }) {
+    return this.#known.has(id) || !['user', 'assistant'].includes(role) ||
+      (role === 'assistant' && this.#answers().some(turn => turn.runId === run_id));
+  }
+
   #answers() { return [...this.#known.values()].filter(turn => turn instanceof AnswerTurn); }
 
   /** A run that left no message: why there is none. */
@@ -90,7 +102,7 @@ export class Conversation {
     const answer = this.#answer(run.agent_id, () => question);
     answer.runId = run.id;
     this.#known.set(run.id, answer);
-    if (run.status === 'failed') answer.fail(run.error?.message);
+    if (run.status === 'failed') answer.fail(run.error ?? {});
     else answer.end(run);
     return answer;
   }
@@ -101,6 +113,7 @@ export class Conversation {
   /** Shows a thread, or with null an empty page for a new one. */
   async open(threadId) {
     this.#leave();
+    const load = this.#load = new AbortController(), { client } = this.#app, { signal } = load;
     this.threadId = threadId;
     this.#sticks = true;
     $('latest').hidden = true;
@@ -111,7 +124,7 @@ export class Conversation {
       this.#turns.append(this.#app.welcome());
       return;
     }
-    const load = this.#load = new AbortController(), { client } = this.#app, { signal } = load;
+    load.refreshing = true;
     this.#turns.append(el('p.loading', { text: 'Loading…' }));
     try {
       const [page, runs, thread] = await Promise.all([client.messages(threadId, { order: 'desc', limit: PAGE }, { signal }),
@@ -124,6 +137,8 @@ export class Conversation {
       if (page.has_more) this.#observer.observe(this.#top);
       this.#toEnd();
       this.#goOn(runs.data[0]);
+      load.refreshing = false;
+      this.#catchUp();
     } catch (error) {
       if (signal.aborted) return;
       if (error.transient) {
@@ -136,8 +151,15 @@ export class Conversation {
     }
   }
 
+  /** A message that never got to the server stays with its conversation. */
+  keepUnsent() {
+    const { lost, runId, user } = this.#active ?? {};
+    if (lost && !runId && user) this.#app.keep(this.threadId, user.text);
+  }
+
   #leave() {
-    this.#load?.abort(LEFT);
+    this.keepUnsent();
+    this.#load.abort(LEFT);
     this.#active?.abort.abort(LEFT);
     this.#active = null;
     this.#observer.unobserve(this.#top);
@@ -146,7 +168,7 @@ export class Conversation {
   }
 
   async #older() {
-    if (this.#load?.older || this.#firstSeq <= 1) return;
+    if (this.#load.older || this.#firstSeq <= 1) return;
     const load = this.#load, { signal } = load, before = this.#firstSeq, last = this.#lastSeq;
     load.older = true;
     try {
@@ -159,22 +181,25 @@ export class Conversation {
       this.#box.scrollTop += anchor.getBoundingClientRect().top - at;
       if (!page.has_more) this.#observer.unobserve(this.#top);
       load.older = false;
-      // Where the screen is not full yet, the observer has nothing new to tell.
-      if (page.has_more && this.#top.getBoundingClientRect().bottom > -NEAR) this.#older();
+      // Where its start is still to be seen, or again, the observer has nothing new to tell.
+      if (page.has_more && this.#box.scrollTop < EARLY) this.#older();
     } catch (error) {
       load.older = false;
       if (!signal.aborted) this.#app.failed(error);
     }
   }
 
-  /** What another tab or machine has added. */
+  /** Shows what another tab or machine has added: now, or when what is under way here has ended. */
   async refresh() {
-    if (!this.threadId || this.busy || !this.#load || this.#load.refreshing) return;
     const load = this.#load, { signal } = load, { client } = this.#app;
+    if (!this.threadId) return;
+    load.stale = this.busy || Boolean(load.refreshing);
+    if (load.stale) return;
     load.refreshing = true;
     try {
       const [page, runs] = await Promise.all([client.messages(this.threadId, { after: this.#lastSeq, limit: 100 }, { signal }),
         client.runs(this.threadId, { limit: PAGE }, { signal })]);
+      load.stale ||= this.busy || page.has_more;
       if (this.busy) return;
       this.#turns.append(...this.#turnsOf(page.data, runs.data).map(turn => turn.node));
       this.#toEnd();
@@ -183,8 +208,11 @@ export class Conversation {
       if (!signal.aborted && error.status === 404) this.#app.failed(error);
     } finally {
       load.refreshing = false;
+      if (load === this.#load) this.#catchUp();
     }
   }
+
+  #catchUp() { if (this.#load.stale && !this.busy) this.refresh(); }
 
   /** The newest run is followed where it goes on. */
   #goOn(run) {
@@ -205,7 +233,6 @@ export class Conversation {
     this.#turns.append(user.node, answer.node);
     this.#sticks = true;
     this.#toEnd();
-    this.#load ??= new AbortController();
     await this.#watch(answer, signal => this.#app.client.send(this.threadId, text, { agent_id: agentId, signal }), null, user);
   }
 
@@ -264,6 +291,7 @@ export class Conversation {
       if (this.#active === active) this.#active = null;
       if (active.lost) this.#app.connected();        // nobody tries any more
       this.#app.changed();
+      this.#catchUp();
     }
   }
 
@@ -284,9 +312,9 @@ export class Conversation {
         this.#figures(event.run_id, answer);
         break;
       case 'error':
-        answer.fail(event.message);
+        answer.fail(event);
         this.#known.set(event.run_id ?? active.runId, answer);
-        announcer.end(`The answer failed. ${event.message}`);
+        announcer.end(`The answer failed. ${wordsOf(event)}`);
         this.#app.runChanged(this.threadId, active.runId, true);
         break;
       default: // an event of a newer server
@@ -310,18 +338,16 @@ export class Conversation {
   /** How long it took is known to the run only. */
   async #figures(runId, answer) {
     try {
-      const run = await this.#app.client.run(runId);
-      if (run.status !== 'cancelled') answer.end(run);
+      answer.end(await this.#app.client.run(runId));
     } catch { /* the figures of `done` are there */ }
   }
 
   #broke(error, active, answer, user) {
-    const refused = error instanceof AgentChatError && ['run_in_progress', 'unauthenticated'].includes(error.code);
-    if (user && !active.runId && refused) {
+    if (user && !active.runId && error instanceof AgentChatError) {
       this.#unsent(user, answer);
-      this.#app.failed(error);
+      this.#app.refused(error);
       this.#active = null;
-      this.refresh();
+      this.refresh();                   // it shows what another client has under way
       return;
     }
     if (error.code === 'events_gone' && this.#active === active) {
@@ -329,8 +355,8 @@ export class Conversation {
       this.open(this.threadId);
       return;
     }
-    if (error.code === 'unauthenticated') this.#app.failed(error);
-    answer.fail(error.message);
-    this.#app.announcer.end(`The answer failed. ${error.message}`);
+    if (error.wantsSignIn) this.#app.failed(error);
+    answer.fail(error);
+    this.#app.announcer.end(`The answer failed. ${wordsOf(error)}`);
   }
 }

@@ -60,6 +60,26 @@ export async function copyText(button, text) {
   }, 1600);
 }
 
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u2800]|\p{Cf}|\p{Default_Ignorable_Code_Point}/gu;
+// Within emoji, and within words of scripts that need them, joiners and variants are part of what is seen.
+const JOINS = /[\u200c\u200d\ufe0e\ufe0f]/;
+const JOINED = /^[\p{L}\p{Mn}\p{Mc}\p{Extended_Pictographic}\p{Emoji_Modifier}]$/u;
+const PLAIN = /\p{Script=Latin}|\p{Script=Greek}|\p{Script=Cyrillic}/u;
+
+function joins(text, at) {
+  const pair = text.codePointAt(at - 2), before = pair > 0xffff ? String.fromCodePoint(pair) : text[at - 1] ?? '';
+  return JOINS.test(text[at]) && ((JOINED.test(before) && !PLAIN.test(before)) || text[at + 1] === '\u20e3');
+}
+
+/** A text with a mark in the place of each character that shows nothing or turns the order of others: ‹U+202E›. */
+export function visible(text) {
+  return String(text).replace(UNSEEN, (char, at, whole) =>
+    (joins(whole, at) ? char : `‹U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}›`));
+}
+
+/** Whether a key is part of writing a character, so that it means nothing else. */
+export function composing(event) { return event.isComposing || event.keyCode === 229; }
+
 /** What an error says, as a sentence: the server's details begin small and end without a mark. */
 export function sentence(text) {
   return text ? text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.') : '';

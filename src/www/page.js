@@ -3,11 +3,13 @@
 import { AgentChat } from './agentchat.js';
 import { Announcer } from './announcer.js';
 import { Conversation } from './conversation.js';
-import { $, el, sentence } from './dom.js';
+import { $, composing, el, iconButton, sentence, visible } from './dom.js';
 import { ThreadList } from './threads.js';
+import { whenOf, wordsOf } from './words.js';
 
-const KEY = 'agentchat.key', THEME = 'agentchat.theme';
+const KEY = 'agentchat.key', THEME = 'agentchat.theme', FOLDED = 'agentchat.folded', DRAFT = 'agentchat.draft.';
 const TOAST_MS = 10_000, START_MS = 3000;
+const CONTROL = /Mac|iP(hone|ad)/.test(navigator.platform) ? '⌘' : 'Ctrl';
 const narrow = matchMedia('(max-width: 760px)');
 const touch = matchMedia('(pointer: coarse)');
 
@@ -15,9 +17,10 @@ class Page {
   constructor(settings) {
     this.settings = settings;
     this.agents = [];
+    this.waiting = null;                // why the server is asked again and again
     this.client = new AgentChat({
       url: new URL(settings.api ?? '../api', document.baseURI).href, key: sessionStorage.getItem(KEY), retries: Infinity,
-      onretry: ({ error }) => this.#lost(error),
+      redirect: 'manual', onretry: ({ error }) => this.#lost(error),
     });
     this.announcer = new Announcer($('announcer'));
     this.channel = new BroadcastChannel('agentchat');
@@ -37,9 +40,9 @@ class Page {
       return;
     }
     this.connected();
-    $('agent').replaceChildren(...this.agents.map(({ id, name }) => el('option', { value: id, text: name || id })));
+    $('agent').replaceChildren(...this.agents.map(({ id, name }) => el('option', { value: id, text: visible(name || id) })));
     $('agent').parentElement.hidden = this.agents.length < 2;
-    $('sign-out').hidden = !sessionStorage.getItem(KEY);
+    $('sign-out').hidden = !sessionStorage.getItem(KEY) && !this.settings.sign_out;
     this.threads.more();
     this.#route();
   }
@@ -48,34 +51,65 @@ class Page {
     const { settings } = this;
     if (settings.title) document.title = $('brand').textContent = settings.title;
     addEventListener('hashchange', () => this.#route());
-    addEventListener('online', () => this.#banner(''));
-    addEventListener('offline', () => this.#banner('You are offline. The answer goes on at the server.'));
+    addEventListener('online', () => this.connected());
+    addEventListener('offline', () => this.#connection());
+    addEventListener('pagehide', () => this.conversation.keepUnsent());
     document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.#lookAgain());
     this.channel.onmessage = ({ data }) => this.#told(data);
     $('new').addEventListener('click', () => this.#go(null));
-    $('menu').addEventListener('click', () => this.#drawer(true));
-    $('shade').addEventListener('click', () => this.#drawer(false));
-    $('close-menu').addEventListener('click', () => this.#drawer(false));
+    $('menu').addEventListener('click', () => this.#list(true));
+    $('shade').addEventListener('click', () => this.#list(false));
+    $('close-menu').addEventListener('click', () => this.#list(false));
     narrow.addEventListener('change', () => this.#drawer(false));
+    document.body.classList.toggle('folded', Boolean(localStorage.getItem(FOLDED)));
     this.#drawer(false);
     $('theme').addEventListener('click', () => this.#theme());
     $('sign-out').addEventListener('click', () => this.#signOut());
     $('sign-in-form').addEventListener('submit', event => this.#signIn(event));
-    // Without a key there is nothing behind it. A browser closes it all the same when Esc is pressed twice.
+    // Without a sign-in there is nothing behind it. A browser closes it all the same when Esc is pressed twice.
     $('sign-in').addEventListener('cancel', event => event.preventDefault());
-    $('sign-in').addEventListener('close', () => { if (!sessionStorage.getItem(KEY)) $('sign-in').showModal(); });
-    $('toast-close').addEventListener('click', () => this.toast(''));
+    $('sign-in').addEventListener('close', () => $('sign-in').showModal());
+    $('sign-in-again').addEventListener('click', () => location.reload());
     this.#wireComposer();
+    this.#wireKeys();
+  }
+
+  // ---- by keyboard ----
+  #wireKeys() {
+    const keys = [
+      ['O', true, 'New conversation', () => this.#go(null)],
+      ['K', false, 'Search the conversations', () => { this.#list(true); $('search').focus(); }],
+      ['S', true, 'Show or hide the list', () => this.#list(!this.#listed)],
+      ['/', false, 'These shortcuts', () => $('keys').showModal()],
+    ];
+    const row = (names, does) => el('div', {}, el('dt', {}, ...names.map(name => el('kbd', { text: name }))), el('dd', { text: does }));
+    $('keys-list').append(...keys.map(([key, shift, does]) => row([CONTROL, ...(shift ? ['Shift'] : []), key], does)),
+      row(['Shift', 'Esc'], 'To the message'), row(['Esc'], 'Stop the answer'), row(['Shift', 'Enter'], 'A new line'));
+    $('keys-open').addEventListener('click', () => $('keys').showModal());
+    $('skip-list').addEventListener('click', () => $('text').focus());
+    $('skip-back').addEventListener('click', () => { this.#list(true); $('new').focus(); });
     document.addEventListener('keydown', event => {
-      if (event.key === 'Escape' && document.body.classList.contains('drawer')) this.#drawer(false);
-      else if (event.key === 'Escape' && this.conversation.busy && !$('sign-in').open) this.conversation.stop();
+      if (composing(event) || event.defaultPrevented || document.querySelector('dialog[open]')) return;
+      if (event.key === 'Escape') { this.#escape(event); return; }
+      if (event.ctrlKey === event.metaKey || event.altKey) return;
+      const found = keys.find(([key, shift]) => key === event.key.toUpperCase() && (shift === event.shiftKey || key === '/'));
+      if (!found) return;
+      event.preventDefault();
+      found[3]();
     });
+  }
+
+  #escape(event) {
+    if (event.shiftKey) $('text').focus();
+    else if (document.body.classList.contains('drawer')) this.#drawer(false);
+    // In the list and in a field with choices Esc has a meaning of its own.
+    else if (this.conversation.busy && !event.target.closest('#sidebar, select')) this.conversation.stop();
   }
 
   // ---- which conversation ----
   get agentId() { return $('agent').value || this.agents[0]?.id; }
 
-  agentName(id) { return this.agents.find(agent => agent.id === id)?.name ?? id ?? 'Assistant'; }
+  agentName(id) { return visible(this.agents.find(agent => agent.id === id)?.name ?? id ?? 'Assistant'); }
 
   #route() {
     const id = location.hash.replace(/^#\/?/, '') || null;
@@ -84,6 +118,8 @@ class Page {
     this.#title(id ? this.threads.titleOf(id) : '');
     this.conversation.open(id);
     this.#drawer(false);
+    this.notice('');
+    this.#write(sessionStorage.getItem(DRAFT + (id ?? '')) ?? '');
     if (!touch.matches && !$('sign-in').open) $('text').focus();
   }
 
@@ -94,8 +130,9 @@ class Page {
   }
 
   #title(title) {
-    $('title').textContent = title || 'New conversation';
-    document.title = title ? `${title} – ${this.settings.title ?? 'Chat'}` : this.settings.title ?? 'Chat';
+    const shown = visible(title), name = this.settings.title ?? 'Chat';
+    $('title').textContent = shown || 'New conversation';
+    document.title = shown ? `${shown} – ${name}` : name;
   }
 
   /** What stands on an empty page. */
@@ -103,7 +140,7 @@ class Page {
     const agent = this.agents.find(one => one.id === this.agentId);
     const examples = this.settings.examples ?? [];
     return el('div.welcome', {},
-      el('h2', { text: this.settings.welcome ?? (agent ? agent.name || agent.id : 'Nobody is here') }),
+      el('h2', { text: this.settings.welcome ?? (agent ? visible(agent.name || agent.id) : 'Nobody is here') }),
       el('p', { text: agent ? agent.description || 'Ask something.' : 'The server has no agent yet.' }),
       examples.length ? el('ul.examples', {}, ...examples.map(text => el('li', {},
         el('button', { type: 'button', text, onclick: () => this.#send(text) })))) : null);
@@ -115,6 +152,8 @@ class Page {
     if (fresh) {
       history.replaceState(null, '', `#/${threadId}`);
       this.threads.mark(threadId);
+      this.#keepDraft(null, '');
+      this.#keepDraft(threadId, $('text').value);
     }
     this.channel.postMessage({ kind: 'run', threadId, ended });
     if (!fresh && !ended) return;
@@ -167,10 +206,14 @@ class Page {
 
   /** What is waited for: the server, or what it says itself. */
   waits(error) {
-    if (navigator.onLine) this.#banner(`${error?.status ? sentence(error.message) : 'The connection is lost.'} Trying again…`);
+    this.waiting = error;
+    this.#connection();
   }
 
-  connected() { if (!$('banner').hidden && navigator.onLine) this.#banner(''); }
+  connected() {
+    this.waiting = null;
+    this.#connection();
+  }
 
   changed() {
     const { busy, stopping } = this.conversation;
@@ -178,73 +221,98 @@ class Page {
     $('stop').hidden = !busy;
     $('stop').disabled = stopping;
     this.#fits();
+    this.#connection();
   }
 
   failed(error) {
-    if (error.code === 'unauthenticated') this.#askKey();
+    if (error.wantsSignIn) this.#askToSignIn(error);
     else if (error.status === 404 && this.conversation.threadId) {
       this.toast('This conversation is not there any more.');
       this.#go(null);
-    } else this.toast(sentence(error.message));
+    } else this.toast(wordsOf(error));
+  }
+
+  /** A message was not taken; its words are in the box again. */
+  refused(error) {
+    if (error.wantsSignIn) this.#askToSignIn(error);
+    else this.notice(wordsOf(error) + (error.retryAfter ? ` You can send your message at ${whenOf(error.retryAfter)}.` : ''));
   }
 
   // ---- words to the user ----
-  #banner(text) {
-    $('banner').textContent = text;
+  /** What is wrong with the connection, and what becomes of what was asked. */
+  #connection() {
+    const { busy, begun } = this.conversation, { status, message } = this.waiting ?? {};
+    let text = '';
+    if (!navigator.onLine) {
+      text = `You are offline.${begun ? ' The answer goes on at the server.' : busy ? ' Your message is sent when you are back.' : ''}`;
+    } else if (this.waiting) {
+      text = `${status === 429 ? sentence(message) : status ? 'The server is busy.' : 'The connection is lost.'} Trying again…`;
+    }
+    if ($('banner').textContent !== text) $('banner').textContent = text;
     $('banner').hidden = !text;
+  }
+
+  /** A word above the box that stays until the next message. */
+  notice(text) {
+    $('notice').textContent = text;
+    $('notice').hidden = !text;
   }
 
   /** @param {HTMLElement} [next] where the focus goes from here; with it the action has the focus now */
   toast(text, action = '', onaction = null, next = null) {
-    clearTimeout(this.toastTimer);
-    const box = $('toast'), old = $('toast-action'), button = old.cloneNode();
-    if (!text && box.contains(document.activeElement)) (this.toastNext?.isConnected ? this.toastNext : $('text')).focus();
-    this.toastNext = next;
-    $('toast-text').textContent = text;
-    button.textContent = action;
-    button.hidden = !action;
-    button.addEventListener('click', () => { this.toast(''); onaction(); });
-    old.replaceWith(button);
-    box.classList.toggle('shown', Boolean(text));
-    box.inert = !text;
-    if (next) button.focus();
-    // It stays for those who are about to use it.
+    const box = $('toast');
+    let timer;
     const end = () => {
-      if (box.matches(':hover, :has(:focus-visible)')) this.toastTimer = setTimeout(end, 1000);
-      else this.toast('');
+      clearTimeout(timer);
+      if (one.contains(document.activeElement)) (next?.isConnected ? next : $('text')).focus();
+      one.remove();
     };
-    if (text) this.toastTimer = setTimeout(end, TOAST_MS);
+    const button = action ? el('button.toast-action', { type: 'button', text: action, onclick: () => { end(); onaction(); } }) : null;
+    const one = el('div.toast', {}, el('span', { text }), button, iconButton('close', 'Close', end));
+    // It stays for those who are about to use it.
+    const later = () => { timer = setTimeout(() => (one.matches(':hover, :has(:focus-visible)') ? later() : end()), TOAST_MS); };
+    // What can be undone stays beside what is said later; of mere words the last are enough.
+    box.querySelectorAll('.toast:not(:has(.toast-action))').forEach(old => old.remove());
+    box.append(one);
+    later();
+    if (next) button.focus();
   }
 
   // ---- signing in ----
-  #askKey() {
+  /** By the address that config.json names; by a key, where the API itself asks for one; else by loading the page again. */
+  #askToSignIn({ code, scheme }) {
     if ($('sign-in').open) return;
-    $('sign-in-word').textContent = sessionStorage.getItem(KEY) ? 'This key is not accepted.' : '';
+    const { sign_in: address } = this.settings, byKey = !address && code === 'unauthenticated' && scheme === 'bearer';
+    $('sign-in-word').textContent = byKey && sessionStorage.getItem(KEY) ? 'This key is not accepted.' : '';
     $('sign-in-word').hidden = !$('sign-in-word').textContent;
     sessionStorage.removeItem(KEY);
+    $('sign-in-form').hidden = !byKey;
+    $('sign-in-else').hidden = byKey;
+    $('sign-in-link').hidden = !address;
+    $('sign-in-again').hidden = Boolean(address);
+    if (address) $('sign-in-link').href = this.#address(address);
     $('sign-in').showModal();
   }
+
+  /** An address of config.json; `{here}` in it is where to come back to. */
+  #address(text) { return new URL(text.replaceAll('{here}', encodeURIComponent(location.href)), document.baseURI).href; }
 
   #signIn(event) {
     event.preventDefault();
     const key = $('key').value.trim();
     if (!key) return;
     sessionStorage.setItem(KEY, key);
-    this.client.key = key;
-    $('key').value = '';
-    $('sign-in').close();
-    this.conversation.threadId = undefined;     // so that it is opened again
-    this.threads.clear();
-    this.start();
+    location.reload();
   }
 
+  /** The page is loaded anew, so that nothing of this person is left on it. */
   #signOut() {
-    sessionStorage.removeItem(KEY);
-    this.client.key = null;
-    this.threads.clear();
+    const address = sessionStorage.getItem(KEY) ? null : this.settings.sign_out;
+    for (const name of Object.keys(sessionStorage)) if (name === KEY || name.startsWith(DRAFT)) sessionStorage.removeItem(name);
+    $('text').value = '';
     history.replaceState(null, '', location.pathname + location.search);
-    this.conversation.open(null);
-    this.start();
+    if (address) location.assign(this.#address(address));
+    else location.reload();
   }
 
   // ---- look ----
@@ -255,12 +323,26 @@ class Page {
     localStorage.setItem(THEME, root.theme);
   }
 
+  /** Whether the list is to be seen. */
+  get #listed() { return narrow.matches ? document.body.classList.contains('drawer') : !document.body.classList.contains('folded'); }
+
+  /** Shows the list or puts it away: above the conversation where there is little room, beside it else. */
+  #list(show) {
+    if (show === this.#listed) return;
+    if (narrow.matches) { this.#drawer(show); return; }
+    document.body.classList.toggle('folded', !show);
+    if (show) localStorage.removeItem(FOLDED);
+    else localStorage.setItem(FOLDED, '1');
+    $('menu').setAttribute('aria-expanded', String(show));
+    $(show ? 'close-menu' : 'menu').focus();
+  }
+
   #drawer(open) {
     document.body.classList.toggle('drawer', open);
     $('sidebar').inert = narrow.matches && !open;
     $('main').inert = narrow.matches && open;
     $('shade').hidden = !open;
-    $('menu').setAttribute('aria-expanded', String(open));
+    $('menu').setAttribute('aria-expanded', String(this.#listed));
     if (open) $('close-menu').focus();
     else if ($('sidebar').contains(document.activeElement) && narrow.matches) $('menu').focus();
   }
@@ -276,10 +358,10 @@ class Page {
     $('agent').addEventListener('change', () => {
       if (!this.conversation.threadId && !this.conversation.busy) this.conversation.open(null);
     });
-    text.addEventListener('input', () => this.#fits());
+    text.addEventListener('input', () => this.#write(text.value));
     text.addEventListener('keydown', event => {
       // With a keyboard of glass Enter is a new line: there is no other key for it.
-      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && !touch.matches) {
+      if (event.key === 'Enter' && !event.shiftKey && !composing(event) && !touch.matches) {
         event.preventDefault();
         this.#send(text.value.trim());
       }
@@ -289,23 +371,38 @@ class Page {
 
   #send(text) {
     if (!text || this.conversation.busy || !this.agents.length) return;
-    $('text').value = '';
-    this.#fits();
+    this.notice('');
+    this.#write('');
     this.conversation.send(text, this.agentId);
   }
 
-  /** Puts words into the box, to be changed and sent. */
-  compose(words) {
-    $('text').value = words;
+  /** What stands in the box, and stays with its conversation until it is sent. */
+  #write(words) {
+    if ($('text').value !== words) $('text').value = words;
     this.#fits();
+    this.#keepDraft(this.conversation.threadId, words);
+  }
+
+  #keepDraft(threadId, words) {
+    const name = DRAFT + (threadId ?? '');
+    try {
+      if (words) sessionStorage.setItem(name, words);
+      else sessionStorage.removeItem(name);
+    } catch { /* there is no more room; it is still in the box */ }
+  }
+
+  /** Words that could not be sent, or are to be sent again, above what was written since. */
+  putBack(words) {
+    const since = $('text').value;
+    this.#write(since.trim() ? `${words}\n\n${since}` : words);
     $('text').focus();
     $('text').setSelectionRange(words.length, words.length);
   }
 
-  /** Words that could not be sent, above what was written since. */
-  putBack(words) {
-    const since = $('text').value;
-    this.compose(since.trim() ? `${words}\n\n${since}` : words);
+  /** The same for a conversation that is not the open one any more. */
+  keep(threadId, words) {
+    const since = sessionStorage.getItem(DRAFT + (threadId ?? '')) ?? '';
+    this.#keepDraft(threadId, since.trim() ? `${words}\n\n${since}` : words);
   }
 
   /** The box is as high as what is in it. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of conversations: more of it when its end is seen, found by title, renamed in place, deleted with a way back.
-import { $, el, iconButton } from './dom.js';
+import { $, composing, el, iconButton, visible } from './dom.js';
 
 const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
 const DAY = 86_400_000;
@@ -121,7 +121,7 @@ export class ThreadList {
   }
 
   #node(thread) {
-    const title = thread.title || 'New conversation';
+    const title = visible(thread.title || 'New conversation');
     let node = this.#nodes.get(thread.id);
     if (node?.querySelector('input')) return node;
     if (node?.dataset.title === title) return node;
@@ -159,7 +159,8 @@ export class ThreadList {
       this.#nodes.get(id)?.querySelector('a')?.focus();
     };
     field.addEventListener('keydown', event => {
-      if (event.key === 'Enter' && !event.isComposing) end(true);
+      if (composing(event)) return;
+      if (event.key === 'Enter') end(true);
       if (event.key === 'Escape') { event.stopPropagation(); end(false); }
     });
     field.addEventListener('blur', () => end(true));
@@ -168,7 +169,7 @@ export class ThreadList {
   }
 
   async #delete(id) {
-    const title = this.titleOf(id) || 'New conversation';
+    const title = visible(this.titleOf(id) || 'New conversation');
     const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new');
     try {
       await this.#app.client.deleteThread(id);

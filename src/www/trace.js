@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tools that an answer used: each call as it happens, with what went in, what came out, how long it took, and the owner's word
 // where it waits for one.
-import { el, icon } from './dom.js';
+import { el, icon, visible } from './dom.js';
+import { wordsOf } from './words.js';
 
 const asText = value => (typeof value === 'string' ? value : JSON.stringify(value, null, 2));
 const asLine = value => {
@@ -28,7 +29,7 @@ class Call {
     this.time = el('span.call-time', { text: 'running' });
     this.body = el('div.call-body');
     this.node = el('details.call.running', {},
-      el('summary', {}, icon('chevron'), el('span.call-state', { 'aria-hidden': 'true' }), el('span.call-tool', { text: tool }),
+      el('summary', {}, icon('chevron'), el('span.call-state', { 'aria-hidden': 'true' }), el('span.call-tool', { text: visible(tool) }),
         this.preview, this.time),
       this.body);
   }
@@ -41,16 +42,16 @@ class Call {
         el('pre', { tabIndex: 0, role: 'group', 'aria-label': name }));
       this.body.append(part);
     }
-    part.lastElementChild.textContent = asText(value);
+    part.lastElementChild.textContent = visible(asText(value));
   }
 
   update(event) {
     if (event.arguments_delta) {
       this.written += event.arguments_delta;
-      this.preview.textContent = this.written;
+      this.preview.textContent = visible(this.written);
       this.part('Arguments', this.written);
     }
-    if (event.progress !== undefined && event.progress !== null) this.time.textContent = asLine(event.progress);
+    if (event.progress !== undefined && event.progress !== null) this.time.textContent = visible(asLine(event.progress));
     if (event.approval_required) this.ask(event);
   }
 
@@ -67,7 +68,7 @@ class Call {
         await this.decide(this.callId, approve);
       } catch (error) {
         buttons.forEach(button => { button.disabled = false; });
-        approval.querySelector('.approval-word').textContent = error.message;
+        approval.querySelector('.approval-word').textContent = wordsOf(error);
       }
     };
     const approval = el('div.approval', { role: 'group', 'aria-label': 'Approval' },
@@ -83,7 +84,7 @@ class Call {
   }
 
   arguments(value) {
-    this.preview.textContent = asLine(value);
+    this.preview.textContent = visible(asLine(value));
     this.part('Arguments', value);
   }
 
@@ -104,20 +105,26 @@ class Call {
   }
 }
 
-export class Trace {
-  #calls = new Map(); #decide;
+/** Where calls are shown that follow each other. */
+export function callList() { return el('div.trace', { role: 'group', 'aria-label': 'Tools', hidden: true }); }
 
-  /** @param {function(string, boolean): Promise} decide sends the owner's word on a call */
-  constructor(decide) {
+export class Trace {
+  #calls = new Map(); #decide; #place;
+
+  /**
+   * @param {function(string, boolean): Promise} decide sends the owner's word on a call
+   * @param {function(): HTMLElement} place gives the list that the next call goes into
+   */
+  constructor(decide, place) {
     this.#decide = decide;
-    this.node = el('section.trace', { 'aria-label': 'Tools', hidden: true });
+    this.#place = place;
   }
 
   #add(id, tool, callId) {
-    const call = new Call(tool, callId, this.#decide);
+    const call = new Call(tool, callId, this.#decide), list = this.#place();
     this.#calls.set(id, call);
-    this.node.append(call.node);
-    this.node.hidden = false;
+    list.append(call.node);
+    list.hidden = false;
     return call;
   }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One turn of a conversation on the page: what somebody wrote, or an answer that grows.
-import { copyText, el, icon, iconButton, sentence } from './dom.js';
+import { copyText, el, icon, iconButton } from './dom.js';
 import { Rendered } from './render.js';
-import { Trace, duration } from './trace.js';
+import { Trace, callList, duration } from './trace.js';
+import { detailOf, wordsOf } from './words.js';
 
 const DEAR = 8, REST = 25;              // milliseconds: half a frame, which its words may cost, and one and a half
 
@@ -24,6 +25,13 @@ function figures({ usage, cost, latency_ms, model }) {
   return [tokens, money(cost), duration(latency_ms), model ?? ''].filter(Boolean);
 }
 
+// Why an answer is not whole, by its `finish_reason`; one that failed has an error instead.
+const NOTES = {
+  cancelled: 'Stopped.',
+  interrupted: 'The server stopped in the middle of this answer.',
+  length: 'This answer was cut off: it reached the greatest length. Ask for the rest.',
+};
+
 export class UserTurn {
   /** @param {{edit: function(string): void}} actions */
   constructor(text, actions, timestamp = null) {
@@ -40,7 +48,7 @@ export class UserTurn {
 }
 
 export class AnswerTurn {
-  #pending = ''; #frame = 0; #rests = 0; #rendered; #prose; #foot; #figures;
+  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null;
 
   /**
    * @param {string} name whose answer
@@ -49,14 +57,32 @@ export class AnswerTurn {
   constructor(name, actions) {
     this.text = '';
     this.actions = actions;
-    this.trace = new Trace(actions.decide);
-    this.#prose = el('div.prose');
-    this.#rendered = new Rendered(this.#prose);
+    this.trace = new Trace(actions.decide, () => this.#place());
     this.#figures = el('span.figures');
     this.#foot = el('div.turn-foot', { hidden: true }, this.#figures,
       iconButton('copy', 'Copy answer', event => copyText(event.currentTarget, this.text)),
       iconButton('retry', 'Ask again', () => actions.retry()));
-    this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.trace.node, this.#prose, this.#foot);
+    this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.#foot);
+    this.#stretch(this.node.firstElementChild);
+  }
+
+  /** A stretch of the answer, behind this element: calls, and what is said after them. */
+  #stretch(last) {
+    this.#prose?.classList.remove('growing');
+    this.#calls = callList();
+    this.#prose = el('div.prose.growing');
+    last.after(this.#calls, this.#prose);
+    this.#rendered = new Rendered(this.#prose);
+    this.#said = '';
+  }
+
+  /** Where the next call belongs: behind what was said before it. */
+  #place() {
+    if (this.#said.trim()) {
+      this.flush(true);
+      this.#stretch(this.#prose);
+    }
+    return this.#calls;
   }
 
   /** From now on it is written; a cursor stands at its end. */
@@ -67,9 +93,14 @@ export class AnswerTurn {
 
   /** In the next frame it is on the screen. A page that nobody sees has no frames, and waits. */
   token(text) {
-    this.text += text;
-    this.#pending += text;
+    this.#say(text);
     this.#frame ||= requestAnimationFrame(now => this.#write(now));
+  }
+
+  #say(text) {
+    this.text += text;
+    this.#said += text;
+    this.#pending += text;
   }
 
   /** Behind a frame whose words were dear comes one without any, so that scrolling stays smooth however long the answer is. */
@@ -94,32 +125,45 @@ export class AnswerTurn {
 
   /** A message that is stored. @param {Object} message @param {Object} [run] */
   show(message, run) {
-    this.text = message.content;
-    this.trace.show(message.tool_calls ?? []);
-    this.#rendered.append(message.content, true);
-    const { usage, model } = message.metadata ?? {};
-    this.end({ usage, model, cost: run?.cost, latency_ms: run?.latency_ms, status: run?.status ?? 'completed' });
+    const calls = message.tool_calls ?? [], { usage, model, finish_reason } = message.metadata ?? {};
+    // A message of before there were parts does not say what came first.
+    const parts = message.parts ?? [...calls.map(({ id }) => ({ type: 'tool_call', id })), { type: 'text', text: message.content }];
+    for (const { type, text, id } of parts) {
+      if (type === 'text') this.#say(text);
+      if (type === 'tool_call') this.trace.show(calls.filter(call => call.id === id));
+    }
+    this.end({ usage, model, finish_reason, cost: run?.cost, latency_ms: run?.latency_ms, status: run?.status });
+    if (finish_reason === 'content_filter' || finish_reason === 'error') {
+      this.fail(run?.error ?? { code: finish_reason === 'error' ? 'model_error' : 'content_filtered' });
+    }
   }
 
-  /** @param {Object} facts of the event `done`, or of the run */
+  /** @param {Object} facts of the event `done`, of the run, or of the message */
   end(facts) {
     this.#settle();
     this.#figures.replaceChildren(...figures(facts).map(text => el('span', { text })));
-    if (facts.status === 'cancelled') this.note('Stopped.');
-    if (facts.status === 'interrupted') this.note('The server stopped in the middle of this answer.');
+    this.note(NOTES[facts.finish_reason] ?? NOTES[facts.status]);
     this.actions.grown();
   }
 
-  /** @param {string} message why there is no answer */
-  fail(message) {
+  /** @param {{code?: string, message?: string}} error why there is no answer, or no more of it */
+  fail(error) {
+    const detail = detailOf(error);
     this.#settle();
-    this.#foot.before(el('div.failure', {}, icon('alert'), el('span', { text: sentence(message) || 'The answer failed.' }),
-      el('button', { type: 'button', text: 'Try again', onclick: () => this.actions.retry() })));
+    this.#foot.before(el('div.failure', {}, icon('alert'), el('span', { text: wordsOf(error) }),
+      el('button', { type: 'button', text: 'Try again', onclick: () => this.actions.retry() }),
+      detail ? el('details', {}, el('summary', { text: 'Details' }), el('p', { text: detail })) : null));
     this.#foot.hidden = !this.text;       // nothing to copy, and the box has its own way to ask again
     this.actions.grown();
   }
 
-  note(text) { this.#foot.before(el('p.note', { text })); }
+  /** @param {string} [text] none: what was said stays */
+  note(text) {
+    if (!text) return;
+    this.#note ??= el('p.note');
+    this.#note.textContent = text;
+    this.#foot.before(this.#note);
+  }
 
   #settle() {
     this.flush(true);
@@ -128,6 +172,4 @@ export class AnswerTurn {
     this.node.removeAttribute('aria-busy');
     this.#foot.hidden = false;
   }
-
-  get empty() { return !this.text && this.trace.node.hidden; }
 }

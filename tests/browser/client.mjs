@@ -193,6 +193,41 @@ test('an event that is not JSON', async () => {
   await assert.rejects(all(client([stream('data: {\n\n')]).send('thread_1', 'x')), { code: 'bad_event' });
 });
 
+test('an empty message asks nobody', async () => {
+  for (const thread of [null, 'thread_1']) {
+    const chat = client([]);
+    await assert.rejects(all(chat.send(thread, ' \n')), { code: 'message_empty', status: 400 });
+    assert.equal(seen.length, 0);
+  }
+});
+
+test('a first message that is refused leaves no thread', async () => {
+  const json = value => response => response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
+  let chat = client([json({ id: 'thread_1' }), problem(413, 'body_too_large'), json({})]);
+  await assert.rejects(all(chat.send(null, 'x')), { code: 'body_too_large' });
+  assert.deepEqual(seen.map(one => `${one.method} ${one.url.slice(4)}`),
+    ['POST /threads', 'POST /threads/thread_1/messages', 'DELETE /threads/thread_1?hard_delete=true']);
+  // Where it may have been stored, and where its run began, the thread stays.
+  chat = client([json({ id: 'thread_1' }), problem(504, 'store_timeout')]);
+  await assert.rejects(all(chat.send(null, 'x')), { code: 'store_timeout' });
+  chat = client([json({ id: 'thread_1' }), cut(RUN), problem(404, 'not_found')]);
+  await assert.rejects(all(chat.send(null, 'x')), { code: 'not_found' });
+  assert.equal(seen.length, 3);
+});
+
+test('a page in the place of an answer is an error at once', async () => {
+  const away = response => response.writeHead(302, { Location: 'https://sign.example/' }).end();
+  for (const step of [away, page(200)]) {
+    for (const call of [chat => all(chat.send('thread_1', 'x')), chat => all(chat.follow('run_1')), chat => chat.agents()]) {
+      const chat = client([step], { redirect: 'manual' });
+      await assert.rejects(call(chat), error => error.code === 'redirected' && error.wantsSignIn && !error.transient);
+      assert.equal(seen.length, 1);
+    }
+  }
+  const chat = client([response => response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="x"' }).end()]);
+  await assert.rejects(chat.agents(), { status: 401, scheme: 'basic', wantsSignIn: true });
+});
+
 test('the other calls', async () => {
   const json = value => response => {
     response.writeHead(200, { 'Content-Type': 'application/json' });

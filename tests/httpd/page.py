@@ -69,7 +69,7 @@ class Page:
 
     def answer(self):
         """The text of the last answer."""
-        return self.tab.locator(".answer .prose").last().textContent()
+        return "".join(self.tab.locator(".answer").last().locator(".prose").allTextContents())
 
     def until(self, expression, every=0.03):
         """Until this is true on the page. Not the browser's own waitForFunction: it wants eval(), which the page's policy forbids."""
