@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /health and /ready. What stands behind us is asked at most every two seconds, however often /ready is called. */
+/* /health and /ready. What stands behind us is asked at most every two seconds, however often /ready is called. Everybody is told
+ * whether the server is ready; the role admin is told why. */
 #include "front.h"
 
 #include <pthread.h>
@@ -137,8 +138,7 @@ static void put_lane(json_t *json, const probe_t *probe)
     }
 }
 
-/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its lane. The detail is the kind's title: who
- * asks need not be signed in. */
+/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its lane. The detail is the kind's title. */
 static json_t *probe_json(const probe_t *probe, bool *pfine)
 {
     bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);
@@ -251,9 +251,24 @@ static found_t known(ac_request_t *rq)
     return found;
 }
 
+/* What stands behind us, and how much there is to do: for operators. */
+static void put_details(json_t *answer, const found_t *found, ac_child_t *child, const char *shared)
+{
+    apr_uint32_t streams = apr_atomic_read32(&child->n_parked) + apr_atomic_read32(&child->n_blocking);
+    ac_json_put(answer, "version", json_string(AC_VERSION));
+    ac_json_put(answer, "store", json_incref(found->store));
+    ac_json_put(answer, "models", json_incref(found->models));
+    if (shared) {
+        ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_shared_redis.name, "state", shared));
+    }
+    ac_json_put(answer, "streams", json_integer(streams));
+    ac_json_put(answer, "runs", json_integer(ac_engine_active(child->engine)));
+}
+
 int ac_api_ready(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
+    const char *shared = NULL;
     if (!child || apr_atomic_read32(&child->stopping)) {
         rq->doing = NULL;
         ac_err_set(&rq->err, child ? AC_STOPPING : AC_OVERLOADED, child ? "the server is stopping" :
@@ -261,20 +276,18 @@ int ac_api_ready(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     found_t found = known(rq);
-    json_t *answer = json_object();
-    apr_uint32_t streams = apr_atomic_read32(&child->n_parked) + apr_atomic_read32(&child->n_blocking);
-    ac_json_put(answer, "status", json_string(found.ready ? "ready" : "not_ready"));
-    ac_json_put(answer, "version", json_string(AC_VERSION));
-    ac_json_put(answer, "store", found.store);
-    ac_json_put(answer, "models", found.models);
     if (child->shared) {
         bool up = ac_limit_redis_is_up(child->shared);
         /* Where nothing is let through without it, nobody need be sent here. */
         found.ready = found.ready && (up || child->counters.open);
-        ac_json_put(answer, "status", json_string(found.ready ? "ready" : "not_ready"));
-        ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_shared_redis.name, "state", up ? "ok" : "failed"));
+        shared = up ? "ok" : "failed";
     }
-    ac_json_put(answer, "streams", json_integer(streams));
-    ac_json_put(answer, "runs", json_integer(ac_engine_active(child->engine)));
+    json_t *answer = json_object();
+    ac_json_put(answer, "status", json_string(found.ready ? "ready" : "not_ready"));
+    if (ac_principal_is_admin(rq->r)) {
+        put_details(answer, &found, child, shared);
+    }
+    json_decref(found.store);
+    json_decref(found.models);
     return ac_reply_json(rq, found.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);
 }

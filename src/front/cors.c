@@ -8,6 +8,9 @@
 
 #define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
 #define TAKEN "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
+/* What the clients of OpenAI's API send about themselves; each version has more of them. Nothing is
+ * done with them. */
+static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"};
 
 /* "https://app.example.com", "http://localhost:3000": as browsers write it, since it is compared byte by byte. */
 static bool is_origin(const char *text)
@@ -70,12 +73,27 @@ static void set_headers(request_rec *r, const ac_mount_conf_t *mount, const char
     if (!open && mount->cors_credentials > 0) apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
 }
 
+/* TAKEN, and those of clients that the browser asks for. */
+static const char *taken(const request_rec *r)
+{
+    const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Headers"), *list = TAKEN;
+    char *state = NULL;
+    for (char *name = wanted ? apr_strtok(apr_pstrdup(r->pool, wanted), ", \t", &state) : NULL; name;
+         name = apr_strtok(NULL, ", \t", &state)) {
+        for (size_t i = 0; i < sizeof(of_clients) / sizeof(*of_clients); i++) {
+            bool fits = !ap_cstr_casecmpn(name, of_clients[i], strlen(of_clients[i])) && !*ap_scan_http_token(name);
+            if (fits) list = apr_pstrcat(r->pool, list, ", ", name, NULL);
+        }
+    }
+    return list;
+}
+
 /* A browser asks beforehand, without any sign-in, so this comes before httpd asks for one. */
 static int answer_preflight(request_rec *r, const ac_mount_conf_t *mount, const char *methods)
 {
     apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     apr_table_setn(r->err_headers_out, "Access-Control-Allow-Methods", methods);
-    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers", TAKEN);
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers", taken(r));
     apr_table_setn(r->err_headers_out, "Access-Control-Max-Age",
                    apr_psprintf(r->pool, "%" APR_TIME_T_FMT, apr_time_sec(mount->cors_max_age)));
     r->status = HTTP_NO_CONTENT;

@@ -152,6 +152,8 @@ apr_status_t ac_principal_find(const ac_principal_t **pprincipal, request_rec *r
 /* r is signed in by this key: sets what httpd and its logs know of it too, as the note "agentchat-key" with the key's id. */
 void ac_principal_sign(request_rec *r, const ac_api_key_t *key);
 bool ac_principal_has(const ac_principal_t *principal, const char *role);
+/* Whether somebody with the role AC_ROLE_ADMIN signed in to r, on a route that asks nobody to. The thread that handles r. */
+bool ac_principal_is_admin(request_rec *r);
 /* `Require agentchat-role ROLE ...`; called from register_hooks. */
 void ac_principal_register(apr_pool_t *p);
 
@@ -195,8 +197,9 @@ apr_status_t ac_request_owner(ac_request_t *rq);
 apr_status_t ac_request_accept(ac_request_t *rq);
 /* Whether Accept asks for an event stream; fallback where it does not say. */
 bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback);
-/* Parse the query string into rq->query. errors: invalid_request. */
-apr_status_t ac_request_query_read(ac_request_t *rq);
+/* Parse those parameters of the query string that are in names (NULL-terminated) into rq->query; others are ignored. errors:
+ * invalid_request. */
+apr_status_t ac_request_query_read(ac_request_t *rq, const char *const *names);
 /* Read and drop a body that the route has no use for. errors: body_too_large. */
 apr_status_t ac_request_body_drop(ac_request_t *rq);
 
@@ -207,8 +210,6 @@ apr_status_t ac_request_body(ac_request_t *rq, bool required);
 /* A value of the query string, decoded; NULL where absent. errors of the typed forms: invalid_request naming the parameter. */
 const char *ac_request_query(ac_request_t *rq, const char *name);
 apr_status_t ac_request_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, int64_t fallback, int64_t min, int64_t max);
-/* Refuses query parameters that are not in names (NULL-terminated). */
-apr_status_t ac_request_query_only(ac_request_t *rq, const char *const *names);
 /* "true" or "false". */
 apr_status_t ac_request_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback);
 /* `limit` of a list: 1 to AC_MAX_PAGE, or 20. */

@@ -132,6 +132,17 @@ apr_status_t ac_principal_find(const ac_principal_t **pprincipal, request_rec *r
     return status;
 }
 
+bool ac_principal_is_admin(request_rec *r)
+{
+    const ac_principal_t *principal = NULL;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!r->user && (ac_sign_in_unasked(r, &err) != APR_SUCCESS || !r->user)) {
+        return false;
+    }
+    return ac_principal_find(&principal, r, &err) == APR_SUCCESS && ac_principal_has(principal, AC_ROLE_ADMIN);
+}
+
 /* ---- Require agentchat-role ---- */
 static const char *parse_require(cmd_parms *cmd, const char *line, const void **pparsed)
 {

@@ -201,10 +201,7 @@ static apr_status_t check_request(ac_request_t *rq)
         status = ac_request_accept(rq);
     }
     if (status == APR_SUCCESS) {
-        status = ac_request_query_read(rq);
-    }
-    if (status == APR_SUCCESS) {
-        status = ac_request_query_only(rq, route->query ? route->query : q_none);
+        status = ac_request_query_read(rq, route->query ? route->query : q_none);
     }
     if (status == APR_SUCCESS) {
         status = check_child(rq);

@@ -72,7 +72,7 @@ class Issuer:
         now = int(time.time())
         key = key or self.keys[0]
         head = {"alg": "RS256", "typ": "JWT", "kid": key.kid, **(header or {})}
-        body = {"iss": self.url, "aud": "agentchat", "sub": "s-ann", "oid": "id-ann", "iat": now, "nbf": now - 5,
+        body = {"iss": self.url, "aud": "agentchat", "sub": "s-ann", "oid": "id-ann", "scp": "User.Read Chat", "iat": now, "nbf": now - 5,
                 "exp": now + 600, **claims}
         text = ".".join(b64(json.dumps(part).encode()) for part in (head, {k: v for k, v in body.items() if v is not None}))
         if head["alg"] == "none":

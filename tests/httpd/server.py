@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real httpd with the module, on a port that the kernel chooses, in a root of its own."""
+import hashlib
 import os
 import pwd
 import re
@@ -98,6 +99,19 @@ MOUNT = """
 """
 
 
+# A mount with everything that only the role admin is told; needs no other module than this and httpd's own authn_core.
+OPERATOR_KEY = "ack_operator_" + "0" * 40
+OPERATOR = """
+<Location "/operator">
+    SetHandler agentchat
+    AuthType AgentChat
+    AuthName operators
+    AgentChatKeys operator.keys
+    Require all granted
+</Location>
+"""
+
+
 # Another store than the embedded one for every server whose configuration names none: as in AgentChatStore, {name} is the
 # server's own, so that servers do not see each other's threads. (A port is given again when its server is gone.)
 STORE = os.environ.get("AGENTCHAT_TEST_STORE")
@@ -129,8 +143,12 @@ class Server:
         self._memory = set()
         self._expected = []
         self._ending = False
+        keys = self.root / "operator.keys"
+        keys.write_text(f"id=operator key=sha256:{hashlib.sha256(OPERATOR_KEY.encode()).hexdigest()} owner=operator roles=admin\n")
+        keys.chmod(0o640)
         if os.geteuid() == 0:
             os.chown(self.root / "state", user().pw_uid, user().pw_gid)
+            os.chown(keys, 0, user().pw_gid)
         self.write(directives)
 
     # ---- configuration ----
@@ -146,7 +164,7 @@ PidFile "{self.root}/httpd.pid"
 DefaultRuntimeDir "{self.root}"
 Listen 127.0.0.1:{self.port}
 ServerName localhost
-{load(f'mpm_{self.mpm}', 'unixd', 'authz_core', 'log_config', 'mime', 'headers', *self.modules)}
+{load(*dict.fromkeys([f'mpm_{self.mpm}', 'unixd', 'authz_core', 'authn_core', 'log_config', 'mime', 'headers', *self.modules]))}
 LoadModule agentchat_module "{module}"
 {account}
 DocumentRoot "{self.root}/htdocs"
@@ -224,6 +242,10 @@ AgentChatStateDir "{self.root}/state"
         except (AttributeError, OSError):
             return
         self._memory |= set(re.findall(r"(/dev/shm/agentchat-\w+)/", maps))
+
+    def ready(self):
+        """What the role admin is told of /ready; with OPERATOR in the configuration."""
+        return Client(self.port, prefix="/operator").get("/ready", headers={"X-API-Key": OPERATOR_KEY})
 
     def stop(self, number=signal.SIGTERM):
         self._note_memory()

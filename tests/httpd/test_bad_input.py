@@ -3,6 +3,8 @@
 import pytest
 
 from bad_input import cases
+from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
+from model_server import answer
 
 CASES = list(cases())
 
@@ -142,12 +144,43 @@ def test_without_anonymous_use_everything_wants_a_user(make_server, model):
     assert server.client.get("/ready").status == 200
 
 
+@pytest.mark.parametrize("others", ["_=1", "api-version=2024-06-01", "_=1&_=2", "utm=%ff", "%zz=1&%",
+                                    "&".join(f"p{i}={i}" for i in range(500))])
+def test_parameters_of_others_are_ignored(client, model, others):
+    """Those of caches, gateways and trackers."""
+    thread = client.thread()
+    for path in ("/health", "/ready", "/threads", "/agents", f"/threads/{thread}", f"/threads/{thread}/messages"):
+        assert client.get(f"{path}?{others}").status == 200, path
+    assert len(client.get(f"/threads?{others}&limit=1").json["data"]) == 1
+    assert client.get(f"/threads?{others}&limit=0").status == 400
+    assert client.request("POST", f"/threads?{others}", {}).status == 201
+    model.play(answer("hello"))
+    assert client.request("GET", f"/agent/stream?{others}&message=x").status == 200
+    assert client.request("DELETE", f"/threads/{thread}?hard_delete=true&{others}").status == 200
+
+
 def test_health_and_ready(client):
     health = client.get("/health")
     assert health.status == 200 and health.json["service"] == "agentchat" and health.json["version"]
     ready = client.get("/ready")
-    assert ready.status == 200 and ready.json["status"] == "ready" and ready.json["store"]["state"] == "ok"
-    assert ready.json["models"][0]["id"] == "scripted"
+    assert ready.status == 200 and ready.json == {"status": "ready"}
+
+
+def test_the_role_admin_is_told_why_it_is_ready_or_not(make_server):
+    server = make_server(start=False, modules=MODULES)
+    keys = KeyFile(server.root / "keys")
+    ann, bob = (bearer(keys.make(f"{name}-laptop", f"owner={name}", *more)) for name, *more in [("ann", "roles=admin"), ("bob",)])
+    open_ready = '<Location "/keys/ready">\nRequire all granted\n</Location>\n'
+    server.conf.write_text(server.conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path) + open_ready)
+    server.start()
+    server.client.prefix = "/keys"
+    told = server.client.get("/ready", headers=ann)
+    assert told.status == 200 and told.json["store"]["state"] == "ok" and told.json["models"][0]["id"] == "scripted"
+    assert told.json["runs"] == 0 and told.json["streams"] == 0 and told.json["version"]
+    for headers in (bob, {}, bearer("ack_ann-laptop_nonsense"), {"X-Forwarded-User": "ann"}):
+        assert server.client.get("/ready", headers=headers).json == {"status": "ready"}, headers
+    server.client.prefix = "/api"
+    assert server.client.get("/ready", headers=ann).json == {"status": "ready"}         # where no keys are taken
 
 
 def test_ranges_are_not_for_documents(client):

@@ -10,6 +10,7 @@ from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import Gate, answer, calls
 from redis_server import Redis
 from runs import connection_to, holding, kill_child, owner_of, wait_until
+from server import OPERATOR, OPERATOR_KEY
 from test_rate_limits import FOUR
 
 needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server; conf/packages.sh check installs it")
@@ -18,7 +19,7 @@ needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="no re
 @pytest.fixture
 def machines(make_server, cosmos):
     def make(n, directives="", options="", **more):
-        servers = [make_server(store(cosmos, options) + directives, env=ENV, **more) for _ in range(n)]
+        servers = [make_server(store(cosmos, options) + OPERATOR + directives, env=ENV, **more) for _ in range(n)]
         for server in servers:
             wait_until(lambda client=server.client: client.get("/ready").status == 200, "a server is not ready")
         return servers
@@ -75,7 +76,7 @@ def told(*contents):
 
 
 def counts(client):
-    return client.get("/ready").json["store"]
+    return Client(client.port, prefix="/operator").get("/ready", headers={"X-API-Key": OPERATOR_KEY}).json["store"]
 
 
 # ---- what it saves ----
@@ -258,7 +259,7 @@ def test_machines_with_one_redis_read_nothing(machines, model, cosmos, redis):
     servers = machines(2, sharing(redis))
     for server in servers:
         server.expect_log("AC0262")             # Redis is stopped first
-        wait_until(lambda s=server: s.client.get("/ready").json["shared"]["state"] == "ok", "no Redis")
+        wait_until(lambda s=server: s.ready().json["shared"]["state"] == "ok", "no Redis")
     thread = servers[0].client.thread()
     reads = Reads(cosmos, thread)
     assert say(servers[0].client, thread, "0", model) == []
@@ -280,7 +281,7 @@ def test_machines_with_one_redis_read_nothing(machines, model, cosmos, redis):
 def test_a_lost_cache_costs_only_time(machines, model, cosmos, redis, how):
     server, = machines(1, sharing(redis, "timeout=1s" if how == "hanging" else "timeout=5s"))
     server.expect_log("AC0262", "AC0263")
-    wait_until(lambda: server.client.get("/ready").json["shared"]["state"] == "ok", "no Redis")
+    wait_until(lambda: server.ready().json["shared"]["state"] == "ok", "no Redis")
     thread = server.client.thread()
     say(server.client, thread, "a", model)
     say(server.client, thread, "b", model)
@@ -304,7 +305,7 @@ def test_a_lost_cache_costs_only_time(machines, model, cosmos, redis, how):
         redis.start()
     elif how == "hanging":
         redis.go_on()
-    wait_until(lambda: server.client.get("/ready").json["shared"]["state"] == "ok", "Redis does not come back")
+    wait_until(lambda: server.ready().json["shared"]["state"] == "ok", "Redis does not come back")
     if how == "hanging":                        # it knows of nothing that was said meanwhile, and the turn's write finds that out
         model.play(answer("in vain"))
     assert say(server.client, thread, "e", model) == told("a", "b", "c", "d")

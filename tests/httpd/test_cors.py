@@ -178,6 +178,19 @@ def test_every_origin_does_not_open_what_a_password_signs_in(site, model):
     assert ask(site, "/open/agent/stream?message=hi", OTHER, **foreign).status == 200
 
 
+def test_the_clients_of_other_apis_may_send_what_they_send(site):
+    """The OpenAI SDKs tell about themselves with each request; each version tells more."""
+    sent = ["x-stainless-lang", "x-stainless-package-version", "x-stainless-os", "x-stainless-arch", "x-stainless-runtime",
+            "x-stainless-runtime-version", "x-stainless-retry-count", "x-stainless-timeout", "X-Stainless-Something-New",
+            "openai-organization", "openai-project", "user-agent", "authorization", "content-type"]
+    answer = ask(site, "/api/agents/assistant/chat", APP, "OPTIONS", Access_Control_Request_Method="POST",
+                 Access_Control_Request_Headers=",".join([*sent, "x-other", "x-stainless-b@d", "openai"]))
+    assert answer.status == 204
+    allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
+    assert {name.lower() for name in sent} <= allowed and not allowed & {"x-other", "x-stainless-b@d", "openai"}
+    assert not any("stainless" in name for name in preflight(site, "/api/threads").headers["access-control-allow-headers"].split(","))
+
+
 def test_every_origin_without_credentials(site):
     answer = preflight(site, "/open/threads", origin=OTHER)
     assert answer.status == 204 and answer.headers["access-control-allow-origin"] == "*"

@@ -10,7 +10,7 @@ import pytest
 from cosmos_server import KEY, TOKEN, Cosmos
 from cosmos_stores import ENV, store, wait_ready
 from model_server import DONE, Gate, ModelServer, Reply, answer, calls, finish, token
-from server import BUILD
+from server import BUILD, OPERATOR
 
 TOOL = BUILD / "agentchat-store"
 
@@ -44,9 +44,9 @@ def test_wrong_configuration_is_told_and_mended_without_restart(make_server, cos
     number, says = {"wrong key": ("AC0220", "give a key of this account"), "clock": ("AC0221", "clock is 1h behind; set it"),
                     "missing database": ("AC0222", "there is no database 'chat'"),
                     "unknown host": ("AC0223", "name was not found")}[case]
-    server = make_server(directive, env=ENV)
+    server = make_server(directive + OPERATOR, env=ENV)
     server.expect_log(number, "AC06", "AC0604")
-    body = wait_ready(server.client, 503)
+    body = wait_ready(server.client, 503, ready=server.ready)
     assert body["store"]["name"] == "cosmos" and body["store"]["state"] == "failed"
     assert server.client.post("/threads").json["code"] in ("store_error", "store_timeout")
     lines = server.wait_log(rf"{number}:[^\n]*")
@@ -58,14 +58,14 @@ def test_wrong_configuration_is_told_and_mended_without_restart(make_server, cos
     elif case == "wrong key":
         cosmos.key = ENV["WRONG_KEY"]
     if case != "unknown host":
-        assert wait_ready(server.client)["store"]["state"] == "ok"
+        assert wait_ready(server.client, ready=server.ready)["store"]["state"] == "ok"
         server.client.thread()
     assert len(re.findall(number, server.log())) <= len(server.children()) + 1      # once for each process
 
 
 def test_ready_shows_state_and_latency(make_server, cosmos):
-    server = make_server(store(cosmos), env=ENV)
-    shown = wait_ready(server.client)["store"]
+    server = make_server(store(cosmos) + OPERATOR, env=ENV)
+    shown = wait_ready(server.client, ready=server.ready)["store"]
     assert shown["name"] == "cosmos" and shown["state"] == "ok" and shown["latency_ms"] >= 0
     assert set(shown) == {"name", "state", "latency_ms", "requests", "retries", "throttled", "request_units", "cache_hits", "cache_misses",
                           "cache_stale"}

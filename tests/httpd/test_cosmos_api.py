@@ -21,7 +21,7 @@ TUNING = "StartServers 1\nServerLimit 1\nThreadsPerChild 64\nMaxRequestWorkers 6
 # ---- chaos ----
 def test_a_thousand_turns_in_chaos(make_server, model, cosmos):
     """30 % of all calls are answered 429 or 503, 5 % of the connections are cut, before or after the call was carried out."""
-    server = make_server(store(cosmos), env=ENV, tuning=TUNING)
+    server = make_server(store(cosmos) + OPERATOR, env=ENV, tuning=TUNING)
     wait_ready(server.client)
     threads = [server.client.thread() for _ in range(N_THREADS)]
     cosmos.behave(chaos={"throttle": 0.15, "unavailable": 0.15, "cut": 0.05})
@@ -49,7 +49,7 @@ def test_a_thousand_turns_in_chaos(make_server, model, cosmos):
     # Nothing was written twice: a head, and two messages, a run and its steps for each turn; entries of the threads and runs.
     assert len(cosmos.documents("messages")) == N_THREADS * (1 + 4 * N_TURNS)
     assert len(cosmos.documents("threads")) == N_THREADS * (1 + N_TURNS)
-    shown = server.client.get("/ready").json["store"]
+    shown = server.ready().json["store"]
     print(f"\n{N_THREADS * N_TURNS} turns on {N_THREADS} threads, {n_messages} messages complete and in order; {shown['requests']} "
           f"requests, {shown['retries']} of them again, {shown['throttled']} throttled, {cosmos.n_connections} connections")
     assert shown["retries"] > 1000 and shown["throttled"] > 400 and shown["request_units"] > 1000

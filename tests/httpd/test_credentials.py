@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from model_server import ModelServer, Reply
-from server import MOUNT, Server
+from server import MOUNT, OPERATOR, Server
 
 SECRET = "zebra-app-s3cr3t"
 APP = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "11111111-2222", "AZURE_CLIENT_SECRET": SECRET}
@@ -27,7 +27,7 @@ MODEL = """
     AgentChatModel azure
 </AgentChatAgent>
 AgentChatDefaultAgent a
-""" + MOUNT
+""" + MOUNT + OPERATOR
 
 
 def token(text, seconds=3600):
@@ -181,7 +181,7 @@ def test_ready_says_that_there_is_no_identity(start, authority):
     server = start("identity:environment", **APP)
     server.expect_log("AC0240")
     authority.default = refuse(400, {"error_codes": [700016]})
-    response = server.client.get("/ready")
+    response = server.ready()
     assert response.status == 503 and response.json["models"][0]["state"] == "failed"
     assert server.wait_log("AC0240: .*AADSTS700016: the tenant has no app with this client id")
     check_no_secret(server)

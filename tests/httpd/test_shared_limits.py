@@ -8,6 +8,7 @@ import pytest
 
 from model_server import Gate
 from redis_server import Redis
+from server import OPERATOR
 from test_rate_limits import FOUR, chat, costing, field, flood, wait_for
 
 pytestmark = [pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server; conf/packages.sh check installs it"),
@@ -35,12 +36,12 @@ def make_sharing(make_server):
         password.write_text("secret\n")
         password.chmod(0o644)
         line = f"AgentChatShared redis:127.0.0.1:{redis.port} user=chat password=file:{password} {options}\n"
-        return make_server(line + directives, **more)
+        return make_server(line + OPERATOR + directives, **more)
     return make
 
 
 def up(server):
-    return wait_for(lambda: server.client.get("/ready").json.get("shared", {}).get("state") == "ok")
+    return wait_for(lambda: server.ready().json.get("shared", {}).get("state") == "ok")
 
 
 def test_two_servers_admit_exactly_so_many(make_redis, make_sharing):
@@ -154,7 +155,7 @@ def test_without_redis(make_redis, make_sharing, cause, on_error):
     started = time.monotonic()
     found = [server.client.get("/agents") for _ in range(5)]
     assert time.monotonic() - started < 20
-    ready = server.client.get("/ready")
+    ready = server.ready()
     assert ready.json["shared"] == {"name": "redis", "state": "failed"}
     if on_error == "open":
         assert [response.status for response in found] == [200, 200, 200, 429, 429] and ready.status == 200
@@ -208,7 +209,7 @@ def test_a_redis_that_takes_no_more_is_away(make_redis, make_sharing, how):
     assert redis.cli(*away) == "OK"
     assert server.client.get("/agents").status == 200           # on-error=open
     server.wait_log("AC0262", before + 1)
-    assert server.client.get("/ready").json["shared"]["state"] == "failed"
+    assert server.ready().json["shared"]["state"] == "failed"
 
     def tries():
         return int(re.search(r"total_connections_received:(\d+)", redis.cli("INFO", "stats"))[1]) - asked()
@@ -218,7 +219,7 @@ def test_a_redis_that_takes_no_more_is_away(make_redis, make_sharing, how):
         return n[0]
     first = tries()
     wait_for(lambda: tries() >= first + 3)
-    assert server.client.get("/ready").json["shared"]["state"] == "failed"
+    assert server.ready().json["shared"]["state"] == "failed"
     assert len(re.findall("AC0262", server.log())) == before + 1          # said once, however often it is tried
     assert redis.cli(*back) == "OK"
     up(server)

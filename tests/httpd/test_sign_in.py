@@ -109,7 +109,8 @@ def test_openid_refuses_what_was_not_made_for_us(openid, issuer):
     for what, token in {
         "expired": issuer.token(exp=1600000000), "another issuer": issuer.token(iss="http://127.0.0.1:1"),
         "another audience": issuer.token(aud="other"), "no audience": issuer.token(aud=None),
-        "no expiry": issuer.token(exp=None),
+        "no expiry": issuer.token(exp=None), "an ID token": issuer.token(scp=None, nonce="x", roles=["AgentChat.Admin"]),
+        "other scopes": issuer.token(scp="User.Read Chat.Other XChat"), "no scope": issuer.token(scp=""),
         "an unknown key": issuer.token(key=issuer.stranger),
         "an unknown key under a known name": issuer.token(key=issuer.stranger, header={"kid": "key-1"}),
         "no signature": issuer.token(header={"alg": "none"}),

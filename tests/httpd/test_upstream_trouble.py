@@ -8,7 +8,7 @@ import pytest
 
 from model_server import Cut, Gate, ModelServer, Reply, answer, calls, head, token
 from runs import holding
-from server import MOUNT, WAIT
+from server import MOUNT, OPERATOR, WAIT
 
 MODELS = """
 <AgentChatModel first>
@@ -30,7 +30,7 @@ MODELS = """
     AgentChatTools calculate
 </AgentChatAgent>
 AgentChatDefaultAgent assistant
-""" + MOUNT
+""" + MOUNT + OPERATOR
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def broken(status=500):
 
 
 def ready(server, name="first"):
-    response = server.client.get("/ready")
+    response = server.ready()
     return next(m for m in response.json["models"] if m["id"] == name)
 
 
