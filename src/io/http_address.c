@@ -15,12 +15,16 @@ typedef struct range4_t {
     int bits;
 } range4_t;
 
-/* IANA's registry of special-purpose IPv4 addresses, and multicast. source: RFC 6890 and its registry */
+/* IANA's registry of special-purpose IPv4 addresses, and multicast (source: RFC 6890 and its registry); and addresses that
+ * look public, but that a cloud's machines reach services of their own under, with what is meant for that machine. */
 static const range4_t private4[] = {
     { 0x00000000, 8 },                      /* this network */
     { 0x0a000000, 8 },                      /* private */
     { 0x64400000, 10 },                     /* shared, CGNAT */
     { 0x7f000000, 8 },                      /* loopback */
+    { 0xa11a0000, 16 },                     /* IBM Cloud's infrastructure services */
+    { 0xa6080000, 14 },                     /* IBM Cloud's private service endpoints */
+    { 0xa83f8110, 32 },                     /* 168.63.129.16, Azure's wire server */
     { 0xa9fe0000, 16 },                     /* link-local, cloud metadata */
     { 0xac100000, 12 },                     /* private */
     { 0xc0000000, 24 },                     /* protocol assignments */
