@@ -4,9 +4,11 @@
 #include "limit_table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FIRST_LINE "agentchat limits 1\n"
@@ -55,6 +57,17 @@ static int write_slots(FILE *file, ac_limit_table_t *table, apr_time_t now)
     return ferror(file) ? -1 : 0;
 }
 
+/* Only its owner's, whatever the umask, and whatever a save that was cut short has left. */
+static FILE *open_part(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    FILE *file = fd >= 0 && fchmod(fd, 0600) == 0 ? fdopen(fd, "w") : NULL;
+    if (fd >= 0 && !file) {
+        close(fd);
+    }
+    return file;
+}
+
 apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_time_t now)
 {
     char part[512];
@@ -64,7 +77,7 @@ apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_
         return APR_SUCCESS;
     }
     snprintf(part, sizeof(part), "%s.new", path);
-    FILE *file = fopen(part, "we");
+    FILE *file = open_part(part);
     bool written = file && fputs(FIRST_LINE, file) >= 0 && write_slots(file, table, now) == 0 && fflush(file) == 0 &&
                    fdatasync(fileno(file)) == 0;
     if (!written) {

@@ -140,16 +140,15 @@ static int on_wal(void *baton, sqlite3 *db, const char *name, int n_pages)
 static apr_status_t file_make(const char *path, ac_err_t *err)
 {
     char directory[PATH_MAX], reason[120];
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int cause = ac_file_make(path), fd;
 
-    if (fd < 0 && errno == EEXIST) {
+    if (cause == EEXIST) {
         return APR_SUCCESS;
     }
-    if (fd < 0) {
+    if (cause) {
         return ac_err_set(err, AC_STORE_ERROR, "the database file cannot be made: %s",
-                          apr_strerror(errno, reason, sizeof(reason)));
+                          apr_strerror(cause, reason, sizeof(reason)));
     }
-    close(fd);
     apr_cpystrn(directory, path, sizeof(directory));
     fd = open(dirname(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {

@@ -185,6 +185,9 @@ bool ac_duration_parse(apr_interval_time_t *pvalue, const char *text);
 void ac_duration_format(char text[AC_TIME_SIZE], apr_interval_time_t value);
 /* "64K", "1M", "2G" or a plain number of bytes. */
 bool ac_size_parse(apr_int64_t *pvalue, const char *text);
+/* Makes an empty file that only its owner can read and write, whatever the umask. An errno; EEXIST: there is one already, of which
+ * nothing is changed. Any thread. */
+int ac_file_make(const char *path);
 /* Monotonic, microseconds; for deadlines and durations, never shown. */
 apr_time_t ac_clock(void);
 uint64_t ac_random(void);

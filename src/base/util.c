@@ -3,11 +3,13 @@
 #include "base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <apr_general.h>
 
@@ -15,6 +17,16 @@
 #define PRINTABLE_MAX 60
 
 static const char crockford[] = "0123456789abcdefghjkmnpqrstvwxyz";
+
+int ac_file_make(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return errno;
+    }
+    close(fd);
+    return 0;
+}
 
 uint64_t ac_random(void)
 {

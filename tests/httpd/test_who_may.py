@@ -2,6 +2,9 @@
 """Every route of the table, called with every kind of credential: who may, who may not, and that what is somebody else's looks as
 what was never there."""
 import json
+import os
+import re
+import stat
 
 import pytest
 
@@ -9,9 +12,9 @@ from client import Client
 from cosmos_server import Cosmos
 from cosmos_stores import ENV, store
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
-from model_server import Gate, answer
+from model_server import Gate, answer, calls
 from route_cases import ADMIN, CASES, NOT_FOUND, PUBLIC, ROUTES
-from runs import holding
+from runs import holding, wait_until
 from server import AGENT, MODEL, MOUNT, Server
 
 SECRET = "words that are nobody's business"
@@ -244,3 +247,39 @@ def test_as_many_exchanges_for_a_foreign_id_as_for_none(model):
         world.server.remove()
         cosmos.stop()
     assert not bad, "\n".join(bad)
+
+
+# ---- other users of the machine ----
+def open_to_others(top):
+    """What another user of the machine could read or change below here."""
+    found = []
+    for folder, names, files in os.walk(top):
+        names[:] = [name for name in names if os.stat(f"{folder}/{name}").st_mode & 0o077]
+        found += [path for name in files if stat.S_ISREG(os.stat(path := f"{folder}/{name}").st_mode) and os.stat(path).st_mode & 0o077]
+    return found
+
+
+def test_files_are_httpds_only(make_server, model):
+    """With a umask that keeps nothing back: the store, its journals, an index, the counts of limits and event logs."""
+    server = make_server("AgentChatLimit requests=100/day\n", start=False)
+    folder = server.root / "documents"
+    folder.mkdir()
+    (folder / "bread.md").write_text("# Bread\n\nHow bread is baked.\n")
+    server.conf.write_text(server.conf.read_text().replace("AgentChatTools calculate", "AgentChatTools search_knowledge_base calculate")
+                           + f"<AgentChatTool search_knowledge_base>\n    AgentChatToolOption path {folder}\n</AgentChatTool>\n")
+    before = os.umask(0)
+    try:
+        server.start()
+    finally:
+        os.umask(before)
+    model.play(calls(("search_knowledge_base", {"query": "bread"})), answer("done"))
+    response = server.client.post("/agents/assistant/chat", {"message": SECRET, "stream": False})
+    assert response.json["tool_calls"][0]["result"]
+    state = server.root / "state"
+    wait_until(lambda: (state / "limits.saved").exists(), "limits are not saved")
+    kinds = {re.sub(r"-[\w-]+(?=\.db)", "", path.name) for path in state.iterdir()}
+    assert {"knowledge.db", "limits.saved"} <= kinds, kinds
+    assert open_to_others(state) == []
+    server._note_memory()
+    for path in server._memory:
+        assert os.stat(path).st_mode & 0o077 == 0

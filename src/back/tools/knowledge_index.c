@@ -92,10 +92,23 @@ static int make_tables(sqlite3 *db)
     return code == SQLITE_OK ? end : code;
 }
 
+/* SQLite would make the file with the umask's mode; what documents say is nobody else's to read. It gives its journals the mode
+ * that the file has. One that another child has just removed, as damaged, SQLite makes all the same. */
+static int open_private(ac_knowledge_conn_t *conn)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, cause = ac_file_make(conn->path);
+    if (cause && cause != EEXIST) {
+        return SQLITE_CANTOPEN;
+    }
+    if (cause == EEXIST) {
+        (void)chmod(conn->path, 0600);      /* one that was made otherwise */
+    }
+    return sqlite3_open_v2(conn->path, &conn->db, flags, NULL);
+}
+
 static int open_once(ac_knowledge_conn_t *conn)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    int version = 0, code = sqlite3_open_v2(conn->path, &conn->db, flags, NULL);
+    int version = 0, code = open_private(conn);
     if (code == SQLITE_OK) {
         sqlite3_busy_timeout(conn->db, AC_KNOWLEDGE_PATIENCE_MS);
         code = sqlite3_exec(conn->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = "
