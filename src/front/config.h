@@ -197,7 +197,7 @@ void ac_caching_check(ac_check_t *check);       /* caching.c: AgentChatCache */
 void ac_caching_prepare(ac_check_t *check);     /* puts the cache before conf.store, where there is to be one */
 /* event_logs.c. The check tells what the start would: whether conf.event_log can be made, or can be used by the children. */
 void ac_event_logs_check(ac_check_t *check);
-void ac_event_logs_prepare(ac_check_t *check);  /* makes the directory and sets conf.event_dir */
+void ac_event_logs_prepare(ac_check_t *check);  /* makes the directories and sets conf.memory_dir and conf.event_dir */
 /* limits.c: opens the table of counts, in memory, below the state directory, or for this start of httpd only. */
 void ac_limits_prepare(ac_check_t *check);
 

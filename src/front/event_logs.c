@@ -41,10 +41,18 @@ static apr_status_t make(const char *path)
     return ac_event_dir_make(path, geteuid() ? geteuid() : ap_unixd_config.user_id, ap_unixd_config.group_id);
 }
 
-const char *ac_event_logs_memory(const ac_conf_t *conf, apr_pool_t *p)
+/* Anybody may make names in /dev/shm: one that is not ours is left alone, and somebody is told. */
+static const char *memory_dir(const ac_conf_t *conf, apr_pool_t *p)
 {
     const char *path = shm_path(conf, p);
-    return path && make(path) == APR_SUCCESS ? path : NULL;
+    apr_status_t status = path ? make(path) : APR_SUCCESS;
+    if (status == APR_SUCCESS) {
+        return path;
+    }
+    ac_log(AC_M515, status, "event logs: %s %s; event logs and the counts of limits are not kept there", path,
+           status == APR_EACCES ? "is not a directory that only httpd's user may use, so somebody else may have made it"
+                                : "cannot be made");
+    return NULL;
 }
 
 /* What is wrong with a directory that is there; NULL: nothing. The event logs are nobody else's: they have what people say. */
@@ -113,6 +121,7 @@ void ac_event_logs_prepare(ac_check_t *check)
     apr_pool_t *p = check->p;
     apr_status_t status;
     char reason[120];
+    conf->memory_dir = memory_dir(conf, p);
     conf->event_dir = named(conf, p);
     if (conf->event_dir) {
         status = make(conf->event_dir);
@@ -125,8 +134,8 @@ void ac_event_logs_prepare(ac_check_t *check)
     if (!strcmp(conf->event_log, "off")) {
         return;
     }
-    const char *path = shm_path(conf, p);
-    status = path ? make(path) : APR_ENOENT;
+    const char *path = conf->memory_dir;
+    status = path ? APR_SUCCESS : APR_ENOENT;
     if (status != APR_SUCCESS && access(conf->state_dir, F_OK) == 0) {
         path = apr_pstrcat(p, conf->state_dir, "/events", NULL);
         status = make(path);

@@ -45,6 +45,7 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     const char *limits_saved;                   /* the file that outlives the machine's start; NULL: there is no place for it */
     const char *event_log;                      /* AgentChatEventLog: "auto", "off", or a path */
     const char *event_dir;                      /* the directory that came of it; NULL: no event logs */
+    const char *memory_dir;                     /* one in memory for what this server's processes share; NULL: cannot be had */
     apr_int64_t event_log_max;                  /* bytes of one run's */
     apr_interval_time_t agents_refresh;         /* how often agents made through the API are looked for; 0: there are none */
     const ac_agent_t *agent_pattern;            /* what such an agent is where it does not say */
@@ -110,8 +111,6 @@ void ac_caching_open(const ac_child_t *child);
 
 /* ---- event_logs.c: where runs leave their events ---- */
 void ac_event_logs_open(ac_child_t *child);     /* this child's place, for its engine */
-/* A directory in memory for what this server's processes share, made where it is not there; NULL: there is no room for one. */
-const char *ac_event_logs_memory(const ac_conf_t *conf, apr_pool_t *p);
 
 /* ---- child.c: what lives in each child ---- */
 struct ac_child_t {

@@ -25,7 +25,7 @@ void ac_limits_prepare(ac_check_t *check)
 {
     ac_conf_t *conf = &check->config->conf;
     apr_pool_t *p = check->p;
-    const char *dir = ac_event_logs_memory(conf, p);
+    const char *dir = conf->memory_dir;
     bool kept = access(conf->state_dir, F_OK) == 0;
     ac_err_t err;
     ac_err_init(&err);

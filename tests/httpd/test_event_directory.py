@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,7 @@ def test_a_removed_directory_that_children_may_not_make(placed, model):
     told_once(server, "AC0510")
     said = lines(server, "AC0510")[0]
     assert str(server.events) in said and "apachectl graceful" in said, said
+    server.expect_log("AC0514")         # of an old child that is asked once more
     server.graceful()
 
     def logged_again():
@@ -143,3 +145,32 @@ def test_no_room(full, model):
     for number in ("AC0510", "AC0511"):
         told_once(full, number)
         assert all("No space left" in line and "AgentChatEventLogKeep" in line for line in lines(full, number))
+
+
+@pytest.mark.parametrize("how", ["open", "link", "file"])
+def test_a_name_in_shared_memory_that_somebody_else_has(make_server, model, how):
+    """/dev/shm is everybody's, and the name can be guessed: what is not ours is left as it is, and the operator is told."""
+    server = make_server()
+    server.stop()
+    if not server._memory:
+        pytest.skip("no /dev/shm of 256 MB")
+    name, = map(Path, server._memory)
+    shutil.rmtree(name)
+    if how == "open":
+        name.mkdir()
+        name.chmod(0o777)
+    elif how == "link":
+        name.symlink_to(server.root / "htdocs")
+    else:
+        name.touch()
+    try:
+        server.expect_log("AC0515")
+        server.start()
+        said, = set(re.findall(r"AC0515: .*", server.log()))
+        assert str(name) in said and "somebody else" in said
+        answers(server, model, 1)
+        assert event_logs(server.root / "state/events") and list((server.root / "state").glob("limits-*"))
+        assert how == "file" or not list(name.iterdir())
+        server.stop()
+    finally:
+        name.unlink() if how != "open" else shutil.rmtree(name)
