@@ -169,6 +169,10 @@ struct ac_store_op_t {
 #define AC_TOOL_PROVIDER "agentchat-tool"
 #define AC_PROVIDER_VERSION "2"
 
+/* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. Only data may be kept there, and no
+ * function: a reload unloads the module. */
+#define AC_KEEP_POOL "agentchat-keep-pool"
+
 #define AC_STORE_REMOTE 1                   /* behind a network: each operation is a request, and other machines may make some too */
 
 typedef struct ac_store_vt {

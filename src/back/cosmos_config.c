@@ -158,17 +158,38 @@ static apr_status_t shared_free(void *baton)
     return APR_SUCCESS;
 }
 
-/* The children of one server tell each other the newest session tokens, so that what one has written another reads. */
+/* The children of one server share the newest session tokens: each reads what another one wrote. Where the server reloads, the block
+ * stays, so that its new children read what the old ones wrote. */
 static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
 {
-    void *block = mmap(NULL, sizeof(ac_cosmos_shared_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    const char *key = apr_psprintf(p, "agentchat cosmos %" APR_SIZE_T_FMT " %s/%s", sizeof(ac_cosmos_shared_t), store->host,
+                                   store->database);
+    void *keep = NULL, *block = NULL;
 
+    apr_pool_userdata_get(&keep, AC_KEEP_POOL, p);
+    if (keep) {
+        apr_pool_userdata_get(&block, key, keep);
+    }
+    store->shared = block;
+    if (block) {
+        return NULL;
+    }
+    block = mmap(NULL, sizeof(ac_cosmos_shared_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED) {
         return "cosmos: there is no memory to share between processes";
     }
     store->shared = block;
-    apr_pool_cleanup_register(p, block, shared_free, apr_pool_cleanup_null);
-    return ac_shared_lock_init(&store->shared->lock) ? "cosmos: there is no lock to share between processes" : NULL;
+    if (ac_shared_lock_init(&store->shared->lock)) {
+        munmap(block, sizeof(ac_cosmos_shared_t));
+        return "cosmos: there is no lock to share between processes";
+    }
+    if (keep) {
+        apr_pool_userdata_set(block, key, NULL, keep);
+    }
+    else {
+        apr_pool_cleanup_register(p, block, shared_free, apr_pool_cleanup_null);
+    }
+    return NULL;
 }
 
 const char *ac_cosmos_configure(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)

@@ -28,6 +28,7 @@ int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)plog;
     (void)ptemp;
     config = apr_pcalloc(pconf, sizeof *config);
+    apr_pool_userdata_setn(apr_pool_parent_get(pconf), AC_KEEP_POOL, NULL, pconf);
     config->defs.models = apr_array_make(pconf, 4, sizeof(ac_model_def_t *));
     config->defs.tools = apr_array_make(pconf, 8, sizeof(ac_tool_def_t *));
     config->defs.agents = apr_array_make(pconf, 8, sizeof(ac_agent_def_t *));

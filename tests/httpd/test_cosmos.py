@@ -10,6 +10,7 @@ import pytest
 from cosmos_server import KEY, TOKEN, Cosmos
 from cosmos_stores import ENV, store, wait_ready
 from model_server import DONE, Gate, ModelServer, Reply, answer, calls, finish, token
+from runs import wait_until
 from server import BUILD, OPERATOR
 
 TOOL = BUILD / "agentchat-store"
@@ -90,6 +91,20 @@ def test_a_caller_reads_its_own_writes_on_every_child(make_server, model, cosmos
         assert client.get(f"/runs/{run}").json["status"] == "completed"
         assert client.get("/threads").json["data"][0]["id"] == thread
     assert cosmos.count(r"GET .* 404") > 0, "no replica was ever behind"
+
+
+def test_a_caller_reads_its_own_writes_after_a_reload(make_server, cosmos):
+    server = make_server(store(cosmos), env=ENV)
+    wait_ready(server.client)
+    thread = server.client.thread(title="first")
+    assert server.client.get(f"/threads/{thread}").json["title"] == "first"
+    cosmos.behave(lag=100000)                   # the replica stays where it is, but for a session that it has to serve
+    server.client.patch(f"/threads/{thread}", {"title": "changed"})
+    old = set(server.children())
+    server.graceful()
+    wait_until(lambda: (new := set(server.children())) and not new & old, "the old children stay")
+    wait_ready(server.client)
+    assert server.client.get(f"/threads/{thread}").json["title"] == "changed"
 
 
 def test_two_servers_and_a_dead_one(make_server, model, cosmos):
