@@ -158,7 +158,8 @@ typedef struct ac_quota_t {
 ac_quota_t *ac_quota_create(const ac_limits_t *place, const ac_limits_t *key, const ac_subject_t *who);
 void ac_quota_ref(ac_quota_t *quota);           /* any thread; NULL is fine, here and below */
 void ac_quota_unref(ac_quota_t *quota);         /* any thread */
-void ac_quota_tell(ac_quota_t *quota, const ac_takes_t *takes);     /* the run, once */
+/* The run, once: what was counted when it began, and before its model was asked; each may be NULL. */
+void ac_quota_tell(ac_quota_t *quota, const ac_takes_t *start, const ac_takes_t *takes);
 const ac_quota_fields_t *ac_quota_told(ac_quota_t *quota);          /* any thread; NULL: nothing yet. Lives as long as the quota */
 
 /* ---- run.c: the state machine ---- */

@@ -25,6 +25,8 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
     engine->runs = apr_hash_make(engine->pool);
     engine->lanes = apr_hash_make(engine->pool);
     engine->tails = apr_hash_make(engine->pool);
+    ac_run_queue_init(&engine->queue, engine->pool);
+    engine->queue.most = conf->max_runs - conf->max_runs / 4;
     *pengine = engine;
     return APR_SUCCESS;
 }
@@ -48,45 +50,47 @@ int ac_engine_active(const ac_engine_t *engine)
     return (int)apr_atomic_read32((volatile apr_uint32_t *)&engine->n_active);
 }
 
-static void leave_line(ac_engine_t *engine, ac_run_t *run)
+static void turn_away(ac_run_t *run, const char *why)
 {
-    if (!run->queued) return;
-    if (run->prev_queued) run->prev_queued->next_queued = run->next_queued;
-    else engine->first_queued = run->next_queued;
-    if (run->next_queued) run->next_queued->prev_queued = run->prev_queued;
-    else engine->last_queued = run->prev_queued;
-    run->next_queued = run->prev_queued = NULL;
-    run->queued = false;
-    engine->n_queued--;
+    ac_err_set(&run->err, AC_OVERLOADED, "%s (%d in this server process)", why, run->engine->conf.max_runs);
+    run->err.retry_after = apr_time_from_sec(1);
 }
 
 /* false: it stands in line now, or its err is set: overloaded. */
 static bool take_slot(ac_engine_t *engine, ac_run_t *run)
 {
-    if (engine->n_slots < engine->conf.max_runs) {
-        engine->n_slots++;
-        run->counted = true;
+    ac_run_queue_t *queue = &engine->queue;
+    bool has_room = ac_run_queue_has_room(queue, run);
+    if (queue->n_slots < engine->conf.max_runs && has_room) {
+        ac_run_queue_take(queue, &run->place, run);
         return true;
     }
-    if (engine->n_queued >= engine->conf.max_queued) {
-        ac_err_set(&run->err, AC_OVERLOADED, "all %d runs of this server process are taken", engine->conf.max_runs);
-        run->err.retry_after = apr_time_from_sec(1);
-        return false;
+    if (queue->n_waiting >= engine->conf.max_queued) {
+        ac_run_t *other = ac_run_queue_displaced(queue, run);
+        ac_run_t *away = other ? other : run;
+        turn_away(away, has_room ? "all runs that there may be are taken, and as many wait as may"
+                                 : "its owner has as many runs as one owner may have, and as many wait as may");
+        if (!other) return false;
+        ac_run_queue_leave(queue, &other->place);
+        ac_ready_set(engine->loop, &other->ready, ac_run_begin, other);
     }
-    run->queued = true;
-    run->prev_queued = engine->last_queued;
-    if (engine->last_queued) engine->last_queued->next_queued = run;
-    else engine->first_queued = run;
-    engine->last_queued = run;
-    engine->n_queued++;
+    ac_run_queue_wait(queue, &run->place, run);
     return false;
+}
+
+static void serve_line(ac_engine_t *engine)
+{
+    ac_run_t *next;
+    while (engine->queue.n_slots < engine->conf.max_runs && (next = ac_run_queue_next(&engine->queue))) {
+        ac_run_queue_take(&engine->queue, &next->place, next);
+        ac_ready_set(engine->loop, &next->ready, ac_run_begin, next);
+    }
 }
 
 void ac_engine_count(ac_run_t *run)
 {
     apr_atomic_inc32(&run->engine->n_active);
-    run->engine->n_slots++;
-    run->counted = true;
+    ac_run_queue_take(&run->engine->queue, &run->place, run);
 }
 
 static void report_stopped(void *baton)
@@ -100,20 +104,11 @@ static void report_stopped(void *baton)
 void ac_engine_forget(ac_run_t *run)
 {
     ac_engine_t *engine = run->engine;
-    leave_line(engine, run);
+    ac_run_uncount(run);
+    ac_run_queue_leave(&engine->queue, &run->place);
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);
     apr_atomic_dec32(&engine->n_active);
-    if (run->counted) {
-        run->counted = false;
-        engine->n_slots--;
-        ac_run_t *next = engine->first_queued;
-        if (next) {
-            leave_line(engine, next);
-            engine->n_slots++;
-            next->counted = true;
-            ac_ready_set(engine->loop, &next->ready, ac_run_begin, next);
-        }
-    }
+    serve_line(engine);
     if (engine->stopping && apr_hash_count(engine->runs) == 0) {
         ac_ready_set(engine->loop, &engine->stop_ready, report_stopped, engine);
     }
@@ -129,10 +124,17 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
     if (engine->stopping) {
         ac_err_set(&run->err, AC_STOPPING, "the server is stopping");
         run->err.retry_after = apr_time_from_sec(2);
+        ac_engine_admit(run);
+    } else {
+        ac_run_count(run);
     }
-    /* In line is where it waits for ac_run_begin; every other way begins now, if only to say that it can't. */
-    if (run->err.kind || take_slot(engine, run) || run->err.kind) {
-        ac_ready_set(engine->loop, &run->ready, ac_run_begin, run);
+}
+
+/* In line is where it waits for ac_run_begin; every other way begins now, if only to say that it can't. */
+void ac_engine_admit(ac_run_t *run)
+{
+    if (run->err.kind || run->over.kind || take_slot(run->engine, run) || run->err.kind) {
+        ac_ready_set(run->engine->loop, &run->ready, ac_run_begin, run);
     }
 }
 

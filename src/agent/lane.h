@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way to a model: its circuit breaker (breaker.c), its slots and the line before them (lane.c). Each child has its own.
+/* The way to a model: its circuit breaker (breaker.c), its slots and the queue for them (lane.c, run_queue.c). Each child has its own.
  * Inside of this floor only; everything here is the loop thread's. */
 #ifndef AC_LANE_H
 #define AC_LANE_H
@@ -48,14 +48,41 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome
 /* What an ended call means here; err as its provider gave it, kind AC_OK for an answer. */
 ac_outcome_e ac_breaker_outcome(const ac_err_t *err);
 
+/* ---- run_queue.c: slots, and the runs that wait for one: in order for each owner, and owners in turn ---- */
+typedef struct ac_share_t ac_share_t;           /* what one owner has of a queue */
+typedef struct ac_place_t ac_place_t;
+struct ac_place_t {                             /* a run's, in one queue; zero before use */
+    ac_run_t *run;
+    ac_share_t *share;                          /* NULL: neither of the two */
+    bool waits, holds;                          /* in the queue; has a slot */
+    ac_place_t *next, *prev;                    /* of the same owner's that wait */
+};
+typedef struct ac_run_queue_t {
+    apr_hash_t *shares;                         /* owner → ac_share_t, where any of his runs waits or has a slot */
+    ac_share_t *turn;                           /* a ring of the owners who wait: the next one */
+    int n_slots, n_waiting;                     /* slots taken; runs in the queue */
+    int most;                                   /* slots of one owner; 0: all of them */
+} ac_run_queue_t;
+
+void ac_run_queue_init(ac_run_queue_t *queue, apr_pool_t *pool);
+/* Whether this run's owner has fewer slots than one owner may have. */
+bool ac_run_queue_has_room(const ac_run_queue_t *queue, const ac_run_t *run);
+void ac_run_queue_wait(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run);   /* behind the runs of the same owner */
+void ac_run_queue_take(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run);   /* a slot, though there may be none; leaves the queue */
+void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place);                 /* slot and queue; fine where it has neither */
+/* The run that gets the next slot, of the owner whose turn it is; it still waits. NULL: none may have one. */
+ac_run_t *ac_run_queue_next(const ac_run_queue_t *queue);
+/* A full queue: the newest run of the owner who has most of it, where this run's owner would still have no more than that one. NULL: this
+ * run is the one to be turned away. */
+ac_run_t *ac_run_queue_displaced(const ac_run_queue_t *queue, const ac_run_t *run);
+
 /* ---- lane.c ---- */
 typedef struct ac_lane_t {
     ac_loop_t *loop;
     const ac_model_t *model;
     const ac_lane_conf_t *conf;
     ac_breaker_t breaker;
-    ac_run_t *first, *last;                     /* in line */
-    int n_runs, n_queued;                       /* slots taken; in line */
+    ac_run_queue_t queue;
     apr_interval_time_t hold;                   /* how long a run keeps its slot, on a sliding average */
 } ac_lane_t;
 

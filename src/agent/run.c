@@ -109,13 +109,14 @@ void ac_run_begin(void *baton)
     ac_run_t *run = baton;
     if (!ac_run_live(run)) return;              /* cancelled while it waited for its turn in the ready list */
     run->started_at = apr_time_now();
+    if (run->over.kind && (!run->turn->key[0] || run->turn->stateless)) run->err = run->over;
     if (run->err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, NULL, "refused");
         return;
     }
     run->begun = ac_loop_now(run->engine->loop);
     run_timer_set(run);
-    ac_run_transit(run, AC_RUN_LOADING, "slot free");
+    ac_run_transit(run, AC_RUN_LOADING, run->over.kind ? "not within its limits, unless it is there" : "slot free");
 }
 
 void ac_run_go_on(ac_run_t *run)
@@ -198,6 +199,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_run_stop_asking(run);
     ac_lane_leave(run);
+    if (run->place.waits) ac_run_queue_leave(&run->engine->queue, &run->place);
     if (!run->is_admitting) ac_run_limits_end(run);
     if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
     ac_run_drop_calls(run);

@@ -45,8 +45,9 @@ struct ac_run_t {
     char doing[48];
     ac_timer_t state_timer, run_timer;
     ac_ready_t ready;                           /* begin, and the end, outside of whoever caused them */
-    ac_run_t *next_queued, *prev_queued;
-    bool queued, counted;                       /* waits in line; holds a slot */
+    ac_place_t place;                           /* among the runs of this child */
+    ac_takes_t *counted;                        /* of runs=, held until nothing of the run is left; NULL: nothing */
+    ac_err_t over;                              /* runs= refuses it, unless its key is of a run that is there */
 
     bool new_thread;
     bool opened;                                /* the opening write was asked for */
@@ -62,8 +63,7 @@ struct ac_run_t {
 
     json_t *messages;                           /* the model's conversation, growing by a round's calls and results */
     ac_lane_t *lane;                            /* of the model that is asked; NULL: none yet */
-    ac_run_t *next_in_line, *prev_in_line;
-    bool in_line, in_lane;                      /* waits for that model; holds a slot of it */
+    ac_place_t lane_place;                      /* among the runs that use that model */
     apr_time_t lane_since;
     ac_ticket_t ticket;                         /* of the call under way */
     void *asking;                               /* the model's call under way */
@@ -116,8 +116,7 @@ struct ac_engine_t {
     apr_pool_t *pool;
     apr_hash_t *runs;                           /* run id → ac_run_t */
     apr_hash_t *lanes;                          /* model id → ac_lane_t */
-    ac_run_t *first_queued, *last_queued;
-    int n_slots, n_queued;                      /* slots taken; waiting */
+    ac_run_queue_t queue;                       /* for a slot of this child */
     volatile apr_uint32_t n_active;
     bool stopping;
     void (*stopped)(void *baton);
@@ -141,6 +140,7 @@ struct ac_engine_t {
 
 /* engine.c */
 void ac_engine_count(ac_run_t *run);            /* takes a slot in any case */
+void ac_engine_admit(ac_run_t *run);            /* runs= is counted, or refused: run->over or run->err is set */
 void ac_engine_forget(ac_run_t *run);           /* gives the slot to the next in line */
 
 /* run.c */
@@ -230,7 +230,10 @@ int64_t ac_run_estimate_prompt(const ac_run_t *run);    /* tokens of what the mo
 /* LOADING → ASKING where its limits let it, else it ends as rate_limited or budget_exceeded. */
 void ac_run_admit(ac_run_t *run, const char *cause);
 void ac_run_spend(ac_run_t *run);               /* its usage has grown */
-/* The same limits for a run that goes on: what it uses from now on is counted. */
+/* Counts a run that begins for runs=; ac_engine_admit() comes at once or later. */
+void ac_run_count(ac_run_t *run);
+void ac_run_uncount(ac_run_t *run);             /* nothing of it is left */
+/* The same limits for a run that goes on: it and what it uses from now on are counted. */
 void ac_run_limits_again(ac_run_t *run);
 void ac_run_limits_end(ac_run_t *run);          /* it will use no more: gives back what was reserved */
 

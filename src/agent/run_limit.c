@@ -38,7 +38,7 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
                         .completion = agent->max_tokens ? agent->max_tokens : AC_RESERVED_ANSWER};
     json_t *cost = ac_record_cost(&usage, &agent->model->conf->price);
     free(tools);
-    amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = 1;
+    amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = amounts[AC_LIMIT_RUNS] = 1;
     amounts[AC_LIMIT_TOKENS] = usage.prompt + usage.completion;
     amounts[AC_LIMIT_COST] = money(json_number_value(json_object_get(cost, "amount")));
     json_decref(cost);
@@ -49,14 +49,40 @@ typedef struct places_t {                       /* where a run's limits stand */
     int n;
 } places_t;
 
-static places_t places_of(const ac_run_t *run)
+static places_t places_of_request(const ac_run_t *run)
 {
     places_t places = {.n = 0};
     const ac_quota_t *quota = run->turn->quota;
     if (quota->place) places.list[places.n++] = quota->place;
     if (quota->key.n) places.list[places.n++] = &quota->key;
+    return places;
+}
+
+static places_t places_of(const ac_run_t *run)
+{
+    places_t places = places_of_request(run);
     if (run->agent->limits) places.list[places.n++] = run->agent->limits;
     return places;
+}
+
+/* Those of runs=, which are counted before the agent is known. NULL: there are none. */
+static ac_takes_t *want_start(const ac_run_t *run)
+{
+    places_t places = places_of_request(run);
+    ac_takes_t *takes = NULL;
+    for (int i = 0; i < places.n; i++) {
+        for (int j = 0; j < places.list[i]->n; j++) {
+            const ac_limit_t *limit = &places.list[i]->list[j];
+            if (ac_limit_phase(limit) == AC_PHASE_START) ac_takes_add(&takes, places.list[i], limit, &run->turn->quota->who, 1);
+        }
+    }
+    return takes;
+}
+
+/* The run has begun already: it is counted, and nothing refuses it. */
+static void lift(ac_takes_t *takes)
+{
+    for (int i = 0; takes && i < takes->n; i++) takes->list[i].most = AC_MAX_LIMIT;
 }
 
 static bool is_mine(const ac_run_t *run, const ac_limits_t *place, const ac_limit_t *limit)
@@ -93,6 +119,43 @@ static bool has_any(const ac_run_t *run)
     return false;
 }
 
+/* ---- runs under way ---- */
+
+static void on_begun(void *baton, apr_status_t status, const ac_err_t *err)
+{
+    ac_run_t *run = baton;
+    run->n_ops--;
+    if (status != APR_SUCCESS) {
+        if (err->kind == AC_RATE_LIMITED) ac_quota_tell(run->turn->quota, run->counted, NULL);
+        free(run->counted);
+        run->counted = NULL;
+        run->over = *err;
+    }
+    if (run->state == AC_RUN_QUEUED) ac_engine_admit(run);
+    else ac_run_settle(run);                    /* it was cancelled meanwhile */
+}
+
+void ac_run_count(ac_run_t *run)
+{
+    ac_err_t err;
+    bool counts = run->engine->counters && run->turn->quota;
+    run->counted = counts ? want_start(run) : NULL;
+    if (!run->counted) {
+        ac_engine_admit(run);
+        return;
+    }
+    ac_err_init(&err);
+    run->n_ops++;
+    apr_status_t status = ac_counters_take(run->engine->counters, run->counted, on_begun, run, &err);
+    if (status != APR_EINPROGRESS) on_begun(run, status, &err);
+}
+
+void ac_run_uncount(ac_run_t *run)
+{
+    if (run->counted) ac_counters_release(run->engine->counters, run->counted);
+    run->counted = NULL;
+}
+
 /* ---- before the model ---- */
 
 static void refuse(ac_run_t *run, const ac_err_t *err)
@@ -105,7 +168,7 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
     ac_run_t *run = baton;
     run->n_ops--;
     run->is_admitting = false;
-    if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) ac_quota_tell(run->turn->quota, run->takes);
+    if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) ac_quota_tell(run->turn->quota, run->counted, run->takes);
     if (status != APR_SUCCESS) {
         free(run->takes);
         run->takes = NULL;
@@ -128,6 +191,7 @@ void ac_run_admit(ac_run_t *run, const char *cause)
     ac_err_init(&err);
     /* A run that starts again keeps what it reserved the first time. */
     if (run->takes || !run->engine->counters || !run->turn->quota || !has_any(run)) {
+        if (run->counted) ac_quota_tell(run->turn->quota, run->counted, NULL);
         ac_run_transit(run, AC_RUN_ASKING, cause);
         return;
     }
@@ -174,7 +238,7 @@ void ac_run_limits_end(ac_run_t *run)
 
 typedef struct again_t {
     ac_run_t *run;
-    ac_takes_t *takes;
+    ac_takes_t *takes, **pmine;                 /* where the run keeps them */
 } again_t;
 
 static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *err)
@@ -182,7 +246,7 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     again_t *again = baton;
     ac_run_t *run = again->run;
     (void)err;                                  /* it has begun: no limit stops it */
-    if (status == APR_SUCCESS) run->takes = again->takes;
+    if (status == APR_SUCCESS) *again->pmine = again->takes;
     else free(again->takes);
     free(again);
     run->n_ops--;
@@ -191,21 +255,28 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     ac_run_settle(run);
 }
 
+static void take_again(ac_run_t *run, ac_takes_t *takes, ac_takes_t **pmine)
+{
+    ac_err_t err;
+    if (!takes) return;
+    again_t *again = ac_alloc(sizeof *again);
+    *again = (again_t){run, takes, pmine};
+    lift(takes);
+    ac_err_init(&err);
+    run->n_ops++;
+    apr_status_t status = ac_counters_take(run->engine->counters, takes, on_counted_again, again, &err);
+    if (status != APR_EINPROGRESS) on_counted_again(again, status, &err);
+}
+
 void ac_run_limits_again(ac_run_t *run)
 {
-    static const int64_t nothing[AC_N_MEASURES];
+    static const int64_t itself[AC_N_MEASURES] = {[AC_LIMIT_STREAMS] = 1, [AC_LIMIT_RUNS] = 1};
     json_t *spent = ac_run_cost(run);
     bool cost = false;
-    ac_err_t err;
     run->spent_tokens = run->usage.total;
     run->spent_cost = money(json_number_value(json_object_get(spent, "amount")));
     json_decref(spent);
-    if (!run->engine->counters || !run->turn->quota || !has_any(run)) return;
-    again_t *again = ac_alloc(sizeof *again);
-    ac_err_init(&err);
-    again->run = run;
-    again->takes = want(run, nothing, &cost);
-    run->n_ops++;
-    apr_status_t status = ac_counters_take(run->engine->counters, again->takes, on_counted_again, again, &err);
-    if (status != APR_EINPROGRESS) on_counted_again(again, status, &err);
+    if (!run->engine->counters || !run->turn->quota) return;
+    take_again(run, want_start(run), &run->counted);
+    if (has_any(run)) take_again(run, want(run, itself, &cost), &run->takes);
 }

@@ -79,6 +79,7 @@ static void on_key(ac_store_op_t *op)
     } else if (run->state == AC_RUN_LOADING) {
         if (err.kind == AC_NOT_FOUND) ac_err_init(&err);
         if (run_id) refuse_key(&err);
+        else if (run->over.kind) err = run->over;
         else if (!err.kind) refuse_busy(&err, NULL);
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread busy");
     } else {
@@ -162,6 +163,10 @@ void ac_run_enter_loading(ac_run_t *run)
     ac_turn_t *turn = run->turn;
     ac_err_t err;
     ac_err_init(&err);
+    if (run->over.kind) {
+        ask_key(run);
+        return;
+    }
     if (run->read_is_stale) {
         ac_loop_t *loop = run->engine->loop;
         run->read_is_stale = false;

@@ -235,13 +235,17 @@ typedef struct ac_subject_t {                   /* whom a request is counted for
     const char *agent;                          /* the agent's id; only for PHASE_RUN */
 } ac_subject_t;
 /* When a limit is looked at: as soon as what it needs is known. */
-typedef enum ac_phase_e { AC_PHASE_REQUEST, AC_PHASE_STREAM, AC_PHASE_RUN } ac_phase_e;
+typedef enum ac_phase_e {
+    AC_PHASE_REQUEST, AC_PHASE_STREAM,
+    AC_PHASE_START,                             /* of a run, before it waits for a slot */
+    AC_PHASE_RUN                                /* its agent and its history are known */
+} ac_phase_e;
 ac_phase_e ac_limit_phase(const ac_limit_t *limit); /* of a limit that is not an agent's own; those are all PHASE_RUN */
 /* One take more; *ptakes NULL: the first one. limit: of limits. by key without a key is by owner, by owner without one by address. */
 void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit_t *limit, const ac_subject_t *who, int64_t amount);
 /* Appends to the values of RateLimit-Policy and RateLimit what was found. */
 void ac_takes_fields(const ac_takes_t *takes, ac_buf_t *policy, ac_buf_t *left);
-#define AC_STREAM_RETRY apr_time_from_sec(5)    /* where nobody knows when one of the answers ends */
+#define AC_STREAM_RETRY apr_time_from_sec(5)    /* where nobody knows when one of the answers or runs ends */
 
 typedef void ac_counted_fn(void *baton, apr_status_t status, const ac_err_t *err);
 typedef struct ac_settle_t {                    /* what becomes of a hold */

@@ -82,6 +82,9 @@ ac_phase_e ac_limit_phase(const ac_limit_t *limit)
     if (limit->by == AC_BY_AGENT || limit->measure == AC_LIMIT_TOKENS || limit->measure == AC_LIMIT_COST) {
         return AC_PHASE_RUN;
     }
+    if (limit->measure == AC_LIMIT_RUNS) {
+        return AC_PHASE_START;
+    }
     return limit->measure == AC_LIMIT_STREAMS ? AC_PHASE_STREAM : AC_PHASE_REQUEST;
 }
 
@@ -127,7 +130,7 @@ void ac_takes_fields(const ac_takes_t *takes, ac_buf_t *policy, ac_buf_t *left)
 {
     static const char *const units[AC_N_MEASURES] = {
         [AC_LIMIT_REQUESTS] = "", [AC_LIMIT_TOKENS] = ";qu=\"tokens\"", [AC_LIMIT_STREAMS] = ";qu=\"concurrent-requests\"",
-        [AC_LIMIT_COST] = ";qu=\"millionths\"",
+        [AC_LIMIT_COST] = ";qu=\"millionths\"", [AC_LIMIT_RUNS] = ";qu=\"concurrent-runs\"",
     };
     for (int i = 0; takes && i < takes->n; i++) {
         const ac_take_t *take = &takes->list[i];
@@ -170,6 +173,9 @@ static apr_status_t refuse(const ac_takes_t *takes, ac_err_t *err)
     case AC_LIMIT_STREAMS:
         return ac_err_set(err, AC_RATE_LIMITED, "there are %" APR_INT64_T_FMT " answers under way, as many as one %s may have at once; "
                           "wait for one of them to end", (apr_int64_t)take->most, by);
+    case AC_LIMIT_RUNS:
+        return ac_err_set(err, AC_RATE_LIMITED, "there are %" APR_INT64_T_FMT " runs under way, as many as one %s may have at once, also "
+                          "where nobody follows them; wait for one of them to end, or cancel one", (apr_int64_t)take->most, by);
     case AC_LIMIT_REQUESTS:
         return ac_err_set(err, AC_RATE_LIMITED, "the limit of %" APR_INT64_T_FMT " requests each %s by %s is reached",
                           (apr_int64_t)take->most, window, by);

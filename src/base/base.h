@@ -195,7 +195,8 @@ uint64_t ac_random(void);
 const char *ac_printable(char *buf, const char *text);
 
 /* ---- limit.c: limits as people write them ---- */
-typedef enum ac_measure_e { AC_LIMIT_REQUESTS, AC_LIMIT_TOKENS, AC_LIMIT_STREAMS, AC_LIMIT_COST, AC_N_MEASURES } ac_measure_e;
+typedef enum ac_measure_e { AC_LIMIT_REQUESTS, AC_LIMIT_TOKENS, AC_LIMIT_STREAMS, AC_LIMIT_COST, AC_LIMIT_RUNS,
+                           AC_N_MEASURES } ac_measure_e;
 typedef enum ac_by_e { AC_BY_OWNER, AC_BY_KEY, AC_BY_AGENT, AC_BY_ADDRESS, AC_N_BYS } ac_by_e;
 #define AC_COST_PLACES 9                    /* money is counted in billionths, so that one token's price is a whole number */
 #define AC_COST_ONE INT64_C(1000000000)
@@ -203,16 +204,17 @@ typedef struct ac_limit_t {
     ac_measure_e measure;
     ac_by_e by;                             /* who shares one count */
     int64_t most;                           /* 1 to AC_MAX_LIMIT; of COST in billionths */
-    apr_interval_time_t window;             /* of time that it is for; 0: at once (STREAMS) */
+    apr_interval_time_t window;             /* of time that it is for; 0: at once (STREAMS, RUNS) */
+    bool standard;                          /* a default, which holds until a line of its place has this measure */
 } ac_limit_t;
 typedef struct ac_limits_t {                /* of one place */
     const char *scope;                      /* which place, so that each counts for itself; with label: not the parser's */
     const char *label;                      /* begins the names of its policies, "agent-"; NULL: nothing. Constant */
     int n;
-    ac_limit_t list[AC_MAX_LIMITS];
+    ac_limit_t list[AC_MAX_LIMITS + 1];     /* with a default */
 } ac_limits_t;
-/* Adds what text says: words of requests=N/WINDOW, tokens=N/WINDOW, streams=N, cost=AMOUNT/WINDOW and at most one by=WAY; N may end in k
- * or M, WINDOW is s, min, hour or day. by: where text does not say it; AC_BY_KEY: the text of a key, which may not. errors:
+/* Adds what text says: words of requests=N/WINDOW, tokens=N/WINDOW, streams=N, runs=N, cost=AMOUNT/WINDOW and at most one by=WAY; N may
+ * end in k or M, WINDOW is s, min, hour or day. by: where text does not say it; AC_BY_KEY: the text of a key, which may not. errors:
  * invalid_request, with a sentence that says what was given and what is accepted; limits is as before. Any thread. */
 apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err);
 const char *ac_limit_measure_name(ac_measure_e measure);            /* "requests" */

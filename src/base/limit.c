@@ -7,6 +7,7 @@
 
 static const char *const measures[AC_N_MEASURES] = {
     [AC_LIMIT_REQUESTS] = "requests", [AC_LIMIT_TOKENS] = "tokens", [AC_LIMIT_STREAMS] = "streams", [AC_LIMIT_COST] = "cost",
+    [AC_LIMIT_RUNS] = "runs",
 };
 static const char *const ways[AC_N_BYS] = {
     [AC_BY_OWNER] = "owner", [AC_BY_KEY] = "key", [AC_BY_AGENT] = "agent", [AC_BY_ADDRESS] = "address",
@@ -111,9 +112,10 @@ static apr_status_t parse_value(ac_limit_t *limit, const char *word, const char 
 {
     const char *slash = strchr(value, '/');
     size_t len = slash ? (size_t)(slash - value) : strlen(value);
-    if (limit->measure == AC_LIMIT_STREAMS) {
+    if (limit->measure == AC_LIMIT_STREAMS || limit->measure == AC_LIMIT_RUNS) {
         if (slash || !parse_amount(limit, value, len)) {
-            return ac_err_set(err, AC_INVALID_REQUEST, "'%s' is no limit; give a number at once, like streams=5", word);
+            return ac_err_set(err, AC_INVALID_REQUEST, "'%s' is no limit; give a number at once, like %s=5", word,
+                              measures[limit->measure]);
         }
         return APR_SUCCESS;
     }
@@ -193,7 +195,8 @@ apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, 
             continue;
         }
         if (measure < 0) {
-            return ac_err_set(err, AC_INVALID_REQUEST, "'%s' is no limit; accepted are requests=, tokens=, streams=, cost= and by=",
+            return ac_err_set(err, AC_INVALID_REQUEST, "'%s' is no limit; accepted are requests=, tokens=, streams=, runs=, cost= and "
+                              "by=",
                               word);
         }
         status = parse_value(&limit, word, equals + 1, err);

@@ -57,7 +57,7 @@ const command_rec ac_directives[] = {
         "on|off", "Whether those pages may use the visitor's cookies and passwords"),
     ROW("AgentChatCORSMaxAge", MOUNT, DURATION, cors_max_age, "10min", "0", "1d",
         "DURATION", "How long a browser remembers what it may do"),
-    ROW("AgentChatLimit", MOUNT, LIMITS, limits, "streams=1000 by=owner", NULL, NULL,
+    ROW("AgentChatLimit", MOUNT, LIMITS, limits, "streams=1000 runs=1000 by=owner", NULL, NULL,
         "off | MEASURE=N[/WINDOW] ... [by=owner|key|agent|address]", "How much may be used, and who shares it; lines add up"),
     ROW("AgentChatDocs", MOUNT, PATH, docs, NULL, NULL, NULL,
         "PATH", "The folder of Swagger UI, which /docs shows the API with"),

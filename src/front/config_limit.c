@@ -2,15 +2,39 @@
 /* AgentChatLimit, in a place or an agent: lines of one section add up and replace those of the section around it. */
 #include "config.h"
 
+/* Takes those of one kind out of limits. */
+static ac_limits_t take_out(ac_limits_t *limits, bool standard, apr_pool_t *p)
+{
+    ac_limits_t out = {.n = 0}, *kept = apr_pmemdup(p, limits, sizeof(*kept));
+    limits->n = 0;
+    for (int i = 0; i < kept->n; i++) {
+        ac_limits_t *to = kept->list[i].standard == standard ? &out : limits;
+        to->list[to->n++] = kept->list[i];
+    }
+    return out;
+}
+
+static bool has_measure(const ac_limits_t *limits, ac_measure_e measure)
+{
+    for (int i = 0; i < limits->n; i++) {
+        if (limits->list[i].measure == measure) return true;
+    }
+    return false;
+}
+
 const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, apr_pool_t *p)
 {
     ac_limits_t *limits = *plimits ? apr_pmemdup(p, *plimits, sizeof(*limits)) : apr_pcalloc(p, sizeof(*limits));
+    ac_limits_t standard = take_out(limits, true, p);
     ac_err_t err;
     ac_err_init(&err);
     if (!ap_cstr_casecmp(args, "off")) {
         limits->n = 0;
     } else if (ac_limits_parse(limits, args, AC_BY_OWNER, &err) != APR_SUCCESS) {
         return apr_pstrdup(p, err.detail);
+    }
+    for (int i = 0; limits->n && i < standard.n; i++) {
+        if (!has_measure(limits, standard.list[i].measure)) limits->list[limits->n++] = standard.list[i];
     }
     *plimits = limits;
     return NULL;
@@ -25,10 +49,22 @@ static void note_needs(cmd_parms *cmd, const ac_limits_t *limits)
     }
 }
 
+/* Of the default: runs= holds until a line of the place has it. */
+static const ac_limits_t *keep_runs(const ac_limits_t *limits, apr_pool_t *p)
+{
+    ac_limits_t *kept = apr_pcalloc(p, sizeof(*kept));
+    for (int i = 0; limits && i < limits->n; i++) {
+        if (limits->list[i].measure != AC_LIMIT_RUNS) continue;
+        kept->list[kept->n] = limits->list[i];
+        kept->list[kept->n++].standard = true;
+    }
+    return kept;
+}
+
 const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first)
 {
     const server_rec *s = cmd->server;
-    if (first) mount->limits = NULL;            /* not in addition to the default */
+    if (first) mount->limits = keep_runs(mount->limits, cmd->pool);
     const char *problem = ac_value_set_limits(&mount->limits, args, cmd->pool);
     if (problem) return problem;
     ac_limits_t *mine = (ac_limits_t *)mount->limits;

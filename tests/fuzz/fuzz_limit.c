@@ -15,7 +15,7 @@ static void check(const ac_limits_t *limits)
     for (int i = 0; i < limits->n; i++) {
         const ac_limit_t *limit = &limits->list[i];
         if (limit->measure >= AC_N_MEASURES || limit->by >= AC_N_BYS || limit->most < 1 || limit->most > AC_MAX_LIMIT) abort();
-        if ((limit->window > 0) != (limit->measure != AC_LIMIT_STREAMS)) abort();
+        if ((limit->window > 0) != (limit->measure != AC_LIMIT_STREAMS && limit->measure != AC_LIMIT_RUNS)) abort();
         if (limit->window && !*ac_limit_window_name(limit->window)) abort();
     }
 }

@@ -19,7 +19,7 @@ BAD = [
      "requests=60/min"),
     ('a limit of something else', 2,
      '<Location "/api">\nAgentChatLimit words=1/s\nSetHandler agentchat\n</Location>\n',
-     "AgentChatLimit: 'words=1/s' is no limit; accepted are requests=, tokens=, streams=, cost= and by="),
+     "AgentChatLimit: 'words=1/s' is no limit; accepted are requests=, tokens=, streams=, runs=, cost= and by="),
     ('a limit given twice', 2,
      'AgentChatLimit requests=1/s\nAgentChatLimit requests=2/s',
      "AgentChatLimit: 'requests=2/s' is given twice by=owner"),

@@ -237,5 +237,5 @@ def test_the_configuration_is_shown_without_its_secrets(make_server):
     assert tool["AgentChatToolHeader"] == {"Authorization": "env:TOOL_KEY", "X-Other": "***"} and tool["AgentChatToolBody"] == "***"
     assert shown["server"]["AgentChatShared"]["password"] == "env:REDIS_WORD" and shown["server"]["AgentChatMaxRuns"] == 10000
     assert shown["agents"]["assistant"]["AgentChatTools"] == ["lookup"] and shown["agents"]["assistant"]["AgentChatTemperature"] is None
-    assert mount["AgentChatLimit"] == ["requests=60/min by=owner", "cost=2.5/day by=owner"]
+    assert mount["AgentChatLimit"] == ["requests=60/min by=owner", "cost=2.5/day by=owner", "runs=1000 by=owner"]
     assert mount["AgentChatOnDisconnect"] == "cancel-after=90s" and mount["AgentChatAnonymous"] is False

@@ -392,3 +392,58 @@ def test_a_budget_wants_a_price(make_server, model):
         response = chat(server.client, agent, headers=bearer(key))
         assert (response.status, response.json["code"]) == (429, "budget_exceeded") and "not known" in response.json["detail"]
     assert "AC0545" in server.log() and len(model.requests) == 1
+
+
+def with_keys(server, limits):
+    """Ann and Bob sign in with keys below /keys; their headers."""
+    keys = KeyFile(server.root / "keys")
+    headers = [bearer(keys.make(f"{name}-1", f"owner={name}")) for name in ("ann", "bob")]
+    server.conf.write_text(server.conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path) + f"<Location /keys>\n{limits}\n</Location>\n")
+    server.client.prefix = "/keys"
+    return headers
+
+
+def leave_alone(client, headers):
+    """A run whose client hangs up as soon as it has begun; its id."""
+    stream = client.stream("/agents/assistant/chat", {"message": "x"}, headers=headers)
+    assert stream.status == 200
+    run = stream.until("token")[0].json["run_id"]
+    stream.close()
+    return run
+
+
+def begins(client, headers):
+    """An answer to this owner, as soon as there is one."""
+    def ask():
+        try:
+            return (response := chat(client, headers=headers)).status == 200 and response
+        except (OSError, EOFError):
+            return None
+    return wait_for(ask)
+
+
+def test_one_owner_cannot_take_all_runs(make_server, model):
+    """A run goes on without its client, and counts as long as it does."""
+    server = make_server("AgentChatMaxRuns 4\nAgentChatMaxQueuedRuns 2", start=False, modules=MODULES)
+    ann, bob = with_keys(server, "AgentChatLimit streams=10 runs=3")
+    server.start()
+    client, gate = server.client, Gate()
+    model.default = costing(gate=gate)
+    runs = [leave_alone(client, ann) for _ in range(3)]
+    for stream in (True, False):
+        response = chat(client, stream=stream, headers=ann)
+        assert (response.status, response.json["code"]) == (429, "rate_limited"), response
+        assert "3 runs under way" in response.json["detail"]
+        assert response.headers["content-type"] == "application/problem+json" and int(response.headers["retry-after"]) == 5
+        assert field(response, "runs-owner") == "0" and field(response, "runs-owner", "q") == "3"
+        assert field(response, "runs-owner", "qu") == '"concurrent-runs"'
+    other = client.stream("/agents/assistant/chat", {"message": "x"}, headers=bob)
+    assert other.status == 200 and field(other, "runs-owner") == "2"
+    other.until("token")
+    assert client.post(f"/runs/{runs[0]}/cancel", headers=ann).status == 202
+    again = wait_for(lambda: (stream := client.stream("/agents/assistant/chat", {"message": "x"}, headers=ann)).status == 200 and stream)
+    again.until("token")                        # the cancelled one's place
+    assert chat(client, headers=ann).status == 429
+    gate.open()
+    assert [stream.rest()[-1].type for stream in (other, again)] == ["done", "done"]
+    begins(client, ann)

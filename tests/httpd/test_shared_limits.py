@@ -85,6 +85,40 @@ AgentChatLimit cost=1.00/day streams=6
     assert field(chat(servers[0].client, "dear"), "cost-day-owner") == "194000"
 
 
+def test_runs_of_all_machines(make_redis, make_sharing, model):
+    """Also those that nobody follows; what a machine that is gone had counts no more."""
+    redis, gate = make_redis(), Gate()
+    one, two = [make_sharing(redis, "AgentChatLimit runs=2") for _ in range(2)]
+    two.expect_log("AH00098", "AC0")
+    for server in (one, two):
+        up(server)
+    model.default = costing(1, 1, gate)
+    streams = [server.client.stream("/agents/assistant/chat", {"message": "x"}) for server in (one, two)]
+    for stream in streams:
+        assert stream.status == 200
+        stream.until("token")
+        stream.close()
+    for server in (one, two):
+        response = chat(server.client)
+        assert response.status == 429 and "2 runs under way" in response.json["detail"]
+    gate.open()
+    model.default = costing()
+    wait_for(lambda: chat(two.client).status == 200)
+    gate = Gate()
+    model.default = costing(1, 1, gate)
+    for server in (one, two):                   # the earlier run of each may be a moment behind its end
+        ask = server.client.stream
+        wait_for(lambda: (stream := ask("/agents/assistant/chat", {"message": "x"})).status == 200 and stream).until("token")
+    assert chat(one.client).status == 429
+    holders = set(redis.cli("KEYS", "agentchat:holder:*").split())
+    two.kill()
+    for key in holders:                         # its signs of life end by themselves after 15 s; here they end now
+        redis.cli("DEL", key)
+    model.default = costing()
+    wait_for(lambda: chat(one.client).status == 200)
+    gate.open()
+
+
 def test_streams_of_all_machines(make_redis, make_sharing, model):
     """Held as long as they last; what a machine that is gone had held counts no more."""
     redis, gate = make_redis(), Gate()

@@ -21,15 +21,17 @@ static void test_the_whole_form(void **state)
 {
     (void)state;
     ac_limits_t limits = {0};
-    assert_int_equal(parse(&limits, "requests=60/min  tokens=100k/min\tstreams=5 cost=2.50/day by=agent", AC_BY_OWNER), APR_SUCCESS);
-    assert_int_equal(limits.n, 4);
+    assert_int_equal(parse(&limits, "requests=60/min  tokens=100k/min\tstreams=5 cost=2.50/day runs=2k by=agent", AC_BY_OWNER),
+                     APR_SUCCESS);
+    assert_int_equal(limits.n, 5);
     static const ac_limit_t want[] = {
-        {AC_LIMIT_REQUESTS, AC_BY_AGENT, 60, 60 * APR_USEC_PER_SEC},
-        {AC_LIMIT_TOKENS, AC_BY_AGENT, 100000, 60 * APR_USEC_PER_SEC},
-        {AC_LIMIT_STREAMS, AC_BY_AGENT, 5, 0},
-        {AC_LIMIT_COST, AC_BY_AGENT, 2500000000, 86400 * APR_USEC_PER_SEC},
+        {AC_LIMIT_REQUESTS, AC_BY_AGENT, 60, 60 * APR_USEC_PER_SEC, false},
+        {AC_LIMIT_TOKENS, AC_BY_AGENT, 100000, 60 * APR_USEC_PER_SEC, false},
+        {AC_LIMIT_STREAMS, AC_BY_AGENT, 5, 0, false},
+        {AC_LIMIT_COST, AC_BY_AGENT, 2500000000, 86400 * APR_USEC_PER_SEC, false},
+        {AC_LIMIT_RUNS, AC_BY_AGENT, 2000, 0, false},
     };
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < limits.n; i++) {
         assert_int_equal(limits.list[i].measure, want[i].measure);
         assert_int_equal(limits.list[i].by, want[i].by);
         assert_int_equal(limits.list[i].most, want[i].most);
@@ -70,12 +72,13 @@ static void test_what_is_no_limit(void **state)
     (void)state;
     static const struct { const char *text, *says; } cases[] = {
         {"", "no limit in it"}, {"by=owner", "no limit in it"}, {"requests", "'requests' is no limit; accepted are"},
-        {"speed=1/s", "'speed=1/s' is no limit; accepted are requests=, tokens=, streams=, cost= and by="},
+        {"speed=1/s", "'speed=1/s' is no limit; accepted are requests=, tokens=, streams=, runs=, cost= and by="},
         {"requests=60", "like requests=60/min"}, {"requests=60/month", "/s, /min, /hour or /day"}, {"requests=/min", "'requests=/min'"},
         {"requests=0/min", "'requests=0/min'"}, {"requests=-1/min", "'requests=-1/min'"}, {"requests=1.5/min", "'requests=1.5/min'"},
         {"requests=1K/min", "'requests=1K/min'"}, {"requests=1kk/min", "'requests=1kk/min'"},
         {"requests=9999999999999999999/min", "'requests=99"}, {"tokens=9999999999999999M/min", "like tokens=100k/min"},
-        {"streams=5/min", "like streams=5"}, {"streams=", "like streams=5"}, {"cost=1.0000000001/day", "like cost=2.50/day"},
+        {"streams=5/min", "like streams=5"}, {"runs=5/min", "like runs=5"},
+        {"streams=", "like streams=5"}, {"cost=1.0000000001/day", "like cost=2.50/day"},
         {"cost=1./day", "cost=1./day"}, {"cost=.5/day", "cost=.5/day"}, {"cost=1k/day", "cost=1k/day"}, {"cost=1.2.3/day", "cost=1.2.3"},
         {"cost=1000000000.1/day", "cost=1000000000.1"}, {"cost=0.0/day", "cost=0.0"},
         {"requests=1/s by=me", "'by=me' is none of by=owner, by=key, by=agent, by=address"},

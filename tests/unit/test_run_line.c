@@ -7,7 +7,7 @@
 static void limit(int n_runs, int n_queued)
 {
     first_lane = (ac_lane_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
-    engine->conf.max_runs = 100;
+    engine->conf.max_runs = engine->queue.most = 100;
 }
 
 static void test_a_full_model_has_a_line(void **state)

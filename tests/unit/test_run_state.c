@@ -48,7 +48,7 @@ static json_t *put_aside(void)
     ac_channel_leave(&follower);
     answer_op(NULL, AC_OK);
     assert_int_equal(ac_engine_active(engine), 0);
-    assert_int_equal(engine->n_slots, 0);
+    assert_int_equal(engine->queue.n_slots, 0);
     return in;
 }
 
