@@ -39,10 +39,11 @@ install: module tools
 	$(if $(TMPFILES),install -D -m 644 conf/tmpfiles.conf '$(DESTDIR)$(TMPFILES)/agentchat.conf')
 	@conf/install.sh next '$(LAYOUT)' '$(SYSCONF)'
 
-# Configuration that was changed, and conversations, stay.
+# Configuration that was changed, the page's own files of an administrator, and conversations, stay.
 uninstall:
 	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
-	rm -rf '$(DESTDIR)$(DATADIR)/www' '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/chat-page.conf'
+	rm -rf '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/chat-page.conf'
+	conf/install.sh unpage src/www '$(DESTDIR)$(DATADIR)/www'
 	rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DATADIR)'
 	@conf/install.sh remove $(BUILD)/agentchat.load '$(DESTDIR)$(SYSCONF)/$(MODULES_$(LAYOUT))'
 	@conf/install.sh remove conf/agentchat.conf '$(DESTDIR)$(SYSCONF)/$(CONF_$(LAYOUT))'

@@ -3,10 +3,27 @@
 # The parts of `make install` that look before they write.
 #
 #   config FROM TO    installs a configuration file; one that is there and differs stays, and FROM goes beside it as TO.dist
-#   page FROM TO      installs a directory of static files; what an earlier version left there goes
+#   page FROM TO      installs a directory of static files; what an earlier version left there goes, but for the administrator's two files
+#   unpage FROM TO    removes it, but for the same
 #   remove FROM TO    removes a configuration file that nobody has changed
 #   next LAYOUT DIR   says what an administrator does next
 set -eu
+
+# Whether a file of a page is the administrator's: one of the two that are, and changed.
+is_theirs() {
+    case $3 in
+    ./custom.css | ./config.json) [ -e "$2/$3" ] && ! cmp -s "$1/$3" "$2/$3" ;;
+    *) false ;;
+    esac
+}
+
+remove_page() {
+    [ -d "$2" ] || return 0
+    (cd "$2" && find . -type f) | while read -r file; do
+        if is_theirs "$1" "$2" "$file"; then echo "install: $2/${file#./} was changed and stays"; else rm -f "$2/$file"; fi
+    done
+    find "$2" -depth -type d -empty -delete
+}
 
 case $1 in
 config)
@@ -20,8 +37,13 @@ config)
     ;;
 page)
     [ -d "$2" ] || exit 0
-    rm -rf "$3"
-    (cd "$2" && find . -type f) | while read -r file; do install -D -m 644 "$2/$file" "$3/$file"; done
+    remove_page "$2" "$3"
+    (cd "$2" && find . -type f) | while read -r file; do
+        is_theirs "$2" "$3" "$file" || install -D -m 644 "$2/$file" "$3/$file"
+    done
+    ;;
+unpage)
+    remove_page "$2" "$3"
     ;;
 remove)
     if [ -e "$3" ] && { [ ! -e "$2" ] || cmp -s "$2" "$3"; }; then rm -f "$3"; fi
@@ -35,7 +57,7 @@ next)
     esac
     ;;
 *)
-    echo "usage: $0 config|page|remove FROM TO, or next LAYOUT DIR" >&2
+    echo "usage: $0 config|page|unpage|remove FROM TO, or next LAYOUT DIR" >&2
     exit 2
     ;;
 esac

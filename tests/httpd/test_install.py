@@ -59,6 +59,28 @@ def test_install_keeps_what_was_changed_and_uninstall_removes_the_rest(tmp_path)
     assert files(tmp_path) == {CONF}
 
 
+@DEBIAN
+def test_install_and_uninstall_leave_the_administrators_files_of_the_page(tmp_path):
+    """What is called theirs is theirs; what they have not changed comes and goes with the page."""
+    place = f"DESTDIR={tmp_path}", "PREFIX=/usr"
+    www = tmp_path / "usr/share/agentchat/www"
+    make("install", *place)
+    shipped = (www / "style.css").read_text()
+    theirs = {"custom.css": ":root { --accent: #14532d; }\n", "config.json": '{"title": "Ours"}\n'}
+    for name, text in {**theirs, "style.css": "changed\n"}.items():
+        (www / name).write_text(text)
+    assert "custom.css" in make("install", *place)
+    assert {name: (www / name).read_text() for name in theirs} == theirs and (www / "style.css").read_text() == shipped
+    make("uninstall", *place)
+    assert files(www) == set(theirs) and {name: (www / name).read_text() for name in theirs} == theirs
+    for name in theirs:
+        (www / name).unlink()
+    make("install", *place)
+    assert files(tmp_path) == expected("usr", SO, LOAD, CONF)
+    make("uninstall", *place)
+    assert not files(tmp_path) and not www.parent.exists()
+
+
 @pytest.mark.parametrize("layout, configuration", [
     ("fedora", {"etc/httpd/conf.modules.d/10-agentchat.conf", "etc/httpd/conf.d/agentchat.conf", "usr/lib/tmpfiles.d/agentchat.conf"}),
     ("httpd", {"etc/httpd/conf/extra/agentchat-load.conf", "etc/httpd/conf/extra/agentchat.conf"})])
@@ -143,6 +165,8 @@ def test_rpm_packages_are_built_and_have_no_errors():
                  "/etc/httpd/conf.modules.d/10-agentchat.conf", "/usr/lib/tmpfiles.d/agentchat.conf",
                  *(f"/usr/bin/{name}" for name in programs())):
         assert name in main
+    configuration = subprocess.run(["rpm", "-qcp", packages[0]], capture_output=True, text=True, check=True).stdout.split()
+    assert set(configuration) == {f"/usr/share/agentchat/www/{name}" for name in ("custom.css", "config.json")}
     assert "/usr/share/agentchat/www/agentchat.js" in page and not [name for name in main if "/www/" in name]
     done = subprocess.run(["rpmlint", "-r", "rpm/mod_agentchat.rpmlintrc", *packages, "rpm/mod_agentchat.spec"], cwd=TOP,
                           capture_output=True, text=True, timeout=120)

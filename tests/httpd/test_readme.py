@@ -147,6 +147,10 @@ def test_manual_configuration_is_valid(page, line, text):
         for path in re.findall(r"^ *AgentChatKeys +/([\w./-]+)", text, re.M):
             (server.root / path).parent.mkdir(parents=True, exist_ok=True)
             (server.root / path).write_text("# none\n")
+        for name in re.findall(r"^ *AgentChat(?:Tool)?CAFile +/([\w./-]+)|\bca=/([\w./-]+)", text, re.M):
+            path = server.root / "".join(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
         for name in re.findall(r"\bfile:([\w./-]+)", text):
             path = server.root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
