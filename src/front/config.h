@@ -79,6 +79,8 @@ const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
 /* ---- config_args.c ---- */
 /* A directive's arguments by its row. NULL, or a sentence without the directive's name. */
 const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p);
+/* Whether each quote of words is closed, of the first n_words (0: of all): NULL, or a sentence. */
+const char *ac_value_quote_problem(const char *args, int n_words);
 /* Every default of the rows that stand in `where`. */
 void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p);
 

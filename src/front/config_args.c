@@ -2,6 +2,40 @@
 /* What stands behind a directive's name, by its row of the table: one value, words, a header, key=value. */
 #include "config.h"
 
+#include "apr_lib.h"
+
+/* ---- quotes ---- */
+/* Behind a word that is read as ap_getword_conf() reads it; NULL: its quote is not closed. */
+static const char *skip_word(const char *text)
+{
+    char quote = *text == '"' || *text == '\'' ? *text++ : '\0';
+    while (*text && (quote ? *text != quote : !apr_isspace(*text))) {
+        text += quote && *text == '\\' && (text[1] == quote || text[1] == '\\') ? 2 : 1;
+    }
+    if (quote && !*text) return NULL;
+    text += quote != '\0';
+    while (apr_isspace(*text)) text++;
+    return text;
+}
+
+const char *ac_value_quote_problem(const char *args, int n_words)
+{
+    for (int n = 0; *args && (!n_words || n < n_words); n++) {
+        char quote = *args;
+        args = skip_word(args);
+        if (!args) return quote == '"' ? "a quote (\") is not closed" : "a quote (') is not closed";
+    }
+    return NULL;
+}
+
+/* JSON that stands bare has quotes of its own. */
+static const char *quote_problem(const ac_setting_t *setting, const char *args)
+{
+    if (setting->value.shape == AC_DOCUMENT && *args == '{') return NULL;
+    const char *value = setting->value.shape == AC_MEMBER ? skip_word(args) : NULL;
+    return ac_value_quote_problem(args, value && *value != '\'' ? 1 : 0);
+}
+
 /* ---- arguments of a shape of their own ---- */
 static const char *set_words(apr_array_header_t **plist, const char *args, apr_pool_t *p)
 {
@@ -136,6 +170,9 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
         if (equals) return apr_psprintf(p, "'%s' takes no value", name);
         return ac_value_set(&key->value, target, "", p);
     }
+    if (!equals && key->value.shape == AC_PAIR) {
+        return apr_psprintf(p, "'%s' is no key=value; is there a space too many before it? A value with spaces stands in quotes", name);
+    }
     if (!equals || !equals[1]) return apr_psprintf(p, "'%s' has no value; write %s=VALUE", name, name);
     if (key->value.shape == AC_PAIR) {
         apr_table_t *table = *(apr_table_t **)((char *)target + key->value.offset);
@@ -168,6 +205,8 @@ const char *ac_value_set_args(const ac_setting_t *setting, void *target, const c
 {
     void *field = (char *)target + setting->value.offset;
     if (!*args) return "it has no value";
+    const char *problem = quote_problem(setting, args);
+    if (problem) return problem;
     switch (setting->value.shape) {
     case AC_WORDS: return set_words(field, args, p);
     case AC_PAIR: return set_pair(field, args, p);

@@ -103,6 +103,8 @@ static const char *read_ids(ac_definition_t **phead, ac_where_e where, const cha
 {
     ac_definition_t *head = NULL;
     apr_array_header_t *aliases = apr_array_make(p, 2, sizeof(const char *));
+    const char *unclosed = ac_value_quote_problem(words, 0);
+    if (unclosed) return unclosed;
     do {
         const char *id = ap_getword_conf(p, &words);
         const char *problem = check_id(where, id, p);

@@ -147,11 +147,13 @@ bool ac_principal_is_admin(request_rec *r)
 static const char *parse_require(cmd_parms *cmd, const char *line, const void **pparsed)
 {
     apr_array_header_t *roles = apr_array_make(cmd->pool, 2, sizeof(const char *));
-    while (*line) {
+    const char *unclosed = ac_value_quote_problem(line, 0);
+    while (*line && !unclosed) {
         APR_ARRAY_PUSH(roles, const char *) = ap_getword_conf(cmd->pool, &line);
     }
     *pparsed = roles;
-    return ac_reload_directive(cmd, roles->nelts ? NULL : "Require agentchat-role: names no role; give one or more, like admin");
+    const char *problem = unclosed ? unclosed : roles->nelts ? NULL : "names no role; give one or more, like admin";
+    return ac_reload_directive(cmd, problem ? apr_pstrcat(cmd->pool, "Require agentchat-role: ", problem, NULL) : NULL);
 }
 
 static authz_status check_require(request_rec *r, const char *line, const void *parsed)

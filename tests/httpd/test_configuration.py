@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bad_configuration import BAD, GOOD
-from server import TOP, Server
+from server import MODULES, TOP, Server, load
 
 CERTIFICATE = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -72,6 +72,22 @@ def test_the_reference_with_everything_in_it(make_server):
     server.client.prefix = "/api"
     assert server.client.get("/health").status == 200
     assert server.client.get("/threads").status == 401      # the reference's defaults are the secure ones
+
+
+@pytest.mark.parametrize("missing", ["headers", "alias", "dir", "mime"])
+def test_the_chat_page_says_which_module_it_needs(make_server, missing):
+    server = make_server(start=False)
+    text = server.conf.read_text()
+    wanted = {"alias", "dir", "headers", "mime"} - {missing}
+    text = re.sub(r"^LoadModule (alias|dir|headers|mime)_module .*\n", "", text, flags=re.M)
+    text = re.sub(r"^TypesConfig .*\n", "", text, flags=re.M)
+    define = f'Define AGENTCHAT_WWW "{TOP}/src/www"'
+    server.conf.write_text(f'{load(*sorted(wanted))}\n{text}{define}\nInclude "{TOP}/conf/chat-page.conf"\n')
+    ok, said = server.configtest()
+    if (MODULES / f"mod_{missing}.so").exists():
+        assert not ok and f"chat-page.conf needs mod_{missing}" in said and f"a2enmod {missing}" in said, said
+    else:
+        assert ok, said                     # it is built in
 
 
 def test_a_restart_with_a_wrong_configuration_leaves_the_old_one_running(make_server, model):
