@@ -3,9 +3,13 @@
  * so that it needs no directive of ours. */
 #include "config.h"
 
+#include <sys/stat.h>
+
 #include "ap_expr.h"
 #include "apr_fnmatch.h"
 #include "util_cfgtree.h"
+
+APLOG_USE_MODULE(agentchat);
 
 typedef struct server_conf_t {                  /* one per virtual host */
     apr_array_header_t *prefixes;               /* of const char *: "/api", "" */
@@ -95,6 +99,57 @@ static void check_mount(ac_check_t *check, server_rec *s, ap_conf_vector_t *sect
     }
 }
 
+/* ---- a mount outside of all virtual hosts, which is in every one of them ---- */
+static bool in_virtual_host(const ap_directive_t *at)
+{
+    for (at = at->parent; at; at = at->parent) {
+        if (!ap_cstr_casecmp(at->directive, "<VirtualHost")) return true;
+    }
+    return false;
+}
+
+/* As httpd matches a <Location>: a whole segment, or everything where the path ends with a slash. */
+static bool lies_in(const char *uri, const char *path)
+{
+    size_t len = strlen(path);
+    return !strncmp(uri, path, len) && (!uri[len] || uri[len] == '/' || (len && path[len - 1] == '/'));
+}
+
+/* What the virtual host's own directives put at this path or below it: a directory or a program; NULL: nothing. */
+static const char *find_alias(const server_rec *s, const char *path, apr_pool_t *p)
+{
+    const ap_directive_t *host = ap_conftree;
+    while (host && !(host->first_child && s->defn_name && host->line_num == (int)s->defn_line_number &&
+                     !strcmp(host->filename, s->defn_name))) {
+        host = host->next;
+    }
+    for (const ap_directive_t *at = host ? host->first_child : NULL; at; at = at->next) {
+        const char *args = at->args;
+        bool maps = !ap_cstr_casecmp(at->directive, "Alias") || !ap_cstr_casecmp(at->directive, "ScriptAlias") ||
+                    !ap_cstr_casecmp(at->directive, "WSGIScriptAlias");
+        if (maps && lies_in(ap_getword_conf(p, &args), path)) return ap_getword_conf(p, &args);
+    }
+    return NULL;
+}
+
+/* The rest of the site would miss what it has there, and never say so. */
+static void warn_of_cover(const ac_check_t *check, server_rec *s, const char *path, const ap_directive_t *at)
+{
+    const core_server_config *core = ap_get_core_module_config(s->module_config);
+    const char *content = find_alias(s, path, check->ptemp);
+    struct stat info;
+    if (!content && path[1] && core->ap_document_root) {
+        content = apr_pstrcat(check->ptemp, core->ap_document_root, path, NULL);
+        if (stat(content, &info)) return;
+    }
+    if (!content) return;
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL, "SetHandler agentchat: the mount %s at %s stands outside of all "
+                 "virtual hosts, and hides what '%s' (%s:%u) has there, %s; put it into the <VirtualHost> that it is for", path,
+                 ac_define_where(at, check->ptemp), s->server_hostname ? s->server_hostname : "", s->defn_name ? s->defn_name : "",
+                 s->defn_line_number, content);
+}
+
+/* ---- what each server has ---- */
 /* How many mounts this server has that need an agent. */
 static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_header_t *found)
 {
@@ -110,6 +165,7 @@ static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_head
         APR_ARRAY_PUSH(conf->prefixes, const char *) = apr_pstrdup(check->p, section->d);
         n += !is_route(section->d);
         check_mount(check, s, sections, at);
+        if (s->is_virtual && !in_virtual_host(at)) warn_of_cover(check, s, section->d, at);
     }
     /* A virtual host without a directive of ours shares the main server's configuration, but not its mounts. */
     ap_set_module_config(s->module_config, &agentchat_module, conf);
@@ -135,13 +191,6 @@ bool ac_mount_is_here(request_rec *r)
     const char *handler = core->handler, *problem = NULL;
     if (core->expr_handler) handler = ap_expr_str_exec(r, core->expr_handler, &problem);
     return handler && !problem && !strcmp(handler, "agentchat");
-}
-
-/* As httpd matches a <Location>: a whole segment, or everything where the path ends with a slash. */
-static bool lies_in(const char *uri, const char *path)
-{
-    size_t len = strlen(path);
-    return !strncmp(uri, path, len) && (!uri[len] || uri[len] == '/' || (len && path[len - 1] == '/'));
 }
 
 const char *ac_mount_prefix(const request_rec *r)

@@ -74,6 +74,31 @@ def test_the_reference_with_everything_in_it(make_server):
     assert server.client.get("/threads").status == 401      # the reference's defaults are the secure ones
 
 
+def test_a_mount_that_hides_what_a_virtual_host_has(make_server):
+    """Outside of all virtual hosts it is in every one of them: whoever has content there is told of it, and nobody else."""
+    server = make_server(start=False, modules=("alias",))
+    right = server.conf.read_text()
+    for name in ("plain/api", "bare", "aliased", "elsewhere/api", "own/api"):
+        (server.root / name).mkdir(parents=True)
+
+    def host(name, more=""):
+        return f'<VirtualHost *:{server.port}>\nServerName {name}.example\nDocumentRoot "{server.root}/{name}"\n{more}</VirtualHost>\n'
+    hosts = host("bare") + host("plain") + host("aliased", f'Alias "/api/v1" "{server.root}/elsewhere"\n')
+    hosts += host("elsewhere", f'Alias "/app" "{server.root}/elsewhere"\n')
+    server.conf.write_text(right + hosts)
+    ok, said = server.configtest()
+    assert ok, said
+    warned = re.findall(r"the mount (\S+) at \S+ stands outside of all virtual hosts, and hides what '([\w.]+)' .*? has there, (\S+);",
+                        said)
+    assert sorted(warned) == [("/api", "aliased.example", f"{server.root}/elsewhere"),
+                              ("/api", "elsewhere.example", f"{server.root}/elsewhere/api"),
+                              ("/api", "plain.example", f"{server.root}/plain/api")], said
+    server.conf.write_text(right.replace('<Location "/api">', f'<VirtualHost *:{server.port}>\nServerName own.example\nDocumentRoot '
+                           f'"{server.root}/own"\n<Location "/api">').replace("</Location>", "</Location>\n</VirtualHost>") + hosts)
+    ok, said = server.configtest()
+    assert ok and "stands outside" not in said, said
+
+
 @pytest.mark.parametrize("missing", ["headers", "alias", "dir", "mime"])
 def test_the_chat_page_says_which_module_it_needs(make_server, missing):
     server = make_server(start=False)

@@ -56,6 +56,31 @@ def test_readme_configuration_and_curl_stream(make_server):
     assert types.count("token") > 5, "the answer came in one piece"
 
 
+def test_readme_configuration_in_one_virtual_host(make_server):
+    """It has the API and the page, and the other hosts have their own paths of these names."""
+    first, host = (text for _, text in blocks(TOP / "README.md", "apache")[:2])
+    server = make_server("", start=False, standard=False, modules=FOR_README)
+    for name in ("var/www/html", "other/api", "other/chat"):
+        (server.root / name).mkdir(parents=True)
+    (server.root / "other/api/agents").write_text("of another site")
+    (server.root / "other/chat/index.html").write_text("of another site")
+    outside = re.sub(r'<Location "/api">.*', "", first, flags=re.S)
+    other = f'<VirtualHost *:80>\nServerName other.example\nDocumentRoot "{server.root}/other"\nDirectoryIndex index.html\n</VirtualHost>\n'
+    paste(server, f'Define AGENTCHAT_WWW "{TOP}/src/www"\n' + outside + (other + host).replace("*:80", f"*:{server.port}"))
+    ok, said = server.configtest()
+    assert ok and "stands outside" not in said, said
+    server.start()
+    site = Client(server.port, prefix="")
+    for path in ("/api/agents", "/chat/"):
+        there, elsewhere = (site.get(path, headers={"Host": name}) for name in ("chat.example.com", "other.example"))
+        assert there.status == elsewhere.status == 200 and elsewhere.body == b"of another site" != there.body, path
+    conf = server.conf.read_text()
+    mount, = re.findall(r'^ +<Location "/api">.*?</Location>\n', conf, flags=re.M | re.S)
+    server.conf.write_text(conf.replace(mount, "") + mount)
+    ok, said = server.configtest()
+    assert ok and "hides what 'other.example'" in said and f"{server.root}/other/api" in said, said
+
+
 def sessions(path):
     """(command, what it prints) of each line of the page's console blocks."""
     for _, text in blocks(path, "console"):
@@ -66,7 +91,7 @@ def sessions(path):
 
 def test_readme_sessions(make_server, tmp_path):
     """Every command of the README's sessions, in order, prints what stands below it; … stands for anything."""
-    first, keys = (text for _, text in blocks(TOP / "README.md", "apache")[:2])
+    first, _, keys = (text for _, text in blocks(TOP / "README.md", "apache")[:3])
     configuration = re.sub(r'<Location "/api">.*?</Location>\n', lambda _: keys, first, flags=re.S)
     server = make_server("", start=False, standard=False, modules=(*FOR_README, "authn_core", "authz_user"))
     (server.root / "etc/apache2").mkdir(parents=True)
