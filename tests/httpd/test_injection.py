@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Words of clients, models and tools stay words: in event streams of every form, in the log, in the fields of an answer. Secrets are in
 none of them, however much is logged."""
+import base64
 import json
 import re
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -171,6 +173,41 @@ def test_no_secret_comes_out(make_server, model):
     assert len(said[-2]) > 5000                 # there is something to look through
     for secret in (*SECRETS.values(), key, key.split("_")[2]):
         assert secret.encode() not in everything
+
+
+FORMS = [lambda secret: Reply(200, json.dumps({"you": f"Bearer {secret}", secret: [secret]}).replace("secret", "\\u0073ecret").encode()),
+         lambda secret: Reply(200, {"form": quote(secret, safe=""), "basic": base64.b64encode(f"you:{secret}!".encode()).decode()}),
+         lambda secret: Reply(200, f'"secret" is \\u0073{secret[1:]}'.encode(), {"Content-Type": "text/plain"}),
+         lambda secret: Reply(200, "x", {"Content-Type": f"image/{secret}"}),
+         lambda secret: Reply(400, f'{{"why":"\\u0073{secret[1:]}"}}'.encode(), {"Content-Type": "application/json"})]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["json", "encoded", "text", "type", "error"])
+def test_no_secret_of_a_tool_comes_out_in_another_form(make_server, model, form):
+    """The service repeats it escaped, encoded, as a name and as its media type: neither the model nor the client can read it."""
+    secret = "secret/of the-tool+9876543210"
+    server = make_server(start=False, standard=False, env={**SECRETS, "TOOL_KEY": secret})
+    server.write(KEYED.format(url=model.url) + MOUNT)
+    server.start()
+    sent = []
+
+    def script(request):
+        if request.path.endswith("/lookup"):
+            sent.append(request.headers["authorization"])
+            yield form(secret)
+        elif request.last["role"] == "user":
+            yield from calls(("lookup", {}))(request)
+        else:
+            yield from answer("done")(request)
+
+    model.default = script
+    shown = server.client.stream("/agents/assistant/chat", {"message": "x"}).body().decode()
+    told = model.requests[-1].last["content"]
+    assert sent == [f"Bearer {secret}"] and "***" in told
+    for text in (shown, told, server.log()):
+        plain = unquote(re.sub(r"\\+u0073", "s", text)).replace("\\", "")
+        assert secret not in plain and base64.b64encode(secret[2:-3].encode()).decode() not in plain
+        assert "9876543210" not in plain
 
 
 MASKED = """

@@ -145,6 +145,31 @@ static void test_tool_http_says_no_secret_in_an_error(void **state)
                    "the service answered 401: {\"error\":\"********** is no key\"}");
 }
 
+/* What it would be for who reads the answer, not only the bytes as they were sent. */
+static void test_tool_http_says_no_secret_in_another_form(void **state)
+{
+    (void)state;
+    add_header("Authorization", "Bearer ${secret}", "Token/key+1");
+    expect_result(JSON "{\"\\u0054oken\\/key+1\":[\"\\u0054oken\\/key+1\",\"Token%2Fkey%2B1\",\"QmVhcmVyIFRva2VuL2tleSsx\"]}",
+                  "{\"***********\":[\"***********\",\"***************\",\"QmVhcmVyIF**************\"]}");
+}
+
+static void test_tool_http_says_no_secret_in_text(void **state)
+{
+    (void)state;
+    add_header("Authorization", "Bearer ${secret}", "Token/key+1");
+    tool.conf.result_max = 30;
+    expect_result(TEXT "\\u0054oken\\/key+1 and Token/key+1", "\"***************** and ********\\n[truncated: only the first 30 bytes]\"");
+}
+
+static void test_tool_http_says_no_secret_in_a_type(void **state)
+{
+    (void)state;
+    add_header("Authorization", "Bearer ${secret}", "s3cr3t-key");
+    expect_failure(HEAD("200 OK", "image/s3cr3t-key; x=s3cr3t-key") "\x89PNG",
+                   "the service answered with image/**********; x=**********, which is no text");
+}
+
 static void test_tool_http_header_injection(void **state)
 {
     (void)state;
@@ -327,7 +352,7 @@ static void test_tool_http_binary_as_text(void **state)
 {
     (void)state;
     ac_tool_answer_t read;
-    ac_tool_http_t configured = {.conf = &tool.conf};
+    ac_tool_http_t configured = {.conf = &tool.conf, .mask = ac_tool_mask_create(NULL, tool.pool)};
     ac_err_t err;
     json_t *result;
     ac_err_init(&err);
@@ -452,6 +477,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tool_http_headers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_an_error, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_another_form, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_text, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_a_type, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_header_injection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_arguments_are_no_secret, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_body, set_up, tear_down),

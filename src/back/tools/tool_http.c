@@ -8,7 +8,6 @@
 #define MAX_REDIRECTS 3
 #define MAX_URL (16 * 1024)
 #define MAX_HEADER (16 * 1024)
-#define MASKED_FROM 6                           /* bytes; a shorter secret may stand in any text by chance */
 
 typedef struct call_t {
     ac_tool_answer_t answer;
@@ -52,23 +51,11 @@ static bool on_body(void *baton, const char *bytes, size_t len)
     return ac_tool_answer_body(&call->answer, bytes, len);
 }
 
-/* Some services repeat what they were sent, as in "the key … is not valid". In the length that it had, so that JSON stays JSON. */
-static void mask_secrets(const ac_tool_http_t *tool, char *text, size_t len)
-{
-    const apr_array_header_t *headers = tool->conf->headers;
-    for (int i = 0; text && headers && i < headers->nelts; i++) {
-        const char *secret = APR_ARRAY_IDX(headers, i, ac_tool_header_t).secret.value;
-        size_t size = secret ? strlen(secret) : 0;
-        for (char *at = text; size >= MASKED_FROM && (at = memmem(at, len - (size_t)(at - text), secret, size)); at += size) {
-            memset(at, '*', size);
-        }
-    }
-}
-
+/* Some services repeat what they were sent, as in "the key … is not valid". */
 static apr_status_t refused(ac_err_t *err, const call_t *call, const char *body, size_t len)
 {
     char *text = body ? memcpy(ac_alloc(len + 1), body, len) : NULL;
-    mask_secrets(call->answer.tool, text, len);
+    ac_tool_mask_text(call->answer.tool->mask, text, len, false);
     apr_status_t status = ac_tool_answer_refused(err, WHO, call->answer.status, call->answer.type, text, len);
     free(text);
     return status;
@@ -80,7 +67,6 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *cause, cons
     json_t *result = NULL;
     ac_err_t err;
     ac_err_init(&err);
-    mask_secrets(call->answer.tool, call->answer.body.data, call->answer.body.len);
     if (status != APR_SUCCESS) {
         status = ac_tool_exchange_failed(&err, WHO, cause);
     }
@@ -90,6 +76,7 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *cause, cons
     else {
         status = ac_tool_answer_result(&result, &call->answer, &err);
     }
+    ac_tool_mask_text(call->answer.tool->mask, err.detail, strlen(err.detail), false);
     call->done(call->baton, status, result, &err);
     call_free(call);
 }

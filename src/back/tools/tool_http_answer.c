@@ -25,6 +25,7 @@ void ac_tool_answer_head(ac_tool_answer_t *answer, int status, const char *type)
 {
     answer->status = status;
     apr_cpystrn(answer->type, type, sizeof(answer->type));
+    ac_tool_mask_text(answer->tool->mask, answer->type, strlen(answer->type), strlen(type) >= sizeof(answer->type));
     answer->json = ac_tool_type_is_json(type) || answer->tool->result || !*type;
     answer->refused = !answer->json && !ac_tool_type_is_text(type);
 }
@@ -185,14 +186,15 @@ apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, a
         if (status != APR_SUCCESS) {
             return status;
         }
-        *presult = json_result(value, tool->conf->result_max);
+        *presult = json_result(ac_tool_mask_json(tool->mask, value), tool->conf->result_max);
     }
     else if (tool->result) {
         return ac_err_set(err, AC_TOOL_ERROR, answer->cut ? "the service's answer is too large"
                                                           : "the service's answer is not JSON");
     }
     else {
-        *presult = plain_result(answer);
+        ac_tool_mask_text(tool->mask, answer->body.data, answer->body.len, answer->cut);
+        *presult = ac_tool_mask_json(tool->mask, plain_result(answer));     /* once more: Latin-1 has become UTF-8 */
     }
     return *presult ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "memory ran out");
 }

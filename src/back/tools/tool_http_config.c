@@ -154,6 +154,7 @@ static const char *set_headers(ac_tool_http_t *tool, apr_pool_t *p)
         tool->has_type = tool->has_type || !strcasecmp(header->name, "Content-Type");
         tool->has_accept = tool->has_accept || !strcasecmp(header->name, "Accept");
     }
+    tool->mask = ac_tool_mask_create(headers, p);
     return NULL;
 }
 
