@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define CREDENTIAL_WAIT apr_time_from_sec(10)  /* at most, and at most the first byte's time */
 #define LINGER apr_time_from_sec(1)         /* how long an answer that said [DONE] may keep its connection open */
 #define MAX_HEADERS 6
 
@@ -340,11 +341,18 @@ static void on_credential(void *baton, apr_status_t status, const char *text, co
     }
 }
 
+/* An identity service that is being updated may take a minute for a token; a caller does not wait for that. */
+static apr_interval_time_t credential_patience(const openai_model_t *model)
+{
+    apr_interval_time_t first_byte = model->conf->first_byte_timeout;
+    return first_byte > 0 && first_byte < CREDENTIAL_WAIT ? first_byte : CREDENTIAL_WAIT;
+}
+
 static void on_no_credential(void *baton)
 {
     call_t *call = baton;
     char text[AC_TIME_SIZE];
-    ac_duration_format(text, call->model->conf->first_byte_timeout);
+    ac_duration_format(text, credential_patience(call->model));
     ac_err_set(&call->err, AC_MODEL_TIMEOUT, "no credential for the model's service within %s", text);
     end_unasked(call);
 }
@@ -352,11 +360,8 @@ static void on_no_credential(void *baton)
 static void get_credential(call_t *call)
 {
     const openai_model_t *model = call->model;
-    apr_interval_time_t timeout = model->conf->first_byte_timeout;
     call->waiting = true;
-    if (timeout > 0) {
-        ac_timer_set(model->loop, &call->linger, ac_loop_now(model->loop) + timeout, on_no_credential, call);
-    }
+    ac_timer_set(model->loop, &call->linger, ac_loop_now(model->loop) + credential_patience(model), on_no_credential, call);
     ac_credential_get(model->conf->auth, model->scope, on_credential, call);
 }
 

@@ -3,12 +3,13 @@
 import os
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
 
-from model_server import ModelServer, Reply
+from model_server import Gate, ModelServer, Reply
 from server import MOUNT, OPERATOR, Server
 
 SECRET = "zebra-app-s3cr3t"
@@ -315,3 +316,23 @@ def test_tokens_do_not_go_to_foreign_hosts():
     assert not ok and "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is none of Azure's" in said
     ok, said = configtest("identity scope=api://my-gateway/.default", {}, model)
     assert ok, said
+
+
+def test_an_identity_service_that_hangs_costs_ten_seconds(make_server, model):
+    """The machine's identity service may take a minute for a token while it is updated. No caller waits for that."""
+    gate = Gate()
+
+    class Hanging(ModelServer):
+        def _respond(self, connection, method, target, headers, body):
+            gate.pass_through(lambda: False)
+            return False
+    imds = Hanging()
+    server = make_server(MODEL.format(port=model.port, credential="identity:managed"), standard=False,
+                         env={**NOWHERE, "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{imds.port}"})
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda _i: server.client.post("/agents/a/chat", {"message": "x", "stream": False}), range(5)))
+    assert [(r.status, r.json["code"]) for r in answers] == [(504, "model_timeout")] * 5
+    assert all("no credential for the model's service within 10s" in r.json["detail"] for r in answers)
+    server.expect_log("AC0502", "AC0503", "AC0240", "AC0540")
+    gate.open()
+    imds.stop()
