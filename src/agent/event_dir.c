@@ -95,7 +95,7 @@ int ac_event_dir_children(const ac_event_dir_t *dir, ac_child_key_t *children, i
     DIR *listing = opendir(dir->path);
     struct dirent *entry;
     int n = 0;
-    if (!listing) return 0;
+    if (!listing) return -1;
     while (n < max && (entry = readdir(listing)) != NULL) {
         ac_child_key_t key = ac_child_key(entry->d_name);
         if (key) children[n++] = key;

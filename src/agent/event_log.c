@@ -175,46 +175,62 @@ static bool whole(const ac_event_log_t *log, int fd)
 }
 
 /* Who reads maps at once what the file may yet become (it is addresses, no memory), and needs no descriptor for it again. */
-static bool map_to_read(ac_event_log_t *log, int fd, size_t size)
+static apr_status_t map_to_read(ac_event_log_t *log, int fd, size_t size)
 {
-    return (size < log->max && map(log, fd, log->max, false) == APR_SUCCESS) || map(log, fd, size, false) == APR_SUCCESS;
+    if (size < log->max && map(log, fd, log->max, false) == APR_SUCCESS) return APR_SUCCESS;
+    return map(log, fd, size, false);
 }
 
-static ac_event_log_t *log_open(const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id, bool owned)
+/* APR_EGENERAL: the file is no whole log. */
+static apr_status_t open_file(ac_event_log_t *log, int fd, const char *run_id)
 {
-    ac_event_log_t *log = log_alloc(dir, child, run_id);
     struct stat info;
-    int fd = open(log->path, O_RDWR | O_CLOEXEC);
-    bool fine = fd >= 0 && fstat(fd, &info) == 0 && info.st_size >= HEAD_SIZE &&
-                (owned ? map(log, fd, (size_t)info.st_size, false) == APR_SUCCESS : map_to_read(log, fd, (size_t)info.st_size));
-    fine = fine && valid(log, run_id) && whole(log, fd);
-    if (fd >= 0) close(fd);
-    log->owned = owned;
-    if (fine) return log;
-    ac_event_log_close(log);
-    return NULL;
+    if (fstat(fd, &info)) return errno;
+    size_t size = (size_t)info.st_size;
+    if (size < HEAD_SIZE) return APR_EGENERAL;
+    apr_status_t status = log->owned ? map(log, fd, size, false) : map_to_read(log, fd, size);
+    if (status != APR_SUCCESS) return status;
+    return valid(log, run_id) && whole(log, fd) ? APR_SUCCESS : APR_EGENERAL;
 }
 
-ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id)
+static apr_status_t log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id, bool owned)
 {
-    ac_child_key_t children[AC_MAX_CHILDREN];
-    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id, false);
-    if (log) return log;
-    int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
-    for (int i = 0; !log && i < n; i++) log = log_open(dir, children[i], run_id, false);
-    /* It may have been taken over while we looked: then it is where nobody was asked yet, at worst here. */
-    return log ? log : log_open(dir, ac_event_dir_key(dir), run_id, false);
+    ac_event_log_t *log = *plog = log_alloc(dir, child, run_id);
+    int fd = open(log->path, O_RDWR | O_CLOEXEC);
+    log->owned = owned;
+    apr_status_t status = fd < 0 ? errno : open_file(log, fd, run_id);
+    if (fd >= 0) close(fd);
+    if (status == APR_SUCCESS) return APR_SUCCESS;
+    ac_event_log_close(log);
+    *plog = NULL;
+    return status;
+}
+
+apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id)
+{
+    return log_open(plog, dir, child, run_id, false);
 }
 
 ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id)
 {
     char there[AC_LOG_PATH_SIZE], here[AC_LOG_PATH_SIZE];
+    ac_event_log_t *log;
+    apr_status_t status = log_open(&log, dir, from, run_id, true);
+    /* A log that cannot be opened at this moment stays where it is, to be taken later. */
+    if (status != APR_SUCCESS && status != APR_EGENERAL) return NULL;
     ac_event_dir_log_path(there, dir, from, run_id);
     ac_event_dir_log_path(here, dir, ac_event_dir_key(dir), run_id);
-    if (rename(there, here)) return NULL;
-    ac_event_log_t *log = log_open(dir, ac_event_dir_key(dir), run_id, true);
-    if (log) log->trouble = ac_event_dir_trouble(dir);
-    else unlink(here);                          /* begun and never finished */
+    if (rename(there, here)) {
+        ac_event_log_close(log);
+        return NULL;
+    }
+    if (!log) {
+        unlink(here);                           /* begun and never finished */
+        return NULL;
+    }
+    memcpy(log->path, here, sizeof log->path);
+    log->child = ac_event_dir_key(dir);
+    log->trouble = ac_event_dir_trouble(dir);
     return log;
 }
 

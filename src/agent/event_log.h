@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the event log share: event_dir.c, event_log.c, event_trouble.c, event_sweep.c, event_rest.c, tail.c, tail_stored.c,
- * recover.c, recover_turn.c, and the run's own files. Nobody else includes this. */
+/* What the files of the event log share: event_dir.c, event_find.c, event_log.c, event_trouble.c, event_sweep.c, event_rest.c, tail.c,
+ * tail_stored.c, recover.c, recover_turn.c, and the run's own files. Nobody else includes this. */
 #ifndef AC_EVENT_LOG_H
 #define AC_EVENT_LOG_H
 
@@ -28,7 +28,7 @@ void ac_child_name(char name[AC_CHILD_NAME_SIZE], ac_child_key_t key);
 ac_child_key_t ac_child_key(const char *name);
 /* Any thread. */
 bool ac_event_dir_alive(const ac_event_dir_t *dir, ac_child_key_t child);
-/* The children whose directories are there, at most max. Any thread. */
+/* The children whose directories are there, at most max; -1: errno says why they cannot be read. Any thread. */
 int ac_event_dir_children(const ac_event_dir_t *dir, ac_child_key_t *children, int max);
 /* Any thread. EAGAIN: its queue is full; another error: it cannot be reached. */
 apr_status_t ac_event_dir_send(const ac_event_dir_t *dir, ac_child_key_t child, const char *text, size_t len);
@@ -44,6 +44,13 @@ void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *di
  * ceased to, and asks for it again. The logs of runs under way are lost to others. Loop thread. */
 apr_status_t ac_event_dir_settle(ac_event_dir_t *dir);
 bool ac_event_dir_is_there(const ac_event_dir_t *dir);          /* this child's place */
+
+/* ---- event_find.c ---- */
+/* Any child's log of this run, to be read. *plog is NULL with every error. errors: APR_ENOENT: there is none; EMFILE, ENFILE, ENOMEM: that
+ * cannot be told now. Any thread. */
+apr_status_t ac_event_log_search(ac_event_log_t **plog, const ac_event_dir_t *dir, const char *run_id);
+/* The same; NULL: none was found. */
+ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id);
 
 /* ---- event_trouble.c: what is said of logs that cannot be written; loop thread ---- */
 typedef enum ac_log_trouble_e {
@@ -73,9 +80,11 @@ typedef struct ac_log_head_t {
 
 /* A new log in this child's directory. NULL: *pstatus says why; APR_ENOENT: the directory is gone. */
 ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head, apr_status_t *pstatus);
-/* Any child's log of this run, to be read. It can be read to its end also when its file is removed meanwhile. NULL: there is none. */
-ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id);
-/* Makes the log of a dead child, or one that rests, this child's, to be ended here. NULL: it is not there (any more), or not whole. */
+/* That child's log of this run, to be read. It can be read to its end also when its file is removed meanwhile. *plog is NULL with every
+ * error. errors: the system's; APR_EGENERAL: the file is no whole log. Any thread. */
+apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id);
+/* Makes the log of a dead child, or one that rests, this child's, to be ended here. NULL: it is not there (any more), it is not whole,
+ * or it cannot be opened now; then it stays where it is. */
 ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id);
 void ac_event_log_close(ac_event_log_t *log);   /* the file stays */
 void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id);    /* of this child's directory */

@@ -206,6 +206,7 @@ static void take_datagram(ac_engine_t *engine, char *text)
     if (owner) *owner++ = '\0';
     if (!strcmp(text, "wake")) ac_tails_wake(engine, run_id);
     if (!strcmp(text, "cancel") && owner) cancel_ours(engine, run_id, owner);
+    if (!strcmp(text, "close")) ac_recover_hurry_run(engine, run_id);
     if (!strcmp(text, "left")) {
         ac_run_t *run = apr_hash_get(engine->runs, run_id, APR_HASH_KEY_STRING);
         if (run) ac_run_on_left(run);

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#define RETRY_FIRST apr_time_from_msec(250)     /* after a failure; doubled with each further one up to */
+#define RETRY_MOST apr_time_from_sec(2)
+
 typedef struct waiter_t {
     ac_task_fn *fn;
     void *baton;
@@ -17,8 +20,9 @@ typedef struct ac_recovery_t {
     ac_logged_t logged;
     bool began, asked;
     bool late;                                  /* its process died: the store may have closed it meanwhile */
-    int n_tries;
-    ac_timer_t timer;
+    bool failed;                                /* and is to be tried again */
+    bool told;                                  /* in the log */
+    apr_time_t failed_at;                       /* the loop's time */
     waiter_t *waiters;
     struct ac_recovery_t *next, *prev;
 } ac_recovery_t;
@@ -50,11 +54,11 @@ static void unlink_recovery(ac_recovery_t *recovery)
     else engine->recoveries = recovery->next;
     if (recovery->next) recovery->next->prev = recovery->prev;
     if (recovery->began) engine->n_recovering--;
+    if (!engine->recoveries) ac_timer_cancel(engine->loop, &engine->recover_timer);
 }
 
 static void recovery_free(ac_recovery_t *recovery)
 {
-    ac_timer_cancel(recovery->engine->loop, &recovery->timer);
     ac_logged_free(&recovery->logged);
     ac_event_log_close(recovery->log);
     free(recovery);
@@ -76,6 +80,7 @@ static void retire(ac_recovery_t *recovery)
     ac_tails_wake(engine, run_id);
     recovery_free(recovery);
     begin_next(engine);
+    ac_recover_hurry(engine);
 }
 
 static void end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
@@ -88,15 +93,56 @@ static void end_with(ac_recovery_t *recovery, const json_t *run, json_t *message
     retire(recovery);
 }
 
+static bool waits(const ac_recovery_t *recovery)
+{
+    return recovery->failed && !recovery->asked;
+}
+
+/* While the store is out, one that waits looks for all: the one that was tried the longest time ago. */
+static void try_one(void *baton)
+{
+    ac_engine_t *engine = baton;
+    ac_recovery_t *oldest = NULL;
+    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) {
+        if (waits(recovery) && (!oldest || recovery->failed_at < oldest->failed_at)) oldest = recovery;
+    }
+    engine->n_recover_failures++;
+    if (oldest) try_now(oldest);
+}
+
+static void set_timer(ac_engine_t *engine)
+{
+    apr_interval_time_t wait = RETRY_FIRST << (engine->n_recover_failures < 8 ? engine->n_recover_failures : 8);
+    if (engine->recover_timer.slot) return;
+    if (wait > RETRY_MOST) wait = RETRY_MOST;
+    ac_timer_set(engine->loop, &engine->recover_timer, ac_loop_now(engine->loop) + wait, try_one, engine);
+}
+
 static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
 {
-    ac_loop_t *loop = recovery->engine->loop;
-    apr_interval_time_t wait = apr_time_from_msec(250) << (recovery->n_tries < 7 ? recovery->n_tries : 7);
-    if (recovery->n_tries++ == 0) {
+    if (!recovery->told) {
         ac_log(AC_M520, err->status, "run[%s]: not closed yet: %s; it is tried again", run_of(recovery), err->detail);
     }
-    ac_timer_set(loop, &recovery->timer, ac_loop_now(loop) + wait, try_now, recovery);
+    recovery->told = recovery->failed = true;
+    recovery->failed_at = ac_loop_now(recovery->engine->loop);
+    set_timer(recovery->engine);
     tell_waiters(recovery);
+}
+
+/* Not without a pause, since the store may fail for this one alone. */
+static void hurry(ac_recovery_t *recovery)
+{
+    if (waits(recovery) && ac_loop_now(recovery->engine->loop) - recovery->failed_at >= RETRY_FIRST) try_now(recovery);
+}
+
+void ac_recover_hurry(ac_engine_t *engine)
+{
+    if (!engine->recoveries) return;
+    engine->n_recover_failures = 0;
+    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) hurry(recovery);
+    if (!engine->recover_timer.slot) return;
+    ac_timer_cancel(engine->loop, &engine->recover_timer);
+    set_timer(engine);
 }
 
 static void ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in, void (*done)(ac_store_op_t *op))
@@ -179,6 +225,7 @@ static void try_now(void *baton)
 {
     ac_recovery_t *recovery = baton;
     if (recovery->asked) return;
+    recovery->failed = false;
     if (recovery->logged.closing) close_turn(recovery);
     else ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, on_run);
 }
@@ -232,37 +279,59 @@ void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_i
     }
 }
 
-static bool add_waiter(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
+static ac_recovery_t *find(const ac_engine_t *engine, const char *run_id)
 {
     ac_recovery_t *recovery = engine->recoveries;
     while (recovery && strcmp(run_of(recovery), run_id) != 0) recovery = recovery->next;
-    if (!recovery) return false;
+    return recovery;
+}
+
+void ac_recover_hurry_run(ac_engine_t *engine, const char *run_id)
+{
+    ac_recovery_t *recovery = find(engine, run_id);
+    if (recovery && !recovery->began) begin(recovery);
+    else if (recovery) hurry(recovery);
+}
+
+static void add_waiter(ac_recovery_t *recovery, ac_task_fn *fn, void *baton)
+{
     waiter_t *waiter = ac_alloc(sizeof *waiter);
     *waiter = (waiter_t){fn, baton, recovery->waiters};
     recovery->waiters = waiter;
-    return true;
 }
 
-bool ac_recover_wait(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
+/* Where a run is that this child has not under way, and is not closing. Of a dead child: here from now on. */
+static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
 {
-    if (!engine->dir) return false;
-    if (add_waiter(engine, run_id, fn, baton)) return true;
-    ac_event_log_t *log = ac_event_log_find(engine->dir, run_id);
-    bool dead = log && !ac_event_log_ended(log) && !ac_event_log_rests(log) &&
-                !ac_event_dir_alive(engine->dir, ac_event_log_child(log));
-    ac_child_key_t from = log ? ac_event_log_child(log) : 0;
+    char text[AC_ID_SIZE + 8];
+    ac_event_log_t *log;
+    apr_status_t status = ac_event_log_search(&log, engine->dir, run_id);
+    if (!log) return status == APR_ENOENT ? AC_RECOVER_NONE : AC_RECOVER_ELSEWHERE;
+    ac_child_key_t owner = ac_event_log_child(log);
+    bool open = !ac_event_log_ended(log) && !ac_event_log_rests(log) && owner != ac_event_dir_key(engine->dir);
     ac_event_log_close(log);
-    if (dead) ac_recover_take(engine, from, run_id);
-    return dead && add_waiter(engine, run_id, fn, baton);
+    if (!open) return AC_RECOVER_NONE;
+    if (!ac_event_dir_alive(engine->dir, owner)) {
+        ac_recover_take(engine, owner, run_id);
+        return find(engine, run_id) ? AC_RECOVER_HERE : AC_RECOVER_ELSEWHERE;
+    }
+    int len = apr_snprintf(text, sizeof text, "close %s", run_id);
+    ac_event_dir_send(engine->dir, owner, text, (size_t)len);
+    return AC_RECOVER_ELSEWHERE;
 }
 
-bool ac_recover_elsewhere(ac_engine_t *engine, const char *run_id)
+ac_recover_e ac_recover_look(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
 {
-    ac_event_log_t *log = engine->dir ? ac_event_log_find(engine->dir, run_id) : NULL;
-    bool elsewhere = log && !ac_event_log_ended(log) && !ac_event_log_rests(log) &&
-                     ac_event_log_child(log) != ac_event_dir_key(engine->dir);
-    ac_event_log_close(log);
-    return elsewhere;
+    if (!engine->dir) return AC_RECOVER_NONE;
+    if (!find(engine, run_id)) {
+        ac_recover_e where = look_elsewhere(engine, run_id);
+        if (where != AC_RECOVER_HERE) return where;
+    }
+    ac_recover_hurry_run(engine, run_id);
+    ac_recovery_t *recovery = find(engine, run_id);
+    if (!recovery) return AC_RECOVER_ELSEWHERE; /* its log had its end, so the store has it, too */
+    if (fn) add_waiter(recovery, fn, baton);
+    return AC_RECOVER_HERE;
 }
 
 void ac_recover_drop_all(ac_engine_t *engine)
@@ -270,6 +339,7 @@ void ac_recover_drop_all(ac_engine_t *engine)
     while (engine->recoveries) {
         ac_recovery_t *recovery = engine->recoveries;
         engine->recoveries = recovery->next;
+        ac_timer_cancel(engine->loop, &engine->recover_timer);
         while (recovery->waiters) {
             waiter_t *waiter = recovery->waiters;
             recovery->waiters = waiter->next;

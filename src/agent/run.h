@@ -93,7 +93,8 @@ struct ac_run_t {
     ac_event_log_t *log;                        /* from the RUN event on; NULL: there is none */
     ac_ready_t tell_ready;
     ac_timer_t leave_timer;                     /* nobody follows: when the run ends for that */
-    int n_reloads;                              /* waits for an earlier turn of the thread to be closed */
+    bool fresh;                                 /* the thread is read past a cache */
+    apr_time_t waits_until;                     /* for an earlier turn of the thread to be closed; 0: it does not wait */
     bool overtaken;                             /* the opening write was refused because the thread has newer messages */
     bool read_is_stale;                         /* twice in a row after the same message: the store's read is behind its write */
     int64_t refused_after;                      /* `after` of the opening write that was refused last */
@@ -128,6 +129,8 @@ struct ac_engine_t {
     apr_hash_t *tails;                          /* run id → the first ac_tail_t */
     struct ac_recovery_t *recoveries;           /* those under way first */
     int n_recovering;
+    int n_recover_failures;                     /* tries since the store made a write */
+    ac_timer_t recover_timer;
     struct ac_kept_t *first_kept, *last_kept;   /* logs of ended runs, by the time when they go */
     ac_timer_t kept_timer, sweep_timer;
     struct ac_rest_t *first_rest, *last_rest;   /* logs of this child that rest, and some that did */
@@ -183,10 +186,17 @@ void ac_tails_wake(ac_engine_t *engine, const char *run_id);
 void ac_recover(ac_engine_t *engine, ac_event_log_t *log);
 /* Takes the log of a dead child over and does what has to be done. */
 void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id);
-/* Whether this run's process died and it still has to be closed; then fn(baton) is called once, after the next try. */
-bool ac_recover_wait(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton);
-/* Whether another child has it under way, alive or to be closed. */
-bool ac_recover_elsewhere(ac_engine_t *engine, const char *run_id);
+/* The store has made a write: what waits for it is tried now. */
+void ac_recover_hurry(ac_engine_t *engine);
+void ac_recover_hurry_run(ac_engine_t *engine, const char *run_id);    /* somebody waits for this one */
+typedef enum ac_recover_e {
+    AC_RECOVER_NONE,                            /* the run has ended, or is under way here */
+    AC_RECOVER_HERE,                            /* its process died, or its closing write failed: this child closes it */
+    AC_RECOVER_ELSEWHERE                        /* another child has it, alive or to be closed; or that cannot be told now */
+} ac_recover_e;
+/* Whether this run still has to be closed, which is tried at once. HERE: fn(baton) is called once, after the next try, never inside;
+ * fn may be NULL. */
+ac_recover_e ac_recover_look(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton);
 void ac_recover_drop_all(ac_engine_t *engine);
 /* event_sweep.c */
 void ac_engine_unwatch(ac_engine_t *engine);    /* the loop has ended, or is about to */
@@ -252,10 +262,16 @@ json_t *ac_run_state_make(ac_run_t *run, json_t *events);      /* takes events *
 /* Fills a new run; its agent and its log are the caller's to find. false: it is damaged, and can only be ended. */
 bool ac_run_state_read(ac_run_t *run, const json_t *state);
 
+/* run_load.c */
+void ac_run_enter_loading(ac_run_t *run);
+void ac_run_refuse_busy(ac_err_t *err, const char *run_id);     /* the thread's active run; NULL: not known */
+
 /* run_save.c */
+/* An operation on the run's thread, and its call: done comes on the loop, and takes one from run->n_ops first. */
+ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb);
+void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_op_t *op));
 const char *ac_run_model(const ac_run_t *run);  /* as it calls itself, else its id; "": its agent went before it was known */
 json_t *ac_run_json(const ac_run_t *run);       /* as stored. New reference */
-void ac_run_enter_loading(ac_run_t *run);
 void ac_run_open(ac_run_t *run);
 void ac_run_settle(ac_run_t *run);              /* SAVING: the next thing that can be done towards the end */
 void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end);

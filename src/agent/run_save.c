@@ -1,194 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run reads from the store and leaves there: LOADING, the opening write beside ASKING,
- * and SAVING. */
+/* What a run leaves in the store: the opening write beside ASKING, and SAVING. */
 #include "run.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define RELOAD_WAIT apr_time_from_msec(200)      /* while another child closes the turn before ours */
+#define BUSY_RETRY apr_time_from_sec(1)
 
-static void call_store(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
+void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
 {
     op->deadline = ac_clock() + run->engine->conf.store_timeout;
     run->n_ops++;
     ac_store_call_post(run->engine->store, run->engine->loop, op, done, run);
 }
 
-static ac_store_op_t *create_op(const ac_run_t *run, ac_store_verb_e verb)
+ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb)
 {
     ac_store_op_t *op = ac_store_op_create(verb, run->turn->owner, run->turn->thread_id);
     if (!op) abort();
     return op;
-}
-
-/* ---- LOADING ---- */
-
-static void refuse_busy(ac_err_t *err, const char *run_id)
-{
-    ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread has an active run: %s", run_id ? run_id : "its id is not known");
-}
-
-static void refuse_key(ac_err_t *err)
-{
-    ac_err_init(err);
-    ac_err_set(err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
-}
-
-static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
-{
-    const ac_turn_t *turn = run->turn;
-    if (!run->agent && thread) {
-        const char *id = ac_json_peek_string(thread, "agent_id", NULL);
-        run->agent = turn->agents ? ac_agents_find(turn->agents, id) : ac_registry_agent(run->engine->registry, id);
-    }
-    if (!run->agent) run->agent = turn->fallback_agent;
-    if (!run->agent) {
-        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
-    } else if (ac_agent_problem(run->agent)) {
-        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "%s", ac_agent_problem(run->agent));
-    }
-}
-
-/* The seq of the last message that the model is shown. */
-static int64_t last_seen(const json_t *loaded)
-{
-    const json_t *messages = json_object_get(loaded, "messages");
-    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
-    return last ? ac_json_peek_int(last, "seq", 0) : ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
-}
-
-static void ask(ac_run_t *run, const json_t *stored, const char *cause)
-{
-    json_decref(run->messages);
-    run->messages = ac_history_messages(run->agent, stored, run->turn->content);
-    if (!run->messages) abort();
-    ac_run_admit(run, cause);
-}
-
-/* The thread has an active run: perhaps the one that this very request began when it was sent the first time. */
-static void on_key(ac_store_op_t *op)
-{
-    ac_run_t *run = op->baton;
-    const char *run_id = ac_json_peek_string(op->out, "run_id", NULL);
-    bool same = run_id && !strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash);
-    ac_err_t err = op->err;
-    run->n_ops--;
-    if (run->state == AC_RUN_LOADING && same) {
-        ac_run_attach(run, run_id);
-    } else if (run->state == AC_RUN_LOADING) {
-        if (err.kind == AC_NOT_FOUND) ac_err_init(&err);
-        if (run_id) refuse_key(&err);
-        else if (run->over.kind) err = run->over;
-        else if (!err.kind) refuse_busy(&err, NULL);
-        ac_run_finish(run, AC_RUN_FAILED, &err, "thread busy");
-    } else {
-        ac_run_settle(run);
-    }
-    ac_store_op_free(op);
-}
-
-static void ask_key(ac_run_t *run)
-{
-    ac_store_op_t *op = create_op(run, AC_STORE_KEY_GET);
-    op->in = json_object();
-    ac_json_put(op->in, "key", ac_json_text(run->turn->key));
-    ac_json_put(op->in, "since", ac_json_time(run->created_at - AC_KEY_LIFE));
-    call_store(run, op, on_key);
-}
-
-static void load_again(void *baton)
-{
-    ac_run_t *run = baton;
-    run->n_ops--;
-    if (run->state == AC_RUN_LOADING) ac_run_enter_loading(run);
-    else ac_run_settle(run);
-}
-
-static void look_again(void *baton)
-{
-    ac_run_enter_loading(baton);
-}
-
-/* The turn before this one has no answer: where its process died, what it had said comes first. */
-static bool wait_for_earlier(ac_run_t *run, const json_t *loaded)
-{
-    const json_t *messages = json_object_get(loaded, "messages");
-    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
-    const char *run_id = ac_json_peek_string(last, "run_id", NULL);
-    if (!run_id || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0 || run->n_reloads >= AC_MAX_RELOADS) return false;
-    ac_loop_t *loop = run->engine->loop;
-    if (ac_recover_wait(run->engine, run_id, load_again, run)) {
-        run->n_ops++;
-    } else if (!ac_json_peek_string(loaded, "active_run", NULL) && ac_recover_elsewhere(run->engine, run_id)) {
-        ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, look_again, run);
-    } else {
-        return false;
-    }
-    run->n_reloads++;
-    return true;
-}
-
-static void on_loaded(ac_store_op_t *op)
-{
-    ac_run_t *run = op->baton;
-    run->n_ops--;
-    if (run->state != AC_RUN_LOADING) {
-        ac_store_op_free(op);
-        ac_run_settle(run);
-        return;
-    }
-    if (op->status == APR_SUCCESS && wait_for_earlier(run, op->out)) {
-        ac_store_op_free(op);
-        return;
-    }
-    if (op->status == APR_SUCCESS && run->turn->key[0] && ac_json_peek_string(op->out, "active_run", NULL)) {
-        ac_store_op_free(op);
-        ask_key(run);
-        return;
-    }
-    ac_err_t err = op->err;
-    const char *active = ac_json_peek_string(op->out, "active_run", NULL);
-    if (op->status == APR_SUCCESS && active) refuse_busy(&err, active);
-    if (op->status == APR_SUCCESS && !err.kind) choose_agent(run, json_object_get(op->out, "thread"), &err);
-    if (op->status != APR_SUCCESS && !err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
-    run->seen = last_seen(op->out);
-    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
-    else ask(run, json_object_get(op->out, "messages"), "history read");
-    ac_store_op_free(op);
-}
-
-void ac_run_enter_loading(ac_run_t *run)
-{
-    ac_turn_t *turn = run->turn;
-    ac_err_t err;
-    ac_err_init(&err);
-    if (run->over.kind) {
-        ask_key(run);
-        return;
-    }
-    if (run->read_is_stale) {
-        ac_loop_t *loop = run->engine->loop;
-        run->read_is_stale = false;
-        ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, look_again, run);
-        return;
-    }
-    if (!turn->stateless && turn->thread_id[0]) {
-        ac_store_op_t *op = create_op(run, AC_STORE_TURN_LOAD);
-        const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
-        /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
-        op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
-        if (run->n_reloads > 0 || run->overtaken) op->in = json_pack("{s:b}", "fresh", 1);
-        call_store(run, op, on_loaded);
-        return;
-    }
-    if (!turn->stateless) {
-        run->new_thread = true;
-        ac_id_make(turn->thread_id, "thread_");
-    }
-    choose_agent(run, NULL, &err);
-    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
-    else ask(run, NULL, "nothing to read");
 }
 
 /* ---- the opening write ---- */
@@ -275,38 +105,56 @@ static void write_opening(ac_run_t *run);
 
 /* Another server added messages to the thread that the model was not shown. Nothing is stored yet, no client saw an event and no tool
  * was called, so the run starts again with the newer history, as often as its time allows. From the second time on it opens the turn
- * before it asks the model: a busy thread then costs reads of the store, and no answers of the model. */
-static void open_again(ac_run_t *run)
+ * before it asks the model: a busy thread then costs reads of the store, and no answers of the model. false: the run has failed or was
+ * cancelled. Its message must not be stored at this place, which could be in front of an answer that is older. */
+static bool open_again(ac_run_t *run)
 {
     bool restart = run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING ||
                    (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
-    if (restart && !run->err.kind) {
-        run->read_is_stale = run->overtaken && run->seen == run->refused_after;
-        run->refused_after = run->seen;
-        run->overtaken = true;
-        run->opened = false;
-        run->durable = AC_NOT_OPENED;
-        json_decref(run->opening);
-        run->opening = NULL;
-        ac_run_begin_anew(run);
-        return;
+    if (!restart || run->err.kind) return false;
+    run->read_is_stale = run->overtaken && run->seen == run->refused_after;
+    run->refused_after = run->seen;
+    run->overtaken = true;
+    run->opened = false;
+    run->durable = AC_NOT_OPENED;
+    json_decref(run->opening);
+    run->opening = NULL;
+    ac_run_begin_anew(run);
+    return true;
+}
+
+static void refuse_overtaken(ac_err_t *err)
+{
+    ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread had gone on before this message could be stored");
+    err->retry_after = BUSY_RETRY;
+}
+
+/* Nothing was stored, and the client has to know that, whatever else has gone wrong meanwhile. */
+static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
+{
+    ac_err_t err = op->err;
+    if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    if (err.kind == AC_RUN_IN_PROGRESS || err.kind == AC_PRECONDITION_FAILED) {
+        bool busy = err.kind == AC_RUN_IN_PROGRESS;
+        ac_err_init(&err);
+        if (busy) ac_run_refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
+        else refuse_overtaken(&err);
     }
-    /* The run failed or was cancelled: its question is stored, but not an answer to an older history. */
-    ac_buf_clear(&run->answer);
-    run->round_start = 0;
-    json_decref(run->tool_calls);
-    run->tool_calls = NULL;
-    json_object_del(run->opening, "after");
-    write_opening(run);
+    run->durable = AC_OPEN_FAILED;
+    if (run->state == AC_RUN_SAVING) {
+        run->err = err;
+        run->outcome = AC_RUN_FAILED;
+    } else {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "message not stored");
+    }
 }
 
 static void on_opened(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
-    if (op->err.kind == AC_PRECONDITION_FAILED && json_object_get(run->opening, "after")) {
+    if (op->err.kind == AC_PRECONDITION_FAILED && open_again(run)) {
         ac_store_op_free(op);
-        open_again(run);
         return;
     }
     /* It may have happened all the same. The same ids again: then it is found out, and happens once. */
@@ -324,24 +172,12 @@ static void on_opened(ac_store_op_t *op)
     }
     if (op->status == APR_SUCCESS) {
         run->durable = AC_OPENED;
+        ac_recover_hurry(run->engine);
         ac_run_release(run);
         if (run->state == AC_RUN_CALLING) ac_run_begin_calls(run);
         else if (run->state == AC_RUN_ASKING && run->overtaken) ac_run_seek(run);
     } else {
-        ac_err_t err = op->err;
-        if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
-        if (err.kind == AC_RUN_IN_PROGRESS) {
-            ac_err_init(&err);
-            refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
-        }
-        run->durable = AC_OPEN_FAILED;
-        /* Whatever else has gone wrong meanwhile, this is what the client has to know: nothing was stored. */
-        if (run->state == AC_RUN_SAVING) {
-            run->err = err;
-            run->outcome = AC_RUN_FAILED;
-        } else {
-            ac_run_finish(run, AC_RUN_FAILED, &err, "message not stored");
-        }
+        fail_opening(run, op);
     }
     ac_store_op_free(op);
     if (run->state == AC_RUN_SAVING) ac_run_settle(run);
@@ -349,9 +185,9 @@ static void on_opened(ac_store_op_t *op)
 
 static void write_opening(ac_run_t *run)
 {
-    ac_store_op_t *op = create_op(run, AC_STORE_TURN_OPEN);
+    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_OPEN);
     op->in = json_incref(run->opening);
-    call_store(run, op, on_opened);
+    ac_run_store_call(run, op, on_opened);
 }
 
 void ac_run_open(ac_run_t *run)
@@ -440,9 +276,9 @@ static void on_closed(ac_store_op_t *op);
 static void close_again(void *baton)
 {
     ac_run_t *run = baton;
-    ac_store_op_t *op = create_op(run, AC_STORE_TURN_CLOSE);
+    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
     op->in = json_incref(run->closing);
-    call_store(run, op, on_closed);
+    ac_run_store_call(run, op, on_closed);
     run->n_ops--;                               /* counted since the first try */
 }
 
@@ -463,6 +299,7 @@ static void on_closed(ac_store_op_t *op)
     ac_run_t *run = op->baton;
     run->n_ops--;
     if (op->status == APR_SUCCESS) {
+        ac_recover_hurry(run->engine);
         run->message = json_incref(json_object_get(op->out, "message"));
     } else if (!try_again(run, op)) {
         ac_err_init(&run->err);
@@ -485,7 +322,7 @@ void ac_run_settle(ac_run_t *run)
 {
     if (run->n_ops > 0) return;                 /* it will come back here */
     if (run->durable == AC_OPENED && !run->closed && run->err.kind != AC_INTERRUPTED) {
-        ac_store_op_t *op = create_op(run, AC_STORE_TURN_CLOSE);
+        ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
         json_t *message = message_json(run);
         run->closing = json_object();
         ac_json_put(run->closing, "message", message ? message : json_null());
@@ -494,7 +331,7 @@ void ac_run_settle(ac_run_t *run)
         run->closed = true;
         ac_run_log_closing(run);
         op->in = json_incref(run->closing);
-        call_store(run, op, on_closed);
+        ac_run_store_call(run, op, on_closed);
         return;
     }
     ac_ready_cancel(run->engine->loop, &run->ready);    /* a beginning that was still to come does not come any more */

@@ -72,6 +72,7 @@ static void on_waiting(ac_store_op_t *op)
         ac_run_finish(run, AC_RUN_FAILED, &err, "not put aside");
         return;
     }
+    ac_recover_hurry(run->engine);
     ask_owner(run);
     ac_run_leave(run);
 }

@@ -8,6 +8,7 @@
 #define PART 64                                 /* events told in one turn of the loop */
 #define LOOK apr_time_from_msec(250)            /* where nobody tells us, and whether the owner still lives */
 #define SOON apr_time_from_msec(50)
+#define SHORT_LOOKS 40                          /* for a log while none can be opened: 10 s */
 #define STORE_LOOKS 20                          /* of a run that waits for its owner's word: every 5 s */
 
 static void look(void *baton);
@@ -144,6 +145,10 @@ static bool join(ac_tail_t *tail)
 static void without_log(ac_tail_t *tail)
 {
     const ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
+    if (!run && tail->short_of_means && ++tail->n_short < SHORT_LOOKS) {
+        ac_tail_again(tail, LOOK);
+        return;
+    }
     if (!run) {
         ac_tail_from_store(tail);
         return;
@@ -153,7 +158,7 @@ static void without_log(ac_tail_t *tail)
         return;
     }
     if (join(tail)) return;
-    if (ac_channel_seq(run->channel) && ac_tail_is_beyond(tail)) {
+    if (ac_channel_seq(run->channel) && ac_tail_is_beyond(tail) && !tail->short_of_means) {
         ac_tail_refuse_gone(tail, "the run has no event log");
         return;
     }
@@ -171,7 +176,8 @@ static bool goes_on(const ac_event_log_t *log)
 static bool find_log(ac_tail_t *tail)
 {
     if (!tail->log && tail->engine->dir) {
-        tail->log = ac_event_log_find(tail->engine->dir, tail->run_id);
+        apr_status_t status = ac_event_log_search(&tail->log, tail->engine->dir, tail->run_id);
+        tail->short_of_means = !tail->log && status != APR_ENOENT;
         /* A number of the other telling: it goes on where it began. */
         if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED) leave_log(tail);
         /* A number that never was: from now on. */

@@ -23,6 +23,8 @@ struct ac_tail_t {                              /* one follower's way through a 
     bool paused;                                /* it has no room: nothing is done until it says that it has */
     ac_event_log_t *log;                        /* NULL: none was found yet */
     ac_log_cursor_t cursor;
+    bool short_of_means;                        /* the last search could not open all that may be its log */
+    int n_short;                                /* looks since then */
     int n_rests;                                /* looks at a log that rests */
     bool waiting;                               /* entered in the log as one that waits */
 

@@ -60,7 +60,6 @@
 #define AC_MAX_CACHED_PARTS      24                 /* of it: what was read, and what was written since then, before it is made one again */
 #define AC_MAX_KEYRING           (4 * 1024 * 1024)  /* bytes of a file of API keys */
 #define AC_MAX_API_KEY           256                /* bytes of one that a client shows */
-#define AC_MAX_RELOADS           4                  /* waits of a run for an earlier turn to be closed, or seen */
 #define AC_MAX_REDIS_CALLS       16384              /* of a child, not answered */
 #define AC_MAX_REDIS_OUT         (8 * 1024 * 1024)  /* bytes for Redis that it has not taken */
 #define AC_MAX_REDIS_REPLY       (64 * 1024 * 1024) /* bytes of its answers that are not complete */

@@ -3,12 +3,14 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from model_server import Gate, answer, calls
+from model_server import WAIT, Gate, answer, calls
 from runs import CHILDREN, begun, blocks, connection_to, event_logs, events_of, holding, kill_child, owner_of, wait_asleep, wait_until
 from server import HTTPD
 
@@ -104,6 +106,30 @@ def test_all_of_httpd(logged, model):
     steps = server.client.get(f"/runs/{tool_run['run_id']}/steps").json["data"]
     assert [s["type"] for s in steps] == ["tool_call"]
     assert [e.type for e in events_of(server.client, tool_run["run_id"]).rest()][-1] == "error"
+    gate.open()
+
+
+def test_the_next_message_comes_after_what_could_not_be_stored_for_long(logged, model):
+    """Answers of a httpd that is killed, while another program holds the database; each thread goes on when it lets go."""
+    server = logged("AgentChatStoreTimeout 1s\n", tuning=CHILDREN)
+    gate = Gate()
+    runs = [begun(server.client, model, gate, (f"said {i}",))[1] for i in range(6)]
+    server.kill()
+    server.expect_log("AC0206", "AC0503", "AC0520", "AC0502", "AC0651")
+    with closing(sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        server.start()
+        for run in runs:
+            server.wait_log(rf"AC0520.*{run['run_id']}.*not closed yet")
+        database.execute("ROLLBACK")
+    for run in runs:
+        model.play(answer("next"))
+        response = wait_until(lambda run=run: (r := server.client.send(run["thread_id"], "y")).status == 200 and r, "not accepted")
+        assert response.json["seq"] == 4
+    for i, run in enumerate(runs):
+        messages = server.client.messages(run["thread_id"])
+        assert [m["content"] for m in messages] == ["x", f"said {i}", "y", "next"]
+        interrupted(server, run, f"said {i}", 4)
     gate.open()
 
 

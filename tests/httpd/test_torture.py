@@ -64,9 +64,11 @@ def account(client, threads, visitors):
     for thread, messages in stored.items():
         if [m["seq"] for m in messages] != list(range(1, len(messages) + 1)):
             wrong.append(f"{thread}: seq has gaps")
-        for message in messages:
+        for before, message in zip([None, *messages], messages):
             if message["role"] == "assistant":
                 answers[message["run_id"]].append(message)
+                if not before or before["role"] != "user" or before["run_id"] != message["run_id"]:
+                    wrong.append(f"{thread}: answer {message['seq']} does not follow its message")
     wrong += [f"{run_id} has {len(a)} answers" for run_id, a in answers.items() if len(a) > 1]
     for seen in (seen for visitor in visitors for seen in visitor.messages):
         counts["sent"] += 1

@@ -94,6 +94,36 @@ static void start_leaving(apr_interval_time_t leave)
     say("a");
 }
 
+/* Another child leaves its place and a log without an end, and is killed. */
+static void leave_log_with(const char *id, const char *text, const json_t *closing)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        ac_event_dir_t *own;
+        ac_log_head_t head = {"", "thread_1", "msg_1", "ann"};
+        apr_cpystrn(head.run_id, id, sizeof head.run_id);
+        if (ac_event_dir_open(&own, top, 1024 * 1024) != APR_SUCCESS) _exit(1);
+        apr_status_t status;
+        ac_event_log_t *log = ac_event_log_create(own, &head, &status);
+        ac_event_t *event = ac_event_create(AC_EVENT_RUN, json_object(), NULL, 0);
+        event->seq = 1;
+        ac_event_log_append(log, event);
+        event = ac_event_create(AC_EVENT_TOKEN, NULL, text, strlen(text));
+        event->seq = 2;
+        ac_event_log_append(log, event);
+        if (closing) ac_event_log_closing(log, closing);
+        raise(SIGKILL);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void leave_log_of_the_dead(const char *id, const char *text)
+{
+    leave_log_with(id, text, NULL);
+}
+
 /* What the log of a run says of how it ends. */
 static ac_log_fate_e fate_of(const char *id)
 {

@@ -199,35 +199,6 @@ static void test_another_request_with_that_key(void **state)
 
 /* ---- dead processes ---- */
 
-/* What a run of another child leaves that is killed: its place, and a log without an end. */
-static void leave_log_with(const char *id, const char *text, const json_t *closing)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        ac_event_dir_t *own;
-        ac_log_head_t head = {"", "thread_1", "msg_1", "ann"};
-        apr_cpystrn(head.run_id, id, sizeof head.run_id);
-        if (ac_event_dir_open(&own, top, 1024 * 1024) != APR_SUCCESS) _exit(1);
-        ac_event_log_t *log = ac_event_log_create(own, &head, &made);
-        ac_event_t *event = ac_event_create(AC_EVENT_RUN, json_object(), NULL, 0);
-        event->seq = 1;
-        ac_event_log_append(log, event);
-        event = ac_event_create(AC_EVENT_TOKEN, NULL, text, strlen(text));
-        event->seq = 2;
-        ac_event_log_append(log, event);
-        if (closing) ac_event_log_closing(log, closing);
-        raise(SIGKILL);
-    }
-    int status;
-    waitpid(pid, &status, 0);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
-static void leave_log_of_the_dead(const char *id, const char *text)
-{
-    leave_log_with(id, text, NULL);
-}
-
 /* The answer was whole, but the store has closed the run for dead, and its thread has gone on. */
 static void test_a_whole_answer_that_comes_too_late(void **state)
 {

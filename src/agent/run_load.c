@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run reads from the store: LOADING, and its wait for the answer of the turn before it. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RELOAD_WAIT apr_time_from_msec(200)     /* while another child closes the turn before ours */
+#define BUSY_RETRY apr_time_from_sec(1)
+
+void ac_run_refuse_busy(ac_err_t *err, const char *run_id)
+{
+    ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread has an active run: %s", run_id ? run_id : "its id is not known");
+}
+
+static void refuse_early(ac_err_t *err)
+{
+    ac_err_set(err, AC_RUN_IN_PROGRESS, "the answer before this message is not stored yet");
+    err->retry_after = BUSY_RETRY;
+}
+
+static void refuse_key(ac_err_t *err)
+{
+    ac_err_init(err);
+    ac_err_set(err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
+}
+
+static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
+{
+    const ac_turn_t *turn = run->turn;
+    if (!run->agent && thread) {
+        const char *id = ac_json_peek_string(thread, "agent_id", NULL);
+        run->agent = turn->agents ? ac_agents_find(turn->agents, id) : ac_registry_agent(run->engine->registry, id);
+    }
+    if (!run->agent) run->agent = turn->fallback_agent;
+    if (!run->agent) {
+        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
+    } else if (ac_agent_problem(run->agent)) {
+        ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "%s", ac_agent_problem(run->agent));
+    }
+}
+
+/* The seq of the last message that the model is shown. */
+static int64_t last_seen(const json_t *loaded)
+{
+    const json_t *messages = json_object_get(loaded, "messages");
+    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    return last ? ac_json_peek_int(last, "seq", 0) : ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
+}
+
+static void ask(ac_run_t *run, const json_t *stored, const char *cause)
+{
+    json_decref(run->messages);
+    run->messages = ac_history_messages(run->agent, stored, run->turn->content);
+    if (!run->messages) abort();
+    ac_run_admit(run, cause);
+}
+
+static bool waited_long(const ac_run_t *run)
+{
+    return run->waits_until && ac_loop_now(run->engine->loop) >= run->waits_until;
+}
+
+/* The thread has an active run: perhaps the one that this very request began when it was sent the first time. */
+static void on_key(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    const char *run_id = ac_json_peek_string(op->out, "run_id", NULL);
+    bool same = run_id && !strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash);
+    ac_err_t err = op->err;
+    run->n_ops--;
+    if (run->state == AC_RUN_LOADING && same) {
+        ac_run_attach(run, run_id);
+    } else if (run->state == AC_RUN_LOADING) {
+        if (err.kind == AC_NOT_FOUND) ac_err_init(&err);
+        if (run_id) refuse_key(&err);
+        else if (run->over.kind) err = run->over;
+        else if (!err.kind && waited_long(run)) refuse_early(&err);
+        else if (!err.kind) ac_run_refuse_busy(&err, NULL);
+        ac_run_finish(run, AC_RUN_FAILED, &err, "thread busy");
+    } else {
+        ac_run_settle(run);
+    }
+    ac_store_op_free(op);
+}
+
+static void ask_key(ac_run_t *run)
+{
+    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_KEY_GET);
+    op->in = json_object();
+    ac_json_put(op->in, "key", ac_json_text(run->turn->key));
+    ac_json_put(op->in, "since", ac_json_time(run->created_at - AC_KEY_LIFE));
+    ac_run_store_call(run, op, on_key);
+}
+
+static void load_again(void *baton)
+{
+    ac_run_t *run = baton;
+    run->n_ops--;
+    if (run->state == AC_RUN_LOADING) ac_run_enter_loading(run);
+    else ac_run_settle(run);
+}
+
+static void look_again(void *baton)
+{
+    ac_run_enter_loading(baton);
+}
+
+/* The turn before this one may have an answer that is not stored yet: it comes first. true: the thread is read again later. Else err is
+ * set where the answer did not come in the store's time. */
+static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
+{
+    const json_t *messages = json_object_get(loaded, "messages");
+    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    const char *run_id = ac_json_peek_string(last, "run_id", NULL);
+    if (!run_id || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0) return false;
+    ac_engine_t *engine = run->engine;
+    apr_time_t now = ac_loop_now(engine->loop);
+    if (!run->waits_until) run->waits_until = now + engine->conf.store_timeout;
+    bool over = waited_long(run);
+    ac_recover_e where = ac_recover_look(engine, run_id, over ? NULL : load_again, run);
+    bool active = ac_json_peek_string(loaded, "active_run", NULL) != NULL;
+    if (where == AC_RECOVER_NONE || (where == AC_RECOVER_ELSEWHERE && active)) return false;
+    if (over) {
+        refuse_early(err);
+        return false;
+    }
+    run->fresh = true;
+    if (where == AC_RECOVER_HERE) run->n_ops++;
+    else ac_timer_set(engine->loop, &run->state_timer, now + RELOAD_WAIT, look_again, run);
+    return true;
+}
+
+static void on_loaded(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    run->n_ops--;
+    if (run->state != AC_RUN_LOADING) {
+        ac_store_op_free(op);
+        ac_run_settle(run);
+        return;
+    }
+    ac_err_t err = op->err;
+    const char *active = ac_json_peek_string(op->out, "active_run", NULL);
+    if (op->status == APR_SUCCESS && wait_for_earlier(run, op->out, &err)) {
+        ac_store_op_free(op);
+        return;
+    }
+    if (op->status == APR_SUCCESS && run->turn->key[0] && (active || err.kind)) {
+        ac_store_op_free(op);
+        ask_key(run);
+        return;
+    }
+    if (op->status == APR_SUCCESS && active) ac_run_refuse_busy(&err, active);
+    if (op->status == APR_SUCCESS && !err.kind) choose_agent(run, json_object_get(op->out, "thread"), &err);
+    if (op->status != APR_SUCCESS && !err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    run->seen = last_seen(op->out);
+    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
+    else ask(run, json_object_get(op->out, "messages"), "history read");
+    ac_store_op_free(op);
+}
+
+void ac_run_enter_loading(ac_run_t *run)
+{
+    ac_turn_t *turn = run->turn;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (run->over.kind) {
+        ask_key(run);
+        return;
+    }
+    if (run->read_is_stale) {
+        ac_loop_t *loop = run->engine->loop;
+        run->read_is_stale = false;
+        ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, look_again, run);
+        return;
+    }
+    if (!turn->stateless && turn->thread_id[0]) {
+        ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_LOAD);
+        const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
+        /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
+        op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
+        if (run->fresh || run->overtaken) op->in = json_pack("{s:b}", "fresh", 1);
+        ac_run_store_call(run, op, on_loaded);
+        return;
+    }
+    if (!turn->stateless) {
+        run->new_thread = true;
+        ac_id_make(turn->thread_id, "thread_");
+    }
+    choose_agent(run, NULL, &err);
+    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
+    else ask(run, NULL, "nothing to read");
+}
