@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a screen reader is told: whole sentences of an answer as they are complete, never single words.
 
-const END = /^[\s\S]*[.!?:;…。！？](?=[\s)"'”’»]|$)|^[\s\S]*\n/;
+const END = /[.!?:;…。！？](?=[\s)"'”’»]|$)|\n/g;
 const LEAST = 40;                       // characters; shorter ones wait for the next sentence
 const KEPT = 12;                        // lines that stay in the region
 
 export class Announcer {
-  #region; #text = '';
+  #region; #text = ''; #line = 0; #sentence = 0;         // where in the text the last whole ones end
 
   /** @param {HTMLElement} region aria-live, polite */
   constructor(region) { this.#region = region; }
@@ -20,27 +20,39 @@ export class Announcer {
 
   /** A piece of an answer. */
   take(text) {
+    const from = Math.max(0, this.#text.length - 1);
     this.#text += text;
-    const whole = END.exec(this.#text)?.[0] ?? '';
-    if (whole.trim().length < LEAST) return;
-    this.#text = this.#text.slice(whole.length);
+    let last = 0;
+    for (const { 0: mark, index } of this.#text.slice(from).matchAll(END)) {
+      const end = from + index + 1;
+      if (mark === '\n') this.#line = end;
+      else if (end === this.#text.length) last = end;       // what follows may tell otherwise
+      else this.#sentence = end;
+    }
+    const end = last || this.#sentence || this.#line, whole = this.#text.slice(0, end);
+    if (end < LEAST || whole.trim().length < LEAST) return;
+    this.#text = this.#text.slice(end);
+    this.#line = this.#sentence = 0;
     this.say(readable(whole));
   }
 
   /** The answer has ended. */
   end(text) {
-    if (this.#text.trim()) this.say(readable(this.#text));
+    const rest = this.#text;
     this.#text = '';
+    this.#line = this.#sentence = 0;
+    if (rest.trim()) this.say(readable(rest));
     this.say(text);
   }
 
   clear() {
     this.#text = '';
+    this.#line = this.#sentence = 0;
     this.#region.replaceChildren();
   }
 }
 
 /** Without the marks that are only for the eye. */
 function readable(text) {
-  return text.replace(/```\w*/g, ' code: ').replace(/\*\*|__|`|^#+ |^> /gm, '').replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').trim();
+  return text.replace(/```\w*/g, ' code: ').replace(/\*\*|__|`|^#+ |^> /gm, '').replace(/\[([^[\]]*)\]\([^()]*\)/g, '$1').trim();
 }

@@ -1,343 +1,407 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Markdown of answers, as plain data: blocks() and inlines(). No HTML: what looks like a tag is text. Of CommonMark and its
-// tables, task lists, strike-through and bare links; left out: reference links, indented code, underlined headings.
-// Written for text that still grows: each block says where it began, so that all but the last are settled for good.
+// The Markdown of answers, as plain data: blocks() and inlines(). CommonMark by markdown-it, with tables, task lists,
+// strike-through, bare links and <br>. No HTML: a tag is text. Each block says where it begins, so that in a growing
+// text all but the last are settled.
+import MarkdownIt from './markdown-it.js';
 
-const FENCE = /^( {0,3})(`{3,}|~{3,})\s*([^`]*?)\s*$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$/;
-const RULE = /^ {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$/;
-const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^( {0,3})([-*+]|(\d{1,9})[.)])(?:( +)(.*)|)$/;
-const DELIMITERS = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
-const MAX_DEPTH = 8;                    // of quotes and lists within each other; deeper ones are text
-const PARAGRAPH_LINES = 24;             // a paragraph of more is cut, so that its beginning is settled
+const MAX_LEVEL = 16;                   // quotes count 1, lists 2; deeper marks are text
+const MAX_DEPTH = 16;                   // elements within each other in a line; deeper ones are left out, their text is shown
+const MAX_LINK = 1000;                  // characters of a bare link, and of an address that is still coming
+const PARAGRAPH_LINES = 24;             // a longer paragraph is cut into several elements, so that its beginning is settled
 
-const indentOf = line => line.length - line.trimStart().length;
-const isBlank = line => !line.trim();
-
-function cells(line) {
-  const found = [];
-  let cell = '', inCode = false;
-  for (let i = 0; i < line.length; i++) {
-    if (line[i] === '\\' && line[i + 1] === '|') cell += line[++i];
-    else if (line[i] === '|' && !inCode) { found.push(cell.trim()); cell = ''; }
-    else { if (line[i] === '`') inCode = !inCode; cell += line[i]; }
-  }
-  found.push(cell.trim());
-  if (found[0] === '' && /^\s*\|/.test(line)) found.shift();
-  if (found.length && found[found.length - 1] === '' && /\|\s*$/.test(line)) found.pop();
-  return found;
-}
-
-function tableAt(lines, i) {
-  const [head, under] = [lines[i], lines[i + 1]];
-  if (under === undefined || !head.includes('|') || !DELIMITERS.test(under)) return null;
-  const header = cells(head), marks = cells(under);
-  if (header.length !== marks.length) return null;
-  const align = marks.map(mark => (mark.startsWith(':') ? (mark.endsWith(':') ? 'center' : 'left') : mark.endsWith(':') ? 'right' : ''));
-  return { type: 'table', header, align };
-}
-
-/** Whether a paragraph ends before this line. */
-function interrupts(lines, i) {
-  const line = lines[i], item = ITEM.exec(line);
-  return isBlank(line) || FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) ||
-    (item && item[5] && (!item[3] || item[3] === '1')) || tableAt(lines, i) !== null;
-}
-
-function fence(lines, i) {
-  const [, indent, marks, info] = FENCE.exec(lines[i]);
-  const end = new RegExp(`^ {0,3}${marks[0]}{${marks.length},}[ \\t]*$`);
-  const body = [];
-  let at = i + 1, closed = false;
-  for (; at < lines.length && !closed; at++) {
-    if (end.test(lines[at])) closed = true;
-    else body.push(lines.raw[at].slice(Math.min(indent.length, indentOf(lines.raw[at]))));
-  }
-  return [{ type: 'code', language: info.split(/\s/)[0], text: body.join('\n'), closed }, at];
-}
-
-function quote(lines, i, depth) {
-  const body = [];
-  for (; i < lines.length && (QUOTE.test(lines[i]) || (body.length && !interrupts(lines, i))); i++) body.push(lines[i].replace(QUOTE, ''));
-  return [{ type: 'quote', blocks: blocks(body.join('\n'), {}, depth + 1) }, i];
-}
-
-function item(lines, i, depth) {
-  const [, indent, marker, number, space = ' ', first = ''] = ITEM.exec(lines[i]);
-  const inner = indent.length + marker.length + (space.length > 4 ? 1 : space.length);
-  const task = /^\[([ xX])\] +/.exec(first);
-  const body = [task ? first.slice(task[0].length) : first];
-  let at = i + 1, blank = 0;
-  for (; at < lines.length; at++) {
-    const line = lines[at], own = indentOf(line);
-    if (isBlank(line)) { blank++; continue; }
-    // Models are sloppy with the indent of a list in a list: two more than the marker's own are enough.
-    const belongs = own >= inner || (own >= indent.length + 2 && (!blank || ITEM.test(line.trimStart())));
-    if (!belongs && (blank || interrupts(lines, at) || ITEM.test(line))) break;
-    for (; blank > 0; blank--) body.push('');
-    body.push(line.slice(Math.min(own, inner)));
-  }
-  return [{
-    type: 'item', ordered: number !== undefined, start: Number(number ?? 0), marker: marker.slice(-1), task: task && task[1] !== ' ',
-    isTask: Boolean(task), blocks: blocks(body.join('\n'), {}, depth + 1),
-  }, at - blank];
-}
-
-/** Whether nothing that began in this text could end behind it. */
-function isBalanced(text) {
-  return (text.match(/\*/g) ?? []).length % 2 === 0 && (text.match(/`/g) ?? []).length % 2 === 0 && !/\[[^\]]*$/.test(text);
-}
-
-function paragraph(lines, i, goesOn) {
-  const body = [];
-  let cut = false;
-  for (let at = i; at < lines.length && !cut && (at === i || !interrupts(lines, at)); at++) {
-    body.push(lines[at].trimStart());
-    // The line behind it decides: only what a further line has ended is whole.
-    cut = body.length >= PARAGRAPH_LINES && at + 1 < lines.length && !interrupts(lines, at + 1) && isBalanced(body.join('\n'));
-  }
-  return [{ type: 'paragraph', text: body.join('\n').trimEnd(), goesOn, cut }, i + body.length];
-}
-
-function blockAt(lines, i, place, depth) {
-  if (place.goesOn) return paragraph(lines, i, true);
-  if (place.columns) {
-    if (!FENCE.test(lines[i]) && !HEADING.test(lines[i]) && !QUOTE.test(lines[i]) && !RULE.test(lines[i])) {
-      return [{ type: 'row', cells: cells(lines[i]).slice(0, place.columns) }, i + 1];
-    }
-  }
-  if (FENCE.test(lines[i])) return fence(lines, i);
-  const heading = HEADING.exec(lines[i]);
-  if (heading) return [{ type: 'heading', level: heading[1].length, text: heading[2] ?? '' }, i + 1];
-  if (RULE.test(lines[i])) return [{ type: 'rule' }, i + 1];
-  if (depth < MAX_DEPTH && QUOTE.test(lines[i])) return quote(lines, i, depth);
-  if (depth < MAX_DEPTH && ITEM.test(lines[i])) return item(lines, i, depth);
-  const table = tableAt(lines, i);
-  return table ? [table, i + 2] : paragraph(lines, i, false);
-}
-
-/** What a text that begins behind this block stands in; {} for nothing. */
-export function placeAfter(block, place) {
-  if (block.type === 'table') return { columns: block.header.length };
-  if (block.type === 'row') return place;
-  return block.type === 'paragraph' && block.cut ? { goesOn: true } : {};
-}
-
-/**
- * The blocks of a text, each with its source, the offset at which it began and what it stands in; those within another are in its
- * `blocks`. A list is its items, a table its head and rows.
- * @param {string} text @param {Object} place from placeAfter(), where this is the rest of a longer text
- */
-export function blocks(text, place = {}, depth = 0) {
-  const raw = text.split('\n'), offsets = [], found = [];
-  const lines = raw.map(line => (/^ *\t/.test(line) ? line.replace(/^[ \t]+/, white => white.replaceAll('\t', '    ')) : line));
-  lines.raw = raw;                      // what a fence holds is left as it is
-  raw.reduce((offset, line) => (offsets.push(offset), offset + line.length + 1), 0);
-  for (let i = 0; i < lines.length;) {
-    if (isBlank(lines[i])) { place = {}; i++; continue; }
-    const [block, next] = blockAt(lines, i, place, depth);
-    found.push({ block, from: offsets[i], place, source: text.slice(offsets[i], offsets[next]) });
-    place = placeAfter(block, place);
-    i = next;
-  }
-  return found;
-}
-
-// ---- within a line ----
-const PUNCTUATION = /[!-/:-@[-`{-~]/;
-const ENTITIES = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0',
-  hellip: '…', ndash: '–', mdash: '—', euro: '€', times: '×' };
-const BARE = /^https?:\/\/[^\s<>"`]+/i;
-const MAX_LINK = 1000;
-
-/** The address, if it is of a kind that a link may lead to; else null. */
-export function safeAddress(text) {
-  if (!/^(?:https?:\/\/|mailto:)/i.test(text)) return null;
+const md = new MarkdownIt({ maxNesting: 20 });
+md.validateLink = address => safeAddress(address) !== null;
+md.normalizeLinkText = text => text;
+md.normalizeLink = address => {
   try {
-    return ['http:', 'https:', 'mailto:'].includes(new URL(text).protocol) ? text : null;
+    return encodeURI(address).replace(/%25([0-9a-f]{2})/gi, '%$1');
+  } catch {                             // half of a surrogate pair
+    return 'invalid:';
+  }
+};
+
+/** The address, if a link may lead to it: on this site, or of a safe scheme; else null. */
+export function safeAddress(text) {
+  try {
+    const { protocol } = new URL(text, 'https://page.invalid/');
+    return ['http:', 'https:', 'mailto:', 'tel:'].includes(protocol) ? text : null;
   } catch {
     return null;
   }
 }
 
-class Inline {
-  constructor(text, open, depth) {
-    this.text = text;
-    this.open = open;                   // the text still grows: what has begun is taken to end with it
-    this.depth = depth;
-    this.hopeless = new Set();          // what has no end behind this point; not looked for again
-    this.out = [];
-    this.plain = '';
-  }
+for (const name of ['blockquote', 'list']) {
+  const rule = md.block.ruler.__rules__.find(one => one.name === name);
+  const { fn } = rule;
+  rule.fn = (state, ...more) => state.level < MAX_LEVEL && fn(state, ...more);
+}
 
-  put(node) {
-    if (this.plain) this.out.push(this.plain);
-    this.plain = '';
-    this.out.push(node);
-  }
+// ---- blocks ----
+const isBlank = line => !line.trim();
 
-  inner(text, open) { return this.depth >= MAX_DEPTH ? [text] : new Inline(text, open, this.depth + 1).parse(); }
+/** Whether nothing that began in these lines could end behind them, as far as the numbers of their marks tell. */
+class Balance {
+  #marks = new Map([...'*_~`$'].map(mark => [mark, 0]));
+  #brackets = 0;
 
-  parse() {
-    const { text } = this;
-    for (let i = 0; i < text.length;) {
-      const c = text[i];
-      let next = 0;
-      if (c === '\\' && i + 1 < text.length && PUNCTUATION.test(text[i + 1])) { this.plain += text[i + 1]; next = i + 2; }
-      else if (c === '\n') { this.plain = this.plain.replace(/(?: +|\\)$/, ''); this.put({ type: 'break' }); next = i + 1; }
-      else if (c === '`') next = this.code(i);
-      else if (c === '*' || c === '_' || c === '~') next = this.emphasis(i, c);
-      else if (c === '[') next = this.link(i, i);
-      else if (c === '!' && text[i + 1] === '[') next = this.link(i, i + 1);
-      else if (c === '<') next = this.angle(i);
-      else if (c === '&') next = this.entity(i);
-      else if ((c === 'h' || c === 'H') && !/[\w/]/.test(text[i - 1] ?? ' ')) next = this.bare(i);
-      if (!next) { this.plain += c; next = i + 1; }
-      i = next;
+  add(line) {
+    for (let i = 0; i < line.length; i++) {
+      const c = line[i];
+      if (c === '\\') i++;
+      else if (c === '[') this.#brackets++;
+      else if (c === ']') this.#brackets = Math.max(0, this.#brackets - 1);
+      else if (this.#marks.has(c)) this.#marks.set(c, this.#marks.get(c) ^ 1);
     }
-    if (this.plain) this.out.push(this.plain);
-    return this.out;
   }
 
-  code(i) {
-    const marks = /^`+/.exec(this.text.slice(i, i + 64))[0], name = `code${marks.length}`;
-    if (this.hopeless.has(name)) { this.plain += marks; return i + marks.length; }
-    const from = i + marks.length;
-    let end = from;
-    for (;;) {
-      end = this.text.indexOf(marks, end);
-      if (end < 0) break;
-      let after = end;
-      while (this.text[after] === '`') after++;
-      if (after - end === marks.length) break;
-      end = after;
+  get isEven() { return !this.#brackets && [...this.#marks.values()].every(odd => !odd); }
+}
+
+/** A paragraph's text in pieces, each of which stands for itself. */
+function pieces(text) {
+  const lines = text.split('\n'), found = [];
+  let balance = new Balance(), from = 0;
+  if (lines.length <= PARAGRAPH_LINES) return [text];
+  for (let i = 0; i < lines.length; i++) {
+    balance.add(lines[i]);
+    if (i + 1 - from < PARAGRAPH_LINES || i + 1 === lines.length || !balance.isEven) continue;
+    found.push(lines.slice(from, i + 1).join('\n').trim());
+    from = i + 1;
+    balance = new Balance();
+  }
+  return [...found, lines.slice(from).join('\n').trim()];
+}
+
+const ALIGN = { 'text-align:left': 'left', 'text-align:center': 'center', 'text-align:right': 'right' };
+const TASK = /^\[([ xX])\][ \t]+/;
+
+/** The tokens of one text, read in order. */
+class Reader {
+  constructor(text, place, references) {
+    this.text = (place.table ?? '') + text;
+    this.skipped = this.text.length - text.length;
+    this.place = place;
+    this.tokens = [];
+    this.state = new md.block.State(this.text, md, { references }, this.tokens);
+    md.block.tokenize(this.state, 0, this.state.lineMax);
+    this.at = 0;
+  }
+
+  offset(line) { return this.state.bMarks[Math.min(line, this.state.lineMax)]; }
+
+  /** The block's source stands for all that it is, except whether it grows. */
+  entry(block, [from, to], place = {}) {
+    const start = this.offset(from);
+    const source = `${block.type} ${this.text.slice(start, this.offset(to))}`;
+    return { block, place, from: start - this.skipped, lines: [from, to], source };
+  }
+
+  /** The blocks up to the token that closes what they are in. */
+  all(isTop = false) {
+    const found = [];
+    while (this.at < this.tokens.length && this.tokens[this.at].nesting >= 0) this.#one(this.tokens[this.at], found, isTop);
+    this.at++;
+    return found;
+  }
+
+  #one(token, found, isTop) {
+    const { map } = token;
+    this.at++;
+    switch (token.type) {
+      case 'paragraph_open': found.push(...this.#paragraph(map)); break;
+      case 'heading_open':
+        found.push(this.entry({ type: 'heading', level: Number(token.tag[1]), text: this.tokens[this.at].content }, map));
+        this.at += 2;
+        break;
+      case 'hr': found.push(this.entry({ type: 'rule' }, map)); break;
+      case 'fence': found.push(this.entry(this.#fence(token), map)); break;
+      case 'code_block':
+        found.push(this.entry({ type: 'code', language: '', text: token.content }, map));
+        break;
+      case 'blockquote_open': found.push(this.entry({ type: 'quote', blocks: this.all() }, map)); break;
+      case 'reference_definition': found.push(this.entry({ type: 'definition' }, map)); break;
+      case 'table_open': this.#table(map, found, isTop); break;
+      default: this.#list(token, found, isTop);
     }
-    if (end < 0) {
-      if (this.open && from < this.text.length) end = this.text.length;
-      else { this.hopeless.add(name); this.plain += marks; return from; }
+  }
+
+  #paragraph(map) {
+    const { content } = this.tokens[this.at];
+    this.at += 2;
+    const parts = pieces(content), { from } = this.entry({}, map);
+    if (parts.length === 1) return [this.entry({ type: 'paragraph', text: content }, map)];
+    return parts.map((text, i) =>
+      ({ block: { type: 'paragraph', text, goesOn: i > 0 }, place: {}, from, lines: map, source: text }));
+  }
+
+  #fence(token) {
+    const [from, to] = token.map, { content } = token;
+    const lines = content ? content.split('\n').length - content.endsWith('\n') : 0;
+    const language = md.utils.unescapeAll(token.info).trim().split(/\s/)[0];
+    return { type: 'code', language, text: content, closed: lines < to - from - 1 };
+  }
+
+  /** Its head, then each row. */
+  #table(map, found, isTop) {
+    const goesOn = isTop && this.place.table && map[0] === 0, head = [map[0], map[0] + 2];
+    const place = isTop ? { table: this.text.slice(this.offset(head[0]), this.offset(head[1])) } : {};
+    const align = [];
+    for (let cells = [], line = null; ;) {
+      const token = this.tokens[this.at++];
+      if (token.type === 'tr_open') { cells = []; line = token.map[0]; }
+      else if (token.type === 'inline') cells.push(token.content);
+      else if (token.type === 'th_open') align.push(ALIGN[token.attrGet('style')] ?? '');
+      else if (token.type === 'table_close') return;
+      else if (token.type !== 'tr_close') continue;
+      else if (line > map[0]) found.push(this.entry({ type: 'row', cells }, [line, line + 1], place));
+      else if (!goesOn) found.push(this.entry({ type: 'table', header: cells, align }, head));
     }
-    const body = this.text.slice(from, end).replace(/\n/g, ' ');
-    this.put({ type: 'code', text: /^ .*[^ ].* $/.test(body) ? body.slice(1, -1) : body });
-    return end + marks.length;
   }
 
-  emphasis(i, c) {
-    const { text } = this;
-    let n = 1;
-    while (text[i + n] === c) n++;
-    const before = text[i - 1] ?? ' ', after = text[i + n] ?? ' ';
-    const opens = n <= 3 && (c !== '~' || n === 2) && !/\s/.test(after) && (c !== '_' || !/[\p{L}\p{N}]/u.test(before));
-    const end = opens ? this.closer(i + n, c, n) : -1;
-    if (end < 0) { this.plain += text.slice(i, i + n); return i + n; }
-    const children = this.inner(text.slice(i + n, end), this.open && end === text.length);
-    const wrap = (type, list) => ({ type, children: list });
-    this.put(c === '~' ? wrap('deleted', children) : n === 1 ? wrap('emphasis', children)
-      : n === 2 ? wrap('strong', children) : wrap('strong', [wrap('emphasis', children)]));
-    return end + n;
-  }
-
-  /** Where a run of n of these characters ends what one has begun. */
-  closer(from, c, n) {
-    const { text } = this, name = c + n;
-    if (this.hopeless.has(name)) return -1;
-    for (let i = from; i < text.length; i++) {
-      if (text[i] === '\\') { i++; continue; }
-      if (text[i] === '`') {
-        const marks = /^`+/.exec(text.slice(i, i + 64))[0], end = text.indexOf(marks, i + marks.length);
-        i = (end < 0 ? i : end) + marks.length - 1;
-        continue;
-      }
-      if (text[i] !== c) continue;
-      let run = 1;
-      while (text[i + run] === c) run++;
-      const closes = (run === n || (run === 3 && n < 3)) && i > from && !/\s/.test(text[i - 1]) &&
-        (c !== '_' || !/[\p{L}\p{N}]/u.test(text[i + run] ?? ' '));
-      if (closes) return run === 3 && n === 1 ? i + 2 : i;
-      i += run - 1;
+  /** Its items. `first` begins a list; `loose`, which holds for a whole list, parts its items. */
+  #list(token, found, isTop) {
+    const goesOn = isTop && this.place.list && this.at === 1, ordered = token.type === 'ordered_list_open';
+    const start = this.at, items = [];
+    while (this.tokens[this.at].type === 'list_item_open') {
+      const { map, info } = this.tokens[this.at++];
+      items.push([{ type: 'item', ordered, start: Number(info || 0), first: !goesOn && !items.length, ...this.#content() }, map]);
     }
-    if (this.open) return text.length;
-    this.hopeless.add(name);
-    return -1;
+    const loose = !isTop ? this.#hasShown(start, token.level)
+      : Boolean(goesOn && this.place.list.loose) || this.#isLoose(start, token.level);
+    const place = isTop ? { list: { loose } } : {};
+    this.at++;
+    found.push(...items.map(([block, map]) => this.entry(Object.assign(block, { loose }), map, place)));
   }
 
-  /** [text](address "title"), and ![text](address): a link too, since no foreign picture is loaded. */
-  link(i, bracket) {
-    const { text } = this;
-    const end = this.matching(bracket, '[', ']');
-    if (end < 0 || text[end + 1] !== '(') return 0;
-    const close = this.matching(end + 1, '(', ')');
-    if (close < 0) {
-      if (!this.open || text.length - end > MAX_LINK || text.slice(end).includes('\n')) return 0;
-      for (const node of this.inner(text.slice(bracket + 1, end), false)) this.put(node);    // the address is still coming
-      return text.length;
+  #content() {
+    const words = this.tokens[this.at]?.type === 'paragraph_open' ? this.tokens[this.at + 1] : null;
+    const task = words && TASK.exec(words.content);
+    if (task) words.content = words.content.slice(task[0].length);
+    return { isTask: Boolean(task), task: Boolean(task && task[1] !== ' '), blocks: this.all() };
+  }
+
+  /** Whether a blank line parts its items, or the blocks of one. */
+  #isLoose(start, level) {
+    for (let i = start + 1, before = 'list_item_open'; i < this.at; i++) {
+      const token = this.tokens[i];
+      if (token.level > level + 2 || token.nesting < 0 || !token.map) continue;
+      const isFirst = token.level === level + 2 && before === 'list_item_open';
+      const [line] = token.map;
+      if (!isFirst && isBlank(this.text.slice(this.offset(line - 1), this.offset(line)))) return true;
+      before = token.type;
     }
-    const inside = /^\s*(?:<([^<>\n]*)>|(\S*?))(?:\s+(?:"[^"]*"|'[^']*'))?\s*$/.exec(text.slice(end + 2, close));
-    const address = inside && safeAddress(inside[1] ?? inside[2] ?? '');
-    if (!address) { this.plain += text.slice(i, close + 1); return close + 1; }
-    const label = text.slice(bracket + 1, end);
-    this.put({ type: 'link', address, children: label ? this.inner(label, false).map(flat) : [address] });
-    return close + 1;
+    return false;
   }
 
-  matching(from, opens, closes) {
-    let depth = 0;
-    for (let i = from; i < this.text.length && i < from + MAX_LINK; i++) {
-      if (this.text[i] === '\\') i++;
-      else if (this.text[i] === opens) depth++;
-      else if (this.text[i] === closes && --depth === 0) return i;
-    }
-    return -1;
-  }
-
-  angle(i) {
-    const found = /^<([a-z][a-z0-9+.-]{1,31}:[^\s<>]*|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>/i.exec(this.text.slice(i, i + MAX_LINK));
-    const address = found && safeAddress(found[1].includes(':') ? found[1] : `mailto:${found[1]}`);
-    if (!address) return 0;
-    this.put({ type: 'link', address, children: [found[1]] });
-    return i + found[0].length;
-  }
-
-  entity(i) {
-    const found = /^&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(\w{2,8}));/i.exec(this.text.slice(i, i + 12));
-    const code = found && (found[1] ? Number(found[1]) : found[2] ? parseInt(found[2], 16) : 0);
-    const character = found && (found[3] ? ENTITIES[found[3]] : code > 31 && code < 0x110000 && (code < 0xd800 || code > 0xdfff)
-      ? String.fromCodePoint(code) : null);
-    if (!character) return 0;
-    this.plain += character;
-    return i + found[0].length;
-  }
-
-  bare(i) {
-    const found = BARE.exec(this.text.slice(i, i + MAX_LINK));
-    if (!found) return 0;
-    let address = found[0].replace(/[.,;:!?'*_~]+$/, '');
-    while (address.endsWith(')') && address.split(')').length > address.split('(').length) {
-      address = address.slice(0, -1).replace(/[.,;:!?]+$/, '');
-    }
-    if (!safeAddress(address)) return 0;
-    this.put({ type: 'link', address, children: [address] });
-    return i + address.length;
+  #hasShown(start, level) {
+    return this.tokens.slice(start, this.at)
+      .some(token => token.type === 'paragraph_open' && token.level === level + 2 && !token.hidden);
   }
 }
 
-/** A link in a link would be none. */
-function flat(node) {
-  if (typeof node === 'string' || !node.children) return node;
-  return node.type === 'link' ? { type: 'span', children: node.children } : { ...node, children: node.children.map(flat) };
+/**
+ * The blocks of a text, each with its source, the offset at which it began and what a text that begins there stands in; those within
+ * another are in its `blocks`. A list is its items, a table its head and rows.
+ * @param {string} text @param {Object} place of the block with which it begins, where this is the rest of a longer text
+ * @param {Object} references the definitions of links that are known; those of this text are added
+ */
+export function blocks(text, place = {}, references = Object.create(null)) {
+  return new Reader(text, place, references).all(true);
 }
 
-/** What stands in a line: strings and {type, children | text | address}. `open`: the text still grows. */
-export function inlines(text, open = false) {
-  return new Inline(text, open, 0).parse();
+/** How many of the blocks of whole lines stay as they are: all but the last one, and a definition whose title it may be. */
+export function settled(found) {
+  const n = found.findIndex(one => one.from === found[found.length - 1].from), before = found[n - 1];
+  return before?.block.type === 'definition' && before.lines[1] === found[n].lines[0] ? n - 1 : n;
+}
+
+// ---- within a line ----
+// What a growing text has begun and not ended is taken to end with it: emphasis, code, and a link whose address is still coming.
+
+/** Code that has no end yet. */
+function openCode(state, silent) {
+  const { src, pos, env } = state;
+  if (!env.grows || src[pos] !== '`' || state.posMax < src.length) return false;
+  let from = pos, last = -1;
+  while (src[from] === '`') from++;
+  if (!env.runs) {
+    env.runs = new Map();
+    for (let i = src.indexOf('`'); i >= 0; i = src.indexOf('`', last)) {
+      for (last = i; src[last] === '`'; last++);
+      env.runs.set(last - i, i);
+    }
+  }
+  if (from === src.length || env.runs.get(from - pos) > pos) return false;
+  if (!silent) state.push('code_inline', 'code', 0).content = src.slice(from).replaceAll('\n', ' ');
+  state.pos = src.length;
+  return true;
+}
+
+/** [text](addr */
+function openLink(state, silent) {
+  const { src, pos, env } = state;
+  if (!env.grows || src[pos] !== '[' || state.posMax < src.length) return false;
+  env.last ??= src.lastIndexOf('](');
+  const rest = src.length - env.last;
+  if (env.last < pos || rest > MAX_LINK || src.indexOf(')', env.last) >= 0 || src.indexOf('\n', env.last) >= 0) return false;
+  if (md.helpers.parseLinkLabel(state, pos, true) !== env.last) return false;
+  if (!silent) {
+    state.pos = pos + 1;
+    state.posMax = env.last;
+    md.inline.tokenize(state);
+  }
+  state.pos = state.posMax = src.length;
+  return true;
+}
+
+/** Emphasis that has no end yet. */
+function openMarks(state) {
+  const { delimiters } = state, open = [];
+  if (!state.env.grows) return;
+  for (let i = 0, end = -1; i < delimiters.length; i++) {
+    if (delimiters[i].end >= 0) end = Math.max(end, delimiters[i].end);
+    else if (delimiters[i].open && i > end) open.push(delimiters[i]);
+  }
+  for (const mark of open.reverse()) {
+    state.push('text', '', 0);
+    mark.end = delimiters.length;
+    delimiters.push({ ...mark, token: state.tokens.length - 1, end: -1, open: false, close: false });
+  }
+}
+
+/** Formulas are shown as they are written: \( \) and \[ \] with letters or digits within, and $$ $$. */
+function formula(state, silent) {
+  const { src, pos, env } = state, mark = src.slice(pos, pos + 2), close = { '\\(': '\\)', '\\[': '\\]', $$: '$$' }[mark];
+  if (!close || env.noEnd?.[mark]) return false;
+  let at = pos + 2, isFilled = false;
+  for (; at < state.posMax && !src.startsWith(close, at); at++) {
+    if (src[at] === '\\' && src.startsWith(mark, at)) return false;
+    if (/[A-Za-z0-9]/.test(src[at])) isFilled = true;
+    if (src[at] === '\\') at++;
+  }
+  if (at >= state.posMax) {
+    if (state.posMax < src.length) return false;
+    if (!env.grows) {
+      (env.noEnd ??= {})[mark] = true;
+      return false;
+    }
+    at = src.length - 2;
+  }
+  if (!isFilled) return false;
+  if (!silent) state.push('formula', '', 0).content = src.slice(pos, at + 2);
+  state.pos = Math.min(at + 2, state.posMax);
+  return true;
+}
+
+const STOPS = new Set(' \t\n\r\f\v\u00a0\u3000<>"`。，、；：！？）】」》');
+const TRAILS = new Set('.,;:!?\'*_~');
+
+function ends(text) {
+  let end = text.length, open = text.split('(').length - text.split(')').length;
+  for (; end > 0; end--) {
+    const c = text[end - 1];
+    if (c === ')' && open < 0) open++;
+    else if (!TRAILS.has(c) && !(c === ']' && !text.includes('['))) break;
+  }
+  return end;
+}
+
+/** https://… as it stands in the text. */
+function bareLink(state, silent) {
+  const { src, pos, pending } = state;
+  if (silent || state.linkLevel || !src.startsWith('://', pos)) return false;
+  const scheme = [5, 4].map(n => pending.slice(-n)).find(name => /^https?$/i.test(name));
+  if (!scheme || /[A-Za-z0-9/]/.test(pending[pending.length - scheme.length - 1] ?? ' ')) return false;
+  let end = pos + 3;
+  while (end < state.posMax && end - pos < MAX_LINK && !STOPS.has(src[end])) end++;
+  const from = pos - scheme.length, text = src.slice(from, from + ends(src.slice(from, end)));
+  if (text.length <= scheme.length + 3 || !safeAddress(text)) return false;
+  state.pending = pending.slice(0, -scheme.length);
+  state.push('link_open', 'a', 1).attrs = [['href', text]];
+  state.push('text', '', 0).content = text;
+  state.push('link_close', 'a', -1);
+  state.pos = from + text.length;
+  return true;
+}
+
+function lineBreak(state, silent) {
+  const found = state.src[state.pos] === '<' && /^<br {0,8}\/?> {0,8}\n?/i.exec(state.src.slice(state.pos, state.pos + 24));
+  if (!found || state.pos + found[0].length > state.posMax) return false;
+  if (!silent) state.push('hardbreak', 'br', 0);
+  state.pos += found[0].length;
+  return true;
+}
+
+md.inline.ruler.before('linkify', 'bare_link', bareLink);
+md.inline.ruler.before('escape', 'formula', formula);
+md.inline.ruler.before('backticks', 'open_code', openCode);
+md.inline.ruler.after('link', 'open_link', openLink);
+md.inline.ruler.before('autolink', 'line_break', lineBreak);
+md.inline.ruler2.after('balance_pairs', 'open_marks', openMarks);
+
+const ELEMENTS = { strong_open: 'strong', em_open: 'emphasis', s_open: 'deleted', link_open: 'link' };
+
+/** Of a picture only its words are shown. */
+function wordsOf(tokens) {
+  return tokens.map(token => (token.type.endsWith('break') ? ' ' : token.children ? wordsOf(token.children) : token.content)).join('');
+}
+
+function nodeOf(token, isInLink) {
+  switch (token.type) {
+    case 'softbreak': case 'hardbreak': return { type: 'break' };
+    case 'code_inline': return { type: 'code', text: token.content };
+    case 'formula': return { type: 'formula', text: token.content };
+    case 'image': {
+      const address = token.attrGet('src'), words = wordsOf(token.children);
+      return isInLink ? words : { type: 'link', address, title: token.attrGet('title'), children: [words || address] };
+    }
+    default: return token.content;
+  }
+}
+
+/**
+ * What stands in a line: strings and {type, children | text | address, title}.
+ * @param {string} text @param {Object} references by label @param {boolean} grows more will come behind the text
+ */
+export function inlines(text, references = {}, grows = false) {
+  const tokens = [], root = [], stack = [root];
+  let deep = 0, links = 0;
+  md.inline.parse(text, md, { references, grows }, tokens);
+  for (const token of tokens) {
+    const inner = stack[stack.length - 1];
+    links += (token.type === 'link_open') - (token.type === 'link_close');
+    if (token.nesting > 0) {
+      if (stack.length > MAX_DEPTH) { deep++; continue; }
+      const node = { type: ELEMENTS[token.type], children: [] };
+      if (node.type === 'link') Object.assign(node, { address: token.attrGet('href'), title: token.attrGet('title') });
+      inner.push(node);
+      stack.push(node.children);
+    } else if (token.nesting < 0) {
+      if (deep) deep--;
+      else stack.pop();
+    } else {
+      const node = nodeOf(token, links > 0);
+      if (typeof node === 'string' && typeof inner[inner.length - 1] === 'string') inner[inner.length - 1] += node;
+      else if (node !== '') inner.push(node);
+    }
+  }
+  return root;
+}
+
+/** Without these characters at its end. */
+function trimmed(text, characters) {
+  let end = text.length;
+  while (end && characters.includes(text[end - 1])) end--;
+  return text.slice(0, end);
 }
 
 /** How much of a growing text can be shown: its end may still turn out to be a mark of something. */
 export function shown(text, inCode) {
   const at = text.lastIndexOf('\n') + 1, line = text.slice(at);
   if (inCode) return /^ {0,3}[`~]+$/.test(line) ? at : text.length;
-  const sure = line.replace(/[*_~`[!\\<&]+$/, '');
+  const sure = trimmed(line, '*_~`[!\\<&$');
   if ([line, sure].some(part => /^\s*(?:[-*+>#|_~`=]+|\d{1,9}[.)])\s*$/.test(part))) return at;
+  if (/^ {0,3}\[[^\]]{1,200}\]:/.test(line)) return at;
   // The head of a table is a paragraph until the line below it is there.
   const before = text.lastIndexOf('\n', at - 2) + 1, previous = at ? text.slice(before, at - 1) : '';
   if (/^\s*\|/.test(line) && !/^\s*\|/.test(previous)) return at;

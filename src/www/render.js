@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An answer's text as elements, while it comes. Only the last block is made anew when text arrives; those before it stay.
-import { blocks, inlines, shown } from './markdown.js';
+import { blocks, inlines, settled, shown } from './markdown.js';
 import { copyText, el, icon } from './dom.js';
 
 const CHUNK = 60;                       // lines of code that are laid out together
@@ -16,8 +16,42 @@ function nodeOf(node) {
     case 'deleted': return el('del', {}, ...nodesOf(node.children));
     case 'code': return el('code', { text: node.text });
     case 'break': return el('br');
-    case 'link': return el('a', { href: node.address, rel: 'noopener noreferrer', target: '_blank' }, ...nodesOf(node.children));
-    default: return el('span', {}, ...nodesOf(node.children));
+    case 'formula': return el('span', { dir: 'ltr', text: node.text });
+    default: return el('a', { href: node.address, title: node.title || null, rel: 'noopener noreferrer', target: '_blank' },
+      ...nodesOf(node.children));
+  }
+}
+
+/** The definitions of links in one answer, and the elements whose words are to be made anew when one comes. */
+class Links {
+  #waiting = new Map(); #now;
+
+  constructor(root) {
+    this.root = root;
+    this.#now = this.settled = Object.create(null);
+  }
+
+  /** Makes what stands in an element of this text. */
+  fill(element, text, grows = false) {
+    const asked = new Set(), references = new Proxy({}, { get: (_, label) => (asked.add(label), this.#now[label]) });
+    element.replaceChildren(...nodesOf(inlines(text, references, grows)));
+    if (grows) return;                  // it is made anew in any case
+    for (const label of asked) {
+      if (!this.#waiting.has(label)) this.#waiting.set(label, new Map());
+      this.#waiting.get(label).set(element, text);
+    }
+  }
+
+  /** @param {Object} now the settled definitions, as its prototype, and those of the text that is still open */
+  learn(now) {
+    const before = this.#now, changed = new Map();
+    this.#now = now;
+    for (const label of new Set([...Object.keys(before), ...Object.keys(now)])) {
+      if (before[label]?.href === now[label]?.href && before[label]?.title === now[label]?.title) continue;
+      for (const one of this.#waiting.get(label) ?? []) changed.set(...one);
+      this.#waiting.delete(label);
+    }
+    for (const [element, text] of changed) if (this.root.contains(element)) this.fill(element, text);
   }
 }
 
@@ -56,60 +90,110 @@ class Code {
   }
 }
 
-const beginsWithWords = block => block.type === 'item' && block.blocks[0]?.block.type === 'paragraph';
-const kindOf = block => `${block.type} ${block.marker} ${block.isTask} ${block.task} ${beginsWithWords(block)}`;
+const kindOf = block => `${block.type} ${block.ordered} ${block.first} ${block.isTask} ${block.task}`;
 
-/** The item of a list, or a quotation: what has come below it, of which only the end is made anew. */
-class Container {
-  /** @param {Rendered} inner of an element of its own @param {Node[]} words of an item's first line, which needs no paragraph */
-  constructor(block, grows, inner, words = []) {
-    this.node = inner.root;
-    this.node.append(...words);
-    this.inner = inner;
-    this.kind = kindOf(block);
-    this.words = beginsWithWords(block) ? block.blocks[0].source : null;
-    this.isOpen = grows && block.blocks.length === 1;
-    this.#show(block, grows);
+/** A list, of one element or of several that look like one. */
+class List {
+  #elements = []; #loose = false;
+
+  constructor({ ordered, isTask }) { Object.assign(this, { ordered, isTask }); }
+
+  /** The element that is still there and takes the next item. */
+  get last() {
+    while (this.#elements.length && !this.#elements[this.#elements.length - 1].childElementCount) this.#elements.pop();
+    return this.#elements[this.#elements.length - 1];
   }
 
-  #show(block, grows) { this.inner.show(this.words === null ? block.blocks : block.blocks.slice(1), grows); }
+  next(start) {
+    const element = el(this.ordered ? 'ol' : 'ul', { start: this.ordered && start !== 1 ? start : undefined });
+    element.classList.toggle('tasks', this.isTask);
+    element.classList.toggle('goes-on', this.#elements.length > 0);
+    element.classList.toggle('loose', this.#loose);
+    this.#elements.push(element);
+    return element;
+  }
+
+  /** Puts its items apart, or together. */
+  part(loose) {
+    if (loose === this.#loose) return;
+    this.#loose = loose;
+    for (const element of this.#elements) {
+      element.classList.toggle('loose', loose);
+      if (!element.className) element.removeAttribute('class');
+    }
+  }
+}
+
+/** The item of a list, or a quotation: of what has come below it only the end is made anew. */
+class Container {
+  /** @param {Rendered} inner of an element of its own */
+  constructor(block, grows, inner) {
+    this.node = inner.root;
+    this.inner = inner;
+    this.kind = kindOf(block);
+    inner.show(block.blocks, grows);
+  }
 
   /** Whether this is still the same with more in it; if not, nothing was done. */
   update(block, grows) {
-    if (kindOf(block) !== this.kind || (this.words !== null && (this.isOpen || block.blocks[0]?.source !== this.words))) return false;
-    this.#show(block, grows);
+    if (kindOf(block) !== this.kind) return false;
+    this.inner.show(block.blocks, grows);
     return true;
   }
 }
 
+const isVisible = ({ block }) => block.type !== 'definition';
+
 /** The Markdown of one answer below an element of its own. */
 export class Rendered {
-  #open = ''; #place = {}; #shown = []; #base = 0; #level = 2; #inner = false;
+  #open = ''; #place = {}; #lineEnd = '';       // what has come and is not settled
+  #shown = []; #before = { list: null, level: { base: 0, last: 2 } };      // its blocks, and what they stand behind
+  #list; #level; #inner = false; #links;
 
   /** @param {HTMLElement} root empty @param {string} [text] all of it, where it does not grow */
-  constructor(root, text) {
+  constructor(root, text, links = new Links(root)) {
     this.root = root;
+    this.#links = links;
     if (text !== undefined) this.append(text, true);
   }
 
   /** @param {string} text what has come @param {boolean} whole that was all */
   append(text, whole = false) {
-    this.#open += text;
+    this.#open += this.#normal(text, whole);
     const last = this.#shown[this.#shown.length - 1]?.made;
-    const end = whole ? this.#open.length : shown(this.#open, last instanceof Code && !last.closed);
-    const found = blocks(this.#open.slice(0, end), this.#place);
-    if (!found.length) return;
-    this.show(found, !whole);
-    // What stands before the last block is settled.
-    const { from, place } = found[found.length - 1];
+    const end = whole ? this.#open.length : shown(this.#open, last instanceof Code && last.closed === false);
+    const shownText = this.#open.slice(0, end), definitions = Object.create(this.#links.settled);
+    const found = blocks(shownText, this.#place, definitions);
+    this.#links.learn(definitions);
+    if (whole || found.some(isVisible)) this.show(found, !whole);
+    if (found.length > 1) this.#settle(shownText, found);
+  }
+
+  /** With one kind of line end, and without what no text may have. */
+  #normal(text, whole) {
+    const all = this.#lineEnd + text;
+    this.#lineEnd = !whole && all.endsWith('\r') ? '\r' : '';
+    return all.slice(0, all.length - this.#lineEnd.length).replace(/\r\n?/g, '\n').replaceAll('\0', '\ufffd');
+  }
+
+  /** Forgets the text of what nothing can change any more. Only whole lines are sure. */
+  #settle(text, found) {
+    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+    const sure = whole === text ? found : blocks(whole, this.#place, Object.create(this.#links.settled));
+    const n = sure.length && settled(sure);
+    if (!n) return;
+    const { from, place } = sure[n];
+    blocks(this.#open.slice(0, from), this.#place, this.#links.settled);
     this.#open = this.#open.slice(from);
     this.#place = place;
-    this.#shown = this.#shown.slice(-1);
+    const gone = this.#shown.splice(0, sure.slice(0, n).filter(isVisible).length);
+    if (gone.length) this.#before.level = gone[gone.length - 1].level;
+    this.#before.list = place.list ? this.#shown[0].list : null;
   }
 
   /** These blocks instead of those that are shown and not settled. What is the same stays, and what can grow does. */
-  show(found, grows) {
-    const there = this.#shown, grown = i => grows && i === found.length - 1;
+  show(all, grows) {
+    const there = this.#shown, found = all.filter(isVisible), grown = i => grows && found[i] === all[all.length - 1];
     let n = 0;
     while (n < found.length && there[n]?.source === found[n].source && !there[n].grows && !grown(n)) n++;
     const { made } = there[n] ?? {};
@@ -118,10 +202,12 @@ export class Rendered {
       n++;
     }
     for (const { node } of there.splice(n).reverse()) this.#takeBack(node);
+    ({ list: this.#list, level: this.#level } = n ? there[n - 1] : this.#before);
     for (; n < found.length; n++) {
-      const { block, source } = found[n];
-      there.push({ source, grows: grown(n), ...this.#add(block, grown(n)) });
+      const { block, source } = found[n], added = this.#add(block, grown(n));
+      there.push({ source, grows: grown(n), ...added, list: block.type === 'item' ? this.#list : null, level: this.#level });
     }
+    found.forEach(({ block }, i) => { if (block.type === 'item') there[i].list.part(block.loose); });
   }
 
   /** A block, and the list that it began. */
@@ -135,21 +221,13 @@ export class Rendered {
 
   /** Puts a block behind the others: {node: all that it brought along, made: what can grow}. */
   #add(block, grows) {
-    const last = this.#last.lastElementChild;
-    if (block.type === 'item') {
-      const made = this.#item(block, grows), tag = block.ordered ? 'OL' : 'UL';
-      if (last?.tagName !== tag || last.dataset.marker !== block.marker) return { node: this.#put(this.#list(block, made.node)), made };
-      if (this.#inner || last.childElementCount < PART) return { node: last.appendChild(made.node), made };
-      const next = this.#list({ ...block, start: (last.start ?? 1) + PART }, made.node);
-      next.classList.add('goes-on');
-      return { node: this.#put(next, true), made };
-    }
+    if (block.type === 'item') return this.#addItem(block, grows);
     if (block.type === 'row') {
-      const table = last.querySelector('table');
+      const table = this.#last.lastElementChild.querySelector('table');
       const align = [...table.tHead.rows[0].cells].map(cell => cell.className);
       const body = table.tBodies[0] ?? table.createTBody();
       return { node: body.appendChild(el('tr', {}, ...align.map((name, i) =>
-        el(name ? `td.${name}` : 'td', {}, ...nodesOf(inlines(block.cells[i] ?? '', grows)))))) };
+        this.#words(name ? `td.${name}` : 'td', {}, block.cells[i] ?? '', grows)))) };
     }
     const made = block.type === 'code' ? new Code(block)
       : block.type === 'quote' ? new Container(block, grows, this.#within('blockquote')) : null;
@@ -171,29 +249,33 @@ export class Rendered {
     return this.root.appendChild(el('div.part')).appendChild(node);
   }
 
-  #list(block, ...items) {
-    const list = el(block.ordered ? 'ol' : 'ul', { start: block.ordered && block.start !== 1 ? block.start : undefined }, ...items);
-    list.dataset.marker = block.marker;
-    if (block.isTask) list.className = 'tasks';
-    return list;
+  /** In the list that it goes on with, or in one that goes on with that list where it is long. */
+  #addItem(block, grows) {
+    const made = new Container(block, grows, this.#within('li'));
+    if (block.isTask) {
+      const label = block.task ? 'done' : 'open';
+      made.node.prepend(el('input', { type: 'checkbox', checked: block.task, disabled: true, 'aria-label': label }));
+    }
+    if (block.first || !this.#list) this.#list = new List(block);
+    const list = this.#list, last = list.last, goesOn = Boolean(last);
+    if (last && (this.#inner || last.childElementCount < PART)) return { node: last.appendChild(made.node), made };
+    const next = list.next(goesOn ? (last.start ?? 1) + PART : block.start);
+    next.append(made.node);
+    this.#put(next, goesOn);
+    return { node: made.node, made };
   }
 
   #within(tag) {
-    const inner = new Rendered(el(tag));
+    const inner = new Rendered(el(tag), undefined, this.#links);
     inner.#inner = true;
-    inner.#level = this.#level;
-    inner.#base = this.#base;
+    inner.#before = { list: null, level: this.#level };
     return inner;
   }
 
-  #item(block, grows) {
-    const inner = this.#within('li');
-    if (block.isTask) {
-      const label = block.task ? 'done' : 'open';
-      inner.root.append(el('input', { type: 'checkbox', checked: block.task, disabled: true, 'aria-label': label }));
-    }
-    const words = beginsWithWords(block) ? nodesOf(inlines(block.blocks[0].block.text, grows && block.blocks.length === 1)) : [];
-    return new Container(block, grows, inner, words);
+  #words(name, members, text, grows) {
+    const element = el(name, members);
+    this.#links.fill(element, text, grows);
+    return element;
   }
 
   #node(block, grows) {
@@ -202,16 +284,16 @@ export class Rendered {
       case 'rule': return el('hr');
       case 'table': return el('div.table', { tabIndex: 0, role: 'group', 'aria-label': 'Table' }, el('table', {}, el('thead', {},
         el('tr', {}, ...block.header.map((text, i) =>
-          el(block.align[i] ? `th.${block.align[i]}` : 'th', { scope: 'col' }, ...nodesOf(inlines(text))))))));
-      default: return el(block.goesOn ? 'p.goes-on' : 'p', {}, ...nodesOf(inlines(block.text, grows)));
+          this.#words(block.align[i] ? `th.${block.align[i]}` : 'th', { scope: 'col' }, text))))));
+      default: return this.#words(block.goesOn ? 'p.goes-on' : 'p', {}, block.text, grows);
     }
   }
 
   /** Below the heading of its turn, and without a step left out, whatever the model has chosen; it looks as the model meant it. */
   #heading(block, grows) {
-    const base = this.#base || block.level;
-    const level = Math.min(Math.max(block.level - base + 3, 3), this.#level + 1, 6);
-    if (!grows) { this.#base = base; this.#level = level; }
-    return el(`h${level}.h-${block.level}`, {}, ...nodesOf(inlines(block.text, grows)));
+    const base = this.#level.base || block.level;
+    const level = Math.min(Math.max(block.level - base + 3, 3), this.#level.last + 1, 6);
+    if (!grows) this.#level = { base, last: level };
+    return this.#words(`h${level}.h-${block.level}`, {}, block.text, grows);
   }
 }

@@ -2,14 +2,19 @@
 """The chat page: an answer from the question to its figures, and what breaks in between."""
 import gzip
 import json
+import os
 import re
+import subprocess
 
 import pytest
 
+import commonmark
+import peers
+from browser import SOURCE
 from model_server import DONE, Gate, Reply, answer, calls, finish, head, token, tool_call, usage
 from page import WWW, Page, PageServer
 from runs import holding
-from server import TOP
+from server import TOP, WAIT
 
 HOSTILE = """Hello <b>bold</b> <img src=x onerror="window.owned=1"> <script>window.owned=1</script>
 
@@ -51,7 +56,7 @@ def test_weight_and_headers(page_server):
         text = path.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.srcdoc|DOMParser", text), path
         foreign = re.findall(r"https?://[\w.]+", text)
-        assert set(foreign) <= {"http://www.w3.org", "https://html.spec.whatwg.org"}, foreign
+        assert set(foreign) <= {"http://www.w3.org", "https://html.spec.whatwg.org", "https://page.invalid"}, foreign
     html = (WWW / "index.html").read_text()
     assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]*\ssrc=)", html)
     print(f"the page: {total / 1000:.1f} kB compressed")
@@ -334,25 +339,68 @@ def test_a_run_that_fails_and_is_tried_again(page, model, page_server):
 
 
 # ---- markdown ----
+def test_the_parser_is_what_it_is_made_from():
+    """src/www/markdown-it.js is the packages that tests/browser/package-lock.json names, and nothing else."""
+    made = subprocess.run([peers.node_program(), TOP / "tests/browser/markdown-it.mjs"], env={**os.environ, "PEERS": str(peers.install(SOURCE))},
+                          capture_output=True, text=True, timeout=WAIT, check=True).stdout
+    assert (WWW / "markdown-it.js").read_text() == made
+
+
+def test_no_text_takes_more_than_its_length():
+    """Hostile text of 200,000 characters is read at once, and none is refused; what takes quadratic time is killed here."""
+    done = subprocess.run([peers.node_program(), "--no-warnings", TOP / "tests/browser/fuzz.mjs"], capture_output=True, text=True,
+                          timeout=6 * WAIT)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert "event streams, in pieces" in done.stdout
+
+
 def test_pieces_make_the_same_as_the_whole(page, model):
     """However an answer is cut into tokens, its elements are those of the whole text."""
     wrong = page.evaluate((TOP / "tests/browser/pieces.js").read_text())
     assert not wrong, "\n\n".join(wrong)
 
 
+def test_the_examples_of_commonmark(page):
+    """Each as the specification has it, whole and character by character."""
+    code = (TOP / "tests/browser/commonmark.js").read_text()
+    code = code[code.index("async text"):].rstrip()
+    examples, wrong = list(commonmark.examples()), []
+    for number, markdown, wanted in examples:
+        got = page.evaluate(f"({code})({json.dumps(markdown)})")
+        wrong += [f"{number}, {way}: {markdown!r}\n{wanted}\n{html}" for way, html in got.items() if html != wanted]
+    assert not wrong, f"{len(wrong)} are otherwise\n\n" + "\n\n".join(wrong[:40])
+    assert len(examples) == 573
+
+
 def test_what_markdown_becomes(page):
     cases = {
         "a\n\nb\nc": "<p>a</p><p>b<br>c</p>",
         "## A *b*\ntext": '<h3 class="h-2">A <em>b</em></h3><p>text</p>',
-        "- a\n- b\n  1. c\n\n- d": '<ul data-marker="-"><li>a</li><li>b<ol data-marker="."><li>c</li></ol></li><li>d</li></ul>',
-        "3. a\n4. b": '<ol start="3" data-marker="."><li>a</li><li>b</li></ol>',
+        "- a\n- b\n  1. c\n- d": "<ul><li><p>a</p></li><li><p>b</p><ol><li><p>c</p></li></ol></li><li><p>d</p></li></ul>",
+        "3. a\n\n4. b": '<ol start="3" class="loose"><li><p>a</p></li><li><p>b</p></li></ol>',
         "> a\n> > b": "<blockquote><p>a</p><blockquote><p>b</p></blockquote></blockquote>",
         "***a*** **b *c* d** _e_ snake_case_x 2 * 3":
-            "<p><strong><em>a</em></strong> <strong>b <em>c</em> d</strong> <em>e</em> snake_case_x 2 * 3</p>",
+            "<p><em><strong>a</strong></em> <strong>b <em>c</em> d</strong> <em>e</em> snake_case_x 2 * 3</p>",
         "`` a`b `` `<b>`": "<p><code>a`b</code> <code>&lt;b&gt;</code></p>",
         "a ~~b~~ \\*c\\* &lt;d&gt; &#8364;": "<p>a <del>b</del> *c* &lt;d&gt; €</p>",
         "see https://a.example/b_(c), or": f'<p>see <a href="https://a.example/b_(c)" {OUT}>https://a.example/b_(c)</a>, or</p>',
-        "[a [b](https://b.example)](https://c.example)": f'<p><a href="https://c.example" {OUT}>a <span>b</span></a></p>',
+        "[a [b](https://b.example)](https://c.example)":
+            f'<p>[a <a href="https://b.example" {OUT}>b</a>](<a href="https://c.example" {OUT}>https://c.example</a>)</p>',
+        "[wiki](/wiki/Page) [up](../x?y#z) [this](//b.example/)":
+            f'<p><a href="/wiki/Page" {OUT}>wiki</a> <a href="../x?y#z" {OUT}>up</a> <a href="//b.example/" {OUT}>this</a></p>',
+        r"\(a_1 * b_2 * c\) and \[ \frac{1}{2} \] $$x_i * y_i$$ \( \)":
+            r'<p><span dir="ltr">\(a_1 * b_2 * c\)</span> and <span dir="ltr">\[ \frac{1}{2} \]</span> '
+            r'<span dir="ltr">$$x_i * y_i$$</span> ( )</p>',
+        "a<br>b<BR />c <i>d</i> 21&deg;C": "<p>a<br>b<br>c &lt;i&gt;d&lt;/i&gt; 21°C</p>",
+        "| a<br>b | c |\n|---|--:|\n| `1` | 2 |":
+            '<div class="table" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">a<br>b</th>'
+            '<th class="right" scope="col">c</th></tr></thead>'
+            '<tbody><tr><td><code>1</code></td><td class="right">2</td></tr></tbody></table></div>',
+        "see [it][1] and [that]\n\n[1]: https://a.example/ 'One'\n[that]: /b":
+            f'<p>see <a href="https://a.example/" title="One" {OUT}>it</a> and <a href="/b" {OUT}>that</a></p>',
+        "- [x] a **b**\n- [ ] c":
+            '<ul class="tasks"><li><input type="checkbox" disabled="" aria-label="done"><p>a <strong>b</strong></p></li>'
+            '<li><input type="checkbox" disabled="" aria-label="open"><p>c</p></li></ul>',
         "---\n* * *": "<hr><hr>",
     }
     for text, wanted in cases.items():
