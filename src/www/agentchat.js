@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A client of mod_agentchat for browsers and for Node 18 and later. One file, no dependencies. The manual: docs/clients.md
+// A client of mod_agentchat for browsers and for Node 18 and later. One file, no dependencies; agentchat.d.ts has
+// its types. The manual: docs/clients.md
 
 /**
  * An event of a run, as docs/api.md lists them under "Native events"; `id` is what `follow` goes on behind.
- * @typedef {{type: string, timestamp: string, id?: string, [member: string]: any}} RunEvent
+ * @typedef {{type: string, timestamp: string, id?: string, [member: string]: any}} NativeEvent
  * @typedef {{id: string, title: string, agent_id: string?, status: string, metadata: Object<string, string>,
  *            message_count: number, created_at: string, updated_at: string}} Thread
  * @typedef {{id: string, thread_id: string, seq: number, role: string, content: string, tool_calls: Object[]?,
@@ -297,7 +298,7 @@ export class AgentChat {
    * @param {{agent_id?: string, metadata?: Object<string, string>, idempotencyKey?: string, signal?: AbortSignal}} [options]
    *        agent_id: whose the new thread is, else the default agent's; metadata: of the message, in a thread that is there;
    *        what was sent with the same idempotencyKey is not sent again
-   * @returns {AsyncGenerator<RunEvent>}
+   * @returns {AsyncGenerator<NativeEvent>}
    */
   async *send(threadId, content, { agent_id, metadata, idempotencyKey = newKey(), signal } = {}) {
     if (!String(content ?? '').trim()) throw new AgentChatError({ status: 400, code: 'message_empty', detail: 'the message is empty' });
@@ -332,7 +333,7 @@ export class AgentChat {
   /**
    * The events of a run from the start, or behind an event's `id`, and then live to its end.
    * @param {string} runId @param {string|number} [after] @param {{signal?: AbortSignal}} [options]
-   * @returns {AsyncGenerator<RunEvent>}
+   * @returns {AsyncGenerator<NativeEvent>}
    */
   follow(runId, after = '', { signal } = {}) { return this.#events(null, { runId, after: String(after), signal }); }
 

@@ -2,6 +2,7 @@
 """The rules of the house that a program can check. Each guard takes the top of a source tree and
 returns (how many things it looked at, what is wrong); test_guards.py runs each on this tree and
 on a copy with a fault planted in it."""
+import json
 import re
 from pathlib import Path
 
@@ -273,6 +274,22 @@ def links(top):
                 wrong.append(f"{path.relative_to(top)}: {target} does not exist")
             elif anchor and anchor not in anchors(other.read_text()):
                 wrong.append(f"{path.relative_to(top)}: {target}#{anchor} does not exist")
+    return n, wrong
+
+
+def types(top):
+    """The interfaces of agentchat.d.ts have the members of the schemas of the same names, and the same ones are optional."""
+    schemas = json.loads((top / "docs/openapi.json").read_text())["components"]["schemas"]
+    text, n, wrong = (top / "src/www/agentchat.d.ts").read_text(), 0, []
+    for name, told, body in re.findall(r"^export interface (\w+)( extends Told)? \{\n(.*?)^\}", text, re.M | re.S):
+        if name not in schemas or name == "Problem":
+            continue
+        schema = schemas[name]
+        members = {(member, mark == "?") for member, mark in re.findall(r"^  (\w+)(\??):", body, re.M)}
+        known = {(member, member not in schema.get("required", ())) for member in schema["properties"]}
+        n += len(known)
+        for member, optional in sorted(members ^ known - ({("timestamp", False)} if told else set())):
+            wrong.append(f"agentchat.d.ts: {name}.{member}{'?' if optional else ''} is otherwise in docs/openapi.json")
     return n, wrong
 
 

@@ -27,6 +27,7 @@ CASES = {
     "words": (100, "docs/architecture.md", "TO" + "DO: spoiled\n"),
     "owners": (40, "src/back/sqlite_turns.c", 'static const char sql_spoiled[] =\n    "SELECT id FROM messages WHERE thread_id = ?1";\n'),
     "threats": (40, "docs/threat-model.md", "| a | b | `test_who_may.py::test_spoiled` |\n"),
+    "types": (90, "src/www/agentchat.d.ts", "export interface Cost {\n  spoiled: string;\n}\n"),
     "pages": (200, "docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),
     "links": (10, "README.md", "[spoiled](docs/install.md#no-such-heading)\n"),
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/clients.md: every example runs as it is printed, and agentchat.js loses nothing when it is cut off."""
+import json
 import re
 import shutil
 import subprocess
@@ -7,13 +8,14 @@ import sys
 
 import pytest
 
-from cut_proxy import CutProxy
 import peers
+from browser import SOURCE
+from cut_proxy import CutProxy
 from model_server import DONE, Gate, answer, calls, finish, head, token, usage
 from server import TOP, WAIT
 
 PAGE = TOP / "docs/clients.md"
-PROJECT = '{"type": "module"}'
+PROJECT = (TOP / "src/www/package.json").read_text()
 EXAMPLES = {"sh": 1, "python": 1, "js": 4}
 TOOL = calls(("calculate", {"expression": "75 * 0.18"}))
 ANSWER = answer("It is ", "13.50", " €.")
@@ -98,6 +100,40 @@ def test_what_agentchat_js_promises(node, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
     assert "# fail 0" in done.stdout and int(re.search(r"# pass (\d+)", done.stdout)[1]) >= 14
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project that has the client as a package, and says nothing of modules itself."""
+    package = tmp_path / "node_modules/agentchat"
+    package.mkdir(parents=True)
+    for name in ("package.json", *json.loads(PROJECT)["files"]):
+        shutil.copy(TOP / "src/www" / name, package / name)
+    return tmp_path
+
+
+def test_the_package(node, project):
+    """Its names can be imported, in any Node that it promises to work with."""
+    (project / "use.mjs").write_text("import { AgentChat, AgentChatError, EventStreamParser } from 'agentchat';\n"
+                                     "console.log(Object.getOwnPropertyNames(AgentChat.prototype).sort().join(' '));\n")
+    done = subprocess.run([node, str(project / "use.mjs")], capture_output=True, text=True, timeout=WAIT)
+    assert done.returncode == 0, done.stderr
+    types = (TOP / "src/www/agentchat.d.ts").read_text()
+    client = types[types.index("export class AgentChat {"):types.index("export class EventStreamParser")]
+    declared = re.findall(r"^  (?:set )?(\w+)\(", client, re.M)
+    assert done.stdout.split() == sorted(declared)
+    assert json.loads(PROJECT)["version"] == re.search(r'AC_VERSION "(.*)"', (TOP / "src/agentchat.h").read_text())[1]
+
+
+def test_types(project):
+    """tsc --strict takes what the manual says, and the manual's own example, and refuses what is wrong."""
+    shutil.copy(TOP / "tests/browser/types.ts", project / "types.ts")
+    (project / "example.ts").write_text(examples("js")[0].replace("'./agentchat.js'", "'agentchat'"))
+    (project / "package.json").write_text('{"type": "module"}')
+    command = [peers.node_program(), peers.install(SOURCE) / "typescript/lib/tsc.js", "--strict", "--noUncheckedIndexedAccess", "--noEmit",
+               "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom,dom.iterable", "types.ts", "example.ts"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=2 * WAIT)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_agentchat_js_comes_back_to_a_real_server(server, model, tmp_path, node):

@@ -341,7 +341,8 @@ def test_a_run_that_fails_and_is_tried_again(page, model, page_server):
 # ---- markdown ----
 def test_the_parser_is_what_it_is_made_from():
     """src/www/markdown-it.js is the packages that tests/browser/package-lock.json names, and nothing else."""
-    made = subprocess.run([peers.node_program(), TOP / "tests/browser/markdown-it.mjs"], env={**os.environ, "PEERS": str(peers.install(SOURCE))},
+    environment = {**os.environ, "PEERS": str(peers.install(SOURCE))}
+    made = subprocess.run([peers.node_program(), TOP / "tests/browser/markdown-it.mjs"], env=environment,
                           capture_output=True, text=True, timeout=WAIT, check=True).stdout
     assert (WWW / "markdown-it.js").read_text() == made
 
