@@ -276,6 +276,7 @@ typedef struct ac_tool_conf_t {             /* a <AgentChatTool> as configured *
     const apr_array_header_t *headers;      /* of ac_tool_header_t */
     const apr_array_header_t *allow_hosts;  /* of const char *: "host", "*.host", "host:port"; the URL's own is implied */
     bool allow_private;                     /* loopback, link-local and private addresses too */
+    bool insecure;                          /* secrets of headers may go over plain http */
     const apr_table_t *options;             /* AgentChatToolOption name value */
     apr_interval_time_t timeout;
     apr_size_t result_max;

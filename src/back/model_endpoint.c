@@ -40,22 +40,10 @@ static bool ends_with(const char *text, const char *end)
     return len >= end_len && !strcasecmp(text + len - end_len, end);
 }
 
-/* Whether what is sent there stays within reach of its owner: an address that is no public one, or a name that public
- * DNS does not have. */
-static bool is_near(const char *host)
-{
-    unsigned char address[16];
-    if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
-        return ac_http_address_private(host);
-    }
-    return !strchr(host, '.') || ends_with(host, ".localhost") || ends_with(host, ".local")
-        || ends_with(host, ".internal");
-}
-
 static bool is_azure(const char *host)
 {
     return ends_with(host, ".azure.com") || ends_with(host, ".azure.us") || ends_with(host, ".azure.cn")
-        || is_near(host);
+        || ac_http_host_near(host);
 }
 
 static const char *encode_segment(const char *text, apr_pool_t *p)
@@ -152,7 +140,7 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
 {
     const char *insecure = option(conf, "insecure"), *host = host_of(base, p);
     bool open = !strncasecmp(base, "http:", 5) && !(insecure && !strcasecmp(insecure, "on"));
-    if (conf->auth && open && !is_near(host)) {
+    if (conf->auth && open && !ac_http_host_near(host)) {
         return apr_psprintf(p, "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
                             "way to %s; use https, or add insecure=on if the way is safe", host);
     }

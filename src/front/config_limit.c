@@ -109,6 +109,11 @@ static void check_shared(ac_check_t *check)
     if (conf->shared.user && !conf->shared.password.spec) {
         ac_check_problem(check, at, "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
     }
+    if (conf->shared.host && conf->shared.password.spec && !conf->shared.tls && !conf->shared.insecure &&
+        !ac_http_host_near(conf->shared.host)) {
+        ac_check_problem(check, at, "AgentChatShared: without tls=on the password could be read on its way to %s; add tls=on, or "
+                         "insecure=on if the way is safe", conf->shared.host);
+    }
     if (conf->shared.ca_file && !conf->shared.tls) {
         ac_check_problem(check, at, "AgentChatShared: ca= is for tls=on, which is not given");
     }

@@ -38,7 +38,7 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
         int port, db;
         const char *user, *ca_file, *prefix;
         ac_secret_t password;
-        bool tls;
+        bool tls, insecure;                     /* insecure: the password may go without TLS */
         apr_interval_time_t timeout;
         const char *on_error;                   /* "open", "closed" */
     } shared;

@@ -204,6 +204,9 @@ void ac_http_cancel(ac_http_t *http);
 bool ac_http_url_valid(const char *url);
 /* Whether a numeric address ("10.0.0.1", "::1") is one that public_only refuses; also for what is no address. */
 bool ac_http_address_private(const char *address);
+/* Whether what is sent to this host, without port and brackets, stays within its owner's reach: an address that is no public one, or a
+ * name that public DNS does not have. */
+bool ac_http_host_near(const char *host);
 
 /* ---- inside io/ only: how its files fit together ---- */
 /* timer.c: the heap. An array of (due, timer), four children to a node; entries carry the due time so that sifting stays in it. */

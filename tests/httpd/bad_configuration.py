@@ -190,6 +190,15 @@ BAD = [
     ('a header without its secret', 3,
      '<AgentChatTool x>\nAgentChatToolURL http://a/\nAgentChatToolHeader X-A "Bearer %{secret}"\n</AgentChatTool>',
      'AgentChatToolHeader: the value holds %{secret}, so give secret=env:NAME or secret=file:PATH'),
+    ('a secret of a tool over plain http', 1,
+     '<AgentChatTool x>\nAgentChatToolURL http://api.example.com:8080/v1\nAgentChatToolDescription x\n'
+     'AgentChatToolParameters {"type":"object"}\nAgentChatToolHeader X-A "Bearer %{secret}" secret=env:PATH\n</AgentChatTool>',
+     "tool 'x': AgentChatToolHeader X-A: over plain http its secret could be read on its way to api.example.com; use https, or add "
+     'insecure=on to AgentChatToolURL if the way is safe'),
+    ('a password of Redis without TLS', 1,
+     'AgentChatShared redis:cache.example.com:6379 user=chat password=env:PATH\n',
+     'AgentChatShared: without tls=on the password could be read on its way to cache.example.com; add tls=on, or insecure=on if the way is '
+     'safe'),
     ('a bad header name', 2,
      '<AgentChatTool x>\nAgentChatToolHeader "X A" b\n</AgentChatTool>',
      "AgentChatToolHeader: 'X A' is not the name of a header"),
@@ -346,6 +355,12 @@ GOOD = [
     ('ok', MODEL + AGENT + MOUNT),
     ('param ok', '<AgentChatModel gpt>\nAgentChatProvider demo\nAgentChatModelParameter top_p '
      '0.9\nAgentChatModelParameter stop ["a", "b c"]\nAgentChatModelParameter r {"a": {"b":1}}\n</AgentChatModel>\n'),
+    ('secrets over ways that are said to be safe, or are near', "".join(
+        f'<AgentChatTool t{n}>\nAgentChatToolURL {url}\nAgentChatToolDescription x\nAgentChatToolParameters {{"type":"object"}}\n'
+        'AgentChatToolAllowPrivate on\nAgentChatToolHeader X-A %{secret} secret=env:PATH\n</AgentChatTool>\n'
+        for n, url in enumerate(("http://api.example.com/ insecure=on", "http://127.0.0.1:81/", "http://[::1]/", "http://orders/",
+                                 "http://a.localhost/", "http://10.0.0.1/", "https://api.example.com/")))
+     + 'AgentChatShared redis:cache.example.com:6379 password=env:PATH insecure=on\n'),
     ('mount health only', '<Location "/health">\nSetHandler agentchat\n</Location>'),
     ('vhost', '<VirtualHost *:{port}>\n<AgentChatModel gpt>\nAgentChatProvider demo\n</AgentChatModel>\n<AgentChatAgent '
      'a>\nAgentChatModel gpt\n</AgentChatAgent>\n<Location "/api">\nSetHandler agentchat\n</Location>\n</VirtualHost>'),

@@ -142,12 +142,23 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
     return NULL;
 }
 
+/* On a redirect to another origin it is not sent along, so this is the only way it goes. */
+static const char *check_way(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
+{
+    const char *host = host_of(conf->url, p);
+    bool open = header->secret.value && !strncasecmp(conf->url, "http:", 5) && !conf->insecure;
+    return !open || ac_http_host_near(host) ? NULL :
+           apr_psprintf(p, "AgentChatToolHeader %s: over plain http its secret could be read on its way to %s; use https, or add "
+                        "insecure=on to AgentChatToolURL if the way is safe", header->name, host);
+}
+
 static const char *set_headers(ac_tool_http_t *tool, apr_pool_t *p)
 {
     const apr_array_header_t *headers = tool->conf->headers;
     for (int i = 0; headers && i < headers->nelts; i++) {
         const ac_tool_header_t *header = &APR_ARRAY_IDX(headers, i, ac_tool_header_t);
         const char *problem = check_header(tool->conf, header, p);
+        problem = problem ? problem : check_way(tool->conf, header, p);
         if (problem) {
             return problem;
         }
