@@ -327,6 +327,17 @@ static bool is_over(const ac_cosmos_t *store, const json_t *doc)
     return ac_cosmos_past(doc, "lease_until", ac_cosmos_now(store) - (troubled ? store->lease : 0));
 }
 
+static const char *cause_text(const ac_cosmos_task_t *task)
+{
+    const char *holder = ac_json_peek_string(json_object_get(task->head.doc, "active_run"), "holder", "");
+
+    if (strcmp(holder, task->store->holder) == 0) {
+        return "Cosmos DB stored the message but did not confirm it in time, so the run was refused";
+    }
+    return known_dead(task) ? "the server process that ran it ended before it did"
+        : "the server that ran it was not heard of for too long";
+}
+
 /* Closes the run, which may have no document any more, in its thread's head. */
 static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run_etag)
 {
@@ -336,8 +347,7 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
     ac_err_t cause;
 
     ac_err_init(&cause);
-    ac_err_set(&cause, AC_INTERRUPTED, "%s", known_dead(task) ? "the server process that ran it ended before it did"
-               : "the server that ran it was not heard of for too long");
+    ac_err_set(&cause, AC_INTERRUPTED, "%s", cause_text(task));
     ac_json_put(task->head.doc, "active_run", json_null());
     ac_cosmos_batch_init(&batch);
     ac_cosmos_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, task->op->id, task->head.doc, task->head.etag);

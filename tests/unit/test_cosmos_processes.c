@@ -233,6 +233,8 @@ static void open_without_an_answer(void **state, const char *faults)
     assert_int_equal(kind, AC_OK);
     json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
     assert_string_equal(ac_json_peek_string(found, "status", ""), "interrupted");
+    /* No process ended. */
+    assert_non_null(strstr(ac_json_peek_string(json_object_get(found, "error"), "message", ""), "did not confirm it in time"));
     json_decref(found);
     contract_gapless(&ids, 2);
     cosmos_child_stop(&other);
