@@ -232,9 +232,11 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
  * is stored. not_found, run_ended. */
 apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e why);
 /* A worker: cancels the owner's run in whichever child it lives. APR_SUCCESS: it ends as cancelled. run_ended: it ends, or has ended, as
- * something else. not_found: in none that can be asked. APR_INCOMPLETE: it was asked for, and nothing tells what becomes of it: all
- * children were asked, since no log says in which it is, or the one that has it does not answer in time. */
-apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner);
+ * something else. not_found: in none that can be asked. APR_EAGAIN: its log rests, so it waits for its owner's word and is in no child;
+ * goes_on: the store says that it has ceased to wait, so the child that goes on with it is about to read the log. APR_INCOMPLETE: it was
+ * asked for, and nothing tells what becomes of it: all children were asked, since no log says in which it is, or the loop of this one
+ * does not answer in time. */
+apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner, bool goes_on);
 /* A worker: the same without the store, of a run whose log tells what is stored of it. *pstored: that, a new reference, where the run was
  * cancelled, or where that was asked for (APR_INCOMPLETE: the child that has it does not answer in time); else it is left as it is.
  * run_ended: it ends, or has ended. not_found: there is no such log, and nothing was asked of anybody. */

@@ -150,6 +150,11 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
         ac_run_finish(run, AC_RUN_FAILED, &err, "taken over");
         return APR_SUCCESS;
     }
+    if (run->state == AC_RUN_WAITING && why == AC_CANCELLED) {
+        /* The store may give it to somebody else at this moment: who takes it finds in the log how it ends. */
+        run->wants_cancel = ac_run_log_decide(run, true);
+        return APR_SUCCESS;
+    }
     ac_err_set(&err, why, why == AC_STOPPING ? "the server is stopping" : "the run was cancelled");
     if (why == AC_STOPPING) err.retry_after = apr_time_from_sec(2);
     ac_run_finish(run, AC_RUN_CANCELLED, &err, why == AC_STOPPING ? "server stopping" : "cancelled");

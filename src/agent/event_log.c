@@ -85,18 +85,19 @@ bool ac_event_log_is_cut(const ac_event_log_t *log)
 
 void ac_event_log_rest(ac_event_log_t *log, bool rests)
 {
-    atomic_store_explicit(&log->file->rests, rests, memory_order_release);
+    atomic_store(&log->file->rests, rests);     /* before a look at the fate */
 }
 
 bool ac_event_log_rests(const ac_event_log_t *log)
 {
-    return atomic_load_explicit(&log->file->rests, memory_order_acquire) != 0;
+    return atomic_load(&log->file->rests) != 0;
 }
 
-void ac_event_log_decide(ac_event_log_t *log, ac_log_fate_e fate)
+ac_log_fate_e ac_event_log_decide(ac_event_log_t *log, ac_log_fate_e fate)
 {
-    uint32_t none = AC_LOG_GOES_ON;
-    atomic_compare_exchange_strong(&log->file->fate, &none, (uint32_t)fate);
+    uint32_t there = AC_LOG_GOES_ON;
+    bool first = atomic_compare_exchange_strong(&log->file->fate, &there, (uint32_t)fate);
+    return first ? fate : (ac_log_fate_e)there;
 }
 
 ac_log_fate_e ac_event_log_fate(const ac_event_log_t *log)
@@ -224,10 +225,8 @@ ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, cons
         ac_event_log_close(log);
         return NULL;
     }
-    if (!log) {
-        unlink(here);                           /* begun and never finished */
-        return NULL;
-    }
+    if (!log) unlink(here);                     /* begun and never finished */
+    if (!log) return NULL;
     memcpy(log->path, here, sizeof log->path);
     log->child = ac_event_dir_key(dir);
     log->trouble = ac_event_dir_trouble(dir);

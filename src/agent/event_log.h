@@ -110,7 +110,8 @@ void ac_event_log_place(const ac_event_log_t *log, ac_log_cursor_t *cursor);
 
 /* How the run ends is decided, though the store does not have it yet: from here on it is too late to cancel it. */
 typedef enum ac_log_fate_e { AC_LOG_GOES_ON, AC_LOG_CANCELLED, AC_LOG_CLOSES } ac_log_fate_e;
-void ac_event_log_decide(ac_event_log_t *log, ac_log_fate_e fate);         /* owner; the first word counts */
+/* Owner; AC_LOG_CANCELLED: anybody, and the owner ends the run so. The first word counts, and is returned. Any thread. */
+ac_log_fate_e ac_event_log_decide(ac_event_log_t *log, ac_log_fate_e fate);
 ac_log_fate_e ac_event_log_fate(const ac_event_log_t *log);
 
 /* Owner. The run waits for its owner's word and is nobody's: whoever goes on with it takes the log, although its child may live. */

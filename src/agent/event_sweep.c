@@ -21,7 +21,6 @@
 #define DATAGRAMS 64                            /* read in one turn of the loop */
 #define ASK_TRIES 50                            /* of a datagram to a child whose queue is full, 5 ms apart */
 #define ASK_WAIT apr_time_from_sec(2)           /* for our own loop, or another child's */
-#define ASK_LOOK apr_time_from_msec(2)          /* whether that has done something about it */
 
 /* ---- ended logs ---- */
 
@@ -314,27 +313,22 @@ static void ask_child(const ac_event_dir_t *dir, ac_child_key_t child, const cha
     }
 }
 
-/* Whether the run can still be cancelled where its log lies. */
-static bool goes_on(const ac_event_log_t *log)
-{
-    return ac_event_log_fate(log) == AC_LOG_GOES_ON && !ac_event_log_ended(log) && !ac_event_log_rests(log);
-}
-
-/* A datagram has no answer: what became of it stands in the log. */
-static apr_status_t ask_holder(const ac_event_dir_t *dir, const ac_event_log_t *log, const char *owner)
+/* The log decides at once, also where its owner stands still: the datagram only says that there is something to be read. */
+static apr_status_t decide_by_log(const ac_event_dir_t *dir, ac_event_log_t *log, const char *owner, bool goes_on)
 {
     const ac_log_head_t *head = ac_event_log_head(log);
-    apr_time_t end = ac_clock() + ASK_WAIT;
+    const apr_status_t ended = ac_kind_row(AC_RUN_ENDED)->status;
+    bool rests = ac_event_log_rests(log);
     if (strcmp(head->owner, owner) != 0) return ac_kind_row(AC_NOT_FOUND)->status;
-    if (!goes_on(log) || !ac_event_dir_alive(dir, ac_event_log_child(log))) return ac_kind_row(AC_RUN_ENDED)->status;
+    if (rests && !goes_on) return APR_EAGAIN;
+    if (ac_event_log_ended(log) || (!rests && !ac_event_dir_alive(dir, ac_event_log_child(log)))) return ended;
+    if (!goes_on && ac_event_log_fate(log) != AC_LOG_GOES_ON) return ended;     /* also by an earlier cancel */
+    if (ac_event_log_decide(log, AC_LOG_CANCELLED) != AC_LOG_CANCELLED) return ended;
     ask_child(dir, ac_event_log_child(log), head->run_id, owner);
-    while (goes_on(log) && ac_clock() < end) apr_sleep(ASK_LOOK);
-    ac_log_fate_e fate = ac_event_log_fate(log);
-    if (fate == AC_LOG_CANCELLED) return APR_SUCCESS;
-    return fate == AC_LOG_CLOSES ? ac_kind_row(AC_RUN_ENDED)->status : APR_INCOMPLETE;
+    return !goes_on && ac_event_log_rests(log) ? APR_EAGAIN : APR_SUCCESS;      /* put aside at this moment */
 }
 
-apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner)
+apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner, bool goes_on)
 {
     ac_child_key_t children[AC_MAX_CHILDREN];
     apr_status_t status = ask_own_loop(engine, run_id, owner);
@@ -342,11 +336,12 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
     if (status == APR_TIMEUP) return APR_INCOMPLETE;
     if (status == APR_SUCCESS || status == ac_kind_row(AC_RUN_ENDED)->status || !dir) return status;
     ac_event_log_t *log = ac_event_log_find(dir, run_id);
-    bool held = log && !ac_event_log_rests(log);
-    if (held) status = ask_holder(dir, log, owner);
-    ac_event_log_close(log);
-    if (held) return status;
-    /* Without a log it may be in any of them; one that rests does not say where its run goes on. */
+    if (log) {
+        status = decide_by_log(dir, log, owner, goes_on);
+        ac_event_log_close(log);
+        return status;
+    }
+    /* Without a log it may be in any of them. */
     int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
     for (int i = 0; i < n; i++) {
         if (children[i] != ac_event_dir_key(dir)) ask_child(dir, children[i], run_id, owner);
@@ -361,7 +356,7 @@ apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const
     json_t *stored = fits ? ac_event_log_stored(log) : NULL;
     ac_event_log_close(log);
     if (!stored) return ac_kind_row(AC_NOT_FOUND)->status;
-    apr_status_t status = ac_run_cancel_anywhere(engine, run_id, owner);
+    apr_status_t status = ac_run_cancel_anywhere(engine, run_id, owner, false);
     if (status == APR_SUCCESS || status == APR_INCOMPLETE) *pstored = stored;
     else json_decref(stored);
     return status;

@@ -22,6 +22,7 @@ typedef struct ac_recovery_t {
     bool late;                                  /* its process died: the store may have closed it meanwhile */
     bool failed;                                /* and is to be tried again */
     bool told;                                  /* in the log */
+    bool cancelled;                             /* before its process died, and a client knows it */
     apr_time_t failed_at;                       /* the loop's time */
     waiter_t *waiters;
     struct ac_recovery_t *next, *prev;
@@ -215,7 +216,7 @@ static void on_run(ac_store_op_t *op)
     } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
         end_with(recovery, op->out, NULL);
     } else {
-        recovery->logged.closing = ac_logged_closing(&recovery->logged, op->out);
+        recovery->logged.closing = ac_logged_closing(&recovery->logged, op->out, recovery->cancelled);
         close_turn(recovery);
     }
     ac_store_op_free(op);
@@ -252,7 +253,7 @@ static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
     recovery->engine = engine;
     recovery->late = late;
     recovery->log = log;
-    ac_event_log_decide(log, AC_LOG_CLOSES);
+    recovery->cancelled = ac_event_log_decide(log, AC_LOG_CLOSES) == AC_LOG_CANCELLED;
     while (last && last->next) last = last->next;
     recovery->prev = last;
     if (last) last->next = recovery;

@@ -163,14 +163,14 @@ static json_t *guess_usage(const ac_logged_t *logged, const json_t *run)
     return ac_record_usage(&usage);
 }
 
-static json_t *make_message(const ac_logged_t *logged, const json_t *run)
+static json_t *make_message(const ac_logged_t *logged, const json_t *run, const char *finish)
 {
     const char *run_id = ac_json_peek_string(run, "id", "");
     size_t n_calls = json_array_size(logged->tool_calls);
     if (!logged->text.len && !n_calls) return json_null();
     json_t *message = json_object(), *metadata = json_object();
     copy(metadata, "model", run, "model");
-    ac_json_put(metadata, "finish_reason", json_string("interrupted"));
+    ac_json_put(metadata, "finish_reason", json_string(finish));
     ac_json_put(metadata, "usage", guess_usage(logged, run));
     ac_json_put(message, "id", message_id(run_id));
     copy(message, "thread_id", run, "thread_id");
@@ -202,17 +202,18 @@ bool ac_logged_interrupt(ac_logged_t *logged)
     return true;
 }
 
-json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run)
+json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run, bool cancelled)
 {
     json_t *closing = json_object(), *after = json_copy((json_t *)run), *step;
     apr_time_t began = ac_stored_time(run, "created_at"), now = apr_time_now();
     size_t i;
-    set_interrupted(after);
+    if (cancelled) ac_json_put(after, "status", json_string("cancelled"));
+    else set_interrupted(after);
     ac_json_put(after, "usage", guess_usage(logged, run));
     ac_json_put(after, "completed_at", ac_json_time(now));
     ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());
     json_array_foreach(logged->steps, i, step) copy(step, "run_id", run, "id");
-    ac_json_put(closing, "message", make_message(logged, run));
+    ac_json_put(closing, "message", make_message(logged, run, cancelled ? "cancelled" : "interrupted"));
     ac_json_put(closing, "run", after);
     ac_json_put(closing, "steps", json_incref(logged->steps));
     return closing;

@@ -191,6 +191,13 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
 {
     if (!ac_run_live(run)) return;
     if (err && !run->err.kind) run->err = *err;
+    /* Another child has told a client so already. Not of a run that another machine has closed. */
+    bool cancelled = run->wants_cancel || (outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
+    if (ac_run_log_decide(run, cancelled) && run->err.kind != AC_INTERRUPTED) {
+        ac_err_init(&run->err);
+        ac_err_set(&run->err, AC_CANCELLED, "the run was cancelled");
+        outcome = AC_RUN_CANCELLED;
+    }
     /* A client's mistake is one whatever we were doing when we found it. */
     if (outcome == AC_RUN_FAILED && strcmp(ac_kind_row(run->err.kind)->fault, "client") != 0) {
         ac_err_while(&run->err, run->doing);
@@ -203,7 +210,6 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     if (!run->is_admitting) ac_run_limits_end(run);
     if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
     ac_run_drop_calls(run);
-    ac_run_log_decided(run);
     ac_run_transit(run, AC_RUN_SAVING, cause);
 }
 
@@ -287,6 +293,7 @@ void ac_run_leave(ac_run_t *run)
     ac_run_limits_end(run);
     ac_run_log_leave(run);
     ac_run_drop_calls(run);
+    if (run->wants_cancel) ac_run_cancel_waiting(run->engine, run->turn->run_id, run->turn->owner);
     ac_engine_forget(run);
     run_free(run);
 }

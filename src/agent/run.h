@@ -100,6 +100,7 @@ struct ac_run_t {
     int64_t refused_after;                      /* `after` of the opening write that was refused last */
     int64_t seen;                               /* the seq of the thread's last message when it was read */
     bool unstored;                              /* the closing writes failed for good */
+    bool wants_cancel;                          /* while it was put aside */
 
     json_t *message;                            /* the assistant's, as stored */
     ac_err_t err;
@@ -164,7 +165,10 @@ void ac_run_end(ac_run_t *run);                 /* reached once: the terminal ev
 
 /* run_log.c */
 void ac_run_log_begin(ac_run_t *run);           /* before the first event is shown */
-void ac_run_log_decided(ac_run_t *run);         /* its outcome is known: other children are told that it is too late to cancel it */
+/* Its outcome is known: other children read in the log that it is too late to cancel it. true: it ends as cancelled, since the caller says
+ * so or another child was faster to. */
+bool ac_run_log_decide(ac_run_t *run, bool cancelled);
+bool ac_run_log_is_cancelled(const ac_run_t *run);      /* by another child */
 void ac_run_log_closing(ac_run_t *run);         /* before run->closing is written */
 /* Emits an event that is due now, and tells who follows elsewhere. Takes it. */
 void ac_run_show(ac_run_t *run, ac_event_t *event);
@@ -220,8 +224,8 @@ void ac_logged_free(ac_logged_t *logged);
 /* Makes of a closing that the store refuses, since the thread has gone on, one that stores what had been said as `interrupted`. false: it
  * is that already, or nothing had been said. */
 bool ac_logged_interrupt(ac_logged_t *logged);
-/* The `in` of a TURN_CLOSE for an interrupted run; run is its stored document. New reference. */
-json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run);
+/* The `in` of a TURN_CLOSE for a run that was interrupted, or cancelled before; run is its stored document. New reference. */
+json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run, bool cancelled);
 /* The terminal event that a stored run has; message may be NULL. */
 ac_event_t *ac_stored_terminal(const json_t *run, json_t *message);
 apr_time_t ac_stored_time(const json_t *object, const char *name);  /* 0: none */
@@ -257,6 +261,7 @@ void ac_run_close_calls(ac_run_t *run, const char *error);  /* those that are op
 
 /* run_wait.c: calls that wait for the owner's word */
 void ac_run_enter_waiting(ac_run_t *run);
+void ac_run_cancel_waiting(ac_engine_t *engine, const char *run_id, const char *owner); /* it has been put aside */
 /* run_state.c: a run that waits, as the store keeps it; pure but for what it makes */
 json_t *ac_run_state_make(ac_run_t *run, json_t *events);      /* takes events */
 /* Fills a new run; its agent and its log are the caller's to find. false: it is damaged, and can only be ended. */

@@ -31,13 +31,20 @@ void ac_run_log_begin(ac_run_t *run)
     run->log = create(run->engine, &head);
     ac_channel_log(run->channel, run->log);
     if (run->log && run->opening) ac_event_log_note_stored(run->log, json_object_get(run->opening, "run"));
-    if (run->log && run->state == AC_RUN_SAVING) ac_run_log_decided(run);   /* decided before it was stored at all */
+    /* Decided before it was stored at all. */
+    if (run->state == AC_RUN_SAVING) ac_run_log_decide(run, run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
 }
 
-void ac_run_log_decided(ac_run_t *run)
+bool ac_run_log_decide(ac_run_t *run, bool cancelled)
 {
-    bool cancelled = run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED;
-    if (run->log) ac_event_log_decide(run->log, cancelled ? AC_LOG_CANCELLED : AC_LOG_CLOSES);
+    ac_log_fate_e fate = cancelled ? AC_LOG_CANCELLED : AC_LOG_CLOSES;
+    if (run->log) fate = ac_event_log_decide(run->log, fate);
+    return fate == AC_LOG_CANCELLED;
+}
+
+bool ac_run_log_is_cancelled(const ac_run_t *run)
+{
+    return run->log && ac_event_log_fate(run->log) == AC_LOG_CANCELLED;
 }
 
 static void tell(void *baton)
@@ -109,6 +116,7 @@ void ac_run_log_leave(ac_run_t *run)
     ac_channel_log(run->channel, NULL);
     if (run->log) {
         ac_event_log_rest(run->log, true);
+        run->wants_cancel = run->wants_cancel || ac_run_log_is_cancelled(run);
         ac_event_log_tell(run->log, run->engine->dir);
         ac_event_log_close(run->log);
         run->log = NULL;

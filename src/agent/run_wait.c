@@ -223,7 +223,7 @@ static void go_on(void *baton)
     enter(run);
     ac_run_log_go_on(run, state);
     ac_run_limits_again(run);
-    if (taken->cancel) ac_err_set(&err, AC_CANCELLED, "the run was cancelled");
+    if (taken->cancel || ac_run_log_is_cancelled(run)) ac_err_set(&err, AC_CANCELLED, "the run was cancelled");
     if (engine->stopping) ac_err_set(&err, AC_STOPPING, "the server is stopping");
     if (!err.kind) put_words(run, json_object_get(taken->out, "calls"));
     if (err.kind == AC_CANCELLED || err.kind == AC_STOPPING) ac_run_finish(run, AC_RUN_CANCELLED, &err, "cancelled");
@@ -314,6 +314,7 @@ apr_status_t ac_run_decide(ac_engine_t *engine, const ac_word_t *word, ac_err_t 
 static void on_expired(ac_store_op_t *op)
 {
     taken_t *taken = op->baton;
+    taken->cancel = json_is_true(json_object_get(op->in, "cancel"));
     if (op->status == APR_SUCCESS) {
         taken->out = json_incref(op->out);
         go_on(taken);
@@ -323,15 +324,29 @@ static void on_expired(ac_store_op_t *op)
     ac_store_op_free(op);
 }
 
-static void expire(ac_engine_t *engine, const json_t *late)
+/* Takes what is said instead of the owner. */
+static void decide_for_owner(ac_engine_t *engine, const char *run_id, const char *owner, json_t *said)
 {
-    const char *owner = ac_json_peek_string(late, "owner", ""), *run_id = ac_json_peek_string(late, "run_id", "");
     ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_DECIDE, owner, run_id);
-    if (!op) return;
-    op->in = json_object();
-    ac_json_put(op->in, "expired", ac_json_time(apr_time_now()));
+    if (!op) {
+        json_decref(said);
+        return;
+    }
+    op->in = said;
     op->deadline = ac_clock() + engine->conf.store_timeout;
     ac_store_call_post(engine->store, engine->loop, op, on_expired, take(engine, run_id, owner, NULL));
+}
+
+static void expire(ac_engine_t *engine, const json_t *late)
+{
+    json_t *said = json_object();
+    ac_json_put(said, "expired", ac_json_time(apr_time_now()));
+    decide_for_owner(engine, ac_json_peek_string(late, "run_id", ""), ac_json_peek_string(late, "owner", ""), said);
+}
+
+void ac_run_cancel_waiting(ac_engine_t *engine, const char *run_id, const char *owner)
+{
+    decide_for_owner(engine, run_id, owner, json_pack("{s:b}", "cancel", 1));
 }
 
 static void look_for_late(void *baton);

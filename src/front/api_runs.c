@@ -91,14 +91,12 @@ static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
 }
 
 /* One that waits for its owner's word is in no process; with its cancelling it comes to this one, and ends here. */
-static bool cancel_waiting(ac_request_t *rq)
+static apr_status_t cancel_waiting(ac_request_t *rq, ac_err_t *err)
 {
-    ac_err_t err;
-    ac_err_init(&err);
     ac_word_t word = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
-    apr_status_t status = ac_run_decide(ac_child()->engine, &word, &err);
+    apr_status_t status = ac_run_decide(ac_child()->engine, &word, err);
     json_decref(word.said);
-    return status == APR_SUCCESS;
+    return status;
 }
 
 static apr_status_t set_too_late(ac_request_t *rq)
@@ -106,17 +104,45 @@ static apr_status_t set_too_late(ac_request_t *rq)
     return ac_err_set(&rq->err, AC_RUN_ENDED, "it is too late: the run has ended, or how it ends is being stored");
 }
 
-/* First where the run is under way: that needs no store. */
+/* It may have ended as cancelled, by what was left in its log a moment ago. */
+static apr_status_t look_how_it_ended(ac_request_t *rq)
+{
+    ac_store_op_t *result;
+    ac_err_init(&rq->err);
+    apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
+    if (status != APR_SUCCESS || !strcmp(ac_json_peek_string(result->out, "status", ""), "cancelled")) {
+        return status;
+    }
+    return set_too_late(rq);
+}
+
+/* First where the run is under way: that needs no store. Then the store says whether it waits for its owner's word. Where it does not,
+ * the word may have come at this moment, and the run goes on: so it is looked for again. */
 static apr_status_t cancel_run(ac_request_t *rq)
 {
-    apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner);
+    ac_err_t err;
+    ac_err_init(&err);
+    apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, false);
+    bool rests = status == APR_EAGAIN;
+    if (status != APR_SUCCESS && status != ac_kind_row(AC_RUN_ENDED)->status) {
+        if (cancel_waiting(rq, &err) == APR_SUCCESS) {
+            return APR_SUCCESS;
+        }
+        if (err.kind != AC_NOT_WAITING) {
+            rq->err = err;
+            return ac_kind_row(err.kind)->status;
+        }
+        status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, true);
+    }
     if (status == ac_kind_row(AC_RUN_ENDED)->status) {
         return set_too_late(rq);
     }
-    if (status == APR_SUCCESS || cancel_waiting(rq)) {
+    if (status == APR_SUCCESS && !rests) {
         return APR_SUCCESS;
     }
-    return cancel_by_store(rq, status == APR_INCOMPLETE);
+    /* A log that rested may do so for good, where another machine goes on with the run. */
+    status = cancel_by_store(rq, status == APR_SUCCESS || status == APR_INCOMPLETE);
+    return status == ac_kind_row(AC_RUN_ENDED)->status && rests ? look_how_it_ended(rq) : status;
 }
 
 /* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose it is, and what is

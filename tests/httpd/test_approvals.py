@@ -8,7 +8,7 @@ import pytest
 
 from cosmos_server import KEY
 from model_server import WAIT, Gate, ModelServer, Reply, answer, calls
-from runs import holding, wait_asleep, wait_until
+from runs import CHILDREN, holding, wait_asleep, wait_until
 
 TOOLS = """
 <AgentChatTool send_mail>
@@ -279,6 +279,38 @@ def test_cancelled(make, model, mail, restart):
     assert all_events(server, run)[-1].json["status"] == "cancelled"
     assert server.client.messages(thread)[-1]["content"] == "Let me."
     assert server.client.send(thread, "go on").status == 200
+
+
+def at_once(*questions):
+    """The answers to requests that are sent together, each on its own thread."""
+    start, answers = threading.Barrier(len(questions)), [None] * len(questions)
+
+    def ask(i):
+        start.wait(WAIT)
+        answers[i] = questions[i]()
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(questions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+@pytest.mark.parametrize("children", [1, 3])
+def test_approved_and_cancelled_at_once(make, model, mail, children):
+    """Each caller is told what happens: a run that was cancelled ends so, one that could not be cancelled does not."""
+    one = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\n" \
+          "MaxSpareThreads 16\n"
+    server = make(tuning=one if children == 1 else CHILDREN)
+    model.default = answer("Sent.")
+    for _ in range(15):
+        run, thread, _ = begin(server, model, wants(MAIL))
+        approved, cancelled = at_once(lambda: decide(server, run, True), lambda: server.client.post(f"/runs/{run}/cancel"))
+        status = ended(server, run)["status"]
+        assert approved.status == 202 or (approved.status, approved.json["code"]) in ((409, "run_ended"), (409, "not_waiting"))
+        assert cancelled.status == 202 or (cancelled.status, cancelled.json["code"]) == (409, "run_ended")
+        assert status == ("cancelled" if cancelled.status == 202 else "completed"), (approved, cancelled)
+        assert approved.status == 202 or not [m for m in server.client.messages(thread) if "Sent." in m["content"]]
 
 
 @pytest.mark.parametrize("make", ["cosmos"], indirect=True)

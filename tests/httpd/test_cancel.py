@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stopping a run: before its first word, in the middle, while a tool runs, from another child; and what a client's going means."""
+import os
+import signal
 import sqlite3
+import threading
 import time
 
 import pytest
 
 from cosmos_server import KEY
 from model_server import WAIT, Gate, answer, calls
-from runs import CHILDREN, begun, connection_to, events_of, owner_of, wait_until
+from runs import CHILDREN, begun, connection_to, events_of, holding, owner_of, wait_until
 
 TOOL = """
 <AgentChatTool slow_tool>
@@ -53,6 +56,33 @@ def test_before_the_first_word(server, client, model):
     assert client.post(f"/runs/{run['run_id']}/cancel").status == 202
     assert [e.type for e in stream.rest()] == ["done"]
     assert status_of(client, run["run_id"]) == "cancelled" and len(client.messages(run["thread_id"])) == 1
+
+
+def test_a_process_that_stands_still(make_server, model):
+    """Its run is cancelled at once, and ends so, although the model says all of its answer before the process goes on."""
+    server = make_server(tuning=CHILDREN)
+    gate, said = Gate(), threading.Event()
+
+    def script(request):
+        yield from holding(gate, ("half ",), ("and half",))(request)
+        said.set()
+    model.play(script)
+    stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
+    run = stream.next().json
+    gate.wait_reached()
+    mine = owner_of(server, stream.connection)
+    other = connection_to(server, lambda pid: pid != mine)
+    os.kill(mine, signal.SIGSTOP)
+    try:
+        response = other.request("POST", f"/api/runs/{run['run_id']}/cancel")
+        gate.open()
+        assert said.wait(WAIT)
+    finally:
+        os.kill(mine, signal.SIGCONT)
+    assert response.status == 202
+    last = stream.rest()[-1].json
+    assert (last["type"], last["status"]) == ("done", "cancelled")
+    assert other.request("GET", f"/api/runs/{run['run_id']}").json["status"] == "cancelled"
 
 
 def cancel_here(client, model):

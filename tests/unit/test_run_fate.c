@@ -37,11 +37,92 @@ static void test_how_the_end_was_decided(void **state)
     json_decref(close_well());
 }
 
+/* Another child has told a client that the run is cancelled: whatever it comes to, that is how it ends. */
+static void cancel_by_log(void)
+{
+    ac_event_log_t *log = ac_event_log_find(dir, run_id);
+    assert_non_null(log);
+    assert_int_equal(ac_event_log_decide(log, AC_LOG_CANCELLED), AC_LOG_CANCELLED);
+    ac_event_log_close(log);
+}
+
+static void ended_as_cancelled(const char *text)
+{
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "run", "status"), "cancelled");
+    assert_string_equal(text_at(written, "message", "content"), text);
+    assert_string_equal(text_at(json_object_get(written, "message"), "metadata", "finish_reason"), "cancelled");
+    assert_string_equal(json_string_value(json_object_get(last, "status")), "cancelled");
+    json_decref(written);
+}
+
+static void test_another_child_decides_and_the_model_is_faster(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    say("half");
+    cancel_by_log();
+    say(" and half");
+    end_well();
+    ended_as_cancelled("half and half");
+}
+
+static void test_another_child_decides_and_the_model_fails(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    say("half");
+    cancel_by_log();
+    model_end((ac_model_end_t){.status = APR_EGENERAL, .err = {.kind = AC_MODEL_TIMEOUT, .detail = "silent"}});
+    ended_as_cancelled("half");
+}
+
+static void test_another_child_is_too_late(void **state)
+{
+    (void)state;
+    start_new("x");
+    open_well();
+    say("all");
+    end_well();
+    ac_event_log_t *log = ac_event_log_find(dir, run_id);
+    assert_int_equal(ac_event_log_decide(log, AC_LOG_CANCELLED), AC_LOG_CLOSES);
+    ac_event_log_close(log);
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "run", "status"), "completed");
+    json_decref(written);
+}
+
+/* The process dies that was to end it. */
+static void test_a_cancelled_run_whose_process_dies(void **state)
+{
+    (void)state;
+    static const char id[] = "run_00000000000000000000000001";
+    leave_log_of_the_dead(id, "half");
+    apr_cpystrn(run_id, id, sizeof run_id);
+    cancel_by_log();
+    follow(0, id, 0);
+    fake_turn();
+    expect_op(AC_STORE_RUN_GET);
+    answer_op(json_pack("{s:s, s:s, s:s}", "id", id, "thread_id", "thread_1", "status", "interrupted"), AC_OK);
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "run", "status"), "cancelled");
+    assert_string_equal(text_at(json_object_get(written, "message"), "metadata", "finish_reason"), "cancelled");
+    json_decref(written);
+    fake_pass(100000);
+    assert_string_equal(visitors[0].seen, "<run>half<done>");
+}
+
 int main(void)
 {
     apr_initialize();
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_how_the_end_was_decided, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_another_child_decides_and_the_model_is_faster, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_another_child_decides_and_the_model_fails, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_another_child_is_too_late, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_cancelled_run_whose_process_dies, setup_logged, teardown_logged),
     };
     return cmocka_run_group_tests_name("run fate", group, NULL, NULL);
 }
