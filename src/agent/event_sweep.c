@@ -147,6 +147,7 @@ static void scan(void *baton)
     remove_unfinished(sweep);
 }
 
+static void listen_to_others(ac_engine_t *engine);
 static void start_sweep(void *baton);
 
 /* A part in each turn of the loop, which has streams to write to. */
@@ -180,6 +181,7 @@ static void start_sweep(void *baton)
     ac_engine_t *engine = baton;
     sweep_t *sweep = ac_alloc(sizeof *sweep);
     if (!ac_event_dir_is_there(engine->dir)) ac_engine_settle(engine);
+    if (engine->listens && !engine->watch.slot) listen_to_others(engine);       /* there was no room for the watch */
     sweep->engine = engine;
     sweep->dir = engine->dir;
     sweep->lock_fd = -1;

@@ -7,7 +7,7 @@ AC_MESSAGE(101, AC_ERROR, "The loop thread could not be started or lost its epol
            "See the cause in the line; usually file descriptors ran out. Raise the limit (ulimit -n) and restart.")
 AC_MESSAGE(110, AC_ERROR, "Memory ran out where the loop cannot go on without it; the child ends and httpd starts another.",
            "Give the machine or the container more memory, or lower the number of streams a child may hold.")
-AC_MESSAGE(111, AC_WARNING, "A connection to an upstream could not be watched; its exchange will end by its timeout.",
+AC_MESSAGE(111, AC_WARNING, "A connection to an upstream could not be watched. Its exchange goes on: it is looked at every 20 ms.",
            "See the cause in the line. Too many descriptors: raise the limit (ulimit -n), or fs.epoll.max_user_watches.")
 AC_MESSAGE(201, AC_ERROR, "The embedded store's file is a database of another program.",
            "Name another file in AgentChatStore; this one was left as it is.")

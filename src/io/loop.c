@@ -271,7 +271,7 @@ apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t e
     }
     int status = control(loop, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, watch, events);
     if (status) {
-        give_slot(loop, watch);
+        ac_watch_cancel(loop, watch);       /* what was watched before would wake the loop for ever, for nobody */
         return status;
     }
     watch->events = events;

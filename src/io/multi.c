@@ -42,9 +42,14 @@ struct ac_multi_t {
     int n_spares;
 };
 
+#define LOOK_EVERY apr_time_from_msec(20)   /* at a socket that cannot be watched */
+
 typedef struct connection_t {               /* a socket of curl's that it waits for */
     ac_watch_t watch;
     ac_shard_t *shard;
+    curl_socket_t fd;
+    uint32_t events;                        /* that curl waits for */
+    ac_timer_t look;                        /* while it cannot be watched */
 } connection_t;
 
 static void drain(void *baton)
@@ -94,7 +99,7 @@ static void on_event(void *baton, uint32_t events)
     connection_t *connection = baton;
     int mask = 0;
     if (events & (EPOLLERR | EPOLLHUP)) {
-        events |= connection->watch.events;     /* curl learns the cause from its next read or write */
+        events |= connection->events;           /* curl learns the cause from its next read or write */
     }
     if (events & EPOLLIN) {
         mask |= CURL_CSELECT_IN;
@@ -102,13 +107,38 @@ static void on_event(void *baton, uint32_t events)
     if (events & EPOLLOUT) {
         mask |= CURL_CSELECT_OUT;
     }
-    act(connection->shard, connection->watch.fd, mask);     /* connection may be gone after this */
+    act(connection->shard, connection->fd, mask);   /* connection may be gone after this */
+}
+
+static void look(void *baton);
+
+static apr_status_t watch(connection_t *connection)
+{
+    ac_loop_t *loop = connection->shard->multi->loop;
+    apr_status_t status = ac_watch_set(loop, &connection->watch, connection->fd, connection->events, on_event, connection);
+    if (status == APR_SUCCESS) {
+        ac_timer_cancel(loop, &connection->look);
+    }
+    else {
+        ac_timer_set(loop, &connection->look, ac_loop_now(loop) + LOOK_EVERY, look, connection);
+    }
+    return status;
+}
+
+/* Where the system has no room for a watch, curl tries to read and to write now and then, which never blocks. */
+static void look(void *baton)
+{
+    connection_t *connection = baton;
+    if (watch(connection) != APR_SUCCESS) {
+        on_event(connection, connection->events);
+    }
 }
 
 static void forget(ac_loop_t *loop, CURLM *curl, curl_socket_t fd, connection_t *connection)
 {
     if (connection) {
         ac_watch_cancel(loop, &connection->watch);
+        ac_timer_cancel(loop, &connection->look);
         free(connection);
         curl_multi_assign(curl, fd, NULL);
     }
@@ -131,10 +161,15 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *baton, v
             goto leave;
         }
         connection->shard = shard;
+        connection->fd = fd;
         curl_multi_assign(shard->curl, fd, connection);
     }
-    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
-    status = ac_watch_set(loop, &connection->watch, fd, events, on_event, connection);
+    connection->events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+    bool unwatched = connection->look.slot;
+    status = watch(connection);
+    if (unwatched) {
+        return 0;                           /* that has been said */
+    }
 
 leave:
     /* Returning an error here would end every transfer of the multi. */
