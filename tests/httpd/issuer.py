@@ -45,12 +45,13 @@ class Issuer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                body = json.dumps({"keys": [key.jwk for key in issuer.keys]}).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                issuer.answer(self, {"keys": [key.jwk for key in issuer.keys]})
+
+            def do_POST(self):
+                """The token endpoint: whoever brings a code has been at the page."""
+                self.rfile.read(int(self.headers["Content-Length"]))
+                issuer.answer(self, {"access_token": "of-the-provider", "token_type": "Bearer",
+                                     "id_token": issuer.token(aud="CLIENT-ID", nonce=issuer.nonce, **issuer.claims)})
 
             def log_message(self, *_):
                 pass
@@ -63,6 +64,17 @@ class Issuer:
         self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.url = f"https://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    nonce, claims = None, {}                # what the next ID token has
+
+    @staticmethod
+    def answer(handler, document):
+        body = json.dumps(document).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
 
     def stop(self):
         self._server.shutdown()

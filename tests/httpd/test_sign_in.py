@@ -4,11 +4,14 @@ an OpenID provider, checked by mod_auth_openidc."""
 import base64
 import re
 import subprocess
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from client import Client
 from issuer import Issuer
 from key_file import KeyFile, bearer
+from manual import blocks
 from server import AGENT, MODEL, MODULES, TOP
 
 OPENIDC = MODULES / "mod_auth_openidc.so"
@@ -131,3 +134,68 @@ def test_openid_headers_of_the_client_say_nothing(openid, issuer):
     assert openid.client.get(f"/threads/{thread}", headers=bob).status == 404
     assert not is_admin(openid.client, bob)
     assert openid.client.get("/threads", headers=forged).status == 401
+
+
+# ---- OpenID with a cookie ----
+@pytest.fixture
+def cookies(make_server, model, issuer):
+    """What docs/sign-in.md says for people in browsers, at this provider."""
+    text, = [text for _, text in blocks(TOP / "docs/sign-in.md", "apache") if "OIDCRedirectURI" in text]
+    metadata = (f"OIDCProviderIssuer {issuer.url}\nOIDCProviderAuthorizationEndpoint {issuer.url}/authorize\n"
+                f"OIDCProviderTokenEndpoint {issuer.url}/token\nOIDCProviderJwksUri {issuer.url}/keys\nOIDCCABundlePath issuer.crt")
+    text = re.sub("(?m)^OIDCProviderMetadataURL .*$", metadata, text)
+    text, n = re.subn('(?m)"exec:/bin/cat [^"]+"', '"a secret of the test"', text)
+    assert n == 2
+    server = make_server(MODEL.format(url=model.url) + AGENT, start=False, standard=False,
+                         modules=("authn_core", "authz_user", "dir", "alias"))
+    (server.root / "issuer.crt").write_text(issuer.certificate.read_text())
+    (server.root / "htdocs/chat").mkdir()
+    (server.root / "htdocs/chat/index.html").write_text("the page")
+    text = text.replace("OIDCCABundlePath ", f"OIDCCABundlePath {server.root}/")
+    server.conf.write_text(server.conf.read_text() + f"LoadModule auth_openidc_module {OPENIDC}\n{text}\n")
+    server.start()
+    server.expect_log("auth_openidc:")
+    return server
+
+
+def cookie(response):
+    return {"Cookie": response.headers["set-cookie"].split(";")[0]}
+
+
+def at_the_provider(server, issuer, **claims):
+    """Signs in as a browser does; the session's cookie."""
+    client = Client(server.port, prefix="/chat")
+    sent = client.get("/", headers={"Accept": "text/html"})
+    assert sent.status == 302 and sent.headers["location"].startswith(issuer.url + "/authorize?")
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(sent.headers["location"]).query).items()}
+    issuer.nonce, issuer.claims = asked["nonce"], claims
+    back = client.get(f"/openid?code=c&state={asked['state']}", headers=cookie(sent))
+    assert back.status == 302 and back.headers["location"].endswith("/chat/"), back.headers
+    return cookie(back)
+
+
+def test_openid_with_a_cookie(cookies, issuer):
+    ann, bob = at_the_provider(cookies, issuer), at_the_provider(cookies, issuer, oid="id-bob", roles=["AgentChat.Admin"])
+    threads_are_apart(cookies.client, ann, bob)
+    assert is_admin(cookies.client, bob) and not is_admin(cookies.client, ann)
+    assert Client(cookies.port, prefix="/chat").get("/index.html", headers=ann).body == b"the page"
+    # Pages of other sites have no use of the cookie.
+    assert cookies.client.get("/threads", headers={**ann, "Origin": "https://evil.example"}).status == 403
+
+
+def test_openid_without_a_session_is_a_plain_401(cookies, issuer):
+    """No redirect that a request of the page's could not follow, and no challenge that makes a browser ask for a password."""
+    for method, path in (("GET", "/threads"), ("POST", "/threads"), ("GET", "/agent/stream?message=x"), ("DELETE", "/agents/x")):
+        for headers in ({}, {"Cookie": "mod_auth_openidc_session=nonsense"}):
+            refused = cookies.client.request(method, path, {} if method == "POST" else None, headers=headers)
+            assert refused.status == 401 and refused.json["code"] == "unauthenticated", (path, refused)
+            assert "www-authenticate" not in refused.headers and "location" not in refused.headers
+
+
+def test_openid_sign_out(cookies, issuer):
+    ann = at_the_provider(cookies, issuer)
+    here = f"http://localhost:{cookies.port}/chat/"
+    headers = {**ann, "Host": f"localhost:{cookies.port}"}
+    out = Client(cookies.port, prefix="/chat").get("/openid?logout=" + quote(here, safe=""), headers=headers)
+    assert out.status == 302 and out.headers["location"] == here, out.headers
+    assert cookies.client.get("/threads", headers=ann).status == 401
