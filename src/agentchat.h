@@ -136,6 +136,7 @@ typedef struct ac_page_t {
     int limit;                              /* 1..100; set by the caller, no default here */
     int64_t offset;                         /* only with `by_offset` */
     bool by_offset, want_total, descending;
+    bool by_update;                         /* threads: by their last change and not by their creation; not with by_offset */
     int64_t after_seq, before_seq;          /* messages: exclusive; 0: none */
     char after[AC_ID_SIZE + 24];            /* threads, runs: opaque cursor from `next`, or "" */
     char status[16];                        /* threads: "active", "archived", "deleted", "" = not deleted */

@@ -15,7 +15,8 @@
  *                                                              with an error
  * THREAD_CREATE   -       thread (whole; title may be null)    thread; etag
  * THREAD_GET      thread  -                                    thread; etag
- * THREAD_LIST     -       -  (page)                            {data, has_more, next|null, total?}  newest first
+ * THREAD_LIST     -       -  (page)                            {data, has_more, next|null, total?}  newest first, or by_update the
+ *                                                              one first that was changed last
  * THREAD_UPDATE   thread  {title?, status?, metadata?, updated_at}; if_match   thread; etag; precondition_failed
  * THREAD_DELETE   thread  {deleted_at}; hard                   {}; hard: run_in_progress while a run is active
  * THREAD_RESTORE  thread  {updated_at}                         thread; etag
@@ -105,6 +106,10 @@ void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t 
 apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_interval_time_t timeout, ac_err_t *err);
 /* For stores: a thread's tag is its version. */
 void ac_store_etag_set(ac_store_op_t *op, int64_t version);
+/* The cursor behind the last of these threads, a new reference; NULL: memory ran out. data is not empty. */
+json_t *ac_store_cursor(const ac_page_t *page, const json_t *data);
+/* The id in page->after, and where the page is by update the time before it, else "". NULL: it is no cursor of such a list. */
+const char *ac_store_cursor_read(char time[AC_TIME_SIZE], const ac_page_t *page);
 /* For stores: whether THREAD_UPDATE may go on where the thread has this version. errors: precondition_failed, invalid_request. */
 apr_status_t ac_store_thread_check(ac_store_op_t *op, int64_t version);
 /* For stores: whether AGENT_PUT and AGENT_DELETE may go on where the agent has this tag now; "": there is no such agent.

@@ -16,31 +16,6 @@
 #define CHECK_EACH 8                        /* of so many lists one compares one of its copies with the head */
 #define OVER_AFTER 3600                     /* seconds, after which whoever began something has ended it or never will */
 
-static const char sql_living[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status != 'deleted' OR c.changing = true) ORDER BY c.id DESC";
-static const char sql_living_agent[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status != 'deleted' OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
-static const char sql_status[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status = @status OR c.changing = true) ORDER BY c.id DESC";
-static const char sql_status_agent[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status = @status OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
-static const char *const sql_lists[2][2] = { { sql_living, sql_living_agent }, { sql_status, sql_status_agent } };
-
-static const char sql_count_living[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status != 'deleted'";
-static const char sql_count_living_agent[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status != 'deleted' AND c.agent_id = @agent";
-static const char sql_count_status[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status";
-static const char sql_count_status_agent[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status AND c.agent_id = @agent";
-static const char *const sql_counts[2][2] = { { sql_count_living, sql_count_living_agent },
-                                              { sql_count_status, sql_count_status_agent } };
-
 typedef struct look_t {                     /* at one entry's thread */
     ac_cosmos_task_t *task;
     const json_t *entry, *copy;             /* of task->rows; copy NULL: the head is read */
@@ -53,11 +28,13 @@ typedef struct list_t {
     int n_judged, check_at;                 /* entries; the copy of which one is compared, -1: of none */
     ac_err_t err;                           /* of the first look that failed */
     int64_t n_skip;                         /* entries before the page */
-    char after[AC_ID_SIZE];
+    char after[AC_ID_SIZE], time[AC_TIME_SIZE];
     bool ended;                             /* the entries are at their end */
+    ac_cosmos_listing_e of;                 /* by update: first those without a copy, which are kept in task->whole */
 } list_t;
 
 static void window_next(ac_cosmos_task_t *task);
+static void entries_next(ac_cosmos_task_t *task);
 
 void ac_cosmos_list_end(ac_cosmos_task_t *task, json_t *data, bool has_more, json_t *next)
 {
@@ -250,24 +227,51 @@ static json_t *parameters_of(const ac_cosmos_task_t *task, bool counts)
     if (!counts) {
         const list_t *list = task->state;
         ac_json_put(parameters, "@after", ac_json_text(list->after));
+        ac_json_put(parameters, "@time", ac_json_text(list->time));
     }
     return parameters;
+}
+
+/* On to the copies. */
+static void uncopied_done(ac_cosmos_task_t *task)
+{
+    list_t *list = task->state;
+    char time[AC_TIME_SIZE];
+    const char *id = *task->op->page.after ? ac_store_cursor_read(time, &task->op->page) : NULL;
+
+    task->whole = task->found;
+    task->found = json_array();
+    list->of = AC_COSMOS_COPIED;
+    list->ended = false;
+    apr_cpystrn(list->after, id ? id : AC_COSMOS_CURSOR_NONE, sizeof(list->after));
+    apr_cpystrn(list->time, id ? time : AC_COSMOS_CURSOR_NONE, sizeof(list->time));
+    entries_next(task);
 }
 
 static void list_done(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
+    list_t *list = task->state;
+
+    if (list->of == AC_COSMOS_UNCOPIED) {
+        uncopied_done(task);
+        return;
+    }
+    if (list->of == AC_COSMOS_COPIED) {
+        ac_cosmos_list_merge(task->found, task->whole, &op->page);
+    }
     bool more = (int)json_array_size(task->found) > op->page.limit;
     ac_cosmos_select_t select = {
         .place = AC_COSMOS_THREADS, .key = op->owner, .want = 1,
-        .sql = sql_counts[*op->page.status != '\0'][*op->page.agent_id != '\0'],
+        .sql = ac_cosmos_count_sql(&op->page),
     };
     json_t *data = task->found, *next = NULL;
 
     task->found = NULL;
     if (more) {
         json_array_remove(data, json_array_size(data) - 1);
-        next = json_incref(json_object_get(json_array_get(data, json_array_size(data) - 1), "id"));
+        next = list->of == AC_COSMOS_BY_ID ? json_incref(json_object_get(json_array_get(data, json_array_size(data) - 1), "id"))
+                                 : ac_store_cursor(&op->page, data);
     }
     if (!op->page.want_total) {
         ac_cosmos_list_end(task, data, more, next);
@@ -376,7 +380,8 @@ static void on_entries(ac_cosmos_task_t *task)
 /* How many more there may be: one behind the page tells whether there is another. */
 static int wanted(const ac_cosmos_task_t *task)
 {
-    return task->op->page.limit + 1 - (int)json_array_size(task->found);
+    const list_t *list = task->state;
+    return list->of == AC_COSMOS_UNCOPIED ? LOOKS : task->op->page.limit + 1 - (int)json_array_size(task->found);
 }
 
 static void entries_next(ac_cosmos_task_t *task)
@@ -386,9 +391,12 @@ static void entries_next(ac_cosmos_task_t *task)
     int64_t want = list->n_skip + wanted(task);
     ac_cosmos_select_t select = {
         .place = AC_COSMOS_THREADS, .key = op->owner, .want = want < 1000 ? (int)want : 1000,
-        .sql = sql_lists[*op->page.status != '\0'][*op->page.agent_id != '\0'], .parameters = parameters_of(task, false),
+        .sql = ac_cosmos_list_sql(&op->page, list->of), .parameters = parameters_of(task, false),
     };
 
+    if (list->of == AC_COSMOS_UNCOPIED) {
+        select.want = 0;
+    }
     ac_cosmos_select(task, &select, on_entries);
 }
 
@@ -402,6 +410,7 @@ static void window_fill(ac_cosmos_task_t *task)
            (entry = json_array_get(task->rows, task->row))) {
         task->row++;
         apr_cpystrn(list->after, ac_json_peek_string(entry, "id", ""), sizeof(list->after));
+        apr_cpystrn(list->time, ac_json_peek_string(json_object_get(entry, "copy"), "updated_at", ""), sizeof(list->time));
         if (list->n_skip > 0) {
             list->n_skip--;
         }
@@ -433,16 +442,22 @@ void ac_cosmos_thread_list(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     list_t *list = ac_alloc(sizeof(*list));
+    const char *after;
 
     task->state = list;
     task->found = json_array();
     list->check_at = -1;
     ac_err_init(&list->err);
-    if (*op->page.after && !ac_id_valid(op->page.after, "thread_")) {
+    if (op->page.by_update && !task->store->by_update && ac_id_valid(op->page.after, "thread_")) {
+        op->page.by_update = false;             /* it goes on as it began */
+    }
+    after = *op->page.after ? ac_store_cursor_read(list->time, &op->page) : AC_COSMOS_CURSOR_NONE;
+    if (!after) {
         ac_cosmos_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
         return;
     }
-    apr_cpystrn(list->after, *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE, sizeof(list->after));
+    list->of = op->page.by_update && task->store->by_update ? AC_COSMOS_UNCOPIED : AC_COSMOS_BY_ID;
+    apr_cpystrn(list->after, after, sizeof(list->after));
     list->n_skip = op->page.by_offset ? op->page.offset : 0;
     entries_next(task);
 }

@@ -16,8 +16,9 @@ static const struct {
     [AC_COSMOS_THREADS] = {
         "/owner",
         "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/owner/?\"},{\"path\":\"/type/?\"},"
-        "{\"path\":\"/status/?\"},{\"path\":\"/agent_id/?\"},{\"path\":\"/changing/?\"},{\"path\":\"/thread_id/?\"}],"
-        "\"excludedPaths\":[{\"path\":\"/*\"}]}",
+        "{\"path\":\"/status/?\"},{\"path\":\"/agent_id/?\"},{\"path\":\"/changing/?\"},{\"path\":\"/thread_id/?\"},"
+        "{\"path\":\"/copy/updated_at/?\"}],\"excludedPaths\":[{\"path\":\"/*\"}],"
+        "\"compositeIndexes\":[[{\"path\":\"/copy/updated_at\",\"order\":\"descending\"},{\"path\":\"/id\",\"order\":\"descending\"}]]}",
         "{\"uniqueKeys\":[{\"paths\":[\"/key\"]}]}",
     },
     [AC_COSMOS_MESSAGES] = {
@@ -199,6 +200,23 @@ static bool indexes(const json_t *container, const char *member)
     return false;
 }
 
+/* Whether two members give an order together, both descending (or both ascending, which can be read backwards). */
+static bool orders(const json_t *container, const char *first, const char *second)
+{
+    const json_t *pair, *all = json_object_get(json_object_get(container, "indexingPolicy"), "compositeIndexes");
+    size_t i;
+
+    json_array_foreach(all, i, pair) {
+        const json_t *a = json_array_get(pair, 0), *b = json_array_get(pair, 1);
+        if (json_array_size(pair) == 2 && strcmp(ac_json_peek_string(a, "path", ""), first) == 0 &&
+            strcmp(ac_json_peek_string(b, "path", ""), second) == 0 &&
+            strcmp(ac_json_peek_string(a, "order", "ascending"), ac_json_peek_string(b, "order", "ascending")) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A message that is sent twice is found out by it. It cannot be added to a container that is there. */
 static bool has_unique_key(const json_t *container)
 {
@@ -247,6 +265,11 @@ static void note_entries(ac_cosmos_t *store, const json_t *container, int64_t tt
 {
     store->keys_expire = ttl != 0;
     store->entries_expire = ttl > 0 ? apr_time_from_sec(ttl) : 0;
+    store->by_update = indexes(container, "/copy/updated_at/") && orders(container, "/copy/updated_at", "/id");
+    if (!store->by_update) {
+        ac_log(AC_M232, 0, "store cosmos[%s/%s]: container %s has no index on /copy/updated_at with /id; lists by the last change show the "
+               "newest threads first", store->host, store->database, store->containers[AC_COSMOS_THREADS]);
+    }
     /* Where none is named it is 1. The key of the other container, a thread's id, is shorter than what that looks at. */
     if (ac_json_peek_int(json_object_get(container, "partitionKey"), "version", 1) < 2) {
         ac_log(AC_M231, 0, "store cosmos[%s/%s]: container %s has a partition key of version 1, which tells owners apart by the first 101 "

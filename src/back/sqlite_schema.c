@@ -55,8 +55,14 @@ static const char version_4[] =
     "CREATE INDEX waits_by_time ON waits(until);"
     "CREATE INDEX waits_by_thread ON waits(thread_id);";
 
+/* Lists of threads by their last change, each along an index of its own. */
+static const char version_5[] =
+    "CREATE INDEX threads_by_update ON threads(owner, updated_at, id) WHERE deleted_at IS NULL;"
+    "CREATE INDEX threads_of_agent_by_update ON threads(owner, agent_id, updated_at, id) WHERE deleted_at IS NULL;"
+    "CREATE INDEX threads_of_status_by_update ON threads(owner, status, updated_at, id, agent_id);";
+
 /* The n-th entry makes version n+1 out of version n. Never changed once released, only added to. */
-static const char *const versions[] = { version_1, version_2, version_3, version_4 };
+static const char *const versions[] = { version_1, version_2, version_3, version_4, version_5 };
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {

@@ -260,15 +260,19 @@ apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_mor
 }
 
 /* Every list has a statement of its own, so that each goes along its index: [has a status][has an agent]. ?1 status, ?2 agent,
- * ?3 owner, ?4 cursor, ?5 limit, ?6 offset. */
+ * ?3 owner, ?4 cursor, ?5 limit, ?6 offset, ?7 the cursor's time. */
 #define LIST(condition) \
     "SELECT " COLUMNS " FROM threads WHERE owner = ?3 AND " condition " AND id < ?4 ORDER BY id DESC LIMIT ?5 OFFSET ?6"
+#define RECENT(condition) \
+    "SELECT " COLUMNS " FROM threads WHERE owner = ?3 AND " condition " AND (updated_at, id) < (?7, ?4)" \
+    " ORDER BY updated_at DESC, id DESC LIMIT ?5 OFFSET ?6"
 #define COUNT(condition) "SELECT count(*) FROM threads WHERE owner = ?3 AND " condition
 #define LIVING "deleted_at IS NULL"
 #define OF_AGENT "deleted_at IS NULL AND agent_id = ?2"
 #define OF_STATUS "status = ?1"
 #define OF_BOTH "status = ?1 AND agent_id = ?2"
 static const char *const sql_list[2][2] = { { LIST(LIVING), LIST(OF_AGENT) }, { LIST(OF_STATUS), LIST(OF_BOTH) } };
+static const char *const sql_recent[2][2] = { { RECENT(LIVING), RECENT(OF_AGENT) }, { RECENT(OF_STATUS), RECENT(OF_BOTH) } };
 static const char *const sql_count[2][2] = { { COUNT(LIVING), COUNT(OF_AGENT) }, { COUNT(OF_STATUS), COUNT(OF_BOTH) } };
 
 static apr_status_t threads_count(ac_sqlite_conn_t *conn, ac_store_op_t *op)
@@ -287,14 +291,17 @@ static apr_status_t threads_count(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_page_t *page = &op->page;
-    const char *sql = sql_list[*page->status != '\0'][*page->agent_id != '\0'];
+    const char *sql = (page->by_update ? sql_recent : sql_list)[*page->status != '\0'][*page->agent_id != '\0'];
+    char time[AC_TIME_SIZE];
+    const char *id = *page->after ? ac_store_cursor_read(time, page) : CURSOR_NONE;
     ac_sqlite_thread_t thread = { 0 };
     sqlite3_stmt *stmt;
     bool row = false;
     apr_status_t status = ac_sqlite_start(&stmt, conn, sql, AC_SQLITE_ARGS(
         ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id), ac_sqlite_text(op->owner),
-        ac_sqlite_text(*page->after ? page->after : CURSOR_NONE), ac_sqlite_int(page->limit + 1),
-        ac_sqlite_int(page->by_offset ? page->offset : 0)), &op->err);
+        ac_sqlite_text(id), ac_sqlite_int(page->limit + 1),
+        ac_sqlite_int(page->by_offset ? page->offset : 0),
+        page->by_update ? ac_sqlite_text(*page->after ? time : CURSOR_NONE) : (ac_sqlite_arg_t){ .type = AC_SQLITE_END }), &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
@@ -318,11 +325,12 @@ static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *co
 
 apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    json_t *data = json_array(), *last;
-    bool more;
+    json_t *data = json_array();
+    bool more = false;
+    char time[AC_TIME_SIZE];
     apr_status_t status;
 
-    if (*op->page.after && !ac_id_valid(op->page.after, "thread_")) {
+    if (*op->page.after && !ac_store_cursor_read(time, &op->page)) {
         status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list");
     }
     else {
@@ -332,8 +340,7 @@ apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         json_decref(data);
         return status;
     }
-    last = more ? json_object_get(json_array_get(data, json_array_size(data) - 1), "id") : NULL;
-    status = ac_sqlite_list_answer(op, data, more, json_incref(last));
+    status = ac_sqlite_list_answer(op, data, more, more ? ac_store_cursor(&op->page, data) : NULL);
     return status == APR_SUCCESS && op->page.want_total ? threads_count(conn, op) : status;
 }
 

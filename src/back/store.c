@@ -141,6 +141,36 @@ void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t 
 
 /* ---- conditions ---- */
 
+/* "2026-11-23T08:00:00.000Z_thread_…" by update, else the id alone. */
+json_t *ac_store_cursor(const ac_page_t *page, const json_t *data)
+{
+    const json_t *last = json_array_get(data, json_array_size(data) - 1);
+    const char *id = ac_json_peek_string(last, "id", "");
+
+    return page->by_update ? json_sprintf("%s_%s", ac_json_peek_string(last, "updated_at", ""), id) : json_string(id);
+}
+
+const char *ac_store_cursor_read(char time[AC_TIME_SIZE], const ac_page_t *page)
+{
+    const char *id = page->after, *end = strchr(id, '_');
+    size_t len = end ? (size_t)(end - id) : AC_TIME_SIZE;
+    apr_time_t when;
+
+    *time = '\0';
+    if (page->by_update) {
+        if (len >= AC_TIME_SIZE) {
+            return NULL;
+        }
+        memcpy(time, id, len);
+        time[len] = '\0';
+        id = end + 1;
+        if (!ac_time_parse(&when, time)) {
+            return NULL;
+        }
+    }
+    return ac_id_valid(id, "thread_") ? id : NULL;
+}
+
 void ac_store_etag_set(ac_store_op_t *op, int64_t version)
 {
     snprintf(op->etag, sizeof(op->etag), "\"%" PRId64 "\"", version);

@@ -83,6 +83,7 @@ typedef struct ac_cosmos_t {
     struct ac_cosmos_call_t *waiting_first, *waiting_last;      /* for a flight */
     int n_tasks, n_flights;
     unsigned int n_lists;                   /* of threads, that found any */
+    bool by_update;                         /* the threads container gives entries by their last change */
     ac_cosmos_ready_e ready;
     ac_cosmos_task_t *unprepared;           /* tasks that wait for it, linked by `next_unprepared` */
     apr_time_t next_prepare;
@@ -99,6 +100,17 @@ typedef struct ac_cosmos_t {
     apr_time_t trouble_at;
     ac_cosmos_figures_t figures;
 } ac_cosmos_t;
+
+/* ---- cosmos_list_sql.c ---- */
+typedef enum ac_cosmos_listing_e {
+    AC_COSMOS_BY_ID,                        /* all entries, by the creation of their threads */
+    AC_COSMOS_UNCOPIED,                     /* those without a copy of what is shown, in any order */
+    AC_COSMOS_COPIED                        /* the others, by the last change of their threads */
+} ac_cosmos_listing_e;
+const char *ac_cosmos_list_sql(const ac_page_t *page, ac_cosmos_listing_e of);
+const char *ac_cosmos_count_sql(const ac_page_t *page);
+/* Puts the threads without a copy among those found, where they belong by their last change, as far as the page and one more goes. */
+void ac_cosmos_list_merge(json_t *found, const json_t *uncopied, const ac_page_t *page);
 
 /* ---- cosmos_config.c ---- */
 const char *ac_cosmos_configure(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p);

@@ -48,6 +48,9 @@ AC_MESSAGE(230, AC_WARNING, "The messages container has no index on lease_until:
 AC_MESSAGE(231, AC_WARNING, "The threads container has a partition key of version 1: owners whose names begin with the same 101 bytes "
            "share a partition.",
            "Nothing where no such names are. Else copy all to a new container of version 2 with agentchat-store; docs/cosmos.md says more.")
+AC_MESSAGE(232, AC_WARNING, "The threads container has no index by which threads could be listed by their last change "
+           "(order=updated); they are listed by their creation instead.",
+           "Change the container's indexing policy to the one that docs/cosmos.md shows; the service builds the index while it is used.")
 AC_MESSAGE(240, AC_ERROR, "There is no key or token to sign in with; whatever needs it fails until there is.",
            "The line names each way that was tried and why it failed. See docs/azure-credentials.md; no restart is needed.")
 AC_MESSAGE(241, AC_WARNING, "A key or token could not be renewed; the one there is stays in use as long as it lasts.",

@@ -144,10 +144,23 @@ apr_status_t ac_thread_status_filter(ac_request_t *rq, ac_page_t *page, const ch
     return APR_SUCCESS;
 }
 
+static apr_status_t read_order(ac_request_t *rq, ac_page_t *page)
+{
+    const char *order = ac_request_query(rq, "order");
+    page->by_update = order && !strcmp(order, "updated");
+    if (order && !page->by_update && strcmp(order, "created")) {
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "order must be created or updated");
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t read_filters(ac_request_t *rq, ac_page_t *page)
 {
     const char *agent_id = ac_request_query(rq, "agent_id");
     apr_status_t status = ac_thread_status_filter(rq, page, ac_request_query(rq, "status"));
+    if (status == APR_SUCCESS) {
+        status = read_order(rq, page);
+    }
     if (status != APR_SUCCESS || !agent_id) {
         return status;
     }

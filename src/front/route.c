@@ -9,7 +9,7 @@
 #define NOTE_ROUTE "agentchat-route"
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
 
-static const char *const q_threads[] = {"limit", "after", "status", "agent_id", NULL};
+static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", NULL};
 static const char *const q_delete[] = {"hard_delete", NULL};
 static const char *const q_messages[] = {"limit", "after", "before", "order", NULL};
 static const char *const q_runs[] = {"limit", "after", NULL};

@@ -344,6 +344,16 @@ class Cosmos(ScriptedServer):
         minimal = headers.get("prefer") == "return=minimal"
         return status, {"etag": etag} if etag else {}, None if minimal else document
 
+    @staticmethod
+    def _has_index(policy, order):
+        """One member needs a path of its own, several an index over them together, in these directions or all in the others."""
+        if len(order) == 1:
+            path = order[0][0].replace(".", "/")
+            return path in ("id", "_ts") or f"/{path}/?" in [p["path"] for p in policy.get("includedPaths", [])]
+        wanted = [("/" + name.replace(".", "/"), descending) for name, descending in order]
+        there = [[(p["path"], p.get("order") == "descending") for p in index] for index in policy.get("compositeIndexes", [])]
+        return wanted in there or [(path, not descending) for path, descending in wanted] in there
+
     def _replica(self, container, headers):
         """How far the replica that answers has come. So many reads that meet with one that is behind (lag) let it catch up; who is
         sent away because of that finds it caught up the next time, however much is written meanwhile."""
@@ -457,8 +467,7 @@ class Cosmos(ScriptedServer):
             if query.needs_gateway_plan:
                 raise Failure(400, 1004, "The provided cross partition query can not be directly served by the gateway")
         policy = container.definition.get("indexingPolicy", {})
-        if query.order and query.order[0] not in ("id", "_ts") and \
-                f"/{query.order[0]}/?" not in [p["path"] for p in policy.get("includedPaths", [])]:
+        if query.order and not self._has_index(policy, query.order):
             raise Failure(400, message="The order by query does not have a corresponding index")
         lsn = self._replica(container, headers)
         parameters = {p["name"]: p["value"] for p in body.get("parameters", [])}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """As much of Cosmos DB's SQL as the tests need: SELECT *, members or VALUE COUNT(1); WHERE with comparisons, IN, AND, OR, NOT and
-IS_DEFINED; ORDER BY one member; TOP. What it does not know is an error, as it is with the service."""
+IS_DEFINED; ORDER BY members; TOP. What it does not know is an error, as it is with the service."""
 import functools
 import re
 
@@ -42,6 +42,13 @@ def compare(left, sign, right):
     return {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[sign]
 
 
+def nested(document, path):
+    """The member "a.b" of a document."""
+    for name in path.split("."):
+        document = document.get(name, Undefined) if isinstance(document, dict) else Undefined
+    return document
+
+
 def both(a, b):
     return False if False in (a, b) else Undefined if Undefined in (a, b) else True
 
@@ -64,8 +71,9 @@ class Query:
             self.where = self.read_or()
         if self.accept("order"):
             self.expect("by")
-            name = self.member(self.take()[1])
-            self.order = (name, bool(self.accept("desc")) or (self.accept("asc") and False))
+            self.order = [self.read_order()]
+            while self.accept(","):
+                self.order.append(self.read_order())
         if self.at < len(self.tokens):
             raise SqlError(f"not known: {self.tokens[self.at][1]}")
 
@@ -106,6 +114,9 @@ class Query:
             names.append(self.member(self.take()[1]))
         return names
 
+    def read_order(self):
+        return self.member(self.take()[1]), bool(self.accept("desc")) or (self.accept("asc") and False)
+
     def read_or(self):
         left = self.read_and()
         while self.accept("or"):
@@ -119,6 +130,9 @@ class Query:
         return left
 
     def read_not(self):
+        if self.accept("not"):
+            inside = self.read_not()
+            return lambda d, p: {True: False, False: True}.get(inside(d, p), Undefined)
         if self.accept("("):
             inside = self.read_or()
             self.expect(")")
@@ -127,7 +141,7 @@ class Query:
             self.expect("(")
             name = self.member(self.take()[1])
             self.expect(")")
-            return lambda d, p: name in d
+            return lambda d, p: nested(d, name) is not Undefined
         return self.read_comparison()
 
     def read_comparison(self):
@@ -160,7 +174,7 @@ class Query:
         if kind == "word" and "." in text:
             name = self.member(text)
             self.members.add(name)
-            return lambda d, p: d.get(name, Undefined)
+            return lambda d, p: nested(d, name)
         raise SqlError(f"a value expected, not {text!r}")
 
     # ---- running ----
@@ -169,8 +183,9 @@ class Query:
         if self.counts:
             return [len(rows)]
         if self.order:
-            name, descending = self.order
-            rows = sorted((d for d in rows if name in d), key=lambda d: d[name], reverse=descending)
+            rows = [d for d in rows if all(nested(d, name) is not Undefined for name, _ in self.order)]
+            for name, descending in reversed(self.order):
+                rows = sorted(rows, key=lambda d, name=name: nested(d, name), reverse=descending)
         if self.top is not None:
             rows = rows[:self.top]
         return rows if self.select is None else [{n: d[n] for n in self.select if n in d} for d in rows]

@@ -11,6 +11,7 @@ from client import Stream
 from cosmos_stores import ENV, store, wait_ready
 from model_server import Gate, answer, head, token
 from runs import wait_until
+from server import OPERATOR
 
 N_THREADS, N_TURNS = 50, 20
 # Whoever asks for an answer in one document holds a worker.

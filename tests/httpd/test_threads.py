@@ -2,6 +2,8 @@
 """Threads over REST: make, read, list, change, delete, restore."""
 import re
 
+from model_server import answer
+
 ID = re.compile(r"thread_[0-9a-hjkmnp-tv-z]{26}$")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
@@ -42,6 +44,29 @@ def test_list_in_pages(client):
             break
         query = "?limit=3&after=" + page["next"]
     assert seen[:7] == made[::-1]       # newest first, none twice, none left out
+
+
+def test_list_by_last_change(make_server, model):
+    """The conversation that was used last comes first, page by page."""
+    client = make_server().client
+    made = [client.thread(title=f"t{i}") for i in range(5)]
+    expected = made[::-1]
+    for used in (made[1], made[3], made[0]):
+        model.play(answer("hello"))
+        assert client.send(used, "hi").status == 200
+        expected = [used, *(thread for thread in expected if thread != used)]
+    client.patch(f"/threads/{made[2]}", {"title": "new"})
+    expected = [made[2], *(thread for thread in expected if thread != made[2])]
+    seen, query = [], "?order=updated&limit=2"
+    while query:
+        page = client.get("/threads" + query).json
+        seen += [thread["id"] for thread in page["data"]]
+        query = page["has_more"] and f"?order=updated&limit=2&after={page['next']}"
+    assert seen == expected
+    assert [t["id"] for t in client.get("/threads?order=created").json["data"]] == made[::-1]
+    assert client.get("/threads?order=size").json["detail"] == "order must be created or updated"
+    for wrong in (made[0], "2026-01-01", page["data"][0]["updated_at"]):
+        assert client.get(f"/threads?order=updated&after={wrong}").status == 400
 
 
 def test_patch(client):

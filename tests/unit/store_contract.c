@@ -347,108 +347,6 @@ static void test_hard_delete_removes_everything(void **state)
     contract_done(hard_delete(&ids));
 }
 
-/* ---- lists ---- */
-
-enum { LISTED = 13 };
-
-/* Threads of two agents, every third archived; oldest first. */
-static void listed_make(contract_ids_t *ids, char made[LISTED][AC_ID_SIZE])
-{
-    for (int i = 0; i < LISTED; i++) {
-        ac_id_make(ids->thread, "thread_");
-        memcpy(made[i], ids->thread, AC_ID_SIZE);
-        json_t *thread = contract_thread(ids->thread, "t", i);
-        json_object_set_new(thread, "agent_id", json_string(i % 2 ? "odd" : "even"));
-        json_object_set_new(thread, "status", json_string(i % 3 ? "active" : "archived"));
-        contract_done(contract_call(AC_STORE_THREAD_CREATE, ids->owner, NULL, thread));
-    }
-}
-
-/* Walks a list to its end in pages; checks that it gives exactly those made[i] that belong. */
-static void walk(const contract_ids_t *ids, char made[LISTED][AC_ID_SIZE], const ac_page_t *page, bool (*belongs)(int i))
-{
-    ac_page_t at = *page;
-    int i = LISTED - 1, n_pages = 0;
-    bool more;
-    do {
-        ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids->owner, NULL, NULL);
-        op->page = at;
-        json_t *list = contract_ok(contract_wait(op)), *thread, *data = json_object_get(list, "data");
-        size_t k;
-        json_array_foreach(data, k, thread) {
-            while (i >= 0 && !belongs(i)) {
-                i--;
-            }
-            assert_true(i >= 0);
-            assert_string_equal(ac_json_peek_string(thread, "id", ""), made[i--]);
-        }
-        more = json_is_true(json_object_get(list, "has_more"));
-        assert_int_equal(json_is_null(json_object_get(list, "next")), !more);
-        assert_true(!more || (int)json_array_size(data) == at.limit);
-        snprintf(at.after, sizeof(at.after), "%s", ac_json_peek_string(list, "next", ""));
-        json_decref(list);
-        assert_true(++n_pages <= LISTED);
-    } while (more);
-    while (i >= 0 && !belongs(i)) {
-        i--;
-    }
-    assert_int_equal(i, -1);
-}
-
-static bool all(int i) { return i >= 0; }
-static bool archived(int i) { return i % 3 == 0; }
-static bool odd(int i) { return i % 2 != 0; }
-static bool odd_and_active(int i) { return i % 2 && i % 3; }
-
-static void test_list_newest_first_page_by_page(void **state)
-{
-    (void)state;
-    contract_ids_t ids = contract_ids(), other = contract_ids();
-    char made[LISTED][AC_ID_SIZE];
-    listed_make(&ids, made);
-    thread_make(&other, "not mine");
-    for (int limit = 1; limit <= LISTED + 1; limit += 3) {
-        walk(&ids, made, &(ac_page_t){ .limit = limit }, all);
-        walk(&ids, made, &(ac_page_t){ .limit = limit, .status = "archived" }, archived);
-        walk(&ids, made, &(ac_page_t){ .limit = limit, .agent_id = "odd" }, odd);
-        walk(&ids, made, &(ac_page_t){ .limit = limit, .agent_id = "odd", .status = "active" }, odd_and_active);
-    }
-    walk(&ids, made, &(ac_page_t){ .limit = LISTED }, all);
-    ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL);
-    snprintf(op->page.after, sizeof(op->page.after), "'; DROP TABLE threads");
-    contract_kind(contract_wait(op), AC_INVALID_REQUEST);
-}
-
-static void test_list_by_offset_with_total(void **state)
-{
-    (void)state;
-    contract_ids_t ids = contract_ids();
-    char made[LISTED][AC_ID_SIZE], at[AC_TIME_SIZE];
-    listed_make(&ids, made);
-    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, made[0], json_pack("{s:s}", "deleted_at", contract_time(at, 1))));
-    const struct { ac_page_t page; int total, n; const char *first; } cases[] = {
-        { { .limit = 5, .by_offset = true, .offset = 0 }, LISTED - 1, 5, made[12] },
-        { { .limit = 5, .by_offset = true, .offset = 10 }, LISTED - 1, 2, made[2] },
-        { { .limit = 5, .by_offset = true, .offset = 99 }, LISTED - 1, 0, NULL },
-        { { .limit = 5, .by_offset = true, .offset = 1, .agent_id = "odd" }, 6, 5, made[9] },
-        { { .limit = 5, .by_offset = true, .status = "archived" }, 4, 4, made[12] },
-        { { .limit = 5, .by_offset = true, .status = "active", .agent_id = "odd" }, 4, 4, made[11] },
-        { { .limit = 5, .by_offset = true, .status = "deleted", .agent_id = "even" }, 1, 1, made[0] },
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL);
-        op->page = cases[i].page;
-        op->page.want_total = true;
-        json_t *list = contract_ok(contract_wait(op)), *data = json_object_get(list, "data");
-        assert_int_equal(ac_json_peek_int(list, "total", -1), cases[i].total);
-        assert_int_equal(json_array_size(data), cases[i].n);
-        if (cases[i].first) {
-            assert_string_equal(ac_json_peek_string(json_array_get(data, 0), "id", ""), cases[i].first);
-        }
-        json_decref(list);
-    }
-}
-
 int store_contract_run(const char *name, const ac_store_t *store)
 {
     const struct CMUnitTest thread_tests[] = {
@@ -461,11 +359,10 @@ int store_contract_run(const char *name, const ac_store_t *store)
         cmocka_unit_test(test_soft_deleted_thread_is_nowhere),
         cmocka_unit_test(test_restore_of_a_living_thread_changes_nothing),
         cmocka_unit_test(test_hard_delete_removes_everything),
-        cmocka_unit_test(test_list_newest_first_page_by_page),
-        cmocka_unit_test(test_list_by_offset_with_total),
     };
     contract_use(store);
     return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL)
+         + _cmocka_run_group_tests(name, contract_list_tests, n_contract_list_tests, NULL, NULL)
          + _cmocka_run_group_tests(name, contract_turn_tests, n_contract_turn_tests, NULL, NULL)
          + _cmocka_run_group_tests(name, contract_key_tests, n_contract_key_tests, NULL, NULL)
          + _cmocka_run_group_tests(name, contract_agent_tests, n_contract_agent_tests, NULL, NULL)

@@ -58,6 +58,8 @@ ac_kind_e contract_try(int64_t *pseq, ac_store_verb_e verb, const contract_ids_t
 void contract_gapless(const contract_ids_t *ids, int64_t n);
 
 /* The suite's second half: store_contract_turns.c. */
+extern const struct CMUnitTest contract_list_tests[];
+extern const size_t n_contract_list_tests;
 extern const struct CMUnitTest contract_turn_tests[];
 extern const size_t n_contract_turn_tests;
 /* And its third: store_contract_keys.c. */

@@ -85,7 +85,7 @@ static void test_file_is_private_and_ours(void **state)
     snprintf(path, sizeof(path), "%s-wal", harness->path);
     assert_int_equal(harness_mode(path), 0600);
     assert_int_equal(harness_number(harness, "PRAGMA application_id"), 0x41474348);
-    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 4);
+    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 5);
     harness_stop(harness);
     assert_int_equal(harness_mode(path), 0);                /* brought into the file by the last to leave */
 
