@@ -144,6 +144,9 @@ AC_MESSAGE(663, AC_WARNING, "A mount without a sign-in was asked for under a nam
            "answered 403. Logged once a minute by each child.",
            "If the name is yours, add it as ServerName or ServerAlias; behind a proxy that is the name that it passes on as Host. If not, "
            "a page of another site tried to get in through somebody's browser.")
+AC_MESSAGE(664, AC_WARNING, "HTTP/2 is offered where the API is mounted: each stream there holds a thread, and no more of them are "
+           "admitted than AgentChatMaxHTTP2Streams and AgentChatMaxBlockingStreams say.",
+           "Give the API's host Protocols http/1.1, or put a proxy before it that speaks HTTP/2 with clients; docs/http2.md shows both.")
 AC_MESSAGE(670, AC_WARNING, "What limits count has no file in memory; each restart of httpd, also a graceful one, begins with nothing.",
            "See the cause in the line: mostly a /dev/shm without room. Make AgentChatStateDir, or give /dev/shm 16 MB more.")
 AC_MESSAGE(671, AC_ERROR, "The counts of long windows, as a day's budget, cannot be kept in the state directory.",

@@ -115,7 +115,7 @@ static bool mpm_is_threaded(void)
     return ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded) == APR_SUCCESS && threaded;
 }
 
-static bool mpm_can_park(void)
+bool ac_child_can_park(void)
 {
 #ifdef AP_MPMQ_CAN_WAITIO
     int async = 0, waits = 0;
@@ -455,7 +455,7 @@ void ac_child_init(apr_pool_t *pchild, server_rec *s)
     self->child.conf = conf;
     self->child.server = s;
     self->child.threaded = mpm_is_threaded();
-    self->child.can_park = mpm_can_park();
+    self->child.can_park = ac_child_can_park();
     self->child.started = apr_time_now();
     apr_status_t status = start_all(self, &part, &err);
     if (status != APR_SUCCESS) {

@@ -192,6 +192,7 @@ int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     (void)plog;
     ac_log_front_install(s);
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) return OK;
+    if (conf->active) ac_hold_prepare(&check);
     if (conf->active && conf->needs_state_dir) make_state_dir(&check);
     if (conf->active && !check.n_problems) ac_event_logs_prepare(&check);
     if (conf->active && !check.n_problems) ac_limits_prepare(&check);

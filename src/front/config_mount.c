@@ -185,6 +185,12 @@ int ac_mount_find(ac_check_t *check)
     return n;
 }
 
+bool ac_mount_is_in(const server_rec *s)
+{
+    const server_conf_t *conf = ap_get_module_config(s->module_config, &agentchat_module);
+    return conf && conf->prefixes->nelts;
+}
+
 bool ac_mount_is_here(request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);

@@ -31,7 +31,8 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     const char *state_dir;                      /* absolute; where the embedded store and indexes live */
     ac_registry_t registry;
     ac_engine_conf_t engine;
-    int work_threads, max_streams, max_blocking_streams; /* per child */
+    int work_threads, max_streams, max_blocking_streams, max_http2_streams; /* per child */
+    int http2_threads;                          /* that mod_http2 may have in each child; 0: it is not loaded */
     ac_limit_table_t *limit_table;              /* made by post_config */
     struct {                                    /* AgentChatShared */
         const char *url, *host;                 /* "redis:HOST:PORT", NULL: none; host and port as the check has read them */
@@ -133,6 +134,8 @@ struct ac_child_t {
 };
 ac_child_t *ac_child(void);                     /* NULL before child_init has succeeded */
 void ac_child_init(apr_pool_t *pchild, server_rec *s);
+/* Whether this MPM lets a stream wait without a thread. */
+bool ac_child_can_park(void);
 void ac_child_stopping(apr_pool_t *pchild, int graceful);
 /* By which prefork tells a child to end at once. */
 void ac_child_end_signals(sigset_t *set);

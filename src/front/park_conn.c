@@ -30,7 +30,8 @@ static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) *count_sent;
 
 ac_conn_t *ac_park_conn(const conn_rec *c)
 {
-    return c->master ? NULL : ap_get_module_config(c->conn_config, &agentchat_module);
+    ac_conn_t *conn = c->master ? NULL : ap_get_module_config(c->conn_config, &agentchat_module);
+    return conn && conn->brigade ? conn : NULL;
 }
 
 /* A client may send its next request before this one's answer has ended. The MPM would wake us for it for ever, so the socket speaks up
@@ -400,12 +401,15 @@ static int pre_connection(conn_rec *c, void *socket)
 {
     (void)socket;
     const ac_child_t *child = ac_child();
-    if (c->master || c->outgoing || !child || !child->can_park) {
+    if (c->master || c->outgoing || !child) {
         return OK;
     }
     ac_conn_t *conn = apr_pcalloc(c->pool, sizeof(*conn));
-    conn->brigade = apr_brigade_create(c->pool, c->bucket_alloc);
     ap_set_module_config(c->conn_config, &agentchat_module, conn);
+    if (!child->can_park) {
+        return OK;
+    }
+    conn->brigade = apr_brigade_create(c->pool, c->bucket_alloc);
     ap_add_output_filter("AGENTCHAT_PARKED", conn, NULL, c);
     apr_pool_pre_cleanup_register(c->pool, conn, connection_gone);
     return OK;
@@ -418,8 +422,8 @@ static void find_count_sent(void)
 
 void ac_stream_register(apr_pool_t *p)
 {
-    (void)p;
     ap_register_output_filter("AGENTCHAT_PARKED", filter_out, NULL, AP_FTYPE_NETWORK - 1);
+    ac_hold_register(p);
     ap_hook_optional_fn_retrieve(find_count_sent, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_process_connection(process_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);

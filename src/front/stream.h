@@ -94,9 +94,15 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
 
 /* ---- park.c, park_conn.c: nobody stays with the stream ---- */
 typedef struct ac_parked_t ac_parked_t;
+typedef struct ac_hold_t {                      /* of an HTTP/2 connection: hold.c's */
+    int n_streams, places;                      /* streams that it has; requests that mod_http2 works on at a time */
+    apr_time_t changed;                         /* when it had fewer or more; 0: nothing is known yet */
+} ac_hold_t;
+
 typedef struct ac_conn_t {                      /* what we keep for each connection, in c->pool */
+    ac_hold_t hold;
     ac_parked_t *parked;                        /* written on the server's side only; holds a reference */
-    apr_bucket_brigade *brigade;
+    apr_bucket_brigade *brigade;                /* NULL: its streams cannot be parked */
     bool nonblocking;                           /* our filter keeps FLUSH from the network filter */
     bool inside;                                /* our process_connection hook called the others */
     bool was_poked;                             /* an answer to a poke may still be in the error queue */
@@ -142,6 +148,12 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
 void ac_park_begin(void *parked);               /* loop thread: the connection is the loop's. Takes a reference */
 void ac_park_continue(void *parked);            /* loop thread: it is the loop's again. Drops a reference */
 void ac_park_gone(void *parked);                /* loop thread: the request has ended. Drops a reference */
+
+/* hold.c: streams that hold a thread */
+/* One more, for this request. errors: overloaded. The thread that handles it. */
+apr_status_t ac_hold_take(ac_request_t *rq);
+void ac_hold_leave(const conn_rec *c);          /* one less */
+void ac_hold_register(apr_pool_t *p);
 
 /* park_conn.c */
 ac_conn_t *ac_park_conn(const conn_rec *c);     /* NULL: not for this connection */

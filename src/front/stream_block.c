@@ -388,11 +388,13 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
 {
     ac_child_t *child = ac_child();
     blocked_t *blocked = NULL;
-    if (apr_atomic_inc32(&child->n_blocking) >= (apr_uint32_t)child->conf->max_blocking_streams) {
-        ac_err_set(&rq->err, AC_OVERLOADED, "this server process has as many streams as it may have");
-    }
-    else {
+    bool held = ac_hold_take(rq) == APR_SUCCESS;
+    apr_atomic_inc32(&child->n_blocking);
+    if (held) {
         blocked = create(rq, source, dialect);
+    }
+    if (held && !blocked) {
+        ac_hold_leave(rq->r->connection);
     }
     if (!blocked) {
         apr_atomic_dec32(&child->n_blocking);
@@ -405,6 +407,7 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
     leave_socket(blocked);
     ac_loop_post(child->loop, leave, blocked);
     ac_stream_unref(&blocked->stream);
+    ac_hold_leave(rq->r->connection);
     apr_atomic_dec32(&child->n_blocking);
     return OK;
 }

@@ -362,6 +362,7 @@ def test_tls_streams_are_parked_too(make_server, certificate, model):
 def http2(make_server, certificate):
     """A server that speaks HTTP/2, and curl's arguments for a stream of it."""
     server = tls_server(make_server, certificate, "Protocols h2 http/1.1", ("ssl", "socache_shmcb", "http2"))
+    server.expect_log("AC0664")
     return server, ["curl", "-sS", "--http2", "--cacert", str(certificate / "cert.pem"), "-N", "-w", "%{http_version}",
                     "--resolve", f"localhost:{server.port}:127.0.0.1",
                     f"https://localhost:{server.port}/api/agents/assistant/chat", "-H", "Content-Type: application/json",
