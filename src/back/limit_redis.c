@@ -193,6 +193,13 @@ static bool read_number(int64_t *pnumber, const redisReply *reply)
     return reply->type == REDIS_REPLY_STRING && sscanf(reply->str, "%" SCNd64, pnumber) == 1;
 }
 
+/* Whether it is the number of a window, and a time in milliseconds, that can be reckoned with. */
+static bool is_window(const ac_take_t *take, int64_t epoch, int64_t now)
+{
+    int64_t most = AC_MAX_LIMIT;
+    return epoch >= 0 && now >= 0 && now <= most / 1000 && (!take->window || epoch < most / take->window);
+}
+
 /* APR_SUCCESS, APR_EAGAIN, or EGENERAL: it says something else. */
 static apr_status_t read_taken(ac_takes_t *takes, const redisReply *reply)
 {
@@ -204,7 +211,8 @@ static apr_status_t read_taken(ac_takes_t *takes, const redisReply *reply)
     for (int i = 0; i < takes->n; i++) {
         ac_take_t *take = &takes->list[i];
         redisReply **said = &reply->element[2 + 3 * i];
-        if (!read_number(&epoch, said[0]) || !read_number(&left, said[1]) || !read_number(&over, said[2])) {
+        if (!read_number(&epoch, said[0]) || !read_number(&left, said[1]) || !read_number(&over, said[2]) ||
+            !is_window(take, epoch, now)) {
             return APR_EGENERAL;
         }
         take->epoch = epoch;

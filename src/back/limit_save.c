@@ -103,11 +103,11 @@ apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_
 static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t number[3])
 {
     for (int i = 0; i < AC_COUNT_KEY; i++) {
-        unsigned byte;
-        if (sscanf(line + 2 * i, "%2x", &byte) != 1) {
+        int high = ac_hex_value(line[2 * i]), low = high < 0 ? -1 : ac_hex_value(line[2 * i + 1]);
+        if (low < 0) {
             return false;
         }
-        key[i] = (unsigned char)byte;
+        key[i] = (unsigned char)(high << 4 | low);
     }
     return sscanf(line + 2 * AC_COUNT_KEY, " %" SCNd64 " %" SCNd64 " %" SCNd64, &number[0], &number[1], &number[2]) == 3 &&
            number[0] >= AC_SAVED_WINDOW && number[0] <= APR_USEC_PER_SEC * 86400 && number[1] >= 0 &&

@@ -93,6 +93,7 @@ static void write_entry(call_t *call, ac_cache_way_e way, json_t *part, ac_cache
  * further ones: {thread, message, opens: run} of an opening write, {message|null, ends: run} of a closing one. */
 
 #define NO_LIMIT 1000000000
+#define MOST INT64_C(1000000000000)             /* messages of a thread; an entry that says more was not written by us */
 
 /* false: this is not what comes next. */
 static bool add_message(json_t *entry, json_t *message)
@@ -102,7 +103,7 @@ static bool add_message(json_t *entry, json_t *message)
     if (!json_is_object(message) || (seq > 0 && seq <= count)) {        /* no message; or the same write again */
         return true;
     }
-    return seq == count + 1 && json_array_append(json_object_get(entry, "messages"), message) == 0 &&
+    return count < MOST && seq == count + 1 && json_array_append(json_object_get(entry, "messages"), message) == 0 &&
         ac_json_put(thread, "message_count", json_integer(seq)) &&
         ac_json_put(thread, "updated_at", json_incref(json_object_get(message, "timestamp")));
 }
@@ -123,10 +124,11 @@ static bool add_part(json_t *entry, const json_t *part)
 static bool is_whole(const json_t *entry, const char *id)
 {
     const json_t *thread = json_object_get(entry, "thread"), *messages = json_object_get(entry, "messages");
-    int64_t seq = ac_json_peek_int(thread, "message_count", -1) - (int64_t)json_array_size(messages);
+    int64_t count = ac_json_peek_int(thread, "message_count", -1);
+    int64_t seq = count < 0 ? -1 : count - (int64_t)json_array_size(messages);
     size_t i;
     json_t *message;
-    if (!json_is_array(messages) || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id)) {
+    if (!json_is_array(messages) || count > MOST || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id)) {
         return false;
     }
     json_array_foreach((json_t *)messages, i, message) {

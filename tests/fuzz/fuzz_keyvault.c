@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The challenge of a vault: it names an authority, a tenant and a resource, or it is not believed. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_general.h>
+
+#include "../../src/back/keyvault.c"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+static void check(const char *text, apr_pool_t *p)
+{
+    void *source = NULL;
+    char value[64];
+    must(!find_value(value, sizeof(value), text, "authorization") || (*value && strlen(value) < sizeof(value)));
+    apr_table_t *options = apr_table_make(p, 1);
+    apr_table_setn(options, "tenant-id", "t");        /* one that a challenge names would be kept for good */
+    must(!keyvault_create(&source, "https://v.vault.azure.net/secrets/n", options, p));
+    vault_t *vault = source;
+    if (!take_challenge(vault, text)) {
+        must(vault->knows && strlen(vault->scope) > 9 && !strpbrk(vault->scope, "\r\n\""));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static apr_pool_t *root;
+    apr_pool_t *p;
+    if (!root) {
+        apr_initialize();
+        apr_pool_create(&root, NULL);
+    }
+    apr_pool_create(&p, root);
+    char *text = ac_alloc(size + 1);
+    memcpy(text, data, size);
+    check(text, p);
+    free(text);
+    apr_pool_destroy(p);
+    return 0;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Times, durations and sizes as people and upstreams write them: what is taken is a sensible number, and what we write is read again. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/back/identity.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+static void check_time(const char *text)
+{
+    apr_time_t when, again;
+    char written[AC_TIME_SIZE];
+    if (ac_time_parse(&when, text)) {
+        ac_time_format(written, when);
+        must(strlen(written) < AC_TIME_SIZE && ac_time_parse(&again, written) && again / 1000 == when / 1000);
+    }
+    must(identity_when(text) >= 0);
+}
+
+static void check_duration(const char *text)
+{
+    apr_interval_time_t value, again;
+    char written[AC_TIME_SIZE];
+    if (ac_duration_parse(&value, text)) {
+        must(value >= 0);
+        ac_duration_format(written, value);
+        must(ac_duration_parse(&again, written) && again <= value);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    apr_int64_t bytes;
+    char *text = ac_alloc(size + 1);
+    memcpy(text, data, size);
+    check_time(text);
+    check_duration(text);
+    must(!ac_size_parse(&bytes, text) || bytes >= 0);
+    free(text);
+    return 0;
+}
