@@ -17,6 +17,7 @@ typedef struct ac_cosmos_run_t {            /* one of this process */
     apr_time_t renewed, looked;             /* ac_clock */
     apr_time_t until;                       /* ac_clock; not ours any more from then on; 0: no end */
     bool opened, told;                      /* stored; asked to end */
+    int n_claims;
 } ac_cosmos_run_t;
 
 static const char sql_over[] = "SELECT c.id, c.thread_id FROM c WHERE c.type = 'run' AND c.lease_until < @now";
@@ -79,6 +80,21 @@ void ac_cosmos_run_drop(ac_cosmos_t *store, const char *run_id)
     if (run) {
         apr_hash_set(store->runs, run_id, APR_HASH_KEY_STRING, NULL);
         free(run);
+    }
+}
+
+void ac_cosmos_run_claim(ac_cosmos_t *store, const ac_store_op_t *op, const char *run_id)
+{
+    ac_cosmos_run_take(store, op, run_id);
+    run_find(store, run_id)->n_claims++;
+}
+
+void ac_cosmos_run_unclaim(ac_cosmos_t *store, const char *run_id)
+{
+    ac_cosmos_run_t *run = run_find(store, run_id);
+
+    if (run && --run->n_claims <= 0 && !run->opened) {
+        ac_cosmos_run_drop(store, run_id);
     }
 }
 

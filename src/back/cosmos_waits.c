@@ -256,11 +256,26 @@ static void decided(ac_cosmos_task_t *task)
     ac_cosmos_end(task, APR_SUCCESS);
 }
 
+static void give_up_claim(ac_cosmos_task_t *task)
+{
+    if (task->decide.claims) {
+        ac_cosmos_run_unclaim(task->store, task->run_id);
+        task->decide.claims = false;
+    }
+}
+
 static void on_noted(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
+    ac_cosmos_t *store = task->store;
+    bool claims = task->decide.claims;
+    char run_id[AC_ID_SIZE];
 
-    if (failed_and_dropped(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+    memcpy(run_id, task->run_id, sizeof(run_id));      /* a task that fails is gone */
+    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+        if (claims) {
+            ac_cosmos_run_unclaim(store, run_id);
+        }
         return;
     }
     if (reply->status == 200) {
@@ -282,7 +297,8 @@ static void write_word(ac_cosmos_task_t *task, int n_open)
     ac_id_make(task->decide.nonce, "made_");
     ac_json_put(active, "calls", json_incref(task->found));
     if (n_open == 0) {                      /* ours from before anybody can see it */
-        ac_cosmos_run_take(task->store, task->op, task->run_id);
+        ac_cosmos_run_claim(task->store, task->op, task->run_id);
+        task->decide.claims = true;
         json_decref(active);
         active = ac_cosmos_lease_make(task->store, task->run_id);
     }
@@ -304,9 +320,7 @@ static void decide_from(ac_cosmos_task_t *task)
         decided(task);
         return;
     }
-    if (*task->decide.nonce) {
-        ac_cosmos_run_drop(task->store, task->run_id);
-    }
+    give_up_claim(task);
     if (!ac_cosmos_head_lives(&task->head, hidden) || !ac_cosmos_head_waits(&task->head, task->run_id)) {
         leave_entry(task);
         return;

@@ -258,6 +258,7 @@ struct ac_cosmos_task_t {
         struct {
             int n_open;                     /* calls without a word, once this one is noted */
             char nonce[AC_ID_SIZE];         /* of the head that notes it; "": not tried yet */
+            bool claims;                    /* that the run is this process's, before that is stored */
         } decide;
         struct {
             bool checked;                   /* that its process lives */
@@ -416,6 +417,9 @@ void ac_cosmos_run_opened(ac_cosmos_t *store, const char *run_id);
 /* It could not be opened, or not be closed for now: it is ours no more, unless it was opened and is soon tried again. */
 void ac_cosmos_run_failed(ac_cosmos_t *store, const char *run_id);
 void ac_cosmos_run_drop(ac_cosmos_t *store, const char *run_id);
+/* One of several operations of this process that want to take a run: it is this process's until each has given up its claim. */
+void ac_cosmos_run_claim(ac_cosmos_t *store, const ac_store_op_t *op, const char *run_id);
+void ac_cosmos_run_unclaim(ac_cosmos_t *store, const char *run_id);
 void ac_cosmos_runs_free(ac_cosmos_t *store);
 /* Sets a member of the run's document while it belongs to this holder: statuses 200, or 404, 412. */
 void ac_cosmos_run_patch(ac_cosmos_task_t *task, const char *holder, const char *member, json_t *value, ac_cosmos_reply_fn *fn);

@@ -296,7 +296,6 @@ def at_once(*questions):
     return answers
 
 
-@pytest.mark.parametrize("make", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("children", [1, 3])
 def test_approved_and_cancelled_at_once(make, model, mail, children):
     """Each caller is told what happens: a run that was cancelled ends so, one that could not be cancelled does not."""
