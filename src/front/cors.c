@@ -166,15 +166,22 @@ static bool is_foreign(request_rec *r)
     return site ? !ap_cstr_casecmp(site, "cross-site") : origin && !is_own_host(r, origin);
 }
 
+/* Whether a person follows a link, of any page. An answer of a model on a page of this site may have one, too. */
+static bool is_link(request_rec *r)
+{
+    const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode"), *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
+    return r->method_number == M_GET && mode && !ap_cstr_casecmp(mode, "navigate") && (!site || ap_cstr_casecmp(site, "none"));
+}
+
 apr_status_t ac_cors_check(ac_request_t *rq)
 {
     request_rec *r = rq->r;
-    const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode");
+    /* A link may lead here, but not to a GET that runs an agent. */
+    bool runs = (rq->route->needs & AC_NEEDS_OWNER) && (rq->route->needs & AC_ALWAYS_STREAMS), link = is_link(r);
+    if (runs && link) return ac_err_set(&rq->err, AC_FORBIDDEN, "a link may not run an agent");
     if (shows_key(r) || !is_foreign(r) || is_listed(rq->mount, apr_table_get(r->headers_in, "Origin"))) return APR_SUCCESS;
     if (is_open(rq->mount) && !is_ambient(r)) return APR_SUCCESS;
-    /* A link on another site may lead here, but not to a GET that runs an agent. */
-    bool runs = (rq->route->needs & AC_NEEDS_OWNER) && (rq->route->needs & AC_ALWAYS_STREAMS);
-    if (r->method_number == M_GET && !runs && mode && !ap_cstr_casecmp(mode, "navigate")) return APR_SUCCESS;
+    if (link) return APR_SUCCESS;
     if (is_open(rq->mount)) {
         return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of other sites may not use a visitor's sign-in here; AgentChatCORSOrigin has to "
                           "list their origins, '*' is not enough");

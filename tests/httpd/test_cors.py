@@ -118,7 +118,8 @@ def test_what_a_browser_says_comes_from_another_site_is_refused(site):
     assert ask(site, "/closed/agent/stream?message=hi", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
     assert ask(site, "/closed/threads", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
     # A link may lead to what there is, and not run an agent.
-    assert ask(site, "/closed/agent/stream?message=hi", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 403
+    for where in ("cross-site", "same-site", "same-origin"):
+        assert ask(site, "/closed/agent/stream?message=hi", None, Sec_Fetch_Site=where, Sec_Fetch_Mode="navigate").status == 403
     assert ask(site, "/closed/selftest/stream", None, "HEAD", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
     assert ask(site, "/api/threads", APP, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 201
     assert ask(site, "/open/threads", OTHER, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 201
