@@ -113,6 +113,20 @@ guards:
 httpd-test: module tools
 	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) --dist loadfile tests/httpd
 
+# Delivery on other httpds: HTTPD_HOMES lists the prefixes where they are installed, with their apxs.
+OLDER_TESTS := $(addprefix tests/httpd/test_,delivery.py slow_readers.py output_filters.py reload.py)
+older-httpd:
+	@[ -n '$(HTTPD_HOMES)' ] || echo 'older-httpd: skipped, since HTTPD_HOMES names no httpd'
+	@failed=0; for home in $(HTTPD_HOMES); do \
+	    build=$(abspath $(BUILD))/httpd-$$($$home/bin/httpd -v | sed -n "s,.*Apache/\([0-9.]*\).*,\1,p"); \
+	    $$home/bin/httpd -v | head -1; \
+	    $(MAKE) --no-print-directory BUILD=$$build APXS=$$home/bin/apxs module && \
+	    HTTPD_HOME=$$home BUILD_DIR=$$build $(PYTEST) $(OLDER_TESTS) || failed=1; \
+	done; exit $$failed
+
+# What takes long, or needs what not everybody has: each part that cannot run here says so.
+check-long: older-httpd
+
 # Many clients, and everything around them fails: SIGKILL, restarts, the model, the store; with both stores. The short form is in
 # httpd-test.
 TORTURE_SECONDS ?= 120
@@ -206,6 +220,7 @@ help:
 	@echo '                    JOBS=N programs and processes of pytest beside each other; V=1 prints whole commands and what tests say'
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
+	@echo 'make check-long     what takes long: delivery on other httpds, installed below HTTPD_HOMES (a list of prefixes)'
 	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
 	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 requests that nobody meant to send, under sanitizers and without; SEED=1, CASE='
 	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
@@ -215,7 +230,7 @@ help:
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD)'
 
-.PHONY: openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test http-fuzz asan tsan valgrind fuzz tidy run check clean help
+.PHONY: older-httpd check-long openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test http-fuzz asan tsan valgrind fuzz tidy run check clean help
 
 # make bench, make bench-check, make soak
 include tests/bench/bench.mk

@@ -125,6 +125,8 @@ AC_MESSAGE(606, AC_ERROR, "The store could not be reached when a child started. 
 AC_MESSAGE(607, AC_ERROR,
            "The configuration of a reload cannot be served: the module is out of service and answers 503. All else of httpd goes on.",
            "Mend what the line says, until `apachectl configtest` accepts it, and reload httpd once more.")
+AC_MESSAGE(608, AC_WARNING, "This MPM cannot let a connection wait without a thread: each event stream holds one.",
+           "Use the MPM event. Else see the manual's page on tuning for how many streams there can be.")
 AC_MESSAGE(610, AC_INFO, "A client read its stream too slowly and was dropped; the run goes on and is stored.",
            "Nothing for a single line. If it comes often for healthy clients, raise httpd's Timeout; for runs without an event log, "
            "AgentChatStreamBuffer.")

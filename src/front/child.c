@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What lives in each child: made after the fork, ended before the child's pool goes. The loop thread, the work threads, the
  * store, the models, the tools and the engine, in an order in which none of them outlives what it uses. */
-#include "front.h"
+#include "stream.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -113,17 +113,6 @@ static bool mpm_is_threaded(void)
 {
     int threaded = 0;
     return ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded) == APR_SUCCESS && threaded;
-}
-
-bool ac_child_can_park(void)
-{
-#ifdef AP_MPMQ_CAN_WAITIO
-    int async = 0, waits = 0;
-    return ap_mpm_query(AP_MPMQ_IS_ASYNC, &async) == APR_SUCCESS && async &&
-           ap_mpm_query(AP_MPMQ_CAN_WAITIO, &waits) == APR_SUCCESS && waits;
-#else
-    return false;
-#endif
 }
 
 static void set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
@@ -455,7 +444,7 @@ void ac_child_init(apr_pool_t *pchild, server_rec *s)
     self->child.conf = conf;
     self->child.server = s;
     self->child.threaded = mpm_is_threaded();
-    self->child.can_park = ac_child_can_park();
+    self->child.can_park = ac_park_wait_possible();
     self->child.started = apr_time_now();
     apr_status_t status = start_all(self, &part, &err);
     if (status != APR_SUCCESS) {

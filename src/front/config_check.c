@@ -200,5 +200,6 @@ int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if (conf->active && !check.n_problems) ac_caching_prepare(&check);
     int result = ac_reload_result(&check);
     if (result == OK && conf->out_of_service) ac_reload_say(conf);
+    if (conf->active) ac_park_say(conf);
     return result;
 }

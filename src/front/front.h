@@ -134,8 +134,6 @@ struct ac_child_t {
 };
 ac_child_t *ac_child(void);                     /* NULL before child_init has succeeded */
 void ac_child_init(apr_pool_t *pchild, server_rec *s);
-/* Whether this MPM lets a stream wait without a thread. */
-bool ac_child_can_park(void);
 void ac_child_stopping(apr_pool_t *pchild, int graceful);
 /* By which prefork tells a child to end at once. */
 void ac_child_end_signals(sigset_t *set);
@@ -373,6 +371,7 @@ int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect
 int ac_stream_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect);
 /* Hooks and the connection filter of parked streams; called from register_hooks. */
 void ac_stream_register(apr_pool_t *p);
+void ac_park_say(const ac_conf_t *conf);        /* at the start: warns where each stream holds a thread */
 /* At an ungraceful stop, on the loop thread or after it has ended and before the loop is destroyed: ends every live stream with
  * the event `stopping`, so that all are logged. No stream begins after it. The MPM's own threads may still run. */
 void ac_stream_stop_all(void);

@@ -153,7 +153,7 @@ void ac_hold_prepare(ac_check_t *check)
 {
     ac_conf_t *conf = &check->config->conf;
     bool http2 = ap_find_linked_module("mod_http2.c") != NULL;
-    const char *hosts = http2 && ac_child_can_park() ? hosts_with_http2(check->server, check->ptemp) : NULL;
+    const char *hosts = http2 && ac_park_wait_possible() ? hosts_with_http2(check->server, check->ptemp) : NULL;
     int threads = 0;
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     conf->http2_threads = http2 ? http2_threads(threads > 0 ? threads : 1) : 0;

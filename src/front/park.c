@@ -440,7 +440,8 @@ bool ac_park_possible(const ac_request_t *rq)
     const conn_rec *c = r->connection;
     /* A request that stands for another one is ended by that one's handler. */
     return ac_child()->can_park && r->proto_num >= HTTP_VERSION(1, 1) && !r->main && !r->prev && !c->master && c->cs &&
-           !c->clogging_input_filters && (rq->body_read || !ap_request_has_body((request_rec *)r)) && ac_park_conn(c);
+           !c->clogging_input_filters && (rq->body_read || !ap_request_has_body((request_rec *)r)) && ac_park_conn(c) &&
+           ac_park_filters_fine(r);
 }
 
 static apr_interval_time_t server_timeout(const request_rec *r)

@@ -2,8 +2,8 @@
 /* The server's side of a parked stream: the hooks by which a connection changes hands between the MPM's threads and
  * the loop's, and the filter that lets the loop write without waiting.
  *
- * The handler returns SUSPENDED; our process_connection hook makes CONN_STATE_ASYNC_WAITIO of it, so that the MPM
- * polls the connection for input; the hook suspend_connection gives it to the loop. Whatever wakes the MPM (the
+ * The handler returns SUSPENDED; our process_connection hook makes a state of it in which the MPM polls the connection
+ * for input (park_wait.c); the hook suspend_connection gives it to the loop. Whatever wakes the MPM (the
  * client has gone or sent something, Timeout, a poke of ours) takes it back through resume_connection and into
  * woken(). */
 #include "stream.h"
@@ -257,8 +257,7 @@ static int woken(conn_rec *c, ac_conn_t *conn)
     /* The stream goes on, unless its client has gone, or has sent too much. */
     if (!c->aborted && is_quiet(parked->fd)) {
         pthread_mutex_unlock(&parked->lock);
-        c->cs->state = CONN_STATE_ASYNC_WAITIO;
-        c->cs->sense = CONN_SENSE_WANT_READ;
+        ac_park_wait(c);
         return OK;
     }
     end_lost(parked);
@@ -305,8 +304,7 @@ static int process_connection(conn_rec *c)
     int answer = ap_run_process_connection(c);
     conn->inside = false;
     if (conn->parked && answer == OK && c->cs->state == CONN_STATE_SUSPENDED) {
-        c->cs->state = CONN_STATE_ASYNC_WAITIO;
-        c->cs->sense = CONN_SENSE_WANT_READ;
+        ac_park_wait(c);
     }
     else if (conn->parked) {
         forget_request(conn);
@@ -346,7 +344,7 @@ static void outlive_timeout(ac_parked_t *parked)
     bool timed_out = c->cs->state == CONN_STATE_LINGER && c->sbh && !c->aborted &&
                      !apr_table_get(c->notes, "short-lingering-close");
     if (timed_out) {
-        c->cs->state = CONN_STATE_PROCESSING;
+        c->cs->state = CONN_STATE_READ_REQUEST_LINE;
     }
 }
 
@@ -360,6 +358,7 @@ static void resume_connection(conn_rec *c, request_rec *r)
     }
     pthread_mutex_lock(&parked->lock);
     parked->owner = AC_OWNER_SERVER;
+    ac_park_wake(c);
     bool lost = false;
     if (parked->r) {
         outlive_timeout(parked);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of streams share: stream.c, stream_wire.c, stream_block.c, park.c, park_conn.c, selftest.c. Nobody
- * else includes this. */
+/* What the files of streams share: stream.c, stream_wire.c, stream_block.c, park.c, park_conn.c, park_filters.c,
+ * park_wait.c, selftest.c; and child.c. */
 #ifndef AC_STREAM_H
 #define AC_STREAM_H
 
@@ -154,6 +154,14 @@ void ac_park_gone(void *parked);                /* loop thread: the request has 
 apr_status_t ac_hold_take(ac_request_t *rq);
 void ac_hold_leave(const conn_rec *c);          /* one less */
 void ac_hold_register(apr_pool_t *p);
+
+/* park_filters.c: whether no output filter of r, or of its connection, waits; logs the one that may */
+bool ac_park_filters_fine(const request_rec *r);
+
+/* park_wait.c */
+bool ac_park_wait_possible(void);               /* whether this MPM can wait so; called by each child before its first connection */
+void ac_park_wait(conn_rec *c);                 /* process_connection's end: the MPM shall poll the connection for input only */
+void ac_park_wake(conn_rec *c);                 /* resume_connection: it shall call process_connection now */
 
 /* park_conn.c */
 ac_conn_t *ac_park_conn(const conn_rec *c);     /* NULL: not for this connection */

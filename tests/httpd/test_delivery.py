@@ -275,6 +275,14 @@ def test_a_killed_child_is_replaced_and_its_threads_are_free(make_server, model)
     assert run_status(server.client, first["run_id"]) == "interrupted"
 
 
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_the_start_says_where_streams_hold_threads(make_server, mpm):
+    server = make_server("AgentChatMaxBlockingStreams 3\n", mpm=mpm)
+    server.wait_log("AC0601: ")
+    said = [line for line in server.log().splitlines() if "AC0608: " in line]
+    assert len(said) == (mpm != "event") and all("at most 3 in each child" in line and f"MPM {mpm} " in line for line in said), said
+
+
 def test_cap_of_blocking_streams(make_server, model):
     server = make_server("AgentChatMaxBlockingStreams 2\n", mpm=WORKER)
     gates = [Gate(), Gate()]

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a connection waits for input while a stream has it, without a thread.
+ *
+ * httpd 2.4.63 and later have a state for it, CONN_STATE_ASYNC_WAITIO. The event MPM of httpd before polls a connection
+ * for input, too, that is in CONN_STATE_WRITE_COMPLETION and wants to read. It takes such a connection for one whose
+ * request has ended, so it is told otherwise as soon as it is back: then it calls process_connection, as above.
+ * source: server/mpm/event/event.c of httpd 2.4.49 to 2.4.62, process_socket() */
+#include "stream.h"
+
+#include "ap_mpm.h"
+
+static bool has_state;                          /* set before there are connections */
+
+static bool is_so(int query)
+{
+    int answer = 0;
+    return ap_mpm_query(query, &answer) == APR_SUCCESS && answer;
+}
+
+bool ac_park_wait_possible(void)
+{
+#ifdef AP_MPMQ_CAN_WAITIO
+    has_state = is_so(AP_MPMQ_CAN_WAITIO);
+#endif
+    return is_so(AP_MPMQ_IS_ASYNC) && (has_state || !strcmp(ap_show_mpm(), "event"));
+}
+
+void ac_park_say(const ac_conf_t *conf)
+{
+    if (ac_park_wait_possible()) return;
+    ac_log(AC_M608, APR_SUCCESS, "each event stream holds a thread or a process of httpd, at most %d in each child "
+           "(AgentChatMaxBlockingStreams), since the MPM %s cannot let a connection wait without one; the MPM event can",
+           conf->max_blocking_streams, ap_show_mpm());
+}
+
+void ac_park_wait(conn_rec *c)
+{
+    c->cs->state = CONN_STATE_WRITE_COMPLETION;
+#ifdef AP_MPMQ_CAN_WAITIO
+    if (has_state) c->cs->state = CONN_STATE_ASYNC_WAITIO;
+#endif
+    c->cs->sense = CONN_SENSE_WANT_READ;
+}
+
+void ac_park_wake(conn_rec *c)
+{
+    if (!has_state && c->cs->state == CONN_STATE_WRITE_COMPLETION) c->cs->state = CONN_STATE_READ_REQUEST_LINE;
+}
