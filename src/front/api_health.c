@@ -4,6 +4,7 @@
 #include "front.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ typedef struct probe_t {
     const ac_model_t *model;
     apr_status_t status;
     apr_interval_time_t took;
-    ac_kind_e kind;
+    ac_err_t err;                           /* why it failed */
     bool asked;                             /* the model can be asked */
     int answered;                           /* set last, by the loop; read with acquire */
     ac_lane_state_t lane;                   /* set before `seen`, in the same way */
@@ -63,7 +64,7 @@ static void on_probed(void *baton, apr_status_t status, apr_interval_time_t took
     probe_t *probe = baton;
     probe->status = status;
     probe->took = took;
-    probe->kind = err ? err->kind : AC_OK;
+    if (err) probe->err = *err;
     __atomic_store_n(&probe->answered, 1, __ATOMIC_RELEASE);
     probe_end(probe->probes);
 }
@@ -138,7 +139,19 @@ static void put_lane(json_t *json, const probe_t *probe)
     }
 }
 
-/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its lane. The detail is the kind's title. */
+/* A failure in the words of the error log: "The model failed: connection refused". What a service says may repeat a key in part, so of
+ * its answer there is only the status. */
+static json_t *why(ac_kind_e kind, const ac_err_t *err)
+{
+    const char *title = ac_kind_row(kind)->title;
+    char text[AC_ERR_DETAIL_SIZE + 80];
+    if (!err || (!err->http_status && !err->detail[0])) return json_string(title);
+    if (err->http_status) snprintf(text, sizeof(text), "%s: it answered %d", title, err->http_status);
+    else snprintf(text, sizeof(text), "%s: %s", title, err->detail);
+    return ac_json_text(text);
+}
+
+/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its lane. */
 static json_t *probe_json(const probe_t *probe, bool *pfine)
 {
     bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);
@@ -147,8 +160,8 @@ static json_t *probe_json(const probe_t *probe, bool *pfine)
     ac_json_put(json, "state", json_string(!probe->asked ? "unknown" : *pfine ? "ok" : "failed"));
     ac_json_put(json, "latency_ms", answered ? latency_json(probe->took) : json_null());
     if (!*pfine) {
-        ac_kind_e kind = !answered ? AC_MODEL_TIMEOUT : probe->kind == AC_OK ? AC_MODEL_ERROR : probe->kind;
-        ac_json_put(json, "detail", json_string(ac_kind_row(kind)->title));
+        ac_kind_e kind = !answered ? AC_MODEL_TIMEOUT : probe->err.kind == AC_OK ? AC_MODEL_ERROR : probe->err.kind;
+        ac_json_put(json, "detail", why(kind, answered ? &probe->err : NULL));
     }
     put_lane(json, probe);
     return json;
@@ -179,7 +192,7 @@ static void ask_store(found_t *found, ac_request_t *rq)
     ac_json_put(found->store, "state", json_string(status == APR_SUCCESS ? "ok" : "failed"));
     ac_json_put(found->store, "latency_ms", latency_json(took));
     if (status != APR_SUCCESS) {
-        ac_json_put(found->store, "detail", json_string(ac_kind_row(err.kind ? err.kind : AC_STORE_ERROR)->title));
+        ac_json_put(found->store, "detail", why(err.kind ? err.kind : AC_STORE_ERROR, &err));
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, status, rq->r, "request[%s] the store is not ready: %s", rq->request_id,
                       err.detail);
     }

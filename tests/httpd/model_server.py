@@ -154,6 +154,7 @@ class ModelServer(ScriptedServer):
     def reset(self):
         with self._lock:
             self._scripts, self.requests, self.default = [], [], answer("Hello", " world")
+            self.probe = None               # a Reply to readiness probes, instead of a good one
 
     def play(self, *scripts):
         with self._lock:
@@ -168,7 +169,7 @@ class ModelServer(ScriptedServer):
     def _respond(self, connection, method, target, headers, body):
         request = Request(method, target, headers, body)
         if request.method == "GET":         # a readiness probe
-            self._whole(connection, Reply(200, {"object": "list", "data": []}))
+            self._whole(connection, self.probe or Reply(200, {"object": "list", "data": []}))
             return True
         with self._lock:
             self.requests.append(request)

@@ -129,6 +129,18 @@ def test_a_breaker_recovers(start, model):
     assert len(re.findall("AC0503", server.log())) == 3
 
 
+@pytest.mark.parametrize("kind, why", [("nobody listens", "The model failed: connection refused"), ("refused", ": it answered 401")])
+def test_ready_says_why_a_model_cannot_be_used(make_server, model, unused_port, kind, why):
+    """As the error log does, and without what a service says of a key."""
+    url = f"http://127.0.0.1:{unused_port}/v1" if kind == "nobody listens" else model.url
+    server = make_server(MODELS.format(first=url, second=url, directives="") + OPERATOR, standard=False)
+    if kind == "refused":
+        model.probe = Reply(401, {"error": {"message": "Incorrect API key provided: sk-abc*xyz", "code": "invalid_api_key"}})
+    told = server.ready()
+    assert told.status == 503 and all(one["detail"].endswith(why) for one in told.json["models"]), told
+    assert "sk-abc" not in told.body.decode()
+
+
 def test_a_probe_that_fails_opens_it_again(start, model):
     server = start(BREAKER.replace("open=1h", "open=500ms"))
     client = server.client
