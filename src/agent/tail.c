@@ -179,7 +179,8 @@ static bool find_log(ac_tail_t *tail)
         apr_status_t status = ac_event_log_search(&tail->log, tail->engine->dir, tail->run_id);
         tail->short_of_means = !tail->log && status != APR_ENOENT;
         /* A number of the other telling: it goes on where it began. */
-        if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED) leave_log(tail);
+        bool is_rest = tail->log && tail->after > AC_TAIL_REST && ac_event_log_is_cut(tail->log);
+        if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED && !is_rest) leave_log(tail);
         /* A number that never was: from now on. */
         uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
         if (tail->log && goes_on(tail->log) && tail->after > newest) tail->after = newest;

@@ -8,6 +8,8 @@
 /* Events that are told from the store have numbers behind this one, which no run ever reaches: a number of the first telling, of which
  * the store knows nothing, is not taken for one of them. */
 #define AC_TAIL_STORED (UINT64_C(1) << 40)
+/* So have those behind the end of a log that could take no more: they are other pieces of the answer than those that were told live. */
+#define AC_TAIL_REST (UINT64_C(1) << 41)
 
 struct ac_tail_t {                              /* one follower's way through a run that it does not follow live */
     ac_engine_t *engine;

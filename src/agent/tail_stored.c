@@ -30,8 +30,7 @@ static void add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
     ac_event_t **events = realloc(tail->events, ((size_t)tail->n_events + 1) * sizeof *events);
     if (!events) abort();
     tail->events = events;
-    /* Behind a log that broke off the numbers go on, so that nobody is told a part twice. */
-    event->seq = (tail->log ? tail->after : AC_TAIL_STORED) + (uint64_t)tail->n_events + 1;
+    event->seq = (tail->log ? AC_TAIL_REST : AC_TAIL_STORED) + (uint64_t)tail->n_events + 1;
     event->at = at;
     events[tail->n_events++] = event;
 }
@@ -124,6 +123,7 @@ static void make_events(ac_tail_t *tail)
 
 bool ac_tail_is_beyond(const ac_tail_t *tail)
 {
+    if (tail->after > AC_TAIL_REST) return !tail->log;
     return tail->after > (tail->log ? ac_event_log_seq(tail->log) : 0) && tail->after <= AC_TAIL_STORED;
 }
 

@@ -13,7 +13,8 @@ from model_server import DONE, finish, head, token, usage
 CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
            "AsyncRequestWorkerFactor 100\nKeepAliveTimeout 60\n"
 
-STORED = 1 << 40                        # what is told from the store is numbered from here on
+STORED = 1 << 40                        # what is told from the store is numbered from here on,
+REST = 1 << 41                          # and behind the end of a log that could take no more from here on
 
 
 def holding(gate, before=("one",), after=("two",)):

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from model_server import DONE, Gate, answer, calls, finish, head, token, usage
-from runs import CHILDREN, STORED, begun, blocks, connection_to, events_of, holding, owner_of, run_of, wait_until
+from runs import CHILDREN, REST, STORED, begun, blocks, connection_to, events_of, holding, owner_of, run_of, wait_until
 
 
 def recorded(client, model, path="/agents/assistant/chat", body=None, headers=None):
@@ -324,6 +324,7 @@ def test_a_log_that_broke_off(make_server, model, where):
         gate.open()
     whole = blocks(live.rest() and live.raw)
     assert whole[-1][0] == 202
+    known = dict(whole)
 
     def check(after, stream):
         if stream.status == 410:
@@ -337,8 +338,17 @@ def test_a_log_that_broke_off(make_server, model, where):
         assert events[-1].type == "done" and text == "".join(pieces[max(after - 1, 0):]), (after, len(text))
         ids = [int(e.fields["id"]) for e in events if "id" in e.fields]
         assert len(set(ids)) == len(ids) and ids == sorted(ids)
+        for number, block in blocks(stream.raw):        # the same bytes, whenever and to whom
+            assert known.setdefault(number, block) == block
     for after, stream in waiting:
         check(after, stream)
     for after in (0, 1, 10, 50, 62, 70, 100, 201):
         check(after, events_of(server.client, run, after))
     assert events_of(server.client, run, 202).status in (204, 410)
+    rest = [number for number in known if number > REST]
+    assert rest == list(range(REST + 1, REST + 1 + len(rest))) and len(rest) > 3
+    for after in rest[:-1]:
+        stream = events_of(server.client, run, after)
+        assert stream.rest() and blocks(stream.raw) == [(number, known[number]) for number in rest if number > after]
+    assert events_of(server.client, run, rest[-1]).status == 204
+    assert events_of(server.client, run, REST + 500).rest()[-1].type == "done"
