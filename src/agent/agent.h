@@ -129,9 +129,12 @@ typedef struct ac_event_dir_t ac_event_dir_t;
 apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group);
 const char *ac_event_remedy(apr_status_t status);               /* what an operator does about a directory that failed so; a sentence */
 /* This child's place below path, which is made where it is missing, as far as this process may. max: bytes of one run's log.
+ * total: bytes of all logs below path; 0: no limit.
  * After fork. Whatever it returns, *pdir is to be closed; an error says that there is no place yet: it is tried again with each run. */
-apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max);
+apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max, uint64_t total);
 void ac_event_dir_close(ac_event_dir_t *dir);   /* NULL is fine. From here on this child is dead to the others */
+/* httpd has ended: removes the ended logs of all children that have. What was under way or rests stays, for the next start. */
+void ac_event_dir_leave(const char *path);
 
 /* ---- history.c: what the model is shown ---- */
 /* The request's messages: instructions as the system message, then whole turns (user … assistant with its tool calls and results) from

@@ -18,6 +18,7 @@ struct ac_event_dir_t {
     ac_child_key_t key;
     int lock_fd, socket_fd;
     ac_event_trouble_t trouble;
+    ac_event_total_t total;
 };
 
 void ac_child_name(char name[AC_CHILD_NAME_SIZE], ac_child_key_t key)
@@ -58,6 +59,11 @@ int ac_event_dir_socket(const ac_event_dir_t *dir)
 ac_event_trouble_t *ac_event_dir_trouble(ac_event_dir_t *dir)
 {
     return &dir->trouble;
+}
+
+ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir)
+{
+    return (ac_event_total_t *)&dir->total;     /* the count is its own, and is everybody's */
 }
 
 static bool child_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *file)
@@ -197,6 +203,7 @@ apr_status_t ac_event_dir_settle(ac_event_dir_t *dir)
     dir->lock_fd = lock_fd;
     dir->socket_fd = -1;
     open_socket(dir);
+    ac_event_total_open(&dir->total, dir->path);
     return APR_SUCCESS;
 }
 
@@ -206,13 +213,14 @@ bool ac_event_dir_is_there(const ac_event_dir_t *dir)
     return child_path(path, dir, dir->key, "lock") && access(path, F_OK) == 0;
 }
 
-apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max)
+apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max, uint64_t total)
 {
     ac_event_dir_t *dir = *pdir = ac_alloc(sizeof *dir);
     dir->path = strdup(path);
     if (!dir->path) abort();
     dir->trouble.path = dir->path;
     dir->max = max;
+    dir->total.most = total;
     dir->key = (ac_child_key_t)(uint32_t)getpid() << 32 | (uint32_t)ac_random();
     dir->lock_fd = dir->socket_fd = -1;
     return ac_event_dir_settle(dir);
@@ -226,6 +234,7 @@ void ac_event_dir_close(ac_event_dir_t *dir)
         ac_event_dir_remove(dir, dir->key);                     /* where no log is left */
         close(dir->lock_fd);
     }
+    ac_event_total_close(&dir->total);
     free(dir->path);
     free(dir);
 }

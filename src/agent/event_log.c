@@ -50,6 +50,7 @@ struct ac_event_log_t {
     ac_child_key_t child;
     bool owned;
     ac_event_trouble_t *trouble;                /* of an owned log */
+    ac_event_total_t *total;                    /* so, too */
     char path[AC_LOG_PATH_SIZE];
 };
 
@@ -139,11 +140,18 @@ void ac_event_log_close(ac_event_log_t *log)
 ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head, apr_status_t *pstatus)
 {
     ac_event_log_t *log = log_alloc(dir, ac_event_dir_key(dir), head->run_id);
+    log->total = ac_event_dir_total(dir);
+    if (!ac_event_total_take(log->total, FIRST_SIZE)) {
+        *pstatus = AC_LOG_OVER_TOTAL;
+        ac_event_log_close(log);
+        return NULL;
+    }
     int fd = open(log->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     *pstatus = fd < 0 ? errno : map(log, fd, FIRST_SIZE, true);
     if (fd >= 0) close(fd);
     if (*pstatus != APR_SUCCESS) {
         if (fd >= 0) unlink(log->path);
+        ac_event_total_give(log->total, FIRST_SIZE);
         ac_event_log_close(log);
         return NULL;
     }
@@ -212,6 +220,15 @@ apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir,
     return log_open(plog, dir, child, run_id, false);
 }
 
+void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id)
+{
+    char path[AC_LOG_PATH_SIZE];
+    struct stat info;
+    ac_event_dir_log_path(path, dir, ac_event_dir_key(dir), run_id);
+    bool known = lstat(path, &info) == 0;
+    if (unlink(path) == 0 && known) ac_event_total_give(ac_event_dir_total(dir), (size_t)info.st_size);
+}
+
 ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id)
 {
     char there[AC_LOG_PATH_SIZE], here[AC_LOG_PATH_SIZE];
@@ -225,19 +242,22 @@ ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, cons
         ac_event_log_close(log);
         return NULL;
     }
-    if (!log) unlink(here);                     /* begun and never finished */
-    if (!log) return NULL;
+    if (!log) {
+        ac_event_log_unlink(dir, run_id);       /* begun and never finished */
+        return NULL;
+    }
     memcpy(log->path, here, sizeof log->path);
     log->child = ac_event_dir_key(dir);
     log->trouble = ac_event_dir_trouble(dir);
+    log->total = ac_event_dir_total(dir);
     return log;
 }
 
-void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id)
+apr_time_t ac_event_log_peek_ended(int fd)
 {
-    char path[AC_LOG_PATH_SIZE];
-    ac_event_dir_log_path(path, dir, ac_event_dir_key(dir), run_id);
-    unlink(path);
+    file_head_t head;
+    bool whole = pread(fd, &head, sizeof head, 0) == (ssize_t)sizeof head && !memcmp(head.magic, MAGIC, sizeof head.magic);
+    return whole && !atomic_load(&head.rests) ? atomic_load(&head.ended) : 0;
 }
 
 /* ---- writing ---- */
@@ -250,9 +270,12 @@ static apr_status_t make_room(ac_event_log_t *log, size_t need)
     while (size < need) size += size < STEP_MAX ? size : STEP_MAX;
     if (size > log->max) size = log->max;
     if (size < need) return APR_EGENERAL;
+    size_t more = size - log->size;
+    if (!ac_event_total_take(log->total, more)) return AC_LOG_OVER_TOTAL;
     int fd = open(log->path, O_RDWR | O_CLOEXEC);
     apr_status_t status = fd < 0 ? errno : map(log, fd, size, true);
     if (fd >= 0) close(fd);
+    if (status != APR_SUCCESS) ac_event_total_give(log->total, more);
     return status;
 }
 
@@ -284,7 +307,8 @@ static char *done_payload(const ac_event_t *event, size_t *plen)
 
 static void cut(ac_event_log_t *log, apr_status_t status)
 {
-    ac_event_trouble(log->trouble, status == APR_EGENERAL ? AC_LOG_AT_MAX : AC_LOG_NO_ROOM, status, log->file->head.run_id);
+    ac_log_trouble_e what = status == APR_EGENERAL ? AC_LOG_AT_MAX : status == AC_LOG_OVER_TOTAL ? AC_LOG_AT_TOTAL : AC_LOG_NO_ROOM;
+    ac_event_trouble(log->trouble, what, status, log->file->head.run_id);
     atomic_store_explicit(&log->file->cut, 1, memory_order_release);
 }
 
@@ -337,6 +361,7 @@ void ac_event_log_end(ac_event_log_t *log)
     size_t size = (atomic_load(&log->file->committed) + page - 1) / page * page;
     /* What was made ready and not used goes back to the file system; nobody reads behind `committed`. */
     if (size < log->size && truncate(log->path, (off_t)size)) ac_debug("run[%s]: log not shortened", log->file->head.run_id);
+    else if (size < log->size) ac_event_total_give(log->total, log->size - size);
     atomic_store_explicit(&log->file->ended, apr_time_now(), memory_order_release);
 }
 

@@ -52,11 +52,31 @@ apr_status_t ac_event_log_search(ac_event_log_t **plog, const ac_event_dir_t *di
 /* The same; NULL: none was found. */
 ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id);
 
+/* ---- event_total.c: the bytes of all logs of a directory together ---- */
+#define AC_LOG_OVER_TOTAL (APR_OS_START_USERERR + 9001)     /* an apr_status_t of this floor: they have all that they may have */
+typedef struct ac_event_total_t {
+    uint64_t most;                              /* 0: as many as there is room for */
+    _Atomic int64_t *bytes;                     /* in a file that all children map; NULL: not counted */
+    /* Loop thread: ended logs of this child go, and others are looked for. true: there may be so much room now. */
+    bool (*make_way)(void *baton, size_t bytes);
+    void *baton;
+} ac_event_total_t;
+ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir);
+void ac_event_total_open(ac_event_total_t *total, const char *path);        /* again: where the directory was made anew */
+void ac_event_total_close(ac_event_total_t *total);
+int64_t ac_event_total_bytes(const ac_event_total_t *total);
+bool ac_event_total_take(ac_event_total_t *total, size_t bytes);            /* loop thread. false: there is not so much left */
+void ac_event_total_give(ac_event_total_t *total, size_t bytes);            /* any thread */
+/* A work thread, both: counts the files anew; removes ended logs, the oldest first, until a quarter of the total is free. */
+void ac_event_total_recount(ac_event_total_t *total, const char *path);
+void ac_event_total_trim(ac_event_total_t *total, const char *path);
+
 /* ---- event_trouble.c: what is said of logs that cannot be written; loop thread ---- */
 typedef enum ac_log_trouble_e {
     AC_LOG_NONE,                                /* a run has no log */
     AC_LOG_NO_ROOM,                             /* its log could not grow */
     AC_LOG_AT_MAX,                              /* its log may not */
+    AC_LOG_AT_TOTAL,                            /* no log may: all together have what they may */
     AC_N_LOG_TROUBLES
 } ac_log_trouble_e;
 typedef struct ac_log_episode_t { apr_time_t told, last; int n_more; } ac_log_episode_t;    /* ac_clock; runs since the line */
@@ -88,6 +108,7 @@ apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir,
 ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id);
 void ac_event_log_close(ac_event_log_t *log);   /* the file stays */
 void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id);    /* of this child's directory */
+apr_time_t ac_event_log_peek_ended(int fd);     /* of a log's file: when it ended; 0: it goes on, rests, or is no log */
 
 const ac_log_head_t *ac_event_log_head(const ac_event_log_t *log);
 ac_child_key_t ac_event_log_child(const ac_event_log_t *log);   /* in whose directory it was found */

@@ -32,19 +32,47 @@ typedef struct ac_kept_t {
 
 static void set_kept_timer(ac_engine_t *engine);
 
+static void drop_first(ac_engine_t *engine)
+{
+    ac_kept_t *kept = engine->first_kept;
+    engine->first_kept = kept->next;
+    if (kept->next) kept->next->prev = NULL;
+    else engine->last_kept = NULL;
+    ac_event_log_unlink(engine->dir, kept->run_id);
+    free(kept);
+}
+
 static void drop_old(void *baton)
 {
     ac_engine_t *engine = baton;
     apr_time_t now = ac_loop_now(engine->loop);
-    while (engine->first_kept && engine->first_kept->due <= now) {
-        ac_kept_t *kept = engine->first_kept;
-        engine->first_kept = kept->next;
-        if (kept->next) kept->next->prev = NULL;
-        else engine->last_kept = NULL;
-        ac_event_log_unlink(engine->dir, kept->run_id);
-        free(kept);
-    }
+    while (engine->first_kept && engine->first_kept->due <= now) drop_first(engine);
     set_kept_timer(engine);
+}
+
+/* ---- all logs together ---- */
+
+static void trim(void *baton)
+{
+    const ac_event_dir_t *dir = ((ac_engine_t *)baton)->dir;
+    ac_event_total_trim(ac_event_dir_total(dir), ac_event_dir_path(dir));
+}
+
+static void trimmed(void *baton)
+{
+    ((ac_engine_t *)baton)->is_trimming = false;
+}
+
+/* Ended logs of this child go now, the oldest first; those of others a little later, so that this is seldom needed. */
+static bool make_way(void *baton, size_t bytes)
+{
+    ac_engine_t *engine = baton;
+    ac_event_total_t *total = ac_event_dir_total(engine->dir);
+    if (!engine->is_trimming && !engine->stopping) {
+        engine->is_trimming = ac_work_post(engine->work, trim, trimmed, engine) == APR_SUCCESS;
+    }
+    while (engine->first_kept && ac_event_total_bytes(total) + (int64_t)bytes > (int64_t)total->most) drop_first(engine);
+    return ac_event_total_bytes(total) + (int64_t)bytes <= (int64_t)total->most;
 }
 
 static void set_kept_timer(ac_engine_t *engine)
@@ -145,6 +173,7 @@ static void scan(void *baton)
         if (!ac_event_dir_alive(sweep->dir, children[i])) find_logs(sweep, children[i]);
     }
     remove_unfinished(sweep);
+    ac_event_total_recount(ac_event_dir_total(sweep->dir), ac_event_dir_path(sweep->dir));
 }
 
 static void listen_to_others(ac_engine_t *engine);
@@ -231,6 +260,9 @@ static void on_datagrams(void *baton, uint32_t events)
 void ac_engine_use_dir(ac_engine_t *engine, ac_event_dir_t *dir)
 {
     engine->dir = dir;
+    ac_event_total_t *total = ac_event_dir_total(dir);
+    total->make_way = make_way;
+    total->baton = engine;
 }
 
 static void listen_to_others(ac_engine_t *engine)

@@ -47,6 +47,9 @@ void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_st
     if (what == AC_LOG_NONE) {
         ac_log(AC_M510, status, "run[%s]%s: no event log below %s; the run goes on, and a client that loses its connection cannot "
                "resume before it has ended. %s", run_id, more, trouble->path, ac_event_remedy(status));
+    } else if (what == AC_LOG_AT_TOTAL) {
+        ac_log(AC_M516, APR_SUCCESS, "run[%s]%s: the event logs below %s have all the room that they may have together "
+               "(AgentChatEventLogTotal); the run goes on without a log, or without the rest of it", run_id, more, trouble->path);
     } else if (what == AC_LOG_NO_ROOM) {
         ac_log(AC_M511, status, "run[%s]%s: its event log below %s can take no more; the run goes on, and a client that lags gets the "
                "rest when it has ended. %s", run_id, more, trouble->path, ac_event_remedy(status));
@@ -59,10 +62,12 @@ void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_st
 void ac_event_well(ac_event_trouble_t *trouble)
 {
     ac_log_episode_t *none = &trouble->episodes[AC_LOG_NONE], *room = &trouble->episodes[AC_LOG_NO_ROOM];
-    if (!none->told && !room->told) return;
+    ac_log_episode_t *total = &trouble->episodes[AC_LOG_AT_TOTAL];
+    if (!none->told && !room->told && !total->told) return;
     apr_time_t quiet_since = none->last > room->last ? none->last : room->last;
+    if (total->last > quiet_since) quiet_since = total->last;
     if (ac_clock() - quiet_since < AGAIN) return;
     ac_log(AC_M513, APR_SUCCESS, "event logs: %s can be written again; %d more runs had no log since the last line, and %d a part of one",
-           trouble->path, none->n_more, room->n_more);
-    *none = *room = (ac_log_episode_t){0};
+           trouble->path, none->n_more, room->n_more + total->n_more);
+    *none = *room = *total = (ac_log_episode_t){0};
 }

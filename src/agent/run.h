@@ -134,6 +134,7 @@ struct ac_engine_t {
     ac_timer_t recover_timer;
     struct ac_kept_t *first_kept, *last_kept;   /* logs of ended runs, by the time when they go */
     ac_timer_t kept_timer, sweep_timer;
+    bool is_trimming;                           /* a work thread removes ended logs */
     struct ac_rest_t *first_rest, *last_rest;   /* logs of this child that rest, and some that did */
     ac_timer_t rest_timer;
     ac_watch_t watch;

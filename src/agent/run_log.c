@@ -14,7 +14,7 @@ static ac_event_log_t *create(ac_engine_t *engine, const ac_log_head_t *head)
         if (status == APR_SUCCESS) log = ac_event_log_create(dir, head, &status);
     }
     if (log) ac_event_well(ac_event_dir_trouble(dir));
-    else ac_event_trouble(ac_event_dir_trouble(dir), AC_LOG_NONE, status, head->run_id);
+    else ac_event_trouble(ac_event_dir_trouble(dir), status == AC_LOG_OVER_TOTAL ? AC_LOG_AT_TOTAL : AC_LOG_NONE, status, head->run_id);
     return log;
 }
 

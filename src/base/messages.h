@@ -97,6 +97,8 @@ AC_MESSAGE(514, AC_WARNING, "A child's directory among the event logs was missin
            "Find out what removes it: a clean-up of old files, mostly. Runs that were under way can be resumed only when they have ended.")
 AC_MESSAGE(515, AC_WARNING, "The directory in /dev/shm is somebody else's or cannot be made; the state directory is used instead.",
            "Look at it with ls -ld: where it is not httpd's user's, find out who made it and remove it; then apachectl graceful.")
+AC_MESSAGE(516, AC_WARNING, "All event logs together have the room that they may have; runs go on without one. Once a minute at most.",
+           "Raise AgentChatEventLogTotal, or shorten AgentChatEventLogKeep. AC0513 says when it is over.")
 AC_MESSAGE(520, AC_WARNING, "A run whose process had ended, or that could not be stored, is not closed yet; it is tried again.",
            "Look at the store's own messages (02xx). Nothing is lost while the event log is there.")
 AC_MESSAGE(521, AC_ERROR, "A run whose process had ended cannot be closed, because the store refuses it for good.",

@@ -120,6 +120,8 @@ const command_rec ac_directives[] = {
         "auto|off|PATH", "The directory where live runs leave their events, so that every child can go on telling them"),
     ROW("AgentChatEventLogMax", SERVER, SIZE, event_log_max, "16M", "64K", "1G",
         "SIZE", "How large one run's event log may become"),
+    ROW("AgentChatEventLogTotal", SERVER, SIZE, event_log_total, "0", "0", "1024G",
+        "SIZE", "How large all event logs may become together; 0: a quarter of the file system that they are on"),
     ROW("AgentChatEventLogKeep", SERVER, DURATION, engine.log_keep, "5min", "0", "1d",
         "DURATION", "How long a run's event log stays after the run has ended"),
 

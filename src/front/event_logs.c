@@ -115,10 +115,22 @@ void ac_event_logs_check(ac_check_t *check)
     if (problem) ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
 }
 
+/* httpd's first process ends, and its children have: ended logs go, since nobody is left to remove them in time. Not at a reload. */
+static apr_status_t leave(void *baton)
+{
+    const ac_conf_t *conf = baton;
+    if (conf->event_dir && getpid() == conf->first_process && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
+        ac_event_dir_leave(conf->event_dir);
+    }
+    return APR_SUCCESS;
+}
+
 void ac_event_logs_prepare(ac_check_t *check)
 {
     ac_conf_t *conf = &check->config->conf;
     apr_pool_t *p = check->p;
+    conf->first_process = getpid();
+    apr_pool_cleanup_register(p, conf, leave, apr_pool_cleanup_null);
     apr_status_t status;
     char reason[120];
     conf->memory_dir = memory_dir(conf, p);
@@ -148,13 +160,22 @@ void ac_event_logs_prepare(ac_check_t *check)
     }
 }
 
+/* Bytes of all logs together; 0: without a limit, since nobody knows how large their file system is. */
+static uint64_t total_of(const ac_conf_t *conf)
+{
+    struct statvfs info;
+    if (conf->event_log_total) return (uint64_t)conf->event_log_total;
+    return statvfs(conf->event_dir, &info) ? 0 : (uint64_t)info.f_blocks * info.f_frsize / 4;
+}
+
 void ac_event_logs_open(ac_child_t *child)
 {
     const ac_conf_t *conf = child->conf;
     if (!conf->event_dir) {
         return;
     }
-    apr_status_t status = ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max);
+    apr_status_t status = ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max,
+                                            total_of(conf));
     if (status != APR_SUCCESS) {
         ac_log(AC_M512, status, "event logs: no place for this process below %s yet; it is tried again with each run. %s", conf->event_dir,
                ac_event_remedy(status));

@@ -48,6 +48,8 @@ typedef struct ac_conf_t {                      /* one per configuration, whatev
     const char *event_dir;                      /* the directory that came of it; NULL: no event logs */
     const char *memory_dir;                     /* one in memory for what this server's processes share; NULL: cannot be had */
     apr_int64_t event_log_max;                  /* bytes of one run's */
+    pid_t first_process;                        /* which makes the directory of event logs */
+    apr_int64_t event_log_total;                /* bytes of all of them; 0: a quarter of their file system */
     apr_interval_time_t agents_refresh;         /* how often agents made through the API are looked for; 0: there are none */
     const ac_agent_t *agent_pattern;            /* what such an agent is where it does not say */
     apr_interval_time_t purge_after, drain;

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -125,7 +126,8 @@ def full(make_server):
     options = f"size=192k,mode=0700,uid={user().pw_uid},gid={user().pw_gid}"
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode:
         pytest.skip("file systems cannot be mounted here")
-    server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\nAgentChatEventLogKeep 1h\n')
+    server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\nAgentChatEventLogKeep 1h\n'
+                           "AgentChatEventLogTotal 1G\n")
     try:
         yield server.start()
     finally:
@@ -174,3 +176,86 @@ def test_a_name_in_shared_memory_that_somebody_else_has(make_server, model, how)
         server.stop()
     finally:
         name.unlink() if how != "open" else shutil.rmtree(name)
+
+
+def test_all_logs_together(make_server, model):
+    """Ended ones go first, the oldest of them before the others; then runs go on without a log."""
+    server = make_server("", start=False)
+    place = server.root / "state/events"
+    server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\nAgentChatEventLogKeep 1h\n'
+                           "AgentChatEventLogTotal 128K\n")
+    server.start()
+
+    def size(name):
+        try:
+            return (place / name).stat().st_size
+        except FileNotFoundError:           # it has gone meanwhile
+            return 0
+
+    def total():
+        return sum(map(size, event_logs(place)))
+    runs = []
+    for i in range(40):
+        model.play(answer(f"answer {i}"))
+        stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
+        runs.append(stream.next().json["run_id"])
+        assert stream.rest()[-1].type == "done"
+        assert total() <= 128 * 1024
+        assert events_of(server.client, runs[-1], 1).next().type == "token"
+    names = " ".join(event_logs(place))
+    assert runs[0] not in names and runs[-1] in names and not lines(server, "AC0516")
+    server.expect_log("AC0516")
+    gates, live = [Gate() for _ in range(24)], []
+    for gate in gates:
+        live.append(begun(server.client, model, gate))
+        assert total() <= 128 * 1024
+    told_once(server, "AC0516")
+    assert "AgentChatEventLogTotal" in lines(server, "AC0516")[0]
+    names = " ".join(event_logs(place))
+    assert live[0][1]["run_id"] in names and live[-1][1]["run_id"] not in names and not any(run in names for run in runs)
+    for gate, (stream, _) in zip(gates, live):
+        gate.open()
+        assert stream.rest()[-1].json["status"] == "completed"
+    stream, run = begun(server.client, model, gate)                 # there is room again
+    assert stream.rest()[-1].json["status"] == "completed"
+    assert run["run_id"] in " ".join(event_logs(place))
+
+
+@pytest.mark.parametrize("how", ["stop", "graceful stop", "restart", "graceful restart"])
+def test_a_stopped_server_leaves_no_ended_logs(placed, model, how):
+    """They have what people said, and nobody would remove them in their time."""
+    server = placed("state/events", tuning=CHILDREN)
+    server.wait_log("AC0601", 3)
+    answers(server, model, 5)
+    kept = event_logs(server.events)
+    assert len(kept) == 5
+    if how == "graceful restart":
+        generation = set(server.children())
+        server.graceful()
+        wait_until(lambda: len(set(server.children()) - generation) >= 3 and not generation & set(server.children()), "no new children")
+        assert sorted(name.split("/")[1] for name in event_logs(server.events)) == sorted(name.split("/")[1] for name in kept)
+    elif how == "restart":
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("AC0601", 6)
+        assert sorted(name.split("/")[1] for name in event_logs(server.events)) == sorted(name.split("/")[1] for name in kept)
+    server.stop(signal.SIGWINCH if how == "graceful stop" else signal.SIGTERM)
+    assert not event_logs(server.events) and not list(server.events.glob("c-*"))
+
+
+def test_what_is_under_way_outlives_a_stop(placed, model):
+    """A run whose process was killed is closed at the next start, from its log."""
+    server = placed("state/events")
+    server.expect_log("AC0522", "exit signal", "AH00052", "AH00051")
+    answers(server, model, 1)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate)
+    child, = server.children()
+    os.kill(server.process.pid, signal.SIGSTOP)         # so that no new child takes the log over before httpd ends
+    os.kill(child, signal.SIGKILL)
+    server.send_signal(signal.SIGTERM)
+    os.kill(server.process.pid, signal.SIGCONT)
+    server.stop()
+    assert [run["run_id"] in name for name in event_logs(server.events)] == [True]
+    gate.open()
+    server.start()
+    wait_until(lambda: server.client.get("/runs/" + run["run_id"]).json["status"] == "interrupted", "it is not closed")

@@ -64,7 +64,7 @@ static int setup_logged(void **state)
     setup(state);
     snprintf(top, sizeof top, "/tmp/tail-XXXXXX");
     assert_non_null(mkdtemp(top));
-    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024), APR_SUCCESS);
+    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024, 0), APR_SUCCESS);
     engine->conf.log_keep = 60000000;
     ac_engine_use_dir(engine, dir);
     memset(visitors, 0, sizeof visitors);
@@ -102,7 +102,7 @@ static void leave_log_with(const char *id, const char *text, const json_t *closi
         ac_event_dir_t *own;
         ac_log_head_t head = {"", "thread_1", "msg_1", "ann"};
         apr_cpystrn(head.run_id, id, sizeof head.run_id);
-        if (ac_event_dir_open(&own, top, 1024 * 1024) != APR_SUCCESS) _exit(1);
+        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) _exit(1);
         apr_status_t status;
         ac_event_log_t *log = ac_event_log_create(own, &head, &status);
         ac_event_t *event = ac_event_create(AC_EVENT_RUN, json_object(), NULL, 0);

@@ -26,7 +26,7 @@ static int setup(void **state)
     (void)state;
     snprintf(top, sizeof top, "/tmp/event-log-XXXXXX");
     assert_non_null(mkdtemp(top));
-    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024), APR_SUCCESS);
+    assert_int_equal(ac_event_dir_open(&dir, top, 1024 * 1024, 0), APR_SUCCESS);
     return 0;
 }
 
@@ -243,7 +243,7 @@ static pid_t fork_owner(ac_child_key_t *pkey)
     pid_t pid = fork();
     if (pid == 0) {
         ac_event_dir_t *own;
-        if (ac_event_dir_open(&own, top, 1024 * 1024) != APR_SUCCESS) _exit(1);
+        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) _exit(1);
         ac_event_log_t *log = ac_event_log_create(own, &head, &made);
         put_tokens(log, 1, 300, "said before the end ");
         ac_child_key_t key = ac_event_dir_key(own);
@@ -292,7 +292,7 @@ static void test_who_waits_is_told(void **state)
     (void)state;
     ac_event_dir_t *other;
     char text[64] = "";
-    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024), APR_SUCCESS);
+    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024, 0), APR_SUCCESS);
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader = ac_event_log_find(other, "run_01");
     ac_event_log_tell(log, dir);
     assert_true(recv(ac_event_dir_socket(other), text, sizeof text, MSG_DONTWAIT) < 0);
@@ -326,7 +326,7 @@ static void test_names(void **state)
     assert_true(ac_child_key("c-1234-89abcdef") == 0 && ac_child_key("new-0000123489abcdef") == 0 && ac_child_key("..") == 0);
     assert_true(ac_child_key("c-00001234-89abcdef-x") == 0);
     ac_event_dir_t *nowhere;
-    assert_int_equal(ac_event_dir_open(&nowhere, "/nonexistent/place", 1), ENOENT);
+    assert_int_equal(ac_event_dir_open(&nowhere, "/nonexistent/place", 1, 0), ENOENT);
     ac_event_dir_close(nowhere);
 }
 

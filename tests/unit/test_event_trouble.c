@@ -146,7 +146,7 @@ static void test_a_removed_directory_is_made_again(void **state)
     (void)state;
     struct stat info;
     ac_event_dir_t *other;
-    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024), APR_SUCCESS);
+    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024, 0), APR_SUCCESS);
     ac_engine_watch(engine);
     fake_work();
     assert_true(run_has_log());

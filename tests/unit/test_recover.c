@@ -54,7 +54,7 @@ static pid_t fork_holder(int *ptell)
         ac_event_dir_t *own;
         apr_status_t status;
         ac_log_head_t head = {EARLIER, "thread_1", "msg_1", "ann"};
-        if (ac_event_dir_open(&own, top, 1024 * 1024) != APR_SUCCESS) _exit(1);
+        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) _exit(1);
         ac_event_log_t *log = ac_event_log_create(own, &head, &status);
         close(tell[1]);
         if (!log || write(ready[1], "", 1) != 1 || read(tell[0], &byte, 1) != 1) _exit(1);
@@ -150,7 +150,7 @@ static void test_the_other_child_is_hurried(void **state)
     ac_event_dir_t *other;
     apr_status_t status;
     ac_log_head_t head = {EARLIER, "thread_1", "msg_1", "ann"};
-    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024), APR_SUCCESS);
+    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024, 0), APR_SUCCESS);
     ac_event_log_t *log = ac_event_log_create(other, &head, &status);
     assert_non_null(log);
     start_in_thread("y");
