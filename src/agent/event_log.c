@@ -293,18 +293,6 @@ static apr_status_t write_record(ac_event_log_t *log, const record_t *record, co
     return APR_SUCCESS;
 }
 
-/* DONE carries more than its data: the message as stored, and where there is none the whole answer. */
-static char *done_payload(const ac_event_t *event, size_t *plen)
-{
-    json_t *parts = json_array();
-    json_array_append(parts, event->data);
-    json_array_append_new(parts, event->message ? json_incref(event->message) : json_null());
-    json_array_append_new(parts, event->message ? json_null() : ac_json_text(event->text));
-    char *text = ac_json_dump(parts, plen);
-    json_decref(parts);
-    return text;
-}
-
 static void cut(ac_event_log_t *log, apr_status_t status)
 {
     ac_log_trouble_e what = status == APR_EGENERAL ? AC_LOG_AT_MAX : status == AC_LOG_OVER_TOTAL ? AC_LOG_AT_TOTAL : AC_LOG_NO_ROOM;
@@ -318,7 +306,7 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
     char *payload = NULL;
     size_t len = event->len;
     if (ac_event_log_is_cut(log)) return;
-    if (event->type == AC_EVENT_DONE) payload = done_payload(event, &len);
+    if (event->type == AC_EVENT_DONE) payload = ac_event_done_payload(event, &len);
     else if (event->type != AC_EVENT_TOKEN) payload = ac_json_dump(event->data, &len);
     record.len = (uint32_t)len;
     bool there = payload || event->type == AC_EVENT_TOKEN;
@@ -378,41 +366,6 @@ static bool map_more(ac_event_log_t *log, size_t need)
     return fine;
 }
 
-static ac_event_t *read_done(const record_t *record, json_t *parts)
-{
-    const json_t *message = json_array_get(parts, 1), *text = json_array_get(parts, 2);
-    const json_t *said = json_is_object(message) ? json_object_get(message, "content") : text;
-    const char *words = json_is_string(said) ? json_string_value(said) : "";
-    ac_event_t *event = ac_event_create(record->type, json_incref(json_array_get(parts, 0)), words, strlen(words));
-    if (event && json_is_object(message)) event->message = json_incref((json_t *)message);
-    return event;
-}
-
-static ac_event_t *read_event(const record_t *record, const char *payload)
-{
-    ac_event_t *event = NULL;
-    if (record->type == AC_EVENT_TOKEN) {
-        event = ac_event_create(record->type, NULL, payload, record->len);
-    } else {
-        json_t *value = json_loadb(payload, record->len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-        if (!value) return NULL;
-        if (record->type == AC_EVENT_DONE) {
-            event = read_done(record, value);
-            json_decref(value);
-        } else {
-            event = ac_event_create(record->type, value, NULL, 0);
-        }
-    }
-    if (!event) return NULL;
-    event->seq = record->seq;
-    event->at = record->at;
-    if (record->type == AC_EVENT_ERROR) {
-        event->kind = ac_kind_by_code(ac_json_peek_string(event->data, "code", ""));
-        event->retry_after = apr_time_from_msec(ac_json_peek_int(event->data, "retry_after_ms", 0));
-    }
-    return event;
-}
-
 static void read_document(json_t **pdocument, const record_t *record, const char *payload)
 {
     json_t *document = pdocument ? json_loadb(payload, record->len, 0, NULL) : NULL;
@@ -457,8 +410,10 @@ ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json
         bool terminal = record.type == AC_EVENT_DONE || record.type == AC_EVENT_ERROR;
         ac_event_t *event = NULL;
         if (record.type < AC_N_EVENTS && (terminal || record.seq > cursor->after)) {
-            event = read_event(&record, payload);
+            event = ac_event_from_payload(record.type, payload, record.len);
             if (!event) return NULL;
+            event->seq = record.seq;
+            event->at = record.at;
         }
         if (record.type == AC_LOG_CLOSING) read_document(pclosing, &record, payload);
         if (record.type == AC_EVENT_TOKEN) cursor->n_text += record.len;

@@ -116,6 +116,11 @@ uint64_t ac_event_log_seq(const ac_event_log_t *log);           /* of the last e
 apr_time_t ac_event_log_ended(const ac_event_log_t *log);       /* apr_time_now of its end; 0: it goes on */
 bool ac_event_log_is_cut(const ac_event_log_t *log);            /* from some event on nothing could be recorded */
 
+/* event_record.c: what a record holds of an event of the type DONE, on the heap; and an event from its record, without number and time.
+ * NULL: it is none, or there is no memory. */
+char *ac_event_done_payload(const ac_event_t *event, size_t *plen);
+ac_event_t *ac_event_from_payload(uint32_t type, const char *payload, size_t len);
+
 /* Owner. An event with its number. A log that can take no more is cut: later events are not recorded. */
 void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event);
 /* Owner. What the run is about to store, so that whoever comes after us can. false: no room. */

@@ -2,6 +2,7 @@
 /* One exchange with an upstream: tries, deadlines, the answer as it comes, cancelling at any moment. */
 #include "io.h"
 
+#include <errno.h>
 #include <apr_strings.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
@@ -35,6 +36,7 @@ struct ac_http_t {
     apr_time_t active;                      /* when the last body byte came */
     apr_interval_time_t first_byte_timeout, idle_timeout, total_timeout, connect_timeout;
     int retries_left, tries;
+    int cause;                              /* errno of this try's last socket */
     phase_e phase;
     bool raw_errors, public_only, follow_redirects;
     bool calling;                           /* inside one of the caller's callbacks */
@@ -288,7 +290,9 @@ static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl
         stop(http, AC_TROUBLE_PRIVATE_ADDRESS);     /* another of the host's addresses may do */
         return CURL_SOCKET_BAD;
     }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    http->cause = fd < 0 ? errno : 0;
+    return fd;
 }
 
 #if LIBCURL_VERSION_NUM >= 0x075000
@@ -337,6 +341,7 @@ static void begin(void *baton)
 {
     ac_http_t *http = baton;
     http->tries++;
+    http->cause = 0;
     ac_answer_begin(&http->answer);
     enter(http, CONNECTING, 0);
 #if LIBCURL_VERSION_NUM < 0x075000
@@ -414,7 +419,7 @@ static void end_unanswered(ac_http_t *http, int code)
 {
     ac_err_t err;
     ac_err_init(&err);
-    bool again = ac_http_curl_error(&err, code, http->transfer.easy, http->connect_timeout);
+    bool again = ac_http_curl_error(&err, code, http->transfer.easy, http->cause, http->connect_timeout);
     if (again && http->answer.responded) {
         finish_with(http, AC_UPSTREAM_ERROR, "the answer was cut off");
     } else if (!again || !try_again(http)) {

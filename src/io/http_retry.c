@@ -6,13 +6,16 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define FIRST_BACKOFF  (APR_USEC_PER_SEC / 2)
 #define LONGEST_BACKOFF (8 * APR_USEC_PER_SEC)
+#define LACK_RETRY      apr_time_from_sec(2)    /* for who is told that there are no descriptors */
 #define LONGEST_ASKED  (30 * 24 * 3600.0)   /* seconds; what a server may ask for without being taken for broken */
 
 bool ac_http_status_retries(int status, const char *should_retry)
@@ -72,9 +75,6 @@ static const char *connect_text(void *easy)
     case ENETUNREACH:
     case EHOSTUNREACH:
         return "the network or host cannot be reached";
-    case EMFILE:
-    case ENFILE:
-        return "no descriptors left for a connection";
     case EADDRNOTAVAIL:
         return "no local port left for a connection";
     default:
@@ -94,9 +94,42 @@ static void set_untrusted(ac_err_t *err, void *easy)
     }
 }
 
-bool ac_http_curl_error(ac_err_t *err, int code, void *easy, apr_interval_time_t connect_timeout)
+/* A resolver and a TLS library do not say why they could not open what they need; whoever has no descriptor left cannot open this. */
+static int try_descriptor(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), cause = fd < 0 ? errno : 0;
+    if (fd >= 0) close(fd);
+    return cause;
+}
+
+static bool set_lack(ac_err_t *err, int code, int cause)
+{
+    bool opens = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CONNECT_ERROR ||
+                 code == CURLE_FAILED_INIT;
+    if (opens) cause = try_descriptor();
+    else if (code != CURLE_COULDNT_CONNECT) return false;
+    switch (cause) {
+    case EMFILE:
+        ac_err_set(err, AC_OVERLOADED, "this server process has no file descriptors left; raise its limit of open files");
+        break;
+    case ENFILE:
+        ac_err_set(err, AC_OVERLOADED, "this machine has no file descriptors left");
+        break;
+    case ENOMEM:
+    case ENOBUFS:
+        ac_err_set(err, AC_OVERLOADED, "this machine has no memory left for a connection");
+        break;
+    default:
+        return false;
+    }
+    err->retry_after = LACK_RETRY;
+    return true;
+}
+
+bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout)
 {
     char text[AC_TIME_SIZE];
+    if (set_lack(err, code, cause)) return true;
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         ac_err_set(err, AC_UPSTREAM_ERROR, "the host's name was not found");

@@ -309,8 +309,9 @@ bool ac_http_status_retries(int status, const char *should_retry);  /* should_re
 apr_interval_time_t ac_http_backoff(int n);                         /* before retry n = 0, 1, … */
 /* From the headers' values, each may be NULL. wall: apr_time_now(). 0: none. */
 apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after, apr_time_t wall);
-/* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. */
-bool ac_http_curl_error(ac_err_t *err, int code, void *easy, apr_interval_time_t connect_timeout);
+/* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. cause: errno of the last
+ * socket that could not be made, or 0. errors: overloaded where this process has no descriptor or memory left. */
+bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout);
 
 /* http_address.c: what may be connected to */
 bool ac_http_sockaddr_private(const struct sockaddr *address);

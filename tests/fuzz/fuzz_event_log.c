@@ -52,7 +52,7 @@ static void make_head(void)
 
 static void prepare(void)
 {
-    if (!mkdtemp(top) || ac_event_dir_open(&dir, top, 64 * 1024) != APR_SUCCESS) abort();
+    if (!mkdtemp(top) || ac_event_dir_open(&dir, top, 64 * 1024, 0) != APR_SUCCESS) abort();
     atexit(leave);
     make_head();
 }

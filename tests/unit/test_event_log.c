@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -287,6 +288,30 @@ static void test_the_log_of_a_killed_process(void **state)
     assert_null(ac_event_log_find(dir, "run_01"));
 }
 
+/* It is there and whole, and is not lost for a descriptor. */
+static void test_a_log_that_cannot_be_opened_now(void **state)
+{
+    (void)state;
+    ac_event_dir_t *other;
+    struct rlimit limit, few;
+    assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024, 0), APR_SUCCESS);
+    ac_event_log_close(ac_event_log_create(dir, &head, &made));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = (struct rlimit){3, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    assert_null(ac_event_log_take(other, ac_event_dir_key(dir), "run_01"));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ac_event_log_t *log = ac_event_log_find(other, "run_01");
+    assert_non_null(log);
+    assert_true(ac_event_log_child(log) == ac_event_dir_key(dir));
+    ac_event_log_close(log);
+    log = ac_event_log_take(other, ac_event_dir_key(dir), "run_01");
+    assert_non_null(log);
+    ac_event_log_close(log);
+    ac_event_log_unlink(other, "run_01");
+    ac_event_dir_close(other);
+}
+
 static void test_who_waits_is_told(void **state)
 {
     (void)state;
@@ -342,6 +367,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_log_that_is_full_is_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_files_are_no_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_log_of_a_killed_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_that_cannot_be_opened_now, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_waits_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
     };

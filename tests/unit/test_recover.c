@@ -330,7 +330,7 @@ static void test_a_log_that_is_taken_during_the_search(void **state)
     ac_child_key_t children[8], from = 0, to = 0;
     ac_event_dir_t *others[3];
     leave_log_of_the_dead(EARLIER, "half");
-    for (int i = 0; i < 3; i++) assert_int_equal(ac_event_dir_open(&others[i], top, 1024 * 1024), APR_SUCCESS);
+    for (int i = 0; i < 3; i++) assert_int_equal(ac_event_dir_open(&others[i], top, 1024 * 1024, 0), APR_SUCCESS);
     int n = ac_event_dir_children(dir, children, 8);
     assert_int_equal(n, 5);
     /* From a place that is looked at late to one that was looked at before. */
