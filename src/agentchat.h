@@ -159,6 +159,7 @@ struct ac_store_op_t {
     char etag[AC_ETAG_SIZE];
     apr_status_t status;
     ac_err_t err;
+    bool unwritten;                         /* of STORE_TIMEOUT: nothing was written, and nothing will be */
     void (*done)(ac_store_op_t *op);
     void *baton;
     ac_loop_t *home;                        /* done is called on this loop; NULL: on the store's thread */

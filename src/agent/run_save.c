@@ -158,7 +158,7 @@ static void on_opened(ac_store_op_t *op)
         return;
     }
     /* It may have happened all the same. The same ids again: then it is found out, and happens once. */
-    if (op->err.kind == AC_STORE_TIMEOUT && run->n_openings < AC_MAX_OPENINGS && !run->engine->stopping) {
+    if (op->err.kind == AC_STORE_TIMEOUT && !op->unwritten && run->n_openings < AC_MAX_OPENINGS && !run->engine->stopping) {
         run->n_openings++;
         json_object_set_new(run->opening, "retry", json_true());
         ac_store_op_free(op);

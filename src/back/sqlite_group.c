@@ -10,13 +10,22 @@ static const char sql_begin_write[] = "BEGIN IMMEDIATE", sql_begin_read[] = "BEG
     sql_rollback[] = "ROLLBACK", sql_savepoint[] = "SAVEPOINT op", sql_release[] = "RELEASE op",
     sql_undo[] = "ROLLBACK TO op", sql_ping[] = "PRAGMA user_version";
 
+/* Writes what is there already: a store that can only be read serves nobody. */
 static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     sqlite3_stmt *row;
     apr_status_t status = ac_sqlite_row(&row, conn, sql_ping, AC_SQLITE_NO_ARGS, &op->err);
+    char write[48];
+    int code;
 
     op->out = json_object();
-    return status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    snprintf(write, sizeof(write), "PRAGMA user_version = %d", sqlite3_column_int(row, 0));
+    ac_sqlite_conn_rest(conn);
+    code = sqlite3_exec(conn->db, write, NULL, NULL, NULL);
+    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, &op->err);
 }
 
 /* All processes that share the file are on this machine, and find each other by the event logs. */
@@ -30,7 +39,7 @@ static const struct {
     ac_sqlite_verb_fn *fn;
     bool writes;
 } verbs[AC_STORE_N_VERBS] = {
-    [AC_STORE_PING] = { ping, false },
+    [AC_STORE_PING] = { ping, true },
     [AC_STORE_THREAD_CREATE] = { ac_sqlite_thread_create, true },
     [AC_STORE_THREAD_GET] = { ac_sqlite_thread_get, false },
     [AC_STORE_THREAD_LIST] = { ac_sqlite_thread_list, false },
@@ -71,6 +80,7 @@ static bool expired(const ac_store_op_t *op)
 
 static apr_status_t expire(ac_store_op_t *op)
 {
+    op->unwritten = true;
     return ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time");
 }
 
@@ -201,6 +211,9 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     } while ((code & 0xff) == SQLITE_BUSY && group->n && ac_clock() < give_up);
     if (status == APR_SUCCESS && group->n) {
         status = ac_sqlite_fail(conn, code, &err);
+    }
+    for (int i = 0; i < group->n; i++) {
+        group->ops[i]->unwritten = true;
     }
     ac_sqlite_group_fail(conn, group, status, &err);
     return false;

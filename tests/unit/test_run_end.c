@@ -95,6 +95,20 @@ static void test_cancel_while_the_closing_write_is_tried_again(void **state)
     json_decref(written);
 }
 
+/* A write that may have happened is found out about; one that surely has not is refused, within its time. */
+static void test_an_opening_write_that_has_not_happened(void **state)
+{
+    (void)state;
+    start_new("x");
+    answer_op(NULL, AC_STORE_TIMEOUT);
+    assert_true(json_is_true(json_object_get(expect_op(AC_STORE_TURN_OPEN)->in, "retry")));
+    ops[0]->unwritten = true;
+    answer_op(NULL, AC_STORE_TIMEOUT);
+    assert_int_equal(n_ops, 0);
+    assert_string_equal(seen, "error");
+    assert_int_equal(last_kind, AC_STORE_TIMEOUT);
+}
+
 static void test_the_run_takes_too_long(void **state)
 {
     (void)state;
@@ -266,6 +280,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel_while_calling, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_while_saving_is_too_late, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_while_the_closing_write_is_tried_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_opening_write_that_has_not_happened, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_run_takes_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stateless_run_stores_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_line, setup, teardown),

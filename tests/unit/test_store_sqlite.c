@@ -245,6 +245,11 @@ static void test_locked_for_too_long(void **state)
     for (int i = 0; i < 3; i++) {
         ac_store_op_t *op = create_op(&ids);
         op->deadline = ac_clock() + apr_time_from_msec(60);
+        op = contract_wait(op);
+        assert_true(op->unwritten);
+        contract_kind(op, AC_STORE_TIMEOUT);
+        op = ac_store_op_create(AC_STORE_PING, NULL, NULL);                     /* it says whether there can be written */
+        op->deadline = ac_clock() + apr_time_from_msec(60);
         contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
         contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL), AC_NOT_FOUND);   /* reading goes on */
     }
