@@ -52,3 +52,26 @@ class CutProxy:
     def stop(self):
         self._socket.close()
         self.cut()
+
+
+class HoldingProxy(CutProxy):
+    """Forwards nothing more as soon as reached() says so; the programs at both ends wait, however fast they are."""
+
+    def __init__(self, port, reached):
+        self._reached, self._stopped = reached, threading.Event()
+        super().__init__(port)
+
+    def _forward(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                while self._reached():
+                    if self._stopped.wait(0.05):
+                        return
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def stop(self):
+        self._stopped.set()
+        super().stop()

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 
 import peers
 from cosmos_server import KEY
+from cut_proxy import HoldingProxy
 from model_server import answer, calls
 from runs import wait_until
 from server import TOP, user
@@ -143,6 +145,7 @@ def test_conversations_move_to_the_emulator_and_back_although_the_copy_is_killed
     first.stop()
     here, back = f"sqlite:{first.root}/state/agentchat.db", f"sqlite:{tmp_path}/back.db"
     there = f"cosmos:{emulator.url} database=moved create=on credential=env:COSMOS_KEY"
+    port = urllib.parse.urlsplit(emulator.url).port
 
     def copy(source, target):
         return subprocess.Popen([str(peers.BUILD / "agentchat-store"), "copy", source, target], env={**os.environ, **ENV},
@@ -157,10 +160,14 @@ def test_conversations_move_to_the_emulator_and_back_although_the_copy_is_killed
             return database.execute("SELECT count(*) FROM threads").fetchone()[0]
     for source, target, count in ((here, there, threads_there), (there, back, threads_back)):
         for n in (3, 12):
-            killed = copy(source, target)
+            # It cannot have copied all when it is killed: from here on it waits for the emulator.
+            proxy = HoldingProxy(port, lambda: has(count, n))
+            held = [place.replace(f":{port}", f":{proxy.port}") for place in (source, target)]
+            killed = copy(*held)
             wait_until(lambda: has(count, n), f"{n} threads do not come")
             killed.kill()
             killed.communicate()
+            proxy.stop()
             assert killed.returncode == -signal.SIGKILL and count() < 31
         out, err = copy(source, target).communicate(timeout=60)
         counted = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line and line.split()[0] in COUNTED}
