@@ -229,9 +229,9 @@ def test_a_directory_that_is_not_ours_is_refused(make_server, tmp_path):
     place.mkdir()
     place.chmod(0o755)
     server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\n')
-    ok, _ = server.configtest()
-    assert ok                           # nothing is made while the configuration is tested
+    ok, said = server.configtest()
+    assert not ok and f"AgentChatEventLog: '{place}' " in said
     done = subprocess.run([HTTPD, "-f", str(server.conf), "-DFOREGROUND"], capture_output=True, timeout=30,
                           env={**os.environ, **server.env})
     server.expect_log("AgentChatEventLog", "Configuration Failed")
-    assert done.returncode and "only httpd's user may use" in server.log()
+    assert done.returncode and f"AgentChatEventLog: '{place}' ".encode() in done.stderr + server.log().encode()

@@ -260,7 +260,6 @@ def test_other_owners_and_bad_requests(make_server, model):
         response = server.client.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": header})
         assert (response.status, response.json["code"]) == (400, "invalid_request")
     assert server.client.get(f"/runs/{run_id}/events?after=x").status == 400
-    assert server.client.get(f"/runs/{run_id}/events?before=1").status == 400
     assert server.client.get("/runs/run_00000000000000000000000000/events").status == 404
     assert server.client.get("/runs/nonsense/events").status == 404
     assert server.client.request("HEAD", f"/runs/{run_id}/events").status == 200
