@@ -56,6 +56,7 @@ ac_event_t *ac_stored_terminal(const json_t *run, json_t *message)
     copy(data, "usage", run, "usage");
     copy(data, "cost", run, "cost");
     ac_json_put(data, "status", ac_json_text(status));
+    copy(data, "finish_reason", json_object_get(message, "metadata"), "finish_reason");
     ac_event_t *event = ac_event_create(AC_EVENT_DONE, data, text, strlen(text));
     if (event && json_is_object(message)) event->message = json_incref(message);
     return event;
@@ -68,6 +69,7 @@ void ac_logged_free(ac_logged_t *logged)
     ac_buf_free(&logged->text);
     json_decref(logged->tool_calls);
     json_decref(logged->steps);
+    ac_parts_free(&logged->parts);
     json_decref(logged->closing);
     memset(logged, 0, sizeof *logged);
 }
@@ -105,6 +107,7 @@ static void begin_call(ac_logged_t *logged, const ac_event_t *event)
     ac_json_put(call, "latency_ms", json_integer(0));
     json_array_append_new(logged->steps, step);
     json_array_append_new(logged->tool_calls, call);
+    ac_parts_add_call(&logged->parts, logged->text.len, ac_json_peek_string(event->data, "call_id", ""));
 }
 
 static void end_call(ac_logged_t *logged, const ac_event_t *event)
@@ -168,7 +171,8 @@ static json_t *make_message(const ac_logged_t *logged, const json_t *run, const 
     const char *run_id = ac_json_peek_string(run, "id", "");
     size_t n_calls = json_array_size(logged->tool_calls);
     if (!logged->text.len && !n_calls) return json_null();
-    json_t *message = json_object(), *metadata = json_object();
+    json_t *message = json_object(), *metadata = json_object(), *parts = ac_parts_list(&logged->parts, logged->text.len);
+    if (parts) ac_json_put(metadata, "parts", parts);
     copy(metadata, "model", run, "model");
     ac_json_put(metadata, "finish_reason", json_string(finish));
     ac_json_put(metadata, "usage", guess_usage(logged, run));

@@ -224,6 +224,7 @@ static json_t *done_data(const ac_run_t *run)
     ac_json_put(data, "usage", ac_record_usage(&run->usage));
     ac_json_put(data, "cost", ac_run_cost(run));
     ac_json_put(data, "status", json_string(run->outcome == AC_RUN_CANCELLED ? "cancelled" : "completed"));
+    ac_json_put(data, "finish_reason", json_string(ac_run_finish_reason(run)));
     return data;
 }
 
@@ -269,6 +270,7 @@ static void run_free(ac_run_t *run)
     ac_buf_free(&run->answer);
     json_decref(run->messages);
     json_decref(run->tool_calls);
+    ac_parts_free(&run->parts);
     json_decref(run->steps);
     json_decref(run->message);
     json_decref(run->opening);

@@ -24,6 +24,7 @@ struct ac_call_t {                              /* one tool call of the round */
     apr_time_t started;                         /* ac_clock */
     apr_time_t started_at;                      /* shown */
     apr_interval_time_t took;
+    size_t at;                                  /* bytes of the answer that were there before it */
     bool traced;                                /* TRACE_START was sent */
     bool waits;                                 /* for the owner's word */
     bool approved;
@@ -88,6 +89,7 @@ struct ac_run_t {
     int n_calls, n_open_calls, n_waiting_calls; /* those that wait are open, too */
     bool calls_begun;                           /* CALLING: all were started, so the last one to end may move on */
     json_t *tool_calls;                         /* of all rounds, as the message shows them */
+    ac_parts_t parts;                           /* their places in `answer` */
     json_t *steps;                              /* finished ones, as stored */
 
     ac_event_log_t *log;                        /* from the RUN event on; NULL: there is none */
@@ -216,6 +218,7 @@ void ac_rest_drop_all(ac_engine_t *engine);
 typedef struct ac_logged_t {                    /* what a log says of a run */
     ac_buf_t text;
     json_t *tool_calls, *steps;                 /* arrays, or NULL */
+    ac_parts_t parts;                           /* the places of the calls in `text` */
     json_t *closing;                            /* or NULL */
     uint64_t seq;
     bool ended;                                 /* the terminal event is there */
@@ -278,6 +281,7 @@ ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb);
 void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_op_t *op));
 const char *ac_run_model(const ac_run_t *run);  /* as it calls itself, else its id; "": its agent went before it was known */
 json_t *ac_run_json(const ac_run_t *run);       /* as stored. New reference */
+const char *ac_run_finish_reason(const ac_run_t *run);  /* why its answer ended, in the words of chat completions, and some of ours */
 void ac_run_open(ac_run_t *run);
 void ac_run_settle(ac_run_t *run);              /* SAVING: the next thing that can be done towards the end */
 void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end);

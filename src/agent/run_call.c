@@ -52,6 +52,7 @@ ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *
     call->tool = ac_agent_tool(run->agent, name);
     call->started = ac_clock();
     call->started_at = apr_time_now();
+    call->at = run->answer.len;
     ac_id_make(call->step_id, "step_");
     json_t *data = json_object();
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
@@ -123,6 +124,7 @@ static void keep_calls(ac_run_t *run)
         ac_json_put(kept, "error", call_error_json(call));
         ac_json_put(kept, "latency_ms", json_integer(apr_time_as_msec(call->took)));
         json_array_append_new(run->tool_calls, kept);
+        ac_parts_add_call(&run->parts, call->at, call->id);
     }
 }
 

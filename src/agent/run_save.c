@@ -235,7 +235,7 @@ void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end)
     json_array_append_new(run->steps, step);
 }
 
-static const char *finish_text(const ac_run_t *run)
+const char *ac_run_finish_reason(const ac_run_t *run)
 {
     if (run->finish == AC_FINISH_CONTENT_FILTER) return "content_filter";
     if (run->outcome == AC_RUN_CANCELLED) return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
@@ -248,7 +248,7 @@ static const char *finish_text(const ac_run_t *run)
 static json_t *message_json(const ac_run_t *run)
 {
     char id[AC_ID_SIZE];
-    json_t *message, *metadata;
+    json_t *message, *metadata, *parts = ac_parts_list(&run->parts, run->answer.len);
     if (run->outcome != AC_RUN_COMPLETED && run->answer.len == 0 && !run->tool_calls &&
         run->finish != AC_FINISH_CONTENT_FILTER) {
         return NULL;
@@ -256,8 +256,9 @@ static json_t *message_json(const ac_run_t *run)
     ac_id_make(id, "msg_");
     metadata = json_object();
     ac_json_put(metadata, "model", ac_json_text(ac_run_model(run)));
-    ac_json_put(metadata, "finish_reason", json_string(finish_text(run)));
+    ac_json_put(metadata, "finish_reason", json_string(ac_run_finish_reason(run)));
     ac_json_put(metadata, "usage", ac_record_usage(&run->usage));
+    if (parts) ac_json_put(metadata, "parts", parts);
     message = json_object();
     ac_json_put(message, "id", ac_json_text(id));
     ac_json_put(message, "thread_id", ac_json_text(run->turn->thread_id));

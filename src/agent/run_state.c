@@ -29,6 +29,7 @@ static json_t *call_json(const ac_call_t *call)
     ac_json_put(json, "started_at", json_integer(call->started_at));
     ac_json_put(json, "took", json_integer(call->took));
     ac_json_put(json, "done", json_boolean(call->done));
+    ac_json_put(json, "at", json_integer((json_int_t)call->at));
     return json;
 }
 
@@ -58,6 +59,7 @@ json_t *ac_run_state_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "unpriced", json_boolean(run->unpriced));
     ac_json_put(state, "messages", shared(run->messages));
     ac_json_put(state, "tool_calls", shared(run->tool_calls));
+    ac_json_put(state, "parts", shared(run->parts.list));
     ac_json_put(state, "steps", shared(run->steps));
     ac_json_put(state, "calls", calls);
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel)));
@@ -108,6 +110,7 @@ static ac_call_t *read_call(ac_run_t *run, int index, const json_t *json)
     call->result = call->done && !error && result ? json_deep_copy(result) : NULL;
     call->started_at = number(json, "started_at");
     call->took = number(json, "took");
+    call->at = (size_t)number(json, "at");
     call->traced = true;
     return call;
 }
@@ -170,6 +173,7 @@ bool ac_run_state_read(ac_run_t *run, const json_t *state)
     run->unpriced = json_is_true(json_object_get(state, "unpriced"));
     run->messages = list_of(state, "messages");
     run->tool_calls = list_of(state, "tool_calls");
+    ac_parts_read(&run->parts, list_of(state, "parts"));
     run->steps = list_of(state, "steps");
     read_calls(run, json_object_get(state, "calls"));
     return true;

@@ -96,9 +96,8 @@ static void add_tools(ac_tail_t *tail)
     json_decref(calls);
 }
 
-static void add_text(ac_tail_t *tail, const char *text, size_t len)
+static void add_text(ac_tail_t *tail, const char *text, size_t len, apr_time_t at)
 {
-    apr_time_t at = ac_stored_time(tail->run, "completed_at");
     while (len > 0) {
         size_t part = len > AC_TAIL_PIECE ? ac_utf8_whole(text, AC_TAIL_PIECE) : len;
         part = part ? part : len;
@@ -108,17 +107,71 @@ static void add_text(ac_tail_t *tail, const char *text, size_t len)
     }
 }
 
+/* The step of a call: the first one that did the same. Takes it out of steps; a new reference. */
+static json_t *step_of(json_t *steps, const json_t *call)
+{
+    size_t i;
+    json_t *step;
+    json_array_foreach(steps, i, step) {
+        bool same = !strcmp(ac_json_peek_string(step, "type", ""), "tool_call") &&
+                    json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
+                    json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
+        if (!same) continue;
+        json_incref(step);
+        json_array_remove(steps, i);
+        return step;
+    }
+    return NULL;
+}
+
+static void add_call(ac_tail_t *tail, json_t *steps, const json_t *id)
+{
+    size_t i;
+    json_t *call;
+    json_array_foreach(json_object_get(tail->message, "tool_calls"), i, call) {
+        if (!json_equal(json_object_get(call, "id"), id)) continue;
+        json_t *step = step_of(steps, call);
+        if (step) add_tool(tail, step, call);
+        json_decref(step);
+        return;
+    }
+}
+
+/* Text and calls in the order that the message keeps; a list that does not fit the text is followed as far as it does. */
+static void add_parts(ac_tail_t *tail, json_t *parts, const char *text, size_t len)
+{
+    json_t *steps = json_copy(tail->steps), *part;
+    size_t i, at = 0;
+    json_array_foreach(parts, i, part) {
+        json_int_t size = json_integer_value(part);
+        size_t n = size > 0 && (uint64_t)size < len - at ? (size_t)size : len - at;
+        if (json_is_string(part)) {
+            add_call(tail, steps, part);
+        } else if (i + 1 < json_array_size(parts)) {
+            add_text(tail, text + at, n, tail->events[tail->n_events - 1]->at);
+            at += n;
+        }
+    }
+    add_text(tail, text + at, len - at, ac_stored_time(tail->run, "completed_at"));
+    json_decref(steps);
+}
+
 static void make_events(ac_tail_t *tail)
 {
     const json_t *content = json_object_get(tail->message, "content");
     const char *text = json_is_string(content) ? json_string_value(content) : "";
     size_t len = strlen(text), told = tail->log ? tail->cursor.n_text : 0;
-    if (!tail->log) {
-        add_run(tail);
+    json_t *parts = json_object_get(json_object_get(tail->message, "metadata"), "parts");
+    apr_time_t ended = ac_stored_time(tail->run, "completed_at");
+    if (!tail->log) add_run(tail);
+    if (!tail->log && json_is_array(parts)) {
+        add_parts(tail, parts, text, len);
+        told = len;
+    } else if (!tail->log) {
         add_tools(tail);
     }
-    if (told < len) add_text(tail, text + told, len - told);
-    add(tail, ac_stored_terminal(tail->run, tail->message), ac_stored_time(tail->run, "completed_at"));
+    if (told < len) add_text(tail, text + told, len - told, ended);
+    add(tail, ac_stored_terminal(tail->run, tail->message), ended);
 }
 
 bool ac_tail_is_beyond(const ac_tail_t *tail)

@@ -227,6 +227,19 @@ json_t *ac_record_error(const ac_err_t *err);                               /* {
 /* A metadata object of a request: at most 16 string values. errors: invalid_request at its pointer. */
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
 bool ac_record_is_active(const json_t *run);    /* a run that has not ended: queued or in progress. NULL: false */
+/* The order of an answer's text and calls. A message's metadata keeps it as `parts`: the bytes of each stretch of text, and the ids
+ * of the calls between them. Zero it before use; it belongs to one thread at a time. */
+typedef struct ac_parts_t {
+    json_t *list;                           /* NULL: no call yet */
+    size_t told;                            /* bytes of text in the list */
+} ac_parts_t;
+void ac_parts_add_call(ac_parts_t *parts, size_t at, const char *id);       /* a call that stands behind `at` bytes of text */
+json_t *ac_parts_list(const ac_parts_t *parts, size_t len);     /* of a text of this length; NULL without calls. New reference */
+void ac_parts_read(ac_parts_t *parts, json_t *list);                        /* goes on behind this list; takes it, may be NULL */
+void ac_parts_free(ac_parts_t *parts);
+/* Makes of a message as it is stored one as the API shows it: `parts` out of its metadata, each text in full. A list that does not
+ * fit the message is left out. */
+void ac_record_show_parts(json_t *message);
 /* First line of content, cut at a word, at most AC_MAX_TITLE characters, "…" where cut. New reference. */
 json_t *ac_record_title(const char *content);
 

@@ -172,3 +172,93 @@ bool ac_record_is_active(const json_t *run)
     const char *status = ac_json_peek_string(run, "status", "");
     return strcmp(status, "queued") == 0 || strcmp(status, "in_progress") == 0;
 }
+
+/* ---- the order of an answer's text and calls ---- */
+
+void ac_parts_add_call(ac_parts_t *parts, size_t at, const char *id)
+{
+    if (!parts->list) {
+        parts->list = json_array();
+    }
+    if (at > parts->told) {
+        json_array_append_new(parts->list, json_integer((json_int_t)(at - parts->told)));
+        parts->told = at;
+    }
+    json_array_append_new(parts->list, ac_json_text(id));
+}
+
+json_t *ac_parts_list(const ac_parts_t *parts, size_t len)
+{
+    json_t *list = parts->list ? json_copy(parts->list) : NULL;
+    if (list && len > parts->told) {
+        json_array_append_new(list, json_integer((json_int_t)(len - parts->told)));
+    }
+    return list;
+}
+
+void ac_parts_read(ac_parts_t *parts, json_t *list)
+{
+    const json_t *part;
+    size_t i;
+    ac_parts_free(parts);
+    parts->list = list;
+    json_array_foreach(list, i, part) {
+        if (json_integer_value(part) > 0) {
+            parts->told += (size_t)json_integer_value(part);
+        }
+    }
+}
+
+void ac_parts_free(ac_parts_t *parts)
+{
+    json_decref(parts->list);
+    memset(parts, 0, sizeof *parts);
+}
+
+/* One part as the API shows it, from the text behind *pat, which moves on. NULL: it does not fit. */
+static json_t *part_shown(const json_t *part, const char *text, size_t len, size_t *pat)
+{
+    json_int_t size = json_integer_value(part);
+    if (json_is_string(part)) {
+        return json_pack("{s:s, s:O}", "type", "tool_call", "id", part);
+    }
+    if (!json_is_integer(part) || size <= 0 || (uint64_t)size > len - *pat) {
+        return NULL;
+    }
+    json_t *words = json_stringn(text + *pat, (size_t)size);    /* NULL where it ends within a character */
+    *pat += (size_t)size;
+    return words ? json_pack("{s:s, s:o}", "type", "text", "text", words) : NULL;
+}
+
+static json_t *parts_shown(const json_t *list, const json_t *message)
+{
+    const json_t *content = json_object_get(message, "content"), *part;
+    size_t len = json_string_length(content), at = 0, n_calls = 0, i;
+    json_t *shown = json_array();
+    bool fits = true;
+    json_array_foreach((json_t *)list, i, part) {
+        json_t *one = fits ? part_shown(part, json_string_value(content), len, &at) : NULL;
+        fits = one != NULL;
+        n_calls += json_is_string(part);
+        json_array_append_new(shown, one);
+    }
+    if (!fits || at != len || n_calls != json_array_size(json_object_get(message, "tool_calls"))) {
+        json_decref(shown);
+        return NULL;
+    }
+    return shown;
+}
+
+void ac_record_show_parts(json_t *message)
+{
+    json_t *kept = json_object_get(message, "metadata"), *list = json_object_get(kept, "parts");
+    if (!json_is_array(list)) {
+        return;
+    }
+    json_t *parts = parts_shown(list, message), *metadata = json_copy(kept);
+    json_object_del(metadata, "parts");
+    ac_json_put(message, "metadata", metadata);
+    if (parts) {
+        ac_json_put(message, "parts", parts);
+    }
+}

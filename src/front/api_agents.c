@@ -157,6 +157,7 @@ static apr_status_t read_more(ac_request_t *rq, history_t *history)
     json_array_foreach(json_object_get(result->out, "data"), i, message) {
         history->after = ac_json_peek_int(message, "seq", history->after);
         history->n_bytes += json_string_length(json_object_get(message, "content"));
+        ac_record_show_parts(message);
         json_array_append(history->messages, message);
     }
     /* A page without messages that promises more would be asked for without end. */

@@ -58,5 +58,10 @@ int ac_api_messages_list(ac_request_t *rq)
     if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
+    size_t i;
+    json_t *message;
+    json_array_foreach(json_object_get(result->out, "data"), i, message) {
+        ac_record_show_parts(message);
+    }
     return ac_reply_json(rq, HTTP_OK, json_incref(result->out));
 }

@@ -301,7 +301,10 @@ static apr_status_t message_event(ac_render_t *render, const ac_event_t *event, 
     size_t before = out->len;
     note(render, event);
     if (event->type == AC_EVENT_DONE && event->message) {
-        add_json(out, event->message);
+        json_t *shown = json_copy(event->message);      /* the event is everybody's */
+        ac_record_show_parts(shown);
+        add_json(out, shown);
+        json_decref(shown);
     }
     else if (event->type == AC_EVENT_DONE) {
         message_unstored(render, event, out);

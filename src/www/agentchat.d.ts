@@ -30,10 +30,15 @@ export interface Message {
   role: 'user' | 'assistant' | 'tool';
   content: string;
   tool_calls: ToolCall[] | null;
+  /** Of an answer with calls, what was said and called in its order. */
+  parts?: Part[];
   run_id: string | null;
   timestamp: string;
   metadata: Record<string, any> | null;
 }
+
+/** A stretch of text, or the id of one of the message's `tool_calls`. */
+export type Part = { type: 'text'; text: string } | { type: 'tool_call'; id: string };
 
 export interface Usage {
   prompt_tokens: number;
@@ -181,6 +186,7 @@ export interface DoneEvent extends Told {
   usage: Usage | null;
   cost: Cost | null;
   status: 'completed' | 'cancelled';
+  finish_reason: 'stop' | 'length' | 'content_filter' | 'cancelled' | 'interrupted' | 'error' | null;
 }
 
 /** An event of a run. `type` tells which one it is. */

@@ -111,6 +111,7 @@ def test_approved(make, model, mail):
     assert told(model)[0]["result"] == {"sent": True} and told(model)[1]["result"] == 2
     message = server.client.messages(thread)[-1]
     assert message["content"] == "Let me.\n\nSent." and message["tool_calls"][0]["result"] == {"sent": True}
+    assert [part.get("id", part.get("text")) for part in message["parts"]] == ["Let me.", "call_1", "call_2", "\n\nSent."]
     steps = server.client.get(f"/runs/{run}/steps").json["data"]
     assert [(s["tool"], s["status"], s.get("approval")) for s in steps if s["type"] == "tool_call"] == [
         ("calculate", "completed", None), ("send_mail", "completed", "approved")]

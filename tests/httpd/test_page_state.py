@@ -2,7 +2,7 @@
 """The chat page: what was written is not lost, what was answered is shown as it was, and each ending says what it is."""
 import json
 
-from model_server import DONE, Cut, Gate, Reply, finish, head, token, usage
+from model_server import DONE, Cut, Gate, Reply, answer, calls, finish, head, token, usage
 from page import Page
 from runs import holding
 
@@ -16,6 +16,12 @@ REFUSE = """(({{ status, code, detail, after }}) => {{
   }};
 }})({})"""
 WHEN = r"at \d\d:\d\d"
+
+
+def said(page):
+    """What the last answer shows, in order: texts, and the tools that were used."""
+    return page.evaluate("""[...document.querySelectorAll('.answer')].at(-1).querySelectorAll('.prose, .call-tool').values()
+      .map(node => node.textContent.trim()).filter(Boolean).toArray()""")
 
 
 # ---- one conversation, several tabs ----
@@ -100,7 +106,51 @@ def test_earlier_turns_after_a_jump_to_the_top_and_back(browser, model, page_ser
     assert page.texts(".bubble") == [f"question {n}" for n in range(40)]
 
 
+# ---- text and calls ----
+def test_words_and_calls_stay_in_their_order(page, model, page_server):
+    """While it comes, when it is whole, and when it is read again."""
+    gate = Gate()
+    model.play(calls(("calculate", {"expression": "6 * 7"}), ("calculate", {"expression": "1 + 1"}), said="First I calculate."),
+               calls(("calculate", {"expression": "2 + 2"}), said="Once more."), holding(gate, ("So it",), (" is 42.",)))
+    page.send("6 * 7?")
+    page.wait_text(".writing .growing", "So it")
+    wanted = ["First I calculate.", "calculate", "calculate", "Once more.", "calculate", "So it is 42."]
+    assert said(page) == [*wanted[:-1], "So it"]
+    page.check("parts")
+    gate.open()
+    page.ended()
+    assert said(page) == wanted
+    page.reload()
+    page.ended()
+    assert said(page) == wanted
+    page.find(".answer").hover()
+    page.context.grantPermissions(["clipboard-read", "clipboard-write"])
+    page.button("Copy answer").click()
+    page.until("navigator.clipboard.readText().then(text => /calculate.[^]*more.[^]*42.$/.test(text))")
+    thread = page.url().split("#/")[1]
+    message = page_server.client.get(f"/threads/{thread}/messages").json["data"][-1]
+    assert [part["type"] for part in message["parts"]] == ["text", "tool_call", "tool_call", "text", "tool_call", "text"]
+
+
 # ---- how an answer ended ----
+def test_an_answer_that_was_cut_at_its_length_says_so(page, model):
+    def script(_request):
+        yield head()
+        yield token("The first words")
+        yield finish("length")
+        yield usage()
+        yield DONE
+    model.play(script)
+    page.send("Write on")
+    page.ended()
+    page.wait_text(".note", "cut off")
+    page.check("cut")
+    page.reload()
+    page.ended()
+    page.wait_text(".note", "cut off")
+    assert len(page.texts(".note")) == 1
+
+
 def test_an_answer_that_was_refused_in_its_middle_says_so(page, model, page_server):
     page_server.expect_log("AC0")
 

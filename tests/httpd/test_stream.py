@@ -34,7 +34,8 @@ def test_the_native_stream(client, model):
     assert all(TIME.match(e.json["timestamp"]) for e in events)
     run, done = events[0].json, events[-1].json
     assert set(run) == {"type", "timestamp", "run_id", "thread_id", "agent_id", "message_id"}
-    assert set(done) == {"type", "timestamp", "run_id", "thread_id", "message_id", "tokens_used", "usage", "cost", "status"}
+    assert set(done) == {"type", "timestamp", "run_id", "thread_id", "message_id", "tokens_used", "usage", "cost", "status",
+                         "finish_reason"}
     assert done["status"] == "completed" and done["tokens_used"] == 15
     stored = client.messages(run["thread_id"])
     assert [m["id"] for m in stored] == [run["message_id"], done["message_id"]]

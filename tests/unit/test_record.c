@@ -199,9 +199,78 @@ static void test_titles_of_one_word_are_cut_in_it(void **state)
     check_title(content, wanted);
 }
 
+/* What was said and called, told to ac_parts_add_call() as it came. */
+static json_t *message_of(const char *content, const char *first, const char *second)
+{
+    ac_parts_t parts = {0};
+    if (first) ac_parts_add_call(&parts, 6, first);
+    if (second) ac_parts_add_call(&parts, 2, second);       /* never in front of the one before */
+    json_t *list = ac_parts_list(&parts, strlen(content));
+    json_t *message = json_pack("{s:s, s:[], s:{s:s}}", "content", content, "tool_calls", "metadata", "model", "m");
+    json_t *calls = json_object_get(message, "tool_calls");
+    if (first) json_array_append_new(calls, json_pack("{s:s}", "id", first));
+    if (second) json_array_append_new(calls, json_pack("{s:s}", "id", second));
+    if (list) json_object_set_new(json_object_get(message, "metadata"), "parts", list);
+    ac_parts_free(&parts);
+    return message;
+}
+
+static void check_parts(json_t *message, const char *wanted)
+{
+    ac_record_show_parts(message);
+    json_t *parts = json_object_get(message, "parts");
+    assert_null(json_object_get(json_object_get(message, "metadata"), "parts"));
+    assert_string_equal(ac_json_peek_string(json_object_get(message, "metadata"), "model", ""), "m");
+    if (wanted) check_json(json_incref(parts), wanted);
+    else assert_null(parts);
+    json_decref(message);
+}
+
+static void test_parts(void **state)
+{
+    (void)state;
+    check_parts(message_of("Let me\u00e9", NULL, NULL), NULL);
+    check_parts(message_of("Let me", "a", NULL),
+                "[{\"type\":\"text\",\"text\":\"Let me\"},{\"type\":\"tool_call\",\"id\":\"a\"}]");
+    check_parts(message_of("Let me.", "a", "b"),
+                "[{\"type\":\"text\",\"text\":\"Let me\"},{\"type\":\"tool_call\",\"id\":\"a\"},"
+                "{\"type\":\"tool_call\",\"id\":\"b\"},{\"type\":\"text\",\"text\":\".\"}]");
+}
+
+static void test_parts_that_do_not_fit(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {"[6]", "[\"a\"]", "[6,\"a\",2]", "[6,\"a\",0,1]", "[-1,\"a\",8]", "[5,\"a\",1,\"b\",1]",
+                                        "[6,\"a\",null,1]", "[3,\"a\",4]", "[]", "[9223372036854775807,\"a\"]"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        json_t *message = message_of("xx\xc3\xa9xxx", "a", NULL);     /* a cut at 3 is within a character */
+        json_object_set_new(json_object_get(message, "metadata"), "parts", json_loads(lists[i], 0, NULL));
+        check_parts(message, NULL);
+    }
+    json_t *message = json_pack("{s:n, s:n, s:{s:s}}", "content", "tool_calls", "metadata", "parts", "mine");
+    ac_record_show_parts(message);
+    check_json(message, "{\"content\":null,\"tool_calls\":null,\"metadata\":{\"parts\":\"mine\"}}");
+    message = json_pack("{s:n, s:n}", "content", "metadata");
+    ac_record_show_parts(message);
+    check_json(message, "{\"content\":null,\"metadata\":null}");
+}
+
+static void test_parts_go_on(void **state)
+{
+    (void)state;
+    ac_parts_t parts = {0};
+    ac_parts_read(&parts, NULL);
+    assert_null(ac_parts_list(&parts, 9));
+    ac_parts_read(&parts, json_loads("[6,\"a\",\"b\",2]", 0, NULL));
+    ac_parts_add_call(&parts, 11, "c");
+    check_json(ac_parts_list(&parts, 12), "[6,\"a\",\"b\",2,3,\"c\",1]");
+    ac_parts_free(&parts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parts), cmocka_unit_test(test_parts_that_do_not_fit), cmocka_unit_test(test_parts_go_on),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_no_cost),
