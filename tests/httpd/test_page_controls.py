@@ -61,10 +61,11 @@ def test_esc_elsewhere_stops_nothing(page, model):
 
 
 def test_a_name_that_is_composed_is_not_ended(page, model):
-    page.send("Hello")
+    page.send("A name to compose")
     page.ended()
+    page.wait_text("#threads", "A name to compose")
     page.find(".thread").first().hover()
-    page.button("Rename “Hello”").click()
+    page.button("Rename “A name to compose”").click()
     page.evaluate("document.querySelector('.rename').dispatchEvent("
                   "new KeyboardEvent('keydown', { key: 'Escape', bubbles: true, isComposing: true }))")
     assert page.find(".rename").isVisible()
