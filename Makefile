@@ -9,6 +9,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := all
 
 BUILD ?= build
+# One name for a place below this folder, since files of dependencies name what they are about.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 PORT  ?= 8080
 CONF  ?=
 
@@ -29,7 +31,10 @@ SAY  = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-8s%s\
 APXS_FLAGS = $(shell $(APXS) -q CFLAGS EXTRA_CPPFLAGS EXTRA_CFLAGS 2>/dev/null | sed 's/;;/ /g') \
              -I$(shell $(APXS) -q INCLUDEDIR 2>/dev/null) -I$(shell $(APXS) -q APR_INCLUDEDIR 2>/dev/null)
 WARN     = -std=gnu11 -Wall -Wextra -Werror -fvisibility=hidden
-CFLAGS_ALL = $(APXS_FLAGS) $(OPT) $(WARN) -fPIC -pthread $(SAN) $(CFLAGS)
+# Checks of bounds and of the stack, unless a sanitizer does more; what an attacker could bend is read-only once it is linked.
+HARDEN   = $(if $(SAN)$(filter -O0,$(OPT)),,-fstack-protector-strong $(if $(findstring _FORTIFY_SOURCE,$(APXS_FLAGS)),,-D_FORTIFY_SOURCE=2))
+HARDEN_LINK = $(if $(SAN),,-Wl,-z,relro,-z,now)
+CFLAGS_ALL = $(APXS_FLAGS) $(OPT) $(WARN) $(HARDEN) -fPIC -pthread $(SAN) $(CFLAGS)
 LIBS     = -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lapr-1 -laprutil-1 -lm -lpthread
 
 LOWER_SRC := $(sort $(wildcard src/base/*.c src/wire/*.c src/io/*.c src/back/*.c src/back/tools/*.c src/agent/*.c))
@@ -49,14 +54,14 @@ lower: $(BUILD)/libagentchat.a
 
 $(BUILD)/mod_agentchat.so: $(FRONT_OBJ) $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lm -lpthread
+	$(Q)$(CC) -shared $(SAN) $(HARDEN_LINK) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lm -lpthread
 
 $(BUILD)/libagentchat.a: $(LOWER_OBJ)
 	$(SAY) AR $@
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c Makefile
 	$(SAY) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
@@ -74,7 +79,7 @@ openapi:
 $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(BUILD)/libagentchat.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HARDEN_LINK) $(LDFLAGS) -o $@ $< $(BUILD)/libagentchat.a $(LIBS)
 
 # ---- tests ----
 # An archive, so that a test that brings a loop of its own is not given the real one by a helper it does not use.
@@ -208,6 +213,7 @@ rpm:
 	rpmbuild -ba --define '_topdir $(abspath $(BUILD))/rpm' $(RPM_FLAGS) rpm/mod_agentchat.spec
 
 clean:
+	@conf/install.sh clean '$(abspath $(BUILD))'
 	rm -rf $(BUILD)
 
 help:
@@ -228,7 +234,7 @@ help:
 	@echo 'make tidy           clang-tidy'
 	@echo 'make install        into the httpd that apxs belongs to; DESTDIR=, PREFIX=/usr/local, LAYOUT: conf/install.mk; make uninstall'
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
-	@echo 'make clean          removes $(BUILD)'
+	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
 .PHONY: older-httpd check-long openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test http-fuzz asan tsan valgrind fuzz tidy run check clean help
 

@@ -47,6 +47,7 @@ uninstall:
 	rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DATADIR)'
 	@conf/install.sh remove $(BUILD)/agentchat.load '$(DESTDIR)$(SYSCONF)/$(MODULES_$(LAYOUT))'
 	@conf/install.sh remove conf/agentchat.conf '$(DESTDIR)$(SYSCONF)/$(CONF_$(LAYOUT))'
+	$(if $(DESTDIR),,@conf/install.sh memory /dev/shm)
 
 .PHONY: install uninstall
 

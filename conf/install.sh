@@ -6,6 +6,8 @@
 #   page FROM TO      installs a directory of static files; what an earlier version left there goes, but for the administrator's two files
 #   unpage FROM TO    removes it, but for the same
 #   remove FROM TO    removes a configuration file that nobody has changed
+#   clean BUILD       removes what `make run` keeps outside of BUILD
+#   memory DIR        removes the event logs and counts of servers that are gone from DIR
 #   next LAYOUT DIR   says what an administrator does next
 set -eu
 
@@ -25,7 +27,25 @@ remove_page() {
     find "$2" -depth -type d -empty -delete
 }
 
+# Whether a process has something in a directory open or mapped.
+in_use() { grep -qs "$1/" /proc/[0-9]*/maps || find /proc/[0-9]*/fd -lname "$1/*" 2>/dev/null | grep -q .; }
+
 case $1 in
+clean)
+    run=$2/run
+    if [ -e "$run/memory.path" ]; then while read -r path; do in_use "$path" || rm -rf "$path"; done <"$run/memory.path"; fi
+    # Of this folder, or of one that is gone.
+    for path in /var/tmp/agentchat.*; do
+        [ -O "$path" ] && [ -e "$path/of.path" ] || continue
+        of=$(cat "$path/of.path")
+        if [ "$of" = "$run" ] || [ ! -d "$of" ]; then rm -rf "$path"; fi
+    done
+    ;;
+memory)
+    for path in "$2"/agentchat-*; do
+        if [ -d "$path" ] && [ ! -L "$path" ] && ! in_use "$path"; then rm -rf "$path"; fi
+    done
+    ;;
 config)
     mkdir -p "$(dirname "$3")"
     if [ -e "$3" ] && ! cmp -s "$2" "$3"; then
@@ -57,7 +77,7 @@ next)
     esac
     ;;
 *)
-    echo "usage: $0 config|page|unpage|remove FROM TO, or next LAYOUT DIR" >&2
+    echo "usage: $0 config|page|unpage|remove FROM TO, clean BUILD, memory DIR, or next LAYOUT DIR" >&2
     exit 2
     ;;
 esac

@@ -15,6 +15,14 @@ set -euo pipefail
 # Started in the background of a script, SIGINT is ignored here, and what was ignored before it bash cannot trap.
 if [ "$(trap -p INT)" = "trap -- '' SIGINT" ]; then exec env --default-signal=INT "$0" "$@"; fi
 
+# make passes SIGTERM on and keeps SIGINT and SIGHUP to itself: it no longer catches them, and waits. By that it is seen.
+caught_by_make() {
+    local name value
+    while read -r name value; do [ "$name" != SigCgt: ] || echo "$((16#$value & 3))"; done <"/proc/$PPID/status"
+}
+made=0
+if [[ $(cat "/proc/$PPID/comm" 2>/dev/null) == *make ]]; then made=$(caught_by_make); fi
+
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${BUILD:-build}
 [[ $build == /* ]] || build=$top/$build
@@ -61,6 +69,7 @@ Group $group"
             chmod 755 "$data"
             echo "$data" >"$run/data.path"
         fi
+        echo "$run" >"$data/of.path"            # conf/install.sh clean removes the directory by it
     fi
 fi
 mkdir -p "$data/state" "$data/htdocs"
@@ -139,7 +148,7 @@ model() {
     echo "Define PORT $port"
     echo "Define LISTEN $listen"
     grep -qw -e 'prefork.c' -e 'worker.c' -e 'event.c' <<<"$("$httpd" -l)" || load mpm_event
-    load unixd log_config authz_core authz_user authn_core authn_file auth_basic mime dir alias headers filter deflate
+    load unixd log_config reqtimeout authz_core authz_user authn_core authn_file auth_basic mime dir alias headers filter deflate
     echo "LoadModule agentchat_module $(quote "$build/mod_agentchat.so")"
     [ -z "$account" ] || echo "$account"
     echo "Include $(quote "$sample/httpd.conf")"
@@ -195,9 +204,17 @@ Logs: $run/logs/error.log and access.log    Conversations: ${AGENTCHAT_STORE:-$d
 Ctrl-C stops it.
 
 EOF
-status=0
+# What httpd keeps in memory between its starts, for conf/install.sh clean.
+{ grep -o '/dev/shm/agentchat-[0-9a-f]*' "/proc/$pid/maps" || true; } | sort -u >"$run/memory.path"
+
+exec {quiet}<> <(:)
 while kill -0 "$pid" 2>/dev/null; do
-    wait "$pid" && status=0 || status=$?
+    if [ "$made" != 0 ] && [ "$(caught_by_make 2>/dev/null)" != "$made" ]; then
+        made=0
+        stop
+    fi
+    read -r -t 0.5 -u "$quiet" || true
 done
+wait "$pid" && status=0 || status=$?
 echo "run: stopped"
 exit "$([ "$status" -gt 128 ] && echo 0 || echo "$status")"

@@ -81,6 +81,15 @@ def test_install_and_uninstall_leave_the_administrators_files_of_the_page(tmp_pa
     assert not files(tmp_path) and not www.parent.exists()
 
 
+@pytest.mark.skipif(bool(os.environ.get("ASAN")), reason="a sanitizer takes the place of these checks")
+@pytest.mark.parametrize("name", ["mod_agentchat.so", *sorted(programs())])
+def test_what_is_installed_is_hardened(name):
+    """Tables that calls go through are read-only once it is loaded; bounds and the stack are checked."""
+    said = subprocess.run(["readelf", "-W", "-d", "-l", "--dyn-syms", BUILD / name], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"FLAGS_1.*\bNOW\b", said) and "GNU_RELRO" in said and not re.search(r"GNU_STACK.* RWE", said)
+    assert "__stack_chk_fail" in said and "_chk@" in said
+
+
 @pytest.mark.parametrize("layout, configuration", [
     ("fedora", {"etc/httpd/conf.modules.d/10-agentchat.conf", "etc/httpd/conf.d/agentchat.conf", "usr/lib/tmpfiles.d/agentchat.conf"}),
     ("httpd", {"etc/httpd/conf/extra/agentchat-load.conf", "etc/httpd/conf/extra/agentchat.conf"})])
