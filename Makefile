@@ -130,8 +130,6 @@ older-httpd:
 	done; exit $$failed
 
 # What takes long, or needs what not everybody has: each part that cannot run here says so.
-check-long: older-httpd
-
 # Many clients, and everything around them fails: SIGKILL, restarts, the model, the store; with both stores. The short form is in
 # httpd-test.
 TORTURE_SECONDS ?= 120
@@ -205,6 +203,19 @@ check:
 	@$(MAKE) --no-print-directory -k -j$(JOBS) unit-programs || echo 'check: programs of tests are missing' >&2
 	@$(MAKE) --no-print-directory -k guards unit httpd-test
 
+# The two commands on machines that have nothing yet; FRESH=trixie takes one of them. As root; tests/fresh.sh says more.
+FRESH ?= bookworm trixie
+check-fresh:
+	@failed=; for system in $(FRESH); do FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh $$system || failed+=" $$system"; \
+	done; echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
+
+# What takes too long for every change: each goes on after the other has failed.
+LONG = asan tsan torture http-fuzz fuzz soak bench-check
+check-long:
+	@conf/packages.sh check
+	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
+	echo "check-long:$${failed:+ failed:}$${failed:- well: $(LONG)}"; [ -z "$$failed" ]
+
 # A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps where the build's needs are not rpms.
 VERSION := $(shell sed -n 's/^Version: *//p' rpm/mod_agentchat.spec)
 rpm:
@@ -221,12 +232,14 @@ help:
 	@echo 'make run            a server with the sample configuration; PORT=8080, CONF=FILE of further directives, and'
 	@echo '                    LISTEN, OPENAI_API_KEY, AZURE_OPENAI_..., AGENTCHAT_MODEL_ENDPOINT, AGENTCHAT_STORE: conf/run.sh'
 	@echo 'make check          everything a change must pass: the three below'
+	@echo 'make check-fresh    make run and make check on a bare Debian 12 and 13, as root; FRESH=trixie'
+	@echo 'make check-long     what takes hours: $(LONG); LONG= some of them'
 	@echo 'make guards         the rules of the source that a program can check'
 	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
 	@echo '                    JOBS=N programs and processes of pytest beside each other; V=1 prints whole commands and what tests say'
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
-	@echo 'make check-long     what takes long: delivery on other httpds, installed below HTTPD_HOMES (a list of prefixes)'
+	@echo 'make older-httpd    delivery on other httpds, installed below HTTPD_HOMES (a list of prefixes)'
 	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
 	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 requests that nobody meant to send, under sanitizers and without; SEED=1, CASE='
 	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
@@ -236,7 +249,8 @@ help:
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: older-httpd check-long openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test http-fuzz asan tsan valgrind fuzz tidy run check clean help
+.PHONY: openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test older-httpd http-fuzz asan tsan valgrind fuzz \
+        tidy run check check-fresh check-long clean help
 
 # make bench, make bench-check, make soak
 include tests/bench/bench.mk

@@ -7,11 +7,12 @@ set -euo pipefail
 usage() { echo "usage: $0 run|check" >&2; exit 2; }
 [ $# = 1 ] || usage
 
-# On Debian apache2-bin is the server without its system service: nothing starts, nothing in /etc is used.
+# No package starts or enables anything: on Debian apache2-bin is the server without its system service, and nothing in /etc is used.
+# What would do so has only its libraries here, and tests unpack it below the build folder (tests/httpd/peers.py).
 debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev gcc libc6-dev make
             pkg-config ca-certificates curl)
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
-              valgrind sqlite3 openssl rpm rpmlint libapache2-mod-auth-openidc redis-server)
+              valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools)
 fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel gcc make pkgconf-pkg-config
             redhat-rpm-config ca-certificates curl)
 fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema

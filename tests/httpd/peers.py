@@ -70,6 +70,17 @@ def debian_package(name):
     return found[0]
 
 
+def debian_files(name):
+    """The folder with what is in a package of Debian's, unpacked once: to install it would change the machine."""
+    folder = BUILD / "debs" / name
+    with one_at_a_time(BUILD / "debs"):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=BUILD / "debs") as part:
+                subprocess.run(["dpkg-deb", "-x", debian_package(name), Path(part) / "files"], check=True)
+                (Path(part) / "files").rename(folder)
+    return folder
+
+
 class Emulator:
     """@vercel/cosmosdb-server; knows no signatures, keeps everything in memory."""
 

@@ -30,6 +30,10 @@ def certificates(directory):
         "-extfile", "san")
 
 
+# Debian's redis-tools has the whole server under the name of one of its tools; only redis-server has a service to start.
+PROGRAM = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+
+
 class Redis:
     def __init__(self, tls=False):
         self.root = Path(tempfile.mkdtemp(prefix="agentchat-redis-"))
@@ -46,7 +50,8 @@ class Redis:
         port = ["--port", "0", "--tls-port", str(self.port), "--tls-cert-file", "server.pem", "--tls-key-file", "server.key",
                 "--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no"] if self.tls else ["--port", str(self.port)]
         self.process = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--aclfile",
-                                         str(self.root / "users.acl"), *port], cwd=self.root, stdout=subprocess.DEVNULL)
+                                         str(self.root / "users.acl"), *port], executable=PROGRAM, cwd=self.root,
+                                        stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + WAIT
         while self.cli("PING") != "PONG":
             assert self.process.poll() is None, "redis-server ended at once"

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """AgentChatCache: turns that do not read their thread's messages, seen from the store; and that nothing else changes."""
-import shutil
 
 import pytest
 
@@ -8,12 +7,13 @@ from client import Client
 from cosmos_stores import ENV, store
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import Gate, answer, calls
+import redis_server
 from redis_server import Redis
 from runs import connection_to, holding, kill_child, owner_of, wait_until
 from server import OPERATOR, OPERATOR_KEY
 from test_rate_limits import FOUR
 
-needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server; conf/packages.sh check installs it")
+needs_redis = pytest.mark.skipif(not redis_server.PROGRAM, reason="no redis-server; conf/packages.sh check installs it")
 
 
 @pytest.fixture

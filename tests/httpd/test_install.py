@@ -165,7 +165,8 @@ def test_debians_apache_takes_it_by_a2enmod(debian):
 @pytest.mark.skipif(not shutil.which("rpmbuild") or not (TOP / ".git").exists(), reason="packages are made with rpmbuild from a clone")
 def test_rpm_packages_are_built_and_have_no_errors():
     make("rpm", "RPM_FLAGS=--nodeps --nocheck --quiet")
-    packages = sorted((BUILD / "rpm").rglob("*.rpm"))
+    # rpm 4.20 puts what a debugger reads into a package of its own.
+    packages = sorted(path for path in (BUILD / "rpm").rglob("*.rpm") if not re.search("-debug(info|source)-", path.name))
     assert [re.sub(r"-\d.*?\.(\w+)\.rpm", r".\1", path.name) for path in packages] == [
         "mod_agentchat-page.noarch", f"mod_agentchat.{os.uname().machine}", "mod_agentchat.src"]
     listed = {path: subprocess.run(["rpm", "-qlp", path], capture_output=True, text=True, check=True).stdout.split() for path in packages}
