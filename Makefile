@@ -91,7 +91,7 @@ $(BUILD)/libunit.a: $(UNIT_HELP)
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libunit.a $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(BUILD)/libunit.a $(BUILD)/libagentchat.a -lcmocka $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -Wno-unused-result -MMD -MP -o $@ $< $(BUILD)/libunit.a $(BUILD)/libagentchat.a -lcmocka $(LIBS)
 -include $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 
 RUN_TESTS = tests/unit/run.py $(JOBS) $(if $(V),-v)

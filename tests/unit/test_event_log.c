@@ -228,9 +228,9 @@ static void test_damaged_files_are_no_logs(void **state)
     log = ac_event_log_find(dir, "run_01");
     assert_null(ac_event_log_next(log, &cursor, NULL));
     ac_event_log_close(log);
-    truncate(path, 1030);                       /* less than is said to be whole */
+    assert_int_equal(truncate(path, 1030), 0);                       /* less than is said to be whole */
     assert_null(ac_event_log_find(dir, "run_01"));
-    truncate(path, 500);
+    assert_int_equal(truncate(path, 500), 0);
     assert_null(ac_event_log_find(dir, "run_01"));
     assert_null(ac_event_log_find(dir, "run_02"));
     assert_null(ac_event_log_create(dir, &head, &made));           /* its name is taken */
