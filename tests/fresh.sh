@@ -23,7 +23,7 @@ try_run() {
     done
     tail -n 25 /tmp/run.log
     grep -q 'Ctrl-C stops it' /tmp/run.log || fail "make run did not start a server"
-    sed -n '/curl/,/^$/p' /tmp/run.log >/tmp/try.sh
+    sed -n '/^ *curl -N/,/^$/p' /tmp/run.log >/tmp/try.sh
     bash -e /tmp/try.sh >/tmp/answer.txt || fail "the curl that make run prints fails"
     grep -q '"type":"done"' /tmp/answer.txt || fail "the curl that make run prints has no answer: $(cat /tmp/answer.txt)"
     kill -INT "$make"
