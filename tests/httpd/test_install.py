@@ -104,7 +104,7 @@ def debian(tmp_path):
     """The root of a Debian apache2 as its package leaves it, which listens on a port of its own: (root, environment, port)."""
     subprocess.run(["dpkg-deb", "-x", debian_package("apache2"), tmp_path], check=True)
     # Where make puts it may not be readable for the server's user.
-    for path in [tmp_path, *tmp_path.parents][:3]:
+    for path in [tmp_path, *tmp_path.parents][:4]:          # processes beside each other have one more each
         path.chmod(path.stat().st_mode | 0o055)
     etc, port = tmp_path / "etc/apache2", HeldPort()
     (etc / "ports.conf").write_text(f"Listen 127.0.0.1:{port.number}\n")
