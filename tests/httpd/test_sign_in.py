@@ -70,6 +70,14 @@ def test_passwords(make_server, model):
 
 
 # ---- OpenID ----
+def openid_module():
+    """Installed, or out of Debian's package, which would enable it."""
+    module = MODULES / "mod_auth_openidc.so"
+    if module.exists():
+        return module
+    return peers.debian_files("libapache2-mod-auth-openidc") / "usr/lib/apache2/modules/mod_auth_openidc.so"
+
+
 @pytest.fixture
 def issuer(tmp_path):
     issuer = Issuer(tmp_path)
@@ -79,11 +87,8 @@ def issuer(tmp_path):
 
 @pytest.fixture
 def openid(make_server, model, issuer):
-    module = MODULES / "mod_auth_openidc.so"
-    if not module.exists():
-        module = peers.debian_files("libapache2-mod-auth-openidc") / "usr/lib/apache2/modules/mod_auth_openidc.so"
     server = serve(make_server, model, "openid", OPENID_ISSUER=issuer.url, OPENID_JWKS=issuer.url + "/keys", OPENID_AUDIENCE="agentchat")
-    server.conf.write_text(server.conf.read_text().replace("modules/mod_auth_openidc.so", str(module)))
+    server.conf.write_text(server.conf.read_text().replace("modules/mod_auth_openidc.so", str(openid_module())))
     (server.root / "issuer.crt").write_text(issuer.certificate.read_text())
     server.conf.write_text(server.conf.read_text() + f"OIDCCABundlePath {server.root}/issuer.crt\n")
     server.start()
@@ -154,7 +159,7 @@ def cookies(make_server, model, issuer):
     (server.root / "htdocs/chat").mkdir()
     (server.root / "htdocs/chat/index.html").write_text("the page")
     text = text.replace("OIDCCABundlePath ", f"OIDCCABundlePath {server.root}/")
-    server.conf.write_text(server.conf.read_text() + f"LoadModule auth_openidc_module {OPENIDC}\n{text}\n")
+    server.conf.write_text(server.conf.read_text() + f"LoadModule auth_openidc_module {openid_module()}\n{text}\n")
     server.start()
     server.expect_log("auth_openidc:")
     return server
