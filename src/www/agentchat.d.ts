@@ -262,7 +262,7 @@ export class AgentChat {
 
   createThread(members?: { title?: string | null; agent_id?: string | null; metadata?: Metadata | null },
     options?: RequestOptions): Promise<Thread>;
-  threads(where?: { limit?: number; after?: string; status?: Thread['status']; agent_id?: string },
+  threads(where?: { limit?: number; after?: string; status?: Thread['status']; agent_id?: string; order?: 'created' | 'updated' },
     options?: RequestOptions): Promise<Page<Thread>>;
   thread(id: string, options?: RequestOptions): Promise<Thread>;
   updateThread(id: string, members: { title?: string | null; status?: Thread['status']; metadata?: Metadata | null },

@@ -244,7 +244,11 @@ export class AgentChat {
   /** @param {{title?: string, agent_id?: string, metadata?: Object<string, string>}} [members] @returns {Promise<Thread>} */
   createThread(members = {}, options) { return this.#json('POST', '/threads', { body: members, ...options }); }
 
-  /** The newest first. @param {{limit?: number, after?: string, status?: string, agent_id?: string}} [where] @returns {Promise<Page>} */
+  /**
+   * The newest first, or with `order` "updated" those that changed last.
+   * @param {{limit?: number, after?: string, status?: string, agent_id?: string, order?: 'created'|'updated'}} [where]
+   * @returns {Promise<Page>}
+   */
   threads(where = {}, options) { return this.#json('GET', `/threads${query(where)}`, options); }
 
   /** @returns {Promise<Thread>} */

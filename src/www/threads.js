@@ -6,8 +6,14 @@ const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
 const DAY = 86_400_000;
 
 function ageOf(thread) {
-  const days = Math.floor((new Date().setHours(24, 0, 0, 0) - Date.parse(thread.created_at)) / DAY);
+  const days = Math.floor((new Date().setHours(24, 0, 0, 0) - Date.parse(thread.updated_at)) / DAY);
   return days < 1 ? 'Today' : days < 2 ? 'Yesterday' : days < 8 ? 'Last seven days' : days < 31 ? 'Last month' : 'Earlier';
+}
+
+/** Those in which something happened last come first. */
+function byUse(a, b) {
+  if (a.updated_at === b.updated_at) return a.id < b.id ? 1 : -1;
+  return a.updated_at < b.updated_at ? 1 : -1;
 }
 
 export class ThreadList {
@@ -51,7 +57,7 @@ export class ThreadList {
 
   async #load(where, first) {
     try {
-      const page = await this.#app.client.threads(where);
+      const page = await this.#app.client.threads({ order: 'updated', ...where });
       this.#app.connected();
       const known = new Set(page.data.map(thread => thread.id));
       const others = this.#threads.filter(thread => !known.has(thread.id));
@@ -60,7 +66,7 @@ export class ThreadList {
         this.#more = page.has_more;
       }
       this.#threads = first ? [...page.data, ...others] : [...others, ...page.data];
-      this.#threads.sort((a, b) => (a.id < b.id ? 1 : -1));
+      this.#threads.sort(byUse);
       this.#show();
     } catch (error) {
       if (first && error.transient) return;     // at the next look
@@ -82,7 +88,7 @@ export class ThreadList {
     const at = this.#threads.findIndex(one => one.id === thread.id);
     if (at >= 0) this.#threads[at] = thread;
     else this.#threads.push(thread);
-    this.#threads.sort((a, b) => (a.id < b.id ? 1 : -1));
+    this.#threads.sort(byUse);
     this.#show();
   }
 

@@ -128,6 +128,25 @@ def test_two_deletes_can_both_be_undone(page, model):
     assert {"Alpha", "Beta", "Gamma"} <= set(page.texts("#threads a")) and not page.texts(".toast")
 
 
+def test_the_conversation_of_the_last_message_comes_first(page, model):
+    """At once, and when the page is loaded again."""
+    for text in ("An older one", "A newer one"):
+        page.button("New conversation").click()
+        page.send(text)
+        page.ended()
+        page.wait_text("#threads", text)
+    page.until("document.querySelector('#threads a').textContent === 'A newer one'")
+    page.tab.locator("#threads a", {"hasText": "An older one"}).first().click()
+    page.wait_text("#title", "An older one")
+    page.ended()
+    page.send("Once more")
+    page.ended(2)
+    page.until("document.querySelector('#threads a').textContent === 'An older one'")
+    page.reload()
+    page.wait_text("#threads", "A newer one")
+    assert page.texts("#threads a")[:2] == ["An older one", "A newer one"]
+
+
 def test_the_list_folds_away(page):
     page.button("Close the list").click()
     page.until("getComputedStyle(document.querySelector('#sidebar')).display === 'none'")
