@@ -129,7 +129,6 @@ older-httpd:
 	    HTTPD_HOME=$$home BUILD_DIR=$$build $(PYTEST) $(OLDER_TESTS) || failed=1; \
 	done; exit $$failed
 
-# What takes long, or needs what not everybody has: each part that cannot run here says so.
 # Many clients, and everything around them fails: SIGKILL, restarts, the model, the store; with both stores. The short form is in
 # httpd-test.
 TORTURE_SECONDS ?= 120
@@ -210,7 +209,7 @@ check-fresh:
 	done; echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
 
 # What takes too long for every change: each goes on after the other has failed.
-LONG = asan tsan torture http-fuzz fuzz soak bench-check
+LONG = older-httpd asan tsan torture http-fuzz fuzz soak bench-check
 check-long:
 	@conf/packages.sh check
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
