@@ -14,6 +14,7 @@
 
 #define OPEN_PATIENCE apr_time_from_sec(10)         /* several children start at once and migrate one after another */
 #define OPEN_PAUSE apr_time_from_sec(1)
+#define LOCK_PAUSE apr_time_from_msec(100)          /* before it is opened once more, where locks failed */
 #define EPISODE_QUIET apr_time_from_sec(60)
 #define PROGRESS_STEPS 20000                        /* of SQLite's machine between two looks at the clock */
 #define MMAP_SIZE "67108864"
@@ -69,6 +70,9 @@ void ac_sqlite_well(ac_sqlite_conn_t *conn)
     if (ends) {
         episode->code = 0;
     }
+    if (conn->writes) {
+        conn->store->next_renewal = conn->store->renewal_pause = 0;
+    }
     pthread_mutex_unlock(&conn->store->lock);
     if (ends) {
         ac_log(AC_M207, 0, "store sqlite[%s]: %s works again", conn->store->path, conn->writes ? "writing" : "reading");
@@ -88,6 +92,7 @@ apr_status_t ac_sqlite_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err)
     if (ac_sqlite_trouble(conn, primary)) {
         log_trouble(conn, primary);
     }
+    ac_sqlite_renew(conn, code);
     if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED) {
         return ac_err_set(err, AC_STORE_TIMEOUT, "another process kept the database locked");
     }
@@ -187,14 +192,15 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
     return ac_sqlite_schema_prepare(conn, err);
 }
 
-static apr_status_t conn_open(ac_sqlite_conn_t *conn, ac_err_t *err)
+static apr_status_t conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err)
 {
     int flags = (conn->writes ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
     apr_status_t status = APR_SUCCESS;
     int code;
 
-    conn->patience = ac_clock() + OPEN_PATIENCE;
+    conn->patience = ac_clock() + OPEN_PATIENCE < until ? ac_clock() + OPEN_PATIENCE : until;
     conn->deadline = 0;
+    ac_sqlite_wait_slice(conn->patience);
     if (conn->writes) {
         status = file_make(conn->store->path, err);
     }
@@ -202,9 +208,10 @@ static apr_status_t conn_open(ac_sqlite_conn_t *conn, ac_err_t *err)
         if (ac_sqlite_trouble(conn, SQLITE_CANTOPEN)) {
             log_trouble(conn, SQLITE_CANTOPEN);
         }
+        ac_sqlite_generation_leave(conn);
         return status;
     }
-    code = sqlite3_open_v2(conn->store->path, &conn->db, flags, NULL);
+    code = sqlite3_open_v2(conn->store->path, &conn->db, flags, *conn->store->vfs_name ? conn->store->vfs_name : NULL);
     status = code == SQLITE_OK ? conn_setup(conn, err) : ac_sqlite_fail(conn, code, err);
     if (status != APR_SUCCESS) {
         ac_sqlite_conn_close(conn);
@@ -212,20 +219,37 @@ static apr_status_t conn_open(ac_sqlite_conn_t *conn, ac_err_t *err)
     return status;
 }
 
-apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, ac_err_t *err)
+apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err)
 {
-    apr_status_t status;
+    bool outdated;
 
+    pthread_mutex_lock(&conn->store->lock);
+    outdated = ac_sqlite_outdated(conn);
+    pthread_mutex_unlock(&conn->store->lock);
+    if (outdated) {
+        ac_sqlite_conn_close(conn);
+    }
     if (conn->db) {
         return APR_SUCCESS;
     }
-    if (ac_clock() >= conn->next_open) {
+    while (ac_clock() >= conn->next_open) {
+        if (!ac_sqlite_generation_enter(conn, until)) {
+            return ac_err_set(err, AC_STORE_TIMEOUT, "the database was not opened again in time");
+        }
         ac_err_init(&conn->open_err);
-        status = conn_open(conn, &conn->open_err);
-        if (status == APR_SUCCESS) {
+        conn->lock_failed = false;
+        if (conn_open(conn, until, &conn->open_err) == APR_SUCCESS) {
             return APR_SUCCESS;
         }
-        conn->next_open = ac_clock() + OPEN_PAUSE;
+        if (!conn->lock_failed) {
+            conn->next_open = ac_clock() + OPEN_PAUSE;
+        }
+        else if (ac_clock() + LOCK_PAUSE < until) {
+            apr_sleep(LOCK_PAUSE);
+        }
+        else {
+            break;
+        }
     }
     return ac_err_set(err, conn->open_err.kind, "%s", conn->open_err.detail);
 }
@@ -239,6 +263,7 @@ void ac_sqlite_conn_close(ac_sqlite_conn_t *conn)
     sqlite3_close(conn->db);
     conn->db = NULL;
     conn->wal_pages = conn->wal_checkpointed = 0;
+    ac_sqlite_generation_leave(conn);
 }
 
 /* ---- statements ---- */

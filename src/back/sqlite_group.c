@@ -84,6 +84,14 @@ static apr_status_t expire(ac_store_op_t *op)
     return ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time");
 }
 
+/* Before it is carried out once more. */
+static void op_reset(ac_store_op_t *op)
+{
+    json_decref(op->out);
+    op->out = NULL;
+    ac_err_init(&op->err);
+}
+
 /* ---- reading ---- */
 
 /* One operation in a read transaction, so that its statements see the same state. */
@@ -101,20 +109,39 @@ static apr_status_t read_run(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return status;
 }
 
+/* Tries again, on a new connection, where locks failed. */
+static apr_status_t read_try(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    apr_time_t until = op->deadline ? op->deadline : ac_clock() + AC_SQLITE_PATIENCE;
+    apr_status_t status;
+
+    while (true) {
+        status = ac_sqlite_conn_open(conn, until, &op->err);
+        if (status != APR_SUCCESS) {
+            return status;
+        }
+        conn->deadline = op->deadline;
+        conn->patience = until;
+        conn->lock_failed = false;
+        ac_sqlite_wait_slice(until);
+        status = read_run(conn, op);
+        if (status == APR_SUCCESS || !conn->lock_failed || ac_clock() + LOCK_SLICE >= until) {
+            return status;
+        }
+        op_reset(op);
+        apr_sleep(LOCK_SLICE);
+    }
+}
+
 void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    apr_status_t status = expired(op) ? expire(op) : ac_sqlite_conn_open(conn, &op->err);
+    apr_status_t status = expired(op) ? expire(op) : read_try(conn, op);
 
-    if (status == APR_SUCCESS) {
-        conn->deadline = op->deadline;
-        conn->patience = op->deadline ? op->deadline : ac_clock() + AC_SQLITE_PATIENCE;
-        status = read_run(conn, op);
-        if (status == AC_SQLITE_TO_WRITER && op->err.kind == AC_OK) {
-            json_decref(op->out);
-            op->out = NULL;
-            ac_sqlite_write_post(conn->store, op);
-            return;
-        }
+    if (status == AC_SQLITE_TO_WRITER && op->err.kind == AC_OK) {
+        json_decref(op->out);
+        op->out = NULL;
+        ac_sqlite_write_post(conn->store, op);
+        return;
     }
     if (status == APR_SUCCESS) {
         ac_sqlite_well(conn);
@@ -127,10 +154,9 @@ void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 /* Reads come to the writer to close a dead run on the way; where that cannot be written they are read as it is stored. */
 static void read_unmended(ac_sqlite_conn_t *conn, ac_store_op_t *op, apr_status_t *pstatus)
 {
-    json_decref(op->out);
-    op->out = NULL;
-    ac_err_init(&op->err);
+    op_reset(op);
     conn->mend = AC_SQLITE_MEND_NOT;
+    ac_sqlite_wait_slice(ac_clock() + AC_SQLITE_SLICE);
     *pstatus = read_run(conn, op);
     conn->mend = AC_SQLITE_MEND_WRITE;
 }
@@ -184,10 +210,20 @@ void ac_sqlite_group_fail(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_
     group_answer(conn, group);
 }
 
+apr_time_t ac_sqlite_group_until(const ac_sqlite_group_t *group, apr_time_t most)
+{
+    for (int i = 0; i < group->n; i++) {
+        if (group->ops[i]->deadline && group->ops[i]->deadline < most) {
+            most = group->ops[i]->deadline;
+        }
+    }
+    return most;
+}
+
 /* Waits for the write lock in slices; operations whose time is up are answered meanwhile. False: nobody is left. */
 static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
-    apr_time_t give_up = ac_clock() + AC_SQLITE_PATIENCE;
+    apr_time_t give_up = ac_clock() + AC_SQLITE_PATIENCE, failed = ac_clock() + 2 * AC_SQLITE_SLICE;
     sqlite3_stmt *stmt;
     apr_status_t status;
     ac_err_t err;
@@ -195,8 +231,13 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 
     do {
         ac_err_init(&err);
-        conn->patience = ac_clock() + LOCK_SLICE;
         code = SQLITE_OK;
+        status = ac_sqlite_conn_open(conn, ac_sqlite_group_until(group, give_up), &err);
+        if (status != APR_SUCCESS) {
+            break;
+        }
+        conn->patience = ac_clock() + LOCK_SLICE;
+        ac_sqlite_wait_slice(conn->patience);
         status = ac_sqlite_start(&stmt, conn, sql_begin_write, AC_SQLITE_NO_ARGS, &err);
         if (status == APR_SUCCESS) {
             code = sqlite3_step(stmt);
@@ -206,9 +247,12 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
             return true;
         }
         if (group_expire(conn, group)) {
-            ac_sqlite_fail(conn, SQLITE_BUSY, NULL);
+            ac_sqlite_fail(conn, code == SQLITE_PROTOCOL ? code : SQLITE_BUSY, NULL);
         }
-    } while ((code & 0xff) == SQLITE_BUSY && group->n && ac_clock() < give_up);
+        else if (ac_clock() >= failed) {
+            ac_sqlite_renew(conn, code);
+        }
+    } while (((code & 0xff) == SQLITE_BUSY || code == SQLITE_PROTOCOL) && group->n && ac_clock() < give_up);
     if (status == APR_SUCCESS && group->n) {
         status = ac_sqlite_fail(conn, code, &err);
     }
@@ -262,34 +306,50 @@ static void group_split(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, int cu
             group_answer(conn, &one);
             continue;
         }
-        json_decref(op->out);
-        op->out = NULL;
-        ac_err_init(&op->err);
+        op_reset(op);
         ac_sqlite_group_run(conn, &one);
     }
     group->n = 0;
 }
 
+/* True: locks failed, nothing is written, and there is time to try again. */
+static bool group_again(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_time_t until)
+{
+    group_rollback(conn);
+    if (!conn->lock_failed || ac_clock() + LOCK_SLICE >= until) {
+        return false;
+    }
+    for (int i = 0; i < group->n; i++) {
+        op_reset(group->ops[i]);
+    }
+    apr_sleep(LOCK_SLICE);
+    return true;
+}
+
 void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
+    apr_time_t until = ac_sqlite_group_until(group, ac_clock() + AC_SQLITE_PATIENCE);
     apr_status_t status;
     ac_err_t err;
 
-    ac_err_init(&err);
-    group_expire(conn, group);
-    if (group->n == 0 || !group_begin(conn, group)) {
-        return;
-    }
-    for (int i = 0; i < group->n; i++) {
-        group->status[i] = group_step(conn, group->ops[i]);
-        if (sqlite3_get_autocommit(conn->db)) {
-            group_split(conn, group, i);
+    do {
+        ac_err_init(&err);
+        group_expire(conn, group);
+        if (group->n == 0 || !group_begin(conn, group)) {
             return;
         }
-    }
-    status = ac_sqlite_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
+        conn->lock_failed = false;
+        ac_sqlite_wait_slice(until);
+        for (int i = 0; i < group->n; i++) {
+            group->status[i] = group_step(conn, group->ops[i]);
+            if (sqlite3_get_autocommit(conn->db)) {
+                group_split(conn, group, i);
+                return;
+            }
+        }
+        status = ac_sqlite_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
+    } while (status != APR_SUCCESS && group_again(conn, group, until));
     if (status != APR_SUCCESS) {
-        group_rollback(conn);
         ac_sqlite_group_fail(conn, group, status, &err);
         return;
     }

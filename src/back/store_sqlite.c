@@ -72,6 +72,18 @@ void ac_sqlite_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status
 
 /* ---- threads ---- */
 
+/* Waits with the store's lock held; a connection of an older generation is closed first. */
+static void wait_idle(ac_sqlite_conn_t *conn, pthread_cond_t *cond)
+{
+    if (!ac_sqlite_outdated(conn)) {
+        pthread_cond_wait(cond, &conn->store->lock);
+        return;
+    }
+    pthread_mutex_unlock(&conn->store->lock);
+    ac_sqlite_conn_close(conn);
+    pthread_mutex_lock(&conn->store->lock);
+}
+
 static void *reader_main(void *baton)
 {
     ac_sqlite_conn_t *conn = baton;
@@ -81,7 +93,7 @@ static void *reader_main(void *baton)
     pthread_mutex_lock(&store->lock);
     while (true) {
         while (!store->read_first && !store->stopping) {
-            pthread_cond_wait(&store->asked, &store->lock);
+            wait_idle(conn, &store->asked);
         }
         if (!store->read_first) {
             break;
@@ -98,6 +110,9 @@ static void *reader_main(void *baton)
         }
         pthread_mutex_lock(&store->lock);
     }
+    pthread_mutex_unlock(&store->lock);
+    ac_sqlite_conn_close(conn);
+    pthread_mutex_lock(&store->lock);
     store->n_reading--;
     pthread_cond_signal(&store->written);
     pthread_mutex_unlock(&store->lock);
@@ -113,12 +128,14 @@ static void yield_to_others(const ac_sqlite_conn_t *conn)
 }
 
 /* What is queued, at most a group; empty: stopping. Readers may still pass something on while they finish. */
-static void group_take(ac_sqlite_t *store, ac_sqlite_group_t *group)
+static void group_take(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
+    ac_sqlite_t *store = conn->store;
+
     group->n = 0;
     pthread_mutex_lock(&store->lock);
     while (!store->write_first && (!store->stopping || store->n_reading)) {
-        pthread_cond_wait(&store->written, &store->lock);
+        wait_idle(conn, &store->written);
     }
     while (store->write_first && group->n < AC_SQLITE_GROUP) {
         group->ops[group->n++] = queue_pop(&store->write_first, &store->write_last);
@@ -134,10 +151,10 @@ static void *writer_main(void *baton)
     ac_err_t err;
     apr_status_t status;
 
-    group_take(conn->store, &group);
+    group_take(conn, &group);
     while (group.n) {
         ac_err_init(&err);
-        status = ac_sqlite_conn_open(conn, &err);
+        status = ac_sqlite_conn_open(conn, ac_sqlite_group_until(&group, ac_clock() + AC_SQLITE_PATIENCE), &err);
         if (status == APR_SUCCESS) {
             ac_sqlite_group_run(conn, &group);
             ac_sqlite_checkpoint(conn);
@@ -146,7 +163,7 @@ static void *writer_main(void *baton)
         else {
             ac_sqlite_group_fail(conn, &group, status, &err);
         }
-        group_take(conn->store, &group);
+        group_take(conn, &group);
     }
     return NULL;
 }
@@ -270,8 +287,9 @@ static apr_status_t threads_start(ac_sqlite_t *store, ac_err_t *err)
  * directory needs no restart. */
 static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
 {
+    apr_time_t until = ac_clock() + AC_SQLITE_PATIENCE;
     int n_interrupted = 0;
-    apr_status_t status = ac_sqlite_conn_open(&store->conns[0], err);
+    apr_status_t status = ac_sqlite_conn_open(&store->conns[0], until, err);
 
     if (status == APR_SUCCESS) {
         store->conns[0].patience = ac_clock() + SWEEP_PATIENCE;
@@ -287,7 +305,7 @@ static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
                n_interrupted);
     }
     for (int i = 1; status == APR_SUCCESS && i <= store->n_readers; i++) {
-        status = ac_sqlite_conn_open(&store->conns[i], err);
+        status = ac_sqlite_conn_open(&store->conns[i], until, err);
     }
     return status;
 }
@@ -311,6 +329,8 @@ static void child_exit(void *self)
     for (int i = store->n_readers; i >= 0; i--) {
         ac_sqlite_conn_close(&store->conns[i]);
     }
+    ac_sqlite_vfs_stop(store);
+    pthread_cond_destroy(&store->closed);
     pthread_cond_destroy(&store->asked);
     pthread_cond_destroy(&store->written);
     pthread_mutex_destroy(&store->lock);
@@ -328,10 +348,14 @@ static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->written, NULL);
     pthread_cond_init(&store->asked, NULL);
+    pthread_cond_init(&store->closed, NULL);
     store->write_first = store->write_last = store->read_first = store->read_last = NULL;
     store->n_queued = store->n_reading = store->n_threads = 0;
     memset(store->episodes, 0, sizeof(store->episodes));
     store->stopping = false;
+    store->generation = 1;
+    store->next_renewal = store->renewal_pause = 0;
+    ac_sqlite_vfs_start(store);
     store->conns = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->conns));
     store->threads = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->threads));
     for (int i = 0; i <= store->n_readers; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the embedded store, for its own files only: store_sqlite.c (configuration, queues, threads),
- * sqlite_group.c (transactions), sqlite_conn.c (connections and statements), sqlite_schema.c, and one file per noun that carries
- * out the verbs. */
+ * sqlite_group.c (transactions), sqlite_conn.c (connections and statements), sqlite_renew.c (all connections closed and opened anew),
+ * sqlite_schema.c, and one file per noun that carries out the verbs. */
 #ifndef AC_STORE_SQLITE_H
 #define AC_STORE_SQLITE_H
 
@@ -15,6 +15,7 @@
 #define AC_SQLITE_READERS_MAX 16
 #define AC_SQLITE_STATEMENTS 64                     /* slots of a connection's cache; more than there are statements */
 #define AC_SQLITE_PATIENCE apr_time_from_sec(30)    /* waiting for a lock where an operation has no deadline */
+#define AC_SQLITE_SLICE apr_time_from_sec(1)        /* of waiting inside SQLite, before locks are taken for failed */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
 
 /* What stands in every statement about the messages of a thread or the steps of a run, which have no owner of their own: so that a check
@@ -49,9 +50,15 @@ typedef struct ac_sqlite_t {
     int n_queued, n_reading;                /* operations; readers that may still pass one on to the writer */
     bool running, stopping;
     ac_sqlite_episode_t episodes[2];        /* [0] readers, [1] writer */
+    int generation;                         /* of connections; those of an older one are closed before one is opened */
+    apr_time_t next_renewal;                /* not before; a write that succeeds ends the pause */
+    apr_interval_time_t renewal_pause;
+    pthread_cond_t closed;                  /* the last connection of an older generation is closed */
     struct ac_sqlite_conn_t *conns;         /* [0] is the writer's; each belongs to its thread */
     pthread_t *threads;
     int n_threads;
+    sqlite3_vfs vfs;                        /* SQLite's own, but its waits end: sqlite_renew.c */
+    char vfs_name[40];
 } ac_sqlite_t;
 
 /* What to do about an active run whose process has died. */
@@ -66,12 +73,14 @@ typedef enum ac_sqlite_mend_e {
 typedef struct ac_sqlite_conn_t {
     ac_sqlite_t *store;
     sqlite3 *db;                            /* NULL: not open */
+    int generation;                         /* that it was opened in; 0: not open. The store's lock guards it */
     bool writes;
     ac_sqlite_mend_e mend;
     apr_time_t patience;                    /* until when to wait for a lock */
     apr_time_t deadline;                    /* of the read under way; 0: none */
     apr_time_t contended;                   /* when another process last held the lock */
     apr_time_t next_open;                   /* not before */
+    bool lock_failed;                       /* a lock was not what SQLite takes it for; what was tried can be tried again */
     ac_err_t open_err;                      /* why it is not open */
     int wal_pages, wal_checkpointed;
     struct {
@@ -82,9 +91,9 @@ typedef struct ac_sqlite_conn_t {
 } ac_sqlite_conn_t;
 
 /* ---- sqlite_conn.c ---- */
-/* Opens and prepares the file where conn is closed; a failure is remembered for a second, so that a queue of
- * operations does not hammer it. errors: store_error, store_timeout. */
-apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, ac_err_t *err);
+/* Opens and prepares the file where conn is closed, or of an older generation; waits for others no longer than until then. A failure is
+ * remembered for a second, so that a queue of operations does not hammer it. errors: store_error, store_timeout. */
+apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err);
 void ac_sqlite_conn_close(ac_sqlite_conn_t *conn);
 /* Ends all statements and forgets what was bound to them. */
 void ac_sqlite_conn_rest(ac_sqlite_conn_t *conn);
@@ -144,6 +153,24 @@ apr_status_t ac_sqlite_row(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const c
 json_t *ac_sqlite_column_text(sqlite3_stmt *stmt, int column);
 json_t *ac_sqlite_column_json(sqlite3_stmt *stmt, int column);
 
+/* ---- sqlite_renew.c ---- */
+/* Where the file system failed to release a lock, SQLite holds it until the process has closed the file, and answers "locking protocol"
+ * or "busy" meanwhile. All connections of the process are closed then, before the first is opened again. */
+
+/* Registers the store's own VFS, whose waits for locks end; NULL as its name where that fails. stop: when all connections are closed. */
+void ac_sqlite_vfs_start(ac_sqlite_t *store);
+void ac_sqlite_vfs_stop(ac_sqlite_t *store);
+/* The calling thread waits in SQLite's own loops until then, at most a slice; from then on they run through without waiting. */
+void ac_sqlite_wait_slice(apr_time_t until);
+/* Begins a new generation of connections where this code, met on conn, says that the old one holds locks it should not; notes in
+ * conn->lock_failed whether it says so for certain. */
+void ac_sqlite_renew(ac_sqlite_conn_t *conn, int code);
+/* Whether conn is open and of an older generation; its thread closes it. The caller holds the store's lock. */
+bool ac_sqlite_outdated(const ac_sqlite_conn_t *conn);
+/* Enters conn into the present generation when no connection of an older one is open. False: some still were by then. */
+bool ac_sqlite_generation_enter(ac_sqlite_conn_t *conn, apr_time_t until);
+void ac_sqlite_generation_leave(ac_sqlite_conn_t *conn);
+
 /* ---- store_sqlite.c ---- */
 /* Hands op back to its caller. */
 void ac_sqlite_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status);
@@ -160,7 +187,9 @@ typedef struct ac_sqlite_group_t {          /* writes that are committed togethe
 } ac_sqlite_group_t;
 /* Carries out one operation on a reader's connection and answers it, or passes it on to the writer. */
 void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op);
-/* Commits a group and answers its operations; conn is open. */
+/* The first of the group's deadlines, at most so late. */
+apr_time_t ac_sqlite_group_until(const ac_sqlite_group_t *group, apr_time_t most);
+/* Commits a group and answers its operations; conn is open, and may be closed afterwards. */
 void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group);
 /* Answers them all with this error; reads among them are read all the same where conn is open. */
 void ac_sqlite_group_fail(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_status_t status, const ac_err_t *err);

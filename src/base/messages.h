@@ -24,6 +24,8 @@ AC_MESSAGE(206, AC_WARNING, "Another process kept the embedded store locked so l
 AC_MESSAGE(207, AC_INFO, "The embedded store works again after trouble.", "Nothing to do.")
 AC_MESSAGE(208, AC_INFO, "Runs of processes that died were closed as interrupted when a child started.",
            "Nothing for the runs. If it comes often, find out why children die.")
+AC_MESSAGE(209, AC_INFO, "The embedded store's file stayed locked; the child closes its connections and opens them anew.",
+           "If it comes often, move the file to a local disk: file systems over a network may fail to release locks.")
 AC_MESSAGE(220, AC_ERROR, "Cosmos DB refuses who we are, or there is no credential; logged once until a minute has passed without it.",
            "Read the line: it says what to change. A key is the account's primary or secondary one; an identity needs a data role.")
 AC_MESSAGE(221, AC_ERROR, "Cosmos DB refuses requests because this machine's clock is off by more than it allows.",
