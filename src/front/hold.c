@@ -66,6 +66,14 @@ apr_status_t ac_hold_take(ac_request_t *rq)
     return problem ? ac_err_set(&rq->err, AC_OVERLOADED, "%s", problem) : APR_SUCCESS;
 }
 
+bool ac_hold_thread(void)
+{
+    pthread_mutex_lock(&lock);
+    bool room = !take(ac_conf(), NULL, false);
+    pthread_mutex_unlock(&lock);
+    return room;
+}
+
 void ac_hold_leave(const conn_rec *c)
 {
     ac_hold_t *hold = hold_of(c);

@@ -80,7 +80,7 @@ static void cut(ac_parked_t *parked)
 {
     parked->c->aborted = 1;
     ac_park_end_request(parked);
-    shutdown(parked->fd, SHUT_RD);
+    ac_park_call(parked);
 }
 
 static void drop_slow(ac_parked_t *parked, const char *why)
@@ -151,8 +151,9 @@ static void end_sent(ac_parked_t *parked, bool now)
 {
     ac_loop_t *loop = parked->stream.child->loop;
     if (!parked->poked || parked->no_poke || now) {
-        ac_park_end_request(parked);
-        shutdown(parked->fd, SHUT_RD);
+        /* The thread that stays with a half-closed client ends its request. */
+        if (parked->seat_fd < 0 || now) ac_park_end_request(parked);
+        ac_park_call(parked);
     }
     else if (!parked->finish_due) {
         parked->finish_due = ac_loop_now(loop) + FINISH_WAIT;
@@ -350,7 +351,7 @@ static void stop_now(ac_parked_t *parked)
     if (parked->r) {
         cut(parked);
     }
-    shutdown(parked->fd, SHUT_RD);
+    ac_park_call(parked);
 }
 
 void ac_park_begin(void *baton)
@@ -384,12 +385,21 @@ static void next_held(void)
     }
 }
 
+static void go_on(ac_parked_t *parked)
+{
+    if (parked->probe && ac_stream_probe(&parked->stream, parked->r, parked->brigade) != APR_SUCCESS) {
+        parked->c->aborted = 1;
+    }
+    parked->probe = false;
+    pump(parked);
+}
+
 void ac_park_continue(void *baton)
 {
     ac_parked_t *parked = baton;
     if (!parked->released) {
         parked->given = ac_loop_now(parked->stream.child->loop);
-        with_connection(parked, pump);
+        with_connection(parked, go_on);
     }
     ac_stream_unref(&parked->stream);
     next_held();
@@ -413,9 +423,9 @@ static void go_on_alone(ac_parked_t *parked)
 
 static void ending_parked(ac_stream_t *stream, ac_ending_e what)
 {
-    if (what == AC_ENDING_ALONE) {
-        with_connection((ac_parked_t *)stream, go_on_alone);
-    }
+    ac_parked_t *parked = (ac_parked_t *)stream;
+    if (what == AC_ENDING_ALONE) with_connection(parked, go_on_alone);
+    if (what == AC_ENDING_CLOSED) ac_park_keep(parked);
 }
 
 static bool stop_parked(ac_stream_t *stream)
@@ -470,7 +480,7 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
     parked->r = r;
     parked->conn = ac_park_conn(parked->c);
     apr_os_sock_get(&parked->fd, ap_get_conn_socket(parked->c));
-    parked->watch_fd = -1;
+    parked->watch_fd = parked->seat_fd = -1;
     parked->brigade = apr_brigade_create(r->pool, parked->c->bucket_alloc);
     parked->timeout = server_timeout(r);
     pthread_mutex_init(&parked->lock, NULL);

@@ -186,7 +186,7 @@ void ac_park_poke(ac_parked_t *parked, bool force)
 
 /* The answer of a poke may come after its stream was looked at, for another reason. Left in the error queue it would wake the MPM
  * for ever, so the queue is emptied whenever a connection that was ever poked comes by. */
-static bool empty_errors(int fd)
+bool ac_park_empty_errors(int fd)
 {
     char control[512], data[64];
     for (bool found = false;; found = true) {
@@ -207,7 +207,7 @@ static void end_poke(ac_parked_t *parked)
         apr_atomic_dec32(&n_pokes);
         setsockopt(parked->fd, SOL_SOCKET, SO_TIMESTAMPING, &none, sizeof(none));
     }
-    empty_errors(parked->fd);
+    ac_park_empty_errors(parked->fd);
 }
 
 /* ---- what a worker does with a connection it was woken for ---- */
@@ -241,6 +241,9 @@ static int woken(conn_rec *c, ac_conn_t *conn)
     ac_parked_t *parked = conn->parked;
     pthread_mutex_lock(&parked->lock);
     end_poke(parked);
+    if (parked->r && !parked->stream.eos_passed && !c->aborted) {
+        ac_park_stay(parked);
+    }
     if (!parked->r) {
         /* The loop had to end the request, so it closes the connection. */
         pthread_mutex_unlock(&parked->lock);
@@ -282,7 +285,7 @@ static bool nothing_but_an_answer(conn_rec *c)
 {
     apr_os_sock_t fd;
     apr_os_sock_get(&fd, ap_get_conn_socket(c));
-    return empty_errors(fd) && c->keepalive == AP_CONN_KEEPALIVE && !c->data_in_input_filters && is_quiet(fd);
+    return ac_park_empty_errors(fd) && c->keepalive == AP_CONN_KEEPALIVE && !c->data_in_input_filters && is_quiet(fd);
 }
 
 /* ---- hooks ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of streams share: stream.c, stream_wire.c, stream_block.c, park.c, park_conn.c, park_filters.c,
- * park_wait.c, selftest.c; and child.c. */
+/* What the files of streams share: stream.c, stream_wire.c, stream_block.c, park.c, park_conn.c, park_seat.c,
+ * park_filters.c, park_wait.c, selftest.c; and child.c. */
 #ifndef AC_STREAM_H
 #define AC_STREAM_H
 
@@ -88,6 +88,13 @@ bool ac_stream_pass_is_last(const ac_stream_t *stream);
 /* Hands at most AC_PASS_MAX bytes of out to r's filters and flushes them; the last ones together with EOS where `end`
  * says so. brigade: empty, and empty again afterwards. */
 apr_status_t ac_stream_pass(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade, bool end);
+/* The client has sent its end: it half-closed its connection and still reads, or it has gone. Only an answer to what is sent tells them
+ * apart, a reset. Passes an interim response (100) while the status is open, else renders a heartbeat, which the caller sends. Does
+ * nothing where something waits to be sent anyway. errors: the filters'. For the owner of r; brigade as above. */
+apr_status_t ac_stream_probe(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade);
+/* From now on the kernel asks every few seconds whether the client's system still has the connection, and ends it when what was sent is
+ * not acknowledged for so long. */
+void ac_stream_expect_reset(int fd, apr_interval_time_t timeout);
 
 /* ---- stream_block.c: a worker stays with the stream ---- */
 int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect);
@@ -121,6 +128,8 @@ struct ac_parked_t {
     request_rec *r;                             /* NULL: the request has ended, or was taken to be ended */
     ac_conn_t *conn;
     int fd;
+    int seat_fd;                                /* of the thread that stays with a half-closed client, an eventfd; -1: none does */
+    bool probe;                                 /* the loop shall send something, for the client's answer */
     bool poked;                                 /* the next bytes sent will wake the server, or have */
     bool given_once;                            /* ac_park_begin was posted */
 
@@ -152,6 +161,7 @@ void ac_park_gone(void *parked);                /* loop thread: the request has 
 /* hold.c: streams that hold a thread */
 /* One more, for this request. errors: overloaded. The thread that handles it. */
 apr_status_t ac_hold_take(ac_request_t *rq);
+bool ac_hold_thread(void);                      /* one more, of the MPM's threads, for a stream that was parked. false: there is no room */
 void ac_hold_leave(const conn_rec *c);          /* one less */
 void ac_hold_register(apr_pool_t *p);
 
@@ -163,6 +173,16 @@ bool ac_park_wait_possible(void);               /* whether this MPM can wait so;
 void ac_park_wait(conn_rec *c);                 /* process_connection's end: the MPM shall poll the connection for input only */
 void ac_park_wake(conn_rec *c);                 /* resume_connection: it shall call process_connection now */
 
+/* park_seat.c */
+/* Where the client has sent its end: keeps this thread, of the server, until the stream has ended or the client has gone (aborted). Does
+ * nothing else, and where no more threads may be held. The lock is held, and let go of while it waits. */
+void ac_park_stay(ac_parked_t *parked);
+/* Makes one of the server's threads look at the connection now, without sending anything: the request has ended or can be ended. With the
+ * lock held. */
+void ac_park_call(const ac_parked_t *parked);
+/* The MPM has closed what its threads have, as at an ungraceful stop: the stream goes on with the descriptor that it has beside it. */
+void ac_park_keep(ac_parked_t *parked);
+
 /* park_conn.c */
 ac_conn_t *ac_park_conn(const conn_rec *c);     /* NULL: not for this connection */
 void ac_park_attach(ac_parked_t *parked);       /* the handler, before it returns SUSPENDED; takes its reference */
@@ -170,6 +190,8 @@ void ac_park_attach(ac_parked_t *parked);       /* the handler, before it return
 apr_status_t ac_park_flush(conn_rec *c);
 /* Ends the request: it is logged, and r freed. For the owner, with the lock held. */
 void ac_park_end_request(ac_parked_t *parked);
+/* Empties the socket's error queue, where answers to pokes are. false: it was empty. */
+bool ac_park_empty_errors(int fd);
 /* Makes one of the server's threads look at the connection once the next bytes have been sent. Sets poked, or
  * no_poke. Does nothing while as many threads as should be are on their way, unless `force`. With the lock held. */
 void ac_park_poke(ac_parked_t *parked, bool force);

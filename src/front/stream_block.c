@@ -34,6 +34,7 @@ typedef struct blocked_t {
     apr_socket_t *socket;                   /* of its connection; NULL: the worker has nothing more to say */
     int spare_fd;                           /* a duplicate of the socket's, or -1: see keep_socket() */
     bool kept;                              /* there was one */
+    bool half_closed;                       /* the client has sent its end */
 
     request_rec *r;                         /* the worker's */
     apr_bucket_brigade *brigade;
@@ -306,12 +307,24 @@ static apr_interval_time_t time_left(const blocked_t *blocked, bool watched)
     return left;
 }
 
+/* The client has sent its end: see ac_stream_probe(). */
+static void see_end(blocked_t *blocked, int fd)
+{
+    conn_rec *c = blocked->r->connection;
+    blocked->half_closed = true;
+    ac_stream_expect_reset(fd, blocked->r->server->timeout);
+    if (ac_stream_probe(&blocked->stream, blocked->r, blocked->brigade) != APR_SUCCESS) {
+        c->aborted = 1;
+    }
+}
+
 /* Waits for events, the client's end, a heartbeat's time or the end of the process. false: the client has gone. */
 static bool wait_event(blocked_t *blocked)
 {
     conn_rec *c = blocked->r->connection;
-    struct pollfd fds[3] = { { .fd = blocked->wake_fd, .events = POLLIN }, { .fd = -1, .events = POLLRDHUP },
+    struct pollfd fds[3] = { { .fd = blocked->wake_fd, .events = POLLIN }, { .fd = -1 },
                              { .fd = blocked->signal_fd, .events = POLLIN } };
+    fds[1].events = blocked->half_closed ? 0 : POLLRDHUP;
     /* An HTTP/2 stream has no socket of its own: its connection tells it by c->aborted. */
     if (!c->master) {
         apr_os_sock_get(&fds[1].fd, ap_get_conn_socket(c));
@@ -320,11 +333,14 @@ static bool wait_event(blocked_t *blocked)
     int n = poll(fds, 3, left < 0 ? -1 : (int)((left + 999) / 1000));
     /* A descriptor that is none any more says nothing about the client: the MPM has closed it, and there will be another one. */
     bool closed = !c->master && (fds[1].fd < 0 || (n > 0 && (fds[1].revents & POLLNVAL)));
-    if (closed ? !blocked->kept : n > 0 && fds[1].revents) {
+    if (closed ? !blocked->kept : n > 0 && (fds[1].revents & (POLLHUP | POLLERR))) {
         c->aborted = 1;
     }
     else if (n > 0 && fds[2].revents) {
         stop_blocked(&blocked->stream);
+    }
+    else if (!closed && n > 0 && fds[1].revents) {
+        see_end(blocked, fds[1].fd);
     }
     return !c->aborted;
 }

@@ -2,7 +2,13 @@
 /* A stream's bytes onto httpd's output filters: the head that was decided, then what has been rendered. */
 #include "stream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "apr_strings.h"
+
+#define KEEPALIVE 10                        /* seconds: the system of a client that has gone forgets it, and resets then */
 
 static void set_stream_head(request_rec *r)
 {
@@ -97,4 +103,34 @@ apr_status_t ac_stream_pass(ac_stream_t *stream, request_rec *r, apr_bucket_brig
     stream->eos_passed = last;
     drop_sent(stream, len);
     return status;
+}
+
+apr_status_t ac_stream_probe(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade)
+{
+    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    conn_rec *c = r->connection;
+    bool http10 = r->proto_num < HTTP_VERSION(1, 1);
+    if (ac_stream_waits(stream)) {
+        return APR_SUCCESS;                 /* what waits says it as well */
+    }
+    if (stream->head_sent || http10) {
+        ac_stream_beat(stream);             /* nothing for a document over HTTP/1.0, which has no interim responses either */
+        return APR_SUCCESS;
+    }
+    /* The status is still open, and a document has no other bytes to spare. */
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_immortal_create(interim, sizeof(interim) - 1, c->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_flush_create(c->bucket_alloc));
+    apr_status_t status = ap_pass_brigade(c->output_filters, brigade);
+    apr_brigade_cleanup(brigade);
+    return status;
+}
+
+void ac_stream_expect_reset(int fd, apr_interval_time_t timeout)
+{
+    unsigned ms = timeout > 0 ? (unsigned)apr_time_as_msec(timeout) : 0;
+    int on = 1, every = KEEPALIVE;
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &every, sizeof(every));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }

@@ -89,7 +89,8 @@ class Connection:
         return part
 
     def head(self):
-        status = int(self.line().split()[1])
+        while (status := int(self.line().split()[1])) == 100:
+            self.line()                 # interim: the answer is yet to come
         headers = {}
         while (line := self.line()):
             name, _, value = line.decode("latin-1").partition(":")

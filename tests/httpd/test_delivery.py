@@ -2,7 +2,6 @@
 """How streams reach clients: vanishing and slow ones, timeouts, restarts, logs; parked and with a thread."""
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -438,13 +437,3 @@ def test_too_much_behind_the_stream(make_server, model):
             stream.connection.socket.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
     gate.open()
     wait_until(lambda: run_status(server.client, first["run_id"]) == "completed", "the run does not end")
-
-
-def test_half_closed_clients_get_their_answer_or_are_dropped_cleanly(make_server, model):
-    server = make_server()
-    gate = Gate()
-    stream, first = start(server.client, gate, model)
-    stream.connection.socket.shutdown(socket.SHUT_WR)
-    gate.open()
-    wait_until(lambda: run_status(server.client, first["run_id"]) == "completed", "the run does not end")
-    server.wait_access(1)
