@@ -270,7 +270,8 @@ def test_the_configuration_is_shown_without_its_secrets(make_server):
     assert model["AgentChatModelParameter"] == {
         "extra": {"api_key": "***", "user": "chat"},
         "data_sources": [{"type": "search", "parameters": {"authentication": {"key": "***"}, "top": [1]}}]}
-    assert tool["AgentChatToolURL"] == {"value": "https://tools.example/find?code=***&q={q}&***", "method": "POST"}
+    assert tool["AgentChatToolURL"] == {"value": "https://tools.example/find?code=***&q={q}&***", "method": "POST",
+                                        "insecure": False}
     assert tool["AgentChatToolHeader"] == {"Authorization": "env:TOOL_KEY", "X-Other": "***"} and tool["AgentChatToolBody"] == "***"
     assert shown["server"]["AgentChatShared"]["password"] == "env:REDIS_WORD" and shown["server"]["AgentChatMaxRuns"] == 10000
     assert shown["agents"]["assistant"]["AgentChatTools"] == ["lookup"] and shown["agents"]["assistant"]["AgentChatTemperature"] is None

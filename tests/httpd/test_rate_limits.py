@@ -118,7 +118,7 @@ def test_a_limit_is_said_and_retry_after_is_true(make_server):
 
 def test_what_is_refused_is_counted_too(make_server):
     client = make_server("AgentChatLimit requests=6/day").client
-    refused = [client.get("/threads?bogus=1"), client.get("/threads", headers={"Accept": "image/png"}), client.get("/debug/config"),
+    refused = [client.get("/threads?limit=zero"), client.get("/threads", headers={"Accept": "image/png"}), client.get("/debug/config"),
                client.get("/threads/none"), client.post("/threads", b"{")]
     assert [response.status for response in refused] == [400, 406, 403, 404, 400]
     assert [field(response, "requests-day-owner") for response in refused] == ["5", "4", "3", "2", "1"]
