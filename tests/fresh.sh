@@ -15,7 +15,8 @@ fail() { echo "fresh: $*" >&2; exit 1; }
 # ---- inside of it ----
 # What it prints at its start is what people paste.
 try_run() {
-    make run >/tmp/run.log 2>&1 &
+    # A shell without a terminal starts what is in the background deaf to SIGINT.
+    env --default-signal=INT,QUIT make run >/tmp/run.log 2>&1 &
     local make=$! tries
     for ((tries = 0; tries < 3000; tries++)); do
         if grep -q 'Ctrl-C stops it' /tmp/run.log || ! kill -0 "$make" 2>/dev/null; then break; fi
