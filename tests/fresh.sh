@@ -38,9 +38,11 @@ nothing_is_enabled() {
     local link package bad=0
     for link in /etc/apache2/*-enabled/* /etc/systemd/system/*.wants/* /etc/systemd/user/*.wants/* /etc/rc?.d/S*; do
         [ -e "$link" ] || [ -L "$link" ] || continue
-        package=$(dpkg -S "$(readlink -f "$link")" 2>/dev/null | cut -d: -f1 || true)
+        # dpkg may know it by the name that it had before /lib became a link.
+        package=$(readlink -f "$link")
+        package=$(dpkg -S "$package" "${package#/usr}" 2>/dev/null | head -n 1 | cut -d: -f1 || true)
         case $package in
-        systemd* | libpam-systemd | dbus* | udev | util-linux | e2fsprogs | dpkg | apt | procps | kmod | libc-bin | p11-kit* | dconf* | at-spi2*) ;;
+        systemd* | libpam-systemd | dbus* | udev | util-linux* | e2fsprogs | man-db | x11-common | dpkg | apt | procps | kmod | libc-bin | p11-kit* | dconf* | at-spi2*) ;;
         *) echo "fresh: $link is switched on, of ${package:-no package}"; bad=1 ;;
         esac
     done

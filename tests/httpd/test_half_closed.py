@@ -158,7 +158,9 @@ def test_a_stop(make_server, model, mpm):
 
 @MPMS
 def test_a_graceful_restart(make_server, model, mpm):
-    server = make_server(QUIET, mpm=mpm)
+    # The worker MPM has no place for a new child beside an old one but within MaxRequestWorkers.
+    tuning = "StartServers 1\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 1\nMaxSpareThreads 64\n"
+    server = make_server(QUIET, mpm=mpm, tuning=tuning if mpm == "worker" else "")
     gate = Gate()
     stream, _ = start(server.client, gate, model)
     half_close_in(stream)

@@ -66,7 +66,8 @@ def test_readme_configuration_in_one_virtual_host(make_server):
     (server.root / "other/chat/index.html").write_text("of another site")
     outside = re.sub(r'<Location "/api">.*', "", first, flags=re.S)
     other = f'<VirtualHost *:80>\nServerName other.example\nDocumentRoot "{server.root}/other"\nDirectoryIndex index.html\n</VirtualHost>\n'
-    paste(server, f'Define AGENTCHAT_WWW "{TOP}/src/www"\n' + outside + (other + host).replace("*:80", f"*:{server.port}"))
+    shutil.copytree(TOP / "src/www", server.root / "www")           # httpd's user may not reach a clone
+    paste(server, f'Define AGENTCHAT_WWW "{server.root}/www"\n' + outside + (other + host).replace("*:80", f"*:{server.port}"))
     ok, said = server.configtest()
     assert ok and "stands outside" not in said, said
     server.start()
