@@ -135,6 +135,10 @@ TORTURE_SECONDS ?= 120
 torture: module
 	BUILD_DIR=$(BUILD) TORTURE_SECONDS=$(TORTURE_SECONDS) $(PYTEST) -s tests/httpd/test_torture.py
 
+# System calls of a child fail, one kind after another; skipped where strace is missing or may not trace.
+failing-calls: module
+	FAILING_CALLS=1 BUILD_DIR=$(BUILD) $(PYTEST) -rs -n $(JOBS) tests/httpd/test_failing_calls.py
+
 # Requests that nobody meant to send, under sanitizers with both stores, and again without sanitizers. SEED=2 gives others; CASE=N sends
 # one again. The short form is in httpd-test.
 HTTP_FUZZ_REQUESTS ?= 100000
@@ -209,7 +213,7 @@ check-fresh:
 	done; echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
 
 # What takes too long for every change: each goes on after the other has failed.
-LONG = older-httpd asan tsan torture http-fuzz fuzz soak bench-check
+LONG = older-httpd asan tsan torture failing-calls http-fuzz fuzz soak bench-check
 check-long:
 	@conf/packages.sh check
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
@@ -240,6 +244,7 @@ help:
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
 	@echo 'make older-httpd    delivery on other httpds, installed below HTTPD_HOMES (a list of prefixes)'
 	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
+	@echo 'make failing-calls  19 kinds of system calls fail in a child, by strace; nothing that was acknowledged may be lost'
 	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 requests that nobody meant to send, under sanitizers and without; SEED=1, CASE='
 	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
 	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
@@ -248,8 +253,8 @@ help:
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test older-httpd http-fuzz asan tsan valgrind fuzz \
-        tidy run check check-fresh check-long clean help
+.PHONY: openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+        fuzz tidy run check check-fresh check-long clean help
 
 # make bench, make bench-check, make soak
 include tests/bench/bench.mk
