@@ -34,11 +34,11 @@ WARN     = -std=gnu11 -Wall -Wextra -Werror -fvisibility=hidden
 # Checks of bounds and of the stack, unless a sanitizer does more; what an attacker could bend is read-only once it is linked.
 HARDEN   = $(if $(SAN)$(filter -O0,$(OPT)),,-fstack-protector-strong $(if $(findstring _FORTIFY_SOURCE,$(APXS_FLAGS)),,-D_FORTIFY_SOURCE=2))
 HARDEN_LINK = $(if $(SAN),,-Wl,-z,relro,-z,now)
-CFLAGS_ALL = $(APXS_FLAGS) $(OPT) $(WARN) $(HARDEN) -fPIC -pthread $(SAN) $(CFLAGS)
+CFLAGS_ALL = -Isrc $(APXS_FLAGS) $(OPT) $(WARN) $(HARDEN) -fPIC -pthread $(SAN) $(CFLAGS)
 LIBS     = -lcurl -ljansson -lsqlite3 -lhiredis -lssl -lcrypto -lapr-1 -laprutil-1 -lm -lpthread
 
-LOWER_SRC := $(sort $(wildcard src/base/*.c src/wire/*.c src/io/*.c src/back/*.c src/back/tools/*.c src/agent/*.c))
-FRONT_SRC := mod_agentchat.c $(sort $(wildcard src/front/*.c))
+LOWER_SRC := $(sort $(shell find src/base src/wire src/io src/back src/agent -name '*.c'))
+FRONT_SRC := mod_agentchat.c $(sort $(shell find src/front -name '*.c'))
 LOWER_OBJ := $(LOWER_SRC:%.c=$(BUILD)/%.o)
 FRONT_OBJ := $(FRONT_SRC:%.c=$(BUILD)/%.o)
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
@@ -69,7 +69,7 @@ $(BUILD)/%.o: %.c Makefile
 -include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
 
 # The contract is in the module.
-$(BUILD)/src/front/docs.o: docs/openapi.yaml docs/openapi.json
+$(BUILD)/src/front/api/docs.o: docs/openapi.yaml docs/openapi.json
 
 # Its JSON, for programs that read no YAML. A guard compares the two.
 openapi:
@@ -170,7 +170,7 @@ valgrind:
 
 # libFuzzer, FUZZ_SECONDS for each target; what it finds new stays under build/.
 FUZZ_SECONDS ?= 60
-FUZZ_CC      = clang $(APXS_FLAGS) -O1 -g $(WARN) -pthread -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_CC      = clang -Isrc $(APXS_FLAGS) -O1 -g $(WARN) -pthread -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_OBJ    := $(LOWER_SRC:%.c=$(BUILD)/fuzz/%.o)
 $(BUILD)/fuzz/src/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -190,7 +190,7 @@ fuzz: $(FUZZ_NAME:%=$(BUILD)/fuzz/fuzz_%)
 	    $(BUILD)/fuzz/grown/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 tidy:
-	clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling' --warnings-as-errors='*' $(LOWER_SRC) $(FRONT_SRC) -- $(APXS_FLAGS) $(WARN)
+	clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling' --warnings-as-errors='*' $(LOWER_SRC) $(FRONT_SRC) -- -Isrc $(APXS_FLAGS) $(WARN)
 
 # ---- what people type ----
 # Building is left to a make of its own: the tools that were just installed are looked up then.

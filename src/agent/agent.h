@@ -3,7 +3,7 @@
 #ifndef AC_AGENT_H
 #define AC_AGENT_H
 
-#include "../back/back.h"
+#include "back/back.h"
 
 #include <stdatomic.h>
 

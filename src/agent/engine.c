@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All runs of a child: who may run now, who waits in line, who is found by its id, and the end
  * of them all when the child stops. */
-#include "run.h"
+#include "agent/run/run.h"
 
 #include <apr_atomic.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #ifndef AC_BACK_H
 #define AC_BACK_H
 
-#include "../io/io.h"
+#include "io/io.h"
 
 /* ---- what each store verb takes and gives -------------------------------------------------
  * All documents are in the API's shape (docs: API.md "Objects"); times are RFC 3339 texts. A foreign owner's id is not_found.

@@ -4,7 +4,7 @@
 #ifndef AC_BASE_H
 #define AC_BASE_H
 
-#include "../agentchat.h"
+#include "agentchat.h"
 
 #include <stdlib.h>
 

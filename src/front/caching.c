@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cache before the store, as AgentChatCache has it. */
-#include "config.h"
+#include "front/config/config.h"
 
 #include <string.h>
 

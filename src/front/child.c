@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What lives in each child: made after the fork, ended before the child's pool goes. The loop thread, the work threads, the
  * store, the models, the tools and the engine, in an order in which none of them outlives what it uses. */
-#include "stream.h"
+#include "front/stream/stream.h"
 
 #include <signal.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where runs leave their events: the directory is made while httpd is still root, and used by its children. */
-#include "config.h"
+#include "front/config/config.h"
 
 #include <errno.h>
 #include <string.h>

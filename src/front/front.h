@@ -4,8 +4,8 @@
 #ifndef AC_FRONT_H
 #define AC_FRONT_H
 
-#include "../agent/agent.h"
-#include "../back/keyring.h"
+#include "agent/agent.h"
+#include "back/apikey/keyring.h"
 
 #include "httpd.h"
 #include "http_config.h"

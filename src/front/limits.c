@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rate limits and budgets on their way through httpd: where the counts are, what a request takes of them, what its answer says. */
-#include "config.h"
+#include "front/config/config.h"
 
 #include <arpa/inet.h>
 #include <string.h>

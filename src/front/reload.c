@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A reload never ends httpd, which serves other sites too: where the new configuration cannot be served, this module is out of service
  * until the next reload, and everything else goes on. At the first start, and for `apachectl configtest`, a problem is an error. */
-#include "config.h"
+#include "front/config/config.h"
 
 #define ASK_AGAIN apr_time_from_sec(30)         /* somebody has to mend the configuration */
 

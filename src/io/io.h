@@ -4,7 +4,7 @@
 #ifndef AC_IO_H
 #define AC_IO_H
 
-#include "../wire/wire.h"
+#include "wire/wire.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

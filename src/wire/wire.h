@@ -3,7 +3,7 @@
 #ifndef AC_WIRE_H
 #define AC_WIRE_H
 
-#include "../base/base.h"
+#include "base/base.h"
 
 /* ---- sse.c: event streams in both directions ---- */
 typedef struct ac_sse_reader_t {

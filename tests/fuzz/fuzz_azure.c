@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/back/identity_managed.c"
+#include "back/credential/identity_managed.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

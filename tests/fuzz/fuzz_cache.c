@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/back/store_cache.c"
+#include "back/cache/store_cache.c"
 
 #define THREAD "thread_01"
 

@@ -9,7 +9,7 @@
 #define ac_run_cancel played_run_cancel
 #define ac_run_on_left played_run_on_left
 #define ac_tails_wake played_tails_wake
-#include "../../src/agent/event_sweep.c"
+#include "agent/follow/event_sweep.c"
 
 #define RUN "run_01"
 #define OWNER "ann"

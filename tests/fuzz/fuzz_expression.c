@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/back/back.h"
+#include "back/back.h"
 
 #define MAX_LEN 5000
 

@@ -7,7 +7,7 @@
 
 #include <curl/curl.h>
 
-#include "../../src/io/io.h"
+#include "io/io.h"
 
 #define ORIGIN "https://api.example.com:8443/v1/a?b=c"
 #define LONGEST apr_time_from_sec(30 * 24 * 3600)

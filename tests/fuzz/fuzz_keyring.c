@@ -7,7 +7,7 @@
 
 #include <apr_general.h>
 
-#include "../../src/back/keyring.h"
+#include "back/apikey/keyring.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,7 +6,7 @@
 
 #include <apr_general.h>
 
-#include "../../src/back/keyvault.c"
+#include "back/credential/keyvault.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/back/tools/knowledge.h"
+#include "back/tools/knowledge/knowledge.h"
 
 typedef struct told_t {
     int n_sections;

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/back/cache_redis.c"
+#include "back/cache/cache_redis.c"
 #undef KEY_SIZE
 #define on_reply limit_on_reply
 #define start limit_start
-#include "../../src/back/limit_redis.c"
+#include "back/limit/limit_redis.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

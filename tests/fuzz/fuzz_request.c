@@ -10,11 +10,11 @@
 #ifdef __clang__
 #pragma GCC diagnostic ignored "-Wnull-pointer-subtraction"     /* of APR's brigades */
 #endif
-#include "../../src/front/precondition.c"
-#include "../../src/front/query.c"
-#include "../../src/front/request.c"
+#include "front/request/precondition.c"
+#include "front/request/query.c"
+#include "front/request/request.c"
 #define is_among cors_is_among
-#include "../../src/front/cors.c"
+#include "front/auth/cors.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

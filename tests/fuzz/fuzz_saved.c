@@ -10,7 +10,7 @@
 
 #include <apr_general.h>
 
-#include "../../src/back/limit_save.c"
+#include "back/limit/limit_save.c"
 
 #define NOW (INT64_C(1700000000) * APR_USEC_PER_SEC)
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/wire/wire.h"
+#include "wire/wire.h"
 
 typedef struct heard_t {
     ac_buf_t text;

@@ -7,7 +7,7 @@
 
 #include <apr_general.h>
 
-#include "../../src/wire/wire.h"
+#include "wire/wire.h"
 
 static size_t count(const char *text, size_t len, char c)
 {

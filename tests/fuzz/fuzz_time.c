@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/back/identity.h"
+#include "back/credential/identity.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
-#include "../../src/back/tools/tool_http.h"
+#include "back/tools/http/tool_http.h"
 
 #define RESULT_MAX 1024
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/back/tools/weather.h"
+#include "back/tools/weather/weather.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

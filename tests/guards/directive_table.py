@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of directives in src/front/config.c as Python reads it, and what docs/directives.md has to say of each row."""
+"""The table of directives in src/front/config/config.c as Python reads it, and what docs/directives.md has to say of each row."""
 import re
 
 STRING = r'(?:NULL|"((?:[^"\\]|\\.)*)")'

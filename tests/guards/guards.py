@@ -44,9 +44,10 @@ def floors(top):
             n += 1
             if floor != "front" and re.match(r"(httpd|http_\w+|ap_\w+|util_\w+|mpm_common|scoreboard|mod_\w+)\.h$", name):
                 wrong.append(f"{path.relative_to(top)}: includes httpd's {name}")
-            target = (path.parent / name).resolve()
-            if not target.is_file() or top.resolve() not in target.parents:
+            target = next((place for place in (path.parent / name, top / "src" / name) if place.is_file()), None)
+            if not target or top.resolve() not in target.resolve().parents:
                 continue
+            target = target.resolve()
             other = floor_of(top.resolve(), target)
             if floor and other and FLOORS.index(other) > FLOORS.index(floor):
                 wrong.append(f"{path.relative_to(top)}: {floor} includes {name} of {other}")
@@ -172,7 +173,7 @@ def error_kinds(top):
 
 def directives(top):
     """The table of directives, the manual and the annotated reference name the same ones."""
-    code = "\n".join(path.read_text() for path in sources(top, "src/front/*.c"))
+    code = "\n".join(path.read_text() for path in sources(top, "src/front/**/*.c"))
     table = set(re.findall(r'"<?(AgentChat\w+)"\s*,', code))
     docs = set(re.findall(r"^## (?:\\?<)?(AgentChat\w+)", (top / "docs/directives.md").read_text(), re.M))
     conf = set(re.findall(r"^\s*#?\s*<?(AgentChat\w+)\b", (top / "conf/agentchat.conf").read_text(), re.M))
@@ -185,7 +186,7 @@ def directives(top):
 
 def manual(top):
     """Each directive's section of the manual says the syntax, default, range and context that the table has."""
-    return directive_table.problems((top / "src/front/config.c").read_text(), (top / "docs/directives.md").read_text())
+    return directive_table.problems((top / "src/front/config/config.c").read_text(), (top / "docs/directives.md").read_text())
 
 
 def routes(top):
@@ -220,15 +221,15 @@ def openapi(top):
     codes = set(parts["schemas"]["ErrorCode"]["enum"])
     wrong += [f"docs/openapi.yaml: the error codes differ: {sorted(kinds ^ codes)}"] if kinds != codes else []
     # A browser is shown what clients need of an answer; a page of another site may send what the API takes.
-    exposed, taken = (set(re.search(rf'#define {name} "([^"]+)"', (top / "src/front/cors.c").read_text())[1].split(", "))
+    exposed, taken = (set(re.search(rf'#define {name} "([^"]+)"', (top / "src/front/auth/cors.c").read_text())[1].split(", "))
                       for name in ("EXPOSED", "TAKEN"))
     answered = set(re.findall(r"^ +([A-Z][A-Za-z-]+): \{\$ref: '#/components/headers/", text, re.M)) - {"Allow"}
     if answered != exposed:
-        wrong.append(f"docs/openapi.yaml: header fields of answers differ from src/front/cors.c: {answered ^ exposed}")
+        wrong.append(f"docs/openapi.yaml: header fields of answers differ from src/front/auth/cors.c: {answered ^ exposed}")
     named = {p["name"] for p in parts["parameters"].values() if p["in"] == "header"} | {"X-Request-Id"}
     named |= {"Authorization", "Content-Type", *(one["name"] for one in parts["securitySchemes"].values() if one["type"] == "apiKey")}
     if named != taken:
-        wrong.append(f"docs/openapi.yaml: header fields of requests differ from src/front/cors.c: {named ^ taken}")
+        wrong.append(f"docs/openapi.yaml: header fields of requests differ from src/front/auth/cors.c: {named ^ taken}")
     if openapi_json.convert(text) != (top / "docs/openapi.json").read_text():
         wrong.append("docs/openapi.json is not docs/openapi.yaml; make openapi writes it")
     return len(have), wrong
@@ -297,7 +298,7 @@ def pages(top):
     """The index leads to every page of the manual; what pages say of log numbers and directives exists."""
     index = (top / "docs/README.md").read_text()
     numbers = {f"AC{int(number):04d}" for number in re.findall(r"AC_MESSAGE\((\d+),", (top / "src/base/messages.h").read_text())}
-    known = {row.name.strip("<") for row in directive_table.rows((top / "src/front/config.c").read_text())}
+    known = {row.name.strip("<") for row in directive_table.rows((top / "src/front/config/config.c").read_text())}
     classes = set(re.findall(r"\bclass (\w+)", (top / "src/www/agentchat.js").read_text()))
     wrong = [f"docs/README.md does not link {path.name}" for path in sources(top, "docs/*.md")
              if path.name != "README.md" and f"]({path.name})" not in index]
@@ -340,7 +341,7 @@ OF_EVERY_OWNER = {
 def owners(top):
     """Every statement of the embedded store names the owner, so that a check that was forgotten cannot leak."""
     n, wrong, found = 0, [], set()
-    for path in sources(top, "src/back/sqlite_*.c"):
+    for path in sources(top, "src/back/sqlite/*.c"):
         for name, text in re.findall(r'\b(sql_\w+)(?:\[\d*\])* =\s*((?:[^;"]|"(?:\\.|[^"\\])*")*);', path.read_text()):
             n += 1
             found |= {path.name, f"{path.name}:{name}"}

@@ -12,7 +12,7 @@ TOP = Path(__file__).resolve().parents[2]
 
 # guard: (least number of things looked at, file to spoil, text to add to it)
 CASES = {
-    "floors": (150, "src/wire/sse.c", '#include "../back/back.h"\n'),
+    "floors": (150, "src/wire/sse.c", '#include "back/back.h"\n'),
     "banned": (60, "src/base/util.c", "static char *spoil(char *a, const char *b) { return strcpy(a, b); }\n"),
     "sizes": (80, "src/base/buf.c", "/* one line */\n" * 600),
     "functions": (400, "src/base/buf.c", "void spoil(void)\n{\n" + "    spoil();\n" * 80 + "}\n"),
@@ -25,7 +25,7 @@ CASES = {
     "routes": (25, "docs/api.md", "| GET `/spoiled` | x | x |\n"),
     "openapi": (30, "docs/openapi.json", " "),
     "words": (100, "docs/architecture.md", "TO" + "DO: spoiled\n"),
-    "owners": (40, "src/back/sqlite_turns.c", 'static const char sql_spoiled[] =\n    "SELECT id FROM messages WHERE thread_id = ?1";\n'),
+    "owners": (40, "src/back/sqlite/sqlite_turns.c", 'static const char sql_spoiled[] =\n    "SELECT id FROM messages WHERE thread_id = ?1";\n'),
     "threats": (40, "docs/threat-model.md", "| a | b | `test_who_may.py::test_spoiled` |\n"),
     "types": (90, "src/www/agentchat.d.ts", "export interface Cost {\n  spoiled: string;\n}\n"),
     "pages": (200, "docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),

@@ -167,7 +167,7 @@ def test_an_account_comes_back_from_its_backup(reader):
 
 
 def test_the_cli_gives_tokens_as_the_module_reads_them(reader):
-    words = re.search(r'path, ("account".*?), resource', (TOP / "src/back/identity_cli.c").read_text(), re.S)[1]
+    words = re.search(r'path, ("account".*?), resource', (TOP / "src/back/credential/identity_cli.c").read_text(), re.S)[1]
     answer = json.loads(reader.type(f"az {' '.join(json.loads(f'[{words}]'))} https://management.azure.com"))
     assert answer["accessToken"] == TOKEN and re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", answer["expiresOn"])
 

@@ -192,7 +192,7 @@ def test_commands(machine, tmp_path, cosmos, page):
 
 
 def containers_are_as_the_module_makes_them(directory, calls):
-    source = re.sub(r'"\s*\n\s*"', "", (TOP / "src/back/cosmos_prepare.c").read_text())
+    source = re.sub(r'"\s*\n\s*"', "", (TOP / "src/back/cosmos/cosmos_prepare.c").read_text())
     for name in ("threads", "messages"):
         key, policy, unique = re.search(rf'\[AC_COSMOS_{name.upper()}\] = {{\s*"([^"]+)",\s*"((?:[^"\\]|\\.)*)",\s*'
                                         r'(?:"((?:[^"\\]|\\.)*)"|NULL)', source).groups()

@@ -4,7 +4,7 @@
 #ifndef CREDENTIAL_RIG_H
 #define CREDENTIAL_RIG_H
 
-#include "../../src/back/identity.h"
+#include "back/credential/identity.h"
 #include "http_rig.h"
 
 #define ANSWER(status_, more_, body_) \

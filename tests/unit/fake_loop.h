@@ -4,7 +4,7 @@
 #ifndef AC_FAKE_LOOP_H
 #define AC_FAKE_LOOP_H
 
-#include "../../src/io/io.h"
+#include "io/io.h"
 
 typedef struct fake_task_t { ac_task_fn *fn; void *baton; } fake_task_t;
 typedef struct fake_job_t { ac_task_fn *fn, *done; void *baton; } fake_job_t;

@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-#include "../../src/io/io.h"
+#include "io/io.h"
 #include "http_server.h"
 
 #define RIG_BODY (256 * 1024)

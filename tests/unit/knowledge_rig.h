@@ -3,7 +3,7 @@
 #ifndef KNOWLEDGE_RIG_H
 #define KNOWLEDGE_RIG_H
 
-#include "../../src/back/tools/knowledge.h"
+#include "back/tools/knowledge/knowledge.h"
 #include "tool_rig.h"
 
 #define KB_ORDERS "# Orders\n\nHow to order.\n\n## Refunds\n\nMoney comes back within 14 days of the return.\n\n" \

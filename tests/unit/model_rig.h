@@ -4,7 +4,7 @@
 #define MODEL_RIG_H
 
 #include "http_rig.h"
-#include "../../src/back/back.h"
+#include "back/back.h"
 
 typedef struct question_t question_t;
 struct question_t {

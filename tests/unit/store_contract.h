@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/back/back.h"
+#include "back/back.h"
 
 /* Runs the whole suite over a store; returns cmocka's count of failures. It makes owners and ids of its own, so the store
  * need not be empty. */

@@ -4,7 +4,7 @@
 #define AC_TAIL_WORLD_H
 
 #include "run_world.h"
-#include "../../src/agent/tail.h"
+#include "agent/follow/tail.h"
 #include "scratch.h"
 
 #include <stdlib.h>

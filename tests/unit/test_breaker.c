@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/agent/lane.h"
+#include "agent/gate/lane.h"
 
 #define SECOND APR_USEC_PER_SEC
 

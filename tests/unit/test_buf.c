@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/base/base.h"
+#include "base/base.h"
 
 static void test_add_grows_and_ends_with_nul(void **state)
 {

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/back/cache.h"
+#include "back/cache/cache.h"
 
 #define SMALL (2 * 1024 * 1024)
 

@@ -13,7 +13,7 @@
 #include <math.h>
 
 #include "fake_loop.h"
-#include "../../src/agent/agent.h"
+#include "agent/agent.h"
 
 #define EVERY apr_time_from_sec(2)
 

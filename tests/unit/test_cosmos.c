@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/wire/wire.h"
+#include "wire/wire.h"
 
 #define KEY1 "dsZQi3KtZmCv1ljt3VNWNm7sQUF1y5rJfC6kv5JiwvW0EndXdDku/dkKBp8/ufDToSxLzR4y+O/0H/t4bQtVNw=="
 #define KEY2 "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="

@@ -3,7 +3,7 @@
  * and of its entry. */
 #include "cosmos_harness.h"
 
-#include "../../src/back/store_cosmos.h"
+#include "back/cosmos/store_cosmos.h"
 
 #include <pthread.h>
 

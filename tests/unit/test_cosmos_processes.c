@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../src/back/store_cosmos.h"
+#include "back/cosmos/store_cosmos.h"
 
 static cosmos_server_t server;
 

@@ -2,7 +2,7 @@
 /* The Cosmos DB store's lists of threads by their last change: what a page costs, and containers without the index for it. */
 #include "cosmos_harness.h"
 
-#include "../../src/back/store_cosmos.h"
+#include "back/cosmos/store_cosmos.h"
 
 enum { MANY = 20 };
 

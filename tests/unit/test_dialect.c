@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/front/dialect.c"
+#include "front/stream/dialect.c"
 
 #define AT INT64_C(1795238746123456)        /* 2026-11-21T05:25:46.123456Z */
 #define STAMP "\"timestamp\":\"2026-11-21T05:25:46.123Z\""

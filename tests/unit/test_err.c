@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/base/base.h"
+#include "base/base.h"
 
 static void test_rows_are_in_the_order_of_the_enum(void **state)
 {

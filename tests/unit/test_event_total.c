@@ -12,7 +12,7 @@
 #include <apr_strings.h>
 #include <cmocka.h>
 
-#include "../../src/agent/event_log.h"
+#include "agent/events/event_log.h"
 #include "scratch.h"
 
 #define TOTAL 65536                             /* eight new logs */

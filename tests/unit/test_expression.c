@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/back/back.h"
+#include "back/back.h"
 
 typedef struct row_t {
     const char *expression, *result;

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/io/io.h"
+#include "io/io.h"
 
 #include <pthread.h>
 

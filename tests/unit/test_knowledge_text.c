@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/back/tools/knowledge.h"
+#include "back/tools/knowledge/knowledge.h"
 
 #define TO " \xe2\x80\xba "
 

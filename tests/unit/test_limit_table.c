@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/back/limit_table.h"
+#include "back/limit/limit_table.h"
 #include "scratch.h"
 
 #define SECOND APR_USEC_PER_SEC

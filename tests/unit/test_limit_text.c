@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/base/base.h"
+#include "base/base.h"
 
 static ac_err_t err;
 

@@ -10,7 +10,7 @@
 
 #include <apr_general.h>
 
-#include "../../src/back/model_openai.h"
+#include "back/model/model_openai.h"
 
 static apr_pool_t *pool;
 

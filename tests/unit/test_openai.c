@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/wire/wire.h"
+#include "wire/wire.h"
 
 /* ---- what an answer told us ---- */
 

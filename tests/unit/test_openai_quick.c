@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/wire/wire.h"
+#include "wire/wire.h"
 
 #define DELTA(delta) "{\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}"
 #define TEXT(text) DELTA("{\"content\":\"" text "\"}")

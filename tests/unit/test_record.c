@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/base/base.h"
+#include "base/base.h"
 
 static void check_json(json_t *value, const char *wanted)
 {

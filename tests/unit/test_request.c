@@ -11,10 +11,10 @@
 
 #include <cmocka.h>
 
-#include "../../src/front/precondition.c"
-#include "../../src/front/principal.c"
-#include "../../src/front/query.c"
-#include "../../src/front/request.c"
+#include "front/request/precondition.c"
+#include "front/auth/principal.c"
+#include "front/request/query.c"
+#include "front/request/request.c"
 
 #include <apr_general.h>
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/base/base.h"
+#include "base/base.h"
 
 #include <apr_general.h>
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/wire/wire.h"
+#include "wire/wire.h"
 
 typedef struct heard_t {
     char text[512];                         /* "event|data;" of each */

@@ -5,7 +5,7 @@
 
 #include <apr_general.h>
 
-#include "../../src/back/cache.h"
+#include "back/cache/cache.h"
 
 typedef struct world_t {
     harness_t *harness;

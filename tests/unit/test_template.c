@@ -9,7 +9,7 @@
 
 #include <apr_general.h>
 
-#include "../../src/wire/wire.h"
+#include "wire/wire.h"
 
 static apr_pool_t *pool;
 

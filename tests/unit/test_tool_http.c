@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/back/tools/tool_http.h"
+#include "back/tools/http/tool_http.h"
 #include "tool_rig.h"
 
 #define HEAD(status, type) "HTTP/1.1 " status "\r\nContent-Type: " type "\r\nConnection: close\r\n\r\n"

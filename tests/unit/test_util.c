@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/base/base.h"
+#include "base/base.h"
 
 #include <pthread.h>
 #include <sys/wait.h>

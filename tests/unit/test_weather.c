@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../../src/back/tools/weather.h"
+#include "back/tools/weather/weather.h"
 #include "tool_rig.h"
 
 #define HEAD(status, type) "HTTP/1.1 " status "\r\nContent-Type: " type "\r\nConnection: close\r\n\r\n"

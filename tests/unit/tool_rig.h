@@ -3,7 +3,7 @@
 #ifndef TOOL_RIG_H
 #define TOOL_RIG_H
 
-#include "../../src/back/back.h"
+#include "back/back.h"
 #include "http_rig.h"
 
 typedef struct tool_rig_t {

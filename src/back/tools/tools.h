@@ -3,7 +3,7 @@
 #ifndef AC_TOOLS_H
 #define AC_TOOLS_H
 
-#include "../back.h"
+#include "back/back.h"
 
 /* NULL, or a sentence about the first option that is not in names (NULL-terminated). */
 const char *ac_tool_options_problem(const apr_table_t *options, const char *const *names, apr_pool_t *p);

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Closes runs whose process died, from the logs they left: what had been said is stored, the thread is free, and whoever follows is
+ * told. Also goes on with closing writes that a run of this child could not get stored. */
+#include "agent/run/run.h"
+
+#include <string.h>
+
+#define RETRY_FIRST apr_time_from_msec(250)     /* after a failure; doubled with each further one up to */
+#define RETRY_MOST apr_time_from_sec(2)
+
+typedef struct waiter_t {
+    ac_task_fn *fn;
+    void *baton;
+    struct waiter_t *next;
+} waiter_t;
+
+typedef struct ac_recovery_t {
+    ac_engine_t *engine;
+    ac_event_log_t *log;                        /* owned */
+    ac_logged_t logged;
+    bool began, asked;
+    bool late;                                  /* its process died: the store may have closed it meanwhile */
+    bool failed;                                /* and is to be tried again */
+    bool told;                                  /* in the log */
+    bool cancelled;                             /* before its process died, and a client knows it */
+    apr_time_t failed_at;                       /* the loop's time */
+    waiter_t *waiters;
+    struct ac_recovery_t *next, *prev;
+} ac_recovery_t;
+
+static void begin_next(ac_engine_t *engine);
+static void try_now(void *baton);
+
+static const char *run_of(const ac_recovery_t *recovery)
+{
+    return ac_event_log_head(recovery->log)->run_id;
+}
+
+static void tell_waiters(ac_recovery_t *recovery)
+{
+    waiter_t *waiter = recovery->waiters;
+    recovery->waiters = NULL;
+    while (waiter) {
+        waiter_t *next = waiter->next;
+        waiter->fn(waiter->baton);
+        free(waiter);
+        waiter = next;
+    }
+}
+
+static void unlink_recovery(ac_recovery_t *recovery)
+{
+    ac_engine_t *engine = recovery->engine;
+    if (recovery->prev) recovery->prev->next = recovery->next;
+    else engine->recoveries = recovery->next;
+    if (recovery->next) recovery->next->prev = recovery->prev;
+    if (recovery->began) engine->n_recovering--;
+    if (!engine->recoveries) ac_timer_cancel(engine->loop, &engine->recover_timer);
+}
+
+static void recovery_free(ac_recovery_t *recovery)
+{
+    ac_logged_free(&recovery->logged);
+    ac_event_log_close(recovery->log);
+    free(recovery);
+}
+
+/* The run has its end, in the store and in the log. */
+static void retire(ac_recovery_t *recovery)
+{
+    ac_engine_t *engine = recovery->engine;
+    ac_event_log_t *log = recovery->log;
+    char run_id[AC_ID_SIZE];
+    apr_cpystrn(run_id, run_of(recovery), sizeof run_id);
+    ac_event_log_end(log);
+    ac_event_log_tell(log, engine->dir);
+    ac_log_keep(engine, log);
+    recovery->log = NULL;
+    unlink_recovery(recovery);
+    tell_waiters(recovery);
+    ac_tails_wake(engine, run_id);
+    recovery_free(recovery);
+    begin_next(engine);
+    ac_recover_hurry(engine);
+}
+
+static void end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
+{
+    ac_event_t *event = ac_stored_terminal(run, json_is_object(message) ? message : NULL);
+    if (!event) abort();
+    event->seq = recovery->logged.seq + 1;
+    ac_event_log_append(recovery->log, event);
+    ac_event_unref(event);
+    retire(recovery);
+}
+
+static bool waits(const ac_recovery_t *recovery)
+{
+    return recovery->failed && !recovery->asked;
+}
+
+/* While the store is out, one that waits looks for all: the one that was tried the longest time ago. */
+static void try_one(void *baton)
+{
+    ac_engine_t *engine = baton;
+    ac_recovery_t *oldest = NULL;
+    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) {
+        if (waits(recovery) && (!oldest || recovery->failed_at < oldest->failed_at)) oldest = recovery;
+    }
+    engine->n_recover_failures++;
+    if (oldest) try_now(oldest);
+}
+
+static void set_timer(ac_engine_t *engine)
+{
+    apr_interval_time_t wait = RETRY_FIRST << (engine->n_recover_failures < 8 ? engine->n_recover_failures : 8);
+    if (engine->recover_timer.slot) return;
+    if (wait > RETRY_MOST) wait = RETRY_MOST;
+    ac_timer_set(engine->loop, &engine->recover_timer, ac_loop_now(engine->loop) + wait, try_one, engine);
+}
+
+static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
+{
+    if (!recovery->told) {
+        ac_log(AC_M520, err->status, "run[%s]: not closed yet: %s; it is tried again", run_of(recovery), err->detail);
+    }
+    recovery->told = recovery->failed = true;
+    recovery->failed_at = ac_loop_now(recovery->engine->loop);
+    set_timer(recovery->engine);
+    tell_waiters(recovery);
+}
+
+/* Not without a pause, since the store may fail for this one alone. */
+static void hurry(ac_recovery_t *recovery)
+{
+    if (waits(recovery) && ac_loop_now(recovery->engine->loop) - recovery->failed_at >= RETRY_FIRST) try_now(recovery);
+}
+
+void ac_recover_hurry(ac_engine_t *engine)
+{
+    if (!engine->recoveries) return;
+    engine->n_recover_failures = 0;
+    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) hurry(recovery);
+    if (!engine->recover_timer.slot) return;
+    ac_timer_cancel(engine->loop, &engine->recover_timer);
+    set_timer(engine);
+}
+
+static void ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in, void (*done)(ac_store_op_t *op))
+{
+    ac_engine_t *engine = recovery->engine;
+    ac_store_op_t *op = ac_store_op_create(verb, ac_event_log_head(recovery->log)->owner, id);
+    if (!op) abort();
+    op->in = in;
+    op->deadline = ac_clock() + engine->conf.store_timeout;
+    recovery->asked = true;
+    ac_store_call_post(engine->store, engine->loop, op, done, recovery);
+}
+
+static bool worth_a_retry(const ac_store_op_t *op)
+{
+    ac_kind_e kind = op->err.kind;
+    return kind == AC_OK || kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED || kind == AC_STOPPING;
+}
+
+/* The store refuses for good, or another server has closed the run. There it stays as it is, and its followers are told that it was
+ * interrupted. */
+static void give_up(ac_recovery_t *recovery, const ac_err_t *err)
+{
+    json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
+    if (err->kind != AC_NOT_FOUND && err->kind != AC_INTERRUPTED) {
+        ac_log(AC_M521, err->status, "run[%s]: cannot be closed: %s", run_of(recovery), err->detail);
+    }
+    end_with(recovery, run, NULL);
+    json_decref(run);
+}
+
+static void close_turn(ac_recovery_t *recovery);
+
+static void on_closed(ac_store_op_t *op)
+{
+    ac_recovery_t *recovery = op->baton;
+    recovery->asked = false;
+    if (op->status == APR_SUCCESS) {
+        json_t *run = json_incref(json_object_get(recovery->logged.closing, "run"));
+        ac_log(AC_M522, 0, "run[%s]: closed as %s from its event log, %s", run_of(recovery),
+               ac_json_peek_string(run, "status", "interrupted"),
+               recovery->late ? "since its process had ended" : "since the store had been out of reach");
+        end_with(recovery, run, json_object_get(op->out, "message"));
+        json_decref(run);
+    } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_logged_interrupt(&recovery->logged)) {
+        close_turn(recovery);           /* the thread has gone on: no answer any more, but what had been said is said */
+    } else if (worth_a_retry(op)) {
+        try_later(recovery, &op->err);
+    } else {
+        give_up(recovery, &op->err);
+    }
+    ac_store_op_free(op);
+}
+
+static void close_turn(ac_recovery_t *recovery)
+{
+    json_t *in = json_copy(recovery->logged.closing);
+    ac_json_put(in, "late", json_boolean(recovery->late));
+    ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_head(recovery->log)->thread_id, in, on_closed);
+}
+
+static void on_run(ac_store_op_t *op)
+{
+    ac_recovery_t *recovery = op->baton;
+    const char *status = ac_json_peek_string(op->out, "status", "");
+    recovery->asked = false;
+    if (op->status != APR_SUCCESS) {
+        if (worth_a_retry(op)) try_later(recovery, &op->err);
+        else give_up(recovery, &op->err);
+    } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
+        end_with(recovery, op->out, NULL);
+    } else {
+        recovery->logged.closing = ac_logged_closing(&recovery->logged, op->out, recovery->cancelled);
+        close_turn(recovery);
+    }
+    ac_store_op_free(op);
+}
+
+static void try_now(void *baton)
+{
+    ac_recovery_t *recovery = baton;
+    if (recovery->asked) return;
+    recovery->failed = false;
+    if (recovery->logged.closing) close_turn(recovery);
+    else ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, on_run);
+}
+
+static void begin(ac_recovery_t *recovery)
+{
+    recovery->began = true;
+    recovery->engine->n_recovering++;
+    ac_logged_read(&recovery->logged, recovery->log);
+    if (recovery->logged.ended) retire(recovery);
+    else try_now(recovery);
+}
+
+static void begin_next(ac_engine_t *engine)
+{
+    ac_recovery_t *recovery = engine->recoveries;
+    while (recovery && recovery->began) recovery = recovery->next;
+    if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) begin(recovery);
+}
+
+static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
+{
+    ac_recovery_t *recovery = ac_alloc(sizeof *recovery), *last = engine->recoveries;
+    recovery->engine = engine;
+    recovery->late = late;
+    recovery->log = log;
+    recovery->cancelled = ac_event_log_decide(log, AC_LOG_CLOSES) == AC_LOG_CANCELLED;
+    while (last && last->next) last = last->next;
+    recovery->prev = last;
+    if (last) last->next = recovery;
+    else engine->recoveries = recovery;
+    begin_next(engine);
+}
+
+void ac_recover(ac_engine_t *engine, ac_event_log_t *log)
+{
+    recover(engine, log, false);
+}
+
+void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id)
+{
+    ac_event_log_t *log = ac_event_log_take(engine->dir, from, run_id);
+    if (!log) return;
+    if (ac_event_log_ended(log)) {
+        ac_log_keep(engine, log);
+    } else if (ac_event_log_rests(log)) {
+        ac_event_log_close(log);                /* it lies here until somebody goes on with its run */
+        ac_rest_note(engine, run_id);
+    } else {
+        recover(engine, log, true);
+    }
+}
+
+static ac_recovery_t *find(const ac_engine_t *engine, const char *run_id)
+{
+    ac_recovery_t *recovery = engine->recoveries;
+    while (recovery && strcmp(run_of(recovery), run_id) != 0) recovery = recovery->next;
+    return recovery;
+}
+
+void ac_recover_hurry_run(ac_engine_t *engine, const char *run_id)
+{
+    ac_recovery_t *recovery = find(engine, run_id);
+    if (recovery && !recovery->began) begin(recovery);
+    else if (recovery) hurry(recovery);
+}
+
+static void add_waiter(ac_recovery_t *recovery, ac_task_fn *fn, void *baton)
+{
+    waiter_t *waiter = ac_alloc(sizeof *waiter);
+    *waiter = (waiter_t){fn, baton, recovery->waiters};
+    recovery->waiters = waiter;
+}
+
+/* Where a run is that this child has not under way, and is not closing. Of a dead child: here from now on. */
+static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
+{
+    char text[AC_ID_SIZE + 8];
+    ac_event_log_t *log;
+    apr_status_t status = ac_event_log_search(&log, engine->dir, run_id);
+    if (!log) return status == APR_ENOENT ? AC_RECOVER_NONE : AC_RECOVER_ELSEWHERE;
+    ac_child_key_t owner = ac_event_log_child(log);
+    bool open = !ac_event_log_ended(log) && !ac_event_log_rests(log) && owner != ac_event_dir_key(engine->dir);
+    ac_event_log_close(log);
+    if (!open) return AC_RECOVER_NONE;
+    if (!ac_event_dir_alive(engine->dir, owner)) {
+        ac_recover_take(engine, owner, run_id);
+        return find(engine, run_id) ? AC_RECOVER_HERE : AC_RECOVER_ELSEWHERE;
+    }
+    int len = apr_snprintf(text, sizeof text, "close %s", run_id);
+    ac_event_dir_send(engine->dir, owner, text, (size_t)len);
+    return AC_RECOVER_ELSEWHERE;
+}
+
+ac_recover_e ac_recover_look(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
+{
+    if (!engine->dir) return AC_RECOVER_NONE;
+    if (!find(engine, run_id)) {
+        ac_recover_e where = look_elsewhere(engine, run_id);
+        if (where != AC_RECOVER_HERE) return where;
+    }
+    ac_recover_hurry_run(engine, run_id);
+    ac_recovery_t *recovery = find(engine, run_id);
+    if (!recovery) return AC_RECOVER_ELSEWHERE; /* its log had its end, so the store has it, too */
+    if (fn) add_waiter(recovery, fn, baton);
+    return AC_RECOVER_HERE;
+}
+
+void ac_recover_drop_all(ac_engine_t *engine)
+{
+    while (engine->recoveries) {
+        ac_recovery_t *recovery = engine->recoveries;
+        engine->recoveries = recovery->next;
+        ac_timer_cancel(engine->loop, &engine->recover_timer);
+        while (recovery->waiters) {
+            waiter_t *waiter = recovery->waiters;
+            recovery->waiters = waiter->next;
+            free(waiter);
+        }
+        ac_logged_free(&recovery->logged);
+        ac_event_log_close(recovery->log);
+        free(recovery);
+    }
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a log knows of a run whose process died, made into the documents that close its turn; and a stored run's last event. Pure. */
+#include "agent/run/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+apr_time_t ac_stored_time(const json_t *object, const char *name)
+{
+    const char *text = ac_json_peek_string(object, name, "");
+    apr_time_exp_t parts;
+    apr_time_t time = 0;
+    int ms = 0;
+    memset(&parts, 0, sizeof parts);
+    int n = sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour,
+                   &parts.tm_min, &parts.tm_sec, &ms);
+    if (n != 7) return 0;
+    parts.tm_year -= 1900;
+    parts.tm_mon -= 1;
+    parts.tm_usec = ms * 1000;
+    return apr_time_exp_gmt_get(&time, &parts) == APR_SUCCESS ? time : 0;
+}
+
+static void copy(json_t *to, const char *name, const json_t *from, const char *member)
+{
+    json_t *value = json_object_get(from, member);
+    ac_json_put(to, name, value ? json_incref(value) : json_null());
+}
+
+/* ---- the last event ---- */
+
+static ac_event_t *terminal_error(const json_t *run)
+{
+    const json_t *error = json_object_get(run, "error");
+    const char *code = ac_json_peek_string(error, "code", "interrupted");
+    json_t *data = json_object();
+    ac_json_put(data, "code", ac_json_text(code));
+    ac_json_put(data, "message", ac_json_text(ac_json_peek_string(error, "message", "the run was interrupted")));
+    copy(data, "run_id", run, "id");
+    ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
+    if (event) event->kind = ac_kind_by_code(code);
+    if (event && !event->kind) event->kind = AC_INTERRUPTED;
+    return event;
+}
+
+ac_event_t *ac_stored_terminal(const json_t *run, json_t *message)
+{
+    const char *status = ac_json_peek_string(run, "status", "");
+    const char *text = ac_json_peek_string(message, "content", "");
+    if (strcmp(status, "completed") != 0 && strcmp(status, "cancelled") != 0) return terminal_error(run);
+    json_t *data = json_object();
+    copy(data, "run_id", run, "id");
+    copy(data, "thread_id", run, "thread_id");
+    ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(message, "id", NULL)));
+    ac_json_put(data, "tokens_used", json_integer(ac_json_peek_int(json_object_get(run, "usage"), "total_tokens", 0)));
+    copy(data, "usage", run, "usage");
+    copy(data, "cost", run, "cost");
+    ac_json_put(data, "status", ac_json_text(status));
+    copy(data, "finish_reason", json_object_get(message, "metadata"), "finish_reason");
+    ac_event_t *event = ac_event_create(AC_EVENT_DONE, data, text, strlen(text));
+    if (event && json_is_object(message)) event->message = json_incref(message);
+    return event;
+}
+
+/* ---- what was said and done ---- */
+
+void ac_logged_free(ac_logged_t *logged)
+{
+    ac_buf_free(&logged->text);
+    json_decref(logged->tool_calls);
+    json_decref(logged->steps);
+    ac_parts_free(&logged->parts);
+    json_decref(logged->closing);
+    memset(logged, 0, sizeof *logged);
+}
+
+static json_t *find_call(const json_t *steps, const char *step_id, size_t *pi)
+{
+    for (*pi = 0; *pi < json_array_size(steps); (*pi)++) {
+        json_t *step = json_array_get(steps, *pi);
+        if (!strcmp(ac_json_peek_string(step, "id", ""), step_id)) return step;
+    }
+    return NULL;
+}
+
+/* A call that was begun is one that failed until its end is found. */
+static void begin_call(ac_logged_t *logged, const ac_event_t *event)
+{
+    static const char lost[] = "the server process ended before this call did";
+    json_t *step = json_object(), *call = json_object();
+    copy(step, "id", event->data, "step_id");
+    ac_json_put(step, "type", json_string("tool_call"));
+    ac_json_put(step, "status", json_string("failed"));
+    copy(step, "tool", event->data, "tool");
+    ac_json_put(step, "arguments", json_object());
+    ac_json_put(step, "result", json_null());
+    ac_json_put(step, "error", json_string(lost));
+    ac_json_put(step, "usage", json_null());
+    ac_json_put(step, "started_at", ac_json_time(event->at));
+    ac_json_put(step, "completed_at", ac_json_time(event->at));
+    ac_json_put(step, "latency_ms", json_integer(0));
+    copy(call, "id", event->data, "call_id");
+    copy(call, "tool", event->data, "tool");
+    ac_json_put(call, "arguments", json_object());
+    ac_json_put(call, "result", json_null());
+    ac_json_put(call, "error", json_string(lost));
+    ac_json_put(call, "latency_ms", json_integer(0));
+    json_array_append_new(logged->steps, step);
+    json_array_append_new(logged->tool_calls, call);
+    ac_parts_add_call(&logged->parts, logged->text.len, ac_json_peek_string(event->data, "call_id", ""));
+}
+
+static void end_call(ac_logged_t *logged, const ac_event_t *event)
+{
+    size_t i = 0;
+    json_t *step = find_call(logged->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
+    json_t *call = json_array_get(logged->tool_calls, i);
+    bool failed = json_is_string(json_object_get(event->data, "error"));
+    if (!step || !call) return;
+    ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
+    ac_json_put(step, "completed_at", ac_json_time(event->at));
+    for (int pass = 0; pass < 2; pass++) {
+        json_t *to = pass ? call : step;
+        copy(to, "arguments", event->data, "arguments");
+        copy(to, "result", event->data, "result");
+        copy(to, "error", event->data, "error");
+        copy(to, "latency_ms", event->data, "latency_ms");
+    }
+}
+
+void ac_logged_read(ac_logged_t *logged, ac_event_log_t *log)
+{
+    ac_log_cursor_t cursor = {0};
+    ac_event_t *event;
+    memset(logged, 0, sizeof *logged);
+    ac_buf_init(&logged->text, AC_MAX_ANSWER);
+    logged->tool_calls = json_array();
+    logged->steps = json_array();
+    while (!logged->ended && (event = ac_event_log_next(log, &cursor, &logged->closing)) != NULL) {
+        logged->seq = event->seq;
+        if (event->type == AC_EVENT_TOKEN) ac_buf_add(&logged->text, event->text, event->len);
+        else if (event->type == AC_EVENT_TRACE_START) begin_call(logged, event);
+        else if (event->type == AC_EVENT_TRACE_END) end_call(logged, event);
+        else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE) logged->ended = true;
+        ac_event_unref(event);
+    }
+}
+
+/* ---- the documents ---- */
+
+/* Always the same for one run, so that an answer that is recovered twice is stored once. */
+static json_t *message_id(const char *run_id)
+{
+    char id[AC_ID_SIZE];
+    snprintf(id, sizeof id, "msg_%s", strncmp(run_id, "run_", 4) ? run_id : run_id + 4);
+    return ac_json_text(id);
+}
+
+/* The model's own figures were lost with its process. */
+static json_t *guess_usage(const ac_logged_t *logged, const json_t *run)
+{
+    ac_usage_t usage = {.estimated = true};
+    usage.prompt = ac_json_peek_int(json_object_get(run, "usage"), "prompt_tokens", 0);
+    usage.completion = ((int64_t)logged->text.len + 3) / 4;
+    usage.total = usage.prompt + usage.completion;
+    return ac_record_usage(&usage);
+}
+
+static json_t *make_message(const ac_logged_t *logged, const json_t *run, const char *finish)
+{
+    const char *run_id = ac_json_peek_string(run, "id", "");
+    size_t n_calls = json_array_size(logged->tool_calls);
+    if (!logged->text.len && !n_calls) return json_null();
+    json_t *message = json_object(), *metadata = json_object(), *parts = ac_parts_list(&logged->parts, logged->text.len);
+    if (parts) ac_json_put(metadata, "parts", parts);
+    copy(metadata, "model", run, "model");
+    ac_json_put(metadata, "finish_reason", json_string(finish));
+    ac_json_put(metadata, "usage", guess_usage(logged, run));
+    ac_json_put(message, "id", message_id(run_id));
+    copy(message, "thread_id", run, "thread_id");
+    ac_json_put(message, "role", json_string("assistant"));
+    ac_json_put(message, "content", ac_json_text(logged->text.len ? logged->text.data : ""));
+    ac_json_put(message, "tool_calls", n_calls ? json_incref(logged->tool_calls) : json_null());
+    ac_json_put(message, "run_id", ac_json_text(run_id));
+    ac_json_put(message, "timestamp", ac_json_time(apr_time_now()));
+    ac_json_put(message, "metadata", metadata);
+    return message;
+}
+
+static void set_interrupted(json_t *run)
+{
+    ac_err_t cause;
+    ac_err_init(&cause);
+    ac_err_set(&cause, AC_INTERRUPTED, "the server process that ran it ended before it did");
+    ac_json_put(run, "status", json_string("interrupted"));
+    ac_json_put(run, "error", ac_record_error(&cause));
+}
+
+bool ac_logged_interrupt(ac_logged_t *logged)
+{
+    json_t *run = json_object_get(logged->closing, "run"), *message = json_object_get(logged->closing, "message");
+    if (!strcmp(ac_json_peek_string(run, "status", ""), "interrupted") || !json_is_object(message)) return false;
+    json_t *metadata = json_object_get(message, "metadata");
+    if (json_is_object(metadata)) ac_json_put(metadata, "finish_reason", json_string("interrupted"));
+    set_interrupted(run);
+    return true;
+}
+
+json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run, bool cancelled)
+{
+    json_t *closing = json_object(), *after = json_copy((json_t *)run), *step;
+    apr_time_t began = ac_stored_time(run, "created_at"), now = apr_time_now();
+    size_t i;
+    if (cancelled) ac_json_put(after, "status", json_string("cancelled"));
+    else set_interrupted(after);
+    ac_json_put(after, "usage", guess_usage(logged, run));
+    ac_json_put(after, "completed_at", ac_json_time(now));
+    ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());
+    json_array_foreach(logged->steps, i, step) copy(step, "run_id", run, "id");
+    ac_json_put(closing, "message", make_message(logged, run, cancelled ? "cancelled" : "interrupted"));
+    ac_json_put(closing, "run", after);
+    ac_json_put(closing, "steps", json_incref(logged->steps));
+    return closing;
+}

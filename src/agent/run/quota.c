@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whom a turn is counted for and by which limits, carried from its request to its run; and back, what was counted there. */
+#include "agent/agent.h"
+
+#include <string.h>
+
+static char *copy(const char *text)
+{
+    size_t len = text ? strlen(text) + 1 : 0;
+    return len ? memcpy(ac_alloc(len), text, len) : NULL;
+}
+
+ac_quota_t *ac_quota_create(const ac_limits_t *place, const ac_limits_t *key, const ac_subject_t *who)
+{
+    ac_quota_t *quota = ac_alloc(sizeof(*quota));
+    atomic_init(&quota->refs, 1);
+    quota->place = place;
+    if (key && key->n) {
+        quota->key = *key;
+        quota->key.scope = quota->key_scope = copy(key->scope);
+    }
+    quota->who = (ac_subject_t){.owner = copy(who->owner), .key = copy(who->key), .address = copy(who->address)};
+    return quota;
+}
+
+void ac_quota_ref(ac_quota_t *quota)
+{
+    if (quota) {
+        atomic_fetch_add_explicit(&quota->refs, 1, memory_order_relaxed);
+    }
+}
+
+void ac_quota_unref(ac_quota_t *quota)
+{
+    if (!quota || atomic_fetch_sub_explicit(&quota->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    ac_quota_fields_t *fields = atomic_load(&quota->fields);
+    if (fields) {
+        ac_buf_free(&fields->policy);
+        ac_buf_free(&fields->left);
+        free(fields);
+    }
+    free((char *)quota->who.owner);
+    free((char *)quota->who.key);
+    free((char *)quota->who.address);
+    free(quota->key_scope);
+    free(quota);
+}
+
+void ac_quota_tell(ac_quota_t *quota, const ac_takes_t *start, const ac_takes_t *takes)
+{
+    ac_quota_fields_t *fields = ac_alloc(sizeof(*fields)), *none = NULL;
+    ac_buf_init(&fields->policy, AC_MAX_HEAD);
+    ac_buf_init(&fields->left, AC_MAX_HEAD);
+    ac_takes_fields(start, &fields->policy, &fields->left);
+    ac_takes_fields(takes, &fields->policy, &fields->left);
+    if (!atomic_compare_exchange_strong(&quota->fields, &none, fields)) {
+        ac_buf_free(&fields->policy);
+        ac_buf_free(&fields->left);
+        free(fields);
+    }
+}
+
+const ac_quota_fields_t *ac_quota_told(ac_quota_t *quota)
+{
+    return quota ? atomic_load(&quota->fields) : NULL;
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counts in Redis, for all machines. A count is a hash: w, its window's number; u, what was spent; h:NAME, what the holder of that name
+ * holds. A holder is a child's connection: it says every few seconds that it lives, and what it holds counts only as long as it does,
+ * so that what a dead machine held runs out by itself. */
+#include "back/back.h"
+
+#include <hiredis/hiredis.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#define LEASE_MS "15000"                        /* how long a holder counts without a sign of life */
+#define SIGN_EVERY apr_time_from_sec(4)
+#define REFUSAL_AGAIN apr_time_from_sec(60)     /* between two lines of the log about a Redis that does not count */
+#define KEY_SIZE 96
+#define TAKE_ARGS 4                             /* of each count: window in ms, most, amount, whether it is held */
+
+/* All or nothing. ARGV: the prefix, the holder, the lease, then TAKE_ARGS of each key.
+ * → {1 or 0, Redis' time in ms, and of each count: the window's number, what is left, whether it refuses}.
+ * A count goes a second after its window has ended; one of what is held at once (window 0) two hours after it was last taken of. */
+static const char take_script[] =
+    "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local fine, counts = 1, {}\n"
+    "for i = 1, #KEYS do\n"
+    "  local at = 4 + (i - 1) * 4\n"
+    "  local c = {win = tonumber(ARGV[at]), most = tonumber(ARGV[at + 1]), amount = tonumber(ARGV[at + 2])}\n"
+    "  c.used, c.held, c.epoch = 0, 0, 0\n"
+    "  if c.win > 0 then c.epoch = math.floor(now / c.win) end\n"
+    "  local all = redis.call('HGETALL', KEYS[i])\n"
+    "  local fields = {}\n"
+    "  for j = 1, #all, 2 do fields[all[j]] = all[j + 1] end\n"
+    "  if fields.w ~= string.format('%.0f', c.epoch) then\n"
+    "    if #all > 0 then redis.call('DEL', KEYS[i]) end\n"
+    "  else\n"
+    "    c.used = tonumber(fields.u or '0')\n"
+    "    for name, held in pairs(fields) do\n"
+    "      if string.sub(name, 1, 2) == 'h:' then\n"
+    "        local holder = string.sub(name, 3)\n"
+    "        if holder == ARGV[2] or redis.call('EXISTS', ARGV[1] .. 'holder:' .. holder) == 1 then c.held = c.held + tonumber(held)\n"
+    "        else redis.call('HDEL', KEYS[i], name) end\n"
+    "      end\n"
+    "    end\n"
+    "  end\n"
+    "  c.over = c.used + c.held + c.amount > c.most\n"
+    "  if c.over then fine = 0 end\n"
+    "  counts[i] = c\n"
+    "end\n"
+    "local out = {fine, string.format('%.0f', now)}\n"
+    "for i, c in ipairs(counts) do\n"
+    "  local left = c.most - c.used - c.held\n"
+    "  if fine == 1 then\n"
+    "    local at = 4 + (i - 1) * 4\n"
+    "    redis.call('HSET', KEYS[i], 'w', string.format('%.0f', c.epoch))\n"
+    "    if ARGV[at + 3] == '1' then redis.call('HINCRBY', KEYS[i], 'h:' .. ARGV[2], ARGV[at + 2])\n"
+    "    else redis.call('HINCRBY', KEYS[i], 'u', ARGV[at + 2]) end\n"
+    "    local life = 7200000\n"
+    "    if c.win > 0 then life = (c.epoch + 1) * c.win - now + 1000 end\n"
+    "    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', life))\n"
+    "    left = left - c.amount\n"
+    "  end\n"
+    "  out[#out + 1] = string.format('%.0f', c.epoch)\n"
+    "  out[#out + 1] = string.format('%.0f', math.max(left, 0))\n"
+    "  out[#out + 1] = c.over and 1 or 0\n"
+    "end\n"
+    "if fine == 1 then redis.call('SET', ARGV[1] .. 'holder:' .. ARGV[2], '1', 'PX', ARGV[3]) end\n"
+    "return out\n";
+
+/* ARGV: the holder, window in ms, its number as it was taken, covered, excess, release. */
+static const char settle_script[] =
+    "local win, epoch = tonumber(ARGV[2]), ARGV[3]\n"
+    "local covered, excess, release = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])\n"
+    "if redis.call('HGET', KEYS[1], 'w') == epoch then\n"
+    "  local field = 'h:' .. ARGV[1]\n"
+    "  local held = tonumber(redis.call('HGET', KEYS[1], field) or '0') - covered - release\n"
+    "  if held > 0 then redis.call('HSET', KEYS[1], field, string.format('%.0f', held)) else redis.call('HDEL', KEYS[1], field) end\n"
+    "  if covered + excess > 0 then redis.call('HINCRBY', KEYS[1], 'u', string.format('%.0f', covered + excess)) end\n"
+    "elseif excess > 0 and win > 0 then\n"
+    "  local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "  local current = string.format('%.0f', math.floor(now / win))\n"
+    "  if redis.call('HGET', KEYS[1], 'w') ~= current then redis.call('DEL', KEYS[1]) end\n"
+    "  redis.call('HSET', KEYS[1], 'w', current)\n"
+    "  redis.call('HINCRBY', KEYS[1], 'u', ARGV[5])\n"
+    "  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', (current + 1) * win - now + 1000))\n"
+    "end\n"
+    "return 1\n";
+
+typedef struct script_t {
+    const char *text;
+    char sha1[41];
+} script_t;
+
+struct ac_limit_redis_t {
+    ac_redis_t *redis;
+    ac_redis_conf_t conf;                       /* on_state and baton: the owner's */
+    const char *prefix;
+    ac_loop_t *loop;
+    script_t take, settle;
+    uint64_t process;
+    uint32_t holder;                            /* of this connection: the next one has another */
+    char holder_key[KEY_SIZE + 64];
+    const char *sign_argv[5];                   /* SET holder_key 1 PX LEASE_MS */
+    ac_timer_t sign_timer;
+    apr_time_t refusal_told;                    /* ac_clock; 0: never */
+    int is_up;
+};
+
+/* ---- scripts ---- */
+
+static void hash_script(script_t *script, const char *text)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    script->text = text;
+    if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL)) {
+        abort();
+    }
+    ac_hex(script->sha1, digest, len);
+}
+
+typedef struct eval_t {                         /* one call of a script, kept for the case that Redis does not know it */
+    ac_limit_redis_t *counts;
+    const script_t *script;
+    int argc;
+    bool whole;                                 /* the text was sent */
+    ac_takes_t *takes;                          /* NULL: a settlement */
+    ac_counted_fn *done;
+    void *baton;
+    char *text;                                 /* arguments 3 and on, each with its NUL */
+    const char *argv[];
+} eval_t;
+
+static eval_t *make_eval(ac_limit_redis_t *counts, const script_t *script, int n_keys, int n_args)
+{
+    int argc = 3 + n_keys + n_args;
+    eval_t *eval = ac_alloc(sizeof(*eval) + (size_t)argc * sizeof(char *));
+    eval->counts = counts;
+    eval->script = script;
+    eval->text = ac_alloc((size_t)(1 + n_keys + n_args) * KEY_SIZE);
+    eval->argv[0] = "EVALSHA";
+    eval->argv[1] = script->sha1;
+    eval->argc = 2;
+    return eval;
+}
+
+static void add_arg(eval_t *eval, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add_arg(eval_t *eval, const char *fmt, ...)
+{
+    va_list args;
+    char *text = eval->text + (size_t)(eval->argc - 2) * KEY_SIZE;
+    va_start(args, fmt);
+    vsnprintf(text, KEY_SIZE, fmt, args);
+    va_end(args);
+    eval->argv[eval->argc++] = text;
+}
+
+static void add_key(eval_t *eval, const ac_take_t *take)
+{
+    char hex[2 * AC_COUNT_KEY + 1];
+    ac_hex(hex, take->key, AC_COUNT_KEY);
+    add_arg(eval, "%s%s", eval->counts->prefix, hex);
+}
+
+static void add_holder(eval_t *eval, uint32_t holder)
+{
+    add_arg(eval, "%016" PRIx64 "-%u", eval->counts->process, (unsigned)holder);
+}
+
+static void free_eval(eval_t *eval)
+{
+    free(eval->text);
+    free(eval);
+}
+
+static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err);
+
+static void send_eval(eval_t *eval)
+{
+    ac_redis_command_t command = {eval->argc, eval->argv, NULL};
+    ac_redis_call(eval->counts->redis, &command, on_reply, eval);
+}
+
+/* ---- what Redis says ---- */
+
+static bool read_number(int64_t *pnumber, const redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        *pnumber = reply->integer;
+        return true;
+    }
+    return reply->type == REDIS_REPLY_STRING && sscanf(reply->str, "%" SCNd64, pnumber) == 1;
+}
+
+/* Whether it is the number of a window, and a time in milliseconds, that can be reckoned with. */
+static bool is_window(const ac_take_t *take, int64_t epoch, int64_t now)
+{
+    int64_t most = AC_MAX_LIMIT;
+    return epoch >= 0 && now >= 0 && now <= most / 1000 && (!take->window || epoch < most / take->window);
+}
+
+/* APR_SUCCESS, APR_EAGAIN, or EGENERAL: it says something else. */
+static apr_status_t read_taken(ac_takes_t *takes, const redisReply *reply)
+{
+    int64_t fine, now, epoch, left, over;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 3 * (size_t)takes->n || !read_number(&fine, reply->element[0]) ||
+        !read_number(&now, reply->element[1])) {
+        return APR_EGENERAL;
+    }
+    for (int i = 0; i < takes->n; i++) {
+        ac_take_t *take = &takes->list[i];
+        redisReply **said = &reply->element[2 + 3 * i];
+        if (!read_number(&epoch, said[0]) || !read_number(&left, said[1]) || !read_number(&over, said[2]) ||
+            !is_window(take, epoch, now)) {
+            return APR_EGENERAL;
+        }
+        take->epoch = epoch;
+        take->left = left;
+        take->over = over != 0;
+        take->reset = take->window ? (epoch + 1) * take->window - apr_time_from_msec(now) : 0;
+    }
+    return fine ? APR_SUCCESS : APR_EAGAIN;
+}
+
+/* Every request meets it, and one line of them says enough. */
+static void tell_refusal(ac_limit_redis_t *counts, const redisReply *reply)
+{
+    apr_time_t now = ac_clock();
+    if (!counts->refusal_told || now - counts->refusal_told >= REFUSAL_AGAIN) {
+        counts->refusal_told = now;
+        ac_log(AC_M264, APR_EGENERAL, "limits: Redis does not count: %.160s",
+               reply->type == REDIS_REPLY_ERROR ? reply->str : "an unknown answer");
+    }
+}
+
+static void end_take(eval_t *eval, const redisReply *reply, const ac_err_t *cause)
+{
+    apr_status_t status = reply ? read_taken(eval->takes, reply) : ac_kind_row(cause->kind)->status;
+    ac_err_t err = *cause;
+    if (reply && status == APR_EGENERAL) {
+        tell_refusal(eval->counts, reply);
+        status = ac_err_set(&err, AC_OVERLOADED, "Redis does not count");
+    }
+    if (err.kind) {
+        snprintf(err.detail, sizeof(err.detail), "the counts of the limits, which machines share, cannot be reached");
+        err.retry_after = apr_time_from_sec(2);
+    }
+    eval->done(eval->baton, status, &err);
+}
+
+static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err)
+{
+    eval_t *eval = baton;
+    if (reply && reply->type == REDIS_REPLY_ERROR && !strncmp(reply->str, "NOSCRIPT", 8) && !eval->whole) {
+        eval->whole = true;
+        eval->argv[0] = "EVAL";
+        eval->argv[1] = eval->script->text;
+        send_eval(eval);
+        return;
+    }
+    if (eval->takes) {
+        end_take(eval, reply, err);
+    }
+    free_eval(eval);
+}
+
+/* ---- the table of functions ---- */
+
+static void take(void *self, ac_takes_t *takes, ac_counted_fn *done, void *baton)
+{
+    ac_limit_redis_t *counts = self;
+    eval_t *eval = make_eval(counts, &counts->take, takes->n, 3 + TAKE_ARGS * takes->n);
+    eval->takes = takes;
+    eval->done = done;
+    eval->baton = baton;
+    takes->holder = counts->holder;
+    add_arg(eval, "%d", takes->n);
+    for (int i = 0; i < takes->n; i++) {
+        add_key(eval, &takes->list[i]);
+    }
+    add_arg(eval, "%s", counts->prefix);
+    add_holder(eval, counts->holder);
+    add_arg(eval, "%s", LEASE_MS);
+    for (int i = 0; i < takes->n; i++) {
+        const ac_take_t *one = &takes->list[i];
+        add_arg(eval, "%" PRId64, (int64_t)apr_time_as_msec(one->window));
+        add_arg(eval, "%" PRId64, one->most);
+        add_arg(eval, "%" PRId64, one->amount);
+        add_arg(eval, "%d", one->hold);
+    }
+    send_eval(eval);
+}
+
+static void settle(void *self, const ac_takes_t *takes, const ac_take_t *one, const ac_settle_t *how)
+{
+    ac_limit_redis_t *counts = self;
+    eval_t *eval = make_eval(counts, &counts->settle, 1, 6);
+    add_arg(eval, "1");
+    add_key(eval, one);
+    add_holder(eval, takes->holder);
+    add_arg(eval, "%" PRId64, (int64_t)apr_time_as_msec(one->window));
+    add_arg(eval, "%" PRId64, one->epoch);
+    add_arg(eval, "%" PRId64, how->covered);
+    add_arg(eval, "%" PRId64, how->excess);
+    add_arg(eval, "%" PRId64, how->release);
+    send_eval(eval);
+}
+
+const ac_shared_vt ac_shared_redis = {.name = "redis", .take = take, .settle = settle};
+
+/* ---- signs of life ---- */
+
+static void on_signed(void *baton, const struct redisReply *reply, const ac_err_t *err)
+{
+    (void)baton, (void)reply, (void)err;
+}
+
+static void sign(void *baton)
+{
+    ac_limit_redis_t *counts = baton;
+    ac_redis_command_t command = {5, counts->sign_argv, NULL};
+    ac_redis_call(counts->redis, &command, on_signed, counts);
+    ac_timer_set(counts->loop, &counts->sign_timer, ac_loop_now(counts->loop) + SIGN_EVERY, sign, counts);
+}
+
+static void set_name(ac_limit_redis_t *counts, uint32_t holder)
+{
+    counts->holder = holder;
+    snprintf(counts->holder_key, sizeof(counts->holder_key), "%sholder:%016" PRIx64 "-%u", counts->prefix, counts->process,
+             (unsigned)holder);
+}
+
+static void on_state(void *baton, bool up, const char *why)
+{
+    ac_limit_redis_t *counts = baton;
+    __atomic_store_n(&counts->is_up, up, __ATOMIC_RELEASE);
+    if (up) {
+        sign(counts);
+    }
+    else {
+        /* What was given back meanwhile was not heard of: with a new name none of it stays for longer than the lease. */
+        set_name(counts, counts->holder + 1);
+        ac_timer_cancel(counts->loop, &counts->sign_timer);
+    }
+    if (counts->conf.on_state) {
+        counts->conf.on_state(counts->conf.baton, up, why);
+    }
+}
+
+/* ---- making and ending it ---- */
+
+apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_conf_t *conf, const char *prefix, const ac_host_t *host,
+                                   ac_err_t *err)
+{
+    ac_limit_redis_t *counts = ac_alloc(sizeof(*counts));
+    ac_redis_conf_t mine = *conf;
+    counts->conf = *conf;
+    counts->prefix = prefix;
+    counts->loop = host->loop;
+    counts->process = ac_random();
+    hash_script(&counts->take, take_script);
+    hash_script(&counts->settle, settle_script);
+    set_name(counts, 0);
+    memcpy(counts->sign_argv, (const char *[]){"SET", counts->holder_key, "1", "PX", LEASE_MS}, sizeof(counts->sign_argv));
+    mine.on_state = on_state;
+    mine.baton = counts;
+    mine.proof = counts->sign_argv;             /* where it cannot be said that this process lives, nothing can be counted */
+    mine.n_proof = 5;
+    apr_status_t status = ac_redis_create(&counts->redis, &mine, host->loop, host->work, err);
+    if (status != APR_SUCCESS) {
+        free(counts);
+        counts = NULL;
+    }
+    *pcounts = counts;
+    return status;
+}
+
+void ac_limit_redis_start(ac_limit_redis_t *counts)
+{
+    ac_redis_start(counts->redis);
+}
+
+ac_redis_t *ac_limit_redis_client(ac_limit_redis_t *counts)
+{
+    return counts->redis;
+}
+
+bool ac_limit_redis_is_up(const ac_limit_redis_t *counts)
+{
+    return __atomic_load_n(&counts->is_up, __ATOMIC_ACQUIRE);
+}
+
+void ac_limit_redis_destroy(ac_limit_redis_t *counts)
+{
+    if (!counts) {
+        return;
+    }
+    ac_timer_cancel(counts->loop, &counts->sign_timer);
+    ac_redis_destroy(counts->redis);
+    free(counts);
+}

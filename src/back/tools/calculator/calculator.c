@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tool "calculator": an expression worked out on the loop thread, which takes a microsecond. */
+#include "back/tools/tools.h"
+
+#include <string.h>
+
+#define RESULT_SIZE 128
+
+typedef struct calculator_t {
+    ac_loop_t *loop;
+} calculator_t;
+
+/* An answer that waits for its turn: done is not called inside start. */
+typedef struct call_t {
+    calculator_t *calculator;
+    ac_ready_t ready;
+    json_t *result;
+    void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
+    void *baton;
+} call_t;
+
+static const char *calculator_create(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p)
+{
+    static const char *const known[] = {NULL};
+    *pself = apr_pcalloc(p, sizeof(calculator_t));
+    return ac_tool_options_problem(conf->options, known, p);
+}
+
+static apr_status_t calculator_child_init(void *self, const ac_host_t *host, ac_err_t *err)
+{
+    (void)err;
+    calculator_t *calculator = self;
+    calculator->loop = host->loop;
+    return APR_SUCCESS;
+}
+
+/* A number where JSON writes it with the same characters, else the characters. */
+static json_t *as_json(const char *text)
+{
+    json_t *number;
+    if (ac_json_parse(&number, text, strlen(text), NULL) == APR_SUCCESS) {
+        char *again = ac_json_dump(number, NULL);
+        bool same = again && !strcmp(again, text);
+        free(again);
+        if (same) {
+            return number;
+        }
+        json_decref(number);
+    }
+    return json_string(text);
+}
+
+static void deliver(void *baton)
+{
+    call_t *call = baton;
+    ac_err_t err;
+    ac_err_init(&err);
+    call->done(call->baton, APR_SUCCESS, call->result, &err);
+    free(call);
+}
+
+static apr_status_t calculator_start(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
+                                     void (*done)(void *baton, apr_status_t status, json_t *result,
+                                                  const ac_err_t *err),
+                                     void *baton, ac_err_t *err)
+{
+    (void)deadline;
+    char text[RESULT_SIZE];
+    const char *expression;
+    calculator_t *calculator = self;
+    apr_status_t status = ac_json_string(&expression, arguments, "expression", true, err);
+    if (status == APR_SUCCESS) {
+        status = ac_expression_eval(text, sizeof(text), expression, err);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    json_t *result = json_object();
+    if (!result || !ac_json_put(result, "expression", ac_json_text(expression)) ||
+        !ac_json_put(result, "result", as_json(text))) {
+        json_decref(result);
+        return ac_err_set(err, AC_INTERNAL, "memory ran out");
+    }
+    call_t *call = ac_alloc(sizeof(*call));
+    call->calculator = calculator;
+    call->result = result;
+    call->done = done;
+    call->baton = baton;
+    ac_ready_set(calculator->loop, &call->ready, deliver, call);
+    *pcall = call;
+    return APR_SUCCESS;
+}
+
+static void calculator_cancel(void *self)
+{
+    call_t *call = self;
+    ac_ready_cancel(call->calculator->loop, &call->ready);
+    json_decref(call->result);
+    free(call);
+}
+
+const ac_tool_vt ac_tool_calculator = {
+    .name = "calculator",
+    .flags = AC_TOOL_COMPUTES,
+    .description = "Works out an arithmetic expression exactly, for example \"85 * 0.15\", \"18% of 75\", "
+                   "\"(1200 + 19%) / 12\" or \"sqrt(2) * 10^3\". Use it for every calculation instead of calculating "
+                   "yourself. Knows + - * / ^ % (percent, or remainder before a number) ! and parentheses; sqrt "
+                   "cbrt abs round(x, places) floor ceil trunc min max sum avg pow exp ln log(x, base) log10 log2 "
+                   "sin cos tan asin acos atan (in radians) deg rad mod; pi, e and tau.",
+    .parameters = "{\"type\": \"object\", \"properties\": {\"expression\": {\"type\": \"string\", \"minLength\": 1, "
+                  "\"maxLength\": 4096, \"description\": \"The expression, with a point as the decimal sign\"}}, "
+                  "\"required\": [\"expression\"], \"additionalProperties\": false}",
+    .create = calculator_create,
+    .child_init = calculator_child_init,
+    .start = calculator_start,
+    .cancel = calculator_cancel,
+};

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /health and /ready. What stands behind us is asked at most every two seconds, however often /ready is called. Everybody is told
+ * whether the server is ready; the role admin is told why. */
+#include "front/front.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apr_atomic.h"
+
+APLOG_USE_MODULE(agentchat);
+
+#define FRESH apr_time_from_sec(2)
+#define PROBE_PATIENCE apr_time_from_sec(3)
+
+int ac_api_health(ac_request_t *rq)
+{
+    return ac_reply_json(rq, HTTP_OK, json_pack("{s:s, s:s, s:s}", "status", "healthy", "service", "agentchat",
+                                                "version", AC_VERSION));
+}
+
+/* ---- asking the models: on the loop, while a worker waits ---- */
+
+typedef struct probes_t probes_t;
+typedef struct probe_t {
+    probes_t *probes;
+    const ac_model_t *model;
+    apr_status_t status;
+    apr_interval_time_t took;
+    ac_err_t err;                           /* why it failed */
+    bool asked;                             /* the model can be asked */
+    int answered;                           /* set last, by the loop; read with acquire */
+    ac_lane_state_t lane;                   /* set before `seen`, in the same way */
+    int seen;
+} probe_t;
+
+struct probes_t {
+    int refs;                               /* the worker, and the loop until the last answer */
+    ac_latch_t *latch;
+    int n, n_open;                          /* n_open: the loop's */
+    probe_t list[];
+};
+
+static void probes_unref(probes_t *probes)
+{
+    if (__atomic_sub_fetch(&probes->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        ac_latch_unref(probes->latch);
+        free(probes);
+    }
+}
+
+static void probe_end(probes_t *probes)
+{
+    if (--probes->n_open == 0) {
+        ac_latch_open(probes->latch);
+        probes_unref(probes);
+    }
+}
+
+static void on_probed(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err)
+{
+    probe_t *probe = baton;
+    probe->status = status;
+    probe->took = took;
+    if (err) probe->err = *err;
+    __atomic_store_n(&probe->answered, 1, __ATOMIC_RELEASE);
+    probe_end(probe->probes);
+}
+
+static void start_probes(void *baton)
+{
+    probes_t *probes = baton;
+    probes->n_open = 1;
+    for (int i = 0; i < probes->n; i++) {
+        probe_t *probe = &probes->list[i];
+        ac_lane_look(ac_child()->engine, probe->model, &probe->lane);
+        __atomic_store_n(&probe->seen, 1, __ATOMIC_RELEASE);
+        if (probe->asked) {
+            probes->n_open++;
+            probe->model->vt->probe(probe->model->self, on_probed, probe);
+        }
+    }
+    probe_end(probes);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return strcmp(((const probe_t *)a)->model->id, ((const probe_t *)b)->model->id);
+}
+
+static probes_t *probes_create(const ac_registry_t *registry, apr_pool_t *pool)
+{
+    apr_hash_t *models = (apr_hash_t *)registry->models;
+    size_t n = models ? apr_hash_count(models) : 0;
+    probes_t *probes = ac_alloc(sizeof(*probes) + n * sizeof(probe_t));
+    probes->refs = 2;
+    probes->latch = ac_latch_create();
+    if (!probes->latch) {
+        abort();
+    }
+    for (apr_hash_index_t *at = models ? apr_hash_first(pool, models) : NULL; at; at = apr_hash_next(at)) {
+        probe_t *probe = &probes->list[probes->n++];
+        probe->probes = probes;
+        probe->model = apr_hash_this_val(at);
+        probe->asked = probe->model->vt->probe != NULL;
+    }
+    qsort(probes->list, (size_t)probes->n, sizeof(probe_t), by_id);
+    return probes;
+}
+
+/* ---- what was found ---- */
+
+typedef struct found_t {
+    bool ready;
+    json_t *store, *models;
+} found_t;
+
+static json_t *latency_json(apr_interval_time_t took)
+{
+    return json_real((double)(took / 10) / 100.0);
+}
+
+/* What this child makes of the model: "breaker", "retry_after_ms"? and, where it is limited, "runs" and "queued". */
+static void put_lane(json_t *json, const probe_t *probe)
+{
+    const ac_lane_state_t *lane = &probe->lane;
+    if (!__atomic_load_n(&probe->seen, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    ac_json_put(json, "breaker", json_string(lane->breaker));
+    if (lane->retry_after) {
+        ac_json_put(json, "retry_after_ms", json_integer(apr_time_as_msec(lane->retry_after)));
+    }
+    if (lane->limited) {
+        ac_json_put(json, "runs", json_integer(lane->n_runs));
+        ac_json_put(json, "queued", json_integer(lane->n_queued));
+    }
+}
+
+/* A failure in the words of the error log: "The model failed: connection refused". What a service says may repeat a key in part, so of
+ * its answer there is only the status. */
+static json_t *why(ac_kind_e kind, const ac_err_t *err)
+{
+    const char *title = ac_kind_row(kind)->title;
+    char text[AC_ERR_DETAIL_SIZE + 80];
+    if (!err || (!err->http_status && !err->detail[0])) return json_string(title);
+    if (err->http_status) snprintf(text, sizeof(text), "%s: it answered %d", title, err->http_status);
+    else snprintf(text, sizeof(text), "%s: %s", title, err->detail);
+    return ac_json_text(text);
+}
+
+/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its lane. */
+static json_t *probe_json(const probe_t *probe, bool *pfine)
+{
+    bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);
+    json_t *json = json_pack("{s:s}", "id", probe->model->id);
+    *pfine = !probe->asked || (answered && probe->status == APR_SUCCESS);
+    ac_json_put(json, "state", json_string(!probe->asked ? "unknown" : *pfine ? "ok" : "failed"));
+    ac_json_put(json, "latency_ms", answered ? latency_json(probe->took) : json_null());
+    if (!*pfine) {
+        ac_kind_e kind = !answered ? AC_MODEL_TIMEOUT : probe->err.kind == AC_OK ? AC_MODEL_ERROR : probe->err.kind;
+        ac_json_put(json, "detail", why(kind, answered ? &probe->err : NULL));
+    }
+    put_lane(json, probe);
+    return json;
+}
+
+/* One model that answers is enough: agents of another may fail, which is no reason to send nobody here. */
+static void read_probes(found_t *found, const probes_t *probes)
+{
+    bool any = probes->n == 0;
+    found->models = json_array();
+    for (int i = 0; i < probes->n; i++) {
+        bool fine;
+        json_array_append_new(found->models, probe_json(&probes->list[i], &fine));
+        any = any || fine;
+    }
+    found->ready = found->ready && any;
+}
+
+static void ask_store(found_t *found, ac_request_t *rq)
+{
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "", NULL);
+    apr_time_t started = ac_clock();
+    ac_err_t err;
+    ac_err_init(&err);
+    apr_status_t status = op ? ac_store_wait(&ac_child()->conf->store, &op, PROBE_PATIENCE, &err) : APR_ENOMEM;
+    apr_interval_time_t took = ac_clock() - started;
+    found->store = json_pack("{s:s}", "name", ac_child()->conf->store.vt->name);
+    ac_json_put(found->store, "state", json_string(status == APR_SUCCESS ? "ok" : "failed"));
+    ac_json_put(found->store, "latency_ms", latency_json(took));
+    if (status != APR_SUCCESS) {
+        ac_json_put(found->store, "detail", why(err.kind ? err.kind : AC_STORE_ERROR, &err));
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, status, rq->r, "request[%s] the store is not ready: %s", rq->request_id,
+                      err.detail);
+    }
+    if (op && op->out) {
+        json_object_update_missing(found->store, op->out);
+    }
+    ac_store_op_free(op);
+    found->ready = status == APR_SUCCESS;
+}
+
+static found_t look(ac_request_t *rq)
+{
+    ac_child_t *child = ac_child();
+    found_t found = {false, NULL, NULL};
+    probes_t *probes = probes_create(&child->conf->registry, rq->r->pool);
+    apr_time_t deadline = ac_clock() + PROBE_PATIENCE;
+    ac_loop_post(child->loop, start_probes, probes);
+    ask_store(&found, rq);
+    ac_latch_wait(probes->latch, deadline);
+    read_probes(&found, probes);
+    probes_unref(probes);
+    return found;
+}
+
+/* ---- the answer, shared by everybody who asks within two seconds ---- */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t looked;
+    apr_time_t at;                          /* ac_clock; 0: never */
+    bool looking;
+    found_t found;
+} shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .looked = PTHREAD_COND_INITIALIZER};
+
+static void share(const found_t *found)
+{
+    found_t old;
+    pthread_mutex_lock(&shared.lock);
+    old = shared.found;
+    shared.found = *found;
+    shared.at = ac_clock();
+    shared.looking = false;
+    pthread_cond_broadcast(&shared.looked);
+    pthread_mutex_unlock(&shared.lock);
+    json_decref(old.store);
+    json_decref(old.models);
+}
+
+/* What is known, new references. One request looks; the others take what was found before, and only the first ever
+ * wait, which is not longer than a look takes. */
+static found_t known(ac_request_t *rq)
+{
+    found_t found;
+    pthread_mutex_lock(&shared.lock);
+    while (shared.looking && !shared.at) {
+        pthread_cond_wait(&shared.looked, &shared.lock);
+    }
+    if (!shared.looking && (!shared.at || ac_clock() - shared.at > FRESH)) {
+        shared.looking = true;
+        pthread_mutex_unlock(&shared.lock);
+        found = look(rq);
+        share(&found);
+        pthread_mutex_lock(&shared.lock);
+    }
+    found = shared.found;
+    json_incref(found.store);
+    json_incref(found.models);
+    pthread_mutex_unlock(&shared.lock);
+    return found;
+}
+
+/* What stands behind us, and how much there is to do: for operators. */
+static void put_details(json_t *answer, const found_t *found, ac_child_t *child, const char *shared)
+{
+    apr_uint32_t streams = apr_atomic_read32(&child->n_parked) + apr_atomic_read32(&child->n_blocking);
+    ac_json_put(answer, "version", json_string(AC_VERSION));
+    ac_json_put(answer, "store", json_incref(found->store));
+    ac_json_put(answer, "models", json_incref(found->models));
+    if (shared) {
+        ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_shared_redis.name, "state", shared));
+    }
+    ac_json_put(answer, "streams", json_integer(streams));
+    ac_json_put(answer, "runs", json_integer(ac_engine_active(child->engine)));
+}
+
+int ac_api_ready(ac_request_t *rq)
+{
+    ac_child_t *child = ac_child();
+    const char *shared = NULL;
+    if (!child || apr_atomic_read32(&child->stopping)) {
+        rq->doing = NULL;
+        ac_err_set(&rq->err, child ? AC_STOPPING : AC_OVERLOADED, child ? "the server is stopping" :
+                   "this server process could not start its agents; the error log says why");
+        return ac_reply_problem(rq, NULL);
+    }
+    found_t found = known(rq);
+    if (child->shared) {
+        bool up = ac_limit_redis_is_up(child->shared);
+        /* Where nothing is let through without it, nobody need be sent here. */
+        found.ready = found.ready && (up || child->counters.open);
+        shared = up ? "ok" : "failed";
+    }
+    json_t *answer = json_object();
+    ac_json_put(answer, "status", json_string(found.ready ? "ready" : "not_ready"));
+    if (ac_principal_is_admin(rq->r)) {
+        put_details(answer, &found, child, shared);
+    }
+    json_decref(found.store);
+    json_decref(found.models);
+    return ac_reply_json(rq, found.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);
+}

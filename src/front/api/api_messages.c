@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A thread's messages: send one and run the agent, read the conversation. */
+#include "front/front.h"
+
+#include <string.h>
+
+#define SEQ_MAX INT64_C(1000000000000)
+
+static apr_status_t check_thread_id(ac_request_t *rq)
+{
+    if (ac_id_valid(rq->args[0], "thread_")) {
+        return APR_SUCCESS;
+    }
+    return ac_err_set(&rq->err, AC_NOT_FOUND, "no thread with this id");
+}
+
+int ac_api_message_send(ac_request_t *rq)
+{
+    static const char *const members[] = {"content", "stream", "agent_id", "metadata", NULL};
+    static const ac_talk_form_t form = {members, "content", false};
+    ac_talk_t talk;
+    if (check_thread_id(rq) != APR_SUCCESS || ac_talk_read(rq, &talk, &form) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    talk.thread_id = rq->args[0];
+    return ac_talk_start(rq, &talk, talk.stream ? &ac_dialect_native : &ac_dialect_message);
+}
+
+static apr_status_t read_page(ac_request_t *rq, ac_page_t *page)
+{
+    const char *order = ac_request_query(rq, "order");
+    apr_status_t status = ac_request_limit(rq, &page->limit);
+    if (status == APR_SUCCESS) {
+        status = ac_request_query_int(rq, &page->after_seq, "after", 0, 0, SEQ_MAX);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_request_query_int(rq, &page->before_seq, "before", 0, 1, SEQ_MAX);
+    }
+    page->descending = order && !strcmp(order, "desc");
+    if (status == APR_SUCCESS && order && !page->descending && strcmp(order, "asc")) {
+        status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "order must be asc or desc");
+    }
+    return status;
+}
+
+int ac_api_messages_list(ac_request_t *rq)
+{
+    ac_page_t page = {.limit = 0};
+    ac_store_op_t *result;
+    rq->doing = "reading the conversation";
+    if (check_thread_id(rq) != APR_SUCCESS || read_page(rq, &page) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_MESSAGE_LIST, rq->owner, rq->args[0]);
+    if (op) {
+        op->page = page;
+    }
+    if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    size_t i;
+    json_t *message;
+    json_array_foreach(json_object_get(result->out, "data"), i, message) {
+        ac_record_show_parts(message);
+    }
+    return ac_reply_json(rq, HTTP_OK, json_incref(result->out));
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs and their steps, to be read; a run followed from any point, and stopped. */
+#include "front/front.h"
+
+#include <string.h>
+
+#include "apr_atomic.h"
+
+/* Answers with what the store says. */
+static int reply_store(ac_request_t *rq, ac_store_op_t *op)
+{
+    ac_store_op_t *result;
+    if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    return ac_reply_json(rq, HTTP_OK, json_incref(result->out));
+}
+
+int ac_api_thread_runs(ac_request_t *rq)
+{
+    rq->doing = "listing the thread's runs";
+    if (!ac_id_valid(rq->args[0], "thread_")) {
+        ac_err_set(&rq->err, AC_NOT_FOUND, "no thread with this id");
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_page_t page = {.limit = 0};
+    if (ac_request_page(rq, &page) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_LIST, rq->owner, rq->args[0]);
+    if (op) {
+        op->page = page;
+    }
+    return reply_store(rq, op);
+}
+
+static apr_status_t check_run_id(ac_request_t *rq)
+{
+    return ac_id_valid(rq->args[0], "run_") ? APR_SUCCESS : ac_err_set(&rq->err, AC_NOT_FOUND, "no run with this id");
+}
+
+static int reply_of_run(ac_request_t *rq, ac_store_verb_e verb)
+{
+    if (check_run_id(rq) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    return reply_store(rq, ac_store_op_create(verb, rq->owner, rq->args[0]));
+}
+
+int ac_api_run_get(ac_request_t *rq)
+{
+    rq->doing = "reading the run";
+    return reply_of_run(rq, AC_STORE_RUN_GET);
+}
+
+int ac_api_run_steps(ac_request_t *rq)
+{
+    rq->doing = "reading the run's steps";
+    return reply_of_run(rq, AC_STORE_STEP_LIST);
+}
+
+int ac_api_run_events(ac_request_t *rq)
+{
+    uint64_t after = 0;
+    bool given = false;
+    ac_store_op_t *result;
+    rq->doing = "following the run";
+    if (check_run_id(rq) != APR_SUCCESS || ac_talk_after(rq, &after, &given, "after") != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    /* A live run can be followed although its store is out; whose it is stands in its log too. */
+    if (ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS &&
+        rq->err.kind == AC_NOT_FOUND) {
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_err_init(&rq->err);
+    return ac_stream_follow(rq, rq->args[0], after, &ac_dialect_native);
+}
+
+/* Of those processes that share the store, on whichever machine, one holds the run: it sees what is left there for it. */
+static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
+{
+    ac_store_op_t *result;
+    apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_CANCEL, rq->owner, rq->args[0]), &result);
+    if (status == APR_SUCCESS || rq->err.kind != AC_INVALID_REQUEST) {
+        return status;
+    }
+    ac_err_init(&rq->err);
+    return asked ? APR_SUCCESS : ac_err_set(&rq->err, AC_RUN_ENDED, ac_child()->event_dir ? "the run has ended"
+                      : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
+}
+
+/* One that waits for its owner's word is in no process; with its cancelling it comes to this one, and ends here. */
+static apr_status_t cancel_waiting(ac_request_t *rq, ac_err_t *err)
+{
+    ac_word_t word = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
+    apr_status_t status = ac_run_decide(ac_child()->engine, &word, err);
+    json_decref(word.said);
+    return status;
+}
+
+static apr_status_t set_too_late(ac_request_t *rq)
+{
+    return ac_err_set(&rq->err, AC_RUN_ENDED, "it is too late: the run has ended, or how it ends is being stored");
+}
+
+/* It may have ended as cancelled, by what was left in its log a moment ago. */
+static apr_status_t look_how_it_ended(ac_request_t *rq)
+{
+    ac_store_op_t *result;
+    ac_err_init(&rq->err);
+    apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
+    if (status != APR_SUCCESS || !strcmp(ac_json_peek_string(result->out, "status", ""), "cancelled")) {
+        return status;
+    }
+    return set_too_late(rq);
+}
+
+/* First where the run is under way: that needs no store. Then the store says whether it waits for its owner's word. Where it does not,
+ * the word may have come at this moment, and the run goes on: so it is looked for again. */
+static apr_status_t cancel_run(ac_request_t *rq)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, false);
+    bool rests = status == APR_EAGAIN;
+    if (status != APR_SUCCESS && status != ac_kind_row(AC_RUN_ENDED)->status) {
+        if (cancel_waiting(rq, &err) == APR_SUCCESS) {
+            return APR_SUCCESS;
+        }
+        if (err.kind != AC_NOT_WAITING) {
+            rq->err = err;
+            return ac_kind_row(err.kind)->status;
+        }
+        status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, true);
+    }
+    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+        return set_too_late(rq);
+    }
+    if (status == APR_SUCCESS && !rests) {
+        return APR_SUCCESS;
+    }
+    /* A log that rested may do so for good, where another machine goes on with the run. */
+    status = cancel_by_store(rq, status == APR_SUCCESS || status == APR_INCOMPLETE);
+    return status == ac_kind_row(AC_RUN_ENDED)->status && rests ? look_how_it_ended(rq) : status;
+}
+
+/* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose it is, and what is
+ * stored of it. A run without a log is left alone while the store is out: that it will be cancelled could not be answered. */
+int ac_api_run_cancel(ac_request_t *rq)
+{
+    ac_store_op_t *result;
+    json_t *stored = NULL;
+    rq->doing = "cancelling the run";
+    if (check_run_id(rq) != APR_SUCCESS || ac_request_body_drop(rq) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    apr_status_t status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, &stored);
+    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+        set_too_late(rq);
+        return ac_reply_problem(rq, NULL);
+    }
+    if (status == APR_SUCCESS) {
+        return ac_reply_json(rq, HTTP_ACCEPTED, stored);
+    }
+    if (ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS) {
+        return stored ? ac_reply_json(rq, HTTP_ACCEPTED, stored) : ac_reply_problem(rq, NULL);
+    }
+    json_decref(stored);
+    if (!ac_record_is_active(result->out)) {
+        ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
+        return ac_reply_problem(rq, NULL);
+    }
+    if (cancel_run(rq) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    return ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out));
+}
+
+/* ---- a call that waits for its owner's word ---- */
+
+static apr_status_t read_word(ac_request_t *rq, json_t **pword)
+{
+    static const char *const members[] = {"call_id", "approve", "reason", NULL};
+    const char *call_id, *reason = NULL;
+    bool approve = false;
+    apr_status_t status = ac_request_body(rq, true);
+    if (status == APR_SUCCESS) {
+        status = ac_json_only(rq->body, members, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&call_id, rq->body, "call_id", true, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_bool(&approve, rq->body, "approve", false, &rq->err);
+    }
+    if (status == APR_SUCCESS && !json_is_boolean(json_object_get(rq->body, "approve"))) {
+        status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/approve", "approve must be true or false");
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&reason, rq->body, "reason", false, &rq->err);
+    }
+    if (status == APR_SUCCESS && reason && strlen(reason) > AC_MAX_REASON) {
+        status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/reason", "reason may have at most %d bytes", AC_MAX_REASON);
+    }
+    if (status == APR_SUCCESS) {
+        *pword = json_pack("{s:s, s:b, s:s?}", "call_id", call_id, "approve", approve, "reason", reason);
+    }
+    return status;
+}
+
+static apr_status_t check_waits(ac_request_t *rq, const json_t *run)
+{
+    if (!ac_record_is_active(run)) {
+        return ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
+    }
+    if (apr_atomic_read32(&ac_child()->stopping)) {
+        rq->err.retry_after = apr_time_from_sec(2);
+        return ac_err_set(&rq->err, AC_STOPPING, "the server is stopping");
+    }
+    return APR_SUCCESS;
+}
+
+int ac_api_run_approve(ac_request_t *rq)
+{
+    ac_word_t word = {rq->args[0], rq->owner, NULL, NULL};
+    ac_store_op_t *result;
+    rq->doing = "deciding about a call";
+    apr_status_t status = read_word(rq, &word.said);
+    if (status == APR_SUCCESS) {
+        status = check_run_id(rq);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
+    }
+    if (status == APR_SUCCESS) {
+        status = check_waits(rq, result->out);
+    }
+    if (status == APR_SUCCESS) {
+        word.quota = ac_limits_quota(rq);
+        status = ac_run_decide(ac_child()->engine, &word, &rq->err);
+    }
+    json_decref(word.said);
+    return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out)) : ac_reply_problem(rq, NULL);
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request that speaks to an agent: its body, the agent it means, and the start of the turn. */
+#include "front/front.h"
+
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "apr_strings.h"
+
+/* ---- which agent ---- */
+
+static apr_status_t check_active(ac_request_t *rq, const ac_agent_t *agent, const char *pointer)
+{
+    const char *problem = ac_agent_problem(agent);
+    return problem ? ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s", problem) : APR_SUCCESS;
+}
+
+apr_status_t ac_talk_agent(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
+                           bool active)
+{
+    const ac_agents_t *agents;
+    apr_status_t status = ac_request_agents(rq, &agents, false);
+    *pagent = ac_agents_find(agents, id);
+    if (!*pagent) {
+        status = ac_request_agents(rq, &agents, true);
+        *pagent = ac_agents_find(agents, id);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (!*pagent) {
+        return ac_err_set_at(&rq->err, AC_NOT_FOUND, pointer, "no agent with this id");
+    }
+    return active ? check_active(rq, *pagent, pointer) : APR_SUCCESS;
+}
+
+static const ac_agent_t *default_agent(const ac_request_t *rq)
+{
+    return rq->mount->default_agent ? rq->mount->default_agent : ac_child()->conf->registry.default_agent;
+}
+
+apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent)
+{
+    *pagent = default_agent(rq);
+    if (!*pagent) {
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "no agent was named and the server has no default agent; its "
+                          "administrator can set one with AgentChatDefaultAgent");
+    }
+    return check_active(rq, *pagent, "");
+}
+
+/* ---- what is said ---- */
+
+/* Bytes of the white space at text, which is not empty; 0: something to be seen. */
+static size_t skip_blank(const char *text)
+{
+    static const char *const blanks[] = {"\xc2\xa0", "\xc2\x85", "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
+                                         "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80", "\xef\xbb\xbf", NULL};
+    if ((unsigned char)*text <= 0x20 || *text == 0x7f) {
+        return 1;
+    }
+    /* U+2000 to U+200D: spaces of all widths, none included */
+    if (!strncmp(text, "\xe2\x80", 2) && (unsigned char)text[2] >= 0x80 && (unsigned char)text[2] <= 0x8d) {
+        return 3;
+    }
+    for (int i = 0; blanks[i]; i++) {
+        size_t len = strlen(blanks[i]);
+        if (!strncmp(text, blanks[i], len)) {
+            return len;
+        }
+    }
+    return 0;
+}
+
+static bool is_blank(const char *text)
+{
+    size_t n = 1;
+    while (*text && n) {
+        n = skip_blank(text);
+        text += n;
+    }
+    return !*text;
+}
+
+apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *name, bool from_query)
+{
+    char pointer[AC_ERR_POINTER_SIZE] = "";
+    if (!from_query) {
+        ac_pointer_add(pointer, name);
+    }
+    if (strlen(content) > AC_MAX_CONTENT) {
+        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s may have at most %d bytes", name,
+                             AC_MAX_CONTENT);
+    }
+    if (is_blank(content)) {
+        return ac_err_set_at(&rq->err, AC_MESSAGE_EMPTY, pointer, "%s has nothing but white space", name);
+    }
+    return APR_SUCCESS;
+}
+
+/* The thread it goes on with: thread_id, or conversation_id as an older client calls it. */
+static apr_status_t read_thread_id(ac_request_t *rq, ac_talk_t *talk)
+{
+    const char *thread_id, *conversation_id;
+    ac_err_t *err = &rq->err;
+    apr_status_t status = ac_json_string(&thread_id, rq->body, "thread_id", false, err);
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&conversation_id, rq->body, "conversation_id", false, err);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (thread_id && conversation_id && strcmp(thread_id, conversation_id)) {
+        return ac_err_set_at(err, AC_INVALID_REQUEST, "/conversation_id", "conversation_id and thread_id mean the same "
+                             "and differ");
+    }
+    talk->thread_id = thread_id ? thread_id : conversation_id;
+    if (talk->thread_id && !ac_id_valid(talk->thread_id, "thread_")) {
+        return ac_err_set_at(err, AC_NOT_FOUND, thread_id ? "/thread_id" : "/conversation_id",
+                             "no thread with this id");
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t read_options(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form)
+{
+    const char *agent_id = NULL;
+    bool fallback = ac_request_prefers_stream(rq, form->streams);
+    apr_status_t status = ac_json_bool(&talk->stream, rq->body, "stream", fallback, &rq->err);
+    if (status == APR_SUCCESS) {
+        status = read_thread_id(rq, talk);
+    }
+    if (status == APR_SUCCESS) {
+        talk->metadata = json_object_get(rq->body, "metadata");
+        status = ac_record_check_metadata(talk->metadata, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&agent_id, rq->body, "agent_id", false, &rq->err);
+    }
+    if (status == APR_SUCCESS && agent_id) {
+        status = ac_talk_agent(rq, &talk->agent, agent_id, "/agent_id", true);
+    }
+    return status;
+}
+
+apr_status_t ac_talk_read(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form)
+{
+    memset(talk, 0, sizeof(*talk));
+    apr_status_t status = ac_request_body(rq, true);
+    if (status == APR_SUCCESS) {
+        status = ac_json_only(rq->body, form->members, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&talk->content, rq->body, form->content, true, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_talk_check(rq, talk->content, form->content, false);
+    }
+    return status == APR_SUCCESS ? read_options(rq, talk, form) : status;
+}
+
+/* ---- said before ---- */
+
+apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name)
+{
+    const char *header = apr_table_get(rq->r->headers_in, "Last-Event-ID");
+    const char *text = header && *header ? header : name ? ac_request_query(rq, name) : NULL;
+    *pafter = 0;
+    *pgiven = text != NULL;
+    if (!text) {
+        return APR_SUCCESS;
+    }
+    size_t len = strlen(text);
+    if (!len || len > 18 || strspn(text, "0123456789") != len) {
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s is not the id of an event", header && *header ? "Last-Event-ID" : name);
+    }
+    *pafter = (uint64_t)apr_atoi64(text);
+    return APR_SUCCESS;
+}
+
+static apr_status_t read_key(ac_request_t *rq, const char **pkey)
+{
+    const char *key = apr_table_get(rq->r->headers_in, "Idempotency-Key");
+    *pkey = key && *key ? key : NULL;
+    if (!*pkey) {
+        return APR_SUCCESS;
+    }
+    size_t len = strlen(key);
+    for (size_t i = 0; i < len; i++) {
+        if (len > AC_MAX_KEY || key[i] <= 0x20 || key[i] >= 0x7f) {
+            return ac_err_set(&rq->err, AC_INVALID_REQUEST, "Idempotency-Key must have at most %d visible ASCII characters, "
+                              "and no space", AC_MAX_KEY);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* Of what was asked: the path and the body. How the answer is to be delivered is no part of it. */
+static bool hash_request(char hash[AC_KEY_HASH_SIZE], const ac_request_t *rq)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    json_t *body = json_copy(rq->body);
+    json_object_del(body, "stream");
+    char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(body);
+    const char *whole = text ? apr_pstrcat(rq->r->pool, rq->path, "\n", text, NULL) : NULL;
+    free(text);
+    if (!whole || !EVP_Digest(whole, strlen(whole), digest, &len, EVP_sha256(), NULL)) {
+        return false;
+    }
+    ap_bin2hex(digest, len, hash);
+    return true;
+}
+
+/* *prun_id: what the same request has started before; NULL: nothing. */
+static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const char **prun_id)
+{
+    char since[AC_TIME_SIZE];
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_KEY_GET, rq->owner, NULL), *result = NULL;
+    *prun_id = NULL;
+    if (op) {
+        ac_time_format(since, apr_time_now() - AC_KEY_LIFE);
+        op->in = json_pack("{s:s, s:s}", "key", turn->key, "since", since);
+    }
+    apr_status_t status = ac_request_store(rq, op, &result);
+    if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND) {
+        ac_err_init(&rq->err);
+        return APR_SUCCESS;
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (strcmp(ac_json_peek_string(result->out, "request_hash", ""), turn->key_hash)) {
+        return ac_err_set(&rq->err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
+    }
+    *prun_id = ac_json_peek_string(result->out, "run_id", NULL);
+    return APR_SUCCESS;
+}
+
+/* Idempotency-Key and Last-Event-ID, which without the key would say nothing about which run is meant. */
+static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char **prun_id)
+{
+    const char *key = NULL;
+    bool given = false;
+    apr_status_t status = turn->stateless ? APR_SUCCESS : read_key(rq, &key);
+    *prun_id = NULL;
+    if (status == APR_SUCCESS && !turn->stateless) {
+        status = ac_talk_after(rq, &turn->after, &given, NULL);
+    }
+    if (status == APR_SUCCESS && given && !key) {
+        status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "Last-Event-ID goes on with a message that was sent with an "
+                            "Idempotency-Key, and there is none; GET /runs/{id}/events needs no key");
+    }
+    if (status != APR_SUCCESS || !key) {
+        return status;
+    }
+    apr_cpystrn(turn->key, key, sizeof(turn->key));
+    if (!hash_request(turn->key_hash, rq)) {
+        return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
+    }
+    return find_earlier(rq, turn, prun_id);
+}
+
+/* ---- the turn ---- */
+
+int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *dialect)
+{
+    ac_turn_t *turn = ac_turn_create(talk->agent, rq->owner, talk->content);
+    if (!turn) {
+        ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
+        return ac_reply_problem(rq, NULL);
+    }
+    const ac_agents_t *agents;
+    /* A thread's own agent may be one that this child has yet to hear of. */
+    apr_status_t status = ac_request_agents(rq, &agents, !talk->agent && talk->thread_id);
+    turn->agents = ac_agents_ref(rq->agents);
+    turn->fallback_agent = default_agent(rq);
+    turn->stateless = talk->stateless;
+    apr_cpystrn(turn->thread_id, talk->thread_id ? talk->thread_id : "", sizeof(turn->thread_id));
+    apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
+    if (talk->metadata && !json_is_null(talk->metadata)) {
+        /* A copy: the loop thread will own it, and the body is freed with the request. */
+        turn->metadata = json_deep_copy(talk->metadata);
+    }
+    turn->leave = rq->mount->on_disconnect;
+    turn->quota = ac_limits_quota(rq);
+    ac_quota_ref(turn->quota);
+    rq->doing = "running the agent";
+    const char *run_id = NULL;
+    if (status == APR_SUCCESS) {
+        status = read_earlier(rq, turn, &run_id);
+    }
+    if (status == APR_SUCCESS && !run_id) {
+        return ac_stream_run(rq, turn, dialect);
+    }
+    uint64_t after = turn->after;
+    ac_turn_free(turn);
+    return status == APR_SUCCESS ? ac_stream_follow(rq, run_id, after, dialect) : ac_reply_problem(rq, NULL);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pages of other sites: which may use the API from a browser (the CORS protocol of the Fetch standard), and that others cannot make a
+ * visitor's browser do it with the visitor's cookies or password, or under a name of their own that leads here. */
+#include "front/config/config.h"
+
+#include "apr_atomic.h"
+#include "http_ssl.h"
+
+#define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
+#define TAKEN "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
+/* What the clients of OpenAI's API send about themselves; each version has more of them. Nothing is
+ * done with them. */
+static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"};
+
+/* "https://app.example.com", "http://localhost:3000": as browsers write it, since it is compared byte by byte. */
+static bool is_origin(const char *text)
+{
+    size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+    if (!scheme || strncmp(text + scheme, "://", 3)) return false;
+    const char *host = text + scheme + 3;
+    size_t len = *host == '[' ? strcspn(host, "]") + 1 : strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-._");
+    if (!len || len > strlen(host) || (*host == '[' && strspn(host + 1, "0123456789abcdef:.") != len - 2)) return false;
+    if (host[len] != ':') return !host[len];
+    size_t port = strspn(host + len + 1, "0123456789");
+    bool is_default = !strcmp(host + len, !strncmp(text, "https:", 6) ? ":443" : !strncmp(text, "http:", 5) ? ":80" : "");
+    return port && port <= 5 && !host[len + 1 + port] && !is_default;
+}
+
+const char *ac_cors_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
+{
+    const apr_array_header_t *origins = mount->cors_origins;
+    for (int i = 0; origins && i < origins->nelts; i++) {
+        const char *origin = APR_ARRAY_IDX(origins, i, const char *);
+        if (!strcmp(origin, "*")) {
+            if (origins->nelts > 1) return "'*' stands for every origin; give it alone";
+        }
+        else if (!is_origin(origin)) {
+            return apr_psprintf(p, "'%s' is not an origin; give scheme, host and a port other than the scheme's own, in small letters, "
+                                "like https://app.example.com or http://localhost:3000", origin);
+        }
+    }
+    return NULL;
+}
+
+static bool is_open(const ac_mount_conf_t *mount)
+{
+    const apr_array_header_t *origins = mount->cors_origins;
+    return origins && origins->nelts == 1 && !strcmp(APR_ARRAY_IDX(origins, 0, const char *), "*");
+}
+
+bool ac_cors_contradicts(const ac_mount_conf_t *mount)
+{
+    return is_open(mount) && mount->cors_credentials > 0;
+}
+
+static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
+{
+    for (int i = 0; origin && mount->cors_origins && i < mount->cors_origins->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(mount->cors_origins, i, const char *), origin)) return true;
+    }
+    return false;
+}
+
+/* Among the error headers, so that a refusal of httpd's own can be read by the page too. */
+static void set_headers(request_rec *r, const ac_mount_conf_t *mount, const char *origin)
+{
+    bool open = is_open(mount);
+    /* The answer to another origin would look different, so no cache may mix them up. */
+    if (!open) apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    if (!open && !is_listed(mount, origin)) return;
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", open ? "*" : apr_pstrdup(r->pool, origin));
+    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", EXPOSED);
+    if (!open && mount->cors_credentials > 0) apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
+}
+
+/* TAKEN, and those of clients that the browser asks for. */
+static const char *taken(const request_rec *r)
+{
+    const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Headers"), *list = TAKEN;
+    char *state = NULL;
+    for (char *name = wanted ? apr_strtok(apr_pstrdup(r->pool, wanted), ", \t", &state) : NULL; name;
+         name = apr_strtok(NULL, ", \t", &state)) {
+        for (size_t i = 0; i < sizeof(of_clients) / sizeof(*of_clients); i++) {
+            bool fits = !ap_cstr_casecmpn(name, of_clients[i], strlen(of_clients[i])) && !*ap_scan_http_token(name);
+            if (fits) list = apr_pstrcat(r->pool, list, ", ", name, NULL);
+        }
+    }
+    return list;
+}
+
+/* A browser asks beforehand, without any sign-in, so this comes before httpd asks for one. */
+static int answer_preflight(request_rec *r, const ac_mount_conf_t *mount, const char *methods)
+{
+    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Methods", methods);
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers", taken(r));
+    apr_table_setn(r->err_headers_out, "Access-Control-Max-Age",
+                   apr_psprintf(r->pool, "%" APR_TIME_T_FMT, apr_time_sec(mount->cors_max_age)));
+    r->status = HTTP_NO_CONTENT;
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(r->connection->bucket_alloc));
+    ap_pass_brigade(r->output_filters, brigade);
+    return DONE;
+}
+
+int ac_cors_header_parser(request_rec *r)
+{
+    const char *origin = apr_table_get(r->headers_in, "Origin");
+    const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
+    if (!origin || !mount->cors_origins || !ac_mount_is_here(r)) return DECLINED;
+    set_headers(r, mount, origin);
+    const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Method");
+    const char *methods = r->method_number == M_OPTIONS && wanted ? ac_route_methods(r) : NULL;
+    return methods && (is_open(mount) || is_listed(mount, origin)) ? answer_preflight(r, mount, methods) : DECLINED;
+}
+
+/* ---- requests that a page of another site makes ---- */
+
+/* Browsers send these headers for a page of another site only after a preflight that allowed them, and then for listed origins only,
+ * or without cookies and passwords. */
+static bool shows_key(const request_rec *r)
+{
+    const char *value = apr_table_get(r->headers_in, "Authorization");
+    return apr_table_get(r->headers_in, "X-API-Key") || (value && !ap_cstr_casecmpn(value, "Bearer ", 7));
+}
+
+/* Whether the visitor's browser alone opens the door: by a cookie, a password that it remembers, Kerberos, a certificate. */
+static bool is_ambient(request_rec *r)
+{
+    const char *verified = r->user ? NULL : ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_VERIFY");
+    return r->user || (verified && !strcmp(verified, "SUCCESS"));
+}
+
+/* Whether text begins with this host's name; a port may follow. */
+static bool is_host(const char *text, const char *host)
+{
+    size_t len = strlen(host);
+    const char *start = *text == '[' && *host != '[' ? text + 1 : text;
+    const char *end = start + len;
+    if (ap_cstr_casecmpn(start, host, len)) return false;
+    return !*end || *end == ':' || *end == ',' || *end == ' ' || (start != text && *end == ']');
+}
+
+/* Whether the page that an Origin names comes from the host that the request names, or from the one that a proxy was asked for. Ports
+ * are left out, as they are where a browser says `same-site`. */
+static bool is_own_host(request_rec *r, const char *origin)
+{
+    const char *host = strstr(origin, "://");
+    const char *list = apr_table_get(r->headers_in, "X-Forwarded-Host");
+    if (!host) return false;
+    host += 3;
+    if (r->hostname && is_host(host, r->hostname)) return true;
+    size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+    const char *name = apr_pstrndup(r->pool, host, len);
+    while (list && *list) {
+        list += strspn(list, ", \t");
+        if (*list && is_host(list, name)) return true;
+        list += strcspn(list, ",");
+    }
+    return false;
+}
+
+/* Sec-Fetch-Site is the browser's own word, and comes over https; over http there is only the Origin. */
+static bool is_foreign(request_rec *r)
+{
+    const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site"), *origin = apr_table_get(r->headers_in, "Origin");
+    return site ? !ap_cstr_casecmp(site, "cross-site") : origin && !is_own_host(r, origin);
+}
+
+/* Whether a person follows a link, of any page. An answer of a model on a page of this site may have one, too. */
+static bool is_link(request_rec *r)
+{
+    const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode"), *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
+    return r->method_number == M_GET && mode && !ap_cstr_casecmp(mode, "navigate") && (!site || ap_cstr_casecmp(site, "none"));
+}
+
+apr_status_t ac_cors_check(ac_request_t *rq)
+{
+    request_rec *r = rq->r;
+    /* A link may lead here, but not to a GET that runs an agent. */
+    bool runs = (rq->route->needs & AC_NEEDS_OWNER) && (rq->route->needs & AC_ALWAYS_STREAMS), link = is_link(r);
+    if (runs && link) return ac_err_set(&rq->err, AC_FORBIDDEN, "a link may not run an agent");
+    if (shows_key(r) || !is_foreign(r) || is_listed(rq->mount, apr_table_get(r->headers_in, "Origin"))) return APR_SUCCESS;
+    if (is_open(rq->mount) && !is_ambient(r)) return APR_SUCCESS;
+    if (link) return APR_SUCCESS;
+    if (is_open(rq->mount)) {
+        return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of other sites may not use a visitor's sign-in here; AgentChatCORSOrigin has to "
+                          "list their origins, '*' is not enough");
+    }
+    return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
+}
+
+/* ---- names that lead here ---- */
+
+static bool is_among(const apr_array_header_t *names, const char *host)
+{
+    for (int i = 0; names && i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        if (name && !ap_strcasecmp_match(host, name)) return true;
+    }
+    return false;
+}
+
+/* An address, or a name that no name server of somebody else's can lead here. */
+static bool is_this_machine(const char *host)
+{
+    size_t len = strlen(host);
+    bool address = ap_strchr_c(host, ':') || strspn(host, "0123456789.") == len;
+    return address || !ap_cstr_casecmp(host, "localhost") || !ap_cstr_casecmp(host, "localhost.localdomain") ||
+           (len > 10 && !ap_cstr_casecmp(host + len - 10, ".localhost"));
+}
+
+/* Whoever asks for a wrong name decides how often that is; the log has it once a minute from each child. */
+static void log_name(request_rec *r)
+{
+    static volatile apr_uint32_t last;
+    apr_uint32_t now = (apr_uint32_t)apr_time_sec(r->request_time), before = apr_atomic_read32(&last);
+    if (before && now - before < 60) return;
+    if (apr_atomic_cas32(&last, now, before) != before) return;
+    ac_log_request(AC_M663, 0, r, "the mount is open to everybody (AgentChatAnonymous on) and was asked for as '%s', which is neither "
+                   "ServerName nor ServerAlias of its server; answered 403", r->hostname);
+}
+
+apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
+{
+    const server_rec *s = r->server;
+    if (!r->hostname || is_this_machine(r->hostname)) return APR_SUCCESS;
+    if (s->server_hostname && !ap_cstr_casecmp(r->hostname, s->server_hostname)) return APR_SUCCESS;
+    if (is_among(s->names, r->hostname) || is_among(s->wild_names, r->hostname)) return APR_SUCCESS;
+    log_name(r);
+    return ac_err_set(err, AC_FORBIDDEN, "this server is not known by the name that the request was sent to (Host); without a sign-in it "
+                      "answers for its ServerName, ServerAlias, localhost and addresses only");
+}

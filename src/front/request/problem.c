@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Errors that httpd answers itself below a mount (a sign-in refused, a path that cannot be decoded, a body that does not
+ * come) get the same problem document as ours: an error filter puts it in the place of httpd's page. */
+#include "front/front.h"
+
+#include <stdlib.h>
+
+#include "apr_strings.h"
+
+static ap_filter_rec_t *problem_filter;
+
+static ac_kind_e kind_of(int status)
+{
+    switch (status) {
+    case HTTP_UNAUTHORIZED: return AC_UNAUTHENTICATED;
+    case HTTP_FORBIDDEN: return AC_FORBIDDEN;
+    case HTTP_NOT_FOUND: return AC_NOT_FOUND;
+    case HTTP_METHOD_NOT_ALLOWED: return AC_METHOD_NOT_ALLOWED;
+    case HTTP_NOT_ACCEPTABLE: return AC_NOT_ACCEPTABLE;
+    case HTTP_PRECONDITION_FAILED: return AC_PRECONDITION_FAILED;
+    case HTTP_REQUEST_ENTITY_TOO_LARGE: return AC_BODY_TOO_LARGE;
+    case HTTP_UNSUPPORTED_MEDIA_TYPE: return AC_UNSUPPORTED_MEDIA;
+    case HTTP_TOO_MANY_REQUESTS: return AC_RATE_LIMITED;
+    case HTTP_BAD_GATEWAY: return AC_UPSTREAM_ERROR;
+    case HTTP_SERVICE_UNAVAILABLE: return AC_OVERLOADED;
+    case HTTP_GATEWAY_TIME_OUT: return AC_UPSTREAM_TIMEOUT;
+    default: return status < 500 ? AC_INVALID_REQUEST : AC_INTERNAL;
+    }
+}
+
+/* The id under which the handler has known this request, or a new one where it never got so far. */
+static const char *request_id(request_rec *r)
+{
+    const char *id = apr_table_get(r->headers_out, "X-Request-Id");
+    id = id ? id : apr_table_get(r->err_headers_out, "X-Request-Id");
+    return id ? id : ac_request_create(r)->request_id;
+}
+
+static char *problem_text(request_rec *r, size_t *plen)
+{
+    const char *reason = ap_get_status_line(r->status) + 4;     /* what follows "404 " */
+    ac_err_t err;
+    ac_err_init(&err);
+    const char *detail = apr_table_get(r->notes, AC_NOTE_DETAIL);
+    ac_err_set(&err, kind_of(r->status), "%s%s", detail ? "" : "the server refused the request: ", detail ? detail : reason);
+    json_t *problem = ac_problem_json(&err, request_id(r));
+    if (ac_kind_row(err.kind)->http != r->status) {
+        ac_json_put(problem, "status", json_integer(r->status));
+        ac_json_put(problem, "title", ac_json_text(reason));
+    }
+    char *text = ac_json_dump(problem, plen);
+    json_decref(problem);
+    return text;
+}
+
+/* Drops httpd's page; at its end comes the document, before a header has gone out. */
+static apr_status_t replace_page(ap_filter_t *filter, apr_bucket_brigade *brigade)
+{
+    request_rec *r = filter->r;
+    apr_bucket *bucket = APR_BRIGADE_FIRST(brigade);
+    while (bucket != APR_BRIGADE_SENTINEL(brigade) && !APR_BUCKET_IS_EOS(bucket)) {
+        apr_bucket *next = APR_BUCKET_NEXT(bucket);
+        apr_bucket_delete(bucket);
+        bucket = next;
+    }
+    if (bucket == APR_BRIGADE_SENTINEL(brigade)) {
+        return APR_SUCCESS;
+    }
+    size_t len = 0;
+    char *text = problem_text(r, &len);
+    if (text) {
+        APR_BUCKET_INSERT_BEFORE(bucket, apr_bucket_heap_create(text, len, free, brigade->bucket_alloc));
+    }
+    ap_set_content_type(r, "application/problem+json");
+    ap_set_content_length(r, (apr_off_t)len);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    ap_remove_output_filter(filter);
+    return ap_pass_brigade(filter->next, brigade);
+}
+
+static void insert_filter(request_rec *r)
+{
+    if (r->status >= 400 && !r->main && ac_mount_prefix(r)) {
+        ap_add_output_filter_handle(problem_filter, NULL, r, r->connection);
+    }
+}
+
+void ac_problem_register(apr_pool_t *p)
+{
+    (void)p;
+    problem_filter = ap_register_output_filter("AGENTCHAT_PROBLEM", replace_page, NULL, AP_FTYPE_RESOURCE);
+    ap_hook_insert_error_filter(insert_filter, NULL, NULL, APR_HOOK_LAST);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a client gets: JSON documents, problem documents; and the wait for the store that comes before. */
+#include "front/front.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "apr_strings.h"
+
+APLOG_USE_MODULE(agentchat);
+
+#define RETRY_DEFAULT apr_time_from_sec(2)  /* where a retry makes sense and nobody said when */
+
+/* A body that was not read has to go by before the next request; a large one, or one of unknown length, is not worth
+ * it. HTTP/2 knows how to end a stream without its connection. */
+static void close_unless_drained(const ac_request_t *rq)
+{
+    request_rec *r = rq->r;
+    const char *length = apr_table_get(r->headers_in, "Content-Length");
+    if (rq->body_read || r->connection->master) {
+        return;
+    }
+    if (apr_table_get(r->headers_in, "Transfer-Encoding") || (length && apr_atoi64(length) > AC_MAX_BODY_DEFAULT)) {
+        apr_table_setn(r->headers_out, "Connection", "close");
+    }
+}
+
+static void send_bucket(request_rec *r, apr_bucket *bucket)
+{
+    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    ap_set_content_length(r, (apr_off_t)bucket->length);
+    APR_BRIGADE_INSERT_TAIL(brigade, bucket);
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(r->connection->bucket_alloc));
+    /* A client that is gone is httpd's to notice; there is no other answer to give. */
+    ap_pass_brigade(r->output_filters, brigade);
+}
+
+static void send_body(request_rec *r, char *text, size_t len)
+{
+    send_bucket(r, apr_bucket_heap_create(text, len, free, r->connection->bucket_alloc));
+}
+
+static void set_common(ac_request_t *rq)
+{
+    apr_table_setn(rq->r->headers_out, "Cache-Control", "no-store");
+    apr_table_setn(rq->r->headers_out, "X-Content-Type-Options", "nosniff");
+    close_unless_drained(rq);
+}
+
+int ac_reply_json(ac_request_t *rq, int status, json_t *value)
+{
+    size_t len = 0;
+    char *text = value ? ac_json_dump(value, &len) : NULL;
+    json_decref(value);
+    if (!text) {
+        ac_err_set(&rq->err, AC_INTERNAL, "the answer could not be written");
+        return ac_reply_problem(rq, NULL);
+    }
+    set_common(rq);
+    rq->r->status = status;
+    ap_set_content_type(rq->r, "application/json");
+    send_body(rq->r, text, len);
+    return OK;
+}
+
+int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t len)
+{
+    set_common(rq);
+    ap_set_content_type(rq->r, type);
+    send_bucket(rq->r, apr_bucket_pool_create(text, len, rq->r->pool, rq->r->connection->bucket_alloc));
+    return OK;
+}
+
+int ac_reply_file(ac_request_t *rq, const char *type, const char *path)
+{
+    request_rec *r = rq->r;
+    apr_file_t *file = NULL;
+    apr_finfo_t info;
+    apr_status_t status = apr_file_open(&file, path, APR_READ, APR_OS_DEFAULT, r->pool);
+    if (status == APR_SUCCESS) {
+        status = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_SIZE, file);
+    }
+    if (status != APR_SUCCESS || info.filetype != APR_REG || info.size <= 0 || info.size > AC_MAX_STATIC_FILE) {
+        ac_err_set(&rq->err, AC_NOT_FOUND, "the file cannot be read");
+        return ac_reply_problem(rq, NULL);
+    }
+    set_common(rq);
+    ap_set_content_type(r, type);
+    send_bucket(r, apr_bucket_file_create(file, 0, (apr_size_t)info.size, r->pool, r->connection->bucket_alloc));
+    return OK;
+}
+
+int ac_reply_empty(ac_request_t *rq, int status)
+{
+    request_rec *r = rq->r;
+    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
+    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
+    set_common(rq);
+    r->status = status;
+    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
+    ap_pass_brigade(r->output_filters, brigade);
+    return OK;
+}
+
+/* ---- problems ---- */
+
+json_t *ac_problem_json(const ac_err_t *err, const char *request_id)
+{
+    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    char type[64];
+    json_t *problem = json_object();
+    apr_snprintf(type, sizeof(type), "urn:agentchat:error:%s", row->code);
+    ac_json_put(problem, "type", json_string(type));
+    ac_json_put(problem, "title", json_string(row->title));
+    ac_json_put(problem, "status", json_integer(row->http));
+    ac_json_put(problem, "detail", ac_json_text(err->detail[0] ? err->detail : row->title));
+    ac_json_put(problem, "code", json_string(row->code));
+    ac_json_put(problem, "request_id", ac_json_text(request_id));
+    if (err->pointer[0]) {
+        json_t *item = json_object();
+        json_t *errors = json_array();
+        ac_json_put(item, "pointer", ac_json_text(err->pointer));
+        ac_json_put(item, "detail", ac_json_text(err->detail));
+        json_array_append_new(errors, item);
+        ac_json_put(problem, "errors", errors);
+    }
+    return problem;
+}
+
+void ac_problem_headers(request_rec *r, const ac_err_t *err)
+{
+    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    apr_interval_time_t wait = err->retry_after;
+    r->status = row->http;
+    r->status_line = NULL;
+    ap_set_content_type(r, "application/problem+json");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    if (wait <= 0 && row->retry && (row->http == HTTP_SERVICE_UNAVAILABLE || row->http == HTTP_TOO_MANY_REQUESTS)) {
+        wait = RETRY_DEFAULT;
+    }
+    if (wait > 0) {
+        apr_int64_t seconds = (wait + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC;
+        apr_table_setn(r->headers_out, "Retry-After", apr_psprintf(r->pool, "%" APR_INT64_T_FMT, seconds));
+    }
+    if (err->kind == AC_UNAUTHENTICATED && !apr_table_get(r->err_headers_out, "WWW-Authenticate")) {
+        apr_table_setn(r->headers_out, "WWW-Authenticate", "Bearer realm=\"agentchat\"");
+    }
+}
+
+static void log_problem(const ac_request_t *rq, const ac_err_t *err)
+{
+    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    const char *route = rq->route ? rq->route->pattern : "-";
+    if (row->http < 500 || err->kind == AC_STOPPING) {
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id,
+                      rq->r->method, route, row->code, err->detail);
+    }
+    else if (!strcmp(row->fault, "operator")) {
+        ac_log_request(AC_M651, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id, rq->r->method, route,
+                       row->code, err->detail);
+    }
+    else {
+        ac_log_request(AC_M652, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id, rq->r->method, route,
+                       row->code, err->detail);
+    }
+}
+
+int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
+{
+    if (rq->httpd_answer) {
+        return rq->httpd_answer;
+    }
+    ac_err_t shown = err ? *err : rq->err;
+    if (shown.kind == AC_OK) {
+        ac_err_set(&shown, AC_INTERNAL, "an error without a reason");
+    }
+    if (strcmp(ac_kind_row(shown.kind)->fault, "client")) {
+        ac_err_while(&shown, rq->doing);
+    }
+    log_problem(rq, &shown);
+    json_t *problem = ac_problem_json(&shown, rq->request_id);
+    size_t len;
+    char *text = ac_json_dump(problem, &len);
+    json_decref(problem);
+    if (!text) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    set_common(rq);
+    ac_problem_headers(rq->r, &shown);
+    /* What a handler had meant for a good answer does not belong to this one. */
+    apr_table_unset(rq->r->headers_out, "ETag");
+    apr_table_unset(rq->r->headers_out, "Location");
+    send_body(rq->r, text, len);
+    return OK;
+}
+
+/* ---- the store ---- */
+
+static apr_status_t free_op(void *op)
+{
+    ac_store_op_free(op);
+    return APR_SUCCESS;
+}
+
+apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult)
+{
+    const ac_conf_t *conf = ac_child()->conf;
+    ac_err_t err;
+    *presult = NULL;
+    if (!op) {
+        return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
+    }
+    ac_err_init(&err);
+    apr_status_t status = ac_store_wait(&conf->store, &op, conf->request_store_timeout, &err);
+    if (op) {
+        apr_pool_cleanup_register(rq->r->pool, op, free_op, apr_pool_cleanup_null);
+    }
+    *presult = op;
+    if (status == APR_SUCCESS) {
+        return APR_SUCCESS;
+    }
+    if (err.kind == AC_OK) {
+        ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    }
+    const char *run_id = err.kind == AC_RUN_IN_PROGRESS && op ? ac_json_peek_string(op->out, "run_id", NULL) : NULL;
+    if (run_id) {
+        apr_snprintf(err.detail, sizeof(err.detail), "the thread has an active run: %s", run_id);
+    }
+    if (rq->err.kind == AC_OK) {
+        rq->err = err;
+    }
+    return status;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a client sent: who it is, what it accepts, its body. The query string is in query.c. */
+#include "front/front.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+
+#define READ_SIZE 8192
+
+/* ---- the request itself ---- */
+
+static bool request_id_sane(const char *id)
+{
+    size_t len = id ? strlen(id) : 0;
+    return len >= 1 && len < sizeof(((ac_request_t *)0)->request_id) &&
+           strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
+ac_request_t *ac_request_create(request_rec *r)
+{
+    ac_request_t *rq = apr_pcalloc(r->pool, sizeof(*rq));
+    const char *given = apr_table_get(r->headers_in, "X-Request-Id");
+    rq->r = r;
+    rq->mount = ac_mount_conf(r);
+    rq->doing = "reading the request";
+    ac_err_init(&rq->err);
+    if (request_id_sane(given)) {
+        apr_cpystrn(rq->request_id, given, sizeof(rq->request_id));
+    }
+    else {
+        char id[AC_ID_SIZE];
+        ac_id_make(id, "req_");
+        apr_cpystrn(rq->request_id, id, sizeof(rq->request_id));
+    }
+    /* Among the error headers, so that an answer of httpd's own has it too. */
+    apr_table_setn(r->err_headers_out, "X-Request-Id", rq->request_id);
+    return rq;
+}
+
+apr_status_t ac_request_owner(ac_request_t *rq)
+{
+    apr_status_t status = ac_principal_find(&rq->principal, rq->r, &rq->err);
+    rq->owner = status == APR_SUCCESS ? rq->principal->owner : NULL;
+    return status;
+}
+
+/* ---- Accept ---- */
+
+typedef struct weight_t {
+    int specific;                           /* 3: the type itself, 2: type slash star, 1: any, 0: not named */
+    int q;                                  /* thousandths */
+} weight_t;
+
+static bool is_token(const char *text, size_t len, const char *token)
+{
+    return len == strlen(token) && !strncasecmp(text, token, len);
+}
+
+/* How closely a media range, "type/subtype;q=0.5", names a type; 0: not at all. */
+static int range_specific(const char *range, size_t len, const char *type)
+{
+    size_t name_len = strcspn(range, ";,");
+    const char *slash = strchr(type, '/');
+    size_t major = (size_t)(slash - type) + 1;
+    name_len = name_len < len ? name_len : len;
+    while (name_len && apr_isspace(range[name_len - 1])) {
+        name_len--;
+    }
+    if (is_token(range, name_len, type)) {
+        return 3;
+    }
+    if (is_token(range, name_len, "*/*")) {
+        return 1;
+    }
+    return name_len == major + 1 && !strncasecmp(range, type, major) && range[major] == '*' ? 2 : 0;
+}
+
+/* "0", "1", "0.5", "0.125" in thousandths; what is none of these counts as 1. */
+static int parse_q(const char *text, const char *end)
+{
+    int q = 0, scale = 1000;
+    if (text == end || (*text != '0' && *text != '.')) {
+        return 1000;
+    }
+    for (text += *text == '0'; text < end && (*text == '.' || apr_isdigit(*text)) && scale > 1; text++) {
+        if (*text != '.') {
+            scale /= 10;
+            q += (*text - '0') * scale;
+        }
+    }
+    return q;
+}
+
+static int range_q(const char *range, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (range[i] != ';') {
+            continue;
+        }
+        i += 1 + strspn(range + i + 1, " \t");
+        if (i + 2 < len && (range[i] == 'q' || range[i] == 'Q') && range[i + 1] == '=') {
+            return parse_q(range + i + 2, range + len);
+        }
+        i--;
+    }
+    return 1000;
+}
+
+static weight_t accept_weight(const char *accept, const char *type)
+{
+    weight_t weight = {0, 0};
+    while (*accept) {
+        accept += strspn(accept, " \t,");
+        size_t len = strcspn(accept, ",");
+        int specific = range_specific(accept, len, type);
+        if (specific > weight.specific) {
+            weight = (weight_t){specific, range_q(accept, len)};
+        }
+        accept += len;
+    }
+    return weight;
+}
+
+apr_status_t ac_request_accept(ac_request_t *rq)
+{
+    const char *accept = apr_table_get(rq->r->headers_in, "Accept");
+    if (!accept || !accept[strspn(accept, " \t,")] || accept_weight(accept, "application/json").q ||
+        accept_weight(accept, "text/event-stream").q) {
+        return APR_SUCCESS;
+    }
+    return ac_err_set(&rq->err, AC_NOT_ACCEPTABLE, "answers are application/json or text/event-stream");
+}
+
+bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback)
+{
+    const char *accept = apr_table_get(rq->r->headers_in, "Accept");
+    if (!accept || !accept[strspn(accept, " \t,")]) {
+        return fallback;
+    }
+    weight_t json = accept_weight(accept, "application/json"), stream = accept_weight(accept, "text/event-stream");
+    if (!json.q || !stream.q) {
+        return json.q == stream.q ? fallback : stream.q > 0;
+    }
+    /* A wildcard is no wish for a stream; many clients send one with everything. */
+    if (stream.specific < 3) {
+        return fallback;
+    }
+    return json.specific < 3 || json.q < stream.q ? true : json.q > stream.q ? false : fallback;
+}
+
+/* ---- the body ---- */
+
+static int64_t body_max(const ac_request_t *rq)
+{
+    return rq->mount->max_body > 0 ? rq->mount->max_body : AC_MAX_BODY_DEFAULT;
+}
+
+static apr_status_t too_large(ac_request_t *rq)
+{
+    return ac_err_set(&rq->err, AC_BODY_TOO_LARGE, "the body may have at most %" APR_INT64_T_FMT " bytes",
+                      body_max(rq));
+}
+
+/* The input filters gave up. 413 is ours to word; the rest is between httpd and the client: a timeout, a broken
+ * chunk, a connection that went away, or an answer that a filter has sent already. */
+static apr_status_t unreadable(ac_request_t *rq, apr_status_t status)
+{
+    int answer = ap_map_http_request_error(status, HTTP_BAD_REQUEST);
+    if (answer == HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        return ac_err_set(&rq->err, AC_BODY_TOO_LARGE, "the body is larger than the server allows");
+    }
+    if (answer == HTTP_BAD_REQUEST && !rq->r->connection->aborted) {
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "the body could not be read to its end");
+    }
+    rq->httpd_answer = answer;
+    return ac_err_set(&rq->err, AC_INVALID_REQUEST, "the body did not come");
+}
+
+typedef struct reading_t {
+    ac_buf_t *body;                         /* NULL: what comes is dropped */
+    int64_t total;
+    bool end;
+} reading_t;
+
+static apr_status_t take_buckets(ac_request_t *rq, reading_t *reading, apr_bucket_brigade *brigade)
+{
+    apr_bucket *bucket;
+    while (!reading->end && !APR_BRIGADE_EMPTY(brigade)) {
+        const char *bytes;
+        apr_size_t len;
+        bucket = APR_BRIGADE_FIRST(brigade);
+        if (APR_BUCKET_IS_EOS(bucket)) {
+            reading->end = true;
+        }
+        else if (!APR_BUCKET_IS_METADATA(bucket)) {
+            apr_status_t status = apr_bucket_read(bucket, &bytes, &len, APR_BLOCK_READ);
+            if (status != APR_SUCCESS) {
+                return unreadable(rq, status);
+            }
+            reading->total += (int64_t)len;
+            if (reading->total > body_max(rq)) {
+                return too_large(rq);
+            }
+            if (reading->body && ac_buf_add(reading->body, bytes, len) != APR_SUCCESS) {
+                return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
+            }
+        }
+        apr_bucket_delete(bucket);
+    }
+    return APR_SUCCESS;
+}
+
+/* Reads to the end of the body. The filters below take care of Content-Length, chunks and Expect. */
+static apr_status_t read_body(ac_request_t *rq, ac_buf_t *body)
+{
+    request_rec *r = rq->r;
+    const char *declared = apr_table_get(r->headers_in, "Content-Length");
+    if (rq->body_read) {
+        return APR_SUCCESS;
+    }
+    if (declared && apr_atoi64(declared) > body_max(rq)) {
+        return too_large(rq);
+    }
+    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    reading_t reading = {.body = body};
+    apr_status_t status = APR_SUCCESS;
+    while (status == APR_SUCCESS && !reading.end) {
+        status = ap_get_brigade(r->input_filters, brigade, AP_MODE_READBYTES, APR_BLOCK_READ, READ_SIZE);
+        if (status == APR_SUCCESS && APR_BRIGADE_EMPTY(brigade)) {
+            status = APR_EOF;
+        }
+        status = status == APR_SUCCESS ? take_buckets(rq, &reading, brigade) : unreadable(rq, status);
+        apr_brigade_cleanup(brigade);
+    }
+    apr_brigade_destroy(brigade);
+    rq->body_read = reading.end;
+    return status;
+}
+
+apr_status_t ac_request_body_drop(ac_request_t *rq)
+{
+    return read_body(rq, NULL);
+}
+
+/* A client that names no type is believed, unless it is a browser, which says its page's origin with each POST: a page of another site
+ * can send without asking what is not JSON, and what has no type. */
+static apr_status_t check_media(ac_request_t *rq, bool empty)
+{
+    const char *type = apr_table_get(rq->r->headers_in, "Content-Type");
+    const char *encoding = apr_table_get(rq->r->headers_in, "Content-Encoding");
+    if (encoding && strcasecmp(encoding, "identity")) {
+        return ac_err_set(&rq->err, AC_UNSUPPORTED_MEDIA, "an encoded body is not read here");
+    }
+    if ((!type || !*type) && (empty || !apr_table_get(rq->r->headers_in, "Origin"))) {
+        return APR_SUCCESS;
+    }
+    type = type ? type : "";
+    size_t len = strcspn(type, "; \t");
+    if (is_token(type, len, "application/json") ||
+        (len > 17 && !strncasecmp(type, "application/", 12) && !strncasecmp(type + len - 5, "+json", 5))) {
+        return APR_SUCCESS;
+    }
+    return ac_err_set(&rq->err, AC_UNSUPPORTED_MEDIA, "the body must be application/json");
+}
+
+static apr_status_t free_json(void *value)
+{
+    json_decref(value);
+    return APR_SUCCESS;
+}
+
+apr_status_t ac_request_body(ac_request_t *rq, bool required)
+{
+    ac_buf_t body;
+    ac_buf_init(&body, (size_t)body_max(rq));
+    apr_status_t status = read_body(rq, &body);
+    if (status == APR_SUCCESS) {
+        status = check_media(rq, !body.len);
+    }
+    if (status == APR_SUCCESS && !body.len && !required) {
+        goto leave;
+    }
+    if (status == APR_SUCCESS && !body.len) {
+        status = ac_err_set(&rq->err, AC_BAD_JSON, "the body is empty; it must be a JSON object");
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_parse(&rq->body, body.data, body.len, &rq->err);
+    }
+    if (status == APR_SUCCESS) {
+        apr_pool_cleanup_register(rq->r->pool, rq->body, free_json, apr_pool_cleanup_null);
+        if (!json_is_object(rq->body)) {
+            status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "the body must be a JSON object");
+        }
+    }
+leave:
+    ac_buf_free(&body);
+    return status;
+}

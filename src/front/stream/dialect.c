@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events to bytes, a row per dialect. Rendering a token is the hottest path of the module: there it copies bytes
+ * and nothing else. */
+#include "front/front.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "apr_strings.h"
+
+#define LITERAL(out, text) ac_buf_add(out, text, sizeof(text) - 1)
+
+/* ---- pieces ---- */
+
+/* `,"timestamp":"2026-11-21T05:25:46.123Z"}` and the end of an event, formatted once per millisecond and thread. */
+typedef struct stamp_t {
+    apr_time_t ms;
+    size_t len;
+    char text[AC_TIME_SIZE + 24];
+} stamp_t;
+
+static const stamp_t *stamp_of(apr_time_t at)
+{
+    static __thread stamp_t stamp = {.ms = -1};
+    apr_time_t ms = at / 1000;
+    if (ms != stamp.ms) {
+        static const char before[] = ",\"timestamp\":\"", after[] = "\"}\n\n";
+        char *to = stamp.text;
+        memcpy(to, before, sizeof(before) - 1);
+        to += sizeof(before) - 1;
+        ac_time_format(to, at);
+        to += strlen(to);
+        memcpy(to, after, sizeof(after));
+        stamp.len = (size_t)(to - stamp.text) + sizeof(after) - 1;
+        stamp.ms = ms;
+    }
+    return &stamp;
+}
+
+#define ID_SPACE 32                         /* "id: ", 20 digits, a line end */
+
+static char *put_id(char *to, uint64_t seq)
+{
+    char digits[20];
+    size_t n = sizeof(digits);
+    do {
+        digits[--n] = (char)('0' + seq % 10);
+        seq /= 10;
+    } while (seq);
+    memcpy(to, "id: ", 4);
+    memcpy(to + 4, digits + n, sizeof(digits) - n);
+    to += 4 + sizeof(digits) - n;
+    *to++ = '\n';
+    return to;
+}
+
+static void add_id(const ac_render_t *render, uint64_t seq, ac_buf_t *out)
+{
+    char line[ID_SPACE];
+    /* What the server says for itself is no event of the run, and leaves the client where it is. */
+    if (render->dialect->ids && seq) {
+        ac_buf_add(out, line, (size_t)(put_id(line, seq) - line));
+    }
+}
+
+/* `id: 7`, then head and the text as a JSON string. */
+static void add_token(const ac_render_t *render, const ac_event_t *event, const char *head, size_t head_len,
+                      ac_buf_t *out)
+{
+    char start[ID_SPACE + 64], *to = start;
+    if (render->dialect->ids) {
+        to = put_id(to, event->seq);
+    }
+    memcpy(to, head, head_len);
+    ac_buf_add(out, start, (size_t)(to - start) + head_len);
+    ac_buf_json(out, event->text, event->len);
+}
+#define TOKEN(render, event, head, out) \
+    do { \
+        _Static_assert(sizeof(head) <= 64, "room in add_token"); \
+        add_token(render, event, head, sizeof(head) - 1, out); \
+    } while (0)
+
+/* Notes what every dialect wants to know of an event. */
+static void note(ac_render_t *render, const ac_event_t *event)
+{
+    if (event->type == AC_EVENT_RUN) {
+        apr_cpystrn(render->thread_id, ac_json_peek_string(event->data, "thread_id", ""), sizeof(render->thread_id));
+        apr_cpystrn(render->run_id, ac_json_peek_string(event->data, "run_id", ""), sizeof(render->run_id));
+    }
+    else if (event->type == AC_EVENT_ERROR) {
+        render->status = ac_kind_row(event->kind)->http;
+        render->ended = true;
+    }
+    else if (event->type == AC_EVENT_DONE) {
+        render->ended = true;
+    }
+}
+
+/* An event is appended whole or not at all. */
+static apr_status_t finish(ac_buf_t *out, size_t before)
+{
+    if (!out->failed) {
+        return APR_SUCCESS;
+    }
+    out->len = before;
+    if (out->data) {
+        out->data[before] = '\0';
+    }
+    return APR_ENOSPC;
+}
+
+static void add_json(ac_buf_t *out, const json_t *value)
+{
+    size_t len = 0;
+    char *text = ac_json_dump(value, &len);
+    if (!text || ac_buf_add(out, text, len) != APR_SUCCESS) {
+        out->failed = true;
+    }
+    free(text);
+}
+
+/* The members of an object without its braces. */
+static void add_members(ac_buf_t *out, const json_t *object)
+{
+    size_t len = 0;
+    char *text = object ? ac_json_dump(object, &len) : NULL;
+    if (text && len > 2) {
+        LITERAL(out, ",");
+        ac_buf_add(out, text + 1, len - 2);
+    }
+    else if (object && !text) {
+        out->failed = true;
+    }
+    free(text);
+}
+
+static void add_member_string(ac_buf_t *out, const json_t *object, const char *name, const char *before)
+{
+    const json_t *value = json_object_get(object, name);
+    ac_buf_str(out, before);
+    if (value) {
+        add_json(out, value);
+    }
+    else {
+        LITERAL(out, "null");
+    }
+}
+
+/* {"code":…,"message":… */
+static void add_reason(ac_buf_t *out, const json_t *data)
+{
+    add_member_string(out, data, "code", "\"code\":");
+    add_member_string(out, data, "message", ",\"message\":");
+}
+
+static apr_status_t no_heartbeat(ac_render_t *render, ac_buf_t *out)
+{
+    (void)render;
+    (void)out;
+    return APR_SUCCESS;
+}
+
+static apr_status_t comment_heartbeat(ac_render_t *render, ac_buf_t *out)
+{
+    size_t before = out->len;
+    (void)render;
+    LITERAL(out, ": heartbeat\n");      /* a blank line would be an event without data to some clients */
+    return finish(out, before);
+}
+
+/* ---- native: everything, as API.md's table has it ---- */
+
+static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    const stamp_t *stamp = stamp_of(event->at);
+    if (event->type == AC_EVENT_TOKEN) {
+        TOKEN(render, event, "data: {\"type\":\"token\",\"content\":", out);
+        ac_buf_add(out, stamp->text, stamp->len);
+        return finish(out, before);
+    }
+    note(render, event);
+    add_id(render, event->seq, out);
+    LITERAL(out, "data: {\"type\":\"");
+    ac_buf_str(out, ac_event_name(event->type));
+    LITERAL(out, "\"");
+    add_members(out, event->data);
+    ac_buf_add(out, stamp->text, stamp->len);
+    return finish(out, before);
+}
+
+static apr_status_t native_heartbeat(ac_render_t *render, ac_buf_t *out)
+{
+    size_t before = out->len;
+    const stamp_t *stamp = stamp_of(apr_time_now());
+    (void)render;
+    LITERAL(out, "data: {\"type\":\"heartbeat\"");
+    ac_buf_add(out, stamp->text, stamp->len);
+    return finish(out, before);
+}
+
+/* ---- chunk: /chat ---- */
+
+static void chunk_metadata(const ac_render_t *render, ac_buf_t *out)
+{
+    LITERAL(out, "data: {\"type\":\"metadata\",\"conversation_id\":");
+    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+    LITERAL(out, ",\"thread_id\":");
+    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+    LITERAL(out, "}\n\n");
+}
+
+static void chunk_done(const ac_event_t *event, ac_buf_t *out)
+{
+    const stamp_t *stamp = stamp_of(event->at);
+    LITERAL(out, "data: {\"type\":\"done\",\"full_response\":");
+    ac_buf_json(out, event->text, event->len);
+    ac_buf_add(out, stamp->text, stamp->len);
+}
+
+static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    note(render, event);
+    switch (event->type) {
+    case AC_EVENT_TOKEN:
+        TOKEN(render, event, "data: {\"type\":\"chunk\",\"content\":", out);
+        LITERAL(out, "}\n\n");
+        break;
+    case AC_EVENT_RUN:
+        add_id(render, event->seq, out);
+        chunk_metadata(render, out);
+        break;
+    case AC_EVENT_DONE:
+        add_id(render, event->seq, out);
+        chunk_done(event, out);
+        break;
+    case AC_EVENT_ERROR:
+        add_id(render, event->seq, out);
+        LITERAL(out, "data: {\"type\":\"error\",");
+        add_reason(out, event->data);
+        LITERAL(out, "}\n\n");
+        break;
+    default:
+        break;                              /* tools are not this client's */
+    }
+    return finish(out, before);
+}
+
+/* ---- text: /agent/stream ---- */
+
+static apr_status_t text_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    note(render, event);
+    switch (event->type) {
+    case AC_EVENT_TOKEN:
+        TOKEN(render, event, "data: {\"text\":", out);
+        LITERAL(out, "}\n\n");
+        break;
+    case AC_EVENT_ERROR:
+        LITERAL(out, "event: error\ndata: {");
+        add_reason(out, event->data);
+        LITERAL(out, "}\n\n");
+        break;
+    case AC_EVENT_DONE:
+        LITERAL(out, "event: done\ndata: {}\n\n");
+        break;
+    default:
+        break;
+    }
+    return finish(out, before);
+}
+
+/* ---- one JSON document at the end; of an error stream.c makes a problem ---- */
+
+/* What a client gets where nothing was stored: the run was stateless, or its thread was removed meanwhile. */
+static void message_unstored(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    char at[AC_TIME_SIZE];
+    ac_time_format(at, event->at);
+    LITERAL(out, "{\"id\":null,\"thread_id\":");
+    if (render->thread_id[0]) {
+        ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+    }
+    else {
+        LITERAL(out, "null");
+    }
+    LITERAL(out, ",\"role\":\"assistant\",\"content\":");
+    ac_buf_json(out, event->text, event->len);
+    LITERAL(out, ",\"tool_calls\":null,\"run_id\":");
+    ac_buf_json(out, render->run_id, strlen(render->run_id));
+    LITERAL(out, ",\"timestamp\":");
+    ac_buf_json(out, at, strlen(at));
+    LITERAL(out, "}");
+}
+
+static apr_status_t message_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    note(render, event);
+    if (event->type == AC_EVENT_DONE && event->message) {
+        json_t *shown = json_copy(event->message);      /* the event is everybody's */
+        ac_record_show_parts(shown);
+        add_json(out, shown);
+        json_decref(shown);
+    }
+    else if (event->type == AC_EVENT_DONE) {
+        message_unstored(render, event, out);
+    }
+    return finish(out, before);
+}
+
+static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    char at[AC_TIME_SIZE];
+    note(render, event);
+    if (event->type != AC_EVENT_DONE) {
+        return APR_SUCCESS;
+    }
+    ac_time_format(at, event->at);
+    LITERAL(out, "{\"conversation_id\":");
+    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+    LITERAL(out, ",\"thread_id\":");
+    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+    LITERAL(out, ",\"response\":");
+    ac_buf_json(out, event->text, event->len);
+    LITERAL(out, ",\"timestamp\":");
+    ac_buf_json(out, at, strlen(at));
+    LITERAL(out, "}");
+    return finish(out, before);
+}
+
+/* ---- the table ---- */
+
+const ac_dialect_t ac_dialect_native = {"native", true, true, native_event, native_heartbeat};
+const ac_dialect_t ac_dialect_chunk = {"chunk", true, true, chunk_event, comment_heartbeat};
+const ac_dialect_t ac_dialect_text = {"text", true, false, text_event, comment_heartbeat};
+const ac_dialect_t ac_dialect_message = {"message", false, false, message_event, no_heartbeat};
+const ac_dialect_t ac_dialect_chat = {"chat", false, false, chat_event, no_heartbeat};
+
+void ac_render_init(ac_render_t *render, const ac_dialect_t *dialect)
+{
+    memset(render, 0, sizeof(*render));
+    render->dialect = dialect;
+    render->status = HTTP_OK;
+}
+
+/* Nothing of a render is on the heap yet; those who hold one need not know. */
+void ac_render_free(ac_render_t *render)
+{
+    render->dialect = NULL;
+}

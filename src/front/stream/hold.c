@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams that hold a thread: how many a child has. They are counted apart: threads of the MPM, of which an HTTP/1 stream holds one, and
+ * an HTTP/2 connection with streams one for all of them; and threads of mod_http2, of which each HTTP/2 stream holds one.
+ *
+ * mod_http2 works on few requests of a connection at a time: on six at first, and on twice as many each time that an answer has ended and
+ * some time has passed. Streams that took all of these places would keep a cancel, or any other request of the same client, waiting until
+ * one of them ends. So a connection has one stream less than it has places. mod_http2 tells nobody how many those are; they are reckoned
+ * from what it answers, by its own rule and a little later than it does. */
+#include "stream.h"
+#include "front/config/config.h"
+
+#include <pthread.h>
+
+#include <ap_mpm.h>
+
+APLOG_USE_MODULE(agentchat);
+
+#define PLACES_FIRST 6                          /* of a connection, in mod_http2 */
+#define PLACES_MOST 100
+#define PLACES_EVERY apr_time_from_msec(200)    /* mod_http2: after 100 ms */
+#define SHARE(threads) ((threads) * 3 / 4 > 0 ? (threads) * 3 / 4 : 1)  /* that streams may hold, so that others get through */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* for what follows, and the ac_hold_t of each connection */
+static int n_threads, n_http2;
+
+static ac_hold_t *hold_of(const conn_rec *c)
+{
+    ac_conn_t *conn = c->master ? ap_get_module_config(c->master->conn_config, &agentchat_module) : NULL;
+    return conn ? &conn->hold : NULL;
+}
+
+/* The first request of a connection that we see: there were not fewer places before it than there are for it. */
+static void see(ac_hold_t *hold, const request_rec *r)
+{
+    if (hold->changed) return;
+    hold->places = PLACES_FIRST;
+    hold->changed = r->request_time;
+}
+
+/* ---- a stream comes and goes ---- */
+
+/* What there are too many of, for the client; NULL: it may come. With the lock held. */
+static const char *take(const ac_conf_t *conf, ac_hold_t *hold, bool http2)
+{
+    static const char full[] = "this server process has as many streams as it may have";
+    bool needs_thread = !http2 || !hold || !hold->n_streams;
+    if (needs_thread && n_threads >= conf->max_blocking_streams) return full;
+    if (http2 && n_http2 >= conf->max_http2_streams) return full;
+    if (hold && hold->n_streams >= hold->places - 1) {
+        return "this HTTP/2 connection has as many streams as it may have now; it may have more when it has been answered more";
+    }
+    n_threads += needs_thread;
+    n_http2 += http2;
+    if (hold) hold->n_streams++;
+    return NULL;
+}
+
+apr_status_t ac_hold_take(ac_request_t *rq)
+{
+    conn_rec *c = rq->r->connection;
+    ac_hold_t *hold = hold_of(c);
+    pthread_mutex_lock(&lock);
+    if (hold) see(hold, rq->r);
+    const char *problem = take(ac_conf(), hold, c->master != NULL);
+    pthread_mutex_unlock(&lock);
+    return problem ? ac_err_set(&rq->err, AC_OVERLOADED, "%s", problem) : APR_SUCCESS;
+}
+
+bool ac_hold_thread(void)
+{
+    pthread_mutex_lock(&lock);
+    bool room = !take(ac_conf(), NULL, false);
+    pthread_mutex_unlock(&lock);
+    return room;
+}
+
+void ac_hold_leave(const conn_rec *c)
+{
+    ac_hold_t *hold = hold_of(c);
+    pthread_mutex_lock(&lock);
+    if (hold) hold->n_streams--;
+    n_threads -= !c->master || !hold || !hold->n_streams;
+    n_http2 -= c->master != NULL;
+    pthread_mutex_unlock(&lock);
+}
+
+/* A request that its client gives up before anything of an answer was sent makes mod_http2 careful. */
+static void count_answer(ac_hold_t *hold, const request_rec *r, int most)
+{
+    apr_time_t now = apr_time_now();
+    see(hold, r);
+    if (r->connection->aborted && !r->bytes_sent) {
+        hold->places = hold->places > 16 ? 16 : hold->places > 8 ? 8 : hold->places > 4 ? 4 : 2;
+        hold->changed = now;
+    } else if (r->request_time > hold->changed && now - hold->changed >= PLACES_EVERY) {
+        hold->places = hold->places * 2 < most ? hold->places * 2 : most;
+        hold->changed = now;
+    }
+}
+
+static int log_transaction(request_rec *r)
+{
+    ac_hold_t *hold = hold_of(r->connection);
+    int workers = ac_conf()->http2_threads, most = workers < PLACES_MOST ? workers : PLACES_MOST;
+    if (!hold) return DECLINED;
+    pthread_mutex_lock(&lock);
+    count_answer(hold, r, most > PLACES_FIRST ? most : PLACES_FIRST);
+    pthread_mutex_unlock(&lock);
+    return DECLINED;
+}
+
+void ac_hold_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+/* ---- how many there may be ---- */
+
+/* The number that this directive of another module was given last; 0: none. */
+static int number_of(const ap_directive_t *first, const char *name)
+{
+    int found = 0;
+    for (const ap_directive_t *at = first; at; at = at->next) {
+        int inside = at->first_child ? number_of(at->first_child, name) : 0;
+        if (inside > 0) found = inside;
+        if (!ap_cstr_casecmp(at->directive, name)) found = (int)apr_atoi64(at->args);
+    }
+    return found;
+}
+
+/* As mod_http2 reckons. */
+static int http2_threads(int threads)
+{
+    int least = number_of(ap_conftree, "H2MinWorkers"), most = number_of(ap_conftree, "H2MaxWorkers");
+    if (least <= 0) least = threads;
+    return most > 0 ? (most > least ? most : least) : least * 3 / 2;
+}
+
+/* Whether browsers would be moved over to HTTP/2 where a mount is. */
+static bool offers_http2(const server_rec *s)
+{
+    const core_server_config *core = ap_get_core_module_config(s->module_config);
+    for (int i = 0; core->protocols && i < core->protocols->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(core->protocols, i, const char *), "h2")) return true;
+    }
+    return false;
+}
+
+static const char *hosts_with_http2(server_rec *s, apr_pool_t *p)
+{
+    apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
+    for (; s; s = s->next) {
+        if (!ac_mount_is_in(s) || !offers_http2(s)) continue;
+        APR_ARRAY_PUSH(names, const char *) = apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "*", s->port);
+    }
+    return names->nelts ? ac_value_list(names, p) : NULL;
+}
+
+void ac_hold_prepare(ac_check_t *check)
+{
+    ac_conf_t *conf = &check->config->conf;
+    bool http2 = ap_find_linked_module("mod_http2.c") != NULL;
+    const char *hosts = http2 && ac_park_wait_possible() ? hosts_with_http2(check->server, check->ptemp) : NULL;
+    int threads = 0;
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    conf->http2_threads = http2 ? http2_threads(threads > 0 ? threads : 1) : 0;
+    if (!ac_check_server_at(check, "AgentChatMaxBlockingStreams")) conf->max_blocking_streams = SHARE(threads);
+    if (!ac_check_server_at(check, "AgentChatMaxHTTP2Streams")) conf->max_http2_streams = SHARE(conf->http2_threads);
+    if (hosts) {
+        ac_log(AC_M664, 0, "HTTP/2 is offered where the API is mounted (%s): each stream there holds a thread of mod_http2, at most %d in "
+               "each child, and each connection with streams one of the MPM, at most %d; over HTTP/1.1 streams hold none", hosts,
+               conf->max_http2_streams, conf->max_blocking_streams);
+    }
+}
