@@ -50,14 +50,14 @@ int ac_engine_active(const ac_engine_t *engine)
     return (int)apr_atomic_read32((volatile apr_uint32_t *)&engine->n_active);
 }
 
-static void turn_away(ac_run_t *run, const char *why)
+static void engine_turn_away(ac_run_t *run, const char *why)
 {
     ac_err_set(&run->err, AC_OVERLOADED, "%s (%d in this server process)", why, run->engine->conf.max_runs);
     run->err.retry_after = apr_time_from_sec(1);
 }
 
 /* false: it stands in line now, or its err is set: overloaded. */
-static bool take_slot(ac_engine_t *engine, ac_run_t *run)
+static bool engine_take_slot(ac_engine_t *engine, ac_run_t *run)
 {
     ac_run_queue_t *queue = &engine->queue;
     bool has_room = ac_run_queue_has_room(queue, run);
@@ -68,7 +68,7 @@ static bool take_slot(ac_engine_t *engine, ac_run_t *run)
     if (queue->n_waiting >= engine->conf.max_queued) {
         ac_run_t *other = ac_run_queue_displaced(queue, run);
         ac_run_t *away = other ? other : run;
-        turn_away(away, has_room ? "all runs that there may be are taken, and as many wait as may"
+        engine_turn_away(away, has_room ? "all runs that there may be are taken, and as many wait as may"
                                  : "its owner has as many runs as one owner may have, and as many wait as may");
         if (!other) return false;
         ac_run_queue_leave(queue, &other->place);
@@ -78,7 +78,7 @@ static bool take_slot(ac_engine_t *engine, ac_run_t *run)
     return false;
 }
 
-static void serve_line(ac_engine_t *engine)
+static void engine_serve_line(ac_engine_t *engine)
 {
     ac_run_t *next;
     while (engine->queue.n_slots < engine->conf.max_runs && (next = ac_run_queue_next(&engine->queue))) {
@@ -108,7 +108,7 @@ void ac_engine_forget(ac_run_t *run)
     ac_run_queue_leave(&engine->queue, &run->place);
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);
     apr_atomic_dec32(&engine->n_active);
-    serve_line(engine);
+    engine_serve_line(engine);
     if (engine->stopping && apr_hash_count(engine->runs) == 0) {
         ac_ready_set(engine->loop, &engine->stop_ready, report_stopped, engine);
     }
@@ -133,7 +133,7 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
 /* In line is where it waits for ac_run_begin; every other way begins now, if only to say that it can't. */
 void ac_engine_admit(ac_run_t *run)
 {
-    if (run->err.kind || run->over.kind || take_slot(run->engine, run) || run->err.kind) {
+    if (run->err.kind || run->over.kind || engine_take_slot(run->engine, run) || run->err.kind) {
         ac_ready_set(run->engine->loop, &run->ready, ac_run_begin, run);
     }
 }

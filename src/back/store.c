@@ -109,7 +109,7 @@ void ac_store_op_free(ac_store_op_t *op)
     free(op);
 }
 
-static void deliver(void *baton)
+static void store_deliver(void *baton)
 {
     ac_store_op_t *op = baton;
 
@@ -120,7 +120,7 @@ void ac_store_done(ac_store_op_t *op)
 {
     op->next = NULL;
     if (op->home) {
-        ac_loop_post(op->home, deliver, op);
+        ac_loop_post(op->home, store_deliver, op);
     }
     else {
         op->done(op);
@@ -264,7 +264,7 @@ apr_status_t ac_store_wait_decide(int *pn_open, json_t *calls, const char *until
 
 /* ---- a worker that waits ---- */
 
-static void on_answer(ac_store_op_t *op)
+static void store_on_answer(ac_store_op_t *op)
 {
     ac_handover_t *handover = op->baton;
 
@@ -285,7 +285,7 @@ apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_int
     if (!op->deadline || op->deadline > deadline) {
         op->deadline = deadline;
     }
-    ac_store_call_post(store, NULL, op, on_answer, handover);
+    ac_store_call_post(store, NULL, op, store_on_answer, handover);
     if (!ac_handover_wait(handover, deadline)) {
         return ac_err_set(err, AC_STORE_TIMEOUT, "the store did not answer in time");
     }

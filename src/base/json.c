@@ -82,7 +82,7 @@ size_t ac_utf8_count(const char *text, size_t len)
 
 /* ---- parsing ---- */
 
-static apr_status_t refuse(ac_err_t *err, const char *why, int line, int column)
+static apr_status_t json_refuse(ac_err_t *err, const char *why, int line, int column)
 {
     return ac_err_set(err, AC_BAD_JSON, "%s at line %d, column %d", why, line, column);
 }
@@ -101,7 +101,7 @@ static apr_status_t refuse_at(ac_err_t *err, const char *why, const char *text, 
             column++;
         }
     }
-    return refuse(err, why, line, column);
+    return json_refuse(err, why, line, column);
 }
 
 /* Bytes of the string whose quote stands at text, to its closing quote or the end. */
@@ -177,7 +177,7 @@ apr_status_t ac_json_parse(json_t **pvalue, const char *text, size_t len, ac_err
     if (json_error_code(&error) == json_error_out_of_memory) {
         return ac_err_set(err, AC_INTERNAL, "memory ran out");
     }
-    return refuse(err, parse_reason(&error), error.line > 0 ? error.line : 1, error.column > 0 ? error.column : 1);
+    return json_refuse(err, parse_reason(&error), error.line > 0 ? error.line : 1, error.column > 0 ? error.column : 1);
 }
 
 /* ---- getters ---- */
@@ -204,7 +204,7 @@ void ac_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name)
     pointer[used] = '\0';
 }
 
-static apr_status_t wrong(ac_err_t *err, const char *name, const char *why)
+static apr_status_t json_wrong(ac_err_t *err, const char *name, const char *why)
 {
     char pointer[AC_ERR_POINTER_SIZE] = "";
     ac_pointer_add(pointer, name);
@@ -212,7 +212,7 @@ static apr_status_t wrong(ac_err_t *err, const char *name, const char *why)
 }
 
 /* *pvalue: the member, or NULL where it is absent or null; that is an error where required. */
-static apr_status_t find(json_t **pvalue, const json_t *object, const char *name, bool required, ac_err_t *err)
+static apr_status_t json_find(json_t **pvalue, const json_t *object, const char *name, bool required, ac_err_t *err)
 {
     *pvalue = NULL;
     if (object && !json_is_object(object)) {
@@ -223,17 +223,17 @@ static apr_status_t find(json_t **pvalue, const json_t *object, const char *name
         *pvalue = value;
         return APR_SUCCESS;
     }
-    return required ? wrong(err, name, value ? "must not be null" : "is missing") : APR_SUCCESS;
+    return required ? json_wrong(err, name, value ? "must not be null" : "is missing") : APR_SUCCESS;
 }
 
 apr_status_t ac_json_string(const char **pvalue, const json_t *object, const char *name, bool required, ac_err_t *err)
 {
     json_t *value;
     *pvalue = NULL;
-    apr_status_t status = find(&value, object, name, required, err);
+    apr_status_t status = json_find(&value, object, name, required, err);
     if (status == APR_SUCCESS && value) {
         *pvalue = json_string_value(value);
-        status = *pvalue ? APR_SUCCESS : wrong(err, name, "must be a string");
+        status = *pvalue ? APR_SUCCESS : json_wrong(err, name, "must be a string");
     }
     return status;
 }
@@ -242,10 +242,10 @@ apr_status_t ac_json_bool(bool *pvalue, const json_t *object, const char *name, 
 {
     json_t *value;
     *pvalue = fallback;
-    apr_status_t status = find(&value, object, name, false, err);
+    apr_status_t status = json_find(&value, object, name, false, err);
     if (status == APR_SUCCESS && value) {
         if (!json_is_boolean(value)) {
-            return wrong(err, name, "must be true or false");
+            return json_wrong(err, name, "must be true or false");
         }
         *pvalue = json_is_true(value);
     }
@@ -256,17 +256,17 @@ apr_status_t ac_json_int(int64_t *pvalue, const json_t *object, const char *name
 {
     json_t *value;
     *pvalue = fallback;
-    apr_status_t status = find(&value, object, name, false, err);
+    apr_status_t status = json_find(&value, object, name, false, err);
     if (status == APR_SUCCESS && value) {
         if (!json_is_integer(value)) {
-            return wrong(err, name, "must be an integer");
+            return json_wrong(err, name, "must be an integer");
         }
         *pvalue = (int64_t)json_integer_value(value);
     }
     return status;
 }
 
-static bool is_among(const char *name, const char *const *names)
+static bool json_is_among(const char *name, const char *const *names)
 {
     while (*names && strcmp(*names, name)) {
         names++;
@@ -283,7 +283,7 @@ apr_status_t ac_json_only(const json_t *object, const char *const *names, ac_err
     json_t *members = (json_t *)object;
     for (void *at = json_object_iter(members); at; at = json_object_iter_next(members, at)) {
         const char *name = json_object_iter_key(at);
-        if (!is_among(name, names)) {
+        if (!json_is_among(name, names)) {
             char pointer[AC_ERR_POINTER_SIZE] = "";
             ac_pointer_add(pointer, name);
             return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "a member of this name is not known");

@@ -39,7 +39,7 @@ const char *ac_limit_window_name(apr_interval_time_t window)
     return "";
 }
 
-static int find(const char *const *names, int n, const char *text, size_t len)
+static int limit_find(const char *const *names, int n, const char *text, size_t len)
 {
     for (int i = 0; i < n; i++) {
         if (strlen(names[i]) == len && !memcmp(names[i], text, len)) {
@@ -128,7 +128,7 @@ static apr_status_t parse_value(ac_limit_t *limit, const char *word, const char 
     return APR_SUCCESS;
 }
 
-static apr_status_t add(ac_limits_t *limits, const ac_limit_t *limit, const char *word, ac_err_t *err)
+static apr_status_t limit_add(ac_limits_t *limits, const ac_limit_t *limit, const char *word, ac_err_t *err)
 {
     for (int i = 0; i < limits->n; i++) {
         const ac_limit_t *other = &limits->list[i];
@@ -167,7 +167,7 @@ static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
         if (strncmp(word, "by=", 3)) {
             continue;
         }
-        int by = find(ways, AC_N_BYS, word + 3, strlen(word + 3));
+        int by = limit_find(ways, AC_N_BYS, word + 3, strlen(word + 3));
         if (*pby == AC_BY_KEY && !given) {
             return ac_err_set(err, AC_INVALID_REQUEST, "'%s': the limits of a key are by key, which need not be said", word);
         }
@@ -189,7 +189,7 @@ apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, 
     apr_status_t status = find_by(&by, text, err);
     while (status == APR_SUCCESS && next_word(word, &text, &bad)) {
         const char *equals = strchr(word, '=');
-        int measure = equals ? find(measures, AC_N_MEASURES, word, (size_t)(equals - word)) : -1;
+        int measure = equals ? limit_find(measures, AC_N_MEASURES, word, (size_t)(equals - word)) : -1;
         ac_limit_t limit = {.measure = (ac_measure_e)measure, .by = by};
         if (!strncmp(word, "by=", 3)) {
             continue;
@@ -201,7 +201,7 @@ apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, 
         }
         status = parse_value(&limit, word, equals + 1, err);
         if (status == APR_SUCCESS) {
-            status = add(&found, &limit, word, err);
+            status = limit_add(&found, &limit, word, err);
         }
     }
     if (status == APR_SUCCESS && found.n == limits->n) {

@@ -30,7 +30,7 @@ bool ac_log_on(ac_level_e level)
     return (int)level <= threshold;
 }
 
-static const ac_message_row_t *find_row(int number)
+static const ac_message_row_t *log_find_row(int number)
 {
     const ac_message_row_t *row = rows;
     while (row->number && row->number != number) {
@@ -50,7 +50,7 @@ static void format(char text[TEXT_SIZE], size_t len, const char *fmt, va_list ar
 
 void ac_log_message(ac_message_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
 {
-    const ac_message_row_t *row = find_row((int)number);
+    const ac_message_row_t *row = log_find_row((int)number);
     if (!ac_log_on(row->level)) {
         return;
     }

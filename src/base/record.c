@@ -126,7 +126,7 @@ static void add_char(title_t *title, const char *text, size_t n)
 }
 
 /* Collects the first line that is not blank, spaces made one each, until it is one character too long. */
-static void collect(title_t *title, const char *content)
+static void record_collect(title_t *title, const char *content)
 {
     size_t len = strlen(content);
     bool space = false;
@@ -155,7 +155,7 @@ static void collect(title_t *title, const char *content)
 json_t *ac_record_title(const char *content)
 {
     title_t title = {.len = 0};
-    collect(&title, content ? content : "");
+    record_collect(&title, content ? content : "");
     if (!title.n_chars) {
         return json_string("New conversation");
     }

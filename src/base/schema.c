@@ -36,7 +36,7 @@ static void write_pointer(char pointer[AC_ERR_POINTER_SIZE], const path_t *at)
     }
 }
 
-static apr_status_t wrong(ac_err_t *err, const path_t *at, const char *why)
+static apr_status_t schema_wrong(ac_err_t *err, const path_t *at, const char *why)
 {
     char pointer[AC_ERR_POINTER_SIZE];
     write_pointer(pointer, at);
@@ -45,7 +45,7 @@ static apr_status_t wrong(ac_err_t *err, const path_t *at, const char *why)
 }
 
 /* ---- numbers: 1 and 1.0 are the same to JSON Schema ---- */
-static long double number_of(const json_t *value)
+static long double schema_number_of(const json_t *value)
 {
     return json_is_integer(value) ? (long double)json_integer_value(value) : (long double)json_real_value(value);
 }
@@ -57,11 +57,11 @@ static int compare(const json_t *a, const json_t *b)
         json_int_t x = json_integer_value(a), y = json_integer_value(b);
         return (x > y) - (x < y);
     }
-    long double x = number_of(a), y = number_of(b);
+    long double x = schema_number_of(a), y = schema_number_of(b);
     return (x > y) - (x < y);
 }
 
-static bool is_whole(const json_t *value)
+static bool schema_is_whole(const json_t *value)
 {
     return json_is_integer(value) || (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
 }
@@ -73,12 +73,12 @@ static bool is_multiple(const json_t *value, const json_t *of)
         json_int_t divisor = json_integer_value(of);
         return (divisor >= -1 && divisor <= 1) || json_integer_value(value) % divisor == 0;
     }
-    long double divisor = number_of(of);
+    long double divisor = schema_number_of(of);
     if (divisor == 0) {
         return true;
     }
     /* 0.3 is a multiple of 0.1 to those who write schemas. */
-    long double times = number_of(value) / divisor;
+    long double times = schema_number_of(value) / divisor;
     return fabsl(times - roundl(times)) <= 1e-9L * fmaxl(1, fabsl(times));
 }
 
@@ -88,14 +88,14 @@ static bool same(const json_t *a, const json_t *b)
 }
 
 /* ---- keywords of one level ---- */
-static bool is_type(const json_t *value, const char *type)
+static bool schema_is_type(const json_t *value, const char *type)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT: return !strcmp(type, "object");
     case JSON_ARRAY: return !strcmp(type, "array");
     case JSON_STRING: return !strcmp(type, "string");
     case JSON_INTEGER: return !strcmp(type, "integer") || !strcmp(type, "number");
-    case JSON_REAL: return !strcmp(type, "number") || (!strcmp(type, "integer") && is_whole(value));
+    case JSON_REAL: return !strcmp(type, "number") || (!strcmp(type, "integer") && schema_is_whole(value));
     case JSON_TRUE:
     case JSON_FALSE: return !strcmp(type, "boolean");
     case JSON_NULL: return !strcmp(type, "null");
@@ -106,25 +106,25 @@ static bool is_type(const json_t *value, const char *type)
 static apr_status_t check_type(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
 {
     const json_t *type = json_object_get(schema, "type");
-    if (json_is_string(type) && !is_type(value, json_string_value(type))) {
+    if (json_is_string(type) && !schema_is_type(value, json_string_value(type))) {
         char why[64];
         snprintf(why, sizeof(why), "must be of type %s", json_string_value(type));
-        return wrong(err, at, why);
+        return schema_wrong(err, at, why);
     }
     size_t n_types = json_array_size(type);
     bool allowed = n_types == 0;
     for (size_t i = 0; i < n_types && !allowed; i++) {
         const char *name = json_string_value(json_array_get(type, i));
-        allowed = name && is_type(value, name);
+        allowed = name && schema_is_type(value, name);
     }
-    return allowed ? APR_SUCCESS : wrong(err, at, "is of a type that is not allowed here");
+    return allowed ? APR_SUCCESS : schema_wrong(err, at, "is of a type that is not allowed here");
 }
 
 static apr_status_t check_choice(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
 {
     const json_t *only = json_object_get(schema, "const");
     if (only && !same(only, value)) {
-        return wrong(err, at, "is not the one value that is allowed");
+        return schema_wrong(err, at, "is not the one value that is allowed");
     }
     const json_t *choice = json_object_get(schema, "enum");
     if (!json_is_array(choice)) {
@@ -135,7 +135,7 @@ static apr_status_t check_choice(const json_t *schema, const json_t *value, cons
             return APR_SUCCESS;
         }
     }
-    return wrong(err, at, "is not one of the allowed values");
+    return schema_wrong(err, at, "is not one of the allowed values");
 }
 
 /* Writes what must hold, with the number as the schema's author wrote it. */
@@ -149,11 +149,11 @@ static apr_status_t out_of_bounds(ac_err_t *err, const path_t *at, const char *m
     else {
         snprintf(why, sizeof(why), "%s %.15g%s", must, json_real_value(bound), unit);
     }
-    return wrong(err, at, why);
+    return schema_wrong(err, at, why);
 }
 
 /* One end of a range. sign: 1 for the lower end, -1 for the upper. */
-static apr_status_t check_end(const json_t *schema, const json_t *value, int sign, const path_t *at, ac_err_t *err)
+static apr_status_t schema_check_end(const json_t *schema, const json_t *value, int sign, const path_t *at, ac_err_t *err)
 {
     const json_t *bound = json_object_get(schema, sign > 0 ? "minimum" : "maximum");
     const json_t *strict = json_object_get(schema, sign > 0 ? "exclusiveMinimum" : "exclusiveMaximum");
@@ -175,9 +175,9 @@ static apr_status_t check_end(const json_t *schema, const json_t *value, int sig
 static apr_status_t check_number(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
 {
     const json_t *step = json_object_get(schema, "multipleOf");
-    apr_status_t status = check_end(schema, value, 1, at, err);
+    apr_status_t status = schema_check_end(schema, value, 1, at, err);
     if (status == APR_SUCCESS) {
-        status = check_end(schema, value, -1, at, err);
+        status = schema_check_end(schema, value, -1, at, err);
     }
     if (status == APR_SUCCESS && json_is_number(step) && !is_multiple(value, step)) {
         status = out_of_bounds(err, at, "must be a multiple of", step, "");
@@ -193,11 +193,11 @@ static apr_status_t check_size(const json_t *schema, size_t size, const size_wor
                                ac_err_t *err)
 {
     const json_t *bound = json_object_get(schema, words->least_key);
-    if (json_is_number(bound) && (long double)size < number_of(bound)) {
+    if (json_is_number(bound) && (long double)size < schema_number_of(bound)) {
         return out_of_bounds(err, at, "must have at least", bound, words->unit);
     }
     bound = json_object_get(schema, words->most_key);
-    if (json_is_number(bound) && (long double)size > number_of(bound)) {
+    if (json_is_number(bound) && (long double)size > schema_number_of(bound)) {
         return out_of_bounds(err, at, "must have at most", bound, words->unit);
     }
     return APR_SUCCESS;
@@ -236,7 +236,7 @@ static apr_status_t check_required(const json_t *schema, const json_t *value, co
         const char *name = json_string_value(json_array_get(required, i));
         path_t inside = {at, name, 0, at->depth + 1};
         if (name && !json_object_get(value, name)) {
-            return wrong(err, &inside, "is missing");
+            return schema_wrong(err, &inside, "is missing");
         }
     }
     return APR_SUCCESS;
@@ -267,10 +267,10 @@ static apr_status_t check_members(const json_t *schema, const json_t *value, con
 static apr_status_t check_value(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
 {
     if (json_is_false(schema)) {
-        return wrong(err, at, "is not allowed here");
+        return schema_wrong(err, at, "is not allowed here");
     }
     if (at->depth > AC_MAX_JSON_DEPTH) {
-        return wrong(err, at, "is nested too deeply");
+        return schema_wrong(err, at, "is nested too deeply");
     }
     apr_status_t status = check_type(schema, value, at, err);
     if (status == APR_SUCCESS) {
@@ -340,12 +340,12 @@ static const char *numbers_problem(const json_t *schema, const path_t *at, apr_p
     }
     for (int i = 0; counts[i]; i++) {
         const json_t *value = json_object_get(schema, counts[i]);
-        if (value && (!json_is_number(value) || !is_whole(value) || number_of(value) < 0)) {
+        if (value && (!json_is_number(value) || !schema_is_whole(value) || schema_number_of(value) < 0)) {
             return problem(at, counts[i], "must be a whole number, 0 or more", p);
         }
     }
     const json_t *step = json_object_get(schema, "multipleOf");
-    if (step && (!json_is_number(step) || number_of(step) <= 0)) {
+    if (step && (!json_is_number(step) || schema_number_of(step) <= 0)) {
         return problem(at, "multipleOf", "must be a number greater than 0", p);
     }
     return NULL;

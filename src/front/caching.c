@@ -40,7 +40,7 @@ void ac_caching_check(ac_check_t *check)
     }
 }
 
-static bool make_place(ac_cache_t *place, ac_check_t *check)
+static bool caching_make_place(ac_cache_t *place, ac_check_t *check)
 {
     ac_conf_t *conf = &check->config->conf;
     ac_cache_memory_t *memory = NULL;
@@ -67,7 +67,7 @@ void ac_caching_prepare(ac_check_t *check)
     bool remote = (conf->store.vt->flags & AC_STORE_REMOTE) != 0;
     ac_store_cache_t *cache = NULL;
     ac_cache_t place;
-    if (!is_on(conf->cache.place, remote) || !make_place(&place, check)) return;
+    if (!is_on(conf->cache.place, remote) || !caching_make_place(&place, check)) return;
     ac_store_cache_create(&cache, &conf->store, &place, conf->store_spec, is_on(conf->cache.check, remote && !conf->cache.redis));
     apr_pool_cleanup_register(check->p, cache, destroy_cache, apr_pool_cleanup_null);
     conf->store = ac_store_cache_store(cache);

@@ -50,7 +50,7 @@ static void set_purge(life_t *self, apr_interval_time_t at_least)
     ac_timer_set(self->child.loop, &self->purge_timer, ac_loop_now(self->child.loop) + at_least + jitter, purge, self);
 }
 
-static void purged(ac_store_op_t *op)
+static void child_purged(ac_store_op_t *op)
 {
     life_t *self = op->baton;
     int64_t n = ac_json_peek_int(op->out, "purged", 0);
@@ -75,7 +75,7 @@ static void purge(void *baton)
     ac_time_format(keys_before, apr_time_now() - AC_KEY_LIFE);
     op->in = json_pack("{s:s, s:s}", "before", before, "keys_before", keys_before);
     op->deadline = ac_loop_now(self->child.loop) + PURGE_PATIENCE;
-    ac_store_call_post(&conf->store, self->child.loop, op, purged, self);
+    ac_store_call_post(&conf->store, self->child.loop, op, child_purged, self);
 }
 
 static void start_purging(void *baton)
@@ -99,7 +99,7 @@ static void *APR_THREAD_FUNC loop_main(apr_thread_t *thread, void *baton)
 }
 
 /* Signals are httpd's business: no thread of ours takes one. */
-static apr_status_t start_thread(life_t *self)
+static apr_status_t child_start_thread(life_t *self)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -115,7 +115,7 @@ static bool mpm_is_threaded(void)
     return ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded) == APR_SUCCESS && threaded;
 }
 
-static void set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
+static void child_set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
 {
     char detail[AC_ERR_DETAIL_SIZE];
     va_list args;
@@ -142,7 +142,7 @@ static void fill_host(ac_child_t *child)
         .loop_post = ac_loop_post,
         .work_post = ac_work_post,
         .store_done = ac_store_done,
-        .err_set = set_error,
+        .err_set = child_set_error,
         .run_told = run_told,
     };
 }
@@ -211,7 +211,7 @@ static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
     if (status != APR_SUCCESS) return status;
     ac_caching_open(child);
     *ppart = "loop thread";
-    return start_thread(self);
+    return child_start_thread(self);
 }
 
 /* Fetches that are under way end now: a program that was started for one need not be waited for. */

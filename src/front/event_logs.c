@@ -116,7 +116,7 @@ void ac_event_logs_check(ac_check_t *check)
 }
 
 /* httpd's first process ends, and its children have: ended logs go, since nobody is left to remove them in time. Not at a reload. */
-static apr_status_t leave(void *baton)
+static apr_status_t event_logs_leave(void *baton)
 {
     const ac_conf_t *conf = baton;
     if (conf->event_dir && getpid() == conf->first_process && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
@@ -130,7 +130,7 @@ void ac_event_logs_prepare(ac_check_t *check)
     ac_conf_t *conf = &check->config->conf;
     apr_pool_t *p = check->p;
     conf->first_process = getpid();
-    apr_pool_cleanup_register(p, conf, leave, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, conf, event_logs_leave, apr_pool_cleanup_null);
     apr_status_t status;
     char reason[120];
     conf->memory_dir = memory_dir(conf, p);

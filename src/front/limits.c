@@ -70,25 +70,25 @@ static void look_after(void *baton)
 
 static void set_look(ac_child_t *child);
 
-static void look_again(void *baton)
+static void limits_look_again(void *baton)
 {
     set_look(baton);
 }
 
-static void look(void *baton)
+static void limits_look(void *baton)
 {
     ac_child_t *child = baton;
-    if (ac_work_post(child->work, look_after, look_again, child) != APR_SUCCESS) {
+    if (ac_work_post(child->work, look_after, limits_look_again, child) != APR_SUCCESS) {
         set_look(child);
     }
 }
 
 static void set_look(ac_child_t *child)
 {
-    ac_timer_set(child->loop, &look_timer, ac_loop_now(child->loop) + LOOK_EVERY, look, child);
+    ac_timer_set(child->loop, &look_timer, ac_loop_now(child->loop) + LOOK_EVERY, limits_look, child);
 }
 
-static void begin(void *baton)
+static void limits_begin(void *baton)
 {
     ac_child_t *child = baton;
     set_look(child);
@@ -98,7 +98,7 @@ static void begin(void *baton)
 }
 
 /* One line of all children, when it goes and when it comes back. */
-static void on_shared(void *baton, bool up, const char *why)
+static void limits_on_shared(void *baton, bool up, const char *why)
 {
     ac_child_t *child = baton;
     if (!ac_limit_table_note_shared(child->conf->limit_table, up)) {
@@ -118,7 +118,7 @@ static apr_status_t make_shared(ac_child_t *child, ac_err_t *err)
     const ac_conf_t *conf = child->conf;
     ac_redis_conf_t redis = {.host = conf->shared.host, .port = conf->shared.port, .db = conf->shared.db, .user = conf->shared.user,
                              .password = conf->shared.password.value, .tls = conf->shared.tls, .ca_file = conf->shared.ca_file,
-                             .timeout = conf->shared.timeout, .on_state = on_shared, .baton = child};
+                             .timeout = conf->shared.timeout, .on_state = limits_on_shared, .baton = child};
     child->counters.open = !strcmp(conf->shared.on_error, "open");
     return ac_limit_redis_create(&child->shared, &redis, conf->shared.prefix, &child->host, err);
 }
@@ -135,7 +135,7 @@ apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err)
         child->counters.shared = child->shared ? &ac_shared_redis : NULL;
         child->counters.shared_self = child->shared;
         ac_engine_use_counters(child->engine, &child->counters);
-        ac_loop_post(child->loop, begin, child);
+        ac_loop_post(child->loop, limits_begin, child);
     }
     return status;
 }
@@ -149,7 +149,7 @@ void ac_limits_leave(ac_child_t *child)
 /* ---- of a request ---- */
 
 /* An IPv6 network is one address: whoever has one of it has all. */
-static const char *address_of(const request_rec *r)
+static const char *limits_address_of(const request_rec *r)
 {
     const apr_sockaddr_t *address = r->useragent_addr;
     char text[INET6_ADDRSTRLEN];
@@ -162,11 +162,11 @@ static const char *address_of(const request_rec *r)
     return inet_ntop(AF_INET6, &net, text, sizeof(text)) ? apr_pstrdup(r->pool, text) : r->useragent_ip;
 }
 
-static ac_subject_t subject_of(const ac_request_t *rq)
+static ac_subject_t limits_subject_of(const ac_request_t *rq)
 {
     bool somebody = rq->owner && strcmp(rq->owner, AC_ANONYMOUS);
     return (ac_subject_t){.owner = somebody ? rq->owner : NULL, .key = rq->principal ? rq->principal->key_id : NULL,
-                          .address = address_of(rq->r)};
+                          .address = limits_address_of(rq->r)};
 }
 
 /* The limits of the key it came with; NULL: none. The file of keys was read with the same parser. */
@@ -212,7 +212,7 @@ void ac_limits_fields(request_rec *r, const ac_buf_t *policy, const ac_buf_t *le
     }
 }
 
-static void tell(const ac_request_t *rq, const ac_takes_t *takes)
+static void limits_tell(const ac_request_t *rq, const ac_takes_t *takes)
 {
     ac_buf_t policy, left;
     ac_buf_init(&policy, AC_MAX_HEAD);
@@ -224,7 +224,7 @@ static void tell(const ac_request_t *rq, const ac_takes_t *takes)
 }
 
 /* *ptakes: what was taken in this phase; NULL: nothing. */
-static apr_status_t take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_e phase)
+static apr_status_t limits_take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_e phase)
 {
     const ac_limits_t *place = rq->mount->limits, *key = key_limits(rq);
     ac_child_t *child = ac_child();
@@ -235,12 +235,12 @@ static apr_status_t take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_e phase
     if (!child || (!any_in_phase(place, phase) && !any_in_phase(key, phase))) {
         return APR_SUCCESS;
     }
-    ac_subject_t who = subject_of(rq);
+    ac_subject_t who = limits_subject_of(rq);
     add_phase(ptakes, place, phase, &who);
     add_phase(ptakes, key, phase, &who);
     apr_status_t status = ac_counters_take_wait(ptakes, &child->counters, &rq->err);
     if (status == APR_SUCCESS || rq->err.kind != AC_OVERLOADED) {
-        tell(rq, *ptakes);
+        limits_tell(rq, *ptakes);
     }
     if (status != APR_SUCCESS) {
         free(*ptakes);
@@ -252,14 +252,14 @@ static apr_status_t take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_e phase
 apr_status_t ac_limits_request(ac_request_t *rq)
 {
     ac_takes_t *takes;
-    apr_status_t status = take(&takes, rq, AC_PHASE_REQUEST);
+    apr_status_t status = limits_take(&takes, rq, AC_PHASE_REQUEST);
     free(takes);                                /* what is spent is not given back */
     return status;
 }
 
 apr_status_t ac_limits_stream(ac_takes_t **ptakes, ac_request_t *rq)
 {
-    return take(ptakes, rq, AC_PHASE_STREAM);
+    return limits_take(ptakes, rq, AC_PHASE_STREAM);
 }
 
 static apr_status_t drop_quota(void *quota)
@@ -271,7 +271,7 @@ static apr_status_t drop_quota(void *quota)
 ac_quota_t *ac_limits_quota(ac_request_t *rq)
 {
     if (!rq->quota) {
-        ac_subject_t who = subject_of(rq);
+        ac_subject_t who = limits_subject_of(rq);
         rq->quota = ac_quota_create(rq->mount->limits, key_limits(rq), &who);
         apr_pool_cleanup_register(rq->r->pool, rq->quota, drop_quota, apr_pool_cleanup_null);
     }

@@ -44,8 +44,8 @@ struct ac_http_t {
     ac_answer_t answer;
 };
 
-static void begin(void *baton);
-static void on_timer(void *baton);
+static void http_begin(void *baton);
+static void http_on_timer(void *baton);
 
 /* ---- the end ---- */
 
@@ -71,7 +71,7 @@ static void on_drop(ac_transfer_t *transfer)
 }
 
 /* The one end: tells the caller, unless he has cancelled. Not inside a callback of curl's. */
-static void finish(ac_http_t *http, ac_err_t *err)
+static void http_finish(ac_http_t *http, ac_err_t *err)
 {
     const ac_answer_t *answer = &http->answer;
     ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s",
@@ -95,7 +95,7 @@ static void finish_well(ac_http_t *http)
 {
     ac_err_t err;
     ac_err_init(&err);
-    finish(http, &err);
+    http_finish(http, &err);
 }
 
 static void finish_with(ac_http_t *http, ac_kind_e kind, const char *detail)
@@ -103,7 +103,7 @@ static void finish_with(ac_http_t *http, ac_kind_e kind, const char *detail)
     ac_err_t err;
     ac_err_init(&err);
     ac_err_set(&err, kind, "%s", detail);
-    finish(http, &err);
+    http_finish(http, &err);
 }
 
 static void finish_late(ac_http_t *http, const char *what, apr_interval_time_t timeout)
@@ -113,7 +113,7 @@ static void finish_late(ac_http_t *http, const char *what, apr_interval_time_t t
     ac_err_init(&err);
     ac_duration_format(text, timeout);
     ac_err_set(&err, AC_UPSTREAM_TIMEOUT, "%s within %s", what, text);
-    finish(http, &err);
+    http_finish(http, &err);
 }
 
 /* ---- deadlines ---- */
@@ -126,20 +126,20 @@ static void arm(ac_http_t *http)
         due = http->total_due;
     }
     if (due) {
-        ac_timer_set(http->loop, &http->timer, due, on_timer, http);
+        ac_timer_set(http->loop, &http->timer, due, http_on_timer, http);
     } else {
         ac_timer_cancel(http->loop, &http->timer);
     }
 }
 
-static void enter(ac_http_t *http, phase_e phase, apr_interval_time_t timeout)
+static void http_enter(ac_http_t *http, phase_e phase, apr_interval_time_t timeout)
 {
     http->phase = phase;
     http->phase_due = timeout > 0 ? ac_loop_now(http->loop) + timeout : 0;
     arm(http);
 }
 
-static void on_timer(void *baton)
+static void http_on_timer(void *baton)
 {
     ac_http_t *http = baton;
     apr_time_t now = ac_loop_now(http->loop);
@@ -153,7 +153,7 @@ static void on_timer(void *baton)
     if (!http->phase_due || now < http->phase_due) {
         arm(http);
     } else if (http->phase == PAUSING) {
-        begin(http);
+        http_begin(http);
     } else if (http->phase == ASKED) {
         finish_late(http, "no first byte", http->first_byte_timeout);
     } else {
@@ -193,7 +193,7 @@ static bool report_body(ac_http_t *http, const char *bytes, size_t len)
 }
 
 /* Nothing can be sent again: what was kept for that goes, unless curl is still sending it. */
-static void forget_request(ac_http_t *http)
+static void http_forget_request(ac_http_t *http)
 {
     curl_off_t sent = 0;
     curl_easy_getinfo(http->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &sent);
@@ -222,7 +222,7 @@ static void head_complete(ac_http_t *http)
     } else {
         answer->kind = AC_ANSWER_GIVEN;
         report_head(http);
-        forget_request(http);
+        http_forget_request(http);
     }
 }
 
@@ -270,7 +270,7 @@ static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
     }
     http->active = ac_loop_now(http->loop);
     if (http->phase == ASKED) {
-        enter(http, ANSWERING, http->idle_timeout);
+        http_enter(http, ANSWERING, http->idle_timeout);
     }
     http->answer.received += len;
     if (http->answer.kind != AC_ANSWER_GIVEN) {
@@ -306,7 +306,7 @@ static int on_curl_ask(void *baton, char *remote, char *local, int remote_port, 
         return CURL_PREREQFUNC_ABORT;
     }
     if (http->phase == CONNECTING) {
-        enter(http, ASKED, http->first_byte_timeout);
+        http_enter(http, ASKED, http->first_byte_timeout);
     }
     return http->cancelled ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
@@ -316,7 +316,7 @@ static int on_curl_ask(void *baton, char *remote, char *local, int remote_port, 
 
 static void on_done(ac_transfer_t *transfer, int code);
 
-static bool prepare(ac_http_t *http)
+static bool http_prepare(ac_http_t *http)
 {
     if (!ac_multi_prepare(http->multi, &http->transfer, ac_http_copy_multiplexes(http->copy))) {
         return false;
@@ -337,23 +337,23 @@ static bool prepare(ac_http_t *http)
     return ac_http_copy_apply(http->copy, easy);
 }
 
-static void begin(void *baton)
+static void http_begin(void *baton)
 {
     ac_http_t *http = baton;
     http->tries++;
     http->cause = 0;
     ac_answer_begin(&http->answer);
-    enter(http, CONNECTING, 0);
+    http_enter(http, CONNECTING, 0);
 #if LIBCURL_VERSION_NUM < 0x075000
-    enter(http, ASKED, http->first_byte_timeout);
+    http_enter(http, ASKED, http->first_byte_timeout);
 #endif
-    if (!prepare(http) || !ac_multi_add(&http->transfer)) {
+    if (!http_prepare(http) || !ac_multi_add(&http->transfer)) {
         finish_with(http, AC_INTERNAL, "out of memory");
     }
 }
 
 /* Begins another try after a while. false: there is none left, or not enough time. */
-static bool try_again(ac_http_t *http)
+static bool http_try_again(ac_http_t *http)
 {
     apr_time_t now = ac_loop_now(http->loop);
     if (http->retries_left <= 0 || !http->copy) {
@@ -368,7 +368,7 @@ static bool try_again(ac_http_t *http)
     }
     http->retries_left--;
     ac_multi_release(&http->transfer);
-    enter(http, PAUSING, wait);
+    http_enter(http, PAUSING, wait);
     return true;
 }
 
@@ -377,16 +377,16 @@ static void follow(ac_http_t *http)
     ac_err_t err;
     ac_err_init(&err);
     if (ac_http_copy_redirect(http->copy, http->answer.status, ac_answer_find(&http->answer, "location"), &err)) {
-        finish(http, &err);
+        http_finish(http, &err);
         return;
     }
     ac_multi_release(&http->transfer);
     http->tries--;                          /* the same try goes on elsewhere */
-    begin(http);
+    http_begin(http);
 }
 
 /* Whether the caller, too, thinks that this error may pass. */
-static bool may_retry(ac_http_t *http)
+static bool http_may_retry(ac_http_t *http)
 {
     const ac_answer_t *answer = &http->answer;
     if (http->retries_left <= 0 || !ac_answer_retries(answer)) {
@@ -405,7 +405,7 @@ static bool may_retry(ac_http_t *http)
 /* An error's body is whole, or as long as it may be. */
 static void end_error(ac_http_t *http)
 {
-    if (may_retry(http) && try_again(http)) {
+    if (http_may_retry(http) && http_try_again(http)) {
         return;
     }
     report_head(http);
@@ -422,8 +422,8 @@ static void end_unanswered(ac_http_t *http, int code)
     bool again = ac_http_curl_error(&err, code, http->transfer.easy, http->cause, http->connect_timeout);
     if (again && http->answer.responded) {
         finish_with(http, AC_UPSTREAM_ERROR, "the answer was cut off");
-    } else if (!again || !try_again(http)) {
-        finish(http, &err);
+    } else if (!again || !http_try_again(http)) {
+        http_finish(http, &err);
     }
 }
 
@@ -438,7 +438,7 @@ static void on_done(ac_transfer_t *transfer, int code)
     } else if (http->answer.trouble == AC_TROUBLE_STOPPED) {
         finish_well(http);
     } else if (ac_answer_failed(&http->answer, code, &err)) {
-        finish(http, &err);
+        http_finish(http, &err);
     } else if (http->answer.kind == AC_ANSWER_SKIPPED) {
         follow(http);
     } else if (http->answer.kind == AC_ANSWER_KEPT) {
@@ -487,7 +487,7 @@ apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_req
     http->public_only = request->public_only;
     http->follow_redirects = request->max_redirects > 0;
     ac_multi_join(http->multi, &http->transfer);
-    ac_ready_set(loop, &http->ready, begin, http);
+    ac_ready_set(loop, &http->ready, http_begin, http);
     *phttp = http;
     return APR_SUCCESS;
 }

@@ -114,7 +114,7 @@ bool ac_http_address_private(const char *address)
     return inet_pton(AF_INET6, address, &v6) != 1 || is_private6(v6.s6_addr);
 }
 
-static bool ends_with(const char *text, const char *end)
+static bool http_address_ends_with(const char *text, const char *end)
 {
     size_t len = strlen(text), end_len = strlen(end);
     return len >= end_len && !strcasecmp(text + len - end_len, end);
@@ -126,7 +126,7 @@ bool ac_http_host_near(const char *host)
     if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
         return ac_http_address_private(host);
     }
-    return !strchr(host, '.') || ends_with(host, ".localhost") || ends_with(host, ".local") || ends_with(host, ".internal");
+    return !strchr(host, '.') || http_address_ends_with(host, ".localhost") || http_address_ends_with(host, ".local") || http_address_ends_with(host, ".internal");
 }
 
 /* ---- URLs ---- */

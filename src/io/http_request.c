@@ -61,7 +61,7 @@ static bool has_header(const ac_http_request_t *request, const char *name)
     return false;
 }
 
-static apr_status_t check(const ac_http_request_t *request, ac_err_t *err)
+static apr_status_t http_request_check(const ac_http_request_t *request, ac_err_t *err)
 {
     size_t n = 0;
     if (!request->method || !*request->method || request->method[token_len(request->method)]) {
@@ -88,7 +88,7 @@ typedef struct block_t {
     size_t size;
 } block_t;
 
-static void *put(block_t *block, const void *bytes, size_t len)
+static void *http_request_put(block_t *block, const void *bytes, size_t len)
 {
     char *at = block->next;
     block->size += len;
@@ -104,7 +104,7 @@ static void *put(block_t *block, const void *bytes, size_t len)
 
 static const char *put_text(block_t *block, const char *text)
 {
-    return text ? put(block, text, strlen(text) + 1) : NULL;
+    return text ? http_request_put(block, text, strlen(text) + 1) : NULL;
 }
 
 /* A header for curl, to which "Name:" means that its own is not wanted, and "Name;" an empty one. */
@@ -112,8 +112,8 @@ static void put_header(block_t *block, struct curl_slist **ptail, const char *he
 {
     size_t name = strcspn(header, ":"), len = strlen(header);
     bool empty = header[name + strspn(header + name, ": \t")] == '\0';
-    char *text = put(block, header, empty ? name : len);
-    put(block, empty ? ";" : "", empty ? 2 : 1);
+    char *text = http_request_put(block, header, empty ? name : len);
+    http_request_put(block, empty ? ";" : "", empty ? 2 : 1);
     if (text) {
         struct curl_slist *node = *ptail;
         node->data = text;
@@ -125,7 +125,7 @@ static void put_header(block_t *block, struct curl_slist **ptail, const char *he
 /* curl's own wishes: no header that waits for the server, none that the caller did not ask for. */
 static void put_own_header(block_t *block, struct curl_slist **ptail, const char *text)
 {
-    char *copy = put(block, text, strlen(text) + 1);
+    char *copy = http_request_put(block, text, strlen(text) + 1);
     if (copy) {
         struct curl_slist *node = *ptail;
         node->data = copy;
@@ -140,7 +140,7 @@ static void put_headers(block_t *block, ac_http_copy_t *copy, const ac_http_requ
     while (request->headers && request->headers[n]) {
         n++;
     }
-    struct curl_slist *first = put(block, NULL, (size_t)(n + OWN_HEADERS) * sizeof(*first)), *tail = first;
+    struct curl_slist *first = http_request_put(block, NULL, (size_t)(n + OWN_HEADERS) * sizeof(*first)), *tail = first;
     for (int i = 0; i < n; i++) {
         put_header(block, &tail, request->headers[i]);
     }
@@ -166,7 +166,7 @@ static void put_hosts(block_t *block, ac_http_request_t *into, const ac_http_req
     while (request->allow_hosts[n]) {
         n++;
     }
-    const char **hosts = put(block, NULL, (n + 1) * sizeof(*hosts));
+    const char **hosts = http_request_put(block, NULL, (n + 1) * sizeof(*hosts));
     for (size_t i = 0; i < n; i++) {
         const char *host = put_text(block, request->allow_hosts[i]);
         if (hosts) {
@@ -184,19 +184,19 @@ static void fill(block_t *block, ac_http_copy_t *copy, const ac_http_request_t *
 {
     put_hosts(block, &copy->request, request);
     if (block->size % sizeof(void *)) {
-        put(block, NULL, sizeof(void *) - block->size % sizeof(void *));
+        http_request_put(block, NULL, sizeof(void *) - block->size % sizeof(void *));
     }
     put_headers(block, copy, request);
     copy->request.method = put_text(block, request->method);
     copy->origin_url = put_text(block, request->url);
     copy->request.ca_file = put_text(block, request->ca_file);
-    copy->request.body = request->body ? put(block, request->body, request->body_len) : NULL;
+    copy->request.body = request->body ? http_request_put(block, request->body, request->body_len) : NULL;
 }
 
 apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err)
 {
     *pcopy = NULL;
-    apr_status_t status = check(request, err);
+    apr_status_t status = http_request_check(request, err);
     if (status) {
         return status;
     }

@@ -39,7 +39,7 @@ apr_interval_time_t ac_http_backoff(int n)
 }
 
 /* A decimal number with nothing after it; -1: none. */
-static double read_number(const char *text)
+static double http_retry_read_number(const char *text)
 {
     if (!isdigit((unsigned char)*text) && *text != '.') {
         return -1;
@@ -54,9 +54,9 @@ static double read_number(const char *text)
 
 apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after, apr_time_t wall)
 {
-    double seconds = after_ms ? read_number(after_ms) / 1000 : -1;
+    double seconds = after_ms ? http_retry_read_number(after_ms) / 1000 : -1;
     if (seconds < 0 && after) {
-        seconds = read_number(after);
+        seconds = http_retry_read_number(after);
         if (seconds < 0) {
             time_t when = curl_getdate(after, NULL);
             seconds = when < 0 ? -1 : (double)(apr_time_from_sec((apr_time_t)when) - wall) / APR_USEC_PER_SEC;

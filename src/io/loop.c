@@ -87,7 +87,7 @@ ac_multi_t *ac_loop_multi(ac_loop_t *loop)
 
 /* ---- posted commands ---- */
 
-static void wake(ac_loop_t *loop)
+static void loop_wake(ac_loop_t *loop)
 {
     /* The eventfd is watched edge-triggered and never read: each write is an edge, and 2^64 of them do not come. */
     uint64_t one = 1;
@@ -108,7 +108,7 @@ void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton)
     loop->asleep = false;
     pthread_mutex_unlock(&loop->lock);
     if (asleep) {
-        wake(loop);
+        loop_wake(loop);
     }
 }
 
@@ -120,7 +120,7 @@ void ac_loop_stop_post(ac_loop_t *loop)
     loop->asleep = false;
     pthread_mutex_unlock(&loop->lock);
     if (asleep) {
-        wake(loop);
+        loop_wake(loop);
     }
 }
 
@@ -204,7 +204,7 @@ static void run_ready(ac_loop_t *loop)
 
 /* ---- watched descriptors ---- */
 
-static bool take_slot(ac_loop_t *loop, ac_watch_t *watch)
+static bool loop_take_slot(ac_loop_t *loop, ac_watch_t *watch)
 {
     if (!loop->free_slot) {
         if (loop->n_slots == loop->size_slots) {
@@ -259,7 +259,7 @@ apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t e
         ac_watch_cancel(loop, watch);
     }
     bool fresh = !watch->slot;
-    if (fresh && !take_slot(loop, watch)) {
+    if (fresh && !loop_take_slot(loop, watch)) {
         return APR_ENOMEM;
     }
     watch->fd = fd;
@@ -287,7 +287,7 @@ void ac_watch_cancel(ac_loop_t *loop, ac_watch_t *watch)
     }
 }
 
-static void dispatch(ac_loop_t *loop, const struct epoll_event *event)
+static void loop_dispatch(ac_loop_t *loop, const struct epoll_event *event)
 {
     uint32_t index = (uint32_t)event->data.u64, generation = (uint32_t)(event->data.u64 >> 32);
     if (event->data.u64 == WAKE_KEY || index >= loop->n_slots) {
@@ -302,7 +302,7 @@ static void dispatch(ac_loop_t *loop, const struct epoll_event *event)
 /* ---- the loop itself ---- */
 
 /* Microseconds until something is due: 0, or FOREVER. */
-static apr_interval_time_t time_left(const ac_loop_t *loop)
+static apr_interval_time_t loop_time_left(const ac_loop_t *loop)
 {
     if (any_ready(loop)) {
         return 0;
@@ -333,7 +333,7 @@ static int wait_events(ac_loop_t *loop, apr_interval_time_t wait)
 
 static bool turn(ac_loop_t *loop)
 {
-    apr_interval_time_t wait = time_left(loop);
+    apr_interval_time_t wait = loop_time_left(loop);
     if (wait && !fall_asleep(loop)) {
         wait = 0;
     }
@@ -344,7 +344,7 @@ static bool turn(ac_loop_t *loop)
     }
     loop->now = ac_clock();
     for (int i = 0; i < n; i++) {
-        dispatch(loop, &loop->events[i]);
+        loop_dispatch(loop, &loop->events[i]);
     }
     ac_timers_run(&loop->timers, loop->now);
     run_posted(loop);

@@ -52,7 +52,7 @@ typedef struct connection_t {               /* a socket of curl's that it waits 
     ac_timer_t look;                        /* while it cannot be watched */
 } connection_t;
 
-static void drain(void *baton)
+static void multi_drain(void *baton)
 {
     ac_shard_t *shard = baton;
     int left;
@@ -71,7 +71,7 @@ static void act(ac_shard_t *shard, curl_socket_t fd, int mask)
     shard->multi->in_callback++;
     curl_multi_socket_action(shard->curl, fd, mask, &running);
     shard->multi->in_callback--;
-    ac_ready_set(shard->multi->loop, &shard->drain, drain, shard);
+    ac_ready_set(shard->multi->loop, &shard->drain, multi_drain, shard);
 }
 
 static void on_time(void *baton)
@@ -94,7 +94,7 @@ static int on_curl_timer(CURLM *curl, long ms, void *baton)
     return 0;
 }
 
-static void on_event(void *baton, uint32_t events)
+static void multi_on_event(void *baton, uint32_t events)
 {
     connection_t *connection = baton;
     int mask = 0;
@@ -110,31 +110,31 @@ static void on_event(void *baton, uint32_t events)
     act(connection->shard, connection->fd, mask);   /* connection may be gone after this */
 }
 
-static void look(void *baton);
+static void multi_look(void *baton);
 
-static apr_status_t watch(connection_t *connection)
+static apr_status_t multi_watch(connection_t *connection)
 {
     ac_loop_t *loop = connection->shard->multi->loop;
-    apr_status_t status = ac_watch_set(loop, &connection->watch, connection->fd, connection->events, on_event, connection);
+    apr_status_t status = ac_watch_set(loop, &connection->watch, connection->fd, connection->events, multi_on_event, connection);
     if (status == APR_SUCCESS) {
         ac_timer_cancel(loop, &connection->look);
     }
     else {
-        ac_timer_set(loop, &connection->look, ac_loop_now(loop) + LOOK_EVERY, look, connection);
+        ac_timer_set(loop, &connection->look, ac_loop_now(loop) + LOOK_EVERY, multi_look, connection);
     }
     return status;
 }
 
 /* Where the system has no room for a watch, curl tries to read and to write now and then, which never blocks. */
-static void look(void *baton)
+static void multi_look(void *baton)
 {
     connection_t *connection = baton;
-    if (watch(connection) != APR_SUCCESS) {
-        on_event(connection, connection->events);
+    if (multi_watch(connection) != APR_SUCCESS) {
+        multi_on_event(connection, connection->events);
     }
 }
 
-static void forget(ac_loop_t *loop, CURLM *curl, curl_socket_t fd, connection_t *connection)
+static void multi_forget(ac_loop_t *loop, CURLM *curl, curl_socket_t fd, connection_t *connection)
 {
     if (connection) {
         ac_watch_cancel(loop, &connection->watch);
@@ -151,7 +151,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *baton, v
     ac_loop_t *loop = shard->multi->loop;
     connection_t *connection = assigned;
     if (what == CURL_POLL_REMOVE) {
-        forget(loop, shard->curl, fd, connection);
+        multi_forget(loop, shard->curl, fd, connection);
         return 0;
     }
     apr_status_t status = APR_ENOMEM;
@@ -166,7 +166,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *baton, v
     }
     connection->events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
     bool unwatched = connection->look.slot;
-    status = watch(connection);
+    status = multi_watch(connection);
     if (unwatched) {
         return 0;                           /* that has been said */
     }

@@ -13,7 +13,7 @@
 #define BACKOFF_FIRST apr_time_from_msec(100)
 #define BACKOFF_MOST apr_time_from_sec(5)
 
-static void on_timer(void *baton);
+static void redis_on_timer(void *baton);
 
 /* ---- calls that are under way ---- */
 
@@ -28,7 +28,7 @@ static call_t *pop(ac_redis_t *redis)
     return call;
 }
 
-static void append(ac_redis_t *redis, call_t *call)
+static void redis_append(ac_redis_t *redis, call_t *call)
 {
     if (redis->first) {
         redis->last->next = call;
@@ -57,7 +57,7 @@ static void tell_failed(void *baton)
     }
 }
 
-static void fail(ac_redis_t *redis, call_t *call)
+static void redis_fail(ac_redis_t *redis, call_t *call)
 {
     call_t **at = &redis->failed;
     while (*at) {
@@ -68,14 +68,14 @@ static void fail(ac_redis_t *redis, call_t *call)
     ac_ready_set(redis->loop, &redis->failed_ready, tell_failed, redis);
 }
 
-static void set_timer(ac_redis_t *redis)
+static void redis_set_timer(ac_redis_t *redis)
 {
     apr_time_t due = redis->step_due;
     if (redis->first && (!due || redis->first->due < due)) {
         due = redis->first->due;
     }
     if (due) {
-        ac_timer_set(redis->loop, &redis->timer, due, on_timer, redis);
+        ac_timer_set(redis->loop, &redis->timer, due, redis_on_timer, redis);
     }
     else {
         ac_timer_cancel(redis->loop, &redis->timer);
@@ -100,7 +100,7 @@ static void fail_all(ac_redis_t *redis)
     redis->hopeful = false;
     ac_buf_clear(&redis->out);
     while (redis->first) {
-        fail(redis, pop(redis));
+        redis_fail(redis, pop(redis));
     }
 }
 
@@ -114,7 +114,7 @@ void ac_redis_down(ac_redis_t *redis, const char *why)
     redis->backoff = redis->backoff < BACKOFF_MOST ? redis->backoff : BACKOFF_MOST;
     /* Children lose it at the same time, and need not all come back at once. */
     redis->step_due = ac_loop_now(redis->loop) + redis->backoff / 2 + (apr_interval_time_t)(ac_random() % (uint64_t)redis->backoff);
-    set_timer(redis);
+    redis_set_timer(redis);
     tell_state(redis, false, why);
 }
 
@@ -124,7 +124,7 @@ static void up(ac_redis_t *redis)
     redis->hopeful = false;
     redis->backoff = 0;
     redis->step_due = 0;
-    set_timer(redis);
+    redis_set_timer(redis);
     tell_state(redis, true, "");
     ac_redis_wire_write(redis);
 }
@@ -208,7 +208,7 @@ bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply)
     ac_err_init(&err);
     call->fn(call->baton, reply, &err);
     free(call);
-    set_timer(redis);
+    redis_set_timer(redis);
     return redis->state == AC_REDIS_UP;
 }
 
@@ -221,7 +221,7 @@ struct ac_redis_lookup_t {
     struct addrinfo *list;
 };
 
-static void look_up(void *baton)
+static void redis_look_up(void *baton)
 {
     ac_redis_lookup_t *lookup = baton;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
@@ -277,7 +277,7 @@ static void attempt(ac_redis_t *redis)
     snprintf(port, sizeof(port), "%d", redis->conf.port);
     redis->step_due = ac_loop_now(redis->loop) + GREETING_PATIENCE;
     redis->state = AC_REDIS_LOOKING_UP;
-    set_timer(redis);
+    redis_set_timer(redis);
     if (getaddrinfo(redis->conf.host, port, &hints, &list) == 0) {
         connect_to(redis, list);
         freeaddrinfo(list);
@@ -290,7 +290,7 @@ static void attempt(ac_redis_t *redis)
     lookup->redis = redis;
     snprintf(lookup->host, sizeof(lookup->host), "%s", redis->conf.host);
     snprintf(lookup->port, sizeof(lookup->port), "%s", port);
-    if (ac_work_post(redis->work, look_up, looked_up, lookup) != APR_SUCCESS) {
+    if (ac_work_post(redis->work, redis_look_up, looked_up, lookup) != APR_SUCCESS) {
         free_lookup(lookup);
         ac_redis_down(redis, "no thread is free to look its name up");
         return;
@@ -298,7 +298,7 @@ static void attempt(ac_redis_t *redis)
     redis->lookup = lookup;
 }
 
-static void on_timer(void *baton)
+static void redis_on_timer(void *baton)
 {
     ac_redis_t *redis = baton;
     apr_time_t now = ac_loop_now(redis->loop);
@@ -321,7 +321,7 @@ static void on_timer(void *baton)
         ac_redis_down(redis, late[redis->state]);
     }
     else {
-        set_timer(redis);
+        redis_set_timer(redis);
     }
 }
 
@@ -367,14 +367,14 @@ void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redi
     call->due = ac_loop_now(redis->loop) + redis->conf.timeout;
     long long len = may ? redisFormatCommandArgv(&text, command->argc, (const char **)command->argv, command->len) : -1;
     if (len > 0 && ac_buf_add(&redis->out, text, (size_t)len) == APR_SUCCESS) {
-        append(redis, call);
-        set_timer(redis);
+        redis_append(redis, call);
+        redis_set_timer(redis);
         if (redis->state == AC_REDIS_UP) {
             ac_redis_wire_write_later(redis);
         }
     }
     else {
-        fail(redis, call);
+        redis_fail(redis, call);
     }
     redisFreeCommand(text);
 }

@@ -134,7 +134,7 @@ static void agree_on_tls(ac_redis_t *redis)
 /* ---- writing ---- */
 
 /* Bytes that were taken; 0: none now; -1: the connection is gone. */
-static ssize_t put(ac_redis_t *redis, const char *data, size_t len)
+static ssize_t redis_wire_put(ac_redis_t *redis, const char *data, size_t len)
 {
     if (redis->tls) {
         ERR_clear_error();
@@ -157,7 +157,7 @@ void ac_redis_wire_write(ac_redis_t *redis)
             redis->wants_write = false;
             break;
         }
-        ssize_t n = put(redis, from->data, from->len);
+        ssize_t n = redis_wire_put(redis, from->data, from->len);
         if (n < 0) {
             ac_redis_down(redis, "it closed the connection");
             return;
@@ -186,7 +186,7 @@ void ac_redis_wire_write_later(ac_redis_t *redis)
 /* ---- reading ---- */
 
 /* Bytes; 0: none now; -1: the connection is gone. */
-static ssize_t get(ac_redis_t *redis, char *data, size_t len)
+static ssize_t redis_wire_get(ac_redis_t *redis, char *data, size_t len)
 {
     if (redis->tls) {
         ERR_clear_error();
@@ -224,7 +224,7 @@ static void read_now(ac_redis_t *redis)
 {
     char data[READ_SIZE];
     for (int i = 0; i < READS_PER_TURN; i++) {
-        ssize_t n = get(redis, data, sizeof(data));
+        ssize_t n = redis_wire_get(redis, data, sizeof(data));
         if (n < 0) {
             ac_redis_down(redis, "it closed the connection");
             return;

@@ -7,7 +7,7 @@
 
 #define FANOUT 4
 
-static void place(ac_timers_t *timers, int at, ac_timer_entry_t entry)
+static void timer_place(ac_timers_t *timers, int at, ac_timer_entry_t entry)
 {
     timers->entries[at] = entry;
     entry.timer->slot = at + 1;
@@ -20,10 +20,10 @@ static void sift_up(ac_timers_t *timers, int at, ac_timer_entry_t entry)
         if (timers->entries[parent].due <= entry.due) {
             break;
         }
-        place(timers, at, timers->entries[parent]);
+        timer_place(timers, at, timers->entries[parent]);
         at = parent;
     }
-    place(timers, at, entry);
+    timer_place(timers, at, entry);
 }
 
 static int earliest_child(const ac_timers_t *timers, int at)
@@ -44,12 +44,12 @@ static void sift_down(ac_timers_t *timers, int at, ac_timer_entry_t entry)
         if (timers->entries[child].due >= entry.due) {
             break;
         }
-        place(timers, at, timers->entries[child]);
+        timer_place(timers, at, timers->entries[child]);
     }
-    place(timers, at, entry);
+    timer_place(timers, at, entry);
 }
 
-static void settle(ac_timers_t *timers, int at, ac_timer_entry_t entry)
+static void timer_settle(ac_timers_t *timers, int at, ac_timer_entry_t entry)
 {
     if (at > 0 && timers->entries[(at - 1) / FANOUT].due > entry.due) {
         sift_up(timers, at, entry);
@@ -58,13 +58,13 @@ static void settle(ac_timers_t *timers, int at, ac_timer_entry_t entry)
     }
 }
 
-static void take_out(ac_timers_t *timers, ac_timer_t *timer)
+static void timer_take_out(ac_timers_t *timers, ac_timer_t *timer)
 {
     int at = timer->slot - 1;
     ac_timer_entry_t last = timers->entries[--timers->n];
     timer->slot = 0;
     if (at < timers->n) {
-        settle(timers, at, last);
+        timer_settle(timers, at, last);
     }
 }
 
@@ -76,7 +76,7 @@ void ac_timer_set(ac_loop_t *loop, ac_timer_t *timer, apr_time_t due, ac_task_fn
     timer->fn = fn;
     timer->baton = baton;
     if (timer->slot) {
-        settle(timers, timer->slot - 1, entry);
+        timer_settle(timers, timer->slot - 1, entry);
         return;
     }
     if (timers->n == timers->size) {
@@ -89,7 +89,7 @@ void ac_timer_set(ac_loop_t *loop, ac_timer_t *timer, apr_time_t due, ac_task_fn
 void ac_timer_cancel(ac_loop_t *loop, ac_timer_t *timer)
 {
     if (timer->slot) {
-        take_out(ac_loop_timers(loop), timer);
+        timer_take_out(ac_loop_timers(loop), timer);
     }
 }
 
@@ -98,7 +98,7 @@ void ac_timers_run(ac_timers_t *timers, apr_time_t now)
     /* Bounded: one that sets itself anew for the past waits for the next turn. */
     for (int left = timers->n; left > 0 && timers->n && timers->entries[0].due <= now; left--) {
         ac_timer_t *timer = timers->entries[0].timer;
-        take_out(timers, timer);
+        timer_take_out(timers, timer);
         timer->fn(timer->baton);
     }
 }

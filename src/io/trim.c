@@ -8,15 +8,15 @@
 #define EVERY apr_time_from_sec(30)
 #define SPARE (1024 * 1024)                 /* bytes; below it is not worth the walk */
 
-static void look(void *baton);
+static void trim_look(void *baton);
 
 static void set(ac_trim_t *trim)
 {
-    ac_timer_set(trim->loop, &trim->timer, ac_loop_now(trim->loop) + EVERY, look, trim);
+    ac_timer_set(trim->loop, &trim->timer, ac_loop_now(trim->loop) + EVERY, trim_look, trim);
 }
 
 /* On a work thread: malloc's locks are held in turn, for a few milliseconds with a large heap. */
-static void give_back(void *baton)
+static void trim_give_back(void *baton)
 {
     (void)baton;
 #ifdef __GLIBC__
@@ -31,10 +31,10 @@ static void gave_back(void *baton)
     trim->busy = false;
 }
 
-static void look(void *baton)
+static void trim_look(void *baton)
 {
     ac_trim_t *trim = baton;
-    if (!trim->busy) trim->busy = ac_work_post(trim->work, give_back, gave_back, trim) == APR_SUCCESS;
+    if (!trim->busy) trim->busy = ac_work_post(trim->work, trim_give_back, gave_back, trim) == APR_SUCCESS;
     set(trim);
 }
 

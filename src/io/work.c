@@ -58,7 +58,7 @@ static void *work_main(void *baton)
 }
 
 /* Signals are httpd's: no thread of ours takes one. */
-static int start_thread(pthread_t *pthread, ac_work_t *work)
+static int work_start_thread(pthread_t *pthread, ac_work_t *work)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -87,7 +87,7 @@ apr_status_t ac_work_create(ac_work_t **pwork, ac_loop_t *loop, int n_threads, i
     pthread_mutex_init(&work->lock, NULL);
     pthread_cond_init(&work->wanted, NULL);
     for (int i = 0; i < n_threads; i++) {
-        int status = start_thread(&threads[i], work);
+        int status = work_start_thread(&threads[i], work);
         if (status) {
             ac_err_set(err, AC_INTERNAL, "a work thread could not be started");
             if (err) {

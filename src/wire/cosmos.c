@@ -59,7 +59,7 @@ bool ac_cosmos_name_valid(const char *name)
 /* ---- paths ---- */
 
 /* Percent-encodes all but RFC 3986's unreserved characters. */
-static void add_encoded(ac_buf_t *buf, const char *text)
+static void cosmos_add_encoded(ac_buf_t *buf, const char *text)
 {
     static const char digits[] = "0123456789ABCDEF";
 
@@ -78,7 +78,7 @@ static void add_name(ac_buf_t *buf, const char *kind, const char *name, bool enc
 {
     ac_buf_str(buf, kind);
     if (name && encoded) {
-        add_encoded(buf, name);
+        cosmos_add_encoded(buf, name);
     }
     else if (name) {
         ac_buf_str(buf, name);
@@ -184,7 +184,7 @@ apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const c
     if (status == APR_SUCCESS && HMAC(EVP_sha256(), bytes, len, (const unsigned char *)text.data, text.len, digest, &digest_len)) {
         EVP_EncodeBlock(base64, digest, (int)digest_len);
         ac_buf_str(value, "type%3Dmaster%26ver%3D1.0%26sig%3D");
-        add_encoded(value, (const char *)base64);
+        cosmos_add_encoded(value, (const char *)base64);
     }
     OPENSSL_cleanse(bytes, sizeof(bytes));
     ac_buf_free(&text);
@@ -195,6 +195,6 @@ apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const c
 apr_status_t ac_cosmos_bear(ac_buf_t *value, const char *token)
 {
     ac_buf_str(value, "type%3Daad%26ver%3D1.0%26sig%3D");
-    add_encoded(value, token);
+    cosmos_add_encoded(value, token);
     return value->failed ? APR_ENOSPC : APR_SUCCESS;
 }

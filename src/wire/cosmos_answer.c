@@ -53,7 +53,7 @@ static const struct {
     { 504, ANY, AC_COSMOS_AGAIN, false, "Cosmos DB took too long (504)" },
 };
 
-static int find_row(int status, int substatus)
+static int cosmos_answer_find_row(int status, int substatus)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         if (rows[i].status == status && (rows[i].substatus == ANY || rows[i].substatus == substatus)) {
@@ -65,21 +65,21 @@ static int find_row(int status, int substatus)
 
 ac_cosmos_next_e ac_cosmos_next(int status, int substatus)
 {
-    int row = find_row(status, substatus);
+    int row = cosmos_answer_find_row(status, substatus);
 
     return row >= 0 ? rows[row].next : AC_COSMOS_FINAL;
 }
 
 bool ac_cosmos_usable(int status, int substatus)
 {
-    int row = find_row(status, substatus);
+    int row = cosmos_answer_find_row(status, substatus);
 
     return (status >= 200 && status < 300) || (row >= 0 && rows[row].usable);
 }
 
 apr_status_t ac_cosmos_error(ac_err_t *err, int status, int substatus, apr_interval_time_t skew)
 {
-    int row = find_row(status, substatus);
+    int row = cosmos_answer_find_row(status, substatus);
     char text[AC_TIME_SIZE];
     apr_status_t result;
 

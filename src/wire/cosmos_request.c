@@ -13,7 +13,7 @@ typedef struct lines_t {
 } lines_t;
 
 /* A NUL stands between two lines; a value with a control character would be two headers. */
-static void add_line(lines_t *lines, const char *name, const char *value)
+static void cosmos_request_add_line(lines_t *lines, const char *name, const char *value)
 {
     if (!value || lines->n >= AC_COSMOS_HEADERS - 1) {
         return;
@@ -56,26 +56,26 @@ static void add_document_lines(lines_t *lines, const ac_cosmos_ask_t *ask)
     bool reads = ask->verb == AC_COSMOS_READ || ask->verb == AC_COSMOS_QUERY;
 
     lines->text->failed = lines->text->failed || (ask->key && !key);
-    add_line(lines, "x-ms-documentdb-partitionkey", key);
+    cosmos_request_add_line(lines, "x-ms-documentdb-partitionkey", key);
     free(key);
     /* The service wants it only for queries over partitions; an emulator wants it to say 404. */
-    add_line(lines, "x-ms-documentdb-query-enablecrosspartition", reads ? "True" : NULL);
-    add_line(lines, "If-Match", ask->if_match);
-    add_line(lines, "x-ms-session-token", ask->session);
-    add_line(lines, "x-ms-documentdb-is-upsert", ask->verb == AC_COSMOS_UPSERT ? "True" : NULL);
+    cosmos_request_add_line(lines, "x-ms-documentdb-query-enablecrosspartition", reads ? "True" : NULL);
+    cosmos_request_add_line(lines, "If-Match", ask->if_match);
+    cosmos_request_add_line(lines, "x-ms-session-token", ask->session);
+    cosmos_request_add_line(lines, "x-ms-documentdb-is-upsert", ask->verb == AC_COSMOS_UPSERT ? "True" : NULL);
     /* The bodies of what we have just sent are not wanted back. */
-    add_line(lines, "Prefer", ac_cosmos_writes(ask->verb) ? "return=minimal" : NULL);
+    cosmos_request_add_line(lines, "Prefer", ac_cosmos_writes(ask->verb) ? "return=minimal" : NULL);
     if (ask->verb == AC_COSMOS_QUERY) {
         snprintf(number, sizeof(number), "%d", ask->max_items);
-        add_line(lines, "x-ms-documentdb-isquery", "True");
-        add_line(lines, "x-ms-max-item-count", ask->max_items ? number : NULL);
-        add_line(lines, "x-ms-continuation", ask->continuation);
-        add_line(lines, "x-ms-documentdb-responsecontinuationtokenlimitinkb", "1");
+        cosmos_request_add_line(lines, "x-ms-documentdb-isquery", "True");
+        cosmos_request_add_line(lines, "x-ms-max-item-count", ask->max_items ? number : NULL);
+        cosmos_request_add_line(lines, "x-ms-continuation", ask->continuation);
+        cosmos_request_add_line(lines, "x-ms-documentdb-responsecontinuationtokenlimitinkb", "1");
     }
     if (ask->verb == AC_COSMOS_BATCH) {
-        add_line(lines, "x-ms-cosmos-is-batch-request", "True");
-        add_line(lines, "x-ms-cosmos-batch-atomic", "True");
-        add_line(lines, "x-ms-cosmos-batch-continue-on-error", "False");
+        cosmos_request_add_line(lines, "x-ms-cosmos-is-batch-request", "True");
+        cosmos_request_add_line(lines, "x-ms-cosmos-batch-atomic", "True");
+        cosmos_request_add_line(lines, "x-ms-cosmos-batch-continue-on-error", "False");
     }
 }
 
@@ -85,19 +85,19 @@ apr_status_t ac_cosmos_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *t
     lines_t all = { .text = text };
     bool sends = strcmp(ac_cosmos_method(ask->verb), "GET") != 0 && ask->verb != AC_COSMOS_DELETE;
 
-    add_line(&all, "x-ms-version", AC_COSMOS_VERSION);
-    add_line(&all, "x-ms-date", date);
-    add_line(&all, "authorization", authorization);
-    add_line(&all, "Accept", "application/json");
-    add_line(&all, "Content-Type", sends ? content_type(ask->verb) : NULL);
+    cosmos_request_add_line(&all, "x-ms-version", AC_COSMOS_VERSION);
+    cosmos_request_add_line(&all, "x-ms-date", date);
+    cosmos_request_add_line(&all, "authorization", authorization);
+    cosmos_request_add_line(&all, "Accept", "application/json");
+    cosmos_request_add_line(&all, "Content-Type", sends ? content_type(ask->verb) : NULL);
     if (ask->verb >= AC_COSMOS_READ) {
         add_document_lines(&all, ask);
     }
     if (ask->verb == AC_COSMOS_DATABASE_CREATE) {
         char settings[64];
         snprintf(settings, sizeof(settings), "{\"maxThroughput\":%.12s}", ask->autoscale ? ask->autoscale : "");
-        add_line(&all, "x-ms-offer-throughput", ask->throughput);
-        add_line(&all, "x-ms-cosmos-offer-autopilot-settings", ask->autoscale ? settings : NULL);
+        cosmos_request_add_line(&all, "x-ms-offer-throughput", ask->throughput);
+        cosmos_request_add_line(&all, "x-ms-cosmos-offer-autopilot-settings", ask->autoscale ? settings : NULL);
     }
     for (int i = 0; i < all.n; i++) {
         lines[i] = text->data + all.at[i];
@@ -108,7 +108,7 @@ apr_status_t ac_cosmos_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *t
 
 /* ---- bodies ---- */
 
-static apr_status_t add_json(ac_buf_t *body, const json_t *value)
+static apr_status_t cosmos_request_add_json(ac_buf_t *body, const json_t *value)
 {
     size_t len = 0;
     char *text = ac_json_dump(value, &len);
@@ -129,7 +129,7 @@ apr_status_t ac_cosmos_query(ac_buf_t *body, const char *sql, const json_t *para
         fine = json_array_append_new(list, json_pack("{s:s, s:O}", "name", name, "value", value)) == 0 && fine;
     }
     fine = ac_json_put(query, "parameters", list) && fine;
-    status = fine ? add_json(body, query) : APR_ENOMEM;
+    status = fine ? cosmos_request_add_json(body, query) : APR_ENOMEM;
     json_decref(query);
     return status;
 }
@@ -171,7 +171,7 @@ apr_status_t ac_cosmos_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb
     }
     if (document) {
         ac_buf_str(body, ",\"resourceBody\":");
-        if (add_json(body, document) != APR_SUCCESS) {
+        if (cosmos_request_add_json(body, document) != APR_SUCCESS) {
             body->failed = true;
         }
     }

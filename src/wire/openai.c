@@ -41,30 +41,30 @@ apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t
     return APR_SUCCESS;
 }
 
-static apr_status_t take_text(ac_openai_answer_t *answer, const json_t *value, ac_err_t *err)
+static apr_status_t openai_take_text(ac_openai_answer_t *answer, const json_t *value, ac_err_t *err)
 {
     return json_is_string(value) ? ac_openai_text(answer, json_string_value(value), json_string_length(value), err)
                                  : APR_SUCCESS;
 }
 
 /* A part of content that came as an array; what the model thought to itself is no part of its answer. */
-static apr_status_t take_part(ac_openai_answer_t *answer, const json_t *part, ac_err_t *err)
+static apr_status_t openai_take_part(ac_openai_answer_t *answer, const json_t *part, ac_err_t *err)
 {
     const char *type = ac_json_peek_string(part, "type", "text");
     if (json_is_string(part)) {
-        return take_text(answer, part, err);
+        return openai_take_text(answer, part, err);
     }
     if (!strcmp(type, "text") || !strcmp(type, "output_text")) {
-        return take_text(answer, json_object_get(part, "text"), err);
+        return openai_take_text(answer, json_object_get(part, "text"), err);
     }
-    return strcmp(type, "refusal") ? APR_SUCCESS : take_text(answer, json_object_get(part, "refusal"), err);
+    return strcmp(type, "refusal") ? APR_SUCCESS : openai_take_text(answer, json_object_get(part, "refusal"), err);
 }
 
 static apr_status_t take_content(ac_openai_answer_t *answer, const json_t *content, ac_err_t *err)
 {
-    apr_status_t status = take_text(answer, content, err);
+    apr_status_t status = openai_take_text(answer, content, err);
     for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(content); i++) {
-        status = take_part(answer, json_array_get(content, i), err);
+        status = openai_take_part(answer, json_array_get(content, i), err);
     }
     return status;
 }
@@ -136,7 +136,7 @@ static apr_status_t take_delta(ac_openai_answer_t *answer, const json_t *delta, 
     const json_t *calls = json_object_get(delta, "tool_calls"), *legacy = json_object_get(delta, "function_call");
     apr_status_t status = take_content(answer, json_object_get(delta, "content"), err);
     if (status == APR_SUCCESS) {
-        status = take_text(answer, json_object_get(delta, "refusal"), err);
+        status = openai_take_text(answer, json_object_get(delta, "refusal"), err);
     }
     for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(calls); i++) {
         status = ac_openai_call_fragment(answer, json_array_get(calls, i), err);
@@ -248,7 +248,7 @@ apr_status_t ac_openai_whole(ac_openai_answer_t *answer, const char *body, size_
 
 /* ---- the end ---- */
 
-static ac_finish_e finish_of(const ac_openai_answer_t *answer)
+static ac_finish_e openai_finish_of(const ac_openai_answer_t *answer)
 {
     switch (answer->finish) {
     case AC_FINISH_LENGTH:
@@ -289,7 +289,7 @@ apr_status_t ac_openai_end(ac_openai_answer_t *answer, ac_model_end_t *end)
         end->status = ac_err_set(&end->err, AC_MODEL_ERROR, "the answer was cut off");
         return end->status;
     }
-    end->finish = finish_of(answer);
+    end->finish = openai_finish_of(answer);
     if (end->finish != AC_FINISH_CONTENT_FILTER) {
         end->status = ac_openai_calls_end(answer, &end->err);
     }

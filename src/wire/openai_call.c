@@ -67,7 +67,7 @@ static ac_openai_call_t *latest(ac_openai_answer_t *answer, int64_t index)
     return NULL;
 }
 
-static ac_openai_call_t *by_id(ac_openai_answer_t *answer, const char *id, int64_t index)
+static ac_openai_call_t *openai_call_by_id(ac_openai_answer_t *answer, const char *id, int64_t index)
 {
     for (int i = answer->n_calls - 1; i >= 0; i--) {
         ac_openai_call_t *call = &answer->calls[i];
@@ -78,7 +78,7 @@ static ac_openai_call_t *by_id(ac_openai_answer_t *answer, const char *id, int64
     return NULL;
 }
 
-static bool is_whole(const ac_buf_t *arguments)
+static bool openai_call_is_whole(const ac_buf_t *arguments)
 {
     json_t *value = arguments->len ? json_loadb(arguments->data, arguments->len, 0, NULL) : NULL;
     json_decref(value);
@@ -92,14 +92,14 @@ static bool begins_unnamed(const ac_openai_call_t *call, const fragment_t *part)
     if (!part->name || !call->name) {
         return false;
     }
-    return strcmp(part->name, call->name) || (part->len && *part->arguments == '{' && is_whole(&call->arguments));
+    return strcmp(part->name, call->name) || (part->len && *part->arguments == '{' && openai_call_is_whole(&call->arguments));
 }
 
 /* The call that the fragment goes on, or NULL: it begins one. */
-static ac_openai_call_t *find_call(ac_openai_answer_t *answer, const fragment_t *part)
+static ac_openai_call_t *openai_call_find_call(ac_openai_answer_t *answer, const fragment_t *part)
 {
     if (part->id) {
-        ac_openai_call_t *call = by_id(answer, part->id, part->index);
+        ac_openai_call_t *call = openai_call_by_id(answer, part->id, part->index);
         if (call) {
             return call;
         }
@@ -127,7 +127,7 @@ static bool id_taken(const ac_openai_answer_t *answer, const char *id)
 }
 
 /* Gives the call an id that no other has: the given one, with a suffix where it is taken, or one of ours. */
-static bool set_id(ac_openai_answer_t *answer, ac_openai_call_t *call, const char *given)
+static bool openai_call_set_id(ac_openai_answer_t *answer, ac_openai_call_t *call, const char *given)
 {
     char id[MAX_GIVEN + 16];
     if (!given) {
@@ -144,7 +144,7 @@ static bool set_id(ac_openai_answer_t *answer, ac_openai_call_t *call, const cha
     return call->id && (!given || call->given_id);
 }
 
-static ac_openai_call_t *add_call(ac_openai_answer_t *answer, int64_t index, ac_err_t *err)
+static ac_openai_call_t *openai_call_add_call(ac_openai_answer_t *answer, int64_t index, ac_err_t *err)
 {
     if (answer->n_calls == AC_MAX_TOOL_CALLS) {
         ac_err_set(err, AC_MODEL_ERROR, "the model asked for more than %d tools at once", AC_MAX_TOOL_CALLS);
@@ -166,20 +166,20 @@ static ac_openai_call_t *add_call(ac_openai_answer_t *answer, int64_t index, ac_
 
 /* ---- what is told of it ---- */
 
-static int place(const ac_openai_answer_t *answer, const ac_openai_call_t *call)
+static int openai_call_place(const ac_openai_answer_t *answer, const ac_openai_call_t *call)
 {
     return (int)(call - answer->calls);
 }
 
 static bool announce(ac_openai_answer_t *answer, ac_openai_call_t *call)
 {
-    if (!call->id && !set_id(answer, call, NULL)) {
+    if (!call->id && !openai_call_set_id(answer, call, NULL)) {
         return false;
     }
     call->announced = true;
-    answer->cb->on_tool_start(answer->baton, place(answer, call), call->id, call->name);
+    answer->cb->on_tool_start(answer->baton, openai_call_place(answer, call), call->id, call->name);
     if (call->arguments.len) {
-        answer->cb->on_tool_args(answer->baton, place(answer, call), call->arguments.data, call->arguments.len);
+        answer->cb->on_tool_args(answer->baton, openai_call_place(answer, call), call->arguments.data, call->arguments.len);
     }
     return true;
 }
@@ -188,7 +188,7 @@ static apr_status_t extend(ac_openai_answer_t *answer, ac_openai_call_t *call, c
 {
     bool had = true;
     if (part->id && !call->id) {
-        had = set_id(answer, call, part->id);
+        had = openai_call_set_id(answer, call, part->id);
     }
     if (part->name && !call->name) {
         call->name = strdup(part->name);
@@ -203,7 +203,7 @@ static apr_status_t extend(ac_openai_answer_t *answer, ac_openai_call_t *call, c
     }
     if (call->announced) {
         if (part->len) {
-            answer->cb->on_tool_args(answer->baton, place(answer, call), part->arguments, part->len);
+            answer->cb->on_tool_args(answer->baton, openai_call_place(answer, call), part->arguments, part->len);
         }
         return APR_SUCCESS;
     }
@@ -214,14 +214,14 @@ static apr_status_t extend(ac_openai_answer_t *answer, ac_openai_call_t *call, c
     return APR_SUCCESS;
 }
 
-static apr_status_t take(ac_openai_answer_t *answer, fragment_t *part, ac_err_t *err)
+static apr_status_t openai_call_take(ac_openai_answer_t *answer, fragment_t *part, ac_err_t *err)
 {
-    ac_openai_call_t *call = find_call(answer, part);
+    ac_openai_call_t *call = openai_call_find_call(answer, part);
     if (!call && !part->id && !part->name && !part->len) {
         return APR_SUCCESS;
     }
     if (!call) {
-        call = add_call(answer, part->index, err);
+        call = openai_call_add_call(answer, part->index, err);
     }
     return call ? extend(answer, call, part, err) : APR_EGENERAL;
 }
@@ -234,7 +234,7 @@ apr_status_t ac_openai_call_fragment(ac_openai_answer_t *answer, const json_t *f
     fragment_t part;
     apr_status_t status = read_fragment(&part, fragment, json_object_get(fragment, "function"), err);
     if (status == APR_SUCCESS) {
-        status = take(answer, &part, err);
+        status = openai_call_take(answer, &part, err);
     }
     free(part.dumped);
     return status;
@@ -246,7 +246,7 @@ apr_status_t ac_openai_call_legacy(ac_openai_answer_t *answer, const json_t *fun
     apr_status_t status = read_fragment(&part, NULL, function, err);
     part.index = LEGACY_INDEX;
     if (status == APR_SUCCESS) {
-        status = take(answer, &part, err);
+        status = openai_call_take(answer, &part, err);
     }
     free(part.dumped);
     return status;

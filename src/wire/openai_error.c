@@ -16,7 +16,7 @@ typedef struct problem_t {
 
 /* ---- reading ---- */
 
-static bool says(const problem_t *problem, const char *name)
+static bool openai_error_says(const problem_t *problem, const char *name)
 {
     return (problem->code && !strcasecmp(problem->code, name)) || (problem->type && !strcasecmp(problem->type, name));
 }
@@ -24,7 +24,7 @@ static bool says(const problem_t *problem, const char *name)
 static bool says_any(const problem_t *problem, const char *const *names)
 {
     for (; *names; names++) {
-        if (says(problem, *names)) {
+        if (openai_error_says(problem, *names)) {
             return true;
         }
     }
@@ -95,7 +95,7 @@ static void read_problem(problem_t *problem, int http_status, const json_t *docu
 /* ---- what may be shown ---- */
 
 /* Codes and parameter names are words; anything with a blank in it might be somebody's sentence. */
-static bool is_word(const char *text)
+static bool openai_error_is_word(const char *text)
 {
     size_t len = text ? strlen(text) : 0;
     return len > 0 && len <= 64
@@ -106,11 +106,11 @@ static bool is_word(const char *text)
 static const char *facts(const problem_t *problem, char *text, size_t size)
 {
     bool number = problem->code && strspn(problem->code, "0123456789") == strlen(problem->code);
-    const char *code = is_word(problem->type) ? problem->type : NULL;
-    if (is_word(problem->code) && !number) {
+    const char *code = openai_error_is_word(problem->type) ? problem->type : NULL;
+    if (openai_error_is_word(problem->code) && !number) {
         code = problem->code;
     }
-    const char *param = is_word(problem->param) ? problem->param : NULL;
+    const char *param = openai_error_is_word(problem->param) ? problem->param : NULL;
     char status[16] = "";
     if (problem->status) {
         snprintf(status, sizeof(status), "HTTP %d", problem->status);
@@ -138,7 +138,7 @@ static const char *categories(const json_t *error, char *text, size_t size)
     *text = '\0';
     for (void *at = json_object_iter(result); at; at = json_object_iter_next(result, at)) {
         const char *name = json_object_iter_key(at);
-        if (json_is_true(json_object_get(json_object_iter_value(at), "filtered")) && is_word(name)
+        if (json_is_true(json_object_get(json_object_iter_value(at), "filtered")) && openai_error_is_word(name)
             && used + strlen(name) + 8 < size) {
             used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " and " : " for ", name);
         }
@@ -186,14 +186,14 @@ static int status_by_name(const problem_t *problem)
         {"invalid_request_error", 400}, {"BadRequestError", 400}, {"invalid_prompt", 400}, {NULL, 0},
     };
     for (int i = 0; known[i].name; i++) {
-        if (says(problem, known[i].name)) {
+        if (openai_error_says(problem, known[i].name)) {
             return known[i].status;
         }
     }
     return 0;
 }
 
-static apr_status_t refused(const problem_t *problem, int status, const char *shown, ac_err_t *err)
+static apr_status_t openai_error_refused(const problem_t *problem, int status, const char *shown, ac_err_t *err)
 {
     if (status == 401) {
         return ac_err_set(err, AC_MODEL_REFUSED, "the model's service did not accept our credential%s; check "
@@ -204,11 +204,11 @@ static apr_status_t refused(const problem_t *problem, int status, const char *sh
         return ac_err_set(err, AC_MODEL_REFUSED, "the model's service does not let us in%s; check its network rules, "
                           "the rights of the key in AgentChatCredential, and whether the resource is suspended", shown);
     }
-    if (says(problem, "DeploymentNotFound")) {
+    if (openai_error_says(problem, "DeploymentNotFound")) {
         return ac_err_set(err, AC_MODEL_REFUSED, "the model's service has no such deployment%s; check deployment= of "
                           "AgentChatEndpoint; a new one is known after about five minutes", shown);
     }
-    if (says(problem, "model_not_found") || message_has(problem, (const char *const[]){"model", NULL})) {
+    if (openai_error_says(problem, "model_not_found") || message_has(problem, (const char *const[]){"model", NULL})) {
         return ac_err_set(err, AC_MODEL_REFUSED, "the model's service does not know the model%s; check model= (or "
                           "deployment=) of AgentChatEndpoint, and that the key may use it", shown);
     }
@@ -230,7 +230,7 @@ static bool is_transient(int status)
     return status == 408 || status == 409 || status == 424 || status == 425 || status >= 500;
 }
 
-static apr_status_t set_error(const problem_t *problem, bool *pretry, ac_err_t *err)
+static apr_status_t openai_error_set_error(const problem_t *problem, bool *pretry, ac_err_t *err)
 {
     char text[192], names[128];
     const char *shown = facts(problem, text, sizeof(text));
@@ -248,7 +248,7 @@ static apr_status_t set_error(const problem_t *problem, bool *pretry, ac_err_t *
         return ac_err_set(err, AC_CONTEXT_LENGTH, "the conversation is longer than the model can read%s", shown);
     }
     if (status == 401 || status == 403 || status == 404 || status == 405) {
-        return refused(problem, status, shown, err);
+        return openai_error_refused(problem, status, shown, err);
     }
     if (status == 429) {
         return throttled(problem, shown, pretry, err);
@@ -277,7 +277,7 @@ apr_status_t ac_openai_error_parsed(int http_status, const json_t *document, boo
         return ac_err_set(err, AC_MODEL_REFUSED, "the model's service answered with a redirect (HTTP %d); check the "
                           "address in AgentChatEndpoint", http_status);
     }
-    return set_error(&problem, pretry ? pretry : &retry, err);
+    return openai_error_set_error(&problem, pretry ? pretry : &retry, err);
 }
 
 apr_status_t ac_openai_error(int http_status, const char *body, size_t len, bool *pretry, ac_err_t *err)

@@ -76,7 +76,7 @@ static bool read_string(scan_t *scan, slice_t *pslice)
     return high < 0x80 || ac_utf8_valid(pslice->text, pslice->len);
 }
 
-static bool skip_word(scan_t *scan, const char *word, size_t len)
+static bool openai_quick_skip_word(scan_t *scan, const char *word, size_t len)
 {
     if ((size_t)(scan->end - scan->at) < len || memcmp(scan->at, word, len)) {
         return false;
@@ -87,7 +87,7 @@ static bool skip_word(scan_t *scan, const char *word, size_t len)
 
 static bool skip_null(scan_t *scan)
 {
-    return skip_word(scan, "null", 4);
+    return openai_quick_skip_word(scan, "null", 4);
 }
 
 static size_t skip_digits(scan_t *scan)
@@ -196,8 +196,8 @@ static bool skip_value(scan_t *scan)
     case '{': return skip_object(scan);
     case '[': return skip_array(scan);
     case 'n': return skip_null(scan);
-    case 't': return skip_word(scan, "true", 4);
-    case 'f': return skip_word(scan, "false", 5);
+    case 't': return openai_quick_skip_word(scan, "true", 4);
+    case 'f': return openai_quick_skip_word(scan, "false", 5);
     default: return skip_number(scan);
     }
 }
@@ -205,7 +205,7 @@ static bool skip_value(scan_t *scan)
 /* ---- the chunk's own members ---- */
 
 /* Which of these names it is, as a bit, or 0. */
-static unsigned known(const slice_t *name, const char *const *names)
+static unsigned openai_quick_known(const slice_t *name, const char *const *names)
 {
     for (unsigned i = 0; names[i]; i++) {
         if (name->len == strlen(names[i]) && !memcmp(name->text, names[i], name->len)) {
@@ -226,7 +226,7 @@ static bool read_object(scan_t *scan, const char *const *names, member_fn *fn, u
     *pseen = 0;
     int more = open(scan, '{') ? 1 : -1;
     while (more > 0 && (more = next_member(scan, &name, &first)) > 0) {
-        unsigned bit = known(&name, names);
+        unsigned bit = openai_quick_known(&name, names);
         if ((*pseen & bit) || !(bit ? fn(scan, bit) : skip_value(scan))) {
             return false;
         }
@@ -352,7 +352,7 @@ static size_t decode_unit(char *to, const char **pat, const char *end)
 }
 
 /* No escape is shorter than what it stands for, so that `to` needs no more room than the text has. */
-static bool decode(char *to, size_t *plen, const slice_t *from)
+static bool openai_quick_decode(char *to, size_t *plen, const slice_t *from)
 {
     static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
     const char *at = from->text, *end = at + from->len;
@@ -397,7 +397,7 @@ bool ac_openai_chunk_quick(ac_openai_answer_t *answer, const char *data, size_t 
         return false;
     }
     if (scan.content.escaped) {
-        if (scan.content.len > sizeof(decoded) || !decode(decoded, &scan.content.len, &scan.content)) {
+        if (scan.content.len > sizeof(decoded) || !openai_quick_decode(decoded, &scan.content.len, &scan.content)) {
             return false;
         }
         scan.content.text = decoded;

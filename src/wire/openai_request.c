@@ -17,7 +17,7 @@ typedef struct writer_t {
     bool first;
 } writer_t;
 
-static bool is_among(const char *name, const char *const *names)
+static bool openai_request_is_among(const char *name, const char *const *names)
 {
     while (*names && strcmp(*names, name)) {
         names++;
@@ -30,7 +30,7 @@ static int dump_piece(const char *bytes, size_t len, void *baton)
     return ac_buf_add(baton, bytes, len) == APR_SUCCESS ? 0 : -1;
 }
 
-static void put(writer_t *writer, const char *name, const json_t *value)
+static void openai_request_put(writer_t *writer, const char *name, const json_t *value)
 {
     ac_buf_add(writer->body, writer->first ? "{" : ",", 1);
     writer->first = false;
@@ -49,7 +49,7 @@ static void put_default(writer_t *writer, const char *name, json_t *value)
         writer->body->failed = true;
     }
     else if (!json_object_get(writer->params, name)) {
-        put(writer, name, value);
+        openai_request_put(writer, name, value);
     }
     json_decref(value);
 }
@@ -76,7 +76,7 @@ static void put_limit(writer_t *writer, int max_tokens)
     }
     json_t *value = name && limit ? json_integer(limit) : NULL;
     if (value) {
-        put(writer, name, value);
+        openai_request_put(writer, name, value);
         json_decref(value);
     }
 }
@@ -86,10 +86,10 @@ static void put_params(writer_t *writer, bool has_tools, bool no_calls)
     json_t *params = (json_t *)writer->params;      /* jansson's iterators take no const, and change nothing */
     for (void *at = json_object_iter(params); at; at = json_object_iter_next(params, at)) {
         const char *name = json_object_iter_key(at);
-        bool out_of_place = is_among(name, tool_names) && (!has_tools || (no_calls && !strcmp(name, "tool_choice")));
-        if (!json_is_null(json_object_iter_value(at)) && !out_of_place && !is_among(name, limit_names)
-            && !is_among(name, fixed_names)) {
-            put(writer, name, json_object_iter_value(at));
+        bool out_of_place = openai_request_is_among(name, tool_names) && (!has_tools || (no_calls && !strcmp(name, "tool_choice")));
+        if (!json_is_null(json_object_iter_value(at)) && !out_of_place && !openai_request_is_among(name, limit_names)
+            && !openai_request_is_among(name, fixed_names)) {
+            openai_request_put(writer, name, json_object_iter_value(at));
         }
     }
 }
@@ -103,13 +103,13 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
     if (model) {
         put_default(&writer, "model", ac_json_text(model));
     }
-    put(&writer, "messages", ask->messages);
+    openai_request_put(&writer, "messages", ask->messages);
     if (has_tools) {
-        put(&writer, "tools", ask->tools);
+        openai_request_put(&writer, "tools", ask->tools);
     }
     if (has_tools && ask->no_calls) {
         json_t *none = json_string("none");
-        put(&writer, "tool_choice", none);
+        openai_request_put(&writer, "tool_choice", none);
         json_decref(none);
     }
     if (!isnan(ask->temperature)) {

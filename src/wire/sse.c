@@ -24,13 +24,13 @@ void ac_sse_reader_free(ac_sse_reader_t *reader)
     ac_buf_free(&reader->data);
 }
 
-static apr_status_t too_long(ac_sse_reader_t *reader, ac_err_t *err)
+static apr_status_t sse_too_long(ac_sse_reader_t *reader, ac_err_t *err)
 {
     reader->stopped = true;
     return ac_err_set(err, AC_MODEL_ERROR, "an event of the stream is longer than %d bytes", AC_MAX_SSE_LINE);
 }
 
-static const char *find(const char *at, const char *end, char c)
+static const char *sse_find(const char *at, const char *end, char c)
 {
     const char *found = at < end ? memchr(at, c, (size_t)(end - at)) : NULL;
     return found ? found : end;
@@ -39,17 +39,17 @@ static const char *find(const char *at, const char *end, char c)
 static feed_t feed_make(const char *bytes, size_t len)
 {
     const char *end = bytes + len;
-    return (feed_t){bytes, end, find(bytes, end, '\n'), find(bytes, end, '\r')};
+    return (feed_t){bytes, end, sse_find(bytes, end, '\n'), sse_find(bytes, end, '\r')};
 }
 
 /* Where the line at feed->at ends: its CR or LF, or the end of the bytes. */
 static const char *line_end(feed_t *feed)
 {
     if (feed->lf < feed->at) {
-        feed->lf = find(feed->at, feed->end, '\n');
+        feed->lf = sse_find(feed->at, feed->end, '\n');
     }
     if (feed->cr < feed->at) {
-        feed->cr = find(feed->at, feed->end, '\r');
+        feed->cr = sse_find(feed->at, feed->end, '\r');
     }
     return feed->lf < feed->cr ? feed->lf : feed->cr;
 }
@@ -68,7 +68,7 @@ static void step_over(ac_sse_reader_t *reader, feed_t *feed, const char *stop)
     }
 }
 
-static void dispatch(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *baton)
+static void sse_dispatch(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *baton)
 {
     if (reader->has_data && !fn(baton, reader->event, reader->data.data ? reader->data.data : "", reader->data.len)) {
         reader->stopped = true;
@@ -91,7 +91,7 @@ static const char *field(const char *line, size_t len, const char *name, size_t 
     return line + n;
 }
 
-static apr_status_t take_line(ac_sse_reader_t *reader, const char *line, size_t len, ac_err_t *err)
+static apr_status_t sse_take_line(ac_sse_reader_t *reader, const char *line, size_t len, ac_err_t *err)
 {
     size_t value_len;
     const char *value = field(line, len, "data", &value_len);
@@ -99,7 +99,7 @@ static apr_status_t take_line(ac_sse_reader_t *reader, const char *line, size_t 
         bool joined = !reader->has_data || ac_buf_add(&reader->data, "\n", 1) == APR_SUCCESS;
         reader->has_data = true;
         if (!joined || ac_buf_add(&reader->data, value, value_len) != APR_SUCCESS) {
-            return too_long(reader, err);
+            return sse_too_long(reader, err);
         }
         return APR_SUCCESS;
     }
@@ -124,13 +124,13 @@ static apr_status_t end_line(ac_sse_reader_t *reader, const char *line, size_t l
         }
     }
     if (len > AC_MAX_SSE_LINE) {
-        return too_long(reader, err);
+        return sse_too_long(reader, err);
     }
     if (!len) {
-        dispatch(reader, fn, baton);
+        sse_dispatch(reader, fn, baton);
         return APR_SUCCESS;
     }
-    return take_line(reader, line, len, err);
+    return sse_take_line(reader, line, len, err);
 }
 
 /* Whether a data line that ends at `stop` is the event's only one and the empty line follows at once; steps over
@@ -176,7 +176,7 @@ apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len,
         const char *stop = line_end(&feed);
         if (stop == feed.end) {
             status = ac_buf_add(&reader->line, feed.at, (size_t)(stop - feed.at));
-            return status == APR_SUCCESS ? status : too_long(reader, err);
+            return status == APR_SUCCESS ? status : sse_too_long(reader, err);
         }
         if (take_whole(reader, &feed, stop, fn, baton)) {
             continue;
@@ -185,7 +185,7 @@ apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len,
         size_t line_len = (size_t)(stop - line);
         if (reader->line.len) {
             if (ac_buf_add(&reader->line, line, line_len) != APR_SUCCESS) {
-                return too_long(reader, err);
+                return sse_too_long(reader, err);
             }
             line = reader->line.data;
             line_len = reader->line.len;
@@ -204,7 +204,7 @@ void ac_sse_finish(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *baton)
         ac_buf_clear(&reader->line);
     }
     if (!reader->stopped) {
-        dispatch(reader, fn, baton);
+        sse_dispatch(reader, fn, baton);
     }
     reader->stopped = true;
 }

@@ -38,14 +38,14 @@ static size_t placeholder(const char *text, char name[MAX_NAME + 1])
     return len + 2;
 }
 
-static apr_status_t refuse(fill_t *fill, const char *why)
+static apr_status_t template_refuse(fill_t *fill, const char *why)
 {
     char pointer[AC_ERR_POINTER_SIZE] = "";
     ac_pointer_add(pointer, fill->name);
     return ac_err_set_at(fill->err, AC_INVALID_REQUEST, pointer, "%s", why);
 }
 
-static apr_status_t too_long(fill_t *fill)
+static apr_status_t template_too_long(fill_t *fill)
 {
     return ac_err_set(fill->err, AC_INVALID_REQUEST, "the arguments are too long for this tool");
 }
@@ -74,7 +74,7 @@ static bool is_unreserved(unsigned char c)
         || c == '_' || c == '~';
 }
 
-static apr_status_t add_encoded(ac_buf_t *out, const char *text, size_t len)
+static apr_status_t template_add_encoded(ac_buf_t *out, const char *text, size_t len)
 {
     static const char hex[] = "0123456789ABCDEF";
     apr_status_t status = APR_SUCCESS;
@@ -107,7 +107,7 @@ static apr_status_t add_quoted(ac_buf_t *out, const char *text, size_t len)
     return status;
 }
 
-static bool has_control(const char *text, size_t len)
+static bool template_has_control(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
@@ -142,10 +142,10 @@ static apr_status_t end_segment(fill_t *fill)
 {
     apr_status_t status = APR_SUCCESS;
     if (fill->segment_filled && !fill->segment.len) {
-        status = refuse(fill, "must not be empty, as it is part of a path");
+        status = template_refuse(fill, "must not be empty, as it is part of a path");
     }
     else if (fill->segment_filled && has_dots(fill->segment.data, fill->segment.len)) {
-        status = refuse(fill, "must not hold '.' or '..' as part of a path");
+        status = template_refuse(fill, "must not hold '.' or '..' as part of a path");
     }
     ac_buf_clear(&fill->segment);
     fill->segment_filled = false;
@@ -179,15 +179,15 @@ static apr_status_t fill_url(fill_t *fill, const char *text, size_t len)
         return ac_err_set(fill->err, AC_INTERNAL, "the tool's URL has a placeholder in its scheme or host");
     }
     if (memchr(text, '\0', len)) {
-        return refuse(fill, "must not hold the character U+0000");
+        return template_refuse(fill, "must not hold the character U+0000");
     }
     if (fill->place == IN_PATH) {
         fill->segment_filled = true;
         if (ac_buf_add(&fill->segment, text, len) != APR_SUCCESS) {
-            return too_long(fill);
+            return template_too_long(fill);
         }
     }
-    return add_encoded(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : too_long(fill);
+    return template_add_encoded(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : template_too_long(fill);
 }
 
 /* Where the path or the query of an absolute URL begins; NULL: it is none. */
@@ -200,12 +200,12 @@ static const char *authority_end(const char *url, const char **phost)
 
 /* ---- filling ---- */
 
-static apr_status_t fill_header(fill_t *fill, const char *text, size_t len)
+static apr_status_t template_fill_header(fill_t *fill, const char *text, size_t len)
 {
-    if (has_control(text, len)) {
-        return refuse(fill, "must not hold control characters, as it is part of a header");
+    if (template_has_control(text, len)) {
+        return template_refuse(fill, "must not hold control characters, as it is part of a header");
     }
-    return ac_buf_add(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : too_long(fill);
+    return ac_buf_add(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : template_too_long(fill);
 }
 
 static apr_status_t fill_bare(fill_t *fill, const json_t *value)
@@ -214,7 +214,7 @@ static apr_status_t fill_bare(fill_t *fill, const json_t *value)
     char *text = value ? ac_json_dump(value, &len) : strdup("null");
     apr_status_t status = text ? ac_buf_add(fill->out, text, len) : APR_ENOMEM;
     free(text);
-    return status == APR_SUCCESS ? status : too_long(fill);
+    return status == APR_SUCCESS ? status : template_too_long(fill);
 }
 
 static apr_status_t fill_value(fill_t *fill, ac_template_e kind)
@@ -224,7 +224,7 @@ static apr_status_t fill_value(fill_t *fill, ac_template_e kind)
         return fill_bare(fill, value);
     }
     if (kind != AC_TEMPLATE_JSON && (json_is_object(value) || json_is_array(value))) {
-        return refuse(fill, "must be a text, a number, true or false");
+        return template_refuse(fill, "must be a text, a number, true or false");
     }
     char *owned;
     size_t len;
@@ -237,10 +237,10 @@ static apr_status_t fill_value(fill_t *fill, ac_template_e kind)
         status = fill_url(fill, text, len);
     }
     else if (kind == AC_TEMPLATE_HEADER) {
-        status = fill_header(fill, text, len);
+        status = template_fill_header(fill, text, len);
     }
     else {
-        status = add_quoted(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : too_long(fill);
+        status = add_quoted(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : template_too_long(fill);
     }
     free(owned);
     return status;
@@ -268,7 +268,7 @@ static apr_status_t copy_literal(fill_t *fill, const char *text, ac_template_e k
         status = note_literal(fill, text);
     }
     if (status == APR_SUCCESS && ac_buf_add(fill->out, text, *plen) != APR_SUCCESS) {
-        status = too_long(fill);
+        status = template_too_long(fill);
     }
     return status;
 }
@@ -303,7 +303,7 @@ apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kin
         status = end_segment(&fill);
     }
     if (status == APR_SUCCESS && !out->data && ac_buf_add(out, "", 0) != APR_SUCCESS) {
-        status = too_long(&fill);
+        status = template_too_long(&fill);
     }
     if (status != APR_SUCCESS) {
         take_back(out, before, failed);
@@ -388,7 +388,7 @@ static const char *check_names(const char *text, ac_template_e kind, const json_
     return NULL;
 }
 
-static const char *check_url(const char *text, apr_pool_t *p)
+static const char *template_check_url(const char *text, apr_pool_t *p)
 {
     const char *host, *path = authority_end(text, &host);
     if (!path || path == host) {
@@ -437,9 +437,9 @@ const char *ac_template_problem(const char *text, ac_template_e kind, const json
 {
     const char *problem = NULL;
     if (kind == AC_TEMPLATE_URL) {
-        problem = check_url(text, p);
+        problem = template_check_url(text, p);
     }
-    else if (kind == AC_TEMPLATE_HEADER && has_control(text, strlen(text))) {
+    else if (kind == AC_TEMPLATE_HEADER && template_has_control(text, strlen(text))) {
         problem = "a control character in a header";
     }
     if (!problem) {

@@ -34,7 +34,7 @@ static char *make_problem(const char *what, const char *id)
     return text.data;
 }
 
-static void set_tools(ac_agent_t *agent, char **pproblem, const ac_registry_t *config, const json_t *names)
+static void agents_set_tools(ac_agent_t *agent, char **pproblem, const ac_registry_t *config, const json_t *names)
 {
     size_t i, n = json_array_size(names);
     json_t *name;
@@ -69,7 +69,7 @@ static void fill_agent(ac_agent_t *agent, const ac_registry_t *config, const ac_
     agent->model = apr_hash_get((apr_hash_t *)config->models, model, APR_HASH_KEY_STRING);
     if (!agent->model) problem = make_problem("model", model);
     agent->n_tools = 0;
-    set_tools(agent, &problem, config, json_object_get(document, "tools"));
+    agents_set_tools(agent, &problem, config, json_object_get(document, "tools"));
     agent->problem = problem;
 }
 

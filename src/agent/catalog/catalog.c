@@ -87,11 +87,11 @@ ac_store_op_t *ac_catalog_ask(ac_catalog_t *catalog)
     return op;
 }
 
-static void look(void *baton);
+static void catalog_look(void *baton);
 
 static void look_later(ac_catalog_t *catalog, apr_interval_time_t wait)
 {
-    if (catalog->watching) ac_timer_set(catalog->loop, &catalog->timer, ac_loop_now(catalog->loop) + wait, look, catalog);
+    if (catalog->watching) ac_timer_set(catalog->loop, &catalog->timer, ac_loop_now(catalog->loop) + wait, catalog_look, catalog);
 }
 
 static void on_list(ac_store_op_t *op)
@@ -104,7 +104,7 @@ static void on_list(ac_store_op_t *op)
     look_later(catalog, fine ? catalog->every : AFTER_FAILURE * catalog->every);
 }
 
-static void look(void *baton)
+static void catalog_look(void *baton)
 {
     ac_catalog_t *catalog = baton;
     ac_store_op_t *op = ac_catalog_ask(catalog);
@@ -118,7 +118,7 @@ void ac_catalog_watch(ac_catalog_t *catalog, ac_loop_t *loop, const ac_store_t *
     catalog->store = store;
     catalog->every = every;
     catalog->watching = true;
-    look(catalog);
+    catalog_look(catalog);
 }
 
 void ac_catalog_unwatch(ac_catalog_t *catalog)

@@ -128,7 +128,7 @@ void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child)
 
 /* ---- messages ---- */
 
-static bool address_of(struct sockaddr_un *address, const ac_event_dir_t *dir, ac_child_key_t child)
+static bool event_dir_address_of(struct sockaddr_un *address, const ac_event_dir_t *dir, ac_child_key_t child)
 {
     char path[AC_LOG_PATH_SIZE];
     memset(address, 0, sizeof *address);
@@ -141,7 +141,7 @@ static bool address_of(struct sockaddr_un *address, const ac_event_dir_t *dir, a
 apr_status_t ac_event_dir_send(const ac_event_dir_t *dir, ac_child_key_t child, const char *text, size_t len)
 {
     struct sockaddr_un address;
-    if (dir->socket_fd < 0 || !address_of(&address, dir, child)) return APR_ENOSOCKET;
+    if (dir->socket_fd < 0 || !event_dir_address_of(&address, dir, child)) return APR_ENOSOCKET;
     ssize_t n;
     do {
         n = sendto(dir->socket_fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address, sizeof address);
@@ -152,7 +152,7 @@ apr_status_t ac_event_dir_send(const ac_event_dir_t *dir, ac_child_key_t child, 
 static void open_socket(ac_event_dir_t *dir)
 {
     struct sockaddr_un address;
-    if (!address_of(&address, dir, dir->key)) return;           /* a long path: followers look by themselves */
+    if (!event_dir_address_of(&address, dir, dir->key)) return;           /* a long path: followers look by themselves */
     dir->socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (dir->socket_fd < 0) return;
     if (bind(dir->socket_fd, (struct sockaddr *)&address, sizeof address)) {
@@ -172,7 +172,7 @@ apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group)
 }
 
 /* Made under another name, so that nobody sees it without its lock and takes its owner for dead. */
-static apr_status_t make_place(const ac_event_dir_t *dir, int *plock_fd)
+static apr_status_t event_dir_make_place(const ac_event_dir_t *dir, int *plock_fd)
 {
     char fresh[AC_LOG_PATH_SIZE], path[AC_LOG_PATH_SIZE], lock_path[AC_LOG_PATH_SIZE + 8];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -196,7 +196,7 @@ apr_status_t ac_event_dir_settle(ac_event_dir_t *dir)
 {
     int lock_fd = -1;
     apr_status_t status = ac_event_dir_make(dir->path, geteuid(), getegid());
-    if (status == APR_SUCCESS) status = make_place(dir, &lock_fd);
+    if (status == APR_SUCCESS) status = event_dir_make_place(dir, &lock_fd);
     if (status != APR_SUCCESS) return status;
     if (dir->lock_fd >= 0) close(dir->lock_fd);
     if (dir->socket_fd >= 0) close(dir->socket_fd);

@@ -176,7 +176,7 @@ static bool valid(const ac_event_log_t *log, const char *run_id)
 
 /* Whether what is said to be whole lies in the file. A live owner makes room before it says so, and may have gone on since: so the file
  * is asked last. What a crash of the machine has left behind may be anything. */
-static bool whole(const ac_event_log_t *log, int fd)
+static bool event_log_whole(const ac_event_log_t *log, int fd)
 {
     uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
     struct stat info;
@@ -191,7 +191,7 @@ static apr_status_t map_to_read(ac_event_log_t *log, int fd, size_t size)
 }
 
 /* APR_EGENERAL: the file is no whole log. */
-static apr_status_t open_file(ac_event_log_t *log, int fd, const char *run_id)
+static apr_status_t event_log_open_file(ac_event_log_t *log, int fd, const char *run_id)
 {
     struct stat info;
     if (fstat(fd, &info)) return errno;
@@ -199,7 +199,7 @@ static apr_status_t open_file(ac_event_log_t *log, int fd, const char *run_id)
     if (size < HEAD_SIZE) return APR_EGENERAL;
     apr_status_t status = log->owned ? map(log, fd, size, false) : map_to_read(log, fd, size);
     if (status != APR_SUCCESS) return status;
-    return valid(log, run_id) && whole(log, fd) ? APR_SUCCESS : APR_EGENERAL;
+    return valid(log, run_id) && event_log_whole(log, fd) ? APR_SUCCESS : APR_EGENERAL;
 }
 
 static apr_status_t log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id, bool owned)
@@ -207,7 +207,7 @@ static apr_status_t log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, a
     ac_event_log_t *log = *plog = log_alloc(dir, child, run_id);
     int fd = open(log->path, O_RDWR | O_CLOEXEC);
     log->owned = owned;
-    apr_status_t status = fd < 0 ? errno : open_file(log, fd, run_id);
+    apr_status_t status = fd < 0 ? errno : event_log_open_file(log, fd, run_id);
     if (fd >= 0) close(fd);
     if (status == APR_SUCCESS) return APR_SUCCESS;
     ac_event_log_close(log);
@@ -263,7 +263,7 @@ apr_time_t ac_event_log_peek_ended(int fd)
 /* ---- writing ---- */
 
 /* APR_EGENERAL: it would be larger than a log may be. */
-static apr_status_t make_room(ac_event_log_t *log, size_t need)
+static apr_status_t event_log_make_room(ac_event_log_t *log, size_t need)
 {
     size_t size = log->size;
     if (need <= size) return APR_SUCCESS;
@@ -283,7 +283,7 @@ static apr_status_t write_record(ac_event_log_t *log, const record_t *record, co
 {
     size_t at = atomic_load_explicit(&log->file->committed, memory_order_relaxed);
     size_t end = at + sizeof *record + padded(record->len);
-    apr_status_t status = make_room(log, end);
+    apr_status_t status = event_log_make_room(log, end);
     if (status != APR_SUCCESS) return status;
     char *to = (char *)log->file + at;
     memcpy(to, record, sizeof *record);
@@ -293,7 +293,7 @@ static apr_status_t write_record(ac_event_log_t *log, const record_t *record, co
     return APR_SUCCESS;
 }
 
-static void cut(ac_event_log_t *log, apr_status_t status)
+static void event_log_cut(ac_event_log_t *log, apr_status_t status)
 {
     ac_log_trouble_e what = status == APR_EGENERAL ? AC_LOG_AT_MAX : status == AC_LOG_OVER_TOTAL ? AC_LOG_AT_TOTAL : AC_LOG_NO_ROOM;
     ac_event_trouble(log->trouble, what, status, log->file->head.run_id);
@@ -312,7 +312,7 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
     bool there = payload || event->type == AC_EVENT_TOKEN;
     apr_status_t status = there ? write_record(log, &record, payload ? payload : event->text) : APR_ENOMEM;
     free(payload);
-    if (status != APR_SUCCESS) cut(log, status);
+    if (status != APR_SUCCESS) event_log_cut(log, status);
     else if (event->type == AC_EVENT_TOKEN) log->n_text += event->len;
 }
 

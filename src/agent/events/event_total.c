@@ -70,7 +70,7 @@ typedef struct found_t {
 typedef void see_fn(void *baton, int dir_fd, const found_t *found);
 
 /* Opened so that nobody who may write there leads us elsewhere: the first process of httpd looks here, too. */
-static bool look_at(int dir_fd, found_t *found)
+static bool event_total_look_at(int dir_fd, found_t *found)
 {
     struct stat info;
     int fd = openat(dir_fd, found->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -96,7 +96,7 @@ static void see_child(int top_fd, ac_child_key_t child, see_fn *see, void *baton
         size_t len = strlen(entry->d_name);
         if (len < 5 || len >= sizeof found.name || strcmp(entry->d_name + len - 4, ".log") != 0) continue;
         memcpy(found.name, entry->d_name, len + 1);
-        if (look_at(fd, &found)) see(baton, fd, &found);
+        if (event_total_look_at(fd, &found)) see(baton, fd, &found);
     }
     if (listing) closedir(listing);
 }

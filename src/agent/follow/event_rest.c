@@ -15,16 +15,16 @@ typedef struct ac_rest_t {
     struct ac_rest_t *next;
 } ac_rest_t;
 
-static void look(void *baton);
+static void event_rest_look(void *baton);
 
-static void set_timer(ac_engine_t *engine)
+static void event_rest_set_timer(ac_engine_t *engine)
 {
     apr_interval_time_t wait = LOOK_EVERY + (apr_interval_time_t)(ac_random() % (LOOK_EVERY / 4));
     if (!engine->first_rest || engine->rest_timer.slot || engine->stopping) return;
-    ac_timer_set(engine->loop, &engine->rest_timer, ac_loop_now(engine->loop) + wait, look, engine);
+    ac_timer_set(engine->loop, &engine->rest_timer, ac_loop_now(engine->loop) + wait, event_rest_look, engine);
 }
 
-static void append(ac_engine_t *engine, ac_rest_t *rest)
+static void event_rest_append(ac_engine_t *engine, ac_rest_t *rest)
 {
     rest->next = NULL;
     *(engine->first_rest ? &engine->last_rest->next : &engine->first_rest) = rest;
@@ -39,8 +39,8 @@ void ac_rest_note(ac_engine_t *engine, const char *run_id)
     rest = ac_alloc(sizeof *rest);
     rest->engine = engine;
     apr_cpystrn(rest->run_id, run_id, sizeof rest->run_id);
-    append(engine, rest);
-    set_timer(engine);
+    event_rest_append(engine, rest);
+    event_rest_set_timer(engine);
 }
 
 void ac_rest_drop_all(ac_engine_t *engine)
@@ -54,7 +54,7 @@ void ac_rest_drop_all(ac_engine_t *engine)
 }
 
 /* Its log, if it still rests here; to be written where `take`. */
-static ac_event_log_t *find(const ac_rest_t *rest, bool take)
+static ac_event_log_t *event_rest_find(const ac_rest_t *rest, bool take)
 {
     ac_event_dir_t *dir = rest->engine->dir;
     ac_child_key_t here = ac_event_dir_key(dir);
@@ -65,9 +65,9 @@ static ac_event_log_t *find(const ac_rest_t *rest, bool take)
 }
 
 /* Who follows is told the rest by the store, as where a log broke off. */
-static void end(const ac_rest_t *rest)
+static void event_rest_end(const ac_rest_t *rest)
 {
-    ac_event_log_t *log = find(rest, true);
+    ac_event_log_t *log = event_rest_find(rest, true);
     if (!log) return;
     ac_event_log_end(log);
     ac_event_log_tell(log, rest->engine->dir);
@@ -75,34 +75,34 @@ static void end(const ac_rest_t *rest)
     ac_tails_wake(rest->engine, rest->run_id);
 }
 
-static void on_run(ac_store_op_t *op)
+static void event_rest_on_run(ac_store_op_t *op)
 {
     ac_rest_t *rest = op->baton;
     ac_engine_t *engine = rest->engine;
     bool over = op->status == APR_SUCCESS ? !ac_record_is_active(op->out) : op->err.kind == AC_NOT_FOUND;
     ac_store_op_free(op);
     if (over) {
-        end(rest);
+        event_rest_end(rest);
         free(rest);
     } else {
-        append(engine, rest);
-        set_timer(engine);
+        event_rest_append(engine, rest);
+        event_rest_set_timer(engine);
     }
 }
 
-static void look(void *baton)
+static void event_rest_look(void *baton)
 {
     ac_engine_t *engine = baton;
     ac_rest_t *rest, *past = engine->last_rest;
     for (int n = 0; n < LOOK_MOST && (rest = engine->first_rest) != NULL;) {
         engine->first_rest = rest->next;
-        ac_event_log_t *log = find(rest, false);
+        ac_event_log_t *log = event_rest_find(rest, false);
         bool last = rest == past;
         if (log) {
             ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_GET, ac_event_log_head(log)->owner, rest->run_id);
             if (!op) abort();
             op->deadline = ac_clock() + engine->conf.store_timeout;
-            ac_store_call_post(engine->store, engine->loop, op, on_run, rest);
+            ac_store_call_post(engine->store, engine->loop, op, event_rest_on_run, rest);
             ac_event_log_close(log);
             n++;
         } else {
@@ -110,5 +110,5 @@ static void look(void *baton)
         }
         if (last) break;
     }
-    set_timer(engine);
+    event_rest_set_timer(engine);
 }

@@ -52,13 +52,13 @@ static void drop_old(void *baton)
 
 /* ---- all logs together ---- */
 
-static void trim(void *baton)
+static void event_sweep_trim(void *baton)
 {
     const ac_event_dir_t *dir = ((ac_engine_t *)baton)->dir;
     ac_event_total_trim(ac_event_dir_total(dir), ac_event_dir_path(dir));
 }
 
-static void trimmed(void *baton)
+static void event_sweep_trimmed(void *baton)
 {
     ((ac_engine_t *)baton)->is_trimming = false;
 }
@@ -69,7 +69,7 @@ static bool make_way(void *baton, size_t bytes)
     ac_engine_t *engine = baton;
     ac_event_total_t *total = ac_event_dir_total(engine->dir);
     if (!engine->is_trimming && !engine->stopping) {
-        engine->is_trimming = ac_work_post(engine->work, trim, trimmed, engine) == APR_SUCCESS;
+        engine->is_trimming = ac_work_post(engine->work, event_sweep_trim, event_sweep_trimmed, engine) == APR_SUCCESS;
     }
     while (engine->first_kept && ac_event_total_bytes(total) + (int64_t)bytes > (int64_t)total->most) drop_first(engine);
     return ac_event_total_bytes(total) + (int64_t)bytes <= (int64_t)total->most;

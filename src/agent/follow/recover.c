@@ -84,7 +84,7 @@ static void retire(ac_recovery_t *recovery)
     ac_recover_hurry(engine);
 }
 
-static void end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
+static void recover_end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
 {
     ac_event_t *event = ac_stored_terminal(run, json_is_object(message) ? message : NULL);
     if (!event) abort();
@@ -111,7 +111,7 @@ static void try_one(void *baton)
     if (oldest) try_now(oldest);
 }
 
-static void set_timer(ac_engine_t *engine)
+static void recover_set_timer(ac_engine_t *engine)
 {
     apr_interval_time_t wait = RETRY_FIRST << (engine->n_recover_failures < 8 ? engine->n_recover_failures : 8);
     if (engine->recover_timer.slot) return;
@@ -126,7 +126,7 @@ static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
     }
     recovery->told = recovery->failed = true;
     recovery->failed_at = ac_loop_now(recovery->engine->loop);
-    set_timer(recovery->engine);
+    recover_set_timer(recovery->engine);
     tell_waiters(recovery);
 }
 
@@ -143,10 +143,10 @@ void ac_recover_hurry(ac_engine_t *engine)
     for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) hurry(recovery);
     if (!engine->recover_timer.slot) return;
     ac_timer_cancel(engine->loop, &engine->recover_timer);
-    set_timer(engine);
+    recover_set_timer(engine);
 }
 
-static void ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in, void (*done)(ac_store_op_t *op))
+static void recover_ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in, void (*done)(ac_store_op_t *op))
 {
     ac_engine_t *engine = recovery->engine;
     ac_store_op_t *op = ac_store_op_create(verb, ac_event_log_head(recovery->log)->owner, id);
@@ -165,19 +165,19 @@ static bool worth_a_retry(const ac_store_op_t *op)
 
 /* The store refuses for good, or another server has closed the run. There it stays as it is, and its followers are told that it was
  * interrupted. */
-static void give_up(ac_recovery_t *recovery, const ac_err_t *err)
+static void recover_give_up(ac_recovery_t *recovery, const ac_err_t *err)
 {
     json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
     if (err->kind != AC_NOT_FOUND && err->kind != AC_INTERRUPTED) {
         ac_log(AC_M521, err->status, "run[%s]: cannot be closed: %s", run_of(recovery), err->detail);
     }
-    end_with(recovery, run, NULL);
+    recover_end_with(recovery, run, NULL);
     json_decref(run);
 }
 
 static void close_turn(ac_recovery_t *recovery);
 
-static void on_closed(ac_store_op_t *op)
+static void recover_on_closed(ac_store_op_t *op)
 {
     ac_recovery_t *recovery = op->baton;
     recovery->asked = false;
@@ -186,14 +186,14 @@ static void on_closed(ac_store_op_t *op)
         ac_log(AC_M522, 0, "run[%s]: closed as %s from its event log, %s", run_of(recovery),
                ac_json_peek_string(run, "status", "interrupted"),
                recovery->late ? "since its process had ended" : "since the store had been out of reach");
-        end_with(recovery, run, json_object_get(op->out, "message"));
+        recover_end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
     } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_logged_interrupt(&recovery->logged)) {
         close_turn(recovery);           /* the thread has gone on: no answer any more, but what had been said is said */
     } else if (worth_a_retry(op)) {
         try_later(recovery, &op->err);
     } else {
-        give_up(recovery, &op->err);
+        recover_give_up(recovery, &op->err);
     }
     ac_store_op_free(op);
 }
@@ -202,19 +202,19 @@ static void close_turn(ac_recovery_t *recovery)
 {
     json_t *in = json_copy(recovery->logged.closing);
     ac_json_put(in, "late", json_boolean(recovery->late));
-    ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_head(recovery->log)->thread_id, in, on_closed);
+    recover_ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_head(recovery->log)->thread_id, in, recover_on_closed);
 }
 
-static void on_run(ac_store_op_t *op)
+static void recover_on_run(ac_store_op_t *op)
 {
     ac_recovery_t *recovery = op->baton;
     const char *status = ac_json_peek_string(op->out, "status", "");
     recovery->asked = false;
     if (op->status != APR_SUCCESS) {
         if (worth_a_retry(op)) try_later(recovery, &op->err);
-        else give_up(recovery, &op->err);
+        else recover_give_up(recovery, &op->err);
     } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
-        end_with(recovery, op->out, NULL);
+        recover_end_with(recovery, op->out, NULL);
     } else {
         recovery->logged.closing = ac_logged_closing(&recovery->logged, op->out, recovery->cancelled);
         close_turn(recovery);
@@ -228,10 +228,10 @@ static void try_now(void *baton)
     if (recovery->asked) return;
     recovery->failed = false;
     if (recovery->logged.closing) close_turn(recovery);
-    else ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, on_run);
+    else recover_ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, recover_on_run);
 }
 
-static void begin(ac_recovery_t *recovery)
+static void recover_begin(ac_recovery_t *recovery)
 {
     recovery->began = true;
     recovery->engine->n_recovering++;
@@ -244,7 +244,7 @@ static void begin_next(ac_engine_t *engine)
 {
     ac_recovery_t *recovery = engine->recoveries;
     while (recovery && recovery->began) recovery = recovery->next;
-    if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) begin(recovery);
+    if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) recover_begin(recovery);
 }
 
 static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
@@ -280,7 +280,7 @@ void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_i
     }
 }
 
-static ac_recovery_t *find(const ac_engine_t *engine, const char *run_id)
+static ac_recovery_t *recover_find(const ac_engine_t *engine, const char *run_id)
 {
     ac_recovery_t *recovery = engine->recoveries;
     while (recovery && strcmp(run_of(recovery), run_id) != 0) recovery = recovery->next;
@@ -289,12 +289,12 @@ static ac_recovery_t *find(const ac_engine_t *engine, const char *run_id)
 
 void ac_recover_hurry_run(ac_engine_t *engine, const char *run_id)
 {
-    ac_recovery_t *recovery = find(engine, run_id);
-    if (recovery && !recovery->began) begin(recovery);
+    ac_recovery_t *recovery = recover_find(engine, run_id);
+    if (recovery && !recovery->began) recover_begin(recovery);
     else if (recovery) hurry(recovery);
 }
 
-static void add_waiter(ac_recovery_t *recovery, ac_task_fn *fn, void *baton)
+static void recover_add_waiter(ac_recovery_t *recovery, ac_task_fn *fn, void *baton)
 {
     waiter_t *waiter = ac_alloc(sizeof *waiter);
     *waiter = (waiter_t){fn, baton, recovery->waiters};
@@ -314,7 +314,7 @@ static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
     if (!open) return AC_RECOVER_NONE;
     if (!ac_event_dir_alive(engine->dir, owner)) {
         ac_recover_take(engine, owner, run_id);
-        return find(engine, run_id) ? AC_RECOVER_HERE : AC_RECOVER_ELSEWHERE;
+        return recover_find(engine, run_id) ? AC_RECOVER_HERE : AC_RECOVER_ELSEWHERE;
     }
     int len = apr_snprintf(text, sizeof text, "close %s", run_id);
     ac_event_dir_send(engine->dir, owner, text, (size_t)len);
@@ -324,14 +324,14 @@ static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
 ac_recover_e ac_recover_look(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
 {
     if (!engine->dir) return AC_RECOVER_NONE;
-    if (!find(engine, run_id)) {
+    if (!recover_find(engine, run_id)) {
         ac_recover_e where = look_elsewhere(engine, run_id);
         if (where != AC_RECOVER_HERE) return where;
     }
     ac_recover_hurry_run(engine, run_id);
-    ac_recovery_t *recovery = find(engine, run_id);
+    ac_recovery_t *recovery = recover_find(engine, run_id);
     if (!recovery) return AC_RECOVER_ELSEWHERE; /* its log had its end, so the store has it, too */
-    if (fn) add_waiter(recovery, fn, baton);
+    if (fn) recover_add_waiter(recovery, fn, baton);
     return AC_RECOVER_HERE;
 }
 

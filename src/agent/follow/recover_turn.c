@@ -21,7 +21,7 @@ apr_time_t ac_stored_time(const json_t *object, const char *name)
     return apr_time_exp_gmt_get(&time, &parts) == APR_SUCCESS ? time : 0;
 }
 
-static void copy(json_t *to, const char *name, const json_t *from, const char *member)
+static void recover_turn_copy(json_t *to, const char *name, const json_t *from, const char *member)
 {
     json_t *value = json_object_get(from, member);
     ac_json_put(to, name, value ? json_incref(value) : json_null());
@@ -36,7 +36,7 @@ static ac_event_t *terminal_error(const json_t *run)
     json_t *data = json_object();
     ac_json_put(data, "code", ac_json_text(code));
     ac_json_put(data, "message", ac_json_text(ac_json_peek_string(error, "message", "the run was interrupted")));
-    copy(data, "run_id", run, "id");
+    recover_turn_copy(data, "run_id", run, "id");
     ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
     if (event) event->kind = ac_kind_by_code(code);
     if (event && !event->kind) event->kind = AC_INTERRUPTED;
@@ -49,14 +49,14 @@ ac_event_t *ac_stored_terminal(const json_t *run, json_t *message)
     const char *text = ac_json_peek_string(message, "content", "");
     if (strcmp(status, "completed") != 0 && strcmp(status, "cancelled") != 0) return terminal_error(run);
     json_t *data = json_object();
-    copy(data, "run_id", run, "id");
-    copy(data, "thread_id", run, "thread_id");
+    recover_turn_copy(data, "run_id", run, "id");
+    recover_turn_copy(data, "thread_id", run, "thread_id");
     ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(message, "id", NULL)));
     ac_json_put(data, "tokens_used", json_integer(ac_json_peek_int(json_object_get(run, "usage"), "total_tokens", 0)));
-    copy(data, "usage", run, "usage");
-    copy(data, "cost", run, "cost");
+    recover_turn_copy(data, "usage", run, "usage");
+    recover_turn_copy(data, "cost", run, "cost");
     ac_json_put(data, "status", ac_json_text(status));
-    copy(data, "finish_reason", json_object_get(message, "metadata"), "finish_reason");
+    recover_turn_copy(data, "finish_reason", json_object_get(message, "metadata"), "finish_reason");
     ac_event_t *event = ac_event_create(AC_EVENT_DONE, data, text, strlen(text));
     if (event && json_is_object(message)) event->message = json_incref(message);
     return event;
@@ -74,7 +74,7 @@ void ac_logged_free(ac_logged_t *logged)
     memset(logged, 0, sizeof *logged);
 }
 
-static json_t *find_call(const json_t *steps, const char *step_id, size_t *pi)
+static json_t *recover_turn_find_call(const json_t *steps, const char *step_id, size_t *pi)
 {
     for (*pi = 0; *pi < json_array_size(steps); (*pi)++) {
         json_t *step = json_array_get(steps, *pi);
@@ -88,10 +88,10 @@ static void begin_call(ac_logged_t *logged, const ac_event_t *event)
 {
     static const char lost[] = "the server process ended before this call did";
     json_t *step = json_object(), *call = json_object();
-    copy(step, "id", event->data, "step_id");
+    recover_turn_copy(step, "id", event->data, "step_id");
     ac_json_put(step, "type", json_string("tool_call"));
     ac_json_put(step, "status", json_string("failed"));
-    copy(step, "tool", event->data, "tool");
+    recover_turn_copy(step, "tool", event->data, "tool");
     ac_json_put(step, "arguments", json_object());
     ac_json_put(step, "result", json_null());
     ac_json_put(step, "error", json_string(lost));
@@ -99,8 +99,8 @@ static void begin_call(ac_logged_t *logged, const ac_event_t *event)
     ac_json_put(step, "started_at", ac_json_time(event->at));
     ac_json_put(step, "completed_at", ac_json_time(event->at));
     ac_json_put(step, "latency_ms", json_integer(0));
-    copy(call, "id", event->data, "call_id");
-    copy(call, "tool", event->data, "tool");
+    recover_turn_copy(call, "id", event->data, "call_id");
+    recover_turn_copy(call, "tool", event->data, "tool");
     ac_json_put(call, "arguments", json_object());
     ac_json_put(call, "result", json_null());
     ac_json_put(call, "error", json_string(lost));
@@ -110,10 +110,10 @@ static void begin_call(ac_logged_t *logged, const ac_event_t *event)
     ac_parts_add_call(&logged->parts, logged->text.len, ac_json_peek_string(event->data, "call_id", ""));
 }
 
-static void end_call(ac_logged_t *logged, const ac_event_t *event)
+static void recover_turn_end_call(ac_logged_t *logged, const ac_event_t *event)
 {
     size_t i = 0;
-    json_t *step = find_call(logged->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
+    json_t *step = recover_turn_find_call(logged->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
     json_t *call = json_array_get(logged->tool_calls, i);
     bool failed = json_is_string(json_object_get(event->data, "error"));
     if (!step || !call) return;
@@ -121,10 +121,10 @@ static void end_call(ac_logged_t *logged, const ac_event_t *event)
     ac_json_put(step, "completed_at", ac_json_time(event->at));
     for (int pass = 0; pass < 2; pass++) {
         json_t *to = pass ? call : step;
-        copy(to, "arguments", event->data, "arguments");
-        copy(to, "result", event->data, "result");
-        copy(to, "error", event->data, "error");
-        copy(to, "latency_ms", event->data, "latency_ms");
+        recover_turn_copy(to, "arguments", event->data, "arguments");
+        recover_turn_copy(to, "result", event->data, "result");
+        recover_turn_copy(to, "error", event->data, "error");
+        recover_turn_copy(to, "latency_ms", event->data, "latency_ms");
     }
 }
 
@@ -140,7 +140,7 @@ void ac_logged_read(ac_logged_t *logged, ac_event_log_t *log)
         logged->seq = event->seq;
         if (event->type == AC_EVENT_TOKEN) ac_buf_add(&logged->text, event->text, event->len);
         else if (event->type == AC_EVENT_TRACE_START) begin_call(logged, event);
-        else if (event->type == AC_EVENT_TRACE_END) end_call(logged, event);
+        else if (event->type == AC_EVENT_TRACE_END) recover_turn_end_call(logged, event);
         else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE) logged->ended = true;
         ac_event_unref(event);
     }
@@ -173,11 +173,11 @@ static json_t *make_message(const ac_logged_t *logged, const json_t *run, const 
     if (!logged->text.len && !n_calls) return json_null();
     json_t *message = json_object(), *metadata = json_object(), *parts = ac_parts_list(&logged->parts, logged->text.len);
     if (parts) ac_json_put(metadata, "parts", parts);
-    copy(metadata, "model", run, "model");
+    recover_turn_copy(metadata, "model", run, "model");
     ac_json_put(metadata, "finish_reason", json_string(finish));
     ac_json_put(metadata, "usage", guess_usage(logged, run));
     ac_json_put(message, "id", message_id(run_id));
-    copy(message, "thread_id", run, "thread_id");
+    recover_turn_copy(message, "thread_id", run, "thread_id");
     ac_json_put(message, "role", json_string("assistant"));
     ac_json_put(message, "content", ac_json_text(logged->text.len ? logged->text.data : ""));
     ac_json_put(message, "tool_calls", n_calls ? json_incref(logged->tool_calls) : json_null());
@@ -216,7 +216,7 @@ json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run, bool cancelled
     ac_json_put(after, "usage", guess_usage(logged, run));
     ac_json_put(after, "completed_at", ac_json_time(now));
     ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());
-    json_array_foreach(logged->steps, i, step) copy(step, "run_id", run, "id");
+    json_array_foreach(logged->steps, i, step) recover_turn_copy(step, "run_id", run, "id");
     ac_json_put(closing, "message", make_message(logged, run, cancelled ? "cancelled" : "interrupted"));
     ac_json_put(closing, "run", after);
     ac_json_put(closing, "steps", json_incref(logged->steps));

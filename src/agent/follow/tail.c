@@ -11,13 +11,13 @@
 #define SHORT_LOOKS 40                          /* for a log while none can be opened: 10 s */
 #define STORE_LOOKS 20                          /* of a run that waits for its owner's word: every 5 s */
 
-static void look(void *baton);
+static void tail_look(void *baton);
 
 void ac_tail_again(ac_tail_t *tail, apr_interval_time_t wait)
 {
     ac_loop_t *loop = tail->engine->loop;
-    if (wait) ac_timer_set(loop, &tail->timer, ac_loop_now(loop) + wait, look, tail);
-    else ac_ready_set(loop, &tail->ready, look, tail);
+    if (wait) ac_timer_set(loop, &tail->timer, ac_loop_now(loop) + wait, tail_look, tail);
+    else ac_ready_set(loop, &tail->ready, tail_look, tail);
 }
 
 static void unlink_tail(ac_tail_t *tail)
@@ -109,7 +109,7 @@ void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err)
     ac_tail_again(tail, 0);
 }
 
-static void refuse(ac_tail_t *tail)
+static void tail_refuse(ac_tail_t *tail)
 {
     ac_err_t err;
     ac_err_init(&err);
@@ -154,7 +154,7 @@ static void without_log(ac_tail_t *tail)
         return;
     }
     if (strcmp(run->turn->owner, tail->owner) != 0) {
-        refuse(tail);
+        tail_refuse(tail);
         return;
     }
     if (join(tail)) return;
@@ -245,7 +245,7 @@ static void read_log(ac_tail_t *tail)
     ac_tail_again(tail, 0);
 }
 
-static void look(void *baton)
+static void tail_look(void *baton)
 {
     ac_tail_t *tail = baton;
     ac_timer_cancel(tail->engine->loop, &tail->timer);
@@ -259,7 +259,7 @@ static void look(void *baton)
     } else if (!find_log(tail)) {
         without_log(tail);
     } else if (strcmp(ac_event_log_head(tail->log)->owner, tail->owner) != 0) {
-        refuse(tail);
+        tail_refuse(tail);
     } else {
         read_log(tail);
     }

@@ -24,7 +24,7 @@ void ac_tail_stored_free(ac_tail_t *tail)
 
 /* ---- events ---- */
 
-static void add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
+static void tail_stored_add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
 {
     if (!event) abort();
     ac_event_t **events = realloc(tail->events, ((size_t)tail->n_events + 1) * sizeof *events);
@@ -35,36 +35,36 @@ static void add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
     events[tail->n_events++] = event;
 }
 
-static void copy(json_t *to, const char *name, const json_t *from, const char *member)
+static void tail_stored_copy(json_t *to, const char *name, const json_t *from, const char *member)
 {
     json_t *value = json_object_get(from, member);
     ac_json_put(to, name, value ? json_incref(value) : json_null());
 }
 
-static void add_run(ac_tail_t *tail)
+static void tail_stored_add_run(ac_tail_t *tail)
 {
     json_t *data = json_object();
-    copy(data, "run_id", tail->run, "id");
-    copy(data, "thread_id", tail->run, "thread_id");
-    copy(data, "agent_id", tail->run, "agent_id");
-    copy(data, "message_id", tail->first, "id");
-    add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_time(tail->run, "created_at"));
+    tail_stored_copy(data, "run_id", tail->run, "id");
+    tail_stored_copy(data, "thread_id", tail->run, "thread_id");
+    tail_stored_copy(data, "agent_id", tail->run, "agent_id");
+    tail_stored_copy(data, "message_id", tail->first, "id");
+    tail_stored_add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_time(tail->run, "created_at"));
 }
 
 static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
 {
     json_t *start = json_object(), *end = json_object();
     bool failed = json_is_string(json_object_get(step, "error"));
-    copy(start, "step_id", step, "id");
-    copy(start, "tool", step, "tool");
-    copy(start, "call_id", call, "id");
-    add(tail, ac_event_create(AC_EVENT_TRACE_START, start, NULL, 0), ac_stored_time(step, "started_at"));
-    copy(end, "step_id", step, "id");
-    copy(end, "tool", step, "tool");
-    copy(end, "arguments", step, "arguments");
-    copy(end, failed ? "error" : "result", step, failed ? "error" : "result");
-    copy(end, "latency_ms", step, "latency_ms");
-    add(tail, ac_event_create(AC_EVENT_TRACE_END, end, NULL, 0), ac_stored_time(step, "completed_at"));
+    tail_stored_copy(start, "step_id", step, "id");
+    tail_stored_copy(start, "tool", step, "tool");
+    tail_stored_copy(start, "call_id", call, "id");
+    tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_START, start, NULL, 0), ac_stored_time(step, "started_at"));
+    tail_stored_copy(end, "step_id", step, "id");
+    tail_stored_copy(end, "tool", step, "tool");
+    tail_stored_copy(end, "arguments", step, "arguments");
+    tail_stored_copy(end, failed ? "error" : "result", step, failed ? "error" : "result");
+    tail_stored_copy(end, "latency_ms", step, "latency_ms");
+    tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_END, end, NULL, 0), ac_stored_time(step, "completed_at"));
 }
 
 /* Steps are in the order in which they ended, the message's calls in the model's. Takes the call out of calls; a new reference. */
@@ -96,12 +96,12 @@ static void add_tools(ac_tail_t *tail)
     json_decref(calls);
 }
 
-static void add_text(ac_tail_t *tail, const char *text, size_t len, apr_time_t at)
+static void tail_stored_add_text(ac_tail_t *tail, const char *text, size_t len, apr_time_t at)
 {
     while (len > 0) {
         size_t part = len > AC_TAIL_PIECE ? ac_utf8_whole(text, AC_TAIL_PIECE) : len;
         part = part ? part : len;
-        add(tail, ac_event_create(AC_EVENT_TOKEN, NULL, text, part), at);
+        tail_stored_add(tail, ac_event_create(AC_EVENT_TOKEN, NULL, text, part), at);
         text += part;
         len -= part;
     }
@@ -124,7 +124,7 @@ static json_t *step_of(json_t *steps, const json_t *call)
     return NULL;
 }
 
-static void add_call(ac_tail_t *tail, json_t *steps, const json_t *id)
+static void tail_stored_add_call(ac_tail_t *tail, json_t *steps, const json_t *id)
 {
     size_t i;
     json_t *call;
@@ -146,13 +146,13 @@ static void add_parts(ac_tail_t *tail, json_t *parts, const char *text, size_t l
         json_int_t size = json_integer_value(part);
         size_t n = size > 0 && (uint64_t)size < len - at ? (size_t)size : len - at;
         if (json_is_string(part)) {
-            add_call(tail, steps, part);
+            tail_stored_add_call(tail, steps, part);
         } else if (i + 1 < json_array_size(parts)) {
-            add_text(tail, text + at, n, tail->events[tail->n_events - 1]->at);
+            tail_stored_add_text(tail, text + at, n, tail->events[tail->n_events - 1]->at);
             at += n;
         }
     }
-    add_text(tail, text + at, len - at, ac_stored_time(tail->run, "completed_at"));
+    tail_stored_add_text(tail, text + at, len - at, ac_stored_time(tail->run, "completed_at"));
     json_decref(steps);
 }
 
@@ -163,15 +163,15 @@ static void make_events(ac_tail_t *tail)
     size_t len = strlen(text), told = tail->log ? tail->cursor.n_text : 0;
     json_t *parts = json_object_get(json_object_get(tail->message, "metadata"), "parts");
     apr_time_t ended = ac_stored_time(tail->run, "completed_at");
-    if (!tail->log) add_run(tail);
+    if (!tail->log) tail_stored_add_run(tail);
     if (!tail->log && json_is_array(parts)) {
         add_parts(tail, parts, text, len);
         told = len;
     } else if (!tail->log) {
         add_tools(tail);
     }
-    if (told < len) add_text(tail, text + told, len - told, ended);
-    add(tail, ac_stored_terminal(tail->run, tail->message), ended);
+    if (told < len) tail_stored_add_text(tail, text + told, len - told, ended);
+    tail_stored_add(tail, ac_stored_terminal(tail->run, tail->message), ended);
 }
 
 bool ac_tail_is_beyond(const ac_tail_t *tail)
@@ -190,7 +190,7 @@ void ac_tail_refuse_gone(ac_tail_t *tail, const char *why)
 
 /* The follower has events of the first telling, and nobody knows any more how much of the answer they were. An end in an error says
  * enough; after any other it would take what it has for the whole. */
-static bool place(ac_tail_t *tail)
+static bool tail_stored_place(ac_tail_t *tail)
 {
     const ac_event_t *last = tail->events[tail->n_events - 1];
     if (!ac_tail_is_beyond(tail)) return true;
@@ -202,7 +202,7 @@ static bool place(ac_tail_t *tail)
     return false;
 }
 
-static void tell(ac_tail_t *tail)
+static void tail_stored_tell(ac_tail_t *tail)
 {
     while (tail->next_event < tail->n_events && !tail->gone && !tail->over) {
         if (!ac_tail_room(tail)) return;
@@ -213,7 +213,7 @@ static void tell(ac_tail_t *tail)
 
 /* ---- the store ---- */
 
-static void ask(ac_tail_t *tail, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
+static void tail_stored_ask(ac_tail_t *tail, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
 {
     if (!op) abort();
     op->deadline = ac_clock() + tail->engine->conf.store_timeout;
@@ -261,7 +261,7 @@ static void on_messages(ac_store_op_t *op)
         return;
     }
     make_events(tail);
-    if (place(tail)) tell(tail);
+    if (tail_stored_place(tail)) tail_stored_tell(tail);
 }
 
 static void ask_messages(ac_tail_t *tail)
@@ -272,7 +272,7 @@ static void ask_messages(ac_tail_t *tail)
         op->page.descending = true;
         op->page.before_seq = tail->before;
     }
-    ask(tail, op, on_messages);
+    tail_stored_ask(tail, op, on_messages);
 }
 
 static void on_steps(ac_store_op_t *op)
@@ -285,7 +285,7 @@ static void on_steps(ac_store_op_t *op)
     ask_messages(tail);
 }
 
-static void look_again(ac_tail_t *tail)
+static void tail_stored_look_again(ac_tail_t *tail)
 {
     apr_interval_time_t wait = LOOK << (tail->n_looks < 8 ? tail->n_looks : 8) / 2;
     if (tail->n_looks++ >= GONE_AFTER && ac_tail_is_beyond(tail)) {
@@ -296,7 +296,7 @@ static void look_again(ac_tail_t *tail)
     ac_tail_again(tail, wait < LOOK_MOST ? wait : LOOK_MOST);
 }
 
-static void on_run(ac_store_op_t *op)
+static void tail_stored_on_run(ac_store_op_t *op)
 {
     ac_tail_t *tail = answered(op);
     if (!tail) return;
@@ -304,12 +304,12 @@ static void on_run(ac_store_op_t *op)
     json_decref(tail->run);
     tail->run = json_incref(op->out);
     ac_store_op_free(op);
-    if (goes_on) look_again(tail);
-    else ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
+    if (goes_on) tail_stored_look_again(tail);
+    else tail_stored_ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
 }
 
 void ac_tail_from_store(ac_tail_t *tail)
 {
-    if (tail->n_events) tell(tail);
-    else ask(tail, ac_store_op_create(AC_STORE_RUN_GET, tail->owner, tail->run_id), on_run);
+    if (tail->n_events) tail_stored_tell(tail);
+    else tail_stored_ask(tail, ac_store_op_create(AC_STORE_RUN_GET, tail->owner, tail->run_id), tail_stored_on_run);
 }

@@ -77,7 +77,7 @@ static void open_first(ac_breaker_t *breaker, apr_time_t now)
            "asked for %s, then by one run at a time until it answers", breaker->name, failures, calls, time);
 }
 
-static void close_again(ac_breaker_t *breaker, apr_time_t now)
+static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
 {
     char time[AC_TIME_SIZE];
     ac_duration_format(time, apr_time_from_msec(apr_time_as_msec(now - breaker->opened)));
@@ -123,7 +123,7 @@ ac_ticket_t ac_breaker_begin(ac_breaker_t *breaker, apr_time_t now)
 void ac_breaker_answers(ac_breaker_t *breaker, ac_ticket_t *ticket, apr_time_t now)
 {
     if (breaker->state <= AC_BREAKER_CLOSED || ticket->epoch != breaker->epoch) return;
-    close_again(breaker, now);
+    breaker_close_again(breaker, now);
     ticket->epoch = breaker->epoch;             /* how it ends counts in the new window */
     ticket->probe = false;
 }
@@ -134,7 +134,7 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome
     if (breaker->state == AC_BREAKER_OFF || ticket->epoch != breaker->epoch) return;
     if (breaker->state != AC_BREAKER_CLOSED) {
         if (outcome == AC_OUTCOME_WELL) {
-            close_again(breaker, now);
+            breaker_close_again(breaker, now);
         } else if (ticket->probe && outcome == AC_OUTCOME_FAILED) {
             ac_debug("model[%s]: the run that tried it failed", breaker->name);
             open_now(breaker, now);

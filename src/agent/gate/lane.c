@@ -36,18 +36,18 @@ void ac_lane_look(ac_engine_t *engine, const ac_model_t *model, ac_lane_state_t 
 
 /* ---- the line ---- */
 
-static void take_slot(ac_lane_t *lane, ac_run_t *run)
+static void lane_take_slot(ac_lane_t *lane, ac_run_t *run)
 {
     ac_run_queue_take(&lane->queue, &run->lane_place, run);
     run->lane_since = ac_loop_now(lane->loop);
 }
 
-static void serve_line(ac_lane_t *lane)
+static void lane_serve_line(ac_lane_t *lane)
 {
     ac_run_t *next;
     while (lane->queue.n_slots < lane->conf->max_runs && (next = ac_run_queue_next(&lane->queue))) {
         ac_timer_cancel(lane->loop, &next->state_timer);
-        take_slot(lane, next);
+        lane_take_slot(lane, next);
         ac_ready_set(lane->loop, &next->ready, ac_run_seek, next);
     }
 }
@@ -60,7 +60,7 @@ static apr_interval_time_t guess_wait(const ac_lane_t *lane)
     return wait < apr_time_from_sec(60) ? wait : apr_time_from_sec(60);
 }
 
-static void turn_away(const ac_lane_t *lane, ac_err_t *err, const char *why)
+static void lane_turn_away(const ac_lane_t *lane, ac_err_t *err, const char *why)
 {
     ac_err_set(err, AC_OVERLOADED, "the model has as many runs as it may have in this server process (%d), and %s",
                lane->conf->max_runs, why);
@@ -72,7 +72,7 @@ static void end_wait(ac_run_t *run, const char *why)
 {
     ac_err_t err;
     ac_err_init(&err);
-    turn_away(run->lane, &err, why);
+    lane_turn_away(run->lane, &err, why);
     ac_timer_cancel(run->lane->loop, &run->state_timer);
     ac_run_queue_leave(&run->lane->queue, &run->lane_place);
     ac_run_waited(run, &err);
@@ -90,7 +90,7 @@ static bool stand_in_line(ac_lane_t *lane, ac_run_t *run, ac_err_t *err)
     bool full = lane->queue.n_waiting >= conf->max_queued;
     ac_run_t *other = full ? ac_run_queue_displaced(&lane->queue, run) : NULL;
     if ((full && !other) || conf->wait == 0) {
-        turn_away(lane, err, conf->max_queued && conf->wait ? "as many wait as may" : "none may wait");
+        lane_turn_away(lane, err, conf->max_queued && conf->wait ? "as many wait as may" : "none may wait");
         return false;
     }
     ac_run_queue_wait(&lane->queue, &run->lane_place, run);
@@ -115,7 +115,7 @@ ac_way_e ac_lane_enter(ac_run_t *run, bool begun, ac_err_t *err)
     if (!run->lane_place.holds && conf->max_runs && lane->queue.n_slots >= conf->max_runs && !begun) {
         return stand_in_line(lane, run, err) ? AC_WAY_LINE : AC_WAY_SHUT;
     }
-    if (!run->lane_place.holds) take_slot(lane, run);
+    if (!run->lane_place.holds) lane_take_slot(lane, run);
     run->ticket = ac_breaker_begin(&lane->breaker, now);
     return AC_WAY_FREE;
 }
@@ -132,5 +132,5 @@ void ac_lane_leave(ac_run_t *run)
     apr_interval_time_t held = ac_loop_now(lane->loop) - run->lane_since;
     lane->hold = lane->hold ? (7 * lane->hold + held) / 8 : held;
     ac_run_queue_leave(&lane->queue, &run->lane_place);
-    serve_line(lane);
+    lane_serve_line(lane);
 }

@@ -11,7 +11,7 @@ int64_t ac_history_estimate(const char *text)
     return text ? (int64_t)(strlen(text) + 3) / 4 : 0;
 }
 
-static const char *finish_of(const json_t *message)
+static const char *history_finish_of(const json_t *message)
 {
     return ac_json_peek_string(json_object_get(message, "metadata"), "finish_reason", "");
 }
@@ -20,7 +20,7 @@ static const char *finish_of(const json_t *message)
 static bool turn_is_filtered(const json_t *stored, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
-        if (!strcmp(finish_of(json_array_get(stored, i)), "content_filter")) return true;
+        if (!strcmp(history_finish_of(json_array_get(stored, i)), "content_filter")) return true;
     }
     return false;
 }
@@ -99,7 +99,7 @@ json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, co
     return message;
 }
 
-static void add_text(json_t *messages, const char *role, const char *content)
+static void history_add_text(json_t *messages, const char *role, const char *content)
 {
     json_t *message = json_object();
     ac_json_put(message, "role", ac_json_text(role));
@@ -116,7 +116,7 @@ static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *st
         const char *content = ac_json_peek_string(message, "content", "");
         const json_t *calls = json_object_get(message, "tool_calls");
         if (json_array_size(calls)) add_tool_calls(messages, agent, calls);
-        if (*content) add_text(messages, role, content);
+        if (*content) history_add_text(messages, role, content);
     }
 }
 
@@ -143,7 +143,7 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
 {
     json_t *messages = json_array();
     if (!messages) return NULL;
-    if (agent->instructions && *agent->instructions) add_text(messages, "system", agent->instructions);
+    if (agent->instructions && *agent->instructions) history_add_text(messages, "system", agent->instructions);
     size_t n = json_array_size(stored), first = agent->history_messages > 0 ? first_turn(agent, stored) : n;
     for (size_t end = first; first < n; first = end) {
         for (end = first + 1; end < n; end++) {
@@ -151,6 +151,6 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
         }
         add_turn(messages, agent, stored, first, end);
     }
-    add_text(messages, "user", content);
+    history_add_text(messages, "user", content);
     return messages;
 }

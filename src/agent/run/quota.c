@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static char *copy(const char *text)
+static char *quota_copy(const char *text)
 {
     size_t len = text ? strlen(text) + 1 : 0;
     return len ? memcpy(ac_alloc(len), text, len) : NULL;
@@ -17,9 +17,9 @@ ac_quota_t *ac_quota_create(const ac_limits_t *place, const ac_limits_t *key, co
     quota->place = place;
     if (key && key->n) {
         quota->key = *key;
-        quota->key.scope = quota->key_scope = copy(key->scope);
+        quota->key.scope = quota->key_scope = quota_copy(key->scope);
     }
-    quota->who = (ac_subject_t){.owner = copy(who->owner), .key = copy(who->key), .address = copy(who->address)};
+    quota->who = (ac_subject_t){.owner = quota_copy(who->owner), .key = quota_copy(who->key), .address = quota_copy(who->address)};
     return quota;
 }
 

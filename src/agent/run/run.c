@@ -126,7 +126,7 @@ void ac_run_go_on(ac_run_t *run)
     ac_run_transit(run, AC_RUN_CALLING, "its owner has spoken");
 }
 
-static void hold(ac_run_t *run, ac_event_t *event)
+static void run_hold(ac_run_t *run, ac_event_t *event)
 {
     if (run->n_held == run->held_size) {
         int size = run->held_size ? run->held_size * 2 : 8;
@@ -151,7 +151,7 @@ void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *
     ac_event_t *event = ac_event_create(type, data, text, len);
     if (!event) abort();
     if (run->durable == AC_OPENED || run->turn->stateless) ac_run_show(run, event);
-    else hold(run, event);
+    else run_hold(run, event);
 }
 
 void ac_run_release(ac_run_t *run)

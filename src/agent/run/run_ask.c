@@ -20,7 +20,7 @@ static void fail_later(void *baton)
     if (run->err.kind) ac_run_finish(run, AC_RUN_FAILED, NULL, "answer over its limit");
 }
 
-static void on_text(void *baton, const char *text, size_t len)
+static void run_ask_on_text(void *baton, const char *text, size_t len)
 {
     ac_run_t *run = baton;
     if (len == 0 || run->err.kind) return;
@@ -39,14 +39,14 @@ static void on_text(void *baton, const char *text, size_t len)
     ac_run_emit(run, AC_EVENT_TOKEN, NULL, text, len);
 }
 
-static void on_tool_start(void *baton, int index, const char *id, const char *name)
+static void run_ask_on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     ac_run_t *run = baton;
     note_answer(run);
     ac_run_call_at(run, index, id, name);
 }
 
-static void on_tool_args(void *baton, int index, const char *fragment, size_t len)
+static void run_ask_on_tool_args(void *baton, int index, const char *fragment, size_t len)
 {
     ac_run_t *run = baton;
     if (index < 0 || index >= run->n_calls || !run->calls[index] || len == 0) return;
@@ -191,7 +191,7 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
     apr_cpystrn(run->model, next->id, sizeof run->model);
 }
 
-static void on_end(void *baton, const ac_model_end_t *end)
+static void run_ask_on_end(void *baton, const ac_model_end_t *end)
 {
     ac_run_t *run = baton;
     run->asking = NULL;
@@ -218,11 +218,11 @@ static void on_end(void *baton, const ac_model_end_t *end)
 /* ---- asking ---- */
 
 static const ac_model_cb_t callbacks = {
-    .on_text = on_text, .on_tool_start = on_tool_start, .on_tool_args = on_tool_args, .on_end = on_end,
+    .on_text = run_ask_on_text, .on_tool_start = run_ask_on_tool_start, .on_tool_args = run_ask_on_tool_args, .on_end = run_ask_on_end,
 };
 
 /* Only a run that may ask its model is stored: a run that is turned away leaves nothing behind, and can be sent again. */
-static void open_once(ac_run_t *run)
+static void run_ask_open_once(ac_run_t *run)
 {
     if (run->opened) return;
     run->opened = true;
@@ -230,11 +230,11 @@ static void open_once(ac_run_t *run)
     else ac_run_open(run);
 }
 
-static apr_status_t ask(ac_run_t *run, ac_err_t *err)
+static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
 {
     const ac_agent_t *agent = run->agent;
     const ac_model_t *model = run->lane->model;
-    open_once(run);
+    run_ask_open_once(run);
     run->answering = false;
     run->asked = ac_clock();
     run->asked_at = apr_time_now();
@@ -252,7 +252,7 @@ static apr_status_t ask(ac_run_t *run, ac_err_t *err)
     return status;
 }
 
-static void give_up(ac_run_t *run, const ac_err_t *err, bool asked)
+static void run_ask_give_up(ac_run_t *run, const ac_err_t *err, bool asked)
 {
     /* Why a model failed tells more than that another one could not be asked. */
     run->left_alone = !asked && err->kind == AC_MODEL_ERROR && !run->trouble.kind;
@@ -268,9 +268,9 @@ void ac_run_seek(void *baton)
         ac_err_init(&err);
         ac_way_e way = ac_lane_enter(run, run->round > 1, &err);
         if (way == AC_WAY_LINE) return;
-        if (way == AC_WAY_FREE && ask(run, &err) == APR_SUCCESS) return;
+        if (way == AC_WAY_FREE && run_ask_model(run, &err) == APR_SUCCESS) return;
         if (!may_stand_in(run, &err)) {
-            give_up(run, &err, way == AC_WAY_FREE);
+            run_ask_give_up(run, &err, way == AC_WAY_FREE);
             return;
         }
         fall_back(run, &err, way == AC_WAY_FREE);
@@ -283,7 +283,7 @@ void ac_run_waited(ac_run_t *run, const ac_err_t *err)
         fall_back(run, err, false);
         ac_run_seek(run);
     } else {
-        give_up(run, err, false);
+        run_ask_give_up(run, err, false);
     }
 }
 
@@ -294,7 +294,7 @@ void ac_run_enter_asking(ac_run_t *run)
     run->answering = false;
     run->round_start = run->answer.len;
     /* ac_run_seek() follows once the turn is open. */
-    if (run->overtaken && !run->opened) open_once(run);
+    if (run->overtaken && !run->opened) run_ask_open_once(run);
     else ac_run_seek(run);
 }
 

@@ -169,7 +169,7 @@ static void calls_moved(ac_run_t *run)
 }
 
 /* Takes result. May be the last thing that happens to the call: after it the round may be over and the call freed. */
-static void call_end(ac_call_t *call, json_t *result, const char *error)
+static void run_call_end(ac_call_t *call, json_t *result, const char *error)
 {
     ac_run_t *run = call->run;
     ac_timer_cancel(run->engine->loop, &call->deadline);
@@ -208,10 +208,10 @@ static void on_result(void *baton, apr_status_t status, json_t *result, const ac
     ac_call_t *call = baton;
     call->handle = NULL;
     if (status == APR_SUCCESS && result) {
-        call_end(call, cap_result(call->tool, result), NULL);
+        run_call_end(call, cap_result(call->tool, result), NULL);
     } else {
         json_decref(result);
-        call_end(call, NULL, err && err->detail[0] ? err->detail : "the tool failed");
+        run_call_end(call, NULL, err && err->detail[0] ? err->detail : "the tool failed");
     }
 }
 
@@ -242,14 +242,14 @@ static void abandon(ac_call_t *call)
     call->job = NULL;
 }
 
-static void on_deadline(void *baton)
+static void run_call_on_deadline(void *baton)
 {
     ac_call_t *call = baton;
     char limit[AC_TIME_SIZE], text[96];
     ac_duration_format(limit, call->tool->conf->timeout);
     apr_snprintf(text, sizeof text, "the tool did not answer within %s", limit);
     abandon(call);
-    call_end(call, NULL, text);
+    run_call_end(call, NULL, text);
 }
 
 static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
@@ -308,7 +308,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     } else {
         status = tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
     }
-    if (status == APR_SUCCESS) ac_timer_set(run->engine->loop, &call->deadline, deadline, on_deadline, call);
+    if (status == APR_SUCCESS) ac_timer_set(run->engine->loop, &call->deadline, deadline, run_call_on_deadline, call);
     return status;
 }
 
@@ -333,7 +333,7 @@ void ac_run_begin_calls(ac_run_t *run)
         if (start_call(call, &err) == APR_SUCCESS) continue;
         char text[AC_ERR_DETAIL_SIZE + AC_ERR_POINTER_SIZE + 8];
         apr_snprintf(text, sizeof text, "%s%s%s", err.pointer, err.pointer[0] ? ": " : "", err.detail);
-        call_end(call, NULL, text);
+        run_call_end(call, NULL, text);
     }
     run->calls_begun = true;
     calls_moved(run);
@@ -345,7 +345,7 @@ void ac_run_close_calls(ac_run_t *run, const char *error)
     for (int i = 0; i < run->n_calls; i++) {
         if (!run->calls[i] || run->calls[i]->done) continue;
         abandon(run->calls[i]);
-        call_end(run->calls[i], NULL, error);
+        run_call_end(run->calls[i], NULL, error);
     }
     if (run->n_calls > 0) keep_calls(run);
 }

@@ -158,7 +158,7 @@ void ac_run_uncount(ac_run_t *run)
 
 /* ---- before the model ---- */
 
-static void refuse(ac_run_t *run, const ac_err_t *err)
+static void run_limit_refuse(ac_run_t *run, const ac_err_t *err)
 {
     ac_run_finish(run, AC_RUN_FAILED, err, "not within its limits");
 }
@@ -177,7 +177,7 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
         ac_run_limits_end(run);
         ac_run_settle(run);
     } else if (status != APR_SUCCESS) {
-        refuse(run, err);
+        run_limit_refuse(run, err);
     } else {
         ac_run_transit(run, AC_RUN_ASKING, "within its limits");
     }
@@ -204,7 +204,7 @@ void ac_run_admit(ac_run_t *run, const char *cause)
         ac_log(AC_M545, APR_SUCCESS, "run[%s] agent[%s]: what model[%s] costs is not known (AgentChatPrice), so no budget lets it be used",
                run->turn->run_id, run->agent->id, unpriced->id);
         ac_err_set(&err, AC_BUDGET_EXCEEDED, "there is a budget, and what the agent's model, or the one behind it, costs is not known");
-        refuse(run, &err);
+        run_limit_refuse(run, &err);
         return;
     }
     run->n_ops++;

@@ -48,7 +48,7 @@ static int64_t last_seen(const json_t *loaded)
     return last ? ac_json_peek_int(last, "seq", 0) : ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
 }
 
-static void ask(ac_run_t *run, const json_t *stored, const char *cause)
+static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
     json_decref(run->messages);
     run->messages = ac_history_messages(run->agent, stored, run->turn->content);
@@ -101,7 +101,7 @@ static void load_again(void *baton)
     else ac_run_settle(run);
 }
 
-static void look_again(void *baton)
+static void run_load_look_again(void *baton)
 {
     ac_run_enter_loading(baton);
 }
@@ -127,11 +127,11 @@ static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
     }
     run->fresh = true;
     if (where == AC_RECOVER_HERE) run->n_ops++;
-    else ac_timer_set(engine->loop, &run->state_timer, now + RELOAD_WAIT, look_again, run);
+    else ac_timer_set(engine->loop, &run->state_timer, now + RELOAD_WAIT, run_load_look_again, run);
     return true;
 }
 
-static void on_loaded(ac_store_op_t *op)
+static void run_load_on_loaded(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
@@ -156,7 +156,7 @@ static void on_loaded(ac_store_op_t *op)
     if (op->status != APR_SUCCESS && !err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
     run->seen = last_seen(op->out);
     if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
-    else ask(run, json_object_get(op->out, "messages"), "history read");
+    else run_load_ask(run, json_object_get(op->out, "messages"), "history read");
     ac_store_op_free(op);
 }
 
@@ -172,7 +172,7 @@ void ac_run_enter_loading(ac_run_t *run)
     if (run->read_is_stale) {
         ac_loop_t *loop = run->engine->loop;
         run->read_is_stale = false;
-        ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, look_again, run);
+        ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, run_load_look_again, run);
         return;
     }
     if (!turn->stateless && turn->thread_id[0]) {
@@ -181,7 +181,7 @@ void ac_run_enter_loading(ac_run_t *run)
         /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
         if (run->fresh || run->overtaken) op->in = json_pack("{s:b}", "fresh", 1);
-        ac_run_store_call(run, op, on_loaded);
+        ac_run_store_call(run, op, run_load_on_loaded);
         return;
     }
     if (!turn->stateless) {
@@ -190,5 +190,5 @@ void ac_run_enter_loading(ac_run_t *run)
     }
     choose_agent(run, NULL, &err);
     if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
-    else ask(run, NULL, "nothing to read");
+    else run_load_ask(run, NULL, "nothing to read");
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static ac_event_log_t *create(ac_engine_t *engine, const ac_log_head_t *head)
+static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_log_head_t *head)
 {
     ac_event_dir_t *dir = engine->dir;
     apr_status_t status;
@@ -28,7 +28,7 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.thread_id, turn->thread_id, sizeof head.thread_id);
     apr_cpystrn(head.message_id, turn->message_id, sizeof head.message_id);
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
-    run->log = create(run->engine, &head);
+    run->log = run_log_create(run->engine, &head);
     ac_channel_log(run->channel, run->log);
     if (run->log && run->opening) ac_event_log_note_stored(run->log, json_object_get(run->opening, "run"));
     /* Decided before it was stored at all. */
@@ -47,7 +47,7 @@ bool ac_run_log_is_cancelled(const ac_run_t *run)
     return run->log && ac_event_log_fate(run->log) == AC_LOG_CANCELLED;
 }
 
-static void tell(void *baton)
+static void run_log_tell(void *baton)
 {
     ac_run_t *run = baton;
     if (run->log) ac_event_log_tell(run->log, run->engine->dir);
@@ -57,7 +57,7 @@ void ac_run_show(ac_run_t *run, ac_event_t *event)
 {
     ac_channel_emit(run->channel, event);
     /* Once for all that this turn of the loop brings. */
-    if (run->log && ac_event_log_waited(run->log)) ac_ready_set(run->engine->loop, &run->tell_ready, tell, run);
+    if (run->log && ac_event_log_waited(run->log)) ac_ready_set(run->engine->loop, &run->tell_ready, run_log_tell, run);
 }
 
 void ac_run_log_closing(ac_run_t *run)

@@ -271,38 +271,38 @@ static json_t *message_json(const ac_run_t *run)
     return message;
 }
 
-static void on_closed(ac_store_op_t *op);
+static void run_save_on_closed(ac_store_op_t *op);
 
 /* The same documents again: a store takes a closing write that it has already made as made. */
-static void close_again(void *baton)
+static void run_save_close_again(void *baton)
 {
     ac_run_t *run = baton;
     ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
     op->in = json_incref(run->closing);
-    ac_run_store_call(run, op, on_closed);
+    ac_run_store_call(run, op, run_save_on_closed);
     run->n_ops--;                               /* counted since the first try */
 }
 
 /* An answer that exists is worth some patience; a store that is gone for longer is said to be. */
-static bool try_again(ac_run_t *run, const ac_store_op_t *op)
+static bool run_save_try_again(ac_run_t *run, const ac_store_op_t *op)
 {
     apr_interval_time_t wait = apr_time_from_msec(100) << run->n_closings;
     bool worth = op->err.kind == AC_STORE_ERROR || op->err.kind == AC_STORE_TIMEOUT || op->err.kind == AC_OVERLOADED;
     if (!worth || run->n_closings >= AC_MAX_CLOSINGS || run->engine->stopping) return false;
     run->n_closings++;
     run->n_ops++;
-    ac_timer_set(run->engine->loop, &run->state_timer, ac_loop_now(run->engine->loop) + wait, close_again, run);
+    ac_timer_set(run->engine->loop, &run->state_timer, ac_loop_now(run->engine->loop) + wait, run_save_close_again, run);
     return true;
 }
 
-static void on_closed(ac_store_op_t *op)
+static void run_save_on_closed(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
     if (op->status == APR_SUCCESS) {
         ac_recover_hurry(run->engine);
         run->message = json_incref(json_object_get(op->out, "message"));
-    } else if (!try_again(run, op)) {
+    } else if (!run_save_try_again(run, op)) {
         ac_err_init(&run->err);
         run->err = op->err;
         if (!run->err.kind) ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
@@ -332,7 +332,7 @@ void ac_run_settle(ac_run_t *run)
         run->closed = true;
         ac_run_log_closing(run);
         op->in = json_incref(run->closing);
-        ac_run_store_call(run, op, on_closed);
+        ac_run_store_call(run, op, run_save_on_closed);
         return;
     }
     ac_ready_cancel(run->engine->loop, &run->ready);    /* a beginning that was still to come does not come any more */

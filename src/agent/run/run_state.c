@@ -93,7 +93,7 @@ static json_t *list_of(const json_t *state, const char *name)
     return json_is_array(value) ? json_deep_copy(value) : NULL;
 }
 
-static ac_call_t *read_call(ac_run_t *run, int index, const json_t *json)
+static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *json)
 {
     ac_call_t *call = ac_alloc(sizeof *call);
     json_t *result = json_object_get(json, "result"), *arguments = json_object_get(json, "arguments");
@@ -121,7 +121,7 @@ static void read_calls(ac_run_t *run, const json_t *calls)
     size_t i;
     run->n_calls = (int)json_array_size(calls);
     run->calls = ac_alloc((json_array_size(calls) + 1) * sizeof *run->calls);
-    json_array_foreach((json_t *)calls, i, call) run->calls[i] = read_call(run, (int)i, call);
+    json_array_foreach((json_t *)calls, i, call) run->calls[i] = run_state_read_call(run, (int)i, call);
 }
 
 static bool of_objects(const json_t *list)
@@ -134,7 +134,7 @@ static bool of_objects(const json_t *list)
     return json_array_size(list) > 0;
 }
 
-static bool is_whole(const json_t *state)
+static bool run_state_is_whole(const json_t *state)
 {
     return number(state, "version") == VERSION && of_objects(json_object_get(state, "messages")) &&
            of_objects(json_object_get(state, "calls")) && json_is_string(json_object_get(state, "answer"));
@@ -161,7 +161,7 @@ static void read_identity(ac_run_t *run, const json_t *state)
 bool ac_run_state_read(ac_run_t *run, const json_t *state)
 {
     read_identity(run, state);
-    if (!is_whole(state)) return false;
+    if (!run_state_is_whole(state)) return false;
     run->ttft = number(state, "ttft");
     run->round = (int)number(state, "round");
     run->round_start = (size_t)ac_json_peek_int(state, "round_start", 0);

@@ -77,7 +77,7 @@ static void on_waiting(ac_store_op_t *op)
     ac_run_leave(run);
 }
 
-static void put_aside(ac_run_t *run)
+static void run_wait_put_aside(ac_run_t *run)
 {
     apr_time_t until = apr_time_now() + run->engine->conf.approval_timeout;
     ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_WAIT, run->turn->owner, run->turn->thread_id);
@@ -112,7 +112,7 @@ void ac_run_enter_waiting(ac_run_t *run)
 {
     ac_lane_leave(run);
     ac_timer_cancel(run->engine->loop, &run->run_timer);
-    put_aside(run);
+    run_wait_put_aside(run);
 }
 
 /* ---- out of the store ---- */
@@ -167,7 +167,7 @@ static void put_words(ac_run_t *run, const json_t *words)
     }
 }
 
-static const ac_agent_t *find_agent(ac_run_t *run, ac_err_t *err)
+static const ac_agent_t *run_wait_find_agent(ac_run_t *run, ac_err_t *err)
 {
     const ac_turn_t *turn = run->turn;
     const ac_agent_t *agent = turn->agents ? ac_agents_find(turn->agents, run->lost_id)
@@ -195,7 +195,7 @@ static ac_run_t *make_run(taken_t *taken, ac_agents_t *agents)
 }
 
 /* It has waited long enough: it stands in no line. */
-static void enter(ac_run_t *run)
+static void run_wait_enter(ac_run_t *run)
 {
     ac_engine_t *engine = run->engine;
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, run);
@@ -203,7 +203,7 @@ static void enter(ac_run_t *run)
     ac_channel_on_empty(run->channel, ac_run_on_left, run);
 }
 
-static void go_on(void *baton)
+static void run_wait_go_on(void *baton)
 {
     taken_t *taken = baton;
     ac_engine_t *engine = taken->engine;
@@ -212,15 +212,15 @@ static void go_on(void *baton)
     ac_err_t err;
     if (agents && !ac_agents_known(agents) && taken->n_tries++ < AGENTS_TRIES && !engine->stopping) {
         ac_agents_unref(agents);
-        ac_timer_set(engine->loop, &taken->timer, ac_loop_now(engine->loop) + AGENTS_WAIT, go_on, taken);
+        ac_timer_set(engine->loop, &taken->timer, ac_loop_now(engine->loop) + AGENTS_WAIT, run_wait_go_on, taken);
         return;
     }
     ac_err_init(&err);
     ac_run_t *run = make_run(taken, agents);
     if (!ac_run_state_read(run, state)) ac_err_set(&err, AC_STORE_ERROR, "what was kept of the run is damaged");
-    run->agent = find_agent(run, &err);
+    run->agent = run_wait_find_agent(run, &err);
     for (int i = 0; i < run->n_calls; i++) run->calls[i]->tool = ac_agent_tool(run->agent, run->calls[i]->name);
-    enter(run);
+    run_wait_enter(run);
     ac_run_log_go_on(run, state);
     ac_run_limits_again(run);
     if (taken->cancel || ac_run_log_is_cancelled(run)) ac_err_set(&err, AC_CANCELLED, "the run was cancelled");
@@ -232,7 +232,7 @@ static void go_on(void *baton)
     taken_free(taken);
 }
 
-static taken_t *take(ac_engine_t *engine, const char *run_id, const char *owner, json_t *out)
+static taken_t *run_wait_take(ac_engine_t *engine, const char *run_id, const char *owner, json_t *out)
 {
     taken_t *taken = ac_alloc(sizeof *taken);
     taken->engine = engine;
@@ -267,11 +267,11 @@ static void on_decided(ac_store_op_t *op)
     ask->status = op->status;
     ask->err = op->err;
     if (op->status == APR_SUCCESS && json_object_get(op->out, "state")) {
-        taken_t *taken = take(ask->engine, ask->run_id, ask->owner, op->out);
+        taken_t *taken = run_wait_take(ask->engine, ask->run_id, ask->owner, op->out);
         taken->quota = ask->quota;
         ac_quota_ref(taken->quota);
         taken->cancel = json_is_true(json_object_get(ask->in, "cancel"));
-        go_on(taken);
+        run_wait_go_on(taken);
     }
     ac_store_op_free(op);
     if (!ac_handover_answer(&ask->handover)) ask_free(ask);
@@ -317,7 +317,7 @@ static void on_expired(ac_store_op_t *op)
     taken->cancel = json_is_true(json_object_get(op->in, "cancel"));
     if (op->status == APR_SUCCESS) {
         taken->out = json_incref(op->out);
-        go_on(taken);
+        run_wait_go_on(taken);
     } else {
         taken_free(taken);
     }
@@ -334,10 +334,10 @@ static void decide_for_owner(ac_engine_t *engine, const char *run_id, const char
     }
     op->in = said;
     op->deadline = ac_clock() + engine->conf.store_timeout;
-    ac_store_call_post(engine->store, engine->loop, op, on_expired, take(engine, run_id, owner, NULL));
+    ac_store_call_post(engine->store, engine->loop, op, on_expired, run_wait_take(engine, run_id, owner, NULL));
 }
 
-static void expire(ac_engine_t *engine, const json_t *late)
+static void run_wait_expire(ac_engine_t *engine, const json_t *late)
 {
     json_t *said = json_object();
     ac_json_put(said, "expired", ac_json_time(apr_time_now()));
@@ -359,13 +359,13 @@ static void set_wait_timer(ac_engine_t *engine)
     ac_timer_set(engine->loop, &engine->wait_timer, ac_loop_now(engine->loop) + every, look_for_late, engine);
 }
 
-static void on_late(ac_store_op_t *op)
+static void run_wait_on_late(ac_store_op_t *op)
 {
     ac_engine_t *engine = op->baton;
     const json_t *late;
     size_t i;
     json_array_foreach(json_object_get(op->out, "data"), i, late) {
-        if (!engine->stopping) expire(engine, late);
+        if (!engine->stopping) run_wait_expire(engine, late);
     }
     ac_store_op_free(op);
     if (!engine->stopping) set_wait_timer(engine);
@@ -380,7 +380,7 @@ static void look_for_late(void *baton)
     op->page.limit = LATE_AT_ONCE;
     ac_json_put(op->in, "before", ac_json_time(apr_time_now()));
     op->deadline = ac_clock() + engine->conf.store_timeout;
-    ac_store_call_post(engine->store, engine->loop, op, on_late, engine);
+    ac_store_call_post(engine->store, engine->loop, op, run_wait_on_late, engine);
 }
 
 void ac_engine_watch_waits(ac_engine_t *engine, ac_catalog_t *catalog)

@@ -45,7 +45,7 @@ bool ac_keyring_id_valid(const char *id)
     return len >= 1 && len <= ID_MAX && strspn(id, ID_CHARS) == len;
 }
 
-static const char *set_id(parsing_t *parsing, const char *value)
+static const char *keyring_set_id(parsing_t *parsing, const char *value)
 {
     parsing->key.id = value;
     return ac_keyring_id_valid(value) ? NULL : "1 to 64 letters, digits, '-' and '.'";
@@ -138,12 +138,12 @@ static const char *set_enabled(parsing_t *parsing, const char *value)
 
 enum { ID, KEY, OWNER, ROLES, LIMITS, EXPIRES, ENABLED, PREVIOUS, PREVIOUS_EXPIRES, N_FIELDS };
 static const field_t fields[N_FIELDS] = {
-    [ID] = {"id", set_id}, [KEY] = {"key", set_hash}, [OWNER] = {"owner", set_owner}, [ROLES] = {"roles", set_roles},
+    [ID] = {"id", keyring_set_id}, [KEY] = {"key", set_hash}, [OWNER] = {"owner", set_owner}, [ROLES] = {"roles", set_roles},
     [LIMITS] = {"limits", set_limits}, [EXPIRES] = {"expires", set_expires}, [ENABLED] = {"enabled", set_enabled},
     [PREVIOUS] = {"previous", set_previous}, [PREVIOUS_EXPIRES] = {"previous-expires", set_previous_expires},
 };
 
-static apr_status_t fail(parsing_t *parsing, const char *what)
+static apr_status_t keyring_fail(parsing_t *parsing, const char *what)
 {
     return ac_err_set(parsing->err, AC_INVALID_REQUEST, "line %d: %s", parsing->line, what);
 }
@@ -153,10 +153,10 @@ static apr_status_t unknown_field(parsing_t *parsing, const char *name)
 {
     size_t len = strlen(name);
     if (!len || len > 20 || strspn(name, "abcdefghijklmnopqrstuvwxyz-") != len) {
-        return fail(parsing, "a field has no name that is known; there are id, key, owner, roles, limits, expires, enabled, previous, "
+        return keyring_fail(parsing, "a field has no name that is known; there are id, key, owner, roles, limits, expires, enabled, previous, "
                     "previous-expires");
     }
-    return fail(parsing, apr_pstrcat(parsing->pool, "there is no field '", name, "'; there are id, key, owner, roles, limits, expires, "
+    return keyring_fail(parsing, apr_pstrcat(parsing->pool, "there is no field '", name, "'; there are id, key, owner, roles, limits, expires, "
                 "enabled, previous, previous-expires", NULL));
 }
 
@@ -170,11 +170,11 @@ static apr_status_t take_field(parsing_t *parsing, const char *name, const char 
         return unknown_field(parsing, name);
     }
     if (parsing->given & 1u << i) {
-        return fail(parsing, apr_pstrcat(parsing->pool, name, " is given twice", NULL));
+        return keyring_fail(parsing, apr_pstrcat(parsing->pool, name, " is given twice", NULL));
     }
     parsing->given |= 1u << i;
     const char *wanted = fields[i].set(parsing, value);
-    return wanted ? fail(parsing, apr_pstrcat(parsing->pool, name, " must be ", wanted, NULL)) : APR_SUCCESS;
+    return wanted ? keyring_fail(parsing, apr_pstrcat(parsing->pool, name, " must be ", wanted, NULL)) : APR_SUCCESS;
 }
 
 /* The value at text, without its quotes; *pend: behind it. NULL: a quote does not end, or something follows it at once. */
@@ -198,17 +198,17 @@ static const char *take_value(const char **pend, const char *text, apr_pool_t *p
     return *text && (!text[1] || text[1] == ' ' || text[1] == '\t') ? value : NULL;
 }
 
-static apr_status_t take_line(parsing_t *parsing, const char *text)
+static apr_status_t keyring_take_line(parsing_t *parsing, const char *text)
 {
     apr_status_t status = APR_SUCCESS;
     while (status == APR_SUCCESS && *(text += strspn(text, " \t"))) {
         size_t len = strcspn(text, "= \t\"");
         if (text[len] != '=') {
-            return fail(parsing, "something is no name=value; put a value with blanks in double quotes");
+            return keyring_fail(parsing, "something is no name=value; put a value with blanks in double quotes");
         }
         const char *name = apr_pstrmemdup(parsing->pool, text, len);
         const char *value = take_value(&text, text + len + 1, parsing->pool);
-        status = value ? take_field(parsing, name, value) : fail(parsing, "a double quote stands where none can, or does not end");
+        status = value ? take_field(parsing, name, value) : keyring_fail(parsing, "a double quote stands where none can, or does not end");
     }
     return status;
 }
@@ -218,11 +218,11 @@ static apr_status_t check_line(parsing_t *parsing)
     static const int must[] = {ID, KEY, OWNER};
     for (size_t i = 0; i < sizeof(must) / sizeof(*must); i++) {
         if (!(parsing->given & 1u << must[i])) {
-            return fail(parsing, apr_pstrcat(parsing->pool, fields[must[i]].name, " is not given", NULL));
+            return keyring_fail(parsing, apr_pstrcat(parsing->pool, fields[must[i]].name, " is not given", NULL));
         }
     }
     if (!(parsing->given & 1u << PREVIOUS) != !(parsing->given & 1u << PREVIOUS_EXPIRES)) {
-        return fail(parsing, "previous and previous-expires go together");
+        return keyring_fail(parsing, "previous and previous-expires go together");
     }
     return APR_SUCCESS;
 }
@@ -233,11 +233,11 @@ static apr_status_t parse_line(ac_keyring_t *ring, parsing_t *parsing, const cha
     len -= len && text[len - 1] == '\r';
     for (size_t i = 0; i < len; i++) {
         if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f) {
-            return fail(parsing, "there is a control character");
+            return keyring_fail(parsing, "there is a control character");
         }
     }
     if (!ac_utf8_valid(text, len)) {
-        return fail(parsing, "it is not UTF-8");
+        return keyring_fail(parsing, "it is not UTF-8");
     }
     const char *line = apr_pstrmemdup(ring->pool, text, len);
     line += strspn(line, " \t");
@@ -246,7 +246,7 @@ static apr_status_t parse_line(ac_keyring_t *ring, parsing_t *parsing, const cha
     }
     parsing->given = 0;
     parsing->key = (ac_api_key_t){.roles = "", .enabled = true, .line = parsing->line};
-    apr_status_t status = take_line(parsing, line);
+    apr_status_t status = keyring_take_line(parsing, line);
     if (status == APR_SUCCESS) {
         status = check_line(parsing);
     }

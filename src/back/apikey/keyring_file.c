@@ -24,7 +24,7 @@ struct ac_keyring_file_t {
     char told[AC_ERR_DETAIL_SIZE];              /* the last trouble, so that it is said once */
 };
 
-static apr_status_t forget(void *baton)
+static apr_status_t keyring_file_forget(void *baton)
 {
     ac_keyring_file_t *file = baton;
     ac_keyring_unref(file->ring);
@@ -37,7 +37,7 @@ ac_keyring_file_t *ac_keyring_file_create(const char *path, apr_pool_t *p)
     ac_keyring_file_t *file = apr_pcalloc(p, sizeof(*file));
     file->path = apr_pstrdup(p, path);
     pthread_mutex_init(&file->lock, NULL);
-    apr_pool_cleanup_register(p, file, forget, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, file, keyring_file_forget, apr_pool_cleanup_null);
     return file;
 }
 

@@ -103,7 +103,7 @@ static uint32_t *chain_of(part_t *part, const unsigned char *key)
 }
 
 /* NULL: there is none. */
-static slot_t *find(part_t *part, const unsigned char *key)
+static slot_t *cache_memory_find(part_t *part, const unsigned char *key)
 {
     slot_t *slot = slot_at(part, *chain_of(part, key));
     for (uint32_t n = 0; slot && n < N_SLOTS; n++, slot = slot_at(part, slot->next)) {
@@ -119,7 +119,7 @@ static uint32_t blocks_for(size_t len)
     return (uint32_t)((len + BLOCK_ROOM - 1) / BLOCK_ROOM);
 }
 
-static void forget(part_t *part, slot_t *slot)
+static void cache_memory_forget(part_t *part, slot_t *slot)
 {
     uint32_t place = (uint32_t)(slot - part->slots) + 1, *at = chain_of(part, slot->key), n = blocks_for(slot->len);
     block_t *last = block_at(part, slot->last);
@@ -152,7 +152,7 @@ static bool has_slot(const part_t *part)
 }
 
 /* Entries that nobody asked for since the hand came by go first. keep: not this one. */
-static bool make_room(part_t *part, uint32_t n_blocks, const slot_t *keep)
+static bool cache_memory_make_room(part_t *part, uint32_t n_blocks, const slot_t *keep)
 {
     apr_time_t now = ac_clock();
     for (uint32_t n = 0; n < 2 * N_SLOTS && !part->broken && (N_BLOCKS - part->n_used < n_blocks || !has_slot(part)); n++) {
@@ -165,13 +165,13 @@ static bool make_room(part_t *part, uint32_t n_blocks, const slot_t *keep)
             slot->used = 0;
         }
         else {
-            forget(part, slot);
+            cache_memory_forget(part, slot);
         }
     }
     return !part->broken && N_BLOCKS - part->n_used >= n_blocks && has_slot(part);
 }
 
-static slot_t *take_slot(part_t *part, const unsigned char *key)
+static slot_t *cache_memory_take_slot(part_t *part, const unsigned char *key)
 {
     uint32_t place = part->free_slot ? part->free_slot : ++part->new_slot, *chain = chain_of(part, key);
     slot_t *slot = slot_at(part, place);
@@ -229,22 +229,22 @@ static void add_bytes(part_t *part, slot_t *slot, const char *bytes, size_t len)
 
 static void write_text(part_t *part, const ac_cache_write_t *write, const text_head_t *head, apr_time_t expires)
 {
-    slot_t *slot = find(part, write->key);
+    slot_t *slot = cache_memory_find(part, write->key);
     size_t before = slot && write->way == AC_CACHE_ADD ? slot->len : 0, len = sizeof(*head) + write->len;
     if (slot && (write->way != AC_CACHE_ADD || before + len > AC_MAX_CACHED || slot->expires <= ac_clock())) {
-        forget(part, slot);
+        cache_memory_forget(part, slot);
         slot = NULL;
     }
     if (write->way == AC_CACHE_DROP || (write->way == AC_CACHE_ADD && !slot) || len > AC_MAX_CACHED) {
         return;
     }
-    if (!make_room(part, blocks_for(before + len) - blocks_for(before), slot)) {
+    if (!cache_memory_make_room(part, blocks_for(before + len) - blocks_for(before), slot)) {
         if (slot) {
-            forget(part, slot);
+            cache_memory_forget(part, slot);
         }
         return;
     }
-    slot = slot ? slot : take_slot(part, write->key);
+    slot = slot ? slot : cache_memory_take_slot(part, write->key);
     if (slot) {
         add_bytes(part, slot, (const char *)head, sizeof(*head));
         add_bytes(part, slot, write->text, write->len);
@@ -256,9 +256,9 @@ static void write_text(part_t *part, const ac_cache_write_t *write, const text_h
 /* The bytes of an entry as they are. */
 static void copy_out(ac_buf_t *bytes, part_t *part, const unsigned char *key)
 {
-    slot_t *slot = find(part, key);
+    slot_t *slot = cache_memory_find(part, key);
     if (slot && slot->expires <= ac_clock()) {
-        forget(part, slot);
+        cache_memory_forget(part, slot);
         slot = NULL;
     }
     if (!slot) {
@@ -296,7 +296,7 @@ static void unlock_part(part_t *part)
     ac_shared_lock_drop(&part->lock);
 }
 
-static void write_entry(void *self, const ac_cache_write_t *write, ac_cache_written_fn *fn, void *baton)
+static void cache_memory_write_entry(void *self, const ac_cache_write_t *write, ac_cache_written_fn *fn, void *baton)
 {
     const ac_cache_memory_t *memory = self;
     text_head_t head = {sum_of(write->text, write->len), (uint32_t)write->len, MAGIC};
@@ -329,7 +329,7 @@ static bool unpack(ac_buf_t *texts, const ac_buf_t *bytes)
     return !texts->failed;
 }
 
-static void read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn, void *baton)
+static void cache_memory_read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn, void *baton)
 {
     const ac_cache_memory_t *memory = self;
     part_t *part = lock_part(memory, key);
@@ -343,7 +343,7 @@ static void read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cac
     if (!unpack(&texts, &bytes)) {
         ac_cache_write_t drop = {.way = AC_CACHE_DROP, .text = ""};
         memcpy(drop.key, key, AC_CACHE_KEY);
-        write_entry(self, &drop, NULL, NULL);
+        cache_memory_write_entry(self, &drop, NULL, NULL);
         ac_buf_clear(&texts);
     }
     fn(baton, &texts);
@@ -351,7 +351,7 @@ static void read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cac
     ac_buf_free(&texts);
 }
 
-const ac_cache_vt ac_cache_memory = {"memory", read_entry, write_entry};
+const ac_cache_vt ac_cache_memory = {"memory", cache_memory_read_entry, cache_memory_write_entry};
 
 /* ---- the memory ---- */
 

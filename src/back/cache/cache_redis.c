@@ -57,7 +57,7 @@ static void add_texts(ac_buf_t *texts, const redisReply *reply)
     }
 }
 
-static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err)
+static void cache_redis_on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err)
 {
     ask_t *ask = baton;
     ac_buf_t texts;
@@ -90,10 +90,10 @@ static void send_ask(void *baton)
         command = (ac_redis_command_t){2, drop, NULL};
     }
     if (cache->redis) {
-        ac_redis_call(cache->redis, &command, on_reply, ask);
+        ac_redis_call(cache->redis, &command, cache_redis_on_reply, ask);
     }
     else {
-        on_reply(ask, NULL, NULL);
+        cache_redis_on_reply(ask, NULL, NULL);
     }
 }
 
@@ -108,7 +108,7 @@ static ask_t *make_ask(ac_cache_redis_t *cache, const unsigned char key[AC_CACHE
     return ask;
 }
 
-static void start(ask_t *ask)
+static void cache_redis_start(ask_t *ask)
 {
     if (ac_loop_is_current(ask->cache->loop)) {
         send_ask(ask);
@@ -118,25 +118,25 @@ static void start(ask_t *ask)
     }
 }
 
-static void read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn, void *baton)
+static void cache_redis_read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn, void *baton)
 {
     ask_t *ask = make_ask(self, key, "", 0);
     ask->read = fn;
     ask->baton = baton;
-    start(ask);
+    cache_redis_start(ask);
 }
 
-static void write_entry(void *self, const ac_cache_write_t *write, ac_cache_written_fn *fn, void *baton)
+static void cache_redis_write_entry(void *self, const ac_cache_write_t *write, ac_cache_written_fn *fn, void *baton)
 {
     bool fits = write->len <= AC_MAX_CACHED;
     ask_t *ask = make_ask(self, write->key, fits ? write->text : "", fits ? write->len : 0);
     ask->way = fits ? write->way : AC_CACHE_DROP;
     ask->written = fn;
     ask->baton = baton;
-    start(ask);
+    cache_redis_start(ask);
 }
 
-const ac_cache_vt ac_cache_redis = {"redis", read_entry, write_entry};
+const ac_cache_vt ac_cache_redis = {"redis", cache_redis_read_entry, cache_redis_write_entry};
 
 ac_cache_redis_t *ac_cache_redis_create(const char *prefix, apr_interval_time_t ttl)
 {

@@ -28,14 +28,14 @@ typedef struct call_t {                         /* an operation that we look at 
     json_t *known;                              /* what the cache has, while the thread is looked at */
 } call_t;
 
-static void hash(unsigned char digest[AC_CACHE_KEY], const char *text, size_t len)
+static void store_cache_hash(unsigned char digest[AC_CACHE_KEY], const char *text, size_t len)
 {
     if (!EVP_Digest(text, len, digest, NULL, EVP_sha256(), NULL)) {
         abort();
     }
 }
 
-static void make_key(unsigned char key[AC_CACHE_KEY], const ac_store_cache_t *cache, const char *owner, const char *id)
+static void store_cache_make_key(unsigned char key[AC_CACHE_KEY], const ac_store_cache_t *cache, const char *owner, const char *id)
 {
     char text[AC_CACHE_KEY + AC_OWNER_SIZE + AC_ID_SIZE];
     size_t owner_len = strlen(owner) + 1, id_len = strlen(id);
@@ -45,11 +45,11 @@ static void make_key(unsigned char key[AC_CACHE_KEY], const ac_store_cache_t *ca
     memcpy(text, cache->scope, AC_CACHE_KEY);
     memcpy(text + AC_CACHE_KEY, owner, owner_len);
     memcpy(text + AC_CACHE_KEY + owner_len, id, id_len);
-    hash(key, text, AC_CACHE_KEY + owner_len + id_len);
+    store_cache_hash(key, text, AC_CACHE_KEY + owner_len + id_len);
 }
 
 /* The answer to op comes to done with the call as its baton. */
-static call_t *watch(ac_store_cache_t *cache, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
+static call_t *store_cache_watch(ac_store_cache_t *cache, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
 {
     call_t *call = ac_alloc(sizeof(*call));
     call->cache = cache;
@@ -71,7 +71,7 @@ static ac_store_op_t *unwatch(call_t *call)
     return op;
 }
 
-static void write_entry(call_t *call, ac_cache_way_e way, json_t *part, ac_cache_written_fn *fn)
+static void store_cache_write_entry(call_t *call, ac_cache_way_e way, json_t *part, ac_cache_written_fn *fn)
 {
     const ac_cache_t *place = &call->cache->place;
     ac_cache_write_t write = {.way = way, .text = ""};
@@ -121,7 +121,7 @@ static bool add_part(json_t *entry, const json_t *part)
 }
 
 /* Whether it is of this thread, and the seqs of its messages end with the thread's count and have no gap. */
-static bool is_whole(const json_t *entry, const char *id)
+static bool store_cache_is_whole(const json_t *entry, const char *id)
 {
     const json_t *thread = json_object_get(entry, "thread"), *messages = json_object_get(entry, "messages");
     int64_t count = ac_json_peek_int(thread, "message_count", -1);
@@ -160,7 +160,7 @@ static json_t *join_parts(int *pn_parts, const ac_buf_t *texts, const char *id)
         json_decref(part);
         ++*pn_parts;
     }
-    if (!fine || !is_whole(entry, id)) {
+    if (!fine || !store_cache_is_whole(entry, id)) {
         json_decref(entry);
         return NULL;
     }
@@ -175,43 +175,43 @@ static json_t *first_part(const json_t *loaded, json_int_t limit, json_t *run)
                      "limit", limit, "run", run);
 }
 
-static void on_loaded(ac_store_op_t *op)
+static void store_cache_on_loaded(ac_store_op_t *op)
 {
     call_t *call = op->baton;
     if (op->status == APR_SUCCESS && json_is_null(json_object_get(op->out, "active_run"))) {
-        write_entry(call, AC_CACHE_PUT, first_part(op->out, op->page.limit, json_null()), NULL);
+        store_cache_write_entry(call, AC_CACHE_PUT, first_part(op->out, op->page.limit, json_null()), NULL);
     }
     unwatch(call);
     op->done(op);
 }
 
-static void load(call_t *call)
+static void store_cache_load(call_t *call)
 {
     const ac_store_t *store = &call->cache->store;
     atomic_fetch_add(&call->cache->n_misses, 1);
-    call->op->done = on_loaded;
+    call->op->done = store_cache_on_loaded;
     store->vt->start_post(store->self, call->op);
 }
 
-static void deliver(void *baton)
+static void store_cache_deliver(void *baton)
 {
     ac_store_op_t *op = baton;
     op->done(op);
 }
 
 /* Takes out. Not inside of the call that asks. */
-static void answer(call_t *call, json_t *out)
+static void store_cache_answer(call_t *call, json_t *out)
 {
     atomic_fetch_add(&call->cache->n_hits, 1);
     ac_loop_t *loop = call->cache->loop;
     ac_store_op_t *op = unwatch(call);
     op->out = out;
     op->status = APR_SUCCESS;
-    ac_loop_post(op->home ? op->home : loop, deliver, op);
+    ac_loop_post(op->home ? op->home : loop, store_cache_deliver, op);
 }
 
 /* The thread as the store has it, while we know its messages. What is handed on is nobody else's by then. */
-static void on_looked(ac_store_op_t *look)
+static void store_cache_on_looked(ac_store_op_t *look)
 {
     call_t *call = look->baton;
     apr_status_t status = look->status;
@@ -230,21 +230,21 @@ static void on_looked(ac_store_op_t *look)
     }
     else if (!same) {
         atomic_fetch_add(&call->cache->n_stale, 1);
-        load(call);
+        store_cache_load(call);
     }
     else {
-        answer(call, json_incref(call->known));
+        store_cache_answer(call, json_incref(call->known));
     }
 }
 
-static void look(call_t *call)
+static void store_cache_look(call_t *call)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_THREAD_GET, call->op->owner, call->op->id);
     if (!op) {
         abort();
     }
     op->deadline = call->op->deadline;
-    ac_store_call_post(&call->cache->store, call->op->home, op, on_looked, call);
+    ac_store_call_post(&call->cache->store, call->op->home, op, store_cache_on_looked, call);
 }
 
 /* Of an entry, what TURN_LOAD answers; NULL: it cannot be told from it. */
@@ -267,30 +267,30 @@ static void on_read(void *baton, const ac_buf_t *texts)
     int n_parts = 0, limit = call->op->page.limit;
     json_t *entry = join_parts(&n_parts, texts, call->op->id), *out = entry ? out_of(entry, limit) : NULL;
     if (texts->len && !entry) {
-        write_entry(call, AC_CACHE_DROP, NULL, NULL);
+        store_cache_write_entry(call, AC_CACHE_DROP, NULL, NULL);
     }
     else if (out && n_parts > AC_MAX_CACHED_PARTS) {
-        write_entry(call, AC_CACHE_PUT, first_part(out, limit, json_null()), NULL);
+        store_cache_write_entry(call, AC_CACHE_PUT, first_part(out, limit, json_null()), NULL);
     }
     json_decref(entry);
     if (!out) {
-        load(call);
+        store_cache_load(call);
     }
     else if (call->cache->check) {
         call->known = out;
-        look(call);
+        store_cache_look(call);
     }
     else {
-        answer(call, out);
+        store_cache_answer(call, out);
     }
 }
 
 static void start_load(ac_store_cache_t *cache, ac_store_op_t *op)
 {
-    call_t *call = watch(cache, op, on_loaded);
-    make_key(call->key, cache, op->owner, op->id);
+    call_t *call = store_cache_watch(cache, op, store_cache_on_loaded);
+    store_cache_make_key(call->key, cache, op->owner, op->id);
     if (json_is_true(json_object_get(op->in, "fresh"))) {
-        load(call);
+        store_cache_load(call);
     }
     else {
         cache->place.vt->read(cache->place.self, call->key, on_read, call);
@@ -299,7 +299,7 @@ static void start_load(ac_store_cache_t *cache, ac_store_op_t *op)
 
 /* ---- writes ---- */
 
-static void on_written(void *baton)
+static void store_cache_on_written(void *baton)
 {
     ac_store_op_t *op = unwatch(baton);
     op->done(op);
@@ -319,22 +319,22 @@ static json_t *opened_part(const ac_store_op_t *op, bool fresh)
 }
 
 /* Before its caller is told. Whatever went wrong: what the cache says may have been the reason, or is not known to be true any more. */
-static void on_changed(ac_store_op_t *op)
+static void store_cache_on_changed(ac_store_op_t *op)
 {
     call_t *call = op->baton;
     bool fresh = json_is_object(json_object_get(op->in, "thread"));
     if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_OPEN) {
-        write_entry(call, fresh ? AC_CACHE_PUT : AC_CACHE_ADD, opened_part(op, fresh), on_written);
+        store_cache_write_entry(call, fresh ? AC_CACHE_PUT : AC_CACHE_ADD, opened_part(op, fresh), store_cache_on_written);
     }
     else if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_CLOSE) {
         json_t *message = json_object_get(op->out, "message"), *run = json_object_get(json_object_get(op->in, "run"), "id");
-        write_entry(call, AC_CACHE_ADD, json_pack("{s:O?, s:O}", "message", message, "ends", run), on_written);
+        store_cache_write_entry(call, AC_CACHE_ADD, json_pack("{s:O?, s:O}", "message", message, "ends", run), store_cache_on_written);
     }
     else {
         if (op->verb == AC_STORE_TURN_OPEN && op->err.kind == AC_PRECONDITION_FAILED) {
             atomic_fetch_add(&call->cache->n_stale, 1);
         }
-        write_entry(call, AC_CACHE_DROP, NULL, on_written);
+        store_cache_write_entry(call, AC_CACHE_DROP, NULL, store_cache_on_written);
     }
 }
 
@@ -344,14 +344,14 @@ static void start_change(ac_store_cache_t *cache, ac_store_op_t *op)
     if (op->verb == AC_STORE_IMPORT) {
         owner = ac_json_peek_string(json_object_get(op->in, "thread"), "owner", "");
     }
-    call_t *call = watch(cache, op, on_changed);
-    make_key(call->key, cache, strlen(owner) < AC_OWNER_SIZE ? owner : "", op->id);
+    call_t *call = store_cache_watch(cache, op, store_cache_on_changed);
+    store_cache_make_key(call->key, cache, strlen(owner) < AC_OWNER_SIZE ? owner : "", op->id);
     cache->store.vt->start_post(cache->store.self, op);
 }
 
 /* ---- counts ---- */
 
-static void on_pinged(ac_store_op_t *op)
+static void store_cache_on_pinged(ac_store_op_t *op)
 {
     call_t *call = op->baton;
     ac_store_cache_t *cache = call->cache;
@@ -367,20 +367,20 @@ static void on_pinged(ac_store_op_t *op)
 
 /* ---- the table of functions ---- */
 
-static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+static apr_status_t store_cache_child_init(void *self, const ac_host_t *host, ac_err_t *err)
 {
     ac_store_cache_t *cache = self;
     cache->loop = host->loop;
     return cache->store.vt->child_init(cache->store.self, host, err);
 }
 
-static void child_exit(void *self)
+static void store_cache_child_exit(void *self)
 {
     const ac_store_t *store = &((ac_store_cache_t *)self)->store;
     store->vt->child_exit(store->self);
 }
 
-static void start_post(void *self, ac_store_op_t *op)
+static void store_cache_start_post(void *self, ac_store_op_t *op)
 {
     ac_store_cache_t *cache = self;
     switch (op->verb) {
@@ -399,7 +399,7 @@ static void start_post(void *self, ac_store_op_t *op)
         start_change(cache, op);
         return;
     case AC_STORE_PING:
-        watch(cache, op, on_pinged);
+        store_cache_watch(cache, op, store_cache_on_pinged);
         break;
     default:
         break;
@@ -411,13 +411,13 @@ void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, c
 {
     ac_store_cache_t *cache = ac_alloc(sizeof(*cache));
     cache->vt = *store->vt;
-    cache->vt.child_init = child_init;
-    cache->vt.start_post = start_post;
-    cache->vt.child_exit = child_exit;
+    cache->vt.child_init = store_cache_child_init;
+    cache->vt.start_post = store_cache_start_post;
+    cache->vt.child_exit = store_cache_child_exit;
     cache->store = *store;
     cache->place = *place;
     cache->check = check;
-    hash(cache->scope, scope, strlen(scope));
+    store_cache_hash(cache->scope, scope, strlen(scope));
     *pcache = cache;
 }
 

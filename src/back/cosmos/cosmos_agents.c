@@ -32,7 +32,7 @@ static void stamp_written(ac_cosmos_t *store, const char *stamp)
 }
 
 /* Puts the stamp that is to go by in the place of the one that was read: where one was written since we asked, that one. */
-static void stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SIZE])
+static void cosmos_agents_stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SIZE])
 {
     ac_cosmos_known_t *known = ac_cosmos_known_take(task->store);
 
@@ -88,7 +88,7 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
 
     apr_cpystrn(stamp, reply->status == 200 ? ac_json_peek_string(reply->body, "stamp", "") : "", sizeof(stamp));
     if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
-        stamp_read(task, stamp);
+        cosmos_agents_stamp_read(task, stamp);
         list_if_not(task, stamp);
     }
 }
@@ -141,7 +141,7 @@ static const char *wanted_etag(const ac_cosmos_task_t *task)
     return ac_json_peek_string(json_object_get(task->op->in, "agent"), "etag", "");
 }
 
-static void end_changed(ac_cosmos_task_t *task)
+static void cosmos_agents_end_changed(ac_cosmos_task_t *task)
 {
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
 
@@ -153,9 +153,9 @@ static void end_changed(ac_cosmos_task_t *task)
     ac_cosmos_end(task, APR_SUCCESS);
 }
 
-static void change_from(ac_cosmos_task_t *task);
+static void cosmos_agents_change_from(ac_cosmos_task_t *task);
 
-static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_agents_on_changed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -163,14 +163,14 @@ static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 200) {
-        end_changed(task);
+        cosmos_agents_end_changed(task);
         return;
     }
     task->agent.n_unsure += reply->unsure;  /* a try of ours that was cut off may have been the faster one */
-    ac_cosmos_again(task, change_from);
+    ac_cosmos_again(task, cosmos_agents_change_from);
 }
 
-static void write_change(ac_cosmos_task_t *task, const char *if_match)
+static void cosmos_agents_write_change(ac_cosmos_task_t *task, const char *if_match)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = KEY };
     const char *id = agent_id(task);
@@ -188,7 +188,7 @@ static void write_change(ac_cosmos_task_t *task, const char *if_match)
     ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, KEY, STAMP, stamp, NULL);
     ac_cosmos_batch_end(&batch);
     task->agent.created = verb == AC_COSMOS_CREATE;
-    ac_cosmos_write_batch(task, &request, &batch, on_changed);
+    ac_cosmos_write_batch(task, &request, &batch, cosmos_agents_on_changed);
     json_decref(document);
     json_decref(stamp);
 }
@@ -205,17 +205,17 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
     }
     /* The document is there as it was to be, or gone: that was us. */
     if ((put && *etag && strcmp(etag, wanted_etag(task)) == 0) || (!put && !*etag && task->agent.n_unsure > 0)) {
-        end_changed(task);
+        cosmos_agents_end_changed(task);
         return;
     }
     if (ac_store_agent_check(task->op, etag) != APR_SUCCESS) {
         ac_cosmos_end_with(task, &task->op->err);
         return;
     }
-    write_change(task, reply->status != 200 ? "" : ac_cosmos_reply_etag(reply));
+    cosmos_agents_write_change(task, reply->status != 200 ? "" : ac_cosmos_reply_etag(reply));
 }
 
-static void change_from(ac_cosmos_task_t *task)
+static void cosmos_agents_change_from(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = agent_id(task) };
 
@@ -237,7 +237,7 @@ void ac_cosmos_agent_put(ac_cosmos_task_t *task)
         ac_cosmos_end(task, status);
     }
     else {
-        change_from(task);
+        cosmos_agents_change_from(task);
     }
 }
 
@@ -247,6 +247,6 @@ void ac_cosmos_agent_delete(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no agent with this id"));
     }
     else {
-        change_from(task);
+        cosmos_agents_change_from(task);
     }
 }

@@ -42,7 +42,7 @@ static void call_unlink(ac_cosmos_call_t *call)
     }
 }
 
-static void call_free(ac_cosmos_call_t *call)
+static void cosmos_call_free(ac_cosmos_call_t *call)
 {
     json_decref(call->reply.body);
     ac_buf_free(&call->body);
@@ -56,16 +56,16 @@ static void call_free(ac_cosmos_call_t *call)
     free(call);
 }
 
-static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
+static void cosmos_call_on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
 
-static void call_end(ac_cosmos_call_t *call)
+static void cosmos_call_end(ac_cosmos_call_t *call)
 {
     ac_cosmos_t *store = call->store;
 
     ac_timer_cancel(store->loop, &call->timer);
     ac_ready_cancel(store->loop, &call->ready);
     if (call->asking) {
-        ac_credential_forget(store->credential, on_credential, call);
+        ac_credential_forget(store->credential, cosmos_call_on_credential, call);
     }
     if (call->http) {
         ac_http_cancel(call->http);
@@ -79,7 +79,7 @@ static void call_end(ac_cosmos_call_t *call)
     }
     call->reply.continuation = call->more;
     call->fn(call->baton, &call->reply);
-    call_free(call);
+    cosmos_call_free(call);
 }
 
 static void call_fail(ac_cosmos_call_t *call, const ac_err_t *err)
@@ -88,7 +88,7 @@ static void call_fail(ac_cosmos_call_t *call, const ac_err_t *err)
     if (!call->reply.err.retry_after) {
         call->reply.err.retry_after = call->asked > apr_time_from_sec(1) ? call->asked : apr_time_from_sec(1);
     }
-    call_end(call);
+    cosmos_call_end(call);
 }
 
 static void fail_with(ac_cosmos_call_t *call, ac_kind_e kind, const char *detail)
@@ -102,7 +102,7 @@ static void fail_with(ac_cosmos_call_t *call, ac_kind_e kind, const char *detail
     call_fail(call, &err);
 }
 
-static void on_deadline(void *baton)
+static void cosmos_call_on_deadline(void *baton)
 {
     ac_cosmos_call_t *call = baton;
 
@@ -129,7 +129,7 @@ static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
         next_flight(store);
     }
     if (due >= call->deadline) {
-        ac_timer_set(store->loop, &call->timer, call->deadline < due ? call->deadline : due, on_deadline, call);
+        ac_timer_set(store->loop, &call->timer, call->deadline < due ? call->deadline : due, cosmos_call_on_deadline, call);
     }
     else {
         ac_timer_set(store->loop, &call->timer, due, begin_try, call);
@@ -163,7 +163,7 @@ static void tell_trouble(const ac_cosmos_call_t *call, int number)
     }
 }
 
-static void give_up(ac_cosmos_call_t *call, int number)
+static void cosmos_call_give_up(ac_cosmos_call_t *call, int number)
 {
     tell_trouble(call, number);
     call->store->lost_at = ac_clock();
@@ -177,7 +177,7 @@ static void after_loss(ac_cosmos_call_t *call, const ac_err_t *err)
                "Cosmos DB cannot be reached: %s", err->detail);
     call->reply.unsure = true;
     if (++call->n_lost >= LOST_MOST) {
-        give_up(call, AC_M223);
+        cosmos_call_give_up(call, AC_M223);
     }
     else {
         pause_for(call, backoff(call->n_lost - 1, apr_time_from_msec(50)));
@@ -194,7 +194,7 @@ static void after_failure(ac_cosmos_call_t *call, ac_cosmos_next_e next)
         if (behind) {
             ac_cosmos_token_forget(call->store, call->place);
         }
-        give_up(call, AC_M228);
+        cosmos_call_give_up(call, AC_M228);
     }
     else {
         pause_for(call, backoff(call->n_failed - 1, behind ? apr_time_from_msec(5) : apr_time_from_msec(50)));
@@ -211,7 +211,7 @@ static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
         atomic_fetch_add_explicit(&call->store->figures.n_throttled, 1, memory_order_relaxed);
     }
     if (ac_loop_now(call->store->loop) + wait - call->began > RETRY_MOST) {
-        give_up(call, next == AC_COSMOS_THROTTLED ? AC_M225 : AC_M228);
+        cosmos_call_give_up(call, next == AC_COSMOS_THROTTLED ? AC_M225 : AC_M228);
     }
     else {
         pause_for(call, wait);
@@ -223,7 +223,7 @@ static void after_rejection(ac_cosmos_call_t *call)
     ac_cosmos_t *store = call->store;
 
     if (call->rejected || !call->used) {
-        give_up(call, AC_M220);
+        cosmos_call_give_up(call, AC_M220);
         return;
     }
     call->rejected = true;
@@ -234,7 +234,7 @@ static void after_rejection(ac_cosmos_call_t *call)
 static void after_move(ac_cosmos_call_t *call)
 {
     if (call->verb == AC_COSMOS_ACCOUNT_READ || ++call->n_failed >= FAILED_MOST) {
-        give_up(call, AC_M228);
+        cosmos_call_give_up(call, AC_M228);
         return;
     }
     if (call->n_failed % 3 == 1) {
@@ -273,7 +273,7 @@ static void after_answer(ac_cosmos_call_t *call)
     case AC_COSMOS_FINAL:
         if (call->last.kind == AC_OK) {
             ac_cosmos_well(store);
-            call_end(call);
+            cosmos_call_end(call);
             break;
         }
         if (status == 404 && !call->early) {
@@ -302,7 +302,7 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
         ac_err_init(&call->last);
         ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
         call->reply.unsure = true;
-        give_up(call, AC_M228);
+        cosmos_call_give_up(call, AC_M228);
     }
     else if (!ac_cosmos_body_read(call)) {      /* carried out or not: as if the answer had been lost */
         after_failure(call, AC_COSMOS_AGAIN);
@@ -330,11 +330,11 @@ static void start_try(ac_cosmos_call_t *call, const char *credential)
     if (ac_cosmos_send(call, credential, &err) != APR_SUCCESS) {
         ac_err_init(&call->last);
         ac_err_set(&call->last, AC_STORE_ERROR, "%s", err.detail);
-        give_up(call, err.kind == AC_INVALID_REQUEST ? AC_M220 : AC_M228);
+        cosmos_call_give_up(call, err.kind == AC_INVALID_REQUEST ? AC_M220 : AC_M228);
     }
 }
 
-static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
+static void cosmos_call_on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
 {
     ac_cosmos_call_t *call = baton;
     ac_cosmos_t *store = call->store;
@@ -353,7 +353,7 @@ static void on_credential(void *baton, apr_status_t status, const char *text, co
     else {
         ac_err_init(&call->last);
         ac_err_set(&call->last, AC_STORE_ERROR, "no credential for Cosmos DB: %s", err ? err->detail : "none was given");
-        give_up(call, AC_M220);
+        cosmos_call_give_up(call, AC_M220);
     }
 }
 
@@ -368,7 +368,7 @@ static void begin_try(void *baton)
         return;
     }
     if (ac_clock() >= call->deadline) {
-        on_deadline(call);
+        cosmos_call_on_deadline(call);
         return;
     }
     if (!call->flying && store->n_flights >= AC_COSMOS_FLIGHTS) {
@@ -376,7 +376,7 @@ static void begin_try(void *baton)
         call->next_waiting = NULL;
         *(store->waiting_last ? &store->waiting_last->next_waiting : &store->waiting_first) = call;
         store->waiting_last = call;
-        ac_timer_set(store->loop, &call->timer, call->deadline, on_deadline, call);
+        ac_timer_set(store->loop, &call->timer, call->deadline, cosmos_call_on_deadline, call);
         return;
     }
     store->n_flights += !call->flying;
@@ -388,8 +388,8 @@ static void begin_try(void *baton)
         return;
     }
     call->asking = true;
-    ac_timer_set(store->loop, &call->timer, call->deadline, on_deadline, call);
-    ac_credential_get(store->credential, store->scope, on_credential, call);
+    ac_timer_set(store->loop, &call->timer, call->deadline, cosmos_call_on_deadline, call);
+    ac_credential_get(store->credential, store->scope, cosmos_call_on_credential, call);
 }
 
 static void next_flight(ac_cosmos_t *store)
@@ -412,7 +412,7 @@ static void next_flight(ac_cosmos_t *store)
 
 /* ---- for the verbs ---- */
 
-static char *copy(const char *text)
+static char *cosmos_call_copy(const char *text)
 {
     return text && *text ? strdup(text) : NULL;
 }
@@ -427,9 +427,9 @@ void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, 
     call->verb = request->verb;
     call->place = request->place;
     call->key = request->key ? strdup(request->key) : NULL;
-    call->id = copy(request->id);
-    call->if_match = copy(request->if_match);
-    call->continuation = copy(request->continuation);
+    call->id = cosmos_call_copy(request->id);
+    call->if_match = cosmos_call_copy(request->if_match);
+    call->continuation = cosmos_call_copy(request->continuation);
     call->max_items = request->max_items;
     call->n_ops = request->n_ops;
     call->early = request->early;

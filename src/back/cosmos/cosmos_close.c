@@ -15,7 +15,7 @@ static void end_closed(ac_cosmos_task_t *task, const json_t *message)
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_close_on_committed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -31,7 +31,7 @@ static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-static void commit(ac_cosmos_task_t *task)
+static void cosmos_close_commit(ac_cosmos_task_t *task)
 {
     json_t *active = json_object_get(task->head.doc, "active_run");
     bool ours = strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0;
@@ -43,20 +43,20 @@ static void commit(ac_cosmos_task_t *task)
     if (task->whole) {
         ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
     }
-    ac_cosmos_turn_commit(task, false, on_committed);
+    ac_cosmos_turn_commit(task, false, cosmos_close_on_committed);
 }
 
-static void write_parts(ac_cosmos_task_t *task)
+static void cosmos_close_write_parts(ac_cosmos_task_t *task)
 {
     if (task->parts) {
-        ac_cosmos_parts_write(task, commit);
+        ac_cosmos_parts_write(task, cosmos_close_commit);
     }
     else {
-        commit(task);
+        cosmos_close_commit(task);
     }
 }
 
-static void end_lost(ac_cosmos_task_t *task)
+static void cosmos_close_end_lost(ac_cosmos_task_t *task)
 {
     ac_cosmos_run_drop(task->store, task->run_id);
     ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERRUPTED, "another server took this one for dead, and has closed the run"));
@@ -76,7 +76,7 @@ static bool may_follow(const ac_cosmos_task_t *task, const json_t *stored)
         strcmp(ac_json_peek_string(task->head.doc, "last_run", task->run_id), task->run_id) == 0;
 }
 
-static void on_run(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_close_on_run(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const json_t *run = json_object_get(task->documents, "run");
@@ -85,13 +85,13 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 404 || ac_record_is_active(reply->body) || may_follow(task, reply->body)) {
-        ac_cosmos_thread_mark(task, write_parts);   /* the mark of its beginning may be gone */
+        ac_cosmos_thread_mark(task, cosmos_close_write_parts);   /* the mark of its beginning may be gone */
     }
     else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {
         end_closed(task, NULL);             /* by an earlier try of the caller's; it had no message */
     }
     else {
-        end_lost(task);
+        cosmos_close_end_lost(task);
     }
 }
 
@@ -104,7 +104,7 @@ static void found_closed(ac_cosmos_task_t *task)
         end_closed(task, task->found);
     }
     else {
-        ac_cosmos_call(task, &request, on_run, task);
+        ac_cosmos_call(task, &request, cosmos_close_on_run, task);
     }
 }
 
@@ -120,7 +120,7 @@ static void close_from(ac_cosmos_task_t *task)
         end_closed(task, NULL);             /* the thread was deleted meanwhile */
     }
     else if (ours) {
-        write_parts(task);
+        cosmos_close_write_parts(task);
     }
     else {
         ac_cosmos_message_find(task, found_closed);

@@ -25,7 +25,7 @@ static bool one_of(const char *text, const char *const *list)
 }
 
 /* Without encryption only a program on this machine is spoken to. */
-static bool is_loopback(const char *host)
+static bool cosmos_config_is_loopback(const char *host)
 {
     return strcasecmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 || strcmp(host, "[::1]") == 0;
 }
@@ -50,7 +50,7 @@ static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_
     end = end ? end + 1 : start + strcspn(start, ":");
     store->host = apr_pstrmemdup(p, start, (apr_size_t)(end - start));
     store->endpoint = endpoint;
-    if (strncasecmp(endpoint, "https://", 8) != 0 && !is_loopback(store->host)) {
+    if (strncasecmp(endpoint, "https://", 8) != 0 && !cosmos_config_is_loopback(store->host)) {
         return apr_psprintf(p, "cosmos: '%s' is not encrypted, which is for emulators on this machine only; %s", endpoint, like);
     }
     return NULL;
@@ -66,7 +66,7 @@ static const char *set_duration(apr_interval_time_t *pvalue, const apr_table_ent
     return NULL;
 }
 
-static const char *set_name(const char **pname, const apr_table_entry_t *row, apr_pool_t *p)
+static const char *cosmos_config_set_name(const char **pname, const apr_table_entry_t *row, apr_pool_t *p)
 {
     *pname = row->val;
     return ac_cosmos_name_valid(row->val) ? NULL
@@ -74,7 +74,7 @@ static const char *set_name(const char **pname, const apr_table_entry_t *row, ap
 }
 
 /* step: the service takes multiples of it only. */
-static const char *set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min, int64_t step, apr_pool_t *p)
+static const char *cosmos_config_set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min, int64_t step, apr_pool_t *p)
 {
     char *end;
     int64_t number = apr_strtoi64(row->val, &end, 10);
@@ -89,13 +89,13 @@ static const char *set_number(const char **pvalue, const apr_table_entry_t *row,
 static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row, apr_pool_t *p)
 {
     if (strcmp(row->key, "database") == 0) {
-        return set_name(&store->database, row, p);
+        return cosmos_config_set_name(&store->database, row, p);
     }
     if (strcmp(row->key, "threads") == 0) {
-        return set_name(&store->containers[AC_COSMOS_THREADS], row, p);
+        return cosmos_config_set_name(&store->containers[AC_COSMOS_THREADS], row, p);
     }
     if (strcmp(row->key, "messages") == 0) {
-        return set_name(&store->containers[AC_COSMOS_MESSAGES], row, p);
+        return cosmos_config_set_name(&store->containers[AC_COSMOS_MESSAGES], row, p);
     }
     if (strcmp(row->key, "create") == 0) {
         store->create = strcasecmp(row->val, "on") == 0;
@@ -109,10 +109,10 @@ static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row,
         return set_duration(&store->lease, row, 5, 86400, p);
     }
     if (strcmp(row->key, "throughput") == 0) {
-        return set_number(&store->throughput, row, 400, 100, p);
+        return cosmos_config_set_number(&store->throughput, row, 400, 100, p);
     }
     if (strcmp(row->key, "autoscale") == 0) {
-        return set_number(&store->autoscale, row, 1000, 1000, p);
+        return cosmos_config_set_number(&store->autoscale, row, 1000, 1000, p);
     }
     if (strcmp(row->key, "scope") == 0) {
         store->scope = row->val;

@@ -17,7 +17,7 @@
 
 static const char sql_old[] = "SELECT c.id, c.owner FROM c WHERE c.type = 'key' AND c.created_at < @before";
 
-static void look(ac_cosmos_task_t *task);
+static void cosmos_keys_look(ac_cosmos_task_t *task);
 
 /* A key may be any text; an id may not. */
 static void key_id(char id[AC_COSMOS_KEY_SIZE], const char *key)
@@ -60,10 +60,10 @@ static void looked(ac_cosmos_task_t *task, bool counts)
 
 static void on_poll(void *baton)
 {
-    look(baton);
+    cosmos_keys_look(baton);
 }
 
-static void on_run(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_keys_on_run(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     apr_time_t now = ac_clock();
@@ -84,7 +84,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-static void on_entry(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_keys_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const char *run_id, *thread_id;
@@ -110,11 +110,11 @@ static void on_entry(void *baton, const ac_cosmos_reply_t *reply)
     }
     else {
         ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = thread_id, .id = run_id };
-        ac_cosmos_call(task, &request, on_run, task);
+        ac_cosmos_call(task, &request, cosmos_keys_on_run, task);
     }
 }
 
-static void look(ac_cosmos_task_t *task)
+static void cosmos_keys_look(ac_cosmos_task_t *task)
 {
     char id[AC_COSMOS_KEY_SIZE];
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = task->op->owner, .id = id };
@@ -122,7 +122,7 @@ static void look(ac_cosmos_task_t *task)
     json_decref(task->found);
     task->found = NULL;
     key_id(id, ac_json_peek_string(task->key, "key", ""));
-    ac_cosmos_call(task, &request, on_entry, task);
+    ac_cosmos_call(task, &request, cosmos_keys_on_entry, task);
 }
 
 /* Checks what the operation gives. */
@@ -162,7 +162,7 @@ void ac_cosmos_key_get(ac_cosmos_task_t *task)
         return;
     }
     task->after_find = get_done;
-    look(task);
+    cosmos_keys_look(task);
 }
 
 /* ---- TURN_OPEN ---- */
@@ -206,12 +206,12 @@ void ac_cosmos_key_judge(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     }
     task->after_key = fn;
     task->after_find = judged;
-    look(task);
+    cosmos_keys_look(task);
 }
 
-static void take(ac_cosmos_task_t *task);
+static void cosmos_keys_take(ac_cosmos_task_t *task);
 
-static void on_taken(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_keys_on_taken(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -225,12 +225,12 @@ static void on_taken(void *baton, const ac_cosmos_reply_t *reply)
     }
     else {                                  /* somebody else took it, or we did with a try whose answer was lost */
         task->after_find = judged;
-        task->after_key = take;
-        ac_cosmos_again(task, look);
+        task->after_key = cosmos_keys_take;
+        ac_cosmos_again(task, cosmos_keys_look);
     }
 }
 
-static void take(ac_cosmos_task_t *task)
+static void cosmos_keys_take(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = *task->key_etag ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS,
                                     .key = task->op->owner, .if_match = task->key_etag };
@@ -251,7 +251,7 @@ static void take(ac_cosmos_task_t *task)
                       task->store->process, "ttl", (json_int_t)apr_time_sec(KEY_TTL));
     ac_json_put(entry, "opening_until", ac_json_time(until));
     request.id = *task->key_etag ? id : NULL;
-    ac_cosmos_write(task, &request, entry, on_taken);
+    ac_cosmos_write(task, &request, entry, cosmos_keys_on_taken);
     json_decref(entry);
 }
 
@@ -259,7 +259,7 @@ void ac_cosmos_key_take(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     task->after_taken = fn;
     if (task->key) {
-        take(task);
+        cosmos_keys_take(task);
     }
     else {
         fn(task);
@@ -275,7 +275,7 @@ static void on_dropped(void *baton, const ac_cosmos_reply_t *reply)
 }
 
 /* Only what that task wrote. */
-static void drop(ac_cosmos_task_t *task)
+static void cosmos_keys_drop(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
                                     .id = ac_json_peek_string(task->documents, "id", ""), .if_match = task->key_etag };
@@ -292,7 +292,7 @@ void ac_cosmos_key_drop(ac_cosmos_task_t *task)
         return;
     }
     key_id(id, ac_json_peek_string(task->key, "key", ""));
-    own = ac_cosmos_task_own(task->store, task->op->owner, NULL, drop);
+    own = ac_cosmos_task_own(task->store, task->op->owner, NULL, cosmos_keys_drop);
     own->documents = json_pack("{s:s}", "id", id);
     apr_cpystrn(own->key_etag, task->key_etag, sizeof(own->key_etag));
 }

@@ -38,14 +38,14 @@ void ac_cosmos_run_take(ac_cosmos_t *store, const ac_store_op_t *op, const char 
     run->until = 0;
 }
 
-static ac_cosmos_run_t *run_find(const ac_cosmos_t *store, const char *run_id)
+static ac_cosmos_run_t *cosmos_lease_run_find(const ac_cosmos_t *store, const char *run_id)
 {
     return store->runs ? apr_hash_get(store->runs, run_id, APR_HASH_KEY_STRING) : NULL;
 }
 
 void ac_cosmos_run_opened(ac_cosmos_t *store, const char *run_id)
 {
-    ac_cosmos_run_t *run = run_find(store, run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(store, run_id);
 
     if (run) {
         run->opened = true;
@@ -54,7 +54,7 @@ void ac_cosmos_run_opened(ac_cosmos_t *store, const char *run_id)
 
 void ac_cosmos_run_rest(ac_cosmos_t *store, const char *run_id)
 {
-    ac_cosmos_run_t *run = run_find(store, run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(store, run_id);
 
     if (run) {
         run->opened = false;
@@ -63,7 +63,7 @@ void ac_cosmos_run_rest(ac_cosmos_t *store, const char *run_id)
 
 void ac_cosmos_run_failed(ac_cosmos_t *store, const char *run_id)
 {
-    ac_cosmos_run_t *run = run_find(store, run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(store, run_id);
 
     if (run && run->opened) {
         run->until = ac_clock() + (store->lease > HOLD ? store->lease : HOLD);
@@ -75,7 +75,7 @@ void ac_cosmos_run_failed(ac_cosmos_t *store, const char *run_id)
 
 void ac_cosmos_run_drop(ac_cosmos_t *store, const char *run_id)
 {
-    ac_cosmos_run_t *run = run_find(store, run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(store, run_id);
 
     if (run) {
         apr_hash_set(store->runs, run_id, APR_HASH_KEY_STRING, NULL);
@@ -86,12 +86,12 @@ void ac_cosmos_run_drop(ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_run_claim(ac_cosmos_t *store, const ac_store_op_t *op, const char *run_id)
 {
     ac_cosmos_run_take(store, op, run_id);
-    run_find(store, run_id)->n_claims++;
+    cosmos_lease_run_find(store, run_id)->n_claims++;
 }
 
 void ac_cosmos_run_unclaim(ac_cosmos_t *store, const char *run_id)
 {
-    ac_cosmos_run_t *run = run_find(store, run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(store, run_id);
 
     if (run && --run->n_claims <= 0 && !run->opened) {
         ac_cosmos_run_drop(store, run_id);
@@ -132,7 +132,7 @@ void ac_cosmos_run_patch(ac_cosmos_task_t *task, const char *holder, const char 
     json_decref(patch);
 }
 
-static void tell(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
+static void cosmos_lease_tell(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
 {
     if (store->ac_host->run_told) {         /* a program without runs has none */
         store->ac_host->run_told(run_id, what);
@@ -142,18 +142,18 @@ static void tell(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
 /* Another machine took us for dead, and has closed the run: nothing that we do counts any more. */
 static void lose(ac_cosmos_t *store, const char *run_id)
 {
-    ac_cosmos_run_t *run = run_find(store, run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(store, run_id);
 
     if (run && run->opened) {
         ac_cosmos_run_drop(store, run_id);
-        tell(store, run_id, AC_INTERRUPTED);
+        cosmos_lease_tell(store, run_id, AC_INTERRUPTED);
     }
 }
 
 static void on_renewed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_run_t *run = run_find(task->store, task->run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(task->store, task->run_id);
 
     if (run && reply->status == 200) {
         run->renewed = ac_clock();
@@ -164,11 +164,11 @@ static void on_renewed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_end(task, APR_SUCCESS);       /* where it failed, the next look tries again */
 }
 
-static void on_looked(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_lease_on_looked(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
-    ac_cosmos_run_t *run = run_find(store, task->run_id);
+    ac_cosmos_run_t *run = cosmos_lease_run_find(store, task->run_id);
     bool answered = reply->err.kind == AC_OK, due = run && ac_clock() - run->renewed >= store->lease / 3;
 
     /* A replica that is behind may not know the run yet, but never one that has ended as one that goes on. */
@@ -178,7 +178,7 @@ static void on_looked(void *baton, const ac_cosmos_reply_t *reply)
     }
     else if (answered && run && !run->told && json_is_true(json_object_get(reply->body, "cancel_requested"))) {
         run->told = true;
-        tell(store, task->run_id, AC_CANCELLED);
+        cosmos_lease_tell(store, task->run_id, AC_CANCELLED);
     }
     if (due) {
         ac_cosmos_run_patch(task, store->holder, "lease_until", ac_cosmos_lease_end(store), on_renewed);
@@ -188,12 +188,12 @@ static void on_looked(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-static void look_at(ac_cosmos_task_t *task)
+static void cosmos_lease_look_at(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->run_id };
 
     task->deadline = ac_clock() + task->store->lease / 3;
-    ac_cosmos_call(task, &request, on_looked, task);
+    ac_cosmos_call(task, &request, cosmos_lease_on_looked, task);
 }
 
 /* ---- those of machines that are gone ---- */
@@ -254,7 +254,7 @@ static bool sweep_due(ac_cosmos_t *store, apr_time_t now)
     return due;
 }
 
-static void on_timer(void *baton)
+static void cosmos_lease_on_timer(void *baton)
 {
     ac_cosmos_t *store = baton;
     apr_time_t now = ac_clock();
@@ -266,7 +266,7 @@ static void on_timer(void *baton)
         }
         else if (run->opened && now - run->looked >= store->lease / LOOKS) {
             run->looked = now;
-            ac_cosmos_task_t *task = ac_cosmos_task_own(store, NULL, run->thread_id, look_at);
+            ac_cosmos_task_t *task = ac_cosmos_task_own(store, NULL, run->thread_id, cosmos_lease_look_at);
             apr_cpystrn(task->run_id, run->id, sizeof(task->run_id));
         }
     }
@@ -278,7 +278,7 @@ static void on_timer(void *baton)
 
 void ac_cosmos_lease_start(ac_cosmos_t *store)
 {
-    ac_timer_set(store->loop, &store->lease_timer, ac_clock() + store->lease / LOOKS, on_timer, store);
+    ac_timer_set(store->loop, &store->lease_timer, ac_clock() + store->lease / LOOKS, cosmos_lease_on_timer, store);
 }
 
 void ac_cosmos_lease_stop(ac_cosmos_t *store)
@@ -293,7 +293,7 @@ const char *ac_cosmos_head_run(const ac_cosmos_head_t *head)
     return ac_json_peek_string(json_object_get(head->doc, "active_run"), "id", "");
 }
 
-static void check_end(ac_cosmos_task_t *task)
+static void cosmos_lease_check_end(ac_cosmos_task_t *task)
 {
     ac_cosmos_step_fn *fn = task->after_check;
 
@@ -320,7 +320,7 @@ static void on_interrupted(void *baton, const ac_cosmos_reply_t *reply)
     }
     apr_cpystrn(task->head.etag, ac_cosmos_batch_etag(reply->body, 0), sizeof(task->head.etag));
     ac_cosmos_head_keep(task->store, task->op->id, task->head.doc, task->head.etag);
-    check_end(task);
+    cosmos_lease_check_end(task);
 }
 
 /* Without a look at its lease: it is ours and we do not run it, or its process was on this machine and has ended. */
@@ -379,7 +379,7 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
     json_decref(ended);
 }
 
-static void on_run(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_lease_on_run(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const json_t *run = reply->status == 200 ? reply->body : NULL;
@@ -389,7 +389,7 @@ static void on_run(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (run && ac_record_is_active(run) && !dead && !is_over(task->store, run)) {
-        check_end(task);                    /* it was renewed */
+        cosmos_lease_check_end(task);                    /* it was renewed */
         return;
     }
     interrupt(task, run, ac_cosmos_reply_etag(reply));
@@ -407,9 +407,9 @@ void ac_cosmos_run_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 
     task->after_check = fn;
     if (!*run_id || lives) {
-        check_end(task);
+        cosmos_lease_check_end(task);
     }
     else {
-        ac_cosmos_call(task, &request, on_run, task);
+        ac_cosmos_call(task, &request, cosmos_lease_on_run, task);
     }
 }

@@ -177,7 +177,7 @@ static void on_checked(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-static void check(ac_cosmos_task_t *task)
+static void cosmos_list_check(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->op->id };
 
@@ -187,7 +187,7 @@ static void check(ac_cosmos_task_t *task)
 
 static void check_entry(ac_cosmos_task_t *task, const json_t *entry)
 {
-    ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), check);
+    ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), cosmos_list_check);
 
     own->found = json_deep_copy(entry);
     apr_cpystrn(own->entry_etag, ac_json_peek_string(entry, "_etag", ""), sizeof(own->entry_etag));
@@ -284,7 +284,7 @@ static void list_done(ac_cosmos_task_t *task)
 
 /* ---- looking at the heads ---- */
 
-static bool fits(const ac_store_op_t *op, const json_t *head)
+static bool cosmos_list_fits(const ac_store_op_t *op, const json_t *head)
 {
     const char *status = ac_json_peek_string(head, "status", "");
     bool wanted = *op->page.status ? strcmp(status, op->page.status) == 0
@@ -303,12 +303,12 @@ static void judge(ac_cosmos_task_t *task, look_t *look)
         check_entry(task, look->entry);
     }
     if (look->copy) {
-        if (fits(task->op, look->copy)) {
+        if (cosmos_list_fits(task->op, look->copy)) {
             json_array_append_new(task->found, ac_cosmos_thread_of(look->copy));
         }
         return;
     }
-    if (mine && fits(task->op, look->head)) {
+    if (mine && cosmos_list_fits(task->op, look->head)) {
         json_array_append_new(task->found, ac_cosmos_thread_of(look->head));
     }
     if (made || (!mine && age_of(task, look->entry) > OVER_AFTER)) {
@@ -351,7 +351,7 @@ static void on_look(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-static void look_at(ac_cosmos_task_t *task, const json_t *entry)
+static void cosmos_list_look_at(ac_cosmos_task_t *task, const json_t *entry)
 {
     list_t *list = task->state;
     look_t *look = &list->looks[list->n_looks++];
@@ -415,7 +415,7 @@ static void window_fill(ac_cosmos_task_t *task)
             list->n_skip--;
         }
         else {
-            look_at(task, entry);
+            cosmos_list_look_at(task, entry);
         }
     }
 }

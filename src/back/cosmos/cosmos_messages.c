@@ -21,7 +21,7 @@ typedef struct span_t {                     /* the page's seqs, both inclusive; 
 
 static void span_read(ac_cosmos_task_t *task);
 
-static void end_not_found(ac_cosmos_task_t *task)
+static void cosmos_messages_end_not_found(ac_cosmos_task_t *task)
 {
     ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
 }
@@ -32,7 +32,7 @@ static void span_again(ac_cosmos_task_t *task)
         span_read(task);
     }
     else {
-        end_not_found(task);
+        cosmos_messages_end_not_found(task);
     }
 }
 
@@ -125,7 +125,7 @@ static void page_begin(ac_cosmos_task_t *task)
     task->state = span;
     if (!ac_cosmos_head_lives(&task->head, false)) {
         if (task->op->verb != AC_STORE_EXPORT_MESSAGES || !task->head.doc) {
-            end_not_found(task);
+            cosmos_messages_end_not_found(task);
             return;
         }
     }
@@ -177,7 +177,7 @@ static void load_checked(ac_cosmos_task_t *task)
 
     if (!ac_cosmos_head_lives(&task->head, false)) {
         free(span);
-        end_not_found(task);
+        cosmos_messages_end_not_found(task);
         return;
     }
     span->first = count > limit ? count - limit + 1 : 1;
@@ -194,7 +194,7 @@ static void load_begin(ac_cosmos_task_t *task)
         ac_cosmos_run_check(task, load_checked);
     }
     else {
-        end_not_found(task);
+        cosmos_messages_end_not_found(task);
     }
 }
 

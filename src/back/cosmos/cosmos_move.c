@@ -75,7 +75,7 @@ static void steps_done(ac_cosmos_task_t *task)
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-static void runs_done(ac_cosmos_task_t *task)
+static void cosmos_move_runs_done(ac_cosmos_task_t *task)
 {
     ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true };
     size_t n = json_array_size(task->rows);
@@ -106,7 +106,7 @@ void ac_cosmos_export_runs(ac_cosmos_task_t *task)
                                 *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE),
     };
 
-    ac_cosmos_select(task, &select, runs_done);
+    ac_cosmos_select(task, &select, cosmos_move_runs_done);
 }
 
 /* ---- in ---- */
@@ -119,7 +119,7 @@ typedef struct import_t {
 
 static void write_next(ac_cosmos_task_t *task);
 
-static void on_written(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_move_on_written(void *baton, const ac_cosmos_reply_t *reply)
 {
     if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200))) {
         write_next(baton);
@@ -150,7 +150,7 @@ static void write_next(ac_cosmos_task_t *task)
         import->then(task);
         return;
     }
-    ac_cosmos_write_batch(task, &request, &batch, on_written);
+    ac_cosmos_write_batch(task, &request, &batch, cosmos_move_on_written);
 }
 
 static void write_all(ac_cosmos_task_t *task, ac_cosmos_place_e place, const char *key, ac_cosmos_step_fn *fn)
@@ -186,7 +186,7 @@ static void import_documents(ac_cosmos_task_t *task)
     write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_head);
 }
 
-static apr_status_t add_document(ac_cosmos_task_t *task, json_t *document)
+static apr_status_t cosmos_move_add_document(ac_cosmos_task_t *task, json_t *document)
 {
     apr_status_t status = ac_cosmos_split(&document, task->documents, &task->op->err);
 
@@ -207,7 +207,7 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
         status = ac_cosmos_message_make(&document, message, task->op->id, &task->op->err);
         if (status == APR_SUCCESS) {
             ac_json_put(document, "seq", json_incref(json_object_get(message, "seq")));
-            status = add_document(task, document);
+            status = cosmos_move_add_document(task, document);
         }
         if (status != APR_SUCCESS) {
             break;
@@ -216,7 +216,7 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
     return status;
 }
 
-static apr_status_t add_run(ac_cosmos_task_t *task, const json_t *item)
+static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *item)
 {
     const char *id = ac_json_peek_string(json_object_get(item, "run"), "id", "");
     json_t *run = NULL, *steps = NULL;
@@ -227,12 +227,12 @@ static apr_status_t add_run(ac_cosmos_task_t *task, const json_t *item)
         return status;
     }
     json_array_append_new(task->parts, ac_cosmos_run_index_make(task->op->owner, id, task->op->id, id));
-    status = add_document(task, run);
+    status = cosmos_move_add_document(task, run);
     if (status == APR_SUCCESS) {
         status = ac_cosmos_steps_make(&steps, json_object_get(item, "steps"), id, task->op->id, &task->op->err);
     }
     if (status == APR_SUCCESS && steps) {
-        status = add_document(task, steps);
+        status = cosmos_move_add_document(task, steps);
     }
     return status;
 }
@@ -275,7 +275,7 @@ void ac_cosmos_import(ac_cosmos_task_t *task)
         status = add_messages(task, json_object_get(op->in, "messages"));
     }
     json_array_foreach(runs, i, item) {
-        status = status == APR_SUCCESS ? add_run(task, item) : status;
+        status = status == APR_SUCCESS ? cosmos_move_add_run(task, item) : status;
     }
     if (status != APR_SUCCESS) {
         ac_cosmos_end(task, status);

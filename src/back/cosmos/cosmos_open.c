@@ -11,15 +11,15 @@
 #define SETTLES 10                          /* beginnings of closing one that nobody was told of; then its lease is over */
 
 static void open_from(ac_cosmos_task_t *task);
-static void write_parts(ac_cosmos_task_t *task);
-static void commit(ac_cosmos_task_t *task);
+static void cosmos_open_write_parts(ac_cosmos_task_t *task);
+static void cosmos_open_commit(ac_cosmos_task_t *task);
 
 static bool is_fresh(const ac_cosmos_task_t *task)
 {
     return json_is_object(json_object_get(task->op->in, "thread"));
 }
 
-static void end_not_found(ac_cosmos_task_t *task)
+static void cosmos_open_end_not_found(ac_cosmos_task_t *task)
 {
     ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
 }
@@ -83,11 +83,11 @@ static void conflict_from(ac_cosmos_task_t *task)
 
 /* ---- it may be there although nobody could be told ---- */
 
-static void settle(ac_cosmos_task_t *task);
+static void cosmos_open_settle(ac_cosmos_task_t *task);
 
 static void on_settle_due(void *baton)
 {
-    settle(baton);
+    cosmos_open_settle(baton);
 }
 
 /* The first look comes when whoever wanted to ask again has done so, the second one when the service can no longer be late. */
@@ -115,7 +115,7 @@ static void settle_from(ac_cosmos_task_t *task)
 
 /* The batch was sent and its answer is not known. Whoever asked was told that it failed: unless they ask again for the same run, it is
  * closed if it was stored, also if the service gets to it only later, so that the thread is free for other servers at once. */
-static void settle(ac_cosmos_task_t *task)
+static void cosmos_open_settle(ac_cosmos_task_t *task)
 {
     if (task->store->stopping) {            /* the process ends, which everybody can see */
         ac_cosmos_end(task, APR_SUCCESS);
@@ -139,7 +139,7 @@ void ac_cosmos_turn_unopened(ac_cosmos_task_t *task)
 
 /* ---- the batch ---- */
 
-static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_open_on_committed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -157,7 +157,7 @@ static void on_committed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_head_again(task, reply->status == 409 ? conflict_from : open_from);
 }
 
-static void commit(ac_cosmos_task_t *task)
+static void cosmos_open_commit(ac_cosmos_task_t *task)
 {
     json_t *lease = ac_cosmos_lease_make(task->store, task->run_id), *run = json_object_get(task->documents, "run");
     bool fine = ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
@@ -170,16 +170,16 @@ static void commit(ac_cosmos_task_t *task)
     if (task->whole) {
         ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
     }
-    ac_cosmos_turn_commit(task, is_fresh(task), on_committed);
+    ac_cosmos_turn_commit(task, is_fresh(task), cosmos_open_on_committed);
 }
 
-static void write_parts(ac_cosmos_task_t *task)
+static void cosmos_open_write_parts(ac_cosmos_task_t *task)
 {
     if (task->parts) {
-        ac_cosmos_parts_write(task, commit);
+        ac_cosmos_parts_write(task, cosmos_open_commit);
     }
     else {
-        commit(task);
+        cosmos_open_commit(task);
     }
 }
 
@@ -188,7 +188,7 @@ static void write_parts(ac_cosmos_task_t *task)
 static void key_taken(ac_cosmos_task_t *task)
 {
     task->open.claimed = true;
-    write_parts(task);
+    cosmos_open_write_parts(task);
 }
 
 static void claimed(ac_cosmos_task_t *task)
@@ -231,7 +231,7 @@ static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
 }
 
 /* The run's entry, and with it the mark in the thread's. */
-static void claim(ac_cosmos_task_t *task)
+static void cosmos_open_claim(ac_cosmos_task_t *task)
 {
     const char *owner = task->op->owner, *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
     ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = owner };
@@ -280,7 +280,7 @@ static void open_checked(ac_cosmos_task_t *task)
     const char *run_id = ac_cosmos_head_run(&task->head);
 
     if (!ac_cosmos_head_lives(&task->head, false)) {
-        end_not_found(task);
+        cosmos_open_end_not_found(task);
     }
     else if (*run_id && strcmp(run_id, task->run_id) == 0) {
         ac_cosmos_message_find(task, busy_found);
@@ -292,10 +292,10 @@ static void open_checked(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
     }
     else if (task->open.claimed) {
-        ac_cosmos_thread_mark(task, write_parts);
+        ac_cosmos_thread_mark(task, cosmos_open_write_parts);
     }
     else {
-        claim(task);
+        cosmos_open_claim(task);
     }
 }
 
@@ -317,7 +317,7 @@ static void open_from(ac_cosmos_task_t *task)
 static void open_begin(ac_cosmos_task_t *task)
 {
     if (is_fresh(task)) {
-        claim(task);
+        cosmos_open_claim(task);
     }
     else {
         ac_cosmos_head_read(task, true, open_from);

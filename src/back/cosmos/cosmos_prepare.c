@@ -31,13 +31,13 @@ static const struct {
     },
 };
 
-static void look(ac_cosmos_task_t *task);
+static void cosmos_prepare_look(ac_cosmos_task_t *task);
 static void make_container(ac_cosmos_task_t *task);
 
 /* ---- the end ---- */
 
 /* Those that have waited go on, or are told why they cannot. */
-static void release(ac_cosmos_t *store)
+static void cosmos_prepare_release(ac_cosmos_t *store)
 {
     while (store->unprepared) {
         ac_cosmos_task_t *task = store->unprepared;
@@ -68,7 +68,7 @@ static void unfit(ac_cosmos_task_t *task, const ac_err_t *err)
     }
     store->next_prepare = ac_clock() + PREPARE_PAUSE;
     ac_cosmos_end(task, APR_SUCCESS);
-    release(store);
+    cosmos_prepare_release(store);
 }
 
 /* Names are for the log; who uses the API is told what kind of thing is missing. */
@@ -117,7 +117,7 @@ static void on_container_made(void *baton, const ac_cosmos_reply_t *reply)
                store->containers[task->prepare.place]);
     }
     task->prepare.made = true;
-    look(task);                             /* also where another child was faster */
+    cosmos_prepare_look(task);                             /* also where another child was faster */
 }
 
 static void make_container(ac_cosmos_task_t *task)
@@ -233,7 +233,7 @@ static bool has_unique_key(const json_t *container)
     return false;
 }
 
-static bool is_usable(ac_cosmos_task_t *task, const json_t *container)
+static bool cosmos_prepare_is_usable(ac_cosmos_task_t *task, const json_t *container)
 {
     ac_cosmos_place_e place = task->prepare.place;
     const char *name = task->store->containers[place];
@@ -304,11 +304,11 @@ static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t t
 }
 
 /* What an administrator has made by hand may differ from what we would have made. */
-static bool fits(ac_cosmos_task_t *task, const json_t *container)
+static bool cosmos_prepare_fits(ac_cosmos_task_t *task, const json_t *container)
 {
     int64_t ttl = ac_json_peek_int(container, "defaultTtl", 0);
 
-    if (!is_usable(task, container)) {
+    if (!cosmos_prepare_is_usable(task, container)) {
         return false;
     }
     if (task->prepare.place == AC_COSMOS_THREADS) {
@@ -335,29 +335,29 @@ static void on_container_seen(void *baton, const ac_cosmos_reply_t *reply)
     else if (reply->status != 200) {
         unfit_for(task, "a container that was made is not there", "a container of the store is missing");
     }
-    else if (fits(task, reply->body)) {
+    else if (cosmos_prepare_fits(task, reply->body)) {
         task->prepare.made = false;
         if (++task->prepare.place < AC_COSMOS_N_PLACES) {
-            look(task);
+            cosmos_prepare_look(task);
             return;
         }
         store->ready = AC_COSMOS_READY;
         ac_cosmos_end(task, APR_SUCCESS);
-        release(store);
+        cosmos_prepare_release(store);
     }
 }
 
-static void look(ac_cosmos_task_t *task)
+static void cosmos_prepare_look(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_READ, .place = task->prepare.place, .early = true };
 
     ac_cosmos_call(task, &request, on_container_seen, task);
 }
 
-static void begin(ac_cosmos_task_t *task)
+static void cosmos_prepare_begin(ac_cosmos_task_t *task)
 {
     task->deadline = ac_clock() + PREPARE_TIMEOUT;
-    look(task);
+    cosmos_prepare_look(task);
 }
 
 /* ---- for the others ---- */
@@ -380,7 +380,7 @@ void ac_cosmos_prepare(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     store->unprepared = task;
     if (again) {
         store->ready = AC_COSMOS_PREPARING;
-        ac_cosmos_task_own(store, NULL, NULL, begin);
+        ac_cosmos_task_own(store, NULL, NULL, cosmos_prepare_begin);
     }
 }
 

@@ -222,7 +222,7 @@ void ac_cosmos_thread_remove(ac_cosmos_task_t *task)
 
 static void purge_look(ac_cosmos_task_t *task);
 
-static void purged(ac_cosmos_task_t *task)
+static void cosmos_remove_purged(ac_cosmos_task_t *task)
 {
     task->op->out = json_pack("{s:I}", "purged", (json_int_t)task->purge.n_threads);
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
@@ -247,7 +247,7 @@ static void purge_next(ac_cosmos_task_t *task)
         purge_look(task);
     }
     else {
-        ac_cosmos_key_purge(task, purged);
+        ac_cosmos_key_purge(task, cosmos_remove_purged);
     }
 }
 

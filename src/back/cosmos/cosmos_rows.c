@@ -61,7 +61,7 @@ static void head_check(ac_cosmos_task_t *task)
     }
 }
 
-static void on_head(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_rows_on_head(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_step_fn *fn = task->then;
@@ -105,7 +105,7 @@ void ac_cosmos_head_read(ac_cosmos_task_t *task, bool remembered, ac_cosmos_step
         return;
     }
     task->then = fn;
-    ac_cosmos_call(task, &request, on_head, task);
+    ac_cosmos_call(task, &request, cosmos_rows_on_head, task);
 }
 
 static void head_anew(ac_cosmos_task_t *task)

@@ -152,7 +152,7 @@ static void run_rows(ac_cosmos_task_t *task)
     ac_cosmos_select(task, &select, run_found);
 }
 
-static void on_entry(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_runs_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -177,7 +177,7 @@ static void run_begin(ac_cosmos_task_t *task)
         end_no_run(task);
         return;
     }
-    ac_cosmos_call(task, &request, on_entry, task);
+    ac_cosmos_call(task, &request, cosmos_runs_on_entry, task);
 }
 
 void ac_cosmos_run_get(ac_cosmos_task_t *task)
@@ -197,7 +197,7 @@ void ac_cosmos_step_list(ac_cosmos_task_t *task)
 
 /* ---- by the thread ---- */
 
-static void runs_done(ac_cosmos_task_t *task)
+static void cosmos_runs_done(ac_cosmos_task_t *task)
 {
     int limit = task->op->page.limit;
     bool more = (int)json_array_size(task->rows) > limit;
@@ -211,7 +211,7 @@ static void runs_done(ac_cosmos_task_t *task)
     ac_cosmos_list_end(task, data, more, more && last ? json_incref(last) : NULL);
 }
 
-static void runs_read(ac_cosmos_task_t *task)
+static void cosmos_runs_read(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = op->id, .sql = sql_runs, .want = op->page.limit + 1 };
@@ -222,7 +222,7 @@ static void runs_read(ac_cosmos_task_t *task)
     }
     select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
                                   *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE);
-    ac_cosmos_select(task, &select, runs_done);
+    ac_cosmos_select(task, &select, cosmos_runs_done);
 }
 
 static void runs_begin(ac_cosmos_task_t *task)
@@ -236,7 +236,7 @@ static void runs_begin(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
     }
     else {
-        ac_cosmos_run_check(task, runs_read);
+        ac_cosmos_run_check(task, cosmos_runs_read);
     }
 }
 

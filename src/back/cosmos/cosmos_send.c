@@ -14,7 +14,7 @@
 
 /* ---- the answer ---- */
 
-static void on_head(void *baton, const ac_http_head_t *head)
+static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
 {
     ac_cosmos_call_t *call = baton;
     ac_cosmos_t *store = call->store;
@@ -43,7 +43,7 @@ static void on_head(void *baton, const ac_http_head_t *head)
     }
 }
 
-static bool on_body(void *baton, const char *bytes, size_t len)
+static bool cosmos_send_on_body(void *baton, const char *bytes, size_t len)
 {
     ac_cosmos_call_t *call = baton;
 
@@ -78,7 +78,7 @@ bool ac_cosmos_body_read(ac_cosmos_call_t *call)
 
 /* ---- the request ---- */
 
-static const ac_http_cb_t callbacks = { .on_head = on_head, .on_body = on_body, .on_end = ac_cosmos_call_done };
+static const ac_http_cb_t callbacks = { .on_head = cosmos_send_on_head, .on_body = cosmos_send_on_body, .on_end = ac_cosmos_call_done };
 
 apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_err_t *err)
 {

@@ -6,7 +6,7 @@
 
 #include <apr_strings.h>
 
-static void end_not_found(ac_cosmos_task_t *task)
+static void cosmos_threads_end_not_found(ac_cosmos_task_t *task)
 {
     ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
 }
@@ -126,7 +126,7 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
 
 static void got(ac_cosmos_task_t *task)
 {
-    (ac_cosmos_head_lives(&task->head, false) ? end_with_thread : end_not_found)(task);
+    (ac_cosmos_head_lives(&task->head, false) ? end_with_thread : cosmos_threads_end_not_found)(task);
 }
 
 void ac_cosmos_thread_get(ac_cosmos_task_t *task)
@@ -136,9 +136,9 @@ void ac_cosmos_thread_get(ac_cosmos_task_t *task)
 
 /* ---- change ---- */
 
-static void change_from(ac_cosmos_task_t *task);
+static void cosmos_threads_change_from(ac_cosmos_task_t *task);
 
-static void end_changed(ac_cosmos_task_t *task)
+static void cosmos_threads_end_changed(ac_cosmos_task_t *task)
 {
     if (task->op->verb == AC_STORE_THREAD_DELETE) {
         task->op->out = json_object();
@@ -153,7 +153,7 @@ static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
 {
     /* 412: somebody else changes the thread right now. */
     if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
-        end_changed(baton);
+        cosmos_threads_end_changed(baton);
     }
 }
 
@@ -175,7 +175,7 @@ static void after_change(ac_cosmos_task_t *task)
         settle_index(task);
     }
     else {
-        end_changed(task);
+        cosmos_threads_end_changed(task);
     }
 }
 
@@ -187,11 +187,11 @@ static void changed_before(ac_cosmos_task_t *task)
         after_change(task);
     }
     else {
-        change_from(task);
+        cosmos_threads_change_from(task);
     }
 }
 
-static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -208,13 +208,13 @@ static void on_changed(void *baton, const ac_cosmos_reply_t *reply)
     after_change(task);
 }
 
-static void write_change(ac_cosmos_task_t *task)
+static void cosmos_threads_write_change(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
                                     .id = task->op->id, .if_match = task->head.etag };
 
     put_change(task);
-    ac_cosmos_write(task, &request, task->documents, on_changed);
+    ac_cosmos_write(task, &request, task->documents, cosmos_threads_on_changed);
 }
 
 /* What the request changes; null takes a title or metadata away. */
@@ -278,7 +278,7 @@ static apr_status_t apply(ac_cosmos_task_t *task, json_t *head)
     return status;
 }
 
-static void change_from(ac_cosmos_task_t *task)
+static void cosmos_threads_change_from(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     bool restores = op->verb == AC_STORE_THREAD_RESTORE;
@@ -286,7 +286,7 @@ static void change_from(ac_cosmos_task_t *task)
     apr_status_t status;
 
     if (!ac_cosmos_head_lives(&task->head, restores)) {
-        end_not_found(task);
+        cosmos_threads_end_not_found(task);
         return;
     }
     if (restores && strcmp(ac_json_peek_string(task->head.doc, "status", ""), "deleted") != 0) {
@@ -303,20 +303,20 @@ static void change_from(ac_cosmos_task_t *task)
     }
     ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1));
     task->update.status_changes = strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0;
-    ac_cosmos_thread_mark(task, write_change);
+    ac_cosmos_thread_mark(task, cosmos_threads_write_change);
 }
 
 void ac_cosmos_thread_update(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, change_from);
+    ac_cosmos_head_read(task, false, cosmos_threads_change_from);
 }
 
 void ac_cosmos_thread_hide(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, change_from);
+    ac_cosmos_head_read(task, false, cosmos_threads_change_from);
 }
 
 void ac_cosmos_thread_restore(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, change_from);
+    ac_cosmos_head_read(task, false, cosmos_threads_change_from);
 }

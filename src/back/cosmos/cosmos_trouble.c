@@ -4,7 +4,7 @@
 
 #define EPISODE_QUIET apr_time_from_sec(60)
 
-static void log_trouble(const ac_cosmos_t *store, int number, const char *what)
+static void cosmos_trouble_log_trouble(const ac_cosmos_t *store, int number, const char *what)
 {
     const char *host = store->host, *database = store->database;
 
@@ -40,7 +40,7 @@ void ac_cosmos_trouble(ac_cosmos_t *store, int number, const char *what)
     store->trouble = number;
     store->trouble_at = ac_clock();
     if (begins) {
-        log_trouble(store, number, what);
+        cosmos_trouble_log_trouble(store, number, what);
     }
 }
 

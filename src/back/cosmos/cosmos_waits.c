@@ -56,7 +56,7 @@ static void on_put_aside(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_end(task, APR_SUCCESS);
 }
 
-static void put_aside(ac_cosmos_task_t *task)
+static void cosmos_waits_put_aside(ac_cosmos_task_t *task)
 {
     static const char *const names[] = { "run", "steps", "wait" };
     ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id };
@@ -93,10 +93,10 @@ static void wait_from(ac_cosmos_task_t *task)
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_ENDED, "the run is not active any more"));
     }
     else if (task->parts) {
-        ac_cosmos_parts_write(task, put_aside);
+        ac_cosmos_parts_write(task, cosmos_waits_put_aside);
     }
     else {
-        put_aside(task);
+        cosmos_waits_put_aside(task);
     }
 }
 
@@ -201,7 +201,7 @@ static void state_read(ac_cosmos_task_t *task)
     leave_entry(task);
 }
 
-static void on_state(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_waits_on_state(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -222,7 +222,7 @@ static void read_state(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = id };
 
     ac_cosmos_wait_id(id, task->run_id);
-    ac_cosmos_call(task, &request, on_state, task);
+    ac_cosmos_call(task, &request, cosmos_waits_on_state, task);
 }
 
 static void on_leased(void *baton, const ac_cosmos_reply_t *reply)
@@ -335,7 +335,7 @@ static void decide_from(ac_cosmos_task_t *task)
     }
 }
 
-static void on_entry(void *baton, const ac_cosmos_reply_t *reply)
+static void cosmos_waits_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -359,7 +359,7 @@ void ac_cosmos_turn_decide(ac_cosmos_task_t *task)
         end_not_waiting(task);
         return;
     }
-    ac_cosmos_call(task, &request, on_entry, task);
+    ac_cosmos_call(task, &request, cosmos_waits_on_entry, task);
 }
 
 /* ---- whose time is over ---- */

@@ -45,7 +45,7 @@ static json_t *figures_json(ac_cosmos_figures_t *figures)
                      "request_units", (double)atomic_load(&figures->charge_milli) / 1000);
 }
 
-static void answer(ac_cosmos_t *store, ac_store_op_t *op, apr_status_t status)
+static void store_cosmos_answer(ac_cosmos_t *store, ac_store_op_t *op, apr_status_t status)
 {
     op->status = status;
     if (status != APR_SUCCESS && op->err.kind != AC_RUN_IN_PROGRESS && op->err.kind != AC_IDEMPOTENCY_CONFLICT) {
@@ -109,7 +109,7 @@ static void task_answer(void *baton)
 {
     ac_cosmos_task_t *task = baton;
 
-    answer(task->store, task->op, task->op->status);
+    store_cosmos_answer(task->store, task->op, task->op->status);
     task_free(task);
 }
 
@@ -123,7 +123,7 @@ void ac_cosmos_task_detach(ac_cosmos_task_t *task, apr_status_t status)
     task->op = ac_store_op_create(op->verb, op->owner, op->id);
     task->own = true;
     task->deadline = 0;
-    answer(task->store, op, status);
+    store_cosmos_answer(task->store, op, status);
 }
 
 void ac_cosmos_end(ac_cosmos_task_t *task, apr_status_t status)
@@ -237,7 +237,7 @@ ac_cosmos_task_t *ac_cosmos_task_own(ac_cosmos_t *store, const char *owner, cons
 
 /* ---- operations ---- */
 
-static void on_pinged(void *baton, const ac_cosmos_reply_t *reply)
+static void store_cosmos_on_pinged(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -251,7 +251,7 @@ void ac_cosmos_ping(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = " ping", .id = "ping" };
 
-    ac_cosmos_call(task, &request, on_pinged, task);
+    ac_cosmos_call(task, &request, store_cosmos_on_pinged, task);
 }
 
 static void thread_delete(ac_cosmos_task_t *task)
@@ -297,13 +297,13 @@ static void op_begin(void *baton)
 
     free(start);
     if (op->status != APR_SUCCESS) {
-        answer(store, op, op->status);
+        store_cosmos_answer(store, op, op->status);
     }
     else if (op->deadline && ac_clock() >= op->deadline) {
-        answer(store, op, ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time"));
+        store_cosmos_answer(store, op, ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time"));
     }
     else if (!verbs[op->verb]) {
-        answer(store, op, ac_err_set(&op->err, AC_INVALID_REQUEST, "this store keeps no such thing (%s)",
+        store_cosmos_answer(store, op, ac_err_set(&op->err, AC_INVALID_REQUEST, "this store keeps no such thing (%s)",
                                      ac_store_verb_name(op->verb)));
     }
     else {
@@ -311,7 +311,7 @@ static void op_begin(void *baton)
     }
 }
 
-static void start_post(void *self, ac_store_op_t *op)
+static void store_cosmos_start_post(void *self, ac_store_op_t *op)
 {
     ac_cosmos_t *store = self;
     start_t *start = ac_alloc(sizeof(*start));
@@ -349,7 +349,7 @@ static void on_begin(void *baton)
     ac_cosmos_task_own(store, NULL, NULL, prepare_early);
 }
 
-static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+static apr_status_t store_cosmos_child_init(void *self, const ac_host_t *host, ac_err_t *err)
 {
     ac_cosmos_t *store = self;
     apr_status_t status;
@@ -411,7 +411,7 @@ static void on_stop(void *baton)
     tell_stopped(store);
 }
 
-static void child_exit(void *self)
+static void store_cosmos_child_exit(void *self)
 {
     ac_cosmos_t *store = self;
     ac_latch_t *latch = ac_latch_create();
@@ -443,8 +443,8 @@ static void child_exit(void *self)
 const ac_store_vt ac_store_cosmos = {
     .name = "cosmos",
     .create = ac_cosmos_configure,
-    .child_init = child_init,
-    .start_post = start_post,
-    .child_exit = child_exit,
+    .child_init = store_cosmos_child_init,
+    .start_post = store_cosmos_start_post,
+    .child_exit = store_cosmos_child_exit,
     .flags = AC_STORE_REMOTE,
 };

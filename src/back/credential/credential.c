@@ -67,7 +67,7 @@ static credential_slot_t *find_slot(ac_credential_t *credential, const char *sco
     return slot;
 }
 
-static void wipe(char *text)
+static void credential_wipe(char *text)
 {
     if (text) {
         OPENSSL_cleanse(text, strlen(text));
@@ -88,8 +88,8 @@ static void slot_free(credential_slot_t *slot)
         slot->first = waiter->next;
         free(waiter);
     }
-    wipe(slot->text);
-    wipe(slot->previous);
+    credential_wipe(slot->text);
+    credential_wipe(slot->previous);
     free(slot);
 }
 
@@ -98,7 +98,7 @@ static bool lives(const credential_slot_t *slot)
     return slot->text && (!slot->expires || ac_loop_now(slot->credential->loop) < slot->expires - MARGIN);
 }
 
-static bool is_usable(const credential_slot_t *slot)
+static bool credential_is_usable(const credential_slot_t *slot)
 {
     return lives(slot) && !slot->rejected;
 }
@@ -112,10 +112,10 @@ static const char *name_of(const credential_slot_t *slot, char *buf, size_t size
 
 /* ---- those who wait ---- */
 
-static void set_timer(credential_slot_t *slot, apr_time_t due);
+static void credential_set_timer(credential_slot_t *slot, apr_time_t due);
 
 /* Who asks again inside of his call is answered another time. */
-static void deliver(void *baton)
+static void credential_deliver(void *baton)
 {
     credential_slot_t *slot = baton;
     ac_credential_t *credential = slot->credential;
@@ -139,7 +139,7 @@ static void deliver(void *baton)
     }
 }
 
-static void add_waiter(credential_slot_t *slot, ac_credential_fn *fn, void *baton)
+static void credential_add_waiter(credential_slot_t *slot, ac_credential_fn *fn, void *baton)
 {
     waiter_t *waiter = ac_alloc(sizeof(*waiter));
     waiter->fn = fn;
@@ -156,7 +156,7 @@ static void add_waiter(credential_slot_t *slot, ac_credential_fn *fn, void *bato
 
 /* ---- what came ---- */
 
-static void log_trouble(credential_slot_t *slot, const char *reasons)
+static void credential_log_trouble(credential_slot_t *slot, const char *reasons)
 {
     char name[IDENTITY_SCOPE_SIZE * 2];
     apr_time_t now = ac_loop_now(slot->credential->loop);
@@ -189,14 +189,14 @@ static void log_success(credential_slot_t *slot, const char *text)
     slot->logged = 0;
 }
 
-static void take_text(credential_slot_t *slot, const fetched_t *fetched)
+static void credential_take_text(credential_slot_t *slot, const fetched_t *fetched)
 {
     log_success(slot, fetched->text);
     if (slot->rejected && slot->text && strcmp(slot->text, fetched->text) == 0) {
         slot->kept_until = ac_loop_now(slot->credential->loop) + SAME_PAUSE;
     }
     if (!slot->text || strcmp(slot->text, fetched->text)) {
-        wipe(slot->previous);
+        credential_wipe(slot->previous);
         slot->previous = slot->text;
         slot->text = strdup(fetched->text);
         if (!slot->text) {
@@ -209,12 +209,12 @@ static void take_text(credential_slot_t *slot, const fetched_t *fetched)
     slot->retry_at = 0;
     ac_err_init(&slot->err);
     if (fetched->refresh) {
-        set_timer(slot, fetched->refresh);
+        credential_set_timer(slot, fetched->refresh);
     }
 }
 
 /* A token that was rejected is gone; a key stays, since where it is kept may be at fault as well. */
-static void take_failure(credential_slot_t *slot, const fetched_t *fetched)
+static void credential_take_failure(credential_slot_t *slot, const fetched_t *fetched)
 {
     apr_time_t now = ac_loop_now(slot->credential->loop);
     int shift = slot->n_failures < 5 ? slot->n_failures : 5;
@@ -222,7 +222,7 @@ static void take_failure(credential_slot_t *slot, const fetched_t *fetched)
     slot->err = fetched->err;
     slot->n_failures++;
     if (slot->credential->kind == AC_CREDENTIAL_TOKEN && slot->rejected) {
-        wipe(slot->previous);
+        credential_wipe(slot->previous);
         slot->previous = slot->text;
         slot->text = NULL;
     }
@@ -236,9 +236,9 @@ static void take_failure(credential_slot_t *slot, const fetched_t *fetched)
     slot->retry_at = now + wait;
     slot->err.retry_after = wait;
     if (lives(slot) || slot->credential->kind == AC_CREDENTIAL_KEY) {
-        set_timer(slot, slot->retry_at);
+        credential_set_timer(slot, slot->retry_at);
     }
-    log_trouble(slot, fetched->reasons ? fetched->reasons : fetched->err.detail);
+    credential_log_trouble(slot, fetched->reasons ? fetched->reasons : fetched->err.detail);
 }
 
 static void on_fetched(void *baton, const fetched_t *fetched)
@@ -253,12 +253,12 @@ static void on_fetched(void *baton, const fetched_t *fetched)
     ac_debug("credential %s: %s%s", name_of(slot, name, sizeof(name)), mine.err.kind ? "failed: " : "fetched",
              mine.err.detail);
     if (mine.err.kind == AC_OK) {
-        take_text(slot, &mine);
+        credential_take_text(slot, &mine);
     }
     else {
-        take_failure(slot, &mine);
+        credential_take_failure(slot, &mine);
     }
-    ac_ready_set(slot->credential->loop, &slot->ready, deliver, slot);
+    ac_ready_set(slot->credential->loop, &slot->ready, credential_deliver, slot);
 }
 
 /* ---- fetching ---- */
@@ -271,14 +271,14 @@ static void begin_fetch(credential_slot_t *slot)
     }
 }
 
-static void on_timer(void *baton)
+static void credential_on_timer(void *baton)
 {
     begin_fetch(baton);
 }
 
-static void set_timer(credential_slot_t *slot, apr_time_t due)
+static void credential_set_timer(credential_slot_t *slot, apr_time_t due)
 {
-    ac_timer_set(slot->credential->loop, &slot->timer, due, on_timer, slot);
+    ac_timer_set(slot->credential->loop, &slot->timer, due, credential_on_timer, slot);
 }
 
 /* ---- for callers ---- */
@@ -286,7 +286,7 @@ static void set_timer(credential_slot_t *slot, apr_time_t due)
 const char *ac_credential_now(ac_credential_t *credential, const char *scope)
 {
     credential_slot_t *slot = credential->stopped ? NULL : find_slot(credential, scope);
-    return slot && is_usable(slot) ? slot->text : NULL;
+    return slot && credential_is_usable(slot) ? slot->text : NULL;
 }
 
 void ac_credential_get(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton)
@@ -296,15 +296,15 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
     }
     credential_slot_t *slot = find_slot(credential, scope);
     bool later = slot->retry_at && ac_loop_now(credential->loop) < slot->retry_at;
-    add_waiter(slot, fn, baton);
+    credential_add_waiter(slot, fn, baton);
     if (slot->fetch) {
         return;
     }
-    if (is_usable(slot) || !credential->source || (later && !slot->rejected)) {
-        ac_ready_set(credential->loop, &slot->ready, deliver, slot);
+    if (credential_is_usable(slot) || !credential->source || (later && !slot->rejected)) {
+        ac_ready_set(credential->loop, &slot->ready, credential_deliver, slot);
     }
     else if (slot->rejected && ac_loop_now(credential->loop) < slot->reject_fetch_at) {
-        set_timer(slot, slot->reject_fetch_at);
+        credential_set_timer(slot, slot->reject_fetch_at);
     }
     else {
         begin_fetch(slot);
@@ -410,7 +410,7 @@ typedef struct leaving_t {
     ac_latch_t *latch;
 } leaving_t;
 
-static void leave(void *baton)
+static void credential_leave(void *baton)
 {
     leaving_t *leaving = baton;
     credential_end(leaving->credential);
@@ -433,7 +433,7 @@ void ac_credential_child_exit(ac_credential_t *credential)
     leaving->credential = credential;
     leaving->latch = latch;
     ac_latch_ref(latch);
-    ac_loop_post(credential->loop, leave, leaving);
+    ac_loop_post(credential->loop, credential_leave, leaving);
     ac_latch_wait(latch, ac_clock() + EXIT_PATIENCE);
     ac_latch_unref(latch);
 }

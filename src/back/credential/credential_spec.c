@@ -43,7 +43,7 @@ const char *credential_duration(apr_interval_time_t *pvalue, const apr_table_t *
     return NULL;
 }
 
-static bool is_among(const char *name, const char *const *names)
+static bool credential_spec_is_among(const char *name, const char *const *names)
 {
     while (*names && strcasecmp(*names, name)) {
         names++;
@@ -56,7 +56,7 @@ const char *credential_only(const apr_table_t *options, const char *const *names
     const apr_array_header_t *rows = options ? apr_table_elts(options) : NULL;
     for (int i = 0; rows && i < rows->nelts; i++) {
         const char *name = APR_ARRAY_IDX(rows, i, apr_table_entry_t).key, *list = "";
-        if (is_among(name, names)) {
+        if (credential_spec_is_among(name, names)) {
             continue;
         }
         for (int j = 0; names[j]; j++) {

@@ -158,7 +158,7 @@ static json_t *thumbprint(const X509 *certificate)
 }
 
 /* Of x5c: base64 with its padding, not base64url. */
-static json_t *whole(X509 *certificate)
+static json_t *identity_assertion_whole(X509 *certificate)
 {
     unsigned char *der = NULL;
     int len = i2d_X509(certificate, &der);
@@ -181,9 +181,9 @@ static json_t *make_header(const keys_t *keys, bool send_chain)
         return header;
     }
     json_t *chain = json_array();
-    json_array_append_new(chain, whole(keys->certificate));
+    json_array_append_new(chain, identity_assertion_whole(keys->certificate));
     for (int i = 0; i < sk_X509_num(keys->others); i++) {
-        json_array_append_new(chain, whole(sk_X509_value(keys->others, i)));
+        json_array_append_new(chain, identity_assertion_whole(sk_X509_value(keys->others, i)));
     }
     json_object_set_new(header, "x5c", chain);
     return header;
@@ -203,7 +203,7 @@ static json_t *make_claims(const assertion_t *assertion)
                      "sub", assertion->client_id, "jti", id, "nbf", now, "iat", now, "exp", now + LIFE);
 }
 
-static void add_json(ac_buf_t *out, json_t *value)
+static void identity_assertion_add_json(ac_buf_t *out, json_t *value)
 {
     size_t len = 0;
     char *text = ac_json_dump(value, &len);
@@ -215,7 +215,7 @@ static void add_json(ac_buf_t *out, json_t *value)
 }
 
 /* RSASSA-PSS with SHA-256 throughout and a salt as long as the digest. */
-static bool sign(ac_buf_t *out, EVP_PKEY *key)
+static bool identity_assertion_sign(ac_buf_t *out, EVP_PKEY *key)
 {
     unsigned char *signature = NULL;
     size_t len = 0;
@@ -247,10 +247,10 @@ apr_status_t identity_assert(ac_buf_t *out, const assertion_t *assertion, ac_err
     if (status != APR_SUCCESS) {
         goto leave;
     }
-    add_json(out, make_header(&keys, assertion->send_chain));
+    identity_assertion_add_json(out, make_header(&keys, assertion->send_chain));
     ac_buf_str(out, ".");
-    add_json(out, make_claims(assertion));
-    if (!sign(out, keys.key)) {
+    identity_assertion_add_json(out, make_claims(assertion));
+    if (!identity_assertion_sign(out, keys.key)) {
         status = ac_err_set(err, AC_UNAUTHENTICATED, "the certificate's key could not sign");
     }
 leave:

@@ -201,7 +201,7 @@ static void end_asking(asking_t *asking, const fetched_t *fetched)
     asking_free(asking);
 }
 
-static void end_failed(asking_t *asking)
+static void identity_chain_end_failed(asking_t *asking)
 {
     fetched_t fetched;
     memset(&fetched, 0, sizeof(fetched));
@@ -235,7 +235,7 @@ static void on_tried(void *baton, const fetched_t *fetched)
     }
     bool last = link == identity->winner || asking->at + 1 >= identity->n_links || (link->stops && !fetched->absent);
     if (last) {
-        end_failed(asking);
+        identity_chain_end_failed(asking);
         return;
     }
     asking->at++;
@@ -254,7 +254,7 @@ static void try_next(asking_t *asking)
     asking->try = identity_try_start(asking->link, &ask, on_tried, asking);
 }
 
-static void *start(void *source, const char *scope, fetched_fn *done, void *baton)
+static void *identity_chain_start(void *source, const char *scope, fetched_fn *done, void *baton)
 {
     asking_t *asking = ac_alloc(sizeof(*asking));
     asking->identity = source;
@@ -266,7 +266,7 @@ static void *start(void *source, const char *scope, fetched_fn *done, void *bato
     return asking;
 }
 
-static void cancel(void *fetch)
+static void identity_chain_cancel(void *fetch)
 {
     asking_t *asking = fetch;
     if (asking->try) {
@@ -275,7 +275,7 @@ static void cancel(void *fetch)
     asking_free(asking);
 }
 
-static apr_status_t child_init(void *source, const ac_host_t *host, ac_err_t *err)
+static apr_status_t identity_chain_child_init(void *source, const ac_host_t *host, ac_err_t *err)
 {
     identity_t *identity = source;
     (void)err;
@@ -284,11 +284,11 @@ static apr_status_t child_init(void *source, const ac_host_t *host, ac_err_t *er
     return APR_SUCCESS;
 }
 
-static void child_exit(void *source)
+static void identity_chain_child_exit(void *source)
 {
     identity_t *identity = source;
     free(identity->tenant);
     identity->tenant = NULL;
 }
 
-const source_vt identity_source = {start, cancel, child_init, child_exit};
+const source_vt identity_source = {identity_chain_start, identity_chain_cancel, identity_chain_child_init, identity_chain_child_exit};

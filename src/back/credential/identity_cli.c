@@ -70,7 +70,7 @@ static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attrib
                                                       | POSIX_SPAWN_SETPGROUP);
 }
 
-static int start(program_t *program, const char *const *args)
+static int identity_cli_start(program_t *program, const char *const *args)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -106,7 +106,7 @@ static int start(program_t *program, const char *const *args)
 
 /* ---- running ---- */
 
-static void drain(int *pfd, ac_buf_t *into)
+static void identity_cli_drain(int *pfd, ac_buf_t *into)
 {
     char bytes[4096];
     ssize_t n = read(*pfd, bytes, sizeof(bytes));
@@ -135,15 +135,15 @@ static void listen_to(program_t *program, int stop_fd, apr_time_t due)
             return;
         }
         if (n > 0 && fds[0].revents) {
-            drain(&program->out, &program->said);
+            identity_cli_drain(&program->out, &program->said);
         }
         if (n > 0 && fds[1].revents) {
-            drain(&program->error, &program->complained);
+            identity_cli_drain(&program->error, &program->complained);
         }
     }
 }
 
-static void finish(program_t *program, apr_time_t due)
+static void identity_cli_finish(program_t *program, apr_time_t due)
 {
     pid_t ended = 0;
     while (!program->late && !program->stopped && !ended) {
@@ -230,7 +230,7 @@ static void read_answer(identity_job_t *job, const program_t *program)
     json_decref(document);
 }
 
-static void run(identity_job_t *job)
+static void identity_cli_run(identity_job_t *job)
 {
     char resource[IDENTITY_SCOPE_SIZE], path[512];
     program_t program = {.out = -1, .error = -1};
@@ -249,14 +249,14 @@ static void run(identity_job_t *job)
     }
     ac_buf_init(&program.said, IDENTITY_MAX_TOKEN);
     ac_buf_init(&program.complained, MAX_ERROR);
-    if (start(&program, args)) {
+    if (identity_cli_start(&program, args)) {
         job->absent = true;
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' cannot be started");
         return;
     }
     apr_time_t due = ac_clock() + TIMEOUT;
     listen_to(&program, job->stop_fd, due);
-    finish(&program, due);
+    identity_cli_finish(&program, due);
     if (program.late) {
         ac_err_set(&job->err, AC_UPSTREAM_TIMEOUT, "'az' did not answer within %d s", (int)apr_time_sec(TIMEOUT));
     }
@@ -281,7 +281,7 @@ static void done(identity_try_t *try, identity_job_t *job)
 
 static void run_cli(identity_try_t *try)
 {
-    identity_try_work(try, run, done, NULL, true);
+    identity_try_work(try, identity_cli_run, done, NULL, true);
 }
 
 const identity_link_t identity_cli = {"cli", "AzureCliCredential", false, run_cli};

@@ -19,7 +19,7 @@ static void endpoint_of(char url[512], const identity_conf_t *conf, const char *
     snprintf(url, 512, "%s/%s/oauth2/v2.0/token", conf->authority, tenant);
 }
 
-static void on_answer(identity_try_t *try, const identity_answer_t *answer)
+static void identity_client_on_answer(identity_try_t *try, const identity_answer_t *answer)
 {
     ac_err_t err;
     ac_err_init(&err);
@@ -60,7 +60,7 @@ void identity_redeem(identity_try_t *try, const char *secret, const char *assert
         identity_end_failed(try, AC_UNAUTHENTICATED, "what has to be sent is too long");
     }
     else {
-        identity_try_http(try, &request, on_answer);
+        identity_try_http(try, &request, identity_client_on_answer);
     }
     if (form.data) {
         OPENSSL_cleanse(form.data, form.len);
@@ -71,7 +71,7 @@ void identity_redeem(identity_try_t *try, const char *secret, const char *assert
 /* ---- the environment's app ---- */
 
 /* The certificate as it is now; where this process may not read it, as it was with the configuration. */
-static void sign(identity_job_t *job)
+static void identity_client_sign(identity_job_t *job)
 {
     const identity_conf_t *conf = job->conf;
     char url[512], *bytes = NULL;
@@ -112,7 +112,7 @@ static void run_environment(identity_try_t *try)
         identity_redeem(try, conf->secret, NULL);
     }
     else {
-        identity_try_work(try, sign, signed_well, NULL, false);
+        identity_try_work(try, identity_client_sign, signed_well, NULL, false);
     }
 }
 

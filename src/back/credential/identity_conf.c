@@ -26,7 +26,7 @@ static const char *variable(const char *name, apr_pool_t *p)
     return value && *value ? apr_pstrdup(p, value) : NULL;
 }
 
-static const char *option(const apr_table_t *options, const char *name, apr_pool_t *p)
+static const char *identity_conf_option(const apr_table_t *options, const char *name, apr_pool_t *p)
 {
     const char *value = options ? apr_table_get(options, name) : NULL;
     return value && *value ? apr_pstrdup(p, value) : NULL;
@@ -34,7 +34,7 @@ static const char *option(const apr_table_t *options, const char *name, apr_pool
 
 static const char *either(const apr_table_t *options, const char *name, const char *env, apr_pool_t *p)
 {
-    const char *value = option(options, name, p);
+    const char *value = identity_conf_option(options, name, p);
     return value ? value : variable(env, p);
 }
 
@@ -45,7 +45,7 @@ static bool consists_of(const char *text, const char *characters)
 
 /* ---- addresses ---- */
 
-static bool is_loopback(const char *host, size_t len)
+static bool identity_conf_is_loopback(const char *host, size_t len)
 {
     char name[64];
     struct in_addr address;
@@ -70,7 +70,7 @@ bool identity_address_safe(const char *url)
         return true;
     }
     const char *host = strstr(url, "://") + 3;
-    return is_loopback(host, *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#"));
+    return identity_conf_is_loopback(host, *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#"));
 }
 
 static const char *without_slashes(const char *url, apr_pool_t *p)
@@ -84,7 +84,7 @@ static const char *without_slashes(const char *url, apr_pool_t *p)
 
 static const char *read_authority(identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
 {
-    bool given = option(options, "authority", p) != NULL;
+    bool given = identity_conf_option(options, "authority", p) != NULL;
     const char *text = either(options, "authority", "AZURE_AUTHORITY_HOST", p);
     if (text && !strstr(text, "://")) {
         text = apr_pstrcat(p, "https://", text, NULL);
@@ -136,9 +136,9 @@ static const char *read_source(identity_conf_t *conf, apr_pool_t *p)
 /* Which of the user-assigned identities is meant: at most one may be said. */
 static const char *read_selector(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
 {
-    conf->managed_client_id = option(options, "client-id", p);
-    conf->object_id = option(options, "object-id", p);
-    conf->resource_id = option(options, "resource-id", p);
+    conf->managed_client_id = identity_conf_option(options, "client-id", p);
+    conf->object_id = identity_conf_option(options, "object-id", p);
+    conf->resource_id = identity_conf_option(options, "resource-id", p);
     if (!!conf->managed_client_id + !!conf->object_id + !!conf->resource_id > 1) {
         return "client-id=, object-id= and resource-id= each name a managed identity; give one of them";
     }
@@ -211,7 +211,7 @@ const char *identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
 
 /* ---- all of it ---- */
 
-static const char *read_ids(identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
+static const char *identity_conf_read_ids(identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
 {
     conf->tenant = either(options, "tenant-id", "AZURE_TENANT_ID", p);
     conf->client_id = either(options, "client-id", "AZURE_CLIENT_ID", p);
@@ -228,7 +228,7 @@ static const char *read_ids(identity_conf_t *conf, const apr_table_t *options, a
 
 const char *identity_conf_read(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
 {
-    const char *problem = read_ids(conf, options, p);
+    const char *problem = identity_conf_read_ids(conf, options, p);
     if (!problem) {
         problem = read_authority(conf, options, p);
     }

@@ -20,7 +20,7 @@
 
 enum { ASKING, PROBING, PROVING };              /* a try's stage */
 
-static void ask(identity_try_t *try);
+static void identity_managed_ask(identity_try_t *try);
 
 /* ---- requests ---- */
 
@@ -59,7 +59,7 @@ static void make_url(ac_buf_t *url, const identity_try_t *try)
 }
 
 /* header: a whole one, or NULL. The one of a challenge's answer holds a key. */
-static void get(identity_try_t *try, const char *header, identity_answer_fn *on_answer)
+static void identity_managed_get(identity_try_t *try, const char *header, identity_answer_fn *on_answer)
 {
     bool probe = try->stage == PROBING;
     const char *headers[] = {"Accept: application/json", NULL, NULL, NULL};
@@ -102,15 +102,15 @@ static apr_interval_time_t wait_of(const identity_try_t *try, const identity_ans
 
 static void ask_again(void *baton)
 {
-    ask(baton);
+    identity_managed_ask(baton);
 }
 
-static bool says(const identity_answer_t *answer, const char *phrase)
+static bool identity_managed_says(const identity_answer_t *answer, const char *phrase)
 {
     return answer->len && memmem(answer->body, answer->len, phrase, strlen(phrase));
 }
 
-static void end_refused(identity_try_t *try, const identity_answer_t *answer)
+static void identity_managed_end_refused(identity_try_t *try, const identity_answer_t *answer)
 {
     bool chosen = try->conf->managed_client_id || try->conf->object_id || try->conf->resource_id;
     ac_err_t err;
@@ -119,7 +119,7 @@ static void end_refused(identity_try_t *try, const identity_answer_t *answer)
         identity_end_failed(try, answer->err->kind, "this machine's identity service does not answer: %s",
                             answer->err->detail);
     }
-    else if (answer->status == 400 && (says(answer, "dentity not found") || says(answer, "No User Assigned"))) {
+    else if (answer->status == 400 && (identity_managed_says(answer, "dentity not found") || identity_managed_says(answer, "No User Assigned"))) {
         identity_end_failed(try, AC_UNAUTHENTICATED, "this machine has no managed identity%s", chosen
                             ? " of that id (HTTP 400); assign it, or check the id"
                             : " (HTTP 400); assign one, or name one with client-id=");
@@ -146,7 +146,7 @@ static bool is_whose(const identity_conf_t *conf, const identity_answer_t *answe
     return good;
 }
 
-static void on_answer(identity_try_t *try, const identity_answer_t *answer)
+static void identity_managed_on_answer(identity_try_t *try, const identity_answer_t *answer)
 {
     apr_interval_time_t wait = answer->status == 200 ? -1 : wait_of(try, answer);
     if (wait >= 0) {
@@ -154,7 +154,7 @@ static void on_answer(identity_try_t *try, const identity_answer_t *answer)
         ac_timer_set(try->loop, &try->timer, ac_loop_now(try->loop) + wait, ask_again, try);
     }
     else if (answer->status != 200) {
-        end_refused(try, answer);
+        identity_managed_end_refused(try, answer);
     }
     else if (try->conf->managed == MANAGED_ARC && !is_whose(try->conf, answer)) {
         identity_end_failed(try, AC_UNAUTHENTICATED, "Arc's agent gave the token of another identity than the one that "
@@ -186,7 +186,7 @@ static bool find_key_file(char *path, size_t size, const char *challenge, const 
         && path[front] != '.' && !strcmp(path + len - 4, ".key");
 }
 
-static void read_key(identity_job_t *job)
+static void identity_managed_read_key(identity_job_t *job)
 {
     char *text = NULL, reason[120];
     size_t len = 0;
@@ -207,14 +207,14 @@ static void prove(identity_try_t *try, identity_job_t *job)
         identity_end_err(try, &job->err, false);
         return;
     }
-    get(try, job->out.data, on_answer);
+    identity_managed_get(try, job->out.data, identity_managed_on_answer);
 }
 
 static void on_challenge(identity_try_t *try, const identity_answer_t *answer)
 {
     char path[512];
     if (answer->status != 401) {
-        on_answer(try, answer);
+        identity_managed_on_answer(try, answer);
         return;
     }
     if (!find_key_file(path, sizeof(path), answer->challenge, try->conf->arc_keys)) {
@@ -222,18 +222,18 @@ static void on_challenge(identity_try_t *try, const identity_answer_t *answer)
         return;
     }
     try->stage = PROVING;
-    identity_try_work(try, read_key, prove, path, false);
+    identity_try_work(try, identity_managed_read_key, prove, path, false);
 }
 
 /* ---- beginning ---- */
 
-static void ask(identity_try_t *try)
+static void identity_managed_ask(identity_try_t *try)
 {
     const identity_conf_t *conf = try->conf;
     char header[4200];
     try->stage = ASKING;
     if (conf->managed != MANAGED_APP_SERVICE) {
-        get(try, NULL, conf->managed == MANAGED_ARC ? on_challenge : on_answer);
+        identity_managed_get(try, NULL, conf->managed == MANAGED_ARC ? on_challenge : identity_managed_on_answer);
         return;
     }
     int len = snprintf(header, sizeof(header), "X-IDENTITY-HEADER: %s", conf->header);
@@ -241,7 +241,7 @@ static void ask(identity_try_t *try)
         identity_end_failed(try, AC_UNAUTHENTICATED, "the variable IDENTITY_HEADER is too long");
         return;
     }
-    get(try, header, on_answer);
+    identity_managed_get(try, header, identity_managed_on_answer);
     OPENSSL_cleanse(header, sizeof(header));
 }
 
@@ -251,11 +251,11 @@ static void on_probe(identity_try_t *try, const identity_answer_t *answer)
     if (!answer->status) {
         identity_end_absent(try, "no identity service on this machine (is it one of Azure's?)");
     }
-    else if (answer->status == 403 && says(answer, "unreachable")) {
+    else if (answer->status == 403 && identity_managed_says(answer, "unreachable")) {
         identity_end_absent(try, "the machine's identity service is unreachable");
     }
     else {
-        ask(try);
+        identity_managed_ask(try);
     }
 }
 
@@ -266,10 +266,10 @@ static void run_managed(identity_try_t *try)
     }
     else if (try->conf->managed == MANAGED_IMDS && try->chained) {
         try->stage = PROBING;
-        get(try, NULL, on_probe);
+        identity_managed_get(try, NULL, on_probe);
     }
     else {
-        ask(try);
+        identity_managed_ask(try);
     }
 }
 

@@ -96,7 +96,7 @@ apr_interval_time_t identity_refresh_after(apr_interval_time_t life, apr_interva
 /* ---- tokens ---- */
 
 /* A number, or a number as text; 0 where it is none. */
-static int64_t read_number(const json_t *document, const char *name)
+static int64_t identity_token_read_number(const json_t *document, const char *name)
 {
     const json_t *value = json_object_get(document, name);
     if (json_is_string(value)) {
@@ -105,7 +105,7 @@ static int64_t read_number(const json_t *document, const char *name)
     return json_is_number(value) ? (int64_t)json_number_value(value) : 0;
 }
 
-static bool is_token(const char *text)
+static bool identity_token_is_token(const char *text)
 {
     size_t len = 0;
     while (text[len] > ' ' && text[len] < 0x7f) {
@@ -118,10 +118,10 @@ apr_status_t identity_token_read(fetched_t *fetched, json_t **pdocument, const c
 {
     json_t *document = json_loadb(body, len, 0, NULL);
     const char *text = ac_json_peek_string(document, "access_token", NULL);
-    int64_t in = read_number(document, "expires_in"), on = read_number(document, "expires_on");
-    int64_t wish = read_number(document, "refresh_in");
+    int64_t in = identity_token_read_number(document, "expires_in"), on = identity_token_read_number(document, "expires_on");
+    int64_t wish = identity_token_read_number(document, "refresh_in");
     *pdocument = document;
-    if (!text || !is_token(text)) {
+    if (!text || !identity_token_is_token(text)) {
         return ac_err_set(err, AC_UPSTREAM_ERROR, "the answer holds no token");
     }
     if (in <= 0 && on > 0) {
@@ -176,7 +176,7 @@ const char *identity_explain(int code)
     return NULL;
 }
 
-static bool is_word(const char *text)
+static bool identity_token_is_word(const char *text)
 {
     size_t len = strlen(text);
     return len && len <= 64 && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
@@ -203,14 +203,14 @@ void identity_token_error(ac_err_t *err, int status, const char *body, size_t le
     bool transient = status == 408 || status == 429 || status >= 500;
     if (err->kind == AC_OK) {
         err->http_status = status;
-        snprintf(err->upstream_id, sizeof(err->upstream_id), "%s", is_word(id) ? id : "");
+        snprintf(err->upstream_id, sizeof(err->upstream_id), "%s", identity_token_is_word(id) ? id : "");
     }
     ac_kind_e kind = transient || code == 50196 ? AC_UPSTREAM_ERROR : AC_UNAUTHENTICATED;
     if (code) {
         ac_err_set(err, kind, "AADSTS%d: %s", code, meaning ? meaning : "the authority refused; look the code up");
     }
     else {
-        ac_err_set(err, kind, "HTTP %d%s%s", status, is_word(name) ? ", " : "", is_word(name) ? name : "");
+        ac_err_set(err, kind, "HTTP %d%s%s", status, identity_token_is_word(name) ? ", " : "", identity_token_is_word(name) ? name : "");
     }
     json_decref(document);
 }

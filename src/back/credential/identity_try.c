@@ -11,7 +11,7 @@
 
 /* ---- life ---- */
 
-static void begin(void *baton)
+static void identity_try_begin(void *baton)
 {
     identity_try_t *try = baton;
     try->link->run(try);
@@ -32,11 +32,11 @@ identity_try_t *identity_try_start(const identity_link_t *link, const identity_a
     try->baton = baton;
     ac_buf_init(&try->body, IDENTITY_MAX_TOKEN);
     snprintf(try->scope, sizeof(try->scope), "%s", ask->scope);
-    ac_ready_set(try->loop, &try->ready, begin, try);
+    ac_ready_set(try->loop, &try->ready, identity_try_begin, try);
     return try;
 }
 
-static void wipe(ac_buf_t *buf)
+static void identity_try_wipe(ac_buf_t *buf)
 {
     if (buf->data) {
         OPENSSL_cleanse(buf->data, buf->len);
@@ -58,7 +58,7 @@ void identity_try_cancel(identity_try_t *try)
     }
     ac_ready_cancel(try->loop, &try->ready);
     ac_timer_cancel(try->loop, &try->timer);
-    wipe(&try->body);
+    identity_try_wipe(&try->body);
     free(try);
 }
 
@@ -73,7 +73,7 @@ void identity_end_err(identity_try_t *try, const ac_err_t *err, bool absent)
     done(baton, &fetched);
 }
 
-static void end_with(identity_try_t *try, ac_kind_e kind, bool absent, const char *fmt, va_list args)
+static void identity_try_end_with(identity_try_t *try, ac_kind_e kind, bool absent, const char *fmt, va_list args)
 {
     char detail[AC_ERR_DETAIL_SIZE];
     ac_err_t err;
@@ -87,7 +87,7 @@ void identity_end_absent(identity_try_t *try, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    end_with(try, AC_UNAUTHENTICATED, true, fmt, args);
+    identity_try_end_with(try, AC_UNAUTHENTICATED, true, fmt, args);
     va_end(args);
 }
 
@@ -95,7 +95,7 @@ void identity_end_failed(identity_try_t *try, ac_kind_e kind, const char *fmt, .
 {
     va_list args;
     va_start(args, fmt);
-    end_with(try, kind, false, fmt, args);
+    identity_try_end_with(try, kind, false, fmt, args);
     va_end(args);
 }
 
@@ -114,7 +114,7 @@ void identity_end_token(identity_try_t *try, const char *body, size_t len)
 
 /* ---- exchanges ---- */
 
-static void on_head(void *baton, const ac_http_head_t *head)
+static void identity_try_on_head(void *baton, const ac_http_head_t *head)
 {
     identity_try_t *try = baton;
     const char *challenge = head->header(head->self, "www-authenticate");
@@ -122,13 +122,13 @@ static void on_head(void *baton, const ac_http_head_t *head)
     snprintf(try->challenge, sizeof(try->challenge), "%s", challenge ? challenge : "");
 }
 
-static bool on_body(void *baton, const char *bytes, size_t len)
+static bool identity_try_on_body(void *baton, const char *bytes, size_t len)
 {
     identity_try_t *try = baton;
     return ac_buf_add(&try->body, bytes, len) == APR_SUCCESS;
 }
 
-static void on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
+static void identity_try_on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
 {
     identity_try_t *try = baton;
     (void)error_body, (void)len;
@@ -142,7 +142,7 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *err, const 
 
 void identity_try_http(identity_try_t *try, const ac_http_request_t *request, identity_answer_fn *on_answer)
 {
-    static const ac_http_cb_t callbacks = {on_head, on_body, on_end, NULL};
+    static const ac_http_cb_t callbacks = {identity_try_on_head, identity_try_on_body, identity_try_on_end, NULL};
     ac_http_request_t mine = *request;
     ac_err_t err;
     ac_err_init(&err);
@@ -150,7 +150,7 @@ void identity_try_http(identity_try_t *try, const ac_http_request_t *request, id
     mine.max_response = IDENTITY_MAX_TOKEN;
     try->on_answer = on_answer;
     try->status = 0;
-    wipe(&try->body);
+    identity_try_wipe(&try->body);
     if (ac_http_start(&try->http, try->loop, &mine, &callbacks, try, &err) != APR_SUCCESS) {
         identity_end_err(try, &err, false);
     }
@@ -163,7 +163,7 @@ static void job_free(identity_job_t *job)
     if (job->stop_fd >= 0) {
         close(job->stop_fd);
     }
-    wipe(&job->out);
+    identity_try_wipe(&job->out);
     free(job);
 }
 
@@ -208,7 +208,7 @@ void identity_try_work(identity_try_t *try, void (*fn)(identity_job_t *job),
 
 /* ---- texts ---- */
 
-static void add_encoded(ac_buf_t *buf, const char *text)
+static void identity_try_add_encoded(ac_buf_t *buf, const char *text)
 {
     static const char hex[] = "0123456789ABCDEF";
     for (; *text; text++) {
@@ -224,7 +224,7 @@ void identity_form_add(ac_buf_t *buf, const char *name, const char *value)
     ac_buf_str(buf, buf->len ? "&" : "");
     ac_buf_str(buf, name);
     ac_buf_str(buf, "=");
-    add_encoded(buf, value);
+    identity_try_add_encoded(buf, value);
 }
 
 void identity_resource(char resource[IDENTITY_SCOPE_SIZE], const char *scope)

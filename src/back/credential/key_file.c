@@ -35,7 +35,7 @@ typedef struct reading_t {
 
 /* ---- reading ---- */
 
-static apr_status_t read_key(char **ptext, const char *path, ac_err_t *err)
+static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *err)
 {
     char *text = NULL, reason[120];
     size_t len = 0;
@@ -56,14 +56,14 @@ static apr_status_t read_key(char **ptext, const char *path, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-static bool is_same(const struct stat *a, const struct stat *b)
+static bool key_file_is_same(const struct stat *a, const struct stat *b)
 {
     return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size
         && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec
         && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static void look(void *baton)
+static void key_file_look(void *baton)
 {
     reading_t *reading = baton;
     struct stat info;
@@ -72,16 +72,16 @@ static void look(void *baton)
         ac_err_set(&reading->err, AC_UNAUTHENTICATED, "the file is not there any more");
         return;
     }
-    reading->same = is_same(&info, &reading->seen);
+    reading->same = key_file_is_same(&info, &reading->seen);
     reading->seen = info;
     if (!reading->same) {
-        reading->status = read_key(&reading->text, reading->path, &reading->err);
+        reading->status = key_file_read_key(&reading->text, reading->path, &reading->err);
     }
 }
 
 /* ---- on the loop ---- */
 
-static void wipe(char *text)
+static void key_file_wipe(char *text)
 {
     if (text) {
         OPENSSL_cleanse(text, strlen(text));
@@ -89,10 +89,10 @@ static void wipe(char *text)
     }
 }
 
-static void take(key_file_t *file, reading_t *reading, fetched_t *fetched)
+static void key_file_take(key_file_t *file, reading_t *reading, fetched_t *fetched)
 {
     if (reading->text) {
-        wipe(file->text);
+        key_file_wipe(file->text);
         file->text = reading->text;
         reading->text = NULL;
         file->seen = reading->seen;
@@ -119,21 +119,21 @@ static void end_reading(void *baton)
     memset(&fetched, 0, sizeof(fetched));
     if (reading->done) {
         fetched_fn *done = reading->done;
-        take(reading->file, reading, &fetched);
+        key_file_take(reading->file, reading, &fetched);
         done(reading->baton, &fetched);
     }
-    wipe(reading->text);
+    key_file_wipe(reading->text);
     free(reading);
 }
 
-static void refuse(void *baton)
+static void key_file_refuse(void *baton)
 {
     reading_t *reading = baton;
     ac_err_set(&reading->err, AC_OVERLOADED, "no work thread is free");
     end_reading(reading);
 }
 
-static void *start(void *source, const char *scope, fetched_fn *done, void *baton)
+static void *key_file_start(void *source, const char *scope, fetched_fn *done, void *baton)
 {
     key_file_t *file = source;
     reading_t *reading = ac_alloc(sizeof(*reading));
@@ -143,19 +143,19 @@ static void *start(void *source, const char *scope, fetched_fn *done, void *bato
     reading->baton = baton;
     reading->path = file->path;
     reading->seen = file->seen;
-    if (ac_work_post(file->work, look, end_reading, reading) != APR_SUCCESS) {
-        ac_loop_post(file->loop, refuse, reading);
+    if (ac_work_post(file->work, key_file_look, end_reading, reading) != APR_SUCCESS) {
+        ac_loop_post(file->loop, key_file_refuse, reading);
     }
     return reading;
 }
 
-static void cancel(void *fetch)
+static void key_file_cancel(void *fetch)
 {
     reading_t *reading = fetch;
     reading->done = NULL;                       /* freed when it comes back */
 }
 
-static apr_status_t child_init(void *source, const ac_host_t *host, ac_err_t *err)
+static apr_status_t key_file_child_init(void *source, const ac_host_t *host, ac_err_t *err)
 {
     key_file_t *file = source;
     (void)err;
@@ -164,14 +164,14 @@ static apr_status_t child_init(void *source, const ac_host_t *host, ac_err_t *er
     return APR_SUCCESS;
 }
 
-static void child_exit(void *source)
+static void key_file_child_exit(void *source)
 {
     key_file_t *file = source;
-    wipe(file->text);
+    key_file_wipe(file->text);
     file->text = NULL;
 }
 
-const source_vt key_file_source = {start, cancel, child_init, child_exit};
+const source_vt key_file_source = {key_file_start, key_file_cancel, key_file_child_init, key_file_child_exit};
 
 /* ---- configuration ---- */
 
@@ -192,13 +192,13 @@ const char *key_file_create(void **psource, const char **ptext, const char *path
     if (problem) {
         return problem;
     }
-    if (stat(path, &file->seen) || read_key(&text, path, &err) != APR_SUCCESS) {
+    if (stat(path, &file->seen) || key_file_read_key(&text, path, &err) != APR_SUCCESS) {
         char reason[120];
         return apr_psprintf(p, "'file:%s' %s", path, err.detail[0] ? err.detail : apr_pstrcat(p, "cannot be read: ",
                             apr_strerror(errno, reason, sizeof(reason)), NULL));
     }
     *ptext = file->first = apr_pstrdup(p, text);
-    wipe(text);
+    key_file_wipe(text);
     *psource = file;
     return NULL;
 }

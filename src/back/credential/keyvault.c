@@ -42,19 +42,19 @@ typedef struct reading_t {
     ac_buf_t body;
 } reading_t;
 
-static void ask(reading_t *reading);
+static void keyvault_ask(reading_t *reading);
 static void on_token(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
 
 /* ---- ends ---- */
 
-static void wipe(char *text, size_t len)
+static void keyvault_wipe(char *text, size_t len)
 {
     if (text) {
         OPENSSL_cleanse(text, len);
     }
 }
 
-static void cancel(void *fetch)
+static void keyvault_cancel(void *fetch)
 {
     reading_t *reading = fetch;
     if (reading->http) {
@@ -64,21 +64,21 @@ static void cancel(void *fetch)
         ac_credential_forget(reading->vault->credential, on_token, reading);
     }
     ac_ready_cancel(reading->vault->loop, &reading->ready);
-    wipe(reading->body.data, reading->body.len);
+    keyvault_wipe(reading->body.data, reading->body.len);
     ac_buf_free(&reading->body);
     if (reading->token) {
-        wipe(reading->token, strlen(reading->token));
+        keyvault_wipe(reading->token, strlen(reading->token));
         free(reading->token);
     }
     free(reading);
 }
 
-static void end_failed(reading_t *reading, const ac_err_t *err)
+static void keyvault_end_failed(reading_t *reading, const ac_err_t *err)
 {
     fetched_t fetched = {.err = *err};
     fetched_fn *done = reading->done;
     void *baton = reading->baton;
-    cancel(reading);
+    keyvault_cancel(reading);
     done(baton, &fetched);
 }
 
@@ -88,7 +88,7 @@ static void end_detail(reading_t *reading, ac_kind_e kind, const char *detail, c
     ac_err_t err;
     ac_err_init(&err);
     ac_err_set(&err, kind, "%s%s", detail, reason);
-    end_failed(reading, &err);
+    keyvault_end_failed(reading, &err);
 }
 
 /* ---- the secret ---- */
@@ -110,16 +110,16 @@ static void take_secret(reading_t *reading)
         return;
     }
     if (key_check(text, strlen(text), &err) != APR_SUCCESS) {
-        wipe(text, strlen(text));
+        keyvault_wipe(text, strlen(text));
         free(text);
         end_detail(reading, AC_UNAUTHENTICATED, "the vault's secret ", err.detail);
         return;
     }
     fetched.text = text;
     fetched.refresh = ac_loop_now(reading->vault->loop) + reading->vault->refresh;
-    cancel(reading);
+    keyvault_cancel(reading);
     done(baton, &fetched);
-    wipe(text, strlen(text));
+    keyvault_wipe(text, strlen(text));
     free(text);
 }
 
@@ -145,7 +145,7 @@ static const char *meaning_of(int status, const char *code)
     return "the vault failed";
 }
 
-static void end_refused(reading_t *reading, const ac_err_t *http_err)
+static void keyvault_end_refused(reading_t *reading, const ac_err_t *http_err)
 {
     json_t *document = reading->body.data ? json_loadb(reading->body.data, reading->body.len, 0, NULL) : NULL;
     const json_t *error = json_object_get(document, "error");
@@ -161,7 +161,7 @@ static void end_refused(reading_t *reading, const ac_err_t *http_err)
     ac_err_set(&err, status == 429 || status >= 500 ? AC_UPSTREAM_ERROR : AC_UNAUTHENTICATED, "%s (HTTP %d%s%s)",
                meaning_of(status, inner), status, word ? ", " : "", word ? inner : "");
     json_decref(document);
-    end_failed(reading, &err);
+    keyvault_end_failed(reading, &err);
 }
 
 /* ---- the challenge ---- */
@@ -185,7 +185,7 @@ static bool find_value(char *value, size_t size, const char *challenge, const ch
 }
 
 /* What stands between "://" and the next of "/:?#". */
-static void host_of(char *host, size_t size, const char *url)
+static void keyvault_host_of(char *host, size_t size, const char *url)
 {
     const char *start = strstr(url, "://");
     start = start ? start + 3 : url;
@@ -210,12 +210,12 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
         && !find_value(resource, sizeof(resource), challenge, "scope")) {
         return "the vault wants a token and does not say for what";
     }
-    host_of(host, sizeof(host), resource);
+    keyvault_host_of(host, sizeof(host), resource);
     if (!is_part_of(vault->host, host)) {
         return "the vault wants a token for another service than itself";
     }
-    host_of(theirs, sizeof(theirs), url);
-    host_of(ours, sizeof(ours), identity_conf(vault->identity)->authority);
+    keyvault_host_of(theirs, sizeof(theirs), url);
+    keyvault_host_of(ours, sizeof(ours), identity_conf(vault->identity)->authority);
     const char *tenant = strstr(url, "://") ? strchr(strstr(url, "://") + 3, '/') : NULL;
     size_t len = tenant ? strcspn(tenant + 1, "/?#") : 0;
     if (strcasecmp(theirs, ours)) {
@@ -247,12 +247,12 @@ static void follow_challenge(reading_t *reading)
     if (reading->token) {
         ac_credential_reject(vault->credential, vault->scope, reading->token);
     }
-    ask(reading);
+    keyvault_ask(reading);
 }
 
 /* ---- asking ---- */
 
-static void on_head(void *baton, const ac_http_head_t *head)
+static void keyvault_on_head(void *baton, const ac_http_head_t *head)
 {
     reading_t *reading = baton;
     const char *challenge = head->header(head->self, "www-authenticate");
@@ -260,13 +260,13 @@ static void on_head(void *baton, const ac_http_head_t *head)
     snprintf(reading->challenge, sizeof(reading->challenge), "%s", challenge ? challenge : "");
 }
 
-static bool on_body(void *baton, const char *bytes, size_t len)
+static bool keyvault_on_body(void *baton, const char *bytes, size_t len)
 {
     reading_t *reading = baton;
     return ac_buf_add(&reading->body, bytes, len) == APR_SUCCESS;
 }
 
-static void on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
+static void keyvault_on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
 {
     reading_t *reading = baton;
     (void)error_body, (void)len;
@@ -281,13 +281,13 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *err, const 
         follow_challenge(reading);
     }
     else {
-        end_refused(reading, err);
+        keyvault_end_refused(reading, err);
     }
 }
 
 static void send_request(reading_t *reading)
 {
-    static const ac_http_cb_t callbacks = {on_head, on_body, on_end, NULL};
+    static const ac_http_cb_t callbacks = {keyvault_on_head, keyvault_on_body, keyvault_on_end, NULL};
     const vault_t *vault = reading->vault;
     const char *headers[] = {"Accept: application/json", NULL, NULL};
     ac_buf_t header;
@@ -304,10 +304,10 @@ static void send_request(reading_t *reading)
     };
     ac_buf_clear(&reading->body);
     apr_status_t status = ac_http_start(&reading->http, vault->loop, &request, &callbacks, reading, &err);
-    wipe(header.data, header.len);
+    keyvault_wipe(header.data, header.len);
     ac_buf_free(&header);
     if (status != APR_SUCCESS) {
-        end_failed(reading, &err);
+        keyvault_end_failed(reading, &err);
     }
 }
 
@@ -316,18 +316,18 @@ static void on_token(void *baton, apr_status_t status, const char *text, const a
     reading_t *reading = baton;
     reading->waiting = false;
     if (status != APR_SUCCESS) {
-        end_failed(reading, err);
+        keyvault_end_failed(reading, err);
         return;
     }
     if (reading->token) {
-        wipe(reading->token, strlen(reading->token));
+        keyvault_wipe(reading->token, strlen(reading->token));
         free(reading->token);
     }
     reading->token = strdup(text);
     send_request(reading);
 }
 
-static void ask(reading_t *reading)
+static void keyvault_ask(reading_t *reading)
 {
     vault_t *vault = reading->vault;
     if (!vault->knows) {
@@ -338,12 +338,12 @@ static void ask(reading_t *reading)
     ac_credential_get(vault->credential, vault->scope, on_token, reading);
 }
 
-static void begin(void *baton)
+static void keyvault_begin(void *baton)
 {
-    ask(baton);
+    keyvault_ask(baton);
 }
 
-static void *start(void *source, const char *scope, fetched_fn *done, void *baton)
+static void *keyvault_start(void *source, const char *scope, fetched_fn *done, void *baton)
 {
     reading_t *reading = ac_alloc(sizeof(*reading));
     (void)scope;
@@ -351,36 +351,36 @@ static void *start(void *source, const char *scope, fetched_fn *done, void *bato
     reading->done = done;
     reading->baton = baton;
     ac_buf_init(&reading->body, MAX_ANSWER);
-    ac_ready_set(reading->vault->loop, &reading->ready, begin, reading);
+    ac_ready_set(reading->vault->loop, &reading->ready, keyvault_begin, reading);
     return reading;
 }
 
-static apr_status_t child_init(void *source, const ac_host_t *host, ac_err_t *err)
+static apr_status_t keyvault_child_init(void *source, const ac_host_t *host, ac_err_t *err)
 {
     vault_t *vault = source;
     vault->loop = host->loop;
     return ac_credential_child_init(vault->credential, host, err);
 }
 
-static void child_exit(void *source)
+static void keyvault_child_exit(void *source)
 {
     vault_t *vault = source;
     ac_credential_child_exit(vault->credential);
 }
 
-const source_vt keyvault_source = {start, cancel, child_init, child_exit};
+const source_vt keyvault_source = {keyvault_start, keyvault_cancel, keyvault_child_init, keyvault_child_exit};
 
 /* ---- configuration ---- */
 
 /* https://VAULT.vault.azure.net/secrets/NAME[/VERSION] */
-static const char *check_url(vault_t *vault, const char *url, apr_pool_t *p)
+static const char *keyvault_check_url(vault_t *vault, const char *url, apr_pool_t *p)
 {
     static const char example[] = "keyvault:https://VAULT.vault.azure.net/secrets/NAME";
     char host[256];
     if (!identity_address_safe(url) || strpbrk(url, "?#%")) {
         return apr_psprintf(p, "'keyvault:%s' is not the https address of a secret; give one like %s", url, example);
     }
-    host_of(host, sizeof(host), url);
+    keyvault_host_of(host, sizeof(host), url);
     const char *domain = strchr(host, '.'), *path = strchr(strstr(url, "://") + 3, '/');
     bool secret = path && !strncmp(path, "/secrets/", 9);
     size_t name = secret ? strspn(path + 9, LETTERS "-") : 0;
@@ -421,7 +421,7 @@ const char *keyvault_create(void **psource, const char *url, const apr_table_t *
     };
     vault_t *vault = apr_pcalloc(p, sizeof(*vault));
     vault->refresh = REFRESH;
-    const char *problem = check_url(vault, url, p);
+    const char *problem = keyvault_check_url(vault, url, p);
     if (!problem) {
         problem = credential_only(options, names, apr_pstrcat(p, "keyvault:", url, NULL), p);
     }

@@ -29,7 +29,7 @@ typedef struct part_t {
 } part_t;
 
 /* With its NUL, so that no two lists of words are one text. */
-static void add_word(part_t *part, const char *word)
+static void counters_add_word(part_t *part, const char *word)
 {
     size_t len = strlen(word) + 1;
     len = len < part->left ? len : part->left;
@@ -39,7 +39,7 @@ static void add_word(part_t *part, const char *word)
 }
 
 /* Who shares the count. Who cannot be told apart in the way that is wanted is in the next best one, and never uncounted. */
-static const char *subject_of(ac_by_e *pby, const ac_subject_t *who)
+static const char *counters_subject_of(ac_by_e *pby, const ac_subject_t *who)
 {
     if (*pby == AC_BY_AGENT) {
         return who->agent ? who->agent : "";
@@ -55,21 +55,21 @@ static const char *subject_of(ac_by_e *pby, const ac_subject_t *who)
     return who->address ? who->address : "";
 }
 
-static void make_key(unsigned char key[AC_COUNT_KEY], const char *scope, const ac_limit_t *limit, const ac_subject_t *who)
+static void counters_make_key(unsigned char key[AC_COUNT_KEY], const char *scope, const ac_limit_t *limit, const ac_subject_t *who)
 {
     char text[1024], window[24];
     unsigned char digest[EVP_MAX_MD_SIZE] = {0};
     part_t part = {text, sizeof(text)};
     ac_by_e by = limit->by;
-    const char *subject = subject_of(&by, who);
+    const char *subject = counters_subject_of(&by, who);
     snprintf(window, sizeof(window), "%" APR_INT64_T_FMT, (apr_int64_t)limit->window);
-    add_word(&part, ac_limit_measure_name(limit->measure));
-    add_word(&part, window);
+    counters_add_word(&part, ac_limit_measure_name(limit->measure));
+    counters_add_word(&part, window);
     /* Both, so that two limits whose subjects are the same one for lack of a better are two counts. */
-    add_word(&part, ac_limit_by_name(limit->by));
-    add_word(&part, ac_limit_by_name(by));
-    add_word(&part, subject);
-    add_word(&part, scope ? scope : "");
+    counters_add_word(&part, ac_limit_by_name(limit->by));
+    counters_add_word(&part, ac_limit_by_name(by));
+    counters_add_word(&part, subject);
+    counters_add_word(&part, scope ? scope : "");
     pthread_once(&once, fetch_sha256);
     if (!EVP_Digest(text, (size_t)(part.at - text), digest, NULL, sha256, NULL)) {
         abort();
@@ -108,7 +108,7 @@ void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit
     /* What is larger than the whole limit waits until there is all of it, instead of for ever. */
     take->amount = amount < limit->most ? amount : limit->most;
     take->hold = limit->measure != AC_LIMIT_REQUESTS;
-    make_key(take->key, limits->scope, limit, who);
+    counters_make_key(take->key, limits->scope, limit, who);
 }
 
 /* ---- what is said of it ---- */
@@ -161,7 +161,7 @@ static const ac_take_t *find_over(const ac_takes_t *takes)
 }
 
 /* Why takes were refused: rate_limited, budget_exceeded; retry_after is when the window ends, after which there is enough. */
-static apr_status_t refuse(const ac_takes_t *takes, ac_err_t *err)
+static apr_status_t counters_refuse(const ac_takes_t *takes, ac_err_t *err)
 {
     const ac_take_t *take = find_over(takes);
     if (!take) {
@@ -195,7 +195,7 @@ static apr_status_t refuse(const ac_takes_t *takes, ac_err_t *err)
 static apr_status_t take_here(ac_counters_t *counters, ac_takes_t *takes, ac_err_t *err)
 {
     apr_status_t status = ac_limit_table_take(counters->table, takes, apr_time_now(), err);
-    return status == APR_EAGAIN && !err->kind ? refuse(takes, err) : status;
+    return status == APR_EAGAIN && !err->kind ? counters_refuse(takes, err) : status;
 }
 
 typedef struct asked_t {                        /* the shared counts are */
@@ -205,7 +205,7 @@ typedef struct asked_t {                        /* the shared counts are */
     void *baton;
 } asked_t;
 
-static void on_shared(void *baton, apr_status_t status, const ac_err_t *said)
+static void counters_on_shared(void *baton, apr_status_t status, const ac_err_t *said)
 {
     asked_t asked = *(asked_t *)baton;
     ac_err_t err = *said;
@@ -221,7 +221,7 @@ static void on_shared(void *baton, apr_status_t status, const ac_err_t *said)
         status = take_here(asked.counters, asked.takes, &err);
     }
     else if (!err.kind) {
-        status = refuse(asked.takes, &err);
+        status = counters_refuse(asked.takes, &err);
     }
     asked.done(asked.baton, status, &err);
 }
@@ -233,7 +233,7 @@ apr_status_t ac_counters_take(ac_counters_t *counters, ac_takes_t *takes, ac_cou
     }
     asked_t *asked = ac_alloc(sizeof(*asked));
     *asked = (asked_t){counters, takes, done, baton};
-    counters->shared->take(counters->shared_self, takes, on_shared, asked);
+    counters->shared->take(counters->shared_self, takes, counters_on_shared, asked);
     return APR_EINPROGRESS;
 }
 
@@ -247,7 +247,7 @@ typedef struct waiting_t {
     ac_err_t err;
 } waiting_t;
 
-static void on_answer(void *baton, apr_status_t status, const ac_err_t *err)
+static void counters_on_answer(void *baton, apr_status_t status, const ac_err_t *err)
 {
     waiting_t *waiting = baton;
     waiting->status = status;
@@ -268,9 +268,9 @@ static void ask_for(void *baton)
     waiting_t *waiting = baton;
     ac_err_t err;
     ac_err_init(&err);
-    apr_status_t status = ac_counters_take(waiting->counters, waiting->takes, on_answer, waiting, &err);
+    apr_status_t status = ac_counters_take(waiting->counters, waiting->takes, counters_on_answer, waiting, &err);
     if (status != APR_EINPROGRESS) {
-        on_answer(waiting, status, &err);
+        counters_on_answer(waiting, status, &err);
     }
 }
 
@@ -324,7 +324,7 @@ typedef struct given_back_t {
     ac_takes_t *takes;
 } given_back_t;
 
-static void give_back(void *baton)
+static void counters_give_back(void *baton)
 {
     given_back_t back = *(given_back_t *)baton;
     free(baton);
@@ -345,7 +345,7 @@ void ac_counters_release(ac_counters_t *counters, ac_takes_t *takes)
     if (takes->shared) {
         given_back_t *back = ac_alloc(sizeof(*back));
         *back = (given_back_t){counters, takes};
-        ac_loop_post(counters->loop, give_back, back);
+        ac_loop_post(counters->loop, counters_give_back, back);
         return;
     }
     ac_limit_table_release(counters->table, takes);

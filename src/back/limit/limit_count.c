@@ -19,7 +19,7 @@ static bool is_free(const ac_slot_t *slot, apr_time_t now)
 }
 
 /* The bucket's slot of this key, or NULL; *pfree: a free one, *pn_free: how many. */
-static ac_slot_t *look(ac_slot_t *bucket, const unsigned char *key, apr_time_t now, ac_slot_t **pfree, int *pn_free)
+static ac_slot_t *limit_count_look(ac_slot_t *bucket, const unsigned char *key, apr_time_t now, ac_slot_t **pfree, int *pn_free)
 {
     *pfree = NULL;
     *pn_free = 0;
@@ -52,7 +52,7 @@ ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COU
     int n_free[2];
     for (int i = 0; i < 2 && !slot; i++) {
         uint32_t bucket = (uint32_t)(hash >> (32 * i)) & mask;
-        slot = look(&table->slots[(size_t)bucket * AC_TABLE_WAYS], key, now, &free_slot[i], &n_free[i]);
+        slot = limit_count_look(&table->slots[(size_t)bucket * AC_TABLE_WAYS], key, now, &free_slot[i], &n_free[i]);
     }
     if (!slot) {
         /* The emptier of two buckets: so nearly all slots are taken before a pair of buckets has none. */
@@ -122,7 +122,7 @@ static void note_left(ac_take_t *take, const ac_slot_t *slot, apr_time_t now)
 }
 
 /* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. EAGAIN: there is not; ENOSPC: no slot. */
-static apr_status_t check(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now)
+static apr_status_t limit_count_check(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now)
 {
     apr_status_t status = APR_SUCCESS;
     for (int i = 0; i < takes->n; i++) {
@@ -185,7 +185,7 @@ static bool has_records(const ac_limit_table_t *table, const ac_takes_t *takes)
     return true;
 }
 
-static void hold(ac_limit_table_t *table, ac_take_t *take)
+static void limit_count_hold(ac_limit_table_t *table, ac_take_t *take)
 {
     ac_table_head_t *head = table->head;
     uint32_t record;
@@ -210,7 +210,7 @@ apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = check(table, takes, now);
+    status = limit_count_check(table, takes, now);
     if (status == APR_SUCCESS && !has_records(table, takes)) {
         status = APR_ENOSPC;
     }
@@ -222,7 +222,7 @@ apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr
         }
         take->claimed = false;
         if (needs_record(take)) {
-            hold(table, take);
+            limit_count_hold(table, take);
         }
         note_left(take, slot, now);
         note_change(table, slot);

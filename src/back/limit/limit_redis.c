@@ -174,17 +174,17 @@ static void free_eval(eval_t *eval)
     free(eval);
 }
 
-static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err);
+static void limit_redis_on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err);
 
 static void send_eval(eval_t *eval)
 {
     ac_redis_command_t command = {eval->argc, eval->argv, NULL};
-    ac_redis_call(eval->counts->redis, &command, on_reply, eval);
+    ac_redis_call(eval->counts->redis, &command, limit_redis_on_reply, eval);
 }
 
 /* ---- what Redis says ---- */
 
-static bool read_number(int64_t *pnumber, const redisReply *reply)
+static bool limit_redis_read_number(int64_t *pnumber, const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_INTEGER) {
         *pnumber = reply->integer;
@@ -204,14 +204,14 @@ static bool is_window(const ac_take_t *take, int64_t epoch, int64_t now)
 static apr_status_t read_taken(ac_takes_t *takes, const redisReply *reply)
 {
     int64_t fine, now, epoch, left, over;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 3 * (size_t)takes->n || !read_number(&fine, reply->element[0]) ||
-        !read_number(&now, reply->element[1])) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 3 * (size_t)takes->n || !limit_redis_read_number(&fine, reply->element[0]) ||
+        !limit_redis_read_number(&now, reply->element[1])) {
         return APR_EGENERAL;
     }
     for (int i = 0; i < takes->n; i++) {
         ac_take_t *take = &takes->list[i];
         redisReply **said = &reply->element[2 + 3 * i];
-        if (!read_number(&epoch, said[0]) || !read_number(&left, said[1]) || !read_number(&over, said[2]) ||
+        if (!limit_redis_read_number(&epoch, said[0]) || !limit_redis_read_number(&left, said[1]) || !limit_redis_read_number(&over, said[2]) ||
             !is_window(take, epoch, now)) {
             return APR_EGENERAL;
         }
@@ -249,7 +249,7 @@ static void end_take(eval_t *eval, const redisReply *reply, const ac_err_t *caus
     eval->done(eval->baton, status, &err);
 }
 
-static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err)
+static void limit_redis_on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err)
 {
     eval_t *eval = baton;
     if (reply && reply->type == REDIS_REPLY_ERROR && !strncmp(reply->str, "NOSCRIPT", 8) && !eval->whole) {
@@ -267,7 +267,7 @@ static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t
 
 /* ---- the table of functions ---- */
 
-static void take(void *self, ac_takes_t *takes, ac_counted_fn *done, void *baton)
+static void limit_redis_take(void *self, ac_takes_t *takes, ac_counted_fn *done, void *baton)
 {
     ac_limit_redis_t *counts = self;
     eval_t *eval = make_eval(counts, &counts->take, takes->n, 3 + TAKE_ARGS * takes->n);
@@ -292,7 +292,7 @@ static void take(void *self, ac_takes_t *takes, ac_counted_fn *done, void *baton
     send_eval(eval);
 }
 
-static void settle(void *self, const ac_takes_t *takes, const ac_take_t *one, const ac_settle_t *how)
+static void limit_redis_settle(void *self, const ac_takes_t *takes, const ac_take_t *one, const ac_settle_t *how)
 {
     ac_limit_redis_t *counts = self;
     eval_t *eval = make_eval(counts, &counts->settle, 1, 6);
@@ -307,7 +307,7 @@ static void settle(void *self, const ac_takes_t *takes, const ac_take_t *one, co
     send_eval(eval);
 }
 
-const ac_shared_vt ac_shared_redis = {.name = "redis", .take = take, .settle = settle};
+const ac_shared_vt ac_shared_redis = {.name = "redis", .take = limit_redis_take, .settle = limit_redis_settle};
 
 /* ---- signs of life ---- */
 
@@ -316,31 +316,31 @@ static void on_signed(void *baton, const struct redisReply *reply, const ac_err_
     (void)baton, (void)reply, (void)err;
 }
 
-static void sign(void *baton)
+static void limit_redis_sign(void *baton)
 {
     ac_limit_redis_t *counts = baton;
     ac_redis_command_t command = {5, counts->sign_argv, NULL};
     ac_redis_call(counts->redis, &command, on_signed, counts);
-    ac_timer_set(counts->loop, &counts->sign_timer, ac_loop_now(counts->loop) + SIGN_EVERY, sign, counts);
+    ac_timer_set(counts->loop, &counts->sign_timer, ac_loop_now(counts->loop) + SIGN_EVERY, limit_redis_sign, counts);
 }
 
-static void set_name(ac_limit_redis_t *counts, uint32_t holder)
+static void limit_redis_set_name(ac_limit_redis_t *counts, uint32_t holder)
 {
     counts->holder = holder;
     snprintf(counts->holder_key, sizeof(counts->holder_key), "%sholder:%016" PRIx64 "-%u", counts->prefix, counts->process,
              (unsigned)holder);
 }
 
-static void on_state(void *baton, bool up, const char *why)
+static void limit_redis_on_state(void *baton, bool up, const char *why)
 {
     ac_limit_redis_t *counts = baton;
     __atomic_store_n(&counts->is_up, up, __ATOMIC_RELEASE);
     if (up) {
-        sign(counts);
+        limit_redis_sign(counts);
     }
     else {
         /* What was given back meanwhile was not heard of: with a new name none of it stays for longer than the lease. */
-        set_name(counts, counts->holder + 1);
+        limit_redis_set_name(counts, counts->holder + 1);
         ac_timer_cancel(counts->loop, &counts->sign_timer);
     }
     if (counts->conf.on_state) {
@@ -361,9 +361,9 @@ apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_co
     counts->process = ac_random();
     hash_script(&counts->take, take_script);
     hash_script(&counts->settle, settle_script);
-    set_name(counts, 0);
+    limit_redis_set_name(counts, 0);
     memcpy(counts->sign_argv, (const char *[]){"SET", counts->holder_key, "1", "PX", LEASE_MS}, sizeof(counts->sign_argv));
-    mine.on_state = on_state;
+    mine.on_state = limit_redis_on_state;
     mine.baton = counts;
     mine.proof = counts->sign_argv;             /* where it cannot be said that this process lives, nothing can be counted */
     mine.n_proof = 5;

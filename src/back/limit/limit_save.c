@@ -16,7 +16,7 @@
 #define SAVING_PATIENCE apr_time_from_sec(30)   /* for who is at it; then it is thought to be dead */
 
 /* Whether there is something to save and nobody is at it; *pchanges: as of now. */
-static bool claim(ac_limit_table_t *table, uint64_t *pchanges)
+static bool limit_save_claim(ac_limit_table_t *table, uint64_t *pchanges)
 {
     ac_table_head_t *head = table->head;
     apr_time_t now = ac_clock();
@@ -73,7 +73,7 @@ apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_
     char part[512];
     uint64_t changes;
     apr_status_t status = APR_SUCCESS;
-    if (!claim(table, &changes)) {
+    if (!limit_save_claim(table, &changes)) {
         return APR_SUCCESS;
     }
     snprintf(part, sizeof(part), "%s.new", path);

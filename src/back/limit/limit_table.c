@@ -83,7 +83,7 @@ static size_t head_size(void)
     return (sizeof(ac_table_head_t) + 4095) & ~(size_t)4095;
 }
 
-static void place(ac_limit_table_t *table, void *memory)
+static void limit_table_place(ac_limit_table_t *table, void *memory)
 {
     table->head = memory;
     table->slots = (ac_slot_t *)((char *)memory + head_size());
@@ -96,7 +96,7 @@ static size_t whole_size(void)
 }
 
 /* Nobody else has it: what was held is nobody's any more, and what was spent stays. */
-static apr_status_t begin(ac_limit_table_t *table)
+static apr_status_t limit_table_begin(ac_limit_table_t *table)
 {
     ac_table_head_t *head = table->head;
     table->fresh = memcmp(head->magic, MAGIC, sizeof(head->magic)) != 0 || head->n_used > AC_MAX_HOLDS;
@@ -140,12 +140,12 @@ static apr_status_t map_file(ac_limit_table_t *table, bool alone)
     if (memory == MAP_FAILED) {
         return errno;
     }
-    place(table, memory);
+    limit_table_place(table, memory);
     return APR_SUCCESS;
 }
 
 /* The lock is shared as long as this process or one of its children lives. */
-static apr_status_t open_file(ac_limit_table_t *table, const char *path)
+static apr_status_t limit_table_open_file(ac_limit_table_t *table, const char *path)
 {
     char name[512];
     struct stat space;
@@ -165,7 +165,7 @@ static apr_status_t open_file(ac_limit_table_t *table, const char *path)
     }
     apr_status_t status = map_file(table, alone);
     if (status == APR_SUCCESS && alone) {
-        status = begin(table);
+        status = limit_table_begin(table);
         flock(table->fd, LOCK_SH);
     }
     return status;
@@ -179,14 +179,14 @@ apr_status_t ac_limit_table_open(ac_limit_table_t **ptable, const char *path, ac
     table->fd = -1;
     *ptable = NULL;
     if (path) {
-        status = open_file(table, path);
+        status = limit_table_open_file(table, path);
     }
     else {
         void *memory = mmap(NULL, table->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         status = memory == MAP_FAILED ? errno : APR_SUCCESS;
         if (status == APR_SUCCESS) {
-            place(table, memory);
-            status = begin(table);
+            limit_table_place(table, memory);
+            status = limit_table_begin(table);
         }
     }
     if (status != APR_SUCCESS) {

@@ -22,7 +22,7 @@ static const char *const azure_options[] = {"deployment", "model", "api-version"
 /* ---- parts of an address ---- */
 
 /* The host of a valid URL, without port, brackets and case. */
-static const char *host_of(const char *url, apr_pool_t *p)
+static const char *model_endpoint_host_of(const char *url, apr_pool_t *p)
 {
     const char *start = strstr(url, "://") + 3;
     bool bracket = *start == '[';
@@ -34,7 +34,7 @@ static const char *host_of(const char *url, apr_pool_t *p)
     return host;
 }
 
-static bool ends_with(const char *text, const char *end)
+static bool model_endpoint_ends_with(const char *text, const char *end)
 {
     size_t len = strlen(text), end_len = strlen(end);
     return len >= end_len && !strcasecmp(text + len - end_len, end);
@@ -42,7 +42,7 @@ static bool ends_with(const char *text, const char *end)
 
 static bool is_azure(const char *host)
 {
-    return ends_with(host, ".azure.com") || ends_with(host, ".azure.us") || ends_with(host, ".azure.cn")
+    return model_endpoint_ends_with(host, ".azure.com") || model_endpoint_ends_with(host, ".azure.us") || model_endpoint_ends_with(host, ".azure.cn")
         || ac_http_host_near(host);
 }
 
@@ -84,7 +84,7 @@ static int check_option(void *baton, const char *name, const char *value)
     return 0;
 }
 
-static const char *option(const ac_model_conf_t *conf, const char *name)
+static const char *model_endpoint_option(const ac_model_conf_t *conf, const char *name)
 {
     const char *value = conf->options ? apr_table_get(conf->options, name) : NULL;
     return value && *value ? value : NULL;
@@ -93,7 +93,7 @@ static const char *option(const ac_model_conf_t *conf, const char *name)
 static const char *check_options(const ac_model_conf_t *conf, const char *const *known, apr_pool_t *p)
 {
     options_t options = {known, NULL};
-    const char *insecure = option(conf, "insecure"), *list = "";
+    const char *insecure = model_endpoint_option(conf, "insecure"), *list = "";
     if (conf->options) {
         apr_table_do(check_option, &options, conf->options, NULL);
     }
@@ -138,7 +138,7 @@ static const char *check_address(const char **pbase, const char *endpoint, const
 
 static const char *check_credential(const ac_model_conf_t *conf, const char *base, apr_pool_t *p)
 {
-    const char *insecure = option(conf, "insecure"), *host = host_of(base, p);
+    const char *insecure = model_endpoint_option(conf, "insecure"), *host = model_endpoint_host_of(base, p);
     bool open = !strncasecmp(base, "http:", 5) && !(insecure && !strcasecmp(insecure, "on"));
     if (conf->auth && open && !ac_http_host_near(host)) {
         return apr_psprintf(p, "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
@@ -177,12 +177,12 @@ const char *openai_model_create(void **pself, const ac_model_conf_t *conf, apr_p
     if (problem) {
         return problem;
     }
-    bool openai = !strcmp(host_of(base, p), OPENAI_HOST);
+    bool openai = !strcmp(model_endpoint_host_of(base, p), OPENAI_HOST);
     if (openai && !strchr(strstr(base, "://") + 3, '/')) {
         return "AgentChatEndpoint: OpenAI's address has a version at its end; give " OPENAI_BASE;
     }
     openai_model_t *model = make_model(conf, p);
-    model->model = option(conf, "model");
+    model->model = model_endpoint_option(conf, "model");
     if (openai && !model->model) {
         return "AgentChatEndpoint: no model; add its name, like " OPENAI_BASE " model=gpt-5-mini";
     }
@@ -216,7 +216,7 @@ static bool is_dated(const char *version)
 static const char *set_v1(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
 {
     const char *query = !strcasecmp(version, "v1") ? "" : apr_pstrcat(p, "?api-version=", version, NULL);
-    const char *rest = ends_with(base, "/openai/v1") ? "" : ends_with(base, "/openai") ? "/v1" : "/openai/v1";
+    const char *rest = model_endpoint_ends_with(base, "/openai/v1") ? "" : model_endpoint_ends_with(base, "/openai") ? "/v1" : "/openai/v1";
     model->url = apr_pstrcat(p, base, rest, "/chat/completions", query, NULL);
     model->probe_url = apr_pstrcat(p, base, rest, "/models", query, NULL);
     return NULL;
@@ -225,7 +225,7 @@ static const char *set_v1(openai_model_t *model, const char *base, const char *v
 /* {resource}/openai/deployments/{deployment}: the model's name goes unread. */
 static const char *set_classic(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
 {
-    const char *rest = ends_with(base, "/openai") ? "" : "/openai";
+    const char *rest = model_endpoint_ends_with(base, "/openai") ? "" : "/openai";
     model->url = apr_pstrcat(p, base, rest, "/deployments/", encode_segment(model->model, p),
                              "/chat/completions?api-version=", version, NULL);
     model->probe_url = apr_pstrcat(p, base, rest, "/models?api-version=", version, NULL);
@@ -237,7 +237,7 @@ static const char *set_classic(openai_model_t *model, const char *base, const ch
 const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
 {
     static const char example[] = "https://NAME.openai.azure.com";
-    const char *base, *version = option(conf, "api-version");
+    const char *base, *version = model_endpoint_option(conf, "api-version");
     const char *problem = check_options(conf, azure_options, p);
     if (!problem && !(conf->endpoint && *conf->endpoint)) {
         problem = apr_psprintf(p, "AgentChatEndpoint: there is none; give the resource's address and a deployment, "
@@ -253,7 +253,7 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
         return problem;
     }
     openai_model_t *model = make_model(conf, p);
-    model->model = option(conf, "deployment") ? option(conf, "deployment") : option(conf, "model");
+    model->model = model_endpoint_option(conf, "deployment") ? model_endpoint_option(conf, "deployment") : model_endpoint_option(conf, "model");
     if (!model->model) {
         return apr_psprintf(p, "AgentChatEndpoint: no deployment; add its name, like %s deployment=gpt-5-mini", base);
     }
@@ -261,7 +261,7 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
         return "AgentChatCredential: Azure OpenAI asks for one and there is none; give identity, env:AZURE_OPENAI_API_KEY, "
                "file:PATH or keyvault:URL";
     }
-    bool dated = version && is_dated(version), v1_address = ends_with(base, "/openai/v1");
+    bool dated = version && is_dated(version), v1_address = model_endpoint_ends_with(base, "/openai/v1");
     if (version && !dated && strcasecmp(version, "v1") && strcasecmp(version, "preview")
         && strcasecmp(version, "latest")) {
         return apr_psprintf(p, "AgentChatEndpoint: api-version='%s'; give v1 (also preview or latest), or a date like "

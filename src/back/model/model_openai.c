@@ -38,10 +38,10 @@ typedef struct call_t {
     ac_err_t err;
 } call_t;
 
-static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
+static void model_openai_on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
 static void get_credential(call_t *call);
 
-static void forget_request(call_t *call)
+static void model_openai_forget_request(call_t *call)
 {
     ac_buf_free(&call->request);
     free(call->request_id);
@@ -49,13 +49,13 @@ static void forget_request(call_t *call)
     call->request_id = call->used = NULL;
 }
 
-static void call_free(call_t *call)
+static void model_openai_call_free(call_t *call)
 {
     ac_timer_cancel(call->model->loop, &call->linger);
     if (call->waiting) {
-        ac_credential_forget(call->model->conf->auth, on_credential, call);
+        ac_credential_forget(call->model->conf->auth, model_openai_on_credential, call);
     }
-    forget_request(call);
+    model_openai_forget_request(call);
     ac_openai_answer_free(&call->answer);
     ac_sse_reader_free(&call->reader);
     ac_buf_free(&call->whole);
@@ -64,7 +64,7 @@ static void call_free(call_t *call)
 
 /* ---- the answer's callbacks, silent once the caller has cancelled ---- */
 
-static void on_text(void *baton, const char *text, size_t len)
+static void model_openai_on_text(void *baton, const char *text, size_t len)
 {
     call_t *call = baton;
     if (!call->cancelled) {
@@ -72,7 +72,7 @@ static void on_text(void *baton, const char *text, size_t len)
     }
 }
 
-static void on_tool_start(void *baton, int index, const char *id, const char *name)
+static void model_openai_on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     call_t *call = baton;
     if (!call->cancelled) {
@@ -80,7 +80,7 @@ static void on_tool_start(void *baton, int index, const char *id, const char *na
     }
 }
 
-static void on_tool_args(void *baton, int index, const char *fragment, size_t len)
+static void model_openai_on_tool_args(void *baton, int index, const char *fragment, size_t len)
 {
     call_t *call = baton;
     if (!call->cancelled) {
@@ -88,12 +88,12 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     }
 }
 
-static const ac_model_cb_t answer_callbacks = {on_text, on_tool_start, on_tool_args, NULL};
+static const ac_model_cb_t answer_callbacks = {model_openai_on_text, model_openai_on_tool_start, model_openai_on_tool_args, NULL};
 
 /* ---- the end ---- */
 
 /* The one end of a call that was not cancelled. Frees it. */
-static void end_call(call_t *call)
+static void model_openai_end_call(call_t *call)
 {
     ac_model_end_t end;
     if (call->err.kind == AC_OK) {
@@ -117,7 +117,7 @@ static void end_call(call_t *call)
     if (!call->cancelled) {
         call->cb->on_end(call->baton, &end);
     }
-    call_free(call);
+    model_openai_call_free(call);
 }
 
 static bool is_complete(const call_t *call)
@@ -131,22 +131,22 @@ static void on_linger(void *baton)
     ac_http_cancel(call->http);
     call->http = NULL;
     call->busy = true;
-    end_call(call);
+    model_openai_end_call(call);
 }
 
 /* ---- the exchange ---- */
 
-static void on_head(void *baton, const ac_http_head_t *head)
+static void model_openai_on_head(void *baton, const ac_http_head_t *head)
 {
     call_t *call = baton;
     call->status = head->status;
     call->page = !strncasecmp(head->content_type, "text/html", 9);
     if (head->status >= 200 && head->status < 300) {
-        forget_request(call);
+        model_openai_forget_request(call);
     }
 }
 
-static bool on_event(void *baton, const char *event, const char *data, size_t len)
+static bool model_openai_on_event(void *baton, const char *event, const char *data, size_t len)
 {
     call_t *call = baton;
     (void)event;
@@ -156,7 +156,7 @@ static bool on_event(void *baton, const char *event, const char *data, size_t le
 /* The last event, which the body's end has closed. Where that cut it, there was none. */
 static bool on_last_event(void *baton, const char *event, const char *data, size_t len)
 {
-    return len && (data[len - 1] == '}' || data[len - 1] == ']') ? on_event(baton, event, data, len) : true;
+    return len && (data[len - 1] == '}' || data[len - 1] == ']') ? model_openai_on_event(baton, event, data, len) : true;
 }
 
 /* What the body is shows in its first byte; content types are not to be relied on. */
@@ -175,21 +175,21 @@ static void take_body(call_t *call, const char *bytes, size_t len)
         sniff(call, bytes, len);
     }
     if (call->body == BODY_STREAM) {
-        ac_sse_read(&call->reader, bytes, len, on_event, call, &call->err);
+        ac_sse_read(&call->reader, bytes, len, model_openai_on_event, call, &call->err);
     }
     else if (call->body == BODY_WHOLE && ac_buf_add(&call->whole, bytes, len) != APR_SUCCESS) {
         ac_err_set(&call->err, AC_MODEL_ERROR, "the model's answer is too long");
     }
 }
 
-static bool on_body(void *baton, const char *bytes, size_t len)
+static bool model_openai_on_body(void *baton, const char *bytes, size_t len)
 {
     call_t *call = baton;
     call->busy = true;
     take_body(call, bytes, len);
     call->busy = false;
     if (call->cancelled) {
-        call_free(call);
+        model_openai_call_free(call);
         return false;
     }
     if (call->answer.done && !call->linger.slot) {
@@ -199,7 +199,7 @@ static bool on_body(void *baton, const char *bytes, size_t len)
 }
 
 /* The exchange failed. What it says is ours to show; its kind becomes the model's. */
-static void take_failure(call_t *call, const ac_err_t *err)
+static void model_openai_take_failure(call_t *call, const ac_err_t *err)
 {
     bool late = err->kind == AC_UPSTREAM_TIMEOUT;
     ac_kind_e kind = late ? AC_MODEL_TIMEOUT : err->kind == AC_UPSTREAM_ERROR ? AC_MODEL_ERROR : err->kind;
@@ -216,7 +216,7 @@ static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
         return;
     }
     if (status != APR_SUCCESS) {
-        take_failure(call, err);
+        model_openai_take_failure(call, err);
     }
     else if (call->page) {
         ac_err_set(&call->err, AC_MODEL_REFUSED, "the model's service answered with a web page; check the address in "
@@ -260,10 +260,10 @@ static void on_http_end(void *baton, apr_status_t status, const ac_err_t *err, c
         take_end(call, status, err);
     }
     memcpy(call->err.upstream_id, err->upstream_id, sizeof(call->err.upstream_id));
-    end_call(call);
+    model_openai_end_call(call);
 }
 
-static bool may_retry(void *baton, int status, const char *error_body, size_t len)
+static bool model_openai_may_retry(void *baton, int status, const char *error_body, size_t len)
 {
     bool retry;
     (void)baton;
@@ -271,7 +271,7 @@ static bool may_retry(void *baton, int status, const char *error_body, size_t le
     return retry;
 }
 
-static const ac_http_cb_t http_callbacks = {on_head, on_body, on_http_end, may_retry};
+static const ac_http_cb_t http_callbacks = {model_openai_on_head, model_openai_on_body, on_http_end, model_openai_may_retry};
 
 /* ---- asking ---- */
 
@@ -286,7 +286,7 @@ static bool is_plain(const char *text)
 }
 
 /* text: the credential's; NULL: none is configured. */
-static apr_status_t start(call_t *call, const char *text, ac_err_t *err)
+static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t *err)
 {
     const openai_model_t *model = call->model;
     const ac_model_conf_t *conf = model->conf;
@@ -317,10 +317,10 @@ static apr_status_t start(call_t *call, const char *text, ac_err_t *err)
 static void end_unasked(call_t *call)
 {
     call->busy = true;
-    end_call(call);
+    model_openai_end_call(call);
 }
 
-static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
+static void model_openai_on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
 {
     call_t *call = baton;
     call->waiting = false;
@@ -336,7 +336,7 @@ static void on_credential(void *baton, apr_status_t status, const char *text, co
         return;
     }
     call->status = 0;
-    if (start(call, text, &call->err) != APR_SUCCESS) {
+    if (model_openai_start(call, text, &call->err) != APR_SUCCESS) {
         end_unasked(call);
     }
 }
@@ -362,15 +362,15 @@ static void get_credential(call_t *call)
     const openai_model_t *model = call->model;
     call->waiting = true;
     ac_timer_set(model->loop, &call->linger, ac_loop_now(model->loop) + credential_patience(model), on_no_credential, call);
-    ac_credential_get(model->conf->auth, model->scope, on_credential, call);
+    ac_credential_get(model->conf->auth, model->scope, model_openai_on_credential, call);
 }
 
-static apr_status_t begin(call_t *call, ac_err_t *err)
+static apr_status_t model_openai_begin(call_t *call, ac_err_t *err)
 {
     const openai_model_t *model = call->model;
     const char *text = model->conf->auth ? ac_credential_now(model->conf->auth, model->scope) : NULL;
     if (text || !model->conf->auth) {
-        return start(call, text, err);
+        return model_openai_start(call, text, err);
     }
     get_credential(call);
     return APR_SUCCESS;
@@ -387,7 +387,7 @@ static char *make_request_id(const openai_model_t *model, const char *id)
     return header;
 }
 
-static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
+static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
                         ac_err_t *err)
 {
     openai_model_t *model = self;
@@ -403,18 +403,18 @@ static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, co
     apr_status_t status = ac_openai_request(&call->request, what, model->model, model->conf->params, err);
     if (status == APR_SUCCESS) {
         call->request_id = make_request_id(model, what->request_id);
-        status = begin(call, err);
+        status = model_openai_begin(call, err);
     }
     if (status == APR_SUCCESS) {
         *pcall = call;
     }
     else {
-        call_free(call);
+        model_openai_call_free(call);
     }
     return status;
 }
 
-static void cancel(void *self)
+static void model_openai_cancel(void *self)
 {
     call_t *call = self;
     if (call->cancelled) {
@@ -426,11 +426,11 @@ static void cancel(void *self)
         call->http = NULL;
     }
     if (!call->busy) {
-        call_free(call);
+        model_openai_call_free(call);
     }
 }
 
-static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+static apr_status_t model_openai_child_init(void *self, const ac_host_t *host, ac_err_t *err)
 {
     openai_model_t *model = self;
     (void)err;
@@ -439,9 +439,9 @@ static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
 }
 
 const ac_model_vt ac_model_openai = {
-    "openai", openai_model_create, child_init, ask, cancel, openai_model_probe,
+    "openai", openai_model_create, model_openai_child_init, model_openai_ask, model_openai_cancel, openai_model_probe,
 };
 
 const ac_model_vt ac_model_azure_openai = {
-    "azure-openai", openai_model_create_azure, child_init, ask, cancel, openai_model_probe,
+    "azure-openai", openai_model_create_azure, model_openai_child_init, model_openai_ask, model_openai_cancel, openai_model_probe,
 };

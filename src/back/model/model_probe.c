@@ -23,7 +23,7 @@ typedef struct probe_t {
     ac_err_t err;
 } probe_t;
 
-static void end_probe(void *baton)
+static void model_probe_end_probe(void *baton)
 {
     probe_t *probe = baton;
     apr_status_t status = probe->err.kind == AC_OK ? APR_SUCCESS : ac_kind_row(probe->err.kind)->status;
@@ -33,7 +33,7 @@ static void end_probe(void *baton)
     free(probe);
 }
 
-static bool on_body(void *baton, const char *bytes, size_t len)
+static bool model_probe_on_body(void *baton, const char *bytes, size_t len)
 {
     (void)baton, (void)bytes, (void)len;
     return false;
@@ -45,7 +45,7 @@ static bool is_wrong(const openai_model_t *model, int status)
         || (status >= 300 && status < 400);
 }
 
-static void on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
+static void model_probe_on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
 {
     probe_t *probe = baton;
     if (status != APR_SUCCESS) {
@@ -58,12 +58,12 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *err, const 
         }
         ac_openai_error(err->http_status, error_body, len, NULL, &probe->err);
     }
-    end_probe(probe);
+    model_probe_end_probe(probe);
 }
 
-static void start(probe_t *probe)
+static void model_probe_start(probe_t *probe)
 {
-    static const ac_http_cb_t callbacks = {NULL, on_body, on_end, NULL};
+    static const ac_http_cb_t callbacks = {NULL, model_probe_on_body, model_probe_on_end, NULL};
     const openai_model_t *model = probe->model;
     char *header = probe->used ? openai_model_header(model, probe->used) : NULL;
     const char *headers[] = {"Accept: application/json", header, NULL};
@@ -73,31 +73,31 @@ static void start(probe_t *probe)
         .ca_file = model->conf->ca_file,
     };
     if (ac_http_start(&probe->http, model->loop, &request, &callbacks, probe, &probe->err) != APR_SUCCESS) {
-        ac_ready_set(model->loop, &probe->ready, end_probe, probe);
+        ac_ready_set(model->loop, &probe->ready, model_probe_end_probe, probe);
     }
     openai_model_wipe(header);
 }
 
-static void on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
+static void model_probe_on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
 {
     probe_t *probe = baton;
     ac_timer_cancel(probe->model->loop, &probe->timer);
     if (status != APR_SUCCESS) {
         openai_model_unauthenticated(&probe->err, err);
-        end_probe(probe);
+        model_probe_end_probe(probe);
         return;
     }
     probe->used = strdup(text);
-    start(probe);
+    model_probe_start(probe);
 }
 
-static void on_late(void *baton)
+static void model_probe_on_late(void *baton)
 {
     probe_t *probe = baton;
-    ac_credential_forget(probe->model->conf->auth, on_credential, probe);
+    ac_credential_forget(probe->model->conf->auth, model_probe_on_credential, probe);
     ac_err_set(&probe->err, AC_MODEL_TIMEOUT, "no credential for the model's service within %d s",
                (int)apr_time_sec(TOTAL_TIMEOUT));
-    end_probe(probe);
+    model_probe_end_probe(probe);
 }
 
 void openai_model_probe(void *self, void (*done)(void *baton, apr_status_t status, apr_interval_time_t took,
@@ -110,9 +110,9 @@ void openai_model_probe(void *self, void (*done)(void *baton, apr_status_t statu
     probe->baton = baton;
     probe->began = ac_clock();
     if (!model->conf->auth) {
-        start(probe);
+        model_probe_start(probe);
         return;
     }
-    ac_timer_set(model->loop, &probe->timer, ac_loop_now(model->loop) + TOTAL_TIMEOUT, on_late, probe);
-    ac_credential_get(model->conf->auth, model->scope, on_credential, probe);
+    ac_timer_set(model->loop, &probe->timer, ac_loop_now(model->loop) + TOTAL_TIMEOUT, model_probe_on_late, probe);
+    ac_credential_get(model->conf->auth, model->scope, model_probe_on_credential, probe);
 }

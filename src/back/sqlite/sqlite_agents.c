@@ -15,7 +15,7 @@ static const char sql_put[] =
 static const char sql_delete[] = "DELETE FROM agents WHERE id = ?1";
 
 /* *pstamp: a reference; "" where no agent was ever made. */
-static apr_status_t stamp_read(json_t **pstamp, ac_sqlite_conn_t *conn, ac_err_t *err)
+static apr_status_t sqlite_agents_stamp_read(json_t **pstamp, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     sqlite3_stmt *row;
     apr_status_t status = ac_sqlite_row(&row, conn, sql_stamp, AC_SQLITE_NO_ARGS, err);
@@ -58,7 +58,7 @@ static apr_status_t documents_read(json_t *data, ac_sqlite_conn_t *conn, ac_err_
 apr_status_t ac_sqlite_agent_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     json_t *stamp, *data = NULL;
-    apr_status_t status = stamp_read(&stamp, conn, &op->err);
+    apr_status_t status = sqlite_agents_stamp_read(&stamp, conn, &op->err);
     const char *known = ac_json_peek_string(op->in, "stamp", NULL);
     bool same = known && status == APR_SUCCESS && strcmp(known, json_string_value(stamp)) == 0;
 

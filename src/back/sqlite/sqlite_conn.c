@@ -22,7 +22,7 @@
 
 /* ---- errors ---- */
 
-static void log_trouble(const ac_sqlite_conn_t *conn, int code)
+static void sqlite_conn_log_trouble(const ac_sqlite_conn_t *conn, int code)
 {
     const char *path = conn->store->path, *reason = sqlite3_errstr(code);
 
@@ -90,7 +90,7 @@ apr_status_t ac_sqlite_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err)
         return ac_err_set(err, AC_STORE_TIMEOUT, "reading took longer than it may");
     }
     if (ac_sqlite_trouble(conn, primary)) {
-        log_trouble(conn, primary);
+        sqlite_conn_log_trouble(conn, primary);
     }
     ac_sqlite_renew(conn, code);
     if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED) {
@@ -206,7 +206,7 @@ static apr_status_t conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t
     }
     if (status != APR_SUCCESS) {
         if (ac_sqlite_trouble(conn, SQLITE_CANTOPEN)) {
-            log_trouble(conn, SQLITE_CANTOPEN);
+            sqlite_conn_log_trouble(conn, SQLITE_CANTOPEN);
         }
         ac_sqlite_generation_leave(conn);
         return status;

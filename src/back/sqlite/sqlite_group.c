@@ -78,7 +78,7 @@ static bool expired(const ac_store_op_t *op)
     return op->deadline && ac_clock() >= op->deadline;
 }
 
-static apr_status_t expire(ac_store_op_t *op)
+static apr_status_t sqlite_group_expire(ac_store_op_t *op)
 {
     op->unwritten = true;
     return ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time");
@@ -135,7 +135,7 @@ static apr_status_t read_try(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    apr_status_t status = expired(op) ? expire(op) : read_try(conn, op);
+    apr_status_t status = expired(op) ? sqlite_group_expire(op) : read_try(conn, op);
 
     if (status == AC_SQLITE_TO_WRITER && op->err.kind == AC_OK) {
         json_decref(op->out);
@@ -189,7 +189,7 @@ static bool group_expire(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 
     for (int i = 0; i < group->n; i++) {
         if (expired(group->ops[i])) {
-            ac_sqlite_answer(conn->store, group->ops[i], expire(group->ops[i]));
+            ac_sqlite_answer(conn->store, group->ops[i], sqlite_group_expire(group->ops[i]));
         }
         else {
             group->ops[n++] = group->ops[i];

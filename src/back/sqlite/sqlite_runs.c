@@ -173,7 +173,7 @@ apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err)
 /* ---- verbs ---- */
 
 /* The owner's run op->id. *pdoc: a reference; thread_id: its thread, where it is active, else "". */
-static apr_status_t run_find(json_t **pdoc, char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t sqlite_runs_run_find(json_t **pdoc, char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     sqlite3_stmt *row;
     apr_status_t status = ac_sqlite_row(&row, conn, sql_find, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
@@ -198,13 +198,13 @@ static apr_status_t run_find(json_t **pdoc, char thread_id[AC_ID_SIZE], ac_sqlit
 apr_status_t ac_sqlite_run_get(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     char thread_id[AC_ID_SIZE], run_id[AC_ID_SIZE];
-    apr_status_t status = run_find(&op->out, thread_id, conn, op);
+    apr_status_t status = sqlite_runs_run_find(&op->out, thread_id, conn, op);
 
     if (status == APR_SUCCESS && *thread_id) {
         status = ac_sqlite_run_active(run_id, conn, thread_id, &op->err);
         if (status == APR_SUCCESS && !*run_id) {
             json_decref(op->out);
-            status = run_find(&op->out, thread_id, conn, op);
+            status = sqlite_runs_run_find(&op->out, thread_id, conn, op);
         }
     }
     return status;
@@ -216,7 +216,7 @@ apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     json_t *run, *data = json_array();
     sqlite3_stmt *stmt = NULL;
     bool row = false;
-    apr_status_t status = run_find(&run, thread_id, conn, op);
+    apr_status_t status = sqlite_runs_run_find(&run, thread_id, conn, op);
 
     json_decref(run);
     if (status == APR_SUCCESS) {
@@ -241,7 +241,7 @@ apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 }
 
 /* Appends runs to data. last: the id of the last one. */
-static apr_status_t runs_read(json_t *data, bool *pmore, char last[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t sqlite_runs_read(json_t *data, bool *pmore, char last[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_page_t *page = &op->page;
     sqlite3_stmt *stmt;
@@ -287,7 +287,7 @@ apr_status_t ac_sqlite_run_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         return status;
     }
     data = json_array();
-    status = runs_read(data, &more, last, conn, op);
+    status = sqlite_runs_read(data, &more, last, conn, op);
     if (status != APR_SUCCESS) {
         json_decref(data);
         return status;

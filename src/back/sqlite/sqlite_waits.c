@@ -100,7 +100,7 @@ static apr_status_t wait_find(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_
 }
 
 /* From now on the run is this process's. */
-static apr_status_t take(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t sqlite_waits_take(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_sqlite_process_t *process = &conn->store->process;
     apr_status_t status = ac_sqlite_run(conn, sql_take, AC_SQLITE_ARGS(
@@ -131,7 +131,7 @@ apr_status_t ac_sqlite_turn_decide(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         op->out = json_pack("{s:i}", "waiting", n_open);
     }
     else if (status == APR_SUCCESS) {
-        status = take(&wait, conn, op);
+        status = sqlite_waits_take(&wait, conn, op);
     }
     wait_clear(&wait);
     return status;

@@ -217,7 +217,7 @@ static const char *options_read(ac_sqlite_t *store, const apr_table_t *options, 
     return NULL;
 }
 
-static const char *create(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)
+static const char *store_sqlite_create(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)
 {
     ac_sqlite_t *store = apr_pcalloc(p, sizeof(*store));
     bool given = spec && *spec;
@@ -310,7 +310,7 @@ static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
     return status;
 }
 
-static void child_exit(void *self)
+static void store_sqlite_child_exit(void *self)
 {
     ac_sqlite_t *store = self;
 
@@ -339,7 +339,7 @@ static void child_exit(void *self)
     store->running = false;
 }
 
-static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+static apr_status_t store_sqlite_child_init(void *self, const ac_host_t *host, ac_err_t *err)
 {
     ac_sqlite_t *store = self;
     apr_status_t status, opened;
@@ -370,12 +370,12 @@ static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
     }
     status = threads_start(store, err);
     if (status != APR_SUCCESS) {
-        child_exit(store);
+        store_sqlite_child_exit(store);
     }
     return opened == APR_SUCCESS ? status : opened;
 }
 
-static void start_post(void *self, ac_store_op_t *op)
+static void store_sqlite_start_post(void *self, ac_store_op_t *op)
 {
     ac_sqlite_t *store = self;
 
@@ -401,9 +401,9 @@ static void start_post(void *self, ac_store_op_t *op)
 
 const ac_store_vt ac_store_sqlite = {
     .name = "sqlite",
-    .create = create,
-    .child_init = child_init,
-    .start_post = start_post,
-    .child_exit = child_exit,
+    .create = store_sqlite_create,
+    .child_init = store_sqlite_child_init,
+    .start_post = store_sqlite_start_post,
+    .child_exit = store_sqlite_child_exit,
     .check = check_access,
 };

@@ -12,7 +12,7 @@
 
 /* ---- options ---- */
 
-static bool is_among(const char *name, const char *const *names)
+static bool tool_support_is_among(const char *name, const char *const *names)
 {
     while (*names && strcasecmp(*names, name)) {
         names++;
@@ -25,7 +25,7 @@ const char *ac_tool_options_problem(const apr_table_t *options, const char *cons
     const apr_array_header_t *rows = options ? apr_table_elts(options) : NULL;
     for (int i = 0; rows && i < rows->nelts; i++) {
         const char *name = APR_ARRAY_IDX(rows, i, apr_table_entry_t).key;
-        if (is_among(name, names)) {
+        if (tool_support_is_among(name, names)) {
             continue;
         }
         const char *list = names[0] ? "known are " : "this provider has none";

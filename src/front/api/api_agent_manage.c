@@ -30,7 +30,7 @@ static apr_status_t read_condition(ac_request_t *rq, condition_t *condition)
 
 /* Asks the store for the change where the agent still has one of the tags. Several are tried one after another, as the store
  * compares with one. in is borrowed. */
-static apr_status_t change_if(ac_request_t *rq, ac_store_verb_e verb, json_t *in, const condition_t *condition,
+static apr_status_t api_agent_manage_change_if(ac_request_t *rq, ac_store_verb_e verb, json_t *in, const condition_t *condition,
                               ac_store_op_t **presult)
 {
     apr_status_t status;
@@ -100,7 +100,7 @@ static apr_status_t read_id(ac_request_t *rq, const char **pid)
 }
 
 /* *pdocument: what is to be stored; a reference. */
-static apr_status_t read_agent(ac_request_t *rq, const char **pid, json_t **pdocument)
+static apr_status_t api_agent_manage_read_agent(ac_request_t *rq, const char **pid, json_t **pdocument)
 {
     apr_status_t status = check_on(rq);
     *pdocument = NULL;
@@ -148,10 +148,10 @@ int ac_api_agent_create(ac_request_t *rq)
     ac_store_op_t *result;
     condition_t condition = {.tags = apr_array_make(rq->r->pool, 1, sizeof(const char *))};
     rq->doing = "creating an agent";
-    apr_status_t status = read_agent(rq, &id, &document);
+    apr_status_t status = api_agent_manage_read_agent(rq, &id, &document);
     json_t *in = json_pack("{s:O?, s:b}", "agent", document, "fresh", 1);
     if (status == APR_SUCCESS) {
-        status = change_if(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
+        status = api_agent_manage_change_if(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
     }
     json_decref(in);
     if (status != APR_SUCCESS && rq->err.kind == AC_PRECONDITION_FAILED) {
@@ -176,11 +176,11 @@ int ac_api_agent_put(ac_request_t *rq)
     rq->doing = "replacing the agent";
     apr_status_t status = read_condition(rq, &condition);
     if (status == APR_SUCCESS) {
-        status = read_agent(rq, &id, &document);
+        status = api_agent_manage_read_agent(rq, &id, &document);
     }
     json_t *in = json_pack("{s:O?, s:b}", "agent", document, "fresh", condition.fresh);
     if (status == APR_SUCCESS) {
-        status = change_if(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
+        status = api_agent_manage_change_if(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
     }
     json_decref(in);
     if (status == APR_SUCCESS) {
@@ -212,7 +212,7 @@ int ac_api_agent_delete(ac_request_t *rq)
     }
     if (status == APR_SUCCESS) {
         json_t *in = json_pack("{s:s}", "id", rq->args[0]);
-        status = change_if(rq, AC_STORE_AGENT_DELETE, in, &condition, &result);
+        status = api_agent_manage_change_if(rq, AC_STORE_AGENT_DELETE, in, &condition, &result);
         json_decref(in);
     }
     if (status != APR_SUCCESS) {

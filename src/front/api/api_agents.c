@@ -82,7 +82,7 @@ int ac_api_agent_chat(ac_request_t *rq)
 
 /* ---- its threads ---- */
 
-static apr_status_t read_page(ac_request_t *rq, ac_page_t *page)
+static apr_status_t api_agents_read_page(ac_request_t *rq, ac_page_t *page)
 {
     const char *wanted = ac_request_query(rq, "status");
     apr_status_t status = ac_request_limit(rq, &page->limit);
@@ -99,7 +99,7 @@ int ac_api_agent_threads(ac_request_t *rq)
     ac_page_t page = {.limit = 0};
     ac_store_op_t *result;
     rq->doing = "listing the agent's threads";
-    if (ac_talk_agent(rq, &agent, rq->args[0], "", false) != APR_SUCCESS || read_page(rq, &page) != APR_SUCCESS) {
+    if (ac_talk_agent(rq, &agent, rq->args[0], "", false) != APR_SUCCESS || api_agents_read_page(rq, &page) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     apr_cpystrn(page.agent_id, agent->id, sizeof(page.agent_id));

@@ -19,7 +19,7 @@ int ac_api_chat(ac_request_t *rq)
     return ac_talk_start(rq, &talk, talk.stream ? &ac_dialect_chunk : &ac_dialect_chat);
 }
 
-static int ask(ac_request_t *rq, ac_talk_t *talk)
+static int api_chat_ask(ac_request_t *rq, ac_talk_t *talk)
 {
     talk->stateless = true;
     if (ac_talk_default_agent(rq, &talk->agent) != APR_SUCCESS) {
@@ -35,7 +35,7 @@ int ac_api_agent_stream(ac_request_t *rq)
     if (ac_talk_read(rq, &talk, &form) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    return ask(rq, &talk);
+    return api_chat_ask(rq, &talk);
 }
 
 int ac_api_agent_stream_get(ac_request_t *rq)
@@ -48,5 +48,5 @@ int ac_api_agent_stream_get(ac_request_t *rq)
     if (ac_talk_check(rq, talk.content, "message", true) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    return ask(rq, &talk);
+    return api_chat_ask(rq, &talk);
 }

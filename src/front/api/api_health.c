@@ -85,7 +85,7 @@ static void start_probes(void *baton)
     probe_end(probes);
 }
 
-static int by_id(const void *a, const void *b)
+static int api_health_by_id(const void *a, const void *b)
 {
     return strcmp(((const probe_t *)a)->model->id, ((const probe_t *)b)->model->id);
 }
@@ -106,7 +106,7 @@ static probes_t *probes_create(const ac_registry_t *registry, apr_pool_t *pool)
         probe->model = apr_hash_this_val(at);
         probe->asked = probe->model->vt->probe != NULL;
     }
-    qsort(probes->list, (size_t)probes->n, sizeof(probe_t), by_id);
+    qsort(probes->list, (size_t)probes->n, sizeof(probe_t), api_health_by_id);
     return probes;
 }
 
@@ -180,7 +180,7 @@ static void read_probes(found_t *found, const probes_t *probes)
     found->ready = found->ready && any;
 }
 
-static void ask_store(found_t *found, ac_request_t *rq)
+static void api_health_ask_store(found_t *found, ac_request_t *rq)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "", NULL);
     apr_time_t started = ac_clock();
@@ -203,14 +203,14 @@ static void ask_store(found_t *found, ac_request_t *rq)
     found->ready = status == APR_SUCCESS;
 }
 
-static found_t look(ac_request_t *rq)
+static found_t api_health_look(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
     found_t found = {false, NULL, NULL};
     probes_t *probes = probes_create(&child->conf->registry, rq->r->pool);
     apr_time_t deadline = ac_clock() + PROBE_PATIENCE;
     ac_loop_post(child->loop, start_probes, probes);
-    ask_store(&found, rq);
+    api_health_ask_store(&found, rq);
     ac_latch_wait(probes->latch, deadline);
     read_probes(&found, probes);
     probes_unref(probes);
@@ -243,7 +243,7 @@ static void share(const found_t *found)
 
 /* What is known, new references. One request looks; the others take what was found before, and only the first ever
  * wait, which is not longer than a look takes. */
-static found_t known(ac_request_t *rq)
+static found_t api_health_known(ac_request_t *rq)
 {
     found_t found;
     pthread_mutex_lock(&shared.lock);
@@ -253,7 +253,7 @@ static found_t known(ac_request_t *rq)
     if (!shared.looking && (!shared.at || ac_clock() - shared.at > FRESH)) {
         shared.looking = true;
         pthread_mutex_unlock(&shared.lock);
-        found = look(rq);
+        found = api_health_look(rq);
         share(&found);
         pthread_mutex_lock(&shared.lock);
     }
@@ -288,7 +288,7 @@ int ac_api_ready(ac_request_t *rq)
                    "this server process could not start its agents; the error log says why");
         return ac_reply_problem(rq, NULL);
     }
-    found_t found = known(rq);
+    found_t found = api_health_known(rq);
     if (child->shared) {
         bool up = ac_limit_redis_is_up(child->shared);
         /* Where nothing is let through without it, nobody need be sent here. */

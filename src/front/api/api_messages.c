@@ -26,7 +26,7 @@ int ac_api_message_send(ac_request_t *rq)
     return ac_talk_start(rq, &talk, talk.stream ? &ac_dialect_native : &ac_dialect_message);
 }
 
-static apr_status_t read_page(ac_request_t *rq, ac_page_t *page)
+static apr_status_t api_messages_read_page(ac_request_t *rq, ac_page_t *page)
 {
     const char *order = ac_request_query(rq, "order");
     apr_status_t status = ac_request_limit(rq, &page->limit);
@@ -48,7 +48,7 @@ int ac_api_messages_list(ac_request_t *rq)
     ac_page_t page = {.limit = 0};
     ac_store_op_t *result;
     rq->doing = "reading the conversation";
-    if (check_thread_id(rq) != APR_SUCCESS || read_page(rq, &page) != APR_SUCCESS) {
+    if (check_thread_id(rq) != APR_SUCCESS || api_messages_read_page(rq, &page) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     ac_store_op_t *op = ac_store_op_create(AC_STORE_MESSAGE_LIST, rq->owner, rq->args[0]);

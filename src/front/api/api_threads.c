@@ -62,7 +62,7 @@ static int reply_thread(ac_request_t *rq, int status, const ac_store_op_t *resul
 /* ---- create ---- */
 
 /* The agent that is named, else the default one of now, so that the thread is found in that agent's list. */
-static apr_status_t read_agent(ac_request_t *rq, const ac_agent_t **pagent)
+static apr_status_t api_threads_read_agent(ac_request_t *rq, const ac_agent_t **pagent)
 {
     const char *agent_id;
     apr_status_t status = ac_json_string(&agent_id, rq->body, "agent_id", false, &rq->err);
@@ -90,7 +90,7 @@ static apr_status_t read_thread(ac_request_t *rq, json_t **pthread)
         status = read_title(rq, &title);
     }
     if (status == APR_SUCCESS) {
-        status = read_agent(rq, &agent);
+        status = api_threads_read_agent(rq, &agent);
     }
     if (status == APR_SUCCESS) {
         status = read_metadata(rq, &metadata);
@@ -276,7 +276,7 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
 
 /* Asks the store for the change if the thread still has one of the tags; none: whatever it has. Several are tried one
  * after another, as the store compares with one. */
-static apr_status_t change_if(ac_request_t *rq, json_t *change, const apr_array_header_t *tags, ac_store_op_t **presult)
+static apr_status_t api_threads_change_if(ac_request_t *rq, json_t *change, const apr_array_header_t *tags, ac_store_op_t **presult)
 {
     apr_status_t status;
     int i = 0;
@@ -303,7 +303,7 @@ int ac_api_thread_patch(ac_request_t *rq)
         read_change(rq, &change) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    apr_status_t status = change_if(rq, change, tags, &result);
+    apr_status_t status = api_threads_change_if(rq, change, tags, &result);
     json_decref(change);
     return status == APR_SUCCESS ? reply_thread(rq, HTTP_OK, result) : ac_reply_problem(rq, NULL);
 }

@@ -44,7 +44,7 @@ static const ac_dialect_t selftest_dialect = {
     .name = "selftest", .stream = true, .event = render_event, .heartbeat = render_heartbeat,
 };
 
-static void end(selftest_t *test)
+static void selftest_end(selftest_t *test)
 {
     ac_channel_destroy(test->channel);
     free(test);
@@ -58,7 +58,7 @@ static void tick(void *baton)
         ac_channel_emit(test->channel, ac_event_create(last ? AC_EVENT_DONE : AC_EVENT_TOKEN, NULL, NULL, 0));
     }
     if (last || !ac_channel_followers(test->channel)) {
-        end(test);
+        selftest_end(test);
         return;
     }
     test->n++;
@@ -66,7 +66,7 @@ static void tick(void *baton)
     ac_timer_set(test->loop, &test->timer, test->due, tick, test);
 }
 
-static void start(void *baton, ac_loop_t *loop, ac_follower_t *follower)
+static void selftest_start(void *baton, ac_loop_t *loop, ac_follower_t *follower)
 {
     selftest_t *test = baton;
     test->loop = loop;
@@ -75,9 +75,9 @@ static void start(void *baton, ac_loop_t *loop, ac_follower_t *follower)
     ac_timer_set(loop, &test->timer, test->due, tick, test);
 }
 
-static void drop(void *baton)
+static void selftest_drop(void *baton)
 {
-    end(baton);
+    selftest_end(baton);
 }
 
 int ac_api_selftest_stream(ac_request_t *rq)
@@ -89,6 +89,6 @@ int ac_api_selftest_stream(ac_request_t *rq)
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return ac_reply_problem(rq, NULL);
     }
-    ac_source_t source = { start, drop, test };
+    ac_source_t source = { selftest_start, selftest_drop, test };
     return ac_stream_deliver(rq, &source, &selftest_dialect);
 }

@@ -35,14 +35,14 @@ apr_status_t ac_talk_agent(ac_request_t *rq, const ac_agent_t **pagent, const ch
     return active ? check_active(rq, *pagent, pointer) : APR_SUCCESS;
 }
 
-static const ac_agent_t *default_agent(const ac_request_t *rq)
+static const ac_agent_t *talk_default_agent(const ac_request_t *rq)
 {
     return rq->mount->default_agent ? rq->mount->default_agent : ac_child()->conf->registry.default_agent;
 }
 
 apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent)
 {
-    *pagent = default_agent(rq);
+    *pagent = talk_default_agent(rq);
     if (!*pagent) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "no agent was named and the server has no default agent; its "
                           "administrator can set one with AgentChatDefaultAgent");
@@ -73,7 +73,7 @@ static size_t skip_blank(const char *text)
     return 0;
 }
 
-static bool is_blank(const char *text)
+static bool talk_is_blank(const char *text)
 {
     size_t n = 1;
     while (*text && n) {
@@ -93,7 +93,7 @@ apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *na
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s may have at most %d bytes", name,
                              AC_MAX_CONTENT);
     }
-    if (is_blank(content)) {
+    if (talk_is_blank(content)) {
         return ac_err_set_at(&rq->err, AC_MESSAGE_EMPTY, pointer, "%s has nothing but white space", name);
     }
     return APR_SUCCESS;
@@ -179,7 +179,7 @@ apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, con
     return APR_SUCCESS;
 }
 
-static apr_status_t read_key(ac_request_t *rq, const char **pkey)
+static apr_status_t talk_read_key(ac_request_t *rq, const char **pkey)
 {
     const char *key = apr_table_get(rq->r->headers_in, "Idempotency-Key");
     *pkey = key && *key ? key : NULL;
@@ -244,7 +244,7 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 {
     const char *key = NULL;
     bool given = false;
-    apr_status_t status = turn->stateless ? APR_SUCCESS : read_key(rq, &key);
+    apr_status_t status = turn->stateless ? APR_SUCCESS : talk_read_key(rq, &key);
     *prun_id = NULL;
     if (status == APR_SUCCESS && !turn->stateless) {
         status = ac_talk_after(rq, &turn->after, &given, NULL);
@@ -276,7 +276,7 @@ int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *d
     /* A thread's own agent may be one that this child has yet to hear of. */
     apr_status_t status = ac_request_agents(rq, &agents, !talk->agent && talk->thread_id);
     turn->agents = ac_agents_ref(rq->agents);
-    turn->fallback_agent = default_agent(rq);
+    turn->fallback_agent = talk_default_agent(rq);
     turn->stateless = talk->stateless;
     apr_cpystrn(turn->thread_id, talk->thread_id ? talk->thread_id : "", sizeof(turn->thread_id));
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));

@@ -62,7 +62,7 @@ static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
 }
 
 /* Among the error headers, so that a refusal of httpd's own can be read by the page too. */
-static void set_headers(request_rec *r, const ac_mount_conf_t *mount, const char *origin)
+static void cors_set_headers(request_rec *r, const ac_mount_conf_t *mount, const char *origin)
 {
     bool open = is_open(mount);
     /* The answer to another origin would look different, so no cache may mix them up. */
@@ -107,7 +107,7 @@ int ac_cors_header_parser(request_rec *r)
     const char *origin = apr_table_get(r->headers_in, "Origin");
     const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
     if (!origin || !mount->cors_origins || !ac_mount_is_here(r)) return DECLINED;
-    set_headers(r, mount, origin);
+    cors_set_headers(r, mount, origin);
     const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Method");
     const char *methods = r->method_number == M_OPTIONS && wanted ? ac_route_methods(r) : NULL;
     return methods && (is_open(mount) || is_listed(mount, origin)) ? answer_preflight(r, mount, methods) : DECLINED;
@@ -131,7 +131,7 @@ static bool is_ambient(request_rec *r)
 }
 
 /* Whether text begins with this host's name; a port may follow. */
-static bool is_host(const char *text, const char *host)
+static bool cors_is_host(const char *text, const char *host)
 {
     size_t len = strlen(host);
     const char *start = *text == '[' && *host != '[' ? text + 1 : text;
@@ -148,12 +148,12 @@ static bool is_own_host(request_rec *r, const char *origin)
     const char *list = apr_table_get(r->headers_in, "X-Forwarded-Host");
     if (!host) return false;
     host += 3;
-    if (r->hostname && is_host(host, r->hostname)) return true;
+    if (r->hostname && cors_is_host(host, r->hostname)) return true;
     size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
     const char *name = apr_pstrndup(r->pool, host, len);
     while (list && *list) {
         list += strspn(list, ", \t");
-        if (*list && is_host(list, name)) return true;
+        if (*list && cors_is_host(list, name)) return true;
         list += strcspn(list, ",");
     }
     return false;
@@ -191,7 +191,7 @@ apr_status_t ac_cors_check(ac_request_t *rq)
 
 /* ---- names that lead here ---- */
 
-static bool is_among(const apr_array_header_t *names, const char *host)
+static bool cors_is_among(const apr_array_header_t *names, const char *host)
 {
     for (int i = 0; names && i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
@@ -225,7 +225,7 @@ apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
     const server_rec *s = r->server;
     if (!r->hostname || is_this_machine(r->hostname)) return APR_SUCCESS;
     if (s->server_hostname && !ap_cstr_casecmp(r->hostname, s->server_hostname)) return APR_SUCCESS;
-    if (is_among(s->names, r->hostname) || is_among(s->wild_names, r->hostname)) return APR_SUCCESS;
+    if (cors_is_among(s->names, r->hostname) || cors_is_among(s->wild_names, r->hostname)) return APR_SUCCESS;
     log_name(r);
     return ac_err_set(err, AC_FORBIDDEN, "this server is not known by the name that the request was sent to (Host); without a sign-in it "
                       "answers for its ServerName, ServerAlias, localhost and addresses only");

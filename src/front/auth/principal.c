@@ -37,7 +37,7 @@ static void add_variable_role(apr_array_header_t *roles, const ac_mount_conf_t *
 }
 
 /* Without the blanks around it. */
-static char *trim(char *word)
+static char *principal_trim(char *word)
 {
     word += strspn(word, " \t");
     size_t len = strlen(word);
@@ -55,7 +55,7 @@ static apr_array_header_t *find_roles(const request_rec *r, const ac_mount_conf_
     char *state = NULL;
     for (char *word = value ? apr_strtok(apr_pstrdup(r->pool, value), between, &state) : NULL; word;
          word = apr_strtok(NULL, between, &state)) {
-        char *role = trim(word);
+        char *role = principal_trim(word);
         if (*role) {
             add_variable_role(roles, mount, role);
         }

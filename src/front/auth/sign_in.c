@@ -42,7 +42,7 @@ static const char *bearer_of(const request_rec *r)
     return value + strspn(value, " \t");
 }
 
-static sign_e find_key(const char **pkey, const request_rec *r)
+static sign_e sign_in_find_key(const char **pkey, const request_rec *r)
 {
     const char *bearer = bearer_of(r), *own = apr_table_get(r->headers_in, "X-API-Key");
     *pkey = own ? own : bearer;
@@ -88,7 +88,7 @@ static sign_e sign_in(request_rec *r)
         ac_log_request(AC_M662, 0, r, "AuthType " AUTH_TYPE " has no AgentChatKeys here");
         return SIGN_NO_FILE;
     }
-    sign_e found = find_key(&text, r);
+    sign_e found = sign_in_find_key(&text, r);
     if (found == SIGN_FINE) {
         return check_key(r, file, text);
     }
@@ -103,7 +103,7 @@ static sign_e sign_in(request_rec *r)
 
 apr_status_t ac_sign_in_unasked(request_rec *r, ac_err_t *err)
 {
-    if (find_key(&(const char *){NULL}, r) == SIGN_NO_KEY) {
+    if (sign_in_find_key(&(const char *){NULL}, r) == SIGN_NO_KEY) {
         return APR_SUCCESS;
     }
     switch (sign_in(r)) {

@@ -281,7 +281,7 @@ static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, c
 }
 
 /* A setting of a place that an agent has too; NULL: it does not stand in one. */
-static ac_agent_def_t *find_agent(const cmd_parms *cmd, const ac_setting_t *setting)
+static ac_agent_def_t *config_find_agent(const cmd_parms *cmd, const ac_setting_t *setting)
 {
     const ap_directive_t *parent = cmd->directive->parent;
     bool inside = setting->value.shape == AC_LIMITS && parent && parent->data && !ap_cstr_casecmp(parent->directive, "<AgentChatAgent");
@@ -290,7 +290,7 @@ static ac_agent_def_t *find_agent(const cmd_parms *cmd, const ac_setting_t *sett
 
 static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_setting_t *setting, const char *args)
 {
-    ac_agent_def_t *agent = find_agent(cmd, setting);
+    ac_agent_def_t *agent = config_find_agent(cmd, setting);
     if (agent) return ac_limit_set_agent(cmd, agent, args);
     bool first = !(mount->set & UINT64_C(1) << ac_config_index(setting));
     const char *problem = setting->value.shape == AC_LIMITS ? ac_limit_set_mount(cmd, mount, args, first)

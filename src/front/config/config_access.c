@@ -41,7 +41,7 @@ typedef struct question_t {
     int mode, answer;
 } question_t;
 
-static void ask(void *baton)
+static void config_access_ask(void *baton)
 {
     question_t *question = baton;
     question->answer = faccessat(AT_FDCWD, question->path, question->mode, AT_EACCESS) ? errno : 0;
@@ -50,7 +50,7 @@ static void ask(void *baton)
 int ac_access_as_child(const char *path, int mode, apr_pool_t *ptemp)
 {
     question_t question = {path, mode, 0};
-    int problem = as_child(ask, &question, ptemp);
+    int problem = as_child(config_access_ask, &question, ptemp);
     return problem ? problem : question.answer;
 }
 
@@ -70,7 +70,7 @@ typedef struct store_question_t {
     const char *problem;
 } store_question_t;
 
-static void ask_store(void *baton)
+static void config_access_ask_store(void *baton)
 {
     store_question_t *question = baton;
     question->problem = question->store->vt->check(question->store->self, question->pool);
@@ -80,6 +80,6 @@ const char *ac_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp)
 {
     store_question_t question = {store, ptemp, NULL};
     char reason[120];
-    int problem = store->vt->check ? as_child(ask_store, &question, ptemp) : 0;
+    int problem = store->vt->check ? as_child(config_access_ask_store, &question, ptemp) : 0;
     return problem ? apr_pstrdup(ptemp, apr_strerror(problem, reason, sizeof(reason))) : question.problem;
 }

@@ -6,7 +6,7 @@
 
 /* ---- quotes ---- */
 /* Behind a word that is read as ap_getword_conf() reads it; NULL: its quote is not closed. */
-static const char *skip_word(const char *text)
+static const char *config_args_skip_word(const char *text)
 {
     char quote = *text == '"' || *text == '\'' ? *text++ : '\0';
     while (*text && (quote ? *text != quote : !apr_isspace(*text))) {
@@ -22,7 +22,7 @@ const char *ac_value_quote_problem(const char *args, int n_words)
 {
     for (int n = 0; *args && (!n_words || n < n_words); n++) {
         char quote = *args;
-        args = skip_word(args);
+        args = config_args_skip_word(args);
         if (!args) return quote == '"' ? "a quote (\") is not closed" : "a quote (') is not closed";
     }
     return NULL;
@@ -32,7 +32,7 @@ const char *ac_value_quote_problem(const char *args, int n_words)
 static const char *quote_problem(const ac_setting_t *setting, const char *args)
 {
     if (setting->value.shape == AC_DOCUMENT && *args == '{') return NULL;
-    const char *value = setting->value.shape == AC_MEMBER ? skip_word(args) : NULL;
+    const char *value = setting->value.shape == AC_MEMBER ? config_args_skip_word(args) : NULL;
     return ac_value_quote_problem(args, value && *value != '\'' ? 1 : 0);
 }
 
@@ -139,7 +139,7 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
 
 /* ---- key=value ---- */
 /* The row of a key; for one that is unknown the row "*" where there is one. */
-static const ac_key_t *find_key(const ac_key_t *keys, const char *name)
+static const ac_key_t *config_args_find_key(const ac_key_t *keys, const char *name)
 {
     const ac_key_t *any = NULL;
     for (; keys->name; keys++) {
@@ -162,7 +162,7 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
 {
     const char *equals = ap_strchr_c(word, '=');
     const char *name = equals ? apr_pstrmemdup(p, word, (apr_size_t)(equals - word)) : word;
-    const ac_key_t *key = *name ? find_key(setting->keys, name) : NULL;
+    const ac_key_t *key = *name ? config_args_find_key(setting->keys, name) : NULL;
     if (!key) {
         return apr_psprintf(p, "'%s' is no key of it; accepted are %s", name, accepted_keys(setting->keys, p));
     }

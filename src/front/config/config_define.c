@@ -99,7 +99,7 @@ static const char *check_id(ac_where_e where, const char *id, apr_pool_t *p)
     return apr_psprintf(p, "'%s' is not an id; give 1 to 64 letters, digits, '-'%s", id, tool ? " and '_'" : ", '_' and '.'");
 }
 
-static const char *read_ids(ac_definition_t **phead, ac_where_e where, const char *words, apr_pool_t *p)
+static const char *config_define_read_ids(ac_definition_t **phead, ac_where_e where, const char *words, apr_pool_t *p)
 {
     ac_definition_t *head = NULL;
     apr_array_header_t *aliases = apr_array_make(p, 2, sizeof(const char *));
@@ -131,7 +131,7 @@ const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args)
     (void)dir;
     if (problem) return ac_reload_directive(cmd, problem);
     if (!end || end[1]) return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, "> does not end with '>'", NULL));
-    problem = read_ids(&head, container->where, apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)), cmd->pool);
+    problem = config_define_read_ids(&head, container->where, apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)), cmd->pool);
     if (problem) return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, ">: ", problem, NULL));
     head->at = cmd->directive;
     cmd->directive->data = head;

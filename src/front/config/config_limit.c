@@ -3,7 +3,7 @@
 #include "config.h"
 
 /* Takes those of one kind out of limits. */
-static ac_limits_t take_out(ac_limits_t *limits, bool standard, apr_pool_t *p)
+static ac_limits_t config_limit_take_out(ac_limits_t *limits, bool standard, apr_pool_t *p)
 {
     ac_limits_t out = {.n = 0}, *kept = apr_pmemdup(p, limits, sizeof(*kept));
     limits->n = 0;
@@ -25,7 +25,7 @@ static bool has_measure(const ac_limits_t *limits, ac_measure_e measure)
 const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, apr_pool_t *p)
 {
     ac_limits_t *limits = *plimits ? apr_pmemdup(p, *plimits, sizeof(*limits)) : apr_pcalloc(p, sizeof(*limits));
-    ac_limits_t standard = take_out(limits, true, p);
+    ac_limits_t standard = config_limit_take_out(limits, true, p);
     ac_err_t err;
     ac_err_init(&err);
     if (!ap_cstr_casecmp(args, "off")) {

@@ -23,7 +23,7 @@ void *ac_server_conf_create(apr_pool_t *p, server_rec *s)
     return conf;
 }
 
-static bool is_ours(const ap_directive_t *directive, apr_pool_t *p)
+static bool config_mount_is_ours(const ap_directive_t *directive, apr_pool_t *p)
 {
     const char *args = directive->args;
     return !ap_cstr_casecmp(directive->directive, "SetHandler") && !ap_cstr_casecmp(ap_getword_conf(p, &args), "agentchat");
@@ -42,11 +42,11 @@ static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
 }
 
 /* Gathers the `SetHandler agentchat` of the tree in found, and reports those that cannot be a mount. */
-static void collect(ac_check_t *check, const ap_directive_t *first, apr_array_header_t *found)
+static void config_mount_collect(ac_check_t *check, const ap_directive_t *first, apr_array_header_t *found)
 {
     for (const ap_directive_t *directive = first; directive; directive = directive->next) {
-        if (directive->first_child) collect(check, directive->first_child, found);
-        if (!is_ours(directive, check->ptemp)) continue;
+        if (directive->first_child) config_mount_collect(check, directive->first_child, found);
+        if (!config_mount_is_ours(directive, check->ptemp)) continue;
         const char *problem = bad_section(directive->parent, check->ptemp);
         if (problem) {
             ac_check_problem(check, directive, "SetHandler agentchat: stands %s, which has no fixed path that routes could "
@@ -176,7 +176,7 @@ int ac_mount_find(ac_check_t *check)
 {
     apr_array_header_t *found = apr_array_make(check->ptemp, 4, sizeof(const ap_directive_t *));
     int n = 0;
-    collect(check, ap_conftree, found);
+    config_mount_collect(check, ap_conftree, found);
     for (server_rec *s = check->server; s; s = s->next) n += find_of_server(check, s, found);
     if (n && !check->config->defs.agents->nelts) {
         ac_check_problem(check, APR_ARRAY_IDX(found, 0, const ap_directive_t *),

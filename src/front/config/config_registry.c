@@ -188,7 +188,7 @@ static void build_builtin_tools(ac_check_t *check, apr_hash_t *tools)
     }
 }
 
-static const ac_tool_t *find_tool(ac_check_t *check, const ac_agent_def_t *def, const char *id, apr_hash_t *tools)
+static const ac_tool_t *config_registry_find_tool(ac_check_t *check, const ac_agent_def_t *def, const char *id, apr_hash_t *tools)
 {
     const ac_tool_t *tool = apr_hash_get(tools, id, APR_HASH_KEY_STRING);
     if (tool) return tool;
@@ -198,13 +198,13 @@ static const ac_tool_t *find_tool(ac_check_t *check, const ac_agent_def_t *def, 
     return NULL;
 }
 
-static void set_tools(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *tools)
+static void config_registry_set_tools(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *tools)
 {
     int n = def->tools ? def->tools->nelts : 0;
     const ac_tool_t **list = apr_pcalloc(check->p, sizeof(*list) * (size_t)(n + 1));
     for (int i = 0; i < n; i++) {
         const char *id = APR_ARRAY_IDX(def->tools, i, const char *);
-        const ac_tool_t *tool = find_tool(check, def, id, tools);
+        const ac_tool_t *tool = config_registry_find_tool(check, def, id, tools);
         for (int j = 0; tool && j < def->agent.n_tools; j++) {
             if (list[j] != tool) continue;
             ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
@@ -249,7 +249,7 @@ static void build_agent(ac_check_t *check, ac_agent_def_t *def, ac_registry_t *r
     if (!agent->name) agent->name = agent->id;
     if (!agent->description) agent->description = "";
     if (!agent->instructions) agent->instructions = "";
-    set_tools(check, def, tools);
+    config_registry_set_tools(check, def, tools);
     agent->etag = make_etag(def, check->p);
     if (check->n_problems != n_problems) return;
     agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
@@ -289,7 +289,7 @@ static void check_default_agents(ac_check_t *check, const ac_registry_t *registr
 }
 
 /* The main server's, else the only agent there is. */
-static const ac_agent_t *default_agent(ac_check_t *check, const ac_registry_t *registry)
+static const ac_agent_t *config_registry_default_agent(ac_check_t *check, const ac_registry_t *registry)
 {
     const ac_mount_conf_t *mount = ap_get_module_config(check->server->lookup_defaults, &agentchat_module);
     if (mount && mount->default_agent_id) return ac_registry_agent(registry, mount->default_agent_id);
@@ -327,7 +327,7 @@ void ac_registry_build(ac_check_t *check)
     ac_limit_check(check);
     ac_caching_check(check);
     check_default_agents(check, registry);
-    registry->default_agent = default_agent(check, registry);
+    registry->default_agent = config_registry_default_agent(check, registry);
     ac_agent_def_t *pattern = apr_pcalloc(check->p, sizeof *pattern);
     ac_value_set_defaults(AC_IN_AGENT, pattern, check->p);
     check->config->conf.agent_pattern = &pattern->agent;

@@ -180,7 +180,7 @@ static bool parse_number(int64_t *pnumber, ac_shape_e shape, const char *text)
     }
 }
 
-static const char *set_number(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
+static const char *config_value_set_number(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
 {
     static const char *const names[] = {[AC_INT] = "a whole number", [AC_SIZE] = "a size", [AC_DURATION] = "a duration",
                                         [AC_PERCENT] = "a percentage"};
@@ -278,7 +278,7 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     switch (value->shape) {
     case AC_FLAG: return set_flag(value, field, text, p);
     case AC_SWITCH: put_integer(field, value->width, true); return NULL;
-    case AC_INT: case AC_SIZE: case AC_DURATION: case AC_PERCENT: return set_number(value, field, text, p);
+    case AC_INT: case AC_SIZE: case AC_DURATION: case AC_PERCENT: return config_value_set_number(value, field, text, p);
     case AC_NUMBER: return set_real(value, field, text, p);
     case AC_CHOICE: case AC_RANK: return set_choice(value, field, text, p);
     case AC_CURRENCY: return set_currency(field, text, p);

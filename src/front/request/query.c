@@ -10,7 +10,7 @@
 #define PAGE_DEFAULT 20
 
 /* The decoded text of a name or a value in pool, or NULL: a bad escape, NUL, or not UTF-8. */
-static const char *decode(const char *text, size_t len, apr_pool_t *pool)
+static const char *query_decode(const char *text, size_t len, apr_pool_t *pool)
 {
     char *out = apr_palloc(pool, len + 1);
     size_t used = 0;
@@ -33,7 +33,7 @@ static const char *decode(const char *text, size_t len, apr_pool_t *pool)
     return ac_utf8_valid(out, used) ? out : NULL;
 }
 
-static bool is_among(const char *name, const char *const *names)
+static bool query_is_among(const char *name, const char *const *names)
 {
     while (*names && strcmp(*names, name)) {
         names++;
@@ -47,11 +47,11 @@ static apr_status_t add_param(ac_request_t *rq, apr_array_header_t *query, const
     const char *equals = memchr(text, '=', len);
     size_t name_len = equals ? (size_t)(equals - text) : len;
     ac_param_t param;
-    param.name = decode(text, name_len, rq->r->pool);
-    if (!param.name || !is_among(param.name, names)) {
+    param.name = query_decode(text, name_len, rq->r->pool);
+    if (!param.name || !query_is_among(param.name, names)) {
         return APR_SUCCESS;
     }
-    param.value = equals ? decode(equals + 1, len - name_len - 1, rq->r->pool) : "";
+    param.value = equals ? query_decode(equals + 1, len - name_len - 1, rq->r->pool) : "";
     if (!param.value) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s is not valid percent-encoded UTF-8", param.name);
     }

@@ -54,7 +54,7 @@ typedef struct weight_t {
     int q;                                  /* thousandths */
 } weight_t;
 
-static bool is_token(const char *text, size_t len, const char *token)
+static bool request_is_token(const char *text, size_t len, const char *token)
 {
     return len == strlen(token) && !strncasecmp(text, token, len);
 }
@@ -69,10 +69,10 @@ static int range_specific(const char *range, size_t len, const char *type)
     while (name_len && apr_isspace(range[name_len - 1])) {
         name_len--;
     }
-    if (is_token(range, name_len, type)) {
+    if (request_is_token(range, name_len, type)) {
         return 3;
     }
-    if (is_token(range, name_len, "*/*")) {
+    if (request_is_token(range, name_len, "*/*")) {
         return 1;
     }
     return name_len == major + 1 && !strncasecmp(range, type, major) && range[major] == '*' ? 2 : 0;
@@ -259,7 +259,7 @@ static apr_status_t check_media(ac_request_t *rq, bool empty)
     }
     type = type ? type : "";
     size_t len = strcspn(type, "; \t");
-    if (is_token(type, len, "application/json") ||
+    if (request_is_token(type, len, "application/json") ||
         (len > 17 && !strncasecmp(type, "application/", 12) && !strncasecmp(type + len - 5, "+json", 5))) {
         return APR_SUCCESS;
     }

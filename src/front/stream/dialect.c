@@ -19,7 +19,7 @@ typedef struct stamp_t {
     char text[AC_TIME_SIZE + 24];
 } stamp_t;
 
-static const stamp_t *stamp_of(apr_time_t at)
+static const stamp_t *dialect_stamp_of(apr_time_t at)
 {
     static __thread stamp_t stamp = {.ms = -1};
     apr_time_t ms = at / 1000;
@@ -98,7 +98,7 @@ static void note(ac_render_t *render, const ac_event_t *event)
 }
 
 /* An event is appended whole or not at all. */
-static apr_status_t finish(ac_buf_t *out, size_t before)
+static apr_status_t dialect_finish(ac_buf_t *out, size_t before)
 {
     if (!out->failed) {
         return APR_SUCCESS;
@@ -110,7 +110,7 @@ static apr_status_t finish(ac_buf_t *out, size_t before)
     return APR_ENOSPC;
 }
 
-static void add_json(ac_buf_t *out, const json_t *value)
+static void dialect_add_json(ac_buf_t *out, const json_t *value)
 {
     size_t len = 0;
     char *text = ac_json_dump(value, &len);
@@ -140,7 +140,7 @@ static void add_member_string(ac_buf_t *out, const json_t *object, const char *n
     const json_t *value = json_object_get(object, name);
     ac_buf_str(out, before);
     if (value) {
-        add_json(out, value);
+        dialect_add_json(out, value);
     }
     else {
         LITERAL(out, "null");
@@ -166,7 +166,7 @@ static apr_status_t comment_heartbeat(ac_render_t *render, ac_buf_t *out)
     size_t before = out->len;
     (void)render;
     LITERAL(out, ": heartbeat\n");      /* a blank line would be an event without data to some clients */
-    return finish(out, before);
+    return dialect_finish(out, before);
 }
 
 /* ---- native: everything, as API.md's table has it ---- */
@@ -174,11 +174,11 @@ static apr_status_t comment_heartbeat(ac_render_t *render, ac_buf_t *out)
 static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
-    const stamp_t *stamp = stamp_of(event->at);
+    const stamp_t *stamp = dialect_stamp_of(event->at);
     if (event->type == AC_EVENT_TOKEN) {
         TOKEN(render, event, "data: {\"type\":\"token\",\"content\":", out);
         ac_buf_add(out, stamp->text, stamp->len);
-        return finish(out, before);
+        return dialect_finish(out, before);
     }
     note(render, event);
     add_id(render, event->seq, out);
@@ -187,17 +187,17 @@ static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, a
     LITERAL(out, "\"");
     add_members(out, event->data);
     ac_buf_add(out, stamp->text, stamp->len);
-    return finish(out, before);
+    return dialect_finish(out, before);
 }
 
 static apr_status_t native_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     size_t before = out->len;
-    const stamp_t *stamp = stamp_of(apr_time_now());
+    const stamp_t *stamp = dialect_stamp_of(apr_time_now());
     (void)render;
     LITERAL(out, "data: {\"type\":\"heartbeat\"");
     ac_buf_add(out, stamp->text, stamp->len);
-    return finish(out, before);
+    return dialect_finish(out, before);
 }
 
 /* ---- chunk: /chat ---- */
@@ -213,7 +213,7 @@ static void chunk_metadata(const ac_render_t *render, ac_buf_t *out)
 
 static void chunk_done(const ac_event_t *event, ac_buf_t *out)
 {
-    const stamp_t *stamp = stamp_of(event->at);
+    const stamp_t *stamp = dialect_stamp_of(event->at);
     LITERAL(out, "data: {\"type\":\"done\",\"full_response\":");
     ac_buf_json(out, event->text, event->len);
     ac_buf_add(out, stamp->text, stamp->len);
@@ -245,7 +245,7 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
     default:
         break;                              /* tools are not this client's */
     }
-    return finish(out, before);
+    return dialect_finish(out, before);
 }
 
 /* ---- text: /agent/stream ---- */
@@ -270,7 +270,7 @@ static apr_status_t text_event(ac_render_t *render, const ac_event_t *event, ac_
     default:
         break;
     }
-    return finish(out, before);
+    return dialect_finish(out, before);
 }
 
 /* ---- one JSON document at the end; of an error stream.c makes a problem ---- */
@@ -303,13 +303,13 @@ static apr_status_t message_event(ac_render_t *render, const ac_event_t *event, 
     if (event->type == AC_EVENT_DONE && event->message) {
         json_t *shown = json_copy(event->message);      /* the event is everybody's */
         ac_record_show_parts(shown);
-        add_json(out, shown);
+        dialect_add_json(out, shown);
         json_decref(shown);
     }
     else if (event->type == AC_EVENT_DONE) {
         message_unstored(render, event, out);
     }
-    return finish(out, before);
+    return dialect_finish(out, before);
 }
 
 static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
@@ -330,7 +330,7 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
     LITERAL(out, ",\"timestamp\":");
     ac_buf_json(out, at, strlen(at));
     LITERAL(out, "}");
-    return finish(out, before);
+    return dialect_finish(out, before);
 }
 
 /* ---- the table ---- */

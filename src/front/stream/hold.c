@@ -40,7 +40,7 @@ static void see(ac_hold_t *hold, const request_rec *r)
 /* ---- a stream comes and goes ---- */
 
 /* What there are too many of, for the client; NULL: it may come. With the lock held. */
-static const char *take(const ac_conf_t *conf, ac_hold_t *hold, bool http2)
+static const char *hold_take(const ac_conf_t *conf, ac_hold_t *hold, bool http2)
 {
     static const char full[] = "this server process has as many streams as it may have";
     bool needs_thread = !http2 || !hold || !hold->n_streams;
@@ -61,7 +61,7 @@ apr_status_t ac_hold_take(ac_request_t *rq)
     ac_hold_t *hold = hold_of(c);
     pthread_mutex_lock(&lock);
     if (hold) see(hold, rq->r);
-    const char *problem = take(ac_conf(), hold, c->master != NULL);
+    const char *problem = hold_take(ac_conf(), hold, c->master != NULL);
     pthread_mutex_unlock(&lock);
     return problem ? ac_err_set(&rq->err, AC_OVERLOADED, "%s", problem) : APR_SUCCESS;
 }
@@ -69,7 +69,7 @@ apr_status_t ac_hold_take(ac_request_t *rq)
 bool ac_hold_thread(void)
 {
     pthread_mutex_lock(&lock);
-    bool room = !take(ac_conf(), NULL, false);
+    bool room = !hold_take(ac_conf(), NULL, false);
     pthread_mutex_unlock(&lock);
     return room;
 }
@@ -118,11 +118,11 @@ void ac_hold_register(apr_pool_t *p)
 /* ---- how many there may be ---- */
 
 /* The number that this directive of another module was given last; 0: none. */
-static int number_of(const ap_directive_t *first, const char *name)
+static int hold_number_of(const ap_directive_t *first, const char *name)
 {
     int found = 0;
     for (const ap_directive_t *at = first; at; at = at->next) {
-        int inside = at->first_child ? number_of(at->first_child, name) : 0;
+        int inside = at->first_child ? hold_number_of(at->first_child, name) : 0;
         if (inside > 0) found = inside;
         if (!ap_cstr_casecmp(at->directive, name)) found = (int)apr_atoi64(at->args);
     }
@@ -132,7 +132,7 @@ static int number_of(const ap_directive_t *first, const char *name)
 /* As mod_http2 reckons. */
 static int http2_threads(int threads)
 {
-    int least = number_of(ap_conftree, "H2MinWorkers"), most = number_of(ap_conftree, "H2MaxWorkers");
+    int least = hold_number_of(ap_conftree, "H2MinWorkers"), most = hold_number_of(ap_conftree, "H2MaxWorkers");
     if (least <= 0) least = threads;
     return most > 0 ? (most > least ? most : least) : least * 3 / 2;
 }

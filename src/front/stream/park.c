@@ -22,7 +22,7 @@ APLOG_USE_MODULE(agentchat);
 
 static ac_parked_t *first_held, *last_held; /* the loop's thread: whose end waits for a thread to be poked */
 
-static void on_timer(void *baton);
+static void park_on_timer(void *baton);
 static void on_ready(void *baton);
 
 /* ---- the object ---- */
@@ -53,7 +53,7 @@ static void leave_held(ac_parked_t *parked)
 }
 
 /* The loop has nothing more to do with it. */
-static void release(ac_parked_t *parked)
+static void park_release(ac_parked_t *parked)
 {
     ac_loop_t *loop = parked->stream.child->loop;
     if (!parked->begun || parked->released) {
@@ -76,7 +76,7 @@ static void release(ac_parked_t *parked)
 
 /* The client is lost, or to be given up: its request ends, its run goes on. The server sees the end of input and
  * closes. */
-static void cut(ac_parked_t *parked)
+static void park_cut(ac_parked_t *parked)
 {
     parked->c->aborted = 1;
     ac_park_end_request(parked);
@@ -90,10 +90,10 @@ static void drop_slow(ac_parked_t *parked, const char *why)
                    "goes on", parked->stream.request_id, why);
     /* What the kernel still holds for it would be held for minutes. */
     setsockopt(parked->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    cut(parked);
+    park_cut(parked);
 }
 
-static void hold(ac_parked_t *parked)
+static void park_hold(ac_parked_t *parked)
 {
     ac_loop_t *loop = parked->stream.child->loop;
     if (parked->held) {
@@ -101,7 +101,7 @@ static void hold(ac_parked_t *parked)
     }
     if (!parked->hold_due) {
         parked->hold_due = ac_loop_now(loop) + HOLD_WAIT;
-        ac_timer_set(loop, &parked->timer, parked->hold_due, on_timer, parked);
+        ac_timer_set(loop, &parked->timer, parked->hold_due, park_on_timer, parked);
     }
     parked->held = true;
     parked->prev_held = last_held;
@@ -135,7 +135,7 @@ static void pass_waiting(ac_parked_t *parked)
         /* Of a stream all events go out at once, and what is held is its end. A document has no other end than its
          * bytes. */
         if (!end && (stream->head != AC_HEAD_STREAM || stream->out.len == stream->sent)) {
-            hold(parked);
+            park_hold(parked);
             return;
         }
         if (ac_stream_pass(stream, parked->r, parked->brigade, end) != APR_SUCCESS) {
@@ -157,7 +157,7 @@ static void end_sent(ac_parked_t *parked, bool now)
     }
     else if (!parked->finish_due) {
         parked->finish_due = ac_loop_now(loop) + FINISH_WAIT;
-        ac_timer_set(loop, &parked->timer, parked->finish_due, on_timer, parked);
+        ac_timer_set(loop, &parked->timer, parked->finish_due, park_on_timer, parked);
     }
 }
 
@@ -176,7 +176,7 @@ static void watch_socket(ac_parked_t *parked)
         due = ac_loop_now(loop) + RETRY_WRITE;
     }
     if (!parked->timer.slot || parked->timer.due > due) {
-        ac_timer_set(loop, &parked->timer, due, on_timer, parked);
+        ac_timer_set(loop, &parked->timer, due, park_on_timer, parked);
     }
 }
 
@@ -203,7 +203,7 @@ static void pump(ac_parked_t *parked)
         ac_stream_back(stream);
     }
     if (c->aborted) {
-        cut(parked);
+        park_cut(parked);
     }
     else if (parked->full) {
         watch_socket(parked);
@@ -228,7 +228,7 @@ static void with_connection(ac_parked_t *parked, void (*fn)(ac_parked_t *parked)
     bool over = !parked->r;
     pthread_mutex_unlock(&parked->lock);
     if (over) {
-        release(parked);
+        park_release(parked);
     }
 }
 
@@ -248,18 +248,18 @@ static void on_writable(void *baton, uint32_t events)
     with_connection(parked, pump);
 }
 
-static bool has_room(ac_follower_t *follower)
+static bool park_has_room(ac_follower_t *follower)
 {
     const ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
     return !parked->full && ac_stream_has_room(&parked->stream);
 }
 
 /* What its client cannot take now stays in the run's log, where there is one. */
-static void on_event(ac_follower_t *follower, ac_event_t *event)
+static void park_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
     ac_stream_t *stream = &parked->stream;
-    bool room = has_room(follower);
+    bool room = park_has_room(follower);
     ac_ready_set(stream->child->loop, &parked->ready, on_ready, parked);
     if (!room && event->seq && ac_stream_back(stream)) {
         return;
@@ -321,7 +321,7 @@ static apr_time_t next_due(ac_parked_t *parked)
     return parked->hold_due ? parked->hold_due : due;
 }
 
-static void on_timer(void *baton)
+static void park_on_timer(void *baton)
 {
     ac_parked_t *parked = baton;
     ac_loop_t *loop = parked->stream.child->loop;
@@ -332,7 +332,7 @@ static void on_timer(void *baton)
         apr_time_t soon = ac_loop_now(loop) + RETRY_WRITE;
         if (due) {
             /* A connection that a server's thread has just now is looked at again soon. */
-            ac_timer_set(loop, &parked->timer, due > soon ? due : soon, on_timer, parked);
+            ac_timer_set(loop, &parked->timer, due > soon ? due : soon, park_on_timer, parked);
         }
     }
     ac_stream_unref(&parked->stream);
@@ -349,7 +349,7 @@ static void stop_now(ac_parked_t *parked)
         end_sent(parked, true);
     }
     if (parked->r) {
-        cut(parked);
+        park_cut(parked);
     }
     ac_park_call(parked);
 }
@@ -371,7 +371,7 @@ void ac_park_begin(void *baton)
     stream->source.start(source, loop, &stream->follower);
     apr_time_t due = next_due(parked);
     if (due) {
-        ac_timer_set(loop, &parked->timer, due, on_timer, parked);
+        ac_timer_set(loop, &parked->timer, due, park_on_timer, parked);
     }
 }
 
@@ -385,7 +385,7 @@ static void next_held(void)
     }
 }
 
-static void go_on(ac_parked_t *parked)
+static void park_go_on(ac_parked_t *parked)
 {
     if (parked->probe && ac_stream_probe(&parked->stream, parked->r, parked->brigade) != APR_SUCCESS) {
         parked->c->aborted = 1;
@@ -399,7 +399,7 @@ void ac_park_continue(void *baton)
     ac_parked_t *parked = baton;
     if (!parked->released) {
         parked->given = ac_loop_now(parked->stream.child->loop);
-        with_connection(parked, go_on);
+        with_connection(parked, park_go_on);
     }
     ac_stream_unref(&parked->stream);
     next_held();
@@ -408,7 +408,7 @@ void ac_park_continue(void *baton)
 void ac_park_gone(void *baton)
 {
     ac_parked_t *parked = baton;
-    release(parked);
+    park_release(parked);
     ac_stream_unref(&parked->stream);
     next_held();
 }
@@ -474,8 +474,8 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
     parked->stream.stop = stop_parked;
     parked->stream.ending = ending_parked;
     parked->stream.free = free_parked;
-    parked->stream.follower.on_event = on_event;
-    parked->stream.follower.has_room = has_room;
+    parked->stream.follower.on_event = park_on_event;
+    parked->stream.follower.has_room = park_has_room;
     parked->c = r->connection;
     parked->r = r;
     parked->conn = ac_park_conn(parked->c);

@@ -219,14 +219,14 @@ static bool is_quiet(int fd)
     return poll(&more, 1, 0) >= 0 && !(more.revents & (POLLIN | POLLHUP));
 }
 
-static void end_lost(ac_parked_t *parked)
+static void park_conn_end_lost(ac_parked_t *parked)
 {
     parked->c->aborted = 1;
     parked->conn->nonblocking = false;
     ac_park_end_request(parked);
 }
 
-static int finish(ac_parked_t *parked, request_rec *r)
+static int park_conn_finish(ac_parked_t *parked, request_rec *r)
 {
     apr_atomic_dec32(&parked->stream.child->n_parked);
     post_gone(parked);
@@ -255,7 +255,7 @@ static int woken(conn_rec *c, ac_conn_t *conn)
         request_rec *r = parked->r;
         parked->r = NULL;
         pthread_mutex_unlock(&parked->lock);
-        return finish(parked, r);
+        return park_conn_finish(parked, r);
     }
     /* The stream goes on, unless its client has gone, or has sent too much. */
     if (!c->aborted && is_quiet(parked->fd)) {
@@ -263,7 +263,7 @@ static int woken(conn_rec *c, ac_conn_t *conn)
         ac_park_wait(c);
         return OK;
     }
-    end_lost(parked);
+    park_conn_end_lost(parked);
     pthread_mutex_unlock(&parked->lock);
     post_gone(parked);
     detach(conn);
@@ -272,7 +272,7 @@ static int woken(conn_rec *c, ac_conn_t *conn)
 }
 
 /* Somebody made something else of our SUSPENDED, and has ended the request. */
-static void forget_request(ac_conn_t *conn)
+static void park_conn_forget_request(ac_conn_t *conn)
 {
     conn->parked->r = NULL;
     speak_up_behind(conn->parked->fd, 1);
@@ -310,7 +310,7 @@ static int process_connection(conn_rec *c)
         ac_park_wait(c);
     }
     else if (conn->parked) {
-        forget_request(conn);
+        park_conn_forget_request(conn);
     }
     return answer;
 }
@@ -367,7 +367,7 @@ static void resume_connection(conn_rec *c, request_rec *r)
         outlive_timeout(parked);
         lost = c->cs->state == CONN_STATE_LINGER;
         if (lost) {
-            end_lost(parked);
+            park_conn_end_lost(parked);
         }
     }
     pthread_mutex_unlock(&parked->lock);
@@ -389,7 +389,7 @@ static apr_status_t connection_gone(void *baton)
     parked->owner = AC_OWNER_SERVER;
     bool live = parked->r != NULL;
     if (live) {
-        end_lost(parked);
+        park_conn_end_lost(parked);
     }
     pthread_mutex_unlock(&parked->lock);
     if (live) {

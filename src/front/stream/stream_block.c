@@ -66,7 +66,7 @@ static void free_blocked(ac_stream_t *stream)
 /* ---- the loop's side ---- */
 
 /* Takes a reference of event. false: there is no room. With the lock held. */
-static bool append(blocked_t *blocked, ac_event_t *event)
+static bool stream_block_append(blocked_t *blocked, ac_event_t *event)
 {
     /* Who is not behind is told an event however long it is. */
     bool behind = blocked->n_events >= PART_EVENTS || blocked->bytes >= PART_BYTES;
@@ -89,7 +89,7 @@ static bool append(blocked_t *blocked, ac_event_t *event)
     return true;
 }
 
-static void wake(const blocked_t *blocked)
+static void stream_block_wake(const blocked_t *blocked)
 {
     uint64_t one = 1;
     while (write(blocked->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
@@ -100,17 +100,17 @@ static void hand_over(blocked_t *blocked, ac_event_t *event)
 {
     pthread_mutex_lock(&blocked->lock);
     bool was_empty = !blocked->n_events && !blocked->overflow;
-    if (!blocked->overflow && !append(blocked, event)) {
+    if (!blocked->overflow && !stream_block_append(blocked, event)) {
         blocked->overflow = true;
     }
     pthread_mutex_unlock(&blocked->lock);
     if (was_empty) {
-        wake(blocked);
+        stream_block_wake(blocked);
     }
 }
 
 /* A worker that is behind is told no more than it can send soon. */
-static bool has_room(ac_follower_t *follower)
+static bool stream_block_has_room(ac_follower_t *follower)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
     pthread_mutex_lock(&blocked->lock);
@@ -121,10 +121,10 @@ static bool has_room(ac_follower_t *follower)
 }
 
 /* What the worker cannot take now stays in the run's log, where there is one. */
-static void on_event(ac_follower_t *follower, ac_event_t *event)
+static void stream_block_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
-    if (!has_room(follower) && event->seq && ac_follower_back(blocked->stream.child->engine, follower, blocked->told)) {
+    if (!stream_block_has_room(follower) && event->seq && ac_follower_back(blocked->stream.child->engine, follower, blocked->told)) {
         return;
     }
     hand_over(blocked, event);
@@ -135,20 +135,20 @@ static void on_event(ac_follower_t *follower, ac_event_t *event)
 }
 
 /* The worker has taken what there was. */
-static void on_taken(void *baton)
+static void stream_block_on_taken(void *baton)
 {
     ac_stream_t *stream = baton;
     ac_follower_ready(&stream->follower);
     ac_stream_unref(stream);
 }
 
-static void begin(void *baton)
+static void stream_block_begin(void *baton)
 {
     ac_stream_t *stream = baton;
     stream->source.start(stream->source.baton, stream->child->loop, &stream->follower);
 }
 
-static void leave(void *baton)
+static void stream_block_leave(void *baton)
 {
     ac_stream_t *stream = baton;
     ac_channel_leave(&stream->follower);
@@ -280,7 +280,7 @@ static bool take_events(blocked_t *blocked)
     pthread_mutex_unlock(&blocked->lock);
     if (hungry) {
         ac_stream_ref(&blocked->stream);
-        ac_loop_post(blocked->stream.child->loop, on_taken, blocked);
+        ac_loop_post(blocked->stream.child->loop, stream_block_on_taken, blocked);
     }
     for (int i = 0; i < n; i++) {
         ac_stream_take(&blocked->stream, events[i]);
@@ -293,7 +293,7 @@ static bool take_events(blocked_t *blocked)
     return !overflow && !blocked->stream.overflow;
 }
 
-static apr_interval_time_t time_left(const blocked_t *blocked, bool watched)
+static apr_interval_time_t stream_block_time_left(const blocked_t *blocked, bool watched)
 {
     const ac_stream_t *stream = &blocked->stream;
     apr_interval_time_t left = -1;
@@ -329,7 +329,7 @@ static bool wait_event(blocked_t *blocked)
     if (!c->master) {
         apr_os_sock_get(&fds[1].fd, ap_get_conn_socket(c));
     }
-    apr_interval_time_t left = time_left(blocked, fds[1].fd >= 0);
+    apr_interval_time_t left = stream_block_time_left(blocked, fds[1].fd >= 0);
     int n = poll(fds, 3, left < 0 ? -1 : (int)((left + 999) / 1000));
     /* A descriptor that is none any more says nothing about the client: the MPM has closed it, and there will be another one. */
     bool closed = !c->master && (fds[1].fd < 0 || (n > 0 && (fds[1].revents & POLLNVAL)));
@@ -356,7 +356,7 @@ static void stay(blocked_t *blocked)
             blocked->r->connection->aborted = 1;
             return;
         }
-        if (!ac_stream_waits(stream) && time_left(blocked, true) == 0) {
+        if (!ac_stream_waits(stream) && stream_block_time_left(blocked, true) == 0) {
             ac_stream_beat(stream);
         }
         if (!send_waiting(blocked)) {
@@ -365,14 +365,14 @@ static void stay(blocked_t *blocked)
     }
 }
 
-static blocked_t *create(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+static blocked_t *stream_block_create(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
 {
     blocked_t *blocked = ac_alloc(sizeof(*blocked));
     blocked->stream.stop = stop_blocked;
     blocked->stream.ending = ending_blocked;
     blocked->stream.free = free_blocked;
-    blocked->stream.follower.on_event = on_event;
-    blocked->stream.follower.has_room = has_room;
+    blocked->stream.follower.on_event = stream_block_on_event;
+    blocked->stream.follower.has_room = stream_block_has_room;
     blocked->r = rq->r;
     blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
     blocked->signal_fd = blocked->spare_fd = -1;
@@ -407,7 +407,7 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
     bool held = ac_hold_take(rq) == APR_SUCCESS;
     apr_atomic_inc32(&child->n_blocking);
     if (held) {
-        blocked = create(rq, source, dialect);
+        blocked = stream_block_create(rq, source, dialect);
     }
     if (held && !blocked) {
         ac_hold_leave(rq->r->connection);
@@ -417,11 +417,11 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
         source->drop(source->baton);
         return ac_reply_problem(rq, NULL);
     }
-    ac_stream_ref(&blocked->stream);        /* the loop's, until leave() */
-    ac_loop_post(child->loop, begin, blocked);
+    ac_stream_ref(&blocked->stream);        /* the loop's, until stream_block_leave() */
+    ac_loop_post(child->loop, stream_block_begin, blocked);
     stay(blocked);
     leave_socket(blocked);
-    ac_loop_post(child->loop, leave, blocked);
+    ac_loop_post(child->loop, stream_block_leave, blocked);
     ac_stream_unref(&blocked->stream);
     ac_hold_leave(rq->r->connection);
     apr_atomic_dec32(&child->n_blocking);

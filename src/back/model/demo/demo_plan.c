@@ -47,7 +47,7 @@ static void read_talk(demo_talk_t *talk, const ac_model_ask_t *ask)
 
 /* ---- arguments ---- */
 
-static bool is_type(const json_t *property, const char *name)
+static bool demo_plan_is_type(const json_t *property, const char *name)
 {
     const json_t *type = json_object_get(property, "type");
     const char *text = json_string_value(json_is_array(type) ? json_array_get(type, 0) : type);
@@ -56,7 +56,7 @@ static bool is_type(const json_t *property, const char *name)
 
 static bool takes_text(const json_t *property)
 {
-    return is_type(property, "string") && !json_object_get(property, "enum");
+    return demo_plan_is_type(property, "string") && !json_object_get(property, "enum");
 }
 
 /* The parameter that the value belongs to: the first required one that takes a text, else the first one that does. */
@@ -85,12 +85,12 @@ static json_t *any_value(const json_t *property, const char *text)
     if (set || choice) {
         return json_incref(set ? set : choice);
     }
-    if (is_type(property, "integer") || is_type(property, "number")) {
+    if (demo_plan_is_type(property, "integer") || demo_plan_is_type(property, "number")) {
         json_t *least = json_object_get(property, "minimum");
         return least ? json_incref(least) : json_integer(1);
     }
-    return is_type(property, "boolean") ? json_false() : is_type(property, "array") ? json_array()
-        : is_type(property, "object") ? json_object() : ac_json_text(text);
+    return demo_plan_is_type(property, "boolean") ? json_false() : demo_plan_is_type(property, "array") ? json_array()
+        : demo_plan_is_type(property, "object") ? json_object() : ac_json_text(text);
 }
 
 static char *make_arguments(const json_t *tool, const char *value)
@@ -121,7 +121,7 @@ static const char *tool_name(const json_t *tool)
 }
 
 /* The first offered tool whose name has one of these words in it (separated by '|'), or NULL. */
-static const json_t *find_tool(const demo_talk_t *talk, const char *words)
+static const json_t *demo_plan_find_tool(const demo_talk_t *talk, const char *words)
 {
     for (; *words; words += strcspn(words, "|"), words += *words == '|') {
         char word[40];
@@ -136,7 +136,7 @@ static const json_t *find_tool(const demo_talk_t *talk, const char *words)
     return NULL;
 }
 
-static void add_call(demo_plan_t *plan, const json_t *tool, const char *value)
+static void demo_plan_add_call(demo_plan_t *plan, const json_t *tool, const char *value)
 {
     demo_call_t *call = &plan->calls[plan->n_calls];
     if (!tool || plan->n_calls == DEMO_MAX_CALLS) {
@@ -155,7 +155,7 @@ static void add_call(demo_plan_t *plan, const json_t *tool, const char *value)
 
 static void plan_weather(demo_plan_t *plan, const demo_talk_t *talk)
 {
-    const json_t *tool = find_tool(talk, "weather|forecast");
+    const json_t *tool = demo_plan_find_tool(talk, "weather|forecast");
     ac_buf_t places;
     if (!tool || !demo_find(talk->said, "weather|temperature|forecast|how warm|how cold|how hot|raining|sunny")) {
         return;
@@ -164,7 +164,7 @@ static void plan_weather(demo_plan_t *plan, const demo_talk_t *talk)
     int n = demo_read_places(&places, talk->said, 3);
     const char *place = places.data;
     for (int i = 0; i < n; i++) {
-        add_call(plan, tool, place);
+        demo_plan_add_call(plan, tool, place);
         place += strlen(place) + 1;
     }
     if (!n) {
@@ -181,7 +181,7 @@ static void plan_read(demo_plan_t *plan, const demo_talk_t *talk, const json_t *
     ac_buf_t value;
     ac_buf_init(&value, sizeof(talk->said) * 2);
     if (tool && read(&value, talk->said)) {
-        add_call(plan, tool, value.data);
+        demo_plan_add_call(plan, tool, value.data);
     }
     ac_buf_free(&value);
 }
@@ -189,7 +189,7 @@ static void plan_read(demo_plan_t *plan, const demo_talk_t *talk, const json_t *
 /* What follows a request to search, up to the sentence's end. */
 static void plan_search(demo_plan_t *plan, const demo_talk_t *talk)
 {
-    const json_t *tool = find_tool(talk, "search_web|web_search|web");
+    const json_t *tool = demo_plan_find_tool(talk, "search_web|web_search|web");
     const char *at = demo_find(talk->said, "search the web for |search the internet for |web search for |"
                                "search online for |look up online |google |search for ");
     char query[sizeof(talk->said)];
@@ -199,7 +199,7 @@ static void plan_search(demo_plan_t *plan, const demo_talk_t *talk)
         while (len && (query[len - 1] == '.' || query[len - 1] == ' ')) {
             query[--len] = '\0';
         }
-        add_call(plan, len ? tool : NULL, query);
+        demo_plan_add_call(plan, len ? tool : NULL, query);
     }
 }
 
@@ -212,7 +212,7 @@ static void plan_named(demo_plan_t *plan, const demo_talk_t *talk)
         if (at) {
             at += strlen(tool_name(tool));
             at += strspn(at, " :,.");
-            add_call(plan, tool, *at ? at : talk->said);
+            demo_plan_add_call(plan, tool, *at ? at : talk->said);
         }
     }
 }
@@ -224,15 +224,15 @@ static void plan_calls(demo_plan_t *plan, const demo_talk_t *talk)
         return;
     }
     plan_weather(plan, talk);
-    plan_read(plan, talk, find_tool(talk, "calc|math|expression"), demo_read_arithmetic);
+    plan_read(plan, talk, demo_plan_find_tool(talk, "calc|math|expression"), demo_read_arithmetic);
     if (demo_find(talk->said, "stock|share price|shares|ticker|quote")) {
-        plan_read(plan, talk, find_tool(talk, "stock|quote|ticker"), demo_read_symbol);
+        plan_read(plan, talk, demo_plan_find_tool(talk, "stock|quote|ticker"), demo_read_symbol);
     }
     plan_search(plan, talk);
     if (demo_find(talk->said, "order|refund|return|ship|deliver|polic|warrant|account|password|invoice|payment|cancel|"
                   "subscription|knowledge|faq|complain|exchange")
         || (!plan->n_calls && !plan->text.len && demo_find(talk->said, "help|support|how do i|how can i"))) {
-        plan_read(plan, talk, find_tool(talk, "knowledge|faq|docs|kb"), demo_read_topic);
+        plan_read(plan, talk, demo_plan_find_tool(talk, "knowledge|faq|docs|kb"), demo_read_topic);
     }
 }
 

@@ -70,7 +70,7 @@ static const char *find_whole(const char *text, const char *words)
     "and|or|today|tomorrow|tonight|now|right|please|this|next|on|what|whats|how|with|like|is|are|do|does|" \
     "should|will|at|in|for|then|also|the|my|me|celsius|fahrenheit|degrees|general|it|i|also|but"
 
-static const char *skip_blanks(const char *at)
+static const char *demo_read_skip_blanks(const char *at)
 {
     return at + strspn(at, " \t");
 }
@@ -97,8 +97,8 @@ static const char *name_end(const char *at)
         if (len == 2 && *end == '.') {      /* St. Louis */
             end++;
         }
-        at = skip_blanks(end);
-        const char *region = *at == ',' ? skip_blanks(at + 1) : at;
+        at = demo_read_skip_blanks(end);
+        const char *region = *at == ',' ? demo_read_skip_blanks(at + 1) : at;
         if (region != at && apr_isupper(*region)) {
             at = region;                    /* Paris, Texas */
         }
@@ -126,11 +126,11 @@ static int read_names(ac_buf_t *places, const char *at, int max)
             break;
         }
         n++;
-        const char *next = match_whole(skip_blanks(end), "and|or");
-        if (!next || !apr_isupper(*skip_blanks(next))) {
+        const char *next = match_whole(demo_read_skip_blanks(end), "and|or");
+        if (!next || !apr_isupper(*demo_read_skip_blanks(next))) {
             break;
         }
-        at = skip_blanks(next);
+        at = demo_read_skip_blanks(next);
     }
     return n;
 }
@@ -165,8 +165,8 @@ int demo_read_places(ac_buf_t *places, const char *text, int max)
     for (int i = 0; prepositions[i]; i++) {
         const char *at = text;
         while ((at = find_whole(at, prepositions[i]))) {
-            const char *name = skip_blanks(at);
-            name = match_whole(name, "the") ? skip_blanks(name + 3) : name;
+            const char *name = demo_read_skip_blanks(at);
+            name = match_whole(name, "the") ? demo_read_skip_blanks(name + 3) : name;
             int n = read_names(places, name, max);
             if (n) {
                 return n;
@@ -197,14 +197,14 @@ static const char *skip_sign(const char *at)
     static const char *const signs[] = {"$", "\u20ac", "\u00a3", "\u00a5", NULL};
     for (int i = 0; signs[i]; i++) {
         if (!strncmp(at, signs[i], strlen(signs[i]))) {
-            return skip_blanks(at + strlen(signs[i]));
+            return demo_read_skip_blanks(at + strlen(signs[i]));
         }
     }
     return at;
 }
 
 /* Reads a number at `at`, without the commas between its thousands; where it ends, or NULL. */
-static const char *read_number(ac_buf_t *out, const char *at)
+static const char *demo_read_number(ac_buf_t *out, const char *at)
 {
     if (!apr_isdigit(*at) && !(*at == '.' && apr_isdigit(at[1]))) {
         return NULL;
@@ -236,12 +236,12 @@ static bool read_share(ac_buf_t *expression, const char *text)
     for (const char *at = text; *at && !found; at++) {
         ac_buf_clear(&percent);
         ac_buf_clear(&base);
-        const char *end = (at == text || (!is_word_char(at[-1]) && at[-1] != '.')) ? read_number(&percent, at) : NULL;
-        const char *sign = end ? skip_blanks(end) : NULL;
+        const char *end = (at == text || (!is_word_char(at[-1]) && at[-1] != '.')) ? demo_read_number(&percent, at) : NULL;
+        const char *sign = end ? demo_read_skip_blanks(end) : NULL;
         const char *rest = sign && *sign == '%' ? sign + 1 : sign ? match_whole(sign, "percent") : NULL;
         for (const char *of = rest; of && !found && (of = find_whole(of, "of|on|from|for|off|to"));) {
             bool off = !strncasecmp(of - 3, "off", 3);
-            found = read_number(&base, skip_sign(skip_blanks(of))) && percent.len && base.len;
+            found = demo_read_number(&base, skip_sign(demo_read_skip_blanks(of))) && percent.len && base.len;
             if (found) {
                 double share = strtod(percent.data, NULL) / 100;
                 ac_buf_printf(expression, off ? "%s * (1 - %.10g)" : "%s * %.10g", base.data, share);
@@ -288,7 +288,7 @@ static const char *read_operator(sum_t *sum, const char *at)
 static const char *read_piece(sum_t *sum, const char *at)
 {
     static const char functions[] = "sqrt|abs|round|floor|ceil|sin|cos|tan|ln|log|exp|min|max";
-    const char *end = sum->after_number ? NULL : read_number(&sum->text, skip_sign(at));
+    const char *end = sum->after_number ? NULL : demo_read_number(&sum->text, skip_sign(at));
     if (end) {
         sum->n_numbers++;
         sum->after_number = true;
@@ -343,7 +343,7 @@ bool demo_read_arithmetic(ac_buf_t *expression, const char *text)
         const char *end = begins ? at : NULL;
         sum_clear(&sum);
         size_t good = 0;                    /* how much of it was a whole sum */
-        for (const char *next = end; next && *next; next = skip_blanks(next)) {
+        for (const char *next = end; next && *next; next = demo_read_skip_blanks(next)) {
             next = read_piece(&sum, next);
             if (!next) {
                 break;

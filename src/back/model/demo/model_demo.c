@@ -135,17 +135,17 @@ static bool say_call(say_t *say)
     return true;
 }
 
-static void on_timer(void *baton);
+static void model_demo_on_timer(void *baton);
 
 /* A natural pace is not an even one: half to one and a half of the mean. */
 static void wait_for_next(say_t *say, int n_tokens)
 {
     apr_interval_time_t pace = say->model->pace * n_tokens;
     apr_interval_time_t wait = pace ? pace / 2 + (apr_interval_time_t)(ac_random() % (uint64_t)pace) : 0;
-    ac_timer_set(say->model->loop, &say->timer, ac_loop_now(say->model->loop) + wait, on_timer, say);
+    ac_timer_set(say->model->loop, &say->timer, ac_loop_now(say->model->loop) + wait, model_demo_on_timer, say);
 }
 
-static void on_timer(void *baton)
+static void model_demo_on_timer(void *baton)
 {
     say_t *say = baton;
     say->busy = true;
@@ -168,7 +168,7 @@ static void on_timer(void *baton)
 
 /* ---- the provider ---- */
 
-static const char *create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+static const char *model_demo_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
 {
     const apr_array_header_t *options = conf->options ? apr_table_elts(conf->options) : NULL;
     demo_model_t *model = apr_pcalloc(p, sizeof(*model));
@@ -191,7 +191,7 @@ static const char *create(void **pself, const ac_model_conf_t *conf, apr_pool_t 
     return NULL;
 }
 
-static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
+static apr_status_t model_demo_child_init(void *self, const ac_host_t *host, ac_err_t *err)
 {
     demo_model_t *model = self;
     (void)err;
@@ -199,7 +199,7 @@ static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
+static apr_status_t model_demo_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
                         ac_err_t *err)
 {
     (void)err;
@@ -215,7 +215,7 @@ static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, co
     return APR_SUCCESS;
 }
 
-static void cancel(void *self)
+static void model_demo_cancel(void *self)
 {
     say_t *say = self;
     if (say->busy) {
@@ -232,7 +232,7 @@ typedef struct probe_t {
     ac_ready_t ready;
 } probe_t;
 
-static void end_probe(void *baton)
+static void model_demo_end_probe(void *baton)
 {
     probe_t *probe = baton;
     ac_err_t err;
@@ -249,7 +249,7 @@ static void probe(void *self, void (*done)(void *baton, apr_status_t status, apr
     probe_t *probe = ac_alloc(sizeof(*probe));
     probe->done = done;
     probe->baton = baton;
-    ac_ready_set(model->loop, &probe->ready, end_probe, probe);
+    ac_ready_set(model->loop, &probe->ready, model_demo_end_probe, probe);
 }
 
-const ac_model_vt ac_model_demo = {"demo", create, child_init, ask, cancel, probe};
+const ac_model_vt ac_model_demo = {"demo", model_demo_create, model_demo_child_init, model_demo_ask, model_demo_cancel, probe};

@@ -50,7 +50,7 @@ static json_t *as_json(const char *text)
     return json_string(text);
 }
 
-static void deliver(void *baton)
+static void calculator_deliver(void *baton)
 {
     call_t *call = baton;
     ac_err_t err;
@@ -86,7 +86,7 @@ static apr_status_t calculator_start(void **pcall, void *self, const json_t *arg
     call->result = result;
     call->done = done;
     call->baton = baton;
-    ac_ready_set(calculator->loop, &call->ready, deliver, call);
+    ac_ready_set(calculator->loop, &call->ready, calculator_deliver, call);
     *pcall = call;
     return APR_SUCCESS;
 }

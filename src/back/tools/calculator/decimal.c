@@ -9,7 +9,7 @@
 static const char too_large[] = "the result is too large";
 static const char too_small[] = "the result is too small";
 
-static void load(ac_wide_t *w, const ac_decimal_t *a)
+static void decimal_load(ac_wide_t *w, const ac_decimal_t *a)
 {
     memset(w, 0, sizeof(*w));
     memcpy(w->limb, a->limb, (size_t)a->n_limbs * sizeof(a->limb[0]));
@@ -39,7 +39,7 @@ typedef struct outcome_t {
     ac_decimal_care_e care;
 } outcome_t;
 
-static const char *settle(ac_decimal_t *presult, outcome_t *o, int n_digits)
+static const char *decimal_settle(ac_decimal_t *presult, outcome_t *o, int n_digits)
 {
     o->exponent += ac_wide_strip(&o->w);
     int gone = ac_wide_round(&o->w, n_digits, o->lost);
@@ -66,7 +66,7 @@ void ac_decimal_int(ac_decimal_t *presult, int64_t value)
     for (; rest; rest /= AC_WIDE_BASE) {
         o.w.limb[o.w.n_limbs++] = (uint32_t)(rest % AC_WIDE_BASE);
     }
-    settle(presult, &o, AC_DECIMAL_DIGITS);
+    decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
 }
 
 const char *ac_decimal_read(ac_decimal_t *presult, const char *digits, size_t len, long exponent)
@@ -84,7 +84,7 @@ const char *ac_decimal_read(ac_decimal_t *presult, const char *digits, size_t le
     }
     long limit = 100L * AC_DECIMAL_RANGE;
     o.exponent = (int)(exponent > limit ? limit : exponent < -limit ? -limit : exponent);
-    return settle(presult, &o, AC_DECIMAL_DIGITS);
+    return decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
 }
 
 bool ac_decimal_is_zero(const ac_decimal_t *a)
@@ -124,8 +124,8 @@ const char *ac_decimal_add(ac_decimal_t *presult, const ac_decimal_t *a, const a
     }
     outcome_t o = {.exponent = lowest, .negative = a->negative, .care = care};
     ac_wide_t other;
-    load(&o.w, a);
-    load(&other, b);
+    decimal_load(&o.w, a);
+    decimal_load(&other, b);
     ac_wide_raise(&o.w, a->exponent - lowest);
     ac_wide_raise(&other, b->exponent - lowest);
     if (a->negative == b->negative) {
@@ -139,7 +139,7 @@ const char *ac_decimal_add(ac_decimal_t *presult, const ac_decimal_t *a, const a
         o.w = other;
         o.negative = b->negative;
     }
-    const char *problem = settle(presult, &o, AC_DECIMAL_DIGITS);
+    const char *problem = decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
     drop_noise(presult, largest);
     return problem;
 }
@@ -166,7 +166,7 @@ const char *ac_decimal_mul(ac_decimal_t *presult, const ac_decimal_t *a, const a
     }
     o.w.n_limbs = a->n_limbs + b->n_limbs;
     ac_wide_trim(&o.w);
-    return settle(presult, &o, AC_DECIMAL_DIGITS);
+    return decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
 }
 
 const char *ac_decimal_div(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b)
@@ -176,8 +176,8 @@ const char *ac_decimal_div(ac_decimal_t *presult, const ac_decimal_t *a, const a
     }
     outcome_t o = {.negative = a->negative != b->negative, .care = worse(a->care, b->care)};
     ac_wide_t rest, divisor;
-    load(&rest, a);
-    load(&divisor, b);
+    decimal_load(&rest, a);
+    decimal_load(&divisor, b);
     int shift = AC_DECIMAL_DIGITS + 1 + digits_of(b) - digits_of(a);
     shift = shift > 0 ? shift : 0;
     ac_wide_raise(&rest, shift);
@@ -186,7 +186,7 @@ const char *ac_decimal_div(ac_decimal_t *presult, const ac_decimal_t *a, const a
     o.lost = rest.n_limbs > 0;
     o.exponent += ac_wide_strip(&o.w);
     bool exact = !o.lost && ac_wide_digits(o.w.limb, o.w.n_limbs) <= AC_DECIMAL_DIGITS;
-    return settle(presult, &o, exact ? AC_DECIMAL_DIGITS : AC_DECIMAL_QUOTIENT);
+    return decimal_settle(presult, &o, exact ? AC_DECIMAL_DIGITS : AC_DECIMAL_QUOTIENT);
 }
 
 int ac_decimal_digits(ac_decimal_care_e care)
@@ -200,8 +200,8 @@ ac_decimal_t ac_decimal_shown(const ac_decimal_t *a)
     ac_decimal_t shown = *a;
     if (a->care != AC_DECIMAL_EXACT) {
         outcome_t o = {.exponent = a->exponent, .negative = a->negative, .care = a->care};
-        load(&o.w, a);
-        settle(&shown, &o, ac_decimal_digits(a->care));
+        decimal_load(&o.w, a);
+        decimal_settle(&shown, &o, ac_decimal_digits(a->care));
     }
     return shown;
 }
@@ -224,8 +224,8 @@ const char *ac_decimal_mod(ac_decimal_t *presult, const ac_decimal_t *a, const a
     }
     outcome_t o = {.exponent = lowest, .negative = right.negative, .care = worse(left.care, right.care)};
     ac_wide_t divisor, quotient;
-    load(&o.w, &left);
-    load(&divisor, &right);
+    decimal_load(&o.w, &left);
+    decimal_load(&divisor, &right);
     ac_wide_raise(&o.w, left.exponent - lowest);
     ac_wide_raise(&divisor, right.exponent - lowest);
     ac_wide_divide(&quotient, &o.w, &divisor);
@@ -233,7 +233,7 @@ const char *ac_decimal_mod(ac_decimal_t *presult, const ac_decimal_t *a, const a
         ac_wide_sub(&divisor, &o.w);
         o.w = divisor;
     }
-    return settle(presult, &o, AC_DECIMAL_DIGITS);
+    return decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
 }
 
 /* Whether cutting off moves the last digit away from zero. `half`: −1, 0, 1 for less, just, more than half of it. */
@@ -257,7 +257,7 @@ const char *ac_decimal_round(ac_decimal_t *presult, const ac_decimal_t *a, int p
     }
     outcome_t o = {.exponent = -places, .negative = shown.negative, .care = shown.care};
     int surplus = -shown.exponent - places;
-    load(&o.w, &shown);
+    decimal_load(&o.w, &shown);
     int half = -1;
     if (surplus <= AC_WIDE_DIGITS) {
         bool lost = ac_wide_lower(&o.w, surplus - 1);
@@ -270,7 +270,7 @@ const char *ac_decimal_round(ac_decimal_t *presult, const ac_decimal_t *a, int p
     if (goes_up(way, shown.negative, half)) {       /* something was cut off: no number ends in a 0 */
         ac_wide_increment(&o.w);
     }
-    return settle(presult, &o, AC_DECIMAL_DIGITS);
+    return decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
 }
 
 const char *ac_decimal_sqrt(ac_decimal_t *presult, const ac_decimal_t *a)
@@ -296,8 +296,8 @@ const char *ac_decimal_sqrt(ac_decimal_t *presult, const ac_decimal_t *a)
         return problem;
     }
     outcome_t o = {.exponent = root.exponent + shift};
-    load(&o.w, &root);
-    problem = settle(&root, &o, AC_DECIMAL_QUOTIENT);
+    decimal_load(&o.w, &root);
+    problem = decimal_settle(&root, &o, AC_DECIMAL_QUOTIENT);
     if (problem) {
         return problem;
     }
@@ -326,7 +326,7 @@ bool ac_decimal_to_int(int64_t *pvalue, const ac_decimal_t *a)
         return false;
     }
     ac_wide_t w;
-    load(&w, &shown);
+    decimal_load(&w, &shown);
     ac_wide_raise(&w, shown.exponent);
     int64_t value = 0;
     for (int i = w.n_limbs - 1; i >= 0; i--) {

@@ -69,7 +69,7 @@ static apr_status_t read_argument(call_t *call, ac_parser_t *p)
 }
 
 /* After "(". */
-static apr_status_t read_call(value_t *pvalue, ac_parser_t *p, const ac_math_function_t *function, size_t start)
+static apr_status_t expression_read_call(value_t *pvalue, ac_parser_t *p, const ac_math_function_t *function, size_t start)
 {
     call_t call = {.function = function};
     apr_status_t status = APR_SUCCESS;
@@ -121,7 +121,7 @@ static apr_status_t read_name(value_t *pvalue, ac_parser_t *p, size_t len)
                           function->name, ac_parser_place(p, start));
     }
     p->at++;
-    return read_call(pvalue, p, function, start);
+    return expression_read_call(pvalue, p, function, start);
 }
 
 /* ---- from the inside out ---- */

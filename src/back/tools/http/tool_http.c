@@ -33,26 +33,26 @@ static apr_status_t http_child_init(void *self, const ac_host_t *host, ac_err_t 
 
 /* ---- the answer ---- */
 
-static void call_free(call_t *call)
+static void tool_http_call_free(call_t *call)
 {
     ac_tool_answer_free(&call->answer);
     free(call);
 }
 
-static void on_head(void *baton, const ac_http_head_t *head)
+static void tool_http_on_head(void *baton, const ac_http_head_t *head)
 {
     call_t *call = baton;
     ac_tool_answer_head(&call->answer, head->status, head->content_type);
 }
 
-static bool on_body(void *baton, const char *bytes, size_t len)
+static bool tool_http_on_body(void *baton, const char *bytes, size_t len)
 {
     call_t *call = baton;
     return ac_tool_answer_body(&call->answer, bytes, len);
 }
 
 /* Some services repeat what they were sent, as in "the key … is not valid". */
-static apr_status_t refused(ac_err_t *err, const call_t *call, const char *body, size_t len)
+static apr_status_t tool_http_refused(ac_err_t *err, const call_t *call, const char *body, size_t len)
 {
     char *text = body ? memcpy(ac_alloc(len + 1), body, len) : NULL;
     ac_tool_mask_text(call->answer.tool->mask, text, len, false);
@@ -61,7 +61,7 @@ static apr_status_t refused(ac_err_t *err, const call_t *call, const char *body,
     return status;
 }
 
-static void on_end(void *baton, apr_status_t status, const ac_err_t *cause, const char *error_body, size_t len)
+static void tool_http_on_end(void *baton, apr_status_t status, const ac_err_t *cause, const char *error_body, size_t len)
 {
     call_t *call = baton;
     json_t *result = NULL;
@@ -71,14 +71,14 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *cause, cons
         status = ac_tool_exchange_failed(&err, WHO, cause);
     }
     else if (call->answer.status < 200 || call->answer.status > 299) {
-        status = refused(&err, call, error_body, len);
+        status = tool_http_refused(&err, call, error_body, len);
     }
     else {
         status = ac_tool_answer_result(&result, &call->answer, &err);
     }
     ac_tool_mask_text(call->answer.tool->mask, err.detail, strlen(err.detail), false);
     call->done(call->baton, status, result, &err);
-    call_free(call);
+    tool_http_call_free(call);
 }
 
 /* ---- the request ---- */
@@ -107,19 +107,19 @@ static void parts_free(parts_t *parts)
     free(parts->headers);
 }
 
-static apr_status_t too_long(ac_err_t *err)
+static apr_status_t tool_http_too_long(ac_err_t *err)
 {
     return ac_err_set(err, AC_TOOL_ERROR, "the arguments are too long for a request");
 }
 
-static apr_status_t fill_header(ac_buf_t *line, const ac_tool_header_t *header, const json_t *arguments, ac_err_t *err)
+static apr_status_t tool_http_fill_header(ac_buf_t *line, const ac_tool_header_t *header, const json_t *arguments, ac_err_t *err)
 {
     ac_buf_printf(line, "%s: ", header->name);
     apr_status_t status = ac_template_header(line, header->value, header->secret.value, arguments, err);
-    return status == APR_SUCCESS && line->failed ? too_long(err) : status;
+    return status == APR_SUCCESS && line->failed ? tool_http_too_long(err) : status;
 }
 
-static void add_line(parts_t *parts, const char *text)
+static void tool_http_add_line(parts_t *parts, const char *text)
 {
     ac_buf_t *line = &parts->lines[parts->n_lines++];
     ac_buf_init(line, MAX_HEADER);
@@ -134,15 +134,15 @@ static apr_status_t make_headers(parts_t *parts, const ac_tool_http_t *tool, con
     parts->lines = ac_alloc((n_headers + 2) * sizeof(parts->lines[0]));
     parts->headers = ac_alloc((n_headers + 3) * sizeof(parts->headers[0]));
     if (!tool->has_accept) {
-        add_line(parts, "Accept: application/json, text/*;q=0.9, */*;q=0.1");
+        tool_http_add_line(parts, "Accept: application/json, text/*;q=0.9, */*;q=0.1");
     }
     if (parts->body.len && !tool->has_type) {
-        add_line(parts, "Content-Type: application/json");
+        tool_http_add_line(parts, "Content-Type: application/json");
     }
     for (size_t i = 0; i < n_headers && status == APR_SUCCESS; i++) {
         ac_buf_t *line = &parts->lines[parts->n_lines++];
         ac_buf_init(line, MAX_HEADER);
-        status = fill_header(line, &APR_ARRAY_IDX(headers, (int)i, ac_tool_header_t), arguments, err);
+        status = tool_http_fill_header(line, &APR_ARRAY_IDX(headers, (int)i, ac_tool_header_t), arguments, err);
     }
     for (int i = 0; i < parts->n_lines; i++) {
         parts->headers[i] = parts->lines[i].data;
@@ -162,7 +162,7 @@ static apr_status_t make_body(parts_t *parts, const ac_tool_http_t *tool, const 
     char *text = ac_json_dump(arguments, NULL);
     apr_status_t status = text ? ac_buf_str(&parts->body, text) : APR_ENOMEM;
     free(text);
-    return status == APR_SUCCESS ? status : too_long(err);
+    return status == APR_SUCCESS ? status : tool_http_too_long(err);
 }
 
 static apr_status_t make_parts(parts_t *parts, const ac_tool_http_t *tool, const json_t *arguments, ac_err_t *err)
@@ -181,7 +181,7 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
                                void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
                                void *baton, ac_err_t *err)
 {
-    static const ac_http_cb_t callbacks = {.on_head = on_head, .on_body = on_body, .on_end = on_end};
+    static const ac_http_cb_t callbacks = {.on_head = tool_http_on_head, .on_body = tool_http_on_body, .on_end = tool_http_on_end};
     ac_tool_http_t *tool = self;
     parts_t parts;
     call_t *call = ac_alloc(sizeof(*call));
@@ -202,7 +202,7 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
     }
     parts_free(&parts);
     if (status != APR_SUCCESS) {
-        call_free(call);
+        tool_http_call_free(call);
         return status;
     }
     *pcall = call;
@@ -213,7 +213,7 @@ static void http_cancel(void *self)
 {
     call_t *call = self;
     ac_http_cancel(call->http);
-    call_free(call);
+    tool_http_call_free(call);
 }
 
 const ac_tool_vt ac_tool_http = {

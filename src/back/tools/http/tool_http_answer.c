@@ -77,7 +77,7 @@ static json_t *step(json_t *value, const char *token)
 }
 
 /* source: RFC 6901. Borrowed, or NULL. */
-static json_t *look_up(json_t *value, const char *pointer)
+static json_t *tool_http_answer_look_up(json_t *value, const char *pointer)
 {
     ac_buf_t token;
     ac_buf_init(&token, strlen(pointer));
@@ -159,9 +159,9 @@ static bool has_text(const ac_tool_answer_t *answer)
     return false;
 }
 
-static apr_status_t take_part(json_t **pvalue, const char *pointer, ac_err_t *err)
+static apr_status_t tool_http_answer_take_part(json_t **pvalue, const char *pointer, ac_err_t *err)
 {
-    json_t *part = look_up(*pvalue, pointer);
+    json_t *part = tool_http_answer_look_up(*pvalue, pointer);
     json_incref(part);
     json_decref(*pvalue);
     *pvalue = part;
@@ -182,7 +182,7 @@ apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, a
         *presult = json_pack("{s:i}", "status", answer->status);
     }
     else if (answer->json && !answer->cut && ac_tool_json(&value, answer->body.data, answer->body.len)) {
-        apr_status_t status = tool->result ? take_part(&value, tool->result, err) : APR_SUCCESS;
+        apr_status_t status = tool->result ? tool_http_answer_take_part(&value, tool->result, err) : APR_SUCCESS;
         if (status != APR_SUCCESS) {
             return status;
         }

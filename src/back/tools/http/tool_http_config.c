@@ -10,7 +10,7 @@
 /* ---- the URL ---- */
 
 /* The host of a URL that has one, without port and brackets. */
-static const char *host_of(const char *url, apr_pool_t *p)
+static const char *tool_http_config_host_of(const char *url, apr_pool_t *p)
 {
     const char *start = strstr(url, "://");
     start = start ? start + 3 : url;
@@ -35,7 +35,7 @@ static bool is_private(const char *host)
     return numeric ? ac_http_address_private(host) : is_localhost(host);
 }
 
-static const char *check_url(const ac_tool_conf_t *conf, apr_pool_t *p)
+static const char *tool_http_config_check_url(const ac_tool_conf_t *conf, apr_pool_t *p)
 {
     if (!conf->url || !*conf->url) {
         return "AgentChatToolURL is missing; give one like https://host/path?q={query}";
@@ -54,9 +54,9 @@ static const char *check_url(const ac_tool_conf_t *conf, apr_pool_t *p)
         problem = apr_psprintf(p, "AgentChatToolURL: '%s' is not an http or https URL; give one like "
                                "https://host/path?q={query}", conf->url);
     }
-    else if (!conf->allow_private && is_private(host_of(url, p))) {
+    else if (!conf->allow_private && is_private(tool_http_config_host_of(url, p))) {
         problem = apr_psprintf(p, "AgentChatToolURL: '%s' is a private address; write AgentChatToolAllowPrivate on, "
-                               "if the tool may reach such", host_of(url, p));
+                               "if the tool may reach such", tool_http_config_host_of(url, p));
     }
     json_decref(no_arguments);
     ac_buf_free(&sample);
@@ -91,13 +91,13 @@ static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
 
 /* ---- headers ---- */
 
-static bool is_token(const char *text)
+static bool tool_http_config_is_token(const char *text)
 {
     static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
     return *text && !text[strspn(text, characters)];
 }
 
-static bool has_control(const char *text)
+static bool tool_http_config_has_control(const char *text)
 {
     for (; *text; text++) {
         if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f) {
@@ -107,7 +107,7 @@ static bool has_control(const char *text)
     return false;
 }
 
-static bool is_ours(const char *name)
+static bool tool_http_config_is_ours(const char *name)
 {
     static const char *const names[] = {"Host", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer",
                                         "Upgrade", "Expect", "Keep-Alive", "Accept-Encoding"};
@@ -121,10 +121,10 @@ static bool is_ours(const char *name)
 
 static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
 {
-    if (!is_token(header->name)) {
+    if (!tool_http_config_is_token(header->name)) {
         return apr_psprintf(p, "AgentChatToolHeader: '%s' is not the name of a header", header->name);
     }
-    if (is_ours(header->name)) {
+    if (tool_http_config_is_ours(header->name)) {
         return apr_psprintf(p, "AgentChatToolHeader: %s is written by the module itself", header->name);
     }
     const char *problem = ac_template_problem(header->value, AC_TEMPLATE_HEADER, conf->parameters, p);
@@ -136,7 +136,7 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
         return apr_psprintf(p, "AgentChatToolHeader %s: its value names a secret, but there is none; give "
                             "secret=env:NAME or secret=file:PATH", header->name);
     }
-    if (wants_secret && has_control(header->secret.value)) {
+    if (wants_secret && tool_http_config_has_control(header->secret.value)) {
         return apr_psprintf(p, "AgentChatToolHeader %s: its secret holds a control character", header->name);
     }
     return NULL;
@@ -145,14 +145,14 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
 /* On a redirect to another origin it is not sent along, so this is the only way it goes. */
 static const char *check_way(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
 {
-    const char *host = host_of(conf->url, p);
+    const char *host = tool_http_config_host_of(conf->url, p);
     bool open = header->secret.value && !strncasecmp(conf->url, "http:", 5) && !conf->insecure;
     return !open || ac_http_host_near(host) ? NULL :
            apr_psprintf(p, "AgentChatToolHeader %s: over plain http its secret could be read on its way to %s; use https, or add "
                         "insecure=on to AgentChatToolURL if the way is safe", header->name, host);
 }
 
-static const char *set_headers(ac_tool_http_t *tool, apr_pool_t *p)
+static const char *tool_http_config_set_headers(ac_tool_http_t *tool, apr_pool_t *p)
 {
     const apr_array_header_t *headers = tool->conf->headers;
     for (int i = 0; headers && i < headers->nelts; i++) {
@@ -171,7 +171,7 @@ static const char *set_headers(ac_tool_http_t *tool, apr_pool_t *p)
 
 /* ---- hosts ---- */
 
-static bool is_host(const char *text, size_t len)
+static bool tool_http_config_is_host(const char *text, size_t len)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
     if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
@@ -199,7 +199,7 @@ static const char *set_hosts(ac_tool_http_t *tool, apr_pool_t *p)
         const char *text = APR_ARRAY_IDX(hosts, i, const char *);
         const char *bracket = strchr(text, ']'), *colon = strchr(bracket ? bracket : text, ':');
         size_t len = colon ? (size_t)(colon - text) : strlen(text);
-        if (!is_host(text, len) || (colon && !is_port(colon + 1))) {
+        if (!tool_http_config_is_host(text, len) || (colon && !is_port(colon + 1))) {
             return apr_psprintf(p, "AgentChatToolAllowHost: '%s' is not a host; give host, *.host or host:port, "
                                 "without https:// and path", text);
         }
@@ -242,9 +242,9 @@ static const char *set_options(ac_tool_http_t *tool, apr_pool_t *p)
 const char *ac_tool_http_configure(ac_tool_http_t *tool, apr_pool_t *p)
 {
     const char *problem = check_parameters(tool->conf, p);
-    problem = problem ? problem : check_url(tool->conf, p);
+    problem = problem ? problem : tool_http_config_check_url(tool->conf, p);
     problem = problem ? problem : set_method(tool, p);
-    problem = problem ? problem : set_headers(tool, p);
+    problem = problem ? problem : tool_http_config_set_headers(tool, p);
     problem = problem ? problem : set_hosts(tool, p);
     return problem ? problem : set_options(tool, p);
 }

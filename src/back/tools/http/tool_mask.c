@@ -26,7 +26,7 @@ struct ac_tool_mask_t {
 
 /* ---- which words ---- */
 
-static void add_word(ac_tool_mask_t *mask, const char *text, size_t len, alphabet_e alphabet)
+static void tool_mask_add_word(ac_tool_mask_t *mask, const char *text, size_t len, alphabet_e alphabet)
 {
     *(word_t *)apr_array_push(mask->words) = (word_t){text, len, alphabet};
     mask->begins[(unsigned char)*text] = true;
@@ -48,7 +48,7 @@ static void add_base64(ac_tool_mask_t *mask, const char *secret, size_t len, apr
         memcpy(bytes + before, secret, len);
         EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)bytes, (int)(before + len));
         size_t first = (8 * before + 5) / 6, end = 8 * (before + len) / 6;
-        add_word(mask, text + first, end - first, BASE64);
+        tool_mask_add_word(mask, text + first, end - first, BASE64);
     }
 }
 
@@ -64,8 +64,8 @@ const ac_tool_mask_t *ac_tool_mask_create(const apr_array_header_t *headers, apr
         }
         char *hex = apr_palloc(p, 2 * len + 1);
         ac_hex(hex, (const unsigned char *)secret, len);
-        add_word(mask, secret, len, EXACT);
-        add_word(mask, hex, 2 * len, HEX);
+        tool_mask_add_word(mask, secret, len, EXACT);
+        tool_mask_add_word(mask, hex, 2 * len, HEX);
         add_base64(mask, secret, len, p);
         mask->begins['%'] = mask->begins['\\'] = mask->begins['&'] = true;
         mask->begins['+'] = mask->begins['+'] || *secret == ' ';
@@ -143,7 +143,7 @@ static size_t read_entity(const char *text, size_t left, int *pc)
     return n > start && n < left && text[n] == ';' ? n + 1 : 0;
 }
 
-static bool is_same(char c, char wanted, alphabet_e alphabet)
+static bool tool_mask_is_same(char c, char wanted, alphabet_e alphabet)
 {
     switch (alphabet) {
     case BASE64:
@@ -158,7 +158,7 @@ static bool is_same(char c, char wanted, alphabet_e alphabet)
 /* How many bytes at text stand for this character; 0: it is another one. */
 static size_t match_raw(const char *text, char wanted, alphabet_e alphabet)
 {
-    return is_same(*text, wanted, alphabet) || (*text == '+' && wanted == ' ') ? 1 : 0;
+    return tool_mask_is_same(*text, wanted, alphabet) || (*text == '+' && wanted == ' ') ? 1 : 0;
 }
 
 static size_t match_escaped(const char *text, size_t left, char wanted, alphabet_e alphabet)
@@ -166,7 +166,7 @@ static size_t match_escaped(const char *text, size_t left, char wanted, alphabet
     int c = -1;
     size_t n = *text == '%' ? read_percent(text, left, &c) : *text == '\\' ? read_backslash(text, left, &c)
              : *text == '&' ? read_entity(text, left, &c) : 0;
-    return n && c >= 0 && c < 256 && is_same((char)c, wanted, alphabet) ? n : 0;
+    return n && c >= 0 && c < 256 && tool_mask_is_same((char)c, wanted, alphabet) ? n : 0;
 }
 
 /* How many bytes at text are the word; 0: it is not there. escaped: a character that may be either, as a '%' before digits,

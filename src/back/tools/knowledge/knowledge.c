@@ -28,7 +28,7 @@ typedef struct knowledge_t {
 
 /* ---- configuration ---- */
 
-static uint64_t hash(const char *text)
+static uint64_t knowledge_hash(const char *text)
 {
     uint64_t value = UINT64_C(0xcbf29ce484222325);      /* FNV-1a */
     for (; *text; text++) {
@@ -46,7 +46,7 @@ static const char *index_path(const ac_tool_conf_t *conf, const char *root, apr_
         *c = good ? *c : '_';
     }
     return apr_psprintf(p, "%s/knowledge-%s-%016" APR_UINT64_T_HEX_FMT ".db", conf->state_dir, id,
-                        (apr_uint64_t)hash(root));
+                        (apr_uint64_t)knowledge_hash(root));
 }
 
 static const char *set_root(knowledge_t *base, const ac_tool_conf_t *conf, apr_pool_t *p)
@@ -88,7 +88,7 @@ static const char *set_results(knowledge_t *base, const ac_tool_conf_t *conf, ap
     return NULL;
 }
 
-static apr_status_t clean_up(void *self)
+static apr_status_t knowledge_clean_up(void *self)
 {
     knowledge_t *base = self;
     while (base->idle) {
@@ -113,7 +113,7 @@ static const char *knowledge_create(void **pself, const ac_tool_conf_t *conf, ap
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&base->looked, &attributes);
     pthread_condattr_destroy(&attributes);
-    apr_pool_cleanup_register(p, base, clean_up, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, base, knowledge_clean_up, apr_pool_cleanup_null);
     const char *problem = ac_tool_options_problem(conf->options, known, p);
     problem = problem ? problem : set_root(base, conf, p);
     problem = problem ? problem : set_results(base, conf, p);
@@ -198,7 +198,7 @@ static void end_look(knowledge_t *base, const ac_knowledge_state_t *state)
 }
 
 /* A search goes on with the index as it is where bringing it up to date did not come to its end. */
-static void look(knowledge_t *base, ac_knowledge_conn_t *conn, apr_time_t deadline)
+static void knowledge_look(knowledge_t *base, ac_knowledge_conn_t *conn, apr_time_t deadline)
 {
     ac_knowledge_state_t state = {.whole = false};
     if (!begin_look(base, deadline)) {
@@ -215,7 +215,7 @@ static void look_first(void *self)
     knowledge_t *base = self;
     ac_knowledge_conn_t *conn;
     if (take_conn(&conn, base, NULL) == APR_SUCCESS) {
-        look(base, conn, ac_clock() + FIRST_INDEX);
+        knowledge_look(base, conn, ac_clock() + FIRST_INDEX);
         give_conn(base, conn);
     }
 }
@@ -241,7 +241,7 @@ static apr_status_t search(json_t **presults, int64_t *ptotal, knowledge_t *base
     if (status != APR_SUCCESS) {
         return status;
     }
-    look(base, conn, now + (deadline - now) * 3 / 4);
+    knowledge_look(base, conn, now + (deadline - now) * 3 / 4);
     if (!ac_knowledge_valid(conn)) {                    /* found damaged just now */
         ac_knowledge_close(conn);
         status = ac_knowledge_open(&conn, base->index, err);

@@ -19,7 +19,7 @@ bool ac_knowledge_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t
     return a->mtime == b->mtime && a->size == b->size && a->inode == b->inode;
 }
 
-static ac_knowledge_stamp_t stamp_of(const struct stat *info)
+static ac_knowledge_stamp_t knowledge_folder_stamp_of(const struct stat *info)
 {
     return (ac_knowledge_stamp_t){
         .mtime = (int64_t)info->st_mtim.tv_sec * INT64_C(1000000000) + info->st_mtim.tv_nsec,
@@ -47,7 +47,7 @@ static void add_file(ac_knowledge_files_t *files, const char *path, const struct
     }
     ac_knowledge_file_t *file = &files->items[files->n_items++];
     file->path = strdup(path);
-    file->stamp = stamp_of(info);
+    file->stamp = knowledge_folder_stamp_of(info);
     if (!file->path) {
         abort();
     }
@@ -191,7 +191,7 @@ apr_status_t ac_knowledge_read(ac_buf_t *text, ac_knowledge_stamp_t *pstamp, con
     }
     apr_status_t status = fstat(fd, &info) ? errno : S_ISREG(info.st_mode) ? APR_SUCCESS : ENOENT;
     if (status == APR_SUCCESS) {
-        *pstamp = stamp_of(&info);
+        *pstamp = knowledge_folder_stamp_of(&info);
         /* A file that was written just now may be written again in the same tick of its clock, and look the same. */
         apr_time_t age = apr_time_now() - pstamp->mtime / 1000;
         pstamp->mtime = age >= 0 && age < RECENT ? 0 : pstamp->mtime;

@@ -106,7 +106,7 @@ static int open_private(ac_knowledge_conn_t *conn)
     return sqlite3_open_v2(conn->path, &conn->db, flags, NULL);
 }
 
-static int open_once(ac_knowledge_conn_t *conn)
+static int knowledge_index_open_once(ac_knowledge_conn_t *conn)
 {
     int version = 0, code = open_private(conn);
     if (code == SQLITE_OK) {
@@ -134,10 +134,10 @@ static int open_once(ac_knowledge_conn_t *conn)
 static int open_patiently(ac_knowledge_conn_t *conn)
 {
     apr_time_t until = ac_clock() + apr_time_from_msec(AC_KNOWLEDGE_PATIENCE_MS);
-    int code = open_once(conn);
+    int code = knowledge_index_open_once(conn);
     while ((code & 0xff) == SQLITE_BUSY && ac_clock() < until) {
         sqlite3_sleep(10);
-        code = open_once(conn);
+        code = knowledge_index_open_once(conn);
     }
     return code;
 }

@@ -51,7 +51,7 @@ static bool in_word(const char *text, size_t n, bool valid)
     return !punctuation && !wide;
 }
 
-static void add_word(words_t *words, const char *text, size_t len)
+static void knowledge_query_add_word(words_t *words, const char *text, size_t len)
 {
     char *word = words->text[words->n_words];
     len = len > MAX_WORD ? ac_utf8_whole(text, MAX_WORD) : len;
@@ -75,7 +75,7 @@ static void read_words(words_t *words, const char *text)
             continue;
         }
         if (i > start) {
-            add_word(words, text + start, i - start);
+            knowledge_query_add_word(words, text + start, i - start);
         }
         start = i + n;
     }

@@ -40,7 +40,7 @@ static const char *const sql[] = {
     "INSERT INTO section(rowid, title, body) VALUES(?1, ?2, ?3)",
 };
 
-static int prepare(refresh_t *r)
+static int knowledge_refresh_prepare(refresh_t *r)
 {
     sqlite3_stmt **const into[] = {&r->find, &r->add, &r->drop, &r->drop_sections, &r->add_section};
     int code = SQLITE_OK;
@@ -51,7 +51,7 @@ static int prepare(refresh_t *r)
 }
 
 /* Runs a statement that gives no row. */
-static int run(sqlite3_stmt *statement)
+static int knowledge_refresh_run(sqlite3_stmt *statement)
 {
     int code = sqlite3_step(statement);
     sqlite3_reset(statement);
@@ -142,24 +142,24 @@ static bool add_section(void *baton, const char *title, const char *body, size_t
     sqlite3_bind_int64(r->add_section, 1, r->id * AC_KNOWLEDGE_SECTIONS + r->n_sections++);
     sqlite3_bind_text(r->add_section, 2, title, -1, SQLITE_STATIC);
     sqlite3_bind_text(r->add_section, 3, body, (int)len, SQLITE_STATIC);
-    return run(r->add_section) == SQLITE_OK;
+    return knowledge_refresh_run(r->add_section) == SQLITE_OK;
 }
 
 static int drop_document(refresh_t *r, int64_t id)
 {
     sqlite3_bind_int64(r->drop_sections, 1, id);
     sqlite3_bind_int64(r->drop, 1, id);
-    int code = run(r->drop_sections);
-    return code == SQLITE_OK ? run(r->drop) : code;
+    int code = knowledge_refresh_run(r->drop_sections);
+    return code == SQLITE_OK ? knowledge_refresh_run(r->drop) : code;
 }
 
-static int add_document(refresh_t *r, const job_t *job, const ac_knowledge_stamp_t *stamp)
+static int knowledge_refresh_add_document(refresh_t *r, const job_t *job, const ac_knowledge_stamp_t *stamp)
 {
     sqlite3_bind_text(r->add, 1, job->path, -1, SQLITE_STATIC);
     sqlite3_bind_int64(r->add, 2, stamp->mtime);
     sqlite3_bind_int64(r->add, 3, stamp->size);
     sqlite3_bind_int64(r->add, 4, stamp->inode);
-    int code = run(r->add);
+    int code = knowledge_refresh_run(r->add);
     r->id = sqlite3_last_insert_rowid(r->conn->db);
     r->n_sections = 0;
     return code;
@@ -179,7 +179,7 @@ static int index_file(refresh_t *r, const job_t *job, ac_buf_t *text)
     if (status == ENOENT) {
         return SQLITE_OK;
     }
-    int code = add_document(r, job, &stamp);
+    int code = knowledge_refresh_add_document(r, job, &stamp);
     if (code == SQLITE_OK && status != APR_SUCCESS) {
         ac_log(AC_M404, status, "knowledge base[%s]: %s is left out: %s", r->root, job->path, why_not(status));
         return SQLITE_OK;
@@ -257,7 +257,7 @@ static int run_batches(refresh_t *r)
 {
     ac_buf_t text;
     ac_buf_init(&text, AC_KNOWLEDGE_FILE);
-    int code = prepare(r);
+    int code = knowledge_refresh_prepare(r);
     bool first = true;
     while (code == SQLITE_OK && (first || r->at < r->n_jobs)) {
         code = run_batch(r, &text);

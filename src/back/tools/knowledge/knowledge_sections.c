@@ -32,7 +32,7 @@ typedef struct split_t {
 
 /* ---- titles ---- */
 
-static size_t trim(const char **ptext, size_t len)
+static size_t knowledge_sections_trim(const char **ptext, size_t len)
 {
     while (len && ((*ptext)[0] == ' ' || (*ptext)[0] == '\t')) {
         (*ptext)++;
@@ -48,7 +48,7 @@ static size_t trim(const char **ptext, size_t len)
 static void set_heading(char heading[HEADING], const char *text, size_t len)
 {
     size_t used = 0;
-    len = trim(&text, len);
+    len = knowledge_sections_trim(&text, len);
     for (size_t i = 0, n; i < len; i += n) {
         bool valid;
         n = ac_utf8_next(text + i, len - i, &valid);
@@ -95,9 +95,9 @@ static void join_headings(char title[AC_KNOWLEDGE_TITLE], const split_t *split)
 
 /* ---- sections ---- */
 
-static bool is_blank(const char *text, size_t len)
+static bool knowledge_sections_is_blank(const char *text, size_t len)
 {
-    return trim(&text, len) == 0;
+    return knowledge_sections_trim(&text, len) == 0;
 }
 
 /* Gives what was read so far. bare: also a heading with nothing under it. */
@@ -160,13 +160,13 @@ static int read_atx(const char **ptext, size_t *plen)
         return 0;
     }
     text += level;
-    len = trim(&text, len - level);
+    len = knowledge_sections_trim(&text, len - level);
     size_t end = len;
     while (end && text[end - 1] == '#') {
         end--;
     }
     if (end == 0 || text[end - 1] == ' ' || text[end - 1] == '\t') {
-        len = trim(&text, end);
+        len = knowledge_sections_trim(&text, end);
     }
     *ptext = text;
     *plen = len;
@@ -177,7 +177,7 @@ static int read_atx(const char **ptext, size_t *plen)
 static bool take_fence(split_t *split, const char *text, size_t len)
 {
     size_t n = 0;
-    len = trim(&text, len);
+    len = knowledge_sections_trim(&text, len);
     char c = len ? text[0] : '\0';
     if (c != '`' && c != '~') {
         return false;
@@ -202,7 +202,7 @@ static bool take_fence(split_t *split, const char *text, size_t len)
 /* The level that a line of === or --- makes of the line above it, or 0. */
 static int underline(const split_t *split, const char *text, size_t len)
 {
-    len = trim(&text, len);
+    len = knowledge_sections_trim(&text, len);
     if (!split->paragraph || len < 2 || (text[0] != '=' && text[0] != '-') || (text[0] == '-' && len < 3)) {
         return 0;
     }
@@ -216,13 +216,13 @@ static int underline(const split_t *split, const char *text, size_t len)
 
 static bool begins_paragraph(const char *text, size_t len)
 {
-    len = trim(&text, len);
+    len = knowledge_sections_trim(&text, len);
     return len && !strchr("-*+>|=:<#", text[0]) && !(len > 1 && text[0] >= '0' && text[0] <= '9');
 }
 
-static bool take_text(split_t *split, const char *text, size_t len)
+static bool knowledge_sections_take_text(split_t *split, const char *text, size_t len)
 {
-    bool blank = is_blank(text, len);
+    bool blank = knowledge_sections_is_blank(text, len);
     bool full = split->body.len > LONGEST_BODY || (blank && split->body.len > LONG_BODY && !split->fence);
     if (full && may_split(split) && !give(split, false)) {
         return false;
@@ -237,10 +237,10 @@ static bool take_text(split_t *split, const char *text, size_t len)
 }
 
 /* One line with its end. */
-static bool take_line(split_t *split, const char *text, size_t len)
+static bool knowledge_sections_take_line(split_t *split, const char *text, size_t len)
 {
     if (!split->markdown || !may_split(split) || take_fence(split, text, len) || split->fence) {
-        return take_text(split, text, len);
+        return knowledge_sections_take_text(split, text, len);
     }
     const char *heading = text;
     size_t heading_len = len;
@@ -256,7 +256,7 @@ static bool take_line(split_t *split, const char *text, size_t len)
         split->body.data[split->last_line] = '\0';
         return begin_section(split, level, above, strlen(above));
     }
-    return take_text(split, text, len);
+    return knowledge_sections_take_text(split, text, len);
 }
 
 /* ---- front matter ---- */
@@ -269,7 +269,7 @@ static size_t line_length(const char *text, size_t len)
 
 static bool line_is(const char *text, size_t len, const char *what)
 {
-    len = trim(&text, len);
+    len = knowledge_sections_trim(&text, len);
     return len == strlen(what) && !memcmp(text, what, len);
 }
 
@@ -279,7 +279,7 @@ static void take_title(split_t *split, const char *text, size_t len)
         return;
     }
     text += 6;
-    len = trim(&text, len - 6);
+    len = knowledge_sections_trim(&text, len - 6);
     if (len >= 2 && (text[0] == '"' || text[0] == '\'') && text[len - 1] == text[0]) {
         text++;
         len -= 2;
@@ -329,7 +329,7 @@ bool ac_knowledge_split(const char *path, const char *text, size_t len, ac_knowl
     bool going = true;
     while (going && at < len) {
         size_t n = line_length(text + at, len - at);
-        going = take_line(&split, text + at, n);
+        going = knowledge_sections_take_line(&split, text + at, n);
         at += n;
     }
     going = going && give(&split, true);

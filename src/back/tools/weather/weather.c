@@ -45,7 +45,7 @@ static bool read_units(ac_weather_units_e *punits, const char *text)
     return *punits == AC_WEATHER_IMPERIAL || !strcasecmp(text, "metric");
 }
 
-static apr_status_t clean_up(void *self)
+static apr_status_t weather_clean_up(void *self)
 {
     weather_t *weather = self;
     ac_weather_cache_destroy(weather->cache);
@@ -66,7 +66,7 @@ static const char *weather_create(void **pself, const ac_tool_conf_t *conf, apr_
     }
     weather->search = problem ? NULL : apr_pstrcat(p, geocoding, SEARCH, NULL);
     weather->ca_file = conf->ca_file;
-    apr_pool_cleanup_register(p, weather, clean_up, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, weather, weather_clean_up, apr_pool_cleanup_null);
     return problem;
 }
 
@@ -81,7 +81,7 @@ static apr_status_t weather_child_init(void *self, const ac_host_t *host, ac_err
 
 /* ---- exchanges ---- */
 
-static void call_free(call_t *call)
+static void weather_call_free(call_t *call)
 {
     ac_buf_free(&call->body);
     json_decref(call->place);
@@ -90,20 +90,20 @@ static void call_free(call_t *call)
 }
 
 /* Takes result. */
-static void finish(call_t *call, apr_status_t status, json_t *result, const ac_err_t *err)
+static void weather_finish(call_t *call, apr_status_t status, json_t *result, const ac_err_t *err)
 {
     call->done(call->baton, status, result, err);
-    call_free(call);
+    weather_call_free(call);
 }
 
-static void on_head(void *baton, const ac_http_head_t *head)
+static void weather_on_head(void *baton, const ac_http_head_t *head)
 {
     call_t *call = baton;
     call->http_status = head->status;
     apr_cpystrn(call->type, head->content_type, sizeof(call->type));
 }
 
-static bool on_body(void *baton, const char *bytes, size_t len)
+static bool weather_on_body(void *baton, const char *bytes, size_t len)
 {
     call_t *call = baton;
     return ac_buf_add(&call->body, bytes, len) == APR_SUCCESS;
@@ -123,7 +123,7 @@ static apr_status_t take_place(call_t *call, ac_err_t *err)
     return status;
 }
 
-static void on_end(void *baton, apr_status_t status, const ac_err_t *cause, const char *error_body, size_t len)
+static void weather_on_end(void *baton, apr_status_t status, const ac_err_t *cause, const char *error_body, size_t len)
 {
     call_t *call = baton;
     const char *who = call->place ? "the weather service" : "the geocoding service";
@@ -150,12 +150,12 @@ static void on_end(void *baton, apr_status_t status, const ac_err_t *cause, cons
         status = ac_weather_report(&result, call->place, call->units, call->body.data ? call->body.data : "",
                                    call->body.len, &err);
     }
-    finish(call, status, result, &err);
+    weather_finish(call, status, result, &err);
 }
 
-static apr_status_t get(call_t *call, const char *url, ac_err_t *err)
+static apr_status_t weather_get(call_t *call, const char *url, ac_err_t *err)
 {
-    static const ac_http_cb_t callbacks = {.on_head = on_head, .on_body = on_body, .on_end = on_end};
+    static const ac_http_cb_t callbacks = {.on_head = weather_on_head, .on_body = weather_on_body, .on_end = weather_on_end};
     static const char *const headers[] = {"Accept: application/json", NULL};
     weather_t *weather = call->weather;
     ac_http_request_t request = {.method = "GET", .url = url, .headers = headers, .retries = 1, .max_redirects = 2,
@@ -185,7 +185,7 @@ static apr_status_t ask_place(call_t *call, ac_err_t *err)
         status = ac_template_fill(&url, call->weather->search, AC_TEMPLATE_URL, arguments, err);
     }
     if (status == APR_SUCCESS) {
-        status = get(call, url.data, err);
+        status = weather_get(call, url.data, err);
     }
     json_decref(arguments);
     ac_buf_free(&url);
@@ -198,7 +198,7 @@ static apr_status_t ask_forecast(call_t *call, ac_err_t *err)
     ac_buf_t url;
     ac_buf_init(&url, MAX_URL);
     apr_status_t status = query ? ac_buf_printf(&url, "%s/forecast?%s", call->weather->forecast, query) : APR_ENOMEM;
-    status = status == APR_SUCCESS ? get(call, url.data, err) : ac_err_set(err, AC_INTERNAL, "memory ran out");
+    status = status == APR_SUCCESS ? weather_get(call, url.data, err) : ac_err_set(err, AC_INTERNAL, "memory ran out");
     free(query);
     ac_buf_free(&url);
     return status;
@@ -249,7 +249,7 @@ static apr_status_t weather_start(void **pcall, void *self, const json_t *argume
         status = call->place ? ask_forecast(call, err) : ask_place(call, err);
     }
     if (status != APR_SUCCESS) {
-        call_free(call);
+        weather_call_free(call);
         return status;
     }
     *pcall = call;
@@ -262,7 +262,7 @@ static void weather_cancel(void *self)
     if (call->http) {
         ac_http_cancel(call->http);
     }
-    call_free(call);
+    weather_call_free(call);
 }
 
 const ac_tool_vt ac_tool_weather = {

@@ -8,12 +8,12 @@
 
 /* ---- choosing ---- */
 
-static const char *skip_blanks(const char *text)
+static const char *weather_places_skip_blanks(const char *text)
 {
     return text + strspn(text, " \t\r\n");
 }
 
-static size_t trimmed(const char *text, size_t len)
+static size_t weather_places_trimmed(const char *text, size_t len)
 {
     while (len && strchr(" \t\r\n", text[len - 1])) {
         len--;
@@ -23,8 +23,8 @@ static size_t trimmed(const char *text, size_t len)
 
 void ac_weather_search_name(char name[AC_WEATHER_PLACE_NAME], const char *location)
 {
-    const char *start = skip_blanks(location);
-    size_t len = trimmed(start, strcspn(start, ","));
+    const char *start = weather_places_skip_blanks(location);
+    size_t len = weather_places_trimmed(start, strcspn(start, ","));
     if (len >= AC_WEATHER_PLACE_NAME) {
         len = ac_utf8_whole(start, AC_WEATHER_PLACE_NAME - 1);
     }
@@ -54,8 +54,8 @@ static int count_fits(const json_t *place, const char *location)
 {
     int n_fits = 0;
     for (const char *part = strchr(location, ','); part; part = strchr(part, ',')) {
-        part = skip_blanks(part + 1);
-        size_t len = trimmed(part, strcspn(part, ","));
+        part = weather_places_skip_blanks(part + 1);
+        size_t len = weather_places_trimmed(part, strcspn(part, ","));
         n_fits += is_called(place, part, len);
     }
     return n_fits;
@@ -133,7 +133,7 @@ ac_weather_cache_t *ac_weather_cache_create(int n_places, apr_interval_time_t ke
     return cache;
 }
 
-static void forget(entry_t *entry)
+static void weather_places_forget(entry_t *entry)
 {
     free(entry->key);
     json_decref(entry->place);
@@ -146,16 +146,16 @@ void ac_weather_cache_destroy(ac_weather_cache_t *cache)
         return;
     }
     for (int i = 0; i < cache->n_entries; i++) {
-        forget(&cache->entries[i]);
+        weather_places_forget(&cache->entries[i]);
     }
     free(cache->entries);
     free(cache);
 }
 
-static entry_t *find(ac_weather_cache_t *cache, const char *location)
+static entry_t *weather_places_find(ac_weather_cache_t *cache, const char *location)
 {
-    const char *start = skip_blanks(location);
-    size_t len = trimmed(start, strlen(start));
+    const char *start = weather_places_skip_blanks(location);
+    size_t len = weather_places_trimmed(start, strlen(start));
     for (int i = 0; i < cache->n_entries; i++) {
         const char *key = cache->entries[i].key;
         if (key && strlen(key) == len && !strncasecmp(key, start, len)) {
@@ -167,9 +167,9 @@ static entry_t *find(ac_weather_cache_t *cache, const char *location)
 
 json_t *ac_weather_cache_get(ac_weather_cache_t *cache, const char *location, apr_time_t now)
 {
-    entry_t *entry = find(cache, location);
+    entry_t *entry = weather_places_find(cache, location);
     if (entry && now - entry->since >= cache->keep) {
-        forget(entry);
+        weather_places_forget(entry);
         return NULL;
     }
     if (!entry) {
@@ -181,9 +181,9 @@ json_t *ac_weather_cache_get(ac_weather_cache_t *cache, const char *location, ap
 
 void ac_weather_cache_put(ac_weather_cache_t *cache, const char *location, json_t *place, apr_time_t now)
 {
-    const char *start = skip_blanks(location);
-    size_t len = trimmed(start, strlen(start));
-    entry_t *entry = find(cache, location), *oldest = &cache->entries[0];
+    const char *start = weather_places_skip_blanks(location);
+    size_t len = weather_places_trimmed(start, strlen(start));
+    entry_t *entry = weather_places_find(cache, location), *oldest = &cache->entries[0];
     for (int i = 0; !entry && i < cache->n_entries; i++) {
         if (!cache->entries[i].key) {
             entry = &cache->entries[i];
@@ -191,7 +191,7 @@ void ac_weather_cache_put(ac_weather_cache_t *cache, const char *location, json_
         oldest = cache->entries[i].used < oldest->used ? &cache->entries[i] : oldest;
     }
     entry = entry ? entry : oldest;
-    forget(entry);
+    weather_places_forget(entry);
     entry->key = strndup(start, len);
     if (!entry->key) {
         return;
