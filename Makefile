@@ -192,6 +192,14 @@ fuzz: $(FUZZ_NAME:%=$(BUILD)/fuzz/fuzz_%)
 tidy:
 	clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling' --warnings-as-errors='*' $(LOWER_SRC) $(FRONT_SRC) -- -Isrc $(APXS_FLAGS) $(WARN)
 
+# The form of all C: .clang-format.
+CLANG_FORMAT = clang-format-15
+format:
+	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h')
+
+format-check:
+	$(PYTEST) -rs tests/guards/test_format.py
+
 # ---- what people type ----
 # Building is left to a make of its own: the tools that were just installed are looked up then.
 run:
@@ -249,12 +257,13 @@ help:
 	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
 	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make tidy           clang-tidy'
+	@echo 'make format         gives all C the form of .clang-format, with clang-format-15; make format-check compares'
 	@echo 'make install        into the httpd that apxs belongs to; DESTDIR=, PREFIX=/usr/local, LAYOUT: conf/install.mk; make uninstall'
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
 .PHONY: openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
-        fuzz tidy run check check-fresh check-long clean help
+        fuzz tidy format format-check run check check-fresh check-long clean help
 
 # make bench, make bench-check, make soak
 include tests/bench/bench.mk

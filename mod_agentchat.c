@@ -26,29 +26,27 @@ static void register_providers(apr_pool_t *p)
 static void register_hooks(apr_pool_t *p)
 {
     register_providers(p);
-    ap_hook_pre_config(ac_config_pre, NULL, NULL, APR_HOOK_MIDDLE);         /* config_define.c */
-    ap_hook_check_config(ac_config_check, NULL, NULL, APR_HOOK_MIDDLE);     /* config_check.c */
-    ap_hook_post_config(ac_config_post, NULL, NULL, APR_HOOK_MIDDLE);       /* config_check.c */
-    ap_hook_child_init(ac_child_init, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
+    ap_hook_pre_config(ac_config_pre, NULL, NULL, APR_HOOK_MIDDLE);     /* config_define.c */
+    ap_hook_check_config(ac_config_check, NULL, NULL, APR_HOOK_MIDDLE); /* config_check.c */
+    ap_hook_post_config(ac_config_post, NULL, NULL, APR_HOOK_MIDDLE);   /* config_check.c */
+    ap_hook_child_init(ac_child_init, NULL, NULL, APR_HOOK_MIDDLE);     /* child.c */
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
-    ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_FIRST);  /* child.c: before HTTP/2 ends its streams */
+    ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_FIRST); /* child.c: before HTTP/2 ends its streams */
 #endif
-    ap_hook_header_parser(ac_cors_header_parser, NULL, NULL, APR_HOOK_FIRST);   /* cors.c */
+    ap_hook_header_parser(ac_cors_header_parser, NULL, NULL, APR_HOOK_FIRST); /* cors.c */
     ap_hook_translate_name(ac_route_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(ac_route_name_no_file, NULL, NULL, APR_HOOK_LAST);
     ap_hook_map_to_storage(ac_route_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE);          /* route.c */
-    ac_sign_in_register(p);                                                 /* sign_in.c */
-    ac_principal_register(p);                                               /* principal.c */
-    ac_problem_register(p);                                                 /* problem.c */
-    ac_stream_register(p);                                                  /* stream.c */
+    ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE); /* route.c */
+    ac_sign_in_register(p);                                        /* sign_in.c */
+    ac_principal_register(p);                                      /* principal.c */
+    ac_problem_register(p);                                        /* problem.c */
+    ac_stream_register(p);                                         /* stream.c */
 }
 
-AP_DECLARE_MODULE(agentchat) = {
-    STANDARD20_MODULE_STUFF,
-    .create_dir_config = ac_mount_conf_create,
-    .merge_dir_config = ac_mount_conf_merge,
-    .create_server_config = ac_server_conf_create,                          /* config_mount.c */
-    .cmds = ac_directives,                                                  /* config.c */
-    .register_hooks = register_hooks
-};
+AP_DECLARE_MODULE(agentchat) = {STANDARD20_MODULE_STUFF,
+                                .create_dir_config = ac_mount_conf_create,
+                                .merge_dir_config = ac_mount_conf_merge,
+                                .create_server_config = ac_server_conf_create, /* config_mount.c */
+                                .cmds = ac_directives,                         /* config.c */
+                                .register_hooks = register_hooks};

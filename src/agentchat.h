@@ -20,8 +20,8 @@
 #define AC_VERSION "0.1.0"
 
 /* ---- sizes that are part of a noun; all other limits stand in base/base.h ---- */
-#define AC_ID_SIZE 40          /* "thread_" + 26 characters + NUL, with room to spare */
-#define AC_OWNER_SIZE 256      /* r->user, cut off by a check, never silently */
+#define AC_ID_SIZE 40     /* "thread_" + 26 characters + NUL, with room to spare */
+#define AC_OWNER_SIZE 256 /* r->user, cut off by a check, never silently */
 #define AC_ETAG_SIZE 64
 #define AC_ERR_DETAIL_SIZE 320
 #define AC_ERR_POINTER_SIZE 96
@@ -31,17 +31,46 @@
 typedef enum ac_kind_e {
     AC_OK = 0,
     /* the client's */
-    AC_BAD_JSON, AC_INVALID_REQUEST, AC_MESSAGE_EMPTY, AC_CONTEXT_LENGTH,
-    AC_UNAUTHENTICATED, AC_FORBIDDEN, AC_NOT_FOUND, AC_METHOD_NOT_ALLOWED,
-    AC_NOT_ACCEPTABLE, AC_BODY_TOO_LARGE, AC_UNSUPPORTED_MEDIA,
-    AC_RUN_IN_PROGRESS, AC_READ_ONLY, AC_ALREADY_EXISTS, AC_IDEMPOTENCY_CONFLICT, AC_RUN_ENDED, AC_EVENTS_GONE, AC_NOT_WAITING,
-    AC_PRECONDITION_FAILED, AC_CONTENT_FILTERED, AC_RATE_LIMITED, AC_BUDGET_EXCEEDED,
+    AC_BAD_JSON,
+    AC_INVALID_REQUEST,
+    AC_MESSAGE_EMPTY,
+    AC_CONTEXT_LENGTH,
+    AC_UNAUTHENTICATED,
+    AC_FORBIDDEN,
+    AC_NOT_FOUND,
+    AC_METHOD_NOT_ALLOWED,
+    AC_NOT_ACCEPTABLE,
+    AC_BODY_TOO_LARGE,
+    AC_UNSUPPORTED_MEDIA,
+    AC_RUN_IN_PROGRESS,
+    AC_READ_ONLY,
+    AC_ALREADY_EXISTS,
+    AC_IDEMPOTENCY_CONFLICT,
+    AC_RUN_ENDED,
+    AC_EVENTS_GONE,
+    AC_NOT_WAITING,
+    AC_PRECONDITION_FAILED,
+    AC_CONTENT_FILTERED,
+    AC_RATE_LIMITED,
+    AC_BUDGET_EXCEEDED,
     /* of what stands behind us */
-    AC_MODEL_REFUSED, AC_MODEL_ERROR, AC_MODEL_THROTTLED, AC_MODEL_TIMEOUT,
-    AC_STORE_ERROR, AC_STORE_TIMEOUT, AC_TOOL_ERROR, AC_TOOL_TIMEOUT,
-    AC_UPSTREAM_ERROR, AC_UPSTREAM_TIMEOUT,
+    AC_MODEL_REFUSED,
+    AC_MODEL_ERROR,
+    AC_MODEL_THROTTLED,
+    AC_MODEL_TIMEOUT,
+    AC_STORE_ERROR,
+    AC_STORE_TIMEOUT,
+    AC_TOOL_ERROR,
+    AC_TOOL_TIMEOUT,
+    AC_UPSTREAM_ERROR,
+    AC_UPSTREAM_TIMEOUT,
     /* ours */
-    AC_OVERLOADED, AC_STOPPING, AC_CANCELLED, AC_INTERRUPTED, AC_RUN_TIMEOUT, AC_INTERNAL,
+    AC_OVERLOADED,
+    AC_STOPPING,
+    AC_CANCELLED,
+    AC_INTERRUPTED,
+    AC_RUN_TIMEOUT,
+    AC_INTERNAL,
     AC_N_KINDS
 } ac_kind_e;
 
@@ -49,33 +78,38 @@ typedef enum ac_kind_e {
  * use (ac_err_init). The first error set wins; later ones are ignored. */
 typedef struct ac_err_t {
     ac_kind_e kind;
-    apr_status_t status;                    /* the cause where the system gave one */
-    apr_interval_time_t retry_after;        /* 0: not known */
-    int http_status;                        /* upstream's, 0: none */
-    char detail[AC_ERR_DETAIL_SIZE];        /* for people; no secret, no user's words, no URL */
-    char pointer[AC_ERR_POINTER_SIZE];      /* JSON Pointer of the member that was wrong, or "" */
-    char upstream_id[AC_UPSTREAM_ID_SIZE];  /* x-request-id and the like, or "" */
+    apr_status_t status;                   /* the cause where the system gave one */
+    apr_interval_time_t retry_after;       /* 0: not known */
+    int http_status;                       /* upstream's, 0: none */
+    char detail[AC_ERR_DETAIL_SIZE];       /* for people; no secret, no user's words, no URL */
+    char pointer[AC_ERR_POINTER_SIZE];     /* JSON Pointer of the member that was wrong, or "" */
+    char upstream_id[AC_UPSTREAM_ID_SIZE]; /* x-request-id and the like, or "" */
 } ac_err_t;
 
 /* ---- money and tokens ---- */
 typedef struct ac_usage_t {
     int64_t prompt, completion, total, cached, reasoning;
-    bool known;                             /* the model gave figures */
-    bool estimated;                         /* we had to guess them */
+    bool known;     /* the model gave figures */
+    bool estimated; /* we had to guess them */
 } ac_usage_t;
 
-typedef struct ac_price_t {                 /* per million tokens */
+typedef struct ac_price_t { /* per million tokens */
     double input, cached, output;
-    char currency[4];                       /* "" : no price configured */
+    char currency[4]; /* "" : no price configured */
 } ac_price_t;
 
 /* ---- a run's events ---- */
 typedef enum ac_event_type_e {
-    AC_EVENT_RUN, AC_EVENT_TOKEN, AC_EVENT_TRACE_START, AC_EVENT_TRACE_UPDATE,
-    AC_EVENT_TRACE_END, AC_EVENT_ERROR, AC_EVENT_DONE,
+    AC_EVENT_RUN,
+    AC_EVENT_TOKEN,
+    AC_EVENT_TRACE_START,
+    AC_EVENT_TRACE_UPDATE,
+    AC_EVENT_TRACE_END,
+    AC_EVENT_ERROR,
+    AC_EVENT_DONE,
     /* of no run: */
-    AC_EVENT_NOTHING,                       /* a follower that came back had been told all there is */
-    AC_EVENT_LIVE,                          /* it has been told what there is; what comes now has not happened yet */
+    AC_EVENT_NOTHING, /* a follower that came back had been told all there is */
+    AC_EVENT_LIVE,    /* it has been told what there is; what comes now has not happened yet */
     AC_N_EVENTS
 } ac_event_type_e;
 
@@ -85,22 +119,22 @@ typedef enum ac_event_type_e {
 typedef struct ac_event_t {
     volatile apr_uint32_t refs;
     ac_event_type_e type;
-    uint64_t seq;                           /* 1, 2, 3 … without gap within the run */
+    uint64_t seq; /* 1, 2, 3 … without gap within the run */
     apr_time_t at;
-    json_t *data;                           /* NULL for TOKEN */
-    ac_kind_e kind;                         /* ERROR: what to answer if nothing was sent yet */
-    apr_interval_time_t retry_after;        /* ERROR */
-    json_t *message;                        /* DONE of a stored run: the assistant message as stored; else NULL */
+    json_t *data;                    /* NULL for TOKEN */
+    ac_kind_e kind;                  /* ERROR: what to answer if nothing was sent yet */
+    apr_interval_time_t retry_after; /* ERROR */
+    json_t *message;                 /* DONE of a stored run: the assistant message as stored; else NULL */
     size_t len;
-    char text[];                            /* len bytes of UTF-8 and a NUL */
+    char text[]; /* len bytes of UTF-8 and a NUL */
 } ac_event_t;
 
 /* ---- what we offer to plug-ins, since the module exports nothing ---- */
-typedef struct ac_loop_t ac_loop_t;         /* io/loop.c */
-typedef struct ac_work_t ac_work_t;         /* io/work.c */
+typedef struct ac_loop_t ac_loop_t; /* io/loop.c */
+typedef struct ac_work_t ac_work_t; /* io/work.c */
 typedef struct ac_store_op_t ac_store_op_t;
 typedef struct ac_host_t {
-    int version;                            /* 1 */
+    int version; /* 1 */
     ac_loop_t *loop;
     ac_work_t *work;
     /* Run fn(baton) on the loop thread. Any thread. */
@@ -118,29 +152,44 @@ typedef struct ac_host_t {
 /* ---- store ---- */
 typedef enum ac_store_verb_e {
     AC_STORE_PING,
-    AC_STORE_THREAD_CREATE, AC_STORE_THREAD_GET, AC_STORE_THREAD_LIST,
-    AC_STORE_THREAD_UPDATE, AC_STORE_THREAD_DELETE, AC_STORE_THREAD_RESTORE,
+    AC_STORE_THREAD_CREATE,
+    AC_STORE_THREAD_GET,
+    AC_STORE_THREAD_LIST,
+    AC_STORE_THREAD_UPDATE,
+    AC_STORE_THREAD_DELETE,
+    AC_STORE_THREAD_RESTORE,
     AC_STORE_MESSAGE_LIST,
-    AC_STORE_TURN_LOAD, AC_STORE_TURN_OPEN, AC_STORE_TURN_CLOSE,
-    AC_STORE_RUN_GET, AC_STORE_RUN_LIST, AC_STORE_STEP_LIST,
+    AC_STORE_TURN_LOAD,
+    AC_STORE_TURN_OPEN,
+    AC_STORE_TURN_CLOSE,
+    AC_STORE_RUN_GET,
+    AC_STORE_RUN_LIST,
+    AC_STORE_STEP_LIST,
     AC_STORE_PURGE,
-    AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS, AC_STORE_IMPORT,
+    AC_STORE_EXPORT_THREADS,
+    AC_STORE_EXPORT_MESSAGES,
+    AC_STORE_EXPORT_RUNS,
+    AC_STORE_IMPORT,
     AC_STORE_KEY_GET,
-    AC_STORE_AGENT_LIST, AC_STORE_AGENT_PUT, AC_STORE_AGENT_DELETE,
-    AC_STORE_RUN_CANCEL,                        /* only where several machines share a store */
-    AC_STORE_TURN_WAIT, AC_STORE_TURN_DECIDE, AC_STORE_WAIT_LIST,
+    AC_STORE_AGENT_LIST,
+    AC_STORE_AGENT_PUT,
+    AC_STORE_AGENT_DELETE,
+    AC_STORE_RUN_CANCEL, /* only where several machines share a store */
+    AC_STORE_TURN_WAIT,
+    AC_STORE_TURN_DECIDE,
+    AC_STORE_WAIT_LIST,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
 typedef struct ac_page_t {
-    int limit;                              /* 1..100; set by the caller, no default here */
-    int64_t offset;                         /* only with `by_offset` */
+    int limit;      /* 1..100; set by the caller, no default here */
+    int64_t offset; /* only with `by_offset` */
     bool by_offset, want_total, descending;
-    bool by_update;                         /* threads: by their last change and not by their creation; not with by_offset */
-    int64_t after_seq, before_seq;          /* messages: exclusive; 0: none */
-    char after[AC_ID_SIZE + 24];            /* threads, runs: opaque cursor from `next`, or "" */
-    char status[16];                        /* threads: "active", "archived", "deleted", "" = not deleted */
-    char agent_id[72];                      /* threads: only this agent's, or "" */
+    bool by_update;                /* threads: by their last change and not by their creation; not with by_offset */
+    int64_t after_seq, before_seq; /* messages: exclusive; 0: none */
+    char after[AC_ID_SIZE + 24];   /* threads, runs: opaque cursor from `next`, or "" */
+    char status[16];               /* threads: "active", "archived", "deleted", "" = not deleted */
+    char agent_id[72];             /* threads: only this agent's, or "" */
 } ac_page_t;
 
 /* One call of the store: a command that carries copies in and results out. On the heap;
@@ -148,22 +197,22 @@ typedef struct ac_page_t {
  * is called on. What each verb takes and gives is the table in back/back.h. */
 struct ac_store_op_t {
     ac_store_verb_e verb;
-    char owner[AC_OWNER_SIZE];              /* whose data; part of every condition */
-    char id[AC_ID_SIZE];                    /* thread or run id */
-    json_t *in;                             /* owned; NULL where the verb takes none */
+    char owner[AC_OWNER_SIZE]; /* whose data; part of every condition */
+    char id[AC_ID_SIZE];       /* thread or run id */
+    json_t *in;                /* owned; NULL where the verb takes none */
     ac_page_t page;
-    char if_match[AC_ETAG_SIZE];            /* "" : no condition */
-    bool hard;                              /* THREAD_DELETE: remove everything */
-    apr_time_t deadline;                    /* 0: none; past it the store answers STORE_TIMEOUT */
-    json_t *out;                            /* owned */
+    char if_match[AC_ETAG_SIZE]; /* "" : no condition */
+    bool hard;                   /* THREAD_DELETE: remove everything */
+    apr_time_t deadline;         /* 0: none; past it the store answers STORE_TIMEOUT */
+    json_t *out;                 /* owned */
     char etag[AC_ETAG_SIZE];
     apr_status_t status;
     ac_err_t err;
-    bool unwritten;                         /* of STORE_TIMEOUT: nothing was written, and nothing will be */
+    bool unwritten; /* of STORE_TIMEOUT: nothing was written, and nothing will be */
     void (*done)(ac_store_op_t *op);
     void *baton;
-    ac_loop_t *home;                        /* done is called on this loop; NULL: on the store's thread */
-    ac_store_op_t *next;                    /* the store's own queueing */
+    ac_loop_t *home;     /* done is called on this loop; NULL: on the store's thread */
+    ac_store_op_t *next; /* the store's own queueing */
 };
 
 #define AC_STORE_PROVIDER "agentchat-store"
@@ -175,10 +224,10 @@ struct ac_store_op_t {
  * function: a reload unloads the module. */
 #define AC_KEEP_POOL "agentchat-keep-pool"
 
-#define AC_STORE_REMOTE 1                   /* behind a network: each operation is a request, and other machines may make some too */
+#define AC_STORE_REMOTE 1 /* behind a network: each operation is a request, and other machines may make some too */
 
 typedef struct ac_store_vt {
-    const char *name;                       /* "sqlite": what stands before the colon in AgentChatStore */
+    const char *name; /* "sqlite": what stands before the colon in AgentChatStore */
     /* Config time: parse what follows the colon, and options. NULL, or a sentence that says what is wrong. */
     const char *(*create)(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p);
     /* After fork, once per child. errors: store_error, store_timeout: out of reach now, but started, and each operation tries
@@ -196,32 +245,36 @@ typedef struct ac_store_vt {
 
 /* ---- model ---- */
 typedef enum ac_finish_e {
-    AC_FINISH_NONE, AC_FINISH_STOP, AC_FINISH_TOOL_CALLS, AC_FINISH_LENGTH, AC_FINISH_CONTENT_FILTER
+    AC_FINISH_NONE,
+    AC_FINISH_STOP,
+    AC_FINISH_TOOL_CALLS,
+    AC_FINISH_LENGTH,
+    AC_FINISH_CONTENT_FILTER
 } ac_finish_e;
 
 typedef struct ac_tool_call_t {
-    const char *id;                         /* the model's, made unique within the answer */
+    const char *id; /* the model's, made unique within the answer */
     const char *name;
-    const char *arguments;                  /* JSON text as the model wrote it; "" means {} */
+    const char *arguments; /* JSON text as the model wrote it; "" means {} */
 } ac_tool_call_t;
 
 typedef struct ac_model_end_t {
-    apr_status_t status;                    /* APR_SUCCESS: an answer to its end */
+    apr_status_t status; /* APR_SUCCESS: an answer to its end */
     ac_err_t err;
     ac_finish_e finish;
     ac_usage_t usage;
-    char model[80];                         /* as the model named itself, or "" */
-    const ac_tool_call_t *calls;            /* valid inside on_end only */
+    char model[80];              /* as the model named itself, or "" */
+    const ac_tool_call_t *calls; /* valid inside on_end only */
     int n_calls;
 } ac_model_end_t;
 
 typedef struct ac_model_ask_t {
-    const json_t *messages;                 /* chat-completions shape; borrowed for the call of ask() */
-    const json_t *tools;                    /* chat-completions shape, or NULL */
-    double temperature;                     /* NaN: not sent */
-    int max_tokens;                         /* 0: not sent */
-    bool no_calls;                          /* show the tools but allow no call: tool_choice "none" */
-    const char *request_id;                 /* for upstream's log, or NULL */
+    const json_t *messages; /* chat-completions shape; borrowed for the call of ask() */
+    const json_t *tools;    /* chat-completions shape, or NULL */
+    double temperature;     /* NaN: not sent */
+    int max_tokens;         /* 0: not sent */
+    bool no_calls;          /* show the tools but allow no call: tool_choice "none" */
+    const char *request_id; /* for upstream's log, or NULL */
 } ac_model_ask_t;
 
 /* All on the loop thread, never inside ask(). After on_end or cancel() nothing more comes. */
@@ -233,77 +286,79 @@ typedef struct ac_model_cb_t {
 } ac_model_cb_t;
 
 typedef struct ac_secret_t {
-    const char *spec;                       /* "env:NAME", "file:PATH"; what may be shown */
-    const char *value;                      /* never shown; NULL: none */
+    const char *spec;  /* "env:NAME", "file:PATH"; what may be shown */
+    const char *value; /* never shown; NULL: none */
 } ac_secret_t;
 
-typedef struct ac_credential_t ac_credential_t;     /* back/credential.c: a key or an identity, kept fresh */
+typedef struct ac_credential_t ac_credential_t; /* back/credential.c: a key or an identity, kept fresh */
 
-typedef struct ac_model_conf_t {            /* a <AgentChatModel> as configured; lives as long as the child */
+typedef struct ac_model_conf_t { /* a <AgentChatModel> as configured; lives as long as the child */
     const char *id, *provider, *endpoint;
-    const apr_table_t *options;             /* deployment=, api-version=, model= … */
-    ac_secret_t credential;                 /* spec; value of env: and file: as of the start, else NULL */
-    ac_credential_t *auth;                  /* the same, kept fresh, and any other form; NULL: none is configured */
+    const apr_table_t *options; /* deployment=, api-version=, model= … */
+    ac_secret_t credential;     /* spec; value of env: and file: as of the start, else NULL */
+    ac_credential_t *auth;      /* the same, kept fresh, and any other form; NULL: none is configured */
     ac_price_t price;
     apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout;
     int retries;
-    int http_version;                       /* 0: chosen by the endpoint's scheme, 1, 2 */
-    const char *ca_file;                    /* PEM, or NULL: the system's */
-    json_t *params;                         /* further members of the request body, or NULL */
+    int http_version;    /* 0: chosen by the endpoint's scheme, 1, 2 */
+    const char *ca_file; /* PEM, or NULL: the system's */
+    json_t *params;      /* further members of the request body, or NULL */
 } ac_model_conf_t;
 
 typedef struct ac_model_vt {
-    const char *name;                       /* AgentChatProvider */
+    const char *name; /* AgentChatProvider */
     const char *(*create)(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
     apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
     /* Loop thread. Starts one answer; *pcall is for cancel() until on_end has been called. */
-    apr_status_t (*ask)(void **pcall, void *self, const ac_model_ask_t *ask,
-                        const ac_model_cb_t *cb, void *baton, ac_err_t *err);
+    apr_status_t (*ask)(void **pcall, void *self, const ac_model_ask_t *ask, const ac_model_cb_t *cb, void *baton,
+                        ac_err_t *err);
     void (*cancel)(void *call);
     /* Loop thread, may be NULL: is it reachable? For /ready. done is never called inside. */
-    void (*probe)(void *self, void (*done)(void *baton, apr_status_t status, apr_interval_time_t took,
-                                           const ac_err_t *err), void *baton);
+    void (*probe)(void *self,
+                  void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
+                  void *baton);
 } ac_model_vt;
 
 /* ---- tool ---- */
 typedef struct ac_tool_header_t {
-    const char *name, *value;               /* value may hold ${secret} */
+    const char *name, *value; /* value may hold ${secret} */
     ac_secret_t secret;
 } ac_tool_header_t;
 
-typedef struct ac_tool_conf_t {             /* a <AgentChatTool> as configured */
+typedef struct ac_tool_conf_t { /* a <AgentChatTool> as configured */
     const char *id, *provider, *description;
-    json_t *parameters;                     /* JSON Schema, or NULL: the provider's own */
-    const char *url, *method, *body;        /* templates with {name}, or NULL */
-    const apr_array_header_t *headers;      /* of ac_tool_header_t */
-    const apr_array_header_t *allow_hosts;  /* of const char *: "host", "*.host", "host:port"; the URL's own is implied */
-    bool allow_private;                     /* loopback, link-local and private addresses too */
-    bool insecure;                          /* secrets of headers may go over plain http */
-    const apr_table_t *options;             /* AgentChatToolOption name value */
+    json_t *parameters;                /* JSON Schema, or NULL: the provider's own */
+    const char *url, *method, *body;   /* templates with {name}, or NULL */
+    const apr_array_header_t *headers; /* of ac_tool_header_t */
+    const apr_array_header_t
+        *allow_hosts;           /* of const char *: "host", "*.host", "host:port"; the URL's own is implied */
+    bool allow_private;         /* loopback, link-local and private addresses too */
+    bool insecure;              /* secrets of headers may go over plain http */
+    const apr_table_t *options; /* AgentChatToolOption name value */
     apr_interval_time_t timeout;
     apr_size_t result_max;
-    const char *state_dir;                  /* where a tool may keep an index */
+    const char *state_dir; /* where a tool may keep an index */
     const char *ca_file;
-    int approval;                           /* 1: each call waits for the word of the run's owner */
+    int approval; /* 1: each call waits for the word of the run's owner */
 } ac_tool_conf_t;
 
-#define AC_TOOL_BLOCKING 1                  /* call() runs on a work thread */
-#define AC_TOOL_COMPUTES 2                  /* what it gives is worked out from its arguments: nobody else's words are in it */
+#define AC_TOOL_BLOCKING 1 /* call() runs on a work thread */
+#define AC_TOOL_COMPUTES 2 /* what it gives is worked out from its arguments: nobody else's words are in it */
 
 typedef struct ac_tool_vt {
-    const char *name;                       /* AgentChatToolProvider */
+    const char *name; /* AgentChatToolProvider */
     unsigned flags;
-    const char *description;                /* for the model, unless configured; may be NULL */
-    const char *parameters;                 /* JSON Schema as text; may be NULL where configured */
+    const char *description; /* for the model, unless configured; may be NULL */
+    const char *parameters;  /* JSON Schema as text; may be NULL where configured */
     const char *(*create)(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p);
-    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);   /* may be NULL */
+    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err); /* may be NULL */
     /* AC_TOOL_BLOCKING: work thread; several at once. *presult: a new reference. */
     apr_status_t (*call)(json_t **presult, void *self, const json_t *arguments, apr_time_t deadline, ac_err_t *err);
     /* Otherwise: loop thread; done(baton, …) comes later, never inside, and takes result. */
     apr_status_t (*start)(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
                           void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
                           void *baton, ac_err_t *err);
-    void (*cancel)(void *call);             /* with start: after it done does not come */
+    void (*cancel)(void *call); /* with start: after it done does not come */
 } ac_tool_vt;
 
 /* ---- what the administrator defined; immutable after configuration ---- */
@@ -316,7 +371,7 @@ typedef struct ac_model_t {
 
 typedef struct ac_tool_t {
     const char *id, *description;
-    json_t *parameters;                     /* JSON Schema object */
+    json_t *parameters; /* JSON Schema object */
     const ac_tool_vt *vt;
     void *self;
     const ac_tool_conf_t *conf;
@@ -324,20 +379,20 @@ typedef struct ac_tool_t {
 
 typedef struct ac_agent_t {
     const char *id, *name, *description, *instructions;
-    const ac_model_t *model;                /* NULL only with a problem */
-    const ac_tool_t *const *tools;          /* n_tools of them */
+    const ac_model_t *model;       /* NULL only with a problem */
+    const ac_tool_t *const *tools; /* n_tools of them */
     int n_tools;
-    json_t *tools_json;                     /* the model's `tools`, or NULL where it has none */
-    double temperature;                     /* NaN: not sent */
+    json_t *tools_json; /* the model's `tools`, or NULL where it has none */
+    double temperature; /* NaN: not sent */
     int max_rounds, max_tokens;
-    int max_tool_calls;                     /* of one round; 0: AC_MAX_TOOL_CALLS */
-    int history_messages;                   /* 0: none */
+    int max_tool_calls;   /* of one round; 0: AC_MAX_TOOL_CALLS */
+    int history_messages; /* 0: none */
     int64_t history_tokens;
-    const struct ac_limits_t *limits;       /* base/base.h; NULL: none */
-    const char *status, *source;            /* "active"|"inactive"; "config"|"api" */
+    const struct ac_limits_t *limits; /* base/base.h; NULL: none */
+    const char *status, *source;      /* "active"|"inactive"; "config"|"api" */
     const char *etag;
-    const json_t *document;                 /* as the API was given it; NULL: of the configuration */
-    const char *problem;                    /* why nobody can talk to it although it is active; NULL: nothing */
+    const json_t *document; /* as the API was given it; NULL: of the configuration */
+    const char *problem;    /* why nobody can talk to it although it is active; NULL: nothing */
 } ac_agent_t;
 
 #endif

@@ -16,7 +16,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
-#define SECRET_CHARS 40                         /* of 32 letters: 200 bits, so that a plain hash of it is safe to keep */
+#define SECRET_CHARS 40 /* of 32 letters: 200 bits, so that a plain hash of it is safe to keep */
 
 static const char usage[] =
     "usage: agentchat-keys [-g GROUP] make FILE ID owner=NAME [roles=A,B] [limits=\"...\"] [expires=WHEN]\n"
@@ -30,9 +30,9 @@ static const char usage[] =
 typedef struct edit_t {
     apr_pool_t *pool;
     const char *path, *group;
-    int lock;                                   /* the file itself, locked */
-    struct stat info;                           /* of it */
-    char *text;                                 /* as it was */
+    int lock;         /* the file itself, locked */
+    struct stat info; /* of it */
+    char *text;       /* as it was */
     size_t len;
     ac_keyring_t *ring;
 } edit_t;
@@ -54,7 +54,7 @@ static int complain(const char *fmt, ...)
 /* The lock is on the file itself; where another program has put a new one in its place meanwhile, that is the one to lock. */
 static int lock_file(edit_t *edit, bool create)
 {
-    char *real = realpath(edit->path, NULL);    /* what a symlink leads to is replaced, and not the link */
+    char *real = realpath(edit->path, NULL); /* what a symlink leads to is replaced, and not the link */
     edit->path = real ? apr_pstrdup(edit->pool, real) : edit->path;
     free(real);
     for (;;) {
@@ -127,7 +127,8 @@ static bool set_mode(const edit_t *edit, int fd)
         gid = group->gr_gid;
         mode = 0640;
     }
-    return !fchown(fd, (uid_t)-1, gid) && (edit->info.st_uid == geteuid() || !fchown(fd, edit->info.st_uid, (gid_t)-1)) && !fchmod(fd, mode);
+    return !fchown(fd, (uid_t)-1, gid) &&
+        (edit->info.st_uid == geteuid() || !fchown(fd, edit->info.st_uid, (gid_t)-1)) && !fchmod(fd, mode);
 }
 
 static bool sync_directory(edit_t *edit)
@@ -195,7 +196,7 @@ static const char *time_text(apr_time_t when, apr_pool_t *pool)
 {
     char text[AC_TIME_SIZE];
     ac_time_format(text, when);
-    apr_cpystrn(text + 19, "Z", sizeof(text) - 19);     /* without milliseconds */
+    apr_cpystrn(text + 19, "Z", sizeof(text) - 19); /* without milliseconds */
     return when ? apr_pstrdup(pool, text) : "never";
 }
 
@@ -208,17 +209,19 @@ static const char *hash_text(const unsigned char hash[AC_API_KEY_HASH], apr_pool
 
 static const char *line_of(const ac_api_key_t *key, apr_pool_t *pool)
 {
-    const char *line = apr_psprintf(pool, "id=%s key=%s owner=%s", key->id, hash_text(key->hash, pool), in_quotes(key->owner, pool));
+    const char *line =
+        apr_psprintf(pool, "id=%s key=%s owner=%s", key->id, hash_text(key->hash, pool), in_quotes(key->owner, pool));
     if (*key->roles) {
         line = apr_pstrcat(pool, line, " roles=", in_quotes(key->roles, pool), NULL);
     }
     if (key->limits) {
         line = apr_pstrcat(pool, line, " limits=", in_quotes(key->limits, pool), NULL);
     }
-    line = apr_pstrcat(pool, line, " expires=", time_text(key->expires, pool), " enabled=", key->enabled ? "on" : "off", NULL);
+    line = apr_pstrcat(pool, line, " expires=", time_text(key->expires, pool), " enabled=", key->enabled ? "on" : "off",
+                       NULL);
     if (key->has_previous) {
-        line = apr_pstrcat(pool, line, " previous=", hash_text(key->previous, pool), " previous-expires=",
-                           time_text(key->previous_expires, pool), NULL);
+        line = apr_pstrcat(pool, line, " previous=", hash_text(key->previous, pool),
+                           " previous-expires=", time_text(key->previous_expires, pool), NULL);
     }
     return line;
 }
@@ -235,7 +238,8 @@ static const char *with_line(const edit_t *edit, int number, const char *line)
         start = strchr(start, '\n') + 1;
     }
     end = strchr(start, '\n');
-    return apr_pstrcat(edit->pool, apr_pstrmemdup(edit->pool, edit->text, (size_t)(start - edit->text)), line, end ? end : "\n", NULL);
+    return apr_pstrcat(edit->pool, apr_pstrmemdup(edit->pool, edit->text, (size_t)(start - edit->text)), line,
+                       end ? end : "\n", NULL);
 }
 
 /* ---- what is asked for ---- */
@@ -268,7 +272,7 @@ static bool parse_when(apr_time_t *pwhen, const char *text)
         *pwhen = (apr_time_now() + span) / APR_USEC_PER_SEC * APR_USEC_PER_SEC;
         return true;
     }
-    return ac_time_parse(pwhen, text) && *pwhen > 0;    /* 0 would say never */
+    return ac_time_parse(pwhen, text) && *pwhen > 0; /* 0 would say never */
 }
 
 typedef struct wish_t {
@@ -285,21 +289,20 @@ static const char *take_wish(wish_t *wish, const char *word)
     bool makes = !wish->rotates;
     if (makes && len == 5 && !strncmp(word, "owner", len)) {
         wish->key->owner = value;
-    }
-    else if (makes && len == 5 && !strncmp(word, "roles", len)) {
+    } else if (makes && len == 5 && !strncmp(word, "roles", len)) {
         wish->key->roles = value;
-    }
-    else if (makes && len == 6 && !strncmp(word, "limits", len)) {
+    } else if (makes && len == 6 && !strncmp(word, "limits", len)) {
         wish->key->limits = *value ? value : NULL;
-    }
-    else if (len == 7 && !strncmp(word, "expires", len)) {
-        return parse_when(&wish->key->expires, value) ? NULL : "expires= takes a date like 2027-01-31, a duration like 90d, or never";
-    }
-    else if (wish->rotates && len == 7 && !strncmp(word, "overlap", len)) {
-        return ac_duration_parse(&wish->overlap, value) && wish->overlap >= 0 ? NULL : "overlap= takes a duration like 24h";
-    }
-    else {
-        return makes ? "behind the id stand owner=, roles=, limits= and expires=" : "behind the id stand overlap= and expires=";
+    } else if (len == 7 && !strncmp(word, "expires", len)) {
+        return parse_when(&wish->key->expires, value)
+            ? NULL
+            : "expires= takes a date like 2027-01-31, a duration like 90d, or never";
+    } else if (wish->rotates && len == 7 && !strncmp(word, "overlap", len)) {
+        return ac_duration_parse(&wish->overlap, value) && wish->overlap >= 0 ? NULL
+                                                                              : "overlap= takes a duration like 24h";
+    } else {
+        return makes ? "behind the id stand owner=, roles=, limits= and expires="
+                     : "behind the id stand overlap= and expires=";
     }
     return NULL;
 }
@@ -325,7 +328,8 @@ static int make_key(edit_t *edit, const char *id, char **words)
 {
     ac_api_key_t key = {.id = id, .roles = "", .enabled = true};
     wish_t wish = {.key = &key};
-    const char *problem = ac_keyring_id_valid(id) ? take_wishes(&wish, words) : "an id is 1 to 64 letters, digits, '-' and '.'";
+    const char *problem = ac_keyring_id_valid(id) ? take_wishes(&wish, words)
+                                                  : "an id is 1 to 64 letters, digits, '-' and '.'";
     if (!problem && !key.owner) {
         problem = "whose key is it? Give owner=NAME";
     }
@@ -401,8 +405,10 @@ static int list_keys(edit_t *edit)
     const ac_api_key_t *keys = ac_keyring_keys(&n, edit->ring);
     printf("%-24s %-20s %-16s %-20s %-8s %s\n", "ID", "OWNER", "ROLES", "EXPIRES", "STATE", "LIMITS");
     for (int i = 0; i < n; i++) {
-        const char *state = !keys[i].enabled ? "revoked" : keys[i].expires && keys[i].expires <= now ? "expired"
-                          : keys[i].has_previous && (!keys[i].previous_expires || keys[i].previous_expires > now) ? "rotated" : "valid";
+        const char *state = !keys[i].enabled                                                        ? "revoked"
+            : keys[i].expires && keys[i].expires <= now                                             ? "expired"
+            : keys[i].has_previous && (!keys[i].previous_expires || keys[i].previous_expires > now) ? "rotated"
+                                                                                                    : "valid";
         printf("%-24s %-20s %-16s %-20s %-8s %s\n", keys[i].id, keys[i].owner, *keys[i].roles ? keys[i].roles : "-",
                time_text(keys[i].expires, edit->pool), state, keys[i].limits ? keys[i].limits : "-");
     }
@@ -416,7 +422,7 @@ static int run(edit_t *edit, int argc, char **argv)
     for (int i = 0; i < argc; i++) {
         for (const char *at = argv[i]; *at; at++) {
             if ((unsigned char)*at < 0x20 || *at == 0x7f) {
-                return complain("there is a control character");    /* which would make two lines of one */
+                return complain("there is a control character"); /* which would make two lines of one */
             }
         }
     }

@@ -26,10 +26,10 @@ static const char usage[] =
     "  that was cut is taken up by giving the same command again. At the end both are read and compared (--quick: only the\n"
     "  threads and how many messages they say they have).\n";
 
-typedef struct end_t {                      /* one of the two stores */
-    const char *spec;                       /* what may be shown */
+typedef struct end_t { /* one of the two stores */
+    const char *spec;  /* what may be shown */
     ac_store_t store;
-    apr_hash_t *known;                      /* of the target: thread id → fingerprint of its record */
+    apr_hash_t *known; /* of the target: thread id → fingerprint of its record */
 } end_t;
 
 typedef struct counts_t {
@@ -77,7 +77,8 @@ static bool walk(copy_t *copy, end_t *end, thread_fn *fn)
         out = call(copy, end, op, json_pack("{s:o}", "after", after));
         after = json_is_null(json_object_get(out, "next")) ? NULL : json_incref(json_object_get(out, "next"));
         fine = out != NULL;
-        json_array_foreach(json_object_get(out, "data"), i, record) {
+        json_array_foreach(json_object_get(out, "data"), i, record)
+        {
             fine = fine && fn(copy, record);
         }
         json_decref(out);
@@ -115,11 +116,12 @@ static void show(copy_t *copy, bool last)
         return;
     }
     copy->shown = now;
-    fprintf(stderr, "%s%" APR_INT64_T_FMT " of %" APR_INT64_T_FMT " threads (%" APR_INT64_T_FMT " were there), %" APR_INT64_T_FMT
-            " of %" APR_INT64_T_FMT " messages, %" APR_INT64_T_FMT " runs%s", terminal ? "\r" : "",
-            (apr_int64_t)(copy->done.threads + copy->n_skipped), (apr_int64_t)copy->total.threads, (apr_int64_t)copy->n_skipped,
-            (apr_int64_t)copy->done.messages, (apr_int64_t)copy->total.messages, (apr_int64_t)copy->done.runs,
-            terminal && !last ? "" : "\n");
+    fprintf(stderr,
+            "%s%" APR_INT64_T_FMT " of %" APR_INT64_T_FMT " threads (%" APR_INT64_T_FMT
+            " were there), %" APR_INT64_T_FMT " of %" APR_INT64_T_FMT " messages, %" APR_INT64_T_FMT " runs%s",
+            terminal ? "\r" : "", (apr_int64_t)(copy->done.threads + copy->n_skipped), (apr_int64_t)copy->total.threads,
+            (apr_int64_t)copy->n_skipped, (apr_int64_t)copy->done.messages, (apr_int64_t)copy->total.messages,
+            (apr_int64_t)copy->done.runs, terminal && !last ? "" : "\n");
     fflush(stderr);
 }
 
@@ -143,7 +145,8 @@ static bool note_target(copy_t *copy, json_t *record)
     uint64_t *value = apr_palloc(copy->pool, sizeof(*value));
 
     *value = fingerprint(record);
-    apr_hash_set(copy->to.known, apr_pstrdup(copy->pool, ac_json_peek_string(record, "id", "")), APR_HASH_KEY_STRING, value);
+    apr_hash_set(copy->to.known, apr_pstrdup(copy->pool, ac_json_peek_string(record, "id", "")), APR_HASH_KEY_STRING,
+                 value);
     return true;
 }
 
@@ -184,7 +187,8 @@ static void end_runs(json_t *runs)
 
     ac_err_init(&cause);
     ac_err_set(&cause, AC_INTERRUPTED, "the conversation was moved to another store while it ran");
-    json_array_foreach(runs, i, item) {
+    json_array_foreach(runs, i, item)
+    {
         json_t *run = json_object_get(item, "run");
         const char *status = ac_json_peek_string(run, "status", "");
         if (strcmp(status, "queued") == 0 || strcmp(status, "in_progress") == 0) {
@@ -266,7 +270,8 @@ static json_t *find_agent(const json_t *list, const json_t *wanted)
     json_t *agent;
     size_t i;
 
-    json_array_foreach(json_object_get(list, "data"), i, agent) {
+    json_array_foreach(json_object_get(list, "data"), i, agent)
+    {
         if (json_equal(json_object_get(agent, "id"), json_object_get(wanted, "id"))) {
             return agent;
         }
@@ -280,11 +285,13 @@ static bool copy_agents(copy_t *copy)
     bool fine = from && to;
     size_t i;
 
-    json_array_foreach(json_object_get(from, "data"), i, agent) {
+    json_array_foreach(json_object_get(from, "data"), i, agent)
+    {
         if (!fine || json_equal(find_agent(to, agent), agent)) {
             continue;
         }
-        out = call(copy, &copy->to, ac_store_op_create(AC_STORE_AGENT_PUT, NULL, NULL), json_pack("{s:O}", "agent", agent));
+        out = call(copy, &copy->to, ac_store_op_create(AC_STORE_AGENT_PUT, NULL, NULL),
+                   json_pack("{s:O}", "agent", agent));
         fine = out != NULL;
         json_decref(out);
     }
@@ -299,7 +306,8 @@ static bool compare_agents(copy_t *copy)
     bool fine = from && to;
     size_t i;
 
-    json_array_foreach(json_object_get(from, "data"), i, agent) {
+    json_array_foreach(json_object_get(from, "data"), i, agent)
+    {
         bool same = json_equal(find_agent(to, agent), agent);
         copy->seen_from.agents++;
         copy->seen_to.agents += same;
@@ -333,14 +341,15 @@ static bool count_thread(copy_t *copy, end_t *end, const char *id, counts_t *cou
         seq = ac_json_peek_int(out, "next", seq);
         json_decref(out);
     }
-    for (more = true; more; ) {
+    for (more = true; more;) {
         out = runs_of(copy, end, id, after);
         if (!out) {
             return false;
         }
         more = json_is_string(json_object_get(out, "next"));
         apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
-        json_array_foreach(json_object_get(out, "data"), i, item) {
+        json_array_foreach(json_object_get(out, "data"), i, item)
+        {
             counts->runs++;
             counts->steps += (int64_t)json_array_size(json_object_get(item, "steps"));
         }
@@ -360,14 +369,13 @@ static void add(counts_t *sum, const counts_t *counts)
 static bool compare_thread(copy_t *copy, json_t *record)
 {
     const char *id = ac_json_peek_string(record, "id", "");
-    counts_t from = { .threads = 1 }, to = { .threads = apr_hash_get(copy->to.known, id, APR_HASH_KEY_STRING) != NULL };
+    counts_t from = {.threads = 1}, to = {.threads = apr_hash_get(copy->to.known, id, APR_HASH_KEY_STRING) != NULL};
     bool same = same_in_target(copy, record);
 
     if (copy->quick) {
         from.messages = ac_json_peek_int(record, "message_count", 0);
         to.messages = same ? from.messages : 0;
-    }
-    else if (!count_thread(copy, &copy->from, id, &from) || (to.threads && !count_thread(copy, &copy->to, id, &to))) {
+    } else if (!count_thread(copy, &copy->from, id, &from) || (to.threads && !count_thread(copy, &copy->to, id, &to))) {
         return false;
     }
     same = same && from.messages == to.messages && from.runs == to.runs && from.steps == to.steps;
@@ -395,15 +403,17 @@ static bool report(const copy_t *copy)
         print_row("steps", copy->seen_from.steps, copy->seen_to.steps);
     }
     print_row("agents", copy->seen_from.agents, copy->seen_to.agents);
-    printf("%s\n", copy->n_different ? "The stores differ. Was the server writing meanwhile? Give the command again." : "All is there.");
+    printf("%s\n",
+           copy->n_different ? "The stores differ. Was the server writing meanwhile? Give the command again."
+                             : "All is there.");
     return copy->n_different == 0;
 }
 
 static bool copy_all(copy_t *copy)
 {
     copy->to.known = apr_hash_make(copy->pool);
-    if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) || !walk(copy, &copy->from, copy_thread) ||
-        !copy_agents(copy)) {
+    if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) ||
+        !walk(copy, &copy->from, copy_thread) || !copy_agents(copy)) {
         return false;
     }
     show(copy, true);
@@ -416,13 +426,15 @@ static bool copy_all(copy_t *copy)
 /* "cosmos:https://… name=value": a provider, its place, its options. NULL, or a sentence. */
 static const char *open_end(copy_t *copy, end_t *end, const char *text, bool must_exist)
 {
-    static const ac_store_vt *const stores[] = { &ac_store_sqlite, &ac_store_cosmos };
+    static const ac_store_vt *const stores[] = {&ac_store_sqlite, &ac_store_cosmos};
     apr_table_t *options = apr_table_make(copy->pool, 4);
-    char *state = NULL, *spec = apr_strtok(apr_pstrdup(copy->pool, text), " \t\n", &state), *colon = spec ? strchr(spec, ':') : NULL;
+    char *state = NULL, *spec = apr_strtok(apr_pstrdup(copy->pool, text), " \t\n", &state),
+         *colon = spec ? strchr(spec, ':') : NULL;
     const char *problem;
 
     if (!colon) {
-        return apr_psprintf(copy->pool, "'%s' is no store; give one like sqlite:/path/to/file or cosmos:https://…", text);
+        return apr_psprintf(copy->pool, "'%s' is no store; give one like sqlite:/path/to/file or cosmos:https://…",
+                            text);
     }
     end->spec = apr_pstrdup(copy->pool, spec);
     *colon = '\0';
@@ -505,8 +517,8 @@ static int run(copy_t *copy, const char *from, const char *to)
 
 int main(int argc, char **argv)
 {
-    copy_t copy = { .host = { .version = 1, .loop_post = ac_loop_post, .work_post = ac_work_post,
-                             .store_done = ac_store_done } };
+    copy_t copy = {
+        .host = {.version = 1, .loop_post = ac_loop_post, .work_post = ac_work_post, .store_done = ac_store_done}};
     int status, at = 2;
 
     copy.quick = argc > 2 && strcmp(argv[2], "--quick") == 0;

@@ -33,7 +33,9 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
 
 void ac_engine_destroy(ac_engine_t *engine)
 {
-    if (!engine) return;
+    if (!engine) {
+        return;
+    }
     ac_engine_unwatch(engine);
     ac_recover_drop_all(engine);
     apr_pool_destroy(engine->pool);
@@ -68,9 +70,12 @@ static bool engine_take_slot(ac_engine_t *engine, ac_run_t *run)
     if (queue->n_waiting >= engine->conf.max_queued) {
         ac_run_t *other = ac_run_queue_displaced(queue, run);
         ac_run_t *away = other ? other : run;
-        engine_turn_away(away, has_room ? "all runs that there may be are taken, and as many wait as may"
-                                 : "its owner has as many runs as one owner may have, and as many wait as may");
-        if (!other) return false;
+        engine_turn_away(away,
+                         has_room ? "all runs that there may be are taken, and as many wait as may"
+                                  : "its owner has as many runs as one owner may have, and as many wait as may");
+        if (!other) {
+            return false;
+        }
         ac_run_queue_leave(queue, &other->place);
         ac_ready_set(engine->loop, &other->ready, ac_run_begin, other);
     }
@@ -98,7 +103,9 @@ static void report_stopped(void *baton)
     ac_engine_t *engine = baton;
     void (*stopped)(void *) = engine->stopped;
     engine->stopped = NULL;
-    if (stopped) stopped(engine->stopped_baton);
+    if (stopped) {
+        stopped(engine->stopped_baton);
+    }
 }
 
 void ac_engine_forget(ac_run_t *run)
@@ -143,8 +150,12 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
     ac_run_t *run = apr_hash_get(engine->runs, run_id, APR_HASH_KEY_STRING);
     ac_err_t err;
     ac_err_init(&err);
-    if (!run) return ac_err_set(NULL, AC_NOT_FOUND, "no such run here");
-    if (!ac_run_live(run)) return ac_err_set(NULL, AC_RUN_ENDED, "it has ended");
+    if (!run) {
+        return ac_err_set(NULL, AC_NOT_FOUND, "no such run here");
+    }
+    if (!ac_run_live(run)) {
+        return ac_err_set(NULL, AC_RUN_ENDED, "it has ended");
+    }
     if (why == AC_INTERRUPTED) {
         ac_err_set(&err, why, "another server took this one for dead, and has closed the run");
         ac_run_finish(run, AC_RUN_FAILED, &err, "taken over");
@@ -156,7 +167,9 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
         return APR_SUCCESS;
     }
     ac_err_set(&err, why, why == AC_STOPPING ? "the server is stopping" : "the run was cancelled");
-    if (why == AC_STOPPING) err.retry_after = apr_time_from_sec(2);
+    if (why == AC_STOPPING) {
+        err.retry_after = apr_time_from_sec(2);
+    }
     ac_run_finish(run, AC_RUN_CANCELLED, &err, why == AC_STOPPING ? "server stopping" : "cancelled");
     return APR_SUCCESS;
 }
@@ -175,7 +188,9 @@ void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
     for (apr_hash_index_t *hi = apr_hash_first(NULL, engine->runs); hi; hi = apr_hash_next(hi)) {
         ac_run_t *run = apr_hash_this_val(hi);
         /* One that is being put aside for its owner's word is no longer ours in a moment. */
-        if (ac_run_live(run) && run->state != AC_RUN_WAITING) ac_run_cancel(engine, run->turn->run_id, AC_STOPPING);
+        if (ac_run_live(run) && run->state != AC_RUN_WAITING) {
+            ac_run_cancel(engine, run->turn->run_id, AC_STOPPING);
+        }
     }
 }
 
@@ -197,7 +212,9 @@ ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char
 
 void ac_turn_free(ac_turn_t *turn)
 {
-    if (!turn) return;
+    if (!turn) {
+        return;
+    }
     free(turn->content);
     json_decref(turn->metadata);
     ac_agents_unref(turn->agents);

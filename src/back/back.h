@@ -91,7 +91,7 @@
 ac_store_op_t *ac_store_op_create(ac_store_verb_e verb, const char *owner, const char *id);
 /* What is wrong with a name that is to own something, as "is empty"; NULL: nothing. A name that begins with a blank is a store's own. */
 const char *ac_owner_problem(const char *owner);
-void ac_store_op_free(ac_store_op_t *op);       /* NULL is fine */
+void ac_store_op_free(ac_store_op_t *op); /* NULL is fine */
 /* For stores, as host->store_done: hands op back to its caller, on op->home where set. Any thread. */
 void ac_store_done(ac_store_op_t *op);
 typedef struct ac_store_t {
@@ -99,8 +99,8 @@ typedef struct ac_store_t {
     void *self;
 } ac_store_t;
 /* done(op) with op->baton on the given loop, never inside this call; the callee owns op. Any thread. */
-void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op,
-                        void (*done)(ac_store_op_t *op), void *baton);
+void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op, void (*done)(ac_store_op_t *op),
+                        void *baton);
 /* A worker waits for the answer, at most `timeout`. Takes *pop; gives it back, or NULL with store_timeout in err. Any thread
  * but the loop. */
 apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_interval_time_t timeout, ac_err_t *err);
@@ -121,32 +121,35 @@ apr_status_t ac_store_wait_decide(int *pn_open, json_t *calls, const char *until
 const char *ac_store_verb_name(ac_store_verb_e verb);
 
 /* ---- store_cache.c: a store with a cache before it ---- */
-typedef struct ac_cache_vt ac_cache_vt;         /* cache.h */
-typedef struct ac_cache_t {                     /* where the cache is */
+typedef struct ac_cache_vt ac_cache_vt; /* cache.h */
+typedef struct ac_cache_t {             /* where the cache is */
     const ac_cache_vt *vt;
     void *self;
 } ac_cache_t;
 typedef struct ac_store_cache_t ac_store_cache_t;
 /* Config time. scope: says which store it is, where several have one cache. check: others write to the store who do not know the
  * cache, so that a thread is looked at before its cached messages are taken. The store stays the caller's. */
-void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, const ac_cache_t *place, const char *scope, bool check);
+void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, const ac_cache_t *place,
+                           const char *scope, bool check);
 /* What is used instead of the store, under its name. PING also gives cache_hits, cache_misses, and cache_stale: how often a thread had
  * gone on without the cache being told. */
 ac_store_t ac_store_cache_store(ac_store_cache_t *cache);
 void ac_store_cache_destroy(ac_store_cache_t *cache);
 
 /* cache_memory.c: in memory that processes share. */
-extern const ac_cache_vt ac_cache_memory;       /* self: an ac_cache_memory_t */
+extern const ac_cache_vt ac_cache_memory; /* self: an ac_cache_memory_t */
 typedef struct ac_cache_memory_t ac_cache_memory_t;
 /* Before the fork. size: bytes, of which only what is used is taken from the machine. ttl: how long an entry lives that nobody writes to.
  * errors: internal (err->status). */
-apr_status_t ac_cache_memory_create(ac_cache_memory_t **pmemory, apr_int64_t size, apr_interval_time_t ttl, ac_err_t *err);
-void ac_cache_memory_destroy(ac_cache_memory_t *memory);    /* of this process; NULL is fine */
+apr_status_t ac_cache_memory_create(ac_cache_memory_t **pmemory, apr_int64_t size, apr_interval_time_t ttl,
+                                    ac_err_t *err);
+void ac_cache_memory_destroy(ac_cache_memory_t *memory); /* of this process; NULL is fine */
 
 /* cache_redis.c: in Redis. */
-extern const ac_cache_vt ac_cache_redis;        /* self: an ac_cache_redis_t */
+extern const ac_cache_vt ac_cache_redis; /* self: an ac_cache_redis_t */
 typedef struct ac_cache_redis_t ac_cache_redis_t;
-ac_cache_redis_t *ac_cache_redis_create(const char *prefix, apr_interval_time_t ttl);   /* config time; prefix: begins every key */
+ac_cache_redis_t *ac_cache_redis_create(const char *prefix,
+                                        apr_interval_time_t ttl); /* config time; prefix: begins every key */
 /* Of a child, before the loop runs: where Redis is from now on, which stays the caller's; NULL: there is none. */
 void ac_cache_redis_use(ac_cache_redis_t *cache, ac_loop_t *loop, ac_redis_t *redis);
 void ac_cache_redis_destroy(ac_cache_redis_t *cache);
@@ -158,9 +161,10 @@ extern const ac_model_vt ac_model_openai;       /* model_openai.c: "openai" (and
 extern const ac_model_vt ac_model_azure_openai; /* model_openai.c: "azure-openai" */
 extern const ac_model_vt ac_model_demo;         /* model_demo.c: "demo" */
 extern const ac_tool_vt ac_tool_calculator;     /* tools/calculator.c: "calculator" */
-extern const ac_tool_vt ac_tool_weather;        /* tools/weather.c: "weather"; options geocoding=, forecast= (base URLs), units= */
-extern const ac_tool_vt ac_tool_knowledge;      /* tools/knowledge.c: "knowledge-base"; options path=, results= */
-extern const ac_tool_vt ac_tool_http;           /* tools/tool_http.c: "http" */
+extern const ac_tool_vt
+    ac_tool_weather; /* tools/weather.c: "weather"; options geocoding=, forecast= (base URLs), units= */
+extern const ac_tool_vt ac_tool_knowledge; /* tools/knowledge.c: "knowledge-base"; options path=, results= */
+extern const ac_tool_vt ac_tool_http;      /* tools/tool_http.c: "http" */
 
 /* ---- credential.c: one interface for all that proves who we are ---- */
 /* A key that stands somewhere ("env:NAME", "file:PATH", "keyvault:https://v.vault.azure.net/secrets/NAME"), or a token that has to be
@@ -173,7 +177,8 @@ typedef enum ac_credential_kind_e { AC_CREDENTIAL_KEY, AC_CREDENTIAL_TOKEN } ac_
 typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
 /* Config time. env: and file: are read here (file: again when it changes), as are the variables that an identity needs. Further options:
  * scope= (identity), refresh= (file, keyvault), identity= (keyvault: "managed" …). NULL, or a sentence. */
-const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options, apr_pool_t *p);
+const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options,
+                                 apr_pool_t *p);
 apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err);
 /* Any thread; while the loop runs, or on it. No call comes after it. */
 void ac_credential_child_exit(ac_credential_t *credential);
@@ -196,7 +201,7 @@ const char *ac_credential_spec(const ac_credential_t *credential);
 /* ---- process.c: which processes of this machine still run ---- */
 #define AC_BOOT_SIZE 48
 #define AC_PROCESS_SIZE 160
-bool ac_process_boot(char boot[AC_BOOT_SIZE]);  /* the kernel's boot id; false: not known */
+bool ac_process_boot(char boot[AC_BOOT_SIZE]); /* the kernel's boot id; false: not known */
 /* When a process was started, in ticks after boot; 0: there is no such process, or it has ended and only waits for its parent;
  * -1: unknown. */
 int64_t ac_process_started(int64_t pid);
@@ -206,74 +211,77 @@ void ac_process_name(char name[AC_PROCESS_SIZE]);
 bool ac_process_died(const char *ours, const char *name);
 
 /* ---- counters.c: what limits count ---- */
-#define AC_COUNT_KEY 16                         /* bytes that name a count: of SHA-256 of what it is of */
-#define AC_SAVED_WINDOW (3600 * APR_USEC_PER_SEC)   /* counts of windows as long as this outlive the machine's start */
-typedef struct ac_take_t {                      /* what a request wants of one count */
+#define AC_COUNT_KEY 16                           /* bytes that name a count: of SHA-256 of what it is of */
+#define AC_SAVED_WINDOW (3600 * APR_USEC_PER_SEC) /* counts of windows as long as this outlive the machine's start */
+typedef struct ac_take_t {                        /* what a request wants of one count */
     unsigned char key[AC_COUNT_KEY];
-    const char *label;                          /* of its limits */
+    const char *label; /* of its limits */
     ac_measure_e measure;
     ac_by_e by;
-    apr_interval_time_t window;                 /* 0: what is held at once */
-    int64_t most, amount;                       /* amount <= most */
-    bool hold;                                  /* held until it is spent or given back; else spent at once */
+    apr_interval_time_t window; /* 0: what is held at once */
+    int64_t most, amount;       /* amount <= most */
+    bool hold;                  /* held until it is spent or given back; else spent at once */
     /* What came of it: */
-    int64_t left;                               /* that others may still take in this window */
-    apr_interval_time_t reset;                  /* until the window's end; 0: has none */
-    bool over;                                  /* this one has not enough left */
+    int64_t left;              /* that others may still take in this window */
+    apr_interval_time_t reset; /* until the window's end; 0: has none */
+    bool over;                 /* this one has not enough left */
     /* The counters' own: */
     bool claimed;
-    int64_t epoch, held;                        /* what is left of a hold */
+    int64_t epoch, held; /* what is left of a hold */
     uint32_t slot, record;
 } ac_take_t;
 
-typedef struct ac_takes_t {                     /* all that one request wants: it is given all of it or nothing. On the heap */
+typedef struct ac_takes_t { /* all that one request wants: it is given all of it or nothing. On the heap */
     int n, max;
-    bool shared;                                /* counted by all machines */
-    uint32_t holder;                            /* the shared counts' own: who of ours holds it */
+    bool shared;     /* counted by all machines */
+    uint32_t holder; /* the shared counts' own: who of ours holds it */
     ac_take_t list[];
 } ac_takes_t;
 
-typedef struct ac_subject_t {                   /* whom a request is counted for */
-    const char *owner;                          /* NULL: nobody signed in */
-    const char *key;                            /* the id of the key they signed in with, or NULL */
-    const char *address;                        /* the client's network address */
-    const char *agent;                          /* the agent's id; only for PHASE_RUN */
+typedef struct ac_subject_t { /* whom a request is counted for */
+    const char *owner;        /* NULL: nobody signed in */
+    const char *key;          /* the id of the key they signed in with, or NULL */
+    const char *address;      /* the client's network address */
+    const char *agent;        /* the agent's id; only for PHASE_RUN */
 } ac_subject_t;
 /* When a limit is looked at: as soon as what it needs is known. */
 typedef enum ac_phase_e {
-    AC_PHASE_REQUEST, AC_PHASE_STREAM,
-    AC_PHASE_START,                             /* of a run, before it waits for a slot */
-    AC_PHASE_RUN                                /* its agent and its history are known */
+    AC_PHASE_REQUEST,
+    AC_PHASE_STREAM,
+    AC_PHASE_START, /* of a run, before it waits for a slot */
+    AC_PHASE_RUN    /* its agent and its history are known */
 } ac_phase_e;
 ac_phase_e ac_limit_phase(const ac_limit_t *limit); /* of a limit that is not an agent's own; those are all PHASE_RUN */
 /* One take more; *ptakes NULL: the first one. limit: of limits. by key without a key is by owner, by owner without one by address. */
-void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit_t *limit, const ac_subject_t *who, int64_t amount);
+void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit_t *limit, const ac_subject_t *who,
+                  int64_t amount);
 /* Appends to the values of RateLimit-Policy and RateLimit what was found. */
 void ac_takes_fields(const ac_takes_t *takes, ac_buf_t *policy, ac_buf_t *left);
-#define AC_STREAM_RETRY apr_time_from_sec(5)    /* where nobody knows when one of the answers or runs ends */
+#define AC_STREAM_RETRY apr_time_from_sec(5) /* where nobody knows when one of the answers or runs ends */
 
 typedef void ac_counted_fn(void *baton, apr_status_t status, const ac_err_t *err);
-typedef struct ac_settle_t {                    /* what becomes of a hold */
-    int64_t covered, excess;                    /* spent: out of what was held, and beyond it */
-    int64_t release;                            /* held no longer, and not spent */
+typedef struct ac_settle_t { /* what becomes of a hold */
+    int64_t covered, excess; /* spent: out of what was held, and beyond it */
+    int64_t release;         /* held no longer, and not spent */
 } ac_settle_t;
-typedef struct ac_shared_vt {                   /* counts that machines share; all on the loop thread */
+typedef struct ac_shared_vt { /* counts that machines share; all on the loop thread */
     const char *name;
     /* As ac_limit_table_take(); done comes later, never inside. errors: overloaded: they cannot be reached. */
     void (*take)(void *self, ac_takes_t *takes, ac_counted_fn *done, void *baton);
     void (*settle)(void *self, const ac_takes_t *takes, const ac_take_t *take, const ac_settle_t *settle);
 } ac_shared_vt;
 
-typedef struct ac_counters_t {                  /* a child's way to the counts */
-    struct ac_limit_table_t *table;             /* of this machine */
-    const ac_shared_vt *shared;                 /* of all machines; NULL: there are none */
+typedef struct ac_counters_t {      /* a child's way to the counts */
+    struct ac_limit_table_t *table; /* of this machine */
+    const ac_shared_vt *shared;     /* of all machines; NULL: there are none */
     void *shared_self;
-    bool open;                                  /* without those of all machines, those of this one are enough */
+    bool open; /* without those of all machines, those of this one are enough */
     ac_loop_t *loop;
 } ac_counters_t;
 /* Loop thread. APR_EINPROGRESS: done comes later, never inside; else it does not come. takes stay the caller's, and in place until then.
  * errors: rate_limited, budget_exceeded (retry_after: when the window ends, after which there is enough); overloaded. */
-apr_status_t ac_counters_take(ac_counters_t *counters, ac_takes_t *takes, ac_counted_fn *done, void *baton, ac_err_t *err);
+apr_status_t ac_counters_take(ac_counters_t *counters, ac_takes_t *takes, ac_counted_fn *done, void *baton,
+                              ac_err_t *err);
 /* The same for a worker, who waits. *ptakes stays the caller's; NULL afterwards: there was no answer. */
 apr_status_t ac_counters_take_wait(ac_takes_t **ptakes, ac_counters_t *counters, ac_err_t *err);
 /* This much was used of a measure; loop thread. takes NULL: nothing. */
@@ -283,14 +291,14 @@ void ac_counters_release(ac_counters_t *counters, ac_takes_t *takes);
 
 /* limit_redis.c: counts in Redis. Scripts make each step one; Redis' clock is everybody's. */
 typedef struct ac_limit_redis_t ac_limit_redis_t;
-extern const ac_shared_vt ac_shared_redis;      /* self: an ac_limit_redis_t */
+extern const ac_shared_vt ac_shared_redis; /* self: an ac_limit_redis_t */
 /* prefix: of all keys. conf->on_state is told as well. After the fork. errors: internal. */
-apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_conf_t *conf, const char *prefix, const ac_host_t *host,
-                                   ac_err_t *err);
-void ac_limit_redis_start(ac_limit_redis_t *counts);    /* loop thread */
+apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_conf_t *conf, const char *prefix,
+                                   const ac_host_t *host, ac_err_t *err);
+void ac_limit_redis_start(ac_limit_redis_t *counts); /* loop thread */
 ac_redis_t *ac_limit_redis_client(ac_limit_redis_t *counts);
-bool ac_limit_redis_is_up(const ac_limit_redis_t *counts);  /* any thread */
-void ac_limit_redis_destroy(ac_limit_redis_t *counts);  /* the loop has ended; NULL is fine */
+bool ac_limit_redis_is_up(const ac_limit_redis_t *counts); /* any thread */
+void ac_limit_redis_destroy(ac_limit_redis_t *counts);     /* the loop has ended; NULL is fine */
 
 /* limit_table.c, limit_count.c, limit_save.c: counts in memory that the processes of a machine share. */
 typedef struct ac_limit_table_t ac_limit_table_t;
@@ -308,7 +316,7 @@ void ac_limit_table_sweep(ac_limit_table_t *table);
 apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now, ac_err_t *err);
 /* Any thread: this much was really used, out of what is held as far as that goes. */
 void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amount, apr_time_t now);
-void ac_limit_table_release(ac_limit_table_t *table, ac_takes_t *takes);    /* the rest of what is held */
+void ac_limit_table_release(ac_limit_table_t *table, ac_takes_t *takes); /* the rest of what is held */
 /* The shared counts are reached, or not. true: no process of this table has said so before. Any thread. */
 bool ac_limit_table_note_shared(ac_limit_table_t *table, bool up);
 /* A work thread: writes the counts of long windows to path where they have changed; one process does. errno of what failed. */

@@ -36,7 +36,7 @@ int64_t ac_process_started(int64_t pid)
     if (file_read(text, sizeof(text), path) <= 0) {
         return errno == ENOENT || errno == ESRCH ? 0 : -1;
     }
-    at = strrchr(text, ')');                /* the command's name before it may hold anything */
+    at = strrchr(text, ')'); /* the command's name before it may hold anything */
     if (!at || at[1] != ' ') {
         return -1;
     }

@@ -12,33 +12,33 @@ static const struct {
     const char *name;
     bool owned;
 } verbs[AC_STORE_N_VERBS] = {
-    [AC_STORE_PING] = { "ping", false },
-    [AC_STORE_THREAD_CREATE] = { "thread create", true },
-    [AC_STORE_THREAD_GET] = { "thread get", true },
-    [AC_STORE_THREAD_LIST] = { "thread list", true },
-    [AC_STORE_THREAD_UPDATE] = { "thread update", true },
-    [AC_STORE_THREAD_DELETE] = { "thread delete", true },
-    [AC_STORE_THREAD_RESTORE] = { "thread restore", true },
-    [AC_STORE_MESSAGE_LIST] = { "message list", true },
-    [AC_STORE_TURN_LOAD] = { "turn load", true },
-    [AC_STORE_TURN_OPEN] = { "turn open", true },
-    [AC_STORE_TURN_CLOSE] = { "turn close", true },
-    [AC_STORE_RUN_GET] = { "run get", true },
-    [AC_STORE_RUN_LIST] = { "run list", true },
-    [AC_STORE_STEP_LIST] = { "step list", true },
-    [AC_STORE_PURGE] = { "purge", false },
-    [AC_STORE_EXPORT_THREADS] = { "export threads", false },
-    [AC_STORE_EXPORT_MESSAGES] = { "export messages", false },
-    [AC_STORE_EXPORT_RUNS] = { "export runs", false },
-    [AC_STORE_IMPORT] = { "import", false },
-    [AC_STORE_KEY_GET] = { "key get", true },
-    [AC_STORE_AGENT_LIST] = { "agent list", false },
-    [AC_STORE_AGENT_PUT] = { "agent put", false },
-    [AC_STORE_AGENT_DELETE] = { "agent delete", false },
-    [AC_STORE_RUN_CANCEL] = { "run cancel", true },
-    [AC_STORE_TURN_WAIT] = { "turn wait", true },
-    [AC_STORE_TURN_DECIDE] = { "turn decide", true },
-    [AC_STORE_WAIT_LIST] = { "wait list", false },
+    [AC_STORE_PING] = {"ping", false},
+    [AC_STORE_THREAD_CREATE] = {"thread create", true},
+    [AC_STORE_THREAD_GET] = {"thread get", true},
+    [AC_STORE_THREAD_LIST] = {"thread list", true},
+    [AC_STORE_THREAD_UPDATE] = {"thread update", true},
+    [AC_STORE_THREAD_DELETE] = {"thread delete", true},
+    [AC_STORE_THREAD_RESTORE] = {"thread restore", true},
+    [AC_STORE_MESSAGE_LIST] = {"message list", true},
+    [AC_STORE_TURN_LOAD] = {"turn load", true},
+    [AC_STORE_TURN_OPEN] = {"turn open", true},
+    [AC_STORE_TURN_CLOSE] = {"turn close", true},
+    [AC_STORE_RUN_GET] = {"run get", true},
+    [AC_STORE_RUN_LIST] = {"run list", true},
+    [AC_STORE_STEP_LIST] = {"step list", true},
+    [AC_STORE_PURGE] = {"purge", false},
+    [AC_STORE_EXPORT_THREADS] = {"export threads", false},
+    [AC_STORE_EXPORT_MESSAGES] = {"export messages", false},
+    [AC_STORE_EXPORT_RUNS] = {"export runs", false},
+    [AC_STORE_IMPORT] = {"import", false},
+    [AC_STORE_KEY_GET] = {"key get", true},
+    [AC_STORE_AGENT_LIST] = {"agent list", false},
+    [AC_STORE_AGENT_PUT] = {"agent put", false},
+    [AC_STORE_AGENT_DELETE] = {"agent delete", false},
+    [AC_STORE_RUN_CANCEL] = {"run cancel", true},
+    [AC_STORE_TURN_WAIT] = {"turn wait", true},
+    [AC_STORE_TURN_DECIDE] = {"turn decide", true},
+    [AC_STORE_WAIT_LIST] = {"wait list", false},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)
@@ -91,8 +91,8 @@ ac_store_op_t *ac_store_op_create(ac_store_verb_e verb, const char *owner, const
 
     op->verb = verb;
     ac_err_init(&op->err);
-    if ((is_owned(verb) && ac_owner_problem(owner)) ||
-        !copy_checked(op->owner, sizeof(op->owner), owner) || !copy_checked(op->id, sizeof(op->id), id)) {
+    if ((is_owned(verb) && ac_owner_problem(owner)) || !copy_checked(op->owner, sizeof(op->owner), owner) ||
+        !copy_checked(op->id, sizeof(op->id), id)) {
         free(op);
         return NULL;
     }
@@ -121,17 +121,16 @@ void ac_store_done(ac_store_op_t *op)
     op->next = NULL;
     if (op->home) {
         ac_loop_post(op->home, store_deliver, op);
-    }
-    else {
+    } else {
         op->done(op);
     }
 }
 
-void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op,
-                        void (*done)(ac_store_op_t *op), void *baton)
+void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op, void (*done)(ac_store_op_t *op),
+                        void *baton)
 {
     if (is_owned(op->verb) && !*op->owner) {
-        abort();                            /* no answer can be right */
+        abort(); /* no answer can be right */
     }
     op->home = home;
     op->done = done;
@@ -234,10 +233,12 @@ static apr_status_t decide_one(json_t *calls, ac_store_op_t *op)
     }
     call = json_object_get(calls, call_id);
     if (!call || !json_is_null(call)) {
-        return ac_err_set(&op->err, AC_NOT_WAITING, call ? "this call has been decided" : "the run does not wait for this call");
+        return ac_err_set(&op->err, AC_NOT_WAITING,
+                          call ? "this call has been decided" : "the run does not wait for this call");
     }
-    json_object_set_new(calls, call_id, json_pack("{s:b, s:o*}", "approve", json_is_true(approve), "reason",
-                                                  reason ? json_string(reason) : NULL));
+    json_object_set_new(calls, call_id,
+                        json_pack("{s:b, s:o*}", "approve", json_is_true(approve), "reason",
+                                  reason ? json_string(reason) : NULL));
     return APR_SUCCESS;
 }
 
@@ -253,7 +254,8 @@ apr_status_t ac_store_wait_decide(int *pn_open, json_t *calls, const char *until
     if (now && strcmp(until ? until : "", now) >= 0) {
         return ac_err_set(&op->err, AC_NOT_WAITING, "there is still time");
     }
-    json_object_foreach_safe(calls, next, id, call) {
+    json_object_foreach_safe(calls, next, id, call)
+    {
         if (json_is_null(call) && now) {
             json_object_set_new(calls, id, json_pack("{s:b, s:b}", "approve", 0, "expired", 1));
         }

@@ -98,8 +98,7 @@ apr_status_t ac_buf_printf(ac_buf_t *buf, const char *fmt, ...)
     }
     if (status == APR_SUCCESS) {
         buf->len += (size_t)len;
-    }
-    else {
+    } else {
         buf->failed = true;
         if (buf->data) {
             buf->data[buf->len] = '\0';

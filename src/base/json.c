@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_DUMP_DEPTH 512      /* of values we made ourselves; a cycle ends here too */
+#define MAX_DUMP_DEPTH 512 /* of values we made ourselves; a cycle ends here too */
 
 /* ---- UTF-8 ---- */
 
@@ -96,8 +96,7 @@ static apr_status_t refuse_at(ac_err_t *err, const char *why, const char *text, 
         if (c == '\n') {
             line++;
             column = 1;
-        }
-        else if ((c & 0xc0) != 0x80) {
+        } else if ((c & 0xc0) != 0x80) {
             column++;
         }
     }
@@ -110,8 +109,7 @@ static size_t skip_string(const char *text, size_t len)
     for (size_t i = 1; i < len; i++) {
         if (text[i] == '\\') {
             i++;
-        }
-        else if (text[i] == '"') {
+        } else if (text[i] == '"') {
             return i + 1;
         }
     }
@@ -348,7 +346,7 @@ static void dump_real(ac_buf_t *buf, double real)
             break;
         }
     }
-    char *comma = strchr(text, ',');                /* a locale's decimal point */
+    char *comma = strchr(text, ','); /* a locale's decimal point */
     if (comma) {
         *comma = '.';
     }

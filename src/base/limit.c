@@ -6,14 +6,22 @@
 #include <string.h>
 
 static const char *const measures[AC_N_MEASURES] = {
-    [AC_LIMIT_REQUESTS] = "requests", [AC_LIMIT_TOKENS] = "tokens", [AC_LIMIT_STREAMS] = "streams", [AC_LIMIT_COST] = "cost",
-    [AC_LIMIT_RUNS] = "runs",
+    [AC_LIMIT_REQUESTS] = "requests", [AC_LIMIT_TOKENS] = "tokens", [AC_LIMIT_STREAMS] = "streams",
+    [AC_LIMIT_COST] = "cost",         [AC_LIMIT_RUNS] = "runs",
 };
 static const char *const ways[AC_N_BYS] = {
-    [AC_BY_OWNER] = "owner", [AC_BY_KEY] = "key", [AC_BY_AGENT] = "agent", [AC_BY_ADDRESS] = "address",
+    [AC_BY_OWNER] = "owner",
+    [AC_BY_KEY] = "key",
+    [AC_BY_AGENT] = "agent",
+    [AC_BY_ADDRESS] = "address",
 };
-static const struct { const char *name; apr_interval_time_t length; } windows[] = {
-    {"s", APR_USEC_PER_SEC}, {"min", 60 * APR_USEC_PER_SEC}, {"hour", 3600 * APR_USEC_PER_SEC},
+static const struct {
+    const char *name;
+    apr_interval_time_t length;
+} windows[] = {
+    {"s", APR_USEC_PER_SEC},
+    {"min", 60 * APR_USEC_PER_SEC},
+    {"hour", 3600 * APR_USEC_PER_SEC},
     {"day", 86400 * APR_USEC_PER_SEC},
 };
 #define WORD_SIZE 64
@@ -62,11 +70,9 @@ static bool parse_decimal(int64_t *pvalue, size_t *plen, const char *text, int p
     for (; (*at >= '0' && *at <= '9') || (*at == '.' && !point && places); at++) {
         if (*at == '.') {
             point = true;
-        }
-        else if (point && left-- == 0) {
+        } else if (point && left-- == 0) {
             return false;
-        }
-        else if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *at - '0', &value)) {
+        } else if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *at - '0', &value)) {
             return false;
         }
     }
@@ -93,7 +99,7 @@ static bool parse_amount(ac_limit_t *limit, const char *text, size_t len)
         used++;
     }
     return used == len && scale && !__builtin_mul_overflow(limit->most, scale, &limit->most) && limit->most >= 1 &&
-           limit->most <= AC_MAX_LIMIT;
+        limit->most <= AC_MAX_LIMIT;
 }
 
 static bool parse_window(ac_limit_t *limit, const char *text)
@@ -120,10 +126,13 @@ static apr_status_t parse_value(ac_limit_t *limit, const char *word, const char 
         return APR_SUCCESS;
     }
     if (!slash || !parse_amount(limit, value, len) || !parse_window(limit, slash + 1)) {
-        const char *like = limit->measure == AC_LIMIT_COST ? "cost=2.50/day" : limit->measure == AC_LIMIT_TOKENS
-                         ? "tokens=100k/min" : "requests=60/min";
-        return ac_err_set(err, AC_INVALID_REQUEST, "'%s' is no limit; give a number, which may end in k or M, and a window of "
-                          "/s, /min, /hour or /day, like %s", word, like);
+        const char *like = limit->measure == AC_LIMIT_COST ? "cost=2.50/day"
+            : limit->measure == AC_LIMIT_TOKENS            ? "tokens=100k/min"
+                                                           : "requests=60/min";
+        return ac_err_set(err, AC_INVALID_REQUEST,
+                          "'%s' is no limit; give a number, which may end in k or M, and a window of "
+                          "/s, /min, /hour or /day, like %s",
+                          word, like);
     }
     return APR_SUCCESS;
 }
@@ -169,11 +178,15 @@ static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
         }
         int by = limit_find(ways, AC_N_BYS, word + 3, strlen(word + 3));
         if (*pby == AC_BY_KEY && !given) {
-            return ac_err_set(err, AC_INVALID_REQUEST, "'%s': the limits of a key are by key, which need not be said", word);
+            return ac_err_set(err, AC_INVALID_REQUEST, "'%s': the limits of a key are by key, which need not be said",
+                              word);
         }
         if (by < 0 || given) {
-            return ac_err_set(err, AC_INVALID_REQUEST, given ? "'%s' is a second by=" : "'%s' is none of by=owner, by=key, by=agent, "
-                              "by=address", word);
+            return ac_err_set(err, AC_INVALID_REQUEST,
+                              given ? "'%s' is a second by="
+                                    : "'%s' is none of by=owner, by=key, by=agent, "
+                                      "by=address",
+                              word);
         }
         *pby = (ac_by_e)by;
         given = true;
@@ -195,7 +208,8 @@ apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, 
             continue;
         }
         if (measure < 0) {
-            return ac_err_set(err, AC_INVALID_REQUEST, "'%s' is no limit; accepted are requests=, tokens=, streams=, runs=, cost= and "
+            return ac_err_set(err, AC_INVALID_REQUEST,
+                              "'%s' is no limit; accepted are requests=, tokens=, streams=, runs=, cost= and "
                               "by=",
                               word);
         }

@@ -14,13 +14,10 @@ json_t *ac_record_usage(const ac_usage_t *usage)
     if (!usage) {
         return json_null();
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}",
-                     "prompt_tokens", (json_int_t)usage->prompt,
-                     "completion_tokens", (json_int_t)usage->completion,
-                     "total_tokens", (json_int_t)usage->total,
-                     "cached_tokens", (json_int_t)usage->cached,
-                     "reasoning_tokens", (json_int_t)usage->reasoning,
-                     "estimated", usage->estimated);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "prompt_tokens", (json_int_t)usage->prompt, "completion_tokens",
+                     (json_int_t)usage->completion, "total_tokens", (json_int_t)usage->total, "cached_tokens",
+                     (json_int_t)usage->cached, "reasoning_tokens", (json_int_t)usage->reasoning, "estimated",
+                     usage->estimated);
 }
 
 json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price)
@@ -31,7 +28,8 @@ json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price)
     /* Cached tokens are a part of the prompt's. */
     int64_t cached = usage->cached < usage->prompt ? usage->cached : usage->prompt;
     double amount = ((double)(usage->prompt - cached) * price->input + (double)cached * price->cached +
-                     (double)usage->completion * price->output) / 1e6;
+                     (double)usage->completion * price->output) /
+        1e6;
     amount = round(amount * 1e8) / 1e8;
     if (!isfinite(amount)) {
         return json_null();
@@ -65,22 +63,26 @@ apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err)
         return ac_err_set_at(err, AC_INVALID_REQUEST, "/metadata", "metadata may have %d members at most",
                              AC_MAX_METADATA);
     }
-    json_t *members = (json_t *)metadata;           /* iterating changes nothing */
+    json_t *members = (json_t *)metadata; /* iterating changes nothing */
     for (void *at = json_object_iter(members); at; at = json_object_iter_next(members, at)) {
         char pointer[AC_ERR_POINTER_SIZE] = "/metadata";
         const char *name = json_object_iter_key(at);
         const json_t *value = json_object_iter_value(at);
         ac_pointer_add(pointer, name);
         if (ac_utf8_count(name, strlen(name)) > AC_MAX_METADATA_KEY) {
-            return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "the name of a metadata member may have %d "
-                                 "characters at most", AC_MAX_METADATA_KEY);
+            return ac_err_set_at(err, AC_INVALID_REQUEST, pointer,
+                                 "the name of a metadata member may have %d "
+                                 "characters at most",
+                                 AC_MAX_METADATA_KEY);
         }
         if (!json_is_string(value)) {
             return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "the value of a metadata member must be a string");
         }
         if (ac_utf8_count(json_string_value(value), json_string_length(value)) > AC_MAX_METADATA_VALUE) {
-            return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "the value of a metadata member may have %d "
-                                 "characters at most", AC_MAX_METADATA_VALUE);
+            return ac_err_set_at(err, AC_INVALID_REQUEST, pointer,
+                                 "the value of a metadata member may have %d "
+                                 "characters at most",
+                                 AC_MAX_METADATA_VALUE);
         }
     }
     return APR_SUCCESS;
@@ -111,8 +113,8 @@ typedef struct title_t {
     char text[4 * (AC_MAX_TITLE + 2) + 1];
     size_t len;
     int n_chars;
-    size_t cut;                             /* bytes of the first AC_MAX_TITLE - 1 characters */
-    size_t word_cut;                        /* the last place between words up to there, or 0 */
+    size_t cut;      /* bytes of the first AC_MAX_TITLE - 1 characters */
+    size_t word_cut; /* the last place between words up to there, or 0 */
 } title_t;
 
 static void add_char(title_t *title, const char *text, size_t n)
@@ -202,7 +204,8 @@ void ac_parts_read(ac_parts_t *parts, json_t *list)
     size_t i;
     ac_parts_free(parts);
     parts->list = list;
-    json_array_foreach(list, i, part) {
+    json_array_foreach(list, i, part)
+    {
         if (json_integer_value(part) > 0) {
             parts->told += (size_t)json_integer_value(part);
         }
@@ -225,7 +228,7 @@ static json_t *part_shown(const json_t *part, const char *text, size_t len, size
     if (!json_is_integer(part) || size <= 0 || (uint64_t)size > len - *pat) {
         return NULL;
     }
-    json_t *words = json_stringn(text + *pat, (size_t)size);    /* NULL where it ends within a character */
+    json_t *words = json_stringn(text + *pat, (size_t)size); /* NULL where it ends within a character */
     *pat += (size_t)size;
     return words ? json_pack("{s:s, s:o}", "type", "text", "text", words) : NULL;
 }
@@ -236,7 +239,8 @@ static json_t *parts_shown(const json_t *list, const json_t *message)
     size_t len = json_string_length(content), at = 0, n_calls = 0, i;
     json_t *shown = json_array();
     bool fits = true;
-    json_array_foreach((json_t *)list, i, part) {
+    json_array_foreach((json_t *)list, i, part)
+    {
         json_t *one = fits ? part_shown(part, json_string_value(content), len, &at) : NULL;
         fits = one != NULL;
         n_calls += json_is_string(part);

@@ -14,7 +14,7 @@
 /* Where in a document we are: a list from the inside out, kept on the stack. */
 typedef struct path_t {
     const struct path_t *up;
-    const char *name;                       /* NULL: an array's item */
+    const char *name; /* NULL: an array's item */
     size_t index;
     int depth;
 } path_t;
@@ -28,8 +28,7 @@ static void write_pointer(char pointer[AC_ERR_POINTER_SIZE], const path_t *at)
     write_pointer(pointer, at->up);
     if (at->name) {
         ac_pointer_add(pointer, at->name);
-    }
-    else {
+    } else {
         char index[24];
         snprintf(index, sizeof(index), "%zu", at->index);
         ac_pointer_add(pointer, index);
@@ -41,7 +40,10 @@ static apr_status_t schema_wrong(ac_err_t *err, const path_t *at, const char *wh
     char pointer[AC_ERR_POINTER_SIZE];
     write_pointer(pointer, at);
     return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "%s %s",
-                         at->name ? at->name : at->up ? "an item" : "the value", why);
+                         at->name     ? at->name
+                             : at->up ? "an item"
+                                      : "the value",
+                         why);
 }
 
 /* ---- numbers: 1 and 1.0 are the same to JSON Schema ---- */
@@ -145,15 +147,15 @@ static apr_status_t out_of_bounds(ac_err_t *err, const path_t *at, const char *m
     char why[80];
     if (json_is_integer(bound)) {
         snprintf(why, sizeof(why), "%s %" JSON_INTEGER_FORMAT "%s", must, json_integer_value(bound), unit);
-    }
-    else {
+    } else {
         snprintf(why, sizeof(why), "%s %.15g%s", must, json_real_value(bound), unit);
     }
     return schema_wrong(err, at, why);
 }
 
 /* One end of a range. sign: 1 for the lower end, -1 for the upper. */
-static apr_status_t schema_check_end(const json_t *schema, const json_t *value, int sign, const path_t *at, ac_err_t *err)
+static apr_status_t schema_check_end(const json_t *schema, const json_t *value, int sign, const path_t *at,
+                                     ac_err_t *err)
 {
     const json_t *bound = json_object_get(schema, sign > 0 ? "minimum" : "maximum");
     const json_t *strict = json_object_get(schema, sign > 0 ? "exclusiveMinimum" : "exclusiveMaximum");
@@ -246,7 +248,7 @@ static apr_status_t check_members(const json_t *schema, const json_t *value, con
 {
     const json_t *properties = json_object_get(schema, "properties");
     const json_t *other = json_object_get(schema, "additionalProperties");
-    json_t *members = (json_t *)value;              /* iterating changes nothing */
+    json_t *members = (json_t *)value; /* iterating changes nothing */
     apr_status_t status = check_required(schema, value, at, err);
     for (void *it = json_object_iter(members); it && status == APR_SUCCESS; it = json_object_iter_next(members, it)) {
         path_t inside = {at, json_object_iter_key(it), 0, at->depth + 1};

@@ -110,14 +110,14 @@ void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when)
 {
     const apr_time_t lowest = INT64_C(-62167219200000000), highest = INT64_C(253402300799999999);
     when = when < lowest ? lowest : when > highest ? highest : when;
-    int64_t ms = (when - lowest) / 1000;            /* since 0000-01-01, never negative */
-    int64_t days = ms / 86400000 + 146097 - 60;     /* since 1 March of the year -400, which is never negative */
+    int64_t ms = (when - lowest) / 1000;        /* since 0000-01-01, never negative */
+    int64_t days = ms / 86400000 + 146097 - 60; /* since 1 March of the year -400, which is never negative */
     int in_day = (int)(ms % 86400000);
     int64_t era = days / 146097;
     int of_era = (int)(days % 146097);
     int year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
     int of_year = of_era - (365 * year + year / 4 - year / 100);
-    int month = (5 * of_year + 2) / 153;            /* 0: March */
+    int month = (5 * of_year + 2) / 153; /* 0: March */
     int day = of_year - (153 * month + 2) / 5 + 1;
     year += (int)era * 400 - 400 + (month >= 10);
     month = month < 10 ? month + 3 : month - 9;
@@ -188,12 +188,14 @@ bool ac_time_parse(apr_time_t *pwhen, const char *text)
 {
     struct tm tm = {0}, back;
     int ms = 0;
-    if (!take_digits(&tm.tm_year, &text, 4, '-') || !take_digits(&tm.tm_mon, &text, 2, '-') || !take_digits(&tm.tm_mday, &text, 2, 0)) {
+    if (!take_digits(&tm.tm_year, &text, 4, '-') || !take_digits(&tm.tm_mon, &text, 2, '-') ||
+        !take_digits(&tm.tm_mday, &text, 2, 0)) {
         return false;
     }
-    if (*text && (*text++ != 'T' || !take_digits(&tm.tm_hour, &text, 2, ':') || !take_digits(&tm.tm_min, &text, 2, ':') ||
-                  !take_digits(&tm.tm_sec, &text, 2, 0) || (*text == '.' && (text++, !take_digits(&ms, &text, 3, 0))) ||
-                  strcmp(text, "Z"))) {
+    if (*text &&
+        (*text++ != 'T' || !take_digits(&tm.tm_hour, &text, 2, ':') || !take_digits(&tm.tm_min, &text, 2, ':') ||
+         !take_digits(&tm.tm_sec, &text, 2, 0) || (*text == '.' && (text++, !take_digits(&ms, &text, 3, 0))) ||
+         strcmp(text, "Z"))) {
         return false;
     }
     tm.tm_year -= 1900;
@@ -201,8 +203,8 @@ bool ac_time_parse(apr_time_t *pwhen, const char *text)
     back = tm;
     /* What is no date, as 31 April, comes back as another one. */
     time_t seconds = timegm(&back);
-    if (back.tm_year != tm.tm_year || back.tm_mon != tm.tm_mon || back.tm_mday != tm.tm_mday || back.tm_hour != tm.tm_hour ||
-        back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec) {
+    if (back.tm_year != tm.tm_year || back.tm_mon != tm.tm_mon || back.tm_mday != tm.tm_mday ||
+        back.tm_hour != tm.tm_hour || back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec) {
         return false;
     }
     *pwhen = apr_time_from_sec((apr_time_t)seconds) + ms * 1000;
@@ -214,8 +216,11 @@ static const struct {
     const char *name;
     apr_interval_time_t us;
 } units[] = {
-    {"d", 86400 * APR_USEC_PER_SEC}, {"h", 3600 * APR_USEC_PER_SEC}, {"min", 60 * APR_USEC_PER_SEC},
-    {"s", APR_USEC_PER_SEC}, {"ms", 1000},
+    {"d", 86400 * APR_USEC_PER_SEC},
+    {"h", 3600 * APR_USEC_PER_SEC},
+    {"min", 60 * APR_USEC_PER_SEC},
+    {"s", APR_USEC_PER_SEC},
+    {"ms", 1000},
 };
 #define N_UNITS (sizeof(units) / sizeof(units[0]))
 
@@ -265,9 +270,12 @@ bool ac_size_parse(apr_int64_t *pvalue, const char *text)
     int shift;
     switch (*unit) {
     case '\0': shift = 0; break;
-    case 'K': case 'k': shift = 10; break;
-    case 'M': case 'm': shift = 20; break;
-    case 'G': case 'g': shift = 30; break;
+    case 'K':
+    case 'k': shift = 10; break;
+    case 'M':
+    case 'm': shift = 20; break;
+    case 'G':
+    case 'g': shift = 30; break;
     default: return false;
     }
     if (__builtin_mul_overflow(number, INT64_C(1) << shift, &value)) {
@@ -300,8 +308,7 @@ const char *ac_printable(char *buf, const char *text)
         }
         if (valid && !control) {
             memcpy(buf + used, text + i, n);
-        }
-        else {
+        } else {
             buf[used] = '?';
         }
         used += out;

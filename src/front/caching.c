@@ -35,7 +35,8 @@ void ac_caching_check(ac_check_t *check)
 {
     const ac_conf_t *conf = &check->config->conf;
     if (!strcmp(conf->cache.place, "redis") && !conf->shared.url) {
-        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"), "AgentChatCache: 'redis' is the Redis of AgentChatShared, "
+        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"),
+                         "AgentChatCache: 'redis' is the Redis of AgentChatShared, "
                          "which is not given");
     }
 }
@@ -53,7 +54,8 @@ static bool caching_make_place(ac_cache_t *place, ac_check_t *check)
         return true;
     }
     if (ac_cache_memory_create(&memory, conf->cache.size, conf->cache.ttl, &err) != APR_SUCCESS) {
-        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"), "AgentChatCache: %s; give a smaller size=", err.detail);
+        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"),
+                         "AgentChatCache: %s; give a smaller size=", err.detail);
         return false;
     }
     apr_pool_cleanup_register(check->p, memory, destroy_memory, apr_pool_cleanup_null);
@@ -67,8 +69,11 @@ void ac_caching_prepare(ac_check_t *check)
     bool remote = (conf->store.vt->flags & AC_STORE_REMOTE) != 0;
     ac_store_cache_t *cache = NULL;
     ac_cache_t place;
-    if (!is_on(conf->cache.place, remote) || !caching_make_place(&place, check)) return;
-    ac_store_cache_create(&cache, &conf->store, &place, conf->store_spec, is_on(conf->cache.check, remote && !conf->cache.redis));
+    if (!is_on(conf->cache.place, remote) || !caching_make_place(&place, check)) {
+        return;
+    }
+    ac_store_cache_create(&cache, &conf->store, &place, conf->store_spec,
+                          is_on(conf->cache.check, remote && !conf->cache.redis));
     apr_pool_cleanup_register(check->p, cache, destroy_cache, apr_pool_cleanup_null);
     conf->store = ac_store_cache_store(cache);
 }
@@ -76,6 +81,7 @@ void ac_caching_prepare(ac_check_t *check)
 void ac_caching_open(const ac_child_t *child)
 {
     if (child->conf->cache.redis) {
-        ac_cache_redis_use(child->conf->cache.redis, child->loop, child->shared ? ac_limit_redis_client(child->shared) : NULL);
+        ac_cache_redis_use(child->conf->cache.redis, child->loop,
+                           child->shared ? ac_limit_redis_client(child->shared) : NULL);
     }
 }

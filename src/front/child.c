@@ -12,28 +12,28 @@
 #include "apr_atomic.h"
 #include "apr_strings.h"
 
-#define STOP_PATIENCE apr_time_from_sec(3)      /* for storing runs that are cut off */
-#define END_PATIENCE apr_time_from_sec(1)       /* for ending streams */
+#define STOP_PATIENCE apr_time_from_sec(3) /* for storing runs that are cut off */
+#define END_PATIENCE apr_time_from_sec(1)  /* for ending streams */
 #define DRAIN_LOOK apr_time_from_msec(50)
 #define STOP_LOOK apr_time_from_msec(2)
-#define WORK_QUEUE 4096                         /* jobs that may wait for a work thread */
+#define WORK_QUEUE 4096 /* jobs that may wait for a work thread */
 #define PURGE_EVERY apr_time_from_sec(3600)
 #define PURGE_FIRST apr_time_from_sec(60)
 #define PURGE_PATIENCE apr_time_from_sec(300)
 
-typedef struct life_t {                         /* a child, and what only this file needs of it */
-    ac_child_t child;                           /* first */
+typedef struct life_t { /* a child, and what only this file needs of it */
+    ac_child_t child;   /* first */
     apr_pool_t *pool;
     bool store_runs;
-    bool graceful;                              /* how it was told to stop */
-    bool stopped, stuck;                        /* stop_all() was called; the loop did not even get to it */
-    apr_time_t drained;                         /* ac_clock; when runs have to end; 0: not stopping */
+    bool graceful;       /* how it was told to stop */
+    bool stopped, stuck; /* stop_all() was called; the loop did not even get to it */
+    apr_time_t drained;  /* ac_clock; when runs have to end; 0: not stopping */
     ac_timer_t purge_timer, drain_timer;
     ac_trim_t trim;
 } life_t;
 
-static life_t *life;                            /* of this process, once everything has started */
-static volatile sig_atomic_t told_to_end;       /* at once, while it ended gracefully */
+static life_t *life;                      /* of this process, once everything has started */
+static volatile sig_atomic_t told_to_end; /* at once, while it ended gracefully */
 
 ac_child_t *ac_child(void)
 {
@@ -86,7 +86,8 @@ static void start_purging(void *baton)
     ac_engine_watch(self->child.engine);
     ac_engine_watch_waits(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
     if (self->child.conf->agents_refresh > 0) {
-        ac_catalog_watch(self->child.catalog, self->child.loop, &self->child.conf->store, self->child.conf->agents_refresh);
+        ac_catalog_watch(self->child.catalog, self->child.loop, &self->child.conf->store,
+                         self->child.conf->agents_refresh);
     }
 }
 
@@ -157,14 +158,20 @@ static apr_status_t start_providers(life_t *self, const char **ppart, ac_err_t *
          hi && status == APR_SUCCESS; hi = apr_hash_next(hi)) {
         const ac_model_t *model = apr_hash_this_val(hi);
         *ppart = apr_pstrcat(self->pool, "model ", model->id, NULL);
-        if (model->conf->auth) status = ac_credential_child_init(model->conf->auth, &child->host, err);
-        if (status == APR_SUCCESS && model->vt->child_init) status = model->vt->child_init(model->self, &child->host, err);
+        if (model->conf->auth) {
+            status = ac_credential_child_init(model->conf->auth, &child->host, err);
+        }
+        if (status == APR_SUCCESS && model->vt->child_init) {
+            status = model->vt->child_init(model->self, &child->host, err);
+        }
     }
     for (apr_hash_index_t *hi = apr_hash_first(self->pool, (apr_hash_t *)conf->registry.tools);
          hi && status == APR_SUCCESS; hi = apr_hash_next(hi)) {
         const ac_tool_t *tool = apr_hash_this_val(hi);
         *ppart = apr_pstrcat(self->pool, "tool ", tool->id, NULL);
-        if (tool->vt->child_init) status = tool->vt->child_init(tool->self, &child->host, err);
+        if (tool->vt->child_init) {
+            status = tool->vt->child_init(tool->self, &child->host, err);
+        }
     }
     return status;
 }
@@ -177,8 +184,8 @@ static apr_status_t start_store(life_t *self, ac_err_t *err)
     self->store_runs = true;
     apr_status_t status = store->vt->child_init(store->self, &self->child.host, err);
     if (status != APR_SUCCESS && (err->kind == AC_STORE_ERROR || err->kind == AC_STORE_TIMEOUT)) {
-        ac_log(AC_M606, err->status, "child[%d]: store %s: %s; each request tries again", (int)getpid(), store->vt->name,
-               err->detail);
+        ac_log(AC_M606, err->status, "child[%d]: store %s: %s; each request tries again", (int)getpid(),
+               store->vt->name, err->detail);
         ac_err_init(err);
         status = APR_SUCCESS;
     }
@@ -191,24 +198,36 @@ static apr_status_t start_all(life_t *self, const char **ppart, ac_err_t *err)
     const ac_conf_t *conf = child->conf;
     *ppart = "loop";
     apr_status_t status = ac_loop_create(&child->loop, err);
-    if (status != APR_SUCCESS) return status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     *ppart = "work threads";
     status = ac_work_create(&child->work, child->loop, conf->work_threads, WORK_QUEUE, err);
-    if (status != APR_SUCCESS) return status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     fill_host(child);
     child->catalog = ac_catalog_create(&conf->registry, conf->agent_pattern);
     *ppart = "store";
     status = start_store(self, err);
-    if (status != APR_SUCCESS) return status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     status = start_providers(self, ppart, err);
-    if (status != APR_SUCCESS) return status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     *ppart = "engine";
     status = ac_engine_create(&child->engine, child->loop, child->work, &conf->store, &conf->registry, &conf->engine);
-    if (status != APR_SUCCESS) return status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     ac_event_logs_open(child);
     *ppart = "limits";
     status = ac_limits_open(child, err);
-    if (status != APR_SUCCESS) return status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     ac_caching_open(child);
     *ppart = "loop thread";
     return child_start_thread(self);
@@ -220,7 +239,9 @@ static void end_credentials(life_t *self)
     const apr_hash_t *models = self->child.conf->registry.models;
     for (apr_hash_index_t *hi = apr_hash_first(self->pool, (apr_hash_t *)models); hi; hi = apr_hash_next(hi)) {
         const ac_model_t *model = apr_hash_this_val(hi);
-        if (model->conf->auth) ac_credential_child_exit(model->conf->auth);
+        if (model->conf->auth) {
+            ac_credential_child_exit(model->conf->auth);
+        }
     }
 }
 
@@ -229,26 +250,38 @@ static void end_all(life_t *self)
 {
     ac_child_t *child = &self->child;
     apr_status_t ended;
-    if (child->thread) end_credentials(self);
-    if (self->store_runs && child->conf->store.vt->child_exit) child->conf->store.vt->child_exit(child->conf->store.self);
-    if (child->work) ac_work_stop(child->work);
+    if (child->thread) {
+        end_credentials(self);
+    }
+    if (self->store_runs && child->conf->store.vt->child_exit) {
+        child->conf->store.vt->child_exit(child->conf->store.self);
+    }
+    if (child->work) {
+        ac_work_stop(child->work);
+    }
     if (child->thread) {
         ac_loop_stop_post(child->loop);
         apr_thread_join(&ended, child->thread);
     }
-    ac_work_destroy(child->work);           /* until here the loop may have asked for work, and was refused */
-    if (child->engine) ac_engine_destroy(child->engine);
+    ac_work_destroy(child->work); /* until here the loop may have asked for work, and was refused */
+    if (child->engine) {
+        ac_engine_destroy(child->engine);
+    }
     ac_limits_leave(child);
     ac_event_dir_close(child->event_dir);
-    if (child->loop) ac_loop_destroy(child->loop);
+    if (child->loop) {
+        ac_loop_destroy(child->loop);
+    }
     ac_catalog_destroy(child->catalog);
 }
 
 static void say_ready(const ac_child_t *child)
 {
     const ac_registry_t *registry = &child->conf->registry;
-    ac_log(AC_M601, APR_SUCCESS, "child[%d]: ready: store %s, %u models, %u tools, %d agents, %d work threads; at most %d "
-           "runs, %s", (int)getpid(), child->conf->store.vt->name, apr_hash_count((apr_hash_t *)registry->models),
+    ac_log(AC_M601, APR_SUCCESS,
+           "child[%d]: ready: store %s, %u models, %u tools, %d agents, %d work threads; at most %d "
+           "runs, %s",
+           (int)getpid(), child->conf->store.vt->name, apr_hash_count((apr_hash_t *)registry->models),
            apr_hash_count((apr_hash_t *)registry->tools), registry->agent_list->nelts, child->conf->work_threads,
            child->conf->engine.max_runs,
            child->can_park ? apr_psprintf(life->pool, "%d parked streams", child->conf->max_streams)
@@ -268,7 +301,9 @@ static void end_told(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)context;
-    if (info->si_pid != getpid()) told_to_end = 1;
+    if (info->si_pid != getpid()) {
+        told_to_end = 1;
+    }
 }
 
 void ac_child_end_signals(sigset_t *set)
@@ -281,10 +316,12 @@ void ac_child_end_signals(sigset_t *set)
 /* Once a child ends gracefully, `stop` is lost on it: the MPM waits for its threads, and prefork ignores its signals. */
 static void listen_for_end(const ac_child_t *child)
 {
-    struct sigaction action = { .sa_sigaction = end_told, .sa_flags = SA_SIGINFO };
+    struct sigaction action = {.sa_sigaction = end_told, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
-    if (!child->threaded) sigaction(SIGHUP, &action, NULL);
+    if (!child->threaded) {
+        sigaction(SIGHUP, &action, NULL);
+    }
 }
 
 /* Some follow what this child has no part in, such as a run that waits for its owner's word; its threads may be with them. */
@@ -299,7 +336,7 @@ static void look_at_drain(void *baton)
     }
 }
 
-typedef struct wait_t {                         /* for the loop to do something; the loop's latch outlives the waiter */
+typedef struct wait_t { /* for the loop to do something; the loop's latch outlives the waiter */
     life_t *life;
     ac_latch_t *latch;
 } wait_t;
@@ -354,7 +391,9 @@ static void leave_streams(void *baton)
 static bool is_graceful(const ac_child_t *child, bool told)
 {
     sigset_t blocked;
-    if (child->threaded) return told;
+    if (child->threaded) {
+        return told;
+    }
     pthread_sigmask(SIG_BLOCK, NULL, &blocked);
     return !sigismember(&blocked, SIGTERM) && !sigismember(&blocked, SIGHUP);
 }
@@ -364,7 +403,9 @@ static bool is_graceful(const ac_child_t *child, bool told)
 static void wait_for_runs(life_t *self)
 {
     const ac_child_t *child = &self->child;
-    if (!self->graceful || !do_on_loop(self, leave_streams, END_PATIENCE)) return;
+    if (!self->graceful || !do_on_loop(self, leave_streams, END_PATIENCE)) {
+        return;
+    }
     while ((ac_engine_active(child->engine) > 0 || apr_atomic_read32((volatile apr_uint32_t *)&child->n_parked) > 0) &&
            ac_clock() < self->drained && !told_to_end) {
         apr_sleep(DRAIN_LOOK);
@@ -374,7 +415,9 @@ static void wait_for_runs(life_t *self)
 /* Ends what is under way: what runs have said is stored, and streams get their last event. */
 static void stop_all(life_t *self)
 {
-    if (self->stopped) return;
+    if (self->stopped) {
+        return;
+    }
     self->stopped = true;
     bool stored = do_on_loop(self, stop_engine, STOP_PATIENCE);
     int n = ac_engine_active(self->child.engine);
@@ -398,7 +441,9 @@ static void end_blocking(const ac_child_t *child)
 void ac_child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
-    if (!life) return;
+    if (!life) {
+        return;
+    }
     ac_child_t *child = &life->child;
     apr_atomic_set32(&child->stopping, 1);
     life->graceful = is_graceful(child, graceful);
@@ -406,11 +451,12 @@ void ac_child_stopping(apr_pool_t *pchild, int graceful)
     if (life->graceful) {
         listen_for_end(child);
         ac_loop_post(child->loop, look_at_drain, life);
-    }
-    else if (child->threaded) {
+    } else if (child->threaded) {
         ac_stream_ending_all(AC_ENDING_CLOSED);
         stop_all(life);
-        if (!life->stuck) end_blocking(child);
+        if (!life->stuck) {
+            end_blocking(child);
+        }
     }
     /* Inside a signal's handler what was interrupted may hold a lock, and child_exit() comes next. */
 }
@@ -436,7 +482,9 @@ void ac_child_init(apr_pool_t *pchild, server_rec *s)
     const ac_conf_t *conf = ac_conf();
     const char *part = NULL;
     ac_err_t err;
-    if (!conf || !conf->active) return;
+    if (!conf || !conf->active) {
+        return;
+    }
     ac_err_init(&err);
     json_object_seed(0);
     life_t *self = apr_pcalloc(pchild, sizeof *self);
@@ -448,8 +496,10 @@ void ac_child_init(apr_pool_t *pchild, server_rec *s)
     self->child.started = apr_time_now();
     apr_status_t status = start_all(self, &part, &err);
     if (status != APR_SUCCESS) {
-        ac_log(AC_M602, err.detail[0] ? err.status : status, "child[%d]: the %s did not start: %s; until httpd is restarted "
-               "requests are answered 503", (int)getpid(), part, err.detail[0] ? err.detail : "see the cause");
+        ac_log(AC_M602, err.detail[0] ? err.status : status,
+               "child[%d]: the %s did not start: %s; until httpd is restarted "
+               "requests are answered 503",
+               (int)getpid(), part, err.detail[0] ? err.detail : "see the cause");
         end_all(self);
         return;
     }

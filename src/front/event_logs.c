@@ -27,7 +27,8 @@ static const char *shm_path(const ac_conf_t *conf, apr_pool_t *p)
     if (statvfs(SHM, &info) || (uint64_t)info.f_blocks * info.f_frsize < SHM_LEAST) {
         return NULL;
     }
-    const char *what = apr_psprintf(p, "%s\n%s\n%s\n%d", conf->state_dir, conf->store_spec, ap_server_root_relative(p, ""),
+    const char *what = apr_psprintf(p, "%s\n%s\n%s\n%d", conf->state_dir, conf->store_spec,
+                                    ap_server_root_relative(p, ""),
                                     (int)(geteuid() ? geteuid() : ap_unixd_config.user_id));
     apr_sha1_init(&context);
     apr_sha1_update(&context, what, (unsigned)strlen(what));
@@ -61,27 +62,37 @@ static const char *problem_of(const char *path, const struct stat *info, apr_poo
     char reason[120];
     uid_t user = geteuid() ? geteuid() : ap_unixd_config.user_id;
     char *owner = NULL;
-    if (S_ISLNK(info->st_mode)) return "is a symbolic link; name the directory itself";
-    if (!S_ISDIR(info->st_mode)) return "is not a directory";
+    if (S_ISLNK(info->st_mode)) {
+        return "is a symbolic link; name the directory itself";
+    }
+    if (!S_ISDIR(info->st_mode)) {
+        return "is not a directory";
+    }
     if (info->st_uid != user) {
         bool known = apr_uid_name_get(&owner, info->st_uid, p) == APR_SUCCESS;
-        return apr_psprintf(p, "belongs to %s; a directory of event logs is %s's alone", known ? owner : apr_itoa(p, (int)info->st_uid),
-                            ac_access_user());
+        return apr_psprintf(p, "belongs to %s; a directory of event logs is %s's alone",
+                            known ? owner : apr_itoa(p, (int)info->st_uid), ac_access_user());
     }
     if (info->st_mode & 077) {
-        return apr_psprintf(p, "has the mode %04o, so others may use it; event logs have what people say: give it the mode 0700",
-                            (unsigned)info->st_mode & 07777);
+        return apr_psprintf(
+            p, "has the mode %04o, so others may use it; event logs have what people say: give it the mode 0700",
+            (unsigned)info->st_mode & 07777);
     }
     int problem = ac_access_as_child(path, W_OK | X_OK, p);
-    return problem ? apr_psprintf(p, "cannot be written by %s: %s", ac_access_user(), apr_strerror(problem, reason, sizeof(reason))) : NULL;
+    return problem ? apr_psprintf(p, "cannot be written by %s: %s", ac_access_user(),
+                                  apr_strerror(problem, reason, sizeof(reason)))
+                   : NULL;
 }
 
 /* Whether the start makes this directory (with a slash at its end) first. */
 static bool is_made_first(const char *parent, const ac_conf_t *conf)
 {
     size_t len = strlen(conf->state_dir);
-    while (len > 1 && conf->state_dir[len - 1] == '/') len--;
-    return conf->needs_state_dir && strlen(parent) == len + 1 && !strncmp(parent, conf->state_dir, len) && access(parent, F_OK);
+    while (len > 1 && conf->state_dir[len - 1] == '/') {
+        len--;
+    }
+    return conf->needs_state_dir && strlen(parent) == len + 1 && !strncmp(parent, conf->state_dir, len) &&
+        access(parent, F_OK);
 }
 
 /* What would keep the start from making it. */
@@ -89,10 +100,13 @@ static const char *problem_of_parent(const char *path, const ac_conf_t *conf, ap
 {
     const char *parent = ap_make_dirstr_parent(p, path);
     char reason[120];
-    if (is_made_first(parent, conf)) return NULL;
+    if (is_made_first(parent, conf)) {
+        return NULL;
+    }
     int problem = access(parent, W_OK | X_OK) ? errno : ac_access_as_child(parent, X_OK, p);
     return problem ? apr_psprintf(p, "cannot be made for %s in '%s': %s", ac_access_user(), parent,
-                                  apr_strerror(problem, reason, sizeof(reason))) : NULL;
+                                  apr_strerror(problem, reason, sizeof(reason)))
+                   : NULL;
 }
 
 static const ap_directive_t *directive_of(const ac_check_t *check)
@@ -103,16 +117,23 @@ static const ap_directive_t *directive_of(const ac_check_t *check)
 /* The directory that the configuration names; NULL: it names none. */
 static const char *named(const ac_conf_t *conf, apr_pool_t *p)
 {
-    return strcmp(conf->event_log, "off") && strcmp(conf->event_log, "auto") ? ap_server_root_relative(p, conf->event_log) : NULL;
+    return strcmp(conf->event_log, "off") && strcmp(conf->event_log, "auto")
+        ? ap_server_root_relative(p, conf->event_log)
+        : NULL;
 }
 
 void ac_event_logs_check(ac_check_t *check)
 {
     const char *path = named(&check->config->conf, check->ptemp), *problem;
     struct stat info;
-    if (!path) return;
-    problem = lstat(path, &info) == 0 ? problem_of(path, &info, check->ptemp) : problem_of_parent(path, &check->config->conf, check->ptemp);
-    if (problem) ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
+    if (!path) {
+        return;
+    }
+    problem = lstat(path, &info) == 0 ? problem_of(path, &info, check->ptemp)
+                                      : problem_of_parent(path, &check->config->conf, check->ptemp);
+    if (problem) {
+        ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
+    }
 }
 
 /* httpd's first process ends, and its children have: ended logs go, since nobody is left to remove them in time. Not at a reload. */
@@ -138,8 +159,10 @@ void ac_event_logs_prepare(ac_check_t *check)
     if (conf->event_dir) {
         status = make(conf->event_dir);
         if (status != APR_SUCCESS) {
-            ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' cannot be made, or is not a directory that only httpd's "
-                             "user may use (mode 0700): %s", conf->event_dir, apr_strerror(status, reason, sizeof(reason)));
+            ac_check_problem(check, directive_of(check),
+                             "AgentChatEventLog: '%s' cannot be made, or is not a directory that only httpd's "
+                             "user may use (mode 0700): %s",
+                             conf->event_dir, apr_strerror(status, reason, sizeof(reason)));
         }
         return;
     }
@@ -154,8 +177,7 @@ void ac_event_logs_prepare(ac_check_t *check)
     }
     if (status == APR_SUCCESS) {
         conf->event_dir = path;
-    }
-    else {
+    } else {
         ac_log(AC_M512, status, "event logs: there is no place for them; name one in AgentChatEventLog");
     }
 }
@@ -164,7 +186,9 @@ void ac_event_logs_prepare(ac_check_t *check)
 static uint64_t total_of(const ac_conf_t *conf)
 {
     struct statvfs info;
-    if (conf->event_log_total) return (uint64_t)conf->event_log_total;
+    if (conf->event_log_total) {
+        return (uint64_t)conf->event_log_total;
+    }
     return statvfs(conf->event_dir, &info) ? 0 : (uint64_t)info.f_blocks * info.f_frsize / 4;
 }
 
@@ -174,11 +198,12 @@ void ac_event_logs_open(ac_child_t *child)
     if (!conf->event_dir) {
         return;
     }
-    apr_status_t status = ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max,
-                                            total_of(conf));
+    apr_status_t status =
+        ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max, total_of(conf));
     if (status != APR_SUCCESS) {
-        ac_log(AC_M512, status, "event logs: no place for this process below %s yet; it is tried again with each run. %s", conf->event_dir,
-               ac_event_remedy(status));
+        ac_log(AC_M512, status,
+               "event logs: no place for this process below %s yet; it is tried again with each run. %s",
+               conf->event_dir, ac_event_remedy(status));
     }
     ac_engine_use_dir(child->engine, child->event_dir);
 }

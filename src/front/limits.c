@@ -10,7 +10,7 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define LOOK_EVERY apr_time_from_sec(2)         /* for processes that died */
+#define LOOK_EVERY apr_time_from_sec(2) /* for processes that died */
 #define SAVED_NAME "limits.saved"
 
 /* ---- where the counts are ---- */
@@ -32,9 +32,11 @@ void ac_limits_prepare(ac_check_t *check)
     if (!dir && kept) {
         dir = conf->state_dir;
     }
-    apr_status_t status = dir ? ac_limit_table_open(&conf->limit_table, apr_pstrcat(p, dir, "/limits", NULL), &err) : APR_ENOENT;
+    apr_status_t status = dir ? ac_limit_table_open(&conf->limit_table, apr_pstrcat(p, dir, "/limits", NULL), &err)
+                              : APR_ENOENT;
     if (status != APR_SUCCESS) {
-        ac_log(AC_M670, err.status, "limits: there is no place for what they count%s%s; each restart of httpd begins with nothing counted",
+        ac_log(AC_M670, err.status,
+               "limits: there is no place for what they count%s%s; each restart of httpd begins with nothing counted",
                dir ? " in " : "", dir ? dir : "");
         ac_err_init(&err);
         status = ac_limit_table_open(&conf->limit_table, NULL, &err);
@@ -61,9 +63,11 @@ static void look_after(void *baton)
 {
     const ac_conf_t *conf = ((ac_child_t *)baton)->conf;
     ac_limit_table_sweep(conf->limit_table);
-    apr_status_t status = conf->limits_saved ? ac_limit_table_save(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
+    apr_status_t status =
+        conf->limits_saved ? ac_limit_table_save(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
     if (status != APR_SUCCESS && !save_failed) {
-        ac_log(AC_M671, status, "limits: %s cannot be written; budgets do not outlive a restart of the machine", conf->limits_saved);
+        ac_log(AC_M671, status, "limits: %s cannot be written; budgets do not outlive a restart of the machine",
+               conf->limits_saved);
     }
     save_failed = status != APR_SUCCESS;
 }
@@ -106,8 +110,7 @@ static void limits_on_shared(void *baton, bool up, const char *why)
     }
     if (up) {
         ac_log(AC_M263, APR_SUCCESS, "limits: %s can be used again", child->conf->shared.url);
-    }
-    else {
+    } else {
         ac_log(AC_M262, APR_SUCCESS, "limits: %s cannot be used: %s; %s", child->conf->shared.url, why,
                child->counters.open ? "this machine counts alone" : "requests with limits get 503");
     }
@@ -116,9 +119,16 @@ static void limits_on_shared(void *baton, bool up, const char *why)
 static apr_status_t make_shared(ac_child_t *child, ac_err_t *err)
 {
     const ac_conf_t *conf = child->conf;
-    ac_redis_conf_t redis = {.host = conf->shared.host, .port = conf->shared.port, .db = conf->shared.db, .user = conf->shared.user,
-                             .password = conf->shared.password.value, .tls = conf->shared.tls, .ca_file = conf->shared.ca_file,
-                             .timeout = conf->shared.timeout, .on_state = limits_on_shared, .baton = child};
+    ac_redis_conf_t redis = {.host = conf->shared.host,
+                             .port = conf->shared.port,
+                             .db = conf->shared.db,
+                             .user = conf->shared.user,
+                             .password = conf->shared.password.value,
+                             .tls = conf->shared.tls,
+                             .ca_file = conf->shared.ca_file,
+                             .timeout = conf->shared.timeout,
+                             .on_state = limits_on_shared,
+                             .baton = child};
     child->counters.open = !strcmp(conf->shared.on_error, "open");
     return ac_limit_redis_create(&child->shared, &redis, conf->shared.prefix, &child->host, err);
 }
@@ -165,7 +175,8 @@ static const char *limits_address_of(const request_rec *r)
 static ac_subject_t limits_subject_of(const ac_request_t *rq)
 {
     bool somebody = rq->owner && strcmp(rq->owner, AC_ANONYMOUS);
-    return (ac_subject_t){.owner = somebody ? rq->owner : NULL, .key = rq->principal ? rq->principal->key_id : NULL,
+    return (ac_subject_t){.owner = somebody ? rq->owner : NULL,
+                          .key = rq->principal ? rq->principal->key_id : NULL,
                           .address = limits_address_of(rq->r)};
 }
 
@@ -253,7 +264,7 @@ apr_status_t ac_limits_request(ac_request_t *rq)
 {
     ac_takes_t *takes;
     apr_status_t status = limits_take(&takes, rq, AC_PHASE_REQUEST);
-    free(takes);                                /* what is spent is not given back */
+    free(takes); /* what is spent is not given back */
     return status;
 }
 

@@ -13,8 +13,11 @@ static server_rec *server;
 
 static int httpd_level(ac_level_e level)
 {
-    static const int levels[] = {[AC_ERROR] = APLOG_ERR, [AC_WARNING] = APLOG_WARNING, [AC_INFO] = APLOG_INFO,
-                                 [AC_DEBUG] = APLOG_DEBUG, [AC_TRACE] = APLOG_TRACE1};
+    static const int levels[] = {[AC_ERROR] = APLOG_ERR,
+                                 [AC_WARNING] = APLOG_WARNING,
+                                 [AC_INFO] = APLOG_INFO,
+                                 [AC_DEBUG] = APLOG_DEBUG,
+                                 [AC_TRACE] = APLOG_TRACE1};
     return levels[level];
 }
 
@@ -27,7 +30,9 @@ void ac_log_front_install(server_rec *s)
 {
     ac_level_e threshold = AC_ERROR;
     server = s;
-    while (s && threshold < AC_TRACE && APLOG_IS_LEVEL(s, httpd_level(threshold + 1))) threshold++;
+    while (s && threshold < AC_TRACE && APLOG_IS_LEVEL(s, httpd_level(threshold + 1))) {
+        threshold++;
+    }
     ac_log_install(sink, threshold);
 }
 
@@ -37,9 +42,13 @@ void ac_log_rerror_(ac_message_e number, const char *file, int line, int module_
     const ac_message_row_t *row = ac_message_rows();
     char text[TEXT_SIZE];
     va_list args;
-    while (row->number && row->number != (int)number) row++;
+    while (row->number && row->number != (int)number) {
+        row++;
+    }
     int level = httpd_level(row->level);
-    if (!APLOG_R_MODULE_IS_LEVEL(r, module_index, level)) return;
+    if (!APLOG_R_MODULE_IS_LEVEL(r, module_index, level)) {
+        return;
+    }
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);

@@ -3,7 +3,7 @@
  * until the next reload, and everything else goes on. At the first start, and for `apachectl configtest`, a problem is an error. */
 #include "front/config/config.h"
 
-#define ASK_AGAIN apr_time_from_sec(30)         /* somebody has to mend the configuration */
+#define ASK_AGAIN apr_time_from_sec(30) /* somebody has to mend the configuration */
 
 /* httpd counts how often it has read its configuration to serve it: the first time is its start. */
 static bool reloads(void)
@@ -13,7 +13,9 @@ static bool reloads(void)
 
 const char *ac_reload_directive(cmd_parms *cmd, const char *problem)
 {
-    if (!problem || !reloads()) return problem;
+    if (!problem || !reloads()) {
+        return problem;
+    }
     ac_check_t check = {ac_config(), cmd->server, cmd->pool, cmd->temp_pool, 0};
     ac_check_problem(&check, cmd->directive, "%s", problem);
     return NULL;
@@ -22,20 +24,26 @@ const char *ac_reload_directive(cmd_parms *cmd, const char *problem)
 int ac_reload_result(const ac_check_t *check)
 {
     ac_conf_t *conf = &check->config->conf;
-    if (!conf->out_of_service) return OK;
+    if (!conf->out_of_service) {
+        return OK;
+    }
     conf->active = false;
     return reloads() ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 void ac_reload_say(const ac_conf_t *conf)
 {
-    ac_log(AC_M607, APR_SUCCESS, "out of service: the configuration of this reload cannot be served: %s; until httpd is reloaded with one "
-           "that `apachectl configtest` accepts, requests get 503. All else of httpd goes on", conf->out_of_service);
+    ac_log(AC_M607, APR_SUCCESS,
+           "out of service: the configuration of this reload cannot be served: %s; until httpd is reloaded with one "
+           "that `apachectl configtest` accepts, requests get 503. All else of httpd goes on",
+           conf->out_of_service);
 }
 
 bool ac_reload_refuses(ac_request_t *rq)
 {
-    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health) return false;
+    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health) {
+        return false;
+    }
     rq->doing = NULL;
     ac_err_set(&rq->err, AC_OVERLOADED, "the agents of this server are out of service; its error log says why");
     rq->err.retry_after = ASK_AGAIN;

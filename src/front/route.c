@@ -32,7 +32,8 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/threads/{id}/runs", STORED, ac_api_thread_runs, "List a thread's runs", q_runs},
     {M_GET, "/runs/{id}", STORED, ac_api_run_get, "Show a run", NULL},
     {M_GET, "/runs/{id}/steps", STORED, ac_api_run_steps, "List a run's steps", NULL},
-    {M_GET, "/runs/{id}/events", STORED | AC_ALWAYS_STREAMS, ac_api_run_events, "Follow a run, from any point", q_events},
+    {M_GET, "/runs/{id}/events", STORED | AC_ALWAYS_STREAMS, ac_api_run_events, "Follow a run, from any point",
+     q_events},
     {M_POST, "/runs/{id}/cancel", STORED, ac_api_run_cancel, "Stop a run", NULL},
     {M_POST, "/runs/{id}/approvals", STORED, ac_api_run_approve, "Let a call of a tool be made, or not", NULL},
     {M_GET, "/agents", STORED, ac_api_agents_list, "List the agents", NULL},
@@ -63,8 +64,8 @@ const ac_route_t ac_routes[] = {
 /* ---- matching ---- */
 
 typedef struct match_t {
-    const ac_route_t *route;                /* NULL: no route with this method */
-    const char *allow;                      /* methods of the path; NULL: no such path */
+    const ac_route_t *route; /* NULL: no route with this method */
+    const char *allow;       /* methods of the path; NULL: no such path */
 } match_t;
 
 /* Whether path has the form of pattern; args gets what stands for {…}. Both begin with "/". */
@@ -78,8 +79,7 @@ static bool pattern_matches(const char *pattern, const char *path, const char *a
                 return false;
             }
             args[n_args++] = apr_pstrmemdup(pool, path, have);
-        }
-        else if (want != have || strncmp(pattern, path, want)) {
+        } else if (want != have || strncmp(pattern, path, want)) {
             return false;
         }
         pattern += want;
@@ -148,8 +148,7 @@ static int no_route(ac_request_t *rq)
 {
     if (!*rq->path || !strcmp(rq->path, "/")) {
         ac_err_set(&rq->err, AC_NOT_FOUND, "the API is mounted here; its routes are below, as threads and chat");
-    }
-    else {
+    } else {
         ac_err_set(&rq->err, AC_NOT_FOUND, "there is no such route");
     }
     return ac_reply_problem(rq, NULL);
@@ -171,7 +170,8 @@ static apr_status_t check_child(ac_request_t *rq)
         return APR_SUCCESS;
     }
     rq->doing = NULL;
-    return ac_err_set(&rq->err, AC_OVERLOADED, "this server process could not start its agents; the error log says why");
+    return ac_err_set(&rq->err, AC_OVERLOADED,
+                      "this server process could not start its agents; the error log says why");
 }
 
 static apr_status_t check_role(ac_request_t *rq)

@@ -26,7 +26,7 @@ static bool move_to(ac_handover_t *handover, int state)
 
 bool ac_handover_answer(ac_handover_t *handover)
 {
-    ac_latch_t *latch = handover->latch;        /* the handover is the worker's as soon as it is answered */
+    ac_latch_t *latch = handover->latch; /* the handover is the worker's as soon as it is answered */
     bool first = move_to(handover, ANSWERED);
     if (first) {
         ac_latch_open(latch);

@@ -15,31 +15,31 @@
 #define LONGEST_WAIT apr_time_from_sec(60)
 
 typedef enum phase_e {
-    STARTING,                               /* the first try begins in this turn's ready tasks */
+    STARTING, /* the first try begins in this turn's ready tasks */
     CONNECTING,
-    ASKED,                                  /* the request is on its way, no byte of a body yet */
-    ANSWERING,                              /* body bytes come */
-    PAUSING,                                /* until the next try */
-    ENDED                                   /* inside on_end */
+    ASKED,     /* the request is on its way, no byte of a body yet */
+    ANSWERING, /* body bytes come */
+    PAUSING,   /* until the next try */
+    ENDED      /* inside on_end */
 } phase_e;
 
 struct ac_http_t {
-    ac_transfer_t transfer;                 /* first: curl's callbacks know this */
+    ac_transfer_t transfer; /* first: curl's callbacks know this */
     ac_loop_t *loop;
     ac_multi_t *multi;
     ac_http_cb_t cb;
     void *baton;
-    ac_http_copy_t *copy;                   /* NULL once nothing can be sent again */
+    ac_http_copy_t *copy; /* NULL once nothing can be sent again */
     ac_timer_t timer;
     ac_ready_t ready;
     apr_time_t began, total_due, phase_due; /* 0: none */
     apr_time_t active;                      /* when the last body byte came */
     apr_interval_time_t first_byte_timeout, idle_timeout, total_timeout, connect_timeout;
     int retries_left, tries;
-    int cause;                              /* errno of this try's last socket */
+    int cause; /* errno of this try's last socket */
     phase_e phase;
     bool raw_errors, public_only, follow_redirects;
-    bool calling;                           /* inside one of the caller's callbacks */
+    bool calling; /* inside one of the caller's callbacks */
     bool cancelled;
     ac_answer_t answer;
 };
@@ -74,9 +74,8 @@ static void on_drop(ac_transfer_t *transfer)
 static void http_finish(ac_http_t *http, ac_err_t *err)
 {
     const ac_answer_t *answer = &http->answer;
-    ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s",
-             answer->status, http->tries, answer->received, ac_clock() - http->began,
-             err->detail[0] ? ": " : "", err->detail);
+    ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s", answer->status,
+             http->tries, answer->received, ac_clock() - http->began, err->detail[0] ? ": " : "", err->detail);
     ac_timer_cancel(http->loop, &http->timer);
     ac_multi_release(&http->transfer);
     if (!http->cancelled) {
@@ -211,7 +210,7 @@ static void head_complete(ac_http_t *http)
     ac_answer_t *answer = &http->answer;
     curl_easy_getinfo(http->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) {
-        return;                             /* an interim answer */
+        return; /* an interim answer */
     }
     ac_answer_read_head(answer, (int)status);
     bool again = http->retries_left > 0 && ac_answer_retries(answer);
@@ -231,7 +230,7 @@ static void head_complete(ac_http_t *http)
 static size_t stop(ac_http_t *http, ac_trouble_e trouble)
 {
     ac_answer_trouble(&http->answer, trouble);
-    return 0;                               /* curl closes the connection, or resets the stream */
+    return 0; /* curl closes the connection, or resets the stream */
 }
 
 static size_t on_curl_header(char *line, size_t size, size_t n, void *baton)
@@ -240,13 +239,13 @@ static size_t on_curl_header(char *line, size_t size, size_t n, void *baton)
     ac_answer_t *answer = &http->answer;
     answer->responded = true;
     if (answer->trouble == AC_TROUBLE_PRIVATE_ADDRESS) {
-        answer->trouble = AC_TROUBLE_NONE;  /* another of the host's addresses did */
+        answer->trouble = AC_TROUBLE_NONE; /* another of the host's addresses did */
     }
     if (http->cancelled) {
         return stop(http, AC_TROUBLE_STOPPED);
     }
     if (answer->kind != AC_ANSWER_NONE) {
-        return n * size;                    /* trailers */
+        return n * size; /* trailers */
     }
     bool whole = false;
     if (ac_answer_header(answer, line, n * size, &whole)) {
@@ -287,7 +286,7 @@ static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl
     (void)purpose;
     ac_http_t *http = baton;
     if (http->public_only && ac_http_sockaddr_private(&address->addr)) {
-        stop(http, AC_TROUBLE_PRIVATE_ADDRESS);     /* another of the host's addresses may do */
+        stop(http, AC_TROUBLE_PRIVATE_ADDRESS); /* another of the host's addresses may do */
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
@@ -332,7 +331,7 @@ static bool http_prepare(ac_http_t *http)
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_curl_ask);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, http);
 #else
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->public_only ? 1L : 0L);     /* a kept one cannot be checked */
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->public_only ? 1L : 0L); /* a kept one cannot be checked */
 #endif
     return ac_http_copy_apply(http->copy, easy);
 }
@@ -381,7 +380,7 @@ static void follow(ac_http_t *http)
         return;
     }
     ac_multi_release(&http->transfer);
-    http->tries--;                          /* the same try goes on elsewhere */
+    http->tries--; /* the same try goes on elsewhere */
     http_begin(http);
 }
 
@@ -442,7 +441,7 @@ static void on_done(ac_transfer_t *transfer, int code)
     } else if (http->answer.kind == AC_ANSWER_SKIPPED) {
         follow(http);
     } else if (http->answer.kind == AC_ANSWER_KEPT) {
-        end_error(http);                    /* its status says enough, even if its body was cut */
+        end_error(http); /* its status says enough, even if its body was cut */
     } else if (http->answer.kind == AC_ANSWER_NONE) {
         end_unanswered(http, code == CURLE_OK ? CURLE_GOT_NOTHING : code);
     } else if (code == CURLE_OK) {
@@ -454,8 +453,8 @@ static void on_done(ac_transfer_t *transfer, int code)
 
 /* ---- for callers ---- */
 
-apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request,
-                           const ac_http_cb_t *cb, void *baton, ac_err_t *err)
+apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request, const ac_http_cb_t *cb,
+                           void *baton, ac_err_t *err)
 {
     *phttp = NULL;
     ac_http_copy_t *copy;
@@ -499,7 +498,7 @@ void ac_http_cancel(ac_http_t *http)
     }
     http->cancelled = true;
     if (http->calling) {
-        return;                             /* whoever calls us sees it when we return */
+        return; /* whoever calls us sees it when we return */
     }
     if (ac_multi_in_callback(http->multi)) {
         ac_timer_cancel(http->loop, &http->timer);

@@ -18,24 +18,24 @@ typedef struct range4_t {
 /* IANA's registry of special-purpose IPv4 addresses, and multicast (source: RFC 6890 and its registry); and addresses that
  * look public, but that a cloud's machines reach services of their own under, with what is meant for that machine. */
 static const range4_t private4[] = {
-    { 0x00000000, 8 },                      /* this network */
-    { 0x0a000000, 8 },                      /* private */
-    { 0x64400000, 10 },                     /* shared, CGNAT */
-    { 0x7f000000, 8 },                      /* loopback */
-    { 0xa11a0000, 16 },                     /* IBM Cloud's infrastructure services */
-    { 0xa6080000, 14 },                     /* IBM Cloud's private service endpoints */
-    { 0xa83f8110, 32 },                     /* 168.63.129.16, Azure's wire server */
-    { 0xa9fe0000, 16 },                     /* link-local, cloud metadata */
-    { 0xac100000, 12 },                     /* private */
-    { 0xc0000000, 24 },                     /* protocol assignments */
-    { 0xc0000200, 24 },                     /* documentation */
-    { 0xc0586300, 24 },                     /* 6to4 relays */
-    { 0xc0a80000, 16 },                     /* private */
-    { 0xc6120000, 15 },                     /* benchmarks */
-    { 0xc6336400, 24 },                     /* documentation */
-    { 0xcb007100, 24 },                     /* documentation */
-    { 0xe0000000, 4 },                      /* multicast */
-    { 0xf0000000, 4 },                      /* reserved, broadcast */
+    {0x00000000, 8},  /* this network */
+    {0x0a000000, 8},  /* private */
+    {0x64400000, 10}, /* shared, CGNAT */
+    {0x7f000000, 8},  /* loopback */
+    {0xa11a0000, 16}, /* IBM Cloud's infrastructure services */
+    {0xa6080000, 14}, /* IBM Cloud's private service endpoints */
+    {0xa83f8110, 32}, /* 168.63.129.16, Azure's wire server */
+    {0xa9fe0000, 16}, /* link-local, cloud metadata */
+    {0xac100000, 12}, /* private */
+    {0xc0000000, 24}, /* protocol assignments */
+    {0xc0000200, 24}, /* documentation */
+    {0xc0586300, 24}, /* 6to4 relays */
+    {0xc0a80000, 16}, /* private */
+    {0xc6120000, 15}, /* benchmarks */
+    {0xc6336400, 24}, /* documentation */
+    {0xcb007100, 24}, /* documentation */
+    {0xe0000000, 4},  /* multicast */
+    {0xf0000000, 4},  /* reserved, broadcast */
 };
 
 typedef struct range6_t {
@@ -46,10 +46,10 @@ typedef struct range6_t {
 /* Of 2000::/3, which alone is global unicast: what lies outside (loopback, mapped, NAT64, unique local, link-local,
  * multicast) is refused as a whole. */
 static const range6_t private6[] = {
-    { { 0x20, 0x01, 0x00, 0x00 }, 23 },     /* protocol assignments, Teredo: hides an IPv4 address */
-    { { 0x20, 0x01, 0x0d, 0xb8 }, 32 },     /* documentation */
-    { { 0x20, 0x02 }, 16 },                 /* 6to4: hides an IPv4 address */
-    { { 0x3f, 0xff }, 20 },                 /* documentation */
+    {{0x20, 0x01, 0x00, 0x00}, 23}, /* protocol assignments, Teredo: hides an IPv4 address */
+    {{0x20, 0x01, 0x0d, 0xb8}, 32}, /* documentation */
+    {{0x20, 0x02}, 16},             /* 6to4: hides an IPv4 address */
+    {{0x3f, 0xff}, 20},             /* documentation */
 };
 
 static bool is_private4(uint32_t address)
@@ -74,7 +74,7 @@ static bool in_range6(const uint8_t *address, const range6_t *range)
 
 static bool is_private6(const uint8_t *address)
 {
-    if (address[0] >> 5 != 1) {             /* 2000::/3 */
+    if (address[0] >> 5 != 1) { /* 2000::/3 */
         return true;
     }
     for (size_t i = 0; i < sizeof(private6) / sizeof(private6[0]); i++) {
@@ -126,12 +126,13 @@ bool ac_http_host_near(const char *host)
     if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
         return ac_http_address_private(host);
     }
-    return !strchr(host, '.') || http_address_ends_with(host, ".localhost") || http_address_ends_with(host, ".local") || http_address_ends_with(host, ".internal");
+    return !strchr(host, '.') || http_address_ends_with(host, ".localhost") || http_address_ends_with(host, ".local") ||
+        http_address_ends_with(host, ".internal");
 }
 
 /* ---- URLs ---- */
 
-typedef struct place_t {                    /* where a URL leads; texts are curl's */
+typedef struct place_t { /* where a URL leads; texts are curl's */
     char *scheme, *host, *port;
 } place_t;
 
@@ -174,7 +175,7 @@ static bool place_read(place_t *place, const char *url)
     }
     CURLU *parts = curl_url();
     bool good = parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK && !has_part(parts, CURLUPART_USER) &&
-                !has_part(parts, CURLUPART_PASSWORD);
+        !has_part(parts, CURLUPART_PASSWORD);
     if (good) {
         place->scheme = part(parts, CURLUPART_SCHEME, 0);
         place->host = part(parts, CURLUPART_HOST, 0);
@@ -200,7 +201,7 @@ bool ac_http_url_valid(const char *url)
 static size_t host_len(const char *host)
 {
     size_t len = strlen(host);
-    return len > 1 && host[len - 1] == '.' ? len - 1 : len;     /* "example.com." is the same host */
+    return len > 1 && host[len - 1] == '.' ? len - 1 : len; /* "example.com." is the same host */
 }
 
 static bool same_host(const char *a, const char *b)
@@ -230,7 +231,7 @@ static bool covers(const char *pattern, size_t len, const char *host)
     size_t host_size = host_len(host);
     bool any = len > 2 && pattern[0] == '*' && pattern[1] == '.';
     if (any) {
-        pattern++;                          /* ".host" has to be the end, with something before it */
+        pattern++; /* ".host" has to be the end, with something before it */
         len--;
         return host_size > len && !strncasecmp(host + host_size - len, pattern, len);
     }
@@ -242,7 +243,7 @@ static bool allows(const char *pattern, const place_t *place)
     const char *colon = strrchr(pattern, ':');
     bool with_port = colon && colon[1] && colon[strspn(colon + 1, "0123456789") + 1] == '\0';
     if (with_port && pattern[0] == '[' && colon[-1] != ']') {
-        with_port = false;                  /* a colon of the address in "[::1]" */
+        with_port = false; /* a colon of the address in "[::1]" */
     }
     const char *own = strcasecmp(place->scheme, "https") ? "80" : "443";
     size_t len = with_port ? (size_t)(colon - pattern) : strlen(pattern);

@@ -121,9 +121,7 @@ bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err)
         ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s",
                    large ? answer->max / MEGABYTE : answer->max, large ? "MB" : "bytes");
         return true;
-    case AC_TROUBLE_HEAD_TOO_LONG:
-        ac_err_set(err, AC_UPSTREAM_ERROR, "the answer's headers are too long");
-        return true;
+    case AC_TROUBLE_HEAD_TOO_LONG: ac_err_set(err, AC_UPSTREAM_ERROR, "the answer's headers are too long"); return true;
     case AC_TROUBLE_PRIVATE_ADDRESS:
         /* Another of the host's addresses may have been tried after it. */
         if (code != CURLE_COULDNT_CONNECT && code != CURLE_ABORTED_BY_CALLBACK) {
@@ -131,10 +129,7 @@ bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err)
         }
         ac_err_set(err, AC_UPSTREAM_ERROR, "the address is private");
         return true;
-    case AC_TROUBLE_NO_MEMORY:
-        ac_err_set(err, AC_INTERNAL, "out of memory");
-        return true;
-    default:
-        return false;
+    case AC_TROUBLE_NO_MEMORY: ac_err_set(err, AC_INTERNAL, "out of memory"); return true;
+    default: return false;
     }
 }

@@ -11,13 +11,13 @@
 #include <string.h>
 #include <strings.h>
 
-#define READ_BUFFER   2048L                 /* of each stream under way; 4096 is no faster, 1024 is slower for bursts */
-#define UPLOAD_BUFFER 16384L                /* curl's smallest */
-#define KEEPALIVE_IDLE 60L                  /* seconds */
+#define READ_BUFFER 2048L    /* of each stream under way; 4096 is no faster, 1024 is slower for bursts */
+#define UPLOAD_BUFFER 16384L /* curl's smallest */
+#define KEEPALIVE_IDLE 60L   /* seconds */
 #define KEEPALIVE_INTERVAL 15L
-#define CONNECTION_LIFETIME 600L            /* seconds until a kept connection asks DNS again */
-#define MAX_HEADERS   64
-#define OWN_HEADERS   3                     /* Expect, Content-Type, User-Agent */
+#define CONNECTION_LIFETIME 600L /* seconds until a kept connection asks DNS again */
+#define MAX_HEADERS 64
+#define OWN_HEADERS 3 /* Expect, Content-Type, User-Agent */
 
 static const char token_marks[] = "!#$%&'*+-.^_`|~";
 
@@ -84,7 +84,7 @@ static apr_status_t http_request_check(const ac_http_request_t *request, ac_err_
 /* ---- the block: copies of everything, one after the other ---- */
 
 typedef struct block_t {
-    char *next;                             /* NULL: only measure */
+    char *next; /* NULL: only measure */
     size_t size;
 } block_t;
 
@@ -200,8 +200,8 @@ apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t
     if (status) {
         return status;
     }
-    ac_http_copy_t scratch = { .request = *request };
-    block_t measure = { NULL, sizeof(scratch) };
+    ac_http_copy_t scratch = {.request = *request};
+    block_t measure = {NULL, sizeof(scratch)};
     fill(&measure, &scratch, request);
     ac_http_copy_t *copy = malloc(measure.size);
     char *url = strdup(request->url);
@@ -214,7 +214,7 @@ apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t
     copy->request.url = copy->url = url;
     copy->request.headers = NULL;
     copy->send_body = request->body != NULL;
-    block_t block = { (char *)copy + sizeof(*copy), sizeof(*copy) };
+    block_t block = {(char *)copy + sizeof(*copy), sizeof(*copy)};
     fill(&block, copy, request);
     *pcopy = copy;
     return APR_SUCCESS;
@@ -232,7 +232,7 @@ void ac_http_copy_free(ac_http_copy_t *copy)
 
 static long timeout_ms(apr_interval_time_t timeout)
 {
-    apr_interval_time_t ms = timeout > 0 ? (timeout + 999) / 1000 : INT_MAX;    /* curl's 0 would be 300 s */
+    apr_interval_time_t ms = timeout > 0 ? (timeout + 999) / 1000 : INT_MAX; /* curl's 0 would be 300 s */
     return ms > INT_MAX ? INT_MAX : (long)ms;
 }
 
@@ -285,8 +285,8 @@ static void apply_connection(const ac_http_copy_t *copy, CURL *easy)
 static bool apply_tls(const ac_http_copy_t *copy, CURL *easy)
 {
     bool good = curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
-                curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-                curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
     if (copy->request.ca_file) {
         /* Only this one: the system's directory would be asked beside it. */
         good = good && curl_easy_setopt(easy, CURLOPT_CAINFO, copy->request.ca_file) == CURLE_OK;
@@ -312,15 +312,15 @@ bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy)
     apply_method(copy, easy);
     apply_connection(copy, easy);
     return apply_limits(easy) && apply_tls(copy, easy) &&
-           curl_easy_setopt(easy, CURLOPT_HTTPHEADER, copy->headers) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_URL, copy->url) == CURLE_OK;
+        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, copy->headers) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_URL, copy->url) == CURLE_OK;
 }
 
 /* ---- redirects ---- */
 
 static void keep_headers(ac_http_copy_t *copy, bool same_origin)
 {
-    static const char *const harmless[] = { "Accept", "Accept-Language", "Content-Type", "User-Agent", "Expect" };
+    static const char *const harmless[] = {"Accept", "Accept-Language", "Content-Type", "User-Agent", "Expect"};
     struct curl_slist **plink = &copy->headers;
     while (*plink) {
         const char *header = (*plink)->data;

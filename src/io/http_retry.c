@@ -13,10 +13,10 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define FIRST_BACKOFF  (APR_USEC_PER_SEC / 2)
+#define FIRST_BACKOFF (APR_USEC_PER_SEC / 2)
 #define LONGEST_BACKOFF (8 * APR_USEC_PER_SEC)
-#define LACK_RETRY      apr_time_from_sec(2)    /* for who is told that there are no descriptors */
-#define LONGEST_ASKED  (30 * 24 * 3600.0)   /* seconds; what a server may ask for without being taken for broken */
+#define LACK_RETRY apr_time_from_sec(2)  /* for who is told that there are no descriptors */
+#define LONGEST_ASKED (30 * 24 * 3600.0) /* seconds; what a server may ask for without being taken for broken */
 
 bool ac_http_status_retries(int status, const char *should_retry)
 {
@@ -70,15 +70,11 @@ static const char *connect_text(void *easy)
     long cause = 0;
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &cause);
     switch (cause) {
-    case ECONNREFUSED:
-        return "connection refused";
+    case ECONNREFUSED: return "connection refused";
     case ENETUNREACH:
-    case EHOSTUNREACH:
-        return "the network or host cannot be reached";
-    case EADDRNOTAVAIL:
-        return "no local port left for a connection";
-    default:
-        return "could not connect";
+    case EHOSTUNREACH: return "the network or host cannot be reached";
+    case EADDRNOTAVAIL: return "no local port left for a connection";
+    default: return "could not connect";
     }
 }
 
@@ -98,29 +94,30 @@ static void set_untrusted(ac_err_t *err, void *easy)
 static int try_descriptor(void)
 {
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), cause = fd < 0 ? errno : 0;
-    if (fd >= 0) close(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
     return cause;
 }
 
 static bool set_lack(ac_err_t *err, int code, int cause)
 {
-    bool opens = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CONNECT_ERROR ||
-                 code == CURLE_FAILED_INIT;
-    if (opens) cause = try_descriptor();
-    else if (code != CURLE_COULDNT_CONNECT) return false;
+    bool opens = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_SSL_CACERT_BADFILE ||
+        code == CURLE_SSL_CONNECT_ERROR || code == CURLE_FAILED_INIT;
+    if (opens) {
+        cause = try_descriptor();
+    } else if (code != CURLE_COULDNT_CONNECT) {
+        return false;
+    }
     switch (cause) {
     case EMFILE:
-        ac_err_set(err, AC_OVERLOADED, "this server process has no file descriptors left; raise its limit of open files");
+        ac_err_set(err, AC_OVERLOADED,
+                   "this server process has no file descriptors left; raise its limit of open files");
         break;
-    case ENFILE:
-        ac_err_set(err, AC_OVERLOADED, "this machine has no file descriptors left");
-        break;
+    case ENFILE: ac_err_set(err, AC_OVERLOADED, "this machine has no file descriptors left"); break;
     case ENOMEM:
-    case ENOBUFS:
-        ac_err_set(err, AC_OVERLOADED, "this machine has no memory left for a connection");
-        break;
-    default:
-        return false;
+    case ENOBUFS: ac_err_set(err, AC_OVERLOADED, "this machine has no memory left for a connection"); break;
+    default: return false;
     }
     err->retry_after = LACK_RETRY;
     return true;
@@ -129,25 +126,19 @@ static bool set_lack(ac_err_t *err, int code, int cause)
 bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout)
 {
     char text[AC_TIME_SIZE];
-    if (set_lack(err, code, cause)) return true;
+    if (set_lack(err, code, cause)) {
+        return true;
+    }
     switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-        ac_err_set(err, AC_UPSTREAM_ERROR, "the host's name was not found");
-        return true;
-    case CURLE_COULDNT_CONNECT:
-        ac_err_set(err, AC_UPSTREAM_ERROR, "%s", connect_text(easy));
-        return true;
+    case CURLE_COULDNT_RESOLVE_HOST: ac_err_set(err, AC_UPSTREAM_ERROR, "the host's name was not found"); return true;
+    case CURLE_COULDNT_CONNECT: ac_err_set(err, AC_UPSTREAM_ERROR, "%s", connect_text(easy)); return true;
     case CURLE_OPERATION_TIMEDOUT:
         ac_duration_format(text, connect_timeout);
         ac_err_set(err, AC_UPSTREAM_TIMEOUT, "no connection within %s", text);
         return true;
-    case CURLE_SSL_CONNECT_ERROR:
-        ac_err_set(err, AC_UPSTREAM_ERROR, "the TLS handshake failed");
-        return true;
+    case CURLE_SSL_CONNECT_ERROR: ac_err_set(err, AC_UPSTREAM_ERROR, "the TLS handshake failed"); return true;
     case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_ISSUER_ERROR:
-        set_untrusted(err, easy);
-        return false;
+    case CURLE_SSL_ISSUER_ERROR: set_untrusted(err, easy); return false;
     case CURLE_SSL_CACERT_BADFILE:
         ac_err_set(err, AC_UPSTREAM_ERROR, "the file of trusted certificates cannot be read");
         return false;
@@ -159,14 +150,8 @@ bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_inte
         ac_err_set(err, AC_UPSTREAM_ERROR, "the connection was closed before an answer");
         return true;
     case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_WEIRD_SERVER_REPLY:
-        ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is not HTTP");
-        return false;
-    case CURLE_OUT_OF_MEMORY:
-        ac_err_set(err, AC_INTERNAL, "out of memory");
-        return false;
-    default:
-        ac_err_set(err, AC_UPSTREAM_ERROR, "%s", curl_easy_strerror((CURLcode)code));
-        return false;
+    case CURLE_WEIRD_SERVER_REPLY: ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is not HTTP"); return false;
+    case CURLE_OUT_OF_MEMORY: ac_err_set(err, AC_INTERNAL, "out of memory"); return false;
+    default: ac_err_set(err, AC_UPSTREAM_ERROR, "%s", curl_easy_strerror((CURLcode)code)); return false;
     }
 }

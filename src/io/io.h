@@ -34,7 +34,7 @@ typedef struct ac_timer_t {
     apr_time_t due;
     ac_task_fn *fn;
     void *baton;
-    int slot;                               /* place in the heap + 1; 0: not set */
+    int slot; /* place in the heap + 1; 0: not set */
 } ac_timer_t;
 /* (Re)sets the timer to fire once at `due` (ac_clock time), never inside this call. */
 void ac_timer_set(ac_loop_t *loop, ac_timer_t *timer, apr_time_t due, ac_task_fn *fn, void *baton);
@@ -59,18 +59,18 @@ typedef struct ac_watch_t {
     uint32_t events;
     void (*fn)(void *baton, uint32_t events);
     void *baton;
-    uint32_t slot;                          /* slot + 1 in the loop's table of generations; 0: not watched */
+    uint32_t slot; /* slot + 1 in the loop's table of generations; 0: not watched */
 } ac_watch_t;
 apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
                           void (*fn)(void *baton, uint32_t events), void *baton);
 void ac_watch_cancel(ac_loop_t *loop, ac_watch_t *watch);
 
 /* ---- latch.c: a worker that waits for an answer ---- */
-typedef struct ac_latch_t ac_latch_t;       /* refcounted: a late answer finds nobody, and nothing freed */
-ac_latch_t *ac_latch_create(void);          /* one reference for the waiter */
+typedef struct ac_latch_t ac_latch_t; /* refcounted: a late answer finds nobody, and nothing freed */
+ac_latch_t *ac_latch_create(void);    /* one reference for the waiter */
 void ac_latch_ref(ac_latch_t *latch);
 void ac_latch_unref(ac_latch_t *latch);
-void ac_latch_open(ac_latch_t *latch);      /* any thread */
+void ac_latch_open(ac_latch_t *latch);                      /* any thread */
 bool ac_latch_wait(ac_latch_t *latch, apr_time_t deadline); /* ac_clock time; false: timed out */
 
 /* ---- handover.c: what a worker leaves with the loop and waits for ---- */
@@ -80,21 +80,21 @@ typedef struct ac_handover_t {
     ac_latch_t *latch;
     atomic_int state;
 } ac_handover_t;
-void ac_handover_begin(ac_handover_t *handover);        /* the worker, before the loop has it */
+void ac_handover_begin(ac_handover_t *handover); /* the worker, before the loop has it */
 /* The loop's side, once, or any thread's that has it from there. true: the worker has it. false: the worker has given up. */
 bool ac_handover_answer(ac_handover_t *handover);
 /* The worker, once; deadline in ac_clock time. true: it was answered, and is the worker's. false: given up, and is the loop's. */
 bool ac_handover_wait(ac_handover_t *handover, apr_time_t deadline);
 
 /* ---- shared_lock.c: a lock in memory that processes share ---- */
-int ac_shared_lock_init(pthread_mutex_t *lock);     /* before the fork; errno of what failed */
+int ac_shared_lock_init(pthread_mutex_t *lock); /* before the fork; errno of what failed */
 /* Any thread. 0: ours. EOWNERDEAD: ours, and its holder was killed inside: what it guards is to be put right before it is given back.
  * Else: not to be had within patience, as when its holder is stopped. */
 int ac_shared_lock_take(pthread_mutex_t *lock, apr_interval_time_t patience);
 void ac_shared_lock_drop(pthread_mutex_t *lock);
 
 /* ---- trim.c: memory that was freed goes back to the system ---- */
-typedef struct ac_trim_t {                  /* lives inside its owner, longer than loop and work; zero before first use */
+typedef struct ac_trim_t { /* lives inside its owner, longer than loop and work; zero before first use */
     ac_loop_t *loop;
     struct ac_work_t *work;
     ac_timer_t timer;
@@ -118,15 +118,15 @@ void ac_work_destroy(ac_work_t *work);
 
 /* ---- redis.c: a Redis server ---- */
 /* One connection, kept as long as it lasts and made again when it is gone, after 0.1 to 5 s. All on the loop thread. */
-struct redisReply;                          /* <hiredis/hiredis.h> */
+struct redisReply; /* <hiredis/hiredis.h> */
 typedef struct ac_redis_t ac_redis_t;
-typedef struct ac_redis_conf_t {            /* what it points to lives longer than the connection */
-    const char *host;                       /* a name, or an IPv4 or IPv6 address */
+typedef struct ac_redis_conf_t { /* what it points to lives longer than the connection */
+    const char *host;            /* a name, or an IPv4 or IPv6 address */
     int port, db;
-    const char *user, *password;            /* NULL: none */
-    bool tls;                               /* its certificate is checked, and that it is host's */
-    const char *ca_file;                    /* PEM, or NULL: the system's */
-    apr_interval_time_t timeout;            /* for each answer; a server that takes longer counts as away */
+    const char *user, *password; /* NULL: none */
+    bool tls;                    /* its certificate is checked, and that it is host's */
+    const char *ca_file;         /* PEM, or NULL: the system's */
+    apr_interval_time_t timeout; /* for each answer; a server that takes longer counts as away */
     /* NULL, or a command that every connection begins with: with an error for an answer the server counts as away. One that writes finds
      * out replicas, and servers that take no more. Its words may change between connections. */
     const char *const *proof;
@@ -135,54 +135,60 @@ typedef struct ac_redis_conf_t {            /* what it points to lives longer th
     void (*on_state)(void *baton, bool up, const char *why);
     void *baton;
 } ac_redis_conf_t;
-typedef struct ac_redis_command_t { int argc; const char *const *argv; const size_t *len; } ac_redis_command_t; /* len NULL: of text */
+typedef struct ac_redis_command_t {
+    int argc;
+    const char *const *argv;
+    const size_t *len;
+} ac_redis_command_t; /* len NULL: of text */
 /* Never inside ac_redis_call(). reply is borrowed, and may be one of Redis' errors; NULL with err overloaded: it could not be asked, or
  * did not answer in time, and whether it has done what was wanted is not known. */
 typedef void ac_redis_fn(void *baton, const struct redisReply *reply, const ac_err_t *err);
 /* errors: internal (the CA file). */
-apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work, ac_err_t *err);
-void ac_redis_start(ac_redis_t *redis);     /* begins to connect */
+apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work,
+                             ac_err_t *err);
+void ac_redis_start(ac_redis_t *redis); /* begins to connect */
 bool ac_redis_is_up(const ac_redis_t *redis);
 /* Copies the command. While the first connection is being made it waits, up to its timeout; later, without one, it fails. */
 void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redis_fn *fn, void *baton);
-void ac_redis_destroy(ac_redis_t *redis);   /* nobody is called back any more. Also when the loop has ended; NULL is fine */
+void ac_redis_destroy(
+    ac_redis_t *redis); /* nobody is called back any more. Also when the loop has ended; NULL is fine */
 
 /* ---- http.c: one exchange with an upstream ---- */
 typedef struct ac_http_t ac_http_t;
 
 typedef struct ac_http_request_t {
     const char *method, *url;
-    const char *const *headers;             /* "Name: value", NULL-terminated; may be NULL */
-    const char *body;                       /* copied; NULL: none */
+    const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+    const char *body;           /* copied; NULL: none */
     size_t body_len;
     apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout; /* 0: none */
-    size_t max_response;                    /* bytes of body; over it: upstream_error. 0: AC_MAX_RESPONSE */
-    int retries;                            /* after the first try; never once on_head said a 2xx */
-    int http_version;                       /* 0: HTTP/2 over TLS where offered, else 1.1; 1: 1.1; 2: 2 over TLS */
-    const char *ca_file;                    /* PEM; NULL: the system's. Verification cannot be turned off */
-    int max_redirects;                      /* 0: a 3xx is an answer like any other */
+    size_t max_response; /* bytes of body; over it: upstream_error. 0: AC_MAX_RESPONSE */
+    int retries;         /* after the first try; never once on_head said a 2xx */
+    int http_version;    /* 0: HTTP/2 over TLS where offered, else 1.1; 1: 1.1; 2: 2 over TLS */
+    const char *ca_file; /* PEM; NULL: the system's. Verification cannot be turned off */
+    int max_redirects;   /* 0: a 3xx is an answer like any other */
     /* refuse loopback, link-local, private, multicast … addresses, also after DNS and redirects */
     bool public_only;
     /* For redirects: "host", "*.host" (both with the scheme's own port), "host:port", NULL-terminated; NULL: any. The URL's own scheme,
      * host and port are implied. */
     const char *const *allow_hosts;
-    bool raw_errors;                        /* deliver the body of a final non-2xx through on_body, as a 2xx's */
+    bool raw_errors; /* deliver the body of a final non-2xx through on_body, as a 2xx's */
 } ac_http_request_t;
 
 typedef struct ac_http_head_t {
     int status;
-    const char *content_type;               /* or "" */
-    const char *request_id;                 /* x-request-id, apim-request-id, x-ms-activity-id … or "" */
-    apr_interval_time_t retry_after;        /* retry-after-ms, retry-after; 0: none */
-    const char *(*header)(const void *self, const char *name);  /* any header by name, or NULL */
+    const char *content_type;        /* or "" */
+    const char *request_id;          /* x-request-id, apim-request-id, x-ms-activity-id … or "" */
+    apr_interval_time_t retry_after; /* retry-after-ms, retry-after; 0: none */
+    const char *(*header)(const void *self, const char *name); /* any header by name, or NULL */
     const void *self;
 } ac_http_head_t;
 
 /* All on the loop thread, never inside ac_http_start(). After on_end or ac_http_cancel() nothing more comes. A status that
  * will be retried is not reported. */
 typedef struct ac_http_cb_t {
-    void (*on_head)(void *baton, const ac_http_head_t *head);           /* the final answer's head; may be NULL */
-    bool (*on_body)(void *baton, const char *bytes, size_t len);        /* false: stop here; on_end follows with APR_SUCCESS */
+    void (*on_head)(void *baton, const ac_http_head_t *head);    /* the final answer's head; may be NULL */
+    bool (*on_body)(void *baton, const char *bytes, size_t len); /* false: stop here; on_end follows with APR_SUCCESS */
     /* Once. status APR_SUCCESS: an answer came to its end, whatever its HTTP status. err: what went wrong otherwise:
      * upstream_timeout ("no first byte within 60s"), upstream_error (connect, TLS, cut, over the cap), cancelled. For a
      * non-2xx without raw_errors
@@ -196,8 +202,8 @@ typedef struct ac_http_cb_t {
  * x-should-retry,
  * retry-after-ms and retry-after, inside the total timeout (where there is none: up to a minute). errors: invalid_request (a
  * URL that is none). */
-apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request,
-                           const ac_http_cb_t *cb, void *baton, ac_err_t *err);
+apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request, const ac_http_cb_t *cb,
+                           void *baton, ac_err_t *err);
 /* Closes the exchange at once, the connection too where it was in mid-answer. on_end does not come. */
 void ac_http_cancel(ac_http_t *http);
 /* Whether text is an absolute http or https URL with a host and no user info. */
@@ -219,8 +225,8 @@ typedef struct ac_timers_t {
     int n, size;
 } ac_timers_t;
 ac_timers_t *ac_loop_timers(ac_loop_t *loop);
-void ac_timers_run(ac_timers_t *timers, apr_time_t now);    /* calls those due by now */
-apr_time_t ac_timers_next(const ac_timers_t *timers);       /* 0: none is set */
+void ac_timers_run(ac_timers_t *timers, apr_time_t now); /* calls those due by now */
+apr_time_t ac_timers_next(const ac_timers_t *timers);    /* 0: none is set */
 void ac_timers_free(ac_timers_t *timers);
 /* loop.c: realloc to n items; ends the process where memory has run out, as httpd does. */
 void *ac_loop_grow(void *items, size_t n, size_t size);
@@ -230,9 +236,9 @@ void *ac_loop_grow(void *items, size_t n, size_t size);
  * and end is linear in the connections of its multi. `void *easy` is a CURL. */
 typedef struct ac_multi_t ac_multi_t;
 typedef struct ac_transfer_t ac_transfer_t;
-struct ac_transfer_t {                      /* lives inside its owner; zero before first use */
-    void (*on_done)(ac_transfer_t *transfer, int code);     /* CURLcode; the easy handle is still there */
-    void (*on_drop)(ac_transfer_t *transfer);               /* the loop is being destroyed */
+struct ac_transfer_t {                                  /* lives inside its owner; zero before first use */
+    void (*on_done)(ac_transfer_t *transfer, int code); /* CURLcode; the easy handle is still there */
+    void (*on_drop)(ac_transfer_t *transfer);           /* the loop is being destroyed */
     void *easy;
     struct ac_shard_t *shard;
     ac_transfer_t *next, *prev;
@@ -241,7 +247,7 @@ struct ac_transfer_t {                      /* lives inside its owner; zero befo
 apr_status_t ac_multi_create(ac_multi_t **pmulti, ac_loop_t *loop, ac_err_t *err);
 void ac_multi_destroy(ac_multi_t *multi);
 ac_multi_t *ac_loop_multi(ac_loop_t *loop);
-void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer);     /* on_drop may come from now on */
+void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer); /* on_drop may come from now on */
 void ac_multi_leave(ac_transfer_t *transfer);
 /* An easy handle for this transfer, with the loop's own options set. multiplex: it may share a connection. false: out of memory. */
 bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer, bool multiplex);
@@ -249,55 +255,61 @@ bool ac_multi_add(ac_transfer_t *transfer); /* lets it run; false: out of memory
 /* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not inside a
  * curl callback. */
 void ac_multi_release(ac_transfer_t *transfer);
-bool ac_multi_in_callback(const ac_multi_t *multi);         /* curl is calling us: add and release are forbidden */
+bool ac_multi_in_callback(const ac_multi_t *multi); /* curl is calling us: add and release are forbidden */
 
 /* http_request.c: a request's copy, and how it goes into an easy handle */
 typedef struct ac_http_copy_t {
-    ac_http_request_t request;              /* pointers into this block, url and body_len aside */
-    char *url;                              /* of its own: a redirect changes it */
-    const char *origin_url;                 /* the first one */
-    struct curl_slist *headers;             /* inside the block */
+    ac_http_request_t request;  /* pointers into this block, url and body_len aside */
+    char *url;                  /* of its own: a redirect changes it */
+    const char *origin_url;     /* the first one */
+    struct curl_slist *headers; /* inside the block */
     bool send_body;
 } ac_http_copy_t;
 apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
 void ac_http_copy_free(ac_http_copy_t *copy);
 bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy);
-bool ac_http_copy_multiplexes(const ac_http_copy_t *copy);  /* HTTP/2 is asked for */
+bool ac_http_copy_multiplexes(const ac_http_copy_t *copy); /* HTTP/2 is asked for */
 /* Goes on to where a 3xx points: url, method, body and headers as they have to be there; whatever may be a secret is dropped where
  * the origin changes. errors: upstream_error */
 apr_status_t ac_http_copy_redirect(ac_http_copy_t *copy, int status, const char *location, ac_err_t *err);
 
 /* http_answer.c: an answer as it comes */
-typedef enum ac_answer_e {                  /* what is done with its body */
-    AC_ANSWER_NONE,                         /* no head yet */
-    AC_ANSWER_GIVEN,                        /* to on_body */
-    AC_ANSWER_KEPT,                         /* an error's, which may be retried */
-    AC_ANSWER_SKIPPED                       /* a redirect's */
+typedef enum ac_answer_e {                   /* what is done with its body */
+                           AC_ANSWER_NONE,   /* no head yet */
+                           AC_ANSWER_GIVEN,  /* to on_body */
+                           AC_ANSWER_KEPT,   /* an error's, which may be retried */
+                           AC_ANSWER_SKIPPED /* a redirect's */
 } ac_answer_e;
-typedef enum ac_trouble_e {                 /* why we made curl stop */
-    AC_TROUBLE_NONE, AC_TROUBLE_STOPPED, AC_TROUBLE_ENOUGH, AC_TROUBLE_TOO_LONG, AC_TROUBLE_HEAD_TOO_LONG,
-    AC_TROUBLE_PRIVATE_ADDRESS, AC_TROUBLE_NO_MEMORY
+typedef enum ac_trouble_e { /* why we made curl stop */
+                            AC_TROUBLE_NONE,
+                            AC_TROUBLE_STOPPED,
+                            AC_TROUBLE_ENOUGH,
+                            AC_TROUBLE_TOO_LONG,
+                            AC_TROUBLE_HEAD_TOO_LONG,
+                            AC_TROUBLE_PRIVATE_ADDRESS,
+                            AC_TROUBLE_NO_MEMORY
 } ac_trouble_e;
 typedef struct ac_answer_t {
     ac_answer_e kind;
-    ac_trouble_e trouble;                   /* the first one */
-    bool responded;                         /* at least a byte has come */
+    ac_trouble_e trouble; /* the first one */
+    bool responded;       /* at least a byte has come */
     int status;
     size_t received, max;
     apr_interval_time_t retry_after;
-    char *upstream_id;                      /* or NULL */
-    ac_buf_t head;                          /* header lines, each with its NUL */
+    char *upstream_id; /* or NULL */
+    ac_buf_t head;     /* header lines, each with its NUL */
     ac_buf_t kept;
 } ac_answer_t;
 void ac_answer_init(ac_answer_t *answer, size_t max);
-void ac_answer_begin(ac_answer_t *answer);  /* another try */
+void ac_answer_begin(ac_answer_t *answer); /* another try */
 void ac_answer_free(ac_answer_t *answer);
 /* Takes a header line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a head. */
 apr_status_t ac_answer_header(ac_answer_t *answer, const char *line, size_t len, bool *pwhole);
-void ac_answer_read_head(ac_answer_t *answer, int status);      /* the final one is whole: sets retry_after, upstream_id */
-const char *ac_answer_find(const ac_answer_t *answer, const char *name);    /* a header's value, or NULL */
-bool ac_answer_redirects(const ac_answer_t *answer);    /* whether it sends us to another URL */
-bool ac_answer_retries(const ac_answer_t *answer);      /* whether its status, or its header on that, says that a further try may do */
+void ac_answer_read_head(ac_answer_t *answer, int status); /* the final one is whole: sets retry_after, upstream_id */
+const char *ac_answer_find(const ac_answer_t *answer, const char *name); /* a header's value, or NULL */
+bool ac_answer_redirects(const ac_answer_t *answer);                     /* whether it sends us to another URL */
+bool ac_answer_retries(
+    const ac_answer_t *answer); /* whether its status, or its header on that, says that a further try may do */
 /* Keeps a part of the body, as far as AC_MAX_ERROR_BODY allows (or skips it, within the same bound). false: no more, see trouble. */
 bool ac_answer_keep(ac_answer_t *answer, const char *bytes, size_t len);
 void ac_answer_trouble(ac_answer_t *answer, ac_trouble_e trouble);
@@ -305,8 +317,8 @@ void ac_answer_trouble(ac_answer_t *answer, ac_trouble_e trouble);
 bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err);
 
 /* http_retry.c: the policy; pure */
-bool ac_http_status_retries(int status, const char *should_retry);  /* should_retry: x-should-retry, or NULL */
-apr_interval_time_t ac_http_backoff(int n);                         /* before retry n = 0, 1, … */
+bool ac_http_status_retries(int status, const char *should_retry); /* should_retry: x-should-retry, or NULL */
+apr_interval_time_t ac_http_backoff(int n);                        /* before retry n = 0, 1, … */
 /* From the headers' values, each may be NULL. wall: apr_time_now(). 0: none. */
 apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after, apr_time_t wall);
 /* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. cause: errno of the last

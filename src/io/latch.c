@@ -56,7 +56,7 @@ void ac_latch_open(ac_latch_t *latch)
 bool ac_latch_wait(ac_latch_t *latch, apr_time_t deadline)
 {
     /* ac_clock() is CLOCK_MONOTONIC in microseconds, which is what the condition waits by. */
-    struct timespec until = { .tv_sec = 0 };
+    struct timespec until = {.tv_sec = 0};
     if (deadline > 0) {
         until.tv_sec = (time_t)(deadline / APR_USEC_PER_SEC);
         until.tv_nsec = (long)(deadline % APR_USEC_PER_SEC) * 1000;

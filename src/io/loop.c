@@ -14,15 +14,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define EVENTS_PER_TURN 256                 /* more would let what was gathered wait too long for its writing */
-#define READY_ROUNDS    8                   /* of tasks that set tasks, before descriptors are looked at again */
-#define WAKE_KEY        UINT64_MAX          /* epoll data of the eventfd */
-#define FOREVER         ((apr_interval_time_t)-1)
+#define EVENTS_PER_TURN 256 /* more would let what was gathered wait too long for its writing */
+#define READY_ROUNDS 8      /* of tasks that set tasks, before descriptors are looked at again */
+#define WAKE_KEY UINT64_MAX /* epoll data of the eventfd */
+#define FOREVER ((apr_interval_time_t)-1)
 
-typedef struct slot_t {                     /* a watched descriptor; owners come and go, slots stay */
-    ac_watch_t *watch;                      /* NULL: free */
-    uint32_t generation;                    /* counts owners, so that an event finds its own only */
-    uint32_t next_free;                     /* index + 1; 0: none */
+typedef struct slot_t {  /* a watched descriptor; owners come and go, slots stay */
+    ac_watch_t *watch;   /* NULL: free */
+    uint32_t generation; /* counts owners, so that an event finds its own only */
+    uint32_t next_free;  /* index + 1; 0: none */
 } slot_t;
 
 typedef struct command_t {
@@ -37,23 +37,23 @@ typedef struct commands_t {
 
 struct ac_loop_t {
     int epoll_fd, wake_fd;
-    bool stopping;                          /* the last turn is under way */
+    bool stopping; /* the last turn is under way */
     apr_time_t now;
     ac_timers_t timers;
-    ac_ready_t ready;                       /* head of a ring */
+    ac_ready_t ready; /* head of a ring */
     slot_t *slots;
     uint32_t n_slots, size_slots, free_slot;
     ac_multi_t *multi;
-    commands_t running;                     /* swapped with posted: neither is allocated anew */
+    commands_t running; /* swapped with posted: neither is allocated anew */
     struct epoll_event events[EVENTS_PER_TURN];
 
-    pthread_mutex_t lock;                   /* for what follows */
+    pthread_mutex_t lock; /* for what follows */
     commands_t posted;
     bool asleep, stop;
 };
 
 static _Thread_local const ac_loop_t *current;
-static atomic_bool no_pwait2;               /* the kernel has no epoll_pwait2 */
+static atomic_bool no_pwait2; /* the kernel has no epoll_pwait2 */
 
 void *ac_loop_grow(void *items, size_t n, size_t size)
 {
@@ -103,7 +103,7 @@ void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton)
         posted->size = posted->size ? posted->size * 2 : 64;
         posted->items = ac_loop_grow(posted->items, (size_t)posted->size, sizeof(*posted->items));
     }
-    posted->items[posted->n++] = (command_t){ fn, baton };
+    posted->items[posted->n++] = (command_t){fn, baton};
     bool asleep = loop->asleep;
     loop->asleep = false;
     pthread_mutex_unlock(&loop->lock);
@@ -192,9 +192,9 @@ static bool any_ready(const ac_loop_t *loop)
 static void run_ready(ac_loop_t *loop)
 {
     for (int round = 0; round < READY_ROUNDS && any_ready(loop); round++) {
-        ac_ready_t mark = { 0 };
+        ac_ready_t mark = {0};
         link_last(loop, &mark);
-        for (ac_ready_t *ready; (ready = loop->ready.next) != &mark; ) {
+        for (ac_ready_t *ready; (ready = loop->ready.next) != &mark;) {
             unlink_ready(ready);
             ready->fn(ready->baton);
         }
@@ -216,7 +216,7 @@ static bool loop_take_slot(ac_loop_t *loop, ac_watch_t *watch)
             loop->slots = slots;
             loop->size_slots = size;
         }
-        loop->slots[loop->n_slots++] = (slot_t){ 0 };
+        loop->slots[loop->n_slots++] = (slot_t){0};
         loop->free_slot = loop->n_slots;
     }
     watch->slot = loop->free_slot;
@@ -239,7 +239,7 @@ static void give_slot(ac_loop_t *loop, ac_watch_t *watch)
 static int control(ac_loop_t *loop, int op, const ac_watch_t *watch, uint32_t events)
 {
     uint32_t index = watch->slot - 1;
-    struct epoll_event event = { .events = events };
+    struct epoll_event event = {.events = events};
     event.data.u64 = (uint64_t)loop->slots[index].generation << 32 | index;
     if (!epoll_ctl(loop->epoll_fd, op, watch->fd, &event)) {
         return 0;
@@ -271,7 +271,7 @@ apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t e
     }
     int status = control(loop, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, watch, events);
     if (status) {
-        ac_watch_cancel(loop, watch);       /* what was watched before would wake the loop for ever, for nobody */
+        ac_watch_cancel(loop, watch); /* what was watched before would wake the loop for ever, for nobody */
         return status;
     }
     watch->events = events;
@@ -281,7 +281,7 @@ apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t e
 void ac_watch_cancel(ac_loop_t *loop, ac_watch_t *watch)
 {
     if (watch->slot) {
-        struct epoll_event none = { .events = 0 };
+        struct epoll_event none = {.events = 0};
         epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, &none);
         give_slot(loop, watch);
     }
@@ -319,12 +319,12 @@ static int wait_events(ac_loop_t *loop, apr_interval_time_t wait)
 {
 #if defined(SYS_epoll_pwait2) && defined(__LP64__)
     if (wait > 0 && !atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
-        struct timespec left = { wait / APR_USEC_PER_SEC, wait % APR_USEC_PER_SEC * 1000 };
+        struct timespec left = {wait / APR_USEC_PER_SEC, wait % APR_USEC_PER_SEC * 1000};
         long n = syscall(SYS_epoll_pwait2, loop->epoll_fd, loop->events, EVENTS_PER_TURN, &left, NULL, (size_t)0);
         if (n >= 0 || errno == EINTR) {
             return (int)n;
         }
-        atomic_store(&no_pwait2, true);     /* an older kernel, or a filter that forbids it */
+        atomic_store(&no_pwait2, true); /* an older kernel, or a filter that forbids it */
     }
 #endif
     apr_interval_time_t ms = wait > 0 ? (wait + 999) / 1000 : wait;
@@ -374,7 +374,7 @@ static apr_status_t open_descriptors(ac_loop_t *loop)
     if (loop->wake_fd < 0) {
         return errno;
     }
-    struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
     event.data.u64 = WAKE_KEY;
     return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) ? errno : APR_SUCCESS;
 }

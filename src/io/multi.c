@@ -15,18 +15,18 @@
 /* Over HTTP/2 one shard is one connection: curl lets transfers wait for the first connection to a host to tell
  * whether it can be shared, but opens one more for each that finds it full. More streams on one would wait for one
  * another's lost segments, and curl wakes all of them for each read. */
-#define STREAMS_PER_SHARD   64
-#define IDLE_CONNECTIONS    64              /* kept for reuse beyond as many as there are transfers */
-#define SHARD_LIFETIME      apr_time_from_sec(60)   /* of one without transfers; its connections go with it */
-#define SPARE_HANDLES       64
+#define STREAMS_PER_SHARD 64
+#define IDLE_CONNECTIONS 64                  /* kept for reuse beyond as many as there are transfers */
+#define SHARD_LIFETIME apr_time_from_sec(60) /* of one without transfers; its connections go with it */
+#define SPARE_HANDLES 64
 
 typedef struct ac_shard_t {
     ac_multi_t *multi;
     CURLM *curl;
     bool multiplex;
     ac_timer_t timer;
-    ac_ready_t run;                         /* curl's timer is due at once */
-    ac_ready_t drain;                       /* a transfer may have ended */
+    ac_ready_t run;   /* curl's timer is due at once */
+    ac_ready_t drain; /* a transfer may have ended */
     ac_timer_t unused;
     int n_transfers;
     struct ac_shard_t *next;
@@ -35,28 +35,28 @@ typedef struct ac_shard_t {
 struct ac_multi_t {
     ac_loop_t *loop;
     CURLSH *share;
-    ac_shard_t *shards[2];                  /* plain, multiplexing; in order of creation, the first ones filled first */
+    ac_shard_t *shards[2]; /* plain, multiplexing; in order of creation, the first ones filled first */
     int in_callback;
-    ac_transfer_t live;                     /* head of a ring */
+    ac_transfer_t live; /* head of a ring */
     CURL *spares[SPARE_HANDLES];
     int n_spares;
 };
 
-#define LOOK_EVERY apr_time_from_msec(20)   /* at a socket that cannot be watched */
+#define LOOK_EVERY apr_time_from_msec(20) /* at a socket that cannot be watched */
 
-typedef struct connection_t {               /* a socket of curl's that it waits for */
+typedef struct connection_t { /* a socket of curl's that it waits for */
     ac_watch_t watch;
     ac_shard_t *shard;
     curl_socket_t fd;
-    uint32_t events;                        /* that curl waits for */
-    ac_timer_t look;                        /* while it cannot be watched */
+    uint32_t events; /* that curl waits for */
+    ac_timer_t look; /* while it cannot be watched */
 } connection_t;
 
 static void multi_drain(void *baton)
 {
     ac_shard_t *shard = baton;
     int left;
-    for (CURLMsg *message; (message = curl_multi_info_read(shard->curl, &left)); ) {
+    for (CURLMsg *message; (message = curl_multi_info_read(shard->curl, &left));) {
         ac_transfer_t *transfer = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
         if (message->msg == CURLMSG_DONE && transfer) {
@@ -99,7 +99,7 @@ static void multi_on_event(void *baton, uint32_t events)
     connection_t *connection = baton;
     int mask = 0;
     if (events & (EPOLLERR | EPOLLHUP)) {
-        events |= connection->events;           /* curl learns the cause from its next read or write */
+        events |= connection->events; /* curl learns the cause from its next read or write */
     }
     if (events & EPOLLIN) {
         mask |= CURL_CSELECT_IN;
@@ -107,7 +107,7 @@ static void multi_on_event(void *baton, uint32_t events)
     if (events & EPOLLOUT) {
         mask |= CURL_CSELECT_OUT;
     }
-    act(connection->shard, connection->fd, mask);   /* connection may be gone after this */
+    act(connection->shard, connection->fd, mask); /* connection may be gone after this */
 }
 
 static void multi_look(void *baton);
@@ -115,11 +115,11 @@ static void multi_look(void *baton);
 static apr_status_t multi_watch(connection_t *connection)
 {
     ac_loop_t *loop = connection->shard->multi->loop;
-    apr_status_t status = ac_watch_set(loop, &connection->watch, connection->fd, connection->events, multi_on_event, connection);
+    apr_status_t status =
+        ac_watch_set(loop, &connection->watch, connection->fd, connection->events, multi_on_event, connection);
     if (status == APR_SUCCESS) {
         ac_timer_cancel(loop, &connection->look);
-    }
-    else {
+    } else {
         ac_timer_set(loop, &connection->look, ac_loop_now(loop) + LOOK_EVERY, multi_look, connection);
     }
     return status;
@@ -168,7 +168,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *baton, v
     bool unwatched = connection->look.slot;
     status = multi_watch(connection);
     if (unwatched) {
-        return 0;                           /* that has been said */
+        return 0; /* that has been said */
     }
 
 leave:
@@ -291,12 +291,12 @@ void ac_multi_destroy(ac_multi_t *multi)
     if (!multi) {
         return;
     }
-    for (ac_transfer_t *transfer; (transfer = multi->live.next) != &multi->live; ) {
+    for (ac_transfer_t *transfer; (transfer = multi->live.next) != &multi->live;) {
         ac_multi_leave(transfer);
         transfer->on_drop(transfer);
     }
     for (int i = 0; i < 2; i++) {
-        for (ac_shard_t *shard; (shard = multi->shards[i]); ) {
+        for (ac_shard_t *shard; (shard = multi->shards[i]);) {
             multi->shards[i] = shard->next;
             shard_destroy(shard);
         }

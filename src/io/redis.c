@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define GREETING_PATIENCE apr_time_from_sec(2)  /* for a connection to be made, greeting and all */
+#define GREETING_PATIENCE apr_time_from_sec(2) /* for a connection to be made, greeting and all */
 #define BACKOFF_FIRST apr_time_from_msec(100)
 #define BACKOFF_MOST apr_time_from_sec(5)
 
@@ -32,8 +32,7 @@ static void redis_append(ac_redis_t *redis, call_t *call)
 {
     if (redis->first) {
         redis->last->next = call;
-    }
-    else {
+    } else {
         redis->first = call;
     }
     redis->last = call;
@@ -76,8 +75,7 @@ static void redis_set_timer(ac_redis_t *redis)
     }
     if (due) {
         ac_timer_set(redis->loop, &redis->timer, due, redis_on_timer, redis);
-    }
-    else {
+    } else {
         ac_timer_cancel(redis->loop, &redis->timer);
     }
 }
@@ -113,7 +111,8 @@ void ac_redis_down(ac_redis_t *redis, const char *why)
     redis->backoff = redis->backoff ? redis->backoff * 2 : BACKOFF_FIRST;
     redis->backoff = redis->backoff < BACKOFF_MOST ? redis->backoff : BACKOFF_MOST;
     /* Children lose it at the same time, and need not all come back at once. */
-    redis->step_due = ac_loop_now(redis->loop) + redis->backoff / 2 + (apr_interval_time_t)(ac_random() % (uint64_t)redis->backoff);
+    redis->step_due = ac_loop_now(redis->loop) + redis->backoff / 2 +
+        (apr_interval_time_t)(ac_random() % (uint64_t)redis->backoff);
     redis_set_timer(redis);
     tell_state(redis, false, why);
 }
@@ -149,8 +148,7 @@ void ac_redis_connected(ac_redis_t *redis)
     redis->n_greetings = 0;
     if (conf->password && conf->user) {
         add_greeting(redis, 3, (const char *[]){"AUTH", conf->user, conf->password});
-    }
-    else if (conf->password) {
+    } else if (conf->password) {
         add_greeting(redis, 2, (const char *[]){"AUTH", conf->password});
     }
     if (conf->db) {
@@ -169,8 +167,7 @@ static void on_greeted(ac_redis_t *redis, const redisReply *reply)
     if (reply->type == REDIS_REPLY_ERROR) {
         snprintf(why, sizeof(why), "it refuses us: %.120s", reply->str);
         ac_redis_down(redis, why);
-    }
-    else if (--redis->n_greetings == 0) {
+    } else if (--redis->n_greetings == 0) {
         up(redis);
     }
 }
@@ -215,7 +212,7 @@ bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply)
 /* ---- its address ---- */
 
 struct ac_redis_lookup_t {
-    ac_redis_t *redis;                          /* NULL: nobody wants it any more */
+    ac_redis_t *redis; /* NULL: nobody wants it any more */
     char host[256], port[8];
     int status;
     struct addrinfo *list;
@@ -261,8 +258,7 @@ static void looked_up(void *baton)
             char why[160];
             snprintf(why, sizeof(why), "its name has no address: %.120s", gai_strerror(lookup->status));
             ac_redis_down(redis, why);
-        }
-        else if (redis->state == AC_REDIS_LOOKING_UP) {
+        } else if (redis->state == AC_REDIS_LOOKING_UP) {
             connect_to(redis, lookup->list);
         }
     }
@@ -271,7 +267,9 @@ static void looked_up(void *baton)
 
 static void attempt(ac_redis_t *redis)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
     char port[8];
     snprintf(port, sizeof(port), "%d", redis->conf.port);
@@ -283,7 +281,7 @@ static void attempt(ac_redis_t *redis)
         freeaddrinfo(list);
         return;
     }
-    if (redis->lookup) {                        /* a name server that is slow: one question is enough */
+    if (redis->lookup) { /* a name server that is slow: one question is enough */
         return;
     }
     ac_redis_lookup_t *lookup = ac_alloc(sizeof(*lookup));
@@ -312,22 +310,23 @@ static void redis_on_timer(void *baton)
     }
     if (redis->state == AC_REDIS_AWAY && redis->step_due <= now) {
         attempt(redis);
-    }
-    else if (redis->state != AC_REDIS_UP && redis->step_due <= now) {
+    } else if (redis->state != AC_REDIS_UP && redis->step_due <= now) {
         static const char *const late[] = {
-            [AC_REDIS_LOOKING_UP] = "its name is not looked up in time", [AC_REDIS_CONNECTING] = "it cannot be connected to in time",
-            [AC_REDIS_TLS] = "TLS is not agreed on in time", [AC_REDIS_GREETING] = "it does not answer in time",
+            [AC_REDIS_LOOKING_UP] = "its name is not looked up in time",
+            [AC_REDIS_CONNECTING] = "it cannot be connected to in time",
+            [AC_REDIS_TLS] = "TLS is not agreed on in time",
+            [AC_REDIS_GREETING] = "it does not answer in time",
         };
         ac_redis_down(redis, late[redis->state]);
-    }
-    else {
+    } else {
         redis_set_timer(redis);
     }
 }
 
 /* ---- from outside ---- */
 
-apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work, ac_err_t *err)
+apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work,
+                             ac_err_t *err)
 {
     ac_redis_t *redis = ac_alloc(sizeof(*redis));
     redis->conf = *conf;
@@ -372,8 +371,7 @@ void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redi
         if (redis->state == AC_REDIS_UP) {
             ac_redis_wire_write_later(redis);
         }
-    }
-    else {
+    } else {
         redis_fail(redis, call);
     }
     redisFreeCommand(text);

@@ -16,7 +16,7 @@
 #include <openssl/x509v3.h>
 
 #define READ_SIZE 16384
-#define READS_PER_TURN 16                       /* before other descriptors have their turn */
+#define READS_PER_TURN 16 /* before other descriptors have their turn */
 
 static void on_socket(void *baton, uint32_t events);
 
@@ -28,7 +28,8 @@ apr_status_t ac_redis_wire_prepare(ac_redis_t *redis, ac_err_t *err)
     }
     redis->context = SSL_CTX_new(TLS_client_method());
     if (!redis->context || !SSL_CTX_set_min_proto_version(redis->context, TLS1_2_VERSION) ||
-        !(ca ? SSL_CTX_load_verify_locations(redis->context, ca, NULL) : SSL_CTX_set_default_verify_paths(redis->context))) {
+        !(ca ? SSL_CTX_load_verify_locations(redis->context, ca, NULL)
+             : SSL_CTX_set_default_verify_paths(redis->context))) {
         ERR_clear_error();
         return ac_err_set(err, AC_INTERNAL, "the certificates for Redis (%s) cannot be read", ca ? ca : "the system's");
     }
@@ -127,7 +128,8 @@ static void agree_on_tls(ac_redis_t *redis)
     }
     char why[160];
     long verified = SSL_get_verify_result(redis->tls);
-    snprintf(why, sizeof(why), "TLS: %.120s", verified == X509_V_OK ? "it does not speak it" : X509_verify_cert_error_string(verified));
+    snprintf(why, sizeof(why), "TLS: %.120s",
+             verified == X509_V_OK ? "it does not speak it" : X509_verify_cert_error_string(verified));
     ac_redis_down(redis, why);
 }
 
@@ -259,8 +261,7 @@ static void end_connecting(ac_redis_t *redis)
     redis->state = AC_REDIS_TLS;
     if (begin_tls(redis)) {
         agree_on_tls(redis);
-    }
-    else {
+    } else {
         ac_redis_down(redis, "TLS cannot be begun");
     }
 }

@@ -71,7 +71,7 @@ static void timer_take_out(ac_timers_t *timers, ac_timer_t *timer)
 void ac_timer_set(ac_loop_t *loop, ac_timer_t *timer, apr_time_t due, ac_task_fn *fn, void *baton)
 {
     ac_timers_t *timers = ac_loop_timers(loop);
-    ac_timer_entry_t entry = { due > 0 ? due : 1, timer };
+    ac_timer_entry_t entry = {due > 0 ? due : 1, timer};
     timer->due = due;
     timer->fn = fn;
     timer->baton = baton;

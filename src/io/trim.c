@@ -6,7 +6,7 @@
 #include <malloc.h>
 
 #define EVERY apr_time_from_sec(30)
-#define SPARE (1024 * 1024)                 /* bytes; below it is not worth the walk */
+#define SPARE (1024 * 1024) /* bytes; below it is not worth the walk */
 
 static void trim_look(void *baton);
 
@@ -21,7 +21,9 @@ static void trim_give_back(void *baton)
     (void)baton;
 #ifdef __GLIBC__
     struct mallinfo2 info = mallinfo2();
-    if (info.fordblks > SPARE) malloc_trim(SPARE / 4);
+    if (info.fordblks > SPARE) {
+        malloc_trim(SPARE / 4);
+    }
 #endif
 }
 
@@ -34,7 +36,9 @@ static void gave_back(void *baton)
 static void trim_look(void *baton)
 {
     ac_trim_t *trim = baton;
-    if (!trim->busy) trim->busy = ac_work_post(trim->work, trim_give_back, gave_back, trim) == APR_SUCCESS;
+    if (!trim->busy) {
+        trim->busy = ac_work_post(trim->work, trim_give_back, gave_back, trim) == APR_SUCCESS;
+    }
     set(trim);
 }
 
@@ -47,5 +51,7 @@ void ac_trim_watch(ac_trim_t *trim, ac_loop_t *loop, ac_work_t *work)
 
 void ac_trim_unwatch(ac_trim_t *trim)
 {
-    if (trim->loop) ac_timer_cancel(trim->loop, &trim->timer);
+    if (trim->loop) {
+        ac_timer_cancel(trim->loop, &trim->timer);
+    }
 }

@@ -18,8 +18,8 @@ struct ac_work_t {
     pthread_mutex_t lock;
     pthread_cond_t wanted;
     bool stopping;
-    int n_queued, max_queued, first;        /* jobs[first…] round the ring */
-    int n_idle;                             /* threads that wait */
+    int n_queued, max_queued, first; /* jobs[first…] round the ring */
+    int n_idle;                      /* threads that wait */
     int n_threads;
     pthread_t *threads;
     job_t jobs[];
@@ -109,7 +109,7 @@ apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, voi
     bool wake = room && work->n_idle > 0;
     if (room) {
         int at = (work->first + work->n_queued++) % work->max_queued;
-        work->jobs[at] = (job_t){ fn, done, baton };
+        work->jobs[at] = (job_t){fn, done, baton};
     }
     pthread_mutex_unlock(&work->lock);
     if (wake) {

@@ -8,8 +8,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#define MAX_KEY 1024                        /* of a key in base64; the service's have 88 characters */
-#define MAX_TEXT 8192                       /* of a string to sign */
+#define MAX_KEY 1024  /* of a key in base64; the service's have 88 characters */
+#define MAX_TEXT 8192 /* of a string to sign */
 
 typedef enum depth_e { ACCOUNT, DATABASES, DATABASE, CONTAINERS, CONTAINER, DOCUMENTS, DOCUMENT } depth_e;
 
@@ -19,19 +19,19 @@ static const struct {
     depth_e path, link;
     bool writes;
 } verbs[AC_COSMOS_N_VERBS] = {
-    [AC_COSMOS_ACCOUNT_READ] = { "GET", "", ACCOUNT, ACCOUNT, false },
-    [AC_COSMOS_DATABASE_READ] = { "GET", "dbs", DATABASE, DATABASE, false },
-    [AC_COSMOS_DATABASE_CREATE] = { "POST", "dbs", DATABASES, ACCOUNT, true },
-    [AC_COSMOS_CONTAINER_READ] = { "GET", "colls", CONTAINER, CONTAINER, false },
-    [AC_COSMOS_CONTAINER_CREATE] = { "POST", "colls", CONTAINERS, DATABASE, true },
-    [AC_COSMOS_READ] = { "GET", "docs", DOCUMENT, DOCUMENT, false },
-    [AC_COSMOS_CREATE] = { "POST", "docs", DOCUMENTS, CONTAINER, true },
-    [AC_COSMOS_UPSERT] = { "POST", "docs", DOCUMENTS, CONTAINER, true },
-    [AC_COSMOS_REPLACE] = { "PUT", "docs", DOCUMENT, DOCUMENT, true },
-    [AC_COSMOS_PATCH] = { "PATCH", "docs", DOCUMENT, DOCUMENT, true },
-    [AC_COSMOS_DELETE] = { "DELETE", "docs", DOCUMENT, DOCUMENT, true },
-    [AC_COSMOS_QUERY] = { "POST", "docs", DOCUMENTS, CONTAINER, false },
-    [AC_COSMOS_BATCH] = { "POST", "docs", DOCUMENTS, CONTAINER, true },
+    [AC_COSMOS_ACCOUNT_READ] = {"GET", "", ACCOUNT, ACCOUNT, false},
+    [AC_COSMOS_DATABASE_READ] = {"GET", "dbs", DATABASE, DATABASE, false},
+    [AC_COSMOS_DATABASE_CREATE] = {"POST", "dbs", DATABASES, ACCOUNT, true},
+    [AC_COSMOS_CONTAINER_READ] = {"GET", "colls", CONTAINER, CONTAINER, false},
+    [AC_COSMOS_CONTAINER_CREATE] = {"POST", "colls", CONTAINERS, DATABASE, true},
+    [AC_COSMOS_READ] = {"GET", "docs", DOCUMENT, DOCUMENT, false},
+    [AC_COSMOS_CREATE] = {"POST", "docs", DOCUMENTS, CONTAINER, true},
+    [AC_COSMOS_UPSERT] = {"POST", "docs", DOCUMENTS, CONTAINER, true},
+    [AC_COSMOS_REPLACE] = {"PUT", "docs", DOCUMENT, DOCUMENT, true},
+    [AC_COSMOS_PATCH] = {"PATCH", "docs", DOCUMENT, DOCUMENT, true},
+    [AC_COSMOS_DELETE] = {"DELETE", "docs", DOCUMENT, DOCUMENT, true},
+    [AC_COSMOS_QUERY] = {"POST", "docs", DOCUMENTS, CONTAINER, false},
+    [AC_COSMOS_BATCH] = {"POST", "docs", DOCUMENTS, CONTAINER, true},
 };
 
 const char *ac_cosmos_method(ac_cosmos_verb_e verb)
@@ -67,9 +67,8 @@ static void cosmos_add_encoded(ac_buf_t *buf, const char *text)
         unsigned char c = (unsigned char)*text;
         if (isascii(c) && (isalnum(c) || strchr("-._~", c))) {
             ac_buf_add(buf, text, 1);
-        }
-        else {
-            ac_buf_add(buf, (const char[]){ '%', digits[c >> 4], digits[c & 15] }, 3);
+        } else {
+            ac_buf_add(buf, (const char[]){'%', digits[c >> 4], digits[c & 15]}, 3);
         }
     }
 }
@@ -79,8 +78,7 @@ static void add_name(ac_buf_t *buf, const char *kind, const char *name, bool enc
     ac_buf_str(buf, kind);
     if (name && encoded) {
         cosmos_add_encoded(buf, name);
-    }
-    else if (name) {
+    } else if (name) {
         ac_buf_str(buf, name);
     }
 }
@@ -168,7 +166,8 @@ static apr_status_t add_signed_text(ac_buf_t *text, const ac_cosmos_ask_t *ask, 
     return ac_buf_str(text, "\n\n") != APR_SUCCESS || text->failed ? APR_ENOSPC : APR_SUCCESS;
 }
 
-apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date, ac_err_t *err)
+apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
+                            ac_err_t *err)
 {
     unsigned char bytes[MAX_KEY], digest[EVP_MAX_MD_SIZE], base64[EVP_MAX_MD_SIZE * 2];
     unsigned int digest_len = 0;
@@ -181,14 +180,16 @@ apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const c
         return ac_err_set(err, AC_INVALID_REQUEST, "the account's key is not base64");
     }
     status = add_signed_text(&text, ask, date);
-    if (status == APR_SUCCESS && HMAC(EVP_sha256(), bytes, len, (const unsigned char *)text.data, text.len, digest, &digest_len)) {
+    if (status == APR_SUCCESS &&
+        HMAC(EVP_sha256(), bytes, len, (const unsigned char *)text.data, text.len, digest, &digest_len)) {
         EVP_EncodeBlock(base64, digest, (int)digest_len);
         ac_buf_str(value, "type%3Dmaster%26ver%3D1.0%26sig%3D");
         cosmos_add_encoded(value, (const char *)base64);
     }
     OPENSSL_cleanse(bytes, sizeof(bytes));
     ac_buf_free(&text);
-    return status == APR_SUCCESS && digest_len && !value->failed ? APR_SUCCESS
+    return status == APR_SUCCESS && digest_len && !value->failed
+        ? APR_SUCCESS
         : ac_err_set(err, AC_INTERNAL, "a request could not be signed");
 }
 

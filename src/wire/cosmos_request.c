@@ -44,7 +44,7 @@ static char *key_text(const char *key)
 static const char *content_type(ac_cosmos_verb_e verb)
 {
     if (verb == AC_COSMOS_QUERY) {
-        return "application/query+json";    /* with a charset the service would take it for a document */
+        return "application/query+json"; /* with a charset the service would take it for a document */
     }
     return verb == AC_COSMOS_PATCH ? "application/json-patch+json" : "application/json";
 }
@@ -82,7 +82,7 @@ static void add_document_lines(lines_t *lines, const ac_cosmos_ask_t *ask)
 apr_status_t ac_cosmos_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *text, const ac_cosmos_ask_t *ask,
                                const char *date, const char *authorization)
 {
-    lines_t all = { .text = text };
+    lines_t all = {.text = text};
     bool sends = strcmp(ac_cosmos_method(ask->verb), "GET") != 0 && ask->verb != AC_COSMOS_DELETE;
 
     cosmos_request_add_line(&all, "x-ms-version", AC_COSMOS_VERSION);
@@ -125,7 +125,8 @@ apr_status_t ac_cosmos_query(ac_buf_t *body, const char *sql, const json_t *para
     bool fine = ac_json_put(query, "query", json_string(sql));
     apr_status_t status;
 
-    json_object_foreach((json_t *)parameters, name, value) {
+    json_object_foreach((json_t *)parameters, name, value)
+    {
         fine = json_array_append_new(list, json_pack("{s:s, s:O}", "name", name, "value", value)) == 0 && fine;
     }
     fine = ac_json_put(query, "parameters", list) && fine;
@@ -150,7 +151,9 @@ apr_status_t ac_cosmos_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb
                                  const json_t *document, const char *if_match)
 {
     static const char *const names[AC_COSMOS_N_VERBS] = {
-        [AC_COSMOS_CREATE] = "Create", [AC_COSMOS_UPSERT] = "Upsert", [AC_COSMOS_REPLACE] = "Replace",
+        [AC_COSMOS_CREATE] = "Create",
+        [AC_COSMOS_UPSERT] = "Upsert",
+        [AC_COSMOS_REPLACE] = "Replace",
         [AC_COSMOS_DELETE] = "Delete",
     };
     ac_buf_t *body = &batch->body;

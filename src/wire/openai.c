@@ -110,10 +110,17 @@ static void take_usage(ac_openai_answer_t *answer, const json_t *usage)
 
 static apr_status_t take_finish(ac_openai_answer_t *answer, const json_t *reason, ac_err_t *err)
 {
-    static const struct { const char *name; ac_finish_e finish; } known[] = {
-        {"length", AC_FINISH_LENGTH}, {"model_length", AC_FINISH_LENGTH}, {"max_tokens", AC_FINISH_LENGTH},
-        {"content_filter", AC_FINISH_CONTENT_FILTER}, {"tool_calls", AC_FINISH_TOOL_CALLS},
-        {"function_call", AC_FINISH_TOOL_CALLS}, {NULL, AC_FINISH_STOP},
+    static const struct {
+        const char *name;
+        ac_finish_e finish;
+    } known[] = {
+        {"length", AC_FINISH_LENGTH},
+        {"model_length", AC_FINISH_LENGTH},
+        {"max_tokens", AC_FINISH_LENGTH},
+        {"content_filter", AC_FINISH_CONTENT_FILTER},
+        {"tool_calls", AC_FINISH_TOOL_CALLS},
+        {"function_call", AC_FINISH_TOOL_CALLS},
+        {NULL, AC_FINISH_STOP},
     };
     const char *name = json_string_value(reason);
     if (!name || !*name) {
@@ -175,10 +182,11 @@ static bool is_error(const json_t *document)
     if (json_is_array(document)) {
         return has(json_array_get(document, 0), "error");
     }
-    return has(document, "error")
-        || (!has(document, "choices") && (has(document, "message") || has(document, "detail")
-                                          || !strcmp(ac_json_peek_string(document, "object", ""), "error")
-                                          || !strcmp(ac_json_peek_string(document, "type", ""), "error")));
+    return has(document, "error") ||
+        (!has(document, "choices") &&
+         (has(document, "message") || has(document, "detail") ||
+          !strcmp(ac_json_peek_string(document, "object", ""), "error") ||
+          !strcmp(ac_json_peek_string(document, "type", ""), "error")));
 }
 
 static apr_status_t take_document(ac_openai_answer_t *answer, const json_t *document, ac_err_t *err)
@@ -252,8 +260,7 @@ static ac_finish_e openai_finish_of(const ac_openai_answer_t *answer)
 {
     switch (answer->finish) {
     case AC_FINISH_LENGTH:
-    case AC_FINISH_CONTENT_FILTER:
-        return answer->finish;
+    case AC_FINISH_CONTENT_FILTER: return answer->finish;
     default:
         /* A forced tool finishes with "stop" on some servers: what counts is whether there are calls. */
         return answer->n_calls ? AC_FINISH_TOOL_CALLS : AC_FINISH_STOP;

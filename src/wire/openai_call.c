@@ -6,17 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_GIVEN 512           /* bytes of an id or a name */
-#define LEGACY_INDEX (-2)       /* of a function_call, which has none */
+#define MAX_GIVEN 512     /* bytes of an id or a name */
+#define LEGACY_INDEX (-2) /* of a function_call, which has none */
 
 /* What one fragment says. */
 typedef struct fragment_t {
-    int64_t index;                          /* -1: not given */
-    const char *id, *name;                  /* NULL where absent, null or empty */
-    char number[24];                        /* id's text where it was a number */
+    int64_t index;         /* -1: not given */
+    const char *id, *name; /* NULL where absent, null or empty */
+    char number[24];       /* id's text where it was a number */
     const char *arguments;
     size_t len;
-    char *dumped;                           /* owned: arguments that came as an object */
+    char *dumped; /* owned: arguments that came as an object */
 } fragment_t;
 
 static const char *text_of(const json_t *value)
@@ -41,8 +41,7 @@ static apr_status_t read_fragment(fragment_t *part, const json_t *fragment, cons
     if (json_is_string(arguments)) {
         part->arguments = json_string_value(arguments);
         part->len = json_string_length(arguments);
-    }
-    else if (json_is_object(arguments) || json_is_array(arguments)) {
+    } else if (json_is_object(arguments) || json_is_array(arguments)) {
         part->dumped = ac_json_dump(arguments, &part->len);
         part->arguments = part->dumped;
         if (!part->dumped) {
@@ -92,7 +91,8 @@ static bool begins_unnamed(const ac_openai_call_t *call, const fragment_t *part)
     if (!part->name || !call->name) {
         return false;
     }
-    return strcmp(part->name, call->name) || (part->len && *part->arguments == '{' && openai_call_is_whole(&call->arguments));
+    return strcmp(part->name, call->name) ||
+        (part->len && *part->arguments == '{' && openai_call_is_whole(&call->arguments));
 }
 
 /* The call that the fragment goes on, or NULL: it begins one. */
@@ -132,8 +132,7 @@ static bool openai_call_set_id(ac_openai_answer_t *answer, ac_openai_call_t *cal
     char id[MAX_GIVEN + 16];
     if (!given) {
         ac_id_make(id, "call_");
-    }
-    else {
+    } else {
         snprintf(id, sizeof(id), "%s", given);
         for (int n = 2; id_taken(answer, id); n++) {
             snprintf(id, sizeof(id), "%s_%d", given, n);
@@ -179,7 +178,8 @@ static bool announce(ac_openai_answer_t *answer, ac_openai_call_t *call)
     call->announced = true;
     answer->cb->on_tool_start(answer->baton, openai_call_place(answer, call), call->id, call->name);
     if (call->arguments.len) {
-        answer->cb->on_tool_args(answer->baton, openai_call_place(answer, call), call->arguments.data, call->arguments.len);
+        answer->cb->on_tool_args(answer->baton, openai_call_place(answer, call), call->arguments.data,
+                                 call->arguments.len);
     }
     return true;
 }

@@ -16,16 +16,13 @@ static bool too_deep(const char *text, size_t len)
         if (quoted) {
             i += c == '\\';
             quoted = c != '"';
-        }
-        else if (c == '"') {
+        } else if (c == '"') {
             quoted = true;
-        }
-        else if (c == '{' || c == '[') {
+        } else if (c == '{' || c == '[') {
             if (++depth > AC_MAX_JSON_DEPTH) {
                 return true;
             }
-        }
-        else if (c == '}' || c == ']') {
+        } else if (c == '}' || c == ']') {
             depth--;
         }
     }

@@ -8,10 +8,10 @@
 #include <strings.h>
 
 typedef struct problem_t {
-    int status;                             /* HTTP's, or the one the document names, or 0 */
+    int status; /* HTTP's, or the one the document names, or 0 */
     const char *code, *type, *param, *message;
-    const json_t *error;                    /* the object that holds them, or NULL */
-    char code_text[24];                     /* of a code that is a number */
+    const json_t *error; /* the object that holds them, or NULL */
+    char code_text[24];  /* of a code that is a number */
 } problem_t;
 
 /* ---- reading ---- */
@@ -98,8 +98,8 @@ static void read_problem(problem_t *problem, int http_status, const json_t *docu
 static bool openai_error_is_word(const char *text)
 {
     size_t len = text ? strlen(text) : 0;
-    return len > 0 && len <= 64
-        && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.[]") == len;
+    return len > 0 && len <= 64 &&
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.[]") == len;
 }
 
 /* " (HTTP 400, unsupported_parameter, at temperature)", or "" */
@@ -119,7 +119,10 @@ static const char *facts(const problem_t *problem, char *text, size_t size)
         return "";
     }
     snprintf(text, size, " (%s%s%s%s%s)", status, code && *status ? ", " : "", code ? code : "",
-             !param ? "" : code || *status ? ", at " : "at ", param ? param : "");
+             !param                ? ""
+                 : code || *status ? ", at "
+                                   : "at ",
+             param ? param : "");
     return text;
 }
 
@@ -138,8 +141,8 @@ static const char *categories(const json_t *error, char *text, size_t size)
     *text = '\0';
     for (void *at = json_object_iter(result); at; at = json_object_iter_next(result, at)) {
         const char *name = json_object_iter_key(at);
-        if (json_is_true(json_object_get(json_object_iter_value(at), "filtered")) && openai_error_is_word(name)
-            && used + strlen(name) + 8 < size) {
+        if (json_is_true(json_object_get(json_object_iter_value(at), "filtered")) && openai_error_is_word(name) &&
+            used + strlen(name) + 8 < size) {
             used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " and " : " for ", name);
         }
     }
@@ -150,8 +153,13 @@ static const char *categories(const json_t *error, char *text, size_t size)
 
 static bool is_filtered(const problem_t *problem)
 {
-    static const char *const names[] = {"content_filter", "ResponsibleAIPolicyViolation", "content_policy_violation",
-                                        "moderation_blocked", "content_filtered", "cyber_policy_violation", NULL};
+    static const char *const names[] = {"content_filter",
+                                        "ResponsibleAIPolicyViolation",
+                                        "content_policy_violation",
+                                        "moderation_blocked",
+                                        "content_filtered",
+                                        "cyber_policy_violation",
+                                        NULL};
     const json_t *inner = json_object_get(problem->error, "innererror");
     const char *code = ac_json_peek_string(inner, "code", "");
     return says_any(problem, names) || !strcasecmp(code, "ResponsibleAIPolicyViolation");
@@ -159,12 +167,14 @@ static bool is_filtered(const problem_t *problem)
 
 static bool is_too_long(const problem_t *problem)
 {
-    static const char *const names[] = {"context_length_exceeded", "exceed_context_size_error",
-                                        "string_above_max_length", "context_window_exceeded",
+    static const char *const names[] = {"context_length_exceeded",    "exceed_context_size_error",
+                                        "string_above_max_length",    "context_window_exceeded",
                                         "ContextWindowExceededError", NULL};
-    static const char *const phrases[] = {"maximum context length", "maximum model length", "context length",
-                                          "context window", "context size", "prompt is too long", "max_model_len",
-                                          "too many tokens", "input is too long", NULL};
+    static const char *const phrases[] = {"maximum context length", "maximum model length",
+                                          "context length",         "context window",
+                                          "context size",           "prompt is too long",
+                                          "max_model_len",          "too many tokens",
+                                          "input is too long",      NULL};
     int status = problem->status;
     bool possible = !status || status == 400 || status == 413 || status == 422 || status >= 500;
     return says_any(problem, names) || (possible && message_has(problem, phrases));
@@ -172,18 +182,25 @@ static bool is_too_long(const problem_t *problem)
 
 static bool is_quota(const problem_t *problem)
 {
-    static const char *const names[] = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active",
-                                        "insufficient_balance", "insufficient_credits", NULL};
+    static const char *const names[] = {"insufficient_quota",   "billing_hard_limit_reached", "billing_not_active",
+                                        "insufficient_balance", "insufficient_credits",       NULL};
     return problem->status == 402 || says_any(problem, names);
 }
 
 static int status_by_name(const problem_t *problem)
 {
-    static const struct { const char *name; int status; } known[] = {
-        {"invalid_api_key", 401}, {"authentication_error", 401}, {"PermissionDenied", 401}, {"permission_error", 403},
-        {"DeploymentNotFound", 404}, {"model_not_found", 404}, {"not_found_error", 404}, {"NotFoundError", 404},
-        {"rate_limit_exceeded", 429}, {"rate_limit_error", 429}, {"RateLimitError", 429}, {"too_many_requests", 429},
-        {"invalid_request_error", 400}, {"BadRequestError", 400}, {"invalid_prompt", 400}, {NULL, 0},
+    static const struct {
+        const char *name;
+        int status;
+    } known[] = {
+        {"invalid_api_key", 401},       {"authentication_error", 401},
+        {"PermissionDenied", 401},      {"permission_error", 403},
+        {"DeploymentNotFound", 404},    {"model_not_found", 404},
+        {"not_found_error", 404},       {"NotFoundError", 404},
+        {"rate_limit_exceeded", 429},   {"rate_limit_error", 429},
+        {"RateLimitError", 429},        {"too_many_requests", 429},
+        {"invalid_request_error", 400}, {"BadRequestError", 400},
+        {"invalid_prompt", 400},        {NULL, 0},
     };
     for (int i = 0; known[i].name; i++) {
         if (openai_error_says(problem, known[i].name)) {
@@ -196,24 +213,33 @@ static int status_by_name(const problem_t *problem)
 static apr_status_t openai_error_refused(const problem_t *problem, int status, const char *shown, ac_err_t *err)
 {
     if (status == 401) {
-        return ac_err_set(err, AC_MODEL_REFUSED, "the model's service did not accept our credential%s; check "
+        return ac_err_set(err, AC_MODEL_REFUSED,
+                          "the model's service did not accept our credential%s; check "
                           "AgentChatCredential: the key must belong to this endpoint, an identity needs the right role",
                           shown);
     }
     if (status == 403) {
-        return ac_err_set(err, AC_MODEL_REFUSED, "the model's service does not let us in%s; check its network rules, "
-                          "the rights of the key in AgentChatCredential, and whether the resource is suspended", shown);
+        return ac_err_set(err, AC_MODEL_REFUSED,
+                          "the model's service does not let us in%s; check its network rules, "
+                          "the rights of the key in AgentChatCredential, and whether the resource is suspended",
+                          shown);
     }
     if (openai_error_says(problem, "DeploymentNotFound")) {
-        return ac_err_set(err, AC_MODEL_REFUSED, "the model's service has no such deployment%s; check deployment= of "
-                          "AgentChatEndpoint; a new one is known after about five minutes", shown);
+        return ac_err_set(err, AC_MODEL_REFUSED,
+                          "the model's service has no such deployment%s; check deployment= of "
+                          "AgentChatEndpoint; a new one is known after about five minutes",
+                          shown);
     }
     if (openai_error_says(problem, "model_not_found") || message_has(problem, (const char *const[]){"model", NULL})) {
-        return ac_err_set(err, AC_MODEL_REFUSED, "the model's service does not know the model%s; check model= (or "
-                          "deployment=) of AgentChatEndpoint, and that the key may use it", shown);
+        return ac_err_set(err, AC_MODEL_REFUSED,
+                          "the model's service does not know the model%s; check model= (or "
+                          "deployment=) of AgentChatEndpoint, and that the key may use it",
+                          shown);
     }
-    return ac_err_set(err, AC_MODEL_REFUSED, "the model's service has nothing under our URL%s; check the address in "
-                      "AgentChatEndpoint, its path, deployment= and api-version=", shown);
+    return ac_err_set(err, AC_MODEL_REFUSED,
+                      "the model's service has nothing under our URL%s; check the address in "
+                      "AgentChatEndpoint, its path, deployment= and api-version=",
+                      shown);
 }
 
 static apr_status_t throttled(const problem_t *problem, const char *shown, bool *pretry, ac_err_t *err)
@@ -274,8 +300,10 @@ apr_status_t ac_openai_error_parsed(int http_status, const json_t *document, boo
     }
     if (http_status >= 300 && http_status < 400) {
         *(pretry ? pretry : &retry) = false;
-        return ac_err_set(err, AC_MODEL_REFUSED, "the model's service answered with a redirect (HTTP %d); check the "
-                          "address in AgentChatEndpoint", http_status);
+        return ac_err_set(err, AC_MODEL_REFUSED,
+                          "the model's service answered with a redirect (HTTP %d); check the "
+                          "address in AgentChatEndpoint",
+                          http_status);
     }
     return openai_error_set_error(&problem, pretry ? pretry : &retry, err);
 }

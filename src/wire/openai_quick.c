@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#define MAX_DEPTH 16            /* deeper is for the other reader to judge */
-#define MAX_ESCAPED 2048        /* bytes of a text with escapes */
+#define MAX_DEPTH 16     /* deeper is for the other reader to judge */
+#define MAX_ESCAPED 2048 /* bytes of a text with escapes */
 
 typedef struct slice_t {
     const char *text;
@@ -23,11 +23,10 @@ typedef struct scan_t {
 
 /* What ends a run of plain bytes in a string: a quote, a backslash, a control character. */
 static const bool stops[256] = {
-    [0x00] = 1, [0x01] = 1, [0x02] = 1, [0x03] = 1, [0x04] = 1, [0x05] = 1, [0x06] = 1, [0x07] = 1,
-    [0x08] = 1, [0x09] = 1, [0x0a] = 1, [0x0b] = 1, [0x0c] = 1, [0x0d] = 1, [0x0e] = 1, [0x0f] = 1,
-    [0x10] = 1, [0x11] = 1, [0x12] = 1, [0x13] = 1, [0x14] = 1, [0x15] = 1, [0x16] = 1, [0x17] = 1,
-    [0x18] = 1, [0x19] = 1, [0x1a] = 1, [0x1b] = 1, [0x1c] = 1, [0x1d] = 1, [0x1e] = 1, [0x1f] = 1,
-    ['"'] = 1, ['\\'] = 1,
+    [0x00] = 1, [0x01] = 1, [0x02] = 1, [0x03] = 1, [0x04] = 1, [0x05] = 1, [0x06] = 1, [0x07] = 1, [0x08] = 1,
+    [0x09] = 1, [0x0a] = 1, [0x0b] = 1, [0x0c] = 1, [0x0d] = 1, [0x0e] = 1, [0x0f] = 1, [0x10] = 1, [0x11] = 1,
+    [0x12] = 1, [0x13] = 1, [0x14] = 1, [0x15] = 1, [0x16] = 1, [0x17] = 1, [0x18] = 1, [0x19] = 1, [0x1a] = 1,
+    [0x1b] = 1, [0x1c] = 1, [0x1d] = 1, [0x1e] = 1, [0x1f] = 1, ['"'] = 1,  ['\\'] = 1,
 };
 
 static bool skip_value(scan_t *scan);
@@ -344,8 +343,7 @@ static size_t decode_unit(char *to, const char **pat, const char *end)
         }
         *pat += 6;
         unit = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-    }
-    else if (unit >= 0xdc00 && unit <= 0xdfff) {
+    } else if (unit >= 0xdc00 && unit <= 0xdfff) {
         return 0;
     }
     return unit ? put_utf8(to, unit) : 0;

@@ -47,8 +47,7 @@ static void put_default(writer_t *writer, const char *name, json_t *value)
 {
     if (!value) {
         writer->body->failed = true;
-    }
-    else if (!json_object_get(writer->params, name)) {
+    } else if (!json_object_get(writer->params, name)) {
         openai_request_put(writer, name, value);
     }
     json_decref(value);
@@ -83,12 +82,13 @@ static void put_limit(writer_t *writer, int max_tokens)
 
 static void put_params(writer_t *writer, bool has_tools, bool no_calls)
 {
-    json_t *params = (json_t *)writer->params;      /* jansson's iterators take no const, and change nothing */
+    json_t *params = (json_t *)writer->params; /* jansson's iterators take no const, and change nothing */
     for (void *at = json_object_iter(params); at; at = json_object_iter_next(params, at)) {
         const char *name = json_object_iter_key(at);
-        bool out_of_place = openai_request_is_among(name, tool_names) && (!has_tools || (no_calls && !strcmp(name, "tool_choice")));
-        if (!json_is_null(json_object_iter_value(at)) && !out_of_place && !openai_request_is_among(name, limit_names)
-            && !openai_request_is_among(name, fixed_names)) {
+        bool out_of_place = openai_request_is_among(name, tool_names) &&
+            (!has_tools || (no_calls && !strcmp(name, "tool_choice")));
+        if (!json_is_null(json_object_iter_value(at)) && !out_of_place && !openai_request_is_among(name, limit_names) &&
+            !openai_request_is_among(name, fixed_names)) {
             openai_request_put(writer, name, json_object_iter_value(at));
         }
     }
@@ -117,7 +117,7 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
     }
     put_limit(&writer, ask->max_tokens);
     put_default(&writer, "stream", json_true());
-    if (!stream || json_is_true(stream)) {          /* without stream it is refused */
+    if (!stream || json_is_true(stream)) { /* without stream it is refused */
         put_default(&writer, "stream_options", json_pack("{s:b}", "include_usage", 1));
     }
     put_params(&writer, has_tools, ask->no_calls);

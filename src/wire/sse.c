@@ -8,7 +8,7 @@
 /* The next line ends of what was fed; each is searched for once, however the lines lie. */
 typedef struct feed_t {
     const char *at, *end;
-    const char *lf, *cr;                    /* first one of each from some byte not after `at`, or end */
+    const char *lf, *cr; /* first one of each from some byte not after `at`, or end */
 } feed_t;
 
 void ac_sse_reader_init(ac_sse_reader_t *reader)
@@ -61,8 +61,7 @@ static void step_over(ac_sse_reader_t *reader, feed_t *feed, const char *stop)
     if (*stop == '\r') {
         if (feed->at < feed->end && *feed->at == '\n') {
             feed->at++;
-        }
-        else if (feed->at == feed->end) {
+        } else if (feed->at == feed->end) {
             reader->skip_lf = true;
         }
     }
@@ -113,8 +112,8 @@ static apr_status_t sse_take_line(ac_sse_reader_t *reader, const char *line, siz
 }
 
 /* A line without its end; an empty one closes the event. */
-static apr_status_t end_line(ac_sse_reader_t *reader, const char *line, size_t len,
-                             ac_sse_event_fn *fn, void *baton, ac_err_t *err)
+static apr_status_t end_line(ac_sse_reader_t *reader, const char *line, size_t len, ac_sse_event_fn *fn, void *baton,
+                             ac_err_t *err)
 {
     if (!reader->started) {
         reader->started = true;
@@ -160,8 +159,8 @@ static bool take_whole(ac_sse_reader_t *reader, feed_t *feed, const char *stop, 
     return true;
 }
 
-apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len,
-                         ac_sse_event_fn *fn, void *baton, ac_err_t *err)
+apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len, ac_sse_event_fn *fn, void *baton,
+                         ac_err_t *err)
 {
     if (!len) {
         return APR_SUCCESS;

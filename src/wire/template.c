@@ -20,9 +20,9 @@ typedef struct fill_t {
     ac_buf_t *out;
     const json_t *args;
     place_e place;
-    ac_buf_t segment;                       /* URL: the path segment so far, decoded */
-    bool segment_filled;                    /* a value is part of it */
-    char name[MAX_NAME + 1];                /* of the last placeholder */
+    ac_buf_t segment;        /* URL: the path segment so far, decoded */
+    bool segment_filled;     /* a value is part of it */
+    char name[MAX_NAME + 1]; /* of the last placeholder */
     ac_err_t *err;
 } fill_t;
 
@@ -70,8 +70,8 @@ static const char *value_text(const json_t *value, char **powned, size_t *plen)
 
 static bool is_unreserved(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.'
-        || c == '_' || c == '~';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
+        c == '_' || c == '~';
 }
 
 static apr_status_t template_add_encoded(ac_buf_t *out, const char *text, size_t len)
@@ -143,8 +143,7 @@ static apr_status_t end_segment(fill_t *fill)
     apr_status_t status = APR_SUCCESS;
     if (fill->segment_filled && !fill->segment.len) {
         status = template_refuse(fill, "must not be empty, as it is part of a path");
-    }
-    else if (fill->segment_filled && has_dots(fill->segment.data, fill->segment.len)) {
+    } else if (fill->segment_filled && has_dots(fill->segment.data, fill->segment.len)) {
         status = template_refuse(fill, "must not hold '.' or '..' as part of a path");
     }
     ac_buf_clear(&fill->segment);
@@ -232,14 +231,11 @@ static apr_status_t fill_value(fill_t *fill, ac_template_e kind)
     apr_status_t status;
     if (!text) {
         status = ac_err_set(fill->err, AC_INTERNAL, "memory ran out");
-    }
-    else if (kind == AC_TEMPLATE_URL) {
+    } else if (kind == AC_TEMPLATE_URL) {
         status = fill_url(fill, text, len);
-    }
-    else if (kind == AC_TEMPLATE_HEADER) {
+    } else if (kind == AC_TEMPLATE_HEADER) {
         status = template_fill_header(fill, text, len);
-    }
-    else {
+    } else {
         status = add_quoted(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : template_too_long(fill);
     }
     free(owned);
@@ -258,8 +254,7 @@ static apr_status_t copy_literal(fill_t *fill, const char *text, ac_template_e k
     if (kind == AC_TEMPLATE_JSON) {
         if (*text == '\\' && text[1] && fill->place == IN_STRING) {
             *plen = 2;
-        }
-        else if (*text == '"') {
+        } else if (*text == '"') {
             fill->place = fill->place == IN_STRING ? OUTSIDE : IN_STRING;
         }
     }
@@ -322,11 +317,9 @@ apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *sec
         char *piece = found ? strndup(text, (size_t)(found - text)) : NULL;
         if (found && !piece) {
             status = ac_err_set(err, AC_INTERNAL, "memory ran out");
-        }
-        else if (found && !secret) {
+        } else if (found && !secret) {
             status = ac_err_set(err, AC_INTERNAL, "the tool's header names a secret, and there is none");
-        }
-        else {
+        } else {
             status = ac_template_fill(out, found ? piece : text, AC_TEMPLATE_HEADER, args, err);
         }
         if (status == APR_SUCCESS && found && ac_buf_str(out, secret) != APR_SUCCESS) {
@@ -381,8 +374,10 @@ static const char *check_names(const char *text, ac_template_e kind, const json_
             return apr_psprintf(p, "{%s} is not among the tool's parameters", name);
         }
         if (kind != AC_TEMPLATE_JSON && is_compound(property)) {
-            return apr_psprintf(p, "{%s} is an array or an object; only a text, a number, true or false can stand "
-                                "in %s", name, kind == AC_TEMPLATE_URL ? "a URL" : "a header");
+            return apr_psprintf(p,
+                                "{%s} is an array or an object; only a text, a number, true or false can stand "
+                                "in %s",
+                                name, kind == AC_TEMPLATE_URL ? "a URL" : "a header");
         }
     }
     return NULL;
@@ -425,8 +420,8 @@ static const char *check_json(const char *text, apr_pool_t *p)
     json_t *value = sample.len ? json_loadb(sample.data, sample.len, JSON_DECODE_ANY, &error) : NULL;
     const char *problem = NULL;
     if (!value) {
-        problem = apr_psprintf(p, "not JSON once it is filled in%s%s", sample.len ? ": " : "",
-                               sample.len ? error.text : "");
+        problem =
+            apr_psprintf(p, "not JSON once it is filled in%s%s", sample.len ? ": " : "", sample.len ? error.text : "");
     }
     json_decref(value);
     ac_buf_free(&sample);
@@ -438,8 +433,7 @@ const char *ac_template_problem(const char *text, ac_template_e kind, const json
     const char *problem = NULL;
     if (kind == AC_TEMPLATE_URL) {
         problem = template_check_url(text, p);
-    }
-    else if (kind == AC_TEMPLATE_HEADER && template_has_control(text, strlen(text))) {
+    } else if (kind == AC_TEMPLATE_HEADER && template_has_control(text, strlen(text))) {
         problem = "a control character in a header";
     }
     if (!problem) {

@@ -7,11 +7,11 @@
 
 /* ---- sse.c: event streams in both directions ---- */
 typedef struct ac_sse_reader_t {
-    ac_buf_t line;                          /* an unfinished line */
-    ac_buf_t data;                          /* data: lines of the event so far */
+    ac_buf_t line; /* an unfinished line */
+    ac_buf_t data; /* data: lines of the event so far */
     char event[32];
     bool has_data, skip_lf, started;
-    bool stopped;                           /* by the callback, or by an error: further bytes are dropped */
+    bool stopped; /* by the callback, or by an error: further bytes are dropped */
 } ac_sse_reader_t;
 
 /* One whole event. event is "" where none was named; data is len bytes, lines joined by \n, NOT terminated: mostly
@@ -24,8 +24,8 @@ void ac_sse_reader_free(ac_sse_reader_t *reader);
 /* Feed bytes as they come, cut anywhere; CR, LF and CRLF end lines; a leading BOM, comments and unknown fields are
  * skipped.
  * errors: model_error where a line or event is over AC_MAX_SSE_LINE. source: WHATWG HTML, 9.2.6. */
-apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len,
-                         ac_sse_event_fn *fn, void *baton, ac_err_t *err);
+apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len, ac_sse_event_fn *fn, void *baton,
+                         ac_err_t *err);
 /* At the end of the body: an event that was not closed by an empty line is given all the same, as compatible servers
  * leave the last one open. */
 void ac_sse_finish(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *baton);
@@ -42,25 +42,25 @@ apr_status_t ac_sse_write(ac_buf_t *buf, uint64_t seq, const char *name, const c
 apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const char *model, const json_t *params,
                                ac_err_t *err);
 
-typedef struct ac_openai_call_t {           /* a tool call being put together */
-    int64_t index;                          /* as the model numbered it; -1: not at all */
-    char *id, *name;                        /* id: ours, unique in the answer; either may be NULL so far */
-    char *given_id;                         /* as the model wrote it, or NULL */
+typedef struct ac_openai_call_t { /* a tool call being put together */
+    int64_t index;                /* as the model numbered it; -1: not at all */
+    char *id, *name;              /* id: ours, unique in the answer; either may be NULL so far */
+    char *given_id;               /* as the model wrote it, or NULL */
     ac_buf_t arguments;
-    bool announced;                         /* on_tool_start was called */
+    bool announced; /* on_tool_start was called */
 } ac_openai_call_t;
 
-typedef struct ac_openai_answer_t {         /* an answer being put together */
+typedef struct ac_openai_answer_t { /* an answer being put together */
     const ac_model_cb_t *cb;
     void *baton;
-    ac_openai_call_t *calls;                /* in order of appearance: their place is the callbacks' index */
-    ac_tool_call_t *list;                   /* what ac_openai_end() gives */
+    ac_openai_call_t *calls; /* in order of appearance: their place is the callbacks' index */
+    ac_tool_call_t *list;    /* what ac_openai_end() gives */
     int n_calls;
     ac_finish_e finish;
     ac_usage_t usage;
     char model[80];
-    bool done;                              /* [DONE] was seen */
-    bool started;                           /* something that counts as an answer has come: no retry any more */
+    bool done;    /* [DONE] was seen */
+    bool started; /* something that counts as an answer has come: no retry any more */
     size_t text_len;
 } ac_openai_answer_t;
 
@@ -105,24 +105,35 @@ void ac_openai_calls_free(ac_openai_answer_t *answer);
 apr_status_t ac_openai_error_parsed(int http_status, const json_t *document, bool *pretry, ac_err_t *err);
 
 /* ---- cosmos.c, cosmos_request.c, cosmos_answer.c: Azure Cosmos DB for NoSQL over REST ---- */
-#define AC_COSMOS_VERSION "2020-07-15"      /* x-ms-version */
+#define AC_COSMOS_VERSION "2020-07-15" /* x-ms-version */
 #define AC_COSMOS_DATE_SIZE 32
-#define AC_COSMOS_HEADERS 20                /* lines of a request, at most, with the NULL */
-#define AC_COSMOS_BATCH_MAX 100             /* operations of a batch */
+#define AC_COSMOS_HEADERS 20    /* lines of a request, at most, with the NULL */
+#define AC_COSMOS_BATCH_MAX 100 /* operations of a batch */
 
 typedef enum ac_cosmos_verb_e {
-    AC_COSMOS_ACCOUNT_READ, AC_COSMOS_DATABASE_READ, AC_COSMOS_DATABASE_CREATE, AC_COSMOS_CONTAINER_READ,
-    AC_COSMOS_CONTAINER_CREATE, AC_COSMOS_READ, AC_COSMOS_CREATE, AC_COSMOS_UPSERT, AC_COSMOS_REPLACE, AC_COSMOS_PATCH,
-    AC_COSMOS_DELETE, AC_COSMOS_QUERY, AC_COSMOS_BATCH, AC_COSMOS_N_VERBS
+    AC_COSMOS_ACCOUNT_READ,
+    AC_COSMOS_DATABASE_READ,
+    AC_COSMOS_DATABASE_CREATE,
+    AC_COSMOS_CONTAINER_READ,
+    AC_COSMOS_CONTAINER_CREATE,
+    AC_COSMOS_READ,
+    AC_COSMOS_CREATE,
+    AC_COSMOS_UPSERT,
+    AC_COSMOS_REPLACE,
+    AC_COSMOS_PATCH,
+    AC_COSMOS_DELETE,
+    AC_COSMOS_QUERY,
+    AC_COSMOS_BATCH,
+    AC_COSMOS_N_VERBS
 } ac_cosmos_verb_e;
 
-typedef struct ac_cosmos_ask_t {            /* names as they are, not encoded; what a verb has no use for is NULL */
+typedef struct ac_cosmos_ask_t { /* names as they are, not encoded; what a verb has no use for is NULL */
     ac_cosmos_verb_e verb;
     const char *database, *container, *id;
-    const char *key;                        /* the partition key's value; NULL with a query: all partitions */
+    const char *key; /* the partition key's value; NULL with a query: all partitions */
     const char *if_match, *continuation, *session;
-    const char *throughput, *autoscale;     /* of a database to be made, in request units */
-    int max_items;                          /* a query's page; 0: not sent */
+    const char *throughput, *autoscale; /* of a database to be made, in request units */
+    int max_items;                      /* a query's page; 0: not sent */
 } ac_cosmos_ask_t;
 
 const char *ac_cosmos_method(ac_cosmos_verb_e verb);
@@ -137,7 +148,8 @@ void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when);
 bool ac_cosmos_key_valid(const char *key);
 /* The authorization header's value, percent-encoded, from a master key (base64, or a connection string that holds one).
  * errors: invalid_request where the key is no base64. source: "Access control in the Azure Cosmos DB SQL API", master key. */
-apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date, ac_err_t *err);
+apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
+                            ac_err_t *err);
 /* The same from a token of Entra ID. */
 apr_status_t ac_cosmos_bear(ac_buf_t *value, const char *token);
 /* All lines of a request; they point into text, which is empty and has its maximum set. */
@@ -161,13 +173,13 @@ apr_status_t ac_cosmos_batch_end(ac_cosmos_batch_t *batch);
 
 /* What an answer's status asks for. */
 typedef enum ac_cosmos_next_e {
-    AC_COSMOS_FINAL,                        /* an answer: 2xx, 304, 404 (missing), 409, 412, or an error that stays */
-    AC_COSMOS_THROTTLED,                    /* 429: as late as x-ms-retry-after-ms says */
-    AC_COSMOS_CONTENDED,                    /* 449: soon */
-    AC_COSMOS_BEHIND,                       /* 404/1002: this replica has not caught up */
-    AC_COSMOS_AGAIN,                        /* 408, 410, 500, 502 … 504 */
-    AC_COSMOS_REJECTED,                     /* 401, 403/5300: once more with another token */
-    AC_COSMOS_MOVED                         /* 403/3, 403/1008: at another region */
+    AC_COSMOS_FINAL,     /* an answer: 2xx, 304, 404 (missing), 409, 412, or an error that stays */
+    AC_COSMOS_THROTTLED, /* 429: as late as x-ms-retry-after-ms says */
+    AC_COSMOS_CONTENDED, /* 449: soon */
+    AC_COSMOS_BEHIND,    /* 404/1002: this replica has not caught up */
+    AC_COSMOS_AGAIN,     /* 408, 410, 500, 502 … 504 */
+    AC_COSMOS_REJECTED,  /* 401, 403/5300: once more with another token */
+    AC_COSMOS_MOVED      /* 403/3, 403/1008: at another region */
 } ac_cosmos_next_e;
 ac_cosmos_next_e ac_cosmos_next(int status, int substatus);
 /* Whether the answer is one that a step can go on from: a success, 304, 404/0, 409, 412. */
@@ -185,7 +197,7 @@ apr_interval_time_t ac_cosmos_retry_after(const char *text);
 
 /* The newest session token of each partition range of a container. A plain block of memory, so that it can be shared. */
 #define AC_COSMOS_RANGES 64
-#define AC_COSMOS_SESSION_TEXT (AC_COSMOS_RANGES * 170)        /* room for all of them in a header */
+#define AC_COSMOS_SESSION_TEXT (AC_COSMOS_RANGES * 170) /* room for all of them in a header */
 typedef struct ac_cosmos_session_t {
     int n, oldest;
     struct {

@@ -19,10 +19,16 @@
 #include <sys/socket.h>
 
 sim_t sim = {
-    .defaults = {
-        .n_tokens = 100, .ttft_ns = 0, .interval_ns = 20 * NS_PER_MS, .burst = 16,
-        .fault_share = 1, .status = 500, .retry_after_s = 1,
-    },
+    .defaults =
+        {
+            .n_tokens = 100,
+            .ttft_ns = 0,
+            .interval_ns = 20 * NS_PER_MS,
+            .burst = 16,
+            .fault_share = 1,
+            .status = 500,
+            .retry_after_s = 1,
+        },
 };
 static volatile sig_atomic_t stop;
 
@@ -31,7 +37,9 @@ static int listen_on(unsigned port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 4096)) {
         rig_die("llmsim: port %u: %s", port, strerror(errno));
@@ -78,7 +86,7 @@ static void serve(int listener)
             if (!conn) {
                 sim_conn_accept(listener);
             } else if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-                sim_request_on_readable(conn);      /* may free conn; EPOLLOUT comes again */
+                sim_request_on_readable(conn); /* may free conn; EPOLLOUT comes again */
             } else {
                 sim_stream_on_writable(conn);
             }
@@ -91,7 +99,7 @@ int main(int argc, char **argv)
 {
     int listener = listen_on(parse_arguments(argc, argv));
     rig_files_raise();
-    prctl(PR_SET_TIMERSLACK, 1000ul);   /* ns; the default of 50 us blurs the token clock */
+    prctl(PR_SET_TIMERSLACK, 1000ul); /* ns; the default of 50 us blurs the token clock */
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -10,37 +10,42 @@
 #include <sys/types.h>
 
 typedef enum sim_fault_e {
-    SIM_FAULT_NONE, SIM_FAULT_STATUS, SIM_FAULT_CUT, SIM_FAULT_STALL, SIM_FAULT_GARBAGE, SIM_FAULT_SPLIT
+    SIM_FAULT_NONE,
+    SIM_FAULT_STATUS,
+    SIM_FAULT_CUT,
+    SIM_FAULT_STALL,
+    SIM_FAULT_GARBAGE,
+    SIM_FAULT_SPLIT
 } sim_fault_e;
 
 typedef struct sim_settings_t {
     unsigned n_tokens;
     uint64_t ttft_ns, interval_ns;
-    unsigned jitter_pct;            /* each interval varies by +-this much */
-    unsigned burst;                 /* most tokens in one write */
-    bool stamp;                     /* a token is the CLOCK_MONOTONIC ns at which it is sent */
-    unsigned n_tool_rounds;         /* rounds of tool calls before the text */
+    unsigned jitter_pct;    /* each interval varies by +-this much */
+    unsigned burst;         /* most tokens in one write */
+    bool stamp;             /* a token is the CLOCK_MONOTONIC ns at which it is sent */
+    unsigned n_tool_rounds; /* rounds of tool calls before the text */
     sim_fault_e fault;
-    double fault_share;             /* of the requests */
-    unsigned fault_limit;           /* 0: any number; else only the first so many get the fault */
+    double fault_share;   /* of the requests */
+    unsigned fault_limit; /* 0: any number; else only the first so many get the fault */
     unsigned status;
     unsigned retry_after_s;
-    uint64_t stall_ns;              /* 0: for ever */
+    uint64_t stall_ns; /* 0: for ever */
 } sim_settings_t;
 
 typedef enum sim_state_e {
-    SIM_READING,                    /* waits for a request */
-    SIM_STREAMING,                  /* sends events on a timer */
-    SIM_DELAYED,                    /* holds back the answer to a request without "stream" */
+    SIM_READING,   /* waits for a request */
+    SIM_STREAMING, /* sends events on a timer */
+    SIM_DELAYED,   /* holds back the answer to a request without "stream" */
 } sim_state_e;
 
 typedef struct sim_stream_t {
     sim_settings_t set;
     bool chunked, usage, tool, opened, struck;
-    unsigned next, n_tokens;        /* the token at n_tokens is the closing part */
+    unsigned next, n_tokens; /* the token at n_tokens is the closing part */
     unsigned n_prompt_tokens;
     uint64_t due_ns;
-    char *head;                     /* an event's text up to `"choices":[` */
+    char *head; /* an event's text up to `"choices":[` */
     size_t head_len;
     char id[20], model[65];
     long created;
@@ -51,11 +56,11 @@ struct sim_conn_t {
     int fd;
     sim_state_e state;
     bool close_after, wants_write;
-    bool hold;                      /* out waits for the timer, not for the socket */
-    rig_buf_t in;                   /* request bytes not handled yet */
-    rig_buf_t out;                  /* response bytes not sent yet */
+    bool hold;     /* out waits for the timer, not for the socket */
+    rig_buf_t in;  /* request bytes not handled yet */
+    rig_buf_t out; /* response bytes not sent yet */
     sim_stream_t stream;
-    sim_conn_t *timer_next, **timer_link;   /* in its slot of the wheel */
+    sim_conn_t *timer_next, **timer_link; /* in its slot of the wheel */
     uint64_t timer_ns;
 };
 
@@ -68,14 +73,14 @@ typedef struct sim_request_t {
 typedef struct sim_stats_t {
     uint64_t n_connections, n_requests, n_streams, n_chunks, n_writes, n_faults, n_aborted, bytes;
     unsigned active, active_max;
-    rig_hist_t lag;                 /* how much later than planned tokens leave */
+    rig_hist_t lag; /* how much later than planned tokens leave */
 } sim_stats_t;
 
-typedef struct sim_t {              /* the process */
+typedef struct sim_t { /* the process */
     int epoll;
     bool verbose;
     sim_settings_t defaults;
-    rig_buf_t scratch;              /* the response that is being written */
+    rig_buf_t scratch; /* the response that is being written */
     sim_stats_t stats;
 } sim_t;
 extern sim_t sim;
@@ -88,7 +93,7 @@ bool sim_settings_set(sim_settings_t *set, const char *key, const char *value);
 /* Applies "[[sim key=value key=value]]" in text, which may be NULL; unknown words are ignored. */
 void sim_settings_apply(sim_settings_t *set, const char *text);
 uint64_t sim_random(void);
-double sim_random_unit(void);       /* 0 to 1 */
+double sim_random_unit(void); /* 0 to 1 */
 
 /* ---- llmsim_timer.c: one timer a connection ---- */
 void sim_timers_init(uint64_t now);

@@ -16,7 +16,9 @@ void sim_conn_accept(int listener)
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         sim_conn_t *conn = calloc(1, sizeof *conn);
-        if (!conn) rig_die("out of memory");
+        if (!conn) {
+            rig_die("out of memory");
+        }
         conn->fd = fd;
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
         epoll_ctl(sim.epoll, EPOLL_CTL_ADD, fd, &event);
@@ -26,7 +28,9 @@ void sim_conn_accept(int listener)
 
 void sim_conn_close(sim_conn_t *conn)
 {
-    if (conn->state != SIM_READING) sim.stats.n_aborted++;
+    if (conn->state != SIM_READING) {
+        sim.stats.n_aborted++;
+    }
     sim_timer_clear(conn);
     sim_stream_release(conn);
     close(conn->fd);
@@ -37,7 +41,9 @@ void sim_conn_close(sim_conn_t *conn)
 
 void sim_conn_want_write(sim_conn_t *conn, bool on)
 {
-    if (conn->wants_write == on) return;
+    if (conn->wants_write == on) {
+        return;
+    }
     conn->wants_write = on;
     struct epoll_event event = {.events = EPOLLIN | (on ? EPOLLOUT : 0u), .data.ptr = conn};
     epoll_ctl(sim.epoll, EPOLL_CTL_MOD, conn->fd, &event);
@@ -48,7 +54,9 @@ bool sim_conn_send(sim_conn_t *conn, const char *data, size_t len)
 {
     ssize_t sent = send(conn->fd, data, len, MSG_NOSIGNAL);
     if (sent < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
+        if (errno != EAGAIN && errno != EWOULDBLOCK) {
+            return false;
+        }
         sent = 0;
     }
     sim.stats.n_writes++;
@@ -71,7 +79,9 @@ bool sim_conn_flush(sim_conn_t *conn)
 {
     while (conn->out.len) {
         ssize_t n = send(conn->fd, conn->out.data, conn->out.len, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return false;
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+            return false;
+        }
         if (n < 0) {
             sim_conn_want_write(conn, true);
             return true;

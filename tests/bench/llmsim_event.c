@@ -48,9 +48,13 @@ static void put_hex_size(size_t n)
 
 void sim_put_text(const sim_stream_t *stream, const char *text, size_t len)
 {
-    if (stream->chunked) put_hex_size(len);
+    if (stream->chunked) {
+        put_hex_size(len);
+    }
     rig_buf_add(&sim.scratch, text, len);
-    if (stream->chunked) rig_buf_add(&sim.scratch, "\r\n", 2);
+    if (stream->chunked) {
+        rig_buf_add(&sim.scratch, "\r\n", 2);
+    }
 }
 
 /* A chat.completion.chunk with these choices. */
@@ -58,31 +62,38 @@ static void put_event(const sim_stream_t *stream, const char *choices, size_t le
 {
     const char *tail = stream->usage ? "],\"usage\":null}\n\n" : "]}\n\n";
     size_t tail_len = strlen(tail), total = stream->head_len + len + tail_len;
-    if (stream->chunked) put_hex_size(total);
+    if (stream->chunked) {
+        put_hex_size(total);
+    }
     char *at = rig_buf_reserve(&sim.scratch, total + 2);
     memcpy(at, stream->head, stream->head_len);
     memcpy(at + stream->head_len, choices, len);
     memcpy(at + stream->head_len + len, tail, tail_len);
     sim.scratch.len += total;
-    if (stream->chunked) rig_buf_add(&sim.scratch, "\r\n", 2);
+    if (stream->chunked) {
+        rig_buf_add(&sim.scratch, "\r\n", 2);
+    }
     sim.stats.n_chunks++;
 }
 
 static void put_delta(const sim_stream_t *stream, const char *delta, const char *finish_reason)
 {
     char text[512];
-    int n = snprintf(text, sizeof text, "{\"index\":0,\"delta\":{%s},\"logprobs\":null,\"finish_reason\":%s}",
-                     delta, finish_reason);
+    int n = snprintf(text, sizeof text, "{\"index\":0,\"delta\":{%s},\"logprobs\":null,\"finish_reason\":%s}", delta,
+                     finish_reason);
     put_event(stream, text, (size_t)n);
 }
 
-static const char *const tool_arguments[SIM_N_ARGUMENTS] = {"{\\\"", "expression", "\\\":\\\"", "85 * ", "0.15", "\\\"}"};
+static const char *const tool_arguments[SIM_N_ARGUMENTS] = {"{\\\"", "expression", "\\\":\\\"",
+                                                            "85 * ", "0.15",       "\\\"}"};
 #define TOOL_CALL_OPEN "\"id\":\"call_%s\",\"type\":\"function\",\"function\":{\"name\":\"calculate\",\"arguments\":\""
 
 /* Writes the text of token i; returns its length. */
 static size_t token_text(const sim_stream_t *stream, unsigned i, char text[24])
 {
-    if (!stream->set.stamp) return (size_t)snprintf(text, 24, "t%04u ", i + 1);
+    if (!stream->set.stamp) {
+        return (size_t)snprintf(text, 24, "t%04u ", i + 1);
+    }
     uint64_t now = rig_now_ns();
     for (int k = 18; k >= 0; k--, now /= 10) {
         text[k] = (char)('0' + now % 10);
@@ -99,7 +110,8 @@ void sim_put_opening(const sim_stream_t *stream)
     }
     char delta[256];
     snprintf(delta, sizeof delta,
-             "\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"index\":0," TOOL_CALL_OPEN "\"}}]", stream->id);
+             "\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"index\":0," TOOL_CALL_OPEN "\"}}]",
+             stream->id);
     put_delta(stream, delta, "null");
 }
 
@@ -142,7 +154,9 @@ void sim_put_closing(const sim_stream_t *stream)
         rig_buf_free(&text);
     }
     sim_put_text(stream, done, sizeof done - 1);
-    if (stream->chunked) rig_buf_str(&sim.scratch, "0\r\n\r\n");
+    if (stream->chunked) {
+        rig_buf_str(&sim.scratch, "0\r\n\r\n");
+    }
 }
 
 static void put_whole_tool_call(rig_buf_t *body, const sim_stream_t *stream)
@@ -167,8 +181,9 @@ static void put_whole_text(rig_buf_t *body, const sim_stream_t *stream)
 void sim_put_completion(const sim_stream_t *stream)
 {
     rig_buf_t body = {0};
-    rig_buf_printf(&body, "{\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion\",\"created\":%ld,\"model\":\"%s\","
-                          "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":",
+    rig_buf_printf(&body,
+                   "{\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion\",\"created\":%ld,\"model\":\"%s\","
+                   "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":",
                    stream->id, stream->created, stream->model);
     if (stream->tool) {
         put_whole_tool_call(&body, stream);

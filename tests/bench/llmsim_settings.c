@@ -32,7 +32,9 @@ bool sim_settings_is_flag(const char *key)
 {
     static const char *const flags[] = {"stamp", "tool-round", "verbose", "help"};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-        if (!strcmp(key, flags[i])) return true;
+        if (!strcmp(key, flags[i])) {
+            return true;
+        }
     }
     return false;
 }
@@ -40,7 +42,9 @@ bool sim_settings_is_flag(const char *key)
 static bool set_fault(sim_settings_t *set, const char *name)
 {
     for (int i = 0; i < N_FAULTS; i++) {
-        if (strcmp(name, fault_names[i])) continue;
+        if (strcmp(name, fault_names[i])) {
+            continue;
+        }
         set->fault = (sim_fault_e)i;
         return true;
     }
@@ -49,27 +53,44 @@ static bool set_fault(sim_settings_t *set, const char *name)
 
 static bool set_pace(sim_settings_t *set, const char *key, unsigned long n)
 {
-    if (!strcmp(key, "ttft-ms")) set->ttft_ns = n * NS_PER_MS;
-    else if (!strcmp(key, "tokens")) set->n_tokens = (unsigned)n;
-    else if (!strcmp(key, "interval-us")) set->interval_ns = n * NS_PER_US;
-    else if (!strcmp(key, "jitter")) set->jitter_pct = n > 100 ? 100 : (unsigned)n;
-    else if (!strcmp(key, "burst")) set->burst = n ? (unsigned)n : 1;
-    else if (!strcmp(key, "stamp")) set->stamp = n != 0;
-    else if (!strcmp(key, "tool-round") || !strcmp(key, "tool-rounds")) set->n_tool_rounds = (unsigned)n;
-    else return false;
+    if (!strcmp(key, "ttft-ms")) {
+        set->ttft_ns = n * NS_PER_MS;
+    } else if (!strcmp(key, "tokens")) {
+        set->n_tokens = (unsigned)n;
+    } else if (!strcmp(key, "interval-us")) {
+        set->interval_ns = n * NS_PER_US;
+    } else if (!strcmp(key, "jitter")) {
+        set->jitter_pct = n > 100 ? 100 : (unsigned)n;
+    } else if (!strcmp(key, "burst")) {
+        set->burst = n ? (unsigned)n : 1;
+    } else if (!strcmp(key, "stamp")) {
+        set->stamp = n != 0;
+    } else if (!strcmp(key, "tool-round") || !strcmp(key, "tool-rounds")) {
+        set->n_tool_rounds = (unsigned)n;
+    } else {
+        return false;
+    }
     return true;
 }
 
 bool sim_settings_set(sim_settings_t *set, const char *key, const char *value)
 {
     unsigned long n = strtoul(value, NULL, 10);
-    if (set_pace(set, key, n)) return true;
-    if (!strcmp(key, "fault")) return set_fault(set, value);
-    if (!strcmp(key, "error-rate")) set->fault_share = strtod(value, NULL);
-    else if (!strcmp(key, "fault-limit")) set->fault_limit = (unsigned)n;
-    else if (!strcmp(key, "retry-after")) set->retry_after_s = (unsigned)n;
-    else if (!strcmp(key, "stall-ms")) set->stall_ns = n * NS_PER_MS;
-    else if (!strcmp(key, "status")) {
+    if (set_pace(set, key, n)) {
+        return true;
+    }
+    if (!strcmp(key, "fault")) {
+        return set_fault(set, value);
+    }
+    if (!strcmp(key, "error-rate")) {
+        set->fault_share = strtod(value, NULL);
+    } else if (!strcmp(key, "fault-limit")) {
+        set->fault_limit = (unsigned)n;
+    } else if (!strcmp(key, "retry-after")) {
+        set->retry_after_s = (unsigned)n;
+    } else if (!strcmp(key, "stall-ms")) {
+        set->stall_ns = n * NS_PER_MS;
+    } else if (!strcmp(key, "status")) {
         set->fault = SIM_FAULT_STATUS;
         set->status = (unsigned)n;
     } else {
@@ -82,12 +103,16 @@ void sim_settings_apply(sim_settings_t *set, const char *text)
 {
     const char *open = text ? strstr(text, "[[sim ") : NULL;
     const char *end = open ? strstr(open, "]]") : NULL;
-    if (!end) return;
+    if (!end) {
+        return;
+    }
     char words[256], *save = NULL;
     snprintf(words, sizeof words, "%.*s", (int)(end - open - 6), open + 6);
     for (char *word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
         char *equals = strchr(word, '=');
-        if (equals) *equals = 0;
+        if (equals) {
+            *equals = 0;
+        }
         sim_settings_set(set, word, equals ? equals + 1 : "1");
     }
 }

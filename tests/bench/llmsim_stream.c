@@ -8,7 +8,9 @@
 
 void sim_stream_release(sim_conn_t *conn)
 {
-    if (!conn->stream.head) return;
+    if (!conn->stream.head) {
+        return;
+    }
     sim.stats.active--;
     free(conn->stream.head);
     conn->stream.head = NULL;
@@ -20,7 +22,9 @@ static void answer_done(sim_conn_t *conn)
     sim_timer_clear(conn);
     sim_stream_release(conn);
     conn->state = SIM_READING;
-    if (conn->out.len) return;          /* sim_stream_on_writable() comes back here */
+    if (conn->out.len) {
+        return; /* sim_stream_on_writable() comes back here */
+    }
     if (conn->close_after) {
         sim_conn_close(conn);
     } else if (conn->in.len) {
@@ -40,7 +44,7 @@ static void strike_cut(sim_conn_t *conn)
     sim_put_token(&conn->stream, conn->stream.next);
     sim.scratch.len -= sim.scratch.len > 40 ? 40 : 0;
     sim_conn_send_scratch(conn);
-    conn->state = SIM_READING;          /* our doing, so not counted as aborted */
+    conn->state = SIM_READING; /* our doing, so not counted as aborted */
     sim_conn_close(conn);
 }
 
@@ -60,17 +64,10 @@ static bool strike(sim_conn_t *conn, uint64_t now)
     static const char garbage[] = "data: {\"id\":\"chatcmpl-x\",\"choices\":[{\"delta\":{\"con\n\n";
     conn->stream.struck = true;
     switch (conn->stream.set.fault) {
-    case SIM_FAULT_GARBAGE:
-        sim_put_text(&conn->stream, garbage, sizeof garbage - 1);
-        return false;
-    case SIM_FAULT_CUT:
-        strike_cut(conn);
-        return true;
-    case SIM_FAULT_STALL:
-        strike_stall(conn, now);
-        return true;
-    default:
-        return false;
+    case SIM_FAULT_GARBAGE: sim_put_text(&conn->stream, garbage, sizeof garbage - 1); return false;
+    case SIM_FAULT_CUT: strike_cut(conn); return true;
+    case SIM_FAULT_STALL: strike_stall(conn, now); return true;
+    default: return false;
     }
 }
 
@@ -93,23 +90,31 @@ static void stream_step(sim_conn_t *conn, uint64_t now)
 {
     sim_stream_t *stream = &conn->stream;
     unsigned most = stream->set.fault == SIM_FAULT_SPLIT ? 1 : stream->set.burst;
-    if (stream->set.interval_ns && stream->due_ns <= now) rig_hist_add(&sim.stats.lag, now - stream->due_ns);
-    if (!stream->opened) sim_put_opening(stream);
+    if (stream->set.interval_ns && stream->due_ns <= now) {
+        rig_hist_add(&sim.stats.lag, now - stream->due_ns);
+    }
+    if (!stream->opened) {
+        sim_put_opening(stream);
+    }
     stream->opened = true;
     for (; most && stream->next < stream->n_tokens && stream->due_ns <= now; most--) {
-        if (stream->next == stream->n_tokens / 2 && !stream->struck && strike(conn, now)) return;
+        if (stream->next == stream->n_tokens / 2 && !stream->struck && strike(conn, now)) {
+            return;
+        }
         sim_put_token(stream, stream->next++);
         schedule_next(stream);
     }
     bool finished = most && stream->next == stream->n_tokens && stream->due_ns <= now;
-    if (finished) sim_put_closing(stream);
+    if (finished) {
+        sim_put_closing(stream);
+    }
     if (stream->set.fault == SIM_FAULT_SPLIT && sim.scratch.len > 1 && !finished) {
         send_split(conn, now);
     } else if (!sim_conn_send_scratch(conn)) {
         sim_conn_close(conn);
     } else if (finished) {
         answer_done(conn);
-    } else if (!conn->out.len) {        /* else sim_stream_on_writable() takes it up again */
+    } else if (!conn->out.len) { /* else sim_stream_on_writable() takes it up again */
         sim_timer_set(conn, stream->due_ns);
     }
 }
@@ -156,7 +161,7 @@ void sim_stream_on_writable(sim_conn_t *conn)
 /* ---- the start ---- */
 static const char *text_of(json_t *content)
 {
-    if (json_is_array(content)) {       /* [{"type":"text","text":"..."}] */
+    if (json_is_array(content)) { /* [{"type":"text","text":"..."}] */
         content = json_object_get(json_array_get(content, 0), "text");
     }
     return json_string_value(content);
@@ -169,8 +174,12 @@ static unsigned read_messages(json_t *messages, sim_settings_t *set)
     for (size_t i = json_array_size(messages); i-- > 0;) {
         json_t *message = json_array_get(messages, i);
         const char *role = json_string_value(json_object_get(message, "role"));
-        if (role && !strcmp(role, "tool")) n_results++;
-        if (!role || strcmp(role, "user")) continue;
+        if (role && !strcmp(role, "tool")) {
+            n_results++;
+        }
+        if (!role || strcmp(role, "user")) {
+            continue;
+        }
         sim_settings_apply(set, text_of(json_object_get(message, "content")));
         break;
     }
@@ -181,7 +190,7 @@ static void make_id(char id[20])
 {
     uint64_t random = sim_random();
     for (int i = 0; i < 16; i++, random >>= 4) {
-        id[i] = (char)('a' + (random & 15));    /* letters only: never taken for a stamp */
+        id[i] = (char)('a' + (random & 15)); /* letters only: never taken for a stamp */
     }
     id[16] = 0;
 }
@@ -191,7 +200,9 @@ static void read_request(sim_stream_t *stream, const sim_request_t *request, jso
     *stream = (sim_stream_t){.set = sim.defaults, .chunked = !request->http10, .created = (long)time(NULL)};
     unsigned n_results = read_messages(json_object_get(root, "messages"), &stream->set);
     json_t *limit = json_object_get(root, "max_completion_tokens");
-    if (!limit) limit = json_object_get(root, "max_tokens");
+    if (!limit) {
+        limit = json_object_get(root, "max_tokens");
+    }
     if (json_is_integer(limit) && json_integer_value(limit) < stream->set.n_tokens) {
         stream->set.n_tokens = (unsigned)json_integer_value(limit);
     }
@@ -208,8 +219,8 @@ static void read_request(sim_stream_t *stream, const sim_request_t *request, jso
 /* Whether this request is one that the fault strikes. */
 static bool draw_fault(sim_stream_t *stream)
 {
-    bool faulty = stream->set.fault != SIM_FAULT_NONE && sim_random_unit() < stream->set.fault_share
-                  && (!stream->set.fault_limit || sim.stats.n_faults < stream->set.fault_limit);
+    bool faulty = stream->set.fault != SIM_FAULT_NONE && sim_random_unit() < stream->set.fault_share &&
+        (!stream->set.fault_limit || sim.stats.n_faults < stream->set.fault_limit);
     if (faulty) {
         sim.stats.n_faults++;
     } else {
@@ -222,7 +233,9 @@ static void put_fault_status(const sim_settings_t *set)
 {
     char header[64] = "";
     bool limited = set->status == 429;
-    if (limited) snprintf(header, sizeof header, "Retry-After: %u\r\n", set->retry_after_s);
+    if (limited) {
+        snprintf(header, sizeof header, "Retry-After: %u\r\n", set->retry_after_s);
+    }
     sim_put_error(set->status, header, limited ? "requests" : "server_error",
                   limited ? "rate_limit_exceeded" : "llmsim_fault");
 }
@@ -233,16 +246,18 @@ static void put_head(sim_stream_t *stream, const sim_request_t *request)
     static const char opening[] = "data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\","
                                   "\"prompt_filter_results\":[{\"prompt_index\":0,\"content_filter_results\":{}}]}\n\n";
     rig_buf_t head = {0};
-    rig_buf_printf(&head, "data: {\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion.chunk\",\"created\":%ld,"
-                          "\"model\":\"%s\",\"system_fingerprint\":\"fp_llmsim\",\"choices\":[",
+    rig_buf_printf(&head,
+                   "data: {\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion.chunk\",\"created\":%ld,"
+                   "\"model\":\"%s\",\"system_fingerprint\":\"fp_llmsim\",\"choices\":[",
                    stream->id, stream->created, stream->model);
     stream->head = head.data;
     stream->head_len = head.len;
-    rig_buf_printf(&sim.scratch, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                                 "Cache-Control: no-cache\r\nX-Request-Id: req_%s\r\n%s\r\n",
+    rig_buf_printf(&sim.scratch,
+                   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+                   "Cache-Control: no-cache\r\nX-Request-Id: req_%s\r\n%s\r\n",
                    stream->id, stream->chunked ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n");
     if (request->path_len >= sizeof azure && !memcmp(request->path, azure, sizeof azure - 1)) {
-        sim_put_text(stream, opening, sizeof opening - 1);      /* Azure opens with an event that has no choices */
+        sim_put_text(stream, opening, sizeof opening - 1); /* Azure opens with an event that has no choices */
     }
 }
 
@@ -262,7 +277,9 @@ void sim_stream_start(sim_conn_t *conn, const sim_request_t *request, json_t *ro
     }
     conn->state = SIM_STREAMING;
     sim.stats.n_streams++;
-    if (++sim.stats.active > sim.stats.active_max) sim.stats.active_max = sim.stats.active;
+    if (++sim.stats.active > sim.stats.active_max) {
+        sim.stats.active_max = sim.stats.active;
+    }
     put_head(stream, request);
     if (stream->set.ttft_ns == 0) {
         stream_step(conn, stream->due_ns);

@@ -4,7 +4,7 @@
 
 enum { TICK_SHIFT = 15, N_SLOTS = 1 << 15 };
 static sim_conn_t *wheel[N_SLOTS];
-static uint64_t occupied[N_SLOTS / 64];     /* a bit may outlive its slot's last entry */
+static uint64_t occupied[N_SLOTS / 64]; /* a bit may outlive its slot's last entry */
 static uint64_t wheel_tick;
 
 void sim_timers_init(uint64_t now)
@@ -14,9 +14,13 @@ void sim_timers_init(uint64_t now)
 
 void sim_timer_clear(sim_conn_t *conn)
 {
-    if (!conn->timer_link) return;
+    if (!conn->timer_link) {
+        return;
+    }
     *conn->timer_link = conn->timer_next;
-    if (conn->timer_next) conn->timer_next->timer_link = conn->timer_link;
+    if (conn->timer_next) {
+        conn->timer_next->timer_link = conn->timer_link;
+    }
     conn->timer_link = NULL;
 }
 
@@ -26,14 +30,16 @@ void sim_timer_set(sim_conn_t *conn, uint64_t due_ns)
     uint64_t tick = (due_ns + (1u << TICK_SHIFT) - 1) >> TICK_SHIFT;
     if (tick < wheel_tick) {
         tick = wheel_tick;
-    } else if (tick > wheel_tick + N_SLOTS - 1) {   /* beyond the wheel: look again then */
+    } else if (tick > wheel_tick + N_SLOTS - 1) { /* beyond the wheel: look again then */
         tick = wheel_tick + N_SLOTS - 1;
     }
     unsigned slot = tick & (N_SLOTS - 1);
     conn->timer_ns = due_ns;
     conn->timer_next = wheel[slot];
     conn->timer_link = &wheel[slot];
-    if (conn->timer_next) conn->timer_next->timer_link = &conn->timer_next;
+    if (conn->timer_next) {
+        conn->timer_next->timer_link = &conn->timer_next;
+    }
     wheel[slot] = conn;
     occupied[slot / 64] |= 1ull << (slot % 64);
 }
@@ -51,7 +57,9 @@ static unsigned distance(void)
         }
         d += (unsigned)__builtin_ctzll(word);
         slot = (start + d) & (N_SLOTS - 1);
-        if (wheel[slot]) return d < N_SLOTS ? d : N_SLOTS;
+        if (wheel[slot]) {
+            return d < N_SLOTS ? d : N_SLOTS;
+        }
         occupied[slot / 64] &= ~(1ull << (slot % 64));
     }
     return N_SLOTS;
@@ -86,7 +94,9 @@ void sim_timers_run(uint64_t now)
 uint64_t sim_timers_wait_ns(uint64_t now)
 {
     unsigned d = distance();
-    if (d == N_SLOTS) return NS_PER_S;
+    if (d == N_SLOTS) {
+        return NS_PER_S;
+    }
     uint64_t at = (wheel_tick + d) << TICK_SHIFT;
     return at > now ? at - now : 0;
 }

@@ -15,13 +15,13 @@ typedef struct tree_roots_t {
 } tree_roots_t;
 
 typedef struct tree_usage_t {
-    double cpu_s;                   /* user + system, of the living and of their reaped children */
-    uint64_t rss_kb, pss_kb;        /* summed over the processes */
+    double cpu_s;            /* user + system, of the living and of their reaped children */
+    uint64_t rss_kb, pss_kb; /* summed over the processes */
     unsigned n_processes, n_threads;
 } tree_usage_t;
 
 typedef struct tree_machine_t {
-    double busy_s, steal_s;         /* over all CPUs, since boot */
+    double busy_s, steal_s; /* over all CPUs, since boot */
 } tree_machine_t;
 
 /* PSS takes a walk of the page tables, so it is read only on demand. */

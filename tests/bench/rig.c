@@ -24,7 +24,9 @@ uint64_t rig_number(const char *text, const char *what)
     char *end = NULL;
     errno = 0;
     unsigned long long value = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
-    if (!end || (*end && *end != '\n') || errno) rig_die("%s: '%s' is not a whole number", what, text);
+    if (!end || (*end && *end != '\n') || errno) {
+        rig_die("%s: '%s' is not a whole number", what, text);
+    }
     return value;
 }
 
@@ -36,7 +38,9 @@ char *rig_buf_reserve(rig_buf_t *buf, size_t extra)
             size *= 2;
         }
         buf->data = realloc(buf->data, size);
-        if (!buf->data) rig_die("out of memory");
+        if (!buf->data) {
+            rig_die("out of memory");
+        }
         buf->size = size;
     }
     return buf->data + buf->len;
@@ -44,7 +48,9 @@ char *rig_buf_reserve(rig_buf_t *buf, size_t extra)
 
 void rig_buf_add(rig_buf_t *buf, const void *data, size_t len)
 {
-    if (len == 0) return;
+    if (len == 0) {
+        return;
+    }
     memcpy(rig_buf_reserve(buf, len), data, len);
     buf->len += len;
 }
@@ -61,7 +67,9 @@ void rig_buf_printf(rig_buf_t *buf, const char *format, ...)
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (n < 0) rig_die("bad format: %s", format);
+    if (n < 0) {
+        rig_die("bad format: %s", format);
+    }
     vsnprintf(rig_buf_reserve(buf, (size_t)n + 1), (size_t)n + 1, format, again);
     va_end(again);
     buf->len += (size_t)n;
@@ -70,7 +78,9 @@ void rig_buf_printf(rig_buf_t *buf, const char *format, ...)
 void rig_buf_shift(rig_buf_t *buf, size_t len)
 {
     buf->len -= len;
-    if (buf->len) memmove(buf->data, buf->data + len, buf->len);
+    if (buf->len) {
+        memmove(buf->data, buf->data + len, buf->len);
+    }
 }
 
 void rig_buf_free(rig_buf_t *buf)
@@ -90,7 +100,9 @@ void rig_hist_add(rig_hist_t *hist, uint64_t value)
     hist->bucket[i]++;
     hist->n++;
     hist->sum += value;
-    if (value > hist->max) hist->max = value;
+    if (value > hist->max) {
+        hist->max = value;
+    }
 }
 
 uint64_t rig_hist_quantile(const rig_hist_t *hist, double quantile)
@@ -98,8 +110,12 @@ uint64_t rig_hist_quantile(const rig_hist_t *hist, double quantile)
     uint64_t rank = (uint64_t)(quantile * (double)hist->n), seen = 0;
     for (unsigned i = 0; i < RIG_HIST_BUCKETS; i++) {
         seen += hist->bucket[i];
-        if (seen <= rank) continue;
-        if (i < 64) return i;
+        if (seen <= rank) {
+            continue;
+        }
+        if (i < 64) {
+            return i;
+        }
         unsigned shift = i / 64 - 1;
         uint64_t middle = ((64ull + i % 64) << shift) + (1ull << shift) / 2;
         return middle < hist->max ? middle : hist->max;

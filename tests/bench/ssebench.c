@@ -34,7 +34,9 @@ static void check_timeouts(uint64_t now)
 static void cut_all(void)
 {
     for (unsigned i = 0; i < load_options.n_connections; i++) {
-        if (load.conns[i].phase != LOAD_IDLE) load_conn_finish(&load.conns[i], LOAD_CUT);
+        if (load.conns[i].phase != LOAD_IDLE) {
+            load_conn_finish(&load.conns[i], LOAD_CUT);
+        }
     }
 }
 
@@ -68,7 +70,9 @@ static void wait_and_take(int wait_ms)
     for (int i = 0; i < n; i++) {
         load_conn_on_event(events[i].data.ptr, events[i].events);
     }
-    if (load_options.poll_ns && n) nanosleep(&(struct timespec){.tv_nsec = (long)load_options.poll_ns}, NULL);
+    if (load_options.poll_ns && n) {
+        nanosleep(&(struct timespec){.tv_nsec = (long)load_options.poll_ns}, NULL);
+    }
 }
 
 /* Runs up to `limit` requests; afterwards no request is in flight. */
@@ -84,8 +88,12 @@ static void run(uint64_t limit, uint64_t duration_ns, uint64_t ramp_ns)
     for (;;) {
         uint64_t now = rig_now_ns(), elapsed = now - start;
         bool starting = start_due(limit, duration_ns, ramp_ns, elapsed);
-        if (!starting && load.tally.active == 0) return;
-        if (elapsed > duration_ns + load_options.grace_ns) cut_all();
+        if (!starting && load.tally.active == 0) {
+            return;
+        }
+        if (elapsed > duration_ns + load_options.grace_ns) {
+            cut_all();
+        }
         if (load.tally.outcome[LOAD_CONNECT] > 100 + 10ull * load_options.n_connections) {
             rig_die("ssebench: %s: cannot connect", load_options.url);
         }
@@ -106,7 +114,9 @@ int main(int argc, char **argv)
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.conns = calloc(load_options.n_connections, sizeof *load.conns);
     load.ready = calloc(load_options.n_connections, sizeof(load_conn_t *));
-    if (!load.conns || !load.ready) rig_die("ssebench: out of memory");
+    if (!load.conns || !load.ready) {
+        rig_die("ssebench: out of memory");
+    }
     for (unsigned i = 0; i < load_options.n_connections; i++) {
         load.conns[i].fd = -1;
     }

@@ -27,13 +27,29 @@ typedef struct load_options_t {
 } load_options_t;
 
 typedef enum load_phase_e {
-    LOAD_IDLE, LOAD_CONNECTING, LOAD_SENDING, LOAD_HEAD, LOAD_SIZED, LOAD_TO_EOF, LOAD_CHUNK_SIZE, LOAD_CHUNK_DATA,
-    LOAD_CHUNK_END, LOAD_TRAILER
+    LOAD_IDLE,
+    LOAD_CONNECTING,
+    LOAD_SENDING,
+    LOAD_HEAD,
+    LOAD_SIZED,
+    LOAD_TO_EOF,
+    LOAD_CHUNK_SIZE,
+    LOAD_CHUNK_DATA,
+    LOAD_CHUNK_END,
+    LOAD_TRAILER
 } load_phase_e;
 
 /* What became of a request, and what errors are counted under. */
 typedef enum load_outcome_e {
-    LOAD_OK, LOAD_CONNECT, LOAD_IO, LOAD_STATUS, LOAD_INCOMPLETE, LOAD_ERROR_EVENT, LOAD_TIMED_OUT, LOAD_CUT, LOAD_ABORTED,
+    LOAD_OK,
+    LOAD_CONNECT,
+    LOAD_IO,
+    LOAD_STATUS,
+    LOAD_INCOMPLETE,
+    LOAD_ERROR_EVENT,
+    LOAD_TIMED_OUT,
+    LOAD_CUT,
+    LOAD_ABORTED,
     LOAD_N_OUTCOMES
 } load_outcome_e;
 extern const char *const load_outcome_names[LOAD_N_OUTCOMES];
@@ -45,7 +61,7 @@ typedef struct load_conn_t {
     int status;
     unsigned n_tokens;
     uint64_t start_ns, progress_ns;
-    uint64_t left;                  /* body bytes, or of this chunk */
+    uint64_t left; /* body bytes, or of this chunk */
     uint64_t last_stamp;
     size_t sent;
     rig_buf_t request, head, line;
@@ -53,24 +69,24 @@ typedef struct load_conn_t {
 } load_conn_t;
 
 typedef struct load_tally_t {
-    uint64_t n_started, outcome[LOAD_N_OUTCOMES], status[6];    /* by class, 2xx at 2 */
+    uint64_t n_started, outcome[LOAD_N_OUTCOMES], status[6]; /* by class, 2xx at 2 */
     uint64_t n_tokens, n_stamped, n_events, n_heartbeats, bytes, n_connects, n_reconnects;
-    uint64_t n_lost, n_surplus, n_disordered;   /* tokens; the first two against --expect-tokens */
+    uint64_t n_lost, n_surplus, n_disordered; /* tokens; the first two against --expect-tokens */
     unsigned active, active_max;
-    rig_hist_t ttft;                /* from the request to the first token */
-    rig_hist_t first;               /* from the model's sending of the first token to its arrival */
-    rig_hist_t relay;               /* the same for each token */
-    rig_hist_t latency;             /* whole responses */
+    rig_hist_t ttft;    /* from the request to the first token */
+    rig_hist_t first;   /* from the model's sending of the first token to its arrival */
+    rig_hist_t relay;   /* the same for each token */
+    rig_hist_t latency; /* whole responses */
 } load_tally_t;
 
-typedef struct load_t {             /* the process */
+typedef struct load_t { /* the process */
     int epoll;
     load_conn_t *conns;
-    load_conn_t **ready;            /* connections that wait to start a request */
+    load_conn_t **ready; /* connections that wait to start a request */
     unsigned n_ready;
     bool setting_up;
     uint64_t start_ns, last_end_ns;
-    uint64_t realtime_offset_ns;    /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+    uint64_t realtime_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
     load_tally_t tally;
 } load_t;
 extern load_t load;

@@ -15,7 +15,9 @@ const char *const load_outcome_names[LOAD_N_OUTCOMES] = {
 
 static void disconnect(load_conn_t *conn)
 {
-    if (conn->fd >= 0) close(conn->fd);
+    if (conn->fd >= 0) {
+        close(conn->fd);
+    }
     conn->fd = -1;
 }
 
@@ -73,13 +75,17 @@ static void send_request(load_conn_t *conn)
         return;
     }
     conn->sent += n > 0 ? (size_t)n : 0;
-    if (conn->sent == conn->request.len) conn->phase = LOAD_HEAD;
+    if (conn->sent == conn->request.len) {
+        conn->phase = LOAD_HEAD;
+    }
 }
 
 static void open_connection(load_conn_t *conn)
 {
     conn->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (conn->fd < 0) rig_die("ssebench: socket: %s", strerror(errno));
+    if (conn->fd < 0) {
+        rig_die("ssebench: socket: %s", strerror(errno));
+    }
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     setsockopt(conn->fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){1}, sizeof(int));
     conn->reused = false;
@@ -98,7 +104,9 @@ void load_conn_start(load_conn_t *conn)
 {
     build_request(conn);
     load.tally.n_started++;
-    if (++load.tally.active > load.tally.active_max) load.tally.active_max = load.tally.active;
+    if (++load.tally.active > load.tally.active_max) {
+        load.tally.active_max = load.tally.active;
+    }
     conn->start_ns = conn->progress_ns = rig_now_ns();
     conn->close_after = conn->got_bytes = conn->done = conn->failed = conn->trailing = false;
     conn->n_tokens = 0;
@@ -130,9 +138,15 @@ static void take_thread_id(load_conn_t *conn)
 static void count_missing(const load_conn_t *conn, load_outcome_e outcome)
 {
     unsigned expected = load_options.expect_tokens;
-    if (!expected || outcome == LOAD_CUT || outcome == LOAD_ABORTED) return;
-    if (conn->n_tokens < expected) load.tally.n_lost += expected - conn->n_tokens;
-    if (conn->n_tokens > expected) load.tally.n_surplus += conn->n_tokens - expected;
+    if (!expected || outcome == LOAD_CUT || outcome == LOAD_ABORTED) {
+        return;
+    }
+    if (conn->n_tokens < expected) {
+        load.tally.n_lost += expected - conn->n_tokens;
+    }
+    if (conn->n_tokens > expected) {
+        load.tally.n_surplus += conn->n_tokens - expected;
+    }
 }
 
 void load_conn_finish(load_conn_t *conn, load_outcome_e outcome)
@@ -145,15 +159,23 @@ void load_conn_finish(load_conn_t *conn, load_outcome_e outcome)
         open_connection(conn);
         return;
     }
-    if (load.setting_up && outcome != LOAD_OK) rig_die("ssebench: setup failed: %s", load_outcome_names[outcome]);
-    if (load.setting_up) take_thread_id(conn);
+    if (load.setting_up && outcome != LOAD_OK) {
+        rig_die("ssebench: setup failed: %s", load_outcome_names[outcome]);
+    }
+    if (load.setting_up) {
+        take_thread_id(conn);
+    }
     conn->phase = LOAD_IDLE;
     load.tally.active--;
     load.tally.outcome[outcome]++;
     load.last_end_ns = rig_now_ns();
-    if (outcome == LOAD_OK) rig_hist_add(&load.tally.latency, load.last_end_ns - conn->start_ns);
+    if (outcome == LOAD_OK) {
+        rig_hist_add(&load.tally.latency, load.last_end_ns - conn->start_ns);
+    }
     count_missing(conn, outcome);
-    if (outcome != LOAD_OK || conn->close_after || !load_options.keepalive || load.setting_up) disconnect(conn);
+    if (outcome != LOAD_OK || conn->close_after || !load_options.keepalive || load.setting_up) {
+        disconnect(conn);
+    }
     load.ready[load.n_ready++] = conn;
 }
 
@@ -167,17 +189,24 @@ static ssize_t receive(uint64_t *pwhen, const load_conn_t *conn, char *bytes, si
     } control;
     struct iovec part = {bytes, size};
     struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control,
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof control,
     };
     ssize_t got = recvmsg(conn->fd, &message, 0);
     *pwhen = rig_now_ns();
-    if (got <= 0) return got;
+    if (got <= 0) {
+        return got;
+    }
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_TIMESTAMPNS) {
         struct timespec stamp;
         memcpy(&stamp, CMSG_DATA(header), sizeof stamp);
         uint64_t arrived = (uint64_t)stamp.tv_sec * NS_PER_S + (uint64_t)stamp.tv_nsec - load.realtime_offset_ns;
-        if (arrived < *pwhen) *pwhen = arrived;
+        if (arrived < *pwhen) {
+            *pwhen = arrived;
+        }
     }
     return got;
 }
@@ -189,8 +218,10 @@ static void on_readable(load_conn_t *conn, bool hung_up)
     while (conn->fd >= 0) {
         uint64_t now;
         ssize_t n = receive(&now, conn, bytes, sizeof bytes);
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-        if (n <= 0 && conn->phase == LOAD_IDLE) {       /* an idle kept connection */
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return;
+        }
+        if (n <= 0 && conn->phase == LOAD_IDLE) { /* an idle kept connection */
             disconnect(conn);
             return;
         }
@@ -205,7 +236,9 @@ static void on_readable(load_conn_t *conn, bool hung_up)
         if (load_options.abort_after && conn->phase != LOAD_IDLE && conn->n_tokens >= load_options.abort_after) {
             load_conn_finish(conn, LOAD_ABORTED);
         }
-        if ((size_t)n < sizeof bytes && !hung_up) return;
+        if ((size_t)n < sizeof bytes && !hung_up) {
+            return;
+        }
     }
 }
 
@@ -219,7 +252,9 @@ static bool on_connecting(load_conn_t *conn, uint32_t events)
         load_conn_finish(conn, LOAD_CONNECT);
         return false;
     }
-    if (!(events & EPOLLOUT)) return false;
+    if (!(events & EPOLLOUT)) {
+        return false;
+    }
     send_request(conn);
     return true;
 }
@@ -227,10 +262,14 @@ static bool on_connecting(load_conn_t *conn, uint32_t events)
 void load_conn_on_event(load_conn_t *conn, uint32_t events)
 {
     if (conn->phase == LOAD_CONNECTING) {
-        if (!on_connecting(conn, events)) return;
+        if (!on_connecting(conn, events)) {
+            return;
+        }
     } else if (conn->phase == LOAD_SENDING && events & EPOLLOUT) {
         send_request(conn);
     }
     bool hung_up = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
-    if (conn->fd >= 0 && conn->phase != LOAD_CONNECTING && (events & EPOLLIN || hung_up)) on_readable(conn, hung_up);
+    if (conn->fd >= 0 && conn->phase != LOAD_CONNECTING && (events & EPOLLIN || hung_up)) {
+        on_readable(conn, hung_up);
+    }
 }

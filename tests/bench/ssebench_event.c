@@ -17,8 +17,12 @@ static bool is_digit(char byte)
 static void take_stamp(load_conn_t *conn, uint64_t stamp, uint64_t now, bool first)
 {
     rig_hist_add(&load.tally.relay, now - stamp);
-    if (first) rig_hist_add(&load.tally.first, now - stamp);
-    if (stamp < conn->last_stamp) load.tally.n_disordered++;
+    if (first) {
+        rig_hist_add(&load.tally.first, now - stamp);
+    }
+    if (stamp < conn->last_stamp) {
+        load.tally.n_disordered++;
+    }
     conn->last_stamp = stamp;
 }
 
@@ -28,19 +32,25 @@ static unsigned take_stamps(load_conn_t *conn, const char *line, size_t len, uin
 {
     unsigned n = 0;
     for (size_t i = 15, end = 0; i < len; i += 16) {
-        if (!is_digit(line[i]) || i < end) continue;
+        if (!is_digit(line[i]) || i < end) {
+            continue;
+        }
         size_t from = i;
         for (end = i + 1; end < len && is_digit(line[end]); end++) {
         }
         while (from > 0 && is_digit(line[from - 1])) {
             from--;
         }
-        if (end - from < 16 || end - from > 19) continue;
+        if (end - from < 16 || end - from > 19) {
+            continue;
+        }
         uint64_t stamp = 0;
         for (size_t k = from; k < end; k++) {
             stamp = stamp * 10 + (uint64_t)(line[k] - '0');
         }
-        if (stamp > now || now - stamp > 600 * NS_PER_S) continue;
+        if (stamp > now || now - stamp > 600 * NS_PER_S) {
+            continue;
+        }
         take_stamp(conn, stamp, now, conn->n_tokens + n == 0);
         n++;
     }
@@ -60,21 +70,27 @@ static bool is_token(const char *line, size_t len)
 static bool is_done(const char *line, size_t len)
 {
     for (unsigned i = 0; i < load_options.n_done; i++) {
-        if (contains(line, len, load_options.done[i])) return true;
+        if (contains(line, len, load_options.done[i])) {
+            return true;
+        }
     }
     return false;
 }
 
 static bool is_error(const char *line, size_t len)
 {
-    return contains(line, len, "\"type\":\"error\"") || contains(line, len, "\"type\": \"error\"")
-           || contains(line, len, "{\"error\"");
+    return contains(line, len, "\"type\":\"error\"") || contains(line, len, "\"type\": \"error\"") ||
+        contains(line, len, "{\"error\"");
 }
 
 static void take_line(load_conn_t *conn, const char *line, size_t len, uint64_t now)
 {
-    if (len && line[len - 1] == '\r') len--;
-    if (len == 0) return;
+    if (len && line[len - 1] == '\r') {
+        len--;
+    }
+    if (len == 0) {
+        return;
+    }
     if (line[0] == ':') {
         load.tally.n_heartbeats++;
         return;
@@ -85,15 +101,21 @@ static void take_line(load_conn_t *conn, const char *line, size_t len, uint64_t 
         conn->done = true;
         return;
     }
-    if (!data) return;
+    if (!data) {
+        return;
+    }
     unsigned n = take_stamps(conn, line + 5, len - 5, now);
     load.tally.n_stamped += n;
-    if (!n && is_token(line, len)) n = 1;
+    if (!n && is_token(line, len)) {
+        n = 1;
+    }
     if (!n) {
         conn->failed |= is_error(line, len);
         return;
     }
-    if (conn->n_tokens == 0) rig_hist_add(&load.tally.ttft, now - conn->start_ns);
+    if (conn->n_tokens == 0) {
+        rig_hist_add(&load.tally.ttft, now - conn->start_ns);
+    }
     conn->n_tokens += n;
     load.tally.n_tokens += n;
 }

@@ -43,38 +43,84 @@ static const char usage_text[] =
     "      --label TEXT     --quiet (no summary line)\n";
 
 load_options_t load_options = {
-    .n_connections = 1, .duration_ns = 60 * NS_PER_S, .grace_ns = 10 * NS_PER_S, .timeout_ns = 30 * NS_PER_S,
-    .method = "POST", .body = "", .setup_path = "/api/threads", .setup_body = "{}", .label = "",
+    .n_connections = 1,
+    .duration_ns = 60 * NS_PER_S,
+    .grace_ns = 10 * NS_PER_S,
+    .timeout_ns = 30 * NS_PER_S,
+    .method = "POST",
+    .body = "",
+    .setup_path = "/api/threads",
+    .setup_body = "{}",
+    .label = "",
     .token = "\"content\":\"",
 };
 
 enum {
-    OPTION_RAMP = 256, OPTION_GRACE, OPTION_TIMEOUT, OPTION_ABORT, OPTION_PLAIN, OPTION_SETUP, OPTION_SETUP_PATH,
-    OPTION_SETUP_BODY, OPTION_DONE, OPTION_TOKEN, OPTION_EXPECT, OPTION_PID, OPTION_PIDFILE, OPTION_UPSTREAM,
-    OPTION_RSS_BASE, OPTION_LABEL, OPTION_QUIET, OPTION_POLL, OPTION_HELP
+    OPTION_RAMP = 256,
+    OPTION_GRACE,
+    OPTION_TIMEOUT,
+    OPTION_ABORT,
+    OPTION_PLAIN,
+    OPTION_SETUP,
+    OPTION_SETUP_PATH,
+    OPTION_SETUP_BODY,
+    OPTION_DONE,
+    OPTION_TOKEN,
+    OPTION_EXPECT,
+    OPTION_PID,
+    OPTION_PIDFILE,
+    OPTION_UPSTREAM,
+    OPTION_RSS_BASE,
+    OPTION_LABEL,
+    OPTION_QUIET,
+    OPTION_POLL,
+    OPTION_HELP
 };
 static const struct option long_options[] = {
-    {"connections", 1, 0, 'c'}, {"requests", 1, 0, 'n'}, {"duration", 1, 0, 'd'}, {"keepalive", 0, 0, 'k'},
-    {"method", 1, 0, 'X'}, {"header", 1, 0, 'H'}, {"body", 1, 0, 'b'}, {"body-file", 1, 0, 'f'},
-    {"ramp-ms", 1, 0, OPTION_RAMP}, {"grace", 1, 0, OPTION_GRACE}, {"timeout", 1, 0, OPTION_TIMEOUT},
-    {"abort-after", 1, 0, OPTION_ABORT}, {"plain", 0, 0, OPTION_PLAIN}, {"setup", 0, 0, OPTION_SETUP},
-    {"setup-path", 1, 0, OPTION_SETUP_PATH}, {"setup-body", 1, 0, OPTION_SETUP_BODY}, {"done", 1, 0, OPTION_DONE},
-    {"token", 1, 0, OPTION_TOKEN}, {"expect-tokens", 1, 0, OPTION_EXPECT}, {"pid", 1, 0, OPTION_PID},
-    {"pidfile", 1, 0, OPTION_PIDFILE}, {"upstream-pid", 1, 0, OPTION_UPSTREAM}, {"rss-base-kb", 1, 0, OPTION_RSS_BASE},
-    {"label", 1, 0, OPTION_LABEL}, {"poll-us", 1, 0, OPTION_POLL}, {"quiet", 0, 0, OPTION_QUIET},
-    {"help", 0, 0, OPTION_HELP}, {0},
+    {"connections", 1, 0, 'c'},
+    {"requests", 1, 0, 'n'},
+    {"duration", 1, 0, 'd'},
+    {"keepalive", 0, 0, 'k'},
+    {"method", 1, 0, 'X'},
+    {"header", 1, 0, 'H'},
+    {"body", 1, 0, 'b'},
+    {"body-file", 1, 0, 'f'},
+    {"ramp-ms", 1, 0, OPTION_RAMP},
+    {"grace", 1, 0, OPTION_GRACE},
+    {"timeout", 1, 0, OPTION_TIMEOUT},
+    {"abort-after", 1, 0, OPTION_ABORT},
+    {"plain", 0, 0, OPTION_PLAIN},
+    {"setup", 0, 0, OPTION_SETUP},
+    {"setup-path", 1, 0, OPTION_SETUP_PATH},
+    {"setup-body", 1, 0, OPTION_SETUP_BODY},
+    {"done", 1, 0, OPTION_DONE},
+    {"token", 1, 0, OPTION_TOKEN},
+    {"expect-tokens", 1, 0, OPTION_EXPECT},
+    {"pid", 1, 0, OPTION_PID},
+    {"pidfile", 1, 0, OPTION_PIDFILE},
+    {"upstream-pid", 1, 0, OPTION_UPSTREAM},
+    {"rss-base-kb", 1, 0, OPTION_RSS_BASE},
+    {"label", 1, 0, OPTION_LABEL},
+    {"poll-us", 1, 0, OPTION_POLL},
+    {"quiet", 0, 0, OPTION_QUIET},
+    {"help", 0, 0, OPTION_HELP},
+    {0},
 };
 
 static void parse_url(const char *url)
 {
     char host[100] = "", port[8] = "80";
     load_options.url = url;
-    if (sscanf(url, "http://%99[^:/]:%7[0-9]", host, port) < 1) rig_die("ssebench: not a http:// URL: %s", url);
+    if (sscanf(url, "http://%99[^:/]:%7[0-9]", host, port) < 1) {
+        rig_die("ssebench: not a http:// URL: %s", url);
+    }
     const char *path = strchr(url + 7, '/');
     load_options.path = path ? path : "/";
     snprintf(load_options.host, sizeof load_options.host, "%s:%s", host, port);
     struct addrinfo *found, hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
-    if (getaddrinfo(host, port, &hints, &found)) rig_die("ssebench: unknown host %s", host);
+    if (getaddrinfo(host, port, &hints, &found)) {
+        rig_die("ssebench: unknown host %s", host);
+    }
     memcpy(&load_options.address, found->ai_addr, sizeof load_options.address);
     freeaddrinfo(found);
     if (ntohl(load_options.address.sin_addr.s_addr) >> 24 != 127) {
@@ -85,7 +131,9 @@ static void parse_url(const char *url)
 static char *read_file(const char *path)
 {
     FILE *file = fopen(path, "r");
-    if (!file) rig_die("ssebench: %s: %s", path, strerror(errno));
+    if (!file) {
+        rig_die("ssebench: %s: %s", path, strerror(errno));
+    }
     rig_buf_t text = {0};
     size_t n;
     while ((n = fread(rig_buf_reserve(&text, 4096), 1, 4096, file)) > 0) {
@@ -98,19 +146,25 @@ static char *read_file(const char *path)
 
 static void add_root(tree_roots_t *roots, const char *pid)
 {
-    if (roots->n == TREE_MAX_ROOTS) rig_die("ssebench: too many processes");
+    if (roots->n == TREE_MAX_ROOTS) {
+        rig_die("ssebench: too many processes");
+    }
     roots->pid[roots->n++] = (pid_t)rig_number(pid, "ssebench: process id");
 }
 
 static void add_header(const char *header)
 {
-    if (load_options.n_headers == LOAD_MAX_HEADERS) rig_die("ssebench: too many headers");
+    if (load_options.n_headers == LOAD_MAX_HEADERS) {
+        rig_die("ssebench: too many headers");
+    }
     load_options.header[load_options.n_headers++] = header;
 }
 
 static void add_done(const char *pattern)
 {
-    if (load_options.n_done == LOAD_MAX_PATTERNS) rig_die("ssebench: too many --done");
+    if (load_options.n_done == LOAD_MAX_PATTERNS) {
+        rig_die("ssebench: too many --done");
+    }
     load_options.done[load_options.n_done++] = pattern;
 }
 
@@ -191,8 +245,12 @@ void load_options_read(int argc, char **argv)
         }
     }
     load_options_t *o = &load_options;
-    if (optind != argc - 1 || o->n_connections == 0 || !*o->token) rig_die("%s", usage_text);
-    if (!o->n_requests) o->n_requests = timed ? UINT64_MAX : o->n_connections;
+    if (optind != argc - 1 || o->n_connections == 0 || !*o->token) {
+        rig_die("%s", usage_text);
+    }
+    if (!o->n_requests) {
+        o->n_requests = timed ? UINT64_MAX : o->n_connections;
+    }
     for (size_t i = 0, own = o->n_done; !own && i < sizeof usual_done / sizeof *usual_done; i++) {
         add_done(usual_done[i]);
     }

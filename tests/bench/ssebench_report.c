@@ -13,12 +13,12 @@ load_snapshot_t load_snapshot_take(void)
         .server = tree_read(&load_options.server, true),
         .upstream = tree_read(&load_options.upstream, false),
         .machine = tree_machine_read(),
-        .client_s = (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec)
-                    + (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6,
+        .client_s = (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
+            (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6,
     };
 }
 
-typedef struct cost_t {             /* what a run took of each part, in seconds of CPU */
+typedef struct cost_t { /* what a run took of each part, in seconds of CPU */
     double span, server, upstream, client, busy, steal;
     double us_per_token, us_per_request, rss_per_stream, pss_per_stream;
     uint64_t rss_base_kb, pss_base_kb;
@@ -81,7 +81,8 @@ static void put_counts(rig_buf_t *out, const cost_t *cost, uint64_t n_errors)
     put_count(out, "errors", n_errors);
     rig_buf_str(out, "\"outcome\":{");
     for (int i = 0; i < LOAD_N_OUTCOMES; i++) {
-        rig_buf_printf(out, "%s\"%s\":%llu", i ? "," : "", load_outcome_names[i], (unsigned long long)tally->outcome[i]);
+        rig_buf_printf(out, "%s\"%s\":%llu", i ? "," : "", load_outcome_names[i],
+                       (unsigned long long)tally->outcome[i]);
     }
     rig_buf_str(out, "},\"status\":{");
     for (int i = 1; i < 6; i++) {
@@ -112,8 +113,9 @@ static void put_costs(rig_buf_t *out, const cost_t *cost, const tree_usage_t *pe
     put_count(out, "pss_peak_kb", peak->pss_kb);
     put_count(out, "processes", peak->n_processes);
     put_count(out, "threads", peak->n_threads);
-    rig_buf_printf(out, "\"rss_per_stream_kb\":%.1f,\"pss_per_stream_kb\":%.1f,\"cpu_s\":%.2f,\"cores\":%.3f,"
-                        "\"cpu_us_per_token\":%.2f,\"cpu_us_per_request\":%.1f},\n",
+    rig_buf_printf(out,
+                   "\"rss_per_stream_kb\":%.1f,\"pss_per_stream_kb\":%.1f,\"cpu_s\":%.2f,\"cores\":%.3f,"
+                   "\"cpu_us_per_token\":%.2f,\"cpu_us_per_request\":%.1f},\n",
                    cost->rss_per_stream, cost->pss_per_stream, cost->server, per(cost->server, cost->span),
                    cost->us_per_token, cost->us_per_request);
     rig_buf_printf(out, " \"upstream\":{\"cpu_s\":%.2f,\"cores\":%.3f},\"client\":{\"cpu_s\":%.2f,\"cores\":%.3f},\n",
@@ -136,8 +138,9 @@ static void print_summary(const cost_t *cost, uint64_t n_errors)
                 per(cost->server, cost->span));
         return;
     }
-    fprintf(stderr, "ttft p50 %.0f p99 %.0f us | relay p50 %.0f p99 %.0f us | %.0f tok/s | "
-                    "cpu %.2f us/tok (%.2f cores) | rss %.1f kB/stream\n",
+    fprintf(stderr,
+            "ttft p50 %.0f p99 %.0f us | relay p50 %.0f p99 %.0f us | %.0f tok/s | "
+            "cpu %.2f us/tok (%.2f cores) | rss %.1f kB/stream\n",
             us(&tally->ttft, .5), us(&tally->ttft, .99), us(&tally->relay, .5), us(&tally->relay, .99),
             per((double)tally->n_tokens, cost->span), cost->us_per_token, per(cost->server, cost->span),
             cost->rss_per_stream);
@@ -160,6 +163,8 @@ uint64_t load_report(const load_snapshot_t *before, const load_snapshot_t *after
     put_costs(&out, &cost, peak);
     fwrite(out.data, 1, out.len, stdout);
     rig_buf_free(&out);
-    if (!load_options.quiet) print_summary(&cost, n_errors);
+    if (!load_options.quiet) {
+        print_summary(&cost, n_errors);
+    }
     return n_errors;
 }

@@ -85,15 +85,17 @@ static unsigned hex_digit(char byte)
 /* A byte of chunked coding that is no data. */
 static void take_framing(load_conn_t *conn, char byte)
 {
-    if (conn->phase == LOAD_CHUNK_END) {        /* CR LF */
-        if (byte == '\n') conn->phase = LOAD_CHUNK_SIZE;
-    } else if (conn->phase == LOAD_CHUNK_SIZE) {        /* hex digits; an extension after them is not expected */
+    if (conn->phase == LOAD_CHUNK_END) { /* CR LF */
+        if (byte == '\n') {
+            conn->phase = LOAD_CHUNK_SIZE;
+        }
+    } else if (conn->phase == LOAD_CHUNK_SIZE) { /* hex digits; an extension after them is not expected */
         if (byte == '\n') {
             conn->phase = conn->left ? LOAD_CHUNK_DATA : LOAD_TRAILER;
         } else if (byte != '\r') {
             conn->left = conn->left * 16 + hex_digit(byte);
         }
-    } else if (byte == '\n' && !conn->trailing) {       /* trailer: lines up to an empty one */
+    } else if (byte == '\n' && !conn->trailing) { /* trailer: lines up to an empty one */
         response_done(conn);
     } else {
         conn->trailing = byte != '\n' && (conn->trailing || byte != '\r');
@@ -108,27 +110,25 @@ void load_response_take(load_conn_t *conn, const char *data, size_t len, uint64_
             response_done(conn);
             return;
         }
-        if (data == end) return;
+        if (data == end) {
+            return;
+        }
         size_t take = 1;
         switch (conn->phase) {
-        case LOAD_HEAD:
-            take_head(conn, *data);
-            break;
+        case LOAD_HEAD: take_head(conn, *data); break;
         case LOAD_SIZED:
         case LOAD_CHUNK_DATA:
             take = conn->left < (uint64_t)(end - data) ? (size_t)conn->left : (size_t)(end - data);
             take_body(conn, data, take, now);
             conn->left -= take;
-            if (conn->left == 0 && conn->phase == LOAD_CHUNK_DATA) conn->phase = LOAD_CHUNK_END;
+            if (conn->left == 0 && conn->phase == LOAD_CHUNK_DATA) {
+                conn->phase = LOAD_CHUNK_END;
+            }
             break;
         case LOAD_CHUNK_END:
         case LOAD_CHUNK_SIZE:
-        case LOAD_TRAILER:
-            take_framing(conn, *data);
-            break;
-        default:
-            take = (size_t)(end - data);
-            take_body(conn, data, take, now);
+        case LOAD_TRAILER: take_framing(conn, *data); break;
+        default: take = (size_t)(end - data); take_body(conn, data, take, now);
         }
         data += take;
     }

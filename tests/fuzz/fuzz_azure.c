@@ -18,7 +18,8 @@ static void must(bool holds)
 
 static void check_err(const ac_err_t *err)
 {
-    must(err->kind != AC_OK && *err->detail && ac_utf8_valid(err->detail, strlen(err->detail)) && !strpbrk(err->detail, "\r\n"));
+    must(err->kind != AC_OK && *err->detail && ac_utf8_valid(err->detail, strlen(err->detail)) &&
+         !strpbrk(err->detail, "\r\n"));
 }
 
 static void check_token(const char *text, size_t len)
@@ -31,8 +32,7 @@ static void check_token(const char *text, size_t len)
     if (identity_token_read(&fetched, &document, text, len, &err) == APR_SUCCESS) {
         must(*fetched.text && !strpbrk(fetched.text, "\r\n") && fetched.expires > 0 && fetched.refresh > 0);
         must(fetched.refresh <= fetched.expires);
-    }
-    else {
+    } else {
         check_err(&err);
     }
     json_decref(document);
@@ -61,8 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data + 1, size - 1);
     if (data[0] == 't') {
         check_token(text, size - 1);
-    }
-    else {
+    } else {
         check_challenge(text);
         must(identity_when(text) >= 0);
     }

@@ -30,8 +30,7 @@ static void fuzz_batch(const char *text, size_t len)
             must((status == 200) == (at < 0), "a failure without a place");
             must(at < n, "a place that is none");
             must(ac_cosmos_batch_etag(body, at) != NULL, "no etag at all");
-        }
-        else {
+        } else {
             must(err.kind == AC_STORE_ERROR, "an error without a reason");
         }
     }
@@ -40,7 +39,7 @@ static void fuzz_batch(const char *text, size_t len)
 
 static void fuzz_session(const char *text)
 {
-    ac_cosmos_session_t session = { 0 }, again = { 0 };
+    ac_cosmos_session_t session = {0}, again = {0};
     ac_buf_t first, second;
 
     ac_cosmos_session_note(&session, text);
@@ -50,7 +49,8 @@ static void fuzz_session(const char *text)
     must(ac_cosmos_session_text(&first, &session) == APR_SUCCESS, "tokens that do not fit");
     ac_cosmos_session_note(&again, first.data);
     ac_cosmos_session_text(&second, &again);
-    must(first.len == second.len && (!first.len || memcmp(first.data, second.data, first.len) == 0), "tokens do not come back");
+    must(first.len == second.len && (!first.len || memcmp(first.data, second.data, first.len) == 0),
+         "tokens do not come back");
     ac_buf_free(&first);
     ac_buf_free(&second);
 }
@@ -64,8 +64,16 @@ static void fuzz_request(const char *text)
 
     ac_cosmos_date(date, apr_time_from_sec(1493254272));
     for (ac_cosmos_verb_e verb = 0; verb < AC_COSMOS_N_VERBS; verb++) {
-        ac_cosmos_ask_t ask = { .verb = verb, .database = text, .container = text, .id = text, .key = text, .if_match = text,
-                                .continuation = text, .session = text, .throughput = text, .autoscale = text };
+        ac_cosmos_ask_t ask = {.verb = verb,
+                               .database = text,
+                               .container = text,
+                               .id = text,
+                               .key = text,
+                               .if_match = text,
+                               .continuation = text,
+                               .session = text,
+                               .throughput = text,
+                               .autoscale = text};
         ac_buf_init(&path, 65536);
         ac_buf_init(&head, 65536);
         ac_buf_init(&value, 4096);
@@ -112,17 +120,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     text = strndup((const char *)data + 1, size - 1);
     switch (data[0]) {
-    case 'b':
-        fuzz_batch((const char *)data + 1, size - 1);
-        break;
-    case 's':
-        fuzz_session(text);
-        break;
-    case 'r':
-        fuzz_request(text);
-        break;
-    default:
-        fuzz_small(text);
+    case 'b': fuzz_batch((const char *)data + 1, size - 1); break;
+    case 's': fuzz_session(text); break;
+    case 'r': fuzz_request(text); break;
+    default: fuzz_small(text);
     }
     free(text);
     return 0;

@@ -12,13 +12,13 @@
 #include "../unit/scratch.h"
 
 #define RUN "run_01"
-#define HEAD 1024                               /* bytes of a file's head */
+#define HEAD 1024 /* bytes of a file's head */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char top[] = "/tmp/fuzz-event-log-XXXXXX";
 static ac_event_dir_t *dir;
-static unsigned char head[HEAD];                /* of a real log, with `committed` at */
+static unsigned char head[HEAD]; /* of a real log, with `committed` at */
 static size_t committed_at;
 
 static void leave(void)
@@ -40,19 +40,29 @@ static void make_head(void)
     uint64_t none = HEAD;
     apr_status_t made;
     ac_event_log_t *log = ac_event_log_create(dir, &names, &made);
-    if (!log) abort();
+    if (!log) {
+        abort();
+    }
     ac_event_log_close(log);
     log_path(path);
     FILE *file = fopen(path, "rb");
-    if (!file || fread(head, 1, HEAD, file) != HEAD) abort();
+    if (!file || fread(head, 1, HEAD, file) != HEAD) {
+        abort();
+    }
     fclose(file);
-    while (committed_at < HEAD && memcmp(head + committed_at, &none, 8)) committed_at += 8;
-    if (committed_at >= HEAD) abort();
+    while (committed_at < HEAD && memcmp(head + committed_at, &none, 8)) {
+        committed_at += 8;
+    }
+    if (committed_at >= HEAD) {
+        abort();
+    }
 }
 
 static void prepare(void)
 {
-    if (!mkdtemp(top) || ac_event_dir_open(&dir, top, 64 * 1024, 0) != APR_SUCCESS) abort();
+    if (!mkdtemp(top) || ac_event_dir_open(&dir, top, 64 * 1024, 0) != APR_SUCCESS) {
+        abort();
+    }
     atexit(leave);
     make_head();
 }
@@ -63,11 +73,15 @@ static void make_file(const uint8_t *data, size_t size)
     char path[AC_LOG_PATH_SIZE];
     size_t skip = size >= 9 && data[0] == 0xff ? 9 : size ? 1 : 0;
     uint64_t whole = HEAD + (size - skip);
-    if (skip == 9) memcpy(&whole, data + 1, 8);
+    if (skip == 9) {
+        memcpy(&whole, data + 1, 8);
+    }
     memcpy(head + committed_at, &whole, 8);
     log_path(path);
     FILE *file = fopen(path, "wb");
-    if (!file || fwrite(head, 1, HEAD, file) != HEAD || fwrite(data + skip, 1, size - skip, file) != size - skip) abort();
+    if (!file || fwrite(head, 1, HEAD, file) != HEAD || fwrite(data + skip, 1, size - skip, file) != size - skip) {
+        abort();
+    }
     fclose(file);
 }
 
@@ -78,7 +92,9 @@ static void read_all(ac_event_log_t *log, size_t size)
     ac_event_t *event;
     size_t n = 0;
     while ((event = ac_event_log_next(log, &cursor, &closing)) != NULL) {
-        if (++n > size / 24 + 1) abort();       /* a record has 24 bytes at least */
+        if (++n > size / 24 + 1) {
+            abort(); /* a record has 24 bytes at least */
+        }
         ac_event_unref(event);
     }
     json_decref(closing);
@@ -86,10 +102,14 @@ static void read_all(ac_event_log_t *log, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!dir) prepare();
+    if (!dir) {
+        prepare();
+    }
     make_file(data, size);
     ac_event_log_t *log = ac_event_log_find(dir, RUN);
-    if (log) read_all(log, size);
+    if (log) {
+        read_all(log, size);
+    }
     ac_event_log_close(log);
     /* From itself: as a log of a dead child, once it has been renamed. */
     log = ac_event_log_take(dir, ac_event_dir_key(dir), RUN);

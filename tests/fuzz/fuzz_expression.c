@@ -40,8 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ac_err_init(&err);
     if (ac_expression_eval(text, sizeof(text), expression, &err) == APR_SUCCESS) {
         check_result(text);
-    }
-    else if (err.kind != AC_TOOL_ERROR || !err.detail[0] || !ac_utf8_valid(err.detail, strlen(err.detail))) {
+    } else if (err.kind != AC_TOOL_ERROR || !err.detail[0] || !ac_utf8_valid(err.detail, strlen(err.detail))) {
         abort();
     }
     free(expression);

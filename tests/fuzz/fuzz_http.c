@@ -34,7 +34,12 @@ static void check_redirect(const char *location, const char *pattern, int status
 {
     const char *const hosts[] = {pattern, NULL};
     const char *const headers[] = {"Accept: text/plain", "Authorization: secret", NULL};
-    ac_http_request_t request = {.method = "POST", .url = ORIGIN, .headers = headers, .body = "x", .body_len = 1, .max_redirects = 1,
+    ac_http_request_t request = {.method = "POST",
+                                 .url = ORIGIN,
+                                 .headers = headers,
+                                 .body = "x",
+                                 .body_len = 1,
+                                 .max_redirects = 1,
                                  .allow_hosts = hosts};
     ac_http_copy_t *copy;
     ac_err_t err;
@@ -50,8 +55,7 @@ static void check_redirect(const char *location, const char *pattern, int status
             kept = kept || !strncmp(header->data, "Authorization", 13);
         }
         must(kept == ac_http_same_origin(copy->url, ORIGIN));
-    }
-    else {
+    } else {
         must(!strcmp(copy->url, ORIGIN));
     }
     ac_http_copy_free(copy);
@@ -62,7 +66,8 @@ static void check_texts(const char *text)
     ac_http_host_near(text);
     must(!ac_http_same_origin(text, text) || ac_http_url_valid(text));
     must(ac_http_address_private(text) || !strpbrk(text, " /%"));
-    apr_interval_time_t wait = ac_http_retry_after(text, NULL, 0), other = ac_http_retry_after(NULL, text, apr_time_now());
+    apr_interval_time_t wait = ac_http_retry_after(text, NULL, 0),
+                        other = ac_http_retry_after(NULL, text, apr_time_now());
     must(wait >= 0 && wait <= LONGEST && other >= 0 && other <= LONGEST);
 }
 

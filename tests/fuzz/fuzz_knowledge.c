@@ -17,8 +17,8 @@ static bool tell(void *baton, const char *title, const char *body, size_t len)
     told_t *told = baton;
     told->n_sections++;
     told->len += len;
-    if (!*title || strlen(title) >= AC_KNOWLEDGE_TITLE || !ac_utf8_valid(title, strlen(title)) || !ac_utf8_valid(body,
-                                                                                                                 len)) {
+    if (!*title || strlen(title) >= AC_KNOWLEDGE_TITLE || !ac_utf8_valid(title, strlen(title)) ||
+        !ac_utf8_valid(body, len)) {
         abort();
     }
     return true;

@@ -70,16 +70,15 @@ static void check_readers(const char *line, size_t len)
     ac_openai_answer_init(&parsed, &callbacks, &parsed_log);
     if (ac_openai_chunk_quick(&quick, line, len, &quick_status, &quick_err)) {
         apr_status_t status = ac_openai_chunk_parsed(&parsed, line, len, &parsed_err);
-        bool same = status == quick_status && quick_log.len == parsed_log.len
-            && (!quick_log.len || !memcmp(quick_log.data, parsed_log.data, quick_log.len))
-            && !strcmp(quick.model, parsed.model) && quick.finish == parsed.finish && quick.started == parsed.started
-            && quick.text_len == parsed.text_len && !parsed.n_calls && !parsed.usage.known
-            && quick_err.kind == parsed_err.kind;
+        bool same = status == quick_status && quick_log.len == parsed_log.len &&
+            (!quick_log.len || !memcmp(quick_log.data, parsed_log.data, quick_log.len)) &&
+            !strcmp(quick.model, parsed.model) && quick.finish == parsed.finish && quick.started == parsed.started &&
+            quick.text_len == parsed.text_len && !parsed.n_calls && !parsed.usage.known &&
+            quick_err.kind == parsed_err.kind;
         if (!same) {
             abort();
         }
-    }
-    else if (quick_log.len || quick.started || *quick.model) {
+    } else if (quick_log.len || quick.started || *quick.model) {
         abort();
     }
     ac_openai_answer_free(&quick);

@@ -67,12 +67,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     redisReader *reader = redisReaderCreate();
     void *reply = NULL;
-    bool fed = size && !says_too_many(data, size) && redisReaderFeed(reader, (const char *)data + 1, size - 1) == REDIS_OK;
+    bool fed = size && !says_too_many(data, size) &&
+        redisReaderFeed(reader, (const char *)data + 1, size - 1) == REDIS_OK;
     if (fed && redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {
         if (data[0] >= '0' && data[0] <= '9') {
             check_counts(data[0] - '0', reply);
-        }
-        else {
+        } else {
             check_texts(reply);
         }
     }

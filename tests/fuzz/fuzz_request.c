@@ -8,7 +8,7 @@
 #include <apr_general.h>
 
 #ifdef __clang__
-#pragma GCC diagnostic ignored "-Wnull-pointer-subtraction"     /* of APR's brigades */
+#pragma GCC diagnostic ignored "-Wnull-pointer-subtraction" /* of APR's brigades */
 #endif
 #include "front/request/precondition.c"
 #include "front/request/query.c"
@@ -55,18 +55,24 @@ AP_DECLARE(int) ap_cstr_casecmpn(const char *a, const char *b, apr_size_t n)
 }
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-#define NOT_CALLED(type, name, ...) type name(__VA_ARGS__) { abort(); }
-NOT_CALLED(AP_DECLARE(apr_status_t), ap_get_brigade, ap_filter_t *f, apr_bucket_brigade *b, ap_input_mode_t m, apr_read_type_e t,
-           apr_off_t n)
+#define NOT_CALLED(type, name, ...) \
+    type name(__VA_ARGS__) \
+    { \
+        abort(); \
+    }
+NOT_CALLED(AP_DECLARE(apr_status_t), ap_get_brigade, ap_filter_t *f, apr_bucket_brigade *b, ap_input_mode_t m,
+           apr_read_type_e t, apr_off_t n)
 NOT_CALLED(AP_DECLARE(int), ap_map_http_request_error, apr_status_t status, int fallback)
 NOT_CALLED(AP_DECLARE(apr_status_t), ap_pass_brigade, ap_filter_t *f, apr_bucket_brigade *b)
 NOT_CALLED(AP_DECLARE(const char *), ap_scan_http_token, const char *text)
-NOT_CALLED(AP_DECLARE(const char *), ap_ssl_var_lookup, apr_pool_t *p, server_rec *s, conn_rec *c, request_rec *r, const char *name)
+NOT_CALLED(AP_DECLARE(const char *), ap_ssl_var_lookup, apr_pool_t *p, server_rec *s, conn_rec *c, request_rec *r,
+           const char *name)
 NOT_CALLED(AP_DECLARE(int), ap_strcasecmp_match, const char *text, const char *pattern)
 NOT_CALLED(bool, ac_mount_is_here, request_rec *r)
 NOT_CALLED(apr_status_t, ac_principal_find, const ac_principal_t **pprincipal, request_rec *r, ac_err_t *err)
 NOT_CALLED(const char *, ac_route_methods, request_rec *r)
-NOT_CALLED(void, ac_log_rerror_, ac_message_e n, const char *f, int l, int m, apr_status_t s, const request_rec *r, const char *t, ...)
+NOT_CALLED(void, ac_log_rerror_, ac_message_e n, const char *f, int l, int m, apr_status_t s, const request_rec *r,
+           const char *t, ...)
 
 /* ---- one request ---- */
 
@@ -88,8 +94,7 @@ static void check_query(ac_request_t *rq)
     ac_err_init(&rq->err);
     if (ac_request_page(rq, &page) == APR_SUCCESS) {
         must(page.limit >= 1 && page.limit <= AC_MAX_PAGE && strlen(page.after) < sizeof(page.after));
-    }
-    else {
+    } else {
         must(rq->err.kind == AC_INVALID_REQUEST);
     }
 }
@@ -103,8 +108,7 @@ static void check_tags(ac_request_t *rq, const char *etag)
             const char *tag = APR_ARRAY_IDX(tags, i, const char *);
             must(*tag == '"' && strlen(tag) >= 2 && strlen(tag) < AC_ETAG_SIZE && tag[strlen(tag) - 1] == '"');
         }
-    }
-    else {
+    } else {
         must(rq->err.kind != AC_OK);
     }
     ac_request_none_match(rq, etag);
@@ -115,7 +119,8 @@ static void check_origin(request_rec *r, const char *origin)
     mount.cors_origins = apr_array_make(r->pool, 1, sizeof(const char *));
     APR_ARRAY_PUSH(mount.cors_origins, const char *) = origin;
     const char *problem = ac_cors_problem(&mount, r->pool);
-    must(problem || !strpbrk(origin, " \r\n,/\"") || (strstr(origin, "://") && !strpbrk(strstr(origin, "://") + 3, " \r\n,/\"")));
+    must(problem || !strpbrk(origin, " \r\n,/\"") ||
+         (strstr(origin, "://") && !strpbrk(strstr(origin, "://") + 3, " \r\n,/\"")));
     must(is_listed(&mount, origin));
     is_own_host(r, origin);
     mount.cors_origins = NULL;

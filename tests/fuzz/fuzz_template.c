@@ -49,13 +49,11 @@ static void check_filled(const char *text, ac_template_e kind, const ac_buf_t *o
 {
     if (kind == AC_TEMPLATE_URL) {
         check_url(text, out);
-    }
-    else if (kind == AC_TEMPLATE_JSON) {
+    } else if (kind == AC_TEMPLATE_JSON) {
         json_t *value = json_loadb(out->data, out->len, JSON_DECODE_ANY, NULL);
         require(value != NULL);
         json_decref(value);
-    }
-    else {
+    } else {
         require(!strpbrk(out->data, "\r\n") && strlen(out->data) == out->len);
     }
 }
@@ -63,7 +61,8 @@ static void check_filled(const char *text, ac_template_e kind, const ac_buf_t *o
 static size_t count_text(const ac_buf_t *out, const char *text)
 {
     size_t n = 0, len = strlen(text);
-    for (const char *at = out->data; at && (at = memmem(at, out->len - (size_t)(at - out->data), text, len)); at += len) {
+    for (const char *at = out->data; at && (at = memmem(at, out->len - (size_t)(at - out->data), text, len));
+         at += len) {
         n++;
     }
     return n;
@@ -111,8 +110,7 @@ static void check(const char *text, ac_template_e kind, const json_t *args, apr_
     require((status == APR_SUCCESS) == (err.kind == AC_OK));
     if (right && status == APR_SUCCESS) {
         check_filled(text, kind, &out);
-    }
-    else if (status != APR_SUCCESS) {
+    } else if (status != APR_SUCCESS) {
         require(out.len == 0);
     }
     ac_buf_free(&out);

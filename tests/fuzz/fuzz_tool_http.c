@@ -34,12 +34,14 @@ static bool holds(const json_t *value, const char *secret)
     size_t i;
     json_t *member;
     const char *name;
-    json_array_foreach(value, i, member) {
+    json_array_foreach(value, i, member)
+    {
         if (holds(member, secret)) {
             return true;
         }
     }
-    json_object_foreach((json_t *)value, name, member) {
+    json_object_foreach((json_t *)value, name, member)
+    {
         if (strstr(name, secret) || holds(member, secret)) {
             return true;
         }
@@ -71,18 +73,22 @@ static void check_answer(const ac_tool_http_t *tool, const char *type, const cha
     json_decref(result);
     ac_tool_answer_free(&answer);
     ac_err_init(&err);
-    must(ac_tool_answer_refused(&err, "the service", 400, type, body, len) != APR_SUCCESS && ac_utf8_valid(err.detail, strlen(err.detail)));
+    must(ac_tool_answer_refused(&err, "the service", 400, type, body, len) != APR_SUCCESS &&
+         ac_utf8_valid(err.detail, strlen(err.detail)));
 }
 
 static void check(const char *text, const char *end, apr_pool_t *p)
 {
-    ac_tool_conf_t conf = {.url = "https://api.example.com/", .result_max = RESULT_MAX, .options = apr_table_make(p, 1),
+    ac_tool_conf_t conf = {.url = "https://api.example.com/",
+                           .result_max = RESULT_MAX,
+                           .options = apr_table_make(p, 1),
                            .headers = apr_array_make(p, 1, sizeof(ac_tool_header_t))};
     ac_tool_header_t *header = apr_array_push((apr_array_header_t *)conf.headers);
     ac_tool_http_t tool = {.conf = &conf};
     apr_table_setn((apr_table_t *)conf.options, "result", take_line(&text, end, p));
     *header = (ac_tool_header_t){.name = "X-Key", .value = take_line(&text, end, p)};
-    const char *secret = take_line(&text, end, p), *arguments = take_line(&text, end, p), *type = take_line(&text, end, p);
+    const char *secret = take_line(&text, end, p), *arguments = take_line(&text, end, p),
+               *type = take_line(&text, end, p);
     bool hidden = strlen(secret) >= 6 && ac_utf8_valid(secret, strlen(secret)) && !strchr(secret, '*');
     header->secret.value = hidden ? secret : "a secret of its own";
     conf.parameters = json_loads("{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{}}}", 0, NULL);
@@ -90,7 +96,8 @@ static void check(const char *text, const char *end, apr_pool_t *p)
     if (!ac_tool_http_configure(&tool, p)) {
         ac_buf_t line;
         ac_buf_init(&line, 4096);
-        if (json_is_object(values) && ac_template_header(&line, header->value, header->secret.value, values, NULL) == APR_SUCCESS) {
+        if (json_is_object(values) &&
+            ac_template_header(&line, header->value, header->secret.value, values, NULL) == APR_SUCCESS) {
             must(!strpbrk(line.data, "\r\n"));
         }
         ac_buf_free(&line);

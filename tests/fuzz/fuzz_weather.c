@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *body = (const char *)data + len + (lf != NULL);
     memcpy(location, data, len);
     if (!ac_utf8_valid(location, strlen(location))) {
-        *location = '\0';                          /* a model's argument is UTF-8 */
+        *location = '\0'; /* a model's argument is UTF-8 */
     }
     ac_err_init(&err);
     ac_weather_search_name(name, location);

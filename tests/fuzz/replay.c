@@ -56,8 +56,7 @@ int main(int argc, char **argv)
         }
         if (replay_file(path) == 0) {
             passed++;
-        }
-        else {
+        } else {
             failed++;
         }
     }

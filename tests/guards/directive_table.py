@@ -43,17 +43,18 @@ class Row:
 
 def rows(config_c):
     """All rows of the table, in its order."""
+    config_c = re.sub(r"\n {8,}", " ", config_c)
     found = []
     for m in re.finditer(r'\bROW\("(\w+)", ' + VALUES + r',\s*"([^"]*)", "[^"]*"\)', config_c):
         name, where, shape, default, low, high, syntax = m.groups()
         limits = (low, high) if shape in RANGES else (None, None)
         found.append((m.start(), Row(name, where, syntax, [("", default, *limits)], shape)))
-    for m in re.finditer(r'\bROW_OF_KEYS\("(\w+)", (\w+),\s*"([^"]*)", "[^"]*",((?:\s*KEY\([^)]*\),?)+)\)', config_c):
+    for m in re.finditer(r'\bROW_OF_KEYS\(\s*"(\w+)", (\w+),\s*"([^"]*)", "[^"]*",((?:\s*KEY\([^)]*\),?)+)\)', config_c):
         keys = re.findall(r'KEY\("([^"]*)", ' + VALUES + r'\)', m[4])
         values = [(key, default or None, low or None, high or None) if shape in RANGES else (key, default or None, None, None)
                   for key, _, shape, default, low, high in keys]
         found.append((m.start(), Row(m[1], m[2], m[3], values)))
-    for m in re.finditer(r'\bCONTAINER\("(<\w+)", (\w+), "([^"]*)", "[^"]*"\)', config_c):
+    for m in re.finditer(r'\bCONTAINER\("(<\w+)", (\w+), "([^"]*)",\s*"[^"]*"\)', config_c):
         found.append((m.start(), Row(m[1], m[2], m[3])))
     missed = len(re.findall(r"^ +(?:ROW|ROW_OF_KEYS|CONTAINER)\(", config_c, re.M)) - len(found)
     if missed:

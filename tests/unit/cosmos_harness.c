@@ -21,7 +21,7 @@ static int logged[LOGGED];
 static char logged_text[LOGGED][400];
 static int told[AC_N_KINDS];
 static char told_run[AC_ID_SIZE];
-static const cosmos_server_t *current;      /* the server that was started last */
+static const cosmos_server_t *current; /* the server that was started last */
 
 /* ---- the server ---- */
 
@@ -31,13 +31,13 @@ void cosmos_server_start(cosmos_server_t *server)
     char text[32] = "";
     const char *other = getenv("AGENTCHAT_TEST_COSMOS");
 
-    *server = (cosmos_server_t){ .input = -1 };
+    *server = (cosmos_server_t){.input = -1};
     current = server;
     if (other) {
         server->port = (int)strtol(strrchr(other, ':') + 1, NULL, 10);
         return;
     }
-    assert_int_equal(access(SERVER, R_OK), 0);      /* tests run in the project's top directory */
+    assert_int_equal(access(SERVER, R_OK), 0); /* tests run in the project's top directory */
     assert_int_equal(pipe(in), 0);
     assert_int_equal(pipe(out), 0);
     server->pid = fork();
@@ -65,15 +65,16 @@ void cosmos_server_start(cosmos_server_t *server)
 void cosmos_server_stop(cosmos_server_t *server)
 {
     if (server->pid) {
-        close(server->input);               /* it ends by that */
+        close(server->input); /* it ends by that */
         waitpid(server->pid, NULL, 0);
     }
 }
 
 json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)server->port),
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)server->port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     size_t size = 1024 * 1024, len = 0;
     char *text = ac_alloc(size), *body;
@@ -119,7 +120,8 @@ int64_t cosmos_runs(const cosmos_server_t *server, const char *status)
     json_t *answer = cosmos_server_tell(server, "{\"dump\":\"messages\"}"), *document;
     int64_t n = 0;
     size_t i;
-    json_array_foreach(json_object_get(answer, "documents"), i, document) {
+    json_array_foreach(json_object_get(answer, "documents"), i, document)
+    {
         n += strcmp(ac_json_peek_string(document, "type", ""), "run") == 0 &&
             strcmp(ac_json_peek_string(document, "status", ""), status) == 0;
     }
@@ -132,7 +134,8 @@ int64_t cosmos_marked(const cosmos_server_t *server)
     json_t *answer = cosmos_server_tell(server, "{\"dump\":\"threads\"}"), *document;
     int64_t n = 0;
     size_t i;
-    json_array_foreach(json_object_get(answer, "documents"), i, document) {
+    json_array_foreach(json_object_get(answer, "documents"), i, document)
+    {
         n += strcmp(ac_json_peek_string(document, "type", ""), "thread") == 0 &&
             (json_object_get(document, "changing") || !json_object_get(document, "copy"));
     }
@@ -242,7 +245,8 @@ const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *se
     apr_table_set(table, "database", "chat");
     apr_table_set(table, "create", "on");
     apr_table_set(table, "credential", "env:AGENTCHAT_TEST_COSMOS_KEY");
-    for (char *word = apr_strtok(apr_pstrdup(child->pool, options), " ", &state); word; word = apr_strtok(NULL, " ", &state)) {
+    for (char *word = apr_strtok(apr_pstrdup(child->pool, options), " ", &state); word;
+         word = apr_strtok(NULL, " ", &state)) {
         char *equals = strchr(word, '=');
         *equals = '\0';
         apr_table_set(table, word, equals + 1);
@@ -258,8 +262,11 @@ void cosmos_child_start(cosmos_child_t *child)
 
     ac_err_init(&err);
     rig_open(&child->rig);
-    child->host = (ac_host_t){ .version = 1, .loop = child->rig.loop, .loop_post = ac_loop_post, .store_done = ac_store_done,
-                               .run_told = run_told };
+    child->host = (ac_host_t){.version = 1,
+                              .loop = child->rig.loop,
+                              .loop_post = ac_loop_post,
+                              .store_done = ac_store_done,
+                              .run_told = run_told};
     if (ac_store_cosmos.child_init(child->store.self, &child->host, &err) != APR_SUCCESS) {
         fail_msg("child_init: %s", err.detail);
     }

@@ -9,7 +9,7 @@
 
 #include "http_rig.h"
 
-typedef struct cosmos_server_t {            /* the scripted service, a process */
+typedef struct cosmos_server_t { /* the scripted service, a process */
     pid_t pid;
     int input, port;
 } cosmos_server_t;
@@ -32,7 +32,7 @@ void cosmos_server_start(cosmos_server_t *server);
 void cosmos_server_stop(cosmos_server_t *server);
 /* Tells the server how to behave, in the words of Cosmos.behave(); the answer, to be freed: {requests, connections, …}. */
 json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order);
-void cosmos_server_order(const cosmos_server_t *server, const char *order);     /* without an answer */
+void cosmos_server_order(const cosmos_server_t *server, const char *order); /* without an answer */
 
 /* The service's clock is this many seconds ahead; whoever asks learns it. */
 void cosmos_clock_to(const cosmos_server_t *server, int seconds);
@@ -57,14 +57,20 @@ void cosmos_remove_thread(const contract_ids_t *ids);
 /* Options are "name=value name=value"; database, create=on and a key are given unless they say otherwise. */
 const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *server, const char *options);
 void cosmos_child_start(cosmos_child_t *child);
-void cosmos_child_open(cosmos_child_t *child, const cosmos_server_t *server, const char *options);     /* both */
+void cosmos_child_open(cosmos_child_t *child, const cosmos_server_t *server, const char *options); /* both */
 void cosmos_child_stop(cosmos_child_t *child);
 /* As kill -9 looks from outside: nothing is finished. */
 void cosmos_child_kill(cosmos_child_t *child, const cosmos_server_t *server);
 
 /* Waits for what a store does by itself. */
-#define COSMOS_UNTIL(condition) do { apr_time_t end_ = ac_clock() + apr_time_from_sec(30); \
-        while (!(condition)) { assert_true(ac_clock() < end_); apr_sleep(2000); } } while (0)
+#define COSMOS_UNTIL(condition) \
+    do { \
+        apr_time_t end_ = ac_clock() + apr_time_from_sec(30); \
+        while (!(condition)) { \
+            assert_true(ac_clock() < end_); \
+            apr_sleep(2000); \
+        } \
+    } while (0)
 
 /* How many lines with this message number were logged, and the last one's text. */
 int cosmos_logged(int number);

@@ -21,7 +21,7 @@
 #include "credential_rig.h"
 
 #define PATIENCE apr_time_from_sec(20)
-#define MAX_LOG  (1024 * 1024)
+#define MAX_LOG (1024 * 1024)
 
 extern char **environ;
 
@@ -155,7 +155,7 @@ int credential_rig_close(void **state)
     credential_rig_t *rig = *state;
     credential_rig_stop(rig);
     ac_work_destroy(rig->work);
-    rig_call(&rig->loop, do_nothing, NULL);     /* what the work threads posted last has run */
+    rig_call(&rig->loop, do_nothing, NULL); /* what the work threads posted last has run */
     rig_close(&rig->loop);
     apr_pool_destroy(rig->pool);
     empty_directory(rig->directory);

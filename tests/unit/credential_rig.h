@@ -12,7 +12,7 @@
 #define TOKEN(token_, seconds_) \
     ANSWER("200 OK", "", "{\"token_type\":\"Bearer\",\"access_token\":\"" token_ "\",\"expires_in\":" seconds_ "}")
 #define SCOPE "https://cosmos.azure.com/.default"
-#define SECRET "Zebra-~s3cr3t"                  /* what may not be logged begins so */
+#define SECRET "Zebra-~s3cr3t" /* what may not be logged begins so */
 
 typedef struct credential_rig_t {
     rig_t loop;
@@ -21,13 +21,13 @@ typedef struct credential_rig_t {
     apr_pool_t *pool;
     ac_credential_t *credential;
     bool started;
-    char directory[64];                         /* empty, its own */
+    char directory[64]; /* empty, its own */
 } credential_rig_t;
 
-typedef struct asked_t {                        /* one get(), and what came of it */
+typedef struct asked_t { /* one get(), and what came of it */
     credential_rig_t *rig;
     const char *scope;
-    int n;                                      /* how often fn was called */
+    int n; /* how often fn was called */
     apr_status_t status;
     char text[256];
     ac_err_t err;
@@ -51,9 +51,9 @@ const char *credential_rig_get(credential_rig_t *rig, const char *scope);
 const char *credential_rig_fail(credential_rig_t *rig, const char *scope);
 /* Asks until this text comes. */
 void credential_rig_expect(credential_rig_t *rig, const char *scope, const char *text);
-const char *credential_rig_now(credential_rig_t *rig, const char *scope);   /* "" for NULL */
+const char *credential_rig_now(credential_rig_t *rig, const char *scope); /* "" for NULL */
 void credential_rig_reject(credential_rig_t *rig, const char *scope, const char *text);
-void credential_rig_wait_log(const char *text, int n);  /* until it stands in the log n times */
+void credential_rig_wait_log(const char *text, int n); /* until it stands in the log n times */
 int credential_rig_count_log(const char *text);
 /* A file in the rig's directory; its path is valid until the rig is closed. */
 const char *credential_rig_file(credential_rig_t *rig, const char *name, const char *bytes, size_t len, int mode);

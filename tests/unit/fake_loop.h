@@ -6,8 +6,14 @@
 
 #include "io/io.h"
 
-typedef struct fake_task_t { ac_task_fn *fn; void *baton; } fake_task_t;
-typedef struct fake_job_t { ac_task_fn *fn, *done; void *baton; } fake_job_t;
+typedef struct fake_task_t {
+    ac_task_fn *fn;
+    void *baton;
+} fake_task_t;
+typedef struct fake_job_t {
+    ac_task_fn *fn, *done;
+    void *baton;
+} fake_job_t;
 
 static struct {
     apr_time_t now;
@@ -32,7 +38,9 @@ void ac_timer_cancel(ac_loop_t *loop, ac_timer_t *timer)
 {
     (void)loop;
     for (int i = 0; i < fake.n_timers; i++) {
-        if (fake.timers[i] == timer) fake.timers[i--] = fake.timers[--fake.n_timers];
+        if (fake.timers[i] == timer) {
+            fake.timers[i--] = fake.timers[--fake.n_timers];
+        }
     }
     timer->slot = 0;
 }
@@ -52,7 +60,9 @@ void ac_ready_cancel(ac_loop_t *loop, ac_ready_t *ready)
 {
     (void)loop;
     for (int i = 0; i < fake.n_ready; i++) {
-        if (fake.ready[i] != ready) continue;
+        if (fake.ready[i] != ready) {
+            continue;
+        }
         memmove(fake.ready + i, fake.ready + i + 1, (size_t)(fake.n_ready - i - 1) * sizeof *fake.ready);
         fake.n_ready--;
         i--;
@@ -63,7 +73,9 @@ void ac_ready_cancel(ac_loop_t *loop, ac_ready_t *ready)
 void ac_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton)
 {
     (void)loop;
-    if (ready->queued) return;
+    if (ready->queued) {
+        return;
+    }
     ready->fn = fn;
     ready->baton = baton;
     ready->queued = true;
@@ -87,7 +99,9 @@ bool ac_loop_is_current(const ac_loop_t *loop)
 apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, void *baton)
 {
     (void)work;
-    if (fake.work_full) return APR_EAGAIN;
+    if (fake.work_full) {
+        return APR_EAGAIN;
+    }
     fake.jobs[fake.n_jobs++] = (fake_job_t){fn, done, baton};
     return APR_SUCCESS;
 }
@@ -130,9 +144,13 @@ static void fake_pass(apr_interval_time_t span)
     for (;;) {
         ac_timer_t *next = NULL;
         for (int i = 0; i < fake.n_timers; i++) {
-            if (fake.timers[i]->due <= end && (!next || fake.timers[i]->due < next->due)) next = fake.timers[i];
+            if (fake.timers[i]->due <= end && (!next || fake.timers[i]->due < next->due)) {
+                next = fake.timers[i];
+            }
         }
-        if (!next) break;
+        if (!next) {
+            break;
+        }
         fake.now = next->due;
         ac_timer_cancel(NULL, next);
         next->fn(next->baton);
@@ -147,7 +165,9 @@ static void fake_work(void)
     while (fake.n_jobs) {
         fake_job_t job = fake.jobs[--fake.n_jobs];
         job.fn(job.baton);
-        if (job.done) ac_loop_post(NULL, job.done, job.baton);
+        if (job.done) {
+            ac_loop_post(NULL, job.done, job.baton);
+        }
     }
     fake_turn();
 }

@@ -6,7 +6,7 @@
 #include "http_rig.h"
 
 extern rig_t rig;
-extern http_server_t *server;               /* NULL: none is started */
+extern http_server_t *server; /* NULL: none is started */
 extern exchange_t exchange;
 
 /* Before and after each test. */

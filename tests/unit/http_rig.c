@@ -49,7 +49,7 @@ static void make_call(void *baton)
 
 void rig_call(rig_t *rig, ac_task_fn *fn, void *baton)
 {
-    call_t call = { fn, baton, ac_latch_create() };
+    call_t call = {fn, baton, ac_latch_create()};
     ac_loop_post(rig->loop, make_call, &call);
     assert_true(ac_latch_wait(call.done, ac_clock() + PATIENCE));
     ac_latch_unref(call.done);
@@ -132,10 +132,10 @@ void exchange_init(exchange_t *exchange, rig_t *rig, http_server_t *server, cons
 static void start(void *baton)
 {
     exchange_t *exchange = baton;
-    ac_http_cb_t cb = { on_head, on_body, on_end, exchange->in_may_retry ? may_retry : NULL };
+    ac_http_cb_t cb = {on_head, on_body, on_end, exchange->in_may_retry ? may_retry : NULL};
     exchange->began = ac_clock();
-    exchange->started = ac_http_start(&exchange->http, exchange->rig->loop, &exchange->request, &cb, exchange,
-        &exchange->err);
+    exchange->started =
+        ac_http_start(&exchange->http, exchange->rig->loop, &exchange->request, &cb, exchange, &exchange->err);
     if (exchange->started) {
         ac_latch_open(exchange->done);
     }

@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_REQUESTS    64
+#define MAX_REQUESTS 64
 #define MAX_CONNECTIONS 64
-#define MAX_REQUEST     (4 * 1024 * 1024)
-#define PATIENCE        20                  /* seconds */
+#define MAX_REQUEST (4 * 1024 * 1024)
+#define PATIENCE 20 /* seconds */
 
 typedef struct peer_t {
     http_server_t *server;
@@ -35,7 +35,7 @@ struct http_server_t {
     const server_step_t *const *scripts;
     int listener, port;
     int stop_fd;
-    int gates[SERVER_GATES];                /* eventfds, written once and never read */
+    int gates[SERVER_GATES]; /* eventfds, written once and never read */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -54,9 +54,9 @@ static void fail(const char *what)
 static int wait_for(peer_t *peer, int fd, short client_events)
 {
     struct pollfd fds[] = {
-        { .fd = peer->server->stop_fd, .events = POLLIN },
-        { .fd = peer->fd, .events = (short)(client_events | POLLRDHUP) },
-        { .fd = fd, .events = POLLIN },
+        {.fd = peer->server->stop_fd, .events = POLLIN},
+        {.fd = peer->fd, .events = (short)(client_events | POLLRDHUP)},
+        {.fd = fd, .events = POLLIN},
     };
     while (poll(fds, 3, -1) < 0 && errno == EINTR) {
     }
@@ -112,7 +112,7 @@ static int trickle(peer_t *peer, const char *text)
 
 static int hang_up(peer_t *peer, bool reset)
 {
-    struct linger linger = { 1, 0 };
+    struct linger linger = {1, 0};
     if (reset) {
         setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
@@ -126,20 +126,13 @@ static int hang_up(peer_t *peer, bool reset)
 static int play_step(peer_t *peer, const server_step_t *step)
 {
     switch (step->verb) {
-    case SERVER_SEND:
-        return repeat(peer, step);
-    case SERVER_TRICKLE:
-        return trickle(peer, step->text);
-    case SERVER_GATE:
-        return wait_for(peer, peer->server->gates[step->number], 0);
-    case SERVER_HANG:
-        return wait_for(peer, -1, 0);
-    case SERVER_CUT:
-        return hang_up(peer, false);
-    case SERVER_RESET:
-        return hang_up(peer, true);
-    default:
-        return 0;
+    case SERVER_SEND: return repeat(peer, step);
+    case SERVER_TRICKLE: return trickle(peer, step->text);
+    case SERVER_GATE: return wait_for(peer, peer->server->gates[step->number], 0);
+    case SERVER_HANG: return wait_for(peer, -1, 0);
+    case SERVER_CUT: return hang_up(peer, false);
+    case SERVER_RESET: return hang_up(peer, true);
+    default: return 0;
     }
 }
 
@@ -238,8 +231,8 @@ static void *accept_all(void *baton)
 {
     http_server_t *server = baton;
     struct pollfd fds[] = {
-        { .fd = server->stop_fd, .events = POLLIN },
-        { .fd = server->listener, .events = POLLIN },
+        {.fd = server->stop_fd, .events = POLLIN},
+        {.fd = server->listener, .events = POLLIN},
     };
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno == EINTR) {
@@ -257,7 +250,7 @@ static void *accept_all(void *baton)
             fail("too many connections");
         }
         peer_t *peer = &server->peers[server->n_peers];
-        *peer = (peer_t){ .server = server, .fd = fd };
+        *peer = (peer_t){.server = server, .fd = fd};
         if (pthread_create(&peer->thread, NULL, serve, peer)) {
             fail("thread");
         }
@@ -270,7 +263,7 @@ static void *accept_all(void *baton)
 http_server_t *http_server_start(const server_step_t *const *scripts)
 {
     http_server_t *server = calloc(1, sizeof(*server));
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
     if (!server) {
         fail("server");

@@ -8,13 +8,13 @@
 #include <stddef.h>
 
 typedef enum server_verb_e {
-    SERVER_END,                             /* of the script; the connection is kept for the next request */
-    SERVER_SEND,                            /* text; number: how often (0: once) */
-    SERVER_TRICKLE,                         /* text, each byte by itself */
-    SERVER_GATE,                            /* wait until gate `number` is open */
-    SERVER_HANG,                            /* wait until the client goes */
-    SERVER_CUT,                             /* close the connection */
-    SERVER_RESET                            /* close it with a RST */
+    SERVER_END,     /* of the script; the connection is kept for the next request */
+    SERVER_SEND,    /* text; number: how often (0: once) */
+    SERVER_TRICKLE, /* text, each byte by itself */
+    SERVER_GATE,    /* wait until gate `number` is open */
+    SERVER_HANG,    /* wait until the client goes */
+    SERVER_CUT,     /* close the connection */
+    SERVER_RESET    /* close it with a RST */
 } server_verb_e;
 
 typedef struct server_step_t {
@@ -23,14 +23,38 @@ typedef struct server_step_t {
     int number;
 } server_step_t;
 
-#define SEND(text_)       { SERVER_SEND, text_, 0 }
-#define REPEAT(text_, n_) { SERVER_SEND, text_, n_ }
-#define TRICKLE(text_)    { SERVER_TRICKLE, text_, 0 }
-#define GATE(n_)          { SERVER_GATE, NULL, n_ }
-#define HANG              { SERVER_HANG, NULL, 0 }
-#define CUT               { SERVER_CUT, NULL, 0 }
-#define RESET             { SERVER_RESET, NULL, 0 }
-#define END               { SERVER_END, NULL, 0 }
+#define SEND(text_) \
+    { \
+        SERVER_SEND, text_, 0 \
+    }
+#define REPEAT(text_, n_) \
+    { \
+        SERVER_SEND, text_, n_ \
+    }
+#define TRICKLE(text_) \
+    { \
+        SERVER_TRICKLE, text_, 0 \
+    }
+#define GATE(n_) \
+    { \
+        SERVER_GATE, NULL, n_ \
+    }
+#define HANG \
+    { \
+        SERVER_HANG, NULL, 0 \
+    }
+#define CUT \
+    { \
+        SERVER_CUT, NULL, 0 \
+    }
+#define RESET \
+    { \
+        SERVER_RESET, NULL, 0 \
+    }
+#define END \
+    { \
+        SERVER_END, NULL, 0 \
+    }
 
 #define SERVER_GATES 8
 
@@ -40,10 +64,10 @@ typedef struct http_server_t http_server_t;
 http_server_t *http_server_start(const server_step_t *const *scripts);
 void http_server_stop(http_server_t *server);
 int http_server_port(const http_server_t *server);
-void http_server_open(http_server_t *server, int gate);                 /* stays open */
+void http_server_open(http_server_t *server, int gate); /* stays open */
 /* These wait up to 20 s. */
 bool http_server_wait_requests(http_server_t *server, int n);
-bool http_server_wait_gone(http_server_t *server, int n);               /* clients that went in mid-answer */
+bool http_server_wait_gone(http_server_t *server, int n); /* clients that went in mid-answer */
 int http_server_requests(http_server_t *server);
 int http_server_connections(http_server_t *server);
 /* The i-th request as it came, head and body; "" where there is none. Valid until the server stops. */

@@ -100,7 +100,8 @@ static void start(void *baton)
     question_t *question = baton;
     question->began = ac_clock();
     question->asking = true;
-    question->started = question->vt->ask(&question->call, question->self, &question->ask, &callbacks, question, &question->err);
+    question->started =
+        question->vt->ask(&question->call, question->self, &question->ask, &callbacks, question, &question->err);
     question->asking = false;
     /* What was asked is borrowed for the call only. */
     json_decref(question->document);
@@ -146,7 +147,7 @@ static void nothing(void *baton)
 
 void question_free(question_t *question)
 {
-    rig_call(question->rig, nothing, NULL);     /* what came late has come now */
+    rig_call(question->rig, nothing, NULL); /* what came late has come now */
     assert_int_equal(question->n_after, 0);
     ac_buf_free(&question->text);
     ac_buf_free(&question->tools);

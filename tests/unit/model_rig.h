@@ -12,21 +12,21 @@ struct question_t {
     const ac_model_vt *vt;
     void *self;
     ac_model_ask_t ask;
-    json_t *document;                       /* {messages, tools}, as given to question_init */
-    bool (*in_text)(question_t *question);  /* loop thread; true: cancel now */
-    bool cancel_in_start;                   /* cancel when the first tool starts */
+    json_t *document;                      /* {messages, tools}, as given to question_init */
+    bool (*in_text)(question_t *question); /* loop thread; true: cancel now */
+    bool cancel_in_start;                  /* cancel when the first tool starts */
 
     void *call;
     apr_status_t started;
-    bool asking;                            /* inside ask(), where nothing may come */
-    int n_ends, n_texts, n_after;           /* n_after: callbacks after the end or a cancel */
+    bool asking;                  /* inside ask(), where nothing may come */
+    int n_ends, n_texts, n_after; /* n_after: callbacks after the end or a cancel */
     bool over;
-    ac_buf_t text, tools;                   /* tools: "[0 name]" and "<0 fragment>" */
-    ac_buf_t calls;                         /* "name arguments;" of the end */
-    ac_model_end_t end;                     /* calls not to be used */
+    ac_buf_t text, tools; /* tools: "[0 name]" and "<0 fragment>" */
+    ac_buf_t calls;       /* "name arguments;" of the end */
+    ac_model_end_t end;   /* calls not to be used */
     apr_time_t began, first, ended;
     ac_err_t err;
-    ac_latch_t *done, *heard;               /* heard: opened by the first text */
+    ac_latch_t *done, *heard; /* heard: opened by the first text */
 };
 
 /* text: a JSON document with messages, and tools or not. */

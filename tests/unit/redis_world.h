@@ -26,16 +26,16 @@
 #include "http_rig.h"
 
 #define PATIENCE apr_time_from_sec(60)
-#define LONG apr_time_from_sec(300)             /* a timeout that is not to be reached, however slow the machine */
-#define SHORT apr_time_from_sec(1)              /* one that is */
+#define LONG apr_time_from_sec(300) /* a timeout that is not to be reached, however slow the machine */
+#define SHORT apr_time_from_sec(1)  /* one that is */
 
 static rig_t rig;
 static ac_work_t *work;
 static ac_redis_t *redis;
 static ac_redis_conf_t conf;
-static int listener = -1, peer = -1;            /* the server's */
+static int listener = -1, peer = -1; /* the server's */
 static atomic_int n_ups, n_downs;
-static char why_down[200];                      /* the loop's; read after a call on the loop */
+static char why_down[200]; /* the loop's; read after a call on the loop */
 
 /* ---- the server ---- */
 
@@ -108,7 +108,9 @@ static void greet(void)
 static void on_state(void *baton, bool up, const char *why)
 {
     (void)baton;
-    if (!up) snprintf(why_down, sizeof(why_down), "%s", why);
+    if (!up) {
+        snprintf(why_down, sizeof(why_down), "%s", why);
+    }
     atomic_fetch_add(up ? &n_ups : &n_downs, 1);
 }
 
@@ -142,16 +144,16 @@ static const char *told_why(void)
 typedef struct call_t {
     char key[8];
     ac_latch_t *done;
-    bool inside;                                /* ac_redis_call() has not returned */
+    bool inside; /* ac_redis_call() has not returned */
     bool answered;
     int type, order;
     long long number;
     size_t len;
-    char text[64];                              /* the beginning of it */
+    char text[64]; /* the beginning of it */
     size_t n_elements;
     ac_kind_e kind;
     apr_time_t began, ended;
-    struct call_t *next;                        /* asked from inside of this one's answer */
+    struct call_t *next; /* asked from inside of this one's answer */
 } call_t;
 
 static int n_answers;
@@ -185,7 +187,7 @@ static void ask(void *baton)
     const char *argv[] = {"GET", call->key};
     const ac_redis_command_t command = {.argc = 2, .argv = argv};
     call->inside = true;
-    call->began = ac_loop_now(rig.loop);        /* from which its time counts */
+    call->began = ac_loop_now(rig.loop); /* from which its time counts */
     ac_redis_call(redis, &command, on_reply, call);
     call->inside = false;
 }
@@ -270,7 +272,9 @@ static int tear_down(void **state)
     ac_work_stop(work);
     rig_close(&rig);
     ac_work_destroy(work);
-    if (peer >= 0) hang_up();
+    if (peer >= 0) {
+        hang_up();
+    }
     close(listener);
     return 0;
 }

@@ -48,7 +48,8 @@ static void other_says(other_t *other, const char *text)
 
 static void other_ends(other_t *other, ac_kind_e kind)
 {
-    ac_model_end_t end = {.finish = AC_FINISH_STOP, .usage = {.prompt = 10, .completion = 4, .total = 14, .known = true}};
+    ac_model_end_t end = {.finish = AC_FINISH_STOP,
+                          .usage = {.prompt = 10, .completion = 4, .total = 14, .known = true}};
     if (kind) {
         memset(&end, 0, sizeof end);
         end.status = ac_err_set(&end.err, kind, "the other model says so");

@@ -46,7 +46,9 @@ static void answer_op(json_t *out, ac_kind_e kind)
     ac_store_op_t *op = ops[0];
     memmove(ops, ops + 1, (size_t)--n_ops * sizeof *ops);
     op->out = out;
-    if (kind) op->status = ac_err_set(&op->err, kind, "the fake store says so");
+    if (kind) {
+        op->status = ac_err_set(&op->err, kind, "the fake store says so");
+    }
     ac_store_done(op);
     fake_turn();
 }
@@ -65,7 +67,9 @@ static apr_status_t model_ask(void **pcall, void *self, const ac_model_ask_t *as
                               ac_err_t *err)
 {
     (void)self;
-    if (model.refuse) return ac_err_set(err, AC_MODEL_REFUSED, "no key");
+    if (model.refuse) {
+        return ac_err_set(err, AC_MODEL_REFUSED, "no key");
+    }
     json_decref(model.messages);
     model.messages = json_deep_copy(ask->messages);
     model.cb = cb;
@@ -101,14 +105,19 @@ static void model_end(ac_model_end_t end)
 
 static void end_well(void)
 {
-    model_end((ac_model_end_t){.finish = AC_FINISH_STOP, .model = "fake-1",
+    model_end((ac_model_end_t){.finish = AC_FINISH_STOP,
+                               .model = "fake-1",
                                .usage = {.prompt = 10, .completion = 4, .total = 14, .cached = 2, .known = true}});
 }
 
 static void want_tools(const ac_tool_call_t *calls, int n_calls)
 {
-    for (int i = 0; i < n_calls; i++) model.cb->on_tool_start(model.run, i, calls[i].id, calls[i].name);
-    model_end((ac_model_end_t){.finish = AC_FINISH_TOOL_CALLS, .calls = calls, .n_calls = n_calls,
+    for (int i = 0; i < n_calls; i++) {
+        model.cb->on_tool_start(model.run, i, calls[i].id, calls[i].name);
+    }
+    model_end((ac_model_end_t){.finish = AC_FINISH_TOOL_CALLS,
+                               .calls = calls,
+                               .n_calls = n_calls,
                                .usage = {.prompt = 10, .completion = 4, .total = 14, .known = true}});
 }
 
@@ -130,7 +139,9 @@ static apr_status_t later_start(void **pcall, void *self, const json_t *argument
                                 ac_err_t *err)
 {
     (void)self, (void)deadline;
-    if (json_object_get(arguments, "refuse")) return ac_err_set(err, AC_TOOL_ERROR, "refused to start");
+    if (json_object_get(arguments, "refuse")) {
+        return ac_err_set(err, AC_TOOL_ERROR, "refused to start");
+    }
     later[n_later].done = done;
     later[n_later].baton = baton;
     later[n_later].cancelled = false;
@@ -143,16 +154,24 @@ static void later_cancel(void *call)
     ((typeof(&later[0]))call)->cancelled = true;
 }
 
-static apr_status_t blocking_call(json_t **presult, void *self, const json_t *arguments, apr_time_t deadline, ac_err_t *err)
+static apr_status_t blocking_call(json_t **presult, void *self, const json_t *arguments, apr_time_t deadline,
+                                  ac_err_t *err)
 {
     (void)self, (void)deadline;
-    if (json_object_get(arguments, "fail")) return ac_err_set(err, AC_TOOL_ERROR, "it broke");
+    if (json_object_get(arguments, "fail")) {
+        return ac_err_set(err, AC_TOOL_ERROR, "it broke");
+    }
     *presult = json_integer(42);
     return APR_SUCCESS;
 }
 
-static const ac_tool_vt later_vt = {.name = "later", .flags = AC_TOOL_COMPUTES, .start = later_start, .cancel = later_cancel};
-static const ac_tool_vt blocking_vt = {.name = "blocking", .flags = AC_TOOL_BLOCKING | AC_TOOL_COMPUTES, .call = blocking_call};
+static const ac_tool_vt later_vt = {.name = "later",
+                                    .flags = AC_TOOL_COMPUTES,
+                                    .start = later_start,
+                                    .cancel = later_cancel};
+static const ac_tool_vt blocking_vt = {.name = "blocking",
+                                       .flags = AC_TOOL_BLOCKING | AC_TOOL_COMPUTES,
+                                       .call = blocking_call};
 static const ac_tool_conf_t tool_conf = {.timeout = 5000000, .result_max = 1000};
 static ac_tool_t later_tool = {.id = "later", .vt = &later_vt, .conf = &tool_conf};
 static ac_tool_t blocking_tool = {.id = "blocking", .vt = &blocking_vt, .conf = &tool_conf};
@@ -161,14 +180,23 @@ static const ac_tool_t *const tools[] = {&later_tool, &blocking_tool};
 /* ---- the world ---- */
 
 static ac_agent_t agent = {
-    .id = "assistant", .name = "assistant", .instructions = "Be brief.", .model = &the_model, .tools = tools, .n_tools = 2,
-    .max_rounds = 3, .history_messages = 20, .history_tokens = 10000, .status = "active", .source = "config",
+    .id = "assistant",
+    .name = "assistant",
+    .instructions = "Be brief.",
+    .model = &the_model,
+    .tools = tools,
+    .n_tools = 2,
+    .max_rounds = 3,
+    .history_messages = 20,
+    .history_tokens = 10000,
+    .status = "active",
+    .source = "config",
 };
 static ac_registry_t registry;
 static ac_engine_t *engine;
-static char seen[1024];                         /* "run token done", as they came */
-static char said[256];                          /* the tokens' text */
-static json_t *last;                            /* the newest event's data */
+static char seen[1024]; /* "run token done", as they came */
+static char said[256];  /* the tokens' text */
+static json_t *last;    /* the newest event's data */
 static ac_kind_e last_kind;
 static uint64_t last_seq;
 static ac_follower_t follower;
@@ -178,7 +206,9 @@ static void on_event(ac_follower_t *self, ac_event_t *event)
     (void)self;
     assert_int_equal(event->seq, ++last_seq);
     snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", ac_event_name(event->type));
-    if (event->type == AC_EVENT_TOKEN) snprintf(said + strlen(said), sizeof said - strlen(said), "%s", event->text);
+    if (event->type == AC_EVENT_TOKEN) {
+        snprintf(said + strlen(said), sizeof said - strlen(said), "%s", event->text);
+    }
     json_decref(last);
     last = json_deep_copy(event->data);
     last_kind = event->kind;
@@ -188,8 +218,8 @@ static int setup(void **state)
 {
     static apr_hash_t *agents;
     static apr_pool_t *pool;
-    const ac_engine_conf_t conf = {.run_timeout = 60000000, .queue_timeout = 10000000, .store_timeout = 1000000,
-                                   .max_runs = 2, .max_queued = 1};
+    const ac_engine_conf_t conf = {
+        .run_timeout = 60000000, .queue_timeout = 10000000, .store_timeout = 1000000, .max_runs = 2, .max_queued = 1};
     (void)state;
     memset(&fake, 0, sizeof fake);
     fake.now = 1000000000;
@@ -273,7 +303,8 @@ static void open_well(void)
 /* Answers the closing write with its own message, as the store does. Returns what was written. */
 static json_t *close_well(void)
 {
-    json_t *in = json_deep_copy(expect_op(AC_STORE_TURN_CLOSE)->in), *message = json_deep_copy(json_object_get(in, "message"));
+    json_t *in = json_deep_copy(expect_op(AC_STORE_TURN_CLOSE)->in),
+           *message = json_deep_copy(json_object_get(in, "message"));
     answer_op(json_pack("{s:o}", "message", message), AC_OK);
     return in;
 }

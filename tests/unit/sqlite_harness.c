@@ -11,7 +11,7 @@
 
 enum { STATEMENTS = 256, LOGGED = 1000 };
 
-static const ac_host_t host = { .version = 1, .store_done = ac_store_done };
+static const ac_host_t host = {.version = 1, .store_done = ac_store_done};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *statements[STATEMENTS];
 static int counts[STATEMENTS];
@@ -139,7 +139,8 @@ int64_t harness_number(const harness_t *harness, const char *sql)
 static void check_plan(sqlite3 *db, const char *sql, apr_pool_t *p)
 {
     sqlite3_stmt *stmt;
-    assert_int_equal(sqlite3_prepare_v2(db, apr_pstrcat(p, "EXPLAIN QUERY PLAN ", sql, NULL), -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, apr_pstrcat(p, "EXPLAIN QUERY PLAN ", sql, NULL), -1, &stmt, NULL),
+                     SQLITE_OK);
     while (sqlite3_step(stmt) == SQLITE_ROW) {
         const char *detail = (const char *)sqlite3_column_text(stmt, 3);
         bool scans = strncmp(detail, "SCAN", 4) == 0 && strcmp(detail, "SCAN CONSTANT ROW") != 0;
@@ -152,7 +153,7 @@ static void check_plan(sqlite3 *db, const char *sql, apr_pool_t *p)
 
 int harness_check_plans(const harness_t *harness)
 {
-    static const char *const kinds[] = { "SELECT", "INSERT", "UPDATE", "DELETE" };
+    static const char *const kinds[] = {"SELECT", "INSERT", "UPDATE", "DELETE"};
     int n = 0;
     sqlite3 *db = harness_open(harness);
     for (size_t i = 0; i < n_statements; i++) {
@@ -216,7 +217,7 @@ void harness_stop(harness_t *harness)
 
 int harness_teardown(void **state)
 {
-    static const char *const ends[] = { "", "-wal", "-shm" };
+    static const char *const ends[] = {"", "-wal", "-shm"};
     harness_t *harness = *state;
     char path[sizeof(harness->path) + 8];
     harness_stop(harness);

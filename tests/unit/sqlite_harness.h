@@ -16,7 +16,7 @@ typedef struct harness_t {
     char directory[HARNESS_PATH], path[HARNESS_PATH + 16];
     ac_store_t store;
     bool started;
-    ac_err_t err;                           /* of the last start */
+    ac_err_t err; /* of the last start */
 } harness_t;
 
 /* cmocka's setup and teardown of one test: a directory, and a store that was created but not started. */
@@ -35,12 +35,12 @@ void harness_change(const harness_t *harness, const char *sql);
 
 /* What the store's own connections do, from harness_watch() on. */
 void harness_watch(void);
-sqlite3 *harness_writer(void);              /* the last connection opened for writing; for use while the store is idle */
-int harness_count(const char *sql);         /* how often this statement ran */
+sqlite3 *harness_writer(void);      /* the last connection opened for writing; for use while the store is idle */
+int harness_count(const char *sql); /* how often this statement ran */
 /* Fails the test where one of the statements that ran goes through a whole table or sorts; how many were looked at. */
 int harness_check_plans(const harness_t *harness);
 
-typedef struct harness_gather_t {           /* many operations under way */
+typedef struct harness_gather_t { /* many operations under way */
     ac_store_op_t *ops[2 * AC_MAX_STORE_QUEUE];
     atomic_int n_done;
     int n;

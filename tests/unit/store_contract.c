@@ -34,9 +34,9 @@ const char *contract_time(char text[AC_TIME_SIZE], int number)
 json_t *contract_thread(const char *id, const char *title, int number)
 {
     char at[AC_TIME_SIZE];
-    return json_pack("{s:s, s:o, s:s, s:s, s:{s:s}, s:i, s:s, s:s}", "id", id, "title", ac_json_text(title),
-                     "agent_id", "helper", "status", "active", "metadata", "from", "café", "message_count", 0,
-                     "created_at", contract_time(at, number), "updated_at", at);
+    return json_pack("{s:s, s:o, s:s, s:s, s:{s:s}, s:i, s:s, s:s}", "id", id, "title", ac_json_text(title), "agent_id",
+                     "helper", "status", "active", "metadata", "from", "café", "message_count", 0, "created_at",
+                     contract_time(at, number), "updated_at", at);
 }
 
 json_t *contract_message(const char *id, const char *role, const char *content, int number)
@@ -49,18 +49,19 @@ json_t *contract_message(const char *id, const char *role, const char *content, 
 json_t *contract_run(const char *id, const char *thread_id, const char *status, int number)
 {
     char at[AC_TIME_SIZE];
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:n, s:n, s:i, s:n, s:n, s:n, s:s, s:s, s:n}", "id", id, "thread_id", thread_id,
-                     "agent_id", "helper", "status", status, "model", "m-1", "usage", "cost", "rounds", 0, "ttft_ms",
-                     "latency_ms", "error", "created_at", contract_time(at, number), "started_at", at, "completed_at");
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:n, s:n, s:i, s:n, s:n, s:n, s:s, s:s, s:n}", "id", id, "thread_id",
+                     thread_id, "agent_id", "helper", "status", status, "model", "m-1", "usage", "cost", "rounds", 0,
+                     "ttft_ms", "latency_ms", "error", "created_at", contract_time(at, number), "started_at", at,
+                     "completed_at");
 }
 
 json_t *contract_step(const char *id, const char *run_id, int number)
 {
     char at[AC_TIME_SIZE];
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s}, s:f, s:n, s:n, s:s, s:s, s:i}", "id", id, "run_id", run_id,
-                     "type", "tool_call", "status", "completed", "tool", "calculate", "arguments", "expression", "85*0.15",
-                     "result", 12.75, "error", "usage", "started_at", contract_time(at, number), "completed_at", at,
-                     "latency_ms", number);
+                     "type", "tool_call", "status", "completed", "tool", "calculate", "arguments", "expression",
+                     "85*0.15", "result", 12.75, "error", "usage", "started_at", contract_time(at, number),
+                     "completed_at", at, "latency_ms", number);
 }
 
 /* ---- calls ---- */
@@ -111,8 +112,8 @@ void contract_done(ac_store_op_t *op)
 void contract_kind(ac_store_op_t *op, ac_kind_e kind)
 {
     if (op->err.kind != kind) {
-        fail_msg("%s: %s (%s) instead of %s", ac_store_verb_name(op->verb), ac_kind_row(op->err.kind)->code, op->err.detail,
-                 ac_kind_row(kind)->code);
+        fail_msg("%s: %s (%s) instead of %s", ac_store_verb_name(op->verb), ac_kind_row(op->err.kind)->code,
+                 op->err.detail, ac_kind_row(kind)->code);
     }
     assert_int_equal(op->status, ac_kind_row(kind)->status);
     ac_store_op_free(op);
@@ -120,7 +121,8 @@ void contract_kind(ac_store_op_t *op, ac_kind_e kind)
 
 void contract_equal(json_t *is, json_t *wanted)
 {
-    char *is_text = json_dumps(is, JSON_ENCODE_ANY | JSON_SORT_KEYS), *text = json_dumps(wanted, JSON_ENCODE_ANY | JSON_SORT_KEYS);
+    char *is_text = json_dumps(is, JSON_ENCODE_ANY | JSON_SORT_KEYS),
+         *text = json_dumps(wanted, JSON_ENCODE_ANY | JSON_SORT_KEYS);
     assert_non_null(text);
     assert_non_null(is_text);
     assert_string_equal(is_text, text);
@@ -148,7 +150,8 @@ static void test_ping(void **state)
     json_t *counted = contract_ok(contract_call(AC_STORE_PING, NULL, NULL, NULL)), *value;
     const char *name;
     assert_true(json_is_object(counted));
-    json_object_foreach(counted, name, value) {
+    json_object_foreach(counted, name, value)
+    {
         assert_true(json_is_number(value) && json_number_value(value) >= 0);
     }
     json_decref(counted);
@@ -158,7 +161,8 @@ static void test_thread_is_given_back_as_it_was_made(void **state)
 {
     (void)state;
     contract_ids_t ids = contract_ids();
-    ac_store_op_t *op = contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "\"Ünïcode\" \n", 1));
+    ac_store_op_t *op =
+        contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "\"Ünïcode\" \n", 1));
     char etag[AC_ETAG_SIZE];
     snprintf(etag, sizeof(etag), "%s", op->etag);
     assert_int_equal(etag[0], '"');
@@ -211,21 +215,24 @@ static void test_update_changes_what_is_given(void **state)
     contract_equal(contract_ok(op), json_incref(wanted));
 
     op = contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread,
-                       json_pack("{s:n, s:s, s:{s:s}, s:s}", "title", "status", "archived", "metadata", "k", "v", "updated_at", at));
+                       json_pack("{s:n, s:s, s:{s:s}, s:s}", "title", "status", "archived", "metadata", "k", "v",
+                                 "updated_at", at));
     json_object_set_new(wanted, "title", json_null());
     json_object_set_new(wanted, "status", json_string("archived"));
     json_object_set_new(wanted, "metadata", json_pack("{s:s}", "k", "v"));
     contract_equal(contract_ok(op), json_incref(wanted));
     contract_equal(thread_get(&ids), wanted);
 
-    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, "somebody else", ids.thread, json_pack("{s:s}", "title", "c")), AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, "somebody else", ids.thread, json_pack("{s:s}", "title", "c")),
+                  AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "deleted")),
                   AC_INVALID_REQUEST);
 }
 
 static ac_store_op_t *update_if(const contract_ids_t *ids, const char *if_match, const char *title)
 {
-    ac_store_op_t *op = contract_op(AC_STORE_THREAD_UPDATE, ids->owner, ids->thread, json_pack("{s:s}", "title", title));
+    ac_store_op_t *op =
+        contract_op(AC_STORE_THREAD_UPDATE, ids->owner, ids->thread, json_pack("{s:s}", "title", title));
     snprintf(op->if_match, sizeof(op->if_match), "%s", if_match);
     return contract_wait(op);
 }
@@ -261,20 +268,27 @@ static void test_soft_deleted_thread_is_nowhere(void **state)
     char run[AC_ID_SIZE] = "", at[AC_TIME_SIZE];
     contract_open(&ids, run, "hello", true);
     contract_close(&ids, run, "hi");
-    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "archived")));
+    contract_done(
+        contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "archived")));
     contract_kind(contract_call(AC_STORE_THREAD_DELETE, "other", ids.thread,
-                                json_pack("{s:s}", "deleted_at", contract_time(at, 9))), AC_NOT_FOUND);
+                                json_pack("{s:s}", "deleted_at", contract_time(at, 9))),
+                  AC_NOT_FOUND);
     contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_pack("{s:s}", "deleted_at", at)));
 
-    static const ac_store_verb_e of_thread[] = { AC_STORE_THREAD_GET, AC_STORE_MESSAGE_LIST, AC_STORE_TURN_LOAD, AC_STORE_RUN_LIST };
+    static const ac_store_verb_e of_thread[] = {AC_STORE_THREAD_GET, AC_STORE_MESSAGE_LIST, AC_STORE_TURN_LOAD,
+                                                AC_STORE_RUN_LIST};
     for (size_t i = 0; i < sizeof(of_thread) / sizeof(*of_thread); i++) {
         contract_kind(contract_call(of_thread[i], ids.owner, ids.thread, NULL), AC_NOT_FOUND);
     }
     contract_kind(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL), AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_STEP_LIST, ids.owner, run, NULL), AC_NOT_FOUND);
-    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "title", "x")), AC_NOT_FOUND);
-    contract_kind(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_pack("{s:s}", "deleted_at", at)), AC_NOT_FOUND);
-    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_x", "more", false)), AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "title", "x")),
+                  AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_pack("{s:s}", "deleted_at", at)),
+                  AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread,
+                                contract_open_in(&ids, "run_x", "more", false)),
+                  AC_NOT_FOUND);
 
     json_t *list = contract_ok(contract_call(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL));
     assert_int_equal(json_array_size(json_object_get(list, "data")), 0);
@@ -286,8 +300,10 @@ static void test_soft_deleted_thread_is_nowhere(void **state)
     assert_string_equal(ac_json_peek_string(json_array_get(json_object_get(list, "data"), 0), "status", ""), "deleted");
     json_decref(list);
 
-    contract_kind(contract_call(AC_STORE_THREAD_RESTORE, "other", ids.thread, json_pack("{s:s}", "updated_at", at)), AC_NOT_FOUND);
-    op = contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread, json_pack("{s:s}", "updated_at", contract_time(at, 10)));
+    contract_kind(contract_call(AC_STORE_THREAD_RESTORE, "other", ids.thread, json_pack("{s:s}", "updated_at", at)),
+                  AC_NOT_FOUND);
+    op = contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread,
+                       json_pack("{s:s}", "updated_at", contract_time(at, 10)));
     json_t *thread = contract_ok(op);
     assert_string_equal(ac_json_peek_string(thread, "status", ""), "archived");
     assert_string_equal(ac_json_peek_string(thread, "updated_at", ""), at);
@@ -333,13 +349,15 @@ static void test_hard_delete_removes_everything(void **state)
     contract_equal(contract_ok(hard_delete(&ids)), json_object());
     contract_kind(hard_delete(&ids), AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL), AC_NOT_FOUND);
-    contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread, json_pack("{s:s}", "updated_at", contract_time(at, 5))),
+    contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread,
+                                json_pack("{s:s}", "updated_at", contract_time(at, 5))),
                   AC_NOT_FOUND);
-    contract_equal(contract_ok(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, contract_close_in(&ids, run, "late"))),
+    contract_equal(contract_ok(
+                       contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, contract_close_in(&ids, run, "late"))),
                    json_pack("{s:n}", "message"));
     contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL), AC_NOT_FOUND);
 
-    thread_make(&ids, "again");                 /* nothing is left that would be in the way */
+    thread_make(&ids, "again"); /* nothing is left that would be in the way */
     contract_gapless(&ids, 0);
     contract_kind(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL), AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_STEP_LIST, ids.owner, run, NULL), AC_NOT_FOUND);
@@ -361,11 +379,11 @@ int store_contract_run(const char *name, const ac_store_t *store)
         cmocka_unit_test(test_hard_delete_removes_everything),
     };
     contract_use(store);
-    return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL)
-         + _cmocka_run_group_tests(name, contract_list_tests, n_contract_list_tests, NULL, NULL)
-         + _cmocka_run_group_tests(name, contract_turn_tests, n_contract_turn_tests, NULL, NULL)
-         + _cmocka_run_group_tests(name, contract_key_tests, n_contract_key_tests, NULL, NULL)
-         + _cmocka_run_group_tests(name, contract_agent_tests, n_contract_agent_tests, NULL, NULL)
-         + _cmocka_run_group_tests(name, contract_owner_tests, n_contract_owner_tests, NULL, NULL)
-         + _cmocka_run_group_tests(name, contract_wait_tests, n_contract_wait_tests, NULL, NULL);
+    return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL) +
+        _cmocka_run_group_tests(name, contract_list_tests, n_contract_list_tests, NULL, NULL) +
+        _cmocka_run_group_tests(name, contract_turn_tests, n_contract_turn_tests, NULL, NULL) +
+        _cmocka_run_group_tests(name, contract_key_tests, n_contract_key_tests, NULL, NULL) +
+        _cmocka_run_group_tests(name, contract_agent_tests, n_contract_agent_tests, NULL, NULL) +
+        _cmocka_run_group_tests(name, contract_owner_tests, n_contract_owner_tests, NULL, NULL) +
+        _cmocka_run_group_tests(name, contract_wait_tests, n_contract_wait_tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ int store_contract_run(const char *name, const ac_store_t *store);
 void contract_use(const ac_store_t *store);
 const ac_store_t *contract_store(void);
 
-typedef struct contract_ids_t {             /* of one test: an owner that nobody else has, and a thread */
+typedef struct contract_ids_t { /* of one test: an owner that nobody else has, and a thread */
     char owner[AC_ID_SIZE], thread[AC_ID_SIZE];
 } contract_ids_t;
 contract_ids_t contract_ids(void);
@@ -36,7 +36,7 @@ json_t *contract_run(const char *id, const char *thread_id, const char *status, 
 json_t *contract_step(const char *id, const char *run_id, int number);
 const char *contract_time(char text[AC_TIME_SIZE], int number);
 
-ac_store_op_t *contract_op(ac_store_verb_e verb, const char *owner, const char *id, json_t *in);    /* takes in */
+ac_store_op_t *contract_op(ac_store_verb_e verb, const char *owner, const char *id, json_t *in); /* takes in */
 /* Waits for op's answer; never NULL. */
 ac_store_op_t *contract_wait(ac_store_op_t *op);
 /* Both of them at once. */
@@ -45,7 +45,7 @@ ac_store_op_t *contract_call(ac_store_verb_e verb, const char *owner, const char
 json_t *contract_ok(ac_store_op_t *op);
 void contract_done(ac_store_op_t *op);
 void contract_kind(ac_store_op_t *op, ac_kind_e kind);
-void contract_equal(json_t *is, json_t *wanted);    /* takes both */
+void contract_equal(json_t *is, json_t *wanted); /* takes both */
 
 /* One turn; open gives the message's seq. run_id is made where it is "". */
 int64_t contract_open(const contract_ids_t *ids, char run_id[AC_ID_SIZE], const char *content, bool fresh);

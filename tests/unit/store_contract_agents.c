@@ -4,14 +4,14 @@
 
 static json_t *document(const char *id, const char *etag, const char *name)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:[s], s:f, s:n}", "id", id, "etag", etag, "name", name, "model", "m", "tools", "calculate",
-                     "temperature", 0.5, "café");
+    return json_pack("{s:s, s:s, s:s, s:s, s:[s], s:f, s:n}", "id", id, "etag", etag, "name", name, "model", "m",
+                     "tools", "calculate", "temperature", 0.5, "café");
 }
 
 static ac_store_op_t *put(const char *id, const char *etag, const char *if_match, bool fresh)
 {
-    ac_store_op_t *op = contract_op(AC_STORE_AGENT_PUT, NULL, NULL, json_pack("{s:o, s:b}", "agent", document(id, etag, etag),
-                                                                              "fresh", fresh));
+    ac_store_op_t *op = contract_op(AC_STORE_AGENT_PUT, NULL, NULL,
+                                    json_pack("{s:o, s:b}", "agent", document(id, etag, etag), "fresh", fresh));
     snprintf(op->if_match, sizeof(op->if_match), "%s", if_match);
     return contract_wait(op);
 }
@@ -35,7 +35,8 @@ static json_t *listed(const char *id)
     json_t *all = list(NULL), *agent, *found = NULL;
     const char *before = "";
     size_t i;
-    json_array_foreach(json_object_get(all, "data"), i, agent) {
+    json_array_foreach(json_object_get(all, "data"), i, agent)
+    {
         assert_true(strcmp(before, ac_json_peek_string(agent, "id", "")) < 0);
         before = ac_json_peek_string(agent, "id", "");
         if (strcmp(before, id) == 0) {
@@ -64,11 +65,11 @@ static void test_an_agent_is_given_back_as_it_was_put(void **state)
     contract_equal(listed(id), document(id, "\"1\"", "\"1\""));
     check_created(put(id, "\"2\"", "", false), "\"2\"", false);
     contract_equal(listed(id), document(id, "\"2\"", "\"2\""));
-    contract_equal(contract_ok(delete(id, "")), json_object());
+    contract_equal(contract_ok(delete (id, "")), json_object());
     assert_null(listed(id));
     contract_equal(listed(other), document(other, "\"x\"", "\"x\""));
-    contract_kind(delete(id, ""), AC_NOT_FOUND);
-    contract_done(delete(other, "*"));
+    contract_kind(delete (id, ""), AC_NOT_FOUND);
+    contract_done(delete (other, "*"));
 }
 
 static void test_agents_change_only_under_their_tag(void **state)
@@ -78,18 +79,18 @@ static void test_agents_change_only_under_their_tag(void **state)
     ac_id_make(id, "agent_");
     contract_kind(put(id, "\"1\"", "*", false), AC_PRECONDITION_FAILED);
     contract_kind(put(id, "\"1\"", "\"0\"", false), AC_PRECONDITION_FAILED);
-    contract_kind(delete(id, "\"0\""), AC_NOT_FOUND);
+    contract_kind(delete (id, "\"0\""), AC_NOT_FOUND);
     contract_done(put(id, "\"1\"", "", true));
     contract_kind(put(id, "\"2\"", "", true), AC_PRECONDITION_FAILED);
     contract_kind(put(id, "\"2\"", "\"0\"", false), AC_PRECONDITION_FAILED);
-    contract_kind(delete(id, "\"0\""), AC_PRECONDITION_FAILED);
+    contract_kind(delete (id, "\"0\""), AC_PRECONDITION_FAILED);
     contract_equal(listed(id), document(id, "\"1\"", "\"1\""));
-    contract_done(put(id, "\"1\"", "", true));          /* asked again, since its answer was lost */
+    contract_done(put(id, "\"1\"", "", true)); /* asked again, since its answer was lost */
     contract_done(put(id, "\"2\"", "\"1\"", false));
     contract_done(put(id, "\"3\"", "*", false));
     contract_kind(put(id, "\"4\"", "\"2\"", false), AC_PRECONDITION_FAILED);
-    contract_kind(delete(id, "\"2\""), AC_PRECONDITION_FAILED);
-    contract_done(delete(id, "\"3\""));
+    contract_kind(delete (id, "\"2\""), AC_PRECONDITION_FAILED);
+    contract_done(delete (id, "\"3\""));
 }
 
 static char *stamp_of(json_t *all)
@@ -106,7 +107,7 @@ static void test_the_stamp_tells_of_every_change(void **state)
     ac_id_make(id, "agent_");
     char *before = stamp_of(list(NULL));
     for (int i = 0; i < 3; i++) {
-        contract_done(i == 0 ? put(id, "\"1\"", "", true) : i == 1 ? put(id, "\"2\"", "", false) : delete(id, ""));
+        contract_done(i == 0 ? put(id, "\"1\"", "", true) : i == 1 ? put(id, "\"2\"", "", false) : delete (id, ""));
         json_t *all = list(before);
         assert_true(json_is_array(json_object_get(all, "data")));
         char *after = stamp_of(all);
@@ -126,8 +127,10 @@ static void test_the_stamp_tells_of_every_change(void **state)
 static void test_agents_need_an_id_and_a_tag(void **state)
 {
     (void)state;
-    contract_kind(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_pack("{s:{s:s}}", "agent", "id", "a")), AC_INVALID_REQUEST);
-    contract_kind(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_pack("{s:{s:s}}", "agent", "etag", "a")), AC_INVALID_REQUEST);
+    contract_kind(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_pack("{s:{s:s}}", "agent", "id", "a")),
+                  AC_INVALID_REQUEST);
+    contract_kind(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_pack("{s:{s:s}}", "agent", "etag", "a")),
+                  AC_INVALID_REQUEST);
     contract_kind(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_object()), AC_INVALID_REQUEST);
 }
 

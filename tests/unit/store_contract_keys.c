@@ -9,7 +9,8 @@
 static json_t *open_in(const contract_ids_t *ids, const char *run_id, const char *key, const char *hash)
 {
     json_t *in = contract_open_in(ids, run_id, "hello", false);
-    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", key, "request_hash", hash, "since", SINCE));
+    json_object_set_new(in, "idempotency",
+                        json_pack("{s:s, s:s, s:s}", "key", key, "request_hash", hash, "since", SINCE));
     return in;
 }
 
@@ -32,8 +33,8 @@ static void check_leads(const contract_ids_t *ids, const char *key, const char *
 static void test_a_key_leads_to_its_run(void **state)
 {
     (void)state;
-    static const char *const keys[] = { "k", "a/b?c#d\\e", "ünï 'code'; --",
-                                        "0123456789012345678901234567890123456789012345678901234567890123456789" };
+    static const char *const keys[] = {"k", "a/b?c#d\\e", "ünï 'code'; --",
+                                       "0123456789012345678901234567890123456789012345678901234567890123456789"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
         contract_ids_t ids = contract_ids();
         char run[AC_ID_SIZE];
@@ -46,7 +47,7 @@ static void test_a_key_leads_to_its_run(void **state)
         check_leads(&ids, keys[i], run, "h1");
         contract_kind(key_get("somebody else", keys[i], SINCE), AC_NOT_FOUND);
         contract_kind(key_get(ids.owner, "another", SINCE), AC_NOT_FOUND);
-        contract_kind(key_get(ids.owner, keys[i], "2027-01-01T00:00:00.000Z"), AC_NOT_FOUND);    /* too old to count */
+        contract_kind(key_get(ids.owner, keys[i], "2027-01-01T00:00:00.000Z"), AC_NOT_FOUND); /* too old to count */
     }
 }
 
@@ -60,11 +61,12 @@ static void test_a_used_key_is_refused_whatever_else_is_wrong(void **state)
     ac_id_make(other.thread, "thread_");
     make(&ids);
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_in(&ids, run, "k", "h1")));
-    const char *threads[] = { ids.thread, other.thread };           /* busy; missing */
+    const char *threads[] = {ids.thread, other.thread}; /* busy; missing */
     for (int i = 0; i < 2; i++) {
         ac_store_op_t *op = contract_call(AC_STORE_TURN_OPEN, ids.owner, threads[i], open_in(&ids, second, "k", "h2"));
         assert_int_equal(op->err.kind, AC_IDEMPOTENCY_CONFLICT);
-        contract_equal(json_incref(op->out), json_pack("{s:s, s:s, s:s}", "run_id", run, "thread_id", ids.thread, "request_hash", "h1"));
+        contract_equal(json_incref(op->out),
+                       json_pack("{s:s, s:s, s:s}", "run_id", run, "thread_id", ids.thread, "request_hash", "h1"));
         ac_store_op_free(op);
     }
     contract_gapless(&ids, 1);
@@ -91,7 +93,8 @@ static void test_a_key_of_a_turn_that_failed_is_free(void **state)
     ac_id_make(refused, "run_");
     ac_id_make(again, "run_");
     contract_open(&ids, run, "hello", true);
-    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_in(&ids, refused, "k", "h1")), AC_RUN_IN_PROGRESS);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_in(&ids, refused, "k", "h1")),
+                  AC_RUN_IN_PROGRESS);
     contract_kind(key_get(ids.owner, "k", SINCE), AC_NOT_FOUND);
     contract_close(&ids, run, "hi");
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_in(&ids, again, "k", "h1")));
@@ -113,8 +116,8 @@ static void test_an_old_key_may_be_used_again(void **state)
     contract_kind(key_get(ids.owner, "k", SINCE), AC_NOT_FOUND);
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_in(&ids, later, "k", "h2")));
     check_leads(&ids, "k", later, "h2");
-    contract_done(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s, s:s}", "before", "2000-01-01T00:00:00.000Z",
-                                                                      "keys_before", SINCE)));
+    contract_done(contract_call(AC_STORE_PURGE, NULL, NULL,
+                                json_pack("{s:s, s:s}", "before", "2000-01-01T00:00:00.000Z", "keys_before", SINCE)));
     check_leads(&ids, "k", later, "h2");
 }
 
@@ -142,7 +145,7 @@ static void test_one_of_many_gets_the_key(void **state)
     contract_ids_t ids = contract_ids();
     int n_opened = 0;
     for (int i = 0; i < SENDERS; i++) {
-        senders[i] = (sender_t){ .ids = ids };
+        senders[i] = (sender_t){.ids = ids};
         ac_id_make(senders[i].ids.thread, "thread_");
         ac_id_make(senders[i].run, "run_");
         make(&senders[i].ids);

@@ -31,7 +31,8 @@ static int skip_others(const int order[LISTED], int i, const ac_page_t *page)
 }
 
 /* Walks a list to its end in pages; checks that it gives exactly those made[order[i]] that belong. */
-static void walk(const contract_ids_t *ids, char made[LISTED][AC_ID_SIZE], const int order[LISTED], const ac_page_t *page)
+static void walk(const contract_ids_t *ids, char made[LISTED][AC_ID_SIZE], const int order[LISTED],
+                 const ac_page_t *page)
 {
     ac_page_t at = *page;
     int i = 0, n_pages = 0;
@@ -41,7 +42,8 @@ static void walk(const contract_ids_t *ids, char made[LISTED][AC_ID_SIZE], const
         op->page = at;
         json_t *list = contract_ok(contract_wait(op)), *thread, *data = json_object_get(list, "data");
         size_t k;
-        json_array_foreach(data, k, thread) {
+        json_array_foreach(data, k, thread)
+        {
             i = skip_others(order, i, page);
             assert_true(i < LISTED);
             assert_string_equal(ac_json_peek_string(thread, "id", ""), made[order[i++]]);
@@ -60,15 +62,16 @@ static void walk(const contract_ids_t *ids, char made[LISTED][AC_ID_SIZE], const
 static void walk_all(const contract_ids_t *ids, char made[LISTED][AC_ID_SIZE], const int order[LISTED], bool by_update)
 {
     for (int limit = 1; limit <= LISTED + 1; limit += 3) {
-        walk(ids, made, order, &(ac_page_t){ .limit = limit, .by_update = by_update });
-        walk(ids, made, order, &(ac_page_t){ .limit = limit, .by_update = by_update, .status = "archived" });
-        walk(ids, made, order, &(ac_page_t){ .limit = limit, .by_update = by_update, .agent_id = "odd" });
-        walk(ids, made, order, &(ac_page_t){ .limit = limit, .by_update = by_update, .agent_id = "odd", .status = "active" });
+        walk(ids, made, order, &(ac_page_t){.limit = limit, .by_update = by_update});
+        walk(ids, made, order, &(ac_page_t){.limit = limit, .by_update = by_update, .status = "archived"});
+        walk(ids, made, order, &(ac_page_t){.limit = limit, .by_update = by_update, .agent_id = "odd"});
+        walk(ids, made, order,
+             &(ac_page_t){.limit = limit, .by_update = by_update, .agent_id = "odd", .status = "active"});
     }
-    walk(ids, made, order, &(ac_page_t){ .limit = LISTED, .by_update = by_update });
+    walk(ids, made, order, &(ac_page_t){.limit = LISTED, .by_update = by_update});
 }
 
-static const int newest_first[LISTED] = { 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0 };
+static const int newest_first[LISTED] = {12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0};
 
 static void test_list_newest_first_page_by_page(void **state)
 {
@@ -76,7 +79,8 @@ static void test_list_newest_first_page_by_page(void **state)
     contract_ids_t ids = contract_ids(), other = contract_ids();
     char made[LISTED][AC_ID_SIZE];
     listed_make(&ids, made);
-    contract_done(contract_call(AC_STORE_THREAD_CREATE, other.owner, NULL, contract_thread(other.thread, "not mine", 1)));
+    contract_done(
+        contract_call(AC_STORE_THREAD_CREATE, other.owner, NULL, contract_thread(other.thread, "not mine", 1)));
     walk_all(&ids, made, newest_first, false);
     ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL);
     snprintf(op->page.after, sizeof(op->page.after), "'; DROP TABLE threads");
@@ -84,8 +88,8 @@ static void test_list_newest_first_page_by_page(void **state)
 }
 
 /* When each was changed, with two at once, and the order that follows. */
-static const int changed_at[LISTED] = { 3, 12, 7, 0, 5, 11, 7, 1, 9, 2, 10, 4, 6 };
-static const int changed_last_first[LISTED] = { 1, 5, 10, 8, 6, 2, 12, 4, 11, 0, 9, 7, 3 };
+static const int changed_at[LISTED] = {3, 12, 7, 0, 5, 11, 7, 1, 9, 2, 10, 4, 6};
+static const int changed_last_first[LISTED] = {1, 5, 10, 8, 6, 2, 12, 4, 11, 0, 9, 7, 3};
 
 static void test_list_by_update_page_by_page(void **state)
 {
@@ -93,19 +97,24 @@ static void test_list_by_update_page_by_page(void **state)
     contract_ids_t ids = contract_ids(), other = contract_ids();
     char made[LISTED][AC_ID_SIZE], at[AC_TIME_SIZE];
     listed_make(&ids, made);
-    contract_done(contract_call(AC_STORE_THREAD_CREATE, other.owner, NULL, contract_thread(other.thread, "not mine", 1)));
+    contract_done(
+        contract_call(AC_STORE_THREAD_CREATE, other.owner, NULL, contract_thread(other.thread, "not mine", 1)));
     /* Listed before and between, so that a store which keeps copies for lists has some that are new and some that are not. */
-    walk(&ids, made, newest_first, &(ac_page_t){ .limit = LISTED });
+    walk(&ids, made, newest_first, &(ac_page_t){.limit = LISTED});
     for (int i = 0; i < LISTED; i++) {
         contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, made[i],
                                     json_pack("{s:s}", "updated_at", contract_time(at, 1000 + 60 * changed_at[i]))));
         if (i == LISTED / 2) {
-            walk(&ids, made, newest_first, &(ac_page_t){ .limit = LISTED });
+            walk(&ids, made, newest_first, &(ac_page_t){.limit = LISTED});
         }
     }
     walk_all(&ids, made, changed_last_first, true);
-    static const char *const bad[] = { "'; DROP TABLE threads", "thread_x", "2026-11-23T08:00:00.000Z", "2026-11-23T08:00:00.000Z_",
-                                       "x_thread_01jc8x9y2z3a4b5c6d7e8f9g0h", "2026-11-23T08:00:00.000Z_thread_x" };
+    static const char *const bad[] = {"'; DROP TABLE threads",
+                                      "thread_x",
+                                      "2026-11-23T08:00:00.000Z",
+                                      "2026-11-23T08:00:00.000Z_",
+                                      "x_thread_01jc8x9y2z3a4b5c6d7e8f9g0h",
+                                      "2026-11-23T08:00:00.000Z_thread_x"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL);
         op->page.by_update = true;
@@ -120,15 +129,20 @@ static void test_list_by_offset_with_total(void **state)
     contract_ids_t ids = contract_ids();
     char made[LISTED][AC_ID_SIZE], at[AC_TIME_SIZE];
     listed_make(&ids, made);
-    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, made[0], json_pack("{s:s}", "deleted_at", contract_time(at, 1))));
-    const struct { ac_page_t page; int total, n; const char *first; } cases[] = {
-        { { .limit = 5, .by_offset = true, .offset = 0 }, LISTED - 1, 5, made[12] },
-        { { .limit = 5, .by_offset = true, .offset = 10 }, LISTED - 1, 2, made[2] },
-        { { .limit = 5, .by_offset = true, .offset = 99 }, LISTED - 1, 0, NULL },
-        { { .limit = 5, .by_offset = true, .offset = 1, .agent_id = "odd" }, 6, 5, made[9] },
-        { { .limit = 5, .by_offset = true, .status = "archived" }, 4, 4, made[12] },
-        { { .limit = 5, .by_offset = true, .status = "active", .agent_id = "odd" }, 4, 4, made[11] },
-        { { .limit = 5, .by_offset = true, .status = "deleted", .agent_id = "even" }, 1, 1, made[0] },
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, made[0],
+                                json_pack("{s:s}", "deleted_at", contract_time(at, 1))));
+    const struct {
+        ac_page_t page;
+        int total, n;
+        const char *first;
+    } cases[] = {
+        {{.limit = 5, .by_offset = true, .offset = 0}, LISTED - 1, 5, made[12]},
+        {{.limit = 5, .by_offset = true, .offset = 10}, LISTED - 1, 2, made[2]},
+        {{.limit = 5, .by_offset = true, .offset = 99}, LISTED - 1, 0, NULL},
+        {{.limit = 5, .by_offset = true, .offset = 1, .agent_id = "odd"}, 6, 5, made[9]},
+        {{.limit = 5, .by_offset = true, .status = "archived"}, 4, 4, made[12]},
+        {{.limit = 5, .by_offset = true, .status = "active", .agent_id = "odd"}, 4, 4, made[11]},
+        {{.limit = 5, .by_offset = true, .status = "deleted", .agent_id = "even"}, 1, 1, made[0]},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL);

@@ -14,8 +14,8 @@ json_t *contract_open_in(const contract_ids_t *ids, const char *run_id, const ch
     ac_id_make(message_id, "msg_");
     json_t *message = contract_message(message_id, "user", content, 10);
     json_object_set_new(message, "run_id", json_string(run_id));
-    json_t *in = json_pack("{s:o, s:o, s:s}", "message", message, "run", contract_run(run_id, ids->thread, "in_progress", 10),
-                           "title", "From the first message");
+    json_t *in = json_pack("{s:o, s:o, s:s}", "message", message, "run",
+                           contract_run(run_id, ids->thread, "in_progress", 10), "title", "From the first message");
     if (fresh) {
         json_object_set_new(in, "thread", contract_thread(ids->thread, NULL, 10));
     }
@@ -48,14 +48,14 @@ int64_t contract_open(const contract_ids_t *ids, char run_id[AC_ID_SIZE], const 
     if (!*run_id) {
         ac_id_make(run_id, "run_");
     }
-    return seq_of(contract_ok(contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread,
-                                            contract_open_in(ids, run_id, content, fresh))));
+    return seq_of(contract_ok(
+        contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, contract_open_in(ids, run_id, content, fresh))));
 }
 
 int64_t contract_close(const contract_ids_t *ids, const char *run_id, const char *content)
 {
-    return seq_of(contract_ok(contract_call(AC_STORE_TURN_CLOSE, ids->owner, ids->thread,
-                                            contract_close_in(ids, run_id, content))));
+    return seq_of(contract_ok(
+        contract_call(AC_STORE_TURN_CLOSE, ids->owner, ids->thread, contract_close_in(ids, run_id, content))));
 }
 
 void contract_gapless(const contract_ids_t *ids, int64_t n)
@@ -68,7 +68,8 @@ void contract_gapless(const contract_ids_t *ids, int64_t n)
         op->page.limit = AC_MAX_PAGE;
         op->page.after_seq = seq;
         list = contract_ok(contract_wait(op));
-        json_array_foreach(json_object_get(list, "data"), i, message) {
+        json_array_foreach(json_object_get(list, "data"), i, message)
+        {
             assert_int_equal(ac_json_peek_int(message, "seq", -1), ++seq);
         }
         json_decref(list);
@@ -114,8 +115,11 @@ static void test_turn_in_a_thread_that_has_a_title(void **state)
     json_t *thread = contract_ok(op);
     assert_string_equal(ac_json_peek_string(thread, "title", ""), "Mine");
     json_decref(thread);
-    contract_kind(contract_call(AC_STORE_TURN_OPEN, "other", ids.thread, contract_open_in(&ids, "run_o", "x", false)), AC_NOT_FOUND);
-    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, "thread_none", contract_open_in(&ids, "run_o", "x", false)), AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, "other", ids.thread, contract_open_in(&ids, "run_o", "x", false)),
+                  AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, "thread_none",
+                                contract_open_in(&ids, "run_o", "x", false)),
+                  AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_TURN_LOAD, "other", ids.thread, NULL), AC_NOT_FOUND);
     assert_int_equal(contract_close(&ids, run, "hi"), 2);
     contract_gapless(&ids, 2);
@@ -127,7 +131,8 @@ static void test_one_active_run_per_thread(void **state)
     contract_ids_t ids = contract_ids();
     char run[AC_ID_SIZE] = "", second[AC_ID_SIZE] = "";
     contract_open(&ids, run, "hello", true);
-    ac_store_op_t *op = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_2", "again", false));
+    ac_store_op_t *op =
+        contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_2", "again", false));
     assert_int_equal(op->err.kind, AC_RUN_IN_PROGRESS);
     assert_string_equal(ac_json_peek_string(op->out, "run_id", ""), run);
     ac_store_op_free(op);
@@ -153,7 +158,7 @@ static void test_a_turn_after_what_was_not_seen_is_refused(void **state)
         ac_json_put(in, "after", json_integer(after));
         ac_kind_e kind = contract_try(NULL, AC_STORE_TURN_OPEN, &ids, json_deep_copy(in));
         assert_int_equal(kind, after == 2 ? AC_OK : after < 2 ? AC_PRECONDITION_FAILED : AC_RUN_IN_PROGRESS);
-        if (after == 2) {                   /* asked twice, it is written once, although there is more now */
+        if (after == 2) { /* asked twice, it is written once, although there is more now */
             assert_int_equal(contract_try(NULL, AC_STORE_TURN_OPEN, &ids, json_incref(in)), AC_OK);
         }
         json_decref(in);
@@ -186,13 +191,14 @@ static void test_turn_is_written_whole_or_not_at_all(void **state)
     contract_open(&ids, run, "hello", true);
     json_t *list = contract_ok(contract_call(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL));
     json_t *in = contract_open_in(&fresh, other, "hello", true);
-    json_object_set(json_object_get(in, "message"), "id", json_object_get(json_array_get(json_object_get(list, "data"), 0), "id"));
+    json_object_set(json_object_get(in, "message"), "id",
+                    json_object_get(json_array_get(json_object_get(list, "data"), 0), "id"));
     contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, fresh.thread, in), AC_IDEMPOTENCY_CONFLICT);
     contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, fresh.thread, NULL), AC_NOT_FOUND);
     json_decref(list);
 
     in = contract_close_in(&ids, run, "hi");
-    json_array_append_new(json_object_get(in, "steps"), json_pack("{s:s}", "run_id", run));      /* a step without an id */
+    json_array_append_new(json_object_get(in, "steps"), json_pack("{s:s}", "run_id", run)); /* a step without an id */
     contract_kind(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in), AC_INVALID_REQUEST);
     contract_gapless(&ids, 1);
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
@@ -207,8 +213,10 @@ static void test_close_stores_run_and_steps(void **state)
     contract_ids_t ids = contract_ids();
     char run[AC_ID_SIZE] = "";
     contract_open(&ids, run, "hello", true);
-    contract_equal(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)), contract_run(run, ids.thread, "in_progress", 10));
-    json_t *in = contract_close_in(&ids, run, "hi"), *steps = json_object_get(in, "steps"), *final = json_object_get(in, "run");
+    contract_equal(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)),
+                   contract_run(run, ids.thread, "in_progress", 10));
+    json_t *in = contract_close_in(&ids, run, "hi"), *steps = json_object_get(in, "steps"),
+           *final = json_object_get(in, "run");
     for (int i = 0; i < 12; i++) {
         char id[AC_ID_SIZE];
         ac_id_make(id, "step_");
@@ -217,7 +225,8 @@ static void test_close_stores_run_and_steps(void **state)
     json_incref(steps);
     json_incref(final);
     contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
-    contract_equal(contract_ok(contract_call(AC_STORE_STEP_LIST, ids.owner, run, NULL)), json_pack("{s:o}", "data", steps));
+    contract_equal(contract_ok(contract_call(AC_STORE_STEP_LIST, ids.owner, run, NULL)),
+                   json_pack("{s:o}", "data", steps));
     contract_equal(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)), final);
     contract_kind(contract_call(AC_STORE_RUN_GET, "other", run, NULL), AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_STEP_LIST, "other", run, NULL), AC_NOT_FOUND);
@@ -243,20 +252,28 @@ static void test_messages_page_by_page(void **state)
     (void)state;
     contract_ids_t ids;
     thread_of(&ids, 5);
-    const struct { int limit; int64_t after, before; bool descending; int first, n; int next; } cases[] = {
-        { 20, 0, 0, false, 1, 10, 0 },  { 10, 0, 0, false, 1, 10, 0 }, { 9, 0, 0, false, 1, 9, 9 },
-        { 3, 4, 0, false, 5, 3, 7 },    { 3, 7, 0, false, 8, 3, 0 },   { 3, 10, 0, false, 0, 0, 0 },
-        { 3, 0, 0, true, 10, 3, 8 },    { 3, 0, 8, true, 7, 3, 5 },    { 3, 0, 3, true, 2, 2, 0 },
-        { 20, 2, 6, false, 3, 3, 0 },   { 20, 2, 6, true, 5, 3, 0 },
+    const struct {
+        int limit;
+        int64_t after, before;
+        bool descending;
+        int first, n;
+        int next;
+    } cases[] = {
+        {20, 0, 0, false, 1, 10, 0}, {10, 0, 0, false, 1, 10, 0}, {9, 0, 0, false, 1, 9, 9}, {3, 4, 0, false, 5, 3, 7},
+        {3, 7, 0, false, 8, 3, 0},   {3, 10, 0, false, 0, 0, 0},  {3, 0, 0, true, 10, 3, 8}, {3, 0, 8, true, 7, 3, 5},
+        {3, 0, 3, true, 2, 2, 0},    {20, 2, 6, false, 3, 3, 0},  {20, 2, 6, true, 5, 3, 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         ac_store_op_t *op = contract_op(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL);
-        op->page = (ac_page_t){ .limit = cases[i].limit, .after_seq = cases[i].after, .before_seq = cases[i].before,
-                                .descending = cases[i].descending };
+        op->page = (ac_page_t){.limit = cases[i].limit,
+                               .after_seq = cases[i].after,
+                               .before_seq = cases[i].before,
+                               .descending = cases[i].descending};
         json_t *list = contract_ok(contract_wait(op)), *data = json_object_get(list, "data"), *message;
         size_t k;
         assert_int_equal(json_array_size(data), cases[i].n);
-        json_array_foreach(data, k, message) {
+        json_array_foreach(data, k, message)
+        {
             int seq = cases[i].first + (cases[i].descending ? -(int)k : (int)k);
             char content[32];
             snprintf(content, sizeof(content), "message %d", seq);
@@ -275,14 +292,17 @@ static void test_load_gives_the_newest(void **state)
     (void)state;
     contract_ids_t ids;
     thread_of(&ids, 5);
-    const struct { int limit, first, n; } cases[] = { { 100, 1, 10 }, { 10, 1, 10 }, { 4, 7, 4 }, { 1, 10, 1 }, { 0, 0, 0 } };
+    const struct {
+        int limit, first, n;
+    } cases[] = {{100, 1, 10}, {10, 1, 10}, {4, 7, 4}, {1, 10, 1}, {0, 0, 0}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         ac_store_op_t *op = contract_op(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL);
         op->page.limit = cases[i].limit;
         json_t *out = contract_ok(contract_wait(op)), *messages = json_object_get(out, "messages"), *message;
         size_t k;
         assert_int_equal(json_array_size(messages), cases[i].n);
-        json_array_foreach(messages, k, message) {
+        json_array_foreach(messages, k, message)
+        {
             assert_int_equal(ac_json_peek_int(message, "seq", -1), cases[i].first + (int)k);
         }
         json_decref(out);
@@ -295,17 +315,19 @@ static void test_message_keeps_every_byte(void **state)
     contract_ids_t ids = contract_ids();
     char *large = ac_alloc(AC_MAX_CONTENT * 4 + 1);
     memset(large, 'x', AC_MAX_CONTENT * 4);
-    const char *contents[] = { "", "\x01\x1f\t\r\n \"\\/ 'quoted' -- ;", "日本語 \xf0\x9f\x8e\x89 é\xcc\x81", large };
+    const char *contents[] = {"", "\x01\x1f\t\r\n \"\\/ 'quoted' -- ;", "日本語 \xf0\x9f\x8e\x89 é\xcc\x81", large};
     for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {
         char run[AC_ID_SIZE] = "";
         contract_open(&ids, run, contents[i], i == 0);
         json_t *in = contract_close_in(&ids, run, contents[i]), *wanted;
-        json_object_set_new(json_object_get(in, "message"), "tool_calls", json_pack(
-            "[{s:s, s:s, s:{s:s, s:[i,b,n]}, s:f, s:n, s:i}, {s:s, s:s, s:{}, s:n, s:s, s:i}]", "id", "c1", "tool", "calculate",
-            "arguments", "expression", contents[i], "list", 1, 1, "result", 0.1, "error", "latency_ms", 3,
-            "id", "c2", "tool", "x", "arguments", "result", "error", "no", "latency_ms", 0));
-        json_object_set_new(json_object_get(in, "message"), "metadata", json_pack(
-            "{s:s, s:{s:I}}", "model", "m", "usage", "total_tokens", (json_int_t)9007199254740993));
+        json_object_set_new(
+            json_object_get(in, "message"), "tool_calls",
+            json_pack("[{s:s, s:s, s:{s:s, s:[i,b,n]}, s:f, s:n, s:i}, {s:s, s:s, s:{}, s:n, s:s, s:i}]", "id", "c1",
+                      "tool", "calculate", "arguments", "expression", contents[i], "list", 1, 1, "result", 0.1, "error",
+                      "latency_ms", 3, "id", "c2", "tool", "x", "arguments", "result", "error", "no", "latency_ms", 0));
+        json_object_set_new(json_object_get(in, "message"), "metadata",
+                            json_pack("{s:s, s:{s:I}}", "model", "m", "usage", "total_tokens",
+                                      (json_int_t)9007199254740993));
         wanted = json_deep_copy(json_object_get(in, "message"));
         json_object_set_new(wanted, "thread_id", json_string(ids.thread));
         json_object_set_new(wanted, "seq", json_integer((json_int_t)(2 * i + 2)));
@@ -313,7 +335,8 @@ static void test_message_keeps_every_byte(void **state)
                        json_pack("{s:O}", "message", wanted));
         ac_store_op_t *op = contract_op(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL);
         op->page.after_seq = (int64_t)(2 * i + 1);
-        contract_equal(contract_ok(contract_wait(op)), json_pack("{s:[o], s:b, s:n}", "data", wanted, "has_more", 0, "next"));
+        contract_equal(contract_ok(contract_wait(op)),
+                       json_pack("{s:[o], s:b, s:n}", "data", wanted, "has_more", 0, "next"));
     }
     free(large);
 }
@@ -340,7 +363,8 @@ static void test_runs_newest_first(void **state)
         json_t *list = contract_ok(contract_wait(op)), *data = json_object_get(list, "data"), *run;
         size_t i;
         assert_int_equal(json_array_size(data), left < 3 ? left : 3);
-        json_array_foreach(data, i, run) {
+        json_array_foreach(data, i, run)
+        {
             assert_string_equal(ac_json_peek_string(run, "id", ""), made[--left]);
             assert_string_equal(ac_json_peek_string(run, "status", ""), left == 6 ? "in_progress" : "completed");
         }
@@ -357,24 +381,28 @@ static void test_purge_removes_what_was_deleted_before(void **state)
 {
     (void)state;
     contract_ids_t ids[4];
-    char runs[4][AC_ID_SIZE] = { "", "", "", "" }, at[AC_TIME_SIZE];
+    char runs[4][AC_ID_SIZE] = {"", "", "", ""}, at[AC_TIME_SIZE];
     for (int i = 0; i < 4; i++) {
         ids[i] = contract_ids();
         contract_open(&ids[i], runs[i], "q", true);
         contract_close(&ids[i], runs[i], "a");
-        if (i < 3) {                        /* in January, when no other test deletes anything */
+        if (i < 3) { /* in January, when no other test deletes anything */
             snprintf(at, sizeof(at), "2026-01-0%dT00:00:00.000Z", i + 1);
-            contract_done(contract_call(AC_STORE_THREAD_DELETE, ids[i].owner, ids[i].thread, json_pack("{s:s}", "deleted_at", at)));
+            contract_done(contract_call(AC_STORE_THREAD_DELETE, ids[i].owner, ids[i].thread,
+                                        json_pack("{s:s}", "deleted_at", at)));
         }
     }
     json_t *in = json_pack("{s:s}", "before", "2026-01-03T00:00:00.000Z");
-    contract_equal(contract_ok(contract_call(AC_STORE_PURGE, NULL, NULL, json_incref(in))), json_pack("{s:i}", "purged", 2));
+    contract_equal(contract_ok(contract_call(AC_STORE_PURGE, NULL, NULL, json_incref(in))),
+                   json_pack("{s:i}", "purged", 2));
     contract_equal(contract_ok(contract_call(AC_STORE_PURGE, NULL, NULL, in)), json_pack("{s:i}", "purged", 0));
     for (int i = 0; i < 2; i++) {
-        contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids[i].owner, ids[i].thread, json_pack("{s:s}", "updated_at", at)),
+        contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids[i].owner, ids[i].thread,
+                                    json_pack("{s:s}", "updated_at", at)),
                       AC_NOT_FOUND);
     }
-    contract_done(contract_call(AC_STORE_THREAD_RESTORE, ids[2].owner, ids[2].thread, json_pack("{s:s}", "updated_at", at)));
+    contract_done(
+        contract_call(AC_STORE_THREAD_RESTORE, ids[2].owner, ids[2].thread, json_pack("{s:s}", "updated_at", at)));
     contract_gapless(&ids[2], 2);
     contract_gapless(&ids[3], 2);
     contract_done(contract_call(AC_STORE_RUN_GET, ids[2].owner, runs[2], NULL));
@@ -428,7 +456,7 @@ enum { CALLERS = 8, TURNS = 12 };
 typedef struct caller_t {
     pthread_t thread;
     const contract_ids_t *ids;
-    ac_kind_e failed;                       /* what the first write that failed ended with */
+    ac_kind_e failed; /* what the first write that failed ended with */
     int n_refused;
 } caller_t;
 
@@ -455,8 +483,9 @@ static void *caller_main(void *baton)
         json_t *in = contract_open_in(caller->ids, run, "q", false);
         /* Half of the turns have a key, as clients that send again have; a refused turn keeps its run, and so its key. */
         if (i % 2) {
-            json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", run, "request_hash", "h", "since",
-                                                             "2026-01-01T00:00:00.000Z"));
+            json_object_set_new(in, "idempotency",
+                                json_pack("{s:s, s:s, s:s}", "key", run, "request_hash", "h", "since",
+                                          "2026-01-01T00:00:00.000Z"));
         }
         while ((kind = contract_try(NULL, AC_STORE_TURN_OPEN, caller->ids, json_incref(in))) == AC_RUN_IN_PROGRESS) {
             caller->n_refused++;
@@ -480,7 +509,7 @@ static void test_many_callers_of_one_thread(void **state)
     caller_t callers[CALLERS];
     contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
     for (int i = 0; i < CALLERS; i++) {
-        callers[i] = (caller_t){ .ids = &ids };
+        callers[i] = (caller_t){.ids = &ids};
         assert_int_equal(pthread_create(&callers[i].thread, NULL, caller_main, &callers[i]), 0);
     }
     for (int i = 0; i < CALLERS; i++) {
@@ -491,20 +520,13 @@ static void test_many_callers_of_one_thread(void **state)
 }
 
 const struct CMUnitTest contract_turn_tests[] = {
-    cmocka_unit_test(test_turn_makes_its_thread),
-    cmocka_unit_test(test_turn_in_a_thread_that_has_a_title),
-    cmocka_unit_test(test_one_active_run_per_thread),
-    cmocka_unit_test(test_a_turn_after_what_was_not_seen_is_refused),
-    cmocka_unit_test(test_asking_twice_writes_once),
-    cmocka_unit_test(test_turn_is_written_whole_or_not_at_all),
-    cmocka_unit_test(test_close_stores_run_and_steps),
-    cmocka_unit_test(test_messages_page_by_page),
-    cmocka_unit_test(test_load_gives_the_newest),
-    cmocka_unit_test(test_message_keeps_every_byte),
-    cmocka_unit_test(test_runs_newest_first),
-    cmocka_unit_test(test_purge_removes_what_was_deleted_before),
-    cmocka_unit_test(test_past_its_deadline),
-    cmocka_unit_test(test_never_answers_inside_the_call),
+    cmocka_unit_test(test_turn_makes_its_thread),      cmocka_unit_test(test_turn_in_a_thread_that_has_a_title),
+    cmocka_unit_test(test_one_active_run_per_thread),  cmocka_unit_test(test_a_turn_after_what_was_not_seen_is_refused),
+    cmocka_unit_test(test_asking_twice_writes_once),   cmocka_unit_test(test_turn_is_written_whole_or_not_at_all),
+    cmocka_unit_test(test_close_stores_run_and_steps), cmocka_unit_test(test_messages_page_by_page),
+    cmocka_unit_test(test_load_gives_the_newest),      cmocka_unit_test(test_message_keeps_every_byte),
+    cmocka_unit_test(test_runs_newest_first),          cmocka_unit_test(test_purge_removes_what_was_deleted_before),
+    cmocka_unit_test(test_past_its_deadline),          cmocka_unit_test(test_never_answers_inside_the_call),
     cmocka_unit_test(test_many_callers_of_one_thread),
 };
 const size_t n_contract_turn_tests = sizeof(contract_turn_tests) / sizeof(*contract_turn_tests);

@@ -13,13 +13,13 @@ static char top[64];
 static ac_event_dir_t *dir;
 
 typedef struct visitor_t {
-    ac_follower_t follower;                     /* first */
+    ac_follower_t follower; /* first */
     char seen[512];
     uint64_t last_seq;
     ac_kind_e kind;
     json_t *message;
-    bool full, slow;                            /* has no room; and cannot take what happens now either */
-    int leave_after;                            /* events; 0: stays */
+    bool full, slow; /* has no room; and cannot take what happens now either */
+    int leave_after; /* events; 0: stays */
 } visitor_t;
 
 static void visit(ac_follower_t *self, ac_event_t *event)
@@ -31,12 +31,21 @@ static void visit(ac_follower_t *self, ac_event_t *event)
     }
     char *end = visitor->seen + strlen(visitor->seen);
     size_t room = sizeof visitor->seen - (size_t)(end - visitor->seen);
-    if (event->type == AC_EVENT_TOKEN) snprintf(end, room, "%s", event->text);
-    else snprintf(end, room, "<%s>", ac_event_name(event->type));
-    if (event->seq) visitor->last_seq = event->seq;
+    if (event->type == AC_EVENT_TOKEN) {
+        snprintf(end, room, "%s", event->text);
+    } else {
+        snprintf(end, room, "<%s>", ac_event_name(event->type));
+    }
+    if (event->seq) {
+        visitor->last_seq = event->seq;
+    }
     visitor->kind = event->kind;
-    if (event->message && !visitor->message) visitor->message = json_incref(event->message);
-    if (visitor->leave_after && --visitor->leave_after == 0) ac_channel_leave(self);
+    if (event->message && !visitor->message) {
+        visitor->message = json_incref(event->message);
+    }
+    if (visitor->leave_after && --visitor->leave_after == 0) {
+        ac_channel_leave(self);
+    }
 }
 
 static bool visitor_has_room(ac_follower_t *self)
@@ -55,7 +64,7 @@ static visitor_t *follow(int i, const char *id, uint64_t after)
     visitor->follower.on_event = visit;
     visitor->follower.has_room = visitor_has_room;
     ac_tail_start(engine, id, "ann", after, &visitor->follower);
-    assert_string_equal(visitor->seen, "");     /* never inside */
+    assert_string_equal(visitor->seen, ""); /* never inside */
     return visitor;
 }
 
@@ -102,7 +111,9 @@ static void leave_log_with(const char *id, const char *text, const json_t *closi
         ac_event_dir_t *own;
         ac_log_head_t head = {"", "thread_1", "msg_1", "ann"};
         apr_cpystrn(head.run_id, id, sizeof head.run_id);
-        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) _exit(1);
+        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) {
+            _exit(1);
+        }
         apr_status_t status;
         ac_event_log_t *log = ac_event_log_create(own, &head, &status);
         ac_event_t *event = ac_event_create(AC_EVENT_RUN, json_object(), NULL, 0);
@@ -111,7 +122,9 @@ static void leave_log_with(const char *id, const char *text, const json_t *closi
         event = ac_event_create(AC_EVENT_TOKEN, NULL, text, strlen(text));
         event->seq = 2;
         ac_event_log_append(log, event);
-        if (closing) ac_event_log_closing(log, closing);
+        if (closing) {
+            ac_event_log_closing(log, closing);
+        }
         raise(SIGKILL);
     }
     int status;

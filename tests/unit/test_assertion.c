@@ -20,7 +20,7 @@
 
 #define CLIENT "11111111-2222-3333-4444-555555555555"
 
-typedef struct pair_t {                         /* a key and its certificate */
+typedef struct pair_t { /* a key and its certificate */
     EVP_PKEY *key;
     X509 *certificate;
 } pair_t;
@@ -209,7 +209,7 @@ static void test_forms(void **state)
     len = write_pem(&bytes, ours.certificate, ours.key, NULL, NULL);
     check_bytes(bytes, len, NULL, false);
     free(bytes);
-    len = write_pem(&bytes, other.certificate, ours.key, ours.certificate, NULL);       /* in any order */
+    len = write_pem(&bytes, other.certificate, ours.key, ours.certificate, NULL); /* in any order */
     check_bytes(bytes, len, "unused", true);
     free(bytes);
     len = write_pem(&bytes, ours.certificate, ours.key, NULL, SECRET);
@@ -283,10 +283,11 @@ static void test_sign_in(void **state)
     setenv("AZURE_CLIENT_ID", CLIENT, 1);
     set_certificate(rig, &other);
     credential_rig_start(rig, "identity:environment", NULL);
-    set_certificate(rig, &ours);                /* renewed since */
+    set_certificate(rig, &ours); /* renewed since */
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
     const char *request = http_server_request(server, 0);
-    assert_contains(request, "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3A"
+    assert_contains(request,
+                    "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3A"
                     "jwt-bearer&");
     snprintf(audience, sizeof(audience), "http://127.0.0.1:%d/contoso.example/oauth2/v2.0/token",
              http_server_port(server));
@@ -300,12 +301,14 @@ static void test_configuration(void **state)
     setenv("AZURE_TENANT_ID", "contoso.example", 1);
     setenv("AZURE_CLIENT_ID", CLIENT, 1);
     setenv("AZURE_CLIENT_CERTIFICATE_PATH", "/nonexistent/app.pem", 1);
-    assert_contains(credential_rig_make(rig, "identity", NULL), "the certificate '/nonexistent/app.pem' of "
+    assert_contains(credential_rig_make(rig, "identity", NULL),
+                    "the certificate '/nonexistent/app.pem' of "
                     "AZURE_CLIENT_CERTIFICATE_PATH cannot be read: No such file");
     set_certificate(rig, &old);
-    assert_contains(credential_rig_make(rig, "identity", NULL), "AZURE_CLIENT_CERTIFICATE_PATH: the certificate has "
+    assert_contains(credential_rig_make(rig, "identity", NULL),
+                    "AZURE_CLIENT_CERTIFICATE_PATH: the certificate has "
                     "expired");
-    setenv("AZURE_CLIENT_SECRET", SECRET, 1);   /* stands before it */
+    setenv("AZURE_CLIENT_SECRET", SECRET, 1); /* stands before it */
     assert_null(credential_rig_make(rig, "identity", NULL));
 }
 

@@ -40,7 +40,9 @@ static void call(ac_outcome_e outcome)
 
 static void calls(int n, ac_outcome_e outcome)
 {
-    for (int i = 0; i < n; i++) call(outcome);
+    for (int i = 0; i < n; i++) {
+        call(outcome);
+    }
 }
 
 static ac_breaker_state_e state_now(void)
@@ -79,9 +81,9 @@ static void test_a_rate_is_what_opens_it(void **state)
     (void)state;
     calls(11, AC_OUTCOME_WELL);
     calls(10, AC_OUTCOME_FAILED);
-    assert_int_equal(state_now(), AC_BREAKER_CLOSED);  /* 10 of 21 */
+    assert_int_equal(state_now(), AC_BREAKER_CLOSED); /* 10 of 21 */
     call(AC_OUTCOME_FAILED);
-    assert_int_equal(state_now(), AC_BREAKER_OPEN);    /* 11 of 22 */
+    assert_int_equal(state_now(), AC_BREAKER_OPEN); /* 11 of 22 */
 }
 
 static void test_calls_that_tell_nothing_do_not_count(void **state)
@@ -168,7 +170,7 @@ static void test_a_probe_that_fails_opens_it_for_longer(void **state)
         call(AC_OUTCOME_FAILED);
         base *= 2;
     }
-    assert_int_equal(n_opened, 1);              /* one line, however often it was tried */
+    assert_int_equal(n_opened, 1); /* one line, however often it was tried */
 }
 
 static void test_the_jitter_spreads(void **state)
@@ -238,7 +240,7 @@ static void test_it_goes_on_with_the_row_where_it_opens_at_once_again(void **sta
     assert_in_range(wait_now(), 16 * SECOND, 24 * SECOND);
     now += wait_now();
     call(AC_OUTCOME_WELL);
-    now += 31 * SECOND;                         /* that was a whole window without trouble */
+    now += 31 * SECOND; /* that was a whole window without trouble */
     open_it();
     assert_in_range(wait_now(), 8 * SECOND, 12 * SECOND);
     assert_int_equal(n_opened, 3);

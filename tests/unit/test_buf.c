@@ -205,7 +205,7 @@ static void test_json_at_its_limit(void **state)
     ac_buf_t buf;
     for (size_t max = 0; max < 12; max++) {
         ac_buf_init(&buf, max);
-        apr_status_t status = ac_buf_json(&buf, "a\nb\x01", 4);      /* "a\nb\u0001" with its quotes: 12 */
+        apr_status_t status = ac_buf_json(&buf, "a\nb\x01", 4); /* "a\nb\u0001" with its quotes: 12 */
         assert_int_equal(status, APR_ENOSPC);
         assert_int_equal(buf.len, 0);
         assert_true(buf.failed);

@@ -55,11 +55,20 @@ static void write_key(ac_cache_way_e way, unsigned number, const char *text, siz
     ac_cache_memory.write(memory, &write, NULL, NULL);
 }
 
-static void put(unsigned number, const char *text) { write_key(AC_CACHE_PUT, number, text, strlen(text)); }
-static void add(unsigned number, const char *text) { write_key(AC_CACHE_ADD, number, text, strlen(text)); }
-static void drop(unsigned number) { write_key(AC_CACHE_DROP, number, "", 0); }
+static void put(unsigned number, const char *text)
+{
+    write_key(AC_CACHE_PUT, number, text, strlen(text));
+}
+static void add(unsigned number, const char *text)
+{
+    write_key(AC_CACHE_ADD, number, text, strlen(text));
+}
+static void drop(unsigned number)
+{
+    write_key(AC_CACHE_DROP, number, "", 0);
+}
 
-typedef struct got_t {                          /* texts, each with its NUL */
+typedef struct got_t { /* texts, each with its NUL */
     int n;
     char *data;
     size_t len;
@@ -109,7 +118,7 @@ static void test_texts_come_back_in_their_order(void **state)
     add(1, "two");
     put(2, "another");
     add(1, "");
-    expect(1, "one\0two\0", 9);            /* with the empty one */
+    expect(1, "one\0two\0", 9); /* with the empty one */
     expect(2, "another", 8);
     put(1, "again");
     expect(1, "again", 6);
@@ -136,11 +145,11 @@ static void test_texts_of_every_length(void **state)
         free(got.data);
     }
     write_key(AC_CACHE_PUT, 1, text, AC_MAX_CACHED);
-    assert_false(has(1));                       /* too large, and the one before is not it any more */
+    assert_false(has(1)); /* too large, and the one before is not it any more */
     write_key(AC_CACHE_PUT, 1, text, AC_MAX_CACHED - 1000);
     assert_true(has(1));
     write_key(AC_CACHE_ADD, 1, text, 2000);
-    assert_false(has(1));                       /* become too large */
+    assert_false(has(1)); /* become too large */
     free(text);
 }
 
@@ -159,13 +168,13 @@ static void test_the_oldest_make_room(void **state)
     for (unsigned i = 1; i <= 4000; i++) {
         n += has(i);
     }
-    assert_in_range(n, 300, 1500);              /* of 2.5 KB on average, in 2 MB */
+    assert_in_range(n, 300, 1500); /* of 2.5 KB on average, in 2 MB */
     for (unsigned i = 0; i <= 4000; i++) {
         drop(i);
     }
     char *large = calloc(1, 200000);
     memset(large, 'y', 200000);
-    for (unsigned i = 0; i < 10; i++) {         /* all the room is there again */
+    for (unsigned i = 0; i < 10; i++) { /* all the room is there again */
         write_key(AC_CACHE_PUT, i, large, 200000);
     }
     for (unsigned i = 0; i < 10; i++) {
@@ -189,7 +198,7 @@ static void test_an_entry_gets_old(void **state)
 {
     (void)state;
     ac_cache_memory_destroy(memory);
-    assert_int_equal(open_with(SMALL, 1), 0);   /* a microsecond */
+    assert_int_equal(open_with(SMALL, 1), 0); /* a microsecond */
     put(1, "x");
     put(2, "y");
     for (apr_time_t written = ac_clock(); ac_clock() <= written + 1;) {
@@ -252,7 +261,7 @@ static void test_killed_writers_harm_nobody(void **state)
 static void test_a_stopped_holder_is_not_waited_for(void **state)
 {
     (void)state;
-    pthread_mutex_t *lock = *(pthread_mutex_t **)memory;    /* the first part begins with it */
+    pthread_mutex_t *lock = *(pthread_mutex_t **)memory; /* the first part begins with it */
     int pipes[2];
     char byte;
     put(1, "x");
@@ -267,14 +276,14 @@ static void test_a_stopped_holder_is_not_waited_for(void **state)
     put(2, "not kept");
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_false(has(1));                       /* what it left is not looked at */
+    assert_false(has(1)); /* what it left is not looked at */
     put(1, "y");
     assert_true(has(1));
     close(pipes[0]);
     close(pipes[1]);
 }
 
-#define ENTRIES_END 120000                      /* of a part: behind its lock, its index and its entries */
+#define ENTRIES_END 120000 /* of a part: behind its lock, its index and its entries */
 
 static size_t lock_size(void)
 {
@@ -293,7 +302,7 @@ static void test_damage(void **state)
         for (unsigned i = 0; i < 4; i++) {
             write_key(AC_CACHE_PUT, (unsigned)round * 4 + i, text, 500 + 400 * i);
         }
-        for (int i = 0; i < 4; i++) {           /* mostly where the index is, and the blocks in use */
+        for (int i = 0; i < 4; i++) { /* mostly where the index is, and the blocks in use */
             size_t span = round % 3 == 0 ? 64 : round % 3 == 1 ? ENTRIES_END : SMALL;
             random = random * 1664525 + 1013904223;
             bytes[lock_size() + (random >> 5) % span] = (unsigned char)(random >> 11);

@@ -32,11 +32,16 @@ static int tear_down(void **state)
 static void test_calculator_results(void **state)
 {
     (void)state;
-    static const struct { const char *arguments, *result; } rows[] = {
+    static const struct {
+        const char *arguments, *result;
+    } rows[] = {
         {"{\"expression\":\"75 * 0.18\"}", "{\"expression\":\"75 * 0.18\",\"result\":13.5}"},
         {"{\"expression\":\"85 * 0.15\"}", "{\"expression\":\"85 * 0.15\",\"result\":12.75}"},
-        {"{\"expression\":\"18% of \xe2\x82\xac" "75\"}", "{\"expression\":\"18% of "
-         "\xe2\x82\xac" "75\",\"result\":13.5}"},
+        {"{\"expression\":\"18% of \xe2\x82\xac"
+         "75\"}",
+         "{\"expression\":\"18% of "
+         "\xe2\x82\xac"
+         "75\",\"result\":13.5}"},
         {"{\"expression\":\"2^62\"}", "{\"expression\":\"2^62\",\"result\":4611686018427387904}"},
         {"{\"expression\":\"-2^63\"}", "{\"expression\":\"-2^63\",\"result\":-9223372036854775808}"},
         {"{\"expression\":\"2^63\"}", "{\"expression\":\"2^63\",\"result\":\"9223372036854775808\"}"},
@@ -109,7 +114,8 @@ static void test_calculator_configuration(void **state)
 {
     (void)state;
     tool_rig_option(&tool, "digits", "3");
-    assert_string_equal(tool_rig_create(&tool), "AgentChatToolOption: there is no option 'digits'; this provider "
+    assert_string_equal(tool_rig_create(&tool),
+                        "AgentChatToolOption: there is no option 'digits'; this provider "
                         "has none");
 }
 

@@ -19,10 +19,18 @@
 
 static const ac_model_t the_model = {.id = "gpt"};
 static ac_tool_t calculator = {.id = "calculator"};
-static const ac_agent_t assistant = {.id = "assistant", .name = "Assistant", .description = "", .instructions = "Be brief.",
-                                     .model = &the_model, .temperature = NAN, .max_rounds = 8, .status = "active", .source = "config",
+static const ac_agent_t assistant = {.id = "assistant",
+                                     .name = "Assistant",
+                                     .description = "",
+                                     .instructions = "Be brief.",
+                                     .model = &the_model,
+                                     .temperature = NAN,
+                                     .max_rounds = 8,
+                                     .status = "active",
+                                     .source = "config",
                                      .etag = "conf"};
-static const ac_agent_t pattern = {.temperature = NAN, .max_rounds = 5, .max_tokens = 700, .history_messages = 20, .status = "active"};
+static const ac_agent_t pattern = {
+    .temperature = NAN, .max_rounds = 5, .max_tokens = 700, .history_messages = 20, .status = "active"};
 static ac_registry_t registry;
 static apr_pool_t *pool;
 
@@ -35,12 +43,13 @@ static int set_up(void **state)
     apr_hash_t *agents = apr_hash_make(pool), *models = apr_hash_make(pool), *tools = apr_hash_make(pool);
     apr_array_header_t *list = apr_array_make(pool, 1, sizeof(const ac_agent_t *));
     apr_hash_set(agents, "assistant", APR_HASH_KEY_STRING, &assistant);
-    apr_hash_set(agents, "default", APR_HASH_KEY_STRING, &assistant);   /* an alias */
+    apr_hash_set(agents, "default", APR_HASH_KEY_STRING, &assistant); /* an alias */
     apr_hash_set(models, "gpt", APR_HASH_KEY_STRING, &the_model);
     apr_hash_set(tools, "calculator", APR_HASH_KEY_STRING, &calculator);
     APR_ARRAY_PUSH(list, const ac_agent_t *) = &assistant;
     calculator.parameters = json_object();
-    registry = (ac_registry_t){.models = models, .tools = tools, .agents = agents, .agent_list = list, .default_agent = &assistant};
+    registry = (ac_registry_t){
+        .models = models, .tools = tools, .agents = agents, .agent_list = list, .default_agent = &assistant};
     return 0;
 }
 
@@ -55,8 +64,8 @@ static int tear_down(void **state)
 
 static json_t *document(const char *id)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[s], s:s}", "id", id, "name", "Made", "instructions", "Count.", "model", "gpt",
-                     "etag", "e1", "tools", "calculator", "status", "active");
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[s], s:s}", "id", id, "name", "Made", "instructions", "Count.",
+                     "model", "gpt", "etag", "e1", "tools", "calculator", "status", "active");
 }
 
 /* ---- the agents of one moment ---- */
@@ -96,7 +105,7 @@ static void test_what_a_document_says_and_what_it_cannot(void **state)
     assert_int_equal(agent->n_tools, 1);
     assert_ptr_equal(agent->tools[0], &calculator);
     assert_int_equal(json_array_size(agent->tools_json), 1);
-    assert_int_equal(agent->max_rounds, 5);     /* the pattern's */
+    assert_int_equal(agent->max_rounds, 5); /* the pattern's */
     assert_int_equal(agent->max_tokens, 700);
     assert_true(isnan(agent->temperature));
     assert_null(ac_agent_problem(agent));
@@ -121,7 +130,8 @@ static void test_a_temperature_of_its_own(void **state)
 static void test_the_configuration_comes_first(void **state)
 {
     (void)state;
-    ac_agents_t *agents = make(json_pack("[o, o, o, {}]", document("assistant"), document("default"), document("made")));
+    ac_agents_t *agents =
+        make(json_pack("[o, o, o, {}]", document("assistant"), document("default"), document("made")));
     assert_ptr_equal(ac_agents_find(agents, "assistant"), &assistant);
     assert_ptr_equal(ac_agents_find(agents, "default"), &assistant);
     assert_int_equal(ac_agents_made(agents), 1);
@@ -236,7 +246,9 @@ static void answer(json_t *out)
     assert_non_null(op);
     asked = NULL;
     op->out = out;
-    if (!out) op->status = ac_err_set(&op->err, AC_STORE_ERROR, "the fake store says so");
+    if (!out) {
+        op->status = ac_err_set(&op->err, AC_STORE_ERROR, "the fake store says so");
+    }
     ac_store_done(op);
     fake_turn();
 }
@@ -281,7 +293,7 @@ static void test_it_hears_of_agents_and_of_their_end(void **state)
     assert_true(has("made"));
     fake_pass(EVERY);
     assert_string_equal(stamp_asked(), "s1");
-    answer(json_pack("{s:s}", "stamp", "s1"));  /* nothing has changed */
+    answer(json_pack("{s:s}", "stamp", "s1")); /* nothing has changed */
     assert_true(has("made"));
     fake_pass(EVERY);
     answer(json_pack("{s:s, s:[]}", "stamp", "s2", "data"));
@@ -318,7 +330,7 @@ static void test_a_store_that_was_never_there(void **state)
     ac_catalog_watch(catalog, NULL, &store, EVERY);
     answer(NULL);
     ac_agents_t *agents = ac_catalog_agents(catalog);
-    assert_false(ac_agents_known(agents));      /* so nobody is told that an agent does not exist */
+    assert_false(ac_agents_known(agents)); /* so nobody is told that an agent does not exist */
     ac_agents_unref(agents);
     ac_catalog_unwatch(catalog);
     assert_int_equal(fake.n_timers, 0);

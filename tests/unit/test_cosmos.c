@@ -31,16 +31,17 @@ static void check_signature(const ac_cosmos_ask_t *ask, const char *key, const c
 static void test_signatures_of_the_vendors_examples(void **state)
 {
     (void)state;
-    check_signature(&(ac_cosmos_ask_t){ .verb = AC_COSMOS_DATABASE_READ, .database = "ToDoList" }, KEY1, DATE,
+    check_signature(&(ac_cosmos_ask_t){.verb = AC_COSMOS_DATABASE_READ, .database = "ToDoList"}, KEY1, DATE,
                     PREFIX "c09PEVJrgp2uQRkr934kFbTqhByc7TVr3OHyqlu%2Bc%2Bc%3D");
-    check_signature(&(ac_cosmos_ask_t){ .verb = AC_COSMOS_ACCOUNT_READ }, KEY2, DATE,
+    check_signature(&(ac_cosmos_ask_t){.verb = AC_COSMOS_ACCOUNT_READ}, KEY2, DATE,
                     PREFIX "gFB1bRB%2FPLJTG3bCgMuoVgNzOyFvZAamzEtLuSITjRc%3D");
-    check_signature(&(ac_cosmos_ask_t){ .verb = AC_COSMOS_CREATE, .database = "MyDb", .container = "MyColl" }, KEY2, DATE,
+    check_signature(&(ac_cosmos_ask_t){.verb = AC_COSMOS_CREATE, .database = "MyDb", .container = "MyColl"}, KEY2, DATE,
                     PREFIX "s0xP8VO0ZOVHL99FhcwggjhrnponOpQXEk%2BT5PrPBUg%3D");
-    check_signature(&(ac_cosmos_ask_t){ .verb = AC_COSMOS_READ, .database = "MyDb", .container = "MyColl", .id = "Item 1" }, KEY2,
-                    DATE, PREFIX "%2BiTPxBd6Bv8ev8MmYaM9XX1Blc5LEHlqSdEY6RVB3f0%3D");
+    check_signature(
+        &(ac_cosmos_ask_t){.verb = AC_COSMOS_READ, .database = "MyDb", .container = "MyColl", .id = "Item 1"}, KEY2,
+        DATE, PREFIX "%2BiTPxBd6Bv8ev8MmYaM9XX1Blc5LEHlqSdEY6RVB3f0%3D");
     /* A connection string holds the key too. */
-    check_signature(&(ac_cosmos_ask_t){ .verb = AC_COSMOS_ACCOUNT_READ },
+    check_signature(&(ac_cosmos_ask_t){.verb = AC_COSMOS_ACCOUNT_READ},
                     "AccountEndpoint=https://a.documents.azure.com:443/;AccountKey=" KEY2 ";", DATE,
                     PREFIX "gFB1bRB%2FPLJTG3bCgMuoVgNzOyFvZAamzEtLuSITjRc%3D");
 }
@@ -52,16 +53,30 @@ static void test_signatures_of_the_vendors_package(void **state)
     json_t *table = json_load_file("tests/peers/signatures.json", 0, NULL), *row;
     size_t i;
     assert_true(json_array_size(table) >= 30);
-    json_array_foreach(table, i, row) {
-        const char *verb = json_string_value(json_object_get(row, "verb")), *id = json_string_value(json_object_get(row, "id"));
-        ac_cosmos_ask_t ask = { .database = json_string_value(json_object_get(row, "database")),
-                                .container = json_string_value(json_object_get(row, "container")), .id = id };
-        static const struct { const char *name; ac_cosmos_verb_e verb; } verbs[] = {
-            { "account", AC_COSMOS_ACCOUNT_READ }, { "database read", AC_COSMOS_DATABASE_READ },
-            { "database create", AC_COSMOS_DATABASE_CREATE }, { "container read", AC_COSMOS_CONTAINER_READ },
-            { "container create", AC_COSMOS_CONTAINER_CREATE }, { "read", AC_COSMOS_READ }, { "create", AC_COSMOS_CREATE },
-            { "upsert", AC_COSMOS_UPSERT }, { "replace", AC_COSMOS_REPLACE }, { "patch", AC_COSMOS_PATCH },
-            { "delete", AC_COSMOS_DELETE }, { "query", AC_COSMOS_QUERY }, { "batch", AC_COSMOS_BATCH },
+    json_array_foreach(table, i, row)
+    {
+        const char *verb = json_string_value(json_object_get(row, "verb")),
+                   *id = json_string_value(json_object_get(row, "id"));
+        ac_cosmos_ask_t ask = {.database = json_string_value(json_object_get(row, "database")),
+                               .container = json_string_value(json_object_get(row, "container")),
+                               .id = id};
+        static const struct {
+            const char *name;
+            ac_cosmos_verb_e verb;
+        } verbs[] = {
+            {"account", AC_COSMOS_ACCOUNT_READ},
+            {"database read", AC_COSMOS_DATABASE_READ},
+            {"database create", AC_COSMOS_DATABASE_CREATE},
+            {"container read", AC_COSMOS_CONTAINER_READ},
+            {"container create", AC_COSMOS_CONTAINER_CREATE},
+            {"read", AC_COSMOS_READ},
+            {"create", AC_COSMOS_CREATE},
+            {"upsert", AC_COSMOS_UPSERT},
+            {"replace", AC_COSMOS_REPLACE},
+            {"patch", AC_COSMOS_PATCH},
+            {"delete", AC_COSMOS_DELETE},
+            {"query", AC_COSMOS_QUERY},
+            {"batch", AC_COSMOS_BATCH},
         };
         size_t k = 0;
         while (k < sizeof(verbs) / sizeof(*verbs) && strcmp(verbs[k].name, verb) != 0) {
@@ -73,7 +88,8 @@ static void test_signatures_of_the_vendors_package(void **state)
         ac_buf_init(&value, 1024);
         ac_buf_init(&path, 8192);
         assert_int_equal(ac_cosmos_sign(&value, &ask, json_string_value(json_object_get(row, "key")),
-                                        json_string_value(json_object_get(row, "date")), NULL), APR_SUCCESS);
+                                        json_string_value(json_object_get(row, "date")), NULL),
+                         APR_SUCCESS);
         assert_string_equal(value.data, json_string_value(json_object_get(row, "authorization")));
         assert_int_equal(ac_cosmos_path(&path, &ask), APR_SUCCESS);
         assert_string_equal(path.data, json_string_value(json_object_get(row, "path")));
@@ -86,10 +102,12 @@ static void test_signatures_of_the_vendors_package(void **state)
 static void test_keys_that_are_none(void **state)
 {
     (void)state;
-    static const char *const keys[] = { "", "=", "====", "abc", "ab=c", "a===", "YWJj YWJj", "YWJj\n", "AccountKey=;", "äöü=",
-                                        "YWJj=YWJ", "AccountEndpoint=https://x/;AccountKey=" };
+    static const char *const keys[] = {"",          "=",        "====",
+                                       "abc",       "ab=c",     "a===",
+                                       "YWJj YWJj", "YWJj\n",   "AccountKey=;",
+                                       "äöü=",      "YWJj=YWJ", "AccountEndpoint=https://x/;AccountKey="};
     char large[2049];
-    ac_cosmos_ask_t ask = { .verb = AC_COSMOS_ACCOUNT_READ };
+    ac_cosmos_ask_t ask = {.verb = AC_COSMOS_ACCOUNT_READ};
     ac_buf_t value;
     memset(large, 'A', sizeof(large));
     large[2048] = '\0';
@@ -129,8 +147,8 @@ static void test_date(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    static const char *const good[] = { "a", "Chat box", "ünïcode", "a.b-c_d~e", "x y" };
-    static const char *const bad[] = { "", "a/b", "a\\b", "a#b", "a?b", "a ", "a\nb", "a\x7f", "\xff\xfe" };
+    static const char *const good[] = {"a", "Chat box", "ünïcode", "a.b-c_d~e", "x y"};
+    static const char *const bad[] = {"", "a/b", "a\\b", "a#b", "a?b", "a ", "a\nb", "a\x7f", "\xff\xfe"};
     char large[300];
     for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
         assert_true(ac_cosmos_name_valid(good[i]));
@@ -163,8 +181,13 @@ static void test_headers_of_a_query(void **state)
 {
     (void)state;
     const char *lines[AC_COSMOS_HEADERS];
-    ac_cosmos_ask_t ask = { .verb = AC_COSMOS_QUERY, .database = "d", .container = "c", .key = "Ünï \"x\"", .max_items = 25,
-                            .continuation = "{\"t\":1}", .session = "0:-1#7" };
+    ac_cosmos_ask_t ask = {.verb = AC_COSMOS_QUERY,
+                           .database = "d",
+                           .container = "c",
+                           .key = "Ünï \"x\"",
+                           .max_items = 25,
+                           .continuation = "{\"t\":1}",
+                           .session = "0:-1#7"};
     ac_buf_t text;
     ac_buf_init(&text, 4096);
     assert_int_equal(ac_cosmos_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
@@ -186,28 +209,36 @@ static void test_headers_of_writes(void **state)
 {
     (void)state;
     const char *lines[AC_COSMOS_HEADERS];
-    const struct { ac_cosmos_verb_e verb; const char *name, *value; } cases[] = {
-        { AC_COSMOS_UPSERT, "x-ms-documentdb-is-upsert", "True" }, { AC_COSMOS_CREATE, "x-ms-documentdb-is-upsert", NULL },
-        { AC_COSMOS_REPLACE, "If-Match", "\"e\"" }, { AC_COSMOS_CREATE, "Content-Type", "application/json" },
-        { AC_COSMOS_PATCH, "Content-Type", "application/json-patch+json" }, { AC_COSMOS_DELETE, "Content-Type", NULL },
-        { AC_COSMOS_BATCH, "x-ms-cosmos-is-batch-request", "True" }, { AC_COSMOS_BATCH, "x-ms-cosmos-batch-atomic", "True" },
-        { AC_COSMOS_BATCH, "x-ms-cosmos-batch-continue-on-error", "False" }, { AC_COSMOS_BATCH, "Prefer", "return=minimal" },
-        { AC_COSMOS_READ, "x-ms-documentdb-query-enablecrosspartition", "True" },
+    const struct {
+        ac_cosmos_verb_e verb;
+        const char *name, *value;
+    } cases[] = {
+        {AC_COSMOS_UPSERT, "x-ms-documentdb-is-upsert", "True"},
+        {AC_COSMOS_CREATE, "x-ms-documentdb-is-upsert", NULL},
+        {AC_COSMOS_REPLACE, "If-Match", "\"e\""},
+        {AC_COSMOS_CREATE, "Content-Type", "application/json"},
+        {AC_COSMOS_PATCH, "Content-Type", "application/json-patch+json"},
+        {AC_COSMOS_DELETE, "Content-Type", NULL},
+        {AC_COSMOS_BATCH, "x-ms-cosmos-is-batch-request", "True"},
+        {AC_COSMOS_BATCH, "x-ms-cosmos-batch-atomic", "True"},
+        {AC_COSMOS_BATCH, "x-ms-cosmos-batch-continue-on-error", "False"},
+        {AC_COSMOS_BATCH, "Prefer", "return=minimal"},
+        {AC_COSMOS_READ, "x-ms-documentdb-query-enablecrosspartition", "True"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        ac_cosmos_ask_t ask = { .verb = cases[i].verb, .database = "d", .container = "c", .id = "i", .key = "k", .if_match = "\"e\"" };
+        ac_cosmos_ask_t ask = {
+            .verb = cases[i].verb, .database = "d", .container = "c", .id = "i", .key = "k", .if_match = "\"e\""};
         ac_buf_t text;
         ac_buf_init(&text, 4096);
         assert_int_equal(ac_cosmos_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
         if (cases[i].value) {
             assert_string_equal(line_of(lines, cases[i].name), cases[i].value);
-        }
-        else {
+        } else {
             assert_null(line_of(lines, cases[i].name));
         }
         ac_buf_free(&text);
     }
-    ac_cosmos_ask_t make = { .verb = AC_COSMOS_DATABASE_CREATE, .throughput = "400", .autoscale = "4000" };
+    ac_cosmos_ask_t make = {.verb = AC_COSMOS_DATABASE_CREATE, .throughput = "400", .autoscale = "4000"};
     ac_buf_t text;
     ac_buf_init(&text, 4096);
     assert_int_equal(ac_cosmos_headers(lines, &text, &make, DATE, "auth"), APR_SUCCESS);
@@ -221,8 +252,12 @@ static void test_a_header_is_one_line(void **state)
 {
     (void)state;
     const char *lines[AC_COSMOS_HEADERS];
-    ac_cosmos_ask_t ask = { .verb = AC_COSMOS_READ, .database = "d", .container = "c", .id = "i", .key = "k",
-                            .session = "0:-1#7\r\nx-evil: 1" };
+    ac_cosmos_ask_t ask = {.verb = AC_COSMOS_READ,
+                           .database = "d",
+                           .container = "c",
+                           .id = "i",
+                           .key = "k",
+                           .session = "0:-1#7\r\nx-evil: 1"};
     ac_buf_t text;
     ac_buf_init(&text, 4096);
     assert_int_not_equal(ac_cosmos_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
@@ -236,8 +271,10 @@ static void test_query_body(void **state)
     ac_buf_t body;
     ac_buf_init(&body, 4096);
     assert_int_equal(ac_cosmos_query(&body, "SELECT * FROM c WHERE c.a = @a", parameters), APR_SUCCESS);
-    assert_string_equal(body.data, "{\"query\":\"SELECT * FROM c WHERE c.a = @a\",\"parameters\":[{\"name\":\"@a\",\"value\":\"x'; --\"},"
-                        "{\"name\":\"@b\",\"value\":7}]}");
+    assert_string_equal(
+        body.data,
+        "{\"query\":\"SELECT * FROM c WHERE c.a = @a\",\"parameters\":[{\"name\":\"@a\",\"value\":\"x'; --\"},"
+        "{\"name\":\"@b\",\"value\":7}]}");
     ac_buf_free(&body);
     json_decref(parameters);
 }
@@ -254,10 +291,10 @@ static void test_batch_body(void **state)
     assert_int_equal(ac_cosmos_batch_end(&batch), APR_SUCCESS);
     assert_int_equal(batch.n, 3);
     body = json_loads(batch.body.data, 0, NULL);
-    json_t *wanted = json_pack("[{s:s,s:s,s:s,s:s,s:O},{s:s,s:s,s:O},{s:s,s:s,s:s}]",
-        "operationType", "Replace", "partitionKey", "[\"k\\u00E9y\"]", "id", "ä", "ifMatch", "\"tag\"", "resourceBody", document,
-        "operationType", "Create", "partitionKey", "[\"k\\u00E9y\"]", "resourceBody", document,
-        "operationType", "Delete", "partitionKey", "[\"k\\u00E9y\"]", "id", "gone");
+    json_t *wanted = json_pack("[{s:s,s:s,s:s,s:s,s:O},{s:s,s:s,s:O},{s:s,s:s,s:s}]", "operationType", "Replace",
+                               "partitionKey", "[\"k\\u00E9y\"]", "id", "ä", "ifMatch", "\"tag\"", "resourceBody",
+                               document, "operationType", "Create", "partitionKey", "[\"k\\u00E9y\"]", "resourceBody",
+                               document, "operationType", "Delete", "partitionKey", "[\"k\\u00E9y\"]", "id", "gone");
     assert_true(json_equal(body, wanted));
     json_decref(body);
     json_decref(wanted);
@@ -270,17 +307,26 @@ static void test_batch_body(void **state)
 static void test_what_a_status_asks_for(void **state)
 {
     (void)state;
-    const struct { int status, substatus; ac_cosmos_next_e next; bool usable; } cases[] = {
-        { 200, 0, AC_COSMOS_FINAL, true }, { 201, 0, AC_COSMOS_FINAL, true }, { 204, 0, AC_COSMOS_FINAL, true },
-        { 304, 0, AC_COSMOS_FINAL, true }, { 404, 0, AC_COSMOS_FINAL, true }, { 409, 0, AC_COSMOS_FINAL, true },
-        { 412, 0, AC_COSMOS_FINAL, true }, { 412, 1110, AC_COSMOS_FINAL, true }, { 404, 1002, AC_COSMOS_BEHIND, false },
-        { 404, 1003, AC_COSMOS_FINAL, false }, { 429, 3200, AC_COSMOS_THROTTLED, false }, { 429, 3092, AC_COSMOS_THROTTLED, false },
-        { 449, 0, AC_COSMOS_CONTENDED, false }, { 410, 1002, AC_COSMOS_AGAIN, false }, { 408, 0, AC_COSMOS_AGAIN, false },
-        { 503, 0, AC_COSMOS_AGAIN, false }, { 500, 0, AC_COSMOS_AGAIN, false }, { 401, 0, AC_COSMOS_REJECTED, false },
-        { 403, 5300, AC_COSMOS_REJECTED, false }, { 403, 5301, AC_COSMOS_FINAL, false }, { 401, 5202, AC_COSMOS_FINAL, false },
-        { 403, 0, AC_COSMOS_FINAL, false }, { 403, 3, AC_COSMOS_MOVED, false },
-        { 403, 1008, AC_COSMOS_MOVED, false }, { 403, 1014, AC_COSMOS_FINAL, false }, { 400, 1001, AC_COSMOS_FINAL, false },
-        { 413, 0, AC_COSMOS_FINAL, false }, { 424, 0, AC_COSMOS_FINAL, false }, { 418, 0, AC_COSMOS_FINAL, false },
+    const struct {
+        int status, substatus;
+        ac_cosmos_next_e next;
+        bool usable;
+    } cases[] = {
+        {200, 0, AC_COSMOS_FINAL, true},         {201, 0, AC_COSMOS_FINAL, true},
+        {204, 0, AC_COSMOS_FINAL, true},         {304, 0, AC_COSMOS_FINAL, true},
+        {404, 0, AC_COSMOS_FINAL, true},         {409, 0, AC_COSMOS_FINAL, true},
+        {412, 0, AC_COSMOS_FINAL, true},         {412, 1110, AC_COSMOS_FINAL, true},
+        {404, 1002, AC_COSMOS_BEHIND, false},    {404, 1003, AC_COSMOS_FINAL, false},
+        {429, 3200, AC_COSMOS_THROTTLED, false}, {429, 3092, AC_COSMOS_THROTTLED, false},
+        {449, 0, AC_COSMOS_CONTENDED, false},    {410, 1002, AC_COSMOS_AGAIN, false},
+        {408, 0, AC_COSMOS_AGAIN, false},        {503, 0, AC_COSMOS_AGAIN, false},
+        {500, 0, AC_COSMOS_AGAIN, false},        {401, 0, AC_COSMOS_REJECTED, false},
+        {403, 5300, AC_COSMOS_REJECTED, false},  {403, 5301, AC_COSMOS_FINAL, false},
+        {401, 5202, AC_COSMOS_FINAL, false},     {403, 0, AC_COSMOS_FINAL, false},
+        {403, 3, AC_COSMOS_MOVED, false},        {403, 1008, AC_COSMOS_MOVED, false},
+        {403, 1014, AC_COSMOS_FINAL, false},     {400, 1001, AC_COSMOS_FINAL, false},
+        {413, 0, AC_COSMOS_FINAL, false},        {424, 0, AC_COSMOS_FINAL, false},
+        {418, 0, AC_COSMOS_FINAL, false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         assert_int_equal(ac_cosmos_next(cases[i].status, cases[i].substatus), cases[i].next);
@@ -298,12 +344,25 @@ static void test_what_a_status_asks_for(void **state)
 static void test_errors_say_what_to_do(void **state)
 {
     (void)state;
-    const struct { int status, substatus; apr_interval_time_t skew; const char *part; } cases[] = {
-        { 401, 0, 0, "give a key of this account" }, { 403, 0, apr_time_from_sec(3600), "clock is 1h behind; set it" },
-        { 403, 0, -apr_time_from_sec(3600), "clock is 1h ahead" }, { 403, 0, 0, "firewall" }, { 403, 5202, 0, "credential=identity" },
-        { 403, 5300, 0, "expired" }, { 403, 5301, 0, "data role" }, { 403, 5302, 0, "data role" },
-        { 401, 5202, 0, "credential=identity" }, { 403, 1014, apr_time_from_sec(3600), "20 GB" }, { 404, 1003, 0, "missing" },
-        { 429, 3200, 0, "raise the throughput" }, { 413, 0, 0, "2 MB" }, { 418, 7, 0, "418/7" },
+    const struct {
+        int status, substatus;
+        apr_interval_time_t skew;
+        const char *part;
+    } cases[] = {
+        {401, 0, 0, "give a key of this account"},
+        {403, 0, apr_time_from_sec(3600), "clock is 1h behind; set it"},
+        {403, 0, -apr_time_from_sec(3600), "clock is 1h ahead"},
+        {403, 0, 0, "firewall"},
+        {403, 5202, 0, "credential=identity"},
+        {403, 5300, 0, "expired"},
+        {403, 5301, 0, "data role"},
+        {403, 5302, 0, "data role"},
+        {401, 5202, 0, "credential=identity"},
+        {403, 1014, apr_time_from_sec(3600), "20 GB"},
+        {404, 1003, 0, "missing"},
+        {429, 3200, 0, "raise the throughput"},
+        {413, 0, 0, "2 MB"},
+        {418, 7, 0, "418/7"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         ac_err_t err;
@@ -318,16 +377,21 @@ static void test_errors_say_what_to_do(void **state)
 static void test_batch_answers(void **state)
 {
     (void)state;
-    const struct { const char *text; int n, status, substatus, at; ac_kind_e kind; } cases[] = {
-        { "[{\"statusCode\":200},{\"statusCode\":201}]", 2, 200, 0, -1, AC_OK },
-        { "[{\"statusCode\":424},{\"statusCode\":409,\"subStatusCode\":3301},{\"statusCode\":424}]", 3, 409, 3301, 1, AC_OK },
-        { "[{\"statusCode\":412},{\"statusCode\":424}]", 2, 412, 0, 0, AC_OK },
-        { "[{\"statusCode\":200},{\"statusCode\":429}]", 2, 429, 0, 1, AC_OK },
-        { "[{\"statusCode\":200},{\"statusCode\":424}]", 2, 424, 0, 1, AC_OK },
-        { "[{\"statusCode\":200},{}]", 2, 500, 0, 1, AC_OK },
-        { "[{\"statusCode\":99999}]", 1, 500, 0, 0, AC_OK },
-        { "[{\"statusCode\":200}]", 2, 200, 0, -1, AC_STORE_ERROR },
-        { "{}", 1, 200, 0, -1, AC_STORE_ERROR },
+    const struct {
+        const char *text;
+        int n, status, substatus, at;
+        ac_kind_e kind;
+    } cases[] = {
+        {"[{\"statusCode\":200},{\"statusCode\":201}]", 2, 200, 0, -1, AC_OK},
+        {"[{\"statusCode\":424},{\"statusCode\":409,\"subStatusCode\":3301},{\"statusCode\":424}]", 3, 409, 3301, 1,
+         AC_OK},
+        {"[{\"statusCode\":412},{\"statusCode\":424}]", 2, 412, 0, 0, AC_OK},
+        {"[{\"statusCode\":200},{\"statusCode\":429}]", 2, 429, 0, 1, AC_OK},
+        {"[{\"statusCode\":200},{\"statusCode\":424}]", 2, 424, 0, 1, AC_OK},
+        {"[{\"statusCode\":200},{}]", 2, 500, 0, 1, AC_OK},
+        {"[{\"statusCode\":99999}]", 1, 500, 0, 0, AC_OK},
+        {"[{\"statusCode\":200}]", 2, 200, 0, -1, AC_STORE_ERROR},
+        {"{}", 1, 200, 0, -1, AC_STORE_ERROR},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         int status, substatus, at;
@@ -346,9 +410,12 @@ static void test_batch_answers(void **state)
 static void test_retry_after(void **state)
 {
     (void)state;
-    const struct { const char *text; apr_interval_time_t wanted; } cases[] = {
-        { NULL, 0 }, { "", 0 }, { "x", 0 }, { "-5", 0 }, { "12", 12000 }, { "0.5", 500 }, { "286.7", 286700 }, { "9x", 0 },
-        { "1e300", 0 }, { "99999999", 0 },
+    const struct {
+        const char *text;
+        apr_interval_time_t wanted;
+    } cases[] = {
+        {NULL, 0},    {"", 0},           {"x", 0},  {"-5", 0},    {"12", 12000},
+        {"0.5", 500}, {"286.7", 286700}, {"9x", 0}, {"1e300", 0}, {"99999999", 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         assert_int_equal(ac_cosmos_retry_after(cases[i].text), cases[i].wanted);
@@ -369,18 +436,30 @@ static void check_session(const ac_cosmos_session_t *session, const char *wanted
 static void test_session_keeps_the_newest(void **state)
 {
     (void)state;
-    ac_cosmos_session_t session = { 0 };
+    ac_cosmos_session_t session = {0};
     check_session(&session, "");
     ac_cosmos_session_note(&session, "0:-1#12");
-    ac_cosmos_session_note(&session, "0:-1#9");         /* answers come in any order */
+    ac_cosmos_session_note(&session, "0:-1#9"); /* answers come in any order */
     check_session(&session, "0:-1#12");
     ac_cosmos_session_note(&session, "0:-1#100,1:2#7#1=5#2=6");
     check_session(&session, "0:-1#100,1:2#7#1=5#2=6");
     ac_cosmos_session_note(&session, "1:2#6#1=9");
-    ac_cosmos_session_note(&session, "1:3#1#1=9");      /* a new version of the range's map of regions */
+    ac_cosmos_session_note(&session, "1:3#1#1=9"); /* a new version of the range's map of regions */
     check_session(&session, "0:-1#100,1:3#1#1=9");
-    static const char *const nonsense[] = { "", ",", ":", "2", "2:", "2:x", "2:5", "2:#5", "2:5#", ":-1#5", ",,,", "2:5#x",
-                                            "a-range-that-is-far-too-long:-1#5", "2:5#6x" };
+    static const char *const nonsense[] = {"",
+                                           ",",
+                                           ":",
+                                           "2",
+                                           "2:",
+                                           "2:x",
+                                           "2:5",
+                                           "2:#5",
+                                           "2:5#",
+                                           ":-1#5",
+                                           ",,,",
+                                           "2:5#x",
+                                           "a-range-that-is-far-too-long:-1#5",
+                                           "2:5#6x"};
     for (size_t i = 0; i < sizeof(nonsense) / sizeof(*nonsense); i++) {
         ac_cosmos_session_note(&session, nonsense[i]);
     }
@@ -390,7 +469,7 @@ static void test_session_keeps_the_newest(void **state)
 static void test_session_is_bounded(void **state)
 {
     (void)state;
-    ac_cosmos_session_t session = { 0 };
+    ac_cosmos_session_t session = {0};
     char token[64];
     for (int i = 0; i < 3 * AC_COSMOS_RANGES; i++) {
         snprintf(token, sizeof(token), "%d:-1#%d", i, i + 1);

@@ -36,10 +36,11 @@ static void test_late_word_of_a_run_taken_for_dead(void **state)
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(contract_open(&ids, next, "again", false), 2);
     contract_use(&slow.store);
-    assert_int_equal(contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "too late")), AC_INTERRUPTED);
+    assert_int_equal(contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "too late")),
+                     AC_INTERRUPTED);
     check_status(&ids, run, "interrupted");
     contract_use(&((cosmos_child_t *)*state)->store);
-    assert_int_equal(contract_close(&ids, next, "yes"), 3);     /* and the other run went on */
+    assert_int_equal(contract_close(&ids, next, "yes"), 3); /* and the other run went on */
     contract_gapless(&ids, 3);
     cosmos_child_stop(&slow);
 }
@@ -49,7 +50,7 @@ static void test_late_word_of_a_run_that_died(void **state)
 {
     cosmos_child_t dead;
     contract_ids_t ids = contract_ids();
-    char runs[3][AC_ID_SIZE] = { "", "", "" };
+    char runs[3][AC_ID_SIZE] = {"", "", ""};
     cosmos_child_open(&dead, &server, "");
     contract_open(&ids, runs[0], "hello", true);
     cosmos_child_kill(&dead, &server);
@@ -57,7 +58,7 @@ static void test_late_word_of_a_run_that_died(void **state)
     cosmos_clock_to(&server, 70);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     check_status(&ids, runs[0], "interrupted");
-    assert_int_equal(close_late(&ids, runs[0], "an answer", "completed"), AC_OK);      /* nothing has come after it */
+    assert_int_equal(close_late(&ids, runs[0], "an answer", "completed"), AC_OK); /* nothing has come after it */
     check_status(&ids, runs[0], "completed");
     contract_gapless(&ids, 2);
 
@@ -68,9 +69,10 @@ static void test_late_word_of_a_run_that_died(void **state)
     cosmos_clock_to(&server, 140);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(contract_open(&ids, runs[2], "once more", false), 4);
-    assert_int_equal(close_late(&ids, runs[1], "an answer", "completed"), AC_INTERRUPTED);  /* somebody has asked again */
+    assert_int_equal(close_late(&ids, runs[1], "an answer", "completed"),
+                     AC_INTERRUPTED); /* somebody has asked again */
     contract_gapless(&ids, 4);
-    assert_int_equal(close_late(&ids, runs[1], "half an", "interrupted"), AC_OK);      /* what was said is said */
+    assert_int_equal(close_late(&ids, runs[1], "half an", "interrupted"), AC_OK); /* what was said is said */
     assert_int_equal(contract_close(&ids, runs[2], "yes"), 6);
     contract_gapless(&ids, 6);
 }
@@ -107,7 +109,8 @@ static void test_an_owner_that_was_taken_for_dead_is_told(void **state)
     COSMOS_UNTIL(cosmos_told(AC_INTERRUPTED) == 1);
     assert_string_equal(cosmos_told_run(), run);
     contract_use(&((cosmos_child_t *)*state)->store);
-    assert_int_equal(contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "too late")), AC_INTERRUPTED);
+    assert_int_equal(contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "too late")),
+                     AC_INTERRUPTED);
     contract_gapless(&ids, 1);
     cosmos_child_stop(&other);
 }
@@ -132,7 +135,7 @@ static void test_cancel_from_another_machine(void **state)
     check_status(&ids, run, "completed");
     contract_use(&other.store);
     contract_kind(contract_call(AC_STORE_RUN_CANCEL, ids.owner, run, NULL), AC_RUN_ENDED);
-    assert_int_equal(cosmos_told(AC_CANCELLED), 1);     /* once */
+    assert_int_equal(cosmos_told(AC_CANCELLED), 1); /* once */
     assert_int_equal(cosmos_told(AC_INTERRUPTED), 0);
     cosmos_child_stop(&other);
 }
@@ -157,7 +160,7 @@ static void test_an_outage_kills_nobody(void **state)
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
     json_decref(loaded);
-    cosmos_clock_to(&server, 130);                                      /* but not for ever */
+    cosmos_clock_to(&server, 130); /* but not for ever */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     check_status(&ids, run, "interrupted");
     cosmos_child_stop(&runs);
@@ -171,9 +174,9 @@ static void test_a_lease_is_renewed(void **state)
     cosmos_child_open(&runs, &server, "lease=5s");
     contract_open(&ids, run, "hello", true);
     cosmos_clock_to(&server, 4);
-    COSMOS_UNTIL(cosmos_requests(&server, "PATCH .* 200") >= 2);      /* the second one knows the clock */
+    COSMOS_UNTIL(cosmos_requests(&server, "PATCH .* 200") >= 2); /* the second one knows the clock */
     cosmos_child_open(*state, &server, "lease=5s");
-    cosmos_clock_to(&server, 6);                                        /* the lease that it began with is over */
+    cosmos_clock_to(&server, 6); /* the lease that it began with is over */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
@@ -225,9 +228,9 @@ static void test_a_turn_that_is_opened_again_is_one(void **state)
 /* As long as it takes: an end that was stored and not acknowledged is taken as made. */
 static void test_a_turn_that_is_closed_again_is_one(void **state)
 {
-    const char *bodies[] = { "hi", NULL };
+    const char *bodies[] = {"hi", NULL};
     cosmos_child_open(*state, &server, "");
-    for (int i = 0; i < 2; i++) {                       /* also without a message */
+    for (int i = 0; i < 2; i++) { /* also without a message */
         contract_ids_t ids = contract_ids();
         char run[AC_ID_SIZE] = "";
         contract_open(&ids, run, "hello", true);
@@ -250,8 +253,9 @@ static void test_a_turn_that_is_closed_again_is_one(void **state)
 static json_t *open_with_key(const contract_ids_t *ids, const char *run, int after)
 {
     json_t *in = contract_open_in(ids, run, "hello", false);
-    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since",
-                                                     "2026-01-01T00:00:00.000Z"));
+    json_object_set_new(in, "idempotency",
+                        json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since",
+                                  "2026-01-01T00:00:00.000Z"));
     json_object_set_new(in, "after", json_integer(after));
     return in;
 }

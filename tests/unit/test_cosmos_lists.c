@@ -49,7 +49,8 @@ static int64_t check_list(const contract_ids_t *ids, size_t n)
     size_t i;
     asked = n_asked() - before;
     assert_int_equal(json_array_size(data), n);
-    json_array_foreach(data, i, thread) {
+    json_array_foreach(data, i, thread)
+    {
         const char *id = ac_json_peek_string(thread, "id", "");
         contract_equal(json_incref(thread), contract_ok(contract_call(AC_STORE_THREAD_GET, ids->owner, id, NULL)));
     }
@@ -119,7 +120,8 @@ static void test_entries_of_an_older_version(void **state)
         ac_id_make(ids.thread, "thread_");
         turn(&ids, true);
     }
-    cosmos_server_order(&server, "{\"strip\":{\"threads\":[\"copy\",\"head_ts\",\"change\",\"changing\"],\"messages\":[\"change\"]}}");
+    cosmos_server_order(
+        &server, "{\"strip\":{\"threads\":[\"copy\",\"head_ts\",\"change\",\"changing\"],\"messages\":[\"change\"]}}");
     assert_int_equal(check_list(&ids, 3), 4);
     COSMOS_UNTIL(cosmos_marked(&server) == 0);
     assert_int_equal(check_list(&ids, 3), 1);
@@ -130,11 +132,11 @@ static void test_entries_of_an_older_version(void **state)
 /* What nobody marked is found all the same, by one list in eight. */
 static void test_a_copy_that_is_wrong(void **state)
 {
-    static const char *const wrongs[] = { "[\"message_count\"]", "[\"title\",\"updated_at\"]" };
+    static const char *const wrongs[] = {"[\"message_count\"]", "[\"title\",\"updated_at\"]"};
     char order[96];
     cosmos_child_open(*state, &server, "");
     cosmos_server_order(&server, "{\"faults\":[{\"match\":\"PUT .*/threads/docs\",\"n\":3," THROTTLED);
-    contract_ids_t ids = settled_thread();              /* by one of several lists that mend it */
+    contract_ids_t ids = settled_thread(); /* by one of several lists that mend it */
     for (int i = 0; i < 2; i++) {
         snprintf(order, sizeof(order), "{\"strip\":{\"threads/copy\":%s}}", wrongs[i]);
         cosmos_server_order(&server, order);
@@ -148,7 +150,7 @@ static void test_a_copy_that_is_wrong(void **state)
     }
     int64_t n_reads = cosmos_requests(&server, "GET .*/messages/docs");
     lists_since(8);
-    json_decref(list_of(&ids, ""));                     /* one that is right is left alone */
+    json_decref(list_of(&ids, "")); /* one that is right is left alone */
     COSMOS_UNTIL(cosmos_requests(&server, "GET .*/messages/docs") == n_reads + 1);
     assert_int_equal(check_list(&ids, 1), 1);
     assert_int_equal(n_mended(), 3);
@@ -166,7 +168,8 @@ static void test_a_thread_too_large_for_a_copy(void **state)
     for (char name[] = "a"; *name < 'm'; ++*name) {
         json_object_set_new(metadata, name, json_string(value));
     }
-    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:o}", "metadata", metadata)));
+    contract_done(
+        contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:o}", "metadata", metadata)));
     int64_t n = n_mended();
     assert_int_equal(check_list(&ids, 1), 2);
     COSMOS_UNTIL(n_mended() == n + 1);
@@ -183,10 +186,10 @@ static void test_a_copy_whose_thread_expired(void **state)
 {
     cosmos_child_open(*state, &server, "retention=90d");
     contract_ids_t ids = settled_thread();
-    cosmos_server_order(&server, "{\"no_auth\":true,\"clock\":7689600}");      /* 89 days */
+    cosmos_server_order(&server, "{\"no_auth\":true,\"clock\":7689600}"); /* 89 days */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(check_list(&ids, 1), 1);
-    cosmos_server_order(&server, "{\"clock\":7862400}");                       /* 91 */
+    cosmos_server_order(&server, "{\"clock\":7862400}"); /* 91 */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(check_list(&ids, 1), 2);
 }
@@ -205,7 +208,7 @@ static void test_a_change_is_seen_at_once(void **state)
     settle(&ids);
     assert_int_equal(check_list(&ids, 1), 1);
 
-    cosmos_child_open(&other, &server, "");             /* on another machine */
+    cosmos_child_open(&other, &server, ""); /* on another machine */
     rename_to(&ids, "A third one");
     turn(&ids, false);
     contract_use(&((cosmos_child_t *)*state)->store);
@@ -217,11 +220,12 @@ static void test_lists_by_status(void **state)
 {
     cosmos_child_open(*state, &server, "");
     contract_ids_t ids = settled_thread();
-    const char *statuses[] = { "active", "archived", "deleted" };
+    const char *statuses[] = {"active", "archived", "deleted"};
     char at[AC_TIME_SIZE];
     for (int is = 0; is < 3; is++) {
         if (is == 1) {
-            contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "archived")));
+            contract_done(
+                contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "archived")));
         }
         if (is == 2) {
             contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
@@ -235,7 +239,7 @@ static void test_lists_by_status(void **state)
             json_decref(data);
         }
         assert_int_equal(check_list(&ids, is < 2), 1);
-        assert_int_equal(n_asked() - n, 4 + (is < 2));  /* and the GET of what it shows */
+        assert_int_equal(n_asked() - n, 4 + (is < 2)); /* and the GET of what it shows */
     }
 }
 
@@ -290,8 +294,7 @@ static void overtaken(const char *verb, void *(*fn)(void *))
     COSMOS_UNTIL(cosmos_requests(&server, order) > n);
     if (fn == take_turn) {
         rename_to(&ids, "Faster");
-    }
-    else {
+    } else {
         turn(&ids, false);
     }
     settle(&ids);
@@ -321,9 +324,11 @@ static void test_lists_while_a_run_is_active(void **state)
     }
     rename_to(&ids, "Meanwhile");
     assert_int_equal(check_list(&ids, 1), 2);
-    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "archived")));
+    contract_done(
+        contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "archived")));
     assert_int_equal(check_list(&ids, 1), 2);
-    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_pack("{s:s}", "deleted_at", contract_time(at, 9))));
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
+                                json_pack("{s:s}", "deleted_at", contract_time(at, 9))));
     check_list(&ids, 0);
     contract_done(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread, json_pack("{s:s}", "updated_at", at)));
     assert_int_equal(check_list(&ids, 1), 2);
@@ -364,11 +369,13 @@ enum { RENAME, HIDE, TURN, REMOVE, N_ACTIONS };
 /* One try that may break off anywhere. */
 static void act(const contract_ids_t *ids, int action)
 {
-    static const ac_store_verb_e verbs[] = { AC_STORE_THREAD_UPDATE, AC_STORE_THREAD_DELETE, AC_STORE_TURN_OPEN, AC_STORE_THREAD_DELETE };
+    static const ac_store_verb_e verbs[] = {AC_STORE_THREAD_UPDATE, AC_STORE_THREAD_DELETE, AC_STORE_TURN_OPEN,
+                                            AC_STORE_THREAD_DELETE};
     char run[AC_ID_SIZE];
     ac_id_make(run, "run_");
-    json_t *ins[] = { json_pack("{s:s}", "title", "Changed"), json_pack("{s:s}", "deleted_at", "2026-01-01T00:00:00.000Z"),
-                      contract_open_in(ids, run, "more", false), NULL };
+    json_t *ins[] = {json_pack("{s:s}", "title", "Changed"),
+                     json_pack("{s:s}", "deleted_at", "2026-01-01T00:00:00.000Z"),
+                     contract_open_in(ids, run, "more", false), NULL};
     ac_store_op_t *op = contract_op(verbs[action], ids->owner, ids->thread, json_incref(ins[action]));
     op->hard = action == REMOVE;
     op->deadline = ac_clock() + apr_time_from_msec(200);
@@ -401,15 +408,16 @@ static void crash(cosmos_child_t *living, int action, int n)
     ac_store_op_t *op = contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL);
     bool there = op->err.kind == AC_OK;
     ac_store_op_free(op);
-    for (int i = 0; i < 3; i++) {                       /* and what a list mends is right */
+    for (int i = 0; i < 3; i++) { /* and what a list mends is right */
         check_list(&ids, there);
     }
     if (there) {
         cosmos_server_order(&server, "{\"no_auth\":true,\"clock\":4000}");
         contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
-        contract_done(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));    /* ends the run of the dead one */
+        contract_done(
+            contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL)); /* ends the run of the dead one */
         settle(&ids);
-        assert_int_equal(check_list(&ids, 1), 1);       /* not for ever */
+        assert_int_equal(check_list(&ids, 1), 1); /* not for ever */
     }
     cosmos_server_order(&server, "{\"reset\":true}");
     cosmos_child_stop(living);
@@ -442,10 +450,12 @@ static void *change_on(void *baton)
     for (int i = 0; i < 12; i++) {
         char run[AC_ID_SIZE];
         ac_id_make(run, "run_");
-        changer->n_failed += contract_try(NULL, AC_STORE_TURN_OPEN, ids, contract_open_in(ids, run, "q", false)) != AC_OK;
+        changer->n_failed += contract_try(NULL, AC_STORE_TURN_OPEN, ids, contract_open_in(ids, run, "q", false)) !=
+            AC_OK;
         changer->n_failed += contract_try(NULL, AC_STORE_THREAD_UPDATE, ids, json_pack("{s:s}", "title", run)) != AC_OK;
         changer->n_failed += contract_try(NULL, AC_STORE_TURN_CLOSE, ids, contract_close_in(ids, run, "a")) != AC_OK;
-        changer->n_failed += contract_try(NULL, AC_STORE_THREAD_UPDATE, ids, json_pack("{s:s}", "title", run + 4)) != AC_OK;
+        changer->n_failed += contract_try(NULL, AC_STORE_THREAD_UPDATE, ids, json_pack("{s:s}", "title", run + 4)) !=
+            AC_OK;
     }
     return NULL;
 }
@@ -458,9 +468,10 @@ static void test_changes_and_lists_at_the_same_time(void **state)
     cosmos_child_open(*state, &server, "");
     cosmos_server_order(&server, "{\"chaos\":{\"throttle\":0.1,\"contended\":0.05,\"cut\":0.03}}");
     for (int i = 0; i < THREADS; i++) {
-        changers[i] = (changer_t){ .ids = ids };
+        changers[i] = (changer_t){.ids = ids};
         ac_id_make(changers[i].ids.thread, "thread_");
-        contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(changers[i].ids.thread, "T", 1)));
+        contract_done(
+            contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(changers[i].ids.thread, "T", 1)));
         assert_int_equal(pthread_create(&changers[i].thread, NULL, change_on, &changers[i]), 0);
     }
     for (int i = 0; i < ROUNDS; i++) {

@@ -25,9 +25,10 @@ static void test_run_of_a_dead_process(void **state)
 
     cosmos_child_open(*state, &server, "");
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
-    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);     /* it may still live */
+    assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run); /* it may still live */
     json_decref(loaded);
-    ac_store_op_t *op = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_x", "more", false));
+    ac_store_op_t *op =
+        contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_x", "more", false));
     assert_int_equal(op->err.kind, AC_RUN_IN_PROGRESS);
     assert_string_equal(ac_json_peek_string(op->out, "run_id", ""), run);
     ac_store_op_free(op);
@@ -58,7 +59,8 @@ static void crash_after(cosmos_child_t *next, int n)
     snprintf(order, sizeof(order), "{\"stop_after\":%d}", n);
     cosmos_server_order(&server, order);
     opened = contract_try(NULL, AC_STORE_TURN_OPEN, &ids, contract_open_in(&ids, run, "hello", true));
-    closed = opened == AC_OK ? contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "hi")) : AC_STORE_ERROR;
+    closed = opened == AC_OK ? contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "hi"))
+                             : AC_STORE_ERROR;
     cosmos_child_kill(&dead, &server);
 
     cosmos_clock_to(&server, seconds += 70);
@@ -67,7 +69,7 @@ static void crash_after(cosmos_child_t *next, int n)
     ac_store_op_t *op = contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL);
     bool there = op->err.kind == AC_OK;
     assert_true(there || op->err.kind == AC_NOT_FOUND);
-    assert_true(there || opened != AC_OK);              /* what was acknowledged is durable */
+    assert_true(there || opened != AC_OK); /* what was acknowledged is durable */
     ac_store_op_free(op);
     json_t *list = contract_ok(contract_call(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL));
     assert_int_equal(json_array_size(json_object_get(list, "data")), there);
@@ -90,7 +92,7 @@ static void crash_after(cosmos_child_t *next, int n)
 
 static void test_a_crash_between_any_two_requests(void **state)
 {
-    cosmos_child_open(*state, &server, "lease=1d");     /* it does nothing by itself meanwhile */
+    cosmos_child_open(*state, &server, "lease=1d"); /* it does nothing by itself meanwhile */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     for (int n = 0; n <= 5; n++) {
         crash_after(*state, n);
@@ -184,7 +186,7 @@ static void test_a_child_that_is_stopped_under_the_shared_lock(void **state)
     pid_t stopped = stop_inside(child);
     talk(&newest, child);
     assert_true(look_at(child).alone);
-    COSMOS_UNTIL(look_at(child).known.next_sweep > 0);  /* runs of the dead are closed all the same */
+    COSMOS_UNTIL(look_at(child).known.next_sweep > 0); /* runs of the dead are closed all the same */
     end_inside(stopped, SIGCONT);
     look_t after = look_at(child);
     assert_false(after.alone);
@@ -220,7 +222,8 @@ static void open_without_an_answer(void **state, const char *faults)
     cosmos_child_open(*state, &server, "");
     contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
     cosmos_server_order(&server, faults);
-    ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "hello", false));
+    ac_store_op_t *op =
+        contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "hello", false));
     op->deadline = ac_clock() + apr_time_from_msec(300);
     contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
     cosmos_server_order(&server, "{\"clear\":true}");
@@ -234,7 +237,8 @@ static void open_without_an_answer(void **state, const char *faults)
     json_t *found = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
     assert_string_equal(ac_json_peek_string(found, "status", ""), "interrupted");
     /* No process ended. */
-    assert_non_null(strstr(ac_json_peek_string(json_object_get(found, "error"), "message", ""), "did not confirm it in time"));
+    assert_non_null(
+        strstr(ac_json_peek_string(json_object_get(found, "error"), "message", ""), "did not confirm it in time"));
     json_decref(found);
     contract_gapless(&ids, 2);
     cosmos_child_stop(&other);
@@ -243,22 +247,25 @@ static void open_without_an_answer(void **state, const char *faults)
 /* The batch was carried out, and nobody could be told: not even another server has to wait for the lease. */
 static void test_a_turn_that_was_opened_without_an_answer(void **state)
 {
-    open_without_an_answer(state, "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
-                                  "{\"match\":\"POST .*/messages/docs\",\"n\":5,\"cut\":true}]}");
+    open_without_an_answer(state,
+                           "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
+                           "{\"match\":\"POST .*/messages/docs\",\"n\":5,\"cut\":true}]}");
 }
 
 /* As before; the second try finds the message there, and then nothing answers any more. */
 static void test_a_turn_that_was_opened_and_not_found_again(void **state)
 {
-    open_without_an_answer(state, "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
-                                  "{\"match\":\"GET .*/messages/docs\",\"n\":1000,\"cut\":true}]}");
+    open_without_an_answer(state,
+                           "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
+                           "{\"match\":\"GET .*/messages/docs\",\"n\":1000,\"cut\":true}]}");
 }
 
 static json_t *open_with_key(const contract_ids_t *ids, const char *run_id)
 {
     json_t *in = contract_open_in(ids, run_id, "hello", false);
-    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since",
-                                                     "2026-01-01T00:00:00.000Z"));
+    json_object_set_new(in, "idempotency",
+                        json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since",
+                                  "2026-01-01T00:00:00.000Z"));
     return in;
 }
 
@@ -281,7 +288,7 @@ static void test_a_key_that_leads_to_no_run(void **state)
     contract_kind(contract_call(AC_STORE_KEY_GET, ids.owner, NULL, key), AC_NOT_FOUND);
     ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, again));
     op->deadline = ac_clock() + apr_time_from_msec(300);
-    contract_kind(contract_wait(op), AC_STORE_TIMEOUT);             /* the other one may still be on its way */
+    contract_kind(contract_wait(op), AC_STORE_TIMEOUT); /* the other one may still be on its way */
     cosmos_clock_to(&server, 100);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_with_key(&ids, again)));
@@ -303,7 +310,8 @@ static void test_a_key_that_is_given_back_and_taken(void **state)
         json_t *in = open_with_key(&ids, run);
         json_object_set_new(in, "thread", contract_thread(ids.thread, "T", 1));
         /* The run's entry, the key's; the turn itself is throttled until time is up. */
-        cosmos_server_order(&server, "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"status\":429,"
+        cosmos_server_order(&server,
+                            "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"status\":429,"
                             "\"headers\":{\"x-ms-retry-after-ms\":\"5000\"}}]}");
         ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, json_deep_copy(in));
         op->deadline = ac_clock() + apr_time_from_msec(300);
@@ -332,7 +340,7 @@ static void test_removal_under_throttling(void **state)
 {
     cosmos_child_open(*state, &server, "");
     contract_ids_t ids = contract_ids();
-    fill(&ids, 120);                                    /* 360 documents, and 121 entries */
+    fill(&ids, 120); /* 360 documents, and 121 entries */
     cosmos_server_order(&server, "{\"chaos\":{\"throttle\":0.4,\"cut\":0.1}}");
     cosmos_remove_thread(&ids);
     assert_int_equal(cosmos_documents(&server, "messages"), 0);
@@ -342,7 +350,7 @@ static void test_removal_under_throttling(void **state)
 static void test_removal_that_was_cut_is_taken_up(void **state)
 {
     cosmos_child_t *child = *state;
-    for (int n = 3; n < 8; n++) {                       /* after the head was read, the entry marked, the tombstone made */
+    for (int n = 3; n < 8; n++) { /* after the head was read, the entry marked, the tombstone made */
         contract_ids_t ids = contract_ids();
         cosmos_child_t dead;
         char order[64];
@@ -360,13 +368,14 @@ static void test_removal_that_was_cut_is_taken_up(void **state)
         json_t *list = contract_ok(contract_call(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL));
         assert_int_equal(json_array_size(json_object_get(list, "data")), 0);
         json_decref(list);
-        contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread, json_pack("{s:s}", "updated_at", "2026")),
+        contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread,
+                                    json_pack("{s:s}", "updated_at", "2026")),
                       AC_NOT_FOUND);
-        if (n % 2) {                                    /* by whoever asks again, or by the next purge */
+        if (n % 2) { /* by whoever asks again, or by the next purge */
             cosmos_remove_thread(&ids);
-        }
-        else {
-            contract_done(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000-01-01T00:00:00.000Z")));
+        } else {
+            contract_done(
+                contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000-01-01T00:00:00.000Z")));
         }
         assert_int_equal(cosmos_documents(&server, "messages"), 0);
         assert_int_equal(cosmos_documents(&server, "threads"), 0);
@@ -380,7 +389,8 @@ static void test_removal_is_answered_in_time(void **state)
     contract_ids_t ids = contract_ids();
     fill(&ids, 40);
     /* Deleting is throttled for longer than the caller waits. */
-    cosmos_server_order(&server, "{\"faults\":[{\"match\":\"POST .*/threads/docs\",\"skip\":1,\"n\":60,\"status\":429,"
+    cosmos_server_order(&server,
+                        "{\"faults\":[{\"match\":\"POST .*/threads/docs\",\"skip\":1,\"n\":60,\"status\":429,"
                         "\"headers\":{\"x-ms-retry-after-ms\":\"20\"}}]}");
     ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, NULL);
     op->hard = true;
@@ -398,7 +408,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_child_that_is_stopped_under_the_shared_lock, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_child_that_is_stopped_under_the_shared_lock, cosmos_setup,
+                                        cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_child_that_dies_under_the_shared_lock, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_without_an_answer, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_and_not_found_again, cosmos_setup, cosmos_teardown),

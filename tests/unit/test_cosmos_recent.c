@@ -86,7 +86,8 @@ static void test_a_container_without_the_index_of_changes(void **state)
     assert_int_equal(cosmos_logged(232), 0);
     cosmos_child_stop(&maker);
     newest = ids;
-    cosmos_server_order(&server, "{\"define\":{\"threads\":{\"indexingPolicy\":{\"includedPaths\":["
+    cosmos_server_order(&server,
+                        "{\"define\":{\"threads\":{\"indexingPolicy\":{\"includedPaths\":["
                         "{\"path\":\"/owner/?\"},{\"path\":\"/type/?\"},{\"path\":\"/status/?\"},"
                         "{\"path\":\"/copy/updated_at/?\"}],\"excludedPaths\":[{\"path\":\"/*\"}]}}}}");
     cosmos_child_open(*state, &server, "");
@@ -95,7 +96,7 @@ static void test_a_container_without_the_index_of_changes(void **state)
     assert_int_equal(json_array_size(json_object_get(list, "data")), 2);
     const char *after = ac_json_peek_string(list, "next", "");
     ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids.owner, NULL, NULL);
-    op->page = (ac_page_t){ .limit = 2, .by_update = true };
+    op->page = (ac_page_t){.limit = 2, .by_update = true};
     snprintf(op->page.after, sizeof(op->page.after), "%s", after);
     json_t *rest = contract_ok(contract_wait(op));
     assert_int_equal(json_array_size(json_object_get(rest, "data")), 1);

@@ -28,7 +28,8 @@ static const char *page_of(const contract_ids_t *ids, int limit, bool descending
     json_t *list = contract_ok(contract_wait(op)), *message;
     size_t i, len = 0;
     text[0] = '\0';
-    json_array_foreach(json_object_get(list, "data"), i, message) {
+    json_array_foreach(json_object_get(list, "data"), i, message)
+    {
         len += (size_t)snprintf(text + len, sizeof(text) - len, "%d ", (int)ac_json_peek_int(message, "seq", 0));
     }
     snprintf(text + len, sizeof(text) - len, "%s", json_is_true(json_object_get(list, "has_more")) ? "more" : "end");
@@ -72,7 +73,8 @@ static void test_parts_that_are_gone_first(void **state)
     free(large);
     turns(1);
     cosmos_server_order(&server, "{\"expire\":{\"container\":\"messages\",\"type\":\"part\"}}");
-    contract_kind(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL), AC_STORE_ERROR);   /* far from its time */
+    contract_kind(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL),
+                  AC_STORE_ERROR); /* far from its time */
     cosmos_server_order(&server, "{\"no_auth\":true, \"clock\":7775900}");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
@@ -93,9 +95,15 @@ static void make(void)
 /* A thread's entry is written again once an eighth of a document's life has passed, so it has to live longer by that. */
 static void test_entries_that_go_too_early(void **state)
 {
-    static const struct { const char *order; int n; const char *part; } rows[] = {
-        {"{\"define\":{\"messages\":{\"defaultTtl\":7776000},\"threads\":{\"defaultTtl\":7862400}}}", 1, "set its defaultTtl to 9806400"},
-        {"{\"define\":{\"messages\":{\"defaultTtl\":null},\"threads\":{\"defaultTtl\":7862400}}}", 1, "set its defaultTtl to -1"},
+    static const struct {
+        const char *order;
+        int n;
+        const char *part;
+    } rows[] = {
+        {"{\"define\":{\"messages\":{\"defaultTtl\":7776000},\"threads\":{\"defaultTtl\":7862400}}}", 1,
+         "set its defaultTtl to 9806400"},
+        {"{\"define\":{\"messages\":{\"defaultTtl\":null},\"threads\":{\"defaultTtl\":7862400}}}", 1,
+         "set its defaultTtl to -1"},
         {"{\"define\":{\"messages\":{\"defaultTtl\":7776000},\"threads\":{\"defaultTtl\":9806400}}}", 0, ""},
         {"{\"define\":{\"messages\":{\"defaultTtl\":7776000},\"threads\":{\"defaultTtl\":-1}}}", 0, ""},
     };
@@ -107,7 +115,9 @@ static void test_entries_that_go_too_early(void **state)
         cosmos_child_open(&child, &server, "");
         contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
         assert_int_equal(cosmos_logged(227), rows[i].n);
-        if (rows[i].n) assert_non_null(strstr(cosmos_logged_text(227), rows[i].part));
+        if (rows[i].n) {
+            assert_non_null(strstr(cosmos_logged_text(227), rows[i].part));
+        }
         cosmos_child_stop(&child);
         cosmos_log_clear();
     }

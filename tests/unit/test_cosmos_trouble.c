@@ -10,11 +10,22 @@ static cosmos_server_t server;
 
 static const char *const faults[] = {
     "\"status\":429,\"substatus\":3200,\"headers\":{\"x-ms-retry-after-ms\":\"3\"}",
-    "\"status\":429,\"substatus\":3092", "\"status\":449", "\"status\":410,\"substatus\":1002", "\"status\":503",
-    "\"status\":404,\"substatus\":1002", "\"status\":408", "\"status\":500", "\"status\":502", "\"status\":401",
+    "\"status\":429,\"substatus\":3092",
+    "\"status\":449",
+    "\"status\":410,\"substatus\":1002",
+    "\"status\":503",
+    "\"status\":404,\"substatus\":1002",
+    "\"status\":408",
+    "\"status\":500",
+    "\"status\":502",
+    "\"status\":401",
     "\"status\":403,\"substatus\":5300",
-    "\"cut\":true", "\"cut\":true,\"after\":true", "\"status\":408,\"after\":true", "\"status\":500,\"after\":true",
-    "\"status\":503,\"after\":true", "\"garbage\":true",
+    "\"cut\":true",
+    "\"cut\":true,\"after\":true",
+    "\"status\":408,\"after\":true",
+    "\"status\":500,\"after\":true",
+    "\"status\":503,\"after\":true",
+    "\"garbage\":true",
 };
 
 static void arm(const char *fault, int skip)
@@ -30,9 +41,12 @@ static void live(const contract_ids_t *ids)
     char run[AC_ID_SIZE] = "", made[AC_ID_SIZE], at[AC_TIME_SIZE];
     assert_int_equal(contract_open(ids, run, "hello", true), 1);
     assert_int_equal(contract_close(ids, run, "hi"), 2);
-    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids->owner, ids->thread, json_pack("{s:s}", "status", "archived")));
-    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids->owner, ids->thread, json_pack("{s:s}", "deleted_at", contract_time(at, 9))));
-    contract_done(contract_call(AC_STORE_THREAD_RESTORE, ids->owner, ids->thread, json_pack("{s:s}", "updated_at", at)));
+    contract_done(
+        contract_call(AC_STORE_THREAD_UPDATE, ids->owner, ids->thread, json_pack("{s:s}", "status", "archived")));
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids->owner, ids->thread,
+                                json_pack("{s:s}", "deleted_at", contract_time(at, 9))));
+    contract_done(
+        contract_call(AC_STORE_THREAD_RESTORE, ids->owner, ids->thread, json_pack("{s:s}", "updated_at", at)));
     *run = '\0';
     assert_int_equal(contract_open(ids, run, "again", false), 3);
     assert_int_equal(contract_close(ids, run, "yes"), 4);
@@ -70,10 +84,18 @@ static void test_every_failure_at_every_request(void **state)
 static void test_failures_inside_a_batch(void **state)
 {
     cosmos_child_open(*state, &server, "");
-    const struct { const char *fault; ac_kind_e kind; } cases[] = {
-        { "\"status\":429", AC_OK }, { "\"status\":449", AC_OK }, { "\"status\":503", AC_OK }, { "\"status\":408", AC_OK },
-        { "\"status\":410", AC_OK }, { "\"status\":413", AC_STORE_ERROR }, { "\"status\":400,\"substatus\":1001", AC_STORE_ERROR },
-        { "\"status\":403,\"substatus\":1014", AC_STORE_ERROR },
+    const struct {
+        const char *fault;
+        ac_kind_e kind;
+    } cases[] = {
+        {"\"status\":429", AC_OK},
+        {"\"status\":449", AC_OK},
+        {"\"status\":503", AC_OK},
+        {"\"status\":408", AC_OK},
+        {"\"status\":410", AC_OK},
+        {"\"status\":413", AC_STORE_ERROR},
+        {"\"status\":400,\"substatus\":1001", AC_STORE_ERROR},
+        {"\"status\":403,\"substatus\":1014", AC_STORE_ERROR},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         for (int op = 0; op < 3; op++) {
@@ -81,9 +103,11 @@ static void test_failures_inside_a_batch(void **state)
             char order[256], run[AC_ID_SIZE];
             ac_id_make(run, "run_");
             contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
-            snprintf(order, sizeof(order), "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"op\":%d,%s}]}", op, cases[i].fault);
+            snprintf(order, sizeof(order), "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"op\":%d,%s}]}", op,
+                     cases[i].fault);
             cosmos_server_order(&server, order);
-            ac_store_op_t *answer = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "x", false));
+            ac_store_op_t *answer =
+                contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "x", false));
             contract_kind(answer, cases[i].kind);
             contract_gapless(&ids, cases[i].kind == AC_OK);
         }
@@ -103,16 +127,21 @@ static void test_giving_up_in_time(void **state)
 {
     cosmos_child_open(*state, &server, "");
     contract_ids_t ids = contract_ids();
-    const struct { const char *fault; ac_kind_e kind; } cases[] = {
-        { "\"status\":429,\"headers\":{\"x-ms-retry-after-ms\":\"40\"}", AC_STORE_TIMEOUT },
-        { "\"status\":429,\"headers\":{\"x-ms-retry-after-ms\":\"60000\"}", AC_STORE_ERROR },
-        { "\"status\":503", AC_STORE_TIMEOUT }, { "\"status\":404,\"substatus\":1002", AC_STORE_TIMEOUT },
-        { "\"cut\":true", AC_STORE_TIMEOUT },
+    const struct {
+        const char *fault;
+        ac_kind_e kind;
+    } cases[] = {
+        {"\"status\":429,\"headers\":{\"x-ms-retry-after-ms\":\"40\"}", AC_STORE_TIMEOUT},
+        {"\"status\":429,\"headers\":{\"x-ms-retry-after-ms\":\"60000\"}", AC_STORE_ERROR},
+        {"\"status\":503", AC_STORE_TIMEOUT},
+        {"\"status\":404,\"substatus\":1002", AC_STORE_TIMEOUT},
+        {"\"cut\":true", AC_STORE_TIMEOUT},
     };
     contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         char order[256];
-        snprintf(order, sizeof(order), "{\"clear\":true,\"faults\":[{\"match\":\".*\",\"n\":100000,%s}]}", cases[i].fault);
+        snprintf(order, sizeof(order), "{\"clear\":true,\"faults\":[{\"match\":\".*\",\"n\":100000,%s}]}",
+                 cases[i].fault);
         cosmos_server_order(&server, order);
         cosmos_log_clear();
         apr_time_t began = ac_clock();
@@ -120,7 +149,7 @@ static void test_giving_up_in_time(void **state)
         assert_true(ac_clock() - began < apr_time_from_sec(3));
         assert_true(op->err.retry_after >= apr_time_from_sec(1));
         contract_kind(op, cases[i].kind);
-        assert_int_equal(cosmos_logged(225), i == 0);   /* one episode */
+        assert_int_equal(cosmos_logged(225), i == 0); /* one episode */
     }
     cosmos_server_order(&server, "{\"clear\":true}");
     contract_done(get_within(&ids, apr_time_from_sec(10)));
@@ -131,7 +160,8 @@ static void test_giving_up_in_time(void **state)
 static void faster(const char *what, int n)
 {
     char order[256];
-    snprintf(order, sizeof(order), "{\"clear\":true,\"faults\":[{\"match\":\"%s .*/messages/docs\",\"n\":%d,\"status\":412}]}", what, n);
+    snprintf(order, sizeof(order),
+             "{\"clear\":true,\"faults\":[{\"match\":\"%s .*/messages/docs\",\"n\":%d,\"status\":412}]}", what, n);
     cosmos_server_order(&server, order);
 }
 
@@ -158,7 +188,7 @@ static void test_others_come_before_again_and_again(void **state)
     op = contract_wait(op);
     assert_int_equal(op->err.retry_after, apr_time_from_sec(1));
     contract_kind(op, AC_STORE_TIMEOUT);
-    assert_int_equal(cosmos_logged(228), 0);            /* the service is well */
+    assert_int_equal(cosmos_logged(228), 0); /* the service is well */
 }
 
 static void test_a_container_that_was_made_anew(void **state)
@@ -233,7 +263,7 @@ static void test_nothing_is_made_without_leave(void **state)
     contract_use(&((cosmos_child_t *)*state)->store);
     apr_time_t give_up = ac_clock() + apr_time_from_sec(20);
     ac_store_op_t *op = contract_call(AC_STORE_PING, NULL, NULL, NULL);
-    while (op->status != APR_SUCCESS && ac_clock() < give_up) {         /* it looks again every few seconds */
+    while (op->status != APR_SUCCESS && ac_clock() < give_up) { /* it looks again every few seconds */
         ac_store_op_free(op);
         op = contract_call(AC_STORE_PING, NULL, NULL, NULL);
     }
@@ -265,7 +295,8 @@ static void test_container_without_its_unique_key(void **state)
     cosmos_child_open(&maker, &server, "");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     cosmos_child_stop(&maker);
-    cosmos_server_order(&server, "{\"define\":{\"threads\":{\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/id2\"]}]}}}}");
+    cosmos_server_order(&server,
+                        "{\"define\":{\"threads\":{\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/id2\"]}]}}}}");
     refused(*state, "", 222, "container 'threads' has no unique key /key");
 }
 
@@ -276,7 +307,8 @@ static void test_container_without_its_index(void **state)
     cosmos_child_open(&maker, &server, "");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     cosmos_child_stop(&maker);
-    cosmos_server_order(&server, "{\"define\":{\"messages\":{\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/thread_id/?\"},"
+    cosmos_server_order(&server,
+                        "{\"define\":{\"messages\":{\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/thread_id/?\"},"
                         "{\"path\":\"/seqs/?\"},{\"path\":\"/seq\"}],\"excludedPaths\":[{\"path\":\"/*\"}]}}}}");
     refused(*state, "", 222, "container 'messages' has no index on /seq/?");
 }
@@ -284,11 +316,14 @@ static void test_container_without_its_index(void **state)
 /* It works, and whoever has long names of owners is told what follows. */
 static void test_container_of_a_partition_key_of_version_1(void **state)
 {
-    static const struct { const char *name, *key; int n; } rows[] = {
-        {"threads", "{\"paths\":[\"/owner\"],\"kind\":\"Hash\"}", 1},                      /* none is 1 */
+    static const struct {
+        const char *name, *key;
+        int n;
+    } rows[] = {
+        {"threads", "{\"paths\":[\"/owner\"],\"kind\":\"Hash\"}", 1}, /* none is 1 */
         {"threads", "{\"paths\":[\"/owner\"],\"kind\":\"Hash\",\"version\":1}", 1},
         {"threads", "{\"paths\":[\"/owner\"],\"kind\":\"Hash\",\"version\":2}", 0},
-        {"messages", "{\"paths\":[\"/thread_id\"],\"kind\":\"Hash\"}", 0},                 /* ids of threads are short */
+        {"messages", "{\"paths\":[\"/thread_id\"],\"kind\":\"Hash\"}", 0}, /* ids of threads are short */
     };
     char order[160];
     cosmos_child_t maker;
@@ -296,7 +331,7 @@ static void test_container_of_a_partition_key_of_version_1(void **state)
     cosmos_child_open(&maker, &server, "");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     cosmos_child_stop(&maker);
-    assert_int_equal(cosmos_logged(231), 0);            /* of what the store has made */
+    assert_int_equal(cosmos_logged(231), 0); /* of what the store has made */
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         cosmos_child_t child;
         snprintf(order, sizeof(order), "{\"define\":{\"%s\":{\"partitionKey\":%s}}}", rows[i].name, rows[i].key);
@@ -314,7 +349,7 @@ static void test_container_of_a_partition_key_of_version_1(void **state)
 
 static void test_nobody_listens(void **state)
 {
-    cosmos_server_t nowhere = { .port = 1 };
+    cosmos_server_t nowhere = {.port = 1};
     cosmos_child_open(*state, &nowhere, "");
     contract_kind(contract_call(AC_STORE_PING, NULL, NULL, NULL), AC_STORE_ERROR);
     assert_int_equal(cosmos_logged(223), 1);
@@ -337,9 +372,11 @@ static void *talk(void *baton)
         int64_t seq = 0;
         ac_id_make(run, "run_");
         talker->n_failed += contract_try(NULL, AC_STORE_TURN_LOAD, &talker->ids, NULL) != AC_OK;
-        talker->n_failed += contract_try(&seq, AC_STORE_TURN_OPEN, &talker->ids, contract_open_in(&talker->ids, run, "q", false)) != AC_OK;
+        talker->n_failed += contract_try(&seq, AC_STORE_TURN_OPEN, &talker->ids,
+                                         contract_open_in(&talker->ids, run, "q", false)) != AC_OK;
         talker->n_failed += seq != 2 * i + 1;
-        talker->n_failed += contract_try(&seq, AC_STORE_TURN_CLOSE, &talker->ids, contract_close_in(&talker->ids, run, "a")) != AC_OK;
+        talker->n_failed +=
+            contract_try(&seq, AC_STORE_TURN_CLOSE, &talker->ids, contract_close_in(&talker->ids, run, "a")) != AC_OK;
         talker->n_failed += seq != 2 * i + 2;
     }
     return NULL;
@@ -354,8 +391,9 @@ static void test_chaos(void **state)
     cosmos_child_open(*state, &server, "");
     cosmos_server_order(&server, "{\"chaos\":{\"throttle\":0.15,\"unavailable\":0.15,\"cut\":0.05}}");
     for (int i = 0; i < n_threads; i++) {
-        talkers[i] = (talker_t){ .ids = contract_ids(), .n_turns = n_turns };
-        contract_done(contract_call(AC_STORE_THREAD_CREATE, talkers[i].ids.owner, NULL, contract_thread(talkers[i].ids.thread, "T", 1)));
+        talkers[i] = (talker_t){.ids = contract_ids(), .n_turns = n_turns};
+        contract_done(contract_call(AC_STORE_THREAD_CREATE, talkers[i].ids.owner, NULL,
+                                    contract_thread(talkers[i].ids.thread, "T", 1)));
         assert_int_equal(pthread_create(&talkers[i].thread, NULL, talk, &talkers[i]), 0);
     }
     for (int i = 0; i < n_threads; i++) {

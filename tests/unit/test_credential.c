@@ -14,8 +14,10 @@
 
 #include "credential_rig.h"
 
-#define REFUSED ANSWER("400 Bad Request", "", "{\"error\":\"invalid_client\",\"error_description\":" \
-                       "\"AADSTS7000222: of " SECRET "\",\"trace_id\":\"0f-1\"}")
+#define REFUSED \
+    ANSWER("400 Bad Request", "", \
+           "{\"error\":\"invalid_client\",\"error_description\":" \
+           "\"AADSTS7000222: of " SECRET "\",\"trace_id\":\"0f-1\"}")
 
 /* An app with a secret, whose authority is a scripted server. */
 static http_server_t *start_app(credential_rig_t *rig, const server_step_t *const *scripts)
@@ -47,7 +49,9 @@ static void test_env(void **state)
 
 static void test_sentences(void **state)
 {
-    static const struct { const char *spec, *options, *part; } rows[] = {
+    static const struct {
+        const char *spec, *options, *part;
+    } rows[] = {
         {"env:NOT_THERE_AT_ALL", NULL, "the environment of httpd has no variable 'NOT_THERE_AT_ALL'"},
         {"env:EMPTY_ONE", NULL, "'env:EMPTY_ONE' is empty"},
         {"env:TWO_LINES", NULL, "more than one line"},
@@ -63,10 +67,12 @@ static void test_sentences(void **state)
         {"identity", "resource-id=x", "begins with /subscriptions/"},
         {"identity", "authority=http://example.com", "authority=: 'http://example.com' is not an https address"},
         {"identity:cli", "object-id=a", "name a managed identity; give them with identity or identity:managed"},
-        {"identity:magic", NULL, "'identity:magic' is no way to sign in; known are identity (each of these in turn), "
-                                 "identity:environment, identity:workload, identity:managed, identity:cli"},
-        {"identity:environment", NULL, "AZURE_CLIENT_ID (or client-id=), AZURE_TENANT_ID (or tenant-id=), "
-                                       "AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"},
+        {"identity:magic", NULL,
+         "'identity:magic' is no way to sign in; known are identity (each of these in turn), "
+         "identity:environment, identity:workload, identity:managed, identity:cli"},
+        {"identity:environment", NULL,
+         "AZURE_CLIENT_ID (or client-id=), AZURE_TENANT_ID (or tenant-id=), "
+         "AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"},
         {"identity:workload", "client-id=a tenant-id=b", "does not have: AZURE_FEDERATED_TOKEN_FILE"},
         {"keyvault:http://v.vault.azure.net/secrets/n", NULL, "is not the https address"},
         {"keyvault:https://v.vault.azure.net/keys/n", NULL, "is not the address of a vault's secret"},
@@ -86,7 +92,8 @@ static void test_sentences(void **state)
     assert_contains(problem, "a secret does not stand in the configuration");
     assert_lacks(problem, SECRET);
     setenv("AZURE_TOKEN_CREDENTIALS", "magic", 1);
-    assert_contains(credential_rig_make(rig, "identity", NULL), "AZURE_TOKEN_CREDENTIALS is 'magic'; known here are "
+    assert_contains(credential_rig_make(rig, "identity", NULL),
+                    "AZURE_TOKEN_CREDENTIALS is 'magic'; known here are "
                     "prod, dev, EnvironmentCredential");
 }
 
@@ -153,8 +160,7 @@ static void test_file_of_another_user(void **state)
     credential_rig_start(rig, spec, "refresh=1s");
     if (root) {
         assert_int_equal(seteuid(65534), 0);
-    }
-    else {
+    } else {
         assert_int_equal(chmod(path, 0), 0);
     }
     credential_rig_wait_log("AC0245", 1);
@@ -186,7 +192,8 @@ static void test_cached_by_scope(void **state)
     const char *request = http_server_request(server, 0);
     assert_contains(request, "POST /contoso.example/oauth2/v2.0/token HTTP/1.1\r\n");
     assert_contains(request, "Content-Type: application/x-www-form-urlencoded\r\n");
-    assert_contains(request, "\r\n\r\nclient_id=11111111-2222&grant_type=client_credentials&"
+    assert_contains(request,
+                    "\r\n\r\nclient_id=11111111-2222&grant_type=client_credentials&"
                     "scope=https%3A%2F%2Fcosmos.azure.com%2F.default&client_secret=Zebra-~s3cr3t%26%3D");
     assert_contains(http_server_request(server, 1), "scope=https%3A%2F%2Fvault.azure.net%2F.default&");
     http_server_stop(server);
@@ -199,7 +206,7 @@ static void test_refreshed_in_time(void **state)
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
-    assert_true(http_server_wait_requests(server, 2));      /* nobody asked */
+    assert_true(http_server_wait_requests(server, 2)); /* nobody asked */
     credential_rig_wait_log("fetched", 2);
     assert_string_equal(credential_rig_now(rig, SCOPE), "t2");
     http_server_stop(server);
@@ -231,14 +238,14 @@ static void test_single_flight(void **state)
 static void test_refresh_fails_while_old_works(void **state)
 {
     static const server_step_t first[] = {
-        ANSWER("200 OK", "", "{\"access_token\":\"t1\",\"expires_in\":\"3600\",\"refresh_in\":1}")
-    };
+        ANSWER("200 OK", "", "{\"access_token\":\"t1\",\"expires_in\":\"3600\",\"refresh_in\":1}")};
     static const server_step_t second[] = {REFUSED}, third[] = {TOKEN("t3", "3600")};
     static const server_step_t *const scripts[] = {first, second, third, NULL};
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
-    credential_rig_wait_log("AC0241: credential identity:environment for " SCOPE ": could not be renewed, the one there is "
+    credential_rig_wait_log("AC0241: credential identity:environment for " SCOPE
+                            ": could not be renewed, the one there is "
                             "stays in use: environment: AADSTS7000222: the client secret has expired; make a new one",
                             1);
     assert_string_equal(credential_rig_now(rig, SCOPE), "t1");
@@ -269,7 +276,8 @@ static void test_expires_at_once(void **state)
     static const server_step_t *const scripts[] = {first, NULL};
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
-    assert_string_equal(credential_rig_fail(rig, SCOPE), "the token that came is about to expire; check this machine's "
+    assert_string_equal(credential_rig_fail(rig, SCOPE),
+                        "the token that came is about to expire; check this machine's "
                         "clock");
     assert_contains(credential_rig_fail(rig, SCOPE), "about to expire");
     assert_int_equal(http_server_requests(server), 1);
@@ -279,8 +287,7 @@ static void test_expires_at_once(void **state)
 static void test_failure_is_kept_for_a_while(void **state)
 {
     static const server_step_t first[] = {
-        ANSWER("429 Too Many Requests", "Retry-After: 3000\r\n", "{\"error\":\"x y\"}")
-    };
+        ANSWER("429 Too Many Requests", "Retry-After: 3000\r\n", "{\"error\":\"x y\"}")};
     static const server_step_t *const scripts[] = {first, NULL};
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
@@ -298,7 +305,8 @@ static void test_failure_is_kept_for_a_while(void **state)
 
 static void test_rejected(void **state)
 {
-    static const server_step_t first[] = {TOKEN("t1", "3600")}, second[] = {TOKEN("t2", "3600")}, third[] = {TOKEN("t3", "3600")};
+    static const server_step_t first[] = {TOKEN("t1", "3600")}, second[] = {TOKEN("t2", "3600")},
+                               third[] = {TOKEN("t3", "3600")};
     static const server_step_t *const scripts[] = {first, second, third, NULL};
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
@@ -308,10 +316,10 @@ static void test_rejected(void **state)
     credential_rig_reject(rig, SCOPE, "t1");
     assert_string_equal(credential_rig_now(rig, SCOPE), "");
     assert_string_equal(credential_rig_get(rig, SCOPE), "t2");
-    credential_rig_reject(rig, SCOPE, "t1");                /* late */
+    credential_rig_reject(rig, SCOPE, "t1"); /* late */
     assert_string_equal(credential_rig_now(rig, SCOPE), "t2");
     apr_time_t before = ac_clock();
-    credential_rig_reject(rig, SCOPE, "t2");                /* soon after: another one, but not without a pause */
+    credential_rig_reject(rig, SCOPE, "t2"); /* soon after: another one, but not without a pause */
     assert_string_equal(credential_rig_get(rig, SCOPE), "t3");
     assert_true(ac_clock() - before >= apr_time_from_msec(500));
     assert_int_equal(http_server_requests(server), 3);
@@ -427,7 +435,7 @@ static void test_ended_inside_its_call(void **state)
     http_server_t *server = start_app(rig, scripts);
     rig_call(&rig->loop, get_and_stop, rig);
     credential_rig_wait_log("fetched", 1);
-    rig_call(&rig->loop, do_nothing, NULL);     /* in another turn, after its delivery */
+    rig_call(&rig->loop, do_nothing, NULL); /* in another turn, after its delivery */
     assert_false(rig->started);
     http_server_stop(server);
 }

@@ -12,7 +12,7 @@
 
 #include "front/stream/dialect.c"
 
-#define AT INT64_C(1795238746123456)        /* 2026-11-21T05:25:46.123456Z */
+#define AT INT64_C(1795238746123456) /* 2026-11-21T05:25:46.123456Z */
 #define STAMP "\"timestamp\":\"2026-11-21T05:25:46.123Z\""
 #define THREAD "thread_01m7ybjtd1e00sbt3ndv6wbnqt"
 #define RUN "run_01m7ybjtg4e00r9pk41h3p6e78"
@@ -58,14 +58,14 @@ static void expect(out_t *out, ac_event_t *event, const char *text)
 
 static ac_event_t *run_event(void)
 {
-    return make(AC_EVENT_RUN, 1, "{\"run_id\":\"" RUN "\",\"thread_id\":\"" THREAD "\",\"agent_id\":\"a\",\"message_id\":\"m\"}",
-                NULL);
+    return make(AC_EVENT_RUN, 1,
+                "{\"run_id\":\"" RUN "\",\"thread_id\":\"" THREAD "\",\"agent_id\":\"a\",\"message_id\":\"m\"}", NULL);
 }
 
 static ac_event_t *error_event(void)
 {
-    ac_event_t *event = make(AC_EVENT_ERROR, 9, "{\"code\":\"model_timeout\",\"message\":\"too \\\"late\\\"\",\"run_id\":\"r\"}",
-                             NULL);
+    ac_event_t *event =
+        make(AC_EVENT_ERROR, 9, "{\"code\":\"model_timeout\",\"message\":\"too \\\"late\\\"\",\"run_id\":\"r\"}", NULL);
     event->kind = AC_MODEL_TIMEOUT;
     return event;
 }
@@ -74,7 +74,8 @@ static void test_native(void **state)
 {
     (void)state;
     out_t *out = open_out(&ac_dialect_native);
-    expect(out, run_event(), "id: 1\ndata: {\"type\":\"run\",\"run_id\":\"" RUN "\",\"thread_id\":\"" THREAD
+    expect(out, run_event(),
+           "id: 1\ndata: {\"type\":\"run\",\"run_id\":\"" RUN "\",\"thread_id\":\"" THREAD
            "\",\"agent_id\":\"a\",\"message_id\":\"m\"," STAMP "}\n\n");
     assert_string_equal(out->render.thread_id, THREAD);
     assert_string_equal(out->render.run_id, RUN);
@@ -83,7 +84,8 @@ static void test_native(void **state)
     expect(out, make(AC_EVENT_TRACE_START, 10, "{\"step_id\":\"s\",\"tool\":\"t\",\"call_id\":\"c\"}", NULL),
            "id: 10\ndata: {\"type\":\"trace_start\",\"step_id\":\"s\",\"tool\":\"t\",\"call_id\":\"c\"," STAMP "}\n\n");
     expect(out, make(AC_EVENT_TRACE_END, 11, "{\"result\":{\"n\":12.75,\"s\":\"x\\ny\"},\"latency_ms\":3}", NULL),
-           "id: 11\ndata: {\"type\":\"trace_end\",\"result\":{\"n\":12.75,\"s\":\"x\\ny\"},\"latency_ms\":3," STAMP "}\n\n");
+           "id: 11\ndata: {\"type\":\"trace_end\",\"result\":{\"n\":12.75,\"s\":\"x\\ny\"},\"latency_ms\":3," STAMP
+           "}\n\n");
     assert_false(out->render.ended);
     expect(out, make(AC_EVENT_DONE, 12, "{\"status\":\"completed\",\"cost\":null}", "whole"),
            "id: 12\ndata: {\"type\":\"done\",\"status\":\"completed\",\"cost\":null," STAMP "}\n\n");
@@ -95,7 +97,8 @@ static void test_native_error_ends(void **state)
 {
     (void)state;
     out_t *out = open_out(&ac_dialect_native);
-    expect(out, error_event(), "id: 9\ndata: {\"type\":\"error\",\"code\":\"model_timeout\",\"message\":\"too \\\"late\\\"\","
+    expect(out, error_event(),
+           "id: 9\ndata: {\"type\":\"error\",\"code\":\"model_timeout\",\"message\":\"too \\\"late\\\"\","
            "\"run_id\":\"r\"," STAMP "}\n\n");
     assert_true(out->render.ended);
     assert_int_equal(out->render.status, 504);
@@ -126,7 +129,10 @@ static void test_time_moves(void **state)
 {
     (void)state;
     out_t *out = open_out(&ac_dialect_native);
-    static const struct { apr_time_t at; const char *shown; } cases[] = {
+    static const struct {
+        apr_time_t at;
+        const char *shown;
+    } cases[] = {
         {AT, "46.123Z"}, {AT + 543, "46.123Z"}, {AT + 544, "46.124Z"}, {AT + 1000000, "47.123Z"}, {AT, "46.123Z"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -144,11 +150,12 @@ static void test_chunk(void **state)
 {
     (void)state;
     out_t *out = open_out(&ac_dialect_chunk);
-    expect(out, run_event(), "id: 1\ndata: {\"type\":\"metadata\",\"conversation_id\":\"" THREAD "\",\"thread_id\":\"" THREAD
-           "\"}\n\n");
+    expect(out, run_event(),
+           "id: 1\ndata: {\"type\":\"metadata\",\"conversation_id\":\"" THREAD "\",\"thread_id\":\"" THREAD "\"}\n\n");
     expect(out, make(AC_EVENT_TRACE_START, 2, "{\"tool\":\"t\"}", NULL), "");
     expect(out, make(AC_EVENT_TOKEN, 3, NULL, "hi"), "id: 3\ndata: {\"type\":\"chunk\",\"content\":\"hi\"}\n\n");
-    expect(out, error_event(), "id: 9\ndata: {\"type\":\"error\",\"code\":\"model_timeout\",\"message\":\"too \\\"late\\\"\"}\n\n");
+    expect(out, error_event(),
+           "id: 9\ndata: {\"type\":\"error\",\"code\":\"model_timeout\",\"message\":\"too \\\"late\\\"\"}\n\n");
     expect(out, make(AC_EVENT_DONE, 4, "{\"status\":\"completed\"}", "hi\n"),
            "id: 4\ndata: {\"type\":\"done\",\"full_response\":\"hi\\n\"," STAMP "}\n\n");
     close_out(out);
@@ -185,7 +192,8 @@ static void test_message_that_was_not_stored(void **state)
     (void)state;
     out_t *out = open_out(&ac_dialect_message);
     expect(out, run_event(), "");
-    expect(out, make(AC_EVENT_DONE, 3, "{}", "h\"i"), "{\"id\":null,\"thread_id\":\"" THREAD "\",\"role\":\"assistant\","
+    expect(out, make(AC_EVENT_DONE, 3, "{}", "h\"i"),
+           "{\"id\":null,\"thread_id\":\"" THREAD "\",\"role\":\"assistant\","
            "\"content\":\"h\\\"i\",\"tool_calls\":null,\"run_id\":\"" RUN "\"," STAMP "}");
     close_out(out);
 }
@@ -209,17 +217,23 @@ static void test_chat(void **state)
     out_t *out = open_out(&ac_dialect_chat);
     expect(out, run_event(), "");
     expect(out, make(AC_EVENT_TOKEN, 2, NULL, "hi"), "");
-    expect(out, make(AC_EVENT_DONE, 3, "{}", "hi"), "{\"conversation_id\":\"" THREAD "\",\"thread_id\":\"" THREAD
-           "\",\"response\":\"hi\"," STAMP "}");
+    expect(out, make(AC_EVENT_DONE, 3, "{}", "hi"),
+           "{\"conversation_id\":\"" THREAD "\",\"thread_id\":\"" THREAD "\",\"response\":\"hi\"," STAMP "}");
     close_out(out);
 }
 
 static void test_heartbeats(void **state)
 {
     (void)state;
-    static const struct { const ac_dialect_t *dialect; const char *begins; } cases[] = {
-        {&ac_dialect_native, "data: {\"type\":\"heartbeat\",\"timestamp\":\"20"}, {&ac_dialect_chunk, ": heartbeat\n"},
-        {&ac_dialect_text, ": heartbeat\n"}, {&ac_dialect_message, ""}, {&ac_dialect_chat, ""},
+    static const struct {
+        const ac_dialect_t *dialect;
+        const char *begins;
+    } cases[] = {
+        {&ac_dialect_native, "data: {\"type\":\"heartbeat\",\"timestamp\":\"20"},
+        {&ac_dialect_chunk, ": heartbeat\n"},
+        {&ac_dialect_text, ": heartbeat\n"},
+        {&ac_dialect_message, ""},
+        {&ac_dialect_chat, ""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         out_t *out = open_out(cases[i].dialect);
@@ -260,11 +274,19 @@ static void test_whole_or_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_native), cmocka_unit_test(test_native_error_ends), cmocka_unit_test(test_native_empty_data),
-        cmocka_unit_test(test_ids_of_any_size), cmocka_unit_test(test_time_moves), cmocka_unit_test(test_chunk),
-        cmocka_unit_test(test_text), cmocka_unit_test(test_message), cmocka_unit_test(test_message_that_was_not_stored),
-        cmocka_unit_test(test_json_errors_are_left_to_the_stream), cmocka_unit_test(test_chat),
-        cmocka_unit_test(test_heartbeats), cmocka_unit_test(test_whole_or_nothing),
+        cmocka_unit_test(test_native),
+        cmocka_unit_test(test_native_error_ends),
+        cmocka_unit_test(test_native_empty_data),
+        cmocka_unit_test(test_ids_of_any_size),
+        cmocka_unit_test(test_time_moves),
+        cmocka_unit_test(test_chunk),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_message_that_was_not_stored),
+        cmocka_unit_test(test_json_errors_are_left_to_the_stream),
+        cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_whole_or_nothing),
     };
     return cmocka_run_group_tests_name("dialect", tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@
 
 static char top[64];
 static ac_event_dir_t *dir;
-static apr_status_t made;                       /* why there is no log */
+static apr_status_t made; /* why there is no log */
 static const ac_log_head_t head = {"run_01", "thread_01", "msg_01", "ann"};
 
 static int setup(void **state)
@@ -49,7 +49,9 @@ static void put(ac_event_log_t *log, uint64_t seq, ac_event_type_e type, json_t 
 
 static void put_tokens(ac_event_log_t *log, uint64_t first, uint64_t n, const char *text)
 {
-    for (uint64_t i = 0; i < n; i++) put(log, first + i, AC_EVENT_TOKEN, NULL, text);
+    for (uint64_t i = 0; i < n; i++) {
+        put(log, first + i, AC_EVENT_TOKEN, NULL, text);
+    }
 }
 
 /* Reads all there is; the last number. */
@@ -58,7 +60,9 @@ static uint64_t drain(ac_event_log_t *log, ac_log_cursor_t *cursor, int *pn)
     uint64_t seq = 0;
     ac_event_t *event;
     while ((event = ac_event_log_next(log, cursor, NULL)) != NULL) {
-        if (seq) assert_int_equal(event->seq, seq + 1);
+        if (seq) {
+            assert_int_equal(event->seq, seq + 1);
+        }
         seq = event->seq;
         (*pn)++;
         ac_event_unref(event);
@@ -103,7 +107,8 @@ static void test_the_end_brings_the_message(void **state)
 {
     (void)state;
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made);
-    ac_event_t *done = ac_event_create(AC_EVENT_DONE, json_pack("{s:s}", "status", "completed"), "all of it", 9), *event;
+    ac_event_t *done = ac_event_create(AC_EVENT_DONE, json_pack("{s:s}", "status", "completed"), "all of it", 9),
+               *event;
     ac_log_cursor_t cursor = {.after = 5};
     json_t *closing = NULL, *written = json_pack("{s:{s:s}}", "run", "id", "run_01");
     done->message = json_pack("{s:s, s:s}", "id", "msg_02", "content", "all of it");
@@ -113,7 +118,7 @@ static void test_the_end_brings_the_message(void **state)
     ac_event_log_append(log, done);
     ac_event_log_end(log);
     assert_true(ac_event_log_ended(log) > 0);
-    event = ac_event_log_next(log, &cursor, &closing);      /* though it is not after number 5 */
+    event = ac_event_log_next(log, &cursor, &closing); /* though it is not after number 5 */
     assert_int_equal(event->type, AC_EVENT_DONE);
     assert_string_equal(event->text, "all of it");
     assert_true(json_equal(event->message, done->message));
@@ -135,7 +140,7 @@ static void test_what_is_stored_is_told_as_it_was_noted_last(void **state)
     int n = 0;
     assert_null(ac_event_log_stored(reader));
     assert_true(ac_event_log_note_stored(log, first));
-    put_tokens(log, 1, 1000, "a few words of an answer");   /* the file grows */
+    put_tokens(log, 1, 1000, "a few words of an answer"); /* the file grows */
     stored = ac_event_log_stored(reader);
     assert_true(json_equal(stored, first));
     json_decref(stored);
@@ -144,7 +149,7 @@ static void test_what_is_stored_is_told_as_it_was_noted_last(void **state)
     stored = ac_event_log_stored(reader);
     assert_true(json_equal(stored, second));
     json_decref(stored);
-    assert_int_equal(drain(reader, &cursor, &n), 1001);     /* they are no events */
+    assert_int_equal(drain(reader, &cursor, &n), 1001); /* they are no events */
     assert_int_equal(n, 1001);
     json_decref(first);
     json_decref(second);
@@ -222,18 +227,18 @@ static void test_damaged_files_are_no_logs(void **state)
     ac_event_dir_log_path(path, dir, ac_event_dir_key(dir), "run_01");
     FILE *file = fopen(path, "r+");
     fseek(file, 1024, SEEK_SET);
-    fwrite("\xff\xff\xff\x7f", 1, 4, file);     /* the first record's length */
+    fwrite("\xff\xff\xff\x7f", 1, 4, file); /* the first record's length */
     fclose(file);
     ac_log_cursor_t cursor = {0};
     log = ac_event_log_find(dir, "run_01");
     assert_null(ac_event_log_next(log, &cursor, NULL));
     ac_event_log_close(log);
-    assert_int_equal(truncate(path, 1030), 0);                       /* less than is said to be whole */
+    assert_int_equal(truncate(path, 1030), 0); /* less than is said to be whole */
     assert_null(ac_event_log_find(dir, "run_01"));
     assert_int_equal(truncate(path, 500), 0);
     assert_null(ac_event_log_find(dir, "run_01"));
     assert_null(ac_event_log_find(dir, "run_02"));
-    assert_null(ac_event_log_create(dir, &head, &made));           /* its name is taken */
+    assert_null(ac_event_log_create(dir, &head, &made)); /* its name is taken */
 }
 
 /* A child with a log of its own that waits to be killed. */
@@ -244,11 +249,15 @@ static pid_t fork_owner(ac_child_key_t *pkey)
     pid_t pid = fork();
     if (pid == 0) {
         ac_event_dir_t *own;
-        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) _exit(1);
+        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) {
+            _exit(1);
+        }
         ac_event_log_t *log = ac_event_log_create(own, &head, &made);
         put_tokens(log, 1, 300, "said before the end ");
         ac_child_key_t key = ac_event_dir_key(own);
-        if (write(ready[1], &key, sizeof key) != sizeof key) _exit(1);
+        if (write(ready[1], &key, sizeof key) != sizeof key) {
+            _exit(1);
+        }
         pause();
         _exit(0);
     }
@@ -273,7 +282,7 @@ static void test_the_log_of_a_killed_process(void **state)
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     assert_false(ac_event_dir_alive(dir, key));
-    ac_event_dir_remove(dir, key);              /* not while a log is there */
+    ac_event_dir_remove(dir, key); /* not while a log is there */
     ac_event_log_t *taken = ac_event_log_take(dir, key, "run_01");
     assert_non_null(taken);
     assert_null(ac_event_log_take(dir, key, "run_01"));
@@ -331,7 +340,9 @@ static void test_who_waits_is_told(void **state)
     assert_true(ac_event_log_waited(log));
     ac_event_log_unwait(reader, ac_event_dir_key(other));
     assert_false(ac_event_log_waited(log));
-    for (ac_child_key_t key = 1; key <= 8; key++) assert_true(ac_event_log_wait(reader, key));
+    for (ac_child_key_t key = 1; key <= 8; key++) {
+        assert_true(ac_event_log_wait(reader, key));
+    }
     assert_false(ac_event_log_wait(reader, 9)); /* the ninth child looks by itself */
     ac_event_log_tell(log, dir);                /* and those eight do not exist */
     assert_false(ac_event_log_waited(log));
@@ -348,7 +359,8 @@ static void test_names(void **state)
     ac_child_name(name, 0x0000123489abcdefu);
     assert_string_equal(name, "c-00001234-89abcdef");
     assert_true(ac_child_key(name) == 0x0000123489abcdefu);
-    assert_true(ac_child_key("c-1234-89abcdef") == 0 && ac_child_key("new-0000123489abcdef") == 0 && ac_child_key("..") == 0);
+    assert_true(ac_child_key("c-1234-89abcdef") == 0 && ac_child_key("new-0000123489abcdef") == 0 &&
+                ac_child_key("..") == 0);
     assert_true(ac_child_key("c-00001234-89abcdef-x") == 0);
     ac_event_dir_t *nowhere;
     assert_int_equal(ac_event_dir_open(&nowhere, "/nonexistent/place", 1, 0), ENOENT);

@@ -15,7 +15,7 @@
 #include "agent/events/event_log.h"
 #include "scratch.h"
 
-#define TOTAL 65536                             /* eight new logs */
+#define TOTAL 65536 /* eight new logs */
 
 static char top[64];
 static ac_event_dir_t *one, *two;
@@ -59,7 +59,7 @@ static void make_ended(ac_event_dir_t *dir, int i)
     assert_non_null(log);
     ac_event_log_end(log);
     ac_event_log_close(log);
-    apr_sleep(2);                               /* their ends are in microseconds */
+    apr_sleep(2); /* their ends are in microseconds */
 }
 
 static bool is_there(ac_event_dir_t *dir, int i)
@@ -80,25 +80,29 @@ static void test_what_logs_take_and_give_back(void **state)
     (void)state;
     ac_event_t *event = ac_event_create(AC_EVENT_TOKEN, NULL, "word", 4);
     ac_event_log_t *logs[8];
-    for (int i = 0; i < 8; i++) assert_non_null(logs[i] = make(i % 2 ? two : one, i));
+    for (int i = 0; i < 8; i++) {
+        assert_non_null(logs[i] = make(i % 2 ? two : one, i));
+    }
     assert_int_equal(bytes(), TOTAL);
     assert_null(make(one, 8));
     assert_int_equal(status, AC_LOG_OVER_TOTAL);
     assert_false(is_there(one, 8));
-    for (int i = 0; i < 8192 / 8 && !ac_event_log_is_cut(logs[0]); i++) {       /* one cannot grow either */
+    for (int i = 0; i < 8192 / 8 && !ac_event_log_is_cut(logs[0]); i++) { /* one cannot grow either */
         event->seq++;
         ac_event_log_append(logs[0], event);
     }
     assert_true(ac_event_log_is_cut(logs[0]));
-    ac_event_log_end(logs[1]);                  /* its second page */
+    ac_event_log_end(logs[1]); /* its second page */
     assert_int_equal(bytes(), TOTAL - 4096);
     ac_event_log_unlink(two, id_of(1));
-    ac_event_log_unlink(two, id_of(1));         /* that is gone */
+    ac_event_log_unlink(two, id_of(1)); /* that is gone */
     assert_int_equal(bytes(), TOTAL - 8192);
     ac_event_log_t *log = make(one, 8);
     assert_non_null(log);
     ac_event_log_close(log);
-    for (int i = 0; i < 8; i++) ac_event_log_close(logs[i]);
+    for (int i = 0; i < 8; i++) {
+        ac_event_log_close(logs[i]);
+    }
     ac_event_unref(event);
 }
 
@@ -108,11 +112,15 @@ static void test_the_oldest_ended_ones_go(void **state)
     ac_event_total_t *total = ac_event_dir_total(one);
     ac_event_log_t *live = make(two, 100), *rests = make(one, 101);
     ac_event_log_rest(rests, true);
-    for (int i = 0; i < 10; i++) make_ended(i % 2 ? two : one, i);
+    for (int i = 0; i < 10; i++) {
+        make_ended(i % 2 ? two : one, i);
+    }
     assert_int_equal(bytes(), 2 * 8192 + 10 * 4096);
     ac_event_total_trim(total, top);
-    assert_int_equal(bytes(), TOTAL / 4 * 3);   /* two of the ten */
-    for (int i = 0; i < 10; i++) assert_int_equal(is_there(i % 2 ? two : one, i), i >= 2);
+    assert_int_equal(bytes(), TOTAL / 4 * 3); /* two of the ten */
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(is_there(i % 2 ? two : one, i), i >= 2);
+    }
     assert_true(is_there(two, 100) && is_there(one, 101));
     ac_event_log_close(live);
     ac_event_log_close(rests);
@@ -124,7 +132,7 @@ static void test_counted_anew(void **state)
     ac_event_total_t *total = ac_event_dir_total(two);
     make_ended(one, 1);
     make_ended(two, 2);
-    ac_event_total_take(total, 3 * 8192);       /* of a child that died before it made its files */
+    ac_event_total_take(total, 3 * 8192); /* of a child that died before it made its files */
     ac_event_total_recount(total, top);
     assert_int_equal(bytes(), 2 * 4096);
 }
@@ -140,9 +148,10 @@ static void test_the_last_one_removes_what_has_ended(void **state)
     ac_event_log_close(live);
     ac_event_log_close(rests);
     snprintf(gone, sizeof gone, "%s/c-12345678-00000000", top);
-    assert_int_equal(mkdir(gone, 0700), 0);     /* nothing is left of its child */
+    assert_int_equal(mkdir(gone, 0700), 0); /* nothing is left of its child */
     ac_event_dir_leave(top);
-    assert_true(is_there(one, 1) && is_there(two, 2));      /* both have their locks: of another server, or of the next generation */
+    assert_true(is_there(one, 1) &&
+                is_there(two, 2)); /* both have their locks: of another server, or of the next generation */
     char paths[4][AC_LOG_PATH_SIZE];
     for (int i = 0; i < 4; i++) {
         ac_event_dir_t *dir = i == 1 ? two : one;

@@ -38,14 +38,20 @@ static void age(apr_interval_time_t span)
 {
     for (int i = 0; i < AC_N_LOG_TROUBLES; i++) {
         ac_log_episode_t *episode = &trouble.episodes[i];
-        if (episode->told) episode->told -= span;
-        if (episode->last) episode->last -= span;
+        if (episode->told) {
+            episode->told -= span;
+        }
+        if (episode->last) {
+            episode->last -= span;
+        }
     }
 }
 
 static void fail_many(ac_log_trouble_e what, int n)
 {
-    for (int i = 0; i < n; i++) ac_event_trouble(&trouble, what, APR_ENOSPC, "run_01");
+    for (int i = 0; i < n; i++) {
+        ac_event_trouble(&trouble, what, APR_ENOSPC, "run_01");
+    }
 }
 
 static int setup_alone(void **state)
@@ -67,8 +73,13 @@ static int teardown_alone(void **state)
 static void test_one_line_a_minute(void **state)
 {
     (void)state;
-    static const struct { ac_log_trouble_e what; const char *number; } rows[] = {
-        {AC_LOG_NONE, "AC0510: run[run_01]"}, {AC_LOG_NO_ROOM, "AC0511: run[run_01]"}, {AC_LOG_AT_MAX, "AC0511: run[run_01]"},
+    static const struct {
+        ac_log_trouble_e what;
+        const char *number;
+    } rows[] = {
+        {AC_LOG_NONE, "AC0510: run[run_01]"},
+        {AC_LOG_NO_ROOM, "AC0511: run[run_01]"},
+        {AC_LOG_AT_MAX, "AC0511: run[run_01]"},
     };
     for (size_t i = 0; i < 3; i++) {
         told.n = 0;
@@ -93,7 +104,7 @@ static void test_one_line_when_it_is_over(void **state)
     assert_int_equal(told.n, 0);
     fail_many(AC_LOG_NONE, 6);
     fail_many(AC_LOG_NO_ROOM, 3);
-    ac_event_well(&trouble);                    /* one that just fitted */
+    ac_event_well(&trouble); /* one that just fitted */
     age(apr_time_from_sec(59));
     ac_event_well(&trouble);
     assert_int_equal(told.n, 2);
@@ -104,7 +115,7 @@ static void test_one_line_when_it_is_over(void **state)
     assert_non_null(strstr(told.text, "and 2 a part of one"));
     ac_event_well(&trouble);
     assert_int_equal(told.n, 3);
-    fail_many(AC_LOG_NONE, 2);                  /* the next time is news */
+    fail_many(AC_LOG_NONE, 2); /* the next time is news */
     assert_int_equal(told.n, 4);
     assert_null(strstr(told.text, "more runs"));
 }
@@ -112,9 +123,13 @@ static void test_one_line_when_it_is_over(void **state)
 static void test_the_line_says_what_to_do(void **state)
 {
     (void)state;
-    static const struct { apr_status_t status; const char *words; } rows[] = {
-        {APR_ENOSPC, "/the/place"}, {APR_ENOSPC, "AgentChatEventLogKeep"}, {APR_ENOENT, "apachectl graceful"},
-        {APR_EACCES, "systemd-tmpfiles --create"}, {APR_ENOMEM, "vm.max_map_count"}, {APR_EMFILE, "open files"},
+    static const struct {
+        apr_status_t status;
+        const char *words;
+    } rows[] = {
+        {APR_ENOSPC, "/the/place"},         {APR_ENOSPC, "AgentChatEventLogKeep"},
+        {APR_ENOENT, "apachectl graceful"}, {APR_EACCES, "systemd-tmpfiles --create"},
+        {APR_ENOMEM, "vm.max_map_count"},   {APR_EMFILE, "open files"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         age(apr_time_from_sec(60));
@@ -156,7 +171,7 @@ static void test_a_removed_directory_is_made_again(void **state)
         assert_true(run_has_log());
         assert_int_equal(told.n, i + 1);
         assert_non_null(strstr(told.text, "AC0514: "));
-        assert_true(run_has_log());             /* and that was that */
+        assert_true(run_has_log()); /* and that was that */
         assert_int_equal(told.n, i + 1);
         assert_int_equal(stat(top, &info), 0);
         assert_int_equal(info.st_mode & 0777, 0700);
@@ -190,7 +205,9 @@ static void test_a_directory_that_is_not_ours(void **state)
     assert_int_equal(scratch_remove(top), 0);
     assert_int_equal(mkdir(top, 0755), 0);
     assert_int_equal(chmod(top, 0755), 0);
-    for (int i = 0; i < 5; i++) assert_false(run_has_log());
+    for (int i = 0; i < 5; i++) {
+        assert_false(run_has_log());
+    }
     assert_int_equal(told.n, 1);
     assert_int_equal(told.status, APR_EACCES);
     assert_non_null(strstr(told.text, "AC0510: "));
@@ -215,7 +232,7 @@ static void test_a_log_that_is_lost_on_its_way(void **state)
         end_well();
         json_decref(close_well());
         assert_string_equal(seen, "run token done");
-        assert_int_equal(told.n, i + 1);        /* the first one's loss; then that of the directory, once each time */
+        assert_int_equal(told.n, i + 1); /* the first one's loss; then that of the directory, once each time */
         assert_non_null(strstr(told.text, i == 0 ? "AC0511: " : "AC0514: "));
     }
     assert_int_equal(mkdir(top, 0700), 0);

@@ -19,7 +19,7 @@
 
 typedef struct question_t {
     ac_handover_t handover;
-    char *answer;                           /* plain memory: nothing but the handover orders who reads it */
+    char *answer; /* plain memory: nothing but the handover orders who reads it */
 } question_t;
 
 static question_t *question_make(void)
@@ -61,7 +61,7 @@ static void test_an_answer_in_time(void **state)
         assert_int_equal(pthread_create(&thread, NULL, answer_once, question), 0);
         assert_true(ac_handover_wait(&question->handover, ac_clock() + PATIENCE));
         assert_string_equal(question->answer, "yes");
-        question_free(question);            /* while the other side may still be leaving */
+        question_free(question); /* while the other side may still be leaving */
         pthread_join(thread, NULL);
     }
 }

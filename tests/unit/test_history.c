@@ -13,12 +13,13 @@
 static const ac_tool_vt add_vt = {.name = "add", .flags = AC_TOOL_COMPUTES}, page_vt = {.name = "page"};
 static const ac_tool_t add_tool = {.id = "add", .vt = &add_vt}, page_tool = {.id = "page", .vt = &page_vt};
 static const ac_tool_t *const tools[] = {&add_tool, &page_tool};
-static ac_agent_t agent = {.tools = tools, .n_tools = 2, .instructions = "Be brief.", .history_messages = 6, .history_tokens = 1000};
+static ac_agent_t agent = {
+    .tools = tools, .n_tools = 2, .instructions = "Be brief.", .history_messages = 6, .history_tokens = 1000};
 
 static json_t *message(const char *role, const char *content, const char *finish_reason)
 {
-    return json_pack("{s:s, s:s, s:n, s:{s:s}}", "role", role, "content", content, "tool_calls",
-                     "metadata", "finish_reason", finish_reason);
+    return json_pack("{s:s, s:s, s:n, s:{s:s}}", "role", role, "content", content, "tool_calls", "metadata",
+                     "finish_reason", finish_reason);
 }
 
 static json_t *turns(int n)
@@ -40,10 +41,12 @@ static void expect(const json_t *stored, const char *content, const char *shown)
     char text[4096] = "";
     size_t i;
     json_t *each, *messages = ac_history_messages(&agent, stored, content);
-    json_array_foreach(messages, i, each) {
+    json_array_foreach(messages, i, each)
+    {
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s:%s", i ? "|" : "",
                  json_string_value(json_object_get(each, "role")),
-                 json_is_string(json_object_get(each, "content")) ? json_string_value(json_object_get(each, "content")) : "-");
+                 json_is_string(json_object_get(each, "content")) ? json_string_value(json_object_get(each, "content"))
+                                                                  : "-");
     }
     assert_string_equal(text, shown);
     json_decref(messages);
@@ -59,9 +62,10 @@ static void test_whole_turns_within_the_budget_of_messages(void **state)
 {
     (void)state;
     json_t *stored = turns(5);
-    expect(stored, "hi", "system:Be brief.|user:question 3|assistant:answer 3|user:question 4|assistant:answer 4|"
-                         "user:question 5|assistant:answer 5|user:hi");
-    agent.history_messages = 3;                 /* a turn that would be cut in two is left out */
+    expect(stored, "hi",
+           "system:Be brief.|user:question 3|assistant:answer 3|user:question 4|assistant:answer 4|"
+           "user:question 5|assistant:answer 5|user:hi");
+    agent.history_messages = 3; /* a turn that would be cut in two is left out */
     expect(stored, "hi", "system:Be brief.|user:question 5|assistant:answer 5|user:hi");
     agent.history_messages = 0;
     expect(stored, "hi", "system:Be brief.|user:hi");
@@ -73,9 +77,9 @@ static void test_the_budget_of_tokens(void **state)
 {
     (void)state;
     json_t *stored = turns(3);
-    agent.history_tokens = 20;                  /* a turn is about 14 */
+    agent.history_tokens = 20; /* a turn is about 14 */
     expect(stored, "hi", "system:Be brief.|user:question 3|assistant:answer 3|user:hi");
-    agent.history_tokens = 1;                   /* the newest is shown all the same */
+    agent.history_tokens = 1; /* the newest is shown all the same */
     expect(stored, "hi", "system:Be brief.|user:question 3|assistant:answer 3|user:hi");
     agent.history_tokens = 1000;
     json_decref(stored);
@@ -113,15 +117,17 @@ static void test_tools_are_told_again(void **state)
 {
     (void)state;
     json_t *stored = turns(1), *answer = json_array_get(stored, 1);
-    json_object_set_new(answer, "tool_calls", json_pack(
-        "[{s:s, s:s, s:{s:i}, s:{s:i}, s:n}, {s:s, s:s, s:{}, s:n, s:s}]",
-        "id", "c1", "tool", "add", "arguments", "n", 1, "result", "sum", 2, "error",
-        "id", "c2", "tool", "ask", "arguments", "result", "error", "it broke"));
-    expect(stored, "hi", "system:Be brief.|user:question 1|assistant:-|tool:{\"sum\":2}|tool:{\"error\":\"it broke\"}|"
-                         "assistant:answer 1|user:hi");
+    json_object_set_new(answer, "tool_calls",
+                        json_pack("[{s:s, s:s, s:{s:i}, s:{s:i}, s:n}, {s:s, s:s, s:{}, s:n, s:s}]", "id", "c1", "tool",
+                                  "add", "arguments", "n", 1, "result", "sum", 2, "error", "id", "c2", "tool", "ask",
+                                  "arguments", "result", "error", "it broke"));
+    expect(stored, "hi",
+           "system:Be brief.|user:question 1|assistant:-|tool:{\"sum\":2}|tool:{\"error\":\"it broke\"}|"
+           "assistant:answer 1|user:hi");
     json_t *messages = ac_history_messages(&agent, stored, "hi");
     json_t *call = json_array_get(json_object_get(json_array_get(messages, 2), "tool_calls"), 0);
-    assert_string_equal(json_string_value(json_object_get(json_object_get(call, "function"), "arguments")), "{\"n\":1}");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(call, "function"), "arguments")),
+                        "{\"n\":1}");
     assert_string_equal(json_string_value(json_object_get(json_array_get(messages, 3), "tool_call_id")), "c1");
     json_decref(messages);
     json_decref(stored);
@@ -153,10 +159,13 @@ static void test_words_of_others_are_marked(void **state)
 int main(void)
 {
     const struct CMUnitTest group[] = {
-        cmocka_unit_test(test_a_first_message), cmocka_unit_test(test_whole_turns_within_the_budget_of_messages),
-        cmocka_unit_test(test_the_budget_of_tokens), cmocka_unit_test(test_a_list_that_begins_in_mid_turn),
+        cmocka_unit_test(test_a_first_message),
+        cmocka_unit_test(test_whole_turns_within_the_budget_of_messages),
+        cmocka_unit_test(test_the_budget_of_tokens),
+        cmocka_unit_test(test_a_list_that_begins_in_mid_turn),
         cmocka_unit_test(test_an_unanswered_message_is_shown),
-        cmocka_unit_test(test_a_filtered_turn_is_never_sent_again), cmocka_unit_test(test_tools_are_told_again),
+        cmocka_unit_test(test_a_filtered_turn_is_never_sent_again),
+        cmocka_unit_test(test_tools_are_told_again),
         cmocka_unit_test(test_words_of_others_are_marked),
     };
     return cmocka_run_group_tests_name("history", group, NULL, NULL);

@@ -14,18 +14,19 @@
 
 #include <strings.h>
 
-#define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Request-Id: req-1\r\nX-Test:  yes \r\n" \
-                 "Content-Length: 5\r\n\r\nhello"
+#define OK_HELLO \
+    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Request-Id: req-1\r\nX-Test:  yes \r\n" \
+    "Content-Length: 5\r\n\r\nhello"
 #define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-static const server_step_t hello[] = { SEND(OK_HELLO), END };
+static const server_step_t hello[] = {SEND(OK_HELLO), END};
 
 /* ---- what goes out and comes back ---- */
 
 static void test_http_get(void **state)
 {
     (void)state;
-    const char *const headers[] = { "Accept: text/plain", "X-Empty:", NULL };
+    const char *const headers[] = {"Accept: text/plain", "X-Empty:", NULL};
     play(hello);
     exchange.request.headers = headers;
     exchange_run(&exchange);
@@ -50,11 +51,11 @@ static void test_http_get(void **state)
 static void test_http_post(void **state)
 {
     (void)state;
-    size_t len = 1536 * 1024;               /* more than sockets hold, and where curl would ask with Expect */
+    size_t len = 1536 * 1024; /* more than sockets hold, and where curl would ask with Expect */
     char *body = malloc(len + 1);
     memset(body, 'b', len);
     body[len] = '\0';
-    const char *const headers[] = { "Content-Type: application/json", NULL };
+    const char *const headers[] = {"Content-Type: application/json", NULL};
     play(hello);
     exchange.request.method = "POST";
     exchange.request.headers = headers;
@@ -74,10 +75,12 @@ static void test_http_post(void **state)
 static void test_http_methods(void **state)
 {
     (void)state;
-    static const struct { const char *method, *body, *length; } rows[] = {
-        { "PUT", "x", "\r\nContent-Length: 1\r\n" }, { "PATCH", "xy", "\r\nContent-Length: 2\r\n" },
-        { "POST", NULL, "\r\nContent-Length: 0\r\n" }, { "DELETE", NULL, NULL },
-        { "DELETE", "xyz", "\r\nContent-Length: 3\r\n" },
+    static const struct {
+        const char *method, *body, *length;
+    } rows[] = {
+        {"PUT", "x", "\r\nContent-Length: 1\r\n"},      {"PATCH", "xy", "\r\nContent-Length: 2\r\n"},
+        {"POST", NULL, "\r\nContent-Length: 0\r\n"},    {"DELETE", NULL, NULL},
+        {"DELETE", "xyz", "\r\nContent-Length: 3\r\n"},
     };
     play(hello);
     for (int i = 0; i < 5; i++) {
@@ -94,13 +97,13 @@ static void test_http_methods(void **state)
         assert_null(strcasestr(sent, "content-type"));
         exchange_free(&one);
     }
-    assert_int_equal(http_server_connections(server), 1);       /* kept alive throughout */
+    assert_int_equal(http_server_connections(server), 1); /* kept alive throughout */
 }
 
 static void test_http_head(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Test: h\r\n\r\n"), END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Test: h\r\n\r\n"), END};
     play(script);
     exchange.request.method = "HEAD";
     exchange_run(&exchange);
@@ -121,9 +124,16 @@ static void test_http_streams(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND(CHUNKED "1\r\na\r\n"), GATE(1), SEND("2\r\nbc\r\n"), GATE(2), TRICKLE("3\r\nde"), GATE(3),
-        TRICKLE("f\r\n"), GATE(4),
-        SEND("0\r\nX-Trailer: t\r\n\r\n"), END,
+        SEND(CHUNKED "1\r\na\r\n"),
+        GATE(1),
+        SEND("2\r\nbc\r\n"),
+        GATE(2),
+        TRICKLE("3\r\nde"),
+        GATE(3),
+        TRICKLE("f\r\n"),
+        GATE(4),
+        SEND("0\r\nX-Trailer: t\r\n\r\n"),
+        END,
     };
     play(script);
     exchange.in_body = open_next_gate;
@@ -138,7 +148,8 @@ static void test_http_interim_answers(void **state)
     (void)state;
     static const server_step_t script[] = {
         SEND("HTTP/1.1 100 Continue\r\nX-Test: no\r\n\r\n"),
-        SEND("HTTP/1.1 103 Early Hints\r\nLink: x\r\nX-Test: no\r\n\r\n" OK_HELLO), END,
+        SEND("HTTP/1.1 103 Early Hints\r\nLink: x\r\nX-Test: no\r\n\r\n" OK_HELLO),
+        END,
     };
     play(script);
     exchange_run(&exchange);
@@ -151,7 +162,7 @@ static void test_http_interim_answers(void **state)
 static void test_http_until_close(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\n\r\nto the end"), CUT, END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 200 OK\r\n\r\nto the end"), CUT, END};
     play(script);
     exchange_run(&exchange);
     assert_int_equal(exchange.ended, APR_SUCCESS);
@@ -175,7 +186,7 @@ static void expect_error(const server_step_t *script, const char *detail)
 static void test_http_cut_chunks(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(CHUNKED "5\r\nhello\r\n"), CUT, END };
+    static const server_step_t script[] = {SEND(CHUNKED "5\r\nhello\r\n"), CUT, END};
     expect_error(script, "the answer was cut off");
     assert_string_equal(exchange.body, "hello");
 }
@@ -183,14 +194,14 @@ static void test_http_cut_chunks(void **state)
 static void test_http_cut_length(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhel"), RESET, END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhel"), RESET, END};
     expect_error(script, "the answer was cut off");
 }
 
 static void test_http_cut_head(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\nContent-Type: te"), RESET, END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 200 OK\r\nContent-Type: te"), RESET, END};
     expect_error(script, "the answer was cut off");
     assert_int_equal(exchange.n_heads, 0);
 }
@@ -198,14 +209,14 @@ static void test_http_cut_head(void **state)
 static void test_http_no_answer(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { CUT, END };
+    static const server_step_t script[] = {CUT, END};
     expect_error(script, "the connection was closed before an answer");
 }
 
 static void test_http_not_http(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("SSH-2.0-OpenSSH_9.2\r\nmore\r\n\r\n"), CUT, END };
+    static const server_step_t script[] = {SEND("SSH-2.0-OpenSSH_9.2\r\nmore\r\n\r\n"), CUT, END};
     expect_error(script, "the answer is not HTTP");
 }
 
@@ -213,8 +224,11 @@ static void test_http_head_too_long(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND("HTTP/1.1 200 OK\r\n"), REPEAT("X-Filler: 0123456789012345678901234567890123456789\r\n", 1500),
-        SEND("\r\n"), HANG, END,
+        SEND("HTTP/1.1 200 OK\r\n"),
+        REPEAT("X-Filler: 0123456789012345678901234567890123456789\r\n", 1500),
+        SEND("\r\n"),
+        HANG,
+        END,
     };
     expect_error(script, "the answer's headers are too long");
 }
@@ -242,10 +256,10 @@ static void test_http_unknown_host(void **state)
 static void test_http_tls_to_plain(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 400 no TLS here\r\n\r\n"), CUT, END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 400 no TLS here\r\n\r\n"), CUT, END};
     play(script);
     snprintf(exchange.url, sizeof(exchange.url), "https://127.0.0.1:%d/", http_server_port(server));
-    exchange.request.connect_timeout = apr_time_from_msec(100);     /* this server never answers a TLS hello */
+    exchange.request.connect_timeout = apr_time_from_msec(100); /* this server never answers a TLS hello */
     exchange_run(&exchange);
     assert_int_equal(exchange.err.kind, AC_UPSTREAM_TIMEOUT);
     assert_string_equal(exchange.err.detail, "no connection within 100ms");
@@ -278,7 +292,10 @@ static void test_http_over_megabytes(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND("HTTP/1.1 200 OK\r\n\r\n"), REPEAT("0123456789abcdef0123456789abcdef", 40000), HANG, END,
+        SEND("HTTP/1.1 200 OK\r\n\r\n"),
+        REPEAT("0123456789abcdef0123456789abcdef", 40000),
+        HANG,
+        END,
     };
     play(script);
     exchange.request.max_response = 1024 * 1024;
@@ -295,7 +312,7 @@ static bool enough(exchange_t *one)
 static void test_http_stopped_by_caller(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(CHUNKED "3\r\nabc\r\n"), HANG, END };
+    static const server_step_t script[] = {SEND(CHUNKED "3\r\nabc\r\n"), HANG, END};
     play(script);
     exchange.in_body = enough;
     exchange_run(&exchange);
@@ -320,8 +337,8 @@ static void expect_timeout(const char *detail)
 static void test_http_first_byte_timeout(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), HANG, END };
-    for (int i = 0; i < 20 && !exchange.n_heads; i++) {     /* where the head came too late, too, once more */
+    static const server_step_t script[] = {SEND("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), HANG, END};
+    for (int i = 0; i < 20 && !exchange.n_heads; i++) { /* where the head came too late, too, once more */
         play_end();
         play(script);
         exchange.request.first_byte_timeout = apr_time_from_msec(60);
@@ -335,7 +352,7 @@ static void test_http_first_byte_timeout(void **state)
 static void test_http_idle_timeout(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(CHUNKED "1\r\na\r\n"), HANG, END };
+    static const server_step_t script[] = {SEND(CHUNKED "1\r\na\r\n"), HANG, END};
     play(script);
     exchange.request.first_byte_timeout = apr_time_from_sec(20);
     exchange.request.idle_timeout = apr_time_from_msec(60);
@@ -346,7 +363,7 @@ static void test_http_idle_timeout(void **state)
 static void test_http_total_timeout(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(CHUNKED "1\r\na\r\n"), HANG, END };
+    static const server_step_t script[] = {SEND(CHUNKED "1\r\na\r\n"), HANG, END};
     play(script);
     exchange.request.idle_timeout = apr_time_from_sec(20);
     exchange.request.total_timeout = apr_time_from_msec(60);
@@ -375,8 +392,8 @@ static void test_http_idle_is_lazy(void **state)
     (void)state;
     static const server_step_t script[] = {
         SEND(CHUNKED "1\r\na\r\n"), GATE(1), SEND("1\r\nb\r\n"), GATE(2), SEND("1\r\nc\r\n"), GATE(3),
-        SEND("1\r\nd\r\n"),
-        GATE(4), SEND("1\r\ne\r\n"), GATE(5), SEND("1\r\nf\r\n"), GATE(6), SEND("0\r\n\r\n"), END,
+        SEND("1\r\nd\r\n"),         GATE(4), SEND("1\r\ne\r\n"), GATE(5), SEND("1\r\nf\r\n"), GATE(6),
+        SEND("0\r\n\r\n"),          END,
     };
     play(script);
     exchange.in_body = pace_gate;
@@ -392,13 +409,24 @@ static void test_http_idle_is_lazy(void **state)
 static void test_http_invalid(void **state)
 {
     (void)state;
-    static const char *const urls[] = { "", "/", "ftp://host/", "http://", "http:/host/", "http://user@host/",
-        "http://user:pw@host/",
-        "http://ho st/", "http://host/a b", "http://host/\n", "https:///", "//host/", "file:///etc/passwd",
-        "http://host:99999/", NULL };
-    static const char *const headers[] = { "no colon", ": x", "A b: c", "X: a\r\nY: b", "X: a\nY: b", "", "X: \x01",
-        NULL };
-    static const char *const methods[] = { "", "GET /x", "G\r\n", "G:", NULL };
+    static const char *const urls[] = {"",
+                                       "/",
+                                       "ftp://host/",
+                                       "http://",
+                                       "http:/host/",
+                                       "http://user@host/",
+                                       "http://user:pw@host/",
+                                       "http://ho st/",
+                                       "http://host/a b",
+                                       "http://host/\n",
+                                       "https:///",
+                                       "//host/",
+                                       "file:///etc/passwd",
+                                       "http://host:99999/",
+                                       NULL};
+    static const char *const headers[] = {"no colon",   ": x", "A b: c",  "X: a\r\nY: b",
+                                          "X: a\nY: b", "",    "X: \x01", NULL};
+    static const char *const methods[] = {"", "GET /x", "G\r\n", "G:", NULL};
     play(hello);
     for (int i = 0; urls[i]; i++) {
         assert_false(ac_http_url_valid(urls[i]));
@@ -409,7 +437,7 @@ static void test_http_invalid(void **state)
     }
     exchange.request.url = exchange.url;
     for (int i = 0; headers[i]; i++) {
-        const char *const list[] = { "Accept: a", headers[i], NULL };
+        const char *const list[] = {"Accept: a", headers[i], NULL};
         exchange.request.headers = list;
         exchange_run(&exchange);
         assert_int_equal(exchange.err.kind, AC_INVALID_REQUEST);

@@ -19,9 +19,9 @@
 #define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-static const server_step_t hello[] = { SEND(OK_HELLO), END };
+static const server_step_t hello[] = {SEND(OK_HELLO), END};
 
-static const server_step_t endless[] = { SEND(CHUNKED "3\r\nabc\r\n"), GATE(1), SEND("3\r\ndef\r\n"), HANG, END };
+static const server_step_t endless[] = {SEND(CHUNKED "3\r\nabc\r\n"), GATE(1), SEND("3\r\ndef\r\n"), HANG, END};
 
 static void tell(exchange_t *one)
 {
@@ -97,7 +97,7 @@ static void test_http_cancel_in_body(void **state)
 static void test_http_cancel_from_outside(void **state)
 {
     (void)state;
-    static const server_step_t silent[] = { HANG, END };
+    static const server_step_t silent[] = {HANG, END};
     expect_gone(silent, begin_outside);
     assert_int_equal(exchange.n_heads, 0);
 }
@@ -131,7 +131,7 @@ static void test_http_cancel_another(void **state)
 static void start_and_cancel(void *baton)
 {
     exchange_t *one = baton;
-    ac_http_cb_t cb = { .on_body = NULL };
+    ac_http_cb_t cb = {.on_body = NULL};
     assert_int_equal(ac_http_start(&one->http, one->rig->loop, &one->request, &cb, one, NULL), APR_SUCCESS);
     ac_http_cancel(one->http);
 }
@@ -164,9 +164,9 @@ static void test_http_cancel_in_end(void **state)
 static void test_http_loop_goes_first(void **state)
 {
     (void)state;
-    static const server_step_t busy[] = { SEND("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 30\r\n\r\n"),
-        END };
-    static const server_step_t *const scripts[] = { endless, busy, NULL };
+    static const server_step_t busy[] = {SEND("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 30\r\n\r\n"),
+                                         END};
+    static const server_step_t *const scripts[] = {endless, busy, NULL};
     exchange_t waiting;
     play_scripts(scripts, "/");
     exchange_start(&exchange);
@@ -188,7 +188,7 @@ static exchange_t *many;
 
 static void start_many(void *baton)
 {
-    ac_http_cb_t cb = { .on_body = NULL };
+    ac_http_cb_t cb = {.on_body = NULL};
     for (int i = 0; i < MANY; i++) {
         many[i].request = *(const ac_http_request_t *)baton;
         assert_int_equal(ac_http_start(&many[i].http, rig.loop, &many[i].request, &cb, &many[i], NULL), APR_SUCCESS);
@@ -206,7 +206,7 @@ static void cancel_many(void *baton)
 static void test_http_many(void **state)
 {
     (void)state;
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
     int mute = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(mute, (struct sockaddr *)&address, len), 0);
@@ -226,14 +226,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, play_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_http_cancel_in_head),
-        TEST(test_http_cancel_in_body),
-        TEST(test_http_cancel_from_outside),
-        TEST(test_http_cancel_another),
-        TEST(test_http_cancel_at_once),
-        TEST(test_http_cancel_in_end),
-        TEST(test_http_loop_goes_first),
-        TEST(test_http_many),
+        TEST(test_http_cancel_in_head),  TEST(test_http_cancel_in_body), TEST(test_http_cancel_from_outside),
+        TEST(test_http_cancel_another),  TEST(test_http_cancel_at_once), TEST(test_http_cancel_in_end),
+        TEST(test_http_loop_goes_first), TEST(test_http_many),
     };
     return cmocka_run_group_tests_name("http_cancel", tests, NULL, NULL);
 }

@@ -26,11 +26,11 @@ extern char **environ;
 
 static http_server_t *elsewhere;
 static char location[256];
-static const server_step_t hello[] = { SEND(OK_HELLO), END };
+static const server_step_t hello[] = {SEND(OK_HELLO), END};
 
 static int set_up(void **state)
 {
-    static const server_step_t *const scripts[] = { hello, NULL };
+    static const server_step_t *const scripts[] = {hello, NULL};
     elsewhere = http_server_start(scripts);
     return play_set_up(state);
 }
@@ -50,7 +50,7 @@ static const char *const secrets[] = {
 static void play_redirect(const char *status, const char *where)
 {
     static server_step_t redirect[2];
-    static const server_step_t *const scripts[] = { redirect, hello, NULL };
+    static const server_step_t *const scripts[] = {redirect, hello, NULL};
     snprintf(location, sizeof(location), "HTTP/1.1 %s\r\nLocation: %s\r\nContent-Length: 4\r\n\r\ngone", status, where);
     redirect[0] = (server_step_t)SEND(location);
     play_scripts(scripts, "/a/b");
@@ -72,7 +72,7 @@ static void expect_hello(void)
 static void test_redirect_to_get(void **state)
 {
     (void)state;
-    static const char *const statuses[] = { "301 Moved", "302 Found", "303 See Other" };
+    static const char *const statuses[] = {"301 Moved", "302 Found", "303 See Other"};
     for (int i = 0; i < 3; i++) {
         play_redirect(statuses[i], "../c?d=1#frag");
         exchange_run(&exchange);
@@ -133,7 +133,7 @@ static void expect_refused(const char *detail)
 static void test_redirect_to_other_host(void **state)
 {
     (void)state;
-    static const char *const hosts[] = { "example.com", "*.example.com", "127.0.0.1", NULL };
+    static const char *const hosts[] = {"example.com", "*.example.com", "127.0.0.1", NULL};
     char url[64];
     snprintf(url, sizeof(url), "http://127.0.0.1:%d/x", http_server_port(elsewhere));
     play_redirect("307 Temporary", url);
@@ -145,13 +145,13 @@ static void test_redirect_to_allowed_host(void **state)
 {
     (void)state;
     char host[32], url[64];
-    const char *hosts[] = { "example.com", host, NULL };
+    const char *hosts[] = {"example.com", host, NULL};
     snprintf(host, sizeof(host), "127.0.0.1:%d", http_server_port(elsewhere));
     snprintf(url, sizeof(url), "http://%s/x", host);
     play_redirect("307 Temporary", url);
     exchange.request.allow_hosts = hosts;
     exchange_start(&exchange);
-    memset(host, 'x', sizeof(host));        /* everything was copied */
+    memset(host, 'x', sizeof(host)); /* everything was copied */
     hosts[0] = hosts[1] = NULL;
     exchange_wait(&exchange);
     expect_hello();
@@ -160,7 +160,7 @@ static void test_redirect_to_allowed_host(void **state)
 static void test_redirect_within_own_host(void **state)
 {
     (void)state;
-    static const char *const none[] = { NULL };
+    static const char *const none[] = {NULL};
     play_redirect("302 Found", "/c");
     exchange.request.allow_hosts = none;
     exchange_run(&exchange);
@@ -170,8 +170,8 @@ static void test_redirect_within_own_host(void **state)
 static void test_redirect_schemes(void **state)
 {
     (void)state;
-    static const char *const wheres[] = { "file:///etc/passwd", "ftp://127.0.0.1/", "http://u:p@127.0.0.1/", "http://",
-        "gopher://x" };
+    static const char *const wheres[] = {"file:///etc/passwd", "ftp://127.0.0.1/", "http://u:p@127.0.0.1/", "http://",
+                                         "gopher://x"};
     for (int i = 0; i < 5; i++) {
         play_redirect("302 Found", wheres[i]);
         expect_refused("a redirect to what is no http or https URL");
@@ -186,9 +186,10 @@ static void test_redirect_too_many(void **state)
 {
     (void)state;
     static const server_step_t redirect[] = {
-        SEND("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"), END,
+        SEND("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"),
+        END,
     };
-    static const server_step_t *const scripts[] = { redirect, NULL };
+    static const server_step_t *const scripts[] = {redirect, NULL};
     play_scripts(scripts, "/");
     exchange.request.max_redirects = 3;
     expect_refused("too many redirects");
@@ -210,8 +211,8 @@ static void test_redirect_not_wanted(void **state)
 static void test_redirect_without_location(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 302 Found\r\nContent-Length: 4\r\n\r\nlost"), END };
-    static const server_step_t *const scripts[] = { script, NULL };
+    static const server_step_t script[] = {SEND("HTTP/1.1 302 Found\r\nContent-Length: 4\r\n\r\nlost"), END};
+    static const server_step_t *const scripts[] = {script, NULL};
     play_scripts(scripts, "/");
     exchange.request.max_redirects = 3;
     exchange_run(&exchange);
@@ -224,9 +225,9 @@ static void test_redirect_without_location(void **state)
 static void test_public_only_refuses(void **state)
 {
     (void)state;
-    static const char *const hosts[] = { "127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0.0.0.0",
-        "[::1]",
-        "[::ffff:127.0.0.1]", "[::]", "10.255.255.1", "169.254.169.254" };
+    static const char *const hosts[] = {"127.0.0.1",  "localhost",    "127.1",          "2130706433",
+                                        "0x7f000001", "0.0.0.0",      "[::1]",          "[::ffff:127.0.0.1]",
+                                        "[::]",       "10.255.255.1", "169.254.169.254"};
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
         exchange_t one;
         exchange_init(&one, &rig, NULL, "");
@@ -262,28 +263,79 @@ static void test_addresses(void **state)
 {
     (void)state;
     static const char *const private[] = {
-        "0.0.0.0", "0.255.255.255", "10.0.0.1", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1",
+        "0.0.0.0",
+        "0.255.255.255",
+        "10.0.0.1",
+        "10.255.255.255",
+        "100.64.0.0",
+        "100.127.255.255",
+        "127.0.0.1",
         "127.255.255.255",
-        "161.26.0.1", "166.8.0.1", "166.11.255.255", "168.63.129.16", "100.100.100.200", "192.0.0.192",
-        "169.254.0.1", "169.254.169.254", "172.16.0.0", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.0.1",
+        "161.26.0.1",
+        "166.8.0.1",
+        "166.11.255.255",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "169.254.0.1",
+        "169.254.169.254",
+        "172.16.0.0",
+        "172.31.255.255",
+        "192.0.0.1",
+        "192.0.2.1",
+        "192.168.0.1",
         "192.168.255.255",
-        "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.9", "224.0.0.1", "239.255.255.255", "240.0.0.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.9",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
         "255.255.255.255",
-        "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1",
+        "::",
+        "::1",
+        "::ffff:127.0.0.1",
+        "::ffff:8.8.8.8",
+        "::127.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::1",
+        "100::1",
         "2001::1",
-        "::ffff:168.63.129.16", "64:ff9b::a83f:8110", "2002:a83f:8110::", "2001:0:a83f:8110::1",
-        "2001:1ff::1", "2001:db8::1", "2002:7f00:1::", "fd00:ec2::254", "fd20:ce::254", "5f00::1",
-        "3fff::1", "fc00::1", "fdff::1", "fe80::1", "fe80::1%lo",
-        "febf::1", "fec0::1", "ff02::1",
-        "", "host", "127.0.0", "1.2.3.4.5", "1.2.3.256", "[::1]", ":::", NULL,
+        "::ffff:168.63.129.16",
+        "64:ff9b::a83f:8110",
+        "2002:a83f:8110::",
+        "2001:0:a83f:8110::1",
+        "2001:1ff::1",
+        "2001:db8::1",
+        "2002:7f00:1::",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "5f00::1",
+        "3fff::1",
+        "fc00::1",
+        "fdff::1",
+        "fe80::1",
+        "fe80::1%lo",
+        "febf::1",
+        "fec0::1",
+        "ff02::1",
+        "",
+        "host",
+        "127.0.0",
+        "1.2.3.4.5",
+        "1.2.3.256",
+        "[::1]",
+        ":::",
+        NULL,
     };
     static const char *const public[] = {
-        "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
-        "128.0.0.1", "161.25.255.255", "161.27.0.0", "166.7.255.255", "166.12.0.0", "168.63.129.15", "168.63.129.17",
-        "169.253.255.255",
-        "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0",
-        "223.255.255.255",
-        "2001:200::1", "2001:4860:4860::8888", "2003::1", "2606:4700::1111", "2a00::1", "3ffe::1", NULL,
+        "1.1.1.1",        "8.8.8.8",         "9.255.255.255",   "11.0.0.0",        "100.63.255.255",
+        "100.128.0.0",    "126.255.255.255", "128.0.0.1",       "161.25.255.255",  "161.27.0.0",
+        "166.7.255.255",  "166.12.0.0",      "168.63.129.15",   "168.63.129.17",   "169.253.255.255",
+        "172.15.255.255", "172.32.0.0",      "192.0.1.0",       "192.167.255.255", "192.169.0.0",
+        "198.17.255.255", "198.20.0.0",      "223.255.255.255", "2001:200::1",     "2001:4860:4860::8888",
+        "2003::1",        "2606:4700::1111", "2a00::1",         "3ffe::1",         NULL,
     };
     exchange_init(&exchange, &rig, NULL, "");
     for (int i = 0; private[i]; i++) {
@@ -302,20 +354,37 @@ static void test_addresses(void **state)
 static void test_allowed_hosts(void **state)
 {
     (void)state;
-    static const char *const hosts[] = { "example.com", "*.wild.org", "port.net:8443", "[2001:db8::1]",
-        "*.both.net:81", NULL };
-    static const struct { const char *url; bool allowed; } rows[] = {
-        { "https://example.com/", true }, { "http://EXAMPLE.com./x", true }, { "https://example.com:443/", true },
-        { "https://example.com:8443/", false }, { "http://example.com:443/", false },
-        { "https://sub.example.com/", false },
-        { "https://example.com.evil.org/", false }, { "https://evilexample.com/", false },
-        { "https://a.wild.org/", true },
-        { "https://a.b.wild.org/", true }, { "https://wild.org/", false }, { "https://awild.org/", false },
-        { "https://.wild.org/", false },
-        { "https://port.net:8443/", true }, { "http://port.net:8443/", true }, { "https://port.net/", false },
-        { "http://[2001:db8::1]/", true }, { "http://[2001:db8::2]/", false }, { "http://x.both.net:81/", true },
-        { "http://x.both.net/", false }, { "https://own.host:9/other", true }, { "http://own.host:9/", false },
-        { "ftp://example.com/", false }, { "https://user@example.com/", false }, { "", false },
+    static const char *const hosts[] = {"example.com",   "*.wild.org",    "port.net:8443",
+                                        "[2001:db8::1]", "*.both.net:81", NULL};
+    static const struct {
+        const char *url;
+        bool allowed;
+    } rows[] = {
+        {"https://example.com/", true},
+        {"http://EXAMPLE.com./x", true},
+        {"https://example.com:443/", true},
+        {"https://example.com:8443/", false},
+        {"http://example.com:443/", false},
+        {"https://sub.example.com/", false},
+        {"https://example.com.evil.org/", false},
+        {"https://evilexample.com/", false},
+        {"https://a.wild.org/", true},
+        {"https://a.b.wild.org/", true},
+        {"https://wild.org/", false},
+        {"https://awild.org/", false},
+        {"https://.wild.org/", false},
+        {"https://port.net:8443/", true},
+        {"http://port.net:8443/", true},
+        {"https://port.net/", false},
+        {"http://[2001:db8::1]/", true},
+        {"http://[2001:db8::2]/", false},
+        {"http://x.both.net:81/", true},
+        {"http://x.both.net/", false},
+        {"https://own.host:9/other", true},
+        {"http://own.host:9/", false},
+        {"ftp://example.com/", false},
+        {"https://user@example.com/", false},
+        {"", false},
     };
     exchange_init(&exchange, &rig, NULL, "");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -354,10 +423,25 @@ static pid_t spawn_openssl(char *const argv[], int *poutput)
 
 static void make_certificate(void)
 {
-    char *const argv[] = { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-        "-nodes", "-keyout",
-        "key.pem", "-out", "cert.pem", "-subj", "/CN=test", "-days", "2", "-addext", "subjectAltName=IP:127.0.0.1",
-        NULL };
+    char *const argv[] = {"openssl",
+                          "req",
+                          "-x509",
+                          "-newkey",
+                          "ec",
+                          "-pkeyopt",
+                          "ec_paramgen_curve:prime256v1",
+                          "-nodes",
+                          "-keyout",
+                          "key.pem",
+                          "-out",
+                          "cert.pem",
+                          "-subj",
+                          "/CN=test",
+                          "-days",
+                          "2",
+                          "-addext",
+                          "subjectAltName=IP:127.0.0.1",
+                          NULL};
     int output, status;
     pid_t pid = spawn_openssl(argv, &output);
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -368,8 +452,8 @@ static void make_certificate(void)
 /* An answer to any GET by openssl's own server; the port is on its first line ("ACCEPT 127.0.0.1:4433"). */
 static pid_t start_tls(int *pport)
 {
-    char *const argv[] = { "openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", "cert.pem", "-key", "key.pem",
-        "-www", NULL };
+    char *const argv[] = {"openssl",  "s_server", "-accept", "127.0.0.1:0", "-cert",
+                          "cert.pem", "-key",     "key.pem", "-www",        NULL};
     char line[256] = "";
     int output;
     pid_t pid = spawn_openssl(argv, &output);
@@ -433,11 +517,21 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_redirect_to_get), TEST(test_redirect_keeps_method), TEST(test_redirect_drops_secrets),
-        TEST(test_redirect_to_other_host), TEST(test_redirect_to_allowed_host), TEST(test_redirect_within_own_host),
-        TEST(test_redirect_schemes), TEST(test_redirect_too_many), TEST(test_redirect_not_wanted),
-        TEST(test_redirect_without_location), TEST(test_public_only_refuses), TEST(test_public_only_kept_connection),
-        TEST(test_addresses), TEST(test_allowed_hosts), TEST(test_certificates),
+        TEST(test_redirect_to_get),
+        TEST(test_redirect_keeps_method),
+        TEST(test_redirect_drops_secrets),
+        TEST(test_redirect_to_other_host),
+        TEST(test_redirect_to_allowed_host),
+        TEST(test_redirect_within_own_host),
+        TEST(test_redirect_schemes),
+        TEST(test_redirect_too_many),
+        TEST(test_redirect_not_wanted),
+        TEST(test_redirect_without_location),
+        TEST(test_public_only_refuses),
+        TEST(test_public_only_kept_connection),
+        TEST(test_addresses),
+        TEST(test_allowed_hosts),
+        TEST(test_certificates),
     };
     return cmocka_run_group_tests_name("http_redirect", tests, NULL, NULL);
 }

@@ -15,10 +15,10 @@
 #include <strings.h>
 
 #define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-#define BUSY     "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-Request-Id: busy-1\r\n"
-#define SOON     "Retry-After-Ms: 1\r\n"
+#define BUSY "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-Request-Id: busy-1\r\n"
+#define SOON "Retry-After-Ms: 1\r\n"
 
-static const server_step_t hello[] = { SEND(OK_HELLO), END };
+static const server_step_t hello[] = {SEND(OK_HELLO), END};
 
 /* The server answers so first, and then well. */
 static void play_first(const server_step_t *script)
@@ -44,15 +44,14 @@ static void expect_hello(int n_requests)
 static void test_retry_statuses(void **state)
 {
     (void)state;
-    static const char *const lines[] = { "408 Timeout", "429 Slow Down", "500 Oops", "502 Gate", "503 Busy",
-        "504 Late" };
+    static const char *const lines[] = {"408 Timeout", "429 Slow Down", "500 Oops", "502 Gate", "503 Busy", "504 Late"};
     play_first(hello);
     for (int i = 0; i < 6; i++) {
         char text[160];
         exchange_t one;
         snprintf(text, sizeof(text), "HTTP/1.1 %s\r\nContent-Length: 4\r\n" SOON "\r\nbusy", lines[i]);
-        const server_step_t script[] = { SEND(text), END };
-        const server_step_t *const scripts[] = { script, hello, NULL };
+        const server_step_t script[] = {SEND(text), END};
+        const server_step_t *const scripts[] = {script, hello, NULL};
         http_server_t *one_server = http_server_start(scripts);
         exchange_init(&one, &rig, one_server, "/");
         one.request.retries = 1;
@@ -74,7 +73,7 @@ static void test_retry_statuses(void **state)
 static void test_retry_backs_off(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY "\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY "\r\nbusy"), END};
     play_first(script);
     exchange_run(&exchange);
     expect_hello(2);
@@ -84,8 +83,8 @@ static void test_retry_backs_off(void **state)
 static void test_retry_runs_out(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY SOON "\r\nbusy"), END };
-    static const server_step_t *const scripts[] = { script, NULL };
+    static const server_step_t script[] = {SEND(BUSY SOON "\r\nbusy"), END};
+    static const server_step_t *const scripts[] = {script, NULL};
     play_scripts(scripts, "/");
     exchange.request.retries = 3;
     exchange_run(&exchange);
@@ -104,7 +103,7 @@ static void test_retry_runs_out(void **state)
 static void test_retry_after_in_ms_first(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY "Retry-After: 900\r\nretry-after-ms: 20.5\r\n\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY "Retry-After: 900\r\nretry-after-ms: 20.5\r\n\r\nbusy"), END};
     play_first(script);
     exchange_run(&exchange);
     expect_hello(2);
@@ -115,7 +114,7 @@ static void test_retry_after_in_ms_first(void **state)
 static void test_retry_after_too_long(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY "Retry-After: 30\r\n\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY "Retry-After: 30\r\n\r\nbusy"), END};
     play_first(script);
     exchange.request.total_timeout = apr_time_from_sec(10);
     exchange_run(&exchange);
@@ -128,7 +127,7 @@ static void test_retry_after_too_long(void **state)
 static void test_retry_after_an_hour(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY "Retry-After: 3600\r\n\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY "Retry-After: 3600\r\n\r\nbusy"), END};
     play_first(script);
     exchange_run(&exchange);
     assert_int_equal(exchange.status, 503);
@@ -138,7 +137,7 @@ static void test_retry_after_an_hour(void **state)
 static void test_retry_server_says_no(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY SOON "X-Should-Retry: false\r\n\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY SOON "X-Should-Retry: false\r\n\r\nbusy"), END};
     play_first(script);
     exchange_run(&exchange);
     assert_int_equal(exchange.status, 503);
@@ -149,7 +148,8 @@ static void test_retry_server_says_yes(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
-        SEND("HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n" SOON "x-should-retry: true\r\n\r\n"), END,
+        SEND("HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n" SOON "x-should-retry: true\r\n\r\n"),
+        END,
     };
     play_first(script);
     exchange_run(&exchange);
@@ -159,7 +159,7 @@ static void test_retry_server_says_yes(void **state)
 static void test_retry_not_for_others(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\r\nbad"), END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\r\nbad"), END};
     play_first(script);
     exchange_run(&exchange);
     assert_int_equal(exchange.status, 400);
@@ -177,7 +177,7 @@ static bool refuse(exchange_t *one, int status)
 static void test_retry_caller_says_no(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 429 No\r\nContent-Length: 5\r\n" SOON "\r\nquota"), END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 429 No\r\nContent-Length: 5\r\n" SOON "\r\nquota"), END};
     play_first(script);
     exchange.in_may_retry = refuse;
     exchange_run(&exchange);
@@ -199,7 +199,7 @@ static bool cancel_when_asked(exchange_t *one, int status)
 static void test_retry_cancelled_when_asked(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY SOON "\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY SOON "\r\nbusy"), END};
     play_first(script);
     exchange.in_may_retry = cancel_when_asked;
     exchange_run(&exchange);
@@ -226,7 +226,7 @@ static bool cancel_in_pause(exchange_t *one, int status)
 static void test_retry_cancelled_in_pause(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY "Retry-After: 1\r\n\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY "Retry-After: 1\r\n\r\nbusy"), END};
     play_first(script);
     exchange.in_may_retry = cancel_in_pause;
     exchange_run(&exchange);
@@ -239,7 +239,7 @@ static void test_retry_cancelled_in_pause(void **state)
 static void test_retry_unanswered(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { RESET, END };
+    static const server_step_t script[] = {RESET, END};
     play_first(script);
     exchange_run(&exchange);
     expect_hello(2);
@@ -250,7 +250,7 @@ static void test_retry_refused(void **state)
     (void)state;
     play_first(hello);
     exchange_t one;
-    http_server_t *gone = http_server_start((const server_step_t *const[]){ hello, NULL });
+    http_server_t *gone = http_server_start((const server_step_t *const[]){hello, NULL});
     exchange_init(&one, &rig, gone, "/");
     http_server_stop(gone);
     one.request.retries = 1;
@@ -264,7 +264,7 @@ static void test_retry_refused(void **state)
 static void test_retry_stale_connection(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(OK_HELLO), GATE(1), CUT, END };
+    static const server_step_t script[] = {SEND(OK_HELLO), GATE(1), CUT, END};
     play_first(script);
     exchange_run(&exchange);
     http_server_open(server, 1);
@@ -279,7 +279,7 @@ static void test_retry_stale_connection(void **state)
 static void test_retry_never_in_answer(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhel"), CUT, END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhel"), CUT, END};
     play_first(script);
     exchange_run(&exchange);
     assert_string_equal(exchange.err.detail, "the answer was cut off");
@@ -289,7 +289,7 @@ static void test_retry_never_in_answer(void **state)
 static void test_retry_never_in_head(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 200 OK\r\nContent-"), RESET, END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 200 OK\r\nContent-"), RESET, END};
     play_first(script);
     exchange_run(&exchange);
     assert_string_equal(exchange.err.detail, "the answer was cut off");
@@ -299,12 +299,12 @@ static void test_retry_never_in_head(void **state)
 static void test_retry_not_after_timeout(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { HANG, END };
+    static const server_step_t script[] = {HANG, END};
     play_first(script);
     exchange.request.first_byte_timeout = apr_time_from_msec(100);
     exchange_run(&exchange);
     assert_string_equal(exchange.err.detail, "no first byte within 100ms");
-    assert_true(http_server_wait_requests(server, 1));      /* it may read it only now */
+    assert_true(http_server_wait_requests(server, 1)); /* it may read it only now */
     assert_int_equal(http_server_requests(server), 1);
 }
 
@@ -313,8 +313,8 @@ static void test_retry_not_after_timeout(void **state)
 static void test_error_body_bounded(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 404 No\r\n\r\n"), REPEAT("0123456789abcdef", 6000), HANG,
-        END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 404 No\r\n\r\n"), REPEAT("0123456789abcdef", 6000), HANG,
+                                           END};
     play_first(script);
     exchange_run(&exchange);
     assert_int_equal(exchange.ended, APR_SUCCESS);
@@ -327,9 +327,9 @@ static void test_error_body_bounded(void **state)
 static void test_error_body_raw(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY SOON "\r\nbusy"), END };
-    static const server_step_t last[] = { SEND("HTTP/1.1 404 No\r\n\r\n"), REPEAT("0123456789abcdef", 6000), CUT, END };
-    static const server_step_t *const scripts[] = { script, script, last, NULL };
+    static const server_step_t script[] = {SEND(BUSY SOON "\r\nbusy"), END};
+    static const server_step_t last[] = {SEND("HTTP/1.1 404 No\r\n\r\n"), REPEAT("0123456789abcdef", 6000), CUT, END};
+    static const server_step_t *const scripts[] = {script, script, last, NULL};
     play_scripts(scripts, "/");
     exchange.request.retries = 4;
     exchange.request.raw_errors = true;
@@ -344,7 +344,7 @@ static void test_error_body_raw(void **state)
 static void test_error_body_raw_final(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND(BUSY "Retry-After: 3000\r\n\r\nbusy"), END };
+    static const server_step_t script[] = {SEND(BUSY "Retry-After: 3000\r\n\r\nbusy"), END};
     play_first(script);
     exchange.request.raw_errors = true;
     exchange_run(&exchange);
@@ -357,7 +357,7 @@ static void test_error_body_raw_final(void **state)
 static void test_error_body_cut(void **state)
 {
     (void)state;
-    static const server_step_t script[] = { SEND("HTTP/1.1 403 No\r\nContent-Length: 50\r\n\r\nforbid"), CUT, END };
+    static const server_step_t script[] = {SEND("HTTP/1.1 403 No\r\nContent-Length: 50\r\n\r\nforbid"), CUT, END};
     play_first(script);
     exchange_run(&exchange);
     assert_int_equal(exchange.ended, APR_SUCCESS);
@@ -382,7 +382,7 @@ static void test_policy_statuses(void **state)
 static void test_policy_backoff(void **state)
 {
     (void)state;
-    static const int64_t full[] = { 500000, 1000000, 2000000, 4000000, 8000000, 8000000, 8000000 };
+    static const int64_t full[] = {500000, 1000000, 2000000, 4000000, 8000000, 8000000, 8000000};
     for (int n = 0; n < 7; n++) {
         apr_interval_time_t least = APR_INT64_MAX, most = 0;
         for (int i = 0; i < 2000; i++) {
@@ -399,14 +399,31 @@ static void test_policy_backoff(void **state)
 static void test_policy_retry_after(void **state)
 {
     (void)state;
-    apr_time_t wall = apr_time_from_sec(1792576800);            /* 2026-10-21 10:00:00 UTC */
-    static const struct { const char *ms, *after; int64_t micros; } rows[] = {
-        { NULL, NULL, 0 }, { NULL, "0", 0 }, { NULL, "7", 7000000 }, { NULL, "0.25", 250000 }, { "250", "7", 250000 },
-        { "0.5", NULL, 500 }, { "soon", "7", 7000000 }, { "-4", NULL, 0 }, { NULL, "-4", 0 }, { NULL, "1e9", 0 },
-        { NULL, "nan", 0 }, { NULL, "inf", 0 }, { NULL, "0x10", 0 }, { NULL, "", 0 }, { "", "", 0 },
-        { NULL, "99999999999999999999", 0 }, { NULL, "Wed, 21 Oct 2026 10:00:30 GMT", 30000000 },
-        { NULL, "Wed, 21 Oct 2026 09:59:59 GMT", 0 }, { NULL, "Wed, 21 Oct 2099 09:59:59 GMT", 0 }, { NULL, "tomorrow",
-        0 },
+    apr_time_t wall = apr_time_from_sec(1792576800); /* 2026-10-21 10:00:00 UTC */
+    static const struct {
+        const char *ms, *after;
+        int64_t micros;
+    } rows[] = {
+        {NULL, NULL, 0},
+        {NULL, "0", 0},
+        {NULL, "7", 7000000},
+        {NULL, "0.25", 250000},
+        {"250", "7", 250000},
+        {"0.5", NULL, 500},
+        {"soon", "7", 7000000},
+        {"-4", NULL, 0},
+        {NULL, "-4", 0},
+        {NULL, "1e9", 0},
+        {NULL, "nan", 0},
+        {NULL, "inf", 0},
+        {NULL, "0x10", 0},
+        {NULL, "", 0},
+        {"", "", 0},
+        {NULL, "99999999999999999999", 0},
+        {NULL, "Wed, 21 Oct 2026 10:00:30 GMT", 30000000},
+        {NULL, "Wed, 21 Oct 2026 09:59:59 GMT", 0},
+        {NULL, "Wed, 21 Oct 2099 09:59:59 GMT", 0},
+        {NULL, "tomorrow", 0},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(ac_http_retry_after(rows[i].ms, rows[i].after, wall), rows[i].micros);
@@ -417,16 +434,31 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, play_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_retry_statuses), TEST(test_retry_backs_off), TEST(test_retry_runs_out),
+        TEST(test_retry_statuses),
+        TEST(test_retry_backs_off),
+        TEST(test_retry_runs_out),
         TEST(test_retry_after_in_ms_first),
-        TEST(test_retry_after_too_long), TEST(test_retry_after_an_hour), TEST(test_retry_server_says_no),
-        TEST(test_retry_server_says_yes), TEST(test_retry_not_for_others), TEST(test_retry_caller_says_no),
-        TEST(test_retry_cancelled_when_asked), TEST(test_retry_cancelled_in_pause), TEST(test_retry_unanswered),
-        TEST(test_retry_refused), TEST(test_retry_stale_connection), TEST(test_retry_never_in_answer),
-        TEST(test_retry_never_in_head), TEST(test_retry_not_after_timeout), TEST(test_error_body_bounded),
-        TEST(test_error_body_raw), TEST(test_error_body_raw_final), TEST(test_error_body_cut),
-        cmocka_unit_test(test_policy_statuses), cmocka_unit_test(test_policy_backoff),
-            cmocka_unit_test(test_policy_retry_after),
+        TEST(test_retry_after_too_long),
+        TEST(test_retry_after_an_hour),
+        TEST(test_retry_server_says_no),
+        TEST(test_retry_server_says_yes),
+        TEST(test_retry_not_for_others),
+        TEST(test_retry_caller_says_no),
+        TEST(test_retry_cancelled_when_asked),
+        TEST(test_retry_cancelled_in_pause),
+        TEST(test_retry_unanswered),
+        TEST(test_retry_refused),
+        TEST(test_retry_stale_connection),
+        TEST(test_retry_never_in_answer),
+        TEST(test_retry_never_in_head),
+        TEST(test_retry_not_after_timeout),
+        TEST(test_error_body_bounded),
+        TEST(test_error_body_raw),
+        TEST(test_error_body_raw_final),
+        TEST(test_error_body_cut),
+        cmocka_unit_test(test_policy_statuses),
+        cmocka_unit_test(test_policy_backoff),
+        cmocka_unit_test(test_policy_retry_after),
     };
     return cmocka_run_group_tests_name("http_retry", tests, NULL, NULL);
 }

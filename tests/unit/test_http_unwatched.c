@@ -17,8 +17,8 @@
 
 #define HELLO "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 
-static const server_step_t hello[] = { SEND(HELLO), END };
-static atomic_int n_calls, fail_from, fail_to;      /* of the calls that add or change a watch, counted from 1 */
+static const server_step_t hello[] = {SEND(HELLO), END};
+static atomic_int n_calls, fail_from, fail_to; /* of the calls that add or change a watch, counted from 1 */
 
 /* In the place of the system's. */
 int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
@@ -47,7 +47,9 @@ static void run_failing(int from, int to)
 static void test_a_watch_that_fails_once(void **state)
 {
     (void)state;
-    for (int i = 1; i <= 4; i++) run_failing(i, i);
+    for (int i = 1; i <= 4; i++) {
+        run_failing(i, i);
+    }
 }
 
 static void test_watches_that_fail_for_long(void **state)

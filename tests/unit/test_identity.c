@@ -15,17 +15,17 @@
 
 #include "credential_rig.h"
 
-#define TENANT  "contoso.example"
-#define NOT_SET "environment: not set: AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET; " \
-                "workload: not set: AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_FEDERATED_TOKEN_FILE; "
+#define TENANT "contoso.example"
+#define NOT_SET \
+    "environment: not set: AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET; " \
+    "workload: not set: AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_FEDERATED_TOKEN_FILE; "
 #define NO_IMDS "managed: no identity service on this machine (is it one of Azure's?)"
 
 static const server_step_t token_1[] = {TOKEN("t1", "3600")}, token_2[] = {TOKEN("t2", "3600")};
 static const server_step_t *const one_token[] = {token_1, token_2, NULL};
 static const server_step_t bare[] = {ANSWER("400 Bad Request", "", "{\"error\":\"invalid_request\"}")};
 static const server_step_t none_assigned[] = {
-    ANSWER("400 Bad Request", "", "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}")
-};
+    ANSWER("400 Bad Request", "", "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}")};
 
 static void set_app(const char *tenant)
 {
@@ -48,12 +48,22 @@ static void set_cli(credential_rig_t *rig, const char *body)
 
 static void test_when(void **state)
 {
-    static const struct { const char *text; int64_t seconds; } rows[] = {
-        {"1700000000", 1700000000}, {"2023-11-14T22:13:20Z", 1700000000},
+    static const struct {
+        const char *text;
+        int64_t seconds;
+    } rows[] = {
+        {"1700000000", 1700000000},
+        {"2023-11-14T22:13:20Z", 1700000000},
         {"2023-11-14T22:13:20.1234567+00:00", 1700000000},
-        {"2023-11-14T23:13:20+01:00", 1700000000}, {"2023-11-14 22:13:20", 1700000000},
-        {"11/14/2023 22:13:20 +00:00", 1700000000}, {"11/14/2023 10:13:20 PM +00:00", 1700000000},
-        {"1/2/2024 12:00:00 AM +00:00", 1704153600}, {"", 0}, {"soon", 0}, {"-5", 0}, {"2023-11-14T22:13:20 CET", 0},
+        {"2023-11-14T23:13:20+01:00", 1700000000},
+        {"2023-11-14 22:13:20", 1700000000},
+        {"11/14/2023 22:13:20 +00:00", 1700000000},
+        {"11/14/2023 10:13:20 PM +00:00", 1700000000},
+        {"1/2/2024 12:00:00 AM +00:00", 1704153600},
+        {"", 0},
+        {"soon", 0},
+        {"-5", 0},
+        {"2023-11-14T22:13:20 CET", 0},
         {"9999999999999999999999", 0},
     };
     (void)state;
@@ -64,9 +74,11 @@ static void test_when(void **state)
 
 static void test_refresh_after(void **state)
 {
-    static const struct { int life, wish, most; } rows[] = {
-        {3600, 0, 3300}, {3600, 1800, 1800}, {3600, 3500, 3300}, {86400, 0, 43200}, {86400, 60, 60}, {600, 0, 300},
-        {100, 0, 50}, {7200, 0, 6900},
+    static const struct {
+        int life, wish, most;
+    } rows[] = {
+        {3600, 0, 3300}, {3600, 1800, 1800}, {3600, 3500, 3300}, {86400, 0, 43200},
+        {86400, 60, 60}, {600, 0, 300},      {100, 0, 50},       {7200, 0, 6900},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -79,7 +91,9 @@ static void test_refresh_after(void **state)
 
 static void test_token_answers(void **state)
 {
-    static const struct { const char *body, *detail; } rows[] = {
+    static const struct {
+        const char *body, *detail;
+    } rows[] = {
         {"{\"access_token\":\"a\",\"expires_in\":60}", ""},
         {"{\"access_token\":\"a\",\"expires_on\":\"2099-01-01T00:00:00Z\"}", ""},
         {"{\"access_token\":\"a\",\"expires_on\":\"1700000000\"}",
@@ -87,7 +101,9 @@ static void test_token_answers(void **state)
         {"{\"access_token\":\"a\"}", "the answer does not say when its token expires"},
         {"{\"access_token\":\"a\\nb\",\"expires_in\":60}", "the answer holds no token"},
         {"{\"access_token\":\"\",\"expires_in\":60}", "the answer holds no token"},
-        {"<html>", "the answer holds no token"}, {"[]", "the answer holds no token"}, {"", "the answer holds no token"},
+        {"<html>", "the answer holds no token"},
+        {"[]", "the answer holds no token"},
+        {"", "the answer holds no token"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -104,13 +120,17 @@ static void test_token_answers(void **state)
 
 static void test_token_errors(void **state)
 {
-    static const struct { int status; const char *body, *part; ac_kind_e kind; } rows[] = {
+    static const struct {
+        int status;
+        const char *body, *part;
+        ac_kind_e kind;
+    } rows[] = {
         {401, "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000215: Invalid client secret\"}",
          "AADSTS7000215: the client secret is wrong; give the secret's value, not its ID", AC_UNAUTHENTICATED},
         {400, "{\"error\":\"invalid_request\",\"error_codes\":[90002]}", "AADSTS90002: there is no such tenant",
          AC_UNAUTHENTICATED},
-        {400, "{\"error_description\":\"AADSTS500011: of someone@contoso.example\"}", "check scope=",
-         AC_UNAUTHENTICATED},
+        {400, "{\"error_description\":\"AADSTS500011: of someone@contoso.example\"}",
+         "check scope=", AC_UNAUTHENTICATED},
         {400, "{\"error_description\":\"AADSTS700213: x\"}", "no federated credential", AC_UNAUTHENTICATED},
         {400, "{\"error_description\":\"AADSTS700024: x\"}", "clock", AC_UNAUTHENTICATED},
         {400, "{\"error_description\":\"AADSTS99: x\"}", "AADSTS99: the authority refused; look the code up",
@@ -143,7 +163,8 @@ static void test_workload(void **state)
     setenv("AZURE_FEDERATED_TOKEN_FILE", path, 1);
     credential_rig_start(rig, "identity:workload", NULL);
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
-    assert_contains(http_server_request(server, 0), "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3A"
+    assert_contains(http_server_request(server, 0),
+                    "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3A"
                     "client-assertion-type%3Ajwt-bearer&client_assertion=Zebra-~s3cr3t1");
     credential_rig_file(rig, "token", SECRET "2", strlen(SECRET) + 1, 0600);
     credential_rig_reject(rig, SCOPE, "t1");
@@ -158,7 +179,8 @@ static void test_workload_without_file(void **state)
     set_app(TENANT);
     setenv("AZURE_FEDERATED_TOKEN_FILE", "/nonexistent/token", 1);
     credential_rig_start(rig, "identity:workload", NULL);
-    assert_contains(credential_rig_fail(rig, SCOPE), "workload: the file of AZURE_FEDERATED_TOKEN_FILE cannot be read: "
+    assert_contains(credential_rig_fail(rig, SCOPE),
+                    "workload: the file of AZURE_FEDERATED_TOKEN_FILE cannot be read: "
                     "No such");
 }
 
@@ -178,7 +200,8 @@ static void test_cli(void **state)
 {
     credential_rig_t *rig = *state;
     char script[512], args[512] = "";
-    snprintf(script, sizeof(script), "for a in \"$@\"; do echo \"[$a]\"; done > %s/args\n"
+    snprintf(script, sizeof(script),
+             "for a in \"$@\"; do echo \"[$a]\"; done > %s/args\n"
              "echo warning >&2\n"
              "echo '{\"accessToken\":\"t1\",\"expires_on\":4070908800,\"expiresOn\":\"2001-01-01 00:00:00.000000\"}'",
              rig->directory);
@@ -188,7 +211,8 @@ static void test_cli(void **state)
     char *path = apr_pstrcat(rig->pool, rig->directory, "/args", NULL), *text = NULL;
     size_t len = 0;
     assert_int_equal(identity_file_read(&text, &len, path, sizeof(args)), APR_SUCCESS);
-    assert_string_equal(text, "[account]\n[get-access-token]\n[--output]\n[json]\n[--resource]\n"
+    assert_string_equal(text,
+                        "[account]\n[get-access-token]\n[--output]\n[json]\n[--resource]\n"
                         "[https://cosmos.azure.com]\n[--tenant]\n[" TENANT "]\n");
     free(text);
 }
@@ -203,7 +227,9 @@ static void test_cli_of_before(void **state)
 
 static void test_cli_fails(void **state)
 {
-    static const struct { const char *script, *detail; } rows[] = {
+    static const struct {
+        const char *script, *detail;
+    } rows[] = {
         {NULL, "cli: 'az' is not installed"},
         {"echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1",
          "cli: nobody is signed in; run 'az login' as the user that httpd runs as"},
@@ -279,8 +305,7 @@ static void test_chain_falls_through(void **state)
 static void test_chain_stops(void **state)
 {
     static const server_step_t refused[] = {
-        ANSWER("401 Unauthorized", "", "{\"error_description\":\"AADSTS7000215: x\"}")
-    };
+        ANSWER("401 Unauthorized", "", "{\"error_description\":\"AADSTS7000215: x\"}")};
     static const server_step_t *const scripts[] = {refused, NULL};
     credential_rig_t *rig = *state;
     http_server_t *server = http_server_start(scripts), *imds = http_server_start(one_token);
@@ -289,7 +314,8 @@ static void test_chain_stops(void **state)
     set_app(TENANT);
     setenv("AZURE_CLIENT_SECRET", SECRET, 1);
     credential_rig_start(rig, "identity", NULL);
-    assert_string_equal(credential_rig_fail(rig, SCOPE), "environment: AADSTS7000215: the client secret is wrong; give "
+    assert_string_equal(credential_rig_fail(rig, SCOPE),
+                        "environment: AADSTS7000215: the client secret is wrong; give "
                         "the secret's value, not its ID");
     assert_int_equal(http_server_requests(imds), 0);
     http_server_stop(server);
@@ -309,7 +335,7 @@ static void test_chain_probes_imds(void **state)
     assert_contains(http_server_request(imds, 1), "Metadata: true\r\n");
     assert_contains(http_server_request(imds, 1), "&client_id=cccc ");
     assert_string_equal(credential_rig_get(rig, "https://vault.azure.net/.default"), "t2");
-    assert_int_equal(http_server_requests(imds), 3);        /* it is kept to, and not probed again */
+    assert_int_equal(http_server_requests(imds), 3); /* it is kept to, and not probed again */
     http_server_stop(imds);
 }
 
@@ -352,16 +378,22 @@ static void test_chain_says_all_of_it(void **state)
     http_server_t *imds = http_server_start(scripts);
     set_url("AZURE_POD_IDENTITY_AUTHORITY_HOST", imds, "");
     credential_rig_start(rig, "identity", NULL);
-    assert_contains(credential_rig_fail(rig, SCOPE), NOT_SET "managed: this machine has no managed identity (HTTP 400); ");
-    credential_rig_wait_log("there is none: " NOT_SET "managed: this machine has no managed identity (HTTP 400); assign one, or name one "
-                            "with client-id=; cli: nobody is signed in; run 'az login' as the user that httpd runs as\n", 1);
+    assert_contains(credential_rig_fail(rig, SCOPE),
+                    NOT_SET "managed: this machine has no managed identity (HTTP 400); ");
+    credential_rig_wait_log(
+        "there is none: " NOT_SET "managed: this machine has no managed identity (HTTP 400); assign one, or name one "
+        "with client-id=; cli: nobody is signed in; run 'az login' as the user that httpd runs as\n",
+        1);
     http_server_stop(imds);
 }
 
 static void test_chain_narrowed(void **state)
 {
-    static const struct { const char *value, *detail; } rows[] = {
-        {"prod", NOT_SET NO_IMDS}, {"DEV", "cli: 'az' is not installed"},
+    static const struct {
+        const char *value, *detail;
+    } rows[] = {
+        {"prod", NOT_SET NO_IMDS},
+        {"DEV", "cli: 'az' is not installed"},
         {"AzureCliCredential", "cli: 'az' is not installed"},
         {"environmentcredential", "environment: not set: AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET"},
     };

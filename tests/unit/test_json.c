@@ -39,7 +39,14 @@ static void refused(const char *text, size_t len, const char *wanted)
 static void test_parse_takes_any_value(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"{}", "[]", "null", "true", "\"x\"", " 1 ", "-0.5e3", "9223372036854775807",
+    static const char *const texts[] = {"{}",
+                                        "[]",
+                                        "null",
+                                        "true",
+                                        "\"x\"",
+                                        " 1 ",
+                                        "-0.5e3",
+                                        "9223372036854775807",
                                         "\t{\"a\": [1, {\"b\": \"\\ud83d\\ude00 [[[[\\\"{{\"}]}\r\n"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         json_decref(parse(texts[i]));
@@ -79,7 +86,7 @@ static void test_parse_refuses_nul_bytes(void **state)
 static void test_parse_refuses_invalid_utf8(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
+    static const char *const texts[] = {"\"\xff\"",     "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
                                         "\"\xe2\x82\"", "\xff"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         json_t *value;
@@ -95,8 +102,8 @@ static void test_parse_never_quotes_the_document(void **state)
 {
     (void)state;
     static const char *const texts[] = {"{\"secretword\": secretword}", "[secretword]",
-                                        "{\"secretword\" \"secretword\"}",
-                                        "{\"secretword\":1,\"secretword\":2}", "\"x\" secretword"};
+                                        "{\"secretword\" \"secretword\"}", "{\"secretword\":1,\"secretword\":2}",
+                                        "\"x\" secretword"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         json_t *value;
         ac_err_t err;
@@ -324,8 +331,11 @@ static void test_text(void **state)
     value = ac_json_text("gr\xc3\xbcn");
     assert_string_equal(json_string_value(value), "gr\xc3\xbcn");
     json_decref(value);
-    value = ac_json_text("a\xff" "b\xe2\x82");
-    assert_string_equal(json_string_value(value), "a\xef\xbf\xbd" "b\xef\xbf\xbd");
+    value = ac_json_text("a\xff"
+                         "b\xe2\x82");
+    assert_string_equal(json_string_value(value),
+                        "a\xef\xbf\xbd"
+                        "b\xef\xbf\xbd");
     json_decref(value);
 }
 
@@ -358,9 +368,17 @@ static void test_dump_writes_the_shortest_real(void **state)
         double real;
         const char *text;
     } cases[] = {
-        {0.1, "0.1"}, {12.75, "12.75"}, {13.5, "13.5"}, {3.0, "3.0"}, {-0.0, "-0.0"}, {1e22, "1e+22"},
-        {0.1 + 0.2, "0.30000000000000004"}, {1.0 / 3, "0.3333333333333333"}, {5e-324, "4.94065645841247e-324"},
-        {1.7976931348623157e308, "1.7976931348623157e+308"}, {0.00000123, "1.23e-06"},
+        {0.1, "0.1"},
+        {12.75, "12.75"},
+        {13.5, "13.5"},
+        {3.0, "3.0"},
+        {-0.0, "-0.0"},
+        {1e22, "1e+22"},
+        {0.1 + 0.2, "0.30000000000000004"},
+        {1.0 / 3, "0.3333333333333333"},
+        {5e-324, "4.94065645841247e-324"},
+        {1.7976931348623157e308, "1.7976931348623157e+308"},
+        {0.00000123, "1.23e-06"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         check_dump(json_real(cases[i].real), cases[i].text);
@@ -391,14 +409,31 @@ static void test_utf8(void **state)
         bool valid;
         size_t whole;
     } cases[] = {
-        {"", 0, true, 0}, {"abc", 3, true, 3}, {"\xc3\xbc", 2, true, 2}, {"a\xc3", 2, false, 1},
-        {"\xe2\x82\xac", 3, true, 3}, {"a\xe2\x82", 3, false, 1}, {"a\xe2", 2, false, 1},
-        {"\xf0\x9f\x98\x80", 4, true, 4}, {"a\xf0\x9f\x98", 4, false, 1}, {"a\xf0\x9f", 3, false, 1},
-        {"a\xf0", 2, false, 1}, {"\xf4\x8f\xbf\xbf", 4, true, 4}, {"\xf4\x90\x80\x80", 4, false, 4},
-        {"\xed\x9f\xbf", 3, true, 3}, {"\xed\xa0\x80", 3, false, 3}, {"\xe0\x9f\xbf", 3, false, 3},
+        {"", 0, true, 0},
+        {"abc", 3, true, 3},
+        {"\xc3\xbc", 2, true, 2},
+        {"a\xc3", 2, false, 1},
+        {"\xe2\x82\xac", 3, true, 3},
+        {"a\xe2\x82", 3, false, 1},
+        {"a\xe2", 2, false, 1},
+        {"\xf0\x9f\x98\x80", 4, true, 4},
+        {"a\xf0\x9f\x98", 4, false, 1},
+        {"a\xf0\x9f", 3, false, 1},
+        {"a\xf0", 2, false, 1},
+        {"\xf4\x8f\xbf\xbf", 4, true, 4},
+        {"\xf4\x90\x80\x80", 4, false, 4},
+        {"\xed\x9f\xbf", 3, true, 3},
+        {"\xed\xa0\x80", 3, false, 3},
+        {"\xe0\x9f\xbf", 3, false, 3},
         /* the end is wrong, not cut: nothing that could follow would mend it */
-        {"a\xff", 2, false, 2}, {"a\x80\x80\x80", 4, false, 4}, {"\xe0\x80", 2, false, 2}, {"\xf0\x80", 2, false, 2},
-        {"\xc1", 1, false, 1}, {"\xf5\x80", 2, false, 2}, {"\x80", 1, false, 1}, {"a\0b", 3, true, 3},
+        {"a\xff", 2, false, 2},
+        {"a\x80\x80\x80", 4, false, 4},
+        {"\xe0\x80", 2, false, 2},
+        {"\xf0\x80", 2, false, 2},
+        {"\xc1", 1, false, 1},
+        {"\xf5\x80", 2, false, 2},
+        {"\x80", 1, false, 1},
+        {"a\0b", 3, true, 3},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_int_equal(ac_utf8_valid(cases[i].text, cases[i].len), cases[i].valid);

@@ -38,7 +38,9 @@ static const char *line_for(char **pline, const char *id, const char *fields)
     char hex[2 * AC_API_KEY_HASH + 1];
     snprintf(text, sizeof(text), "ack_%s_0123456789abcdefghjkmnpqrstvwxyz", id);
     ac_keyring_hash(hash, text);
-    for (int i = 0; i < AC_API_KEY_HASH; i++) snprintf(hex + 2 * i, 3, "%02X", hash[i]);
+    for (int i = 0; i < AC_API_KEY_HASH; i++) {
+        snprintf(hex + 2 * i, 3, "%02X", hash[i]);
+    }
     size_t size = 400 + strlen(fields);
     *pline = ac_alloc(size);
     snprintf(*pline, size, "id=%s key=sha256:%s %s", id, hex, fields);
@@ -50,7 +52,8 @@ static void test_a_file(void **state)
     int n = 0;
     ac_keyring_t *ring = parse("# a comment\n\n   \t\r\n"
                                "id=a key=" ZERO " owner=ann\r\n"
-                               "\towner=\"Gr\xc3\xb6\xc3\x9f" "e \\\"x\\\" \\\\ #1\" key=" ZERO " id=b-2.c roles=admin,x"
+                               "\towner=\"Gr\xc3\xb6\xc3\x9f"
+                               "e \\\"x\\\" \\\\ #1\" key=" ZERO " id=b-2.c roles=admin,x"
                                " limits=\"requests=60/min streams=5\" expires=2027-01-31T12:00:01Z enabled=off"
                                " previous=" ZERO " previous-expires=2027-01-31");
     const ac_api_key_t *keys = ac_keyring_keys(&n, ring);
@@ -62,7 +65,9 @@ static void test_a_file(void **state)
     assert_null(keys[0].limits);
     assert_true(keys[0].enabled && !keys[0].has_previous && !keys[0].expires);
     assert_int_equal(keys[0].line, 4);
-    assert_string_equal(keys[1].owner, "Gr\xc3\xb6\xc3\x9f" "e \"x\" \\ #1");
+    assert_string_equal(keys[1].owner,
+                        "Gr\xc3\xb6\xc3\x9f"
+                        "e \"x\" \\ #1");
     assert_string_equal(keys[1].roles, "admin,x");
     assert_string_equal(keys[1].limits, "requests=60/min streams=5");
     assert_true(!keys[1].enabled && keys[1].has_previous);
@@ -84,13 +89,15 @@ static const struct {
     {"id=a key=" ZERO, "line 1: owner is not given"},
     {"# x\n\nid=a owner=b", "line 3: key is not given"},
     {"key=" ZERO " owner=b", "line 1: id is not given"},
-    {"id=a key=" ZERO " owner=b colour=red", "line 1: there is no field 'colour'; there are id, key, owner, roles, limits, expires, "
+    {"id=a key=" ZERO " owner=b colour=red",
+     "line 1: there is no field 'colour'; there are id, key, owner, roles, limits, expires, "
      "enabled, previous, previous-expires"},
     {"id=a key=" ZERO " owner=b ack_a_secret=", "line 1: a field has no name that is known; there are id"},
     {"ack_a_secret", "line 1: something is no name=value"},
     {"id=a key=ack_a_secret owner=b", "line 1: key must be sha256: and the 64"},
     {"id=a key=" ZERO "0 owner=b", "line 1: key must be sha256: and the 64"},
-    {"id=a key=sha256:000000000000000000000000000000000000000000000000000000000000000g owner=b", "line 1: key must be sha256: and"},
+    {"id=a key=sha256:000000000000000000000000000000000000000000000000000000000000000g owner=b",
+     "line 1: key must be sha256: and"},
     {"id=a id=b key=" ZERO " owner=b", "line 1: id is given twice"},
     {"id=a_b key=" ZERO " owner=b", "line 1: id must be 1 to 64 letters"},
     {"id= key=" ZERO " owner=b", "line 1: id must be 1 to 64 letters"},
@@ -102,7 +109,8 @@ static const struct {
     {"id=a key=" ZERO " owner=b roles=a,", "line 1: roles must be names"},
     {"id=a key=" ZERO " owner=b roles=\"a b\"", "line 1: roles must be names"},
     {"id=a key=" ZERO " owner=b limits=secret=5", "line 1: limits must be as AgentChatLimit has them"},
-    {"id=a key=" ZERO " owner=b limits=\"requests=5/min by=owner\"", "line 1: limits must be as AgentChatLimit has them"},
+    {"id=a key=" ZERO " owner=b limits=\"requests=5/min by=owner\"",
+     "line 1: limits must be as AgentChatLimit has them"},
     {"id=a key=" ZERO " owner=b expires=tomorrow", "line 1: expires must be a date"},
     {"id=a key=" ZERO " owner=b expires=2027-02-29", "line 1: expires must be a date"},
     {"id=a key=" ZERO " owner=b enabled=yes", "line 1: enabled must be on or off"},
@@ -114,7 +122,8 @@ static const struct {
     {"id=a key=" ZERO " owner=\"b\\\"", "line 1: a double quote stands where none can"},
     {"id=a key=" ZERO " owner=b\x01", "line 1: there is a control character"},
     {"id=a key=" ZERO " owner=\xff", "line 1: it is not UTF-8"},
-    {"id=a key=" ZERO " owner=b\nid=b key=" ZERO " owner=b\nid=a key=" ZERO " owner=c", "line 3: the id 'a' stands in line 1 already"},
+    {"id=a key=" ZERO " owner=b\nid=b key=" ZERO " owner=b\nid=a key=" ZERO " owner=c",
+     "line 3: the id 'a' stands in line 1 already"},
 };
 
 static void test_wrong_lines(void **state)
@@ -182,7 +191,8 @@ static void test_revoked_and_rotated(void **state)
 /* A key without a second secret has none that consists of zeros, and no line has the empty key. */
 static void test_what_nobody_has_made(void **state)
 {
-    static const char *const texts[] = {"", "_", "ack", "ack_", "ack__", "ack_a", "ack_a_", "ack_b_", "ack_a_0", "ack_A_0", "ACK_a_0"};
+    static const char *const texts[] = {"",       "_",      "ack",     "ack_",    "ack__",  "ack_a",
+                                        "ack_a_", "ack_b_", "ack_a_0", "ack_A_0", "ACK_a_0"};
     const ac_api_key_t *key = NULL;
     ac_keyring_t *ring = parse("id=a key=" ZERO " owner=ann"), *none = parse("");
     (void)state;
@@ -249,7 +259,8 @@ static void test_a_change_that_could_not_be_read_is_read_later(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     none = (struct rlimit){0, limit.rlim_max};
     setrlimit(RLIMIT_NOFILE, &none);
-    while (apr_time_sec(apr_time_now()) - info.st_ctime < 5) {      /* so old that the same change would not be looked at twice */
+    while (apr_time_sec(apr_time_now()) - info.st_ctime <
+           5) { /* so old that the same change would not be looked at twice */
         assert_string_equal(owner_in_force(file), "ann");
         apr_sleep(apr_time_from_msec(50));
     }

@@ -50,7 +50,7 @@ static void test_read_at_start(void **state)
     credential_rig_t *rig = *state;
     vault_rig_t servers = start_vault(rig, scripts, "tenant-id=contoso.example");
     assert_int_equal(ac_credential_kind(rig->credential), AC_CREDENTIAL_KEY);
-    assert_true(http_server_wait_requests(servers.vault, 1));       /* nobody has asked */
+    assert_true(http_server_wait_requests(servers.vault, 1)); /* nobody has asked */
     assert_string_equal(credential_rig_get(rig, NULL), SECRET "-1");
     assert_string_equal(credential_rig_now(rig, NULL), SECRET "-1");
     assert_int_equal(http_server_requests(servers.vault), 1);
@@ -97,8 +97,10 @@ static void test_rejected(void **state)
 static const server_step_t *make_challenge(credential_rig_t *rig, const char *value)
 {
     server_step_t *steps = apr_pcalloc(rig->pool, 3 * sizeof(*steps));
-    const char *text = apr_psprintf(rig->pool, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: %s\r\n"
-                                    "Content-Length: 0\r\nConnection: close\r\n\r\n", value);
+    const char *text = apr_psprintf(rig->pool,
+                                    "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: %s\r\n"
+                                    "Content-Length: 0\r\nConnection: close\r\n\r\n",
+                                    value);
     steps[0] = (server_step_t)SEND(text);
     steps[1] = (server_step_t)CUT;
     return steps;
@@ -109,9 +111,11 @@ static void test_challenge(void **state)
     static const server_step_t value[] = {VALUE("one")};
     credential_rig_t *rig = *state;
     const server_step_t *scripts[] = {
-        make_challenge(rig, "Bearer authorization=\"https://127.0.0.1/from.the.vault\", "
+        make_challenge(rig,
+                       "Bearer authorization=\"https://127.0.0.1/from.the.vault\", "
                        "resource=\"https://localhost\""),
-        value, NULL,
+        value,
+        NULL,
     };
     vault_rig_t servers = start_vault(rig, scripts, NULL);
     assert_string_equal(credential_rig_get(rig, NULL), "one");
@@ -124,7 +128,9 @@ static void test_challenge(void **state)
 
 static void test_challenge_for_another(void **state)
 {
-    static const struct { const char *challenge, *detail; } rows[] = {
+    static const struct {
+        const char *challenge, *detail;
+    } rows[] = {
         {"Bearer authorization=\"https://127.0.0.1/t\", resource=\"https://vault.azure.net\"",
          "the vault wants a token for another service than itself"},
         {"Bearer authorization=\"https://127.0.0.1/t\", resource=\"https://calhost\"",
@@ -150,11 +156,13 @@ static void test_challenge_for_another(void **state)
 static void test_token_refused(void **state)
 {
     credential_rig_t *rig = *state;
-    const server_step_t *challenge = make_challenge(rig, "Bearer authorization=\"https://127.0.0.1/t\", "
+    const server_step_t *challenge = make_challenge(rig,
+                                                    "Bearer authorization=\"https://127.0.0.1/t\", "
                                                     "resource=\"http://localhost\"");
     const server_step_t *scripts[] = {challenge, challenge, NULL};
     vault_rig_t servers = start_vault(rig, scripts, "tenant-id=contoso.example");
-    assert_contains(credential_rig_fail(rig, NULL), "the vault does not take the identity's token; check tenant-id= "
+    assert_contains(credential_rig_fail(rig, NULL),
+                    "the vault does not take the identity's token; check tenant-id= "
                     "and client-id= (HTTP 401)");
     assert_int_equal(http_server_requests(servers.vault), 2);
     assert_contains(http_server_request(servers.vault, 0), "Bearer t1\r\n");
@@ -165,19 +173,22 @@ static void test_token_refused(void **state)
 
 static void test_refused(void **state)
 {
-    static const server_step_t role[] = {
-        ANSWER("403 Forbidden", "", "{\"error\":{\"code\":\"Forbidden\",\"message\":\"" SECRET "\",\"innererror\":"
-               "{\"code\":\"ForbiddenByRbac\"}}}")
-    };
-    static const server_step_t wall[] = {
-        ANSWER("403 Forbidden", "", "{\"error\":{\"code\":\"Forbidden\",\"innererror\":"
-               "{\"code\":\"ForbiddenByFirewall\"}}}")
-    };
+    static const server_step_t role[] = {ANSWER("403 Forbidden", "",
+                                                "{\"error\":{\"code\":\"Forbidden\",\"message\":\"" SECRET
+                                                "\",\"innererror\":"
+                                                "{\"code\":\"ForbiddenByRbac\"}}}")};
+    static const server_step_t wall[] = {ANSWER("403 Forbidden", "",
+                                                "{\"error\":{\"code\":\"Forbidden\",\"innererror\":"
+                                                "{\"code\":\"ForbiddenByFirewall\"}}}")};
     static const server_step_t gone[] = {ANSWER("404 Not Found", "", "{\"error\":{\"code\":\"SecretNotFound\"}}")};
     static const server_step_t lines[] = {VALUE("a\\nb")}, odd[] = {ANSWER("200 OK", "", "[]")};
-    static const struct { const server_step_t *script; const char *detail; } rows[] = {
-        {role, "the identity may not read the vault's secrets; give it the role Key Vault Secrets User (HTTP 403, "
-               "ForbiddenByRbac)"},
+    static const struct {
+        const server_step_t *script;
+        const char *detail;
+    } rows[] = {
+        {role,
+         "the identity may not read the vault's secrets; give it the role Key Vault Secrets User (HTTP 403, "
+         "ForbiddenByRbac)"},
         {wall, "the vault's network rules do not let this machine in (HTTP 403, ForbiddenByFirewall)"},
         {gone, "the vault has no such secret; check its name (HTTP 404, SecretNotFound)"},
         {lines, "the vault's secret has more than one line, or a control character"},
@@ -207,14 +218,8 @@ static void test_no_token(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_read_at_start),
-        CASE(test_rotated),
-        CASE(test_rejected),
-        CASE(test_challenge),
-        CASE(test_challenge_for_another),
-        CASE(test_token_refused),
-        CASE(test_refused),
-        CASE(test_no_token),
+        CASE(test_read_at_start),         CASE(test_rotated),       CASE(test_rejected), CASE(test_challenge),
+        CASE(test_challenge_for_another), CASE(test_token_refused), CASE(test_refused),  CASE(test_no_token),
     };
     apr_initialize();
     atexit(apr_terminate);

@@ -28,9 +28,9 @@ static void test_knowledge_finds(void **state)
     assert_string_equal(kb_hit(0, "title"), "Orders \xe2\x80\xba Refunds");
     assert_string_equal(kb_hit(0, "document"), "orders.md");
     assert_string_equal(kb_hit(0, "snippet"), "Money comes back within 14 days of the return.");
-    assert_true(json_real_value(json_object_get(json_array_get(json_object_get(kb.answer.result, "results"), 0),
-                                                "score")) > 0);
-    assert_int_equal(ac_json_peek_int(kb.answer.result, "total", -1), 2);      /* "days" is in Delivery too */
+    assert_true(
+        json_real_value(json_object_get(json_array_get(json_object_get(kb.answer.result, "results"), 0), "score")) > 0);
+    assert_int_equal(ac_json_peek_int(kb.answer.result, "total", -1), 2); /* "days" is in Delivery too */
     assert_string_equal(ac_json_peek_string(kb.answer.result, "query", ""), "How many days until my refund?");
     kb_ask("open");
     assert_string_equal(kb_hit(0, "title"), "hours");
@@ -42,9 +42,17 @@ static void test_knowledge_words(void **state)
     (void)state;
     kb_put("a.md", "# Caf\xc3\xa9\n\nReturning parcels, deliveries and na\xc3\xafve customers.\n");
     tool_rig_start(&kb.tool);
-    static const char *const found[] = {"return", "RETURNED", "parcel", "delivery", "cafe", "Caf\xc3\xa9", "naive",
+    static const char *const found[] = {"return",
+                                        "RETURNED",
+                                        "parcel",
+                                        "delivery",
+                                        "cafe",
+                                        "Caf\xc3\xa9",
+                                        "naive",
                                         "deli",
-                                        "\xe2\x80\x9cparcels\xe2\x80\x9d", "what about parcels?", "x y z parcels"};
+                                        "\xe2\x80\x9cparcels\xe2\x80\x9d",
+                                        "what about parcels?",
+                                        "x y z parcels"};
     for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++) {
         kb_ask(found[i]);
         if (kb_n_hits() != 1) {
@@ -65,10 +73,21 @@ static void test_knowledge_hostile_queries(void **state)
     kb_put("a.md", "# Things\n\nplain words near title\n");
     tool_rig_start(&kb.tool);
     static const char *const queries[] = {
-        "plain\\\" OR \\\"", "plain AND", "NEAR(plain words, 2)", "title : plain", "-plain", "^plain", "plain*",
-            "{title} plain",
-        "plain + words", "plain NOT words", "'; DROP TABLE section; -- plain", "\\\"plain", "(plain", "plain)",
-            "plain\\u0001",
+        "plain\\\" OR \\\"",
+        "plain AND",
+        "NEAR(plain words, 2)",
+        "title : plain",
+        "-plain",
+        "^plain",
+        "plain*",
+        "{title} plain",
+        "plain + words",
+        "plain NOT words",
+        "'; DROP TABLE section; -- plain",
+        "\\\"plain",
+        "(plain",
+        "plain)",
+        "plain\\u0001",
     };
     for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
         kb_ask(queries[i]);
@@ -141,7 +160,7 @@ static void test_knowledge_follows_changes(void **state)
 {
     (void)state;
     tool_rig_start(&kb.tool);
-    kb_ask("apples");                              /* an empty folder */
+    kb_ask("apples"); /* an empty folder */
     assert_int_equal(kb_n_hits(), 0);
     kb_put("a.md", "# A\n\napples\n");
     assert_int_equal(mkdir(kb_at("deep"), 0700), 0);
@@ -169,7 +188,7 @@ static void test_knowledge_looks_now_and_then(void **state)
     (void)state;
     kb_put("a.md", "# A\n\napples\n");
     tool_rig_start(&kb.tool);
-    apr_time_t began = ac_clock();      /* no later than it looks */
+    apr_time_t began = ac_clock(); /* no later than it looks */
     kb_ask("apples");
     kb_put("b.md", "# B\n\napples\n");
     kb_ask("apples");
@@ -219,7 +238,7 @@ static void test_knowledge_time_runs_out(void **state)
     for (int i = 0; i < 5; i++) {
         kb_put(apr_psprintf(kb.tool.pool, "%d.md", i), KB_ORDERS);
     }
-    conn->deadline = 1;                         /* long ago: one document each time, but always one */
+    conn->deadline = 1; /* long ago: one document each time, but always one */
     for (int i = 1; i < 5; i++) {
         assert_int_equal(ac_knowledge_refresh(conn, kb.folder, &now, NULL), APR_EAGAIN);
         assert_false(now.whole);
@@ -303,8 +322,8 @@ static void test_knowledge_reads_nothing_outside(void **state)
     const char *target = apr_pstrdup(kb.tool.pool, kb_at("sub"));
     assert_int_equal(symlink(target, kb_at("way")), 0);
     ac_buf_init(&text, AC_KNOWLEDGE_FILE);
-    static const char *const refused[] = {"way/b.md", "../docs/a.md/x", "", "/a.md", "sub//b.md", "a.md/b.md",
-                                          "none.md"};
+    static const char *const refused[] = {"way/b.md",  "../docs/a.md/x", "",       "/a.md",
+                                          "sub//b.md", "a.md/b.md",      "none.md"};
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         assert_int_not_equal(ac_knowledge_read(&text, &stamp, kb.folder, refused[i]), APR_SUCCESS);
     }
@@ -325,20 +344,23 @@ static void test_knowledge_configuration(void **state)
     tool_rig_option(&kb.tool, "results", "20");
     assert_null(tool_rig_create(&kb.tool));
     tool_rig_option(&kb.tool, "path", "docs");
-    assert_string_equal(tool_rig_create(&kb.tool), "AgentChatToolOption path: 'docs' does not begin with '/'; give "
+    assert_string_equal(tool_rig_create(&kb.tool),
+                        "AgentChatToolOption path: 'docs' does not begin with '/'; give "
                         "the folder's whole path");
     tool_rig_option(&kb.tool, "path", "/none/such");
     assert_string_equal(tool_rig_create(&kb.tool),
                         "AgentChatToolOption path: the folder '/none/such' cannot be opened: No such file or "
-                            "directory");
+                        "directory");
     kb_put("a.md", "x");
     tool_rig_option(&kb.tool, "path", kb_at("a.md"));
     assert_non_null(strstr(tool_rig_create(&kb.tool), "cannot be opened: Not a directory"));
     apr_table_clear((apr_table_t *)kb.tool.conf.options);
-    assert_string_equal(tool_rig_create(&kb.tool), "AgentChatToolOption path is missing; give the folder of the "
+    assert_string_equal(tool_rig_create(&kb.tool),
+                        "AgentChatToolOption path is missing; give the folder of the "
                         "documents");
     tool_rig_option(&kb.tool, "folder", kb.folder);
-    assert_string_equal(tool_rig_create(&kb.tool), "AgentChatToolOption: there is no option 'folder'; known are "
+    assert_string_equal(tool_rig_create(&kb.tool),
+                        "AgentChatToolOption: there is no option 'folder'; known are "
                         "path, results");
 }
 

@@ -36,7 +36,7 @@ static void test_knowledge_index_is_made_anew(void **state)
     tool_rig_start(&kb.tool);
     kb_ask("refunds");
     assert_int_equal(access(kb_index_file(), F_OK), 0);
-    assert_int_equal(unlink(kb_index_file()), 0);          /* under a kb.tool that has it open */
+    assert_int_equal(unlink(kb_index_file()), 0); /* under a kb.tool that has it open */
     unlink(apr_pstrcat(kb.tool.pool, kb_index_file(), "-wal", NULL));
     unlink(apr_pstrcat(kb.tool.pool, kb_index_file(), "-shm", NULL));
     kb_ask_anew("refunds");
@@ -73,8 +73,8 @@ static void *search_often(void *baton)
         json_t *result = NULL, *arguments = json_pack("{s:s}", "query", "refunds");
         ac_err_t err;
         ac_err_init(&err);
-        apr_status_t status = kb.tool.vt->call(&result, kb.tool.self, arguments, ac_clock() + apr_time_from_sec(20),
-                                               &err);
+        apr_status_t status =
+            kb.tool.vt->call(&result, kb.tool.self, arguments, ac_clock() + apr_time_from_sec(20), &err);
         bool good = status == APR_SUCCESS && json_array_size(json_object_get(result, "results")) == 5;
         if (!good) {
             print_error("search %d: %d results; %s\n", i, (int)json_array_size(json_object_get(result, "results")),
@@ -118,7 +118,7 @@ static void test_knowledge_many_processes(void **state)
         if (children[i] == 0) {
             intptr_t n_wrong = 0;
             search_often(&n_wrong);
-            apr_pool_destroy(kb.tool.pool);        /* closes the connections */
+            apr_pool_destroy(kb.tool.pool); /* closes the connections */
             _exit(n_wrong ? 1 : 0);
         }
         assert_true(children[i] > 0);
@@ -163,7 +163,7 @@ static void test_knowledge_indexes_at_start(void **state)
     kb_put("a.md", KB_ORDERS);
     assert_int_equal(ac_work_create(&kb.tool.host.work, kb.tool.rig.loop, 1, 4, NULL), APR_SUCCESS);
     tool_rig_start(&kb.tool);
-    ac_work_destroy(kb.tool.host.work);            /* finishes what is queued */
+    ac_work_destroy(kb.tool.host.work); /* finishes what is queued */
     sqlite3 *db;
     assert_int_equal(sqlite3_open(kb_index_file(), &db), SQLITE_OK);
     assert_int_equal(kb_number(db, "SELECT count(*) FROM section"), 3);

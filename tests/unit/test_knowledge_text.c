@@ -60,17 +60,19 @@ static void test_sections_of_headings(void **state)
     (void)state;
     static const row_t rows[] = {
         {"a.md", "# One\ntext\n## Two ##\nmore\n\n### Three\ndeep\n## Four\nlast",
-         "[One]text[One" TO "Two]more[One" TO "Two" TO
-         "Three]deep[One" TO "Four]last"},
+         "[One]text[One" TO "Two]more[One" TO "Two" TO "Three]deep[One" TO "Four]last"},
         {"sub/how-to_go.md", "intro\n## Part\nx\n", "[how to go]intro[how to go" TO "Part]x"},
         {"a.md", "# One\n# Two\ntext", "[One][Two]text"},
         {"a.md", "# One\n## Inside\ntext", "[One" TO "Inside]text"},
         {"a.md", "# *Bold* `code` \\#\n\nx", "[Bold code \\#]x"},
         {"a.md", "#no heading\n####### neither\n    # nor this\n#\tyes\nx",
          "[a]#no heading\n####### neither\n    # nor this[yes]x"},
-        {"a.md", "\xef\xbb\xbf# One\r\ntext\r\n", "[One]text"}, {"*.md", "# ```\nx", "[document]x"}, {"a.md", "", ""},
-            {"a.md", " \n\n", ""},
-        {"a.md", "# C# and F#\nx", "[C# and F#]x"}, {"a.md", "#\n##  ##\nx", "[a]#\n##  ##\nx"},
+        {"a.md", "\xef\xbb\xbf# One\r\ntext\r\n", "[One]text"},
+        {"*.md", "# ```\nx", "[document]x"},
+        {"a.md", "", ""},
+        {"a.md", " \n\n", ""},
+        {"a.md", "# C# and F#\nx", "[C# and F#]x"},
+        {"a.md", "#\n##  ##\nx", "[a]#\n##  ##\nx"},
     };
     CHECK(rows);
 }
@@ -81,9 +83,12 @@ static void test_sections_of_underlined_headings(void **state)
     static const row_t rows[] = {
         {"a.md", "One\n===\ntext\n\nTwo\n---\nmore\n", "[One]text[One" TO "Two]more"},
         {"a.md", "text\n\n---\n\nmore\n", "[a]text\n\n---\n\nmore"},
-        {"a.md", "- item\n---\nx\n", "[a]- item\n---\nx"}, {"a.md", "a | b\n--- | ---\nx | y", "[a]a | b\n--- | "
-                                                            "---\nx | y"},
-        {"a.md", "a\nb\nc\n---\nd", "[a]a\nb\nc\n---\nd"}, {"a.md", "one\n--\nd", "[a]one\n--\nd"},
+        {"a.md", "- item\n---\nx\n", "[a]- item\n---\nx"},
+        {"a.md", "a | b\n--- | ---\nx | y",
+         "[a]a | b\n--- | "
+         "---\nx | y"},
+        {"a.md", "a\nb\nc\n---\nd", "[a]a\nb\nc\n---\nd"},
+        {"a.md", "one\n--\nd", "[a]one\n--\nd"},
     };
     CHECK(rows);
 }
@@ -94,7 +99,8 @@ static void test_sections_leave_code_alone(void **state)
     static const row_t rows[] = {
         {"a.md", "# A\n```sh\n# no heading\n```\n# B\nx", "[A]```sh\n# no heading\n```[B]x"},
         {"a.md", "~~~~\n# a\n~~~\n# b\n~~~~\n# C\nx", "[a]~~~~\n# a\n~~~\n# b\n~~~~[C]x"},
-        {"a.md", "```\n# never closed", "[a]```\n# never closed"}, {"a.md", "``` `x`\n# H\nx", "[a]``` `x`[H]x"},
+        {"a.md", "```\n# never closed", "[a]```\n# never closed"},
+        {"a.md", "``` `x`\n# H\nx", "[a]``` `x`[H]x"},
         {"a.txt", "# not\n=====\nMarkdown", "[a]# not\n=====\nMarkdown"},
     };
     CHECK(rows);
@@ -105,8 +111,10 @@ static void test_sections_take_front_matter(void **state)
     (void)state;
     static const row_t rows[] = {
         {"a.md", "---\nTitle: \"The Name\"\ntags: [x]\n---\ntext\n## H\ny", "[The Name]text[The Name" TO "H]y"},
-        {"a.md", "---\ntitle:\n...\ntext", "[a]text"}, {"a.md", "---\ntitle: x\nnever closed", "[a]---\ntitle: "
-                                                        "x\nnever closed"},
+        {"a.md", "---\ntitle:\n...\ntext", "[a]text"},
+        {"a.md", "---\ntitle: x\nnever closed",
+         "[a]---\ntitle: "
+         "x\nnever closed"},
         {"a.txt", "---\ntitle: x\n---\ntext", "[a]---\ntitle: x\n---\ntext"},
     };
     CHECK(rows);
@@ -157,13 +165,26 @@ static void test_sections_are_of_bounded_number(void **state)
 static void test_query_words(void **state)
 {
     (void)state;
-    static const struct { const char *question, *query; } rows[] = {
-        {"refund", "\"refund\" *"}, {"How do I get a refund?", "\"get\" OR \"refund\" *"}, {"tv", "\"tv\""},
-        {"the who", "\"the\" OR \"who\" *"}, {"don't panic", "\"don\" OR \"panic\" *"}, {"a a A I", "\"a\" OR \"I\""},
-        {"\"xx\" OR yy*", "\"xx\" OR \"yy\""}, {"Stra\xc3\x9f" "e\xe2\x80\x94" "weg", "\"Stra\xc3\x9f" "e\" OR "
-                                                "\"weg\" *"},
-        {"\xe2\x80\x9cquoted\xe2\x80\x9d", "\"quoted\" *"}, {"2024 prices", "\"2024\" OR \"prices\" *"},
-        {"bad \xff utf", "\"bad\" OR \"utf\" *"}, {"refund refund", "\"refund\" *"},
+    static const struct {
+        const char *question, *query;
+    } rows[] = {
+        {"refund", "\"refund\" *"},
+        {"How do I get a refund?", "\"get\" OR \"refund\" *"},
+        {"tv", "\"tv\""},
+        {"the who", "\"the\" OR \"who\" *"},
+        {"don't panic", "\"don\" OR \"panic\" *"},
+        {"a a A I", "\"a\" OR \"I\""},
+        {"\"xx\" OR yy*", "\"xx\" OR \"yy\""},
+        {"Stra\xc3\x9f"
+         "e\xe2\x80\x94"
+         "weg",
+         "\"Stra\xc3\x9f"
+         "e\" OR "
+         "\"weg\" *"},
+        {"\xe2\x80\x9cquoted\xe2\x80\x9d", "\"quoted\" *"},
+        {"2024 prices", "\"2024\" OR \"prices\" *"},
+        {"bad \xff utf", "\"bad\" OR \"utf\" *"},
+        {"refund refund", "\"refund\" *"},
     };
     char query[AC_KNOWLEDGE_QUERY];
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -206,7 +227,8 @@ int main(void)
         cmocka_unit_test_teardown(test_sections_take_front_matter, tear_down),
         cmocka_unit_test_teardown(test_sections_are_of_bounded_size, tear_down),
         cmocka_unit_test_teardown(test_sections_are_of_bounded_number, tear_down),
-        cmocka_unit_test(test_query_words), cmocka_unit_test(test_query_is_bounded),
+        cmocka_unit_test(test_query_words),
+        cmocka_unit_test(test_query_is_bounded),
     };
     return cmocka_run_group_tests_name("knowledge_text", tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static void test_latch_late_answer(void **state)
     ac_latch_t *latch = ac_latch_create();
     ac_latch_ref(latch);
     assert_false(ac_latch_wait(latch, ac_clock() + 1000));
-    ac_latch_unref(latch);                  /* the waiter gives up; the answer comes all the same */
+    ac_latch_unref(latch); /* the waiter gives up; the answer comes all the same */
     assert_int_equal(pthread_create(&thread, NULL, open_and_leave, latch), 0);
     pthread_join(thread, NULL);
 }
@@ -82,7 +82,7 @@ static void *wait_long(void *baton)
 static void test_latch_many_waiters(void **state)
 {
     (void)state;
-    waiters_t waiters = { ac_latch_create(), 0, PTHREAD_MUTEX_INITIALIZER };
+    waiters_t waiters = {ac_latch_create(), 0, PTHREAD_MUTEX_INITIALIZER};
     pthread_t threads[4];
     for (int i = 0; i < 4; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, wait_long, &waiters), 0);

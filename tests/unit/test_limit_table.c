@@ -26,7 +26,7 @@ static apr_time_t now;
 static int setup(void **state)
 {
     (void)state;
-    now = INT64_C(20000) * DAY;                 /* the first moment of a day */
+    now = INT64_C(20000) * DAY; /* the first moment of a day */
     ac_err_init(&err);
     assert_int_equal(ac_limit_table_open(&table, NULL, &err), APR_SUCCESS);
     assert_int_equal(ac_limit_table_join(table, &err), APR_SUCCESS);
@@ -41,7 +41,7 @@ static int teardown(void **state)
     return 0;
 }
 
-typedef struct one_t {                          /* takes of one or two counts */
+typedef struct one_t { /* takes of one or two counts */
     ac_takes_t takes;
     ac_take_t list[2];
 } one_t;
@@ -131,16 +131,16 @@ static void test_reserving_and_settling(void **state)
     assert_int_equal(take(&run), APR_SUCCESS);
     assert_int_equal(run.list[0].left, 400);
     assert_int_equal(take(&other), APR_EAGAIN);
-    ac_limit_table_spend(table, &run.list[0], 100, now);     /* a first round */
+    ac_limit_table_spend(table, &run.list[0], 100, now); /* a first round */
     assert_int_equal(run.list[0].held, 500);
     assert_int_equal(take(&other), APR_EAGAIN);
-    ac_limit_table_spend(table, &run.list[0], 200, now);     /* a second one, and the end */
+    ac_limit_table_spend(table, &run.list[0], 200, now); /* a second one, and the end */
     ac_limit_table_release(table, &run.takes);
     assert_int_equal(take(&other), APR_SUCCESS);
     assert_int_equal(other.list[0].left, 100);
-    ac_limit_table_release(table, &other.takes);             /* a run that used nothing */
+    ac_limit_table_release(table, &other.takes); /* a run that used nothing */
     assert_int_equal(take(&other), APR_SUCCESS);
-    ac_limit_table_spend(table, &other.list[0], 900, now);   /* more than was reserved */
+    ac_limit_table_spend(table, &other.list[0], 900, now); /* more than was reserved */
     ac_limit_table_release(table, &other.takes);
     one_t last = want("a", DAY, 1000, 1, false);
     assert_int_equal(take(&last), APR_EAGAIN);
@@ -171,11 +171,11 @@ static void test_settling_in_a_later_window(void **state)
     now += MINUTE;
     one_t probe = want("a", MINUTE, 1000, 1, false);
     assert_int_equal(take(&probe), APR_SUCCESS);
-    assert_int_equal(probe.list[0].left, 999);               /* a new window owes nothing to the old one */
+    assert_int_equal(probe.list[0].left, 999); /* a new window owes nothing to the old one */
     ac_limit_table_spend(table, &run.list[0], 500, now);
     assert_int_equal(take(&probe), APR_SUCCESS);
     assert_int_equal(probe.list[0].left, 998);
-    ac_limit_table_spend(table, &run.list[0], 200, now);     /* 100 of it were never accounted for */
+    ac_limit_table_spend(table, &run.list[0], 200, now); /* 100 of it were never accounted for */
     ac_limit_table_release(table, &run.takes);
     assert_int_equal(take(&probe), APR_SUCCESS);
     assert_int_equal(probe.list[0].left, 897);
@@ -188,11 +188,11 @@ static void test_what_is_held_at_once(void **state)
     for (int i = 0; i < 4; i++) {
         streams[i] = want("a", 0, 3, 1, true);
         assert_int_equal(take(&streams[i]), i < 3 ? APR_SUCCESS : APR_EAGAIN);
-        now += DAY;                                          /* time does not end it */
+        now += DAY; /* time does not end it */
     }
     assert_int_equal(streams[3].list[0].reset, 0);
     ac_limit_table_release(table, &streams[1].takes);
-    ac_limit_table_release(table, &streams[1].takes);        /* once */
+    ac_limit_table_release(table, &streams[1].takes); /* once */
     assert_int_equal(take(&streams[3]), APR_SUCCESS);
     assert_int_equal(take(&streams[1]), APR_EAGAIN);
 }
@@ -219,14 +219,14 @@ static void test_a_full_table_refuses(void **state)
     assert_in_range(n, AC_MAX_COUNTS * 9 / 10, AC_MAX_COUNTS);
     one_t one = want("somebody new", MINUTE, 3, 1, false);
     int i = 0;
-    while (take(&one) == APR_SUCCESS) {                      /* nearly always at once: a bucket may still have a place */
+    while (take(&one) == APR_SUCCESS) { /* nearly always at once: a bucket may still have a place */
         snprintf((char *)one.list[0].key, AC_COUNT_KEY, "new %d", i++);
     }
     assert_int_equal(err.kind, AC_OVERLOADED);
     assert_true(err.retry_after > 0);
-    assert_int_equal(n_full, 1);                             /* not a line for each */
-    assert_int_equal(admitted("0", MINUTE, 3, 5), 2);        /* who is counted is counted on */
-    now += MINUTE;                                           /* what has expired makes room */
+    assert_int_equal(n_full, 1);                      /* not a line for each */
+    assert_int_equal(admitted("0", MINUTE, 3, 5), 2); /* who is counted is counted on */
+    now += MINUTE;                                    /* what has expired makes room */
     assert_int_equal(take(&one), APR_SUCCESS);
     ac_log_install(NULL, AC_ERROR);
 }
@@ -257,7 +257,7 @@ static void test_nothing_holds_no_record(void **state)
     assert_int_equal(table->head->n_used, 0);
     one_t late = want("a", DAY, 10, 0, true), all = want("a", DAY, 10, 10, true);
     assert_int_equal(take(&late), APR_SUCCESS);
-    ac_limit_table_spend(table, &late.list[0], 3, now);      /* it was more than expected, and is counted all the same */
+    ac_limit_table_spend(table, &late.list[0], 3, now); /* it was more than expected, and is counted all the same */
     assert_int_equal(take(&all), APR_EAGAIN);
     assert_int_equal(all.list[0].left, 7);
 }
@@ -268,8 +268,11 @@ static void wait_for(pid_t child, int signal)
 {
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
-    if (signal) assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal);
-    else assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    if (signal) {
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal);
+    } else {
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
 }
 
 #define PROCESSES 4
@@ -283,7 +286,9 @@ static void test_many_at_once_admit_exactly_so_many(void **state)
     pid_t children[PROCESSES];
     for (int i = 0; i < PROCESSES; i++) {
         if ((children[i] = fork()) == 0) {
-            if (ac_limit_table_join(table, &err) != APR_SUCCESS) _exit(1);
+            if (ac_limit_table_join(table, &err) != APR_SUCCESS) {
+                _exit(1);
+            }
             n_in[i] = admitted("a", MINUTE, MOST, EACH);
             _exit(0);
         }
@@ -305,8 +310,11 @@ static void test_a_dead_process_holds_nothing(void **state)
     pid_t child = fork();
     if (!child) {
         one_t one = want("a", 0, 3, 1, true), two = one;
-        bool fine = ac_limit_table_join(table, &err) == APR_SUCCESS && take(&one) == APR_SUCCESS && take(&two) == APR_SUCCESS;
-        if (!fine) _exit(1);
+        bool fine = ac_limit_table_join(table, &err) == APR_SUCCESS && take(&one) == APR_SUCCESS &&
+            take(&two) == APR_SUCCESS;
+        if (!fine) {
+            _exit(1);
+        }
         raise(SIGKILL);
     }
     wait_for(child, SIGKILL);
@@ -316,7 +324,7 @@ static void test_a_dead_process_holds_nothing(void **state)
     assert_int_equal(take(&one), APR_SUCCESS);
     one_t two = want("a", 0, 3, 1, true), three = two;
     assert_int_equal(take(&two), APR_SUCCESS);
-    assert_int_equal(take(&three), APR_EAGAIN);              /* ours was not given back with them */
+    assert_int_equal(take(&three), APR_EAGAIN); /* ours was not given back with them */
 }
 
 static void test_a_process_killed_under_the_lock(void **state)
@@ -329,8 +337,12 @@ static void test_a_process_killed_under_the_lock(void **state)
     pid_t child = fork();
     if (!child) {
         one_t one = want("a", DAY, 100, 20, true);
-        if (ac_limit_table_join(table, &err) != APR_SUCCESS || take(&one) != APR_SUCCESS) _exit(1);
-        if (ac_table_lock(table, NULL) != APR_SUCCESS) _exit(1);
+        if (ac_limit_table_join(table, &err) != APR_SUCCESS || take(&one) != APR_SUCCESS) {
+            _exit(1);
+        }
+        if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+            _exit(1);
+        }
         /* In the middle of giving back: the list of free records is broken, and what is held is in doubt. */
         table->slots[one.list[0].slot].held = 77;
         table->head->first_free = 9999999;
@@ -357,7 +369,9 @@ static void test_a_process_that_stands_still_under_the_lock(void **state)
     assert_int_equal(pipe(told), 0);
     pid_t child = fork();
     if (!child) {
-        if (ac_table_lock(table, NULL) != APR_SUCCESS || write(told[1], "x", 1) != 1) _exit(1);
+        if (ac_table_lock(table, NULL) != APR_SUCCESS || write(told[1], "x", 1) != 1) {
+            _exit(1);
+        }
         apr_sleep(apr_time_from_msec(100));
         ac_table_unlock(table);
         _exit(0);
@@ -410,7 +424,7 @@ static void test_long_windows_are_saved(void **state)
     assert_int_equal(admitted("b", MINUTE, 5, 9), 5);
     teardown(NULL);
     setup(NULL);
-    assert_int_equal(ac_limit_table_load(table, path, now + DAY), APR_SUCCESS);   /* of yesterday */
+    assert_int_equal(ac_limit_table_load(table, path, now + DAY), APR_SUCCESS); /* of yesterday */
     assert_int_equal(admitted("a", DAY, 5, 9), 5);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(ac_limit_table_load(table, path, now), APR_SUCCESS);
@@ -429,7 +443,8 @@ static void test_a_file_of_another_program(void **state)
     file = fopen(path, "w");
     fputs("agentchat limits 1\nxx\n61000000000000000000000000000000 86400000000 20000 4\n61 1 1\n"
           "62000000000000000000000000000000 86400000000 -1 4\n62000000000000000000000000000000 0 0 4\n"
-          "62000000000000000000000000000000 86400000000 20000 9223372036854775807\n", file);
+          "62000000000000000000000000000000 86400000000 20000 9223372036854775807\n",
+          file);
     fclose(file);
     assert_int_equal(ac_limit_table_load(table, path, now), APR_SUCCESS);
     assert_int_equal(admitted("a", DAY, 5, 9), 1);
@@ -453,14 +468,22 @@ int main(void)
 {
 #define EACH_NEW(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        EACH_NEW(test_a_window_admits_so_many), EACH_NEW(test_a_clock_that_goes_back), EACH_NEW(test_all_or_nothing),
-        EACH_NEW(test_reserving_and_settling), EACH_NEW(test_more_than_any_limit), EACH_NEW(test_settling_in_a_later_window),
+        EACH_NEW(test_a_window_admits_so_many),
+        EACH_NEW(test_a_clock_that_goes_back),
+        EACH_NEW(test_all_or_nothing),
+        EACH_NEW(test_reserving_and_settling),
+        EACH_NEW(test_more_than_any_limit),
+        EACH_NEW(test_settling_in_a_later_window),
         EACH_NEW(test_what_is_held_at_once),
-        EACH_NEW(test_a_full_table_refuses), EACH_NEW(test_holds_run_out), EACH_NEW(test_nothing_holds_no_record),
+        EACH_NEW(test_a_full_table_refuses),
+        EACH_NEW(test_holds_run_out),
+        EACH_NEW(test_nothing_holds_no_record),
         EACH_NEW(test_many_at_once_admit_exactly_so_many),
-        EACH_NEW(test_a_dead_process_holds_nothing), EACH_NEW(test_a_process_killed_under_the_lock),
+        EACH_NEW(test_a_dead_process_holds_nothing),
+        EACH_NEW(test_a_process_killed_under_the_lock),
         EACH_NEW(test_a_process_that_stands_still_under_the_lock),
-        EACH_NEW(test_counts_outlive_their_processes), EACH_NEW(test_long_windows_are_saved),
+        EACH_NEW(test_counts_outlive_their_processes),
+        EACH_NEW(test_long_windows_are_saved),
         EACH_NEW(test_a_file_of_another_program),
     };
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

@@ -21,7 +21,8 @@ static void test_the_whole_form(void **state)
 {
     (void)state;
     ac_limits_t limits = {0};
-    assert_int_equal(parse(&limits, "requests=60/min  tokens=100k/min\tstreams=5 cost=2.50/day runs=2k by=agent", AC_BY_OWNER),
+    assert_int_equal(parse(&limits, "requests=60/min  tokens=100k/min\tstreams=5 cost=2.50/day runs=2k by=agent",
+                           AC_BY_OWNER),
                      APR_SUCCESS);
     assert_int_equal(limits.n, 5);
     static const ac_limit_t want[] = {
@@ -56,8 +57,13 @@ static void test_lines_add_up(void **state)
 static void test_money(void **state)
 {
     (void)state;
-    static const struct { const char *text; int64_t most; } cases[] = {
-        {"cost=1/day", 1000000000}, {"cost=0.000000001/s", 1}, {"cost=12.5/hour", 12500000000},
+    static const struct {
+        const char *text;
+        int64_t most;
+    } cases[] = {
+        {"cost=1/day", 1000000000},
+        {"cost=0.000000001/s", 1},
+        {"cost=12.5/hour", 12500000000},
         {"cost=1000000000/day", AC_MAX_LIMIT},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -70,19 +76,36 @@ static void test_money(void **state)
 static void test_what_is_no_limit(void **state)
 {
     (void)state;
-    static const struct { const char *text, *says; } cases[] = {
-        {"", "no limit in it"}, {"by=owner", "no limit in it"}, {"requests", "'requests' is no limit; accepted are"},
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"", "no limit in it"},
+        {"by=owner", "no limit in it"},
+        {"requests", "'requests' is no limit; accepted are"},
         {"speed=1/s", "'speed=1/s' is no limit; accepted are requests=, tokens=, streams=, runs=, cost= and by="},
-        {"requests=60", "like requests=60/min"}, {"requests=60/month", "/s, /min, /hour or /day"}, {"requests=/min", "'requests=/min'"},
-        {"requests=0/min", "'requests=0/min'"}, {"requests=-1/min", "'requests=-1/min'"}, {"requests=1.5/min", "'requests=1.5/min'"},
-        {"requests=1K/min", "'requests=1K/min'"}, {"requests=1kk/min", "'requests=1kk/min'"},
-        {"requests=9999999999999999999/min", "'requests=99"}, {"tokens=9999999999999999M/min", "like tokens=100k/min"},
-        {"streams=5/min", "like streams=5"}, {"runs=5/min", "like runs=5"},
-        {"streams=", "like streams=5"}, {"cost=1.0000000001/day", "like cost=2.50/day"},
-        {"cost=1./day", "cost=1./day"}, {"cost=.5/day", "cost=.5/day"}, {"cost=1k/day", "cost=1k/day"}, {"cost=1.2.3/day", "cost=1.2.3"},
-        {"cost=1000000000.1/day", "cost=1000000000.1"}, {"cost=0.0/day", "cost=0.0"},
+        {"requests=60", "like requests=60/min"},
+        {"requests=60/month", "/s, /min, /hour or /day"},
+        {"requests=/min", "'requests=/min'"},
+        {"requests=0/min", "'requests=0/min'"},
+        {"requests=-1/min", "'requests=-1/min'"},
+        {"requests=1.5/min", "'requests=1.5/min'"},
+        {"requests=1K/min", "'requests=1K/min'"},
+        {"requests=1kk/min", "'requests=1kk/min'"},
+        {"requests=9999999999999999999/min", "'requests=99"},
+        {"tokens=9999999999999999M/min", "like tokens=100k/min"},
+        {"streams=5/min", "like streams=5"},
+        {"runs=5/min", "like runs=5"},
+        {"streams=", "like streams=5"},
+        {"cost=1.0000000001/day", "like cost=2.50/day"},
+        {"cost=1./day", "cost=1./day"},
+        {"cost=.5/day", "cost=.5/day"},
+        {"cost=1k/day", "cost=1k/day"},
+        {"cost=1.2.3/day", "cost=1.2.3"},
+        {"cost=1000000000.1/day", "cost=1000000000.1"},
+        {"cost=0.0/day", "cost=0.0"},
         {"requests=1/s by=me", "'by=me' is none of by=owner, by=key, by=agent, by=address"},
-        {"requests=1/s by=owner by=key", "second by="}, {"requests=1/s requests=2/s", "'requests=2/s' is given twice by=owner"},
+        {"requests=1/s by=owner by=key", "second by="},
+        {"requests=1/s requests=2/s", "'requests=2/s' is given twice by=owner"},
         {"requests=1/s aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "longer than"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -107,8 +130,8 @@ static void test_no_more_than_there_is_room_for(void **state)
 {
     (void)state;
     ac_limits_t limits = {0};
-    static const char *const line[] = {"requests=1/s requests=1/min requests=1/hour requests=1/day", "by=owner", "by=agent", "by=key",
-                                       "by=address"};
+    static const char *const line[] = {"requests=1/s requests=1/min requests=1/hour requests=1/day", "by=owner",
+                                       "by=agent", "by=key", "by=address"};
     for (int i = 1; i < 5; i++) {
         char text[160];
         snprintf(text, sizeof(text), "%s %s", line[0], line[i]);
@@ -131,9 +154,13 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_whole_form), cmocka_unit_test(test_lines_add_up), cmocka_unit_test(test_money),
-        cmocka_unit_test(test_what_is_no_limit), cmocka_unit_test(test_a_key_counts_by_key),
-        cmocka_unit_test(test_no_more_than_there_is_room_for), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_the_whole_form),
+        cmocka_unit_test(test_lines_add_up),
+        cmocka_unit_test(test_money),
+        cmocka_unit_test(test_what_is_no_limit),
+        cmocka_unit_test(test_a_key_counts_by_key),
+        cmocka_unit_test(test_no_more_than_there_is_room_for),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ static void stop(void *baton)
 /* ---- posted commands ---- */
 
 #define POSTERS 4
-#define POSTS   5000
+#define POSTS 5000
 
 typedef struct post_t {
     struct poster_t *poster;
@@ -70,7 +70,7 @@ static void *post_all(void *baton)
 {
     poster_t *poster = baton;
     for (int i = 0; i < POSTS; i++) {
-        poster->posts[i] = (post_t){ poster, i };
+        poster->posts[i] = (post_t){poster, i};
         ac_loop_post(loop, take_post, &poster->posts[i]);
     }
     return NULL;
@@ -215,7 +215,7 @@ static void test_loop_timers_in_order(void **state)
         n_set += marks[i].timer.slot != 0;
     }
     assert_in_range(n_set, TIMERS / 4, TIMERS);
-    ac_timer_t end = { 0 };
+    ac_timer_t end = {0};
     ac_timer_set(loop, &end, start + 60000, stop, NULL);
     ac_loop_run(loop);
     assert_int_equal(n_fired, n_set);
@@ -243,7 +243,7 @@ static void test_loop_timer_sets_itself(void **state)
     trace[0] = '\0';
     ac_timer_set(loop, &again, -1, set_again, NULL);
     assert_int_equal(n_again, 0);
-    ac_loop_post(loop, note, "p");          /* a timer that is always due does not starve a command */
+    ac_loop_post(loop, note, "p"); /* a timer that is always due does not starve a command */
     ac_loop_run(loop);
     assert_int_equal(n_again, 50);
     assert_string_equal(trace, "p");
@@ -255,7 +255,7 @@ static void cancel_second(void *baton)
 {
     note(baton);
     ac_timer_cancel(loop, &second);
-    ac_timer_cancel(loop, &first);          /* itself: not set any more */
+    ac_timer_cancel(loop, &first); /* itself: not set any more */
     ac_loop_post(loop, stop, NULL);
 }
 
@@ -274,7 +274,7 @@ static void test_loop_timer_cancels_another(void **state)
 static void test_loop_timer_wakes_sleeper(void **state)
 {
     (void)state;
-    ac_timer_t timer = { 0 };
+    ac_timer_t timer = {0};
     apr_time_t due = ac_clock() + 30000;
     ac_timer_set(loop, &timer, due, stop, NULL);
     ac_loop_run(loop);
@@ -343,7 +343,7 @@ static void test_loop_ready_bounded(void **state)
 {
     (void)state;
     int ends[2];
-    ac_watch_t watch = { 0 };
+    ac_watch_t watch = {0};
     n_spins = 0;
     memset(&ready_a, 0, sizeof(ready_a));
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
@@ -362,15 +362,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_loop_posts_from_threads),
-        TEST(test_loop_posts_before_run),
-        TEST(test_loop_post_wakes),
-        TEST(test_loop_destroy_drops_posts),
-        TEST(test_loop_timers_in_order),
-        TEST(test_loop_timer_sets_itself),
-        TEST(test_loop_timer_cancels_another),
-        TEST(test_loop_timer_wakes_sleeper),
-        TEST(test_loop_ready_same_turn),
+        TEST(test_loop_posts_from_threads),    TEST(test_loop_posts_before_run),    TEST(test_loop_post_wakes),
+        TEST(test_loop_destroy_drops_posts),   TEST(test_loop_timers_in_order),     TEST(test_loop_timer_sets_itself),
+        TEST(test_loop_timer_cancels_another), TEST(test_loop_timer_wakes_sleeper), TEST(test_loop_ready_same_turn),
         TEST(test_loop_ready_bounded),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);

@@ -14,14 +14,14 @@
 #include "model_rig.h"
 
 #define HELLO "{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"
-#define CHUNK "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
+#define CHUNK \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
 #define UNKNOWN "{\"error\":{\"code\":\"401\",\"message\":\"Access token is missing, invalid, or expired.\"}}"
 
 static const server_step_t token_1[] = {TOKEN("t1", "3600")}, token_2[] = {TOKEN("t2", "3600")};
 static const server_step_t *const tokens[] = {token_1, token_2, NULL};
 static const server_step_t answer[] = {
-    SEND("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" CHUNK), CUT, END
-};
+    SEND("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" CHUNK), CUT, END};
 static const server_step_t unknown[] = {ANSWER("401 Unauthorized", "", UNKNOWN)};
 
 typedef struct scene_t {
@@ -88,7 +88,7 @@ static void test_bearer(void **state)
     assert_contains(http_server_request(scene.authority, 0), "&scope=https%3A%2F%2Fai.azure.com%2F.default&");
     question_free(&scene.question);
     question_init(&scene.question, &scene.rig->loop, &ac_model_azure_openai, scene.self, HELLO);
-    scene_run(&scene, 1, 2);                    /* the token is there already */
+    scene_run(&scene, 1, 2); /* the token is there already */
     scene_close(&scene);
 }
 
@@ -123,8 +123,7 @@ static void test_refused_for_good(void **state)
 static void test_forbidden(void **state)
 {
     static const server_step_t expired[] = {
-        ANSWER("403 Forbidden", "", "{\"error\":{\"code\":\"ExpiredAuthenticationToken\"}}")
-    };
+        ANSWER("403 Forbidden", "", "{\"error\":{\"code\":\"ExpiredAuthenticationToken\"}}")};
     static const server_step_t role[] = {ANSWER("403 Forbidden", "", "{\"error\":{\"code\":\"PermissionDenied\"}}")};
     static const server_step_t *const first[] = {expired, answer, NULL}, *const second[] = {role, NULL};
     scene_t scene;
@@ -133,7 +132,7 @@ static void test_forbidden(void **state)
     assert_string_equal(scene.question.text.data, "Hi");
     scene_close(&scene);
     scene_open(&scene, state, tokens, second);
-    scene_run(&scene, 1, 1);                    /* another token would be allowed no more */
+    scene_run(&scene, 1, 1); /* another token would be allowed no more */
     assert_int_equal(scene.question.end.err.kind, AC_MODEL_REFUSED);
     scene_close(&scene);
 }
@@ -141,8 +140,7 @@ static void test_forbidden(void **state)
 static void test_no_token(void **state)
 {
     static const server_step_t refused[] = {
-        ANSWER("401 Unauthorized", "", "{\"error_description\":\"AADSTS7000222: x\"}")
-    };
+        ANSWER("401 Unauthorized", "", "{\"error_description\":\"AADSTS7000222: x\"}")};
     static const server_step_t busy[] = {ANSWER("503 Busy", "retry-after-ms: 1\r\n", "")};
     static const server_step_t *const first[] = {refused, NULL}, *const second[] = {busy, NULL};
     static const server_step_t *const scripts[] = {answer, NULL};
@@ -150,7 +148,8 @@ static void test_no_token(void **state)
     scene_open(&scene, state, first, scripts);
     scene_run(&scene, 1, 0);
     assert_int_equal(scene.question.end.err.kind, AC_MODEL_REFUSED);
-    assert_string_equal(scene.question.end.err.detail, "no credential for the model's service: environment: "
+    assert_string_equal(scene.question.end.err.detail,
+                        "no credential for the model's service: environment: "
                         "AADSTS7000222: the client secret has expired; make a new one in the app registration");
     scene_close(&scene);
     scene_open(&scene, state, second, scripts);
@@ -230,7 +229,7 @@ static void test_probe(void **state)
     scene_open(&scene, state, tokens, scripts);
     scene_probe(&scene, &probed);
     assert_int_equal(probed.err.kind, AC_MODEL_REFUSED);
-    scene_probe(&scene, &probed);               /* with another token */
+    scene_probe(&scene, &probed); /* with another token */
     assert_int_equal(probed.status, APR_SUCCESS);
     assert_contains(http_server_request(scene.server, 0), "GET /openai/v1/models HTTP/1.1\r\n");
     assert_contains(http_server_request(scene.server, 0), "Authorization: Bearer t1\r\n");
@@ -257,15 +256,9 @@ static void test_probe_without_token(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_bearer),
-        CASE(test_renewed_once),
-        CASE(test_refused_for_good),
-        CASE(test_forbidden),
-        CASE(test_no_token),
-        CASE(test_cancelled_while_waiting),
-        CASE(test_token_is_late),
-        CASE(test_probe),
-        CASE(test_probe_without_token),
+        CASE(test_bearer),        CASE(test_renewed_once), CASE(test_refused_for_good),
+        CASE(test_forbidden),     CASE(test_no_token),     CASE(test_cancelled_while_waiting),
+        CASE(test_token_is_late), CASE(test_probe),        CASE(test_probe_without_token),
     };
     apr_initialize();
     atexit(apr_terminate);

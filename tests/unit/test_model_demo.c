@@ -12,8 +12,11 @@
 
 #include "model_rig.h"
 
-#define TOOL(name, parameters) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"parameters\":" parameters "}}"
-#define TEXT_PARAMETER(name) "{\"type\":\"object\",\"properties\":{\"" name "\":{\"type\":\"string\"}},\"required\":[\"" name "\"]}"
+/* clang-format off */
+#define TOOL(name, parameters) \
+    "{\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"parameters\":" parameters "}}"
+#define TEXT_PARAMETER(name) \
+    "{\"type\":\"object\",\"properties\":{\"" name "\":{\"type\":\"string\"}},\"required\":[\"" name "\"]}"
 #define TOOLS "\"tools\":[" TOOL("get_weather", \
     "{\"type\":\"object\",\"properties\":{\"units\":{\"type\":\"string\",\"enum\":[\"metric\",\"imperial\"]}," \
     "\"location\":{\"type\":\"string\"}},\"required\":[\"units\",\"location\"]}") "," \
@@ -21,6 +24,7 @@
     TOOL("get_stock_price", TEXT_PARAMETER("symbol")) "," TOOL("search_web", TEXT_PARAMETER("query")) "," \
     TOOL("lookup_invoice", "{\"type\":\"object\",\"properties\":{\"number\":{\"type\":[\"string\",\"null\"]},\"year\":" \
          "{\"type\":\"integer\",\"minimum\":2020}},\"required\":[\"year\"]}") "]"
+/* clang-format on */
 #define USER(text) "{\"role\":\"user\",\"content\":\"" text "\"}"
 #define ASSISTANT(text) "{\"role\":\"assistant\",\"content\":\"" text "\"}"
 #define TALK(messages) "{\"messages\":[{\"role\":\"system\",\"content\":\"Be kind.\"}," messages "]," TOOLS "}"
@@ -80,7 +84,8 @@ static void test_the_four_conversations(void **state)
 {
     (void)state;
     expect_calls(TALK(USER("What's the weather in Tokyo?")), WEATHER("Tokyo"));
-    expect_calls(TALK(USER("What's the weather in Paris and what's 18% tip on \u20ac75?")), WEATHER("Paris") SUM("75 * 0.18"));
+    expect_calls(TALK(USER("What's the weather in Paris and what's 18% tip on \u20ac75?")),
+                 WEATHER("Paris") SUM("75 * 0.18"));
     expect_calls(TALK(USER("Tell me a joke")), "");
     expect_calls(TALK(USER("I need help with my order")), TOPIC("order"));
 }
@@ -90,7 +95,8 @@ static void test_weather(void **state)
     (void)state;
     expect_calls(TALK(USER("How's the weather in new york city today?")), WEATHER("new york city"));
     expect_calls(TALK(USER("weather in Paris, Texas please")), WEATHER("Paris, Texas"));
-    expect_calls(TALK(USER("Weather in Z\u00fcrich and S\u00e3o Paulo?")), WEATHER("Z\u00fcrich") WEATHER("S\u00e3o Paulo"));
+    expect_calls(TALK(USER("Weather in Z\u00fcrich and S\u00e3o Paulo?")),
+                 WEATHER("Z\u00fcrich") WEATHER("S\u00e3o Paulo"));
     expect_calls(TALK(USER("What is the weather for tomorrow in Rome?")), WEATHER("Rome"));
     expect_calls(TALK(USER("What's Tokyo's weather?")), WEATHER("Tokyo"));
     expect_calls(TALK(USER("forecast for St. Louis")), WEATHER("St. Louis"));
@@ -120,7 +126,8 @@ static void test_other_tools(void **state)
     expect_calls(TALK(USER("How long does shipping to Norway take?")), TOPIC("shipping Norway"));
     expect_calls(TALK(USER("What's the stock price of MSFT?")), "get_stock_price {\"symbol\":\"MSFT\"};");
     expect_calls(TALK(USER("How is the Apple stock?")), "get_stock_price {\"symbol\":\"AAPL\"};");
-    expect_calls(TALK(USER("Search the web for event streams in C.")), "search_web {\"query\":\"event streams in C\"};");
+    expect_calls(TALK(USER("Search the web for event streams in C.")),
+                 "search_web {\"query\":\"event streams in C\"};");
     expect_calls(TALK(USER("use lookup_invoice: 2024-117")), "lookup_invoice {\"number\":\"2024-117\",\"year\":2020};");
     expect_calls(BARE(USER("What is your refund policy?")), "");
 }
@@ -143,7 +150,8 @@ static void test_arguments_come_in_pieces(void **state)
     (void)state;
     question_init(&question, &rig, &ac_model_demo, fast, TALK(USER("15% of 85, and the weather in Oslo")));
     question_run(&question);
-    assert_string_equal(question.tools.data, "[0 get_weather]<0 {\"location\":\"Osl><0 o\",\"units\":\"metr><0 ic\"}>"
+    assert_string_equal(question.tools.data,
+                        "[0 get_weather]<0 {\"location\":\"Osl><0 o\",\"units\":\"metr><0 ic\"}>"
                         "[1 calculate]<1 {\"expression\":\"8><1 5><1  *><1  0.15\"}>");
     question_free(&question);
 }
@@ -164,29 +172,33 @@ static void expect_text(const char *document, const char *part, const char *abse
     question_free(&question);
 }
 
-#define ASKED(tool) "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":" \
-                    "{\"name\":\"" tool "\",\"arguments\":\"{}\"}}]},"
+#define ASKED(tool) \
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":" \
+    "{\"name\":\"" tool "\",\"arguments\":\"{}\"}}]},"
 #define RESULT(text) "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"" text "\"}"
 
 static void test_results(void **state)
 {
     (void)state;
-    expect_text(TALK(USER("Weather in Tokyo?") "," ASKED("get_weather")
-                     RESULT("{\\\"location\\\":{\\\"name\\\":\\\"Tokyo\\\",\\\"country\\\":\\\"Japan\\\"},"
-                            "\\\"units\\\":{\\\"temperature\\\":\\\"\u00b0C\\\"},"
-                            "\\\"current\\\":{\\\"temperature\\\":21.5,\\\"feels_like\\\":20,\\\"conditions\\\":\\\"light rain\\\"}}")),
-                "In Tokyo (Japan) it is 21.5 \u00b0C with light rain, and it feels like 20 \u00b0C.", NULL);
+    expect_text(
+        TALK(USER("Weather in Tokyo?") "," ASKED("get_weather") RESULT(
+            "{\\\"location\\\":{\\\"name\\\":\\\"Tokyo\\\",\\\"country\\\":\\\"Japan\\\"},"
+            "\\\"units\\\":{\\\"temperature\\\":\\\"\u00b0C\\\"},"
+            "\\\"current\\\":{\\\"temperature\\\":21.5,\\\"feels_like\\\":20,\\\"conditions\\\":\\\"light rain\\\"}}")),
+        "In Tokyo (Japan) it is 21.5 \u00b0C with light rain, and it feels like 20 \u00b0C.", NULL);
     expect_text(TALK(USER("Weather in Oslo?") "," ASKED("get_weather")
-                     RESULT("{\\\"city\\\":\\\"Oslo\\\",\\\"temperature\\\":\\\"3 C\\\"}")),
+                         RESULT("{\\\"city\\\":\\\"Oslo\\\",\\\"temperature\\\":\\\"3 C\\\"}")),
                 "In Oslo it is 3 C.", NULL);
-    expect_text(TALK(USER("2+2") "," ASKED("calculate") RESULT("{\\\"expression\\\":\\\"75 * 0.18\\\",\\\"result\\\":13.5}")),
+    expect_text(TALK(USER("2+2") "," ASKED("calculate")
+                         RESULT("{\\\"expression\\\":\\\"75 * 0.18\\\",\\\"result\\\":13.5}")),
                 "75 * 0.18 = 13.5.", NULL);
-    expect_text(TALK(USER("my order") "," ASKED("search_knowledge_base")
-                     RESULT("{\\\"results\\\":[{\\\"title\\\":\\\"Orders\\\",\\\"snippet\\\":\\\"Where it is.\\\"}]}")),
+    expect_text(TALK(USER("my order") "," ASKED("search_knowledge_base") RESULT(
+                    "{\\\"results\\\":[{\\\"title\\\":\\\"Orders\\\",\\\"snippet\\\":\\\"Where it is.\\\"}]}")),
                 "I found \u201cOrders\u201d: Where it is.", NULL);
-    expect_text(TALK(USER("my order") "," ASKED("search_knowledge_base") RESULT("{\\\"results\\\":[]}")), "found nothing", NULL);
+    expect_text(TALK(USER("my order") "," ASKED("search_knowledge_base") RESULT("{\\\"results\\\":[]}")),
+                "found nothing", NULL);
     expect_text(TALK(USER("stock of SAP") "," ASKED("get_stock_price")
-                     RESULT("{\\\"symbol\\\":\\\"SAP\\\",\\\"price\\\":250.1,\\\"currency\\\":\\\"EUR\\\"}")),
+                         RESULT("{\\\"symbol\\\":\\\"SAP\\\",\\\"price\\\":250.1,\\\"currency\\\":\\\"EUR\\\"}")),
                 "SAP is at 250.1 EUR.", NULL);
     expect_text(TALK(USER("x") "," ASKED("lookup_invoice") RESULT("{\\\"paid\\\":true,\\\"sum\\\":12}")),
                 "The tool lookup_invoice answered: paid yes, sum 12.", NULL);
@@ -201,21 +213,25 @@ static void test_says_what_it_is(void **state)
     (void)state;
     expect_text(TALK(USER("Hello")), says, NULL);
     expect_text(BARE(USER("Weather in Oslo?") "," ASKED("get_weather") RESULT("{}")), says, NULL);
-    expect_text(TALK(USER("Hello") "," ASSISTANT("Hello!") "," USER("Who are you?")), "The tools of this agent are get_weather, ", says);
+    expect_text(TALK(USER("Hello") "," ASSISTANT("Hello!") "," USER("Who are you?")),
+                "The tools of this agent are get_weather, ", says);
     expect_text(TALK(USER("What is love?")), "\u201cWhat is love?\u201d, which needs a real model", NULL);
     expect_text(BARE(USER("Hello")), "has no tools", NULL);
     expect_text("{\"messages\":[]}", says, NULL);
-    expect_text("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"},{\"type\":\"text\",\"text\":\"Hello\"}]}]}",
-                "Hello!", NULL);
+    expect_text(
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"},{\"type\":\"text\",\"text\":\"Hello\"}]}]}",
+        "Hello!", NULL);
     expect_text("{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "Try:", NULL);
 }
 
 static void test_remembers(void **state)
 {
     (void)state;
-    expect_text(TALK(USER("My name is Ada.") "," ASSISTANT("Hi") "," USER("Tell me a joke") "," ASSISTANT("Ha") ","
-                     USER("What did I ask before?")), "1. \u201cMy name is Ada.\u201d 2. \u201cTell me a joke\u201d", "demonstration");
-    expect_text(TALK(USER("My name is Ada.") "," ASSISTANT("Hi") "," USER("What is my name?")), "your name is Ada.", NULL);
+    expect_text(TALK(USER("My name is Ada.") "," ASSISTANT("Hi") "," USER("Tell me a joke") "," ASSISTANT(
+                    "Ha") "," USER("What did I ask before?")),
+                "1. \u201cMy name is Ada.\u201d 2. \u201cTell me a joke\u201d", "demonstration");
+    expect_text(TALK(USER("My name is Ada.") "," ASSISTANT("Hi") "," USER("What is my name?")), "your name is Ada.",
+                NULL);
     expect_text(TALK(USER("What did I ask before?")), "first message of our conversation", NULL);
     expect_text(TALK(USER("Tell me a joke")), "OCT 31", NULL);
     expect_text(TALK(USER("Tell me a joke") "," ASSISTANT("Ha") "," USER("Another joke")), "times out", "OCT 31");
@@ -243,7 +259,8 @@ static void test_usage(void **state)
 {
     question_t question;
     (void)state;
-    question_init(&question, &rig, &ac_model_demo, fast, BARE(USER("Tell me a joke") "," ASSISTANT("One two.") "," USER("joke")));
+    question_init(&question, &rig, &ac_model_demo, fast,
+                  BARE(USER("Tell me a joke") "," ASSISTANT("One two.") "," USER("joke")));
     question_run(&question);
     assert_true(question.end.usage.known && !question.end.usage.estimated);
     assert_int_equal(question.end.usage.prompt, 7);
@@ -273,7 +290,8 @@ static void test_pace(void **state)
     (void)state;
     assert_null(create(&self, "pace", "2"));
     model_init(&rig, &ac_model_demo, self);
-    question_init(&question, &rig, &ac_model_demo, self, BARE(USER("Hello") "," ASSISTANT("Hi") "," USER("Tell me a joke")));
+    question_init(&question, &rig, &ac_model_demo, self,
+                  BARE(USER("Hello") "," ASSISTANT("Hi") "," USER("Tell me a joke")));
     question_run(&question);
     /* Never faster than half of the pace; how much slower is up to the machine. */
     assert_true(question.first - question.began >= 6 * 1000);
@@ -355,12 +373,22 @@ static void test_probe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_four_conversations), cmocka_unit_test(test_weather), cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_other_tools), cmocka_unit_test(test_no_calls_where_none_are_allowed),
-        cmocka_unit_test(test_arguments_come_in_pieces), cmocka_unit_test(test_results),
-        cmocka_unit_test(test_says_what_it_is), cmocka_unit_test(test_remembers), cmocka_unit_test(test_long_messages),
-        cmocka_unit_test(test_usage), cmocka_unit_test(test_length), cmocka_unit_test(test_pace), cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_options), cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_the_four_conversations),
+        cmocka_unit_test(test_weather),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_other_tools),
+        cmocka_unit_test(test_no_calls_where_none_are_allowed),
+        cmocka_unit_test(test_arguments_come_in_pieces),
+        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_says_what_it_is),
+        cmocka_unit_test(test_remembers),
+        cmocka_unit_test(test_long_messages),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_length),
+        cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_probe),
     };
     apr_initialize();
     apr_pool_create(&pool, NULL);

@@ -16,7 +16,7 @@ static apr_pool_t *pool;
 
 typedef struct given_t {
     const char *endpoint, *key;
-    const char *options[8];                 /* name, value, … */
+    const char *options[8]; /* name, value, … */
 } given_t;
 
 static const char *create(openai_model_t **pmodel, const ac_model_vt *vt, const given_t *given)
@@ -94,17 +94,21 @@ static void test_openai_problems(void **state)
     expect_problem(OPENAI, (given_t){"ftp://host/v1", "sk-9", {"model", "m"}}, "not an http or https address");
     expect_problem(OPENAI, (given_t){"https://host/v1?x=1", "sk-9", {"model", "m"}}, "has a '?'");
     expect_problem(OPENAI, (given_t){"https://host/v1/chat/completions", "sk-9", {"model", "m"}}, "only its beginning");
-    expect_problem(OPENAI, (given_t){NULL, "sk-9", {"modell", "m"}}, "'modell'; provider 'openai' knows model=, insecure=");
+    expect_problem(OPENAI, (given_t){NULL, "sk-9", {"modell", "m"}},
+                   "'modell'; provider 'openai' knows model=, insecure=");
     expect_problem(OPENAI, (given_t){NULL, "sk-9", {"model", "m", "insecure", "yes"}}, "give on or off");
 }
 
 static void test_plain_http(void **state)
 {
-    static const char *const near[] = {"http://localhost/v1", "http://127.0.0.1/v1", "http://[::1]:8000/v1", "http://10.1.2.3/v1",
-                                       "http://192.168.0.7:8000/v1", "http://vllm:8000/v1", "http://box.local/v1",
-                                       "http://llm.internal/v1", "https://example.com/v1", NULL};
-    static const char *const far[] = {"http://example.com/v1", "http://8.8.8.8/v1", "HTTP://[2606:4700::1111]/v1",
-                                      "http://localhost.example.com/v1", "http://127.0.0.1.example.com/v1", NULL};
+    static const char *const near[] = {"http://localhost/v1",        "http://127.0.0.1/v1",
+                                       "http://[::1]:8000/v1",       "http://10.1.2.3/v1",
+                                       "http://192.168.0.7:8000/v1", "http://vllm:8000/v1",
+                                       "http://box.local/v1",        "http://llm.internal/v1",
+                                       "https://example.com/v1",     NULL};
+    static const char *const far[] = {"http://example.com/v1",           "http://8.8.8.8/v1",
+                                      "HTTP://[2606:4700::1111]/v1",     "http://localhost.example.com/v1",
+                                      "http://127.0.0.1.example.com/v1", NULL};
     (void)state;
     for (int i = 0; near[i]; i++) {
         expect_good(OPENAI, (given_t){near[i], "k-secret", {"model", "m"}});
@@ -128,16 +132,21 @@ static void test_params(void **state)
 static void test_azure(void **state)
 {
     (void)state;
-    openai_model_t *model = expect_good(AZURE, (given_t){"https://r.openai.azure.com", "sk-9",
-                                                         {"deployment", "d/1", "api-version", "2024-10-21", "model", "x"}});
-    assert_string_equal(model->url, "https://r.openai.azure.com/openai/deployments/d%2F1/chat/completions?api-version=2024-10-21");
+    openai_model_t *model = expect_good(AZURE,
+                                        (given_t){"https://r.openai.azure.com",
+                                                  "sk-9",
+                                                  {"deployment", "d/1", "api-version", "2024-10-21", "model", "x"}});
+    assert_string_equal(model->url,
+                        "https://r.openai.azure.com/openai/deployments/d%2F1/chat/completions?api-version=2024-10-21");
     assert_string_equal(model->probe_url, "https://r.openai.azure.com/openai/models?api-version=2024-10-21");
     assert_string_equal(model->credential_header, "api-key: ");
     assert_null(model->model);
     model = expect_good(AZURE, (given_t){"https://r.openai.azure.com/", "sk-9", {"model", "d"}});
     assert_string_equal(model->url, "https://r.openai.azure.com/openai/v1/chat/completions");
     assert_string_equal(model->model, "d");
-    model = expect_good(AZURE, (given_t){"https://r.services.ai.azure.com/api/projects/p/openai/v1", "sk-9", {"deployment", "d"}});
+    model =
+        expect_good(AZURE,
+                    (given_t){"https://r.services.ai.azure.com/api/projects/p/openai/v1", "sk-9", {"deployment", "d"}});
     assert_string_equal(model->url, "https://r.services.ai.azure.com/api/projects/p/openai/v1/chat/completions");
     assert_string_equal(model->credential_header, "Authorization: Bearer ");
 }
@@ -145,19 +154,22 @@ static void test_azure(void **state)
 /* Which service a token is asked for, and that none goes to a host that is not known to be its. */
 static void test_identity(void **state)
 {
-    static const char ai[] = "https://ai.azure.com/.default", cognitive[] = "https://cognitiveservices.azure.com/.default";
+    static const char ai[] = "https://ai.azure.com/.default",
+                      cognitive[] = "https://cognitiveservices.azure.com/.default";
     (void)state;
-    openai_model_t *model = expect_good(AZURE, (given_t){"https://r.openai.azure.com", "identity", {"deployment", "d"}});
+    openai_model_t *model =
+        expect_good(AZURE, (given_t){"https://r.openai.azure.com", "identity", {"deployment", "d"}});
     assert_string_equal(model->credential_header, "Authorization: Bearer ");
     assert_string_equal(model->scope, ai);
-    model = expect_good(AZURE, (given_t){"https://r.openai.azure.com", "identity",
-                                         {"deployment", "d", "api-version", "2024-10-21"}});
+    model = expect_good(
+        AZURE, (given_t){"https://r.openai.azure.com", "identity", {"deployment", "d", "api-version", "2024-10-21"}});
     assert_string_equal(model->credential_header, "Authorization: Bearer ");
     assert_string_equal(model->scope, cognitive);
     model = expect_good(OPENAI, (given_t){"https://r.openai.azure.com/openai/v1", "identity", {"model", "d"}});
     assert_string_equal(model->scope, ai);
-    expect_problem(OPENAI, (given_t){"https://llm.example.com/v1", "identity", {"model", "d"}},
-                   "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is none of Azure's hosts");
+    expect_problem(
+        OPENAI, (given_t){"https://llm.example.com/v1", "identity", {"model", "d"}},
+        "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is none of Azure's hosts");
 }
 
 static void test_azure_problems(void **state)
@@ -168,19 +180,26 @@ static void test_azure_problems(void **state)
     expect_problem(AZURE, (given_t){resource, "sk-9", {NULL}}, "deployment=gpt-5-mini");
     expect_problem(AZURE, (given_t){resource, NULL, {"deployment", "d"}}, "env:AZURE_OPENAI_API_KEY");
     expect_problem(AZURE, (given_t){resource, "sk-9", {"deployment", "d", "api-version", "2024"}}, "like 2024-10-21");
-    expect_problem(AZURE, (given_t){resource, "sk-9", {"deployment", "d", "api-version", "2024-10-21&x=1"}}, "like 2024-10-21");
-    expect_problem(AZURE, (given_t){"https://r.openai.azure.com/openai/v1", "sk-9", {"deployment", "d", "api-version", "2024-10-21"}},
+    expect_problem(AZURE, (given_t){resource, "sk-9", {"deployment", "d", "api-version", "2024-10-21&x=1"}},
+                   "like 2024-10-21");
+    expect_problem(AZURE,
+                   (given_t){"https://r.openai.azure.com/openai/v1",
+                             "sk-9",
+                             {"deployment", "d", "api-version", "2024-10-21"}},
                    "does not go with");
-    expect_problem(AZURE, (given_t){"https://r.openai.azure.com/openai/deployments/d", "sk-9", {"deployment", "d"}}, "only its beginning");
-    expect_problem(AZURE, (given_t){resource, "sk-9", {"region", "x"}}, "knows deployment=, model=, api-version=, insecure=");
+    expect_problem(AZURE, (given_t){"https://r.openai.azure.com/openai/deployments/d", "sk-9", {"deployment", "d"}},
+                   "only its beginning");
+    expect_problem(AZURE, (given_t){resource, "sk-9", {"region", "x"}},
+                   "knows deployment=, model=, api-version=, insecure=");
     expect_problem(AZURE, (given_t){"http://r.openai.azure.com", "sk-9", {"deployment", "d"}}, "use https");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_openai), cmocka_unit_test(test_openai_problems), cmocka_unit_test(test_plain_http),
-        cmocka_unit_test(test_params), cmocka_unit_test(test_azure), cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_openai),         cmocka_unit_test(test_openai_problems),
+        cmocka_unit_test(test_plain_http),     cmocka_unit_test(test_params),
+        cmocka_unit_test(test_azure),          cmocka_unit_test(test_identity),
         cmocka_unit_test(test_azure_problems),
     };
     apr_initialize();

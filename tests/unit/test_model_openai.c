@@ -14,8 +14,11 @@
 
 #define STREAM_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: up-1\r\n"
 #define OPEN STREAM_HEAD "Connection: close\r\n\r\n"
-#define JSON_HEAD(status) "HTTP/1.1 " status "\r\nContent-Type: application/json\r\nx-request-id: up-1\r\nConnection: close\r\n"
-#define CHUNK(text) "data: {\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":null}]}\n\n"
+#define JSON_HEAD(status) \
+    "HTTP/1.1 " status "\r\nContent-Type: application/json\r\nx-request-id: up-1\r\nConnection: close\r\n"
+#define CHUNK(text) \
+    "data: {\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text \
+    "\"},\"finish_reason\":null}]}\n\n"
 #define FINISH(reason) "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}]}\n\n"
 #define USAGE "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}\n\n"
 #define DONE "data: [DONE]\n\n"
@@ -105,7 +108,8 @@ static void test_stream(void **state)
 {
     scene_t scene;
     (void)state;
-    scene_run(&scene, SCRIPTS(SCRIPT(SEND(OPEN CHUNK("Hel")), SEND(CHUNK("lo")), SEND(FINISH("stop") USAGE DONE), CUT)));
+    scene_run(&scene,
+              SCRIPTS(SCRIPT(SEND(OPEN CHUNK("Hel")), SEND(CHUNK("lo")), SEND(FINISH("stop") USAGE DONE), CUT)));
     assert_string_equal(scene.question.text.data, "Hello");
     assert_int_equal(scene.question.end.finish, AC_FINISH_STOP);
     assert_int_equal(scene.question.end.usage.total, 9);
@@ -124,8 +128,11 @@ static void test_stream(void **state)
 static void test_stream_trickled(void **state)
 {
     (void)state;
-    expect_answer(SCRIPTS(SCRIPT(SEND(OPEN), TRICKLE(": ping\r\n\r\n" CHUNK("a\\u00e9") "data: {\"choices\":[]}\r\n\r\n" CHUNK("b")
-                                                     FINISH("stop") DONE), CUT)), "a\u00e9b", AC_FINISH_STOP);
+    expect_answer(SCRIPTS(SCRIPT(SEND(OPEN),
+                                 TRICKLE(": ping\r\n\r\n" CHUNK("a\\u00e9") "data: {\"choices\":[]}\r\n\r\n" CHUNK("b")
+                                             FINISH("stop") DONE),
+                                 CUT)),
+                  "a\u00e9b", AC_FINISH_STOP);
 }
 
 static void test_missing_ends(void **state)
@@ -134,10 +141,12 @@ static void test_missing_ends(void **state)
     expect_answer(SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") FINISH("length")), CUT)), "a", AC_FINISH_LENGTH);
     expect_answer(SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") "data: [DONE]"), CUT)), "a", AC_FINISH_STOP);
     expect_failure(SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a")), CUT)), AC_MODEL_ERROR, "the answer was cut off");
-    expect_failure(SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") "data: {\"choices\":[{\"del"), CUT)), AC_MODEL_ERROR, "the answer was cut off");
+    expect_failure(SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") "data: {\"choices\":[{\"del"), CUT)), AC_MODEL_ERROR,
+                   "the answer was cut off");
     expect_failure(SCRIPTS(SCRIPT(SEND(OPEN), CUT)), AC_MODEL_ERROR, "the answer was cut off");
     /* A connection that breaks before the announced end: an answer that was complete stays one. */
-    expect_answer(SCRIPTS(SCRIPT(SEND(STREAM_HEAD "Content-Length: 9999\r\n\r\n" CHUNK("a") FINISH("stop")), CUT)), "a", AC_FINISH_STOP);
+    expect_answer(SCRIPTS(SCRIPT(SEND(STREAM_HEAD "Content-Length: 9999\r\n\r\n" CHUNK("a") FINISH("stop")), CUT)), "a",
+                  AC_FINISH_STOP);
     expect_failure(SCRIPTS(SCRIPT(SEND(STREAM_HEAD "Content-Length: 9999\r\n\r\n" CHUNK("a")), CUT)), AC_MODEL_ERROR,
                    "broke its answer off");
 }
@@ -177,8 +186,11 @@ static void test_tools(void **state)
 {
     scene_t scene;
     (void)state;
-    scene_run(&scene, SCRIPTS(SCRIPT(SEND(OPEN CALL("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}")
-                                          CALL("{\"index\":0,\"function\":{\"arguments\":\"{}\"}}") FINISH("tool_calls") DONE), CUT)));
+    scene_run(&scene,
+              SCRIPTS(
+                  SCRIPT(SEND(OPEN CALL("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}")
+                                  CALL("{\"index\":0,\"function\":{\"arguments\":\"{}\"}}") FINISH("tool_calls") DONE),
+                         CUT)));
     assert_string_equal(scene.question.tools.data, "[0 f]<0 {}>");
     assert_string_equal(scene.question.calls.data, "f {};");
     assert_int_equal(scene.question.end.finish, AC_FINISH_TOOL_CALLS);
@@ -188,17 +200,20 @@ static void test_tools(void **state)
 
 static void test_whole_answer(void **state)
 {
-    static const char body[] = "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}],"
-                               "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}";
+    static const char body[] =
+        "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}],"
+        "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}";
     (void)state;
     expect_answer(SCRIPTS(SCRIPT(SEND(JSON_HEAD("200 OK") "\r\n"), TRICKLE(body), CUT)), "Hi", AC_FINISH_STOP);
     /* Content types that do not fit. */
     expect_answer(SCRIPTS(SCRIPT(SEND(OPEN " \n"), SEND(body), CUT)), "Hi", AC_FINISH_STOP);
     expect_answer(SCRIPTS(SCRIPT(SEND(JSON_HEAD("200 OK") "\r\n" CHUNK("Hi") DONE), CUT)), "Hi", AC_FINISH_STOP);
-    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("200 OK") "\r\n{\"choices\":[{\"mess"), CUT)), AC_MODEL_ERROR, "not JSON");
-    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("200 OK") "\r\n{\"error\":{\"code\":\"model_not_found\"}}"), CUT)), AC_MODEL_REFUSED,
-                   "model=");
-    expect_failure(SCRIPTS(SCRIPT(SEND("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>"), CUT)),
+    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("200 OK") "\r\n{\"choices\":[{\"mess"), CUT)), AC_MODEL_ERROR,
+                   "not JSON");
+    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("200 OK") "\r\n{\"error\":{\"code\":\"model_not_found\"}}"), CUT)),
+                   AC_MODEL_REFUSED, "model=");
+    expect_failure(SCRIPTS(SCRIPT(SEND("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>"),
+                                  CUT)),
                    AC_MODEL_REFUSED, "a web page");
 }
 
@@ -208,8 +223,11 @@ static void test_error_in_the_stream(void **state)
 {
     scene_t scene;
     (void)state;
-    scene_run(&scene, SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") USAGE "data: {\"error\":{\"message\":\"secret\",\"type\":\"server_error\"}}\n\n"
-                                          CHUNK("b") DONE), HANG)));
+    scene_run(&scene,
+              SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") USAGE
+                                  "data: {\"error\":{\"message\":\"secret\",\"type\":\"server_error\"}}\n\n" CHUNK("b")
+                                      DONE),
+                             HANG)));
     assert_int_equal(scene.question.end.err.kind, AC_MODEL_ERROR);
     assert_null(strstr(scene.question.end.err.detail, "secret"));
     assert_string_equal(scene.question.end.err.upstream_id, "up-1");
@@ -224,21 +242,29 @@ static void test_error_in_the_stream(void **state)
 static void test_error_answers(void **state)
 {
     (void)state;
-    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("401 No") "\r\n{\"error\":{\"code\":\"invalid_api_key\",\"message\":\"secret\"}}"), CUT)),
+    expect_failure(SCRIPTS(
+                       SCRIPT(SEND(JSON_HEAD(
+                                  "401 No") "\r\n{\"error\":{\"code\":\"invalid_api_key\",\"message\":\"secret\"}}"),
+                              CUT)),
                    AC_MODEL_REFUSED, "AgentChatCredential");
-    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("400 Bad") "\r\n{\"error\":{\"code\":\"content_filter\"}}"), CUT)), AC_CONTENT_FILTERED,
-                   "safety");
-    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("400 Bad") "\r\n{\"error\":{\"message\":\"maximum context length is 10\"}}"), CUT)),
-                   AC_CONTEXT_LENGTH, "longer than");
+    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("400 Bad") "\r\n{\"error\":{\"code\":\"content_filter\"}}"), CUT)),
+                   AC_CONTENT_FILTERED, "safety");
+    expect_failure(
+        SCRIPTS(
+            SCRIPT(SEND(JSON_HEAD("400 Bad") "\r\n{\"error\":{\"message\":\"maximum context length is 10\"}}"), CUT)),
+        AC_CONTEXT_LENGTH, "longer than");
     expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("503 Busy") "\r\n"), CUT)), AC_MODEL_ERROR, "HTTP 503");
-    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("307 Go") "Location: http://127.0.0.1:1/\r\n\r\n"), CUT)), AC_MODEL_REFUSED, "redirect");
+    expect_failure(SCRIPTS(SCRIPT(SEND(JSON_HEAD("307 Go") "Location: http://127.0.0.1:1/\r\n\r\n"), CUT)),
+                   AC_MODEL_REFUSED, "redirect");
 }
 
 static void test_throttled(void **state)
 {
     scene_t scene;
     (void)state;
-    scene_run(&scene, SCRIPTS(SCRIPT(SEND(JSON_HEAD("429 Slow") "retry-after-ms: 1500\r\n\r\n{\"error\":{\"code\":\"429\"}}"), CUT)));
+    scene_run(&scene,
+              SCRIPTS(SCRIPT(SEND(JSON_HEAD("429 Slow") "retry-after-ms: 1500\r\n\r\n{\"error\":{\"code\":\"429\"}}"),
+                             CUT)));
     assert_int_equal(scene.question.end.err.kind, AC_MODEL_THROTTLED);
     assert_int_equal(scene.question.end.err.retry_after, 1500 * 1000);
     assert_int_equal(scene.question.end.err.http_status, 429);
@@ -251,10 +277,17 @@ static void test_retries(void **state)
     static const server_step_t busy[] = {SEND(JSON_HEAD("503 Busy") "retry-after-ms: 1\r\n\r\n"), CUT, END};
     static const server_step_t good[] = {SEND(OPEN CHUNK("a") DONE), CUT, END};
     static const server_step_t quota[] = {
-        SEND(JSON_HEAD("429 Quota") "retry-after-ms: 1\r\n\r\n{\"error\":{\"code\":\"insufficient_quota\"}}"), CUT, END};
+        SEND(JSON_HEAD("429 Quota") "retry-after-ms: 1\r\n\r\n{\"error\":{\"code\":\"insufficient_quota\"}}"), CUT,
+        END};
     static const server_step_t begun[] = {SEND(OPEN CHUNK("a")), CUT, END};
-    static const struct { const server_step_t *first; int n_requests; ac_kind_e kind; } rows[] = {
-        {busy, 2, AC_OK}, {quota, 1, AC_MODEL_REFUSED}, {begun, 1, AC_MODEL_ERROR},
+    static const struct {
+        const server_step_t *first;
+        int n_requests;
+        ac_kind_e kind;
+    } rows[] = {
+        {busy, 2, AC_OK},
+        {quota, 1, AC_MODEL_REFUSED},
+        {begun, 1, AC_MODEL_ERROR},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -329,7 +362,8 @@ static void test_cancel_at_the_end(void **state)
 {
     scene_t scene;
     (void)state;
-    scene_open(&scene, SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}"), CUT)));
+    scene_open(&scene,
+               SCRIPTS(SCRIPT(SEND(OPEN CHUNK("a") "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}"), CUT)));
     scene_ready(&scene);
     scene.question.in_text = at_second;
     question_run(&scene.question);
@@ -392,11 +426,14 @@ static void test_bad_request_id_is_left_out(void **state)
 
 static void test_azure(void **state)
 {
-    static const struct { const char *path, *version, *line, *model; } rows[] = {
+    static const struct {
+        const char *path, *version, *line, *model;
+    } rows[] = {
         {"", NULL, "POST /openai/v1/chat/completions HTTP/1.1\r\n", "\"model\":\"dep 1\""},
         {"/openai/v1/", "v1", "POST /openai/v1/chat/completions HTTP/1.1\r\n", "\"model\":\"dep 1\""},
         {"", "preview", "POST /openai/v1/chat/completions?api-version=preview HTTP/1.1\r\n", "\"model\":\"dep 1\""},
-        {"/", "2024-10-21", "POST /openai/deployments/dep%201/chat/completions?api-version=2024-10-21 HTTP/1.1\r\n", NULL},
+        {"/", "2024-10-21", "POST /openai/deployments/dep%201/chat/completions?api-version=2024-10-21 HTTP/1.1\r\n",
+         NULL},
         {"/apim/openai", "2025-04-01-preview",
          "POST /apim/openai/deployments/dep%201/chat/completions?api-version=2025-04-01-preview HTTP/1.1\r\n", NULL},
     };
@@ -404,7 +441,8 @@ static void test_azure(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         scene_t scene;
         scene_open(&scene, SCRIPTS(SCRIPT(SEND(OPEN DONE), CUT)));
-        snprintf(scene.endpoint, sizeof(scene.endpoint), "http://127.0.0.1:%d%s", http_server_port(scene.server), rows[i].path);
+        snprintf(scene.endpoint, sizeof(scene.endpoint), "http://127.0.0.1:%d%s", http_server_port(scene.server),
+                 rows[i].path);
         scene.vt = &ac_model_azure_openai;
         apr_table_t *options = apr_table_make(pool, 2);
         apr_table_set(options, "deployment", "dep 1");
@@ -497,14 +535,26 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stream), cmocka_unit_test(test_stream_trickled), cmocka_unit_test(test_missing_ends),
-        cmocka_unit_test(test_done_ends_a_stream_that_stays_open), cmocka_unit_test(test_connection_is_kept),
-        cmocka_unit_test(test_tools), cmocka_unit_test(test_whole_answer), cmocka_unit_test(test_error_in_the_stream),
-        cmocka_unit_test(test_error_answers), cmocka_unit_test(test_throttled), cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_timeouts), cmocka_unit_test(test_nobody_there), cmocka_unit_test(test_cancel_inside),
-        cmocka_unit_test(test_cancel_at_the_end), cmocka_unit_test(test_cancel_from_outside),
-        cmocka_unit_test(test_params_and_request_id), cmocka_unit_test(test_bad_request_id_is_left_out),
-        cmocka_unit_test(test_azure), cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_stream_trickled),
+        cmocka_unit_test(test_missing_ends),
+        cmocka_unit_test(test_done_ends_a_stream_that_stays_open),
+        cmocka_unit_test(test_connection_is_kept),
+        cmocka_unit_test(test_tools),
+        cmocka_unit_test(test_whole_answer),
+        cmocka_unit_test(test_error_in_the_stream),
+        cmocka_unit_test(test_error_answers),
+        cmocka_unit_test(test_throttled),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_cancel_inside),
+        cmocka_unit_test(test_cancel_at_the_end),
+        cmocka_unit_test(test_cancel_from_outside),
+        cmocka_unit_test(test_params_and_request_id),
+        cmocka_unit_test(test_bad_request_id_is_left_out),
+        cmocka_unit_test(test_azure),
+        cmocka_unit_test(test_probe),
     };
     apr_initialize();
     apr_pool_create(&pool, NULL);

@@ -13,7 +13,7 @@
 /* ---- what an answer told us ---- */
 
 typedef struct told_t {
-    ac_buf_t log;                           /* text as it is, "[0 id name]" of a tool, "<0 arguments>" */
+    ac_buf_t log; /* text as it is, "[0 id name]" of a tool, "<0 arguments>" */
 } told_t;
 
 static void on_text(void *baton, const char *text, size_t len)
@@ -90,7 +90,8 @@ static void expect_answer(const char *const *chunks, const char *log, ac_finish_
 }
 
 #define CHUNKS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define DELTA(delta) "{\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}"
+#define DELTA(delta) \
+    "{\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}"
 #define TEXT(text) DELTA("{\"content\":\"" text "\"}")
 #define FINISH(reason) "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}]}"
 #define CALLS(calls) DELTA("{\"tool_calls\":[" calls "]}")
@@ -101,14 +102,17 @@ static void expect_answer(const char *const *chunks, const char *log, ac_finish_
 static void test_text(void **state)
 {
     (void)state;
-    expect_answer(CHUNKS(DELTA("{\"role\":\"assistant\",\"content\":\"\"}"), TEXT("Hel"), TEXT("lo \\u00e9\\ud83d\\ude00\\n"),
-                         FINISH("stop"), DONE), "Hello \u00e9\U0001F600\n", AC_FINISH_STOP);
+    expect_answer(CHUNKS(DELTA("{\"role\":\"assistant\",\"content\":\"\"}"), TEXT("Hel"),
+                         TEXT("lo \\u00e9\\ud83d\\ude00\\n"), FINISH("stop"), DONE),
+                  "Hello \u00e9\U0001F600\n", AC_FINISH_STOP);
     /* The role comes again, with text, or never; content null; keep-alives without data. */
-    expect_answer(CHUNKS(TEXT("a"), DELTA("{\"role\":\"assistant\",\"content\":\"b\"}"), DELTA("{\"content\":null}"), "", " \n",
-                         DELTA("{}"), DELTA("null"), TEXT("c"), DONE), "abc", AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("a"), DELTA("{\"role\":\"assistant\",\"content\":\"b\"}"), DELTA("{\"content\":null}"),
+                         "", " \n", DELTA("{}"), DELTA("null"), TEXT("c"), DONE),
+                  "abc", AC_FINISH_STOP);
     expect_answer(CHUNKS(DELTA("{\"refusal\":\"I can't.\"}"), FINISH("stop")), "I can't.", AC_FINISH_STOP);
-    expect_answer(CHUNKS(DELTA("{\"reasoning_content\":\"hm\",\"content\":null}"), DELTA("{\"reasoning\":\"hm\"}"), TEXT("so"),
-                         DONE), "so", AC_FINISH_STOP);
+    expect_answer(CHUNKS(DELTA("{\"reasoning_content\":\"hm\",\"content\":null}"), DELTA("{\"reasoning\":\"hm\"}"),
+                         TEXT("so"), DONE),
+                  "so", AC_FINISH_STOP);
     /* What was said after [DONE] was not said. */
     expect_answer(CHUNKS(TEXT("a"), "[DONE] ", TEXT("b"), "garbage"), "a", AC_FINISH_STOP);
     expect_answer(CHUNKS(DONE), "", AC_FINISH_STOP);
@@ -117,23 +121,27 @@ static void test_text(void **state)
 static void test_parts(void **state)
 {
     (void)state;
-    expect_answer(CHUNKS(DELTA("{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
-                               "{\"type\":\"text\",\"text\":\"a\"},\"b\",{\"text\":\"c\"},{\"type\":\"image_url\"},7]}"),
-                         DELTA("{\"content\":[{\"type\":\"refusal\",\"refusal\":\"d\"}]}"), DONE), "abcd", AC_FINISH_STOP);
+    expect_answer(CHUNKS(DELTA(
+                             "{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
+                             "{\"type\":\"text\",\"text\":\"a\"},\"b\",{\"text\":\"c\"},{\"type\":\"image_url\"},7]}"),
+                         DELTA("{\"content\":[{\"type\":\"refusal\",\"refusal\":\"d\"}]}"), DONE),
+                  "abcd", AC_FINISH_STOP);
 }
 
 static void test_filter_chunks(void **state)
 {
     (void)state;
-    expect_answer(CHUNKS("{\"id\":\"\",\"object\":\"\",\"created\":0,\"model\":\"\",\"choices\":[],\"prompt_filter_results\":"
-                         "[{\"prompt_index\":0,\"content_filter_results\":{\"hate\":{\"filtered\":false}}}]}",
-                         "{\"prompt_annotations\":[]}",
-                         "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null,"
-                         "\"content_filter_results\":{\"hate\":{\"filtered\":false,\"content\":\"b\"}}}]}",
-                         "{\"id\":\"\",\"choices\":[{\"index\":0,\"finish_reason\":null,\"content_filter_results\":{},"
-                         "\"content_filter_offsets\":{\"check_offset\":44}}]}", FINISH("stop"),
-                         "{\"id\":\"\",\"choices\":[{\"index\":0,\"finish_reason\":null,\"content_filter_offsets\":{}}]}", DONE),
-                  "a", AC_FINISH_STOP);
+    expect_answer(
+        CHUNKS("{\"id\":\"\",\"object\":\"\",\"created\":0,\"model\":\"\",\"choices\":[],\"prompt_filter_results\":"
+               "[{\"prompt_index\":0,\"content_filter_results\":{\"hate\":{\"filtered\":false}}}]}",
+               "{\"prompt_annotations\":[]}",
+               "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null,"
+               "\"content_filter_results\":{\"hate\":{\"filtered\":false,\"content\":\"b\"}}}]}",
+               "{\"id\":\"\",\"choices\":[{\"index\":0,\"finish_reason\":null,\"content_filter_results\":{},"
+               "\"content_filter_offsets\":{\"check_offset\":44}}]}",
+               FINISH("stop"),
+               "{\"id\":\"\",\"choices\":[{\"index\":0,\"finish_reason\":null,\"content_filter_offsets\":{}}]}", DONE),
+        "a", AC_FINISH_STOP);
     expect_answer(CHUNKS(TEXT("a"), FINISH("content_filter"), DONE), "a", AC_FINISH_CONTENT_FILTER);
 }
 
@@ -141,8 +149,9 @@ static void test_filtered_calls_are_withheld(void **state)
 {
     answer_t answer;
     (void)state;
-    answer_run(&answer, CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
-                               FINISH("content_filter"), DONE));
+    answer_run(&answer,
+               CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
+                      FINISH("content_filter"), DONE));
     assert_int_equal(answer.end.status, APR_SUCCESS);
     assert_int_equal(answer.end.finish, AC_FINISH_CONTENT_FILTER);
     assert_int_equal(answer.end.n_calls, 0);
@@ -186,21 +195,26 @@ static void test_cut_off(void **state)
 static void test_other_choices(void **state)
 {
     (void)state;
-    expect_answer(CHUNKS("{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"}},{\"index\":0,\"delta\":{\"content\":\"a\"}}]}",
-                         "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"length\"}]}",
-                         "{\"choices\":[{\"delta\":{\"content\":\"b\"}}]}", FINISH("stop")), "ab", AC_FINISH_STOP);
+    expect_answer(
+        CHUNKS(
+            "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"}},{\"index\":0,\"delta\":{\"content\":\"a\"}}]}",
+            "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"length\"}]}",
+            "{\"choices\":[{\"delta\":{\"content\":\"b\"}}]}", FINISH("stop")),
+        "ab", AC_FINISH_STOP);
 }
 
 static void test_usage(void **state)
 {
     answer_t answer;
     (void)state;
-    answer_run(&answer, CHUNKS("{\"choices\":[],\"usage\":null,\"model\":\"\"}", TEXT("a"),
-                               "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}",
-                               "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
-                               "\"completion_tokens\":5,\"total_tokens\":17,\"prompt_tokens_details\":{\"cached_tokens\":8},"
-                               "\"completion_tokens_details\":{\"reasoning_tokens\":3}},\"timings\":{\"prompt_ms\":1.5e3}}",
-                               "{\"choices\":[],\"usage\":null}", "{\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}", DONE));
+    answer_run(
+        &answer,
+        CHUNKS("{\"choices\":[],\"usage\":null,\"model\":\"\"}", TEXT("a"),
+               "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}",
+               "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
+               "\"completion_tokens\":5,\"total_tokens\":17,\"prompt_tokens_details\":{\"cached_tokens\":8},"
+               "\"completion_tokens_details\":{\"reasoning_tokens\":3}},\"timings\":{\"prompt_ms\":1.5e3}}",
+               "{\"choices\":[],\"usage\":null}", "{\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}", DONE));
     assert_true(answer.end.usage.known);
     assert_int_equal(answer.end.usage.prompt, 12);
     assert_int_equal(answer.end.usage.completion, 5);
@@ -209,13 +223,17 @@ static void test_usage(void **state)
     assert_int_equal(answer.end.usage.reasoning, 3);
     assert_string_equal(answer.end.model, "m-1");
     answer_free(&answer);
-    answer_run(&answer, CHUNKS("{\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":-1,\"total_tokens\":null,"
-                               "\"prompt_tokens_details\":null,\"completion_tokens_details\":{\"reasoning_tokens\":null}}}", DONE));
+    answer_run(&answer,
+               CHUNKS("{\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":-1,\"total_tokens\":null,"
+                      "\"prompt_tokens_details\":null,\"completion_tokens_details\":{\"reasoning_tokens\":null}}}",
+                      DONE));
     assert_true(answer.end.usage.known);
     assert_int_equal(answer.end.usage.total, 2);
     assert_int_equal(answer.end.usage.completion, 0);
     answer_free(&answer);
-    answer_run(&answer, CHUNKS("{\"choices\":[],\"usage\":{\"prompt_tokens\":9223372036854775807,\"completion_tokens\":1e18}}", DONE));
+    answer_run(&answer,
+               CHUNKS("{\"choices\":[],\"usage\":{\"prompt_tokens\":9223372036854775807,\"completion_tokens\":1e18}}",
+                      DONE));
     assert_int_equal(answer.end.usage.prompt, AC_MAX_USAGE);
     assert_int_equal(answer.end.usage.completion, AC_MAX_USAGE);
     assert_int_equal(answer.end.usage.total, 2 * AC_MAX_USAGE);
@@ -238,7 +256,8 @@ static void expect_calls(const char *const *chunks, const char *log, const char 
     ac_buf_init(&seen, 65536);
     for (int i = 0; i < answer.end.n_calls; i++) {
         const ac_tool_call_t *call = &answer.end.calls[i];
-        ac_buf_printf(&seen, "%s %s %s;", strncmp(call->id, "call_0", 6) ? call->id : "ours", call->name, call->arguments);
+        ac_buf_printf(&seen, "%s %s %s;", strncmp(call->id, "call_0", 6) ? call->id : "ours", call->name,
+                      call->arguments);
     }
     assert_string_equal(seen.data, list);
     ac_buf_free(&seen);
@@ -248,21 +267,27 @@ static void expect_calls(const char *const *chunks, const char *log, const char 
 static void test_call_fragments(void **state)
 {
     (void)state;
-    expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}"),
-                        CALLS("{\"index\":0,\"function\":{\"arguments\":\"{\\\"x\\\"\"}}"),
-                        CALLS("{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"\"}}"),
-                        CALLS("{\"index\":0,\"function\":{\"arguments\":\":1}\"}}"),
-                        CALLS("{\"index\":1,\"function\":{\"arguments\":\"{}\"}}"), FINISH("tool_calls"), DONE),
-                 "[0 a f]<0 {\"x\">[1 b g]<0 :1}><1 {}>", "a f {\"x\":1};b g {};");
+    expect_calls(
+        CHUNKS(CALLS(
+                   "{\"index\":0,\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}"),
+               CALLS("{\"index\":0,\"function\":{\"arguments\":\"{\\\"x\\\"\"}}"),
+               CALLS("{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"\"}}"),
+               CALLS("{\"index\":0,\"function\":{\"arguments\":\":1}\"}}"),
+               CALLS("{\"index\":1,\"function\":{\"arguments\":\"{}\"}}"), FINISH("tool_calls"), DONE),
+        "[0 a f]<0 {\"x\">[1 b g]<0 :1}><1 {}>", "a f {\"x\":1};b g {};");
     /* Whole, several in one delta; without arguments; arguments as an object or null; numeric id. */
     expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}},"
                               "{\"index\":1,\"id\":7,\"function\":{\"name\":\"g\",\"arguments\":{\"y\":[1,2]}}},"
-                              "{\"index\":2,\"id\":\"c\",\"function\":{\"name\":\"h\",\"arguments\":null}}"), DONE),
+                              "{\"index\":2,\"id\":\"c\",\"function\":{\"name\":\"h\",\"arguments\":null}}"),
+                        DONE),
                  "[0 a f][1 7 g]<1 {\"y\":[1,2]}>[2 c h]", "a f ;7 g {\"y\":[1,2]};c h ;");
     /* The last fragment carries the finish; text comes before. */
-    expect_calls(CHUNKS(TEXT("Let me see."), CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
-                        "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]},"
-                        "\"finish_reason\":\"tool_calls\"}]}"), "Let me see.[0 a f]<0 {><0 }>", "a f {};");
+    expect_calls(
+        CHUNKS(
+            TEXT("Let me see."), CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
+            "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]},"
+            "\"finish_reason\":\"tool_calls\"}]}"),
+        "Let me see.[0 a f]<0 {><0 }>", "a f {};");
 }
 
 static void test_call_ids(void **state)
@@ -285,7 +310,8 @@ static void test_call_ids(void **state)
     /* A new id for each fragment of one call, which only its beginning names. */
     expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}}"),
                         CALLS("{\"index\":0,\"id\":\"b\",\"function\":{\"arguments\":\"{\"}}"),
-                        CALLS("{\"index\":0,\"id\":\"c\",\"function\":{\"arguments\":\"}\"}}"), DONE), "[0 a f]<0 {><0 }>", "a f {};");
+                        CALLS("{\"index\":0,\"id\":\"c\",\"function\":{\"arguments\":\"}\"}}"), DONE),
+                 "[0 a f]<0 {><0 }>", "a f {};");
     /* No index at all. */
     expect_calls(CHUNKS(CALLS("{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
                         CALLS("{\"function\":{\"arguments\":\"}\"}}"),
@@ -301,7 +327,8 @@ static void test_call_without_id(void **state)
 {
     (void)state;
     expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
-                        CALLS("{\"index\":0,\"id\":null,\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}}"),
+                        CALLS(
+                            "{\"index\":0,\"id\":null,\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}}"),
                         CALLS("{\"index\":0,\"function\":{\"name\":\"g\"}}"), DONE),
                  "[0 ours f]<0 {}>[1 ours f]<1 {\"a\":1}>[2 ours g]", "ours f {};ours f {\"a\":1};ours g ;");
     /* The name repeated is not put together, and the id may come late. */
@@ -311,7 +338,8 @@ static void test_call_without_id(void **state)
                  "[0 late f]<0 {><0 }>", "late f {};");
     /* The name comes after the arguments began. */
     expect_calls(CHUNKS(CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"arguments\":\"{\"}}"),
-                        CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"}\"}}"), DONE), "[0 a f]<0 {}>", "a f {};");
+                        CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"}\"}}"), DONE),
+                 "[0 a f]<0 {}>", "a f {};");
     /* Empty fragments begin nothing. */
     expect_calls(CHUNKS(CALLS("{\"index\":0,\"function\":{\"arguments\":\"\"}},null,7"),
                         CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"), DONE),
@@ -322,8 +350,10 @@ static void test_own_ids_differ(void **state)
 {
     answer_t answer;
     (void)state;
-    answer_run(&answer, CHUNKS(CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
-                                     "{\"index\":1,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"), DONE));
+    answer_run(&answer,
+               CHUNKS(CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+                            "{\"index\":1,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
+                      DONE));
     assert_int_equal(answer.end.n_calls, 2);
     assert_string_not_equal(answer.end.calls[0].id, answer.end.calls[1].id);
     answer_free(&answer);
@@ -370,8 +400,9 @@ static void test_answer_limit(void **state)
 static void test_call_limits(void **state)
 {
     answer_t answer;
-    char *chunk = large_chunk("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"",
-                              AC_MAX_TOOL_ARGUMENTS / 2, "\"}}]}}]}");
+    char *chunk =
+        large_chunk("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"",
+                    AC_MAX_TOOL_ARGUMENTS / 2, "\"}}]}}]}");
     (void)state;
     answer_start(&answer);
     assert_int_equal(feed(&answer, CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}}")), APR_SUCCESS);
@@ -414,30 +445,48 @@ static void expect_chunk_error(const char *chunk, ac_kind_e kind, const char *pa
 static void test_stream_errors(void **state)
 {
     (void)state;
-    expect_chunk_error("{\"error\":{\"message\":\"secret words\",\"type\":\"server_error\",\"param\":null,\"code\":null}}",
-                       AC_MODEL_ERROR, "server_error");
+    expect_chunk_error(
+        "{\"error\":{\"message\":\"secret words\",\"type\":\"server_error\",\"param\":null,\"code\":null}}",
+        AC_MODEL_ERROR, "server_error");
     expect_chunk_error("{\"error\":{\"message\":\"secret\",\"code\":\"429\"}}", AC_MODEL_THROTTLED, "HTTP 429");
-    expect_chunk_error("{\"error\":{\"code\":503,\"type\":\"unavailable_error\"}}", AC_MODEL_ERROR, "HTTP 503, unavailable_error");
+    expect_chunk_error("{\"error\":{\"code\":503,\"type\":\"unavailable_error\"}}", AC_MODEL_ERROR,
+                       "HTTP 503, unavailable_error");
     expect_chunk_error("{\"error\":\"the secret model crashed\"}", AC_MODEL_ERROR, "failed");
-    expect_chunk_error("{\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"secret\"}", AC_MODEL_THROTTLED, "rate_limit");
+    expect_chunk_error("{\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"secret\"}",
+                       AC_MODEL_THROTTLED, "rate_limit");
     expect_chunk_error("{\"object\":\"error\",\"message\":\"maximum context length is 10 secret tokens\",\"code\":400}",
                        AC_CONTEXT_LENGTH, "longer than");
-    expect_chunk_error("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}],\"error\":{\"code\":\"content_filter\"}}",
-                       AC_CONTENT_FILTERED, "safety");
-    expect_chunk_error("[{\"error\":{\"code\":429,\"message\":\"x\",\"status\":\"RESOURCE_EXHAUSTED\"}}]", AC_MODEL_THROTTLED, "429");
+    expect_chunk_error(
+        "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}],\"error\":{\"code\":\"content_filter\"}}",
+        AC_CONTENT_FILTERED, "safety");
+    expect_chunk_error("[{\"error\":{\"code\":429,\"message\":\"x\",\"status\":\"RESOURCE_EXHAUSTED\"}}]",
+                       AC_MODEL_THROTTLED, "429");
     expect_chunk_error(FINISH("error"), AC_MODEL_ERROR, "middle");
     expect_chunk_error("<html>", AC_MODEL_ERROR, "not JSON");
     expect_chunk_error("{\"choices\":[{", AC_MODEL_ERROR, "not JSON");
     expect_chunk_error("[1]", AC_MODEL_ERROR, "no chat completion");
-    expect_chunk_error("{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}", AC_MODEL_ERROR, "not JSON");
+    expect_chunk_error("{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}", AC_MODEL_ERROR,
+                       "not JSON");
 }
 
 static void test_mended_text(void **state)
 {
     (void)state;
-    expect_answer(CHUNKS(TEXT("a\\ud83d"), TEXT("\\ude00b \\\\ud83d"), DONE), "a\uFFFD\uFFFD" "b \\ud83d", AC_FINISH_STOP);
-    expect_answer(CHUNKS(TEXT("a\xf0\x9f"), TEXT("\x98\x80" "b"), DONE), "a\uFFFD\uFFFD\uFFFD" "b", AC_FINISH_STOP);
-    expect_answer(CHUNKS(TEXT("\\ud83d\\ude00\\ud83d\\u0041"), DONE), "\U0001F600\uFFFD" "A", AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("a\\ud83d"), TEXT("\\ude00b \\\\ud83d"), DONE),
+                  "a\uFFFD\uFFFD"
+                  "b \\ud83d",
+                  AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("a\xf0\x9f"),
+                         TEXT("\x98\x80"
+                              "b"),
+                         DONE),
+                  "a\uFFFD\uFFFD\uFFFD"
+                  "b",
+                  AC_FINISH_STOP);
+    expect_answer(CHUNKS(TEXT("\\ud83d\\ude00\\ud83d\\u0041"), DONE),
+                  "\U0001F600\uFFFD"
+                  "A",
+                  AC_FINISH_STOP);
     expect_answer(CHUNKS(TEXT("a\\u0000b\\u0000"), DONE), "ab", AC_FINISH_STOP);
 }
 
@@ -455,9 +504,11 @@ static void test_whole(void **state)
 {
     answer_t answer;
     (void)state;
-    whole(&answer, "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\",\"tool_calls\":"
-          "[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}],"
-          "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}");
+    whole(
+        &answer,
+        "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\",\"tool_calls\":"
+        "[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}],"
+        "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}");
     assert_string_equal(answer.told.log.data, "Hi[0 a f]<0 {}>");
     assert_int_equal(answer.end.n_calls, 1);
     assert_int_equal(answer.end.finish, AC_FINISH_TOOL_CALLS);
@@ -488,13 +539,25 @@ static void test_whole_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text), cmocka_unit_test(test_parts), cmocka_unit_test(test_filter_chunks),
-        cmocka_unit_test(test_filtered_calls_are_withheld), cmocka_unit_test(test_finish_reasons),
-        cmocka_unit_test(test_cut_off), cmocka_unit_test(test_other_choices), cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_call_fragments), cmocka_unit_test(test_call_ids), cmocka_unit_test(test_call_without_id),
-        cmocka_unit_test(test_own_ids_differ), cmocka_unit_test(test_nameless_call), cmocka_unit_test(test_answer_limit),
-        cmocka_unit_test(test_call_limits), cmocka_unit_test(test_stream_errors), cmocka_unit_test(test_mended_text),
-        cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_errors),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_filter_chunks),
+        cmocka_unit_test(test_filtered_calls_are_withheld),
+        cmocka_unit_test(test_finish_reasons),
+        cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_other_choices),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_call_fragments),
+        cmocka_unit_test(test_call_ids),
+        cmocka_unit_test(test_call_without_id),
+        cmocka_unit_test(test_own_ids_differ),
+        cmocka_unit_test(test_nameless_call),
+        cmocka_unit_test(test_answer_limit),
+        cmocka_unit_test(test_call_limits),
+        cmocka_unit_test(test_stream_errors),
+        cmocka_unit_test(test_mended_text),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_whole_errors),
     };
     return cmocka_run_group_tests_name("openai", tests, NULL, NULL);
 }

@@ -9,7 +9,8 @@
 
 #include "wire/wire.h"
 
-#define DELTA(delta) "{\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}"
+#define DELTA(delta) \
+    "{\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}"
 #define TEXT(text) DELTA("{\"content\":\"" text "\"}")
 
 typedef struct answer_t {
@@ -51,7 +52,7 @@ static void answer_free(answer_t *answer)
 
 typedef struct read_t {
     const char *chunk;
-    bool quick;                             /* the quick reader must be certain of it */
+    bool quick; /* the quick reader must be certain of it */
 } read_t;
 
 static const read_t reads[] = {
@@ -71,16 +72,20 @@ static const read_t reads[] = {
     {TEXT("\xc3"), false},
     {TEXT("a\nb"), false},
     {"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}", true},
-    {"{\"choices\":[{\"finish_reason\":null,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"index\":0}],\"id\":\"x\"}", true},
-    {" {\t\"choices\" :\r\n [ { \"delta\" : { \"content\" : \"a\" , \"x\" : [ ] } , \"index\" : 0 } ] , \"a\" : { } } ", true},
+    {"{\"choices\":[{\"finish_reason\":null,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"index\":0}],\"id\":\"x\"}",
+     true},
+    {" {\t\"choices\" :\r\n [ { \"delta\" : { \"content\" : \"a\" , \"x\" : [ ] } , \"index\" : 0 } ] , \"a\" : { } } ",
+     true},
     {"{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}", true},
     {"{\"choices\":[{\"delta\":{}}]}", true},
     {"{\"choices\":[{\"delta\":{\"content\":null}}]}", true},
-    {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":[ ],\"refusal\":null,\"function_call\":null}}]}", true},
+    {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":[ ],\"refusal\":null,\"function_call\":null}}]}",
+     true},
     {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":null,\"reasoning_content\":\"\u20ac\"}}]}", true},
     {"{\"content\":\"no\",\"choices\":[{\"content\":\"no\",\"logprobs\":{\"content\":\"no\"},\"delta\":{\"content\":\"a\"},"
      "\"content_filter_results\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\",\"delta\":{\"content\":\"no\"}}}}],"
-     "\"usage\":null,\"error\":null,\"obfuscation\":\"\"}", true},
+     "\"usage\":null,\"error\":null,\"obfuscation\":\"\"}",
+     true},
     {"{\"created\":1763000000,\"n\":-1,\"r\":-0.25,\"t\":true,\"f\":false,\"a\":[1,[2,{}]],\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
      true},
     {"{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"choices\":[{\"delta\":{\"content\":\"b\"}}]}", false},
@@ -120,9 +125,11 @@ static const read_t reads[] = {
     {"{\"choices\":[{\"delta\":{\"content\":\"a\\", false},
     {"{\"model\":\"one\",\"model\":\"two\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}", false},
     {"{\"model\":\"a-name-of-a-model-that-is-longer-than-the-eighty-bytes-that-there-are-for-it-\u20ac-and-so-is-cut\","
-     "\"choices\":[{\"delta\":{\"content\":\"a\"}}]}", true},
+     "\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
+     true},
     {"{\"model\":\"a-name-whose-eightieth-byte-is-in-the-middle-of-a-character-which-must-not-be-\u20ac-cut\","
-     "\"choices\":[{\"delta\":{\"content\":\"a\"}}]}", true},
+     "\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
+     true},
     {"{\"model\":null,\"choices\":[{\"delta\":{\"content\":\"a\"}}]}", true},
     {"[]", false},
     {"{}", false},
@@ -177,7 +184,8 @@ static void test_quick_needs_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_readers_agree), cmocka_unit_test(test_quick_needs_the_end),
+        cmocka_unit_test(test_readers_agree),
+        cmocka_unit_test(test_quick_needs_the_end),
     };
     return cmocka_run_group_tests_name("openai_quick", tests, NULL, NULL);
 }

@@ -28,56 +28,76 @@ static void expect_error(int status, const char *body, ac_kind_e kind, bool retr
 static void test_errors_refused(void **state)
 {
     (void)state;
-    expect_error(401, "{\"error\":{\"message\":\"Incorrect API key provided: sk-secret\",\"type\":\"invalid_request_error\","
-                 "\"code\":\"invalid_api_key\"}}", AC_MODEL_REFUSED, false, "HTTP 401, invalid_api_key");
+    expect_error(401,
+                 "{\"error\":{\"message\":\"Incorrect API key provided: sk-secret\",\"type\":\"invalid_request_error\","
+                 "\"code\":\"invalid_api_key\"}}",
+                 AC_MODEL_REFUSED, false, "HTTP 401, invalid_api_key");
     expect_error(401, "{\"statusCode\":401,\"message\":\"secret\"}", AC_MODEL_REFUSED, false, "AgentChatCredential");
     expect_error(401, "{\"error\":{\"code\":\"PermissionDenied\"}}", AC_MODEL_REFUSED, false, "right role");
     expect_error(403, "", AC_MODEL_REFUSED, false, "network rules");
     expect_error(404, "{\"error\":{\"code\":\"DeploymentNotFound\"}}", AC_MODEL_REFUSED, false, "deployment=");
-    expect_error(404, "{\"error\":{\"code\":\"404\",\"message\":\"Resource not found\"}}", AC_MODEL_REFUSED, false, "api-version=");
+    expect_error(404, "{\"error\":{\"code\":\"404\",\"message\":\"Resource not found\"}}", AC_MODEL_REFUSED, false,
+                 "api-version=");
     expect_error(404, "{\"error\":{\"message\":\"model 'secret' not found\"}}", AC_MODEL_REFUSED, false, "model=");
     expect_error(404, "<html>secret</html>", AC_MODEL_REFUSED, false, "(HTTP 404)");
     expect_error(402, "{\"error\":{\"message\":\"Insufficient Balance\"}}", AC_MODEL_REFUSED, false, "quota");
-    expect_error(429, "{\"error\":{\"message\":\"You exceeded your current quota\",\"type\":\"insufficient_quota\","
-                 "\"code\":\"insufficient_quota\"}}", AC_MODEL_REFUSED, false, "quota");
+    expect_error(429,
+                 "{\"error\":{\"message\":\"You exceeded your current quota\",\"type\":\"insufficient_quota\","
+                 "\"code\":\"insufficient_quota\"}}",
+                 AC_MODEL_REFUSED, false, "quota");
     expect_error(302, "", AC_MODEL_REFUSED, false, "redirect");
 }
 
 static void test_errors_of_the_request(void **state)
 {
     (void)state;
-    expect_error(400, "{\"error\":{\"message\":\"secret\",\"type\":null,\"param\":\"prompt\",\"code\":\"content_filter\",\"status\":400,"
-                 "\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\",\"content_filter_result\":{\"hate\":{\"filtered\":false},"
-                 "\"violence\":{\"filtered\":true,\"severity\":\"high\"},\"jailbreak\":{\"detected\":true,\"filtered\":true}}}}}",
-                 AC_CONTENT_FILTERED, false, "for violence and jailbreak");
-    expect_error(400, "{\"error\":{\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}", AC_CONTENT_FILTERED, false, "safety");
-    expect_error(400, "{\"error\":{\"message\":\"x\",\"code\":\"context_length_exceeded\",\"param\":\"messages\"}}", AC_CONTEXT_LENGTH,
-                 false,
-                 "at messages");
-    expect_error(400, "{\"object\":\"error\",\"message\":\"This model's maximum context length is 4096 tokens. However, secret\","
-                 "\"type\":\"BadRequestError\",\"param\":null,\"code\":400}", AC_CONTEXT_LENGTH, false, "longer than");
-    expect_error(400, "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size\","
-                 "\"type\":\"exceed_context_size_error\"}}", AC_CONTEXT_LENGTH, false, "longer than");
-    expect_error(400, "{\"error\":{\"message\":\"secret words\",\"type\":\"invalid_request_error\",\"param\":\"tools[0].function\","
-                 "\"code\":\"unsupported_parameter\"}}", AC_MODEL_ERROR, false, "unsupported_parameter, at tools[0].function");
-    expect_error(400, "{\"error\":{\"code\":\"secret words of a user\",\"param\":\"more secret words\"}}", AC_MODEL_ERROR, false,
-                 "(HTTP 400)");
-    expect_error(422, "{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"secret\",\"input\":\"secret\"}]}", AC_MODEL_ERROR, false, "HTTP 422");
+    expect_error(
+        400,
+        "{\"error\":{\"message\":\"secret\",\"type\":null,\"param\":\"prompt\",\"code\":\"content_filter\",\"status\":400,"
+        "\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\",\"content_filter_result\":{\"hate\":{\"filtered\":false},"
+        "\"violence\":{\"filtered\":true,\"severity\":\"high\"},\"jailbreak\":{\"detected\":true,\"filtered\":true}}}}}",
+        AC_CONTENT_FILTERED, false, "for violence and jailbreak");
+    expect_error(400, "{\"error\":{\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}", AC_CONTENT_FILTERED,
+                 false, "safety");
+    expect_error(400, "{\"error\":{\"message\":\"x\",\"code\":\"context_length_exceeded\",\"param\":\"messages\"}}",
+                 AC_CONTEXT_LENGTH, false, "at messages");
+    expect_error(
+        400,
+        "{\"object\":\"error\",\"message\":\"This model's maximum context length is 4096 tokens. However, secret\","
+        "\"type\":\"BadRequestError\",\"param\":null,\"code\":400}",
+        AC_CONTEXT_LENGTH, false, "longer than");
+    expect_error(400,
+                 "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size\","
+                 "\"type\":\"exceed_context_size_error\"}}",
+                 AC_CONTEXT_LENGTH, false, "longer than");
+    expect_error(
+        400,
+        "{\"error\":{\"message\":\"secret words\",\"type\":\"invalid_request_error\",\"param\":\"tools[0].function\","
+        "\"code\":\"unsupported_parameter\"}}",
+        AC_MODEL_ERROR, false, "unsupported_parameter, at tools[0].function");
+    expect_error(400, "{\"error\":{\"code\":\"secret words of a user\",\"param\":\"more secret words\"}}",
+                 AC_MODEL_ERROR, false, "(HTTP 400)");
+    expect_error(422, "{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"secret\",\"input\":\"secret\"}]}", AC_MODEL_ERROR,
+                 false, "HTTP 422");
     expect_error(413, "", AC_MODEL_ERROR, false, "HTTP 413");
 }
 
 static void test_errors_that_pass(void **state)
 {
     (void)state;
-    expect_error(429, "{\"error\":{\"code\":\"429\",\"message\":\"Requests have exceeded call rate limit\"}}", AC_MODEL_THROTTLED, true,
-                 "too many requests");
+    expect_error(429, "{\"error\":{\"code\":\"429\",\"message\":\"Requests have exceeded call rate limit\"}}",
+                 AC_MODEL_THROTTLED, true, "too many requests");
     expect_error(429, "", AC_MODEL_THROTTLED, true, "HTTP 429");
-    expect_error(429, "{\"error\":{\"message\":\"Request too large for gpt-x on tokens per min: Limit 30000, Requested 40000.\","
-                 "\"type\":\"tokens\",\"code\":\"rate_limit_exceeded\"}}", AC_MODEL_THROTTLED, false, "fewer tokens");
-    expect_error(500, "{\"error\":{\"message\":\"secret\",\"type\":\"server_error\"}}", AC_MODEL_ERROR, true, "HTTP 500, server_error");
+    expect_error(
+        429,
+        "{\"error\":{\"message\":\"Request too large for gpt-x on tokens per min: Limit 30000, Requested 40000.\","
+        "\"type\":\"tokens\",\"code\":\"rate_limit_exceeded\"}}",
+        AC_MODEL_THROTTLED, false, "fewer tokens");
+    expect_error(500, "{\"error\":{\"message\":\"secret\",\"type\":\"server_error\"}}", AC_MODEL_ERROR, true,
+                 "HTTP 500, server_error");
     expect_error(502, "<html>", AC_MODEL_ERROR, true, "HTTP 502");
-    expect_error(503, "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}", AC_MODEL_ERROR, true,
-                 "unavailable_error");
+    expect_error(503, "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
+                 AC_MODEL_ERROR, true, "unavailable_error");
     expect_error(408, "", AC_MODEL_TIMEOUT, true, "HTTP 408");
     expect_error(409, "", AC_MODEL_ERROR, true, "HTTP 409");
     expect_error(0, "{\"error\":\"\"}", AC_MODEL_ERROR, true, "failed");
@@ -102,7 +122,8 @@ static void expect_request(const ac_model_ask_t *ask, const char *model, const c
     json_t *extra = params ? json_loads(params, 0, NULL) : NULL;
     ac_buf_init(&body, AC_MAX_REQUEST);
     assert_int_equal(ac_openai_request(&body, ask, model, extra, NULL), APR_SUCCESS);
-    json_t *sent = json_loadb(body.data, body.len, JSON_REJECT_DUPLICATES, NULL), *wanted = json_loads(expected, 0, NULL);
+    json_t *sent = json_loadb(body.data, body.len, JSON_REJECT_DUPLICATES, NULL),
+           *wanted = json_loads(expected, 0, NULL);
     assert_non_null(sent);
     assert_non_null(wanted);
     if (!json_equal(sent, wanted)) {
@@ -177,9 +198,10 @@ static void test_request_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors_refused), cmocka_unit_test(test_errors_of_the_request),
-        cmocka_unit_test(test_errors_that_pass), cmocka_unit_test(test_error_status), cmocka_unit_test(test_request),
-        cmocka_unit_test(test_request_limit), cmocka_unit_test(test_request_too_large),
+        cmocka_unit_test(test_errors_refused),    cmocka_unit_test(test_errors_of_the_request),
+        cmocka_unit_test(test_errors_that_pass),  cmocka_unit_test(test_error_status),
+        cmocka_unit_test(test_request),           cmocka_unit_test(test_request_limit),
+        cmocka_unit_test(test_request_too_large),
     };
     return cmocka_run_group_tests_name("openai_request", tests, NULL, NULL);
 }

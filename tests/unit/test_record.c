@@ -25,12 +25,14 @@ static void test_usage(void **state)
 {
     (void)state;
     ac_usage_t usage = {.prompt = 10, .completion = 20, .total = 30, .cached = 4, .reasoning = 5, .known = true};
-    check_json(ac_record_usage(&usage), "{\"prompt_tokens\":10,\"completion_tokens\":20,\"total_tokens\":30,"
+    check_json(ac_record_usage(&usage),
+               "{\"prompt_tokens\":10,\"completion_tokens\":20,\"total_tokens\":30,"
                "\"cached_tokens\":4,\"reasoning_tokens\":5,\"estimated\":false}");
     usage.known = false;
     usage.estimated = true;
     usage.total = INT64_C(5000000000);
-    check_json(ac_record_usage(&usage), "{\"prompt_tokens\":10,\"completion_tokens\":20,\"total_tokens\":5000000000,"
+    check_json(ac_record_usage(&usage),
+               "{\"prompt_tokens\":10,\"completion_tokens\":20,\"total_tokens\":5000000000,"
                "\"cached_tokens\":4,\"reasoning_tokens\":5,\"estimated\":true}");
     check_json(ac_record_usage(NULL), "null");
 }
@@ -203,14 +205,24 @@ static void test_titles_of_one_word_are_cut_in_it(void **state)
 static json_t *message_of(const char *content, const char *first, const char *second)
 {
     ac_parts_t parts = {0};
-    if (first) ac_parts_add_call(&parts, 6, first);
-    if (second) ac_parts_add_call(&parts, 2, second);       /* never in front of the one before */
+    if (first) {
+        ac_parts_add_call(&parts, 6, first);
+    }
+    if (second) {
+        ac_parts_add_call(&parts, 2, second); /* never in front of the one before */
+    }
     json_t *list = ac_parts_list(&parts, strlen(content));
     json_t *message = json_pack("{s:s, s:[], s:{s:s}}", "content", content, "tool_calls", "metadata", "model", "m");
     json_t *calls = json_object_get(message, "tool_calls");
-    if (first) json_array_append_new(calls, json_pack("{s:s}", "id", first));
-    if (second) json_array_append_new(calls, json_pack("{s:s}", "id", second));
-    if (list) json_object_set_new(json_object_get(message, "metadata"), "parts", list);
+    if (first) {
+        json_array_append_new(calls, json_pack("{s:s}", "id", first));
+    }
+    if (second) {
+        json_array_append_new(calls, json_pack("{s:s}", "id", second));
+    }
+    if (list) {
+        json_object_set_new(json_object_get(message, "metadata"), "parts", list);
+    }
     ac_parts_free(&parts);
     return message;
 }
@@ -221,8 +233,11 @@ static void check_parts(json_t *message, const char *wanted)
     json_t *parts = json_object_get(message, "parts");
     assert_null(json_object_get(json_object_get(message, "metadata"), "parts"));
     assert_string_equal(ac_json_peek_string(json_object_get(message, "metadata"), "model", ""), "m");
-    if (wanted) check_json(json_incref(parts), wanted);
-    else assert_null(parts);
+    if (wanted) {
+        check_json(json_incref(parts), wanted);
+    } else {
+        assert_null(parts);
+    }
     json_decref(message);
 }
 
@@ -240,10 +255,18 @@ static void test_parts(void **state)
 static void test_parts_that_do_not_fit(void **state)
 {
     (void)state;
-    static const char *const lists[] = {"[6]", "[\"a\"]", "[6,\"a\",2]", "[6,\"a\",0,1]", "[-1,\"a\",8]", "[5,\"a\",1,\"b\",1]",
-                                        "[6,\"a\",null,1]", "[3,\"a\",4]", "[]", "[9223372036854775807,\"a\"]"};
+    static const char *const lists[] = {"[6]",
+                                        "[\"a\"]",
+                                        "[6,\"a\",2]",
+                                        "[6,\"a\",0,1]",
+                                        "[-1,\"a\",8]",
+                                        "[5,\"a\",1,\"b\",1]",
+                                        "[6,\"a\",null,1]",
+                                        "[3,\"a\",4]",
+                                        "[]",
+                                        "[9223372036854775807,\"a\"]"};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        json_t *message = message_of("xx\xc3\xa9xxx", "a", NULL);     /* a cut at 3 is within a character */
+        json_t *message = message_of("xx\xc3\xa9xxx", "a", NULL); /* a cut at 3 is within a character */
         json_object_set_new(json_object_get(message, "metadata"), "parts", json_loads(lists[i], 0, NULL));
         check_parts(message, NULL);
     }
@@ -270,7 +293,9 @@ static void test_parts_go_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts), cmocka_unit_test(test_parts_that_do_not_fit), cmocka_unit_test(test_parts_go_on),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_parts_that_do_not_fit),
+        cmocka_unit_test(test_parts_go_on),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_no_cost),

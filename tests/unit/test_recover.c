@@ -12,15 +12,15 @@
 
 static json_t *earlier_loaded(void)
 {
-    return json_pack("{s:{s:i}, s:[{s:s, s:s, s:s, s:i}], s:n}", "thread", "message_count", 1, "messages", "role", "user",
-                     "content", "x", "run_id", EARLIER, "seq", 1, "active_run");
+    return json_pack("{s:{s:i}, s:[{s:s, s:s, s:s, s:i}], s:n}", "thread", "message_count", 1, "messages", "role",
+                     "user", "content", "x", "run_id", EARLIER, "seq", 1, "active_run");
 }
 
 static json_t *answered_loaded(void)
 {
-    return json_pack("{s:{s:i}, s:[{s:s, s:s, s:s, s:i}, {s:s, s:s, s:s, s:i}], s:n}", "thread", "message_count", 2, "messages",
-                     "role", "user", "content", "x", "run_id", EARLIER, "seq", 1,
-                     "role", "assistant", "content", "half", "run_id", EARLIER, "seq", 2, "active_run");
+    return json_pack("{s:{s:i}, s:[{s:s, s:s, s:s, s:i}, {s:s, s:s, s:s, s:i}], s:n}", "thread", "message_count", 2,
+                     "messages", "role", "user", "content", "x", "run_id", EARLIER, "seq", 1, "role", "assistant",
+                     "content", "half", "run_id", EARLIER, "seq", 2, "active_run");
 }
 
 static json_t *stored_run(void)
@@ -54,12 +54,18 @@ static pid_t fork_holder(int *ptell)
         ac_event_dir_t *own;
         apr_status_t status;
         ac_log_head_t head = {EARLIER, "thread_1", "msg_1", "ann"};
-        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) _exit(1);
+        if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) {
+            _exit(1);
+        }
         ac_event_log_t *log = ac_event_log_create(own, &head, &status);
         close(tell[1]);
-        if (!log || write(ready[1], "", 1) != 1 || read(tell[0], &byte, 1) != 1) _exit(1);
+        if (!log || write(ready[1], "", 1) != 1 || read(tell[0], &byte, 1) != 1) {
+            _exit(1);
+        }
         ac_event_log_end(log);
-        if (write(ready[1], "", 1) != 1) _exit(1);
+        if (write(ready[1], "", 1) != 1) {
+            _exit(1);
+        }
         pause();
     }
     close(ready[1]);
@@ -179,7 +185,9 @@ static void recovery_waits(void)
     for (int i = 0; i < 8; i++) {
         expect_op(AC_STORE_TURN_CLOSE);
         answer_op(NULL, AC_STORE_ERROR);
-        for (int n = 0; !n_ops && n < 100; n++) fake_pass(apr_time_from_sec(1));
+        for (int n = 0; !n_ops && n < 100; n++) {
+            fake_pass(apr_time_from_sec(1));
+        }
     }
     expect_op(AC_STORE_TURN_CLOSE);
     answer_op(NULL, AC_STORE_ERROR);
@@ -194,7 +202,7 @@ static void test_a_write_of_anybody_hurries_it(void **state)
     recovery_waits();
     start_new("another thread");
     open_well();
-    expect_op(AC_STORE_TURN_CLOSE);             /* of the recovery, at once */
+    expect_op(AC_STORE_TURN_CLOSE); /* of the recovery, at once */
     assert_string_equal(text_at(ops[0]->in, "run", "id"), EARLIER);
     json_decref(close_well());
     assert_null(engine->recoveries);
@@ -238,7 +246,9 @@ static void test_a_message_is_refused_while_nothing_can_be_stored(void **state)
     }
     refused_busy();
     assert_in_range(n_closings, 1, 5);
-    for (int n = 0; !n_ops && n < 100; n++) fake_pass(apr_time_from_msec(100));
+    for (int n = 0; !n_ops && n < 100; n++) {
+        fake_pass(apr_time_from_msec(100));
+    }
     json_decref(close_well());
     fake_pass(100000);
     assert_null(engine->recoveries);
@@ -260,7 +270,9 @@ static void test_one_looks_for_all(void **state)
         answer_op(NULL, AC_STORE_TIMEOUT);
     }
     for (int i = 0; i < 40; i++) {
-        for (int n = 0; !n_ops && n < 21; n++) fake_pass(apr_time_from_msec(100));
+        for (int n = 0; !n_ops && n < 21; n++) {
+            fake_pass(apr_time_from_msec(100));
+        }
         assert_int_equal(n_ops, 1);
         answer_op(NULL, AC_STORE_TIMEOUT);
     }
@@ -270,8 +282,11 @@ static void test_one_looks_for_all(void **state)
     json_decref(close_well());
     assert_int_equal(n_ops, 2);
     while (n_ops) {
-        if (ops[0]->verb == AC_STORE_RUN_GET) answer_op(stored_run(), AC_OK);
-        else json_decref(close_well());
+        if (ops[0]->verb == AC_STORE_RUN_GET) {
+            answer_op(stored_run(), AC_OK);
+        } else {
+            json_decref(close_well());
+        }
     }
     assert_null(engine->recoveries);
     fake_pass(100000);
@@ -330,13 +345,17 @@ static void test_a_log_that_is_taken_during_the_search(void **state)
     ac_child_key_t children[8], from = 0, to = 0;
     ac_event_dir_t *others[3];
     leave_log_of_the_dead(EARLIER, "half");
-    for (int i = 0; i < 3; i++) assert_int_equal(ac_event_dir_open(&others[i], top, 1024 * 1024, 0), APR_SUCCESS);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(ac_event_dir_open(&others[i], top, 1024 * 1024, 0), APR_SUCCESS);
+    }
     int n = ac_event_dir_children(dir, children, 8);
     assert_int_equal(n, 5);
     /* From a place that is looked at late to one that was looked at before. */
     for (int i = 0; i < n && !from; i++) {
         ac_event_dir_log_path(moves_from, dir, children[i], EARLIER);
-        if (access(moves_from, F_OK) == 0) from = children[i];
+        if (access(moves_from, F_OK) == 0) {
+            from = children[i];
+        }
     }
     for (int i = 0; i < 3; i++) {
         to = ac_event_dir_key(others[i]);
@@ -351,7 +370,9 @@ static void test_a_log_that_is_taken_during_the_search(void **state)
         assert_int_equal(rename(moves_to, moves_from), 0);
     }
     unlink(moves_from);
-    for (int i = 0; i < 3; i++) ac_event_dir_close(others[i]);
+    for (int i = 0; i < 3; i++) {
+        ac_event_dir_close(others[i]);
+    }
 }
 
 static struct rlimit files_before;
@@ -431,14 +452,18 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_other_child_is_hurried, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_write_of_anybody_hurries_it, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_message_of_its_thread_hurries_it, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_message_is_refused_while_nothing_can_be_stored, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_message_is_refused_while_nothing_can_be_stored, setup_logged,
+                                        teardown_logged),
         cmocka_unit_test_setup_teardown(test_one_looks_for_all, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_failed_turn_that_was_overtaken_is_not_stored, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_cancelled_turn_that_was_overtaken_is_not_stored, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_failed_turn_that_was_overtaken_is_not_stored, setup_logged,
+                                        teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_cancelled_turn_that_was_overtaken_is_not_stored, setup_logged,
+                                        teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_log_that_is_taken_during_the_search, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_log_that_cannot_be_opened_is_not_lost, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_message_waits_while_no_log_can_be_opened, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_follower_waits_while_no_log_can_be_opened, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_follower_waits_while_no_log_can_be_opened, setup_logged,
+                                        teardown_logged),
     };
     return cmocka_run_group_tests_name("recover", group, NULL, NULL);
 }

@@ -9,7 +9,9 @@ static void test_every_kind_of_answer(void **state)
     call_t call[6];
     (void)state;
     open_client();
-    for (int i = 0; i < 6; i++) call_start(&call[i], (const char *[]){"a", "b", "c", "d", "e", "f"}[i]);
+    for (int i = 0; i < 6; i++) {
+        call_start(&call[i], (const char *[]){"a", "b", "c", "d", "e", "f"}[i]);
+    }
     expect(GET("a") GET("b") GET("c") GET("d") GET("e") GET("f"));
     reply("$5\r\nhe\r\no\r\n$-1\r\n:-7\r\n+OK\r\n-ERR wrong\r\n*3\r\n:1\r\n$-1\r\n*1\r\n$1\r\nx\r\n");
     for (int i = 0; i < 6; i++) {
@@ -127,9 +129,10 @@ static void test_nested_without_end(void **state)
 {
     (void)state;
 #if HIREDIS_MAJOR >= 1
-    skip();                                     /* it reads any depth, and the question's time ends what has no end */
+    skip(); /* it reads any depth, and the question's time ends what has no end */
 #endif
-    fails_with("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", "does not speak Redis' protocol");
+    fails_with("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+               "does not speak Redis' protocol");
 }
 
 static void test_a_replica(void **state)
@@ -213,7 +216,8 @@ int main(void)
         TEST(test_lengths_that_are_none),
         TEST(test_nested_without_end),
         TEST(test_a_replica),
-        TEST(test_a_server_that_is_full), TEST(test_a_server_that_loads),
+        TEST(test_a_server_that_is_full),
+        TEST(test_a_server_that_loads),
         TEST(test_more_answers_than_questions),
         TEST(test_a_huge_length),
         TEST(test_cut_in_mid_answer),

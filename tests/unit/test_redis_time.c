@@ -42,7 +42,9 @@ static void test_a_trickle_does_not_help(void **state)
     expect(GET("a"));
     reply("$1000000\r\n");
     while (!ac_latch_wait(call.done, ac_clock() + SHORT / 20)) {
-        if (send(peer, "x", 1, MSG_NOSIGNAL) < 0) break;
+        if (send(peer, "x", 1, MSG_NOSIGNAL) < 0) {
+            break;
+        }
     }
     expect_failed(&call);
 }
@@ -58,11 +60,11 @@ static void test_a_server_that_never_greets(void **state)
     accept_one();
     expect(PING);
     expect_failed(&first);
-    call_start(&second, "b");                   /* and from now on none waits */
+    call_start(&second, "b"); /* and from now on none waits */
     expect_failed(&second);
     hang_up();
     greet();
-    wait_up();                                  /* what was given up is not said after all */
+    wait_up(); /* what was given up is not said after all */
     call_start(&first, "c");
     expect(GET("c"));
     reply("+late\r\n");
@@ -166,7 +168,9 @@ static void test_nobody_listens(void **state)
     expect_failed(&call);
     assert_non_null(strstr(told_why(), "refused"));
     /* The port is free again; who else may have it is not asked. */
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons((uint16_t)port)};
     int on = 1;
     listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -181,7 +185,7 @@ static void test_a_name(void **state)
     (void)state;
     conf.host = "localhost";
     rig_call(&rig, start, NULL);
-    greet();                                    /* it may be ::1 first, where nobody listens: the next try is the other address */
+    greet(); /* it may be ::1 first, where nobody listens: the next try is the other address */
     wait_up();
     assert_int_equal(n_ups, 1);
 }
@@ -223,7 +227,9 @@ static void test_more_than_it_may_hold(void **state)
     static call_t calls[AC_MAX_REDIS_CALLS + 1];
     (void)state;
     open_client();
-    for (int i = 0; i <= AC_MAX_REDIS_CALLS; i++) call_start(&calls[i], "a");
+    for (int i = 0; i <= AC_MAX_REDIS_CALLS; i++) {
+        call_start(&calls[i], "a");
+    }
     expect_failed(&calls[AC_MAX_REDIS_CALLS]);
     for (int i = 0; i < AC_MAX_REDIS_CALLS; i++) {
         expect(GET("a"));

@@ -20,7 +20,7 @@
 
 /* ---- httpd, as far as it is needed ---- */
 
-module AP_MODULE_DECLARE_DATA agentchat_module;     /* its index is 0 */
+module AP_MODULE_DECLARE_DATA agentchat_module; /* its index is 0 */
 
 AP_DECLARE(char *) ap_getword_conf(apr_pool_t *p, const char **pline)
 {
@@ -29,8 +29,9 @@ AP_DECLARE(char *) ap_getword_conf(apr_pool_t *p, const char **pline)
     return apr_pstrdup(p, word);
 }
 
-AP_DECLARE(apr_status_t) ap_register_auth_provider(apr_pool_t *p, const char *group, const char *name, const char *version,
-                                                   const void *provider, int type)
+AP_DECLARE(apr_status_t)
+ap_register_auth_provider(apr_pool_t *p, const char *group, const char *name, const char *version, const void *provider,
+                          int type)
 {
     (void)p;
     (void)group;
@@ -51,19 +52,19 @@ apr_status_t ac_sign_in_unasked(request_rec *r, ac_err_t *err)
 {
     (void)r;
     (void)err;
-    return APR_SUCCESS;                     /* nobody shows a key here */
+    return APR_SUCCESS; /* nobody shows a key here */
 }
 
 apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
 {
     (void)r;
     (void)err;
-    return APR_SUCCESS;                     /* every name is the server's own here */
+    return APR_SUCCESS; /* every name is the server's own here */
 }
 
 static ac_mount_conf_t mount;
-static const char *const *pieces;           /* what the client sends, NULL-terminated */
-static apr_status_t last_status;            /* what comes instead of the end; APR_SUCCESS: EOS */
+static const char *const *pieces; /* what the client sends, NULL-terminated */
+static apr_status_t last_status;  /* what comes instead of the end; APR_SUCCESS: EOS */
 
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
 {
@@ -92,8 +93,10 @@ apr_status_t ap_get_brigade(ap_filter_t *filter, apr_bucket_brigade *brigade, ap
 
 int ap_map_http_request_error(apr_status_t status, int fallback)
 {
-    return status == AP_FILTER_ERROR ? AP_FILTER_ERROR : status == APR_TIMEUP ? HTTP_REQUEST_TIME_OUT :
-           status == APR_ENOSPC ? HTTP_REQUEST_ENTITY_TOO_LARGE : fallback;
+    return status == AP_FILTER_ERROR ? AP_FILTER_ERROR
+        : status == APR_TIMEUP       ? HTTP_REQUEST_TIME_OUT
+        : status == APR_ENOSPC       ? HTTP_REQUEST_ENTITY_TOO_LARGE
+                                     : fallback;
 }
 
 /* ---- one request ---- */
@@ -149,8 +152,16 @@ static ac_kind_e body_kind(const char *const *sent, const char *type, bool requi
     assert_int_equal(status == APR_SUCCESS, rq->err.kind == AC_OK);
     return rq->err.kind;
 }
-#define SENT(...) (const char *const[]){__VA_ARGS__, NULL}
-#define NOTHING (const char *const[]){NULL}
+#define SENT(...) \
+    (const char *const[]) \
+    { \
+        __VA_ARGS__, NULL \
+    }
+#define NOTHING \
+    (const char *const[]) \
+    { \
+        NULL \
+    }
 
 /* ---- the body ---- */
 
@@ -167,19 +178,31 @@ static void test_body_in_pieces(void **state)
 static void test_body_media(void **state)
 {
     (void)state;
-    static const struct { const char *type; ac_kind_e kind; } cases[] = {
-        {NULL, AC_OK}, {"", AC_OK}, {"application/json", AC_OK}, {"Application/JSON; charset=utf-8", AC_OK},
-        {"application/json;x", AC_OK}, {"application/merge-patch+json", AC_OK}, {"application/x+JSON ; a=b", AC_OK},
-        {"text/plain", AC_UNSUPPORTED_MEDIA}, {"application/jsonp", AC_UNSUPPORTED_MEDIA}, {"text/json", AC_UNSUPPORTED_MEDIA},
-        {"application/+json", AC_UNSUPPORTED_MEDIA}, {"application/x-www-form-urlencoded", AC_UNSUPPORTED_MEDIA},
-        {"json", AC_UNSUPPORTED_MEDIA}, {"image/svg+json", AC_UNSUPPORTED_MEDIA},
+    static const struct {
+        const char *type;
+        ac_kind_e kind;
+    } cases[] = {
+        {NULL, AC_OK},
+        {"", AC_OK},
+        {"application/json", AC_OK},
+        {"Application/JSON; charset=utf-8", AC_OK},
+        {"application/json;x", AC_OK},
+        {"application/merge-patch+json", AC_OK},
+        {"application/x+JSON ; a=b", AC_OK},
+        {"text/plain", AC_UNSUPPORTED_MEDIA},
+        {"application/jsonp", AC_UNSUPPORTED_MEDIA},
+        {"text/json", AC_UNSUPPORTED_MEDIA},
+        {"application/+json", AC_UNSUPPORTED_MEDIA},
+        {"application/x-www-form-urlencoded", AC_UNSUPPORTED_MEDIA},
+        {"json", AC_UNSUPPORTED_MEDIA},
+        {"image/svg+json", AC_UNSUPPORTED_MEDIA},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_int_equal(body_kind(SENT("{}"), cases[i].type, true), cases[i].kind);
     }
     ac_request_t *rq = make(NULL);
     pieces = SENT("{}");
-    header(rq, "Origin", "http://elsewhere.example");        /* a browser, which names a type */
+    header(rq, "Origin", "http://elsewhere.example"); /* a browser, which names a type */
     ac_request_body(rq, true);
     assert_int_equal(rq->err.kind, AC_UNSUPPORTED_MEDIA);
     rq = make(NULL);
@@ -213,16 +236,22 @@ static void test_body_too_large(void **state)
     pieces = SENT("{}");
     ac_request_body(rq, true);
     assert_int_equal(rq->err.kind, AC_BODY_TOO_LARGE);
-    assert_string_equal(*pieces, "{}");     /* and not a byte was asked for */
+    assert_string_equal(*pieces, "{}"); /* and not a byte was asked for */
     assert_false(rq->body_read);
 }
 
 static void test_body_does_not_come(void **state)
 {
     (void)state;
-    static const struct { apr_status_t status; int answer; ac_kind_e kind; } cases[] = {
-        {APR_TIMEUP, HTTP_REQUEST_TIME_OUT, AC_INVALID_REQUEST}, {AP_FILTER_ERROR, AP_FILTER_ERROR, AC_INVALID_REQUEST},
-        {APR_ENOSPC, 0, AC_BODY_TOO_LARGE}, {APR_EGENERAL, 0, AC_INVALID_REQUEST},
+    static const struct {
+        apr_status_t status;
+        int answer;
+        ac_kind_e kind;
+    } cases[] = {
+        {APR_TIMEUP, HTTP_REQUEST_TIME_OUT, AC_INVALID_REQUEST},
+        {AP_FILTER_ERROR, AP_FILTER_ERROR, AC_INVALID_REQUEST},
+        {APR_ENOSPC, 0, AC_BODY_TOO_LARGE},
+        {APR_EGENERAL, 0, AC_INVALID_REQUEST},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         ac_request_t *rq = make(NULL);
@@ -270,7 +299,8 @@ static void test_query_decoded(void **state)
 static void test_query_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"a=%", "a=%4", "a=%zz", "a=%00", "a=%ff", "a=%c3", "a=\xff", "a=1&a=2", "a=1&%61=2"};
+    static const char *const bad[] = {"a=%",   "a=%4",   "a=%zz",   "a=%00",    "a=%ff",
+                                      "a=%c3", "a=\xff", "a=1&a=2", "a=1&%61=2"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         ac_request_t *rq = make(bad[i]);
         assert_int_not_equal(ac_request_query_read(rq, names), APR_SUCCESS);
@@ -281,8 +311,9 @@ static void test_query_refused(void **state)
 static void test_query_of_others(void **state)
 {
     (void)state;
-    static const char *const fine[] = {"a=1&_=5", "_=5&a=1&_=6", "z=%zz&%zz=1&a=1", "%00=1&a=1&%ff&z=%ff", "A=2&a=1&a%00=3",
-                                       "p&q&r&s&u&v&w&y&z&p&q&r&s&u&v&w&y&z&a=1"};
+    static const char *const fine[] = {"a=1&_=5",         "_=5&a=1&_=6",
+                                       "z=%zz&%zz=1&a=1", "%00=1&a=1&%ff&z=%ff",
+                                       "A=2&a=1&a%00=3",  "p&q&r&s&u&v&w&y&z&p&q&r&s&u&v&w&y&z&a=1"};
     for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
         ac_request_t *rq = make(fine[i]);
         assert_int_equal(ac_request_query_read(rq, names), APR_SUCCESS);
@@ -294,9 +325,13 @@ static void test_query_of_others(void **state)
 static void test_query_typed(void **state)
 {
     (void)state;
-    static const struct { const char *args; int64_t value; } cases[] = {
-        {"", 7}, {"n=1", 1}, {"n=100", 100}, {"n=0100", 100}, {"n=0", -1}, {"n=101", -1}, {"n=-1", -1}, {"n=+1", -1},
-        {"n=%201", -1}, {"n=1x", -1}, {"n=", -1}, {"n=99999999999999999999999", -1}, {"n=1e1", -1},
+    static const struct {
+        const char *args;
+        int64_t value;
+    } cases[] = {
+        {"", 7},       {"n=1", 1},   {"n=100", 100}, {"n=0100", 100}, {"n=0", -1}, {"n=101", -1},
+        {"n=-1", -1},  {"n=+1", -1}, {"n=%201", -1}, {"n=1x", -1},    {"n=", -1},  {"n=99999999999999999999999", -1},
+        {"n=1e1", -1},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int64_t value;
@@ -329,8 +364,9 @@ static void test_page(void **state)
     assert_int_equal(ac_request_page(rq, &page), APR_SUCCESS);
     assert_int_equal(page.limit, 5);
     assert_string_equal(page.after, "thread_01.x-Y~=");
-    static const char *const bad[] = {"after=", "after=a%20b", "after=%27", "after=\xc3\xa9", "limit=0",
-        "after=0123456789012345678901234567890123456789012345678901234567890123"};
+    static const char *const bad[] = {
+        "after=",         "after=a%20b", "after=%27",
+        "after=\xc3\xa9", "limit=0",     "after=0123456789012345678901234567890123456789012345678901234567890123"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         rq = make(bad[i]);
         ac_request_query_read(rq, names);
@@ -344,19 +380,36 @@ static void test_accept(void **state)
 {
     (void)state;
     /* acceptable at all; a stream where the route's default is JSON, and where it is a stream */
-    static const struct { const char *accept; bool fine, from_json, from_stream; } cases[] = {
-        {NULL, true, false, true}, {"", true, false, true}, {" , ,", true, false, true}, {"*/*", true, false, true},
-        {"application/json", true, false, false}, {"text/event-stream", true, true, true},
-        {"TEXT/Event-Stream", true, true, true}, {"text/event-stream, */*", true, true, true},
-        {"application/json, text/event-stream", true, false, true}, {"application/json, */*", true, false, true},
-        {"application/json;q=0.5, text/event-stream", true, true, true}, {"text/event-stream;q=0.2,application/json", true, false, false},
+    static const struct {
+        const char *accept;
+        bool fine, from_json, from_stream;
+    } cases[] = {
+        {NULL, true, false, true},
+        {"", true, false, true},
+        {" , ,", true, false, true},
+        {"*/*", true, false, true},
+        {"application/json", true, false, false},
+        {"text/event-stream", true, true, true},
+        {"TEXT/Event-Stream", true, true, true},
+        {"text/event-stream, */*", true, true, true},
+        {"application/json, text/event-stream", true, false, true},
+        {"application/json, */*", true, false, true},
+        {"application/json;q=0.5, text/event-stream", true, true, true},
+        {"text/event-stream;q=0.2,application/json", true, false, false},
         {"application/json; q=0.3 , text/event-stream ; q=0.301", true, true, true},
-        {"application/json, text/plain, */*", true, false, true}, {"text/*", true, true, true},
-        {"application/*", true, false, false}, {"text/event-stream;q=0, */*", true, false, false},
-        {"application/json;q=0, */*;q=0.1", true, true, true}, {"*/*;q=0, text/event-stream", true, true, true},
-        {"text/html", false, false, true}, {"application/json;q=0", false, false, true}, {"*/*;q=0.000", false, false, true},
-        {"application/jsonx, text/event-stream2", false, false, true}, {"garbage", false, false, true},
-        {"application/json;q=nonsense", true, false, false}, {"application/json;version=1", true, false, false},
+        {"application/json, text/plain, */*", true, false, true},
+        {"text/*", true, true, true},
+        {"application/*", true, false, false},
+        {"text/event-stream;q=0, */*", true, false, false},
+        {"application/json;q=0, */*;q=0.1", true, true, true},
+        {"*/*;q=0, text/event-stream", true, true, true},
+        {"text/html", false, false, true},
+        {"application/json;q=0", false, false, true},
+        {"*/*;q=0.000", false, false, true},
+        {"application/jsonx, text/event-stream2", false, false, true},
+        {"garbage", false, false, true},
+        {"application/json;q=nonsense", true, false, false},
+        {"application/json;version=1", true, false, false},
         {"text/html,application/xhtml+xml,*/*;q=0.8", true, false, true},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -373,9 +426,11 @@ static void test_accept(void **state)
 static void test_request_id(void **state)
 {
     (void)state;
-    static const char *const kept[] = {"a", "A-z_0.9", "123456789012345678901234567890123456789012345678901234567890123"};
-    static const char *const made[] = {"", "a b", "a\nb", "caf\xc3\xa9", "<x>",
-                                       "1234567890123456789012345678901234567890123456789012345678901234"};
+    static const char *const kept[] = {"a", "A-z_0.9",
+                                       "123456789012345678901234567890123456789012345678901234567890123"};
+    static const char *const made[] = {"",     "a b",
+                                       "a\nb", "caf\xc3\xa9",
+                                       "<x>",  "1234567890123456789012345678901234567890123456789012345678901234"};
     request_rec *r = make(NULL)->r;
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
         apr_table_set(r->headers_in, "X-Request-Id", kept[i]);
@@ -421,12 +476,27 @@ static void test_owner(void **state)
 static void test_if_match(void **state)
 {
     (void)state;
-    static const struct { const char *text; ac_kind_e kind; int n; const char *first; } cases[] = {
-        {NULL, AC_OK, 0, NULL}, {"*", AC_OK, 0, NULL}, {" * ", AC_OK, 0, NULL}, {"\"1\"", AC_OK, 1, "\"1\""},
-        {"\"\"", AC_OK, 1, "\"\""}, {"W/\"1\" , \"2\",,\"3\"", AC_OK, 2, "\"2\""},
-        {"\"a,b\"", AC_OK, 1, "\"a,b\""}, {"W/\"1\"", AC_PRECONDITION_FAILED, 0, NULL}, {"1", AC_INVALID_REQUEST, 0, NULL},
-        {"\"1", AC_INVALID_REQUEST, 0, NULL}, {"\"1\" \"2\"", AC_INVALID_REQUEST, 0, NULL}, {"* , \"1\"", AC_INVALID_REQUEST, 0, NULL},
-        {"\"1\", *", AC_INVALID_REQUEST, 0, NULL}, {"", AC_INVALID_REQUEST, 0, NULL}, {"w/\"1\"", AC_INVALID_REQUEST, 0, NULL},
+    static const struct {
+        const char *text;
+        ac_kind_e kind;
+        int n;
+        const char *first;
+    } cases[] = {
+        {NULL, AC_OK, 0, NULL},
+        {"*", AC_OK, 0, NULL},
+        {" * ", AC_OK, 0, NULL},
+        {"\"1\"", AC_OK, 1, "\"1\""},
+        {"\"\"", AC_OK, 1, "\"\""},
+        {"W/\"1\" , \"2\",,\"3\"", AC_OK, 2, "\"2\""},
+        {"\"a,b\"", AC_OK, 1, "\"a,b\""},
+        {"W/\"1\"", AC_PRECONDITION_FAILED, 0, NULL},
+        {"1", AC_INVALID_REQUEST, 0, NULL},
+        {"\"1", AC_INVALID_REQUEST, 0, NULL},
+        {"\"1\" \"2\"", AC_INVALID_REQUEST, 0, NULL},
+        {"* , \"1\"", AC_INVALID_REQUEST, 0, NULL},
+        {"\"1\", *", AC_INVALID_REQUEST, 0, NULL},
+        {"", AC_INVALID_REQUEST, 0, NULL},
+        {"w/\"1\"", AC_INVALID_REQUEST, 0, NULL},
         {"\"0123456789012345678901234567890123456789012345678901234567890123\"", AC_PRECONDITION_FAILED, 0, NULL},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -447,9 +517,13 @@ static void test_if_match(void **state)
 static void test_if_none_match(void **state)
 {
     (void)state;
-    static const struct { const char *text, *etag; bool matches; } cases[] = {
-        {NULL, "\"1\"", false}, {"\"1\"", "\"1\"", true}, {"\"2\", W/\"1\"", "\"1\"", true}, {"\"1\"", "W/\"1\"", true},
-        {"*", "\"1\"", true}, {"\"11\"", "\"1\"", false}, {"1", "\"1\"", false}, {"\"1\" x", "\"1\"", false},
+    static const struct {
+        const char *text, *etag;
+        bool matches;
+    } cases[] = {
+        {NULL, "\"1\"", false},     {"\"1\"", "\"1\"", true},    {"\"2\", W/\"1\"", "\"1\"", true},
+        {"\"1\"", "W/\"1\"", true}, {"*", "\"1\"", true},        {"\"11\"", "\"1\"", false},
+        {"1", "\"1\"", false},      {"\"1\" x", "\"1\"", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         ac_request_t *rq = make(NULL);

@@ -10,12 +10,12 @@ static void test_a_plain_answer(void **state)
     assert_string_equal(text_at(in, "message", "content"), "Hello there");
     assert_string_equal(text_at(in, "run", "status"), "in_progress");
     assert_string_equal(text_at(in, "thread", "title"), "Hello there");
-    assert_true(model.asked);                   /* beside the write, not after it */
+    assert_true(model.asked); /* beside the write, not after it */
     open_well();
     say("Hi");
     say(" Ann");
     end_well();
-    assert_string_equal(seen, "run token token");   /* done only when stored */
+    assert_string_equal(seen, "run token token"); /* done only when stored */
     json_t *written = close_well();
     assert_string_equal(seen, "run token token done");
     assert_string_equal(text_at(written, "message", "content"), "Hi Ann");
@@ -47,13 +47,14 @@ static void test_history_is_read_and_sent(void **state)
 {
     (void)state;
     ac_turn_t *turn = new_turn("and now?");
-    turn->agent = NULL;                         /* the thread's own */
+    turn->agent = NULL; /* the thread's own */
     ac_id_make(turn->thread_id, "thread_");
     ac_run_start(engine, turn, &follower);
     fake_turn();
     expect_op(AC_STORE_TURN_LOAD);
     answer_op(json_pack("{s:{s:s}, s:[{s:s,s:s},{s:s,s:s}], s:n}", "thread", "agent_id", "assistant", "messages",
-                        "role", "user", "content", "before", "role", "assistant", "content", "yes", "active_run"), AC_OK);
+                        "role", "user", "content", "before", "role", "assistant", "content", "yes", "active_run"),
+              AC_OK);
     assert_int_equal(json_array_size(model.messages), 4);
     assert_string_equal(json_string_value(json_object_get(json_array_get(model.messages, 0), "role")), "system");
     assert_string_equal(json_string_value(json_object_get(json_array_get(model.messages, 2), "content")), "yes");
@@ -107,7 +108,7 @@ static void test_two_tools_of_one_round(void **state)
     want_tools(calls, 2);
     assert_string_equal(seen, "run token trace_start trace_start");
     assert_int_equal(n_later, 1);
-    assert_int_equal(fake.n_jobs, 1);           /* both at once */
+    assert_int_equal(fake.n_jobs, 1); /* both at once */
     fake_work();
     assert_string_equal(seen, "run token trace_start trace_start trace_end");
     assert_int_equal(json_integer_value(json_object_get(last, "result")), 42);
@@ -152,7 +153,10 @@ static void tell_model(char *told, size_t size, ac_tool_call_t call)
 static void test_what_a_failing_call_tells_the_model(void **state)
 {
     (void)state;
-    static const struct { ac_tool_call_t call; const char *told; } cases[] = {
+    static const struct {
+        ac_tool_call_t call;
+        const char *told;
+    } cases[] = {
         {{"c", "nonesuch", "{}"}, "there is no tool of this name; there are later, blocking"},
         {{"c", "blocking", "{\"n\": "}, "the arguments are not a JSON object"},
         {{"c", "blocking", "[1]"}, "the arguments are not a JSON object"},
@@ -168,7 +172,9 @@ static void test_what_a_failing_call_tells_the_model(void **state)
         memset(&follower, 0, sizeof follower);
         follower.on_event = on_event;
         tell_model(told, sizeof told, cases[i].call);
-        if (!strstr(told, cases[i].told)) fail_msg("case %zu: told '%s'", i, told);
+        if (!strstr(told, cases[i].told)) {
+            fail_msg("case %zu: told '%s'", i, told);
+        }
         assert_string_equal(seen, "run trace_start trace_end done");
     }
 }
@@ -192,7 +198,7 @@ static void test_a_tool_over_its_deadline(void **state)
     fake_pass(6000000);
     assert_true(later[0].cancelled);
     assert_int_equal(model.n_asked, 2);
-    fake_work();                                /* the job ends too late, and nobody minds */
+    fake_work(); /* the job ends too late, and nobody minds */
     assert_string_equal(seen, "run trace_start trace_start trace_end trace_end");
     end_well();
     json_decref(close_well());
@@ -286,7 +292,7 @@ static void test_the_answer_is_stored_at_the_second_try(void **state)
     say("a");
     end_well();
     answer_op(NULL, AC_STORE_TIMEOUT);
-    assert_string_equal(seen, "run token");     /* done is not sent before */
+    assert_string_equal(seen, "run token"); /* done is not sent before */
     fake_pass(1000000);
     json_t *written = close_well();
     assert_string_equal(text_at(written, "message", "content"), "a");

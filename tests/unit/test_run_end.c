@@ -13,7 +13,7 @@ static void test_cancel_while_loading(void **state)
     (void)state;
     start_in_thread("x");
     cancel();
-    assert_string_equal(seen, "");              /* the store's answer is still to come */
+    assert_string_equal(seen, ""); /* the store's answer is still to come */
     answer_op(json_pack("{s:{}, s:[]}", "thread", "messages"), AC_OK);
     assert_string_equal(seen, "done");
     assert_string_equal(json_string_value(json_object_get(last, "status")), "cancelled");
@@ -83,7 +83,7 @@ static void test_cancel_while_the_closing_write_is_tried_again(void **state)
     for (int i = 0; i < AC_MAX_CLOSINGS; i++) {
         expect_op(AC_STORE_TURN_CLOSE);
         answer_op(NULL, AC_STORE_TIMEOUT);
-        assert_int_equal(n_ops, 0);             /* it waits for its time */
+        assert_int_equal(n_ops, 0); /* it waits for its time */
         assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_kind_row(AC_RUN_ENDED)->status);
         fake_pass(apr_time_from_sec(2));
         assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_kind_row(AC_RUN_ENDED)->status);
@@ -163,7 +163,7 @@ static void test_the_line(void **state)
     start_quiet(0);
     void *second = model.run;
     start_quiet(1);
-    assert_int_equal(model.n_asked, 2);         /* the third stands in line */
+    assert_int_equal(model.n_asked, 2); /* the third stands in line */
     start_quiet(2);
     assert_int_equal(quiet_kind[2], AC_OVERLOADED);
     open_well();
@@ -171,7 +171,7 @@ static void test_the_line(void **state)
     model.run = first;
     end_well();
     json_decref(close_well());
-    assert_int_equal(model.n_asked, 3);         /* the slot went to the one in line */
+    assert_int_equal(model.n_asked, 3); /* the slot went to the one in line */
     open_well();
     end_well();
     json_decref(close_well());
@@ -240,19 +240,26 @@ static void test_an_inactive_agent(void **state)
 static void test_steps_that_are_not_allowed(void **state)
 {
     (void)state;
-    static const struct { ac_run_state_e from; unsigned to; } allowed[] = {
+    static const struct {
+        ac_run_state_e from;
+        unsigned to;
+    } allowed[] = {
         {AC_RUN_QUEUED, 1u << AC_RUN_LOADING | 1u << AC_RUN_CALLING | 1u << AC_RUN_SAVING},
         {AC_RUN_LOADING, 1u << AC_RUN_ASKING | 1u << AC_RUN_SAVING},
         {AC_RUN_ASKING, 1u << AC_RUN_LOADING | 1u << AC_RUN_CALLING | 1u << AC_RUN_SAVING},
         {AC_RUN_CALLING, 1u << AC_RUN_LOADING | 1u << AC_RUN_ASKING | 1u << AC_RUN_WAITING | 1u << AC_RUN_SAVING},
         {AC_RUN_WAITING, 1u << AC_RUN_SAVING},
         {AC_RUN_SAVING, 1u << AC_RUN_LOADING | 1u << AC_RUN_COMPLETED | 1u << AC_RUN_FAILED | 1u << AC_RUN_CANCELLED},
-        {AC_RUN_COMPLETED, 0}, {AC_RUN_FAILED, 0}, {AC_RUN_CANCELLED, 0},
+        {AC_RUN_COMPLETED, 0},
+        {AC_RUN_FAILED, 0},
+        {AC_RUN_CANCELLED, 0},
     };
     int refused = 0;
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
         for (unsigned to = 0; to < AC_RUN_N_STATES; to++) {
-            if (allowed[i].to & 1u << to) continue;
+            if (allowed[i].to & 1u << to) {
+                continue;
+            }
             pid_t child = fork();
             if (child == 0) {
                 ac_run_t run = {.engine = engine, .state = allowed[i].from};

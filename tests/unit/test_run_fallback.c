@@ -128,7 +128,7 @@ static void test_a_chain_of_three(void **state)
     json_t *written = close_well();
     assert_string_equal(text_at(written, "run", "model"), "third");
     assert_int_equal(count_steps(written), 3);
-    assert_true(json_is_null(json_object_get(last, "cost")));  /* it has no price */
+    assert_true(json_is_null(json_object_get(last, "cost"))); /* it has no price */
     json_decref(written);
 }
 
@@ -148,12 +148,15 @@ static void test_in_a_later_round(void **state)
     assert_int_equal(second.n_asked, 1);
     other_says(&second, "Sunny.");
     const ac_tool_call_t again[] = {{"c2", "later", "{}"}};
-    second.cb->on_end(second.run, &(ac_model_end_t){.finish = AC_FINISH_TOOL_CALLS, .calls = again, .n_calls = 1,
-                                                    .usage = {.prompt = 10, .completion = 4, .total = 14, .known = true}});
+    second.cb->on_end(second.run,
+                      &(ac_model_end_t){.finish = AC_FINISH_TOOL_CALLS,
+                                        .calls = again,
+                                        .n_calls = 1,
+                                        .usage = {.prompt = 10, .completion = 4, .total = 14, .known = true}});
     fake_turn();
     later[1].done(later[1].baton, APR_SUCCESS, json_string("still"), NULL);
     fake_turn();
-    assert_int_equal(second.n_asked, 2);        /* it stays with the one that answers */
+    assert_int_equal(second.n_asked, 2); /* it stays with the one that answers */
     other_ends(&second, AC_OK);
     json_t *written = close_well();
     assert_string_equal(text_at(written, "message", "content"), "Let me see.\n\nSunny.");
@@ -200,7 +203,7 @@ static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
     assert_string_equal(look.breaker, "half-open");
     start_run(1);
     assert_int_equal(model.n_asked, n_asked + 1);
-    start_run(0);                               /* beside the one that tries */
+    start_run(0); /* beside the one that tries */
     assert_int_equal(runs[0].kind, AC_MODEL_ERROR);
     open_well();
     say("I am back");
@@ -222,7 +225,7 @@ static void test_an_open_breaker_leads_to_the_fallback(void **state)
     open_well();
     other_ends(&second, AC_OK);
     json_t *written = close_well();
-    assert_int_equal(count_steps(written), 1);  /* the other one was not tried */
+    assert_int_equal(count_steps(written), 1); /* the other one was not tried */
     assert_string_equal(text_at(written, "run", "model"), "second");
     json_decref(written);
 }

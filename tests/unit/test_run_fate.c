@@ -22,7 +22,7 @@ static void test_how_the_end_was_decided(void **state)
     json_decref(close_well());
     start_anew();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
-    open_well();                                /* it has a log from here on only */
+    open_well(); /* it has a log from here on only */
     assert_int_equal(fate_of(run_id), AC_LOG_CANCELLED);
     json_decref(close_well());
     start_anew();
@@ -33,7 +33,7 @@ static void test_how_the_end_was_decided(void **state)
     start_anew();
     open_well();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_STOPPING), APR_SUCCESS);
-    assert_int_equal(fate_of(run_id), AC_LOG_CLOSES);       /* not at its owner's word */
+    assert_int_equal(fate_of(run_id), AC_LOG_CLOSES); /* not at its owner's word */
     json_decref(close_well());
 }
 
@@ -119,7 +119,8 @@ int main(void)
     apr_initialize();
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_how_the_end_was_decided, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_another_child_decides_and_the_model_is_faster, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_another_child_decides_and_the_model_is_faster, setup_logged,
+                                        teardown_logged),
         cmocka_unit_test_setup_teardown(test_another_child_decides_and_the_model_fails, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_another_child_is_too_late, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_cancelled_run_whose_process_dies, setup_logged, teardown_logged),

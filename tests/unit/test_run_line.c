@@ -20,10 +20,10 @@ static void test_a_full_model_has_a_line(void **state)
     start_run(1);
     start_run(2);
     assert_int_equal(runs[1].n_events, 0);
-    assert_int_equal(runs[2].n_events, 1);      /* its only one */
+    assert_int_equal(runs[2].n_events, 1); /* its only one */
     assert_int_equal(runs[2].kind, AC_OVERLOADED);
     assert_true(runs[2].retry_after >= APR_USEC_PER_SEC);
-    assert_int_equal(n_ops, 0);                 /* neither the one that waits nor the one turned away was written down */
+    assert_int_equal(n_ops, 0); /* neither the one that waits nor the one turned away was written down */
     ac_lane_look(engine, &the_model, &look);
     assert_true(look.limited);
     assert_int_equal(look.n_runs, 1);
@@ -68,13 +68,13 @@ static void test_a_full_model_leads_to_the_fallback(void **state)
     open_well();
     start_run(1);
     start_run(2);
-    assert_int_equal(second.n_asked, 1);        /* the line is full */
+    assert_int_equal(second.n_asked, 1); /* the line is full */
     open_well();
     other_ends(&second, AC_OK);
     json_decref(close_well());
     assert_int_equal(runs[2].type, AC_EVENT_DONE);
     fake_pass(5000001);
-    assert_int_equal(second.n_asked, 2);        /* and this one has waited long enough */
+    assert_int_equal(second.n_asked, 2); /* and this one has waited long enough */
     open_well();
     other_ends(&second, AC_OK);
     json_decref(close_well());
@@ -90,10 +90,12 @@ static void test_leaving_the_line(void **state)
     limit(1, 3);
     start_run(0);
     open_well();
-    for (int i = 1; i <= 3; i++) start_run(i);
-    cancel_run(2);                              /* from the middle */
+    for (int i = 1; i <= 3; i++) {
+        start_run(i);
+    }
+    cancel_run(2); /* from the middle */
     assert_int_equal(runs[2].type, AC_EVENT_DONE);
-    cancel_run(1);                              /* the first */
+    cancel_run(1); /* the first */
     end_well();
     json_decref(close_well());
     assert_int_equal(model.n_asked, 2);
@@ -117,7 +119,7 @@ static void test_cancelled_between_slot_and_question(void **state)
     assert_int_equal(ac_run_cancel(engine, runs[1].id, AC_CANCELLED), APR_SUCCESS);
     fake_turn();
     assert_int_equal(runs[1].type, AC_EVENT_DONE);
-    assert_int_equal(model.n_asked, 2);         /* the third's */
+    assert_int_equal(model.n_asked, 2); /* the third's */
     json_decref(close_well());
     open_well();
     end_well();
@@ -153,16 +155,16 @@ static void test_a_run_that_has_begun_does_not_wait(void **state)
     start_run(0);
     open_well();
     want_tools(calls, 1);
-    start_run(1);                               /* waits for the first model */
-    start_run(2);                               /* has the second one's only slot */
+    start_run(1); /* waits for the first model */
+    start_run(2); /* has the second one's only slot */
     assert_int_equal(second.n_asked, 1);
     open_well();
     void *run_2 = second.run;
     later[0].done(later[0].baton, APR_SUCCESS, json_string("sunny"), NULL);
     fake_turn();
     break_down(AC_MODEL_ERROR);
-    assert_int_equal(second.n_asked, 2);        /* at once */
-    assert_int_equal(model.n_asked, 3);         /* and the slot went to the one in line */
+    assert_int_equal(second.n_asked, 2); /* at once */
+    assert_int_equal(model.n_asked, 3);  /* and the slot went to the one in line */
     open_well();
     other_ends(&second, AC_OK);
     json_decref(close_well());
@@ -187,13 +189,16 @@ static void test_more_tools_at_once_than_the_agent_allows(void **state)
     open_well();
     want_tools(calls, 2);
     assert_int_equal(n_later, 2);
-    for (int i = 0; i < 2; i++) later[i].done(later[i].baton, APR_SUCCESS, json_string("ok"), NULL);
+    for (int i = 0; i < 2; i++) {
+        later[i].done(later[i].baton, APR_SUCCESS, json_string("ok"), NULL);
+    }
     fake_turn();
     want_tools(calls, 3);
-    assert_int_equal(n_later, 2);               /* none of the three was started */
+    assert_int_equal(n_later, 2); /* none of the three was started */
     json_decref(close_well());
     assert_int_equal(last_kind, AC_MODEL_ERROR);
-    assert_non_null(strstr(json_string_value(json_object_get(last, "message")), "3 tools at once, and the agent allows 2"));
+    assert_non_null(
+        strstr(json_string_value(json_object_get(last, "message")), "3 tools at once, and the agent allows 2"));
     assert_int_equal(second.n_asked, 0);
 }
 

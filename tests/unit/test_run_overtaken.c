@@ -6,10 +6,13 @@ static void load_seen(int n)
 {
     json_t *messages = json_array();
     for (int i = 1; i <= n; i++) {
-        json_array_append_new(messages, json_pack("{s:s, s:s, s:i}", "role", i % 2 ? "user" : "assistant", "content", "said", "seq", i));
+        json_array_append_new(messages,
+                              json_pack("{s:s, s:s, s:i}", "role", i % 2 ? "user" : "assistant", "content", "said",
+                                        "seq", i));
     }
     expect_op(AC_STORE_TURN_LOAD);
-    answer_op(json_pack("{s:{s:s}, s:o, s:n}", "thread", "agent_id", "assistant", "messages", messages, "active_run"), AC_OK);
+    answer_op(json_pack("{s:{s:s}, s:o, s:n}", "thread", "agent_id", "assistant", "messages", messages, "active_run"),
+              AC_OK);
 }
 
 static void start_known(int n)
@@ -27,12 +30,14 @@ static void gone_on(bool answered)
 {
     start_known(2);
     say("not this");
-    if (answered) end_well();
+    if (answered) {
+        end_well();
+    }
     assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), 2);
     answer_op(NULL, AC_PRECONDITION_FAILED);
     assert_int_equal(model.cancelled, !answered);
     load_seen(4);
-    assert_int_equal(model.n_asked, 1);         /* the turn is opened first from here on */
+    assert_int_equal(model.n_asked, 1); /* the turn is opened first from here on */
     assert_int_equal(after_of(expect_op(AC_STORE_TURN_OPEN)), 4);
     open_well();
     assert_int_equal(model.n_asked, 2);
@@ -44,7 +49,7 @@ static void gone_on(bool answered)
     assert_string_equal(text_at(written, "message", "content"), "but that");
     assert_string_equal(text_at(written, "run", "status"), "completed");
     assert_int_equal(ac_json_peek_int(json_object_get(written, "run"), "rounds", 0), 1);
-    assert_int_equal(json_array_size(json_object_get(written, "steps")), 2);    /* both have cost something */
+    assert_int_equal(json_array_size(json_object_get(written, "steps")), 2); /* both have cost something */
     json_decref(written);
 }
 
@@ -108,7 +113,7 @@ static void test_the_thread_goes_on_until_the_run_has_no_time(void **state)
     load_seen(2);
     answer_op(NULL, AC_PRECONDITION_FAILED);
     fake_pass(engine->conf.run_timeout);
-    assert_int_equal(n_ops, 1);                 /* the read, which was under way */
+    assert_int_equal(n_ops, 1); /* the read, which was under way */
     load_seen(2);
     assert_string_equal(seen, "error");
     assert_int_equal(last_kind, AC_RUN_TIMEOUT);

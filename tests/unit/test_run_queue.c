@@ -64,7 +64,9 @@ static void test_owners_take_turns(void **state)
     (void)state;
     static const int order[] = {0, 1, 4, 6, 2, 5, 3};
     limit_model(1, 10);
-    for (int i = 0; i < 4; i++) start_for(i, "ann");
+    for (int i = 0; i < 4; i++) {
+        start_for(i, "ann");
+    }
     start_for(4, "bob");
     start_for(5, "bob");
     start_for(6, "cid");
@@ -78,14 +80,16 @@ static void test_a_full_queue_has_room_for_another_owner(void **state)
 {
     (void)state;
     limit_model(1, 3);
-    for (int i = 0; i < 4; i++) start_for(i, "ann");
+    for (int i = 0; i < 4; i++) {
+        start_for(i, "ann");
+    }
     assert_int_equal(ended(), -1);
     start_for(4, "bob");
-    assert_int_equal(ended(), 3);               /* the newest of those who have most of it */
+    assert_int_equal(ended(), 3); /* the newest of those who have most of it */
     assert_int_equal(runs[3].kind, AC_OVERLOADED);
     assert_true(runs[3].retry_after >= APR_USEC_PER_SEC);
     start_for(5, "bob");
-    assert_int_equal(ended(), 5);               /* with it, bob would have as much as ann */
+    assert_int_equal(ended(), 5); /* with it, bob would have as much as ann */
     start_for(6, "ann");
     assert_int_equal(ended(), 6);
     static const int order[] = {0, 1, 4, 2};
@@ -100,12 +104,14 @@ static void test_a_displaced_run_asks_the_fallback(void **state)
     (void)state;
     limit_model(1, 2);
     first_lane.fallback = &second_model;
-    for (int i = 0; i < 3; i++) start_for(i, "ann");
+    for (int i = 0; i < 3; i++) {
+        start_for(i, "ann");
+    }
     start_for(3, "bob");
     assert_int_equal(second.n_asked, 1);
     assert_int_equal(ended(), -1);
     open_well();
-    open_well();                                /* both that are asked about */
+    open_well(); /* both that are asked about */
     other_ends(&second, AC_OK);
     json_decref(close_well());
     assert_int_equal(ended(), 2);
@@ -132,38 +138,46 @@ static void test_anonymous_clients_are_told_apart_by_their_addresses(void **stat
         fake_turn();
     }
     assert_int_equal(ended(), 2);
-    for (int i = 0; i < 3; i++) end_one();
+    for (int i = 0; i < 3; i++) {
+        end_one();
+    }
 }
 
 static void test_a_process_has_slots_for_more_than_one_owner(void **state)
 {
     (void)state;
     limit_process(4, 2);
-    for (int i = 0; i < 5; i++) start_for(i, "ann");
-    assert_int_equal(model.n_asked, 3);         /* the fourth slot is for others */
+    for (int i = 0; i < 5; i++) {
+        start_for(i, "ann");
+    }
+    assert_int_equal(model.n_asked, 3); /* the fourth slot is for others */
     assert_int_equal(engine->queue.n_waiting, 2);
     start_for(5, "bob");
     assert_int_equal(model.n_asked, 4);
     start_for(6, "ann");
     assert_int_equal(ended(), 6);
     assert_int_equal(runs[6].kind, AC_OVERLOADED);
-    start_for(6, "bob");                        /* all slots are taken, and ann has the whole queue */
+    start_for(6, "bob"); /* all slots are taken, and ann has the whole queue */
     assert_int_equal(ended(), 4);
     assert_int_equal(runs[4].kind, AC_OVERLOADED);
-    for (int i = 0; i < 4; i++) open_well();
-    end_well();                                 /* bob's */
+    for (int i = 0; i < 4; i++) {
+        open_well();
+    }
+    end_well(); /* bob's */
     json_decref(close_well());
     assert_int_equal(ended(), 5);
-    assert_int_equal(model.n_asked, 5);         /* it is ann's turn, but she has her three */
+    assert_int_equal(model.n_asked, 5); /* it is ann's turn, but she has her three */
     assert_int_equal(engine->queue.n_waiting, 1);
     end_one();
     assert_int_equal(ended(), 6);
     for (int i = 0; i < 4; i++) {
-        model.asked = true;                     /* the fake has one call, and these are three */
+        model.asked = true; /* the fake has one call, and these are three */
         cancel_run(i);
     }
     assert_int_equal(engine->queue.n_waiting, 0);
-    while (n_ops) json_decref(expect_op(AC_STORE_TURN_CLOSE) ? close_well() : NULL);
+    while (n_ops) {
+        json_decref(expect_op(AC_STORE_TURN_CLOSE) ? close_well() : NULL);
+    }
 }
 
 static void test_who_was_cancelled_waits_for_nothing(void **state)
@@ -179,7 +193,9 @@ static void test_who_was_cancelled_waits_for_nothing(void **state)
     assert_int_equal(runs[2].type, AC_EVENT_DONE);
     assert_int_equal(runs[2].kind, AC_OK);
     assert_int_equal(ended(), 2);
-    for (int i = 0; i < 3; i++) end_one();
+    for (int i = 0; i < 3; i++) {
+        end_one();
+    }
     assert_int_equal(engine->queue.n_waiting, 0);
 }
 
@@ -190,7 +206,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_owners_take_turns, setup_queue, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_queue_has_room_for_another_owner, setup_queue, teardown),
         cmocka_unit_test_setup_teardown(test_a_displaced_run_asks_the_fallback, setup_queue, teardown),
-        cmocka_unit_test_setup_teardown(test_anonymous_clients_are_told_apart_by_their_addresses, setup_queue, teardown),
+        cmocka_unit_test_setup_teardown(test_anonymous_clients_are_told_apart_by_their_addresses, setup_queue,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_process_has_slots_for_more_than_one_owner, setup_queue, teardown),
         cmocka_unit_test_setup_teardown(test_who_was_cancelled_waits_for_nothing, setup_queue, teardown),
     };

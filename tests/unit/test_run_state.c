@@ -5,7 +5,7 @@
 #define APPROVAL apr_time_from_sec(40)
 
 static const ac_tool_conf_t asking_conf = {.timeout = 5000000, .result_max = 1000, .approval = 1};
-static const char *model_name = "fake-1";       /* as the model calls itself */
+static const char *model_name = "fake-1"; /* as the model calls itself */
 
 static int setup_waits(void **state)
 {
@@ -28,9 +28,14 @@ static int teardown_waits(void **state)
 
 static void end_with_calls(const ac_tool_call_t *calls, int n_calls)
 {
-    for (int i = 0; i < n_calls; i++) model.cb->on_tool_start(model.run, i, calls[i].id, calls[i].name);
-    ac_model_end_t end = {.finish = AC_FINISH_TOOL_CALLS, .calls = calls, .n_calls = n_calls,
-                          .usage = {.prompt = 10, .completion = 4, .total = 14, .cached = 2, .reasoning = 1, .known = true}};
+    for (int i = 0; i < n_calls; i++) {
+        model.cb->on_tool_start(model.run, i, calls[i].id, calls[i].name);
+    }
+    ac_model_end_t end = {
+        .finish = AC_FINISH_TOOL_CALLS,
+        .calls = calls,
+        .n_calls = n_calls,
+        .usage = {.prompt = 10, .completion = 4, .total = 14, .cached = 2, .reasoning = 1, .known = true}};
     apr_cpystrn(end.model, model_name, sizeof end.model);
     model_end(end);
 }
@@ -59,7 +64,9 @@ static void come_back(json_t *state, const char *words)
     assert_int_equal(expect_op(AC_STORE_WAIT_LIST)->page.limit, 32);
     answer_op(json_pack("{s:[{s:s, s:s}]}", "data", "run_id", run_id, "owner", "ann"), AC_OK);
     expect_op(AC_STORE_TURN_DECIDE);
-    answer_op(json_pack("{s:s, s:o, s:o}", "thread_id", "thread_1", "state", state, "calls", json_loads(words, 0, NULL)), AC_OK);
+    answer_op(json_pack("{s:s, s:o, s:o}", "thread_id", "thread_1", "state", state, "calls",
+                        json_loads(words, 0, NULL)),
+              AC_OK);
 }
 
 #define REFUSED "{\"c2\": {\"approve\": false, \"expired\": true}}"
@@ -82,10 +89,11 @@ static void test_what_the_store_is_given(void **state)
     assert_true(json_is_true(json_object_get(json_array_get(calls, 0), "done")));
     assert_int_equal(json_integer_value(json_object_get(json_array_get(calls, 0), "result")), 42);
     assert_false(json_is_true(json_object_get(json_array_get(calls, 1), "done")));
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_array_get(calls, 1), "arguments"), "n")), 7);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_array_get(calls, 1), "arguments"), "n")),
+                     7);
     assert_true(json_is_null(json_object_get(json_object_get(in, "calls"), "c2")));
     assert_int_equal(json_object_size(json_object_get(in, "calls")), 1);
-    assert_true(json_is_null(json_object_get(kept, "events")));         /* it had no log */
+    assert_true(json_is_null(json_object_get(kept, "events"))); /* it had no log */
     assert_true(json_equal(json_object_get(kept, "run"), json_object_get(in, "run")));
     json_decref(in);
 }
@@ -99,8 +107,8 @@ static void test_read_and_made_again(void **state)
     ac_run_t *run = ac_run_create(engine, turn);
     assert_true(ac_run_state_read(run, kept));
     json_t *again = ac_run_state_make(run, json_null());
-    json_object_set(again, "seq", json_object_get(kept, "seq"));        /* with the questions, that are asked behind it */
-    json_object_del(kept, "run");                                       /* what the store shows meanwhile */
+    json_object_set(again, "seq", json_object_get(kept, "seq")); /* with the questions, that are asked behind it */
+    json_object_del(kept, "run");                                /* what the store shows meanwhile */
     json_object_del(kept, "paid_amount");
     json_object_del(again, "paid_amount");
     assert_true(json_equal(kept, again));
@@ -123,7 +131,9 @@ static void test_refused_it_goes_on(void **state)
     end_well();
     json_t *written = close_well();
     assert_string_equal(text_at(written, "message", "content"), "I shall ask. \xf0\x9f\x98\x80\n\nIt was not sent.");
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_object_get(written, "run"), "usage"), "total_tokens")), 28);
+    assert_int_equal(json_integer_value(
+                         json_object_get(json_object_get(json_object_get(written, "run"), "usage"), "total_tokens")),
+                     28);
     assert_int_equal(json_array_size(json_object_get(json_object_get(written, "message"), "tool_calls")), 2);
     json_decref(written);
     json_decref(in);
@@ -134,7 +144,7 @@ static void test_approved_it_is_called(void **state)
     (void)state;
     json_t *in = put_aside();
     come_back(state_of(in), APPROVED);
-    assert_int_equal(n_later, 1);               /* the one that was done is not called again */
+    assert_int_equal(n_later, 1); /* the one that was done is not called again */
     later[0].done(later[0].baton, APR_SUCCESS, json_string("sent"), NULL);
     fake_turn();
     end_well();
@@ -157,8 +167,11 @@ static void close_damaged(json_t *damaged)
 static void spoil(const char *name, json_t *value)
 {
     json_t *in = put_aside(), *damaged = state_of(in);
-    if (value) json_object_set_new(damaged, name, value);
-    else json_object_del(damaged, name);
+    if (value) {
+        json_object_set_new(damaged, name, value);
+    } else {
+        json_object_del(damaged, name);
+    }
     close_damaged(damaged);
     json_decref(in);
 }
@@ -204,12 +217,16 @@ static void test_damaged_counts(void **state)
     static const char *const names[] = {"prompt", "completion", "total", "cached", "reasoning"};
     (void)state;
     json_t *in = put_aside(), *damaged = state_of(in), *usage = json_object_get(damaged, "usage");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) json_object_set_new(usage, names[i], json_integer(INT64_MAX));
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        json_object_set_new(usage, names[i], json_integer(INT64_MAX));
+    }
     come_back(damaged, REFUSED);
     say("It was not sent.");
     end_well();
     json_t *written = close_well();
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_object_get(written, "run"), "usage"), "total_tokens")), 14);
+    assert_int_equal(json_integer_value(
+                         json_object_get(json_object_get(json_object_get(written, "run"), "usage"), "total_tokens")),
+                     14);
     json_decref(written);
     json_decref(in);
 }
@@ -225,8 +242,8 @@ static void test_damaged_of_other_types(void **state)
 {
     (void)state;
     json_decref(put_aside());
-    close_damaged(json_pack("{s:i, s:[i], s:s, s:[s, {}], s:i, s:{}, s:s}", "version", 1, "messages", 7, "usage", "none", "calls", "x",
-                            "answer", 4, "steps", "round_start", "far"));
+    close_damaged(json_pack("{s:i, s:[i], s:s, s:[s, {}], s:i, s:{}, s:s}", "version", 1, "messages", 7, "usage",
+                            "none", "calls", "x", "answer", 4, "steps", "round_start", "far"));
 }
 
 /* ---- what went meanwhile ---- */

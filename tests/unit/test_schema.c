@@ -161,8 +161,8 @@ static void test_members(void **state)
         {"{\"properties\": {\"a\": {}}, \"additionalProperties\": false}", "{\"a\": 1}", NULL, NULL},
         {"{\"properties\": {\"a\": {}}, \"additionalProperties\": {\"type\": \"null\"}}", "{\"a\": 1, \"b\": null}",
          NULL, NULL},
-        {"{\"properties\": {\"a\": {}}, \"additionalProperties\": {\"type\": \"null\"}}", "{\"a\": 1, \"b\": 2}",
-         "/b", "b must be of type null"},
+        {"{\"properties\": {\"a\": {}}, \"additionalProperties\": {\"type\": \"null\"}}", "{\"a\": 1, \"b\": 2}", "/b",
+         "b must be of type null"},
     };
     RUN(checks);
 }
@@ -177,7 +177,8 @@ static void test_items_and_pointers(void **state)
         {"{\"items\": [{\"type\": \"integer\"}, {\"type\": \"string\"}]}", "[1, 2]", "/1",
          "an item must be of type string"},
         {"{\"properties\": {\"to\": {\"items\": {\"properties\": {\"mail\": {\"minLength\": 1}}, "
-         "\"required\": [\"name\"]}}}}", "{\"to\": [{\"name\": 1}, {\"name\": 1, \"mail\": \"\"}]}", "/to/1/mail",
+         "\"required\": [\"name\"]}}}}",
+         "{\"to\": [{\"name\": 1}, {\"name\": 1, \"mail\": \"\"}]}", "/to/1/mail",
          "mail must have at least 1 characters"},
         {"{\"properties\": {\"to\": {\"items\": {\"required\": [\"name\"]}}}}", "{\"to\": [{\"name\": 1}, {}]}",
          "/to/1/name", "name is missing"},

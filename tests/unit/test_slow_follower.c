@@ -22,7 +22,7 @@ static void test_a_follower_that_is_full(void **state)
     int timers = fake.n_timers;
     fake_pass(50000);
     assert_string_equal(visitor->seen, "");
-    assert_int_equal(fake.n_timers, timers);    /* nobody asks it */
+    assert_int_equal(fake.n_timers, timers); /* nobody asks it */
     take_more(visitor);
     assert_string_equal(visitor->seen, "<run>ab<live>");
     end_well();
@@ -53,12 +53,16 @@ static void test_a_live_follower_that_is_slow(void **state)
         assert_string_equal(visitor->seen, all[i]);
         ac_follower_mark(&visitor->follower);
         visitor->slow = true;
-        if (i == 2) break;
-        for (const char *c = i ? "fgh" : "cde"; *c; c++) say((char[]){*c, '\0'});
+        if (i == 2) {
+            break;
+        }
+        for (const char *c = i ? "fgh" : "cde"; *c; c++) {
+            say((char[]){*c, '\0'});
+        }
         assert_string_equal(visitor->seen, all[i]);
         assert_non_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));
         take_more(visitor);
-        assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));     /* live again */
+        assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING)); /* live again */
     }
     end_well();
     json_decref(close_well());
@@ -104,7 +108,9 @@ static void test_back_within_the_log(void **state)
     say("a");
     visitor_t *visitor = join_live(0);
     visitor->slow = true;
-    for (int i = 0; i < 40; i++) say(piece);
+    for (int i = 0; i < 40; i++) {
+        say(piece);
+    }
     end_well();
     json_decref(close_well());
     ac_event_log_unlink(dir, run_id);
@@ -112,7 +118,9 @@ static void test_back_within_the_log(void **state)
         visitor->seen[0] = '\0';
         visitor->full = visitor->slow = false;
         ac_follower_ready(&visitor->follower);
-        for (int i = 0; i < 6; i++) fake_turn();
+        for (int i = 0; i < 6; i++) {
+            fake_turn();
+        }
         assert_int_equal(visitor->last_seq, 43);
         assert_memory_equal(visitor->seen, "zzz", 3);
         visitor->full = true;
@@ -130,7 +138,9 @@ static void test_no_way_back(void **state)
     open_well();
     say("a");
     visitor_t *visitor = join_live(0);
-    for (int i = 0; i < 1100; i++) say(piece);  /* more than the log takes */
+    for (int i = 0; i < 1100; i++) {
+        say(piece); /* more than the log takes */
+    }
     assert_false(ac_follower_back(engine, &visitor->follower, visitor->last_seq));
     visitor->slow = true;
     visitor->seen[0] = '\0';
@@ -155,7 +165,7 @@ static void test_going_while_behind(void **state)
     visitor->slow = true;
     say("b");
     fake_pass(20000000);
-    assert_false(model.cancelled);              /* who is behind is there */
+    assert_false(model.cancelled); /* who is behind is there */
     ac_channel_leave(&visitor->follower);
     fake_turn();
     assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));

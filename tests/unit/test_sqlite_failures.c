@@ -4,16 +4,16 @@
 
 #include <apr_general.h>
 
-#define SOON apr_time_from_msec(300)        /* the deadline of what cannot succeed */
+#define SOON apr_time_from_msec(300) /* the deadline of what cannot succeed */
 
 /* ---- a file system that fails ---- */
 
 static sqlite3_vfs *real_vfs, failing_vfs;
 static const sqlite3_io_methods *real_methods;
 static sqlite3_io_methods failing_methods;
-static atomic_bool keeps, refuses;          /* locks are never released; the last file that was opened gets none */
+static atomic_bool keeps, refuses; /* locks are never released; the last file that was opened gets none */
 static atomic_int n_kept, n_refused;
-static _Atomic(sqlite3_file *) refused;     /* the last file that was opened: it gets no write lock while `refuses` */
+static _Atomic(sqlite3_file *) refused; /* the last file that was opened: it gets no write lock while `refuses` */
 
 static int failing_unlock(sqlite3_file *file, int level)
 {
@@ -148,7 +148,9 @@ static void reads_work(const contract_ids_t *ids)
 static void check_file(harness_t *harness)
 {
     harness_stop(harness);
-    assert_int_equal(harness_number(harness, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+    assert_int_equal(harness_number(harness,
+                                    "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"),
+                     1);
     harness_change(harness, "BEGIN IMMEDIATE; UPDATE threads SET title = 'another'; COMMIT");
 }
 
@@ -193,8 +195,8 @@ static void test_a_stop_while_locks_are_not_released(void **state)
     tried(&ids);
     for (int i = 0; i < READS; i++) {
         bool writes = i % 2;
-        ac_store_op_t *op = contract_op(writes ? AC_STORE_THREAD_UPDATE : AC_STORE_THREAD_GET, before.owner, before.thread,
-                                        writes ? json_pack("{s:s}", "title", "new") : NULL);
+        ac_store_op_t *op = contract_op(writes ? AC_STORE_THREAD_UPDATE : AC_STORE_THREAD_GET, before.owner,
+                                        before.thread, writes ? json_pack("{s:s}", "title", "new") : NULL);
         op->deadline = ac_clock() + SOON;
         harness_post(gather, op);
     }
@@ -250,7 +252,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_locks_that_were_not_released, failures_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_a_stop_while_locks_are_not_released, failures_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_lock_that_a_connection_does_not_get_any_more, failures_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_lock_that_a_connection_does_not_get_any_more, failures_setup,
+                                        harness_teardown),
         cmocka_unit_test_setup_teardown(test_a_file_that_another_process_locks, failures_setup, harness_teardown),
     };
     int n_failed;

@@ -12,7 +12,8 @@ static json_t *turn(const char *run_id, const char *thread_id, const char *key, 
     json_object_set_new(in, "message", contract_message(message_id, "user", "hello", number));
     json_object_set_new(in, "run", contract_run(run_id, thread_id, "in_progress", number));
     json_object_set_new(in, "title", json_string("T"));
-    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", key, "request_hash", hash, "since", SINCE));
+    json_object_set_new(in, "idempotency",
+                        json_pack("{s:s, s:s, s:s}", "key", key, "request_hash", hash, "since", SINCE));
     return in;
 }
 
@@ -28,7 +29,8 @@ static void make_thread(const contract_ids_t *ids)
 
 static void close_run(const contract_ids_t *ids, const char *run_id)
 {
-    json_t *in = json_pack("{s:n, s:o, s:[]}", "message", "run", contract_run(run_id, ids->thread, "completed", 3), "steps");
+    json_t *in =
+        json_pack("{s:n, s:o, s:[]}", "message", "run", contract_run(run_id, ids->thread, "completed", 3), "steps");
     contract_done(contract_call(AC_STORE_TURN_CLOSE, ids->owner, ids->thread, in));
 }
 
@@ -59,7 +61,7 @@ static void test_a_key_leads_to_one_run(void **state)
     close_run(&ids, one);
     contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, turn(two, ids.thread, "k", "h2", 4)),
                   AC_IDEMPOTENCY_CONFLICT);
-    contract_gapless(&ids, 1);                  /* nothing of the refused ones was stored */
+    contract_gapless(&ids, 1); /* nothing of the refused ones was stored */
     assert_int_equal(harness_number(harness, "SELECT count(*) FROM keys"), 2);
     assert_true(harness_check_plans(harness) > 3);
 }
@@ -71,7 +73,8 @@ static void test_a_refused_turn_takes_no_key(void **state)
     ac_id_make(run, "run_");
     harness_start(harness, AC_OK);
     contract_ids_t ids = contract_ids();
-    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, turn(run, ids.thread, "k", "h", 2)), AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, turn(run, ids.thread, "k", "h", 2)),
+                  AC_NOT_FOUND);
     contract_kind(key_get(ids.owner, "k", SINCE), AC_NOT_FOUND);
 }
 
@@ -84,10 +87,11 @@ static void test_old_keys_are_purged(void **state)
     contract_ids_t ids = contract_ids();
     make_thread(&ids);
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, turn(run, ids.thread, "k", "h", 2)));
-    harness_change(harness, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+    harness_change(harness,
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
                    " INSERT INTO keys SELECT 'x', 'k' || i, 'r', 't', 'h', '2001-01-01T00:00:00.000Z' FROM n");
-    contract_done(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s, s:s}", "before", "2000", "keys_before",
-                                                                      "2002-01-01T00:00:00.000Z")));
+    contract_done(contract_call(AC_STORE_PURGE, NULL, NULL,
+                                json_pack("{s:s, s:s}", "before", "2000", "keys_before", "2002-01-01T00:00:00.000Z")));
     assert_int_equal(harness_number(harness, "SELECT count(*) FROM keys"), 1);
 }
 
@@ -100,8 +104,10 @@ static void test_a_file_of_before_there_were_keys(void **state)
     contract_ids_t ids = contract_ids();
     make_thread(&ids);
     harness_stop(harness);
-    harness_change(harness, "DROP TABLE keys; DROP TABLE agents; DROP TABLE stamps; DROP TABLE waits; DROP INDEX threads_by_update;"
-                   "DROP INDEX threads_of_agent_by_update; DROP INDEX threads_of_status_by_update; PRAGMA user_version = 1");
+    harness_change(
+        harness,
+        "DROP TABLE keys; DROP TABLE agents; DROP TABLE stamps; DROP TABLE waits; DROP INDEX threads_by_update;"
+        "DROP INDEX threads_of_agent_by_update; DROP INDEX threads_of_status_by_update; PRAGMA user_version = 1");
     harness_start(harness, AC_OK);
     assert_int_equal(harness_number(harness, "PRAGMA user_version"), 5);
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, turn(run, ids.thread, "k", "h", 2)));

@@ -14,19 +14,19 @@
 enum { PROCESSES = 4, CALLERS = 3, SHARED = 2, TURNS = 10 };
 enum { VICTIMS = 2, ROUNDS = 8, ACKS_MAX = 100000 };
 
-static const ac_host_t host = { .version = 1, .store_done = ac_store_done };
+static const ac_host_t host = {.version = 1, .store_done = ac_store_done};
 
 /* ---- what the processes do; they say by their exit code how it went, as a cmocka assertion would jump into the parent's stack ---- */
 
 typedef struct caller_t {
     pthread_t thread;
     const contract_ids_t *ids;
-    int n_turns;                            /* 0: until killed */
-    int acks;                               /* a pipe, or -1 */
+    int n_turns; /* 0: until killed */
+    int acks;    /* a pipe, or -1 */
     int n_failed;
 } caller_t;
 
-typedef struct ack_t {                      /* what the store acknowledged; shorter than a pipe's atomic write */
+typedef struct ack_t { /* what the store acknowledged; shorter than a pipe's atomic write */
     char thread[AC_ID_SIZE], message[AC_ID_SIZE], run[AC_ID_SIZE];
     int64_t seq;
     bool closed;
@@ -35,14 +35,16 @@ typedef struct ack_t {                      /* what the store acknowledged; shor
 /* One write of a turn and its acknowledgement. */
 static bool write_turn(caller_t *caller, const char *run, bool close_it)
 {
-    ack_t ack = { .closed = close_it };
+    ack_t ack = {.closed = close_it};
     ac_kind_e kind;
-    json_t *in = close_it ? contract_close_in(caller->ids, run, "an answer") : contract_open_in(caller->ids, run, "a question", false);
+    json_t *in = close_it ? contract_close_in(caller->ids, run, "an answer")
+                          : contract_open_in(caller->ids, run, "a question", false);
     snprintf(ack.thread, sizeof(ack.thread), "%s", caller->ids->thread);
     snprintf(ack.run, sizeof(ack.run), "%s", run);
     snprintf(ack.message, sizeof(ack.message), "%s", ac_json_peek_string(json_object_get(in, "message"), "id", ""));
     do {
-        kind = contract_try(&ack.seq, close_it ? AC_STORE_TURN_CLOSE : AC_STORE_TURN_OPEN, caller->ids, json_incref(in));
+        kind =
+            contract_try(&ack.seq, close_it ? AC_STORE_TURN_CLOSE : AC_STORE_TURN_OPEN, caller->ids, json_incref(in));
         if (kind == AC_RUN_IN_PROGRESS) {
             sched_yield();
         }
@@ -95,7 +97,8 @@ static void shared_make(harness_t *harness, contract_ids_t ids[SHARED])
     harness_start(harness, AC_OK);
     for (int i = 0; i < SHARED; i++) {
         ids[i] = contract_ids();
-        contract_done(contract_call(AC_STORE_THREAD_CREATE, ids[i].owner, NULL, contract_thread(ids[i].thread, "T", 1)));
+        contract_done(
+            contract_call(AC_STORE_THREAD_CREATE, ids[i].owner, NULL, contract_thread(ids[i].thread, "T", 1)));
     }
     harness_stop(harness);
 }
@@ -113,7 +116,7 @@ static void test_several_processes_in_the_same_threads(void **state)
         assert_true(pids[i] >= 0);
         if (pids[i] == 0) {
             close(gate[1]);
-            process_main(harness, gate[0], ids, (caller_t){ .n_turns = TURNS, .acks = -1 });
+            process_main(harness, gate[0], ids, (caller_t){.n_turns = TURNS, .acks = -1});
         }
     }
     close(gate[0]);
@@ -175,7 +178,7 @@ static void victims_start(harness_t *harness, pid_t pids[VICTIMS], const contrac
         if (pids[i] == 0) {
             close(acks[0]);
             close(gate[1]);
-            process_main(harness, gate[0], ids, (caller_t){ .acks = acks[1] });
+            process_main(harness, gate[0], ids, (caller_t){.acks = acks[1]});
         }
     }
     close(gate[0]);
@@ -250,7 +253,9 @@ static void test_what_was_acknowledged_survives_a_kill(void **state)
             assert_int_equal(contract_close(&ids[i], run, "it goes"), count + 2);
         }
         harness_stop(harness);
-        assert_int_equal(harness_number(harness, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+        assert_int_equal(harness_number(harness,
+                                        "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"),
+                         1);
     }
     free(seen);
 }
@@ -269,25 +274,27 @@ static void test_run_of_another_process_lives_as_long_as_it(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         close(held[1]);
-        if (harness->store.vt->child_init(harness->store.self, &host, NULL) != APR_SUCCESS
-            || contract_try(NULL, AC_STORE_TURN_OPEN, &ids, contract_open_in(&ids, run, "q", true)) != AC_OK
-            || write(opened[1], "x", 1) != 1 || read(held[0], &byte, 1) != 0) {
+        if (harness->store.vt->child_init(harness->store.self, &host, NULL) != APR_SUCCESS ||
+            contract_try(NULL, AC_STORE_TURN_OPEN, &ids, contract_open_in(&ids, run, "q", true)) != AC_OK ||
+            write(opened[1], "x", 1) != 1 || read(held[0], &byte, 1) != 0) {
             _exit(2);
         }
-        kill(getpid(), SIGKILL);            /* dies without closing its run */
+        kill(getpid(), SIGKILL); /* dies without closing its run */
     }
     close(opened[1]);
     close(held[0]);
     assert_int_equal(read(opened[0], &byte, 1), 1);
     harness_start(harness, AC_OK);
-    ac_store_op_t *op = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_2", "q", false));
+    ac_store_op_t *op =
+        contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_2", "q", false));
     assert_int_equal(op->err.kind, AC_RUN_IN_PROGRESS);
     ac_store_op_free(op);
     contract_equal(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)),
                    contract_run(run, ids.thread, "in_progress", 10));
 
     close(held[1]);
-    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);        /* dead, and still in the table of processes */
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT),
+                     0); /* dead, and still in the table of processes */
     assert_int_equal(contract_open(&ids, next, "q", false), 2);
     json_t *out = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
     assert_string_equal(ac_json_peek_string(out, "status", ""), "interrupted");
@@ -303,7 +310,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_several_processes_make_the_file_at_once, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_several_processes_in_the_same_threads, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_what_was_acknowledged_survives_a_kill, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_run_of_another_process_lives_as_long_as_it, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_run_of_another_process_lives_as_long_as_it, harness_setup,
+                                        harness_teardown),
     };
     int n_failed;
 

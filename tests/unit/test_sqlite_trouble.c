@@ -21,12 +21,13 @@ static void test_full_disk(void **state)
     memset(large, 'x', AC_MAX_CONTENT);
     harness_start(harness, AC_OK);
     contract_open(&ids, run, "q", true);
-    room_set(1);                            /* no less than there is */
+    room_set(1); /* no less than there is */
     for (int i = 0; i < 4; i++) {
-        ac_store_op_t *op = contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, contract_close_in(&ids, run, large));
+        ac_store_op_t *op =
+            contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, contract_close_in(&ids, run, large));
         assert_non_null(strstr(op->err.detail, "full"));
         contract_kind(op, AC_STORE_ERROR);
-        contract_gapless(&ids, 1);          /* reading goes on */
+        contract_gapless(&ids, 1); /* reading goes on */
     }
     assert_int_equal(harness_logged(204), 1);
     room_set(1000000);
@@ -40,7 +41,7 @@ static void test_full_disk_costs_only_what_does_not_fit(void **state)
     harness_t *harness = *state;
     harness_gather_t *gather = ac_alloc(sizeof(*gather));
     contract_ids_t ids[3];
-    char runs[3][AC_ID_SIZE] = { "", "", "" }, *large = ac_alloc(AC_MAX_CONTENT + 1);
+    char runs[3][AC_ID_SIZE] = {"", "", ""}, *large = ac_alloc(AC_MAX_CONTENT + 1);
     memset(large, 'x', AC_MAX_CONTENT);
     harness_start(harness, AC_OK);
     for (int i = 0; i < 3; i++) {
@@ -51,8 +52,9 @@ static void test_full_disk_costs_only_what_does_not_fit(void **state)
     sqlite3 *other = harness_open(harness);
     harness_exec(other, "BEGIN IMMEDIATE");
     for (int i = 0; i < 3; i++) {
-        harness_post(gather, contract_op(AC_STORE_TURN_CLOSE, ids[i].owner, ids[i].thread,
-                                        contract_close_in(&ids[i], runs[i], i == 1 ? large : "small")));
+        harness_post(gather,
+                     contract_op(AC_STORE_TURN_CLOSE, ids[i].owner, ids[i].thread,
+                                 contract_close_in(&ids[i], runs[i], i == 1 ? large : "small")));
     }
     harness_exec(other, "COMMIT");
     sqlite3_close(other);
@@ -75,7 +77,8 @@ static void test_damaged_row(void **state)
     harness_start(harness, AC_OK);
     contract_open(&ids, run, "q", true);
     contract_close(&ids, run, "a");
-    harness_change(harness, "UPDATE runs SET doc = '{\"id\": secret'; UPDATE messages SET metadata = 'secret' WHERE seq = 2;");
+    harness_change(harness,
+                   "UPDATE runs SET doc = '{\"id\": secret'; UPDATE messages SET metadata = 'secret' WHERE seq = 2;");
     for (int i = 0; i < 3; i++) {
         ac_store_op_t *op = contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL);
         assert_null(strstr(op->err.detail, "secret"));
@@ -152,7 +155,8 @@ static void test_dead_runs_are_closed_at_start(void **state)
     for (int i = 0; i < 5; i++) {
         dead_run_make(harness, &ids[i], runs[i]);
     }
-    harness_change(harness, "UPDATE runs SET boot = 'another boot', started = started + 5 WHERE id = (SELECT min(id) FROM runs)");
+    harness_change(
+        harness, "UPDATE runs SET boot = 'another boot', started = started + 5 WHERE id = (SELECT min(id) FROM runs)");
     living = contract_ids();
     contract_open(&living, run, "q", true);
     harness_stop(harness);
@@ -163,7 +167,7 @@ static void test_dead_runs_are_closed_at_start(void **state)
         check_interrupted(contract_ok(contract_call(AC_STORE_RUN_GET, ids[i].owner, runs[i], NULL)));
     }
     json_t *out = contract_ok(contract_call(AC_STORE_TURN_LOAD, living.owner, living.thread, NULL));
-    assert_string_equal(ac_json_peek_string(out, "active_run", ""), run);       /* our own, of a process that lives */
+    assert_string_equal(ac_json_peek_string(out, "active_run", ""), run); /* our own, of a process that lives */
     json_decref(out);
 }
 
@@ -193,7 +197,7 @@ static void test_dead_run_on_a_full_disk_is_read_all_the_same(void **state)
     char run[AC_ID_SIZE];
     harness_start(harness, AC_OK);
     dead_run_make(harness, &ids, run);
-    harness_exec(harness_writer(), "PRAGMA query_only = ON");       /* as if the disk took nothing more */
+    harness_exec(harness_writer(), "PRAGMA query_only = ON"); /* as if the disk took nothing more */
     contract_equal(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)),
                    contract_run(run, ids.thread, "in_progress", 10));
     harness_exec(harness_writer(), "PRAGMA query_only = OFF");
@@ -216,8 +220,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_row, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_dead_run_is_closed_by_whoever_meets_it, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_dead_runs_are_closed_at_start, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_locked_file_does_not_keep_a_child_from_starting, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_dead_run_on_a_full_disk_is_read_all_the_same, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_locked_file_does_not_keep_a_child_from_starting, harness_setup,
+                                        harness_teardown),
+        cmocka_unit_test_setup_teardown(test_dead_run_on_a_full_disk_is_read_all_the_same, harness_setup,
+                                        harness_teardown),
         cmocka_unit_test_setup_teardown(test_no_statement_of_trouble_scans_a_table, harness_setup, harness_teardown),
     };
     int n_failed;

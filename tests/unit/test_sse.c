@@ -11,9 +11,9 @@
 #include "wire/wire.h"
 
 typedef struct heard_t {
-    char text[512];                         /* "event|data;" of each */
+    char text[512]; /* "event|data;" of each */
     int n_events, stop_after;
-    const char *from, *to;                  /* where data that was not copied lies */
+    const char *from, *to; /* where data that was not copied lies */
     int n_in_place;
 } heard_t;
 
@@ -71,9 +71,13 @@ static void test_fields(void **state)
 static void test_byte_order_mark(void **state)
 {
     (void)state;
-    expect_events("\xef\xbb\xbf" "data: a\n\n", "|a;");
+    expect_events("\xef\xbb\xbf"
+                  "data: a\n\n",
+                  "|a;");
     expect_events("\xef\xbb\xbf\n\ndata: a\n\n", "|a;");
-    expect_events("data: a\n\n\xef\xbb\xbf" "data: b\n\ndata: c\n\n", "|a;|c;");
+    expect_events("data: a\n\n\xef\xbb\xbf"
+                  "data: b\n\ndata: c\n\n",
+                  "|a;|c;");
 }
 
 static void test_open_end(void **state)
@@ -191,9 +195,9 @@ static void test_write_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line_ends), cmocka_unit_test(test_fields), cmocka_unit_test(test_byte_order_mark),
-        cmocka_unit_test(test_open_end), cmocka_unit_test(test_not_copied), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_write), cmocka_unit_test(test_write_refused),
+        cmocka_unit_test(test_line_ends), cmocka_unit_test(test_fields),     cmocka_unit_test(test_byte_order_mark),
+        cmocka_unit_test(test_open_end),  cmocka_unit_test(test_not_copied), cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_limits),    cmocka_unit_test(test_write),      cmocka_unit_test(test_write_refused),
     };
     return cmocka_run_group_tests_name("sse", tests, NULL, NULL);
 }

@@ -6,11 +6,11 @@
 
 #include <apr_general.h>
 
-typedef struct slow_t {                     /* a store that keeps what it is given */
+typedef struct slow_t { /* a store that keeps what it is given */
     ac_store_t store;
     ac_store_op_t *held[8];
     int n_held;
-    bool at_once;                           /* answer from another thread, as a store does */
+    bool at_once; /* answer from another thread, as a store does */
     pthread_t thread;
 } slow_t;
 
@@ -28,13 +28,12 @@ static void slow_post(void *self, ac_store_op_t *op)
     slow_t *slow = self;
     if (slow->at_once) {
         assert_int_equal(pthread_create(&slow->thread, NULL, answer_main, op), 0);
-    }
-    else {
+    } else {
         slow->held[slow->n_held++] = op;
     }
 }
 
-static const ac_store_vt slow_vt = { .name = "slow", .start_post = slow_post };
+static const ac_store_vt slow_vt = {.name = "slow", .start_post = slow_post};
 
 static void test_operation_holds_what_it_is_made_of(void **state)
 {
@@ -71,8 +70,8 @@ static void test_no_verb_without_its_owner(void **state)
 {
     static const char *const names[] = {NULL, "", " agents", "a\nb", "a\x7f", "\xff", "\xc3"};
     static const ac_store_verb_e of_nobody[] = {
-        AC_STORE_PING, AC_STORE_PURGE, AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS, AC_STORE_IMPORT,
-        AC_STORE_AGENT_LIST, AC_STORE_AGENT_PUT, AC_STORE_AGENT_DELETE, AC_STORE_WAIT_LIST,
+        AC_STORE_PING,   AC_STORE_PURGE,      AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS,
+        AC_STORE_IMPORT, AC_STORE_AGENT_LIST, AC_STORE_AGENT_PUT,      AC_STORE_AGENT_DELETE,    AC_STORE_WAIT_LIST,
     };
     bool owned[AC_STORE_N_VERBS];
     (void)state;
@@ -84,7 +83,8 @@ static void test_no_verb_without_its_owner(void **state)
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
             ac_store_op_t *op = ac_store_op_create((ac_store_verb_e)verb, names[i], "x");
             if (!op != owned[verb]) {
-                fail_msg("%s with the owner '%s'", ac_store_verb_name((ac_store_verb_e)verb), names[i] ? names[i] : "NULL");
+                fail_msg("%s with the owner '%s'", ac_store_verb_name((ac_store_verb_e)verb),
+                         names[i] ? names[i] : "NULL");
             }
             ac_store_op_free(op);
         }
@@ -107,7 +107,7 @@ static void test_every_verb_has_a_name(void **state)
 static void test_wait_gives_the_answer_back(void **state)
 {
     (void)state;
-    slow_t slow = { .store = { &slow_vt, &slow }, .at_once = true };
+    slow_t slow = {.store = {&slow_vt, &slow}, .at_once = true};
     ac_err_t err;
     ac_err_init(&err);
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "me", NULL), *before = op;
@@ -129,18 +129,19 @@ static void test_wait_gives_the_answer_back(void **state)
 static void test_late_answer_finds_nobody(void **state)
 {
     (void)state;
-    slow_t slow = { .store = { &slow_vt, &slow } };
+    slow_t slow = {.store = {&slow_vt, &slow}};
     ac_err_t err;
     ac_err_init(&err);
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "me", NULL);
-    assert_int_equal(ac_store_wait(&slow.store, &op, apr_time_from_msec(5), &err), ac_kind_row(AC_STORE_TIMEOUT)->status);
+    assert_int_equal(ac_store_wait(&slow.store, &op, apr_time_from_msec(5), &err),
+                     ac_kind_row(AC_STORE_TIMEOUT)->status);
     assert_null(op);
     assert_int_equal(err.kind, AC_STORE_TIMEOUT);
     assert_int_equal(slow.n_held, 1);
-    answer_main(slow.held[0]);              /* frees all of it: the sanitizers would tell */
+    answer_main(slow.held[0]); /* frees all of it: the sanitizers would tell */
 
     op = ac_store_op_create(AC_STORE_PING, "me", NULL);
-    op->deadline = 1;                       /* the caller's own, earlier one is kept */
+    op->deadline = 1; /* the caller's own, earlier one is kept */
     assert_int_not_equal(ac_store_wait(&slow.store, &op, apr_time_from_msec(5), NULL), APR_SUCCESS);
     assert_int_equal(slow.held[1]->deadline, 1);
     answer_main(slow.held[1]);
@@ -164,8 +165,8 @@ static void note_answer(ac_store_op_t *op)
 static void test_answer_comes_on_the_loop(void **state)
 {
     (void)state;
-    slow_t slow = { .store = { &slow_vt, &slow } };
-    asked_t asked = { .inside = true };
+    slow_t slow = {.store = {&slow_vt, &slow}};
+    asked_t asked = {.inside = true};
     assert_int_equal(ac_loop_create(&asked.loop, NULL), APR_SUCCESS);
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "me", NULL);
     ac_store_call_post(&slow.store, asked.loop, op, note_answer, &asked);

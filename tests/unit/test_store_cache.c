@@ -11,7 +11,7 @@ typedef struct world_t {
     harness_t *harness;
     rig_t rig;
     ac_host_t host;
-    ac_store_vt counting;                       /* the embedded store, with a count of what it is asked */
+    ac_store_vt counting; /* the embedded store, with a count of what it is asked */
     ac_cache_memory_t *memory;
     ac_store_cache_t *cache;
     ac_store_t store;
@@ -37,7 +37,8 @@ static int open_world(void **state, bool check)
     }
     world->harness = harness;
     rig_open(&world->rig);
-    world->host = (ac_host_t){.version = 1, .loop = world->rig.loop, .loop_post = ac_loop_post, .store_done = ac_store_done};
+    world->host =
+        (ac_host_t){.version = 1, .loop = world->rig.loop, .loop_post = ac_loop_post, .store_done = ac_store_done};
     world->counting = ac_store_sqlite;
     world->counting.start_post = counting_post;
     for (int i = 0; i < AC_STORE_N_VERBS; i++) {
@@ -54,8 +55,14 @@ static int open_world(void **state, bool check)
     return world->store.vt->child_init(world->store.self, &world->host, &err) != APR_SUCCESS;
 }
 
-static int setup(void **state) { return open_world(state, false); }
-static int setup_checked(void **state) { return open_world(state, true); }
+static int setup(void **state)
+{
+    return open_world(state, false);
+}
+static int setup_checked(void **state)
+{
+    return open_world(state, true);
+}
 
 static int teardown(void **state)
 {
@@ -152,7 +159,7 @@ static void test_how_much_is_asked_for(void **state)
     for (int i = 0; i < 5; i++) {
         turn(&ids, "x", i == 0);
     }
-    json_decref(load_fresh(&ids, 4));           /* from here on only four are known */
+    json_decref(load_fresh(&ids, 4)); /* from here on only four are known */
     expect_cached(&ids, 3);
     json_decref(load_fresh(&ids, 4));
     turn(&ids, "x", false);
@@ -172,7 +179,8 @@ static void test_an_active_run_is_the_stores(void **state)
     json_t *loaded = load_of(&ids, 100);
     assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run_id);
     json_decref(loaded);
-    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, "run_other", "z", false)),
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread,
+                                contract_open_in(&ids, "run_other", "z", false)),
                   AC_RUN_IN_PROGRESS);
     contract_close(&ids, run_id, "done");
     expect_read(&ids, 100);
@@ -218,13 +226,15 @@ static void test_changes_are_read(void **state)
     contract_ids_t ids = contract_ids();
     char time[AC_TIME_SIZE];
     turn(&ids, "x", true);
-    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s, s:s}", "title", "New", "updated_at",
-                                                                                         contract_time(time, 9))));
+    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread,
+                                json_pack("{s:s, s:s}", "title", "New", "updated_at", contract_time(time, 9))));
     expect_read(&ids, 100);
     expect_cached(&ids, 100);
-    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_pack("{s:s}", "deleted_at", contract_time(time, 9))));
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
+                                json_pack("{s:s}", "deleted_at", contract_time(time, 9))));
     contract_kind(contract_wait(load_op(ids.owner, ids.thread, 100)), AC_NOT_FOUND);
-    contract_done(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread, json_pack("{s:s}", "updated_at", contract_time(time, 9))));
+    contract_done(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread,
+                                json_pack("{s:s}", "updated_at", contract_time(time, 9))));
     expect_read(&ids, 100);
     json_t *in = json_pack("{s:s}", "deleted_at", contract_time(time, 9));
     ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, in);
@@ -240,9 +250,10 @@ static void test_another_owner_finds_nothing(void **state)
     turn(&ids, "secret", true);
     expect_cached(&ids, 100);
     contract_kind(contract_wait(load_op(other.owner, ids.thread, 100)), AC_NOT_FOUND);
-    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, other.owner, ids.thread, json_pack("{s:s, s:s}", "title", "Mine", "updated_at",
-                                                                                           "2026-01-01T00:00:00.000Z")), AC_NOT_FOUND);
-    expect_cached(&ids, 100);                   /* nor does he take it away */
+    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, other.owner, ids.thread,
+                                json_pack("{s:s, s:s}", "title", "Mine", "updated_at", "2026-01-01T00:00:00.000Z")),
+                  AC_NOT_FOUND);
+    expect_cached(&ids, 100); /* nor does he take it away */
 }
 
 /* As another machine does it: past the cache. */
@@ -265,7 +276,7 @@ static void test_a_stale_history_is_found_by_the_turn(void **state)
     json_t *in = contract_open_in(&ids, "run_late", "y", false);
     json_object_set_new(in, "after", json_integer(2));
     contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in), AC_PRECONDITION_FAILED);
-    expect_read(&ids, 100);                     /* what was wrong is gone */
+    expect_read(&ids, 100); /* what was wrong is gone */
     expect_cached(&ids, 100);
     json_t *counts = contract_ok(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(ac_json_peek_int(counts, "cache_stale", -1), 1);
@@ -331,16 +342,29 @@ static void test_what_makes_no_sense_is_dropped(void **state)
     world_t *world = *state;
     contract_ids_t ids = contract_ids();
     turn(&ids, "x", true);
-    static const struct { const char *texts; size_t len; bool drops; } cases[] = {
+    static const struct {
+        const char *texts;
+        size_t len;
+        bool drops;
+    } cases[] = {
 #define CASE(text, drops) {text, sizeof(text), drops}
-        CASE("", true), CASE("{", true), CASE("[]", true), CASE("{}", true), CASE("null", true), CASE("7\0{}", true),
-        CASE("{\"thread\":{\"id\":\"thread_other\",\"message_count\":0},\"messages\":[],\"limit\":100,\"run\":null}", true),
-        CASE("{\"thread\":{\"id\":\"T\",\"message_count\":2},\"messages\":[{\"seq\":1}],\"limit\":100,\"run\":null}", true),
+        CASE("", true),
+        CASE("{", true),
+        CASE("[]", true),
+        CASE("{}", true),
+        CASE("null", true),
+        CASE("7\0{}", true),
+        CASE("{\"thread\":{\"id\":\"thread_other\",\"message_count\":0},\"messages\":[],\"limit\":100,\"run\":null}",
+             true),
+        CASE("{\"thread\":{\"id\":\"T\",\"message_count\":2},\"messages\":[{\"seq\":1}],\"limit\":100,\"run\":null}",
+             true),
         CASE("{\"thread\":{\"id\":\"T\",\"message_count\":1},\"messages\":[1],\"limit\":100,\"run\":null}", true),
         CASE("{\"thread\":{\"id\":\"T\",\"message_count\":0},\"messages\":[],\"limit\":100,\"run\":null}\0"
-             "{\"message\":{\"seq\":2},\"ends\":\"r\"}", true),
+             "{\"message\":{\"seq\":2},\"ends\":\"r\"}",
+             true),
         CASE("{\"thread\":{\"id\":\"T\",\"message_count\":0},\"messages\":[],\"limit\":100,\"run\":null}\0"
-             "{\"message\":{\"seq\":1}}", true),
+             "{\"message\":{\"seq\":1}}",
+             true),
         CASE("{\"thread\":{\"id\":\"T\",\"message_count\":0},\"messages\":[],\"limit\":100,\"run\":\"r\"}", false),
         CASE("{\"thread\":{\"id\":\"T\",\"message_count\":0},\"messages\":[],\"limit\":9,\"run\":null}", false),
 #undef CASE
@@ -352,12 +376,12 @@ static void test_what_makes_no_sense_is_dropped(void **state)
     ac_store_t store = ac_store_cache_store(cache);
     ac_err_t none;
     ac_err_init(&none);
-    world->counting.child_init = started;       /* it has, with the other cache */
+    world->counting.child_init = started; /* it has, with the other cache */
     assert_int_equal(store.vt->child_init(store.self, &world->host, &none), APR_SUCCESS);
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         char text[1000];
         size_t at = 0;
-        for (size_t k = 0; k < cases[i].len; k++) {     /* T is the thread's id */
+        for (size_t k = 0; k < cases[i].len; k++) { /* T is the thread's id */
             bool id = k && cases[i].texts[k] == 'T' && cases[i].texts[k - 1] == '"';
             at += id ? (size_t)snprintf(text + at, sizeof(text) - at, "%s", ids.thread) : 1;
             if (!id) {

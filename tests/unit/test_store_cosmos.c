@@ -12,19 +12,33 @@ static cosmos_server_t server;
 static void test_create_says_what_is_wrong(void **state)
 {
     (void)state;
-    const struct { const char *url, *options, *part; } cases[] = {
-        { "", "", "not the URL of an account" }, { "chat.db", "", "not the URL of an account" },
-        { "http://account.documents.azure.com", "", "not encrypted" }, { "https://a.documents.azure.com/dbs/x", "", "has a path" },
-        { NULL, "database=a/b", "database=a/b" }, { NULL, "database=", "database=" }, { NULL, "create=perhaps", "create=perhaps" },
-        { NULL, "retention=5s", "retention=5s" }, { NULL, "retention=90", "retention=90" }, { NULL, "lease=1s", "lease=1s" },
-        { NULL, "throughput=399", "throughput=399" }, { NULL, "throughput=450x", "throughput=450x" },
-        { NULL, "autoscale=900", "autoscale=900" }, { NULL, "autoscale=1500", "in steps of 1000, from 1000" },
-        { NULL, "throughput=450", "in steps of 100, from 400" }, { NULL, "throughput=400 autoscale=4000", "either" },
-        { NULL, "threads=x messages=x", "two containers" }, { NULL, "colour=red", "no option colour" },
-        { NULL, "credential=secret", "credential=" }, { NULL, "credential=env:AGENTCHAT_TEST_NOWHERE", "AGENTCHAT_TEST_NOWHERE" },
-        { NULL, "ca-file=ca.pem", "absolute" }, { NULL, "credential=identity:managed refresh=5min", "takes no option 'refresh'" },
-        { NULL, "credential=keyvault:https://v.vault.azure.net/secrets/n refresh=2d", "refresh='2d'" },
-        { NULL, "credential=keyvault:https://v.vault.azure.net/secrets/n identity=magic", "identity:magic" },
+    const struct {
+        const char *url, *options, *part;
+    } cases[] = {
+        {"", "", "not the URL of an account"},
+        {"chat.db", "", "not the URL of an account"},
+        {"http://account.documents.azure.com", "", "not encrypted"},
+        {"https://a.documents.azure.com/dbs/x", "", "has a path"},
+        {NULL, "database=a/b", "database=a/b"},
+        {NULL, "database=", "database="},
+        {NULL, "create=perhaps", "create=perhaps"},
+        {NULL, "retention=5s", "retention=5s"},
+        {NULL, "retention=90", "retention=90"},
+        {NULL, "lease=1s", "lease=1s"},
+        {NULL, "throughput=399", "throughput=399"},
+        {NULL, "throughput=450x", "throughput=450x"},
+        {NULL, "autoscale=900", "autoscale=900"},
+        {NULL, "autoscale=1500", "in steps of 1000, from 1000"},
+        {NULL, "throughput=450", "in steps of 100, from 400"},
+        {NULL, "throughput=400 autoscale=4000", "either"},
+        {NULL, "threads=x messages=x", "two containers"},
+        {NULL, "colour=red", "no option colour"},
+        {NULL, "credential=secret", "credential="},
+        {NULL, "credential=env:AGENTCHAT_TEST_NOWHERE", "AGENTCHAT_TEST_NOWHERE"},
+        {NULL, "ca-file=ca.pem", "absolute"},
+        {NULL, "credential=identity:managed refresh=5min", "takes no option 'refresh'"},
+        {NULL, "credential=keyvault:https://v.vault.azure.net/secrets/n refresh=2d", "refresh='2d'"},
+        {NULL, "credential=keyvault:https://v.vault.azure.net/secrets/n identity=magic", "identity:magic"},
     };
     apr_pool_t *pool;
     assert_int_equal(apr_pool_create(&pool, NULL), APR_SUCCESS);
@@ -32,7 +46,7 @@ static void test_create_says_what_is_wrong(void **state)
         cosmos_child_t child;
         void *self;
         const char *problem = cases[i].url ? ac_store_cosmos.create(&self, cases[i].url, apr_table_make(pool, 1), pool)
-            : cosmos_child_create(&child, &server, cases[i].options);
+                                           : cosmos_child_create(&child, &server, cases[i].options);
         if (!problem || !strstr(problem, cases[i].part)) {
             fail_msg("%s %s: %s", cases[i].url ? cases[i].url : "", cases[i].options, problem ? problem : "(fine)");
         }
@@ -68,7 +82,8 @@ static json_t *document_of(const char *container, const char *type)
     size_t i;
     snprintf(order, sizeof(order), "{\"dump\":\"%s\"}", container);
     answer = cosmos_server_tell(&server, order);
-    json_array_foreach(json_object_get(answer, "documents"), i, document) {
+    json_array_foreach(json_object_get(answer, "documents"), i, document)
+    {
         if (strcmp(ac_json_peek_string(document, "type", ""), type) == 0) {
             assert_null(found);
             found = json_incref(document);
@@ -94,8 +109,9 @@ static void test_messages_are_documents_that_others_read(void **state)
     assert_int_equal(ac_json_peek_int(document, "seq", 0), 1);
     assert_string_equal(ac_json_peek_string(document, "run_id", ""), "run_a");
     assert_non_null(ac_json_peek_string(document, "timestamp", NULL));
-    contract_equal(json_incref(json_object_get(document, "metadata")), json_pack("{s:s, s:s, s:[{s:s}]}", "model", "m-1",
-                   "finish_reason", "stop", "tool_calls", "tool", "calculate"));
+    contract_equal(json_incref(json_object_get(document, "metadata")),
+                   json_pack("{s:s, s:s, s:[{s:s}]}", "model", "m-1", "finish_reason", "stop", "tool_calls", "tool",
+                             "calculate"));
     json_decref(document);
 
     document = document_of("messages", "thread");
@@ -108,7 +124,10 @@ static void test_metadata_of_any_shape_comes_back(void **state)
     cosmos_child_open(*state, &server, "");
     contract_ids_t ids = contract_ids();
     json_t *shapes[] = {
-        json_null(), json_object(), json_pack("{s:s}", "tool_calls", "mine"), json_pack("{s:s, s:s}", "no_metadata", "x", "seq", "9"),
+        json_null(),
+        json_object(),
+        json_pack("{s:s}", "tool_calls", "mine"),
+        json_pack("{s:s, s:s}", "no_metadata", "x", "seq", "9"),
     };
     contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
@@ -144,7 +163,7 @@ static void test_large_documents_are_split_and_joined(void **state)
     }
     contract_open(&ids, run, "short", true);
     json_t *in = contract_close_in(&ids, run, large), *steps = json_object_get(in, "steps"), *wanted;
-    for (int i = 0; i < 150; i++) {                     /* more than a batch takes, and together larger than a document */
+    for (int i = 0; i < 150; i++) { /* more than a batch takes, and together larger than a document */
         ac_id_make(step, "step_");
         json_array_append_new(steps, contract_step(step, run, i));
         json_object_set_new(json_array_get(steps, (size_t)i), "result", json_stringn(large, 65536));
@@ -158,7 +177,7 @@ static void test_large_documents_are_split_and_joined(void **state)
     assert_int_equal(json_string_length(json_object_get(message, "content")), size);
     assert_memory_equal(ac_json_peek_string(message, "content", ""), large, size);
     json_decref(loaded);
-    assert_in_range(cosmos_documents(&server, "messages"), 20, 40);   /* the parts are documents of their own */
+    assert_in_range(cosmos_documents(&server, "messages"), 20, 40); /* the parts are documents of their own */
 
     cosmos_remove_thread(&ids);
     assert_int_equal(cosmos_documents(&server, "messages"), 0);
@@ -186,14 +205,14 @@ static void test_what_each_call_costs(void **state)
     int64_t n = told("requests");
 
     contract_done(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL));
-    assert_int_equal(told("requests") - n, 1);          /* a point read is one exchange */
+    assert_int_equal(told("requests") - n, 1); /* a point read is one exchange */
     contract_done(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     assert_int_equal(told("requests") - n, 3);
     *run = '\0';
     contract_open(&ids, run, "again", false);
-    assert_int_equal(told("requests") - n, 5);          /* the head is remembered from loading: the run's entry, and the batch */
+    assert_int_equal(told("requests") - n, 5); /* the head is remembered from loading: the run's entry, and the batch */
     contract_close(&ids, run, "yes");
-    assert_int_equal(told("requests") - n, 6);          /* one batch */
+    assert_int_equal(told("requests") - n, 6); /* one batch */
     contract_done(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
     assert_int_equal(told("requests") - n, 8);
     contract_done(contract_call(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL));
@@ -205,7 +224,7 @@ static void test_what_each_call_costs(void **state)
     for (int i = 0; i < 20; i++) {
         contract_done(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL));
     }
-    assert_int_equal(told("connections"), connections + 1);     /* the one that asks this */
+    assert_int_equal(told("connections"), connections + 1); /* the one that asks this */
 }
 
 static void test_names_may_be_odd(void **state)
@@ -214,10 +233,10 @@ static void test_names_may_be_odd(void **state)
     cosmos_child_open(child, &server, "database=Ünïcödé+&=x threads=(T)'s messages=M,1");
     contract_ids_t ids = contract_ids();
     char run[AC_ID_SIZE] = "";
-    contract_open(&ids, run, "hello", true);            /* signed right, or it would be 401 */
+    contract_open(&ids, run, "hello", true); /* signed right, or it would be 401 */
     contract_close(&ids, run, "hi");
     contract_gapless(&ids, 2);
-    assert_int_equal(cosmos_logged(224), 3);            /* a database and two containers were made */
+    assert_int_equal(cosmos_logged(224), 3); /* a database and two containers were made */
 }
 
 /* ---- retention ---- */
@@ -258,7 +277,8 @@ static void keyed_turn(contract_ids_t *ids, const char *created_at)
     ac_id_make(run, "run_");
     *ids = contract_ids();
     json_t *in = contract_open_in(ids, run, "hello", true);
-    json_object_set_new(in, "idempotency", json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since", created_at));
+    json_object_set_new(in, "idempotency",
+                        json_pack("{s:s, s:s, s:s}", "key", "k", "request_hash", "h", "since", created_at));
     json_object_set_new(json_object_get(in, "run"), "created_at", json_string(created_at));
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, in));
 }
@@ -268,7 +288,7 @@ static void test_keys_expire(void **state)
     contract_ids_t ids;
     cosmos_child_open(*state, &server, "");
     keyed_turn(&ids, "2026-01-01T00:00:00.000Z");
-    assert_int_equal(cosmos_documents(&server, "threads"), 3);      /* entries of the thread, the run, the key */
+    assert_int_equal(cosmos_documents(&server, "threads"), 3); /* entries of the thread, the run, the key */
     cosmos_server_order(&server, "{\"aged\":86400}");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(cosmos_documents(&server, "threads"), 3);
@@ -283,7 +303,7 @@ static void test_keys_are_purged(void **state)
 {
     contract_ids_t ids;
     cosmos_child_t maker;
-    const char *old[] = { "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z" };
+    const char *old[] = {"2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"};
     cosmos_child_open(&maker, &server, "");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     cosmos_child_stop(&maker);
@@ -294,8 +314,9 @@ static void test_keys_are_purged(void **state)
     }
     keyed_turn(&ids, "2026-01-05T00:00:00.000Z");
     assert_int_equal(cosmos_documents(&server, "threads"), 9);
-    contract_done(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s, s:s}", "before", "2000-01-01T00:00:00.000Z",
-                                                                      "keys_before", "2026-01-03T00:00:00.000Z")));
+    contract_done(contract_call(AC_STORE_PURGE, NULL, NULL,
+                                json_pack("{s:s, s:s}", "before", "2000-01-01T00:00:00.000Z", "keys_before",
+                                          "2026-01-03T00:00:00.000Z")));
     assert_int_equal(cosmos_documents(&server, "threads"), 7);
     json_t *key = json_pack("{s:s, s:s}", "key", "k", "since", "2026-01-03T00:00:00.000Z");
     contract_done(contract_call(AC_STORE_KEY_GET, ids.owner, NULL, key));
@@ -317,7 +338,8 @@ static void test_a_look_that_is_overtaken(void **state)
     ac_store_op_t *look = contract_op(AC_STORE_AGENT_LIST, NULL, NULL, json_pack("{s:s}", "stamp", "none"));
     ac_store_call_post(contract_store(), NULL, look, note_done, &done);
     COSMOS_UNTIL(cosmos_requests(&server, "GET .*stamp 404") == 1);
-    contract_done(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_pack("{s:{s:s, s:s}}", "agent", "id", "poet", "etag", "\"1\"")));
+    contract_done(contract_call(AC_STORE_AGENT_PUT, NULL, NULL,
+                                json_pack("{s:{s:s, s:s}}", "agent", "id", "poet", "etag", "\"1\"")));
     COSMOS_UNTIL(atomic_load(&done));
     json_t *list = contract_ok(contract_call(AC_STORE_AGENT_LIST, NULL, NULL, json_pack("{s:s}", "stamp", "")));
     assert_int_equal(json_array_size(json_object_get(list, "data")), 1);
@@ -352,7 +374,7 @@ static int contract_cached(const char *name, bool check)
     ac_err_init(&err);
     cosmos_child_open(&child, &server, "");
     ac_store_vt vt = *child.store.vt;
-    vt.child_init = started;                    /* it is */
+    vt.child_init = started; /* it is */
     ac_store_t inner = {&vt, child.store.self};
     if (ac_cache_memory_create(&memory, 4 * 1024 * 1024, apr_time_from_sec(600), &err) != APR_SUCCESS) {
         return 1;
@@ -389,7 +411,7 @@ int main(void)
     n_failed = contract_under("store_contract, cosmos", NULL);
     n_failed += contract_cached("store_contract, cosmos with a cache", false);
     n_failed += contract_cached("store_contract, cosmos with a cache and a look", true);
-    if (server.pid) {                       /* what an emulator cannot be told */
+    if (server.pid) { /* what an emulator cannot be told */
         n_failed += contract_under("store_contract, cosmos from a replica that is behind, in small and empty pages",
                                    "{\"lag\":true,\"empty_pages\":true,\"page_most\":3}");
         n_failed += cmocka_run_group_tests_name("store_cosmos", tests, NULL, NULL);

@@ -23,19 +23,21 @@ static const char *create_with(harness_t *harness, const char *spec, const char 
 static void test_create_says_what_is_wrong(void **state)
 {
     harness_t *harness = *state;
-    const struct { const char *spec, *name, *value, *part; } cases[] = {
-        { "chat.db", NULL, NULL, "absolute" },
-        { "", NULL, NULL, "state directory" },
-        { "/nowhere/at/all/chat.db", NULL, NULL, "directory" },
-        { "/tmp/", NULL, NULL, "name of a file" },
-        { "/tmp", NULL, NULL, "name of a file" },
-        { "/dev/null", NULL, NULL, "name of a file" },
-        { "/tmp/chat.db", "sync", "often", "sync=often" },
-        { "/tmp/chat.db", "sync", "", "sync=" },
-        { "/tmp/chat.db", "readers", "0", "readers=0" },
-        { "/tmp/chat.db", "readers", "17", "readers=17" },
-        { "/tmp/chat.db", "readers", "2x", "readers=2x" },
-        { "/tmp/chat.db", "writers", "2", "writers" },
+    const struct {
+        const char *spec, *name, *value, *part;
+    } cases[] = {
+        {"chat.db", NULL, NULL, "absolute"},
+        {"", NULL, NULL, "state directory"},
+        {"/nowhere/at/all/chat.db", NULL, NULL, "directory"},
+        {"/tmp/", NULL, NULL, "name of a file"},
+        {"/tmp", NULL, NULL, "name of a file"},
+        {"/dev/null", NULL, NULL, "name of a file"},
+        {"/tmp/chat.db", "sync", "often", "sync=often"},
+        {"/tmp/chat.db", "sync", "", "sync="},
+        {"/tmp/chat.db", "readers", "0", "readers=0"},
+        {"/tmp/chat.db", "readers", "17", "readers=17"},
+        {"/tmp/chat.db", "readers", "2x", "readers=2x"},
+        {"/tmp/chat.db", "writers", "2", "writers"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         const char *problem = create_with(harness, cases[i].spec, cases[i].name, cases[i].value);
@@ -47,13 +49,13 @@ static void test_create_says_what_is_wrong(void **state)
     assert_null(create_with(harness, "/tmp/chat.db", "readers", "16"));
     assert_null(create_with(harness, "", "state_dir", "/made/when/the/server/starts"));
     assert_null(create_with(harness, NULL, "state_dir", harness->directory));
-    assert_int_equal(harness_mode(harness->path), 0);       /* nothing is opened before the fork */
+    assert_int_equal(harness_mode(harness->path), 0); /* nothing is opened before the fork */
 }
 
 static void test_sync_and_readers_are_heeded(void **state)
 {
     harness_t *harness = *state;
-    static const char *const syncs[] = { "normal", "full" };
+    static const char *const syncs[] = {"normal", "full"};
     for (int i = 0; i < 2; i++) {
         apr_table_t *options = apr_table_make(harness->pool, 2);
         sqlite3_stmt *stmt;
@@ -87,7 +89,7 @@ static void test_file_is_private_and_ours(void **state)
     assert_int_equal(harness_number(harness, "PRAGMA application_id"), 0x41474348);
     assert_int_equal(harness_number(harness, "PRAGMA user_version"), 5);
     harness_stop(harness);
-    assert_int_equal(harness_mode(path), 0);                /* brought into the file by the last to leave */
+    assert_int_equal(harness_mode(path), 0); /* brought into the file by the last to leave */
 
     harness_start(harness, AC_OK);
     contract_gapless(&ids, 0);
@@ -134,8 +136,9 @@ static int on_look(unsigned event, void *baton, void *stmt, void *sql)
         const char *path = made_path;
         made_path = NULL;
         assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-        sqlite3_exec(db, "BEGIN IMMEDIATE; CREATE TABLE early (a); PRAGMA application_id = 1; PRAGMA user_version = 1; COMMIT",
-                     NULL, NULL, NULL);
+        sqlite3_exec(
+            db, "BEGIN IMMEDIATE; CREATE TABLE early (a); PRAGMA application_id = 1; PRAGMA user_version = 1; COMMIT",
+            NULL, NULL, NULL);
         sqlite3_close(db);
     }
     return 0;
@@ -215,7 +218,7 @@ static void test_one_that_fails_undoes_nothing_of_its_group(void **state)
     harness_exec(other, "BEGIN IMMEDIATE");
     int n_commits = harness_count("COMMIT");
     for (int i = 0; i < 40; i++) {
-        ids[i] = i % 4 == 3 ? ids[i - 1] : contract_ids();          /* every fourth id is given twice */
+        ids[i] = i % 4 == 3 ? ids[i - 1] : contract_ids(); /* every fourth id is given twice */
         harness_post(gather, create_op(&ids[i]));
     }
     harness_exec(other, "COMMIT");
@@ -223,8 +226,7 @@ static void test_one_that_fails_undoes_nothing_of_its_group(void **state)
     for (int i = 0; i < 40; i++) {
         if (i % 4 == 3) {
             contract_kind(gather->ops[i], AC_IDEMPOTENCY_CONFLICT);
-        }
-        else {
+        } else {
             contract_done(gather->ops[i]);
         }
     }
@@ -248,10 +250,11 @@ static void test_locked_for_too_long(void **state)
         op = contract_wait(op);
         assert_true(op->unwritten);
         contract_kind(op, AC_STORE_TIMEOUT);
-        op = ac_store_op_create(AC_STORE_PING, NULL, NULL);                     /* it says whether there can be written */
+        op = ac_store_op_create(AC_STORE_PING, NULL, NULL); /* it says whether there can be written */
         op->deadline = ac_clock() + apr_time_from_msec(60);
         contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
-        contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL), AC_NOT_FOUND);   /* reading goes on */
+        contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL),
+                      AC_NOT_FOUND); /* reading goes on */
     }
     assert_int_equal(harness_logged(206), 1);
     harness_exec(other, "COMMIT");
@@ -329,17 +332,20 @@ static void test_purge_in_parts(void **state)
     harness_start(harness, AC_OK);
     contract_open(&ids, run, "q", true);
     contract_close(&ids, run, "a");
-    char *sql = apr_psprintf(harness->pool,
+    char *sql = apr_psprintf(
+        harness->pool,
         "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 3500) INSERT INTO messages"
         " SELECT '%s', i, 'msg_' || i, 'user', NULL, '2026-01-01T00:00:00.000Z', 'x', NULL, NULL FROM n;"
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 350) INSERT INTO runs"
         " SELECT 'run_' || i, '%s', '%s', 'completed', '', 0, 0, '', '{}' FROM n;"
-        "INSERT INTO steps SELECT id, 0, 'step_' || id, '{}' FROM runs", ids.thread, ids.thread, ids.owner);
+        "INSERT INTO steps SELECT id, 0, 'step_' || id, '{}' FROM runs",
+        ids.thread, ids.thread, ids.owner);
     harness_change(harness, sql);
     contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
                                 json_pack("{s:s}", "deleted_at", "2026-01-01T00:00:00.000Z")));
     int n_commits = harness_count("COMMIT");
-    contract_equal(contract_ok(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2026-02-01T00:00:00.000Z"))),
+    contract_equal(contract_ok(contract_call(AC_STORE_PURGE, NULL, NULL,
+                                             json_pack("{s:s}", "before", "2026-02-01T00:00:00.000Z"))),
                    json_pack("{s:i}", "purged", 1));
     assert_in_range(harness_count("COMMIT") - n_commits, 4, 20);
     assert_int_equal(harness_number(harness, sql_rows), 0);
@@ -373,7 +379,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_newer_version_is_refused, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_database_of_another_program_is_refused, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_missing_directory, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_one_that_fails_undoes_nothing_of_its_group, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_fails_undoes_nothing_of_its_group, harness_setup,
+                                        harness_teardown),
         cmocka_unit_test_setup_teardown(test_locked_for_too_long, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_overloaded, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_exit_finishes_what_is_queued, harness_setup, harness_teardown),

@@ -2,7 +2,7 @@
 /* Runs that are followed from the middle, from their log, from the store; runs of dead processes; runs that nobody follows. */
 #include "tail_world.h"
 
-static apr_status_t made;                       /* why there is no log */
+static apr_status_t made; /* why there is no log */
 
 static void test_joining_from_every_point(void **state)
 {
@@ -34,7 +34,8 @@ static void test_a_run_that_has_ended(void **state)
     say("a"), say("b");
     end_well();
     json_decref(close_well());
-    visitor_t *all = follow(0, run_id, 0), *rest = follow(1, run_id, 2), *none = follow(2, run_id, 4), *more = follow(3, run_id, 9);
+    visitor_t *all = follow(0, run_id, 0), *rest = follow(1, run_id, 2), *none = follow(2, run_id, 4),
+              *more = follow(3, run_id, 9);
     fake_turn();
     assert_string_equal(all->seen, "<run>ab<done>");
     assert_string_equal(json_string_value(json_object_get(all->message, "content")), "ab");
@@ -55,7 +56,7 @@ static void test_leaving_while_being_told(void **state)
     assert_string_equal(visitor->seen, "<run>a");
     assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));
     visitor = follow(1, run_id, 0);
-    ac_channel_leave(&visitor->follower);       /* before the first event */
+    ac_channel_leave(&visitor->follower); /* before the first event */
     fake_turn();
     assert_string_equal(visitor->seen, "");
     end_well();
@@ -84,20 +85,26 @@ static void test_from_the_store(void **state)
     fake_turn();
     expect_op(AC_STORE_RUN_GET);
     answer_op(json_pack("{s:s, s:s}", "id", "run_gone", "status", "in_progress"), AC_OK);
-    assert_int_equal(n_ops, 0);                 /* looks again a little later */
+    assert_int_equal(n_ops, 0); /* looks again a little later */
     fake_pass(300000);
     expect_op(AC_STORE_RUN_GET);
-    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed", "completed_at",
-                        "2026-11-21T05:25:46.123Z"), AC_OK);
+    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed",
+                        "completed_at", "2026-11-21T05:25:46.123Z"),
+              AC_OK);
     expect_op(AC_STORE_STEP_LIST);
-    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s, s:{}}, {s:s, s:s}]}", "data", "id", "step_1", "type", "tool_call", "tool", "t",
-                        "started_at", "2026-11-21T05:25:45.000Z", "arguments", "id", "step_2", "type", "model_call"), AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s, s:{}}, {s:s, s:s}]}", "data", "id", "step_1", "type", "tool_call",
+                        "tool", "t", "started_at", "2026-11-21T05:25:45.000Z", "arguments", "id", "step_2", "type",
+                        "model_call"),
+              AC_OK);
     expect_op(AC_STORE_MESSAGE_LIST);
-    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:i}], s:b}", "data", "role", "user", "run_id", "run_other", "id", "m9", "seq", 9,
-                        "has_more", 1), AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:i}], s:b}", "data", "role", "user", "run_id", "run_other", "id", "m9",
+                        "seq", 9, "has_more", 1),
+              AC_OK);
     assert_int_equal(expect_op(AC_STORE_MESSAGE_LIST)->page.before_seq, 9);
-    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s}], s:b}", "data", "role", "assistant", "run_id", "run_gone",
-                        "content", "all of it", "id", "m2", "role", "user", "run_id", "run_gone", "id", "m1", "has_more", 1), AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s}], s:b}", "data", "role", "assistant", "run_id",
+                        "run_gone", "content", "all of it", "id", "m2", "role", "user", "run_id", "run_gone", "id",
+                        "m1", "has_more", 1),
+              AC_OK);
     assert_string_equal(visitor->seen, "<live><run><trace_start><trace_end>all of it<done>");
     assert_int_equal(visitor->last_seq, AC_TAIL_STORED + 5);
 }
@@ -107,11 +114,14 @@ static visitor_t *come_back(uint64_t after, const char *status)
 {
     visitor_t *visitor = follow(0, "run_gone", after);
     fake_turn();
-    answer_op(json_pack("{s:s, s:s, s:s, s:{s:s}}", "id", "run_gone", "thread_id", "thread_1", "status", status, "error", "code",
-                        "interrupted"), AC_OK);
+    answer_op(json_pack("{s:s, s:s, s:s, s:{s:s}}", "id", "run_gone", "thread_id", "thread_1", "status", status,
+                        "error", "code", "interrupted"),
+              AC_OK);
     answer_op(json_pack("{s:[]}", "data"), AC_OK);
-    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "data", "role", "assistant", "run_id", "run_gone",
-                        "content", "all of it", "id", "m2", "role", "user", "run_id", "run_gone", "id", "m1"), AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "data", "role", "assistant", "run_id",
+                        "run_gone", "content", "all of it", "id", "m2", "role", "user", "run_id", "run_gone", "id",
+                        "m1"),
+              AC_OK);
     fake_turn();
     return visitor;
 }
@@ -119,7 +129,7 @@ static visitor_t *come_back(uint64_t after, const char *status)
 static void test_back_from_the_middle(void **state)
 {
     (void)state;
-    for (uint64_t after = 1; after < 6; after++) {              /* never a part of the answer twice, never one left out */
+    for (uint64_t after = 1; after < 6; after++) { /* never a part of the answer twice, never one left out */
         assert_string_equal(come_back(after, "completed")->seen, "<error>");
         assert_int_equal(visitors[0].kind, AC_EVENTS_GONE);
         assert_int_equal(visitors[0].last_seq, 0);
@@ -167,7 +177,9 @@ static void test_the_other_one_was_first(void **state)
     fake_turn();
     apr_cpystrn(first, run_id, sizeof first);
     void *first_call = model.run;
-    assert_string_equal(json_string_value(json_object_get(json_object_get(expect_op(AC_STORE_TURN_OPEN)->in, "idempotency"), "key")), "k");
+    assert_string_equal(json_string_value(
+                            json_object_get(json_object_get(expect_op(AC_STORE_TURN_OPEN)->in, "idempotency"), "key")),
+                        "k");
     open_well();
     say("once");
     memset(&visitors[0], 0, sizeof visitors[0]);
@@ -203,9 +215,10 @@ static void test_another_request_with_that_key(void **state)
 static void test_a_whole_answer_that_comes_too_late(void **state)
 {
     (void)state;
-    json_t *closing = json_pack("{s:{s:s, s:s, s:{s:s}}, s:{s:s, s:s, s:s, s:n}, s:[]}", "message", "id", "msg_2", "content", "all of it",
-                                "metadata", "finish_reason", "stop", "run", "id", "run_00000000000000000000000001", "thread_id",
-                                "thread_1", "status", "completed", "error", "steps");
+    json_t *closing = json_pack("{s:{s:s, s:s, s:{s:s}}, s:{s:s, s:s, s:s, s:n}, s:[]}", "message", "id", "msg_2",
+                                "content", "all of it", "metadata", "finish_reason", "stop", "run", "id",
+                                "run_00000000000000000000000001", "thread_id", "thread_1", "status", "completed",
+                                "error", "steps");
     leave_log_with("run_00000000000000000000000001", "all of it", closing);
     json_decref(closing);
     visitor_t *visitor = follow(0, "run_00000000000000000000000001", 0);
@@ -220,8 +233,9 @@ static void test_a_whole_answer_that_comes_too_late(void **state)
     assert_string_equal(json_string_value(json_object_get(json_object_get(run, "error"), "code")), "interrupted");
     assert_string_equal(json_string_value(json_object_get(message, "id")), "msg_2");
     assert_string_equal(json_string_value(json_object_get(message, "content")), "all of it");
-    assert_string_equal(json_string_value(json_object_get(json_object_get(message, "metadata"), "finish_reason")), "interrupted");
-    answer_op(NULL, AC_INTERRUPTED);            /* and not for ever */
+    assert_string_equal(json_string_value(json_object_get(json_object_get(message, "metadata"), "finish_reason")),
+                        "interrupted");
+    answer_op(NULL, AC_INTERRUPTED); /* and not for ever */
     fake_pass(100000);
     assert_string_equal(visitor->seen, "<run>all of it<error>");
     assert_int_equal(visitor->kind, AC_INTERRUPTED);
@@ -236,13 +250,15 @@ static void test_a_dead_run_is_closed(void **state)
     fake_turn();
     assert_string_equal(visitor->seen, "<run>half of it");
     expect_op(AC_STORE_RUN_GET);
-    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_00000000000000000000000001", "thread_id", "thread_1", "status",
-                        "interrupted", "model", "m"), AC_OK);
+    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_00000000000000000000000001", "thread_id", "thread_1",
+                        "status", "interrupted", "model", "m"),
+              AC_OK);
     json_t *in = expect_op(AC_STORE_TURN_CLOSE)->in, *message = json_object_get(in, "message");
     assert_string_equal(json_string_value(json_object_get(message, "content")), "half of it");
     assert_string_equal(json_string_value(json_object_get(message, "id")), "msg_00000000000000000000000001");
-    assert_string_equal(json_string_value(json_object_get(json_object_get(message, "metadata"), "finish_reason")), "interrupted");
-    answer_op(NULL, AC_STORE_ERROR);            /* the store is out for a moment */
+    assert_string_equal(json_string_value(json_object_get(json_object_get(message, "metadata"), "finish_reason")),
+                        "interrupted");
+    answer_op(NULL, AC_STORE_ERROR); /* the store is out for a moment */
     fake_pass(1000000);
     expect_op(AC_STORE_TURN_CLOSE);
     answer_op(json_pack("{s:{s:s}}", "message", "id", "msg_1"), AC_OK);
@@ -266,7 +282,7 @@ static void test_the_sweep(void **state)
     fake_pass(1000);
     for (int i = 0; i < 3; i++) {
         expect_op(AC_STORE_RUN_GET);
-        answer_op(NULL, AC_NOT_FOUND);          /* its thread was removed for good */
+        answer_op(NULL, AC_NOT_FOUND); /* its thread was removed for good */
     }
     ac_child_key_t children[8];
     assert_int_equal(ac_event_dir_children(dir, children, 8), 1);
@@ -278,7 +294,7 @@ static void test_the_sweep(void **state)
     assert_non_null(engine->first_kept);
     fake_work();
     fake_pass(5000000);
-    assert_null(engine->first_kept);            /* kept for its minute, and gone */
+    assert_null(engine->first_kept); /* kept for its minute, and gone */
     fake_work();
 }
 
@@ -289,16 +305,19 @@ static void test_a_message_after_a_dead_run(void **state)
     start_in_thread("y");
     expect_op(AC_STORE_TURN_LOAD);
     answer_op(json_pack("{s:{}, s:[{s:s, s:s, s:s}]}", "thread", "messages", "role", "user", "content", "x", "run_id",
-                        "run_00000000000000000000000001"), AC_OK);
-    assert_false(model.asked);                  /* first what had been said */
+                        "run_00000000000000000000000001"),
+              AC_OK);
+    assert_false(model.asked); /* first what had been said */
     expect_op(AC_STORE_RUN_GET);
     answer_op(json_pack("{s:s, s:s, s:s}", "id", "run_00000000000000000000000001", "thread_id", "thread_1", "status",
-                        "interrupted"), AC_OK);
+                        "interrupted"),
+              AC_OK);
     expect_op(AC_STORE_TURN_CLOSE);
     answer_op(json_pack("{s:n}", "message"), AC_OK);
     expect_op(AC_STORE_TURN_LOAD);
-    answer_op(json_pack("{s:{}, s:[{s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "thread", "messages", "role", "user", "content", "x",
-                        "run_id", "run_1", "role", "assistant", "content", "half", "run_id", "run_1"), AC_OK);
+    answer_op(json_pack("{s:{}, s:[{s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "thread", "messages", "role", "user", "content",
+                        "x", "run_id", "run_1", "role", "assistant", "content", "half", "run_id", "run_1"),
+              AC_OK);
     assert_true(model.asked);
     assert_int_equal(json_array_size(model.messages), 4);
     open_well();
@@ -317,8 +336,8 @@ static void test_an_answer_that_is_stored_later(void **state)
     say("a");
     end_well();
     for (int i = 0; i <= AC_MAX_CLOSINGS; i++) {
-        assert_string_equal(visitor->seen, "<run>a");       /* nobody is told an end that may not be the end */
-        assert_int_equal(fate_of(run_id), AC_LOG_CLOSES);   /* but that it is too late to cancel */
+        assert_string_equal(visitor->seen, "<run>a");     /* nobody is told an end that may not be the end */
+        assert_int_equal(fate_of(run_id), AC_LOG_CLOSES); /* but that it is too late to cancel */
         expect_op(AC_STORE_TURN_CLOSE);
         answer_op(NULL, AC_STORE_ERROR);
         fake_pass(10000000);
@@ -342,7 +361,7 @@ static void test_a_run_that_nobody_follows(void **state)
     ac_channel_leave(&follower);
     fake_pass(4000000);
     assert_false(model.cancelled);
-    visitor_t *visitor = follow(0, run_id, 2);  /* somebody comes back */
+    visitor_t *visitor = follow(0, run_id, 2); /* somebody comes back */
     fake_pass(4000000);
     assert_false(model.cancelled);
     ac_channel_leave(&visitor->follower);
@@ -394,8 +413,11 @@ static void test_a_run_that_waited_here_and_ended_elsewhere(void **state)
     for (int i = 0; i < 3; i++) {
         fake_pass(76000000);
         assert_string_equal(expect_op(AC_STORE_RUN_GET)->id, "run_gone");
-        if (i == 0) answer_op(json_pack("{s:s}", "status", "in_progress"), AC_OK);
-        else if (i == 1) answer_op(NULL, AC_STORE_TIMEOUT);
+        if (i == 0) {
+            answer_op(json_pack("{s:s}", "status", "in_progress"), AC_OK);
+        } else if (i == 1) {
+            answer_op(NULL, AC_STORE_TIMEOUT);
+        }
         assert_false(ac_event_log_ended(log));
     }
     visitor_t *visitor = follow(0, "run_gone", 0);
@@ -405,7 +427,9 @@ static void test_a_run_that_waited_here_and_ended_elsewhere(void **state)
     assert_true(ac_event_log_ended(log));
     answer_op(json_pack("{s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed"), AC_OK);
     answer_op(json_pack("{s:[]}", "data"), AC_OK);
-    answer_op(json_pack("{s:[{s:s, s:s, s:s}]}", "data", "role", "assistant", "run_id", "run_gone", "content", "all of it"), AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:s, s:s}]}", "data", "role", "assistant", "run_id", "run_gone", "content",
+                        "all of it"),
+              AC_OK);
     assert_string_equal(visitor->seen, "all <live>of it<done>");
     assert_true(is_there("run_gone"));
     fake_pass(61000000);
@@ -418,7 +442,7 @@ static void test_logs_that_rested(void **state)
 {
     (void)state;
     ac_event_log_t *went_on = rest("run_on"), *removed = rest("run_removed");
-    ac_rest_note(engine, "run_removed");        /* counts once */
+    ac_rest_note(engine, "run_removed"); /* counts once */
     ac_event_log_rest(went_on, false);
     fake_pass(76000000);
     assert_string_equal(expect_op(AC_STORE_RUN_GET)->id, "run_removed");

@@ -58,8 +58,7 @@ static void expect_problem(ac_template_e kind, const char *text, const char *par
     if (part) {
         assert_non_null(problem);
         assert_non_null(strstr(problem, part));
-    }
-    else {
+    } else {
         assert_null(problem);
     }
     json_decref(schema);
@@ -72,10 +71,12 @@ static void expect_problem(ac_template_e kind, const char *text, const char *par
 static void test_url_values(void **state)
 {
     (void)state;
-    expect_filled(URL, "https://h/v1?q={q}", "{\"q\":\"a b&c=d#e+f/g?h%i\"}", "https://h/v1?q=a%20b%26c%3Dd%23e%2Bf%2Fg%3Fh%25i");
+    expect_filled(URL, "https://h/v1?q={q}", "{\"q\":\"a b&c=d#e+f/g?h%i\"}",
+                  "https://h/v1?q=a%20b%26c%3Dd%23e%2Bf%2Fg%3Fh%25i");
     expect_filled(URL, "https://h/{q}/x", "{\"q\":\"A-z_0.9~\"}", "https://h/A-z_0.9~/x");
     expect_filled(URL, "https://h/?q={q}", "{\"q\":\"\u00e9\u20ac\"}", "https://h/?q=%C3%A9%E2%82%AC");
-    expect_filled(URL, "https://h/?q={q}", "{\"q\":\"a\\r\\nHost: b\\\"<>\"}", "https://h/?q=a%0D%0AHost%3A%20b%22%3C%3E");
+    expect_filled(URL, "https://h/?q={q}", "{\"q\":\"a\\r\\nHost: b\\\"<>\"}",
+                  "https://h/?q=a%0D%0AHost%3A%20b%22%3C%3E");
     expect_filled(URL, "https://h/?a={n}&b={b}&c={no}&d={nil}", "{\"n\":-2.5,\"b\":true,\"nil\":null}",
                   "https://h/?a=-2.5&b=true&c=&d=");
     expect_filled(URL, "https://h?q={q}{q}", "{\"q\":\"{q}\"}", "https://h?q=%7Bq%7D%7Bq%7D");
@@ -190,8 +191,10 @@ static void test_header_secret(void **state)
     expect_header("", NULL, "{}", "");
     expect_header("a ${secret}", NULL, "{}", NULL);
     expect_header("${secret}{a}", "k", "{\"a\":\"\\n\"}", NULL);
-    expect_header("${secret}{a}", "k", "{\"a\":\"a word that is much longer than all that a line of this test may have\"}", NULL);
-    expect_header("{a}${secret}", "a word that is much longer than all that a line of this test may have", "{\"a\":\"k\"}", NULL);
+    expect_header("${secret}{a}", "k",
+                  "{\"a\":\"a word that is much longer than all that a line of this test may have\"}", NULL);
+    expect_header("{a}${secret}", "a word that is much longer than all that a line of this test may have",
+                  "{\"a\":\"k\"}", NULL);
 }
 
 static void test_url_problems(void **state)
@@ -242,10 +245,11 @@ static void test_other_problems(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_url_values), cmocka_unit_test(test_url_segments), cmocka_unit_test(test_url_host),
-        cmocka_unit_test(test_too_long), cmocka_unit_test(test_json), cmocka_unit_test(test_header),
-        cmocka_unit_test(test_header_secret),
-        cmocka_unit_test(test_url_problems), cmocka_unit_test(test_other_problems),
+        cmocka_unit_test(test_url_values),     cmocka_unit_test(test_url_segments),
+        cmocka_unit_test(test_url_host),       cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_json),           cmocka_unit_test(test_header),
+        cmocka_unit_test(test_header_secret),  cmocka_unit_test(test_url_problems),
+        cmocka_unit_test(test_other_problems),
     };
     apr_initialize();
     apr_pool_create(&pool, NULL);

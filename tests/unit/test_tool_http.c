@@ -16,8 +16,9 @@
 #define HEAD(status, type) "HTTP/1.1 " status "\r\nContent-Type: " type "\r\nConnection: close\r\n\r\n"
 #define JSON HEAD("200 OK", "application/json")
 #define TEXT HEAD("200 OK", "text/plain")
-#define SCHEMA "{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\"}," \
-               "\"tags\":{\"type\":\"array\"}},\"additionalProperties\":false}"
+#define SCHEMA \
+    "{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\"}," \
+    "\"tags\":{\"type\":\"array\"}},\"additionalProperties\":false}"
 #define ASK "{\"query\":\"a b\"}"
 
 static tool_rig_t tool;
@@ -150,8 +151,9 @@ static void test_tool_http_says_no_secret_in_another_form(void **state)
 {
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "Token/key+1");
-    expect_result(JSON "{\"\\u0054oken\\/key+1\":[\"\\u0054oken\\/key+1\",\"Token%2Fkey%2B1\",\"QmVhcmVyIFRva2VuL2tleSsx\"]}",
-                  "{\"***********\":[\"***********\",\"***************\",\"QmVhcmVyIF**************\"]}");
+    expect_result(
+        JSON "{\"\\u0054oken\\/key+1\":[\"\\u0054oken\\/key+1\",\"Token%2Fkey%2B1\",\"QmVhcmVyIFRva2VuL2tleSsx\"]}",
+        "{\"***********\":[\"***********\",\"***************\",\"QmVhcmVyIF**************\"]}");
 }
 
 static void test_tool_http_says_no_secret_in_text(void **state)
@@ -159,7 +161,8 @@ static void test_tool_http_says_no_secret_in_text(void **state)
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "Token/key+1");
     tool.conf.result_max = 30;
-    expect_result(TEXT "\\u0054oken\\/key+1 and Token/key+1", "\"***************** and ********\\n[truncated: only the first 30 bytes]\"");
+    expect_result(TEXT "\\u0054oken\\/key+1 and Token/key+1",
+                  "\"***************** and ********\\n[truncated: only the first 30 bytes]\"");
 }
 
 static void test_tool_http_says_no_secret_in_a_type(void **state)
@@ -187,7 +190,8 @@ static void test_tool_http_arguments_are_no_secret(void **state)
     (void)state;
     json_decref(tool.conf.parameters);
     tool.conf.parameters = json_loads("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},"
-                                      "\"b\":{\"type\":\"string\"}}}", 0, NULL);
+                                      "\"b\":{\"type\":\"string\"}}}",
+                                      0, NULL);
     add_header("X-Ref", "{a}{b}", NULL);
     add_header("X-Key", "${secret}-{a}{b}-${secret}", "s3cr3t-key");
     add_header("X-Half", "${s{b}", NULL);
@@ -292,7 +296,8 @@ static void test_tool_http_pointer_leads_nowhere(void **state)
 {
     (void)state;
     tool_rig_option(&tool, "result", "/data/01");
-    expect_failure(JSON "{\"data\":[1,2]}", "the service's answer holds no part that the tool is set to take "
+    expect_failure(JSON "{\"data\":[1,2]}",
+                   "the service's answer holds no part that the tool is set to take "
                    "(/data/01)");
 }
 
@@ -307,7 +312,9 @@ static void test_tool_http_text_is_cut(void **state)
 {
     (void)state;
     tool.conf.result_max = 5;
-    expect_result(TEXT "abcd\xc3\xa9" "fgh", "\"abcd\\n[truncated: only the first 5 bytes]\"");
+    expect_result(TEXT "abcd\xc3\xa9"
+                       "fgh",
+                  "\"abcd\\n[truncated: only the first 5 bytes]\"");
 }
 
 static void test_tool_http_json_is_cut(void **state)
@@ -397,7 +404,7 @@ static void test_tool_http_refuses_private_addresses(void **state)
 {
     (void)state;
     play(TEXT "x");
-    tool.conf.allow_private = false;            /* after create, which would not have taken the URL */
+    tool.conf.allow_private = false; /* after create, which would not have taken the URL */
     tool_rig_call(&tool, &answer, ASK, 0);
     assert_int_not_equal(answer.status, APR_SUCCESS);
     assert_int_equal(answer.err.kind, AC_TOOL_ERROR);
@@ -426,7 +433,8 @@ static void test_tool_http_redirects(void **state)
     tool_rig_call(&tool, &answer, ASK, 0);
     tool_answer_failed(&answer, AC_TOOL_ERROR, "the service could not be reached: too many redirects");
     tool_rig_call(&tool, &answer, ASK, 0);
-    tool_answer_failed(&answer, AC_TOOL_ERROR, "the service could not be reached: a redirect to a host that is not "
+    tool_answer_failed(&answer, AC_TOOL_ERROR,
+                       "the service could not be reached: a redirect to a host that is not "
                        "allowed");
 }
 

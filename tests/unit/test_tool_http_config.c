@@ -11,8 +11,9 @@
 
 #include "tool_rig.h"
 
-#define SCHEMA "{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\"}," \
-               "\"tags\":{\"type\":\"array\"}},\"additionalProperties\":false}"
+#define SCHEMA \
+    "{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\"}," \
+    "\"tags\":{\"type\":\"array\"}},\"additionalProperties\":false}"
 
 static tool_rig_t tool;
 
@@ -81,13 +82,22 @@ static void test_tool_http_configuration(void **state)
 {
     (void)state;
     static const setting_t rows[] = {
-        {.url = URL}, {.url = URL "/{query}?n={n}"}, {.url = "http://[2606:4700::1111]:8080/"},
-        {.url = URL, .method = "delete"}, {.url = URL, .method = "POST", .body = "{\"a\": {tags}}"},
-        {.url = URL, .host = "api.example"}, {.url = URL, .host = "*.example.com"}, {.url = URL, .host = "a.b:8443"},
-        {.url = URL, .host = "[2606:4700::1111]:443"}, {.url = URL, .pointer = ""}, {.url = URL, .pointer = "/a~0/~1b"},
+        {.url = URL},
+        {.url = URL "/{query}?n={n}"},
+        {.url = "http://[2606:4700::1111]:8080/"},
+        {.url = URL, .method = "delete"},
+        {.url = URL, .method = "POST", .body = "{\"a\": {tags}}"},
+        {.url = URL, .host = "api.example"},
+        {.url = URL, .host = "*.example.com"},
+        {.url = URL, .host = "a.b:8443"},
+        {.url = URL, .host = "[2606:4700::1111]:443"},
+        {.url = URL, .pointer = ""},
+        {.url = URL, .pointer = "/a~0/~1b"},
         {.url = URL, .header = "X-Key", .value = "{query}"},
-        {.problem = "AgentChatToolURL is missing"}, {.url = "host/path", .problem = "AgentChatToolURL: "},
-        {.url = "ftp://host/", .problem = "AgentChatToolURL: "}, {.url = "https:///x", .problem = "AgentChatToolURL: "},
+        {.problem = "AgentChatToolURL is missing"},
+        {.url = "host/path", .problem = "AgentChatToolURL: "},
+        {.url = "ftp://host/", .problem = "AgentChatToolURL: "},
+        {.url = "https:///x", .problem = "AgentChatToolURL: "},
         {.url = "https://{query}/", .problem = "AgentChatToolURL: a {name} in scheme, host"},
         {.url = URL "/{nothing}", .problem = "AgentChatToolURL: {nothing} is not among the tool's parameters"},
         {.url = URL "/{query", .problem = "AgentChatToolURL: "},
@@ -102,13 +112,22 @@ static void test_tool_http_configuration(void **state)
         {.url = URL, .method = "DELETE", .body = "{}", .problem = "AgentChatToolBody: a DELETE request takes no body"},
         {.url = URL, .body = "{\"a\": {nothing}}", .problem = "AgentChatToolBody: {nothing} is not among"},
         {.url = URL, .body = "{\"a\": ", .problem = "AgentChatToolBody: "},
-        {.url = URL, .header = "X Key", .value = "", .problem = "AgentChatToolHeader: 'X Key' is not the name of a "
-         "header"},
-        {.url = URL, .header = "host", .value = "x", .problem = "AgentChatToolHeader: host is written by the module "
-         "itself"},
+        {.url = URL,
+         .header = "X Key",
+         .value = "",
+         .problem = "AgentChatToolHeader: 'X Key' is not the name of a "
+                    "header"},
+        {.url = URL,
+         .header = "host",
+         .value = "x",
+         .problem = "AgentChatToolHeader: host is written by the module "
+                    "itself"},
         {.url = URL, .header = "X-Key", .value = "{no}", .problem = "AgentChatToolHeader X-Key: {no} is not among"},
-        {.url = URL, .header = "X-Key", .value = "${secret}", .problem = "AgentChatToolHeader X-Key: its value "
-         "names a secret"},
+        {.url = URL,
+         .header = "X-Key",
+         .value = "${secret}",
+         .problem = "AgentChatToolHeader X-Key: its value "
+                    "names a secret"},
         {.url = URL, .host = "https://a.b", .problem = "AgentChatToolAllowHost: 'https://a.b' is not a host"},
         {.url = URL, .host = "a.b/c", .problem = "AgentChatToolAllowHost: "},
         {.url = URL, .host = "a.b:99999", .problem = "AgentChatToolAllowHost: "},

@@ -50,7 +50,7 @@ static void test_as_it_is(void **state)
     expect("s3cr3t", "Bearer s3cr3t.", "Bearer ******.");
     expect("s3cr3t", "s3cr3ts3cr3t s3cr3 s3crs3cr3t", "************ s3cr3 s3cr******");
     expect("s3cr3t", "S3CR3T s3cr3T", "S3CR3T s3cr3T");
-    expect("short", "short", "short");                  /* may stand anywhere by chance */
+    expect("short", "short", "short"); /* may stand anywhere by chance */
     expect(NULL, "s3cr3t", "s3cr3t");
     expect("\xc3\xa9\xc3\xa9\xc3\xa9", "a \xc3\xa9\xc3\xa9\xc3\xa9 b", "a ****** b");
 }
@@ -58,11 +58,13 @@ static void test_as_it_is(void **state)
 static void test_escaped(void **state)
 {
     (void)state;
-    expect("Token1", "\\u0054oken1 \\u0054\\u006f\\u006B\\u0065\\u006e\\u0031", "*********** ************************************");
+    expect("Token1", "\\u0054oken1 \\u0054\\u006f\\u006B\\u0065\\u006e\\u0031",
+           "*********** ************************************");
     expect("a/token", "a\\/token a\\\\/token a\\x2ftoken", "******** ********* **********");
     expect("a\"b\\c'd", "a\\\"b\\\\c'd a\"b\\c'd a\\u0022b\\u005cc\\'d", "********* ******* ******************");
     expect("to ken/", "to%20ken%2F to+ken%2f %74o ken/", "*********** ********* *********");
-    expect("a&b<c>d", "a&amp;b&lt;c&gt;d a&#38;b&#x3c;c&#X3E;d a&b<c>d", "***************** ********************* *******");
+    expect("a&b<c>d", "a&amp;b&lt;c&gt;d a&#38;b&#x3c;c&#X3E;d a&b<c>d",
+           "***************** ********************* *******");
     expect("100%41x", "100%41x 100%2541x 100%25x", "******* ********* 100%25x");
     static const char none[] = "\\u00zztoken \\ \\\\\\ % %2 %zz & &# &#x; &#9999999; \\u0074";
     expect("token1", none, none);
@@ -86,7 +88,7 @@ static void test_base64(void **state)
                 char was = text[c - again];
                 *c = was == '+' ? '-' : was == '/' ? '_' : was;
             }
-            assert_string_equal(text, again);           /* what is left has none of the bytes that differ */
+            assert_string_equal(text, again); /* what is left has none of the bytes that differ */
         }
     }
     expect("key?>?>?>_1", "a2V5Pz4_Pj8-XzE=", "**************E=");
@@ -130,7 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_it_is), cmocka_unit_test(test_escaped), cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_cut), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_cut),      cmocka_unit_test(test_json),
     };
     apr_initialize();
     apr_pool_create(&pool, NULL);

@@ -215,14 +215,34 @@ static void test_time_parse(void **state)
 {
     static const struct {
         const char *text;
-        apr_time_t when;                    /* 1: not a time */
+        apr_time_t when; /* 1: not a time */
     } cases[] = {
-        {"1970-01-01", 0}, {"1970-01-01T00:00:00Z", 0}, {"1970-01-01T00:00:00.001Z", 1000}, {"1969-12-31T23:59:59Z", -1000000},
-        {"2026-11-21T05:25:46.123Z", 1795238746123000}, {"2024-02-29", 1709164800000000},
-        {"", 1}, {"2027", 1}, {"2027-1-1", 1}, {"2027-02-29", 1}, {"2027-04-31", 1}, {"2027-13-01", 1}, {"2027-00-01", 1},
-        {"2027-01-01T24:00:00Z", 1}, {"2027-01-01T00:60:00Z", 1}, {"2027-01-01T00:00:60Z", 1}, {"2027-01-01T00:00Z", 1},
-        {"2027-01-01T00:00:00", 1}, {"2027-01-01T00:00:00z", 1}, {"2027-01-01T00:00:00+01:00", 1}, {"2027-01-01T00:00:00.1Z", 1},
-        {"2027-01-01T00:00:00Z ", 1}, {" 2027-01-01", 1}, {"2027-01-01 00:00:00Z", 1}, {"+027-01-01", 1}, {"-999-01-01", 1},
+        {"1970-01-01", 0},
+        {"1970-01-01T00:00:00Z", 0},
+        {"1970-01-01T00:00:00.001Z", 1000},
+        {"1969-12-31T23:59:59Z", -1000000},
+        {"2026-11-21T05:25:46.123Z", 1795238746123000},
+        {"2024-02-29", 1709164800000000},
+        {"", 1},
+        {"2027", 1},
+        {"2027-1-1", 1},
+        {"2027-02-29", 1},
+        {"2027-04-31", 1},
+        {"2027-13-01", 1},
+        {"2027-00-01", 1},
+        {"2027-01-01T24:00:00Z", 1},
+        {"2027-01-01T00:60:00Z", 1},
+        {"2027-01-01T00:00:60Z", 1},
+        {"2027-01-01T00:00Z", 1},
+        {"2027-01-01T00:00:00", 1},
+        {"2027-01-01T00:00:00z", 1},
+        {"2027-01-01T00:00:00+01:00", 1},
+        {"2027-01-01T00:00:00.1Z", 1},
+        {"2027-01-01T00:00:00Z ", 1},
+        {" 2027-01-01", 1},
+        {"2027-01-01 00:00:00Z", 1},
+        {"+027-01-01", 1},
+        {"-999-01-01", 1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -242,8 +262,8 @@ static void test_time_format_agrees_with_apr(void **state)
         apr_time_t when = (day * 86400 + day * 7919 % 86400) * APR_USEC_PER_SEC + day * 997 % APR_USEC_PER_SEC;
         apr_time_exp_t parts;
         assert_int_equal(apr_time_exp_gmt(&parts, when), APR_SUCCESS);
-        snprintf(wanted, sizeof(wanted), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900,
-                 parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, parts.tm_usec / 1000);
+        snprintf(wanted, sizeof(wanted), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1,
+                 parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, parts.tm_usec / 1000);
         ac_time_format(text, when);
         assert_string_equal(text, wanted);
     }
@@ -263,7 +283,7 @@ static void test_json_time(void **state)
 static void test_hex(void **state)
 {
     (void)state;
-    static const unsigned char bytes[] = { 0x00, 0x09, 0x10, 0x7f, 0x80, 0xa5, 0xff };
+    static const unsigned char bytes[] = {0x00, 0x09, 0x10, 0x7f, 0x80, 0xa5, 0xff};
     char text[2 * sizeof(bytes) + 2];
     memset(text, 'x', sizeof(text));
     ac_hex(text, bytes, sizeof(bytes));
@@ -292,9 +312,16 @@ static void test_durations(void **state)
         apr_interval_time_t value;
         const char *shown;
     } cases[] = {
-        {"0", 0, "0"}, {"0s", 0, "0"}, {"250ms", 250000, "250ms"}, {"1000ms", 1000000, "1s"}, {"15s", 15000000, "15s"},
-        {"90s", 90000000, "90s"}, {"10min", 600000000, "10min"}, {"120min", INT64_C(7200000000), "2h"},
-        {"2h", INT64_C(7200000000), "2h"}, {"30d", INT64_C(2592000000000), "30d"},
+        {"0", 0, "0"},
+        {"0s", 0, "0"},
+        {"250ms", 250000, "250ms"},
+        {"1000ms", 1000000, "1s"},
+        {"15s", 15000000, "15s"},
+        {"90s", 90000000, "90s"},
+        {"10min", 600000000, "10min"},
+        {"120min", INT64_C(7200000000), "2h"},
+        {"2h", INT64_C(7200000000), "2h"},
+        {"30d", INT64_C(2592000000000), "30d"},
         {"9223372036854775ms", INT64_C(9223372036854775000), "9223372036854775ms"},
         {"007s", 7000000, "7s"},
     };
@@ -321,9 +348,24 @@ static void test_durations(void **state)
 static void test_what_is_no_duration(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "5", "5m", "5x", "00x", "s", "-5s", "+5s", " 5s", "5s ", "5 s", "1.5s",
+    static const char *const texts[] = {"",
+                                        "5",
+                                        "5m",
+                                        "5x",
+                                        "00x",
+                                        "s",
+                                        "-5s",
+                                        "+5s",
+                                        " 5s",
+                                        "5s ",
+                                        "5 s",
+                                        "1.5s",
                                         "5S",
-                                        "1h30min", "5sec", "0x10s", "106751992d", "9223372036854775808ms",
+                                        "1h30min",
+                                        "5sec",
+                                        "0x10s",
+                                        "106751992d",
+                                        "9223372036854775808ms",
                                         "99999999999999999999s"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         apr_interval_time_t value = 42;
@@ -341,12 +383,18 @@ static void test_sizes(void **state)
         const char *text;
         apr_int64_t value;
     } cases[] = {
-        {"0", 0}, {"1", 1}, {"65536", 65536}, {"64K", 65536}, {"64k", 65536}, {"1M", 1048576},
+        {"0", 0},
+        {"1", 1},
+        {"65536", 65536},
+        {"64K", 65536},
+        {"64k", 65536},
+        {"1M", 1048576},
         {"2G", INT64_C(2147483648)},
-        {"9223372036854775807", INT64_MAX}, {"8589934591G", INT64_C(9223372035781033984)},
+        {"9223372036854775807", INT64_MAX},
+        {"8589934591G", INT64_C(9223372035781033984)},
     };
-    static const char *const wrong[] = {"", "K", "-1", "+1", "1.5M", "1KB", "1T", " 1", "1 ", "1 K", "0x10",
-                                        "8589934592G", "9223372036854775808"};
+    static const char *const wrong[] = {
+        "", "K", "-1", "+1", "1.5M", "1KB", "1T", " 1", "1 ", "1 K", "0x10", "8589934592G", "9223372036854775808"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         apr_int64_t value = -1;
         assert_true(ac_size_parse(&value, cases[i].text));

@@ -40,7 +40,7 @@ static void stop(void *baton)
 typedef struct pipe_t {
     int ends[2];
     ac_watch_t watch;
-    struct pipe_t *victim;                  /* cancelled when this one's event comes */
+    struct pipe_t *victim; /* cancelled when this one's event comes */
     uint32_t seen;
     int n_events;
 } pipe_t;
@@ -177,14 +177,14 @@ static void test_watch_changes(void **state)
     pipe_fill(&pipe);
     /* Nothing asked for: the byte does not show. */
     assert_int_equal(ac_watch_set(loop, &pipe.watch, pipe.ends[0], 0, on_pipe, &pipe), APR_SUCCESS);
-    ac_timer_t end = { 0 };
+    ac_timer_t end = {0};
     ac_timer_set(loop, &end, ac_clock() + 2000, stop, NULL);
     ac_loop_run(loop);
     assert_int_equal(pipe.n_events, 0);
     pipe_close(&pipe);
     pipe_close(&other);
     /* A descriptor that is none. */
-    ac_watch_t watch = { 0 };
+    ac_watch_t watch = {0};
     assert_int_not_equal(ac_watch_set(loop, &watch, -1, EPOLLIN, on_pipe, &pipe), APR_SUCCESS);
     assert_int_equal(watch.slot, 0);
 }
@@ -192,9 +192,9 @@ static void test_watch_changes(void **state)
 static void look_once(void *baton)
 {
     pipe_t *pipe = baton;
-    assert_int_equal(pipe->n_events, 1);    /* a second byte waits, but it was asked once only */
+    assert_int_equal(pipe->n_events, 1); /* a second byte waits, but it was asked once only */
     assert_int_equal(ac_watch_set(loop, &pipe->watch, pipe->ends[0], EPOLLIN | EPOLLONESHOT, pipe->watch.fn, pipe),
-        APR_SUCCESS);
+                     APR_SUCCESS);
 }
 
 static void on_pipe_once(void *baton, uint32_t events)
@@ -217,7 +217,7 @@ static void test_watch_oneshot(void **state)
     pipe_t pipe;
     pipe_open(&pipe, on_pipe_once);
     assert_int_equal(ac_watch_set(loop, &pipe.watch, pipe.ends[0], EPOLLIN | EPOLLONESHOT, on_pipe_once, &pipe),
-        APR_SUCCESS);
+                     APR_SUCCESS);
     pipe_fill(&pipe);
     pipe_fill(&pipe);
     ac_loop_run(loop);
@@ -229,12 +229,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_watch_event),
-        TEST(test_watch_hangup),
-        TEST(test_watch_stale_event),
-        TEST(test_watch_many),
-        TEST(test_watch_changes),
-        TEST(test_watch_oneshot),
+        TEST(test_watch_event), TEST(test_watch_hangup),  TEST(test_watch_stale_event),
+        TEST(test_watch_many),  TEST(test_watch_changes), TEST(test_watch_oneshot),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }

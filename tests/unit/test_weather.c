@@ -16,17 +16,21 @@
 
 #define HEAD(status, type) "HTTP/1.1 " status "\r\nContent-Type: " type "\r\nConnection: close\r\n\r\n"
 #define JSON HEAD("200 OK", "application/json; charset=utf-8")
-#define PARIS "{\"id\":2988507,\"name\":\"Paris\",\"latitude\":48.85341,\"longitude\":2.3488,\"country_code\":\"FR\"," \
-              "\"timezone\":\"Europe/Paris\",\"country\":\"France\",\"admin1\":\"Ile-de-France\"}"
-#define TEXAS "{\"name\":\"Paris\",\"latitude\":33.66094,\"longitude\":-95.55551,\"country_code\":\"US\"," \
-              "\"timezone\":\"America/Chicago\",\"country\":\"United States\",\"admin1\":\"Texas\"}"
+#define PARIS \
+    "{\"id\":2988507,\"name\":\"Paris\",\"latitude\":48.85341,\"longitude\":2.3488,\"country_code\":\"FR\"," \
+    "\"timezone\":\"Europe/Paris\",\"country\":\"France\",\"admin1\":\"Ile-de-France\"}"
+#define TEXAS \
+    "{\"name\":\"Paris\",\"latitude\":33.66094,\"longitude\":-95.55551,\"country_code\":\"US\"," \
+    "\"timezone\":\"America/Chicago\",\"country\":\"United States\",\"admin1\":\"Texas\"}"
 #define PLACES "{\"results\":[" PARIS "," TEXAS "],\"generationtime_ms\":0.7}"
-#define TWO_DAYS "{\"time\":[\"2026-11-21\",\"2026-11-22\"],\"weather_code\":[3,61],\"temperature_2m_max\":[9.1,10]," \
-                 "\"temperature_2m_min\":[4.2,null],\"precipitation_probability_max\":[5,80]}"
-#define SKY "{\"latitude\":48.86,\"longitude\":2.35,\"timezone\":\"Europe/Paris\",\"current_units\":{}," \
-            "\"current\":{\"time\":\"2026-11-21T05:45\",\"interval\":900,\"temperature_2m\":6.5," \
-            "\"relative_humidity_2m\":87,\"apparent_temperature\":3.9,\"is_day\":0,\"precipitation\":0.0," \
-            "\"weather_code\":3,\"wind_speed_10m\":9.4,\"wind_direction_10m\":220},\"daily\":" TWO_DAYS "}"
+#define TWO_DAYS \
+    "{\"time\":[\"2026-11-21\",\"2026-11-22\"],\"weather_code\":[3,61],\"temperature_2m_max\":[9.1,10]," \
+    "\"temperature_2m_min\":[4.2,null],\"precipitation_probability_max\":[5,80]}"
+#define SKY \
+    "{\"latitude\":48.86,\"longitude\":2.35,\"timezone\":\"Europe/Paris\",\"current_units\":{}," \
+    "\"current\":{\"time\":\"2026-11-21T05:45\",\"interval\":900,\"temperature_2m\":6.5," \
+    "\"relative_humidity_2m\":87,\"apparent_temperature\":3.9,\"is_day\":0,\"precipitation\":0.0," \
+    "\"weather_code\":3,\"wind_speed_10m\":9.4,\"wind_direction_10m\":220},\"daily\":" TWO_DAYS "}"
 #define IN_PARIS "{\"location\":\"Paris\"}"
 
 static tool_rig_t tool;
@@ -91,9 +95,11 @@ static void test_weather_report(void **state)
                    "\"location\":{\"admin1\":\"Ile-de-France\","
                    "\"country\":\"France\",\"latitude\":48.85341,\"longitude\":2.3488,\"name\":\"Paris\","
                    "\"timezone\":\"Europe/Paris\"},\"units\":{\"precipitation\":\"mm\","
-                   "\"temperature\":\"\xc2\xb0" "C\",\"wind_speed\":\"km/h\"}}");
+                   "\"temperature\":\"\xc2\xb0"
+                   "C\",\"wind_speed\":\"km/h\"}}");
     assert_true(sent(0, "GET /geo/v1/search?name=Paris&count=10&language=en&format=json HTTP/1.1\r\n"));
-    assert_true(sent(1, "GET /sky/v1/forecast?latitude=48.85341&longitude=2.3488&timezone=auto&forecast_days=2"
+    assert_true(sent(1,
+                     "GET /sky/v1/forecast?latitude=48.85341&longitude=2.3488&timezone=auto&forecast_days=2"
                      "&current="));
     assert_false(strstr(http_server_request(server, 1), "fahrenheit"));
 }
@@ -105,7 +111,9 @@ static void test_weather_units(void **state)
     play(good);
     tool_rig_call(&tool, &answer, IN_PARIS, 0);
     const json_t *units = json_object_get(answer.result, "units");
-    assert_string_equal(ac_json_peek_string(units, "temperature", ""), "\xc2\xb0" "F");
+    assert_string_equal(ac_json_peek_string(units, "temperature", ""),
+                        "\xc2\xb0"
+                        "F");
     assert_string_equal(ac_json_peek_string(units, "wind_speed", ""), "mph");
     assert_true(sent(1, "&temperature_unit=fahrenheit&wind_speed_unit=mph&precipitation_unit=inch"));
     assert_true(sent(1, "&forecast_days=1&"));
@@ -165,7 +173,8 @@ static void test_weather_service_refuses(void **state)
     static const server_step_t *const scripts[] = {places, refusal, NULL};
     play(scripts);
     tool_rig_call(&tool, &answer, IN_PARIS, 0);
-    tool_answer_failed(&answer, AC_TOOL_ERROR, "the weather service answered 400: {\"error\":true, \"reason\":\"no "
+    tool_answer_failed(&answer, AC_TOOL_ERROR,
+                       "the weather service answered 400: {\"error\":true, \"reason\":\"no "
                        "way\"}");
 }
 
@@ -174,8 +183,9 @@ static void test_weather_strange_answers(void **state)
     (void)state;
     static const server_step_t html[] = {SEND(HEAD("200 OK", "text/html") "<html>"), CUT, END};
     static const server_step_t bare[] = {SEND(JSON "{\"current\":{\"time\":\"now\"}}"), CUT, END};
-    static const server_step_t odd[] = {
-        SEND(JSON "{\"results\":[{\"name\":7},[],null,{\"latitude\":1,\"longitude\":2}]}"), CUT, END};
+    static const server_step_t odd[] = {SEND(JSON
+                                             "{\"results\":[{\"name\":7},[],null,{\"latitude\":1,\"longitude\":2}]}"),
+                                        CUT, END};
     static const server_step_t poor[] = {SEND(JSON "{\"current\":{\"temperature_2m\":1,\"weather_code\":\"x\"}}"), CUT,
                                          END};
     static const server_step_t *const scripts[] = {html, odd, bare, poor, html, NULL};
@@ -190,7 +200,8 @@ static void test_weather_strange_answers(void **state)
                    "\"precipitation\":null,\"temperature\":1,\"time\":null,\"wind_direction\":null,"
                    "\"wind_speed\":null},"
                    "\"daily\":[],\"location\":{\"country\":null,\"latitude\":1,\"longitude\":2,\"name\":null,"
-                   "\"timezone\":null},\"units\":{\"precipitation\":\"mm\",\"temperature\":\"\xc2\xb0" "C\","
+                   "\"timezone\":null},\"units\":{\"precipitation\":\"mm\",\"temperature\":\"\xc2\xb0"
+                   "C\","
                    "\"wind_speed\":\"km/h\"}}");
     tool_answer_free(&answer);
     tool_rig_call(&tool, &answer, IN_PARIS, 0);
@@ -241,7 +252,8 @@ static void test_weather_configuration(void **state)
                         "AgentChatToolOption units: 'kelvin' is not known; give metric or imperial");
     tool_rig_option(&tool, "units", "Imperial");
     tool_rig_option(&tool, "forecast", "ftp://host/");
-    assert_string_equal(tool_rig_create(&tool), "AgentChatToolOption forecast: 'ftp://host/' is not a base URL; "
+    assert_string_equal(tool_rig_create(&tool),
+                        "AgentChatToolOption forecast: 'ftp://host/' is not a base URL; "
                         "give one like https://api.open-meteo.com/v1");
     tool_rig_option(&tool, "forecast", "https://host/v1?x=1");
     assert_non_null(tool_rig_create(&tool));
@@ -274,12 +286,12 @@ static void test_weather_cache_is_bounded(void **state)
     remember(cache, "b", 2);
     remember(cache, "c", 3);
     assert_true(remembers(cache, " A", 4));
-    remember(cache, "d", 5);                    /* in place of b, which was not used for the longest */
+    remember(cache, "d", 5); /* in place of b, which was not used for the longest */
     assert_false(remembers(cache, "b", 6));
     assert_true(remembers(cache, "a", 6) && remembers(cache, "c", 6) && remembers(cache, "d", 6));
     remember(cache, "d", 50);
     assert_true(remembers(cache, "a", 100));
-    assert_false(remembers(cache, "a", 101));   /* too old */
+    assert_false(remembers(cache, "a", 101)); /* too old */
     assert_true(remembers(cache, "d", 101));
     ac_weather_cache_destroy(cache);
 }

@@ -24,8 +24,8 @@ typedef struct rig_t {
     ac_work_t *work;
     atomic_int n_run;
     int n_done, n_wanted;
-    bool off_loop;                          /* a done task came on another thread */
-    bool on_loop;                           /* a job came on the loop's thread */
+    bool off_loop; /* a done task came on another thread */
+    bool on_loop;  /* a job came on the loop's thread */
     ac_latch_t *started, *go;
 } rig_t;
 
@@ -106,7 +106,7 @@ static void test_work_full_queue(void **state)
     assert_int_equal(ac_work_post(rig.work, job, NULL, &rig), APR_EAGAIN);
     assert_int_equal(atomic_load(&rig.n_run), 0);
     ac_latch_open(rig.go);
-    ac_work_destroy(rig.work);              /* finishes the four, not the refused one */
+    ac_work_destroy(rig.work); /* finishes the four, not the refused one */
     rig.work = NULL;
     assert_int_equal(atomic_load(&rig.n_run), 4);
     rig_close(&rig);
@@ -120,7 +120,7 @@ static void test_work_several_at_once(void **state)
     assert_int_equal(ac_work_post(rig.work, blocking_job, NULL, &rig), APR_SUCCESS);
     rig.n_wanted = 1;
     assert_int_equal(ac_work_post(rig.work, job, job_done, &rig), APR_SUCCESS);
-    ac_loop_run(rig.loop);                  /* returns though the first job still blocks */
+    ac_loop_run(rig.loop); /* returns though the first job still blocks */
     assert_int_equal(rig.n_done, 1);
     assert_int_equal(atomic_load(&rig.n_run), 1);
     ac_latch_open(rig.go);
@@ -166,10 +166,8 @@ static void test_work_refuses_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_work_runs_all),
-        cmocka_unit_test(test_work_full_queue),
-        cmocka_unit_test(test_work_several_at_once),
-        cmocka_unit_test(test_work_blocks_signals),
+        cmocka_unit_test(test_work_runs_all),         cmocka_unit_test(test_work_full_queue),
+        cmocka_unit_test(test_work_several_at_once),  cmocka_unit_test(test_work_blocks_signals),
         cmocka_unit_test(test_work_refuses_nonsense),
     };
     return cmocka_run_group_tests_name("work", tests, NULL, NULL);

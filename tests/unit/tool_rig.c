@@ -133,12 +133,14 @@ static void answer_init(tool_answer_t *answer)
 void tool_rig_call(tool_rig_t *tool, tool_answer_t *answer, const char *arguments, apr_interval_time_t timeout)
 {
     answer_init(answer);
-    begin_t begin = {.tool = tool, .answer = answer, .arguments = read_arguments(tool, arguments),
-                     .deadline = ac_clock() + (timeout ? timeout : PATIENCE), .done = ac_latch_create()};
+    begin_t begin = {.tool = tool,
+                     .answer = answer,
+                     .arguments = read_arguments(tool, arguments),
+                     .deadline = ac_clock() + (timeout ? timeout : PATIENCE),
+                     .done = ac_latch_create()};
     if (tool->vt->flags & AC_TOOL_BLOCKING) {
         answer->status = tool->vt->call(&answer->result, tool->self, begin.arguments, begin.deadline, &answer->err);
-    }
-    else {
+    } else {
         rig_call(&tool->rig, start, &begin);
         assert_true(ac_latch_wait(begin.done, ac_clock() + 2 * PATIENCE));
     }
@@ -184,7 +186,7 @@ void tool_rig_cancel(tool_rig_t *tool, tool_answer_t *answer, void *call)
 {
     begin_t *begin = call;
     rig_call(&tool->rig, cancel, begin);
-    rig_call(&tool->rig, nothing, NULL);    /* a whole turn later */
+    rig_call(&tool->rig, nothing, NULL); /* a whole turn later */
     assert_int_equal(answer->n_dones, 0);
     json_decref(begin->arguments);
     ac_latch_unref(begin->done);

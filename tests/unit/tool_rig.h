@@ -10,7 +10,7 @@ typedef struct tool_rig_t {
     rig_t rig;
     apr_pool_t *pool;
     ac_host_t host;
-    ac_tool_conf_t conf;                    /* to be changed before tool_rig_create */
+    ac_tool_conf_t conf; /* to be changed before tool_rig_create */
     const ac_tool_vt *vt;
     void *self;
 } tool_rig_t;
@@ -18,8 +18,8 @@ typedef struct tool_rig_t {
 typedef struct tool_answer_t {
     apr_status_t started, status;
     json_t *result;
-    ac_err_t err;                           /* of start or of done */
-    bool inside;                            /* done was called inside start */
+    ac_err_t err; /* of start or of done */
+    bool inside;  /* done was called inside start */
     int n_dones;
 } tool_answer_t;
 

@@ -13,10 +13,10 @@ struct ac_agents_t {
     volatile apr_uint32_t refs;
     const ac_registry_t *config;
     char stamp[AC_ID_SIZE];
-    bool known;                                 /* the store was asked */
-    json_t *documents;                          /* what the texts of the list stand in */
+    bool known;        /* the store was asked */
+    json_t *documents; /* what the texts of the list stand in */
     int n;
-    ac_agent_t *list;                           /* by id */
+    ac_agent_t *list; /* by id */
 };
 
 /* ---- one agent ---- */
@@ -39,18 +39,23 @@ static void agents_set_tools(ac_agent_t *agent, char **pproblem, const ac_regist
     size_t i, n = json_array_size(names);
     json_t *name;
     const ac_tool_t **tools = ac_alloc((n + 1) * sizeof *tools);
-    json_array_foreach((json_t *)names, i, name) {
+    json_array_foreach((json_t *)names, i, name)
+    {
         const char *id = json_string_value(name);
         const ac_tool_t *tool = id ? apr_hash_get((apr_hash_t *)config->tools, id, APR_HASH_KEY_STRING) : NULL;
-        if (tool) tools[agent->n_tools++] = tool;
-        else if (!*pproblem) *pproblem = make_problem("tool", id ? id : "");
+        if (tool) {
+            tools[agent->n_tools++] = tool;
+        } else if (!*pproblem) {
+            *pproblem = make_problem("tool", id ? id : "");
+        }
     }
     agent->tools = tools;
     agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
 }
 
 /* What a document cannot say is as in pattern. */
-static void fill_agent(ac_agent_t *agent, const ac_registry_t *config, const ac_agent_t *pattern, const json_t *document)
+static void fill_agent(ac_agent_t *agent, const ac_registry_t *config, const ac_agent_t *pattern,
+                       const json_t *document)
 {
     const json_t *temperature = json_object_get(document, "temperature");
     const char *model = ac_json_peek_string(document, "model", "");
@@ -65,9 +70,13 @@ static void fill_agent(ac_agent_t *agent, const ac_registry_t *config, const ac_
     agent->etag = ac_json_peek_string(document, "etag", "");
     agent->source = "api";
     agent->max_rounds = (int)ac_json_peek_int(document, "max_rounds", pattern->max_rounds);
-    if (json_is_number(temperature)) agent->temperature = json_number_value(temperature);
+    if (json_is_number(temperature)) {
+        agent->temperature = json_number_value(temperature);
+    }
     agent->model = apr_hash_get((apr_hash_t *)config->models, model, APR_HASH_KEY_STRING);
-    if (!agent->model) problem = make_problem("model", model);
+    if (!agent->model) {
+        problem = make_problem("model", model);
+    }
     agent->n_tools = 0;
     agents_set_tools(agent, &problem, config, json_object_get(document, "tools"));
     agent->problem = problem;
@@ -75,9 +84,13 @@ static void fill_agent(ac_agent_t *agent, const ac_registry_t *config, const ac_
 
 static json_t *tools_of(const ac_agent_t *agent)
 {
-    if (agent->document) return json_deep_copy(json_object_get(agent->document, "tools"));
+    if (agent->document) {
+        return json_deep_copy(json_object_get(agent->document, "tools"));
+    }
     json_t *tools = json_array();
-    for (int i = 0; i < agent->n_tools; i++) json_array_append_new(tools, ac_json_text(agent->tools[i]->id));
+    for (int i = 0; i < agent->n_tools; i++) {
+        json_array_append_new(tools, ac_json_text(agent->tools[i]->id));
+    }
     return tools;
 }
 
@@ -88,9 +101,11 @@ json_t *ac_agent_json(const ac_agent_t *agent, bool whole)
     ac_json_put(json, "id", ac_json_text(agent->id));
     ac_json_put(json, "name", ac_json_text(agent->name));
     ac_json_put(json, "description", ac_json_text(agent->description));
-    if (whole) ac_json_put(json, "instructions", ac_json_text(agent->instructions));
-    ac_json_put(json, "model", ac_json_text(agent->model ? agent->model->id
-                                                         : ac_json_peek_string(agent->document, "model", NULL)));
+    if (whole) {
+        ac_json_put(json, "instructions", ac_json_text(agent->instructions));
+    }
+    ac_json_put(json, "model",
+                ac_json_text(agent->model ? agent->model->id : ac_json_peek_string(agent->document, "model", NULL)));
     ac_json_put(json, "tools", tools_of(agent));
     ac_json_put(json, "temperature", has_temperature ? json_real(agent->temperature) : json_null());
     ac_json_put(json, "max_rounds", json_integer(agent->max_rounds));
@@ -107,7 +122,8 @@ static int compare_agents(const void *a, const void *b)
     return strcmp(((const ac_agent_t *)a)->id, ((const ac_agent_t *)b)->id);
 }
 
-ac_agents_t *ac_agents_create(const ac_registry_t *config, const ac_agent_t *pattern, const char *stamp, const json_t *documents)
+ac_agents_t *ac_agents_create(const ac_registry_t *config, const ac_agent_t *pattern, const char *stamp,
+                              const json_t *documents)
 {
     ac_agents_t *agents = ac_alloc(sizeof *agents);
     const json_t *document;
@@ -118,7 +134,8 @@ ac_agents_t *ac_agents_create(const ac_registry_t *config, const ac_agent_t *pat
     apr_cpystrn(agents->stamp, stamp ? stamp : "", sizeof agents->stamp);
     agents->documents = json_deep_copy(documents);
     agents->list = ac_alloc((json_array_size(documents) + 1) * sizeof *agents->list);
-    json_array_foreach(agents->documents, i, document) {
+    json_array_foreach(agents->documents, i, document)
+    {
         const char *id = ac_json_peek_string(document, "id", NULL);
         if (!id || ac_registry_agent(config, id)) {
             ac_debug("agent[%s]: as the configuration has it, not as the API was given it", id ? id : "");
@@ -132,13 +149,17 @@ ac_agents_t *ac_agents_create(const ac_registry_t *config, const ac_agent_t *pat
 
 ac_agents_t *ac_agents_ref(ac_agents_t *agents)
 {
-    if (agents) apr_atomic_inc32(&agents->refs);
+    if (agents) {
+        apr_atomic_inc32(&agents->refs);
+    }
     return agents;
 }
 
 void ac_agents_unref(ac_agents_t *agents)
 {
-    if (!agents || apr_atomic_dec32(&agents->refs)) return;
+    if (!agents || apr_atomic_dec32(&agents->refs)) {
+        return;
+    }
     for (int i = 0; i < agents->n; i++) {
         free((void *)agents->list[i].tools);
         free((void *)agents->list[i].problem);
@@ -152,7 +173,9 @@ void ac_agents_unref(ac_agents_t *agents)
 const ac_agent_t *ac_agents_find(const ac_agents_t *agents, const char *id_or_alias)
 {
     const ac_agent_t *agent = ac_registry_agent(agents->config, id_or_alias);
-    if (agent || !id_or_alias) return agent;
+    if (agent || !id_or_alias) {
+        return agent;
+    }
     ac_agent_t wanted = {.id = id_or_alias};
     return bsearch(&wanted, agents->list, (size_t)agents->n, sizeof *agents->list, compare_agents);
 }
@@ -179,6 +202,8 @@ json_t *ac_agents_json(const ac_agents_t *agents, bool whole)
     for (int i = 0; config && i < config->nelts; i++) {
         json_array_append_new(list, ac_agent_json(APR_ARRAY_IDX(config, i, const ac_agent_t *), whole));
     }
-    for (int i = 0; i < agents->n; i++) json_array_append_new(list, ac_agent_json(&agents->list[i], whole));
+    for (int i = 0; i < agents->n; i++) {
+        json_array_append_new(list, ac_agent_json(&agents->list[i], whole));
+    }
     return list;
 }

@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE apr_time_from_sec(5)           /* with the store, for one look */
-#define AFTER_FAILURE 5                         /* times the usual wait */
+#define PATIENCE apr_time_from_sec(5) /* with the store, for one look */
+#define AFTER_FAILURE 5               /* times the usual wait */
 
 struct ac_catalog_t {
     const ac_registry_t *config;
     ac_agent_t pattern;
-    pthread_mutex_t lock;                       /* of these: */
+    pthread_mutex_t lock; /* of these: */
     ac_agents_t *agents;
-    int64_t n_asked, adopted;                   /* questions to the store; the number of the one by which these are the agents of now */
+    int64_t n_asked, adopted; /* questions to the store; the number of the one by which these are the agents of now */
     /* the loop's */
     ac_loop_t *loop;
     const ac_store_t *store;
@@ -36,7 +36,9 @@ ac_catalog_t *ac_catalog_create(const ac_registry_t *config, const ac_agent_t *p
 
 void ac_catalog_destroy(ac_catalog_t *catalog)
 {
-    if (!catalog) return;
+    if (!catalog) {
+        return;
+    }
     ac_agents_unref(catalog->agents);
     pthread_mutex_destroy(&catalog->lock);
     free(catalog);
@@ -56,12 +58,15 @@ bool ac_catalog_adopt(ac_catalog_t *catalog, const ac_store_op_t *op)
     const char *asked_of = ac_json_peek_string(op->in, "stamp", "");
     int64_t number = ac_json_peek_int(op->in, "number", 0);
     ac_agents_t *agents = json_is_array(data)
-        ? ac_agents_create(catalog->config, &catalog->pattern, ac_json_peek_string(op->out, "stamp", ""), data) : NULL;
+        ? ac_agents_create(catalog->config, &catalog->pattern, ac_json_peek_string(op->out, "stamp", ""), data)
+        : NULL;
     pthread_mutex_lock(&catalog->lock);
     const char *stamp = ac_agents_stamp(catalog->agents);
     /* Answers come in any order: one to an earlier question may be of before a change that a later one has told of. */
     bool late = number < catalog->adopted, holds = late || agents || !strcmp(asked_of, stamp ? stamp : "");
-    if (!late && holds) catalog->adopted = number;
+    if (!late && holds) {
+        catalog->adopted = number;
+    }
     if (!late && agents) {
         ac_agents_t *before = catalog->agents;
         catalog->agents = agents;
@@ -75,7 +80,9 @@ bool ac_catalog_adopt(ac_catalog_t *catalog, const ac_store_op_t *op)
 ac_store_op_t *ac_catalog_ask(ac_catalog_t *catalog)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_AGENT_LIST, NULL, NULL);
-    if (!op) abort();
+    if (!op) {
+        abort();
+    }
     pthread_mutex_lock(&catalog->lock);
     ac_agents_t *agents = ac_agents_ref(catalog->agents);
     int64_t number = ++catalog->n_asked;
@@ -91,15 +98,20 @@ static void catalog_look(void *baton);
 
 static void look_later(ac_catalog_t *catalog, apr_interval_time_t wait)
 {
-    if (catalog->watching) ac_timer_set(catalog->loop, &catalog->timer, ac_loop_now(catalog->loop) + wait, catalog_look, catalog);
+    if (catalog->watching) {
+        ac_timer_set(catalog->loop, &catalog->timer, ac_loop_now(catalog->loop) + wait, catalog_look, catalog);
+    }
 }
 
 static void on_list(ac_store_op_t *op)
 {
     ac_catalog_t *catalog = op->baton;
     bool fine = op->status == APR_SUCCESS;
-    if (fine) ac_catalog_adopt(catalog, op);
-    else ac_debug("agents: not looked for: %s", op->err.detail);
+    if (fine) {
+        ac_catalog_adopt(catalog, op);
+    } else {
+        ac_debug("agents: not looked for: %s", op->err.detail);
+    }
     ac_store_op_free(op);
     look_later(catalog, fine ? catalog->every : AFTER_FAILURE * catalog->every);
 }
@@ -123,6 +135,8 @@ void ac_catalog_watch(ac_catalog_t *catalog, ac_loop_t *loop, const ac_store_t *
 
 void ac_catalog_unwatch(ac_catalog_t *catalog)
 {
-    if (catalog->watching) ac_timer_cancel(catalog->loop, &catalog->timer);
+    if (catalog->watching) {
+        ac_timer_cancel(catalog->loop, &catalog->timer);
+    }
     catalog->watching = false;
 }

@@ -6,26 +6,32 @@
 
 const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *id_or_alias)
 {
-    if (!id_or_alias || !registry->agents) return NULL;
+    if (!id_or_alias || !registry->agents) {
+        return NULL;
+    }
     return apr_hash_get((apr_hash_t *)registry->agents, id_or_alias, APR_HASH_KEY_STRING);
 }
 
 const ac_tool_t *ac_agent_tool(const ac_agent_t *agent, const char *name)
 {
     for (int i = 0; i < agent->n_tools; i++) {
-        if (!strcmp(agent->tools[i]->id, name)) return agent->tools[i];
+        if (!strcmp(agent->tools[i]->id, name)) {
+            return agent->tools[i];
+        }
     }
     return NULL;
 }
 
 json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools)
 {
-    if (n_tools == 0) return NULL;
+    if (n_tools == 0) {
+        return NULL;
+    }
     json_t *list = json_array();
     for (int i = 0; list && i < n_tools; i++) {
-        json_t *function = json_pack("{s:s, s:s, s:O}", "name", tools[i]->id,
-                                     "description", tools[i]->description ? tools[i]->description : "",
-                                     "parameters", tools[i]->parameters);
+        json_t *function = json_pack("{s:s, s:s, s:O}", "name", tools[i]->id, "description",
+                                     tools[i]->description ? tools[i]->description : "", "parameters",
+                                     tools[i]->parameters);
         json_array_append_new(list, json_pack("{s:s, s:o}", "type", "function", "function", function));
     }
     return list;

@@ -30,7 +30,9 @@ ac_child_key_t ac_child_key(const char *name)
 {
     unsigned process = 0, number = 0;
     char again[AC_CHILD_NAME_SIZE];
-    if (sscanf(name, "c-%8x-%8x", &process, &number) != 2) return 0;
+    if (sscanf(name, "c-%8x-%8x", &process, &number) != 2) {
+        return 0;
+    }
     ac_child_key_t key = (ac_child_key_t)process << 32 | number;
     ac_child_name(again, key);
     return strcmp(again, name) == 0 ? key : 0;
@@ -63,7 +65,7 @@ ac_event_trouble_t *ac_event_dir_trouble(ac_event_dir_t *dir)
 
 ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir)
 {
-    return (ac_event_total_t *)&dir->total;     /* the count is its own, and is everybody's */
+    return (ac_event_total_t *)&dir->total; /* the count is its own, and is everybody's */
 }
 
 static bool child_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *file)
@@ -74,7 +76,8 @@ static bool child_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, a
     return n > 0 && n < AC_LOG_PATH_SIZE;
 }
 
-void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id)
+void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child,
+                           const char *run_id)
 {
     char file[AC_ID_SIZE + 8];
     snprintf(file, sizeof file, "%s.log", run_id);
@@ -87,10 +90,16 @@ bool ac_event_dir_alive(const ac_event_dir_t *dir, ac_child_key_t child)
 {
     char path[AC_LOG_PATH_SIZE];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (child == dir->key) return true;
-    if (!child_path(path, dir, child, "lock")) return false;
+    if (child == dir->key) {
+        return true;
+    }
+    if (!child_path(path, dir, child, "lock")) {
+        return false;
+    }
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) return errno != ENOENT && errno != ENOTDIR;    /* who cannot look takes nobody for dead */
+    if (fd < 0) {
+        return errno != ENOENT && errno != ENOTDIR; /* who cannot look takes nobody for dead */
+    }
     bool alive = fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
     close(fd);
     return alive;
@@ -101,10 +110,14 @@ int ac_event_dir_children(const ac_event_dir_t *dir, ac_child_key_t *children, i
     DIR *listing = opendir(dir->path);
     struct dirent *entry;
     int n = 0;
-    if (!listing) return -1;
+    if (!listing) {
+        return -1;
+    }
     while (n < max && (entry = readdir(listing)) != NULL) {
         ac_child_key_t key = ac_child_key(entry->d_name);
-        if (key) children[n++] = key;
+        if (key) {
+            children[n++] = key;
+        }
     }
     closedir(listing);
     return n;
@@ -119,11 +132,21 @@ void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child)
     while (bare && (entry = readdir(listing)) != NULL) {
         bare = entry->d_name[0] == '.' || !strcmp(entry->d_name, "lock") || !strcmp(entry->d_name, "socket");
     }
-    if (listing) closedir(listing);
-    if (!bare) return;
-    if (child_path(path, dir, child, "socket")) unlink(path);
-    if (child_path(path, dir, child, "lock")) unlink(path);
-    if (child_path(path, dir, child, "")) rmdir(path);
+    if (listing) {
+        closedir(listing);
+    }
+    if (!bare) {
+        return;
+    }
+    if (child_path(path, dir, child, "socket")) {
+        unlink(path);
+    }
+    if (child_path(path, dir, child, "lock")) {
+        unlink(path);
+    }
+    if (child_path(path, dir, child, "")) {
+        rmdir(path);
+    }
 }
 
 /* ---- messages ---- */
@@ -133,7 +156,9 @@ static bool event_dir_address_of(struct sockaddr_un *address, const ac_event_dir
     char path[AC_LOG_PATH_SIZE];
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
-    if (!child_path(path, dir, child, "socket") || strlen(path) >= sizeof address->sun_path) return false;
+    if (!child_path(path, dir, child, "socket") || strlen(path) >= sizeof address->sun_path) {
+        return false;
+    }
     memcpy(address->sun_path, path, strlen(path) + 1);
     return true;
 }
@@ -141,7 +166,9 @@ static bool event_dir_address_of(struct sockaddr_un *address, const ac_event_dir
 apr_status_t ac_event_dir_send(const ac_event_dir_t *dir, ac_child_key_t child, const char *text, size_t len)
 {
     struct sockaddr_un address;
-    if (dir->socket_fd < 0 || !event_dir_address_of(&address, dir, child)) return APR_ENOSOCKET;
+    if (dir->socket_fd < 0 || !event_dir_address_of(&address, dir, child)) {
+        return APR_ENOSOCKET;
+    }
     ssize_t n;
     do {
         n = sendto(dir->socket_fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address, sizeof address);
@@ -152,9 +179,13 @@ apr_status_t ac_event_dir_send(const ac_event_dir_t *dir, ac_child_key_t child, 
 static void open_socket(ac_event_dir_t *dir)
 {
     struct sockaddr_un address;
-    if (!event_dir_address_of(&address, dir, dir->key)) return;           /* a long path: followers look by themselves */
+    if (!event_dir_address_of(&address, dir, dir->key)) {
+        return; /* a long path: followers look by themselves */
+    }
     dir->socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (dir->socket_fd < 0) return;
+    if (dir->socket_fd < 0) {
+        return;
+    }
     if (bind(dir->socket_fd, (struct sockaddr *)&address, sizeof address)) {
         close(dir->socket_fd);
         dir->socket_fd = -1;
@@ -166,8 +197,12 @@ static void open_socket(ac_event_dir_t *dir)
 apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group)
 {
     struct stat info;
-    if (mkdir(path, 0700) == 0) return !geteuid() && lchown(path, user, group) ? errno : APR_SUCCESS;
-    if (errno != EEXIST || lstat(path, &info)) return errno;
+    if (mkdir(path, 0700) == 0) {
+        return !geteuid() && lchown(path, user, group) ? errno : APR_SUCCESS;
+    }
+    if (errno != EEXIST || lstat(path, &info)) {
+        return errno;
+    }
     return S_ISDIR(info.st_mode) && info.st_uid == user && !(info.st_mode & 077) ? APR_SUCCESS : APR_EACCES;
 }
 
@@ -177,8 +212,12 @@ static apr_status_t event_dir_make_place(const ac_event_dir_t *dir, int *plock_f
     char fresh[AC_LOG_PATH_SIZE], path[AC_LOG_PATH_SIZE], lock_path[AC_LOG_PATH_SIZE + 8];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int n = snprintf(fresh, sizeof fresh, "%s/new-%016llx", dir->path, (unsigned long long)dir->key);
-    if (n < 0 || n >= (int)sizeof fresh || !child_path(path, dir, dir->key, "")) return APR_ENAMETOOLONG;
-    if (mkdir(fresh, 0700)) return errno;
+    if (n < 0 || n >= (int)sizeof fresh || !child_path(path, dir, dir->key, "")) {
+        return APR_ENAMETOOLONG;
+    }
+    if (mkdir(fresh, 0700)) {
+        return errno;
+    }
     snprintf(lock_path, sizeof lock_path, "%s/lock", fresh);
     int fd = open(lock_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0 && rename(fresh, path) == 0) {
@@ -186,7 +225,9 @@ static apr_status_t event_dir_make_place(const ac_event_dir_t *dir, int *plock_f
         return APR_SUCCESS;
     }
     apr_status_t status = errno;
-    if (fd >= 0) close(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
     unlink(lock_path);
     rmdir(fresh);
     return status;
@@ -196,10 +237,18 @@ apr_status_t ac_event_dir_settle(ac_event_dir_t *dir)
 {
     int lock_fd = -1;
     apr_status_t status = ac_event_dir_make(dir->path, geteuid(), getegid());
-    if (status == APR_SUCCESS) status = event_dir_make_place(dir, &lock_fd);
-    if (status != APR_SUCCESS) return status;
-    if (dir->lock_fd >= 0) close(dir->lock_fd);
-    if (dir->socket_fd >= 0) close(dir->socket_fd);
+    if (status == APR_SUCCESS) {
+        status = event_dir_make_place(dir, &lock_fd);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (dir->lock_fd >= 0) {
+        close(dir->lock_fd);
+    }
+    if (dir->socket_fd >= 0) {
+        close(dir->socket_fd);
+    }
     dir->lock_fd = lock_fd;
     dir->socket_fd = -1;
     open_socket(dir);
@@ -217,7 +266,9 @@ apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t m
 {
     ac_event_dir_t *dir = *pdir = ac_alloc(sizeof *dir);
     dir->path = strdup(path);
-    if (!dir->path) abort();
+    if (!dir->path) {
+        abort();
+    }
     dir->trouble.path = dir->path;
     dir->max = max;
     dir->total.most = total;
@@ -228,10 +279,14 @@ apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t m
 
 void ac_event_dir_close(ac_event_dir_t *dir)
 {
-    if (!dir) return;
-    if (dir->socket_fd >= 0) close(dir->socket_fd);
+    if (!dir) {
+        return;
+    }
+    if (dir->socket_fd >= 0) {
+        close(dir->socket_fd);
+    }
     if (dir->lock_fd >= 0) {
-        ac_event_dir_remove(dir, dir->key);                     /* where no log is left */
+        ac_event_dir_remove(dir, dir->key); /* where no log is left */
         close(dir->lock_fd);
     }
     ac_event_total_close(&dir->total);

@@ -18,14 +18,24 @@ static apr_status_t search_once(ac_event_log_t **plog, const ac_event_dir_t *dir
 {
     ac_child_key_t children[AC_MAX_CHILDREN];
     apr_status_t found = ac_event_log_open(plog, dir, ac_event_dir_key(dir), run_id), trouble = APR_ENOENT;
-    if (found == APR_SUCCESS) return APR_SUCCESS;
-    if (is_short(found)) trouble = found;
+    if (found == APR_SUCCESS) {
+        return APR_SUCCESS;
+    }
+    if (is_short(found)) {
+        trouble = found;
+    }
     int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
-    if (n < 0 && is_short(errno)) trouble = errno;
+    if (n < 0 && is_short(errno)) {
+        trouble = errno;
+    }
     for (int i = 0; i < n; i++) {
         found = ac_event_log_open(plog, dir, children[i], run_id);
-        if (found == APR_SUCCESS) return APR_SUCCESS;
-        if (is_short(found)) trouble = found;
+        if (found == APR_SUCCESS) {
+            return APR_SUCCESS;
+        }
+        if (is_short(found)) {
+            trouble = found;
+        }
     }
     return trouble;
 }
@@ -33,7 +43,9 @@ static apr_status_t search_once(ac_event_log_t **plog, const ac_event_dir_t *dir
 apr_status_t ac_event_log_search(ac_event_log_t **plog, const ac_event_dir_t *dir, const char *run_id)
 {
     apr_status_t status = APR_ENOENT;
-    for (int pass = 0; pass < PASSES && status == APR_ENOENT; pass++) status = search_once(plog, dir, run_id);
+    for (int pass = 0; pass < PASSES && status == APR_ENOENT; pass++) {
+        status = search_once(plog, dir, run_id);
+    }
     return status;
 }
 

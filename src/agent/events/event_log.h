@@ -18,7 +18,7 @@
  * since of those a child with ten thousand streams has none to spare. A child that dies leaves its directory; another one
  * takes the logs over by renaming them into its own, which exactly one can do. */
 #define AC_CHILD_NAME_SIZE 24
-typedef uint64_t ac_child_key_t;                /* process number and random number; 0: none */
+typedef uint64_t ac_child_key_t; /* process number and random number; 0: none */
 
 ac_child_key_t ac_event_dir_key(const ac_event_dir_t *dir);
 const char *ac_event_dir_path(const ac_event_dir_t *dir);
@@ -36,14 +36,15 @@ apr_status_t ac_event_dir_send(const ac_event_dir_t *dir, ac_child_key_t child, 
 int ac_event_dir_socket(const ac_event_dir_t *dir);
 /* Removes what a dead child left, where that is nothing but its lock and socket. */
 void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child);
-#define AC_MAX_CHILDREN 1024                    /* directories that are looked through */
+#define AC_MAX_CHILDREN 1024 /* directories that are looked through */
 #define AC_LOG_PATH_SIZE 512
-void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id);
+void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child,
+                           const char *run_id);
 
 /* Makes this child's place where it is missing or somebody has removed it, as far as this process may. Whoever watches the socket has
  * ceased to, and asks for it again. The logs of runs under way are lost to others. Loop thread. */
 apr_status_t ac_event_dir_settle(ac_event_dir_t *dir);
-bool ac_event_dir_is_there(const ac_event_dir_t *dir);          /* this child's place */
+bool ac_event_dir_is_there(const ac_event_dir_t *dir); /* this child's place */
 
 /* ---- event_find.c ---- */
 /* Any child's log of this run, to be read. *plog is NULL with every error. errors: APR_ENOENT: there is none; EMFILE, ENFILE, ENOMEM: that
@@ -53,46 +54,50 @@ apr_status_t ac_event_log_search(ac_event_log_t **plog, const ac_event_dir_t *di
 ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id);
 
 /* ---- event_total.c: the bytes of all logs of a directory together ---- */
-#define AC_LOG_OVER_TOTAL (APR_OS_START_USERERR + 9001)     /* an apr_status_t of this floor: they have all that they may have */
+#define AC_LOG_OVER_TOTAL \
+    (APR_OS_START_USERERR + 9001) /* an apr_status_t of this floor: they have all that they may have */
 typedef struct ac_event_total_t {
-    uint64_t most;                              /* 0: as many as there is room for */
-    _Atomic int64_t *bytes;                     /* in a file that all children map; NULL: not counted */
+    uint64_t most;          /* 0: as many as there is room for */
+    _Atomic int64_t *bytes; /* in a file that all children map; NULL: not counted */
     /* Loop thread: ended logs of this child go, and others are looked for. true: there may be so much room now. */
     bool (*make_way)(void *baton, size_t bytes);
     void *baton;
 } ac_event_total_t;
 ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir);
-void ac_event_total_open(ac_event_total_t *total, const char *path);        /* again: where the directory was made anew */
+void ac_event_total_open(ac_event_total_t *total, const char *path); /* again: where the directory was made anew */
 void ac_event_total_close(ac_event_total_t *total);
 int64_t ac_event_total_bytes(const ac_event_total_t *total);
-bool ac_event_total_take(ac_event_total_t *total, size_t bytes);            /* loop thread. false: there is not so much left */
-void ac_event_total_give(ac_event_total_t *total, size_t bytes);            /* any thread */
+bool ac_event_total_take(ac_event_total_t *total, size_t bytes); /* loop thread. false: there is not so much left */
+void ac_event_total_give(ac_event_total_t *total, size_t bytes); /* any thread */
 /* A work thread, both: counts the files anew; removes ended logs, the oldest first, until a quarter of the total is free. */
 void ac_event_total_recount(ac_event_total_t *total, const char *path);
 void ac_event_total_trim(ac_event_total_t *total, const char *path);
 
 /* ---- event_trouble.c: what is said of logs that cannot be written; loop thread ---- */
 typedef enum ac_log_trouble_e {
-    AC_LOG_NONE,                                /* a run has no log */
-    AC_LOG_NO_ROOM,                             /* its log could not grow */
-    AC_LOG_AT_MAX,                              /* its log may not */
-    AC_LOG_AT_TOTAL,                            /* no log may: all together have what they may */
+    AC_LOG_NONE,     /* a run has no log */
+    AC_LOG_NO_ROOM,  /* its log could not grow */
+    AC_LOG_AT_MAX,   /* its log may not */
+    AC_LOG_AT_TOTAL, /* no log may: all together have what they may */
     AC_N_LOG_TROUBLES
 } ac_log_trouble_e;
-typedef struct ac_log_episode_t { apr_time_t told, last; int n_more; } ac_log_episode_t;    /* ac_clock; runs since the line */
+typedef struct ac_log_episode_t {
+    apr_time_t told, last;
+    int n_more;
+} ac_log_episode_t; /* ac_clock; runs since the line */
 typedef struct ac_event_trouble_t {
-    const char *path;                           /* of the directory */
+    const char *path; /* of the directory */
     ac_log_episode_t episodes[AC_N_LOG_TROUBLES];
 } ac_event_trouble_t;
 ac_event_trouble_t *ac_event_dir_trouble(ac_event_dir_t *dir);
 void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_status_t status, const char *run_id);
-void ac_event_well(ac_event_trouble_t *trouble);                /* a log was made */
+void ac_event_well(ac_event_trouble_t *trouble); /* a log was made */
 
 /* ---- event_log.c: one run's log ----
  * A file that grows, mapped by its owner and by whoever reads it. What has been appended is there for every process at once,
  * and outlives the one that wrote it; only the machine's end loses what is on a tmpfs. */
-#define AC_LOG_CLOSING 64                       /* type of the record that holds a TURN_CLOSE's `in` */
-#define AC_LOG_STORED 65                        /* of one that holds the run as the store has it while it is active */
+#define AC_LOG_CLOSING 64 /* type of the record that holds a TURN_CLOSE's `in` */
+#define AC_LOG_STORED 65  /* of one that holds the run as the store has it while it is active */
 
 typedef struct ac_log_head_t {
     char run_id[AC_ID_SIZE], thread_id[AC_ID_SIZE], message_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
@@ -102,19 +107,20 @@ typedef struct ac_log_head_t {
 ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head, apr_status_t *pstatus);
 /* That child's log of this run, to be read. It can be read to its end also when its file is removed meanwhile. *plog is NULL with every
  * error. errors: the system's; APR_EGENERAL: the file is no whole log. Any thread. */
-apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id);
+apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child,
+                               const char *run_id);
 /* Makes the log of a dead child, or one that rests, this child's, to be ended here. NULL: it is not there (any more), it is not whole,
  * or it cannot be opened now; then it stays where it is. */
 ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id);
-void ac_event_log_close(ac_event_log_t *log);   /* the file stays */
-void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id);    /* of this child's directory */
-apr_time_t ac_event_log_peek_ended(int fd);     /* of a log's file: when it ended; 0: it goes on, rests, or is no log */
+void ac_event_log_close(ac_event_log_t *log);                            /* the file stays */
+void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id); /* of this child's directory */
+apr_time_t ac_event_log_peek_ended(int fd); /* of a log's file: when it ended; 0: it goes on, rests, or is no log */
 
 const ac_log_head_t *ac_event_log_head(const ac_event_log_t *log);
-ac_child_key_t ac_event_log_child(const ac_event_log_t *log);   /* in whose directory it was found */
-uint64_t ac_event_log_seq(const ac_event_log_t *log);           /* of the last event in it */
-apr_time_t ac_event_log_ended(const ac_event_log_t *log);       /* apr_time_now of its end; 0: it goes on */
-bool ac_event_log_is_cut(const ac_event_log_t *log);            /* from some event on nothing could be recorded */
+ac_child_key_t ac_event_log_child(const ac_event_log_t *log); /* in whose directory it was found */
+uint64_t ac_event_log_seq(const ac_event_log_t *log);         /* of the last event in it */
+apr_time_t ac_event_log_ended(const ac_event_log_t *log);     /* apr_time_now of its end; 0: it goes on */
+bool ac_event_log_is_cut(const ac_event_log_t *log);          /* from some event on nothing could be recorded */
 
 /* event_record.c: what a record holds of an event of the type DONE, on the heap; and an event from its record, without number and time.
  * NULL: it is none, or there is no memory. */
@@ -153,6 +159,6 @@ bool ac_event_log_wait(ac_event_log_t *log, ac_child_key_t child);
 void ac_event_log_unwait(ac_event_log_t *log, ac_child_key_t child);
 /* Owner. Tells the children that wait. */
 void ac_event_log_tell(ac_event_log_t *log, const ac_event_dir_t *dir);
-bool ac_event_log_waited(const ac_event_log_t *log);            /* somebody in another child follows */
+bool ac_event_log_waited(const ac_event_log_t *log); /* somebody in another child follows */
 
 #endif

@@ -21,8 +21,11 @@ static ac_event_t *read_done(uint32_t type, json_t *parts)
     const json_t *message = json_array_get(parts, 1), *text = json_array_get(parts, 2);
     const json_t *said = json_is_object(message) ? json_object_get(message, "content") : text;
     const char *words = json_is_string(said) ? json_string_value(said) : "";
-    ac_event_t *event = ac_event_create((ac_event_type_e)type, json_incref(json_array_get(parts, 0)), words, strlen(words));
-    if (event && json_is_object(message)) event->message = json_incref((json_t *)message);
+    ac_event_t *event =
+        ac_event_create((ac_event_type_e)type, json_incref(json_array_get(parts, 0)), words, strlen(words));
+    if (event && json_is_object(message)) {
+        event->message = json_incref((json_t *)message);
+    }
     return event;
 }
 
@@ -33,7 +36,9 @@ ac_event_t *ac_event_from_payload(uint32_t type, const char *payload, size_t len
         event = ac_event_create((ac_event_type_e)type, NULL, payload, len);
     } else {
         json_t *value = json_loadb(payload, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-        if (!value) return NULL;
+        if (!value) {
+            return NULL;
+        }
         if (type == AC_EVENT_DONE) {
             event = read_done(type, value);
             json_decref(value);
@@ -41,7 +46,9 @@ ac_event_t *ac_event_from_payload(uint32_t type, const char *payload, size_t len
             event = ac_event_create((ac_event_type_e)type, value, NULL, 0);
         }
     }
-    if (!event) return NULL;
+    if (!event) {
+        return NULL;
+    }
     if (type == AC_EVENT_ERROR) {
         event->kind = ac_kind_by_code(ac_json_peek_string(event->data, "code", ""));
         event->retry_after = apr_time_from_msec(ac_json_peek_int(event->data, "retry_after_ms", 0));

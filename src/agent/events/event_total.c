@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FOUND_MOST 65536                        /* logs that are looked at in one go */
+#define FOUND_MOST 65536 /* logs that are looked at in one go */
 #define PAGE 4096
 
 /* ---- the count ---- */
@@ -20,18 +20,27 @@
 void ac_event_total_open(ac_event_total_t *total, const char *path)
 {
     char name[AC_LOG_PATH_SIZE];
-    if (!total->most || snprintf(name, sizeof name, "%s/total", path) >= (int)sizeof name) return;
+    if (!total->most || snprintf(name, sizeof name, "%s/total", path) >= (int)sizeof name) {
+        return;
+    }
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return;
-    void *place = posix_fallocate(fd, 0, PAGE) ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd < 0) {
+        return;
+    }
+    void *place = posix_fallocate(fd, 0, PAGE) ? MAP_FAILED
+                                               : mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     /* Where it was mapped before stays so: a work thread may be counting there. */
-    if (place != MAP_FAILED) total->bytes = place;
+    if (place != MAP_FAILED) {
+        total->bytes = place;
+    }
 }
 
 void ac_event_total_close(ac_event_total_t *total)
 {
-    if (total->bytes) munmap((void *)total->bytes, PAGE);
+    if (total->bytes) {
+        munmap((void *)total->bytes, PAGE);
+    }
     total->bytes = NULL;
 }
 
@@ -42,20 +51,26 @@ int64_t ac_event_total_bytes(const ac_event_total_t *total)
 
 static bool try_take(ac_event_total_t *total, size_t bytes)
 {
-    if (atomic_fetch_add(total->bytes, (int64_t)bytes) + (int64_t)bytes <= (int64_t)total->most) return true;
+    if (atomic_fetch_add(total->bytes, (int64_t)bytes) + (int64_t)bytes <= (int64_t)total->most) {
+        return true;
+    }
     atomic_fetch_sub(total->bytes, (int64_t)bytes);
     return false;
 }
 
 bool ac_event_total_take(ac_event_total_t *total, size_t bytes)
 {
-    if (!total->bytes || try_take(total, bytes)) return true;
+    if (!total->bytes || try_take(total, bytes)) {
+        return true;
+    }
     return total->make_way && total->make_way(total->baton, bytes) && try_take(total, bytes);
 }
 
 void ac_event_total_give(ac_event_total_t *total, size_t bytes)
 {
-    if (total->bytes) atomic_fetch_sub(total->bytes, (int64_t)bytes);
+    if (total->bytes) {
+        atomic_fetch_sub(total->bytes, (int64_t)bytes);
+    }
 }
 
 /* ---- the files ---- */
@@ -64,7 +79,7 @@ typedef struct found_t {
     ac_child_key_t child;
     char name[AC_ID_SIZE + 8];
     int64_t size;
-    apr_time_t ended;                           /* 0: it goes on, or rests */
+    apr_time_t ended; /* 0: it goes on, or rests */
 } found_t;
 
 typedef void see_fn(void *baton, int dir_fd, const found_t *found);
@@ -79,7 +94,9 @@ static bool event_total_look_at(int dir_fd, found_t *found)
         found->size = info.st_size;
         found->ended = ac_event_log_peek_ended(fd);
     }
-    if (fd >= 0) close(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
     return fine;
 }
 
@@ -90,15 +107,23 @@ static void see_child(int top_fd, ac_child_key_t child, see_fn *see, void *baton
     ac_child_name(name, child);
     int fd = openat(top_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-    if (fd >= 0 && !listing) close(fd);
+    if (fd >= 0 && !listing) {
+        close(fd);
+    }
     while (listing && (entry = readdir(listing)) != NULL) {
         found_t found = {.child = child};
         size_t len = strlen(entry->d_name);
-        if (len < 5 || len >= sizeof found.name || strcmp(entry->d_name + len - 4, ".log") != 0) continue;
+        if (len < 5 || len >= sizeof found.name || strcmp(entry->d_name + len - 4, ".log") != 0) {
+            continue;
+        }
         memcpy(found.name, entry->d_name, len + 1);
-        if (event_total_look_at(fd, &found)) see(baton, fd, &found);
+        if (event_total_look_at(fd, &found)) {
+            see(baton, fd, &found);
+        }
     }
-    if (listing) closedir(listing);
+    if (listing) {
+        closedir(listing);
+    }
 }
 
 static void see_all(int top_fd, see_fn *see, void *baton)
@@ -106,12 +131,18 @@ static void see_all(int top_fd, see_fn *see, void *baton)
     struct dirent *entry;
     int fd = dup(top_fd);
     DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-    if (fd >= 0 && !listing) close(fd);
+    if (fd >= 0 && !listing) {
+        close(fd);
+    }
     while (listing && (entry = readdir(listing)) != NULL) {
         ac_child_key_t key = ac_child_key(entry->d_name);
-        if (key) see_child(top_fd, key, see, baton);
+        if (key) {
+            see_child(top_fd, key, see, baton);
+        }
     }
-    if (listing) closedir(listing);
+    if (listing) {
+        closedir(listing);
+    }
 }
 
 static int open_top(const char *path)
@@ -131,7 +162,9 @@ void ac_event_total_recount(ac_event_total_t *total, const char *path)
 {
     int64_t before = ac_event_total_bytes(total), sum = 0;
     int fd = total->bytes ? open_top(path) : -1;
-    if (fd < 0) return;
+    if (fd < 0) {
+        return;
+    }
     see_all(fd, add_size, &sum);
     close(fd);
     /* Logs that grew meanwhile are in one of the two or in both; a difference that is more than that is of a child that died. */
@@ -151,7 +184,9 @@ static void note_ended(void *baton, int dir_fd, const found_t *found)
 {
     ended_t *ended = baton;
     (void)dir_fd;
-    if (found->ended && ended->n < FOUND_MOST) ended->list[ended->n++] = *found;
+    if (found->ended && ended->n < FOUND_MOST) {
+        ended->list[ended->n++] = *found;
+    }
 }
 
 static int by_end(const void *a, const void *b)
@@ -163,7 +198,9 @@ static int by_end(const void *a, const void *b)
 void ac_event_total_trim(ac_event_total_t *total, const char *path)
 {
     int top_fd = total->bytes ? open_top(path) : -1;
-    if (top_fd < 0) return;
+    if (top_fd < 0) {
+        return;
+    }
     ended_t ended = {.list = ac_alloc(FOUND_MOST * sizeof *ended.list)};
     see_all(top_fd, note_ended, &ended);
     qsort(ended.list, (size_t)ended.n, sizeof *ended.list, by_end);
@@ -171,7 +208,9 @@ void ac_event_total_trim(ac_event_total_t *total, const char *path)
         char file[AC_CHILD_NAME_SIZE + sizeof ended.list->name], name[AC_CHILD_NAME_SIZE];
         ac_child_name(name, ended.list[i].child);
         snprintf(file, sizeof file, "%s/%s", name, ended.list[i].name);
-        if (unlinkat(top_fd, file, 0) == 0) ac_event_total_give(total, (size_t)ended.list[i].size);
+        if (unlinkat(top_fd, file, 0) == 0) {
+            ac_event_total_give(total, (size_t)ended.list[i].size);
+        }
     }
     close(top_fd);
     free(ended.list);
@@ -182,7 +221,9 @@ void ac_event_total_trim(ac_event_total_t *total, const char *path)
 static void remove_ended(void *baton, int dir_fd, const found_t *found)
 {
     (void)baton;
-    if (found->ended) unlinkat(dir_fd, found->name, 0);
+    if (found->ended) {
+        unlinkat(dir_fd, found->name, 0);
+    }
 }
 
 static bool is_locked(int top_fd, const char *child)
@@ -190,9 +231,14 @@ static bool is_locked(int top_fd, const char *child)
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int dir_fd = openat(top_fd, child, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int fd = dir_fd < 0 ? -1 : openat(dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    bool locked = dir_fd < 0 || (fd < 0 ? errno != ENOENT : fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK);
-    if (fd >= 0) close(fd);
-    if (dir_fd >= 0) close(dir_fd);
+    bool locked = dir_fd < 0 ||
+        (fd < 0 ? errno != ENOENT : fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (dir_fd >= 0) {
+        close(dir_fd);
+    }
     return locked;
 }
 
@@ -210,8 +256,11 @@ static void remove_bare(int top_fd, const char *child)
         unlinkat(fd, "lock", 0);
         unlinkat(top_fd, child, AT_REMOVEDIR);
     }
-    if (listing) closedir(listing);
-    else if (fd >= 0) close(fd);
+    if (listing) {
+        closedir(listing);
+    } else if (fd >= 0) {
+        close(fd);
+    }
 }
 
 void ac_event_dir_leave(const char *path)
@@ -221,11 +270,18 @@ void ac_event_dir_leave(const char *path)
     struct dirent *entry;
     while (listing && (entry = readdir(listing)) != NULL) {
         ac_child_key_t key = ac_child_key(entry->d_name);
-        if (!key || is_locked(top_fd, entry->d_name)) continue;
+        if (!key || is_locked(top_fd, entry->d_name)) {
+            continue;
+        }
         see_child(top_fd, key, remove_ended, NULL);
         remove_bare(top_fd, entry->d_name);
     }
-    if (listing) closedir(listing);
-    else if (fd >= 0) close(fd);
-    if (top_fd >= 0) close(top_fd);
+    if (listing) {
+        closedir(listing);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    if (top_fd >= 0) {
+        close(top_fd);
+    }
 }

@@ -6,14 +6,13 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define AGAIN apr_time_from_sec(60)             /* between two lines; and without trouble before it is said to be over */
+#define AGAIN apr_time_from_sec(60) /* between two lines; and without trouble before it is said to be over */
 
 const char *ac_event_remedy(apr_status_t status)
 {
     switch (status) {
     case ENOSPC:
-    case EDQUOT:
-        return "Its file system has no room: free some, or shorten AgentChatEventLogKeep";
+    case EDQUOT: return "Its file system has no room: free some, or shorten AgentChatEventLogKeep";
     case ENOENT:
     case ENOTDIR:
     case EACCES:
@@ -21,13 +20,10 @@ const char *ac_event_remedy(apr_status_t status)
     case EROFS:
         return "It is gone, or not ours, and httpd's children may not make it: see that the directory it lies in is there (where a "
                "package made that: systemd-tmpfiles --create), then apachectl graceful, which makes it again";
-    case ENOMEM:
-        return "Raise vm.max_map_count, or give the machine more memory";
+    case ENOMEM: return "Raise vm.max_map_count, or give the machine more memory";
     case EMFILE:
-    case ENFILE:
-        return "Raise the limit of open files";
-    default:
-        return "See the cause at the beginning of the line";
+    case ENFILE: return "Raise the limit of open files";
+    default: return "See the cause at the beginning of the line";
     }
 }
 
@@ -41,21 +37,31 @@ void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_st
         episode->n_more++;
         return;
     }
-    if (episode->n_more) snprintf(more, sizeof more, " (and %d more runs since the last such line)", episode->n_more);
+    if (episode->n_more) {
+        snprintf(more, sizeof more, " (and %d more runs since the last such line)", episode->n_more);
+    }
     episode->told = now;
     episode->n_more = 0;
     if (what == AC_LOG_NONE) {
-        ac_log(AC_M510, status, "run[%s]%s: no event log below %s; the run goes on, and a client that loses its connection cannot "
-               "resume before it has ended. %s", run_id, more, trouble->path, ac_event_remedy(status));
+        ac_log(AC_M510, status,
+               "run[%s]%s: no event log below %s; the run goes on, and a client that loses its connection cannot "
+               "resume before it has ended. %s",
+               run_id, more, trouble->path, ac_event_remedy(status));
     } else if (what == AC_LOG_AT_TOTAL) {
-        ac_log(AC_M516, APR_SUCCESS, "run[%s]%s: the event logs below %s have all the room that they may have together "
-               "(AgentChatEventLogTotal); the run goes on without a log, or without the rest of it", run_id, more, trouble->path);
+        ac_log(AC_M516, APR_SUCCESS,
+               "run[%s]%s: the event logs below %s have all the room that they may have together "
+               "(AgentChatEventLogTotal); the run goes on without a log, or without the rest of it",
+               run_id, more, trouble->path);
     } else if (what == AC_LOG_NO_ROOM) {
-        ac_log(AC_M511, status, "run[%s]%s: its event log below %s can take no more; the run goes on, and a client that lags gets the "
-               "rest when it has ended. %s", run_id, more, trouble->path, ac_event_remedy(status));
+        ac_log(AC_M511, status,
+               "run[%s]%s: its event log below %s can take no more; the run goes on, and a client that lags gets the "
+               "rest when it has ended. %s",
+               run_id, more, trouble->path, ac_event_remedy(status));
     } else {
-        ac_log(AC_M511, APR_SUCCESS, "run[%s]%s: its event log can take no more (AgentChatEventLogMax); the run goes on, and a client that "
-               "lags gets the rest when it has ended", run_id, more);
+        ac_log(AC_M511, APR_SUCCESS,
+               "run[%s]%s: its event log can take no more (AgentChatEventLogMax); the run goes on, and a client that "
+               "lags gets the rest when it has ended",
+               run_id, more);
     }
 }
 
@@ -63,11 +69,18 @@ void ac_event_well(ac_event_trouble_t *trouble)
 {
     ac_log_episode_t *none = &trouble->episodes[AC_LOG_NONE], *room = &trouble->episodes[AC_LOG_NO_ROOM];
     ac_log_episode_t *total = &trouble->episodes[AC_LOG_AT_TOTAL];
-    if (!none->told && !room->told && !total->told) return;
+    if (!none->told && !room->told && !total->told) {
+        return;
+    }
     apr_time_t quiet_since = none->last > room->last ? none->last : room->last;
-    if (total->last > quiet_since) quiet_since = total->last;
-    if (ac_clock() - quiet_since < AGAIN) return;
-    ac_log(AC_M513, APR_SUCCESS, "event logs: %s can be written again; %d more runs had no log since the last line, and %d a part of one",
+    if (total->last > quiet_since) {
+        quiet_since = total->last;
+    }
+    if (ac_clock() - quiet_since < AGAIN) {
+        return;
+    }
+    ac_log(AC_M513, APR_SUCCESS,
+           "event logs: %s can be written again; %d more runs had no log since the last line, and %d a part of one",
            trouble->path, none->n_more, room->n_more + total->n_more);
     *none = *room = *total = (ac_log_episode_t){0};
 }

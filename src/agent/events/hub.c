@@ -11,18 +11,23 @@
 struct ac_channel_t {
     uint64_t seq;
     ac_follower_t *followers;
-    ac_follower_t *cursor;                      /* the follower that is to be told next, while emitting */
+    ac_follower_t *cursor; /* the follower that is to be told next, while emitting */
     int n_followers;
-    ac_event_log_t *log;                        /* borrowed; or NULL */
-    ac_tail_t *tail;                            /* that it belongs to, or NULL */
+    ac_event_log_t *log; /* borrowed; or NULL */
+    ac_tail_t *tail;     /* that it belongs to, or NULL */
     void (*on_empty)(void *baton);
     void *empty_baton;
 };
 
 static const char *const names[AC_N_EVENTS] = {
-    [AC_EVENT_RUN] = "run", [AC_EVENT_TOKEN] = "token", [AC_EVENT_TRACE_START] = "trace_start",
-    [AC_EVENT_TRACE_UPDATE] = "trace_update", [AC_EVENT_TRACE_END] = "trace_end",
-    [AC_EVENT_ERROR] = "error", [AC_EVENT_DONE] = "done", [AC_EVENT_NOTHING] = "nothing",
+    [AC_EVENT_RUN] = "run",
+    [AC_EVENT_TOKEN] = "token",
+    [AC_EVENT_TRACE_START] = "trace_start",
+    [AC_EVENT_TRACE_UPDATE] = "trace_update",
+    [AC_EVENT_TRACE_END] = "trace_end",
+    [AC_EVENT_ERROR] = "error",
+    [AC_EVENT_DONE] = "done",
+    [AC_EVENT_NOTHING] = "nothing",
     [AC_EVENT_LIVE] = "live",
 };
 
@@ -44,7 +49,9 @@ ac_event_t *ac_event_create(ac_event_type_e type, json_t *data, const char *text
     event->at = apr_time_now();
     event->data = data;
     event->len = len;
-    if (len) memcpy(event->text, text, len);
+    if (len) {
+        memcpy(event->text, text, len);
+    }
     event->text[len] = '\0';
     return event;
 }
@@ -56,7 +63,9 @@ void ac_event_ref(ac_event_t *event)
 
 void ac_event_unref(ac_event_t *event)
 {
-    if (!event || apr_atomic_dec32(&event->refs) != 0) return;
+    if (!event || apr_atomic_dec32(&event->refs) != 0) {
+        return;
+    }
     json_decref(event->data);
     json_decref(event->message);
     free(event);
@@ -69,9 +78,13 @@ ac_channel_t *ac_channel_create(void)
 
 void ac_channel_destroy(ac_channel_t *channel)
 {
-    if (!channel) return;
+    if (!channel) {
+        return;
+    }
     channel->on_empty = NULL;
-    while (channel->followers) ac_channel_leave(channel->followers);
+    while (channel->followers) {
+        ac_channel_leave(channel->followers);
+    }
     free(channel);
 }
 
@@ -118,10 +131,14 @@ void ac_channel_go_on(ac_channel_t *channel, uint64_t seq)
 
 void ac_channel_emit(ac_channel_t *channel, ac_event_t *event)
 {
-    if (!event) return;
+    if (!event) {
+        return;
+    }
     event->seq = ++channel->seq;
     /* First here: nobody may be shown what another child could not show again. */
-    if (channel->log) ac_event_log_append(channel->log, event);
+    if (channel->log) {
+        ac_event_log_append(channel->log, event);
+    }
     ac_channel_pass(channel, event);
 }
 
@@ -142,7 +159,9 @@ void ac_channel_follow(ac_channel_t *channel, ac_follower_t *follower)
     follower->channel = channel;
     follower->prev = NULL;
     follower->next = channel->followers;
-    if (follower->next) follower->next->prev = follower;
+    if (follower->next) {
+        follower->next->prev = follower;
+    }
     channel->followers = follower;
     channel->n_followers++;
 }
@@ -150,24 +169,39 @@ void ac_channel_follow(ac_channel_t *channel, ac_follower_t *follower)
 void ac_channel_leave(ac_follower_t *follower)
 {
     ac_channel_t *channel = follower->channel;
-    if (!channel) return;
-    if (channel->cursor == follower) channel->cursor = follower->next;
-    if (follower->prev) follower->prev->next = follower->next;
-    else channel->followers = follower->next;
-    if (follower->next) follower->next->prev = follower->prev;
+    if (!channel) {
+        return;
+    }
+    if (channel->cursor == follower) {
+        channel->cursor = follower->next;
+    }
+    if (follower->prev) {
+        follower->prev->next = follower->next;
+    } else {
+        channel->followers = follower->next;
+    }
+    if (follower->next) {
+        follower->next->prev = follower->prev;
+    }
     follower->channel = NULL;
     follower->next = follower->prev = NULL;
     channel->n_followers--;
-    if (!channel->n_followers && channel->on_empty) channel->on_empty(channel->empty_baton);
+    if (!channel->n_followers && channel->on_empty) {
+        channel->on_empty(channel->empty_baton);
+    }
 }
 
 void ac_channel_move(ac_channel_t *to, ac_follower_t *follower)
 {
     ac_channel_t *from = follower->channel;
     void (*on_empty)(void *) = from ? from->on_empty : NULL;
-    if (from) from->on_empty = NULL;
+    if (from) {
+        from->on_empty = NULL;
+    }
     ac_channel_leave(follower);
-    if (from) from->on_empty = on_empty;
+    if (from) {
+        from->on_empty = on_empty;
+    }
     ac_channel_follow(to, follower);
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define LOOK_EVERY apr_time_from_sec(60)
-#define LOOK_MOST 32                            /* that the store is asked about in one go */
+#define LOOK_MOST 32 /* that the store is asked about in one go */
 
 typedef struct ac_rest_t {
     char run_id[AC_ID_SIZE];
@@ -20,7 +20,9 @@ static void event_rest_look(void *baton);
 static void event_rest_set_timer(ac_engine_t *engine)
 {
     apr_interval_time_t wait = LOOK_EVERY + (apr_interval_time_t)(ac_random() % (LOOK_EVERY / 4));
-    if (!engine->first_rest || engine->rest_timer.slot || engine->stopping) return;
+    if (!engine->first_rest || engine->rest_timer.slot || engine->stopping) {
+        return;
+    }
     ac_timer_set(engine->loop, &engine->rest_timer, ac_loop_now(engine->loop) + wait, event_rest_look, engine);
 }
 
@@ -34,8 +36,12 @@ static void event_rest_append(ac_engine_t *engine, ac_rest_t *rest)
 void ac_rest_note(ac_engine_t *engine, const char *run_id)
 {
     ac_rest_t *rest = engine->first_rest;
-    while (rest && strcmp(rest->run_id, run_id) != 0) rest = rest->next;
-    if (rest) return;                           /* it rests again since we last looked */
+    while (rest && strcmp(rest->run_id, run_id) != 0) {
+        rest = rest->next;
+    }
+    if (rest) {
+        return; /* it rests again since we last looked */
+    }
     rest = ac_alloc(sizeof *rest);
     rest->engine = engine;
     apr_cpystrn(rest->run_id, run_id, sizeof rest->run_id);
@@ -59,7 +65,9 @@ static ac_event_log_t *event_rest_find(const ac_rest_t *rest, bool take)
     ac_event_dir_t *dir = rest->engine->dir;
     ac_child_key_t here = ac_event_dir_key(dir);
     ac_event_log_t *log = take ? ac_event_log_take(dir, here, rest->run_id) : ac_event_log_find(dir, rest->run_id);
-    if (log && ac_event_log_child(log) == here && ac_event_log_rests(log) && !ac_event_log_ended(log)) return log;
+    if (log && ac_event_log_child(log) == here && ac_event_log_rests(log) && !ac_event_log_ended(log)) {
+        return log;
+    }
     ac_event_log_close(log);
     return NULL;
 }
@@ -68,7 +76,9 @@ static ac_event_log_t *event_rest_find(const ac_rest_t *rest, bool take)
 static void event_rest_end(const ac_rest_t *rest)
 {
     ac_event_log_t *log = event_rest_find(rest, true);
-    if (!log) return;
+    if (!log) {
+        return;
+    }
     ac_event_log_end(log);
     ac_event_log_tell(log, rest->engine->dir);
     ac_log_keep(rest->engine, log);
@@ -100,15 +110,19 @@ static void event_rest_look(void *baton)
         bool last = rest == past;
         if (log) {
             ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_GET, ac_event_log_head(log)->owner, rest->run_id);
-            if (!op) abort();
+            if (!op) {
+                abort();
+            }
             op->deadline = ac_clock() + engine->conf.store_timeout;
             ac_store_call_post(engine->store, engine->loop, op, event_rest_on_run, rest);
             ac_event_log_close(log);
             n++;
         } else {
-            free(rest);                         /* somebody has gone on with it */
+            free(rest); /* somebody has gone on with it */
         }
-        if (last) break;
+        if (last) {
+            break;
+        }
     }
     event_rest_set_timer(engine);
 }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define RETRY_FIRST apr_time_from_msec(250)     /* after a failure; doubled with each further one up to */
+#define RETRY_FIRST apr_time_from_msec(250) /* after a failure; doubled with each further one up to */
 #define RETRY_MOST apr_time_from_sec(2)
 
 typedef struct waiter_t {
@@ -16,14 +16,14 @@ typedef struct waiter_t {
 
 typedef struct ac_recovery_t {
     ac_engine_t *engine;
-    ac_event_log_t *log;                        /* owned */
+    ac_event_log_t *log; /* owned */
     ac_logged_t logged;
     bool began, asked;
-    bool late;                                  /* its process died: the store may have closed it meanwhile */
-    bool failed;                                /* and is to be tried again */
-    bool told;                                  /* in the log */
-    bool cancelled;                             /* before its process died, and a client knows it */
-    apr_time_t failed_at;                       /* the loop's time */
+    bool late;            /* its process died: the store may have closed it meanwhile */
+    bool failed;          /* and is to be tried again */
+    bool told;            /* in the log */
+    bool cancelled;       /* before its process died, and a client knows it */
+    apr_time_t failed_at; /* the loop's time */
     waiter_t *waiters;
     struct ac_recovery_t *next, *prev;
 } ac_recovery_t;
@@ -51,11 +51,20 @@ static void tell_waiters(ac_recovery_t *recovery)
 static void unlink_recovery(ac_recovery_t *recovery)
 {
     ac_engine_t *engine = recovery->engine;
-    if (recovery->prev) recovery->prev->next = recovery->next;
-    else engine->recoveries = recovery->next;
-    if (recovery->next) recovery->next->prev = recovery->prev;
-    if (recovery->began) engine->n_recovering--;
-    if (!engine->recoveries) ac_timer_cancel(engine->loop, &engine->recover_timer);
+    if (recovery->prev) {
+        recovery->prev->next = recovery->next;
+    } else {
+        engine->recoveries = recovery->next;
+    }
+    if (recovery->next) {
+        recovery->next->prev = recovery->prev;
+    }
+    if (recovery->began) {
+        engine->n_recovering--;
+    }
+    if (!engine->recoveries) {
+        ac_timer_cancel(engine->loop, &engine->recover_timer);
+    }
 }
 
 static void recovery_free(ac_recovery_t *recovery)
@@ -87,7 +96,9 @@ static void retire(ac_recovery_t *recovery)
 static void recover_end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
 {
     ac_event_t *event = ac_stored_terminal(run, json_is_object(message) ? message : NULL);
-    if (!event) abort();
+    if (!event) {
+        abort();
+    }
     event->seq = recovery->logged.seq + 1;
     ac_event_log_append(recovery->log, event);
     ac_event_unref(event);
@@ -105,17 +116,25 @@ static void try_one(void *baton)
     ac_engine_t *engine = baton;
     ac_recovery_t *oldest = NULL;
     for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) {
-        if (waits(recovery) && (!oldest || recovery->failed_at < oldest->failed_at)) oldest = recovery;
+        if (waits(recovery) && (!oldest || recovery->failed_at < oldest->failed_at)) {
+            oldest = recovery;
+        }
     }
     engine->n_recover_failures++;
-    if (oldest) try_now(oldest);
+    if (oldest) {
+        try_now(oldest);
+    }
 }
 
 static void recover_set_timer(ac_engine_t *engine)
 {
     apr_interval_time_t wait = RETRY_FIRST << (engine->n_recover_failures < 8 ? engine->n_recover_failures : 8);
-    if (engine->recover_timer.slot) return;
-    if (wait > RETRY_MOST) wait = RETRY_MOST;
+    if (engine->recover_timer.slot) {
+        return;
+    }
+    if (wait > RETRY_MOST) {
+        wait = RETRY_MOST;
+    }
     ac_timer_set(engine->loop, &engine->recover_timer, ac_loop_now(engine->loop) + wait, try_one, engine);
 }
 
@@ -133,24 +152,35 @@ static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
 /* Not without a pause, since the store may fail for this one alone. */
 static void hurry(ac_recovery_t *recovery)
 {
-    if (waits(recovery) && ac_loop_now(recovery->engine->loop) - recovery->failed_at >= RETRY_FIRST) try_now(recovery);
+    if (waits(recovery) && ac_loop_now(recovery->engine->loop) - recovery->failed_at >= RETRY_FIRST) {
+        try_now(recovery);
+    }
 }
 
 void ac_recover_hurry(ac_engine_t *engine)
 {
-    if (!engine->recoveries) return;
+    if (!engine->recoveries) {
+        return;
+    }
     engine->n_recover_failures = 0;
-    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) hurry(recovery);
-    if (!engine->recover_timer.slot) return;
+    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) {
+        hurry(recovery);
+    }
+    if (!engine->recover_timer.slot) {
+        return;
+    }
     ac_timer_cancel(engine->loop, &engine->recover_timer);
     recover_set_timer(engine);
 }
 
-static void recover_ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in, void (*done)(ac_store_op_t *op))
+static void recover_ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in,
+                        void (*done)(ac_store_op_t *op))
 {
     ac_engine_t *engine = recovery->engine;
     ac_store_op_t *op = ac_store_op_create(verb, ac_event_log_head(recovery->log)->owner, id);
-    if (!op) abort();
+    if (!op) {
+        abort();
+    }
     op->in = in;
     op->deadline = ac_clock() + engine->conf.store_timeout;
     recovery->asked = true;
@@ -160,7 +190,8 @@ static void recover_ask(ac_recovery_t *recovery, ac_store_verb_e verb, const cha
 static bool worth_a_retry(const ac_store_op_t *op)
 {
     ac_kind_e kind = op->err.kind;
-    return kind == AC_OK || kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED || kind == AC_STOPPING;
+    return kind == AC_OK || kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED ||
+        kind == AC_STOPPING;
 }
 
 /* The store refuses for good, or another server has closed the run. There it stays as it is, and its followers are told that it was
@@ -189,7 +220,7 @@ static void recover_on_closed(ac_store_op_t *op)
         recover_end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
     } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_logged_interrupt(&recovery->logged)) {
-        close_turn(recovery);           /* the thread has gone on: no answer any more, but what had been said is said */
+        close_turn(recovery); /* the thread has gone on: no answer any more, but what had been said is said */
     } else if (worth_a_retry(op)) {
         try_later(recovery, &op->err);
     } else {
@@ -211,8 +242,11 @@ static void recover_on_run(ac_store_op_t *op)
     const char *status = ac_json_peek_string(op->out, "status", "");
     recovery->asked = false;
     if (op->status != APR_SUCCESS) {
-        if (worth_a_retry(op)) try_later(recovery, &op->err);
-        else recover_give_up(recovery, &op->err);
+        if (worth_a_retry(op)) {
+            try_later(recovery, &op->err);
+        } else {
+            recover_give_up(recovery, &op->err);
+        }
     } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
         recover_end_with(recovery, op->out, NULL);
     } else {
@@ -225,10 +259,15 @@ static void recover_on_run(ac_store_op_t *op)
 static void try_now(void *baton)
 {
     ac_recovery_t *recovery = baton;
-    if (recovery->asked) return;
+    if (recovery->asked) {
+        return;
+    }
     recovery->failed = false;
-    if (recovery->logged.closing) close_turn(recovery);
-    else recover_ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, recover_on_run);
+    if (recovery->logged.closing) {
+        close_turn(recovery);
+    } else {
+        recover_ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, recover_on_run);
+    }
 }
 
 static void recover_begin(ac_recovery_t *recovery)
@@ -236,15 +275,22 @@ static void recover_begin(ac_recovery_t *recovery)
     recovery->began = true;
     recovery->engine->n_recovering++;
     ac_logged_read(&recovery->logged, recovery->log);
-    if (recovery->logged.ended) retire(recovery);
-    else try_now(recovery);
+    if (recovery->logged.ended) {
+        retire(recovery);
+    } else {
+        try_now(recovery);
+    }
 }
 
 static void begin_next(ac_engine_t *engine)
 {
     ac_recovery_t *recovery = engine->recoveries;
-    while (recovery && recovery->began) recovery = recovery->next;
-    if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) recover_begin(recovery);
+    while (recovery && recovery->began) {
+        recovery = recovery->next;
+    }
+    if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) {
+        recover_begin(recovery);
+    }
 }
 
 static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
@@ -254,10 +300,15 @@ static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
     recovery->late = late;
     recovery->log = log;
     recovery->cancelled = ac_event_log_decide(log, AC_LOG_CLOSES) == AC_LOG_CANCELLED;
-    while (last && last->next) last = last->next;
+    while (last && last->next) {
+        last = last->next;
+    }
     recovery->prev = last;
-    if (last) last->next = recovery;
-    else engine->recoveries = recovery;
+    if (last) {
+        last->next = recovery;
+    } else {
+        engine->recoveries = recovery;
+    }
     begin_next(engine);
 }
 
@@ -269,11 +320,13 @@ void ac_recover(ac_engine_t *engine, ac_event_log_t *log)
 void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id)
 {
     ac_event_log_t *log = ac_event_log_take(engine->dir, from, run_id);
-    if (!log) return;
+    if (!log) {
+        return;
+    }
     if (ac_event_log_ended(log)) {
         ac_log_keep(engine, log);
     } else if (ac_event_log_rests(log)) {
-        ac_event_log_close(log);                /* it lies here until somebody goes on with its run */
+        ac_event_log_close(log); /* it lies here until somebody goes on with its run */
         ac_rest_note(engine, run_id);
     } else {
         recover(engine, log, true);
@@ -283,15 +336,20 @@ void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_i
 static ac_recovery_t *recover_find(const ac_engine_t *engine, const char *run_id)
 {
     ac_recovery_t *recovery = engine->recoveries;
-    while (recovery && strcmp(run_of(recovery), run_id) != 0) recovery = recovery->next;
+    while (recovery && strcmp(run_of(recovery), run_id) != 0) {
+        recovery = recovery->next;
+    }
     return recovery;
 }
 
 void ac_recover_hurry_run(ac_engine_t *engine, const char *run_id)
 {
     ac_recovery_t *recovery = recover_find(engine, run_id);
-    if (recovery && !recovery->began) recover_begin(recovery);
-    else if (recovery) hurry(recovery);
+    if (recovery && !recovery->began) {
+        recover_begin(recovery);
+    } else if (recovery) {
+        hurry(recovery);
+    }
 }
 
 static void recover_add_waiter(ac_recovery_t *recovery, ac_task_fn *fn, void *baton)
@@ -307,11 +365,15 @@ static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
     char text[AC_ID_SIZE + 8];
     ac_event_log_t *log;
     apr_status_t status = ac_event_log_search(&log, engine->dir, run_id);
-    if (!log) return status == APR_ENOENT ? AC_RECOVER_NONE : AC_RECOVER_ELSEWHERE;
+    if (!log) {
+        return status == APR_ENOENT ? AC_RECOVER_NONE : AC_RECOVER_ELSEWHERE;
+    }
     ac_child_key_t owner = ac_event_log_child(log);
     bool open = !ac_event_log_ended(log) && !ac_event_log_rests(log) && owner != ac_event_dir_key(engine->dir);
     ac_event_log_close(log);
-    if (!open) return AC_RECOVER_NONE;
+    if (!open) {
+        return AC_RECOVER_NONE;
+    }
     if (!ac_event_dir_alive(engine->dir, owner)) {
         ac_recover_take(engine, owner, run_id);
         return recover_find(engine, run_id) ? AC_RECOVER_HERE : AC_RECOVER_ELSEWHERE;
@@ -323,15 +385,23 @@ static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
 
 ac_recover_e ac_recover_look(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
 {
-    if (!engine->dir) return AC_RECOVER_NONE;
+    if (!engine->dir) {
+        return AC_RECOVER_NONE;
+    }
     if (!recover_find(engine, run_id)) {
         ac_recover_e where = look_elsewhere(engine, run_id);
-        if (where != AC_RECOVER_HERE) return where;
+        if (where != AC_RECOVER_HERE) {
+            return where;
+        }
     }
     ac_recover_hurry_run(engine, run_id);
     ac_recovery_t *recovery = recover_find(engine, run_id);
-    if (!recovery) return AC_RECOVER_ELSEWHERE; /* its log had its end, so the store has it, too */
-    if (fn) recover_add_waiter(recovery, fn, baton);
+    if (!recovery) {
+        return AC_RECOVER_ELSEWHERE; /* its log had its end, so the store has it, too */
+    }
+    if (fn) {
+        recover_add_waiter(recovery, fn, baton);
+    }
     return AC_RECOVER_HERE;
 }
 

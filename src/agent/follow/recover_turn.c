@@ -14,7 +14,9 @@ apr_time_t ac_stored_time(const json_t *object, const char *name)
     memset(&parts, 0, sizeof parts);
     int n = sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour,
                    &parts.tm_min, &parts.tm_sec, &ms);
-    if (n != 7) return 0;
+    if (n != 7) {
+        return 0;
+    }
     parts.tm_year -= 1900;
     parts.tm_mon -= 1;
     parts.tm_usec = ms * 1000;
@@ -38,8 +40,12 @@ static ac_event_t *terminal_error(const json_t *run)
     ac_json_put(data, "message", ac_json_text(ac_json_peek_string(error, "message", "the run was interrupted")));
     recover_turn_copy(data, "run_id", run, "id");
     ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
-    if (event) event->kind = ac_kind_by_code(code);
-    if (event && !event->kind) event->kind = AC_INTERRUPTED;
+    if (event) {
+        event->kind = ac_kind_by_code(code);
+    }
+    if (event && !event->kind) {
+        event->kind = AC_INTERRUPTED;
+    }
     return event;
 }
 
@@ -47,7 +53,9 @@ ac_event_t *ac_stored_terminal(const json_t *run, json_t *message)
 {
     const char *status = ac_json_peek_string(run, "status", "");
     const char *text = ac_json_peek_string(message, "content", "");
-    if (strcmp(status, "completed") != 0 && strcmp(status, "cancelled") != 0) return terminal_error(run);
+    if (strcmp(status, "completed") != 0 && strcmp(status, "cancelled") != 0) {
+        return terminal_error(run);
+    }
     json_t *data = json_object();
     recover_turn_copy(data, "run_id", run, "id");
     recover_turn_copy(data, "thread_id", run, "thread_id");
@@ -58,7 +66,9 @@ ac_event_t *ac_stored_terminal(const json_t *run, json_t *message)
     ac_json_put(data, "status", ac_json_text(status));
     recover_turn_copy(data, "finish_reason", json_object_get(message, "metadata"), "finish_reason");
     ac_event_t *event = ac_event_create(AC_EVENT_DONE, data, text, strlen(text));
-    if (event && json_is_object(message)) event->message = json_incref(message);
+    if (event && json_is_object(message)) {
+        event->message = json_incref(message);
+    }
     return event;
 }
 
@@ -78,7 +88,9 @@ static json_t *recover_turn_find_call(const json_t *steps, const char *step_id, 
 {
     for (*pi = 0; *pi < json_array_size(steps); (*pi)++) {
         json_t *step = json_array_get(steps, *pi);
-        if (!strcmp(ac_json_peek_string(step, "id", ""), step_id)) return step;
+        if (!strcmp(ac_json_peek_string(step, "id", ""), step_id)) {
+            return step;
+        }
     }
     return NULL;
 }
@@ -116,7 +128,9 @@ static void recover_turn_end_call(ac_logged_t *logged, const ac_event_t *event)
     json_t *step = recover_turn_find_call(logged->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
     json_t *call = json_array_get(logged->tool_calls, i);
     bool failed = json_is_string(json_object_get(event->data, "error"));
-    if (!step || !call) return;
+    if (!step || !call) {
+        return;
+    }
     ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
     ac_json_put(step, "completed_at", ac_json_time(event->at));
     for (int pass = 0; pass < 2; pass++) {
@@ -138,10 +152,15 @@ void ac_logged_read(ac_logged_t *logged, ac_event_log_t *log)
     logged->steps = json_array();
     while (!logged->ended && (event = ac_event_log_next(log, &cursor, &logged->closing)) != NULL) {
         logged->seq = event->seq;
-        if (event->type == AC_EVENT_TOKEN) ac_buf_add(&logged->text, event->text, event->len);
-        else if (event->type == AC_EVENT_TRACE_START) begin_call(logged, event);
-        else if (event->type == AC_EVENT_TRACE_END) recover_turn_end_call(logged, event);
-        else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE) logged->ended = true;
+        if (event->type == AC_EVENT_TOKEN) {
+            ac_buf_add(&logged->text, event->text, event->len);
+        } else if (event->type == AC_EVENT_TRACE_START) {
+            begin_call(logged, event);
+        } else if (event->type == AC_EVENT_TRACE_END) {
+            recover_turn_end_call(logged, event);
+        } else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE) {
+            logged->ended = true;
+        }
         ac_event_unref(event);
     }
 }
@@ -170,9 +189,14 @@ static json_t *make_message(const ac_logged_t *logged, const json_t *run, const 
 {
     const char *run_id = ac_json_peek_string(run, "id", "");
     size_t n_calls = json_array_size(logged->tool_calls);
-    if (!logged->text.len && !n_calls) return json_null();
-    json_t *message = json_object(), *metadata = json_object(), *parts = ac_parts_list(&logged->parts, logged->text.len);
-    if (parts) ac_json_put(metadata, "parts", parts);
+    if (!logged->text.len && !n_calls) {
+        return json_null();
+    }
+    json_t *message = json_object(), *metadata = json_object(),
+           *parts = ac_parts_list(&logged->parts, logged->text.len);
+    if (parts) {
+        ac_json_put(metadata, "parts", parts);
+    }
     recover_turn_copy(metadata, "model", run, "model");
     ac_json_put(metadata, "finish_reason", json_string(finish));
     ac_json_put(metadata, "usage", guess_usage(logged, run));
@@ -199,9 +223,13 @@ static void set_interrupted(json_t *run)
 bool ac_logged_interrupt(ac_logged_t *logged)
 {
     json_t *run = json_object_get(logged->closing, "run"), *message = json_object_get(logged->closing, "message");
-    if (!strcmp(ac_json_peek_string(run, "status", ""), "interrupted") || !json_is_object(message)) return false;
+    if (!strcmp(ac_json_peek_string(run, "status", ""), "interrupted") || !json_is_object(message)) {
+        return false;
+    }
     json_t *metadata = json_object_get(message, "metadata");
-    if (json_is_object(metadata)) ac_json_put(metadata, "finish_reason", json_string("interrupted"));
+    if (json_is_object(metadata)) {
+        ac_json_put(metadata, "finish_reason", json_string("interrupted"));
+    }
     set_interrupted(run);
     return true;
 }
@@ -211,8 +239,11 @@ json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run, bool cancelled
     json_t *closing = json_object(), *after = json_copy((json_t *)run), *step;
     apr_time_t began = ac_stored_time(run, "created_at"), now = apr_time_now();
     size_t i;
-    if (cancelled) ac_json_put(after, "status", json_string("cancelled"));
-    else set_interrupted(after);
+    if (cancelled) {
+        ac_json_put(after, "status", json_string("cancelled"));
+    } else {
+        set_interrupted(after);
+    }
     ac_json_put(after, "usage", guess_usage(logged, run));
     ac_json_put(after, "completed_at", ac_json_time(now));
     ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());

@@ -5,32 +5,39 @@
 
 #include <string.h>
 
-#define PART 64                                 /* events told in one turn of the loop */
-#define LOOK apr_time_from_msec(250)            /* where nobody tells us, and whether the owner still lives */
+#define PART 64                      /* events told in one turn of the loop */
+#define LOOK apr_time_from_msec(250) /* where nobody tells us, and whether the owner still lives */
 #define SOON apr_time_from_msec(50)
-#define SHORT_LOOKS 40                          /* for a log while none can be opened: 10 s */
-#define STORE_LOOKS 20                          /* of a run that waits for its owner's word: every 5 s */
+#define SHORT_LOOKS 40 /* for a log while none can be opened: 10 s */
+#define STORE_LOOKS 20 /* of a run that waits for its owner's word: every 5 s */
 
 static void tail_look(void *baton);
 
 void ac_tail_again(ac_tail_t *tail, apr_interval_time_t wait)
 {
     ac_loop_t *loop = tail->engine->loop;
-    if (wait) ac_timer_set(loop, &tail->timer, ac_loop_now(loop) + wait, tail_look, tail);
-    else ac_ready_set(loop, &tail->ready, tail_look, tail);
+    if (wait) {
+        ac_timer_set(loop, &tail->timer, ac_loop_now(loop) + wait, tail_look, tail);
+    } else {
+        ac_ready_set(loop, &tail->ready, tail_look, tail);
+    }
 }
 
 static void unlink_tail(ac_tail_t *tail)
 {
     apr_hash_t *tails = tail->engine->tails;
-    if (tail->next) tail->next->prev = tail->prev;
+    if (tail->next) {
+        tail->next->prev = tail->prev;
+    }
     if (tail->prev) {
         tail->prev->next = tail->next;
         return;
     }
     /* The table borrows its key from the tail that is the first. */
     apr_hash_set(tails, tail->run_id, APR_HASH_KEY_STRING, NULL);
-    if (tail->next) apr_hash_set(tails, tail->next->run_id, APR_HASH_KEY_STRING, tail->next);
+    if (tail->next) {
+        apr_hash_set(tails, tail->next->run_id, APR_HASH_KEY_STRING, tail->next);
+    }
 }
 
 /* The owner may be waiting for the last one to go. */
@@ -41,7 +48,9 @@ static void leave_log(ac_tail_t *tail)
     if (tail->log && tail->waiting) {
         ac_event_log_unwait(tail->log, ac_event_dir_key(dir));
         int len = apr_snprintf(text, sizeof text, "left %s", tail->run_id);
-        if (!tail->over) ac_event_dir_send(dir, ac_event_log_child(tail->log), text, (size_t)len);
+        if (!tail->over) {
+            ac_event_dir_send(dir, ac_event_log_child(tail->log), text, (size_t)len);
+        }
     }
     ac_event_log_close(tail->log);
     tail->log = NULL;
@@ -58,7 +67,9 @@ static void tail_free(ac_tail_t *tail)
     leave_log(tail);
     ac_channel_destroy(tail->channel);
     ac_tail_stored_free(tail);
-    if (run && tail->gone && !ac_channel_followers(run->channel)) ac_run_on_left(run);
+    if (run && tail->gone && !ac_channel_followers(run->channel)) {
+        ac_run_on_left(run);
+    }
     free(tail);
 }
 
@@ -80,11 +91,15 @@ bool ac_tail_room(ac_tail_t *tail)
 void ac_tail_give(ac_tail_t *tail, ac_event_t *event)
 {
     bool terminal = event->type == AC_EVENT_DONE || event->type == AC_EVENT_ERROR;
-    if (terminal) tail->over = true;
+    if (terminal) {
+        tail->over = true;
+    }
     if (terminal && event->seq && event->seq == tail->after) {
         ac_event_unref(event);
         event = ac_event_create(AC_EVENT_NOTHING, NULL, NULL, 0);
-        if (!event) abort();
+        if (!event) {
+            abort();
+        }
     } else if (event->seq > tail->after) {
         tail->after = tail->cursor.after = event->seq;
     } else if (!terminal) {
@@ -99,13 +114,17 @@ void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err)
     json_t *data = json_object();
     ac_json_put(data, "code", ac_json_text(ac_kind_row(err->kind)->code));
     ac_json_put(data, "message", ac_json_text(err->detail));
-    if (err->retry_after) ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(err->retry_after)));
+    if (err->retry_after) {
+        ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(err->retry_after)));
+    }
     ac_json_put(data, "run_id", ac_json_text(tail->run_id));
     ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
-    if (!event) abort();
+    if (!event) {
+        abort();
+    }
     event->kind = err->kind;
     event->retry_after = err->retry_after;
-    ac_tail_give(tail, event);                  /* without a number: it is no event of the run */
+    ac_tail_give(tail, event); /* without a number: it is no event of the run */
     ac_tail_again(tail, 0);
 }
 
@@ -121,10 +140,14 @@ static void tail_refuse(ac_tail_t *tail)
 
 void ac_tail_say_live(ac_tail_t *tail)
 {
-    if (tail->live) return;
+    if (tail->live) {
+        return;
+    }
     tail->live = true;
     ac_event_t *event = ac_event_create(AC_EVENT_LIVE, NULL, NULL, 0);
-    if (!event) abort();
+    if (!event) {
+        abort();
+    }
     ac_channel_pass(tail->channel, event);
 }
 
@@ -133,9 +156,13 @@ static bool join(ac_tail_t *tail)
 {
     ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
     ac_follower_t *follower = ac_channel_first(tail->channel);
-    if (!run || !follower || ac_channel_seq(run->channel) != tail->after) return false;
+    if (!run || !follower || ac_channel_seq(run->channel) != tail->after) {
+        return false;
+    }
     ac_tail_say_live(tail);
-    if (tail->gone) return false;
+    if (tail->gone) {
+        return false;
+    }
     ac_channel_move(run->channel, follower);
     tail->over = true;
     tail_free(tail);
@@ -157,13 +184,17 @@ static void without_log(ac_tail_t *tail)
         tail_refuse(tail);
         return;
     }
-    if (join(tail)) return;
+    if (join(tail)) {
+        return;
+    }
     if (ac_channel_seq(run->channel) && ac_tail_is_beyond(tail) && !tail->short_of_means) {
         ac_tail_refuse_gone(tail, "the run has no event log");
         return;
     }
     /* Begun a moment ago, or without a log: then its past can be told only when it is stored. */
-    if (ac_channel_seq(run->channel)) ac_tail_say_live(tail);
+    if (ac_channel_seq(run->channel)) {
+        ac_tail_say_live(tail);
+    }
     ac_tail_again(tail, SOON);
 }
 
@@ -180,13 +211,21 @@ static bool find_log(ac_tail_t *tail)
         tail->short_of_means = !tail->log && status != APR_ENOENT;
         /* A number of the other telling: it goes on where it began. */
         bool is_rest = tail->log && tail->after > AC_TAIL_REST && ac_event_log_is_cut(tail->log);
-        if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED && !is_rest) leave_log(tail);
+        if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED && !is_rest) {
+            leave_log(tail);
+        }
         /* A number that never was: from now on. */
         uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
-        if (tail->log && goes_on(tail->log) && tail->after > newest) tail->after = newest;
-        if (tail->cursor.after < tail->after) tail->cursor.after = tail->after;
+        if (tail->log && goes_on(tail->log) && tail->after > newest) {
+            tail->after = newest;
+        }
+        if (tail->cursor.after < tail->after) {
+            tail->cursor.after = tail->after;
+        }
         ac_follower_t *follower = tail->log ? ac_channel_first(tail->channel) : NULL;
-        if (follower && follower->mark.after > tail->after) follower->mark.after = tail->after;
+        if (follower && follower->mark.after > tail->after) {
+            follower->mark.after = tail->after;
+        }
     }
     return tail->log != NULL;
 }
@@ -204,7 +243,9 @@ static void caught_up(ac_tail_t *tail)
 {
     ac_event_dir_t *dir = tail->engine->dir;
     ac_child_key_t owner = ac_event_log_child(tail->log);
-    if (join(tail)) return;
+    if (join(tail)) {
+        return;
+    }
     if (ac_event_log_ended(tail->log) && !tail->gone) {
         /* The end itself found no room in the log. */
         ac_tail_from_store(tail);
@@ -220,11 +261,13 @@ static void caught_up(ac_tail_t *tail)
     }
     ac_tail_say_live(tail);
     if (ac_event_log_rests(tail->log) && ++tail->n_rests % STORE_LOOKS == 0) {
-        ac_tail_from_store(tail);               /* another machine may have gone on with it, and ended it */
+        ac_tail_from_store(tail); /* another machine may have gone on with it, and ended it */
         return;
     }
     bool fresh = !tail->waiting && owner != ac_event_dir_key(dir);
-    if (fresh) tail->waiting = ac_event_log_wait(tail->log, ac_event_dir_key(dir));
+    if (fresh) {
+        tail->waiting = ac_event_log_wait(tail->log, ac_event_dir_key(dir));
+    }
     /* Entered just now: what came before that was told to nobody here. */
     ac_tail_again(tail, fresh && tail->waiting ? 0 : LOOK);
 }
@@ -233,11 +276,16 @@ static void read_log(ac_tail_t *tail)
 {
     bool ended = ac_event_log_ended(tail->log) != 0;
     for (int i = 0; i < PART && !tail->gone && !tail->over; i++) {
-        if (!ac_tail_room(tail)) return;
+        if (!ac_tail_room(tail)) {
+            return;
+        }
         ac_event_t *event = ac_event_log_next(tail->log, &tail->cursor, NULL);
         if (!event) {
-            if (ended || !ac_event_log_ended(tail->log)) caught_up(tail);
-            else ac_tail_again(tail, 0);
+            if (ended || !ac_event_log_ended(tail->log)) {
+                caught_up(tail);
+            } else {
+                ac_tail_again(tail, 0);
+            }
             return;
         }
         ac_tail_give(tail, event);
@@ -249,7 +297,9 @@ static void tail_look(void *baton)
 {
     ac_tail_t *tail = baton;
     ac_timer_cancel(tail->engine->loop, &tail->timer);
-    if (tail->asked) return;                    /* the store's answer comes back here */
+    if (tail->asked) {
+        return; /* the store's answer comes back here */
+    }
     if (tail->gone) {
         tail_free(tail);
     } else if (tail->over || tail->paused) {
@@ -268,7 +318,9 @@ static void tail_look(void *baton)
 void ac_tails_wake(ac_engine_t *engine, const char *run_id)
 {
     for (ac_tail_t *tail = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING); tail; tail = tail->next) {
-        if (!tail->paused) ac_tail_again(tail, 0);
+        if (!tail->paused) {
+            ac_tail_again(tail, 0);
+        }
     }
 }
 
@@ -280,13 +332,17 @@ static ac_tail_t *tail_create(ac_engine_t *engine, const char *run_id, const cha
     apr_cpystrn(tail->run_id, run_id, sizeof tail->run_id);
     apr_cpystrn(tail->owner, owner, sizeof tail->owner);
     tail->channel = ac_channel_create();
-    if (!tail->channel) abort();
+    if (!tail->channel) {
+        abort();
+    }
     ac_channel_of_tail(tail->channel, tail);
     ac_channel_on_empty(tail->channel, on_empty, tail);
     if (first) {
         tail->prev = first;
         tail->next = first->next;
-        if (tail->next) tail->next->prev = tail;
+        if (tail->next) {
+            tail->next->prev = tail;
+        }
         first->next = tail;
     } else {
         apr_hash_set(engine->tails, tail->run_id, APR_HASH_KEY_STRING, tail);
@@ -313,9 +369,13 @@ bool ac_follower_mark(ac_follower_t *follower)
     const ac_channel_t *channel = follower->channel;
     const ac_tail_t *tail = channel ? ac_channel_tail(channel) : NULL;
     const ac_event_log_t *log = channel ? ac_channel_events(channel) : NULL;
-    if (log) ac_event_log_place(log, &follower->mark);
-    else if (tail && tail->log) follower->mark = tail->cursor;
-    else return false;
+    if (log) {
+        ac_event_log_place(log, &follower->mark);
+    } else if (tail && tail->log) {
+        follower->mark = tail->cursor;
+    } else {
+        return false;
+    }
     return true;
 }
 
@@ -324,7 +384,8 @@ bool ac_follower_mark(ac_follower_t *follower)
 static ac_event_log_t *log_to_go_back(ac_engine_t *engine, const ac_follower_t *follower, uint64_t told)
 {
     const ac_event_log_t *own = follower->channel ? ac_channel_events(follower->channel) : NULL;
-    bool hopeless = !engine->dir || !follower->run_id[0] || (follower->channel && (!own || ac_event_log_seq(own) < told));
+    bool hopeless = !engine->dir || !follower->run_id[0] ||
+        (follower->channel && (!own || ac_event_log_seq(own) < told));
     ac_event_log_t *log = hopeless ? NULL : ac_event_log_find(engine->dir, follower->run_id);
     if (log && ac_event_log_seq(log) < told) {
         ac_event_log_close(log);
@@ -337,10 +398,14 @@ bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t tol
 {
     ac_tail_t *tail = follower->channel ? ac_channel_tail(follower->channel) : NULL;
     if (tail) {
-        if (!tail->log || tail->asked || tail->n_events || ac_event_log_seq(tail->log) < told) return false;
+        if (!tail->log || tail->asked || tail->n_events || ac_event_log_seq(tail->log) < told) {
+            return false;
+        }
     } else {
         ac_event_log_t *log = log_to_go_back(engine, follower, told);
-        if (!log) return false;
+        if (!log) {
+            return false;
+        }
         tail = tail_create(engine, follower->run_id, ac_event_log_head(log)->owner);
         tail->log = log;
         tail->live = true;
@@ -356,7 +421,9 @@ bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t tol
 void ac_follower_ready(ac_follower_t *follower)
 {
     ac_tail_t *tail = follower->channel ? ac_channel_tail(follower->channel) : NULL;
-    if (!tail || !tail->paused) return;
+    if (!tail || !tail->paused) {
+        return;
+    }
     tail->paused = false;
     ac_tail_again(tail, 0);
 }

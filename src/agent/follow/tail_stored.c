@@ -5,13 +5,15 @@
 
 #include <string.h>
 
-#define LOOK apr_time_from_msec(250)            /* at a run that goes on somewhere without a log: at first, */
-#define LOOK_MOST apr_time_from_sec(2)          /* and in the end */
-#define GONE_AFTER 2                            /* looks at a run whose log is not here: it may just be changing hands */
+#define LOOK apr_time_from_msec(250)   /* at a run that goes on somewhere without a log: at first, */
+#define LOOK_MOST apr_time_from_sec(2) /* and in the end */
+#define GONE_AFTER 2                   /* looks at a run whose log is not here: it may just be changing hands */
 
 void ac_tail_stored_free(ac_tail_t *tail)
 {
-    for (int i = tail->next_event; i < tail->n_events; i++) ac_event_unref(tail->events[i]);
+    for (int i = tail->next_event; i < tail->n_events; i++) {
+        ac_event_unref(tail->events[i]);
+    }
     free(tail->events);
     tail->events = NULL;
     tail->n_events = tail->next_event = 0;
@@ -26,9 +28,13 @@ void ac_tail_stored_free(ac_tail_t *tail)
 
 static void tail_stored_add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
 {
-    if (!event) abort();
+    if (!event) {
+        abort();
+    }
     ac_event_t **events = realloc(tail->events, ((size_t)tail->n_events + 1) * sizeof *events);
-    if (!events) abort();
+    if (!events) {
+        abort();
+    }
     tail->events = events;
     event->seq = (tail->log ? AC_TAIL_REST : AC_TAIL_STORED) + (uint64_t)tail->n_events + 1;
     event->at = at;
@@ -72,10 +78,13 @@ static json_t *call_of(json_t *calls, const json_t *step)
 {
     size_t i;
     json_t *call;
-    json_array_foreach(calls, i, call) {
+    json_array_foreach(calls, i, call)
+    {
         bool same = json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
-                    json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
-        if (!same) continue;
+            json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
+        if (!same) {
+            continue;
+        }
         json_incref(call);
         json_array_remove(calls, i);
         return call;
@@ -87,8 +96,11 @@ static void add_tools(ac_tail_t *tail)
 {
     json_t *calls = json_copy(json_object_get(tail->message, "tool_calls")), *step;
     size_t i;
-    json_array_foreach(tail->steps, i, step) {
-        if (strcmp(ac_json_peek_string(step, "type", ""), "tool_call") != 0) continue;
+    json_array_foreach(tail->steps, i, step)
+    {
+        if (strcmp(ac_json_peek_string(step, "type", ""), "tool_call") != 0) {
+            continue;
+        }
         json_t *call = call_of(calls, step);
         add_tool(tail, step, call);
         json_decref(call);
@@ -112,11 +124,14 @@ static json_t *step_of(json_t *steps, const json_t *call)
 {
     size_t i;
     json_t *step;
-    json_array_foreach(steps, i, step) {
+    json_array_foreach(steps, i, step)
+    {
         bool same = !strcmp(ac_json_peek_string(step, "type", ""), "tool_call") &&
-                    json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
-                    json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
-        if (!same) continue;
+            json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
+            json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
+        if (!same) {
+            continue;
+        }
         json_incref(step);
         json_array_remove(steps, i);
         return step;
@@ -128,10 +143,15 @@ static void tail_stored_add_call(ac_tail_t *tail, json_t *steps, const json_t *i
 {
     size_t i;
     json_t *call;
-    json_array_foreach(json_object_get(tail->message, "tool_calls"), i, call) {
-        if (!json_equal(json_object_get(call, "id"), id)) continue;
+    json_array_foreach(json_object_get(tail->message, "tool_calls"), i, call)
+    {
+        if (!json_equal(json_object_get(call, "id"), id)) {
+            continue;
+        }
         json_t *step = step_of(steps, call);
-        if (step) add_tool(tail, step, call);
+        if (step) {
+            add_tool(tail, step, call);
+        }
         json_decref(step);
         return;
     }
@@ -142,7 +162,8 @@ static void add_parts(ac_tail_t *tail, json_t *parts, const char *text, size_t l
 {
     json_t *steps = json_copy(tail->steps), *part;
     size_t i, at = 0;
-    json_array_foreach(parts, i, part) {
+    json_array_foreach(parts, i, part)
+    {
         json_int_t size = json_integer_value(part);
         size_t n = size > 0 && (uint64_t)size < len - at ? (size_t)size : len - at;
         if (json_is_string(part)) {
@@ -163,20 +184,26 @@ static void make_events(ac_tail_t *tail)
     size_t len = strlen(text), told = tail->log ? tail->cursor.n_text : 0;
     json_t *parts = json_object_get(json_object_get(tail->message, "metadata"), "parts");
     apr_time_t ended = ac_stored_time(tail->run, "completed_at");
-    if (!tail->log) tail_stored_add_run(tail);
+    if (!tail->log) {
+        tail_stored_add_run(tail);
+    }
     if (!tail->log && json_is_array(parts)) {
         add_parts(tail, parts, text, len);
         told = len;
     } else if (!tail->log) {
         add_tools(tail);
     }
-    if (told < len) tail_stored_add_text(tail, text + told, len - told, ended);
+    if (told < len) {
+        tail_stored_add_text(tail, text + told, len - told, ended);
+    }
     tail_stored_add(tail, ac_stored_terminal(tail->run, tail->message), ended);
 }
 
 bool ac_tail_is_beyond(const ac_tail_t *tail)
 {
-    if (tail->after > AC_TAIL_REST) return !tail->log;
+    if (tail->after > AC_TAIL_REST) {
+        return !tail->log;
+    }
     return tail->after > (tail->log ? ac_event_log_seq(tail->log) : 0) && tail->after <= AC_TAIL_STORED;
 }
 
@@ -184,7 +211,8 @@ void ac_tail_refuse_gone(ac_tail_t *tail, const char *why)
 {
     ac_err_t err;
     ac_err_init(&err);
-    ac_err_set(&err, AC_EVENTS_GONE, "%s; what came after event %" APR_UINT64_T_FMT " is not kept event by event here", why, tail->after);
+    ac_err_set(&err, AC_EVENTS_GONE, "%s; what came after event %" APR_UINT64_T_FMT " is not kept event by event here",
+               why, tail->after);
     ac_tail_fail(tail, &err);
 }
 
@@ -193,7 +221,9 @@ void ac_tail_refuse_gone(ac_tail_t *tail, const char *why)
 static bool tail_stored_place(ac_tail_t *tail)
 {
     const ac_event_t *last = tail->events[tail->n_events - 1];
-    if (!ac_tail_is_beyond(tail)) return true;
+    if (!ac_tail_is_beyond(tail)) {
+        return true;
+    }
     if (last->type == AC_EVENT_ERROR) {
         tail->after = last->seq - 1;
         return true;
@@ -205,7 +235,9 @@ static bool tail_stored_place(ac_tail_t *tail)
 static void tail_stored_tell(ac_tail_t *tail)
 {
     while (tail->next_event < tail->n_events && !tail->gone && !tail->over) {
-        if (!ac_tail_room(tail)) return;
+        if (!ac_tail_room(tail)) {
+            return;
+        }
         ac_tail_give(tail, tail->events[tail->next_event++]);
     }
     ac_tail_again(tail, 0);
@@ -215,7 +247,9 @@ static void tail_stored_tell(ac_tail_t *tail)
 
 static void tail_stored_ask(ac_tail_t *tail, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
 {
-    if (!op) abort();
+    if (!op) {
+        abort();
+    }
     op->deadline = ac_clock() + tail->engine->conf.store_timeout;
     tail->asked = true;
     ac_store_call_post(tail->engine->store, tail->engine->loop, op, done, tail);
@@ -227,9 +261,13 @@ static ac_tail_t *answered(ac_store_op_t *op)
     ac_tail_t *tail = op->baton;
     ac_err_t err = op->err;
     tail->asked = false;
-    if (op->status == APR_SUCCESS && !tail->gone) return tail;
+    if (op->status == APR_SUCCESS && !tail->gone) {
+        return tail;
+    }
     if (!tail->gone) {
-        if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+        if (!err.kind) {
+            ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+        }
         ac_err_while(&err, "reading the run");
         ac_tail_fail(tail, &err);
     } else {
@@ -246,11 +284,16 @@ static void on_messages(ac_store_op_t *op)
     ac_tail_t *tail = answered(op);
     size_t i;
     json_t *message;
-    if (!tail) return;
-    json_array_foreach(json_object_get(op->out, "data"), i, message) {
+    if (!tail) {
+        return;
+    }
+    json_array_foreach(json_object_get(op->out, "data"), i, message)
+    {
         json_t **pkept = !strcmp(ac_json_peek_string(message, "role", ""), "user") ? &tail->first : &tail->message;
         tail->before = ac_json_peek_int(message, "seq", tail->before);
-        if (strcmp(ac_json_peek_string(message, "run_id", ""), tail->run_id) != 0 || *pkept) continue;
+        if (strcmp(ac_json_peek_string(message, "run_id", ""), tail->run_id) != 0 || *pkept) {
+            continue;
+        }
         *pkept = json_incref(message);
     }
     bool more = i && json_is_true(json_object_get(op->out, "has_more"));
@@ -261,12 +304,15 @@ static void on_messages(ac_store_op_t *op)
         return;
     }
     make_events(tail);
-    if (tail_stored_place(tail)) tail_stored_tell(tail);
+    if (tail_stored_place(tail)) {
+        tail_stored_tell(tail);
+    }
 }
 
 static void ask_messages(ac_tail_t *tail)
 {
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_MESSAGE_LIST, tail->owner, ac_json_peek_string(tail->run, "thread_id", ""));
+    ac_store_op_t *op =
+        ac_store_op_create(AC_STORE_MESSAGE_LIST, tail->owner, ac_json_peek_string(tail->run, "thread_id", ""));
     if (op) {
         op->page.limit = AC_MAX_PAGE;
         op->page.descending = true;
@@ -278,7 +324,9 @@ static void ask_messages(ac_tail_t *tail)
 static void on_steps(ac_store_op_t *op)
 {
     ac_tail_t *tail = answered(op);
-    if (!tail) return;
+    if (!tail) {
+        return;
+    }
     tail->steps = json_incref(json_object_get(op->out, "data"));
     ac_store_op_free(op);
     tail->before = 0;
@@ -292,24 +340,34 @@ static void tail_stored_look_again(ac_tail_t *tail)
         ac_tail_refuse_gone(tail, "the run goes on where its events cannot be read from here");
         return;
     }
-    if (!ac_tail_is_beyond(tail)) ac_tail_say_live(tail);
+    if (!ac_tail_is_beyond(tail)) {
+        ac_tail_say_live(tail);
+    }
     ac_tail_again(tail, wait < LOOK_MOST ? wait : LOOK_MOST);
 }
 
 static void tail_stored_on_run(ac_store_op_t *op)
 {
     ac_tail_t *tail = answered(op);
-    if (!tail) return;
+    if (!tail) {
+        return;
+    }
     bool goes_on = ac_record_is_active(op->out);
     json_decref(tail->run);
     tail->run = json_incref(op->out);
     ac_store_op_free(op);
-    if (goes_on) tail_stored_look_again(tail);
-    else tail_stored_ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
+    if (goes_on) {
+        tail_stored_look_again(tail);
+    } else {
+        tail_stored_ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
+    }
 }
 
 void ac_tail_from_store(ac_tail_t *tail)
 {
-    if (tail->n_events) tail_stored_tell(tail);
-    else tail_stored_ask(tail, ac_store_op_create(AC_STORE_RUN_GET, tail->owner, tail->run_id), tail_stored_on_run);
+    if (tail->n_events) {
+        tail_stored_tell(tail);
+    } else {
+        tail_stored_ask(tail, ac_store_op_create(AC_STORE_RUN_GET, tail->owner, tail->run_id), tail_stored_on_run);
+    }
 }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define LONGEST apr_time_from_sec(300)          /* that it stays open, unless `open` itself is longer */
+#define LONGEST apr_time_from_sec(300) /* that it stays open, unless `open` itself is longer */
 
 void ac_breaker_init(ac_breaker_t *breaker, const ac_breaker_conf_t *conf, const char *name)
 {
@@ -22,8 +22,12 @@ static void slide(ac_breaker_t *breaker, apr_time_t now)
 {
     int64_t part = now / (breaker->conf->window / AC_BREAKER_PARTS);
     int64_t n = part - breaker->part;
-    if (n > AC_BREAKER_PARTS || n < 0) n = AC_BREAKER_PARTS;
-    for (int64_t i = 0; i < n; i++) memset(&breaker->parts[(part - i) % AC_BREAKER_PARTS], 0, sizeof breaker->parts[0]);
+    if (n > AC_BREAKER_PARTS || n < 0) {
+        n = AC_BREAKER_PARTS;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        memset(&breaker->parts[(part - i) % AC_BREAKER_PARTS], 0, sizeof breaker->parts[0]);
+    }
     breaker->part = part;
 }
 
@@ -50,8 +54,12 @@ static void sum(const ac_breaker_t *breaker, int64_t *pcalls, int64_t *pfailures
 static apr_interval_time_t open_time(const ac_breaker_t *breaker)
 {
     apr_interval_time_t base = breaker->conf->open, most = base > LONGEST ? base : LONGEST, time = base;
-    for (int i = 1; i < breaker->n_opened && time < most; i++) time *= 2;
-    if (time > most) time = most;
+    for (int i = 1; i < breaker->n_opened && time < most; i++) {
+        time *= 2;
+    }
+    if (time > most) {
+        time = most;
+    }
     return time - time / 5 + (apr_interval_time_t)(ac_random() % (uint64_t)(2 * (time / 5) + 1));
 }
 
@@ -69,12 +77,16 @@ static void open_first(ac_breaker_t *breaker, apr_time_t now)
     int64_t calls, failures;
     sum(breaker, &calls, &failures);
     /* One that opens again as soon as it has closed goes on with the row. */
-    if (breaker->closed && now - breaker->closed > breaker->conf->window) breaker->n_opened = 0;
+    if (breaker->closed && now - breaker->closed > breaker->conf->window) {
+        breaker->n_opened = 0;
+    }
     breaker->opened = now;
     open_now(breaker, now);
     ac_duration_format(time, apr_time_from_msec(apr_time_as_msec(breaker->reopens - now)));
-    ac_log(AC_M540, APR_SUCCESS, "model[%s]: %" APR_INT64_T_FMT " of its last %" APR_INT64_T_FMT " calls failed; it is not "
-           "asked for %s, then by one run at a time until it answers", breaker->name, failures, calls, time);
+    ac_log(AC_M540, APR_SUCCESS,
+           "model[%s]: %" APR_INT64_T_FMT " of its last %" APR_INT64_T_FMT " calls failed; it is not "
+           "asked for %s, then by one run at a time until it answers",
+           breaker->name, failures, calls, time);
 }
 
 static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
@@ -94,10 +106,16 @@ ac_breaker_state_e ac_breaker_look(const ac_breaker_t *breaker, apr_time_t now, 
 {
     apr_interval_time_t wait = 0;
     ac_breaker_state_e state = breaker->state;
-    if (state == AC_BREAKER_OPEN && now >= breaker->reopens) state = AC_BREAKER_HALF_OPEN;
-    else if (state == AC_BREAKER_OPEN) wait = breaker->reopens - now;
-    else if (state == AC_BREAKER_HALF_OPEN) wait = apr_time_from_sec(1);    /* as long as a probe may take, nobody knows */
-    if (pwait) *pwait = wait;
+    if (state == AC_BREAKER_OPEN && now >= breaker->reopens) {
+        state = AC_BREAKER_HALF_OPEN;
+    } else if (state == AC_BREAKER_OPEN) {
+        wait = breaker->reopens - now;
+    } else if (state == AC_BREAKER_HALF_OPEN) {
+        wait = apr_time_from_sec(1); /* as long as a probe may take, nobody knows */
+    }
+    if (pwait) {
+        *pwait = wait;
+    }
     return state;
 }
 
@@ -105,7 +123,9 @@ bool ac_breaker_allows(const ac_breaker_t *breaker, apr_time_t now, apr_interval
 {
     apr_interval_time_t wait;
     ac_breaker_look(breaker, now, &wait);
-    if (pwait) *pwait = wait;
+    if (pwait) {
+        *pwait = wait;
+    }
     return wait == 0;
 }
 
@@ -122,16 +142,20 @@ ac_ticket_t ac_breaker_begin(ac_breaker_t *breaker, apr_time_t now)
 
 void ac_breaker_answers(ac_breaker_t *breaker, ac_ticket_t *ticket, apr_time_t now)
 {
-    if (breaker->state <= AC_BREAKER_CLOSED || ticket->epoch != breaker->epoch) return;
+    if (breaker->state <= AC_BREAKER_CLOSED || ticket->epoch != breaker->epoch) {
+        return;
+    }
     breaker_close_again(breaker, now);
-    ticket->epoch = breaker->epoch;             /* how it ends counts in the new window */
+    ticket->epoch = breaker->epoch; /* how it ends counts in the new window */
     ticket->probe = false;
 }
 
 void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome_e outcome, apr_time_t now)
 {
     int64_t calls, failures;
-    if (breaker->state == AC_BREAKER_OFF || ticket->epoch != breaker->epoch) return;
+    if (breaker->state == AC_BREAKER_OFF || ticket->epoch != breaker->epoch) {
+        return;
+    }
     if (breaker->state != AC_BREAKER_CLOSED) {
         if (outcome == AC_OUTCOME_WELL) {
             breaker_close_again(breaker, now);
@@ -139,11 +163,13 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome
             ac_debug("model[%s]: the run that tried it failed", breaker->name);
             open_now(breaker, now);
         } else if (ticket->probe) {
-            breaker->state = AC_BREAKER_OPEN;   /* its time is over, so the next run is the probe */
+            breaker->state = AC_BREAKER_OPEN; /* its time is over, so the next run is the probe */
         }
         return;
     }
-    if (outcome == AC_OUTCOME_UNTOLD) return;
+    if (outcome == AC_OUTCOME_UNTOLD) {
+        return;
+    }
     count(breaker, outcome == AC_OUTCOME_FAILED, now);
     sum(breaker, &calls, &failures);
     if (outcome == AC_OUTCOME_FAILED && calls >= breaker->conf->calls &&
@@ -155,9 +181,11 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome
 ac_outcome_e ac_breaker_outcome(const ac_err_t *err)
 {
     switch (err->kind) {
-    case AC_MODEL_ERROR: case AC_MODEL_TIMEOUT: case AC_MODEL_THROTTLED: case AC_UPSTREAM_ERROR: case AC_UPSTREAM_TIMEOUT:
-        return AC_OUTCOME_FAILED;
-    default:
-        return AC_OUTCOME_WELL;
+    case AC_MODEL_ERROR:
+    case AC_MODEL_TIMEOUT:
+    case AC_MODEL_THROTTLED:
+    case AC_UPSTREAM_ERROR:
+    case AC_UPSTREAM_TIMEOUT: return AC_OUTCOME_FAILED;
+    default: return AC_OUTCOME_WELL;
     }
 }

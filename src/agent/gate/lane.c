@@ -3,18 +3,22 @@
  * that have begun are not held up by those that come later. */
 #include "agent/run/run.h"
 
-static const ac_lane_conf_t open_way;           /* no breaker, no limit, no fallback */
+static const ac_lane_conf_t open_way; /* no breaker, no limit, no fallback */
 
 ac_lane_t *ac_lane_of(ac_engine_t *engine, const ac_model_t *model)
 {
     ac_lane_t *lane = apr_hash_get(engine->lanes, model->id, APR_HASH_KEY_STRING);
-    if (lane) return lane;
+    if (lane) {
+        return lane;
+    }
     const apr_hash_t *confs = engine->registry->lanes;
     lane = apr_pcalloc(engine->pool, sizeof *lane);
     lane->loop = engine->loop;
     lane->model = model;
     lane->conf = confs ? apr_hash_get((apr_hash_t *)confs, model->id, APR_HASH_KEY_STRING) : NULL;
-    if (!lane->conf) lane->conf = &open_way;
+    if (!lane->conf) {
+        lane->conf = &open_way;
+    }
     ac_run_queue_init(&lane->queue, engine->pool);
     ac_breaker_init(&lane->breaker, &lane->conf->breaker, model->id);
     apr_hash_set(engine->lanes, model->id, APR_HASH_KEY_STRING, lane);
@@ -24,7 +28,9 @@ ac_lane_t *ac_lane_of(ac_engine_t *engine, const ac_model_t *model)
 void ac_lane_look(ac_engine_t *engine, const ac_model_t *model, ac_lane_state_t *state)
 {
     static const char *const names[] = {
-        [AC_BREAKER_OFF] = "off", [AC_BREAKER_CLOSED] = "closed", [AC_BREAKER_OPEN] = "open",
+        [AC_BREAKER_OFF] = "off",
+        [AC_BREAKER_CLOSED] = "closed",
+        [AC_BREAKER_OPEN] = "open",
         [AC_BREAKER_HALF_OPEN] = "half-open",
     };
     const ac_lane_t *lane = ac_lane_of(engine, model);
@@ -56,7 +62,9 @@ static void lane_serve_line(ac_lane_t *lane)
 static apr_interval_time_t guess_wait(const ac_lane_t *lane)
 {
     apr_interval_time_t wait = lane->hold / lane->conf->max_runs * (lane->queue.n_waiting + 1);
-    if (wait < apr_time_from_sec(1)) return apr_time_from_sec(1);
+    if (wait < apr_time_from_sec(1)) {
+        return apr_time_from_sec(1);
+    }
     return wait < apr_time_from_sec(60) ? wait : apr_time_from_sec(60);
 }
 
@@ -95,7 +103,9 @@ static bool stand_in_line(ac_lane_t *lane, ac_run_t *run, ac_err_t *err)
     }
     ac_run_queue_wait(&lane->queue, &run->lane_place, run);
     ac_timer_set(lane->loop, &run->state_timer, ac_loop_now(lane->loop) + conf->wait, on_wait_over, run);
-    if (other) end_wait(other, "as many wait as may, most of them of one owner");
+    if (other) {
+        end_wait(other, "as many wait as may, most of them of one owner");
+    }
     return true;
 }
 
@@ -115,7 +125,9 @@ ac_way_e ac_lane_enter(ac_run_t *run, bool begun, ac_err_t *err)
     if (!run->lane_place.holds && conf->max_runs && lane->queue.n_slots >= conf->max_runs && !begun) {
         return stand_in_line(lane, run, err) ? AC_WAY_LINE : AC_WAY_SHUT;
     }
-    if (!run->lane_place.holds) lane_take_slot(lane, run);
+    if (!run->lane_place.holds) {
+        lane_take_slot(lane, run);
+    }
     run->ticket = ac_breaker_begin(&lane->breaker, now);
     return AC_WAY_FREE;
 }
@@ -123,8 +135,12 @@ ac_way_e ac_lane_enter(ac_run_t *run, bool begun, ac_err_t *err)
 void ac_lane_leave(ac_run_t *run)
 {
     ac_lane_t *lane = run->lane;
-    if (!lane) return;
-    if (run->lane_place.waits) ac_timer_cancel(lane->loop, &run->state_timer);
+    if (!lane) {
+        return;
+    }
+    if (run->lane_place.waits) {
+        ac_timer_cancel(lane->loop, &run->state_timer);
+    }
     if (!run->lane_place.holds) {
         ac_run_queue_leave(&lane->queue, &run->lane_place);
         return;

@@ -7,30 +7,35 @@
 #include "agent/agent.h"
 
 /* ---- breaker.c: whether a model is asked at all. Knows no run; `now` is ac_clock time ---- */
-#define AC_BREAKER_PARTS 10                     /* of the window; it slides by one of them */
+#define AC_BREAKER_PARTS 10 /* of the window; it slides by one of them */
 
 typedef enum ac_breaker_state_e {
-    AC_BREAKER_OFF, AC_BREAKER_CLOSED, AC_BREAKER_OPEN, AC_BREAKER_HALF_OPEN
+    AC_BREAKER_OFF,
+    AC_BREAKER_CLOSED,
+    AC_BREAKER_OPEN,
+    AC_BREAKER_HALF_OPEN
 } ac_breaker_state_e;
 
 typedef enum ac_outcome_e {
-    AC_OUTCOME_WELL,                            /* it answered, or refused for a reason that lies in the request */
+    AC_OUTCOME_WELL, /* it answered, or refused for a reason that lies in the request */
     AC_OUTCOME_FAILED,
-    AC_OUTCOME_UNTOLD                           /* ended by us before it could say anything */
+    AC_OUTCOME_UNTOLD /* ended by us before it could say anything */
 } ac_outcome_e;
 
 typedef struct ac_breaker_t {
     const ac_breaker_conf_t *conf;
-    const char *name;                           /* the model's id, for the log */
-    ac_breaker_state_e state;                   /* OPEN becomes HALF_OPEN when a probe begins */
-    unsigned epoch;                             /* of the state: what began in another one does not count */
-    int64_t part;                               /* the newest part of the window, numbered since the clock's beginning */
-    struct { int calls, failures; } parts[AC_BREAKER_PARTS];
-    int n_opened;                               /* in a row */
-    apr_time_t opened, reopens, closed;         /* first of the row; when a probe may go; last time */
+    const char *name;         /* the model's id, for the log */
+    ac_breaker_state_e state; /* OPEN becomes HALF_OPEN when a probe begins */
+    unsigned epoch;           /* of the state: what began in another one does not count */
+    int64_t part;             /* the newest part of the window, numbered since the clock's beginning */
+    struct {
+        int calls, failures;
+    } parts[AC_BREAKER_PARTS];
+    int n_opened;                       /* in a row */
+    apr_time_t opened, reopens, closed; /* first of the row; when a probe may go; last time */
 } ac_breaker_t;
 
-typedef struct ac_ticket_t {                    /* a call's, from its beginning to its end */
+typedef struct ac_ticket_t { /* a call's, from its beginning to its end */
     unsigned epoch;
     bool probe;
 } ac_ticket_t;
@@ -49,27 +54,28 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome
 ac_outcome_e ac_breaker_outcome(const ac_err_t *err);
 
 /* ---- run_queue.c: slots, and the runs that wait for one: in order for each owner, and owners in turn ---- */
-typedef struct ac_share_t ac_share_t;           /* what one owner has of a queue */
+typedef struct ac_share_t ac_share_t; /* what one owner has of a queue */
 typedef struct ac_place_t ac_place_t;
-struct ac_place_t {                             /* a run's, in one queue; zero before use */
+struct ac_place_t { /* a run's, in one queue; zero before use */
     ac_run_t *run;
-    ac_share_t *share;                          /* NULL: neither of the two */
-    bool waits, holds;                          /* in the queue; has a slot */
-    ac_place_t *next, *prev;                    /* of the same owner's that wait */
+    ac_share_t *share;       /* NULL: neither of the two */
+    bool waits, holds;       /* in the queue; has a slot */
+    ac_place_t *next, *prev; /* of the same owner's that wait */
 };
 typedef struct ac_run_queue_t {
-    apr_hash_t *shares;                         /* owner → ac_share_t, where any of his runs waits or has a slot */
-    ac_share_t *turn;                           /* a ring of the owners who wait: the next one */
-    int n_slots, n_waiting;                     /* slots taken; runs in the queue */
-    int most;                                   /* slots of one owner; 0: all of them */
+    apr_hash_t *shares;     /* owner → ac_share_t, where any of his runs waits or has a slot */
+    ac_share_t *turn;       /* a ring of the owners who wait: the next one */
+    int n_slots, n_waiting; /* slots taken; runs in the queue */
+    int most;               /* slots of one owner; 0: all of them */
 } ac_run_queue_t;
 
 void ac_run_queue_init(ac_run_queue_t *queue, apr_pool_t *pool);
 /* Whether this run's owner has fewer slots than one owner may have. */
 bool ac_run_queue_has_room(const ac_run_queue_t *queue, const ac_run_t *run);
-void ac_run_queue_wait(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run);   /* behind the runs of the same owner */
-void ac_run_queue_take(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run);   /* a slot, though there may be none; leaves the queue */
-void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place);                 /* slot and queue; fine where it has neither */
+void ac_run_queue_wait(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run); /* behind the runs of the same owner */
+void ac_run_queue_take(ac_run_queue_t *queue, ac_place_t *place,
+                       ac_run_t *run); /* a slot, though there may be none; leaves the queue */
+void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place); /* slot and queue; fine where it has neither */
 /* The run that gets the next slot, of the owner whose turn it is; it still waits. NULL: none may have one. */
 ac_run_t *ac_run_queue_next(const ac_run_queue_t *queue);
 /* A full queue: the newest run of the owner who has most of it, where this run's owner would still have no more than that one. NULL: this
@@ -83,16 +89,16 @@ typedef struct ac_lane_t {
     const ac_lane_conf_t *conf;
     ac_breaker_t breaker;
     ac_run_queue_t queue;
-    apr_interval_time_t hold;                   /* how long a run keeps its slot, on a sliding average */
+    apr_interval_time_t hold; /* how long a run keeps its slot, on a sliding average */
 } ac_lane_t;
 
 typedef enum ac_way_e {
-    AC_WAY_FREE,                                /* the run has a slot: ask */
-    AC_WAY_LINE,                                /* ac_run_seek() or ac_run_waited() will be called */
-    AC_WAY_SHUT                                 /* err says why */
+    AC_WAY_FREE, /* the run has a slot: ask */
+    AC_WAY_LINE, /* ac_run_seek() or ac_run_waited() will be called */
+    AC_WAY_SHUT  /* err says why */
 } ac_way_e;
 
-ac_lane_t *ac_lane_of(ac_engine_t *engine, const ac_model_t *model);    /* made where it is wanted for the first time */
+ac_lane_t *ac_lane_of(ac_engine_t *engine, const ac_model_t *model); /* made where it is wanted for the first time */
 /* For run->lane. A run that has begun to answer is not turned away: it takes a slot though there is none, and asks a model whose
  * breaker is open if there is no other one. err: overloaded, model_error; with retry_after. */
 ac_way_e ac_lane_enter(ac_run_t *run, bool begun, ac_err_t *err);

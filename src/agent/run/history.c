@@ -20,7 +20,9 @@ static const char *history_finish_of(const json_t *message)
 static bool turn_is_filtered(const json_t *stored, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
-        if (!strcmp(history_finish_of(json_array_get(stored, i)), "content_filter")) return true;
+        if (!strcmp(history_finish_of(json_array_get(stored, i)), "content_filter")) {
+            return true;
+        }
     }
     return false;
 }
@@ -30,7 +32,8 @@ static int64_t message_tokens(const json_t *message)
     int64_t tokens = 4 + ac_history_estimate(ac_json_peek_string(message, "content", ""));
     size_t i;
     json_t *call;
-    json_array_foreach(json_object_get(message, "tool_calls"), i, call) {
+    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
+    {
         char *text = ac_json_dump(call, NULL);
         tokens += ac_history_estimate(text);
         free(text);
@@ -43,7 +46,8 @@ static void add_tool_calls(json_t *messages, const ac_agent_t *agent, const json
 {
     json_t *calls = json_array(), *call;
     size_t i;
-    json_array_foreach((json_t *)stored_calls, i, call) {
+    json_array_foreach((json_t *)stored_calls, i, call)
+    {
         char *arguments = ac_json_dump(json_object_get(call, "arguments"), NULL);
         json_t *function = json_object();
         ac_json_put(function, "name", ac_json_text(ac_json_peek_string(call, "tool", "")));
@@ -60,11 +64,13 @@ static void add_tool_calls(json_t *messages, const ac_agent_t *agent, const json
     ac_json_put(message, "content", json_null());
     ac_json_put(message, "tool_calls", calls);
     json_array_append_new(messages, message);
-    json_array_foreach((json_t *)stored_calls, i, call) {
-        json_array_append_new(messages, ac_history_tool_message(agent, ac_json_peek_string(call, "id", ""),
-                                                                ac_json_peek_string(call, "tool", ""),
-                                                                json_object_get(call, "result"),
-                                                                ac_json_peek_string(call, "error", NULL)));
+    json_array_foreach((json_t *)stored_calls, i, call)
+    {
+        json_array_append_new(messages,
+                              ac_history_tool_message(agent, ac_json_peek_string(call, "id", ""),
+                                                      ac_json_peek_string(call, "tool", ""),
+                                                      json_object_get(call, "result"),
+                                                      ac_json_peek_string(call, "error", NULL)));
     }
 }
 
@@ -81,8 +87,12 @@ static json_t *mark_foreign(const char *tool, const json_t *result)
 static json_t *what_is_told(const ac_agent_t *agent, const char *tool, const json_t *result, const char *error)
 {
     const ac_tool_t *known = ac_agent_tool(agent, tool);
-    if (error) return json_pack("{s:o}", "error", ac_json_text(error));
-    if (known && (known->vt->flags & AC_TOOL_COMPUTES)) return json_incref((json_t *)result);
+    if (error) {
+        return json_pack("{s:o}", "error", ac_json_text(error));
+    }
+    if (known && (known->vt->flags & AC_TOOL_COMPUTES)) {
+        return json_incref((json_t *)result);
+    }
     return mark_foreign(tool, result);
 }
 
@@ -109,14 +119,20 @@ static void history_add_text(json_t *messages, const char *role, const char *con
 
 static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *stored, size_t first, size_t end)
 {
-    if (turn_is_filtered(stored, first, end)) return;
+    if (turn_is_filtered(stored, first, end)) {
+        return;
+    }
     for (size_t i = first; i < end; i++) {
         const json_t *message = json_array_get(stored, i);
         const char *role = ac_json_peek_string(message, "role", "user");
         const char *content = ac_json_peek_string(message, "content", "");
         const json_t *calls = json_object_get(message, "tool_calls");
-        if (json_array_size(calls)) add_tool_calls(messages, agent, calls);
-        if (*content) history_add_text(messages, role, content);
+        if (json_array_size(calls)) {
+            add_tool_calls(messages, agent, calls);
+        }
+        if (*content) {
+            history_add_text(messages, role, content);
+        }
     }
 }
 
@@ -130,10 +146,14 @@ static size_t first_turn(const ac_agent_t *agent, const json_t *stored)
         const json_t *message = json_array_get(stored, i);
         messages++;
         tokens += message_tokens(message);
-        if (strcmp(ac_json_peek_string(message, "role", ""), "user") != 0) continue;
+        if (strcmp(ac_json_peek_string(message, "role", ""), "user") != 0) {
+            continue;
+        }
         bool newest = begin == n;
         begin = i;
-        if (!newest && (messages > agent->history_messages || tokens > agent->history_tokens)) break;
+        if (!newest && (messages > agent->history_messages || tokens > agent->history_tokens)) {
+            break;
+        }
         first = begin;
     }
     return first;
@@ -142,12 +162,18 @@ static size_t first_turn(const ac_agent_t *agent, const json_t *stored)
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content)
 {
     json_t *messages = json_array();
-    if (!messages) return NULL;
-    if (agent->instructions && *agent->instructions) history_add_text(messages, "system", agent->instructions);
+    if (!messages) {
+        return NULL;
+    }
+    if (agent->instructions && *agent->instructions) {
+        history_add_text(messages, "system", agent->instructions);
+    }
     size_t n = json_array_size(stored), first = agent->history_messages > 0 ? first_turn(agent, stored) : n;
     for (size_t end = first; first < n; first = end) {
         for (end = first + 1; end < n; end++) {
-            if (!strcmp(ac_json_peek_string(json_array_get(stored, end), "role", ""), "user")) break;
+            if (!strcmp(ac_json_peek_string(json_array_get(stored, end), "role", ""), "user")) {
+                break;
+            }
         }
         add_turn(messages, agent, stored, first, end);
     }

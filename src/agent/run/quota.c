@@ -19,7 +19,9 @@ ac_quota_t *ac_quota_create(const ac_limits_t *place, const ac_limits_t *key, co
         quota->key = *key;
         quota->key.scope = quota->key_scope = quota_copy(key->scope);
     }
-    quota->who = (ac_subject_t){.owner = quota_copy(who->owner), .key = quota_copy(who->key), .address = quota_copy(who->address)};
+    quota->who = (ac_subject_t){.owner = quota_copy(who->owner),
+                                .key = quota_copy(who->key),
+                                .address = quota_copy(who->address)};
     return quota;
 }
 

@@ -6,26 +6,26 @@
 #include <string.h>
 
 #define FROM(state) (1u << (state))
-#define LIVE (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_WAITING))
+#define LIVE \
+    (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_WAITING))
 
 typedef struct ac_state_row_t {
     const char *name, *doing;
-    unsigned from;                              /* states it may be entered from */
+    unsigned from; /* states it may be entered from */
     void (*enter)(ac_run_t *run);
 } ac_state_row_t;
 
 static const ac_state_row_t states[AC_RUN_N_STATES] = {
-    [AC_RUN_QUEUED]    = {"QUEUED", "waiting for a slot", 0, NULL},
-    [AC_RUN_LOADING]   = {"LOADING", "reading the thread",
-                          FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SAVING),
-                          ac_run_enter_loading},
-    [AC_RUN_ASKING]    = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING),
-                          ac_run_enter_asking},
-    [AC_RUN_CALLING]   = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_enter_calling},
-    [AC_RUN_WAITING]   = {"WAITING", "being put aside for its owner's word", FROM(AC_RUN_CALLING), ac_run_enter_waiting},
-    [AC_RUN_SAVING]    = {"SAVING", "storing the answer", LIVE, ac_run_settle},
+    [AC_RUN_QUEUED] = {"QUEUED", "waiting for a slot", 0, NULL},
+    [AC_RUN_LOADING] = {"LOADING", "reading the thread",
+                        FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SAVING),
+                        ac_run_enter_loading},
+    [AC_RUN_ASKING] = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING), ac_run_enter_asking},
+    [AC_RUN_CALLING] = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_enter_calling},
+    [AC_RUN_WAITING] = {"WAITING", "being put aside for its owner's word", FROM(AC_RUN_CALLING), ac_run_enter_waiting},
+    [AC_RUN_SAVING] = {"SAVING", "storing the answer", LIVE, ac_run_settle},
     [AC_RUN_COMPLETED] = {"COMPLETED", "done", FROM(AC_RUN_SAVING), NULL},
-    [AC_RUN_FAILED]    = {"FAILED", "done", FROM(AC_RUN_SAVING), NULL},
+    [AC_RUN_FAILED] = {"FAILED", "done", FROM(AC_RUN_SAVING), NULL},
     [AC_RUN_CANCELLED] = {"CANCELLED", "done", FROM(AC_RUN_SAVING), NULL},
 };
 
@@ -52,12 +52,16 @@ void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
                states[run->state].name, cause, states[state].name);
         abort();
     }
-    if (state == AC_RUN_ASKING) run->round++;
+    if (state == AC_RUN_ASKING) {
+        run->round++;
+    }
     ac_debug("run[%s] %s --%s--> %s", run->turn->run_id, states[run->state].name, cause, states[state].name);
     ac_timer_cancel(run->engine->loop, &run->state_timer);
     run->state = state;
     note_doing(run);
-    if (states[state].enter) states[state].enter(run);
+    if (states[state].enter) {
+        states[state].enter(run);
+    }
 }
 
 static void on_queue_timeout(void *baton)
@@ -88,7 +92,9 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
     run->turn = turn;
     run->agent = turn->agent;
     run->channel = ac_channel_create();
-    if (!run->channel) abort();
+    if (!run->channel) {
+        abort();
+    }
     run->created = ac_clock();
     run->created_at = apr_time_now();
     ac_err_init(&run->err);
@@ -107,9 +113,13 @@ static void run_timer_set(ac_run_t *run)
 void ac_run_begin(void *baton)
 {
     ac_run_t *run = baton;
-    if (!ac_run_live(run)) return;              /* cancelled while it waited for its turn in the ready list */
+    if (!ac_run_live(run)) {
+        return; /* cancelled while it waited for its turn in the ready list */
+    }
     run->started_at = apr_time_now();
-    if (run->over.kind && (!run->turn->key[0] || run->turn->stateless)) run->err = run->over;
+    if (run->over.kind && (!run->turn->key[0] || run->turn->stateless)) {
+        run->err = run->over;
+    }
     if (run->err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, NULL, "refused");
         return;
@@ -131,7 +141,9 @@ static void run_hold(ac_run_t *run, ac_event_t *event)
     if (run->n_held == run->held_size) {
         int size = run->held_size ? run->held_size * 2 : 8;
         ac_event_t **held = realloc(run->held, (size_t)size * sizeof *held);
-        if (!held) abort();
+        if (!held) {
+            abort();
+        }
         run->held = held;
         run->held_size = size;
     }
@@ -140,7 +152,9 @@ static void run_hold(ac_run_t *run, ac_event_t *event)
 
 static void drop_held(ac_run_t *run)
 {
-    for (int i = 0; i < run->n_held; i++) ac_event_unref(run->held[i]);
+    for (int i = 0; i < run->n_held; i++) {
+        ac_event_unref(run->held[i]);
+    }
     free(run->held);
     run->held = NULL;
     run->n_held = run->held_size = 0;
@@ -149,9 +163,14 @@ static void drop_held(ac_run_t *run)
 void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len)
 {
     ac_event_t *event = ac_event_create(type, data, text, len);
-    if (!event) abort();
-    if (run->durable == AC_OPENED || run->turn->stateless) ac_run_show(run, event);
-    else run_hold(run, event);
+    if (!event) {
+        abort();
+    }
+    if (run->durable == AC_OPENED || run->turn->stateless) {
+        ac_run_show(run, event);
+    } else {
+        run_hold(run, event);
+    }
 }
 
 void ac_run_release(ac_run_t *run)
@@ -164,7 +183,9 @@ void ac_run_release(ac_run_t *run)
     ac_json_put(data, "message_id", ac_json_text(turn->stateless ? NULL : turn->message_id));
     ac_run_log_begin(run);
     ac_run_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
-    for (int i = 0; i < run->n_held; i++) ac_run_show(run, run->held[i]);
+    for (int i = 0; i < run->n_held; i++) {
+        ac_run_show(run, run->held[i]);
+    }
     run->n_held = 0;
     drop_held(run);
 }
@@ -189,8 +210,12 @@ void ac_run_begin_anew(ac_run_t *run)
 
 void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause)
 {
-    if (!ac_run_live(run)) return;
-    if (err && !run->err.kind) run->err = *err;
+    if (!ac_run_live(run)) {
+        return;
+    }
+    if (err && !run->err.kind) {
+        run->err = *err;
+    }
     /* Another child has told a client so already. Not of a run that another machine has closed. */
     bool cancelled = run->wants_cancel || (outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
     if (ac_run_log_decide(run, cancelled) && run->err.kind != AC_INTERRUPTED) {
@@ -206,9 +231,15 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_run_stop_asking(run);
     ac_lane_leave(run);
-    if (run->place.waits) ac_run_queue_leave(&run->engine->queue, &run->place);
-    if (!run->is_admitting) ac_run_limits_end(run);
-    if (outcome != AC_RUN_COMPLETED) ac_run_close_calls(run, "the run ended before this call did");
+    if (run->place.waits) {
+        ac_run_queue_leave(&run->engine->queue, &run->place);
+    }
+    if (!run->is_admitting) {
+        ac_run_limits_end(run);
+    }
+    if (outcome != AC_RUN_COMPLETED) {
+        ac_run_close_calls(run, "the run ended before this call did");
+    }
     ac_run_drop_calls(run);
     ac_run_transit(run, AC_RUN_SAVING, cause);
 }
@@ -238,7 +269,9 @@ static ac_event_t *error_event(const ac_run_t *run)
     }
     ac_json_put(data, "run_id", ac_json_text(run->turn->run_id));
     ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
-    if (!event) abort();
+    if (!event) {
+        abort();
+    }
     event->kind = run->err.kind;
     event->retry_after = run->err.retry_after;
     return event;
@@ -253,12 +286,14 @@ static void log_end(const ac_run_t *run)
         ac_debug("run[%s] agent[%s] request[%s]: %s after %d ms, %d rounds", run->turn->run_id, agent,
                  run->turn->request_id, states[run->outcome].name, took, run->round);
     } else if (!strcmp(row->fault, "operator")) {
-        ac_log(AC_M502, run->err.status, "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms",
-               run->turn->run_id, agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
+        ac_log(AC_M502, run->err.status,
+               "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms", run->turn->run_id,
+               agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
                run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
     } else {
-        ac_log(AC_M503, run->err.status, "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms",
-               run->turn->run_id, agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
+        ac_log(AC_M503, run->err.status,
+               "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms", run->turn->run_id,
+               agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
                run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
     }
 }
@@ -295,7 +330,9 @@ void ac_run_leave(ac_run_t *run)
     ac_run_limits_end(run);
     ac_run_log_leave(run);
     ac_run_drop_calls(run);
-    if (run->wants_cancel) ac_run_cancel_waiting(run->engine, run->turn->run_id, run->turn->owner);
+    if (run->wants_cancel) {
+        ac_run_cancel_waiting(run->engine, run->turn->run_id, run->turn->owner);
+    }
     ac_engine_forget(run);
     run_free(run);
 }
@@ -306,12 +343,16 @@ void ac_run_end(ac_run_t *run)
     ac_run_transit(run, run->outcome, "stored");
     log_end(run);
     stop_clocks(run);
-    if (run->unstored) ac_run_log_pending(run);
+    if (run->unstored) {
+        ac_run_log_pending(run);
+    }
     if (run->outcome == AC_RUN_FAILED || stopping) {
         ac_channel_emit(run->channel, error_event(run));
     } else {
         ac_event_t *event = ac_event_create(AC_EVENT_DONE, done_data(run), run->answer.data, run->answer.len);
-        if (!event) abort();
+        if (!event) {
+            abort();
+        }
         event->message = json_incref(run->message);
         ac_channel_emit(run->channel, event);
     }

@@ -8,8 +8,12 @@
 /* Something has come of the call: from here on no other model can stand in. */
 static void note_answer(ac_run_t *run)
 {
-    if (!run->ttft) run->ttft = ac_clock() - run->created;
-    if (run->answering) return;
+    if (!run->ttft) {
+        run->ttft = ac_clock() - run->created;
+    }
+    if (run->answering) {
+        return;
+    }
     run->answering = true;
     ac_breaker_answers(&run->lane->breaker, &run->ticket, ac_loop_now(run->engine->loop));
 }
@@ -17,13 +21,17 @@ static void note_answer(ac_run_t *run)
 static void fail_later(void *baton)
 {
     ac_run_t *run = baton;
-    if (run->err.kind) ac_run_finish(run, AC_RUN_FAILED, NULL, "answer over its limit");
+    if (run->err.kind) {
+        ac_run_finish(run, AC_RUN_FAILED, NULL, "answer over its limit");
+    }
 }
 
 static void run_ask_on_text(void *baton, const char *text, size_t len)
 {
     ac_run_t *run = baton;
-    if (len == 0 || run->err.kind) return;
+    if (len == 0 || run->err.kind) {
+        return;
+    }
     note_answer(run);
     if (run->answer.len == run->round_start && run->round_start > 0) {
         /* What was said before the tools were called stands by itself. */
@@ -49,7 +57,9 @@ static void run_ask_on_tool_start(void *baton, int index, const char *id, const 
 static void run_ask_on_tool_args(void *baton, int index, const char *fragment, size_t len)
 {
     ac_run_t *run = baton;
-    if (index < 0 || index >= run->n_calls || !run->calls[index] || len == 0) return;
+    if (index < 0 || index >= run->n_calls || !run->calls[index] || len == 0) {
+        return;
+    }
     json_t *data = json_object();
     ac_json_put(data, "step_id", ac_json_text(run->calls[index]->step_id));
     /* A fragment may end in the middle of a character, which JSON can't carry; then the pieces of it become U+FFFD, and
@@ -85,7 +95,9 @@ static void add_usage(ac_run_t *run, const ac_model_end_t *end)
          * come last, so there are none. */
         sum->prompt += ac_run_estimate_prompt(run);
         sum->completion += (int64_t)(run->answer.len - run->round_start + 3) / 4;
-        for (int i = 0; i < end->n_calls; i++) sum->completion += ac_history_estimate(end->calls[i].arguments);
+        for (int i = 0; i < end->n_calls; i++) {
+            sum->completion += ac_history_estimate(end->calls[i].arguments);
+        }
         sum->estimated = true;
     }
     sum->total = sum->prompt + sum->completion;
@@ -104,16 +116,22 @@ static json_t *cost_since(const ac_run_t *run)
 
 json_t *ac_run_cost(const ac_run_t *run)
 {
-    if (!run->agent || run->unpriced || (!run->lane && !run->agent->model)) return json_null();
+    if (!run->agent || run->unpriced || (!run->lane && !run->agent->model)) {
+        return json_null();
+    }
     json_t *cost = cost_since(run), *amount = json_object_get(cost, "amount");
-    if (amount) json_real_set(amount, json_real_value(amount) + run->paid_amount);
+    if (amount) {
+        json_real_set(amount, json_real_value(amount) + run->paid_amount);
+    }
     return cost;
 }
 
 void ac_run_pay(ac_run_t *run)
 {
     json_t *cost = cost_since(run);
-    if (run->usage.total > run->paid.total && json_is_null(cost)) run->unpriced = true;
+    if (run->usage.total > run->paid.total && json_is_null(cost)) {
+        run->unpriced = true;
+    }
     run->paid_amount += json_real_value(json_object_get(cost, "amount"));
     run->paid = run->usage;
     json_decref(cost);
@@ -137,7 +155,8 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
     if (run->round >= run->agent->max_rounds) {
         ac_err_set(&err, AC_MODEL_ERROR, "the model wanted more tools after all of its %d rounds", run->round);
     } else if (most && end->n_calls > most) {
-        ac_err_set(&err, AC_MODEL_ERROR, "the model wanted %d tools at once, and the agent allows %d", end->n_calls, most);
+        ac_err_set(&err, AC_MODEL_ERROR, "the model wanted %d tools at once, and the agent allows %d", end->n_calls,
+                   most);
     }
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "too many tools");
@@ -169,7 +188,7 @@ static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_outcome_e outc
 static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
 {
     return run->lane->conf->fallback && !run->answering && !run->err.kind &&
-           (err->kind == AC_MODEL_REFUSED || err->kind == AC_OVERLOADED || ac_breaker_outcome(err) == AC_OUTCOME_FAILED);
+        (err->kind == AC_MODEL_REFUSED || err->kind == AC_OVERLOADED || ac_breaker_outcome(err) == AC_OUTCOME_FAILED);
 }
 
 /* On to the model that stands in for this one. */
@@ -178,12 +197,14 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
     const ac_model_t *next = run->lane->conf->fallback;
     if (asked) {
         run->trouble = *err;
-        ac_log(AC_M542, err->status, "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
-               "instead", run->turn->run_id, run->turn->request_id, run->lane->model->id, ac_kind_row(err->kind)->code,
+        ac_log(AC_M542, err->status,
+               "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
+               "instead",
+               run->turn->run_id, run->turn->request_id, run->lane->model->id, ac_kind_row(err->kind)->code,
                err->detail, err->http_status, err->upstream_id[0] ? err->upstream_id : "-", next->id);
     } else {
-        ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->lane->model->id, err->detail,
-                 next->id);
+        ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->lane->model->id,
+                 err->detail, next->id);
     }
     ac_lane_leave(run);
     ac_run_pay(run);
@@ -195,14 +216,18 @@ static void run_ask_on_end(void *baton, const ac_model_end_t *end)
 {
     ac_run_t *run = baton;
     run->asking = NULL;
-    if (end->model[0]) apr_cpystrn(run->model, end->model, sizeof run->model);
+    if (end->model[0]) {
+        apr_cpystrn(run->model, end->model, sizeof run->model);
+    }
     note_end(run, end, ac_breaker_outcome(&end->err));
     run->finish = end->finish;
     if (end->status != APR_SUCCESS && may_stand_in(run, &end->err)) {
         fall_back(run, &end->err, true);
         ac_run_seek(run);
     } else if (end->status != APR_SUCCESS) {
-        if (end->err.kind == AC_CONTENT_FILTERED) run->finish = AC_FINISH_CONTENT_FILTER;
+        if (end->err.kind == AC_CONTENT_FILTERED) {
+            run->finish = AC_FINISH_CONTENT_FILTER;
+        }
         ac_run_finish(run, AC_RUN_FAILED, &end->err, "model failed");
     } else if (run->err.kind) {
         fail_later(run);
@@ -218,16 +243,24 @@ static void run_ask_on_end(void *baton, const ac_model_end_t *end)
 /* ---- asking ---- */
 
 static const ac_model_cb_t callbacks = {
-    .on_text = run_ask_on_text, .on_tool_start = run_ask_on_tool_start, .on_tool_args = run_ask_on_tool_args, .on_end = run_ask_on_end,
+    .on_text = run_ask_on_text,
+    .on_tool_start = run_ask_on_tool_start,
+    .on_tool_args = run_ask_on_tool_args,
+    .on_end = run_ask_on_end,
 };
 
 /* Only a run that may ask its model is stored: a run that is turned away leaves nothing behind, and can be sent again. */
 static void run_ask_open_once(ac_run_t *run)
 {
-    if (run->opened) return;
+    if (run->opened) {
+        return;
+    }
     run->opened = true;
-    if (run->turn->stateless) ac_run_release(run);
-    else ac_run_open(run);
+    if (run->turn->stateless) {
+        ac_run_release(run);
+    } else {
+        ac_run_open(run);
+    }
 }
 
 static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
@@ -239,8 +272,11 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     run->asked = ac_clock();
     run->asked_at = apr_time_now();
     ac_model_ask_t ask = {
-        .messages = run->messages, .tools = agent->tools_json, .temperature = agent->temperature,
-        .max_tokens = agent->max_tokens, .no_calls = run->round >= agent->max_rounds,
+        .messages = run->messages,
+        .tools = agent->tools_json,
+        .temperature = agent->temperature,
+        .max_tokens = agent->max_tokens,
+        .no_calls = run->round >= agent->max_rounds,
         .request_id = run->turn->request_id,
     };
     apr_status_t status = model->vt->ask(&run->asking, model->self, &ask, &callbacks, run, err);
@@ -262,13 +298,19 @@ static void run_ask_give_up(ac_run_t *run, const ac_err_t *err, bool asked)
 void ac_run_seek(void *baton)
 {
     ac_run_t *run = baton;
-    if (run->state != AC_RUN_ASKING || run->asking) return;     /* ended since its slot became free */
+    if (run->state != AC_RUN_ASKING || run->asking) {
+        return; /* ended since its slot became free */
+    }
     for (;;) {
         ac_err_t err;
         ac_err_init(&err);
         ac_way_e way = ac_lane_enter(run, run->round > 1, &err);
-        if (way == AC_WAY_LINE) return;
-        if (way == AC_WAY_FREE && run_ask_model(run, &err) == APR_SUCCESS) return;
+        if (way == AC_WAY_LINE) {
+            return;
+        }
+        if (way == AC_WAY_FREE && run_ask_model(run, &err) == APR_SUCCESS) {
+            return;
+        }
         if (!may_stand_in(run, &err)) {
             run_ask_give_up(run, &err, way == AC_WAY_FREE);
             return;
@@ -289,18 +331,25 @@ void ac_run_waited(ac_run_t *run, const ac_err_t *err)
 
 void ac_run_enter_asking(ac_run_t *run)
 {
-    if (!run->lane) run->lane = ac_lane_of(run->engine, run->agent->model);
+    if (!run->lane) {
+        run->lane = ac_lane_of(run->engine, run->agent->model);
+    }
     ac_err_init(&run->trouble);
     run->answering = false;
     run->round_start = run->answer.len;
     /* ac_run_seek() follows once the turn is open. */
-    if (run->overtaken && !run->opened) run_ask_open_once(run);
-    else ac_run_seek(run);
+    if (run->overtaken && !run->opened) {
+        run_ask_open_once(run);
+    } else {
+        ac_run_seek(run);
+    }
 }
 
 void ac_run_stop_asking(ac_run_t *run)
 {
-    if (!run->asking) return;
+    if (!run->asking) {
+        return;
+    }
     run->lane->model->vt->cancel(run->asking);
     run->asking = NULL;
     /* The model's figures are lost with the rest of its answer; what is known of the round is kept. */

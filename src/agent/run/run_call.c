@@ -8,7 +8,7 @@
 
 /* A blocking tool's call: goes to a work thread and comes back; by then nobody may want it any more. */
 typedef struct ac_job_t {
-    ac_call_t *call;                            /* loop thread only; NULL: abandoned */
+    ac_call_t *call; /* loop thread only; NULL: abandoned */
     const ac_tool_t *tool;
     json_t *arguments, *result;
     apr_time_t deadline;
@@ -21,11 +21,14 @@ static char *unique_id(const ac_run_t *run, const char *id)
 {
     size_t i;
     json_t *earlier;
-    json_array_foreach(run->tool_calls, i, earlier) {
+    json_array_foreach(run->tool_calls, i, earlier)
+    {
         if (!strcmp(ac_json_peek_string(earlier, "id", ""), id)) {
             ac_buf_t text;
             ac_buf_init(&text, AC_MAX_TOOL_ARGUMENTS);
-            if (ac_buf_printf(&text, "%s_r%d", id, run->round) == APR_SUCCESS) return text.data;
+            if (ac_buf_printf(&text, "%s_r%d", id, run->round) == APR_SUCCESS) {
+                return text.data;
+            }
             ac_buf_free(&text);
         }
     }
@@ -36,18 +39,24 @@ ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *
 {
     if (index >= run->n_calls) {
         ac_call_t **calls = realloc(run->calls, ((size_t)index + 1) * sizeof *calls);
-        if (!calls) abort();
+        if (!calls) {
+            abort();
+        }
         memset(calls + run->n_calls, 0, ((size_t)index + 1 - (size_t)run->n_calls) * sizeof *calls);
         run->calls = calls;
         run->n_calls = index + 1;
     }
-    if (run->calls[index]) return run->calls[index];
+    if (run->calls[index]) {
+        return run->calls[index];
+    }
     ac_call_t *call = run->calls[index] = ac_alloc(sizeof *call);
     call->run = run;
     call->index = index;
     call->id = unique_id(run, id);
     call->name = strdup(name);
-    if (!call->id || !call->name) abort();
+    if (!call->id || !call->name) {
+        abort();
+    }
     call->arguments = json_object();
     call->tool = ac_agent_tool(run->agent, name);
     call->started = ac_clock();
@@ -86,7 +95,9 @@ json_t *ac_run_step_json(const ac_run_t *run, const ac_call_t *call)
     ac_json_put(step, "arguments", json_incref(call->arguments));
     ac_json_put(step, "result", call_result_json(call));
     ac_json_put(step, "error", call_error_json(call));
-    if (approval) ac_json_put(step, "approval", json_string(approval));
+    if (approval) {
+        ac_json_put(step, "approval", json_string(approval));
+    }
     ac_json_put(step, "usage", json_null());
     ac_json_put(step, "started_at", ac_json_time(call->started_at));
     ac_json_put(step, "completed_at", call->done ? ac_json_time(call->started_at + call->took) : json_null());
@@ -101,21 +112,30 @@ static void record(ac_run_t *run, const ac_call_t *call)
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "arguments", json_incref(call->arguments));
-    if (call->error) ac_json_put(data, "error", call_error_json(call));
-    else ac_json_put(data, "result", call_result_json(call));
+    if (call->error) {
+        ac_json_put(data, "error", call_error_json(call));
+    } else {
+        ac_json_put(data, "result", call_result_json(call));
+    }
     ac_json_put(data, "latency_ms", json_integer(apr_time_as_msec(call->took)));
     ac_run_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
-    if (!run->steps) run->steps = json_array();
+    if (!run->steps) {
+        run->steps = json_array();
+    }
     json_array_append_new(run->steps, ac_run_step_json(run, call));
 }
 
 /* The round's calls as the message shows them: in the model's own order, whichever came first. */
 static void keep_calls(ac_run_t *run)
 {
-    if (!run->tool_calls) run->tool_calls = json_array();
+    if (!run->tool_calls) {
+        run->tool_calls = json_array();
+    }
     for (int i = 0; i < run->n_calls; i++) {
         const ac_call_t *call = run->calls[i];
-        if (!call || !call->done) continue;
+        if (!call || !call->done) {
+            continue;
+        }
         json_t *kept = json_object();
         ac_json_put(kept, "id", ac_json_text(call->id));
         ac_json_put(kept, "tool", ac_json_text(call->name));
@@ -153,7 +173,8 @@ static void next_round(ac_run_t *run)
     json_array_append_new(run->messages, message);
     for (int i = 0; i < run->n_calls; i++) {
         const ac_call_t *call = run->calls[i];
-        json_array_append_new(run->messages, ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
+        json_array_append_new(run->messages,
+                              ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
     }
     keep_calls(run);
     ac_run_drop_calls(run);
@@ -163,9 +184,14 @@ static void next_round(ac_run_t *run)
 /* The round is over, or what is left of it waits for the owner's word. */
 static void calls_moved(ac_run_t *run)
 {
-    if (!run->calls_begun || run->state != AC_RUN_CALLING || run->n_open_calls > run->n_waiting_calls) return;
-    if (run->n_open_calls == 0) next_round(run);
-    else ac_run_transit(run, AC_RUN_WAITING, "its owner is asked");
+    if (!run->calls_begun || run->state != AC_RUN_CALLING || run->n_open_calls > run->n_waiting_calls) {
+        return;
+    }
+    if (run->n_open_calls == 0) {
+        next_round(run);
+    } else {
+        ac_run_transit(run, AC_RUN_WAITING, "its owner is asked");
+    }
 }
 
 /* Takes result. May be the last thing that happens to the call: after it the round may be over and the call freed. */
@@ -174,10 +200,14 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error)
     ac_run_t *run = call->run;
     ac_timer_cancel(run->engine->loop, &call->deadline);
     call->done = true;
-    if (call->waits) run->n_waiting_calls--;
+    if (call->waits) {
+        run->n_waiting_calls--;
+    }
     call->waits = false;
     call->result = result;
-    if (error) call->error = strdup(error);
+    if (error) {
+        call->error = strdup(error);
+    }
     call->took = ac_clock() - call->started;
     record(run, call);
     run->n_open_calls--;
@@ -189,7 +219,9 @@ static json_t *cap_result(const ac_tool_t *tool, json_t *result)
 {
     size_t len = 0, max = tool->conf->result_max ? tool->conf->result_max : AC_MAX_TOOL_RESULT;
     char *text = json_is_string(result) ? strdup(json_string_value(result)) : ac_json_dump(result, &len);
-    if (text && json_is_string(result)) len = strlen(text);
+    if (text && json_is_string(result)) {
+        len = strlen(text);
+    }
     if (text && len > max) {
         ac_buf_t cut;
         ac_buf_init(&cut, max + 64);
@@ -236,9 +268,13 @@ static void job_done(void *baton)
 
 static void abandon(ac_call_t *call)
 {
-    if (call->handle) call->tool->vt->cancel(call->handle);
+    if (call->handle) {
+        call->tool->vt->cancel(call->handle);
+    }
     call->handle = NULL;
-    if (call->job) call->job->call = NULL;
+    if (call->job) {
+        call->job->call = NULL;
+    }
     call->job = NULL;
 }
 
@@ -276,7 +312,9 @@ static apr_status_t explain_unknown(const ac_call_t *call, ac_err_t *err)
     const ac_agent_t *agent = call->run->agent;
     ac_buf_t names;
     ac_buf_init(&names, AC_ERR_DETAIL_SIZE);
-    for (int i = 0; i < agent->n_tools; i++) ac_buf_printf(&names, "%s%s", i ? ", " : "", agent->tools[i]->id);
+    for (int i = 0; i < agent->n_tools; i++) {
+        ac_buf_printf(&names, "%s%s", i ? ", " : "", agent->tools[i]->id);
+    }
     ac_err_set(err, AC_TOOL_ERROR, "there is no tool of this name; there %s %s", agent->n_tools == 1 ? "is" : "are",
                names.len ? names.data : "none");
     ac_buf_free(&names);
@@ -288,15 +326,22 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     ac_run_t *run = call->run;
     const ac_tool_t *tool = call->tool;
     apr_status_t status;
-    if (!tool) return explain_unknown(call, err);
+    if (!tool) {
+        return explain_unknown(call, err);
+    }
     if (!json_is_object(call->arguments)) {
         return ac_err_set(err, AC_TOOL_ERROR, "the arguments are not a JSON object");
     }
-    if ((status = ac_schema_check(tool->parameters, call->arguments, err)) != APR_SUCCESS) return status;
-    if (call->refusal) return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
+    if ((status = ac_schema_check(tool->parameters, call->arguments, err)) != APR_SUCCESS) {
+        return status;
+    }
+    if (call->refusal) {
+        return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
+    }
     if (tool->conf->approval && !call->approved) {
         if (run->turn->stateless) {
-            return ac_err_set(err, AC_TOOL_ERROR, "this tool is called only if its user approves, who cannot be asked here");
+            return ac_err_set(err, AC_TOOL_ERROR,
+                              "this tool is called only if its user approves, who cannot be asked here");
         }
         call->waits = true;
         run->n_waiting_calls++;
@@ -308,7 +353,9 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     } else {
         status = tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
     }
-    if (status == APR_SUCCESS) ac_timer_set(run->engine->loop, &call->deadline, deadline, run_call_on_deadline, call);
+    if (status == APR_SUCCESS) {
+        ac_timer_set(run->engine->loop, &call->deadline, deadline, run_call_on_deadline, call);
+    }
     return status;
 }
 
@@ -316,9 +363,13 @@ void ac_run_enter_calling(ac_run_t *run)
 {
     run->n_open_calls = run->n_waiting_calls = 0;
     run->calls_begun = false;
-    for (int i = 0; i < run->n_calls; i++) run->n_open_calls += !run->calls[i]->done;
+    for (int i = 0; i < run->n_calls; i++) {
+        run->n_open_calls += !run->calls[i]->done;
+    }
     /* What a tool does cannot be taken back, and a turn that is not stored may yet be refused or begun anew. */
-    if (run->durable == AC_OPENED || run->turn->stateless) ac_run_begin_calls(run);
+    if (run->durable == AC_OPENED || run->turn->stateless) {
+        ac_run_begin_calls(run);
+    }
 }
 
 void ac_run_begin_calls(ac_run_t *run)
@@ -326,11 +377,15 @@ void ac_run_begin_calls(ac_run_t *run)
     for (int i = 0; i < run->n_calls; i++) {
         ac_call_t *call = run->calls[i];
         ac_err_t err;
-        if (call->done) continue;
+        if (call->done) {
+            continue;
+        }
         ac_err_init(&err);
         call->started = ac_clock();
         call->started_at = apr_time_now();
-        if (start_call(call, &err) == APR_SUCCESS) continue;
+        if (start_call(call, &err) == APR_SUCCESS) {
+            continue;
+        }
         char text[AC_ERR_DETAIL_SIZE + AC_ERR_POINTER_SIZE + 8];
         apr_snprintf(text, sizeof text, "%s%s%s", err.pointer, err.pointer[0] ? ": " : "", err.detail);
         run_call_end(call, NULL, text);
@@ -341,20 +396,26 @@ void ac_run_begin_calls(ac_run_t *run)
 
 void ac_run_close_calls(ac_run_t *run, const char *error)
 {
-    run->calls_begun = false;                   /* call_end shall not think the round is over */
+    run->calls_begun = false; /* call_end shall not think the round is over */
     for (int i = 0; i < run->n_calls; i++) {
-        if (!run->calls[i] || run->calls[i]->done) continue;
+        if (!run->calls[i] || run->calls[i]->done) {
+            continue;
+        }
         abandon(run->calls[i]);
         run_call_end(run->calls[i], NULL, error);
     }
-    if (run->n_calls > 0) keep_calls(run);
+    if (run->n_calls > 0) {
+        keep_calls(run);
+    }
 }
 
 void ac_run_drop_calls(ac_run_t *run)
 {
     for (int i = 0; i < run->n_calls; i++) {
         ac_call_t *call = run->calls[i];
-        if (!call) continue;
+        if (!call) {
+            continue;
+        }
         abandon(call);
         ac_timer_cancel(run->engine->loop, &call->deadline);
         json_decref(call->arguments);

@@ -24,7 +24,9 @@ static const ac_model_t *find_unpriced(const ac_run_t *run)
         json_t *cost = ac_record_cost(&nothing, &model->conf->price);
         priced = !json_is_null(cost);
         json_decref(cost);
-        if (priced) model = ac_lane_of(run->engine, model)->conf->fallback;
+        if (priced) {
+            model = ac_lane_of(run->engine, model)->conf->fallback;
+        }
     }
     return model;
 }
@@ -44,7 +46,7 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
     json_decref(cost);
 }
 
-typedef struct places_t {                       /* where a run's limits stand */
+typedef struct places_t { /* where a run's limits stand */
     const ac_limits_t *list[3];
     int n;
 } places_t;
@@ -53,15 +55,21 @@ static places_t places_of_request(const ac_run_t *run)
 {
     places_t places = {.n = 0};
     const ac_quota_t *quota = run->turn->quota;
-    if (quota->place) places.list[places.n++] = quota->place;
-    if (quota->key.n) places.list[places.n++] = &quota->key;
+    if (quota->place) {
+        places.list[places.n++] = quota->place;
+    }
+    if (quota->key.n) {
+        places.list[places.n++] = &quota->key;
+    }
     return places;
 }
 
 static places_t places_of(const ac_run_t *run)
 {
     places_t places = places_of_request(run);
-    if (run->agent->limits) places.list[places.n++] = run->agent->limits;
+    if (run->agent->limits) {
+        places.list[places.n++] = run->agent->limits;
+    }
     return places;
 }
 
@@ -73,7 +81,9 @@ static ac_takes_t *want_start(const ac_run_t *run)
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
             const ac_limit_t *limit = &places.list[i]->list[j];
-            if (ac_limit_phase(limit) == AC_PHASE_START) ac_takes_add(&takes, places.list[i], limit, &run->turn->quota->who, 1);
+            if (ac_limit_phase(limit) == AC_PHASE_START) {
+                ac_takes_add(&takes, places.list[i], limit, &run->turn->quota->who, 1);
+            }
         }
     }
     return takes;
@@ -82,7 +92,9 @@ static ac_takes_t *want_start(const ac_run_t *run)
 /* The run has begun already: it is counted, and nothing refuses it. */
 static void lift(ac_takes_t *takes)
 {
-    for (int i = 0; takes && i < takes->n; i++) takes->list[i].most = AC_MAX_LIMIT;
+    for (int i = 0; takes && i < takes->n; i++) {
+        takes->list[i].most = AC_MAX_LIMIT;
+    }
 }
 
 static bool is_mine(const ac_run_t *run, const ac_limits_t *place, const ac_limit_t *limit)
@@ -100,7 +112,9 @@ static ac_takes_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
             const ac_limit_t *limit = &places.list[i]->list[j];
-            if (!is_mine(run, places.list[i], limit)) continue;
+            if (!is_mine(run, places.list[i], limit)) {
+                continue;
+            }
             ac_takes_add(&takes, places.list[i], limit, &who, amounts[limit->measure]);
             *pcost = *pcost || limit->measure == AC_LIMIT_COST;
         }
@@ -113,7 +127,9 @@ static bool has_any(const ac_run_t *run)
     places_t places = places_of(run);
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
-            if (is_mine(run, places.list[i], &places.list[i]->list[j])) return true;
+            if (is_mine(run, places.list[i], &places.list[i]->list[j])) {
+                return true;
+            }
         }
     }
     return false;
@@ -126,13 +142,18 @@ static void on_begun(void *baton, apr_status_t status, const ac_err_t *err)
     ac_run_t *run = baton;
     run->n_ops--;
     if (status != APR_SUCCESS) {
-        if (err->kind == AC_RATE_LIMITED) ac_quota_tell(run->turn->quota, run->counted, NULL);
+        if (err->kind == AC_RATE_LIMITED) {
+            ac_quota_tell(run->turn->quota, run->counted, NULL);
+        }
         free(run->counted);
         run->counted = NULL;
         run->over = *err;
     }
-    if (run->state == AC_RUN_QUEUED) ac_engine_admit(run);
-    else ac_run_settle(run);                    /* it was cancelled meanwhile */
+    if (run->state == AC_RUN_QUEUED) {
+        ac_engine_admit(run);
+    } else {
+        ac_run_settle(run); /* it was cancelled meanwhile */
+    }
 }
 
 void ac_run_count(ac_run_t *run)
@@ -147,12 +168,16 @@ void ac_run_count(ac_run_t *run)
     ac_err_init(&err);
     run->n_ops++;
     apr_status_t status = ac_counters_take(run->engine->counters, run->counted, on_begun, run, &err);
-    if (status != APR_EINPROGRESS) on_begun(run, status, &err);
+    if (status != APR_EINPROGRESS) {
+        on_begun(run, status, &err);
+    }
 }
 
 void ac_run_uncount(ac_run_t *run)
 {
-    if (run->counted) ac_counters_release(run->engine->counters, run->counted);
+    if (run->counted) {
+        ac_counters_release(run->engine->counters, run->counted);
+    }
     run->counted = NULL;
 }
 
@@ -168,7 +193,9 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
     ac_run_t *run = baton;
     run->n_ops--;
     run->is_admitting = false;
-    if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) ac_quota_tell(run->turn->quota, run->counted, run->takes);
+    if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) {
+        ac_quota_tell(run->turn->quota, run->counted, run->takes);
+    }
     if (status != APR_SUCCESS) {
         free(run->takes);
         run->takes = NULL;
@@ -191,7 +218,9 @@ void ac_run_admit(ac_run_t *run, const char *cause)
     ac_err_init(&err);
     /* A run that starts again keeps what it reserved the first time. */
     if (run->takes || !run->engine->counters || !run->turn->quota || !has_any(run)) {
-        if (run->counted) ac_quota_tell(run->turn->quota, run->counted, NULL);
+        if (run->counted) {
+            ac_quota_tell(run->turn->quota, run->counted, NULL);
+        }
         ac_run_transit(run, AC_RUN_ASKING, cause);
         return;
     }
@@ -201,23 +230,29 @@ void ac_run_admit(ac_run_t *run, const char *cause)
     if (unpriced) {
         free(run->takes);
         run->takes = NULL;
-        ac_log(AC_M545, APR_SUCCESS, "run[%s] agent[%s]: what model[%s] costs is not known (AgentChatPrice), so no budget lets it be used",
+        ac_log(AC_M545, APR_SUCCESS,
+               "run[%s] agent[%s]: what model[%s] costs is not known (AgentChatPrice), so no budget lets it be used",
                run->turn->run_id, run->agent->id, unpriced->id);
-        ac_err_set(&err, AC_BUDGET_EXCEEDED, "there is a budget, and what the agent's model, or the one behind it, costs is not known");
+        ac_err_set(&err, AC_BUDGET_EXCEEDED,
+                   "there is a budget, and what the agent's model, or the one behind it, costs is not known");
         run_limit_refuse(run, &err);
         return;
     }
     run->n_ops++;
     run->is_admitting = true;
     apr_status_t status = ac_counters_take(run->engine->counters, run->takes, on_counted, run, &err);
-    if (status != APR_EINPROGRESS) on_counted(run, status, &err);
+    if (status != APR_EINPROGRESS) {
+        on_counted(run, status, &err);
+    }
 }
 
 /* ---- with each answer, and at the end ---- */
 
 void ac_run_spend(ac_run_t *run)
 {
-    if (!run->takes) return;
+    if (!run->takes) {
+        return;
+    }
     ac_counters_t *counters = run->engine->counters;
     json_t *cost = ac_run_cost(run);
     int64_t spent = money(json_number_value(json_object_get(cost, "amount"))), tokens = run->usage.total;
@@ -230,7 +265,9 @@ void ac_run_spend(ac_run_t *run)
 
 void ac_run_limits_end(ac_run_t *run)
 {
-    if (run->takes) ac_counters_release(run->engine->counters, run->takes);
+    if (run->takes) {
+        ac_counters_release(run->engine->counters, run->takes);
+    }
     run->takes = NULL;
 }
 
@@ -238,19 +275,24 @@ void ac_run_limits_end(ac_run_t *run)
 
 typedef struct again_t {
     ac_run_t *run;
-    ac_takes_t *takes, **pmine;                 /* where the run keeps them */
+    ac_takes_t *takes, **pmine; /* where the run keeps them */
 } again_t;
 
 static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *err)
 {
     again_t *again = baton;
     ac_run_t *run = again->run;
-    (void)err;                                  /* it has begun: no limit stops it */
-    if (status == APR_SUCCESS) *again->pmine = again->takes;
-    else free(again->takes);
+    (void)err; /* it has begun: no limit stops it */
+    if (status == APR_SUCCESS) {
+        *again->pmine = again->takes;
+    } else {
+        free(again->takes);
+    }
     free(again);
     run->n_ops--;
-    if (run->state != AC_RUN_SAVING) return;
+    if (run->state != AC_RUN_SAVING) {
+        return;
+    }
     ac_run_limits_end(run);
     ac_run_settle(run);
 }
@@ -258,14 +300,18 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
 static void take_again(ac_run_t *run, ac_takes_t *takes, ac_takes_t **pmine)
 {
     ac_err_t err;
-    if (!takes) return;
+    if (!takes) {
+        return;
+    }
     again_t *again = ac_alloc(sizeof *again);
     *again = (again_t){run, takes, pmine};
     lift(takes);
     ac_err_init(&err);
     run->n_ops++;
     apr_status_t status = ac_counters_take(run->engine->counters, takes, on_counted_again, again, &err);
-    if (status != APR_EINPROGRESS) on_counted_again(again, status, &err);
+    if (status != APR_EINPROGRESS) {
+        on_counted_again(again, status, &err);
+    }
 }
 
 void ac_run_limits_again(ac_run_t *run)
@@ -276,7 +322,11 @@ void ac_run_limits_again(ac_run_t *run)
     run->spent_tokens = run->usage.total;
     run->spent_cost = money(json_number_value(json_object_get(spent, "amount")));
     json_decref(spent);
-    if (!run->engine->counters || !run->turn->quota) return;
+    if (!run->engine->counters || !run->turn->quota) {
+        return;
+    }
     take_again(run, want_start(run), &run->counted);
-    if (has_any(run)) take_again(run, want(run, itself, &cost), &run->takes);
+    if (has_any(run)) {
+        take_again(run, want(run, itself, &cost), &run->takes);
+    }
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RELOAD_WAIT apr_time_from_msec(200)     /* while another child closes the turn before ours */
+#define RELOAD_WAIT apr_time_from_msec(200) /* while another child closes the turn before ours */
 #define BUSY_RETRY apr_time_from_sec(1)
 
 void ac_run_refuse_busy(ac_err_t *err, const char *run_id)
@@ -32,7 +32,9 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
         const char *id = ac_json_peek_string(thread, "agent_id", NULL);
         run->agent = turn->agents ? ac_agents_find(turn->agents, id) : ac_registry_agent(run->engine->registry, id);
     }
-    if (!run->agent) run->agent = turn->fallback_agent;
+    if (!run->agent) {
+        run->agent = turn->fallback_agent;
+    }
     if (!run->agent) {
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
     } else if (ac_agent_problem(run->agent)) {
@@ -45,14 +47,17 @@ static int64_t last_seen(const json_t *loaded)
 {
     const json_t *messages = json_object_get(loaded, "messages");
     const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
-    return last ? ac_json_peek_int(last, "seq", 0) : ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
+    return last ? ac_json_peek_int(last, "seq", 0)
+                : ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
 }
 
 static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
     json_decref(run->messages);
     run->messages = ac_history_messages(run->agent, stored, run->turn->content);
-    if (!run->messages) abort();
+    if (!run->messages) {
+        abort();
+    }
     ac_run_admit(run, cause);
 }
 
@@ -72,11 +77,18 @@ static void on_key(ac_store_op_t *op)
     if (run->state == AC_RUN_LOADING && same) {
         ac_run_attach(run, run_id);
     } else if (run->state == AC_RUN_LOADING) {
-        if (err.kind == AC_NOT_FOUND) ac_err_init(&err);
-        if (run_id) refuse_key(&err);
-        else if (run->over.kind) err = run->over;
-        else if (!err.kind && waited_long(run)) refuse_early(&err);
-        else if (!err.kind) ac_run_refuse_busy(&err, NULL);
+        if (err.kind == AC_NOT_FOUND) {
+            ac_err_init(&err);
+        }
+        if (run_id) {
+            refuse_key(&err);
+        } else if (run->over.kind) {
+            err = run->over;
+        } else if (!err.kind && waited_long(run)) {
+            refuse_early(&err);
+        } else if (!err.kind) {
+            ac_run_refuse_busy(&err, NULL);
+        }
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread busy");
     } else {
         ac_run_settle(run);
@@ -97,8 +109,11 @@ static void load_again(void *baton)
 {
     ac_run_t *run = baton;
     run->n_ops--;
-    if (run->state == AC_RUN_LOADING) ac_run_enter_loading(run);
-    else ac_run_settle(run);
+    if (run->state == AC_RUN_LOADING) {
+        ac_run_enter_loading(run);
+    } else {
+        ac_run_settle(run);
+    }
 }
 
 static void run_load_look_again(void *baton)
@@ -113,21 +128,30 @@ static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
     const json_t *messages = json_object_get(loaded, "messages");
     const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
     const char *run_id = ac_json_peek_string(last, "run_id", NULL);
-    if (!run_id || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0) return false;
+    if (!run_id || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0) {
+        return false;
+    }
     ac_engine_t *engine = run->engine;
     apr_time_t now = ac_loop_now(engine->loop);
-    if (!run->waits_until) run->waits_until = now + engine->conf.store_timeout;
+    if (!run->waits_until) {
+        run->waits_until = now + engine->conf.store_timeout;
+    }
     bool over = waited_long(run);
     ac_recover_e where = ac_recover_look(engine, run_id, over ? NULL : load_again, run);
     bool active = ac_json_peek_string(loaded, "active_run", NULL) != NULL;
-    if (where == AC_RECOVER_NONE || (where == AC_RECOVER_ELSEWHERE && active)) return false;
+    if (where == AC_RECOVER_NONE || (where == AC_RECOVER_ELSEWHERE && active)) {
+        return false;
+    }
     if (over) {
         refuse_early(err);
         return false;
     }
     run->fresh = true;
-    if (where == AC_RECOVER_HERE) run->n_ops++;
-    else ac_timer_set(engine->loop, &run->state_timer, now + RELOAD_WAIT, run_load_look_again, run);
+    if (where == AC_RECOVER_HERE) {
+        run->n_ops++;
+    } else {
+        ac_timer_set(engine->loop, &run->state_timer, now + RELOAD_WAIT, run_load_look_again, run);
+    }
     return true;
 }
 
@@ -151,12 +175,21 @@ static void run_load_on_loaded(ac_store_op_t *op)
         ask_key(run);
         return;
     }
-    if (op->status == APR_SUCCESS && active) ac_run_refuse_busy(&err, active);
-    if (op->status == APR_SUCCESS && !err.kind) choose_agent(run, json_object_get(op->out, "thread"), &err);
-    if (op->status != APR_SUCCESS && !err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    if (op->status == APR_SUCCESS && active) {
+        ac_run_refuse_busy(&err, active);
+    }
+    if (op->status == APR_SUCCESS && !err.kind) {
+        choose_agent(run, json_object_get(op->out, "thread"), &err);
+    }
+    if (op->status != APR_SUCCESS && !err.kind) {
+        ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    }
     run->seen = last_seen(op->out);
-    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
-    else run_load_ask(run, json_object_get(op->out, "messages"), "history read");
+    if (err.kind) {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
+    } else {
+        run_load_ask(run, json_object_get(op->out, "messages"), "history read");
+    }
     ac_store_op_free(op);
 }
 
@@ -180,7 +213,9 @@ void ac_run_enter_loading(ac_run_t *run)
         const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
         /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
-        if (run->fresh || run->overtaken) op->in = json_pack("{s:b}", "fresh", 1);
+        if (run->fresh || run->overtaken) {
+            op->in = json_pack("{s:b}", "fresh", 1);
+        }
         ac_run_store_call(run, op, run_load_on_loaded);
         return;
     }
@@ -189,6 +224,9 @@ void ac_run_enter_loading(ac_run_t *run)
         ac_id_make(turn->thread_id, "thread_");
     }
     choose_agent(run, NULL, &err);
-    if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
-    else run_load_ask(run, NULL, "nothing to read");
+    if (err.kind) {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
+    } else {
+        run_load_ask(run, NULL, "nothing to read");
+    }
 }

@@ -11,10 +11,16 @@ static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_log_head_t *
     ac_event_log_t *log = ac_event_log_create(dir, head, &status);
     if (status == APR_ENOENT) {
         status = ac_engine_settle(engine);
-        if (status == APR_SUCCESS) log = ac_event_log_create(dir, head, &status);
+        if (status == APR_SUCCESS) {
+            log = ac_event_log_create(dir, head, &status);
+        }
     }
-    if (log) ac_event_well(ac_event_dir_trouble(dir));
-    else ac_event_trouble(ac_event_dir_trouble(dir), status == AC_LOG_OVER_TOTAL ? AC_LOG_AT_TOTAL : AC_LOG_NONE, status, head->run_id);
+    if (log) {
+        ac_event_well(ac_event_dir_trouble(dir));
+    } else {
+        ac_event_trouble(ac_event_dir_trouble(dir), status == AC_LOG_OVER_TOTAL ? AC_LOG_AT_TOTAL : AC_LOG_NONE, status,
+                         head->run_id);
+    }
     return log;
 }
 
@@ -22,7 +28,9 @@ void ac_run_log_begin(ac_run_t *run)
 {
     const ac_turn_t *turn = run->turn;
     ac_log_head_t head;
-    if (!run->engine->dir || turn->stateless || run->log) return;
+    if (!run->engine->dir || turn->stateless || run->log) {
+        return;
+    }
     memset(&head, 0, sizeof head);
     apr_cpystrn(head.run_id, turn->run_id, sizeof head.run_id);
     apr_cpystrn(head.thread_id, turn->thread_id, sizeof head.thread_id);
@@ -30,15 +38,21 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
     run->log = run_log_create(run->engine, &head);
     ac_channel_log(run->channel, run->log);
-    if (run->log && run->opening) ac_event_log_note_stored(run->log, json_object_get(run->opening, "run"));
+    if (run->log && run->opening) {
+        ac_event_log_note_stored(run->log, json_object_get(run->opening, "run"));
+    }
     /* Decided before it was stored at all. */
-    if (run->state == AC_RUN_SAVING) ac_run_log_decide(run, run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
+    if (run->state == AC_RUN_SAVING) {
+        ac_run_log_decide(run, run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
+    }
 }
 
 bool ac_run_log_decide(ac_run_t *run, bool cancelled)
 {
     ac_log_fate_e fate = cancelled ? AC_LOG_CANCELLED : AC_LOG_CLOSES;
-    if (run->log) fate = ac_event_log_decide(run->log, fate);
+    if (run->log) {
+        fate = ac_event_log_decide(run->log, fate);
+    }
     return fate == AC_LOG_CANCELLED;
 }
 
@@ -50,19 +64,25 @@ bool ac_run_log_is_cancelled(const ac_run_t *run)
 static void run_log_tell(void *baton)
 {
     ac_run_t *run = baton;
-    if (run->log) ac_event_log_tell(run->log, run->engine->dir);
+    if (run->log) {
+        ac_event_log_tell(run->log, run->engine->dir);
+    }
 }
 
 void ac_run_show(ac_run_t *run, ac_event_t *event)
 {
     ac_channel_emit(run->channel, event);
     /* Once for all that this turn of the loop brings. */
-    if (run->log && ac_event_log_waited(run->log)) ac_ready_set(run->engine->loop, &run->tell_ready, run_log_tell, run);
+    if (run->log && ac_event_log_waited(run->log)) {
+        ac_ready_set(run->engine->loop, &run->tell_ready, run_log_tell, run);
+    }
 }
 
 void ac_run_log_closing(ac_run_t *run)
 {
-    if (run->log) ac_event_log_closing(run->log, run->closing);
+    if (run->log) {
+        ac_event_log_closing(run->log, run->closing);
+    }
 }
 
 static void follow_elsewhere(ac_run_t *run, const char *run_id, uint64_t after)
@@ -78,7 +98,7 @@ static void follow_elsewhere(ac_run_t *run, const char *run_id, uint64_t after)
 void ac_run_log_pending(ac_run_t *run)
 {
     if (!run->log || ac_event_log_is_cut(run->log) || run->engine->stopping) {
-        ac_channel_log(run->channel, NULL);     /* the log does not say that it has ended, since it has not */
+        ac_channel_log(run->channel, NULL); /* the log does not say that it has ended, since it has not */
         return;
     }
     follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
@@ -98,14 +118,18 @@ json_t *ac_run_log_events(ac_run_t *run)
     ac_log_cursor_t cursor = {0};
     ac_event_t *event;
     uint64_t seq = 0;
-    if (!run->log || ac_event_log_is_cut(run->log)) return json_null();
+    if (!run->log || ac_event_log_is_cut(run->log)) {
+        return json_null();
+    }
     json_t *events = json_array();
     while ((event = ac_event_log_next(run->log, &cursor, NULL)) != NULL) {
         seq = event->seq;
         json_array_append_new(events, event_json(event));
         ac_event_unref(event);
     }
-    if (seq == ac_channel_seq(run->channel) && json_array_size(events) == seq) return events;
+    if (seq == ac_channel_seq(run->channel) && json_array_size(events) == seq) {
+        return events;
+    }
     json_decref(events);
     return json_null();
 }
@@ -130,13 +154,17 @@ static ac_event_log_t *find_rest(const ac_run_t *run)
 {
     ac_event_dir_t *dir = run->engine->dir;
     ac_event_log_t *log = ac_event_log_find(dir, run->turn->run_id);
-    if (!log) return NULL;
+    if (!log) {
+        return NULL;
+    }
     bool fits = ac_event_log_rests(log) && !ac_event_log_ended(log) && !ac_event_log_is_cut(log) &&
-                ac_event_log_seq(log) == ac_channel_seq(run->channel);
+        ac_event_log_seq(log) == ac_channel_seq(run->channel);
     ac_child_key_t from = ac_event_log_child(log);
     ac_event_log_close(log);
     log = ac_event_log_take(dir, from, run->turn->run_id);
-    if (log && fits) return log;
+    if (log && fits) {
+        return log;
+    }
     ac_event_log_close(log);
     ac_event_log_unlink(dir, run->turn->run_id);
     return NULL;
@@ -146,12 +174,15 @@ static void write_again(ac_event_log_t *log, const json_t *events)
 {
     json_t *parts;
     size_t i;
-    json_array_foreach((json_t *)events, i, parts) {
+    json_array_foreach((json_t *)events, i, parts)
+    {
         ac_event_type_e type = (ac_event_type_e)json_integer_value(json_array_get(parts, 0));
         json_t *body = json_array_get(parts, 2);
         const char *text = json_is_string(body) ? json_string_value(body) : NULL;
         ac_event_t *event = ac_event_create(type, text ? NULL : json_incref(body), text, text ? strlen(text) : 0);
-        if (!event) abort();
+        if (!event) {
+            abort();
+        }
         event->seq = i + 1;
         event->at = json_integer_value(json_array_get(parts, 1));
         ac_event_log_append(log, event);
@@ -162,27 +193,35 @@ static void write_again(ac_event_log_t *log, const json_t *events)
 void ac_run_log_go_on(ac_run_t *run, const json_t *state)
 {
     const json_t *events = json_object_get(state, "events"), *stored = json_object_get(state, "run");
-    if (!run->engine->dir) return;
+    if (!run->engine->dir) {
+        return;
+    }
     run->log = find_rest(run);
     if (run->log) {
         ac_event_log_rest(run->log, false);
     } else if (json_array_size(events) == ac_channel_seq(run->channel)) {
         ac_run_log_begin(run);
-        if (run->log) write_again(run->log, events);
+        if (run->log) {
+            write_again(run->log, events);
+        }
     }
-    if (run->log && stored) ac_event_log_note_stored(run->log, stored);
+    if (run->log && stored) {
+        ac_event_log_note_stored(run->log, stored);
+    }
     ac_channel_log(run->channel, run->log);
 }
 
 void ac_run_log_end(ac_run_t *run)
 {
     ac_ready_cancel(run->engine->loop, &run->tell_ready);
-    if (!run->log) return;
+    if (!run->log) {
+        return;
+    }
     ac_event_log_t *log = run->log;
     run->log = NULL;
     ac_channel_log(run->channel, NULL);
     if (run->unstored) {
-        ac_recover(run->engine, log);           /* goes on trying */
+        ac_recover(run->engine, log); /* goes on trying */
         return;
     }
     ac_event_log_end(log);
@@ -196,16 +235,21 @@ static void on_leave_timer(void *baton)
 {
     ac_run_t *run = baton;
     bool followed = ac_channel_followers(run->channel) > 0 || (run->log && ac_event_log_waited(run->log)) ||
-                    apr_hash_get(run->engine->tails, run->turn->run_id, APR_HASH_KEY_STRING);
-    if (followed) return;
+        apr_hash_get(run->engine->tails, run->turn->run_id, APR_HASH_KEY_STRING);
+    if (followed) {
+        return;
+    }
     ac_run_cancel(run->engine, run->turn->run_id, AC_CANCELLED);
 }
 
 void ac_run_on_left(void *baton)
 {
     ac_run_t *run = baton;
-    if (run->turn->leave < 0 || !ac_run_live(run)) return;
-    ac_timer_set(run->engine->loop, &run->leave_timer, ac_loop_now(run->engine->loop) + run->turn->leave, on_leave_timer, run);
+    if (run->turn->leave < 0 || !ac_run_live(run)) {
+        return;
+    }
+    ac_timer_set(run->engine->loop, &run->leave_timer, ac_loop_now(run->engine->loop) + run->turn->leave,
+                 on_leave_timer, run);
 }
 
 void ac_run_attach(ac_run_t *run, const char *run_id)

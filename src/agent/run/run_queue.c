@@ -7,9 +7,9 @@
 
 struct ac_share_t {
     char owner[AC_OWNER_SIZE];
-    ac_place_t *first, *last;                   /* that wait */
+    ac_place_t *first, *last; /* that wait */
     int n_slots, n_waiting;
-    ac_share_t *next, *prev;                    /* in the ring of those who wait */
+    ac_share_t *next, *prev; /* in the ring of those who wait */
 };
 
 /* As limits by owner count: clients that nobody signed in are told apart by their addresses. */
@@ -27,7 +27,9 @@ static ac_share_t *find_share(const ac_run_queue_t *queue, const ac_run_t *run)
 static ac_share_t *make_share(ac_run_queue_t *queue, const ac_run_t *run)
 {
     ac_share_t *share = find_share(queue, run);
-    if (share) return share;
+    if (share) {
+        return share;
+    }
     share = ac_alloc(sizeof *share);
     apr_cpystrn(share->owner, owner_of(run), sizeof share->owner);
     apr_hash_set(queue->shares, share->owner, APR_HASH_KEY_STRING, share);
@@ -49,23 +51,35 @@ static void leave_ring(ac_run_queue_t *queue, ac_share_t *share)
 {
     share->prev->next = share->next;
     share->next->prev = share->prev;
-    if (queue->turn == share) queue->turn = share->next == share ? NULL : share->next;
+    if (queue->turn == share) {
+        queue->turn = share->next == share ? NULL : share->next;
+    }
     share->next = share->prev = NULL;
 }
 
 static void leave_line(ac_run_queue_t *queue, ac_place_t *place)
 {
     ac_share_t *share = place->share;
-    if (!place->waits) return;
-    if (place->prev) place->prev->next = place->next;
-    else share->first = place->next;
-    if (place->next) place->next->prev = place->prev;
-    else share->last = place->prev;
+    if (!place->waits) {
+        return;
+    }
+    if (place->prev) {
+        place->prev->next = place->next;
+    } else {
+        share->first = place->next;
+    }
+    if (place->next) {
+        place->next->prev = place->prev;
+    } else {
+        share->last = place->prev;
+    }
     place->next = place->prev = NULL;
     place->waits = false;
     share->n_waiting--;
     queue->n_waiting--;
-    if (!share->first) leave_ring(queue, share);
+    if (!share->first) {
+        leave_ring(queue, share);
+    }
 }
 
 void ac_run_queue_init(ac_run_queue_t *queue, apr_pool_t *pool)
@@ -87,10 +101,15 @@ void ac_run_queue_wait(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run)
 {
     ac_share_t *share = make_share(queue, run);
     *place = (ac_place_t){.run = run, .share = share, .waits = true, .prev = share->last};
-    if (share->last) share->last->next = place;
-    else share->first = place;
+    if (share->last) {
+        share->last->next = place;
+    } else {
+        share->first = place;
+    }
     share->last = place;
-    if (share->first == place) enter_ring(queue, share);
+    if (share->first == place) {
+        enter_ring(queue, share);
+    }
     share->n_waiting++;
     queue->n_waiting++;
 }
@@ -99,7 +118,9 @@ void ac_run_queue_take(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run)
 {
     ac_share_t *share = make_share(queue, run);
     /* Its owner has had this turn. */
-    if (place->waits && queue->turn == share) queue->turn = share->next;
+    if (place->waits && queue->turn == share) {
+        queue->turn = share->next;
+    }
     leave_line(queue, place);
     *place = (ac_place_t){.run = run, .share = share, .holds = true};
     share->n_slots++;
@@ -109,14 +130,18 @@ void ac_run_queue_take(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run)
 void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place)
 {
     ac_share_t *share = place->share;
-    if (!share) return;
+    if (!share) {
+        return;
+    }
     leave_line(queue, place);
     if (place->holds) {
         share->n_slots--;
         queue->n_slots--;
     }
     *place = (ac_place_t){.run = NULL};
-    if (share->n_slots || share->n_waiting) return;
+    if (share->n_slots || share->n_waiting) {
+        return;
+    }
     apr_hash_set(queue->shares, share->owner, APR_HASH_KEY_STRING, NULL);
     free(share);
 }
@@ -124,9 +149,13 @@ void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place)
 ac_run_t *ac_run_queue_next(const ac_run_queue_t *queue)
 {
     ac_share_t *share = queue->turn;
-    if (!share) return NULL;
+    if (!share) {
+        return NULL;
+    }
     do {
-        if (may_take(queue, share)) return share->first->run;
+        if (may_take(queue, share)) {
+            return share->first->run;
+        }
         share = share->next;
     } while (share != queue->turn);
     return NULL;
@@ -135,9 +164,13 @@ ac_run_t *ac_run_queue_next(const ac_run_queue_t *queue)
 ac_run_t *ac_run_queue_displaced(const ac_run_queue_t *queue, const ac_run_t *run)
 {
     const ac_share_t *mine = find_share(queue, run), *most = queue->turn, *share = queue->turn;
-    if (!share) return NULL;
+    if (!share) {
+        return NULL;
+    }
     do {
-        if (share->n_waiting > most->n_waiting) most = share;
+        if (share->n_waiting > most->n_waiting) {
+            most = share;
+        }
         share = share->next;
     } while (share != queue->turn);
     return most->n_waiting > (mine ? mine->n_waiting : 0) + 1 ? most->last->run : NULL;

@@ -17,7 +17,9 @@ void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_o
 ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb)
 {
     ac_store_op_t *op = ac_store_op_create(verb, run->turn->owner, run->turn->thread_id);
-    if (!op) abort();
+    if (!op) {
+        abort();
+    }
     return op;
 }
 
@@ -54,15 +56,23 @@ static json_t *user_message_json(const ac_run_t *run)
 
 static const char *status_text(const ac_run_t *run)
 {
-    if (run->state != AC_RUN_SAVING) return "in_progress";
-    if (run->outcome == AC_RUN_COMPLETED) return "completed";
-    if (run->outcome == AC_RUN_FAILED) return "failed";
+    if (run->state != AC_RUN_SAVING) {
+        return "in_progress";
+    }
+    if (run->outcome == AC_RUN_COMPLETED) {
+        return "completed";
+    }
+    if (run->outcome == AC_RUN_FAILED) {
+        return "failed";
+    }
     return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
 }
 
 const char *ac_run_model(const ac_run_t *run)
 {
-    if (run->model[0]) return run->model;
+    if (run->model[0]) {
+        return run->model;
+    }
     return run->lane ? run->lane->model->id : run->agent->model ? run->agent->model->id : "";
 }
 
@@ -110,8 +120,10 @@ static void write_opening(ac_run_t *run);
 static bool open_again(ac_run_t *run)
 {
     bool restart = run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING ||
-                   (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
-    if (!restart || run->err.kind) return false;
+        (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
+    if (!restart || run->err.kind) {
+        return false;
+    }
     run->read_is_stale = run->overtaken && run->seen == run->refused_after;
     run->refused_after = run->seen;
     run->overtaken = true;
@@ -133,12 +145,17 @@ static void refuse_overtaken(ac_err_t *err)
 static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
 {
     ac_err_t err = op->err;
-    if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    if (!err.kind) {
+        ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    }
     if (err.kind == AC_RUN_IN_PROGRESS || err.kind == AC_PRECONDITION_FAILED) {
         bool busy = err.kind == AC_RUN_IN_PROGRESS;
         ac_err_init(&err);
-        if (busy) ac_run_refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
-        else refuse_overtaken(&err);
+        if (busy) {
+            ac_run_refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
+        } else {
+            refuse_overtaken(&err);
+        }
     }
     run->durable = AC_OPEN_FAILED;
     if (run->state == AC_RUN_SAVING) {
@@ -158,7 +175,8 @@ static void on_opened(ac_store_op_t *op)
         return;
     }
     /* It may have happened all the same. The same ids again: then it is found out, and happens once. */
-    if (op->err.kind == AC_STORE_TIMEOUT && !op->unwritten && run->n_openings < AC_MAX_OPENINGS && !run->engine->stopping) {
+    if (op->err.kind == AC_STORE_TIMEOUT && !op->unwritten && run->n_openings < AC_MAX_OPENINGS &&
+        !run->engine->stopping) {
         run->n_openings++;
         json_object_set_new(run->opening, "retry", json_true());
         ac_store_op_free(op);
@@ -167,20 +185,27 @@ static void on_opened(ac_store_op_t *op)
     }
     if (opened_elsewhere(run, op)) {
         ac_store_op_free(op);
-        if (run->n_ops == 0 && run->state == AC_RUN_SAVING) ac_run_settle(run);
+        if (run->n_ops == 0 && run->state == AC_RUN_SAVING) {
+            ac_run_settle(run);
+        }
         return;
     }
     if (op->status == APR_SUCCESS) {
         run->durable = AC_OPENED;
         ac_recover_hurry(run->engine);
         ac_run_release(run);
-        if (run->state == AC_RUN_CALLING) ac_run_begin_calls(run);
-        else if (run->state == AC_RUN_ASKING && run->overtaken) ac_run_seek(run);
+        if (run->state == AC_RUN_CALLING) {
+            ac_run_begin_calls(run);
+        } else if (run->state == AC_RUN_ASKING && run->overtaken) {
+            ac_run_seek(run);
+        }
     } else {
         fail_opening(run, op);
     }
     ac_store_op_free(op);
-    if (run->state == AC_RUN_SAVING) ac_run_settle(run);
+    if (run->state == AC_RUN_SAVING) {
+        ac_run_settle(run);
+    }
 }
 
 static void write_opening(ac_run_t *run)
@@ -196,8 +221,11 @@ void ac_run_open(ac_run_t *run)
     ac_json_put(in, "message", user_message_json(run));
     ac_json_put(in, "run", ac_run_json(run));
     ac_json_put(in, "title", ac_record_title(run->turn->content));
-    if (run->new_thread) ac_json_put(in, "thread", thread_json(run));
-    else ac_json_put(in, "after", json_integer(run->seen));
+    if (run->new_thread) {
+        ac_json_put(in, "thread", thread_json(run));
+    } else {
+        ac_json_put(in, "after", json_integer(run->seen));
+    }
     if (run->turn->key[0]) {
         json_t *key = json_object();
         ac_json_put(key, "key", ac_json_text(run->turn->key));
@@ -231,15 +259,23 @@ void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end)
     ac_json_put(step, "started_at", ac_json_time(run->asked_at));
     ac_json_put(step, "completed_at", ac_json_time(run->asked_at + took));
     ac_json_put(step, "latency_ms", json_integer(apr_time_as_msec(took)));
-    if (!run->steps) run->steps = json_array();
+    if (!run->steps) {
+        run->steps = json_array();
+    }
     json_array_append_new(run->steps, step);
 }
 
 const char *ac_run_finish_reason(const ac_run_t *run)
 {
-    if (run->finish == AC_FINISH_CONTENT_FILTER) return "content_filter";
-    if (run->outcome == AC_RUN_CANCELLED) return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
-    if (run->outcome == AC_RUN_FAILED) return "error";
+    if (run->finish == AC_FINISH_CONTENT_FILTER) {
+        return "content_filter";
+    }
+    if (run->outcome == AC_RUN_CANCELLED) {
+        return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
+    }
+    if (run->outcome == AC_RUN_FAILED) {
+        return "error";
+    }
     return run->finish == AC_FINISH_LENGTH ? "length" : "stop";
 }
 
@@ -258,7 +294,9 @@ static json_t *message_json(const ac_run_t *run)
     ac_json_put(metadata, "model", ac_json_text(ac_run_model(run)));
     ac_json_put(metadata, "finish_reason", json_string(ac_run_finish_reason(run)));
     ac_json_put(metadata, "usage", ac_record_usage(&run->usage));
-    if (parts) ac_json_put(metadata, "parts", parts);
+    if (parts) {
+        ac_json_put(metadata, "parts", parts);
+    }
     message = json_object();
     ac_json_put(message, "id", ac_json_text(id));
     ac_json_put(message, "thread_id", ac_json_text(run->turn->thread_id));
@@ -280,7 +318,7 @@ static void run_save_close_again(void *baton)
     ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
     op->in = json_incref(run->closing);
     ac_run_store_call(run, op, run_save_on_closed);
-    run->n_ops--;                               /* counted since the first try */
+    run->n_ops--; /* counted since the first try */
 }
 
 /* An answer that exists is worth some patience; a store that is gone for longer is said to be. */
@@ -288,10 +326,13 @@ static bool run_save_try_again(ac_run_t *run, const ac_store_op_t *op)
 {
     apr_interval_time_t wait = apr_time_from_msec(100) << run->n_closings;
     bool worth = op->err.kind == AC_STORE_ERROR || op->err.kind == AC_STORE_TIMEOUT || op->err.kind == AC_OVERLOADED;
-    if (!worth || run->n_closings >= AC_MAX_CLOSINGS || run->engine->stopping) return false;
+    if (!worth || run->n_closings >= AC_MAX_CLOSINGS || run->engine->stopping) {
+        return false;
+    }
     run->n_closings++;
     run->n_ops++;
-    ac_timer_set(run->engine->loop, &run->state_timer, ac_loop_now(run->engine->loop) + wait, run_save_close_again, run);
+    ac_timer_set(run->engine->loop, &run->state_timer, ac_loop_now(run->engine->loop) + wait, run_save_close_again,
+                 run);
     return true;
 }
 
@@ -305,10 +346,14 @@ static void run_save_on_closed(ac_store_op_t *op)
     } else if (!run_save_try_again(run, op)) {
         ac_err_init(&run->err);
         run->err = op->err;
-        if (!run->err.kind) ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
+        if (!run->err.kind) {
+            ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
+        }
         run->outcome = AC_RUN_FAILED;
-        run->unstored = run->err.kind != AC_INTERRUPTED;    /* then it is closed, and not by us */
-        if (run->unstored) ac_err_while(&run->err, "storing the answer");
+        run->unstored = run->err.kind != AC_INTERRUPTED; /* then it is closed, and not by us */
+        if (run->unstored) {
+            ac_err_while(&run->err, "storing the answer");
+        }
     }
     ac_store_op_free(op);
     ac_run_settle(run);
@@ -321,7 +366,9 @@ static void end_later(void *baton)
 
 void ac_run_settle(ac_run_t *run)
 {
-    if (run->n_ops > 0) return;                 /* it will come back here */
+    if (run->n_ops > 0) {
+        return; /* it will come back here */
+    }
     if (run->durable == AC_OPENED && !run->closed && run->err.kind != AC_INTERRUPTED) {
         ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
         json_t *message = message_json(run);
@@ -335,6 +382,6 @@ void ac_run_settle(ac_run_t *run)
         ac_run_store_call(run, op, run_save_on_closed);
         return;
     }
-    ac_ready_cancel(run->engine->loop, &run->ready);    /* a beginning that was still to come does not come any more */
+    ac_ready_cancel(run->engine->loop, &run->ready); /* a beginning that was still to come does not come any more */
     ac_ready_set(run->engine->loop, &run->ready, end_later, run);
 }

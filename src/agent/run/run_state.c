@@ -5,16 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION 1                               /* of the document's form */
-#define MOST (INT64_C(1) << 53)                 /* tokens, events, or microseconds: of 1970 to 2255 */
+#define VERSION 1               /* of the document's form */
+#define MOST (INT64_C(1) << 53) /* tokens, events, or microseconds: of 1970 to 2255 */
 
 /* ---- out ---- */
 
 static json_t *usage_json(const ac_usage_t *usage)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:b}", "prompt", (json_int_t)usage->prompt, "completion",
-                     (json_int_t)usage->completion, "total", (json_int_t)usage->total, "cached", (json_int_t)usage->cached,
-                     "reasoning", (json_int_t)usage->reasoning, "known", usage->known, "estimated", usage->estimated);
+                     (json_int_t)usage->completion, "total", (json_int_t)usage->total, "cached",
+                     (json_int_t)usage->cached, "reasoning", (json_int_t)usage->reasoning, "known", usage->known,
+                     "estimated", usage->estimated);
 }
 
 static json_t *call_json(const ac_call_t *call)
@@ -42,7 +43,9 @@ json_t *ac_run_state_make(ac_run_t *run, json_t *events)
 {
     const ac_turn_t *turn = run->turn;
     json_t *state = json_object(), *calls = json_array();
-    for (int i = 0; i < run->n_calls; i++) json_array_append_new(calls, call_json(run->calls[i]));
+    for (int i = 0; i < run->n_calls; i++) {
+        json_array_append_new(calls, call_json(run->calls[i]));
+    }
     ac_json_put(state, "version", json_integer(VERSION));
     ac_json_put(state, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(state, "message_id", ac_json_text(turn->message_id));
@@ -103,7 +106,9 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->id = strdup(ac_json_peek_string(json, "id", ""));
     call->name = strdup(ac_json_peek_string(json, "name", ""));
     call->error = error ? strdup(error) : NULL;
-    if (!call->id || !call->name) abort();
+    if (!call->id || !call->name) {
+        abort();
+    }
     apr_cpystrn(call->step_id, ac_json_peek_string(json, "step_id", ""), sizeof call->step_id);
     call->arguments = arguments ? json_deep_copy(arguments) : json_object();
     call->done = json_is_true(json_object_get(json, "done"));
@@ -128,8 +133,11 @@ static bool of_objects(const json_t *list)
 {
     const json_t *value;
     size_t i;
-    json_array_foreach((json_t *)list, i, value) {
-        if (!json_is_object(value)) return false;
+    json_array_foreach((json_t *)list, i, value)
+    {
+        if (!json_is_object(value)) {
+            return false;
+        }
     }
     return json_array_size(list) > 0;
 }
@@ -137,7 +145,7 @@ static bool of_objects(const json_t *list)
 static bool run_state_is_whole(const json_t *state)
 {
     return number(state, "version") == VERSION && of_objects(json_object_get(state, "messages")) &&
-           of_objects(json_object_get(state, "calls")) && json_is_string(json_object_get(state, "answer"));
+        of_objects(json_object_get(state, "calls")) && json_is_string(json_object_get(state, "answer"));
 }
 
 /* What even a damaged one needs, so that its end can be stored: the store holds it to be this child's. */
@@ -149,7 +157,9 @@ static void read_identity(ac_run_t *run, const json_t *state)
     apr_cpystrn(turn->request_id, ac_json_peek_string(state, "request_id", ""), sizeof turn->request_id);
     apr_cpystrn(run->lost_id, ac_json_peek_string(state, "agent_id", ""), sizeof run->lost_id);
     apr_cpystrn(run->model, ac_json_peek_string(state, "model", ""), sizeof run->model);
-    if (created_at) run->created_at = created_at;
+    if (created_at) {
+        run->created_at = created_at;
+    }
     run->created = ac_clock() - (apr_time_now() - run->created_at);
     run->started_at = started_at ? started_at : run->created_at;
     ac_channel_go_on(run->channel, (uint64_t)number(state, "seq"));
@@ -161,12 +171,16 @@ static void read_identity(ac_run_t *run, const json_t *state)
 bool ac_run_state_read(ac_run_t *run, const json_t *state)
 {
     read_identity(run, state);
-    if (!run_state_is_whole(state)) return false;
+    if (!run_state_is_whole(state)) {
+        return false;
+    }
     run->ttft = number(state, "ttft");
     run->round = (int)number(state, "round");
     run->round_start = (size_t)ac_json_peek_int(state, "round_start", 0);
     ac_buf_str(&run->answer, ac_json_peek_string(state, "answer", ""));
-    if (run->round_start > run->answer.len) return false;
+    if (run->round_start > run->answer.len) {
+        return false;
+    }
     read_usage(&run->usage, json_object_get(state, "usage"));
     run->paid = run->usage;
     run->paid_amount = json_number_value(json_object_get(state, "paid_amount"));

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LATE_EVERY apr_time_from_sec(60)        /* looks for runs whose time for an answer is over */
+#define LATE_EVERY apr_time_from_sec(60) /* looks for runs whose time for an answer is over */
 #define LATE_AT_ONCE 32
-#define AGENTS_WAIT apr_time_from_msec(200)     /* until this child has heard of the agents */
+#define AGENTS_WAIT apr_time_from_msec(200) /* until this child has heard of the agents */
 #define AGENTS_TRIES 50
-#define ASK_WAIT apr_time_from_sec(2)           /* a worker's for its loop, beyond the store's time */
+#define ASK_WAIT apr_time_from_sec(2) /* a worker's for its loop, beyond the store's time */
 
 /* ---- into the store ---- */
 
@@ -24,14 +24,18 @@ static ac_event_t *ask_event(const ac_call_t *call, apr_time_t until)
     ac_json_put(data, "approval_required", json_true());
     ac_json_put(data, "expires_at", ac_json_time(until));
     ac_event_t *event = ac_event_create(AC_EVENT_TRACE_UPDATE, data, NULL, 0);
-    if (!event) abort();
+    if (!event) {
+        abort();
+    }
     return event;
 }
 
 /* The events that ask are shown only when the run is in the store, where they have to be among those that were shown. */
 static void ask_owner(ac_run_t *run)
 {
-    for (int i = 0; i < run->n_held; i++) ac_run_show(run, run->held[i]);
+    for (int i = 0; i < run->n_held; i++) {
+        ac_run_show(run, run->held[i]);
+    }
     run->n_held = 0;
 }
 
@@ -42,7 +46,9 @@ static void hold_questions(ac_run_t *run, apr_time_t until)
     run->held_size = run->n_waiting_calls + 1;
     run->n_held = 0;
     for (int i = 0; i < run->n_calls; i++) {
-        if (run->calls[i]->waits) run->held[run->n_held++] = ask_event(run->calls[i], until);
+        if (run->calls[i]->waits) {
+            run->held[run->n_held++] = ask_event(run->calls[i], until);
+        }
     }
 }
 
@@ -50,8 +56,9 @@ static json_t *events_json(ac_run_t *run)
 {
     json_t *events = ac_run_log_events(run);
     for (int i = 0; json_is_array(events) && i < run->n_held; i++) {
-        json_array_append_new(events, json_pack("[i, I, O]", (int)run->held[i]->type, (json_int_t)run->held[i]->at,
-                                                run->held[i]->data));
+        json_array_append_new(events,
+                              json_pack("[i, I, O]", (int)run->held[i]->type, (json_int_t)run->held[i]->at,
+                                        run->held[i]->data));
     }
     return events;
 }
@@ -63,12 +70,14 @@ static void on_waiting(ac_store_op_t *op)
     bool stored = op->status == APR_SUCCESS;
     ac_store_op_free(op);
     run->n_ops--;
-    if (run->state != AC_RUN_WAITING) {         /* it was cancelled meanwhile; its closing write ends the waiting, too */
+    if (run->state != AC_RUN_WAITING) { /* it was cancelled meanwhile; its closing write ends the waiting, too */
         ac_run_settle(run);
         return;
     }
     if (!stored) {
-        if (!err.kind) ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+        if (!err.kind) {
+            ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+        }
         ac_run_finish(run, AC_RUN_FAILED, &err, "not put aside");
         return;
     }
@@ -82,17 +91,21 @@ static void run_wait_put_aside(ac_run_t *run)
     apr_time_t until = apr_time_now() + run->engine->conf.approval_timeout;
     ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_WAIT, run->turn->owner, run->turn->thread_id);
     json_t *calls = json_object(), *asks = json_array(), *state;
-    if (!op) abort();
+    if (!op) {
+        abort();
+    }
     ac_run_pay(run);
     hold_questions(run, until);
     for (int i = 0; i < run->n_calls; i++) {
-        if (!run->calls[i]->waits) continue;
+        if (!run->calls[i]->waits) {
+            continue;
+        }
         ac_json_put(calls, run->calls[i]->id, json_null());
         json_array_append_new(asks, ac_run_step_json(run, run->calls[i]));
     }
     state = ac_run_state_make(run, events_json(run));
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel) + run->n_held));
-    ac_json_put(state, "run", ac_run_json(run));            /* whoever goes on with it knows what is stored of it */
+    ac_json_put(state, "run", ac_run_json(run)); /* whoever goes on with it knows what is stored of it */
     op->in = json_object();
     ac_json_put(op->in, "run", json_deep_copy(json_object_get(state, "run")));
     ac_json_put(op->in, "steps", run->steps ? json_deep_copy(run->steps) : json_array());
@@ -117,12 +130,12 @@ void ac_run_enter_waiting(ac_run_t *run)
 
 /* ---- out of the store ---- */
 
-typedef struct taken_t {                        /* a run that is this child's, and is yet to go on */
+typedef struct taken_t { /* a run that is this child's, and is yet to go on */
     ac_engine_t *engine;
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
-    json_t *out;                                /* TURN_DECIDE's */
+    json_t *out; /* TURN_DECIDE's */
     bool cancel;
-    ac_quota_t *quota;                          /* whom it is counted for from now on, or NULL */
+    ac_quota_t *quota; /* whom it is counted for from now on, or NULL */
     int n_tries;
     ac_timer_t timer;
 } taken_t;
@@ -136,7 +149,9 @@ static void taken_free(taken_t *taken)
 
 static const char *refusal_of(const json_t *word)
 {
-    if (json_is_true(json_object_get(word, "expired"))) return "nobody approved this call in time, so it was not made";
+    if (json_is_true(json_object_get(word, "expired"))) {
+        return "nobody approved this call in time, so it was not made";
+    }
     return "the user did not approve this call, so it was not made";
 }
 
@@ -156,7 +171,9 @@ static void put_words(ac_run_t *run, const json_t *words)
         const json_t *word = json_object_get(words, call->id);
         const char *reason = ac_json_peek_string(word, "reason", NULL);
         ac_buf_t text;
-        if (call->done || !json_is_object(word)) continue;
+        if (call->done || !json_is_object(word)) {
+            continue;
+        }
         call->approved = json_is_true(json_object_get(word, "approve"));
         if (!call->approved) {
             ac_buf_init(&text, AC_MAX_REASON + 128);
@@ -173,8 +190,12 @@ static const ac_agent_t *run_wait_find_agent(ac_run_t *run, ac_err_t *err)
     const ac_agent_t *agent = turn->agents ? ac_agents_find(turn->agents, run->lost_id)
                                            : ac_registry_agent(run->engine->registry, run->lost_id);
     const char *problem = agent ? ac_agent_problem(agent) : "the agent is not there any more";
-    if (problem) ac_err_set(err, AC_INVALID_REQUEST, "%s", problem);
-    if (agent) return agent;
+    if (problem) {
+        ac_err_set(err, AC_INVALID_REQUEST, "%s", problem);
+    }
+    if (agent) {
+        return agent;
+    }
     run->lost = (ac_agent_t){.id = run->lost_id, .name = run->lost_id, .status = "inactive"};
     return &run->lost;
 }
@@ -183,7 +204,9 @@ static ac_run_t *make_run(taken_t *taken, ac_agents_t *agents)
 {
     ac_engine_t *engine = taken->engine;
     ac_turn_t *turn = ac_turn_create(NULL, taken->owner, "");
-    if (!turn) abort();
+    if (!turn) {
+        abort();
+    }
     apr_cpystrn(turn->run_id, taken->run_id, sizeof turn->run_id);
     apr_cpystrn(turn->thread_id, ac_json_peek_string(taken->out, "thread_id", ""), sizeof turn->thread_id);
     turn->agents = agents;
@@ -217,18 +240,32 @@ static void run_wait_go_on(void *baton)
     }
     ac_err_init(&err);
     ac_run_t *run = make_run(taken, agents);
-    if (!ac_run_state_read(run, state)) ac_err_set(&err, AC_STORE_ERROR, "what was kept of the run is damaged");
+    if (!ac_run_state_read(run, state)) {
+        ac_err_set(&err, AC_STORE_ERROR, "what was kept of the run is damaged");
+    }
     run->agent = run_wait_find_agent(run, &err);
-    for (int i = 0; i < run->n_calls; i++) run->calls[i]->tool = ac_agent_tool(run->agent, run->calls[i]->name);
+    for (int i = 0; i < run->n_calls; i++) {
+        run->calls[i]->tool = ac_agent_tool(run->agent, run->calls[i]->name);
+    }
     run_wait_enter(run);
     ac_run_log_go_on(run, state);
     ac_run_limits_again(run);
-    if (taken->cancel || ac_run_log_is_cancelled(run)) ac_err_set(&err, AC_CANCELLED, "the run was cancelled");
-    if (engine->stopping) ac_err_set(&err, AC_STOPPING, "the server is stopping");
-    if (!err.kind) put_words(run, json_object_get(taken->out, "calls"));
-    if (err.kind == AC_CANCELLED || err.kind == AC_STOPPING) ac_run_finish(run, AC_RUN_CANCELLED, &err, "cancelled");
-    else if (err.kind) ac_run_finish(run, AC_RUN_FAILED, &err, "cannot go on");
-    else ac_run_go_on(run);
+    if (taken->cancel || ac_run_log_is_cancelled(run)) {
+        ac_err_set(&err, AC_CANCELLED, "the run was cancelled");
+    }
+    if (engine->stopping) {
+        ac_err_set(&err, AC_STOPPING, "the server is stopping");
+    }
+    if (!err.kind) {
+        put_words(run, json_object_get(taken->out, "calls"));
+    }
+    if (err.kind == AC_CANCELLED || err.kind == AC_STOPPING) {
+        ac_run_finish(run, AC_RUN_CANCELLED, &err, "cancelled");
+    } else if (err.kind) {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "cannot go on");
+    } else {
+        ac_run_go_on(run);
+    }
     taken_free(taken);
 }
 
@@ -244,7 +281,7 @@ static taken_t *run_wait_take(ac_engine_t *engine, const char *run_id, const cha
 
 /* ---- the owner's word ---- */
 
-typedef struct ask_t {                          /* a worker's; the loop goes on with it although nobody may wait any more */
+typedef struct ask_t { /* a worker's; the loop goes on with it although nobody may wait any more */
     ac_engine_t *engine;
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
     json_t *in;
@@ -274,14 +311,18 @@ static void on_decided(ac_store_op_t *op)
         run_wait_go_on(taken);
     }
     ac_store_op_free(op);
-    if (!ac_handover_answer(&ask->handover)) ask_free(ask);
+    if (!ac_handover_answer(&ask->handover)) {
+        ask_free(ask);
+    }
 }
 
 static void decide_here(void *baton)
 {
     ask_t *ask = baton;
     ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_DECIDE, ask->owner, ask->run_id);
-    if (!op) abort();
+    if (!op) {
+        abort();
+    }
     op->in = json_deep_copy(ask->in);
     op->deadline = ac_clock() + ask->engine->conf.store_timeout;
     ac_store_call_post(ask->engine->store, ask->engine->loop, op, on_decided, ask);
@@ -304,7 +345,9 @@ apr_status_t ac_run_decide(ac_engine_t *engine, const ac_word_t *word, ac_err_t 
         return APR_TIMEUP;
     }
     apr_status_t status = ask->status;
-    if (status != APR_SUCCESS) *err = ask->err;
+    if (status != APR_SUCCESS) {
+        *err = ask->err;
+    }
     ask_free(ask);
     return status;
 }
@@ -354,7 +397,9 @@ static void look_for_late(void *baton);
 static void set_wait_timer(ac_engine_t *engine)
 {
     apr_interval_time_t every = engine->conf.approval_timeout / 4;
-    if (every > LATE_EVERY) every = LATE_EVERY;
+    if (every > LATE_EVERY) {
+        every = LATE_EVERY;
+    }
     every += (apr_interval_time_t)(ac_random() % (uint64_t)(every / 4 + 1));
     ac_timer_set(engine->loop, &engine->wait_timer, ac_loop_now(engine->loop) + every, look_for_late, engine);
 }
@@ -364,18 +409,25 @@ static void run_wait_on_late(ac_store_op_t *op)
     ac_engine_t *engine = op->baton;
     const json_t *late;
     size_t i;
-    json_array_foreach(json_object_get(op->out, "data"), i, late) {
-        if (!engine->stopping) run_wait_expire(engine, late);
+    json_array_foreach(json_object_get(op->out, "data"), i, late)
+    {
+        if (!engine->stopping) {
+            run_wait_expire(engine, late);
+        }
     }
     ac_store_op_free(op);
-    if (!engine->stopping) set_wait_timer(engine);
+    if (!engine->stopping) {
+        set_wait_timer(engine);
+    }
 }
 
 static void look_for_late(void *baton)
 {
     ac_engine_t *engine = baton;
     ac_store_op_t *op = ac_store_op_create(AC_STORE_WAIT_LIST, NULL, NULL);
-    if (!op) abort();
+    if (!op) {
+        abort();
+    }
     op->in = json_object();
     op->page.limit = LATE_AT_ONCE;
     ac_json_put(op->in, "before", ac_json_time(apr_time_now()));

@@ -19,7 +19,7 @@
 struct ac_keyring_t {
     atomic_int refs;
     apr_pool_t *pool;
-    apr_array_header_t *keys;                   /* of ac_api_key_t, whole before by_id points into it */
+    apr_array_header_t *keys; /* of ac_api_key_t, whole before by_id points into it */
     apr_hash_t *by_id;
 };
 
@@ -28,7 +28,7 @@ struct ac_keyring_t {
 typedef struct parsing_t {
     apr_pool_t *pool;
     int line;
-    unsigned given;                             /* bits of the fields of this line */
+    unsigned given; /* bits of the fields of this line */
     ac_api_key_t key;
     ac_err_t *err;
 } parsing_t;
@@ -117,7 +117,8 @@ static const char *set_time(apr_time_t *ptime, const char *value)
         *ptime = 0;
         return NULL;
     }
-    return ac_time_parse(ptime, value) && *ptime > 0 ? NULL : "a date like 2027-01-31 or 2027-01-31T12:00:00Z, or never";
+    return ac_time_parse(ptime, value) && *ptime > 0 ? NULL
+                                                     : "a date like 2027-01-31 or 2027-01-31T12:00:00Z, or never";
 }
 
 static const char *set_expires(parsing_t *parsing, const char *value)
@@ -138,9 +139,15 @@ static const char *set_enabled(parsing_t *parsing, const char *value)
 
 enum { ID, KEY, OWNER, ROLES, LIMITS, EXPIRES, ENABLED, PREVIOUS, PREVIOUS_EXPIRES, N_FIELDS };
 static const field_t fields[N_FIELDS] = {
-    [ID] = {"id", keyring_set_id}, [KEY] = {"key", set_hash}, [OWNER] = {"owner", set_owner}, [ROLES] = {"roles", set_roles},
-    [LIMITS] = {"limits", set_limits}, [EXPIRES] = {"expires", set_expires}, [ENABLED] = {"enabled", set_enabled},
-    [PREVIOUS] = {"previous", set_previous}, [PREVIOUS_EXPIRES] = {"previous-expires", set_previous_expires},
+    [ID] = {"id", keyring_set_id},
+    [KEY] = {"key", set_hash},
+    [OWNER] = {"owner", set_owner},
+    [ROLES] = {"roles", set_roles},
+    [LIMITS] = {"limits", set_limits},
+    [EXPIRES] = {"expires", set_expires},
+    [ENABLED] = {"enabled", set_enabled},
+    [PREVIOUS] = {"previous", set_previous},
+    [PREVIOUS_EXPIRES] = {"previous-expires", set_previous_expires},
 };
 
 static apr_status_t keyring_fail(parsing_t *parsing, const char *what)
@@ -153,11 +160,16 @@ static apr_status_t unknown_field(parsing_t *parsing, const char *name)
 {
     size_t len = strlen(name);
     if (!len || len > 20 || strspn(name, "abcdefghijklmnopqrstuvwxyz-") != len) {
-        return keyring_fail(parsing, "a field has no name that is known; there are id, key, owner, roles, limits, expires, enabled, previous, "
-                    "previous-expires");
+        return keyring_fail(
+            parsing,
+            "a field has no name that is known; there are id, key, owner, roles, limits, expires, enabled, previous, "
+            "previous-expires");
     }
-    return keyring_fail(parsing, apr_pstrcat(parsing->pool, "there is no field '", name, "'; there are id, key, owner, roles, limits, expires, "
-                "enabled, previous, previous-expires", NULL));
+    return keyring_fail(parsing,
+                        apr_pstrcat(parsing->pool, "there is no field '", name,
+                                    "'; there are id, key, owner, roles, limits, expires, "
+                                    "enabled, previous, previous-expires",
+                                    NULL));
 }
 
 static apr_status_t take_field(parsing_t *parsing, const char *name, const char *value)
@@ -208,7 +220,8 @@ static apr_status_t keyring_take_line(parsing_t *parsing, const char *text)
         }
         const char *name = apr_pstrmemdup(parsing->pool, text, len);
         const char *value = take_value(&text, text + len + 1, parsing->pool);
-        status = value ? take_field(parsing, name, value) : keyring_fail(parsing, "a double quote stands where none can, or does not end");
+        status = value ? take_field(parsing, name, value)
+                       : keyring_fail(parsing, "a double quote stands where none can, or does not end");
     }
     return status;
 }
@@ -262,7 +275,8 @@ static apr_status_t index_keys(ac_keyring_t *ring, ac_err_t *err)
         const ac_api_key_t *key = &APR_ARRAY_IDX(ring->keys, i, ac_api_key_t);
         const ac_api_key_t *other = apr_hash_get(ring->by_id, key->id, APR_HASH_KEY_STRING);
         if (other) {
-            return ac_err_set(err, AC_INVALID_REQUEST, "line %d: the id '%s' stands in line %d already", key->line, key->id, other->line);
+            return ac_err_set(err, AC_INVALID_REQUEST, "line %d: the id '%s' stands in line %d already", key->line,
+                              key->id, other->line);
         }
         apr_hash_set(ring->by_id, key->id, APR_HASH_KEY_STRING, key);
     }
@@ -304,8 +318,10 @@ apr_status_t ac_keyring_read(ac_keyring_t **pring, const char *path, ac_err_t *e
     size_t len = 0;
     apr_status_t status = identity_file_read(&text, &len, path, AC_MAX_KEYRING);
     if (status != APR_SUCCESS) {
-        return ac_err_set(err, AC_INVALID_REQUEST, "cannot be read: %s", status == APR_ENOSPC ? "it is too long" :
-                          status == APR_EINVAL ? "it is no file" : apr_strerror(status, reason, sizeof(reason)));
+        return ac_err_set(err, AC_INVALID_REQUEST, "cannot be read: %s",
+                          status == APR_ENOSPC       ? "it is too long"
+                              : status == APR_EINVAL ? "it is no file"
+                                                     : apr_strerror(status, reason, sizeof(reason)));
     }
     status = ac_keyring_parse(pring, text, len, err);
     free(text);

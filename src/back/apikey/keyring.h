@@ -26,29 +26,29 @@
 #include "back/back.h"
 
 #define AC_API_KEY_PREFIX "ack_"
-#define AC_API_KEY_HASH 32                      /* bytes of SHA-256 */
+#define AC_API_KEY_HASH 32 /* bytes of SHA-256 */
 
-typedef struct ac_api_key_t {                   /* one line; lives as long as its ring */
+typedef struct ac_api_key_t { /* one line; lives as long as its ring */
     const char *id, *owner;
-    const char *roles;                          /* "admin,support", or "" */
-    const char *limits;                         /* NULL: none of its own */
+    const char *roles;  /* "admin,support", or "" */
+    const char *limits; /* NULL: none of its own */
     unsigned char hash[AC_API_KEY_HASH], previous[AC_API_KEY_HASH];
     bool has_previous, enabled;
-    apr_time_t expires, previous_expires;       /* 0: never */
-    int line;                                   /* counted from 1 */
+    apr_time_t expires, previous_expires; /* 0: never */
+    int line;                             /* counted from 1 */
 } ac_api_key_t;
 
-typedef struct ac_keyring_t ac_keyring_t;       /* one reading of a file: immutable, counted */
+typedef struct ac_keyring_t ac_keyring_t; /* one reading of a file: immutable, counted */
 
 /* out: *pring, with one reference. errors: invalid_request, "line 7: …"; never repeats a key or its hash. Any thread. */
 apr_status_t ac_keyring_parse(ac_keyring_t **pring, const char *text, size_t len, ac_err_t *err);
 /* The same from a file of at most AC_MAX_KEYRING bytes. Blocks. errors: invalid_request, also where it cannot be read. */
 apr_status_t ac_keyring_read(ac_keyring_t **pring, const char *path, ac_err_t *err);
 void ac_keyring_ref(ac_keyring_t *ring);
-void ac_keyring_unref(ac_keyring_t *ring);      /* NULL is fine */
+void ac_keyring_unref(ac_keyring_t *ring); /* NULL is fine */
 /* All keys in the order of their lines. */
 const ac_api_key_t *ac_keyring_keys(int *pn, const ac_keyring_t *ring);
-const ac_api_key_t *ac_keyring_find(const ac_keyring_t *ring, const char *id);  /* NULL: there is none */
+const ac_api_key_t *ac_keyring_find(const ac_keyring_t *ring, const char *id); /* NULL: there is none */
 
 typedef enum ac_verdict_e { AC_KEY_FITS, AC_KEY_UNKNOWN, AC_KEY_REVOKED, AC_KEY_EXPIRED } ac_verdict_e;
 /* Whether text is a key of the ring at this time (apr_time_now). *pkey: the key whose secret it has, also where it is revoked or

@@ -10,18 +10,18 @@
 #include <sys/stat.h>
 
 #define BETWEEN_LOOKS apr_time_from_sec(1)
-#define SETTLED 2                               /* seconds: a file that changed later may change again within the tick of its clock */
+#define SETTLED 2 /* seconds: a file that changed later may change again within the tick of its clock */
 
 struct ac_keyring_file_t {
     const char *path;
-    pthread_mutex_t lock;                       /* for all below; never held while the file is read */
+    pthread_mutex_t lock; /* for all below; never held while the file is read */
     ac_keyring_t *ring;
-    apr_time_t looked;                          /* ac_clock */
-    bool looking;                               /* one caller is at it */
+    apr_time_t looked; /* ac_clock */
+    bool looking;      /* one caller is at it */
     /* Of the caller that looks: */
-    struct stat seen;                           /* st_ino 0: it was not there */
-    bool settled;                               /* the same need not be read again */
-    char told[AC_ERR_DETAIL_SIZE];              /* the last trouble, so that it is said once */
+    struct stat seen;              /* st_ino 0: it was not there */
+    bool settled;                  /* the same need not be read again */
+    char told[AC_ERR_DETAIL_SIZE]; /* the last trouble, so that it is said once */
 };
 
 static apr_status_t keyring_file_forget(void *baton)
@@ -54,9 +54,9 @@ static bool has_changed(ac_keyring_file_t *file)
     if (stat(file->path, &info)) {
         memset(&info, 0, sizeof(info));
     }
-    bool same = info.st_ino == old.st_ino && info.st_dev == old.st_dev && info.st_size == old.st_size
-             && info.st_mtim.tv_sec == old.st_mtim.tv_sec && info.st_mtim.tv_nsec == old.st_mtim.tv_nsec
-             && info.st_ctim.tv_sec == old.st_ctim.tv_sec && info.st_ctim.tv_nsec == old.st_ctim.tv_nsec;
+    bool same = info.st_ino == old.st_ino && info.st_dev == old.st_dev && info.st_size == old.st_size &&
+        info.st_mtim.tv_sec == old.st_mtim.tv_sec && info.st_mtim.tv_nsec == old.st_mtim.tv_nsec &&
+        info.st_ctim.tv_sec == old.st_ctim.tv_sec && info.st_ctim.tv_nsec == old.st_ctim.tv_nsec;
     bool changed = !same || !file->settled;
     file->seen = info;
     file->settled = apr_time_sec(apr_time_now()) - (apr_time_t)info.st_ctim.tv_sec > SETTLED;
@@ -72,7 +72,7 @@ static ac_keyring_t *read_again(ac_keyring_file_t *file)
         file->told[0] = '\0';
         return ring;
     }
-    file->settled = false;                      /* what could not be read now may be without being changed: no descriptor was free */
+    file->settled = false; /* what could not be read now may be without being changed: no descriptor was free */
     if (strcmp(file->told, err.detail)) {
         apr_cpystrn(file->told, err.detail, sizeof(file->told));
         ac_log(AC_M660, 0, "keys file %s: %s; the keys that were read before stay in force", file->path, err.detail);

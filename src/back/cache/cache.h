@@ -7,18 +7,18 @@
 
 #include "back/back.h"
 
-#define AC_CACHE_KEY 32                         /* bytes: SHA-256 of the store, the owner and the thread's id */
+#define AC_CACHE_KEY 32 /* bytes: SHA-256 of the store, the owner and the thread's id */
 
 typedef enum ac_cache_way_e {
-    AC_CACHE_PUT,                               /* this text is all of the entry */
-    AC_CACHE_ADD,                               /* one text more, where there is an entry; else nothing */
-    AC_CACHE_DROP                               /* no entry */
+    AC_CACHE_PUT, /* this text is all of the entry */
+    AC_CACHE_ADD, /* one text more, where there is an entry; else nothing */
+    AC_CACHE_DROP /* no entry */
 } ac_cache_way_e;
 
 typedef struct ac_cache_write_t {
     ac_cache_way_e way;
     unsigned char key[AC_CACHE_KEY];
-    const char *text;                           /* len bytes of JSON; borrowed */
+    const char *text; /* len bytes of JSON; borrowed */
     size_t len;
 } ac_cache_write_t;
 
@@ -28,7 +28,7 @@ typedef void ac_cache_written_fn(void *baton);
 
 /* Nothing of it fails: what cannot be read is not there, and what cannot be written is found to be old. Neither waits. */
 struct ac_cache_vt {
-    const char *name;                           /* "memory" */
+    const char *name; /* "memory" */
     /* Any thread. fn: inside of the call, or later on the loop. */
     void (*read)(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn, void *baton);
     /* The same. fn NULL: nobody waits for it. */

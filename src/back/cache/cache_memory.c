@@ -11,11 +11,11 @@
 #include <sys/mman.h>
 
 #define BLOCK_SIZE 1024
-#define PART_SIZE (2 * 1024 * 1024)             /* of blocks */
+#define PART_SIZE (2 * 1024 * 1024) /* of blocks */
 #define N_BLOCKS (PART_SIZE / BLOCK_SIZE)
 #define N_SLOTS (N_BLOCKS / 2)
 #define BLOCK_ROOM (BLOCK_SIZE - sizeof(uint32_t))
-#define PATIENCE apr_time_from_msec(2)          /* longer than anybody copies */
+#define PATIENCE apr_time_from_msec(2) /* longer than anybody copies */
 
 /* Places are numbers + 1, so that 0 is none. */
 typedef struct block_t {
@@ -25,25 +25,25 @@ typedef struct block_t {
 
 typedef struct slot_t {
     unsigned char key[AC_CACHE_KEY];
-    apr_time_t expires;                         /* ac_clock; 0: the slot is free */
-    uint32_t first, last;                       /* blocks */
-    uint32_t len;                               /* bytes of all texts with their heads */
-    uint32_t next;                              /* slot with the same hash, or the next free one */
-    uint32_t used;                              /* not 0: since the hand came by. No bool: a stray write may leave any number here */
+    apr_time_t expires;   /* ac_clock; 0: the slot is free */
+    uint32_t first, last; /* blocks */
+    uint32_t len;         /* bytes of all texts with their heads */
+    uint32_t next;        /* slot with the same hash, or the next free one */
+    uint32_t used;        /* not 0: since the hand came by. No bool: a stray write may leave any number here */
 } slot_t;
 
-typedef struct part_t {                         /* of zeros: it is empty */
+typedef struct part_t { /* of zeros: it is empty */
     pthread_mutex_t lock;
-    uint32_t free_block, free_slot;             /* that were given back; beyond these, all from here on were never used: */
+    uint32_t free_block, free_slot; /* that were given back; beyond these, all from here on were never used: */
     uint32_t new_block, new_slot;
-    uint32_t n_used, hand;                      /* blocks in entries; the slot that the next eviction looks at */
-    uint32_t broken;                            /* something is not as we leave it */
-    uint32_t index[N_SLOTS];                    /* slots by hash */
+    uint32_t n_used, hand;   /* blocks in entries; the slot that the next eviction looks at */
+    uint32_t broken;         /* something is not as we leave it */
+    uint32_t index[N_SLOTS]; /* slots by hash */
     slot_t slots[N_SLOTS];
     block_t blocks[N_BLOCKS];
 } part_t;
 
-typedef struct text_head_t {                    /* stands before each text */
+typedef struct text_head_t { /* stands before each text */
     uint64_t sum;
     uint32_t len, magic;
 } text_head_t;
@@ -78,7 +78,8 @@ static void make_empty(part_t *part)
     for (uint32_t i = 0; i < N_SLOTS && i < part->new_slot; i++) {
         part->slots[i].expires = 0;
     }
-    part->free_block = part->free_slot = part->new_block = part->new_slot = part->n_used = part->hand = part->broken = 0;
+    part->free_block = part->free_slot = part->new_block = part->new_slot = part->n_used = part->hand = part->broken =
+        0;
 }
 
 /* Everything read from the memory that leads somewhere in it goes through these: a stray write of anybody's must not lead us out of it,
@@ -137,8 +138,7 @@ static void cache_memory_forget(part_t *part, slot_t *slot)
         last->next = part->free_block;
         part->free_block = slot->first;
         part->n_used -= n;
-    }
-    else {
+    } else {
         part->broken = 1;
     }
     slot->expires = 0;
@@ -155,7 +155,8 @@ static bool has_slot(const part_t *part)
 static bool cache_memory_make_room(part_t *part, uint32_t n_blocks, const slot_t *keep)
 {
     apr_time_t now = ac_clock();
-    for (uint32_t n = 0; n < 2 * N_SLOTS && !part->broken && (N_BLOCKS - part->n_used < n_blocks || !has_slot(part)); n++) {
+    for (uint32_t n = 0; n < 2 * N_SLOTS && !part->broken && (N_BLOCKS - part->n_used < n_blocks || !has_slot(part));
+         n++) {
         slot_t *slot = &part->slots[part->hand % N_SLOTS];
         part->hand = (part->hand + 1) % N_SLOTS;
         if (!slot->expires || slot == keep) {
@@ -163,8 +164,7 @@ static bool cache_memory_make_room(part_t *part, uint32_t n_blocks, const slot_t
         }
         if (slot->used && slot->expires > now) {
             slot->used = 0;
-        }
-        else {
+        } else {
             cache_memory_forget(part, slot);
         }
     }
@@ -201,8 +201,7 @@ static block_t *take_block(part_t *part, slot_t *slot)
     block->next = 0;
     if (last) {
         last->next = place;
-    }
-    else {
+    } else {
         slot->first = place;
     }
     slot->last = place;
@@ -266,7 +265,8 @@ static void copy_out(ac_buf_t *bytes, part_t *part, const unsigned char *key)
     }
     slot->used = 1;
     size_t left = slot->len;
-    for (block_t *block = block_at(part, slot->first); block && left && !bytes->failed; block = block_at(part, block->next)) {
+    for (block_t *block = block_at(part, slot->first); block && left && !bytes->failed;
+         block = block_at(part, block->next)) {
         size_t some = left < BLOCK_ROOM ? left : BLOCK_ROOM;
         ac_buf_add(bytes, block->data, some);
         left -= some;
@@ -329,7 +329,8 @@ static bool unpack(ac_buf_t *texts, const ac_buf_t *bytes)
     return !texts->failed;
 }
 
-static void cache_memory_read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn, void *baton)
+static void cache_memory_read_entry(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn,
+                                    void *baton)
 {
     const ac_cache_memory_t *memory = self;
     part_t *part = lock_part(memory, key);
@@ -355,14 +356,16 @@ const ac_cache_vt ac_cache_memory = {"memory", cache_memory_read_entry, cache_me
 
 /* ---- the memory ---- */
 
-apr_status_t ac_cache_memory_create(ac_cache_memory_t **pmemory, apr_int64_t size, apr_interval_time_t ttl, ac_err_t *err)
+apr_status_t ac_cache_memory_create(ac_cache_memory_t **pmemory, apr_int64_t size, apr_interval_time_t ttl,
+                                    ac_err_t *err)
 {
     ac_cache_memory_t *memory = ac_alloc(sizeof(*memory));
     int status = 0;
     *pmemory = memory;
     memory->ttl = ttl;
     memory->n_parts = (uint32_t)(size / PART_SIZE ? size / PART_SIZE : 1);
-    memory->parts = mmap(NULL, memory->n_parts * sizeof(part_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    memory->parts =
+        mmap(NULL, memory->n_parts * sizeof(part_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory->parts == MAP_FAILED) {
         status = errno;
         memory->parts = NULL;

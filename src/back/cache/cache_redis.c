@@ -11,21 +11,19 @@
 #define KEY_SIZE 128
 
 /* KEYS: the entry. ARGV: the text, its time to live in ms, the most texts of an entry. */
-static const char put_script[] =
-    "redis.call('DEL', KEYS[1])\n"
-    "redis.call('RPUSH', KEYS[1], ARGV[1])\n"
-    "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
-    "return 1\n";
-static const char add_script[] =
-    "local n = redis.call('RPUSHX', KEYS[1], ARGV[1])\n"
-    "if n > tonumber(ARGV[3]) then redis.call('DEL', KEYS[1])\n"
-    "elseif n > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
-    "return n\n";
+static const char put_script[] = "redis.call('DEL', KEYS[1])\n"
+                                 "redis.call('RPUSH', KEYS[1], ARGV[1])\n"
+                                 "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
+                                 "return 1\n";
+static const char add_script[] = "local n = redis.call('RPUSHX', KEYS[1], ARGV[1])\n"
+                                 "if n > tonumber(ARGV[3]) then redis.call('DEL', KEYS[1])\n"
+                                 "elseif n > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
+                                 "return n\n";
 
-typedef struct ask_t {                          /* something that is asked of Redis */
+typedef struct ask_t { /* something that is asked of Redis */
     ac_cache_redis_t *cache;
-    ac_cache_read_fn *read;                     /* NULL: a write */
-    ac_cache_written_fn *written;               /* may be NULL */
+    ac_cache_read_fn *read;       /* NULL: a write */
+    ac_cache_written_fn *written; /* may be NULL */
     void *baton;
     char key[KEY_SIZE];
     ac_cache_way_e way;
@@ -45,9 +43,8 @@ static void add_texts(ac_buf_t *texts, const redisReply *reply)
     for (size_t i = 0; reply && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         const redisReply *text = reply->element[i];
         if (text->type != REDIS_REPLY_STRING || memchr(text->str, '\0', text->len)) {
-            ac_buf_add(texts, "", 1);           /* which is no part of anything */
-        }
-        else {
+            ac_buf_add(texts, "", 1); /* which is no part of anything */
+        } else {
             ac_buf_add(texts, text->str, text->len);
             ac_buf_add(texts, "", 1);
         }
@@ -66,8 +63,7 @@ static void cache_redis_on_reply(void *baton, const struct redisReply *reply, co
     if (ask->read) {
         add_texts(&texts, reply);
         ask->read(ask->baton, &texts);
-    }
-    else if (ask->written) {
+    } else if (ask->written) {
         ask->written(ask->baton);
     }
     ac_buf_free(&texts);
@@ -81,18 +77,17 @@ static void send_ask(void *baton)
     const char *script = ask->way == AC_CACHE_PUT ? put_script : add_script;
     const char *read[] = {"LRANGE", ask->key, "0", "-1"}, *drop[] = {"DEL", ask->key};
     const char *eval[] = {"EVAL", script, "1", ask->key, ask->text, cache->ttl, cache->most};
-    const size_t eval_len[] = {4, strlen(script), 1, strlen(ask->key), ask->len, strlen(cache->ttl), strlen(cache->most)};
+    const size_t eval_len[] = {
+        4, strlen(script), 1, strlen(ask->key), ask->len, strlen(cache->ttl), strlen(cache->most)};
     ac_redis_command_t command = {7, eval, eval_len};
     if (ask->read) {
         command = (ac_redis_command_t){4, read, NULL};
-    }
-    else if (ask->way == AC_CACHE_DROP) {
+    } else if (ask->way == AC_CACHE_DROP) {
         command = (ac_redis_command_t){2, drop, NULL};
     }
     if (cache->redis) {
         ac_redis_call(cache->redis, &command, cache_redis_on_reply, ask);
-    }
-    else {
+    } else {
         cache_redis_on_reply(ask, NULL, NULL);
     }
 }
@@ -112,8 +107,7 @@ static void cache_redis_start(ask_t *ask)
 {
     if (ac_loop_is_current(ask->cache->loop)) {
         send_ask(ask);
-    }
-    else {
+    } else {
         ac_loop_post(ask->cache->loop, send_ask, ask);
     }
 }

@@ -10,22 +10,22 @@
 #include <string.h>
 
 struct ac_store_cache_t {
-    ac_store_vt vt;                             /* ours, with the store's name */
+    ac_store_vt vt; /* ours, with the store's name */
     ac_store_t store;
     ac_cache_t place;
-    ac_loop_t *loop;                            /* for answers to who has none; NULL: they are not told from here */
+    ac_loop_t *loop; /* for answers to who has none; NULL: they are not told from here */
     bool check;
     unsigned char scope[AC_CACHE_KEY];
     atomic_int_fast64_t n_hits, n_misses, n_stale;
 };
 
-typedef struct call_t {                         /* an operation that we look at */
+typedef struct call_t { /* an operation that we look at */
     ac_store_cache_t *cache;
     ac_store_op_t *op;
-    void (*done)(ac_store_op_t *op);            /* the caller's */
+    void (*done)(ac_store_op_t *op); /* the caller's */
     void *baton;
     unsigned char key[AC_CACHE_KEY];
-    json_t *known;                              /* what the cache has, while the thread is looked at */
+    json_t *known; /* what the cache has, while the thread is looked at */
 } call_t;
 
 static void store_cache_hash(unsigned char digest[AC_CACHE_KEY], const char *text, size_t len)
@@ -35,7 +35,8 @@ static void store_cache_hash(unsigned char digest[AC_CACHE_KEY], const char *tex
     }
 }
 
-static void store_cache_make_key(unsigned char key[AC_CACHE_KEY], const ac_store_cache_t *cache, const char *owner, const char *id)
+static void store_cache_make_key(unsigned char key[AC_CACHE_KEY], const ac_store_cache_t *cache, const char *owner,
+                                 const char *id)
 {
     char text[AC_CACHE_KEY + AC_OWNER_SIZE + AC_ID_SIZE];
     size_t owner_len = strlen(owner) + 1, id_len = strlen(id);
@@ -80,8 +81,7 @@ static void store_cache_write_entry(call_t *call, ac_cache_way_e way, json_t *pa
     memcpy(write.key, call->key, AC_CACHE_KEY);
     if (text) {
         write.text = text;
-    }
-    else {
+    } else {
         write.way = AC_CACHE_DROP;
     }
     place->vt->write(place->self, &write, fn, call);
@@ -93,14 +93,14 @@ static void store_cache_write_entry(call_t *call, ac_cache_way_e way, json_t *pa
  * further ones: {thread, message, opens: run} of an opening write, {message|null, ends: run} of a closing one. */
 
 #define NO_LIMIT 1000000000
-#define MOST INT64_C(1000000000000)             /* messages of a thread; an entry that says more was not written by us */
+#define MOST INT64_C(1000000000000) /* messages of a thread; an entry that says more was not written by us */
 
 /* false: this is not what comes next. */
 static bool add_message(json_t *entry, json_t *message)
 {
     json_t *thread = json_object_get(entry, "thread");
     int64_t count = ac_json_peek_int(thread, "message_count", 0), seq = ac_json_peek_int(message, "seq", 0);
-    if (!json_is_object(message) || (seq > 0 && seq <= count)) {        /* no message; or the same write again */
+    if (!json_is_object(message) || (seq > 0 && seq <= count)) { /* no message; or the same write again */
         return true;
     }
     return count < MOST && seq == count + 1 && json_array_append(json_object_get(entry, "messages"), message) == 0 &&
@@ -110,14 +110,17 @@ static bool add_message(json_t *entry, json_t *message)
 
 static bool add_part(json_t *entry, const json_t *part)
 {
-    json_t *opens = json_object_get(part, "opens"), *ends = json_object_get(part, "ends"), *thread = json_object_get(part, "thread");
+    json_t *opens = json_object_get(part, "opens"), *ends = json_object_get(part, "ends"),
+           *thread = json_object_get(part, "thread");
     if (!add_message(entry, json_object_get(part, "message"))) {
         return false;
     }
     if (opens) {
-        return json_is_object(thread) && json_object_set(entry, "thread", thread) == 0 && json_object_set(entry, "run", opens) == 0;
+        return json_is_object(thread) && json_object_set(entry, "thread", thread) == 0 &&
+            json_object_set(entry, "run", opens) == 0;
     }
-    return ends && (!json_equal(json_object_get(entry, "run"), ends) || json_object_set_new(entry, "run", json_null()) == 0);
+    return ends &&
+        (!json_equal(json_object_get(entry, "run"), ends) || json_object_set_new(entry, "run", json_null()) == 0);
 }
 
 /* Whether it is of this thread, and the seqs of its messages end with the thread's count and have no gap. */
@@ -131,7 +134,8 @@ static bool store_cache_is_whole(const json_t *entry, const char *id)
     if (!json_is_array(messages) || count > MOST || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id)) {
         return false;
     }
-    json_array_foreach((json_t *)messages, i, message) {
+    json_array_foreach((json_t *)messages, i, message)
+    {
         if (ac_json_peek_int(message, "seq", 0) != ++seq) {
             return false;
         }
@@ -150,11 +154,9 @@ static json_t *join_parts(int *pn_parts, const ac_buf_t *texts, const char *id)
         json_t *part = json_loadb(texts->data + at, len, 0, NULL);
         if (!part) {
             fine = false;
-        }
-        else if (!entry) {
+        } else if (!entry) {
             entry = json_incref(part);
-        }
-        else {
+        } else {
             fine = add_part(entry, part);
         }
         json_decref(part);
@@ -171,8 +173,8 @@ static json_t *join_parts(int *pn_parts, const ac_buf_t *texts, const char *id)
 
 static json_t *first_part(const json_t *loaded, json_int_t limit, json_t *run)
 {
-    return json_pack("{s:O, s:O, s:I, s:o}", "thread", json_object_get(loaded, "thread"), "messages", json_object_get(loaded, "messages"),
-                     "limit", limit, "run", run);
+    return json_pack("{s:O, s:O, s:I, s:o}", "thread", json_object_get(loaded, "thread"), "messages",
+                     json_object_get(loaded, "messages"), "limit", limit, "run", run);
 }
 
 static void store_cache_on_loaded(ac_store_op_t *op)
@@ -227,12 +229,10 @@ static void store_cache_on_looked(ac_store_op_t *look)
         op->status = status;
         op->err = err;
         op->done(op);
-    }
-    else if (!same) {
+    } else if (!same) {
         atomic_fetch_add(&call->cache->n_stale, 1);
         store_cache_load(call);
-    }
-    else {
+    } else {
         store_cache_answer(call, json_incref(call->known));
     }
 }
@@ -268,19 +268,16 @@ static void on_read(void *baton, const ac_buf_t *texts)
     json_t *entry = join_parts(&n_parts, texts, call->op->id), *out = entry ? out_of(entry, limit) : NULL;
     if (texts->len && !entry) {
         store_cache_write_entry(call, AC_CACHE_DROP, NULL, NULL);
-    }
-    else if (out && n_parts > AC_MAX_CACHED_PARTS) {
+    } else if (out && n_parts > AC_MAX_CACHED_PARTS) {
         store_cache_write_entry(call, AC_CACHE_PUT, first_part(out, limit, json_null()), NULL);
     }
     json_decref(entry);
     if (!out) {
         store_cache_load(call);
-    }
-    else if (call->cache->check) {
+    } else if (call->cache->check) {
         call->known = out;
         store_cache_look(call);
-    }
-    else {
+    } else {
         store_cache_answer(call, out);
     }
 }
@@ -291,8 +288,7 @@ static void start_load(ac_store_cache_t *cache, ac_store_op_t *op)
     store_cache_make_key(call->key, cache, op->owner, op->id);
     if (json_is_true(json_object_get(op->in, "fresh"))) {
         store_cache_load(call);
-    }
-    else {
+    } else {
         cache->place.vt->read(cache->place.self, call->key, on_read, call);
     }
 }
@@ -324,13 +320,14 @@ static void store_cache_on_changed(ac_store_op_t *op)
     call_t *call = op->baton;
     bool fresh = json_is_object(json_object_get(op->in, "thread"));
     if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_OPEN) {
-        store_cache_write_entry(call, fresh ? AC_CACHE_PUT : AC_CACHE_ADD, opened_part(op, fresh), store_cache_on_written);
-    }
-    else if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_CLOSE) {
-        json_t *message = json_object_get(op->out, "message"), *run = json_object_get(json_object_get(op->in, "run"), "id");
-        store_cache_write_entry(call, AC_CACHE_ADD, json_pack("{s:O?, s:O}", "message", message, "ends", run), store_cache_on_written);
-    }
-    else {
+        store_cache_write_entry(call, fresh ? AC_CACHE_PUT : AC_CACHE_ADD, opened_part(op, fresh),
+                                store_cache_on_written);
+    } else if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_CLOSE) {
+        json_t *message = json_object_get(op->out, "message"),
+               *run = json_object_get(json_object_get(op->in, "run"), "id");
+        store_cache_write_entry(call, AC_CACHE_ADD, json_pack("{s:O?, s:O}", "message", message, "ends", run),
+                                store_cache_on_written);
+    } else {
         if (op->verb == AC_STORE_TURN_OPEN && op->err.kind == AC_PRECONDITION_FAILED) {
             atomic_fetch_add(&call->cache->n_stale, 1);
         }
@@ -395,19 +392,15 @@ static void store_cache_start_post(void *self, ac_store_op_t *op)
     case AC_STORE_THREAD_UPDATE:
     case AC_STORE_THREAD_DELETE:
     case AC_STORE_THREAD_RESTORE:
-    case AC_STORE_IMPORT:
-        start_change(cache, op);
-        return;
-    case AC_STORE_PING:
-        store_cache_watch(cache, op, store_cache_on_pinged);
-        break;
-    default:
-        break;
+    case AC_STORE_IMPORT: start_change(cache, op); return;
+    case AC_STORE_PING: store_cache_watch(cache, op, store_cache_on_pinged); break;
+    default: break;
     }
     cache->store.vt->start_post(cache->store.self, op);
 }
 
-void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, const ac_cache_t *place, const char *scope, bool check)
+void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, const ac_cache_t *place,
+                           const char *scope, bool check)
 {
     ac_store_cache_t *cache = ac_alloc(sizeof(*cache));
     cache->vt = *store->vt;

@@ -7,9 +7,9 @@
 
 #include <apr_strings.h>
 
-#define KEY " agents"                       /* in the place of an owner */
-#define STAMP "!stamp"                      /* an id that no agent has, and that sorts before all of theirs */
-#define LOOK_EVERY apr_time_from_msec(900)  /* of all children together */
+#define KEY " agents"                      /* in the place of an owner */
+#define STAMP "!stamp"                     /* an id that no agent has, and that sorts before all of theirs */
+#define LOOK_EVERY apr_time_from_msec(900) /* of all children together */
 
 /* In the order of ids, so that the stamp comes first: what was changed while further pages were read gives another one. */
 static const char sql_all[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type IN ('agent', 'stamp') ORDER BY c.id";
@@ -38,8 +38,7 @@ static void cosmos_agents_stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SI
 
     if (known->agents_written >= task->began) {
         apr_cpystrn(stamp, known->agents_stamp, AC_ID_SIZE);
-    }
-    else {
+    } else {
         apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
     }
     known->agents_read = ac_clock();
@@ -52,11 +51,11 @@ static void listed(ac_cosmos_task_t *task)
     const char *stamp = "";
     size_t i;
 
-    json_array_foreach(task->rows, i, row) {
+    json_array_foreach(task->rows, i, row)
+    {
         if (strcmp(ac_json_peek_string(row, "type", ""), "stamp") == 0) {
             stamp = ac_json_peek_string(row, "stamp", "");
-        }
-        else {
+        } else {
             json_array_append(data, json_object_get(row, "agent"));
         }
     }
@@ -65,8 +64,10 @@ static void listed(ac_cosmos_task_t *task)
 
 static void list_all(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = { .place = AC_COSMOS_THREADS, .key = KEY, .sql = sql_all,
-                                  .parameters = json_pack("{s:s}", "@owner", KEY) };
+    ac_cosmos_select_t select = {.place = AC_COSMOS_THREADS,
+                                 .key = KEY,
+                                 .sql = sql_all,
+                                 .parameters = json_pack("{s:s}", "@owner", KEY)};
 
     ac_cosmos_select(task, &select, listed);
 }
@@ -75,8 +76,7 @@ static void list_if_not(ac_cosmos_task_t *task, const char *stamp)
 {
     if (strcmp(ac_json_peek_string(task->op->in, "stamp", "-"), stamp) == 0) {
         end_with_list(task, stamp, json_null());
-    }
-    else {
+    } else {
         list_all(task);
     }
 }
@@ -97,7 +97,7 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
 void ac_cosmos_agent_list(ac_cosmos_task_t *task)
 {
     ac_cosmos_known_t *known;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = STAMP };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = STAMP};
     char stamp[AC_ID_SIZE];
     apr_time_t now = ac_clock();
     bool told;
@@ -115,8 +115,7 @@ void ac_cosmos_agent_list(ac_cosmos_task_t *task)
     ac_cosmos_known_drop(task->store);
     if (told) {
         list_if_not(task, stamp);
-    }
-    else {
+    } else {
         ac_cosmos_call(task, &request, on_stamp, task);
     }
 }
@@ -126,7 +125,8 @@ void ac_cosmos_agent_list(ac_cosmos_task_t *task)
 /* A list of a machine with another retention shall not lose them: they have no time to live. */
 static json_t *document_make(const char *id, const char *type, const char *member, json_t *value)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o}", "id", id, "owner", KEY, "type", type, "key", id, "ttl", -1, member, value);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o}", "id", id, "owner", KEY, "type", type, "key", id, "ttl", -1,
+                     member, value);
 }
 
 static const char *agent_id(const ac_cosmos_task_t *task)
@@ -145,7 +145,7 @@ static void cosmos_agents_end_changed(ac_cosmos_task_t *task)
 {
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
 
-    if (*task->agent.stamp) {               /* "": it was so already */
+    if (*task->agent.stamp) { /* "": it was so already */
         stamp_written(task->store, task->agent.stamp);
     }
     task->op->out = put ? json_pack("{s:b}", "created", task->agent.created) : json_object();
@@ -166,19 +166,19 @@ static void cosmos_agents_on_changed(void *baton, const ac_cosmos_reply_t *reply
         cosmos_agents_end_changed(task);
         return;
     }
-    task->agent.n_unsure += reply->unsure;  /* a try of ours that was cut off may have been the faster one */
+    task->agent.n_unsure += reply->unsure; /* a try of ours that was cut off may have been the faster one */
     ac_cosmos_again(task, cosmos_agents_change_from);
 }
 
 static void cosmos_agents_write_change(ac_cosmos_task_t *task, const char *if_match)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = KEY };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = KEY};
     const char *id = agent_id(task);
     json_t *agent = json_object_get(task->op->in, "agent"), *document = NULL, *stamp;
     ac_cosmos_verb_e verb = !agent ? AC_COSMOS_DELETE : *if_match ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE;
     ac_cosmos_batch_t batch;
 
-    if (!*task->agent.stamp) {              /* one for all tries: any of them may be the one that was carried out */
+    if (!*task->agent.stamp) { /* one for all tries: any of them may be the one that was carried out */
         ac_id_make(task->agent.stamp, "stamp_");
     }
     document = agent ? document_make(id, "agent", "agent", json_incref(agent)) : NULL;
@@ -217,7 +217,10 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
 
 static void cosmos_agents_change_from(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = agent_id(task) };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = KEY,
+                                   .id = agent_id(task)};
 
     ac_cosmos_call(task, &request, on_agent, task);
 }
@@ -235,8 +238,7 @@ void ac_cosmos_agent_put(ac_cosmos_task_t *task)
     }
     if (status != APR_SUCCESS) {
         ac_cosmos_end(task, status);
-    }
-    else {
+    } else {
         cosmos_agents_change_from(task);
     }
 }
@@ -245,8 +247,7 @@ void ac_cosmos_agent_delete(ac_cosmos_task_t *task)
 {
     if (!ac_cosmos_name_valid(agent_id(task))) {
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no agent with this id"));
-    }
-    else {
+    } else {
         cosmos_agents_change_from(task);
     }
 }

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_MOST apr_time_from_sec(30)            /* of trying again, where the deadline is later */
-#define LOST_MOST 6                                 /* tries without an answer: the service cannot be reached */
-#define FAILED_MOST 10                              /* answers 408, 410, 5xx, 404/1002 */
+#define RETRY_MOST apr_time_from_sec(30) /* of trying again, where the deadline is later */
+#define LOST_MOST 6                      /* tries without an answer: the service cannot be reached */
+#define FAILED_MOST 10                   /* answers 408, 410, 5xx, 404/1002 */
 #define BACKOFF_LONGEST apr_time_from_msec(1000)
 
 static void begin_try(void *baton);
@@ -34,8 +34,7 @@ static void call_unlink(ac_cosmos_call_t *call)
     call->waiting = false;
     if (call->next == call) {
         store->calls = NULL;
-    }
-    else {
+    } else {
         call->next->prev = call->prev;
         call->prev->next = call->next;
         store->calls = call->next;
@@ -129,9 +128,9 @@ static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
         next_flight(store);
     }
     if (due >= call->deadline) {
-        ac_timer_set(store->loop, &call->timer, call->deadline < due ? call->deadline : due, cosmos_call_on_deadline, call);
-    }
-    else {
+        ac_timer_set(store->loop, &call->timer, call->deadline < due ? call->deadline : due, cosmos_call_on_deadline,
+                     call);
+    } else {
         ac_timer_set(store->loop, &call->timer, due, begin_try, call);
     }
 }
@@ -153,12 +152,12 @@ static void tell_trouble(const ac_cosmos_call_t *call, int number)
 
     if (call->last.http_status == 403 && (database || call->verb == AC_COSMOS_CONTAINER_CREATE)) {
         const char *why = call->reply.substatus == 5300
-            ? "Cosmos DB lets no identity make it (403/5300); make it by hand, or with a key and create=on" : call->last.detail;
-        snprintf(what, sizeof(what), "there is no %s '%.250s', and it could not be made: %s", database ? "database" : "container",
-                 database ? store->database : store->containers[call->place], why);
+            ? "Cosmos DB lets no identity make it (403/5300); make it by hand, or with a key and create=on"
+            : call->last.detail;
+        snprintf(what, sizeof(what), "there is no %s '%.250s', and it could not be made: %s",
+                 database ? "database" : "container", database ? store->database : store->containers[call->place], why);
         ac_cosmos_trouble(call->store, number, what);
-    }
-    else {
+    } else {
         ac_cosmos_trouble(call->store, number, call->last.detail);
     }
 }
@@ -178,8 +177,7 @@ static void after_loss(ac_cosmos_call_t *call, const ac_err_t *err)
     call->reply.unsure = true;
     if (++call->n_lost >= LOST_MOST) {
         cosmos_call_give_up(call, AC_M223);
-    }
-    else {
+    } else {
         pause_for(call, backoff(call->n_lost - 1, apr_time_from_msec(50)));
     }
 }
@@ -195,16 +193,15 @@ static void after_failure(ac_cosmos_call_t *call, ac_cosmos_next_e next)
             ac_cosmos_token_forget(call->store, call->place);
         }
         cosmos_call_give_up(call, AC_M228);
-    }
-    else {
+    } else {
         pause_for(call, backoff(call->n_failed - 1, behind ? apr_time_from_msec(5) : apr_time_from_msec(50)));
     }
 }
 
 static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
 {
-    apr_interval_time_t wait = next == AC_COSMOS_THROTTLED && call->asked ? call->asked
-        : backoff(call->n_pauses, apr_time_from_msec(10));
+    apr_interval_time_t wait =
+        next == AC_COSMOS_THROTTLED && call->asked ? call->asked : backoff(call->n_pauses, apr_time_from_msec(10));
 
     call->n_pauses++;
     if (next == AC_COSMOS_THROTTLED) {
@@ -212,8 +209,7 @@ static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
     }
     if (ac_loop_now(call->store->loop) + wait - call->began > RETRY_MOST) {
         cosmos_call_give_up(call, next == AC_COSMOS_THROTTLED ? AC_M225 : AC_M228);
-    }
-    else {
+    } else {
         pause_for(call, wait);
     }
 }
@@ -257,19 +253,11 @@ static void after_answer(ac_cosmos_call_t *call)
     }
     switch (next) {
     case AC_COSMOS_THROTTLED:
-    case AC_COSMOS_CONTENDED:
-        after_throttle(call, next);
-        break;
+    case AC_COSMOS_CONTENDED: after_throttle(call, next); break;
     case AC_COSMOS_BEHIND:
-    case AC_COSMOS_AGAIN:
-        after_failure(call, next);
-        break;
-    case AC_COSMOS_REJECTED:
-        after_rejection(call);
-        break;
-    case AC_COSMOS_MOVED:
-        after_move(call);
-        break;
+    case AC_COSMOS_AGAIN: after_failure(call, next); break;
+    case AC_COSMOS_REJECTED: after_rejection(call); break;
+    case AC_COSMOS_MOVED: after_move(call); break;
     case AC_COSMOS_FINAL:
         if (call->last.kind == AC_OK) {
             ac_cosmos_well(store);
@@ -280,8 +268,11 @@ static void after_answer(ac_cosmos_call_t *call)
             ac_cosmos_unprepare(store);
         }
         if (status != 404 || !call->early) {
-            tell_trouble(call, status == 403 && strstr(call->last.detail, "clock is") ? AC_M221
-                         : status == 401 || status == 403 ? AC_M220 : status == 404 ? AC_M222 : AC_M228);
+            tell_trouble(call,
+                         status == 403 && strstr(call->last.detail, "clock is") ? AC_M221
+                             : status == 401 || status == 403                   ? AC_M220
+                             : status == 404                                    ? AC_M222
+                                                                                : AC_M228);
         }
         call_fail(call, &call->last);
     }
@@ -297,17 +288,14 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
     if (status != APR_SUCCESS) {
         call->reply.status = 0;
         after_loss(call, err);
-    }
-    else if (call->answer.failed) {
+    } else if (call->answer.failed) {
         ac_err_init(&call->last);
         ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
         call->reply.unsure = true;
         cosmos_call_give_up(call, AC_M228);
-    }
-    else if (!ac_cosmos_body_read(call)) {      /* carried out or not: as if the answer had been lost */
+    } else if (!ac_cosmos_body_read(call)) { /* carried out or not: as if the answer had been lost */
         after_failure(call, AC_COSMOS_AGAIN);
-    }
-    else {
+    } else {
         after_answer(call);
     }
 }
@@ -343,16 +331,15 @@ static void cosmos_call_on_credential(void *baton, apr_status_t status, const ch
     ac_timer_cancel(store->loop, &call->timer);
     if (status == APR_SUCCESS && text) {
         start_try(call, text);
-    }
-    else if (!store->scope_given && err && strstr(err->detail, "AADSTS500011")) {
+    } else if (!store->scope_given && err && strstr(err->detail, "AADSTS500011")) {
         /* The tenant does not know the account as a resource of its own; the service as a whole is one in every tenant. */
         store->scope = "https://cosmos.azure.com/.default";
         store->scope_given = true;
         pause_for(call, 0);
-    }
-    else {
+    } else {
         ac_err_init(&call->last);
-        ac_err_set(&call->last, AC_STORE_ERROR, "no credential for Cosmos DB: %s", err ? err->detail : "none was given");
+        ac_err_set(&call->last, AC_STORE_ERROR, "no credential for Cosmos DB: %s",
+                   err ? err->detail : "none was given");
         cosmos_call_give_up(call, AC_M220);
     }
 }
@@ -447,14 +434,14 @@ void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, 
         call->next = store->calls;
         call->prev = store->calls->prev;
         call->prev->next = call->next->prev = call;
-    }
-    else {
+    } else {
         call->next = call->prev = store->calls = call;
     }
     ac_ready_set(store->loop, &call->ready, begin_try, call);
 }
 
-void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document, ac_cosmos_reply_fn *fn)
+void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document,
+                     ac_cosmos_reply_fn *fn)
 {
     size_t len = 0;
     char *text = ac_json_dump(document, &len);
@@ -467,7 +454,8 @@ void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const
     ac_cosmos_call(task, request, fn, task);
 }
 
-void ac_cosmos_write_batch(ac_cosmos_task_t *task, ac_cosmos_request_t *request, ac_cosmos_batch_t *batch, ac_cosmos_reply_fn *fn)
+void ac_cosmos_write_batch(ac_cosmos_task_t *task, ac_cosmos_request_t *request, ac_cosmos_batch_t *batch,
+                           ac_cosmos_reply_fn *fn)
 {
     request->body = &batch->body;
     request->n_ops = batch->n;

@@ -25,8 +25,7 @@ static void cosmos_close_on_committed(void *baton, const ac_cosmos_reply_t *repl
     if (reply->status == 200) {
         ac_cosmos_turn_committed(task, reply);
         end_closed(task, task->whole);
-    }
-    else {
+    } else {
         ac_cosmos_head_again(task, close_from);
     }
 }
@@ -41,7 +40,8 @@ static void cosmos_close_commit(ac_cosmos_task_t *task)
         return;
     }
     if (task->whole) {
-        ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
+        ac_json_put(task->whole, "seq",
+                    json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
     }
     ac_cosmos_turn_commit(task, false, cosmos_close_on_committed);
 }
@@ -50,8 +50,7 @@ static void cosmos_close_write_parts(ac_cosmos_task_t *task)
 {
     if (task->parts) {
         ac_cosmos_parts_write(task, cosmos_close_commit);
-    }
-    else {
+    } else {
         cosmos_close_commit(task);
     }
 }
@@ -59,7 +58,9 @@ static void cosmos_close_write_parts(ac_cosmos_task_t *task)
 static void cosmos_close_end_lost(ac_cosmos_task_t *task)
 {
     ac_cosmos_run_drop(task->store, task->run_id);
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERRUPTED, "another server took this one for dead, and has closed the run"));
+    ac_cosmos_end(task,
+                  ac_err_set(&task->op->err, AC_INTERRUPTED,
+                             "another server took this one for dead, and has closed the run"));
 }
 
 /* Whether what the caller brings may still be written. stored: the run as it is now, closed by somebody else. */
@@ -85,12 +86,10 @@ static void cosmos_close_on_run(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 404 || ac_record_is_active(reply->body) || may_follow(task, reply->body)) {
-        ac_cosmos_thread_mark(task, cosmos_close_write_parts);   /* the mark of its beginning may be gone */
-    }
-    else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {
-        end_closed(task, NULL);             /* by an earlier try of the caller's; it had no message */
-    }
-    else {
+        ac_cosmos_thread_mark(task, cosmos_close_write_parts); /* the mark of its beginning may be gone */
+    } else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {
+        end_closed(task, NULL); /* by an earlier try of the caller's; it had no message */
+    } else {
         cosmos_close_end_lost(task);
     }
 }
@@ -98,12 +97,14 @@ static void cosmos_close_on_run(void *baton, const ac_cosmos_reply_t *reply)
 /* The run is not the thread's active one: it was closed before, or somebody took its process for dead. */
 static void found_closed(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->run_id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->run_id};
 
     if (task->found) {
         end_closed(task, task->found);
-    }
-    else {
+    } else {
         ac_cosmos_call(task, &request, cosmos_close_on_run, task);
     }
 }
@@ -115,14 +116,11 @@ static void close_from(ac_cosmos_task_t *task)
 
     if (task->head.remembered && !ours) {
         ac_cosmos_head_read(task, false, close_from);
-    }
-    else if (!lives) {
-        end_closed(task, NULL);             /* the thread was deleted meanwhile */
-    }
-    else if (ours) {
+    } else if (!lives) {
+        end_closed(task, NULL); /* the thread was deleted meanwhile */
+    } else if (ours) {
         cosmos_close_write_parts(task);
-    }
-    else {
+    } else {
         ac_cosmos_message_find(task, found_closed);
     }
 }
@@ -138,8 +136,8 @@ void ac_cosmos_turn_close(ac_cosmos_task_t *task)
         status = ac_cosmos_message_make(&message, in, op->id, &op->err);
     }
     if (status == APR_SUCCESS) {
-        status = ac_cosmos_steps_make(&steps, json_object_get(op->in, "steps"), ac_json_peek_string(run, "id", ""), op->id,
-                                      &op->err);
+        status = ac_cosmos_steps_make(&steps, json_object_get(op->in, "steps"), ac_json_peek_string(run, "id", ""),
+                                      op->id, &op->err);
     }
     if (status == APR_SUCCESS) {
         task->whole = message ? json_copy(message) : NULL;

@@ -10,8 +10,8 @@
 
 #define LEASE_DEFAULT apr_time_from_sec(60)
 
-static const char *const credential_options[] = { "client-id", "object-id", "resource-id", "tenant-id", "authority", "identity", "refresh",
-                                                  NULL };
+static const char *const credential_options[] = {"client-id", "object-id", "resource-id", "tenant-id",
+                                                 "authority", "identity",  "refresh",     NULL};
 static const char option_names[] =
     "database, credential, create, retention, lease, threads, messages, throughput, autoscale, scope, ca-file, and the credential's "
     "client-id, object-id, resource-id, tenant-id, authority, identity, refresh";
@@ -51,7 +51,8 @@ static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_
     store->host = apr_pstrmemdup(p, start, (apr_size_t)(end - start));
     store->endpoint = endpoint;
     if (strncasecmp(endpoint, "https://", 8) != 0 && !cosmos_config_is_loopback(store->host)) {
-        return apr_psprintf(p, "cosmos: '%s' is not encrypted, which is for emulators on this machine only; %s", endpoint, like);
+        return apr_psprintf(p, "cosmos: '%s' is not encrypted, which is for emulators on this machine only; %s",
+                            endpoint, like);
     }
     return NULL;
 }
@@ -59,9 +60,10 @@ static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_
 static const char *set_duration(apr_interval_time_t *pvalue, const apr_table_entry_t *row, int64_t min_s, int64_t max_s,
                                 apr_pool_t *p)
 {
-    if (!ac_duration_parse(pvalue, row->val) || *pvalue < apr_time_from_sec(min_s) || *pvalue > apr_time_from_sec(max_s)) {
-        return apr_psprintf(p, "cosmos: %s=%s is not a duration from %" APR_INT64_T_FMT "s to %" APR_INT64_T_FMT "d", row->key,
-                            row->val, min_s, max_s / 86400 ? max_s / 86400 : 1);
+    if (!ac_duration_parse(pvalue, row->val) || *pvalue < apr_time_from_sec(min_s) ||
+        *pvalue > apr_time_from_sec(max_s)) {
+        return apr_psprintf(p, "cosmos: %s=%s is not a duration from %" APR_INT64_T_FMT "s to %" APR_INT64_T_FMT "d",
+                            row->key, row->val, min_s, max_s / 86400 ? max_s / 86400 : 1);
     }
     return NULL;
 }
@@ -69,20 +71,24 @@ static const char *set_duration(apr_interval_time_t *pvalue, const apr_table_ent
 static const char *cosmos_config_set_name(const char **pname, const apr_table_entry_t *row, apr_pool_t *p)
 {
     *pname = row->val;
-    return ac_cosmos_name_valid(row->val) ? NULL
+    return ac_cosmos_name_valid(row->val)
+        ? NULL
         : apr_psprintf(p, "cosmos: %s=%s is no name that Cosmos DB takes", row->key, row->val);
 }
 
 /* step: the service takes multiples of it only. */
-static const char *cosmos_config_set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min, int64_t step, apr_pool_t *p)
+static const char *cosmos_config_set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min,
+                                            int64_t step, apr_pool_t *p)
 {
     char *end;
     int64_t number = apr_strtoi64(row->val, &end, 10);
 
     *pvalue = row->val;
     return *end || end == row->val || number < min || number > 1000000 || number % step
-        ? apr_psprintf(p, "cosmos: %s=%s is not a number of request units in steps of %" APR_INT64_T_FMT ", from %"
-                       APR_INT64_T_FMT, row->key, row->val, step, min)
+        ? apr_psprintf(p,
+                       "cosmos: %s=%s is not a number of request units in steps of %" APR_INT64_T_FMT
+                       ", from %" APR_INT64_T_FMT,
+                       row->key, row->val, step, min)
         : NULL;
 }
 
@@ -99,7 +105,8 @@ static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row,
     }
     if (strcmp(row->key, "create") == 0) {
         store->create = strcasecmp(row->val, "on") == 0;
-        return store->create || strcasecmp(row->val, "off") == 0 ? NULL
+        return store->create || strcasecmp(row->val, "off") == 0
+            ? NULL
             : apr_psprintf(p, "cosmos: create=%s is neither on nor off", row->val);
     }
     if (strcmp(row->key, "retention") == 0) {
@@ -123,7 +130,9 @@ static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row,
         store->ca_file = row->val;
         return *row->val == '/' ? NULL : apr_psprintf(p, "cosmos: ca-file=%s is not an absolute path", row->val);
     }
-    return strcmp(row->key, "credential") == 0 || strcmp(row->key, "state_dir") == 0 || one_of(row->key, credential_options) ? NULL
+    return strcmp(row->key, "credential") == 0 || strcmp(row->key, "state_dir") == 0 ||
+            one_of(row->key, credential_options)
+        ? NULL
         : apr_psprintf(p, "cosmos: there is no option %s; there are %s", row->key, option_names);
 }
 
@@ -145,8 +154,11 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
     if (ac_credential_kind(store->credential) == AC_CREDENTIAL_KEY) {
         const char *key = ac_credential_first(store->credential);
         if (key && !ac_cosmos_key_valid(key)) {
-            return apr_psprintf(p, "cosmos: credential=%s: what it holds is no key of an account; give one of its keys (base64), or a "
-                                "connection string with AccountKey=", spec);
+            return apr_psprintf(
+                p,
+                "cosmos: credential=%s: what it holds is no key of an account; give one of its keys (base64), or a "
+                "connection string with AccountKey=",
+                spec);
         }
     }
     return NULL;
@@ -162,8 +174,8 @@ static apr_status_t shared_free(void *baton)
  * stays, so that its new children read what the old ones wrote. */
 static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
 {
-    const char *key = apr_psprintf(p, "agentchat cosmos %" APR_SIZE_T_FMT " %s/%s", sizeof(ac_cosmos_shared_t), store->host,
-                                   store->database);
+    const char *key = apr_psprintf(p, "agentchat cosmos %" APR_SIZE_T_FMT " %s/%s", sizeof(ac_cosmos_shared_t),
+                                   store->host, store->database);
     void *keep = NULL, *block = NULL;
 
     apr_pool_userdata_get(&keep, AC_KEEP_POOL, p);
@@ -185,8 +197,7 @@ static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
     }
     if (keep) {
         apr_pool_userdata_set(block, key, NULL, keep);
-    }
-    else {
+    } else {
         apr_pool_cleanup_register(p, block, shared_free, apr_pool_cleanup_null);
     }
     return NULL;

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAFE_INTEGER INT64_C(9007199254740991)      /* what a reader with binary floating point keeps */
-#define COPY_MOST 4096                              /* bytes of a thread in its entry; of a larger one the head is read */
-#define STUB_CONTENT 65536                          /* bytes of a large message's content that its stub shows */
+#define SAFE_INTEGER INT64_C(9007199254740991) /* what a reader with binary floating point keeps */
+#define COPY_MOST 4096                         /* bytes of a thread in its entry; of a larger one the head is read */
+#define STUB_CONTENT 65536                     /* bytes of a large message's content that its stub shows */
 
 /* What the service, and we, add to a document. */
-static const char *const service_members[] = { "_rid", "_self", "_etag", "_attachments", "_ts", "_lsn", "ttl", NULL };
+static const char *const service_members[] = {"_rid", "_self", "_etag", "_attachments", "_ts", "_lsn", "ttl", NULL};
 
 static void drop_all(json_t *doc, const char *const *names)
 {
@@ -32,8 +32,8 @@ static bool copy_member(json_t *to, const json_t *from, const char *name)
 
 json_t *ac_cosmos_thread_of(const json_t *head)
 {
-    static const char *const names[] = { "id", "title", "agent_id", "status", "metadata", "message_count", "created_at",
-                                         "updated_at", NULL };
+    static const char *const names[] = {"id",         "title",      "agent_id", "status", "metadata", "message_count",
+                                        "created_at", "updated_at", NULL};
     json_t *thread = json_object();
     bool fine = thread != NULL;
 
@@ -59,7 +59,7 @@ static json_t *string_or_null(const json_t *object, const char *name)
 
 apr_status_t ac_cosmos_head_make(json_t **phead, const json_t *thread, const char *id, const char *owner, ac_err_t *err)
 {
-    static const char *const required[] = { "status", "created_at", "updated_at", NULL };
+    static const char *const required[] = {"status", "created_at", "updated_at", NULL};
     json_t *head, *metadata = json_object_get(thread, "metadata");
     const char *text;
     bool fine;
@@ -95,10 +95,10 @@ int64_t ac_cosmos_version(const json_t *head)
 /* What lists filter by. Copies: an entry may be written after the operation that the head came with has been given back. */
 static json_t *index_base(const json_t *head)
 {
-    static const char *const names[] = { "status", "agent_id", "created_at", NULL };
+    static const char *const names[] = {"status", "agent_id", "created_at", NULL};
     const char *id = ac_json_peek_string(head, "id", "");
-    json_t *index = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "owner", ac_json_peek_string(head, "owner", ""), "type",
-                              "thread", "thread_id", id, "key", id);
+    json_t *index = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "owner", ac_json_peek_string(head, "owner", ""),
+                              "type", "thread", "thread_id", id, "key", id);
 
     for (int i = 0; index && names[i]; i++) {
         json_t *value = json_object_get(head, names[i]);
@@ -139,7 +139,8 @@ json_t *ac_cosmos_index_make(const json_t *head)
 static bool put_metadata(json_t *doc, const json_t *message)
 {
     json_t *given = json_object_get(message, "metadata"), *calls = json_object_get(message, "tool_calls");
-    json_t *metadata = json_is_object(given) ? json_copy(given) : json_object(), *own = json_object_get(metadata, "tool_calls");
+    json_t *metadata = json_is_object(given) ? json_copy(given) : json_object(),
+           *own = json_object_get(metadata, "tool_calls");
     bool fine = true;
 
     if (own) {
@@ -193,8 +194,9 @@ apr_status_t ac_cosmos_message_make(json_t **pdoc, const json_t *message, const 
 
 json_t *ac_cosmos_message_of(const json_t *doc)
 {
-    static const char *const names[] = { "id", "thread_id", "seq", "role", "content", NULL };
-    json_t *message = json_object(), *given = json_object_get(doc, "metadata"), *own = json_object_get(doc, "own_tool_calls");
+    static const char *const names[] = {"id", "thread_id", "seq", "role", "content", NULL};
+    json_t *message = json_object(), *given = json_object_get(doc, "metadata"),
+           *own = json_object_get(doc, "own_tool_calls");
     json_t *metadata = json_is_object(given) ? json_copy(given) : json_object();
     bool fine = message != NULL;
 
@@ -224,7 +226,7 @@ json_t *ac_cosmos_message_of(const json_t *doc)
 
 apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store_op_t *op, ac_err_t *err)
 {
-    static const char *const required[] = { "id", "status", "created_at", NULL };
+    static const char *const required[] = {"id", "status", "created_at", NULL};
     const char *text = NULL;
     bool fine;
 
@@ -247,7 +249,7 @@ apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store
 
 json_t *ac_cosmos_run_of(const json_t *doc)
 {
-    static const char *const ours[] = { "type", "owner", NULL };
+    static const char *const ours[] = {"type", "owner", NULL};
     json_t *run = json_copy((json_t *)doc);
 
     drop_all(run, service_members);
@@ -258,15 +260,15 @@ json_t *ac_cosmos_run_of(const json_t *doc)
 
 void ac_cosmos_lease_clear(json_t *run)
 {
-    static const char *const names[] = { "holder", "lease_until", "cancel_requested", NULL };
+    static const char *const names[] = {"holder", "lease_until", "cancel_requested", NULL};
 
     drop_all(run, names);
 }
 
 json_t *ac_cosmos_run_index_make(const char *owner, const char *run_id, const char *thread_id, const char *message_id)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", run_id, "owner", owner, "type", "run", "thread_id", thread_id, "key",
-                     message_id);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", run_id, "owner", owner, "type", "run", "thread_id", thread_id,
+                     "key", message_id);
 }
 
 void ac_cosmos_steps_id(char id[AC_ID_SIZE + 8], const char *run_id)
@@ -274,7 +276,8 @@ void ac_cosmos_steps_id(char id[AC_ID_SIZE + 8], const char *run_id)
     snprintf(id, AC_ID_SIZE + 8, "%.*s_steps", AC_ID_SIZE - 1, run_id);
 }
 
-apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id, ac_err_t *err)
+apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id,
+                                  ac_err_t *err)
 {
     char id[AC_ID_SIZE + 8];
     const char *text;
@@ -282,7 +285,8 @@ apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char
     size_t i;
 
     *pdoc = NULL;
-    json_array_foreach(steps, i, step) {
+    json_array_foreach(steps, i, step)
+    {
         apr_status_t status = ac_json_string(&text, step, "id", true, err);
         if (status != APR_SUCCESS) {
             return status;
@@ -292,8 +296,8 @@ apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char
         return APR_SUCCESS;
     }
     ac_cosmos_steps_id(id, run_id);
-    *pdoc = json_pack("{s:s, s:s, s:s, s:s, s:O}", "id", id, "thread_id", thread_id, "type", "steps", "run_id", run_id, "steps",
-                      steps);
+    *pdoc = json_pack("{s:s, s:s, s:s, s:s, s:O}", "id", id, "thread_id", thread_id, "type", "steps", "run_id", run_id,
+                      "steps", steps);
     return *pdoc ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");
 }
 
@@ -324,12 +328,14 @@ static bool is_safe(const json_t *value)
     if (json_is_integer(value)) {
         return json_integer_value(value) <= SAFE_INTEGER && json_integer_value(value) >= -SAFE_INTEGER;
     }
-    json_object_foreach((json_t *)value, name, member) {
+    json_object_foreach((json_t *)value, name, member)
+    {
         if (!is_safe(member)) {
             return false;
         }
     }
-    json_array_foreach(value, i, member) {
+    json_array_foreach(value, i, member)
+    {
         if (!is_safe(member)) {
             return false;
         }
@@ -379,9 +385,10 @@ apr_status_t ac_cosmos_split(json_t **pdoc, json_t *parts, ac_err_t *err)
     while (fine && at < len) {
         size_t slice = len - at < AC_COSMOS_SPLIT ? len - at : ac_utf8_whole(text + at, AC_COSMOS_SPLIT);
         ac_cosmos_part_id(id, doc_id, ++n);
-        fine = json_array_append_new(parts, json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", id, "thread_id",
-                                     ac_json_peek_string(*pdoc, "thread_id", ""), "type", "part", "of", doc_id, "text",
-                                     json_stringn(text + at, slice))) == 0;
+        fine = json_array_append_new(parts,
+                                     json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", id, "thread_id",
+                                               ac_json_peek_string(*pdoc, "thread_id", ""), "type", "part", "of",
+                                               doc_id, "text", json_stringn(text + at, slice))) == 0;
         at += slice;
     }
     free(text);

@@ -9,11 +9,12 @@
 #include <apr_strings.h>
 #include <openssl/evp.h>
 
-#define POLL_FIRST apr_time_from_msec(30)   /* while another turn with the key is being opened; then twice as long each time */
+#define POLL_FIRST \
+    apr_time_from_msec(30) /* while another turn with the key is being opened; then twice as long each time */
 #define POLL_MOST apr_time_from_msec(500)
-#define OPEN_MARGIN apr_time_from_sec(5)    /* for a request that the service carries out after we have given up */
+#define OPEN_MARGIN apr_time_from_sec(5) /* for a request that the service carries out after we have given up */
 #define PURGE_ROWS 1000
-#define KEY_TTL (AC_KEY_LIFE + AC_KEY_LIFE / 8)     /* where the container lets documents expire */
+#define KEY_TTL (AC_KEY_LIFE + AC_KEY_LIFE / 8) /* where the container lets documents expire */
 
 static const char sql_old[] = "SELECT c.id, c.owner FROM c WHERE c.type = 'key' AND c.created_at < @before";
 
@@ -35,7 +36,8 @@ static void key_id(char id[AC_COSMOS_KEY_SIZE], const char *key)
 static json_t *found_json(const json_t *entry)
 {
     return json_pack("{s:s, s:s, s:s}", "run_id", ac_json_peek_string(entry, "run_id", ""), "thread_id",
-                     ac_json_peek_string(entry, "thread", ""), "request_hash", ac_json_peek_string(entry, "request_hash", ""));
+                     ac_json_peek_string(entry, "thread", ""), "request_hash",
+                     ac_json_peek_string(entry, "request_hash", ""));
 }
 
 /* Its turn may still be on its way. */
@@ -74,11 +76,10 @@ static void cosmos_keys_on_run(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (reply->status == 200 || task->op->verb == AC_STORE_KEY_GET || !is_opening(task->store, task->found)) {
         looked(task, reply->status == 200);
-    }
-    else if (task->deadline && now + wait >= task->deadline) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "a turn with this Idempotency-Key is being opened"));
-    }
-    else {
+    } else if (task->deadline && now + wait >= task->deadline) {
+        ac_cosmos_end(task,
+                      ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "a turn with this Idempotency-Key is being opened"));
+    } else {
         task->n_polls++;
         ac_timer_set(task->store->loop, &task->timer, now + wait, on_poll, task);
     }
@@ -104,12 +105,13 @@ static void cosmos_keys_on_entry(void *baton, const ac_cosmos_reply_t *reply)
     if (strcmp(ac_json_peek_string(reply->body, "created_at", ""), ac_json_peek_string(task->key, "since", "")) < 0 ||
         !ac_cosmos_name_valid(run_id)) {
         looked(task, false);
-    }
-    else if (strcmp(run_id, task->run_id) == 0) {
+    } else if (strcmp(run_id, task->run_id) == 0) {
         looked(task, true);
-    }
-    else {
-        ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = thread_id, .id = run_id };
+    } else {
+        ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                       .place = AC_COSMOS_MESSAGES,
+                                       .key = thread_id,
+                                       .id = run_id};
         ac_cosmos_call(task, &request, cosmos_keys_on_run, task);
     }
 }
@@ -117,7 +119,10 @@ static void cosmos_keys_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 static void cosmos_keys_look(ac_cosmos_task_t *task)
 {
     char id[AC_COSMOS_KEY_SIZE];
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = task->op->owner, .id = id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = id};
 
     json_decref(task->found);
     task->found = NULL;
@@ -146,8 +151,7 @@ static void get_done(ac_cosmos_task_t *task)
 
     if (task->found) {
         task->op->out = found_json(task->found);
-    }
-    else {
+    } else {
         status = ac_err_set(&task->op->err, AC_NOT_FOUND, "this key was not used");
     }
     ac_cosmos_end(task, status);
@@ -222,8 +226,7 @@ static void cosmos_keys_on_taken(void *baton, const ac_cosmos_reply_t *reply)
         task->key_written = true;
         apr_cpystrn(task->key_etag, ac_cosmos_reply_etag(reply), sizeof(task->key_etag));
         task->after_taken(task);
-    }
-    else {                                  /* somebody else took it, or we did with a try whose answer was lost */
+    } else { /* somebody else took it, or we did with a try whose answer was lost */
         task->after_find = judged;
         task->after_key = cosmos_keys_take;
         ac_cosmos_again(task, cosmos_keys_look);
@@ -232,10 +235,12 @@ static void cosmos_keys_on_taken(void *baton, const ac_cosmos_reply_t *reply)
 
 static void cosmos_keys_take(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = *task->key_etag ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS,
-                                    .key = task->op->owner, .if_match = task->key_etag };
-    apr_time_t until = ac_cosmos_now(task->store) + OPEN_MARGIN
-        + (task->deadline ? task->deadline - ac_clock() : AC_COSMOS_PATIENCE);
+    ac_cosmos_request_t request = {.verb = *task->key_etag ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .if_match = task->key_etag};
+    apr_time_t until = ac_cosmos_now(task->store) + OPEN_MARGIN +
+        (task->deadline ? task->deadline - ac_clock() : AC_COSMOS_PATIENCE);
     char id[AC_COSMOS_KEY_SIZE];
     json_t *entry;
 
@@ -244,8 +249,8 @@ static void cosmos_keys_take(ac_cosmos_task_t *task)
         return;
     }
     key_id(id, ac_json_peek_string(task->key, "key", ""));
-    entry = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "id", id, "key", id, "owner", task->op->owner, "type",
-                      "key", "run_id", task->run_id, "thread", task->op->id, "request_hash",
+    entry = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "id", id, "key", id, "owner",
+                      task->op->owner, "type", "key", "run_id", task->run_id, "thread", task->op->id, "request_hash",
                       ac_json_peek_string(task->key, "request_hash", ""), "created_at",
                       ac_json_peek_string(json_object_get(task->op->in, "run"), "created_at", ""), "process",
                       task->store->process, "ttl", (json_int_t)apr_time_sec(KEY_TTL));
@@ -260,8 +265,7 @@ void ac_cosmos_key_take(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     task->after_taken = fn;
     if (task->key) {
         cosmos_keys_take(task);
-    }
-    else {
+    } else {
         fn(task);
     }
 }
@@ -270,15 +274,18 @@ void ac_cosmos_key_take(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 
 static void on_dropped(void *baton, const ac_cosmos_reply_t *reply)
 {
-    (void)reply;                            /* where it fails, the entry does not count after a while */
+    (void)reply; /* where it fails, the entry does not count after a while */
     ac_cosmos_end(baton, APR_SUCCESS);
 }
 
 /* Only what that task wrote. */
 static void cosmos_keys_drop(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-                                    .id = ac_json_peek_string(task->documents, "id", ""), .if_match = task->key_etag };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = ac_json_peek_string(task->documents, "id", ""),
+                                   .if_match = task->key_etag};
 
     ac_cosmos_call(task, &request, on_dropped, task);
 }
@@ -311,18 +318,18 @@ static void on_old_gone(void *baton, const ac_cosmos_reply_t *reply)
 static void old_next(ac_cosmos_task_t *task)
 {
     const json_t *row = json_array_get(task->rows, task->row);
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS,
-                                    .key = ac_json_peek_string(row, "owner", ""), .id = ac_json_peek_string(row, "id", "") };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = ac_json_peek_string(row, "owner", ""),
+                                   .id = ac_json_peek_string(row, "id", "")};
     ac_cosmos_step_fn *fn = task->after_key;
 
     if (task->store->stopping || (!row && task->row < PURGE_ROWS)) {
         fn(task);
-    }
-    else if (row) {
+    } else if (row) {
         task->row++;
         ac_cosmos_call(task, &request, on_old_gone, task);
-    }
-    else {
+    } else {
         ac_cosmos_key_purge(task, fn);
     }
 }
@@ -336,7 +343,7 @@ static void old_found(ac_cosmos_task_t *task)
 void ac_cosmos_key_purge(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     const char *before = ac_json_peek_string(task->op->in, "keys_before", NULL);
-    ac_cosmos_select_t select = { .place = AC_COSMOS_THREADS, .sql = sql_old, .want = PURGE_ROWS };
+    ac_cosmos_select_t select = {.place = AC_COSMOS_THREADS, .sql = sql_old, .want = PURGE_ROWS};
 
     if (!before || task->store->keys_expire) {
         fn(task);

@@ -8,15 +8,15 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 
-#define LOOKS 12                            /* at a run, within one lease */
-#define HOLD apr_time_from_sec(60)          /* for who could not close a run, and tries again */
-#define SWEEP_ROWS 64                       /* runs that are closed at a time */
+#define LOOKS 12                   /* at a run, within one lease */
+#define HOLD apr_time_from_sec(60) /* for who could not close a run, and tries again */
+#define SWEEP_ROWS 64              /* runs that are closed at a time */
 
-typedef struct ac_cosmos_run_t {            /* one of this process */
+typedef struct ac_cosmos_run_t { /* one of this process */
     char id[AC_ID_SIZE], thread_id[AC_ID_SIZE];
-    apr_time_t renewed, looked;             /* ac_clock */
-    apr_time_t until;                       /* ac_clock; not ours any more from then on; 0: no end */
-    bool opened, told;                      /* stored; asked to end */
+    apr_time_t renewed, looked; /* ac_clock */
+    apr_time_t until;           /* ac_clock; not ours any more from then on; 0: no end */
+    bool opened, told;          /* stored; asked to end */
     int n_claims;
 } ac_cosmos_run_t;
 
@@ -67,8 +67,7 @@ void ac_cosmos_run_failed(ac_cosmos_t *store, const char *run_id)
 
     if (run && run->opened) {
         run->until = ac_clock() + (store->lease > HOLD ? store->lease : HOLD);
-    }
-    else {
+    } else {
         ac_cosmos_run_drop(store, run_id);
     }
 }
@@ -101,7 +100,7 @@ void ac_cosmos_run_unclaim(ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_runs_free(ac_cosmos_t *store)
 {
     for (apr_hash_index_t *at = apr_hash_first(NULL, store->runs); at; at = apr_hash_next(at)) {
-        free(apr_hash_this_val(at));        /* the keys, too: nothing may be looked up any more */
+        free(apr_hash_this_val(at)); /* the keys, too: nothing may be looked up any more */
     }
     store->runs = NULL;
 }
@@ -113,28 +112,32 @@ json_t *ac_cosmos_lease_end(const ac_cosmos_t *store)
 
 json_t *ac_cosmos_lease_make(const ac_cosmos_t *store, const char *run_id)
 {
-    return json_pack("{s:s, s:s, s:s, s:o}", "id", run_id, "holder", store->holder, "process", store->process, "lease_until",
-                     ac_cosmos_lease_end(store));
+    return json_pack("{s:s, s:s, s:s, s:o}", "id", run_id, "holder", store->holder, "process", store->process,
+                     "lease_until", ac_cosmos_lease_end(store));
 }
 
 /* The run's own document, so that nobody who changes the thread meanwhile is disturbed. */
-void ac_cosmos_run_patch(ac_cosmos_task_t *task, const char *holder, const char *member, json_t *value, ac_cosmos_reply_fn *fn)
+void ac_cosmos_run_patch(ac_cosmos_task_t *task, const char *holder, const char *member, json_t *value,
+                         ac_cosmos_reply_fn *fn)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_PATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
-                                    .id = task->run_id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_PATCH,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->run_id};
     char condition[AC_ID_SIZE + 48], path[48];
     json_t *patch;
 
     snprintf(condition, sizeof(condition), "from c where c.holder = '%.*s'", AC_ID_SIZE - 1, holder);
     snprintf(path, sizeof(path), "/%s", member);
-    patch = json_pack("{s:s, s:[{s:s, s:s, s:o}]}", "condition", condition, "operations", "op", "set", "path", path, "value", value);
+    patch = json_pack("{s:s, s:[{s:s, s:s, s:o}]}", "condition", condition, "operations", "op", "set", "path", path,
+                      "value", value);
     ac_cosmos_write(task, &request, patch, fn);
     json_decref(patch);
 }
 
 static void cosmos_lease_tell(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
 {
-    if (store->ac_host->run_told) {         /* a program without runs has none */
+    if (store->ac_host->run_told) { /* a program without runs has none */
         store->ac_host->run_told(run_id, what);
     }
 }
@@ -161,7 +164,7 @@ static void on_renewed(void *baton, const ac_cosmos_reply_t *reply)
     if (reply->err.kind == AC_OK && (reply->status == 404 || reply->status == 412)) {
         lose(task->store, task->run_id);
     }
-    ac_cosmos_end(task, APR_SUCCESS);       /* where it failed, the next look tries again */
+    ac_cosmos_end(task, APR_SUCCESS); /* where it failed, the next look tries again */
 }
 
 static void cosmos_lease_on_looked(void *baton, const ac_cosmos_reply_t *reply)
@@ -172,25 +175,27 @@ static void cosmos_lease_on_looked(void *baton, const ac_cosmos_reply_t *reply)
     bool answered = reply->err.kind == AC_OK, due = run && ac_clock() - run->renewed >= store->lease / 3;
 
     /* A replica that is behind may not know the run yet, but never one that has ended as one that goes on. */
-    if (answered && reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "holder", ""), store->holder) != 0) {
+    if (answered && reply->status == 200 &&
+        strcmp(ac_json_peek_string(reply->body, "holder", ""), store->holder) != 0) {
         lose(store, task->run_id);
         due = false;
-    }
-    else if (answered && run && !run->told && json_is_true(json_object_get(reply->body, "cancel_requested"))) {
+    } else if (answered && run && !run->told && json_is_true(json_object_get(reply->body, "cancel_requested"))) {
         run->told = true;
         cosmos_lease_tell(store, task->run_id, AC_CANCELLED);
     }
     if (due) {
         ac_cosmos_run_patch(task, store->holder, "lease_until", ac_cosmos_lease_end(store), on_renewed);
-    }
-    else {
+    } else {
         ac_cosmos_end(task, APR_SUCCESS);
     }
 }
 
 static void cosmos_lease_look_at(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->run_id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->run_id};
 
     task->deadline = ac_clock() + task->store->lease / 3;
     ac_cosmos_call(task, &request, cosmos_lease_on_looked, task);
@@ -219,7 +224,8 @@ static void on_over(ac_cosmos_task_t *task)
     const json_t *row;
     size_t i;
 
-    json_array_foreach(task->rows, i, row) {
+    json_array_foreach(task->rows, i, row)
+    {
         ac_cosmos_task_own(task->store, NULL, ac_json_peek_string(row, "thread_id", ""), sweep_thread);
     }
     ac_cosmos_end(task, APR_SUCCESS);
@@ -228,7 +234,7 @@ static void on_over(ac_cosmos_task_t *task)
 /* Over all partitions, with an index that holds nothing but active runs. */
 static void sweep(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .sql = sql_over, .want = SWEEP_ROWS };
+    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES, .sql = sql_over, .want = SWEEP_ROWS};
 
     task->deadline = ac_clock() + task->store->lease;
     select.parameters = json_object();
@@ -263,8 +269,7 @@ static void cosmos_lease_on_timer(void *baton)
         ac_cosmos_run_t *run = apr_hash_this_val(at);
         if (run->until && now >= run->until) {
             ac_cosmos_run_drop(store, run->id);
-        }
-        else if (run->opened && now - run->looked >= store->lease / LOOKS) {
+        } else if (run->opened && now - run->looked >= store->lease / LOOKS) {
             run->looked = now;
             ac_cosmos_task_t *task = ac_cosmos_task_own(store, NULL, run->thread_id, cosmos_lease_look_at);
             apr_cpystrn(task->run_id, run->id, sizeof(task->run_id));
@@ -313,7 +318,7 @@ static void on_interrupted(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         return;
     }
-    if (reply->status != 200) {             /* somebody else was faster; look again */
+    if (reply->status != 200) { /* somebody else was faster; look again */
         ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
         ac_cosmos_head_read(task, false, check_again);
         return;
@@ -351,13 +356,13 @@ static const char *cause_text(const ac_cosmos_task_t *task)
         return "Cosmos DB stored the message but did not confirm it in time, so the run was refused";
     }
     return known_dead(task) ? "the server process that ran it ended before it did"
-        : "the server that ran it was not heard of for too long";
+                            : "the server that ran it was not heard of for too long";
 }
 
 /* Closes the run, which may have no document any more, in its thread's head. */
 static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run_etag)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id};
     json_t *ended = ac_record_is_active(run) ? json_copy((json_t *)run) : NULL;
     ac_cosmos_batch_t batch;
     ac_err_t cause;
@@ -372,7 +377,8 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
         ac_json_put(ended, "status", json_string("interrupted"));
         ac_json_put(ended, "error", ac_record_error(&cause));
         ac_json_put(ended, "completed_at", ac_json_time(ac_cosmos_now(task->store)));
-        ac_cosmos_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, ac_json_peek_string(run, "id", ""), ended, run_etag);
+        ac_cosmos_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, ac_json_peek_string(run, "id", ""), ended,
+                            run_etag);
     }
     ac_cosmos_batch_end(&batch);
     ac_cosmos_write_batch(task, &request, &batch, on_interrupted);
@@ -389,7 +395,7 @@ static void cosmos_lease_on_run(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (run && ac_record_is_active(run) && !dead && !is_over(task->store, run)) {
-        cosmos_lease_check_end(task);                    /* it was renewed */
+        cosmos_lease_check_end(task); /* it was renewed */
         return;
     }
     interrupt(task, run, ac_cosmos_reply_etag(reply));
@@ -403,13 +409,15 @@ void ac_cosmos_run_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     bool ours = strcmp(ac_json_peek_string(active, "holder", ""), store->holder) == 0;
     bool waits = ac_cosmos_head_waits(&task->head, NULL);
     bool lives = waits || (!known_dead(task) && (ours || !is_over(store, active)));
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = run_id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = run_id};
 
     task->after_check = fn;
     if (!*run_id || lives) {
         cosmos_lease_check_end(task);
-    }
-    else {
+    } else {
         ac_cosmos_call(task, &request, cosmos_lease_on_run, task);
     }
 }

@@ -9,28 +9,28 @@
 
 #include <apr_strings.h>
 
-#define WINDOW 16                           /* heads that are read at a time */
-#define LOOKS (AC_MAX_PAGE + 1)             /* entries that are judged at a time */
-#define MENDS_MOST 16                       /* entries that one list mends: each costs ten times what reading its head does */
+#define WINDOW 16               /* heads that are read at a time */
+#define LOOKS (AC_MAX_PAGE + 1) /* entries that are judged at a time */
+#define MENDS_MOST 16           /* entries that one list mends: each costs ten times what reading its head does */
 #define MEND_TIME apr_time_from_sec(10)
-#define CHECK_EACH 8                        /* of so many lists one compares one of its copies with the head */
-#define OVER_AFTER 3600                     /* seconds, after which whoever began something has ended it or never will */
+#define CHECK_EACH 8    /* of so many lists one compares one of its copies with the head */
+#define OVER_AFTER 3600 /* seconds, after which whoever began something has ended it or never will */
 
-typedef struct look_t {                     /* at one entry's thread */
+typedef struct look_t { /* at one entry's thread */
     ac_cosmos_task_t *task;
-    const json_t *entry, *copy;             /* of task->rows; copy NULL: the head is read */
-    json_t *head;                           /* NULL: none */
+    const json_t *entry, *copy; /* of task->rows; copy NULL: the head is read */
+    json_t *head;               /* NULL: none */
 } look_t;
 
 typedef struct list_t {
     look_t looks[LOOKS];
     int n_looks, n_open, n_mends;
-    int n_judged, check_at;                 /* entries; the copy of which one is compared, -1: of none */
-    ac_err_t err;                           /* of the first look that failed */
-    int64_t n_skip;                         /* entries before the page */
+    int n_judged, check_at; /* entries; the copy of which one is compared, -1: of none */
+    ac_err_t err;           /* of the first look that failed */
+    int64_t n_skip;         /* entries before the page */
     char after[AC_ID_SIZE], time[AC_TIME_SIZE];
-    bool ended;                             /* the entries are at their end */
-    ac_cosmos_listing_e of;                 /* by update: first those without a copy, which are kept in task->whole */
+    bool ended;             /* the entries are at their end */
+    ac_cosmos_listing_e of; /* by update: first those without a copy, which are kept in task->whole */
 } list_t;
 
 static void window_next(ac_cosmos_task_t *task);
@@ -63,8 +63,9 @@ static void on_marked(void *baton, const ac_cosmos_reply_t *reply)
 
 void ac_cosmos_thread_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS,
-                                    .key = ac_json_peek_string(task->head.doc, "owner", "") };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = ac_json_peek_string(task->head.doc, "owner", "")};
     json_t *entry;
 
     ac_id_make(task->change, "made_");
@@ -78,22 +79,24 @@ void ac_cosmos_thread_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 
 static void on_mended(void *baton, const ac_cosmos_reply_t *reply)
 {
-    (void)reply;                            /* where it failed, the next list tries again */
+    (void)reply; /* where it failed, the next list tries again */
     ac_cosmos_end(baton, APR_SUCCESS);
 }
 
 static void mend(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {
-        .verb = task->documents ? AC_COSMOS_REPLACE : AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-        .id = task->op->id, .if_match = task->entry_etag,
+        .verb = task->documents ? AC_COSMOS_REPLACE : AC_COSMOS_DELETE,
+        .place = AC_COSMOS_THREADS,
+        .key = task->op->owner,
+        .id = task->op->id,
+        .if_match = task->entry_etag,
     };
 
     task->deadline = ac_clock() + MEND_TIME;
     if (task->documents) {
         ac_cosmos_write(task, &request, task->documents, on_mended);
-    }
-    else {
+    } else {
         ac_cosmos_call(task, &request, on_mended, task);
     }
 }
@@ -137,7 +140,8 @@ static bool is_as_made(const json_t *entry, json_t *made)
     const char *name;
     json_t *value;
 
-    json_object_foreach(made, name, value) {
+    json_object_foreach(made, name, value)
+    {
         if (!json_equal(value, json_object_get(entry, name))) {
             return false;
         }
@@ -171,15 +175,17 @@ static void on_checked(void *baton, const ac_cosmos_reply_t *reply)
     task->documents = mine ? made_anew(task, task->found, reply->body) : NULL;
     if (reply->err.kind == AC_OK && (task->documents || (!mine && age_of(task, task->found) > OVER_AFTER))) {
         mend(task);
-    }
-    else {
+    } else {
         ac_cosmos_end(task, APR_SUCCESS);
     }
 }
 
 static void cosmos_list_check(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->op->id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->op->id};
 
     task->deadline = ac_clock() + MEND_TIME;
     ac_cosmos_call(task, &request, on_checked, task);
@@ -187,7 +193,8 @@ static void cosmos_list_check(ac_cosmos_task_t *task)
 
 static void check_entry(ac_cosmos_task_t *task, const json_t *entry)
 {
-    ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), cosmos_list_check);
+    ac_cosmos_task_t *own =
+        ac_cosmos_task_own(task->store, task->op->owner, ac_json_peek_string(entry, "id", ""), cosmos_list_check);
 
     own->found = json_deep_copy(entry);
     apr_cpystrn(own->entry_etag, ac_json_peek_string(entry, "_etag", ""), sizeof(own->entry_etag));
@@ -262,7 +269,9 @@ static void list_done(ac_cosmos_task_t *task)
     }
     bool more = (int)json_array_size(task->found) > op->page.limit;
     ac_cosmos_select_t select = {
-        .place = AC_COSMOS_THREADS, .key = op->owner, .want = 1,
+        .place = AC_COSMOS_THREADS,
+        .key = op->owner,
+        .want = 1,
         .sql = ac_cosmos_count_sql(&op->page),
     };
     json_t *data = task->found, *next = NULL;
@@ -270,8 +279,9 @@ static void list_done(ac_cosmos_task_t *task)
     task->found = NULL;
     if (more) {
         json_array_remove(data, json_array_size(data) - 1);
-        next = list->of == AC_COSMOS_BY_ID ? json_incref(json_object_get(json_array_get(data, json_array_size(data) - 1), "id"))
-                                 : ac_store_cursor(&op->page, data);
+        next = list->of == AC_COSMOS_BY_ID
+            ? json_incref(json_object_get(json_array_get(data, json_array_size(data) - 1), "id"))
+            : ac_store_cursor(&op->page, data);
     }
     if (!op->page.want_total) {
         ac_cosmos_list_end(task, data, more, next);
@@ -288,7 +298,7 @@ static bool cosmos_list_fits(const ac_store_op_t *op, const json_t *head)
 {
     const char *status = ac_json_peek_string(head, "status", "");
     bool wanted = *op->page.status ? strcmp(status, op->page.status) == 0
-        : strcmp(status, "deleted") != 0 && strcmp(status, "purging") != 0;
+                                   : strcmp(status, "deleted") != 0 && strcmp(status, "purging") != 0;
 
     return wanted && (!*op->page.agent_id || strcmp(ac_json_peek_string(head, "agent_id", ""), op->page.agent_id) == 0);
 }
@@ -356,9 +366,9 @@ static void cosmos_list_look_at(ac_cosmos_task_t *task, const json_t *entry)
     list_t *list = task->state;
     look_t *look = &list->looks[list->n_looks++];
     const char *id = ac_json_peek_string(entry, "id", "");
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = id, .id = id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = id, .id = id};
 
-    *look = (look_t){ .task = task, .entry = entry, .copy = copy_of(task->store, entry) };
+    *look = (look_t){.task = task, .entry = entry, .copy = copy_of(task->store, entry)};
     if (!look->copy) {
         list->n_open++;
         ac_cosmos_call(task, &request, on_look, look);
@@ -390,8 +400,11 @@ static void entries_next(ac_cosmos_task_t *task)
     const ac_store_op_t *op = task->op;
     int64_t want = list->n_skip + wanted(task);
     ac_cosmos_select_t select = {
-        .place = AC_COSMOS_THREADS, .key = op->owner, .want = want < 1000 ? (int)want : 1000,
-        .sql = ac_cosmos_list_sql(&op->page, list->of), .parameters = parameters_of(task, false),
+        .place = AC_COSMOS_THREADS,
+        .key = op->owner,
+        .want = want < 1000 ? (int)want : 1000,
+        .sql = ac_cosmos_list_sql(&op->page, list->of),
+        .parameters = parameters_of(task, false),
     };
 
     if (list->of == AC_COSMOS_UNCOPIED) {
@@ -410,11 +423,11 @@ static void window_fill(ac_cosmos_task_t *task)
            (entry = json_array_get(task->rows, task->row))) {
         task->row++;
         apr_cpystrn(list->after, ac_json_peek_string(entry, "id", ""), sizeof(list->after));
-        apr_cpystrn(list->time, ac_json_peek_string(json_object_get(entry, "copy"), "updated_at", ""), sizeof(list->time));
+        apr_cpystrn(list->time, ac_json_peek_string(json_object_get(entry, "copy"), "updated_at", ""),
+                    sizeof(list->time));
         if (list->n_skip > 0) {
             list->n_skip--;
-        }
-        else {
+        } else {
             cosmos_list_look_at(task, entry);
         }
     }
@@ -432,8 +445,7 @@ static void window_next(ac_cosmos_task_t *task)
     } while (wanted(task) > 0 && json_array_get(task->rows, task->row));
     if (wanted(task) <= 0 || list->ended) {
         list_done(task);
-    }
-    else {
+    } else {
         entries_next(task);
     }
 }
@@ -449,7 +461,7 @@ void ac_cosmos_thread_list(ac_cosmos_task_t *task)
     list->check_at = -1;
     ac_err_init(&list->err);
     if (op->page.by_update && !task->store->by_update && ac_id_valid(op->page.after, "thread_")) {
-        op->page.by_update = false;             /* it goes on as it began */
+        op->page.by_update = false; /* it goes on as it began */
     }
     after = *op->page.after ? ac_store_cursor_read(list->time, &op->page) : AC_COSMOS_CURSOR_NONE;
     if (!after) {

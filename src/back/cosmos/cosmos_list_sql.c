@@ -4,19 +4,17 @@
 
 #include <string.h>
 
-static const char sql_living[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status != 'deleted' OR c.changing = true) ORDER BY c.id DESC";
+static const char sql_living[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
+                                 " AND (c.status != 'deleted' OR c.changing = true) ORDER BY c.id DESC";
 static const char sql_living_agent[] =
     "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
     " AND (c.status != 'deleted' OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
-static const char sql_status[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status = @status OR c.changing = true) ORDER BY c.id DESC";
+static const char sql_status[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
+                                 " AND (c.status = @status OR c.changing = true) ORDER BY c.id DESC";
 static const char sql_status_agent[] =
     "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
     " AND (c.status = @status OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
-static const char *const sql_lists[2][2] = { { sql_living, sql_living_agent }, { sql_status, sql_status_agent } };
+static const char *const sql_lists[2][2] = {{sql_living, sql_living_agent}, {sql_status, sql_status_agent}};
 
 /* By the last change there are two queries: one of the entries without a copy, whose heads are read, and one of the copies in order. */
 static const char sql_uncopied[] =
@@ -26,10 +24,10 @@ static const char sql_uncopied_agent[] =
 #define RECENT(condition) \
     "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND " condition " AND (c.copy.updated_at < @time OR" \
     " (c.copy.updated_at = @time AND c.id < @after)) ORDER BY c.copy.updated_at DESC, c.id DESC"
-static const char *const sql_uncopieds[2] = { sql_uncopied, sql_uncopied_agent };
+static const char *const sql_uncopieds[2] = {sql_uncopied, sql_uncopied_agent};
 static const char *const sql_recents[2][2] = {
-    { RECENT("c.status != 'deleted'"), RECENT("c.status != 'deleted' AND c.agent_id = @agent") },
-    { RECENT("c.status = @status"), RECENT("c.status = @status AND c.agent_id = @agent") },
+    {RECENT("c.status != 'deleted'"), RECENT("c.status != 'deleted' AND c.agent_id = @agent")},
+    {RECENT("c.status = @status"), RECENT("c.status = @status AND c.agent_id = @agent")},
 };
 
 static const char sql_count_living[] =
@@ -40,14 +38,15 @@ static const char sql_count_status[] =
     "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status";
 static const char sql_count_status_agent[] =
     "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status AND c.agent_id = @agent";
-static const char *const sql_counts[2][2] = { { sql_count_living, sql_count_living_agent },
-                                              { sql_count_status, sql_count_status_agent } };
+static const char *const sql_counts[2][2] = {{sql_count_living, sql_count_living_agent},
+                                             {sql_count_status, sql_count_status_agent}};
 
 const char *ac_cosmos_list_sql(const ac_page_t *page, ac_cosmos_listing_e of)
 {
     bool status = *page->status != '\0', agent = *page->agent_id != '\0';
 
-    return of == AC_COSMOS_UNCOPIED ? sql_uncopieds[agent] : (of == AC_COSMOS_COPIED ? sql_recents : sql_lists)[status][agent];
+    return of == AC_COSMOS_UNCOPIED ? sql_uncopieds[agent]
+                                    : (of == AC_COSMOS_COPIED ? sql_recents : sql_lists)[status][agent];
 }
 
 const char *ac_cosmos_count_sql(const ac_page_t *page)
@@ -68,7 +67,8 @@ static bool has_thread(const json_t *threads, const char *id)
     const json_t *thread;
     size_t i;
 
-    json_array_foreach(threads, i, thread) {
+    json_array_foreach(threads, i, thread)
+    {
         if (strcmp(ac_json_peek_string(thread, "id", ""), id) == 0) {
             return true;
         }
@@ -83,7 +83,8 @@ void ac_cosmos_list_merge(json_t *found, const json_t *uncopied, const ac_page_t
     json_t *cursor = id ? json_pack("{s:s, s:s}", "updated_at", time, "id", id) : NULL, *thread;
     size_t i, at, most = (size_t)page->limit + 1;
 
-    json_array_foreach(uncopied, i, thread) {
+    json_array_foreach(uncopied, i, thread)
+    {
         if ((id && !is_newer(cursor, thread)) || has_thread(found, ac_json_peek_string(thread, "id", ""))) {
             continue;
         }

@@ -5,16 +5,16 @@
 #include <stdint.h>
 #include <string.h>
 
-#define STALE_TRIES 5                       /* of a read that shows less than the head promises */
+#define STALE_TRIES 5 /* of a read that shows less than the head promises */
 
 static const char sql_up[] =
     "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'message' AND c.seq >= @first AND c.seq <= @last ORDER BY c.seq ASC";
 static const char sql_down[] =
     "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'message' AND c.seq >= @first AND c.seq <= @last ORDER BY c.seq DESC";
 
-typedef struct span_t {                     /* the page's seqs, both inclusive; last < first: none */
+typedef struct span_t { /* the page's seqs, both inclusive; last < first: none */
     int64_t first, last;
-    int want;                               /* rows; 0: all of them */
+    int want; /* rows; 0: all of them */
     bool has_more;
     ac_cosmos_step_fn *then;
 } span_t;
@@ -30,8 +30,7 @@ static void span_again(ac_cosmos_task_t *task)
 {
     if (task->head.doc) {
         span_read(task);
-    }
-    else {
+    } else {
         cosmos_messages_end_not_found(task);
     }
 }
@@ -57,12 +56,10 @@ static void on_rows(ac_cosmos_task_t *task)
 
     if (span->want) {
         page_trim(task);
-    }
-    else if (got < wanted && !task->store->expires) {
+    } else if (got < wanted && !task->store->expires) {
         if (++task->n_tries < STALE_TRIES) {
             ac_cosmos_head_read(task, false, span_again);
-        }
-        else {
+        } else {
             ac_cosmos_end_damaged(task, "a thread has fewer messages than its head says");
         }
         return;
@@ -74,7 +71,9 @@ static void span_read(ac_cosmos_task_t *task)
 {
     const span_t *span = task->state;
     ac_cosmos_select_t select = {
-        .place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = task->op->page.descending ? sql_down : sql_up,
+        .place = AC_COSMOS_MESSAGES,
+        .key = task->op->id,
+        .sql = task->op->page.descending ? sql_down : sql_up,
         .want = span->want ? span->want : (int)(span->last - span->first + 1),
     };
 
@@ -84,8 +83,8 @@ static void span_read(ac_cosmos_task_t *task)
         span->then(task);
         return;
     }
-    select.parameters = json_pack("{s:s, s:I, s:I}", "@thread", task->op->id, "@first", (json_int_t)span->first, "@last",
-                                  (json_int_t)span->last);
+    select.parameters = json_pack("{s:s, s:I, s:I}", "@thread", task->op->id, "@first", (json_int_t)span->first,
+                                  "@last", (json_int_t)span->last);
     ac_cosmos_select(task, &select, on_rows);
 }
 
@@ -95,7 +94,8 @@ static json_t *messages_of(const ac_cosmos_task_t *task)
     json_t *data = json_array(), *row;
     size_t i;
 
-    json_array_foreach(task->rows, i, row) {
+    json_array_foreach(task->rows, i, row)
+    {
         if (json_array_append_new(data, ac_cosmos_message_of(row)) != 0) {
             json_decref(data);
             return NULL;
@@ -133,11 +133,9 @@ static void page_begin(ac_cosmos_task_t *task)
     span->has_more = last - first + 1 > page->limit;
     if (span->has_more && task->store->expires) {
         span->want = page->limit + 1;
-    }
-    else if (span->has_more && page->descending) {
+    } else if (span->has_more && page->descending) {
         first = last - page->limit + 1;
-    }
-    else if (span->has_more) {
+    } else if (span->has_more) {
         last = first + page->limit - 1;
     }
     span->first = first;
@@ -192,8 +190,7 @@ static void load_begin(ac_cosmos_task_t *task)
 {
     if (ac_cosmos_head_lives(&task->head, false)) {
         ac_cosmos_run_check(task, load_checked);
-    }
-    else {
+    } else {
         cosmos_messages_end_not_found(task);
     }
 }

@@ -7,7 +7,7 @@
 
 #include <apr_strings.h>
 
-#define BATCH_BYTES 1200000                 /* of a batch's documents; the service takes 2 MB */
+#define BATCH_BYTES 1200000 /* of a batch's documents; the service takes 2 MB */
 
 static const char sql_threads[] = "SELECT * FROM c WHERE c.type = 'thread'";
 static const char sql_runs[] =
@@ -19,7 +19,7 @@ static const char sql_steps[] =
 
 static json_t *record_of(const json_t *head)
 {
-    static const char *const more[] = { "owner", "deleted_at", "restore_status", NULL };
+    static const char *const more[] = {"owner", "deleted_at", "restore_status", NULL};
     json_t *record = ac_cosmos_thread_of(head);
 
     for (int i = 0; more[i]; i++) {
@@ -35,7 +35,8 @@ static void threads_done(ac_cosmos_task_t *task)
     const char *next = ac_cosmos_continuation(task);
     size_t i;
 
-    json_array_foreach(task->rows, i, row) {
+    json_array_foreach(task->rows, i, row)
+    {
         if (strcmp(ac_json_peek_string(row, "status", ""), "purging") != 0) {
             json_array_append_new(data, record_of(row));
         }
@@ -46,8 +47,11 @@ static void threads_done(ac_cosmos_task_t *task)
 
 void ac_cosmos_export_threads(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .sql = sql_threads, .want = task->op->page.limit,
-                                  .continuation = ac_json_peek_string(task->op->in, "after", NULL), .parameters = json_object() };
+    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES,
+                                 .sql = sql_threads,
+                                 .want = task->op->page.limit,
+                                 .continuation = ac_json_peek_string(task->op->in, "after", NULL),
+                                 .parameters = json_object()};
 
     ac_cosmos_select(task, &select, threads_done);
 }
@@ -59,25 +63,28 @@ static void steps_done(ac_cosmos_task_t *task)
     json_t *data = json_array(), *run, *steps;
     size_t i, k;
 
-    json_array_foreach(task->found, i, run) {
+    json_array_foreach(task->found, i, run)
+    {
         json_t *list = NULL;
-        json_array_foreach(task->rows, k, steps) {
+        json_array_foreach(task->rows, k, steps)
+        {
             if (strcmp(ac_json_peek_string(steps, "run_id", ""), ac_json_peek_string(run, "id", "-")) == 0) {
                 list = json_object_get(steps, "steps");
             }
         }
-        json_array_append_new(data, json_pack("{s:o, s:o}", "run", ac_cosmos_run_of(run), "steps",
-                                              list ? json_incref(list) : json_array()));
+        json_array_append_new(data,
+                              json_pack("{s:o, s:o}", "run", ac_cosmos_run_of(run), "steps",
+                                        list ? json_incref(list) : json_array()));
     }
     run = json_array_get(task->found, json_array_size(task->found) - 1);
-    task->op->out = json_pack("{s:o, s:o}", "data", data, "next", task->export.more && run
-                              ? json_incref(json_object_get(run, "id")) : json_null());
+    task->op->out = json_pack("{s:o, s:o}", "data", data, "next",
+                              task->export.more && run ? json_incref(json_object_get(run, "id")) : json_null());
     ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
 static void cosmos_move_runs_done(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true };
+    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true};
     size_t n = json_array_size(task->rows);
 
     task->export.more = (int)n > task->op->page.limit;
@@ -101,7 +108,10 @@ void ac_cosmos_export_runs(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     ac_cosmos_select_t select = {
-        .place = AC_COSMOS_MESSAGES, .key = op->id, .sql = sql_runs, .want = op->page.limit + 1,
+        .place = AC_COSMOS_MESSAGES,
+        .key = op->id,
+        .sql = sql_runs,
+        .want = op->page.limit + 1,
         .parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
                                 *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE),
     };
@@ -129,16 +139,17 @@ static void cosmos_move_on_written(void *baton, const ac_cosmos_reply_t *reply)
 static void write_next(ac_cosmos_task_t *task)
 {
     import_t *import = task->state;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = import->place, .key = import->key };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = import->place, .key = import->key};
     ac_cosmos_batch_t batch;
     const json_t *document;
 
     ac_cosmos_batch_init(&batch);
     while ((document = json_array_get(task->parts, task->row)) && batch.n < AC_COSMOS_BATCH_MAX) {
         ac_buf_t before = batch.body;
-        ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, import->key, ac_json_peek_string(document, "id", ""), document, NULL);
+        ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, import->key, ac_json_peek_string(document, "id", ""), document,
+                            NULL);
         if (batch.n > 1 && batch.body.len > BATCH_BYTES) {
-            batch.body.len = before.len;    /* this one begins the next batch */
+            batch.body.len = before.len; /* this one begins the next batch */
             batch.n--;
             break;
         }
@@ -202,7 +213,8 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
     const json_t *message;
     size_t i;
 
-    json_array_foreach(messages, i, message) {
+    json_array_foreach(messages, i, message)
+    {
         json_t *document = NULL;
         status = ac_cosmos_message_make(&document, message, task->op->id, &task->op->err);
         if (status == APR_SUCCESS) {
@@ -240,7 +252,7 @@ static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *it
 static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
 {
     ac_store_op_t *op = task->op;
-    static const char *const more[] = { "deleted_at", "restore_status", NULL };
+    static const char *const more[] = {"deleted_at", "restore_status", NULL};
     apr_status_t status = ac_cosmos_head_make(&task->head.doc, record, op->id, op->owner, &op->err);
 
     if (status == APR_SUCCESS) {
@@ -274,7 +286,8 @@ void ac_cosmos_import(ac_cosmos_task_t *task)
     if (status == APR_SUCCESS) {
         status = add_messages(task, json_object_get(op->in, "messages"));
     }
-    json_array_foreach(runs, i, item) {
+    json_array_foreach(runs, i, item)
+    {
         status = status == APR_SUCCESS ? cosmos_move_add_run(task, item) : status;
     }
     if (status != APR_SUCCESS) {

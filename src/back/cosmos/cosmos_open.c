@@ -8,7 +8,7 @@
 
 #include <apr_strings.h>
 
-#define SETTLES 10                          /* beginnings of closing one that nobody was told of; then its lease is over */
+#define SETTLES 10 /* beginnings of closing one that nobody was told of; then its lease is over */
 
 static void open_from(ac_cosmos_task_t *task);
 static void cosmos_open_write_parts(ac_cosmos_task_t *task);
@@ -52,9 +52,10 @@ static void on_kept(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (reply->status == 200) {
         end_opened(task, task->found);
-    }
-    else {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERRUPTED, "the run was closed before we knew that it was stored"));
+    } else {
+        ac_cosmos_end(task,
+                      ac_err_set(&task->op->err, AC_INTERRUPTED,
+                                 "the run was closed before we knew that it was stored"));
     }
 }
 
@@ -65,8 +66,7 @@ static void found_again(ac_cosmos_task_t *task)
 
     if (task->found && strcmp(run_id, task->run_id) == 0 && ac_cosmos_head_lives(&task->head, false)) {
         ac_cosmos_run_patch(task, task->store->holder, "lease_until", ac_cosmos_lease_end(task->store), on_kept);
-    }
-    else {
+    } else {
         end_conflict(task);
     }
 }
@@ -75,8 +75,7 @@ static void conflict_from(ac_cosmos_task_t *task)
 {
     if (task->head.doc) {
         ac_cosmos_message_find(task, found_again);
-    }
-    else {
+    } else {
         end_conflict(task);
     }
 }
@@ -93,7 +92,7 @@ static void on_settle_due(void *baton)
 /* The first look comes when whoever wanted to ask again has done so, the second one when the service can no longer be late. */
 static void settle_later(ac_cosmos_task_t *task)
 {
-    static const apr_interval_time_t waits[] = { 3 * APR_USEC_PER_SEC, 10 * APR_USEC_PER_SEC };
+    static const apr_interval_time_t waits[] = {3 * APR_USEC_PER_SEC, 10 * APR_USEC_PER_SEC};
     ac_cosmos_t *store = task->store;
 
     if (task->n_tries >= (int)(sizeof(waits) / sizeof(*waits)) || store->stopping) {
@@ -107,8 +106,7 @@ static void settle_from(ac_cosmos_task_t *task)
 {
     if (task->head.doc) {
         ac_cosmos_run_check(task, settle_later);
-    }
-    else {
+    } else {
         settle_later(task);
     }
 }
@@ -117,7 +115,7 @@ static void settle_from(ac_cosmos_task_t *task)
  * closed if it was stored, also if the service gets to it only later, so that the thread is free for other servers at once. */
 static void cosmos_open_settle(ac_cosmos_task_t *task)
 {
-    if (task->store->stopping) {            /* the process ends, which everybody can see */
+    if (task->store->stopping) { /* the process ends, which everybody can see */
         ac_cosmos_end(task, APR_SUCCESS);
         return;
     }
@@ -168,7 +166,8 @@ static void cosmos_open_commit(ac_cosmos_task_t *task)
         return;
     }
     if (task->whole) {
-        ac_json_put(task->whole, "seq", json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
+        ac_json_put(task->whole, "seq",
+                    json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
     }
     ac_cosmos_turn_commit(task, is_fresh(task), cosmos_open_on_committed);
 }
@@ -177,8 +176,7 @@ static void cosmos_open_write_parts(ac_cosmos_task_t *task)
 {
     if (task->parts) {
         ac_cosmos_parts_write(task, cosmos_open_commit);
-    }
-    else {
+    } else {
         cosmos_open_commit(task);
     }
 }
@@ -207,8 +205,7 @@ static void on_claim_read(void *baton, const ac_cosmos_reply_t *reply)
     if (reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "thread_id", ""), task->op->id) == 0 &&
         strcmp(ac_json_peek_string(reply->body, "key", ""), message_id) == 0) {
         ac_cosmos_thread_mark(task, claimed);
-    }
-    else {                                  /* another message's run, or another run's message */
+    } else { /* another message's run, or another run's message */
         end_conflict(task);
     }
 }
@@ -216,16 +213,17 @@ static void on_claim_read(void *baton, const ac_cosmos_reply_t *reply)
 static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-                                    .id = task->run_id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = task->run_id};
 
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 409))) {
         return;
     }
     if (reply->status == 200) {
         claimed(task);
-    }
-    else {
+    } else {
         ac_cosmos_call(task, &request, on_claim_read, task);
     }
 }
@@ -233,8 +231,9 @@ static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
 /* The run's entry, and with it the mark in the thread's. */
 static void cosmos_open_claim(ac_cosmos_task_t *task)
 {
-    const char *owner = task->op->owner, *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = owner };
+    const char *owner = task->op->owner,
+               *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = owner};
     json_t *run = ac_cosmos_run_index_make(owner, task->run_id, task->op->id, message_id), *thread;
     ac_cosmos_batch_t batch;
 
@@ -261,8 +260,7 @@ static void busy_found(ac_cosmos_task_t *task)
 {
     if (task->found) {
         found_again(task);
-    }
-    else {
+    } else {
         end_busy(task);
     }
 }
@@ -281,20 +279,15 @@ static void open_checked(ac_cosmos_task_t *task)
 
     if (!ac_cosmos_head_lives(&task->head, false)) {
         cosmos_open_end_not_found(task);
-    }
-    else if (*run_id && strcmp(run_id, task->run_id) == 0) {
+    } else if (*run_id && strcmp(run_id, task->run_id) == 0) {
         ac_cosmos_message_find(task, busy_found);
-    }
-    else if (*run_id) {
+    } else if (*run_id) {
         end_busy(task);
-    }
-    else if (gone_on(task)) {
+    } else if (gone_on(task)) {
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
-    }
-    else if (task->open.claimed) {
+    } else if (task->open.claimed) {
         ac_cosmos_thread_mark(task, cosmos_open_write_parts);
-    }
-    else {
+    } else {
         cosmos_open_claim(task);
     }
 }
@@ -304,12 +297,10 @@ static void open_from(ac_cosmos_task_t *task)
     const char *run_id = ac_cosmos_head_run(&task->head);
 
     if (task->head.remembered && (*run_id || !ac_cosmos_head_lives(&task->head, false) || gone_on(task))) {
-        ac_cosmos_head_read(task, false, open_from);    /* refused is only for a reason that is true */
-    }
-    else if (*run_id && strcmp(run_id, task->run_id) != 0) {
+        ac_cosmos_head_read(task, false, open_from); /* refused is only for a reason that is true */
+    } else if (*run_id && strcmp(run_id, task->run_id) != 0) {
         ac_cosmos_run_check(task, open_checked);
-    }
-    else {
+    } else {
         open_checked(task);
     }
 }
@@ -318,8 +309,7 @@ static void open_begin(ac_cosmos_task_t *task)
 {
     if (is_fresh(task)) {
         cosmos_open_claim(task);
-    }
-    else {
+    } else {
         ac_cosmos_head_read(task, true, open_from);
     }
 }

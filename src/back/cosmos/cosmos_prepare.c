@@ -6,29 +6,32 @@
 #include <string.h>
 
 #define PREPARE_TIMEOUT apr_time_from_sec(15)
-#define PREPARE_PAUSE apr_time_from_sec(3)          /* after a failure, so that operations do not hammer the service */
-#define INDEX_SLACK apr_time_from_sec(86400)        /* an entry outlives its thread, whose life is prolonged by every turn */
+#define PREPARE_PAUSE apr_time_from_sec(3)   /* after a failure, so that operations do not hammer the service */
+#define INDEX_SLACK apr_time_from_sec(86400) /* an entry outlives its thread, whose life is prolonged by every turn */
 
 /* How a container has to be. Nothing that people write is indexed. */
 static const struct {
     const char *key, *policy, *unique;
 } places[AC_COSMOS_N_PLACES] = {
-    [AC_COSMOS_THREADS] = {
-        "/owner",
-        "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/owner/?\"},{\"path\":\"/type/?\"},"
-        "{\"path\":\"/status/?\"},{\"path\":\"/agent_id/?\"},{\"path\":\"/changing/?\"},{\"path\":\"/thread_id/?\"},"
-        "{\"path\":\"/copy/updated_at/?\"}],\"excludedPaths\":[{\"path\":\"/*\"}],"
-        "\"compositeIndexes\":[[{\"path\":\"/copy/updated_at\",\"order\":\"descending\"},{\"path\":\"/id\",\"order\":\"descending\"}]]}",
-        "{\"uniqueKeys\":[{\"paths\":[\"/key\"]}]}",
-    },
-    [AC_COSMOS_MESSAGES] = {
-        "/thread_id",
-        "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/thread_id/?\"},{\"path\":\"/type/?\"},"
-        "{\"path\":\"/seq/?\"},{\"path\":\"/role/?\"},{\"path\":\"/timestamp/?\"},{\"path\":\"/deleted_at/?\"},"
-        "{\"path\":\"/lease_until/?\"}],"
-        "\"excludedPaths\":[{\"path\":\"/*\"}]}",
-        NULL,
-    },
+    [AC_COSMOS_THREADS] =
+        {
+            "/owner",
+            "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/owner/?\"},{\"path\":\"/type/?\"},"
+            "{\"path\":\"/status/?\"},{\"path\":\"/agent_id/?\"},{\"path\":\"/changing/?\"},{\"path\":\"/thread_id/?\"},"
+            "{\"path\":\"/copy/updated_at/?\"}],\"excludedPaths\":[{\"path\":\"/*\"}],"
+            "\"compositeIndexes\":[[{\"path\":\"/copy/updated_at\",\"order\":\"descending\"},"
+            "{\"path\":\"/id\",\"order\":\"descending\"}]]}",
+            "{\"uniqueKeys\":[{\"paths\":[\"/key\"]}]}",
+        },
+    [AC_COSMOS_MESSAGES] =
+        {
+            "/thread_id",
+            "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/thread_id/?\"},{\"path\":\"/type/?\"},"
+            "{\"path\":\"/seq/?\"},{\"path\":\"/role/?\"},{\"path\":\"/timestamp/?\"},{\"path\":\"/deleted_at/?\"},"
+            "{\"path\":\"/lease_until/?\"}],"
+            "\"excludedPaths\":[{\"path\":\"/*\"}]}",
+            NULL,
+        },
 };
 
 static void cosmos_prepare_look(ac_cosmos_task_t *task);
@@ -47,11 +50,9 @@ static void cosmos_prepare_release(ac_cosmos_t *store)
         task->then = NULL;
         if (store->ready != AC_COSMOS_READY) {
             ac_cosmos_end_with(task, &store->unfit);
-        }
-        else if (task->deadline && ac_clock() >= task->deadline) {
+        } else if (task->deadline && ac_clock() >= task->deadline) {
             ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "the store did not get to it in time"));
-        }
-        else {
+        } else {
             fn(task);
         }
     }
@@ -117,16 +118,16 @@ static void on_container_made(void *baton, const ac_cosmos_reply_t *reply)
                store->containers[task->prepare.place]);
     }
     task->prepare.made = true;
-    cosmos_prepare_look(task);                             /* also where another child was faster */
+    cosmos_prepare_look(task); /* also where another child was faster */
 }
 
 static void make_container(ac_cosmos_task_t *task)
 {
     ac_cosmos_t *store = task->store;
     ac_cosmos_place_e place = task->prepare.place;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_CREATE, .place = place, .early = true };
-    json_t *definition = json_pack("{s:s, s:{s:[s], s:s, s:i}, s:o}", "id", store->containers[place], "partitionKey", "paths",
-                                   places[place].key, "kind", "Hash", "version", 2, "indexingPolicy",
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CONTAINER_CREATE, .place = place, .early = true};
+    json_t *definition = json_pack("{s:s, s:{s:[s], s:s, s:i}, s:o}", "id", store->containers[place], "partitionKey",
+                                   "paths", places[place].key, "kind", "Hash", "version", 2, "indexingPolicy",
                                    json_loads(places[place].policy, 0, NULL));
 
     if (places[place].unique) {
@@ -154,7 +155,7 @@ static void on_database_made(void *baton, const ac_cosmos_reply_t *reply)
 
 static void make_database(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_DATABASE_CREATE, .early = true };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DATABASE_CREATE, .early = true};
     json_t *definition = json_pack("{s:s}", "id", task->store->database);
 
     ac_cosmos_write(task, &request, definition, on_database_made);
@@ -171,16 +172,14 @@ static void on_database_seen(void *baton, const ac_cosmos_reply_t *reply)
 
     if (reply->status != 404 && reply->err.kind != AC_OK) {
         unfit(task, &reply->err);
-    }
-    else if (store->create) {
+    } else if (store->create) {
         (reply->status == 404 ? make_database : make_container)(task);
-    }
-    else if (reply->status == 404) {
+    } else if (reply->status == 404) {
         snprintf(what, sizeof(what), "there is no database '%.250s'", store->database);
         unfit_for(task, what, "the store's database is missing; the log says which");
-    }
-    else {
-        snprintf(what, sizeof(what), "there is no container '%.250s' in the database", store->containers[task->prepare.place]);
+    } else {
+        snprintf(what, sizeof(what), "there is no container '%.250s' in the database",
+                 store->containers[task->prepare.place]);
         unfit_for(task, what, "a container of the store is missing; the log says which");
     }
 }
@@ -191,7 +190,8 @@ static bool indexes(const json_t *container, const char *member)
     size_t i, len = strlen(member);
     const json_t *path;
 
-    json_array_foreach(json_object_get(json_object_get(container, "indexingPolicy"), "includedPaths"), i, path) {
+    json_array_foreach(json_object_get(json_object_get(container, "indexingPolicy"), "includedPaths"), i, path)
+    {
         const char *text = ac_json_peek_string(path, "path", "");
         if (strcmp(text, "/*") == 0 || (strncmp(text, member, len) == 0 && strchr("?*", text[len]) && text[len])) {
             return true;
@@ -206,7 +206,8 @@ static bool orders(const json_t *container, const char *first, const char *secon
     const json_t *pair, *all = json_object_get(json_object_get(container, "indexingPolicy"), "compositeIndexes");
     size_t i;
 
-    json_array_foreach(all, i, pair) {
+    json_array_foreach(all, i, pair)
+    {
         const json_t *a = json_array_get(pair, 0), *b = json_array_get(pair, 1);
         if (json_array_size(pair) == 2 && strcmp(ac_json_peek_string(a, "path", ""), first) == 0 &&
             strcmp(ac_json_peek_string(b, "path", ""), second) == 0 &&
@@ -223,7 +224,8 @@ static bool has_unique_key(const json_t *container)
     const json_t *key;
     size_t i;
 
-    json_array_foreach(json_object_get(json_object_get(container, "uniqueKeyPolicy"), "uniqueKeys"), i, key) {
+    json_array_foreach(json_object_get(json_object_get(container, "uniqueKeyPolicy"), "uniqueKeys"), i, key)
+    {
         const json_t *paths = json_object_get(key, "paths");
         if (json_array_size(paths) == 1 && json_is_string(json_array_get(paths, 0)) &&
             strcmp(json_string_value(json_array_get(paths, 0)), "/key") == 0) {
@@ -242,8 +244,8 @@ static bool cosmos_prepare_is_usable(ac_cosmos_task_t *task, const json_t *conta
     char what[640];
 
     if (!path || strcmp(path, places[place].key) != 0 || json_array_size(paths) != 1) {
-        snprintf(what, sizeof(what), "container '%.250s' has the partition key %.100s instead of %s", name, path ? path : "(none)",
-                 places[place].key);
+        snprintf(what, sizeof(what), "container '%.250s' has the partition key %.100s instead of %s", name,
+                 path ? path : "(none)", places[place].key);
         unfit_for(task, what, "a container of the store has another partition key than it needs; the log says which");
         return false;
     }
@@ -267,14 +269,19 @@ static void note_entries(ac_cosmos_t *store, const json_t *container, int64_t tt
     store->entries_expire = ttl > 0 ? apr_time_from_sec(ttl) : 0;
     store->by_update = indexes(container, "/copy/updated_at/") && orders(container, "/copy/updated_at", "/id");
     if (!store->by_update) {
-        ac_log(AC_M232, 0, "store cosmos[%s/%s]: container %s has no index on /copy/updated_at with /id; lists by the last change show the "
-               "newest threads first", store->host, store->database, store->containers[AC_COSMOS_THREADS]);
+        ac_log(
+            AC_M232, 0,
+            "store cosmos[%s/%s]: container %s has no index on /copy/updated_at with /id; lists by the last change show the "
+            "newest threads first",
+            store->host, store->database, store->containers[AC_COSMOS_THREADS]);
     }
     /* Where none is named it is 1. The key of the other container, a thread's id, is shorter than what that looks at. */
     if (ac_json_peek_int(json_object_get(container, "partitionKey"), "version", 1) < 2) {
-        ac_log(AC_M231, 0, "store cosmos[%s/%s]: container %s has a partition key of version 1, which tells owners apart by the first 101 "
-               "bytes of their names only; it cannot be changed: see docs/cosmos.md", store->host, store->database,
-               store->containers[AC_COSMOS_THREADS]);
+        ac_log(
+            AC_M231, 0,
+            "store cosmos[%s/%s]: container %s has a partition key of version 1, which tells owners apart by the first 101 "
+            "bytes of their names only; it cannot be changed: see docs/cosmos.md",
+            store->host, store->database, store->containers[AC_COSMOS_THREADS]);
     }
 }
 
@@ -288,17 +295,21 @@ static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t t
     /* Without this index a search for it would read every run that ever was. */
     store->sweeps = indexes(container, "/lease_until/");
     if (!store->sweeps) {
-        ac_log(AC_M230, 0, "store cosmos[%s/%s]: container %s has no index on /lease_until/?", store->host, store->database, name);
+        ac_log(AC_M230, 0, "store cosmos[%s/%s]: container %s has no index on /lease_until/?", store->host,
+               store->database, name);
     }
     if (store->retention && store->expires != store->retention) {
-        ac_log(AC_M227, 0, "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, not the retention of "
-               "%" APR_INT64_T_FMT " s; set its defaultTtl", store->host, store->database, name, ttl,
-               (apr_int64_t)apr_time_sec(store->retention));
+        ac_log(AC_M227, 0,
+               "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, not the retention of "
+               "%" APR_INT64_T_FMT " s; set its defaultTtl",
+               store->host, store->database, name, ttl, (apr_int64_t)apr_time_sec(store->retention));
     }
     if (store->entries_expire && (!store->expires || store->entries_expire <= least)) {
-        ac_log(AC_M227, 0, "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT " s, so threads are gone from lists "
-               "before their messages are; set its defaultTtl to %" APR_INT64_T_FMT, store->host, store->database, entries,
-               (apr_int64_t)apr_time_sec(store->entries_expire),
+        ac_log(AC_M227, 0,
+               "store cosmos[%s/%s]: container %s has a time to live of %" APR_INT64_T_FMT
+               " s, so threads are gone from lists "
+               "before their messages are; set its defaultTtl to %" APR_INT64_T_FMT,
+               store->host, store->database, entries, (apr_int64_t)apr_time_sec(store->entries_expire),
                store->expires ? (apr_int64_t)apr_time_sec(entries_life(store->expires)) : -1);
     }
 }
@@ -313,8 +324,7 @@ static bool cosmos_prepare_fits(ac_cosmos_task_t *task, const json_t *container)
     }
     if (task->prepare.place == AC_COSMOS_THREADS) {
         note_entries(task->store, container, ttl);
-    }
-    else {
+    } else {
         note_messages(task->store, container, ttl);
     }
     return true;
@@ -324,18 +334,15 @@ static void on_container_seen(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_DATABASE_READ, .early = true };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DATABASE_READ, .early = true};
 
     if (reply->status == 404 && !task->prepare.made) {
         ac_cosmos_call(task, &request, on_database_seen, task);
-    }
-    else if (reply->err.kind != AC_OK) {
+    } else if (reply->err.kind != AC_OK) {
         unfit(task, &reply->err);
-    }
-    else if (reply->status != 200) {
+    } else if (reply->status != 200) {
         unfit_for(task, "a container that was made is not there", "a container of the store is missing");
-    }
-    else if (cosmos_prepare_fits(task, reply->body)) {
+    } else if (cosmos_prepare_fits(task, reply->body)) {
         task->prepare.made = false;
         if (++task->prepare.place < AC_COSMOS_N_PLACES) {
             cosmos_prepare_look(task);
@@ -349,7 +356,7 @@ static void on_container_seen(void *baton, const ac_cosmos_reply_t *reply)
 
 static void cosmos_prepare_look(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_CONTAINER_READ, .place = task->prepare.place, .early = true };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CONTAINER_READ, .place = task->prepare.place, .early = true};
 
     ac_cosmos_call(task, &request, on_container_seen, task);
 }
@@ -365,7 +372,8 @@ static void cosmos_prepare_begin(ac_cosmos_task_t *task)
 void ac_cosmos_prepare(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     ac_cosmos_t *store = task->store;
-    bool again = store->ready == AC_COSMOS_UNKNOWN || (store->ready == AC_COSMOS_UNFIT && ac_clock() >= store->next_prepare);
+    bool again = store->ready == AC_COSMOS_UNKNOWN ||
+        (store->ready == AC_COSMOS_UNFIT && ac_clock() >= store->next_prepare);
 
     if (store->ready == AC_COSMOS_READY) {
         fn(task);

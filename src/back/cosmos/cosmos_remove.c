@@ -8,8 +8,8 @@
 
 #include <apr_strings.h>
 
-#define TRIES 20                            /* of batches that met with others */
-#define PURGE_ROWS 1000                     /* threads that are looked up at a time */
+#define TRIES 20        /* of batches that met with others */
+#define PURGE_ROWS 1000 /* threads that are looked up at a time */
 #define ANSWER_MARGIN apr_time_from_msec(300)
 #define LONG_AGO "0000-00-00T00:00:00.000Z" /* sorts before every time: any purge takes a tombstone up */
 
@@ -18,8 +18,8 @@ static const char sql_documents[] = "SELECT c.id FROM c WHERE c.thread_id = @thr
 static const char sql_deleted[] = "SELECT c.id, c.owner FROM c WHERE c.type = 'thread' AND c.deleted_at < @before";
 
 typedef struct removal_t {
-    ac_cosmos_step_fn *then;                /* after a thread is gone */
-    ac_cosmos_place_e place;                /* whose documents are being removed */
+    ac_cosmos_step_fn *then; /* after a thread is gone */
+    ac_cosmos_place_e place; /* whose documents are being removed */
     char owner[AC_OWNER_SIZE];
 } removal_t;
 
@@ -41,7 +41,10 @@ static void on_head_gone(void *baton, const ac_cosmos_reply_t *reply)
 
 static void remove_head(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_DELETE, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->op->id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->op->id};
 
     ac_cosmos_call(task, &request, on_head_gone, task);
 }
@@ -66,7 +69,7 @@ static void on_rest(ac_cosmos_task_t *task)
 {
     removal_t *removal = task->state;
     const char *key = removal->place == AC_COSMOS_THREADS ? removal->owner : task->op->id;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = removal->place, .key = key };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = removal->place, .key = key};
     ac_cosmos_batch_t batch;
     const json_t *row;
     size_t i;
@@ -81,7 +84,8 @@ static void on_rest(ac_cosmos_task_t *task)
         return;
     }
     ac_cosmos_batch_init(&batch);
-    json_array_foreach(task->rows, i, row) {
+    json_array_foreach(task->rows, i, row)
+    {
         ac_cosmos_batch_add(&batch, AC_COSMOS_DELETE, key, ac_json_peek_string(row, "id", ""), NULL, NULL);
     }
     ac_cosmos_batch_end(&batch);
@@ -93,8 +97,11 @@ static void remove_next(ac_cosmos_task_t *task)
     removal_t *removal = task->state;
     bool entries = removal->place == AC_COSMOS_THREADS;
     ac_cosmos_select_t select = {
-        .place = removal->place, .key = entries ? removal->owner : task->op->id, .sql = entries ? sql_entries : sql_documents,
-        .parameters = json_pack("{s:s}", "@thread", task->op->id), .want = AC_COSMOS_BATCH_MAX,
+        .place = removal->place,
+        .key = entries ? removal->owner : task->op->id,
+        .sql = entries ? sql_entries : sql_documents,
+        .parameters = json_pack("{s:s}", "@thread", task->op->id),
+        .want = AC_COSMOS_BATCH_MAX,
     };
 
     if (entries) {
@@ -138,16 +145,18 @@ static void on_buried(void *baton, const ac_cosmos_reply_t *reply)
     if (reply->status == 200) {
         ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
         begin_removal(task);
-    }
-    else {
+    } else {
         ac_cosmos_head_again(task, tombstone);
     }
 }
 
 static void bury(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
-                                    .id = task->op->id, .if_match = task->head.etag };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->op->id,
+                                   .if_match = task->head.etag};
     json_t *head = json_copy(task->head.doc);
 
     ac_json_put(head, "status", json_string("purging"));
@@ -163,12 +172,10 @@ static void run_looked_at(ac_cosmos_task_t *task)
 
     if (!task->head.doc) {
         tombstone(task);
-    }
-    else if (*run_id) {
+    } else if (*run_id) {
         task->op->out = json_pack("{s:s}", "run_id", run_id);
         ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
-    }
-    else {
+    } else {
         ac_cosmos_thread_mark(task, bury);
     }
 }
@@ -181,22 +188,17 @@ static void tombstone(ac_cosmos_task_t *task)
     const char *before = ac_json_peek_string(op->in, "before", "");
 
     if (!task->head.doc && purges) {
-        removal->then(task);                /* another server's purge was faster */
-    }
-    else if (!task->head.doc) {
+        removal->then(task); /* another server's purge was faster */
+    } else if (!task->head.doc) {
         ac_cosmos_end(task, ac_err_set(&op->err, AC_NOT_FOUND, "no thread with this id"));
-    }
-    else if (strcmp(ac_json_peek_string(task->head.doc, "status", ""), "purging") == 0) {
+    } else if (strcmp(ac_json_peek_string(task->head.doc, "status", ""), "purging") == 0) {
         begin_removal(task);
-    }
-    else if (purges && strcmp(ac_json_peek_string(task->head.doc, "deleted_at", "~"), before) >= 0) {
-        task->purge.n_threads--;            /* restored meanwhile */
+    } else if (purges && strcmp(ac_json_peek_string(task->head.doc, "deleted_at", "~"), before) >= 0) {
+        task->purge.n_threads--; /* restored meanwhile */
         removal->then(task);
-    }
-    else if (purges) {
+    } else if (purges) {
         ac_cosmos_thread_mark(task, bury);
-    }
-    else {
+    } else {
         ac_cosmos_run_check(task, run_looked_at);
     }
 }
@@ -235,18 +237,15 @@ static void purge_next(ac_cosmos_task_t *task)
 
     if (task->store->stopping) {
         ac_cosmos_end(task, ac_err_set(&op->err, AC_STOPPING, "the server is stopping; the rest is for later"));
-    }
-    else if (row) {
+    } else if (row) {
         apr_cpystrn(op->id, ac_json_peek_string(row, "id", ""), sizeof(op->id));
         json_array_remove(task->found, 0);
         task->purge.n_threads++;
         task->n_lost = 0;
         ac_cosmos_head_read(task, false, tombstone);
-    }
-    else if (task->purge.more) {
+    } else if (task->purge.more) {
         purge_look(task);
-    }
-    else {
+    } else {
         ac_cosmos_key_purge(task, cosmos_remove_purged);
     }
 }
@@ -264,7 +263,9 @@ static void on_deleted_found(ac_cosmos_task_t *task)
 static void purge_look(ac_cosmos_task_t *task)
 {
     ac_cosmos_select_t select = {
-        .place = AC_COSMOS_MESSAGES, .sql = sql_deleted, .want = PURGE_ROWS,
+        .place = AC_COSMOS_MESSAGES,
+        .sql = sql_deleted,
+        .want = PURGE_ROWS,
         .parameters = json_pack("{s:s}", "@before", ac_json_peek_string(task->op->in, "before", "")),
     };
 
@@ -281,8 +282,7 @@ void ac_cosmos_purge(ac_cosmos_task_t *task)
     task->state = removal;
     if (status == APR_SUCCESS) {
         purge_look(task);
-    }
-    else {
+    } else {
         ac_cosmos_end(task, status);
     }
 }

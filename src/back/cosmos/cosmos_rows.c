@@ -8,7 +8,7 @@
 #include <apr_strings.h>
 
 #define ENDING apr_time_from_sec(3600)
-#define PAGE_MOST 100                       /* rows of a page; the service bounds it by 4 MB too */
+#define PAGE_MOST 100 /* rows of a page; the service bounds it by 4 MB too */
 
 /* ---- heads ---- */
 
@@ -34,8 +34,7 @@ void ac_cosmos_head_keep(ac_cosmos_t *store, const char *thread_id, const json_t
         ac_cosmos_head_clear(slot);
         slot->doc = copy;
         apr_cpystrn(slot->etag, etag, sizeof(slot->etag));
-    }
-    else if (strcmp(ac_json_peek_string(slot->doc, "id", ""), thread_id) == 0) {
+    } else if (strcmp(ac_json_peek_string(slot->doc, "id", ""), thread_id) == 0) {
         ac_cosmos_head_clear(slot);
     }
 }
@@ -53,7 +52,8 @@ static void head_check(ac_cosmos_task_t *task)
     const char *owner = ac_json_peek_string(task->head.doc, "owner", NULL);
     bool mine = owner && strcmp(ac_json_peek_string(task->head.doc, "type", ""), "thread") == 0;
 
-    if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_TURN_WAIT || task->op->verb == AC_STORE_TURN_DECIDE) {
+    if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_TURN_WAIT ||
+        task->op->verb == AC_STORE_TURN_DECIDE) {
         mine = mine && strcmp(owner, task->op->owner) == 0;
     }
     if (!mine) {
@@ -93,7 +93,10 @@ static void head_remembered(ac_cosmos_task_t *task)
 
 void ac_cosmos_head_read(ac_cosmos_task_t *task, bool remembered, ac_cosmos_step_fn *fn)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = task->op->id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->op->id};
 
     ac_cosmos_head_clear(&task->head);
     if (remembered) {
@@ -171,7 +174,8 @@ static void on_part(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     text = json_object_get(reply->body, "text");
-    if (!json_is_string(text) || ac_buf_add(&task->joined, json_string_value(text), json_string_length(text)) != APR_SUCCESS ||
+    if (!json_is_string(text) ||
+        ac_buf_add(&task->joined, json_string_value(text), json_string_length(text)) != APR_SUCCESS ||
         (++task->part > task->n_parts && !joined(task))) {
         ac_cosmos_end_damaged(task, "a part of a large document is missing");
         return;
@@ -183,7 +187,7 @@ static void on_part(void *baton, const ac_cosmos_reply_t *reply)
 static void join_next(ac_cosmos_task_t *task)
 {
     char id[AC_ID_SIZE + 16];
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .id = id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .id = id};
     const json_t *row;
     ac_cosmos_step_fn *fn = task->then;
 
@@ -232,8 +236,7 @@ static void select_end(ac_cosmos_task_t *task)
     task->more = selection->continuation != NULL;
     if (selection->select.whole) {
         ac_cosmos_join(task, selection->fn);
-    }
-    else {
+    } else {
         selection->fn(task);
     }
 }
@@ -255,10 +258,10 @@ static void on_page(void *baton, const ac_cosmos_reply_t *reply)
     free(selection->continuation);
     selection->continuation = reply->continuation ? strdup(reply->continuation) : NULL;
     /* A page may be empty and still not the last one. */
-    if (selection->continuation && (!selection->select.want || (int)json_array_size(task->rows) < selection->select.want)) {
+    if (selection->continuation &&
+        (!selection->select.want || (int)json_array_size(task->rows) < selection->select.want)) {
         select_page(task);
-    }
-    else {
+    } else {
         select_end(task);
     }
 }
@@ -269,7 +272,10 @@ static void select_page(ac_cosmos_task_t *task)
     const ac_cosmos_select_t *select = &selection->select;
     int left = select->want ? select->want - (int)json_array_size(task->rows) : PAGE_MOST;
     ac_cosmos_request_t request = {
-        .verb = AC_COSMOS_QUERY, .place = select->place, .key = selection->key, .continuation = selection->continuation,
+        .verb = AC_COSMOS_QUERY,
+        .place = select->place,
+        .key = selection->key,
+        .continuation = selection->continuation,
         .max_items = left < PAGE_MOST ? left : PAGE_MOST,
     };
     ac_buf_t body;

@@ -7,7 +7,8 @@
 #include <apr_strings.h>
 
 static const char sql_run[] = "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run)";
-static const char sql_steps[] = "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run, @steps, @wait)";
+static const char sql_steps[] =
+    "SELECT * FROM c WHERE c.thread_id = @thread AND c.id IN (@thread, @run, @steps, @wait)";
 static const char sql_runs[] =
     "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'run' AND c.id < @after ORDER BY c.id DESC";
 
@@ -26,7 +27,8 @@ static const json_t *row_of(const json_t *rows, const char *id)
     const json_t *row;
     size_t i;
 
-    json_array_foreach(rows, i, row) {
+    json_array_foreach(rows, i, row)
+    {
         if (strcmp(ac_json_peek_string(row, "id", ""), id) == 0) {
             return row;
         }
@@ -66,8 +68,7 @@ static void request_cancel(ac_cosmos_task_t *task)
 
     if (!ac_record_is_active(run) || !*holder) {
         end_ended(task);
-    }
-    else {
+    } else {
         ac_cosmos_run_patch(task, holder, "cancel_requested", json_true(), on_requested);
     }
 }
@@ -84,8 +85,7 @@ static void run_answer(ac_cosmos_task_t *task)
     }
     if (op->verb == AC_STORE_RUN_GET) {
         op->out = ac_cosmos_run_of(row_of(task->rows, task->run_id));
-    }
-    else {
+    } else {
         ac_cosmos_steps_id(steps_id, task->run_id);
         steps = json_object_get(row_of(task->rows, steps_id), "steps");
         op->out = json_pack("{s:o}", "data", steps ? json_copy(steps) : json_array());
@@ -102,11 +102,9 @@ static void run_checked(ac_cosmos_task_t *task)
     /* It was active and is no more: as it is now. */
     if (!ac_cosmos_head_lives(&task->head, false)) {
         end_no_run(task);
-    }
-    else if (strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+    } else if (strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
         run_answer(task);
-    }
-    else {
+    } else {
         run_rows(task);
     }
 }
@@ -125,12 +123,11 @@ static void run_found(ac_cosmos_task_t *task)
     }
     if (!run || !ac_cosmos_head_lives(&task->head, false)) {
         end_no_run(task);
-    }
-    else if (!task->look.checked && ac_record_is_active(run) && strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+    } else if (!task->look.checked && ac_record_is_active(run) &&
+               strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
         task->look.checked = true;
         ac_cosmos_run_check(task, run_checked);
-    }
-    else {
+    } else {
         run_answer(task);
     }
 }
@@ -140,7 +137,10 @@ static void run_rows(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     bool steps = op->verb == AC_STORE_STEP_LIST;
     char steps_id[AC_ID_SIZE + 8];
-    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = op->id, .sql = steps ? sql_steps : sql_run, .whole = true };
+    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES,
+                                 .key = op->id,
+                                 .sql = steps ? sql_steps : sql_run,
+                                 .whole = true};
 
     ac_cosmos_steps_id(steps_id, task->run_id);
     select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@run", task->run_id);
@@ -170,7 +170,10 @@ static void cosmos_runs_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 static void run_begin(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = op->owner, .id = task->run_id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = op->owner,
+                                   .id = task->run_id};
 
     apr_cpystrn(task->run_id, op->id, sizeof(task->run_id));
     if (!*task->run_id || !ac_cosmos_name_valid(task->run_id)) {
@@ -214,14 +217,17 @@ static void cosmos_runs_done(ac_cosmos_task_t *task)
 static void cosmos_runs_read(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    ac_cosmos_select_t select = { .place = AC_COSMOS_MESSAGES, .key = op->id, .sql = sql_runs, .want = op->page.limit + 1 };
+    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES,
+                                 .key = op->id,
+                                 .sql = sql_runs,
+                                 .want = op->page.limit + 1};
 
     if (!ac_cosmos_head_lives(&task->head, false)) {
         end_no_thread(task);
         return;
     }
-    select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
-                                  *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE);
+    select.parameters =
+        json_pack("{s:s, s:s}", "@thread", op->id, "@after", *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE);
     ac_cosmos_select(task, &select, cosmos_runs_done);
 }
 
@@ -231,11 +237,9 @@ static void runs_begin(ac_cosmos_task_t *task)
 
     if (!ac_cosmos_head_lives(&task->head, false)) {
         end_no_thread(task);
-    }
-    else if (*op->page.after && !ac_id_valid(op->page.after, "run_")) {
+    } else if (*op->page.after && !ac_id_valid(op->page.after, "run_")) {
         ac_cosmos_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
-    }
-    else {
+    } else {
         ac_cosmos_run_check(task, cosmos_runs_read);
     }
 }

@@ -10,7 +10,7 @@
 #include <curl/curl.h>
 
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
-#define FIRST_BYTE_TIMEOUT apr_time_from_sec(6)     /* then on another connection, as the SDKs do */
+#define FIRST_BYTE_TIMEOUT apr_time_from_sec(6) /* then on another connection, as the SDKs do */
 
 /* ---- the answer ---- */
 
@@ -19,7 +19,8 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
     ac_cosmos_call_t *call = baton;
     ac_cosmos_t *store = call->store;
     const char *substatus = head->header(head->self, "x-ms-substatus"), *etag = head->header(head->self, "etag");
-    const char *more = head->header(head->self, "x-ms-continuation"), *token = head->header(head->self, "x-ms-session-token");
+    const char *more = head->header(head->self, "x-ms-continuation"),
+               *token = head->header(head->self, "x-ms-session-token");
     const char *charge = head->header(head->self, "x-ms-request-charge"), *date = head->header(head->self, "date");
     time_t when = date ? curl_getdate(date, NULL) : -1;
 
@@ -63,7 +64,8 @@ bool ac_cosmos_body_read(ac_cosmos_call_t *call)
         return false;
     }
     if (call->verb == AC_COSMOS_BATCH && status >= 200 && status < 300) {
-        if (ac_cosmos_batch_read(&status, &substatus, &call->reply.failed_at, call->reply.body, call->n_ops, &call->last)) {
+        if (ac_cosmos_batch_read(&status, &substatus, &call->reply.failed_at, call->reply.body, call->n_ops,
+                                 &call->last)) {
             return false;
         }
         call->reply.status = status;
@@ -78,18 +80,29 @@ bool ac_cosmos_body_read(ac_cosmos_call_t *call)
 
 /* ---- the request ---- */
 
-static const ac_http_cb_t callbacks = { .on_head = cosmos_send_on_head, .on_body = cosmos_send_on_body, .on_end = ac_cosmos_call_done };
+static const ac_http_cb_t callbacks = {.on_head = cosmos_send_on_head,
+                                       .on_body = cosmos_send_on_body,
+                                       .on_end = ac_cosmos_call_done};
 
 apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_err_t *err)
 {
     ac_cosmos_t *store = call->store;
-    const char *lines[AC_COSMOS_HEADERS], *base = store->write_endpoint && ac_cosmos_writes(call->verb) ? store->write_endpoint
-        : store->endpoint;
-    char date[AC_COSMOS_DATE_SIZE], *session = call->verb >= AC_COSMOS_READ ? ac_cosmos_token_text(store, call->place) : NULL;
+    const char *lines[AC_COSMOS_HEADERS],
+        *base = store->write_endpoint && ac_cosmos_writes(call->verb) ? store->write_endpoint : store->endpoint;
+    char date[AC_COSMOS_DATE_SIZE],
+        *session = call->verb >= AC_COSMOS_READ ? ac_cosmos_token_text(store, call->place) : NULL;
     ac_cosmos_ask_t ask = {
-        .verb = call->verb, .database = store->database, .container = store->containers[call->place], .id = call->id,
-        .key = call->key, .if_match = call->if_match, .continuation = call->continuation, .session = session,
-        .throughput = store->throughput, .autoscale = store->autoscale, .max_items = call->max_items,
+        .verb = call->verb,
+        .database = store->database,
+        .container = store->containers[call->place],
+        .id = call->id,
+        .key = call->key,
+        .if_match = call->if_match,
+        .continuation = call->continuation,
+        .session = session,
+        .throughput = store->throughput,
+        .autoscale = store->autoscale,
+        .max_items = call->max_items,
     };
     ac_buf_t url, text, authorization;
     apr_interval_time_t left = call->deadline - ac_clock();
@@ -103,16 +116,25 @@ apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_e
     status = ac_cosmos_path(&url, &ask);
     if (status == APR_SUCCESS) {
         status = ac_credential_kind(store->credential) == AC_CREDENTIAL_KEY
-            ? ac_cosmos_sign(&authorization, &ask, credential, date, err) : ac_cosmos_bear(&authorization, credential);
+            ? ac_cosmos_sign(&authorization, &ask, credential, date, err)
+            : ac_cosmos_bear(&authorization, credential);
     }
     if (status == APR_SUCCESS) {
         status = ac_cosmos_headers(lines, &text, &ask, date, authorization.data);
     }
     if (status == APR_SUCCESS) {
         ac_http_request_t request = {
-            .method = ac_cosmos_method(call->verb), .url = url.data, .headers = lines, .body = call->body.data,
-            .body_len = call->body.len, .connect_timeout = CONNECT_TIMEOUT, .first_byte_timeout = FIRST_BYTE_TIMEOUT,
-            .total_timeout = left > 0 ? left : 1, .http_version = 1, .ca_file = store->ca_file, .raw_errors = true,
+            .method = ac_cosmos_method(call->verb),
+            .url = url.data,
+            .headers = lines,
+            .body = call->body.data,
+            .body_len = call->body.len,
+            .connect_timeout = CONNECT_TIMEOUT,
+            .first_byte_timeout = FIRST_BYTE_TIMEOUT,
+            .total_timeout = left > 0 ? left : 1,
+            .http_version = 1,
+            .ca_file = store->ca_file,
+            .raw_errors = true,
         };
         status = ac_http_start(&call->http, store->loop, &request, &callbacks, call, err);
     }
@@ -137,7 +159,8 @@ static void on_account(void *baton, const ac_cosmos_reply_t *reply)
         len--;
     }
     /* Our credential goes there: it has to be of the same service. */
-    if (reply->status == 200 && strncasecmp(endpoint, "https://", 8) == 0 && strncasecmp(store->endpoint, "https://", 8) == 0) {
+    if (reply->status == 200 && strncasecmp(endpoint, "https://", 8) == 0 &&
+        strncasecmp(store->endpoint, "https://", 8) == 0) {
         const char *ours = strchr(store->host, '.'), *theirs = strchr(endpoint, '.');
         size_t n = theirs ? strcspn(theirs, ":/") : 0;
         if (ours && theirs && strlen(ours) == n && strncasecmp(ours, theirs, n) == 0) {
@@ -150,7 +173,7 @@ static void on_account(void *baton, const ac_cosmos_reply_t *reply)
 
 void ac_cosmos_account_ask(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_ACCOUNT_READ, .early = true };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_ACCOUNT_READ, .early = true};
 
     task->deadline = ac_clock() + apr_time_from_sec(5);
     ac_cosmos_call(task, &request, on_account, task);

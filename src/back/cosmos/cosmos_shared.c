@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define PATIENCE apr_time_from_msec(100)    /* of the loop, once, for whoever has the lock; a busy machine may not let it run */
+#define PATIENCE \
+    apr_time_from_msec(100) /* of the loop, once, for whoever has the lock; a busy machine may not let it run */
 
 static void session_join(ac_cosmos_session_t *into, const ac_cosmos_session_t *from)
 {
@@ -24,15 +25,15 @@ ac_cosmos_known_t *ac_cosmos_known_take(ac_cosmos_t *store)
 
     if (status && status != EOWNERDEAD) {
         if (!store->alone) {
-            ac_debug("store cosmos: what the children know together is not to be had: a child holds it and does not run");
+            ac_debug(
+                "store cosmos: what the children know together is not to be had: a child holds it and does not run");
         }
         store->alone = true;
         return &store->own;
     }
     if (status == EOWNERDEAD) {
-        *known = store->own;                /* whoever died in there may have left half a token; ours are whole */
-    }
-    else if (store->alone) {                /* of the rest, either side's is soon asked for anew */
+        *known = store->own;   /* whoever died in there may have left half a token; ours are whole */
+    } else if (store->alone) { /* of the rest, either side's is soon asked for anew */
         for (int i = 0; i < AC_COSMOS_N_PLACES; i++) {
             session_join(&known->sessions[i], &store->own.sessions[i]);
         }

@@ -45,17 +45,17 @@ static void on_thief_undone(void *baton, const ac_cosmos_reply_t *reply)
 /* A try that was cut off may have made it: then the thread that is there is the one that we wanted. */
 static void created_before(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_DELETE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-                                    .id = task->op->id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = task->op->id};
     const char *nonce = ac_json_peek_string(task->documents, "nonce", "");
 
     if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
         end_with_thread(task);
-    }
-    else if (task->head.doc || task->create.entry_there) {
+    } else if (task->head.doc || task->create.entry_there) {
         on_thief_undone(task, NULL);
-    }
-    else {                                  /* another owner's: our entry must go again */
+    } else { /* another owner's: our entry must go again */
         ac_cosmos_call(task, &request, on_thief_undone, task);
     }
 }
@@ -63,7 +63,7 @@ static void created_before(ac_cosmos_task_t *task)
 static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS, .key = task->op->owner };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS, .key = task->op->owner};
     json_t *index;
 
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
@@ -88,7 +88,7 @@ static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
 static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_MESSAGES, .key = task->op->id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .place = AC_COSMOS_MESSAGES, .key = task->op->id};
 
     if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
         task->create.entry_there = reply->status == 409 && !reply->unsure;
@@ -99,7 +99,7 @@ static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
 void ac_cosmos_thread_create(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = op->owner };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = op->owner};
     const char *id = NULL;
     json_t *index;
     apr_status_t status = ac_json_string(&id, op->in, "id", true, &op->err);
@@ -143,8 +143,7 @@ static void cosmos_threads_end_changed(ac_cosmos_task_t *task)
     if (task->op->verb == AC_STORE_THREAD_DELETE) {
         task->op->out = json_object();
         ac_cosmos_end(task, APR_SUCCESS);
-    }
-    else {
+    } else {
         end_with_thread(task);
     }
 }
@@ -159,8 +158,11 @@ static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
 
 static void settle_index(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_THREADS, .key = task->op->owner,
-                                    .id = task->op->id, .if_match = task->entry_etag };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
+                                   .place = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = task->op->id,
+                                   .if_match = task->entry_etag};
     json_t *index = ac_cosmos_index_make(task->head.doc);
 
     ac_cosmos_write(task, &request, index, on_index_settled);
@@ -173,8 +175,7 @@ static void after_change(ac_cosmos_task_t *task)
 {
     if (task->update.status_changes && !*ac_cosmos_head_run(&task->head)) {
         settle_index(task);
-    }
-    else {
+    } else {
         cosmos_threads_end_changed(task);
     }
 }
@@ -185,8 +186,7 @@ static void changed_before(ac_cosmos_task_t *task)
 
     if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
         after_change(task);
-    }
-    else {
+    } else {
         cosmos_threads_change_from(task);
     }
 }
@@ -198,7 +198,7 @@ static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *repl
     if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
-    if (reply->status != 200) {             /* others were faster, or a try of ours that was cut off */
+    if (reply->status != 200) { /* others were faster, or a try of ours that was cut off */
         ac_cosmos_head_again(task, changed_before);
         return;
     }
@@ -210,8 +210,11 @@ static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *repl
 
 static void cosmos_threads_write_change(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_REPLACE, .place = AC_COSMOS_MESSAGES, .key = task->op->id,
-                                    .id = task->op->id, .if_match = task->head.etag };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->op->id,
+                                   .if_match = task->head.etag};
 
     put_change(task);
     ac_cosmos_write(task, &request, task->documents, cosmos_threads_on_changed);
@@ -220,8 +223,14 @@ static void cosmos_threads_write_change(ac_cosmos_task_t *task)
 /* What the request changes; null takes a title or metadata away. */
 static void apply_update(const ac_store_op_t *op, json_t *head)
 {
-    static const struct { const char *name; bool nullable; } members[] = {
-        { "title", true }, { "status", false }, { "metadata", true }, { "updated_at", false },
+    static const struct {
+        const char *name;
+        bool nullable;
+    } members[] = {
+        {"title", true},
+        {"status", false},
+        {"metadata", true},
+        {"updated_at", false},
     };
 
     for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
@@ -302,7 +311,8 @@ static void cosmos_threads_change_from(ac_cosmos_task_t *task)
         return;
     }
     ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1));
-    task->update.status_changes = strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0;
+    task->update.status_changes =
+        strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0;
     ac_cosmos_thread_mark(task, cosmos_threads_write_change);
 }
 

@@ -10,26 +10,26 @@ static void cosmos_trouble_log_trouble(const ac_cosmos_t *store, int number, con
 
     switch (number) {
     case AC_M220:
-        ac_log(AC_M220, 0, "store cosmos[%s/%s]: %s (credential=%s)", host, database, what, ac_credential_spec(store->credential));
+        ac_log(AC_M220, 0, "store cosmos[%s/%s]: %s (credential=%s)", host, database, what,
+               ac_credential_spec(store->credential));
         break;
-    case AC_M221:
-        ac_log(AC_M221, 0, "store cosmos[%s/%s]: %s", host, database, what);
-        break;
+    case AC_M221: ac_log(AC_M221, 0, "store cosmos[%s/%s]: %s", host, database, what); break;
     case AC_M222:
-        ac_log(AC_M222, 0, "store cosmos[%s/%s]: %s; make it as docs/cosmos.md says, or give create=on", host, database, what);
+        ac_log(AC_M222, 0, "store cosmos[%s/%s]: %s; make it as docs/cosmos.md says, or give create=on", host, database,
+               what);
         break;
     case AC_M223:
-        ac_log(AC_M223, 0, "store cosmos[%s/%s]: %s; look at the account's name in AgentChatStore, its firewall, and the "
-               "way there", host, database, what);
+        ac_log(AC_M223, 0,
+               "store cosmos[%s/%s]: %s; look at the account's name in AgentChatStore, its firewall, and the "
+               "way there",
+               host, database, what);
         break;
-    case AC_M225:
-        ac_log(AC_M225, 0, "store cosmos[%s/%s]: operations were given up: %s", host, database, what);
-        break;
+    case AC_M225: ac_log(AC_M225, 0, "store cosmos[%s/%s]: operations were given up: %s", host, database, what); break;
     case AC_M229:
-        ac_log(AC_M229, 0, "store cosmos[%s/%s]: %s; another program has changed the thread's documents", host, database, what);
+        ac_log(AC_M229, 0, "store cosmos[%s/%s]: %s; another program has changed the thread's documents", host,
+               database, what);
         break;
-    default:
-        ac_log(AC_M228, 0, "store cosmos[%s/%s]: %s; operations fail until this is over", host, database, what);
+    default: ac_log(AC_M228, 0, "store cosmos[%s/%s]: %s; operations fail until this is over", host, database, what);
     }
 }
 

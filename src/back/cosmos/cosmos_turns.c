@@ -24,12 +24,13 @@ static void on_part_written(void *baton, const ac_cosmos_reply_t *reply)
 static void part_next(ac_cosmos_task_t *task)
 {
     const json_t *part = json_array_get(task->parts, task->row);
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_MESSAGES,
-                                    .key = ac_json_peek_string(part, "thread_id", "") };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT,
+                                   .place = AC_COSMOS_MESSAGES,
+                                   .key = ac_json_peek_string(part, "thread_id", "")};
     ac_cosmos_step_fn *fn = task->then;
 
     if (!part) {
-        json_decref(task->parts);           /* once is enough, however often the batch is tried */
+        json_decref(task->parts); /* once is enough, however often the batch is tried */
         task->parts = NULL;
         fn(task);
         return;
@@ -72,15 +73,14 @@ static void on_message(void *baton, const ac_cosmos_reply_t *reply)
 void ac_cosmos_message_find(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     const char *id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = id};
 
     json_decref(task->found);
     task->found = NULL;
     task->after_find = fn;
     if (*id && ac_cosmos_name_valid(id)) {
         ac_cosmos_call(task, &request, on_message, task);
-    }
-    else {
+    } else {
         fn(task);
     }
 }
@@ -123,7 +123,7 @@ static void add_to_batch(ac_cosmos_batch_t *batch, ac_cosmos_task_t *task, const
 
 void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_fn *fn)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_BATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id};
     bool opens = task->op->verb == AC_STORE_TURN_OPEN;
     ac_cosmos_batch_t batch;
 

@@ -8,10 +8,11 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 
-#define STOP_PATIENCE apr_time_from_sec(4)          /* for what is under way when a child ends; httpd kills it after ten in all */
-#define STOP_UNBEGUN apr_time_from_sec(2)           /* where the loop has perhaps never run */
-#define PAUSE_FIRST apr_time_from_msec(1)           /* before another try of a write that others came before; it doubles */
-#define PAUSE_DOUBLED 7                             /* times at most */
+#define STOP_PATIENCE \
+    apr_time_from_sec(4)                  /* for what is under way when a child ends; httpd kills it after ten in all */
+#define STOP_UNBEGUN apr_time_from_sec(2) /* where the loop has perhaps never run */
+#define PAUSE_FIRST apr_time_from_msec(1) /* before another try of a write that others came before; it doubles */
+#define PAUSE_DOUBLED 7                   /* times at most */
 
 /* ---- tasks ---- */
 
@@ -28,8 +29,7 @@ static ac_cosmos_task_t *task_create(ac_cosmos_t *store, ac_store_op_t *op)
         task->next = store->tasks;
         task->prev = store->tasks->prev;
         task->prev->next = task->next->prev = task;
-    }
-    else {
+    } else {
         task->next = task->prev = store->tasks = task;
     }
     store->n_tasks++;
@@ -39,10 +39,10 @@ static ac_cosmos_task_t *task_create(ac_cosmos_t *store, ac_store_op_t *op)
 /* What this child has sent so far, and what it was charged. */
 static json_t *figures_json(ac_cosmos_figures_t *figures)
 {
-    return json_pack("{s:I, s:I, s:I, s:f}", "requests", (json_int_t)atomic_load(&figures->n_requests),
-                     "retries", (json_int_t)atomic_load(&figures->n_retries),
-                     "throttled", (json_int_t)atomic_load(&figures->n_throttled),
-                     "request_units", (double)atomic_load(&figures->charge_milli) / 1000);
+    return json_pack("{s:I, s:I, s:I, s:f}", "requests", (json_int_t)atomic_load(&figures->n_requests), "retries",
+                     (json_int_t)atomic_load(&figures->n_retries), "throttled",
+                     (json_int_t)atomic_load(&figures->n_throttled), "request_units",
+                     (double)atomic_load(&figures->charge_milli) / 1000);
 }
 
 static void store_cosmos_answer(ac_cosmos_t *store, ac_store_op_t *op, apr_status_t status)
@@ -90,8 +90,7 @@ static void task_free(ac_cosmos_task_t *task)
 
     if (task->next == task) {
         store->tasks = NULL;
-    }
-    else {
+    } else {
         task->next->prev = task->prev;
         task->prev->next = task->next;
         store->tasks = task->next;
@@ -128,9 +127,9 @@ void ac_cosmos_task_detach(ac_cosmos_task_t *task, apr_status_t status)
 
 void ac_cosmos_end(ac_cosmos_task_t *task, apr_status_t status)
 {
-    ac_debug("store cosmos: %s%s: %d requests, %d retries, %.2f RU, %" APR_TIME_T_FMT " us%s%s", task->own ? "own " : "",
-             ac_store_verb_name(task->op->verb), task->n_requests, task->n_retries, task->charge, ac_clock() - task->began,
-             task->op->err.detail[0] ? ": " : "", task->op->err.detail);
+    ac_debug("store cosmos: %s%s: %d requests, %d retries, %.2f RU, %" APR_TIME_T_FMT " us%s%s",
+             task->own ? "own " : "", ac_store_verb_name(task->op->verb), task->n_requests, task->n_retries,
+             task->charge, ac_clock() - task->began, task->op->err.detail[0] ? ": " : "", task->op->err.detail);
     if (status != APR_SUCCESS && (task->n_settles || task->op->verb == AC_STORE_TURN_OPEN)) {
         ac_cosmos_turn_unopened(task);
     }
@@ -172,7 +171,9 @@ bool ac_cosmos_failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, co
             return false;
         }
     }
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "Cosmos DB answered with an unexpected status (%d)", reply->status));
+    ac_cosmos_end(task,
+                  ac_err_set(&task->op->err, AC_STORE_ERROR, "Cosmos DB answered with an unexpected status (%d)",
+                             reply->status));
     return true;
 }
 
@@ -196,7 +197,9 @@ void ac_cosmos_again(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     }
     if (due >= (task->deadline ? task->deadline : task->lost_since + AC_COSMOS_PATIENCE)) {
         task->op->err.retry_after = apr_time_from_sec(1);
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "others changed it before each of %d tries", task->n_lost));
+        ac_cosmos_end(task,
+                      ac_err_set(&task->op->err, AC_STORE_TIMEOUT, "others changed it before each of %d tries",
+                                 task->n_lost));
         return;
     }
     if (due == now) {
@@ -249,7 +252,7 @@ static void store_cosmos_on_pinged(void *baton, const ac_cosmos_reply_t *reply)
 /* A document that nobody has: that it is missing is known only to a service that works and let us in. */
 void ac_cosmos_ping(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = { .verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = " ping", .id = "ping" };
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = " ping", .id = "ping"};
 
     ac_cosmos_call(task, &request, store_cosmos_on_pinged, task);
 }
@@ -298,15 +301,13 @@ static void op_begin(void *baton)
     free(start);
     if (op->status != APR_SUCCESS) {
         store_cosmos_answer(store, op, op->status);
-    }
-    else if (op->deadline && ac_clock() >= op->deadline) {
+    } else if (op->deadline && ac_clock() >= op->deadline) {
         store_cosmos_answer(store, op, ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time"));
-    }
-    else if (!verbs[op->verb]) {
-        store_cosmos_answer(store, op, ac_err_set(&op->err, AC_INVALID_REQUEST, "this store keeps no such thing (%s)",
-                                     ac_store_verb_name(op->verb)));
-    }
-    else {
+    } else if (!verbs[op->verb]) {
+        store_cosmos_answer(store, op,
+                            ac_err_set(&op->err, AC_INVALID_REQUEST, "this store keeps no such thing (%s)",
+                                       ac_store_verb_name(op->verb)));
+    } else {
         ac_cosmos_prepare(task_create(store, op), verbs[op->verb]);
     }
 }

@@ -9,12 +9,12 @@
 
 #include "credential.h"
 
-#define MARGIN       apr_time_from_sec(1)       /* a token with less left is none */
-#define RETRY_FIRST  apr_time_from_sec(1)
-#define RETRY_MOST   apr_time_from_sec(30)
-#define REJECT_PAUSE apr_time_from_sec(1)       /* between two fetches that rejections cause */
-#define SAME_PAUSE   apr_time_from_sec(10)      /* before the same text, fetched again, can be rejected again */
-#define LOG_AGAIN    apr_time_from_sec(60)
+#define MARGIN apr_time_from_sec(1) /* a token with less left is none */
+#define RETRY_FIRST apr_time_from_sec(1)
+#define RETRY_MOST apr_time_from_sec(30)
+#define REJECT_PAUSE apr_time_from_sec(1) /* between two fetches that rejections cause */
+#define SAME_PAUSE apr_time_from_sec(10)  /* before the same text, fetched again, can be rejected again */
+#define LOG_AGAIN apr_time_from_sec(60)
 #define EXIT_PATIENCE apr_time_from_sec(5)
 
 typedef struct waiter_t {
@@ -24,19 +24,19 @@ typedef struct waiter_t {
     struct waiter_t *next;
 } waiter_t;
 
-struct credential_slot_t {                      /* what is known of a scope */
+struct credential_slot_t { /* what is known of a scope */
     ac_credential_t *credential;
     credential_slot_t *next;
-    char *text, *previous;                      /* previous: what now() gave may still be in use in this turn */
-    apr_time_t expires;                         /* 0: never */
-    apr_time_t retry_at;                        /* after a failure: no fetch before */
+    char *text, *previous; /* previous: what now() gave may still be in use in this turn */
+    apr_time_t expires;    /* 0: never */
+    apr_time_t retry_at;   /* after a failure: no fetch before */
     int n_failures;
-    ac_err_t err;                               /* of the last one */
-    apr_time_t logged;                          /* 0: not in trouble, as far as the log knows */
+    ac_err_t err;      /* of the last one */
+    apr_time_t logged; /* 0: not in trouble, as far as the log knows */
     bool logged_lost;
     bool rejected;
-    apr_time_t reject_fetch_at;                 /* when the last rejection may fetch another text; 0: never rejected */
-    apr_time_t kept_until;                      /* a rejection does not help before: its fetch gave the same text */
+    apr_time_t reject_fetch_at; /* when the last rejection may fetch another text; 0: never rejected */
+    apr_time_t kept_until;      /* a rejection does not help before: its fetch gave the same text */
     void *fetch;
     waiter_t *first, *last;
     unsigned round;
@@ -128,8 +128,7 @@ static void credential_deliver(void *baton)
         slot->last = slot->first ? slot->last : NULL;
         if (lives(slot)) {
             waiter.fn(waiter.baton, APR_SUCCESS, slot->text, NULL);
-        }
-        else {
+        } else {
             waiter.fn(waiter.baton, ac_kind_row(slot->err.kind)->status, NULL, &slot->err);
         }
     }
@@ -147,8 +146,7 @@ static void credential_add_waiter(credential_slot_t *slot, ac_credential_fn *fn,
     waiter->round = slot->round;
     if (slot->last) {
         slot->last->next = waiter;
-    }
-    else {
+    } else {
         slot->first = waiter;
     }
     slot->last = waiter;
@@ -167,9 +165,9 @@ static void credential_log_trouble(credential_slot_t *slot, const char *reasons)
     slot->logged = now;
     slot->logged_lost = lost;
     if (lost) {
-        ac_log(AC_M240, slot->err.status, "credential %s: there is none: %s", name_of(slot, name, sizeof(name)), reasons);
-    }
-    else {
+        ac_log(AC_M240, slot->err.status, "credential %s: there is none: %s", name_of(slot, name, sizeof(name)),
+               reasons);
+    } else {
         ac_log(AC_M241, slot->err.status, "credential %s: could not be renewed, the one there is stays in use: %s",
                name_of(slot, name, sizeof(name)), reasons);
     }
@@ -228,7 +226,7 @@ static void credential_take_failure(credential_slot_t *slot, const fetched_t *fe
     }
     slot->rejected = false;
     wait = wait < RETRY_MOST ? wait : RETRY_MOST;
-    if (lives(slot) && slot->expires) {         /* several tries before it ends */
+    if (lives(slot) && slot->expires) { /* several tries before it ends */
         apr_interval_time_t quarter = (slot->expires - now) / 4;
         wait = quarter < wait ? quarter : wait;
     }
@@ -254,8 +252,7 @@ static void on_fetched(void *baton, const fetched_t *fetched)
              mine.err.detail);
     if (mine.err.kind == AC_OK) {
         credential_take_text(slot, &mine);
-    }
-    else {
+    } else {
         credential_take_failure(slot, &mine);
     }
     ac_ready_set(slot->credential->loop, &slot->ready, credential_deliver, slot);
@@ -302,11 +299,9 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
     }
     if (credential_is_usable(slot) || !credential->source || (later && !slot->rejected)) {
         ac_ready_set(credential->loop, &slot->ready, credential_deliver, slot);
-    }
-    else if (slot->rejected && ac_loop_now(credential->loop) < slot->reject_fetch_at) {
+    } else if (slot->rejected && ac_loop_now(credential->loop) < slot->reject_fetch_at) {
         credential_set_timer(slot, slot->reject_fetch_at);
-    }
-    else {
+    } else {
         begin_fetch(slot);
     }
 }
@@ -393,7 +388,7 @@ void credential_end(ac_credential_t *credential)
 {
     credential->stopped = true;
     if (credential->n_delivering) {
-        return;                                 /* whoever delivers sees it */
+        return; /* whoever delivers sees it */
     }
     while (credential->slots) {
         credential_slot_t *slot = credential->slots;

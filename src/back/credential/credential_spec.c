@@ -36,8 +36,8 @@ const char *credential_duration(apr_interval_time_t *pvalue, const apr_table_t *
                                 apr_pool_t *p)
 {
     const char *text = options ? apr_table_get(options, name) : NULL;
-    if (text && (!ac_duration_parse(pvalue, text) || *pvalue < apr_time_from_sec(1)
-                 || *pvalue > apr_time_from_sec(86400))) {
+    if (text &&
+        (!ac_duration_parse(pvalue, text) || *pvalue < apr_time_from_sec(1) || *pvalue > apr_time_from_sec(86400))) {
         return apr_psprintf(p, "%s='%s' is not a duration from 1s to 1d, like 10min", name, text);
     }
     return NULL;
@@ -101,8 +101,8 @@ static const char *create_file(ac_credential_t *credential, const apr_table_t *o
 static bool is_scope(const char *text)
 {
     size_t len = strlen(text), end = strlen("/.default");
-    return len > end && len < IDENTITY_SCOPE_SIZE && !strcmp(text + len - end, "/.default") && *text != '-'
-        && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/") == len;
+    return len > end && len < IDENTITY_SCOPE_SIZE && !strcmp(text + len - end, "/.default") && *text != '-' &&
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/") == len;
 }
 
 static const char *create_identity(ac_credential_t *credential, const apr_table_t *options, apr_pool_t *p)
@@ -140,20 +140,16 @@ const char *ac_credential_create(ac_credential_t **pcredential, const char *spec
     const char *problem;
     if (!strncmp(spec, "env:", 4)) {
         problem = create_env(credential, options, p);
-    }
-    else if (!strncmp(spec, "file:", 5)) {
+    } else if (!strncmp(spec, "file:", 5)) {
         problem = create_file(credential, options, p);
-    }
-    else if (!strncmp(spec, "keyvault:", 9)) {
+    } else if (!strncmp(spec, "keyvault:", 9)) {
         credential->source = &keyvault_source;
         problem = keyvault_create(&credential->self, spec + 9, options, p);
-    }
-    else if (!strcmp(spec, "identity") || !strncmp(spec, "identity:", 9)) {
+    } else if (!strcmp(spec, "identity") || !strncmp(spec, "identity:", 9)) {
         problem = create_identity(credential, options, p);
-    }
-    else {
+    } else {
         credential->spec = "***";
-        return "a secret does not stand in the configuration; give " FORMS;     /* and is not repeated in a log */
+        return "a secret does not stand in the configuration; give " FORMS; /* and is not repeated in a log */
     }
     if (!problem) {
         *pcredential = credential;

@@ -6,34 +6,34 @@
 
 #include "back/back.h"
 
-#define IDENTITY_MAX_TOKEN (64 * 1024)          /* bytes of an answer that holds a token */
-#define CREDENTIAL_MAX_KEY 8192                 /* bytes of a key */
+#define IDENTITY_MAX_TOKEN (64 * 1024) /* bytes of an answer that holds a token */
+#define CREDENTIAL_MAX_KEY 8192        /* bytes of a key */
 #define IDENTITY_SCOPE_SIZE 256
 
 typedef struct identity_t identity_t;
 
 /* ---- a source: what credential.c caches ---- */
-typedef struct fetched_t {                      /* err.kind AC_OK: text is there */
+typedef struct fetched_t { /* err.kind AC_OK: text is there */
     ac_err_t err;
-    const char *reasons;                        /* for the log, where err.detail has no room for all of them; or NULL. As text */
-    bool absent;                                /* of an identity: this way to sign in does not exist here */
-    const char *text;                           /* valid inside the call only */
-    apr_time_t expires;                         /* ac_clock; 0: never */
-    apr_time_t refresh;                         /* when to fetch again; 0: never */
+    const char *reasons; /* for the log, where err.detail has no room for all of them; or NULL. As text */
+    bool absent;         /* of an identity: this way to sign in does not exist here */
+    const char *text;    /* valid inside the call only */
+    apr_time_t expires;  /* ac_clock; 0: never */
+    apr_time_t refresh;  /* when to fetch again; 0: never */
 } fetched_t;
 typedef void fetched_fn(void *baton, const fetched_t *fetched);
 
 typedef struct source_vt {
     /* done comes once, never inside; the result is for cancel() until then. */
     void *(*start)(void *source, const char *scope, fetched_fn *done, void *baton);
-    void (*cancel)(void *fetch);                /* frees it; done does not come */
+    void (*cancel)(void *fetch); /* frees it; done does not come */
     apr_status_t (*child_init)(void *source, const ac_host_t *host, ac_err_t *err);
-    void (*child_exit)(void *source);           /* loop thread; may be NULL */
+    void (*child_exit)(void *source); /* loop thread; may be NULL */
 } source_vt;
 
-extern const source_vt identity_source;         /* identity_chain.c; an identity_t */
-extern const source_vt keyvault_source;         /* keyvault.c */
-extern const source_vt key_file_source;         /* key_file.c */
+extern const source_vt identity_source; /* identity_chain.c; an identity_t */
+extern const source_vt keyvault_source; /* keyvault.c */
+extern const source_vt key_file_source; /* key_file.c */
 
 const char *keyvault_create(void **psource, const char *url, const apr_table_t *options, apr_pool_t *p);
 /* Reads it at once: *ptext is the key. */
@@ -55,20 +55,20 @@ identity_t *credential_identity(ac_credential_t *credential);
 /* ---- identity_conf.c: what is configured, from options and the environment ---- */
 typedef enum managed_e { MANAGED_APP_SERVICE, MANAGED_ARC, MANAGED_IMDS, MANAGED_UNKNOWN } managed_e;
 
-typedef struct identity_conf_t {                /* texts; NULL: not given */
-    const char *tenant, *client_id;             /* of the options, else of the environment */
-    const char *authority;                      /* "https://login.microsoftonline.com" */
+typedef struct identity_conf_t {    /* texts; NULL: not given */
+    const char *tenant, *client_id; /* of the options, else of the environment */
+    const char *authority;          /* "https://login.microsoftonline.com" */
     const char *secret;
     const char *certificate_path, *certificate_password;
-    const char *certificate;                    /* its bytes when the configuration was read, by root maybe */
+    const char *certificate; /* its bytes when the configuration was read, by root maybe */
     size_t certificate_len;
     bool send_chain;
     const char *token_file;
     managed_e managed;
-    const char *managed_client_id, *object_id, *resource_id;    /* at most one: which user-assigned identity */
-    const char *endpoint, *header;              /* App Service; endpoint also: Arc */
-    const char *imds;                           /* "http://169.254.169.254" */
-    const char *arc_keys;                       /* the directory of the agent's key files, with its slash */
+    const char *managed_client_id, *object_id, *resource_id; /* at most one: which user-assigned identity */
+    const char *endpoint, *header;                           /* App Service; endpoint also: Arc */
+    const char *imds;                                        /* "http://169.254.169.254" */
+    const char *arc_keys; /* the directory of the agent's key files, with its slash */
 } identity_conf_t;
 
 /* chained: AZURE_CLIENT_ID chooses the managed identity, too. NULL, or a sentence. */
@@ -94,29 +94,29 @@ bool identity_knows_tenant(const identity_t *identity);
 typedef struct identity_try_t identity_try_t;
 typedef struct identity_job_t identity_job_t;
 typedef struct identity_link_t {
-    const char *name;                           /* "managed" */
-    const char *azure_name;                     /* "ManagedIdentityCredential" */
-    bool stops;                                 /* of a chain: what goes wrong here ends it */
+    const char *name;       /* "managed" */
+    const char *azure_name; /* "ManagedIdentityCredential" */
+    bool stops;             /* of a chain: what goes wrong here ends it */
     /* Ends by one of the functions below, at once or later. */
     void (*run)(identity_try_t *try);
 } identity_link_t;
 extern const identity_link_t identity_environment, identity_workload, identity_managed, identity_cli;
 
-typedef struct identity_answer_t {              /* of an exchange */
-    int status;                                 /* HTTP's; 0: there was none, and err says why */
+typedef struct identity_answer_t { /* of an exchange */
+    int status;                    /* HTTP's; 0: there was none, and err says why */
     const ac_err_t *err;
     const char *body;
     size_t len;
-    const char *challenge;                      /* WWW-Authenticate, or "" */
+    const char *challenge; /* WWW-Authenticate, or "" */
 } identity_answer_t;
 typedef void identity_answer_fn(identity_try_t *try, const identity_answer_t *answer);
 
 struct identity_try_t {
     const identity_link_t *link;
     const identity_conf_t *conf;
-    const char *tenant;                         /* tenant_text; NULL: none is known */
+    const char *tenant; /* tenant_text; NULL: none is known */
     char tenant_text[128];
-    bool chained;                               /* be quick to find out whether this way exists */
+    bool chained; /* be quick to find out whether this way exists */
     ac_loop_t *loop;
     ac_work_t *work;
     fetched_fn *done;
@@ -127,21 +127,21 @@ struct identity_try_t {
     identity_answer_fn *on_answer;
     int status;
     ac_buf_t body;
-    char challenge[512];                        /* WWW-Authenticate */
+    char challenge[512]; /* WWW-Authenticate */
     identity_job_t *job;
-    int tries, gone;                            /* the link's own counts */
-    int stage;                                  /* and its own place */
+    int tries, gone; /* the link's own counts */
+    int stage;       /* and its own place */
     char scope[IDENTITY_SCOPE_SIZE];
 };
 
-struct identity_job_t {                         /* for a work thread; lives until it is done, also without its try */
-    identity_try_t *try;                        /* loop thread; NULL: cancelled */
+struct identity_job_t {  /* for a work thread; lives until it is done, also without its try */
+    identity_try_t *try; /* loop thread; NULL: cancelled */
     const identity_conf_t *conf;
     char scope[IDENTITY_SCOPE_SIZE];
     char tenant[128], path[512];
-    int stop_fd;                                /* readable: cancelled; -1: it cannot be */
-    void (*fn)(identity_job_t *job);            /* work thread: fills what follows */
-    void (*done)(identity_try_t *try, identity_job_t *job);     /* loop thread */
+    int stop_fd;                                            /* readable: cancelled; -1: it cannot be */
+    void (*fn)(identity_job_t *job);                        /* work thread: fills what follows */
+    void (*done)(identity_try_t *try, identity_job_t *job); /* loop thread */
     ac_buf_t out;
     ac_err_t err;
     bool absent;
@@ -162,7 +162,7 @@ void identity_end_absent(identity_try_t *try, const char *fmt, ...) __attribute_
 void identity_end_failed(identity_try_t *try, ac_kind_e kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void identity_end_err(identity_try_t *try, const ac_err_t *err, bool absent);
-void identity_end_token(identity_try_t *try, const char *body, size_t len);     /* an answer of a token endpoint */
+void identity_end_token(identity_try_t *try, const char *body, size_t len); /* an answer of a token endpoint */
 /* One exchange, then on_answer; ends the try itself where it cannot be begun. */
 void identity_try_http(identity_try_t *try, const ac_http_request_t *request, identity_answer_fn *on_answer);
 /* Runs fn on a work thread, then done; ends the try itself where that cannot be. path: for fn, or NULL. stoppable:
@@ -193,7 +193,7 @@ const char *identity_explain(int code);
 
 /* ---- identity_assertion.c: a client assertion; any thread, slow enough for a work thread ---- */
 typedef struct assertion_t {
-    const char *bytes;                          /* PEM or PKCS#12, with the private key */
+    const char *bytes; /* PEM or PKCS#12, with the private key */
     size_t len;
     const char *password, *client_id, *audience;
     bool send_chain;

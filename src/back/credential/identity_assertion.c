@@ -13,14 +13,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIFE      300                           /* seconds */
+#define LIFE 300 /* seconds */
 #define MAX_CHAIN 10
-#define MAX_JWT   (128 * 1024)
+#define MAX_JWT (128 * 1024)
 
 typedef struct keys_t {
     EVP_PKEY *key;
-    X509 *certificate;                          /* the key's */
-    STACK_OF(X509) *others;                     /* may be NULL */
+    X509 *certificate;       /* the key's */
+    STACK_OF(X509) * others; /* may be NULL */
 } keys_t;
 
 static void keys_free(keys_t *keys)
@@ -63,17 +63,18 @@ static apr_status_t read_pem(keys_t *keys, const assertion_t *assertion, ac_err_
     keys->others = sk_X509_new_null();
     if (bio && again && keys->others) {
         keys->key = PEM_read_bio_PrivateKey(bio, NULL, give_password, (void *)assertion->password);
-        while (sk_X509_num(keys->others) < MAX_CHAIN
-               && (certificate = PEM_read_bio_X509(again, NULL, NULL, NULL)) != NULL) {
+        while (sk_X509_num(keys->others) < MAX_CHAIN &&
+               (certificate = PEM_read_bio_X509(again, NULL, NULL, NULL)) != NULL) {
             sk_X509_push(keys->others, certificate);
         }
     }
     BIO_free(bio);
     BIO_free(again);
     if (!keys->key) {
-        return ac_err_set(err, AC_UNAUTHENTICATED, "the certificate's file holds no private key that could be read; a "
-                          "PEM file has to hold the certificate and the key%s", assertion->password
-                          ? ", and the password has to be the key's" : "");
+        return ac_err_set(err, AC_UNAUTHENTICATED,
+                          "the certificate's file holds no private key that could be read; a "
+                          "PEM file has to hold the certificate and the key%s",
+                          assertion->password ? ", and the password has to be the key's" : "");
     }
     if (!sk_X509_num(keys->others)) {
         return ac_err_set(err, AC_UNAUTHENTICATED, "the certificate's file holds a key, but no certificate");
@@ -90,17 +91,19 @@ static apr_status_t read_pkcs12(keys_t *keys, const assertion_t *assertion, ac_e
         return ac_err_set(err, AC_UNAUTHENTICATED, "the certificate's file is neither PEM nor PKCS#12");
     }
     const char *password = assertion->password ? assertion->password : "";
-    bool verified = PKCS12_verify_mac(store, password, -1) == 1
-        || (!*password && PKCS12_verify_mac(store, NULL, 0) == 1);
-    bool parsed = verified
-        && PKCS12_parse(store, assertion->password, &keys->key, &keys->certificate, &keys->others) == 1;
+    bool verified = PKCS12_verify_mac(store, password, -1) == 1 ||
+        (!*password && PKCS12_verify_mac(store, NULL, 0) == 1);
+    bool parsed = verified &&
+        PKCS12_parse(store, assertion->password, &keys->key, &keys->certificate, &keys->others) == 1;
     PKCS12_free(store);
     if (!verified) {
-        return ac_err_set(err, AC_UNAUTHENTICATED, "the password of the certificate's file is wrong; check "
+        return ac_err_set(err, AC_UNAUTHENTICATED,
+                          "the password of the certificate's file is wrong; check "
                           "AZURE_CLIENT_CERTIFICATE_PASSWORD");
     }
     if (!parsed) {
-        return ac_err_set(err, AC_UNAUTHENTICATED, "the certificate's file is encrypted in a way that OpenSSL does not "
+        return ac_err_set(err, AC_UNAUTHENTICATED,
+                          "the certificate's file is encrypted in a way that OpenSSL does not "
                           "take any more; export it again, with AES");
     }
     if (!keys->key) {
@@ -175,8 +178,8 @@ static json_t *identity_assertion_whole(X509 *certificate)
 
 static json_t *make_header(const keys_t *keys, bool send_chain)
 {
-    json_t *header = json_pack("{s:s, s:s, s:o}", "alg", "PS256", "typ", "JWT", "x5t#S256",
-                               thumbprint(keys->certificate));
+    json_t *header =
+        json_pack("{s:s, s:s, s:o}", "alg", "PS256", "typ", "JWT", "x5t#S256", thumbprint(keys->certificate));
     if (!send_chain) {
         return header;
     }
@@ -221,11 +224,11 @@ static bool identity_assertion_sign(ac_buf_t *out, EVP_PKEY *key)
     size_t len = 0;
     EVP_PKEY_CTX *ctx = NULL;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool good = md && EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, key) == 1
-        && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1
-        && EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, EVP_sha256()) == 1
-        && EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1
-        && EVP_DigestSign(md, NULL, &len, (const unsigned char *)out->data, out->len) == 1;
+    bool good = md && EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, key) == 1 &&
+        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+        EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, EVP_sha256()) == 1 &&
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1 &&
+        EVP_DigestSign(md, NULL, &len, (const unsigned char *)out->data, out->len) == 1;
     if (good) {
         signature = ac_alloc(len);
         good = EVP_DigestSign(md, signature, &len, (const unsigned char *)out->data, out->len) == 1;

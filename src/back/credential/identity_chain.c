@@ -12,7 +12,10 @@
 #define MAX_REASONS (N_LINKS * (AC_ERR_DETAIL_SIZE + 16))
 
 static const identity_link_t *const all_links[N_LINKS] = {
-    &identity_environment, &identity_workload, &identity_managed, &identity_cli,
+    &identity_environment,
+    &identity_workload,
+    &identity_managed,
+    &identity_cli,
 };
 
 const char *const identity_options[] = {
@@ -23,8 +26,8 @@ struct identity_t {
     identity_conf_t conf;
     const identity_link_t *links[N_LINKS];
     int n_links;
-    const identity_link_t *winner;              /* which gave a token */
-    char *tenant;                               /* of a challenge, or NULL */
+    const identity_link_t *winner; /* which gave a token */
+    char *tenant;                  /* of a challenge, or NULL */
     ac_loop_t *loop;
     ac_work_t *work;
 };
@@ -34,10 +37,10 @@ typedef struct asking_t {
     fetched_fn *done;
     void *baton;
     identity_try_t *try;
-    const identity_link_t *link;                /* being tried */
-    int at;                                     /* its place */
-    ac_buf_t reasons;                           /* "environment: not set: …; managed: …" */
-    ac_err_t err;                               /* of the last one that was there */
+    const identity_link_t *link; /* being tried */
+    int at;                      /* its place */
+    ac_buf_t reasons;            /* "environment: not set: …; managed: …" */
+    ac_err_t err;                /* of the last one that was there */
     char scope[IDENTITY_SCOPE_SIZE];
 } asking_t;
 
@@ -114,8 +117,12 @@ static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
         return problem;
     }
     assertion_t assertion = {
-        .bytes = conf->certificate, .len = conf->certificate_len, .password = conf->certificate_password,
-        .client_id = conf->client_id, .audience = conf->authority, .send_chain = conf->send_chain,
+        .bytes = conf->certificate,
+        .len = conf->certificate_len,
+        .password = conf->certificate_password,
+        .client_id = conf->client_id,
+        .audience = conf->authority,
+        .send_chain = conf->send_chain,
     };
     identity_assert(&out, &assertion, &err);
     ac_buf_free(&out);
@@ -144,8 +151,9 @@ static const char *check_only(const identity_t *identity, const char *name, apr_
     if (only == &identity_workload && !conf->token_file) {
         missing = apr_pstrcat(p, missing, ", AZURE_FEDERATED_TOKEN_FILE", NULL);
     }
-    return *missing ? apr_psprintf(p, "'identity:%s' needs what the environment of httpd does not have: %s", name,
-                                   missing + 2) : NULL;
+    return *missing
+        ? apr_psprintf(p, "'identity:%s' needs what the environment of httpd does not have: %s", name, missing + 2)
+        : NULL;
 }
 
 const char *identity_create(identity_t **pidentity, const char *name, const apr_table_t *options, apr_pool_t *p)
@@ -155,8 +163,8 @@ const char *identity_create(identity_t **pidentity, const char *name, const apr_
     if (!problem) {
         problem = identity_conf_read(&identity->conf, options, !name, p);
     }
-    if (!problem && !has_link(identity, &identity_managed)
-        && (identity->conf.object_id || identity->conf.resource_id)) {
+    if (!problem && !has_link(identity, &identity_managed) &&
+        (identity->conf.object_id || identity->conf.resource_id)) {
         problem = "object-id= and resource-id= name a managed identity; give them with identity or identity:managed";
     }
     if (!problem && has_link(identity, &identity_environment)) {
@@ -176,7 +184,7 @@ identity_conf_t *identity_conf(identity_t *identity)
 
 void identity_set_tenant(identity_t *identity, const char *tenant)
 {
-    free(identity->tenant);                     /* tries have copies */
+    free(identity->tenant); /* tries have copies */
     identity->tenant = strdup(tenant);
 }
 
@@ -247,8 +255,12 @@ static void try_next(asking_t *asking)
     identity_t *identity = asking->identity;
     const identity_conf_t *conf = &identity->conf;
     identity_ask_t ask = {
-        .conf = conf, .tenant = conf->tenant ? conf->tenant : identity->tenant, .scope = asking->scope,
-        .chained = identity->n_links > 1 && !identity->winner, .loop = identity->loop, .work = identity->work,
+        .conf = conf,
+        .tenant = conf->tenant ? conf->tenant : identity->tenant,
+        .scope = asking->scope,
+        .chained = identity->n_links > 1 && !identity->winner,
+        .loop = identity->loop,
+        .work = identity->work,
     };
     asking->link = identity->winner ? identity->winner : identity->links[asking->at];
     asking->try = identity_try_start(asking->link, &ask, on_tried, asking);
@@ -291,4 +303,5 @@ static void identity_chain_child_exit(void *source)
     identity->tenant = NULL;
 }
 
-const source_vt identity_source = {identity_chain_start, identity_chain_cancel, identity_chain_child_init, identity_chain_child_exit};
+const source_vt identity_source = {identity_chain_start, identity_chain_cancel, identity_chain_child_init,
+                                   identity_chain_child_exit};

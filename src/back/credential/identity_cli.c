@@ -13,16 +13,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TIMEOUT   apr_time_from_sec(13)
+#define TIMEOUT apr_time_from_sec(13)
 #define MAX_ERROR (16 * 1024)
-#define MAX_ARGS  10
+#define MAX_ARGS 10
 
 extern char **environ;
 
 typedef struct program_t {
     pid_t pid;
-    int out, error;                             /* reading ends; -1: closed */
-    int status;                                 /* as waitpid has it */
+    int out, error; /* reading ends; -1: closed */
+    int status;     /* as waitpid has it */
     bool late, stopped;
     ac_buf_t said, complained;
 } program_t;
@@ -66,8 +66,9 @@ static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attrib
     status = status ? status : posix_spawnattr_setsigmask(attributes, &none);
     status = status ? status : posix_spawnattr_setsigdefault(attributes, &usual);
     status = status ? status : posix_spawnattr_setpgroup(attributes, 0);
-    return status ? status : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
-                                                      | POSIX_SPAWN_SETPGROUP);
+    return status
+        ? status
+        : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 }
 
 static int identity_cli_start(program_t *program, const char *const *args)
@@ -111,9 +112,8 @@ static void identity_cli_drain(int *pfd, ac_buf_t *into)
     char bytes[4096];
     ssize_t n = read(*pfd, bytes, sizeof(bytes));
     if (n > 0) {
-        ac_buf_add(into, bytes, (size_t)n);     /* what is over its maximum is of no use anyway */
-    }
-    else if (n == 0 || errno != EINTR) {
+        ac_buf_add(into, bytes, (size_t)n); /* what is over its maximum is of no use anyway */
+    } else if (n == 0 || errno != EINTR) {
         close(*pfd);
         *pfd = -1;
     }
@@ -124,7 +124,8 @@ static void listen_to(program_t *program, int stop_fd, apr_time_t due)
 {
     while (program->out >= 0 || program->error >= 0) {
         struct pollfd fds[] = {
-            {.fd = program->out, .events = POLLIN}, {.fd = program->error, .events = POLLIN},
+            {.fd = program->out, .events = POLLIN},
+            {.fd = program->error, .events = POLLIN},
             {.fd = stop_fd, .events = POLLIN},
         };
         apr_interval_time_t left = due - ac_clock();
@@ -150,11 +151,11 @@ static void identity_cli_finish(program_t *program, apr_time_t due)
         ended = waitpid(program->pid, &program->status, WNOHANG);
         program->late = !ended && ac_clock() >= due;
         if (!ended) {
-            poll(NULL, 0, 5);                   /* what has closed its outputs is about to end */
+            poll(NULL, 0, 5); /* what has closed its outputs is about to end */
         }
     }
     if (!ended) {
-        kill(-program->pid, SIGKILL);           /* its own process group: az is a script that starts others */
+        kill(-program->pid, SIGKILL); /* its own process group: az is a script that starts others */
         while (waitpid(program->pid, &program->status, 0) < 0 && errno == EINTR) {
         }
     }
@@ -181,15 +182,12 @@ static void explain(identity_job_t *job, const program_t *program)
     if (complains(program, "az login") || complains(program, "az account set")) {
         job->absent = true;
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "nobody is signed in; run 'az login' as the user that httpd runs as");
-    }
-    else if (complains(program, "not found") || complains(program, "no such file")) {
+    } else if (complains(program, "not found") || complains(program, "no such file")) {
         job->absent = true;
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' does not run");
-    }
-    else if (code > 0) {
+    } else if (code > 0) {
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "AADSTS%ld: %s", code, meaning ? meaning : "look the code up");
-    }
-    else {
+    } else {
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' failed (it ended with %d)",
                    WIFEXITED(program->status) ? WEXITSTATUS(program->status) : -1);
     }
@@ -216,13 +214,12 @@ static void read_answer(identity_job_t *job, const program_t *program)
 {
     json_t *document = program->said.data ? json_loadb(program->said.data, program->said.len, 0, NULL) : NULL;
     const char *token = ac_json_peek_string(document, "accessToken", NULL);
-    json_t *answer = token ? json_pack("{s:s, s:I}", "access_token", token, "expires_on",
-                                       (json_int_t)expiry_of(document)) : NULL;
+    json_t *answer =
+        token ? json_pack("{s:s, s:I}", "access_token", token, "expires_on", (json_int_t)expiry_of(document)) : NULL;
     char *text = answer ? ac_json_dump(answer, NULL) : NULL;
     if (text) {
         ac_buf_str(&job->out, text);
-    }
-    else {
+    } else {
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "what 'az' printed holds no token");
     }
     free(text);
@@ -259,11 +256,9 @@ static void identity_cli_run(identity_job_t *job)
     identity_cli_finish(&program, due);
     if (program.late) {
         ac_err_set(&job->err, AC_UPSTREAM_TIMEOUT, "'az' did not answer within %d s", (int)apr_time_sec(TIMEOUT));
-    }
-    else if (!program.status) {
+    } else if (!program.status) {
         read_answer(job, &program);
-    }
-    else if (!program.stopped) {
+    } else if (!program.stopped) {
         explain(job, &program);
     }
     ac_buf_free(&program.said);

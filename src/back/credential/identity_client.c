@@ -8,11 +8,11 @@
 #include <string.h>
 
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
-#define TOTAL_TIMEOUT   apr_time_from_sec(30)
-#define RETRIES         3
-#define MAX_FORM        (160 * 1024)
+#define TOTAL_TIMEOUT apr_time_from_sec(30)
+#define RETRIES 3
+#define MAX_FORM (160 * 1024)
 #define MAX_CERTIFICATE (256 * 1024)
-#define ASSERTION_TYPE  "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+#define ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 static void endpoint_of(char url[512], const identity_conf_t *conf, const char *tenant)
 {
@@ -25,11 +25,9 @@ static void identity_client_on_answer(identity_try_t *try, const identity_answer
     ac_err_init(&err);
     if (!answer->status) {
         identity_end_failed(try, answer->err->kind, "the authority cannot be reached: %s", answer->err->detail);
-    }
-    else if (answer->status == 200) {
+    } else if (answer->status == 200) {
         identity_end_token(try, answer->body, answer->len);
-    }
-    else {
+    } else {
         identity_token_error(&err, answer->status, answer->body, answer->len);
         err.retry_after = answer->err->retry_after;
         identity_end_err(try, &err, false);
@@ -39,7 +37,9 @@ static void identity_client_on_answer(identity_try_t *try, const identity_answer
 void identity_redeem(identity_try_t *try, const char *secret, const char *assertion)
 {
     static const char *const headers[] = {
-        "Content-Type: application/x-www-form-urlencoded", "Accept: application/json", NULL,
+        "Content-Type: application/x-www-form-urlencoded",
+        "Accept: application/json",
+        NULL,
     };
     char url[512];
     ac_buf_t form;
@@ -53,13 +53,18 @@ void identity_redeem(identity_try_t *try, const char *secret, const char *assert
     identity_form_add(&form, assertion ? "client_assertion" : "client_secret", assertion ? assertion : secret);
     endpoint_of(url, try->conf, try->tenant);
     ac_http_request_t request = {
-        .method = "POST", .url = url, .headers = headers, .body = form.data, .body_len = form.len,
-        .connect_timeout = CONNECT_TIMEOUT, .total_timeout = TOTAL_TIMEOUT, .retries = RETRIES,
+        .method = "POST",
+        .url = url,
+        .headers = headers,
+        .body = form.data,
+        .body_len = form.len,
+        .connect_timeout = CONNECT_TIMEOUT,
+        .total_timeout = TOTAL_TIMEOUT,
+        .retries = RETRIES,
     };
     if (form.failed) {
         identity_end_failed(try, AC_UNAUTHENTICATED, "what has to be sent is too long");
-    }
-    else {
+    } else {
         identity_try_http(try, &request, identity_client_on_answer);
     }
     if (form.data) {
@@ -79,8 +84,11 @@ static void identity_client_sign(identity_job_t *job)
     apr_status_t status = identity_file_read(&bytes, &len, conf->certificate_path, MAX_CERTIFICATE);
     endpoint_of(url, conf, job->tenant);
     assertion_t assertion = {
-        .bytes = status == APR_SUCCESS ? bytes : conf->certificate, .password = conf->certificate_password,
-        .len = status == APR_SUCCESS ? len : conf->certificate_len, .client_id = conf->client_id, .audience = url,
+        .bytes = status == APR_SUCCESS ? bytes : conf->certificate,
+        .password = conf->certificate_password,
+        .len = status == APR_SUCCESS ? len : conf->certificate_len,
+        .client_id = conf->client_id,
+        .audience = url,
         .send_chain = conf->send_chain,
     };
     identity_assert(&job->out, &assertion, &job->err);
@@ -110,8 +118,7 @@ static void run_environment(identity_try_t *try)
     }
     if (conf->secret) {
         identity_redeem(try, conf->secret, NULL);
-    }
-    else {
+    } else {
         identity_try_work(try, identity_client_sign, signed_well, NULL, false);
     }
 }

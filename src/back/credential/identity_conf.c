@@ -12,13 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define AUTHORITY       "https://login.microsoftonline.com"
-#define IMDS            "http://169.254.169.254"
-#define ARC             "http://127.0.0.1:40342/metadata/identity/oauth2/token"
-#define ARC_KEYS        "/var/opt/azcmagent/tokens/"
-#define ARC_AGENT       "/opt/azcmagent/bin/himds"
+#define AUTHORITY "https://login.microsoftonline.com"
+#define IMDS "http://169.254.169.254"
+#define ARC "http://127.0.0.1:40342/metadata/identity/oauth2/token"
+#define ARC_KEYS "/var/opt/azcmagent/tokens/"
+#define ARC_AGENT "/opt/azcmagent/bin/himds"
 #define MAX_CERTIFICATE (256 * 1024)
-#define LETTERS         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 static const char *variable(const char *name, apr_pool_t *p)
 {
@@ -57,8 +57,8 @@ static bool identity_conf_is_loopback(const char *host, size_t len)
     if (inet_pton(AF_INET, name, &address) == 1) {
         return ntohl(address.s_addr) >> 24 == 127;
     }
-    return !strcasecmp(name, "localhost") || !strcmp(name, "[::1]")
-        || (len > 10 && !strcasecmp(name + len - 10, ".localhost"));
+    return !strcasecmp(name, "localhost") || !strcmp(name, "[::1]") ||
+        (len > 10 && !strcasecmp(name + len - 10, ".localhost"));
 }
 
 bool identity_address_safe(const char *url)
@@ -120,11 +120,9 @@ static const char *read_source(identity_conf_t *conf, apr_pool_t *p)
     bool arc = access(ARC_AGENT, F_OK) == 0 || variable("IMDS_ENDPOINT", p);
     if (conf->endpoint && conf->header) {
         conf->managed = variable("IDENTITY_SERVER_THUMBPRINT", p) ? MANAGED_UNKNOWN : MANAGED_APP_SERVICE;
-    }
-    else if (!conf->endpoint && variable("MSI_ENDPOINT", p)) {
+    } else if (!conf->endpoint && variable("MSI_ENDPOINT", p)) {
         conf->managed = MANAGED_UNKNOWN;
-    }
-    else {
+    } else {
         conf->managed = arc ? MANAGED_ARC : MANAGED_IMDS;
     }
     if (conf->managed == MANAGED_ARC && !conf->endpoint) {
@@ -164,7 +162,7 @@ apr_status_t identity_file_read(char **pbytes, size_t *plen, const char *path, s
     char *bytes = NULL;
     size_t len = 0;
     ssize_t n = 1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);     /* a FIFO would wait for its writer */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would wait for its writer */
     if (fd < 0) {
         return errno;
     }
@@ -216,8 +214,10 @@ static const char *identity_conf_read_ids(identity_conf_t *conf, const apr_table
     conf->tenant = either(options, "tenant-id", "AZURE_TENANT_ID", p);
     conf->client_id = either(options, "client-id", "AZURE_CLIENT_ID", p);
     if (conf->tenant && (!consists_of(conf->tenant, LETTERS "-.") || strlen(conf->tenant) > 100)) {
-        return apr_psprintf(p, "tenant-id= or the variable AZURE_TENANT_ID: '%s' is not a tenant; give its GUID or its "
-                            "domain", conf->tenant);
+        return apr_psprintf(p,
+                            "tenant-id= or the variable AZURE_TENANT_ID: '%s' is not a tenant; give its GUID or its "
+                            "domain",
+                            conf->tenant);
     }
     if (conf->client_id && !consists_of(conf->client_id, LETTERS "-")) {
         return apr_psprintf(p, "client-id= or the variable AZURE_CLIENT_ID: '%s' is not the GUID of an app or identity",

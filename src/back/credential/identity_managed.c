@@ -10,15 +10,15 @@
 #include <strings.h>
 
 #define CONNECT_TIMEOUT apr_time_from_sec(2)
-#define PROBE_TIMEOUT   apr_time_from_sec(1)
-#define TOTAL_TIMEOUT   apr_time_from_sec(10)
-#define LONGEST_WAIT    apr_time_from_sec(60)
-#define RETRIES         3
-#define GONE_RETRIES    7                       /* IMDS being updated: 70 s at the most */
-#define GONE_WAIT       apr_time_from_sec(10)
-#define MAX_KEY         4096
+#define PROBE_TIMEOUT apr_time_from_sec(1)
+#define TOTAL_TIMEOUT apr_time_from_sec(10)
+#define LONGEST_WAIT apr_time_from_sec(60)
+#define RETRIES 3
+#define GONE_RETRIES 7 /* IMDS being updated: 70 s at the most */
+#define GONE_WAIT apr_time_from_sec(10)
+#define MAX_KEY 4096
 
-enum { ASKING, PROBING, PROVING };              /* a try's stage */
+enum { ASKING, PROBING, PROVING }; /* a try's stage */
 
 static void identity_managed_ask(identity_try_t *try);
 
@@ -71,7 +71,10 @@ static void identity_managed_get(identity_try_t *try, const char *header, identi
     ac_buf_t url;
     make_url(&url, try);
     ac_http_request_t request = {
-        .method = "GET", .url = url.data, .headers = headers, .http_version = 1,
+        .method = "GET",
+        .url = url.data,
+        .headers = headers,
+        .http_version = 1,
         .connect_timeout = probe ? PROBE_TIMEOUT : CONNECT_TIMEOUT,
         .total_timeout = probe ? PROBE_TIMEOUT : TOTAL_TIMEOUT,
     };
@@ -118,13 +121,13 @@ static void identity_managed_end_refused(identity_try_t *try, const identity_ans
     if (!answer->status) {
         identity_end_failed(try, answer->err->kind, "this machine's identity service does not answer: %s",
                             answer->err->detail);
-    }
-    else if (answer->status == 400 && (identity_managed_says(answer, "dentity not found") || identity_managed_says(answer, "No User Assigned"))) {
-        identity_end_failed(try, AC_UNAUTHENTICATED, "this machine has no managed identity%s", chosen
-                            ? " of that id (HTTP 400); assign it, or check the id"
-                            : " (HTTP 400); assign one, or name one with client-id=");
-    }
-    else {
+    } else if (answer->status == 400 &&
+               (identity_managed_says(answer, "dentity not found") ||
+                identity_managed_says(answer, "No User Assigned"))) {
+        identity_end_failed(try, AC_UNAUTHENTICATED, "this machine has no managed identity%s",
+                            chosen ? " of that id (HTTP 400); assign it, or check the id"
+                                   : " (HTTP 400); assign one, or name one with client-id=");
+    } else {
         identity_token_error(&err, answer->status, answer->body, answer->len);
         identity_end_err(try, &err, false);
     }
@@ -134,8 +137,12 @@ static void identity_managed_end_refused(identity_try_t *try, const identity_ans
 static bool is_whose(const identity_conf_t *conf, const identity_answer_t *answer)
 {
     json_t *document = json_loadb(answer->body, answer->len, 0, NULL);
-    const struct { const char *wanted, *name; } rows[] = {
-        {conf->managed_client_id, "client_id"}, {conf->object_id, "object_id"}, {conf->resource_id, "msi_res_id"},
+    const struct {
+        const char *wanted, *name;
+    } rows[] = {
+        {conf->managed_client_id, "client_id"},
+        {conf->object_id, "object_id"},
+        {conf->resource_id, "msi_res_id"},
     };
     bool good = true;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -152,15 +159,13 @@ static void identity_managed_on_answer(identity_try_t *try, const identity_answe
     if (wait >= 0) {
         *(answer->status == 410 ? &try->gone : &try->tries) += 1;
         ac_timer_set(try->loop, &try->timer, ac_loop_now(try->loop) + wait, ask_again, try);
-    }
-    else if (answer->status != 200) {
+    } else if (answer->status != 200) {
         identity_managed_end_refused(try, answer);
-    }
-    else if (try->conf->managed == MANAGED_ARC && !is_whose(try->conf, answer)) {
-        identity_end_failed(try, AC_UNAUTHENTICATED, "Arc's agent gave the token of another identity than the one that "
+    } else if (try->conf->managed == MANAGED_ARC && !is_whose(try->conf, answer)) {
+        identity_end_failed(try, AC_UNAUTHENTICATED,
+                            "Arc's agent gave the token of another identity than the one that "
                             "was asked for; update the agent");
-    }
-    else {
+    } else {
         identity_end_token(try, answer->body, answer->len);
     }
 }
@@ -182,8 +187,8 @@ static bool find_key_file(char *path, size_t size, const char *challenge, const 
     }
     memcpy(path, realm, len);
     path[len] = '\0';
-    return len > front + 4 && !strncmp(path, directory, front) && !strchr(path + front, '/')
-        && path[front] != '.' && !strcmp(path + len - 4, ".key");
+    return len > front + 4 && !strncmp(path, directory, front) && !strchr(path + front, '/') && path[front] != '.' &&
+        !strcmp(path + len - 4, ".key");
 }
 
 static void identity_managed_read_key(identity_job_t *job)
@@ -192,8 +197,10 @@ static void identity_managed_read_key(identity_job_t *job)
     size_t len = 0;
     apr_status_t status = identity_file_read(&text, &len, job->path, MAX_KEY);
     if (status != APR_SUCCESS) {
-        ac_err_set(&job->err, AC_UNAUTHENTICATED, "the key file of Arc's agent cannot be read: %s; httpd's user has to "
-                   "be in the group himds", apr_strerror(status, reason, sizeof(reason)));
+        ac_err_set(&job->err, AC_UNAUTHENTICATED,
+                   "the key file of Arc's agent cannot be read: %s; httpd's user has to "
+                   "be in the group himds",
+                   apr_strerror(status, reason, sizeof(reason)));
         return;
     }
     ac_buf_printf(&job->out, "Authorization: Basic %.*s", (int)strcspn(text, "\r\n"), text);
@@ -250,11 +257,9 @@ static void on_probe(identity_try_t *try, const identity_answer_t *answer)
 {
     if (!answer->status) {
         identity_end_absent(try, "no identity service on this machine (is it one of Azure's?)");
-    }
-    else if (answer->status == 403 && identity_managed_says(answer, "unreachable")) {
+    } else if (answer->status == 403 && identity_managed_says(answer, "unreachable")) {
         identity_end_absent(try, "the machine's identity service is unreachable");
-    }
-    else {
+    } else {
         identity_managed_ask(try);
     }
 }
@@ -263,12 +268,10 @@ static void run_managed(identity_try_t *try)
 {
     if (try->conf->managed == MANAGED_UNKNOWN) {
         identity_end_absent(try, "Service Fabric, Cloud Shell and Azure ML are not known here");
-    }
-    else if (try->conf->managed == MANAGED_IMDS && try->chained) {
+    } else if (try->conf->managed == MANAGED_IMDS && try->chained) {
         try->stage = PROBING;
         identity_managed_get(try, NULL, on_probe);
-    }
-    else {
+    } else {
         identity_managed_ask(try);
     }
 }

@@ -9,8 +9,8 @@
 #include <time.h>
 
 #define LONGEST_LIFE apr_time_from_sec(30 * 86400)
-#define LONG_LIFE    apr_time_from_sec(2 * 3600)
-#define MARGIN       apr_time_from_sec(300)
+#define LONG_LIFE apr_time_from_sec(2 * 3600)
+#define MARGIN apr_time_from_sec(300)
 
 /* ---- times ---- */
 
@@ -36,7 +36,8 @@ static bool read_iso(struct tm *tm, const char **prest, const char *text)
     int used = 0;
     char between;
     if (sscanf(text, "%4d-%2d-%2d%c%2d:%2d:%2d%n", &tm->tm_year, &tm->tm_mon, &tm->tm_mday, &between, &tm->tm_hour,
-               &tm->tm_min, &tm->tm_sec, &used) < 7 || !used) {
+               &tm->tm_min, &tm->tm_sec, &used) < 7 ||
+        !used) {
         return false;
     }
     text += used;
@@ -51,7 +52,8 @@ static bool read_american(struct tm *tm, const char **prest, const char *text)
 {
     int used = 0;
     if (sscanf(text, "%2d/%2d/%4d %2d:%2d:%2d%n", &tm->tm_mon, &tm->tm_mday, &tm->tm_year, &tm->tm_hour, &tm->tm_min,
-               &tm->tm_sec, &used) < 6 || !used) {
+               &tm->tm_sec, &used) < 6 ||
+        !used) {
         return false;
     }
     text += used + strspn(text + used, " ");
@@ -118,7 +120,8 @@ apr_status_t identity_token_read(fetched_t *fetched, json_t **pdocument, const c
 {
     json_t *document = json_loadb(body, len, 0, NULL);
     const char *text = ac_json_peek_string(document, "access_token", NULL);
-    int64_t in = identity_token_read_number(document, "expires_in"), on = identity_token_read_number(document, "expires_on");
+    int64_t in = identity_token_read_number(document, "expires_in"),
+            on = identity_token_read_number(document, "expires_on");
     int64_t wish = identity_token_read_number(document, "refresh_in");
     *pdocument = document;
     if (!text || !identity_token_is_token(text)) {
@@ -128,8 +131,9 @@ apr_status_t identity_token_read(fetched_t *fetched, json_t **pdocument, const c
         in = on - (int64_t)apr_time_sec(apr_time_now());
     }
     if (in <= 0) {
-        return ac_err_set(err, AC_UPSTREAM_ERROR, on > 0 ? "the token has expired already; check this machine's clock"
-                                                         : "the answer does not say when its token expires");
+        return ac_err_set(err, AC_UPSTREAM_ERROR,
+                          on > 0 ? "the token has expired already; check this machine's clock"
+                                 : "the answer does not say when its token expires");
     }
     in = in < LONGEST_LIFE / APR_USEC_PER_SEC ? in : LONGEST_LIFE / APR_USEC_PER_SEC;
     apr_time_t now = ac_clock();
@@ -142,7 +146,10 @@ apr_status_t identity_token_read(fetched_t *fetched, json_t **pdocument, const c
 
 /* ---- errors ---- */
 
-static const struct { int code; const char *meaning; } codes[] = {
+static const struct {
+    int code;
+    const char *meaning;
+} codes[] = {
     {7000215, "the client secret is wrong; give the secret's value, not its ID"},
     {7000222, "the client secret has expired; make a new one in the app registration"},
     {7000218, "the app needs a client secret or certificate"},
@@ -208,9 +215,9 @@ void identity_token_error(ac_err_t *err, int status, const char *body, size_t le
     ac_kind_e kind = transient || code == 50196 ? AC_UPSTREAM_ERROR : AC_UNAUTHENTICATED;
     if (code) {
         ac_err_set(err, kind, "AADSTS%d: %s", code, meaning ? meaning : "the authority refused; look the code up");
-    }
-    else {
-        ac_err_set(err, kind, "HTTP %d%s%s", status, identity_token_is_word(name) ? ", " : "", identity_token_is_word(name) ? name : "");
+    } else {
+        ac_err_set(err, kind, "HTTP %d%s%s", status, identity_token_is_word(name) ? ", " : "",
+                   identity_token_is_word(name) ? name : "");
     }
     json_decref(document);
 }

@@ -128,13 +128,17 @@ static bool identity_try_on_body(void *baton, const char *bytes, size_t len)
     return ac_buf_add(&try->body, bytes, len) == APR_SUCCESS;
 }
 
-static void identity_try_on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
+static void identity_try_on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body,
+                                size_t len)
 {
     identity_try_t *try = baton;
     (void)error_body, (void)len;
     identity_answer_t answer = {
-        .status = status == APR_SUCCESS ? try->status : 0, .err = err, .challenge = try->challenge,
-        .body = try->body.data ? try->body.data : "", .len = try->body.len,
+        .status = status == APR_SUCCESS ? try->status : 0,
+        .err = err,
+        .challenge = try->challenge,
+        .body = try->body.data ? try->body.data : "",
+        .len = try->body.len,
     };
     try->http = NULL;
     try->on_answer(try, &answer);

@@ -15,18 +15,18 @@ typedef struct key_file_t {
     apr_interval_time_t refresh;
     ac_loop_t *loop;
     ac_work_t *work;
-    bool told;                                  /* that it cannot be read by a child */
-    struct stat seen;                           /* when it was read last */
-    char *text;                                 /* then; NULL: not since the configuration */
-    const char *first;                          /* as of the configuration */
+    bool told;         /* that it cannot be read by a child */
+    struct stat seen;  /* when it was read last */
+    char *text;        /* then; NULL: not since the configuration */
+    const char *first; /* as of the configuration */
 } key_file_t;
 
 typedef struct reading_t {
-    key_file_t *file;                           /* loop thread only */
-    fetched_fn *done;                           /* NULL: cancelled */
+    key_file_t *file; /* loop thread only */
+    fetched_fn *done; /* NULL: cancelled */
     void *baton;
     const char *path;
-    struct stat seen;                           /* in: of the last time; out */
+    struct stat seen; /* in: of the last time; out */
     bool same;
     apr_status_t status;
     char *text;
@@ -41,8 +41,10 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
     size_t len = 0;
     apr_status_t status = identity_file_read(&text, &len, path, CREDENTIAL_MAX_KEY * 2);
     if (status != APR_SUCCESS) {
-        ac_err_set(err, AC_UNAUTHENTICATED, "cannot be read: %s", status == APR_ENOSPC ? "it is too long" :
-                   status == APR_EINVAL ? "it is no file" : apr_strerror(status, reason, sizeof(reason)));
+        ac_err_set(err, AC_UNAUTHENTICATED, "cannot be read: %s",
+                   status == APR_ENOSPC       ? "it is too long"
+                       : status == APR_EINVAL ? "it is no file"
+                                              : apr_strerror(status, reason, sizeof(reason)));
         return status;
     }
     status = memchr(text, '\0', len) ? ac_err_set(err, AC_UNAUTHENTICATED, "has a NUL in it")
@@ -50,7 +52,7 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
     if (status != APR_SUCCESS) {
         OPENSSL_cleanse(text, len);
         free(text);
-        return APR_EINVAL;                      /* EACCES is the file's own to say */
+        return APR_EINVAL; /* EACCES is the file's own to say */
     }
     *ptext = text;
     return APR_SUCCESS;
@@ -58,9 +60,9 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
 
 static bool key_file_is_same(const struct stat *a, const struct stat *b)
 {
-    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size
-        && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec
-        && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+        a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+        a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 static void key_file_look(void *baton)
@@ -100,8 +102,10 @@ static void key_file_take(key_file_t *file, reading_t *reading, fetched_t *fetch
     if (APR_STATUS_IS_EACCES(reading->status)) {
         /* Readable by root alone, as keys often are: what was read with the configuration is all there is. */
         if (!file->told) {
-            ac_log(AC_M245, reading->status, "credential file:%s: this process may not read it again; a changed key is "
-                   "taken at the next restart", file->path);
+            ac_log(AC_M245, reading->status,
+                   "credential file:%s: this process may not read it again; a changed key is "
+                   "taken at the next restart",
+                   file->path);
         }
         file->told = true;
         file->seen = reading->seen;
@@ -152,7 +156,7 @@ static void *key_file_start(void *source, const char *scope, fetched_fn *done, v
 static void key_file_cancel(void *fetch)
 {
     reading_t *reading = fetch;
-    reading->done = NULL;                       /* freed when it comes back */
+    reading->done = NULL; /* freed when it comes back */
 }
 
 static apr_status_t key_file_child_init(void *source, const ac_host_t *host, ac_err_t *err)
@@ -194,8 +198,11 @@ const char *key_file_create(void **psource, const char **ptext, const char *path
     }
     if (stat(path, &file->seen) || key_file_read_key(&text, path, &err) != APR_SUCCESS) {
         char reason[120];
-        return apr_psprintf(p, "'file:%s' %s", path, err.detail[0] ? err.detail : apr_pstrcat(p, "cannot be read: ",
-                            apr_strerror(errno, reason, sizeof(reason)), NULL));
+        return apr_psprintf(p, "'file:%s' %s", path,
+                            err.detail[0]
+                                ? err.detail
+                                : apr_pstrcat(p, "cannot be read: ", apr_strerror(errno, reason, sizeof(reason)),
+                                              NULL));
     }
     *ptext = file->first = apr_pstrdup(p, text);
     key_file_wipe(text);

@@ -9,23 +9,23 @@
 #include <string.h>
 #include <strings.h>
 
-#define API_VERSION     "7.4"
+#define API_VERSION "7.4"
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
-#define TOTAL_TIMEOUT   apr_time_from_sec(30)
-#define RETRIES         3
-#define REFRESH         apr_time_from_sec(600)
-#define MAX_ANSWER      (64 * 1024)
-#define LETTERS         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define TOTAL_TIMEOUT apr_time_from_sec(30)
+#define RETRIES 3
+#define REFRESH apr_time_from_sec(600)
+#define MAX_ANSWER (64 * 1024)
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 typedef struct vault_t {
-    const char *url;                            /* of the secret, with its api-version */
+    const char *url; /* of the secret, with its api-version */
     const char *host;
-    char scope[IDENTITY_SCOPE_SIZE];            /* "https://vault.azure.net/.default" */
-    ac_credential_t *credential;                /* the identity that may read it */
-    identity_t *identity;                       /* inside of it */
+    char scope[IDENTITY_SCOPE_SIZE]; /* "https://vault.azure.net/.default" */
+    ac_credential_t *credential;     /* the identity that may read it */
+    identity_t *identity;            /* inside of it */
     apr_interval_time_t refresh;
     ac_loop_t *loop;
-    bool knows;                                 /* tenant and scope */
+    bool knows; /* tenant and scope */
 } vault_t;
 
 typedef struct reading_t {
@@ -34,9 +34,9 @@ typedef struct reading_t {
     void *baton;
     ac_ready_t ready;
     ac_http_t *http;
-    bool waiting;                               /* for a token */
-    bool challenged;                            /* once is enough */
-    char *token;                                /* as sent */
+    bool waiting;    /* for a token */
+    bool challenged; /* once is enough */
+    char *token;     /* as sent */
     int status;
     char challenge[1024];
     ac_buf_t body;
@@ -127,7 +127,10 @@ static void take_secret(reading_t *reading)
 
 static const char *meaning_of(int status, const char *code)
 {
-    static const struct { int status; const char *code, *meaning; } rows[] = {
+    static const struct {
+        int status;
+        const char *code, *meaning;
+    } rows[] = {
         {403, "ForbiddenByFirewall", "the vault's network rules do not let this machine in"},
         {403, "ForbiddenByConnection", "the vault's network rules do not let this machine in"},
         {403, "SecretDisabled", "the secret is disabled"},
@@ -202,12 +205,12 @@ static bool is_part_of(const char *host, const char *domain)
 static const char *take_challenge(vault_t *vault, const char *challenge)
 {
     char url[512], resource[IDENTITY_SCOPE_SIZE - 10], host[256], theirs[256], ours[256];
-    if (!find_value(url, sizeof(url), challenge, "authorization")
-        && !find_value(url, sizeof(url), challenge, "authorization_uri")) {
+    if (!find_value(url, sizeof(url), challenge, "authorization") &&
+        !find_value(url, sizeof(url), challenge, "authorization_uri")) {
         return "the vault wants a token and does not say whose";
     }
-    if (!find_value(resource, sizeof(resource), challenge, "resource")
-        && !find_value(resource, sizeof(resource), challenge, "scope")) {
+    if (!find_value(resource, sizeof(resource), challenge, "resource") &&
+        !find_value(resource, sizeof(resource), challenge, "scope")) {
         return "the vault wants a token and does not say for what";
     }
     keyvault_host_of(host, sizeof(host), resource);
@@ -273,14 +276,11 @@ static void keyvault_on_end(void *baton, apr_status_t status, const ac_err_t *er
     reading->http = NULL;
     if (status != APR_SUCCESS) {
         end_detail(reading, err->kind, "the vault cannot be reached: ", err->detail);
-    }
-    else if (reading->status == 200) {
+    } else if (reading->status == 200) {
         take_secret(reading);
-    }
-    else if (reading->status == 401 && *reading->challenge && !reading->challenged) {
+    } else if (reading->status == 401 && *reading->challenge && !reading->challenged) {
         follow_challenge(reading);
-    }
-    else {
+    } else {
         keyvault_end_refused(reading, err);
     }
 }
@@ -299,8 +299,14 @@ static void send_request(reading_t *reading)
         headers[1] = header.data;
     }
     ac_http_request_t request = {
-        .method = "GET", .url = vault->url, .headers = headers, .connect_timeout = CONNECT_TIMEOUT,
-        .total_timeout = TOTAL_TIMEOUT, .retries = RETRIES, .max_response = MAX_ANSWER, .raw_errors = true,
+        .method = "GET",
+        .url = vault->url,
+        .headers = headers,
+        .connect_timeout = CONNECT_TIMEOUT,
+        .total_timeout = TOTAL_TIMEOUT,
+        .retries = RETRIES,
+        .max_response = MAX_ANSWER,
+        .raw_errors = true,
     };
     ac_buf_clear(&reading->body);
     apr_status_t status = ac_http_start(&reading->http, vault->loop, &request, &callbacks, reading, &err);

@@ -8,7 +8,7 @@
 
 #include <openssl/evp.h>
 
-#define LOOP_PATIENCE apr_time_from_sec(5)      /* of a worker, for a loop that is behind */
+#define LOOP_PATIENCE apr_time_from_sec(5) /* of a worker, for a loop that is behind */
 
 /* ---- which counts ---- */
 
@@ -55,7 +55,8 @@ static const char *counters_subject_of(ac_by_e *pby, const ac_subject_t *who)
     return who->address ? who->address : "";
 }
 
-static void counters_make_key(unsigned char key[AC_COUNT_KEY], const char *scope, const ac_limit_t *limit, const ac_subject_t *who)
+static void counters_make_key(unsigned char key[AC_COUNT_KEY], const char *scope, const ac_limit_t *limit,
+                              const ac_subject_t *who)
 {
     char text[1024], window[24];
     unsigned char digest[EVP_MAX_MD_SIZE] = {0};
@@ -88,7 +89,8 @@ ac_phase_e ac_limit_phase(const ac_limit_t *limit)
     return limit->measure == AC_LIMIT_STREAMS ? AC_PHASE_STREAM : AC_PHASE_REQUEST;
 }
 
-void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit_t *limit, const ac_subject_t *who, int64_t amount)
+void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit_t *limit, const ac_subject_t *who,
+                  int64_t amount)
 {
     ac_takes_t *takes = *ptakes;
     if (!takes || takes->n == takes->max) {
@@ -104,7 +106,11 @@ void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit
         *ptakes = takes;
     }
     ac_take_t *take = &takes->list[takes->n++];
-    *take = (ac_take_t){.label = limits->label, .measure = limit->measure, .by = limit->by, .window = limit->window, .most = limit->most};
+    *take = (ac_take_t){.label = limits->label,
+                        .measure = limit->measure,
+                        .by = limit->by,
+                        .window = limit->window,
+                        .most = limit->most};
     /* What is larger than the whole limit waits until there is all of it, instead of for ever. */
     take->amount = amount < limit->most ? amount : limit->most;
     take->hold = limit->measure != AC_LIMIT_REQUESTS;
@@ -116,8 +122,8 @@ void ac_takes_add(ac_takes_t **ptakes, const ac_limits_t *limits, const ac_limit
 static void name_take(char name[64], const ac_take_t *take)
 {
     const char *window = ac_limit_window_name(take->window);
-    snprintf(name, 64, "%s%s%s%s-%s", take->label ? take->label : "", ac_limit_measure_name(take->measure), *window ? "-" : "", window,
-             ac_limit_by_name(take->by));
+    snprintf(name, 64, "%s%s%s%s-%s", take->label ? take->label : "", ac_limit_measure_name(take->measure),
+             *window ? "-" : "", window, ac_limit_by_name(take->by));
 }
 
 static int64_t seconds(apr_interval_time_t time)
@@ -129,17 +135,21 @@ static int64_t seconds(apr_interval_time_t time)
 void ac_takes_fields(const ac_takes_t *takes, ac_buf_t *policy, ac_buf_t *left)
 {
     static const char *const units[AC_N_MEASURES] = {
-        [AC_LIMIT_REQUESTS] = "", [AC_LIMIT_TOKENS] = ";qu=\"tokens\"", [AC_LIMIT_STREAMS] = ";qu=\"concurrent-requests\"",
-        [AC_LIMIT_COST] = ";qu=\"millionths\"", [AC_LIMIT_RUNS] = ";qu=\"concurrent-runs\"",
+        [AC_LIMIT_REQUESTS] = "",
+        [AC_LIMIT_TOKENS] = ";qu=\"tokens\"",
+        [AC_LIMIT_STREAMS] = ";qu=\"concurrent-requests\"",
+        [AC_LIMIT_COST] = ";qu=\"millionths\"",
+        [AC_LIMIT_RUNS] = ";qu=\"concurrent-runs\"",
     };
     for (int i = 0; takes && i < takes->n; i++) {
         const ac_take_t *take = &takes->list[i];
         int64_t unit = take->measure == AC_LIMIT_COST ? AC_COST_ONE / 1000000 : 1;
         char name[64];
         name_take(name, take);
-        ac_buf_printf(policy, "%s\"%s\";q=%" APR_INT64_T_FMT "%s", policy->len ? ", " : "", name, (apr_int64_t)(take->most / unit),
-                      units[take->measure]);
-        ac_buf_printf(left, "%s\"%s\";r=%" APR_INT64_T_FMT, left->len ? ", " : "", name, (apr_int64_t)(take->left / unit));
+        ac_buf_printf(policy, "%s\"%s\";q=%" APR_INT64_T_FMT "%s", policy->len ? ", " : "", name,
+                      (apr_int64_t)(take->most / unit), units[take->measure]);
+        ac_buf_printf(left, "%s\"%s\";r=%" APR_INT64_T_FMT, left->len ? ", " : "", name,
+                      (apr_int64_t)(take->left / unit));
         if (take->window) {
             ac_buf_printf(policy, ";w=%" APR_INT64_T_FMT, (apr_int64_t)apr_time_sec(take->window));
             ac_buf_printf(left, ";t=%" APR_INT64_T_FMT, (apr_int64_t)seconds(take->reset));
@@ -171,20 +181,26 @@ static apr_status_t counters_refuse(const ac_takes_t *takes, ac_err_t *err)
     err->retry_after = take->window ? apr_time_from_sec(seconds(take->reset)) : AC_STREAM_RETRY;
     switch (take->measure) {
     case AC_LIMIT_STREAMS:
-        return ac_err_set(err, AC_RATE_LIMITED, "there are %" APR_INT64_T_FMT " answers under way, as many as one %s may have at once; "
-                          "wait for one of them to end", (apr_int64_t)take->most, by);
+        return ac_err_set(err, AC_RATE_LIMITED,
+                          "there are %" APR_INT64_T_FMT " answers under way, as many as one %s may have at once; "
+                          "wait for one of them to end",
+                          (apr_int64_t)take->most, by);
     case AC_LIMIT_RUNS:
-        return ac_err_set(err, AC_RATE_LIMITED, "there are %" APR_INT64_T_FMT " runs under way, as many as one %s may have at once, also "
-                          "where nobody follows them; wait for one of them to end, or cancel one", (apr_int64_t)take->most, by);
+        return ac_err_set(err, AC_RATE_LIMITED,
+                          "there are %" APR_INT64_T_FMT " runs under way, as many as one %s may have at once, also "
+                          "where nobody follows them; wait for one of them to end, or cancel one",
+                          (apr_int64_t)take->most, by);
     case AC_LIMIT_REQUESTS:
         return ac_err_set(err, AC_RATE_LIMITED, "the limit of %" APR_INT64_T_FMT " requests each %s by %s is reached",
                           (apr_int64_t)take->most, window, by);
     case AC_LIMIT_TOKENS:
-        return ac_err_set(err, AC_RATE_LIMITED, "of the limit of %" APR_INT64_T_FMT " tokens each %s by %s %" APR_INT64_T_FMT
-                          " are left, and this answer may take %" APR_INT64_T_FMT, (apr_int64_t)take->most, window, by,
-                          (apr_int64_t)take->left, (apr_int64_t)take->amount);
+        return ac_err_set(err, AC_RATE_LIMITED,
+                          "of the limit of %" APR_INT64_T_FMT " tokens each %s by %s %" APR_INT64_T_FMT
+                          " are left, and this answer may take %" APR_INT64_T_FMT,
+                          (apr_int64_t)take->most, window, by, (apr_int64_t)take->left, (apr_int64_t)take->amount);
     default:
-        return ac_err_set(err, AC_BUDGET_EXCEEDED, "of the budget of %.9g each %s by %s %.6g is left, and this answer may cost %.6g",
+        return ac_err_set(err, AC_BUDGET_EXCEEDED,
+                          "of the budget of %.9g each %s by %s %.6g is left, and this answer may cost %.6g",
                           (double)take->most / AC_COST_ONE, window, by, (double)take->left / AC_COST_ONE,
                           (double)take->amount / AC_COST_ONE);
     }
@@ -198,7 +214,7 @@ static apr_status_t take_here(ac_counters_t *counters, ac_takes_t *takes, ac_err
     return status == APR_EAGAIN && !err->kind ? counters_refuse(takes, err) : status;
 }
 
-typedef struct asked_t {                        /* the shared counts are */
+typedef struct asked_t { /* the shared counts are */
     ac_counters_t *counters;
     ac_takes_t *takes;
     ac_counted_fn *done;
@@ -215,18 +231,17 @@ static void counters_on_shared(void *baton, apr_status_t status, const ac_err_t 
         for (int i = 0; i < asked.takes->n; i++) {
             asked.takes->list[i].held = asked.takes->list[i].hold ? asked.takes->list[i].amount : 0;
         }
-    }
-    else if (err.kind && asked.counters->open) {
+    } else if (err.kind && asked.counters->open) {
         ac_err_init(&err);
         status = take_here(asked.counters, asked.takes, &err);
-    }
-    else if (!err.kind) {
+    } else if (!err.kind) {
         status = counters_refuse(asked.takes, &err);
     }
     asked.done(asked.baton, status, &err);
 }
 
-apr_status_t ac_counters_take(ac_counters_t *counters, ac_takes_t *takes, ac_counted_fn *done, void *baton, ac_err_t *err)
+apr_status_t ac_counters_take(ac_counters_t *counters, ac_takes_t *takes, ac_counted_fn *done, void *baton,
+                              ac_err_t *err)
 {
     if (!counters->shared) {
         return take_here(counters, takes, err);
@@ -255,8 +270,7 @@ static void counters_on_answer(void *baton, apr_status_t status, const ac_err_t 
     if (!ac_handover_answer(&waiting->handover)) {
         if (status == APR_SUCCESS) {
             ac_counters_release(waiting->counters, waiting->takes);
-        }
-        else {
+        } else {
             free(waiting->takes);
         }
         free(waiting);
@@ -285,7 +299,7 @@ apr_status_t ac_counters_take_wait(ac_takes_t **ptakes, ac_counters_t *counters,
     waiting->takes = *ptakes;
     ac_loop_post(counters->loop, ask_for, waiting);
     if (!ac_handover_wait(&waiting->handover, ac_clock() + LOOP_PATIENCE)) {
-        *ptakes = NULL;                         /* the loop itself has not come to it */
+        *ptakes = NULL; /* the loop itself has not come to it */
         return ac_err_set(err, AC_OVERLOADED, "the limits were not looked up in time");
     }
     apr_status_t status = waiting->status;
@@ -312,8 +326,7 @@ void ac_counters_spend(ac_counters_t *counters, ac_takes_t *takes, ac_measure_e 
         }
         if (takes->shared) {
             spend_shared(counters, takes, &takes->list[i], amount);
-        }
-        else {
+        } else {
             ac_limit_table_spend(counters->table, &takes->list[i], amount, apr_time_now());
         }
     }

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#define FULL_AGAIN apr_time_from_sec(60)        /* between two lines of the log about a full table */
-#define FULL_RETRY apr_time_from_sec(10)        /* what who is refused for that is told to wait */
+#define FULL_AGAIN apr_time_from_sec(60) /* between two lines of the log about a full table */
+#define FULL_RETRY apr_time_from_sec(10) /* what who is refused for that is told to wait */
 
 /* ---- finding a count ---- */
 
@@ -19,7 +19,8 @@ static bool is_free(const ac_slot_t *slot, apr_time_t now)
 }
 
 /* The bucket's slot of this key, or NULL; *pfree: a free one, *pn_free: how many. */
-static ac_slot_t *limit_count_look(ac_slot_t *bucket, const unsigned char *key, apr_time_t now, ac_slot_t **pfree, int *pn_free)
+static ac_slot_t *limit_count_look(ac_slot_t *bucket, const unsigned char *key, apr_time_t now, ac_slot_t **pfree,
+                                   int *pn_free)
 {
     *pfree = NULL;
     *pn_free = 0;
@@ -44,7 +45,8 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch, apr_time_t now)
+ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch,
+                         apr_time_t now)
 {
     uint64_t hash = mix(ac_table_mark(key) ^ table->head->seed);
     uint32_t mask = table->head->n_slots / AC_TABLE_WAYS - 1;
@@ -99,7 +101,8 @@ static bool full_is_news(ac_limit_table_t *table)
 static apr_status_t refuse_full(const ac_limit_table_t *table, bool news, ac_err_t *err)
 {
     if (news) {
-        ac_log(AC_M261, APR_ENOSPC, "limits: the table of %u counts is full; who is not in it yet is refused", table->head->n_slots);
+        ac_log(AC_M261, APR_ENOSPC, "limits: the table of %u counts is full; who is not in it yet is refused",
+               table->head->n_slots);
     }
     err->retry_after = FULL_RETRY;
     return ac_err_set(err, AC_OVERLOADED, "more is counted at once than there is room for");
@@ -137,9 +140,8 @@ static apr_status_t limit_count_check(ac_limit_table_t *table, ac_takes_t *takes
         note_left(take, slot, now);
         if (take->over) {
             status = APR_EAGAIN;
-        }
-        else if (!slot->used && !slot->held) {
-            slot->used = take->hold ? 0 : take->amount;     /* so that another one of these takes does not find it free */
+        } else if (!slot->used && !slot->held) {
+            slot->used = take->hold ? 0 : take->amount; /* so that another one of these takes does not find it free */
             slot->held = take->hold ? take->amount : 0;
             take->claimed = true;
         }
@@ -174,11 +176,9 @@ static bool has_records(const ac_limit_table_t *table, const ac_takes_t *takes)
         }
         if (at) {
             at = table->holds[at - 1].next;
-        }
-        else if (fresh) {
+        } else if (fresh) {
             fresh--;
-        }
-        else {
+        } else {
             return false;
         }
     }
@@ -192,11 +192,12 @@ static void limit_count_hold(ac_limit_table_t *table, ac_take_t *take)
     if (head->first_free) {
         record = head->first_free - 1;
         head->first_free = table->holds[record].next;
-    }
-    else {
+    } else {
         record = head->n_used++;
     }
-    table->holds[record] = (ac_hold_t){.epoch = take->epoch, .mark = ac_table_mark(take->key), .slot = take->slot,
+    table->holds[record] = (ac_hold_t){.epoch = take->epoch,
+                                       .mark = ac_table_mark(take->key),
+                                       .slot = take->slot,
                                        .holder = table->holder};
     /* The amount makes it valid, and comes last. */
     __atomic_store_n(&table->holds[record].amount, take->amount, __ATOMIC_RELEASE);
@@ -240,7 +241,9 @@ apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr
 static ac_slot_t *still_there(ac_limit_table_t *table, const ac_take_t *take)
 {
     ac_slot_t *slot = &table->slots[take->slot];
-    return slot->window == window_of(take) && slot->epoch == take->epoch && !memcmp(slot->key, take->key, AC_COUNT_KEY) ? slot : NULL;
+    return slot->window == window_of(take) && slot->epoch == take->epoch && !memcmp(slot->key, take->key, AC_COUNT_KEY)
+        ? slot
+        : NULL;
 }
 
 /* The record says what is held, so that it and the count change together. */
@@ -265,7 +268,7 @@ void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amou
     if (ac_table_lock(table, NULL) != APR_SUCCESS) {
         return;
     }
-    if (!table->holder) {                       /* this process has left: what it held is given back already */
+    if (!table->holder) { /* this process has left: what it held is given back already */
         ac_table_unlock(table);
         return;
     }
@@ -277,7 +280,7 @@ void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amou
         amount -= covered;
     }
     if (slot) {
-        slot->used = amount < AC_MAX_LIMIT - slot->used ? slot->used + amount : AC_MAX_LIMIT;     /* no limit is above it */
+        slot->used = amount < AC_MAX_LIMIT - slot->used ? slot->used + amount : AC_MAX_LIMIT; /* no limit is above it */
         note_change(table, slot);
     }
     if (covered) {

@@ -12,11 +12,11 @@
 
 #include <openssl/evp.h>
 
-#define LEASE_MS "15000"                        /* how long a holder counts without a sign of life */
+#define LEASE_MS "15000" /* how long a holder counts without a sign of life */
 #define SIGN_EVERY apr_time_from_sec(4)
-#define REFUSAL_AGAIN apr_time_from_sec(60)     /* between two lines of the log about a Redis that does not count */
+#define REFUSAL_AGAIN apr_time_from_sec(60) /* between two lines of the log about a Redis that does not count */
 #define KEY_SIZE 96
-#define TAKE_ARGS 4                             /* of each count: window in ms, most, amount, whether it is held */
+#define TAKE_ARGS 4 /* of each count: window in ms, most, amount, whether it is held */
 
 /* All or nothing. ARGV: the prefix, the holder, the lease, then TAKE_ARGS of each key.
  * → {1 or 0, Redis' time in ms, and of each count: the window's number, what is left, whether it refuses}.
@@ -94,16 +94,16 @@ typedef struct script_t {
 
 struct ac_limit_redis_t {
     ac_redis_t *redis;
-    ac_redis_conf_t conf;                       /* on_state and baton: the owner's */
+    ac_redis_conf_t conf; /* on_state and baton: the owner's */
     const char *prefix;
     ac_loop_t *loop;
     script_t take, settle;
     uint64_t process;
-    uint32_t holder;                            /* of this connection: the next one has another */
+    uint32_t holder; /* of this connection: the next one has another */
     char holder_key[KEY_SIZE + 64];
-    const char *sign_argv[5];                   /* SET holder_key 1 PX LEASE_MS */
+    const char *sign_argv[5]; /* SET holder_key 1 PX LEASE_MS */
     ac_timer_t sign_timer;
-    apr_time_t refusal_told;                    /* ac_clock; 0: never */
+    apr_time_t refusal_told; /* ac_clock; 0: never */
     int is_up;
 };
 
@@ -120,15 +120,15 @@ static void hash_script(script_t *script, const char *text)
     ac_hex(script->sha1, digest, len);
 }
 
-typedef struct eval_t {                         /* one call of a script, kept for the case that Redis does not know it */
+typedef struct eval_t { /* one call of a script, kept for the case that Redis does not know it */
     ac_limit_redis_t *counts;
     const script_t *script;
     int argc;
-    bool whole;                                 /* the text was sent */
-    ac_takes_t *takes;                          /* NULL: a settlement */
+    bool whole;        /* the text was sent */
+    ac_takes_t *takes; /* NULL: a settlement */
     ac_counted_fn *done;
     void *baton;
-    char *text;                                 /* arguments 3 and on, each with its NUL */
+    char *text; /* arguments 3 and on, each with its NUL */
     const char *argv[];
 } eval_t;
 
@@ -204,15 +204,15 @@ static bool is_window(const ac_take_t *take, int64_t epoch, int64_t now)
 static apr_status_t read_taken(ac_takes_t *takes, const redisReply *reply)
 {
     int64_t fine, now, epoch, left, over;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 3 * (size_t)takes->n || !limit_redis_read_number(&fine, reply->element[0]) ||
-        !limit_redis_read_number(&now, reply->element[1])) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 3 * (size_t)takes->n ||
+        !limit_redis_read_number(&fine, reply->element[0]) || !limit_redis_read_number(&now, reply->element[1])) {
         return APR_EGENERAL;
     }
     for (int i = 0; i < takes->n; i++) {
         ac_take_t *take = &takes->list[i];
         redisReply **said = &reply->element[2 + 3 * i];
-        if (!limit_redis_read_number(&epoch, said[0]) || !limit_redis_read_number(&left, said[1]) || !limit_redis_read_number(&over, said[2]) ||
-            !is_window(take, epoch, now)) {
+        if (!limit_redis_read_number(&epoch, said[0]) || !limit_redis_read_number(&left, said[1]) ||
+            !limit_redis_read_number(&over, said[2]) || !is_window(take, epoch, now)) {
             return APR_EGENERAL;
         }
         take->epoch = epoch;
@@ -327,8 +327,8 @@ static void limit_redis_sign(void *baton)
 static void limit_redis_set_name(ac_limit_redis_t *counts, uint32_t holder)
 {
     counts->holder = holder;
-    snprintf(counts->holder_key, sizeof(counts->holder_key), "%sholder:%016" PRIx64 "-%u", counts->prefix, counts->process,
-             (unsigned)holder);
+    snprintf(counts->holder_key, sizeof(counts->holder_key), "%sholder:%016" PRIx64 "-%u", counts->prefix,
+             counts->process, (unsigned)holder);
 }
 
 static void limit_redis_on_state(void *baton, bool up, const char *why)
@@ -337,8 +337,7 @@ static void limit_redis_on_state(void *baton, bool up, const char *why)
     __atomic_store_n(&counts->is_up, up, __ATOMIC_RELEASE);
     if (up) {
         limit_redis_sign(counts);
-    }
-    else {
+    } else {
         /* What was given back meanwhile was not heard of: with a new name none of it stays for longer than the lease. */
         limit_redis_set_name(counts, counts->holder + 1);
         ac_timer_cancel(counts->loop, &counts->sign_timer);
@@ -350,8 +349,8 @@ static void limit_redis_on_state(void *baton, bool up, const char *why)
 
 /* ---- making and ending it ---- */
 
-apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_conf_t *conf, const char *prefix, const ac_host_t *host,
-                                   ac_err_t *err)
+apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_conf_t *conf, const char *prefix,
+                                   const ac_host_t *host, ac_err_t *err)
 {
     ac_limit_redis_t *counts = ac_alloc(sizeof(*counts));
     ac_redis_conf_t mine = *conf;
@@ -362,10 +361,11 @@ apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_co
     hash_script(&counts->take, take_script);
     hash_script(&counts->settle, settle_script);
     limit_redis_set_name(counts, 0);
-    memcpy(counts->sign_argv, (const char *[]){"SET", counts->holder_key, "1", "PX", LEASE_MS}, sizeof(counts->sign_argv));
+    memcpy(counts->sign_argv, (const char *[]){"SET", counts->holder_key, "1", "PX", LEASE_MS},
+           sizeof(counts->sign_argv));
     mine.on_state = limit_redis_on_state;
     mine.baton = counts;
-    mine.proof = counts->sign_argv;             /* where it cannot be said that this process lives, nothing can be counted */
+    mine.proof = counts->sign_argv; /* where it cannot be said that this process lives, nothing can be counted */
     mine.n_proof = 5;
     apr_status_t status = ac_redis_create(&counts->redis, &mine, host->loop, host->work, err);
     if (status != APR_SUCCESS) {

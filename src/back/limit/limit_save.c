@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #define FIRST_LINE "agentchat limits 1\n"
-#define CHUNK 512                               /* slots that are looked at under one lock */
-#define SAVING_PATIENCE apr_time_from_sec(30)   /* for who is at it; then it is thought to be dead */
+#define CHUNK 512                             /* slots that are looked at under one lock */
+#define SAVING_PATIENCE apr_time_from_sec(30) /* for who is at it; then it is thought to be dead */
 
 /* Whether there is something to save and nobody is at it; *pchanges: as of now. */
 static bool limit_save_claim(ac_limit_table_t *table, uint64_t *pchanges)
@@ -79,7 +79,7 @@ apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_
     snprintf(part, sizeof(part), "%s.new", path);
     FILE *file = open_part(part);
     bool written = file && fputs(FIRST_LINE, file) >= 0 && write_slots(file, table, now) == 0 && fflush(file) == 0 &&
-                   fdatasync(fileno(file)) == 0;
+        fdatasync(fileno(file)) == 0;
     if (!written) {
         status = errno ? errno : APR_EGENERAL;
     }
@@ -109,9 +109,10 @@ static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t
         }
         key[i] = (unsigned char)(high << 4 | low);
     }
-    return sscanf(line + 2 * AC_COUNT_KEY, " %" SCNd64 " %" SCNd64 " %" SCNd64, &number[0], &number[1], &number[2]) == 3 &&
-           number[0] >= AC_SAVED_WINDOW && number[0] <= APR_USEC_PER_SEC * 86400 && number[1] >= 0 &&
-           number[1] < INT64_MAX / number[0] - 1 && number[2] > 0 && number[2] <= AC_MAX_LIMIT;
+    return sscanf(line + 2 * AC_COUNT_KEY, " %" SCNd64 " %" SCNd64 " %" SCNd64, &number[0], &number[1], &number[2]) ==
+        3 &&
+        number[0] >= AC_SAVED_WINDOW && number[0] <= APR_USEC_PER_SEC * 86400 && number[1] >= 0 &&
+        number[1] < INT64_MAX / number[0] - 1 && number[2] > 0 && number[2] <= AC_MAX_LIMIT;
 }
 
 apr_status_t ac_limit_table_load(ac_limit_table_t *table, const char *path, apr_time_t now)

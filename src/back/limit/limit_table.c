@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define MAGIC "aclimit1"
-#define PATIENCE apr_time_from_sec(2)           /* for who has the lock, and may not be let run on a busy machine */
+#define PATIENCE apr_time_from_sec(2) /* for who has the lock, and may not be let run on a busy machine */
 
 _Static_assert((AC_MAX_COUNTS & (AC_MAX_COUNTS - 1)) == 0 && (AC_MAX_HOLDS & (AC_MAX_HOLDS - 1)) == 0, "powers of two");
 
@@ -52,8 +52,7 @@ static void rebuild(ac_limit_table_t *table)
         if (!hold->amount) {
             hold->next = head->first_free;
             head->first_free = i + 1;
-        }
-        else if (slot->window && slot->epoch == hold->epoch && ac_table_mark(slot->key) == hold->mark) {
+        } else if (slot->window && slot->epoch == hold->epoch && ac_table_mark(slot->key) == hold->mark) {
             slot->held += hold->amount;
         }
     }
@@ -64,8 +63,7 @@ apr_status_t ac_table_lock(ac_limit_table_t *table, ac_err_t *err)
     int status = ac_shared_lock_take(&table->head->lock, PATIENCE);
     if (status == EOWNERDEAD) {
         rebuild(table);
-    }
-    else if (status) {
+    } else if (status) {
         return ac_err_set(err, AC_OVERLOADED, "the counts of the limits are not to be had");
     }
     return APR_SUCCESS;
@@ -151,7 +149,8 @@ static apr_status_t limit_table_open_file(ac_limit_table_t *table, const char *p
     struct stat space;
     /* Process numbers mean something in one namespace only. */
     unsigned long long where = stat("/proc/self/ns/pid", &space) ? 0 : (unsigned long long)space.st_ino;
-    snprintf(name, sizeof(name), "%s-%llu-%u-%u", path, where, (unsigned)whole_size(), (unsigned)sizeof(pthread_mutex_t));
+    snprintf(name, sizeof(name), "%s-%llu-%u-%u", path, where, (unsigned)whole_size(),
+             (unsigned)sizeof(pthread_mutex_t));
     table->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (table->fd < 0) {
         return errno;
@@ -180,8 +179,7 @@ apr_status_t ac_limit_table_open(ac_limit_table_t **ptable, const char *path, ac
     *ptable = NULL;
     if (path) {
         status = limit_table_open_file(table, path);
-    }
-    else {
+    } else {
         void *memory = mmap(NULL, table->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         status = memory == MAP_FAILED ? errno : APR_SUCCESS;
         if (status == APR_SUCCESS) {
@@ -247,7 +245,9 @@ apr_status_t ac_limit_table_join(ac_limit_table_t *table, ac_err_t *err)
         }
     }
     ac_table_unlock(table);
-    return table->holder ? APR_SUCCESS : ac_err_set(err, AC_OVERLOADED, "more than %d processes use one table of limits", AC_MAX_HOLDERS);
+    return table->holder
+        ? APR_SUCCESS
+        : ac_err_set(err, AC_OVERLOADED, "more than %d processes use one table of limits", AC_MAX_HOLDERS);
 }
 
 void ac_limit_table_leave(ac_limit_table_t *table)
@@ -265,7 +265,8 @@ void ac_limit_table_sweep(ac_limit_table_t *table)
 {
     for (uint32_t i = 0; i < AC_MAX_HOLDERS; i++) {
         ac_holder_t *holder = &table->head->holders[i];
-        int64_t pid = __atomic_load_n(&holder->pid, __ATOMIC_RELAXED), started = __atomic_load_n(&holder->started, __ATOMIC_RELAXED);
+        int64_t pid = __atomic_load_n(&holder->pid, __ATOMIC_RELAXED),
+                started = __atomic_load_n(&holder->started, __ATOMIC_RELAXED);
         int64_t now = pid ? ac_process_started(pid) : started;
         if (now == started || now < 0 || ac_table_lock(table, NULL) != APR_SUCCESS) {
             continue;

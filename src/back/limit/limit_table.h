@@ -11,38 +11,38 @@
 
 #include <pthread.h>
 
-#define AC_TABLE_WAYS 8                         /* slots of a bucket; a count is in one of two buckets */
-#define AC_TABLE_GAUGE INT64_C(-1)              /* `window` of what is held at once */
+#define AC_TABLE_WAYS 8            /* slots of a bucket; a count is in one of two buckets */
+#define AC_TABLE_GAUGE INT64_C(-1) /* `window` of what is held at once */
 
-typedef struct ac_slot_t {                      /* one count */
+typedef struct ac_slot_t { /* one count */
     unsigned char key[AC_COUNT_KEY];
-    int64_t window;                             /* microseconds; 0: the slot is free; AC_TABLE_GAUGE */
-    int64_t epoch;                              /* the window's number since 1970; 0 for a gauge */
-    int64_t used, held;                         /* in that window */
+    int64_t window;     /* microseconds; 0: the slot is free; AC_TABLE_GAUGE */
+    int64_t epoch;      /* the window's number since 1970; 0 for a gauge */
+    int64_t used, held; /* in that window */
 } ac_slot_t;
 
-typedef struct ac_hold_t {                      /* what one request holds of one count; amount 0: the record is free */
+typedef struct ac_hold_t { /* what one request holds of one count; amount 0: the record is free */
     int64_t amount, epoch;
-    uint64_t mark;                              /* of the slot's key, since the slot may belong to another by then */
+    uint64_t mark; /* of the slot's key, since the slot may belong to another by then */
     uint32_t slot, holder;
-    uint32_t next;                              /* free record + 1 */
+    uint32_t next; /* free record + 1 */
     uint32_t unused;
 } ac_hold_t;
 
-typedef struct ac_holder_t {                    /* a process that may hold something; pid 0: free */
+typedef struct ac_holder_t { /* a process that may hold something; pid 0: free */
     int64_t pid, started;
 } ac_holder_t;
 
-typedef struct ac_table_head_t {                /* begins the file; its layout is part of the file's name */
+typedef struct ac_table_head_t { /* begins the file; its layout is part of the file's name */
     char magic[8];
     pthread_mutex_t lock;
     uint64_t seed;
-    uint32_t n_slots, n_holds;                  /* powers of two; how many there may be */
-    uint32_t first_free, n_used;                /* free record + 1; records that were ever used */
-    uint64_t n_changes, n_saved;                /* of counts that are worth saving; as of the last saving */
-    int64_t saving_until;                       /* ac_clock: somebody is at it */
-    uint32_t shared_away;                       /* it was told that the shared counts are not to be reached */
-    int64_t full_at;                            /* ac_clock: when it was last told that the table is full */
+    uint32_t n_slots, n_holds;   /* powers of two; how many there may be */
+    uint32_t first_free, n_used; /* free record + 1; records that were ever used */
+    uint64_t n_changes, n_saved; /* of counts that are worth saving; as of the last saving */
+    int64_t saving_until;        /* ac_clock: somebody is at it */
+    uint32_t shared_away;        /* it was told that the shared counts are not to be reached */
+    int64_t full_at;             /* ac_clock: when it was last told that the table is full */
     ac_holder_t holders[AC_MAX_HOLDERS];
 } ac_table_head_t;
 
@@ -51,10 +51,10 @@ struct ac_limit_table_t {
     ac_slot_t *slots;
     ac_hold_t *holds;
     size_t size;
-    int fd;                                     /* holds a shared lock as long as any process has it open; -1: no file */
-    uint32_t holder;                            /* ours, + 1; 0: this process has not joined */
-    int64_t pid;                                /* that joined */
-    bool fresh;                                 /* made now, and empty */
+    int fd;          /* holds a shared lock as long as any process has it open; -1: no file */
+    uint32_t holder; /* ours, + 1; 0: this process has not joined */
+    int64_t pid;     /* that joined */
+    bool fresh;      /* made now, and empty */
 };
 
 /* limit_table.c. errors: overloaded where the lock is not to be had in time, as when its holder is stopped. err may be NULL. */
@@ -64,6 +64,7 @@ void ac_table_unlock(ac_limit_table_t *table);
 void ac_table_drop_hold(ac_limit_table_t *table, uint32_t record);
 uint64_t ac_table_mark(const unsigned char key[AC_COUNT_KEY]);
 /* limit_count.c: the slot of this count in the window of `now`, or a free one for it; NULL: there is none. With the lock held. */
-ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch, apr_time_t now);
+ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch,
+                         apr_time_t now);
 
 #endif

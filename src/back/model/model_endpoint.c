@@ -42,8 +42,8 @@ static bool model_endpoint_ends_with(const char *text, const char *end)
 
 static bool is_azure(const char *host)
 {
-    return model_endpoint_ends_with(host, ".azure.com") || model_endpoint_ends_with(host, ".azure.us") || model_endpoint_ends_with(host, ".azure.cn")
-        || ac_http_host_near(host);
+    return model_endpoint_ends_with(host, ".azure.com") || model_endpoint_ends_with(host, ".azure.us") ||
+        model_endpoint_ends_with(host, ".azure.cn") || ac_http_host_near(host);
 }
 
 static const char *encode_segment(const char *text, apr_pool_t *p)
@@ -68,7 +68,7 @@ static const char *encode_segment(const char *text, apr_pool_t *p)
 
 typedef struct options_t {
     const char *const *known;
-    const char *unknown;                    /* the first that is not */
+    const char *unknown; /* the first that is not */
 } options_t;
 
 static int check_option(void *baton, const char *name, const char *value)
@@ -121,8 +121,10 @@ static const char *check_address(const char **pbase, const char *endpoint, const
                             example);
     }
     if (strpbrk(endpoint, "?#")) {
-        return apr_psprintf(p, "AgentChatEndpoint: '%s' has a '?' or '#'; give the address alone, like %s, and options "
-                            "behind it", endpoint, example);
+        return apr_psprintf(p,
+                            "AgentChatEndpoint: '%s' has a '?' or '#'; give the address alone, like %s, and options "
+                            "behind it",
+                            endpoint, example);
     }
     if (strstr(endpoint, "/chat/completions") || strstr(endpoint, "/openai/deployments")) {
         return apr_psprintf(p, "AgentChatEndpoint: '%s' is the address of one call; give only its beginning, like %s",
@@ -141,14 +143,18 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
     const char *insecure = model_endpoint_option(conf, "insecure"), *host = model_endpoint_host_of(base, p);
     bool open = !strncasecmp(base, "http:", 5) && !(insecure && !strcasecmp(insecure, "on"));
     if (conf->auth && open && !ac_http_host_near(host)) {
-        return apr_psprintf(p, "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
-                            "way to %s; use https, or add insecure=on if the way is safe", host);
+        return apr_psprintf(p,
+                            "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
+                            "way to %s; use https, or add insecure=on if the way is safe",
+                            host);
     }
     bool azure = conf->provider && !strcmp(conf->provider, "azure-openai");
     bool token = conf->auth && ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
     if (token && !azure && !ac_credential_scope(conf->auth, NULL) && !is_azure(host)) {
-        return apr_psprintf(p, "AgentChatCredential: '%s' gives tokens of Entra ID, and %s is none of Azure's hosts; say "
-                            "with scope= what they shall be for", ac_credential_spec(conf->auth), host);
+        return apr_psprintf(p,
+                            "AgentChatCredential: '%s' gives tokens of Entra ID, and %s is none of Azure's hosts; say "
+                            "with scope= what they shall be for",
+                            ac_credential_spec(conf->auth), host);
     }
     return NULL;
 }
@@ -216,7 +222,9 @@ static bool is_dated(const char *version)
 static const char *set_v1(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
 {
     const char *query = !strcasecmp(version, "v1") ? "" : apr_pstrcat(p, "?api-version=", version, NULL);
-    const char *rest = model_endpoint_ends_with(base, "/openai/v1") ? "" : model_endpoint_ends_with(base, "/openai") ? "/v1" : "/openai/v1";
+    const char *rest = model_endpoint_ends_with(base, "/openai/v1") ? ""
+        : model_endpoint_ends_with(base, "/openai")                 ? "/v1"
+                                                                    : "/openai/v1";
     model->url = apr_pstrcat(p, base, rest, "/chat/completions", query, NULL);
     model->probe_url = apr_pstrcat(p, base, rest, "/models", query, NULL);
     return NULL;
@@ -240,8 +248,10 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
     const char *base, *version = model_endpoint_option(conf, "api-version");
     const char *problem = check_options(conf, azure_options, p);
     if (!problem && !(conf->endpoint && *conf->endpoint)) {
-        problem = apr_psprintf(p, "AgentChatEndpoint: there is none; give the resource's address and a deployment, "
-                               "like %s deployment=gpt-5-mini", example);
+        problem = apr_psprintf(p,
+                               "AgentChatEndpoint: there is none; give the resource's address and a deployment, "
+                               "like %s deployment=gpt-5-mini",
+                               example);
     }
     if (!problem) {
         problem = check_address(&base, conf->endpoint, example, p);
@@ -253,7 +263,8 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
         return problem;
     }
     openai_model_t *model = make_model(conf, p);
-    model->model = model_endpoint_option(conf, "deployment") ? model_endpoint_option(conf, "deployment") : model_endpoint_option(conf, "model");
+    model->model = model_endpoint_option(conf, "deployment") ? model_endpoint_option(conf, "deployment")
+                                                             : model_endpoint_option(conf, "model");
     if (!model->model) {
         return apr_psprintf(p, "AgentChatEndpoint: no deployment; add its name, like %s deployment=gpt-5-mini", base);
     }
@@ -262,14 +273,18 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
                "file:PATH or keyvault:URL";
     }
     bool dated = version && is_dated(version), v1_address = model_endpoint_ends_with(base, "/openai/v1");
-    if (version && !dated && strcasecmp(version, "v1") && strcasecmp(version, "preview")
-        && strcasecmp(version, "latest")) {
-        return apr_psprintf(p, "AgentChatEndpoint: api-version='%s'; give v1 (also preview or latest), or a date like "
-                            "2024-10-21", version);
+    if (version && !dated && strcasecmp(version, "v1") && strcasecmp(version, "preview") &&
+        strcasecmp(version, "latest")) {
+        return apr_psprintf(p,
+                            "AgentChatEndpoint: api-version='%s'; give v1 (also preview or latest), or a date like "
+                            "2024-10-21",
+                            version);
     }
     if (dated && v1_address) {
-        return apr_psprintf(p, "AgentChatEndpoint: api-version=%s does not go with an address that ends in /openai/v1; "
-                            "leave one of them out", version);
+        return apr_psprintf(p,
+                            "AgentChatEndpoint: api-version=%s does not go with an address that ends in /openai/v1; "
+                            "leave one of them out",
+                            version);
     }
     model->azure = model->strict_probe = true;
     model->request_id_header = "x-ms-client-request-id";

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define CREDENTIAL_WAIT apr_time_from_sec(10)  /* at most, and at most the first byte's time */
-#define LINGER apr_time_from_sec(1)         /* how long an answer that said [DONE] may keep its connection open */
+#define CREDENTIAL_WAIT apr_time_from_sec(10) /* at most, and at most the first byte's time */
+#define LINGER apr_time_from_sec(1)           /* how long an answer that said [DONE] may keep its connection open */
 #define MAX_HEADERS 6
 
 typedef enum body_e { BODY_NONE, BODY_STREAM, BODY_WHOLE } body_e;
@@ -18,23 +18,23 @@ typedef struct call_t {
     openai_model_t *model;
     const ac_model_cb_t *cb;
     void *baton;
-    ac_http_t *http;                        /* NULL once it has ended */
+    ac_http_t *http; /* NULL once it has ended */
     ac_openai_answer_t answer;
     ac_sse_reader_t reader;
-    ac_buf_t whole;                         /* of a server that ignores `stream` */
+    ac_buf_t whole; /* of a server that ignores `stream` */
     body_e body;
-    int status;                             /* HTTP's */
-    bool page;                              /* the answer is a web page */
-    bool busy;                              /* inside a callback of the exchange: cancelling waits until it is over */
+    int status; /* HTTP's */
+    bool page;  /* the answer is a web page */
+    bool busy;  /* inside a callback of the exchange: cancelling waits until it is over */
     bool cancelled;
     apr_interval_time_t retry_after;
     ac_timer_t linger;
     /* Until the head of an answer has come: what is needed to ask once more, with another credential. */
     ac_buf_t request;
-    char *request_id;                       /* a whole header, or NULL */
-    char *used;                             /* the credential's text, as sent; NULL: none so far */
-    bool waiting;                           /* for a credential; `linger` is the timer of that, too */
-    bool renewed;                           /* once is enough */
+    char *request_id; /* a whole header, or NULL */
+    char *used;       /* the credential's text, as sent; NULL: none so far */
+    bool waiting;     /* for a credential; `linger` is the timer of that, too */
+    bool renewed;     /* once is enough */
     ac_err_t err;
 } call_t;
 
@@ -88,7 +88,8 @@ static void model_openai_on_tool_args(void *baton, int index, const char *fragme
     }
 }
 
-static const ac_model_cb_t answer_callbacks = {model_openai_on_text, model_openai_on_tool_start, model_openai_on_tool_args, NULL};
+static const ac_model_cb_t answer_callbacks = {model_openai_on_text, model_openai_on_tool_start,
+                                               model_openai_on_tool_args, NULL};
 
 /* ---- the end ---- */
 
@@ -98,8 +99,7 @@ static void model_openai_end_call(call_t *call)
     ac_model_end_t end;
     if (call->err.kind == AC_OK) {
         ac_openai_end(&call->answer, &end);
-    }
-    else {
+    } else {
         memset(&end, 0, sizeof(end));
         end.usage = call->answer.usage;
         memcpy(end.model, call->answer.model, sizeof(end.model));
@@ -156,7 +156,8 @@ static bool model_openai_on_event(void *baton, const char *event, const char *da
 /* The last event, which the body's end has closed. Where that cut it, there was none. */
 static bool on_last_event(void *baton, const char *event, const char *data, size_t len)
 {
-    return len && (data[len - 1] == '}' || data[len - 1] == ']') ? model_openai_on_event(baton, event, data, len) : true;
+    return len && (data[len - 1] == '}' || data[len - 1] == ']') ? model_openai_on_event(baton, event, data, len)
+                                                                 : true;
 }
 
 /* What the body is shows in its first byte; content types are not to be relied on. */
@@ -176,8 +177,7 @@ static void take_body(call_t *call, const char *bytes, size_t len)
     }
     if (call->body == BODY_STREAM) {
         ac_sse_read(&call->reader, bytes, len, model_openai_on_event, call, &call->err);
-    }
-    else if (call->body == BODY_WHOLE && ac_buf_add(&call->whole, bytes, len) != APR_SUCCESS) {
+    } else if (call->body == BODY_WHOLE && ac_buf_add(&call->whole, bytes, len) != APR_SUCCESS) {
         ac_err_set(&call->err, AC_MODEL_ERROR, "the model's answer is too long");
     }
 }
@@ -217,12 +217,11 @@ static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
     }
     if (status != APR_SUCCESS) {
         model_openai_take_failure(call, err);
-    }
-    else if (call->page) {
-        ac_err_set(&call->err, AC_MODEL_REFUSED, "the model's service answered with a web page; check the address in "
+    } else if (call->page) {
+        ac_err_set(&call->err, AC_MODEL_REFUSED,
+                   "the model's service answered with a web page; check the address in "
                    "AgentChatEndpoint");
-    }
-    else if (call->body == BODY_WHOLE) {
+    } else if (call->body == BODY_WHOLE) {
         ac_openai_whole(&call->answer, call->whole.data, call->whole.len, &call->err);
     }
 }
@@ -271,7 +270,8 @@ static bool model_openai_may_retry(void *baton, int status, const char *error_bo
     return retry;
 }
 
-static const ac_http_cb_t http_callbacks = {model_openai_on_head, model_openai_on_body, on_http_end, model_openai_may_retry};
+static const ac_http_cb_t http_callbacks = {model_openai_on_head, model_openai_on_body, on_http_end,
+                                            model_openai_may_retry};
 
 /* ---- asking ---- */
 
@@ -291,7 +291,8 @@ static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t 
     const openai_model_t *model = call->model;
     const ac_model_conf_t *conf = model->conf;
     const char *headers[MAX_HEADERS] = {
-        "Content-Type: application/json", "Accept: text/event-stream, application/json",
+        "Content-Type: application/json",
+        "Accept: text/event-stream, application/json",
     };
     char *credential = text ? openai_model_header(model, text) : NULL;
     int n = 2;
@@ -302,11 +303,19 @@ static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t 
     openai_model_wipe(call->used);
     call->used = text ? strdup(text) : NULL;
     ac_http_request_t request = {
-        .method = "POST", .url = model->url, .headers = headers, .body = call->request.data,
-        .body_len = call->request.len, .connect_timeout = conf->connect_timeout,
-        .first_byte_timeout = conf->first_byte_timeout, .idle_timeout = conf->idle_timeout,
-        .total_timeout = conf->total_timeout, .max_response = AC_MAX_RESPONSE, .retries = conf->retries,
-        .http_version = conf->http_version, .ca_file = conf->ca_file,
+        .method = "POST",
+        .url = model->url,
+        .headers = headers,
+        .body = call->request.data,
+        .body_len = call->request.len,
+        .connect_timeout = conf->connect_timeout,
+        .first_byte_timeout = conf->first_byte_timeout,
+        .idle_timeout = conf->idle_timeout,
+        .total_timeout = conf->total_timeout,
+        .max_response = AC_MAX_RESPONSE,
+        .retries = conf->retries,
+        .http_version = conf->http_version,
+        .ca_file = conf->ca_file,
     };
     apr_status_t status = ac_http_start(&call->http, model->loop, &request, &http_callbacks, call, err);
     openai_model_wipe(credential);
@@ -326,7 +335,7 @@ static void model_openai_on_credential(void *baton, apr_status_t status, const c
     call->waiting = false;
     ac_timer_cancel(call->model->loop, &call->linger);
     if (status == APR_SUCCESS && call->used && !strcmp(text, call->used)) {
-        end_unasked(call);                  /* there is no other; what the service said of it stands */
+        end_unasked(call); /* there is no other; what the service said of it stands */
         return;
     }
     ac_err_init(&call->err);
@@ -361,7 +370,8 @@ static void get_credential(call_t *call)
 {
     const openai_model_t *model = call->model;
     call->waiting = true;
-    ac_timer_set(model->loop, &call->linger, ac_loop_now(model->loop) + credential_patience(model), on_no_credential, call);
+    ac_timer_set(model->loop, &call->linger, ac_loop_now(model->loop) + credential_patience(model), on_no_credential,
+                 call);
     ac_credential_get(model->conf->auth, model->scope, model_openai_on_credential, call);
 }
 
@@ -387,8 +397,8 @@ static char *make_request_id(const openai_model_t *model, const char *id)
     return header;
 }
 
-static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
-                        ac_err_t *err)
+static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb,
+                                     void *baton, ac_err_t *err)
 {
     openai_model_t *model = self;
     *pcall = NULL;
@@ -407,8 +417,7 @@ static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_as
     }
     if (status == APR_SUCCESS) {
         *pcall = call;
-    }
-    else {
+    } else {
         model_openai_call_free(call);
     }
     return status;
@@ -443,5 +452,6 @@ const ac_model_vt ac_model_openai = {
 };
 
 const ac_model_vt ac_model_azure_openai = {
-    "azure-openai", openai_model_create_azure, model_openai_child_init, model_openai_ask, model_openai_cancel, openai_model_probe,
+    "azure-openai",   openai_model_create_azure, model_openai_child_init,
+    model_openai_ask, model_openai_cancel,       openai_model_probe,
 };

@@ -8,13 +8,13 @@
 typedef struct openai_model_t {
     const ac_model_conf_t *conf;
     const char *url, *probe_url;
-    const char *model;                      /* the body's member; NULL: none */
-    const char *credential_header;          /* up to its value: "Authorization: Bearer "; NULL: none */
-    const char *scope;                      /* of an identity's token */
-    const char *request_id_header;          /* its name */
+    const char *model;             /* the body's member; NULL: none */
+    const char *credential_header; /* up to its value: "Authorization: Bearer "; NULL: none */
+    const char *scope;             /* of an identity's token */
+    const char *request_id_header; /* its name */
     bool azure;
-    bool strict_probe;                      /* a 404 for the list of models says that the address is wrong */
-    ac_loop_t *loop;                        /* set by child_init */
+    bool strict_probe; /* a 404 for the list of models says that the address is wrong */
+    ac_loop_t *loop;   /* set by child_init */
 } openai_model_t;
 
 /* The two providers' create(). */
@@ -23,14 +23,15 @@ const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf,
 /* ---- model_credential.c ---- */
 /* The header with the credential's text, on the heap. */
 char *openai_model_header(const openai_model_t *model, const char *text);
-void openai_model_wipe(char *secret);       /* and frees it; NULL is fine */
+void openai_model_wipe(char *secret); /* and frees it; NULL is fine */
 /* Why there is no credential, as the model's error. */
 void openai_model_unauthenticated(ac_err_t *err, const ac_err_t *cause);
 /* Whether this answer says that a credential which is good otherwise is not known any more, so that another may do. */
 bool openai_model_rejects(int status, const char *error_body, size_t len);
 
 /* ac_model_vt's probe. */
-void openai_model_probe(void *self, void (*done)(void *baton, apr_status_t status, apr_interval_time_t took,
-                                                 const ac_err_t *err), void *baton);
+void openai_model_probe(void *self,
+                        void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
+                        void *baton);
 
 #endif

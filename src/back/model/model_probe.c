@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define CONNECT_TIMEOUT apr_time_from_sec(2)
-#define TOTAL_TIMEOUT   apr_time_from_sec(5)
-#define HEAD_ONLY       (1024 * 1024)
+#define TOTAL_TIMEOUT apr_time_from_sec(5)
+#define HEAD_ONLY (1024 * 1024)
 
 typedef struct probe_t {
     const openai_model_t *model;
@@ -18,8 +18,8 @@ typedef struct probe_t {
     apr_time_t began;
     ac_http_t *http;
     ac_ready_t ready;
-    ac_timer_t timer;                       /* while there is no credential yet */
-    char *used;                             /* the credential's text; NULL: none */
+    ac_timer_t timer; /* while there is no credential yet */
+    char *used;       /* the credential's text; NULL: none */
     ac_err_t err;
 } probe_t;
 
@@ -41,18 +41,18 @@ static bool model_probe_on_body(void *baton, const char *bytes, size_t len)
 
 static bool is_wrong(const openai_model_t *model, int status)
 {
-    return status == 401 || status == 403 || (status == 404 && model->strict_probe) || status >= 500
-        || (status >= 300 && status < 400);
+    return status == 401 || status == 403 || (status == 404 && model->strict_probe) || status >= 500 ||
+        (status >= 300 && status < 400);
 }
 
-static void model_probe_on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
+static void model_probe_on_end(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body,
+                               size_t len)
 {
     probe_t *probe = baton;
     if (status != APR_SUCCESS) {
         bool late = err->kind == AC_UPSTREAM_TIMEOUT;
         ac_err_set(&probe->err, late ? AC_MODEL_TIMEOUT : AC_MODEL_ERROR, "%s", err->detail);
-    }
-    else if (is_wrong(probe->model, err->http_status)) {
+    } else if (is_wrong(probe->model, err->http_status)) {
         if (probe->used && openai_model_rejects(err->http_status, error_body, len)) {
             ac_credential_reject(probe->model->conf->auth, probe->model->scope, probe->used);
         }
@@ -68,8 +68,13 @@ static void model_probe_start(probe_t *probe)
     char *header = probe->used ? openai_model_header(model, probe->used) : NULL;
     const char *headers[] = {"Accept: application/json", header, NULL};
     ac_http_request_t request = {
-        .method = "GET", .url = model->probe_url, .headers = headers, .connect_timeout = CONNECT_TIMEOUT,
-        .total_timeout = TOTAL_TIMEOUT, .max_response = HEAD_ONLY, .http_version = model->conf->http_version,
+        .method = "GET",
+        .url = model->probe_url,
+        .headers = headers,
+        .connect_timeout = CONNECT_TIMEOUT,
+        .total_timeout = TOTAL_TIMEOUT,
+        .max_response = HEAD_ONLY,
+        .http_version = model->conf->http_version,
         .ca_file = model->conf->ca_file,
     };
     if (ac_http_start(&probe->http, model->loop, &request, &callbacks, probe, &probe->err) != APR_SUCCESS) {
@@ -100,8 +105,9 @@ static void model_probe_on_late(void *baton)
     model_probe_end_probe(probe);
 }
 
-void openai_model_probe(void *self, void (*done)(void *baton, apr_status_t status, apr_interval_time_t took,
-                                                 const ac_err_t *err), void *baton)
+void openai_model_probe(void *self,
+                        void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
+                        void *baton)
 {
     const openai_model_t *model = self;
     probe_t *probe = ac_alloc(sizeof(*probe));

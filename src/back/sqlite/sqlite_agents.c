@@ -9,9 +9,8 @@ static const char sql_set_stamp[] =
     "INSERT INTO stamps (name, value) VALUES ('agents', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 static const char sql_list[] = "SELECT doc FROM agents WHERE id > '' ORDER BY id";
 static const char sql_find[] = "SELECT etag FROM agents WHERE id = ?1";
-static const char sql_put[] =
-    "INSERT INTO agents (id, etag, doc) VALUES (?1, ?2, ?3)"
-    " ON CONFLICT (id) DO UPDATE SET etag = excluded.etag, doc = excluded.doc";
+static const char sql_put[] = "INSERT INTO agents (id, etag, doc) VALUES (?1, ?2, ?3)"
+                              " ON CONFLICT (id) DO UPDATE SET etag = excluded.etag, doc = excluded.doc";
 static const char sql_delete[] = "DELETE FROM agents WHERE id = ?1";
 
 /* *pstamp: a reference; "" where no agent was ever made. */
@@ -49,7 +48,8 @@ static apr_status_t documents_read(json_t *data, ac_sqlite_conn_t *conn, ac_err_
         status = ac_sqlite_step(&row, conn, stmt, err);
     }
     while (status == APR_SUCCESS && row) {
-        status = json_array_append_new(data, ac_sqlite_column_json(stmt, 0)) == 0 ? ac_sqlite_step(&row, conn, stmt, err)
+        status = json_array_append_new(data, ac_sqlite_column_json(stmt, 0)) == 0
+            ? ac_sqlite_step(&row, conn, stmt, err)
             : ac_sqlite_fail_row(conn, err);
     }
     return status;
@@ -108,7 +108,8 @@ apr_status_t ac_sqlite_agent_put(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_store_agent_check(op, found);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_run(conn, sql_put, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(etag), ac_sqlite_json(agent)),
+        status = ac_sqlite_run(conn, sql_put,
+                               AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(etag), ac_sqlite_json(agent)),
                                &op->err);
     }
     if (status == APR_SUCCESS) {

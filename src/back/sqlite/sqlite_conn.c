@@ -12,13 +12,13 @@
 
 #include <apr_strings.h>
 
-#define OPEN_PATIENCE apr_time_from_sec(10)         /* several children start at once and migrate one after another */
+#define OPEN_PATIENCE apr_time_from_sec(10) /* several children start at once and migrate one after another */
 #define OPEN_PAUSE apr_time_from_sec(1)
-#define LOCK_PAUSE apr_time_from_msec(100)          /* before it is opened once more, where locks failed */
+#define LOCK_PAUSE apr_time_from_msec(100) /* before it is opened once more, where locks failed */
 #define EPISODE_QUIET apr_time_from_sec(60)
-#define PROGRESS_STEPS 20000                        /* of SQLite's machine between two looks at the clock */
+#define PROGRESS_STEPS 20000 /* of SQLite's machine between two looks at the clock */
 #define MMAP_SIZE "67108864"
-#define WAL_KEPT "67108864"                         /* bytes that the log file keeps when it starts over */
+#define WAL_KEPT "67108864" /* bytes that the log file keeps when it starts over */
 
 /* ---- errors ---- */
 
@@ -28,18 +28,24 @@ static void sqlite_conn_log_trouble(const ac_sqlite_conn_t *conn, int code)
 
     switch (code) {
     case SQLITE_FULL:
-        ac_log(AC_M204, 0, "store sqlite[%s]: %s while writing; nothing new is stored until there is room: free "
-               "space on its file system", path, reason);
+        ac_log(AC_M204, 0,
+               "store sqlite[%s]: %s while writing; nothing new is stored until there is room: free "
+               "space on its file system",
+               path, reason);
         break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        ac_log(AC_M202, 0, "store sqlite[%s]: %s; restore the file from a backup, or move it away to begin with an "
-               "empty one", path, reason);
+        ac_log(AC_M202, 0,
+               "store sqlite[%s]: %s; restore the file from a backup, or move it away to begin with an "
+               "empty one",
+               path, reason);
         break;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        ac_log(AC_M206, 0, "store sqlite[%s]: another process kept it locked for too long; look for one that has it "
-               "open, as a backup or an sqlite3 shell", path);
+        ac_log(AC_M206, 0,
+               "store sqlite[%s]: another process kept it locked for too long; look for one that has it "
+               "open, as a backup or an sqlite3 shell",
+               path);
         break;
     default:
         ac_log(AC_M205, 0, "store sqlite[%s]: %s (SQLite %d) while %s; look at the file, its directory and the disk",
@@ -157,7 +163,7 @@ static apr_status_t file_make(const char *path, ac_err_t *err)
     apr_cpystrn(directory, path, sizeof(directory));
     fd = open(dirname(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
-        (void)fsync(fd);                    /* the name survives a power cut too, where the file system can promise it */
+        (void)fsync(fd); /* the name survives a power cut too, where the file system can promise it */
         close(fd);
     }
     return APR_SUCCESS;
@@ -177,8 +183,9 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
         code = sqlite3_exec(conn->db, writer, NULL, NULL, NULL);
     }
     if (code == SQLITE_OK && conn->writes) {
-        code = sqlite3_exec(conn->db, conn->store->sync_full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
-                            NULL, NULL, NULL);
+        code = sqlite3_exec(conn->db,
+                            conn->store->sync_full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", NULL,
+                            NULL, NULL);
     }
     if (code != SQLITE_OK) {
         return ac_sqlite_fail(conn, code, err);
@@ -243,11 +250,9 @@ apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_er
         }
         if (!conn->lock_failed) {
             conn->next_open = ac_clock() + OPEN_PAUSE;
-        }
-        else if (ac_clock() + LOCK_PAUSE < until) {
+        } else if (ac_clock() + LOCK_PAUSE < until) {
             apr_sleep(LOCK_PAUSE);
-        }
-        else {
+        } else {
             break;
         }
     }

@@ -2,13 +2,13 @@
 /* The embedded store's transactions: a read sees one state, writes are committed in groups. */
 #include "store_sqlite.h"
 
-#define LOCK_SLICE apr_time_from_msec(20)           /* of waiting for the lock, between two looks at who has waited too long */
+#define LOCK_SLICE apr_time_from_msec(20) /* of waiting for the lock, between two looks at who has waited too long */
 #define CHECKPOINT_PAGES 1000
-#define CHECKPOINT_FORCED (8 * CHECKPOINT_PAGES)    /* the log starts over even if others have to wait for it */
+#define CHECKPOINT_FORCED (8 * CHECKPOINT_PAGES) /* the log starts over even if others have to wait for it */
 
 static const char sql_begin_write[] = "BEGIN IMMEDIATE", sql_begin_read[] = "BEGIN", sql_commit[] = "COMMIT",
-    sql_rollback[] = "ROLLBACK", sql_savepoint[] = "SAVEPOINT op", sql_release[] = "RELEASE op",
-    sql_undo[] = "ROLLBACK TO op", sql_ping[] = "PRAGMA user_version";
+                  sql_rollback[] = "ROLLBACK", sql_savepoint[] = "SAVEPOINT op", sql_release[] = "RELEASE op",
+                  sql_undo[] = "ROLLBACK TO op", sql_ping[] = "PRAGMA user_version";
 
 /* Writes what is there already: a store that can only be read serves nobody. */
 static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
@@ -39,33 +39,33 @@ static const struct {
     ac_sqlite_verb_fn *fn;
     bool writes;
 } verbs[AC_STORE_N_VERBS] = {
-    [AC_STORE_PING] = { ping, true },
-    [AC_STORE_THREAD_CREATE] = { ac_sqlite_thread_create, true },
-    [AC_STORE_THREAD_GET] = { ac_sqlite_thread_get, false },
-    [AC_STORE_THREAD_LIST] = { ac_sqlite_thread_list, false },
-    [AC_STORE_THREAD_UPDATE] = { ac_sqlite_thread_update, true },
-    [AC_STORE_THREAD_DELETE] = { ac_sqlite_thread_delete, true },
-    [AC_STORE_THREAD_RESTORE] = { ac_sqlite_thread_restore, true },
-    [AC_STORE_MESSAGE_LIST] = { ac_sqlite_message_list, false },
-    [AC_STORE_TURN_LOAD] = { ac_sqlite_turn_load, false },
-    [AC_STORE_TURN_OPEN] = { ac_sqlite_turn_open, true },
-    [AC_STORE_TURN_CLOSE] = { ac_sqlite_turn_close, true },
-    [AC_STORE_RUN_GET] = { ac_sqlite_run_get, false },
-    [AC_STORE_RUN_LIST] = { ac_sqlite_run_list, false },
-    [AC_STORE_STEP_LIST] = { ac_sqlite_step_list, false },
-    [AC_STORE_PURGE] = { ac_sqlite_purge, true },
-    [AC_STORE_EXPORT_THREADS] = { ac_sqlite_export_threads, false },
-    [AC_STORE_EXPORT_MESSAGES] = { ac_sqlite_export_messages, false },
-    [AC_STORE_EXPORT_RUNS] = { ac_sqlite_export_runs, false },
-    [AC_STORE_IMPORT] = { ac_sqlite_import, true },
-    [AC_STORE_KEY_GET] = { ac_sqlite_key_get, false },
-    [AC_STORE_AGENT_LIST] = { ac_sqlite_agent_list, false },
-    [AC_STORE_AGENT_PUT] = { ac_sqlite_agent_put, true },
-    [AC_STORE_AGENT_DELETE] = { ac_sqlite_agent_delete, true },
-    [AC_STORE_RUN_CANCEL] = { run_cancel, false },
-    [AC_STORE_TURN_WAIT] = { ac_sqlite_turn_wait, true },
-    [AC_STORE_TURN_DECIDE] = { ac_sqlite_turn_decide, true },
-    [AC_STORE_WAIT_LIST] = { ac_sqlite_wait_list, false },
+    [AC_STORE_PING] = {ping, true},
+    [AC_STORE_THREAD_CREATE] = {ac_sqlite_thread_create, true},
+    [AC_STORE_THREAD_GET] = {ac_sqlite_thread_get, false},
+    [AC_STORE_THREAD_LIST] = {ac_sqlite_thread_list, false},
+    [AC_STORE_THREAD_UPDATE] = {ac_sqlite_thread_update, true},
+    [AC_STORE_THREAD_DELETE] = {ac_sqlite_thread_delete, true},
+    [AC_STORE_THREAD_RESTORE] = {ac_sqlite_thread_restore, true},
+    [AC_STORE_MESSAGE_LIST] = {ac_sqlite_message_list, false},
+    [AC_STORE_TURN_LOAD] = {ac_sqlite_turn_load, false},
+    [AC_STORE_TURN_OPEN] = {ac_sqlite_turn_open, true},
+    [AC_STORE_TURN_CLOSE] = {ac_sqlite_turn_close, true},
+    [AC_STORE_RUN_GET] = {ac_sqlite_run_get, false},
+    [AC_STORE_RUN_LIST] = {ac_sqlite_run_list, false},
+    [AC_STORE_STEP_LIST] = {ac_sqlite_step_list, false},
+    [AC_STORE_PURGE] = {ac_sqlite_purge, true},
+    [AC_STORE_EXPORT_THREADS] = {ac_sqlite_export_threads, false},
+    [AC_STORE_EXPORT_MESSAGES] = {ac_sqlite_export_messages, false},
+    [AC_STORE_EXPORT_RUNS] = {ac_sqlite_export_runs, false},
+    [AC_STORE_IMPORT] = {ac_sqlite_import, true},
+    [AC_STORE_KEY_GET] = {ac_sqlite_key_get, false},
+    [AC_STORE_AGENT_LIST] = {ac_sqlite_agent_list, false},
+    [AC_STORE_AGENT_PUT] = {ac_sqlite_agent_put, true},
+    [AC_STORE_AGENT_DELETE] = {ac_sqlite_agent_delete, true},
+    [AC_STORE_RUN_CANCEL] = {run_cancel, false},
+    [AC_STORE_TURN_WAIT] = {ac_sqlite_turn_wait, true},
+    [AC_STORE_TURN_DECIDE] = {ac_sqlite_turn_decide, true},
+    [AC_STORE_WAIT_LIST] = {ac_sqlite_wait_list, false},
 };
 
 bool ac_sqlite_verb_writes(ac_store_verb_e verb)
@@ -190,8 +190,7 @@ static bool group_expire(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     for (int i = 0; i < group->n; i++) {
         if (expired(group->ops[i])) {
             ac_sqlite_answer(conn->store, group->ops[i], sqlite_group_expire(group->ops[i]));
-        }
-        else {
+        } else {
             group->ops[n++] = group->ops[i];
         }
     }
@@ -248,8 +247,7 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
         }
         if (group_expire(conn, group)) {
             ac_sqlite_fail(conn, code == SQLITE_PROTOCOL ? code : SQLITE_BUSY, NULL);
-        }
-        else if (ac_clock() >= failed) {
+        } else if (ac_clock() >= failed) {
             ac_sqlite_renew(conn, code);
         }
     } while (((code & 0xff) == SQLITE_BUSY || code == SQLITE_PROTOCOL) && group->n && ac_clock() < give_up);

@@ -2,14 +2,15 @@
 /* Moving conversations out of the embedded store and into it, without regard to their owners. */
 #include "store_sqlite.h"
 
-#define CURSOR_NONE "~"                     /* sorts after every id */
-#define MOVED "moved"                       /* the boot of a run that another store brought: no process here runs it */
+#define CURSOR_NONE "~" /* sorts after every id */
+#define MOVED "moved"   /* the boot of a run that another store brought: no process here runs it */
 
 static const char sql_threads[] =
-    "SELECT " AC_SQLITE_THREAD_COLUMNS ", owner, deleted_at, restore_status FROM threads WHERE id > ?1 AND status <> 'purging'"
+    "SELECT " AC_SQLITE_THREAD_COLUMNS
+    ", owner, deleted_at, restore_status FROM threads WHERE id > ?1 AND status <> 'purging'"
     " ORDER BY id LIMIT ?2";
-static const char sql_messages[] =
-    "SELECT " AC_SQLITE_MESSAGE_COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+static const char sql_messages[] = "SELECT " AC_SQLITE_MESSAGE_COLUMNS
+                                   " FROM messages WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 static const char sql_runs[] = "SELECT id, doc FROM runs WHERE thread_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
 static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 ORDER BY n";
 static const char sql_put_thread[] =
@@ -36,7 +37,7 @@ static apr_status_t no_memory(ac_store_op_t *op)
 
 static apr_status_t record_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     apr_status_t status = ac_sqlite_thread_read(&thread, conn, row, &op->err);
     bool fine;
 
@@ -51,20 +52,23 @@ static apr_status_t record_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_o
 
 static apr_status_t message_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
-    return json_array_append_new(data, ac_sqlite_message_read(row)) == 0 ? APR_SUCCESS : ac_sqlite_fail_row(conn, &op->err);
+    return json_array_append_new(data, ac_sqlite_message_read(row)) == 0 ? APR_SUCCESS
+                                                                         : ac_sqlite_fail_row(conn, &op->err);
 }
 
 static apr_status_t run_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
     json_t *run = ac_sqlite_column_json(row, 1);
 
-    return run && json_array_append_new(data, json_pack("{s:o, s:[]}", "run", run, "steps")) == 0 ? APR_SUCCESS
+    return run && json_array_append_new(data, json_pack("{s:o, s:[]}", "run", run, "steps")) == 0
+        ? APR_SUCCESS
         : ac_sqlite_fail_row(conn, &op->err);
 }
 
 static apr_status_t step_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
-    return json_array_append_new(data, ac_sqlite_column_json(row, 0)) == 0 ? APR_SUCCESS : ac_sqlite_fail_row(conn, &op->err);
+    return json_array_append_new(data, ac_sqlite_column_json(row, 0)) == 0 ? APR_SUCCESS
+                                                                           : ac_sqlite_fail_row(conn, &op->err);
 }
 
 typedef apr_status_t read_fn(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row);
@@ -102,8 +106,10 @@ apr_status_t ac_sqlite_export_threads(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     json_t *data = json_array();
     sqlite3_stmt *stmt;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_threads, AC_SQLITE_ARGS(
-        ac_sqlite_text(ac_json_peek_string(op->in, "after", "")), ac_sqlite_int(op->page.limit)), &op->err);
+    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_threads,
+                                          AC_SQLITE_ARGS(ac_sqlite_text(ac_json_peek_string(op->in, "after", "")),
+                                                         ac_sqlite_int(op->page.limit)),
+                                          &op->err);
 
     if (status == APR_SUCCESS) {
         status = rows_read(data, conn, op, stmt, record_read);
@@ -115,8 +121,10 @@ apr_status_t ac_sqlite_export_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op
 {
     json_t *data = json_array();
     sqlite3_stmt *stmt;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_messages, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_int(op->page.after_seq), ac_sqlite_int(op->page.limit)), &op->err);
+    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_messages,
+                                          AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(op->page.after_seq),
+                                                         ac_sqlite_int(op->page.limit)),
+                                          &op->err);
 
     if (status == APR_SUCCESS) {
         status = rows_read(data, conn, op, stmt, message_read);
@@ -129,14 +137,17 @@ apr_status_t ac_sqlite_export_runs(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     json_t *data = json_array(), *item, *next = NULL;
     sqlite3_stmt *stmt;
     size_t i;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_runs, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_text(*op->page.after ? op->page.after : CURSOR_NONE), ac_sqlite_int(op->page.limit)),
-        &op->err);
+    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_runs,
+                                          AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                         ac_sqlite_text(*op->page.after ? op->page.after : CURSOR_NONE),
+                                                         ac_sqlite_int(op->page.limit)),
+                                          &op->err);
 
     if (status == APR_SUCCESS) {
         status = rows_read(data, conn, op, stmt, run_read);
     }
-    json_array_foreach(data, i, item) {
+    json_array_foreach(data, i, item)
+    {
         next = json_object_get(json_object_get(item, "run"), "id");
         if (status == APR_SUCCESS) {
             status = ac_sqlite_start(&stmt, conn, sql_steps, AC_SQLITE_ARGS(ac_sqlite_string(next)), &op->err);
@@ -161,13 +172,19 @@ static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     apr_status_t status = APR_SUCCESS;
     size_t i;
 
-    json_array_foreach(messages, i, message) {
-        status = ac_sqlite_run(conn, sql_put_message, AC_SQLITE_ARGS(
-            ac_sqlite_text(op->id), ac_sqlite_int(ac_json_peek_int(message, "seq", 0)), ac_sqlite_string(json_object_get(message, "id")),
-            ac_sqlite_string(json_object_get(message, "role")), ac_sqlite_string(json_object_get(message, "content")),
-            ac_sqlite_json(json_object_get(message, "tool_calls")), ac_sqlite_string(json_object_get(message, "run_id")),
-            ac_sqlite_string(json_object_get(message, "timestamp")), ac_sqlite_json(json_object_get(message, "metadata"))),
-            &op->err);
+    json_array_foreach(messages, i, message)
+    {
+        status =
+            ac_sqlite_run(conn, sql_put_message,
+                          AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(ac_json_peek_int(message, "seq", 0)),
+                                         ac_sqlite_string(json_object_get(message, "id")),
+                                         ac_sqlite_string(json_object_get(message, "role")),
+                                         ac_sqlite_string(json_object_get(message, "content")),
+                                         ac_sqlite_json(json_object_get(message, "tool_calls")),
+                                         ac_sqlite_string(json_object_get(message, "run_id")),
+                                         ac_sqlite_string(json_object_get(message, "timestamp")),
+                                         ac_sqlite_json(json_object_get(message, "metadata"))),
+                          &op->err);
         if (status != APR_SUCCESS) {
             break;
         }
@@ -180,15 +197,20 @@ static apr_status_t put_run(ac_sqlite_conn_t *conn, ac_store_op_t *op, const jso
     const json_t *run = json_object_get(item, "run"), *steps = json_object_get(item, "steps"), *step;
     const json_t *id = json_object_get(run, "id");
     size_t i;
-    apr_status_t status = ac_sqlite_run(conn, sql_put_run, AC_SQLITE_ARGS(
-        ac_sqlite_string(id), ac_sqlite_text(op->id), ac_sqlite_text(owner), ac_sqlite_string(json_object_get(run, "status")),
-        ac_sqlite_text(MOVED), ac_sqlite_string(json_object_get(run, "created_at")), ac_sqlite_json(run)), &op->err);
+    apr_status_t status =
+        ac_sqlite_run(conn, sql_put_run,
+                      AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_text(op->id), ac_sqlite_text(owner),
+                                     ac_sqlite_string(json_object_get(run, "status")), ac_sqlite_text(MOVED),
+                                     ac_sqlite_string(json_object_get(run, "created_at")), ac_sqlite_json(run)),
+                      &op->err);
 
-    json_array_foreach(steps, i, step) {
+    json_array_foreach(steps, i, step)
+    {
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_put_step, AC_SQLITE_ARGS(
-                ac_sqlite_string(id), ac_sqlite_int((int64_t)i), ac_sqlite_string(json_object_get(step, "id")), ac_sqlite_json(step)),
-                &op->err);
+            status = ac_sqlite_run(conn, sql_put_step,
+                                   AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_int((int64_t)i),
+                                                  ac_sqlite_string(json_object_get(step, "id")), ac_sqlite_json(step)),
+                                   &op->err);
         }
     }
     return status;
@@ -198,18 +220,25 @@ apr_status_t ac_sqlite_import(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
     size_t i;
-    apr_status_t status = ac_sqlite_run(conn, sql_put_thread, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_string(json_object_get(record, "owner")), ac_sqlite_string(json_object_get(record, "title")),
-        ac_sqlite_string(json_object_get(record, "agent_id")), ac_sqlite_string(json_object_get(record, "status")),
-        ac_sqlite_json(json_object_get(record, "metadata")), ac_sqlite_string(json_object_get(record, "created_at")),
-        ac_sqlite_string(json_object_get(record, "updated_at")), ac_sqlite_string(json_object_get(record, "deleted_at")),
-        ac_sqlite_string(json_object_get(record, "restore_status")),
-        ac_sqlite_int(ac_json_peek_int(record, "message_count", 0))), &op->err);
+    apr_status_t status =
+        ac_sqlite_run(conn, sql_put_thread,
+                      AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_string(json_object_get(record, "owner")),
+                                     ac_sqlite_string(json_object_get(record, "title")),
+                                     ac_sqlite_string(json_object_get(record, "agent_id")),
+                                     ac_sqlite_string(json_object_get(record, "status")),
+                                     ac_sqlite_json(json_object_get(record, "metadata")),
+                                     ac_sqlite_string(json_object_get(record, "created_at")),
+                                     ac_sqlite_string(json_object_get(record, "updated_at")),
+                                     ac_sqlite_string(json_object_get(record, "deleted_at")),
+                                     ac_sqlite_string(json_object_get(record, "restore_status")),
+                                     ac_sqlite_int(ac_json_peek_int(record, "message_count", 0))),
+                      &op->err);
 
     if (status == APR_SUCCESS) {
         status = put_messages(conn, op);
     }
-    json_array_foreach(runs, i, item) {
+    json_array_foreach(runs, i, item)
+    {
         status = status == APR_SUCCESS ? put_run(conn, op, item, ac_json_peek_string(record, "owner", "")) : status;
     }
     if (status == APR_SUCCESS) {

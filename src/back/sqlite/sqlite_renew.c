@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define RENEWAL_PAUSE_FIRST apr_time_from_sec(1)    /* doubled with each renewal that did not help */
+#define RENEWAL_PAUSE_FIRST apr_time_from_sec(1) /* doubled with each renewal that did not help */
 #define RENEWAL_PAUSE_LAST apr_time_from_sec(8)
 
 /* ---- SQLite's waits ---- */
@@ -112,10 +112,8 @@ static bool of_locks(int code)
     case SQLITE_IOERR_UNLOCK:
     case SQLITE_IOERR_RDLOCK:
     case SQLITE_IOERR_LOCK:
-    case SQLITE_IOERR_SHMLOCK:
-        return true;
-    default:
-        return false;
+    case SQLITE_IOERR_SHMLOCK: return true;
+    default: return false;
     }
 }
 
@@ -142,6 +140,7 @@ void ac_sqlite_renew(ac_sqlite_conn_t *conn, int code)
     }
     pthread_mutex_unlock(&store->lock);
     if (renews) {
-        ac_log(AC_M209, 0, "store sqlite[%s]: %s; all connections are closed and opened anew", store->path, sqlite3_errstr(code));
+        ac_log(AC_M209, 0, "store sqlite[%s]: %s; all connections are closed and opened anew", store->path,
+               sqlite3_errstr(code));
     }
 }

@@ -7,15 +7,16 @@
 
 #include <apr_strings.h>
 
-#define CURSOR_NONE "~"                     /* sorts after every id */
-#define SWEEP_PART 256                      /* dead runs closed in one transaction */
+#define CURSOR_NONE "~" /* sorts after every id */
+#define SWEEP_PART 256  /* dead runs closed in one transaction */
 
 static const char sql_find[] =
     "SELECT r.doc, r.thread_id, r.status IN ('queued', 'in_progress') FROM runs r JOIN threads t ON t.id = r.thread_id"
     " WHERE r.id = ?1 AND r.owner = ?2 AND t.owner = ?2 AND t.deleted_at IS NULL";
 static const char sql_list[] =
     "SELECT id, doc FROM runs WHERE thread_id = ?1 AND owner = ?4 AND id < ?2 ORDER BY id DESC LIMIT ?3";
-static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 AND " AC_SQLITE_RUN_OF("?1", "?2") " ORDER BY n";
+static const char sql_steps[] =
+    "SELECT doc FROM steps WHERE run_id = ?1 AND " AC_SQLITE_RUN_OF("?1", "?2") " ORDER BY n";
 static const char sql_active[] =
     "SELECT id, boot, pid, started, doc FROM runs WHERE thread_id = ?1 AND " AC_SQLITE_ACTIVE;
 static const char sql_active_next[] =
@@ -32,7 +33,7 @@ apr_status_t ac_sqlite_process_self(ac_sqlite_process_t *process, ac_err_t *err)
     process->pid = (int64_t)getpid();
     process->started = ac_process_started(process->pid);
     if (!known || process->started <= 0) {
-        *process->boot = '\0';              /* nobody is taken for dead then */
+        *process->boot = '\0'; /* nobody is taken for dead then */
         return ac_err_set(err, AC_STORE_ERROR, "/proc cannot be read, by which runs of dead processes are told");
     }
     return APR_SUCCESS;
@@ -130,8 +131,7 @@ static apr_status_t sweep_next(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *con
     if (found) {
         apr_cpystrn(thread_id, (const char *)sqlite3_column_text(stmt, 0), AC_ID_SIZE);
         sqlite3_reset(stmt);
-    }
-    else {
+    } else {
         *thread_id = '\0';
     }
     return status;
@@ -173,11 +173,12 @@ apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err)
 /* ---- verbs ---- */
 
 /* The owner's run op->id. *pdoc: a reference; thread_id: its thread, where it is active, else "". */
-static apr_status_t sqlite_runs_run_find(json_t **pdoc, char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t sqlite_runs_run_find(json_t **pdoc, char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn,
+                                         ac_store_op_t *op)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_find, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
-                                        &op->err);
+    apr_status_t status = ac_sqlite_row(&row, conn, sql_find,
+                                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
 
     *pdoc = NULL;
     *thread_id = '\0';
@@ -220,14 +221,16 @@ apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
     json_decref(run);
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_start(&stmt, conn, sql_steps, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
+        status = ac_sqlite_start(&stmt, conn, sql_steps,
+                                 AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
     }
     if (status == APR_SUCCESS) {
         status = ac_sqlite_step(&row, conn, stmt, &op->err);
     }
     while (status == APR_SUCCESS && row) {
         status = json_array_append_new(data, ac_sqlite_column_json(stmt, 0)) == 0
-            ? ac_sqlite_step(&row, conn, stmt, &op->err) : ac_sqlite_fail_row(conn, &op->err);
+            ? ac_sqlite_step(&row, conn, stmt, &op->err)
+            : ac_sqlite_fail_row(conn, &op->err);
     }
     if (status == APR_SUCCESS) {
         status = ac_sqlite_wait_steps(data, conn, op);
@@ -241,14 +244,17 @@ apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 }
 
 /* Appends runs to data. last: the id of the last one. */
-static apr_status_t sqlite_runs_read(json_t *data, bool *pmore, char last[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t sqlite_runs_read(json_t *data, bool *pmore, char last[AC_ID_SIZE], ac_sqlite_conn_t *conn,
+                                     ac_store_op_t *op)
 {
     const ac_page_t *page = &op->page;
     sqlite3_stmt *stmt;
     bool row = false;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_list, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_text(*page->after ? page->after : CURSOR_NONE), ac_sqlite_int(page->limit + 1),
-        ac_sqlite_text(op->owner)), &op->err);
+    apr_status_t status =
+        ac_sqlite_start(&stmt, conn, sql_list,
+                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(*page->after ? page->after : CURSOR_NONE),
+                                       ac_sqlite_int(page->limit + 1), ac_sqlite_text(op->owner)),
+                        &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
@@ -270,7 +276,7 @@ static apr_status_t sqlite_runs_read(json_t *data, bool *pmore, char last[AC_ID_
 
 apr_status_t ac_sqlite_run_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     char last[AC_ID_SIZE] = "";
     json_t *data;
     bool more = false;

@@ -62,12 +62,12 @@ static const char version_5[] =
     "CREATE INDEX threads_of_status_by_update ON threads(owner, status, updated_at, id, agent_id);";
 
 /* The n-th entry makes version n+1 out of version n. Never changed once released, only added to. */
-static const char *const versions[] = { version_1, version_2, version_3, version_4, version_5 };
+static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5};
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {
     int application_id, version;
-    bool empty;                             /* no table was ever made */
+    bool empty; /* no table was ever made */
 } header_t;
 
 static apr_status_t number_read(int *pnumber, ac_sqlite_conn_t *conn, const char *sql, ac_err_t *err)
@@ -118,8 +118,10 @@ static apr_status_t header_check(const header_t *header, ac_sqlite_conn_t *conn,
     }
     if (header->version > N_VERSIONS) {
         if (ac_sqlite_trouble(conn, SQLITE_SCHEMA)) {
-            ac_log(AC_M203, 0, "store sqlite[%s]: the file has schema version %d, this module knows up to %d; install the "
-                   "newer module again, or restore an older file", conn->store->path, header->version, N_VERSIONS);
+            ac_log(AC_M203, 0,
+                   "store sqlite[%s]: the file has schema version %d, this module knows up to %d; install the "
+                   "newer module again, or restore an older file",
+                   conn->store->path, header->version, N_VERSIONS);
         }
         return ac_err_set(err, AC_STORE_ERROR, "the database was written by a newer version (schema %d, known %d)",
                           header->version, N_VERSIONS);
@@ -159,7 +161,8 @@ static apr_status_t migrate_locked(ac_sqlite_conn_t *conn, ac_err_t *err)
     for (int version = header.version; code == SQLITE_OK && version < N_VERSIONS; version++) {
         code = sqlite3_exec(conn->db, versions[version], NULL, NULL, NULL);
     }
-    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", AC_SQLITE_APPLICATION_ID, N_VERSIONS);
+    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", AC_SQLITE_APPLICATION_ID,
+             N_VERSIONS);
     if (code == SQLITE_OK) {
         code = sqlite3_exec(conn->db, sql, NULL, NULL, NULL);
     }
@@ -195,7 +198,7 @@ apr_status_t ac_sqlite_schema_prepare(ac_sqlite_conn_t *conn, ac_err_t *err)
     apr_status_t status = header_read(&header, conn, err);
 
     if (status == APR_SUCCESS) {
-        status = header_check(&header, conn, err);      /* before the file is touched */
+        status = header_check(&header, conn, err); /* before the file is touched */
     }
     if (status == APR_SUCCESS) {
         status = wal_set(conn, err);

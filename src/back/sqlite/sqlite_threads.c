@@ -9,18 +9,17 @@
 #include <apr_strings.h>
 
 #define COLUMNS AC_SQLITE_THREAD_COLUMNS
-#define PURGE_ROWS 1000                     /* rows that one part of a purge removes, about */
-#define PURGE_RUNS 100                      /* runs of them, with all their steps */
-#define PURGE_THREADS 50                    /* threads that one part of a purge takes on */
-#define CURSOR_NONE "~"                     /* sorts after every id */
+#define PURGE_ROWS 1000  /* rows that one part of a purge removes, about */
+#define PURGE_RUNS 100   /* runs of them, with all their steps */
+#define PURGE_THREADS 50 /* threads that one part of a purge takes on */
+#define CURSOR_NONE "~"  /* sorts after every id */
 
 /* A thread being purged has this status: it is beyond restoring, as some of its messages may be gone already. */
 #define PURGING "purging"
 
-static const char sql_find[] =
-    "SELECT " COLUMNS " FROM threads WHERE id = ?1 AND owner = ?2 AND deleted_at IS NULL";
-static const char sql_find_hidden[] =
-    "SELECT " COLUMNS " FROM threads WHERE id = ?1 AND owner = ?2 AND status <> '" PURGING "'";
+static const char sql_find[] = "SELECT " COLUMNS " FROM threads WHERE id = ?1 AND owner = ?2 AND deleted_at IS NULL";
+static const char sql_find_hidden[] = "SELECT " COLUMNS
+                                      " FROM threads WHERE id = ?1 AND owner = ?2 AND status <> '" PURGING "'";
 static const char sql_insert[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1)";
@@ -37,7 +36,8 @@ static const char sql_remove_steps[] =
     "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1 AND owner = ?2)";
 static const char sql_remove_runs[] = "DELETE FROM runs WHERE thread_id = ?1 AND owner = ?2";
 static const char sql_remove_waits[] = "DELETE FROM waits WHERE thread_id = ?1 AND owner = ?2";
-static const char sql_remove_messages[] = "DELETE FROM messages WHERE thread_id = ?1 AND " AC_SQLITE_THREAD_OF("?1", "?2");
+static const char sql_remove_messages[] =
+    "DELETE FROM messages WHERE thread_id = ?1 AND " AC_SQLITE_THREAD_OF("?1", "?2");
 static const char sql_remove_thread[] = "DELETE FROM threads WHERE id = ?1 AND owner = ?2";
 static const char sql_purge_next[] =
     "SELECT id, owner FROM threads WHERE deleted_at IS NOT NULL AND deleted_at < ?1 ORDER BY deleted_at LIMIT 1";
@@ -97,7 +97,7 @@ apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
 /* Answers with the thread as it is now. */
 static apr_status_t thread_answer(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
 
     if (status == APR_SUCCESS) {
@@ -121,10 +121,14 @@ apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, 
     if (status != APR_SUCCESS) {
         return status;
     }
-    return ac_sqlite_run(conn, sql_insert, AC_SQLITE_ARGS(
-        ac_sqlite_text(id), ac_sqlite_text(op->owner), ac_sqlite_string(json_object_get(document, "title")),
-        ac_sqlite_string(json_object_get(document, "agent_id")), ac_sqlite_text(status_text),
-        ac_sqlite_json(json_object_get(document, "metadata")), ac_sqlite_text(created), ac_sqlite_text(updated)), &op->err);
+    return ac_sqlite_run(conn, sql_insert,
+                         AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->owner),
+                                        ac_sqlite_string(json_object_get(document, "title")),
+                                        ac_sqlite_string(json_object_get(document, "agent_id")),
+                                        ac_sqlite_text(status_text),
+                                        ac_sqlite_json(json_object_get(document, "metadata")), ac_sqlite_text(created),
+                                        ac_sqlite_text(updated)),
+                         &op->err);
 }
 
 /* ---- one thread ---- */
@@ -159,7 +163,7 @@ static const json_t *changed(const ac_store_op_t *op, const json_t *thread, cons
 
 apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
 
     if (status != APR_SUCCESS) {
@@ -167,11 +171,14 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     }
     status = ac_store_thread_check(op, thread.version);
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_run(conn, sql_update, AC_SQLITE_ARGS(
-            ac_sqlite_text(op->id), ac_sqlite_string(changed(op, thread.json, "title", true)),
-            ac_sqlite_string(changed(op, thread.json, "status", false)),
-            ac_sqlite_json(changed(op, thread.json, "metadata", true)),
-            ac_sqlite_string(changed(op, thread.json, "updated_at", false)), ac_sqlite_text(op->owner)), &op->err);
+        status = ac_sqlite_run(conn, sql_update,
+                               AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                              ac_sqlite_string(changed(op, thread.json, "title", true)),
+                                              ac_sqlite_string(changed(op, thread.json, "status", false)),
+                                              ac_sqlite_json(changed(op, thread.json, "metadata", true)),
+                                              ac_sqlite_string(changed(op, thread.json, "updated_at", false)),
+                                              ac_sqlite_text(op->owner)),
+                               &op->err);
     }
     json_decref(thread.json);
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
@@ -179,8 +186,8 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, const char *owner, ac_err_t *err)
 {
-    static const char *const order[] = { sql_remove_steps, sql_remove_waits, sql_remove_runs, sql_remove_messages,
-                                        sql_remove_thread };
+    static const char *const order[] = {sql_remove_steps, sql_remove_waits, sql_remove_runs, sql_remove_messages,
+                                        sql_remove_thread};
     apr_status_t status = APR_SUCCESS;
 
     for (size_t i = 0; status == APR_SUCCESS && i < sizeof(order) / sizeof(*order); i++) {
@@ -203,19 +210,20 @@ static apr_status_t hard_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     const char *deleted_at = NULL;
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, op->hard);
 
     json_decref(thread.json);
     if (status == APR_SUCCESS && op->hard) {
         status = hard_delete(conn, op);
-    }
-    else if (status == APR_SUCCESS) {
+    } else if (status == APR_SUCCESS) {
         status = ac_json_string(&deleted_at, op->in, "deleted_at", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_soft_delete, AC_SQLITE_ARGS(
-                ac_sqlite_text(op->id), ac_sqlite_text(deleted_at), ac_sqlite_text(op->owner)), &op->err);
+            status = ac_sqlite_run(conn, sql_soft_delete,
+                                   AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(deleted_at),
+                                                  ac_sqlite_text(op->owner)),
+                                   &op->err);
         }
     }
     if (status == APR_SUCCESS) {
@@ -226,7 +234,7 @@ apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 apr_status_t ac_sqlite_thread_restore(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     const char *updated_at = NULL;
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, true);
     bool deleted = strcmp(ac_json_peek_string(thread.json, "status", ""), "deleted") == 0;
@@ -235,8 +243,10 @@ apr_status_t ac_sqlite_thread_restore(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS && deleted) {
         status = ac_json_string(&updated_at, op->in, "updated_at", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_restore, AC_SQLITE_ARGS(
-                ac_sqlite_text(op->id), ac_sqlite_text(updated_at), ac_sqlite_text(op->owner)), &op->err);
+            status = ac_sqlite_run(conn, sql_restore,
+                                   AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(updated_at),
+                                                  ac_sqlite_text(op->owner)),
+                                   &op->err);
         }
     }
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
@@ -271,16 +281,18 @@ apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_mor
 #define OF_AGENT "deleted_at IS NULL AND agent_id = ?2"
 #define OF_STATUS "status = ?1"
 #define OF_BOTH "status = ?1 AND agent_id = ?2"
-static const char *const sql_list[2][2] = { { LIST(LIVING), LIST(OF_AGENT) }, { LIST(OF_STATUS), LIST(OF_BOTH) } };
-static const char *const sql_recent[2][2] = { { RECENT(LIVING), RECENT(OF_AGENT) }, { RECENT(OF_STATUS), RECENT(OF_BOTH) } };
-static const char *const sql_count[2][2] = { { COUNT(LIVING), COUNT(OF_AGENT) }, { COUNT(OF_STATUS), COUNT(OF_BOTH) } };
+static const char *const sql_list[2][2] = {{LIST(LIVING), LIST(OF_AGENT)}, {LIST(OF_STATUS), LIST(OF_BOTH)}};
+static const char *const sql_recent[2][2] = {{RECENT(LIVING), RECENT(OF_AGENT)}, {RECENT(OF_STATUS), RECENT(OF_BOTH)}};
+static const char *const sql_count[2][2] = {{COUNT(LIVING), COUNT(OF_AGENT)}, {COUNT(OF_STATUS), COUNT(OF_BOTH)}};
 
 static apr_status_t threads_count(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_page_t *page = &op->page;
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_count[*page->status != '\0'][*page->agent_id != '\0'], AC_SQLITE_ARGS(
-        ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id), ac_sqlite_text(op->owner)), &op->err);
+    apr_status_t status = ac_sqlite_row(&row, conn, sql_count[*page->status != '\0'][*page->agent_id != '\0'],
+                                        AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
+                                                       ac_sqlite_text(op->owner)),
+                                        &op->err);
 
     if (status == APR_SUCCESS && !ac_json_put(op->out, "total", json_integer(row ? sqlite3_column_int64(row, 0) : 0))) {
         status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
@@ -294,14 +306,17 @@ static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *co
     const char *sql = (page->by_update ? sql_recent : sql_list)[*page->status != '\0'][*page->agent_id != '\0'];
     char time[AC_TIME_SIZE];
     const char *id = *page->after ? ac_store_cursor_read(time, page) : CURSOR_NONE;
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     sqlite3_stmt *stmt;
     bool row = false;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql, AC_SQLITE_ARGS(
-        ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id), ac_sqlite_text(op->owner),
-        ac_sqlite_text(id), ac_sqlite_int(page->limit + 1),
-        ac_sqlite_int(page->by_offset ? page->offset : 0),
-        page->by_update ? ac_sqlite_text(*page->after ? time : CURSOR_NONE) : (ac_sqlite_arg_t){ .type = AC_SQLITE_END }), &op->err);
+    apr_status_t status =
+        ac_sqlite_start(&stmt, conn, sql,
+                        AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
+                                       ac_sqlite_text(op->owner), ac_sqlite_text(id), ac_sqlite_int(page->limit + 1),
+                                       ac_sqlite_int(page->by_offset ? page->offset : 0),
+                                       page->by_update ? ac_sqlite_text(*page->after ? time : CURSOR_NONE)
+                                                       : (ac_sqlite_arg_t){.type = AC_SQLITE_END}),
+                        &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
@@ -332,8 +347,7 @@ apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
     if (*op->page.after && !ac_store_cursor_read(time, &op->page)) {
         status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list");
-    }
-    else {
+    } else {
         status = threads_read(data, &more, conn, op);
     }
     if (status != APR_SUCCESS) {
@@ -353,7 +367,7 @@ typedef struct purged_t {
 /* Removes up to PURGE_ROWS rows of the thread, and the thread itself once those were the last. *prows: how many. */
 static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn, const purged_t *thread, ac_err_t *err)
 {
-    static const char *const order[] = { sql_purge_steps, sql_purge_runs, sql_purge_messages };
+    static const char *const order[] = {sql_purge_steps, sql_purge_runs, sql_purge_messages};
     apr_status_t status = ac_sqlite_run(conn, sql_purge_begin, AC_SQLITE_ARGS(ac_sqlite_text(thread->id)), err);
 
     *prows = 0;

@@ -8,13 +8,13 @@
 #define COLUMNS AC_SQLITE_MESSAGE_COLUMNS
 
 static const char sql_list_up[] =
-    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 AND "
-    AC_SQLITE_THREAD_OF("?1", "?5") " ORDER BY seq LIMIT ?4";
+    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 AND " AC_SQLITE_THREAD_OF(
+        "?1", "?5") " ORDER BY seq LIMIT ?4";
 static const char sql_list_down[] =
-    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 AND "
-    AC_SQLITE_THREAD_OF("?1", "?5") " ORDER BY seq DESC LIMIT ?4";
-static const char sql_find[] = "SELECT " COLUMNS " FROM messages WHERE id = ?1 AND thread_id = ?2 AND "
-    AC_SQLITE_THREAD_OF("?2", "?3");
+    "SELECT " COLUMNS " FROM messages WHERE thread_id = ?1 AND seq > ?2 AND seq < ?3 AND " AC_SQLITE_THREAD_OF(
+        "?1", "?5") " ORDER BY seq DESC LIMIT ?4";
+static const char sql_find[] = "SELECT " COLUMNS
+                               " FROM messages WHERE id = ?1 AND thread_id = ?2 AND " AC_SQLITE_THREAD_OF("?2", "?3");
 static const char sql_insert[] =
     "INSERT INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata)"
     " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE " AC_SQLITE_THREAD_OF("?1", "?10");
@@ -30,8 +30,8 @@ static const char sql_run_close[] =
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc"
     " WHERE thread_id = excluded.thread_id AND owner = excluded.owner";
 static const char sql_step_insert[] =
-    "INSERT INTO steps (run_id, n, id, doc) SELECT ?1, ?2, ?3, ?4 WHERE " AC_SQLITE_RUN_OF("?1", "?5")
-    " ON CONFLICT (run_id, n) DO UPDATE SET id = excluded.id, doc = excluded.doc";
+    "INSERT INTO steps (run_id, n, id, doc) SELECT ?1, ?2, ?3, ?4 WHERE " AC_SQLITE_RUN_OF(
+        "?1", "?5") " ON CONFLICT (run_id, n) DO UPDATE SET id = excluded.id, doc = excluded.doc";
 
 /* ---- messages ---- */
 
@@ -59,8 +59,9 @@ json_t *ac_sqlite_message_read(sqlite3_stmt *row)
 static apr_status_t message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_find, AC_SQLITE_ARGS(
-        ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
+    apr_status_t status =
+        ac_sqlite_row(&row, conn, sql_find,
+                      AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
 
     *pmessage = NULL;
     if (status == APR_SUCCESS && row) {
@@ -88,28 +89,35 @@ static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac
         status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/message/content", "must be a string");
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_run(conn, sql_insert, AC_SQLITE_ARGS(
-            ac_sqlite_text(op->id), ac_sqlite_int(seq), ac_sqlite_text(id), ac_sqlite_text(role), ac_sqlite_string(content),
-            ac_sqlite_json(json_object_get(in, "tool_calls")), ac_sqlite_string(json_object_get(in, "run_id")),
-            ac_sqlite_text(timestamp), ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner)), &op->err);
+        status =
+            ac_sqlite_run(conn, sql_insert,
+                          AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(seq), ac_sqlite_text(id),
+                                         ac_sqlite_text(role), ac_sqlite_string(content),
+                                         ac_sqlite_json(json_object_get(in, "tool_calls")),
+                                         ac_sqlite_string(json_object_get(in, "run_id")), ac_sqlite_text(timestamp),
+                                         ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner)),
+                          &op->err);
     }
     return status == APR_SUCCESS ? message_find(pmessage, conn, op, id) : status;
 }
 
 typedef struct span_t {
     const char *sql;
-    int64_t after, before;                  /* exclusive */
+    int64_t after, before; /* exclusive */
     int limit;
 } span_t;
 
-static apr_status_t messages_read(json_t *data, bool *pmore, ac_sqlite_conn_t *conn, ac_store_op_t *op, const span_t *span)
+static apr_status_t messages_read(json_t *data, bool *pmore, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                  const span_t *span)
 {
     sqlite3_stmt *stmt;
     json_t *message;
     bool row = false;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, span->sql, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_int(span->after), ac_sqlite_int(span->before),
-        ac_sqlite_int((int64_t)span->limit + 1), ac_sqlite_text(op->owner)), &op->err);
+    apr_status_t status =
+        ac_sqlite_start(&stmt, conn, span->sql,
+                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(span->after), ac_sqlite_int(span->before),
+                                       ac_sqlite_int((int64_t)span->limit + 1), ac_sqlite_text(op->owner)),
+                        &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
@@ -132,9 +140,9 @@ static apr_status_t messages_read(json_t *data, bool *pmore, ac_sqlite_conn_t *c
 apr_status_t ac_sqlite_message_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_page_t *page = &op->page;
-    span_t span = { page->descending ? sql_list_down : sql_list_up, page->after_seq,
-                    page->before_seq ? page->before_seq : INT64_MAX, page->limit };
-    ac_sqlite_thread_t thread = { 0 };
+    span_t span = {page->descending ? sql_list_down : sql_list_up, page->after_seq,
+                   page->before_seq ? page->before_seq : INT64_MAX, page->limit};
+    ac_sqlite_thread_t thread = {0};
     json_t *data, *last = NULL;
     bool more = false;
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
@@ -159,7 +167,7 @@ apr_status_t ac_sqlite_message_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 apr_status_t ac_sqlite_turn_load(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     char run_id[AC_ID_SIZE];
     json_t *messages = NULL;
     bool more, fine;
@@ -169,7 +177,7 @@ apr_status_t ac_sqlite_turn_load(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_sqlite_run_active(run_id, conn, op->id, &op->err);
     }
     if (status == APR_SUCCESS) {
-        span_t span = { sql_list_up, thread.n_messages - op->page.limit, INT64_MAX, op->page.limit };
+        span_t span = {sql_list_up, thread.n_messages - op->page.limit, INT64_MAX, op->page.limit};
         messages = json_array();
         status = messages_read(messages, &more, conn, op, &span);
     }
@@ -202,14 +210,17 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
     if (status != APR_SUCCESS) {
         return status;
     }
-    return ac_sqlite_run(conn, ended ? sql_run_close : sql_run_insert, AC_SQLITE_ARGS(
-        ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner), ac_sqlite_text(state),
-        ac_sqlite_text(process->boot), ac_sqlite_int(process->pid), ac_sqlite_int(process->started), ac_sqlite_text(created),
-        ac_sqlite_json(run)), &op->err);
+    return ac_sqlite_run(conn, ended ? sql_run_close : sql_run_insert,
+                         AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner),
+                                        ac_sqlite_text(state), ac_sqlite_text(process->boot),
+                                        ac_sqlite_int(process->pid), ac_sqlite_int(process->started),
+                                        ac_sqlite_text(created), ac_sqlite_json(run)),
+                         &op->err);
 }
 
 /* What a new message changes in its thread, in the row and in thread->json. */
-static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *message)
+static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                 const json_t *message)
 {
     json_t *title = json_object_get(thread->json, "title"), *updated = json_object_get(message, "timestamp");
     bool fine;
@@ -224,9 +235,12 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
     if (!fine) {
         return ac_err_set(&op->err, AC_INTERNAL, "out of memory");
     }
-    return ac_sqlite_run(conn, sql_thread_touch, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_string(json_object_get(thread->json, "title")), ac_sqlite_int(thread->n_messages),
-        ac_sqlite_string(updated), ac_sqlite_text(op->owner)), &op->err);
+    return ac_sqlite_run(conn, sql_thread_touch,
+                         AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                        ac_sqlite_string(json_object_get(thread->json, "title")),
+                                        ac_sqlite_int(thread->n_messages), ac_sqlite_string(updated),
+                                        ac_sqlite_text(op->owner)),
+                         &op->err);
 }
 
 /* Another run of the thread is active, unless it is this very one: a caller who was told store_timeout may ask again. */
@@ -260,14 +274,15 @@ static apr_status_t turn_judge(const ac_sqlite_thread_t *thread, ac_store_op_t *
 {
     const json_t *after = json_object_get(op->in, "after");
 
-    return !json_is_integer(after) || json_integer_value(after) == thread->n_messages ? APR_SUCCESS
+    return !json_is_integer(after) || json_integer_value(after) == thread->n_messages
+        ? APR_SUCCESS
         : ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread has gone on");
 }
 
 apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *fresh = json_object_get(op->in, "thread");
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     json_t *message = NULL;
     char run_id[AC_ID_SIZE] = "";
     bool fine;
@@ -306,13 +321,15 @@ apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     apr_status_t status = APR_SUCCESS;
     size_t i;
 
-    json_array_foreach(steps, i, step) {
+    json_array_foreach(steps, i, step)
+    {
         const char *id = NULL;
         status = ac_json_string(&id, step, "id", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_step_insert, AC_SQLITE_ARGS(
-                ac_sqlite_text(run_id), ac_sqlite_int((int64_t)i), ac_sqlite_text(id), ac_sqlite_json(step),
-                ac_sqlite_text(op->owner)), &op->err);
+            status = ac_sqlite_run(conn, sql_step_insert,
+                                   AC_SQLITE_ARGS(ac_sqlite_text(run_id), ac_sqlite_int((int64_t)i), ac_sqlite_text(id),
+                                                  ac_sqlite_json(step), ac_sqlite_text(op->owner)),
+                                   &op->err);
         }
         if (status != APR_SUCCESS) {
             break;
@@ -322,7 +339,8 @@ apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 }
 
 /* The answer's message, once: a caller who was told store_timeout may close the turn again. */
-static apr_status_t answer_write(json_t **pmessage, ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t answer_write(json_t **pmessage, ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn,
+                                 ac_store_op_t *op)
 {
     const json_t *in = json_object_get(op->in, "message");
     apr_status_t status;
@@ -342,15 +360,14 @@ static apr_status_t answer_write(json_t **pmessage, ac_sqlite_thread_t *thread, 
 
 apr_status_t ac_sqlite_turn_close(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    ac_sqlite_thread_t thread = { 0 };
+    ac_sqlite_thread_t thread = {0};
     json_t *message = NULL;
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, true);
 
     if (op->err.kind == AC_NOT_FOUND) {
         ac_err_init(&op->err);
         status = APR_SUCCESS;
-    }
-    else if (status == APR_SUCCESS) {
+    } else if (status == APR_SUCCESS) {
         status = answer_write(&message, &thread, conn, op);
         if (status == APR_SUCCESS) {
             status = run_write(conn, op, true);

@@ -28,8 +28,9 @@ apr_status_t ac_sqlite_turn_wait(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *run = json_object_get(op->in, "run");
     const char *id = ac_json_peek_string(run, "id", "");
-    apr_status_t status = ac_sqlite_run(conn, sql_let_go, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id),
-                                                                         ac_sqlite_json(run), ac_sqlite_text(op->owner)),
+    apr_status_t status = ac_sqlite_run(conn, sql_let_go,
+                                        AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_json(run),
+                                                       ac_sqlite_text(op->owner)),
                                         &op->err);
 
     if (status == APR_SUCCESS && sqlite3_changes(conn->db) == 0) {
@@ -39,10 +40,13 @@ apr_status_t ac_sqlite_turn_wait(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_sqlite_steps_write(conn, op);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_run(conn, sql_put, AC_SQLITE_ARGS(
-            ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner),
-            ac_sqlite_string(json_object_get(op->in, "until")), ac_sqlite_json(json_object_get(op->in, "calls")),
-            ac_sqlite_json(json_object_get(op->in, "asks")), ac_sqlite_json(json_object_get(op->in, "state"))), &op->err);
+        status = ac_sqlite_run(conn, sql_put,
+                               AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner),
+                                              ac_sqlite_string(json_object_get(op->in, "until")),
+                                              ac_sqlite_json(json_object_get(op->in, "calls")),
+                                              ac_sqlite_json(json_object_get(op->in, "asks")),
+                                              ac_sqlite_json(json_object_get(op->in, "state"))),
+                               &op->err);
     }
     op->out = status == APR_SUCCESS ? json_object() : NULL;
     return status;
@@ -52,8 +56,8 @@ apr_status_t ac_sqlite_wait_steps(json_t *steps, ac_sqlite_conn_t *conn, ac_stor
 {
     sqlite3_stmt *row;
     json_t *asks;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_asks, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
-                                        &op->err);
+    apr_status_t status = ac_sqlite_row(&row, conn, sql_asks,
+                                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
 
     if (status != APR_SUCCESS || !row) {
         return status;
@@ -65,7 +69,7 @@ apr_status_t ac_sqlite_wait_steps(json_t *steps, ac_sqlite_conn_t *conn, ac_stor
     return status;
 }
 
-typedef struct wait_t {                     /* a row; references */
+typedef struct wait_t { /* a row; references */
     json_t *thread_id, *until, *calls, *state;
 } wait_t;
 
@@ -80,8 +84,8 @@ static void wait_clear(wait_t *wait)
 static apr_status_t wait_find(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_find, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
-                                        &op->err);
+    apr_status_t status = ac_sqlite_row(&row, conn, sql_find,
+                                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
 
     if (status == APR_SUCCESS && !row) {
         return ac_err_set(&op->err, AC_NOT_WAITING, "the run waits for nobody's word");
@@ -103,22 +107,25 @@ static apr_status_t wait_find(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_
 static apr_status_t sqlite_waits_take(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_sqlite_process_t *process = &conn->store->process;
-    apr_status_t status = ac_sqlite_run(conn, sql_take, AC_SQLITE_ARGS(
-        ac_sqlite_text(op->id), ac_sqlite_text(process->boot), ac_sqlite_int(process->pid), ac_sqlite_int(process->started),
-        ac_sqlite_text(op->owner)), &op->err);
+    apr_status_t status =
+        ac_sqlite_run(conn, sql_take,
+                      AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(process->boot), ac_sqlite_int(process->pid),
+                                     ac_sqlite_int(process->started), ac_sqlite_text(op->owner)),
+                      &op->err);
 
     if (status == APR_SUCCESS) {
         status = ac_sqlite_wait_drop(conn, op, op->id);
     }
     if (status == APR_SUCCESS) {
-        op->out = json_pack("{s:O, s:O, s:O}", "thread_id", wait->thread_id, "calls", wait->calls, "state", wait->state);
+        op->out =
+            json_pack("{s:O, s:O, s:O}", "thread_id", wait->thread_id, "calls", wait->calls, "state", wait->state);
     }
     return status;
 }
 
 apr_status_t ac_sqlite_turn_decide(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    wait_t wait = { 0 };
+    wait_t wait = {0};
     int n_open = 0;
     apr_status_t status = wait_find(&wait, conn, op);
 
@@ -126,11 +133,12 @@ apr_status_t ac_sqlite_turn_decide(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_store_wait_decide(&n_open, wait.calls, json_string_value(wait.until), op);
     }
     if (status == APR_SUCCESS && n_open > 0) {
-        status = ac_sqlite_run(conn, sql_note, AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_json(wait.calls),
-                                                               ac_sqlite_text(op->owner)), &op->err);
+        status =
+            ac_sqlite_run(conn, sql_note,
+                          AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_json(wait.calls), ac_sqlite_text(op->owner)),
+                          &op->err);
         op->out = json_pack("{s:i}", "waiting", n_open);
-    }
-    else if (status == APR_SUCCESS) {
+    } else if (status == APR_SUCCESS) {
         status = sqlite_waits_take(&wait, conn, op);
     }
     wait_clear(&wait);
@@ -142,15 +150,18 @@ apr_status_t ac_sqlite_wait_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     json_t *data = json_array();
     sqlite3_stmt *stmt;
     bool row = false;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_late, AC_SQLITE_ARGS(
-        ac_sqlite_string(json_object_get(op->in, "before")), ac_sqlite_int(op->page.limit)), &op->err);
+    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_late,
+                                          AC_SQLITE_ARGS(ac_sqlite_string(json_object_get(op->in, "before")),
+                                                         ac_sqlite_int(op->page.limit)),
+                                          &op->err);
 
     if (status == APR_SUCCESS) {
         status = ac_sqlite_step(&row, conn, stmt, &op->err);
     }
     while (status == APR_SUCCESS && row) {
-        json_array_append_new(data, json_pack("{s:o, s:o}", "run_id", ac_sqlite_column_text(stmt, 0), "owner",
-                                              ac_sqlite_column_text(stmt, 1)));
+        json_array_append_new(data,
+                              json_pack("{s:o, s:o}", "run_id", ac_sqlite_column_text(stmt, 0), "owner",
+                                        ac_sqlite_column_text(stmt, 1)));
         status = ac_sqlite_step(&row, conn, stmt, &op->err);
     }
     if (status != APR_SUCCESS) {

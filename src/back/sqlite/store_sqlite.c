@@ -13,7 +13,7 @@
 #include <apr_strings.h>
 
 #define CONTENDED_FOR apr_time_from_msec(200)
-#define SWEEP_PATIENCE apr_time_from_sec(1)     /* of a child that starts, for whoever has the file locked */
+#define SWEEP_PATIENCE apr_time_from_sec(1) /* of a child that starts, for whoever has the file locked */
 
 /* ---- queues ---- */
 
@@ -22,8 +22,7 @@ static void queue_push(ac_store_op_t **pfirst, ac_store_op_t **plast, ac_store_o
     op->next = NULL;
     if (*plast) {
         (*plast)->next = op;
-    }
-    else {
+    } else {
         *pfirst = op;
     }
     *plast = op;
@@ -104,8 +103,7 @@ static void *reader_main(void *baton)
         /* What was refused for lack of room comes this way too, as it may not be answered inside the call that brought it. */
         if (op->err.kind != AC_OK) {
             ac_sqlite_answer(store, op, op->status);
-        }
-        else {
+        } else {
             ac_sqlite_read(conn, op);
         }
         pthread_mutex_lock(&store->lock);
@@ -159,8 +157,7 @@ static void *writer_main(void *baton)
             ac_sqlite_group_run(conn, &group);
             ac_sqlite_checkpoint(conn);
             yield_to_others(conn);
-        }
-        else {
+        } else {
             ac_sqlite_group_fail(conn, &group, status, &err);
         }
         group_take(conn, &group);
@@ -176,8 +173,10 @@ static const char *path_problem(const char *path, bool given, apr_pool_t *p)
     char *directory;
 
     if (*path != '/') {
-        return apr_psprintf(p, "sqlite: '%s' is not an absolute path; give one like "
-                            "sqlite:/var/lib/agentchat/agentchat.db", path);
+        return apr_psprintf(p,
+                            "sqlite: '%s' is not an absolute path; give one like "
+                            "sqlite:/var/lib/agentchat/agentchat.db",
+                            path);
     }
     directory = apr_pstrdup(p, path);
     *strrchr(directory, '/') = '\0';
@@ -186,7 +185,8 @@ static const char *path_problem(const char *path, bool given, apr_pool_t *p)
     }
     /* The state directory may be made later, when the server starts. */
     if (given && (stat(*directory ? directory : "/", &info) != 0 || !S_ISDIR(info.st_mode))) {
-        return apr_psprintf(p, "sqlite: the directory of '%s' does not exist; make it, writable for the server's user", path);
+        return apr_psprintf(p, "sqlite: the directory of '%s' does not exist; make it, writable for the server's user",
+                            path);
     }
     return NULL;
 }
@@ -200,17 +200,15 @@ static const char *options_read(ac_sqlite_t *store, const apr_table_t *options, 
     for (int i = 0; i < rows->nelts; i++) {
         if (strcmp(row[i].key, "sync") == 0 && (strcmp(row[i].val, "full") == 0 || strcmp(row[i].val, "normal") == 0)) {
             store->sync_full = row[i].val[0] == 'f';
-        }
-        else if (strcmp(row[i].key, "sync") == 0) {
+        } else if (strcmp(row[i].key, "sync") == 0) {
             return apr_psprintf(p, "sqlite: sync=%s is not known; give sync=full or sync=normal", row[i].val);
-        }
-        else if (strcmp(row[i].key, "readers") == 0) {
+        } else if (strcmp(row[i].key, "readers") == 0) {
             store->n_readers = (int)apr_strtoi64(row[i].val, &end, 10);
             if (*end || end == row[i].val || store->n_readers < 1 || store->n_readers > AC_SQLITE_READERS_MAX) {
-                return apr_psprintf(p, "sqlite: readers=%s is not a number from 1 to %d", row[i].val, AC_SQLITE_READERS_MAX);
+                return apr_psprintf(p, "sqlite: readers=%s is not a number from 1 to %d", row[i].val,
+                                    AC_SQLITE_READERS_MAX);
             }
-        }
-        else if (strcmp(row[i].key, "state_dir") != 0) {
+        } else if (strcmp(row[i].key, "state_dir") != 0) {
             return apr_psprintf(p, "sqlite: there is no option %s; there are sync and readers", row[i].key);
         }
     }
@@ -254,12 +252,14 @@ static const char *check_access(void *self, apr_pool_t *p)
             continue;
         }
         if (errno != ENOENT) {
-            return apr_psprintf(p, "sqlite: '%s' cannot be read and written: %s", path, apr_strerror(errno, reason, sizeof(reason)));
+            return apr_psprintf(p, "sqlite: '%s' cannot be read and written: %s", path,
+                                apr_strerror(errno, reason, sizeof(reason)));
         }
         makes = true;
     }
     if (makes && faccessat(AT_FDCWD, *directory ? directory : "/", W_OK | X_OK, AT_EACCESS)) {
-        return apr_psprintf(p, "sqlite: no file can be made in '%s': %s", directory, apr_strerror(errno, reason, sizeof(reason)));
+        return apr_psprintf(p, "sqlite: no file can be made in '%s': %s", directory,
+                            apr_strerror(errno, reason, sizeof(reason)));
     }
     return NULL;
 }
@@ -381,7 +381,7 @@ static void store_sqlite_start_post(void *self, ac_store_op_t *op)
 
     op->status = APR_SUCCESS;
     ac_err_init(&op->err);
-    op->page.limit = op->page.limit > 0 ? op->page.limit : 0;       /* less would mean no limit at all to SQLite */
+    op->page.limit = op->page.limit > 0 ? op->page.limit : 0; /* less would mean no limit at all to SQLite */
     pthread_mutex_lock(&store->lock);
     if (store->n_queued >= AC_MAX_STORE_QUEUE) {
         op->status = ac_err_set(&op->err, AC_OVERLOADED, "the store has too much to do");
@@ -391,8 +391,7 @@ static void store_sqlite_start_post(void *self, ac_store_op_t *op)
     if (ac_sqlite_verb_writes(op->verb) && op->status == APR_SUCCESS) {
         queue_push(&store->write_first, &store->write_last, op);
         pthread_cond_signal(&store->written);
-    }
-    else {
+    } else {
         queue_push(&store->read_first, &store->read_last, op);
         pthread_cond_signal(&store->asked);
     }

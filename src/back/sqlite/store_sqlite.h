@@ -10,12 +10,12 @@
 
 #include "back/back.h"
 
-#define AC_SQLITE_APPLICATION_ID 0x41474348         /* "AGCH" in the file's header */
-#define AC_SQLITE_GROUP 256                         /* writes of one transaction */
+#define AC_SQLITE_APPLICATION_ID 0x41474348 /* "AGCH" in the file's header */
+#define AC_SQLITE_GROUP 256                 /* writes of one transaction */
 #define AC_SQLITE_READERS_MAX 16
-#define AC_SQLITE_STATEMENTS 64                     /* slots of a connection's cache; more than there are statements */
-#define AC_SQLITE_PATIENCE apr_time_from_sec(30)    /* waiting for a lock where an operation has no deadline */
-#define AC_SQLITE_SLICE apr_time_from_sec(1)        /* of waiting inside SQLite, before locks are taken for failed */
+#define AC_SQLITE_STATEMENTS 64                  /* slots of a connection's cache; more than there are statements */
+#define AC_SQLITE_PATIENCE apr_time_from_sec(30) /* waiting for a lock where an operation has no deadline */
+#define AC_SQLITE_SLICE apr_time_from_sec(1)     /* of waiting inside SQLite, before locks are taken for failed */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
 
 /* What stands in every statement about the messages of a thread or the steps of a run, which have no owner of their own: so that a check
@@ -26,67 +26,67 @@
 /* Who runs a run: enough to tell a living process from a dead one whose number was given out again. The children of
  * one database must be able to see each other in /proc, so they share a machine and its process numbers. */
 typedef struct ac_sqlite_process_t {
-    char boot[48];                          /* the kernel's boot id */
+    char boot[48]; /* the kernel's boot id */
     int64_t pid;
-    int64_t started;                        /* clock ticks after boot */
+    int64_t started; /* clock ticks after boot */
 } ac_sqlite_process_t;
 
 /* Storage trouble is logged once per episode; one episode for the writer, one for all readers. */
 typedef struct ac_sqlite_episode_t {
-    int code;                               /* SQLite's primary code; 0: all is well */
+    int code; /* SQLite's primary code; 0: all is well */
     apr_time_t last;
 } ac_sqlite_episode_t;
 
 /* Everything of the store that its threads share. */
 typedef struct ac_sqlite_t {
-    const char *path;                       /* these three from the configuration */
+    const char *path; /* these three from the configuration */
     bool sync_full;
     int n_readers;
     const ac_host_t *host;
     ac_sqlite_process_t process;
-    pthread_mutex_t lock;                   /* guards what follows, down to the conns */
-    pthread_cond_t written, asked;          /* wakes the writer; wakes a reader */
+    pthread_mutex_t lock;          /* guards what follows, down to the conns */
+    pthread_cond_t written, asked; /* wakes the writer; wakes a reader */
     ac_store_op_t *write_first, *write_last, *read_first, *read_last;
-    int n_queued, n_reading;                /* operations; readers that may still pass one on to the writer */
+    int n_queued, n_reading; /* operations; readers that may still pass one on to the writer */
     bool running, stopping;
-    ac_sqlite_episode_t episodes[2];        /* [0] readers, [1] writer */
-    int generation;                         /* of connections; those of an older one are closed before one is opened */
-    apr_time_t next_renewal;                /* not before; a write that succeeds ends the pause */
+    ac_sqlite_episode_t episodes[2]; /* [0] readers, [1] writer */
+    int generation;                  /* of connections; those of an older one are closed before one is opened */
+    apr_time_t next_renewal;         /* not before; a write that succeeds ends the pause */
     apr_interval_time_t renewal_pause;
-    pthread_cond_t closed;                  /* the last connection of an older generation is closed */
-    struct ac_sqlite_conn_t *conns;         /* [0] is the writer's; each belongs to its thread */
+    pthread_cond_t closed;          /* the last connection of an older generation is closed */
+    struct ac_sqlite_conn_t *conns; /* [0] is the writer's; each belongs to its thread */
     pthread_t *threads;
     int n_threads;
-    sqlite3_vfs vfs;                        /* SQLite's own, but its waits end: sqlite_renew.c */
+    sqlite3_vfs vfs; /* SQLite's own, but its waits end: sqlite_renew.c */
     char vfs_name[40];
 } ac_sqlite_t;
 
 /* What to do about an active run whose process has died. */
 typedef enum ac_sqlite_mend_e {
-    AC_SQLITE_MEND_FORWARD,                 /* a reader: the verb answers AC_SQLITE_TO_WRITER */
-    AC_SQLITE_MEND_WRITE,                   /* close it as interrupted */
-    AC_SQLITE_MEND_NOT                      /* a read whose transaction could not be written: show what is stored */
+    AC_SQLITE_MEND_FORWARD, /* a reader: the verb answers AC_SQLITE_TO_WRITER */
+    AC_SQLITE_MEND_WRITE,   /* close it as interrupted */
+    AC_SQLITE_MEND_NOT      /* a read whose transaction could not be written: show what is stored */
 } ac_sqlite_mend_e;
 #define AC_SQLITE_TO_WRITER APR_EAGAIN
 
 /* A connection with its prepared statements. One thread at a time. */
 typedef struct ac_sqlite_conn_t {
     ac_sqlite_t *store;
-    sqlite3 *db;                            /* NULL: not open */
-    int generation;                         /* that it was opened in; 0: not open. The store's lock guards it */
+    sqlite3 *db;    /* NULL: not open */
+    int generation; /* that it was opened in; 0: not open. The store's lock guards it */
     bool writes;
     ac_sqlite_mend_e mend;
-    apr_time_t patience;                    /* until when to wait for a lock */
-    apr_time_t deadline;                    /* of the read under way; 0: none */
-    apr_time_t contended;                   /* when another process last held the lock */
-    apr_time_t next_open;                   /* not before */
-    bool lock_failed;                       /* a lock was not what SQLite takes it for; what was tried can be tried again */
-    ac_err_t open_err;                      /* why it is not open */
+    apr_time_t patience;  /* until when to wait for a lock */
+    apr_time_t deadline;  /* of the read under way; 0: none */
+    apr_time_t contended; /* when another process last held the lock */
+    apr_time_t next_open; /* not before */
+    bool lock_failed;     /* a lock was not what SQLite takes it for; what was tried can be tried again */
+    ac_err_t open_err;    /* why it is not open */
     int wal_pages, wal_checkpointed;
     struct {
-        const char *sql;                    /* by address: statements are constants */
+        const char *sql; /* by address: statements are constants */
         sqlite3_stmt *stmt;
-        bool used;                          /* since the last ac_sqlite_conn_rest() */
+        bool used; /* since the last ac_sqlite_conn_rest() */
     } statements[AC_SQLITE_STATEMENTS];
 } ac_sqlite_conn_t;
 
@@ -107,37 +107,38 @@ bool ac_sqlite_trouble(ac_sqlite_conn_t *conn, int code);
 /* Something worked: ends an episode that has been quiet for a minute. */
 void ac_sqlite_well(ac_sqlite_conn_t *conn);
 
-typedef struct ac_sqlite_arg_t {            /* a value for a statement's parameter; made by the functions below */
+typedef struct ac_sqlite_arg_t { /* a value for a statement's parameter; made by the functions below */
     enum { AC_SQLITE_END, AC_SQLITE_TEXT, AC_SQLITE_INT, AC_SQLITE_JSON } type;
     const char *text;
-    int64_t number;                         /* the number, or the text's length (-1: to its NUL) */
+    int64_t number; /* the number, or the text's length (-1: to its NUL) */
     const json_t *json;
 } ac_sqlite_arg_t;
 
-static inline ac_sqlite_arg_t ac_sqlite_text(const char *text)              /* NULL: null */
+static inline ac_sqlite_arg_t ac_sqlite_text(const char *text) /* NULL: null */
 {
-    return (ac_sqlite_arg_t){ .type = AC_SQLITE_TEXT, .text = text, .number = -1 };
+    return (ac_sqlite_arg_t){.type = AC_SQLITE_TEXT, .text = text, .number = -1};
 }
 
-static inline ac_sqlite_arg_t ac_sqlite_string(const json_t *string)        /* what is no string: null */
+static inline ac_sqlite_arg_t ac_sqlite_string(const json_t *string) /* what is no string: null */
 {
-    return (ac_sqlite_arg_t){ .type = AC_SQLITE_TEXT, .text = json_string_value(string),
-                              .number = (int64_t)json_string_length(string) };
+    return (ac_sqlite_arg_t){.type = AC_SQLITE_TEXT,
+                             .text = json_string_value(string),
+                             .number = (int64_t)json_string_length(string)};
 }
 
 static inline ac_sqlite_arg_t ac_sqlite_int(int64_t number)
 {
-    return (ac_sqlite_arg_t){ .type = AC_SQLITE_INT, .number = number };
+    return (ac_sqlite_arg_t){.type = AC_SQLITE_INT, .number = number};
 }
 
-static inline ac_sqlite_arg_t ac_sqlite_json(const json_t *json)            /* as text; NULL and JSON null: null */
+static inline ac_sqlite_arg_t ac_sqlite_json(const json_t *json) /* as text; NULL and JSON null: null */
 {
-    return (ac_sqlite_arg_t){ .type = AC_SQLITE_JSON, .json = json };
+    return (ac_sqlite_arg_t){.type = AC_SQLITE_JSON, .json = json};
 }
 
 /* The parameters of a statement in order, ?1 first; what is bound must live until the statement has run. */
-#define AC_SQLITE_ARGS(...) ((const ac_sqlite_arg_t[]){ __VA_ARGS__, { .type = AC_SQLITE_END } })
-#define AC_SQLITE_NO_ARGS ((const ac_sqlite_arg_t[]){ { .type = AC_SQLITE_END } })
+#define AC_SQLITE_ARGS(...) ((const ac_sqlite_arg_t[]){__VA_ARGS__, {.type = AC_SQLITE_END}})
+#define AC_SQLITE_NO_ARGS ((const ac_sqlite_arg_t[]){{.type = AC_SQLITE_END}})
 
 /* Binds args to a cached statement, ready for ac_sqlite_step(). sql is a constant. */
 apr_status_t ac_sqlite_start(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
@@ -180,7 +181,7 @@ void ac_sqlite_write_post(ac_sqlite_t *store, ac_store_op_t *op);
 bool ac_sqlite_stopping(ac_sqlite_t *store);
 
 /* ---- sqlite_group.c ---- */
-typedef struct ac_sqlite_group_t {          /* writes that are committed together, and what became of them */
+typedef struct ac_sqlite_group_t { /* writes that are committed together, and what became of them */
     ac_store_op_t *ops[AC_SQLITE_GROUP];
     apr_status_t status[AC_SQLITE_GROUP];
     int n;
@@ -212,13 +213,14 @@ ac_sqlite_verb_fn ac_sqlite_thread_create, ac_sqlite_thread_get, ac_sqlite_threa
 /* One bounded part; answers AC_SQLITE_TO_WRITER with the count so far in op->out while there is more to do. */
 ac_sqlite_verb_fn ac_sqlite_purge;
 
-typedef struct ac_sqlite_thread_t {         /* a row of threads; zero before use */
-    json_t *json;                           /* in the API's shape; a reference */
+typedef struct ac_sqlite_thread_t { /* a row of threads; zero before use */
+    json_t *json;                   /* in the API's shape; a reference */
     int64_t n_messages, version;
 } ac_sqlite_thread_t;
 /* From a row that begins with these columns. */
 #define AC_SQLITE_THREAD_COLUMNS "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version"
-apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row, ac_err_t *err);
+apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row,
+                                   ac_err_t *err);
 /* The owner's thread op->id; hidden: also a soft-deleted one. errors: not_found. */
 apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, bool hidden);
 /* Inserts op->owner's thread from its document. */
@@ -229,7 +231,7 @@ apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_mor
 /* sqlite_turns.c */
 ac_sqlite_verb_fn ac_sqlite_message_list, ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;
 #define AC_SQLITE_MESSAGE_COLUMNS "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata"
-json_t *ac_sqlite_message_read(sqlite3_stmt *row);          /* NULL: damaged, or out of memory */
+json_t *ac_sqlite_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
 
 /* sqlite_move.c */
 ac_sqlite_verb_fn ac_sqlite_export_threads, ac_sqlite_export_messages, ac_sqlite_export_runs, ac_sqlite_import;
@@ -257,7 +259,8 @@ apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_step_list;
 /* The thread's active run, "" where it has none. A dead one is treated as conn->mend says. */
-apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, const char *thread_id, ac_err_t *err);
+apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, const char *thread_id,
+                                  ac_err_t *err);
 /* Closes every run whose process has died; in a transaction of its own. *pn: how many. */
 apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err);
 apr_status_t ac_sqlite_process_self(ac_sqlite_process_t *process, ac_err_t *err);

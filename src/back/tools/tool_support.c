@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_DEPTH  (AC_MAX_JSON_DEPTH - 8)  /* a result is kept inside a message inside a list */
+#define MAX_DEPTH (AC_MAX_JSON_DEPTH - 8) /* a result is kept inside a message inside a list */
 #define SHOWN_BODY (AC_ERR_DETAIL_SIZE - 64)
 
 /* ---- options ---- */
@@ -129,9 +129,10 @@ bool ac_tool_type_is_json(const char *type)
 bool ac_tool_type_is_text(const char *type)
 {
     static const char *const names[] = {
-        "application/xml", "application/javascript", "application/ecmascript", "application/x-ndjson",
-        "application/ndjson", "application/jsonl", "application/yaml", "application/x-yaml",
-        "application/x-www-form-urlencoded", "application/graphql", "application/sql", "application/toml",
+        "application/xml",      "application/javascript", "application/ecmascript",
+        "application/x-ndjson", "application/ndjson",     "application/jsonl",
+        "application/yaml",     "application/x-yaml",     "application/x-www-form-urlencoded",
+        "application/graphql",  "application/sql",        "application/toml",
     };
     size_t len = strcspn(type, "; \t,");
     if (len == 0 || !strncasecmp(type, "text/", 5) || type_ends(type, len, "+xml") || ac_tool_type_is_json(type)) {
@@ -158,12 +159,14 @@ static bool is_deeper(const json_t *value, int depth)
     if (depth <= 0) {
         return true;
     }
-    json_array_foreach(value, i, item) {
+    json_array_foreach(value, i, item)
+    {
         if (is_deeper(item, depth - 1)) {
             return true;
         }
     }
-    json_object_foreach((json_t *)value, name, item) {
+    json_object_foreach((json_t *)value, name, item)
+    {
         if (is_deeper(item, depth - 1)) {
             return true;
         }

@@ -6,21 +6,22 @@
 
 #include "apr_strings.h"
 
-#define MAX_TAGS 8                          /* of If-Match that are tried */
-#define LOOKS 3                             /* for a change of ours, while others ask too */
+#define MAX_TAGS 8 /* of If-Match that are tried */
+#define LOOKS 3    /* for a change of ours, while others ask too */
 
 /* ---- conditions ---- */
 
 typedef struct condition_t {
-    const apr_array_header_t *tags;         /* of If-Match; empty: none, or "*" */
-    bool exists, fresh;                     /* If-Match: *; If-None-Match: * */
+    const apr_array_header_t *tags; /* of If-Match; empty: none, or "*" */
+    bool exists, fresh;             /* If-Match: *; If-None-Match: * */
 } condition_t;
 
 static apr_status_t read_condition(ac_request_t *rq, condition_t *condition)
 {
     const char *none = apr_table_get(rq->r->headers_in, "If-None-Match");
     apr_status_t status = ac_request_if_match(rq, &condition->tags);
-    condition->exists = status == APR_SUCCESS && apr_table_get(rq->r->headers_in, "If-Match") && !condition->tags->nelts;
+    condition->exists = status == APR_SUCCESS && apr_table_get(rq->r->headers_in, "If-Match") &&
+        !condition->tags->nelts;
     condition->fresh = none != NULL;
     if (status == APR_SUCCESS && none && strcmp(none, "*")) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "If-None-Match must be *: only if there is no such agent");
@@ -30,15 +31,17 @@ static apr_status_t read_condition(ac_request_t *rq, condition_t *condition)
 
 /* Asks the store for the change where the agent still has one of the tags. Several are tried one after another, as the store
  * compares with one. in is borrowed. */
-static apr_status_t api_agent_manage_change_if(ac_request_t *rq, ac_store_verb_e verb, json_t *in, const condition_t *condition,
-                              ac_store_op_t **presult)
+static apr_status_t api_agent_manage_change_if(ac_request_t *rq, ac_store_verb_e verb, json_t *in,
+                                               const condition_t *condition, ac_store_op_t **presult)
 {
     apr_status_t status;
     int i = 0;
     do {
         ac_store_op_t *op = ac_store_op_create(verb, rq->owner, NULL);
         if (op) {
-            const char *tag = condition->exists ? "*" : condition->tags->nelts ? APR_ARRAY_IDX(condition->tags, i, const char *) : "";
+            const char *tag = condition->exists ? "*"
+                : condition->tags->nelts        ? APR_ARRAY_IDX(condition->tags, i, const char *)
+                                                : "";
             op->in = json_deep_copy(in);
             apr_cpystrn(op->if_match, tag, sizeof(op->if_match));
         }
@@ -52,14 +55,18 @@ static apr_status_t api_agent_manage_change_if(ac_request_t *rq, ac_store_verb_e
 
 static apr_status_t check_on(ac_request_t *rq)
 {
-    return ac_child()->conf->agents_refresh > 0 ? APR_SUCCESS
-        : ac_err_set(&rq->err, AC_FORBIDDEN, "agents are made in the server's configuration only: AgentChatAgentsRefresh is 0");
+    return ac_child()->conf->agents_refresh > 0
+        ? APR_SUCCESS
+        : ac_err_set(&rq->err, AC_FORBIDDEN,
+                     "agents are made in the server's configuration only: AgentChatAgentsRefresh is 0");
 }
 
 static apr_status_t check_writable(ac_request_t *rq, const char *id)
 {
-    return !ac_registry_agent(&ac_child()->conf->registry, id) ? APR_SUCCESS
-        : ac_err_set(&rq->err, AC_READ_ONLY, "this agent is defined in the server's configuration, and is changed there");
+    return !ac_registry_agent(&ac_child()->conf->registry, id)
+        ? APR_SUCCESS
+        : ac_err_set(&rq->err, AC_READ_ONLY,
+                     "this agent is defined in the server's configuration, and is changed there");
 }
 
 static apr_status_t check_room(ac_request_t *rq, const char *id)
@@ -67,7 +74,8 @@ static apr_status_t check_room(ac_request_t *rq, const char *id)
     const ac_agents_t *agents;
     apr_status_t status = ac_request_agents(rq, &agents, true);
     if (status == APR_SUCCESS && ac_agents_made(agents) >= AC_MAX_AGENTS && !ac_agents_find(agents, id)) {
-        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "there are %d agents already, which is as many as there may be", AC_MAX_AGENTS);
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "there are %d agents already, which is as many as there may be",
+                          AC_MAX_AGENTS);
     }
     return status;
 }
@@ -92,8 +100,10 @@ static apr_status_t read_id(ac_request_t *rq, const char **pid)
     }
     const char *id = *pid ? *pid : given;
     if (!ac_agent_id_valid(id)) {
-        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/id", "an agent's id has 1 to %d letters, digits, '-', '_' and '.', and does "
-                             "not begin with '.'", AC_MAX_AGENT_ID);
+        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/id",
+                             "an agent's id has 1 to %d letters, digits, '-', '_' and '.', and does "
+                             "not begin with '.'",
+                             AC_MAX_AGENT_ID);
     }
     *pid = id;
     return APR_SUCCESS;
@@ -127,8 +137,8 @@ static void look_now(ac_request_t *rq)
     ac_store_op_t *result;
     bool done = false;
     for (int i = 0; i < LOOKS && !done; i++) {
-        done = ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result) != APR_SUCCESS
-            || ac_catalog_adopt(ac_child()->catalog, result);
+        done = ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result) != APR_SUCCESS ||
+            ac_catalog_adopt(ac_child()->catalog, result);
     }
     ac_err_init(&rq->err);
 }

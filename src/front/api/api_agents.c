@@ -99,7 +99,8 @@ int ac_api_agent_threads(ac_request_t *rq)
     ac_page_t page = {.limit = 0};
     ac_store_op_t *result;
     rq->doing = "listing the agent's threads";
-    if (ac_talk_agent(rq, &agent, rq->args[0], "", false) != APR_SUCCESS || api_agents_read_page(rq, &page) != APR_SUCCESS) {
+    if (ac_talk_agent(rq, &agent, rq->args[0], "", false) != APR_SUCCESS ||
+        api_agents_read_page(rq, &page) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     apr_cpystrn(page.agent_id, agent->id, sizeof(page.agent_id));
@@ -110,9 +111,10 @@ int ac_api_agent_threads(ac_request_t *rq)
     if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    return ac_reply_json(rq, HTTP_OK, json_pack("{s:O, s:I, s:i, s:I}", "threads", json_object_get(result->out, "data"),
-                                                "total", (json_int_t)ac_json_peek_int(result->out, "total", 0),
-                                                "limit", page.limit, "offset", (json_int_t)page.offset));
+    return ac_reply_json(rq, HTTP_OK,
+                         json_pack("{s:O, s:I, s:i, s:I}", "threads", json_object_get(result->out, "data"), "total",
+                                   (json_int_t)ac_json_peek_int(result->out, "total", 0), "limit", page.limit, "offset",
+                                   (json_int_t)page.offset));
 }
 
 /* The thread, where it is this agent's; any name of the agent will do. */
@@ -136,7 +138,7 @@ static apr_status_t find_thread(ac_request_t *rq, ac_store_op_t **presult)
 
 typedef struct history_t {
     json_t *messages;
-    int64_t after;                          /* seq of the last one read */
+    int64_t after; /* seq of the last one read */
     size_t n_bytes;
     bool has_more;
 } history_t;
@@ -154,7 +156,8 @@ static apr_status_t read_more(ac_request_t *rq, history_t *history)
     }
     size_t i;
     json_t *message;
-    json_array_foreach(json_object_get(result->out, "data"), i, message) {
+    json_array_foreach(json_object_get(result->out, "data"), i, message)
+    {
         history->after = ac_json_peek_int(message, "seq", history->after);
         history->n_bytes += json_string_length(json_object_get(message, "content"));
         ac_record_show_parts(message);

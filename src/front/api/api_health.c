@@ -17,8 +17,9 @@ APLOG_USE_MODULE(agentchat);
 
 int ac_api_health(ac_request_t *rq)
 {
-    return ac_reply_json(rq, HTTP_OK, json_pack("{s:s, s:s, s:s}", "status", "healthy", "service", "agentchat",
-                                                "version", AC_VERSION));
+    return ac_reply_json(rq, HTTP_OK,
+                         json_pack("{s:s, s:s, s:s}", "status", "healthy", "service", "agentchat", "version",
+                                   AC_VERSION));
 }
 
 /* ---- asking the models: on the loop, while a worker waits ---- */
@@ -29,17 +30,17 @@ typedef struct probe_t {
     const ac_model_t *model;
     apr_status_t status;
     apr_interval_time_t took;
-    ac_err_t err;                           /* why it failed */
-    bool asked;                             /* the model can be asked */
-    int answered;                           /* set last, by the loop; read with acquire */
-    ac_lane_state_t lane;                   /* set before `seen`, in the same way */
+    ac_err_t err;         /* why it failed */
+    bool asked;           /* the model can be asked */
+    int answered;         /* set last, by the loop; read with acquire */
+    ac_lane_state_t lane; /* set before `seen`, in the same way */
     int seen;
 } probe_t;
 
 struct probes_t {
-    int refs;                               /* the worker, and the loop until the last answer */
+    int refs; /* the worker, and the loop until the last answer */
     ac_latch_t *latch;
-    int n, n_open;                          /* n_open: the loop's */
+    int n, n_open; /* n_open: the loop's */
     probe_t list[];
 };
 
@@ -64,7 +65,9 @@ static void on_probed(void *baton, apr_status_t status, apr_interval_time_t took
     probe_t *probe = baton;
     probe->status = status;
     probe->took = took;
-    if (err) probe->err = *err;
+    if (err) {
+        probe->err = *err;
+    }
     __atomic_store_n(&probe->answered, 1, __ATOMIC_RELEASE);
     probe_end(probe->probes);
 }
@@ -145,9 +148,14 @@ static json_t *why(ac_kind_e kind, const ac_err_t *err)
 {
     const char *title = ac_kind_row(kind)->title;
     char text[AC_ERR_DETAIL_SIZE + 80];
-    if (!err || (!err->http_status && !err->detail[0])) return json_string(title);
-    if (err->http_status) snprintf(text, sizeof(text), "%s: it answered %d", title, err->http_status);
-    else snprintf(text, sizeof(text), "%s: %s", title, err->detail);
+    if (!err || (!err->http_status && !err->detail[0])) {
+        return json_string(title);
+    }
+    if (err->http_status) {
+        snprintf(text, sizeof(text), "%s: it answered %d", title, err->http_status);
+    } else {
+        snprintf(text, sizeof(text), "%s: %s", title, err->detail);
+    }
     return ac_json_text(text);
 }
 
@@ -222,7 +230,7 @@ static found_t api_health_look(ac_request_t *rq)
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t looked;
-    apr_time_t at;                          /* ac_clock; 0: never */
+    apr_time_t at; /* ac_clock; 0: never */
     bool looking;
     found_t found;
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .looked = PTHREAD_COND_INITIALIZER};
@@ -284,8 +292,9 @@ int ac_api_ready(ac_request_t *rq)
     const char *shared = NULL;
     if (!child || apr_atomic_read32(&child->stopping)) {
         rq->doing = NULL;
-        ac_err_set(&rq->err, child ? AC_STOPPING : AC_OVERLOADED, child ? "the server is stopping" :
-                   "this server process could not start its agents; the error log says why");
+        ac_err_set(&rq->err, child ? AC_STOPPING : AC_OVERLOADED,
+                   child ? "the server is stopping"
+                         : "this server process could not start its agents; the error log says why");
         return ac_reply_problem(rq, NULL);
     }
     found_t found = api_health_known(rq);

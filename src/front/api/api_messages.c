@@ -60,7 +60,8 @@ int ac_api_messages_list(ac_request_t *rq)
     }
     size_t i;
     json_t *message;
-    json_array_foreach(json_object_get(result->out, "data"), i, message) {
+    json_array_foreach(json_object_get(result->out, "data"), i, message)
+    {
         ac_record_show_parts(message);
     }
     return ac_reply_json(rq, HTTP_OK, json_incref(result->out));

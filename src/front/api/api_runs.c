@@ -81,13 +81,19 @@ int ac_api_run_events(ac_request_t *rq)
 static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
 {
     ac_store_op_t *result;
-    apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_CANCEL, rq->owner, rq->args[0]), &result);
+    apr_status_t status =
+        ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_CANCEL, rq->owner, rq->args[0]), &result);
     if (status == APR_SUCCESS || rq->err.kind != AC_INVALID_REQUEST) {
         return status;
     }
     ac_err_init(&rq->err);
-    return asked ? APR_SUCCESS : ac_err_set(&rq->err, AC_RUN_ENDED, ac_child()->event_dir ? "the run has ended"
-                      : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
+    return asked
+        ? APR_SUCCESS
+        : ac_err_set(
+              &rq->err, AC_RUN_ENDED,
+              ac_child()->event_dir
+                  ? "the run has ended"
+                  : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
 }
 
 /* One that waits for its owner's word is in no process; with its cancelling it comes to this one, and ends here. */
@@ -201,7 +207,8 @@ static apr_status_t read_word(ac_request_t *rq, json_t **pword)
         status = ac_json_string(&reason, rq->body, "reason", false, &rq->err);
     }
     if (status == APR_SUCCESS && reason && strlen(reason) > AC_MAX_REASON) {
-        status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/reason", "reason may have at most %d bytes", AC_MAX_REASON);
+        status =
+            ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/reason", "reason may have at most %d bytes", AC_MAX_REASON);
     }
     if (status == APR_SUCCESS) {
         *pword = json_pack("{s:s, s:b, s:s?}", "call_id", call_id, "approve", approve, "reason", reason);
@@ -241,5 +248,6 @@ int ac_api_run_approve(ac_request_t *rq)
         status = ac_run_decide(ac_child()->engine, &word, &rq->err);
     }
     json_decref(word.said);
-    return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out)) : ac_reply_problem(rq, NULL);
+    return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out))
+                                 : ac_reply_problem(rq, NULL);
 }

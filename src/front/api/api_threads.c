@@ -6,7 +6,7 @@
 
 #include "apr_strings.h"
 
-#define MAX_TAGS 8                          /* of one If-Match that we compare */
+#define MAX_TAGS 8 /* of one If-Match that we compare */
 
 /* ---- members of a body ---- */
 
@@ -276,7 +276,8 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
 
 /* Asks the store for the change if the thread still has one of the tags; none: whatever it has. Several are tried one
  * after another, as the store compares with one. */
-static apr_status_t api_threads_change_if(ac_request_t *rq, json_t *change, const apr_array_header_t *tags, ac_store_op_t **presult)
+static apr_status_t api_threads_change_if(ac_request_t *rq, json_t *change, const apr_array_header_t *tags,
+                                          ac_store_op_t **presult)
 {
     apr_status_t status;
     int i = 0;
@@ -316,8 +317,8 @@ int ac_api_thread_delete(ac_request_t *rq)
     if (thread_id(rq, &id) != APR_SUCCESS || ac_thread_delete(rq, id) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    return ac_reply_json(rq, HTTP_OK, json_pack("{s:s, s:b, s:s}", "id", id, "deleted", 1,
-                                                "message", AC_DELETED_MESSAGE));
+    return ac_reply_json(rq, HTTP_OK,
+                         json_pack("{s:s, s:b, s:s}", "id", id, "deleted", 1, "message", AC_DELETED_MESSAGE));
 }
 
 apr_status_t ac_thread_delete(ac_request_t *rq, const char *id)

@@ -11,8 +11,9 @@ __asm__(".section .rodata\n"
         ".previous\n");
 extern const char ac_openapi_yaml[], ac_openapi_json[];
 
-#define POLICY "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " \
-               "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+#define POLICY \
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " \
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 #define BUNDLE "swagger-ui-bundle.js"
 
 /* Everything is named from /docs, so "docs/…" lies below it. */
@@ -49,10 +50,12 @@ static const char *plain_page(apr_pool_t *p)
     apr_array_header_t *rows = apr_array_make(p, 64, sizeof(const char *));
     for (const ac_route_t *route = ac_routes; route->pattern; route++) {
         const char *method = ap_method_name_of(p, route->method), *pattern = ap_escape_html(p, route->pattern);
-        APR_ARRAY_PUSH(rows, const char *) = apr_psprintf(p, "<tr><td><code>%s</code><td><code>%s</code><td>%s\n", method, pattern,
-                                                          ap_escape_html(p, route->doc));
+        APR_ARRAY_PUSH(rows, const char *) = apr_psprintf(p, "<tr><td><code>%s</code><td><code>%s</code><td>%s\n",
+                                                          method, pattern, ap_escape_html(p, route->doc));
     }
-    return apr_pstrcat(p, "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+    return apr_pstrcat(
+        p,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
         "content=\"width=device-width\">\n<title>mod_agentchat</title>\n<link rel=\"stylesheet\" href=\"docs/page.css\">\n"
         "<h1>mod_agentchat</h1>\n<p>The contract: <a href=\"openapi.json\">openapi.json</a>, "
         "<a href=\"openapi.yaml\">openapi.yaml</a>. With <code>AgentChatDocs</code> this page lets you try it.\n<table>\n",
@@ -72,8 +75,14 @@ static const char *type_of(const char *name)
 const char *ac_docs_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
 {
     apr_finfo_t info;
-    if (!mount->docs || apr_stat(&info, apr_pstrcat(p, mount->docs, "/" BUNDLE, NULL), APR_FINFO_TYPE, p) == APR_SUCCESS) return NULL;
-    return apr_psprintf(p, "'%s' has no " BUNDLE "; give the folder of Swagger UI's own files, as `make swagger-ui` makes it", mount->docs);
+    if (!mount->docs ||
+        apr_stat(&info, apr_pstrcat(p, mount->docs, "/" BUNDLE, NULL), APR_FINFO_TYPE, p) == APR_SUCCESS) {
+        return NULL;
+    }
+    return apr_psprintf(p,
+                        "'%s' has no " BUNDLE
+                        "; give the folder of Swagger UI's own files, as `make swagger-ui` makes it",
+                        mount->docs);
 }
 
 /* These names only, so that no path leads out of the folder. */
@@ -81,10 +90,16 @@ int ac_api_docs_file(ac_request_t *rq)
 {
     static const char *const names[] = {"swagger-ui.css", BUNDLE};
     const char *wanted = rq->args[0], *dir = rq->mount->docs;
-    if (!strcmp(wanted, "page.css")) return reply_text(rq, type_of(wanted), plain_style);
-    if (!strcmp(wanted, "page.js") && dir) return reply_text(rq, type_of(wanted), swagger_script);
+    if (!strcmp(wanted, "page.css")) {
+        return reply_text(rq, type_of(wanted), plain_style);
+    }
+    if (!strcmp(wanted, "page.js") && dir) {
+        return reply_text(rq, type_of(wanted), swagger_script);
+    }
     for (size_t i = 0; dir && i < sizeof(names) / sizeof(*names); i++) {
-        if (!strcmp(wanted, names[i])) return ac_reply_file(rq, type_of(wanted), apr_pstrcat(rq->r->pool, dir, "/", names[i], NULL));
+        if (!strcmp(wanted, names[i])) {
+            return ac_reply_file(rq, type_of(wanted), apr_pstrcat(rq->r->pool, dir, "/", names[i], NULL));
+        }
     }
     ac_err_set(&rq->err, AC_NOT_FOUND, "the page has no such file");
     return ac_reply_problem(rq, NULL);

@@ -41,7 +41,10 @@ static apr_status_t render_heartbeat(ac_render_t *render, ac_buf_t *out)
 }
 
 static const ac_dialect_t selftest_dialect = {
-    .name = "selftest", .stream = true, .event = render_event, .heartbeat = render_heartbeat,
+    .name = "selftest",
+    .stream = true,
+    .event = render_event,
+    .heartbeat = render_heartbeat,
 };
 
 static void selftest_end(selftest_t *test)
@@ -89,6 +92,6 @@ int ac_api_selftest_stream(ac_request_t *rq)
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return ac_reply_problem(rq, NULL);
     }
-    ac_source_t source = { selftest_start, selftest_drop, test };
+    ac_source_t source = {selftest_start, selftest_drop, test};
     return ac_stream_deliver(rq, &source, &selftest_dialect);
 }

@@ -44,7 +44,8 @@ apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent)
 {
     *pagent = talk_default_agent(rq);
     if (!*pagent) {
-        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "no agent was named and the server has no default agent; its "
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST,
+                          "no agent was named and the server has no default agent; its "
                           "administrator can set one with AgentChatDefaultAgent");
     }
     return check_active(rq, *pagent, "");
@@ -55,7 +56,7 @@ apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent)
 /* Bytes of the white space at text, which is not empty; 0: something to be seen. */
 static size_t skip_blank(const char *text)
 {
-    static const char *const blanks[] = {"\xc2\xa0", "\xc2\x85", "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
+    static const char *const blanks[] = {"\xc2\xa0",     "\xc2\x85",     "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
                                          "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80", "\xef\xbb\xbf", NULL};
     if ((unsigned char)*text <= 0x20 || *text == 0x7f) {
         return 1;
@@ -112,7 +113,8 @@ static apr_status_t read_thread_id(ac_request_t *rq, ac_talk_t *talk)
         return status;
     }
     if (thread_id && conversation_id && strcmp(thread_id, conversation_id)) {
-        return ac_err_set_at(err, AC_INVALID_REQUEST, "/conversation_id", "conversation_id and thread_id mean the same "
+        return ac_err_set_at(err, AC_INVALID_REQUEST, "/conversation_id",
+                             "conversation_id and thread_id mean the same "
                              "and differ");
     }
     talk->thread_id = thread_id ? thread_id : conversation_id;
@@ -173,7 +175,8 @@ apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, con
     }
     size_t len = strlen(text);
     if (!len || len > 18 || strspn(text, "0123456789") != len) {
-        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s is not the id of an event", header && *header ? "Last-Event-ID" : name);
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s is not the id of an event",
+                          header && *header ? "Last-Event-ID" : name);
     }
     *pafter = (uint64_t)apr_atoi64(text);
     return APR_SUCCESS;
@@ -189,8 +192,10 @@ static apr_status_t talk_read_key(ac_request_t *rq, const char **pkey)
     size_t len = strlen(key);
     for (size_t i = 0; i < len; i++) {
         if (len > AC_MAX_KEY || key[i] <= 0x20 || key[i] >= 0x7f) {
-            return ac_err_set(&rq->err, AC_INVALID_REQUEST, "Idempotency-Key must have at most %d visible ASCII characters, "
-                              "and no space", AC_MAX_KEY);
+            return ac_err_set(&rq->err, AC_INVALID_REQUEST,
+                              "Idempotency-Key must have at most %d visible ASCII characters, "
+                              "and no space",
+                              AC_MAX_KEY);
         }
     }
     return APR_SUCCESS;
@@ -250,7 +255,8 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
         status = ac_talk_after(rq, &turn->after, &given, NULL);
     }
     if (status == APR_SUCCESS && given && !key) {
-        status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "Last-Event-ID goes on with a message that was sent with an "
+        status = ac_err_set(&rq->err, AC_INVALID_REQUEST,
+                            "Last-Event-ID goes on with a message that was sent with an "
                             "Idempotency-Key, and there is none; GET /runs/{id}/events needs no key");
     }
     if (status != APR_SUCCESS || !key) {

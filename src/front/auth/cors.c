@@ -7,7 +7,8 @@
 #include "http_ssl.h"
 
 #define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
-#define TAKEN "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
+#define TAKEN \
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
 /* What the clients of OpenAI's API send about themselves; each version has more of them. Nothing is
  * done with them. */
 static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"};
@@ -16,13 +17,22 @@ static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"
 static bool is_origin(const char *text)
 {
     size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
-    if (!scheme || strncmp(text + scheme, "://", 3)) return false;
+    if (!scheme || strncmp(text + scheme, "://", 3)) {
+        return false;
+    }
     const char *host = text + scheme + 3;
     size_t len = *host == '[' ? strcspn(host, "]") + 1 : strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-._");
-    if (!len || len > strlen(host) || (*host == '[' && strspn(host + 1, "0123456789abcdef:.") != len - 2)) return false;
-    if (host[len] != ':') return !host[len];
+    if (!len || len > strlen(host) || (*host == '[' && strspn(host + 1, "0123456789abcdef:.") != len - 2)) {
+        return false;
+    }
+    if (host[len] != ':') {
+        return !host[len];
+    }
     size_t port = strspn(host + len + 1, "0123456789");
-    bool is_default = !strcmp(host + len, !strncmp(text, "https:", 6) ? ":443" : !strncmp(text, "http:", 5) ? ":80" : "");
+    bool is_default = !strcmp(host + len,
+                              !strncmp(text, "https:", 6)      ? ":443"
+                                  : !strncmp(text, "http:", 5) ? ":80"
+                                                               : "");
     return port && port <= 5 && !host[len + 1 + port] && !is_default;
 }
 
@@ -32,11 +42,15 @@ const char *ac_cors_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
     for (int i = 0; origins && i < origins->nelts; i++) {
         const char *origin = APR_ARRAY_IDX(origins, i, const char *);
         if (!strcmp(origin, "*")) {
-            if (origins->nelts > 1) return "'*' stands for every origin; give it alone";
-        }
-        else if (!is_origin(origin)) {
-            return apr_psprintf(p, "'%s' is not an origin; give scheme, host and a port other than the scheme's own, in small letters, "
-                                "like https://app.example.com or http://localhost:3000", origin);
+            if (origins->nelts > 1) {
+                return "'*' stands for every origin; give it alone";
+            }
+        } else if (!is_origin(origin)) {
+            return apr_psprintf(
+                p,
+                "'%s' is not an origin; give scheme, host and a port other than the scheme's own, in small letters, "
+                "like https://app.example.com or http://localhost:3000",
+                origin);
         }
     }
     return NULL;
@@ -56,7 +70,9 @@ bool ac_cors_contradicts(const ac_mount_conf_t *mount)
 static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
 {
     for (int i = 0; origin && mount->cors_origins && i < mount->cors_origins->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(mount->cors_origins, i, const char *), origin)) return true;
+        if (!strcmp(APR_ARRAY_IDX(mount->cors_origins, i, const char *), origin)) {
+            return true;
+        }
     }
     return false;
 }
@@ -66,11 +82,17 @@ static void cors_set_headers(request_rec *r, const ac_mount_conf_t *mount, const
 {
     bool open = is_open(mount);
     /* The answer to another origin would look different, so no cache may mix them up. */
-    if (!open) apr_table_mergen(r->err_headers_out, "Vary", "Origin");
-    if (!open && !is_listed(mount, origin)) return;
+    if (!open) {
+        apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    }
+    if (!open && !is_listed(mount, origin)) {
+        return;
+    }
     apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", open ? "*" : apr_pstrdup(r->pool, origin));
     apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", EXPOSED);
-    if (!open && mount->cors_credentials > 0) apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
+    if (!open && mount->cors_credentials > 0) {
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
+    }
 }
 
 /* TAKEN, and those of clients that the browser asks for. */
@@ -82,7 +104,9 @@ static const char *taken(const request_rec *r)
          name = apr_strtok(NULL, ", \t", &state)) {
         for (size_t i = 0; i < sizeof(of_clients) / sizeof(*of_clients); i++) {
             bool fits = !ap_cstr_casecmpn(name, of_clients[i], strlen(of_clients[i])) && !*ap_scan_http_token(name);
-            if (fits) list = apr_pstrcat(r->pool, list, ", ", name, NULL);
+            if (fits) {
+                list = apr_pstrcat(r->pool, list, ", ", name, NULL);
+            }
         }
     }
     return list;
@@ -106,7 +130,9 @@ int ac_cors_header_parser(request_rec *r)
 {
     const char *origin = apr_table_get(r->headers_in, "Origin");
     const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
-    if (!origin || !mount->cors_origins || !ac_mount_is_here(r)) return DECLINED;
+    if (!origin || !mount->cors_origins || !ac_mount_is_here(r)) {
+        return DECLINED;
+    }
     cors_set_headers(r, mount, origin);
     const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Method");
     const char *methods = r->method_number == M_OPTIONS && wanted ? ac_route_methods(r) : NULL;
@@ -126,7 +152,8 @@ static bool shows_key(const request_rec *r)
 /* Whether the visitor's browser alone opens the door: by a cookie, a password that it remembers, Kerberos, a certificate. */
 static bool is_ambient(request_rec *r)
 {
-    const char *verified = r->user ? NULL : ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_VERIFY");
+    const char *verified = r->user ? NULL
+                                   : ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_VERIFY");
     return r->user || (verified && !strcmp(verified, "SUCCESS"));
 }
 
@@ -136,7 +163,9 @@ static bool cors_is_host(const char *text, const char *host)
     size_t len = strlen(host);
     const char *start = *text == '[' && *host != '[' ? text + 1 : text;
     const char *end = start + len;
-    if (ap_cstr_casecmpn(start, host, len)) return false;
+    if (ap_cstr_casecmpn(start, host, len)) {
+        return false;
+    }
     return !*end || *end == ':' || *end == ',' || *end == ' ' || (start != text && *end == ']');
 }
 
@@ -146,14 +175,20 @@ static bool is_own_host(request_rec *r, const char *origin)
 {
     const char *host = strstr(origin, "://");
     const char *list = apr_table_get(r->headers_in, "X-Forwarded-Host");
-    if (!host) return false;
+    if (!host) {
+        return false;
+    }
     host += 3;
-    if (r->hostname && cors_is_host(host, r->hostname)) return true;
+    if (r->hostname && cors_is_host(host, r->hostname)) {
+        return true;
+    }
     size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
     const char *name = apr_pstrndup(r->pool, host, len);
     while (list && *list) {
         list += strspn(list, ", \t");
-        if (*list && cors_is_host(list, name)) return true;
+        if (*list && cors_is_host(list, name)) {
+            return true;
+        }
         list += strcspn(list, ",");
     }
     return false;
@@ -169,8 +204,10 @@ static bool is_foreign(request_rec *r)
 /* Whether a person follows a link, of any page. An answer of a model on a page of this site may have one, too. */
 static bool is_link(request_rec *r)
 {
-    const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode"), *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
-    return r->method_number == M_GET && mode && !ap_cstr_casecmp(mode, "navigate") && (!site || ap_cstr_casecmp(site, "none"));
+    const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode"),
+               *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
+    return r->method_number == M_GET && mode && !ap_cstr_casecmp(mode, "navigate") &&
+        (!site || ap_cstr_casecmp(site, "none"));
 }
 
 apr_status_t ac_cors_check(ac_request_t *rq)
@@ -178,15 +215,25 @@ apr_status_t ac_cors_check(ac_request_t *rq)
     request_rec *r = rq->r;
     /* A link may lead here, but not to a GET that runs an agent. */
     bool runs = (rq->route->needs & AC_NEEDS_OWNER) && (rq->route->needs & AC_ALWAYS_STREAMS), link = is_link(r);
-    if (runs && link) return ac_err_set(&rq->err, AC_FORBIDDEN, "a link may not run an agent");
-    if (shows_key(r) || !is_foreign(r) || is_listed(rq->mount, apr_table_get(r->headers_in, "Origin"))) return APR_SUCCESS;
-    if (is_open(rq->mount) && !is_ambient(r)) return APR_SUCCESS;
-    if (link) return APR_SUCCESS;
+    if (runs && link) {
+        return ac_err_set(&rq->err, AC_FORBIDDEN, "a link may not run an agent");
+    }
+    if (shows_key(r) || !is_foreign(r) || is_listed(rq->mount, apr_table_get(r->headers_in, "Origin"))) {
+        return APR_SUCCESS;
+    }
+    if (is_open(rq->mount) && !is_ambient(r)) {
+        return APR_SUCCESS;
+    }
+    if (link) {
+        return APR_SUCCESS;
+    }
     if (is_open(rq->mount)) {
-        return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of other sites may not use a visitor's sign-in here; AgentChatCORSOrigin has to "
+        return ac_err_set(&rq->err, AC_FORBIDDEN,
+                          "pages of other sites may not use a visitor's sign-in here; AgentChatCORSOrigin has to "
                           "list their origins, '*' is not enough");
     }
-    return ac_err_set(&rq->err, AC_FORBIDDEN, "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
+    return ac_err_set(&rq->err, AC_FORBIDDEN,
+                      "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
 }
 
 /* ---- names that lead here ---- */
@@ -195,7 +242,9 @@ static bool cors_is_among(const apr_array_header_t *names, const char *host)
 {
     for (int i = 0; names && i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
-        if (name && !ap_strcasecmp_match(host, name)) return true;
+        if (name && !ap_strcasecmp_match(host, name)) {
+            return true;
+        }
     }
     return false;
 }
@@ -206,7 +255,7 @@ static bool is_this_machine(const char *host)
     size_t len = strlen(host);
     bool address = ap_strchr_c(host, ':') || strspn(host, "0123456789.") == len;
     return address || !ap_cstr_casecmp(host, "localhost") || !ap_cstr_casecmp(host, "localhost.localdomain") ||
-           (len > 10 && !ap_cstr_casecmp(host + len - 10, ".localhost"));
+        (len > 10 && !ap_cstr_casecmp(host + len - 10, ".localhost"));
 }
 
 /* Whoever asks for a wrong name decides how often that is; the log has it once a minute from each child. */
@@ -214,19 +263,32 @@ static void log_name(request_rec *r)
 {
     static volatile apr_uint32_t last;
     apr_uint32_t now = (apr_uint32_t)apr_time_sec(r->request_time), before = apr_atomic_read32(&last);
-    if (before && now - before < 60) return;
-    if (apr_atomic_cas32(&last, now, before) != before) return;
-    ac_log_request(AC_M663, 0, r, "the mount is open to everybody (AgentChatAnonymous on) and was asked for as '%s', which is neither "
-                   "ServerName nor ServerAlias of its server; answered 403", r->hostname);
+    if (before && now - before < 60) {
+        return;
+    }
+    if (apr_atomic_cas32(&last, now, before) != before) {
+        return;
+    }
+    ac_log_request(AC_M663, 0, r,
+                   "the mount is open to everybody (AgentChatAnonymous on) and was asked for as '%s', which is neither "
+                   "ServerName nor ServerAlias of its server; answered 403",
+                   r->hostname);
 }
 
 apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
 {
     const server_rec *s = r->server;
-    if (!r->hostname || is_this_machine(r->hostname)) return APR_SUCCESS;
-    if (s->server_hostname && !ap_cstr_casecmp(r->hostname, s->server_hostname)) return APR_SUCCESS;
-    if (cors_is_among(s->names, r->hostname) || cors_is_among(s->wild_names, r->hostname)) return APR_SUCCESS;
+    if (!r->hostname || is_this_machine(r->hostname)) {
+        return APR_SUCCESS;
+    }
+    if (s->server_hostname && !ap_cstr_casecmp(r->hostname, s->server_hostname)) {
+        return APR_SUCCESS;
+    }
+    if (cors_is_among(s->names, r->hostname) || cors_is_among(s->wild_names, r->hostname)) {
+        return APR_SUCCESS;
+    }
     log_name(r);
-    return ac_err_set(err, AC_FORBIDDEN, "this server is not known by the name that the request was sent to (Host); without a sign-in it "
+    return ac_err_set(err, AC_FORBIDDEN,
+                      "this server is not known by the name that the request was sent to (Host); without a sign-in it "
                       "answers for its ServerName, ServerAlias, localhost and addresses only");
 }

@@ -7,7 +7,6 @@
 #include "apr_strings.h"
 #include "mod_auth.h"
 
-
 /* By roles_delimiter, in the order of the directive's table. */
 static const char *const delimiters[] = {",", " \t", ";"};
 
@@ -86,7 +85,8 @@ static ac_principal_t *remember(request_rec *r, const char *owner)
     ac_principal_t *principal = apr_pcalloc(r->pool, sizeof(*principal));
     bool somebody = strcmp(owner, AC_ANONYMOUS) != 0;
     principal->owner = owner;
-    principal->roles = somebody ? find_roles(r, ac_mount_conf(r), owner) : apr_array_make(r->pool, 1, sizeof(const char *));
+    principal->roles = somebody ? find_roles(r, ac_mount_conf(r), owner)
+                                : apr_array_make(r->pool, 1, sizeof(const char *));
     ap_set_module_config(r->request_config, &agentchat_module, principal);
     return principal;
 }
@@ -96,7 +96,8 @@ void ac_principal_sign(request_rec *r, const ac_api_key_t *key)
     char *state = NULL;
     ac_principal_t *principal = remember(r, apr_pstrdup(r->pool, key->owner));
     apr_array_header_t *roles = apr_array_copy(r->pool, principal->roles);
-    for (char *role = apr_strtok(apr_pstrdup(r->pool, key->roles), ",", &state); role; role = apr_strtok(NULL, ",", &state)) {
+    for (char *role = apr_strtok(apr_pstrdup(r->pool, key->roles), ",", &state); role;
+         role = apr_strtok(NULL, ",", &state)) {
         APR_ARRAY_PUSH(roles, const char *) = role;
     }
     principal->roles = roles;
@@ -118,12 +119,10 @@ apr_status_t ac_principal_find(const ac_principal_t **pprincipal, request_rec *r
     }
     if (r->user && *r->user) {
         status = find_owner(&owner, r, mount, err);
-    }
-    else if (mount->anonymous > 0) {
+    } else if (mount->anonymous > 0) {
         owner = AC_ANONYMOUS;
         status = ac_host_check(r, err);
-    }
-    else {
+    } else {
         status = ac_err_set(err, AC_UNAUTHENTICATED, "this needs a signed-in user");
     }
     if (status == APR_SUCCESS) {

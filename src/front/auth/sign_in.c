@@ -21,7 +21,8 @@ typedef enum sign_e { SIGN_NOT_ASKED, SIGN_NO_KEY, SIGN_TWO_KEYS, SIGN_REFUSED, 
 static void challenge(request_rec *r, const char *error, const char *why)
 {
     const char *realm = ap_auth_name(r);
-    const char *text = apr_psprintf(r->pool, "Bearer realm=\"%s\"", realm ? ap_escape_quotes(r->pool, realm) : "agentchat");
+    const char *text =
+        apr_psprintf(r->pool, "Bearer realm=\"%s\"", realm ? ap_escape_quotes(r->pool, realm) : "agentchat");
     if (error) {
         text = apr_psprintf(r->pool, "%s, error=\"%s\", error_description=\"%s\"", text, error, why);
     }
@@ -54,7 +55,9 @@ static sign_e sign_in_find_key(const char **pkey, const request_rec *r)
 
 static const char *refusal(ac_verdict_e verdict)
 {
-    return verdict == AC_KEY_REVOKED ? "the key was revoked" : verdict == AC_KEY_EXPIRED ? "the key has expired" : "the key is not known";
+    return verdict == AC_KEY_REVOKED ? "the key was revoked"
+        : verdict == AC_KEY_EXPIRED  ? "the key has expired"
+                                     : "the key is not known";
 }
 
 static sign_e check_key(request_rec *r, ac_keyring_file_t *file, const char *text)
@@ -62,13 +65,14 @@ static sign_e check_key(request_rec *r, ac_keyring_file_t *file, const char *tex
     const ac_api_key_t *key = NULL;
     ac_keyring_t *ring = ac_keyring_file_now(file);
     bool long_enough_for_none = strlen(text) >= AC_MAX_API_KEY;
-    ac_verdict_e verdict = ring && !long_enough_for_none ? ac_keyring_check(&key, ring, text, apr_time_now()) : AC_KEY_UNKNOWN;
+    ac_verdict_e verdict = ring && !long_enough_for_none ? ac_keyring_check(&key, ring, text, apr_time_now())
+                                                         : AC_KEY_UNKNOWN;
     if (verdict == AC_KEY_FITS) {
         ac_principal_sign(r, key);
-    }
-    else {
+    } else {
         challenge(r, "invalid_token", refusal(verdict));
-        ac_log_request(AC_M661, 0, r, "a key was refused: %s%s%s", refusal(verdict), key ? ", id " : "", key ? key->id : "");
+        ac_log_request(AC_M661, 0, r, "a key was refused: %s%s%s", refusal(verdict), key ? ", id " : "",
+                       key ? key->id : "");
     }
     ac_keyring_unref(ring);
     return verdict == AC_KEY_FITS ? SIGN_FINE : SIGN_REFUSED;
@@ -94,8 +98,7 @@ static sign_e sign_in(request_rec *r)
     }
     if (found == SIGN_TWO_KEYS) {
         challenge(r, "invalid_request", "there are two keys; send one");
-    }
-    else {
+    } else {
         challenge(r, NULL, "this needs an API key");
     }
     return found;

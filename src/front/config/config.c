@@ -23,225 +23,224 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
 #define ALLOW_AGENT RSRC_CONF
 
 #define VALUE(where, shape, field, fallback, min, max) \
-    {AC_##shape, offsetof(STRUCT_##where, field), sizeof(((STRUCT_##where *)0)->field), fallback, min, max}
+    { \
+        AC_##shape, offsetof(STRUCT_##where, field), sizeof(((STRUCT_##where *)0)->field), fallback, min, max \
+    }
 #define ROW(name, where, shape, field, fallback, min, max, syntax, doc) \
-    AP_INIT_RAW_ARGS(name, set_directive, (void *)(&(const ac_setting_t){name, AC_IN_##where, \
-                     VALUE(where, shape, field, fallback, min, max), NULL}), ALLOW_##where, syntax ": " doc)
+    AP_INIT_RAW_ARGS(name, set_directive, \
+                     (void *)(&(const ac_setting_t){name, AC_IN_##where, \
+                                                    VALUE(where, shape, field, fallback, min, max), NULL}), \
+                     ALLOW_##where, syntax ": " doc)
 #define KEY(name, where, shape, field, fallback, min, max) \
-    {name, VALUE(where, shape, field, fallback, min, max)}
+    { \
+        name, VALUE(where, shape, field, fallback, min, max) \
+    }
 #define ROW_OF_KEYS(name, where, syntax, doc, ...) \
-    AP_INIT_RAW_ARGS(name, set_directive, (void *)(&(const ac_setting_t){name, AC_IN_##where, \
-                     {AC_KEYS, 0, 0, NULL, NULL, NULL}, \
-                     (const ac_key_t[]){__VA_ARGS__, {NULL, {AC_KEYS, 0, 0, NULL, NULL, NULL}}}}), \
+    AP_INIT_RAW_ARGS(name, set_directive, \
+                     (void *)(&(const ac_setting_t){name, \
+                                                    AC_IN_##where, \
+                                                    {AC_KEYS, 0, 0, NULL, NULL, NULL}, \
+                                                    (const ac_key_t[]){__VA_ARGS__, \
+                                                                       {NULL, {AC_KEYS, 0, 0, NULL, NULL, NULL}}}}), \
                      ALLOW_##where, syntax ": " doc)
 #define CONTAINER(name, where, syntax, doc) \
-    AP_INIT_RAW_ARGS(name, ac_define_container, (void *)(&(const ac_container_t){name, AC_IN_##where}), \
-                     RSRC_CONF, syntax ": " doc)
+    AP_INIT_RAW_ARGS(name, ac_define_container, (void *)(&(const ac_container_t){name, AC_IN_##where}), RSRC_CONF, \
+                     syntax ": " doc)
 
 const command_rec ac_directives[] = {
-    ROW("AgentChatAnonymous", MOUNT, FLAG, anonymous, "off", NULL, NULL,
-        "on|off", "Whether a client that nobody signed in may use the API, as the owner 'anonymous'"),
-    ROW("AgentChatHeartbeat", MOUNT, DURATION, heartbeat, "15s", "1s", "1h",
-        "DURATION", "After how long a silent event stream sends a heartbeat"),
-    ROW("AgentChatRetry", MOUNT, DURATION, retry, "2s", "0", "10min",
-        "DURATION", "When a browser's EventSource shall come back after its stream broke"),
-    ROW("AgentChatMaxBody", MOUNT, SIZE, max_body, "1M", "1K", "64M",
-        "SIZE", "The largest request body that is read"),
-    ROW("AgentChatStreamBuffer", MOUNT, SIZE, stream_buffer, "256K", "16K", "64M",
-        "SIZE", "How much may wait for a client that reads slowly, where no event log has it, before it is dropped"),
+    ROW("AgentChatAnonymous", MOUNT, FLAG, anonymous, "off", NULL, NULL, "on|off",
+        "Whether a client that nobody signed in may use the API, as the owner 'anonymous'"),
+    ROW("AgentChatHeartbeat", MOUNT, DURATION, heartbeat, "15s", "1s", "1h", "DURATION",
+        "After how long a silent event stream sends a heartbeat"),
+    ROW("AgentChatRetry", MOUNT, DURATION, retry, "2s", "0", "10min", "DURATION",
+        "When a browser's EventSource shall come back after its stream broke"),
+    ROW("AgentChatMaxBody", MOUNT, SIZE, max_body, "1M", "1K", "64M", "SIZE", "The largest request body that is read"),
+    ROW("AgentChatStreamBuffer", MOUNT, SIZE, stream_buffer, "256K", "16K", "64M", "SIZE",
+        "How much may wait for a client that reads slowly, where no event log has it, before it is dropped"),
     ROW("AgentChatOnDisconnect", MOUNT, LEAVE, on_disconnect, "continue", NULL, NULL,
         "continue|cancel|cancel-after=DURATION", "What becomes of a run that no client follows any more"),
-    ROW("AgentChatCORSOrigin", MOUNT, WORDS, cors_origins, NULL, NULL, NULL,
-        "ORIGIN ...|*", "Origins of other sites whose pages may use the API"),
-    ROW("AgentChatCORSCredentials", MOUNT, FLAG, cors_credentials, "off", NULL, NULL,
-        "on|off", "Whether those pages may use the visitor's cookies and passwords"),
-    ROW("AgentChatCORSMaxAge", MOUNT, DURATION, cors_max_age, "10min", "0", "1d",
-        "DURATION", "How long a browser remembers what it may do"),
+    ROW("AgentChatCORSOrigin", MOUNT, WORDS, cors_origins, NULL, NULL, NULL, "ORIGIN ...|*",
+        "Origins of other sites whose pages may use the API"),
+    ROW("AgentChatCORSCredentials", MOUNT, FLAG, cors_credentials, "off", NULL, NULL, "on|off",
+        "Whether those pages may use the visitor's cookies and passwords"),
+    ROW("AgentChatCORSMaxAge", MOUNT, DURATION, cors_max_age, "10min", "0", "1d", "DURATION",
+        "How long a browser remembers what it may do"),
     ROW("AgentChatLimit", MOUNT, LIMITS, limits, "streams=1000 runs=1000 by=owner", NULL, NULL,
-        "off | MEASURE=N[/WINDOW] ... [by=owner|key|agent|address]", "How much may be used, and who shares it; lines add up"),
-    ROW("AgentChatDocs", MOUNT, PATH, docs, NULL, NULL, NULL,
-        "PATH", "The folder of Swagger UI, which /docs shows the API with"),
-    ROW("AgentChatDefaultAgent", MOUNT, WORD, default_agent_id, NULL, NULL, NULL,
-        "AGENT", "The agent of requests that name none"),
-    ROW("AgentChatKeys", MOUNT, PATH, keys_path, NULL, NULL, NULL,
-        "PATH", "The file of API keys that AuthType AgentChat signs in with"),
-    ROW("AgentChatOwnerFrom", MOUNT, VARIABLE, owner_from, NULL, NULL, NULL,
-        "env:NAME", "The variable in which the authentication module leaves who has signed in"),
-    ROW_OF_KEYS("AgentChatRolesFrom", MOUNT,
-        "env:NAME [delimiter=comma|blank|semicolon] [ROLE=VALUE ...]", "The variable in which the sign-in leaves roles",
-        KEY("", MOUNT, VARIABLE, roles_from, NULL, NULL, NULL),
-        KEY("delimiter", MOUNT, RANK, roles_delimiter, "comma", "comma|blank|semicolon", NULL),
-        KEY("*", MOUNT, PAIR, role_values, NULL, NULL, NULL)),
-    ROW("AgentChatRole", MOUNT, ROLE, roles, NULL, NULL, NULL,
-        "ROLE OWNER ...", "Owners that have a role"),
+        "off | MEASURE=N[/WINDOW] ... [by=owner|key|agent|address]",
+        "How much may be used, and who shares it; lines add up"),
+    ROW("AgentChatDocs", MOUNT, PATH, docs, NULL, NULL, NULL, "PATH",
+        "The folder of Swagger UI, which /docs shows the API with"),
+    ROW("AgentChatDefaultAgent", MOUNT, WORD, default_agent_id, NULL, NULL, NULL, "AGENT",
+        "The agent of requests that name none"),
+    ROW("AgentChatKeys", MOUNT, PATH, keys_path, NULL, NULL, NULL, "PATH",
+        "The file of API keys that AuthType AgentChat signs in with"),
+    ROW("AgentChatOwnerFrom", MOUNT, VARIABLE, owner_from, NULL, NULL, NULL, "env:NAME",
+        "The variable in which the authentication module leaves who has signed in"),
+    ROW_OF_KEYS("AgentChatRolesFrom", MOUNT, "env:NAME [delimiter=comma|blank|semicolon] [ROLE=VALUE ...]",
+                "The variable in which the sign-in leaves roles",
+                KEY("", MOUNT, VARIABLE, roles_from, NULL, NULL, NULL),
+                KEY("delimiter", MOUNT, RANK, roles_delimiter, "comma", "comma|blank|semicolon", NULL),
+                KEY("*", MOUNT, PAIR, role_values, NULL, NULL, NULL)),
+    ROW("AgentChatRole", MOUNT, ROLE, roles, NULL, NULL, NULL, "ROLE OWNER ...", "Owners that have a role"),
 
-    ROW_OF_KEYS("AgentChatStore", SERVER,
-        "PROVIDER:WHERE [key=value ...]", "Where threads, messages and runs are kept",
-        KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),
-        KEY("*", SERVER, PAIR, store_options, NULL, NULL, NULL)),
-    ROW_OF_KEYS("AgentChatCache", SERVER,
-        "auto|off|memory|redis [size=SIZE] [ttl=DURATION] [check=auto|on|off]", "Where turns find recent messages without the store",
-        KEY("", SERVER, CHOICE, cache.place, "auto", "auto|off|memory|redis", NULL),
-        KEY("size", SERVER, SIZE, cache.size, "64M", "2M", "64G"),
-        KEY("ttl", SERVER, DURATION, cache.ttl, "10min", "1s", "1d"),
-        KEY("check", SERVER, CHOICE, cache.check, "auto", "auto|on|off", NULL)),
-    ROW("AgentChatStateDir", SERVER, PATH, state_dir, "/var/lib/agentchat", NULL, NULL,
-        "PATH", "The directory of the embedded store and of the tools' indexes"),
-    ROW("AgentChatWorkThreads", SERVER, INT, work_threads, "4", "1", "256",
-        "NUMBER", "Threads of each child for calls that block"),
-    ROW("AgentChatMaxRuns", SERVER, INT, engine.max_runs, "10000", "1", "1000000",
-        "NUMBER", "Runs under way at once in each child"),
-    ROW("AgentChatMaxQueuedRuns", SERVER, INT, engine.max_queued, "1000", "0", "1000000",
-        "NUMBER", "Runs of each child that may wait for another to end"),
-    ROW("AgentChatRunTimeout", SERVER, DURATION, engine.run_timeout, "10min", "1s", "1h",
-        "DURATION", "How long a run may take, all its rounds and tools together"),
-    ROW("AgentChatQueueTimeout", SERVER, DURATION, engine.queue_timeout, "30s", "100ms", "10min",
-        "DURATION", "How long a run may wait for another to end"),
-    ROW("AgentChatStoreTimeout", SERVER, DURATION, engine.store_timeout, "10s", "100ms", "5min",
-        "DURATION", "How long a request or a run waits for the store"),
-    ROW("AgentChatMaxStreams", SERVER, INT, max_streams, "20000", "1", "1000000",
-        "NUMBER", "Event streams of each child that hold no thread"),
-    ROW("AgentChatMaxBlockingStreams", SERVER, INT, max_blocking_streams, NULL, "0", "10000",
-        "NUMBER", "Event streams of each child that hold a thread of the server"),
-    ROW("AgentChatMaxHTTP2Streams", SERVER, INT, max_http2_streams, NULL, "0", "10000",
-        "NUMBER", "Event streams of each child over HTTP/2, each of which holds a thread of mod_http2"),
-    ROW("AgentChatMaxAnswer", SERVER, SIZE, engine.max_answer, "4M", "1K", "4M",
-        "SIZE", "The longest answer of a run, all its rounds together"),
-    ROW("AgentChatAgentsRefresh", SERVER, DURATION, agents_refresh, "1s", "0", "1h",
-        "DURATION", "How often each child looks for agents that were made through the API; 0: there are none"),
-    ROW("AgentChatApprovalTimeout", SERVER, DURATION, engine.approval_timeout, "24h", "1s", "30d",
-        "DURATION", "How long a call waits for its owner's word; then it is refused"),
-    ROW("AgentChatPurgeAfter", SERVER, DURATION, purge_after, "30d", "0", "3650d",
-        "DURATION", "When a deleted thread is removed for good; 0: never"),
-    ROW("AgentChatDrain", SERVER, DURATION, drain, "2min", "0", "1d",
-        "DURATION", "How long the children of before a graceful restart or stop go on with their runs"),
+    ROW_OF_KEYS("AgentChatStore", SERVER, "PROVIDER:WHERE [key=value ...]", "Where threads, messages and runs are kept",
+                KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),
+                KEY("*", SERVER, PAIR, store_options, NULL, NULL, NULL)),
+    ROW_OF_KEYS("AgentChatCache", SERVER, "auto|off|memory|redis [size=SIZE] [ttl=DURATION] [check=auto|on|off]",
+                "Where turns find recent messages without the store",
+                KEY("", SERVER, CHOICE, cache.place, "auto", "auto|off|memory|redis", NULL),
+                KEY("size", SERVER, SIZE, cache.size, "64M", "2M", "64G"),
+                KEY("ttl", SERVER, DURATION, cache.ttl, "10min", "1s", "1d"),
+                KEY("check", SERVER, CHOICE, cache.check, "auto", "auto|on|off", NULL)),
+    ROW("AgentChatStateDir", SERVER, PATH, state_dir, "/var/lib/agentchat", NULL, NULL, "PATH",
+        "The directory of the embedded store and of the tools' indexes"),
+    ROW("AgentChatWorkThreads", SERVER, INT, work_threads, "4", "1", "256", "NUMBER",
+        "Threads of each child for calls that block"),
+    ROW("AgentChatMaxRuns", SERVER, INT, engine.max_runs, "10000", "1", "1000000", "NUMBER",
+        "Runs under way at once in each child"),
+    ROW("AgentChatMaxQueuedRuns", SERVER, INT, engine.max_queued, "1000", "0", "1000000", "NUMBER",
+        "Runs of each child that may wait for another to end"),
+    ROW("AgentChatRunTimeout", SERVER, DURATION, engine.run_timeout, "10min", "1s", "1h", "DURATION",
+        "How long a run may take, all its rounds and tools together"),
+    ROW("AgentChatQueueTimeout", SERVER, DURATION, engine.queue_timeout, "30s", "100ms", "10min", "DURATION",
+        "How long a run may wait for another to end"),
+    ROW("AgentChatStoreTimeout", SERVER, DURATION, engine.store_timeout, "10s", "100ms", "5min", "DURATION",
+        "How long a request or a run waits for the store"),
+    ROW("AgentChatMaxStreams", SERVER, INT, max_streams, "20000", "1", "1000000", "NUMBER",
+        "Event streams of each child that hold no thread"),
+    ROW("AgentChatMaxBlockingStreams", SERVER, INT, max_blocking_streams, NULL, "0", "10000", "NUMBER",
+        "Event streams of each child that hold a thread of the server"),
+    ROW("AgentChatMaxHTTP2Streams", SERVER, INT, max_http2_streams, NULL, "0", "10000", "NUMBER",
+        "Event streams of each child over HTTP/2, each of which holds a thread of mod_http2"),
+    ROW("AgentChatMaxAnswer", SERVER, SIZE, engine.max_answer, "4M", "1K", "4M", "SIZE",
+        "The longest answer of a run, all its rounds together"),
+    ROW("AgentChatAgentsRefresh", SERVER, DURATION, agents_refresh, "1s", "0", "1h", "DURATION",
+        "How often each child looks for agents that were made through the API; 0: there are none"),
+    ROW("AgentChatApprovalTimeout", SERVER, DURATION, engine.approval_timeout, "24h", "1s", "30d", "DURATION",
+        "How long a call waits for its owner's word; then it is refused"),
+    ROW("AgentChatPurgeAfter", SERVER, DURATION, purge_after, "30d", "0", "3650d", "DURATION",
+        "When a deleted thread is removed for good; 0: never"),
+    ROW("AgentChatDrain", SERVER, DURATION, drain, "2min", "0", "1d", "DURATION",
+        "How long the children of before a graceful restart or stop go on with their runs"),
 
-    ROW("AgentChatEventLog", SERVER, WORD, event_log, "auto", NULL, NULL,
-        "auto|off|PATH", "The directory where live runs leave their events, so that every child can go on telling them"),
-    ROW("AgentChatEventLogMax", SERVER, SIZE, event_log_max, "16M", "64K", "1G",
-        "SIZE", "How large one run's event log may become"),
-    ROW("AgentChatEventLogTotal", SERVER, SIZE, event_log_total, "0", "0", "1024G",
-        "SIZE", "How large all event logs may become together; 0: a quarter of the file system that they are on"),
-    ROW("AgentChatEventLogKeep", SERVER, DURATION, engine.log_keep, "5min", "0", "1d",
-        "DURATION", "How long a run's event log stays after the run has ended"),
+    ROW("AgentChatEventLog", SERVER, WORD, event_log, "auto", NULL, NULL, "auto|off|PATH",
+        "The directory where live runs leave their events, so that every child can go on telling them"),
+    ROW("AgentChatEventLogMax", SERVER, SIZE, event_log_max, "16M", "64K", "1G", "SIZE",
+        "How large one run's event log may become"),
+    ROW("AgentChatEventLogTotal", SERVER, SIZE, event_log_total, "0", "0", "1024G", "SIZE",
+        "How large all event logs may become together; 0: a quarter of the file system that they are on"),
+    ROW("AgentChatEventLogKeep", SERVER, DURATION, engine.log_keep, "5min", "0", "1d", "DURATION",
+        "How long a run's event log stays after the run has ended"),
 
-    ROW_OF_KEYS("AgentChatShared", SERVER,
-        "redis:HOST:PORT [key=value ...]", "Redis, where the servers of all machines count for limits together",
-        KEY("", SERVER, WORD, shared.url, NULL, NULL, NULL),
-        KEY("user", SERVER, WORD, shared.user, NULL, NULL, NULL),
-        KEY("password", SERVER, SECRET, shared.password, NULL, NULL, NULL),
-        KEY("tls", SERVER, FLAG, shared.tls, "off", NULL, NULL),
-        KEY("ca", SERVER, PATH, shared.ca_file, NULL, NULL, NULL),
-        KEY("insecure", SERVER, FLAG, shared.insecure, "off", NULL, NULL),
-        KEY("db", SERVER, INT, shared.db, "0", "0", "1000"),
-        KEY("timeout", SERVER, DURATION, shared.timeout, "50ms", "1ms", "10s"),
-        KEY("on-error", SERVER, CHOICE, shared.on_error, "open", "open|closed", NULL),
-        KEY("prefix", SERVER, WORD, shared.prefix, "agentchat:", NULL, NULL)),
+    ROW_OF_KEYS("AgentChatShared", SERVER, "redis:HOST:PORT [key=value ...]",
+                "Redis, where the servers of all machines count for limits together",
+                KEY("", SERVER, WORD, shared.url, NULL, NULL, NULL),
+                KEY("user", SERVER, WORD, shared.user, NULL, NULL, NULL),
+                KEY("password", SERVER, SECRET, shared.password, NULL, NULL, NULL),
+                KEY("tls", SERVER, FLAG, shared.tls, "off", NULL, NULL),
+                KEY("ca", SERVER, PATH, shared.ca_file, NULL, NULL, NULL),
+                KEY("insecure", SERVER, FLAG, shared.insecure, "off", NULL, NULL),
+                KEY("db", SERVER, INT, shared.db, "0", "0", "1000"),
+                KEY("timeout", SERVER, DURATION, shared.timeout, "50ms", "1ms", "10s"),
+                KEY("on-error", SERVER, CHOICE, shared.on_error, "open", "open|closed", NULL),
+                KEY("prefix", SERVER, WORD, shared.prefix, "agentchat:", NULL, NULL)),
 
     CONTAINER("<AgentChatModel", MODEL, "ID", "Defines a model"),
-    ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL,
-        "PROVIDER", "What the model is reached by: openai, azure-openai, demo"),
-    ROW_OF_KEYS("AgentChatEndpoint", MODEL,
-        "URL [key=value ...]", "Where the model answers; the keys are the provider's",
-        KEY("", MODEL, WORD, conf.endpoint, NULL, NULL, NULL),
-        KEY("*", MODEL, PAIR, conf.options, NULL, NULL, NULL)),
+    ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL, "PROVIDER",
+        "What the model is reached by: openai, azure-openai, demo"),
+    ROW_OF_KEYS("AgentChatEndpoint", MODEL, "URL [key=value ...]",
+                "Where the model answers; the keys are the provider's",
+                KEY("", MODEL, WORD, conf.endpoint, NULL, NULL, NULL),
+                KEY("*", MODEL, PAIR, conf.options, NULL, NULL, NULL)),
     ROW("AgentChatCredential", MODEL, CREDENTIAL, conf, NULL, NULL, NULL,
         "env:NAME|file:PATH|keyvault:URL|identity[:WAY] [key=value ...]", "What proves to the model who we are"),
-    ROW_OF_KEYS("AgentChatPrice", MODEL,
-        "input=N [cached=N] output=N currency=CODE", "What a million tokens cost",
-        KEY("input", MODEL, NUMBER, conf.price.input, NULL, "0", "1000000"),
-        KEY("cached", MODEL, NUMBER, conf.price.cached, NULL, "0", "1000000"),
-        KEY("output", MODEL, NUMBER, conf.price.output, NULL, "0", "1000000"),
-        KEY("currency", MODEL, CURRENCY, conf.price.currency, NULL, NULL, NULL)),
-    ROW_OF_KEYS("AgentChatTimeouts", MODEL,
-        "[connect=D] [first-byte=D] [idle=D] [total=D]", "How long the parts of an answer may take",
-        KEY("connect", MODEL, DURATION, conf.connect_timeout, "5s", "100ms", "1min"),
-        KEY("first-byte", MODEL, DURATION, conf.first_byte_timeout, "60s", "100ms", "10min"),
-        KEY("idle", MODEL, DURATION, conf.idle_timeout, "60s", "100ms", "10min"),
-        KEY("total", MODEL, DURATION, conf.total_timeout, "10min", "1s", "1h")),
-    ROW("AgentChatRetries", MODEL, INT, conf.retries, "2", "0", "10",
-        "NUMBER", "How often a request that failed before its answer began is sent again"),
-    ROW_OF_KEYS("AgentChatBreaker", MODEL,
-        "off | [failures=P] [calls=N] [window=D] [open=D]", "When a model that fails is left alone, and how long at first",
-        KEY("off", MODEL, SWITCH, lane.breaker.off, NULL, NULL, NULL),
-        KEY("failures", MODEL, PERCENT, lane.breaker.failures, "50%", "1%", "100%"),
-        KEY("calls", MODEL, INT, lane.breaker.calls, "10", "1", "100000"),
-        KEY("window", MODEL, DURATION, lane.breaker.window, "30s", "1s", "1h"),
-        KEY("open", MODEL, DURATION, lane.breaker.open, "10s", "100ms", "1h")),
-    ROW_OF_KEYS("AgentChatModelLimit", MODEL,
-        "[runs=N] [queue=N] [wait=D]", "Runs of each child that may use the model at once, and that may wait for it",
-        KEY("runs", MODEL, INT, lane.max_runs, "0", "0", "1000000"),
-        KEY("queue", MODEL, INT, lane.max_queued, "100", "0", "1000000"),
-        KEY("wait", MODEL, DURATION, lane.wait, "10s", "0", "10min")),
-    ROW("AgentChatFallback", MODEL, WORD, fallback, NULL, NULL, NULL,
-        "MODEL", "The model that is asked where this one fails before its answer began"),
-    ROW("AgentChatHTTPVersion", MODEL, RANK, conf.http_version, "auto", "auto|1.1|2", NULL,
-        "auto|1.1|2", "The HTTP version spoken to the model"),
-    ROW("AgentChatCAFile", MODEL, PATH, conf.ca_file, NULL, NULL, NULL,
-        "PATH", "Certificates (PEM) that the model's own is checked against, instead of the system's"),
-    ROW("AgentChatModelParameter", MODEL, MEMBER, conf.params, NULL, NULL, NULL,
-        "NAME JSON", "One more member of each request to the model"),
+    ROW_OF_KEYS("AgentChatPrice", MODEL, "input=N [cached=N] output=N currency=CODE", "What a million tokens cost",
+                KEY("input", MODEL, NUMBER, conf.price.input, NULL, "0", "1000000"),
+                KEY("cached", MODEL, NUMBER, conf.price.cached, NULL, "0", "1000000"),
+                KEY("output", MODEL, NUMBER, conf.price.output, NULL, "0", "1000000"),
+                KEY("currency", MODEL, CURRENCY, conf.price.currency, NULL, NULL, NULL)),
+    ROW_OF_KEYS("AgentChatTimeouts", MODEL, "[connect=D] [first-byte=D] [idle=D] [total=D]",
+                "How long the parts of an answer may take",
+                KEY("connect", MODEL, DURATION, conf.connect_timeout, "5s", "100ms", "1min"),
+                KEY("first-byte", MODEL, DURATION, conf.first_byte_timeout, "60s", "100ms", "10min"),
+                KEY("idle", MODEL, DURATION, conf.idle_timeout, "60s", "100ms", "10min"),
+                KEY("total", MODEL, DURATION, conf.total_timeout, "10min", "1s", "1h")),
+    ROW("AgentChatRetries", MODEL, INT, conf.retries, "2", "0", "10", "NUMBER",
+        "How often a request that failed before its answer began is sent again"),
+    ROW_OF_KEYS("AgentChatBreaker", MODEL, "off | [failures=P] [calls=N] [window=D] [open=D]",
+                "When a model that fails is left alone, and how long at first",
+                KEY("off", MODEL, SWITCH, lane.breaker.off, NULL, NULL, NULL),
+                KEY("failures", MODEL, PERCENT, lane.breaker.failures, "50%", "1%", "100%"),
+                KEY("calls", MODEL, INT, lane.breaker.calls, "10", "1", "100000"),
+                KEY("window", MODEL, DURATION, lane.breaker.window, "30s", "1s", "1h"),
+                KEY("open", MODEL, DURATION, lane.breaker.open, "10s", "100ms", "1h")),
+    ROW_OF_KEYS("AgentChatModelLimit", MODEL, "[runs=N] [queue=N] [wait=D]",
+                "Runs of each child that may use the model at once, and that may wait for it",
+                KEY("runs", MODEL, INT, lane.max_runs, "0", "0", "1000000"),
+                KEY("queue", MODEL, INT, lane.max_queued, "100", "0", "1000000"),
+                KEY("wait", MODEL, DURATION, lane.wait, "10s", "0", "10min")),
+    ROW("AgentChatFallback", MODEL, WORD, fallback, NULL, NULL, NULL, "MODEL",
+        "The model that is asked where this one fails before its answer began"),
+    ROW("AgentChatHTTPVersion", MODEL, RANK, conf.http_version, "auto", "auto|1.1|2", NULL, "auto|1.1|2",
+        "The HTTP version spoken to the model"),
+    ROW("AgentChatCAFile", MODEL, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
+        "Certificates (PEM) that the model's own is checked against, instead of the system's"),
+    ROW("AgentChatModelParameter", MODEL, MEMBER, conf.params, NULL, NULL, NULL, "NAME JSON",
+        "One more member of each request to the model"),
 
     CONTAINER("<AgentChatTool", TOOL, "ID", "Defines a tool"),
-    ROW("AgentChatToolProvider", TOOL, WORD, conf.provider, NULL, NULL, NULL,
-        "PROVIDER", "What carries the tool out: http, calculator, weather, knowledge-base"),
-    ROW_OF_KEYS("AgentChatToolURL", TOOL,
-        "URL [method=METHOD] [insecure=on]", "What is requested; {name} stands for an argument",
-        KEY("", TOOL, WORD, conf.url, NULL, NULL, NULL),
-        KEY("method", TOOL, CHOICE, conf.method, NULL, "GET|POST|PUT|PATCH|DELETE", NULL),
-        KEY("insecure", TOOL, FLAG, conf.insecure, "off", NULL, NULL)),
-    ROW("AgentChatToolDescription", TOOL, TEXT, conf.description, NULL, NULL, NULL,
-        "TEXT|file:PATH", "What the model is told about the tool"),
-    ROW("AgentChatToolParameters", TOOL, DOCUMENT, conf.parameters, NULL, NULL, NULL,
-        "file:PATH|JSON", "JSON Schema of the tool's arguments"),
-    ROW("AgentChatToolHeader", TOOL, HEADER, conf.headers, NULL, NULL, NULL,
-        "NAME VALUE [secret=env:NAME|file:PATH]", "A header of the request; %{secret} in VALUE stands for the secret"),
-    ROW("AgentChatToolBody", TOOL, TEXT, conf.body, NULL, NULL, NULL,
-        "TEXT|file:PATH", "The request's JSON body; {name} stands for an argument"),
-    ROW("AgentChatToolAllowHost", TOOL, WORDS, conf.allow_hosts, NULL, NULL, NULL,
-        "HOST ...", "Further hosts that a redirect may lead to"),
-    ROW("AgentChatToolAllowPrivate", TOOL, FLAG, conf.allow_private, "off", NULL, NULL,
-        "on|off", "Whether the tool may reach loopback, link-local and private addresses"),
-    ROW("AgentChatToolTimeout", TOOL, DURATION, conf.timeout, "30s", "100ms", "10min",
-        "DURATION", "How long a call may take"),
-    ROW("AgentChatToolResultMax", TOOL, SIZE, conf.result_max, "64K", "1K", "1M",
-        "SIZE", "The largest result that is taken"),
-    ROW("AgentChatToolApproval", TOOL, RANK, conf.approval, "none", "none|required", NULL,
-        "none|required", "Whether each call waits for the word of the run's owner"),
-    ROW("AgentChatToolOption", TOOL, PAIR, conf.options, NULL, NULL, NULL,
-        "NAME VALUE", "A setting of the provider's own"),
-    ROW("AgentChatToolCAFile", TOOL, PATH, conf.ca_file, NULL, NULL, NULL,
-        "PATH", "Certificates (PEM) that the host's own is checked against, instead of the system's"),
+    ROW("AgentChatToolProvider", TOOL, WORD, conf.provider, NULL, NULL, NULL, "PROVIDER",
+        "What carries the tool out: http, calculator, weather, knowledge-base"),
+    ROW_OF_KEYS("AgentChatToolURL", TOOL, "URL [method=METHOD] [insecure=on]",
+                "What is requested; {name} stands for an argument", KEY("", TOOL, WORD, conf.url, NULL, NULL, NULL),
+                KEY("method", TOOL, CHOICE, conf.method, NULL, "GET|POST|PUT|PATCH|DELETE", NULL),
+                KEY("insecure", TOOL, FLAG, conf.insecure, "off", NULL, NULL)),
+    ROW("AgentChatToolDescription", TOOL, TEXT, conf.description, NULL, NULL, NULL, "TEXT|file:PATH",
+        "What the model is told about the tool"),
+    ROW("AgentChatToolParameters", TOOL, DOCUMENT, conf.parameters, NULL, NULL, NULL, "file:PATH|JSON",
+        "JSON Schema of the tool's arguments"),
+    ROW("AgentChatToolHeader", TOOL, HEADER, conf.headers, NULL, NULL, NULL, "NAME VALUE [secret=env:NAME|file:PATH]",
+        "A header of the request; %{secret} in VALUE stands for the secret"),
+    ROW("AgentChatToolBody", TOOL, TEXT, conf.body, NULL, NULL, NULL, "TEXT|file:PATH",
+        "The request's JSON body; {name} stands for an argument"),
+    ROW("AgentChatToolAllowHost", TOOL, WORDS, conf.allow_hosts, NULL, NULL, NULL, "HOST ...",
+        "Further hosts that a redirect may lead to"),
+    ROW("AgentChatToolAllowPrivate", TOOL, FLAG, conf.allow_private, "off", NULL, NULL, "on|off",
+        "Whether the tool may reach loopback, link-local and private addresses"),
+    ROW("AgentChatToolTimeout", TOOL, DURATION, conf.timeout, "30s", "100ms", "10min", "DURATION",
+        "How long a call may take"),
+    ROW("AgentChatToolResultMax", TOOL, SIZE, conf.result_max, "64K", "1K", "1M", "SIZE",
+        "The largest result that is taken"),
+    ROW("AgentChatToolApproval", TOOL, RANK, conf.approval, "none", "none|required", NULL, "none|required",
+        "Whether each call waits for the word of the run's owner"),
+    ROW("AgentChatToolOption", TOOL, PAIR, conf.options, NULL, NULL, NULL, "NAME VALUE",
+        "A setting of the provider's own"),
+    ROW("AgentChatToolCAFile", TOOL, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
+        "Certificates (PEM) that the host's own is checked against, instead of the system's"),
 
     CONTAINER("<AgentChatAgent", AGENT, "ID [ALIAS ...]", "Defines an agent"),
-    ROW("AgentChatModel", AGENT, WORD, model, NULL, NULL, NULL,
-        "MODEL", "The model that the agent asks"),
-    ROW("AgentChatAlias", AGENT, WORDS, aliases, NULL, NULL, NULL,
-        "ID ...", "Further ids of the agent"),
-    ROW("AgentChatName", AGENT, TEXT, agent.name, NULL, NULL, NULL,
-        "TEXT", "The agent's name for people"),
-    ROW("AgentChatDescription", AGENT, TEXT, agent.description, NULL, NULL, NULL,
-        "TEXT|file:PATH", "What the agent is for"),
-    ROW("AgentChatInstructions", AGENT, TEXT, agent.instructions, NULL, NULL, NULL,
-        "TEXT|file:PATH", "What the model is told first"),
-    ROW("AgentChatTools", AGENT, WORDS, tools, NULL, NULL, NULL,
-        "TOOL ...", "The tools that the agent may use"),
-    ROW("AgentChatMaxRounds", AGENT, INT, agent.max_rounds, "8", "1", "64",
-        "NUMBER", "How often a run may ask the model"),
-    ROW("AgentChatMaxToolCalls", AGENT, INT, agent.max_tool_calls, "32", "1", "32",
-        "NUMBER", "How many tools the model may call at once"),
-    ROW("AgentChatMaxTokens", AGENT, INT, agent.max_tokens, "0", "0", "1000000",
-        "NUMBER", "The most tokens of one answer; 0: as the model has it"),
-    ROW("AgentChatTemperature", AGENT, NUMBER, agent.temperature, "nan", "0", "2",
-        "NUMBER", "The temperature that the model is asked for"),
-    ROW_OF_KEYS("AgentChatHistory", AGENT,
-        "[messages=N] [tokens=N]", "How much of the conversation the model is shown",
-        KEY("messages", AGENT, INT, agent.history_messages, "100", "0", "1000"),
-        KEY("tokens", AGENT, INT, agent.history_tokens, "32000", "0", "10000000")),
-    ROW("AgentChatStatus", AGENT, CHOICE, agent.status, "active", "active|inactive", NULL,
-        "active|inactive", "Whether the agent takes part"),
-    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}
-};
+    ROW("AgentChatModel", AGENT, WORD, model, NULL, NULL, NULL, "MODEL", "The model that the agent asks"),
+    ROW("AgentChatAlias", AGENT, WORDS, aliases, NULL, NULL, NULL, "ID ...", "Further ids of the agent"),
+    ROW("AgentChatName", AGENT, TEXT, agent.name, NULL, NULL, NULL, "TEXT", "The agent's name for people"),
+    ROW("AgentChatDescription", AGENT, TEXT, agent.description, NULL, NULL, NULL, "TEXT|file:PATH",
+        "What the agent is for"),
+    ROW("AgentChatInstructions", AGENT, TEXT, agent.instructions, NULL, NULL, NULL, "TEXT|file:PATH",
+        "What the model is told first"),
+    ROW("AgentChatTools", AGENT, WORDS, tools, NULL, NULL, NULL, "TOOL ...", "The tools that the agent may use"),
+    ROW("AgentChatMaxRounds", AGENT, INT, agent.max_rounds, "8", "1", "64", "NUMBER",
+        "How often a run may ask the model"),
+    ROW("AgentChatMaxToolCalls", AGENT, INT, agent.max_tool_calls, "32", "1", "32", "NUMBER",
+        "How many tools the model may call at once"),
+    ROW("AgentChatMaxTokens", AGENT, INT, agent.max_tokens, "0", "0", "1000000", "NUMBER",
+        "The most tokens of one answer; 0: as the model has it"),
+    ROW("AgentChatTemperature", AGENT, NUMBER, agent.temperature, "nan", "0", "2", "NUMBER",
+        "The temperature that the model is asked for"),
+    ROW_OF_KEYS("AgentChatHistory", AGENT, "[messages=N] [tokens=N]", "How much of the conversation the model is shown",
+                KEY("messages", AGENT, INT, agent.history_messages, "100", "0", "1000"),
+                KEY("tokens", AGENT, INT, agent.history_tokens, "32000", "0", "10000000")),
+    ROW("AgentChatStatus", AGENT, CHOICE, agent.status, "active", "active|inactive", NULL, "active|inactive",
+        "Whether the agent takes part"),
+    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};
 #define N_DIRECTIVES (sizeof(ac_directives) / sizeof(ac_directives[0]) - 1)
 _Static_assert(N_DIRECTIVES <= AC_CONFIG_ROWS, "`given` has too few places for the table");
 
@@ -253,7 +252,9 @@ const ac_setting_t *ac_config_setting(const command_rec *command)
 int ac_config_index(const ac_setting_t *setting)
 {
     const command_rec *command = ac_directives;
-    while (command->cmd_data != setting) command++;
+    while (command->cmd_data != setting) {
+        command++;
+    }
     return (int)(command - ac_directives);
 }
 
@@ -269,11 +270,13 @@ static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, c
     }
     const char *problem = NULL;
     ac_definition_t *head = ac_define_current(&problem, cmd, setting);
-    if (!head) return problem;
+    if (!head) {
+        return problem;
+    }
     *ptarget = head;
     *pgiven = &head->given[ac_config_index(setting)];
     bool adds = setting->value.shape == AC_WORDS || setting->value.shape == AC_PAIR ||
-                setting->value.shape == AC_MEMBER || setting->value.shape == AC_HEADER;
+        setting->value.shape == AC_MEMBER || setting->value.shape == AC_HEADER;
     if (**pgiven && !adds) {
         return apr_psprintf(cmd->pool, "is given twice; first at %s", ac_define_where(**pgiven, cmd->pool));
     }
@@ -284,25 +287,36 @@ static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, c
 static ac_agent_def_t *config_find_agent(const cmd_parms *cmd, const ac_setting_t *setting)
 {
     const ap_directive_t *parent = cmd->directive->parent;
-    bool inside = setting->value.shape == AC_LIMITS && parent && parent->data && !ap_cstr_casecmp(parent->directive, "<AgentChatAgent");
+    bool inside = setting->value.shape == AC_LIMITS && parent && parent->data &&
+        !ap_cstr_casecmp(parent->directive, "<AgentChatAgent");
     return inside ? parent->data : NULL;
 }
 
 static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_setting_t *setting, const char *args)
 {
     ac_agent_def_t *agent = config_find_agent(cmd, setting);
-    if (agent) return ac_limit_set_agent(cmd, agent, args);
+    if (agent) {
+        return ac_limit_set_agent(cmd, agent, args);
+    }
     bool first = !(mount->set & UINT64_C(1) << ac_config_index(setting));
     const char *problem = setting->value.shape == AC_LIMITS ? ac_limit_set_mount(cmd, mount, args, first)
                                                             : ac_value_set_args(setting, mount, args, cmd->pool);
-    if (!problem) problem = ac_cors_problem(mount, cmd->pool);
-    if (!problem) problem = ac_docs_problem(mount, cmd->pool);
-    if (problem) return problem;
+    if (!problem) {
+        problem = ac_cors_problem(mount, cmd->pool);
+    }
+    if (!problem) {
+        problem = ac_docs_problem(mount, cmd->pool);
+    }
+    if (problem) {
+        return problem;
+    }
     mount->set |= UINT64_C(1) << ac_config_index(setting);
     if (setting->value.offset == offsetof(ac_mount_conf_t, default_agent_id)) {
         APR_ARRAY_PUSH(ac_config()->defs.default_agents, const ap_directive_t *) = cmd->directive;
     }
-    if (setting->value.offset == offsetof(ac_mount_conf_t, keys_path)) ac_config_add_keys(mount->keys_path, cmd->directive);
+    if (setting->value.offset == offsetof(ac_mount_conf_t, keys_path)) {
+        ac_config_add_keys(mount->keys_path, cmd->directive);
+    }
     return NULL;
 }
 
@@ -316,8 +330,12 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args)
         problem = set_mount(cmd, dir, setting, args);
     } else {
         problem = find_target(&target, &given, cmd, setting);
-        if (!problem) problem = ac_value_set_args(setting, target, args, cmd->pool);
-        if (!problem) *given = cmd->directive;
+        if (!problem) {
+            problem = ac_value_set_args(setting, target, args, cmd->pool);
+        }
+        if (!problem) {
+            *given = cmd->directive;
+        }
     }
     return ac_reload_directive(cmd, problem ? apr_pstrcat(cmd->pool, setting->name, ": ", problem, NULL) : NULL);
 }
@@ -341,11 +359,19 @@ void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
     ac_mount_conf_t *merged = apr_pmemdup(p, base, sizeof *merged);
     for (const command_rec *command = ac_directives; command->name; command++) {
         const ac_setting_t *setting = ac_config_setting(command);
-        if (!setting || setting->where != AC_IN_MOUNT) continue;
+        if (!setting || setting->where != AC_IN_MOUNT) {
+            continue;
+        }
         uint64_t bit = UINT64_C(1) << (command - ac_directives);
-        if (!(over->set & bit)) continue;
-        if (!setting->keys) merge_value(merged, over, &setting->value);
-        for (const ac_key_t *key = setting->keys; key && key->name; key++) merge_value(merged, over, &key->value);
+        if (!(over->set & bit)) {
+            continue;
+        }
+        if (!setting->keys) {
+            merge_value(merged, over, &setting->value);
+        }
+        for (const ac_key_t *key = setting->keys; key && key->name; key++) {
+            merge_value(merged, over, &key->value);
+        }
         merged->set |= bit;
     }
     return merged;
@@ -354,7 +380,9 @@ void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
 {
     const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
-    if (!mount->default_agent_id || !ac_conf() || ac_conf()->out_of_service) return mount;
+    if (!mount->default_agent_id || !ac_conf() || ac_conf()->out_of_service) {
+        return mount;
+    }
     ac_mount_conf_t *mine = apr_pmemdup(r->pool, mount, sizeof *mine);
     mine->default_agent = ac_registry_agent(&ac_conf()->registry, mount->default_agent_id);
     return mine;

@@ -13,38 +13,38 @@ typedef enum ac_where_e { AC_IN_MOUNT, AC_IN_SERVER, AC_IN_MODEL, AC_IN_TOOL, AC
 
 /* What a value is, and the C type it is written to. Integers are written at their field's width. */
 typedef enum ac_shape_e {
-    AC_FLAG,                                    /* on|off → int, bool */
-    AC_INT,                                     /* → int, int64_t */
-    AC_NUMBER,                                  /* → double */
-    AC_SIZE,                                    /* 64K → apr_int64_t, apr_size_t */
-    AC_DURATION,                                /* 90s → apr_interval_time_t */
-    AC_LEAVE,                                   /* continue|cancel|cancel-after=90s → apr_interval_time_t: -1, 0, 90s */
-    AC_WORD,                                    /* one word → const char * */
-    AC_PATH,                                    /* relative to ServerRoot → const char * */
-    AC_CHOICE,                                  /* one of min ("GET|POST") → const char * */
-    AC_RANK,                                    /* one of min ("auto|1.1|2") → its index, int */
-    AC_CURRENCY,                                /* USD → char[4] */
-    AC_TEXT,                                    /* file:PATH or the text itself → const char * */
-    AC_DOCUMENT,                                /* file:PATH or a JSON object itself → json_t * */
-    AC_SECRET,                                  /* env:NAME or file:PATH → ac_secret_t */
-    AC_CREDENTIAL,                              /* FORM [key=value …] → credential and auth of an ac_model_conf_t */
-    AC_WORDS,                                   /* words, added to those given before → apr_array_header_t * */
-    AC_PAIR,                                    /* NAME VALUE, added → apr_table_t * */
-    AC_MEMBER,                                  /* NAME JSON, added → json_t *, an object */
-    AC_HEADER,                                  /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
-    AC_LIMITS,                                  /* limits, or off, added to those given before → const ac_limits_t * */
-    AC_PERCENT,                                 /* 50% → int */
-    AC_SWITCH,                                  /* a key without a value → bool */
-    AC_VARIABLE,                                /* env:NAME, of a request's variables → NAME, const char * */
-    AC_ROLE,                                    /* ROLE OWNER …, added → apr_array_header_t * of ac_role_t */
-    AC_KEYS                                     /* [WORD] key=value …: see keys */
+    AC_FLAG,       /* on|off → int, bool */
+    AC_INT,        /* → int, int64_t */
+    AC_NUMBER,     /* → double */
+    AC_SIZE,       /* 64K → apr_int64_t, apr_size_t */
+    AC_DURATION,   /* 90s → apr_interval_time_t */
+    AC_LEAVE,      /* continue|cancel|cancel-after=90s → apr_interval_time_t: -1, 0, 90s */
+    AC_WORD,       /* one word → const char * */
+    AC_PATH,       /* relative to ServerRoot → const char * */
+    AC_CHOICE,     /* one of min ("GET|POST") → const char * */
+    AC_RANK,       /* one of min ("auto|1.1|2") → its index, int */
+    AC_CURRENCY,   /* USD → char[4] */
+    AC_TEXT,       /* file:PATH or the text itself → const char * */
+    AC_DOCUMENT,   /* file:PATH or a JSON object itself → json_t * */
+    AC_SECRET,     /* env:NAME or file:PATH → ac_secret_t */
+    AC_CREDENTIAL, /* FORM [key=value …] → credential and auth of an ac_model_conf_t */
+    AC_WORDS,      /* words, added to those given before → apr_array_header_t * */
+    AC_PAIR,       /* NAME VALUE, added → apr_table_t * */
+    AC_MEMBER,     /* NAME JSON, added → json_t *, an object */
+    AC_HEADER,     /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
+    AC_LIMITS,     /* limits, or off, added to those given before → const ac_limits_t * */
+    AC_PERCENT,    /* 50% → int */
+    AC_SWITCH,     /* a key without a value → bool */
+    AC_VARIABLE,   /* env:NAME, of a request's variables → NAME, const char * */
+    AC_ROLE,       /* ROLE OWNER …, added → apr_array_header_t * of ac_role_t */
+    AC_KEYS        /* [WORD] key=value …: see keys */
 } ac_shape_e;
 
 typedef struct ac_value_t {
     ac_shape_e shape;
-    size_t offset, width;                       /* of the field, in the struct that `where` says */
-    const char *fallback;                       /* the default as text, NULL: the field stays zero */
-    const char *min, *max;                      /* as text, parsed like the value */
+    size_t offset, width;  /* of the field, in the struct that `where` says */
+    const char *fallback;  /* the default as text, NULL: the field stays zero */
+    const char *min, *max; /* as text, parsed like the value */
 } ac_value_t;
 
 /* One key of an AC_KEYS directive. The name "" stands for the leading word, "*" for all other keys (into an apr_table_t *). */
@@ -57,13 +57,13 @@ typedef struct ac_setting_t {
     const char *name;
     ac_where_e where;
     ac_value_t value;
-    const ac_key_t *keys;                       /* AC_KEYS; ends with name NULL */
+    const ac_key_t *keys; /* AC_KEYS; ends with name NULL */
 } ac_setting_t;
 
 /* The row that a command_rec of the table stands for; NULL for a container and for the table's end. */
 const ac_setting_t *ac_config_setting(const command_rec *command);
-int ac_config_index(const ac_setting_t *setting);   /* its place in ac_directives: the bit in `set` */
-#define AC_CONFIG_ROWS 96                           /* at most */
+int ac_config_index(const ac_setting_t *setting); /* its place in ac_directives: the bit in `set` */
+#define AC_CONFIG_ROWS 96                         /* at most */
 
 /* ---- config_value.c ---- */
 /* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is accepted. */
@@ -89,19 +89,19 @@ const char *ac_value_set_variable(const char **field, const char *text, apr_pool
 const char *ac_value_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p);
 
 /* ---- config_define.c: what the containers gather ---- */
-typedef struct ac_definition_t {                /* first member of the three below */
+typedef struct ac_definition_t { /* first member of the three below */
     const char *id;
     ac_where_e where;
-    const ap_directive_t *at;                   /* the container; NULL: built in */
-    const ap_directive_t *given[AC_CONFIG_ROWS];/* by row; NULL: not given */
-    bool used;                                  /* by an agent */
+    const ap_directive_t *at;                    /* the container; NULL: built in */
+    const ap_directive_t *given[AC_CONFIG_ROWS]; /* by row; NULL: not given */
+    bool used;                                   /* by an agent */
 } ac_definition_t;
 
 typedef struct ac_model_def_t {
     ac_definition_t head;
     ac_model_conf_t conf;
     ac_lane_conf_t lane;
-    const char *fallback;                       /* its id, or NULL */
+    const char *fallback; /* its id, or NULL */
     ac_model_t model;
 } ac_model_def_t;
 
@@ -114,28 +114,28 @@ typedef struct ac_tool_def_t {
 typedef struct ac_agent_def_t {
     ac_definition_t head;
     ac_agent_t agent;
-    const char *model;                          /* its id */
-    const apr_array_header_t *tools, *aliases;  /* of const char * */
+    const char *model;                         /* its id */
+    const apr_array_header_t *tools, *aliases; /* of const char * */
 } ac_agent_def_t;
 
-typedef struct ac_definitions_t {               /* each of pointers, in order of configuration */
+typedef struct ac_definitions_t { /* each of pointers, in order of configuration */
     apr_array_header_t *models, *tools, *agents;
-    apr_array_header_t *default_agents;         /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
+    apr_array_header_t *default_agents; /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
 } ac_definitions_t;
 
 /* Everything that was configured, made anew by ac_config_pre. */
 typedef struct ac_config_t {
-    ac_conf_t conf;                             /* first: rows of AC_IN_SERVER write here */
+    ac_conf_t conf; /* first: rows of AC_IN_SERVER write here */
     ac_definitions_t defs;
     const ap_directive_t *given[AC_CONFIG_ROWS];
-    apr_array_header_t *keys;                   /* config_keys.c's own: each file of AgentChatKeys once */
-    const ap_directive_t *cost_limit;           /* an AgentChatLimit with cost=, or NULL */
-    bool saves_limits;                          /* one has a window whose counts are saved */
+    apr_array_header_t *keys;         /* config_keys.c's own: each file of AgentChatKeys once */
+    const ap_directive_t *cost_limit; /* an AgentChatLimit with cost=, or NULL */
+    bool saves_limits;                /* one has a window whose counts are saved */
 } ac_config_t;
 ac_config_t *ac_config(void);
 
-typedef struct ac_container_t {                 /* cmd_data of a container's command_rec */
-    const char *name;                           /* "<AgentChatModel" */
+typedef struct ac_container_t { /* cmd_data of a container's command_rec */
+    const char *name;           /* "<AgentChatModel" */
     ac_where_e where;
 } ac_container_t;
 const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args);
@@ -143,10 +143,10 @@ const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args);
 ac_definition_t *ac_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting);
 /* A definition without a container. */
 ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p);
-const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p);   /* "/etc/x.conf:12" */
+const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p); /* "/etc/x.conf:12" */
 
 /* ---- config_check.c, config_registry.c ---- */
-typedef struct ac_check_t {                     /* one pass over the configuration */
+typedef struct ac_check_t { /* one pass over the configuration */
     ac_config_t *config;
     server_rec *server;
     apr_pool_t *p, *ptemp;
@@ -163,7 +163,7 @@ const ap_directive_t *ac_check_server_at(const ac_check_t *check, const char *na
 const char *ac_reload_directive(cmd_parms *cmd, const char *problem);
 /* What a hook returns after this pass. Ends what is active where there was a problem. */
 int ac_reload_result(const ac_check_t *check);
-void ac_reload_say(const ac_conf_t *conf);      /* logs that the module is out of service, and why */
+void ac_reload_say(const ac_conf_t *conf); /* logs that the module is out of service, and why */
 /* The names of the providers there are, for a message. */
 const char *ac_check_providers(ac_check_t *check, const char *group);
 /* Fills conf.registry from the definitions; each problem is reported. */
@@ -195,11 +195,11 @@ const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *
 void ac_limit_check(ac_check_t *check);
 
 /* ---- what is made when httpd starts, while it is still root; each problem is reported ---- */
-void ac_caching_check(ac_check_t *check);       /* caching.c: AgentChatCache */
-void ac_caching_prepare(ac_check_t *check);     /* puts the cache before conf.store, where there is to be one */
+void ac_caching_check(ac_check_t *check);   /* caching.c: AgentChatCache */
+void ac_caching_prepare(ac_check_t *check); /* puts the cache before conf.store, where there is to be one */
 /* event_logs.c. The check tells what the start would: whether conf.event_log can be made, or can be used by the children. */
 void ac_event_logs_check(ac_check_t *check);
-void ac_event_logs_prepare(ac_check_t *check);  /* makes the directories and sets conf.memory_dir and conf.event_dir */
+void ac_event_logs_prepare(ac_check_t *check); /* makes the directories and sets conf.memory_dir and conf.event_dir */
 /* limits.c: opens the table of counts, in memory, below the state directory, or for this start of httpd only. */
 void ac_limits_prepare(ac_check_t *check);
 
@@ -208,7 +208,7 @@ void ac_limits_prepare(ac_check_t *check);
 void ac_hold_prepare(ac_check_t *check);
 
 /* ---- config_mount.c ---- */
-bool ac_mount_is_in(const server_rec *s);       /* whether this server has a mount */
+bool ac_mount_is_in(const server_rec *s); /* whether this server has a mount */
 /* Finds every mount of every server; what can't be a mount is reported. Returns how many there are. */
 int ac_mount_find(ac_check_t *check);
 

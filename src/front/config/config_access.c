@@ -11,7 +11,7 @@
 
 #include "unixd.h"
 
-#define MAX_GROUPS 65536                        /* Linux's own */
+#define MAX_GROUPS 65536 /* Linux's own */
 
 typedef void as_child_fn(void *baton);
 
@@ -30,9 +30,14 @@ static int as_child(as_child_fn *fn, void *baton, apr_pool_t *ptemp)
         return 0;
     }
     int n = getgroups(MAX_GROUPS, groups), problem = 0;
-    if (n >= 0 && !initgroups(ap_unixd_config.user_name, group) && !setegid(group) && !seteuid(user)) fn(baton);
-    else problem = errno ? errno : EPERM;
-    if (seteuid(0) || setegid(mine) || (n >= 0 && setgroups((size_t)n, groups))) abort();   /* never go on as half somebody else */
+    if (n >= 0 && !initgroups(ap_unixd_config.user_name, group) && !setegid(group) && !seteuid(user)) {
+        fn(baton);
+    } else {
+        problem = errno ? errno : EPERM;
+    }
+    if (seteuid(0) || setegid(mine) || (n >= 0 && setgroups((size_t)n, groups))) {
+        abort(); /* never go on as half somebody else */
+    }
     return problem;
 }
 

@@ -12,9 +12,13 @@ static const char *config_args_skip_word(const char *text)
     while (*text && (quote ? *text != quote : !apr_isspace(*text))) {
         text += quote && *text == '\\' && (text[1] == quote || text[1] == '\\') ? 2 : 1;
     }
-    if (quote && !*text) return NULL;
+    if (quote && !*text) {
+        return NULL;
+    }
     text += quote != '\0';
-    while (apr_isspace(*text)) text++;
+    while (apr_isspace(*text)) {
+        text++;
+    }
     return text;
 }
 
@@ -23,7 +27,9 @@ const char *ac_value_quote_problem(const char *args, int n_words)
     for (int n = 0; *args && (!n_words || n < n_words); n++) {
         char quote = *args;
         args = config_args_skip_word(args);
-        if (!args) return quote == '"' ? "a quote (\") is not closed" : "a quote (') is not closed";
+        if (!args) {
+            return quote == '"' ? "a quote (\") is not closed" : "a quote (') is not closed";
+        }
     }
     return NULL;
 }
@@ -31,7 +37,9 @@ const char *ac_value_quote_problem(const char *args, int n_words)
 /* JSON that stands bare has quotes of its own. */
 static const char *quote_problem(const ac_setting_t *setting, const char *args)
 {
-    if (setting->value.shape == AC_DOCUMENT && *args == '{') return NULL;
+    if (setting->value.shape == AC_DOCUMENT && *args == '{') {
+        return NULL;
+    }
     const char *value = setting->value.shape == AC_MEMBER ? config_args_skip_word(args) : NULL;
     return ac_value_quote_problem(args, value && *value != '\'' ? 1 : 0);
 }
@@ -39,10 +47,14 @@ static const char *quote_problem(const ac_setting_t *setting, const char *args)
 /* ---- arguments of a shape of their own ---- */
 static const char *set_words(apr_array_header_t **plist, const char *args, apr_pool_t *p)
 {
-    if (!*plist) *plist = apr_array_make(p, 4, sizeof(const char *));
+    if (!*plist) {
+        *plist = apr_array_make(p, 4, sizeof(const char *));
+    }
     while (*args) {
         const char *word = ap_getword_conf(p, &args);
-        if (!*word) return "an item is empty";
+        if (!*word) {
+            return "an item is empty";
+        }
         APR_ARRAY_PUSH(*plist, const char *) = word;
     }
     return NULL;
@@ -52,9 +64,15 @@ static const char *set_pair(apr_table_t **ptable, const char *args, apr_pool_t *
 {
     const char *name = ap_getword_conf(p, &args);
     const char *value = ap_getword_conf(p, &args);
-    if (*args) return "takes a name and one value; put a value with spaces in quotes";
-    if (!*ptable) *ptable = apr_table_make(p, 4);
-    if (apr_table_get(*ptable, name)) return apr_psprintf(p, "'%s' is given twice", name);
+    if (*args) {
+        return "takes a name and one value; put a value with spaces in quotes";
+    }
+    if (!*ptable) {
+        *ptable = apr_table_make(p, 4);
+    }
+    if (apr_table_get(*ptable, name)) {
+        return apr_psprintf(p, "'%s' is given twice", name);
+    }
     apr_table_setn(*ptable, name, value);
     return NULL;
 }
@@ -63,15 +81,23 @@ static const char *set_member(json_t **pobject, const char *args, apr_pool_t *p)
 {
     json_t *value = NULL;
     const char *name = ap_getword_conf(p, &args);
-    if (!*args) return "takes a name and a JSON value, like top_p 0.9";
-    if (*args == '\'') args = ap_getword_conf(p, &args);
+    if (!*args) {
+        return "takes a name and a JSON value, like top_p 0.9";
+    }
+    if (*args == '\'') {
+        args = ap_getword_conf(p, &args);
+    }
     const char *problem = ac_value_parse_json(&value, args, apr_psprintf(p, "the value of '%s'", name), p);
-    if (problem) return problem;
+    if (problem) {
+        return problem;
+    }
     if (!*pobject) {
         *pobject = json_object();
         ac_value_keep_json(*pobject, p);
     }
-    if (json_object_get(*pobject, name)) return apr_psprintf(p, "'%s' is given twice", name);
+    if (json_object_get(*pobject, name)) {
+        return apr_psprintf(p, "'%s' is given twice", name);
+    }
     return ac_json_put(*pobject, name, json_incref(value)) ? NULL : apr_psprintf(p, "'%s' is not a name", name);
 }
 
@@ -80,7 +106,9 @@ static const char *set_member(json_t **pobject, const char *args, apr_pool_t *p)
 static const char *unify_secret(const char *value, apr_pool_t *p)
 {
     const char *found = ap_strstr_c(value, "%{secret}");
-    if (!found) return value;
+    if (!found) {
+        return value;
+    }
     return apr_pstrcat(p, apr_pstrmemdup(p, value, (apr_size_t)(found - value)), "$", found + 1, NULL);
 }
 
@@ -105,8 +133,12 @@ static const char *set_header(apr_array_header_t **plist, const char *args, apr_
                      : "secret= is given, but the value does not say %{secret} where to put it";
     }
     const char *problem = wants ? ac_value_set_secret(&header.secret, secret + 7, p) : NULL;
-    if (problem) return problem;
-    if (!*plist) *plist = apr_array_make(p, 4, sizeof(ac_tool_header_t));
+    if (problem) {
+        return problem;
+    }
+    if (!*plist) {
+        *plist = apr_array_make(p, 4, sizeof(ac_tool_header_t));
+    }
     APR_ARRAY_PUSH(*plist, ac_tool_header_t) = header;
     return NULL;
 }
@@ -119,19 +151,25 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
     while (*args) {
         const char *word = ap_getword_conf(p, &args), *equals = ap_strchr_c(word, '=');
         if (!equals || equals == word || !equals[1]) {
-            return "behind its first word stand key=value; put a value with spaces in quotes";  /* may be half a secret */
+            return "behind its first word stand key=value; put a value with spaces in quotes"; /* may be half a secret */
         }
         const char *name = apr_pstrmemdup(p, word, (apr_size_t)(equals - word));
-        if (apr_table_get(options, name)) return apr_psprintf(p, "'%s' is given twice", name);
+        if (apr_table_get(options, name)) {
+            return apr_psprintf(p, "'%s' is given twice", name);
+        }
         apr_table_setn(options, name, equals + 1);
     }
     if (!strncmp(spec, "file:", 5)) {
         const char *path = ap_server_root_relative(p, spec + 5);
-        if (!path) return apr_psprintf(p, "'%s' is not a path", spec + 5);
+        if (!path) {
+            return apr_psprintf(p, "'%s' is not a path", spec + 5);
+        }
         spec = apr_pstrcat(p, "file:", path, NULL);
     }
     const char *problem = ac_credential_create(&conf->auth, spec, options, p);
-    if (problem) return problem;
+    if (problem) {
+        return problem;
+    }
     conf->credential.spec = ac_credential_spec(conf->auth);
     conf->credential.value = ac_credential_first(conf->auth);
     return NULL;
@@ -143,8 +181,12 @@ static const ac_key_t *config_args_find_key(const ac_key_t *keys, const char *na
 {
     const ac_key_t *any = NULL;
     for (; keys->name; keys++) {
-        if (!strcmp(keys->name, name)) return keys;
-        if (!strcmp(keys->name, "*")) any = keys;
+        if (!strcmp(keys->name, name)) {
+            return keys;
+        }
+        if (!strcmp(keys->name, "*")) {
+            any = keys;
+        }
     }
     return any;
 }
@@ -153,7 +195,9 @@ static const char *accepted_keys(const ac_key_t *keys, apr_pool_t *p)
 {
     apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
     for (; keys->name; keys++) {
-        if (*keys->name) APR_ARRAY_PUSH(names, const char *) = keys->name;
+        if (*keys->name) {
+            APR_ARRAY_PUSH(names, const char *) = keys->name;
+        }
     }
     return ac_value_list(names, p);
 }
@@ -167,16 +211,23 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
         return apr_psprintf(p, "'%s' is no key of it; accepted are %s", name, accepted_keys(setting->keys, p));
     }
     if (key->value.shape == AC_SWITCH) {
-        if (equals) return apr_psprintf(p, "'%s' takes no value", name);
+        if (equals) {
+            return apr_psprintf(p, "'%s' takes no value", name);
+        }
         return ac_value_set(&key->value, target, "", p);
     }
     if (!equals && key->value.shape == AC_PAIR) {
-        return apr_psprintf(p, "'%s' is no key=value; is there a space too many before it? A value with spaces stands in quotes", name);
+        return apr_psprintf(
+            p, "'%s' is no key=value; is there a space too many before it? A value with spaces stands in quotes", name);
     }
-    if (!equals || !equals[1]) return apr_psprintf(p, "'%s' has no value; write %s=VALUE", name, name);
+    if (!equals || !equals[1]) {
+        return apr_psprintf(p, "'%s' has no value; write %s=VALUE", name, name);
+    }
     if (key->value.shape == AC_PAIR) {
         apr_table_t *table = *(apr_table_t **)((char *)target + key->value.offset);
-        if (apr_table_get(table, name)) return apr_psprintf(p, "'%s' is given twice", name);
+        if (apr_table_get(table, name)) {
+            return apr_psprintf(p, "'%s' is given twice", name);
+        }
         apr_table_set(table, name, equals + 1);
         return NULL;
     }
@@ -204,9 +255,13 @@ static const char *set_keys(const ac_setting_t *setting, void *target, const cha
 const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p)
 {
     void *field = (char *)target + setting->value.offset;
-    if (!*args) return "it has no value";
+    if (!*args) {
+        return "it has no value";
+    }
     const char *problem = quote_problem(setting, args);
-    if (problem) return problem;
+    if (problem) {
+        return problem;
+    }
     switch (setting->value.shape) {
     case AC_WORDS: return set_words(field, args, p);
     case AC_PAIR: return set_pair(field, args, p);
@@ -216,26 +271,33 @@ const char *ac_value_set_args(const ac_setting_t *setting, void *target, const c
     case AC_KEYS: return set_keys(setting, target, args, p);
     case AC_CREDENTIAL: return set_credential(field, args, p);
     case AC_DOCUMENT:
-        if (*args == '{') return ac_value_set(&setting->value, target, args, p);
+        if (*args == '{') {
+            return ac_value_set(&setting->value, target, args, p);
+        }
         break;
-    default:
-        break;
+    default: break;
     }
     const char *word = ap_getword_conf(p, &args);
-    if (*args) return "takes one value; put a value with spaces in quotes";
+    if (*args) {
+        return "takes one value; put a value with spaces in quotes";
+    }
     return ac_value_set(&setting->value, target, word, p);
 }
 
 static void set_default(const ac_value_t *value, void *target, apr_pool_t *p)
 {
-    if (value->fallback) ac_value_set(value, target, value->fallback, p);
+    if (value->fallback) {
+        ac_value_set(value, target, value->fallback, p);
+    }
 }
 
 void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p)
 {
     for (const command_rec *command = ac_directives; command->name; command++) {
         const ac_setting_t *setting = ac_config_setting(command);
-        if (!setting || setting->where != where) continue;
+        if (!setting || setting->where != where) {
+            continue;
+        }
         set_default(&setting->value, target, p);
         for (const ac_key_t *key = setting->keys; key && key->name; key++) {
             set_default(&key->value, target, p);

@@ -83,10 +83,13 @@ ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_
 static const ac_definition_t *find_same(ac_where_e where, const char *id)
 {
     const apr_array_header_t *list = where == AC_IN_MODEL ? config->defs.models
-                                   : where == AC_IN_TOOL ? config->defs.tools : config->defs.agents;
+        : where == AC_IN_TOOL                             ? config->defs.tools
+                                                          : config->defs.agents;
     for (int i = 0; i < list->nelts; i++) {
         const ac_definition_t *head = APR_ARRAY_IDX(list, i, const ac_definition_t *);
-        if (!strcmp(head->id, id)) return head;
+        if (!strcmp(head->id, id)) {
+            return head;
+        }
     }
     return NULL;
 }
@@ -95,8 +98,11 @@ static const ac_definition_t *find_same(ac_where_e where, const char *id)
 static const char *check_id(ac_where_e where, const char *id, apr_pool_t *p)
 {
     bool tool = where == AC_IN_TOOL;
-    if (ac_agent_id_valid(id) && !(tool && strchr(id, '.'))) return NULL;
-    return apr_psprintf(p, "'%s' is not an id; give 1 to 64 letters, digits, '-'%s", id, tool ? " and '_'" : ", '_' and '.'");
+    if (ac_agent_id_valid(id) && !(tool && strchr(id, '.'))) {
+        return NULL;
+    }
+    return apr_psprintf(p, "'%s' is not an id; give 1 to 64 letters, digits, '-'%s", id,
+                        tool ? " and '_'" : ", '_' and '.'");
 }
 
 static const char *config_define_read_ids(ac_definition_t **phead, ac_where_e where, const char *words, apr_pool_t *p)
@@ -104,20 +110,30 @@ static const char *config_define_read_ids(ac_definition_t **phead, ac_where_e wh
     ac_definition_t *head = NULL;
     apr_array_header_t *aliases = apr_array_make(p, 2, sizeof(const char *));
     const char *unclosed = ac_value_quote_problem(words, 0);
-    if (unclosed) return unclosed;
+    if (unclosed) {
+        return unclosed;
+    }
     do {
         const char *id = ap_getword_conf(p, &words);
         const char *problem = check_id(where, id, p);
         const ac_definition_t *same = !problem && !head ? find_same(where, id) : NULL;
-        if (problem) return problem;
+        if (problem) {
+            return problem;
+        }
         if (same) {
             return apr_psprintf(p, "'%s' is defined twice; first at %s", id, ac_define_where(same->at, p));
         }
-        if (!head) head = create_definition(where, id, p);
-        else APR_ARRAY_PUSH(aliases, const char *) = id;
+        if (!head) {
+            head = create_definition(where, id, p);
+        } else {
+            APR_ARRAY_PUSH(aliases, const char *) = id;
+        }
     } while (*words);
-    if (where == AC_IN_AGENT) ((ac_agent_def_t *)head)->aliases = aliases;
-    else if (aliases->nelts) return "takes one id";
+    if (where == AC_IN_AGENT) {
+        ((ac_agent_def_t *)head)->aliases = aliases;
+    } else if (aliases->nelts) {
+        return "takes one id";
+    }
     *phead = head;
     return NULL;
 }
@@ -129,10 +145,17 @@ const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args)
     const char *problem = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT);
     ac_definition_t *head = NULL;
     (void)dir;
-    if (problem) return ac_reload_directive(cmd, problem);
-    if (!end || end[1]) return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, "> does not end with '>'", NULL));
-    problem = config_define_read_ids(&head, container->where, apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)), cmd->pool);
-    if (problem) return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, ">: ", problem, NULL));
+    if (problem) {
+        return ac_reload_directive(cmd, problem);
+    }
+    if (!end || end[1]) {
+        return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, "> does not end with '>'", NULL));
+    }
+    problem = config_define_read_ids(&head, container->where, apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)),
+                                     cmd->pool);
+    if (problem) {
+        return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, ">: ", problem, NULL));
+    }
     head->at = cmd->directive;
     cmd->directive->data = head;
     return ap_walk_config(cmd->directive->first_child, cmd, cmd->context);
@@ -147,7 +170,9 @@ ac_definition_t *ac_define_current(const char **pproblem, const cmd_parms *cmd, 
 {
     const ap_directive_t *parent = cmd->directive->parent;
     const char *container = container_of(setting->where);
-    if (parent && parent->data && !ap_cstr_casecmp(parent->directive, container)) return parent->data;
+    if (parent && parent->data && !ap_cstr_casecmp(parent->directive, container)) {
+        return parent->data;
+    }
     *pproblem = apr_pstrcat(cmd->pool, "stands inside of ", container, "> only", NULL);
     return NULL;
 }

@@ -18,7 +18,9 @@ void ac_config_add_keys(const char *path, const ap_directive_t *at)
 {
     ac_config_t *config = ac_config();
     for (int i = 0; i < config->keys->nelts; i++) {
-        if (!strcmp(ac_keyring_file_path(APR_ARRAY_IDX(config->keys, i, keys_at_t).file), path)) return;
+        if (!strcmp(ac_keyring_file_path(APR_ARRAY_IDX(config->keys, i, keys_at_t).file), path)) {
+            return;
+        }
     }
     APR_ARRAY_PUSH(config->keys, keys_at_t) = (keys_at_t){ac_keyring_file_create(path, config->keys->pool), at};
 }
@@ -33,7 +35,9 @@ ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount)
     const apr_array_header_t *keys = ac_config()->keys;
     for (int i = 0; mount->keys_path && i < keys->nelts; i++) {
         ac_keyring_file_t *file = APR_ARRAY_IDX(keys, i, keys_at_t).file;
-        if (!strcmp(ac_keyring_file_path(file), mount->keys_path)) return file;
+        if (!strcmp(ac_keyring_file_path(file), mount->keys_path)) {
+            return file;
+        }
     }
     return NULL;
 }
@@ -53,11 +57,16 @@ static void check_file(ac_check_t *check, const keys_at_t *keys)
     }
     int problem = ac_access_as_child(path, R_OK, check->ptemp);
     if (problem) {
-        ac_check_problem(check, keys->at, "AgentChatKeys: '%s' cannot be read by %s, whose processes look whether it changes: %s; give it "
-                         "that group and the mode 640", path, ac_access_user(), apr_strerror(problem, reason, sizeof(reason)));
+        ac_check_problem(
+            check, keys->at,
+            "AgentChatKeys: '%s' cannot be read by %s, whose processes look whether it changes: %s; give it "
+            "that group and the mode 640",
+            path, ac_access_user(), apr_strerror(problem, reason, sizeof(reason)));
     } else if (!stat(path, &info) && (info.st_mode & S_IROTH)) {
-        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL, "AgentChatKeys: '%s' can be read by everybody on this machine; "
-                     "it has no keys, but it says whose there are: mode 640 is enough", path);
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
+                     "AgentChatKeys: '%s' can be read by everybody on this machine; "
+                     "it has no keys, but it says whose there are: mode 640 is enough",
+                     path);
     }
 }
 
@@ -67,9 +76,15 @@ static const ap_directive_t *find_auth_type(const ap_directive_t *first, apr_poo
     for (const ap_directive_t *directive = first; directive; directive = directive->next) {
         const ap_directive_t *inside = directive->first_child ? find_auth_type(directive->first_child, p) : NULL;
         const char *args = directive->args;
-        if (inside) return inside;
-        if (ap_cstr_casecmp(directive->directive, "AuthType")) continue;
-        if (!ap_cstr_casecmp(ap_getword_conf(p, &args), "AgentChat")) return directive;
+        if (inside) {
+            return inside;
+        }
+        if (ap_cstr_casecmp(directive->directive, "AuthType")) {
+            continue;
+        }
+        if (!ap_cstr_casecmp(ap_getword_conf(p, &args), "AgentChat")) {
+            return directive;
+        }
     }
     return NULL;
 }
@@ -77,7 +92,12 @@ static const ap_directive_t *find_auth_type(const ap_directive_t *first, apr_poo
 void ac_config_check_keys(ac_check_t *check)
 {
     const apr_array_header_t *keys = check->config->keys;
-    for (int i = 0; i < keys->nelts; i++) check_file(check, &APR_ARRAY_IDX(keys, i, keys_at_t));
+    for (int i = 0; i < keys->nelts; i++) {
+        check_file(check, &APR_ARRAY_IDX(keys, i, keys_at_t));
+    }
     const ap_directive_t *at = keys->nelts ? NULL : find_auth_type(ap_conftree, check->ptemp);
-    if (at) ac_check_problem(check, at, "AuthType AgentChat: there are no keys to sign in with; name their file with AgentChatKeys");
+    if (at) {
+        ac_check_problem(check, at,
+                         "AuthType AgentChat: there are no keys to sign in with; name their file with AgentChatKeys");
+    }
 }

@@ -17,7 +17,9 @@ static ac_limits_t config_limit_take_out(ac_limits_t *limits, bool standard, apr
 static bool has_measure(const ac_limits_t *limits, ac_measure_e measure)
 {
     for (int i = 0; i < limits->n; i++) {
-        if (limits->list[i].measure == measure) return true;
+        if (limits->list[i].measure == measure) {
+            return true;
+        }
     }
     return false;
 }
@@ -34,7 +36,9 @@ const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, a
         return apr_pstrdup(p, err.detail);
     }
     for (int i = 0; limits->n && i < standard.n; i++) {
-        if (!has_measure(limits, standard.list[i].measure)) limits->list[limits->n++] = standard.list[i];
+        if (!has_measure(limits, standard.list[i].measure)) {
+            limits->list[limits->n++] = standard.list[i];
+        }
     }
     *plimits = limits;
     return NULL;
@@ -44,8 +48,12 @@ const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, a
 static void note_needs(cmd_parms *cmd, const ac_limits_t *limits)
 {
     for (int i = 0; i < limits->n; i++) {
-        if (limits->list[i].measure == AC_LIMIT_COST && !ac_config()->cost_limit) ac_config()->cost_limit = cmd->directive;
-        if (limits->list[i].window >= AC_SAVED_WINDOW) ac_config()->saves_limits = true;
+        if (limits->list[i].measure == AC_LIMIT_COST && !ac_config()->cost_limit) {
+            ac_config()->cost_limit = cmd->directive;
+        }
+        if (limits->list[i].window >= AC_SAVED_WINDOW) {
+            ac_config()->saves_limits = true;
+        }
     }
 }
 
@@ -54,7 +62,9 @@ static const ac_limits_t *keep_runs(const ac_limits_t *limits, apr_pool_t *p)
 {
     ac_limits_t *kept = apr_pcalloc(p, sizeof(*kept));
     for (int i = 0; limits && i < limits->n; i++) {
-        if (limits->list[i].measure != AC_LIMIT_RUNS) continue;
+        if (limits->list[i].measure != AC_LIMIT_RUNS) {
+            continue;
+        }
         kept->list[kept->n] = limits->list[i];
         kept->list[kept->n++].standard = true;
     }
@@ -64,11 +74,16 @@ static const ac_limits_t *keep_runs(const ac_limits_t *limits, apr_pool_t *p)
 const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first)
 {
     const server_rec *s = cmd->server;
-    if (first) mount->limits = keep_runs(mount->limits, cmd->pool);
+    if (first) {
+        mount->limits = keep_runs(mount->limits, cmd->pool);
+    }
     const char *problem = ac_value_set_limits(&mount->limits, args, cmd->pool);
-    if (problem) return problem;
+    if (problem) {
+        return problem;
+    }
     ac_limits_t *mine = (ac_limits_t *)mount->limits;
-    mine->scope = apr_psprintf(cmd->pool, "place %s:%d %s", s->is_virtual && s->server_hostname ? s->server_hostname : "",
+    mine->scope = apr_psprintf(cmd->pool, "place %s:%d %s",
+                               s->is_virtual && s->server_hostname ? s->server_hostname : "",
                                s->is_virtual && s->addrs ? s->addrs->host_port : 0, cmd->path ? cmd->path : "");
     note_needs(cmd, mine);
     return NULL;
@@ -77,7 +92,9 @@ const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const cha
 const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args)
 {
     const char *problem = ac_value_set_limits(&def->agent.limits, args, cmd->pool);
-    if (problem) return problem;
+    if (problem) {
+        return problem;
+    }
     ac_limits_t *mine = (ac_limits_t *)def->agent.limits;
     mine->scope = apr_pstrcat(cmd->pool, "agent ", def->agent.id, NULL);
     mine->label = "agent-";
@@ -89,30 +106,42 @@ const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *
 static bool read_url(ac_conf_t *conf, apr_pool_t *p)
 {
     const char *url = conf->shared.url, *colon = ap_strrchr_c(url, ':');
-    if (strncmp(url, "redis:", 6) || colon < url + 6) return false;
+    if (strncmp(url, "redis:", 6) || colon < url + 6) {
+        return false;
+    }
     const char *host = url + 6, *end = colon;
-    if (*host == '[' && end[-1] == ']') host++, end--;
-    else if (memchr(host, ':', (size_t)(end - host))) return false;
+    if (*host == '[' && end[-1] == ']') {
+        host++, end--;
+    } else if (memchr(host, ':', (size_t)(end - host))) {
+        return false;
+    }
     conf->shared.host = apr_pstrmemdup(p, host, (apr_size_t)(end - host));
     conf->shared.port = (int)apr_atoi64(colon + 1);
-    return end > host && strspn(colon + 1, "0123456789") == strlen(colon + 1) && conf->shared.port > 0 && conf->shared.port < 65536;
+    return end > host && strspn(colon + 1, "0123456789") == strlen(colon + 1) && conf->shared.port > 0 &&
+        conf->shared.port < 65536;
 }
 
 static void check_shared(ac_check_t *check)
 {
     ac_conf_t *conf = &check->config->conf;
     const ap_directive_t *at = ac_check_server_at(check, "AgentChatShared");
-    if (!conf->shared.url) return;
+    if (!conf->shared.url) {
+        return;
+    }
     if (!read_url(conf, check->p)) {
-        ac_check_problem(check, at, "AgentChatShared: '%s' is not redis:HOST:PORT, like redis:cache.example.com:6380", conf->shared.url);
+        ac_check_problem(check, at, "AgentChatShared: '%s' is not redis:HOST:PORT, like redis:cache.example.com:6380",
+                         conf->shared.url);
     }
     if (conf->shared.user && !conf->shared.password.spec) {
-        ac_check_problem(check, at, "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
+        ac_check_problem(check, at,
+                         "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
     }
     if (conf->shared.host && conf->shared.password.spec && !conf->shared.tls && !conf->shared.insecure &&
         !ac_http_host_near(conf->shared.host)) {
-        ac_check_problem(check, at, "AgentChatShared: without tls=on the password could be read on its way to %s; add tls=on, or "
-                         "insecure=on if the way is safe", conf->shared.host);
+        ac_check_problem(check, at,
+                         "AgentChatShared: without tls=on the password could be read on its way to %s; add tls=on, or "
+                         "insecure=on if the way is safe",
+                         conf->shared.host);
     }
     if (conf->shared.ca_file && !conf->shared.tls) {
         ac_check_problem(check, at, "AgentChatShared: ca= is for tls=on, which is not given");
@@ -131,11 +160,15 @@ void ac_limit_check(ac_check_t *check)
         const ac_model_def_t *def = APR_ARRAY_IDX(config->defs.models, i, const ac_model_def_t *);
         const char *mine = def->conf.price.currency;
         if (!*mine) {
-            ac_check_problem(check, config->cost_limit, "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
-                             "give it one, as AgentChatPrice input=0 output=0 currency=USD where it costs nothing", def->conf.id);
+            ac_check_problem(check, config->cost_limit,
+                             "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
+                             "give it one, as AgentChatPrice input=0 output=0 currency=USD where it costs nothing",
+                             def->conf.id);
         } else if (currency && strcmp(mine, currency)) {
-            ac_check_problem(check, config->cost_limit, "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "
-                             "one in %s; use one currency", def->conf.id, mine, currency);
+            ac_check_problem(check, config->cost_limit,
+                             "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "
+                             "one in %s; use one currency",
+                             def->conf.id, mine, currency);
         } else {
             currency = mine;
         }

@@ -11,8 +11,8 @@
 
 APLOG_USE_MODULE(agentchat);
 
-typedef struct server_conf_t {                  /* one per virtual host */
-    apr_array_header_t *prefixes;               /* of const char *: "/api", "" */
+typedef struct server_conf_t {    /* one per virtual host */
+    apr_array_header_t *prefixes; /* of const char *: "/api", "" */
 } server_conf_t;
 
 void *ac_server_conf_create(apr_pool_t *p, server_rec *s)
@@ -26,16 +26,21 @@ void *ac_server_conf_create(apr_pool_t *p, server_rec *s)
 static bool config_mount_is_ours(const ap_directive_t *directive, apr_pool_t *p)
 {
     const char *args = directive->args;
-    return !ap_cstr_casecmp(directive->directive, "SetHandler") && !ap_cstr_casecmp(ap_getword_conf(p, &args), "agentchat");
+    return !ap_cstr_casecmp(directive->directive, "SetHandler") &&
+        !ap_cstr_casecmp(ap_getword_conf(p, &args), "agentchat");
 }
 
 /* NULL where this section is a <Location> with a fixed path; else what it is, for the message. */
 static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
 {
-    if (!section) return "outside of any <Location>";
+    if (!section) {
+        return "outside of any <Location>";
+    }
     const char *args = apr_pstrmemdup(p, section->args, strlen(section->args));
     char *end = strrchr((char *)args, '>');
-    if (end) *end = '\0';
+    if (end) {
+        *end = '\0';
+    }
     const char *path = ap_getword_conf(p, &args);
     bool fixed = !ap_cstr_casecmp(section->directive, "<Location") && path[0] == '/' && !apr_fnmatch_test(path);
     return fixed ? NULL : apr_psprintf(p, "in %s %s", section->directive, section->args);
@@ -45,12 +50,18 @@ static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
 static void config_mount_collect(ac_check_t *check, const ap_directive_t *first, apr_array_header_t *found)
 {
     for (const ap_directive_t *directive = first; directive; directive = directive->next) {
-        if (directive->first_child) config_mount_collect(check, directive->first_child, found);
-        if (!config_mount_is_ours(directive, check->ptemp)) continue;
+        if (directive->first_child) {
+            config_mount_collect(check, directive->first_child, found);
+        }
+        if (!config_mount_is_ours(directive, check->ptemp)) {
+            continue;
+        }
         const char *problem = bad_section(directive->parent, check->ptemp);
         if (problem) {
-            ac_check_problem(check, directive, "SetHandler agentchat: stands %s, which has no fixed path that routes could "
-                             "be below; put it directly inside of <Location \"/path\">", problem);
+            ac_check_problem(check, directive,
+                             "SetHandler agentchat: stands %s, which has no fixed path that routes could "
+                             "be below; put it directly inside of <Location \"/path\">",
+                             problem);
         }
         APR_ARRAY_PUSH(found, const ap_directive_t *) = directive;
     }
@@ -76,7 +87,9 @@ static const ap_directive_t *mount_of(const core_dir_config *section, const apr_
 static bool is_route(const char *path)
 {
     for (const ac_route_t *route = ac_routes; route->pattern; route++) {
-        if ((route->needs & AC_MAY_BE_MOUNT) && !strcmp(route->pattern, path)) return true;
+        if ((route->needs & AC_MAY_BE_MOUNT) && !strcmp(route->pattern, path)) {
+            return true;
+        }
     }
     return false;
 }
@@ -84,17 +97,21 @@ static bool is_route(const char *path)
 static const char *prefix_of(const char *path, apr_pool_t *p)
 {
     size_t len = is_route(path) ? 0 : strlen(path);
-    while (len && path[len - 1] == '/') len--;
+    while (len && path[len - 1] == '/') {
+        len--;
+    }
     return apr_pstrmemdup(p, path, len);
 }
 
 /* What one mount says, and what is said for all of them, have to fit together. */
 static void check_mount(ac_check_t *check, server_rec *s, ap_conf_vector_t *section, const ap_directive_t *at)
 {
-    void *base = ap_get_module_config(s->lookup_defaults, &agentchat_module), *add = ap_get_module_config(section, &agentchat_module);
+    void *base = ap_get_module_config(s->lookup_defaults, &agentchat_module),
+         *add = ap_get_module_config(section, &agentchat_module);
     const ac_mount_conf_t *mount = base && add ? ac_mount_conf_merge(check->ptemp, base, add) : add ? add : base;
     if (mount && ac_cors_contradicts(mount)) {
-        ac_check_problem(check, at, "AgentChatCORSOrigin: '*' cannot go with AgentChatCORSCredentials on in one mount: every site "
+        ac_check_problem(check, at,
+                         "AgentChatCORSOrigin: '*' cannot go with AgentChatCORSCredentials on in one mount: every site "
                          "could read its visitors' threads; list the origins that may");
     }
 }
@@ -103,7 +120,9 @@ static void check_mount(ac_check_t *check, server_rec *s, ap_conf_vector_t *sect
 static bool in_virtual_host(const ap_directive_t *at)
 {
     for (at = at->parent; at; at = at->parent) {
-        if (!ap_cstr_casecmp(at->directive, "<VirtualHost")) return true;
+        if (!ap_cstr_casecmp(at->directive, "<VirtualHost")) {
+            return true;
+        }
     }
     return false;
 }
@@ -119,15 +138,18 @@ static bool lies_in(const char *uri, const char *path)
 static const char *find_alias(const server_rec *s, const char *path, apr_pool_t *p)
 {
     const ap_directive_t *host = ap_conftree;
-    while (host && !(host->first_child && s->defn_name && host->line_num == (int)s->defn_line_number &&
-                     !strcmp(host->filename, s->defn_name))) {
+    while (host &&
+           !(host->first_child && s->defn_name && host->line_num == (int)s->defn_line_number &&
+             !strcmp(host->filename, s->defn_name))) {
         host = host->next;
     }
     for (const ap_directive_t *at = host ? host->first_child : NULL; at; at = at->next) {
         const char *args = at->args;
         bool maps = !ap_cstr_casecmp(at->directive, "Alias") || !ap_cstr_casecmp(at->directive, "ScriptAlias") ||
-                    !ap_cstr_casecmp(at->directive, "WSGIScriptAlias");
-        if (maps && lies_in(ap_getword_conf(p, &args), path)) return ap_getword_conf(p, &args);
+            !ap_cstr_casecmp(at->directive, "WSGIScriptAlias");
+        if (maps && lies_in(ap_getword_conf(p, &args), path)) {
+            return ap_getword_conf(p, &args);
+        }
     }
     return NULL;
 }
@@ -140,13 +162,19 @@ static void warn_of_cover(const ac_check_t *check, server_rec *s, const char *pa
     struct stat info;
     if (!content && path[1] && core->ap_document_root) {
         content = apr_pstrcat(check->ptemp, core->ap_document_root, path, NULL);
-        if (stat(content, &info)) return;
+        if (stat(content, &info)) {
+            return;
+        }
     }
-    if (!content) return;
-    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL, "SetHandler agentchat: the mount %s at %s stands outside of all "
-                 "virtual hosts, and hides what '%s' (%s:%u) has there, %s; put it into the <VirtualHost> that it is for", path,
-                 ac_define_where(at, check->ptemp), s->server_hostname ? s->server_hostname : "", s->defn_name ? s->defn_name : "",
-                 s->defn_line_number, content);
+    if (!content) {
+        return;
+    }
+    ap_log_error(
+        APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
+        "SetHandler agentchat: the mount %s at %s stands outside of all "
+        "virtual hosts, and hides what '%s' (%s:%u) has there, %s; put it into the <VirtualHost> that it is for",
+        path, ac_define_where(at, check->ptemp), s->server_hostname ? s->server_hostname : "",
+        s->defn_name ? s->defn_name : "", s->defn_line_number, content);
 }
 
 /* ---- what each server has ---- */
@@ -159,13 +187,19 @@ static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_head
     for (int i = 0; core && core->sec_url && i < core->sec_url->nelts; i++) {
         ap_conf_vector_t *sections = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
         const core_dir_config *section = ap_get_core_module_config(sections);
-        if (!section || !section->d || section->r || section->d_is_fnmatch) continue;
+        if (!section || !section->d || section->r || section->d_is_fnmatch) {
+            continue;
+        }
         const ap_directive_t *at = mount_of(section, found);
-        if (!at) continue;
+        if (!at) {
+            continue;
+        }
         APR_ARRAY_PUSH(conf->prefixes, const char *) = apr_pstrdup(check->p, section->d);
         n += !is_route(section->d);
         check_mount(check, s, sections, at);
-        if (s->is_virtual && !in_virtual_host(at)) warn_of_cover(check, s, section->d, at);
+        if (s->is_virtual && !in_virtual_host(at)) {
+            warn_of_cover(check, s, section->d, at);
+        }
     }
     /* A virtual host without a directive of ours shares the main server's configuration, but not its mounts. */
     ap_set_module_config(s->module_config, &agentchat_module, conf);
@@ -177,7 +211,9 @@ int ac_mount_find(ac_check_t *check)
     apr_array_header_t *found = apr_array_make(check->ptemp, 4, sizeof(const ap_directive_t *));
     int n = 0;
     config_mount_collect(check, ap_conftree, found);
-    for (server_rec *s = check->server; s; s = s->next) n += find_of_server(check, s, found);
+    for (server_rec *s = check->server; s; s = s->next) {
+        n += find_of_server(check, s, found);
+    }
     if (n && !check->config->defs.agents->nelts) {
         ac_check_problem(check, APR_ARRAY_IDX(found, 0, const ap_directive_t *),
                          "SetHandler agentchat: there is no agent to talk to; define one with <AgentChatAgent>");
@@ -195,7 +231,9 @@ bool ac_mount_is_here(request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
     const char *handler = core->handler, *problem = NULL;
-    if (core->expr_handler) handler = ap_expr_str_exec(r, core->expr_handler, &problem);
+    if (core->expr_handler) {
+        handler = ap_expr_str_exec(r, core->expr_handler, &problem);
+    }
     return handler && !problem && !strcmp(handler, "agentchat");
 }
 
@@ -205,7 +243,9 @@ const char *ac_mount_prefix(const request_rec *r)
     const char *longest = NULL;
     for (int i = 0; r->uri && i < conf->prefixes->nelts; i++) {
         const char *path = APR_ARRAY_IDX(conf->prefixes, i, const char *);
-        if (lies_in(r->uri, path) && (!longest || strlen(path) > strlen(longest))) longest = path;
+        if (lies_in(r->uri, path) && (!longest || strlen(path) > strlen(longest))) {
+            longest = path;
+        }
     }
     return longest ? prefix_of(longest, r->pool) : NULL;
 }

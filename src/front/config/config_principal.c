@@ -14,7 +14,8 @@ const char *ac_value_set_variable(const char **field, const char *text, apr_pool
         return apr_psprintf(p, "'%s' is not env:NAME, like env:OIDC_CLAIM_oid", text);
     }
     if (!ap_cstr_casecmpn(name, "HTTP_", 5)) {
-        return apr_psprintf(p, "'%s' is a header that the client sends; name a variable that an authentication module sets", name);
+        return apr_psprintf(
+            p, "'%s' is a header that the client sends; name a variable that an authentication module sets", name);
     }
     *field = apr_pstrdup(p, name);
     return NULL;
@@ -26,11 +27,17 @@ const char *ac_value_set_roles(apr_array_header_t **plist, const char *args, apr
     if (!*role || role[strspn(role, NAME_CHARS)]) {
         return apr_psprintf(p, "'%s' is not a role; give letters, digits, '-' and '_', like admin", role);
     }
-    if (!*args) return apr_psprintf(p, "nobody stands behind the role '%s'; give the names of owners", role);
-    if (!*plist) *plist = apr_array_make(p, 4, sizeof(ac_role_t));
+    if (!*args) {
+        return apr_psprintf(p, "nobody stands behind the role '%s'; give the names of owners", role);
+    }
+    if (!*plist) {
+        *plist = apr_array_make(p, 4, sizeof(ac_role_t));
+    }
     while (*args) {
         const char *owner = ap_getword_conf(p, &args);
-        if (!strcmp(owner, AC_ANONYMOUS)) return "'" AC_ANONYMOUS "' is nobody in particular, and has no role";
+        if (!strcmp(owner, AC_ANONYMOUS)) {
+            return "'" AC_ANONYMOUS "' is nobody in particular, and has no role";
+        }
         APR_ARRAY_PUSH(*plist, ac_role_t) = (ac_role_t){role, owner};
     }
     return NULL;

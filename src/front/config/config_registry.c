@@ -7,7 +7,9 @@
 #include "apr_sha1.h"
 
 /* Tools that need no container, because they need no setting. */
-static const struct { const char *id, *provider; } builtin_tools[] = {
+static const struct {
+    const char *id, *provider;
+} builtin_tools[] = {
     {"calculate", "calculator"},
     {"get_weather", "weather"},
 };
@@ -18,11 +20,15 @@ static const void *find_provider(ac_check_t *check, const ac_definition_t *head,
 {
     const char *directive = head->where == AC_IN_MODEL ? "AgentChatProvider" : "AgentChatToolProvider";
     const void *vt = name ? ap_lookup_provider(group, name, AC_PROVIDER_VERSION) : NULL;
-    if (vt) return vt;
+    if (vt) {
+        return vt;
+    }
     const char *list = ac_check_providers(check, group);
     if (name) {
-        ac_check_problem(check, ac_check_at(head, directive), "%s: there is no provider '%s'; known are %s; further ones "
-                         "come with modules of their own (LoadModule)", directive, name, list);
+        ac_check_problem(check, ac_check_at(head, directive),
+                         "%s: there is no provider '%s'; known are %s; further ones "
+                         "come with modules of their own (LoadModule)",
+                         directive, name, list);
     } else {
         ac_check_problem(check, head->at, "%s '%s' has no %s; known are %s",
                          head->where == AC_IN_MODEL ? "model" : "tool", head->id, directive, list);
@@ -40,21 +46,29 @@ static bool check_price(ac_check_t *check, ac_model_def_t *def)
         ac_check_problem(check, at, "AgentChatPrice: a price without a currency; add currency=USD, or what it is in");
         return false;
     }
-    if (price->cached < 0) price->cached = price->input;
+    if (price->cached < 0) {
+        price->cached = price->input;
+    }
     return true;
 }
 
 static void build_model(ac_check_t *check, ac_model_def_t *def, apr_hash_t *models)
 {
     ac_model_conf_t *conf = &def->conf;
-    if (!conf->options) conf->options = apr_table_make(check->p, 1);
+    if (!conf->options) {
+        conf->options = apr_table_make(check->p, 1);
+    }
     apr_hash_set(models, conf->id, APR_HASH_KEY_STRING, &def->model);
     def->model.id = conf->id;
     def->model.conf = conf;
     def->model.vt = find_provider(check, &def->head, AC_MODEL_PROVIDER, conf->provider);
-    if (!check_price(check, def) || !def->model.vt) return;
+    if (!check_price(check, def) || !def->model.vt) {
+        return;
+    }
     const char *problem = def->model.vt->create(&def->model.self, conf, check->p);
-    if (problem) ac_check_problem(check, def->head.at, "model '%s': %s", conf->id, problem);
+    if (problem) {
+        ac_check_problem(check, def->head.at, "model '%s': %s", conf->id, problem);
+    }
 }
 
 /* ---- models that stand in for others ---- */
@@ -65,7 +79,9 @@ static ac_model_def_t *find_model(const ac_check_t *check, const char *id)
     const apr_array_header_t *models = check->config->defs.models;
     for (int i = 0; id && i < models->nelts; i++) {
         ac_model_def_t *def = APR_ARRAY_IDX(models, i, ac_model_def_t *);
-        if (!strcmp(def->conf.id, id)) return def;
+        if (!strcmp(def->conf.id, id)) {
+            return def;
+        }
     }
     return NULL;
 }
@@ -77,7 +93,9 @@ static const char *find_ring(const ac_check_t *check, const ac_model_def_t *def)
     const char *path = def->conf.id;
     for (int i = 0; at && i < check->config->defs.models->nelts; i++) {
         path = apr_pstrcat(check->ptemp, path, ", ", at->conf.id, NULL);
-        if (at == def) return path;
+        if (at == def) {
+            return path;
+        }
         at = find_model(check, at->fallback);
     }
     return NULL;
@@ -87,20 +105,24 @@ static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *lan
 {
     const ap_directive_t *at = ac_check_at(&def->head, "AgentChatFallback");
     apr_hash_set(lanes, def->conf.id, APR_HASH_KEY_STRING, &def->lane);
-    if (!def->fallback) return;
+    if (!def->fallback) {
+        return;
+    }
     const ac_model_def_t *other = find_model(check, def->fallback);
     const char *ring = find_ring(check, def);
     if (!other) {
-        ac_check_problem(check, at, "AgentChatFallback: model '%s' names the model '%s', which no <AgentChatModel> defines; "
-                         "known are %s", def->conf.id, def->fallback,
-                         list_ids(check->config->defs.models, check->ptemp));
+        ac_check_problem(check, at,
+                         "AgentChatFallback: model '%s' names the model '%s', which no <AgentChatModel> defines; "
+                         "known are %s",
+                         def->conf.id, def->fallback, list_ids(check->config->defs.models, check->ptemp));
     } else if (ring) {
         ac_check_problem(check, at, "AgentChatFallback: the fallbacks lead in a ring: %s; the last one has none", ring);
     } else if (other->conf.price.currency[0] && def->conf.price.currency[0] &&
                strcmp(other->conf.price.currency, def->conf.price.currency) != 0) {
-        ac_check_problem(check, at, "AgentChatFallback: model '%s' is priced in %s and '%s' in %s; a run that asks both has "
-                         "one cost, so give both prices in one currency", def->conf.id, def->conf.price.currency,
-                         other->conf.id, other->conf.price.currency);
+        ac_check_problem(check, at,
+                         "AgentChatFallback: model '%s' is priced in %s and '%s' in %s; a run that asks both has "
+                         "one cost, so give both prices in one currency",
+                         def->conf.id, def->conf.price.currency, other->conf.id, other->conf.price.currency);
     } else {
         def->lane.fallback = &other->model;
     }
@@ -109,10 +131,16 @@ static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *lan
 /* ---- tools ---- */
 static const char *tool_provider(const ac_tool_conf_t *conf)
 {
-    if (conf->provider) return conf->provider;
-    if (conf->url) return "http";
+    if (conf->provider) {
+        return conf->provider;
+    }
+    if (conf->url) {
+        return "http";
+    }
     for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
-        if (!strcmp(builtin_tools[i].id, conf->id)) return builtin_tools[i].provider;
+        if (!strcmp(builtin_tools[i].id, conf->id)) {
+            return builtin_tools[i].provider;
+        }
     }
     return !strcmp(conf->id, "search_knowledge_base") ? "knowledge-base" : NULL;
 }
@@ -126,8 +154,10 @@ static void set_parameters(ac_check_t *check, ac_tool_def_t *def)
     ac_err_init(&err);
     def->tool.parameters = def->conf.parameters;
     if (!def->tool.parameters && !vt->parameters) {
-        ac_check_problem(check, at, "tool '%s' has no AgentChatToolParameters; give the JSON Schema of its arguments, as "
-                         "file:PATH or as it is", def->conf.id);
+        ac_check_problem(check, at,
+                         "tool '%s' has no AgentChatToolParameters; give the JSON Schema of its arguments, as "
+                         "file:PATH or as it is",
+                         def->conf.id);
         return;
     }
     if (!def->tool.parameters) {
@@ -139,33 +169,49 @@ static void set_parameters(ac_check_t *check, ac_tool_def_t *def)
         ac_value_keep_json(def->tool.parameters, check->p);
     }
     const char *problem = ac_schema_problem(def->tool.parameters, check->p);
-    if (problem) ac_check_problem(check, at, "AgentChatToolParameters: of tool '%s': %s", def->conf.id, problem);
+    if (problem) {
+        ac_check_problem(check, at, "AgentChatToolParameters: of tool '%s': %s", def->conf.id, problem);
+    }
 }
 
 static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
 {
     ac_tool_conf_t *conf = &def->conf;
     int n_problems = check->n_problems;
-    if (!conf->options) conf->options = apr_table_make(check->p, 1);
-    if (!conf->headers) conf->headers = apr_array_make(check->p, 1, sizeof(ac_tool_header_t));
-    if (!conf->allow_hosts) conf->allow_hosts = apr_array_make(check->p, 1, sizeof(const char *));
-    if (conf->url && !conf->method) conf->method = conf->body ? "POST" : "GET";
+    if (!conf->options) {
+        conf->options = apr_table_make(check->p, 1);
+    }
+    if (!conf->headers) {
+        conf->headers = apr_array_make(check->p, 1, sizeof(ac_tool_header_t));
+    }
+    if (!conf->allow_hosts) {
+        conf->allow_hosts = apr_array_make(check->p, 1, sizeof(const char *));
+    }
+    if (conf->url && !conf->method) {
+        conf->method = conf->body ? "POST" : "GET";
+    }
     conf->state_dir = check->config->conf.state_dir;
     conf->provider = tool_provider(conf);
     apr_hash_set(tools, conf->id, APR_HASH_KEY_STRING, &def->tool);
     def->tool.id = conf->id;
     def->tool.conf = conf;
     def->tool.vt = find_provider(check, &def->head, AC_TOOL_PROVIDER, conf->provider);
-    if (!def->tool.vt) return;
+    if (!def->tool.vt) {
+        return;
+    }
     def->tool.description = conf->description ? conf->description : def->tool.vt->description;
     if (!def->tool.description) {
         ac_check_problem(check, def->head.at, "tool '%s' has no AgentChatToolDescription; the model chooses by it",
                          conf->id);
     }
     set_parameters(check, def);
-    if (check->n_problems != n_problems) return;
+    if (check->n_problems != n_problems) {
+        return;
+    }
     const char *problem = def->tool.vt->create(&def->tool.self, conf, check->p);
-    if (problem) ac_check_problem(check, def->head.at, "tool '%s': %s", conf->id, problem);
+    if (problem) {
+        ac_check_problem(check, def->head.at, "tool '%s': %s", conf->id, problem);
+    }
 }
 
 /* ---- agents ---- */
@@ -183,15 +229,20 @@ static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p)
 static void build_builtin_tools(ac_check_t *check, apr_hash_t *tools)
 {
     for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
-        if (apr_hash_get(tools, builtin_tools[i].id, APR_HASH_KEY_STRING)) continue;
+        if (apr_hash_get(tools, builtin_tools[i].id, APR_HASH_KEY_STRING)) {
+            continue;
+        }
         build_tool(check, ac_define_builtin_tool(builtin_tools[i].id, builtin_tools[i].provider, check->p), tools);
     }
 }
 
-static const ac_tool_t *config_registry_find_tool(ac_check_t *check, const ac_agent_def_t *def, const char *id, apr_hash_t *tools)
+static const ac_tool_t *config_registry_find_tool(ac_check_t *check, const ac_agent_def_t *def, const char *id,
+                                                  apr_hash_t *tools)
 {
     const ac_tool_t *tool = apr_hash_get(tools, id, APR_HASH_KEY_STRING);
-    if (tool) return tool;
+    if (tool) {
+        return tool;
+    }
     ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
                      "AgentChatTools: agent '%s' names the tool '%s', which no <AgentChatTool> defines; known are %s",
                      def->agent.id, id, list_ids(check->config->defs.tools, check->ptemp));
@@ -206,11 +257,15 @@ static void config_registry_set_tools(ac_check_t *check, ac_agent_def_t *def, ap
         const char *id = APR_ARRAY_IDX(def->tools, i, const char *);
         const ac_tool_t *tool = config_registry_find_tool(check, def, id, tools);
         for (int j = 0; tool && j < def->agent.n_tools; j++) {
-            if (list[j] != tool) continue;
+            if (list[j] != tool) {
+                continue;
+            }
             ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
                              "AgentChatTools: agent '%s' names the tool '%s' twice", def->agent.id, id);
         }
-        if (tool) list[def->agent.n_tools++] = tool;
+        if (tool) {
+            list[def->agent.n_tools++] = tool;
+        }
     }
     def->agent.tools = list;
 }
@@ -224,8 +279,9 @@ static const char *make_etag(const ac_agent_def_t *def, apr_pool_t *p)
     char text[2 * 8 + 1];
     const char *all = apr_psprintf(p, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d %d %d %d %" APR_INT64_T_FMT " %g", agent->id,
                                    agent->name, agent->description, agent->instructions, def->model, agent->status,
-                                   ac_value_list(def->tools, p), agent->max_rounds, agent->max_tool_calls, agent->max_tokens,
-                                   agent->history_messages, agent->history_tokens, agent->temperature);
+                                   ac_value_list(def->tools, p), agent->max_rounds, agent->max_tool_calls,
+                                   agent->max_tokens, agent->history_messages, agent->history_tokens,
+                                   agent->temperature);
     apr_sha1_init(&sha);
     apr_sha1_update(&sha, all, (unsigned int)strlen(all));
     apr_sha1_final(digest, &sha);
@@ -243,15 +299,25 @@ static void build_agent(ac_check_t *check, ac_agent_def_t *def, ac_registry_t *r
     if (!def->model) {
         ac_check_problem(check, at, "agent '%s' has no AgentChatModel; known are %s", agent->id, models);
     } else if (!agent->model) {
-        ac_check_problem(check, at, "AgentChatModel: agent '%s' names the model '%s', which no <AgentChatModel> defines; "
-                         "known are %s", agent->id, def->model, models);
+        ac_check_problem(check, at,
+                         "AgentChatModel: agent '%s' names the model '%s', which no <AgentChatModel> defines; "
+                         "known are %s",
+                         agent->id, def->model, models);
     }
-    if (!agent->name) agent->name = agent->id;
-    if (!agent->description) agent->description = "";
-    if (!agent->instructions) agent->instructions = "";
+    if (!agent->name) {
+        agent->name = agent->id;
+    }
+    if (!agent->description) {
+        agent->description = "";
+    }
+    if (!agent->instructions) {
+        agent->instructions = "";
+    }
     config_registry_set_tools(check, def, tools);
     agent->etag = make_etag(def, check->p);
-    if (check->n_problems != n_problems) return;
+    if (check->n_problems != n_problems) {
+        return;
+    }
     agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
     if (agent->tools_json) {
         ac_value_keep_json(agent->tools_json, check->p);
@@ -267,8 +333,8 @@ static void name_agent(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *agent
         const char *name = APR_ARRAY_IDX(names, i, const char *);
         const ac_agent_def_t *owner = apr_hash_get(owners, name, APR_HASH_KEY_STRING);
         if (owner) {
-            ac_check_problem(check, def->head.at, "agent '%s': '%s' is already a name of agent '%s' at %s", def->agent.id,
-                             name, owner->agent.id, ac_define_where(owner->head.at, check->ptemp));
+            ac_check_problem(check, def->head.at, "agent '%s': '%s' is already a name of agent '%s' at %s",
+                             def->agent.id, name, owner->agent.id, ac_define_where(owner->head.at, check->ptemp));
         }
         apr_hash_set(owners, name, APR_HASH_KEY_STRING, def);
         apr_hash_set(agents, name, APR_HASH_KEY_STRING, &def->agent);
@@ -282,7 +348,9 @@ static void check_default_agents(ac_check_t *check, const ac_registry_t *registr
         const ap_directive_t *at = APR_ARRAY_IDX(given, i, const ap_directive_t *);
         const char *args = at->args;
         const char *id = ap_getword_conf(check->ptemp, &args);
-        if (ac_registry_agent(registry, id)) continue;
+        if (ac_registry_agent(registry, id)) {
+            continue;
+        }
         ac_check_problem(check, at, "AgentChatDefaultAgent: there is no agent '%s'; known are %s", id,
                          list_ids(check->config->defs.agents, check->ptemp));
     }
@@ -292,7 +360,9 @@ static void check_default_agents(ac_check_t *check, const ac_registry_t *registr
 static const ac_agent_t *config_registry_default_agent(ac_check_t *check, const ac_registry_t *registry)
 {
     const ac_mount_conf_t *mount = ap_get_module_config(check->server->lookup_defaults, &agentchat_module);
-    if (mount && mount->default_agent_id) return ac_registry_agent(registry, mount->default_agent_id);
+    if (mount && mount->default_agent_id) {
+        return ac_registry_agent(registry, mount->default_agent_id);
+    }
     return registry->agent_list->nelts == 1 ? APR_ARRAY_IDX(registry->agent_list, 0, const ac_agent_t *) : NULL;
 }
 

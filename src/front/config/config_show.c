@@ -12,9 +12,12 @@
 
 static bool names_secret(const char *name)
 {
-    static const char *const words[] = {"key", "secret", "password", "token", "credential", "authorization", "signature", "sig", "code"};
+    static const char *const words[] = {"key",           "secret",    "password", "token", "credential",
+                                        "authorization", "signature", "sig",      "code"};
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-        if (ap_strcasestr(name, words[i])) return true;
+        if (ap_strcasestr(name, words[i])) {
+            return true;
+        }
     }
     return false;
 }
@@ -22,7 +25,8 @@ static bool names_secret(const char *name)
 /* env:NAME, file:PATH: where a secret is, and not what. */
 static bool is_reference(const char *text)
 {
-    return !strncmp(text, "env:", 4) || !strncmp(text, "file:", 5) || !strncmp(text, "keyvault:", 9) || !strncmp(text, "identity", 8);
+    return !strncmp(text, "env:", 4) || !strncmp(text, "file:", 5) || !strncmp(text, "keyvault:", 9) ||
+        !strncmp(text, "identity", 8);
 }
 
 /* A URL without who signs in there, and without the values in its query that stand for no argument. */
@@ -30,11 +34,14 @@ static const char *mask_url(const char *text, apr_pool_t *p)
 {
     const char *host = strstr(text, "://"), *query = strchr(text, '?');
     const char *out = "";
-    if (!host) return text;
+    if (!host) {
+        return text;
+    }
     size_t len = strcspn(host + 3, "/?#");
     const char *at = memrchr(host + 3, '@', len), *rest = at ? at : host + 3;
     size_t middle = query ? (size_t)(query - rest) : strlen(rest);
-    out = apr_pstrcat(p, apr_pstrmemdup(p, text, (size_t)(host + 3 - text)), at ? MASK : "", apr_pstrmemdup(p, rest, middle), NULL);
+    out = apr_pstrcat(p, apr_pstrmemdup(p, text, (size_t)(host + 3 - text)), at ? MASK : "",
+                      apr_pstrmemdup(p, rest, middle), NULL);
     while (query && *query) {
         size_t part = 1 + strcspn(query + 1, "&"), name = strcspn(query, "=");
         bool shown = name < part && query[name + 1] == '{';
@@ -47,7 +54,9 @@ static const char *mask_url(const char *text, apr_pool_t *p)
 
 static json_t *word_json(const char *name, const char *text, apr_pool_t *p)
 {
-    if (!text) return json_null();
+    if (!text) {
+        return json_null();
+    }
     return ac_json_text(name && names_secret(name) && !is_reference(text) ? MASK : mask_url(text, p));
 }
 
@@ -56,10 +65,15 @@ static json_t *mask_members(json_t *value)
 {
     const char *name;
     size_t i;
-    json_t *member, *out = json_is_object(value) ? json_object() : json_is_array(value) ? json_array() : json_incref(value);
+    json_t *member,
+        *out = json_is_object(value) ? json_object()
+        : json_is_array(value)       ? json_array()
+                                     : json_incref(value);
     json_array_foreach(value, i, member) json_array_append_new(out, mask_members(member));
-    json_object_foreach(json_is_object(value) ? value : NULL, name, member) {
-        ac_json_put(out, name, names_secret(name) && !json_is_number(member) ? json_string(MASK) : mask_members(member));
+    json_object_foreach(json_is_object(value) ? value : NULL, name, member)
+    {
+        ac_json_put(out, name,
+                    names_secret(name) && !json_is_number(member) ? json_string(MASK) : mask_members(member));
     }
     return out;
 }
@@ -79,7 +93,8 @@ static int64_t integer(const void *field, size_t width)
 static const char *duration(apr_interval_time_t time, apr_pool_t *p)
 {
     bool whole = time % APR_USEC_PER_SEC == 0;
-    return apr_psprintf(p, "%" APR_INT64_T_FMT "%s", whole ? apr_time_sec(time) : apr_time_as_msec(time), whole ? "s" : "ms");
+    return apr_psprintf(p, "%" APR_INT64_T_FMT "%s", whole ? apr_time_sec(time) : apr_time_as_msec(time),
+                        whole ? "s" : "ms");
 }
 
 static json_t *limits_json(const ac_limits_t *limits, apr_pool_t *p)
@@ -90,8 +105,10 @@ static json_t *limits_json(const ac_limits_t *limits, apr_pool_t *p)
         const char *most = limit->measure == AC_LIMIT_COST ? apr_psprintf(p, "%.10g", (double)limit->most / AC_COST_ONE)
                                                            : apr_psprintf(p, "%" APR_INT64_T_FMT, limit->most);
         const char *window = ac_limit_window_name(limit->window);
-        json_array_append_new(list, ac_json_text(apr_pstrcat(p, ac_limit_measure_name(limit->measure), "=", most, *window ? "/" : "",
-                                                             window, " by=", ac_limit_by_name(limit->by), NULL)));
+        json_array_append_new(list,
+                              ac_json_text(apr_pstrcat(p, ac_limit_measure_name(limit->measure), "=", most,
+                                                       *window ? "/" : "", window, " by=", ac_limit_by_name(limit->by),
+                                                       NULL)));
     }
     return list;
 }
@@ -99,7 +116,9 @@ static json_t *limits_json(const ac_limits_t *limits, apr_pool_t *p)
 static json_t *words_json(const apr_array_header_t *words)
 {
     json_t *list = json_array();
-    for (int i = 0; words && i < words->nelts; i++) json_array_append_new(list, ac_json_text(APR_ARRAY_IDX(words, i, const char *)));
+    for (int i = 0; words && i < words->nelts; i++) {
+        json_array_append_new(list, ac_json_text(APR_ARRAY_IDX(words, i, const char *)));
+    }
     return list;
 }
 
@@ -142,28 +161,35 @@ static json_t *headers_json(const apr_array_header_t *headers)
 /* The n-th of "auto|1.1|2". */
 static json_t *choice_json(const char *choices, int64_t n, apr_pool_t *p)
 {
-    while (n-- > 0 && strchr(choices, '|')) choices = strchr(choices, '|') + 1;
+    while (n-- > 0 && strchr(choices, '|')) {
+        choices = strchr(choices, '|') + 1;
+    }
     return ac_json_text(apr_pstrmemdup(p, choices, strcspn(choices, "|")));
 }
 
 static json_t *leave_json(apr_interval_time_t time, apr_pool_t *p)
 {
-    return ac_json_text(time < 0 ? "continue" : !time ? "cancel" : apr_pstrcat(p, "cancel-after=", duration(time, p), NULL));
+    return ac_json_text(time < 0    ? "continue"
+                            : !time ? "cancel"
+                                    : apr_pstrcat(p, "cancel-after=", duration(time, p), NULL));
 }
 
 static json_t *value_json(const char *name, const ac_value_t *value, const void *target, apr_pool_t *p)
 {
     const void *field = (const char *)target + value->offset;
     switch (value->shape) {
-    case AC_FLAG: case AC_SWITCH: return json_boolean(integer(field, value->width));
-    case AC_INT: case AC_SIZE: return json_integer(integer(field, value->width));
+    case AC_FLAG:
+    case AC_SWITCH: return json_boolean(integer(field, value->width));
+    case AC_INT:
+    case AC_SIZE: return json_integer(integer(field, value->width));
     case AC_PERCENT: return ac_json_text(apr_psprintf(p, "%d%%", (int)integer(field, value->width)));
     case AC_NUMBER: return isfinite(*(const double *)field) ? json_real(*(const double *)field) : json_null();
     case AC_DURATION: return ac_json_text(duration(integer(field, value->width), p));
     case AC_LEAVE: return leave_json(*(const apr_interval_time_t *)field, p);
     case AC_RANK: return choice_json(value->min, integer(field, value->width), p);
     case AC_CURRENCY: return ac_json_text(field);
-    case AC_DOCUMENT: case AC_MEMBER: return *(json_t *const *)field ? mask_members(*(json_t *const *)field) : json_null();
+    case AC_DOCUMENT:
+    case AC_MEMBER: return *(json_t *const *)field ? mask_members(*(json_t *const *)field) : json_null();
     case AC_SECRET: return ac_json_text(((const ac_secret_t *)field)->spec);
     case AC_CREDENTIAL: return ac_json_text(((const ac_model_conf_t *)field)->credential.spec);
     case AC_WORDS: return words_json(*(const apr_array_header_t *const *)field);
@@ -200,7 +226,9 @@ static json_t *settings_json(ac_where_e where, const void *target, apr_pool_t *p
     json_t *out = json_object();
     for (const command_rec *command = ac_directives; command->name; command++) {
         const ac_setting_t *setting = ac_config_setting(command);
-        if (!setting || setting->where != where) continue;
+        if (!setting || setting->where != where) {
+            continue;
+        }
         json_t *value = setting->keys ? keys_json(setting, target, p) : value_json(NULL, &setting->value, target, p);
         if (is_masked(setting) && json_is_string(value)) {
             json_decref(value);

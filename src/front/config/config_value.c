@@ -9,7 +9,7 @@
 #include "apr_file_io.h"
 #include "apr_lib.h"
 
-#define MAX_FILE (1024 * 1024)                  /* a text, a schema */
+#define MAX_FILE (1024 * 1024) /* a text, a schema */
 #define MAX_SECRET 8192
 
 /* ---- files and secrets ---- */
@@ -22,16 +22,22 @@ static const char *read_file(const char **ptext, const char *path, apr_size_t ma
     char reason[120];
     const char *problem = NULL;
     const char *full = ap_server_root_relative(p, path);
-    if (!full) return apr_psprintf(p, "'%s' is not a path", path);
+    if (!full) {
+        return apr_psprintf(p, "'%s' is not a path", path);
+    }
     apr_status_t status = apr_file_open(&file, full, APR_READ, APR_OS_DEFAULT, p);
-    if (status == APR_SUCCESS) status = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_SIZE, file);
+    if (status == APR_SUCCESS) {
+        status = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_SIZE, file);
+    }
     if (status != APR_SUCCESS) {
         problem = apr_psprintf(p, "cannot read '%s': %s", full, apr_strerror(status, reason, sizeof(reason)));
         goto leave;
     }
     if (info.filetype == APR_DIR || info.size > (apr_off_t)max) {
-        problem = apr_psprintf(p, info.filetype == APR_DIR ? "'%s' is a directory"
-                                                           : "'%s' is larger than %" APR_SIZE_T_FMT " bytes", full, max);
+        problem = apr_psprintf(p,
+                               info.filetype == APR_DIR ? "'%s' is a directory"
+                                                        : "'%s' is larger than %" APR_SIZE_T_FMT " bytes",
+                               full, max);
         goto leave;
     }
     char *text = apr_palloc(p, max + 1);
@@ -46,7 +52,9 @@ static const char *read_file(const char **ptext, const char *path, apr_size_t ma
         problem = apr_psprintf(p, "'%s' is not UTF-8 text", full);
     }
 leave:
-    if (file) apr_file_close(file);
+    if (file) {
+        apr_file_close(file);
+    }
     return problem;
 }
 
@@ -58,10 +66,15 @@ static const char *set_text(const char **ptext, const char *text, apr_pool_t *p)
         *ptext = apr_pstrdup(p, text);
         return ac_utf8_valid(text, strlen(text)) ? NULL : "the text is not UTF-8";
     }
-    if (apr_pool_create(&scratch, p) != APR_SUCCESS) return "there is no memory";
+    if (apr_pool_create(&scratch, p) != APR_SUCCESS) {
+        return "there is no memory";
+    }
     problem = read_file(&read, text + 5, MAX_FILE, scratch);
-    if (problem) problem = apr_pstrdup(p, problem);
-    else *ptext = apr_pstrdup(p, read);
+    if (problem) {
+        problem = apr_pstrdup(p, problem);
+    } else {
+        *ptext = apr_pstrdup(p, read);
+    }
     apr_pool_destroy(scratch);
     return problem;
 }
@@ -93,8 +106,12 @@ static const char *set_document(json_t **pvalue, const char *text, apr_pool_t *p
     const char *json = NULL;
     const char *problem = set_text(&json, text, p);
     const char *what = strncmp(text, "file:", 5) ? "it" : apr_psprintf(p, "'%s'", text + 5);
-    if (!problem) problem = ac_value_parse_json(pvalue, json, what, p);
-    if (!problem && !json_is_object(*pvalue)) problem = apr_psprintf(p, "%s is not a JSON object", what);
+    if (!problem) {
+        problem = ac_value_parse_json(pvalue, json, what, p);
+    }
+    if (!problem && !json_is_object(*pvalue)) {
+        problem = apr_psprintf(p, "%s is not a JSON object", what);
+    }
     return problem;
 }
 
@@ -102,9 +119,15 @@ static const char *set_document(json_t **pvalue, const char *text, apr_pool_t *p
 static const char *check_secret(ac_secret_t *secret, const char *value, apr_pool_t *p)
 {
     size_t len = strlen(value);
-    while (len && apr_isspace(value[len - 1])) len--;
-    if (!len) return apr_psprintf(p, "'%s' is empty", secret->spec);
-    if (len > MAX_SECRET) return apr_psprintf(p, "'%s' is longer than %d bytes", secret->spec, MAX_SECRET);
+    while (len && apr_isspace(value[len - 1])) {
+        len--;
+    }
+    if (!len) {
+        return apr_psprintf(p, "'%s' is empty", secret->spec);
+    }
+    if (len > MAX_SECRET) {
+        return apr_psprintf(p, "'%s' is longer than %d bytes", secret->spec, MAX_SECRET);
+    }
     for (size_t i = 0; i < len; i++) {
         if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f) {
             return apr_psprintf(p, "'%s' has more than one line, or a control character", secret->spec);
@@ -124,11 +147,13 @@ const char *ac_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_
     }
     if (!strncmp(text, "env:", 4)) {
         value = getenv(text + 4);
-        if (value) return check_secret(secret, value, p);
+        if (value) {
+            return check_secret(secret, value, p);
+        }
         return apr_psprintf(p, "the environment of httpd has no variable '%s'", text + 4);
     }
     secret->spec = "***";
-    return "a secret does not stand in the configuration; give env:NAME or file:PATH";   /* and is not repeated in a log */
+    return "a secret does not stand in the configuration; give env:NAME or file:PATH"; /* and is not repeated in a log */
 }
 
 /* ---- numbers ---- */
@@ -144,7 +169,9 @@ static void put_integer(void *field, size_t width, int64_t number)
 static bool parse_integer(int64_t *pnumber, const char *text)
 {
     char *end = NULL;
-    if (!apr_isdigit(*text)) return false;
+    if (!apr_isdigit(*text)) {
+        return false;
+    }
     errno = 0;
     *pnumber = apr_strtoi64(text, &end, 10);
     return errno == 0 && *end == '\0';
@@ -153,7 +180,9 @@ static bool parse_integer(int64_t *pnumber, const char *text)
 static bool parse_percent(int64_t *pnumber, const char *text)
 {
     char *end = NULL;
-    if (!apr_isdigit(*text)) return false;
+    if (!apr_isdigit(*text)) {
+        return false;
+    }
     errno = 0;
     *pnumber = apr_strtoi64(text, &end, 10);
     return errno == 0 && !strcmp(end, "%");
@@ -166,26 +195,28 @@ static bool parse_number(int64_t *pnumber, ac_shape_e shape, const char *text)
     apr_int64_t size = 0;
     switch (shape) {
     case AC_DURATION:
-        if (!ac_duration_parse(&duration, text)) return false;
+        if (!ac_duration_parse(&duration, text)) {
+            return false;
+        }
         *pnumber = duration;
         return true;
     case AC_SIZE:
-        if (!ac_size_parse(&size, text)) return false;
+        if (!ac_size_parse(&size, text)) {
+            return false;
+        }
         *pnumber = size;
         return true;
-    case AC_PERCENT:
-        return parse_percent(pnumber, text);
-    default:
-        return parse_integer(pnumber, text);
+    case AC_PERCENT: return parse_percent(pnumber, text);
+    default: return parse_integer(pnumber, text);
     }
 }
 
 static const char *config_value_set_number(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
 {
-    static const char *const names[] = {[AC_INT] = "a whole number", [AC_SIZE] = "a size", [AC_DURATION] = "a duration",
-                                        [AC_PERCENT] = "a percentage"};
-    static const char *const like[] = {[AC_INT] = "", [AC_SIZE] = ", like 64K or 1M",
-                                       [AC_DURATION] = ", like 90s or 10min", [AC_PERCENT] = ""};
+    static const char *const names[] = {
+        [AC_INT] = "a whole number", [AC_SIZE] = "a size", [AC_DURATION] = "a duration", [AC_PERCENT] = "a percentage"};
+    static const char *const like[] = {
+        [AC_INT] = "", [AC_SIZE] = ", like 64K or 1M", [AC_DURATION] = ", like 90s or 10min", [AC_PERCENT] = ""};
     int64_t number = 0, min = 0, max = 0;
     bool is = parse_number(&number, value->shape, text);
     if (!parse_number(&min, value->shape, value->min) || !parse_number(&max, value->shape, value->max)) {
@@ -215,7 +246,9 @@ static const char *set_real(const ac_value_t *value, double *field, const char *
 static const char *set_flag(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
 {
     bool on = !ap_cstr_casecmp(text, "on");
-    if (!on && ap_cstr_casecmp(text, "off")) return apr_psprintf(p, "'%s' is neither on nor off", text);
+    if (!on && ap_cstr_casecmp(text, "off")) {
+        return apr_psprintf(p, "'%s' is neither on nor off", text);
+    }
     put_integer(field, value->width, on);
     return NULL;
 }
@@ -227,7 +260,9 @@ static int find_choice(const char **pfound, const char *choices, const char *tex
     char *word = apr_strtok(apr_pstrdup(p, choices), "|", &state);
     for (int i = 0; word; i++, word = apr_strtok(NULL, "|", &state)) {
         *pfound = word;
-        if (!ap_cstr_casecmp(word, text)) return i;
+        if (!ap_cstr_casecmp(word, text)) {
+            return i;
+        }
     }
     return -1;
 }
@@ -246,9 +281,14 @@ static const char *set_choice(const ac_value_t *value, void *field, const char *
 {
     const char *found = NULL;
     int index = find_choice(&found, value->min, text, p);
-    if (index < 0) return apr_psprintf(p, "'%s' is none of %s", text, spell_choices(value->min, p));
-    if (value->shape == AC_RANK) *(int *)field = index;
-    else *(const char **)field = found;
+    if (index < 0) {
+        return apr_psprintf(p, "'%s' is none of %s", text, spell_choices(value->min, p));
+    }
+    if (value->shape == AC_RANK) {
+        *(int *)field = index;
+    } else {
+        *(const char **)field = found;
+    }
     return NULL;
 }
 
@@ -264,9 +304,12 @@ static const char *set_currency(char *field, const char *text, apr_pool_t *p)
 static const char *set_leave(apr_interval_time_t *field, const char *text, apr_pool_t *p)
 {
     static const char after[] = "cancel-after=";
-    if (!ap_cstr_casecmp(text, "continue")) *field = -1;
-    else if (!ap_cstr_casecmp(text, "cancel")) *field = 0;
-    else if (ap_cstr_casecmpn(text, after, sizeof(after) - 1) || !ac_duration_parse(field, text + sizeof(after) - 1)) {
+    if (!ap_cstr_casecmp(text, "continue")) {
+        *field = -1;
+    } else if (!ap_cstr_casecmp(text, "cancel")) {
+        *field = 0;
+    } else if (ap_cstr_casecmpn(text, after, sizeof(after) - 1) ||
+               !ac_duration_parse(field, text + sizeof(after) - 1)) {
         return apr_psprintf(p, "'%s' is none of continue, cancel, cancel-after=DURATION, like cancel-after=30s", text);
     }
     return NULL;
@@ -278,9 +321,13 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     switch (value->shape) {
     case AC_FLAG: return set_flag(value, field, text, p);
     case AC_SWITCH: put_integer(field, value->width, true); return NULL;
-    case AC_INT: case AC_SIZE: case AC_DURATION: case AC_PERCENT: return config_value_set_number(value, field, text, p);
+    case AC_INT:
+    case AC_SIZE:
+    case AC_DURATION:
+    case AC_PERCENT: return config_value_set_number(value, field, text, p);
     case AC_NUMBER: return set_real(value, field, text, p);
-    case AC_CHOICE: case AC_RANK: return set_choice(value, field, text, p);
+    case AC_CHOICE:
+    case AC_RANK: return set_choice(value, field, text, p);
     case AC_CURRENCY: return set_currency(field, text, p);
     case AC_LIMITS: return ac_value_set_limits(field, text, p);
     case AC_LEAVE: return set_leave(field, text, p);
@@ -291,9 +338,7 @@ const char *ac_value_set(const ac_value_t *value, void *target, const char *text
     case AC_PATH:
         *(const char **)field = ap_server_root_relative(p, text);
         return *(const char **)field ? NULL : apr_psprintf(p, "'%s' is not a path", text);
-    default:
-        *(const char **)field = apr_pstrdup(p, text);
-        return *text ? NULL : "it is empty";
+    default: *(const char **)field = apr_pstrdup(p, text); return *text ? NULL : "it is empty";
     }
 }
 

@@ -38,11 +38,12 @@ static const char *request_id(request_rec *r)
 
 static char *problem_text(request_rec *r, size_t *plen)
 {
-    const char *reason = ap_get_status_line(r->status) + 4;     /* what follows "404 " */
+    const char *reason = ap_get_status_line(r->status) + 4; /* what follows "404 " */
     ac_err_t err;
     ac_err_init(&err);
     const char *detail = apr_table_get(r->notes, AC_NOTE_DETAIL);
-    ac_err_set(&err, kind_of(r->status), "%s%s", detail ? "" : "the server refused the request: ", detail ? detail : reason);
+    ac_err_set(&err, kind_of(r->status), "%s%s",
+               detail ? "" : "the server refused the request: ", detail ? detail : reason);
     json_t *problem = ac_problem_json(&err, request_id(r));
     if (ac_kind_row(err.kind)->http != r->status) {
         ac_json_put(problem, "status", json_integer(r->status));

@@ -42,7 +42,8 @@ static bool query_is_among(const char *name, const char *const *names)
 }
 
 /* A parameter that is not ours may look as it likes: caches, trackers and gateways add theirs. */
-static apr_status_t add_param(ac_request_t *rq, apr_array_header_t *query, const char *text, size_t len, const char *const *names)
+static apr_status_t add_param(ac_request_t *rq, apr_array_header_t *query, const char *text, size_t len,
+                              const char *const *names)
 {
     const char *equals = memchr(text, '=', len);
     size_t name_len = equals ? (size_t)(equals - text) : len;
@@ -102,8 +103,8 @@ apr_status_t ac_request_query_int(ac_request_t *rq, int64_t *pvalue, const char 
     size_t len = strlen(text);
     int64_t value = len >= 1 && len <= 18 && strspn(text, "0123456789") == len ? apr_atoi64(text) : -1;
     if (value < min || value > max || value < 0) {
-        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s must be a whole number from %" APR_INT64_T_FMT " to %"
-                          APR_INT64_T_FMT, name, min, max);
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST,
+                          "%s must be a whole number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT, name, min, max);
     }
     *pvalue = value;
     return APR_SUCCESS;

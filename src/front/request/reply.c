@@ -9,7 +9,7 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define RETRY_DEFAULT apr_time_from_sec(2)  /* where a retry makes sense and nobody said when */
+#define RETRY_DEFAULT apr_time_from_sec(2) /* where a retry makes sense and nobody said when */
 
 /* A body that was not read has to go by before the next request; a large one, or one of unknown length, is not worth
  * it. HTTP/2 knows how to end a stream without its connection. */
@@ -155,12 +155,10 @@ static void log_problem(const ac_request_t *rq, const ac_err_t *err)
     if (row->http < 500 || err->kind == AC_STOPPING) {
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id,
                       rq->r->method, route, row->code, err->detail);
-    }
-    else if (!strcmp(row->fault, "operator")) {
+    } else if (!strcmp(row->fault, "operator")) {
         ac_log_request(AC_M651, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id, rq->r->method, route,
                        row->code, err->detail);
-    }
-    else {
+    } else {
         ac_log_request(AC_M652, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id, rq->r->method, route,
                        row->code, err->detail);
     }

@@ -16,7 +16,7 @@ static bool request_id_sane(const char *id)
 {
     size_t len = id ? strlen(id) : 0;
     return len >= 1 && len < sizeof(((ac_request_t *)0)->request_id) &&
-           strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+        strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
 }
 
 ac_request_t *ac_request_create(request_rec *r)
@@ -29,8 +29,7 @@ ac_request_t *ac_request_create(request_rec *r)
     ac_err_init(&rq->err);
     if (request_id_sane(given)) {
         apr_cpystrn(rq->request_id, given, sizeof(rq->request_id));
-    }
-    else {
+    } else {
         char id[AC_ID_SIZE];
         ac_id_make(id, "req_");
         apr_cpystrn(rq->request_id, id, sizeof(rq->request_id));
@@ -50,8 +49,8 @@ apr_status_t ac_request_owner(ac_request_t *rq)
 /* ---- Accept ---- */
 
 typedef struct weight_t {
-    int specific;                           /* 3: the type itself, 2: type slash star, 1: any, 0: not named */
-    int q;                                  /* thousandths */
+    int specific; /* 3: the type itself, 2: type slash star, 1: any, 0: not named */
+    int q;        /* thousandths */
 } weight_t;
 
 static bool request_is_token(const char *text, size_t len, const char *token)
@@ -180,7 +179,7 @@ static apr_status_t unreadable(ac_request_t *rq, apr_status_t status)
 }
 
 typedef struct reading_t {
-    ac_buf_t *body;                         /* NULL: what comes is dropped */
+    ac_buf_t *body; /* NULL: what comes is dropped */
     int64_t total;
     bool end;
 } reading_t;
@@ -194,8 +193,7 @@ static apr_status_t take_buckets(ac_request_t *rq, reading_t *reading, apr_bucke
         bucket = APR_BRIGADE_FIRST(brigade);
         if (APR_BUCKET_IS_EOS(bucket)) {
             reading->end = true;
-        }
-        else if (!APR_BUCKET_IS_METADATA(bucket)) {
+        } else if (!APR_BUCKET_IS_METADATA(bucket)) {
             apr_status_t status = apr_bucket_read(bucket, &bytes, &len, APR_BLOCK_READ);
             if (status != APR_SUCCESS) {
                 return unreadable(rq, status);

@@ -37,7 +37,7 @@ static const stamp_t *dialect_stamp_of(apr_time_t at)
     return &stamp;
 }
 
-#define ID_SPACE 32                         /* "id: ", 20 digits, a line end */
+#define ID_SPACE 32 /* "id: ", 20 digits, a line end */
 
 static char *put_id(char *to, uint64_t seq)
 {
@@ -87,12 +87,10 @@ static void note(ac_render_t *render, const ac_event_t *event)
     if (event->type == AC_EVENT_RUN) {
         apr_cpystrn(render->thread_id, ac_json_peek_string(event->data, "thread_id", ""), sizeof(render->thread_id));
         apr_cpystrn(render->run_id, ac_json_peek_string(event->data, "run_id", ""), sizeof(render->run_id));
-    }
-    else if (event->type == AC_EVENT_ERROR) {
+    } else if (event->type == AC_EVENT_ERROR) {
         render->status = ac_kind_row(event->kind)->http;
         render->ended = true;
-    }
-    else if (event->type == AC_EVENT_DONE) {
+    } else if (event->type == AC_EVENT_DONE) {
         render->ended = true;
     }
 }
@@ -128,8 +126,7 @@ static void add_members(ac_buf_t *out, const json_t *object)
     if (text && len > 2) {
         LITERAL(out, ",");
         ac_buf_add(out, text + 1, len - 2);
-    }
-    else if (object && !text) {
+    } else if (object && !text) {
         out->failed = true;
     }
     free(text);
@@ -141,8 +138,7 @@ static void add_member_string(ac_buf_t *out, const json_t *object, const char *n
     ac_buf_str(out, before);
     if (value) {
         dialect_add_json(out, value);
-    }
-    else {
+    } else {
         LITERAL(out, "null");
     }
 }
@@ -165,7 +161,7 @@ static apr_status_t comment_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     size_t before = out->len;
     (void)render;
-    LITERAL(out, ": heartbeat\n");      /* a blank line would be an event without data to some clients */
+    LITERAL(out, ": heartbeat\n"); /* a blank line would be an event without data to some clients */
     return dialect_finish(out, before);
 }
 
@@ -242,8 +238,7 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
         add_reason(out, event->data);
         LITERAL(out, "}\n\n");
         break;
-    default:
-        break;                              /* tools are not this client's */
+    default: break; /* tools are not this client's */
     }
     return dialect_finish(out, before);
 }
@@ -264,11 +259,8 @@ static apr_status_t text_event(ac_render_t *render, const ac_event_t *event, ac_
         add_reason(out, event->data);
         LITERAL(out, "}\n\n");
         break;
-    case AC_EVENT_DONE:
-        LITERAL(out, "event: done\ndata: {}\n\n");
-        break;
-    default:
-        break;
+    case AC_EVENT_DONE: LITERAL(out, "event: done\ndata: {}\n\n"); break;
+    default: break;
     }
     return dialect_finish(out, before);
 }
@@ -283,8 +275,7 @@ static void message_unstored(const ac_render_t *render, const ac_event_t *event,
     LITERAL(out, "{\"id\":null,\"thread_id\":");
     if (render->thread_id[0]) {
         ac_buf_json(out, render->thread_id, strlen(render->thread_id));
-    }
-    else {
+    } else {
         LITERAL(out, "null");
     }
     LITERAL(out, ",\"role\":\"assistant\",\"content\":");
@@ -301,12 +292,11 @@ static apr_status_t message_event(ac_render_t *render, const ac_event_t *event, 
     size_t before = out->len;
     note(render, event);
     if (event->type == AC_EVENT_DONE && event->message) {
-        json_t *shown = json_copy(event->message);      /* the event is everybody's */
+        json_t *shown = json_copy(event->message); /* the event is everybody's */
         ac_record_show_parts(shown);
         dialect_add_json(out, shown);
         json_decref(shown);
-    }
-    else if (event->type == AC_EVENT_DONE) {
+    } else if (event->type == AC_EVENT_DONE) {
         message_unstored(render, event, out);
     }
     return dialect_finish(out, before);

@@ -15,12 +15,13 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define PLACES_FIRST 6                          /* of a connection, in mod_http2 */
+#define PLACES_FIRST 6 /* of a connection, in mod_http2 */
 #define PLACES_MOST 100
-#define PLACES_EVERY apr_time_from_msec(200)    /* mod_http2: after 100 ms */
-#define SHARE(threads) ((threads) * 3 / 4 > 0 ? (threads) * 3 / 4 : 1)  /* that streams may hold, so that others get through */
+#define PLACES_EVERY apr_time_from_msec(200) /* mod_http2: after 100 ms */
+#define SHARE(threads) \
+    ((threads)*3 / 4 > 0 ? (threads)*3 / 4 : 1) /* that streams may hold, so that others get through */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* for what follows, and the ac_hold_t of each connection */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for what follows, and the ac_hold_t of each connection */
 static int n_threads, n_http2;
 
 static ac_hold_t *hold_of(const conn_rec *c)
@@ -32,7 +33,9 @@ static ac_hold_t *hold_of(const conn_rec *c)
 /* The first request of a connection that we see: there were not fewer places before it than there are for it. */
 static void see(ac_hold_t *hold, const request_rec *r)
 {
-    if (hold->changed) return;
+    if (hold->changed) {
+        return;
+    }
     hold->places = PLACES_FIRST;
     hold->changed = r->request_time;
 }
@@ -44,14 +47,20 @@ static const char *hold_take(const ac_conf_t *conf, ac_hold_t *hold, bool http2)
 {
     static const char full[] = "this server process has as many streams as it may have";
     bool needs_thread = !http2 || !hold || !hold->n_streams;
-    if (needs_thread && n_threads >= conf->max_blocking_streams) return full;
-    if (http2 && n_http2 >= conf->max_http2_streams) return full;
+    if (needs_thread && n_threads >= conf->max_blocking_streams) {
+        return full;
+    }
+    if (http2 && n_http2 >= conf->max_http2_streams) {
+        return full;
+    }
     if (hold && hold->n_streams >= hold->places - 1) {
         return "this HTTP/2 connection has as many streams as it may have now; it may have more when it has been answered more";
     }
     n_threads += needs_thread;
     n_http2 += http2;
-    if (hold) hold->n_streams++;
+    if (hold) {
+        hold->n_streams++;
+    }
     return NULL;
 }
 
@@ -60,7 +69,9 @@ apr_status_t ac_hold_take(ac_request_t *rq)
     conn_rec *c = rq->r->connection;
     ac_hold_t *hold = hold_of(c);
     pthread_mutex_lock(&lock);
-    if (hold) see(hold, rq->r);
+    if (hold) {
+        see(hold, rq->r);
+    }
     const char *problem = hold_take(ac_conf(), hold, c->master != NULL);
     pthread_mutex_unlock(&lock);
     return problem ? ac_err_set(&rq->err, AC_OVERLOADED, "%s", problem) : APR_SUCCESS;
@@ -78,7 +89,9 @@ void ac_hold_leave(const conn_rec *c)
 {
     ac_hold_t *hold = hold_of(c);
     pthread_mutex_lock(&lock);
-    if (hold) hold->n_streams--;
+    if (hold) {
+        hold->n_streams--;
+    }
     n_threads -= !c->master || !hold || !hold->n_streams;
     n_http2 -= c->master != NULL;
     pthread_mutex_unlock(&lock);
@@ -102,7 +115,9 @@ static int log_transaction(request_rec *r)
 {
     ac_hold_t *hold = hold_of(r->connection);
     int workers = ac_conf()->http2_threads, most = workers < PLACES_MOST ? workers : PLACES_MOST;
-    if (!hold) return DECLINED;
+    if (!hold) {
+        return DECLINED;
+    }
     pthread_mutex_lock(&lock);
     count_answer(hold, r, most > PLACES_FIRST ? most : PLACES_FIRST);
     pthread_mutex_unlock(&lock);
@@ -123,8 +138,12 @@ static int hold_number_of(const ap_directive_t *first, const char *name)
     int found = 0;
     for (const ap_directive_t *at = first; at; at = at->next) {
         int inside = at->first_child ? hold_number_of(at->first_child, name) : 0;
-        if (inside > 0) found = inside;
-        if (!ap_cstr_casecmp(at->directive, name)) found = (int)apr_atoi64(at->args);
+        if (inside > 0) {
+            found = inside;
+        }
+        if (!ap_cstr_casecmp(at->directive, name)) {
+            found = (int)apr_atoi64(at->args);
+        }
     }
     return found;
 }
@@ -133,7 +152,9 @@ static int hold_number_of(const ap_directive_t *first, const char *name)
 static int http2_threads(int threads)
 {
     int least = hold_number_of(ap_conftree, "H2MinWorkers"), most = hold_number_of(ap_conftree, "H2MaxWorkers");
-    if (least <= 0) least = threads;
+    if (least <= 0) {
+        least = threads;
+    }
     return most > 0 ? (most > least ? most : least) : least * 3 / 2;
 }
 
@@ -142,7 +163,9 @@ static bool offers_http2(const server_rec *s)
 {
     const core_server_config *core = ap_get_core_module_config(s->module_config);
     for (int i = 0; core->protocols && i < core->protocols->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(core->protocols, i, const char *), "h2")) return true;
+        if (!strcmp(APR_ARRAY_IDX(core->protocols, i, const char *), "h2")) {
+            return true;
+        }
     }
     return false;
 }
@@ -151,8 +174,11 @@ static const char *hosts_with_http2(server_rec *s, apr_pool_t *p)
 {
     apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
     for (; s; s = s->next) {
-        if (!ac_mount_is_in(s) || !offers_http2(s)) continue;
-        APR_ARRAY_PUSH(names, const char *) = apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "*", s->port);
+        if (!ac_mount_is_in(s) || !offers_http2(s)) {
+            continue;
+        }
+        APR_ARRAY_PUSH(names, const char *) =
+            apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "*", s->port);
     }
     return names->nelts ? ac_value_list(names, p) : NULL;
 }
@@ -165,11 +191,17 @@ void ac_hold_prepare(ac_check_t *check)
     int threads = 0;
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     conf->http2_threads = http2 ? http2_threads(threads > 0 ? threads : 1) : 0;
-    if (!ac_check_server_at(check, "AgentChatMaxBlockingStreams")) conf->max_blocking_streams = SHARE(threads);
-    if (!ac_check_server_at(check, "AgentChatMaxHTTP2Streams")) conf->max_http2_streams = SHARE(conf->http2_threads);
+    if (!ac_check_server_at(check, "AgentChatMaxBlockingStreams")) {
+        conf->max_blocking_streams = SHARE(threads);
+    }
+    if (!ac_check_server_at(check, "AgentChatMaxHTTP2Streams")) {
+        conf->max_http2_streams = SHARE(conf->http2_threads);
+    }
     if (hosts) {
-        ac_log(AC_M664, 0, "HTTP/2 is offered where the API is mounted (%s): each stream there holds a thread of mod_http2, at most %d in "
-               "each child, and each connection with streams one of the MPM, at most %d; over HTTP/1.1 streams hold none", hosts,
-               conf->max_http2_streams, conf->max_blocking_streams);
+        ac_log(
+            AC_M664, 0,
+            "HTTP/2 is offered where the API is mounted (%s): each stream there holds a thread of mod_http2, at most %d in "
+            "each child, and each connection with streams one of the MPM, at most %d; over HTTP/1.1 streams hold none",
+            hosts, conf->max_http2_streams, conf->max_blocking_streams);
     }
 }

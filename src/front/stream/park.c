@@ -15,10 +15,10 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define PASSES_PER_TURN 8                   /* of AC_PASS_MAX, before other streams have their turn */
-#define RETRY_WRITE apr_time_from_msec(20)  /* where a full socket cannot be watched */
-#define HOLD_WAIT apr_time_from_msec(200)   /* for one of the threads that may be on their way to us at once */
-#define FINISH_WAIT apr_time_from_sec(30)   /* for the server to end a finished request; then the loop does */
+#define PASSES_PER_TURN 8                  /* of AC_PASS_MAX, before other streams have their turn */
+#define RETRY_WRITE apr_time_from_msec(20) /* where a full socket cannot be watched */
+#define HOLD_WAIT apr_time_from_msec(200)  /* for one of the threads that may be on their way to us at once */
+#define FINISH_WAIT apr_time_from_sec(30)  /* for the server to end a finished request; then the loop does */
 
 static ac_parked_t *first_held, *last_held; /* the loop's thread: whose end waits for a thread to be poked */
 
@@ -85,9 +85,11 @@ static void park_cut(ac_parked_t *parked)
 
 static void drop_slow(ac_parked_t *parked, const char *why)
 {
-    struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
-    ac_log_request(AC_M610, APR_SUCCESS, parked->r, "request[%s]: dropped a client that reads too slowly (%s); its run "
-                   "goes on", parked->stream.request_id, why);
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    ac_log_request(AC_M610, APR_SUCCESS, parked->r,
+                   "request[%s]: dropped a client that reads too slowly (%s); its run "
+                   "goes on",
+                   parked->stream.request_id, why);
     /* What the kernel still holds for it would be held for minutes. */
     setsockopt(parked->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     park_cut(parked);
@@ -152,10 +154,11 @@ static void end_sent(ac_parked_t *parked, bool now)
     ac_loop_t *loop = parked->stream.child->loop;
     if (!parked->poked || parked->no_poke || now) {
         /* The thread that stays with a half-closed client ends its request. */
-        if (parked->seat_fd < 0 || now) ac_park_end_request(parked);
+        if (parked->seat_fd < 0 || now) {
+            ac_park_end_request(parked);
+        }
         ac_park_call(parked);
-    }
-    else if (!parked->finish_due) {
+    } else if (!parked->finish_due) {
         parked->finish_due = ac_loop_now(loop) + FINISH_WAIT;
         ac_timer_set(loop, &parked->timer, parked->finish_due, park_on_timer, parked);
     }
@@ -169,8 +172,9 @@ static void watch_socket(ac_parked_t *parked)
     if (parked->watch_fd < 0) {
         parked->watch_fd = fcntl(parked->fd, F_DUPFD_CLOEXEC, 0);
     }
-    apr_status_t status = parked->watch_fd < 0 ? APR_EGENERAL :
-        ac_watch_set(loop, &parked->watch, parked->watch_fd, EPOLLOUT | EPOLLONESHOT, on_writable, parked);
+    apr_status_t status = parked->watch_fd < 0
+        ? APR_EGENERAL
+        : ac_watch_set(loop, &parked->watch, parked->watch_fd, EPOLLOUT | EPOLLONESHOT, on_writable, parked);
     apr_time_t due = parked->progress + parked->timeout;
     if (status != APR_SUCCESS && due > ac_loop_now(loop) + RETRY_WRITE) {
         due = ac_loop_now(loop) + RETRY_WRITE;
@@ -198,20 +202,16 @@ static void pump(ac_parked_t *parked)
     parked->full = c->data_in_output_filters;
     if (stream->out.len == stream->sent) {
         ac_stream_mark(stream);
-    }
-    else if (parked->full && stream->passed >= stream->lead) {
+    } else if (parked->full && stream->passed >= stream->lead) {
         ac_stream_back(stream);
     }
     if (c->aborted) {
         park_cut(parked);
-    }
-    else if (parked->full) {
+    } else if (parked->full) {
         watch_socket(parked);
-    }
-    else if (stream->eos_passed) {
+    } else if (stream->eos_passed) {
         end_sent(parked, false);
-    }
-    else if (ac_stream_has_room(stream)) {
+    } else if (ac_stream_has_room(stream)) {
         ac_follower_ready(&stream->follower);
     }
 }
@@ -424,8 +424,12 @@ static void go_on_alone(ac_parked_t *parked)
 static void ending_parked(ac_stream_t *stream, ac_ending_e what)
 {
     ac_parked_t *parked = (ac_parked_t *)stream;
-    if (what == AC_ENDING_ALONE) with_connection(parked, go_on_alone);
-    if (what == AC_ENDING_CLOSED) ac_park_keep(parked);
+    if (what == AC_ENDING_ALONE) {
+        with_connection(parked, go_on_alone);
+    }
+    if (what == AC_ENDING_CLOSED) {
+        ac_park_keep(parked);
+    }
 }
 
 static bool stop_parked(ac_stream_t *stream)
@@ -450,8 +454,8 @@ bool ac_park_possible(const ac_request_t *rq)
     const conn_rec *c = r->connection;
     /* A request that stands for another one is ended by that one's handler. */
     return ac_child()->can_park && r->proto_num >= HTTP_VERSION(1, 1) && !r->main && !r->prev && !c->master && c->cs &&
-           !c->clogging_input_filters && (rq->body_read || !ap_request_has_body((request_rec *)r)) && ac_park_conn(c) &&
-           ac_park_filters_fine(r);
+        !c->clogging_input_filters && (rq->body_read || !ap_request_has_body((request_rec *)r)) && ac_park_conn(c) &&
+        ac_park_filters_fine(r);
 }
 
 static apr_interval_time_t server_timeout(const request_rec *r)

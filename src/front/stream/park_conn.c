@@ -21,12 +21,12 @@
 
 APLOG_USE_MODULE(agentchat);
 
-static volatile apr_uint32_t n_pokes;       /* of this process, not answered yet */
+static volatile apr_uint32_t n_pokes; /* of this process, not answered yet */
 
 /* mod_logio's, which counts what was sent (%O, %S); NULL where it is not loaded */
-static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) *count_sent;
+static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) * count_sent;
 
-#define EARLY_MAX (256 * 1024)              /* bytes of next requests that may wait while a stream lives */
+#define EARLY_MAX (256 * 1024) /* bytes of next requests that may wait while a stream lives */
 
 ac_conn_t *ac_park_conn(const conn_rec *c)
 {
@@ -82,14 +82,14 @@ apr_status_t ac_park_flush(conn_rec *c)
     return last->frec->filter_func.out_func(last, NULL);
 }
 
-#define PIECES 16                           /* of one write */
+#define PIECES 16 /* of one write */
 
 /* What stands in memory goes straight to the socket while the network filter holds nothing, which saves it a copy and a pass. What the
  * socket does not take, and all that is no plain memory, is left to the network filter. */
 static void write_through(const ap_filter_t *f, apr_bucket_brigade *brigade, int fd)
 {
     struct iovec pieces[PIECES];
-    struct msghdr message = { .msg_iov = pieces };
+    struct msghdr message = {.msg_iov = pieces};
     if (f->c->data_in_output_filters || f->next->next) {
         return;
     }
@@ -97,11 +97,12 @@ static void write_through(const ap_filter_t *f, apr_bucket_brigade *brigade, int
          b = APR_BUCKET_NEXT(b)) {
         const char *data;
         apr_size_t len;
-        bool memory = APR_BUCKET_IS_HEAP(b) || APR_BUCKET_IS_TRANSIENT(b) || APR_BUCKET_IS_IMMORTAL(b) || APR_BUCKET_IS_POOL(b);
+        bool memory = APR_BUCKET_IS_HEAP(b) || APR_BUCKET_IS_TRANSIENT(b) || APR_BUCKET_IS_IMMORTAL(b) ||
+            APR_BUCKET_IS_POOL(b);
         if (!memory || apr_bucket_read(b, &data, &len, APR_NONBLOCK_READ) != APR_SUCCESS) {
             break;
         }
-        pieces[message.msg_iovlen++] = (struct iovec){ (void *)data, len };
+        pieces[message.msg_iovlen++] = (struct iovec){(void *)data, len};
     }
     ssize_t n = message.msg_iovlen ? sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
     if (n <= 0) {
@@ -190,9 +191,11 @@ bool ac_park_empty_errors(int fd)
 {
     char control[512], data[64];
     for (bool found = false;; found = true) {
-        struct iovec io = { data, sizeof(data) };
-        struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control,
-                                  .msg_controllen = sizeof(control) };
+        struct iovec io = {data, sizeof(data)};
+        struct msghdr message = {.msg_iov = &io,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control,
+                                 .msg_controllen = sizeof(control)};
         if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
             return found;
         }
@@ -215,7 +218,7 @@ static void end_poke(ac_parked_t *parked)
 /* Neither bytes that the socket speaks up for, nor the end. */
 static bool is_quiet(int fd)
 {
-    struct pollfd more = { .fd = fd, .events = POLLIN };
+    struct pollfd more = {.fd = fd, .events = POLLIN};
     return poll(&more, 1, 0) >= 0 && !(more.revents & (POLLIN | POLLHUP));
 }
 
@@ -232,7 +235,7 @@ static int park_conn_finish(ac_parked_t *parked, request_rec *r)
     post_gone(parked);
     speak_up_behind(parked->fd, 1);
     detach(parked->conn);
-    ap_process_request_after_handler(r);    /* CONN_STATE_WRITE_COMPLETION, as after any request */
+    ap_process_request_after_handler(r); /* CONN_STATE_WRITE_COMPLETION, as after any request */
     return OK;
 }
 
@@ -308,8 +311,7 @@ static int process_connection(conn_rec *c)
     conn->inside = false;
     if (conn->parked && answer == OK && c->cs->state == CONN_STATE_SUSPENDED) {
         ac_park_wait(c);
-    }
-    else if (conn->parked) {
+    } else if (conn->parked) {
         park_conn_forget_request(conn);
     }
     return answer;
@@ -345,7 +347,7 @@ static void outlive_timeout(ac_parked_t *parked)
 {
     conn_rec *c = parked->c;
     bool timed_out = c->cs->state == CONN_STATE_LINGER && c->sbh && !c->aborted &&
-                     !apr_table_get(c->notes, "short-lingering-close");
+        !apr_table_get(c->notes, "short-lingering-close");
     if (timed_out) {
         c->cs->state = CONN_STATE_READ_REQUEST_LINE;
     }

@@ -8,15 +8,37 @@ APLOG_USE_MODULE(agentchat);
 /* httpd's own, and those of its modules that change headers or texts. */
 static bool never_waits(const char *name)
 {
-    static const char *const known[] = {
-        "core", "http_header", "http_outerror", "content_length", "byterange", "chunk", "eor_request", "ssl/tls filter",
-        "ssl/tls coalescing filter", "log_input_output", "fixup_headers_out", "fixup_headers_err", "mod_expires", "deflate",
-        "brotli_compress", "includes", "substitute", "sed", "session_out", "mod_session_out", "dumpio_out", "agentchat_parked",
-        "agentchat_problem", "no_output_cache"
-    };
-    if (!ap_cstr_casecmpn(name, "bytype:", 7)) name += 7;       /* AddOutputFilterByType */
+    static const char *const known[] = {"core",
+                                        "http_header",
+                                        "http_outerror",
+                                        "content_length",
+                                        "byterange",
+                                        "chunk",
+                                        "eor_request",
+                                        "ssl/tls filter",
+                                        "ssl/tls coalescing filter",
+                                        "log_input_output",
+                                        "fixup_headers_out",
+                                        "fixup_headers_err",
+                                        "mod_expires",
+                                        "deflate",
+                                        "brotli_compress",
+                                        "includes",
+                                        "substitute",
+                                        "sed",
+                                        "session_out",
+                                        "mod_session_out",
+                                        "dumpio_out",
+                                        "agentchat_parked",
+                                        "agentchat_problem",
+                                        "no_output_cache"};
+    if (!ap_cstr_casecmpn(name, "bytype:", 7)) {
+        name += 7; /* AddOutputFilterByType */
+    }
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (!ap_cstr_casecmp(known[i], name)) return true;
+        if (!ap_cstr_casecmp(known[i], name)) {
+            return true;
+        }
     }
     return false;
 }
@@ -25,8 +47,11 @@ static bool never_waits(const char *name)
 bool ac_park_filters_fine(const request_rec *r)
 {
     for (const ap_filter_t *f = r->output_filters; f; f = f->next) {
-        if (never_waits(f->frec->name)) continue;
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "the stream keeps its thread: the output filter %s may wait", f->frec->name);
+        if (never_waits(f->frec->name)) {
+            continue;
+        }
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "the stream keeps its thread: the output filter %s may wait",
+                      f->frec->name);
         return false;
     }
     return true;

@@ -18,7 +18,7 @@ void ac_park_call(const ac_parked_t *parked)
 {
     uint64_t one = 1;
     if (parked->seat_fd < 0) {
-        shutdown(parked->fd, SHUT_RD);          /* the MPM sees the end of input */
+        shutdown(parked->fd, SHUT_RD); /* the MPM sees the end of input */
     }
     while (parked->seat_fd >= 0 && write(parked->seat_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
     }
@@ -27,14 +27,14 @@ void ac_park_call(const ac_parked_t *parked)
 /* Its end has come, and it was not reset. */
 static bool is_half_closed(int fd)
 {
-    struct pollfd end = { .fd = fd, .events = POLLRDHUP };
+    struct pollfd end = {.fd = fd, .events = POLLRDHUP};
     return poll(&end, 1, 0) > 0 && end.revents == POLLRDHUP;
 }
 
 /* Until the loop calls, or the connection is reset: false. */
 static bool wait_in_seat(int fd, int seat_fd)
 {
-    struct pollfd fds[2] = { { .fd = fd }, { .fd = seat_fd, .events = POLLIN } };
+    struct pollfd fds[2] = {{.fd = fd}, {.fd = seat_fd, .events = POLLIN}};
     while (poll(fds, 2, -1) <= 0 || !(fds[1].revents & POLLIN)) {
         if ((fds[0].revents & POLLHUP) || (fds[0].revents && !ac_park_empty_errors(fd))) {
             return false;
@@ -57,7 +57,8 @@ void ac_park_keep(ac_parked_t *parked)
     apr_socket_t *socket;
     pthread_mutex_lock(&parked->lock);
     if (parked->seat_fd >= 0 && server_fd(parked, &socket) < 0) {
-        apr_os_sock_put(&socket, &parked->fd, NULL);    /* the connection is as it was; the server closes this one when it has ended it */
+        apr_os_sock_put(&socket, &parked->fd,
+                        NULL); /* the connection is as it was; the server closes this one when it has ended it */
     }
     pthread_mutex_unlock(&parked->lock);
 }
@@ -70,8 +71,7 @@ static void leave_seat(ac_parked_t *parked)
     parked->seat_fd = -1;
     if (fd < 0) {
         apr_os_sock_put(&socket, &parked->fd, NULL);
-    }
-    else if (fd != parked->fd) {
+    } else if (fd != parked->fd) {
         close(parked->fd);
         parked->fd = fd;
     }

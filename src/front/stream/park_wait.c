@@ -9,7 +9,7 @@
 
 #include "ap_mpm.h"
 
-static bool has_state;                          /* set before there are connections */
+static bool has_state; /* set before there are connections */
 
 static bool is_so(int query)
 {
@@ -27,22 +27,30 @@ bool ac_park_wait_possible(void)
 
 void ac_park_say(const ac_conf_t *conf)
 {
-    if (ac_park_wait_possible()) return;
-    ac_log(AC_M608, APR_SUCCESS, "each event stream holds a thread or a process of httpd, at most %d in each child "
-           "(AgentChatMaxBlockingStreams), since the MPM %s cannot let a connection wait without one; the MPM event can",
-           conf->max_blocking_streams, ap_show_mpm());
+    if (ac_park_wait_possible()) {
+        return;
+    }
+    ac_log(
+        AC_M608, APR_SUCCESS,
+        "each event stream holds a thread or a process of httpd, at most %d in each child "
+        "(AgentChatMaxBlockingStreams), since the MPM %s cannot let a connection wait without one; the MPM event can",
+        conf->max_blocking_streams, ap_show_mpm());
 }
 
 void ac_park_wait(conn_rec *c)
 {
     c->cs->state = CONN_STATE_WRITE_COMPLETION;
 #ifdef AP_MPMQ_CAN_WAITIO
-    if (has_state) c->cs->state = CONN_STATE_ASYNC_WAITIO;
+    if (has_state) {
+        c->cs->state = CONN_STATE_ASYNC_WAITIO;
+    }
 #endif
     c->cs->sense = CONN_SENSE_WANT_READ;
 }
 
 void ac_park_wake(conn_rec *c)
 {
-    if (!has_state && c->cs->state == CONN_STATE_WRITE_COMPLETION) c->cs->state = CONN_STATE_READ_REQUEST_LINE;
+    if (!has_state && c->cs->state == CONN_STATE_WRITE_COMPLETION) {
+        c->cs->state = CONN_STATE_READ_REQUEST_LINE;
+    }
 }

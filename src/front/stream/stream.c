@@ -8,9 +8,9 @@
 #include "apr_strings.h"
 
 #define STOPPING_RETRY apr_time_from_sec(2)
-#define WINDOW 32768                        /* bytes that may wait before no more of the log is told */
+#define WINDOW 32768 /* bytes that may wait before no more of the log is told */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* of these two */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of these two */
 static ac_stream_t *streams;
 static bool stopped;
 
@@ -58,8 +58,7 @@ void ac_stream_done(ac_stream_t *stream)
     pthread_mutex_lock(&lock);
     if (stream->prev) {
         stream->prev->next = stream->next;
-    }
-    else {
+    } else {
         streams = stream->next;
     }
     if (stream->next) {
@@ -104,8 +103,7 @@ static void note_unlogged(ac_stream_t *stream, size_t before)
     }
     if (before == stream->lead && !stream->passed && !stream->skip) {
         stream->lead = stream->out.len;
-    }
-    else {
+    } else {
         stream->unlogged = true;
     }
 }
@@ -201,8 +199,7 @@ void ac_stream_take(ac_stream_t *stream, const ac_event_t *event)
     bool problem = event->type == AC_EVENT_ERROR && !(stream->render.dialect->stream && event->seq > 1);
     if (problem && stream->head == AC_HEAD_OPEN) {
         take_problem(stream, event);
-    }
-    else {
+    } else {
         take_event(stream, event);
         if (terminal && stream->head == AC_HEAD_OPEN) {
             stream->head = AC_HEAD_DOCUMENT;
@@ -220,7 +217,7 @@ bool ac_stream_has_room(const ac_stream_t *stream)
 void ac_stream_mark(ac_stream_t *stream)
 {
     if (stream->skip) {
-        return;                             /* its mark moves with what is told again */
+        return; /* its mark moves with what is told again */
     }
     if (ac_follower_mark(&stream->follower)) {
         stream->passed = stream->lead = 0;
@@ -291,7 +288,7 @@ int ac_stream_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dial
     return ac_park_possible(rq) ? ac_park_deliver(rq, source, dialect) : ac_block_deliver(rq, source, dialect);
 }
 
-typedef struct past_t {                     /* a run that is followed again */
+typedef struct past_t { /* a run that is followed again */
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
     uint64_t after;
 } past_t;
@@ -315,13 +312,13 @@ int ac_stream_follow(ac_request_t *rq, const char *run_id, uint64_t after, const
     apr_cpystrn(past->run_id, run_id, sizeof(past->run_id));
     apr_cpystrn(past->owner, rq->owner, sizeof(past->owner));
     past->after = after;
-    ac_source_t source = { start_past, drop_past, past };
+    ac_source_t source = {start_past, drop_past, past};
     return ac_stream_deliver(rq, &source, dialect);
 }
 
 int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect)
 {
-    ac_source_t source = { start_run, drop_turn, turn };
+    ac_source_t source = {start_run, drop_turn, turn};
     return ac_stream_deliver(rq, &source, dialect);
 }
 

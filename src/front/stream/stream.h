@@ -10,60 +10,62 @@
 #include <stdatomic.h>
 
 /* ---- stream.c: what a parked and a blocking stream have in common ---- */
-typedef struct ac_source_t {                    /* where a stream's events come from */
+typedef struct ac_source_t { /* where a stream's events come from */
     /* Loop thread, once. Takes baton; the first event comes later, never inside. */
     void (*start)(void *baton, ac_loop_t *loop, ac_follower_t *follower);
-    void (*drop)(void *baton);                  /* instead of start, any thread */
+    void (*drop)(void *baton); /* instead of start, any thread */
     void *baton;
 } ac_source_t;
 
 typedef enum ac_head_e {
-    AC_HEAD_OPEN,                               /* nothing was said that decides it */
-    AC_HEAD_STREAM, AC_HEAD_DOCUMENT, AC_HEAD_PROBLEM,
-    AC_HEAD_EMPTY                               /* 204: an EventSource that has everything is told to stay away */
+    AC_HEAD_OPEN, /* nothing was said that decides it */
+    AC_HEAD_STREAM,
+    AC_HEAD_DOCUMENT,
+    AC_HEAD_PROBLEM,
+    AC_HEAD_EMPTY /* 204: an EventSource that has everything is told to stay away */
 } ac_head_e;
 
 typedef struct ac_stream_t ac_stream_t;
 struct ac_stream_t {
     atomic_uint refs;
-    bool (*stop)(ac_stream_t *stream);          /* end it with the error `stopping`; the loop's thread. false: it had ended */
-    void (*ending)(ac_stream_t *stream, ac_ending_e what);  /* see ac_stream_ending_all() */
+    bool (*stop)(ac_stream_t *stream); /* end it with the error `stopping`; the loop's thread. false: it had ended */
+    void (*ending)(ac_stream_t *stream, ac_ending_e what); /* see ac_stream_ending_all() */
     void (*free)(ac_stream_t *stream);
-    ac_takes_t *takes;                          /* what it holds of limits; NULL: nothing */
-    ac_quota_t *quota;                          /* its run's; NULL: it has none */
-    ac_stream_t *next, *prev;                   /* all streams of the child; stream.c's lock */
+    ac_takes_t *takes;        /* what it holds of limits; NULL: nothing */
+    ac_quota_t *quota;        /* its run's; NULL: it has none */
+    ac_stream_t *next, *prev; /* all streams of the child; stream.c's lock */
     ac_child_t *child;
     ac_source_t source;
-    ac_follower_t follower;                     /* loop thread */
+    ac_follower_t follower; /* loop thread */
     apr_interval_time_t heartbeat, retry;
     char request_id[64];
 
     /* Of whoever renders: the loop for a parked stream, the worker for a blocking one. */
     ac_render_t render;
-    ac_buf_t out;                               /* rendered and not yet handed to the filters, from `sent` on */
+    ac_buf_t out; /* rendered and not yet handed to the filters, from `sent` on */
     size_t sent;
-    size_t max_waiting;                         /* bytes that may wait for a slow client where no log has them */
+    size_t max_waiting; /* bytes that may wait for a slow client where no log has them */
     ac_head_e head;
-    ac_err_t *problem;                          /* of AC_HEAD_PROBLEM */
+    ac_err_t *problem; /* of AC_HEAD_PROBLEM */
     bool head_sent;
-    bool ended;                                 /* the terminal event was rendered */
-    bool eos_passed;                            /* and all was handed to the filters: the request can end */
-    bool overflow;                              /* out's maximum was reached: the client is too slow */
+    bool ended;      /* the terminal event was rendered */
+    bool eos_passed; /* and all was handed to the filters: the request can end */
+    bool overflow;   /* out's maximum was reached: the client is too slow */
 
     /* Of a parked stream: where it is in its run's log, counted from its follower's mark. */
-    uint64_t told;                              /* the last event that was rendered */
-    size_t passed;                              /* bytes handed to the filters since the mark */
-    size_t lead;                                /* those of them that are no event's, at their beginning */
-    size_t skip;                                /* bytes after the mark that will be told again, and were handed on before */
-    bool unlogged;                              /* out holds something that is in no log */
+    uint64_t told; /* the last event that was rendered */
+    size_t passed; /* bytes handed to the filters since the mark */
+    size_t lead;   /* those of them that are no event's, at their beginning */
+    size_t skip;   /* bytes after the mark that will be told again, and were handed on before */
+    bool unlogged; /* out holds something that is in no log */
 };
 
 /* errors: AC_STOPPING where no stream may begin any more, those of ac_limits_stream(); nothing was registered then. */
 apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
                             const ac_dialect_t *dialect);
-void ac_stream_ref(ac_stream_t *stream);        /* any thread */
-void ac_stream_unref(ac_stream_t *stream);      /* any thread; calls stream->free */
-void ac_stream_done(ac_stream_t *stream);       /* what ac_stream_init() made; for stream->free */
+void ac_stream_ref(ac_stream_t *stream);   /* any thread */
+void ac_stream_unref(ac_stream_t *stream); /* any thread; calls stream->free */
+void ac_stream_done(ac_stream_t *stream);  /* what ac_stream_init() made; for stream->free */
 /* Renders an event into out, and decides the head where it was open. */
 void ac_stream_take(ac_stream_t *stream, const ac_event_t *event);
 bool ac_stream_has_room(const ac_stream_t *stream);
@@ -74,7 +76,7 @@ void ac_stream_mark(ac_stream_t *stream);
 bool ac_stream_back(ac_stream_t *stream);
 /* Renders a heartbeat; opens a stream that has not begun. false: this dialect has none. */
 bool ac_stream_beat(ac_stream_t *stream);
-bool ac_stream_waits(const ac_stream_t *stream);    /* something may be handed to the filters: bytes, or the end */
+bool ac_stream_waits(const ac_stream_t *stream); /* something may be handed to the filters: bytes, or the end */
 /* The event that ends a stream when the process has to. New reference. */
 ac_event_t *ac_stream_stopping_event(void);
 /* Delivers a source's events to this request's client, parked or blocking. Takes the source. Returns what the handler
@@ -82,7 +84,7 @@ ac_event_t *ac_stream_stopping_event(void);
 int ac_stream_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect);
 
 /* ---- stream_wire.c: onto the filters; for the owner of r ---- */
-#define AC_PASS_MAX 16384                       /* the network filter must never hold so much that it would block */
+#define AC_PASS_MAX 16384 /* the network filter must never hold so much that it would block */
 /* Whether the next pass is the last one. */
 bool ac_stream_pass_is_last(const ac_stream_t *stream);
 /* Hands at most AC_PASS_MAX bytes of out to r's filters and flushes them; the last ones together with EOS where `end`
@@ -101,18 +103,18 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
 
 /* ---- park.c, park_conn.c: nobody stays with the stream ---- */
 typedef struct ac_parked_t ac_parked_t;
-typedef struct ac_hold_t {                      /* of an HTTP/2 connection: hold.c's */
-    int n_streams, places;                      /* streams that it has; requests that mod_http2 works on at a time */
-    apr_time_t changed;                         /* when it had fewer or more; 0: nothing is known yet */
+typedef struct ac_hold_t { /* of an HTTP/2 connection: hold.c's */
+    int n_streams, places; /* streams that it has; requests that mod_http2 works on at a time */
+    apr_time_t changed;    /* when it had fewer or more; 0: nothing is known yet */
 } ac_hold_t;
 
-typedef struct ac_conn_t {                      /* what we keep for each connection, in c->pool */
+typedef struct ac_conn_t { /* what we keep for each connection, in c->pool */
     ac_hold_t hold;
-    ac_parked_t *parked;                        /* written on the server's side only; holds a reference */
-    apr_bucket_brigade *brigade;                /* NULL: its streams cannot be parked */
-    bool nonblocking;                           /* our filter keeps FLUSH from the network filter */
-    bool inside;                                /* our process_connection hook called the others */
-    bool was_poked;                             /* an answer to a poke may still be in the error queue */
+    ac_parked_t *parked;         /* written on the server's side only; holds a reference */
+    apr_bucket_brigade *brigade; /* NULL: its streams cannot be parked */
+    bool nonblocking;            /* our filter keeps FLUSH from the network filter */
+    bool inside;                 /* our process_connection hook called the others */
+    bool was_poked;              /* an answer to a poke may still be in the error queue */
 } ac_conn_t;
 
 typedef enum ac_owner_e { AC_OWNER_SERVER, AC_OWNER_LOOP } ac_owner_e;
@@ -121,57 +123,57 @@ typedef enum ac_owner_e { AC_OWNER_SERVER, AC_OWNER_LOOP } ac_owner_e;
  * else the server's. `lock` is held while the loop uses what it owns, so that a worker that takes the connection back
  * waits for one short write. */
 struct ac_parked_t {
-    ac_stream_t stream;                         /* first */
-    pthread_mutex_t lock;                       /* for what follows */
+    ac_stream_t stream;   /* first */
+    pthread_mutex_t lock; /* for what follows */
     ac_owner_e owner;
     conn_rec *c;
-    request_rec *r;                             /* NULL: the request has ended, or was taken to be ended */
+    request_rec *r; /* NULL: the request has ended, or was taken to be ended */
     ac_conn_t *conn;
     int fd;
-    int seat_fd;                                /* of the thread that stays with a half-closed client, an eventfd; -1: none does */
-    bool probe;                                 /* the loop shall send something, for the client's answer */
-    bool poked;                                 /* the next bytes sent will wake the server, or have */
-    bool given_once;                            /* ac_park_begin was posted */
+    int seat_fd;     /* of the thread that stays with a half-closed client, an eventfd; -1: none does */
+    bool probe;      /* the loop shall send something, for the client's answer */
+    bool poked;      /* the next bytes sent will wake the server, or have */
+    bool given_once; /* ac_park_begin was posted */
 
     /* loop thread */
     bool begun, released;
-    bool no_poke;                               /* this socket cannot wake the server */
-    bool full;                                  /* the socket takes no more for now */
-    int watch_fd;                               /* a duplicate of fd, or -1: the server may close its own at any time */
+    bool no_poke; /* this socket cannot wake the server */
+    bool full;    /* the socket takes no more for now */
+    int watch_fd; /* a duplicate of fd, or -1: the server may close its own at any time */
     ac_watch_t watch;
     ac_timer_t timer;
     ac_ready_t ready;
-    apr_bucket_brigade *brigade;                /* in r->pool */
-    apr_interval_time_t timeout;                /* the server's Timeout */
-    apr_time_t given;                           /* when the server began to wait: Timeout runs from here */
+    apr_bucket_brigade *brigade; /* in r->pool */
+    apr_interval_time_t timeout; /* the server's Timeout */
+    apr_time_t given;            /* when the server began to wait: Timeout runs from here */
     apr_time_t wrote, progress;
-    bool held;                                  /* its end waits for a thread of the server that can be poked */
-    apr_time_t hold_due;                        /* when it goes out in any case */
-    apr_time_t finish_due;                      /* all was sent: when the loop ends the request if the server has not */
+    bool held;             /* its end waits for a thread of the server that can be poked */
+    apr_time_t hold_due;   /* when it goes out in any case */
+    apr_time_t finish_due; /* all was sent: when the loop ends the request if the server has not */
     ac_parked_t *next_held, *prev_held;
 };
 
 /* Whether this request's stream can be parked. */
 bool ac_park_possible(const ac_request_t *rq);
 int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect);
-void ac_park_begin(void *parked);               /* loop thread: the connection is the loop's. Takes a reference */
-void ac_park_continue(void *parked);            /* loop thread: it is the loop's again. Drops a reference */
-void ac_park_gone(void *parked);                /* loop thread: the request has ended. Drops a reference */
+void ac_park_begin(void *parked);    /* loop thread: the connection is the loop's. Takes a reference */
+void ac_park_continue(void *parked); /* loop thread: it is the loop's again. Drops a reference */
+void ac_park_gone(void *parked);     /* loop thread: the request has ended. Drops a reference */
 
 /* hold.c: streams that hold a thread */
 /* One more, for this request. errors: overloaded. The thread that handles it. */
 apr_status_t ac_hold_take(ac_request_t *rq);
-bool ac_hold_thread(void);                      /* one more, of the MPM's threads, for a stream that was parked. false: there is no room */
-void ac_hold_leave(const conn_rec *c);          /* one less */
+bool ac_hold_thread(void); /* one more, of the MPM's threads, for a stream that was parked. false: there is no room */
+void ac_hold_leave(const conn_rec *c); /* one less */
 void ac_hold_register(apr_pool_t *p);
 
 /* park_filters.c: whether no output filter of r, or of its connection, waits; logs the one that may */
 bool ac_park_filters_fine(const request_rec *r);
 
 /* park_wait.c */
-bool ac_park_wait_possible(void);               /* whether this MPM can wait so; called by each child before its first connection */
-void ac_park_wait(conn_rec *c);                 /* process_connection's end: the MPM shall poll the connection for input only */
-void ac_park_wake(conn_rec *c);                 /* resume_connection: it shall call process_connection now */
+bool ac_park_wait_possible(void); /* whether this MPM can wait so; called by each child before its first connection */
+void ac_park_wait(conn_rec *c);   /* process_connection's end: the MPM shall poll the connection for input only */
+void ac_park_wake(conn_rec *c);   /* resume_connection: it shall call process_connection now */
 
 /* park_seat.c */
 /* Where the client has sent its end: keeps this thread, of the server, until the stream has ended or the client has gone (aborted). Does
@@ -184,8 +186,8 @@ void ac_park_call(const ac_parked_t *parked);
 void ac_park_keep(ac_parked_t *parked);
 
 /* park_conn.c */
-ac_conn_t *ac_park_conn(const conn_rec *c);     /* NULL: not for this connection */
-void ac_park_attach(ac_parked_t *parked);       /* the handler, before it returns SUSPENDED; takes its reference */
+ac_conn_t *ac_park_conn(const conn_rec *c); /* NULL: not for this connection */
+void ac_park_attach(ac_parked_t *parked);   /* the handler, before it returns SUSPENDED; takes its reference */
 /* Sends what the network filter holds, without waiting. For the connection's owner. */
 apr_status_t ac_park_flush(conn_rec *c);
 /* Ends the request: it is logged, and r freed. For the owner, with the lock held. */

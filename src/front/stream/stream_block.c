@@ -17,29 +17,29 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define PART_EVENTS 256                     /* that may wait for the worker before no more of the log is told */
+#define PART_EVENTS 256 /* that may wait for the worker before no more of the log is told */
 #define PART_BYTES 16384
-#define LOOK_EVERY apr_time_from_msec(100)  /* where only c->aborted says that the client has gone */
+#define LOOK_EVERY apr_time_from_msec(100) /* where only c->aborted says that the client has gone */
 
 typedef struct blocked_t {
-    ac_stream_t stream;                     /* first */
-    uint64_t told;                          /* the loop's: the last event handed over */
+    ac_stream_t stream; /* first */
+    uint64_t told;      /* the loop's: the last event handed over */
     int wake_fd;
-    pthread_mutex_t lock;                   /* for what follows */
-    ac_event_t **events;                    /* for the worker, in order */
+    pthread_mutex_t lock; /* for what follows */
+    ac_event_t **events;  /* for the worker, in order */
     int n_events, size;
-    size_t bytes;                           /* of their text */
-    bool hungry;                            /* the loop waits for the worker to take them */
-    bool overflow;                          /* the worker's client is too slow: events are missing */
-    apr_socket_t *socket;                   /* of its connection; NULL: the worker has nothing more to say */
-    int spare_fd;                           /* a duplicate of the socket's, or -1: see keep_socket() */
-    bool kept;                              /* there was one */
-    bool half_closed;                       /* the client has sent its end */
+    size_t bytes;         /* of their text */
+    bool hungry;          /* the loop waits for the worker to take them */
+    bool overflow;        /* the worker's client is too slow: events are missing */
+    apr_socket_t *socket; /* of its connection; NULL: the worker has nothing more to say */
+    int spare_fd;         /* a duplicate of the socket's, or -1: see keep_socket() */
+    bool kept;            /* there was one */
+    bool half_closed;     /* the client has sent its end */
 
-    request_rec *r;                         /* the worker's */
+    request_rec *r; /* the worker's */
     apr_bucket_brigade *brigade;
     apr_time_t wrote;
-    int signal_fd;                          /* readable when the process is told to end, or -1 */
+    int signal_fd; /* readable when the process is told to end, or -1 */
 } blocked_t;
 
 static void free_blocked(ac_stream_t *stream)
@@ -124,7 +124,8 @@ static bool stream_block_has_room(ac_follower_t *follower)
 static void stream_block_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
-    if (!stream_block_has_room(follower) && event->seq && ac_follower_back(blocked->stream.child->engine, follower, blocked->told)) {
+    if (!stream_block_has_room(follower) && event->seq &&
+        ac_follower_back(blocked->stream.child->engine, follower, blocked->told)) {
         return;
     }
     hand_over(blocked, event);
@@ -177,8 +178,7 @@ static void ending_blocked(ac_stream_t *stream, ac_ending_e what)
         /* The connection is as it was; the server closes the descriptor when it has ended it. */
         apr_os_sock_put(&blocked->socket, &blocked->spare_fd, NULL);
         blocked->spare_fd = -1;
-    }
-    else if (what == AC_ENDING_LATE && open) {
+    } else if (what == AC_ENDING_LATE && open) {
         shutdown(fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&blocked->lock);
@@ -214,8 +214,7 @@ static void leave_socket(blocked_t *blocked)
         /* HTTP/2 has it still to send, and destroys this when it has. */
         apr_atomic_inc32(&child->n_blocking);
         apr_pool_cleanup_register(c->pool, (void *)&child->n_blocking, count_down, apr_pool_cleanup_null);
-    }
-    else if (stopping && blocked->socket) {
+    } else if (stopping && blocked->socket) {
         /* The server would linger on it for what its client may still have to say. */
         apr_socket_shutdown(blocked->socket, APR_SHUTDOWN_READ);
     }
@@ -322,8 +321,9 @@ static void see_end(blocked_t *blocked, int fd)
 static bool wait_event(blocked_t *blocked)
 {
     conn_rec *c = blocked->r->connection;
-    struct pollfd fds[3] = { { .fd = blocked->wake_fd, .events = POLLIN }, { .fd = -1 },
-                             { .fd = blocked->signal_fd, .events = POLLIN } };
+    struct pollfd fds[3] = {{.fd = blocked->wake_fd, .events = POLLIN},
+                            {.fd = -1},
+                            {.fd = blocked->signal_fd, .events = POLLIN}};
     fds[1].events = blocked->half_closed ? 0 : POLLRDHUP;
     /* An HTTP/2 stream has no socket of its own: its connection tells it by c->aborted. */
     if (!c->master) {
@@ -335,11 +335,9 @@ static bool wait_event(blocked_t *blocked)
     bool closed = !c->master && (fds[1].fd < 0 || (n > 0 && (fds[1].revents & POLLNVAL)));
     if (closed ? !blocked->kept : n > 0 && (fds[1].revents & (POLLHUP | POLLERR))) {
         c->aborted = 1;
-    }
-    else if (n > 0 && fds[2].revents) {
+    } else if (n > 0 && fds[2].revents) {
         stop_blocked(&blocked->stream);
-    }
-    else if (!closed && n > 0 && fds[1].revents) {
+    } else if (!closed && n > 0 && fds[1].revents) {
         see_end(blocked, fds[1].fd);
     }
     return !c->aborted;
@@ -351,8 +349,10 @@ static void stay(blocked_t *blocked)
     blocked->wrote = ac_clock();
     while (!stream->ended && wait_event(blocked)) {
         if (!take_events(blocked)) {
-            ac_log_request(AC_M610, APR_SUCCESS, blocked->r, "request[%s]: dropped a client that reads too slowly "
-                           "(its buffer is full); its run goes on", stream->request_id);
+            ac_log_request(AC_M610, APR_SUCCESS, blocked->r,
+                           "request[%s]: dropped a client that reads too slowly "
+                           "(its buffer is full); its run goes on",
+                           stream->request_id);
             blocked->r->connection->aborted = 1;
             return;
         }
@@ -385,7 +385,8 @@ static blocked_t *stream_block_create(ac_request_t *rq, const ac_source_t *sourc
     pthread_mutex_init(&blocked->lock, NULL);
     keep_socket(blocked, rq->r->connection);
     if (ac_stream_init(&blocked->stream, rq, source, dialect) == APR_SUCCESS) {
-        blocked->stream.out.max = AC_MAX_JSON_TEXT;     /* what waits is counted as events; of their bytes no more than one's */
+        blocked->stream.out.max =
+            AC_MAX_JSON_TEXT; /* what waits is counted as events; of their bytes no more than one's */
         blocked->signal_fd = hold_signals(rq->r);
         return blocked;
     }
@@ -417,7 +418,7 @@ int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_diale
         source->drop(source->baton);
         return ac_reply_problem(rq, NULL);
     }
-    ac_stream_ref(&blocked->stream);        /* the loop's, until stream_block_leave() */
+    ac_stream_ref(&blocked->stream); /* the loop's, until stream_block_leave() */
     ac_loop_post(child->loop, stream_block_begin, blocked);
     stay(blocked);
     leave_socket(blocked);

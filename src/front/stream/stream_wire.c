@@ -8,7 +8,7 @@
 
 #include "apr_strings.h"
 
-#define KEEPALIVE 10                        /* seconds: the system of a client that has gone forgets it, and resets then */
+#define KEEPALIVE 10 /* seconds: the system of a client that has gone forgets it, and resets then */
 
 static void set_stream_head(request_rec *r)
 {
@@ -39,14 +39,9 @@ static void set_head(ac_stream_t *stream, request_rec *r)
         ac_problem_headers(r, stream->problem);
         ap_set_content_length(r, (apr_off_t)stream->out.len);
         break;
-    case AC_HEAD_DOCUMENT:
-        set_document_head(stream, r);
-        break;
-    case AC_HEAD_EMPTY:
-        r->status = HTTP_NO_CONTENT;
-        break;
-    default:
-        set_stream_head(r);
+    case AC_HEAD_DOCUMENT: set_document_head(stream, r); break;
+    case AC_HEAD_EMPTY: r->status = HTTP_NO_CONTENT; break;
+    default: set_stream_head(r);
     }
 }
 
@@ -62,11 +57,9 @@ static void drop_sent(ac_stream_t *stream, size_t len)
     if (stream->sent < out->len) {
         /* What is behind us must not count towards the maximum of what may wait. */
         ac_buf_shift(out, stream->sent);
-    }
-    else if (out->size > AC_PASS_MAX) {
+    } else if (out->size > AC_PASS_MAX) {
         ac_buf_free(out);
-    }
-    else {
+    } else {
         ac_buf_clear(out);
     }
     stream->sent = 0;
@@ -111,10 +104,10 @@ apr_status_t ac_stream_probe(ac_stream_t *stream, request_rec *r, apr_bucket_bri
     conn_rec *c = r->connection;
     bool http10 = r->proto_num < HTTP_VERSION(1, 1);
     if (ac_stream_waits(stream)) {
-        return APR_SUCCESS;                 /* what waits says it as well */
+        return APR_SUCCESS; /* what waits says it as well */
     }
     if (stream->head_sent || http10) {
-        ac_stream_beat(stream);             /* nothing for a document over HTTP/1.0, which has no interim responses either */
+        ac_stream_beat(stream); /* nothing for a document over HTTP/1.0, which has no interim responses either */
         return APR_SUCCESS;
     }
     /* The status is still open, and a document has no other bytes to spare. */

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_QUOTE 160           /* bytes of somebody's words that are said again */
-#define MAX_FACTS 8             /* members of a result we have no sentence for */
+#define MAX_QUOTE 160 /* bytes of somebody's words that are said again */
+#define MAX_FACTS 8   /* members of a result we have no sentence for */
 
 /* ---- pieces ---- */
 
@@ -27,14 +27,11 @@ static void add_scalar(ac_buf_t *out, const json_t *value)
 {
     if (json_is_string(value)) {
         add_quote(out, json_string_value(value));
-    }
-    else if (json_is_real(value)) {
+    } else if (json_is_real(value)) {
         ac_buf_printf(out, "%.10g", json_real_value(value));
-    }
-    else if (json_is_integer(value)) {
+    } else if (json_is_integer(value)) {
         ac_buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    }
-    else {
+    } else {
         ac_buf_str(out, json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "unknown");
     }
 }
@@ -172,15 +169,15 @@ static void tell_facts(ac_buf_t *out, const char *tool, const json_t *result, co
 static void tell_result(ac_buf_t *out, const char *tool, const char *text)
 {
     json_t *told = json_loads(text, JSON_DECODE_ANY, NULL), *inside = json_object_get(told, "result");
-    const json_t *result = inside && json_object_get(told, "origin") ? inside : told, *error = json_object_get(told, "error");
+    const json_t *result = inside && json_object_get(told, "origin") ? inside : told,
+                 *error = json_object_get(told, "error");
     if (error && !json_is_null(error)) {
         const char *why = ac_json_peek_string(error, "message", "no reason");
         ac_buf_printf(out, "The tool %s could not do it: ", tool);
         add_quote(out, json_is_string(error) ? json_string_value(error) : why);
         ac_buf_str(out, ". ");
-    }
-    else if (!tell_sum(out, result) && !tell_weather(out, result) && !tell_price(out, result)
-             && !tell_found(out, result)) {
+    } else if (!tell_sum(out, result) && !tell_weather(out, result) && !tell_price(out, result) &&
+               !tell_found(out, result)) {
         tell_facts(out, tool, result, json_is_string(result) ? json_string_value(result) : text);
     }
     json_decref(told);
@@ -292,7 +289,8 @@ static void tell_tools(ac_buf_t *out, const demo_talk_t *talk)
 
 static void tell_long(ac_buf_t *out)
 {
-    ac_buf_str(out, "Once upon a time there was a web server that knew only files. One day a message came that no file "
+    ac_buf_str(out,
+               "Once upon a time there was a web server that knew only files. One day a message came that no file "
                "could answer. So the server learned to ask a model, and to pass each word on the moment it was "
                "said, for nobody likes to wait before an empty page.\n\nThe model, it turned out, knew many words "
                "but no facts. So the server gave it tools: one that looks at the sky over any city, one that does "
@@ -308,34 +306,29 @@ void demo_answer_talk(ac_buf_t *text, const demo_talk_t *talk)
     const char *said = talk->said;
     if (demo_find(said, "joke|funny|make me laugh")) {
         tell_joke(text, talk);
-    }
-    else if (demo_find(said, "my name") && demo_find(said, "what|who|remember|know") && tell_name(text, talk)) {
+    } else if (demo_find(said, "my name") && demo_find(said, "what|who|remember|know") && tell_name(text, talk)) {
         return;
-    }
-    else if (demo_find(said, "my name is ")) {
+    } else if (demo_find(said, "my name is ")) {
         ac_buf_str(text, "Nice to meet you! Ask me later what your name is, and I shall find it in our conversation.");
-    }
-    else if (demo_find(said, "what did i|did i ask|did i say|i asked|before this|remember|my last|my first|"
-                       "my previous|previous question|last question|conversation so far")) {
+    } else if (demo_find(said,
+                         "what did i|did i ask|did i say|i asked|before this|remember|my last|my first|"
+                         "my previous|previous question|last question|conversation so far")) {
         tell_history(text, talk);
-    }
-    else if (demo_find(said, "story|essay|long text|long answer|poem")) {
+    } else if (demo_find(said, "story|essay|long text|long answer|poem")) {
         tell_long(text);
-    }
-    else if (demo_find(said, "thank|bye|goodbye|cheers")) {
+    } else if (demo_find(said, "thank|bye|goodbye|cheers")) {
         ac_buf_str(text, "You are welcome!");
-    }
-    else {
+    } else {
         if (demo_find(said, "hello|hi |hey|good morning|good evening")) {
             ac_buf_str(text, "Hello! ");
-        }
-        else if (*said && !demo_find(said, "who are you|what are you|what can you|help")) {
+        } else if (*said && !demo_find(said, "who are you|what are you|what can you|help")) {
             ac_buf_str(text, "You wrote “");
             add_quote(text, said);
             ac_buf_str(text, "”, which needs a real model to answer. ");
         }
         tell_tools(text, talk);
-        ac_buf_str(text, "Try: What's the weather in Tokyo? What's 18% tip on €75? I need help with my order. "
+        ac_buf_str(text,
+                   "Try: What's the weather in Tokyo? What's 18% tip on €75? I need help with my order. "
                    "Tell me a joke. What did I ask before?");
     }
 }

@@ -38,8 +38,7 @@ static void read_talk(demo_talk_t *talk, const ac_model_ask_t *ask)
             len = len < sizeof(talk->said) ? len : ac_utf8_whole(text, sizeof(talk->said) - 1);
             memcpy(talk->said, text, len);
             talk->last_user = i;
-        }
-        else if (has_role(message, "assistant") && talk->last_user != json_array_size(ask->messages)) {
+        } else if (has_role(message, "assistant") && talk->last_user != json_array_size(ask->messages)) {
             talk->first = false;
         }
     }
@@ -89,8 +88,10 @@ static json_t *any_value(const json_t *property, const char *text)
         json_t *least = json_object_get(property, "minimum");
         return least ? json_incref(least) : json_integer(1);
     }
-    return demo_plan_is_type(property, "boolean") ? json_false() : demo_plan_is_type(property, "array") ? json_array()
-        : demo_plan_is_type(property, "object") ? json_object() : ac_json_text(text);
+    return demo_plan_is_type(property, "boolean") ? json_false()
+        : demo_plan_is_type(property, "array")    ? json_array()
+        : demo_plan_is_type(property, "object")   ? json_object()
+                                                  : ac_json_text(text);
 }
 
 static char *make_arguments(const json_t *tool, const char *value)
@@ -168,7 +169,8 @@ static void plan_weather(demo_plan_t *plan, const demo_talk_t *talk)
         place += strlen(place) + 1;
     }
     if (!n) {
-        ac_buf_str(&plan->text, "Of which place shall I look up the weather? Ask me like this: "
+        ac_buf_str(&plan->text,
+                   "Of which place shall I look up the weather? Ask me like this: "
                    "What's the weather in Tokyo? ");
     }
     ac_buf_free(&places);
@@ -190,7 +192,8 @@ static void plan_read(demo_plan_t *plan, const demo_talk_t *talk, const json_t *
 static void plan_search(demo_plan_t *plan, const demo_talk_t *talk)
 {
     const json_t *tool = demo_plan_find_tool(talk, "search_web|web_search|web");
-    const char *at = demo_find(talk->said, "search the web for |search the internet for |web search for |"
+    const char *at = demo_find(talk->said,
+                               "search the web for |search the internet for |web search for |"
                                "search online for |look up online |google |search for ");
     char query[sizeof(talk->said)];
     if (tool && at) {
@@ -229,9 +232,10 @@ static void plan_calls(demo_plan_t *plan, const demo_talk_t *talk)
         plan_read(plan, talk, demo_plan_find_tool(talk, "stock|quote|ticker"), demo_read_symbol);
     }
     plan_search(plan, talk);
-    if (demo_find(talk->said, "order|refund|return|ship|deliver|polic|warrant|account|password|invoice|payment|cancel|"
-                  "subscription|knowledge|faq|complain|exchange")
-        || (!plan->n_calls && !plan->text.len && demo_find(talk->said, "help|support|how do i|how can i"))) {
+    if (demo_find(talk->said,
+                  "order|refund|return|ship|deliver|polic|warrant|account|password|invoice|payment|cancel|"
+                  "subscription|knowledge|faq|complain|exchange") ||
+        (!plan->n_calls && !plan->text.len && demo_find(talk->said, "help|support|how do i|how can i"))) {
         plan_read(plan, talk, demo_plan_find_tool(talk, "knowledge|faq|docs|kb"), demo_read_topic);
     }
 }
@@ -254,16 +258,15 @@ void demo_plan_make(demo_plan_t *plan, const ac_model_ask_t *ask)
     ac_buf_t question = plan->text;
     ac_buf_init(&plan->text, DEMO_MAX_TEXT);
     if (talk.first) {
-        ac_buf_str(&plan->text, "I am the demonstration model built into mod_agentchat. I am no AI: I follow a few "
+        ac_buf_str(&plan->text,
+                   "I am the demonstration model built into mod_agentchat. I am no AI: I follow a few "
                    "fixed rules, so that you can watch streaming, tools and history at work without a key. ");
     }
     if (answered) {
         demo_answer_results(&plan->text, &talk);
-    }
-    else if (question.len) {
+    } else if (question.len) {
         ac_buf_add(&plan->text, question.data, question.len);
-    }
-    else {
+    } else {
         demo_answer_talk(&plan->text, &talk);
     }
     ac_buf_free(&question);

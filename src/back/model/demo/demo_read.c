@@ -94,13 +94,13 @@ static const char *name_end(const char *at)
             break;
         }
         end = at + len;
-        if (len == 2 && *end == '.') {      /* St. Louis */
+        if (len == 2 && *end == '.') { /* St. Louis */
             end++;
         }
         at = demo_read_skip_blanks(end);
         const char *region = *at == ',' ? demo_read_skip_blanks(at + 1) : at;
         if (region != at && apr_isupper(*region)) {
-            at = region;                    /* Paris, Texas */
+            at = region; /* Paris, Texas */
         }
     }
     return end;
@@ -214,13 +214,12 @@ static const char *demo_read_number(ac_buf_t *out, const char *at)
         ac_buf_add(out, "0", 1);
     }
     for (;; at++) {
-        bool thousands = *at == ',' && !point && apr_isdigit(at[1]) && apr_isdigit(at[2]) && apr_isdigit(at[3])
-            && !apr_isdigit(at[4]);
+        bool thousands = *at == ',' && !point && apr_isdigit(at[1]) && apr_isdigit(at[2]) && apr_isdigit(at[3]) &&
+            !apr_isdigit(at[4]);
         if (apr_isdigit(*at) || (*at == '.' && !point && apr_isdigit(at[1]))) {
             point = point || *at == '.';
             ac_buf_add(out, at, 1);
-        }
-        else if (!thousands) {
+        } else if (!thousands) {
             return at;
         }
     }
@@ -236,7 +235,8 @@ static bool read_share(ac_buf_t *expression, const char *text)
     for (const char *at = text; *at && !found; at++) {
         ac_buf_clear(&percent);
         ac_buf_clear(&base);
-        const char *end = (at == text || (!is_word_char(at[-1]) && at[-1] != '.')) ? demo_read_number(&percent, at) : NULL;
+        const char *end = (at == text || (!is_word_char(at[-1]) && at[-1] != '.')) ? demo_read_number(&percent, at)
+                                                                                   : NULL;
         const char *sign = end ? demo_read_skip_blanks(end) : NULL;
         const char *rest = sign && *sign == '%' ? sign + 1 : sign ? match_whole(sign, "percent") : NULL;
         for (const char *of = rest; of && !found && (of = find_whole(of, "of|on|from|for|off|to"));) {
@@ -256,13 +256,21 @@ static bool read_share(ac_buf_t *expression, const char *text)
 /* An operator or word for one at `at`: appends it; where it ends, or NULL. */
 static const char *read_operator(sum_t *sum, const char *at)
 {
-    static const struct { const char *words, *sign; } signs[] = {
-        {"+", "+"}, {"-", "-"}, {"\u2212", "-"}, {"**", "^"}, {"*", "*"}, {"/", "/"}, {"^", "^"}, {"\u00d7", "*"},
-        {"\u00f7", "/"}, {NULL, NULL},
+    static const struct {
+        const char *words, *sign;
+    } signs[] = {
+        {"+", "+"}, {"-", "-"}, {"\u2212", "-"}, {"**", "^"},     {"*", "*"},
+        {"/", "/"}, {"^", "^"}, {"\u00d7", "*"}, {"\u00f7", "/"}, {NULL, NULL},
     };
-    static const struct { const char *words, *sign; } spoken[] = {
-        {"plus", "+"}, {"minus", "-"}, {"times|x|multiplied by", "*"}, {"divided by|over", "/"},
-        {"to the power of", "^"}, {NULL, NULL},
+    static const struct {
+        const char *words, *sign;
+    } spoken[] = {
+        {"plus", "+"},
+        {"minus", "-"},
+        {"times|x|multiplied by", "*"},
+        {"divided by|over", "/"},
+        {"to the power of", "^"},
+        {NULL, NULL},
     };
     for (int i = 0; signs[i].words; i++) {
         size_t len = strlen(signs[i].words);
@@ -342,7 +350,7 @@ bool demo_read_arithmetic(ac_buf_t *expression, const char *text)
         bool begins = at == text || !is_word_char(at[-1]);
         const char *end = begins ? at : NULL;
         sum_clear(&sum);
-        size_t good = 0;                    /* how much of it was a whole sum */
+        size_t good = 0; /* how much of it was a whole sum */
         for (const char *next = end; next && *next; next = demo_read_skip_blanks(next)) {
             next = read_piece(&sum, next);
             if (!next) {
@@ -365,9 +373,12 @@ bool demo_read_arithmetic(ac_buf_t *expression, const char *text)
 
 bool demo_read_symbol(ac_buf_t *symbol, const char *text)
 {
-    static const struct { const char *name, *symbol; } known[] = {
-        {"apple", "AAPL"}, {"microsoft", "MSFT"}, {"google|alphabet", "GOOGL"}, {"amazon", "AMZN"}, {"tesla", "TSLA"},
-        {"nvidia", "NVDA"}, {"meta|facebook", "META"}, {"netflix", "NFLX"}, {"sap", "SAP"}, {NULL, NULL},
+    static const struct {
+        const char *name, *symbol;
+    } known[] = {
+        {"apple", "AAPL"}, {"microsoft", "MSFT"}, {"google|alphabet", "GOOGL"}, {"amazon", "AMZN"},
+        {"tesla", "TSLA"}, {"nvidia", "NVDA"},    {"meta|facebook", "META"},    {"netflix", "NFLX"},
+        {"sap", "SAP"},    {NULL, NULL},
     };
     for (const char *at = text; *at; at++) {
         size_t len = 0;

@@ -10,24 +10,24 @@
 
 #include <apr_strings.h>
 
-#define MEAN_PACE  30           /* ms from token to token */
-#define MAX_PACE   1000
-#define FIRST_WAIT 6            /* tokens' time before the first one */
-#define MAX_TOKEN  16           /* bytes of a word that is said at once */
+#define MEAN_PACE 30 /* ms from token to token */
+#define MAX_PACE 1000
+#define FIRST_WAIT 6 /* tokens' time before the first one */
+#define MAX_TOKEN 16 /* bytes of a word that is said at once */
 
 typedef struct demo_model_t {
     apr_interval_time_t pace;
     ac_loop_t *loop;
 } demo_model_t;
 
-typedef struct say_t {                      /* one answer on its way */
+typedef struct say_t { /* one answer on its way */
     demo_model_t *model;
     const ac_model_cb_t *cb;
     void *baton;
     demo_plan_t plan;
-    size_t said;                            /* bytes of the text */
-    int call;                               /* which of the calls */
-    size_t argued;                          /* bytes of its arguments */
+    size_t said;   /* bytes of the text */
+    int call;      /* which of the calls */
+    size_t argued; /* bytes of its arguments */
     bool announced;
     char ids[DEMO_MAX_CALLS][AC_ID_SIZE];
     int64_t n_tokens, max_tokens, n_prompt;
@@ -89,7 +89,8 @@ static void end_say(say_t *say, ac_finish_e finish)
     }
     end.calls = say->plan.n_calls ? calls : NULL;
     end.n_calls = say->plan.n_calls;
-    end.usage = (ac_usage_t){.prompt = say->n_prompt, .completion = say->n_tokens,
+    end.usage = (ac_usage_t){.prompt = say->n_prompt,
+                             .completion = say->n_tokens,
                              .total = say->n_prompt + say->n_tokens,
                              .known = true};
     say->cb->on_end(say->baton, &end);
@@ -154,12 +155,10 @@ static void model_demo_on_timer(void *baton)
     say->busy = false;
     if (say->cancelled) {
         say_free(say);
-    }
-    else if (more) {
+    } else if (more) {
         say->n_tokens++;
         wait_for_next(say, 1);
-    }
-    else {
+    } else {
         say->busy = true;
         bool whole = say->said == say->plan.text.len;
         end_say(say, say->plan.n_calls ? AC_FINISH_TOOL_CALLS : whole ? AC_FINISH_STOP : AC_FINISH_LENGTH);
@@ -176,8 +175,8 @@ static const char *model_demo_create(void **pself, const ac_model_conf_t *conf, 
     for (int i = 0; options && i < options->nelts; i++) {
         const apr_table_entry_t *option = &APR_ARRAY_IDX(options, i, apr_table_entry_t);
         if (strcasecmp(option->key, "pace")) {
-            return apr_psprintf(p, "AgentChatEndpoint: there is no option '%s'; provider 'demo' knows pace=",
-                                option->key);
+            return apr_psprintf(p,
+                                "AgentChatEndpoint: there is no option '%s'; provider 'demo' knows pace=", option->key);
         }
         char *end;
         long pace = strtol(option->val, &end, 10);
@@ -199,8 +198,8 @@ static apr_status_t model_demo_child_init(void *self, const ac_host_t *host, ac_
     return APR_SUCCESS;
 }
 
-static apr_status_t model_demo_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb, void *baton,
-                        ac_err_t *err)
+static apr_status_t model_demo_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb,
+                                   void *baton, ac_err_t *err)
 {
     (void)err;
     say_t *say = ac_alloc(sizeof(*say));
@@ -220,8 +219,7 @@ static void model_demo_cancel(void *self)
     say_t *say = self;
     if (say->busy) {
         say->cancelled = true;
-    }
-    else {
+    } else {
         say_free(say);
     }
 }
@@ -242,8 +240,9 @@ static void model_demo_end_probe(void *baton)
 }
 
 /* What is built in is always reachable. */
-static void probe(void *self, void (*done)(void *baton, apr_status_t status, apr_interval_time_t took,
-                                           const ac_err_t *err), void *baton)
+static void probe(void *self,
+                  void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
+                  void *baton)
 {
     demo_model_t *model = self;
     probe_t *probe = ac_alloc(sizeof(*probe));
@@ -252,4 +251,5 @@ static void probe(void *self, void (*done)(void *baton, apr_status_t status, apr
     ac_ready_set(model->loop, &probe->ready, model_demo_end_probe, probe);
 }
 
-const ac_model_vt ac_model_demo = {"demo", model_demo_create, model_demo_child_init, model_demo_ask, model_demo_cancel, probe};
+const ac_model_vt ac_model_demo = {"demo",         model_demo_create, model_demo_child_init,
+                                   model_demo_ask, model_demo_cancel, probe};

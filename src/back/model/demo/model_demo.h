@@ -6,10 +6,10 @@
 #include "back/back.h"
 
 #define DEMO_MAX_CALLS 6
-#define DEMO_MAX_TEXT  (64 * 1024)
+#define DEMO_MAX_TEXT (64 * 1024)
 
 typedef struct demo_call_t {
-    char *name, *arguments;                 /* owned */
+    char *name, *arguments; /* owned */
 } demo_call_t;
 
 /* What is answered: calls, or text. */
@@ -22,9 +22,9 @@ typedef struct demo_plan_t {
 /* A conversation as the model is shown it, borrowed. */
 typedef struct demo_talk_t {
     const json_t *messages, *tools;
-    size_t last_user;                       /* index of the newest message of the user; the number of messages: none */
-    char said[1024];                        /* the beginning of its text: what the rules are tried on */
-    bool first;                             /* nothing was answered before it */
+    size_t last_user; /* index of the newest message of the user; the number of messages: none */
+    char said[1024];  /* the beginning of its text: what the rules are tried on */
+    bool first;       /* nothing was answered before it */
 } demo_talk_t;
 
 /* ---- demo_read.c: what stands in a text ---- */

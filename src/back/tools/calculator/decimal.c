@@ -35,7 +35,7 @@ static ac_decimal_care_e worse(ac_decimal_care_e a, ac_decimal_care_e b)
 typedef struct outcome_t {
     ac_wide_t w;
     int exponent;
-    bool negative, lost;                    /* lost: there were further digits, not all 0 */
+    bool negative, lost; /* lost: there were further digits, not all 0 */
     ac_decimal_care_e care;
 } outcome_t;
 
@@ -117,7 +117,7 @@ const char *ac_decimal_add(ac_decimal_t *presult, const ac_decimal_t *a, const a
         b = other;
     }
     int lowest = a->exponent < b->exponent ? a->exponent : b->exponent, largest = ac_decimal_magnitude(a);
-    if (largest - lowest + 2 > AC_WIDE_DIGITS) {       /* b is far below the last digit that is kept */
+    if (largest - lowest + 2 > AC_WIDE_DIGITS) { /* b is far below the last digit that is kept */
         *presult = *a;
         presult->care = worse(care, AC_DECIMAL_ROUNDED);
         return NULL;
@@ -130,11 +130,9 @@ const char *ac_decimal_add(ac_decimal_t *presult, const ac_decimal_t *a, const a
     ac_wide_raise(&other, b->exponent - lowest);
     if (a->negative == b->negative) {
         ac_wide_add(&o.w, &other);
-    }
-    else if (ac_wide_compare(&o.w, &other) >= 0) {
+    } else if (ac_wide_compare(&o.w, &other) >= 0) {
         ac_wide_sub(&o.w, &other);
-    }
-    else {
+    } else {
         ac_wide_sub(&other, &o.w);
         o.w = other;
         o.negative = b->negative;
@@ -153,7 +151,8 @@ const char *ac_decimal_sub(ac_decimal_t *presult, const ac_decimal_t *a, const a
 
 const char *ac_decimal_mul(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b)
 {
-    outcome_t o = {.exponent = a->exponent + b->exponent, .negative = a->negative != b->negative,
+    outcome_t o = {.exponent = a->exponent + b->exponent,
+                   .negative = a->negative != b->negative,
                    .care = worse(a->care, b->care)};
     for (int i = 0; i < a->n_limbs; i++) {
         uint64_t carry = 0;
@@ -263,11 +262,10 @@ const char *ac_decimal_round(ac_decimal_t *presult, const ac_decimal_t *a, int p
         bool lost = ac_wide_lower(&o.w, surplus - 1);
         uint32_t next = ac_wide_cut(&o.w, 10);
         half = next > 5 || (next == 5 && lost) ? 1 : next == 5 ? 0 : -1;
-    }
-    else {
+    } else {
         memset(&o.w, 0, sizeof(o.w));
     }
-    if (goes_up(way, shown.negative, half)) {       /* something was cut off: no number ends in a 0 */
+    if (goes_up(way, shown.negative, half)) { /* something was cut off: no number ends in a 0 */
         ac_wide_increment(&o.w);
     }
     return decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
@@ -335,4 +333,3 @@ bool ac_decimal_to_int(int64_t *pvalue, const ac_decimal_t *a)
     *pvalue = shown.negative ? -value : value;
     return true;
 }
-

@@ -6,27 +6,29 @@
 
 #include "back/back.h"
 
-#define AC_DECIMAL_DIGITS   60              /* of an exact number */
-#define AC_DECIMAL_QUOTIENT 34              /* of a division that does not come out even, as IEEE 754 decimal128 has */
-#define AC_DECIMAL_RANGE    1000            /* numbers from 1e-1000 to 1e+1000 */
-#define AC_DECIMAL_TEXT     96              /* bytes that any number's text fits into */
-#define AC_DECIMAL_LIMBS    7               /* 63 digits */
+#define AC_DECIMAL_DIGITS 60   /* of an exact number */
+#define AC_DECIMAL_QUOTIENT 34 /* of a division that does not come out even, as IEEE 754 decimal128 has */
+#define AC_DECIMAL_RANGE 1000  /* numbers from 1e-1000 to 1e+1000 */
+#define AC_DECIMAL_TEXT 96     /* bytes that any number's text fits into */
+#define AC_DECIMAL_LIMBS 7     /* 63 digits */
 
 /* How far a number can be trusted, and so with how many digits it is shown: all, 16, 15. */
 typedef enum ac_decimal_care_e { AC_DECIMAL_EXACT, AC_DECIMAL_ROUNDED, AC_DECIMAL_APPROXIMATE } ac_decimal_care_e;
 
 /* coefficient × 10^exponent; the coefficient never ends in a 0, so that equal numbers are the same bytes. */
 typedef struct ac_decimal_t {
-    uint32_t limb[AC_DECIMAL_LIMBS];        /* base 10^9, the lowest first */
-    int n_limbs;                            /* 0: the number is 0 */
+    uint32_t limb[AC_DECIMAL_LIMBS]; /* base 10^9, the lowest first */
+    int n_limbs;                     /* 0: the number is 0 */
     int exponent;
     bool negative;
     ac_decimal_care_e care;
 } ac_decimal_t;
 
 typedef enum ac_decimal_way_e {
-    AC_DECIMAL_HALF_UP,                     /* to the nearest, 0.5 away from zero, as people round money */
-    AC_DECIMAL_FLOOR, AC_DECIMAL_CEIL, AC_DECIMAL_TRUNC
+    AC_DECIMAL_HALF_UP, /* to the nearest, 0.5 away from zero, as people round money */
+    AC_DECIMAL_FLOOR,
+    AC_DECIMAL_CEIL,
+    AC_DECIMAL_TRUNC
 } ac_decimal_way_e;
 
 /* Those that can fail return NULL or what is wrong: "division by zero", "the result is too large". A result may be

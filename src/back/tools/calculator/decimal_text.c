@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REAL_DIGITS 18                      /* that a long double of 64 bits has for certain */
+#define REAL_DIGITS 18 /* that a long double of 64 bits has for certain */
 
 /* The coefficient's digits. Returns how many. */
 static int spell(char *digits, const ac_decimal_t *a)
@@ -66,16 +66,14 @@ const char *ac_decimal_from_real(ac_decimal_t *presult, long double real)
 static void write_plain(char *text, const char *digits, int len, int exponent)
 {
     int n = 0;
-    int whole = len + exponent;                     /* digits before the point */
+    int whole = len + exponent; /* digits before the point */
     if (whole <= 0) {
         n = snprintf(text, AC_DECIMAL_TEXT - 1, "0.%.*s%s", -whole, "000000000", digits);
-    }
-    else if (exponent >= 0) {
+    } else if (exponent >= 0) {
         memcpy(text, digits, (size_t)len);
         memset(text + len, '0', (size_t)exponent);
         n = whole;
-    }
-    else {
+    } else {
         n = snprintf(text, AC_DECIMAL_TEXT - 1, "%.*s.%s", whole, digits, digits + whole);
     }
     text[n] = '\0';
@@ -93,9 +91,8 @@ void ac_decimal_write(char text[AC_DECIMAL_TEXT], const ac_decimal_t *a)
     text[0] = '-';
     if (size >= -7 && size < ac_decimal_digits(shown.care)) {
         write_plain(text + sign, digits, len, shown.exponent);
-    }
-    else {
-        snprintf(text + sign, AC_DECIMAL_TEXT - 1, "%c%s%.*se%c%02d", digits[0], len > 1 ? "." : "",
-                 AC_DECIMAL_DIGITS, digits + 1, size < 0 ? '-' : '+', size < 0 ? -size : size);
+    } else {
+        snprintf(text + sign, AC_DECIMAL_TEXT - 1, "%c%s%.*se%c%02d", digits[0], len > 1 ? "." : "", AC_DECIMAL_DIGITS,
+                 digits + 1, size < 0 ? '-' : '+', size < 0 ? -size : size);
     }
 }

@@ -22,13 +22,13 @@
 #include <strings.h>
 
 #define MAX_LENGTH 4096
-#define MAX_DEPTH  64
-#define MAX_STEPS  2500                     /* the worst that fits takes well under 1 ms */
-#define MAX_NAME   24                       /* bytes of an unknown name in an error */
+#define MAX_DEPTH 64
+#define MAX_STEPS 2500 /* the worst that fits takes well under 1 ms */
+#define MAX_NAME 24    /* bytes of an unknown name in an error */
 
 typedef struct value_t {
     ac_decimal_t number;
-    bool percent;                           /* nothing but a percentage; number is its hundredth already */
+    bool percent; /* nothing but a percentage; number is its hundredth already */
 } value_t;
 
 static apr_status_t read_sum(value_t *pvalue, ac_parser_t *p);
@@ -38,14 +38,15 @@ static apr_status_t read_sum(value_t *pvalue, ac_parser_t *p);
 static apr_status_t wrong_count(ac_parser_t *p, const ac_math_function_t *function, size_t at)
 {
     const char *n = function->max_args == 2 ? function->min_args == 1 ? "one or two arguments" : "two arguments"
-                    : function->max_args == 1 ? "one argument" : "at least one argument";
+        : function->max_args == 1           ? "one argument"
+                                            : "at least one argument";
     return ac_err_set(p->err, AC_TOOL_ERROR, "'%s' takes %s, at character %d", function->name, n,
                       ac_parser_place(p, at));
 }
 
 typedef struct call_t {
     const ac_math_function_t *function;
-    ac_decimal_t args[2];                   /* of a function that folds: args[0] is what the arguments made so far */
+    ac_decimal_t args[2]; /* of a function that folds: args[0] is what the arguments made so far */
     int n_args;
 } call_t;
 
@@ -69,7 +70,8 @@ static apr_status_t read_argument(call_t *call, ac_parser_t *p)
 }
 
 /* After "(". */
-static apr_status_t expression_read_call(value_t *pvalue, ac_parser_t *p, const ac_math_function_t *function, size_t start)
+static apr_status_t expression_read_call(value_t *pvalue, ac_parser_t *p, const ac_math_function_t *function,
+                                         size_t start)
 {
     call_t call = {.function = function};
     apr_status_t status = APR_SUCCESS;
@@ -117,8 +119,8 @@ static apr_status_t read_name(value_t *pvalue, ac_parser_t *p, size_t len)
         return unknown(p, called ? "function" : "name", start, len);
     }
     if (!called) {
-        return ac_err_set(p->err, AC_TOOL_ERROR, "the function '%s' at character %d needs parentheses",
-                          function->name, ac_parser_place(p, start));
+        return ac_err_set(p->err, AC_TOOL_ERROR, "the function '%s' at character %d needs parentheses", function->name,
+                          ac_parser_place(p, start));
     }
     p->at++;
     return expression_read_call(pvalue, p, function, start);
@@ -177,12 +179,10 @@ static apr_status_t read_postfix(value_t *pvalue, ac_parser_t *p)
         if (ac_parser_peek(p, 0) == '!') {
             status = ac_parser_check(p, p->at, ac_math_factorial(&pvalue->number, &pvalue->number, &p->budget));
             pvalue->percent = false;
-        }
-        else if (ac_parser_peek(p, 0) == '%' && !operand_follows(p)) {
+        } else if (ac_parser_peek(p, 0) == '%' && !operand_follows(p)) {
             status = ac_parser_check(p, p->at, ac_decimal_mul(&pvalue->number, &pvalue->number, &hundredth));
             pvalue->percent = true;
-        }
-        else {
+        } else {
             break;
         }
         p->at++;
@@ -235,8 +235,7 @@ static apr_status_t read_factor(value_t *pvalue, ac_parser_t *p)
     if (minus || ac_parser_peek(p, 0) == '+') {
         p->at += minus ? 0 : 1;
         status = read_factor(pvalue, p);
-    }
-    else {
+    } else {
         status = read_power(pvalue, p);
     }
     if (status == APR_SUCCESS && minus) {

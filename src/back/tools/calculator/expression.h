@@ -6,9 +6,9 @@
 #include "math_functions.h"
 
 typedef struct ac_parser_t {
-    const char *text;                       /* valid UTF-8 */
+    const char *text; /* valid UTF-8 */
     size_t len, at;
-    int depth, n_calls;                     /* n_calls: functions whose parentheses are open */
+    int depth, n_calls; /* n_calls: functions whose parentheses are open */
     ac_math_budget_t budget;
     ac_err_t *err;
 } ac_parser_t;

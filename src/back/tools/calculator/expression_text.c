@@ -33,8 +33,7 @@ apr_status_t ac_parser_unexpected(ac_parser_t *p)
     int n = (int)ac_utf8_next(p->text + p->at, p->len - p->at, &valid);
     if (c < 0x20 || c == 0x7f) {
         snprintf(why, sizeof(why), "unexpected control character");
-    }
-    else {
+    } else {
         snprintf(why, sizeof(why), "unexpected '%.*s'", n, p->text + p->at);
     }
     return ac_parser_fail(p, p->at, why);
@@ -108,7 +107,7 @@ bool ac_parser_is_word(const ac_parser_t *p, const char *word)
 typedef struct digits_t {
     char text[AC_WIDE_DIGITS];
     size_t len;
-    int n_behind;                           /* of the point */
+    int n_behind; /* of the point */
     bool any, full;
 } digits_t;
 
@@ -140,7 +139,7 @@ static bool is_grouped(const ac_parser_t *p)
 {
     size_t first = run_of_digits(p, 0);
     return p->n_calls == 0 && first >= 1 && first <= 3 && ac_parser_peek(p, 0) != '0' &&
-           ac_parser_peek(p, first) == ',' && run_of_digits(p, first + 1) == 3;
+        ac_parser_peek(p, first) == ',' && run_of_digits(p, first + 1) == 3;
 }
 
 static void read_whole_digits(ac_parser_t *p, digits_t *d)

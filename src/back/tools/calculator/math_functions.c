@@ -7,12 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_FACTORIAL 400                   /* 401! is still in range, but nobody asks for it */
-#define MAX_PLACES    60                    /* of round() */
-#define MAX_ANGLE     15                    /* power of ten: above it a long double has no digits left for the angle */
+#define MAX_FACTORIAL 400 /* 401! is still in range, but nobody asks for it */
+#define MAX_PLACES 60     /* of round() */
+#define MAX_ANGLE 15      /* power of ten: above it a long double has no digits left for the angle */
 
-#define FN(name) static const char *name(ac_decimal_t *presult, const ac_decimal_t *args, int n_args, \
-                                         ac_math_budget_t *budget)
+#define FN(name) \
+    static const char *name(ac_decimal_t *presult, const ac_decimal_t *args, int n_args, ac_math_budget_t *budget)
 #define UNUSED (void)n_args, (void)budget
 
 const char *ac_math_spend(ac_math_budget_t *budget, int n)
@@ -370,17 +370,32 @@ FN(fn_radians)
 /* ---- names ---- */
 
 static const ac_math_function_t functions[] = {
-    {"sqrt", 1, 1, NULL, fn_sqrt}, {"cbrt", 1, 1, NULL, fn_cbrt}, {"abs", 1, 1, NULL, fn_abs},
-    {"round", 1, 2, NULL, fn_round}, {"floor", 1, 1, NULL, fn_floor}, {"ceil", 1, 1, NULL, fn_ceil},
+    {"sqrt", 1, 1, NULL, fn_sqrt},
+    {"cbrt", 1, 1, NULL, fn_cbrt},
+    {"abs", 1, 1, NULL, fn_abs},
+    {"round", 1, 2, NULL, fn_round},
+    {"floor", 1, 1, NULL, fn_floor},
+    {"ceil", 1, 1, NULL, fn_ceil},
     {"trunc", 1, 1, NULL, fn_trunc},
-    {"min", 1, 0, smaller, fn_first}, {"max", 1, 0, larger, fn_first},
-    {"sum", 1, 0, ac_decimal_add, fn_first}, {"avg", 1, 0, ac_decimal_add, fn_average},
-    {"pow", 2, 2, NULL, fn_pow}, {"mod", 2, 2, NULL, fn_mod}, {"exp", 1, 1, NULL, fn_exp},
-    {"ln", 1, 1, NULL, fn_ln}, {"log", 1, 2, NULL, fn_log}, {"log10", 1, 1, NULL, fn_log10},
+    {"min", 1, 0, smaller, fn_first},
+    {"max", 1, 0, larger, fn_first},
+    {"sum", 1, 0, ac_decimal_add, fn_first},
+    {"avg", 1, 0, ac_decimal_add, fn_average},
+    {"pow", 2, 2, NULL, fn_pow},
+    {"mod", 2, 2, NULL, fn_mod},
+    {"exp", 1, 1, NULL, fn_exp},
+    {"ln", 1, 1, NULL, fn_ln},
+    {"log", 1, 2, NULL, fn_log},
+    {"log10", 1, 1, NULL, fn_log10},
     {"log2", 1, 1, NULL, fn_log2},
-    {"sin", 1, 1, NULL, fn_sin}, {"cos", 1, 1, NULL, fn_cos}, {"tan", 1, 1, NULL, fn_tan},
-    {"asin", 1, 1, NULL, fn_asin}, {"acos", 1, 1, NULL, fn_acos}, {"atan", 1, 1, NULL, fn_atan},
-    {"deg", 1, 1, NULL, fn_degrees}, {"rad", 1, 1, NULL, fn_radians},
+    {"sin", 1, 1, NULL, fn_sin},
+    {"cos", 1, 1, NULL, fn_cos},
+    {"tan", 1, 1, NULL, fn_tan},
+    {"asin", 1, 1, NULL, fn_asin},
+    {"acos", 1, 1, NULL, fn_acos},
+    {"atan", 1, 1, NULL, fn_atan},
+    {"deg", 1, 1, NULL, fn_degrees},
+    {"rad", 1, 1, NULL, fn_radians},
 };
 
 static bool same_name(const char *name, const char *text, size_t len)
@@ -400,7 +415,9 @@ const ac_math_function_t *ac_math_function(const char *name, size_t len)
 
 bool ac_math_constant(ac_decimal_t *presult, const char *name, size_t len)
 {
-    static const struct { const char *name, *digits; } constants[] = {
+    static const struct {
+        const char *name, *digits;
+    } constants[] = {
         {"pi", "3141592653589793238462643383279503"},
         {"\xcf\x80", "3141592653589793238462643383279503"},
         {"e", "2718281828459045235360287471352662"},

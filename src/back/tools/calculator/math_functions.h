@@ -16,7 +16,7 @@ const char *ac_math_spend(ac_math_budget_t *budget, int n);
 
 typedef struct ac_math_function_t {
     const char *name;
-    int min_args, max_args;                 /* max_args 0: any number */
+    int min_args, max_args; /* max_args 0: any number */
     /* With any number of arguments: what two of them make, one after the other. */
     const char *(*fold)(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b);
     /* args: n_args of them, but only what fold made of them where there is one. */

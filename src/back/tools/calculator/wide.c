@@ -6,9 +6,8 @@
 
 #define BASE AC_WIDE_BASE
 
-static const uint32_t powers[AC_WIDE_LIMB_DIGITS + 1] = {
-    1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, BASE
-};
+static const uint32_t powers[AC_WIDE_LIMB_DIGITS + 1] = {1,      10,      100,      1000,      10000,
+                                                         100000, 1000000, 10000000, 100000000, BASE};
 
 void ac_wide_trim(ac_wide_t *w)
 {

@@ -61,7 +61,8 @@ static apr_status_t tool_http_refused(ac_err_t *err, const call_t *call, const c
     return status;
 }
 
-static void tool_http_on_end(void *baton, apr_status_t status, const ac_err_t *cause, const char *error_body, size_t len)
+static void tool_http_on_end(void *baton, apr_status_t status, const ac_err_t *cause, const char *error_body,
+                             size_t len)
 {
     call_t *call = baton;
     json_t *result = NULL;
@@ -69,11 +70,9 @@ static void tool_http_on_end(void *baton, apr_status_t status, const ac_err_t *c
     ac_err_init(&err);
     if (status != APR_SUCCESS) {
         status = ac_tool_exchange_failed(&err, WHO, cause);
-    }
-    else if (call->answer.status < 200 || call->answer.status > 299) {
+    } else if (call->answer.status < 200 || call->answer.status > 299) {
         status = tool_http_refused(&err, call, error_body, len);
-    }
-    else {
+    } else {
         status = ac_tool_answer_result(&result, &call->answer, &err);
     }
     ac_tool_mask_text(call->answer.tool->mask, err.detail, strlen(err.detail), false);
@@ -112,7 +111,8 @@ static apr_status_t tool_http_too_long(ac_err_t *err)
     return ac_err_set(err, AC_TOOL_ERROR, "the arguments are too long for a request");
 }
 
-static apr_status_t tool_http_fill_header(ac_buf_t *line, const ac_tool_header_t *header, const json_t *arguments, ac_err_t *err)
+static apr_status_t tool_http_fill_header(ac_buf_t *line, const ac_tool_header_t *header, const json_t *arguments,
+                                          ac_err_t *err)
 {
     ac_buf_printf(line, "%s: ", header->name);
     apr_status_t status = ac_template_header(line, header->value, header->secret.value, arguments, err);
@@ -181,7 +181,9 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
                                void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
                                void *baton, ac_err_t *err)
 {
-    static const ac_http_cb_t callbacks = {.on_head = tool_http_on_head, .on_body = tool_http_on_body, .on_end = tool_http_on_end};
+    static const ac_http_cb_t callbacks = {.on_head = tool_http_on_head,
+                                           .on_body = tool_http_on_body,
+                                           .on_end = tool_http_on_end};
     ac_tool_http_t *tool = self;
     parts_t parts;
     call_t *call = ac_alloc(sizeof(*call));
@@ -190,9 +192,16 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
     call->baton = baton;
     apr_status_t status = make_parts(&parts, tool, arguments, err);
     ac_http_request_t request = {
-        .method = tool->method, .url = parts.url.data, .headers = parts.headers, .body = parts.body.data,
-        .body_len = parts.body.len, .retries = tool->method[0] == 'G' ? 1 : 0, .ca_file = tool->conf->ca_file,
-        .max_redirects = MAX_REDIRECTS, .public_only = !tool->conf->allow_private, .allow_hosts = tool->allow_hosts,
+        .method = tool->method,
+        .url = parts.url.data,
+        .headers = parts.headers,
+        .body = parts.body.data,
+        .body_len = parts.body.len,
+        .retries = tool->method[0] == 'G' ? 1 : 0,
+        .ca_file = tool->conf->ca_file,
+        .max_redirects = MAX_REDIRECTS,
+        .public_only = !tool->conf->allow_private,
+        .allow_hosts = tool->allow_hosts,
     };
     if (status == APR_SUCCESS) {
         status = ac_tool_time_left(&request.total_timeout, ac_loop_now(tool->loop), deadline, err);

@@ -9,10 +9,10 @@ typedef struct ac_tool_mask_t ac_tool_mask_t;
 
 typedef struct ac_tool_http_t {
     const ac_tool_conf_t *conf;
-    const ac_tool_mask_t *mask;             /* of its headers' secrets */
-    const char *method, *result;            /* result: a JSON Pointer, or NULL */
-    bool has_body, has_type, has_accept;    /* Content-Type, Accept are among the configured headers */
-    const char **allow_hosts;               /* NULL-terminated */
+    const ac_tool_mask_t *mask;          /* of its headers' secrets */
+    const char *method, *result;         /* result: a JSON Pointer, or NULL */
+    bool has_body, has_type, has_accept; /* Content-Type, Accept are among the configured headers */
+    const char **allow_hosts;            /* NULL-terminated */
     ac_loop_t *loop;
 } ac_tool_http_t;
 
@@ -35,7 +35,7 @@ typedef struct ac_tool_answer_t {
     const ac_tool_http_t *tool;
     int status;
     char type[128];
-    bool json, refused, cut;                /* refused: no text; cut: there was more than is kept */
+    bool json, refused, cut; /* refused: no text; cut: there was more than is kept */
     ac_buf_t body;
 } ac_tool_answer_t;
 

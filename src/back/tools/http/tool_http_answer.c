@@ -106,8 +106,7 @@ static json_t *text_value(const ac_tool_answer_t *answer, const char *note)
             char pair[2] = {(char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f))};
             ac_buf_add(&text, c < 0x80 ? data + i : pair, c < 0x80 ? 1 : 2);
         }
-    }
-    else {
+    } else {
         ac_buf_add(&text, data, len);
     }
     ac_buf_str(&text, note);
@@ -120,7 +119,7 @@ static json_t *plain_result(ac_tool_answer_t *answer)
 {
     char note[96] = "";
     size_t max = answer->tool->conf->result_max;
-    if (answer->body.len > max) {                       /* taken for JSON, and was none */
+    if (answer->body.len > max) { /* taken for JSON, and was none */
         answer->body.len = max;
         answer->body.data[max] = '\0';
         answer->cut = true;
@@ -139,10 +138,9 @@ static json_t *json_result(json_t *value, size_t max)
     json_t *result = NULL;
     if (text && len <= max) {
         result = json_incref(value);
-    }
-    else if (text) {
-        result = json_pack("{s:b, s:I, s:o}", "truncated", 1, "bytes", (json_int_t)len,
-                           "text", json_stringn(text, ac_utf8_whole(text, max)));
+    } else if (text) {
+        result = json_pack("{s:b, s:I, s:o}", "truncated", 1, "bytes", (json_int_t)len, "text",
+                           json_stringn(text, ac_utf8_whole(text, max)));
     }
     free(text);
     json_decref(value);
@@ -165,8 +163,11 @@ static apr_status_t tool_http_answer_take_part(json_t **pvalue, const char *poin
     json_incref(part);
     json_decref(*pvalue);
     *pvalue = part;
-    return part ? APR_SUCCESS : ac_err_set(err, AC_TOOL_ERROR, "the service's answer holds no part that the tool is "
-                                           "set to take (%s)", pointer);
+    return part ? APR_SUCCESS
+                : ac_err_set(err, AC_TOOL_ERROR,
+                             "the service's answer holds no part that the tool is "
+                             "set to take (%s)",
+                             pointer);
 }
 
 apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err)
@@ -180,21 +181,18 @@ apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, a
     }
     if (!has_text(answer)) {
         *presult = json_pack("{s:i}", "status", answer->status);
-    }
-    else if (answer->json && !answer->cut && ac_tool_json(&value, answer->body.data, answer->body.len)) {
+    } else if (answer->json && !answer->cut && ac_tool_json(&value, answer->body.data, answer->body.len)) {
         apr_status_t status = tool->result ? tool_http_answer_take_part(&value, tool->result, err) : APR_SUCCESS;
         if (status != APR_SUCCESS) {
             return status;
         }
         *presult = json_result(ac_tool_mask_json(tool->mask, value), tool->conf->result_max);
-    }
-    else if (tool->result) {
-        return ac_err_set(err, AC_TOOL_ERROR, answer->cut ? "the service's answer is too large"
-                                                          : "the service's answer is not JSON");
-    }
-    else {
+    } else if (tool->result) {
+        return ac_err_set(err, AC_TOOL_ERROR,
+                          answer->cut ? "the service's answer is too large" : "the service's answer is not JSON");
+    } else {
         ac_tool_mask_text(tool->mask, answer->body.data, answer->body.len, answer->cut);
-        *presult = ac_tool_mask_json(tool->mask, plain_result(answer));     /* once more: Latin-1 has become UTF-8 */
+        *presult = ac_tool_mask_json(tool->mask, plain_result(answer)); /* once more: Latin-1 has become UTF-8 */
     }
     return *presult ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "memory ran out");
 }

@@ -25,7 +25,7 @@ static bool is_localhost(const char *host)
     size_t len = strlen(host), name_len = strlen(name);
     len -= len && host[len - 1] == '.';
     return len >= name_len && !strncasecmp(host + len - name_len, name, name_len) &&
-           (len == name_len || host[len - name_len - 1] == '.');
+        (len == name_len || host[len - name_len - 1] == '.');
 }
 
 static bool is_private(const char *host)
@@ -51,12 +51,15 @@ static const char *tool_http_config_check_url(const ac_tool_conf_t *conf, apr_po
     apr_status_t status = ac_template_fill(&sample, conf->url, AC_TEMPLATE_URL, no_arguments, NULL);
     const char *url = status == APR_SUCCESS ? sample.data : apr_pstrndup(p, conf->url, strcspn(conf->url, "{"));
     if (!ac_http_url_valid(url)) {
-        problem = apr_psprintf(p, "AgentChatToolURL: '%s' is not an http or https URL; give one like "
-                               "https://host/path?q={query}", conf->url);
-    }
-    else if (!conf->allow_private && is_private(tool_http_config_host_of(url, p))) {
-        problem = apr_psprintf(p, "AgentChatToolURL: '%s' is a private address; write AgentChatToolAllowPrivate on, "
-                               "if the tool may reach such", tool_http_config_host_of(url, p));
+        problem = apr_psprintf(p,
+                               "AgentChatToolURL: '%s' is not an http or https URL; give one like "
+                               "https://host/path?q={query}",
+                               conf->url);
+    } else if (!conf->allow_private && is_private(tool_http_config_host_of(url, p))) {
+        problem = apr_psprintf(p,
+                               "AgentChatToolURL: '%s' is a private address; write AgentChatToolAllowPrivate on, "
+                               "if the tool may reach such",
+                               tool_http_config_host_of(url, p));
     }
     json_decref(no_arguments);
     ac_buf_free(&sample);
@@ -81,11 +84,13 @@ static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
     }
     tool->has_body = tool->method[0] == 'P';
     if (conf->body && !tool->has_body) {
-        return apr_psprintf(p, "AgentChatToolBody: a %s request takes no body; give AgentChatToolURL method=POST, "
-                            "PUT or PATCH", tool->method);
+        return apr_psprintf(p,
+                            "AgentChatToolBody: a %s request takes no body; give AgentChatToolURL method=POST, "
+                            "PUT or PATCH",
+                            tool->method);
     }
-    const char *problem = conf->body && *conf->body
-                          ? ac_template_problem(conf->body, AC_TEMPLATE_JSON, conf->parameters, p) : NULL;
+    const char *problem =
+        conf->body && *conf->body ? ac_template_problem(conf->body, AC_TEMPLATE_JSON, conf->parameters, p) : NULL;
     return problem ? apr_psprintf(p, "AgentChatToolBody: %s", problem) : NULL;
 }
 
@@ -109,8 +114,8 @@ static bool tool_http_config_has_control(const char *text)
 
 static bool tool_http_config_is_ours(const char *name)
 {
-    static const char *const names[] = {"Host", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer",
-                                        "Upgrade", "Expect", "Keep-Alive", "Accept-Encoding"};
+    static const char *const names[] = {"Host",    "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer",
+                                        "Upgrade", "Expect",     "Keep-Alive",     "Accept-Encoding"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (!strcasecmp(names[i], name)) {
             return true;
@@ -133,8 +138,10 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
     }
     bool wants_secret = strstr(header->value, AC_TEMPLATE_SECRET) != NULL;
     if (wants_secret && !header->secret.value) {
-        return apr_psprintf(p, "AgentChatToolHeader %s: its value names a secret, but there is none; give "
-                            "secret=env:NAME or secret=file:PATH", header->name);
+        return apr_psprintf(p,
+                            "AgentChatToolHeader %s: its value names a secret, but there is none; give "
+                            "secret=env:NAME or secret=file:PATH",
+                            header->name);
     }
     if (wants_secret && tool_http_config_has_control(header->secret.value)) {
         return apr_psprintf(p, "AgentChatToolHeader %s: its secret holds a control character", header->name);
@@ -147,9 +154,13 @@ static const char *check_way(const ac_tool_conf_t *conf, const ac_tool_header_t 
 {
     const char *host = tool_http_config_host_of(conf->url, p);
     bool open = header->secret.value && !strncasecmp(conf->url, "http:", 5) && !conf->insecure;
-    return !open || ac_http_host_near(host) ? NULL :
-           apr_psprintf(p, "AgentChatToolHeader %s: over plain http its secret could be read on its way to %s; use https, or add "
-                        "insecure=on to AgentChatToolURL if the way is safe", header->name, host);
+    return !open || ac_http_host_near(host)
+        ? NULL
+        : apr_psprintf(
+              p,
+              "AgentChatToolHeader %s: over plain http its secret could be read on its way to %s; use https, or add "
+              "insecure=on to AgentChatToolURL if the way is safe",
+              header->name, host);
 }
 
 static const char *tool_http_config_set_headers(ac_tool_http_t *tool, apr_pool_t *p)
@@ -200,8 +211,10 @@ static const char *set_hosts(ac_tool_http_t *tool, apr_pool_t *p)
         const char *bracket = strchr(text, ']'), *colon = strchr(bracket ? bracket : text, ':');
         size_t len = colon ? (size_t)(colon - text) : strlen(text);
         if (!tool_http_config_is_host(text, len) || (colon && !is_port(colon + 1))) {
-            return apr_psprintf(p, "AgentChatToolAllowHost: '%s' is not a host; give host, *.host or host:port, "
-                                "without https:// and path", text);
+            return apr_psprintf(p,
+                                "AgentChatToolAllowHost: '%s' is not a host; give host, *.host or host:port, "
+                                "without https:// and path",
+                                text);
         }
         tool->allow_hosts[i] = text;
     }

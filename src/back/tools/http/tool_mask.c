@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MASKED_FROM 6                       /* bytes; a shorter secret may stand in any text by chance */
-#define SHOWN_OF_CUT 3                      /* bytes of a secret that may stand before a cut */
-#define ESCAPED_MAX 8                       /* backslashes before one character, from JSON inside JSON */
+#define MASKED_FROM 6  /* bytes; a shorter secret may stand in any text by chance */
+#define SHOWN_OF_CUT 3 /* bytes of a secret that may stand before a cut */
+#define ESCAPED_MAX 8  /* backslashes before one character, from JSON inside JSON */
 
 typedef enum alphabet_e { EXACT, BASE64, HEX } alphabet_e;
 
@@ -20,8 +20,8 @@ typedef struct word_t {
 } word_t;
 
 struct ac_tool_mask_t {
-    apr_array_header_t *words;              /* of word_t */
-    bool begins[256];                       /* whether a word, or an escape, can begin with this byte */
+    apr_array_header_t *words; /* of word_t */
+    bool begins[256];          /* whether a word, or an escape, can begin with this byte */
 };
 
 /* ---- which words ---- */
@@ -32,8 +32,7 @@ static void tool_mask_add_word(ac_tool_mask_t *mask, const char *text, size_t le
     mask->begins[(unsigned char)*text] = true;
     if (alphabet == HEX) {
         mask->begins[(unsigned char)(*text & ~0x20)] = mask->begins[(unsigned char)(*text | 0x20)] = true;
-    }
-    else if (alphabet == BASE64) {
+    } else if (alphabet == BASE64) {
         mask->begins['+'] = mask->begins['-'] = mask->begins['/'] = mask->begins['_'] = true;
     }
 }
@@ -120,7 +119,10 @@ static size_t read_backslash(const char *text, size_t left, int *pc)
 /* &#84; &#x54; &amp; and their like. */
 static size_t read_entity(const char *text, size_t left, int *pc)
 {
-    static const struct { const char *name; char c; } names[] = {
+    static const struct {
+        const char *name;
+        char c;
+    } names[] = {
         {"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&apos;", '\''},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -146,12 +148,9 @@ static size_t read_entity(const char *text, size_t left, int *pc)
 static bool tool_mask_is_same(char c, char wanted, alphabet_e alphabet)
 {
     switch (alphabet) {
-    case BASE64:
-        return c == wanted || (c == '-' && wanted == '+') || (c == '_' && wanted == '/');
-    case HEX:
-        return ac_hex_value(c) >= 0 && ac_hex_value(c) == ac_hex_value(wanted);
-    default:
-        return c == wanted;
+    case BASE64: return c == wanted || (c == '-' && wanted == '+') || (c == '_' && wanted == '/');
+    case HEX: return ac_hex_value(c) >= 0 && ac_hex_value(c) == ac_hex_value(wanted);
+    default: return c == wanted;
     }
 }
 
@@ -164,8 +163,10 @@ static size_t match_raw(const char *text, char wanted, alphabet_e alphabet)
 static size_t match_escaped(const char *text, size_t left, char wanted, alphabet_e alphabet)
 {
     int c = -1;
-    size_t n = *text == '%' ? read_percent(text, left, &c) : *text == '\\' ? read_backslash(text, left, &c)
-             : *text == '&' ? read_entity(text, left, &c) : 0;
+    size_t n = *text == '%' ? read_percent(text, left, &c)
+        : *text == '\\'     ? read_backslash(text, left, &c)
+        : *text == '&'      ? read_entity(text, left, &c)
+                            : 0;
     return n && c >= 0 && c < 256 && tool_mask_is_same((char)c, wanted, alphabet) ? n : 0;
 }
 
@@ -231,8 +232,7 @@ static json_t *mask_scalar(const ac_tool_mask_t *mask, json_t *value)
     json_t *hidden = NULL;
     if (number) {
         hidden = masked(mask, number, strlen(number));
-    }
-    else if (json_is_string(value)) {
+    } else if (json_is_string(value)) {
         hidden = masked(mask, json_string_value(value), json_string_length(value));
     }
     free(number);
@@ -247,7 +247,8 @@ static json_t *mask_object(const ac_tool_mask_t *mask, json_t *value)
 {
     json_t *out = json_object(), *member;
     const char *name;
-    json_object_foreach(value, name, member) {
+    json_object_foreach(value, name, member)
+    {
         json_t *hidden = masked(mask, name, strlen(name));
         ac_json_put(out, hidden ? json_string_value(hidden) : name, ac_tool_mask_json(mask, json_incref(member)));
         json_decref(hidden);

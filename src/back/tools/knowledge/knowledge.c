@@ -12,15 +12,15 @@
 #define RESULTS "5"
 #define MAX_RESULTS 20
 #define NO_DEADLINE apr_time_from_sec(60)
-#define LOOK_AGAIN apr_time_from_sec(2)         /* at the folder, at the earliest */
-#define FIRST_INDEX apr_time_from_sec(10)       /* of a child at its start, which may have to stop meanwhile */
+#define LOOK_AGAIN apr_time_from_sec(2)   /* at the folder, at the earliest */
+#define FIRST_INDEX apr_time_from_sec(10) /* of a child at its start, which may have to stop meanwhile */
 
 typedef struct knowledge_t {
-    const char *id, *root, *index;              /* index: the database's path */
+    const char *id, *root, *index; /* index: the database's path */
     int n_results;
     apr_size_t result_max;
-    pthread_mutex_t lock;                       /* of what follows */
-    pthread_cond_t looked;                      /* the folder was looked at */
+    pthread_mutex_t lock;  /* of what follows */
+    pthread_cond_t looked; /* the folder was looked at */
     ac_knowledge_conn_t *idle;
     apr_time_t last_look;
     bool looking, whole, folder_failed, cut;
@@ -30,7 +30,7 @@ typedef struct knowledge_t {
 
 static uint64_t knowledge_hash(const char *text)
 {
-    uint64_t value = UINT64_C(0xcbf29ce484222325);      /* FNV-1a */
+    uint64_t value = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
     for (; *text; text++) {
         value = (value ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
     }
@@ -64,10 +64,9 @@ static const char *set_root(knowledge_t *base, const ac_tool_conf_t *conf, apr_p
     int error = errno;
     const char *problem = NULL;
     if (!folder) {
-        problem = apr_psprintf(p, "AgentChatToolOption path: the folder '%s' cannot be opened: %s", path,
-                               strerror(error));
-    }
-    else {
+        problem =
+            apr_psprintf(p, "AgentChatToolOption path: the folder '%s' cannot be opened: %s", path, strerror(error));
+    } else {
         closedir(folder);
         base->root = apr_pstrdup(p, real);
     }
@@ -175,12 +174,16 @@ static bool begin_look(knowledge_t *base, apr_time_t deadline)
 static void log_folder(knowledge_t *base, const ac_knowledge_state_t *state)
 {
     if (state->folder != APR_SUCCESS && !base->folder_failed) {
-        ac_log(AC_M405, state->folder, "knowledge base[%s]: the folder %s cannot be read; searches use what was "
-               "indexed before", base->id, base->root);
+        ac_log(AC_M405, state->folder,
+               "knowledge base[%s]: the folder %s cannot be read; searches use what was "
+               "indexed before",
+               base->id, base->root);
     }
     if (state->cut && !base->cut) {
-        ac_log(AC_M406, 0, "knowledge base[%s]: the folder %s has more than %d documents; the last ones by name are "
-               "left out", base->id, base->root, AC_KNOWLEDGE_FILES);
+        ac_log(AC_M406, 0,
+               "knowledge base[%s]: the folder %s has more than %d documents; the last ones by name are "
+               "left out",
+               base->id, base->root, AC_KNOWLEDGE_FILES);
     }
     base->folder_failed = state->folder != APR_SUCCESS;
     base->cut = state->cut;
@@ -224,7 +227,7 @@ static apr_status_t knowledge_child_init(void *self, const ac_host_t *host, ac_e
 {
     (void)err;
     if (host->work && host->work_post) {
-        host->work_post(host->work, look_first, NULL, self);    /* where the queue is full, the first search does it */
+        host->work_post(host->work, look_first, NULL, self); /* where the queue is full, the first search does it */
     }
     return APR_SUCCESS;
 }
@@ -242,7 +245,7 @@ static apr_status_t search(json_t **presults, int64_t *ptotal, knowledge_t *base
         return status;
     }
     knowledge_look(base, conn, now + (deadline - now) * 3 / 4);
-    if (!ac_knowledge_valid(conn)) {                    /* found damaged just now */
+    if (!ac_knowledge_valid(conn)) { /* found damaged just now */
         ac_knowledge_close(conn);
         status = ac_knowledge_open(&conn, base->index, err);
     }
@@ -269,15 +272,14 @@ static apr_status_t knowledge_call(json_t **presult, void *self, const json_t *a
     }
     if (ac_knowledge_query(query, question)) {
         status = search(&results, &total, base, query, deadline ? deadline : ac_clock() + NO_DEADLINE, err);
-    }
-    else {
+    } else {
         results = json_array();
     }
     if (status != APR_SUCCESS) {
         return status;
     }
-    *presult = json_pack("{s:o, s:o, s:I}", "query", ac_json_text(question), "results", results, "total",
-                         (json_int_t)total);
+    *presult =
+        json_pack("{s:o, s:o, s:I}", "query", ac_json_text(question), "results", results, "total", (json_int_t)total);
     return *presult ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "memory ran out");
 }
 
@@ -285,10 +287,10 @@ const ac_tool_vt ac_tool_knowledge = {
     .name = "knowledge-base",
     .flags = AC_TOOL_BLOCKING,
     .description = "Searches the documents of the knowledge base and gives the passages that fit best, with their "
-        "titles.",
+                   "titles.",
     .parameters = "{\"type\": \"object\", \"properties\": {\"query\": {\"type\": \"string\", \"minLength\": 1, "
                   "\"maxLength\": 1000, \"description\": \"What to look for: a question, or a few words that the "
-                      "passage is likely to hold\"}}, \"required\": [\"query\"], \"additionalProperties\": false}",
+                  "passage is likely to hold\"}}, \"required\": [\"query\"], \"additionalProperties\": false}",
     .create = knowledge_create,
     .child_init = knowledge_child_init,
     .call = knowledge_call,

@@ -8,30 +8,30 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-#define AC_KNOWLEDGE_FILES    10000             /* documents of a folder */
-#define AC_KNOWLEDGE_FILE     (2 * 1024 * 1024) /* bytes of one */
-#define AC_KNOWLEDGE_DEPTH    16                /* folders inside folders */
-#define AC_KNOWLEDGE_PATH     1024              /* bytes of a path inside the folder */
-#define AC_KNOWLEDGE_SECTIONS 4096              /* of one document */
-#define AC_KNOWLEDGE_TITLE    300               /* bytes of a heading path */
-#define AC_KNOWLEDGE_PATIENCE_MS 5000           /* for another connection's lock */
-#define AC_KNOWLEDGE_QUERY    4096              /* bytes of a query for the index */
+#define AC_KNOWLEDGE_FILES 10000            /* documents of a folder */
+#define AC_KNOWLEDGE_FILE (2 * 1024 * 1024) /* bytes of one */
+#define AC_KNOWLEDGE_DEPTH 16               /* folders inside folders */
+#define AC_KNOWLEDGE_PATH 1024              /* bytes of a path inside the folder */
+#define AC_KNOWLEDGE_SECTIONS 4096          /* of one document */
+#define AC_KNOWLEDGE_TITLE 300              /* bytes of a heading path */
+#define AC_KNOWLEDGE_PATIENCE_MS 5000       /* for another connection's lock */
+#define AC_KNOWLEDGE_QUERY 4096             /* bytes of a query for the index */
 
 /* ---- knowledge_folder.c ---- */
-typedef struct ac_knowledge_stamp_t {           /* a file is taken for the same while these are */
-    int64_t mtime, size, inode;                 /* mtime in nanoseconds */
+typedef struct ac_knowledge_stamp_t { /* a file is taken for the same while these are */
+    int64_t mtime, size, inode;       /* mtime in nanoseconds */
 } ac_knowledge_stamp_t;
 
 typedef struct ac_knowledge_file_t {
-    char *path;                                 /* inside the folder */
+    char *path; /* inside the folder */
     ac_knowledge_stamp_t stamp;
 } ac_knowledge_file_t;
 
 typedef struct ac_knowledge_files_t {
-    ac_knowledge_file_t *items;                 /* in the order of their paths' bytes */
+    ac_knowledge_file_t *items; /* in the order of their paths' bytes */
     size_t n_items, size;
-    size_t n_seen;                              /* entries of folders, documents or not */
-    bool cut;                                   /* there are more than AC_KNOWLEDGE_FILES */
+    size_t n_seen; /* entries of folders, documents or not */
+    bool cut;      /* there are more than AC_KNOWLEDGE_FILES */
 } ac_knowledge_files_t;
 
 /* Documents (.md, .markdown, .txt) of the folder and those in it. Symbolic links and names that begin with '.' are
@@ -61,8 +61,8 @@ typedef struct ac_knowledge_conn_t ac_knowledge_conn_t;
 struct ac_knowledge_conn_t {
     sqlite3 *db;
     const char *path;
-    int64_t inode;                              /* of the database file when it was opened */
-    apr_time_t deadline;                        /* of what it does now; 0: none */
+    int64_t inode;       /* of the database file when it was opened */
+    apr_time_t deadline; /* of what it does now; 0: none */
     ac_knowledge_conn_t *next;
 };
 
@@ -75,9 +75,9 @@ bool ac_knowledge_valid(const ac_knowledge_conn_t *conn);
 apr_status_t ac_knowledge_failed(ac_knowledge_conn_t *conn, int code, ac_err_t *err);
 
 typedef struct ac_knowledge_ask_t {
-    const char *query;                          /* for FTS5 */
+    const char *query; /* for FTS5 */
     int n_results;
-    size_t result_max;                          /* bytes of all results, about */
+    size_t result_max; /* bytes of all results, about */
 } ac_knowledge_ask_t;
 /* out: *presults [{title, document, snippet, score}], the best first; *ptotal: how many sections hold one of
  * the words. */
@@ -86,9 +86,9 @@ apr_status_t ac_knowledge_search(json_t **presults, int64_t *ptotal, ac_knowledg
 
 /* ---- knowledge_refresh.c ---- */
 typedef struct ac_knowledge_state_t {
-    bool whole;                                 /* the index is, or was once, of the whole folder */
-    bool cut;                                   /* the folder has more documents than are indexed */
-    apr_status_t folder;                        /* why it could not be listed; the index is as it was then */
+    bool whole;          /* the index is, or was once, of the whole folder */
+    bool cut;            /* the folder has more documents than are indexed */
+    apr_status_t folder; /* why it could not be listed; the index is as it was then */
 } ac_knowledge_state_t;
 
 /* Brings the index up to the folder, in transactions of bounded size, until conn's deadline or a little later. EAGAIN:

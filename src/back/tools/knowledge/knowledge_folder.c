@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_SEEN 100000                         /* entries of folders that are looked at */
+#define MAX_SEEN 100000 /* entries of folders that are looked at */
 #define OPEN_DIR (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
-#define RECENT apr_time_from_msec(100)          /* file systems' clocks tick no slower */
+#define RECENT apr_time_from_msec(100) /* file systems' clocks tick no slower */
 
 bool ac_knowledge_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t *b)
 {
@@ -21,9 +21,9 @@ bool ac_knowledge_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t
 
 static ac_knowledge_stamp_t knowledge_folder_stamp_of(const struct stat *info)
 {
-    return (ac_knowledge_stamp_t){
-        .mtime = (int64_t)info->st_mtim.tv_sec * INT64_C(1000000000) + info->st_mtim.tv_nsec,
-        .size = (int64_t)info->st_size, .inode = (int64_t)info->st_ino};
+    return (ac_knowledge_stamp_t){.mtime = (int64_t)info->st_mtim.tv_sec * INT64_C(1000000000) + info->st_mtim.tv_nsec,
+                                  .size = (int64_t)info->st_size,
+                                  .inode = (int64_t)info->st_ino};
 }
 
 /* ---- listing ---- */
@@ -40,7 +40,7 @@ static void add_file(ac_knowledge_files_t *files, const char *path, const struct
         size_t size = files->size ? files->size * 2 : 64;
         ac_knowledge_file_t *items = realloc(files->items, size * sizeof(*items));
         if (!items) {
-            abort();                            /* as ac_alloc: a list of at most MAX_SEEN paths */
+            abort(); /* as ac_alloc: a list of at most MAX_SEEN paths */
         }
         files->items = items;
         files->size = size;
@@ -72,8 +72,7 @@ static void list_entry(ac_knowledge_files_t *files, int fd, const char *name, pl
     memcpy(place->path + before, name, len + 1);
     if (S_ISREG(info.st_mode) && is_document(name)) {
         add_file(files, place->path, &info);
-    }
-    else if (S_ISDIR(info.st_mode) && place->depth < AC_KNOWLEDGE_DEPTH) {
+    } else if (S_ISDIR(info.st_mode) && place->depth < AC_KNOWLEDGE_DEPTH) {
         int folder = openat(fd, name, OPEN_DIR);
         memcpy(place->path + before + len, "/", 2);
         place->len = before + len + 1;
@@ -198,8 +197,8 @@ apr_status_t ac_knowledge_read(ac_buf_t *text, ac_knowledge_stamp_t *pstamp, con
         status = info.st_size > AC_KNOWLEDGE_FILE ? ENOSPC : read_all(text, fd);
     }
     close(fd);
-    if (status == APR_SUCCESS && text->len && (!ac_utf8_valid(text->data, text->len) || memchr(text->data, 0,
-                                                                                               text->len))) {
+    if (status == APR_SUCCESS && text->len &&
+        (!ac_utf8_valid(text->data, text->len) || memchr(text->data, 0, text->len))) {
         status = EINVAL;
     }
     return status;

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VERSION 1                               /* of the tables; another one is thrown away */
+#define VERSION 1 /* of the tables; another one is thrown away */
 #define QUIET apr_time_from_sec(60)
-#define PROGRESS_STEPS 20000                    /* of SQLite's machine between two looks at the clock */
+#define PROGRESS_STEPS 20000 /* of SQLite's machine between two looks at the clock */
 
 static const char tables[] =
     "CREATE TABLE IF NOT EXISTS document(id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, mtime INTEGER NOT NULL,"
@@ -101,7 +101,7 @@ static int open_private(ac_knowledge_conn_t *conn)
         return SQLITE_CANTOPEN;
     }
     if (cause == EEXIST) {
-        (void)chmod(conn->path, 0600);      /* one that was made otherwise */
+        (void)chmod(conn->path, 0600); /* one that was made otherwise */
     }
     return sqlite3_open_v2(conn->path, &conn->db, flags, NULL);
 }
@@ -111,8 +111,10 @@ static int knowledge_index_open_once(ac_knowledge_conn_t *conn)
     int version = 0, code = open_private(conn);
     if (code == SQLITE_OK) {
         sqlite3_busy_timeout(conn->db, AC_KNOWLEDGE_PATIENCE_MS);
-        code = sqlite3_exec(conn->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = "
-                            "MEMORY", NULL, NULL, NULL);
+        code = sqlite3_exec(conn->db,
+                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = "
+                            "MEMORY",
+                            NULL, NULL, NULL);
     }
     if (code == SQLITE_OK) {
         code = read_version(conn->db, &version);
@@ -164,16 +166,20 @@ apr_status_t ac_knowledge_open(ac_knowledge_conn_t **pconn, const char *path, ac
     conn->path = path;
     int code = open_patiently(conn);
     if (is_damage(code)) {
-        ac_log(AC_M401, 0, "knowledge base[%s]: the index is damaged or of another version (%s); it is made anew "
-               "from the folder", path, sqlite3_errstr(code));
+        ac_log(AC_M401, 0,
+               "knowledge base[%s]: the index is damaged or of another version (%s); it is made anew "
+               "from the folder",
+               path, sqlite3_errstr(code));
         remove_index(path);
         code = open_patiently(conn);
     }
     if (code != SQLITE_OK) {
         free(conn);
         if (may_log()) {
-            ac_log(AC_M402, 0, "knowledge base[%s]: the index cannot be opened: %s; look at the state directory and "
-                   "its owner", path, sqlite3_errstr(code));
+            ac_log(AC_M402, 0,
+                   "knowledge base[%s]: the index cannot be opened: %s; look at the state directory and "
+                   "its owner",
+                   path, sqlite3_errstr(code));
         }
         return ac_err_set(err, AC_TOOL_ERROR, "the knowledge base's index cannot be opened");
     }
@@ -190,12 +196,14 @@ apr_status_t ac_knowledge_failed(ac_knowledge_conn_t *conn, int code, ac_err_t *
         return ac_err_set(err, AC_TOOL_TIMEOUT, "the search took too long");
     }
     if (is_damage(code)) {
-        conn->inode = 0;                        /* not valid any more: the next one looks at the file again */
+        conn->inode = 0; /* not valid any more: the next one looks at the file again */
         remove_index(conn->path);
     }
     if (may_log()) {
-        ac_log(AC_M403, 0, "knowledge base[%s]: %s while searching or bringing it up to date; look at the file, its "
-               "directory and the disk", conn->path, sqlite3_errstr(code));
+        ac_log(AC_M403, 0,
+               "knowledge base[%s]: %s while searching or bringing it up to date; look at the file, its "
+               "directory and the disk",
+               conn->path, sqlite3_errstr(code));
     }
     return ac_err_set(err, AC_TOOL_ERROR, "the knowledge base cannot be searched now");
 }
@@ -217,7 +225,7 @@ static json_t *read_hit(sqlite3_stmt *statement)
 static bool keep_hit(json_t *results, json_t *hit, size_t *pleft)
 {
     size_t len = strlen(ac_json_peek_string(hit, "title", "")) + strlen(ac_json_peek_string(hit, "document", "")) +
-                 strlen(ac_json_peek_string(hit, "snippet", "")) + 64;
+        strlen(ac_json_peek_string(hit, "snippet", "")) + 64;
     if (json_array_size(results) > 0 && len > *pleft) {
         json_decref(hit);
         return false;
@@ -228,11 +236,10 @@ static bool keep_hit(json_t *results, json_t *hit, size_t *pleft)
 
 static int read_hits(json_t *results, sqlite3 *db, const ac_knowledge_ask_t *ask)
 {
-    static const char sql[] =
-        "SELECT s.title, d.path, CASE WHEN length(s.body) <= 1200 THEN s.body"
-        " ELSE snippet(section, 1, '', '', '\xe2\x80\xa6', 64) END, s.rank"
-        " FROM section s CROSS JOIN document d ON d.id = s.rowid / 4096"
-        " WHERE section MATCH ?1 AND s.rank MATCH 'bm25(5.0, 1.0)' ORDER BY s.rank LIMIT ?2";
+    static const char sql[] = "SELECT s.title, d.path, CASE WHEN length(s.body) <= 1200 THEN s.body"
+                              " ELSE snippet(section, 1, '', '', '\xe2\x80\xa6', 64) END, s.rank"
+                              " FROM section s CROSS JOIN document d ON d.id = s.rowid / 4096"
+                              " WHERE section MATCH ?1 AND s.rank MATCH 'bm25(5.0, 1.0)' ORDER BY s.rank LIMIT ?2";
     sqlite3_stmt *statement = NULL;
     size_t left = ask->result_max;
     int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);

@@ -7,8 +7,8 @@
 #include <strings.h>
 
 #define MAX_WORDS 32
-#define MAX_WORD 64                             /* bytes; what is longer is cut */
-#define MIN_PREFIX 3                            /* bytes of a word that may be the beginning of another */
+#define MAX_WORD 64  /* bytes; what is longer is cut */
+#define MIN_PREFIX 3 /* bytes of a word that may be the beginning of another */
 
 typedef struct words_t {
     char text[MAX_WORDS][MAX_WORD + 1];
@@ -18,21 +18,19 @@ typedef struct words_t {
 static bool is_stop_word(const char *word)
 {
     static const char *const words[] = {
-        "a", "about", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do",
-            "does",
-        "for", "from", "had", "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "me", "my", "no",
-            "not", "of",
-        "on", "or", "our", "please", "shall", "should", "so", "some", "than", "that", "the", "their", "them", "then",
-            "there",
-        "these", "they", "this", "those", "to", "us", "was", "we", "were", "what", "when", "where", "which", "who",
-            "why", "will", "with", "would", "you", "your",
+        "a",    "about", "an",     "and",   "any",    "are",   "as",   "at",    "be",   "been", "but",   "by",
+        "can",  "could", "did",    "do",    "does",   "for",   "from", "had",   "has",  "have", "how",   "i",
+        "if",   "in",    "into",   "is",    "it",     "its",   "me",   "my",    "no",   "not",  "of",    "on",
+        "or",   "our",   "please", "shall", "should", "so",    "some", "than",  "that", "the",  "their", "them",
+        "then", "there", "these",  "they",  "this",   "those", "to",   "us",    "was",  "we",   "were",  "what",
+        "when", "where", "which",  "who",   "why",    "will",  "with", "would", "you",  "your",
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (!strcasecmp(word, words[i])) {
             return true;
         }
     }
-    return !word[1];                            /* a letter that an apostrophe left over */
+    return !word[1]; /* a letter that an apostrophe left over */
 }
 
 /* Whether the n bytes of a character can be in a word: letters and digits, and of what is not ASCII all but blanks and
@@ -44,10 +42,10 @@ static bool in_word(const char *text, size_t n, bool valid)
         return valid && ((c[0] >= '0' && c[0] <= '9') || ((c[0] | 0x20) >= 'a' && (c[0] | 0x20) <= 'z'));
     }
     if (n == 2) {
-        return c[0] != 0xc2 || c[1] == 0xaa || c[1] == 0xb5 || c[1] == 0xba;        /* U+0080 to U+00BF */
+        return c[0] != 0xc2 || c[1] == 0xaa || c[1] == 0xb5 || c[1] == 0xba; /* U+0080 to U+00BF */
     }
-    bool punctuation = n == 3 && c[0] == 0xe2 && (c[1] == 0x80 || c[1] == 0x81);    /* U+2000 to U+207F */
-    bool wide = n == 3 && c[0] == 0xe3 && c[1] == 0x80;                             /* U+3000 to U+303F */
+    bool punctuation = n == 3 && c[0] == 0xe2 && (c[1] == 0x80 || c[1] == 0x81); /* U+2000 to U+207F */
+    bool wide = n == 3 && c[0] == 0xe3 && c[1] == 0x80;                          /* U+3000 to U+303F */
     return !punctuation && !wide;
 }
 
@@ -87,7 +85,7 @@ static void drop_stop_words(words_t *words)
     for (int i = 0; i < words->n_words; i++) {
         n_kept += !is_stop_word(words->text[i]);
     }
-    if (n_kept == 0) {                          /* a question of nothing but such words is taken as it is */
+    if (n_kept == 0) { /* a question of nothing but such words is taken as it is */
         return;
     }
     n_kept = 0;
@@ -106,7 +104,7 @@ bool ac_knowledge_query(char query[AC_KNOWLEDGE_QUERY], const char *question)
     query[0] = '\0';
     read_words(&words, question);
     drop_stop_words(&words);
-    for (int i = 0; i < words.n_words; i++) {   /* no word holds a quote */
+    for (int i = 0; i < words.n_words; i++) { /* no word holds a quote */
         bool prefix = i == words.n_words - 1 && strlen(words.text[i]) >= MIN_PREFIX;
         used += (size_t)snprintf(query + used, AC_KNOWLEDGE_QUERY - used, "%s\"%s\"%s", i ? " OR " : "", words.text[i],
                                  prefix ? " *" : "");

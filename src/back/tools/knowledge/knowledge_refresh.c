@@ -7,13 +7,13 @@
 #include <string.h>
 #include <strings.h>
 
-#define BATCH_BYTES (4 * 1024 * 1024)           /* of documents in one transaction */
+#define BATCH_BYTES (4 * 1024 * 1024) /* of documents in one transaction */
 #define BATCH_FILES 500
-#define PATIENCE_MS 200                         /* for another process's transaction, between looks at the clock */
+#define PATIENCE_MS 200 /* for another process's transaction, between looks at the clock */
 
 typedef struct job_t {
     char *path;
-    ac_knowledge_stamp_t stamp;                 /* as listed; of one that is gone: as indexed */
+    ac_knowledge_stamp_t stamp; /* as listed; of one that is gone: as indexed */
     bool gone;
 } job_t;
 
@@ -23,10 +23,10 @@ typedef struct refresh_t {
     ac_knowledge_files_t files;
     job_t *jobs;
     size_t n_jobs, at;
-    bool whole;                                 /* the index was complete once */
+    bool whole; /* the index was complete once */
     apr_time_t deadline;
     sqlite3_stmt *find, *add, *drop, *drop_sections, *add_section;
-    int64_t id;                                 /* of the document being indexed */
+    int64_t id; /* of the document being indexed */
     int n_sections;
 } refresh_t;
 
@@ -74,7 +74,7 @@ static ac_knowledge_stamp_t stamp_at(sqlite3_stmt *statement, int column)
 
 static void add_job(refresh_t *r, const char *path, const ac_knowledge_stamp_t *stamp, bool gone)
 {
-    if ((r->n_jobs & (r->n_jobs - 1)) == 0) {   /* 0 or a power of two: full */
+    if ((r->n_jobs & (r->n_jobs - 1)) == 0) { /* 0 or a power of two: full */
         job_t *jobs = realloc(r->jobs, (r->n_jobs ? r->n_jobs * 2 : 1) * sizeof(*jobs));
         if (!jobs) {
             abort();
@@ -95,8 +95,8 @@ static int compare_lists(refresh_t *r)
 {
     sqlite3_stmt *rows = NULL;
     size_t i = 0;
-    int code = sqlite3_prepare_v2(r->conn->db, "SELECT mtime, size, inode, path FROM document ORDER BY path", -1,
-                                  &rows, NULL);
+    int code =
+        sqlite3_prepare_v2(r->conn->db, "SELECT mtime, size, inode, path FROM document ORDER BY path", -1, &rows, NULL);
     while (code == SQLITE_OK && sqlite3_step(rows) == SQLITE_ROW) {
         const char *path = (const char *)sqlite3_column_text(rows, 3);
         ac_knowledge_stamp_t stamp = stamp_at(rows, 0);
@@ -167,8 +167,10 @@ static int knowledge_refresh_add_document(refresh_t *r, const job_t *job, const 
 
 static const char *why_not(apr_status_t status)
 {
-    return status == ENOSPC ? "it is larger than 2 MB" : status == EINVAL ? "it is not UTF-8 text" : "it cannot be "
-        "read";
+    return status == ENOSPC ? "it is larger than 2 MB"
+        : status == EINVAL  ? "it is not UTF-8 text"
+                            : "it cannot be "
+                              "read";
 }
 
 /* What cannot be a document gets its row too, so that it is not read again until it changes. */
@@ -308,7 +310,7 @@ apr_status_t ac_knowledge_refresh(ac_knowledge_conn_t *conn, const char *root, a
                                   ac_err_t *err)
 {
     refresh_t r = {.conn = conn, .root = root, .deadline = conn->deadline};
-    conn->deadline = 0;                             /* a transaction that has come so far is not broken off */
+    conn->deadline = 0; /* a transaction that has come so far is not broken off */
     sqlite3_busy_timeout(conn->db, PATIENCE_MS);
     int code = refresh(&r, pstate);
     refresh_free(&r);

@@ -7,24 +7,24 @@
 #include <strings.h>
 
 #define LEVELS 6
-#define HEADING 120                             /* bytes of one heading in a title */
-#define LONG_BODY 4000                          /* bytes after which a blank line ends a section */
-#define LONGEST_BODY 8000                       /* after which any line does */
+#define HEADING 120       /* bytes of one heading in a title */
+#define LONG_BODY 4000    /* bytes after which a blank line ends a section */
+#define LONGEST_BODY 8000 /* after which any line does */
 #define BETWEEN " \xe2\x80\xba "
 #define FRONT_LINES 100
 
 typedef struct split_t {
-    char headings[LEVELS][HEADING];             /* of the section being read */
-    char name[HEADING];                         /* for a section whose headings say nothing */
-    int level;                                  /* of the heading above it; 0: none yet */
+    char headings[LEVELS][HEADING]; /* of the section being read */
+    char name[HEADING];             /* for a section whose headings say nothing */
+    int level;                      /* of the heading above it; 0: none yet */
     bool markdown;
     ac_buf_t body;
-    size_t last_line;                           /* where the last line of body begins, if it may be a heading's text */
-    bool paragraph;                             /* that line is a paragraph's, and its first */
-    bool after_text;                            /* the line before was not blank */
-    char fence;                                 /* '`' or '~' inside a fenced block */
+    size_t last_line; /* where the last line of body begins, if it may be a heading's text */
+    bool paragraph;   /* that line is a paragraph's, and its first */
+    bool after_text;  /* the line before was not blank */
+    char fence;       /* '`' or '~' inside a fenced block */
     size_t fence_len;
-    bool given;                                 /* a part of this section was given */
+    bool given; /* a part of this section was given */
     int n_sections;
     ac_knowledge_section_fn *fn;
     void *baton;

@@ -7,15 +7,15 @@
 #include <strings.h>
 
 #define GEOCODING "https://geocoding-api.open-meteo.com/v1"
-#define FORECAST  "https://api.open-meteo.com/v1"
-#define SEARCH    "/search?name={name}&count=10&language=en&format=json"
+#define FORECAST "https://api.open-meteo.com/v1"
+#define SEARCH "/search?name={name}&count=10&language=en&format=json"
 #define CACHE_PLACES 256
 #define CACHE_KEEP apr_time_from_sec(24 * 60 * 60)
 #define MAX_URL 2048
 #define MAX_DAYS 7
 
 typedef struct weather_t {
-    const char *search;                         /* URL template */
+    const char *search; /* URL template */
     const char *forecast, *ca_file;
     ac_weather_units_e units;
     ac_loop_t *loop;
@@ -28,7 +28,7 @@ typedef struct call_t {
     ac_weather_units_e units;
     int n_days;
     apr_time_t deadline;
-    json_t *place;                              /* NULL: being looked up */
+    json_t *place; /* NULL: being looked up */
     ac_http_t *http;
     int http_status;
     char type[64];
@@ -114,8 +114,8 @@ static apr_status_t ask_forecast(call_t *call, ac_err_t *err);
 static apr_status_t take_place(call_t *call, ac_err_t *err)
 {
     weather_t *weather = call->weather;
-    apr_status_t status = ac_weather_place(&call->place, call->body.data ? call->body.data : "", call->body.len,
-                                           call->location, err);
+    apr_status_t status =
+        ac_weather_place(&call->place, call->body.data ? call->body.data : "", call->body.len, call->location, err);
     if (status == APR_SUCCESS) {
         ac_weather_cache_put(weather->cache, call->location, call->place, ac_loop_now(weather->loop));
         status = ask_forecast(call, err);
@@ -133,20 +133,16 @@ static void weather_on_end(void *baton, apr_status_t status, const ac_err_t *cau
     call->http = NULL;
     if (status != APR_SUCCESS) {
         status = ac_tool_exchange_failed(&err, who, cause);
-    }
-    else if (call->http_status < 200 || call->http_status > 299) {
+    } else if (call->http_status < 200 || call->http_status > 299) {
         status = ac_tool_answer_refused(&err, who, call->http_status, call->type, error_body, len);
-    }
-    else if (call->body.failed) {
+    } else if (call->body.failed) {
         status = ac_err_set(&err, AC_TOOL_ERROR, "%s's answer is too large", who);
-    }
-    else if (!call->place) {
+    } else if (!call->place) {
         status = take_place(call, &err);
         if (status == APR_SUCCESS) {
             return;
         }
-    }
-    else {
+    } else {
         status = ac_weather_report(&result, call->place, call->units, call->body.data ? call->body.data : "",
                                    call->body.len, &err);
     }
@@ -155,11 +151,13 @@ static void weather_on_end(void *baton, apr_status_t status, const ac_err_t *cau
 
 static apr_status_t weather_get(call_t *call, const char *url, ac_err_t *err)
 {
-    static const ac_http_cb_t callbacks = {.on_head = weather_on_head, .on_body = weather_on_body, .on_end = weather_on_end};
+    static const ac_http_cb_t callbacks = {.on_head = weather_on_head,
+                                           .on_body = weather_on_body,
+                                           .on_end = weather_on_end};
     static const char *const headers[] = {"Accept: application/json", NULL};
     weather_t *weather = call->weather;
-    ac_http_request_t request = {.method = "GET", .url = url, .headers = headers, .retries = 1, .max_redirects = 2,
-                                 .ca_file = weather->ca_file};
+    ac_http_request_t request = {
+        .method = "GET", .url = url, .headers = headers, .retries = 1, .max_redirects = 2, .ca_file = weather->ca_file};
     ac_buf_clear(&call->body);
     call->http_status = 0;
     apr_status_t status = ac_tool_time_left(&request.total_timeout, ac_loop_now(weather->loop), call->deadline, err);
@@ -179,8 +177,9 @@ static apr_status_t ask_place(call_t *call, ac_err_t *err)
     json_t *arguments = json_object();
     ac_buf_t url;
     ac_buf_init(&url, MAX_URL);
-    apr_status_t status = ac_json_put(arguments, "name", ac_json_text(name)) ? APR_SUCCESS
-                          : ac_err_set(err, AC_INTERNAL, "memory ran out");
+    apr_status_t status = ac_json_put(arguments, "name", ac_json_text(name))
+        ? APR_SUCCESS
+        : ac_err_set(err, AC_INTERNAL, "memory ran out");
     if (status == APR_SUCCESS) {
         status = ac_template_fill(&url, call->weather->search, AC_TEMPLATE_URL, arguments, err);
     }

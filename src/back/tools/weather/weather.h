@@ -9,7 +9,7 @@
 typedef enum ac_weather_units_e { AC_WEATHER_METRIC, AC_WEATHER_IMPERIAL } ac_weather_units_e;
 
 /* ---- weather_places.c ---- */
-#define AC_WEATHER_PLACE_NAME 200           /* bytes of what is looked up */
+#define AC_WEATHER_PLACE_NAME 200 /* bytes of what is looked up */
 
 /* What to ask the geocoder for: the part before the first comma, as it does not know "Paris, France". */
 void ac_weather_search_name(char name[AC_WEATHER_PLACE_NAME], const char *location);

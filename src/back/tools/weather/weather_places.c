@@ -68,7 +68,7 @@ static json_t *describe(const json_t *found)
     for (size_t i = 0; place && i < sizeof(members) / sizeof(members[0]); i++) {
         json_t *value = json_object_get(found, members[i]);
         bool usable = json_is_string(value) || json_is_number(value);
-        if (!usable && i == 2) {                    /* only some places lie in a region */
+        if (!usable && i == 2) { /* only some places lie in a region */
             continue;
         }
         if (!ac_json_put(place, members[i], usable ? json_deep_copy(value) : json_null())) {
@@ -89,7 +89,8 @@ apr_status_t ac_weather_place(json_t **pplace, const char *body, size_t len, con
         json_decref(answer);
         return ac_err_set(err, AC_TOOL_ERROR, "the geocoding service did not answer with JSON");
     }
-    json_array_foreach(json_object_get(answer, "results"), i, found) {
+    json_array_foreach(json_object_get(answer, "results"), i, found)
+    {
         int n_fits = has_position(found) ? count_fits(found, location) : -1;
         if (n_fits > most) {
             best = found;
@@ -102,8 +103,7 @@ apr_status_t ac_weather_place(json_t **pplace, const char *body, size_t len, con
         snprintf(name, sizeof(name), "%s", location);
         name[ac_utf8_whole(name, strlen(name))] = '\0';
         status = ac_err_set(err, AC_TOOL_ERROR, "no place named '%s' found", name);
-    }
-    else if (!(*pplace = describe(best))) {
+    } else if (!(*pplace = describe(best))) {
         status = ac_err_set(err, AC_INTERNAL, "memory ran out");
     }
     json_decref(answer);
@@ -113,7 +113,7 @@ apr_status_t ac_weather_place(json_t **pplace, const char *body, size_t len, con
 /* ---- remembering ---- */
 
 typedef struct entry_t {
-    char *key;                                      /* NULL: free */
+    char *key; /* NULL: free */
     json_t *place;
     apr_time_t since, used;
 } entry_t;

@@ -9,9 +9,14 @@ typedef struct unit_names_t {
 } unit_names_t;
 
 static const unit_names_t unit_names[] = {
-    [AC_WEATHER_METRIC] = {"", "\xc2\xb0" "C", "km/h", "mm"},
+    [AC_WEATHER_METRIC] = {"",
+                           "\xc2\xb0"
+                           "C",
+                           "km/h", "mm"},
     [AC_WEATHER_IMPERIAL] = {"&temperature_unit=fahrenheit&wind_speed_unit=mph&precipitation_unit=inch",
-                             "\xc2\xb0" "F", "mph", "inch"},
+                             "\xc2\xb0"
+                             "F",
+                             "mph", "inch"},
 };
 
 char *ac_weather_query(const json_t *place, ac_weather_units_e units, int n_days)
@@ -22,7 +27,8 @@ char *ac_weather_query(const json_t *place, ac_weather_units_e units, int n_days
     char *latitude = ac_json_dump(json_object_get(place, "latitude"), NULL);
     char *longitude = ac_json_dump(json_object_get(place, "longitude"), NULL);
     if (latitude && longitude) {
-        ac_buf_printf(&query, "latitude=%s&longitude=%s&timezone=auto&forecast_days=%d"
+        ac_buf_printf(&query,
+                      "latitude=%s&longitude=%s&timezone=auto&forecast_days=%d"
                       "&current=temperature_2m,relative_humidity_2m,apparent_temperature,is_day,precipitation,"
                       "weather_code,wind_speed_10m,wind_direction_10m"
                       "&daily=weather_code,temperature_2m_max,temperature_2m_min,precipitation_probability_max%s",
@@ -36,14 +42,38 @@ char *ac_weather_query(const json_t *place, ac_weather_units_e units, int n_days
 /* source: WMO code table 4677, as Open-Meteo uses it */
 static const char *conditions(int64_t code)
 {
-    static const struct { int code; const char *text; } rows[] = {
-        {0, "clear sky"}, {1, "mainly clear"}, {2, "partly cloudy"}, {3, "overcast"}, {45, "fog"},
-        {48, "fog with rime"}, {51, "light drizzle"}, {53, "drizzle"}, {55, "heavy drizzle"},
-        {56, "light freezing drizzle"}, {57, "heavy freezing drizzle"}, {61, "light rain"}, {63, "rain"},
-        {65, "heavy rain"}, {66, "light freezing rain"}, {67, "heavy freezing rain"}, {71, "light snowfall"},
-        {73, "snowfall"}, {75, "heavy snowfall"}, {77, "snow grains"}, {80, "light rain showers"},
-        {81, "rain showers"}, {82, "violent rain showers"}, {85, "light snow showers"}, {86, "heavy snow showers"},
-        {95, "thunderstorm"}, {96, "thunderstorm with light hail"}, {99, "thunderstorm with heavy hail"},
+    static const struct {
+        int code;
+        const char *text;
+    } rows[] = {
+        {0, "clear sky"},
+        {1, "mainly clear"},
+        {2, "partly cloudy"},
+        {3, "overcast"},
+        {45, "fog"},
+        {48, "fog with rime"},
+        {51, "light drizzle"},
+        {53, "drizzle"},
+        {55, "heavy drizzle"},
+        {56, "light freezing drizzle"},
+        {57, "heavy freezing drizzle"},
+        {61, "light rain"},
+        {63, "rain"},
+        {65, "heavy rain"},
+        {66, "light freezing rain"},
+        {67, "heavy freezing rain"},
+        {71, "light snowfall"},
+        {73, "snowfall"},
+        {75, "heavy snowfall"},
+        {77, "snow grains"},
+        {80, "light rain showers"},
+        {81, "rain showers"},
+        {82, "violent rain showers"},
+        {85, "light snow showers"},
+        {86, "heavy snow showers"},
+        {95, "thunderstorm"},
+        {96, "thunderstorm with light hail"},
+        {99, "thunderstorm with heavy hail"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (rows[i].code == code) {
@@ -61,10 +91,16 @@ static json_t *plain(json_t *value)
 
 static json_t *read_current(const json_t *from)
 {
-    static const struct { const char *ours, *theirs; } rows[] = {
-        {"time", "time"}, {"temperature", "temperature_2m"}, {"feels_like", "apparent_temperature"},
-        {"humidity", "relative_humidity_2m"}, {"wind_speed", "wind_speed_10m"},
-        {"wind_direction", "wind_direction_10m"}, {"precipitation", "precipitation"},
+    static const struct {
+        const char *ours, *theirs;
+    } rows[] = {
+        {"time", "time"},
+        {"temperature", "temperature_2m"},
+        {"feels_like", "apparent_temperature"},
+        {"humidity", "relative_humidity_2m"},
+        {"wind_speed", "wind_speed_10m"},
+        {"wind_direction", "wind_direction_10m"},
+        {"precipitation", "precipitation"},
     };
     json_t *current = json_object();
     bool good = current != NULL;
@@ -85,16 +121,14 @@ static json_t *read_current(const json_t *from)
 static json_t *read_day(const json_t *from, size_t i)
 {
     json_t *code = json_array_get(json_object_get(from, "weather_code"), i);
-    return json_pack("{s:o, s:o, s:o, s:o, s:s}",
-                     "date", plain(json_array_get(json_object_get(from, "time"), i)),
-                     "min", plain(json_array_get(json_object_get(from, "temperature_2m_min"), i)),
-                     "max", plain(json_array_get(json_object_get(from, "temperature_2m_max"), i)),
-                     "precipitation_probability",
-                     plain(json_array_get(json_object_get(from, "precipitation_probability_max"), i)),
-                     "conditions", conditions(json_is_number(code) ? (int64_t)json_number_value(code) : -1));
+    return json_pack("{s:o, s:o, s:o, s:o, s:s}", "date", plain(json_array_get(json_object_get(from, "time"), i)),
+                     "min", plain(json_array_get(json_object_get(from, "temperature_2m_min"), i)), "max",
+                     plain(json_array_get(json_object_get(from, "temperature_2m_max"), i)), "precipitation_probability",
+                     plain(json_array_get(json_object_get(from, "precipitation_probability_max"), i)), "conditions",
+                     conditions(json_is_number(code) ? (int64_t)json_number_value(code) : -1));
 }
 
-#define MAX_DAYS 16                                 /* of a forecast, whatever was asked for */
+#define MAX_DAYS 16 /* of a forecast, whatever was asked for */
 
 static json_t *read_daily(const json_t *from)
 {
@@ -133,14 +167,11 @@ apr_status_t ac_weather_report(json_t **presult, const json_t *place, ac_weather
     const json_t *current = json_object_get(answer, "current");
     if (!json_is_number(json_object_get(current, "temperature_2m"))) {
         status = ac_err_set(err, AC_TOOL_ERROR, "the weather service's answer holds no current weather");
-    }
-    else {
-        *presult = json_pack("{s:o, s:{s:s, s:s, s:s}, s:o, s:o}",
-                             "location", read_location(place, answer),
-                             "units", "temperature", names->temperature, "wind_speed", names->wind_speed,
-                             "precipitation", names->precipitation,
-                             "current", read_current(current),
-                             "daily", read_daily(json_object_get(answer, "daily")));
+    } else {
+        *presult = json_pack("{s:o, s:{s:s, s:s, s:s}, s:o, s:o}", "location", read_location(place, answer), "units",
+                             "temperature", names->temperature, "wind_speed", names->wind_speed, "precipitation",
+                             names->precipitation, "current", read_current(current), "daily",
+                             read_daily(json_object_get(answer, "daily")));
         status = *presult ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "memory ran out");
     }
     json_decref(answer);
