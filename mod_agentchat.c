@@ -41,7 +41,7 @@ static void register_hooks(apr_pool_t *p)
     ac_sign_in_register(p);                                        /* sign_in.c */
     ac_principal_register(p);                                      /* principal.c */
     ac_problem_register(p);                                        /* problem.c */
-    ac_stream_register(p);                                         /* stream.c */
+    ac_delivery_register(p);                                       /* stream.c */
 }
 
 AP_DECLARE_MODULE(agentchat) = {STANDARD20_MODULE_STUFF,

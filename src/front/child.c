@@ -382,7 +382,7 @@ static bool do_on_loop(life_t *self, ac_task_fn *fn, apr_interval_time_t patienc
 static void leave_streams(void *baton)
 {
     wait_t *wait = baton;
-    ac_stream_ending_all(AC_ENDING_ALONE);
+    ac_stream_shutdown_all(AC_SHUTDOWN_THREADS_ENDED);
     open_latch(wait->latch);
     free(wait);
 }
@@ -435,7 +435,7 @@ static void end_blocking(const ac_child_t *child)
     while (apr_atomic_read32((volatile apr_uint32_t *)&child->n_blocking) > 0 && ac_clock() < late) {
         apr_sleep(STOP_LOOK);
     }
-    ac_stream_ending_all(AC_ENDING_LATE);
+    ac_stream_shutdown_all(AC_SHUTDOWN_TIMED_OUT);
 }
 
 void ac_child_stopping(apr_pool_t *pchild, int graceful)
@@ -452,7 +452,7 @@ void ac_child_stopping(apr_pool_t *pchild, int graceful)
         listen_for_end(child);
         ac_loop_post(child->loop, look_at_drain, life);
     } else if (child->threaded) {
-        ac_stream_ending_all(AC_ENDING_CLOSED);
+        ac_stream_shutdown_all(AC_SHUTDOWN_SOCKETS_CLOSED);
         stop_all(life);
         if (!life->stuck) {
             end_blocking(child);

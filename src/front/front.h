@@ -299,54 +299,54 @@ apr_status_t ac_cors_check(ac_request_t *rq);
 apr_status_t ac_host_check(request_rec *r, ac_err_t *err);
 
 /* ---- api_threads.c, api_messages.c, api_runs.c, api_agents.c, api_chat.c, api_health.c ---- */
-ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_thread_get, ac_api_thread_patch, ac_api_thread_delete,
-    ac_api_thread_restore, ac_api_message_send, ac_api_messages_list, ac_api_thread_runs, ac_api_run_get,
-    ac_api_run_steps, ac_api_run_events, ac_api_run_cancel, ac_api_run_approve, ac_api_agents_list, ac_api_agent_get,
-    ac_api_agent_create, ac_api_agent_put, ac_api_agent_delete, ac_api_agent_chat, ac_api_agent_threads,
-    ac_api_agent_thread_get, ac_api_agent_thread_delete, ac_api_chat, ac_api_agent_stream, ac_api_agent_stream_get,
-    ac_api_health, ac_api_ready, ac_api_debug_config;
+ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_threads_get, ac_api_threads_patch, ac_api_threads_delete,
+    ac_api_threads_restore, ac_api_messages_send, ac_api_messages_list, ac_api_runs_list, ac_api_runs_get,
+    ac_api_runs_steps, ac_api_runs_events, ac_api_runs_cancel, ac_api_runs_approve, ac_api_agents_list,
+    ac_api_agents_get, ac_api_agent_manage_create, ac_api_agent_manage_put, ac_api_agent_manage_delete,
+    ac_api_agents_chat, ac_api_agents_threads, ac_api_agents_thread_get, ac_api_agents_thread_delete, ac_api_chat_send,
+    ac_api_chat_stream, ac_api_chat_stream_get, ac_api_health_live, ac_api_health_ready, ac_api_debug_config;
 /* api_agents.c: the agents there are, the same ones to the request's end. surely: also those that were made through the API, which a
  * child that has only begun does not know; it then asks the store, whose errors are this one's. */
-apr_status_t ac_request_agents(ac_request_t *rq, const ac_agents_t **pagents, bool surely);
+apr_status_t ac_request_agents_load(ac_request_t *rq, const ac_agents_t **pagents, bool surely);
 /* api_threads.c, for api_agents.c too: deletes as the query says; the filter `status` of a list of threads. */
 #define AC_DELETED_MESSAGE "Thread deleted successfully"
-apr_status_t ac_thread_delete(ac_request_t *rq, const char *id);
-apr_status_t ac_thread_status_filter(ac_request_t *rq, ac_page_t *page, const char *status);
+apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id);
+apr_status_t ac_api_threads_read_status(ac_request_t *rq, ac_page_t *page, const char *status);
 
-/* ---- docs.c: the contract, and a page that shows it ---- */
-ac_route_fn ac_api_openapi_json, ac_api_openapi_yaml, ac_api_docs, ac_api_docs_file;
+/* ---- api_docs.c: the contract, and a page that shows it ---- */
+ac_route_fn ac_api_docs_openapi_json, ac_api_docs_openapi_yaml, ac_api_docs_page, ac_api_docs_file;
 /* What is wrong with a mount's AgentChatDocs: a sentence, or NULL. */
-const char *ac_docs_problem(const ac_mount_conf_t *mount, apr_pool_t *p);
+const char *ac_api_docs_problem(const ac_mount_conf_t *mount, apr_pool_t *p);
 
-/* ---- talk.c: a request that speaks to an agent ---- */
+/* ---- chat_request.c: a request that speaks to an agent ---- */
 typedef struct ac_dialect_t ac_dialect_t;
-typedef struct ac_talk_form_t { /* how a route's body looks */
-    const char *const *members; /* NULL-terminated */
-    const char *content;        /* the member that is the message: "content", "message" */
-    bool streams;               /* where neither body nor Accept say */
-} ac_talk_form_t;
-typedef struct ac_talk_t {
+typedef struct ac_chat_request_form_t { /* how a route's body looks */
+    const char *const *members;         /* NULL-terminated */
+    const char *content;                /* the member that is the message: "content", "message" */
+    bool streams;                       /* where neither body nor Accept say */
+} ac_chat_request_form_t;
+typedef struct ac_chat_request_t {
     const char *content, *thread_id; /* thread_id NULL: a new thread */
     const ac_agent_t *agent;         /* NULL: none was named */
     const json_t *metadata;
     bool stream, stateless;
-} ac_talk_t;
+} ac_chat_request_t;
 /* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (an unknown agent, an id that
  * is none). */
-apr_status_t ac_talk_read(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form);
+apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *talk, const ac_chat_request_form_t *form);
 /* errors: message_empty, invalid_request at the member `name`, or about the query parameter where from_query. */
-apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *name, bool from_query);
+apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const char *name, bool from_query);
 /* The number of the last event that a client has: Last-Event-ID, else the query parameter `name` where it is not NULL. *pgiven: it was
  * there. errors: invalid_request. */
-apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name);
+apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name);
 /* Starts the turn, or follows the one that its Idempotency-Key has started before, and delivers its events. Returns what the handler
  * returns. */
-int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *dialect);
+int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *talk, const ac_dialect_t *dialect);
 /* The mount's default agent, else the server's; errors: invalid_request. */
-apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent);
+apr_status_t ac_request_agents_default(ac_request_t *rq, const ac_agent_t **pagent);
 /* An agent by id or alias. errors: not_found; invalid_request where it is inactive and must not be. pointer: of the member, or "". */
-apr_status_t ac_talk_agent(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
-                           bool active);
+apr_status_t ac_request_agents_find(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
+                                    bool active);
 
 /* ---- dialect.c: events to bytes ---- */
 typedef struct ac_render_t ac_render_t;
@@ -365,32 +365,32 @@ struct ac_render_t { /* a client's view of one run; zero it, set dialect */
     bool ended; /* the terminal event was rendered */
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat;
-void ac_render_init(ac_render_t *render, const ac_dialect_t *dialect);
+void ac_dialect_render_init(ac_render_t *render, const ac_dialect_t *dialect);
 void ac_render_free(ac_render_t *render);
 
 /* ---- stream.c, park.c: one client of one run ---- */
 /* Starts the turn (takes it) and delivers its events in this dialect: parked where the server can, else blocking. Nothing is sent
  * before the first event; if that is an error it becomes a problem response with its status.
  * Returns what the handler returns: OK, or SUSPENDED. */
-int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect);
+int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect);
 /* Delivers the events of the caller's run that come after this number, past and to come. */
-int ac_stream_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect);
+int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect);
 /* Hooks and the connection filter of parked streams; called from register_hooks. */
-void ac_stream_register(apr_pool_t *p);
-void ac_park_say(const ac_conf_t *conf); /* at the start: warns where each stream holds a thread */
+void ac_delivery_register(apr_pool_t *p);
+void ac_park_wait_warn(const ac_conf_t *conf); /* at the start: warns where each stream holds a thread */
 /* At an ungraceful stop, on the loop thread or after it has ended and before the loop is destroyed: ends every live stream with
  * the event `stopping`, so that all are logged. No stream begins after it. The MPM's own threads may still run. */
 void ac_stream_stop_all(void);
-typedef enum ac_ending_e {
+typedef enum ac_shutdown_e {
     /* The MPM's threads have ended, and streams are still there: on the loop thread. Each ends its request by itself from now on. */
-    AC_ENDING_ALONE,
+    AC_SHUTDOWN_THREADS_ENDED,
     /* The MPM has closed the connections that its threads have, as it does at an ungraceful stop before it says so: on the MPM's thread,
      * at once. A stream whose thread stays with it keeps its client, to tell it the end. */
-    AC_ENDING_CLOSED,
+    AC_SHUTDOWN_SOCKETS_CLOSED,
     /* Its client had time for it: on the MPM's thread. A stream whose thread stays with it is cut off. */
-    AC_ENDING_LATE
-} ac_ending_e;
-void ac_stream_ending_all(ac_ending_e what);
+    AC_SHUTDOWN_TIMED_OUT
+} ac_shutdown_e;
+void ac_stream_shutdown_all(ac_shutdown_e what);
 /* /selftest/stream */
 ac_route_fn ac_api_selftest_stream;
 

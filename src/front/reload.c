@@ -41,7 +41,7 @@ void ac_reload_say(const ac_conf_t *conf)
 
 bool ac_reload_refuses(ac_request_t *rq)
 {
-    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health) {
+    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health_live) {
         return false;
     }
     rq->doing = NULL;

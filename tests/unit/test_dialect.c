@@ -25,7 +25,7 @@ typedef struct out_t {
 static out_t *open_out(const ac_dialect_t *dialect)
 {
     out_t *out = ac_alloc(sizeof(*out));
-    ac_render_init(&out->render, dialect);
+    ac_dialect_render_init(&out->render, dialect);
     ac_buf_init(&out->buf, 1024 * 1024);
     return out;
 }

@@ -72,7 +72,7 @@ static apr_status_t check_writable(ac_request_t *rq, const char *id)
 static apr_status_t check_room(ac_request_t *rq, const char *id)
 {
     const ac_agents_t *agents;
-    apr_status_t status = ac_request_agents(rq, &agents, true);
+    apr_status_t status = ac_request_agents_load(rq, &agents, true);
     if (status == APR_SUCCESS && ac_agents_made(agents) >= AC_MAX_AGENTS && !ac_agents_find(agents, id)) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "there are %d agents already, which is as many as there may be",
                           AC_MAX_AGENTS);
@@ -151,7 +151,7 @@ static int reply_agent(ac_request_t *rq, int status, const char *etag, const jso
     return ac_reply_json(rq, status, agent);
 }
 
-int ac_api_agent_create(ac_request_t *rq)
+int ac_api_agent_manage_create(ac_request_t *rq)
 {
     const char *id = NULL;
     json_t *document;
@@ -177,7 +177,7 @@ int ac_api_agent_create(ac_request_t *rq)
     return status == APR_SUCCESS ? OK : ac_reply_problem(rq, NULL);
 }
 
-int ac_api_agent_put(ac_request_t *rq)
+int ac_api_agent_manage_put(ac_request_t *rq)
 {
     const char *id = rq->args[0];
     json_t *document = NULL;
@@ -205,7 +205,7 @@ int ac_api_agent_put(ac_request_t *rq)
     return status == APR_SUCCESS ? OK : ac_reply_problem(rq, NULL);
 }
 
-int ac_api_agent_delete(ac_request_t *rq)
+int ac_api_agent_manage_delete(ac_request_t *rq)
 {
     ac_store_op_t *result;
     condition_t condition;

@@ -20,7 +20,7 @@ static void take_agents(ac_request_t *rq)
     apr_pool_cleanup_register(rq->r->pool, rq->agents, forget_agents, apr_pool_cleanup_null);
 }
 
-apr_status_t ac_request_agents(ac_request_t *rq, const ac_agents_t **pagents, bool surely)
+apr_status_t ac_request_agents_load(ac_request_t *rq, const ac_agents_t **pagents, bool surely)
 {
     apr_status_t status = APR_SUCCESS;
     ac_store_op_t *result;
@@ -47,16 +47,16 @@ int ac_api_agents_list(ac_request_t *rq)
 {
     const ac_agents_t *agents;
     rq->doing = "listing agents";
-    if (ac_request_agents(rq, &agents, true) != APR_SUCCESS) {
+    if (ac_request_agents_load(rq, &agents, true) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     return ac_reply_json(rq, HTTP_OK, json_pack("{s:o}", "data", ac_agents_json(agents, for_admin(rq))));
 }
 
-int ac_api_agent_get(ac_request_t *rq)
+int ac_api_agents_get(ac_request_t *rq)
 {
     const ac_agent_t *agent;
-    if (ac_talk_agent(rq, &agent, rq->args[0], "", false) != APR_SUCCESS) {
+    if (ac_request_agents_find(rq, &agent, rq->args[0], "", false) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     apr_table_setn(rq->r->headers_out, "ETag", agent->etag);
@@ -66,18 +66,18 @@ int ac_api_agent_get(ac_request_t *rq)
     return ac_reply_json(rq, HTTP_OK, ac_agent_json(agent, for_admin(rq)));
 }
 
-int ac_api_agent_chat(ac_request_t *rq)
+int ac_api_agents_chat(ac_request_t *rq)
 {
     static const char *const members[] = {"message", "thread_id", "stream", NULL};
-    static const ac_talk_form_t form = {members, "message", true};
+    static const ac_chat_request_form_t form = {members, "message", true};
     const ac_agent_t *agent;
-    ac_talk_t talk;
-    if (ac_talk_agent(rq, &agent, rq->args[0], "", true) != APR_SUCCESS ||
-        ac_talk_read(rq, &talk, &form) != APR_SUCCESS) {
+    ac_chat_request_t chat;
+    if (ac_request_agents_find(rq, &agent, rq->args[0], "", true) != APR_SUCCESS ||
+        ac_chat_request_read(rq, &chat, &form) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    talk.agent = agent;
-    return ac_talk_start(rq, &talk, talk.stream ? &ac_dialect_native : &ac_dialect_message);
+    chat.agent = agent;
+    return ac_chat_request_start(rq, &chat, chat.stream ? &ac_dialect_native : &ac_dialect_message);
 }
 
 /* ---- its threads ---- */
@@ -90,16 +90,16 @@ static apr_status_t api_agents_read_page(ac_request_t *rq, ac_page_t *page)
     if (status == APR_SUCCESS) {
         status = ac_request_query_int(rq, &page->offset, "offset", 0, 0, OFFSET_MAX);
     }
-    return status == APR_SUCCESS ? ac_thread_status_filter(rq, page, wanted) : status;
+    return status == APR_SUCCESS ? ac_api_threads_read_status(rq, page, wanted) : status;
 }
 
-int ac_api_agent_threads(ac_request_t *rq)
+int ac_api_agents_threads(ac_request_t *rq)
 {
     const ac_agent_t *agent;
     ac_page_t page = {.limit = 0};
     ac_store_op_t *result;
     rq->doing = "listing the agent's threads";
-    if (ac_talk_agent(rq, &agent, rq->args[0], "", false) != APR_SUCCESS ||
+    if (ac_request_agents_find(rq, &agent, rq->args[0], "", false) != APR_SUCCESS ||
         api_agents_read_page(rq, &page) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
@@ -121,7 +121,7 @@ int ac_api_agent_threads(ac_request_t *rq)
 static apr_status_t find_thread(ac_request_t *rq, ac_store_op_t **presult)
 {
     const ac_agent_t *agent, *owner;
-    apr_status_t status = ac_talk_agent(rq, &agent, rq->args[0], "", false);
+    apr_status_t status = ac_request_agents_find(rq, &agent, rq->args[0], "", false);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -168,7 +168,7 @@ static apr_status_t read_more(ac_request_t *rq, history_t *history)
     return APR_SUCCESS;
 }
 
-int ac_api_agent_thread_get(ac_request_t *rq)
+int ac_api_agents_thread_get(ac_request_t *rq)
 {
     ac_store_op_t *thread;
     history_t history = {.has_more = true};
@@ -197,10 +197,10 @@ int ac_api_agent_thread_get(ac_request_t *rq)
     return ac_reply_json(rq, HTTP_OK, json_incref(thread->out));
 }
 
-int ac_api_agent_thread_delete(ac_request_t *rq)
+int ac_api_agents_thread_delete(ac_request_t *rq)
 {
     ac_store_op_t *thread;
-    if (find_thread(rq, &thread) != APR_SUCCESS || ac_thread_delete(rq, rq->args[1]) != APR_SUCCESS) {
+    if (find_thread(rq, &thread) != APR_SUCCESS || ac_api_threads_remove(rq, rq->args[1]) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     return ac_reply_json(rq, HTTP_OK, json_pack("{s:s}", "message", AC_DELETED_MESSAGE));

@@ -34,12 +34,12 @@ static int reply_text(ac_request_t *rq, const char *type, const char *text)
     return ac_reply_text(rq, type, text, strlen(text));
 }
 
-int ac_api_openapi_json(ac_request_t *rq)
+int ac_api_docs_openapi_json(ac_request_t *rq)
 {
     return reply_text(rq, "application/json", ac_openapi_json);
 }
 
-int ac_api_openapi_yaml(ac_request_t *rq)
+int ac_api_docs_openapi_yaml(ac_request_t *rq)
 {
     return reply_text(rq, "application/yaml", ac_openapi_yaml);
 }
@@ -62,7 +62,7 @@ static const char *plain_page(apr_pool_t *p)
         apr_array_pstrcat(p, rows, 0), "</table>\n</html>\n", NULL);
 }
 
-int ac_api_docs(ac_request_t *rq)
+int ac_api_docs_page(ac_request_t *rq)
 {
     return reply_text(rq, "text/html; charset=utf-8", rq->mount->docs ? swagger_page : plain_page(rq->r->pool));
 }
@@ -72,7 +72,7 @@ static const char *type_of(const char *name)
     return !strcmp(name + strlen(name) - 2, "js") ? "text/javascript; charset=utf-8" : "text/css; charset=utf-8";
 }
 
-const char *ac_docs_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
+const char *ac_api_docs_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
 {
     apr_finfo_t info;
     if (!mount->docs ||

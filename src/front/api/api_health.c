@@ -15,7 +15,7 @@ APLOG_USE_MODULE(agentchat);
 #define FRESH apr_time_from_sec(2)
 #define PROBE_PATIENCE apr_time_from_sec(3)
 
-int ac_api_health(ac_request_t *rq)
+int ac_api_health_live(ac_request_t *rq)
 {
     return ac_reply_json(rq, HTTP_OK,
                          json_pack("{s:s, s:s, s:s}", "status", "healthy", "service", "agentchat", "version",
@@ -286,7 +286,7 @@ static void put_details(json_t *answer, const found_t *found, ac_child_t *child,
     ac_json_put(answer, "runs", json_integer(ac_engine_active(child->engine)));
 }
 
-int ac_api_ready(ac_request_t *rq)
+int ac_api_health_ready(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
     const char *shared = NULL;

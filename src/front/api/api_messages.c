@@ -14,16 +14,16 @@ static apr_status_t check_thread_id(ac_request_t *rq)
     return ac_err_set(&rq->err, AC_NOT_FOUND, "no thread with this id");
 }
 
-int ac_api_message_send(ac_request_t *rq)
+int ac_api_messages_send(ac_request_t *rq)
 {
     static const char *const members[] = {"content", "stream", "agent_id", "metadata", NULL};
-    static const ac_talk_form_t form = {members, "content", false};
-    ac_talk_t talk;
-    if (check_thread_id(rq) != APR_SUCCESS || ac_talk_read(rq, &talk, &form) != APR_SUCCESS) {
+    static const ac_chat_request_form_t form = {members, "content", false};
+    ac_chat_request_t chat;
+    if (check_thread_id(rq) != APR_SUCCESS || ac_chat_request_read(rq, &chat, &form) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    talk.thread_id = rq->args[0];
-    return ac_talk_start(rq, &talk, talk.stream ? &ac_dialect_native : &ac_dialect_message);
+    chat.thread_id = rq->args[0];
+    return ac_chat_request_start(rq, &chat, chat.stream ? &ac_dialect_native : &ac_dialect_message);
 }
 
 static apr_status_t api_messages_read_page(ac_request_t *rq, ac_page_t *page)

@@ -16,7 +16,7 @@ static int reply_store(ac_request_t *rq, ac_store_op_t *op)
     return ac_reply_json(rq, HTTP_OK, json_incref(result->out));
 }
 
-int ac_api_thread_runs(ac_request_t *rq)
+int ac_api_runs_list(ac_request_t *rq)
 {
     rq->doing = "listing the thread's runs";
     if (!ac_id_valid(rq->args[0], "thread_")) {
@@ -47,25 +47,25 @@ static int reply_of_run(ac_request_t *rq, ac_store_verb_e verb)
     return reply_store(rq, ac_store_op_create(verb, rq->owner, rq->args[0]));
 }
 
-int ac_api_run_get(ac_request_t *rq)
+int ac_api_runs_get(ac_request_t *rq)
 {
     rq->doing = "reading the run";
     return reply_of_run(rq, AC_STORE_RUN_GET);
 }
 
-int ac_api_run_steps(ac_request_t *rq)
+int ac_api_runs_steps(ac_request_t *rq)
 {
     rq->doing = "reading the run's steps";
     return reply_of_run(rq, AC_STORE_STEP_LIST);
 }
 
-int ac_api_run_events(ac_request_t *rq)
+int ac_api_runs_events(ac_request_t *rq)
 {
     uint64_t after = 0;
     bool given = false;
     ac_store_op_t *result;
     rq->doing = "following the run";
-    if (check_run_id(rq) != APR_SUCCESS || ac_talk_after(rq, &after, &given, "after") != APR_SUCCESS) {
+    if (check_run_id(rq) != APR_SUCCESS || ac_chat_request_last_event(rq, &after, &given, "after") != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     /* A live run can be followed although its store is out; whose it is stands in its log too. */
@@ -74,7 +74,7 @@ int ac_api_run_events(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     ac_err_init(&rq->err);
-    return ac_stream_follow(rq, rq->args[0], after, &ac_dialect_native);
+    return ac_delivery_follow(rq, rq->args[0], after, &ac_dialect_native);
 }
 
 /* Of those processes that share the store, on whichever machine, one holds the run: it sees what is left there for it. */
@@ -153,7 +153,7 @@ static apr_status_t cancel_run(ac_request_t *rq)
 
 /* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose it is, and what is
  * stored of it. A run without a log is left alone while the store is out: that it will be cancelled could not be answered. */
-int ac_api_run_cancel(ac_request_t *rq)
+int ac_api_runs_cancel(ac_request_t *rq)
 {
     ac_store_op_t *result;
     json_t *stored = NULL;
@@ -228,7 +228,7 @@ static apr_status_t check_waits(ac_request_t *rq, const json_t *run)
     return APR_SUCCESS;
 }
 
-int ac_api_run_approve(ac_request_t *rq)
+int ac_api_runs_approve(ac_request_t *rq)
 {
     ac_word_t word = {rq->args[0], rq->owner, NULL, NULL};
     ac_store_op_t *result;

@@ -92,6 +92,6 @@ int ac_api_selftest_stream(ac_request_t *rq)
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return ac_reply_problem(rq, NULL);
     }
-    ac_source_t source = {selftest_start, selftest_drop, test};
-    return ac_stream_deliver(rq, &source, &selftest_dialect);
+    ac_event_source_t source = {selftest_start, selftest_drop, test};
+    return ac_delivery_start(rq, &source, &selftest_dialect);
 }

@@ -68,7 +68,7 @@ static apr_status_t api_threads_read_agent(ac_request_t *rq, const ac_agent_t **
     apr_status_t status = ac_json_string(&agent_id, rq->body, "agent_id", false, &rq->err);
     *pagent = NULL;
     if (status == APR_SUCCESS && agent_id) {
-        return ac_talk_agent(rq, pagent, agent_id, "/agent_id", true);
+        return ac_request_agents_find(rq, pagent, agent_id, "/agent_id", true);
     }
     *pagent = rq->mount->default_agent ? rq->mount->default_agent : ac_child()->conf->registry.default_agent;
     return status;
@@ -135,7 +135,7 @@ int ac_api_threads_create(ac_request_t *rq)
 
 /* ---- list and show ---- */
 
-apr_status_t ac_thread_status_filter(ac_request_t *rq, ac_page_t *page, const char *status)
+apr_status_t ac_api_threads_read_status(ac_request_t *rq, ac_page_t *page, const char *status)
 {
     if (status && strcmp(status, "active") && strcmp(status, "archived") && strcmp(status, "deleted")) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "status must be active, archived or deleted");
@@ -157,7 +157,7 @@ static apr_status_t read_order(ac_request_t *rq, ac_page_t *page)
 static apr_status_t read_filters(ac_request_t *rq, ac_page_t *page)
 {
     const char *agent_id = ac_request_query(rq, "agent_id");
-    apr_status_t status = ac_thread_status_filter(rq, page, ac_request_query(rq, "status"));
+    apr_status_t status = ac_api_threads_read_status(rq, page, ac_request_query(rq, "status"));
     if (status == APR_SUCCESS) {
         status = read_order(rq, page);
     }
@@ -166,7 +166,7 @@ static apr_status_t read_filters(ac_request_t *rq, ac_page_t *page)
     }
     /* An agent that is configured no more may still have threads. */
     const ac_agents_t *agents;
-    ac_request_agents(rq, &agents, false);
+    ac_request_agents_load(rq, &agents, false);
     const ac_agent_t *agent = ac_agents_find(agents, agent_id);
     agent_id = agent ? agent->id : agent_id;
     if (!*agent_id || strlen(agent_id) >= sizeof(page->agent_id)) {
@@ -194,7 +194,7 @@ int ac_api_threads_list(ac_request_t *rq)
     return ac_reply_json(rq, HTTP_OK, json_incref(result->out));
 }
 
-int ac_api_thread_get(ac_request_t *rq)
+int ac_api_threads_get(ac_request_t *rq)
 {
     const char *id;
     ac_store_op_t *result;
@@ -293,7 +293,7 @@ static apr_status_t api_threads_change_if(ac_request_t *rq, json_t *change, cons
     return status;
 }
 
-int ac_api_thread_patch(ac_request_t *rq)
+int ac_api_threads_patch(ac_request_t *rq)
 {
     const char *id;
     json_t *change = NULL;
@@ -311,17 +311,17 @@ int ac_api_thread_patch(ac_request_t *rq)
 
 /* ---- delete and restore ---- */
 
-int ac_api_thread_delete(ac_request_t *rq)
+int ac_api_threads_delete(ac_request_t *rq)
 {
     const char *id;
-    if (thread_id(rq, &id) != APR_SUCCESS || ac_thread_delete(rq, id) != APR_SUCCESS) {
+    if (thread_id(rq, &id) != APR_SUCCESS || ac_api_threads_remove(rq, id) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     return ac_reply_json(rq, HTTP_OK,
                          json_pack("{s:s, s:b, s:s}", "id", id, "deleted", 1, "message", AC_DELETED_MESSAGE));
 }
 
-apr_status_t ac_thread_delete(ac_request_t *rq, const char *id)
+apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id)
 {
     bool hard;
     ac_store_op_t *result;
@@ -339,7 +339,7 @@ apr_status_t ac_thread_delete(ac_request_t *rq, const char *id)
     return ac_request_store(rq, op, &result);
 }
 
-int ac_api_thread_restore(ac_request_t *rq)
+int ac_api_threads_restore(ac_request_t *rq)
 {
     static const char *const members[] = {NULL};
     const char *id;

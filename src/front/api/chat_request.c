@@ -16,14 +16,14 @@ static apr_status_t check_active(ac_request_t *rq, const ac_agent_t *agent, cons
     return problem ? ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s", problem) : APR_SUCCESS;
 }
 
-apr_status_t ac_talk_agent(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
-                           bool active)
+apr_status_t ac_request_agents_find(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
+                                    bool active)
 {
     const ac_agents_t *agents;
-    apr_status_t status = ac_request_agents(rq, &agents, false);
+    apr_status_t status = ac_request_agents_load(rq, &agents, false);
     *pagent = ac_agents_find(agents, id);
     if (!*pagent) {
-        status = ac_request_agents(rq, &agents, true);
+        status = ac_request_agents_load(rq, &agents, true);
         *pagent = ac_agents_find(agents, id);
     }
     if (status != APR_SUCCESS) {
@@ -35,14 +35,14 @@ apr_status_t ac_talk_agent(ac_request_t *rq, const ac_agent_t **pagent, const ch
     return active ? check_active(rq, *pagent, pointer) : APR_SUCCESS;
 }
 
-static const ac_agent_t *talk_default_agent(const ac_request_t *rq)
+static const ac_agent_t *chat_request_default_agent(const ac_request_t *rq)
 {
     return rq->mount->default_agent ? rq->mount->default_agent : ac_child()->conf->registry.default_agent;
 }
 
-apr_status_t ac_talk_default_agent(ac_request_t *rq, const ac_agent_t **pagent)
+apr_status_t ac_request_agents_default(ac_request_t *rq, const ac_agent_t **pagent)
 {
-    *pagent = talk_default_agent(rq);
+    *pagent = chat_request_default_agent(rq);
     if (!*pagent) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST,
                           "no agent was named and the server has no default agent; its "
@@ -74,7 +74,7 @@ static size_t skip_blank(const char *text)
     return 0;
 }
 
-static bool talk_is_blank(const char *text)
+static bool chat_request_is_blank(const char *text)
 {
     size_t n = 1;
     while (*text && n) {
@@ -84,7 +84,7 @@ static bool talk_is_blank(const char *text)
     return !*text;
 }
 
-apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *name, bool from_query)
+apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const char *name, bool from_query)
 {
     char pointer[AC_ERR_POINTER_SIZE] = "";
     if (!from_query) {
@@ -94,14 +94,14 @@ apr_status_t ac_talk_check(ac_request_t *rq, const char *content, const char *na
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s may have at most %d bytes", name,
                              AC_MAX_CONTENT);
     }
-    if (talk_is_blank(content)) {
+    if (chat_request_is_blank(content)) {
         return ac_err_set_at(&rq->err, AC_MESSAGE_EMPTY, pointer, "%s has nothing but white space", name);
     }
     return APR_SUCCESS;
 }
 
 /* The thread it goes on with: thread_id, or conversation_id as an older client calls it. */
-static apr_status_t read_thread_id(ac_request_t *rq, ac_talk_t *talk)
+static apr_status_t read_thread_id(ac_request_t *rq, ac_chat_request_t *chat)
 {
     const char *thread_id, *conversation_id;
     ac_err_t *err = &rq->err;
@@ -117,54 +117,54 @@ static apr_status_t read_thread_id(ac_request_t *rq, ac_talk_t *talk)
                              "conversation_id and thread_id mean the same "
                              "and differ");
     }
-    talk->thread_id = thread_id ? thread_id : conversation_id;
-    if (talk->thread_id && !ac_id_valid(talk->thread_id, "thread_")) {
+    chat->thread_id = thread_id ? thread_id : conversation_id;
+    if (chat->thread_id && !ac_id_valid(chat->thread_id, "thread_")) {
         return ac_err_set_at(err, AC_NOT_FOUND, thread_id ? "/thread_id" : "/conversation_id",
                              "no thread with this id");
     }
     return APR_SUCCESS;
 }
 
-static apr_status_t read_options(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form)
+static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
 {
     const char *agent_id = NULL;
     bool fallback = ac_request_prefers_stream(rq, form->streams);
-    apr_status_t status = ac_json_bool(&talk->stream, rq->body, "stream", fallback, &rq->err);
+    apr_status_t status = ac_json_bool(&chat->stream, rq->body, "stream", fallback, &rq->err);
     if (status == APR_SUCCESS) {
-        status = read_thread_id(rq, talk);
+        status = read_thread_id(rq, chat);
     }
     if (status == APR_SUCCESS) {
-        talk->metadata = json_object_get(rq->body, "metadata");
-        status = ac_record_check_metadata(talk->metadata, &rq->err);
+        chat->metadata = json_object_get(rq->body, "metadata");
+        status = ac_record_check_metadata(chat->metadata, &rq->err);
     }
     if (status == APR_SUCCESS) {
         status = ac_json_string(&agent_id, rq->body, "agent_id", false, &rq->err);
     }
     if (status == APR_SUCCESS && agent_id) {
-        status = ac_talk_agent(rq, &talk->agent, agent_id, "/agent_id", true);
+        status = ac_request_agents_find(rq, &chat->agent, agent_id, "/agent_id", true);
     }
     return status;
 }
 
-apr_status_t ac_talk_read(ac_request_t *rq, ac_talk_t *talk, const ac_talk_form_t *form)
+apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
 {
-    memset(talk, 0, sizeof(*talk));
+    memset(chat, 0, sizeof(*chat));
     apr_status_t status = ac_request_body(rq, true);
     if (status == APR_SUCCESS) {
         status = ac_json_only(rq->body, form->members, &rq->err);
     }
     if (status == APR_SUCCESS) {
-        status = ac_json_string(&talk->content, rq->body, form->content, true, &rq->err);
+        status = ac_json_string(&chat->content, rq->body, form->content, true, &rq->err);
     }
     if (status == APR_SUCCESS) {
-        status = ac_talk_check(rq, talk->content, form->content, false);
+        status = ac_chat_request_check(rq, chat->content, form->content, false);
     }
-    return status == APR_SUCCESS ? read_options(rq, talk, form) : status;
+    return status == APR_SUCCESS ? read_options(rq, chat, form) : status;
 }
 
 /* ---- said before ---- */
 
-apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name)
+apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name)
 {
     const char *header = apr_table_get(rq->r->headers_in, "Last-Event-ID");
     const char *text = header && *header ? header : name ? ac_request_query(rq, name) : NULL;
@@ -182,7 +182,7 @@ apr_status_t ac_talk_after(ac_request_t *rq, uint64_t *pafter, bool *pgiven, con
     return APR_SUCCESS;
 }
 
-static apr_status_t talk_read_key(ac_request_t *rq, const char **pkey)
+static apr_status_t chat_request_read_key(ac_request_t *rq, const char **pkey)
 {
     const char *key = apr_table_get(rq->r->headers_in, "Idempotency-Key");
     *pkey = key && *key ? key : NULL;
@@ -249,10 +249,10 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 {
     const char *key = NULL;
     bool given = false;
-    apr_status_t status = turn->stateless ? APR_SUCCESS : talk_read_key(rq, &key);
+    apr_status_t status = turn->stateless ? APR_SUCCESS : chat_request_read_key(rq, &key);
     *prun_id = NULL;
     if (status == APR_SUCCESS && !turn->stateless) {
-        status = ac_talk_after(rq, &turn->after, &given, NULL);
+        status = ac_chat_request_last_event(rq, &turn->after, &given, NULL);
     }
     if (status == APR_SUCCESS && given && !key) {
         status = ac_err_set(&rq->err, AC_INVALID_REQUEST,
@@ -271,24 +271,24 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 
 /* ---- the turn ---- */
 
-int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *dialect)
+int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat, const ac_dialect_t *dialect)
 {
-    ac_turn_t *turn = ac_turn_create(talk->agent, rq->owner, talk->content);
+    ac_turn_t *turn = ac_turn_create(chat->agent, rq->owner, chat->content);
     if (!turn) {
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return ac_reply_problem(rq, NULL);
     }
     const ac_agents_t *agents;
     /* A thread's own agent may be one that this child has yet to hear of. */
-    apr_status_t status = ac_request_agents(rq, &agents, !talk->agent && talk->thread_id);
+    apr_status_t status = ac_request_agents_load(rq, &agents, !chat->agent && chat->thread_id);
     turn->agents = ac_agents_ref(rq->agents);
-    turn->fallback_agent = talk_default_agent(rq);
-    turn->stateless = talk->stateless;
-    apr_cpystrn(turn->thread_id, talk->thread_id ? talk->thread_id : "", sizeof(turn->thread_id));
+    turn->fallback_agent = chat_request_default_agent(rq);
+    turn->stateless = chat->stateless;
+    apr_cpystrn(turn->thread_id, chat->thread_id ? chat->thread_id : "", sizeof(turn->thread_id));
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
-    if (talk->metadata && !json_is_null(talk->metadata)) {
+    if (chat->metadata && !json_is_null(chat->metadata)) {
         /* A copy: the loop thread will own it, and the body is freed with the request. */
-        turn->metadata = json_deep_copy(talk->metadata);
+        turn->metadata = json_deep_copy(chat->metadata);
     }
     turn->leave = rq->mount->on_disconnect;
     turn->quota = ac_limits_quota(rq);
@@ -299,9 +299,9 @@ int ac_talk_start(ac_request_t *rq, const ac_talk_t *talk, const ac_dialect_t *d
         status = read_earlier(rq, turn, &run_id);
     }
     if (status == APR_SUCCESS && !run_id) {
-        return ac_stream_run(rq, turn, dialect);
+        return ac_delivery_run(rq, turn, dialect);
     }
     uint64_t after = turn->after;
     ac_turn_free(turn);
-    return status == APR_SUCCESS ? ac_stream_follow(rq, run_id, after, dialect) : ac_reply_problem(rq, NULL);
+    return status == APR_SUCCESS ? ac_delivery_follow(rq, run_id, after, dialect) : ac_reply_problem(rq, NULL);
 }

@@ -305,7 +305,7 @@ static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_se
         problem = ac_cors_problem(mount, cmd->pool);
     }
     if (!problem) {
-        problem = ac_docs_problem(mount, cmd->pool);
+        problem = ac_api_docs_problem(mount, cmd->pool);
     }
     if (problem) {
         return problem;

@@ -203,9 +203,9 @@ void ac_event_logs_prepare(ac_check_t *check); /* makes the directories and sets
 /* limits.c: opens the table of counts, in memory, below the state directory, or for this start of httpd only. */
 void ac_limits_prepare(ac_check_t *check);
 
-/* ---- hold.c ---- */
+/* ---- blocking_streams.c ---- */
 /* The limits of streams that hold a thread, where they were not given; warns where HTTP/2 is offered. For post_config. */
-void ac_hold_prepare(ac_check_t *check);
+void ac_blocking_streams_configure(ac_check_t *check);
 
 /* ---- config_mount.c ---- */
 bool ac_mount_is_in(const server_rec *s); /* whether this server has a mount */

@@ -225,7 +225,7 @@ int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
         return OK;
     }
     if (conf->active) {
-        ac_hold_prepare(&check);
+        ac_blocking_streams_configure(&check);
     }
     if (conf->active && conf->needs_state_dir) {
         make_state_dir(&check);
@@ -247,7 +247,7 @@ int ac_config_post(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
         ac_reload_say(conf);
     }
     if (conf->active) {
-        ac_park_say(conf);
+        ac_park_wait_warn(conf);
     }
     return result;
 }

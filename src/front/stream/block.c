@@ -59,14 +59,14 @@ static void free_blocked(ac_stream_t *stream)
         close(blocked->spare_fd);
     }
     pthread_mutex_destroy(&blocked->lock);
-    ac_stream_done(stream);
+    ac_stream_cleanup(stream);
     free(blocked);
 }
 
 /* ---- the loop's side ---- */
 
 /* Takes a reference of event. false: there is no room. With the lock held. */
-static bool stream_block_append(blocked_t *blocked, ac_event_t *event)
+static bool block_append(blocked_t *blocked, ac_event_t *event)
 {
     /* Who is not behind is told an event however long it is. */
     bool behind = blocked->n_events >= PART_EVENTS || blocked->bytes >= PART_BYTES;
@@ -89,7 +89,7 @@ static bool stream_block_append(blocked_t *blocked, ac_event_t *event)
     return true;
 }
 
-static void stream_block_wake(const blocked_t *blocked)
+static void block_wake(const blocked_t *blocked)
 {
     uint64_t one = 1;
     while (write(blocked->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
@@ -100,17 +100,17 @@ static void hand_over(blocked_t *blocked, ac_event_t *event)
 {
     pthread_mutex_lock(&blocked->lock);
     bool was_empty = !blocked->n_events && !blocked->overflow;
-    if (!blocked->overflow && !stream_block_append(blocked, event)) {
+    if (!blocked->overflow && !block_append(blocked, event)) {
         blocked->overflow = true;
     }
     pthread_mutex_unlock(&blocked->lock);
     if (was_empty) {
-        stream_block_wake(blocked);
+        block_wake(blocked);
     }
 }
 
 /* A worker that is behind is told no more than it can send soon. */
-static bool stream_block_has_room(ac_follower_t *follower)
+static bool block_has_room(ac_follower_t *follower)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
     pthread_mutex_lock(&blocked->lock);
@@ -121,10 +121,10 @@ static bool stream_block_has_room(ac_follower_t *follower)
 }
 
 /* What the worker cannot take now stays in the run's log, where there is one. */
-static void stream_block_on_event(ac_follower_t *follower, ac_event_t *event)
+static void block_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
-    if (!stream_block_has_room(follower) && event->seq &&
+    if (!block_has_room(follower) && event->seq &&
         ac_follower_back(blocked->stream.child->engine, follower, blocked->told)) {
         return;
     }
@@ -136,20 +136,20 @@ static void stream_block_on_event(ac_follower_t *follower, ac_event_t *event)
 }
 
 /* The worker has taken what there was. */
-static void stream_block_on_taken(void *baton)
+static void block_on_taken(void *baton)
 {
     ac_stream_t *stream = baton;
     ac_follower_ready(&stream->follower);
     ac_stream_unref(stream);
 }
 
-static void stream_block_begin(void *baton)
+static void block_begin(void *baton)
 {
     ac_stream_t *stream = baton;
     stream->source.start(stream->source.baton, stream->child->loop, &stream->follower);
 }
 
-static void stream_block_leave(void *baton)
+static void block_leave(void *baton)
 {
     ac_stream_t *stream = baton;
     ac_channel_leave(&stream->follower);
@@ -168,17 +168,17 @@ static bool stop_blocked(ac_stream_t *stream)
 
 /* ---- the end of the process ---- */
 
-static void ending_blocked(ac_stream_t *stream, ac_ending_e what)
+static void block_on_shutdown(ac_stream_t *stream, ac_shutdown_e what)
 {
     blocked_t *blocked = (blocked_t *)stream;
     apr_os_sock_t fd = -1;
     pthread_mutex_lock(&blocked->lock);
     bool open = blocked->socket && apr_os_sock_get(&fd, blocked->socket) == APR_SUCCESS && fd >= 0;
-    if (what == AC_ENDING_CLOSED && blocked->socket && !open && blocked->spare_fd >= 0) {
+    if (what == AC_SHUTDOWN_SOCKETS_CLOSED && blocked->socket && !open && blocked->spare_fd >= 0) {
         /* The connection is as it was; the server closes the descriptor when it has ended it. */
         apr_os_sock_put(&blocked->socket, &blocked->spare_fd, NULL);
         blocked->spare_fd = -1;
-    } else if (what == AC_ENDING_LATE && open) {
+    } else if (what == AC_SHUTDOWN_TIMED_OUT && open) {
         shutdown(fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&blocked->lock);
@@ -253,8 +253,8 @@ static bool send_waiting(blocked_t *blocked)
 {
     ac_stream_t *stream = &blocked->stream;
     conn_rec *c = blocked->r->connection;
-    while (ac_stream_waits(stream) && !c->aborted) {
-        if (ac_stream_pass(stream, blocked->r, blocked->brigade, true) != APR_SUCCESS) {
+    while (ac_stream_has_output(stream) && !c->aborted) {
+        if (ac_stream_output_flush(stream, blocked->r, blocked->brigade, true) != APR_SUCCESS) {
             c->aborted = 1;
         }
         blocked->wrote = ac_clock();
@@ -279,12 +279,12 @@ static bool take_events(blocked_t *blocked)
     pthread_mutex_unlock(&blocked->lock);
     if (hungry) {
         ac_stream_ref(&blocked->stream);
-        ac_loop_post(blocked->stream.child->loop, stream_block_on_taken, blocked);
+        ac_loop_post(blocked->stream.child->loop, block_on_taken, blocked);
     }
     for (int i = 0; i < n; i++) {
-        ac_stream_take(&blocked->stream, events[i]);
+        ac_stream_render(&blocked->stream, events[i]);
         ac_event_unref(events[i]);
-        if (blocked->stream.out.len >= AC_PASS_MAX) {
+        if (blocked->stream.out.len >= AC_FLUSH_MAX) {
             send_waiting(blocked);
         }
     }
@@ -292,7 +292,7 @@ static bool take_events(blocked_t *blocked)
     return !overflow && !blocked->stream.overflow;
 }
 
-static apr_interval_time_t stream_block_time_left(const blocked_t *blocked, bool watched)
+static apr_interval_time_t block_time_left(const blocked_t *blocked, bool watched)
 {
     const ac_stream_t *stream = &blocked->stream;
     apr_interval_time_t left = -1;
@@ -306,13 +306,13 @@ static apr_interval_time_t stream_block_time_left(const blocked_t *blocked, bool
     return left;
 }
 
-/* The client has sent its end: see ac_stream_probe(). */
+/* The client has sent its end: see ac_stream_output_probe(). */
 static void see_end(blocked_t *blocked, int fd)
 {
     conn_rec *c = blocked->r->connection;
     blocked->half_closed = true;
-    ac_stream_expect_reset(fd, blocked->r->server->timeout);
-    if (ac_stream_probe(&blocked->stream, blocked->r, blocked->brigade) != APR_SUCCESS) {
+    ac_stream_output_set_keepalive(fd, blocked->r->server->timeout);
+    if (ac_stream_output_probe(&blocked->stream, blocked->r, blocked->brigade) != APR_SUCCESS) {
         c->aborted = 1;
     }
 }
@@ -329,7 +329,7 @@ static bool wait_event(blocked_t *blocked)
     if (!c->master) {
         apr_os_sock_get(&fds[1].fd, ap_get_conn_socket(c));
     }
-    apr_interval_time_t left = stream_block_time_left(blocked, fds[1].fd >= 0);
+    apr_interval_time_t left = block_time_left(blocked, fds[1].fd >= 0);
     int n = poll(fds, 3, left < 0 ? -1 : (int)((left + 999) / 1000));
     /* A descriptor that is none any more says nothing about the client: the MPM has closed it, and there will be another one. */
     bool closed = !c->master && (fds[1].fd < 0 || (n > 0 && (fds[1].revents & POLLNVAL)));
@@ -356,8 +356,8 @@ static void stay(blocked_t *blocked)
             blocked->r->connection->aborted = 1;
             return;
         }
-        if (!ac_stream_waits(stream) && stream_block_time_left(blocked, true) == 0) {
-            ac_stream_beat(stream);
+        if (!ac_stream_has_output(stream) && block_time_left(blocked, true) == 0) {
+            ac_stream_heartbeat(stream);
         }
         if (!send_waiting(blocked)) {
             return;
@@ -365,14 +365,14 @@ static void stay(blocked_t *blocked)
     }
 }
 
-static blocked_t *stream_block_create(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+static blocked_t *block_create(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
 {
     blocked_t *blocked = ac_alloc(sizeof(*blocked));
     blocked->stream.stop = stop_blocked;
-    blocked->stream.ending = ending_blocked;
+    blocked->stream.ending = block_on_shutdown;
     blocked->stream.free = free_blocked;
-    blocked->stream.follower.on_event = stream_block_on_event;
-    blocked->stream.follower.has_room = stream_block_has_room;
+    blocked->stream.follower.on_event = block_on_event;
+    blocked->stream.follower.has_room = block_has_room;
     blocked->r = rq->r;
     blocked->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
     blocked->signal_fd = blocked->spare_fd = -1;
@@ -401,30 +401,30 @@ leave:
     return NULL;
 }
 
-int ac_block_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+int ac_block_deliver(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
 {
     ac_child_t *child = ac_child();
     blocked_t *blocked = NULL;
-    bool held = ac_hold_take(rq) == APR_SUCCESS;
+    bool held = ac_blocking_streams_acquire(rq) == APR_SUCCESS;
     apr_atomic_inc32(&child->n_blocking);
     if (held) {
-        blocked = stream_block_create(rq, source, dialect);
+        blocked = block_create(rq, source, dialect);
     }
     if (held && !blocked) {
-        ac_hold_leave(rq->r->connection);
+        ac_blocking_streams_release(rq->r->connection);
     }
     if (!blocked) {
         apr_atomic_dec32(&child->n_blocking);
         source->drop(source->baton);
         return ac_reply_problem(rq, NULL);
     }
-    ac_stream_ref(&blocked->stream); /* the loop's, until stream_block_leave() */
-    ac_loop_post(child->loop, stream_block_begin, blocked);
+    ac_stream_ref(&blocked->stream); /* the loop's, until block_leave() */
+    ac_loop_post(child->loop, block_begin, blocked);
     stay(blocked);
     leave_socket(blocked);
-    ac_loop_post(child->loop, stream_block_leave, blocked);
+    ac_loop_post(child->loop, block_leave, blocked);
     ac_stream_unref(&blocked->stream);
-    ac_hold_leave(rq->r->connection);
+    ac_blocking_streams_release(rq->r->connection);
     apr_atomic_dec32(&child->n_blocking);
     return OK;
 }

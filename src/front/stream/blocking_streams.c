@@ -21,110 +21,111 @@ APLOG_USE_MODULE(agentchat);
 #define SHARE(threads) \
     ((threads)*3 / 4 > 0 ? (threads)*3 / 4 : 1) /* that streams may hold, so that others get through */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for what follows, and the ac_hold_t of each connection */
+static pthread_mutex_t lock =
+    PTHREAD_MUTEX_INITIALIZER; /* for what follows, and the ac_http2_streams_t of each connection */
 static int n_threads, n_http2;
 
-static ac_hold_t *hold_of(const conn_rec *c)
+static ac_http2_streams_t *http2_streams_of(const conn_rec *c)
 {
     ac_conn_t *conn = c->master ? ap_get_module_config(c->master->conn_config, &agentchat_module) : NULL;
-    return conn ? &conn->hold : NULL;
+    return conn ? &conn->h2 : NULL;
 }
 
 /* The first request of a connection that we see: there were not fewer places before it than there are for it. */
-static void see(ac_hold_t *hold, const request_rec *r)
+static void see(ac_http2_streams_t *h2, const request_rec *r)
 {
-    if (hold->changed) {
+    if (h2->changed) {
         return;
     }
-    hold->places = PLACES_FIRST;
-    hold->changed = r->request_time;
+    h2->places = PLACES_FIRST;
+    h2->changed = r->request_time;
 }
 
 /* ---- a stream comes and goes ---- */
 
 /* What there are too many of, for the client; NULL: it may come. With the lock held. */
-static const char *hold_take(const ac_conf_t *conf, ac_hold_t *hold, bool http2)
+static const char *try_acquire(const ac_conf_t *conf, ac_http2_streams_t *h2, bool http2)
 {
     static const char full[] = "this server process has as many streams as it may have";
-    bool needs_thread = !http2 || !hold || !hold->n_streams;
+    bool needs_thread = !http2 || !h2 || !h2->n_streams;
     if (needs_thread && n_threads >= conf->max_blocking_streams) {
         return full;
     }
     if (http2 && n_http2 >= conf->max_http2_streams) {
         return full;
     }
-    if (hold && hold->n_streams >= hold->places - 1) {
+    if (h2 && h2->n_streams >= h2->places - 1) {
         return "this HTTP/2 connection has as many streams as it may have now; it may have more when it has been answered more";
     }
     n_threads += needs_thread;
     n_http2 += http2;
-    if (hold) {
-        hold->n_streams++;
+    if (h2) {
+        h2->n_streams++;
     }
     return NULL;
 }
 
-apr_status_t ac_hold_take(ac_request_t *rq)
+apr_status_t ac_blocking_streams_acquire(ac_request_t *rq)
 {
     conn_rec *c = rq->r->connection;
-    ac_hold_t *hold = hold_of(c);
+    ac_http2_streams_t *h2 = http2_streams_of(c);
     pthread_mutex_lock(&lock);
-    if (hold) {
-        see(hold, rq->r);
+    if (h2) {
+        see(h2, rq->r);
     }
-    const char *problem = hold_take(ac_conf(), hold, c->master != NULL);
+    const char *problem = try_acquire(ac_conf(), h2, c->master != NULL);
     pthread_mutex_unlock(&lock);
     return problem ? ac_err_set(&rq->err, AC_OVERLOADED, "%s", problem) : APR_SUCCESS;
 }
 
-bool ac_hold_thread(void)
+bool ac_blocking_streams_acquire_thread(void)
 {
     pthread_mutex_lock(&lock);
-    bool room = !hold_take(ac_conf(), NULL, false);
+    bool room = !try_acquire(ac_conf(), NULL, false);
     pthread_mutex_unlock(&lock);
     return room;
 }
 
-void ac_hold_leave(const conn_rec *c)
+void ac_blocking_streams_release(const conn_rec *c)
 {
-    ac_hold_t *hold = hold_of(c);
+    ac_http2_streams_t *h2 = http2_streams_of(c);
     pthread_mutex_lock(&lock);
-    if (hold) {
-        hold->n_streams--;
+    if (h2) {
+        h2->n_streams--;
     }
-    n_threads -= !c->master || !hold || !hold->n_streams;
+    n_threads -= !c->master || !h2 || !h2->n_streams;
     n_http2 -= c->master != NULL;
     pthread_mutex_unlock(&lock);
 }
 
 /* A request that its client gives up before anything of an answer was sent makes mod_http2 careful. */
-static void count_answer(ac_hold_t *hold, const request_rec *r, int most)
+static void count_answer(ac_http2_streams_t *h2, const request_rec *r, int most)
 {
     apr_time_t now = apr_time_now();
-    see(hold, r);
+    see(h2, r);
     if (r->connection->aborted && !r->bytes_sent) {
-        hold->places = hold->places > 16 ? 16 : hold->places > 8 ? 8 : hold->places > 4 ? 4 : 2;
-        hold->changed = now;
-    } else if (r->request_time > hold->changed && now - hold->changed >= PLACES_EVERY) {
-        hold->places = hold->places * 2 < most ? hold->places * 2 : most;
-        hold->changed = now;
+        h2->places = h2->places > 16 ? 16 : h2->places > 8 ? 8 : h2->places > 4 ? 4 : 2;
+        h2->changed = now;
+    } else if (r->request_time > h2->changed && now - h2->changed >= PLACES_EVERY) {
+        h2->places = h2->places * 2 < most ? h2->places * 2 : most;
+        h2->changed = now;
     }
 }
 
 static int log_transaction(request_rec *r)
 {
-    ac_hold_t *hold = hold_of(r->connection);
+    ac_http2_streams_t *h2 = http2_streams_of(r->connection);
     int workers = ac_conf()->http2_threads, most = workers < PLACES_MOST ? workers : PLACES_MOST;
-    if (!hold) {
+    if (!h2) {
         return DECLINED;
     }
     pthread_mutex_lock(&lock);
-    count_answer(hold, r, most > PLACES_FIRST ? most : PLACES_FIRST);
+    count_answer(h2, r, most > PLACES_FIRST ? most : PLACES_FIRST);
     pthread_mutex_unlock(&lock);
     return DECLINED;
 }
 
-void ac_hold_register(apr_pool_t *p)
+void ac_blocking_streams_register(apr_pool_t *p)
 {
     (void)p;
     ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_MIDDLE);
@@ -133,11 +134,11 @@ void ac_hold_register(apr_pool_t *p)
 /* ---- how many there may be ---- */
 
 /* The number that this directive of another module was given last; 0: none. */
-static int hold_number_of(const ap_directive_t *first, const char *name)
+static int directive_number(const ap_directive_t *first, const char *name)
 {
     int found = 0;
     for (const ap_directive_t *at = first; at; at = at->next) {
-        int inside = at->first_child ? hold_number_of(at->first_child, name) : 0;
+        int inside = at->first_child ? directive_number(at->first_child, name) : 0;
         if (inside > 0) {
             found = inside;
         }
@@ -151,7 +152,7 @@ static int hold_number_of(const ap_directive_t *first, const char *name)
 /* As mod_http2 reckons. */
 static int http2_threads(int threads)
 {
-    int least = hold_number_of(ap_conftree, "H2MinWorkers"), most = hold_number_of(ap_conftree, "H2MaxWorkers");
+    int least = directive_number(ap_conftree, "H2MinWorkers"), most = directive_number(ap_conftree, "H2MaxWorkers");
     if (least <= 0) {
         least = threads;
     }
@@ -183,7 +184,7 @@ static const char *hosts_with_http2(server_rec *s, apr_pool_t *p)
     return names->nelts ? ac_value_list(names, p) : NULL;
 }
 
-void ac_hold_prepare(ac_check_t *check)
+void ac_blocking_streams_configure(ac_check_t *check)
 {
     ac_conf_t *conf = &check->config->conf;
     bool http2 = ap_find_linked_module("mod_http2.c") != NULL;

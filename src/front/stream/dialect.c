@@ -331,7 +331,7 @@ const ac_dialect_t ac_dialect_text = {"text", true, false, text_event, comment_h
 const ac_dialect_t ac_dialect_message = {"message", false, false, message_event, no_heartbeat};
 const ac_dialect_t ac_dialect_chat = {"chat", false, false, chat_event, no_heartbeat};
 
-void ac_render_init(ac_render_t *render, const ac_dialect_t *dialect)
+void ac_dialect_render_init(ac_render_t *render, const ac_dialect_t *dialect)
 {
     memset(render, 0, sizeof(*render));
     render->dialect = dialect;

@@ -15,12 +15,13 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define PASSES_PER_TURN 8                  /* of AC_PASS_MAX, before other streams have their turn */
+#define PASSES_PER_TURN 8                  /* of AC_FLUSH_MAX, before other streams have their turn */
 #define RETRY_WRITE apr_time_from_msec(20) /* where a full socket cannot be watched */
-#define HOLD_WAIT apr_time_from_msec(200)  /* for one of the threads that may be on their way to us at once */
+#define DEFER_MAX apr_time_from_msec(200)  /* for one of the threads that may be on their way to us at once */
 #define FINISH_WAIT apr_time_from_sec(30)  /* for the server to end a finished request; then the loop does */
 
-static ac_parked_t *first_held, *last_held; /* the loop's thread: whose end waits for a thread to be poked */
+static ac_parked_t *first_deferred,
+    *last_deferred; /* the loop's thread: whose end waits for a thread to be wakeup_pending */
 
 static void park_on_timer(void *baton);
 static void on_ready(void *baton);
@@ -36,31 +37,31 @@ static void free_parked(ac_stream_t *stream)
     if (parked->stream.source.baton) {
         parked->stream.source.drop(parked->stream.source.baton);
     }
-    ac_stream_done(stream);
+    ac_stream_cleanup(stream);
     pthread_mutex_destroy(&parked->lock);
     free(parked);
 }
 
-static void leave_held(ac_parked_t *parked)
+static void leave_deferred(ac_parked_t *parked)
 {
     if (!parked->held) {
         return;
     }
     parked->held = false;
-    *(parked->prev_held ? &parked->prev_held->next_held : &first_held) = parked->next_held;
-    *(parked->next_held ? &parked->next_held->prev_held : &last_held) = parked->prev_held;
-    parked->next_held = parked->prev_held = NULL;
+    *(parked->prev_deferred ? &parked->prev_deferred->next_deferred : &first_deferred) = parked->next_deferred;
+    *(parked->next_deferred ? &parked->next_deferred->prev_deferred : &last_deferred) = parked->prev_deferred;
+    parked->next_deferred = parked->prev_deferred = NULL;
 }
 
 /* The loop has nothing more to do with it. */
-static void park_release(ac_parked_t *parked)
+static void park_leave_loop(ac_parked_t *parked)
 {
     ac_loop_t *loop = parked->stream.child->loop;
     if (!parked->begun || parked->released) {
         return;
     }
     parked->released = true;
-    leave_held(parked);
+    leave_deferred(parked);
     ac_channel_leave(&parked->stream.follower);
     ac_ready_cancel(loop, &parked->ready);
     ac_timer_cancel(loop, &parked->timer);
@@ -79,8 +80,8 @@ static void park_release(ac_parked_t *parked)
 static void park_cut(ac_parked_t *parked)
 {
     parked->c->aborted = 1;
-    ac_park_end_request(parked);
-    ac_park_call(parked);
+    ac_park_conn_end_request(parked);
+    ac_park_thread_wake(parked);
 }
 
 static void drop_slow(ac_parked_t *parked, const char *why)
@@ -95,20 +96,20 @@ static void drop_slow(ac_parked_t *parked, const char *why)
     park_cut(parked);
 }
 
-static void park_hold(ac_parked_t *parked)
+static void defer_end(ac_parked_t *parked)
 {
     ac_loop_t *loop = parked->stream.child->loop;
     if (parked->held) {
         return;
     }
-    if (!parked->hold_due) {
-        parked->hold_due = ac_loop_now(loop) + HOLD_WAIT;
-        ac_timer_set(loop, &parked->timer, parked->hold_due, park_on_timer, parked);
+    if (!parked->deferred_until) {
+        parked->deferred_until = ac_loop_now(loop) + DEFER_MAX;
+        ac_timer_set(loop, &parked->timer, parked->deferred_until, park_on_timer, parked);
     }
     parked->held = true;
-    parked->prev_held = last_held;
-    *(last_held ? &last_held->next_held : &first_held) = parked;
-    last_held = parked;
+    parked->prev_deferred = last_deferred;
+    *(last_deferred ? &last_deferred->next_deferred : &first_deferred) = parked;
+    last_deferred = parked;
 }
 
 /* Lets the next bytes wake the server: while the stream lives, before Timeout is over, so that it begins anew; and
@@ -116,11 +117,11 @@ static void park_hold(ac_parked_t *parked)
 static bool poke(ac_parked_t *parked)
 {
     apr_time_t now = ac_loop_now(parked->stream.child->loop);
-    bool last = ac_stream_pass_is_last(&parked->stream);
-    if (!parked->poked && !parked->no_poke && (last || now - parked->given >= parked->timeout / 2)) {
-        ac_park_poke(parked, parked->hold_due && now >= parked->hold_due);
+    bool last = ac_stream_output_is_last(&parked->stream);
+    if (!parked->wakeup_pending && !parked->no_wakeup && (last || now - parked->given >= parked->timeout / 2)) {
+        ac_park_wakeup_request(parked, parked->deferred_until && now >= parked->deferred_until);
     }
-    return !last || parked->poked || parked->no_poke;
+    return !last || parked->wakeup_pending || parked->no_wakeup;
 }
 
 static void pass_waiting(ac_parked_t *parked)
@@ -128,7 +129,7 @@ static void pass_waiting(ac_parked_t *parked)
     ac_stream_t *stream = &parked->stream;
     conn_rec *c = parked->c;
     int n = 0;
-    while (ac_stream_waits(stream) && !c->data_in_output_filters && !c->aborted) {
+    while (ac_stream_has_output(stream) && !c->data_in_output_filters && !c->aborted) {
         if (n++ == PASSES_PER_TURN) {
             ac_ready_set(stream->child->loop, &parked->ready, on_ready, parked);
             return;
@@ -136,28 +137,28 @@ static void pass_waiting(ac_parked_t *parked)
         bool end = poke(parked);
         /* Of a stream all events go out at once, and what is held is its end. A document has no other end than its
          * bytes. */
-        if (!end && (stream->head != AC_HEAD_STREAM || stream->out.len == stream->sent)) {
-            park_hold(parked);
+        if (!end && (stream->head != AC_RESPONSE_STREAM || stream->out.len == stream->sent)) {
+            defer_end(parked);
             return;
         }
-        if (ac_stream_pass(stream, parked->r, parked->brigade, end) != APR_SUCCESS) {
+        if (ac_stream_output_flush(stream, parked->r, parked->brigade, end) != APR_SUCCESS) {
             c->aborted = 1;
         }
         parked->wrote = parked->progress = ac_loop_now(stream->child->loop);
     }
 }
 
-/* All has been sent. A thread of the server that was poked ends the request, as any other request. Where there is no
+/* All has been sent. A thread of the server that was wakeup_pending ends the request, as any other request. Where there is no
  * poke, or none comes, the loop does, and closes the connection: the server would not see that it may be kept alive. */
 static void end_sent(ac_parked_t *parked, bool now)
 {
     ac_loop_t *loop = parked->stream.child->loop;
-    if (!parked->poked || parked->no_poke || now) {
+    if (!parked->wakeup_pending || parked->no_wakeup || now) {
         /* The thread that stays with a half-closed client ends its request. */
-        if (parked->seat_fd < 0 || now) {
-            ac_park_end_request(parked);
+        if (parked->thread_fd < 0 || now) {
+            ac_park_conn_end_request(parked);
         }
-        ac_park_call(parked);
+        ac_park_thread_wake(parked);
     } else if (!parked->finish_due) {
         parked->finish_due = ac_loop_now(loop) + FINISH_WAIT;
         ac_timer_set(loop, &parked->timer, parked->finish_due, park_on_timer, parked);
@@ -189,7 +190,7 @@ static void pump(ac_parked_t *parked)
     ac_stream_t *stream = &parked->stream;
     conn_rec *c = parked->c;
     if (c->data_in_output_filters) {
-        ac_park_flush(c);
+        ac_park_conn_flush(c);
     }
     if (stream->overflow) {
         drop_slow(parked, "its buffer is full");
@@ -197,13 +198,13 @@ static void pump(ac_parked_t *parked)
     }
     pass_waiting(parked);
     if (stream->eos_passed) {
-        leave_held(parked);
+        leave_deferred(parked);
     }
     parked->full = c->data_in_output_filters;
     if (stream->out.len == stream->sent) {
-        ac_stream_mark(stream);
+        ac_stream_checkpoint(stream);
     } else if (parked->full && stream->passed >= stream->lead) {
-        ac_stream_back(stream);
+        ac_stream_rewind(stream);
     }
     if (c->aborted) {
         park_cut(parked);
@@ -228,7 +229,7 @@ static void with_connection(ac_parked_t *parked, void (*fn)(ac_parked_t *parked)
     bool over = !parked->r;
     pthread_mutex_unlock(&parked->lock);
     if (over) {
-        park_release(parked);
+        park_leave_loop(parked);
     }
 }
 
@@ -261,13 +262,13 @@ static void park_on_event(ac_follower_t *follower, ac_event_t *event)
     ac_stream_t *stream = &parked->stream;
     bool room = park_has_room(follower);
     ac_ready_set(stream->child->loop, &parked->ready, on_ready, parked);
-    if (!room && event->seq && ac_stream_back(stream)) {
+    if (!room && event->seq && ac_stream_rewind(stream)) {
         return;
     }
     /* An event that is told for the first time to who is ready for it may be as long as it is. */
     size_t most = room && follower->run_id[0] ? AC_MAX_JSON_TEXT : stream->max_waiting;
     stream->out.max = most > stream->out.len ? most : stream->out.len;
-    ac_stream_take(stream, event);
+    ac_stream_render(stream, event);
 }
 
 /* ---- time ---- */
@@ -280,9 +281,9 @@ static apr_time_t beat_due(const ac_parked_t *parked)
         return 0;
     }
     apr_time_t due = stream->heartbeat > 0 ? parked->wrote + stream->heartbeat : 0;
-    if (stream->head_sent && !parked->no_poke && !parked->poked) {
-        apr_time_t poke_due = parked->given + parked->timeout * 3 / 4;
-        due = due && due < poke_due ? due : poke_due;
+    if (stream->head_sent && !parked->no_wakeup && !parked->wakeup_pending) {
+        apr_time_t wakeup_due = parked->given + parked->timeout * 3 / 4;
+        due = due && due < wakeup_due ? due : wakeup_due;
     }
     return due;
 }
@@ -299,8 +300,8 @@ static void check_times(ac_parked_t *parked)
         end_sent(parked, true);
         return;
     }
-    if (!parked->full && beat && now >= beat && !ac_stream_waits(&parked->stream)) {
-        ac_stream_beat(&parked->stream);
+    if (!parked->full && beat && now >= beat && !ac_stream_has_output(&parked->stream)) {
+        ac_stream_heartbeat(&parked->stream);
         parked->wrote = now;
     }
     pump(parked);
@@ -318,7 +319,7 @@ static apr_time_t next_due(ac_parked_t *parked)
     if (parked->finish_due) {
         return parked->finish_due;
     }
-    return parked->hold_due ? parked->hold_due : due;
+    return parked->deferred_until ? parked->deferred_until : due;
 }
 
 static void park_on_timer(void *baton)
@@ -343,7 +344,7 @@ static void park_on_timer(void *baton)
 /* What fits goes out; then the request ends, so that it is logged. */
 static void stop_now(ac_parked_t *parked)
 {
-    parked->no_poke = true;
+    parked->no_wakeup = true;
     pump(parked);
     if (parked->r && parked->stream.eos_passed && !parked->full) {
         end_sent(parked, true);
@@ -351,7 +352,7 @@ static void stop_now(ac_parked_t *parked)
     if (parked->r) {
         park_cut(parked);
     }
-    ac_park_call(parked);
+    ac_park_thread_wake(parked);
 }
 
 void ac_park_begin(void *baton)
@@ -376,25 +377,25 @@ void ac_park_begin(void *baton)
 }
 
 /* One of the threads that were on their way has done its work: the next. */
-static void next_held(void)
+static void next_deferred(void)
 {
-    ac_parked_t *parked = first_held;
+    ac_parked_t *parked = first_deferred;
     if (parked) {
-        leave_held(parked);
+        leave_deferred(parked);
         with_connection(parked, pump);
     }
 }
 
 static void park_go_on(ac_parked_t *parked)
 {
-    if (parked->probe && ac_stream_probe(&parked->stream, parked->r, parked->brigade) != APR_SUCCESS) {
+    if (parked->probe && ac_stream_output_probe(&parked->stream, parked->r, parked->brigade) != APR_SUCCESS) {
         parked->c->aborted = 1;
     }
     parked->probe = false;
     pump(parked);
 }
 
-void ac_park_continue(void *baton)
+void ac_park_resume(void *baton)
 {
     ac_parked_t *parked = baton;
     if (!parked->released) {
@@ -402,33 +403,33 @@ void ac_park_continue(void *baton)
         with_connection(parked, park_go_on);
     }
     ac_stream_unref(&parked->stream);
-    next_held();
+    next_deferred();
 }
 
-void ac_park_gone(void *baton)
+void ac_park_ended(void *baton)
 {
     ac_parked_t *parked = baton;
-    park_release(parked);
+    park_leave_loop(parked);
     ac_stream_unref(&parked->stream);
-    next_held();
+    next_deferred();
 }
 
 /* ---- the end of the process ---- */
 
 static void go_on_alone(ac_parked_t *parked)
 {
-    parked->no_poke = true;
+    parked->no_wakeup = true;
     pump(parked);
 }
 
-static void ending_parked(ac_stream_t *stream, ac_ending_e what)
+static void park_on_shutdown(ac_stream_t *stream, ac_shutdown_e what)
 {
     ac_parked_t *parked = (ac_parked_t *)stream;
-    if (what == AC_ENDING_ALONE) {
+    if (what == AC_SHUTDOWN_THREADS_ENDED) {
         with_connection(parked, go_on_alone);
     }
-    if (what == AC_ENDING_CLOSED) {
-        ac_park_keep(parked);
+    if (what == AC_SHUTDOWN_SOCKETS_CLOSED) {
+        ac_park_thread_restore_socket(parked);
     }
 }
 
@@ -439,7 +440,7 @@ static bool stop_parked(ac_stream_t *stream)
     ac_event_t *event = ac_stream_stopping_event();
     ac_channel_leave(&stream->follower);
     if (event && !stream->ended && !stream->skip) {
-        ac_stream_take(stream, event);
+        ac_stream_render(stream, event);
     }
     ac_event_unref(event);
     with_connection(parked, stop_now);
@@ -454,8 +455,8 @@ bool ac_park_possible(const ac_request_t *rq)
     const conn_rec *c = r->connection;
     /* A request that stands for another one is ended by that one's handler. */
     return ac_child()->can_park && r->proto_num >= HTTP_VERSION(1, 1) && !r->main && !r->prev && !c->master && c->cs &&
-        !c->clogging_input_filters && (rq->body_read || !ap_request_has_body((request_rec *)r)) && ac_park_conn(c) &&
-        ac_park_filters_fine(r);
+        !c->clogging_input_filters && (rq->body_read || !ap_request_has_body((request_rec *)r)) &&
+        ac_park_conn_get(c) && ac_park_filters_never_wait(r);
 }
 
 static apr_interval_time_t server_timeout(const request_rec *r)
@@ -466,7 +467,7 @@ static apr_interval_time_t server_timeout(const request_rec *r)
     return timeout > 0 ? timeout : apr_time_from_sec(60);
 }
 
-int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+int ac_park_deliver(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
 {
     ac_child_t *child = ac_child();
     request_rec *r = rq->r;
@@ -476,15 +477,15 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
     }
     ac_parked_t *parked = ac_alloc(sizeof(*parked));
     parked->stream.stop = stop_parked;
-    parked->stream.ending = ending_parked;
+    parked->stream.ending = park_on_shutdown;
     parked->stream.free = free_parked;
     parked->stream.follower.on_event = park_on_event;
     parked->stream.follower.has_room = park_has_room;
     parked->c = r->connection;
     parked->r = r;
-    parked->conn = ac_park_conn(parked->c);
+    parked->conn = ac_park_conn_get(parked->c);
     apr_os_sock_get(&parked->fd, ap_get_conn_socket(parked->c));
-    parked->watch_fd = parked->seat_fd = -1;
+    parked->watch_fd = parked->thread_fd = -1;
     parked->brigade = apr_brigade_create(r->pool, parked->c->bucket_alloc);
     parked->timeout = server_timeout(r);
     pthread_mutex_init(&parked->lock, NULL);
@@ -493,7 +494,7 @@ int ac_park_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialec
         free(parked);
         goto refused;
     }
-    ac_park_attach(parked);
+    ac_park_conn_attach(parked);
     return SUSPENDED;
 
 refused:

@@ -21,14 +21,14 @@
 
 APLOG_USE_MODULE(agentchat);
 
-static volatile apr_uint32_t n_pokes; /* of this process, not answered yet */
+static volatile apr_uint32_t n_wakeups; /* of this process, not answered yet */
 
 /* mod_logio's, which counts what was sent (%O, %S); NULL where it is not loaded */
 static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) * count_sent;
 
 #define EARLY_MAX (256 * 1024) /* bytes of next requests that may wait while a stream lives */
 
-ac_conn_t *ac_park_conn(const conn_rec *c)
+ac_conn_t *ac_park_conn_get(const conn_rec *c)
 {
     ac_conn_t *conn = c->master ? NULL : ap_get_module_config(c->conn_config, &agentchat_module);
     return conn && conn->brigade ? conn : NULL;
@@ -42,7 +42,7 @@ static void speak_up_behind(int fd, int bytes)
     setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
-void ac_park_attach(ac_parked_t *parked)
+void ac_park_conn_attach(ac_parked_t *parked)
 {
     speak_up_behind(parked->fd, EARLY_MAX);
     parked->conn->parked = parked;
@@ -53,10 +53,10 @@ void ac_park_attach(ac_parked_t *parked)
 static void detach(ac_conn_t *conn)
 {
     ac_parked_t *parked = conn->parked;
-    if (parked->poked) {
+    if (parked->wakeup_pending) {
         /* Nobody waits for the answer any more, and the socket may be closed already. */
-        parked->poked = false;
-        apr_atomic_dec32(&n_pokes);
+        parked->wakeup_pending = false;
+        apr_atomic_dec32(&n_wakeups);
     }
     conn->parked = NULL;
     conn->nonblocking = false;
@@ -67,12 +67,12 @@ static void detach(ac_conn_t *conn)
 static void post_gone(ac_parked_t *parked)
 {
     ac_stream_ref(&parked->stream);
-    ac_loop_post(parked->stream.child->loop, ac_park_gone, parked);
+    ac_loop_post(parked->stream.child->loop, ac_park_ended, parked);
 }
 
 /* ---- the filter, directly above the network filter ---- */
 
-apr_status_t ac_park_flush(conn_rec *c)
+apr_status_t ac_park_conn_flush(conn_rec *c)
 {
     ap_filter_t *last = c->output_filters;
     while (last->next) {
@@ -142,12 +142,12 @@ static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
         }
     }
     apr_status_t status = APR_BRIGADE_EMPTY(brigade) ? APR_SUCCESS : ap_pass_brigade(f->next, brigade);
-    return status == APR_SUCCESS && flush ? ac_park_flush(f->c) : status;
+    return status == APR_SUCCESS && flush ? ac_park_conn_flush(f->c) : status;
 }
 
 /* ---- the end of a request, and the poke ---- */
 
-void ac_park_end_request(ac_parked_t *parked)
+void ac_park_conn_end_request(ac_parked_t *parked)
 {
     conn_rec *c = parked->c;
     apr_bucket_brigade *brigade = parked->conn->brigade;
@@ -163,31 +163,31 @@ void ac_park_end_request(ac_parked_t *parked)
 
 /* Of the server's threads at most so many may be on their way to us: when all are busy, the MPM closes other
  * connections that are kept alive, even those whose next request has already arrived. */
-static apr_uint32_t max_pokes(void)
+static apr_uint32_t max_wakeups(void)
 {
     int threads = 0;
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     return threads >= 8 ? (apr_uint32_t)threads / 4 : 1;
 }
 
-void ac_park_poke(ac_parked_t *parked, bool force)
+void ac_park_wakeup_request(ac_parked_t *parked, bool force)
 {
     /* The time stamp of what is sent next arrives in the socket's error queue, and the MPM polls for errors, always. */
     int flags = SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY;
-    if (!force && apr_atomic_read32(&n_pokes) >= max_pokes()) {
+    if (!force && apr_atomic_read32(&n_wakeups) >= max_wakeups()) {
         return;
     }
     if (setsockopt(parked->fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof(flags))) {
-        parked->no_poke = true;
+        parked->no_wakeup = true;
         return;
     }
-    apr_atomic_inc32(&n_pokes);
-    parked->poked = parked->conn->was_poked = true;
+    apr_atomic_inc32(&n_wakeups);
+    parked->wakeup_pending = parked->conn->had_wakeup = true;
 }
 
 /* The answer of a poke may come after its stream was looked at, for another reason. Left in the error queue it would wake the MPM
- * for ever, so the queue is emptied whenever a connection that was ever poked comes by. */
-bool ac_park_empty_errors(int fd)
+ * for ever, so the queue is emptied whenever a connection that was ever wakeup_pending comes by. */
+bool ac_park_wakeup_drain(int fd)
 {
     char control[512], data[64];
     for (bool found = false;; found = true) {
@@ -202,15 +202,15 @@ bool ac_park_empty_errors(int fd)
     }
 }
 
-static void end_poke(ac_parked_t *parked)
+static void end_wakeup(ac_parked_t *parked)
 {
     int none = 0;
-    if (parked->poked) {
-        parked->poked = false;
-        apr_atomic_dec32(&n_pokes);
+    if (parked->wakeup_pending) {
+        parked->wakeup_pending = false;
+        apr_atomic_dec32(&n_wakeups);
         setsockopt(parked->fd, SOL_SOCKET, SO_TIMESTAMPING, &none, sizeof(none));
     }
-    ac_park_empty_errors(parked->fd);
+    ac_park_wakeup_drain(parked->fd);
 }
 
 /* ---- what a worker does with a connection it was woken for ---- */
@@ -226,7 +226,7 @@ static void park_conn_end_lost(ac_parked_t *parked)
 {
     parked->c->aborted = 1;
     parked->conn->nonblocking = false;
-    ac_park_end_request(parked);
+    ac_park_conn_end_request(parked);
 }
 
 static int park_conn_finish(ac_parked_t *parked, request_rec *r)
@@ -243,9 +243,9 @@ static int woken(conn_rec *c, ac_conn_t *conn)
 {
     ac_parked_t *parked = conn->parked;
     pthread_mutex_lock(&parked->lock);
-    end_poke(parked);
+    end_wakeup(parked);
     if (parked->r && !parked->stream.eos_passed && !c->aborted) {
-        ac_park_stay(parked);
+        ac_park_thread_stay(parked);
     }
     if (!parked->r) {
         /* The loop had to end the request, so it closes the connection. */
@@ -263,7 +263,7 @@ static int woken(conn_rec *c, ac_conn_t *conn)
     /* The stream goes on, unless its client has gone, or has sent too much. */
     if (!c->aborted && is_quiet(parked->fd)) {
         pthread_mutex_unlock(&parked->lock);
-        ac_park_wait(c);
+        ac_park_wait_begin(c);
         return OK;
     }
     park_conn_end_lost(parked);
@@ -288,21 +288,21 @@ static bool nothing_but_an_answer(conn_rec *c)
 {
     apr_os_sock_t fd;
     apr_os_sock_get(&fd, ap_get_conn_socket(c));
-    return ac_park_empty_errors(fd) && c->keepalive == AP_CONN_KEEPALIVE && !c->data_in_input_filters && is_quiet(fd);
+    return ac_park_wakeup_drain(fd) && c->keepalive == AP_CONN_KEEPALIVE && !c->data_in_input_filters && is_quiet(fd);
 }
 
 /* ---- hooks ---- */
 
 static int process_connection(conn_rec *c)
 {
-    ac_conn_t *conn = ac_park_conn(c);
+    ac_conn_t *conn = ac_park_conn_get(c);
     if (!conn || conn->inside || !c->cs) {
         return DECLINED;
     }
     if (conn->parked) {
         return woken(c, conn);
     }
-    if (conn->was_poked && nothing_but_an_answer(c)) {
+    if (conn->had_wakeup && nothing_but_an_answer(c)) {
         c->cs->state = CONN_STATE_WRITE_COMPLETION;
         return OK;
     }
@@ -310,7 +310,7 @@ static int process_connection(conn_rec *c)
     int answer = ap_run_process_connection(c);
     conn->inside = false;
     if (conn->parked && answer == OK && c->cs->state == CONN_STATE_SUSPENDED) {
-        ac_park_wait(c);
+        ac_park_wait_begin(c);
     } else if (conn->parked) {
         park_conn_forget_request(conn);
     }
@@ -320,21 +320,21 @@ static int process_connection(conn_rec *c)
 static void suspend_connection(conn_rec *c, request_rec *r)
 {
     (void)r;
-    ac_conn_t *conn = ac_park_conn(c);
+    ac_conn_t *conn = ac_park_conn_get(c);
     ac_parked_t *parked = conn ? conn->parked : NULL;
     if (!parked) {
         return;
     }
     pthread_mutex_lock(&parked->lock);
-    bool live = parked->r != NULL, first = !parked->given_once;
+    bool live = parked->r != NULL, first = !parked->ever_given;
     if (live) {
         parked->owner = AC_OWNER_LOOP;
-        parked->given_once = true;
+        parked->ever_given = true;
     }
     pthread_mutex_unlock(&parked->lock);
     if (live) {
         ac_stream_ref(&parked->stream);
-        ac_loop_post(parked->stream.child->loop, first ? ac_park_begin : ac_park_continue, parked);
+        ac_loop_post(parked->stream.child->loop, first ? ac_park_begin : ac_park_resume, parked);
     }
 }
 
@@ -356,14 +356,14 @@ static void outlive_timeout(ac_parked_t *parked)
 static void resume_connection(conn_rec *c, request_rec *r)
 {
     (void)r;
-    ac_conn_t *conn = ac_park_conn(c);
+    ac_conn_t *conn = ac_park_conn_get(c);
     ac_parked_t *parked = conn ? conn->parked : NULL;
     if (!parked) {
         return;
     }
     pthread_mutex_lock(&parked->lock);
     parked->owner = AC_OWNER_SERVER;
-    ac_park_wake(c);
+    ac_park_wait_end(c);
     bool lost = false;
     if (parked->r) {
         outlive_timeout(parked);
@@ -424,10 +424,10 @@ static void find_count_sent(void)
     count_sent = APR_RETRIEVE_OPTIONAL_FN(ap_logio_add_bytes_out);
 }
 
-void ac_stream_register(apr_pool_t *p)
+void ac_delivery_register(apr_pool_t *p)
 {
     ap_register_output_filter("AGENTCHAT_PARKED", filter_out, NULL, AP_FTYPE_NETWORK - 1);
-    ac_hold_register(p);
+    ac_blocking_streams_register(p);
     ap_hook_optional_fn_retrieve(find_count_sent, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_process_connection(process_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);

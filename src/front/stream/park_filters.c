@@ -44,7 +44,7 @@ static bool never_waits(const char *name)
 }
 
 /* The request's filters lead on to the connection's. */
-bool ac_park_filters_fine(const request_rec *r)
+bool ac_park_filters_never_wait(const request_rec *r)
 {
     for (const ap_filter_t *f = r->output_filters; f; f = f->next) {
         if (never_waits(f->frec->name)) {

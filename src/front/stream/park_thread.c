@@ -14,13 +14,13 @@
 #include "apr_portable.h"
 #include "http_connection.h"
 
-void ac_park_call(const ac_parked_t *parked)
+void ac_park_thread_wake(const ac_parked_t *parked)
 {
     uint64_t one = 1;
-    if (parked->seat_fd < 0) {
+    if (parked->thread_fd < 0) {
         shutdown(parked->fd, SHUT_RD); /* the MPM sees the end of input */
     }
-    while (parked->seat_fd >= 0 && write(parked->seat_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+    while (parked->thread_fd >= 0 && write(parked->thread_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
     }
 }
 
@@ -32,11 +32,11 @@ static bool is_half_closed(int fd)
 }
 
 /* Until the loop calls, or the connection is reset: false. */
-static bool wait_in_seat(int fd, int seat_fd)
+static bool wait_in_seat(int fd, int thread_fd)
 {
-    struct pollfd fds[2] = {{.fd = fd}, {.fd = seat_fd, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = fd}, {.fd = thread_fd, .events = POLLIN}};
     while (poll(fds, 2, -1) <= 0 || !(fds[1].revents & POLLIN)) {
-        if ((fds[0].revents & POLLHUP) || (fds[0].revents && !ac_park_empty_errors(fd))) {
+        if ((fds[0].revents & POLLHUP) || (fds[0].revents && !ac_park_wakeup_drain(fd))) {
             return false;
         }
         fds[0].revents = fds[1].revents = 0;
@@ -52,11 +52,11 @@ static int server_fd(const ac_parked_t *parked, apr_socket_t **socket)
     return apr_os_sock_get(&fd, *socket) == APR_SUCCESS ? fd : -1;
 }
 
-void ac_park_keep(ac_parked_t *parked)
+void ac_park_thread_restore_socket(ac_parked_t *parked)
 {
     apr_socket_t *socket;
     pthread_mutex_lock(&parked->lock);
-    if (parked->seat_fd >= 0 && server_fd(parked, &socket) < 0) {
+    if (parked->thread_fd >= 0 && server_fd(parked, &socket) < 0) {
         apr_os_sock_put(&socket, &parked->fd,
                         NULL); /* the connection is as it was; the server closes this one when it has ended it */
     }
@@ -67,38 +67,38 @@ static void leave_seat(ac_parked_t *parked)
 {
     apr_socket_t *socket;
     int fd = server_fd(parked, &socket);
-    close(parked->seat_fd);
-    parked->seat_fd = -1;
+    close(parked->thread_fd);
+    parked->thread_fd = -1;
     if (fd < 0) {
         apr_os_sock_put(&socket, &parked->fd, NULL);
     } else if (fd != parked->fd) {
         close(parked->fd);
         parked->fd = fd;
     }
-    ac_hold_leave(parked->c);
+    ac_blocking_streams_release(parked->c);
 }
 
-void ac_park_stay(ac_parked_t *parked)
+void ac_park_thread_stay(ac_parked_t *parked)
 {
-    if (!is_half_closed(parked->fd) || !ac_hold_thread()) {
+    if (!is_half_closed(parked->fd) || !ac_blocking_streams_acquire_thread()) {
         return;
     }
-    int seat_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), fd = fcntl(parked->fd, F_DUPFD_CLOEXEC, 0);
-    if (seat_fd < 0 || fd < 0) {
-        close(seat_fd);
+    int thread_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), fd = fcntl(parked->fd, F_DUPFD_CLOEXEC, 0);
+    if (thread_fd < 0 || fd < 0) {
+        close(thread_fd);
         close(fd);
-        ac_hold_leave(parked->c);
+        ac_blocking_streams_release(parked->c);
         return;
     }
     parked->fd = fd;
-    parked->seat_fd = seat_fd;
-    parked->no_poke = parked->probe = true;
+    parked->thread_fd = thread_fd;
+    parked->no_wakeup = parked->probe = true;
     parked->owner = AC_OWNER_LOOP;
-    ac_stream_expect_reset(fd, parked->timeout);
+    ac_stream_output_set_keepalive(fd, parked->timeout);
     pthread_mutex_unlock(&parked->lock);
     ac_stream_ref(&parked->stream);
-    ac_loop_post(parked->stream.child->loop, ac_park_continue, parked);
-    bool there = wait_in_seat(fd, seat_fd);
+    ac_loop_post(parked->stream.child->loop, ac_park_resume, parked);
+    bool there = wait_in_seat(fd, thread_fd);
     pthread_mutex_lock(&parked->lock);
     parked->owner = AC_OWNER_SERVER;
     if (!there) {

@@ -25,7 +25,7 @@ bool ac_park_wait_possible(void)
     return is_so(AP_MPMQ_IS_ASYNC) && (has_state || !strcmp(ap_show_mpm(), "event"));
 }
 
-void ac_park_say(const ac_conf_t *conf)
+void ac_park_wait_warn(const ac_conf_t *conf)
 {
     if (ac_park_wait_possible()) {
         return;
@@ -37,7 +37,7 @@ void ac_park_say(const ac_conf_t *conf)
         conf->max_blocking_streams, ap_show_mpm());
 }
 
-void ac_park_wait(conn_rec *c)
+void ac_park_wait_begin(conn_rec *c)
 {
     c->cs->state = CONN_STATE_WRITE_COMPLETION;
 #ifdef AP_MPMQ_CAN_WAITIO
@@ -48,7 +48,7 @@ void ac_park_wait(conn_rec *c)
     c->cs->sense = CONN_SENSE_WANT_READ;
 }
 
-void ac_park_wake(conn_rec *c)
+void ac_park_wait_end(conn_rec *c)
 {
     if (!has_state && c->cs->state == CONN_STATE_WRITE_COMPLETION) {
         c->cs->state = CONN_STATE_READ_REQUEST_LINE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One client of one run: its events become bytes in its dialect, and its first event decides what kind of answer it
- * is. How the bytes get to the client is park.c's or stream_block.c's. */
+ * is. How the bytes get to the client is park.c's or block.c's. */
 #include "stream.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@ static bool stopped;
 
 /* ---- the object ---- */
 
-apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_source_t *source,
+apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_event_source_t *source,
                             const ac_dialect_t *dialect)
 {
     apr_status_t status = ac_limits_stream(&stream->takes, rq);
@@ -29,7 +29,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_sour
     stream->heartbeat = rq->mount->heartbeat;
     stream->retry = rq->mount->retry;
     apr_cpystrn(stream->request_id, rq->request_id, sizeof(stream->request_id));
-    ac_render_init(&stream->render, dialect);
+    ac_dialect_render_init(&stream->render, dialect);
     /* A document is written whole at its end and is no measure of how fast its client reads. */
     stream->max_waiting = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
     ac_buf_init(&stream->out, stream->max_waiting);
@@ -53,7 +53,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_sour
     return APR_SUCCESS;
 }
 
-void ac_stream_done(ac_stream_t *stream)
+void ac_stream_cleanup(ac_stream_t *stream)
 {
     pthread_mutex_lock(&lock);
     if (stream->prev) {
@@ -111,7 +111,7 @@ static void note_unlogged(ac_stream_t *stream, size_t before)
 static void open_stream(ac_stream_t *stream)
 {
     size_t before = stream->out.len;
-    stream->head = AC_HEAD_STREAM;
+    stream->head = AC_RESPONSE_STREAM;
     if (stream->retry > 0) {
         /* A line of the first event's block: some clients take each block for an event. */
         ac_buf_printf(&stream->out, "retry: %" APR_INT64_T_FMT "\n", (apr_int64_t)apr_time_as_msec(stream->retry));
@@ -135,7 +135,7 @@ static void take_problem(ac_stream_t *stream, const ac_event_t *event)
     }
     free(text);
     stream->problem = err;
-    stream->head = AC_HEAD_PROBLEM;
+    stream->head = AC_RESPONSE_PROBLEM;
     stream->unlogged = true;
 }
 
@@ -155,7 +155,7 @@ static void skip_told(ac_stream_t *stream)
 static void take_event(ac_stream_t *stream, const ac_event_t *event)
 {
     const ac_dialect_t *dialect = stream->render.dialect;
-    if (stream->head == AC_HEAD_OPEN && dialect->stream) {
+    if (stream->head == AC_RESPONSE_OPEN && dialect->stream) {
         open_stream(stream);
     }
     if (!event->seq && stream->skip) {
@@ -177,32 +177,32 @@ static void take_event(ac_stream_t *stream, const ac_event_t *event)
     }
 }
 
-void ac_stream_take(ac_stream_t *stream, const ac_event_t *event)
+void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
 {
     bool terminal = event->type == AC_EVENT_ERROR || event->type == AC_EVENT_DONE;
     if (stream->ended) {
         return;
     }
     if (event->type == AC_EVENT_NOTHING) {
-        stream->head = stream->head == AC_HEAD_OPEN ? AC_HEAD_EMPTY : stream->head;
+        stream->head = stream->head == AC_RESPONSE_OPEN ? AC_RESPONSE_EMPTY : stream->head;
         stream->ended = true;
         return;
     }
     if (event->type == AC_EVENT_LIVE) {
         /* Its client learns now that it is in the right place, and not when the next word is said. */
-        if (stream->head == AC_HEAD_OPEN && stream->render.dialect->stream) {
+        if (stream->head == AC_RESPONSE_OPEN && stream->render.dialect->stream) {
             open_stream(stream);
         }
         return;
     }
     /* The end of a run that had begun is told as it was told to those who were there: its number is never 1. */
     bool problem = event->type == AC_EVENT_ERROR && !(stream->render.dialect->stream && event->seq > 1);
-    if (problem && stream->head == AC_HEAD_OPEN) {
+    if (problem && stream->head == AC_RESPONSE_OPEN) {
         take_problem(stream, event);
     } else {
         take_event(stream, event);
-        if (terminal && stream->head == AC_HEAD_OPEN) {
-            stream->head = AC_HEAD_DOCUMENT;
+        if (terminal && stream->head == AC_RESPONSE_OPEN) {
+            stream->head = AC_RESPONSE_DOCUMENT;
         }
     }
     stream->ended = terminal;
@@ -214,7 +214,7 @@ bool ac_stream_has_room(const ac_stream_t *stream)
     return stream->out.len - stream->sent < (window < WINDOW ? window : WINDOW);
 }
 
-void ac_stream_mark(ac_stream_t *stream)
+void ac_stream_checkpoint(ac_stream_t *stream)
 {
     if (stream->skip) {
         return; /* its mark moves with what is told again */
@@ -225,7 +225,7 @@ void ac_stream_mark(ac_stream_t *stream)
     }
 }
 
-bool ac_stream_back(ac_stream_t *stream)
+bool ac_stream_rewind(ac_stream_t *stream)
 {
     if (stream->unlogged || !ac_follower_back(stream->child->engine, &stream->follower, stream->told)) {
         return false;
@@ -243,13 +243,13 @@ bool ac_stream_back(ac_stream_t *stream)
     return true;
 }
 
-bool ac_stream_beat(ac_stream_t *stream)
+bool ac_stream_heartbeat(ac_stream_t *stream)
 {
     const ac_dialect_t *dialect = stream->render.dialect;
     if (!dialect->stream || !dialect->heartbeat || stream->ended || stream->skip) {
         return false;
     }
-    if (stream->head == AC_HEAD_OPEN) {
+    if (stream->head == AC_RESPONSE_OPEN) {
         open_stream(stream);
     }
     size_t before = stream->out.len;
@@ -260,9 +260,10 @@ bool ac_stream_beat(ac_stream_t *stream)
     return true;
 }
 
-bool ac_stream_waits(const ac_stream_t *stream)
+bool ac_stream_has_output(const ac_stream_t *stream)
 {
-    return stream->head != AC_HEAD_OPEN && (stream->out.len > stream->sent || (stream->ended && !stream->eos_passed));
+    return stream->head != AC_RESPONSE_OPEN &&
+        (stream->out.len > stream->sent || (stream->ended && !stream->eos_passed));
 }
 
 /* ---- delivery ---- */
@@ -278,7 +279,7 @@ static void drop_turn(void *baton)
     ac_turn_free(baton);
 }
 
-int ac_stream_deliver(ac_request_t *rq, const ac_source_t *source, const ac_dialect_t *dialect)
+int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
 {
     if (dialect->stream) {
         /* Compression would hold events back. */
@@ -306,20 +307,20 @@ static void drop_past(void *baton)
     free(baton);
 }
 
-int ac_stream_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect)
+int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect)
 {
     past_t *past = ac_alloc(sizeof(*past));
     apr_cpystrn(past->run_id, run_id, sizeof(past->run_id));
     apr_cpystrn(past->owner, rq->owner, sizeof(past->owner));
     past->after = after;
-    ac_source_t source = {start_past, drop_past, past};
-    return ac_stream_deliver(rq, &source, dialect);
+    ac_event_source_t source = {start_past, drop_past, past};
+    return ac_delivery_start(rq, &source, dialect);
 }
 
-int ac_stream_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect)
+int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect)
 {
-    ac_source_t source = {start_run, drop_turn, turn};
-    return ac_stream_deliver(rq, &source, dialect);
+    ac_event_source_t source = {start_run, drop_turn, turn};
+    return ac_delivery_start(rq, &source, dialect);
 }
 
 /* ---- the end of the process ---- */
@@ -359,7 +360,7 @@ static ac_stream_t **pick_all(int *pn, bool last)
     return picked;
 }
 
-void ac_stream_ending_all(ac_ending_e what)
+void ac_stream_shutdown_all(ac_shutdown_e what)
 {
     int n;
     ac_stream_t **picked = pick_all(&n, false);

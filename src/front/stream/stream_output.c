@@ -35,12 +35,12 @@ static void set_head(ac_stream_t *stream, request_rec *r)
     }
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     switch (stream->head) {
-    case AC_HEAD_PROBLEM:
+    case AC_RESPONSE_PROBLEM:
         ac_problem_headers(r, stream->problem);
         ap_set_content_length(r, (apr_off_t)stream->out.len);
         break;
-    case AC_HEAD_DOCUMENT: set_document_head(stream, r); break;
-    case AC_HEAD_EMPTY: r->status = HTTP_NO_CONTENT; break;
+    case AC_RESPONSE_DOCUMENT: set_document_head(stream, r); break;
+    case AC_RESPONSE_EMPTY: r->status = HTTP_NO_CONTENT; break;
     default: set_stream_head(r);
     }
 }
@@ -51,13 +51,13 @@ static void drop_sent(ac_stream_t *stream, size_t len)
     ac_buf_t *out = &stream->out;
     stream->sent += len;
     stream->passed += len;
-    if (stream->sent < out->len && stream->head != AC_HEAD_STREAM) {
+    if (stream->sent < out->len && stream->head != AC_RESPONSE_STREAM) {
         return;
     }
     if (stream->sent < out->len) {
         /* What is behind us must not count towards the maximum of what may wait. */
         ac_buf_shift(out, stream->sent);
-    } else if (out->size > AC_PASS_MAX) {
+    } else if (out->size > AC_FLUSH_MAX) {
         ac_buf_free(out);
     } else {
         ac_buf_clear(out);
@@ -65,18 +65,18 @@ static void drop_sent(ac_stream_t *stream, size_t len)
     stream->sent = 0;
 }
 
-bool ac_stream_pass_is_last(const ac_stream_t *stream)
+bool ac_stream_output_is_last(const ac_stream_t *stream)
 {
-    return stream->ended && stream->out.len - stream->sent <= AC_PASS_MAX;
+    return stream->ended && stream->out.len - stream->sent <= AC_FLUSH_MAX;
 }
 
-apr_status_t ac_stream_pass(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade, bool end)
+apr_status_t ac_stream_output_flush(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade, bool end)
 {
     conn_rec *c = r->connection;
     apr_bucket_alloc_t *alloc = c->bucket_alloc;
-    bool last = end && ac_stream_pass_is_last(stream);
+    bool last = end && ac_stream_output_is_last(stream);
     size_t len = stream->out.len - stream->sent;
-    len = len < AC_PASS_MAX ? len : AC_PASS_MAX;
+    len = len < AC_FLUSH_MAX ? len : AC_FLUSH_MAX;
     if (!stream->head_sent) {
         set_head(stream, r);
     }
@@ -98,16 +98,16 @@ apr_status_t ac_stream_pass(ac_stream_t *stream, request_rec *r, apr_bucket_brig
     return status;
 }
 
-apr_status_t ac_stream_probe(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade)
+apr_status_t ac_stream_output_probe(ac_stream_t *stream, request_rec *r, apr_bucket_brigade *brigade)
 {
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
     conn_rec *c = r->connection;
     bool http10 = r->proto_num < HTTP_VERSION(1, 1);
-    if (ac_stream_waits(stream)) {
+    if (ac_stream_has_output(stream)) {
         return APR_SUCCESS; /* what waits says it as well */
     }
     if (stream->head_sent || http10) {
-        ac_stream_beat(stream); /* nothing for a document over HTTP/1.0, which has no interim responses either */
+        ac_stream_heartbeat(stream); /* nothing for a document over HTTP/1.0, which has no interim responses either */
         return APR_SUCCESS;
     }
     /* The status is still open, and a document has no other bytes to spare. */
@@ -118,7 +118,7 @@ apr_status_t ac_stream_probe(ac_stream_t *stream, request_rec *r, apr_bucket_bri
     return status;
 }
 
-void ac_stream_expect_reset(int fd, apr_interval_time_t timeout)
+void ac_stream_output_set_keepalive(int fd, apr_interval_time_t timeout)
 {
     unsigned ms = timeout > 0 ? (unsigned)apr_time_as_msec(timeout) : 0;
     int on = 1, every = KEEPALIVE;
