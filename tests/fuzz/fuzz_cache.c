@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     json_t *entry = join_parts(&n_parts, &texts, THREAD);
     if (entry) {
-        if (!is_whole(entry, THREAD) || n_parts < 1) {
+        if (!store_cache_is_whole(entry, THREAD) || n_parts < 1) {
             abort();
         }
         json_decref(out_of(json_incref(entry), 3));
