@@ -6,20 +6,17 @@
 #include "ap_provider.h"
 #include "mpm_common.h"
 
-/* The stores, models and tools that the module brings along; other modules add theirs in the same way. */
+/* Registers the stores, models and tools of src/back/providers.c. Other modules register theirs in the same way. */
 static void register_providers(apr_pool_t *p)
 {
-    static const ac_store_vt *const stores[] = {&ac_store_sqlite, &ac_store_cosmos};
-    static const ac_model_vt *const models[] = {&ac_model_openai, &ac_model_azure_openai, &ac_model_demo};
-    static const ac_tool_vt *const tools[] = {&ac_tool_calculator, &ac_tool_weather, &ac_tool_knowledge, &ac_tool_http};
-    for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++) {
-        ap_register_provider(p, AC_STORE_PROVIDER, stores[i]->name, AC_PROVIDER_VERSION, stores[i]);
+    for (const ac_store_vt *const *vt = ac_back_stores; *vt; vt++) {
+        ap_register_provider(p, AC_STORE_PROVIDER, (*vt)->name, AC_PROVIDER_VERSION, *vt);
     }
-    for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
-        ap_register_provider(p, AC_MODEL_PROVIDER, models[i]->name, AC_PROVIDER_VERSION, models[i]);
+    for (const ac_model_vt *const *vt = ac_back_models; *vt; vt++) {
+        ap_register_provider(p, AC_MODEL_PROVIDER, (*vt)->name, AC_PROVIDER_VERSION, *vt);
     }
-    for (size_t i = 0; i < sizeof(tools) / sizeof(*tools); i++) {
-        ap_register_provider(p, AC_TOOL_PROVIDER, tools[i]->name, AC_PROVIDER_VERSION, tools[i]);
+    for (const ac_tool_vt *const *vt = ac_back_tools; *vt; vt++) {
+        ap_register_provider(p, AC_TOOL_PROVIDER, (*vt)->name, AC_PROVIDER_VERSION, *vt);
     }
 }
 

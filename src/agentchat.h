@@ -194,7 +194,7 @@ typedef struct ac_page_t {
 
 /* One call of the store: a command that carries copies in and results out. On the heap;
  * at any time exactly one thread owns it: the caller, then the store, then whoever `done`
- * is called on. What each verb takes and gives is the table in back/back.h. */
+ * is called on. The table below says what each verb takes and gives. */
 struct ac_store_op_t {
     ac_store_verb_e verb;
     char owner[AC_OWNER_SIZE]; /* whose data; part of every condition */
@@ -214,6 +214,86 @@ struct ac_store_op_t {
     ac_loop_t *home;     /* done is called on this loop; NULL: on the store's thread */
     ac_store_op_t *next; /* the store's own queueing */
 };
+
+/* ---- what each store verb takes and gives -------------------------------------------------
+ * All documents are in the API's shape (docs: API.md "Objects"); times are RFC 3339 texts. A foreign owner's id is not_found.
+ * A soft-deleted thread is not_found everywhere but in THREAD_RESTORE, THREAD_DELETE with `hard`, and lists with status "deleted".
+ *
+ * verb            id      in                                   out
+ * PING            -       -                                    what it has counted since the child began: {name: number}, also
+ *                                                              with an error
+ * THREAD_CREATE   -       thread (whole; title may be null)    thread; etag
+ * THREAD_GET      thread  -                                    thread; etag
+ * THREAD_LIST     -       -  (page)                            {data, has_more, next|null, total?}  newest first, or by_update the
+ *                                                              one first that was changed last
+ * THREAD_UPDATE   thread  {title?, status?, metadata?, updated_at}; if_match   thread; etag; precondition_failed
+ * THREAD_DELETE   thread  {deleted_at}; hard                   {}; hard: run_in_progress while a run is active
+ * THREAD_RESTORE  thread  {updated_at}                         thread; etag
+ * MESSAGE_LIST    thread  -  (page)                            {data, has_more, next|null}  next: the seq to give as after/before
+ * TURN_LOAD       thread  {fresh?: true} or -                  {thread, messages (oldest first), active_run: id|null}
+ *                         (page.limit: newest messages)        fresh: what a cache has is known to be out of date
+ * TURN_OPEN       thread  {message, run, title, thread?,       {thread, message (with seq)}
+ *                          idempotency?, after?, retry?}
+ *                         thread: create it in the same transaction. title: used where the thread has none yet. One
+ *                         transaction: the message with the next seq, the run, the thread's message_count, title,
+ *                         updated_at. errors: not_found, run_in_progress
+ *                         (out: {run_id}) where another run of the thread is active and its process lives; a dead one is
+ *                         closed as interrupted.
+ *                         after: the seq of the last message that the caller has seen. Where the thread has gone on since then:
+ *                         precondition_failed, and nothing is written.
+ *                         retry: an earlier try with the same ids had no answer, and may have been carried out.
+ *                         idempotency: {key, request_hash, since}: in the same transaction the owner's key leads to this run from now on.
+ *                         Where it leads to another one since then: idempotency_conflict (out: {run_id, thread_id, request_hash}), whatever
+ *                         else may be wrong.
+ * TURN_CLOSE      thread  {message|null, run, steps, late?}    {message (with seq) | null}: one transaction; run is the
+ *                         whole final run.
+ *                         A thread that was hard-deleted meanwhile: success, nothing is written, message null.
+ *                         interrupted: another machine has closed the run, and nothing is written. late: true is for who closes it in
+ *                         the place of a process that died; it may add what had been said also then, but an answer (a run that is
+ *                         not interrupted) only while the thread has not gone on.
+ * RUN_GET         run     -                                    run
+ * RUN_LIST        thread  -  (page: limit, after)              {data, has_more, next|null}  newest first
+ * STEP_LIST       run     -                                    {data}  in order of starting
+ * PURGE           -       {before}                             {purged: n}  soft-deleted threads of every owner, deleted before then
+ *                         with keys_before: also Idempotency-Keys from before then, which do not count.
+ * KEY_GET         -       {key, since}                         {run_id, thread_id, request_hash} of the owner's key; not_found
+ * RUN_CANCEL      run     -                                    run; asks the process that runs it, on whichever machine, which is told
+ *                                                              by host->run_told; run_ended. invalid_request: this store cannot
+ *
+ * A run that waits for its owner's word on calls of tools:
+ * TURN_WAIT       thread  {run, steps, asks, until, calls: {id: null}, state}  {}  asks: the steps that wait,
+ *                         which STEP_LIST shows while they do. One transaction: the run is still active and no
+ *                         process's, so that none is taken for dead; state: whatever its process wants to have again. run_ended.
+ *                         The same again: success.
+ * TURN_DECIDE     run     {call_id, approve, reason?}          {waiting: n}: n calls are still to be decided; or with the last
+ *                         one {thread_id, calls: {id: {approve, reason?}}, state}: the run is this process's now, and nobody
+ *                         else's.  not_waiting: not for this call
+ *                 run     {expired: now}                       the same, with {approve: false, expired: true} for all calls
+ *                         that nobody has decided, if `until` is before now
+ *                 run     {cancel: true}                       the same, as the calls are
+ * WAIT_LIST       -       {before}  (page.limit)               {data: [{run_id, owner}]}  whose `until` is before then, of every owner
+ *                         TURN_CLOSE ends the waiting too.
+ *
+ * Agents that were made through the API; they are no owner's. The document is in the API's shape, with a tag that its writer made.
+ * AGENT_LIST      -       {stamp: what the caller knows|null}  {stamp, data: [agent] by id; null where the stamp is the caller's}
+ * AGENT_PUT       -       {agent, fresh?: true}; if_match      {created: bool}; etag. precondition_failed: its tag is not
+ *                         if_match ("*": whatever it is, but it is there), or it is there and was to be fresh. The same
+ *                         document again: success.
+ * AGENT_DELETE    -       {id}; if_match                       {}; not_found, precondition_failed
+ *                         Every change gives another stamp, in the same transaction.
+ *
+ * For moving conversations from one store to another, without regard to owners; a `record` is a thread with owner, deleted_at and
+ * restore_status (the last two null where it is not soft-deleted):
+ * EXPORT_THREADS  -       {after: cursor|null}  (page.limit)   {data: [record], next: cursor|null}  of every owner and
+ *                         status, in any order
+ * EXPORT_MESSAGES thread  -  (page: limit, after_seq)          {data, next}   as MESSAGE_LIST
+ * EXPORT_RUNS     thread  -  (page: limit, after)              {data: [{run, steps}], next|null}
+ * IMPORT          thread  {thread: record, messages, runs}     {}  writes them over what has the same ids; runs: as
+ *                         EXPORT_RUNS gives them, all
+ *                         ended. record's message_count counts, so a thread comes in parts whose last one has the record as it is.
+ *
+ * An operation answered APR_SUCCESS is durable. errors of all: store_error, store_timeout (deadline passed; a write may have
+ * happened all the same), overloaded (queue full). */
 
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"

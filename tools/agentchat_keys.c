@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agentchat-keys: makes, lists, rotates and revokes the API keys of a file that AgentChatKeys names. A running server sees what
  * changes within a second or two. */
-#include "back/apikey/keyring.h"
+#include "back/apikey/apikey.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -426,11 +426,10 @@ static bool copy_all(copy_t *copy)
 /* "cosmos:https://… name=value": a provider, its place, its options. NULL, or a sentence. */
 static const char *open_end(copy_t *copy, end_t *end, const char *text, bool must_exist)
 {
-    static const ac_store_vt *const stores[] = {&ac_store_sqlite, &ac_store_cosmos};
     apr_table_t *options = apr_table_make(copy->pool, 4);
     char *state = NULL, *spec = apr_strtok(apr_pstrdup(copy->pool, text), " \t\n", &state),
          *colon = spec ? strchr(spec, ':') : NULL;
-    const char *problem;
+    const char *names = "", *problem;
 
     if (!colon) {
         return apr_psprintf(copy->pool, "'%s' is no store; give one like sqlite:/path/to/file or cosmos:https://…",
@@ -446,13 +445,14 @@ static const char *open_end(copy_t *copy, end_t *end, const char *text, bool mus
         *equals = '\0';
         apr_table_set(options, word, equals + 1);
     }
-    for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++) {
-        end->store.vt = strcmp(stores[i]->name, spec) == 0 ? stores[i] : end->store.vt;
+    for (const ac_store_vt *const *vt = ac_back_stores; *vt; vt++) {
+        names = apr_pstrcat(copy->pool, names, *names ? ", " : "", (*vt)->name, NULL);
+        end->store.vt = strcmp((*vt)->name, spec) == 0 ? *vt : end->store.vt;
     }
     if (!end->store.vt) {
-        return apr_psprintf(copy->pool, "there is no kind of store '%s'; there are sqlite and cosmos", spec);
+        return apr_psprintf(copy->pool, "there is no kind of store '%s'; there are: %s", spec, names);
     }
-    if (must_exist && end->store.vt == &ac_store_sqlite && access(colon + 1, R_OK) != 0) {
+    if (must_exist && !(end->store.vt->flags & AC_STORE_REMOTE) && access(colon + 1, R_OK) != 0) {
         return apr_psprintf(copy->pool, "there is no file '%s' that can be read", colon + 1);
     }
     problem = end->store.vt->create(&end->store.self, colon + 1, options, copy->pool);

@@ -4,6 +4,7 @@
 #define AC_AGENT_H
 
 #include "back/back.h"
+#include "back/limit/limit.h"
 
 #include <stdatomic.h>
 

@@ -3,6 +3,8 @@
  * store, the models, the tools and the engine, in an order in which none of them outlives what it uses. */
 #include "front/stream/stream.h"
 
+#include "back/credential/credential.h"
+
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>

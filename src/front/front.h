@@ -5,7 +5,9 @@
 #define AC_FRONT_H
 
 #include "agent/agent.h"
-#include "back/apikey/keyring.h"
+#include "back/apikey/apikey.h"
+#include "back/cache/cache.h"
+#include "back/limit/limit.h"
 
 #include "httpd.h"
 #include "http_config.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "back/back.h"
+#include "back/tools/calculator/expression.h"
 
 #define MAX_LEN 5000
 

@@ -7,7 +7,7 @@
 
 #include <apr_general.h>
 
-#include "back/apikey/keyring.h"
+#include "back/apikey/apikey.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

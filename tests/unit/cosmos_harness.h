@@ -3,6 +3,7 @@
 #ifndef COSMOS_HARNESS_H
 #define COSMOS_HARNESS_H
 
+#include "back/cosmos/cosmos.h"
 #include "store_contract.h"
 
 #include <sys/types.h>

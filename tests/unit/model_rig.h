@@ -4,7 +4,9 @@
 #define MODEL_RIG_H
 
 #include "http_rig.h"
-#include "back/back.h"
+#include "back/credential/credential.h"
+#include "back/model/model.h"
+#include "io/io.h"
 
 typedef struct question_t question_t;
 struct question_t {

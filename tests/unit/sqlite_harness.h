@@ -3,6 +3,7 @@
 #ifndef SQLITE_HARNESS_H
 #define SQLITE_HARNESS_H
 
+#include "back/sqlite/sqlite.h"
 #include "store_contract.h"
 
 #include <stdatomic.h>

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "back/cache/cache.h"
+#include "back/cache/cache_backend.h"
 
 #define SMALL (2 * 1024 * 1024)
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "back/back.h"
+#include "back/tools/calculator/expression.h"
 
 typedef struct row_t {
     const char *expression, *result;

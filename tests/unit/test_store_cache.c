@@ -5,7 +5,7 @@
 
 #include <apr_general.h>
 
-#include "back/cache/cache.h"
+#include "back/cache/cache_backend.h"
 
 typedef struct world_t {
     harness_t *harness;

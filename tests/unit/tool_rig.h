@@ -3,8 +3,9 @@
 #ifndef TOOL_RIG_H
 #define TOOL_RIG_H
 
-#include "back/back.h"
+#include "back/tools/tools.h"
 #include "http_rig.h"
+#include "io/io.h"
 
 typedef struct tool_rig_t {
     rig_t rig;

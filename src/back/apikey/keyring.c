@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keys of a file: lines to keys, and a key to its line. */
-#include "keyring.h"
+#include "apikey.h"
+#include "back/back.h"
 
 #include "back/credential/identity.h"
 

@@ -1,38 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where cached conversations lie; for store_cache.c, which knows what they mean, and the places, which do not.
- *
- * An entry is a row of texts: first what a store answered, then what was written since. A write adds a text and reads nothing. */
+/* A store with a cache before it, and the two backends that a cache can have. */
 #ifndef AC_CACHE_H
 #define AC_CACHE_H
 
 #include "back/back.h"
 
-#define AC_CACHE_KEY 32 /* bytes: SHA-256 of the store, the owner and the thread's id */
+typedef struct ac_cache_vt ac_cache_vt; /* cache.h */
+typedef struct ac_cache_t {             /* where the cache is */
+    const ac_cache_vt *vt;
+    void *self;
+} ac_cache_t;
+typedef struct ac_store_cache_t ac_store_cache_t;
+/* Config time. scope: says which store it is, where several have one cache. check: others write to the store who do not know the
+ * cache, so that a thread is looked at before its cached messages are taken. The store stays the caller's. */
+void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, const ac_cache_t *place,
+                           const char *scope, bool check);
+/* What is used instead of the store, under its name. PING also gives cache_hits, cache_misses, and cache_stale: how often a thread had
+ * gone on without the cache being told. */
+ac_store_t ac_store_cache_store(ac_store_cache_t *cache);
+void ac_store_cache_destroy(ac_store_cache_t *cache);
 
-typedef enum ac_cache_way_e {
-    AC_CACHE_PUT, /* this text is all of the entry */
-    AC_CACHE_ADD, /* one text more, where there is an entry; else nothing */
-    AC_CACHE_DROP /* no entry */
-} ac_cache_way_e;
+/* cache_memory.c: in memory that processes share. */
+extern const ac_cache_vt ac_cache_memory; /* self: an ac_cache_memory_t */
+typedef struct ac_cache_memory_t ac_cache_memory_t;
+/* Before the fork. size: bytes, of which only what is used is taken from the machine. ttl: how long an entry lives that nobody writes to.
+ * errors: internal (err->status). */
+apr_status_t ac_cache_memory_create(ac_cache_memory_t **pmemory, apr_int64_t size, apr_interval_time_t ttl,
+                                    ac_err_t *err);
+void ac_cache_memory_destroy(ac_cache_memory_t *memory); /* of this process; NULL is fine */
 
-typedef struct ac_cache_write_t {
-    ac_cache_way_e way;
-    unsigned char key[AC_CACHE_KEY];
-    const char *text; /* len bytes of JSON; borrowed */
-    size_t len;
-} ac_cache_write_t;
-
-/* texts: one after the other, each with its NUL; len 0: there is no entry, or it could not be read. Borrowed. */
-typedef void ac_cache_read_fn(void *baton, const ac_buf_t *texts);
-typedef void ac_cache_written_fn(void *baton);
-
-/* Nothing of it fails: what cannot be read is not there, and what cannot be written is found to be old. Neither waits. */
-struct ac_cache_vt {
-    const char *name; /* "memory" */
-    /* Any thread. fn: inside of the call, or later on the loop. */
-    void (*read)(void *self, const unsigned char key[AC_CACHE_KEY], ac_cache_read_fn *fn, void *baton);
-    /* The same. fn NULL: nobody waits for it. */
-    void (*write)(void *self, const ac_cache_write_t *write, ac_cache_written_fn *fn, void *baton);
-};
+/* cache_redis.c: in Redis. */
+extern const ac_cache_vt ac_cache_redis; /* self: an ac_cache_redis_t */
+typedef struct ac_cache_redis_t ac_cache_redis_t;
+ac_cache_redis_t *ac_cache_redis_create(const char *prefix,
+                                        apr_interval_time_t ttl); /* config time; prefix: begins every key */
+/* Of a child, before the loop runs: where Redis is from now on, which stays the caller's; NULL: there is none. */
+void ac_cache_redis_use(ac_cache_redis_t *cache, ac_loop_t *loop, ac_redis_t *redis);
+void ac_cache_redis_destroy(ac_cache_redis_t *cache);
 
 #endif

@@ -4,7 +4,7 @@
  * The memory is cut into parts, each with a lock, an index, and blocks of 1 KB. An entry is a chain of blocks, so that none is too
  * small or too large for what another one leaves. Under the lock bytes are copied and nothing else; what the bytes are worth is found
  * out afterwards by a checksum. A part whose lock was left by a killed process is made empty: that costs time, and nothing else. */
-#include "cache.h"
+#include "cache_backend.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  *
  * Only TURN_LOAD is answered so, and only a turn sees that answer, whose opening write holds only behind the last message that it was
  * shown. So what is out of date here is found before anybody is told anything of it, and nothing else of the cache has to be right. */
-#include "cache.h"
+#include "cache_backend.h"
 
 #include <openssl/evp.h>
 #include <stdatomic.h>

@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 
 #include "back/back.h"
+#include "back/credential/credential.h"
+#include "cosmos.h"
 
 #define AC_COSMOS_SPLIT 900000 /* bytes of a document's JSON, over which it is kept in parts */
 #define AC_COSMOS_ETAG_SIZE 96

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "credential.h"
+#include "credential_internal.h"
 
 #define MARGIN apr_time_from_sec(1) /* a token with less left is none */
 #define RETRY_FIRST apr_time_from_sec(1)

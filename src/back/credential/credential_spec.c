@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a configuration says of a credential, read and checked. What it gives may be a secret that stands where none
  * should, so an unknown form is not repeated. */
-#include "credential.h"
+#include "credential_internal.h"
 
 #include <apr_strings.h>
 #include <ctype.h>

@@ -4,7 +4,8 @@
 #ifndef AC_IDENTITY_H
 #define AC_IDENTITY_H
 
-#include "back/back.h"
+#include "credential.h"
+#include "io/io.h"
 
 #define IDENTITY_MAX_TOKEN (64 * 1024) /* bytes of an answer that holds a token */
 #define CREDENTIAL_MAX_KEY 8192        /* bytes of a key */

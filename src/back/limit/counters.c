@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From limits to counts: which ones a request takes part in, what it is told where one has not enough left. */
-#include "back/back.h"
+#include "limit_table.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* Counts in Redis, for all machines. A count is a hash: w, its window's number; u, what was spent; h:NAME, what the holder of that name
  * holds. A holder is a child's connection: it says every few seconds that it lives, and what it holds counts only as long as it does,
  * so that what a dead machine held runs out by itself. */
-#include "back/back.h"
+#include "limit.h"
 
 #include <hiredis/hiredis.h>
 

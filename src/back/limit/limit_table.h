@@ -8,6 +8,7 @@
 #define AC_LIMIT_TABLE_H
 
 #include "back/back.h"
+#include "limit.h"
 
 #include <pthread.h>
 
@@ -66,5 +67,12 @@ uint64_t ac_table_mark(const unsigned char key[AC_COUNT_KEY]);
 /* limit_count.c: the slot of this count in the window of `now`, or a free one for it; NULL: there is none. With the lock held. */
 ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch,
                          apr_time_t now);
+
+/* Any thread, does not wait. All or nothing; left, reset and over are set in both cases. now: apr_time_now(). EAGAIN, err unset: there is
+ * not enough left. errors: overloaded (the table is full, or cannot be had). */
+apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now, ac_err_t *err);
+/* Any thread: this much was really used, out of what is held as far as that goes. */
+void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amount, apr_time_t now);
+void ac_limit_table_release(ac_limit_table_t *table, ac_takes_t *takes); /* the rest of what is held */
 
 #endif

@@ -3,7 +3,9 @@
 #ifndef AC_MODEL_OPENAI_H
 #define AC_MODEL_OPENAI_H
 
-#include "back/back.h"
+#include "back/credential/credential.h"
+#include "io/io.h"
+#include "model.h"
 
 typedef struct openai_model_t {
     const ac_model_conf_t *conf;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's connections: opening, waiting for locks, prepared statements, and SQLite's errors as ours. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's transactions: a read sees one state, writes are committed in groups. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #define LOCK_SLICE apr_time_from_msec(20) /* of waiting for the lock, between two looks at who has waited too long */
 #define CHECKPOINT_PAGES 1000

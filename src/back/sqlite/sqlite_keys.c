@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's Idempotency-Keys: which run a key has led to, and for how long. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <string.h>
 

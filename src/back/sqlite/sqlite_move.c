@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Moving conversations out of the embedded store and into it, without regard to their owners. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #define CURSOR_NONE "~" /* sorts after every id */
 #define MOVED "moved"   /* the boot of a run that another store brought: no process here runs it */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's connections, all closed and opened anew after the file system failed to release a lock. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <stdio.h>
 #include <time.h>

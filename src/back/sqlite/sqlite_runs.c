@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's runs and steps, and what becomes of a run whose process has died. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's tables: what they are, whose file it is, and bringing an older file up to date. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's threads: create, read, list, change, delete, restore, purge. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>

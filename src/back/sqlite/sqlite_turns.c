@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store's messages and turns: a thread's history, and the two writes that each turn of an agent makes. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store: its configuration, its queues, and one writer and a few reader threads per child. */
-#include "store_sqlite.h"
+#include "sqlite_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the built-in tools share: their options, and what the model is told of an exchange that went wrong. */
-#include "tools.h"
+#include "tool_support.h"
 
 #include <apr_strings.h>
 #include <stdio.h>

@@ -2,6 +2,8 @@
 /* What stands behind a directive's name, by its row of the table: one value, words, a header, key=value. */
 #include "config.h"
 
+#include "back/credential/credential.h"
+
 #include "apr_lib.h"
 
 /* ---- quotes ---- */

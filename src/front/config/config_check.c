@@ -2,6 +2,8 @@
 /* Whether the configuration as a whole can work, found out before anything starts: `apachectl configtest` runs this. */
 #include "config.h"
 
+#include "back/tools/tools.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

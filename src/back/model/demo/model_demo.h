@@ -3,7 +3,8 @@
 #ifndef AC_MODEL_DEMO_H
 #define AC_MODEL_DEMO_H
 
-#include "back/back.h"
+#include "back/model/model.h"
+#include "io/io.h"
 
 #define DEMO_MAX_CALLS 6
 #define DEMO_MAX_TEXT (64 * 1024)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tool "calculator": an expression worked out on the loop thread, which takes a microsecond. */
-#include "back/tools/tools.h"
+#include "back/tools/tool_support.h"
+#include "expression.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #ifndef AC_DECIMAL_H
 #define AC_DECIMAL_H
 
-#include "back/back.h"
+#include "base/base.h"
 
 #define AC_DECIMAL_DIGITS 60   /* of an exact number */
 #define AC_DECIMAL_QUOTIENT 34 /* of a division that does not come out even, as IEEE 754 decimal128 has */

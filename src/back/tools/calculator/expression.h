@@ -5,6 +5,12 @@
 
 #include "math_functions.h"
 
+/* ---- expression.c: pure ---- */
+/* Evaluates an arithmetic expression. out: text of the exact decimal result ("12.75"), at most size bytes. errors: tool_error
+ * with the place: "unexpected ')' at character 7". */
+apr_status_t ac_expression_eval(char *text, size_t size, const char *expression, ac_err_t *err);
+
+/* ---- expression_text.c ---- */
 typedef struct ac_parser_t {
     const char *text; /* valid UTF-8 */
     size_t len, at;

@@ -3,7 +3,7 @@
 #ifndef AC_WIDE_H
 #define AC_WIDE_H
 
-#include "back/back.h"
+#include "base/base.h"
 
 #define AC_WIDE_BASE 1000000000u
 #define AC_WIDE_LIMB_DIGITS 9

@@ -3,7 +3,7 @@
 #ifndef AC_TOOL_HTTP_H
 #define AC_TOOL_HTTP_H
 
-#include "back/tools/tools.h"
+#include "back/tools/tool_support.h"
 
 typedef struct ac_tool_mask_t ac_tool_mask_t;
 

@@ -3,7 +3,7 @@
 #ifndef AC_KNOWLEDGE_H
 #define AC_KNOWLEDGE_H
 
-#include "back/tools/tools.h"
+#include "back/tools/tool_support.h"
 
 #include <pthread.h>
 #include <sqlite3.h>

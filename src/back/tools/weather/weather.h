@@ -4,7 +4,7 @@
 #ifndef AC_WEATHER_H
 #define AC_WEATHER_H
 
-#include "back/tools/tools.h"
+#include "back/tools/tool_support.h"
 
 typedef enum ac_weather_units_e { AC_WEATHER_METRIC, AC_WEATHER_IMPERIAL } ac_weather_units_e;
 

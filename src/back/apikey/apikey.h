@@ -20,10 +20,10 @@
  * A key is "ack_" ID "_" and its secret, so that its line is found by what is no secret, and one comparison tells whether the rest
  * fits. It has the same length for every key, and an id that is not there costs the same two comparisons: the time an answer
  * takes tells neither how much of a key was right nor, beyond the look-up of a public id, whether there is one. */
-#ifndef AC_KEYRING_H
-#define AC_KEYRING_H
+#ifndef AC_APIKEY_H
+#define AC_APIKEY_H
 
-#include "back/back.h"
+#include "base/base.h"
 
 #define AC_API_KEY_PREFIX "ack_"
 #define AC_API_KEY_HASH 32 /* bytes of SHA-256 */

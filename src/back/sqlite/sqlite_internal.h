@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 
 #include "back/back.h"
+#include "sqlite.h"
 
 #define AC_SQLITE_APPLICATION_ID 0x41474348 /* "AGCH" in the file's header */
 #define AC_SQLITE_GROUP 256                 /* writes of one transaction */

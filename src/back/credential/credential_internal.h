@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of a credential: what its configuration makes (credential_spec.c) and its cache works with (credential.c). */
+#ifndef AC_CREDENTIAL_INTERNAL_H
+#define AC_CREDENTIAL_INTERNAL_H
+
+#include "identity.h"
+
+typedef struct credential_slot_t credential_slot_t;
+
+struct ac_credential_t {
+    const char *spec; /* what may be shown */
+    ac_credential_kind_e kind;
+    const char *scope;       /* of the option, or NULL */
+    const char *text;        /* a key that was read with the configuration, or NULL */
+    const source_vt *source; /* NULL: the text never changes */
+    void *self;              /* the source's */
+    bool silent;
+    ac_loop_t *loop; /* set by child_init */
+    credential_slot_t *slots;
+    int n_delivering;
+    bool stopped;
+};
+
+/* Frees what the child has made of it, now or when its callbacks have returned. */
+void credential_end(ac_credential_t *credential);
+
+#endif
