@@ -24,6 +24,38 @@ TOKEN = "a-token-of-the-scripted-tenant"
 MAX_BODY = 2 * 1024 * 1024
 
 
+# What kind of document an id stands for, where the request does not bring the document.
+KINDS = [(r"thread_\w+$", "thread"), (r"run_\w+_steps$", "steps"), (r"run_\w+_wait$", "wait"), (r"\w+_\d+$", "part"), (r"run_\w+$", "run"),
+         (r"msg_\w+$", "message"), (r"key_\w+$", "key"), (r"!stamp$", "stamp"), (r"ping$", "ping"), (r"agent_\w+$", "agent")]
+
+
+def describe(method, path, headers, body):
+    """A request in one line: what is done in which container with documents of which kind."""
+    names = [unquote(n) for n in path.strip("/").split("/") if n]
+    if len(names) < 5:
+        resource = ("account", "database", "container")[(len(names) + (method == "POST")) // 2]
+        return " ".join(["READ" if method == "GET" else "CREATE", resource, *names[3:]])
+    container = names[3]
+    document = json.loads(body) if body else {}
+
+    def kind(document, name):
+        if headers.get("x-ms-documentdb-partitionkey") == '[" waiting"]':
+            return "wait"
+        return (document or {}).get("type") or next((k for pattern, k in KINDS if re.match(pattern, name)), name)
+
+    if headers.get("x-ms-documentdb-isquery") == "True":
+        members = dict.fromkeys(re.findall(r"c\.([\w.]+)", document["query"].partition("WHERE")[2]))
+        crosses = "" if "x-ms-documentdb-partitionkey" in headers else "CROSS-PARTITION "
+        return f"{crosses}QUERY {container} by {', '.join(members)}"
+    if headers.get("x-ms-cosmos-is-batch-request") == "True":
+        verbs = [f"{o['operationType'].upper()} {kind(o.get('resourceBody'), o.get('id', ''))}" for o in document]
+        return f"BATCH {container}: {', '.join(verbs)}"
+    verb = {"GET": "READ", "PUT": "REPLACE", "DELETE": "DELETE", "PATCH": "PATCH"}.get(method) or \
+        ("UPSERT" if headers.get("x-ms-documentdb-is-upsert") == "True" else "CREATE")
+    what = kind(document, names[5] if len(names) > 5 else "")
+    return f"{verb} {container}: {what}" + (f" {document['operations'][0]['path']}" if verb == "PATCH" else "")
+
+
 class Failure(Exception):
     def __init__(self, status, substatus=0, message="", headers=None):
         super().__init__(message)
@@ -80,6 +112,7 @@ class Cosmos(ScriptedServer):
             self.databases, self.tokens = {}, {TOKEN}
             self.behave(clear=True)
             self.requests, self.n_connections, self.n_carried_out, self.n_faults = [], 0, 0, 0
+            self.journal = None
 
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
@@ -147,6 +180,9 @@ class Cosmos(ScriptedServer):
         with self.lock:
             dump, pattern = order.pop("dump", None), order.pop("count", None)
             definition, expire = order.pop("definition", None), order.pop("expire", None)
+            journal = order.pop("journal", None)
+            if journal == "begin":                              # to keep each request in one line; "read": those since then
+                self.journal = []
             strip = order.pop("strip", {})
             for name, members in order.pop("define", {}).items():   # as an administrator would; null: without it
                 made = next(iter(self.databases.values()))[name].definition
@@ -173,6 +209,8 @@ class Cosmos(ScriptedServer):
                 answer["count"] = self.count(pattern)
             if dump:
                 answer["documents"] = self.documents(dump)
+            if journal:
+                answer["journal"] = self.journal
             return answer
 
     def _send(self, connection, status, headers, body):
@@ -246,6 +284,9 @@ class Cosmos(ScriptedServer):
                 if failure.substatus:
                     more["x-ms-substatus"] = failure.substatus
             self.requests.append((method, path, status, headers))
+            if self.journal is not None:
+                failed = next(r["statusCode"] for r in answer if r["statusCode"] != 424) if status == 207 else status
+                self.journal.append(describe(method, path, headers, body) + (f" -> {failed}" if failed >= 300 else ""))
             del self.requests[:-20000]
         time.sleep(fault.get("delay", 0) if fault else 0)
         return self._send(connection, status, {"x-ms-request-charge": "1", **more}, answer)
