@@ -114,6 +114,10 @@ PYTEST := /usr/bin/python3 -m pytest -q
 guards:
 	$(PYTEST) tests/guards
 
+# How many things each guard looks at: a guard that looks at much less fails.
+guard-counts:
+	/usr/bin/python3 tests/guards/count.py
+
 # Files of tests run beside each other; tests/httpd/second_run.py says what becomes of those that fail.
 httpd-test: module tools
 	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) --dist loadfile tests/httpd
@@ -228,11 +232,15 @@ check-long:
 	echo "check-long:$${failed:+ failed:}$${failed:- well: $(LONG)}"; [ -z "$$failed" ]
 
 # A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps where the build's needs are not rpms.
-VERSION := $(shell sed -n 's/^Version: *//p' rpm/mod_agentchat.spec)
+rpm: VERSION = $(shell python3 tests/guards/set_version.py)
 rpm:
 	@rm -rf $(BUILD)/rpm && mkdir -p $(BUILD)/rpm/SOURCES
 	git archive --prefix=mod_agentchat-$(VERSION)/ -o $(BUILD)/rpm/SOURCES/mod_agentchat-$(VERSION).tar.gz HEAD
 	rpmbuild -ba --define '_topdir $(abspath $(BUILD))/rpm' $(RPM_FLAGS) rpm/mod_agentchat.spec
+
+# The version in all files that have it: make version VERSION=0.2.0.
+version:
+	@python3 tests/guards/set_version.py $(VERSION)
 
 clean:
 	@conf/install.sh clean '$(abspath $(BUILD))'
@@ -259,10 +267,11 @@ help:
 	@echo 'make tidy           clang-tidy'
 	@echo 'make format         gives all C the form of .clang-format, with clang-format-15; make format-check compares'
 	@echo 'make install        into the httpd that apxs belongs to; DESTDIR=, PREFIX=/usr/local, LAYOUT: conf/install.mk; make uninstall'
+	@echo 'make version        prints the version; VERSION=0.2.0 sets it in all files that have it'
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi rpm all module tools lower unit unit-programs fuzz-replay guards httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+.PHONY: openapi version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
         fuzz tidy format format-check run check check-fresh check-long clean help
 
 # make bench, make bench-check, make soak

@@ -12,6 +12,7 @@ import directive_table
 import log_messages as log_table
 import openapi_json
 import route_table
+import set_version
 
 FLOORS = ["base", "wire", "io", "back", "agent", "front"]
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",
@@ -235,6 +236,13 @@ def openapi(top):
     return len(have), wrong
 
 
+def version(top):
+    """What has a copy of the version has that of src/agentchat.h; make version VERSION= writes them all."""
+    found = set_version.versions(top)
+    wanted = found["src/agentchat.h"]
+    return len(found), [f"{file}: version {has}, src/agentchat.h has {wanted}" for file, has in found.items() if has != wanted]
+
+
 def words(top):
     """What belongs to no public project."""
     pattern = re.compile(r"/work/|\bTODO\b|\bFIXME\b|\bXXX\b|\bHACK\b|not implemented", re.I)
@@ -265,7 +273,7 @@ def anchors(text):
 def links(top):
     """Links between the pages of the manual lead somewhere, to a heading that is there where they name one."""
     n, wrong = 0, []
-    for path in sources(top, "*.md", "docs/*.md", "tests/bench/*.md"):
+    for path in sources(top, "*.md", "docs/**/*.md", "tests/bench/*.md"):
         for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text()):
             if re.match(r"[a-z]+:", target):
                 continue

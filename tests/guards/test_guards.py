@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every guard on this tree, and on a copy with a fault in it that the guard must find. The
-least counts are there because a guard that looks at nothing finds nothing."""
+"""Runs every guard on this tree, and on a copy with a fault in it that the guard must find. counts.json has how many things each
+guard looked at when `make guard-counts` was run last: a guard that looks at nothing finds nothing."""
+import json
 import shutil
 from pathlib import Path
 
@@ -10,27 +11,30 @@ import guards
 
 TOP = Path(__file__).resolve().parents[2]
 
-# guard: (least number of things looked at, file to spoil, text to add to it)
+COUNTS = json.loads((TOP / "tests/guards/counts.json").read_text())
+
+# guard: (file to spoil, text to add to it)
 CASES = {
-    "floors": (150, "src/wire/sse.c", '#include "back/back.h"\n'),
-    "banned": (60, "src/base/util.c", "static char *spoil(char *a, const char *b) { return strcpy(a, b); }\n"),
-    "sizes": (80, "src/base/buf.c", "/* one line */\n" * 600),
-    "functions": (400, "src/base/buf.c", "void spoil(void)\n{\n" + "    spoil();\n" * 80 + "}\n"),
-    "unit_tests": (150, "tests/unit/test_buf.c", "static void test_forgotten(void **state)\n{\n}\n"),
-    "log_messages": (10, "src/base/messages.h", 'AC_MESSAGE(9999, AC_ERROR, "spoiled", "nothing")\n'),
-    "log_page": (10, "docs/log-messages.md", "| AC0101 | error | spoiled | nothing |\n"),
-    "error_kinds": (30, "docs/errors.md", "| `spoiled` | 500 | x |\n"),
-    "directives": (40, "conf/agentchat.conf", "#AgentChatSpoiled on\n"),
-    "manual": (40, "docs/directives.md", "## AgentChatRetry\n\n- Default: `3s`\n"),
-    "routes": (25, "docs/api.md", "| GET `/spoiled` | x | x |\n"),
-    "openapi": (30, "docs/openapi.json", " "),
-    "words": (100, "docs/architecture.md", "TO" + "DO: spoiled\n"),
-    "owners": (40, "src/back/sqlite/sqlite_turns.c",
+    "floors": ("src/wire/sse.c", '#include "back/back.h"\n'),
+    "banned": ("src/base/util.c", "static char *spoil(char *a, const char *b) { return strcpy(a, b); }\n"),
+    "sizes": ("src/base/buf.c", "/* one line */\n" * 600),
+    "functions": ("src/base/buf.c", "void spoil(void)\n{\n" + "    spoil();\n" * 80 + "}\n"),
+    "unit_tests": ("tests/unit/test_buf.c", "static void test_forgotten(void **state)\n{\n}\n"),
+    "log_messages": ("src/base/messages.h", 'AC_MESSAGE(9999, AC_ERROR, "spoiled", "nothing")\n'),
+    "log_page": ("docs/log-messages.md", "| AC0101 | error | spoiled | nothing |\n"),
+    "error_kinds": ("docs/errors.md", "| `spoiled` | 500 | x |\n"),
+    "directives": ("conf/agentchat.conf", "#AgentChatSpoiled on\n"),
+    "manual": ("docs/directives.md", "## AgentChatRetry\n\n- Default: `3s`\n"),
+    "routes": ("docs/api.md", "| GET `/spoiled` | x | x |\n"),
+    "openapi": ("docs/openapi.json", " "),
+    "version": ("src/www/package.json", '"version": "9.9.9"\n'),
+    "words": ("docs/architecture.md", "TO" + "DO: spoiled\n"),
+    "owners": ("src/back/sqlite/sqlite_turns.c",
                'static const char sql_spoiled[] =\n    "SELECT id FROM messages WHERE thread_id = ?1";\n'),
-    "threats": (40, "docs/threat-model.md", "| a | b | `test_who_may.py::test_spoiled` |\n"),
-    "types": (90, "src/www/agentchat.d.ts", "export interface Cost {\n  spoiled: string;\n}\n"),
-    "pages": (200, "docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),
-    "links": (10, "README.md", "[spoiled](docs/install.md#no-such-heading)\n"),
+    "threats": ("docs/threat-model.md", "| a | b | `test_who_may.py::test_spoiled` |\n"),
+    "types": ("src/www/agentchat.d.ts", "export interface Cost {\n  spoiled: string;\n}\n"),
+    "pages": ("docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),
+    "links": ("README.md", "[spoiled](docs/install.md#no-such-heading)\n"),
 }
 
 
@@ -50,15 +54,14 @@ def test_every_guard_has_a_case():
 
 @pytest.mark.parametrize("name", CASES)
 def test_guard(name):
-    least = CASES[name][0]
     n, wrong = getattr(guards, name)(TOP)
     assert not wrong, "\n".join(wrong)
-    assert n >= least, f"looked at {n} things only"
+    assert n >= 0.95 * COUNTS[name], f"looked at {n} things only; if that is right: make guard-counts"
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_guard_finds_a_planted_fault(name, copy):
-    _, file, text = CASES[name]
+    file, text = CASES[name]
     path = copy / file
     whole = path.read_text()
     before = set(getattr(guards, name)(copy)[1])
