@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mod_agentchat: a table of contents. What httpd calls of us, and where it is. */
-#include "src/front/front.h"
+#include "src/front/api/api.h"
+#include "src/front/stream/stream.h"
 
 #include "ap_mpm.h"
 #include "ap_provider.h"
@@ -23,14 +24,14 @@ static void register_providers(apr_pool_t *p)
 static void register_hooks(apr_pool_t *p)
 {
     register_providers(p);
-    ap_hook_pre_config(ac_config_pre, NULL, NULL, APR_HOOK_MIDDLE);     /* config_define.c */
-    ap_hook_check_config(ac_config_check, NULL, NULL, APR_HOOK_MIDDLE); /* config_check.c */
-    ap_hook_post_config(ac_config_post, NULL, NULL, APR_HOOK_MIDDLE);   /* config_check.c */
-    ap_hook_child_init(ac_child_init, NULL, NULL, APR_HOOK_MIDDLE);     /* child.c */
+    ap_hook_pre_config(ac_config_pre, NULL, NULL, APR_HOOK_MIDDLE);           /* config_define.c */
+    ap_hook_check_config(ac_config_check, NULL, NULL, APR_HOOK_MIDDLE);       /* config_check.c */
+    ap_hook_post_config(ac_startup_post_config, NULL, NULL, APR_HOOK_MIDDLE); /* startup.c */
+    ap_hook_child_init(ac_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* child.c */
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
     ap_hook_child_stopping(ac_child_stopping, NULL, NULL, APR_HOOK_FIRST); /* child.c: before HTTP/2 ends its streams */
 #endif
-    ap_hook_header_parser(ac_cors_header_parser, NULL, NULL, APR_HOOK_FIRST); /* cors.c */
+    ap_hook_header_parser(ac_route_header_parser, NULL, NULL, APR_HOOK_FIRST); /* route.c */
     ap_hook_translate_name(ac_route_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(ac_route_name_no_file, NULL, NULL, APR_HOOK_LAST);
     ap_hook_map_to_storage(ac_route_map_to_storage, NULL, NULL, APR_HOOK_FIRST);

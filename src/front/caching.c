@@ -33,7 +33,7 @@ static apr_status_t destroy_redis(void *cache)
 
 void ac_caching_check(ac_check_t *check)
 {
-    const ac_conf_t *conf = &check->config->conf;
+    const ac_conf_t *conf = check->conf;
     if (!strcmp(conf->cache.place, "redis") && !conf->shared.url) {
         ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"),
                          "AgentChatCache: 'redis' is the Redis of AgentChatShared, "
@@ -43,7 +43,7 @@ void ac_caching_check(ac_check_t *check)
 
 static bool caching_make_place(ac_cache_t *place, ac_check_t *check)
 {
-    ac_conf_t *conf = &check->config->conf;
+    ac_conf_t *conf = check->conf;
     ac_cache_memory_t *memory = NULL;
     ac_err_t err;
     ac_err_init(&err);
@@ -65,7 +65,7 @@ static bool caching_make_place(ac_cache_t *place, ac_check_t *check)
 
 void ac_caching_prepare(ac_check_t *check)
 {
-    ac_conf_t *conf = &check->config->conf;
+    ac_conf_t *conf = check->conf;
     bool remote = (conf->store.vt->flags & AC_STORE_REMOTE) != 0;
     ac_store_cache_t *cache = NULL;
     ac_cache_t place;

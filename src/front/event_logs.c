@@ -124,13 +124,13 @@ static const char *named(const ac_conf_t *conf, apr_pool_t *p)
 
 void ac_event_logs_check(ac_check_t *check)
 {
-    const char *path = named(&check->config->conf, check->ptemp), *problem;
+    const char *path = named(check->conf, check->ptemp), *problem;
     struct stat info;
     if (!path) {
         return;
     }
     problem = lstat(path, &info) == 0 ? problem_of(path, &info, check->ptemp)
-                                      : problem_of_parent(path, &check->config->conf, check->ptemp);
+                                      : problem_of_parent(path, check->conf, check->ptemp);
     if (problem) {
         ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
     }
@@ -148,7 +148,7 @@ static apr_status_t event_logs_leave(void *baton)
 
 void ac_event_logs_prepare(ac_check_t *check)
 {
-    ac_conf_t *conf = &check->config->conf;
+    ac_conf_t *conf = check->conf;
     apr_pool_t *p = check->p;
     conf->first_process = getpid();
     apr_pool_cleanup_register(p, conf, event_logs_leave, apr_pool_cleanup_null);

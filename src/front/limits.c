@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rate limits and budgets on their way through httpd: where the counts are, what a request takes of them, what its answer says. */
-#include "front/config/config.h"
+#include "front/request/request.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static apr_status_t close_table(void *table)
 
 void ac_limits_prepare(ac_check_t *check)
 {
-    ac_conf_t *conf = &check->config->conf;
+    ac_conf_t *conf = check->conf;
     apr_pool_t *p = check->p;
     const char *dir = conf->memory_dir;
     bool kept = access(conf->state_dir, F_OK) == 0;

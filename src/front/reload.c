@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A reload never ends httpd, which serves other sites too: where the new configuration cannot be served, this module is out of service
  * until the next reload, and everything else goes on. At the first start, and for `apachectl configtest`, a problem is an error. */
+#include "front/api/api.h"
 #include "front/config/config.h"
 
 #define ASK_AGAIN apr_time_from_sec(30) /* somebody has to mend the configuration */
@@ -16,14 +17,14 @@ const char *ac_reload_directive(cmd_parms *cmd, const char *problem)
     if (!problem || !reloads()) {
         return problem;
     }
-    ac_check_t check = {ac_config(), cmd->server, cmd->pool, cmd->temp_pool, 0};
+    ac_check_t check = ac_check_begin(cmd->server, cmd->pool, cmd->temp_pool);
     ac_check_problem(&check, cmd->directive, "%s", problem);
     return NULL;
 }
 
 int ac_reload_result(const ac_check_t *check)
 {
-    ac_conf_t *conf = &check->config->conf;
+    ac_conf_t *conf = check->conf;
     if (!conf->out_of_service) {
         return OK;
     }

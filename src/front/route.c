@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of routes, and the way of a request to its handler. */
-#include "front.h"
+#include "front/api/api.h"
 
 #include <string.h>
 
@@ -50,8 +50,8 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_chat_stream_get, "The same for an EventSource", q_say},
     {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, "Liveness", NULL},
     {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, "Readiness of store and models", NULL},
-    {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_debug_config, "The configuration in force", NULL},
-    {M_GET, "/debug/env", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_debug_config, "The same, older path", NULL},
+    {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, "The configuration in force", NULL},
+    {M_GET, "/debug/env", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, "The same, older path", NULL},
     {M_GET, "/selftest/stream", AC_NEEDS_CHILD | AC_ALWAYS_STREAMS, ac_api_selftest_stream,
      "Ten timed events: does something buffer?", NULL},
     {M_GET, "/openapi.json", 0, ac_api_docs_openapi_json, "The contract as JSON", NULL},
@@ -136,10 +136,16 @@ static const char *path_below_mount(const request_rec *r)
     return uri[len] ? uri + len : mount_as_path(prefix);
 }
 
-const char *ac_route_methods(request_rec *r)
+/* The methods of the route at r's path, as in Allow; NULL: there is no route. */
+static const char *route_methods(request_rec *r)
 {
     const char *args[2];
     return find_route(r, path_below_mount(r), args).allow;
+}
+
+int ac_route_header_parser(request_rec *r)
+{
+    return ac_cors_answer(r, route_methods);
 }
 
 /* ---- the way to the handler ---- */
@@ -186,7 +192,7 @@ static apr_status_t check_role(ac_request_t *rq)
 static apr_status_t check_request(ac_request_t *rq)
 {
     const ac_route_t *route = rq->route;
-    apr_status_t status = ac_cors_check(rq);
+    apr_status_t status = ac_cors_check(rq->r, rq->mount, rq->route, &rq->err);
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_request_owner(rq);
     }

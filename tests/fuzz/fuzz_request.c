@@ -13,8 +13,8 @@
 #include "front/request/precondition.c"
 #include "front/request/query.c"
 #include "front/request/request.c"
-#define is_among cors_is_among
 #include "front/auth/cors.c"
+#include "front/config/config_section.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -70,7 +70,6 @@ NOT_CALLED(AP_DECLARE(const char *), ap_ssl_var_lookup, apr_pool_t *p, server_re
 NOT_CALLED(AP_DECLARE(int), ap_strcasecmp_match, const char *text, const char *pattern)
 NOT_CALLED(bool, ac_mount_is_here, request_rec *r)
 NOT_CALLED(apr_status_t, ac_principal_find, const ac_principal_t **pprincipal, request_rec *r, ac_err_t *err)
-NOT_CALLED(const char *, ac_route_methods, request_rec *r)
 NOT_CALLED(void, ac_log_rerror_, ac_message_e n, const char *f, int l, int m, apr_status_t s, const request_rec *r,
            const char *t, ...)
 
@@ -118,7 +117,7 @@ static void check_origin(request_rec *r, const char *origin)
 {
     mount.cors_origins = apr_array_make(r->pool, 1, sizeof(const char *));
     APR_ARRAY_PUSH(mount.cors_origins, const char *) = origin;
-    const char *problem = ac_cors_problem(&mount, r->pool);
+    const char *problem = ac_config_section_problem(&mount, r->pool);
     must(problem || !strpbrk(origin, " \r\n,/\"") ||
          (strstr(origin, "://") && !strpbrk(strstr(origin, "://") + 3, " \r\n,/\"")));
     must(is_listed(&mount, origin));

@@ -32,7 +32,6 @@ static out_t *open_out(const ac_dialect_t *dialect)
 
 static void close_out(out_t *out)
 {
-    ac_render_free(&out->render);
     ac_buf_free(&out->buf);
     free(out);
 }

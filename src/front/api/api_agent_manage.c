@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agents that are made, replaced and deleted through the API, by admins. Those of the configuration are read-only. */
-#include "front/front.h"
+#include "api_internal.h"
 
 #include <string.h>
 

@@ -1,42 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agents: list, show, talk to one, and the threads of one. */
-#include "front/front.h"
+#include "api_internal.h"
 
 #include <string.h>
 
 #include "apr_strings.h"
 
 #define OFFSET_MAX 1000000
-
-static apr_status_t forget_agents(void *agents)
-{
-    ac_agents_unref(agents);
-    return APR_SUCCESS;
-}
-
-static void take_agents(ac_request_t *rq)
-{
-    rq->agents = ac_catalog_agents(ac_child()->catalog);
-    apr_pool_cleanup_register(rq->r->pool, rq->agents, forget_agents, apr_pool_cleanup_null);
-}
-
-apr_status_t ac_request_agents_load(ac_request_t *rq, const ac_agents_t **pagents, bool surely)
-{
-    apr_status_t status = APR_SUCCESS;
-    ac_store_op_t *result;
-    if (!rq->agents) {
-        take_agents(rq);
-    }
-    if (surely && !ac_agents_known(rq->agents) && ac_child()->conf->agents_refresh > 0) {
-        status = ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result);
-        if (status == APR_SUCCESS) {
-            ac_catalog_adopt(ac_child()->catalog, result);
-            take_agents(rq);
-        }
-    }
-    *pagents = rq->agents;
-    return status;
-}
 
 static bool for_admin(const ac_request_t *rq)
 {

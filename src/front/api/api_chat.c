@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /chat and /agent/stream: the default agent, with and without a thread. */
-#include "front/front.h"
+#include "api_internal.h"
 
 static const char *const chat_members[] = {"message", "conversation_id", "thread_id", "stream", NULL};
 static const char *const ask_members[] = {"message", NULL};

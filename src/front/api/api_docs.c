@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contract: docs/openapi.yaml and its JSON, which the build puts into the module, and a page that shows it. */
-#include "front/config/config.h"
+#include "api.h"
 
 #include <stdlib.h>
 
@@ -14,13 +14,12 @@ extern const char ac_openapi_yaml[], ac_openapi_json[];
 #define POLICY \
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " \
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-#define BUNDLE "swagger-ui-bundle.js"
 
 /* Everything is named from /docs, so "docs/…" lies below it. */
 static const char swagger_page[] =
     "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n"
     "<title>mod_agentchat</title>\n<link rel=\"stylesheet\" href=\"docs/swagger-ui.css\">\n<div id=\"page\"></div>\n"
-    "<script src=\"docs/" BUNDLE "\"></script>\n<script src=\"docs/page.js\"></script>\n</html>\n";
+    "<script src=\"docs/" AC_DOCS_BUNDLE "\"></script>\n<script src=\"docs/page.js\"></script>\n</html>\n";
 static const char swagger_script[] =
     "window.ui = SwaggerUIBundle({url: 'openapi.json', dom_id: '#page', deepLinking: true, validatorUrl: null});\n";
 static const char plain_style[] =
@@ -72,23 +71,10 @@ static const char *type_of(const char *name)
     return !strcmp(name + strlen(name) - 2, "js") ? "text/javascript; charset=utf-8" : "text/css; charset=utf-8";
 }
 
-const char *ac_api_docs_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
-{
-    apr_finfo_t info;
-    if (!mount->docs ||
-        apr_stat(&info, apr_pstrcat(p, mount->docs, "/" BUNDLE, NULL), APR_FINFO_TYPE, p) == APR_SUCCESS) {
-        return NULL;
-    }
-    return apr_psprintf(p,
-                        "'%s' has no " BUNDLE
-                        "; give the folder of Swagger UI's own files, as `make swagger-ui` makes it",
-                        mount->docs);
-}
-
 /* These names only, so that no path leads out of the folder. */
 int ac_api_docs_file(ac_request_t *rq)
 {
-    static const char *const names[] = {"swagger-ui.css", BUNDLE};
+    static const char *const names[] = {"swagger-ui.css", AC_DOCS_BUNDLE};
     const char *wanted = rq->args[0], *dir = rq->mount->docs;
     if (!strcmp(wanted, "page.css")) {
         return reply_text(rq, type_of(wanted), plain_style);

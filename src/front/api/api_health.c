@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /health and /ready. What stands behind us is asked at most every two seconds, however often /ready is called. Everybody is told
  * whether the server is ready; the role admin is told why. */
-#include "front/front.h"
+#include "api_internal.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A thread's messages: send one and run the agent, read the conversation. */
-#include "front/front.h"
+#include "api_internal.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs and their steps, to be read; a run followed from any point, and stopped. */
-#include "front/front.h"
+#include "api_internal.h"
 
 #include <string.h>
 

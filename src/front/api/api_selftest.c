@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /selftest/stream: ten events, 200 ms apart, each with the time when it was made. Whoever sees them arrive
  * together has found something between server and client that buffers. */
-#include "front/stream/stream.h"
+#include "api_internal.h"
 
 #include <string.h>
 

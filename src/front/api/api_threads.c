@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads: create, list, show, change, delete, restore. */
-#include "front/front.h"
+#include "api_internal.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request that speaks to an agent: its body, the agent it means, and the start of the turn. */
-#include "front/front.h"
+#include "api_internal.h"
 
 #include <string.h>
 

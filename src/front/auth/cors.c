@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pages of other sites: which may use the API from a browser (the CORS protocol of the Fetch standard), and that others cannot make a
- * visitor's browser do it with the visitor's cookies or password, or under a name of their own that leads here. */
-#include "front/config/config.h"
+/* Pages of other sites: listed origins may use the API from a browser (the CORS protocol of the Fetch standard). Other pages cannot make
+ * a visitor's browser use it with the visitor's cookies or password. */
+#include "auth_internal.h"
 
-#include "apr_atomic.h"
 #include "http_ssl.h"
 
 #define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
@@ -12,60 +11,6 @@
 /* What the clients of OpenAI's API send about themselves; each version has more of them. Nothing is
  * done with them. */
 static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"};
-
-/* "https://app.example.com", "http://localhost:3000": as browsers write it, since it is compared byte by byte. */
-static bool is_origin(const char *text)
-{
-    size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
-    if (!scheme || strncmp(text + scheme, "://", 3)) {
-        return false;
-    }
-    const char *host = text + scheme + 3;
-    size_t len = *host == '[' ? strcspn(host, "]") + 1 : strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-._");
-    if (!len || len > strlen(host) || (*host == '[' && strspn(host + 1, "0123456789abcdef:.") != len - 2)) {
-        return false;
-    }
-    if (host[len] != ':') {
-        return !host[len];
-    }
-    size_t port = strspn(host + len + 1, "0123456789");
-    bool is_default = !strcmp(host + len,
-                              !strncmp(text, "https:", 6)      ? ":443"
-                                  : !strncmp(text, "http:", 5) ? ":80"
-                                                               : "");
-    return port && port <= 5 && !host[len + 1 + port] && !is_default;
-}
-
-const char *ac_cors_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
-{
-    const apr_array_header_t *origins = mount->cors_origins;
-    for (int i = 0; origins && i < origins->nelts; i++) {
-        const char *origin = APR_ARRAY_IDX(origins, i, const char *);
-        if (!strcmp(origin, "*")) {
-            if (origins->nelts > 1) {
-                return "'*' stands for every origin; give it alone";
-            }
-        } else if (!is_origin(origin)) {
-            return apr_psprintf(
-                p,
-                "'%s' is not an origin; give scheme, host and a port other than the scheme's own, in small letters, "
-                "like https://app.example.com or http://localhost:3000",
-                origin);
-        }
-    }
-    return NULL;
-}
-
-static bool is_open(const ac_mount_conf_t *mount)
-{
-    const apr_array_header_t *origins = mount->cors_origins;
-    return origins && origins->nelts == 1 && !strcmp(APR_ARRAY_IDX(origins, 0, const char *), "*");
-}
-
-bool ac_cors_contradicts(const ac_mount_conf_t *mount)
-{
-    return is_open(mount) && mount->cors_credentials > 0;
-}
 
 static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
 {
@@ -80,7 +25,7 @@ static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
 /* Among the error headers, so that a refusal of httpd's own can be read by the page too. */
 static void cors_set_headers(request_rec *r, const ac_mount_conf_t *mount, const char *origin)
 {
-    bool open = is_open(mount);
+    bool open = ac_config_section_is_open(mount);
     /* The answer to another origin would look different, so no cache may mix them up. */
     if (!open) {
         apr_table_mergen(r->err_headers_out, "Vary", "Origin");
@@ -126,7 +71,7 @@ static int answer_preflight(request_rec *r, const ac_mount_conf_t *mount, const 
     return DONE;
 }
 
-int ac_cors_header_parser(request_rec *r)
+int ac_cors_answer(request_rec *r, const char *(*find_methods)(request_rec *r))
 {
     const char *origin = apr_table_get(r->headers_in, "Origin");
     const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
@@ -135,8 +80,10 @@ int ac_cors_header_parser(request_rec *r)
     }
     cors_set_headers(r, mount, origin);
     const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Method");
-    const char *methods = r->method_number == M_OPTIONS && wanted ? ac_route_methods(r) : NULL;
-    return methods && (is_open(mount) || is_listed(mount, origin)) ? answer_preflight(r, mount, methods) : DECLINED;
+    const char *methods = r->method_number == M_OPTIONS && wanted ? find_methods(r) : NULL;
+    return methods && (ac_config_section_is_open(mount) || is_listed(mount, origin))
+        ? answer_preflight(r, mount, methods)
+        : DECLINED;
 }
 
 /* ---- requests that a page of another site makes ---- */
@@ -210,85 +157,27 @@ static bool is_link(request_rec *r)
         (!site || ap_cstr_casecmp(site, "none"));
 }
 
-apr_status_t ac_cors_check(ac_request_t *rq)
+apr_status_t ac_cors_check(request_rec *r, const ac_mount_conf_t *mount, const ac_route_t *route, ac_err_t *err)
 {
-    request_rec *r = rq->r;
     /* A link may lead here, but not to a GET that runs an agent. */
-    bool runs = (rq->route->needs & AC_NEEDS_OWNER) && (rq->route->needs & AC_ALWAYS_STREAMS), link = is_link(r);
+    bool runs = (route->needs & AC_NEEDS_OWNER) && (route->needs & AC_ALWAYS_STREAMS), link = is_link(r);
     if (runs && link) {
-        return ac_err_set(&rq->err, AC_FORBIDDEN, "a link may not run an agent");
+        return ac_err_set(err, AC_FORBIDDEN, "a link may not run an agent");
     }
-    if (shows_key(r) || !is_foreign(r) || is_listed(rq->mount, apr_table_get(r->headers_in, "Origin"))) {
+    if (shows_key(r) || !is_foreign(r) || is_listed(mount, apr_table_get(r->headers_in, "Origin"))) {
         return APR_SUCCESS;
     }
-    if (is_open(rq->mount) && !is_ambient(r)) {
+    if (ac_config_section_is_open(mount) && !is_ambient(r)) {
         return APR_SUCCESS;
     }
     if (link) {
         return APR_SUCCESS;
     }
-    if (is_open(rq->mount)) {
-        return ac_err_set(&rq->err, AC_FORBIDDEN,
+    if (ac_config_section_is_open(mount)) {
+        return ac_err_set(err, AC_FORBIDDEN,
                           "pages of other sites may not use a visitor's sign-in here; AgentChatCORSOrigin has to "
                           "list their origins, '*' is not enough");
     }
-    return ac_err_set(&rq->err, AC_FORBIDDEN,
-                      "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
-}
-
-/* ---- names that lead here ---- */
-
-static bool cors_is_among(const apr_array_header_t *names, const char *host)
-{
-    for (int i = 0; names && i < names->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(names, i, const char *);
-        if (name && !ap_strcasecmp_match(host, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* An address, or a name that no name server of somebody else's can lead here. */
-static bool is_this_machine(const char *host)
-{
-    size_t len = strlen(host);
-    bool address = ap_strchr_c(host, ':') || strspn(host, "0123456789.") == len;
-    return address || !ap_cstr_casecmp(host, "localhost") || !ap_cstr_casecmp(host, "localhost.localdomain") ||
-        (len > 10 && !ap_cstr_casecmp(host + len - 10, ".localhost"));
-}
-
-/* Whoever asks for a wrong name decides how often that is; the log has it once a minute from each child. */
-static void log_name(request_rec *r)
-{
-    static volatile apr_uint32_t last;
-    apr_uint32_t now = (apr_uint32_t)apr_time_sec(r->request_time), before = apr_atomic_read32(&last);
-    if (before && now - before < 60) {
-        return;
-    }
-    if (apr_atomic_cas32(&last, now, before) != before) {
-        return;
-    }
-    ac_log_request(AC_M663, 0, r,
-                   "the mount is open to everybody (AgentChatAnonymous on) and was asked for as '%s', which is neither "
-                   "ServerName nor ServerAlias of its server; answered 403",
-                   r->hostname);
-}
-
-apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
-{
-    const server_rec *s = r->server;
-    if (!r->hostname || is_this_machine(r->hostname)) {
-        return APR_SUCCESS;
-    }
-    if (s->server_hostname && !ap_cstr_casecmp(r->hostname, s->server_hostname)) {
-        return APR_SUCCESS;
-    }
-    if (cors_is_among(s->names, r->hostname) || cors_is_among(s->wild_names, r->hostname)) {
-        return APR_SUCCESS;
-    }
-    log_name(r);
     return ac_err_set(err, AC_FORBIDDEN,
-                      "this server is not known by the name that the request was sent to (Host); without a sign-in it "
-                      "answers for its ServerName, ServerAlias, localhost and addresses only");
+                      "pages of this origin may not use the API; AgentChatCORSOrigin lists those that may");
 }

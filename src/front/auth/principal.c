@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who asks, and as what: what httpd's authentication left in the request becomes an owner with roles. */
-#include "front/config/config.h"
+#include "auth_internal.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* AuthType AgentChat: who shows a key of AgentChatKeys, as `X-API-Key` or `Authorization: Bearer`, has signed in as its owner.
  * source: RFC 6750 for the form of the header and of the answer. */
-#include "front/front.h"
+#include "auth_internal.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
  * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). SHAPE and what min and max mean
  * for it: config.h. A directive of keys has KEY rows of the same columns instead. The rows of MOUNT come first, because
  * a row's place is its bit in ac_mount_conf_t.set, which has 64. */
-#include "config.h"
+#include "config_internal.h"
 
 static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
 
@@ -302,10 +302,7 @@ static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_se
     const char *problem = setting->value.shape == AC_LIMITS ? ac_limit_set_mount(cmd, mount, args, first)
                                                             : ac_value_set_args(setting, mount, args, cmd->pool);
     if (!problem) {
-        problem = ac_cors_problem(mount, cmd->pool);
-    }
-    if (!problem) {
-        problem = ac_api_docs_problem(mount, cmd->pool);
+        problem = ac_config_section_problem(mount, cmd->pool);
     }
     if (problem) {
         return problem;

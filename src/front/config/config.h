@@ -1,215 +1,151 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the configuration, for its own files only: config.c (the table), config_args.c (a directive's arguments), config_value.c
- * (text to values), config_define.c (the containers), config_check.c and config_registry.c (what fits together), config_mount.c. */
+/* The configuration: what directives and containers give, the hooks that read and check it, and where the module is mounted. */
 #ifndef AC_CONFIG_H
 #define AC_CONFIG_H
 
+#include "back/apikey/apikey.h"
 #include "front/front.h"
 
-#include "apr_strings.h"
+/* ---- what directives give ---- */
+struct ac_conf_t {          /* one per configuration, whatever virtual host a directive stands in */
+    const char *store_spec; /* "sqlite:/path", "cosmos:https://…" */
+    apr_table_t *store_options;
+    ac_store_t store;      /* set by post_config; with the cache before it, where there is one */
+    struct {               /* AgentChatCache */
+        const char *place; /* "auto", "off", "memory", "redis" */
+        apr_int64_t size;
+        apr_interval_time_t ttl;
+        const char *check;       /* "auto", "on", "off" */
+        ac_cache_redis_t *redis; /* made by post_config; NULL: the cache is elsewhere */
+    } cache;
+    const char *state_dir; /* absolute; the directory of the embedded store and of indexes */
+    ac_registry_t registry;
+    ac_engine_conf_t engine;
+    int work_threads, max_streams, max_blocking_streams, max_http2_streams; /* per child */
+    int http2_threads;             /* threads of mod_http2 in each child; 0: it is not loaded */
+    ac_limit_table_t *limit_table; /* made by post_config */
+    struct {                       /* AgentChatShared */
+        const char *url, *host;    /* "redis:HOST:PORT", NULL: none; the check sets host and port */
+        int port, db;
+        const char *user, *ca_file, *prefix;
+        ac_secret_t password;
+        bool tls, insecure; /* insecure: the password may be sent without TLS */
+        apr_interval_time_t timeout;
+        const char *on_error; /* "open", "closed" */
+    } shared;
+    const char *limits_saved;    /* the file of counts that survives a restart of the machine; NULL: none */
+    const char *event_log;       /* AgentChatEventLog: "auto", "off", or a path */
+    const char *event_dir;       /* the directory of event logs; NULL: no event logs */
+    const char *memory_dir;      /* a directory in memory for what this server's processes share; NULL: none */
+    apr_int64_t event_log_max;   /* bytes of one run's log */
+    pid_t first_process;         /* the process that makes the directory of event logs */
+    apr_int64_t event_log_total; /* bytes of all logs; 0: a quarter of their file system */
+    apr_interval_time_t
+        agents_refresh;              /* how often each child looks for agents made through the API; 0: there are none */
+    const ac_agent_t *agent_pattern; /* what such an agent does not say itself */
+    apr_interval_time_t purge_after, drain;
+    apr_interval_time_t request_store_timeout; /* how long a request without a run waits for the store */
+    bool active;                               /* there is a mount or a definition; else the module does nothing */
+    bool needs_state_dir;                      /* something is kept in it */
+    const char *out_of_service;                /* the first problem of the configuration; NULL: it is served */
+};
 
-/* ---- a row of the table ---- */
-typedef enum ac_where_e { AC_IN_MOUNT, AC_IN_SERVER, AC_IN_MODEL, AC_IN_TOOL, AC_IN_AGENT } ac_where_e;
+typedef struct ac_role_t { /* AgentChatRole: one owner's role */
+    const char *role, *owner;
+} ac_role_t;
 
-/* What a value is, and the C type it is written to. Integers are written at their field's width. */
-typedef enum ac_shape_e {
-    AC_FLAG,       /* on|off → int, bool */
-    AC_INT,        /* → int, int64_t */
-    AC_NUMBER,     /* → double */
-    AC_SIZE,       /* 64K → apr_int64_t, apr_size_t */
-    AC_DURATION,   /* 90s → apr_interval_time_t */
-    AC_LEAVE,      /* continue|cancel|cancel-after=90s → apr_interval_time_t: -1, 0, 90s */
-    AC_WORD,       /* one word → const char * */
-    AC_PATH,       /* relative to ServerRoot → const char * */
-    AC_CHOICE,     /* one of min ("GET|POST") → const char * */
-    AC_RANK,       /* one of min ("auto|1.1|2") → its index, int */
-    AC_CURRENCY,   /* USD → char[4] */
-    AC_TEXT,       /* file:PATH or the text itself → const char * */
-    AC_DOCUMENT,   /* file:PATH or a JSON object itself → json_t * */
-    AC_SECRET,     /* env:NAME or file:PATH → ac_secret_t */
-    AC_CREDENTIAL, /* FORM [key=value …] → credential and auth of an ac_model_conf_t */
-    AC_WORDS,      /* words, added to those given before → apr_array_header_t * */
-    AC_PAIR,       /* NAME VALUE, added → apr_table_t * */
-    AC_MEMBER,     /* NAME JSON, added → json_t *, an object */
-    AC_HEADER,     /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
-    AC_LIMITS,     /* limits, or off, added to those given before → const ac_limits_t * */
-    AC_PERCENT,    /* 50% → int */
-    AC_SWITCH,     /* a key without a value → bool */
-    AC_VARIABLE,   /* env:NAME, of a request's variables → NAME, const char * */
-    AC_ROLE,       /* ROLE OWNER …, added → apr_array_header_t * of ac_role_t */
-    AC_KEYS        /* [WORD] key=value …: see keys */
-} ac_shape_e;
+struct ac_mount_conf_t {               /* per directory: what a <Location> may set */
+    int anonymous;                     /* AgentChatAnonymous: owner "anonymous" where no user has signed in */
+    apr_interval_time_t heartbeat;     /* of a silent stream */
+    apr_interval_time_t retry;         /* the `retry:` of an EventSource */
+    apr_int64_t max_body;              /* bytes */
+    apr_int64_t stream_buffer;         /* bytes that may wait for a slow reader without a log */
+    apr_interval_time_t on_disconnect; /* how long a run continues without a follower; -1: to its end */
+    apr_array_header_t *cors_origins;  /* AgentChatCORSOrigin: of const char *; NULL: none */
+    const char *docs;                  /* AgentChatDocs: the folder of Swagger UI's files; NULL: none */
+    int cors_credentials;              /* AgentChatCORSCredentials */
+    apr_interval_time_t cors_max_age;  /* AgentChatCORSMaxAge */
+    const ac_agent_t *default_agent;   /* NULL: the server's */
+    const char *keys_path;             /* AgentChatKeys, for AuthType AgentChat; NULL: none */
+    const ac_limits_t *limits;         /* AgentChatLimit */
+    const char *owner_from;            /* AgentChatOwnerFrom: the variable of the owner's name; NULL: r->user has it */
+    const char *roles_from;            /* AgentChatRolesFrom: the variable of the roles; NULL: none */
+    int roles_delimiter;               /* between them: 0 a comma, 1 blanks, 2 a semicolon */
+    apr_table_t *role_values;          /* role → its value in that variable; empty: the value is the role */
+    const apr_array_header_t *roles;   /* AgentChatRole: of ac_role_t, or NULL */
+    /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
+    uint64_t set;
+    const char *default_agent_id;
+};
 
-typedef struct ac_value_t {
-    ac_shape_e shape;
-    size_t offset, width;  /* of the field, in the struct that `where` says */
-    const char *fallback;  /* the default as text, NULL: the field stays zero */
-    const char *min, *max; /* as text, parsed like the value */
-} ac_value_t;
+extern const command_rec ac_directives[];
+void *ac_mount_conf_create(apr_pool_t *p, char *dir);
+void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add);
+void *ac_server_conf_create(apr_pool_t *p, server_rec *s);
+/* The settings that hold for this request; with default_agent set. The thread that handles r. */
+const ac_mount_conf_t *ac_mount_conf(const request_rec *r);
+/* The configuration in force in this process; NULL: none. */
+const ac_conf_t *ac_conf(void);
+/* The file of keys of a mount; NULL: it names none. */
+ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount);
 
-/* One key of an AC_KEYS directive. The name "" stands for the leading word, "*" for all other keys (into an apr_table_t *). */
-typedef struct ac_key_t {
-    const char *name;
-    ac_value_t value;
-} ac_key_t;
+/* ---- where the module is mounted ---- */
+/* The longest <Location> with `SetHandler agentchat` that contains the request's URI: "/api"; "" for "/", and for a <Location> that is
+ * itself a route with AC_MAY_BE_MOUNT, as "/health". The rest of the URI is the route. NULL: the mount has no prefix (LocationMatch,
+ * Files). */
+const char *ac_mount_prefix(const request_rec *r);
+/* Whether the module handles r, before httpd has set r->handler: as the core finds it, from the <Location>s. */
+bool ac_mount_is_here(request_rec *r);
+bool ac_mount_is_in(const server_rec *s); /* whether this server has a mount */
 
-typedef struct ac_setting_t {
-    const char *name;
-    ac_where_e where;
-    ac_value_t value;
-    const ac_key_t *keys; /* AC_KEYS; ends with name NULL */
-} ac_setting_t;
+/* ---- the hooks ---- */
+int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp); /* pre_config */
+/* check_config, which `apachectl configtest` runs too: makes the registry and the store, reports every problem with its file and
+ * line. Opens nothing. */
+int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
-/* The row that a command_rec of the table stands for; NULL for a container and for the table's end. */
-const ac_setting_t *ac_config_setting(const command_rec *command);
-int ac_config_index(const ac_setting_t *setting); /* its place in ac_directives: the bit in `set` */
-#define AC_CONFIG_ROWS 96                         /* at most */
-
-/* ---- config_value.c ---- */
-/* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is accepted. */
-const char *ac_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p);
-const char *ac_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p);
-/* Any JSON, that lives as long as p. what: how the text is called in the sentence. */
-const char *ac_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p);
-/* It lives as long as p; takes the caller's reference. */
-void ac_value_keep_json(json_t *json, apr_pool_t *p);
-/* A list for an error message: "a, b, c", or "none". names: const char *. */
-const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
-
-/* ---- config_args.c ---- */
-/* A directive's arguments by its row. NULL, or a sentence without the directive's name. */
-const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p);
-/* Whether each quote of words is closed, of the first n_words (0: of all): NULL, or a sentence. */
-const char *ac_value_quote_problem(const char *args, int n_words);
-/* Every default of the rows that stand in `where`. */
-void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p);
-
-/* ---- config_principal.c: two of its shapes, AC_VARIABLE and AC_ROLE ---- */
-const char *ac_value_set_variable(const char **field, const char *text, apr_pool_t *p);
-const char *ac_value_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p);
-
-/* ---- config_define.c: what the containers gather ---- */
-typedef struct ac_definition_t { /* first member of the three below */
-    const char *id;
-    ac_where_e where;
-    const ap_directive_t *at;                    /* the container; NULL: built in */
-    const ap_directive_t *given[AC_CONFIG_ROWS]; /* by row; NULL: not given */
-    bool used;                                   /* by an agent */
-} ac_definition_t;
-
-typedef struct ac_model_def_t {
-    ac_definition_t head;
-    ac_model_conf_t conf;
-    ac_lane_conf_t lane;
-    const char *fallback; /* its id, or NULL */
-    ac_model_t model;
-} ac_model_def_t;
-
-typedef struct ac_tool_def_t {
-    ac_definition_t head;
-    ac_tool_conf_t conf;
-    ac_tool_t tool;
-} ac_tool_def_t;
-
-typedef struct ac_agent_def_t {
-    ac_definition_t head;
-    ac_agent_t agent;
-    const char *model;                         /* its id */
-    const apr_array_header_t *tools, *aliases; /* of const char * */
-} ac_agent_def_t;
-
-typedef struct ac_definitions_t { /* each of pointers, in order of configuration */
-    apr_array_header_t *models, *tools, *agents;
-    apr_array_header_t *default_agents; /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
-} ac_definitions_t;
-
-/* Everything that was configured, made anew by ac_config_pre. */
-typedef struct ac_config_t {
-    ac_conf_t conf; /* first: rows of AC_IN_SERVER write here */
-    ac_definitions_t defs;
-    const ap_directive_t *given[AC_CONFIG_ROWS];
-    apr_array_header_t *keys;         /* config_keys.c's own: each file of AgentChatKeys once */
-    const ap_directive_t *cost_limit; /* an AgentChatLimit with cost=, or NULL */
-    bool saves_limits;                /* one has a window whose counts are saved */
-} ac_config_t;
-ac_config_t *ac_config(void);
-
-typedef struct ac_container_t { /* cmd_data of a container's command_rec */
-    const char *name;           /* "<AgentChatModel" */
-    ac_where_e where;
-} ac_container_t;
-const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args);
-/* The definition that a directive stands in; NULL, with a sentence in *pproblem, where it stands elsewhere. */
-ac_definition_t *ac_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting);
-/* A definition without a container. */
-ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p);
-const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p); /* "/etc/x.conf:12" */
-
-/* ---- config_check.c, config_registry.c ---- */
-typedef struct ac_check_t { /* one pass over the configuration */
-    ac_config_t *config;
+/* ---- a check of the configuration ---- */
+typedef struct ac_config_t ac_config_t; /* config_internal.h */
+struct ac_check_t {                     /* one pass over the configuration; the thread that reads it */
+    ac_conf_t *conf;
+    ac_config_t *config; /* conf and all definitions */
     server_rec *server;
     apr_pool_t *p, *ptemp;
     int n_problems;
-} ac_check_t;
+};
+/* A check of what is configured; s: the main server. */
+ac_check_t ac_check_begin(server_rec *s, apr_pool_t *p, apr_pool_t *ptemp);
 /* Reports a problem with the file and line of a directive; at may be NULL. */
 void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The directive NAME of this definition, or its container. */
-const ap_directive_t *ac_check_at(const ac_definition_t *head, const char *name);
 /* The last of these directives at the server; NULL: there is none. */
 const ap_directive_t *ac_check_server_at(const ac_check_t *check, const char *name);
-/* reload.c. A directive's problem, or NULL: what its function returns. At a reload the problem is logged and noted, and NULL returned. */
-const char *ac_reload_directive(cmd_parms *cmd, const char *problem);
-/* What a hook returns after this pass. Ends what is active where there was a problem. */
-int ac_reload_result(const ac_check_t *check);
-void ac_reload_say(const ac_conf_t *conf); /* logs that the module is out of service, and why */
-/* The names of the providers there are, for a message. */
-const char *ac_check_providers(ac_check_t *check, const char *group);
-/* Fills conf.registry from the definitions; each problem is reported. */
-void ac_registry_build(ac_check_t *check);
-
-/* ---- config_access.c: what the children may do, whose user is another one where httpd is started as root ---- */
-/* The name of that user, for a message. */
+/* The name of the user that children run as, for a message. That is another user where httpd is started as root. */
 const char *ac_access_user(void);
-/* As access(2) with this mode, asked as that user, with all that decides on it: groups, and the directories above. 0, or an errno. */
+/* As access(2) with this mode for the children's user, with all that decides on it: groups, and the directories above. 0, or an
+ * errno. */
 int ac_access_as_child(const char *path, int mode, apr_pool_t *ptemp);
-/* Reports a file that the children cannot read; path NULL: there is none. name: of the directive. */
-void ac_access_check_file(ac_check_t *check, const ap_directive_t *at, const char *name, const char *path);
-/* Whether this store can be used by the children: a sentence, or NULL. */
-const char *ac_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp);
 
-/* ---- config_keys.c ---- */
-void ac_config_keys_init(apr_pool_t *pconf);
-/* Notes a file that AgentChatKeys names. */
-void ac_config_add_keys(const char *path, const ap_directive_t *at);
-/* Reads each file of keys, and reports what is wrong with it. */
-void ac_config_check_keys(ac_check_t *check);
+/* ---- config_store.c: the store and the state directory ---- */
+/* Creates the store of AgentChatStore in check->conf. Without open, only its provider is looked up, because its directory does not exist
+ * yet. Problems are reported. */
+void ac_config_store_create(ac_check_t *check, bool open);
+/* Makes the state directory, before httpd gives up root, and gives it to the user that children run as. Problems are reported. */
+void ac_config_store_make_dir(ac_check_t *check);
 
-/* ---- config_limit.c: the shape AC_LIMITS, and AgentChatLimit ---- */
-const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, apr_pool_t *p);
-/* first: nothing was given in this section before. NULL, or a sentence. */
-const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first);
-const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args);
-/* Whether what models cost can be told where it is limited, and AgentChatShared; each problem is reported. */
-void ac_limit_check(ac_check_t *check);
+/* ---- text of directives ---- */
+/* Whether each quote of words is closed, of the first n_words (0: of all). NULL on success, else an error message. */
+const char *ac_value_quote_problem(const char *args, int n_words);
+/* A list for an error message: "a, b, c", or "none". names: const char *. */
+const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
 
-/* ---- what is made when httpd starts, while it is still root; each problem is reported ---- */
-void ac_caching_check(ac_check_t *check);   /* caching.c: AgentChatCache */
-void ac_caching_prepare(ac_check_t *check); /* puts the cache before conf.store, where there is to be one */
-/* event_logs.c. The check tells what the start would: whether conf.event_log can be made, or can be used by the children. */
-void ac_event_logs_check(ac_check_t *check);
-void ac_event_logs_prepare(ac_check_t *check); /* makes the directories and sets conf.memory_dir and conf.event_dir */
-/* limits.c: opens the table of counts, in memory, below the state directory, or for this start of httpd only. */
-void ac_limits_prepare(ac_check_t *check);
+/* ---- config_show.c ---- */
+/* All settings in force, with secrets masked; mount: of the section to show. New reference. */
+json_t *ac_config_show(const ac_mount_conf_t *mount, apr_pool_t *p);
 
-/* ---- blocking_streams.c ---- */
-/* The limits of streams that hold a thread, where they were not given; warns where HTTP/2 is offered. For post_config. */
-void ac_blocking_streams_configure(ac_check_t *check);
-
-/* ---- config_mount.c ---- */
-bool ac_mount_is_in(const server_rec *s); /* whether this server has a mount */
-/* Finds every mount of every server; what can't be a mount is reported. Returns how many there are. */
-int ac_mount_find(ac_check_t *check);
+/* ---- config_section.c ---- */
+#define AC_DOCS_BUNDLE "swagger-ui-bundle.js" /* the file of AgentChatDocs that has to be there */
+/* Whether a section allows pages of every origin. */
+bool ac_config_section_is_open(const ac_mount_conf_t *mount);
 
 #endif

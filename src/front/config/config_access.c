@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the children may do with files and directories. httpd reads its configuration as root, who may do everything; so `apachectl
  * configtest` asks as the user that the children will run as. */
-#include "config.h"
+#include "config_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

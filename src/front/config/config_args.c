@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What stands behind a directive's name, by its row of the table: one value, words, a header, key=value. */
-#include "config.h"
+#include "config_internal.h"
 
 #include "back/credential/credential.h"
 

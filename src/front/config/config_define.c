@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The containers <AgentChatModel>, <AgentChatTool> and <AgentChatAgent>: each makes a definition that the directives
  * inside of it fill. Definitions belong to the whole server, whatever virtual host they stand in. */
-#include "config.h"
+#include "config_internal.h"
 
 static ac_config_t *config;
 

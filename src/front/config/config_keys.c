@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files of API keys: each is opened once, however many mounts name it, and looked at before anything starts. */
-#include "config.h"
+#include "config_internal.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* AgentChatLimit, in a place or an agent: lines of one section add up and replace those of the section around it. */
-#include "config.h"
+#include "config_internal.h"
 
 /* Takes those of one kind out of limits. */
 static ac_limits_t config_limit_take_out(ac_limits_t *limits, bool standard, apr_pool_t *p)
@@ -123,7 +123,7 @@ static bool read_url(ac_conf_t *conf, apr_pool_t *p)
 
 static void check_shared(ac_check_t *check)
 {
-    ac_conf_t *conf = &check->config->conf;
+    ac_conf_t *conf = check->conf;
     const ap_directive_t *at = ac_check_server_at(check, "AgentChatShared");
     if (!conf->shared.url) {
         return;

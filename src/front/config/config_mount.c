@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the module is mounted: every <Location "/path"> with `SetHandler agentchat`, found in httpd's own configuration,
  * so that it needs no directive of ours. */
-#include "config.h"
+#include "config_internal.h"
 
 #include <sys/stat.h>
 
@@ -109,7 +109,8 @@ static void check_mount(ac_check_t *check, server_rec *s, ap_conf_vector_t *sect
     void *base = ap_get_module_config(s->lookup_defaults, &agentchat_module),
          *add = ap_get_module_config(section, &agentchat_module);
     const ac_mount_conf_t *mount = base && add ? ac_mount_conf_merge(check->ptemp, base, add) : add ? add : base;
-    if (mount && ac_cors_contradicts(mount)) {
+    /* Else each visitor's threads could be read by every site. */
+    if (mount && ac_config_section_is_open(mount) && mount->cors_credentials > 0) {
         ac_check_problem(check, at,
                          "AgentChatCORSOrigin: '*' cannot go with AgentChatCORSCredentials on in one mount: every site "
                          "could read its visitors' threads; list the origins that may");

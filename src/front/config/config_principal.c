@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shapes of values that say who somebody is, and as what. */
-#include "config.h"
+#include "config_internal.h"
 
 #include "apr_lib.h"
 

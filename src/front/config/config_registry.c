@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From what the containers gathered to the registry: providers looked up, models, tools and agents made and tied
  * together. Every problem is reported at the line it comes from. */
-#include "config.h"
+#include "config_internal.h"
 
 #include "ap_provider.h"
 #include "apr_sha1.h"
@@ -190,7 +190,7 @@ static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
     if (conf->url && !conf->method) {
         conf->method = conf->body ? "POST" : "GET";
     }
-    conf->state_dir = check->config->conf.state_dir;
+    conf->state_dir = check->conf->state_dir;
     conf->provider = tool_provider(conf);
     apr_hash_set(tools, conf->id, APR_HASH_KEY_STRING, &def->tool);
     def->tool.id = conf->id;
@@ -368,7 +368,7 @@ static const ac_agent_t *config_registry_default_agent(ac_check_t *check, const 
 
 void ac_registry_build(ac_check_t *check)
 {
-    ac_registry_t *registry = &check->config->conf.registry;
+    ac_registry_t *registry = &check->conf->registry;
     const ac_definitions_t *defs = &check->config->defs;
     apr_hash_t *models = apr_hash_make(check->p), *tools = apr_hash_make(check->p), *agents = apr_hash_make(check->p);
     apr_hash_t *owners = apr_hash_make(check->ptemp), *lanes = apr_hash_make(check->p);
@@ -400,5 +400,5 @@ void ac_registry_build(ac_check_t *check)
     registry->default_agent = config_registry_default_agent(check, registry);
     ac_agent_def_t *pattern = apr_pcalloc(check->p, sizeof *pattern);
     ac_value_set_defaults(AC_IN_AGENT, pattern, check->p);
-    check->config->conf.agent_pattern = &pattern->agent;
+    check->conf->agent_pattern = &pattern->agent;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /debug/config: what is in force, default or given, by the table of directives. Of a secret it has where it comes from; what may
- * have one in it, a header's value, the query of a URL, is masked. */
-#include "config.h"
+/* The settings in force as JSON, default or given, by the table of directives. A secret is shown as its source; values that may contain
+ * one, such as a header's value or the query of a URL, are masked. */
+#include "config_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -249,16 +249,15 @@ static json_t *definitions_json(const apr_array_header_t *definitions, ac_where_
     return out;
 }
 
-int ac_api_debug_config(ac_request_t *rq)
+json_t *ac_config_show(const ac_mount_conf_t *mount, apr_pool_t *p)
 {
     const ac_config_t *config = ac_config();
-    apr_pool_t *p = rq->r->pool;
     json_t *answer = json_object();
     ac_json_put(answer, "version", json_string(AC_VERSION));
     ac_json_put(answer, "server", settings_json(AC_IN_SERVER, &config->conf, p));
-    ac_json_put(answer, "mount", settings_json(AC_IN_MOUNT, rq->mount, p));
+    ac_json_put(answer, "mount", settings_json(AC_IN_MOUNT, mount, p));
     ac_json_put(answer, "models", definitions_json(config->defs.models, AC_IN_MODEL, p));
     ac_json_put(answer, "tools", definitions_json(config->defs.tools, AC_IN_TOOL, p));
     ac_json_put(answer, "agents", definitions_json(config->defs.agents, AC_IN_AGENT, p));
-    return ac_reply_json(rq, HTTP_OK, answer);
+    return answer;
 }

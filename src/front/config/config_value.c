@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What stands in a configuration file, as values: each shape of config.h has its parser here, which says what was given
  * and what is accepted where they differ. */
-#include "config.h"
+#include "config_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

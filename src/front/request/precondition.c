@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* If-Match and If-None-Match: lists of entity tags (RFC 9110, 8.8.3 and 13.1). */
-#include "front/front.h"
+#include "request.h"
 
 #include <string.h>
 

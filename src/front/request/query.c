@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The query string of a request: strict decoding, typed values, the parameters of a page. */
-#include "front/front.h"
+#include "request.h"
 
 #include <stdlib.h>
 #include <string.h>

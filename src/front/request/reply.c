@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a client gets: JSON documents, problem documents; and the wait for the store that comes before. */
-#include "front/front.h"
+#include "request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,6 @@
 #include "apr_strings.h"
 
 APLOG_USE_MODULE(agentchat);
-
-#define RETRY_DEFAULT apr_time_from_sec(2) /* where a retry makes sense and nobody said when */
 
 /* A body that was not read has to go by before the next request; a large one, or one of unknown length, is not worth
  * it. HTTP/2 knows how to end a stream without its connection. */
@@ -103,50 +101,6 @@ int ac_reply_empty(ac_request_t *rq, int status)
 }
 
 /* ---- problems ---- */
-
-json_t *ac_problem_json(const ac_err_t *err, const char *request_id)
-{
-    const ac_kind_row_t *row = ac_kind_row(err->kind);
-    char type[64];
-    json_t *problem = json_object();
-    apr_snprintf(type, sizeof(type), "urn:agentchat:error:%s", row->code);
-    ac_json_put(problem, "type", json_string(type));
-    ac_json_put(problem, "title", json_string(row->title));
-    ac_json_put(problem, "status", json_integer(row->http));
-    ac_json_put(problem, "detail", ac_json_text(err->detail[0] ? err->detail : row->title));
-    ac_json_put(problem, "code", json_string(row->code));
-    ac_json_put(problem, "request_id", ac_json_text(request_id));
-    if (err->pointer[0]) {
-        json_t *item = json_object();
-        json_t *errors = json_array();
-        ac_json_put(item, "pointer", ac_json_text(err->pointer));
-        ac_json_put(item, "detail", ac_json_text(err->detail));
-        json_array_append_new(errors, item);
-        ac_json_put(problem, "errors", errors);
-    }
-    return problem;
-}
-
-void ac_problem_headers(request_rec *r, const ac_err_t *err)
-{
-    const ac_kind_row_t *row = ac_kind_row(err->kind);
-    apr_interval_time_t wait = err->retry_after;
-    r->status = row->http;
-    r->status_line = NULL;
-    ap_set_content_type(r, "application/problem+json");
-    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
-    if (wait <= 0 && row->retry && (row->http == HTTP_SERVICE_UNAVAILABLE || row->http == HTTP_TOO_MANY_REQUESTS)) {
-        wait = RETRY_DEFAULT;
-    }
-    if (wait > 0) {
-        apr_int64_t seconds = (wait + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC;
-        apr_table_setn(r->headers_out, "Retry-After", apr_psprintf(r->pool, "%" APR_INT64_T_FMT, seconds));
-    }
-    if (err->kind == AC_UNAUTHENTICATED && !apr_table_get(r->err_headers_out, "WWW-Authenticate")) {
-        apr_table_setn(r->headers_out, "WWW-Authenticate", "Bearer realm=\"agentchat\"");
-    }
-}
 
 static void log_problem(const ac_request_t *rq, const ac_err_t *err)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a client sent: who it is, what it accepts, its body. The query string is in query.c. */
-#include "front/front.h"
+#include "request.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A stream whose worker stays with it, where the server cannot park it: other MPMs, HTTP/2, HTTP/1.0. The loop
  * hands over events; the worker renders and sends them, and may wait for its client as long as Timeout says. */
-#include "stream.h"
+#include "stream_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

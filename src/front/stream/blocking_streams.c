@@ -6,7 +6,7 @@
  * some time has passed. Streams that took all of these places would keep a cancel, or any other request of the same client, waiting until
  * one of them ends. So a connection has one stream less than it has places. mod_http2 tells nobody how many those are; they are reckoned
  * from what it answers, by its own rule and a little later than it does. */
-#include "stream.h"
+#include "stream_internal.h"
 #include "front/config/config.h"
 
 #include <pthread.h>
@@ -186,7 +186,7 @@ static const char *hosts_with_http2(server_rec *s, apr_pool_t *p)
 
 void ac_blocking_streams_configure(ac_check_t *check)
 {
-    ac_conf_t *conf = &check->config->conf;
+    ac_conf_t *conf = check->conf;
     bool http2 = ap_find_linked_module("mod_http2.c") != NULL;
     const char *hosts = http2 && ac_park_wait_possible() ? hosts_with_http2(check->server, check->ptemp) : NULL;
     int threads = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Events to bytes, a row per dialect. Rendering a token is the hottest path of the module: there it copies bytes
  * and nothing else. */
-#include "front/front.h"
+#include "stream_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -339,7 +339,3 @@ void ac_dialect_render_init(ac_render_t *render, const ac_dialect_t *dialect)
 }
 
 /* Nothing of a render is on the heap yet; those who hold one need not know. */
-void ac_render_free(ac_render_t *render)
-{
-    render->dialect = NULL;
-}

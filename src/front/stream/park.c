@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A parked stream: no thread waits with it. The loop's thread writes to its client without ever blocking; the server's
  * own thread that polls connections sees when the client goes. park_conn.c has the server's side. */
-#include "stream.h"
+#include "stream_internal.h"
 
 #include <fcntl.h>
 #include <string.h>

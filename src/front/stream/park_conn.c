@@ -6,7 +6,7 @@
  * for input (park_wait.c); the hook suspend_connection gives it to the loop. Whatever wakes the MPM (the
  * client has gone or sent something, Timeout, a poke of ours) takes it back through resume_connection and into
  * woken(). */
-#include "stream.h"
+#include "stream_internal.h"
 
 #include <errno.h>
 #include <linux/net_tstamp.h>

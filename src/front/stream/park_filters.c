@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The output filters between a stream and its client. On the loop's thread all streams of the child wait with one whose
  * filter waits, as mod_ratelimit's and mod_ext_filter's do; so only what is known never to wait is called there. */
-#include "stream.h"
+#include "stream_internal.h"
 
 APLOG_USE_MODULE(agentchat);
 

@@ -2,7 +2,7 @@
 /* A parked stream whose client has sent its end. The client half-closed its connection and still reads, or it has gone; the socket says
  * the same of both until something is sent. The end of input would wake the MPM again and again, and the MPM has no state of a connection
  * that waits for less than input and can be left again. So a thread of the server stays with the stream, while the loop goes on writing. */
-#include "stream.h"
+#include "stream_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

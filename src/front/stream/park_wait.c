@@ -5,7 +5,7 @@
  * for input, too, that is in CONN_STATE_WRITE_COMPLETION and wants to read. It takes such a connection for one whose
  * request has ended, so it is told otherwise as soon as it is back: then it calls process_connection, as above.
  * source: server/mpm/event/event.c of httpd 2.4.49 to 2.4.62, process_socket() */
-#include "stream.h"
+#include "stream_internal.h"
 
 #include "ap_mpm.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One client of one run: its events become bytes in its dialect, and its first event decides what kind of answer it
  * is. How the bytes get to the client is park.c's or block.c's. */
-#include "stream.h"
+#include "stream_internal.h"
 
 #include <string.h>
 
@@ -44,7 +44,6 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     }
     pthread_mutex_unlock(&lock);
     if (refused) {
-        ac_render_free(&stream->render);
         ac_counters_release(&stream->child->counters, stream->takes);
         return ac_err_set(&rq->err, AC_STOPPING, "this server process is stopping");
     }
@@ -67,7 +66,6 @@ void ac_stream_cleanup(ac_stream_t *stream)
     pthread_mutex_unlock(&lock);
     ac_counters_release(&stream->child->counters, stream->takes);
     ac_quota_unref(stream->quota);
-    ac_render_free(&stream->render);
     ac_buf_free(&stream->out);
     free(stream->problem);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A stream's bytes onto httpd's output filters: the head that was decided, then what has been rendered. */
-#include "stream.h"
+#include "stream_internal.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The handlers of the routes. */
+#ifndef AC_API_H
+#define AC_API_H
+
+#include "front/request/request.h"
+
+/* The handler of each route of route.c; its file is named as its prefix. */
+ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_threads_get, ac_api_threads_patch, ac_api_threads_delete,
+    ac_api_threads_restore, ac_api_messages_send, ac_api_messages_list, ac_api_runs_list, ac_api_runs_get,
+    ac_api_runs_steps, ac_api_runs_events, ac_api_runs_cancel, ac_api_runs_approve, ac_api_agents_list,
+    ac_api_agents_get, ac_api_agent_manage_create, ac_api_agent_manage_put, ac_api_agent_manage_delete,
+    ac_api_agents_chat, ac_api_agents_threads, ac_api_agents_thread_get, ac_api_agents_thread_delete, ac_api_chat_send,
+    ac_api_chat_stream, ac_api_chat_stream_get, ac_api_health_live, ac_api_health_ready, ac_api_config_get,
+    ac_api_selftest_stream, ac_api_docs_openapi_json, ac_api_docs_openapi_yaml, ac_api_docs_page, ac_api_docs_file;
+
+#endif

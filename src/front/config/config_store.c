@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store of AgentChatStore, and the state directory. */
+#include "config_internal.h"
+
+#include "back/tools/tools.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ap_provider.h"
+#include "unixd.h"
+
+/* ---- the store ---- */
+void ac_config_store_create(ac_check_t *check, bool open)
+{
+    ac_conf_t *conf = check->conf;
+    const ap_directive_t *at = ac_check_server_at(check, "AgentChatStore");
+    if (!conf->store_spec) {
+        conf->store_spec = apr_pstrcat(check->p, "sqlite:", conf->state_dir, "/agentchat.db", NULL);
+    }
+    const char *colon = ap_strchr_c(conf->store_spec, ':');
+    if (!colon) {
+        ac_check_problem(check, at,
+                         "AgentChatStore: '%s' is not PROVIDER:WHERE, like sqlite:/var/lib/agentchat/chat.db",
+                         conf->store_spec);
+        return;
+    }
+    const char *name = apr_pstrmemdup(check->p, conf->store_spec, (apr_size_t)(colon - conf->store_spec));
+    conf->store.vt = ap_lookup_provider(AC_STORE_PROVIDER, name, AC_PROVIDER_VERSION);
+    if (!conf->store.vt) {
+        ac_check_problem(check, at,
+                         "AgentChatStore: there is no store provider '%s'; known are %s; further ones come with "
+                         "modules of their own (LoadModule)",
+                         name, ac_check_providers(check, AC_STORE_PROVIDER));
+        return;
+    }
+    if (!open) {
+        return;
+    }
+    const char *problem = conf->store.vt->create(&conf->store.self, colon + 1, conf->store_options, check->p);
+    if (problem) {
+        ac_check_problem(check, at, "AgentChatStore: %s", problem);
+    }
+    if (!problem && (problem = ac_access_store_problem(&conf->store, check->ptemp)) != NULL) {
+        ac_check_problem(check, at, "AgentChatStore: %s; httpd's processes run as %s", problem, ac_access_user());
+    }
+}
+
+/* ---- the state directory ---- */
+bool ac_config_store_needs_dir(const ac_check_t *check)
+{
+    const ac_config_t *config = check->config;
+    bool needed = !ac_check_server_at(check, "AgentChatStore") || ac_check_server_at(check, "AgentChatStateDir") ||
+        config->saves_limits;
+    for (int i = 0; i < config->defs.tools->nelts; i++) {
+        const ac_tool_def_t *def = APR_ARRAY_IDX(config->defs.tools, i, const ac_tool_def_t *);
+        needed = needed || (def->conf.provider && !strcmp(def->conf.provider, ac_tool_knowledge.name));
+    }
+    return needed;
+}
+
+bool ac_config_store_check_dir(ac_check_t *check)
+{
+    const char *path = check->conf->state_dir;
+    const ap_directive_t *at = ac_check_server_at(check, "AgentChatStateDir");
+    struct stat info;
+    char reason[120];
+    const char *parent = ap_make_dirstr_parent(check->ptemp, path), *user = ac_access_user();
+    bool there = stat(path, &info) == 0;
+    int problem = there ? ac_access_as_child(path, W_OK | X_OK, check->ptemp)
+                        : ac_access_as_child(parent, X_OK, check->ptemp);
+    if (there && !S_ISDIR(info.st_mode)) {
+        ac_check_problem(check, at, "AgentChatStateDir: '%s' is not a directory", path);
+    } else if (!there && access(parent, W_OK | X_OK)) {
+        ac_check_problem(check, at,
+                         "AgentChatStateDir: '%s' is not there and cannot be made; make it, owned by %s, or "
+                         "name another one",
+                         path, user);
+    } else if (problem) {
+        ac_check_problem(
+            check, at,
+            "AgentChatStateDir: '%s' cannot be written by %s: %s; give it that owner, and let that user into the "
+            "directories above",
+            path, user, apr_strerror(problem, reason, sizeof(reason)));
+    }
+    return there;
+}
+
+void ac_config_store_make_dir(ac_check_t *check)
+{
+    const char *path = check->conf->state_dir;
+    struct stat info;
+    char reason[120];
+    if (stat(path, &info) == 0) {
+        return;
+    }
+    if (mkdir(path, 0750) || (!geteuid() && chown(path, ap_unixd_config.user_id, ap_unixd_config.group_id))) {
+        ac_check_problem(check, ac_check_server_at(check, "AgentChatStateDir"),
+                         "AgentChatStateDir: '%s' cannot be made: %s", path,
+                         apr_strerror(errno, reason, sizeof(reason)));
+    }
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request of the API: what the client sent, and the answers that are no streams. */
+#ifndef AC_REQUEST_H
+#define AC_REQUEST_H
+
+#include "front/auth/auth.h"
+
+typedef struct ac_param_t { /* of a query string, decoded */
+    const char *name, *value;
+} ac_param_t;
+struct ac_request_t { /* in r->pool; used by the thread that handles r, or by the loop while r is parked */
+    request_rec *r;
+    const ac_mount_conf_t *mount;
+    const ac_route_t *route;
+    const char *path;                /* below the mount: "/threads/thread_…" */
+    const char *args[2];             /* the values of {…} in the route's pattern, decoded */
+    const apr_array_header_t *query; /* of ac_param_t; each name once */
+    const ac_principal_t *principal; /* NULL where the route needs no owner */
+    const char *owner;               /* the principal's */
+    char request_id[64];             /* from X-Request-Id where it is valid, else made; answered as X-Request-Id */
+    const ac_limits_t *key_limits;   /* limits.c: the key's; NULL: none, or not looked for */
+    ac_quota_t *quota;               /* limits.c: of the run it starts; NULL: none */
+    json_t *body;                    /* parsed; freed with the pool; NULL: none was sent */
+    bool body_read;                  /* to its end */
+    int httpd_answer;                /* a status that only httpd can answer (408, AP_FILTER_ERROR); 0: none */
+    const char *doing;               /* "reading the request" */
+    ac_agents_t *agents;             /* set by ac_request_agents_load(); freed with the pool */
+    ac_err_t err;
+};
+
+/* ---- request.c ---- */
+/* A new request in r->pool. Its request id is set in the headers of every answer from now on. */
+ac_request_t *ac_request_create(request_rec *r);
+/* Sets rq->principal and rq->owner. errors: those of ac_principal_find(). */
+apr_status_t ac_request_owner(ac_request_t *rq);
+/* errors: not_acceptable where Accept allows neither JSON nor an event stream. */
+apr_status_t ac_request_accept(ac_request_t *rq);
+/* Whether Accept asks for an event stream; fallback where it does not say. */
+bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback);
+/* Reads and drops a body that the route does not use. errors: body_too_large. */
+apr_status_t ac_request_body_drop(ac_request_t *rq);
+/* Reads the body, at most mount->max_body bytes, and parses it as a JSON object into rq->body. An empty body is an error only where
+ * required. errors: body_too_large, unsupported_media_type, bad_json, invalid_request (not an object). */
+apr_status_t ac_request_body(ac_request_t *rq, bool required);
+
+/* ---- query.c ---- */
+/* Parses those parameters of the query string that are in names (NULL-terminated) into rq->query; ignores others. errors:
+ * invalid_request. */
+apr_status_t ac_request_query_read(ac_request_t *rq, const char *const *names);
+/* A value of the query string, decoded; NULL where absent. errors of the typed forms: invalid_request that names the parameter. */
+const char *ac_request_query(ac_request_t *rq, const char *name);
+apr_status_t ac_request_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, int64_t fallback, int64_t min,
+                                  int64_t max);
+/* "true" or "false". */
+apr_status_t ac_request_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback);
+/* `limit` of a list: 1 to AC_MAX_PAGE, or 20. */
+apr_status_t ac_request_limit(ac_request_t *rq, int *plimit);
+/* Page of threads or runs: limit, and the cursor `after`. */
+apr_status_t ac_request_page(ac_request_t *rq, ac_page_t *page);
+
+/* ---- precondition.c ---- */
+/* If-Match: *ptags of const char *, empty where every tag matches. errors: invalid_request, precondition_failed where it has no strong
+ * tag. */
+apr_status_t ac_request_if_match(ac_request_t *rq, const apr_array_header_t **ptags);
+/* Whether If-None-Match names etag, so that a GET answers 304. */
+bool ac_request_none_match(const ac_request_t *rq, const char *etag);
+
+/* ---- request_agents.c ---- */
+/* The agents, the same set to the request's end. With surely, agents made through the API are there even in a child that has not yet
+ * read them: it asks the store. errors: the store's. */
+apr_status_t ac_request_agents_load(ac_request_t *rq, const ac_agents_t **pagents, bool surely);
+
+/* ---- reply.c ---- */
+/* Sends a JSON document with this status; consumes value. Returns OK. */
+int ac_reply_json(ac_request_t *rq, int status, json_t *value);
+/* Sends a text of this content type with 200; the text lives as long as rq->r. Returns OK. */
+int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t len);
+/* Sends a file with 200, or not_found where it cannot be read. Returns OK. */
+int ac_reply_file(ac_request_t *rq, const char *type, const char *path);
+/* Sends no body: 204, 304. Returns OK. */
+int ac_reply_empty(ac_request_t *rq, int status);
+/* Sends rq->err (or err) as application/problem+json and logs it once. Returns OK, or rq->httpd_answer. */
+int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
+/* Waits for a store operation for this request; consumes op. The result is freed with the request's pool. errors: in rq->err. */
+apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
+
+/* ---- problem.c ---- */
+/* The problem document of an error, for streams too. New reference. Any thread. */
+json_t *ac_problem_json(const ac_err_t *err, const char *request_id);
+/* Sets r's status, content type, Cache-Control, Retry-After and WWW-Authenticate for this problem. The owner of r. */
+void ac_problem_headers(request_rec *r, const ac_err_t *err);
+/* Hooks that make problem documents of httpd's own errors below a mount; called from register_hooks. */
+void ac_problem_register(apr_pool_t *p);
+
+#endif

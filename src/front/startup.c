@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The start of httpd and each reload: everything that is made once for all children, while httpd may still be root. */
+#include "front/config/config.h"
+#include "front/stream/stream.h"
+
+int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    ac_check_t check = ac_check_begin(s, pconf, ptemp);
+    ac_conf_t *conf = check.conf;
+    (void)plog;
+    ac_log_front_install(s);
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    if (conf->active) {
+        ac_blocking_streams_configure(&check);
+    }
+    if (conf->active && conf->needs_state_dir) {
+        ac_config_store_make_dir(&check);
+    }
+    if (conf->active && !check.n_problems) {
+        ac_event_logs_prepare(&check);
+    }
+    if (conf->active && !check.n_problems) {
+        ac_limits_prepare(&check);
+    }
+    if (conf->active && !check.n_problems && !conf->store.self) {
+        ac_config_store_create(&check, true);
+    }
+    if (conf->active && !check.n_problems) {
+        ac_caching_prepare(&check);
+    }
+    int result = ac_reload_result(&check);
+    if (result == OK && conf->out_of_service) {
+        ac_reload_say(conf);
+    }
+    if (conf->active) {
+        ac_park_wait_warn(conf);
+    }
+    return result;
+}
