@@ -89,6 +89,9 @@ apr_status_t ac_err_set(ac_err_t *err, ac_kind_e kind, const char *fmt, ...) __a
 /* The same for a member of a JSON document; pointer is a JSON Pointer ("/metadata/a"). */
 apr_status_t ac_err_set_at(ac_err_t *err, ac_kind_e kind, const char *pointer, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Sets overloaded, with Retry-After, where the errno `cause` says that this process or machine has no descriptor or no memory left.
+ * false: it says something else, and err stays as it is. err is not set before. Any thread. */
+bool ac_err_set_lack(ac_err_t *err, int cause);
 /* Appends " while <doing>" to the detail, once. */
 void ac_err_while(ac_err_t *err, const char *doing);
 
@@ -106,6 +109,8 @@ apr_status_t ac_json_only(const json_t *object, const char *const *names, ac_err
 /* Lenient readers for foreign documents: a fallback instead of an error. */
 const char *ac_json_peek_string(const json_t *object, const char *name, const char *fallback);
 int64_t ac_json_peek_int(const json_t *object, const char *name, int64_t fallback);
+/* A number without its fraction; the fallback where value is none, or is too large. */
+int64_t ac_json_whole_part(const json_t *value, int64_t fallback);
 /* Takes value (also on failure and when NULL). Returns false where memory ran out. */
 bool ac_json_put(json_t *object, const char *name, json_t *value);
 /* A string value, or null for NULL; invalid UTF-8 becomes U+FFFD. New reference. */

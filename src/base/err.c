@@ -2,6 +2,7 @@
 /* The table of error kinds, and how a reason gets into an ac_err_t. */
 #include "base.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #define OPERATOR "operator"
 #define UPSTREAM "upstream"
 #define US "us"
+#define LACK_RETRY apr_time_from_sec(2)
 
 static const ac_kind_row_t rows[] = {
     {AC_OK, "ok", "All is well", 200, APR_SUCCESS, false, "nobody"},
@@ -118,6 +120,22 @@ apr_status_t ac_err_set_at(ac_err_t *err, ac_kind_e kind, const char *pointer, c
     apr_status_t status = set_v(err, kind, pointer, fmt, args);
     va_end(args);
     return status;
+}
+
+bool ac_err_set_lack(ac_err_t *err, int cause)
+{
+    switch (cause) {
+    case EMFILE:
+        ac_err_set(err, AC_OVERLOADED,
+                   "this server process has no file descriptors left; raise its limit of open files");
+        break;
+    case ENFILE: ac_err_set(err, AC_OVERLOADED, "this machine has no file descriptors left"); break;
+    case ENOMEM:
+    case ENOBUFS: ac_err_set(err, AC_OVERLOADED, "this machine has no memory left"); break;
+    default: return false;
+    }
+    err->retry_after = LACK_RETRY;
+    return true;
 }
 
 void ac_err_while(ac_err_t *err, const char *doing)

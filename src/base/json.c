@@ -302,9 +302,19 @@ int64_t ac_json_peek_int(const json_t *object, const char *name, int64_t fallbac
     if (json_is_integer(value)) {
         return (int64_t)json_integer_value(value);
     }
-    /* Some services write whole numbers as 12.0; 2^63 itself would not fit. */
+    /* Some services write whole numbers as 12.0. */
     double real = json_is_real(value) ? json_real_value(value) : 0.5;
-    return real == floor(real) && fabs(real) < 9223372036854775808.0 ? (int64_t)real : fallback;
+    return real == floor(real) ? ac_json_whole_part(value, fallback) : fallback;
+}
+
+int64_t ac_json_whole_part(const json_t *value, int64_t fallback)
+{
+    if (json_is_integer(value)) {
+        return (int64_t)json_integer_value(value);
+    }
+    /* 2^63 itself would not fit. */
+    return json_is_real(value) && fabs(json_real_value(value)) < 9223372036854775808.0 ? (int64_t)json_real_value(value)
+                                                                                       : fallback;
 }
 
 /* ---- writing ---- */

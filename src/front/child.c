@@ -185,7 +185,8 @@ static apr_status_t start_store(life_t *self, ac_err_t *err)
     const ac_store_t *store = &self->child.conf->store;
     self->store_runs = true;
     apr_status_t status = store->vt->child_init(store->self, &self->child.host, err);
-    if (status != APR_SUCCESS && (err->kind == AC_STORE_ERROR || err->kind == AC_STORE_TIMEOUT)) {
+    if (status != APR_SUCCESS &&
+        (err->kind == AC_STORE_ERROR || err->kind == AC_STORE_TIMEOUT || err->kind == AC_OVERLOADED)) {
         ac_log(AC_M606, err->status, "child[%d]: store %s: %s; each request tries again", (int)getpid(),
                store->vt->name, err->detail);
         ac_err_init(err);

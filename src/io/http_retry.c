@@ -15,7 +15,6 @@
 
 #define FIRST_BACKOFF (APR_USEC_PER_SEC / 2)
 #define LONGEST_BACKOFF (8 * APR_USEC_PER_SEC)
-#define LACK_RETRY apr_time_from_sec(2)  /* for who is told that there are no descriptors */
 #define LONGEST_ASKED (30 * 24 * 3600.0) /* seconds; what a server may ask for without being taken for broken */
 
 bool ac_http_status_retries(int status, const char *should_retry)
@@ -59,7 +58,8 @@ apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after,
         seconds = http_retry_read_number(after);
         if (seconds < 0) {
             time_t when = curl_getdate(after, NULL);
-            seconds = when < 0 ? -1 : (double)(apr_time_from_sec((apr_time_t)when) - wall) / APR_USEC_PER_SEC;
+            bool near = when >= 0 && (double)when <= (double)apr_time_sec(wall) + LONGEST_ASKED;
+            seconds = near ? (double)(apr_time_from_sec((apr_time_t)when) - wall) / APR_USEC_PER_SEC : -1;
         }
     }
     return seconds > 0 && seconds <= LONGEST_ASKED ? (apr_interval_time_t)(seconds * APR_USEC_PER_SEC) : 0;
@@ -109,18 +109,7 @@ static bool set_lack(ac_err_t *err, int code, int cause)
     } else if (code != CURLE_COULDNT_CONNECT) {
         return false;
     }
-    switch (cause) {
-    case EMFILE:
-        ac_err_set(err, AC_OVERLOADED,
-                   "this server process has no file descriptors left; raise its limit of open files");
-        break;
-    case ENFILE: ac_err_set(err, AC_OVERLOADED, "this machine has no file descriptors left"); break;
-    case ENOMEM:
-    case ENOBUFS: ac_err_set(err, AC_OVERLOADED, "this machine has no memory left for a connection"); break;
-    default: return false;
-    }
-    err->retry_after = LACK_RETRY;
-    return true;
+    return ac_err_set_lack(err, cause);
 }
 
 bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout)

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine gives no more: no descriptors, and a store that cannot be written."""
+import json
 import os
 import re
 import resource
+import time
 from contextlib import contextmanager
 
-from model_server import answer
+import pytest
+
+from model_server import ModelServer, answer
 from runs import wait_until
 from test_cancel import HeldSqlite
+from test_credentials import MODEL, NOWHERE, token
 
 
 # One child, which takes as many connections as it has descriptors.
@@ -27,13 +32,9 @@ def few_descriptors():
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_no_descriptors_left(make_server, model):
-    """It is this server that can take no more, and not the model that has failed; the next run is well again."""
-    server = make_server(tuning=ONE, start=False)
-    with few_descriptors() as few:
-        server.start()
-    server.expect_log("AC0503", "AC0510")
-    model.default = answer("well")
+@contextmanager
+def no_descriptors(server, few):
+    """A connection of a child that has no descriptors left; afterwards there are some again."""
     child, = server.children()
     connections = []
 
@@ -43,19 +44,62 @@ def test_no_descriptors_left(make_server, model):
     try:
         while len(os.listdir(f"/proc/{child}/fd")) < few:
             connect()
-        chat = "/api/agents/assistant/chat", {"message": "x", "stream": False}
-        response = connections[0].request("POST", *chat)
-        assert (response.status, response.json["code"]) == (503, "overloaded"), response
-        assert "no file descriptors left" in response.json["detail"] and int(response.headers["retry-after"]) >= 1
+        yield connections[0]
         for connection in connections[1:]:
             connection.close()
         wait_until(lambda: len(os.listdir(f"/proc/{child}/fd")) < few - 20, "no descriptor comes back")
-        assert server.client.post("/agents/assistant/chat", chat[1]).status == 200
     finally:
         for connection in connections:
             connection.close()
+
+
+CHAT = "/agents/assistant/chat", {"message": "x", "stream": False}
+
+
+def test_no_descriptors_left(make_server, model):
+    """It is this server that can take no more, and not the model that has failed; the next run is well again."""
+    server = make_server(tuning=ONE, start=False)
+    with few_descriptors() as few:
+        server.start()
+    server.expect_log("AC0503", "AC0510", "AH00484")
+    model.default = answer("well")
+    with no_descriptors(server, few) as connection:
+        response = connection.request("POST", "/api" + CHAT[0], CHAT[1])
+        assert (response.status, response.json["code"]) == (503, "overloaded"), response
+        assert "no file descriptors left" in response.json["detail"] and int(response.headers["retry-after"]) >= 1
+    assert server.client.post(*CHAT).status == 200
     said, = {line.split("AC0503")[1] for line in server.log().splitlines() if "AC0503" in line}
     assert re.search(r"overloaded: .*this server process has no file descriptors left", said) and len(model.requests) == 1
+
+
+@pytest.mark.parametrize("spec", ["identity:environment", "identity:workload", "identity:managed", "identity:cli", "identity"])
+def test_no_descriptors_left_for_a_credential(make_server, model, spec):
+    """It is not the identity service that refuses or fails, however a token is to be had; the log says what it is."""
+    identity = ModelServer()
+    identity.default = token("token-1")
+    identity.probe = next(identity.default(None))          # a GET, which the service of the machine is asked by
+    at = f"http://127.0.0.1:{identity.port}"
+    server = make_server(MODEL.format(port=model.port, credential=spec), standard=False, tuning=ONE, start=False,
+                         env={**NOWHERE, "AZURE_AUTHORITY_HOST": at, "AZURE_POD_IDENTITY_AUTHORITY_HOST": at})
+    app = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "11111111-2222"}
+    server.env |= {"identity:environment": {**app, "AZURE_CLIENT_SECRET": "x"}, "identity:cli": {"PATH": str(server.root)},
+                   "identity:workload": {**app, "AZURE_FEDERATED_TOKEN_FILE": str(server.root / "token")}}.get(spec, {})
+    said = json.dumps({"accessToken": "token-1", "expires_on": int(time.time()) + 3600})
+    for name, text, mode in (("token", "a.b.c", 0o644), ("az", f"#!/bin/sh\necho '{said}'\n", 0o755)):
+        (server.root / name).write_text(text)
+        (server.root / name).chmod(mode)
+    with few_descriptors() as few:
+        server.start()
+    server.expect_log("AC0240", "AC0242", "AC0503", "AC0510", "AH00484")
+    model.default = answer("well")
+    with no_descriptors(server, few) as connection:
+        response = connection.request("POST", "/api/agents/a/chat", CHAT[1])
+        assert (response.status, response.json["code"]) == (503, "overloaded"), response
+        assert "no file descriptors left" in response.json["detail"] and int(response.headers["retry-after"]) >= 1
+    said, = server.wait_log("AC0240: .*")
+    assert "this server process has no file descriptors left" in said and not model.requests
+    wait_until(lambda: server.client.post("/agents/a/chat", CHAT[1]).status == 200, "it stays so")
+    identity.stop()
 
 
 def test_a_server_whose_store_takes_nothing_is_not_ready(make_server, model):

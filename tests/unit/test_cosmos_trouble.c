@@ -3,6 +3,7 @@
 #include "cosmos_harness.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 static cosmos_server_t server;
 
@@ -151,6 +152,38 @@ static void test_giving_up_in_time(void **state)
         contract_kind(op, cases[i].kind);
         assert_int_equal(cosmos_logged(225), i == 0); /* one episode */
     }
+    cosmos_server_order(&server, "{\"clear\":true}");
+    contract_done(get_within(&ids, apr_time_from_sec(10)));
+}
+
+/* It is this process that can take no more, and not Cosmos DB that failed. */
+static void test_no_descriptors_left(void **state)
+{
+    struct rlimit before, few;
+    ac_store_op_t *op = NULL;
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = contract_ids();
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
+    cosmos_server_order(
+        &server,
+        "{\"faults\":[{\"match\":\"GET .*\",\"n\":1000,\"status\":404,\"headers\":{\"Connection\":\"close\"}}]}");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 4;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int i = 0; i < 100; i++) { /* until no connection is left */
+        op = get_within(&ids, apr_time_from_sec(10));
+        if (op->err.kind != AC_NOT_FOUND) {
+            break;
+        }
+        contract_kind(op, AC_NOT_FOUND);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(op->err.retry_after >= apr_time_from_sec(1));
+    assert_non_null(strstr(op->err.detail, "this server process has no file descriptors left"));
+    contract_kind(op, AC_OVERLOADED);
+    assert_int_equal(cosmos_logged(223), 0);
+    assert_non_null(strstr(cosmos_logged_text(228), "this server process has no file descriptors left"));
     cosmos_server_order(&server, "{\"clear\":true}");
     contract_done(get_within(&ids, apr_time_from_sec(10)));
 }
@@ -416,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_failure_at_every_request, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_failures_inside_a_batch, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_giving_up_in_time, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_no_descriptors_left, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_others_come_before_again_and_again, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_container_that_was_made_anew, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_wrong_key, cosmos_setup, cosmos_teardown),

@@ -424,6 +424,7 @@ static void test_policy_retry_after(void **state)
         {NULL, "Wed, 21 Oct 2026 09:59:59 GMT", 0},
         {NULL, "Wed, 21 Oct 2099 09:59:59 GMT", 0},
         {NULL, "tomorrow", 0},
+        {NULL, "21 Oct 203788888 06:00:00 GMT", 0},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(ac_http_retry_after(rows[i].ms, rows[i].after, wall), rows[i].micros);

@@ -140,6 +140,8 @@ static void test_challenge_for_another(void **state)
         {"Bearer authorization=\"https://127.0.0.1/a%20b\", scope=\"https://localhost/.default\"",
          "the vault wants a token and does not say of which tenant"},
         {"Bearer resource=\"https://localhost\"", "the vault wants a token and does not say whose"},
+        {"Bearer authorization=\"https://127.0.0.1/t\", resource=\"https://\tlocalhost\"",
+         "the vault wants a token for what is no address"},
         {"Bearer authorization=\"https://127.0.0.1/t\"", "the vault wants a token and does not say for what"},
     };
     credential_rig_t *rig = *state;

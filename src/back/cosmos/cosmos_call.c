@@ -171,12 +171,15 @@ static void cosmos_call_give_up(ac_cosmos_call_t *call, int number)
 
 static void after_loss(ac_cosmos_call_t *call, const ac_err_t *err)
 {
+    bool lack = err->kind == AC_OVERLOADED; /* no connection, so nothing was sent */
+    call->reply.unsure = call->reply.unsure || !lack;
+    ac_kind_e kind = lack && !call->reply.unsure ? AC_OVERLOADED : AC_STORE_ERROR;
     ac_err_init(&call->last);
-    ac_err_set(&call->last, err->kind == AC_UPSTREAM_TIMEOUT ? AC_STORE_TIMEOUT : AC_STORE_ERROR,
+    call->last.retry_after = err->retry_after;
+    ac_err_set(&call->last, err->kind == AC_UPSTREAM_TIMEOUT ? AC_STORE_TIMEOUT : kind,
                "Cosmos DB cannot be reached: %s", err->detail);
-    call->reply.unsure = true;
     if (++call->n_lost >= LOST_MOST) {
-        cosmos_call_give_up(call, AC_M223);
+        cosmos_call_give_up(call, lack ? AC_M228 : AC_M223);
     } else {
         pause_for(call, backoff(call->n_lost - 1, apr_time_from_msec(50)));
     }
@@ -337,10 +340,12 @@ static void cosmos_call_on_credential(void *baton, apr_status_t status, const ch
         store->scope_given = true;
         pause_for(call, 0);
     } else {
+        bool lack = err && err->kind == AC_OVERLOADED;
         ac_err_init(&call->last);
-        ac_err_set(&call->last, AC_STORE_ERROR, "no credential for Cosmos DB: %s",
-                   err ? err->detail : "none was given");
-        cosmos_call_give_up(call, AC_M220);
+        call->last.retry_after = err ? err->retry_after : 0;
+        ac_err_set(&call->last, lack && !call->reply.unsure ? AC_OVERLOADED : AC_STORE_ERROR,
+                   "no credential for Cosmos DB: %s", err ? err->detail : "none was given");
+        cosmos_call_give_up(call, lack ? AC_M228 : AC_M220);
     }
 }
 

@@ -127,7 +127,8 @@ void ac_cosmos_turn_unopened(ac_cosmos_task_t *task)
 {
     ac_kind_e kind = task->op->err.kind;
 
-    task->unsure = task->unsure || (task->conflicted && (kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT));
+    bool unanswered = kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED;
+    task->unsure = task->unsure || (task->conflicted && unanswered);
     if (task->unsure && task->n_settles < SETTLES && !task->store->stopping) {
         ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, NULL, task->op->id, settle_later);
         own->unsure = true;

@@ -11,6 +11,8 @@
 
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
 #define FIRST_BYTE_TIMEOUT apr_time_from_sec(6) /* then on another connection, as the SDKs do */
+#define LAST_DATE 253402300800                  /* the year 10000; no service's clock shows that */
+#define MOST_CHARGE 1e9                         /* request units of one answer */
 
 /* ---- the answer ---- */
 
@@ -30,11 +32,12 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
     call->asked = ac_cosmos_retry_after(head->header(head->self, "x-ms-retry-after-ms"));
     free(call->more);
     call->more = more && *more ? strdup(more) : NULL;
-    if (when > 0) {
+    if (when > 0 && when < LAST_DATE) {
         store->skew = apr_time_from_sec(when) + APR_USEC_PER_SEC / 2 - apr_time_now();
     }
     if (charge) {
         double value = strtod(charge, NULL);
+        value = value >= 0 && value < MOST_CHARGE ? value : 0;
         call->task->charge += value;
         atomic_fetch_add_explicit(&store->figures.charge_milli, (uint64_t)(value * 1000), memory_order_relaxed);
     }

@@ -200,7 +200,7 @@ static int64_t expiry_of(const json_t *document)
     const json_t *on = json_object_get(document, "expires_on");
     const char *local = ac_json_peek_string(document, "expiresOn", "");
     if (json_is_number(on)) {
-        return (int64_t)json_number_value(on);
+        return ac_json_whole_part(on, 0);
     }
     if (json_is_string(on) && identity_when(json_string_value(on))) {
         return identity_when(json_string_value(on));
@@ -246,8 +246,9 @@ static void identity_cli_run(identity_job_t *job)
     }
     ac_buf_init(&program.said, IDENTITY_MAX_TOKEN);
     ac_buf_init(&program.complained, MAX_ERROR);
-    if (identity_cli_start(&program, args)) {
-        job->absent = true;
+    int status = identity_cli_start(&program, args);
+    if (status) {
+        job->absent = !ac_err_set_lack(&job->err, status);
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' cannot be started");
         return;
     }

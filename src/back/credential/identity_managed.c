@@ -197,6 +197,7 @@ static void identity_managed_read_key(identity_job_t *job)
     size_t len = 0;
     apr_status_t status = identity_file_read(&text, &len, job->path, MAX_KEY);
     if (status != APR_SUCCESS) {
+        ac_err_set_lack(&job->err, status);
         ac_err_set(&job->err, AC_UNAUTHENTICATED,
                    "the key file of Arc's agent cannot be read: %s; httpd's user has to "
                    "be in the group himds",
@@ -255,7 +256,9 @@ static void identity_managed_ask(identity_try_t *try)
 /* Any answer means that there is such a service, but one of a proxy that stands in its place. */
 static void on_probe(identity_try_t *try, const identity_answer_t *answer)
 {
-    if (!answer->status) {
+    if (!answer->status && answer->err->kind == AC_OVERLOADED) {
+        identity_end_failed(try, AC_OVERLOADED, "the machine was not asked: %s", answer->err->detail);
+    } else if (!answer->status) {
         identity_end_absent(try, "no identity service on this machine (is it one of Azure's?)");
     } else if (answer->status == 403 && identity_managed_says(answer, "unreachable")) {
         identity_end_absent(try, "the machine's identity service is unreachable");

@@ -104,7 +104,7 @@ static int64_t identity_token_read_number(const json_t *document, const char *na
     if (json_is_string(value)) {
         return identity_when(json_string_value(value));
     }
-    return json_is_number(value) ? (int64_t)json_number_value(value) : 0;
+    return ac_json_whole_part(value, 0);
 }
 
 static bool identity_token_is_token(const char *text)

@@ -15,6 +15,7 @@ static void read_token(identity_job_t *job)
     apr_status_t status = identity_file_read(&text, &len, job->conf->token_file, IDENTITY_MAX_TOKEN);
     job->absent = true;
     if (status != APR_SUCCESS) {
+        job->absent = !ac_err_set_lack(&job->err, status);
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "the file of AZURE_FEDERATED_TOKEN_FILE cannot be read: %s",
                    apr_strerror(status, reason, sizeof(reason)));
         return;

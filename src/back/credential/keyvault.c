@@ -213,6 +213,9 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
         !find_value(resource, sizeof(resource), challenge, "scope")) {
         return "the vault wants a token and does not say for what";
     }
+    if (strspn(resource, LETTERS "-._~:/") < strlen(resource)) {
+        return "the vault wants a token for what is no address";
+    }
     keyvault_host_of(host, sizeof(host), resource);
     if (!is_part_of(vault->host, host)) {
         return "the vault wants a token for another service than itself";

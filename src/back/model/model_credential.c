@@ -24,9 +24,10 @@ void openai_model_wipe(char *secret)
 
 void openai_model_unauthenticated(ac_err_t *err, const ac_err_t *cause)
 {
-    ac_kind_e kind = cause->kind == AC_UPSTREAM_TIMEOUT                    ? AC_MODEL_TIMEOUT
-        : cause->kind == AC_UPSTREAM_ERROR || cause->kind == AC_OVERLOADED ? AC_MODEL_ERROR
-                                                                           : AC_MODEL_REFUSED;
+    ac_kind_e kind = cause->kind == AC_UPSTREAM_TIMEOUT ? AC_MODEL_TIMEOUT
+        : cause->kind == AC_UPSTREAM_ERROR              ? AC_MODEL_ERROR
+        : cause->kind == AC_OVERLOADED                  ? AC_OVERLOADED
+                                                        : AC_MODEL_REFUSED;
     if (err->kind == AC_OK) {
         err->retry_after = cause->retry_after;
     }

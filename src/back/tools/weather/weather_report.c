@@ -125,7 +125,7 @@ static json_t *read_day(const json_t *from, size_t i)
                      "min", plain(json_array_get(json_object_get(from, "temperature_2m_min"), i)), "max",
                      plain(json_array_get(json_object_get(from, "temperature_2m_max"), i)), "precipitation_probability",
                      plain(json_array_get(json_object_get(from, "precipitation_probability_max"), i)), "conditions",
-                     conditions(json_is_number(code) ? (int64_t)json_number_value(code) : -1));
+                     conditions(ac_json_whole_part(code, -1)));
 }
 
 #define MAX_DAYS 16 /* of a forecast, whatever was asked for */
