@@ -218,6 +218,17 @@ check:
 	@$(MAKE) --no-print-directory -k -j$(JOBS) unit-programs || echo 'check: programs of tests are missing' >&2
 	@$(MAKE) --no-print-directory -k guards unit httpd-test
 
+# For the inner loop: the rules, the unit tests, and each route once.
+check-fast:
+	@conf/packages.sh check
+	@$(MAKE) --no-print-directory -j$(JOBS) module tools unit-programs
+	@$(MAKE) --no-print-directory -k guards unit
+	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) tests/httpd/test_who_may.py -k 'right_key or every_route'
+
+# Tests against httpd that take long: packages, each command of the manual.
+long-tests: module tools
+	LONG_TESTS=1 BUILD_DIR=$(BUILD) $(PYTEST) -rs -m long tests/httpd
+
 # The two commands on machines that have nothing yet; FRESH=trixie takes one of them. As root; tests/fresh.sh says more.
 FRESH ?= bookworm trixie
 check-fresh:
@@ -225,7 +236,7 @@ check-fresh:
 	done; echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
 
 # What takes too long for every change: each goes on after the other has failed.
-LONG = older-httpd asan tsan torture failing-calls http-fuzz fuzz soak bench-check
+LONG = long-tests older-httpd asan tsan torture failing-calls http-fuzz fuzz soak bench-check
 check-long:
 	@conf/packages.sh check
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
@@ -251,6 +262,7 @@ help:
 	@echo 'make run            a server with the sample configuration; PORT=8080, CONF=FILE of further directives, and'
 	@echo '                    LISTEN, OPENAI_API_KEY, AZURE_OPENAI_..., AGENTCHAT_MODEL_ENDPOINT, AGENTCHAT_STORE: conf/run.sh'
 	@echo 'make check          everything a change must pass: the three below'
+	@echo 'make check-fast     while you work: guards, unit tests, each route once; about a minute'
 	@echo 'make check-fresh    make run and make check on a bare Debian 12 and 13, as root; FRESH=trixie'
 	@echo 'make check-long     what takes hours: $(LONG); LONG= some of them'
 	@echo 'make guards         the rules of the source that a program can check'
@@ -272,7 +284,7 @@ help:
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
 .PHONY: openapi version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
-        fuzz tidy format format-check run check check-fresh check-long clean help
+        fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clean help
 
 # make bench, make bench-check, make soak
 include tests/bench/bench.mk

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import time
 
 import pytest
@@ -10,6 +11,11 @@ from page import Page, PageServer
 from second_run import (pytest_collection_modifyitems, pytest_configure, pytest_sessionfinish, pytest_sessionstart,  # noqa: F401
                         pytest_terminal_summary, pytest_testnodedown)
 from server import AGENT, MODEL, MOUNT, HeldPort, Server
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("long") and not os.environ.get("LONG_TESTS"):
+        pytest.skip("takes long: make long-tests")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ STEPS = ("setup", "call", "teardown")   # a process that died reports another
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes long and rarely finds a fault, so only make long-tests runs it")
     config.addinivalue_line("markers", "alone: measures or changes what belongs to the whole machine, so no other test runs beside it")
 
 

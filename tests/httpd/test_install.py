@@ -162,6 +162,7 @@ def test_debians_apache_takes_it_by_a2enmod(debian):
 
 
 # ---- packages ----
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("rpmbuild") or not (TOP / ".git").exists(), reason="packages are made with rpmbuild from a clone")
 def test_rpm_packages_are_built_and_have_no_errors():
     make("rpm", "RPM_FLAGS=--nodeps --nocheck --quiet")
