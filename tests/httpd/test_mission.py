@@ -14,7 +14,8 @@ import pytest
 from model_server import answer, calls
 from server import MODEL, MOUNT, TOP
 
-PLACES = {"Tokyo": (35.6895, 139.69171, "Japan", "Asia/Tokyo"), "Paris": (48.85341, 2.3488, "France", "Europe/Paris")}
+PLACES = {"Tokyo": (35.6895, 139.69171, "Japan", "Asia/Tokyo"), "Paris": (48.85341, 2.3488, "France", "Europe/Paris"),
+          "Seattle": (47.60621, -122.33207, "United States", "America/Los_Angeles")}
 
 
 class Service(BaseHTTPRequestHandler):
@@ -135,6 +136,18 @@ def test_two_tools_in_one_round(world):
     assert server.client.get("/runs/" + message["run_id"]).json["rounds"] == 2
 
 
+def test_a_tool_that_the_user_names(world):
+    kind, server, model = world
+    model.play(calls(("get_weather", {"location": "Seattle"}), ("calculate", {"expression": "85 * 15 / 100"})),
+               answer("In Seattle it is 17.5 degrees, and the tip is 12.75."))
+    message = say(server, "What's the weather in Seattle and calculate 15% tip on $85?")
+    by_tool = {call["tool"]: call for call in message["tool_calls"]}
+    assert set(by_tool) == {"get_weather", "calculate"}
+    assert by_tool["calculate"]["result"]["result"] == 12.75
+    assert by_tool["get_weather"]["result"]["location"]["name"] == "Seattle"
+    assert all(word in message["content"] for word in ("Seattle", "17.5", "12.75"))
+
+
 def test_no_tool(world):
     kind, server, model = world
     model.play(answer("A joke."))
@@ -165,7 +178,11 @@ def test_the_conversation_goes_on(world):
 def test_the_demonstration_model_says_what_it_is(world):
     kind, server, model = world
     if kind == "demonstration":
-        assert "demonstration model" in say(server, "Who are you?")["content"]
+        first = say(server, "Who are you?")
+        assert "demonstration model" in first["content"]
+        response = server.client.post("/agents/support-triage/chat", {"message": "What is 3 plus 4?", "stream": False,
+                                                                     "thread_id": first["thread_id"]})
+        assert response.json["content"] == "3 + 4 = 7. "
 
 
 def test_the_http_tool(world):

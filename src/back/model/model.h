@@ -7,6 +7,6 @@
 
 extern const ac_model_vt ac_model_openai;       /* model_openai.c: "openai", for any compatible server */
 extern const ac_model_vt ac_model_azure_openai; /* model_openai.c: "azure-openai" */
-extern const ac_model_vt ac_model_demo;         /* demo/model_demo.c: "demo" */
+extern const ac_model_vt ac_model_demo;         /* model_demo.c: "demo" */
 
 #endif
