@@ -87,13 +87,15 @@ void ac_limits_fields(request_rec *r, const ac_buf_t *policy, const ac_buf_t *le
 
 /* ---- route.c: the table of routes ---- */
 typedef int ac_route_fn(ac_request_t *rq);
+typedef struct ac_dialect_t ac_dialect_t; /* stream/stream.h */
 typedef struct ac_route_t {
     int method;          /* M_GET … */
     const char *pattern; /* "/threads/{id}/messages" */
     unsigned needs;      /* AC_NEEDS_… */
     ac_route_fn *fn;
-    const char *doc;          /* one line */
-    const char *const *query; /* the query parameters, NULL-terminated; NULL: none */
+    const ac_dialect_t *dialect; /* of its events; NULL: it has none */
+    const char *doc;             /* one line */
+    const char *const *query;    /* the query parameters, NULL-terminated; NULL: none */
 } ac_route_t;
 #define AC_NEEDS_OWNER 1                    /* 401 without a signed-in user or AgentChatAnonymous on */
 #define AC_NEEDS_ADMIN 2                    /* 403 without the role AC_ROLE_ADMIN; with AC_NEEDS_OWNER */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of routes, and the way of a request to its handler. */
 #include "front/api/api.h"
+#include "front/api/compat.h"
+#include "front/stream/stream.h"
 
 #include <string.h>
 
@@ -19,46 +21,51 @@ static const char *const q_events[] = {"after", NULL};
 static const char *const q_none[] = {NULL};
 
 const ac_route_t ac_routes[] = {
-    {M_POST, "/threads", STORED, ac_api_threads_create, "Create a thread", NULL},
-    {M_GET, "/threads", STORED, ac_api_threads_list, "List the caller's threads", q_threads},
-    {M_GET, "/threads/{id}", STORED, ac_api_threads_get, "Show a thread", NULL},
-    {M_PATCH, "/threads/{id}", STORED, ac_api_threads_patch, "Change title, status or metadata", NULL},
-    {M_DELETE, "/threads/{id}", STORED, ac_api_threads_delete, "Delete a thread", q_delete},
-    {M_POST, "/threads/{id}/restore", STORED, ac_api_threads_restore, "Undo a soft delete", NULL},
-    {M_POST, "/threads/{id}/messages", STORED, ac_api_messages_send, "Send a message and run the agent", NULL},
-    {M_GET, "/threads/{id}/messages", STORED, ac_api_messages_list, "The conversation in order", q_messages},
-    {M_POST, "/chat/{id}", STORED, ac_api_messages_send, "Send a message, older path", NULL},
-    {M_GET, "/chat/{id}", STORED, ac_api_messages_list, "The conversation, older path", q_messages},
-    {M_GET, "/threads/{id}/runs", STORED, ac_api_runs_list, "List a thread's runs", q_runs},
-    {M_GET, "/runs/{id}", STORED, ac_api_runs_get, "Show a run", NULL},
-    {M_GET, "/runs/{id}/steps", STORED, ac_api_runs_steps, "List a run's steps", NULL},
-    {M_GET, "/runs/{id}/events", STORED | AC_ALWAYS_STREAMS, ac_api_runs_events, "Follow a run, from any point",
-     q_events},
-    {M_POST, "/runs/{id}/cancel", STORED, ac_api_runs_cancel, "Stop a run", NULL},
-    {M_POST, "/runs/{id}/approvals", STORED, ac_api_runs_approve, "Let a call of a tool be made, or not", NULL},
-    {M_GET, "/agents", STORED, ac_api_agents_list, "List the agents", NULL},
-    {M_GET, "/agents/{id}", STORED, ac_api_agents_get, "Show an agent", NULL},
-    {M_POST, "/agents", STORED | AC_NEEDS_ADMIN, ac_api_agent_manage_create, "Make an agent", NULL},
-    {M_PUT, "/agents/{id}", STORED | AC_NEEDS_ADMIN, ac_api_agent_manage_put, "Make or replace an agent", NULL},
-    {M_DELETE, "/agents/{id}", STORED | AC_NEEDS_ADMIN, ac_api_agent_manage_delete, "Delete an agent", NULL},
-    {M_POST, "/agents/{id}/chat", STORED, ac_api_agents_chat, "Talk to an agent", NULL},
-    {M_GET, "/agents/{id}/threads", STORED, ac_api_agents_threads, "List the threads of an agent", q_agent_threads},
-    {M_GET, "/agents/{id}/threads/{tid}", STORED, ac_api_agents_thread_get, "A thread with its full history", NULL},
-    {M_DELETE, "/agents/{id}/threads/{tid}", STORED, ac_api_agents_thread_delete, "Delete an agent's thread", q_delete},
-    {M_POST, "/chat", STORED, ac_api_chat_send, "Talk to the default agent", NULL},
-    {M_POST, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_chat_stream, "Ask without a thread", NULL},
-    {M_GET, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_chat_stream_get, "The same for an EventSource", q_say},
-    {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, "Liveness", NULL},
-    {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, "Readiness of store and models", NULL},
-    {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, "The configuration in force", NULL},
-    {M_GET, "/debug/env", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, "The same, older path", NULL},
-    {M_GET, "/selftest/stream", AC_NEEDS_CHILD | AC_ALWAYS_STREAMS, ac_api_selftest_stream,
+    {M_POST, "/threads", STORED, ac_api_threads_create, NULL, "Create a thread", NULL},
+    {M_GET, "/threads", STORED, ac_api_threads_list, NULL, "List the caller's threads", q_threads},
+    {M_GET, "/threads/{id}", STORED, ac_api_threads_get, NULL, "Show a thread", NULL},
+    {M_PATCH, "/threads/{id}", STORED, ac_api_threads_patch, NULL, "Change title, status or metadata", NULL},
+    {M_DELETE, "/threads/{id}", STORED, ac_api_threads_delete, NULL, "Delete a thread", q_delete},
+    {M_POST, "/threads/{id}/restore", STORED, ac_api_threads_restore, NULL, "Undo a soft delete", NULL},
+    {M_POST, "/threads/{id}/messages", STORED, ac_api_messages_send, &ac_dialect_native,
+     "Send a message and run the agent", NULL},
+    {M_GET, "/threads/{id}/messages", STORED, ac_api_messages_list, NULL, "The conversation in order", q_messages},
+    {M_GET, "/threads/{id}/runs", STORED, ac_api_runs_list, NULL, "List a thread's runs", q_runs},
+    {M_GET, "/runs/{id}", STORED, ac_api_runs_get, NULL, "Show a run", NULL},
+    {M_GET, "/runs/{id}/steps", STORED, ac_api_runs_steps, NULL, "List a run's steps", NULL},
+    {M_GET, "/runs/{id}/events", STORED | AC_ALWAYS_STREAMS, ac_api_runs_events, &ac_dialect_native,
+     "Follow a run, from any point", q_events},
+    {M_POST, "/runs/{id}/cancel", STORED, ac_api_runs_cancel, NULL, "Stop a run", NULL},
+    {M_POST, "/runs/{id}/approvals", STORED, ac_api_runs_approve, NULL, "Let a call of a tool be made, or not", NULL},
+    {M_GET, "/agents", STORED, ac_api_agents_list, NULL, "List the agents", NULL},
+    {M_GET, "/agents/{id}", STORED, ac_api_agents_get, NULL, "Show an agent", NULL},
+    {M_POST, "/agents", STORED | AC_NEEDS_ADMIN, ac_api_agent_manage_create, NULL, "Make an agent", NULL},
+    {M_PUT, "/agents/{id}", STORED | AC_NEEDS_ADMIN, ac_api_agent_manage_put, NULL, "Make or replace an agent", NULL},
+    {M_DELETE, "/agents/{id}", STORED | AC_NEEDS_ADMIN, ac_api_agent_manage_delete, NULL, "Delete an agent", NULL},
+    {M_POST, "/agents/{id}/chat", STORED, ac_api_agents_chat, &ac_dialect_native, "Talk to an agent", NULL},
+    {M_GET, "/agents/{id}/threads", STORED, ac_api_agents_threads, NULL, "List the threads of an agent",
+     q_agent_threads},
+    {M_GET, "/agents/{id}/threads/{tid}", STORED, ac_api_agents_thread_get, NULL, "A thread with its full history",
+     NULL},
+    {M_DELETE, "/agents/{id}/threads/{tid}", STORED, ac_api_agents_thread_delete, NULL, "Delete an agent's thread",
+     q_delete},
+    {M_POST, "/chat", STORED, ac_api_chat_send, &ac_dialect_chunk, "Talk to the default agent", NULL},
+    {M_POST, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_chat_stream, &ac_dialect_text, "Ask without a thread",
+     NULL},
+    {M_GET, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_chat_stream_get, &ac_dialect_text,
+     "The same for an EventSource", q_say},
+    {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, NULL, "Liveness", NULL},
+    {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", NULL},
+    {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The configuration in force",
+     NULL},
+    {M_GET, "/selftest/stream", AC_NEEDS_CHILD | AC_ALWAYS_STREAMS, ac_api_selftest_stream, &ac_dialect_selftest,
      "Ten timed events: does something buffer?", NULL},
-    {M_GET, "/openapi.json", 0, ac_api_docs_openapi_json, "The contract as JSON", NULL},
-    {M_GET, "/openapi.yaml", 0, ac_api_docs_openapi_yaml, "The contract as YAML", NULL},
-    {M_GET, "/docs", 0, ac_api_docs_page, "A page that shows the contract", NULL},
-    {M_GET, "/docs/{file}", 0, ac_api_docs_file, "What that page is made of", NULL},
-    {0, NULL, 0, NULL, NULL, NULL},
+    {M_GET, "/openapi.json", 0, ac_api_docs_openapi_json, NULL, "The contract as JSON", NULL},
+    {M_GET, "/openapi.yaml", 0, ac_api_docs_openapi_yaml, NULL, "The contract as YAML", NULL},
+    {M_GET, "/docs", 0, ac_api_docs_page, NULL, "A page that shows the contract", NULL},
+    {M_GET, "/docs/{file}", 0, ac_api_docs_file, NULL, "What that page is made of", NULL},
+    AC_COMPAT_ROUTES,
+    {0, NULL, 0, NULL, NULL, NULL, NULL},
 };
 
 /* ---- matching ---- */
@@ -220,7 +227,7 @@ static apr_status_t check_request(ac_request_t *rq)
 
 static int head_of_stream(ac_request_t *rq)
 {
-    ap_set_content_type(rq->r, "text/event-stream; charset=utf-8");
+    ap_set_content_type(rq->r, rq->route->dialect->media_type);
     return ac_reply_empty(rq, HTTP_OK);
 }
 

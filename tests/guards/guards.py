@@ -192,7 +192,7 @@ def manual(top):
 
 def routes(top):
     """The route table and docs/api.md name the same routes."""
-    code = (top / "src/front/route.c").read_text()
+    code = route_table.text(top)
     table = {(row.method, row.pattern) for row in route_table.rows(code)}
     if len(table) != len(re.findall(r"^ *\{M_", code, re.M)):
         return 0, ["a row of the table has a form that route_table.py does not read"]
@@ -206,7 +206,7 @@ def openapi(top):
     """docs/openapi.yaml has the routes, their lines and query parameters, the header fields and the error kinds of the code; its JSON is
     the same."""
     text = (top / "docs/openapi.yaml").read_text()
-    document, code = yaml.safe_load(text), (top / "src/front/route.c").read_text()
+    document, code = yaml.safe_load(text), route_table.text(top)
     lists = {name: set(re.findall(r'"(\w+)"', words)) for name, words in re.findall(r"(q_\w+)\[\] = \{([^}]*)\}", code)}
     table = {(method, path): (line, lists.get(query, set())) for method, path, line, query in re.findall(
         r'\{\s*M_([A-Z]+)\s*,\s*"([^"]+)",[^"]*"([^"]+)",\s*(\w+)\}', code)}
@@ -218,6 +218,10 @@ def openapi(top):
             have[method.upper(), path] = (item[method]["summary"], {p["name"] for p in given if p["in"] == "query"})
     wrong = [f"docs/openapi.yaml: {route} is {have.get(route)}, src/front/route.c has {table.get(route)}"
              for route in sorted(set(have) | set(table)) if have.get(route) != table.get(route)]
+    older = {(row.method, row.pattern) for row in route_table.rows((top / "src/front/api/compat.h").read_text())}
+    marked = {(method.upper(), path) for path, item in document["paths"].items()
+              for method in set(item) - {"parameters"} if item[method].get("deprecated")}
+    wrong += [f"docs/openapi.yaml: {route} is deprecated there or in src/front/api/compat.h only" for route in older ^ marked]
     kinds = set(re.findall(r'^\s+\{AC_\w+, "(\w+)"', (top / "src/base/err.c").read_text(), re.M)) - {"ok"}
     codes = set(parts["schemas"]["ErrorCode"]["enum"])
     wrong += [f"docs/openapi.yaml: the error codes differ: {sorted(kinds ^ codes)}"] if kinds != codes else []

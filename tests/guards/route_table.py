@@ -14,6 +14,11 @@ class Route:
         return f"{self.method} {self.pattern}"
 
 
+def text(top):
+    """The source of all routes: those for older clients are in compat.h."""
+    return "".join((top / "src/front" / name).read_text() for name in ("route.c", "api/compat.h"))
+
+
 def rows(route_c):
     """All rows of the table, in its order."""
     short = dict(re.findall(r"^#define (\w+) \(?((?:AC_\w+(?: \| )?)+)\)?$", route_c, re.M))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One case for each route of the table in src/front/route.c: how it is called, and what whose caller may have of it. A route
+"""One case for each route (route_table.py): how it is called, and what whose caller may have of it. A route
 without a case fails test_who_may.py."""
 import sys
 
@@ -8,7 +8,7 @@ from server import TOP
 sys.path.insert(0, str(TOP / "tests/guards"))
 import route_table  # noqa: E402
 
-ROUTES = {row.name: row for row in route_table.rows((TOP / "src/front/route.c").read_text())}
+ROUTES = {row.name: row for row in route_table.rows(route_table.text(TOP))}
 
 # What a caller gets who has not made the thing that the path or the body names:
 NOT_FOUND = "what is not theirs is not there"

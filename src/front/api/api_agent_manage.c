@@ -29,8 +29,8 @@ static apr_status_t read_condition(ac_request_t *rq, condition_t *condition)
     return status;
 }
 
-/* Asks the store for the change where the agent still has one of the tags. Several are tried one after another, as the store
- * compares with one. in is borrowed. */
+/* Asks the store for the change where the agent still has one of the tags. Several are tried one after another, as
+ * the store compares with one. in is borrowed. */
 static apr_status_t api_agent_manage_change_if(ac_request_t *rq, ac_store_verb_e verb, json_t *in,
                                                const condition_t *condition, ac_store_op_t **presult)
 {

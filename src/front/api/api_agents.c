@@ -47,7 +47,7 @@ int ac_api_agents_chat(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     chat.agent = agent;
-    return ac_chat_request_start(rq, &chat, chat.stream ? &ac_dialect_native : &ac_dialect_message);
+    return ac_chat_request_start(rq, &chat);
 }
 
 /* ---- its threads ---- */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /chat and /agent/stream: the default agent, with and without a thread. */
 #include "api_internal.h"
+#include "compat.h"
 
-static const char *const chat_members[] = {"message", "conversation_id", "thread_id", "stream", NULL};
+static const char *const chat_members[] = {"message", AC_COMPAT_THREAD_ID, "thread_id", "stream", NULL};
 static const char *const ask_members[] = {"message", NULL};
 
 int ac_api_chat_send(ac_request_t *rq)
@@ -13,19 +14,19 @@ int ac_api_chat_send(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     /* A conversation that goes on keeps the agent it was begun with. */
-    if (!chat.thread_id && ac_request_agents_default(rq, &chat.agent) != APR_SUCCESS) {
+    if (!chat.thread_id && ac_request_agents_find_default(rq, &chat.agent) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    return ac_chat_request_start(rq, &chat, chat.stream ? &ac_dialect_chunk : &ac_dialect_chat);
+    return ac_chat_request_start(rq, &chat);
 }
 
 static int api_chat_ask(ac_request_t *rq, ac_chat_request_t *chat)
 {
     chat->stateless = true;
-    if (ac_request_agents_default(rq, &chat->agent) != APR_SUCCESS) {
+    if (ac_request_agents_find_default(rq, &chat->agent) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    return ac_chat_request_start(rq, chat, &ac_dialect_text);
+    return ac_chat_request_start(rq, chat);
 }
 
 int ac_api_chat_stream(ac_request_t *rq)

@@ -4,7 +4,8 @@
 
 #include <stdlib.h>
 
-/* From the folder that make runs in. The names of the files stand in one piece, so that a compiler's cache sees them. */
+/* From the folder that make runs in. The names of the files stand in one piece, so that a compiler's cache sees
+ * them. */
 __asm__(".section .rodata\n"
         ".global ac_openapi_yaml\n.hidden ac_openapi_yaml\nac_openapi_yaml:\n.incbin \"docs/openapi.yaml\"\n.byte 0\n"
         ".global ac_openapi_json\n.hidden ac_openapi_json\nac_openapi_json:\n.incbin \"docs/openapi.json\"\n.byte 0\n"
@@ -12,18 +13,20 @@ __asm__(".section .rodata\n"
 extern const char ac_openapi_yaml[], ac_openapi_json[];
 
 #define POLICY \
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " \
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " \
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 /* Everything is named from /docs, so "docs/…" lies below it. */
 static const char swagger_page[] =
-    "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n"
+    "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
+    "<meta name=\"viewport\" content=\"width=device-width\">\n"
     "<title>mod_agentchat</title>\n<link rel=\"stylesheet\" href=\"docs/swagger-ui.css\">\n<div id=\"page\"></div>\n"
     "<script src=\"docs/" AC_DOCS_BUNDLE "\"></script>\n<script src=\"docs/page.js\"></script>\n</html>\n";
 static const char swagger_script[] =
     "window.ui = SwaggerUIBundle({url: 'openapi.json', dom_id: '#page', deepLinking: true, validatorUrl: null});\n";
 static const char plain_style[] =
-    "body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 3rem auto; padding: 0 1rem; color-scheme: light dark }\n"
+    "body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 3rem auto; padding: 0 1rem; "
+    "color-scheme: light dark }\n"
     "td { padding: .2rem 1rem .2rem 0; vertical-align: top } code { font: 14px ui-monospace, monospace }\n";
 
 static int reply_text(ac_request_t *rq, const char *type, const char *text)
@@ -55,9 +58,11 @@ static const char *plain_page(apr_pool_t *p)
     return apr_pstrcat(
         p,
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-        "content=\"width=device-width\">\n<title>mod_agentchat</title>\n<link rel=\"stylesheet\" href=\"docs/page.css\">\n"
+        "content=\"width=device-width\">\n<title>mod_agentchat</title>\n"
+        "<link rel=\"stylesheet\" href=\"docs/page.css\">\n"
         "<h1>mod_agentchat</h1>\n<p>The contract: <a href=\"openapi.json\">openapi.json</a>, "
-        "<a href=\"openapi.yaml\">openapi.yaml</a>. With <code>AgentChatDocs</code> this page lets you try it.\n<table>\n",
+        "<a href=\"openapi.yaml\">openapi.yaml</a>. With <code>AgentChatDocs</code> this page lets you try it.\n"
+        "<table>\n",
         apr_array_pstrcat(p, rows, 0), "</table>\n</html>\n", NULL);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /health and /ready. What stands behind us is asked at most every two seconds, however often /ready is called. Everybody is told
- * whether the server is ready; the role admin is told why. */
+/* /health and /ready. What stands behind us is asked at most every two seconds, however often /ready is called.
+ * Everybody is told whether the server is ready; the role admin is told why. */
 #include "api_internal.h"
 
 #include <pthread.h>
@@ -142,8 +142,8 @@ static void put_lane(json_t *json, const probe_t *probe)
     }
 }
 
-/* A failure in the words of the error log: "The model failed: connection refused". What a service says may repeat a key in part, so of
- * its answer there is only the status. */
+/* A failure in the words of the error log: "The model failed: connection refused". What a service says may repeat
+ * a key in part, so of its answer there is only the status. */
 static json_t *why(ac_kind_e kind, const ac_err_t *err)
 {
     const char *title = ac_kind_row(kind)->title;

@@ -23,7 +23,7 @@ int ac_api_messages_send(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     chat.thread_id = rq->args[0];
-    return ac_chat_request_start(rq, &chat, chat.stream ? &ac_dialect_native : &ac_dialect_message);
+    return ac_chat_request_start(rq, &chat);
 }
 
 static apr_status_t api_messages_read_page(ac_request_t *rq, ac_page_t *page)

@@ -74,10 +74,11 @@ int ac_api_runs_events(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     ac_err_init(&rq->err);
-    return ac_delivery_follow(rq, rq->args[0], after, &ac_dialect_native);
+    return ac_delivery_follow(rq, rq->args[0], after, rq->route->dialect);
 }
 
-/* Of those processes that share the store, on whichever machine, one holds the run: it sees what is left there for it. */
+/* Of those processes that share the store, on whichever machine, one holds the run: it sees what is left there for
+ * it. */
 static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
 {
     ac_store_op_t *result;
@@ -122,8 +123,8 @@ static apr_status_t look_how_it_ended(ac_request_t *rq)
     return set_too_late(rq);
 }
 
-/* First where the run is under way: that needs no store. Then the store says whether it waits for its owner's word. Where it does not,
- * the word may have come at this moment, and the run goes on: so it is looked for again. */
+/* First where the run is under way: that needs no store. Then the store says whether it waits for its owner's
+ * word. Where it does not, the word may have come at this moment, and the run goes on: so it is looked for again. */
 static apr_status_t cancel_run(ac_request_t *rq)
 {
     ac_err_t err;
@@ -151,8 +152,9 @@ static apr_status_t cancel_run(ac_request_t *rq)
     return status == ac_kind_row(AC_RUN_ENDED)->status && rests ? look_how_it_ended(rq) : status;
 }
 
-/* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose it is, and what is
- * stored of it. A run without a log is left alone while the store is out: that it will be cancelled could not be answered. */
+/* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose
+ * it is, and what is stored of it. A run without a log is left alone while the store is out: that it will be
+ * cancelled could not be answered. */
 int ac_api_runs_cancel(ac_request_t *rq)
 {
     ac_store_op_t *result;

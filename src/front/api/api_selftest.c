@@ -18,7 +18,7 @@ typedef struct selftest_t {
     int n;
 } selftest_t;
 
-static apr_status_t render_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+static apr_status_t selftest_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     char sent_at[AC_TIME_SIZE], text[96];
     (void)render;
@@ -34,17 +34,18 @@ static apr_status_t render_event(ac_render_t *render, const ac_event_t *event, a
     return ac_sse_write(out, 0, NULL, text, (size_t)len);
 }
 
-static apr_status_t render_heartbeat(ac_render_t *render, ac_buf_t *out)
+static apr_status_t selftest_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     (void)render;
     return ac_buf_str(out, ":\n");
 }
 
-static const ac_dialect_t selftest_dialect = {
+const ac_dialect_t ac_dialect_selftest = {
     .name = "selftest",
+    .media_type = "text/event-stream; charset=utf-8",
     .stream = true,
-    .event = render_event,
-    .heartbeat = render_heartbeat,
+    .event = selftest_event,
+    .heartbeat = selftest_heartbeat,
 };
 
 static void selftest_end(selftest_t *test)
@@ -93,5 +94,5 @@ int ac_api_selftest_stream(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     ac_event_source_t source = {selftest_start, selftest_drop, test};
-    return ac_delivery_start(rq, &source, &selftest_dialect);
+    return ac_delivery_start(rq, &source, rq->route->dialect);
 }

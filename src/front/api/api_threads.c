@@ -70,7 +70,7 @@ static apr_status_t api_threads_read_agent(ac_request_t *rq, const ac_agent_t **
     if (status == APR_SUCCESS && agent_id) {
         return ac_request_agents_find(rq, pagent, agent_id, "/agent_id", true);
     }
-    *pagent = rq->mount->default_agent ? rq->mount->default_agent : ac_child()->conf->registry.default_agent;
+    *pagent = ac_request_agents_default(rq);
     return status;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request that speaks to an agent: its body, the agent it means, and the start of the turn. */
+/* The request that runs an agent: its body, and the start of the turn. */
 #include "api_internal.h"
+#include "compat.h"
 
 #include <string.h>
 
@@ -8,52 +9,9 @@
 
 #include "apr_strings.h"
 
-/* ---- which agent ---- */
+/* ---- the body ---- */
 
-static apr_status_t check_active(ac_request_t *rq, const ac_agent_t *agent, const char *pointer)
-{
-    const char *problem = ac_agent_problem(agent);
-    return problem ? ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s", problem) : APR_SUCCESS;
-}
-
-apr_status_t ac_request_agents_find(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
-                                    bool active)
-{
-    const ac_agents_t *agents;
-    apr_status_t status = ac_request_agents_load(rq, &agents, false);
-    *pagent = ac_agents_find(agents, id);
-    if (!*pagent) {
-        status = ac_request_agents_load(rq, &agents, true);
-        *pagent = ac_agents_find(agents, id);
-    }
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    if (!*pagent) {
-        return ac_err_set_at(&rq->err, AC_NOT_FOUND, pointer, "no agent with this id");
-    }
-    return active ? check_active(rq, *pagent, pointer) : APR_SUCCESS;
-}
-
-static const ac_agent_t *chat_request_default_agent(const ac_request_t *rq)
-{
-    return rq->mount->default_agent ? rq->mount->default_agent : ac_child()->conf->registry.default_agent;
-}
-
-apr_status_t ac_request_agents_default(ac_request_t *rq, const ac_agent_t **pagent)
-{
-    *pagent = chat_request_default_agent(rq);
-    if (!*pagent) {
-        return ac_err_set(&rq->err, AC_INVALID_REQUEST,
-                          "no agent was named and the server has no default agent; its "
-                          "administrator can set one with AgentChatDefaultAgent");
-    }
-    return check_active(rq, *pagent, "");
-}
-
-/* ---- what is said ---- */
-
-/* Bytes of the white space at text, which is not empty; 0: something to be seen. */
+/* The length in bytes of the white space at text, which is not empty; 0: a visible character. */
 static size_t skip_blank(const char *text)
 {
     static const char *const blanks[] = {"\xc2\xa0",     "\xc2\x85",     "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
@@ -100,38 +58,13 @@ apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const 
     return APR_SUCCESS;
 }
 
-/* The thread it goes on with: thread_id, or conversation_id as an older client calls it. */
-static apr_status_t read_thread_id(ac_request_t *rq, ac_chat_request_t *chat)
-{
-    const char *thread_id, *conversation_id;
-    ac_err_t *err = &rq->err;
-    apr_status_t status = ac_json_string(&thread_id, rq->body, "thread_id", false, err);
-    if (status == APR_SUCCESS) {
-        status = ac_json_string(&conversation_id, rq->body, "conversation_id", false, err);
-    }
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    if (thread_id && conversation_id && strcmp(thread_id, conversation_id)) {
-        return ac_err_set_at(err, AC_INVALID_REQUEST, "/conversation_id",
-                             "conversation_id and thread_id mean the same "
-                             "and differ");
-    }
-    chat->thread_id = thread_id ? thread_id : conversation_id;
-    if (chat->thread_id && !ac_id_valid(chat->thread_id, "thread_")) {
-        return ac_err_set_at(err, AC_NOT_FOUND, thread_id ? "/thread_id" : "/conversation_id",
-                             "no thread with this id");
-    }
-    return APR_SUCCESS;
-}
-
 static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
 {
     const char *agent_id = NULL;
     bool fallback = ac_request_prefers_stream(rq, form->streams);
     apr_status_t status = ac_json_bool(&chat->stream, rq->body, "stream", fallback, &rq->err);
     if (status == APR_SUCCESS) {
-        status = read_thread_id(rq, chat);
+        status = ac_compat_thread_id(rq, &chat->thread_id);
     }
     if (status == APR_SUCCESS) {
         chat->metadata = json_object_get(rq->body, "metadata");
@@ -162,7 +95,7 @@ apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, con
     return status == APR_SUCCESS ? read_options(rq, chat, form) : status;
 }
 
-/* ---- said before ---- */
+/* ---- a request that is repeated ---- */
 
 apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name)
 {
@@ -201,7 +134,8 @@ static apr_status_t chat_request_read_key(ac_request_t *rq, const char **pkey)
     return APR_SUCCESS;
 }
 
-/* Of what was asked: the path and the body. How the answer is to be delivered is no part of it. */
+/* The hash of path and body. The member stream is no part of it: it only chooses how the answer is delivered.
+ * false: out of memory. */
 static bool hash_request(char hash[AC_KEY_HASH_SIZE], const ac_request_t *rq)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
@@ -219,7 +153,7 @@ static bool hash_request(char hash[AC_KEY_HASH_SIZE], const ac_request_t *rq)
     return true;
 }
 
-/* *prun_id: what the same request has started before; NULL: nothing. */
+/* *prun_id: the run that the same request started earlier; NULL: none. */
 static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const char **prun_id)
 {
     char since[AC_TIME_SIZE];
@@ -244,7 +178,7 @@ static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const 
     return APR_SUCCESS;
 }
 
-/* Idempotency-Key and Last-Event-ID, which without the key would say nothing about which run is meant. */
+/* Idempotency-Key, and Last-Event-ID, which does not say the run and so needs the key. *prun_id: as above. */
 static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char **prun_id)
 {
     const char *key = NULL;
@@ -271,23 +205,27 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 
 /* ---- the turn ---- */
 
-int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat, const ac_dialect_t *dialect)
+int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
 {
+    const ac_dialect_t *dialect = rq->route->dialect;
+    if (!chat->stream && dialect->document) {
+        dialect = dialect->document;
+    }
     ac_turn_t *turn = ac_turn_create(chat->agent, rq->owner, chat->content);
     if (!turn) {
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return ac_reply_problem(rq, NULL);
     }
     const ac_agents_t *agents;
-    /* A thread's own agent may be one that this child has yet to hear of. */
+    /* The thread's own agent may be one that this child does not know yet. */
     apr_status_t status = ac_request_agents_load(rq, &agents, !chat->agent && chat->thread_id);
     turn->agents = ac_agents_ref(rq->agents);
-    turn->fallback_agent = chat_request_default_agent(rq);
+    turn->fallback_agent = ac_request_agents_default(rq);
     turn->stateless = chat->stateless;
     apr_cpystrn(turn->thread_id, chat->thread_id ? chat->thread_id : "", sizeof(turn->thread_id));
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
     if (chat->metadata && !json_is_null(chat->metadata)) {
-        /* A copy: the loop thread will own it, and the body is freed with the request. */
+        /* A copy for the loop thread: the body is freed with the request. */
         turn->metadata = json_deep_copy(chat->metadata);
     }
     turn->leave = rq->mount->on_disconnect;

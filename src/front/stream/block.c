@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stream whose worker stays with it, where the server cannot park it: other MPMs, HTTP/2, HTTP/1.0. The loop
- * hands over events; the worker renders and sends them, and may wait for its client as long as Timeout says. */
+/* A stream with the thread of its handler, if the server cannot park it: other MPMs, HTTP/2, HTTP/1.0. The loop
+ * thread hands over events; the handler's thread renders and sends them, and waits for its client no longer than
+ * Timeout. */
 #include "stream_internal.h"
 
 #include <errno.h>
@@ -17,28 +18,28 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define PART_EVENTS 256 /* that may wait for the worker before no more of the log is told */
+#define PART_EVENTS 256 /* that may wait for the worker before the loop thread stops reading the log */
 #define PART_BYTES 16384
-#define LOOK_EVERY apr_time_from_msec(100) /* where only c->aborted says that the client has gone */
+#define LOOK_EVERY apr_time_from_msec(100) /* if only c->aborted says that the client has gone */
 
 typedef struct blocked_t {
     ac_stream_t stream; /* first */
-    uint64_t told;      /* the loop's: the last event handed over */
+    uint64_t last_seq;  /* loop thread: the last event handed over */
     int wake_fd;
     pthread_mutex_t lock; /* for what follows */
     ac_event_t **events;  /* for the worker, in order */
     int n_events, size;
     size_t bytes;         /* of their text */
-    bool hungry;          /* the loop waits for the worker to take them */
-    bool overflow;        /* the worker's client is too slow: events are missing */
-    apr_socket_t *socket; /* of its connection; NULL: the worker has nothing more to say */
-    int spare_fd;         /* a duplicate of the socket's, or -1: see keep_socket() */
-    bool kept;            /* there was one */
+    bool hungry;          /* the loop thread waits until the worker has taken them */
+    bool overflow;        /* the client is too slow: events are missing */
+    apr_socket_t *socket; /* of its connection; NULL: the worker has sent all */
+    int spare_fd;         /* a duplicate of the socket's descriptor, or -1: see keep_socket() */
+    bool kept;            /* there was a duplicate */
     bool half_closed;     /* the client has sent its end */
 
-    request_rec *r; /* the worker's */
+    request_rec *r; /* from here on: the worker's */
     apr_bucket_brigade *brigade;
-    apr_time_t wrote;
+    apr_time_t written_at;
     int signal_fd; /* readable when the process is told to end, or -1 */
 } blocked_t;
 
@@ -65,10 +66,10 @@ static void free_blocked(ac_stream_t *stream)
 
 /* ---- the loop's side ---- */
 
-/* Takes a reference of event. false: there is no room. With the lock held. */
+/* Adds a reference to event. false: there is no room. With the lock held. */
 static bool block_append(blocked_t *blocked, ac_event_t *event)
 {
-    /* Who is not behind is told an event however long it is. */
+    /* A worker that is not behind gets an event of any length. */
     bool behind = blocked->n_events >= PART_EVENTS || blocked->bytes >= PART_BYTES;
     if (blocked->n_events == AC_MAX_WAITING_EVENTS ||
         (behind && blocked->bytes + event->len > blocked->stream.max_waiting)) {
@@ -109,7 +110,7 @@ static void hand_over(blocked_t *blocked, ac_event_t *event)
     }
 }
 
-/* A worker that is behind is told no more than it can send soon. */
+/* A worker that is behind gets no more than it can send soon. */
 static bool block_has_room(ac_follower_t *follower)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
@@ -120,17 +121,17 @@ static bool block_has_room(ac_follower_t *follower)
     return room;
 }
 
-/* What the worker cannot take now stays in the run's log, where there is one. */
+/* What the worker cannot take now stays in the run's log, if it has one. */
 static void block_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
     if (!block_has_room(follower) && event->seq &&
-        ac_follower_back(blocked->stream.child->engine, follower, blocked->told)) {
+        ac_follower_back(blocked->stream.child->engine, follower, blocked->last_seq)) {
         return;
     }
     hand_over(blocked, event);
     if (event->seq) {
-        blocked->told = event->seq;
+        blocked->last_seq = event->seq;
     }
     ac_follower_mark(follower);
 }
@@ -168,23 +169,23 @@ static bool stop_blocked(ac_stream_t *stream)
 
 /* ---- the end of the process ---- */
 
-static void block_on_shutdown(ac_stream_t *stream, ac_shutdown_e what)
+static void block_on_shutdown(ac_stream_t *stream, ac_shutdown_e stage)
 {
     blocked_t *blocked = (blocked_t *)stream;
     apr_os_sock_t fd = -1;
     pthread_mutex_lock(&blocked->lock);
     bool open = blocked->socket && apr_os_sock_get(&fd, blocked->socket) == APR_SUCCESS && fd >= 0;
-    if (what == AC_SHUTDOWN_SOCKETS_CLOSED && blocked->socket && !open && blocked->spare_fd >= 0) {
-        /* The connection is as it was; the server closes the descriptor when it has ended it. */
+    if (stage == AC_SHUTDOWN_SOCKETS_CLOSED && blocked->socket && !open && blocked->spare_fd >= 0) {
+        /* The connection itself is open still; the server closes this descriptor when it has ended the connection. */
         apr_os_sock_put(&blocked->socket, &blocked->spare_fd, NULL);
         blocked->spare_fd = -1;
-    } else if (what == AC_SHUTDOWN_TIMED_OUT && open) {
+    } else if (stage == AC_SHUTDOWN_TIMED_OUT && open) {
         shutdown(fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&blocked->lock);
 }
 
-/* A duplicate of the descriptor, for when the MPM closes it under us and says so afterwards. */
+/* Makes a duplicate of the descriptor: at an ungraceful stop the MPM closes it first, and says so afterwards. */
 static void keep_socket(blocked_t *blocked, conn_rec *c)
 {
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
@@ -203,7 +204,7 @@ static apr_status_t count_down(void *n_blocking)
     return APR_SUCCESS;
 }
 
-/* The worker has said all; when the process ends, that has to reach the client before. */
+/* The worker has sent all; when the process ends, that has to reach the client first. */
 static void leave_socket(blocked_t *blocked)
 {
     ac_child_t *child = blocked->stream.child;
@@ -211,11 +212,11 @@ static void leave_socket(blocked_t *blocked)
     bool stopping = apr_atomic_read32(&child->stopping);
     pthread_mutex_lock(&blocked->lock);
     if (stopping && c->master) {
-        /* HTTP/2 has it still to send, and destroys this when it has. */
+        /* mod_http2 still has to send it, and destroys the pool when it has. */
         apr_atomic_inc32(&child->n_blocking);
         apr_pool_cleanup_register(c->pool, (void *)&child->n_blocking, count_down, apr_pool_cleanup_null);
     } else if (stopping && blocked->socket) {
-        /* The server would linger on it for what its client may still have to say. */
+        /* The server would linger on the connection for more input of the client. */
         apr_socket_shutdown(blocked->socket, APR_SHUTDOWN_READ);
     }
     blocked->socket = NULL;
@@ -233,8 +234,8 @@ static apr_status_t let_signals(void *unused)
     return APR_SUCCESS;
 }
 
-/* Prefork ends its process inside the signal's handler, in the middle of whatever is under way. It has to wait until
- * the request is over and logged, and the request learns of it by the descriptor. */
+/* Prefork ends its process inside the signal handler, in the middle of any work. So the signals are blocked until
+ * the request is over and logged; the returned descriptor is readable when one has come. */
 static int hold_signals(request_rec *r)
 {
     sigset_t ends;
@@ -257,12 +258,12 @@ static bool send_waiting(blocked_t *blocked)
         if (ac_stream_output_flush(stream, blocked->r, blocked->brigade, true) != APR_SUCCESS) {
             c->aborted = 1;
         }
-        blocked->wrote = ac_clock();
+        blocked->written_at = ac_clock();
     }
     return !c->aborted;
 }
 
-/* Renders what has come, and sends what becomes long. false: some is missing. */
+/* Renders the events that have come, and sends early if they are many. false: events are missing. */
 static bool take_events(blocked_t *blocked)
 {
     uint64_t count;
@@ -297,7 +298,7 @@ static apr_interval_time_t block_time_left(const blocked_t *blocked, bool watche
     const ac_stream_t *stream = &blocked->stream;
     apr_interval_time_t left = -1;
     if (stream->heartbeat > 0 && stream->render.dialect->stream && stream->render.dialect->heartbeat) {
-        left = blocked->wrote + stream->heartbeat - ac_clock();
+        left = blocked->written_at + stream->heartbeat - ac_clock();
         left = left > 0 ? left : 0;
     }
     if (!watched && (left < 0 || left > LOOK_EVERY)) {
@@ -306,7 +307,7 @@ static apr_interval_time_t block_time_left(const blocked_t *blocked, bool watche
     return left;
 }
 
-/* The client has sent its end: see ac_stream_output_probe(). */
+/* The client has sent its end: ac_stream_output_probe() says what that may mean. */
 static void see_end(blocked_t *blocked, int fd)
 {
     conn_rec *c = blocked->r->connection;
@@ -325,13 +326,14 @@ static bool wait_event(blocked_t *blocked)
                             {.fd = -1},
                             {.fd = blocked->signal_fd, .events = POLLIN}};
     fds[1].events = blocked->half_closed ? 0 : POLLRDHUP;
-    /* An HTTP/2 stream has no socket of its own: its connection tells it by c->aborted. */
+    /* An HTTP/2 stream has no socket of its own: only c->aborted says that the client has gone. */
     if (!c->master) {
         apr_os_sock_get(&fds[1].fd, ap_get_conn_socket(c));
     }
     apr_interval_time_t left = block_time_left(blocked, fds[1].fd >= 0);
     int n = poll(fds, 3, left < 0 ? -1 : (int)((left + 999) / 1000));
-    /* A descriptor that is none any more says nothing about the client: the MPM has closed it, and there will be another one. */
+    /* A closed descriptor says nothing about the client: the MPM has closed it, and block_on_shutdown() puts the
+     * duplicate in its place. */
     bool closed = !c->master && (fds[1].fd < 0 || (n > 0 && (fds[1].revents & POLLNVAL)));
     if (closed ? !blocked->kept : n > 0 && (fds[1].revents & (POLLHUP | POLLERR))) {
         c->aborted = 1;
@@ -346,7 +348,7 @@ static bool wait_event(blocked_t *blocked)
 static void stay(blocked_t *blocked)
 {
     ac_stream_t *stream = &blocked->stream;
-    blocked->wrote = ac_clock();
+    blocked->written_at = ac_clock();
     while (!stream->ended && wait_event(blocked)) {
         if (!take_events(blocked)) {
             ac_log_request(AC_M610, APR_SUCCESS, blocked->r,
@@ -369,7 +371,7 @@ static blocked_t *block_create(ac_request_t *rq, const ac_event_source_t *source
 {
     blocked_t *blocked = ac_alloc(sizeof(*blocked));
     blocked->stream.stop = stop_blocked;
-    blocked->stream.ending = block_on_shutdown;
+    blocked->stream.on_shutdown = block_on_shutdown;
     blocked->stream.free = free_blocked;
     blocked->stream.follower.on_event = block_on_event;
     blocked->stream.follower.has_room = block_has_room;
@@ -385,8 +387,8 @@ static blocked_t *block_create(ac_request_t *rq, const ac_event_source_t *source
     pthread_mutex_init(&blocked->lock, NULL);
     keep_socket(blocked, rq->r->connection);
     if (ac_stream_init(&blocked->stream, rq, source, dialect) == APR_SUCCESS) {
-        blocked->stream.out.max =
-            AC_MAX_JSON_TEXT; /* what waits is counted as events; of their bytes no more than one's */
+        /* What waits is counted as events; out has the bytes of one. */
+        blocked->stream.out.max = AC_MAX_JSON_TEXT;
         blocked->signal_fd = hold_signals(rq->r);
         return blocked;
     }
@@ -401,7 +403,7 @@ leave:
     return NULL;
 }
 
-int ac_block_deliver(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
+static int block_start(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
 {
     ac_child_t *child = ac_child();
     blocked_t *blocked = NULL;
@@ -428,3 +430,5 @@ int ac_block_deliver(ac_request_t *rq, const ac_event_source_t *source, const ac
     apr_atomic_dec32(&child->n_blocking);
     return OK;
 }
+
+const ac_delivery_t ac_block_delivery = {"blocking", NULL, block_start};

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streams that hold a thread: how many a child has. They are counted apart: threads of the MPM, of which an HTTP/1 stream holds one, and
- * an HTTP/2 connection with streams one for all of them; and threads of mod_http2, of which each HTTP/2 stream holds one.
+/* Streams that hold a thread: how many a child has. They are counted apart: threads of the MPM, of which an HTTP/1
+ * stream holds one, and an HTTP/2 connection with streams one for all of them; and threads of mod_http2, of which
+ * each HTTP/2 stream holds one.
  *
- * mod_http2 works on few requests of a connection at a time: on six at first, and on twice as many each time that an answer has ended and
- * some time has passed. Streams that took all of these places would keep a cancel, or any other request of the same client, waiting until
- * one of them ends. So a connection has one stream less than it has places. mod_http2 tells nobody how many those are; they are reckoned
- * from what it answers, by its own rule and a little later than it does. */
+ * mod_http2 works on few requests of a connection at a time: on six at first, and on twice as many each time that
+ * an answer has ended and some time has passed. Streams that took all of these places would keep a cancel, or any
+ * other request of the same client, waiting until one of them ends. So a connection has one stream less than it
+ * has places. mod_http2 tells nobody how many those are; they are reckoned from what it answers, by its own rule
+ * and a little later than it does. */
 #include "stream_internal.h"
 #include "front/config/config.h"
 
@@ -55,7 +57,8 @@ static const char *try_acquire(const ac_conf_t *conf, ac_http2_streams_t *h2, bo
         return full;
     }
     if (h2 && h2->n_streams >= h2->places - 1) {
-        return "this HTTP/2 connection has as many streams as it may have now; it may have more when it has been answered more";
+        return "this HTTP/2 connection has as many streams as it may have now; it may have more when it has been "
+               "answered more";
     }
     n_threads += needs_thread;
     n_http2 += http2;
@@ -125,9 +128,8 @@ static int log_transaction(request_rec *r)
     return DECLINED;
 }
 
-void ac_blocking_streams_register(apr_pool_t *p)
+void ac_blocking_streams_register(void)
 {
-    (void)p;
     ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
@@ -201,8 +203,9 @@ void ac_blocking_streams_configure(ac_check_t *check)
     if (hosts) {
         ac_log(
             AC_M664, 0,
-            "HTTP/2 is offered where the API is mounted (%s): each stream there holds a thread of mod_http2, at most %d in "
-            "each child, and each connection with streams one of the MPM, at most %d; over HTTP/1.1 streams hold none",
+            "HTTP/2 is offered where the API is mounted (%s): each stream there holds a thread of mod_http2, at most "
+            "%d in each child, and each connection with streams one of the MPM, at most %d; over HTTP/1.1 streams hold "
+            "none",
             hosts, conf->max_http2_streams, conf->max_blocking_streams);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events to bytes, a row per dialect. Rendering a token is the hottest path of the module: there it copies bytes
- * and nothing else. */
+/* Events to bytes: the functions of each dialect, and at the end of the file its row. Rendering a token is the
+ * hottest path of the module: it copies bytes and does nothing else. */
 #include "stream_internal.h"
+#include "front/api/compat.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 
 /* ---- pieces ---- */
 
-/* `,"timestamp":"2026-11-21T05:25:46.123Z"}` and the end of an event, formatted once per millisecond and thread. */
+/* `,"timestamp":"2026-11-21T05:25:46.123Z"}` and the blank line that ends an event; formatted once per millisecond
+ * and thread. */
 typedef struct stamp_t {
     apr_time_t ms;
     size_t len;
@@ -57,13 +59,13 @@ static char *put_id(char *to, uint64_t seq)
 static void add_id(const ac_render_t *render, uint64_t seq, ac_buf_t *out)
 {
     char line[ID_SPACE];
-    /* What the server says for itself is no event of the run, and leaves the client where it is. */
+    /* An event of the server itself has no number: the client resumes after the last event of the run. */
     if (render->dialect->ids && seq) {
         ac_buf_add(out, line, (size_t)(put_id(line, seq) - line));
     }
 }
 
-/* `id: 7`, then head and the text as a JSON string. */
+/* Appends `id: 7`, head, and the text as a JSON string. */
 static void add_token(const ac_render_t *render, const ac_event_t *event, const char *head, size_t head_len,
                       ac_buf_t *out)
 {
@@ -81,8 +83,8 @@ static void add_token(const ac_render_t *render, const ac_event_t *event, const 
         add_token(render, event, head, sizeof(head) - 1, out); \
     } while (0)
 
-/* Notes what every dialect wants to know of an event. */
-static void note(ac_render_t *render, const ac_event_t *event)
+/* Keeps what all dialects need of an event. */
+static void keep_facts(ac_render_t *render, const ac_event_t *event)
 {
     if (event->type == AC_EVENT_RUN) {
         apr_cpystrn(render->thread_id, ac_json_peek_string(event->data, "thread_id", ""), sizeof(render->thread_id));
@@ -150,6 +152,15 @@ static void add_reason(ac_buf_t *out, const json_t *data)
     add_member_string(out, data, "message", ",\"message\":");
 }
 
+/* The thread under both of its names. */
+static void add_thread_id(const ac_render_t *render, ac_buf_t *out)
+{
+    LITERAL(out, "\"" AC_COMPAT_THREAD_ID "\":");
+    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+    LITERAL(out, ",\"thread_id\":");
+    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+}
+
 static apr_status_t no_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     (void)render;
@@ -165,7 +176,7 @@ static apr_status_t comment_heartbeat(ac_render_t *render, ac_buf_t *out)
     return dialect_finish(out, before);
 }
 
-/* ---- native: everything, as API.md's table has it ---- */
+/* ---- native: all events with all members ---- */
 
 static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
@@ -176,7 +187,7 @@ static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, a
         ac_buf_add(out, stamp->text, stamp->len);
         return dialect_finish(out, before);
     }
-    note(render, event);
+    keep_facts(render, event);
     add_id(render, event->seq, out);
     LITERAL(out, "data: {\"type\":\"");
     ac_buf_str(out, ac_event_name(event->type));
@@ -198,15 +209,6 @@ static apr_status_t native_heartbeat(ac_render_t *render, ac_buf_t *out)
 
 /* ---- chunk: /chat ---- */
 
-static void chunk_metadata(const ac_render_t *render, ac_buf_t *out)
-{
-    LITERAL(out, "data: {\"type\":\"metadata\",\"conversation_id\":");
-    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
-    LITERAL(out, ",\"thread_id\":");
-    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
-    LITERAL(out, "}\n\n");
-}
-
 static void chunk_done(const ac_event_t *event, ac_buf_t *out)
 {
     const stamp_t *stamp = dialect_stamp_of(event->at);
@@ -218,7 +220,7 @@ static void chunk_done(const ac_event_t *event, ac_buf_t *out)
 static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
-    note(render, event);
+    keep_facts(render, event);
     switch (event->type) {
     case AC_EVENT_TOKEN:
         TOKEN(render, event, "data: {\"type\":\"chunk\",\"content\":", out);
@@ -226,7 +228,9 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
         break;
     case AC_EVENT_RUN:
         add_id(render, event->seq, out);
-        chunk_metadata(render, out);
+        LITERAL(out, "data: {\"type\":\"metadata\",");
+        add_thread_id(render, out);
+        LITERAL(out, "}\n\n");
         break;
     case AC_EVENT_DONE:
         add_id(render, event->seq, out);
@@ -238,7 +242,7 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
         add_reason(out, event->data);
         LITERAL(out, "}\n\n");
         break;
-    default: break; /* tools are not this client's */
+    default: break; /* this dialect has no events of tools */
     }
     return dialect_finish(out, before);
 }
@@ -248,7 +252,7 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
 static apr_status_t text_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
-    note(render, event);
+    keep_facts(render, event);
     switch (event->type) {
     case AC_EVENT_TOKEN:
         TOKEN(render, event, "data: {\"text\":", out);
@@ -265,9 +269,9 @@ static apr_status_t text_event(ac_render_t *render, const ac_event_t *event, ac_
     return dialect_finish(out, before);
 }
 
-/* ---- one JSON document at the end; of an error stream.c makes a problem ---- */
+/* ---- documents: one JSON text at the end; stream.c makes a problem response of an error ---- */
 
-/* What a client gets where nothing was stored: the run was stateless, or its thread was removed meanwhile. */
+/* The message that was not stored: the run was stateless, or its thread was deleted meanwhile. */
 static void message_unstored(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     char at[AC_TIME_SIZE];
@@ -290,9 +294,9 @@ static void message_unstored(const ac_render_t *render, const ac_event_t *event,
 static apr_status_t message_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
-    note(render, event);
+    keep_facts(render, event);
     if (event->type == AC_EVENT_DONE && event->message) {
-        json_t *shown = json_copy(event->message); /* the event is everybody's */
+        json_t *shown = json_copy(event->message); /* other followers have the same event */
         ac_record_show_parts(shown);
         dialect_add_json(out, shown);
         json_decref(shown);
@@ -306,15 +310,13 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
 {
     size_t before = out->len;
     char at[AC_TIME_SIZE];
-    note(render, event);
+    keep_facts(render, event);
     if (event->type != AC_EVENT_DONE) {
         return APR_SUCCESS;
     }
     ac_time_format(at, event->at);
-    LITERAL(out, "{\"conversation_id\":");
-    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
-    LITERAL(out, ",\"thread_id\":");
-    ac_buf_json(out, render->thread_id, strlen(render->thread_id));
+    LITERAL(out, "{");
+    add_thread_id(render, out);
     LITERAL(out, ",\"response\":");
     ac_buf_json(out, event->text, event->len);
     LITERAL(out, ",\"timestamp\":");
@@ -325,11 +327,16 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
 
 /* ---- the table ---- */
 
-const ac_dialect_t ac_dialect_native = {"native", true, true, native_event, native_heartbeat};
-const ac_dialect_t ac_dialect_chunk = {"chunk", true, true, chunk_event, comment_heartbeat};
-const ac_dialect_t ac_dialect_text = {"text", true, false, text_event, comment_heartbeat};
-const ac_dialect_t ac_dialect_message = {"message", false, false, message_event, no_heartbeat};
-const ac_dialect_t ac_dialect_chat = {"chat", false, false, chat_event, no_heartbeat};
+#define EVENTS "text/event-stream; charset=utf-8"
+#define JSON "application/json"
+
+/* name, media type, stream, ids, document, functions */
+const ac_dialect_t ac_dialect_message = {"message", JSON, false, false, NULL, message_event, no_heartbeat};
+const ac_dialect_t ac_dialect_chat = {"chat", JSON, false, false, NULL, chat_event, no_heartbeat};
+const ac_dialect_t ac_dialect_native = {"native",     EVENTS,          true, true, &ac_dialect_message,
+                                        native_event, native_heartbeat};
+const ac_dialect_t ac_dialect_chunk = {"chunk", EVENTS, true, true, &ac_dialect_chat, chunk_event, comment_heartbeat};
+const ac_dialect_t ac_dialect_text = {"text", EVENTS, true, false, NULL, text_event, comment_heartbeat};
 
 void ac_dialect_render_init(ac_render_t *render, const ac_dialect_t *dialect)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A parked stream: no thread waits with it. The loop's thread writes to its client without ever blocking; the server's
- * own thread that polls connections sees when the client goes. park_conn.c has the server's side. */
+/* A parked stream holds no thread. The loop thread writes to its client without ever waiting; the MPM polls the
+ * connection and sees when the client goes. park_hooks.c is the server's side. */
 #include "stream_internal.h"
 
 #include <fcntl.h>
@@ -15,16 +15,15 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define PASSES_PER_TURN 8                  /* of AC_FLUSH_MAX, before other streams have their turn */
-#define RETRY_WRITE apr_time_from_msec(20) /* where a full socket cannot be watched */
-#define DEFER_MAX apr_time_from_msec(200)  /* for one of the threads that may be on their way to us at once */
-#define FINISH_WAIT apr_time_from_sec(30)  /* for the server to end a finished request; then the loop does */
+#define FLUSHES_PER_TURN 8                 /* of AC_FLUSH_MAX, before other streams have their turn */
+#define RETRY_WRITE apr_time_from_msec(20) /* if a full socket cannot be watched */
+#define DEFER_MAX apr_time_from_msec(200)  /* for one of the wakeups that may be pending at the same time */
+#define FINISH_WAIT apr_time_from_sec(30)  /* for a worker to end a finished request; then the loop thread does */
 
-static ac_parked_t *first_deferred,
-    *last_deferred; /* the loop's thread: whose end waits for a thread to be wakeup_pending */
+static ac_parked_t *first_deferred, *last_deferred; /* loop thread: streams whose end waits for a wakeup, in order */
 
 static void park_on_timer(void *baton);
-static void on_ready(void *baton);
+static void park_on_ready(void *baton);
 
 /* ---- the object ---- */
 
@@ -44,20 +43,20 @@ static void free_parked(ac_stream_t *stream)
 
 static void leave_deferred(ac_parked_t *parked)
 {
-    if (!parked->held) {
+    if (!parked->deferred) {
         return;
     }
-    parked->held = false;
+    parked->deferred = false;
     *(parked->prev_deferred ? &parked->prev_deferred->next_deferred : &first_deferred) = parked->next_deferred;
     *(parked->next_deferred ? &parked->next_deferred->prev_deferred : &last_deferred) = parked->prev_deferred;
     parked->next_deferred = parked->prev_deferred = NULL;
 }
 
-/* The loop has nothing more to do with it. */
+/* The loop thread is done with the stream. */
 static void park_leave_loop(ac_parked_t *parked)
 {
     ac_loop_t *loop = parked->stream.child->loop;
-    if (!parked->begun || parked->released) {
+    if (!parked->started || parked->released) {
         return;
     }
     parked->released = true;
@@ -73,11 +72,11 @@ static void park_leave_loop(ac_parked_t *parked)
     ac_stream_unref(&parked->stream);
 }
 
-/* ---- writing; the lock is held and the loop owns the connection ---- */
+/* ---- writing: with the lock held, while the loop thread owns the connection ---- */
 
-/* The client is lost, or to be given up: its request ends, its run goes on. The server sees the end of input and
- * closes. */
-static void park_cut(ac_parked_t *parked)
+/* The client is lost or is given up: its request ends, its run goes on. The MPM sees the end of input and closes
+ * the connection. */
+static void park_abort(ac_parked_t *parked)
 {
     parked->c->aborted = 1;
     ac_park_conn_end_request(parked);
@@ -91,70 +90,65 @@ static void drop_slow(ac_parked_t *parked, const char *why)
                    "request[%s]: dropped a client that reads too slowly (%s); its run "
                    "goes on",
                    parked->stream.request_id, why);
-    /* What the kernel still holds for it would be held for minutes. */
+    /* Without this the kernel would keep the client's bytes for minutes. */
     setsockopt(parked->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    park_cut(parked);
+    park_abort(parked);
 }
 
+/* As many wakeups are pending as may be: the end of this stream waits for one of them to be answered. */
 static void defer_end(ac_parked_t *parked)
 {
     ac_loop_t *loop = parked->stream.child->loop;
-    if (parked->held) {
+    if (parked->deferred) {
         return;
     }
     if (!parked->deferred_until) {
         parked->deferred_until = ac_loop_now(loop) + DEFER_MAX;
         ac_timer_set(loop, &parked->timer, parked->deferred_until, park_on_timer, parked);
     }
-    parked->held = true;
+    parked->deferred = true;
     parked->prev_deferred = last_deferred;
     *(last_deferred ? &last_deferred->next_deferred : &first_deferred) = parked;
     last_deferred = parked;
 }
 
-/* Lets the next bytes wake the server: while the stream lives, before Timeout is over, so that it begins anew; and
- * with the last ones, so that a thread of the server ends the request. false: these have to wait for a thread. */
-static bool poke(ac_parked_t *parked)
-{
-    apr_time_t now = ac_loop_now(parked->stream.child->loop);
-    bool last = ac_stream_output_is_last(&parked->stream);
-    if (!parked->wakeup_pending && !parked->no_wakeup && (last || now - parked->given >= parked->timeout / 2)) {
-        ac_park_wakeup_request(parked, parked->deferred_until && now >= parked->deferred_until);
-    }
-    return !last || parked->wakeup_pending || parked->no_wakeup;
-}
-
-static void pass_waiting(ac_parked_t *parked)
+/* Hands to httpd what the socket takes. A wakeup goes with the last bytes, so that a worker ends the request, and
+ * with other bytes when half of Timeout is over, so that the MPM starts it again. */
+static void flush_output(ac_parked_t *parked)
 {
     ac_stream_t *stream = &parked->stream;
     conn_rec *c = parked->c;
     int n = 0;
     while (ac_stream_has_output(stream) && !c->data_in_output_filters && !c->aborted) {
-        if (n++ == PASSES_PER_TURN) {
-            ac_ready_set(stream->child->loop, &parked->ready, on_ready, parked);
+        apr_time_t now = ac_loop_now(stream->child->loop);
+        bool last = ac_stream_output_is_last(stream);
+        if (n++ == FLUSHES_PER_TURN) {
+            ac_ready_set(stream->child->loop, &parked->ready, park_on_ready, parked);
             return;
         }
-        bool end = poke(parked);
-        /* Of a stream all events go out at once, and what is held is its end. A document has no other end than its
-         * bytes. */
-        if (!end && (stream->head != AC_RESPONSE_STREAM || stream->out.len == stream->sent)) {
+        if (!parked->wakeup_pending && !parked->no_wakeup && (last || now - parked->given_at >= parked->timeout / 2)) {
+            ac_park_wakeup_request(parked, parked->deferred_until && now >= parked->deferred_until);
+        }
+        bool end = !last || parked->wakeup_pending || parked->no_wakeup;
+        /* The events of a stream are sent at once; only EOS waits for a wakeup. A document has no end but its bytes. */
+        if (!end && (stream->response != AC_RESPONSE_STREAM || stream->out.len == stream->out_start)) {
             defer_end(parked);
             return;
         }
         if (ac_stream_output_flush(stream, parked->r, parked->brigade, end) != APR_SUCCESS) {
             c->aborted = 1;
         }
-        parked->wrote = parked->progress = ac_loop_now(stream->child->loop);
+        parked->written_at = parked->progress_at = ac_loop_now(stream->child->loop);
     }
 }
 
-/* All has been sent. A thread of the server that was wakeup_pending ends the request, as any other request. Where there is no
- * poke, or none comes, the loop does, and closes the connection: the server would not see that it may be kept alive. */
+/* All is sent. The worker that a wakeup brings ends the request as any other. Without a wakeup, or if none comes
+ * (now), the loop thread does, and the connection is closed: the MPM would not learn that it may be kept alive. */
 static void end_sent(ac_parked_t *parked, bool now)
 {
     ac_loop_t *loop = parked->stream.child->loop;
     if (!parked->wakeup_pending || parked->no_wakeup || now) {
-        /* The thread that stays with a half-closed client ends its request. */
+        /* A thread that stays with a half-closed client ends the request itself. */
         if (parked->thread_fd < 0 || now) {
             ac_park_conn_end_request(parked);
         }
@@ -176,7 +170,7 @@ static void watch_socket(ac_parked_t *parked)
     apr_status_t status = parked->watch_fd < 0
         ? APR_EGENERAL
         : ac_watch_set(loop, &parked->watch, parked->watch_fd, EPOLLOUT | EPOLLONESHOT, on_writable, parked);
-    apr_time_t due = parked->progress + parked->timeout;
+    apr_time_t due = parked->progress_at + parked->timeout;
     if (status != APR_SUCCESS && due > ac_loop_now(loop) + RETRY_WRITE) {
         due = ac_loop_now(loop) + RETRY_WRITE;
     }
@@ -185,7 +179,7 @@ static void watch_socket(ac_parked_t *parked)
     }
 }
 
-static void pump(ac_parked_t *parked)
+static void write_output(ac_parked_t *parked)
 {
     ac_stream_t *stream = &parked->stream;
     conn_rec *c = parked->c;
@@ -196,21 +190,21 @@ static void pump(ac_parked_t *parked)
         drop_slow(parked, "its buffer is full");
         return;
     }
-    pass_waiting(parked);
-    if (stream->eos_passed) {
+    flush_output(parked);
+    if (stream->eos_sent) {
         leave_deferred(parked);
     }
-    parked->full = c->data_in_output_filters;
-    if (stream->out.len == stream->sent) {
+    parked->socket_full = c->data_in_output_filters;
+    if (stream->out.len == stream->out_start) {
         ac_stream_checkpoint(stream);
-    } else if (parked->full && stream->passed >= stream->lead) {
+    } else if (parked->socket_full && stream->bytes_written >= stream->preamble_len) {
         ac_stream_rewind(stream);
     }
     if (c->aborted) {
-        park_cut(parked);
-    } else if (parked->full) {
+        park_abort(parked);
+    } else if (parked->socket_full) {
         watch_socket(parked);
-    } else if (stream->eos_passed) {
+    } else if (stream->eos_sent) {
         end_sent(parked, false);
     } else if (ac_stream_has_room(stream)) {
         ac_follower_ready(&stream->follower);
@@ -219,7 +213,7 @@ static void pump(ac_parked_t *parked)
 
 /* ---- what the loop calls ---- */
 
-/* Runs fn where the loop owns a request that has not ended. */
+/* Calls fn if the loop thread owns the connection and the request has not ended. */
 static void with_connection(ac_parked_t *parked, void (*fn)(ac_parked_t *parked))
 {
     pthread_mutex_lock(&parked->lock);
@@ -233,39 +227,39 @@ static void with_connection(ac_parked_t *parked, void (*fn)(ac_parked_t *parked)
     }
 }
 
-static void on_ready(void *baton)
+static void park_on_ready(void *baton)
 {
-    with_connection(baton, pump);
+    with_connection(baton, write_output);
 }
 
 static void on_writable(void *baton, uint32_t events)
 {
     ac_parked_t *parked = baton;
     if (!(events & (EPOLLOUT | EPOLLHUP))) {
-        /* The error queue has our poke's answer. The server empties it and gives the connection back. */
+        /* The error queue has the timestamp of a wakeup: a worker empties it and gives the connection back. */
         return;
     }
-    parked->progress = ac_loop_now(parked->stream.child->loop);
-    with_connection(parked, pump);
+    parked->progress_at = ac_loop_now(parked->stream.child->loop);
+    with_connection(parked, write_output);
 }
 
 static bool park_has_room(ac_follower_t *follower)
 {
     const ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
-    return !parked->full && ac_stream_has_room(&parked->stream);
+    return !parked->socket_full && ac_stream_has_room(&parked->stream);
 }
 
-/* What its client cannot take now stays in the run's log, where there is one. */
+/* What the client cannot take now stays in the run's log, if it has one. */
 static void park_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
     ac_stream_t *stream = &parked->stream;
     bool room = park_has_room(follower);
-    ac_ready_set(stream->child->loop, &parked->ready, on_ready, parked);
+    ac_ready_set(stream->child->loop, &parked->ready, park_on_ready, parked);
     if (!room && event->seq && ac_stream_rewind(stream)) {
         return;
     }
-    /* An event that is told for the first time to who is ready for it may be as long as it is. */
+    /* A client that has room gets an event of any length if a log has it. */
     size_t most = room && follower->run_id[0] ? AC_MAX_JSON_TEXT : stream->max_waiting;
     stream->out.max = most > stream->out.len ? most : stream->out.len;
     ac_stream_render(stream, event);
@@ -273,16 +267,16 @@ static void park_on_event(ac_follower_t *follower, ac_event_t *event)
 
 /* ---- time ---- */
 
-/* When the stream should say something although no event came. 0: never. With the lock held. */
-static apr_time_t beat_due(const ac_parked_t *parked)
+/* When the stream has to send something without an event; 0: never. With the lock held. */
+static apr_time_t heartbeat_due(const ac_parked_t *parked)
 {
     const ac_stream_t *stream = &parked->stream;
     if (!stream->render.dialect->stream || stream->ended) {
         return 0;
     }
-    apr_time_t due = stream->heartbeat > 0 ? parked->wrote + stream->heartbeat : 0;
+    apr_time_t due = stream->heartbeat > 0 ? parked->written_at + stream->heartbeat : 0;
     if (stream->head_sent && !parked->no_wakeup && !parked->wakeup_pending) {
-        apr_time_t wakeup_due = parked->given + parked->timeout * 3 / 4;
+        apr_time_t wakeup_due = parked->given_at + parked->timeout * 3 / 4;
         due = due && due < wakeup_due ? due : wakeup_due;
     }
     return due;
@@ -291,30 +285,30 @@ static apr_time_t beat_due(const ac_parked_t *parked)
 static void check_times(ac_parked_t *parked)
 {
     apr_time_t now = ac_loop_now(parked->stream.child->loop);
-    apr_time_t beat = beat_due(parked);
-    if (parked->full && now >= parked->progress + parked->timeout) {
+    apr_time_t heartbeat = heartbeat_due(parked);
+    if (parked->socket_full && now >= parked->progress_at + parked->timeout) {
         drop_slow(parked, "it took nothing for as long as Timeout says");
         return;
     }
-    if (parked->finish_due && !parked->full && now >= parked->finish_due) {
+    if (parked->finish_due && !parked->socket_full && now >= parked->finish_due) {
         end_sent(parked, true);
         return;
     }
-    if (!parked->full && beat && now >= beat && !ac_stream_has_output(&parked->stream)) {
+    if (!parked->socket_full && heartbeat && now >= heartbeat && !ac_stream_has_output(&parked->stream)) {
         ac_stream_heartbeat(&parked->stream);
-        parked->wrote = now;
+        parked->written_at = now;
     }
-    pump(parked);
+    write_output(parked);
 }
 
-/* Writing does not move the timer: when it fires it looks again. */
+/* When the timer has to fire next; 0: never. Writing does not move the timer, which looks again when it fires. */
 static apr_time_t next_due(ac_parked_t *parked)
 {
     pthread_mutex_lock(&parked->lock);
-    apr_time_t due = beat_due(parked);
+    apr_time_t due = heartbeat_due(parked);
     pthread_mutex_unlock(&parked->lock);
-    if (parked->full) {
-        return parked->watch.slot ? parked->progress + parked->timeout : ac_loop_now(parked->stream.child->loop);
+    if (parked->socket_full) {
+        return parked->watch.slot ? parked->progress_at + parked->timeout : ac_loop_now(parked->stream.child->loop);
     }
     if (parked->finish_due) {
         return parked->finish_due;
@@ -332,25 +326,25 @@ static void park_on_timer(void *baton)
         apr_time_t due = next_due(parked);
         apr_time_t soon = ac_loop_now(loop) + RETRY_WRITE;
         if (due) {
-            /* A connection that a server's thread has just now is looked at again soon. */
+            /* A worker may have the connection at this moment. */
             ac_timer_set(loop, &parked->timer, due > soon ? due : soon, park_on_timer, parked);
         }
     }
     ac_stream_unref(&parked->stream);
 }
 
-/* ---- what the server's side posts ---- */
+/* ---- what park_hooks.c posts ---- */
 
-/* What fits goes out; then the request ends, so that it is logged. */
+/* Sends what the socket takes, and ends the request, so that it is logged. */
 static void stop_now(ac_parked_t *parked)
 {
     parked->no_wakeup = true;
-    pump(parked);
-    if (parked->r && parked->stream.eos_passed && !parked->full) {
+    write_output(parked);
+    if (parked->r && parked->stream.eos_sent && !parked->socket_full) {
         end_sent(parked, true);
     }
     if (parked->r) {
-        park_cut(parked);
+        park_abort(parked);
     }
     ac_park_thread_wake(parked);
 }
@@ -360,15 +354,15 @@ void ac_park_begin(void *baton)
     ac_parked_t *parked = baton;
     ac_stream_t *stream = &parked->stream;
     ac_loop_t *loop = stream->child->loop;
-    parked->begun = true;
+    parked->started = true;
     if (stream->ended) {
-        /* The process began to stop in between. */
+        /* The process began to stop meanwhile. */
         with_connection(parked, stop_now);
         return;
     }
     void *source = stream->source.baton;
     stream->source.baton = NULL;
-    parked->given = parked->wrote = parked->progress = ac_loop_now(loop);
+    parked->given_at = parked->written_at = parked->progress_at = ac_loop_now(loop);
     stream->source.start(source, loop, &stream->follower);
     apr_time_t due = next_due(parked);
     if (due) {
@@ -376,34 +370,34 @@ void ac_park_begin(void *baton)
     }
 }
 
-/* One of the threads that were on their way has done its work: the next. */
-static void next_deferred(void)
+/* A wakeup is answered: the next stream that waits for one may end. */
+static void continue_deferred(void)
 {
     ac_parked_t *parked = first_deferred;
     if (parked) {
         leave_deferred(parked);
-        with_connection(parked, pump);
+        with_connection(parked, write_output);
     }
 }
 
-static void park_go_on(ac_parked_t *parked)
+static void resume_stream(ac_parked_t *parked)
 {
     if (parked->probe && ac_stream_output_probe(&parked->stream, parked->r, parked->brigade) != APR_SUCCESS) {
         parked->c->aborted = 1;
     }
     parked->probe = false;
-    pump(parked);
+    write_output(parked);
 }
 
 void ac_park_resume(void *baton)
 {
     ac_parked_t *parked = baton;
     if (!parked->released) {
-        parked->given = ac_loop_now(parked->stream.child->loop);
-        with_connection(parked, park_go_on);
+        parked->given_at = ac_loop_now(parked->stream.child->loop);
+        with_connection(parked, resume_stream);
     }
     ac_stream_unref(&parked->stream);
-    next_deferred();
+    continue_deferred();
 }
 
 void ac_park_ended(void *baton)
@@ -411,24 +405,24 @@ void ac_park_ended(void *baton)
     ac_parked_t *parked = baton;
     park_leave_loop(parked);
     ac_stream_unref(&parked->stream);
-    next_deferred();
+    continue_deferred();
 }
 
 /* ---- the end of the process ---- */
 
-static void go_on_alone(ac_parked_t *parked)
+static void finish_alone(ac_parked_t *parked)
 {
     parked->no_wakeup = true;
-    pump(parked);
+    write_output(parked);
 }
 
-static void park_on_shutdown(ac_stream_t *stream, ac_shutdown_e what)
+static void park_on_shutdown(ac_stream_t *stream, ac_shutdown_e stage)
 {
     ac_parked_t *parked = (ac_parked_t *)stream;
-    if (what == AC_SHUTDOWN_THREADS_ENDED) {
-        with_connection(parked, go_on_alone);
+    if (stage == AC_SHUTDOWN_THREADS_ENDED) {
+        with_connection(parked, finish_alone);
     }
-    if (what == AC_SHUTDOWN_SOCKETS_CLOSED) {
+    if (stage == AC_SHUTDOWN_SOCKETS_CLOSED) {
         ac_park_thread_restore_socket(parked);
     }
 }
@@ -436,10 +430,10 @@ static void park_on_shutdown(ac_stream_t *stream, ac_shutdown_e what)
 static bool stop_parked(ac_stream_t *stream)
 {
     ac_parked_t *parked = (ac_parked_t *)stream;
-    bool live = !stream->eos_passed;
+    bool live = !stream->eos_sent;
     ac_event_t *event = ac_stream_stopping_event();
     ac_channel_leave(&stream->follower);
-    if (event && !stream->ended && !stream->skip) {
+    if (event && !stream->ended && !stream->bytes_to_skip) {
         ac_stream_render(stream, event);
     }
     ac_event_unref(event);
@@ -449,11 +443,11 @@ static bool stop_parked(ac_stream_t *stream)
 
 /* ---- the handler's side ---- */
 
-bool ac_park_possible(const ac_request_t *rq)
+static bool park_is_possible(const ac_request_t *rq)
 {
     const request_rec *r = rq->r;
     const conn_rec *c = r->connection;
-    /* A request that stands for another one is ended by that one's handler. */
+    /* A subrequest, or the target of an internal redirect, is ended by the handler of the first request. */
     return ac_child()->can_park && r->proto_num >= HTTP_VERSION(1, 1) && !r->main && !r->prev && !c->master && c->cs &&
         !c->clogging_input_filters && (rq->body_read || !ap_request_has_body((request_rec *)r)) &&
         ac_park_conn_get(c) && ac_park_filters_never_wait(r);
@@ -461,13 +455,13 @@ bool ac_park_possible(const ac_request_t *rq)
 
 static apr_interval_time_t server_timeout(const request_rec *r)
 {
-    /* Which of the two counts is the MPM's to know. */
+    /* The MPM uses one of the two. */
     apr_interval_time_t mine = r->server->timeout, base = r->connection->base_server->timeout;
     apr_interval_time_t timeout = mine < base ? mine : base;
     return timeout > 0 ? timeout : apr_time_from_sec(60);
 }
 
-int ac_park_deliver(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
+static int park_start(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
 {
     ac_child_t *child = ac_child();
     request_rec *r = rq->r;
@@ -477,7 +471,7 @@ int ac_park_deliver(ac_request_t *rq, const ac_event_source_t *source, const ac_
     }
     ac_parked_t *parked = ac_alloc(sizeof(*parked));
     parked->stream.stop = stop_parked;
-    parked->stream.ending = park_on_shutdown;
+    parked->stream.on_shutdown = park_on_shutdown;
     parked->stream.free = free_parked;
     parked->stream.follower.on_event = park_on_event;
     parked->stream.follower.has_room = park_has_room;
@@ -502,3 +496,5 @@ refused:
     source->drop(source->baton);
     return ac_reply_problem(rq, NULL);
 }
+
+const ac_delivery_t ac_park_delivery = {"parked", park_is_possible, park_start};

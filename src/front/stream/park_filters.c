@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The output filters between a stream and its client. On the loop's thread all streams of the child wait with one whose
- * filter waits, as mod_ratelimit's and mod_ext_filter's do; so only what is known never to wait is called there. */
+/* The output filters between a stream and its client. If a filter waits on the loop thread, as mod_ratelimit's and
+ * mod_ext_filter's do, all streams of the child wait with it; so only filters that are known never to wait are
+ * called there. */
 #include "stream_internal.h"
 
 APLOG_USE_MODULE(agentchat);
 
-/* httpd's own, and those of its modules that change headers or texts. */
+/* The filters of httpd, and those of its modules that change headers or text. */
 static bool never_waits(const char *name)
 {
     static const char *const known[] = {"core",
@@ -43,7 +44,7 @@ static bool never_waits(const char *name)
     return false;
 }
 
-/* The request's filters lead on to the connection's. */
+/* The request's list of filters ends with the connection's. */
 bool ac_park_filters_never_wait(const request_rec *r)
 {
     for (const ap_filter_t *f = r->output_filters; f; f = f->next) {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a connection waits for input while a stream has it, without a thread.
+/* How a connection waits for input without a thread while a stream has it.
  *
- * httpd 2.4.63 and later have a state for it, CONN_STATE_ASYNC_WAITIO. The event MPM of httpd before polls a connection
- * for input, too, that is in CONN_STATE_WRITE_COMPLETION and wants to read. It takes such a connection for one whose
- * request has ended, so it is told otherwise as soon as it is back: then it calls process_connection, as above.
- * source: server/mpm/event/event.c of httpd 2.4.49 to 2.4.62, process_socket() */
+ * httpd 2.4.63 and later have a state for it, CONN_STATE_ASYNC_WAITIO. The event MPM of earlier versions also
+ * polls a connection for input that is in CONN_STATE_WRITE_COMPLETION and wants to read. It assumes then that the
+ * request has ended; so the state is changed as soon as the connection is back, and the MPM calls
+ * process_connection, as later versions do. source: server/mpm/event/event.c of httpd 2.4.49 to 2.4.62,
+ * process_socket() */
 #include "stream_internal.h"
 
 #include "ap_mpm.h"
 
 static bool has_state; /* set before there are connections */
 
-static bool is_so(int query)
+static bool mpm_can(int query)
 {
     int answer = 0;
     return ap_mpm_query(query, &answer) == APR_SUCCESS && answer;
@@ -20,9 +21,9 @@ static bool is_so(int query)
 bool ac_park_wait_possible(void)
 {
 #ifdef AP_MPMQ_CAN_WAITIO
-    has_state = is_so(AP_MPMQ_CAN_WAITIO);
+    has_state = mpm_can(AP_MPMQ_CAN_WAITIO);
 #endif
-    return is_so(AP_MPMQ_IS_ASYNC) && (has_state || !strcmp(ap_show_mpm(), "event"));
+    return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || !strcmp(ap_show_mpm(), "event"));
 }
 
 void ac_park_wait_warn(const ac_conf_t *conf)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One client of one run: its events become bytes in its dialect, and its first event decides what kind of answer it
- * is. How the bytes get to the client is park.c's or block.c's. */
+/* One client of one run. Its events become bytes in its dialect, and its first event decides the kind of the response.
+ * park.c and block.c bring the bytes to the client. */
 #include "stream_internal.h"
 
 #include <string.h>
@@ -8,18 +8,18 @@
 #include "apr_strings.h"
 
 #define STOPPING_RETRY apr_time_from_sec(2)
-#define WINDOW 32768 /* bytes that may wait before no more of the log is told */
+#define WINDOW 32768 /* bytes that may wait before the stream stops reading the log */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of these two */
-static ac_stream_t *streams;
-static bool stopped;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the two below */
+static ac_stream_t *streams;                             /* all of this child */
+static bool stopped;                                     /* no stream may begin */
 
 /* ---- the object ---- */
 
 apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_event_source_t *source,
                             const ac_dialect_t *dialect)
 {
-    apr_status_t status = ac_limits_stream(&stream->takes, rq);
+    apr_status_t status = ac_limits_stream(&stream->reservation, rq);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -30,7 +30,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     stream->retry = rq->mount->retry;
     apr_cpystrn(stream->request_id, rq->request_id, sizeof(stream->request_id));
     ac_dialect_render_init(&stream->render, dialect);
-    /* A document is written whole at its end and is no measure of how fast its client reads. */
+    /* A document is rendered whole at its end: its length says nothing about how fast the client reads. */
     stream->max_waiting = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
     ac_buf_init(&stream->out, stream->max_waiting);
     pthread_mutex_lock(&lock);
@@ -44,7 +44,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     }
     pthread_mutex_unlock(&lock);
     if (refused) {
-        ac_counters_release(&stream->child->counters, stream->takes);
+        ac_counters_release(&stream->child->counters, stream->reservation);
         return ac_err_set(&rq->err, AC_STOPPING, "this server process is stopping");
     }
     stream->quota = rq->quota;
@@ -64,7 +64,7 @@ void ac_stream_cleanup(ac_stream_t *stream)
         stream->next->prev = stream->prev;
     }
     pthread_mutex_unlock(&lock);
-    ac_counters_release(&stream->child->counters, stream->takes);
+    ac_counters_release(&stream->child->counters, stream->reservation);
     ac_quota_unref(stream->quota);
     ac_buf_free(&stream->out);
     free(stream->problem);
@@ -82,7 +82,7 @@ void ac_stream_unref(ac_stream_t *stream)
     }
 }
 
-/* A reference where the last one is not already gone. */
+/* Adds a reference unless the last one is gone. */
 static bool try_ref(ac_stream_t *stream)
 {
     unsigned refs = atomic_load(&stream->refs);
@@ -93,14 +93,16 @@ static bool try_ref(ac_stream_t *stream)
 
 /* ---- events to bytes ---- */
 
-/* What was rendered since `before` is no event of the run. In front of all events it is only counted. */
+/* The bytes of out from `before` on are no event of the run, and no log has them. Before the first event after the
+ * checkpoint they are only counted: a rewind keeps or omits them. */
 static void note_unlogged(ac_stream_t *stream, size_t before)
 {
+    bool preamble = before == stream->preamble_len && !stream->bytes_written && !stream->bytes_to_skip;
     if (stream->out.len == before) {
         return;
     }
-    if (before == stream->lead && !stream->passed && !stream->skip) {
-        stream->lead = stream->out.len;
+    if (preamble) {
+        stream->preamble_len = stream->out.len;
     } else {
         stream->unlogged = true;
     }
@@ -109,16 +111,16 @@ static void note_unlogged(ac_stream_t *stream, size_t before)
 static void open_stream(ac_stream_t *stream)
 {
     size_t before = stream->out.len;
-    stream->head = AC_RESPONSE_STREAM;
+    stream->response = AC_RESPONSE_STREAM;
     if (stream->retry > 0) {
-        /* A line of the first event's block: some clients take each block for an event. */
+        /* Part of the first event's block: some clients treat each block as an event. */
         ac_buf_printf(&stream->out, "retry: %" APR_INT64_T_FMT "\n", (apr_int64_t)apr_time_as_msec(stream->retry));
     }
     note_unlogged(stream, before);
 }
 
-/* Nothing was sent yet: the error can have its own status. */
-static void take_problem(ac_stream_t *stream, const ac_event_t *event)
+/* No byte is sent yet, so the error becomes a response with its own status. */
+static void render_problem(ac_stream_t *stream, const ac_event_t *event)
 {
     ac_err_t *err = ac_alloc(sizeof(*err));
     ac_err_set(err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
@@ -133,31 +135,31 @@ static void take_problem(ac_stream_t *stream, const ac_event_t *event)
     }
     free(text);
     stream->problem = err;
-    stream->head = AC_RESPONSE_PROBLEM;
+    stream->response = AC_RESPONSE_PROBLEM;
     stream->unlogged = true;
 }
 
-/* An event that is told again was rendered, into an empty out: what of it was handed on before has gone already. */
-static void skip_told(ac_stream_t *stream)
+/* After a rewind: out has one event that is rendered again. Drops the part of it that the client has. */
+static void skip_written(ac_stream_t *stream)
 {
-    if (stream->skip < stream->out.len) {
-        stream->sent = stream->passed = stream->skip;
-        stream->skip = 0;
+    if (stream->bytes_to_skip < stream->out.len) {
+        stream->out_start = stream->bytes_written = stream->bytes_to_skip;
+        stream->bytes_to_skip = 0;
         return;
     }
-    stream->skip -= stream->out.len;
+    stream->bytes_to_skip -= stream->out.len;
     ac_buf_clear(&stream->out);
     ac_follower_mark(&stream->follower);
 }
 
-static void take_event(ac_stream_t *stream, const ac_event_t *event)
+static void render_event(ac_stream_t *stream, const ac_event_t *event)
 {
     const ac_dialect_t *dialect = stream->render.dialect;
-    if (stream->head == AC_RESPONSE_OPEN && dialect->stream) {
+    if (stream->response == AC_RESPONSE_OPEN && dialect->stream) {
         open_stream(stream);
     }
-    if (!event->seq && stream->skip) {
-        /* In the middle of another event there is no place for it. */
+    if (!event->seq && stream->bytes_to_skip) {
+        /* The client has half of another event: bytes of the server itself would break it. */
         stream->overflow = true;
         return;
     }
@@ -169,9 +171,9 @@ static void take_event(ac_stream_t *stream, const ac_event_t *event)
         note_unlogged(stream, before);
         return;
     }
-    stream->told = event->seq;
-    if (stream->skip) {
-        skip_told(stream);
+    stream->last_seq = event->seq;
+    if (stream->bytes_to_skip) {
+        skip_written(stream);
     }
 }
 
@@ -182,25 +184,26 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
         return;
     }
     if (event->type == AC_EVENT_NOTHING) {
-        stream->head = stream->head == AC_RESPONSE_OPEN ? AC_RESPONSE_EMPTY : stream->head;
+        stream->response = stream->response == AC_RESPONSE_OPEN ? AC_RESPONSE_EMPTY : stream->response;
         stream->ended = true;
         return;
     }
     if (event->type == AC_EVENT_LIVE) {
-        /* Its client learns now that it is in the right place, and not when the next word is said. */
-        if (stream->head == AC_RESPONSE_OPEN && stream->render.dialect->stream) {
+        /* The client gets the response head now, and not with the next event, which may be minutes away. */
+        if (stream->response == AC_RESPONSE_OPEN && stream->render.dialect->stream) {
             open_stream(stream);
         }
         return;
     }
-    /* The end of a run that had begun is told as it was told to those who were there: its number is never 1. */
+    /* A stream that missed a run which had begun (its end is never event 1) gets the error as an event, as those
+     * that followed it. */
     bool problem = event->type == AC_EVENT_ERROR && !(stream->render.dialect->stream && event->seq > 1);
-    if (problem && stream->head == AC_RESPONSE_OPEN) {
-        take_problem(stream, event);
+    if (problem && stream->response == AC_RESPONSE_OPEN) {
+        render_problem(stream, event);
     } else {
-        take_event(stream, event);
-        if (terminal && stream->head == AC_RESPONSE_OPEN) {
-            stream->head = AC_RESPONSE_DOCUMENT;
+        render_event(stream, event);
+        if (terminal && stream->response == AC_RESPONSE_OPEN) {
+            stream->response = AC_RESPONSE_DOCUMENT;
         }
     }
     stream->ended = terminal;
@@ -209,45 +212,45 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
 bool ac_stream_has_room(const ac_stream_t *stream)
 {
     size_t window = stream->max_waiting / 4;
-    return stream->out.len - stream->sent < (window < WINDOW ? window : WINDOW);
+    return stream->out.len - stream->out_start < (window < WINDOW ? window : WINDOW);
 }
 
 void ac_stream_checkpoint(ac_stream_t *stream)
 {
-    if (stream->skip) {
-        return; /* its mark moves with what is told again */
+    if (stream->bytes_to_skip) {
+        return; /* skip_written() moves the checkpoint */
     }
     if (ac_follower_mark(&stream->follower)) {
-        stream->passed = stream->lead = 0;
+        stream->bytes_written = stream->preamble_len = 0;
         stream->unlogged = false;
     }
 }
 
 bool ac_stream_rewind(ac_stream_t *stream)
 {
-    if (stream->unlogged || !ac_follower_back(stream->child->engine, &stream->follower, stream->told)) {
+    if (stream->unlogged || !ac_follower_back(stream->child->engine, &stream->follower, stream->last_seq)) {
         return false;
     }
     stream->ended = stream->render.ended = false;
-    if (stream->passed < stream->lead) {
-        /* No event was begun; what stands before them stays. */
-        stream->out.len = stream->lead - (stream->passed - stream->sent);
+    if (stream->bytes_written < stream->preamble_len) {
+        /* No event has begun: the rest of the preamble stays. */
+        stream->out.len = stream->preamble_len - (stream->bytes_written - stream->out_start);
         stream->out.data[stream->out.len] = '\0';
         return true;
     }
     ac_buf_free(&stream->out);
-    stream->skip += stream->passed - stream->lead;
-    stream->sent = stream->passed = stream->lead = 0;
+    stream->bytes_to_skip += stream->bytes_written - stream->preamble_len;
+    stream->out_start = stream->bytes_written = stream->preamble_len = 0;
     return true;
 }
 
 bool ac_stream_heartbeat(ac_stream_t *stream)
 {
     const ac_dialect_t *dialect = stream->render.dialect;
-    if (!dialect->stream || !dialect->heartbeat || stream->ended || stream->skip) {
+    if (!dialect->stream || !dialect->heartbeat || stream->ended || stream->bytes_to_skip) {
         return false;
     }
-    if (stream->head == AC_RESPONSE_OPEN) {
+    if (stream->response == AC_RESPONSE_OPEN) {
         open_stream(stream);
     }
     size_t before = stream->out.len;
@@ -260,65 +263,8 @@ bool ac_stream_heartbeat(ac_stream_t *stream)
 
 bool ac_stream_has_output(const ac_stream_t *stream)
 {
-    return stream->head != AC_RESPONSE_OPEN &&
-        (stream->out.len > stream->sent || (stream->ended && !stream->eos_passed));
-}
-
-/* ---- delivery ---- */
-
-static void start_run(void *baton, ac_loop_t *loop, ac_follower_t *follower)
-{
-    (void)loop;
-    ac_run_start(ac_child()->engine, baton, follower);
-}
-
-static void drop_turn(void *baton)
-{
-    ac_turn_free(baton);
-}
-
-int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
-{
-    if (dialect->stream) {
-        /* Compression would hold events back. */
-        apr_table_setn(rq->r->subprocess_env, "no-gzip", "1");
-        apr_table_setn(rq->r->subprocess_env, "no-brotli", "1");
-    }
-    return ac_park_possible(rq) ? ac_park_deliver(rq, source, dialect) : ac_block_deliver(rq, source, dialect);
-}
-
-typedef struct past_t { /* a run that is followed again */
-    char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
-    uint64_t after;
-} past_t;
-
-static void start_past(void *baton, ac_loop_t *loop, ac_follower_t *follower)
-{
-    past_t *past = baton;
-    (void)loop;
-    ac_tail_start(ac_child()->engine, past->run_id, past->owner, past->after, follower);
-    free(past);
-}
-
-static void drop_past(void *baton)
-{
-    free(baton);
-}
-
-int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect)
-{
-    past_t *past = ac_alloc(sizeof(*past));
-    apr_cpystrn(past->run_id, run_id, sizeof(past->run_id));
-    apr_cpystrn(past->owner, rq->owner, sizeof(past->owner));
-    past->after = after;
-    ac_event_source_t source = {start_past, drop_past, past};
-    return ac_delivery_start(rq, &source, dialect);
-}
-
-int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect)
-{
-    ac_event_source_t source = {start_run, drop_turn, turn};
-    return ac_delivery_start(rq, &source, dialect);
+    return stream->response != AC_RESPONSE_OPEN &&
+        (stream->out.len > stream->out_start || (stream->ended && !stream->eos_sent));
 }
 
 /* ---- the end of the process ---- */
@@ -337,8 +283,9 @@ ac_event_t *ac_stream_stopping_event(void)
     return event;
 }
 
-/* All streams, each with a reference. Ending one takes it off the list, whose lock it needs: so they are picked out first. */
-static ac_stream_t **pick_all(int *pn, bool last)
+/* Returns all streams, each with a reference; the caller frees the array. A stream that ends removes itself from
+ * the list and needs the lock for it, so the callers work on a copy. */
+static ac_stream_t **copy_list(int *pn, bool last)
 {
     int n = 0;
     pthread_mutex_lock(&lock);
@@ -346,38 +293,38 @@ static ac_stream_t **pick_all(int *pn, bool last)
     for (ac_stream_t *stream = streams; stream; stream = stream->next) {
         n++;
     }
-    ac_stream_t **picked = ac_alloc(sizeof(*picked) * (size_t)(n + 1));
+    ac_stream_t **list = ac_alloc(sizeof(*list) * (size_t)(n + 1));
     n = 0;
     for (ac_stream_t *stream = streams; stream; stream = stream->next) {
         if (try_ref(stream)) {
-            picked[n++] = stream;
+            list[n++] = stream;
         }
     }
     pthread_mutex_unlock(&lock);
     *pn = n;
-    return picked;
+    return list;
 }
 
-void ac_stream_shutdown_all(ac_shutdown_e what)
+void ac_stream_shutdown_all(ac_shutdown_e stage)
 {
     int n;
-    ac_stream_t **picked = pick_all(&n, false);
+    ac_stream_t **list = copy_list(&n, false);
     for (int i = 0; i < n; i++) {
-        picked[i]->ending(picked[i], what);
-        ac_stream_unref(picked[i]);
+        list[i]->on_shutdown(list[i], stage);
+        ac_stream_unref(list[i]);
     }
-    free(picked);
+    free(list);
 }
 
 void ac_stream_stop_all(void)
 {
     int n, n_live = 0;
-    ac_stream_t **picked = pick_all(&n, true);
+    ac_stream_t **list = copy_list(&n, true);
     for (int i = 0; i < n; i++) {
-        n_live += picked[i]->stop(picked[i]);
-        ac_stream_unref(picked[i]);
+        n_live += list[i]->stop(list[i]);
+        ac_stream_unref(list[i]);
     }
-    free(picked);
+    free(list);
     if (n_live) {
         ac_log(AC_M612, APR_SUCCESS, "streams: %d ended while they were live, since the process is stopping", n_live);
     }
