@@ -8,19 +8,19 @@
 
 #include <stdatomic.h>
 
-/* ---- lane.c: what stands before a model, as configured ---- */
+/* ---- gate.c: what stands before a model, as configured ---- */
 typedef struct ac_breaker_conf_t { /* AgentChatBreaker */
     bool off;
     int failures;                     /* percent of the calls within `window` that open it; 0: there is none */
     int calls;                        /* fewer than that tell nothing */
     apr_interval_time_t window, open; /* open: at first; longer each time it was in vain */
 } ac_breaker_conf_t;
-typedef struct ac_lane_conf_t {
+typedef struct ac_gate_conf_t {
     ac_breaker_conf_t breaker;
     int max_runs, max_queued; /* AgentChatModelLimit, in each child; 0 runs: no limit */
     apr_interval_time_t wait;
     const ac_model_t *fallback; /* AgentChatFallback, or NULL; never leads back here */
-} ac_lane_conf_t;
+} ac_gate_conf_t;
 
 /* ---- registry.c: agents, models, tools by name; immutable after configuration ---- */
 typedef struct ac_registry_t {
@@ -28,10 +28,10 @@ typedef struct ac_registry_t {
         *agents; /* id → ac_model_t, ac_tool_t, ac_agent_t; agents also under their aliases */
     const apr_array_header_t *agent_list; /* of const ac_agent_t *, in order of configuration */
     const ac_agent_t *default_agent;      /* or NULL */
-    const apr_hash_t *lanes;              /* model id → ac_lane_conf_t; NULL: nothing is configured */
+    const apr_hash_t *gates;              /* model id → ac_gate_conf_t; NULL: nothing is configured */
 } ac_registry_t;
 const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *id_or_alias);
-const ac_tool_t *ac_agent_tool(const ac_agent_t *agent, const char *name); /* only the agent's own */
+const ac_tool_t *ac_registry_agent_tool(const ac_agent_t *agent, const char *name); /* only the agent's own */
 /* The model's `tools` array for these tools; NULL for none. New reference. */
 json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
 
@@ -55,7 +55,7 @@ const char *ac_agent_problem(const ac_agent_t *agent);
 
 /* ---- agent_document.c: an agent as the API is given it; pure ---- */
 /* Whether it can be the id of an agent: 1 to 64 letters, digits, '-', '_' and '.', which is not the first. */
-bool ac_agent_id_valid(const char *id);
+bool ac_agent_document_id_valid(const char *id);
 /* The document that the store keeps, whole and with a new tag, from a request's body. `source`, `etag` and `id` of the body say nothing.
  * errors: invalid_request at the member's pointer. New reference. */
 apr_status_t ac_agent_document_make(json_t **pdocument, const json_t *body, const char *id,
@@ -83,22 +83,22 @@ void ac_event_unref(ac_event_t *event);                                         
 const char *ac_event_name(ac_event_type_e type);                                               /* "trace_start" */
 
 typedef struct ac_event_log_t ac_event_log_t; /* event_log.h */
-typedef struct ac_log_cursor_t {              /* a place in a run's log; zero: the beginning */
+typedef struct ac_event_cursor_t {            /* a place in a run's log; zero: the beginning */
     uint64_t at;                              /* bytes of the file */
     uint64_t after;                           /* events up to this number are passed over, but never the terminal one */
     size_t n_text;                            /* bytes of the tokens so far, also of those passed over */
-} ac_log_cursor_t;
+} ac_event_cursor_t;
 typedef struct ac_channel_t ac_channel_t; /* one run's events; loop thread only */
 typedef struct ac_tail_t ac_tail_t;       /* tail.c */
 typedef struct ac_follower_t ac_follower_t;
 struct ac_follower_t { /* lives inside its owner; zero before use */
     /* Loop thread. Called once per event in order; must not block, may leave. The event is borrowed: ref it to keep it. */
     void (*on_event)(ac_follower_t *follower, ac_event_t *event);
-    /* Loop thread, may be NULL. Whether a run's past may go on being told; who said no says ac_follower_ready() later. What happens
+    /* Loop thread, may be NULL. Whether a run's past may go on being told; who said no says ac_follower_resume() later. What happens
      * now is told in any case. */
     bool (*has_room)(ac_follower_t *follower);
     char run_id[AC_ID_SIZE]; /* the run in whose log is what it is told; "": in none */
-    ac_log_cursor_t mark;    /* of that log */
+    ac_event_cursor_t mark;  /* of that log */
     ac_channel_t *channel;
     ac_follower_t *next, *prev;
 };
@@ -110,27 +110,27 @@ void ac_channel_follow(ac_channel_t *channel, ac_follower_t *follower);
 void ac_channel_leave(ac_follower_t *follower); /* fine when not following */
 int ac_channel_followers(const ac_channel_t *channel);
 /* Gives an event that has its number already. Takes it. */
-void ac_channel_pass(ac_channel_t *channel, ac_event_t *event);
+void ac_channel_deliver(ac_channel_t *channel, ac_event_t *event);
 /* From now on events go to this log before anybody is told; NULL: no more. */
-void ac_channel_log(ac_channel_t *channel, ac_event_log_t *log);
+void ac_channel_set_log(ac_channel_t *channel, ac_event_log_t *log);
 /* fn is called when the last follower has left, but not where it was moved. */
 void ac_channel_on_empty(ac_channel_t *channel, void (*fn)(void *baton), void *baton);
 /* To another channel, without having left. */
 void ac_channel_move(ac_channel_t *to, ac_follower_t *follower);
 ac_follower_t *ac_channel_first(const ac_channel_t *channel);
-uint64_t ac_channel_seq(const ac_channel_t *channel);           /* of the last event */
-ac_event_log_t *ac_channel_events(const ac_channel_t *channel); /* its log, or NULL */
+uint64_t ac_channel_seq(const ac_channel_t *channel);            /* of the last event */
+ac_event_log_t *ac_channel_get_log(const ac_channel_t *channel); /* its log, or NULL */
 /* The tail that this is the channel of, or NULL. */
-void ac_channel_of_tail(ac_channel_t *channel, ac_tail_t *tail);
-ac_tail_t *ac_channel_tail(const ac_channel_t *channel);
-void ac_channel_go_on(ac_channel_t *channel, uint64_t seq); /* the next event is the one after this number */
+void ac_channel_set_tail(ac_channel_t *channel, ac_tail_t *tail);
+ac_tail_t *ac_channel_get_tail(const ac_channel_t *channel);
+void ac_channel_set_seq(ac_channel_t *channel, uint64_t seq); /* the next event is the one after this number */
 
 /* ---- event_dir.c: where the children of a server keep the events of their runs, so that each can read all of them ---- */
 typedef struct ac_event_dir_t ac_event_dir_t;
 /* The directory, for this user alone. One that is there must be that: it may lie where everybody can make one. Any process; root gives it
  * to the user and the group. */
 apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group);
-const char *ac_event_remedy(
+const char *ac_event_outage_remedy(
     apr_status_t status); /* what an operator does about a directory that failed so; a sentence */
 /* This child's place below path, which is made where it is missing, as far as this process may. max: bytes of one run's log.
  * total: bytes of all logs below path; 0: no limit.
@@ -138,7 +138,7 @@ const char *ac_event_remedy(
 apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max, uint64_t total);
 void ac_event_dir_close(ac_event_dir_t *dir); /* NULL is fine. From here on this child is dead to the others */
 /* httpd has ended: removes the ended logs of all children that have. What was under way or rests stays, for the next start. */
-void ac_event_dir_leave(const char *path);
+void ac_event_dir_clean(const char *path);
 
 /* ---- history.c: what the model is shown ---- */
 /* The request's messages: instructions as the system message, then whole turns (user … assistant with its tool calls and results) from
@@ -168,8 +168,8 @@ ac_quota_t *ac_quota_create(const ac_limits_t *place, const ac_limits_t *key, co
 void ac_quota_ref(ac_quota_t *quota);   /* any thread; NULL is fine, here and below */
 void ac_quota_unref(ac_quota_t *quota); /* any thread */
 /* The run, once: what was counted when it began, and before its model was asked; each may be NULL. */
-void ac_quota_tell(ac_quota_t *quota, const ac_takes_t *start, const ac_takes_t *takes);
-const ac_quota_fields_t *ac_quota_told(
+void ac_quota_publish(ac_quota_t *quota, const ac_takes_t *start, const ac_takes_t *takes);
+const ac_quota_fields_t *ac_quota_fields(
     ac_quota_t *quota); /* any thread; NULL: nothing yet. Lives as long as the quota */
 
 /* ---- run.c: the state machine ---- */
@@ -178,7 +178,7 @@ typedef enum ac_run_state_e {
     AC_RUN_LOADING,
     AC_RUN_ASKING,
     AC_RUN_CALLING,
-    AC_RUN_WAITING,
+    AC_RUN_SUSPENDING,
     AC_RUN_SAVING,
     AC_RUN_COMPLETED,
     AC_RUN_FAILED,
@@ -211,14 +211,14 @@ void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);
 /* Loop thread: listens to other children, takes over what dead ones left, now and once a minute. */
 void ac_engine_watch(ac_engine_t *engine);
 int ac_engine_active(const ac_engine_t *engine); /* any thread: runs under way */
-typedef struct ac_lane_state_t {                 /* the way to a model in this child, now */
+typedef struct ac_gate_state_t {                 /* the way to a model in this child, now */
     const char *breaker;                         /* "off", "closed", "open", "half-open" */
     apr_interval_time_t retry_after;             /* how long the breaker lets nobody through; 0: it does */
     bool limited;
     int n_runs, n_queued; /* asking, its slots; waiting for one */
-} ac_lane_state_t;
+} ac_gate_state_t;
 /* Loop thread. */
-void ac_lane_look(ac_engine_t *engine, const ac_model_t *model, ac_lane_state_t *state);
+void ac_gate_state(ac_engine_t *engine, const ac_model_t *model, ac_gate_state_t *state);
 
 /* What a client asked for: a command that carries copies, on the heap. */
 typedef struct ac_turn_t {
@@ -261,17 +261,17 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
 apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const char *owner, json_t **pstored);
 
 /* ---- run_wait.c: calls that wait for the word of the run's owner ---- */
-typedef struct ac_word_t {
+typedef struct ac_approval_t {
     const char *run_id, *owner;
     json_t *said;      /* {call_id, approve, reason?} or {cancel: true}; borrowed */
     ac_quota_t *quota; /* whom the run is counted for when it goes on, or NULL; borrowed */
-} ac_word_t;
+} ac_approval_t;
 /* A worker. Decides about calls of the owner's run, in whichever child it began; with the last word it goes on here. errors:
  * not_waiting, the store's. */
-apr_status_t ac_run_decide(ac_engine_t *engine, const ac_word_t *word, ac_err_t *err);
+apr_status_t ac_run_approval_decide(ac_engine_t *engine, const ac_approval_t *word, ac_err_t *err);
 /* Loop thread: looks for runs whose owners say nothing, now and then, until the engine stops. catalog: where the agents of runs that go
  * on are looked for; NULL: in the registry. */
-void ac_engine_watch_waits(ac_engine_t *engine, ac_catalog_t *catalog);
+void ac_run_approval_watch(ac_engine_t *engine, ac_catalog_t *catalog);
 
 /* ---- tail.c: a run that goes on, or has ended, followed by whoever comes back ---- */
 /* Loop thread. The events of the owner's run after number `after`: from its log, then as they happen, in whichever child, to the terminal
@@ -281,13 +281,13 @@ void ac_engine_watch_waits(ac_engine_t *engine, ac_catalog_t *catalog);
 void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, uint64_t after, ac_follower_t *follower);
 /* Loop thread, all three. A slow follower needs no memory for what it cannot take yet: the log has it.
  * Marks where the follower is in its run's log: what it was told so far it need not be told again. false: in none; the mark stays. */
-bool ac_follower_mark(ac_follower_t *follower);
-/* The follower goes back to its mark, and is told nothing until it says ac_follower_ready(): then from the log, and live when it has
+bool ac_follower_checkpoint(ac_follower_t *follower);
+/* The follower goes back to its mark, and is told nothing until it says ac_follower_resume(): then from the log, and live when it has
  * caught up. told: the number of the last event that it was told. Also while it is told one, and after the terminal one. false: there
  * is no log that has all of that; the follower stays where it is. */
-bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t told);
+bool ac_follower_rewind(ac_engine_t *engine, ac_follower_t *follower, uint64_t told);
 /* It has room again. Fine at any time. */
-void ac_follower_ready(ac_follower_t *follower);
+void ac_follower_resume(ac_follower_t *follower);
 /* At most this many bytes of an answer in one event, where it is told from the store. */
 #define AC_TAIL_PIECE 8192
 

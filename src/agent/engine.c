@@ -23,7 +23,7 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
     engine->registry = registry;
     engine->conf = *conf;
     engine->runs = apr_hash_make(engine->pool);
-    engine->lanes = apr_hash_make(engine->pool);
+    engine->gates = apr_hash_make(engine->pool);
     engine->tails = apr_hash_make(engine->pool);
     ac_run_queue_init(&engine->queue, engine->pool);
     engine->queue.most = conf->max_runs - conf->max_runs / 4;
@@ -64,7 +64,7 @@ static bool engine_take_slot(ac_engine_t *engine, ac_run_t *run)
     ac_run_queue_t *queue = &engine->queue;
     bool has_room = ac_run_queue_has_room(queue, run);
     if (queue->n_slots < engine->conf.max_runs && has_room) {
-        ac_run_queue_take(queue, &run->place, run);
+        ac_run_queue_acquire(queue, &run->place, run);
         return true;
     }
     if (queue->n_waiting >= engine->conf.max_queued) {
@@ -79,7 +79,7 @@ static bool engine_take_slot(ac_engine_t *engine, ac_run_t *run)
         ac_run_queue_leave(queue, &other->place);
         ac_ready_set(engine->loop, &other->ready, ac_run_begin, other);
     }
-    ac_run_queue_wait(queue, &run->place, run);
+    ac_run_queue_push(queue, &run->place, run);
     return false;
 }
 
@@ -87,15 +87,15 @@ static void engine_serve_line(ac_engine_t *engine)
 {
     ac_run_t *next;
     while (engine->queue.n_slots < engine->conf.max_runs && (next = ac_run_queue_next(&engine->queue))) {
-        ac_run_queue_take(&engine->queue, &next->place, next);
+        ac_run_queue_acquire(&engine->queue, &next->place, next);
         ac_ready_set(engine->loop, &next->ready, ac_run_begin, next);
     }
 }
 
-void ac_engine_count(ac_run_t *run)
+void ac_run_slot_acquire(ac_run_t *run)
 {
     apr_atomic_inc32(&run->engine->n_active);
-    ac_run_queue_take(&run->engine->queue, &run->place, run);
+    ac_run_queue_acquire(&run->engine->queue, &run->place, run);
 }
 
 static void report_stopped(void *baton)
@@ -108,10 +108,10 @@ static void report_stopped(void *baton)
     }
 }
 
-void ac_engine_forget(ac_run_t *run)
+void ac_run_slot_release(ac_run_t *run)
 {
     ac_engine_t *engine = run->engine;
-    ac_run_uncount(run);
+    ac_run_limit_uncount(run);
     ac_run_queue_leave(&engine->queue, &run->place);
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);
     apr_atomic_dec32(&engine->n_active);
@@ -125,20 +125,20 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
 {
     ac_run_t *run = ac_run_create(engine, turn);
     ac_channel_follow(run->channel, follower);
-    ac_channel_on_empty(run->channel, ac_run_on_left, run);
+    ac_channel_on_empty(run->channel, ac_run_follower_left, run);
     apr_hash_set(engine->runs, turn->run_id, APR_HASH_KEY_STRING, run);
     apr_atomic_inc32(&engine->n_active);
     if (engine->stopping) {
         ac_err_set(&run->err, AC_STOPPING, "the server is stopping");
         run->err.retry_after = apr_time_from_sec(2);
-        ac_engine_admit(run);
+        ac_run_slot_admit(run);
     } else {
-        ac_run_count(run);
+        ac_run_limit_count(run);
     }
 }
 
 /* In line is where it waits for ac_run_begin; every other way begins now, if only to say that it can't. */
-void ac_engine_admit(ac_run_t *run)
+void ac_run_slot_admit(ac_run_t *run)
 {
     if (run->err.kind || run->over.kind || engine_take_slot(run->engine, run) || run->err.kind) {
         ac_ready_set(run->engine->loop, &run->ready, ac_run_begin, run);
@@ -153,7 +153,7 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
     if (!run) {
         return ac_err_set(NULL, AC_NOT_FOUND, "no such run here");
     }
-    if (!ac_run_live(run)) {
+    if (!ac_run_is_live(run)) {
         return ac_err_set(NULL, AC_RUN_ENDED, "it has ended");
     }
     if (why == AC_INTERRUPTED) {
@@ -161,7 +161,7 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
         ac_run_finish(run, AC_RUN_FAILED, &err, "taken over");
         return APR_SUCCESS;
     }
-    if (run->state == AC_RUN_WAITING && why == AC_CANCELLED) {
+    if (run->state == AC_RUN_SUSPENDING && why == AC_CANCELLED) {
         /* The store may give it to somebody else at this moment: who takes it finds in the log how it ends. */
         run->wants_cancel = ac_run_log_decide(run, true);
         return APR_SUCCESS;
@@ -188,7 +188,7 @@ void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
     for (apr_hash_index_t *hi = apr_hash_first(NULL, engine->runs); hi; hi = apr_hash_next(hi)) {
         ac_run_t *run = apr_hash_this_val(hi);
         /* One that is being put aside for its owner's word is no longer ours in a moment. */
-        if (ac_run_live(run) && run->state != AC_RUN_WAITING) {
+        if (ac_run_is_live(run) && run->state != AC_RUN_SUSPENDING) {
             ac_run_cancel(engine, run->turn->run_id, AC_STOPPING);
         }
     }

@@ -86,7 +86,7 @@ static void start_purging(void *baton)
     set_purge(self, PURGE_FIRST);
     ac_trim_watch(&self->trim, self->child.loop, self->child.work);
     ac_engine_watch(self->child.engine);
-    ac_engine_watch_waits(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
+    ac_run_approval_watch(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
     if (self->child.conf->agents_refresh > 0) {
         ac_catalog_watch(self->child.catalog, self->child.loop, &self->child.conf->store,
                          self->child.conf->agents_refresh);

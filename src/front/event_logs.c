@@ -141,7 +141,7 @@ static apr_status_t event_logs_leave(void *baton)
 {
     const ac_conf_t *conf = baton;
     if (conf->event_dir && getpid() == conf->first_process && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
-        ac_event_dir_leave(conf->event_dir);
+        ac_event_dir_clean(conf->event_dir);
     }
     return APR_SUCCESS;
 }
@@ -203,7 +203,7 @@ void ac_event_logs_open(ac_child_t *child)
     if (status != APR_SUCCESS) {
         ac_log(AC_M512, status,
                "event logs: no place for this process below %s yet; it is tried again with each run. %s",
-               conf->event_dir, ac_event_remedy(status));
+               conf->event_dir, ac_event_outage_remedy(status));
     }
     ac_engine_use_dir(child->engine, child->event_dir);
 }

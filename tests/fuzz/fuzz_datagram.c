@@ -7,8 +7,8 @@
 #include <apr_general.h>
 
 #define ac_run_cancel played_run_cancel
-#define ac_run_on_left played_run_on_left
-#define ac_tails_wake played_tails_wake
+#define ac_run_follower_left played_run_on_left
+#define ac_tail_wake played_tails_wake
 #include "agent/follow/event_sweep.c"
 
 #define RUN "run_01"

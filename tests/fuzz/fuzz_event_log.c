@@ -35,7 +35,7 @@ static void log_path(char path[AC_LOG_PATH_SIZE])
 /* A log that nothing was appended to says that its head is whole, and nothing else in it is that number. */
 static void make_head(void)
 {
-    const ac_log_head_t names = {RUN, "thread_01", "msg_01", "ann"};
+    const ac_event_log_header_t names = {RUN, "thread_01", "msg_01", "ann"};
     char path[AC_LOG_PATH_SIZE];
     uint64_t none = HEAD;
     apr_status_t made;
@@ -87,7 +87,7 @@ static void make_file(const uint8_t *data, size_t size)
 
 static void read_all(ac_event_log_t *log, size_t size)
 {
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     json_t *closing = NULL;
     ac_event_t *event;
     size_t n = 0;
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     ac_event_log_close(log);
     /* From itself: as a log of a dead child, once it has been renamed. */
-    log = ac_event_log_take(dir, ac_event_dir_key(dir), RUN);
+    log = ac_event_log_adopt(dir, ac_event_dir_key(dir), RUN);
     if (log) {
         ac_event_t *event = ac_event_create(AC_EVENT_TOKEN, NULL, "more", 4);
         event->seq = ac_event_log_seq(log) + 1;

@@ -65,26 +65,26 @@ static void break_down(ac_kind_e kind)
     model_end(end);
 }
 
-/* ---- the lanes, as the test wants them ---- */
+/* ---- the gates, as the test wants them ---- */
 
-static ac_lane_conf_t first_lane, second_lane;
+static ac_gate_conf_t first_lane, second_lane;
 
 static int setup_lanes(void **state)
 {
     static apr_pool_t *pool;
-    static apr_hash_t *lanes;
+    static apr_hash_t *gates;
     setup(state);
     if (!pool) {
         apr_pool_create(&pool, NULL);
-        lanes = apr_hash_make(pool);
-        apr_hash_set(lanes, "fake", APR_HASH_KEY_STRING, &first_lane);
-        apr_hash_set(lanes, "second", APR_HASH_KEY_STRING, &second_lane);
+        gates = apr_hash_make(pool);
+        apr_hash_set(gates, "fake", APR_HASH_KEY_STRING, &first_lane);
+        apr_hash_set(gates, "second", APR_HASH_KEY_STRING, &second_lane);
     }
     memset(&second, 0, sizeof second);
     memset(&third, 0, sizeof third);
-    first_lane = (ac_lane_conf_t){.fallback = &second_model};
-    second_lane = (ac_lane_conf_t){.fallback = NULL};
-    registry.lanes = lanes;
+    first_lane = (ac_gate_conf_t){.fallback = &second_model};
+    second_lane = (ac_gate_conf_t){.fallback = NULL};
+    registry.gates = gates;
     return 0;
 }
 

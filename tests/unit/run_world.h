@@ -235,7 +235,7 @@ static int setup(void **state)
     agent.max_rounds = 3;
     agent.status = "active";
     agent.max_tool_calls = 0;
-    registry.lanes = NULL;
+    registry.gates = NULL;
     n_ops = n_later = 0;
     json_t *kept = model.messages;
     memset(&model, 0, sizeof model);

@@ -25,7 +25,7 @@ typedef struct visitor_t {
 static void visit(ac_follower_t *self, ac_event_t *event)
 {
     visitor_t *visitor = (visitor_t *)self;
-    if (visitor->slow && ac_follower_back(engine, self, visitor->last_seq)) {
+    if (visitor->slow && ac_follower_rewind(engine, self, visitor->last_seq)) {
         visitor->full = true;
         return;
     }
@@ -109,7 +109,7 @@ static void leave_log_with(const char *id, const char *text, const json_t *closi
     pid_t pid = fork();
     if (pid == 0) {
         ac_event_dir_t *own;
-        ac_log_head_t head = {"", "thread_1", "msg_1", "ann"};
+        ac_event_log_header_t head = {"", "thread_1", "msg_1", "ann"};
         apr_cpystrn(head.run_id, id, sizeof head.run_id);
         if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) {
             _exit(1);
@@ -123,7 +123,7 @@ static void leave_log_with(const char *id, const char *text, const json_t *closi
         event->seq = 2;
         ac_event_log_append(log, event);
         if (closing) {
-            ac_event_log_closing(log, closing);
+            ac_event_log_write_closing(log, closing);
         }
         raise(SIGKILL);
     }
@@ -138,11 +138,11 @@ static void leave_log_of_the_dead(const char *id, const char *text)
 }
 
 /* What the log of a run says of how it ends. */
-static ac_log_fate_e fate_of(const char *id)
+static ac_log_outcome_e fate_of(const char *id)
 {
     ac_event_log_t *log = ac_event_log_find(dir, id);
     assert_non_null(log);
-    ac_log_fate_e fate = ac_event_log_fate(log);
+    ac_log_outcome_e fate = ac_event_log_outcome(log);
     ac_event_log_close(log);
     return fate;
 }

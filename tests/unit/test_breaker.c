@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "agent/gate/lane.h"
+#include "agent/gate/gate.h"
 
 #define SECOND APR_USEC_PER_SEC
 
@@ -32,13 +32,13 @@ static int setup(void **state)
     return 0;
 }
 
-static void call(ac_outcome_e outcome)
+static void call(ac_breaker_result_e outcome)
 {
-    ac_ticket_t ticket = ac_breaker_begin(&breaker, now);
+    ac_breaker_ticket_t ticket = ac_breaker_begin(&breaker, now);
     ac_breaker_end(&breaker, &ticket, outcome, now);
 }
 
-static void calls(int n, ac_outcome_e outcome)
+static void calls(int n, ac_breaker_result_e outcome)
 {
     for (int i = 0; i < n; i++) {
         call(outcome);
@@ -47,14 +47,14 @@ static void calls(int n, ac_outcome_e outcome)
 
 static ac_breaker_state_e state_now(void)
 {
-    return ac_breaker_look(&breaker, now, NULL);
+    return ac_breaker_state(&breaker, now, NULL);
 }
 
 /* How long it will let nobody through; it must be open. */
 static apr_interval_time_t wait_now(void)
 {
     apr_interval_time_t wait = 0;
-    assert_int_equal(ac_breaker_look(&breaker, now, &wait), AC_BREAKER_OPEN);
+    assert_int_equal(ac_breaker_state(&breaker, now, &wait), AC_BREAKER_OPEN);
     assert_false(ac_breaker_allows(&breaker, now, NULL));
     assert_true(wait > 0);
     return wait;
@@ -62,16 +62,16 @@ static apr_interval_time_t wait_now(void)
 
 static void open_it(void)
 {
-    calls(10, AC_OUTCOME_FAILED);
+    calls(10, AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
 }
 
 static void test_few_calls_tell_nothing(void **state)
 {
     (void)state;
-    calls(9, AC_OUTCOME_FAILED);
+    calls(9, AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
-    call(AC_OUTCOME_FAILED);
+    call(AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
     assert_int_equal(n_opened, 1);
 }
@@ -79,20 +79,20 @@ static void test_few_calls_tell_nothing(void **state)
 static void test_a_rate_is_what_opens_it(void **state)
 {
     (void)state;
-    calls(11, AC_OUTCOME_WELL);
-    calls(10, AC_OUTCOME_FAILED);
+    calls(11, AC_BREAKER_RESULT_OK);
+    calls(10, AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED); /* 10 of 21 */
-    call(AC_OUTCOME_FAILED);
+    call(AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_OPEN); /* 11 of 22 */
 }
 
 static void test_calls_that_tell_nothing_do_not_count(void **state)
 {
     (void)state;
-    calls(9, AC_OUTCOME_FAILED);
-    calls(50, AC_OUTCOME_UNTOLD);
+    calls(9, AC_BREAKER_RESULT_FAILED);
+    calls(50, AC_BREAKER_RESULT_UNKNOWN);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
-    call(AC_OUTCOME_FAILED);
+    call(AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
 }
 
@@ -101,23 +101,23 @@ static void test_the_window_slides(void **state)
     (void)state;
     /* Nine now and then: never ten within any 30 seconds. */
     for (int i = 0; i < 40; i++) {
-        call(AC_OUTCOME_FAILED);
+        call(AC_BREAKER_RESULT_FAILED);
         now += 4 * SECOND;
     }
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
-    calls(3, AC_OUTCOME_FAILED);
+    calls(3, AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
 }
 
 static void test_all_is_forgotten_after_the_window(void **state)
 {
     (void)state;
-    calls(9, AC_OUTCOME_FAILED);
+    calls(9, AC_BREAKER_RESULT_FAILED);
     now += 31 * SECOND;
-    calls(9, AC_OUTCOME_FAILED);
+    calls(9, AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
     now += 3600 * SECOND;
-    calls(9, AC_OUTCOME_FAILED);
+    calls(9, AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
 }
 
@@ -130,21 +130,21 @@ static void test_one_probe_at_a_time_closes_it(void **state)
     now += 1;
     assert_int_equal(state_now(), AC_BREAKER_HALF_OPEN);
     assert_true(ac_breaker_allows(&breaker, now, NULL));
-    ac_ticket_t probe = ac_breaker_begin(&breaker, now);
+    ac_breaker_ticket_t probe = ac_breaker_begin(&breaker, now);
     apr_interval_time_t wait = 0;
     assert_false(ac_breaker_allows(&breaker, now, &wait));
     assert_true(wait > 0);
     assert_int_equal(state_now(), AC_BREAKER_HALF_OPEN);
     assert_int_equal(n_closed, 0);
-    ac_breaker_answers(&breaker, &probe, now);
+    ac_breaker_answered(&breaker, &probe, now);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
     assert_int_equal(n_closed, 1);
-    ac_breaker_answers(&breaker, &probe, now);
+    ac_breaker_answered(&breaker, &probe, now);
     /* Its end counts, as one call of the new window. */
-    ac_breaker_end(&breaker, &probe, AC_OUTCOME_FAILED, now);
-    calls(8, AC_OUTCOME_FAILED);
+    ac_breaker_end(&breaker, &probe, AC_BREAKER_RESULT_FAILED, now);
+    calls(8, AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
-    call(AC_OUTCOME_FAILED);
+    call(AC_BREAKER_RESULT_FAILED);
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
 }
 
@@ -153,7 +153,7 @@ static void test_a_probe_without_a_token_closes_it_at_its_end(void **state)
     (void)state;
     open_it();
     now += wait_now();
-    call(AC_OUTCOME_WELL);
+    call(AC_BREAKER_RESULT_OK);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
     assert_int_equal(n_closed, 1);
 }
@@ -167,7 +167,7 @@ static void test_a_probe_that_fails_opens_it_for_longer(void **state)
         apr_interval_time_t wait = wait_now(), most = base < 300 * SECOND ? base : 300 * SECOND;
         assert_in_range(wait, most * 8 / 10, most * 12 / 10);
         now += wait;
-        call(AC_OUTCOME_FAILED);
+        call(AC_BREAKER_RESULT_FAILED);
         base *= 2;
     }
     assert_int_equal(n_opened, 1); /* one line, however often it was tried */
@@ -192,27 +192,27 @@ static void test_a_probe_that_was_cancelled_leaves_it_to_the_next(void **state)
     (void)state;
     open_it();
     now += wait_now();
-    ac_ticket_t probe = ac_breaker_begin(&breaker, now);
-    ac_breaker_end(&breaker, &probe, AC_OUTCOME_UNTOLD, now);
+    ac_breaker_ticket_t probe = ac_breaker_begin(&breaker, now);
+    ac_breaker_end(&breaker, &probe, AC_BREAKER_RESULT_UNKNOWN, now);
     assert_true(ac_breaker_allows(&breaker, now, NULL));
-    call(AC_OUTCOME_WELL);
+    call(AC_BREAKER_RESULT_OK);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
 }
 
 static void test_what_began_before_it_opened_says_nothing(void **state)
 {
     (void)state;
-    ac_ticket_t before = ac_breaker_begin(&breaker, now), failed = before;
+    ac_breaker_ticket_t before = ac_breaker_begin(&breaker, now), failed = before;
     open_it();
-    ac_breaker_answers(&breaker, &before, now);
-    ac_breaker_end(&breaker, &before, AC_OUTCOME_WELL, now);
+    ac_breaker_answered(&breaker, &before, now);
+    ac_breaker_end(&breaker, &before, AC_BREAKER_RESULT_OK, now);
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
     now += wait_now();
-    ac_ticket_t probe = ac_breaker_begin(&breaker, now);
-    ac_breaker_end(&breaker, &failed, AC_OUTCOME_FAILED, now);
+    ac_breaker_ticket_t probe = ac_breaker_begin(&breaker, now);
+    ac_breaker_end(&breaker, &failed, AC_BREAKER_RESULT_FAILED, now);
     assert_int_equal(state_now(), AC_BREAKER_HALF_OPEN);
     assert_true(breaker.state == AC_BREAKER_HALF_OPEN);
-    ac_breaker_answers(&breaker, &probe, now);
+    ac_breaker_answered(&breaker, &probe, now);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
 }
 
@@ -221,12 +221,12 @@ static void test_an_answer_while_it_is_open_closes_it(void **state)
 {
     (void)state;
     open_it();
-    ac_ticket_t ticket = ac_breaker_begin(&breaker, now);
+    ac_breaker_ticket_t ticket = ac_breaker_begin(&breaker, now);
     assert_false(ticket.probe);
-    ac_breaker_end(&breaker, &ticket, AC_OUTCOME_FAILED, now);
+    ac_breaker_end(&breaker, &ticket, AC_BREAKER_RESULT_FAILED, now);
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
     ticket = ac_breaker_begin(&breaker, now);
-    ac_breaker_answers(&breaker, &ticket, now);
+    ac_breaker_answered(&breaker, &ticket, now);
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
 }
 
@@ -235,11 +235,11 @@ static void test_it_goes_on_with_the_row_where_it_opens_at_once_again(void **sta
     (void)state;
     open_it();
     now += wait_now();
-    call(AC_OUTCOME_WELL);
+    call(AC_BREAKER_RESULT_OK);
     open_it();
     assert_in_range(wait_now(), 16 * SECOND, 24 * SECOND);
     now += wait_now();
-    call(AC_OUTCOME_WELL);
+    call(AC_BREAKER_RESULT_OK);
     now += 31 * SECOND; /* that was a whole window without trouble */
     open_it();
     assert_in_range(wait_now(), 8 * SECOND, 12 * SECOND);
@@ -254,7 +254,7 @@ static void test_without_one_nothing_opens(void **state)
     const ac_breaker_conf_t *const both[] = {&none, &off};
     for (int i = 0; i < 2; i++) {
         ac_breaker_init(&breaker, both[i], "gpt");
-        calls(1000, AC_OUTCOME_FAILED);
+        calls(1000, AC_BREAKER_RESULT_FAILED);
         assert_int_equal(state_now(), AC_BREAKER_OFF);
         assert_true(ac_breaker_allows(&breaker, now, NULL));
     }
@@ -268,12 +268,12 @@ static void test_what_counts_as_a_failure(void **state)
     int n = 0;
     for (int kind = AC_OK; kind < AC_N_KINDS; kind++) {
         ac_err_t err = {.kind = kind};
-        n += ac_breaker_outcome(&err) == AC_OUTCOME_FAILED;
+        n += ac_breaker_result(&err) == AC_BREAKER_RESULT_FAILED;
     }
     assert_int_equal(n, sizeof failures / sizeof failures[0]);
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
         ac_err_t err = {.kind = failures[i]};
-        assert_int_equal(ac_breaker_outcome(&err), AC_OUTCOME_FAILED);
+        assert_int_equal(ac_breaker_result(&err), AC_BREAKER_RESULT_FAILED);
     }
 }
 

@@ -20,7 +20,7 @@
 static char top[64];
 static ac_event_dir_t *dir;
 static apr_status_t made; /* why there is no log */
-static const ac_log_head_t head = {"run_01", "thread_01", "msg_01", "ann"};
+static const ac_event_log_header_t head = {"run_01", "thread_01", "msg_01", "ann"};
 
 static int setup(void **state)
 {
@@ -55,7 +55,7 @@ static void put_tokens(ac_event_log_t *log, uint64_t first, uint64_t n, const ch
 }
 
 /* Reads all there is; the last number. */
-static uint64_t drain(ac_event_log_t *log, ac_log_cursor_t *cursor, int *pn)
+static uint64_t drain(ac_event_log_t *log, ac_event_cursor_t *cursor, int *pn)
 {
     uint64_t seq = 0;
     ac_event_t *event;
@@ -74,7 +74,7 @@ static void test_every_kind_comes_back_as_it_was(void **state)
 {
     (void)state;
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader;
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     json_t *data = json_pack("{s:s, s:f, s:i}", "b", "\xc3\xbc", "a", 0.1, "c", 7);
     char *before = ac_json_dump(data, NULL);
     put(log, 1, AC_EVENT_RUN, data, "");
@@ -82,7 +82,7 @@ static void test_every_kind_comes_back_as_it_was(void **state)
     put(log, 3, AC_EVENT_ERROR, json_pack("{s:s, s:i}", "code", "stopping", "retry_after_ms", 1500), "");
     reader = ac_event_log_find(dir, "run_01");
     assert_non_null(reader);
-    assert_string_equal(ac_event_log_head(reader)->owner, "ann");
+    assert_string_equal(ac_event_log_header(reader)->owner, "ann");
     ac_event_t *event = ac_event_log_next(reader, &cursor, NULL);
     char *after = ac_json_dump(event->data, NULL);
     assert_string_equal(after, before);
@@ -109,12 +109,12 @@ static void test_the_end_brings_the_message(void **state)
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made);
     ac_event_t *done = ac_event_create(AC_EVENT_DONE, json_pack("{s:s}", "status", "completed"), "all of it", 9),
                *event;
-    ac_log_cursor_t cursor = {.after = 5};
+    ac_event_cursor_t cursor = {.after = 5};
     json_t *closing = NULL, *written = json_pack("{s:{s:s}}", "run", "id", "run_01");
     done->message = json_pack("{s:s, s:s}", "id", "msg_02", "content", "all of it");
     done->seq = 2;
     put(log, 1, AC_EVENT_TOKEN, NULL, "all of it");
-    assert_true(ac_event_log_closing(log, written));
+    assert_true(ac_event_log_write_closing(log, written));
     ac_event_log_append(log, done);
     ac_event_log_end(log);
     assert_true(ac_event_log_ended(log) > 0);
@@ -136,17 +136,17 @@ static void test_what_is_stored_is_told_as_it_was_noted_last(void **state)
     (void)state;
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader = ac_event_log_find(dir, "run_01");
     json_t *first = json_pack("{s:i}", "rounds", 0), *second = json_pack("{s:i}", "rounds", 3), *stored;
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     int n = 0;
-    assert_null(ac_event_log_stored(reader));
-    assert_true(ac_event_log_note_stored(log, first));
+    assert_null(ac_event_log_read_stored(reader));
+    assert_true(ac_event_log_write_stored(log, first));
     put_tokens(log, 1, 1000, "a few words of an answer"); /* the file grows */
-    stored = ac_event_log_stored(reader);
+    stored = ac_event_log_read_stored(reader);
     assert_true(json_equal(stored, first));
     json_decref(stored);
-    assert_true(ac_event_log_note_stored(log, second));
+    assert_true(ac_event_log_write_stored(log, second));
     put_tokens(log, 1001, 1, "more");
-    stored = ac_event_log_stored(reader);
+    stored = ac_event_log_read_stored(reader);
     assert_true(json_equal(stored, second));
     json_decref(stored);
     assert_int_equal(drain(reader, &cursor, &n), 1001); /* they are no events */
@@ -161,7 +161,7 @@ static void test_readers_follow_while_it_grows(void **state)
 {
     (void)state;
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader = ac_event_log_find(dir, "run_01");
-    ac_log_cursor_t cursor = {0}, late = {.after = 3000};
+    ac_event_cursor_t cursor = {0}, late = {.after = 3000};
     uint64_t seq = 0;
     int n = 0, n_late = 0;
     for (int round = 0; round < 50; round++) {
@@ -184,7 +184,7 @@ static void test_what_was_not_used_is_given_back(void **state)
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader;
     char path[AC_LOG_PATH_SIZE];
     struct stat before, after;
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     int n = 0;
     ac_event_dir_log_path(path, dir, ac_event_dir_key(dir), "run_01");
     put_tokens(log, 1, 1500, "word ");
@@ -202,7 +202,7 @@ static void test_a_log_that_is_full_is_cut(void **state)
 {
     (void)state;
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made);
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     char text[10001];
     int n = 0;
     memset(text, 'x', 10000);
@@ -229,7 +229,7 @@ static void test_damaged_files_are_no_logs(void **state)
     fseek(file, 1024, SEEK_SET);
     fwrite("\xff\xff\xff\x7f", 1, 4, file); /* the first record's length */
     fclose(file);
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     log = ac_event_log_find(dir, "run_01");
     assert_null(ac_event_log_next(log, &cursor, NULL));
     ac_event_log_close(log);
@@ -271,7 +271,7 @@ static void test_the_log_of_a_killed_process(void **state)
 {
     (void)state;
     ac_child_key_t key, children[8];
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     int n = 0;
     pid_t pid = fork_owner(&key);
     assert_true(ac_event_dir_alive(dir, key));
@@ -283,9 +283,9 @@ static void test_the_log_of_a_killed_process(void **state)
     waitpid(pid, NULL, 0);
     assert_false(ac_event_dir_alive(dir, key));
     ac_event_dir_remove(dir, key); /* not while a log is there */
-    ac_event_log_t *taken = ac_event_log_take(dir, key, "run_01");
+    ac_event_log_t *taken = ac_event_log_adopt(dir, key, "run_01");
     assert_non_null(taken);
-    assert_null(ac_event_log_take(dir, key, "run_01"));
+    assert_null(ac_event_log_adopt(dir, key, "run_01"));
     assert_true(ac_event_log_child(taken) == ac_event_dir_key(dir));
     put(taken, 301, AC_EVENT_ERROR, json_pack("{s:s}", "code", "interrupted"), "");
     assert_int_equal(drain(log, &cursor, &n), 301);
@@ -308,13 +308,13 @@ static void test_a_log_that_cannot_be_opened_now(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     few = (struct rlimit){3, limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-    assert_null(ac_event_log_take(other, ac_event_dir_key(dir), "run_01"));
+    assert_null(ac_event_log_adopt(other, ac_event_dir_key(dir), "run_01"));
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     ac_event_log_t *log = ac_event_log_find(other, "run_01");
     assert_non_null(log);
     assert_true(ac_event_log_child(log) == ac_event_dir_key(dir));
     ac_event_log_close(log);
-    log = ac_event_log_take(other, ac_event_dir_key(dir), "run_01");
+    log = ac_event_log_adopt(other, ac_event_dir_key(dir), "run_01");
     assert_non_null(log);
     ac_event_log_close(log);
     ac_event_log_unlink(other, "run_01");
@@ -328,24 +328,24 @@ static void test_who_waits_is_told(void **state)
     char text[64] = "";
     assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024, 0), APR_SUCCESS);
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader = ac_event_log_find(other, "run_01");
-    ac_event_log_tell(log, dir);
+    ac_event_watcher_notify(log, dir);
     assert_true(recv(ac_event_dir_socket(other), text, sizeof text, MSG_DONTWAIT) < 0);
-    assert_true(ac_event_log_wait(reader, ac_event_dir_key(other)));
-    assert_true(ac_event_log_wait(reader, ac_event_dir_key(other)));
-    assert_true(ac_event_log_waited(log));
-    ac_event_log_tell(log, dir);
+    assert_true(ac_event_watcher_add(reader, ac_event_dir_key(other)));
+    assert_true(ac_event_watcher_add(reader, ac_event_dir_key(other)));
+    assert_true(ac_event_watcher_any(log));
+    ac_event_watcher_notify(log, dir);
     assert_int_equal(recv(ac_event_dir_socket(other), text, sizeof text, MSG_DONTWAIT), strlen("wake run_01"));
     assert_memory_equal(text, "wake run_01", strlen("wake run_01"));
-    ac_event_log_unwait(reader, ac_event_dir_key(other));
-    assert_true(ac_event_log_waited(log));
-    ac_event_log_unwait(reader, ac_event_dir_key(other));
-    assert_false(ac_event_log_waited(log));
+    ac_event_watcher_remove(reader, ac_event_dir_key(other));
+    assert_true(ac_event_watcher_any(log));
+    ac_event_watcher_remove(reader, ac_event_dir_key(other));
+    assert_false(ac_event_watcher_any(log));
     for (ac_child_key_t key = 1; key <= 8; key++) {
-        assert_true(ac_event_log_wait(reader, key));
+        assert_true(ac_event_watcher_add(reader, key));
     }
-    assert_false(ac_event_log_wait(reader, 9)); /* the ninth child looks by itself */
-    ac_event_log_tell(log, dir);                /* and those eight do not exist */
-    assert_false(ac_event_log_waited(log));
+    assert_false(ac_event_watcher_add(reader, 9)); /* the ninth child looks by itself */
+    ac_event_watcher_notify(log, dir);             /* and those eight do not exist */
+    assert_false(ac_event_watcher_any(log));
     ac_event_log_close(reader);
     ac_event_log_close(log);
     ac_event_log_unlink(dir, "run_01");
@@ -356,12 +356,12 @@ static void test_names(void **state)
 {
     (void)state;
     char name[AC_CHILD_NAME_SIZE];
-    ac_child_name(name, 0x0000123489abcdefu);
+    ac_event_dir_child_name(name, 0x0000123489abcdefu);
     assert_string_equal(name, "c-00001234-89abcdef");
-    assert_true(ac_child_key(name) == 0x0000123489abcdefu);
-    assert_true(ac_child_key("c-1234-89abcdef") == 0 && ac_child_key("new-0000123489abcdef") == 0 &&
-                ac_child_key("..") == 0);
-    assert_true(ac_child_key("c-00001234-89abcdef-x") == 0);
+    assert_true(ac_event_dir_child_key(name) == 0x0000123489abcdefu);
+    assert_true(ac_event_dir_child_key("c-1234-89abcdef") == 0 && ac_event_dir_child_key("new-0000123489abcdef") == 0 &&
+                ac_event_dir_child_key("..") == 0);
+    assert_true(ac_event_dir_child_key("c-00001234-89abcdef-x") == 0);
     ac_event_dir_t *nowhere;
     assert_int_equal(ac_event_dir_open(&nowhere, "/nonexistent/place", 1, 0), ENOENT);
     ac_event_dir_close(nowhere);

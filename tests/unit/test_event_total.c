@@ -48,7 +48,7 @@ static apr_status_t status;
 
 static ac_event_log_t *make(ac_event_dir_t *dir, int i)
 {
-    ac_log_head_t head = {.owner = "ann"};
+    ac_event_log_header_t head = {.owner = "ann"};
     apr_cpystrn(head.run_id, id_of(i), sizeof head.run_id);
     return ac_event_log_create(dir, &head, &status);
 }
@@ -85,7 +85,7 @@ static void test_what_logs_take_and_give_back(void **state)
     }
     assert_int_equal(bytes(), TOTAL);
     assert_null(make(one, 8));
-    assert_int_equal(status, AC_LOG_OVER_TOTAL);
+    assert_int_equal(status, AC_EVENT_TOTAL_EXCEEDED);
     assert_false(is_there(one, 8));
     for (int i = 0; i < 8192 / 8 && !ac_event_log_is_cut(logs[0]); i++) { /* one cannot grow either */
         event->seq++;
@@ -111,7 +111,7 @@ static void test_the_oldest_ended_ones_go(void **state)
     (void)state;
     ac_event_total_t *total = ac_event_dir_total(one);
     ac_event_log_t *live = make(two, 100), *rests = make(one, 101);
-    ac_event_log_rest(rests, true);
+    ac_event_log_set_suspended(rests, true);
     for (int i = 0; i < 10; i++) {
         make_ended(i % 2 ? two : one, i);
     }
@@ -132,7 +132,7 @@ static void test_counted_anew(void **state)
     ac_event_total_t *total = ac_event_dir_total(two);
     make_ended(one, 1);
     make_ended(two, 2);
-    ac_event_total_take(total, 3 * 8192); /* of a child that died before it made its files */
+    ac_event_total_reserve(total, 3 * 8192); /* of a child that died before it made its files */
     ac_event_total_recount(total, top);
     assert_int_equal(bytes(), 2 * 4096);
 }
@@ -144,12 +144,12 @@ static void test_the_last_one_removes_what_has_ended(void **state)
     make_ended(one, 1);
     make_ended(two, 2);
     ac_event_log_t *live = make(one, 3), *rests = make(one, 4);
-    ac_event_log_rest(rests, true);
+    ac_event_log_set_suspended(rests, true);
     ac_event_log_close(live);
     ac_event_log_close(rests);
     snprintf(gone, sizeof gone, "%s/c-12345678-00000000", top);
     assert_int_equal(mkdir(gone, 0700), 0); /* nothing is left of its child */
-    ac_event_dir_leave(top);
+    ac_event_dir_clean(top);
     assert_true(is_there(one, 1) &&
                 is_there(two, 2)); /* both have their locks: of another server, or of the next generation */
     char paths[4][AC_LOG_PATH_SIZE];
@@ -159,11 +159,11 @@ static void test_the_last_one_removes_what_has_ended(void **state)
     }
     ac_event_dir_close(one);
     one = NULL;
-    ac_event_dir_leave(top);
+    ac_event_dir_clean(top);
     assert_int_equal(access(paths[0], F_OK), -1);
     assert_true(!access(paths[1], F_OK) && !access(paths[2], F_OK) && !access(paths[3], F_OK));
     assert_int_equal(access(gone, F_OK), -1);
-    ac_event_dir_leave("/nonexistent/place");
+    ac_event_dir_clean("/nonexistent/place");
 }
 
 int main(void)

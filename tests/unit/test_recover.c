@@ -53,7 +53,7 @@ static pid_t fork_holder(int *ptell)
     if (pid == 0) {
         ac_event_dir_t *own;
         apr_status_t status;
-        ac_log_head_t head = {EARLIER, "thread_1", "msg_1", "ann"};
+        ac_event_log_header_t head = {EARLIER, "thread_1", "msg_1", "ann"};
         if (ac_event_dir_open(&own, top, 1024 * 1024, 0) != APR_SUCCESS) {
             _exit(1);
         }
@@ -155,7 +155,7 @@ static void test_the_other_child_is_hurried(void **state)
     char text[AC_OWNER_SIZE + AC_ID_SIZE];
     ac_event_dir_t *other;
     apr_status_t status;
-    ac_log_head_t head = {EARLIER, "thread_1", "msg_1", "ann"};
+    ac_event_log_header_t head = {EARLIER, "thread_1", "msg_1", "ann"};
     assert_int_equal(ac_event_dir_open(&other, top, 1024 * 1024, 0), APR_SUCCESS);
     ac_event_log_t *log = ac_event_log_create(other, &head, &status);
     assert_non_null(log);
@@ -399,9 +399,9 @@ static void test_a_log_that_cannot_be_opened_is_not_lost(void **state)
     no_more_files();
     assert_int_equal(ac_event_log_search(&log, dir, EARLIER), EMFILE);
     assert_null(log);
-    assert_null(ac_event_log_take(dir, from, EARLIER));
+    assert_null(ac_event_log_adopt(dir, from, EARLIER));
     files_again();
-    log = ac_event_log_take(dir, from, EARLIER);
+    log = ac_event_log_adopt(dir, from, EARLIER);
     assert_non_null(log);
     ac_event_log_close(log);
     ac_event_log_unlink(dir, EARLIER);

@@ -186,7 +186,7 @@ static void open_breaker(void)
 static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
 {
     (void)state;
-    ac_lane_state_t look;
+    ac_gate_state_t look;
     open_breaker();
     first_lane.fallback = NULL;
     int n_asked = model.n_asked;
@@ -195,11 +195,11 @@ static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
     assert_int_equal(runs[0].kind, AC_MODEL_ERROR);
     assert_in_range(runs[0].retry_after, 8000000, 12000000);
     assert_int_equal(model.n_asked, n_asked);
-    ac_lane_look(engine, &the_model, &look);
+    ac_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "open");
     assert_in_range(look.retry_after, 8000000, 12000000);
     fake_pass(12000000);
-    ac_lane_look(engine, &the_model, &look);
+    ac_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "half-open");
     start_run(1);
     assert_int_equal(model.n_asked, n_asked + 1);
@@ -207,7 +207,7 @@ static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
     assert_int_equal(runs[0].kind, AC_MODEL_ERROR);
     open_well();
     say("I am back");
-    ac_lane_look(engine, &the_model, &look);
+    ac_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "closed");
     end_well();
     json_decref(close_well());
@@ -267,8 +267,8 @@ static void test_a_run_that_has_begun_asks_in_spite_of_it(void **state)
     end_well();
     json_decref(close_well());
     assert_int_equal(runs[1].type, AC_EVENT_DONE);
-    ac_lane_state_t look;
-    ac_lane_look(engine, &the_model, &look);
+    ac_gate_state_t look;
+    ac_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "closed");
 }
 

@@ -16,24 +16,24 @@ static void test_how_the_end_was_decided(void **state)
     start_new("x");
     open_well();
     say("half");
-    assert_int_equal(fate_of(run_id), AC_LOG_GOES_ON);
+    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_OPEN);
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
-    assert_int_equal(fate_of(run_id), AC_LOG_CANCELLED);
+    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CANCELLED);
     json_decref(close_well());
     start_anew();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
     open_well(); /* it has a log from here on only */
-    assert_int_equal(fate_of(run_id), AC_LOG_CANCELLED);
+    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CANCELLED);
     json_decref(close_well());
     start_anew();
     end_well();
     open_well();
-    assert_int_equal(fate_of(run_id), AC_LOG_CLOSES);
+    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING);
     json_decref(close_well());
     start_anew();
     open_well();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_STOPPING), APR_SUCCESS);
-    assert_int_equal(fate_of(run_id), AC_LOG_CLOSES); /* not at its owner's word */
+    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING); /* not at its owner's word */
     json_decref(close_well());
 }
 
@@ -42,7 +42,7 @@ static void cancel_by_log(void)
 {
     ac_event_log_t *log = ac_event_log_find(dir, run_id);
     assert_non_null(log);
-    assert_int_equal(ac_event_log_decide(log, AC_LOG_CANCELLED), AC_LOG_CANCELLED);
+    assert_int_equal(ac_event_log_decide(log, AC_LOG_OUTCOME_CANCELLED), AC_LOG_OUTCOME_CANCELLED);
     ac_event_log_close(log);
 }
 
@@ -87,7 +87,7 @@ static void test_another_child_is_too_late(void **state)
     say("all");
     end_well();
     ac_event_log_t *log = ac_event_log_find(dir, run_id);
-    assert_int_equal(ac_event_log_decide(log, AC_LOG_CANCELLED), AC_LOG_CLOSES);
+    assert_int_equal(ac_event_log_decide(log, AC_LOG_OUTCOME_CANCELLED), AC_LOG_OUTCOME_CLOSING);
     ac_event_log_close(log);
     json_t *written = close_well();
     assert_string_equal(text_at(written, "run", "status"), "completed");

@@ -6,14 +6,14 @@
 
 static void limit(int n_runs, int n_queued)
 {
-    first_lane = (ac_lane_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
+    first_lane = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
     engine->conf.max_runs = engine->queue.most = 100;
 }
 
 static void test_a_full_model_has_a_line(void **state)
 {
     (void)state;
-    ac_lane_state_t look;
+    ac_gate_state_t look;
     limit(1, 1);
     start_run(0);
     open_well();
@@ -24,7 +24,7 @@ static void test_a_full_model_has_a_line(void **state)
     assert_int_equal(runs[2].kind, AC_OVERLOADED);
     assert_true(runs[2].retry_after >= APR_USEC_PER_SEC);
     assert_int_equal(n_ops, 0); /* neither the one that waits nor the one turned away was written down */
-    ac_lane_look(engine, &the_model, &look);
+    ac_gate_state(engine, &the_model, &look);
     assert_true(look.limited);
     assert_int_equal(look.n_runs, 1);
     assert_int_equal(look.n_queued, 1);
@@ -38,7 +38,7 @@ static void test_a_full_model_has_a_line(void **state)
     end_well();
     json_decref(close_well());
     assert_int_equal(runs[1].type, AC_EVENT_DONE);
-    ac_lane_look(engine, &the_model, &look);
+    ac_gate_state(engine, &the_model, &look);
     assert_int_equal(look.n_runs + look.n_queued, 0);
 }
 
@@ -151,7 +151,7 @@ static void test_a_run_that_has_begun_does_not_wait(void **state)
     const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
     limit(1, 1);
     first_lane.fallback = &second_model;
-    second_lane = (ac_lane_conf_t){.max_runs = 1, .max_queued = 1, .wait = 5000000};
+    second_lane = (ac_gate_conf_t){.max_runs = 1, .max_queued = 1, .wait = 5000000};
     start_run(0);
     open_well();
     want_tools(calls, 1);

@@ -16,7 +16,7 @@ static void start_for(int i, const char *owner)
 /* The model's slots are what is short. */
 static void limit_model(int n_runs, int n_queued)
 {
-    first_lane = (ac_lane_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
+    first_lane = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
     engine->conf.max_runs = engine->queue.most = 100;
 }
 

@@ -12,7 +12,7 @@ static int setup_waits(void **state)
     setup(state);
     later_tool.conf = &asking_conf;
     engine->conf.approval_timeout = APPROVAL;
-    ac_engine_watch_waits(engine, NULL);
+    ac_run_approval_watch(engine, NULL);
     model_name = "fake-1";
     return 0;
 }
@@ -105,8 +105,8 @@ static void test_read_and_made_again(void **state)
     json_t *in = put_aside(), *kept = json_object_get(in, "state");
     ac_turn_t *turn = ac_turn_create(&agent, "ann", "");
     ac_run_t *run = ac_run_create(engine, turn);
-    assert_true(ac_run_state_read(run, kept));
-    json_t *again = ac_run_state_make(run, json_null());
+    assert_true(ac_run_suspended_read(run, kept));
+    json_t *again = ac_run_suspended_make(run, json_null());
     json_object_set(again, "seq", json_object_get(kept, "seq")); /* with the questions, that are asked behind it */
     json_object_del(kept, "run");                                /* what the store shows meanwhile */
     json_object_del(kept, "paid_amount");
@@ -114,7 +114,7 @@ static void test_read_and_made_again(void **state)
     assert_true(json_equal(kept, again));
     json_decref(again);
     json_decref(in);
-    ac_engine_count(run);
+    ac_run_slot_acquire(run);
     ac_run_finish(run, AC_RUN_CANCELLED, NULL, "the test is over");
     json_decref(close_well());
 }

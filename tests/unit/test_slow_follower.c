@@ -5,7 +5,7 @@
 static void take_more(visitor_t *visitor)
 {
     visitor->full = visitor->slow = false;
-    ac_follower_ready(&visitor->follower);
+    ac_follower_resume(&visitor->follower);
     fake_turn(), fake_turn(), fake_turn();
 }
 
@@ -35,7 +35,7 @@ static visitor_t *join_live(int i)
     visitor_t *visitor = follow(i, run_id, 0);
     fake_turn(), fake_turn();
     assert_string_equal(visitor->seen, "<run>a<live>");
-    assert_true(ac_follower_mark(&visitor->follower));
+    assert_true(ac_follower_checkpoint(&visitor->follower));
     return visitor;
 }
 
@@ -51,7 +51,7 @@ static void test_a_live_follower_that_is_slow(void **state)
     say("b");
     for (int i = 0; i < 3; i++) {
         assert_string_equal(visitor->seen, all[i]);
-        ac_follower_mark(&visitor->follower);
+        ac_follower_checkpoint(&visitor->follower);
         visitor->slow = true;
         if (i == 2) {
             break;
@@ -86,14 +86,14 @@ static void test_back_after_the_end(void **state)
     assert_string_equal(visitor->seen, "<run>a<live>bc<done>");
     assert_null(visitor->follower.channel);
     visitor->full = true;
-    assert_true(ac_follower_back(engine, &visitor->follower, visitor->last_seq));
+    assert_true(ac_follower_rewind(engine, &visitor->follower, visitor->last_seq));
     ac_event_log_unlink(dir, run_id);
     take_more(visitor);
     assert_string_equal(visitor->seen, "<run>a<live>bc<done>bc<done>");
     take_more(visitor);
     assert_string_equal(visitor->seen, "<run>a<live>bc<done>bc<done>");
     ac_channel_leave(&visitor->follower);
-    assert_false(ac_follower_back(engine, &visitor->follower, visitor->last_seq));
+    assert_false(ac_follower_rewind(engine, &visitor->follower, visitor->last_seq));
 }
 
 /* From any mark, by a follower that is still in the log; also the file has grown and gone since it was opened. */
@@ -117,14 +117,14 @@ static void test_back_within_the_log(void **state)
     for (int pass = 0; pass < 3; pass++) {
         visitor->seen[0] = '\0';
         visitor->full = visitor->slow = false;
-        ac_follower_ready(&visitor->follower);
+        ac_follower_resume(&visitor->follower);
         for (int i = 0; i < 6; i++) {
             fake_turn();
         }
         assert_int_equal(visitor->last_seq, 43);
         assert_memory_equal(visitor->seen, "zzz", 3);
         visitor->full = true;
-        assert_true(ac_follower_back(engine, &visitor->follower, visitor->last_seq));
+        assert_true(ac_follower_rewind(engine, &visitor->follower, visitor->last_seq));
     }
 }
 
@@ -141,19 +141,19 @@ static void test_no_way_back(void **state)
     for (int i = 0; i < 1100; i++) {
         say(piece); /* more than the log takes */
     }
-    assert_false(ac_follower_back(engine, &visitor->follower, visitor->last_seq));
+    assert_false(ac_follower_rewind(engine, &visitor->follower, visitor->last_seq));
     visitor->slow = true;
     visitor->seen[0] = '\0';
     say("live all the same");
     assert_string_equal(visitor->seen, "live all the same");
     end_well();
     json_decref(close_well());
-    assert_false(ac_follower_back(engine, &visitor->follower, visitor->last_seq));
-    ac_follower_ready(&visitor->follower);
+    assert_false(ac_follower_rewind(engine, &visitor->follower, visitor->last_seq));
+    ac_follower_resume(&visitor->follower);
     ac_follower_t nobody = {0};
-    assert_false(ac_follower_mark(&nobody));
-    assert_false(ac_follower_back(engine, &nobody, 0));
-    ac_follower_ready(&nobody);
+    assert_false(ac_follower_checkpoint(&nobody));
+    assert_false(ac_follower_rewind(engine, &nobody, 0));
+    ac_follower_resume(&nobody);
 }
 
 static void test_going_while_behind(void **state)

@@ -336,14 +336,14 @@ static void test_an_answer_that_is_stored_later(void **state)
     say("a");
     end_well();
     for (int i = 0; i <= AC_MAX_CLOSINGS; i++) {
-        assert_string_equal(visitor->seen, "<run>a");     /* nobody is told an end that may not be the end */
-        assert_int_equal(fate_of(run_id), AC_LOG_CLOSES); /* but that it is too late to cancel */
+        assert_string_equal(visitor->seen, "<run>a");              /* nobody is told an end that may not be the end */
+        assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING); /* but that it is too late to cancel */
         expect_op(AC_STORE_TURN_CLOSE);
         answer_op(NULL, AC_STORE_ERROR);
         fake_pass(10000000);
     }
     assert_int_equal(ac_engine_active(engine), 0);
-    assert_int_equal(fate_of(run_id), AC_LOG_CLOSES);
+    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING);
     json_t *closing = json_incref(expect_op(AC_STORE_TURN_CLOSE)->in);
     answer_op(json_pack("{s:O}", "message", json_object_get(closing, "message")), AC_OK);
     fake_pass(1000000);
@@ -386,15 +386,15 @@ static void test_a_run_that_goes_on_alone(void **state)
 /* The log of a run that waits for its owner's word, with what was said before. */
 static ac_event_log_t *rest(const char *id)
 {
-    ac_log_head_t head = {.owner = "ann", .thread_id = "thread_1"};
+    ac_event_log_header_t head = {.owner = "ann", .thread_id = "thread_1"};
     ac_event_t *event = ac_event_create(AC_EVENT_TOKEN, NULL, "all ", 4);
     snprintf(head.run_id, sizeof head.run_id, "%s", id);
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made);
     event->seq = 1;
     ac_event_log_append(log, event);
     ac_event_unref(event);
-    ac_event_log_rest(log, true);
-    ac_rest_note(engine, id);
+    ac_event_log_set_suspended(log, true);
+    ac_suspended_log_track(engine, id);
     return log;
 }
 
@@ -442,8 +442,8 @@ static void test_logs_that_rested(void **state)
 {
     (void)state;
     ac_event_log_t *went_on = rest("run_on"), *removed = rest("run_removed");
-    ac_rest_note(engine, "run_removed"); /* counts once */
-    ac_event_log_rest(went_on, false);
+    ac_suspended_log_track(engine, "run_removed"); /* counts once */
+    ac_event_log_set_suspended(went_on, false);
     fake_pass(76000000);
     assert_string_equal(expect_op(AC_STORE_RUN_GET)->id, "run_removed");
     answer_op(NULL, AC_NOT_FOUND);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool ac_agent_id_valid(const char *id)
+bool ac_agent_document_id_valid(const char *id)
 {
     size_t len = strlen(id);
     return len >= 1 && len <= AC_MAX_AGENT_ID && id[0] != '.' &&

@@ -12,7 +12,7 @@ const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *i
     return apr_hash_get((apr_hash_t *)registry->agents, id_or_alias, APR_HASH_KEY_STRING);
 }
 
-const ac_tool_t *ac_agent_tool(const ac_agent_t *agent, const char *name)
+const ac_tool_t *ac_registry_agent_tool(const ac_agent_t *agent, const char *name)
 {
     for (int i = 0; i < agent->n_tools; i++) {
         if (!strcmp(agent->tools[i]->id, name)) {

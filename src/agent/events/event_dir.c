@@ -17,16 +17,16 @@ struct ac_event_dir_t {
     size_t max;
     ac_child_key_t key;
     int lock_fd, socket_fd;
-    ac_event_trouble_t trouble;
+    ac_event_outage_t trouble;
     ac_event_total_t total;
 };
 
-void ac_child_name(char name[AC_CHILD_NAME_SIZE], ac_child_key_t key)
+void ac_event_dir_child_name(char name[AC_CHILD_NAME_SIZE], ac_child_key_t key)
 {
     snprintf(name, AC_CHILD_NAME_SIZE, "c-%08x-%08x", (unsigned)(key >> 32), (unsigned)key);
 }
 
-ac_child_key_t ac_child_key(const char *name)
+ac_child_key_t ac_event_dir_child_key(const char *name)
 {
     unsigned process = 0, number = 0;
     char again[AC_CHILD_NAME_SIZE];
@@ -34,7 +34,7 @@ ac_child_key_t ac_child_key(const char *name)
         return 0;
     }
     ac_child_key_t key = (ac_child_key_t)process << 32 | number;
-    ac_child_name(again, key);
+    ac_event_dir_child_name(again, key);
     return strcmp(again, name) == 0 ? key : 0;
 }
 
@@ -58,7 +58,7 @@ int ac_event_dir_socket(const ac_event_dir_t *dir)
     return dir->socket_fd;
 }
 
-ac_event_trouble_t *ac_event_dir_trouble(ac_event_dir_t *dir)
+ac_event_outage_t *ac_event_dir_outage(ac_event_dir_t *dir)
 {
     return &dir->trouble;
 }
@@ -71,7 +71,7 @@ ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir)
 static bool child_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *file)
 {
     char name[AC_CHILD_NAME_SIZE];
-    ac_child_name(name, child);
+    ac_event_dir_child_name(name, child);
     int n = snprintf(path, AC_LOG_PATH_SIZE, "%s/%s%s%s", dir->path, name, *file ? "/" : "", file);
     return n > 0 && n < AC_LOG_PATH_SIZE;
 }
@@ -114,7 +114,7 @@ int ac_event_dir_children(const ac_event_dir_t *dir, ac_child_key_t *children, i
         return -1;
     }
     while (n < max && (entry = readdir(listing)) != NULL) {
-        ac_child_key_t key = ac_child_key(entry->d_name);
+        ac_child_key_t key = ac_event_dir_child_key(entry->d_name);
         if (key) {
             children[n++] = key;
         }
@@ -233,7 +233,7 @@ static apr_status_t event_dir_make_place(const ac_event_dir_t *dir, int *plock_f
     return status;
 }
 
-apr_status_t ac_event_dir_settle(ac_event_dir_t *dir)
+apr_status_t ac_event_dir_recreate(ac_event_dir_t *dir)
 {
     int lock_fd = -1;
     apr_status_t status = ac_event_dir_make(dir->path, geteuid(), getegid());
@@ -256,7 +256,7 @@ apr_status_t ac_event_dir_settle(ac_event_dir_t *dir)
     return APR_SUCCESS;
 }
 
-bool ac_event_dir_is_there(const ac_event_dir_t *dir)
+bool ac_event_dir_exists(const ac_event_dir_t *dir)
 {
     char path[AC_LOG_PATH_SIZE];
     return child_path(path, dir, dir->key, "lock") && access(path, F_OK) == 0;
@@ -274,7 +274,7 @@ apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t m
     dir->total.most = total;
     dir->key = (ac_child_key_t)(uint32_t)getpid() << 32 | (uint32_t)ac_random();
     dir->lock_fd = dir->socket_fd = -1;
-    return ac_event_dir_settle(dir);
+    return ac_event_dir_recreate(dir);
 }
 
 void ac_event_dir_close(ac_event_dir_t *dir)

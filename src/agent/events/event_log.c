@@ -23,14 +23,14 @@ typedef struct waiting_t {
 
 typedef struct file_head_t {
     char magic[8];
-    ac_log_head_t head;
+    ac_event_log_header_t head;
     _Atomic uint64_t committed; /* bytes from the file's beginning that are whole records */
     _Atomic uint64_t seq;
     _Atomic int64_t ended;
     _Atomic uint32_t cut;
     waiting_t waiting[WAITING];
     _Atomic uint32_t rests;
-    _Atomic uint32_t fate; /* ac_log_fate_e */
+    _Atomic uint32_t fate; /* ac_log_outcome_e */
 } file_head_t;
 #define HEAD_SIZE 1024
 _Static_assert(sizeof(file_head_t) <= HEAD_SIZE, "the head has its place");
@@ -49,8 +49,8 @@ struct ac_event_log_t {
     size_t n_text; /* of the tokens appended here */
     ac_child_key_t child;
     bool owned;
-    ac_event_trouble_t *trouble; /* of an owned log */
-    ac_event_total_t *total;     /* so, too */
+    ac_event_outage_t *trouble; /* of an owned log */
+    ac_event_total_t *total;    /* so, too */
     char path[AC_LOG_PATH_SIZE];
 };
 
@@ -59,7 +59,7 @@ static size_t padded(size_t len)
     return (len + 7) & ~(size_t)7;
 }
 
-const ac_log_head_t *ac_event_log_head(const ac_event_log_t *log)
+const ac_event_log_header_t *ac_event_log_header(const ac_event_log_t *log)
 {
     return &log->file->head;
 }
@@ -84,26 +84,26 @@ bool ac_event_log_is_cut(const ac_event_log_t *log)
     return atomic_load_explicit(&log->file->cut, memory_order_acquire) != 0;
 }
 
-void ac_event_log_rest(ac_event_log_t *log, bool rests)
+void ac_event_log_set_suspended(ac_event_log_t *log, bool rests)
 {
     atomic_store(&log->file->rests, rests); /* before a look at the fate */
 }
 
-bool ac_event_log_rests(const ac_event_log_t *log)
+bool ac_event_log_is_suspended(const ac_event_log_t *log)
 {
     return atomic_load(&log->file->rests) != 0;
 }
 
-ac_log_fate_e ac_event_log_decide(ac_event_log_t *log, ac_log_fate_e fate)
+ac_log_outcome_e ac_event_log_decide(ac_event_log_t *log, ac_log_outcome_e fate)
 {
-    uint32_t there = AC_LOG_GOES_ON;
+    uint32_t there = AC_LOG_OUTCOME_OPEN;
     bool first = atomic_compare_exchange_strong(&log->file->fate, &there, (uint32_t)fate);
-    return first ? fate : (ac_log_fate_e)there;
+    return first ? fate : (ac_log_outcome_e)there;
 }
 
-ac_log_fate_e ac_event_log_fate(const ac_event_log_t *log)
+ac_log_outcome_e ac_event_log_outcome(const ac_event_log_t *log)
 {
-    return (ac_log_fate_e)atomic_load_explicit(&log->file->fate, memory_order_acquire);
+    return (ac_log_outcome_e)atomic_load_explicit(&log->file->fate, memory_order_acquire);
 }
 
 /* ---- files ---- */
@@ -145,12 +145,12 @@ void ac_event_log_close(ac_event_log_t *log)
     free(log);
 }
 
-ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *head, apr_status_t *pstatus)
+ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_header_t *head, apr_status_t *pstatus)
 {
     ac_event_log_t *log = log_alloc(dir, ac_event_dir_key(dir), head->run_id);
     log->total = ac_event_dir_total(dir);
-    if (!ac_event_total_take(log->total, FIRST_SIZE)) {
-        *pstatus = AC_LOG_OVER_TOTAL;
+    if (!ac_event_total_reserve(log->total, FIRST_SIZE)) {
+        *pstatus = AC_EVENT_TOTAL_EXCEEDED;
         ac_event_log_close(log);
         return NULL;
     }
@@ -163,12 +163,12 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_log_head_t *he
         if (fd >= 0) {
             unlink(log->path);
         }
-        ac_event_total_give(log->total, FIRST_SIZE);
+        ac_event_total_release(log->total, FIRST_SIZE);
         ac_event_log_close(log);
         return NULL;
     }
     log->owned = true;
-    log->trouble = ac_event_dir_trouble(dir);
+    log->trouble = ac_event_dir_outage(dir);
     log->file->head = *head;
     atomic_store(&log->file->committed, HEAD_SIZE);
     atomic_thread_fence(memory_order_release);
@@ -253,11 +253,11 @@ void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id)
     ac_event_dir_log_path(path, dir, ac_event_dir_key(dir), run_id);
     bool known = lstat(path, &info) == 0;
     if (unlink(path) == 0 && known) {
-        ac_event_total_give(ac_event_dir_total(dir), (size_t)info.st_size);
+        ac_event_total_release(ac_event_dir_total(dir), (size_t)info.st_size);
     }
 }
 
-ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id)
+ac_event_log_t *ac_event_log_adopt(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id)
 {
     char there[AC_LOG_PATH_SIZE], here[AC_LOG_PATH_SIZE];
     ac_event_log_t *log;
@@ -278,7 +278,7 @@ ac_event_log_t *ac_event_log_take(ac_event_dir_t *dir, ac_child_key_t from, cons
     }
     memcpy(log->path, here, sizeof log->path);
     log->child = ac_event_dir_key(dir);
-    log->trouble = ac_event_dir_trouble(dir);
+    log->trouble = ac_event_dir_outage(dir);
     log->total = ac_event_dir_total(dir);
     return log;
 }
@@ -310,8 +310,8 @@ static apr_status_t event_log_make_room(ac_event_log_t *log, size_t need)
         return APR_EGENERAL;
     }
     size_t more = size - log->size;
-    if (!ac_event_total_take(log->total, more)) {
-        return AC_LOG_OVER_TOTAL;
+    if (!ac_event_total_reserve(log->total, more)) {
+        return AC_EVENT_TOTAL_EXCEEDED;
     }
     int fd = open(log->path, O_RDWR | O_CLOEXEC);
     apr_status_t status = fd < 0 ? errno : map(log, fd, size, true);
@@ -319,7 +319,7 @@ static apr_status_t event_log_make_room(ac_event_log_t *log, size_t need)
         close(fd);
     }
     if (status != APR_SUCCESS) {
-        ac_event_total_give(log->total, more);
+        ac_event_total_release(log->total, more);
     }
     return status;
 }
@@ -344,10 +344,10 @@ static apr_status_t write_record(ac_event_log_t *log, const record_t *record, co
 
 static void event_log_cut(ac_event_log_t *log, apr_status_t status)
 {
-    ac_log_trouble_e what = status == APR_EGENERAL ? AC_LOG_AT_MAX
-        : status == AC_LOG_OVER_TOTAL              ? AC_LOG_AT_TOTAL
-                                                   : AC_LOG_NO_ROOM;
-    ac_event_trouble(log->trouble, what, status, log->file->head.run_id);
+    ac_event_outage_e what = status == APR_EGENERAL ? AC_EVENT_OUTAGE_LOG_FULL
+        : status == AC_EVENT_TOTAL_EXCEEDED         ? AC_EVENT_OUTAGE_TOTAL_FULL
+                                                    : AC_EVENT_OUTAGE_NO_SPACE;
+    ac_event_outage_begin(log->trouble, what, status, log->file->head.run_id);
     atomic_store_explicit(&log->file->cut, 1, memory_order_release);
 }
 
@@ -360,7 +360,7 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
         return;
     }
     if (event->type == AC_EVENT_DONE) {
-        payload = ac_event_done_payload(event, &len);
+        payload = ac_event_record_make_done(event, &len);
     } else if (event->type != AC_EVENT_TOKEN) {
         payload = ac_json_dump(event->data, &len);
     }
@@ -375,7 +375,7 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
     }
 }
 
-void ac_event_log_place(const ac_event_log_t *log, ac_log_cursor_t *cursor)
+void ac_event_log_position(const ac_event_log_t *log, ac_event_cursor_t *cursor)
 {
     cursor->at = atomic_load_explicit(&log->file->committed, memory_order_relaxed);
     cursor->after = atomic_load_explicit(&log->file->seq, memory_order_relaxed);
@@ -392,14 +392,14 @@ static bool write_document(ac_event_log_t *log, uint32_t type, const json_t *doc
     return fine;
 }
 
-bool ac_event_log_closing(ac_event_log_t *log, const json_t *closing)
+bool ac_event_log_write_closing(ac_event_log_t *log, const json_t *closing)
 {
-    return write_document(log, AC_LOG_CLOSING, closing);
+    return write_document(log, AC_EVENT_RECORD_CLOSING, closing);
 }
 
-bool ac_event_log_note_stored(ac_event_log_t *log, const json_t *run)
+bool ac_event_log_write_stored(ac_event_log_t *log, const json_t *run)
 {
-    return write_document(log, AC_LOG_STORED, run);
+    return write_document(log, AC_EVENT_RECORD_STORED, run);
 }
 
 void ac_event_log_end(ac_event_log_t *log)
@@ -410,7 +410,7 @@ void ac_event_log_end(ac_event_log_t *log)
     if (size < log->size && truncate(log->path, (off_t)size)) {
         ac_debug("run[%s]: log not shortened", log->file->head.run_id);
     } else if (size < log->size) {
-        ac_event_total_give(log->total, log->size - size);
+        ac_event_total_release(log->total, log->size - size);
     }
     atomic_store_explicit(&log->file->ended, apr_time_now(), memory_order_release);
 }
@@ -459,21 +459,21 @@ static const char *read_record(ac_event_log_t *log, size_t *pat, record_t *recor
     return place + sizeof *record;
 }
 
-json_t *ac_event_log_stored(ac_event_log_t *log)
+json_t *ac_event_log_read_stored(ac_event_log_t *log)
 {
     size_t at = HEAD_SIZE;
     json_t *stored = NULL;
     const char *payload;
     record_t record;
     while ((payload = read_record(log, &at, &record)) != NULL) {
-        if (record.type == AC_LOG_STORED) {
+        if (record.type == AC_EVENT_RECORD_STORED) {
             read_document(&stored, &record, payload);
         }
     }
     return stored;
 }
 
-ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json_t **pclosing)
+ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_event_cursor_t *cursor, json_t **pclosing)
 {
     if (!cursor->at) {
         cursor->at = HEAD_SIZE;
@@ -488,14 +488,14 @@ ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json
         bool terminal = record.type == AC_EVENT_DONE || record.type == AC_EVENT_ERROR;
         ac_event_t *event = NULL;
         if (record.type < AC_N_EVENTS && (terminal || record.seq > cursor->after)) {
-            event = ac_event_from_payload(record.type, payload, record.len);
+            event = ac_event_record_parse(record.type, payload, record.len);
             if (!event) {
                 return NULL;
             }
             event->seq = record.seq;
             event->at = record.at;
         }
-        if (record.type == AC_LOG_CLOSING) {
+        if (record.type == AC_EVENT_RECORD_CLOSING) {
             read_document(pclosing, &record, payload);
         }
         if (record.type == AC_EVENT_TOKEN) {
@@ -510,7 +510,7 @@ ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_log_cursor_t *cursor, json
 
 /* ---- followers elsewhere ---- */
 
-bool ac_event_log_wait(ac_event_log_t *log, ac_child_key_t child)
+bool ac_event_watcher_add(ac_event_log_t *log, ac_child_key_t child)
 {
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < WAITING; i++) {
@@ -526,7 +526,7 @@ bool ac_event_log_wait(ac_event_log_t *log, ac_child_key_t child)
     return false;
 }
 
-void ac_event_log_unwait(ac_event_log_t *log, ac_child_key_t child)
+void ac_event_watcher_remove(ac_event_log_t *log, ac_child_key_t child)
 {
     for (int i = 0; i < WAITING; i++) {
         waiting_t *waiting = &log->file->waiting[i];
@@ -542,7 +542,7 @@ void ac_event_log_unwait(ac_event_log_t *log, ac_child_key_t child)
     }
 }
 
-bool ac_event_log_waited(const ac_event_log_t *log)
+bool ac_event_watcher_any(const ac_event_log_t *log)
 {
     /* Against a follower that enters itself at this moment and has looked before: one of us two sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
@@ -554,10 +554,10 @@ bool ac_event_log_waited(const ac_event_log_t *log)
     return false;
 }
 
-void ac_event_log_tell(ac_event_log_t *log, const ac_event_dir_t *dir)
+void ac_event_watcher_notify(ac_event_log_t *log, const ac_event_dir_t *dir)
 {
     char text[AC_ID_SIZE + 8];
-    if (!ac_event_log_waited(log)) {
+    if (!ac_event_watcher_any(log)) {
         return;
     }
     for (int i = 0; i < WAITING; i++) {

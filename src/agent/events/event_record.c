@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-char *ac_event_done_payload(const ac_event_t *event, size_t *plen)
+char *ac_event_record_make_done(const ac_event_t *event, size_t *plen)
 {
     json_t *parts = json_array();
     json_array_append(parts, event->data);
@@ -29,7 +29,7 @@ static ac_event_t *read_done(uint32_t type, json_t *parts)
     return event;
 }
 
-ac_event_t *ac_event_from_payload(uint32_t type, const char *payload, size_t len)
+ac_event_t *ac_event_record_parse(uint32_t type, const char *payload, size_t len)
 {
     ac_event_t *event = NULL;
     if (type == AC_EVENT_TOKEN) {

@@ -58,7 +58,7 @@ static bool try_take(ac_event_total_t *total, size_t bytes)
     return false;
 }
 
-bool ac_event_total_take(ac_event_total_t *total, size_t bytes)
+bool ac_event_total_reserve(ac_event_total_t *total, size_t bytes)
 {
     if (!total->bytes || try_take(total, bytes)) {
         return true;
@@ -66,7 +66,7 @@ bool ac_event_total_take(ac_event_total_t *total, size_t bytes)
     return total->make_way && total->make_way(total->baton, bytes) && try_take(total, bytes);
 }
 
-void ac_event_total_give(ac_event_total_t *total, size_t bytes)
+void ac_event_total_release(ac_event_total_t *total, size_t bytes)
 {
     if (total->bytes) {
         atomic_fetch_sub(total->bytes, (int64_t)bytes);
@@ -104,7 +104,7 @@ static void see_child(int top_fd, ac_child_key_t child, see_fn *see, void *baton
 {
     char name[AC_CHILD_NAME_SIZE];
     struct dirent *entry;
-    ac_child_name(name, child);
+    ac_event_dir_child_name(name, child);
     int fd = openat(top_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
     if (fd >= 0 && !listing) {
@@ -135,7 +135,7 @@ static void see_all(int top_fd, see_fn *see, void *baton)
         close(fd);
     }
     while (listing && (entry = readdir(listing)) != NULL) {
-        ac_child_key_t key = ac_child_key(entry->d_name);
+        ac_child_key_t key = ac_event_dir_child_key(entry->d_name);
         if (key) {
             see_child(top_fd, key, see, baton);
         }
@@ -206,10 +206,10 @@ void ac_event_total_trim(ac_event_total_t *total, const char *path)
     qsort(ended.list, (size_t)ended.n, sizeof *ended.list, by_end);
     for (int i = 0; i < ended.n && ac_event_total_bytes(total) > (int64_t)(total->most / 4 * 3); i++) {
         char file[AC_CHILD_NAME_SIZE + sizeof ended.list->name], name[AC_CHILD_NAME_SIZE];
-        ac_child_name(name, ended.list[i].child);
+        ac_event_dir_child_name(name, ended.list[i].child);
         snprintf(file, sizeof file, "%s/%s", name, ended.list[i].name);
         if (unlinkat(top_fd, file, 0) == 0) {
-            ac_event_total_give(total, (size_t)ended.list[i].size);
+            ac_event_total_release(total, (size_t)ended.list[i].size);
         }
     }
     close(top_fd);
@@ -263,13 +263,13 @@ static void remove_bare(int top_fd, const char *child)
     }
 }
 
-void ac_event_dir_leave(const char *path)
+void ac_event_dir_clean(const char *path)
 {
     int top_fd = open_top(path), fd = top_fd < 0 ? -1 : dup(top_fd);
     DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *entry;
     while (listing && (entry = readdir(listing)) != NULL) {
-        ac_child_key_t key = ac_child_key(entry->d_name);
+        ac_child_key_t key = ac_event_dir_child_key(entry->d_name);
         if (!key || is_locked(top_fd, entry->d_name)) {
             continue;
         }

@@ -88,27 +88,27 @@ void ac_channel_destroy(ac_channel_t *channel)
     free(channel);
 }
 
-void ac_channel_log(ac_channel_t *channel, ac_event_log_t *log)
+void ac_channel_set_log(ac_channel_t *channel, ac_event_log_t *log)
 {
     channel->log = log;
     for (ac_follower_t *follower = log ? channel->followers : NULL; follower; follower = follower->next) {
-        ac_log_cursor_t beginning = {0};
-        apr_cpystrn(follower->run_id, ac_event_log_head(log)->run_id, sizeof follower->run_id);
+        ac_event_cursor_t beginning = {0};
+        apr_cpystrn(follower->run_id, ac_event_log_header(log)->run_id, sizeof follower->run_id);
         follower->mark = beginning;
     }
 }
 
-ac_event_log_t *ac_channel_events(const ac_channel_t *channel)
+ac_event_log_t *ac_channel_get_log(const ac_channel_t *channel)
 {
     return channel->log;
 }
 
-void ac_channel_of_tail(ac_channel_t *channel, ac_tail_t *tail)
+void ac_channel_set_tail(ac_channel_t *channel, ac_tail_t *tail)
 {
     channel->tail = tail;
 }
 
-ac_tail_t *ac_channel_tail(const ac_channel_t *channel)
+ac_tail_t *ac_channel_get_tail(const ac_channel_t *channel)
 {
     return channel->tail;
 }
@@ -124,7 +124,7 @@ uint64_t ac_channel_seq(const ac_channel_t *channel)
     return channel->seq;
 }
 
-void ac_channel_go_on(ac_channel_t *channel, uint64_t seq)
+void ac_channel_set_seq(ac_channel_t *channel, uint64_t seq)
 {
     channel->seq = seq;
 }
@@ -139,10 +139,10 @@ void ac_channel_emit(ac_channel_t *channel, ac_event_t *event)
     if (channel->log) {
         ac_event_log_append(channel->log, event);
     }
-    ac_channel_pass(channel, event);
+    ac_channel_deliver(channel, event);
 }
 
-void ac_channel_pass(ac_channel_t *channel, ac_event_t *event)
+void ac_channel_deliver(ac_channel_t *channel, ac_event_t *event)
 {
     /* A follower may leave, or make another one leave, while it is told; the cursor survives both. */
     channel->cursor = channel->followers;

@@ -9,11 +9,11 @@
 #define LOOK_EVERY apr_time_from_sec(60)
 #define LOOK_MOST 32 /* that the store is asked about in one go */
 
-typedef struct ac_rest_t {
+typedef struct ac_suspended_log_t {
     char run_id[AC_ID_SIZE];
     ac_engine_t *engine;
-    struct ac_rest_t *next;
-} ac_rest_t;
+    struct ac_suspended_log_t *next;
+} ac_suspended_log_t;
 
 static void event_rest_look(void *baton);
 
@@ -26,16 +26,16 @@ static void event_rest_set_timer(ac_engine_t *engine)
     ac_timer_set(engine->loop, &engine->rest_timer, ac_loop_now(engine->loop) + wait, event_rest_look, engine);
 }
 
-static void event_rest_append(ac_engine_t *engine, ac_rest_t *rest)
+static void event_rest_append(ac_engine_t *engine, ac_suspended_log_t *rest)
 {
     rest->next = NULL;
     *(engine->first_rest ? &engine->last_rest->next : &engine->first_rest) = rest;
     engine->last_rest = rest;
 }
 
-void ac_rest_note(ac_engine_t *engine, const char *run_id)
+void ac_suspended_log_track(ac_engine_t *engine, const char *run_id)
 {
-    ac_rest_t *rest = engine->first_rest;
+    ac_suspended_log_t *rest = engine->first_rest;
     while (rest && strcmp(rest->run_id, run_id) != 0) {
         rest = rest->next;
     }
@@ -49,23 +49,23 @@ void ac_rest_note(ac_engine_t *engine, const char *run_id)
     event_rest_set_timer(engine);
 }
 
-void ac_rest_drop_all(ac_engine_t *engine)
+void ac_suspended_log_drop_all(ac_engine_t *engine)
 {
     ac_timer_cancel(engine->loop, &engine->rest_timer);
     while (engine->first_rest) {
-        ac_rest_t *rest = engine->first_rest;
+        ac_suspended_log_t *rest = engine->first_rest;
         engine->first_rest = rest->next;
         free(rest);
     }
 }
 
 /* Its log, if it still rests here; to be written where `take`. */
-static ac_event_log_t *event_rest_find(const ac_rest_t *rest, bool take)
+static ac_event_log_t *event_rest_find(const ac_suspended_log_t *rest, bool take)
 {
     ac_event_dir_t *dir = rest->engine->dir;
     ac_child_key_t here = ac_event_dir_key(dir);
-    ac_event_log_t *log = take ? ac_event_log_take(dir, here, rest->run_id) : ac_event_log_find(dir, rest->run_id);
-    if (log && ac_event_log_child(log) == here && ac_event_log_rests(log) && !ac_event_log_ended(log)) {
+    ac_event_log_t *log = take ? ac_event_log_adopt(dir, here, rest->run_id) : ac_event_log_find(dir, rest->run_id);
+    if (log && ac_event_log_child(log) == here && ac_event_log_is_suspended(log) && !ac_event_log_ended(log)) {
         return log;
     }
     ac_event_log_close(log);
@@ -73,21 +73,21 @@ static ac_event_log_t *event_rest_find(const ac_rest_t *rest, bool take)
 }
 
 /* Who follows is told the rest by the store, as where a log broke off. */
-static void event_rest_end(const ac_rest_t *rest)
+static void event_rest_end(const ac_suspended_log_t *rest)
 {
     ac_event_log_t *log = event_rest_find(rest, true);
     if (!log) {
         return;
     }
     ac_event_log_end(log);
-    ac_event_log_tell(log, rest->engine->dir);
-    ac_log_keep(rest->engine, log);
-    ac_tails_wake(rest->engine, rest->run_id);
+    ac_event_watcher_notify(log, rest->engine->dir);
+    ac_ended_log_keep(rest->engine, log);
+    ac_tail_wake(rest->engine, rest->run_id);
 }
 
 static void event_rest_on_run(ac_store_op_t *op)
 {
-    ac_rest_t *rest = op->baton;
+    ac_suspended_log_t *rest = op->baton;
     ac_engine_t *engine = rest->engine;
     bool over = op->status == APR_SUCCESS ? !ac_record_is_active(op->out) : op->err.kind == AC_NOT_FOUND;
     ac_store_op_free(op);
@@ -103,13 +103,13 @@ static void event_rest_on_run(ac_store_op_t *op)
 static void event_rest_look(void *baton)
 {
     ac_engine_t *engine = baton;
-    ac_rest_t *rest, *past = engine->last_rest;
+    ac_suspended_log_t *rest, *past = engine->last_rest;
     for (int n = 0; n < LOOK_MOST && (rest = engine->first_rest) != NULL;) {
         engine->first_rest = rest->next;
         ac_event_log_t *log = event_rest_find(rest, false);
         bool last = rest == past;
         if (log) {
-            ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_GET, ac_event_log_head(log)->owner, rest->run_id);
+            ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_GET, ac_event_log_header(log)->owner, rest->run_id);
             if (!op) {
                 abort();
             }

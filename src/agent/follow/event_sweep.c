@@ -24,17 +24,17 @@
 
 /* ---- ended logs ---- */
 
-typedef struct ac_kept_t {
+typedef struct ac_ended_log_t {
     char run_id[AC_ID_SIZE];
     apr_time_t due; /* ac_clock */
-    struct ac_kept_t *next, *prev;
-} ac_kept_t;
+    struct ac_ended_log_t *next, *prev;
+} ac_ended_log_t;
 
 static void set_kept_timer(ac_engine_t *engine);
 
 static void drop_first(ac_engine_t *engine)
 {
-    ac_kept_t *kept = engine->first_kept;
+    ac_ended_log_t *kept = engine->first_kept;
     engine->first_kept = kept->next;
     if (kept->next) {
         kept->next->prev = NULL;
@@ -90,12 +90,12 @@ static void set_kept_timer(ac_engine_t *engine)
     ac_timer_set(engine->loop, &engine->kept_timer, engine->first_kept->due, drop_old, engine);
 }
 
-void ac_log_keep(ac_engine_t *engine, ac_event_log_t *log)
+void ac_ended_log_keep(ac_engine_t *engine, ac_event_log_t *log)
 {
-    ac_kept_t *kept = ac_alloc(sizeof *kept), *before = engine->last_kept;
+    ac_ended_log_t *kept = ac_alloc(sizeof *kept), *before = engine->last_kept;
     apr_interval_time_t past = apr_time_now() - ac_event_log_ended(log);
     apr_interval_time_t left = past < 0 ? engine->conf.log_keep : engine->conf.log_keep - past;
-    apr_cpystrn(kept->run_id, ac_event_log_head(log)->run_id, sizeof kept->run_id);
+    apr_cpystrn(kept->run_id, ac_event_log_header(log)->run_id, sizeof kept->run_id);
     kept->due = ac_loop_now(engine->loop) + (left > 0 ? left : 0);
     ac_event_log_close(log);
     while (before && before->due > kept->due) {
@@ -133,7 +133,7 @@ static void find_logs(sweep_t *sweep, ac_child_key_t child)
     char path[AC_LOG_PATH_SIZE], name[AC_CHILD_NAME_SIZE];
     struct dirent *entry;
     bool any = false;
-    ac_child_name(name, child);
+    ac_event_dir_child_name(name, child);
     snprintf(path, sizeof path, "%s/%s", ac_event_dir_path(sweep->dir), name);
     DIR *listing = opendir(path);
     while (listing && (entry = readdir(listing)) != NULL) {
@@ -219,7 +219,7 @@ static void take_found(void *baton)
     for (; sweep->next < sweep->n_found && sweep->next < end && !engine->stopping; sweep->next++) {
         const found_t *found = &sweep->found[sweep->next];
         bool last = sweep->next + 1 == sweep->n_found || found[1].child != found->child;
-        ac_recover_take(engine, found->child, found->run_id);
+        ac_recover_adopt(engine, found->child, found->run_id);
         if (last) {
             ac_event_dir_remove(engine->dir, found->child);
         }
@@ -246,8 +246,8 @@ static void start_sweep(void *baton)
 {
     ac_engine_t *engine = baton;
     sweep_t *sweep = ac_alloc(sizeof *sweep);
-    if (!ac_event_dir_is_there(engine->dir)) {
-        ac_engine_settle(engine);
+    if (!ac_event_dir_exists(engine->dir)) {
+        ac_engine_recreate_dir(engine);
     }
     if (engine->listens && !engine->watch.slot) {
         listen_to_others(engine); /* there was no room for the watch */
@@ -285,18 +285,18 @@ static void take_datagram(ac_engine_t *engine, char *text)
         *owner++ = '\0';
     }
     if (!strcmp(text, "wake")) {
-        ac_tails_wake(engine, run_id);
+        ac_tail_wake(engine, run_id);
     }
     if (!strcmp(text, "cancel") && owner) {
         cancel_ours(engine, run_id, owner);
     }
     if (!strcmp(text, "close")) {
-        ac_recover_hurry_run(engine, run_id);
+        ac_recover_retry_run(engine, run_id);
     }
     if (!strcmp(text, "left")) {
         ac_run_t *run = apr_hash_get(engine->runs, run_id, APR_HASH_KEY_STRING);
         if (run) {
-            ac_run_on_left(run);
+            ac_run_follower_left(run);
         }
     }
 }
@@ -345,10 +345,10 @@ void ac_engine_watch(ac_engine_t *engine)
     start_sweep(engine);
 }
 
-apr_status_t ac_engine_settle(ac_engine_t *engine)
+apr_status_t ac_engine_recreate_dir(ac_engine_t *engine)
 {
     ac_watch_cancel(engine->loop, &engine->watch);
-    apr_status_t status = ac_event_dir_settle(engine->dir);
+    apr_status_t status = ac_event_dir_recreate(engine->dir);
     if (engine->listens) {
         listen_to_others(engine);
     }
@@ -368,12 +368,12 @@ void ac_engine_unwatch(ac_engine_t *engine)
     ac_timer_cancel(engine->loop, &engine->sweep_timer);
     ac_timer_cancel(engine->loop, &engine->kept_timer);
     while (engine->first_kept) {
-        ac_kept_t *kept = engine->first_kept;
+        ac_ended_log_t *kept = engine->first_kept;
         engine->first_kept = kept->next;
         free(kept);
     }
     engine->last_kept = NULL;
-    ac_rest_drop_all(engine);
+    ac_suspended_log_drop_all(engine);
 }
 
 /* ---- cancel from a worker ---- */
@@ -424,9 +424,9 @@ static void ask_child(const ac_event_dir_t *dir, ac_child_key_t child, const cha
 /* The log decides at once, also where its owner stands still: the datagram only says that there is something to be read. */
 static apr_status_t decide_by_log(const ac_event_dir_t *dir, ac_event_log_t *log, const char *owner, bool goes_on)
 {
-    const ac_log_head_t *head = ac_event_log_head(log);
+    const ac_event_log_header_t *head = ac_event_log_header(log);
     const apr_status_t ended = ac_kind_row(AC_RUN_ENDED)->status;
-    bool rests = ac_event_log_rests(log);
+    bool rests = ac_event_log_is_suspended(log);
     if (strcmp(head->owner, owner) != 0) {
         return ac_kind_row(AC_NOT_FOUND)->status;
     }
@@ -436,14 +436,14 @@ static apr_status_t decide_by_log(const ac_event_dir_t *dir, ac_event_log_t *log
     if (ac_event_log_ended(log) || (!rests && !ac_event_dir_alive(dir, ac_event_log_child(log)))) {
         return ended;
     }
-    if (!goes_on && ac_event_log_fate(log) != AC_LOG_GOES_ON) {
+    if (!goes_on && ac_event_log_outcome(log) != AC_LOG_OUTCOME_OPEN) {
         return ended; /* also by an earlier cancel */
     }
-    if (ac_event_log_decide(log, AC_LOG_CANCELLED) != AC_LOG_CANCELLED) {
+    if (ac_event_log_decide(log, AC_LOG_OUTCOME_CANCELLED) != AC_LOG_OUTCOME_CANCELLED) {
         return ended;
     }
     ask_child(dir, ac_event_log_child(log), head->run_id, owner);
-    return !goes_on && ac_event_log_rests(log) ? APR_EAGAIN : APR_SUCCESS; /* put aside at this moment */
+    return !goes_on && ac_event_log_is_suspended(log) ? APR_EAGAIN : APR_SUCCESS; /* put aside at this moment */
 }
 
 apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner, bool goes_on)
@@ -476,8 +476,8 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
 apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const char *owner, json_t **pstored)
 {
     ac_event_log_t *log = engine->dir ? ac_event_log_find(engine->dir, run_id) : NULL;
-    bool fits = log && !ac_event_log_rests(log) && !strcmp(ac_event_log_head(log)->owner, owner);
-    json_t *stored = fits ? ac_event_log_stored(log) : NULL;
+    bool fits = log && !ac_event_log_is_suspended(log) && !strcmp(ac_event_log_header(log)->owner, owner);
+    json_t *stored = fits ? ac_event_log_read_stored(log) : NULL;
     ac_event_log_close(log);
     if (!stored) {
         return ac_kind_row(AC_NOT_FOUND)->status;

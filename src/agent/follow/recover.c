@@ -17,7 +17,7 @@ typedef struct waiter_t {
 typedef struct ac_recovery_t {
     ac_engine_t *engine;
     ac_event_log_t *log; /* owned */
-    ac_logged_t logged;
+    ac_recover_turn_t logged;
     bool began, asked;
     bool late;            /* its process died: the store may have closed it meanwhile */
     bool failed;          /* and is to be tried again */
@@ -33,7 +33,7 @@ static void try_now(void *baton);
 
 static const char *run_of(const ac_recovery_t *recovery)
 {
-    return ac_event_log_head(recovery->log)->run_id;
+    return ac_event_log_header(recovery->log)->run_id;
 }
 
 static void tell_waiters(ac_recovery_t *recovery)
@@ -69,7 +69,7 @@ static void unlink_recovery(ac_recovery_t *recovery)
 
 static void recovery_free(ac_recovery_t *recovery)
 {
-    ac_logged_free(&recovery->logged);
+    ac_recover_turn_free(&recovery->logged);
     ac_event_log_close(recovery->log);
     free(recovery);
 }
@@ -82,20 +82,20 @@ static void retire(ac_recovery_t *recovery)
     char run_id[AC_ID_SIZE];
     apr_cpystrn(run_id, run_of(recovery), sizeof run_id);
     ac_event_log_end(log);
-    ac_event_log_tell(log, engine->dir);
-    ac_log_keep(engine, log);
+    ac_event_watcher_notify(log, engine->dir);
+    ac_ended_log_keep(engine, log);
     recovery->log = NULL;
     unlink_recovery(recovery);
     tell_waiters(recovery);
-    ac_tails_wake(engine, run_id);
+    ac_tail_wake(engine, run_id);
     recovery_free(recovery);
     begin_next(engine);
-    ac_recover_hurry(engine);
+    ac_recover_retry_all(engine);
 }
 
 static void recover_end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
 {
-    ac_event_t *event = ac_stored_terminal(run, json_is_object(message) ? message : NULL);
+    ac_event_t *event = ac_stored_event_terminal(run, json_is_object(message) ? message : NULL);
     if (!event) {
         abort();
     }
@@ -157,7 +157,7 @@ static void hurry(ac_recovery_t *recovery)
     }
 }
 
-void ac_recover_hurry(ac_engine_t *engine)
+void ac_recover_retry_all(ac_engine_t *engine)
 {
     if (!engine->recoveries) {
         return;
@@ -177,7 +177,7 @@ static void recover_ask(ac_recovery_t *recovery, ac_store_verb_e verb, const cha
                         void (*done)(ac_store_op_t *op))
 {
     ac_engine_t *engine = recovery->engine;
-    ac_store_op_t *op = ac_store_op_create(verb, ac_event_log_head(recovery->log)->owner, id);
+    ac_store_op_t *op = ac_store_op_create(verb, ac_event_log_header(recovery->log)->owner, id);
     if (!op) {
         abort();
     }
@@ -219,7 +219,7 @@ static void recover_on_closed(ac_store_op_t *op)
                recovery->late ? "since its process had ended" : "since the store had been out of reach");
         recover_end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
-    } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_logged_interrupt(&recovery->logged)) {
+    } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_recover_turn_interrupt(&recovery->logged)) {
         close_turn(recovery); /* the thread has gone on: no answer any more, but what had been said is said */
     } else if (worth_a_retry(op)) {
         try_later(recovery, &op->err);
@@ -233,7 +233,7 @@ static void close_turn(ac_recovery_t *recovery)
 {
     json_t *in = json_copy(recovery->logged.closing);
     ac_json_put(in, "late", json_boolean(recovery->late));
-    recover_ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_head(recovery->log)->thread_id, in, recover_on_closed);
+    recover_ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_header(recovery->log)->thread_id, in, recover_on_closed);
 }
 
 static void recover_on_run(ac_store_op_t *op)
@@ -250,7 +250,7 @@ static void recover_on_run(ac_store_op_t *op)
     } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
         recover_end_with(recovery, op->out, NULL);
     } else {
-        recovery->logged.closing = ac_logged_closing(&recovery->logged, op->out, recovery->cancelled);
+        recovery->logged.closing = ac_recover_turn_closing(&recovery->logged, op->out, recovery->cancelled);
         close_turn(recovery);
     }
     ac_store_op_free(op);
@@ -274,7 +274,7 @@ static void recover_begin(ac_recovery_t *recovery)
 {
     recovery->began = true;
     recovery->engine->n_recovering++;
-    ac_logged_read(&recovery->logged, recovery->log);
+    ac_recover_turn_read(&recovery->logged, recovery->log);
     if (recovery->logged.ended) {
         retire(recovery);
     } else {
@@ -299,7 +299,7 @@ static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
     recovery->engine = engine;
     recovery->late = late;
     recovery->log = log;
-    recovery->cancelled = ac_event_log_decide(log, AC_LOG_CLOSES) == AC_LOG_CANCELLED;
+    recovery->cancelled = ac_event_log_decide(log, AC_LOG_OUTCOME_CLOSING) == AC_LOG_OUTCOME_CANCELLED;
     while (last && last->next) {
         last = last->next;
     }
@@ -312,22 +312,22 @@ static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
     begin_next(engine);
 }
 
-void ac_recover(ac_engine_t *engine, ac_event_log_t *log)
+void ac_recover_log(ac_engine_t *engine, ac_event_log_t *log)
 {
     recover(engine, log, false);
 }
 
-void ac_recover_take(ac_engine_t *engine, ac_child_key_t from, const char *run_id)
+void ac_recover_adopt(ac_engine_t *engine, ac_child_key_t from, const char *run_id)
 {
-    ac_event_log_t *log = ac_event_log_take(engine->dir, from, run_id);
+    ac_event_log_t *log = ac_event_log_adopt(engine->dir, from, run_id);
     if (!log) {
         return;
     }
     if (ac_event_log_ended(log)) {
-        ac_log_keep(engine, log);
-    } else if (ac_event_log_rests(log)) {
+        ac_ended_log_keep(engine, log);
+    } else if (ac_event_log_is_suspended(log)) {
         ac_event_log_close(log); /* it lies here until somebody goes on with its run */
-        ac_rest_note(engine, run_id);
+        ac_suspended_log_track(engine, run_id);
     } else {
         recover(engine, log, true);
     }
@@ -342,7 +342,7 @@ static ac_recovery_t *recover_find(const ac_engine_t *engine, const char *run_id
     return recovery;
 }
 
-void ac_recover_hurry_run(ac_engine_t *engine, const char *run_id)
+void ac_recover_retry_run(ac_engine_t *engine, const char *run_id)
 {
     ac_recovery_t *recovery = recover_find(engine, run_id);
     if (recovery && !recovery->began) {
@@ -369,13 +369,13 @@ static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
         return status == APR_ENOENT ? AC_RECOVER_NONE : AC_RECOVER_ELSEWHERE;
     }
     ac_child_key_t owner = ac_event_log_child(log);
-    bool open = !ac_event_log_ended(log) && !ac_event_log_rests(log) && owner != ac_event_dir_key(engine->dir);
+    bool open = !ac_event_log_ended(log) && !ac_event_log_is_suspended(log) && owner != ac_event_dir_key(engine->dir);
     ac_event_log_close(log);
     if (!open) {
         return AC_RECOVER_NONE;
     }
     if (!ac_event_dir_alive(engine->dir, owner)) {
-        ac_recover_take(engine, owner, run_id);
+        ac_recover_adopt(engine, owner, run_id);
         return recover_find(engine, run_id) ? AC_RECOVER_HERE : AC_RECOVER_ELSEWHERE;
     }
     int len = apr_snprintf(text, sizeof text, "close %s", run_id);
@@ -383,7 +383,7 @@ static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
     return AC_RECOVER_ELSEWHERE;
 }
 
-ac_recover_e ac_recover_look(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
+ac_recover_e ac_recover_find(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton)
 {
     if (!engine->dir) {
         return AC_RECOVER_NONE;
@@ -394,7 +394,7 @@ ac_recover_e ac_recover_look(ac_engine_t *engine, const char *run_id, ac_task_fn
             return where;
         }
     }
-    ac_recover_hurry_run(engine, run_id);
+    ac_recover_retry_run(engine, run_id);
     ac_recovery_t *recovery = recover_find(engine, run_id);
     if (!recovery) {
         return AC_RECOVER_ELSEWHERE; /* its log had its end, so the store has it, too */
@@ -416,7 +416,7 @@ void ac_recover_drop_all(ac_engine_t *engine)
             recovery->waiters = waiter->next;
             free(waiter);
         }
-        ac_logged_free(&recovery->logged);
+        ac_recover_turn_free(&recovery->logged);
         ac_event_log_close(recovery->log);
         free(recovery);
     }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-apr_time_t ac_stored_time(const json_t *object, const char *name)
+apr_time_t ac_stored_event_time(const json_t *object, const char *name)
 {
     const char *text = ac_json_peek_string(object, name, "");
     apr_time_exp_t parts;
@@ -49,7 +49,7 @@ static ac_event_t *terminal_error(const json_t *run)
     return event;
 }
 
-ac_event_t *ac_stored_terminal(const json_t *run, json_t *message)
+ac_event_t *ac_stored_event_terminal(const json_t *run, json_t *message)
 {
     const char *status = ac_json_peek_string(run, "status", "");
     const char *text = ac_json_peek_string(message, "content", "");
@@ -74,7 +74,7 @@ ac_event_t *ac_stored_terminal(const json_t *run, json_t *message)
 
 /* ---- what was said and done ---- */
 
-void ac_logged_free(ac_logged_t *logged)
+void ac_recover_turn_free(ac_recover_turn_t *logged)
 {
     ac_buf_free(&logged->text);
     json_decref(logged->tool_calls);
@@ -96,7 +96,7 @@ static json_t *recover_turn_find_call(const json_t *steps, const char *step_id, 
 }
 
 /* A call that was begun is one that failed until its end is found. */
-static void begin_call(ac_logged_t *logged, const ac_event_t *event)
+static void begin_call(ac_recover_turn_t *logged, const ac_event_t *event)
 {
     static const char lost[] = "the server process ended before this call did";
     json_t *step = json_object(), *call = json_object();
@@ -122,7 +122,7 @@ static void begin_call(ac_logged_t *logged, const ac_event_t *event)
     ac_parts_add_call(&logged->parts, logged->text.len, ac_json_peek_string(event->data, "call_id", ""));
 }
 
-static void recover_turn_end_call(ac_logged_t *logged, const ac_event_t *event)
+static void recover_turn_end_call(ac_recover_turn_t *logged, const ac_event_t *event)
 {
     size_t i = 0;
     json_t *step = recover_turn_find_call(logged->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
@@ -142,9 +142,9 @@ static void recover_turn_end_call(ac_logged_t *logged, const ac_event_t *event)
     }
 }
 
-void ac_logged_read(ac_logged_t *logged, ac_event_log_t *log)
+void ac_recover_turn_read(ac_recover_turn_t *logged, ac_event_log_t *log)
 {
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     ac_event_t *event;
     memset(logged, 0, sizeof *logged);
     ac_buf_init(&logged->text, AC_MAX_ANSWER);
@@ -176,7 +176,7 @@ static json_t *message_id(const char *run_id)
 }
 
 /* The model's own figures were lost with its process. */
-static json_t *guess_usage(const ac_logged_t *logged, const json_t *run)
+static json_t *guess_usage(const ac_recover_turn_t *logged, const json_t *run)
 {
     ac_usage_t usage = {.estimated = true};
     usage.prompt = ac_json_peek_int(json_object_get(run, "usage"), "prompt_tokens", 0);
@@ -185,7 +185,7 @@ static json_t *guess_usage(const ac_logged_t *logged, const json_t *run)
     return ac_record_usage(&usage);
 }
 
-static json_t *make_message(const ac_logged_t *logged, const json_t *run, const char *finish)
+static json_t *make_message(const ac_recover_turn_t *logged, const json_t *run, const char *finish)
 {
     const char *run_id = ac_json_peek_string(run, "id", "");
     size_t n_calls = json_array_size(logged->tool_calls);
@@ -220,7 +220,7 @@ static void set_interrupted(json_t *run)
     ac_json_put(run, "error", ac_record_error(&cause));
 }
 
-bool ac_logged_interrupt(ac_logged_t *logged)
+bool ac_recover_turn_interrupt(ac_recover_turn_t *logged)
 {
     json_t *run = json_object_get(logged->closing, "run"), *message = json_object_get(logged->closing, "message");
     if (!strcmp(ac_json_peek_string(run, "status", ""), "interrupted") || !json_is_object(message)) {
@@ -234,10 +234,10 @@ bool ac_logged_interrupt(ac_logged_t *logged)
     return true;
 }
 
-json_t *ac_logged_closing(ac_logged_t *logged, const json_t *run, bool cancelled)
+json_t *ac_recover_turn_closing(ac_recover_turn_t *logged, const json_t *run, bool cancelled)
 {
     json_t *closing = json_object(), *after = json_copy((json_t *)run), *step;
-    apr_time_t began = ac_stored_time(run, "created_at"), now = apr_time_now();
+    apr_time_t began = ac_stored_event_time(run, "created_at"), now = apr_time_now();
     size_t i;
     if (cancelled) {
         ac_json_put(after, "status", json_string("cancelled"));

@@ -13,7 +13,7 @@
 
 static void tail_look(void *baton);
 
-void ac_tail_again(ac_tail_t *tail, apr_interval_time_t wait)
+void ac_tail_continue(ac_tail_t *tail, apr_interval_time_t wait)
 {
     ac_loop_t *loop = tail->engine->loop;
     if (wait) {
@@ -46,7 +46,7 @@ static void leave_log(ac_tail_t *tail)
     ac_event_dir_t *dir = tail->engine->dir;
     char text[AC_ID_SIZE + 8];
     if (tail->log && tail->waiting) {
-        ac_event_log_unwait(tail->log, ac_event_dir_key(dir));
+        ac_event_watcher_remove(tail->log, ac_event_dir_key(dir));
         int len = apr_snprintf(text, sizeof text, "left %s", tail->run_id);
         if (!tail->over) {
             ac_event_dir_send(dir, ac_event_log_child(tail->log), text, (size_t)len);
@@ -68,7 +68,7 @@ static void tail_free(ac_tail_t *tail)
     ac_channel_destroy(tail->channel);
     ac_tail_stored_free(tail);
     if (run && tail->gone && !ac_channel_followers(run->channel)) {
-        ac_run_on_left(run);
+        ac_run_follower_left(run);
     }
     free(tail);
 }
@@ -78,17 +78,17 @@ static void on_empty(void *baton)
     ac_tail_t *tail = baton;
     tail->gone = true;
     tail->paused = false;
-    ac_tail_again(tail, 0);
+    ac_tail_continue(tail, 0);
 }
 
-bool ac_tail_room(ac_tail_t *tail)
+bool ac_tail_has_room(ac_tail_t *tail)
 {
     ac_follower_t *follower = ac_channel_first(tail->channel);
     tail->paused = tail->paused || (follower && follower->has_room && !follower->has_room(follower));
     return !tail->paused;
 }
 
-void ac_tail_give(ac_tail_t *tail, ac_event_t *event)
+void ac_tail_deliver(ac_tail_t *tail, ac_event_t *event)
 {
     bool terminal = event->type == AC_EVENT_DONE || event->type == AC_EVENT_ERROR;
     if (terminal) {
@@ -106,7 +106,7 @@ void ac_tail_give(ac_tail_t *tail, ac_event_t *event)
         ac_event_unref(event);
         return;
     }
-    ac_channel_pass(tail->channel, event);
+    ac_channel_deliver(tail->channel, event);
 }
 
 void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err)
@@ -124,8 +124,8 @@ void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err)
     }
     event->kind = err->kind;
     event->retry_after = err->retry_after;
-    ac_tail_give(tail, event); /* without a number: it is no event of the run */
-    ac_tail_again(tail, 0);
+    ac_tail_deliver(tail, event); /* without a number: it is no event of the run */
+    ac_tail_continue(tail, 0);
 }
 
 static void tail_refuse(ac_tail_t *tail)
@@ -138,7 +138,7 @@ static void tail_refuse(ac_tail_t *tail)
 
 /* ---- where the run is ---- */
 
-void ac_tail_say_live(ac_tail_t *tail)
+void ac_tail_report_live(ac_tail_t *tail)
 {
     if (tail->live) {
         return;
@@ -148,7 +148,7 @@ void ac_tail_say_live(ac_tail_t *tail)
     if (!event) {
         abort();
     }
-    ac_channel_pass(tail->channel, event);
+    ac_channel_deliver(tail->channel, event);
 }
 
 /* The run is in this child, and what the follower has not been told yet is still to come. */
@@ -159,7 +159,7 @@ static bool join(ac_tail_t *tail)
     if (!run || !follower || ac_channel_seq(run->channel) != tail->after) {
         return false;
     }
-    ac_tail_say_live(tail);
+    ac_tail_report_live(tail);
     if (tail->gone) {
         return false;
     }
@@ -173,11 +173,11 @@ static void without_log(ac_tail_t *tail)
 {
     const ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
     if (!run && tail->short_of_means && ++tail->n_short < SHORT_LOOKS) {
-        ac_tail_again(tail, LOOK);
+        ac_tail_continue(tail, LOOK);
         return;
     }
     if (!run) {
-        ac_tail_from_store(tail);
+        ac_tail_stored_continue(tail);
         return;
     }
     if (strcmp(run->turn->owner, tail->owner) != 0) {
@@ -193,15 +193,15 @@ static void without_log(ac_tail_t *tail)
     }
     /* Begun a moment ago, or without a log: then its past can be told only when it is stored. */
     if (ac_channel_seq(run->channel)) {
-        ac_tail_say_live(tail);
+        ac_tail_report_live(tail);
     }
-    ac_tail_again(tail, SOON);
+    ac_tail_continue(tail, SOON);
 }
 
 /* All that is told of the run comes into this log. */
 static bool goes_on(const ac_event_log_t *log)
 {
-    return !ac_event_log_ended(log) && !ac_event_log_is_cut(log) && !ac_event_log_rests(log);
+    return !ac_event_log_ended(log) && !ac_event_log_is_cut(log) && !ac_event_log_is_suspended(log);
 }
 
 static bool find_log(ac_tail_t *tail)
@@ -210,7 +210,7 @@ static bool find_log(ac_tail_t *tail)
         apr_status_t status = ac_event_log_search(&tail->log, tail->engine->dir, tail->run_id);
         tail->short_of_means = !tail->log && status != APR_ENOENT;
         /* A number of the other telling: it goes on where it began. */
-        bool is_rest = tail->log && tail->after > AC_TAIL_REST && ac_event_log_is_cut(tail->log);
+        bool is_rest = tail->log && tail->after > AC_TAIL_REMAINDER && ac_event_log_is_cut(tail->log);
         if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED && !is_rest) {
             leave_log(tail);
         }
@@ -235,8 +235,8 @@ static void lose_owner(ac_tail_t *tail)
 {
     ac_child_key_t owner = ac_event_log_child(tail->log);
     leave_log(tail);
-    ac_recover_take(tail->engine, owner, tail->run_id);
-    ac_tail_again(tail, SOON);
+    ac_recover_adopt(tail->engine, owner, tail->run_id);
+    ac_tail_continue(tail, SOON);
 }
 
 static void caught_up(ac_tail_t *tail)
@@ -248,7 +248,7 @@ static void caught_up(ac_tail_t *tail)
     }
     if (ac_event_log_ended(tail->log) && !tail->gone) {
         /* The end itself found no room in the log. */
-        ac_tail_from_store(tail);
+        ac_tail_stored_continue(tail);
         return;
     }
     if (!ac_event_dir_alive(dir, owner)) {
@@ -259,24 +259,24 @@ static void caught_up(ac_tail_t *tail)
         ac_tail_refuse_gone(tail, "its event log has not all of the run");
         return;
     }
-    ac_tail_say_live(tail);
-    if (ac_event_log_rests(tail->log) && ++tail->n_rests % STORE_LOOKS == 0) {
-        ac_tail_from_store(tail); /* another machine may have gone on with it, and ended it */
+    ac_tail_report_live(tail);
+    if (ac_event_log_is_suspended(tail->log) && ++tail->n_rests % STORE_LOOKS == 0) {
+        ac_tail_stored_continue(tail); /* another machine may have gone on with it, and ended it */
         return;
     }
     bool fresh = !tail->waiting && owner != ac_event_dir_key(dir);
     if (fresh) {
-        tail->waiting = ac_event_log_wait(tail->log, ac_event_dir_key(dir));
+        tail->waiting = ac_event_watcher_add(tail->log, ac_event_dir_key(dir));
     }
     /* Entered just now: what came before that was told to nobody here. */
-    ac_tail_again(tail, fresh && tail->waiting ? 0 : LOOK);
+    ac_tail_continue(tail, fresh && tail->waiting ? 0 : LOOK);
 }
 
 static void read_log(ac_tail_t *tail)
 {
     bool ended = ac_event_log_ended(tail->log) != 0;
     for (int i = 0; i < PART && !tail->gone && !tail->over; i++) {
-        if (!ac_tail_room(tail)) {
+        if (!ac_tail_has_room(tail)) {
             return;
         }
         ac_event_t *event = ac_event_log_next(tail->log, &tail->cursor, NULL);
@@ -284,13 +284,13 @@ static void read_log(ac_tail_t *tail)
             if (ended || !ac_event_log_ended(tail->log)) {
                 caught_up(tail);
             } else {
-                ac_tail_again(tail, 0);
+                ac_tail_continue(tail, 0);
             }
             return;
         }
-        ac_tail_give(tail, event);
+        ac_tail_deliver(tail, event);
     }
-    ac_tail_again(tail, 0);
+    ac_tail_continue(tail, 0);
 }
 
 static void tail_look(void *baton)
@@ -305,21 +305,21 @@ static void tail_look(void *baton)
     } else if (tail->over || tail->paused) {
         return;
     } else if (tail->n_events) {
-        ac_tail_from_store(tail);
+        ac_tail_stored_continue(tail);
     } else if (!find_log(tail)) {
         without_log(tail);
-    } else if (strcmp(ac_event_log_head(tail->log)->owner, tail->owner) != 0) {
+    } else if (strcmp(ac_event_log_header(tail->log)->owner, tail->owner) != 0) {
         tail_refuse(tail);
     } else {
         read_log(tail);
     }
 }
 
-void ac_tails_wake(ac_engine_t *engine, const char *run_id)
+void ac_tail_wake(ac_engine_t *engine, const char *run_id)
 {
     for (ac_tail_t *tail = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING); tail; tail = tail->next) {
         if (!tail->paused) {
-            ac_tail_again(tail, 0);
+            ac_tail_continue(tail, 0);
         }
     }
 }
@@ -335,7 +335,7 @@ static ac_tail_t *tail_create(ac_engine_t *engine, const char *run_id, const cha
     if (!tail->channel) {
         abort();
     }
-    ac_channel_of_tail(tail->channel, tail);
+    ac_channel_set_tail(tail->channel, tail);
     ac_channel_on_empty(tail->channel, on_empty, tail);
     if (first) {
         tail->prev = first;
@@ -356,21 +356,21 @@ void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, u
     tail->after = after;
     if (strcmp(follower->run_id, run_id) != 0) {
         apr_cpystrn(follower->run_id, run_id, sizeof follower->run_id);
-        follower->mark = (ac_log_cursor_t){.after = after};
+        follower->mark = (ac_event_cursor_t){.after = after};
     }
     ac_channel_follow(tail->channel, follower);
-    ac_tail_again(tail, 0);
+    ac_tail_continue(tail, 0);
 }
 
 /* ---- a follower that is slower than its run ---- */
 
-bool ac_follower_mark(ac_follower_t *follower)
+bool ac_follower_checkpoint(ac_follower_t *follower)
 {
     const ac_channel_t *channel = follower->channel;
-    const ac_tail_t *tail = channel ? ac_channel_tail(channel) : NULL;
-    const ac_event_log_t *log = channel ? ac_channel_events(channel) : NULL;
+    const ac_tail_t *tail = channel ? ac_channel_get_tail(channel) : NULL;
+    const ac_event_log_t *log = channel ? ac_channel_get_log(channel) : NULL;
     if (log) {
-        ac_event_log_place(log, &follower->mark);
+        ac_event_log_position(log, &follower->mark);
     } else if (tail && tail->log) {
         follower->mark = tail->cursor;
     } else {
@@ -383,7 +383,7 @@ bool ac_follower_mark(ac_follower_t *follower)
  * ended and whose log was removed since. */
 static ac_event_log_t *log_to_go_back(ac_engine_t *engine, const ac_follower_t *follower, uint64_t told)
 {
-    const ac_event_log_t *own = follower->channel ? ac_channel_events(follower->channel) : NULL;
+    const ac_event_log_t *own = follower->channel ? ac_channel_get_log(follower->channel) : NULL;
     bool hopeless = !engine->dir || !follower->run_id[0] ||
         (follower->channel && (!own || ac_event_log_seq(own) < told));
     ac_event_log_t *log = hopeless ? NULL : ac_event_log_find(engine->dir, follower->run_id);
@@ -394,9 +394,9 @@ static ac_event_log_t *log_to_go_back(ac_engine_t *engine, const ac_follower_t *
     return log;
 }
 
-bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t told)
+bool ac_follower_rewind(ac_engine_t *engine, ac_follower_t *follower, uint64_t told)
 {
-    ac_tail_t *tail = follower->channel ? ac_channel_tail(follower->channel) : NULL;
+    ac_tail_t *tail = follower->channel ? ac_channel_get_tail(follower->channel) : NULL;
     if (tail) {
         if (!tail->log || tail->asked || tail->n_events || ac_event_log_seq(tail->log) < told) {
             return false;
@@ -406,7 +406,7 @@ bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t tol
         if (!log) {
             return false;
         }
-        tail = tail_create(engine, follower->run_id, ac_event_log_head(log)->owner);
+        tail = tail_create(engine, follower->run_id, ac_event_log_header(log)->owner);
         tail->log = log;
         tail->live = true;
         ac_channel_move(tail->channel, follower);
@@ -418,12 +418,12 @@ bool ac_follower_back(ac_engine_t *engine, ac_follower_t *follower, uint64_t tol
     return true;
 }
 
-void ac_follower_ready(ac_follower_t *follower)
+void ac_follower_resume(ac_follower_t *follower)
 {
-    ac_tail_t *tail = follower->channel ? ac_channel_tail(follower->channel) : NULL;
+    ac_tail_t *tail = follower->channel ? ac_channel_get_tail(follower->channel) : NULL;
     if (!tail || !tail->paused) {
         return;
     }
     tail->paused = false;
-    ac_tail_again(tail, 0);
+    ac_tail_continue(tail, 0);
 }

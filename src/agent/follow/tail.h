@@ -9,7 +9,7 @@
  * the store knows nothing, is not taken for one of them. */
 #define AC_TAIL_STORED (UINT64_C(1) << 40)
 /* So have those behind the end of a log that could take no more: they are other pieces of the answer than those that were told live. */
-#define AC_TAIL_REST (UINT64_C(1) << 41)
+#define AC_TAIL_REMAINDER (UINT64_C(1) << 41)
 
 struct ac_tail_t { /* one follower's way through a run that it does not follow live */
     ac_engine_t *engine;
@@ -24,7 +24,7 @@ struct ac_tail_t { /* one follower's way through a run that it does not follow l
     bool over;           /* it has been told the end; the tail waits for its going, or its coming back */
     bool paused;         /* it has no room: nothing is done until it says that it has */
     ac_event_log_t *log; /* NULL: none was found yet */
-    ac_log_cursor_t cursor;
+    ac_event_cursor_t cursor;
     bool short_of_means; /* the last search could not open all that may be its log */
     int n_short;         /* looks since then */
     int n_rests;         /* looks at a log that rests */
@@ -40,13 +40,13 @@ struct ac_tail_t { /* one follower's way through a run that it does not follow l
 
 void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err); /* the follower is told, and that is the end */
 /* Hands an event on, or NOTHING where it is the terminal one and known; takes it. */
-void ac_tail_give(ac_tail_t *tail, ac_event_t *event);
+void ac_tail_deliver(ac_tail_t *tail, ac_event_t *event);
 /* The follower is told, once, that it waits for what is to come. It may leave by that. */
-void ac_tail_say_live(ac_tail_t *tail);
-bool ac_tail_room(ac_tail_t *tail);                            /* false: the tail is paused now */
-void ac_tail_again(ac_tail_t *tail, apr_interval_time_t wait); /* 0: in this turn of the loop */
-/* tail_stored.c: asks the store, then tells; comes back here by ac_tail_again. */
-void ac_tail_from_store(ac_tail_t *tail);
+void ac_tail_report_live(ac_tail_t *tail);
+bool ac_tail_has_room(ac_tail_t *tail);                           /* false: the tail is paused now */
+void ac_tail_continue(ac_tail_t *tail, apr_interval_time_t wait); /* 0: in this turn of the loop */
+/* tail_stored.c: asks the store, then tells; comes back here by ac_tail_continue. */
+void ac_tail_stored_continue(ac_tail_t *tail);
 /* Its follower has events of the first telling that no log has here: nobody knows how much of the answer they were. */
 bool ac_tail_is_beyond(const ac_tail_t *tail);
 void ac_tail_refuse_gone(ac_tail_t *tail, const char *why);

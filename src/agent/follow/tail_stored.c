@@ -36,7 +36,7 @@ static void tail_stored_add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
         abort();
     }
     tail->events = events;
-    event->seq = (tail->log ? AC_TAIL_REST : AC_TAIL_STORED) + (uint64_t)tail->n_events + 1;
+    event->seq = (tail->log ? AC_TAIL_REMAINDER : AC_TAIL_STORED) + (uint64_t)tail->n_events + 1;
     event->at = at;
     events[tail->n_events++] = event;
 }
@@ -54,7 +54,7 @@ static void tail_stored_add_run(ac_tail_t *tail)
     tail_stored_copy(data, "thread_id", tail->run, "thread_id");
     tail_stored_copy(data, "agent_id", tail->run, "agent_id");
     tail_stored_copy(data, "message_id", tail->first, "id");
-    tail_stored_add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_time(tail->run, "created_at"));
+    tail_stored_add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_event_time(tail->run, "created_at"));
 }
 
 static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
@@ -64,13 +64,15 @@ static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
     tail_stored_copy(start, "step_id", step, "id");
     tail_stored_copy(start, "tool", step, "tool");
     tail_stored_copy(start, "call_id", call, "id");
-    tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_START, start, NULL, 0), ac_stored_time(step, "started_at"));
+    tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_START, start, NULL, 0),
+                    ac_stored_event_time(step, "started_at"));
     tail_stored_copy(end, "step_id", step, "id");
     tail_stored_copy(end, "tool", step, "tool");
     tail_stored_copy(end, "arguments", step, "arguments");
     tail_stored_copy(end, failed ? "error" : "result", step, failed ? "error" : "result");
     tail_stored_copy(end, "latency_ms", step, "latency_ms");
-    tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_END, end, NULL, 0), ac_stored_time(step, "completed_at"));
+    tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_END, end, NULL, 0),
+                    ac_stored_event_time(step, "completed_at"));
 }
 
 /* Steps are in the order in which they ended, the message's calls in the model's. Takes the call out of calls; a new reference. */
@@ -173,7 +175,7 @@ static void add_parts(ac_tail_t *tail, json_t *parts, const char *text, size_t l
             at += n;
         }
     }
-    tail_stored_add_text(tail, text + at, len - at, ac_stored_time(tail->run, "completed_at"));
+    tail_stored_add_text(tail, text + at, len - at, ac_stored_event_time(tail->run, "completed_at"));
     json_decref(steps);
 }
 
@@ -183,7 +185,7 @@ static void make_events(ac_tail_t *tail)
     const char *text = json_is_string(content) ? json_string_value(content) : "";
     size_t len = strlen(text), told = tail->log ? tail->cursor.n_text : 0;
     json_t *parts = json_object_get(json_object_get(tail->message, "metadata"), "parts");
-    apr_time_t ended = ac_stored_time(tail->run, "completed_at");
+    apr_time_t ended = ac_stored_event_time(tail->run, "completed_at");
     if (!tail->log) {
         tail_stored_add_run(tail);
     }
@@ -196,12 +198,12 @@ static void make_events(ac_tail_t *tail)
     if (told < len) {
         tail_stored_add_text(tail, text + told, len - told, ended);
     }
-    tail_stored_add(tail, ac_stored_terminal(tail->run, tail->message), ended);
+    tail_stored_add(tail, ac_stored_event_terminal(tail->run, tail->message), ended);
 }
 
 bool ac_tail_is_beyond(const ac_tail_t *tail)
 {
-    if (tail->after > AC_TAIL_REST) {
+    if (tail->after > AC_TAIL_REMAINDER) {
         return !tail->log;
     }
     return tail->after > (tail->log ? ac_event_log_seq(tail->log) : 0) && tail->after <= AC_TAIL_STORED;
@@ -235,12 +237,12 @@ static bool tail_stored_place(ac_tail_t *tail)
 static void tail_stored_tell(ac_tail_t *tail)
 {
     while (tail->next_event < tail->n_events && !tail->gone && !tail->over) {
-        if (!ac_tail_room(tail)) {
+        if (!ac_tail_has_room(tail)) {
             return;
         }
-        ac_tail_give(tail, tail->events[tail->next_event++]);
+        ac_tail_deliver(tail, tail->events[tail->next_event++]);
     }
-    ac_tail_again(tail, 0);
+    ac_tail_continue(tail, 0);
 }
 
 /* ---- the store ---- */
@@ -271,7 +273,7 @@ static ac_tail_t *answered(ac_store_op_t *op)
         ac_err_while(&err, "reading the run");
         ac_tail_fail(tail, &err);
     } else {
-        ac_tail_again(tail, 0);
+        ac_tail_continue(tail, 0);
     }
     ac_store_op_free(op);
     return NULL;
@@ -341,9 +343,9 @@ static void tail_stored_look_again(ac_tail_t *tail)
         return;
     }
     if (!ac_tail_is_beyond(tail)) {
-        ac_tail_say_live(tail);
+        ac_tail_report_live(tail);
     }
-    ac_tail_again(tail, wait < LOOK_MOST ? wait : LOOK_MOST);
+    ac_tail_continue(tail, wait < LOOK_MOST ? wait : LOOK_MOST);
 }
 
 static void tail_stored_on_run(ac_store_op_t *op)
@@ -363,7 +365,7 @@ static void tail_stored_on_run(ac_store_op_t *op)
     }
 }
 
-void ac_tail_from_store(ac_tail_t *tail)
+void ac_tail_stored_continue(ac_tail_t *tail)
 {
     if (tail->n_events) {
         tail_stored_tell(tail);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model's circuit breaker. A model that fails most of what it is asked is left alone for a while; then one run at a time tries
  * whether it answers again. */
-#include "lane.h"
+#include "gate.h"
 
 #include <string.h>
 
@@ -102,7 +102,7 @@ static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
 
 /* ---- what a call sees of it ---- */
 
-ac_breaker_state_e ac_breaker_look(const ac_breaker_t *breaker, apr_time_t now, apr_interval_time_t *pwait)
+ac_breaker_state_e ac_breaker_state(const ac_breaker_t *breaker, apr_time_t now, apr_interval_time_t *pwait)
 {
     apr_interval_time_t wait = 0;
     ac_breaker_state_e state = breaker->state;
@@ -122,16 +122,16 @@ ac_breaker_state_e ac_breaker_look(const ac_breaker_t *breaker, apr_time_t now, 
 bool ac_breaker_allows(const ac_breaker_t *breaker, apr_time_t now, apr_interval_time_t *pwait)
 {
     apr_interval_time_t wait;
-    ac_breaker_look(breaker, now, &wait);
+    ac_breaker_state(breaker, now, &wait);
     if (pwait) {
         *pwait = wait;
     }
     return wait == 0;
 }
 
-ac_ticket_t ac_breaker_begin(ac_breaker_t *breaker, apr_time_t now)
+ac_breaker_ticket_t ac_breaker_begin(ac_breaker_t *breaker, apr_time_t now)
 {
-    ac_ticket_t ticket = {breaker->epoch, false};
+    ac_breaker_ticket_t ticket = {breaker->epoch, false};
     if (breaker->state == AC_BREAKER_OPEN && now >= breaker->reopens) {
         breaker->state = AC_BREAKER_HALF_OPEN;
         ticket.probe = true;
@@ -140,7 +140,7 @@ ac_ticket_t ac_breaker_begin(ac_breaker_t *breaker, apr_time_t now)
     return ticket;
 }
 
-void ac_breaker_answers(ac_breaker_t *breaker, ac_ticket_t *ticket, apr_time_t now)
+void ac_breaker_answered(ac_breaker_t *breaker, ac_breaker_ticket_t *ticket, apr_time_t now)
 {
     if (breaker->state <= AC_BREAKER_CLOSED || ticket->epoch != breaker->epoch) {
         return;
@@ -150,16 +150,17 @@ void ac_breaker_answers(ac_breaker_t *breaker, ac_ticket_t *ticket, apr_time_t n
     ticket->probe = false;
 }
 
-void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome_e outcome, apr_time_t now)
+void ac_breaker_end(ac_breaker_t *breaker, const ac_breaker_ticket_t *ticket, ac_breaker_result_e outcome,
+                    apr_time_t now)
 {
     int64_t calls, failures;
     if (breaker->state == AC_BREAKER_OFF || ticket->epoch != breaker->epoch) {
         return;
     }
     if (breaker->state != AC_BREAKER_CLOSED) {
-        if (outcome == AC_OUTCOME_WELL) {
+        if (outcome == AC_BREAKER_RESULT_OK) {
             breaker_close_again(breaker, now);
-        } else if (ticket->probe && outcome == AC_OUTCOME_FAILED) {
+        } else if (ticket->probe && outcome == AC_BREAKER_RESULT_FAILED) {
             ac_debug("model[%s]: the run that tried it failed", breaker->name);
             open_now(breaker, now);
         } else if (ticket->probe) {
@@ -167,25 +168,25 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_ticket_t *ticket, ac_outcome
         }
         return;
     }
-    if (outcome == AC_OUTCOME_UNTOLD) {
+    if (outcome == AC_BREAKER_RESULT_UNKNOWN) {
         return;
     }
-    count(breaker, outcome == AC_OUTCOME_FAILED, now);
+    count(breaker, outcome == AC_BREAKER_RESULT_FAILED, now);
     sum(breaker, &calls, &failures);
-    if (outcome == AC_OUTCOME_FAILED && calls >= breaker->conf->calls &&
+    if (outcome == AC_BREAKER_RESULT_FAILED && calls >= breaker->conf->calls &&
         failures * 100 >= calls * breaker->conf->failures) {
         open_first(breaker, now);
     }
 }
 
-ac_outcome_e ac_breaker_outcome(const ac_err_t *err)
+ac_breaker_result_e ac_breaker_result(const ac_err_t *err)
 {
     switch (err->kind) {
     case AC_MODEL_ERROR:
     case AC_MODEL_TIMEOUT:
     case AC_MODEL_THROTTLED:
     case AC_UPSTREAM_ERROR:
-    case AC_UPSTREAM_TIMEOUT: return AC_OUTCOME_FAILED;
-    default: return AC_OUTCOME_WELL;
+    case AC_UPSTREAM_TIMEOUT: return AC_BREAKER_RESULT_FAILED;
+    default: return AC_BREAKER_RESULT_OK;
     }
 }

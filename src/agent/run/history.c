@@ -86,7 +86,7 @@ static json_t *mark_foreign(const char *tool, const json_t *result)
 
 static json_t *what_is_told(const ac_agent_t *agent, const char *tool, const json_t *result, const char *error)
 {
-    const ac_tool_t *known = ac_agent_tool(agent, tool);
+    const ac_tool_t *known = ac_registry_agent_tool(agent, tool);
     if (error) {
         return json_pack("{s:o}", "error", ac_json_text(error));
     }

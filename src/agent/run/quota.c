@@ -50,7 +50,7 @@ void ac_quota_unref(ac_quota_t *quota)
     free(quota);
 }
 
-void ac_quota_tell(ac_quota_t *quota, const ac_takes_t *start, const ac_takes_t *takes)
+void ac_quota_publish(ac_quota_t *quota, const ac_takes_t *start, const ac_takes_t *takes)
 {
     ac_quota_fields_t *fields = ac_alloc(sizeof(*fields)), *none = NULL;
     ac_buf_init(&fields->policy, AC_MAX_HEAD);
@@ -64,7 +64,7 @@ void ac_quota_tell(ac_quota_t *quota, const ac_takes_t *start, const ac_takes_t 
     }
 }
 
-const ac_quota_fields_t *ac_quota_told(ac_quota_t *quota)
+const ac_quota_fields_t *ac_quota_fields(ac_quota_t *quota)
 {
     return quota ? atomic_load(&quota->fields) : NULL;
 }

@@ -7,7 +7,7 @@
 
 #define FROM(state) (1u << (state))
 #define LIVE \
-    (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_WAITING))
+    (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SUSPENDING))
 
 typedef struct ac_state_row_t {
     const char *name, *doing;
@@ -19,11 +19,12 @@ static const ac_state_row_t states[AC_RUN_N_STATES] = {
     [AC_RUN_QUEUED] = {"QUEUED", "waiting for a slot", 0, NULL},
     [AC_RUN_LOADING] = {"LOADING", "reading the thread",
                         FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SAVING),
-                        ac_run_enter_loading},
-    [AC_RUN_ASKING] = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING), ac_run_enter_asking},
-    [AC_RUN_CALLING] = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_enter_calling},
-    [AC_RUN_WAITING] = {"WAITING", "being put aside for its owner's word", FROM(AC_RUN_CALLING), ac_run_enter_waiting},
-    [AC_RUN_SAVING] = {"SAVING", "storing the answer", LIVE, ac_run_settle},
+                        ac_run_load_enter},
+    [AC_RUN_ASKING] = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING), ac_run_ask_enter},
+    [AC_RUN_CALLING] = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_call_enter},
+    [AC_RUN_SUSPENDING] = {"WAITING", "being put aside for its owner's word", FROM(AC_RUN_CALLING),
+                           ac_run_approval_enter},
+    [AC_RUN_SAVING] = {"SAVING", "storing the answer", LIVE, ac_run_close_continue},
     [AC_RUN_COMPLETED] = {"COMPLETED", "done", FROM(AC_RUN_SAVING), NULL},
     [AC_RUN_FAILED] = {"FAILED", "done", FROM(AC_RUN_SAVING), NULL},
     [AC_RUN_CANCELLED] = {"CANCELLED", "done", FROM(AC_RUN_SAVING), NULL},
@@ -39,7 +40,7 @@ static void note_doing(ac_run_t *run)
     }
 }
 
-bool ac_run_live(const ac_run_t *run)
+bool ac_run_is_live(const ac_run_t *run)
 {
     return (LIVE & FROM(run->state)) != 0;
 }
@@ -113,7 +114,7 @@ static void run_timer_set(ac_run_t *run)
 void ac_run_begin(void *baton)
 {
     ac_run_t *run = baton;
-    if (!ac_run_live(run)) {
+    if (!ac_run_is_live(run)) {
         return; /* cancelled while it waited for its turn in the ready list */
     }
     run->started_at = apr_time_now();
@@ -129,7 +130,7 @@ void ac_run_begin(void *baton)
     ac_run_transit(run, AC_RUN_LOADING, run->over.kind ? "not within its limits, unless it is there" : "slot free");
 }
 
-void ac_run_go_on(ac_run_t *run)
+void ac_run_resume(ac_run_t *run)
 {
     ac_timer_set(run->engine->loop, &run->run_timer, ac_loop_now(run->engine->loop) + run->engine->conf.run_timeout,
                  on_run_timeout, run);
@@ -160,20 +161,20 @@ static void drop_held(ac_run_t *run)
     run->n_held = run->held_size = 0;
 }
 
-void ac_run_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len)
+void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len)
 {
     ac_event_t *event = ac_event_create(type, data, text, len);
     if (!event) {
         abort();
     }
-    if (run->durable == AC_OPENED || run->turn->stateless) {
-        ac_run_show(run, event);
+    if (run->durable == AC_RUN_OPEN_DONE || run->turn->stateless) {
+        ac_run_event_show(run, event);
     } else {
         run_hold(run, event);
     }
 }
 
-void ac_run_release(ac_run_t *run)
+void ac_run_event_release(ac_run_t *run)
 {
     const ac_turn_t *turn = run->turn;
     json_t *data = json_object();
@@ -182,23 +183,23 @@ void ac_run_release(ac_run_t *run)
     ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(data, "message_id", ac_json_text(turn->stateless ? NULL : turn->message_id));
     ac_run_log_begin(run);
-    ac_run_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
+    ac_run_event_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
     for (int i = 0; i < run->n_held; i++) {
-        ac_run_show(run, run->held[i]);
+        ac_run_event_show(run, run->held[i]);
     }
     run->n_held = 0;
     drop_held(run);
 }
 
-void ac_run_begin_anew(ac_run_t *run)
+void ac_run_restart(ac_run_t *run)
 {
     if (run->asking) {
         ac_err_set(&run->err, AC_CANCELLED, "the thread had gone on meanwhile, so the model was asked again");
-        ac_run_stop_asking(run);
+        ac_run_ask_stop(run);
         ac_err_init(&run->err);
     }
-    ac_lane_leave(run);
-    ac_run_drop_calls(run);
+    ac_gate_leave(run);
+    ac_run_call_drop_all(run);
     drop_held(run);
     ac_buf_clear(&run->answer);
     run->round = 0;
@@ -210,7 +211,7 @@ void ac_run_begin_anew(ac_run_t *run)
 
 void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause)
 {
-    if (!ac_run_live(run)) {
+    if (!ac_run_is_live(run)) {
         return;
     }
     if (err && !run->err.kind) {
@@ -229,18 +230,18 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     }
     run->outcome = outcome;
     ac_timer_cancel(run->engine->loop, &run->run_timer);
-    ac_run_stop_asking(run);
-    ac_lane_leave(run);
+    ac_run_ask_stop(run);
+    ac_gate_leave(run);
     if (run->place.waits) {
         ac_run_queue_leave(&run->engine->queue, &run->place);
     }
     if (!run->is_admitting) {
-        ac_run_limits_end(run);
+        ac_run_limit_release(run);
     }
     if (outcome != AC_RUN_COMPLETED) {
-        ac_run_close_calls(run, "the run ended before this call did");
+        ac_run_call_close_all(run, "the run ended before this call did");
     }
-    ac_run_drop_calls(run);
+    ac_run_call_drop_all(run);
     ac_run_transit(run, AC_RUN_SAVING, cause);
 }
 
@@ -253,9 +254,9 @@ static json_t *done_data(const ac_run_t *run)
     ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(run->message, "id", NULL)));
     ac_json_put(data, "tokens_used", json_integer(run->usage.total));
     ac_json_put(data, "usage", ac_record_usage(&run->usage));
-    ac_json_put(data, "cost", ac_run_cost(run));
+    ac_json_put(data, "cost", ac_run_cost_json(run));
     ac_json_put(data, "status", json_string(run->outcome == AC_RUN_CANCELLED ? "cancelled" : "completed"));
-    ac_json_put(data, "finish_reason", json_string(ac_run_finish_reason(run)));
+    ac_json_put(data, "finish_reason", json_string(ac_run_document_finish_reason(run)));
     return data;
 }
 
@@ -323,17 +324,17 @@ static void stop_clocks(ac_run_t *run)
     ac_channel_on_empty(run->channel, NULL, NULL);
 }
 
-void ac_run_leave(ac_run_t *run)
+void ac_run_detach(ac_run_t *run)
 {
     ac_debug("run[%s] waits for its owner's word, and is left to the store", run->turn->run_id);
     stop_clocks(run);
-    ac_run_limits_end(run);
-    ac_run_log_leave(run);
-    ac_run_drop_calls(run);
+    ac_run_limit_release(run);
+    ac_run_log_suspend(run);
+    ac_run_call_drop_all(run);
     if (run->wants_cancel) {
-        ac_run_cancel_waiting(run->engine, run->turn->run_id, run->turn->owner);
+        ac_run_approval_cancel(run->engine, run->turn->run_id, run->turn->owner);
     }
-    ac_engine_forget(run);
+    ac_run_slot_release(run);
     run_free(run);
 }
 
@@ -344,7 +345,7 @@ void ac_run_end(ac_run_t *run)
     log_end(run);
     stop_clocks(run);
     if (run->unstored) {
-        ac_run_log_pending(run);
+        ac_run_log_leave_pending(run);
     }
     if (run->outcome == AC_RUN_FAILED || stopping) {
         ac_channel_emit(run->channel, error_event(run));
@@ -357,6 +358,6 @@ void ac_run_end(ac_run_t *run)
         ac_channel_emit(run->channel, event);
     }
     ac_run_log_end(run);
-    ac_engine_forget(run);
+    ac_run_slot_release(run);
     run_free(run);
 }

@@ -15,7 +15,7 @@ static void note_answer(ac_run_t *run)
         return;
     }
     run->answering = true;
-    ac_breaker_answers(&run->lane->breaker, &run->ticket, ac_loop_now(run->engine->loop));
+    ac_breaker_answered(&run->gate->breaker, &run->ticket, ac_loop_now(run->engine->loop));
 }
 
 static void fail_later(void *baton)
@@ -36,7 +36,7 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
     if (run->answer.len == run->round_start && run->round_start > 0) {
         /* What was said before the tools were called stands by itself. */
         ac_buf_add(&run->answer, "\n\n", 2);
-        ac_run_emit(run, AC_EVENT_TOKEN, NULL, "\n\n", 2);
+        ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, "\n\n", 2);
     }
     if (ac_buf_add(&run->answer, text, len) != APR_SUCCESS) {
         ac_err_set(&run->err, AC_MODEL_ERROR, "the answer is longer than %" APR_SIZE_T_FMT " bytes", run->answer.max);
@@ -44,14 +44,14 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
         ac_ready_set(run->engine->loop, &run->ready, fail_later, run);
         return;
     }
-    ac_run_emit(run, AC_EVENT_TOKEN, NULL, text, len);
+    ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, text, len);
 }
 
 static void run_ask_on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     ac_run_t *run = baton;
     note_answer(run);
-    ac_run_call_at(run, index, id, name);
+    ac_run_call_get(run, index, id, name);
 }
 
 static void run_ask_on_tool_args(void *baton, int index, const char *fragment, size_t len)
@@ -67,10 +67,10 @@ static void run_ask_on_tool_args(void *baton, int index, const char *fragment, s
     char *text = strndup(fragment, len);
     ac_json_put(data, "arguments_delta", ac_json_text(text));
     free(text);
-    ac_run_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
+    ac_run_event_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
 }
 
-int64_t ac_run_estimate_prompt(const ac_run_t *run)
+int64_t ac_run_cost_estimate_prompt(const ac_run_t *run)
 {
     char *text = ac_json_dump(run->messages, NULL);
     int64_t tokens = ac_history_estimate(text);
@@ -93,7 +93,7 @@ static void add_usage(ac_run_t *run, const ac_model_end_t *end)
     } else if (run->answering || end->status == APR_SUCCESS || end->status == APR_EINTR) {
         /* Also a round that was cut or cancelled has cost something, before its first token what was asked; the model's own figures
          * come last, so there are none. */
-        sum->prompt += ac_run_estimate_prompt(run);
+        sum->prompt += ac_run_cost_estimate_prompt(run);
         sum->completion += (int64_t)(run->answer.len - run->round_start + 3) / 4;
         for (int i = 0; i < end->n_calls; i++) {
             sum->completion += ac_history_estimate(end->calls[i].arguments);
@@ -106,7 +106,7 @@ static void add_usage(ac_run_t *run, const ac_model_end_t *end)
 /* What was used since the last model failed; with it, what the models before have cost is kept in the run. */
 static json_t *cost_since(const ac_run_t *run)
 {
-    const ac_model_t *model = run->lane ? run->lane->model : run->agent->model;
+    const ac_model_t *model = run->gate ? run->gate->model : run->agent->model;
     ac_usage_t usage = run->usage;
     usage.prompt -= run->paid.prompt;
     usage.cached -= run->paid.cached;
@@ -114,9 +114,9 @@ static json_t *cost_since(const ac_run_t *run)
     return ac_record_cost(&usage, &model->conf->price);
 }
 
-json_t *ac_run_cost(const ac_run_t *run)
+json_t *ac_run_cost_json(const ac_run_t *run)
 {
-    if (!run->agent || run->unpriced || (!run->lane && !run->agent->model)) {
+    if (!run->agent || run->unpriced || (!run->gate && !run->agent->model)) {
         return json_null();
     }
     json_t *cost = cost_since(run), *amount = json_object_get(cost, "amount");
@@ -126,7 +126,7 @@ json_t *ac_run_cost(const ac_run_t *run)
     return cost;
 }
 
-void ac_run_pay(ac_run_t *run)
+void ac_run_cost_commit(ac_run_t *run)
 {
     json_t *cost = cost_since(run);
     if (run->usage.total > run->paid.total && json_is_null(cost)) {
@@ -163,7 +163,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
         return;
     }
     for (int i = 0; i < end->n_calls; i++) {
-        ac_call_t *call = ac_run_call_at(run, i, end->calls[i].id, end->calls[i].name);
+        ac_call_t *call = ac_run_call_get(run, i, end->calls[i].id, end->calls[i].name);
         json_decref(call->arguments);
         ac_err_t bad;
         ac_err_init(&bad);
@@ -176,39 +176,40 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
 }
 
 /* A call has ended, of itself or not: told to the breaker, and kept as a step. */
-static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_outcome_e outcome)
+static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result_e outcome)
 {
-    ac_breaker_end(&run->lane->breaker, &run->ticket, outcome, ac_loop_now(run->engine->loop));
+    ac_breaker_end(&run->gate->breaker, &run->ticket, outcome, ac_loop_now(run->engine->loop));
     add_usage(run, end);
-    ac_run_spend(run);
-    ac_run_note_model_step(run, end);
+    ac_run_limit_spend(run);
+    ac_run_document_add_model_step(run, end);
 }
 
 /* Whether another model could do better. Not where the request itself is refused, or has been answered in part. */
 static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
 {
-    return run->lane->conf->fallback && !run->answering && !run->err.kind &&
-        (err->kind == AC_MODEL_REFUSED || err->kind == AC_OVERLOADED || ac_breaker_outcome(err) == AC_OUTCOME_FAILED);
+    return run->gate->conf->fallback && !run->answering && !run->err.kind &&
+        (err->kind == AC_MODEL_REFUSED || err->kind == AC_OVERLOADED ||
+         ac_breaker_result(err) == AC_BREAKER_RESULT_FAILED);
 }
 
 /* On to the model that stands in for this one. */
 static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
 {
-    const ac_model_t *next = run->lane->conf->fallback;
+    const ac_model_t *next = run->gate->conf->fallback;
     if (asked) {
         run->trouble = *err;
         ac_log(AC_M542, err->status,
                "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
                "instead",
-               run->turn->run_id, run->turn->request_id, run->lane->model->id, ac_kind_row(err->kind)->code,
+               run->turn->run_id, run->turn->request_id, run->gate->model->id, ac_kind_row(err->kind)->code,
                err->detail, err->http_status, err->upstream_id[0] ? err->upstream_id : "-", next->id);
     } else {
-        ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->lane->model->id,
+        ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->gate->model->id,
                  err->detail, next->id);
     }
-    ac_lane_leave(run);
-    ac_run_pay(run);
-    run->lane = ac_lane_of(run->engine, next);
+    ac_gate_leave(run);
+    ac_run_cost_commit(run);
+    run->gate = ac_gate_get(run->engine, next);
     apr_cpystrn(run->model, next->id, sizeof run->model);
 }
 
@@ -219,11 +220,11 @@ static void run_ask_on_end(void *baton, const ac_model_end_t *end)
     if (end->model[0]) {
         apr_cpystrn(run->model, end->model, sizeof run->model);
     }
-    note_end(run, end, ac_breaker_outcome(&end->err));
+    note_end(run, end, ac_breaker_result(&end->err));
     run->finish = end->finish;
     if (end->status != APR_SUCCESS && may_stand_in(run, &end->err)) {
         fall_back(run, &end->err, true);
-        ac_run_seek(run);
+        ac_run_ask_try(run);
     } else if (end->status != APR_SUCCESS) {
         if (end->err.kind == AC_CONTENT_FILTERED) {
             run->finish = AC_FINISH_CONTENT_FILTER;
@@ -257,16 +258,16 @@ static void run_ask_open_once(ac_run_t *run)
     }
     run->opened = true;
     if (run->turn->stateless) {
-        ac_run_release(run);
+        ac_run_event_release(run);
     } else {
-        ac_run_open(run);
+        ac_run_open_write(run);
     }
 }
 
 static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
 {
     const ac_agent_t *agent = run->agent;
-    const ac_model_t *model = run->lane->model;
+    const ac_model_t *model = run->gate->model;
     run_ask_open_once(run);
     run->answering = false;
     run->asked = ac_clock();
@@ -283,7 +284,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     if (status != APR_SUCCESS) {
         ac_model_end_t end = {.status = status, .finish = AC_FINISH_NONE, .err = *err};
         run->asking = NULL;
-        note_end(run, &end, ac_breaker_outcome(err));
+        note_end(run, &end, ac_breaker_result(err));
     }
     return status;
 }
@@ -295,7 +296,7 @@ static void run_ask_give_up(ac_run_t *run, const ac_err_t *err, bool asked)
     ac_run_finish(run, AC_RUN_FAILED, !asked && run->trouble.kind ? &run->trouble : err, "model not asked");
 }
 
-void ac_run_seek(void *baton)
+void ac_run_ask_try(void *baton)
 {
     ac_run_t *run = baton;
     if (run->state != AC_RUN_ASKING || run->asking) {
@@ -304,55 +305,55 @@ void ac_run_seek(void *baton)
     for (;;) {
         ac_err_t err;
         ac_err_init(&err);
-        ac_way_e way = ac_lane_enter(run, run->round > 1, &err);
-        if (way == AC_WAY_LINE) {
+        ac_gate_e way = ac_gate_enter(run, run->round > 1, &err);
+        if (way == AC_GATE_QUEUED) {
             return;
         }
-        if (way == AC_WAY_FREE && run_ask_model(run, &err) == APR_SUCCESS) {
+        if (way == AC_GATE_ADMITTED && run_ask_model(run, &err) == APR_SUCCESS) {
             return;
         }
         if (!may_stand_in(run, &err)) {
-            run_ask_give_up(run, &err, way == AC_WAY_FREE);
+            run_ask_give_up(run, &err, way == AC_GATE_ADMITTED);
             return;
         }
-        fall_back(run, &err, way == AC_WAY_FREE);
+        fall_back(run, &err, way == AC_GATE_ADMITTED);
     }
 }
 
-void ac_run_waited(ac_run_t *run, const ac_err_t *err)
+void ac_run_ask_rejected(ac_run_t *run, const ac_err_t *err)
 {
     if (may_stand_in(run, err)) {
         fall_back(run, err, false);
-        ac_run_seek(run);
+        ac_run_ask_try(run);
     } else {
         run_ask_give_up(run, err, false);
     }
 }
 
-void ac_run_enter_asking(ac_run_t *run)
+void ac_run_ask_enter(ac_run_t *run)
 {
-    if (!run->lane) {
-        run->lane = ac_lane_of(run->engine, run->agent->model);
+    if (!run->gate) {
+        run->gate = ac_gate_get(run->engine, run->agent->model);
     }
     ac_err_init(&run->trouble);
     run->answering = false;
     run->round_start = run->answer.len;
-    /* ac_run_seek() follows once the turn is open. */
+    /* ac_run_ask_try() follows once the turn is open. */
     if (run->overtaken && !run->opened) {
         run_ask_open_once(run);
     } else {
-        ac_run_seek(run);
+        ac_run_ask_try(run);
     }
 }
 
-void ac_run_stop_asking(ac_run_t *run)
+void ac_run_ask_stop(ac_run_t *run)
 {
     if (!run->asking) {
         return;
     }
-    run->lane->model->vt->cancel(run->asking);
+    run->gate->model->vt->cancel(run->asking);
     run->asking = NULL;
     /* The model's figures are lost with the rest of its answer; what is known of the round is kept. */
     ac_model_end_t end = {.status = APR_EINTR, .finish = AC_FINISH_NONE, .err = run->err};
-    note_end(run, &end, run->answering ? AC_OUTCOME_WELL : AC_OUTCOME_UNTOLD);
+    note_end(run, &end, run->answering ? AC_BREAKER_RESULT_OK : AC_BREAKER_RESULT_UNKNOWN);
 }

@@ -35,7 +35,7 @@ static char *unique_id(const ac_run_t *run, const char *id)
     return strdup(id);
 }
 
-ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *name)
+ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name)
 {
     if (index >= run->n_calls) {
         ac_call_t **calls = realloc(run->calls, ((size_t)index + 1) * sizeof *calls);
@@ -58,7 +58,7 @@ ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *
         abort();
     }
     call->arguments = json_object();
-    call->tool = ac_agent_tool(run->agent, name);
+    call->tool = ac_registry_agent_tool(run->agent, name);
     call->started = ac_clock();
     call->started_at = apr_time_now();
     call->at = run->answer.len;
@@ -68,7 +68,7 @@ ac_call_t *ac_run_call_at(ac_run_t *run, int index, const char *id, const char *
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "call_id", ac_json_text(call->id));
     call->traced = true;
-    ac_run_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
+    ac_run_event_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
     return call;
 }
 
@@ -82,7 +82,7 @@ static json_t *call_result_json(const ac_call_t *call)
     return call->result ? json_incref(call->result) : json_null();
 }
 
-json_t *ac_run_step_json(const ac_run_t *run, const ac_call_t *call)
+json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
 {
     const char *approval = call->waits ? "required" : call->refusal ? "refused" : call->approved ? "approved" : NULL;
     json_t *step = json_object();
@@ -118,11 +118,11 @@ static void record(ac_run_t *run, const ac_call_t *call)
         ac_json_put(data, "result", call_result_json(call));
     }
     ac_json_put(data, "latency_ms", json_integer(apr_time_as_msec(call->took)));
-    ac_run_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
+    ac_run_event_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
     if (!run->steps) {
         run->steps = json_array();
     }
-    json_array_append_new(run->steps, ac_run_step_json(run, call));
+    json_array_append_new(run->steps, ac_run_document_step(run, call));
 }
 
 /* The round's calls as the message shows them: in the model's own order, whichever came first. */
@@ -177,7 +177,7 @@ static void next_round(ac_run_t *run)
                               ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
     }
     keep_calls(run);
-    ac_run_drop_calls(run);
+    ac_run_call_drop_all(run);
     ac_run_transit(run, AC_RUN_ASKING, "tools answered");
 }
 
@@ -190,7 +190,7 @@ static void calls_moved(ac_run_t *run)
     if (run->n_open_calls == 0) {
         next_round(run);
     } else {
-        ac_run_transit(run, AC_RUN_WAITING, "its owner is asked");
+        ac_run_transit(run, AC_RUN_SUSPENDING, "its owner is asked");
     }
 }
 
@@ -359,7 +359,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     return status;
 }
 
-void ac_run_enter_calling(ac_run_t *run)
+void ac_run_call_enter(ac_run_t *run)
 {
     run->n_open_calls = run->n_waiting_calls = 0;
     run->calls_begun = false;
@@ -367,12 +367,12 @@ void ac_run_enter_calling(ac_run_t *run)
         run->n_open_calls += !run->calls[i]->done;
     }
     /* What a tool does cannot be taken back, and a turn that is not stored may yet be refused or begun anew. */
-    if (run->durable == AC_OPENED || run->turn->stateless) {
-        ac_run_begin_calls(run);
+    if (run->durable == AC_RUN_OPEN_DONE || run->turn->stateless) {
+        ac_run_call_begin_all(run);
     }
 }
 
-void ac_run_begin_calls(ac_run_t *run)
+void ac_run_call_begin_all(ac_run_t *run)
 {
     for (int i = 0; i < run->n_calls; i++) {
         ac_call_t *call = run->calls[i];
@@ -394,7 +394,7 @@ void ac_run_begin_calls(ac_run_t *run)
     calls_moved(run);
 }
 
-void ac_run_close_calls(ac_run_t *run, const char *error)
+void ac_run_call_close_all(ac_run_t *run, const char *error)
 {
     run->calls_begun = false; /* call_end shall not think the round is over */
     for (int i = 0; i < run->n_calls; i++) {
@@ -409,7 +409,7 @@ void ac_run_close_calls(ac_run_t *run, const char *error)
     }
 }
 
-void ac_run_drop_calls(ac_run_t *run)
+void ac_run_call_drop_all(ac_run_t *run)
 {
     for (int i = 0; i < run->n_calls; i++) {
         ac_call_t *call = run->calls[i];

@@ -25,7 +25,7 @@ static const ac_model_t *find_unpriced(const ac_run_t *run)
         priced = !json_is_null(cost);
         json_decref(cost);
         if (priced) {
-            model = ac_lane_of(run->engine, model)->conf->fallback;
+            model = ac_gate_get(run->engine, model)->conf->fallback;
         }
     }
     return model;
@@ -36,7 +36,7 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
 {
     const ac_agent_t *agent = run->agent;
     char *tools = agent->tools_json ? ac_json_dump(agent->tools_json, NULL) : NULL;
-    ac_usage_t usage = {.prompt = ac_run_estimate_prompt(run) + ac_history_estimate(tools),
+    ac_usage_t usage = {.prompt = ac_run_cost_estimate_prompt(run) + ac_history_estimate(tools),
                         .completion = agent->max_tokens ? agent->max_tokens : AC_RESERVED_ANSWER};
     json_t *cost = ac_record_cost(&usage, &agent->model->conf->price);
     free(tools);
@@ -143,26 +143,26 @@ static void on_begun(void *baton, apr_status_t status, const ac_err_t *err)
     run->n_ops--;
     if (status != APR_SUCCESS) {
         if (err->kind == AC_RATE_LIMITED) {
-            ac_quota_tell(run->turn->quota, run->counted, NULL);
+            ac_quota_publish(run->turn->quota, run->counted, NULL);
         }
         free(run->counted);
         run->counted = NULL;
         run->over = *err;
     }
     if (run->state == AC_RUN_QUEUED) {
-        ac_engine_admit(run);
+        ac_run_slot_admit(run);
     } else {
-        ac_run_settle(run); /* it was cancelled meanwhile */
+        ac_run_close_continue(run); /* it was cancelled meanwhile */
     }
 }
 
-void ac_run_count(ac_run_t *run)
+void ac_run_limit_count(ac_run_t *run)
 {
     ac_err_t err;
     bool counts = run->engine->counters && run->turn->quota;
     run->counted = counts ? want_start(run) : NULL;
     if (!run->counted) {
-        ac_engine_admit(run);
+        ac_run_slot_admit(run);
         return;
     }
     ac_err_init(&err);
@@ -173,7 +173,7 @@ void ac_run_count(ac_run_t *run)
     }
 }
 
-void ac_run_uncount(ac_run_t *run)
+void ac_run_limit_uncount(ac_run_t *run)
 {
     if (run->counted) {
         ac_counters_release(run->engine->counters, run->counted);
@@ -194,15 +194,15 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
     run->n_ops--;
     run->is_admitting = false;
     if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) {
-        ac_quota_tell(run->turn->quota, run->counted, run->takes);
+        ac_quota_publish(run->turn->quota, run->counted, run->takes);
     }
     if (status != APR_SUCCESS) {
         free(run->takes);
         run->takes = NULL;
     }
     if (run->state != AC_RUN_LOADING) {
-        ac_run_limits_end(run);
-        ac_run_settle(run);
+        ac_run_limit_release(run);
+        ac_run_close_continue(run);
     } else if (status != APR_SUCCESS) {
         run_limit_refuse(run, err);
     } else {
@@ -210,7 +210,7 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
     }
 }
 
-void ac_run_admit(ac_run_t *run, const char *cause)
+void ac_run_limit_admit(ac_run_t *run, const char *cause)
 {
     int64_t amounts[AC_N_MEASURES];
     bool cost = false;
@@ -219,7 +219,7 @@ void ac_run_admit(ac_run_t *run, const char *cause)
     /* A run that starts again keeps what it reserved the first time. */
     if (run->takes || !run->engine->counters || !run->turn->quota || !has_any(run)) {
         if (run->counted) {
-            ac_quota_tell(run->turn->quota, run->counted, NULL);
+            ac_quota_publish(run->turn->quota, run->counted, NULL);
         }
         ac_run_transit(run, AC_RUN_ASKING, cause);
         return;
@@ -248,13 +248,13 @@ void ac_run_admit(ac_run_t *run, const char *cause)
 
 /* ---- with each answer, and at the end ---- */
 
-void ac_run_spend(ac_run_t *run)
+void ac_run_limit_spend(ac_run_t *run)
 {
     if (!run->takes) {
         return;
     }
     ac_counters_t *counters = run->engine->counters;
-    json_t *cost = ac_run_cost(run);
+    json_t *cost = ac_run_cost_json(run);
     int64_t spent = money(json_number_value(json_object_get(cost, "amount"))), tokens = run->usage.total;
     json_decref(cost);
     ac_counters_spend(counters, run->takes, AC_LIMIT_TOKENS, tokens - run->spent_tokens);
@@ -263,7 +263,7 @@ void ac_run_spend(ac_run_t *run)
     run->spent_cost = spent > run->spent_cost ? spent : run->spent_cost;
 }
 
-void ac_run_limits_end(ac_run_t *run)
+void ac_run_limit_release(ac_run_t *run)
 {
     if (run->takes) {
         ac_counters_release(run->engine->counters, run->takes);
@@ -293,8 +293,8 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     if (run->state != AC_RUN_SAVING) {
         return;
     }
-    ac_run_limits_end(run);
-    ac_run_settle(run);
+    ac_run_limit_release(run);
+    ac_run_close_continue(run);
 }
 
 static void take_again(ac_run_t *run, ac_takes_t *takes, ac_takes_t **pmine)
@@ -314,10 +314,10 @@ static void take_again(ac_run_t *run, ac_takes_t *takes, ac_takes_t **pmine)
     }
 }
 
-void ac_run_limits_again(ac_run_t *run)
+void ac_run_limit_resume(ac_run_t *run)
 {
     static const int64_t itself[AC_N_MEASURES] = {[AC_LIMIT_STREAMS] = 1, [AC_LIMIT_RUNS] = 1};
-    json_t *spent = ac_run_cost(run);
+    json_t *spent = ac_run_cost_json(run);
     bool cost = false;
     run->spent_tokens = run->usage.total;
     run->spent_cost = money(json_number_value(json_object_get(spent, "amount")));

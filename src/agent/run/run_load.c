@@ -8,7 +8,7 @@
 #define RELOAD_WAIT apr_time_from_msec(200) /* while another child closes the turn before ours */
 #define BUSY_RETRY apr_time_from_sec(1)
 
-void ac_run_refuse_busy(ac_err_t *err, const char *run_id)
+void ac_run_load_refuse_busy(ac_err_t *err, const char *run_id)
 {
     ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread has an active run: %s", run_id ? run_id : "its id is not known");
 }
@@ -58,7 +58,7 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
     if (!run->messages) {
         abort();
     }
-    ac_run_admit(run, cause);
+    ac_run_limit_admit(run, cause);
 }
 
 static bool waited_long(const ac_run_t *run)
@@ -75,7 +75,7 @@ static void on_key(ac_store_op_t *op)
     ac_err_t err = op->err;
     run->n_ops--;
     if (run->state == AC_RUN_LOADING && same) {
-        ac_run_attach(run, run_id);
+        ac_run_follower_attach(run, run_id);
     } else if (run->state == AC_RUN_LOADING) {
         if (err.kind == AC_NOT_FOUND) {
             ac_err_init(&err);
@@ -87,11 +87,11 @@ static void on_key(ac_store_op_t *op)
         } else if (!err.kind && waited_long(run)) {
             refuse_early(&err);
         } else if (!err.kind) {
-            ac_run_refuse_busy(&err, NULL);
+            ac_run_load_refuse_busy(&err, NULL);
         }
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread busy");
     } else {
-        ac_run_settle(run);
+        ac_run_close_continue(run);
     }
     ac_store_op_free(op);
 }
@@ -110,15 +110,15 @@ static void load_again(void *baton)
     ac_run_t *run = baton;
     run->n_ops--;
     if (run->state == AC_RUN_LOADING) {
-        ac_run_enter_loading(run);
+        ac_run_load_enter(run);
     } else {
-        ac_run_settle(run);
+        ac_run_close_continue(run);
     }
 }
 
 static void run_load_look_again(void *baton)
 {
-    ac_run_enter_loading(baton);
+    ac_run_load_enter(baton);
 }
 
 /* The turn before this one may have an answer that is not stored yet: it comes first. true: the thread is read again later. Else err is
@@ -137,7 +137,7 @@ static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
         run->waits_until = now + engine->conf.store_timeout;
     }
     bool over = waited_long(run);
-    ac_recover_e where = ac_recover_look(engine, run_id, over ? NULL : load_again, run);
+    ac_recover_e where = ac_recover_find(engine, run_id, over ? NULL : load_again, run);
     bool active = ac_json_peek_string(loaded, "active_run", NULL) != NULL;
     if (where == AC_RECOVER_NONE || (where == AC_RECOVER_ELSEWHERE && active)) {
         return false;
@@ -161,7 +161,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
     run->n_ops--;
     if (run->state != AC_RUN_LOADING) {
         ac_store_op_free(op);
-        ac_run_settle(run);
+        ac_run_close_continue(run);
         return;
     }
     ac_err_t err = op->err;
@@ -176,7 +176,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
         return;
     }
     if (op->status == APR_SUCCESS && active) {
-        ac_run_refuse_busy(&err, active);
+        ac_run_load_refuse_busy(&err, active);
     }
     if (op->status == APR_SUCCESS && !err.kind) {
         choose_agent(run, json_object_get(op->out, "thread"), &err);
@@ -193,7 +193,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
     ac_store_op_free(op);
 }
 
-void ac_run_enter_loading(ac_run_t *run)
+void ac_run_load_enter(ac_run_t *run)
 {
     ac_turn_t *turn = run->turn;
     ac_err_t err;

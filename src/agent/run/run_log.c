@@ -4,22 +4,23 @@
 
 #include <string.h>
 
-static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_log_head_t *head)
+static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_event_log_header_t *head)
 {
     ac_event_dir_t *dir = engine->dir;
     apr_status_t status;
     ac_event_log_t *log = ac_event_log_create(dir, head, &status);
     if (status == APR_ENOENT) {
-        status = ac_engine_settle(engine);
+        status = ac_engine_recreate_dir(engine);
         if (status == APR_SUCCESS) {
             log = ac_event_log_create(dir, head, &status);
         }
     }
     if (log) {
-        ac_event_well(ac_event_dir_trouble(dir));
+        ac_event_outage_end(ac_event_dir_outage(dir));
     } else {
-        ac_event_trouble(ac_event_dir_trouble(dir), status == AC_LOG_OVER_TOTAL ? AC_LOG_AT_TOTAL : AC_LOG_NONE, status,
-                         head->run_id);
+        ac_event_outage_begin(ac_event_dir_outage(dir),
+                              status == AC_EVENT_TOTAL_EXCEEDED ? AC_EVENT_OUTAGE_TOTAL_FULL : AC_EVENT_OUTAGE_NO_LOG,
+                              status, head->run_id);
     }
     return log;
 }
@@ -27,7 +28,7 @@ static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_log_head_t *
 void ac_run_log_begin(ac_run_t *run)
 {
     const ac_turn_t *turn = run->turn;
-    ac_log_head_t head;
+    ac_event_log_header_t head;
     if (!run->engine->dir || turn->stateless || run->log) {
         return;
     }
@@ -37,9 +38,9 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.message_id, turn->message_id, sizeof head.message_id);
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
     run->log = run_log_create(run->engine, &head);
-    ac_channel_log(run->channel, run->log);
+    ac_channel_set_log(run->channel, run->log);
     if (run->log && run->opening) {
-        ac_event_log_note_stored(run->log, json_object_get(run->opening, "run"));
+        ac_event_log_write_stored(run->log, json_object_get(run->opening, "run"));
     }
     /* Decided before it was stored at all. */
     if (run->state == AC_RUN_SAVING) {
@@ -49,39 +50,39 @@ void ac_run_log_begin(ac_run_t *run)
 
 bool ac_run_log_decide(ac_run_t *run, bool cancelled)
 {
-    ac_log_fate_e fate = cancelled ? AC_LOG_CANCELLED : AC_LOG_CLOSES;
+    ac_log_outcome_e fate = cancelled ? AC_LOG_OUTCOME_CANCELLED : AC_LOG_OUTCOME_CLOSING;
     if (run->log) {
         fate = ac_event_log_decide(run->log, fate);
     }
-    return fate == AC_LOG_CANCELLED;
+    return fate == AC_LOG_OUTCOME_CANCELLED;
 }
 
 bool ac_run_log_is_cancelled(const ac_run_t *run)
 {
-    return run->log && ac_event_log_fate(run->log) == AC_LOG_CANCELLED;
+    return run->log && ac_event_log_outcome(run->log) == AC_LOG_OUTCOME_CANCELLED;
 }
 
 static void run_log_tell(void *baton)
 {
     ac_run_t *run = baton;
     if (run->log) {
-        ac_event_log_tell(run->log, run->engine->dir);
+        ac_event_watcher_notify(run->log, run->engine->dir);
     }
 }
 
-void ac_run_show(ac_run_t *run, ac_event_t *event)
+void ac_run_event_show(ac_run_t *run, ac_event_t *event)
 {
     ac_channel_emit(run->channel, event);
     /* Once for all that this turn of the loop brings. */
-    if (run->log && ac_event_log_waited(run->log)) {
+    if (run->log && ac_event_watcher_any(run->log)) {
         ac_ready_set(run->engine->loop, &run->tell_ready, run_log_tell, run);
     }
 }
 
-void ac_run_log_closing(ac_run_t *run)
+void ac_run_log_write_closing(ac_run_t *run)
 {
     if (run->log) {
-        ac_event_log_closing(run->log, run->closing);
+        ac_event_log_write_closing(run->log, run->closing);
     }
 }
 
@@ -95,14 +96,14 @@ static void follow_elsewhere(ac_run_t *run, const char *run_id, uint64_t after)
     }
 }
 
-void ac_run_log_pending(ac_run_t *run)
+void ac_run_log_leave_pending(ac_run_t *run)
 {
     if (!run->log || ac_event_log_is_cut(run->log) || run->engine->stopping) {
-        ac_channel_log(run->channel, NULL); /* the log does not say that it has ended, since it has not */
+        ac_channel_set_log(run->channel, NULL); /* the log does not say that it has ended, since it has not */
         return;
     }
     follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
-    ac_channel_log(run->channel, NULL);
+    ac_channel_set_log(run->channel, NULL);
 }
 
 /* ---- a run that waits for its owner's word ---- */
@@ -115,7 +116,7 @@ static json_t *event_json(const ac_event_t *event)
 
 json_t *ac_run_log_events(ac_run_t *run)
 {
-    ac_log_cursor_t cursor = {0};
+    ac_event_cursor_t cursor = {0};
     ac_event_t *event;
     uint64_t seq = 0;
     if (!run->log || ac_event_log_is_cut(run->log)) {
@@ -134,17 +135,17 @@ json_t *ac_run_log_events(ac_run_t *run)
     return json_null();
 }
 
-void ac_run_log_leave(ac_run_t *run)
+void ac_run_log_suspend(ac_run_t *run)
 {
     ac_ready_cancel(run->engine->loop, &run->tell_ready);
-    ac_channel_log(run->channel, NULL);
+    ac_channel_set_log(run->channel, NULL);
     if (run->log) {
-        ac_event_log_rest(run->log, true);
+        ac_event_log_set_suspended(run->log, true);
         run->wants_cancel = run->wants_cancel || ac_run_log_is_cancelled(run);
-        ac_event_log_tell(run->log, run->engine->dir);
+        ac_event_watcher_notify(run->log, run->engine->dir);
         ac_event_log_close(run->log);
         run->log = NULL;
-        ac_rest_note(run->engine, run->turn->run_id);
+        ac_suspended_log_track(run->engine, run->turn->run_id);
     }
     follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
 }
@@ -157,11 +158,11 @@ static ac_event_log_t *find_rest(const ac_run_t *run)
     if (!log) {
         return NULL;
     }
-    bool fits = ac_event_log_rests(log) && !ac_event_log_ended(log) && !ac_event_log_is_cut(log) &&
+    bool fits = ac_event_log_is_suspended(log) && !ac_event_log_ended(log) && !ac_event_log_is_cut(log) &&
         ac_event_log_seq(log) == ac_channel_seq(run->channel);
     ac_child_key_t from = ac_event_log_child(log);
     ac_event_log_close(log);
-    log = ac_event_log_take(dir, from, run->turn->run_id);
+    log = ac_event_log_adopt(dir, from, run->turn->run_id);
     if (log && fits) {
         return log;
     }
@@ -190,7 +191,7 @@ static void write_again(ac_event_log_t *log, const json_t *events)
     }
 }
 
-void ac_run_log_go_on(ac_run_t *run, const json_t *state)
+void ac_run_log_resume(ac_run_t *run, const json_t *state)
 {
     const json_t *events = json_object_get(state, "events"), *stored = json_object_get(state, "run");
     if (!run->engine->dir) {
@@ -198,7 +199,7 @@ void ac_run_log_go_on(ac_run_t *run, const json_t *state)
     }
     run->log = find_rest(run);
     if (run->log) {
-        ac_event_log_rest(run->log, false);
+        ac_event_log_set_suspended(run->log, false);
     } else if (json_array_size(events) == ac_channel_seq(run->channel)) {
         ac_run_log_begin(run);
         if (run->log) {
@@ -206,9 +207,9 @@ void ac_run_log_go_on(ac_run_t *run, const json_t *state)
         }
     }
     if (run->log && stored) {
-        ac_event_log_note_stored(run->log, stored);
+        ac_event_log_write_stored(run->log, stored);
     }
-    ac_channel_log(run->channel, run->log);
+    ac_channel_set_log(run->channel, run->log);
 }
 
 void ac_run_log_end(ac_run_t *run)
@@ -219,14 +220,14 @@ void ac_run_log_end(ac_run_t *run)
     }
     ac_event_log_t *log = run->log;
     run->log = NULL;
-    ac_channel_log(run->channel, NULL);
+    ac_channel_set_log(run->channel, NULL);
     if (run->unstored) {
-        ac_recover(run->engine, log); /* goes on trying */
+        ac_recover_log(run->engine, log); /* goes on trying */
         return;
     }
     ac_event_log_end(log);
-    ac_event_log_tell(log, run->engine->dir);
-    ac_log_keep(run->engine, log);
+    ac_event_watcher_notify(log, run->engine->dir);
+    ac_ended_log_keep(run->engine, log);
 }
 
 /* ---- nobody follows ---- */
@@ -234,7 +235,7 @@ void ac_run_log_end(ac_run_t *run)
 static void on_leave_timer(void *baton)
 {
     ac_run_t *run = baton;
-    bool followed = ac_channel_followers(run->channel) > 0 || (run->log && ac_event_log_waited(run->log)) ||
+    bool followed = ac_channel_followers(run->channel) > 0 || (run->log && ac_event_watcher_any(run->log)) ||
         apr_hash_get(run->engine->tails, run->turn->run_id, APR_HASH_KEY_STRING);
     if (followed) {
         return;
@@ -242,17 +243,17 @@ static void on_leave_timer(void *baton)
     ac_run_cancel(run->engine, run->turn->run_id, AC_CANCELLED);
 }
 
-void ac_run_on_left(void *baton)
+void ac_run_follower_left(void *baton)
 {
     ac_run_t *run = baton;
-    if (run->turn->leave < 0 || !ac_run_live(run)) {
+    if (run->turn->leave < 0 || !ac_run_is_live(run)) {
         return;
     }
     ac_timer_set(run->engine->loop, &run->leave_timer, ac_loop_now(run->engine->loop) + run->turn->leave,
                  on_leave_timer, run);
 }
 
-void ac_run_attach(ac_run_t *run, const char *run_id)
+void ac_run_follower_attach(ac_run_t *run, const char *run_id)
 {
     ac_err_t err;
     ac_err_init(&err);

@@ -5,11 +5,11 @@
 
 #include <stdlib.h>
 
-struct ac_share_t {
+struct ac_queue_owner_t {
     char owner[AC_OWNER_SIZE];
-    ac_place_t *first, *last; /* that wait */
+    ac_queue_entry_t *first, *last; /* that wait */
     int n_slots, n_waiting;
-    ac_share_t *next, *prev; /* in the ring of those who wait */
+    ac_queue_owner_t *next, *prev; /* in the ring of those who wait */
 };
 
 /* As limits by owner count: clients that nobody signed in are told apart by their addresses. */
@@ -19,14 +19,14 @@ static const char *owner_of(const ac_run_t *run)
     return quota && !quota->who.owner && quota->who.address ? quota->who.address : run->turn->owner;
 }
 
-static ac_share_t *find_share(const ac_run_queue_t *queue, const ac_run_t *run)
+static ac_queue_owner_t *find_share(const ac_run_queue_t *queue, const ac_run_t *run)
 {
     return apr_hash_get(queue->shares, owner_of(run), APR_HASH_KEY_STRING);
 }
 
-static ac_share_t *make_share(ac_run_queue_t *queue, const ac_run_t *run)
+static ac_queue_owner_t *make_share(ac_run_queue_t *queue, const ac_run_t *run)
 {
-    ac_share_t *share = find_share(queue, run);
+    ac_queue_owner_t *share = find_share(queue, run);
     if (share) {
         return share;
     }
@@ -36,7 +36,7 @@ static ac_share_t *make_share(ac_run_queue_t *queue, const ac_run_t *run)
     return share;
 }
 
-static void enter_ring(ac_run_queue_t *queue, ac_share_t *share)
+static void enter_ring(ac_run_queue_t *queue, ac_queue_owner_t *share)
 {
     if (queue->turn) {
         share->next = queue->turn;
@@ -47,7 +47,7 @@ static void enter_ring(ac_run_queue_t *queue, ac_share_t *share)
     }
 }
 
-static void leave_ring(ac_run_queue_t *queue, ac_share_t *share)
+static void leave_ring(ac_run_queue_t *queue, ac_queue_owner_t *share)
 {
     share->prev->next = share->next;
     share->next->prev = share->prev;
@@ -57,9 +57,9 @@ static void leave_ring(ac_run_queue_t *queue, ac_share_t *share)
     share->next = share->prev = NULL;
 }
 
-static void leave_line(ac_run_queue_t *queue, ac_place_t *place)
+static void leave_line(ac_run_queue_t *queue, ac_queue_entry_t *place)
 {
-    ac_share_t *share = place->share;
+    ac_queue_owner_t *share = place->share;
     if (!place->waits) {
         return;
     }
@@ -87,7 +87,7 @@ void ac_run_queue_init(ac_run_queue_t *queue, apr_pool_t *pool)
     *queue = (ac_run_queue_t){.shares = apr_hash_make(pool)};
 }
 
-static bool may_take(const ac_run_queue_t *queue, const ac_share_t *share)
+static bool may_take(const ac_run_queue_t *queue, const ac_queue_owner_t *share)
 {
     return !queue->most || !share || share->n_slots < queue->most;
 }
@@ -97,10 +97,10 @@ bool ac_run_queue_has_room(const ac_run_queue_t *queue, const ac_run_t *run)
     return may_take(queue, find_share(queue, run));
 }
 
-void ac_run_queue_wait(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run)
+void ac_run_queue_push(ac_run_queue_t *queue, ac_queue_entry_t *place, ac_run_t *run)
 {
-    ac_share_t *share = make_share(queue, run);
-    *place = (ac_place_t){.run = run, .share = share, .waits = true, .prev = share->last};
+    ac_queue_owner_t *share = make_share(queue, run);
+    *place = (ac_queue_entry_t){.run = run, .share = share, .waits = true, .prev = share->last};
     if (share->last) {
         share->last->next = place;
     } else {
@@ -114,22 +114,22 @@ void ac_run_queue_wait(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run)
     queue->n_waiting++;
 }
 
-void ac_run_queue_take(ac_run_queue_t *queue, ac_place_t *place, ac_run_t *run)
+void ac_run_queue_acquire(ac_run_queue_t *queue, ac_queue_entry_t *place, ac_run_t *run)
 {
-    ac_share_t *share = make_share(queue, run);
+    ac_queue_owner_t *share = make_share(queue, run);
     /* Its owner has had this turn. */
     if (place->waits && queue->turn == share) {
         queue->turn = share->next;
     }
     leave_line(queue, place);
-    *place = (ac_place_t){.run = run, .share = share, .holds = true};
+    *place = (ac_queue_entry_t){.run = run, .share = share, .holds = true};
     share->n_slots++;
     queue->n_slots++;
 }
 
-void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place)
+void ac_run_queue_leave(ac_run_queue_t *queue, ac_queue_entry_t *place)
 {
-    ac_share_t *share = place->share;
+    ac_queue_owner_t *share = place->share;
     if (!share) {
         return;
     }
@@ -138,7 +138,7 @@ void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place)
         share->n_slots--;
         queue->n_slots--;
     }
-    *place = (ac_place_t){.run = NULL};
+    *place = (ac_queue_entry_t){.run = NULL};
     if (share->n_slots || share->n_waiting) {
         return;
     }
@@ -148,7 +148,7 @@ void ac_run_queue_leave(ac_run_queue_t *queue, ac_place_t *place)
 
 ac_run_t *ac_run_queue_next(const ac_run_queue_t *queue)
 {
-    ac_share_t *share = queue->turn;
+    ac_queue_owner_t *share = queue->turn;
     if (!share) {
         return NULL;
     }
@@ -163,7 +163,7 @@ ac_run_t *ac_run_queue_next(const ac_run_queue_t *queue)
 
 ac_run_t *ac_run_queue_displaced(const ac_run_queue_t *queue, const ac_run_t *run)
 {
-    const ac_share_t *mine = find_share(queue, run), *most = queue->turn, *share = queue->turn;
+    const ac_queue_owner_t *mine = find_share(queue, run), *most = queue->turn, *share = queue->turn;
     if (!share) {
         return NULL;
     }

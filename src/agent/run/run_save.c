@@ -68,15 +68,15 @@ static const char *status_text(const ac_run_t *run)
     return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
 }
 
-const char *ac_run_model(const ac_run_t *run)
+const char *ac_run_document_model(const ac_run_t *run)
 {
     if (run->model[0]) {
         return run->model;
     }
-    return run->lane ? run->lane->model->id : run->agent->model ? run->agent->model->id : "";
+    return run->gate ? run->gate->model->id : run->agent->model ? run->agent->model->id : "";
 }
 
-json_t *ac_run_json(const ac_run_t *run)
+json_t *ac_run_document_run(const ac_run_t *run)
 {
     bool ended = run->state == AC_RUN_SAVING, bad = ended && run->outcome != AC_RUN_COMPLETED;
     bool user_cancelled = run->outcome == AC_RUN_CANCELLED && run->err.kind != AC_STOPPING;
@@ -85,9 +85,9 @@ json_t *ac_run_json(const ac_run_t *run)
     ac_json_put(json, "thread_id", ac_json_text(run->turn->thread_id));
     ac_json_put(json, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(json, "status", json_string(status_text(run)));
-    ac_json_put(json, "model", ac_json_text(ac_run_model(run)));
+    ac_json_put(json, "model", ac_json_text(ac_run_document_model(run)));
     ac_json_put(json, "usage", ac_record_usage(&run->usage));
-    ac_json_put(json, "cost", ac_run_cost(run));
+    ac_json_put(json, "cost", ac_run_cost_json(run));
     ac_json_put(json, "rounds", json_integer(run->round));
     ac_json_put(json, "ttft_ms", run->ttft ? json_integer(apr_time_as_msec(run->ttft)) : json_null());
     ac_json_put(json, "latency_ms", ended ? json_integer(apr_time_as_msec(ac_clock() - run->created)) : json_null());
@@ -106,8 +106,8 @@ static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
         strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash) != 0) {
         return false;
     }
-    run->durable = AC_OPEN_FAILED;
-    ac_run_attach(run, run_id);
+    run->durable = AC_RUN_OPEN_FAILED;
+    ac_run_follower_attach(run, run_id);
     return true;
 }
 
@@ -128,10 +128,10 @@ static bool open_again(ac_run_t *run)
     run->refused_after = run->seen;
     run->overtaken = true;
     run->opened = false;
-    run->durable = AC_NOT_OPENED;
+    run->durable = AC_RUN_OPEN_NONE;
     json_decref(run->opening);
     run->opening = NULL;
-    ac_run_begin_anew(run);
+    ac_run_restart(run);
     return true;
 }
 
@@ -152,12 +152,12 @@ static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
         bool busy = err.kind == AC_RUN_IN_PROGRESS;
         ac_err_init(&err);
         if (busy) {
-            ac_run_refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
+            ac_run_load_refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
         } else {
             refuse_overtaken(&err);
         }
     }
-    run->durable = AC_OPEN_FAILED;
+    run->durable = AC_RUN_OPEN_FAILED;
     if (run->state == AC_RUN_SAVING) {
         run->err = err;
         run->outcome = AC_RUN_FAILED;
@@ -186,25 +186,25 @@ static void on_opened(ac_store_op_t *op)
     if (opened_elsewhere(run, op)) {
         ac_store_op_free(op);
         if (run->n_ops == 0 && run->state == AC_RUN_SAVING) {
-            ac_run_settle(run);
+            ac_run_close_continue(run);
         }
         return;
     }
     if (op->status == APR_SUCCESS) {
-        run->durable = AC_OPENED;
-        ac_recover_hurry(run->engine);
-        ac_run_release(run);
+        run->durable = AC_RUN_OPEN_DONE;
+        ac_recover_retry_all(run->engine);
+        ac_run_event_release(run);
         if (run->state == AC_RUN_CALLING) {
-            ac_run_begin_calls(run);
+            ac_run_call_begin_all(run);
         } else if (run->state == AC_RUN_ASKING && run->overtaken) {
-            ac_run_seek(run);
+            ac_run_ask_try(run);
         }
     } else {
         fail_opening(run, op);
     }
     ac_store_op_free(op);
     if (run->state == AC_RUN_SAVING) {
-        ac_run_settle(run);
+        ac_run_close_continue(run);
     }
 }
 
@@ -215,11 +215,11 @@ static void write_opening(ac_run_t *run)
     ac_run_store_call(run, op, on_opened);
 }
 
-void ac_run_open(ac_run_t *run)
+void ac_run_open_write(ac_run_t *run)
 {
     json_t *in = run->opening = json_object();
     ac_json_put(in, "message", user_message_json(run));
-    ac_json_put(in, "run", ac_run_json(run));
+    ac_json_put(in, "run", ac_run_document_run(run));
     ac_json_put(in, "title", ac_record_title(run->turn->content));
     if (run->new_thread) {
         ac_json_put(in, "thread", thread_json(run));
@@ -233,13 +233,13 @@ void ac_run_open(ac_run_t *run)
         ac_json_put(key, "since", ac_json_time(run->created_at - AC_KEY_LIFE));
         ac_json_put(in, "idempotency", key);
     }
-    run->durable = AC_OPENING;
+    run->durable = AC_RUN_OPEN_PENDING;
     write_opening(run);
 }
 
 /* ---- SAVING ---- */
 
-void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end)
+void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
 {
     apr_interval_time_t took = ac_clock() - run->asked;
     char id[AC_ID_SIZE];
@@ -250,7 +250,7 @@ void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end)
     ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
     ac_json_put(step, "type", json_string("model_call"));
     ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
-    ac_json_put(step, "model", ac_json_text(run->lane->model->id));
+    ac_json_put(step, "model", ac_json_text(run->gate->model->id));
     ac_json_put(step, "tool", json_null());
     ac_json_put(step, "arguments", json_null());
     ac_json_put(step, "result", json_null());
@@ -265,7 +265,7 @@ void ac_run_note_model_step(ac_run_t *run, const ac_model_end_t *end)
     json_array_append_new(run->steps, step);
 }
 
-const char *ac_run_finish_reason(const ac_run_t *run)
+const char *ac_run_document_finish_reason(const ac_run_t *run)
 {
     if (run->finish == AC_FINISH_CONTENT_FILTER) {
         return "content_filter";
@@ -291,8 +291,8 @@ static json_t *message_json(const ac_run_t *run)
     }
     ac_id_make(id, "msg_");
     metadata = json_object();
-    ac_json_put(metadata, "model", ac_json_text(ac_run_model(run)));
-    ac_json_put(metadata, "finish_reason", json_string(ac_run_finish_reason(run)));
+    ac_json_put(metadata, "model", ac_json_text(ac_run_document_model(run)));
+    ac_json_put(metadata, "finish_reason", json_string(ac_run_document_finish_reason(run)));
     ac_json_put(metadata, "usage", ac_record_usage(&run->usage));
     if (parts) {
         ac_json_put(metadata, "parts", parts);
@@ -341,7 +341,7 @@ static void run_save_on_closed(ac_store_op_t *op)
     ac_run_t *run = op->baton;
     run->n_ops--;
     if (op->status == APR_SUCCESS) {
-        ac_recover_hurry(run->engine);
+        ac_recover_retry_all(run->engine);
         run->message = json_incref(json_object_get(op->out, "message"));
     } else if (!run_save_try_again(run, op)) {
         ac_err_init(&run->err);
@@ -356,7 +356,7 @@ static void run_save_on_closed(ac_store_op_t *op)
         }
     }
     ac_store_op_free(op);
-    ac_run_settle(run);
+    ac_run_close_continue(run);
 }
 
 static void end_later(void *baton)
@@ -364,20 +364,20 @@ static void end_later(void *baton)
     ac_run_end(baton);
 }
 
-void ac_run_settle(ac_run_t *run)
+void ac_run_close_continue(ac_run_t *run)
 {
     if (run->n_ops > 0) {
         return; /* it will come back here */
     }
-    if (run->durable == AC_OPENED && !run->closed && run->err.kind != AC_INTERRUPTED) {
+    if (run->durable == AC_RUN_OPEN_DONE && !run->closed && run->err.kind != AC_INTERRUPTED) {
         ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
         json_t *message = message_json(run);
         run->closing = json_object();
         ac_json_put(run->closing, "message", message ? message : json_null());
-        ac_json_put(run->closing, "run", ac_run_json(run));
+        ac_json_put(run->closing, "run", ac_run_document_run(run));
         ac_json_put(run->closing, "steps", run->steps ? json_incref(run->steps) : json_array());
         run->closed = true;
-        ac_run_log_closing(run);
+        ac_run_log_write_closing(run);
         op->in = json_incref(run->closing);
         ac_run_store_call(run, op, run_save_on_closed);
         return;

@@ -39,7 +39,7 @@ static json_t *shared(json_t *value)
     return value ? json_incref(value) : json_null();
 }
 
-json_t *ac_run_state_make(ac_run_t *run, json_t *events)
+json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
 {
     const ac_turn_t *turn = run->turn;
     json_t *state = json_object(), *calls = json_array();
@@ -56,7 +56,7 @@ json_t *ac_run_state_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "round", json_integer(run->round));
     ac_json_put(state, "round_start", json_integer((json_int_t)run->round_start));
     ac_json_put(state, "answer", ac_json_text(run->answer.len ? run->answer.data : ""));
-    ac_json_put(state, "model", ac_json_text(ac_run_model(run)));
+    ac_json_put(state, "model", ac_json_text(ac_run_document_model(run)));
     ac_json_put(state, "usage", usage_json(&run->usage));
     ac_json_put(state, "paid_amount", json_real(run->paid_amount));
     ac_json_put(state, "unpriced", json_boolean(run->unpriced));
@@ -162,13 +162,13 @@ static void read_identity(ac_run_t *run, const json_t *state)
     }
     run->created = ac_clock() - (apr_time_now() - run->created_at);
     run->started_at = started_at ? started_at : run->created_at;
-    ac_channel_go_on(run->channel, (uint64_t)number(state, "seq"));
+    ac_channel_set_seq(run->channel, (uint64_t)number(state, "seq"));
     run->opened = true;
-    run->durable = AC_OPENED;
+    run->durable = AC_RUN_OPEN_DONE;
     run->finish = AC_FINISH_TOOL_CALLS;
 }
 
-bool ac_run_state_read(ac_run_t *run, const json_t *state)
+bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
 {
     read_identity(run, state);
     if (!run_state_is_whole(state)) {

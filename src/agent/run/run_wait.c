@@ -34,7 +34,7 @@ static ac_event_t *ask_event(const ac_call_t *call, apr_time_t until)
 static void ask_owner(ac_run_t *run)
 {
     for (int i = 0; i < run->n_held; i++) {
-        ac_run_show(run, run->held[i]);
+        ac_run_event_show(run, run->held[i]);
     }
     run->n_held = 0;
 }
@@ -70,8 +70,8 @@ static void on_waiting(ac_store_op_t *op)
     bool stored = op->status == APR_SUCCESS;
     ac_store_op_free(op);
     run->n_ops--;
-    if (run->state != AC_RUN_WAITING) { /* it was cancelled meanwhile; its closing write ends the waiting, too */
-        ac_run_settle(run);
+    if (run->state != AC_RUN_SUSPENDING) { /* it was cancelled meanwhile; its closing write ends the waiting, too */
+        ac_run_close_continue(run);
         return;
     }
     if (!stored) {
@@ -81,9 +81,9 @@ static void on_waiting(ac_store_op_t *op)
         ac_run_finish(run, AC_RUN_FAILED, &err, "not put aside");
         return;
     }
-    ac_recover_hurry(run->engine);
+    ac_recover_retry_all(run->engine);
     ask_owner(run);
-    ac_run_leave(run);
+    ac_run_detach(run);
 }
 
 static void run_wait_put_aside(ac_run_t *run)
@@ -94,18 +94,18 @@ static void run_wait_put_aside(ac_run_t *run)
     if (!op) {
         abort();
     }
-    ac_run_pay(run);
+    ac_run_cost_commit(run);
     hold_questions(run, until);
     for (int i = 0; i < run->n_calls; i++) {
         if (!run->calls[i]->waits) {
             continue;
         }
         ac_json_put(calls, run->calls[i]->id, json_null());
-        json_array_append_new(asks, ac_run_step_json(run, run->calls[i]));
+        json_array_append_new(asks, ac_run_document_step(run, run->calls[i]));
     }
-    state = ac_run_state_make(run, events_json(run));
+    state = ac_run_suspended_make(run, events_json(run));
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel) + run->n_held));
-    ac_json_put(state, "run", ac_run_json(run)); /* whoever goes on with it knows what is stored of it */
+    ac_json_put(state, "run", ac_run_document_run(run)); /* whoever goes on with it knows what is stored of it */
     op->in = json_object();
     ac_json_put(op->in, "run", json_deep_copy(json_object_get(state, "run")));
     ac_json_put(op->in, "steps", run->steps ? json_deep_copy(run->steps) : json_array());
@@ -121,9 +121,9 @@ static void run_wait_put_aside(ac_run_t *run)
     ac_store_call_post(run->engine->store, run->engine->loop, op, on_waiting, run);
 }
 
-void ac_run_enter_waiting(ac_run_t *run)
+void ac_run_approval_enter(ac_run_t *run)
 {
-    ac_lane_leave(run);
+    ac_gate_leave(run);
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     run_wait_put_aside(run);
 }
@@ -161,7 +161,7 @@ static void tell_word(ac_run_t *run, const ac_call_t *call)
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
     ac_json_put(data, "call_id", ac_json_text(call->id));
     ac_json_put(data, "approved", json_boolean(call->approved));
-    ac_run_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
+    ac_run_event_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
 }
 
 static void put_words(ac_run_t *run, const json_t *words)
@@ -222,8 +222,8 @@ static void run_wait_enter(ac_run_t *run)
 {
     ac_engine_t *engine = run->engine;
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, run);
-    ac_engine_count(run);
-    ac_channel_on_empty(run->channel, ac_run_on_left, run);
+    ac_run_slot_acquire(run);
+    ac_channel_on_empty(run->channel, ac_run_follower_left, run);
 }
 
 static void run_wait_go_on(void *baton)
@@ -240,16 +240,16 @@ static void run_wait_go_on(void *baton)
     }
     ac_err_init(&err);
     ac_run_t *run = make_run(taken, agents);
-    if (!ac_run_state_read(run, state)) {
+    if (!ac_run_suspended_read(run, state)) {
         ac_err_set(&err, AC_STORE_ERROR, "what was kept of the run is damaged");
     }
     run->agent = run_wait_find_agent(run, &err);
     for (int i = 0; i < run->n_calls; i++) {
-        run->calls[i]->tool = ac_agent_tool(run->agent, run->calls[i]->name);
+        run->calls[i]->tool = ac_registry_agent_tool(run->agent, run->calls[i]->name);
     }
     run_wait_enter(run);
-    ac_run_log_go_on(run, state);
-    ac_run_limits_again(run);
+    ac_run_log_resume(run, state);
+    ac_run_limit_resume(run);
     if (taken->cancel || ac_run_log_is_cancelled(run)) {
         ac_err_set(&err, AC_CANCELLED, "the run was cancelled");
     }
@@ -264,7 +264,7 @@ static void run_wait_go_on(void *baton)
     } else if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "cannot go on");
     } else {
-        ac_run_go_on(run);
+        ac_run_resume(run);
     }
     taken_free(taken);
 }
@@ -328,7 +328,7 @@ static void decide_here(void *baton)
     ac_store_call_post(ask->engine->store, ask->engine->loop, op, on_decided, ask);
 }
 
-apr_status_t ac_run_decide(ac_engine_t *engine, const ac_word_t *word, ac_err_t *err)
+apr_status_t ac_run_approval_decide(ac_engine_t *engine, const ac_approval_t *word, ac_err_t *err)
 {
     ask_t *ask = ac_alloc(sizeof *ask);
     ask->quota = word->quota;
@@ -387,7 +387,7 @@ static void run_wait_expire(ac_engine_t *engine, const json_t *late)
     decide_for_owner(engine, ac_json_peek_string(late, "run_id", ""), ac_json_peek_string(late, "owner", ""), said);
 }
 
-void ac_run_cancel_waiting(ac_engine_t *engine, const char *run_id, const char *owner)
+void ac_run_approval_cancel(ac_engine_t *engine, const char *run_id, const char *owner)
 {
     decide_for_owner(engine, run_id, owner, json_pack("{s:b}", "cancel", 1));
 }
@@ -435,7 +435,7 @@ static void look_for_late(void *baton)
     ac_store_call_post(engine->store, engine->loop, op, run_wait_on_late, engine);
 }
 
-void ac_engine_watch_waits(ac_engine_t *engine, ac_catalog_t *catalog)
+void ac_run_approval_watch(ac_engine_t *engine, ac_catalog_t *catalog)
 {
     engine->catalog = catalog;
     set_wait_timer(engine);

@@ -99,7 +99,7 @@ static apr_status_t read_id(ac_request_t *rq, const char **pid)
         given = apr_pstrdup(rq->r->pool, made);
     }
     const char *id = *pid ? *pid : given;
-    if (!ac_agent_id_valid(id)) {
+    if (!ac_agent_document_id_valid(id)) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/id",
                              "an agent's id has 1 to %d letters, digits, '-', '_' and '.', and does "
                              "not begin with '.'",
@@ -217,7 +217,7 @@ int ac_api_agent_manage_delete(ac_request_t *rq)
     if (status == APR_SUCCESS) {
         status = check_writable(rq, rq->args[0]);
     }
-    if (status == APR_SUCCESS && !ac_agent_id_valid(rq->args[0])) {
+    if (status == APR_SUCCESS && !ac_agent_document_id_valid(rq->args[0])) {
         status = ac_err_set(&rq->err, AC_NOT_FOUND, "no agent with this id");
     }
     if (status == APR_SUCCESS) {

@@ -33,7 +33,7 @@ typedef struct probe_t {
     ac_err_t err;         /* why it failed */
     bool asked;           /* the model can be asked */
     int answered;         /* set last, by the loop; read with acquire */
-    ac_lane_state_t lane; /* set before `seen`, in the same way */
+    ac_gate_state_t gate; /* set before `seen`, in the same way */
     int seen;
 } probe_t;
 
@@ -78,7 +78,7 @@ static void start_probes(void *baton)
     probes->n_open = 1;
     for (int i = 0; i < probes->n; i++) {
         probe_t *probe = &probes->list[i];
-        ac_lane_look(ac_child()->engine, probe->model, &probe->lane);
+        ac_gate_state(ac_child()->engine, probe->model, &probe->gate);
         __atomic_store_n(&probe->seen, 1, __ATOMIC_RELEASE);
         if (probe->asked) {
             probes->n_open++;
@@ -128,17 +128,17 @@ static json_t *latency_json(apr_interval_time_t took)
 /* What this child makes of the model: "breaker", "retry_after_ms"? and, where it is limited, "runs" and "queued". */
 static void put_lane(json_t *json, const probe_t *probe)
 {
-    const ac_lane_state_t *lane = &probe->lane;
+    const ac_gate_state_t *gate = &probe->gate;
     if (!__atomic_load_n(&probe->seen, __ATOMIC_ACQUIRE)) {
         return;
     }
-    ac_json_put(json, "breaker", json_string(lane->breaker));
-    if (lane->retry_after) {
-        ac_json_put(json, "retry_after_ms", json_integer(apr_time_as_msec(lane->retry_after)));
+    ac_json_put(json, "breaker", json_string(gate->breaker));
+    if (gate->retry_after) {
+        ac_json_put(json, "retry_after_ms", json_integer(apr_time_as_msec(gate->retry_after)));
     }
-    if (lane->limited) {
-        ac_json_put(json, "runs", json_integer(lane->n_runs));
-        ac_json_put(json, "queued", json_integer(lane->n_queued));
+    if (gate->limited) {
+        ac_json_put(json, "runs", json_integer(gate->n_runs));
+        ac_json_put(json, "queued", json_integer(gate->n_queued));
     }
 }
 
@@ -159,7 +159,7 @@ static json_t *why(ac_kind_e kind, const ac_err_t *err)
     return ac_json_text(text);
 }
 
-/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its lane. */
+/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its gate. */
 static json_t *probe_json(const probe_t *probe, bool *pfine)
 {
     bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);

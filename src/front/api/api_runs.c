@@ -100,8 +100,8 @@ static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
 /* One that waits for its owner's word is in no process; with its cancelling it comes to this one, and ends here. */
 static apr_status_t cancel_waiting(ac_request_t *rq, ac_err_t *err)
 {
-    ac_word_t word = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
-    apr_status_t status = ac_run_decide(ac_child()->engine, &word, err);
+    ac_approval_t word = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
+    apr_status_t status = ac_run_approval_decide(ac_child()->engine, &word, err);
     json_decref(word.said);
     return status;
 }
@@ -232,7 +232,7 @@ static apr_status_t check_waits(ac_request_t *rq, const json_t *run)
 
 int ac_api_runs_approve(ac_request_t *rq)
 {
-    ac_word_t word = {rq->args[0], rq->owner, NULL, NULL};
+    ac_approval_t word = {rq->args[0], rq->owner, NULL, NULL};
     ac_store_op_t *result;
     rq->doing = "deciding about a call";
     apr_status_t status = read_word(rq, &word.said);
@@ -247,7 +247,7 @@ int ac_api_runs_approve(ac_request_t *rq)
     }
     if (status == APR_SUCCESS) {
         word.quota = ac_limits_quota(rq);
-        status = ac_run_decide(ac_child()->engine, &word, &rq->err);
+        status = ac_run_approval_decide(ac_child()->engine, &word, &rq->err);
     }
     json_decref(word.said);
     return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out))

@@ -98,7 +98,7 @@ static const ac_definition_t *find_same(ac_where_e where, const char *id)
 static const char *check_id(ac_where_e where, const char *id, apr_pool_t *p)
 {
     bool tool = where == AC_IN_TOOL;
-    if (ac_agent_id_valid(id) && !(tool && strchr(id, '.'))) {
+    if (ac_agent_document_id_valid(id) && !(tool && strchr(id, '.'))) {
         return NULL;
     }
     return apr_psprintf(p, "'%s' is not an id; give 1 to 64 letters, digits, '-'%s", id,

@@ -101,10 +101,10 @@ static const char *find_ring(const ac_check_t *check, const ac_model_def_t *def)
     return NULL;
 }
 
-static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *lanes)
+static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *gates)
 {
     const ap_directive_t *at = ac_check_at(&def->head, "AgentChatFallback");
-    apr_hash_set(lanes, def->conf.id, APR_HASH_KEY_STRING, &def->lane);
+    apr_hash_set(gates, def->conf.id, APR_HASH_KEY_STRING, &def->gate);
     if (!def->fallback) {
         return;
     }
@@ -124,7 +124,7 @@ static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *lan
                          "one cost, so give both prices in one currency",
                          def->conf.id, def->conf.price.currency, other->conf.id, other->conf.price.currency);
     } else {
-        def->lane.fallback = &other->model;
+        def->gate.fallback = &other->model;
     }
 }
 
@@ -371,10 +371,10 @@ void ac_registry_build(ac_check_t *check)
     ac_registry_t *registry = &check->conf->registry;
     const ac_definitions_t *defs = &check->config->defs;
     apr_hash_t *models = apr_hash_make(check->p), *tools = apr_hash_make(check->p), *agents = apr_hash_make(check->p);
-    apr_hash_t *owners = apr_hash_make(check->ptemp), *lanes = apr_hash_make(check->p);
+    apr_hash_t *owners = apr_hash_make(check->ptemp), *gates = apr_hash_make(check->p);
     apr_array_header_t *list = apr_array_make(check->p, 8, sizeof(const ac_agent_t *));
     registry->models = models;
-    registry->lanes = lanes;
+    registry->gates = gates;
     registry->tools = tools;
     registry->agents = agents;
     registry->agent_list = list;
@@ -382,7 +382,7 @@ void ac_registry_build(ac_check_t *check)
         build_model(check, APR_ARRAY_IDX(defs->models, i, ac_model_def_t *), models);
     }
     for (int i = 0; i < defs->models->nelts; i++) {
-        set_fallback(check, APR_ARRAY_IDX(defs->models, i, ac_model_def_t *), lanes);
+        set_fallback(check, APR_ARRAY_IDX(defs->models, i, ac_model_def_t *), gates);
     }
     for (int i = 0; i < defs->tools->nelts; i++) {
         build_tool(check, APR_ARRAY_IDX(defs->tools, i, ac_tool_def_t *), tools);

@@ -126,21 +126,21 @@ static void block_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
     if (!block_has_room(follower) && event->seq &&
-        ac_follower_back(blocked->stream.child->engine, follower, blocked->last_seq)) {
+        ac_follower_rewind(blocked->stream.child->engine, follower, blocked->last_seq)) {
         return;
     }
     hand_over(blocked, event);
     if (event->seq) {
         blocked->last_seq = event->seq;
     }
-    ac_follower_mark(follower);
+    ac_follower_checkpoint(follower);
 }
 
 /* The worker has taken what there was. */
 static void block_on_taken(void *baton)
 {
     ac_stream_t *stream = baton;
-    ac_follower_ready(&stream->follower);
+    ac_follower_resume(&stream->follower);
     ac_stream_unref(stream);
 }
 

@@ -207,7 +207,7 @@ static void write_output(ac_parked_t *parked)
     } else if (stream->eos_sent) {
         end_sent(parked, false);
     } else if (ac_stream_has_room(stream)) {
-        ac_follower_ready(&stream->follower);
+        ac_follower_resume(&stream->follower);
     }
 }
 

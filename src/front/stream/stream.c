@@ -149,7 +149,7 @@ static void skip_written(ac_stream_t *stream)
     }
     stream->bytes_to_skip -= stream->out.len;
     ac_buf_clear(&stream->out);
-    ac_follower_mark(&stream->follower);
+    ac_follower_checkpoint(&stream->follower);
 }
 
 static void render_event(ac_stream_t *stream, const ac_event_t *event)
@@ -220,7 +220,7 @@ void ac_stream_checkpoint(ac_stream_t *stream)
     if (stream->bytes_to_skip) {
         return; /* skip_written() moves the checkpoint */
     }
-    if (ac_follower_mark(&stream->follower)) {
+    if (ac_follower_checkpoint(&stream->follower)) {
         stream->bytes_written = stream->preamble_len = 0;
         stream->unlogged = false;
     }
@@ -228,7 +228,7 @@ void ac_stream_checkpoint(ac_stream_t *stream)
 
 bool ac_stream_rewind(ac_stream_t *stream)
 {
-    if (stream->unlogged || !ac_follower_back(stream->child->engine, &stream->follower, stream->last_seq)) {
+    if (stream->unlogged || !ac_follower_rewind(stream->child->engine, &stream->follower, stream->last_seq)) {
         return false;
     }
     stream->ended = stream->render.ended = false;

@@ -8,7 +8,7 @@
 
 #define AGAIN apr_time_from_sec(60) /* between two lines; and without trouble before it is said to be over */
 
-const char *ac_event_remedy(apr_status_t status)
+const char *ac_event_outage_remedy(apr_status_t status)
 {
     switch (status) {
     case ENOSPC:
@@ -27,9 +27,9 @@ const char *ac_event_remedy(apr_status_t status)
     }
 }
 
-void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_status_t status, const char *run_id)
+void ac_event_outage_begin(ac_event_outage_t *trouble, ac_event_outage_e what, apr_status_t status, const char *run_id)
 {
-    ac_log_episode_t *episode = &trouble->episodes[what];
+    ac_event_outage_state_t *episode = &trouble->episodes[what];
     apr_time_t now = ac_clock();
     char more[64] = "";
     episode->last = now;
@@ -42,21 +42,21 @@ void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_st
     }
     episode->told = now;
     episode->n_more = 0;
-    if (what == AC_LOG_NONE) {
+    if (what == AC_EVENT_OUTAGE_NO_LOG) {
         ac_log(AC_M510, status,
                "run[%s]%s: no event log below %s; the run goes on, and a client that loses its connection cannot "
                "resume before it has ended. %s",
-               run_id, more, trouble->path, ac_event_remedy(status));
-    } else if (what == AC_LOG_AT_TOTAL) {
+               run_id, more, trouble->path, ac_event_outage_remedy(status));
+    } else if (what == AC_EVENT_OUTAGE_TOTAL_FULL) {
         ac_log(AC_M516, APR_SUCCESS,
                "run[%s]%s: the event logs below %s have all the room that they may have together "
                "(AgentChatEventLogTotal); the run goes on without a log, or without the rest of it",
                run_id, more, trouble->path);
-    } else if (what == AC_LOG_NO_ROOM) {
+    } else if (what == AC_EVENT_OUTAGE_NO_SPACE) {
         ac_log(AC_M511, status,
                "run[%s]%s: its event log below %s can take no more; the run goes on, and a client that lags gets the "
                "rest when it has ended. %s",
-               run_id, more, trouble->path, ac_event_remedy(status));
+               run_id, more, trouble->path, ac_event_outage_remedy(status));
     } else {
         ac_log(AC_M511, APR_SUCCESS,
                "run[%s]%s: its event log can take no more (AgentChatEventLogMax); the run goes on, and a client that "
@@ -65,10 +65,11 @@ void ac_event_trouble(ac_event_trouble_t *trouble, ac_log_trouble_e what, apr_st
     }
 }
 
-void ac_event_well(ac_event_trouble_t *trouble)
+void ac_event_outage_end(ac_event_outage_t *trouble)
 {
-    ac_log_episode_t *none = &trouble->episodes[AC_LOG_NONE], *room = &trouble->episodes[AC_LOG_NO_ROOM];
-    ac_log_episode_t *total = &trouble->episodes[AC_LOG_AT_TOTAL];
+    ac_event_outage_state_t *none = &trouble->episodes[AC_EVENT_OUTAGE_NO_LOG],
+                            *room = &trouble->episodes[AC_EVENT_OUTAGE_NO_SPACE];
+    ac_event_outage_state_t *total = &trouble->episodes[AC_EVENT_OUTAGE_TOTAL_FULL];
     if (!none->told && !room->told && !total->told) {
         return;
     }
@@ -82,5 +83,5 @@ void ac_event_well(ac_event_trouble_t *trouble)
     ac_log(AC_M513, APR_SUCCESS,
            "event logs: %s can be written again; %d more runs had no log since the last line, and %d a part of one",
            trouble->path, none->n_more, room->n_more + total->n_more);
-    *none = *room = *total = (ac_log_episode_t){0};
+    *none = *room = *total = (ac_event_outage_state_t){0};
 }

@@ -31,13 +31,13 @@ static int teardown_told(void **state)
     return teardown_logged(state);
 }
 
-static ac_event_trouble_t trouble;
+static ac_event_outage_t trouble;
 
 /* As if this much time had passed. */
 static void age(apr_interval_time_t span)
 {
-    for (int i = 0; i < AC_N_LOG_TROUBLES; i++) {
-        ac_log_episode_t *episode = &trouble.episodes[i];
+    for (int i = 0; i < AC_N_EVENT_OUTAGES; i++) {
+        ac_event_outage_state_t *episode = &trouble.episodes[i];
         if (episode->told) {
             episode->told -= span;
         }
@@ -47,10 +47,10 @@ static void age(apr_interval_time_t span)
     }
 }
 
-static void fail_many(ac_log_trouble_e what, int n)
+static void fail_many(ac_event_outage_e what, int n)
 {
     for (int i = 0; i < n; i++) {
-        ac_event_trouble(&trouble, what, APR_ENOSPC, "run_01");
+        ac_event_outage_begin(&trouble, what, APR_ENOSPC, "run_01");
     }
 }
 
@@ -58,7 +58,7 @@ static int setup_alone(void **state)
 {
     (void)state;
     memset(&told, 0, sizeof told);
-    trouble = (ac_event_trouble_t){.path = "/the/place"};
+    trouble = (ac_event_outage_t){.path = "/the/place"};
     ac_log_install(remember, AC_INFO);
     return 0;
 }
@@ -74,12 +74,12 @@ static void test_one_line_a_minute(void **state)
 {
     (void)state;
     static const struct {
-        ac_log_trouble_e what;
+        ac_event_outage_e what;
         const char *number;
     } rows[] = {
-        {AC_LOG_NONE, "AC0510: run[run_01]"},
-        {AC_LOG_NO_ROOM, "AC0511: run[run_01]"},
-        {AC_LOG_AT_MAX, "AC0511: run[run_01]"},
+        {AC_EVENT_OUTAGE_NO_LOG, "AC0510: run[run_01]"},
+        {AC_EVENT_OUTAGE_NO_SPACE, "AC0511: run[run_01]"},
+        {AC_EVENT_OUTAGE_LOG_FULL, "AC0511: run[run_01]"},
     };
     for (size_t i = 0; i < 3; i++) {
         told.n = 0;
@@ -100,22 +100,22 @@ static void test_one_line_a_minute(void **state)
 static void test_one_line_when_it_is_over(void **state)
 {
     (void)state;
-    ac_event_well(&trouble);
+    ac_event_outage_end(&trouble);
     assert_int_equal(told.n, 0);
-    fail_many(AC_LOG_NONE, 6);
-    fail_many(AC_LOG_NO_ROOM, 3);
-    ac_event_well(&trouble); /* one that just fitted */
+    fail_many(AC_EVENT_OUTAGE_NO_LOG, 6);
+    fail_many(AC_EVENT_OUTAGE_NO_SPACE, 3);
+    ac_event_outage_end(&trouble); /* one that just fitted */
     age(apr_time_from_sec(59));
-    ac_event_well(&trouble);
+    ac_event_outage_end(&trouble);
     assert_int_equal(told.n, 2);
     age(apr_time_from_sec(1));
-    ac_event_well(&trouble);
+    ac_event_outage_end(&trouble);
     assert_int_equal(told.n, 3);
     assert_non_null(strstr(told.text, "AC0513: event logs: /the/place can be written again; 5 more runs had no log"));
     assert_non_null(strstr(told.text, "and 2 a part of one"));
-    ac_event_well(&trouble);
+    ac_event_outage_end(&trouble);
     assert_int_equal(told.n, 3);
-    fail_many(AC_LOG_NONE, 2); /* the next time is news */
+    fail_many(AC_EVENT_OUTAGE_NO_LOG, 2); /* the next time is news */
     assert_int_equal(told.n, 4);
     assert_null(strstr(told.text, "more runs"));
 }
@@ -133,7 +133,7 @@ static void test_the_line_says_what_to_do(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         age(apr_time_from_sec(60));
-        ac_event_trouble(&trouble, AC_LOG_NONE, rows[i].status, "run_01");
+        ac_event_outage_begin(&trouble, AC_EVENT_OUTAGE_NO_LOG, rows[i].status, "run_01");
         assert_int_equal(told.n, (int)i + 1);
         assert_int_equal(told.status, rows[i].status);
         assert_non_null(strstr(told.text, rows[i].words));
@@ -191,7 +191,7 @@ static void test_a_child_that_has_nothing_to_do(void **state)
     assert_int_equal(scratch_remove(top), 0);
     fake_pass(apr_time_from_sec(76));
     fake_work();
-    assert_true(ac_event_dir_is_there(dir));
+    assert_true(ac_event_dir_exists(dir));
     assert_int_equal(told.n, 1);
     fake_pass(apr_time_from_sec(76));
     fake_work();
