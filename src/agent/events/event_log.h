@@ -154,7 +154,8 @@ ac_log_outcome_e ac_event_log_outcome(const ac_event_log_t *log);
 void ac_event_log_set_suspended(ac_event_log_t *log, bool rests);
 bool ac_event_log_is_suspended(const ac_event_log_t *log);
 
-/* The next event, a new reference; NULL: there is none for now. Those of AC_EVENT_RECORD_CLOSING and AC_EVENT_RECORD_STORED are passed over; *pclosing, where
+/* The next event, a new reference; NULL: there is none for now. Records of AC_EVENT_RECORD_CLOSING and AC_EVENT_RECORD_STORED are
+ * skipped; *pclosing, where
  * pclosing is not NULL, takes the last one (a new reference, replacing the one before). */
 ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_event_cursor_t *cursor, json_t **pclosing);
 
