@@ -96,7 +96,7 @@ typedef struct ac_definition_t { /* first member of the three below */
 typedef struct ac_model_def_t {
     ac_definition_t head;
     ac_model_conf_t conf;
-    ac_lane_conf_t lane;
+    ac_gate_conf_t gate;
     const char *fallback; /* its id, or NULL */
     ac_model_t model;
 } ac_model_def_t;

@@ -83,7 +83,7 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event);
 bool ac_stream_has_room(const ac_stream_t *stream);
 /* Loop thread, of a parked stream: all that was rendered is handed to httpd. */
 void ac_stream_checkpoint(ac_stream_t *stream);
-/* Loop thread, of a parked stream: the client takes no more now. Drops out; ac_follower_ready() makes the log give
+/* Loop thread, of a parked stream: the client takes no more now. Drops out; ac_follower_resume() makes the log give
  * the events again. false: no log has them, and the stream stays as it is. */
 bool ac_stream_rewind(ac_stream_t *stream);
 /* Renders a heartbeat, also as the first bytes of a stream. false: this dialect has none. */
