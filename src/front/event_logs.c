@@ -141,7 +141,7 @@ static apr_status_t event_logs_leave(void *baton)
 {
     const ac_conf_t *conf = baton;
     if (conf->event_dir && getpid() == conf->first_process && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
-        ac_event_dir_clean(conf->event_dir);
+        ac_event_scan_clean(conf->event_dir);
     }
     return APR_SUCCESS;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What other children say, each line one datagram, while a run of this child is under way: only its owner's word cancels it. */
+/* Datagrams from other children, one a line, while a run of this child is under way: only its owner cancels it. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,8 @@
 #define ac_run_cancel played_run_cancel
 #define ac_run_follower_left played_run_on_left
 #define ac_tail_wake played_tails_wake
-#include "agent/follow/event_sweep.c"
+#define ac_recover_retry_run played_retry_run
+#include "agent/follow/datagram.c"
 
 #define RUN "run_01"
 #define OWNER "ann"
@@ -43,6 +44,11 @@ void played_tails_wake(ac_engine_t *engine, const char *run_id)
     must(engine && strlen(run_id) < 4096);
 }
 
+void played_retry_run(ac_engine_t *engine, const char *run_id)
+{
+    must(engine && strlen(run_id) < 4096);
+}
+
 static bool says(const char *text, size_t len, const char *word)
 {
     size_t word_len = strlen(word);
@@ -61,7 +67,8 @@ static void check_one(ac_engine_t *engine, int fd, const char *text, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static ac_engine_t engine;
+    static ac_follow_t follow;
+    static ac_engine_t engine = {.follow = &follow};
     static ac_turn_t turn = {.run_id = RUN, .owner = OWNER};
     static ac_run_t run = {.turn = &turn};
     static int fds[2];
@@ -71,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         engine.runs = apr_hash_make(engine.pool);
         apr_hash_set(engine.runs, RUN, APR_HASH_KEY_STRING, &run);
         must(!socketpair(AF_UNIX, SOCK_DGRAM, 0, fds));
-        engine.watch.fd = fds[0];
+        follow.watch.fd = fds[0];
     }
     for (size_t i = 0, len; i < size; i += len + 1) {
         const uint8_t *lf = memchr(data + i, '\n', size - i);

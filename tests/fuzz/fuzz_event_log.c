@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/events/event_log.h"
+#include "agent/events/events.h"
 #include "../unit/scratch.h"
 
 #define RUN "run_01"

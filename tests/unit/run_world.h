@@ -254,7 +254,7 @@ static int teardown(void **state)
     (void)state;
     assert_int_equal(ac_engine_active(engine), 0);
     assert_int_equal(engine->queue.n_slots, 0);
-    assert_int_equal(engine->queue.n_waiting, 0);
+    assert_int_equal(engine->queue.n_queued, 0);
     assert_int_equal(fake.n_timers, 0);
     assert_int_equal(n_ops, 0);
     ac_engine_destroy(engine);

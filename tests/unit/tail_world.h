@@ -87,7 +87,7 @@ static int teardown_logged(void **state)
         json_decref(visitors[i].message);
     }
     fake_turn();
-    ac_engine_unwatch(engine);
+    ac_follow_stop(engine);
     teardown(state);
     ac_event_dir_close(dir);
     return scratch_remove(top);

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "agent/events/event_log.h"
+#include "agent/events/events.h"
 #include "scratch.h"
 
 static char top[64];

@@ -37,9 +37,9 @@ static ac_event_outage_t trouble;
 static void age(apr_interval_time_t span)
 {
     for (int i = 0; i < AC_N_EVENT_OUTAGES; i++) {
-        ac_event_outage_state_t *episode = &trouble.episodes[i];
-        if (episode->told) {
-            episode->told -= span;
+        ac_event_outage_state_t *episode = &trouble.states[i];
+        if (episode->logged) {
+            episode->logged -= span;
         }
         if (episode->last) {
             episode->last -= span;
@@ -176,7 +176,7 @@ static void test_a_removed_directory_is_made_again(void **state)
         assert_int_equal(stat(top, &info), 0);
         assert_int_equal(info.st_mode & 0777, 0700);
         assert_true(ac_event_dir_alive(other, ac_event_dir_key(dir)));
-        assert_int_equal(engine->watch.fd, ac_event_dir_socket(dir));
+        assert_int_equal(engine->follow->watch.fd, ac_event_dir_socket(dir));
         assert_int_equal(ac_event_dir_send(other, ac_event_dir_key(dir), "wake x", 6), APR_SUCCESS);
     }
     ac_event_dir_close(other);

@@ -12,7 +12,7 @@
 #include <apr_strings.h>
 #include <cmocka.h>
 
-#include "agent/events/event_log.h"
+#include "agent/events/events.h"
 #include "scratch.h"
 
 #define TOTAL 65536 /* eight new logs */
@@ -116,7 +116,7 @@ static void test_the_oldest_ended_ones_go(void **state)
         make_ended(i % 2 ? two : one, i);
     }
     assert_int_equal(bytes(), 2 * 8192 + 10 * 4096);
-    ac_event_total_trim(total, top);
+    ac_event_scan_trim(total, top);
     assert_int_equal(bytes(), TOTAL / 4 * 3); /* two of the ten */
     for (int i = 0; i < 10; i++) {
         assert_int_equal(is_there(i % 2 ? two : one, i), i >= 2);
@@ -133,7 +133,7 @@ static void test_counted_anew(void **state)
     make_ended(one, 1);
     make_ended(two, 2);
     ac_event_total_reserve(total, 3 * 8192); /* of a child that died before it made its files */
-    ac_event_total_recount(total, top);
+    ac_event_scan_recount(total, top);
     assert_int_equal(bytes(), 2 * 4096);
 }
 
@@ -149,7 +149,7 @@ static void test_the_last_one_removes_what_has_ended(void **state)
     ac_event_log_close(rests);
     snprintf(gone, sizeof gone, "%s/c-12345678-00000000", top);
     assert_int_equal(mkdir(gone, 0700), 0); /* nothing is left of its child */
-    ac_event_dir_clean(top);
+    ac_event_scan_clean(top);
     assert_true(is_there(one, 1) &&
                 is_there(two, 2)); /* both have their locks: of another server, or of the next generation */
     char paths[4][AC_LOG_PATH_SIZE];
@@ -159,11 +159,11 @@ static void test_the_last_one_removes_what_has_ended(void **state)
     }
     ac_event_dir_close(one);
     one = NULL;
-    ac_event_dir_clean(top);
+    ac_event_scan_clean(top);
     assert_int_equal(access(paths[0], F_OK), -1);
     assert_true(!access(paths[1], F_OK) && !access(paths[2], F_OK) && !access(paths[3], F_OK));
     assert_int_equal(access(gone, F_OK), -1);
-    ac_event_dir_clean("/nonexistent/place");
+    ac_event_scan_clean("/nonexistent/place");
 }
 
 int main(void)

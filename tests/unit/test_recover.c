@@ -205,7 +205,7 @@ static void test_a_write_of_anybody_hurries_it(void **state)
     expect_op(AC_STORE_TURN_CLOSE); /* of the recovery, at once */
     assert_string_equal(text_at(ops[0]->in, "run", "id"), EARLIER);
     json_decref(close_well());
-    assert_null(engine->recoveries);
+    assert_null(engine->follow->recoveries.first);
     end_well();
     json_decref(close_well());
     fake_pass(100000);
@@ -251,7 +251,7 @@ static void test_a_message_is_refused_while_nothing_can_be_stored(void **state)
     }
     json_decref(close_well());
     fake_pass(100000);
-    assert_null(engine->recoveries);
+    assert_null(engine->follow->recoveries.first);
 }
 
 /* With nobody there who writes, one of those that wait is tried every two seconds; when it succeeds, all are. */
@@ -288,7 +288,7 @@ static void test_one_looks_for_all(void **state)
             json_decref(close_well());
         }
     }
-    assert_null(engine->recoveries);
+    assert_null(engine->follow->recoveries.first);
     fake_pass(100000);
 }
 

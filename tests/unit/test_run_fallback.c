@@ -195,11 +195,11 @@ static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
     assert_int_equal(runs[0].kind, AC_MODEL_ERROR);
     assert_in_range(runs[0].retry_after, 8000000, 12000000);
     assert_int_equal(model.n_asked, n_asked);
-    ac_gate_state(engine, &the_model, &look);
+    ac_engine_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "open");
     assert_in_range(look.retry_after, 8000000, 12000000);
     fake_pass(12000000);
-    ac_gate_state(engine, &the_model, &look);
+    ac_engine_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "half-open");
     start_run(1);
     assert_int_equal(model.n_asked, n_asked + 1);
@@ -207,7 +207,7 @@ static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
     assert_int_equal(runs[0].kind, AC_MODEL_ERROR);
     open_well();
     say("I am back");
-    ac_gate_state(engine, &the_model, &look);
+    ac_engine_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "closed");
     end_well();
     json_decref(close_well());
@@ -268,7 +268,7 @@ static void test_a_run_that_has_begun_asks_in_spite_of_it(void **state)
     json_decref(close_well());
     assert_int_equal(runs[1].type, AC_EVENT_DONE);
     ac_gate_state_t look;
-    ac_gate_state(engine, &the_model, &look);
+    ac_engine_gate_state(engine, &the_model, &look);
     assert_string_equal(look.breaker, "closed");
 }
 

@@ -7,7 +7,7 @@
 static void limit(int n_runs, int n_queued)
 {
     first_lane = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
-    engine->conf.max_runs = engine->queue.most = 100;
+    engine->conf.max_runs = engine->queue.max_per_owner = 100;
 }
 
 static void test_a_full_model_has_a_line(void **state)
@@ -24,7 +24,7 @@ static void test_a_full_model_has_a_line(void **state)
     assert_int_equal(runs[2].kind, AC_OVERLOADED);
     assert_true(runs[2].retry_after >= APR_USEC_PER_SEC);
     assert_int_equal(n_ops, 0); /* neither the one that waits nor the one turned away was written down */
-    ac_gate_state(engine, &the_model, &look);
+    ac_engine_gate_state(engine, &the_model, &look);
     assert_true(look.limited);
     assert_int_equal(look.n_runs, 1);
     assert_int_equal(look.n_queued, 1);
@@ -38,7 +38,7 @@ static void test_a_full_model_has_a_line(void **state)
     end_well();
     json_decref(close_well());
     assert_int_equal(runs[1].type, AC_EVENT_DONE);
-    ac_gate_state(engine, &the_model, &look);
+    ac_engine_gate_state(engine, &the_model, &look);
     assert_int_equal(look.n_runs + look.n_queued, 0);
 }
 

@@ -17,7 +17,7 @@ static void start_for(int i, const char *owner)
 static void limit_model(int n_runs, int n_queued)
 {
     first_lane = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
-    engine->conf.max_runs = engine->queue.most = 100;
+    engine->conf.max_runs = engine->queue.max_per_owner = 100;
 }
 
 /* The slots of this process are. */
@@ -25,7 +25,7 @@ static void limit_process(int n_runs, int n_queued)
 {
     engine->conf.max_runs = n_runs;
     engine->conf.max_queued = n_queued;
-    engine->queue.most = n_runs - n_runs / 4;
+    engine->queue.max_per_owner = n_runs - n_runs / 4;
 }
 
 /* The one run that the model answers ends; the next one is asked about, if any waits. */
@@ -151,7 +151,7 @@ static void test_a_process_has_slots_for_more_than_one_owner(void **state)
         start_for(i, "ann");
     }
     assert_int_equal(model.n_asked, 3); /* the fourth slot is for others */
-    assert_int_equal(engine->queue.n_waiting, 2);
+    assert_int_equal(engine->queue.n_queued, 2);
     start_for(5, "bob");
     assert_int_equal(model.n_asked, 4);
     start_for(6, "ann");
@@ -167,14 +167,14 @@ static void test_a_process_has_slots_for_more_than_one_owner(void **state)
     json_decref(close_well());
     assert_int_equal(ended(), 5);
     assert_int_equal(model.n_asked, 5); /* it is ann's turn, but she has her three */
-    assert_int_equal(engine->queue.n_waiting, 1);
+    assert_int_equal(engine->queue.n_queued, 1);
     end_one();
     assert_int_equal(ended(), 6);
     for (int i = 0; i < 4; i++) {
         model.asked = true; /* the fake has one call, and these are three */
         cancel_run(i);
     }
-    assert_int_equal(engine->queue.n_waiting, 0);
+    assert_int_equal(engine->queue.n_queued, 0);
     while (n_ops) {
         json_decref(expect_op(AC_STORE_TURN_CLOSE) ? close_well() : NULL);
     }
@@ -196,7 +196,7 @@ static void test_who_was_cancelled_waits_for_nothing(void **state)
     for (int i = 0; i < 3; i++) {
         end_one();
     }
-    assert_int_equal(engine->queue.n_waiting, 0);
+    assert_int_equal(engine->queue.n_queued, 0);
 }
 
 int main(void)

@@ -22,7 +22,7 @@ static int teardown_waits(void **state)
     later_tool.conf = &tool_conf;
     agent.model = &the_model;
     apr_hash_set((apr_hash_t *)registry.agents, "assistant", APR_HASH_KEY_STRING, &agent);
-    ac_timer_cancel(NULL, &engine->wait_timer);
+    ac_timer_cancel(NULL, &engine->approval_timer);
     return teardown(state);
 }
 

@@ -60,9 +60,9 @@ static void test_a_live_follower_that_is_slow(void **state)
             say((char[]){*c, '\0'});
         }
         assert_string_equal(visitor->seen, all[i]);
-        assert_non_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));
+        assert_non_null(apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING));
         take_more(visitor);
-        assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING)); /* live again */
+        assert_null(apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING)); /* live again */
     }
     end_well();
     json_decref(close_well());
@@ -168,7 +168,7 @@ static void test_going_while_behind(void **state)
     assert_false(model.cancelled); /* who is behind is there */
     ac_channel_leave(&visitor->follower);
     fake_turn();
-    assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));
+    assert_null(apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING));
     fake_pass(5100000);
     assert_true(model.cancelled);
     json_decref(close_well());

@@ -54,7 +54,7 @@ static void test_leaving_while_being_told(void **state)
     visitor->leave_after = 2;
     fake_turn();
     assert_string_equal(visitor->seen, "<run>a");
-    assert_null(apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING));
+    assert_null(apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING));
     visitor = follow(1, run_id, 0);
     ac_channel_leave(&visitor->follower); /* before the first event */
     fake_turn();
@@ -239,7 +239,7 @@ static void test_a_whole_answer_that_comes_too_late(void **state)
     fake_pass(100000);
     assert_string_equal(visitor->seen, "<run>all of it<error>");
     assert_int_equal(visitor->kind, AC_INTERRUPTED);
-    assert_null(engine->recoveries);
+    assert_null(engine->follow->recoveries.first);
 }
 
 static void test_a_dead_run_is_closed(void **state)
@@ -266,7 +266,7 @@ static void test_a_dead_run_is_closed(void **state)
     assert_string_equal(visitor->seen, "<run>half of it<live><error>");
     assert_int_equal(visitor->kind, AC_INTERRUPTED);
     assert_int_equal(visitor->last_seq, 3);
-    assert_null(engine->recoveries);
+    assert_null(engine->follow->recoveries.first);
 }
 
 static void test_the_sweep(void **state)
@@ -291,10 +291,10 @@ static void test_the_sweep(void **state)
     assert_string_equal(visitor->seen, "<run>x<error>");
     assert_int_equal(visitor->kind, AC_INTERRUPTED);
     fake_pass(59000000);
-    assert_non_null(engine->first_kept);
+    assert_non_null(engine->follow->ended.first);
     fake_work();
     fake_pass(5000000);
-    assert_null(engine->first_kept); /* kept for its minute, and gone */
+    assert_null(engine->follow->ended.first); /* kept for its minute, and gone */
     fake_work();
 }
 

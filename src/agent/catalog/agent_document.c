@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An agent as the API is given it: what it may say, checked against the models and tools there are, and made whole. Pure. */
+/* An agent as the API is given it: what it may say, checked against the models and tools there are, and made whole.
+ * Pure. */
 #include "agent/agent.h"
 
 #include <apr_strings.h>

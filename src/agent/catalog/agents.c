@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agents there are at one moment: those of the configuration, and those that were made through the API as the store has
- * them. Immutable and counted: whoever began with one of them keeps it. */
+/* The agents there are at one moment: those of the configuration, and those that were made through the API as the
+ * store has them. Immutable and counted: whoever began with one of them keeps it. */
 #include "agent/agent.h"
 
 #include <apr_atomic.h>

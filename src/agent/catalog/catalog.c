@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agents of a child as they change: the loop asks the store for their stamp every now and then, and where it is another one
- * the agents of now take the place of those before. */
+/* The agents of a child as they change: the loop asks the store for their stamp every now and then, and where it is
+ * another one the agents of now take the place of those before. */
 #include "agent/agent.h"
 
 #include <pthread.h>

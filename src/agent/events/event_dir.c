@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The directory of the event logs: a child's place in it, which children live, and messages between them. */
-#include "event_log.h"
+/* The directory of the event logs: child directories, which children are alive, and datagrams between them. */
+#include "events.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +17,7 @@ struct ac_event_dir_t {
     size_t max;
     ac_child_key_t key;
     int lock_fd, socket_fd;
-    ac_event_outage_t trouble;
+    ac_event_outage_t outage;
     ac_event_total_t total;
 };
 
@@ -60,12 +60,12 @@ int ac_event_dir_socket(const ac_event_dir_t *dir)
 
 ac_event_outage_t *ac_event_dir_outage(ac_event_dir_t *dir)
 {
-    return &dir->trouble;
+    return &dir->outage;
 }
 
 ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir)
 {
-    return (ac_event_total_t *)&dir->total; /* the count is its own, and is everybody's */
+    return (ac_event_total_t *)&dir->total; /* readers of the directory change the count, too */
 }
 
 static bool child_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *file)
@@ -98,7 +98,7 @@ bool ac_event_dir_alive(const ac_event_dir_t *dir, ac_child_key_t child)
     }
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
-        return errno != ENOENT && errno != ENOTDIR; /* who cannot look takes nobody for dead */
+        return errno != ENOENT && errno != ENOTDIR; /* without proof of its death a child counts as alive */
     }
     bool alive = fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
     close(fd);
@@ -149,7 +149,7 @@ void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child)
     }
 }
 
-/* ---- messages ---- */
+/* ---- datagrams ---- */
 
 static bool event_dir_address_of(struct sockaddr_un *address, const ac_event_dir_t *dir, ac_child_key_t child)
 {
@@ -180,7 +180,7 @@ static void open_socket(ac_event_dir_t *dir)
 {
     struct sockaddr_un address;
     if (!event_dir_address_of(&address, dir, dir->key)) {
-        return; /* a long path: followers look by themselves */
+        return; /* the path is too long for a socket: followers look from time to time */
     }
     dir->socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (dir->socket_fd < 0) {
@@ -192,7 +192,7 @@ static void open_socket(ac_event_dir_t *dir)
     }
 }
 
-/* ---- this child's place ---- */
+/* ---- the directory of this child ---- */
 
 apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group)
 {
@@ -206,8 +206,8 @@ apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group)
     return S_ISDIR(info.st_mode) && info.st_uid == user && !(info.st_mode & 077) ? APR_SUCCESS : APR_EACCES;
 }
 
-/* Made under another name, so that nobody sees it without its lock and takes its owner for dead. */
-static apr_status_t event_dir_make_place(const ac_event_dir_t *dir, int *plock_fd)
+/* Makes it under another name and renames it, so that no child sees it without its lock and counts us as dead. */
+static apr_status_t make_child_dir(const ac_event_dir_t *dir, int *plock_fd)
 {
     char fresh[AC_LOG_PATH_SIZE], path[AC_LOG_PATH_SIZE], lock_path[AC_LOG_PATH_SIZE + 8];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -238,7 +238,7 @@ apr_status_t ac_event_dir_recreate(ac_event_dir_t *dir)
     int lock_fd = -1;
     apr_status_t status = ac_event_dir_make(dir->path, geteuid(), getegid());
     if (status == APR_SUCCESS) {
-        status = event_dir_make_place(dir, &lock_fd);
+        status = make_child_dir(dir, &lock_fd);
     }
     if (status != APR_SUCCESS) {
         return status;
@@ -269,9 +269,9 @@ apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t m
     if (!dir->path) {
         abort();
     }
-    dir->trouble.path = dir->path;
+    dir->outage.path = dir->path;
     dir->max = max;
-    dir->total.most = total;
+    dir->total.max = total;
     dir->key = (ac_child_key_t)(uint32_t)getpid() << 32 | (uint32_t)ac_random();
     dir->lock_fd = dir->socket_fd = -1;
     return ac_event_dir_recreate(dir);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run's events in a file: written through a mapping by the run's owner, read through another one by any child. */
-#include "event_log.h"
+/* The event log of a run: a file that its owner writes and that any child reads, both through a mapping. */
+#include "event_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,55 +13,13 @@
 
 #define MAGIC "AGCHEVL1"
 #define FIRST_SIZE 8192
-#define STEP_MAX (1024 * 1024)
-#define WAITING 8 /* children that can follow one run from elsewhere and be told */
-
-typedef struct waiting_t {
-    _Atomic uint64_t child; /* 0: free */
-    _Atomic uint32_t n;     /* its followers */
-} waiting_t;
-
-typedef struct file_head_t {
-    char magic[8];
-    ac_event_log_header_t head;
-    _Atomic uint64_t committed; /* bytes from the file's beginning that are whole records */
-    _Atomic uint64_t seq;
-    _Atomic int64_t ended;
-    _Atomic uint32_t cut;
-    waiting_t waiting[WAITING];
-    _Atomic uint32_t rests;
-    _Atomic uint32_t fate; /* ac_log_outcome_e */
-} file_head_t;
-#define HEAD_SIZE 1024
-_Static_assert(sizeof(file_head_t) <= HEAD_SIZE, "the head has its place");
-
-typedef struct record_t { /* in the machine's byte order: no other machine ever reads it */
-    uint32_t len;         /* of what follows, without the padding to eight bytes */
-    uint32_t type;
-    uint64_t seq;
-    int64_t at;
-} record_t;
-
-struct ac_event_log_t {
-    file_head_t *file;
-    size_t size; /* mapped */
-    size_t max;
-    size_t n_text; /* of the tokens appended here */
-    ac_child_key_t child;
-    bool owned;
-    ac_event_outage_t *trouble; /* of an owned log */
-    ac_event_total_t *total;    /* so, too */
-    char path[AC_LOG_PATH_SIZE];
-};
-
-static size_t padded(size_t len)
-{
-    return (len + 7) & ~(size_t)7;
-}
+/* A child adopts a log by renaming it, once, after the death of its owner. The rename can hide the log from one
+ * search: it moves from a directory not yet searched to one already searched. */
+#define SEARCHES 2
 
 const ac_event_log_header_t *ac_event_log_header(const ac_event_log_t *log)
 {
-    return &log->file->head;
+    return &log->file->header;
 }
 
 ac_child_key_t ac_event_log_child(const ac_event_log_t *log)
@@ -84,46 +42,29 @@ bool ac_event_log_is_cut(const ac_event_log_t *log)
     return atomic_load_explicit(&log->file->cut, memory_order_acquire) != 0;
 }
 
-void ac_event_log_set_suspended(ac_event_log_t *log, bool rests)
+void ac_event_log_set_suspended(ac_event_log_t *log, bool suspended)
 {
-    atomic_store(&log->file->rests, rests); /* before a look at the fate */
+    atomic_store(&log->file->suspended, suspended); /* before a read of the outcome */
 }
 
 bool ac_event_log_is_suspended(const ac_event_log_t *log)
 {
-    return atomic_load(&log->file->rests) != 0;
+    return atomic_load(&log->file->suspended) != 0;
 }
 
-ac_log_outcome_e ac_event_log_decide(ac_event_log_t *log, ac_log_outcome_e fate)
+ac_log_outcome_e ac_event_log_decide(ac_event_log_t *log, ac_log_outcome_e outcome)
 {
     uint32_t there = AC_LOG_OUTCOME_OPEN;
-    bool first = atomic_compare_exchange_strong(&log->file->fate, &there, (uint32_t)fate);
-    return first ? fate : (ac_log_outcome_e)there;
+    bool first = atomic_compare_exchange_strong(&log->file->outcome, &there, (uint32_t)outcome);
+    return first ? outcome : (ac_log_outcome_e)there;
 }
 
 ac_log_outcome_e ac_event_log_outcome(const ac_event_log_t *log)
 {
-    return (ac_log_outcome_e)atomic_load_explicit(&log->file->fate, memory_order_acquire);
+    return (ac_log_outcome_e)atomic_load_explicit(&log->file->outcome, memory_order_acquire);
 }
 
 /* ---- files ---- */
-
-/* Maps size bytes anew. A page that the file system has no room for would be a SIGBUS later, so room is made now. */
-static apr_status_t map(ac_event_log_t *log, int fd, size_t size, bool grow)
-{
-    int cause = grow ? posix_fallocate(fd, 0, (off_t)size) : 0;
-    if (cause) {
-        return cause;
-    }
-    void *place = log->file ? mremap(log->file, log->size, size, MREMAP_MAYMOVE)
-                            : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (place == MAP_FAILED) {
-        return errno;
-    }
-    log->file = place;
-    log->size = size;
-    return APR_SUCCESS;
-}
 
 static ac_event_log_t *log_alloc(const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id)
 {
@@ -145,9 +86,9 @@ void ac_event_log_close(ac_event_log_t *log)
     free(log);
 }
 
-ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_header_t *head, apr_status_t *pstatus)
+ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_header_t *header, apr_status_t *pstatus)
 {
-    ac_event_log_t *log = log_alloc(dir, ac_event_dir_key(dir), head->run_id);
+    ac_event_log_t *log = log_alloc(dir, ac_event_dir_key(dir), header->run_id);
     log->total = ac_event_dir_total(dir);
     if (!ac_event_total_reserve(log->total, FIRST_SIZE)) {
         *pstatus = AC_EVENT_TOTAL_EXCEEDED;
@@ -155,7 +96,7 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_head
         return NULL;
     }
     int fd = open(log->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    *pstatus = fd < 0 ? errno : map(log, fd, FIRST_SIZE, true);
+    *pstatus = fd < 0 ? errno : ac_event_map_set(log, fd, FIRST_SIZE, true);
     if (fd >= 0) {
         close(fd);
     }
@@ -168,43 +109,44 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_head
         return NULL;
     }
     log->owned = true;
-    log->trouble = ac_event_dir_outage(dir);
-    log->file->head = *head;
-    atomic_store(&log->file->committed, HEAD_SIZE);
+    log->outage = ac_event_dir_outage(dir);
+    log->file->header = *header;
+    atomic_store(&log->file->committed, AC_EVENT_FILE_HEADER);
     atomic_thread_fence(memory_order_release);
-    memcpy(log->file->magic, MAGIC, sizeof log->file->magic); /* last: who finds it finds it whole */
+    memcpy(log->file->magic, MAGIC, sizeof log->file->magic); /* last: a log with the magic is whole */
     return log;
 }
 
 static bool valid(const ac_event_log_t *log, const char *run_id)
 {
-    const file_head_t *file = log->file;
-    return log->size >= HEAD_SIZE && !memcmp(file->magic, MAGIC, sizeof file->magic) &&
-        !memcmp(file->head.run_id, run_id, strlen(run_id) + 1) &&
-        memchr(file->head.owner, '\0', sizeof file->head.owner) &&
-        memchr(file->head.thread_id, '\0', sizeof file->head.thread_id) &&
-        memchr(file->head.message_id, '\0', sizeof file->head.message_id);
+    const ac_event_file_t *file = log->file;
+    return log->size >= AC_EVENT_FILE_HEADER && !memcmp(file->magic, MAGIC, sizeof file->magic) &&
+        !memcmp(file->header.run_id, run_id, strlen(run_id) + 1) &&
+        memchr(file->header.owner, '\0', sizeof file->header.owner) &&
+        memchr(file->header.thread_id, '\0', sizeof file->header.thread_id) &&
+        memchr(file->header.message_id, '\0', sizeof file->header.message_id);
 }
 
-/* Whether what is said to be whole lies in the file. A live owner makes room before it says so, and may have gone on since: so the file
- * is asked last. What a crash of the machine has left behind may be anything. */
+/* Whether the committed bytes lie in the file. A live owner makes room before it commits, and may do both between
+ * our two reads, so the size of the file is read last. A crash of the machine may leave anything behind. */
 static bool event_log_whole(const ac_event_log_t *log, int fd)
 {
     uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
     struct stat info;
-    return committed >= HEAD_SIZE && committed % 8 == 0 && fstat(fd, &info) == 0 && committed <= (uint64_t)info.st_size;
+    return committed >= AC_EVENT_FILE_HEADER && committed % 8 == 0 && fstat(fd, &info) == 0 &&
+        committed <= (uint64_t)info.st_size;
 }
 
-/* Who reads maps at once what the file may yet become (it is addresses, no memory), and needs no descriptor for it again. */
+/* A reader maps the maximum size at once, which costs addresses but no memory, and needs no descriptor for it again. */
 static apr_status_t map_to_read(ac_event_log_t *log, int fd, size_t size)
 {
-    if (size < log->max && map(log, fd, log->max, false) == APR_SUCCESS) {
+    if (size < log->max && ac_event_map_set(log, fd, log->max, false) == APR_SUCCESS) {
         return APR_SUCCESS;
     }
-    return map(log, fd, size, false);
+    return ac_event_map_set(log, fd, size, false);
 }
 
-/* APR_EGENERAL: the file is no whole log. */
+/* APR_EGENERAL: the file is not a whole log. */
 static apr_status_t event_log_open_file(ac_event_log_t *log, int fd, const char *run_id)
 {
     struct stat info;
@@ -212,10 +154,10 @@ static apr_status_t event_log_open_file(ac_event_log_t *log, int fd, const char 
         return errno;
     }
     size_t size = (size_t)info.st_size;
-    if (size < HEAD_SIZE) {
+    if (size < AC_EVENT_FILE_HEADER) {
         return APR_EGENERAL;
     }
-    apr_status_t status = log->owned ? map(log, fd, size, false) : map_to_read(log, fd, size);
+    apr_status_t status = log->owned ? ac_event_map_set(log, fd, size, false) : map_to_read(log, fd, size);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -246,6 +188,56 @@ apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir,
     return log_open(plog, dir, child, run_id, false);
 }
 
+/* ---- finding ---- */
+
+/* Whether the log may exist although it was not found. */
+static bool is_shortage(apr_status_t status)
+{
+    return status == EMFILE || status == ENFILE || status == ENOMEM;
+}
+
+static apr_status_t search_once(ac_event_log_t **plog, const ac_event_dir_t *dir, const char *run_id)
+{
+    ac_child_key_t children[AC_MAX_CHILDREN];
+    apr_status_t found = ac_event_log_open(plog, dir, ac_event_dir_key(dir), run_id), error = APR_ENOENT;
+    if (found == APR_SUCCESS) {
+        return APR_SUCCESS;
+    }
+    if (is_shortage(found)) {
+        error = found;
+    }
+    int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
+    if (n < 0 && is_shortage(errno)) {
+        error = errno;
+    }
+    for (int i = 0; i < n; i++) {
+        found = ac_event_log_open(plog, dir, children[i], run_id);
+        if (found == APR_SUCCESS) {
+            return APR_SUCCESS;
+        }
+        if (is_shortage(found)) {
+            error = found;
+        }
+    }
+    return error;
+}
+
+apr_status_t ac_event_log_search(ac_event_log_t **plog, const ac_event_dir_t *dir, const char *run_id)
+{
+    apr_status_t status = APR_ENOENT;
+    for (int pass = 0; pass < SEARCHES && status == APR_ENOENT; pass++) {
+        status = search_once(plog, dir, run_id);
+    }
+    return status;
+}
+
+ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id)
+{
+    ac_event_log_t *log;
+    ac_event_log_search(&log, dir, run_id);
+    return log;
+}
+
 void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id)
 {
     char path[AC_LOG_PATH_SIZE];
@@ -262,7 +254,7 @@ ac_event_log_t *ac_event_log_adopt(ac_event_dir_t *dir, ac_child_key_t from, con
     char there[AC_LOG_PATH_SIZE], here[AC_LOG_PATH_SIZE];
     ac_event_log_t *log;
     apr_status_t status = log_open(&log, dir, from, run_id, true);
-    /* A log that cannot be opened at this moment stays where it is, to be taken later. */
+    /* A log that cannot be opened now stays where it is, to be adopted later. */
     if (status != APR_SUCCESS && status != APR_EGENERAL) {
         return NULL;
     }
@@ -273,87 +265,38 @@ ac_event_log_t *ac_event_log_adopt(ac_event_dir_t *dir, ac_child_key_t from, con
         return NULL;
     }
     if (!log) {
-        ac_event_log_unlink(dir, run_id); /* begun and never finished */
+        ac_event_log_unlink(dir, run_id); /* its owner died before it was whole */
         return NULL;
     }
     memcpy(log->path, here, sizeof log->path);
     log->child = ac_event_dir_key(dir);
-    log->trouble = ac_event_dir_outage(dir);
+    log->outage = ac_event_dir_outage(dir);
     log->total = ac_event_dir_total(dir);
     return log;
 }
 
 apr_time_t ac_event_log_peek_ended(int fd)
 {
-    file_head_t head;
-    bool whole = pread(fd, &head, sizeof head, 0) == (ssize_t)sizeof head &&
-        !memcmp(head.magic, MAGIC, sizeof head.magic);
-    return whole && !atomic_load(&head.rests) ? atomic_load(&head.ended) : 0;
+    ac_event_file_t header;
+    bool whole = pread(fd, &header, sizeof header, 0) == (ssize_t)sizeof header &&
+        !memcmp(header.magic, MAGIC, sizeof header.magic);
+    return whole && !atomic_load(&header.suspended) ? atomic_load(&header.ended) : 0;
 }
 
 /* ---- writing ---- */
-
-/* APR_EGENERAL: it would be larger than a log may be. */
-static apr_status_t event_log_make_room(ac_event_log_t *log, size_t need)
-{
-    size_t size = log->size;
-    if (need <= size) {
-        return APR_SUCCESS;
-    }
-    while (size < need) {
-        size += size < STEP_MAX ? size : STEP_MAX;
-    }
-    if (size > log->max) {
-        size = log->max;
-    }
-    if (size < need) {
-        return APR_EGENERAL;
-    }
-    size_t more = size - log->size;
-    if (!ac_event_total_reserve(log->total, more)) {
-        return AC_EVENT_TOTAL_EXCEEDED;
-    }
-    int fd = open(log->path, O_RDWR | O_CLOEXEC);
-    apr_status_t status = fd < 0 ? errno : map(log, fd, size, true);
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (status != APR_SUCCESS) {
-        ac_event_total_release(log->total, more);
-    }
-    return status;
-}
-
-static apr_status_t write_record(ac_event_log_t *log, const record_t *record, const char *payload)
-{
-    size_t at = atomic_load_explicit(&log->file->committed, memory_order_relaxed);
-    size_t end = at + sizeof *record + padded(record->len);
-    apr_status_t status = event_log_make_room(log, end);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    char *to = (char *)log->file + at;
-    memcpy(to, record, sizeof *record);
-    memcpy(to + sizeof *record, payload, record->len);
-    if (record->seq) {
-        atomic_store_explicit(&log->file->seq, record->seq, memory_order_relaxed);
-    }
-    atomic_store_explicit(&log->file->committed, end, memory_order_release);
-    return APR_SUCCESS;
-}
 
 static void event_log_cut(ac_event_log_t *log, apr_status_t status)
 {
     ac_event_outage_e what = status == APR_EGENERAL ? AC_EVENT_OUTAGE_LOG_FULL
         : status == AC_EVENT_TOTAL_EXCEEDED         ? AC_EVENT_OUTAGE_TOTAL_FULL
                                                     : AC_EVENT_OUTAGE_NO_SPACE;
-    ac_event_outage_begin(log->trouble, what, status, log->file->head.run_id);
+    ac_event_outage_begin(log->outage, what, status, log->file->header.run_id);
     atomic_store_explicit(&log->file->cut, 1, memory_order_release);
 }
 
 void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
 {
-    record_t record = {.type = event->type, .seq = event->seq, .at = event->at};
+    ac_event_record_t record = {.type = event->type, .seq = event->seq, .at = event->at};
     char *payload = NULL;
     size_t len = event->len;
     if (ac_event_log_is_cut(log)) {
@@ -366,7 +309,7 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
     }
     record.len = (uint32_t)len;
     bool there = payload || event->type == AC_EVENT_TOKEN;
-    apr_status_t status = there ? write_record(log, &record, payload ? payload : event->text) : APR_ENOMEM;
+    apr_status_t status = there ? ac_event_record_write(log, &record, payload ? payload : event->text) : APR_ENOMEM;
     free(payload);
     if (status != APR_SUCCESS) {
         event_log_cut(log, status);
@@ -386,8 +329,8 @@ static bool write_document(ac_event_log_t *log, uint32_t type, const json_t *doc
 {
     size_t len = 0;
     char *text = ac_json_dump(document, &len);
-    record_t record = {.len = (uint32_t)len, .type = type, .at = apr_time_now()};
-    bool fine = text && write_record(log, &record, text) == APR_SUCCESS;
+    ac_event_record_t record = {.len = (uint32_t)len, .type = type, .at = apr_time_now()};
+    bool fine = text && ac_event_record_write(log, &record, text) == APR_SUCCESS;
     free(text);
     return fine;
 }
@@ -406,9 +349,9 @@ void ac_event_log_end(ac_event_log_t *log)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t size = (atomic_load(&log->file->committed) + page - 1) / page * page;
-    /* What was made ready and not used goes back to the file system; nobody reads behind `committed`. */
+    /* Unused room goes back to the file system; no reader reads behind `committed`. */
     if (size < log->size && truncate(log->path, (off_t)size)) {
-        ac_debug("run[%s]: log not shortened", log->file->head.run_id);
+        ac_debug("run[%s]: log not shortened", log->file->header.run_id);
     } else if (size < log->size) {
         ac_event_total_release(log->total, log->size - size);
     }
@@ -417,22 +360,7 @@ void ac_event_log_end(ac_event_log_t *log)
 
 /* ---- reading ---- */
 
-static bool map_more(ac_event_log_t *log, size_t need)
-{
-    struct stat info;
-    if (need <= log->size) {
-        return true;
-    }
-    int fd = open(log->path, O_RDWR | O_CLOEXEC);
-    bool fine = fd >= 0 && fstat(fd, &info) == 0 && (size_t)info.st_size >= need &&
-        map(log, fd, (size_t)info.st_size, false) == APR_SUCCESS;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return fine;
-}
-
-static void read_document(json_t **pdocument, const record_t *record, const char *payload)
+static void read_document(json_t **pdocument, const ac_event_record_t *record, const char *payload)
 {
     json_t *document = pdocument ? json_loadb(payload, record->len, 0, NULL) : NULL;
     if (!document) {
@@ -442,30 +370,13 @@ static void read_document(json_t **pdocument, const record_t *record, const char
     *pdocument = document;
 }
 
-/* The record at this place; *pat goes behind it. NULL: there is no whole one for now. */
-static const char *read_record(ac_event_log_t *log, size_t *pat, record_t *record)
-{
-    uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
-    if (committed < *pat + sizeof *record || !map_more(log, committed)) {
-        return NULL;
-    }
-    const char *place = (const char *)log->file + *pat;
-    memcpy(record, place, sizeof *record);
-    uint64_t end = *pat + sizeof *record + padded(record->len);
-    if (end > committed) {
-        return NULL; /* not of our making */
-    }
-    *pat = end;
-    return place + sizeof *record;
-}
-
 json_t *ac_event_log_read_stored(ac_event_log_t *log)
 {
-    size_t at = HEAD_SIZE;
+    size_t at = AC_EVENT_FILE_HEADER;
     json_t *stored = NULL;
     const char *payload;
-    record_t record;
-    while ((payload = read_record(log, &at, &record)) != NULL) {
+    ac_event_record_t record;
+    while ((payload = ac_event_record_read(log, &at, &record)) != NULL) {
         if (record.type == AC_EVENT_RECORD_STORED) {
             read_document(&stored, &record, payload);
         }
@@ -476,12 +387,12 @@ json_t *ac_event_log_read_stored(ac_event_log_t *log)
 ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_event_cursor_t *cursor, json_t **pclosing)
 {
     if (!cursor->at) {
-        cursor->at = HEAD_SIZE;
+        cursor->at = AC_EVENT_FILE_HEADER;
     }
     for (;;) {
         size_t end = cursor->at;
-        record_t record;
-        const char *payload = read_record(log, &end, &record);
+        ac_event_record_t record;
+        const char *payload = ac_event_record_read(log, &end, &record);
         if (!payload) {
             return NULL;
         }
@@ -504,73 +415,6 @@ ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_event_cursor_t *cursor, js
         cursor->at = end;
         if (event) {
             return event;
-        }
-    }
-}
-
-/* ---- followers elsewhere ---- */
-
-bool ac_event_watcher_add(ac_event_log_t *log, ac_child_key_t child)
-{
-    for (int pass = 0; pass < 2; pass++) {
-        for (int i = 0; i < WAITING; i++) {
-            waiting_t *waiting = &log->file->waiting[i];
-            uint64_t there = atomic_load(&waiting->child);
-            if (pass == 0 ? there == child
-                          : there == 0 && atomic_compare_exchange_strong(&waiting->child, &there, child)) {
-                atomic_fetch_add(&waiting->n, 1);
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-void ac_event_watcher_remove(ac_event_log_t *log, ac_child_key_t child)
-{
-    for (int i = 0; i < WAITING; i++) {
-        waiting_t *waiting = &log->file->waiting[i];
-        uint64_t there = child;
-        if (atomic_load(&waiting->child) != child) {
-            continue;
-        }
-        /* Only this child's loop counts in its place. */
-        if (atomic_fetch_sub(&waiting->n, 1) == 1) {
-            atomic_compare_exchange_strong(&waiting->child, &there, 0);
-        }
-        return;
-    }
-}
-
-bool ac_event_watcher_any(const ac_event_log_t *log)
-{
-    /* Against a follower that enters itself at this moment and has looked before: one of us two sees the other. */
-    atomic_thread_fence(memory_order_seq_cst);
-    for (int i = 0; i < WAITING; i++) {
-        if (atomic_load_explicit(&log->file->waiting[i].child, memory_order_relaxed)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void ac_event_watcher_notify(ac_event_log_t *log, const ac_event_dir_t *dir)
-{
-    char text[AC_ID_SIZE + 8];
-    if (!ac_event_watcher_any(log)) {
-        return;
-    }
-    for (int i = 0; i < WAITING; i++) {
-        waiting_t *waiting = &log->file->waiting[i];
-        uint64_t child = atomic_load(&waiting->child);
-        if (!child) {
-            continue;
-        }
-        int len = snprintf(text, sizeof text, "wake %s", log->file->head.run_id);
-        apr_status_t status = ac_event_dir_send(dir, child, text, (size_t)len);
-        if (status != APR_SUCCESS && status != EAGAIN && !ac_event_dir_alive(dir, child)) {
-            atomic_store(&waiting->n, 0);
-            atomic_compare_exchange_strong(&waiting->child, &child, 0);
         }
     }
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is said of event logs that cannot be written: a line when it begins, one a minute with the number of runs while it lasts, and one
- * when it is over. */
-#include "event_log.h"
+/* Outages of the event logs: one line when an outage begins, one a minute with the number of runs while it lasts,
+ * and one after its end. */
+#include "events.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-#define AGAIN apr_time_from_sec(60) /* between two lines; and without trouble before it is said to be over */
+#define PERIOD apr_time_from_sec(60) /* between two lines; and without a failure before the outage is over */
 
 const char *ac_event_outage_remedy(apr_status_t status)
 {
@@ -27,36 +27,36 @@ const char *ac_event_outage_remedy(apr_status_t status)
     }
 }
 
-void ac_event_outage_begin(ac_event_outage_t *trouble, ac_event_outage_e what, apr_status_t status, const char *run_id)
+void ac_event_outage_begin(ac_event_outage_t *outage, ac_event_outage_e what, apr_status_t status, const char *run_id)
 {
-    ac_event_outage_state_t *episode = &trouble->episodes[what];
+    ac_event_outage_state_t *state = &outage->states[what];
     apr_time_t now = ac_clock();
     char more[64] = "";
-    episode->last = now;
-    if (episode->told && now - episode->told < AGAIN) {
-        episode->n_more++;
+    state->last = now;
+    if (state->logged && now - state->logged < PERIOD) {
+        state->n_more++;
         return;
     }
-    if (episode->n_more) {
-        snprintf(more, sizeof more, " (and %d more runs since the last such line)", episode->n_more);
+    if (state->n_more) {
+        snprintf(more, sizeof more, " (and %d more runs since the last such line)", state->n_more);
     }
-    episode->told = now;
-    episode->n_more = 0;
+    state->logged = now;
+    state->n_more = 0;
     if (what == AC_EVENT_OUTAGE_NO_LOG) {
         ac_log(AC_M510, status,
                "run[%s]%s: no event log below %s; the run goes on, and a client that loses its connection cannot "
                "resume before it has ended. %s",
-               run_id, more, trouble->path, ac_event_outage_remedy(status));
+               run_id, more, outage->path, ac_event_outage_remedy(status));
     } else if (what == AC_EVENT_OUTAGE_TOTAL_FULL) {
         ac_log(AC_M516, APR_SUCCESS,
                "run[%s]%s: the event logs below %s have all the room that they may have together "
                "(AgentChatEventLogTotal); the run goes on without a log, or without the rest of it",
-               run_id, more, trouble->path);
+               run_id, more, outage->path);
     } else if (what == AC_EVENT_OUTAGE_NO_SPACE) {
         ac_log(AC_M511, status,
                "run[%s]%s: its event log below %s can take no more; the run goes on, and a client that lags gets the "
                "rest when it has ended. %s",
-               run_id, more, trouble->path, ac_event_outage_remedy(status));
+               run_id, more, outage->path, ac_event_outage_remedy(status));
     } else {
         ac_log(AC_M511, APR_SUCCESS,
                "run[%s]%s: its event log can take no more (AgentChatEventLogMax); the run goes on, and a client that "
@@ -65,23 +65,23 @@ void ac_event_outage_begin(ac_event_outage_t *trouble, ac_event_outage_e what, a
     }
 }
 
-void ac_event_outage_end(ac_event_outage_t *trouble)
+void ac_event_outage_end(ac_event_outage_t *outage)
 {
-    ac_event_outage_state_t *none = &trouble->episodes[AC_EVENT_OUTAGE_NO_LOG],
-                            *room = &trouble->episodes[AC_EVENT_OUTAGE_NO_SPACE];
-    ac_event_outage_state_t *total = &trouble->episodes[AC_EVENT_OUTAGE_TOTAL_FULL];
-    if (!none->told && !room->told && !total->told) {
+    ac_event_outage_state_t *none = &outage->states[AC_EVENT_OUTAGE_NO_LOG],
+                            *room = &outage->states[AC_EVENT_OUTAGE_NO_SPACE];
+    ac_event_outage_state_t *total = &outage->states[AC_EVENT_OUTAGE_TOTAL_FULL];
+    if (!none->logged && !room->logged && !total->logged) {
         return;
     }
     apr_time_t quiet_since = none->last > room->last ? none->last : room->last;
     if (total->last > quiet_since) {
         quiet_since = total->last;
     }
-    if (ac_clock() - quiet_since < AGAIN) {
+    if (ac_clock() - quiet_since < PERIOD) {
         return;
     }
     ac_log(AC_M513, APR_SUCCESS,
            "event logs: %s can be written again; %d more runs had no log since the last line, and %d a part of one",
-           trouble->path, none->n_more, room->n_more + total->n_more);
+           outage->path, none->n_more, room->n_more + total->n_more);
     *none = *room = *total = (ac_event_outage_state_t){0};
 }

@@ -1,9 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events as the records of a log have them, and back. Pure. */
-#include "event_log.h"
+/* The records of an event log: writing, reading, and their payloads. */
+#include "event_file.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+static size_t padded(size_t len)
+{
+    return (len + 7) & ~(size_t)7;
+}
+
+apr_status_t ac_event_record_write(ac_event_log_t *log, const ac_event_record_t *record, const char *payload)
+{
+    size_t at = atomic_load_explicit(&log->file->committed, memory_order_relaxed);
+    size_t end = at + sizeof *record + padded(record->len);
+    apr_status_t status = end > log->size ? ac_event_map_grow(log, end) : APR_SUCCESS;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    char *to = (char *)log->file + at;
+    memcpy(to, record, sizeof *record);
+    memcpy(to + sizeof *record, payload, record->len);
+    if (record->seq) {
+        atomic_store_explicit(&log->file->seq, record->seq, memory_order_relaxed);
+    }
+    atomic_store_explicit(&log->file->committed, end, memory_order_release);
+    return APR_SUCCESS;
+}
+
+const char *ac_event_record_read(ac_event_log_t *log, size_t *pat, ac_event_record_t *record)
+{
+    uint64_t committed = atomic_load_explicit(&log->file->committed, memory_order_acquire);
+    if (committed < *pat + sizeof *record || (committed > log->size && !ac_event_map_extend(log, committed))) {
+        return NULL;
+    }
+    const char *place = (const char *)log->file + *pat;
+    memcpy(record, place, sizeof *record);
+    uint64_t end = *pat + sizeof *record + padded(record->len);
+    if (end > committed) {
+        return NULL; /* the file is damaged */
+    }
+    *pat = end;
+    return place + sizeof *record;
+}
+
+/* ---- payloads ---- */
 
 char *ac_event_record_make_done(const ac_event_t *event, size_t *plen)
 {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Closes runs whose process died, from the logs they left: what had been said is stored, the thread is free, and whoever follows is
- * told. Also goes on with closing writes that a run of this child could not get stored. */
-#include "agent/run/run.h"
+/* Recovery: closes runs whose process died, from the event logs they left. The partial answer is stored, the thread
+ * is free, and the followers get the end of the run. Also tries again the closing writes that a run of this child
+ * could not make. */
+#include "follow.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define RETRY_FIRST apr_time_from_msec(250) /* after a failure; doubled with each further one up to */
-#define RETRY_MOST apr_time_from_sec(2)
+#define RETRY_MAX apr_time_from_sec(2)
 
 typedef struct waiter_t {
     ac_task_fn *fn;
@@ -17,12 +19,13 @@ typedef struct waiter_t {
 typedef struct ac_recovery_t {
     ac_engine_t *engine;
     ac_event_log_t *log; /* owned */
-    ac_recover_turn_t logged;
-    bool began, asked;
-    bool late;            /* its process died: the store may have closed it meanwhile */
-    bool failed;          /* and is to be tried again */
-    bool told;            /* in the log */
-    bool cancelled;       /* before its process died, and a client knows it */
+    ac_recover_turn_t turn;
+    bool active;          /* began */
+    bool pending;         /* a store operation will come back */
+    bool late;            /* the run's process died: another server may have closed the run since */
+    bool failed;          /* the last try; tried again later */
+    bool logged;          /* the failure, in the error log */
+    bool cancelled;       /* before the process died, and a client was told so */
     apr_time_t failed_at; /* the loop's time */
     waiter_t *waiters;
     struct ac_recovery_t *next, *prev;
@@ -36,7 +39,7 @@ static const char *run_of(const ac_recovery_t *recovery)
     return ac_event_log_header(recovery->log)->run_id;
 }
 
-static void tell_waiters(ac_recovery_t *recovery)
+static void call_waiters(ac_recovery_t *recovery)
 {
     waiter_t *waiter = recovery->waiters;
     recovery->waiters = NULL;
@@ -54,27 +57,27 @@ static void unlink_recovery(ac_recovery_t *recovery)
     if (recovery->prev) {
         recovery->prev->next = recovery->next;
     } else {
-        engine->recoveries = recovery->next;
+        engine->follow->recoveries.first = recovery->next;
     }
     if (recovery->next) {
         recovery->next->prev = recovery->prev;
     }
-    if (recovery->began) {
-        engine->n_recovering--;
+    if (recovery->active) {
+        engine->follow->recoveries.n_active--;
     }
-    if (!engine->recoveries) {
-        ac_timer_cancel(engine->loop, &engine->recover_timer);
+    if (!engine->follow->recoveries.first) {
+        ac_timer_cancel(engine->loop, &engine->follow->recoveries.timer);
     }
 }
 
 static void recovery_free(ac_recovery_t *recovery)
 {
-    ac_recover_turn_free(&recovery->logged);
+    ac_recover_turn_free(&recovery->turn);
     ac_event_log_close(recovery->log);
     free(recovery);
 }
 
-/* The run has its end, in the store and in the log. */
+/* The run has ended, in the store and in the log. */
 static void retire(ac_recovery_t *recovery)
 {
     ac_engine_t *engine = recovery->engine;
@@ -86,7 +89,7 @@ static void retire(ac_recovery_t *recovery)
     ac_ended_log_keep(engine, log);
     recovery->log = NULL;
     unlink_recovery(recovery);
-    tell_waiters(recovery);
+    call_waiters(recovery);
     ac_tail_wake(engine, run_id);
     recovery_free(recovery);
     begin_next(engine);
@@ -99,28 +102,28 @@ static void recover_end_with(ac_recovery_t *recovery, const json_t *run, json_t 
     if (!event) {
         abort();
     }
-    event->seq = recovery->logged.seq + 1;
+    event->seq = recovery->turn.seq + 1;
     ac_event_log_append(recovery->log, event);
     ac_event_unref(event);
     retire(recovery);
 }
 
-static bool waits(const ac_recovery_t *recovery)
+static bool is_waiting(const ac_recovery_t *recovery)
 {
-    return recovery->failed && !recovery->asked;
+    return recovery->failed && !recovery->pending;
 }
 
-/* While the store is out, one that waits looks for all: the one that was tried the longest time ago. */
+/* During an outage of the store one recovery tries for all: the one whose last try is the oldest. */
 static void try_one(void *baton)
 {
     ac_engine_t *engine = baton;
     ac_recovery_t *oldest = NULL;
-    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) {
-        if (waits(recovery) && (!oldest || recovery->failed_at < oldest->failed_at)) {
+    for (ac_recovery_t *recovery = engine->follow->recoveries.first; recovery; recovery = recovery->next) {
+        if (is_waiting(recovery) && (!oldest || recovery->failed_at < oldest->failed_at)) {
             oldest = recovery;
         }
     }
-    engine->n_recover_failures++;
+    engine->follow->recoveries.n_failures++;
     if (oldest) {
         try_now(oldest);
     }
@@ -128,53 +131,54 @@ static void try_one(void *baton)
 
 static void recover_set_timer(ac_engine_t *engine)
 {
-    apr_interval_time_t wait = RETRY_FIRST << (engine->n_recover_failures < 8 ? engine->n_recover_failures : 8);
-    if (engine->recover_timer.slot) {
+    apr_interval_time_t wait = RETRY_FIRST
+        << (engine->follow->recoveries.n_failures < 8 ? engine->follow->recoveries.n_failures : 8);
+    if (engine->follow->recoveries.timer.slot) {
         return;
     }
-    if (wait > RETRY_MOST) {
-        wait = RETRY_MOST;
+    if (wait > RETRY_MAX) {
+        wait = RETRY_MAX;
     }
-    ac_timer_set(engine->loop, &engine->recover_timer, ac_loop_now(engine->loop) + wait, try_one, engine);
+    ac_timer_set(engine->loop, &engine->follow->recoveries.timer, ac_loop_now(engine->loop) + wait, try_one, engine);
 }
 
 static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
 {
-    if (!recovery->told) {
+    if (!recovery->logged) {
         ac_log(AC_M520, err->status, "run[%s]: not closed yet: %s; it is tried again", run_of(recovery), err->detail);
     }
-    recovery->told = recovery->failed = true;
+    recovery->logged = recovery->failed = true;
     recovery->failed_at = ac_loop_now(recovery->engine->loop);
     recover_set_timer(recovery->engine);
-    tell_waiters(recovery);
+    call_waiters(recovery);
 }
 
-/* Not without a pause, since the store may fail for this one alone. */
-static void hurry(ac_recovery_t *recovery)
+/* Not without a pause: the store may fail for this run alone. */
+static void retry_soon(ac_recovery_t *recovery)
 {
-    if (waits(recovery) && ac_loop_now(recovery->engine->loop) - recovery->failed_at >= RETRY_FIRST) {
+    if (is_waiting(recovery) && ac_loop_now(recovery->engine->loop) - recovery->failed_at >= RETRY_FIRST) {
         try_now(recovery);
     }
 }
 
 void ac_recover_retry_all(ac_engine_t *engine)
 {
-    if (!engine->recoveries) {
+    if (!engine->follow->recoveries.first) {
         return;
     }
-    engine->n_recover_failures = 0;
-    for (ac_recovery_t *recovery = engine->recoveries; recovery; recovery = recovery->next) {
-        hurry(recovery);
+    engine->follow->recoveries.n_failures = 0;
+    for (ac_recovery_t *recovery = engine->follow->recoveries.first; recovery; recovery = recovery->next) {
+        retry_soon(recovery);
     }
-    if (!engine->recover_timer.slot) {
+    if (!engine->follow->recoveries.timer.slot) {
         return;
     }
-    ac_timer_cancel(engine->loop, &engine->recover_timer);
+    ac_timer_cancel(engine->loop, &engine->follow->recoveries.timer);
     recover_set_timer(engine);
 }
 
-static void recover_ask(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in,
-                        void (*done)(ac_store_op_t *op))
+static void recover_call_store(ac_recovery_t *recovery, ac_store_verb_e verb, const char *id, json_t *in,
+                               void (*done)(ac_store_op_t *op))
 {
     ac_engine_t *engine = recovery->engine;
     ac_store_op_t *op = ac_store_op_create(verb, ac_event_log_header(recovery->log)->owner, id);
@@ -183,7 +187,7 @@ static void recover_ask(ac_recovery_t *recovery, ac_store_verb_e verb, const cha
     }
     op->in = in;
     op->deadline = ac_clock() + engine->conf.store_timeout;
-    recovery->asked = true;
+    recovery->pending = true;
     ac_store_call_post(engine->store, engine->loop, op, done, recovery);
 }
 
@@ -194,8 +198,8 @@ static bool worth_a_retry(const ac_store_op_t *op)
         kind == AC_STOPPING;
 }
 
-/* The store refuses for good, or another server has closed the run. There it stays as it is, and its followers are told that it was
- * interrupted. */
+/* The store refuses for good, or another server has closed the run. The stored run stays as it is; the followers get
+ * `interrupted`. */
 static void recover_give_up(ac_recovery_t *recovery, const ac_err_t *err)
 {
     json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
@@ -211,16 +215,16 @@ static void close_turn(ac_recovery_t *recovery);
 static void recover_on_closed(ac_store_op_t *op)
 {
     ac_recovery_t *recovery = op->baton;
-    recovery->asked = false;
+    recovery->pending = false;
     if (op->status == APR_SUCCESS) {
-        json_t *run = json_incref(json_object_get(recovery->logged.closing, "run"));
+        json_t *run = json_incref(json_object_get(recovery->turn.closing, "run"));
         ac_log(AC_M522, 0, "run[%s]: closed as %s from its event log, %s", run_of(recovery),
                ac_json_peek_string(run, "status", "interrupted"),
                recovery->late ? "since its process had ended" : "since the store had been out of reach");
         recover_end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
-    } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_recover_turn_interrupt(&recovery->logged)) {
-        close_turn(recovery); /* the thread has gone on: no answer any more, but what had been said is said */
+    } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_recover_turn_interrupt(&recovery->turn)) {
+        close_turn(recovery); /* the thread was changed concurrently: the partial answer is stored as interrupted */
     } else if (worth_a_retry(op)) {
         try_later(recovery, &op->err);
     } else {
@@ -231,16 +235,17 @@ static void recover_on_closed(ac_store_op_t *op)
 
 static void close_turn(ac_recovery_t *recovery)
 {
-    json_t *in = json_copy(recovery->logged.closing);
+    json_t *in = json_copy(recovery->turn.closing);
     ac_json_put(in, "late", json_boolean(recovery->late));
-    recover_ask(recovery, AC_STORE_TURN_CLOSE, ac_event_log_header(recovery->log)->thread_id, in, recover_on_closed);
+    recover_call_store(recovery, AC_STORE_TURN_CLOSE, ac_event_log_header(recovery->log)->thread_id, in,
+                       recover_on_closed);
 }
 
 static void recover_on_run(ac_store_op_t *op)
 {
     ac_recovery_t *recovery = op->baton;
     const char *status = ac_json_peek_string(op->out, "status", "");
-    recovery->asked = false;
+    recovery->pending = false;
     if (op->status != APR_SUCCESS) {
         if (worth_a_retry(op)) {
             try_later(recovery, &op->err);
@@ -250,7 +255,7 @@ static void recover_on_run(ac_store_op_t *op)
     } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
         recover_end_with(recovery, op->out, NULL);
     } else {
-        recovery->logged.closing = ac_recover_turn_closing(&recovery->logged, op->out, recovery->cancelled);
+        recovery->turn.closing = ac_recover_turn_closing(&recovery->turn, op->out, recovery->cancelled);
         close_turn(recovery);
     }
     ac_store_op_free(op);
@@ -259,23 +264,23 @@ static void recover_on_run(ac_store_op_t *op)
 static void try_now(void *baton)
 {
     ac_recovery_t *recovery = baton;
-    if (recovery->asked) {
+    if (recovery->pending) {
         return;
     }
     recovery->failed = false;
-    if (recovery->logged.closing) {
+    if (recovery->turn.closing) {
         close_turn(recovery);
     } else {
-        recover_ask(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, recover_on_run);
+        recover_call_store(recovery, AC_STORE_RUN_GET, run_of(recovery), NULL, recover_on_run);
     }
 }
 
 static void recover_begin(ac_recovery_t *recovery)
 {
-    recovery->began = true;
-    recovery->engine->n_recovering++;
-    ac_recover_turn_read(&recovery->logged, recovery->log);
-    if (recovery->logged.ended) {
+    recovery->active = true;
+    recovery->engine->follow->recoveries.n_active++;
+    ac_recover_turn_read(&recovery->turn, recovery->log);
+    if (recovery->turn.ended) {
         retire(recovery);
     } else {
         try_now(recovery);
@@ -284,18 +289,18 @@ static void recover_begin(ac_recovery_t *recovery)
 
 static void begin_next(ac_engine_t *engine)
 {
-    ac_recovery_t *recovery = engine->recoveries;
-    while (recovery && recovery->began) {
+    ac_recovery_t *recovery = engine->follow->recoveries.first;
+    while (recovery && recovery->active) {
         recovery = recovery->next;
     }
-    if (recovery && engine->n_recovering < AC_MAX_RECOVERIES) {
+    if (recovery && engine->follow->recoveries.n_active < AC_MAX_RECOVERIES) {
         recover_begin(recovery);
     }
 }
 
 static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
 {
-    ac_recovery_t *recovery = ac_alloc(sizeof *recovery), *last = engine->recoveries;
+    ac_recovery_t *recovery = ac_alloc(sizeof *recovery), *last = engine->follow->recoveries.first;
     recovery->engine = engine;
     recovery->late = late;
     recovery->log = log;
@@ -307,7 +312,7 @@ static void recover(ac_engine_t *engine, ac_event_log_t *log, bool late)
     if (last) {
         last->next = recovery;
     } else {
-        engine->recoveries = recovery;
+        engine->follow->recoveries.first = recovery;
     }
     begin_next(engine);
 }
@@ -326,7 +331,7 @@ void ac_recover_adopt(ac_engine_t *engine, ac_child_key_t from, const char *run_
     if (ac_event_log_ended(log)) {
         ac_ended_log_keep(engine, log);
     } else if (ac_event_log_is_suspended(log)) {
-        ac_event_log_close(log); /* it lies here until somebody goes on with its run */
+        ac_event_log_close(log); /* it stays here until a child resumes its run */
         ac_suspended_log_track(engine, run_id);
     } else {
         recover(engine, log, true);
@@ -335,7 +340,7 @@ void ac_recover_adopt(ac_engine_t *engine, ac_child_key_t from, const char *run_
 
 static ac_recovery_t *recover_find(const ac_engine_t *engine, const char *run_id)
 {
-    ac_recovery_t *recovery = engine->recoveries;
+    ac_recovery_t *recovery = engine->follow->recoveries.first;
     while (recovery && strcmp(run_of(recovery), run_id) != 0) {
         recovery = recovery->next;
     }
@@ -345,10 +350,10 @@ static ac_recovery_t *recover_find(const ac_engine_t *engine, const char *run_id
 void ac_recover_retry_run(ac_engine_t *engine, const char *run_id)
 {
     ac_recovery_t *recovery = recover_find(engine, run_id);
-    if (recovery && !recovery->began) {
+    if (recovery && !recovery->active) {
         recover_begin(recovery);
     } else if (recovery) {
-        hurry(recovery);
+        retry_soon(recovery);
     }
 }
 
@@ -359,7 +364,8 @@ static void recover_add_waiter(ac_recovery_t *recovery, ac_task_fn *fn, void *ba
     recovery->waiters = waiter;
 }
 
-/* Where a run is that this child has not under way, and is not closing. Of a dead child: here from now on. */
+/* Finds a run that is not active in this child and that it does not recover yet. Begins to recover the run of a dead
+ * child. */
 static ac_recover_e look_elsewhere(ac_engine_t *engine, const char *run_id)
 {
     char text[AC_ID_SIZE + 8];
@@ -397,7 +403,7 @@ ac_recover_e ac_recover_find(ac_engine_t *engine, const char *run_id, ac_task_fn
     ac_recover_retry_run(engine, run_id);
     ac_recovery_t *recovery = recover_find(engine, run_id);
     if (!recovery) {
-        return AC_RECOVER_ELSEWHERE; /* its log had its end, so the store has it, too */
+        return AC_RECOVER_ELSEWHERE; /* the log had the run's end, so the store has it, too */
     }
     if (fn) {
         recover_add_waiter(recovery, fn, baton);
@@ -407,16 +413,16 @@ ac_recover_e ac_recover_find(ac_engine_t *engine, const char *run_id, ac_task_fn
 
 void ac_recover_drop_all(ac_engine_t *engine)
 {
-    while (engine->recoveries) {
-        ac_recovery_t *recovery = engine->recoveries;
-        engine->recoveries = recovery->next;
-        ac_timer_cancel(engine->loop, &engine->recover_timer);
+    while (engine->follow->recoveries.first) {
+        ac_recovery_t *recovery = engine->follow->recoveries.first;
+        engine->follow->recoveries.first = recovery->next;
+        ac_timer_cancel(engine->loop, &engine->follow->recoveries.timer);
         while (recovery->waiters) {
             waiter_t *waiter = recovery->waiters;
             recovery->waiters = waiter->next;
             free(waiter);
         }
-        ac_recover_turn_free(&recovery->logged);
+        ac_recover_turn_free(&recovery->turn);
         ac_event_log_close(recovery->log);
         free(recovery);
     }

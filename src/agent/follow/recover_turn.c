@@ -1,27 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a log knows of a run whose process died, made into the documents that close its turn; and a stored run's last event. Pure. */
-#include "agent/run/run.h"
+/* The documents that close the turn of a dead process, made from the run's event log. Pure. */
+#include "follow.h"
 
 #include <stdio.h>
 #include <string.h>
-
-apr_time_t ac_stored_event_time(const json_t *object, const char *name)
-{
-    const char *text = ac_json_peek_string(object, name, "");
-    apr_time_exp_t parts;
-    apr_time_t time = 0;
-    int ms = 0;
-    memset(&parts, 0, sizeof parts);
-    int n = sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour,
-                   &parts.tm_min, &parts.tm_sec, &ms);
-    if (n != 7) {
-        return 0;
-    }
-    parts.tm_year -= 1900;
-    parts.tm_mon -= 1;
-    parts.tm_usec = ms * 1000;
-    return apr_time_exp_gmt_get(&time, &parts) == APR_SUCCESS ? time : 0;
-}
 
 static void recover_turn_copy(json_t *to, const char *name, const json_t *from, const char *member)
 {
@@ -29,59 +11,16 @@ static void recover_turn_copy(json_t *to, const char *name, const json_t *from, 
     ac_json_put(to, name, value ? json_incref(value) : json_null());
 }
 
-/* ---- the last event ---- */
+/* ---- reading the log ---- */
 
-static ac_event_t *terminal_error(const json_t *run)
+void ac_recover_turn_free(ac_recover_turn_t *turn)
 {
-    const json_t *error = json_object_get(run, "error");
-    const char *code = ac_json_peek_string(error, "code", "interrupted");
-    json_t *data = json_object();
-    ac_json_put(data, "code", ac_json_text(code));
-    ac_json_put(data, "message", ac_json_text(ac_json_peek_string(error, "message", "the run was interrupted")));
-    recover_turn_copy(data, "run_id", run, "id");
-    ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
-    if (event) {
-        event->kind = ac_kind_by_code(code);
-    }
-    if (event && !event->kind) {
-        event->kind = AC_INTERRUPTED;
-    }
-    return event;
-}
-
-ac_event_t *ac_stored_event_terminal(const json_t *run, json_t *message)
-{
-    const char *status = ac_json_peek_string(run, "status", "");
-    const char *text = ac_json_peek_string(message, "content", "");
-    if (strcmp(status, "completed") != 0 && strcmp(status, "cancelled") != 0) {
-        return terminal_error(run);
-    }
-    json_t *data = json_object();
-    recover_turn_copy(data, "run_id", run, "id");
-    recover_turn_copy(data, "thread_id", run, "thread_id");
-    ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(message, "id", NULL)));
-    ac_json_put(data, "tokens_used", json_integer(ac_json_peek_int(json_object_get(run, "usage"), "total_tokens", 0)));
-    recover_turn_copy(data, "usage", run, "usage");
-    recover_turn_copy(data, "cost", run, "cost");
-    ac_json_put(data, "status", ac_json_text(status));
-    recover_turn_copy(data, "finish_reason", json_object_get(message, "metadata"), "finish_reason");
-    ac_event_t *event = ac_event_create(AC_EVENT_DONE, data, text, strlen(text));
-    if (event && json_is_object(message)) {
-        event->message = json_incref(message);
-    }
-    return event;
-}
-
-/* ---- what was said and done ---- */
-
-void ac_recover_turn_free(ac_recover_turn_t *logged)
-{
-    ac_buf_free(&logged->text);
-    json_decref(logged->tool_calls);
-    json_decref(logged->steps);
-    ac_parts_free(&logged->parts);
-    json_decref(logged->closing);
-    memset(logged, 0, sizeof *logged);
+    ac_buf_free(&turn->text);
+    json_decref(turn->tool_calls);
+    json_decref(turn->steps);
+    ac_parts_free(&turn->parts);
+    json_decref(turn->closing);
+    memset(turn, 0, sizeof *turn);
 }
 
 static json_t *recover_turn_find_call(const json_t *steps, const char *step_id, size_t *pi)
@@ -95,8 +34,8 @@ static json_t *recover_turn_find_call(const json_t *steps, const char *step_id, 
     return NULL;
 }
 
-/* A call that was begun is one that failed until its end is found. */
-static void begin_call(ac_recover_turn_t *logged, const ac_event_t *event)
+/* A call counts as failed until the log's reader finds its end. */
+static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
 {
     static const char lost[] = "the server process ended before this call did";
     json_t *step = json_object(), *call = json_object();
@@ -117,16 +56,16 @@ static void begin_call(ac_recover_turn_t *logged, const ac_event_t *event)
     ac_json_put(call, "result", json_null());
     ac_json_put(call, "error", json_string(lost));
     ac_json_put(call, "latency_ms", json_integer(0));
-    json_array_append_new(logged->steps, step);
-    json_array_append_new(logged->tool_calls, call);
-    ac_parts_add_call(&logged->parts, logged->text.len, ac_json_peek_string(event->data, "call_id", ""));
+    json_array_append_new(turn->steps, step);
+    json_array_append_new(turn->tool_calls, call);
+    ac_parts_add_call(&turn->parts, turn->text.len, ac_json_peek_string(event->data, "call_id", ""));
 }
 
-static void recover_turn_end_call(ac_recover_turn_t *logged, const ac_event_t *event)
+static void recover_turn_end_call(ac_recover_turn_t *turn, const ac_event_t *event)
 {
     size_t i = 0;
-    json_t *step = recover_turn_find_call(logged->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
-    json_t *call = json_array_get(logged->tool_calls, i);
+    json_t *step = recover_turn_find_call(turn->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
+    json_t *call = json_array_get(turn->tool_calls, i);
     bool failed = json_is_string(json_object_get(event->data, "error"));
     if (!step || !call) {
         return;
@@ -142,24 +81,24 @@ static void recover_turn_end_call(ac_recover_turn_t *logged, const ac_event_t *e
     }
 }
 
-void ac_recover_turn_read(ac_recover_turn_t *logged, ac_event_log_t *log)
+void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log)
 {
     ac_event_cursor_t cursor = {0};
     ac_event_t *event;
-    memset(logged, 0, sizeof *logged);
-    ac_buf_init(&logged->text, AC_MAX_ANSWER);
-    logged->tool_calls = json_array();
-    logged->steps = json_array();
-    while (!logged->ended && (event = ac_event_log_next(log, &cursor, &logged->closing)) != NULL) {
-        logged->seq = event->seq;
+    memset(turn, 0, sizeof *turn);
+    ac_buf_init(&turn->text, AC_MAX_ANSWER);
+    turn->tool_calls = json_array();
+    turn->steps = json_array();
+    while (!turn->ended && (event = ac_event_log_next(log, &cursor, &turn->closing)) != NULL) {
+        turn->seq = event->seq;
         if (event->type == AC_EVENT_TOKEN) {
-            ac_buf_add(&logged->text, event->text, event->len);
+            ac_buf_add(&turn->text, event->text, event->len);
         } else if (event->type == AC_EVENT_TRACE_START) {
-            begin_call(logged, event);
+            begin_call(turn, event);
         } else if (event->type == AC_EVENT_TRACE_END) {
-            recover_turn_end_call(logged, event);
+            recover_turn_end_call(turn, event);
         } else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE) {
-            logged->ended = true;
+            turn->ended = true;
         }
         ac_event_unref(event);
     }
@@ -175,36 +114,35 @@ static json_t *message_id(const char *run_id)
     return ac_json_text(id);
 }
 
-/* The model's own figures were lost with its process. */
-static json_t *guess_usage(const ac_recover_turn_t *logged, const json_t *run)
+/* An estimate: the model's own figures were lost with the process. */
+static json_t *guess_usage(const ac_recover_turn_t *turn, const json_t *run)
 {
     ac_usage_t usage = {.estimated = true};
     usage.prompt = ac_json_peek_int(json_object_get(run, "usage"), "prompt_tokens", 0);
-    usage.completion = ((int64_t)logged->text.len + 3) / 4;
+    usage.completion = ((int64_t)turn->text.len + 3) / 4;
     usage.total = usage.prompt + usage.completion;
     return ac_record_usage(&usage);
 }
 
-static json_t *make_message(const ac_recover_turn_t *logged, const json_t *run, const char *finish)
+static json_t *make_message(const ac_recover_turn_t *turn, const json_t *run, const char *finish)
 {
     const char *run_id = ac_json_peek_string(run, "id", "");
-    size_t n_calls = json_array_size(logged->tool_calls);
-    if (!logged->text.len && !n_calls) {
+    size_t n_calls = json_array_size(turn->tool_calls);
+    if (!turn->text.len && !n_calls) {
         return json_null();
     }
-    json_t *message = json_object(), *metadata = json_object(),
-           *parts = ac_parts_list(&logged->parts, logged->text.len);
+    json_t *message = json_object(), *metadata = json_object(), *parts = ac_parts_list(&turn->parts, turn->text.len);
     if (parts) {
         ac_json_put(metadata, "parts", parts);
     }
     recover_turn_copy(metadata, "model", run, "model");
     ac_json_put(metadata, "finish_reason", json_string(finish));
-    ac_json_put(metadata, "usage", guess_usage(logged, run));
+    ac_json_put(metadata, "usage", guess_usage(turn, run));
     ac_json_put(message, "id", message_id(run_id));
     recover_turn_copy(message, "thread_id", run, "thread_id");
     ac_json_put(message, "role", json_string("assistant"));
-    ac_json_put(message, "content", ac_json_text(logged->text.len ? logged->text.data : ""));
-    ac_json_put(message, "tool_calls", n_calls ? json_incref(logged->tool_calls) : json_null());
+    ac_json_put(message, "content", ac_json_text(turn->text.len ? turn->text.data : ""));
+    ac_json_put(message, "tool_calls", n_calls ? json_incref(turn->tool_calls) : json_null());
     ac_json_put(message, "run_id", ac_json_text(run_id));
     ac_json_put(message, "timestamp", ac_json_time(apr_time_now()));
     ac_json_put(message, "metadata", metadata);
@@ -220,9 +158,9 @@ static void set_interrupted(json_t *run)
     ac_json_put(run, "error", ac_record_error(&cause));
 }
 
-bool ac_recover_turn_interrupt(ac_recover_turn_t *logged)
+bool ac_recover_turn_interrupt(ac_recover_turn_t *turn)
 {
-    json_t *run = json_object_get(logged->closing, "run"), *message = json_object_get(logged->closing, "message");
+    json_t *run = json_object_get(turn->closing, "run"), *message = json_object_get(turn->closing, "message");
     if (!strcmp(ac_json_peek_string(run, "status", ""), "interrupted") || !json_is_object(message)) {
         return false;
     }
@@ -234,7 +172,7 @@ bool ac_recover_turn_interrupt(ac_recover_turn_t *logged)
     return true;
 }
 
-json_t *ac_recover_turn_closing(ac_recover_turn_t *logged, const json_t *run, bool cancelled)
+json_t *ac_recover_turn_closing(ac_recover_turn_t *turn, const json_t *run, bool cancelled)
 {
     json_t *closing = json_object(), *after = json_copy((json_t *)run), *step;
     apr_time_t began = ac_stored_event_time(run, "created_at"), now = apr_time_now();
@@ -244,12 +182,12 @@ json_t *ac_recover_turn_closing(ac_recover_turn_t *logged, const json_t *run, bo
     } else {
         set_interrupted(after);
     }
-    ac_json_put(after, "usage", guess_usage(logged, run));
+    ac_json_put(after, "usage", guess_usage(turn, run));
     ac_json_put(after, "completed_at", ac_json_time(now));
     ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());
-    json_array_foreach(logged->steps, i, step) recover_turn_copy(step, "run_id", run, "id");
-    ac_json_put(closing, "message", make_message(logged, run, cancelled ? "cancelled" : "interrupted"));
+    json_array_foreach(turn->steps, i, step) recover_turn_copy(step, "run_id", run, "id");
+    ac_json_put(closing, "message", make_message(turn, run, cancelled ? "cancelled" : "interrupted"));
     ac_json_put(closing, "run", after);
-    ac_json_put(closing, "steps", json_incref(logged->steps));
+    ac_json_put(closing, "steps", json_incref(turn->steps));
     return closing;
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Follows a run from any point: reads its log as far as it goes, then joins the live run where it is in this child, else looks at the
- * log again whenever it is told to. */
+/* A tail follows a run from any event on: it reads the run's log to its end, then moves the follower to the live run
+ * if it is in this child, else reads the log again after each notification. */
 #include "tail.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define PART 64                      /* events told in one turn of the loop */
-#define LOOK apr_time_from_msec(250) /* where nobody tells us, and whether the owner still lives */
+#define EVENTS_MAX 64                /* delivered in one turn of the loop */
+#define LOOK apr_time_from_msec(250) /* at a log without a notification, and whether its owner is alive */
 #define SOON apr_time_from_msec(50)
-#define SHORT_LOOKS 40 /* for a log while none can be opened: 10 s */
-#define STORE_LOOKS 20 /* of a run that waits for its owner's word: every 5 s */
+#define SEARCHES_MAX 40    /* for a log while none can be opened: 10 s */
+#define LOOKS_PER_STORE 20 /* at a suspended log for one at the store: every 5 s */
 
 static void tail_look(void *baton);
 
@@ -25,7 +26,7 @@ void ac_tail_continue(ac_tail_t *tail, apr_interval_time_t wait)
 
 static void unlink_tail(ac_tail_t *tail)
 {
-    apr_hash_t *tails = tail->engine->tails;
+    apr_hash_t *tails = tail->engine->follow->tails;
     if (tail->next) {
         tail->next->prev = tail->prev;
     }
@@ -40,21 +41,21 @@ static void unlink_tail(ac_tail_t *tail)
     }
 }
 
-/* The owner may be waiting for the last one to go. */
+/* The run may wait for its last follower to leave. */
 static void leave_log(ac_tail_t *tail)
 {
     ac_event_dir_t *dir = tail->engine->dir;
     char text[AC_ID_SIZE + 8];
-    if (tail->log && tail->waiting) {
+    if (tail->log && tail->watching) {
         ac_event_watcher_remove(tail->log, ac_event_dir_key(dir));
         int len = apr_snprintf(text, sizeof text, "left %s", tail->run_id);
-        if (!tail->over) {
+        if (!tail->ended) {
             ac_event_dir_send(dir, ac_event_log_child(tail->log), text, (size_t)len);
         }
     }
     ac_event_log_close(tail->log);
     tail->log = NULL;
-    tail->waiting = false;
+    tail->watching = false;
 }
 
 static void tail_free(ac_tail_t *tail)
@@ -67,7 +68,7 @@ static void tail_free(ac_tail_t *tail)
     leave_log(tail);
     ac_channel_destroy(tail->channel);
     ac_tail_stored_free(tail);
-    if (run && tail->gone && !ac_channel_followers(run->channel)) {
+    if (run && tail->left && !ac_channel_followers(run->channel)) {
         ac_run_follower_left(run);
     }
     free(tail);
@@ -76,7 +77,7 @@ static void tail_free(ac_tail_t *tail)
 static void on_empty(void *baton)
 {
     ac_tail_t *tail = baton;
-    tail->gone = true;
+    tail->left = true;
     tail->paused = false;
     ac_tail_continue(tail, 0);
 }
@@ -92,7 +93,7 @@ void ac_tail_deliver(ac_tail_t *tail, ac_event_t *event)
 {
     bool terminal = event->type == AC_EVENT_DONE || event->type == AC_EVENT_ERROR;
     if (terminal) {
-        tail->over = true;
+        tail->ended = true;
     }
     if (terminal && event->seq && event->seq == tail->after) {
         ac_event_unref(event);
@@ -124,7 +125,7 @@ void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err)
     }
     event->kind = err->kind;
     event->retry_after = err->retry_after;
-    ac_tail_deliver(tail, event); /* without a number: it is no event of the run */
+    ac_tail_deliver(tail, event); /* without a number, since it is not an event of the run */
     ac_tail_continue(tail, 0);
 }
 
@@ -137,6 +138,23 @@ static void tail_refuse(ac_tail_t *tail)
 }
 
 /* ---- where the run is ---- */
+
+bool ac_tail_is_beyond(const ac_tail_t *tail)
+{
+    if (tail->after > AC_TAIL_REMAINDER) {
+        return !tail->log;
+    }
+    return tail->after > (tail->log ? ac_event_log_seq(tail->log) : 0) && tail->after <= AC_TAIL_STORED;
+}
+
+void ac_tail_refuse_gone(ac_tail_t *tail, const char *why)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_err_set(&err, AC_EVENTS_GONE, "%s; what came after event %" APR_UINT64_T_FMT " is not kept event by event here",
+               why, tail->after);
+    ac_tail_fail(tail, &err);
+}
 
 void ac_tail_report_live(ac_tail_t *tail)
 {
@@ -151,8 +169,8 @@ void ac_tail_report_live(ac_tail_t *tail)
     ac_channel_deliver(tail->channel, event);
 }
 
-/* The run is in this child, and what the follower has not been told yet is still to come. */
-static bool join(ac_tail_t *tail)
+/* Moves the follower to the live run if it is in this child and has no event that the follower lacks. */
+static bool join_live(ac_tail_t *tail)
 {
     ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
     ac_follower_t *follower = ac_channel_first(tail->channel);
@@ -160,11 +178,11 @@ static bool join(ac_tail_t *tail)
         return false;
     }
     ac_tail_report_live(tail);
-    if (tail->gone) {
+    if (tail->left) {
         return false;
     }
     ac_channel_move(run->channel, follower);
-    tail->over = true;
+    tail->ended = true;
     tail_free(tail);
     return true;
 }
@@ -172,7 +190,7 @@ static bool join(ac_tail_t *tail)
 static void without_log(ac_tail_t *tail)
 {
     const ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
-    if (!run && tail->short_of_means && ++tail->n_short < SHORT_LOOKS) {
+    if (!run && tail->search_failed && ++tail->n_failed_searches < SEARCHES_MAX) {
         ac_tail_continue(tail, LOOK);
         return;
     }
@@ -184,22 +202,22 @@ static void without_log(ac_tail_t *tail)
         tail_refuse(tail);
         return;
     }
-    if (join(tail)) {
+    if (join_live(tail)) {
         return;
     }
-    if (ac_channel_seq(run->channel) && ac_tail_is_beyond(tail) && !tail->short_of_means) {
+    if (ac_channel_seq(run->channel) && ac_tail_is_beyond(tail) && !tail->search_failed) {
         ac_tail_refuse_gone(tail, "the run has no event log");
         return;
     }
-    /* Begun a moment ago, or without a log: then its past can be told only when it is stored. */
+    /* The run has just begun, or it has no log: then its past can be delivered only when it is stored. */
     if (ac_channel_seq(run->channel)) {
         ac_tail_report_live(tail);
     }
     ac_tail_continue(tail, SOON);
 }
 
-/* All that is told of the run comes into this log. */
-static bool goes_on(const ac_event_log_t *log)
+/* All later events of the run come into this log. */
+static bool is_written(const ac_event_log_t *log)
 {
     return !ac_event_log_ended(log) && !ac_event_log_is_cut(log) && !ac_event_log_is_suspended(log);
 }
@@ -208,29 +226,29 @@ static bool find_log(ac_tail_t *tail)
 {
     if (!tail->log && tail->engine->dir) {
         apr_status_t status = ac_event_log_search(&tail->log, tail->engine->dir, tail->run_id);
-        tail->short_of_means = !tail->log && status != APR_ENOENT;
-        /* A number of the other telling: it goes on where it began. */
-        bool is_rest = tail->log && tail->after > AC_TAIL_REMAINDER && ac_event_log_is_cut(tail->log);
-        if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED && !is_rest) {
+        tail->search_failed = !tail->log && status != APR_ENOENT;
+        /* A number of an event made from stored documents: the tail continues with those. */
+        bool is_remainder = tail->log && tail->after > AC_TAIL_REMAINDER && ac_event_log_is_cut(tail->log);
+        if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED && !is_remainder) {
             leave_log(tail);
         }
-        /* A number that never was: from now on. */
+        /* A number that the run has not reached: from now on. */
         uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
-        if (tail->log && goes_on(tail->log) && tail->after > newest) {
+        if (tail->log && is_written(tail->log) && tail->after > newest) {
             tail->after = newest;
         }
         if (tail->cursor.after < tail->after) {
             tail->cursor.after = tail->after;
         }
         ac_follower_t *follower = tail->log ? ac_channel_first(tail->channel) : NULL;
-        if (follower && follower->mark.after > tail->after) {
-            follower->mark.after = tail->after;
+        if (follower && follower->checkpoint.after > tail->after) {
+            follower->checkpoint.after = tail->after;
         }
     }
     return tail->log != NULL;
 }
 
-/* The log's owner is dead: we take its place, or somebody else has. */
+/* The log's owner is dead: this child recovers the run, unless another one has begun to. */
 static void lose_owner(ac_tail_t *tail)
 {
     ac_child_key_t owner = ac_event_log_child(tail->log);
@@ -243,11 +261,11 @@ static void caught_up(ac_tail_t *tail)
 {
     ac_event_dir_t *dir = tail->engine->dir;
     ac_child_key_t owner = ac_event_log_child(tail->log);
-    if (join(tail)) {
+    if (join_live(tail)) {
         return;
     }
-    if (ac_event_log_ended(tail->log) && !tail->gone) {
-        /* The end itself found no room in the log. */
+    if (ac_event_log_ended(tail->log) && !tail->left) {
+        /* The terminal event had no room in the log. */
         ac_tail_stored_continue(tail);
         return;
     }
@@ -260,22 +278,22 @@ static void caught_up(ac_tail_t *tail)
         return;
     }
     ac_tail_report_live(tail);
-    if (ac_event_log_is_suspended(tail->log) && ++tail->n_rests % STORE_LOOKS == 0) {
-        ac_tail_stored_continue(tail); /* another machine may have gone on with it, and ended it */
+    if (ac_event_log_is_suspended(tail->log) && ++tail->n_suspended_looks % LOOKS_PER_STORE == 0) {
+        ac_tail_stored_continue(tail); /* another machine may have resumed the run and ended it */
         return;
     }
-    bool fresh = !tail->waiting && owner != ac_event_dir_key(dir);
+    bool fresh = !tail->watching && owner != ac_event_dir_key(dir);
     if (fresh) {
-        tail->waiting = ac_event_watcher_add(tail->log, ac_event_dir_key(dir));
+        tail->watching = ac_event_watcher_add(tail->log, ac_event_dir_key(dir));
     }
-    /* Entered just now: what came before that was told to nobody here. */
-    ac_tail_continue(tail, fresh && tail->waiting ? 0 : LOOK);
+    /* A watcher from now on: earlier events came without a notification. */
+    ac_tail_continue(tail, fresh && tail->watching ? 0 : LOOK);
 }
 
 static void read_log(ac_tail_t *tail)
 {
     bool ended = ac_event_log_ended(tail->log) != 0;
-    for (int i = 0; i < PART && !tail->gone && !tail->over; i++) {
+    for (int i = 0; i < EVENTS_MAX && !tail->left && !tail->ended; i++) {
         if (!ac_tail_has_room(tail)) {
             return;
         }
@@ -297,12 +315,12 @@ static void tail_look(void *baton)
 {
     ac_tail_t *tail = baton;
     ac_timer_cancel(tail->engine->loop, &tail->timer);
-    if (tail->asked) {
+    if (tail->pending) {
         return; /* the store's answer comes back here */
     }
-    if (tail->gone) {
+    if (tail->left) {
         tail_free(tail);
-    } else if (tail->over || tail->paused) {
+    } else if (tail->ended || tail->paused) {
         return;
     } else if (tail->n_events) {
         ac_tail_stored_continue(tail);
@@ -315,19 +333,23 @@ static void tail_look(void *baton)
     }
 }
 
+bool ac_tail_exists(const ac_engine_t *engine, const char *run_id)
+{
+    return apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING) != NULL;
+}
+
 void ac_tail_wake(ac_engine_t *engine, const char *run_id)
 {
-    for (ac_tail_t *tail = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING); tail; tail = tail->next) {
+    for (ac_tail_t *tail = apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING); tail; tail = tail->next) {
         if (!tail->paused) {
             ac_tail_continue(tail, 0);
         }
     }
 }
 
-/* Follows nobody's run yet. */
-static ac_tail_t *tail_create(ac_engine_t *engine, const char *run_id, const char *owner)
+ac_tail_t *ac_tail_create(ac_engine_t *engine, const char *run_id, const char *owner)
 {
-    ac_tail_t *tail = ac_alloc(sizeof *tail), *first = apr_hash_get(engine->tails, run_id, APR_HASH_KEY_STRING);
+    ac_tail_t *tail = ac_alloc(sizeof *tail), *first = apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING);
     tail->engine = engine;
     apr_cpystrn(tail->run_id, run_id, sizeof tail->run_id);
     apr_cpystrn(tail->owner, owner, sizeof tail->owner);
@@ -345,85 +367,19 @@ static ac_tail_t *tail_create(ac_engine_t *engine, const char *run_id, const cha
         }
         first->next = tail;
     } else {
-        apr_hash_set(engine->tails, tail->run_id, APR_HASH_KEY_STRING, tail);
+        apr_hash_set(engine->follow->tails, tail->run_id, APR_HASH_KEY_STRING, tail);
     }
     return tail;
 }
 
 void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, uint64_t after, ac_follower_t *follower)
 {
-    ac_tail_t *tail = tail_create(engine, run_id, owner);
+    ac_tail_t *tail = ac_tail_create(engine, run_id, owner);
     tail->after = after;
     if (strcmp(follower->run_id, run_id) != 0) {
         apr_cpystrn(follower->run_id, run_id, sizeof follower->run_id);
-        follower->mark = (ac_event_cursor_t){.after = after};
+        follower->checkpoint = (ac_event_cursor_t){.after = after};
     }
     ac_channel_follow(tail->channel, follower);
-    ac_tail_continue(tail, 0);
-}
-
-/* ---- a follower that is slower than its run ---- */
-
-bool ac_follower_checkpoint(ac_follower_t *follower)
-{
-    const ac_channel_t *channel = follower->channel;
-    const ac_tail_t *tail = channel ? ac_channel_get_tail(channel) : NULL;
-    const ac_event_log_t *log = channel ? ac_channel_get_log(channel) : NULL;
-    if (log) {
-        ac_event_log_position(log, &follower->mark);
-    } else if (tail && tail->log) {
-        follower->mark = tail->cursor;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* The log that has what the follower was told, and maybe has not taken. NULL: none. Loops through directories only for a run that has
- * ended and whose log was removed since. */
-static ac_event_log_t *log_to_go_back(ac_engine_t *engine, const ac_follower_t *follower, uint64_t told)
-{
-    const ac_event_log_t *own = follower->channel ? ac_channel_get_log(follower->channel) : NULL;
-    bool hopeless = !engine->dir || !follower->run_id[0] ||
-        (follower->channel && (!own || ac_event_log_seq(own) < told));
-    ac_event_log_t *log = hopeless ? NULL : ac_event_log_find(engine->dir, follower->run_id);
-    if (log && ac_event_log_seq(log) < told) {
-        ac_event_log_close(log);
-        return NULL;
-    }
-    return log;
-}
-
-bool ac_follower_rewind(ac_engine_t *engine, ac_follower_t *follower, uint64_t told)
-{
-    ac_tail_t *tail = follower->channel ? ac_channel_get_tail(follower->channel) : NULL;
-    if (tail) {
-        if (!tail->log || tail->asked || tail->n_events || ac_event_log_seq(tail->log) < told) {
-            return false;
-        }
-    } else {
-        ac_event_log_t *log = log_to_go_back(engine, follower, told);
-        if (!log) {
-            return false;
-        }
-        tail = tail_create(engine, follower->run_id, ac_event_log_header(log)->owner);
-        tail->log = log;
-        tail->live = true;
-        ac_channel_move(tail->channel, follower);
-    }
-    tail->cursor = follower->mark;
-    tail->after = follower->mark.after;
-    tail->over = false;
-    tail->paused = true;
-    return true;
-}
-
-void ac_follower_resume(ac_follower_t *follower)
-{
-    ac_tail_t *tail = follower->channel ? ac_channel_get_tail(follower->channel) : NULL;
-    if (!tail || !tail->paused) {
-        return;
-    }
-    tail->paused = false;
     ac_tail_continue(tail, 0);
 }

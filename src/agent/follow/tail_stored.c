@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The events of a run that has no log (any more), made from what the store has: its document, its steps, its messages. Where a log
- * broke off before the end, only what came after that. */
+/* The events of a run without a log, made from its stored documents: the run, its steps, its messages. For a log
+ * that was cut, only the events behind its end. */
 #include "tail.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define LOOK apr_time_from_msec(250)   /* at a run that goes on somewhere without a log: at first, */
-#define LOOK_MOST apr_time_from_sec(2) /* and in the end */
-#define GONE_AFTER 2                   /* looks at a run whose log is not here: it may just be changing hands */
+#define LOOK apr_time_from_msec(250)  /* at a run that is active elsewhere without a log: at first */
+#define LOOK_MAX apr_time_from_sec(2) /* later */
+#define GONE_AFTER 2                  /* looks at a run whose log is not here: a child may be adopting it */
 
 void ac_tail_stored_free(ac_tail_t *tail)
 {
@@ -20,8 +21,8 @@ void ac_tail_stored_free(ac_tail_t *tail)
     json_decref(tail->run);
     json_decref(tail->steps);
     json_decref(tail->message);
-    json_decref(tail->first);
-    tail->run = tail->steps = tail->message = tail->first = NULL;
+    json_decref(tail->user_message);
+    tail->run = tail->steps = tail->message = tail->user_message = NULL;
 }
 
 /* ---- events ---- */
@@ -53,7 +54,7 @@ static void tail_stored_add_run(ac_tail_t *tail)
     tail_stored_copy(data, "run_id", tail->run, "id");
     tail_stored_copy(data, "thread_id", tail->run, "thread_id");
     tail_stored_copy(data, "agent_id", tail->run, "agent_id");
-    tail_stored_copy(data, "message_id", tail->first, "id");
+    tail_stored_copy(data, "message_id", tail->user_message, "id");
     tail_stored_add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_event_time(tail->run, "created_at"));
 }
 
@@ -75,7 +76,8 @@ static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
                     ac_stored_event_time(step, "completed_at"));
 }
 
-/* Steps are in the order in which they ended, the message's calls in the model's. Takes the call out of calls; a new reference. */
+/* The call of a step. Steps are in the order of their end, calls in the model's order. Removes the call from calls;
+ * new reference. */
 static json_t *call_of(json_t *calls, const json_t *step)
 {
     size_t i;
@@ -121,7 +123,7 @@ static void tail_stored_add_text(ac_tail_t *tail, const char *text, size_t len, 
     }
 }
 
-/* The step of a call: the first one that did the same. Takes it out of steps; a new reference. */
+/* The step of a call: the first one with its tool and arguments. Removes it from steps; new reference. */
 static json_t *step_of(json_t *steps, const json_t *call)
 {
     size_t i;
@@ -159,7 +161,7 @@ static void tail_stored_add_call(ac_tail_t *tail, json_t *steps, const json_t *i
     }
 }
 
-/* Text and calls in the order that the message keeps; a list that does not fit the text is followed as far as it does. */
+/* Text and calls in the order that the message keeps. A list that does not fit the text is used as far as it fits. */
 static void add_parts(ac_tail_t *tail, json_t *parts, const char *text, size_t len)
 {
     json_t *steps = json_copy(tail->steps), *part;
@@ -183,7 +185,7 @@ static void make_events(ac_tail_t *tail)
 {
     const json_t *content = json_object_get(tail->message, "content");
     const char *text = json_is_string(content) ? json_string_value(content) : "";
-    size_t len = strlen(text), told = tail->log ? tail->cursor.n_text : 0;
+    size_t len = strlen(text), delivered = tail->log ? tail->cursor.n_text : 0;
     json_t *parts = json_object_get(json_object_get(tail->message, "metadata"), "parts");
     apr_time_t ended = ac_stored_event_time(tail->run, "completed_at");
     if (!tail->log) {
@@ -191,36 +193,19 @@ static void make_events(ac_tail_t *tail)
     }
     if (!tail->log && json_is_array(parts)) {
         add_parts(tail, parts, text, len);
-        told = len;
+        delivered = len;
     } else if (!tail->log) {
         add_tools(tail);
     }
-    if (told < len) {
-        tail_stored_add_text(tail, text + told, len - told, ended);
+    if (delivered < len) {
+        tail_stored_add_text(tail, text + delivered, len - delivered, ended);
     }
     tail_stored_add(tail, ac_stored_event_terminal(tail->run, tail->message), ended);
 }
 
-bool ac_tail_is_beyond(const ac_tail_t *tail)
-{
-    if (tail->after > AC_TAIL_REMAINDER) {
-        return !tail->log;
-    }
-    return tail->after > (tail->log ? ac_event_log_seq(tail->log) : 0) && tail->after <= AC_TAIL_STORED;
-}
-
-void ac_tail_refuse_gone(ac_tail_t *tail, const char *why)
-{
-    ac_err_t err;
-    ac_err_init(&err);
-    ac_err_set(&err, AC_EVENTS_GONE, "%s; what came after event %" APR_UINT64_T_FMT " is not kept event by event here",
-               why, tail->after);
-    ac_tail_fail(tail, &err);
-}
-
-/* The follower has events of the first telling, and nobody knows any more how much of the answer they were. An end in an error says
- * enough; after any other it would take what it has for the whole. */
-static bool tail_stored_place(ac_tail_t *tail)
+/* The follower has emitted events whose part of the answer is no longer known. A terminal ERROR can still be
+ * delivered; after DONE the follower would take its part for the whole answer. */
+static bool tail_stored_find_place(ac_tail_t *tail)
 {
     const ac_event_t *last = tail->events[tail->n_events - 1];
     if (!ac_tail_is_beyond(tail)) {
@@ -234,9 +219,9 @@ static bool tail_stored_place(ac_tail_t *tail)
     return false;
 }
 
-static void tail_stored_tell(ac_tail_t *tail)
+static void tail_stored_deliver(ac_tail_t *tail)
 {
-    while (tail->next_event < tail->n_events && !tail->gone && !tail->over) {
+    while (tail->next_event < tail->n_events && !tail->left && !tail->ended) {
         if (!ac_tail_has_room(tail)) {
             return;
         }
@@ -253,20 +238,20 @@ static void tail_stored_ask(ac_tail_t *tail, ac_store_op_t *op, void (*done)(ac_
         abort();
     }
     op->deadline = ac_clock() + tail->engine->conf.store_timeout;
-    tail->asked = true;
+    tail->pending = true;
     ac_store_call_post(tail->engine->store, tail->engine->loop, op, done, tail);
 }
 
-/* The tail that asked, if it still wants the answer; takes op where it does not. */
+/* The tail of a completed operation. NULL: it has no use for the result; then op is freed. */
 static ac_tail_t *answered(ac_store_op_t *op)
 {
     ac_tail_t *tail = op->baton;
     ac_err_t err = op->err;
-    tail->asked = false;
-    if (op->status == APR_SUCCESS && !tail->gone) {
+    tail->pending = false;
+    if (op->status == APR_SUCCESS && !tail->left) {
         return tail;
     }
-    if (!tail->gone) {
+    if (!tail->left) {
         if (!err.kind) {
             ac_err_set(&err, AC_STORE_ERROR, "the store failed");
         }
@@ -291,8 +276,9 @@ static void on_messages(ac_store_op_t *op)
     }
     json_array_foreach(json_object_get(op->out, "data"), i, message)
     {
-        json_t **pkept = !strcmp(ac_json_peek_string(message, "role", ""), "user") ? &tail->first : &tail->message;
-        tail->before = ac_json_peek_int(message, "seq", tail->before);
+        json_t **pkept = !strcmp(ac_json_peek_string(message, "role", ""), "user") ? &tail->user_message
+                                                                                   : &tail->message;
+        tail->before_seq = ac_json_peek_int(message, "seq", tail->before_seq);
         if (strcmp(ac_json_peek_string(message, "run_id", ""), tail->run_id) != 0 || *pkept) {
             continue;
         }
@@ -300,14 +286,14 @@ static void on_messages(ac_store_op_t *op)
     }
     bool more = i && json_is_true(json_object_get(op->out, "has_more"));
     ac_store_op_free(op);
-    /* From the newest on: the user's message is the first of its turn. */
-    if (more && !tail->first) {
+    /* Messages come from the newest on; the user's message is the first of its turn. */
+    if (more && !tail->user_message) {
         ask_messages(tail);
         return;
     }
     make_events(tail);
-    if (tail_stored_place(tail)) {
-        tail_stored_tell(tail);
+    if (tail_stored_find_place(tail)) {
+        tail_stored_deliver(tail);
     }
 }
 
@@ -318,7 +304,7 @@ static void ask_messages(ac_tail_t *tail)
     if (op) {
         op->page.limit = AC_MAX_PAGE;
         op->page.descending = true;
-        op->page.before_seq = tail->before;
+        op->page.before_seq = tail->before_seq;
     }
     tail_stored_ask(tail, op, on_messages);
 }
@@ -331,7 +317,7 @@ static void on_steps(ac_store_op_t *op)
     }
     tail->steps = json_incref(json_object_get(op->out, "data"));
     ac_store_op_free(op);
-    tail->before = 0;
+    tail->before_seq = 0;
     ask_messages(tail);
 }
 
@@ -345,7 +331,7 @@ static void tail_stored_look_again(ac_tail_t *tail)
     if (!ac_tail_is_beyond(tail)) {
         ac_tail_report_live(tail);
     }
-    ac_tail_continue(tail, wait < LOOK_MOST ? wait : LOOK_MOST);
+    ac_tail_continue(tail, wait < LOOK_MAX ? wait : LOOK_MAX);
 }
 
 static void tail_stored_on_run(ac_store_op_t *op)
@@ -354,11 +340,11 @@ static void tail_stored_on_run(ac_store_op_t *op)
     if (!tail) {
         return;
     }
-    bool goes_on = ac_record_is_active(op->out);
+    bool is_active = ac_record_is_active(op->out);
     json_decref(tail->run);
     tail->run = json_incref(op->out);
     ac_store_op_free(op);
-    if (goes_on) {
+    if (is_active) {
         tail_stored_look_again(tail);
     } else {
         tail_stored_ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
@@ -368,7 +354,7 @@ static void tail_stored_on_run(ac_store_op_t *op)
 void ac_tail_stored_continue(ac_tail_t *tail)
 {
     if (tail->n_events) {
-        tail_stored_tell(tail);
+        tail_stored_deliver(tail);
     } else {
         tail_stored_ask(tail, ac_store_op_create(AC_STORE_RUN_GET, tail->owner, tail->run_id), tail_stored_on_run);
     }

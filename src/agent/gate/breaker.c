@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model's circuit breaker. A model that fails most of what it is asked is left alone for a while; then one run at a time tries
- * whether it answers again. */
+/* A model's circuit breaker. A model that fails most of its calls is not called for a while; then one run at a time
+ * probes whether it answers again. */
 #include "gate.h"
 
 #include <string.h>
 
-#define LONGEST apr_time_from_sec(300) /* that it stays open, unless `open` itself is longer */
+#define OPEN_MAX apr_time_from_sec(300) /* the longest open time, unless `open` itself is longer */
 
 void ac_breaker_init(ac_breaker_t *breaker, const ac_breaker_conf_t *conf, const char *name)
 {
@@ -17,7 +17,7 @@ void ac_breaker_init(ac_breaker_t *breaker, const ac_breaker_conf_t *conf, const
 
 /* ---- the window ---- */
 
-/* Drops what has become too old. */
+/* Drops the parts that have left the window. */
 static void slide(ac_breaker_t *breaker, apr_time_t now)
 {
     int64_t part = now / (breaker->conf->window / AC_BREAKER_PARTS);
@@ -49,11 +49,11 @@ static void sum(const ac_breaker_t *breaker, int64_t *pcalls, int64_t *pfailures
 
 /* ---- opening and closing ---- */
 
-/* Twice as long as the last time of a row, and not to the second: children and machines that saw the same trouble at the same
- * time need not come back at the same time. */
+/* Doubles with each time in succession, with a random part: children and machines that saw the same outage at the
+ * same time should not probe at the same time. */
 static apr_interval_time_t open_time(const ac_breaker_t *breaker)
 {
-    apr_interval_time_t base = breaker->conf->open, most = base > LONGEST ? base : LONGEST, time = base;
+    apr_interval_time_t base = breaker->conf->open, most = base > OPEN_MAX ? base : OPEN_MAX, time = base;
     for (int i = 1; i < breaker->n_opened && time < most; i++) {
         time *= 2;
     }
@@ -76,7 +76,7 @@ static void open_first(ac_breaker_t *breaker, apr_time_t now)
     char time[AC_TIME_SIZE];
     int64_t calls, failures;
     sum(breaker, &calls, &failures);
-    /* One that opens again as soon as it has closed goes on with the row. */
+    /* Opening again right after closing continues the succession. */
     if (breaker->closed && now - breaker->closed > breaker->conf->window) {
         breaker->n_opened = 0;
     }
@@ -100,7 +100,7 @@ static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
     ac_log(AC_M541, APR_SUCCESS, "model[%s]: answers again after %s; it is asked as before", breaker->name, time);
 }
 
-/* ---- what a call sees of it ---- */
+/* ---- calls ---- */
 
 ac_breaker_state_e ac_breaker_state(const ac_breaker_t *breaker, apr_time_t now, apr_interval_time_t *pwait)
 {
@@ -111,7 +111,7 @@ ac_breaker_state_e ac_breaker_state(const ac_breaker_t *breaker, apr_time_t now,
     } else if (state == AC_BREAKER_OPEN) {
         wait = breaker->reopens - now;
     } else if (state == AC_BREAKER_HALF_OPEN) {
-        wait = apr_time_from_sec(1); /* as long as a probe may take, nobody knows */
+        wait = apr_time_from_sec(1); /* the probe's end is not known */
     }
     if (pwait) {
         *pwait = wait;
@@ -146,7 +146,7 @@ void ac_breaker_answered(ac_breaker_t *breaker, ac_breaker_ticket_t *ticket, apr
         return;
     }
     breaker_close_again(breaker, now);
-    ticket->epoch = breaker->epoch; /* how it ends counts in the new window */
+    ticket->epoch = breaker->epoch; /* its end counts in the new window */
     ticket->probe = false;
 }
 
@@ -164,7 +164,7 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_breaker_ticket_t *ticket, ac
             ac_debug("model[%s]: the run that tried it failed", breaker->name);
             open_now(breaker, now);
         } else if (ticket->probe) {
-            breaker->state = AC_BREAKER_OPEN; /* its time is over, so the next run is the probe */
+            breaker->state = AC_BREAKER_OPEN; /* the open time is over, so the next run is the probe */
         }
         return;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the model is shown of a conversation: whole turns, the newest first in line, within a
  * budget of messages and of tokens. */
-#include "agent/agent.h"
+#include "run.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,8 @@ static int64_t message_tokens(const json_t *message)
     return tokens;
 }
 
-/* The assistant's request for tools as the model made it, and a tool message for each call: every id is answered, as the API wants. */
+/* The assistant's request for tools as the model made it, and a tool message for each call: every id is answered, as
+ * the API wants. */
 static void add_tool_calls(json_t *messages, const ac_agent_t *agent, const json_t *stored_calls)
 {
     json_t *calls = json_array(), *call;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whom a turn is counted for and by which limits, carried from its request to its run; and back, what was counted there. */
-#include "agent/agent.h"
+/* Whom a turn is counted for and by which limits, carried from its request to its run; and back, what was counted
+ * there. */
+#include "run.h"
 
 #include <string.h>
 
@@ -10,18 +11,18 @@ static char *quota_copy(const char *text)
     return len ? memcpy(ac_alloc(len), text, len) : NULL;
 }
 
-ac_quota_t *ac_quota_create(const ac_limits_t *place, const ac_limits_t *key, const ac_subject_t *who)
+ac_quota_t *ac_quota_create(const ac_limits_t *scope, const ac_limits_t *key, const ac_subject_t *subject)
 {
     ac_quota_t *quota = ac_alloc(sizeof(*quota));
     atomic_init(&quota->refs, 1);
-    quota->place = place;
+    quota->scope = scope;
     if (key && key->n) {
         quota->key = *key;
         quota->key.scope = quota->key_scope = quota_copy(key->scope);
     }
-    quota->who = (ac_subject_t){.owner = quota_copy(who->owner),
-                                .key = quota_copy(who->key),
-                                .address = quota_copy(who->address)};
+    quota->subject = (ac_subject_t){.owner = quota_copy(subject->owner),
+                                    .key = quota_copy(subject->key),
+                                    .address = quota_copy(subject->address)};
     return quota;
 }
 
@@ -43,9 +44,9 @@ void ac_quota_unref(ac_quota_t *quota)
         ac_buf_free(&fields->left);
         free(fields);
     }
-    free((char *)quota->who.owner);
-    free((char *)quota->who.key);
-    free((char *)quota->who.address);
+    free((char *)quota->subject.owner);
+    free((char *)quota->subject.key);
+    free((char *)quota->subject.address);
     free(quota->key_scope);
     free(quota);
 }

@@ -48,7 +48,8 @@ bool ac_run_is_live(const ac_run_t *run)
 void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
 {
     if (!(states[state].from & FROM(run->state))) {
-        /* Our own mistake. Going on would end a run twice or never, so it is said, and the process goes down in a way a core shows. */
+        /* Our own mistake. Going on would end a run twice or never, so it is said, and the process goes down in a
+         * way a core shows. */
         ac_log(AC_M501, APR_EGENERAL, "run[%s]: %s --%s--> %s is not allowed", run->turn->run_id,
                states[run->state].name, cause, states[state].name);
         abort();
@@ -86,6 +87,13 @@ static void on_run_timeout(void *baton)
     ac_run_finish(run, AC_RUN_FAILED, &err, "run time is over");
 }
 
+/* As limits by owner count: an address stands for clients that are not signed in. */
+static const char *owner_of(const ac_turn_t *turn)
+{
+    const ac_quota_t *quota = turn->quota;
+    return quota && !quota->subject.owner && quota->subject.address ? quota->subject.address : turn->owner;
+}
+
 ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
 {
     ac_run_t *run = ac_alloc(sizeof *run);
@@ -96,10 +104,13 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
     if (!run->channel) {
         abort();
     }
-    run->created = ac_clock();
-    run->created_at = apr_time_now();
+    run->times.created = ac_clock();
+    run->times.created_at = apr_time_now();
     ac_err_init(&run->err);
-    ac_buf_init(&run->answer, engine->conf.max_answer ? engine->conf.max_answer : AC_MAX_ANSWER);
+    ac_buf_init(&run->answer.text, engine->conf.max_answer ? engine->conf.max_answer : AC_MAX_ANSWER);
+    run->slot.owner = owner_of(turn);
+    run->slot.baton = run;
+    ac_run_ask_init(run);
     note_doing(run);
     ac_timer_set(engine->loop, &run->state_timer, ac_loop_now(engine->loop) + engine->conf.queue_timeout,
                  on_queue_timeout, run);
@@ -108,7 +119,8 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
 
 static void run_timer_set(ac_run_t *run)
 {
-    ac_timer_set(run->engine->loop, &run->run_timer, run->begun + run->engine->conf.run_timeout, on_run_timeout, run);
+    ac_timer_set(run->engine->loop, &run->run_timer, run->times.began + run->engine->conf.run_timeout, on_run_timeout,
+                 run);
 }
 
 void ac_run_begin(void *baton)
@@ -117,17 +129,18 @@ void ac_run_begin(void *baton)
     if (!ac_run_is_live(run)) {
         return; /* cancelled while it waited for its turn in the ready list */
     }
-    run->started_at = apr_time_now();
-    if (run->over.kind && (!run->turn->key[0] || run->turn->stateless)) {
-        run->err = run->over;
+    run->times.started_at = apr_time_now();
+    if (run->limits.refused.kind && (!run->turn->key[0] || run->turn->stateless)) {
+        run->err = run->limits.refused;
     }
     if (run->err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, NULL, "refused");
         return;
     }
-    run->begun = ac_loop_now(run->engine->loop);
+    run->times.began = ac_loop_now(run->engine->loop);
     run_timer_set(run);
-    ac_run_transit(run, AC_RUN_LOADING, run->over.kind ? "not within its limits, unless it is there" : "slot free");
+    ac_run_transit(run, AC_RUN_LOADING,
+                   run->limits.refused.kind ? "not within its limits, unless it is there" : "slot free");
 }
 
 void ac_run_resume(ac_run_t *run)
@@ -137,74 +150,20 @@ void ac_run_resume(ac_run_t *run)
     ac_run_transit(run, AC_RUN_CALLING, "its owner has spoken");
 }
 
-static void run_hold(ac_run_t *run, ac_event_t *event)
-{
-    if (run->n_held == run->held_size) {
-        int size = run->held_size ? run->held_size * 2 : 8;
-        ac_event_t **held = realloc(run->held, (size_t)size * sizeof *held);
-        if (!held) {
-            abort();
-        }
-        run->held = held;
-        run->held_size = size;
-    }
-    run->held[run->n_held++] = event;
-}
-
-static void drop_held(ac_run_t *run)
-{
-    for (int i = 0; i < run->n_held; i++) {
-        ac_event_unref(run->held[i]);
-    }
-    free(run->held);
-    run->held = NULL;
-    run->n_held = run->held_size = 0;
-}
-
-void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len)
-{
-    ac_event_t *event = ac_event_create(type, data, text, len);
-    if (!event) {
-        abort();
-    }
-    if (run->durable == AC_RUN_OPEN_DONE || run->turn->stateless) {
-        ac_run_event_show(run, event);
-    } else {
-        run_hold(run, event);
-    }
-}
-
-void ac_run_event_release(ac_run_t *run)
-{
-    const ac_turn_t *turn = run->turn;
-    json_t *data = json_object();
-    ac_json_put(data, "run_id", ac_json_text(turn->run_id));
-    ac_json_put(data, "thread_id", ac_json_text(turn->stateless ? NULL : turn->thread_id));
-    ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
-    ac_json_put(data, "message_id", ac_json_text(turn->stateless ? NULL : turn->message_id));
-    ac_run_log_begin(run);
-    ac_run_event_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
-    for (int i = 0; i < run->n_held; i++) {
-        ac_run_event_show(run, run->held[i]);
-    }
-    run->n_held = 0;
-    drop_held(run);
-}
-
 void ac_run_restart(ac_run_t *run)
 {
-    if (run->asking) {
+    if (run->ask.call) {
         ac_err_set(&run->err, AC_CANCELLED, "the thread had gone on meanwhile, so the model was asked again");
         ac_run_ask_stop(run);
         ac_err_init(&run->err);
     }
-    ac_gate_leave(run);
+    ac_gate_leave(&run->ask.entry);
     ac_run_call_drop_all(run);
-    drop_held(run);
-    ac_buf_clear(&run->answer);
+    ac_run_event_drop_held(run);
+    ac_buf_clear(&run->answer.text);
     run->round = 0;
-    run->ttft = 0;
-    run->finish = AC_FINISH_NONE;
+    run->times.first_token = 0;
+    run->ask.finish = AC_FINISH_NONE;
     run_timer_set(run);
     ac_run_transit(run, AC_RUN_LOADING, "the thread had gone on");
 }
@@ -218,7 +177,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
         run->err = *err;
     }
     /* Another child has told a client so already. Not of a run that another machine has closed. */
-    bool cancelled = run->wants_cancel || (outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
+    bool cancelled = run->suspended.wants_cancel || (outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
     if (ac_run_log_decide(run, cancelled) && run->err.kind != AC_INTERRUPTED) {
         ac_err_init(&run->err);
         ac_err_set(&run->err, AC_CANCELLED, "the run was cancelled");
@@ -231,11 +190,11 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     run->outcome = outcome;
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_run_ask_stop(run);
-    ac_gate_leave(run);
-    if (run->place.waits) {
-        ac_run_queue_leave(&run->engine->queue, &run->place);
+    ac_gate_leave(&run->ask.entry);
+    if (run->slot.is_queued) {
+        ac_run_queue_leave(&run->engine->queue, &run->slot);
     }
-    if (!run->is_admitting) {
+    if (!run->limits.is_admitting) {
         ac_run_limit_release(run);
     }
     if (outcome != AC_RUN_COMPLETED) {
@@ -245,45 +204,12 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     ac_run_transit(run, AC_RUN_SAVING, cause);
 }
 
-static json_t *done_data(const ac_run_t *run)
-{
-    const ac_turn_t *turn = run->turn;
-    json_t *data = json_object();
-    ac_json_put(data, "run_id", ac_json_text(turn->run_id));
-    ac_json_put(data, "thread_id", ac_json_text(turn->stateless ? NULL : turn->thread_id));
-    ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(run->message, "id", NULL)));
-    ac_json_put(data, "tokens_used", json_integer(run->usage.total));
-    ac_json_put(data, "usage", ac_record_usage(&run->usage));
-    ac_json_put(data, "cost", ac_run_cost_json(run));
-    ac_json_put(data, "status", json_string(run->outcome == AC_RUN_CANCELLED ? "cancelled" : "completed"));
-    ac_json_put(data, "finish_reason", json_string(ac_run_document_finish_reason(run)));
-    return data;
-}
-
-static ac_event_t *error_event(const ac_run_t *run)
-{
-    json_t *data = json_object();
-    ac_json_put(data, "code", ac_json_text(ac_kind_row(run->err.kind)->code));
-    ac_json_put(data, "message", ac_json_text(run->err.detail));
-    if (run->err.retry_after) {
-        ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(run->err.retry_after)));
-    }
-    ac_json_put(data, "run_id", ac_json_text(run->turn->run_id));
-    ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
-    if (!event) {
-        abort();
-    }
-    event->kind = run->err.kind;
-    event->retry_after = run->err.retry_after;
-    return event;
-}
-
 static void log_end(const ac_run_t *run)
 {
     const ac_kind_row_t *row = ac_kind_row(run->err.kind);
-    int took = (int)apr_time_as_msec(ac_clock() - run->created);
+    int took = (int)apr_time_as_msec(ac_clock() - run->times.created);
     const char *agent = run->agent ? run->agent->id : "-";
-    if (run->outcome != AC_RUN_FAILED || !strcmp(row->fault, "client") || run->left_alone) {
+    if (run->outcome != AC_RUN_FAILED || !strcmp(row->fault, "client") || run->ask.breaker_open) {
         ac_debug("run[%s] agent[%s] request[%s]: %s after %d ms, %d rounds", run->turn->run_id, agent,
                  run->turn->request_id, states[run->outcome].name, took, run->round);
     } else if (!strcmp(row->fault, "operator")) {
@@ -301,16 +227,16 @@ static void log_end(const ac_run_t *run)
 
 static void run_free(ac_run_t *run)
 {
-    drop_held(run);
+    ac_run_event_drop_held(run);
     ac_channel_destroy(run->channel);
-    ac_buf_free(&run->answer);
-    json_decref(run->messages);
-    json_decref(run->tool_calls);
-    ac_parts_free(&run->parts);
-    json_decref(run->steps);
-    json_decref(run->message);
-    json_decref(run->opening);
-    json_decref(run->closing);
+    ac_buf_free(&run->answer.text);
+    json_decref(run->ask.messages);
+    json_decref(run->answer.tool_calls);
+    ac_parts_free(&run->answer.parts);
+    json_decref(run->answer.steps);
+    json_decref(run->close.message);
+    json_decref(run->open.document);
+    json_decref(run->close.document);
     ac_turn_free(run->turn);
     free(run);
 }
@@ -319,7 +245,7 @@ static void stop_clocks(ac_run_t *run)
 {
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_timer_cancel(run->engine->loop, &run->state_timer);
-    ac_timer_cancel(run->engine->loop, &run->leave_timer);
+    ac_timer_cancel(run->engine->loop, &run->events.leave_timer);
     ac_ready_cancel(run->engine->loop, &run->ready);
     ac_channel_on_empty(run->channel, NULL, NULL);
 }
@@ -331,7 +257,7 @@ void ac_run_detach(ac_run_t *run)
     ac_run_limit_release(run);
     ac_run_log_suspend(run);
     ac_run_call_drop_all(run);
-    if (run->wants_cancel) {
+    if (run->suspended.wants_cancel) {
         ac_run_approval_cancel(run->engine, run->turn->run_id, run->turn->owner);
     }
     ac_run_slot_release(run);
@@ -340,24 +266,22 @@ void ac_run_detach(ac_run_t *run)
 
 void ac_run_end(ac_run_t *run)
 {
-    bool stopping = run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_STOPPING;
     ac_run_transit(run, run->outcome, "stored");
     log_end(run);
     stop_clocks(run);
-    if (run->unstored) {
+    if (run->close.failed) {
         ac_run_log_leave_pending(run);
     }
-    if (run->outcome == AC_RUN_FAILED || stopping) {
-        ac_channel_emit(run->channel, error_event(run));
-    } else {
-        ac_event_t *event = ac_event_create(AC_EVENT_DONE, done_data(run), run->answer.data, run->answer.len);
-        if (!event) {
-            abort();
-        }
-        event->message = json_incref(run->message);
-        ac_channel_emit(run->channel, event);
-    }
+    ac_run_event_show_terminal(run);
     ac_run_log_end(run);
     ac_run_slot_release(run);
     run_free(run);
+}
+
+void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
+{
+    ac_run_t *run = ac_run_create(engine, turn);
+    ac_channel_follow(run->channel, follower);
+    ac_channel_on_empty(run->channel, ac_run_follower_left, run);
+    ac_run_slot_request(run);
 }

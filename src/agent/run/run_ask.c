@@ -8,14 +8,14 @@
 /* Something has come of the call: from here on no other model can stand in. */
 static void note_answer(ac_run_t *run)
 {
-    if (!run->ttft) {
-        run->ttft = ac_clock() - run->created;
+    if (!run->times.first_token) {
+        run->times.first_token = ac_clock() - run->times.created;
     }
-    if (run->answering) {
+    if (run->ask.answering) {
         return;
     }
-    run->answering = true;
-    ac_breaker_answered(&run->gate->breaker, &run->ticket, ac_loop_now(run->engine->loop));
+    run->ask.answering = true;
+    ac_breaker_answered(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, ac_loop_now(run->engine->loop));
 }
 
 static void fail_later(void *baton)
@@ -33,13 +33,14 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
         return;
     }
     note_answer(run);
-    if (run->answer.len == run->round_start && run->round_start > 0) {
+    if (run->answer.text.len == run->answer.round_start && run->answer.round_start > 0) {
         /* What was said before the tools were called stands by itself. */
-        ac_buf_add(&run->answer, "\n\n", 2);
+        ac_buf_add(&run->answer.text, "\n\n", 2);
         ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, "\n\n", 2);
     }
-    if (ac_buf_add(&run->answer, text, len) != APR_SUCCESS) {
-        ac_err_set(&run->err, AC_MODEL_ERROR, "the answer is longer than %" APR_SIZE_T_FMT " bytes", run->answer.max);
+    if (ac_buf_add(&run->answer.text, text, len) != APR_SUCCESS) {
+        ac_err_set(&run->err, AC_MODEL_ERROR, "the answer is longer than %" APR_SIZE_T_FMT " bytes",
+                   run->answer.text.max);
         /* Not here: the model's provider is in the middle of calling us. */
         ac_ready_set(run->engine->loop, &run->ready, fail_later, run);
         return;
@@ -57,84 +58,17 @@ static void run_ask_on_tool_start(void *baton, int index, const char *id, const 
 static void run_ask_on_tool_args(void *baton, int index, const char *fragment, size_t len)
 {
     ac_run_t *run = baton;
-    if (index < 0 || index >= run->n_calls || !run->calls[index] || len == 0) {
+    if (index < 0 || index >= run->calls.n || !run->calls.list[index] || len == 0) {
         return;
     }
     json_t *data = json_object();
-    ac_json_put(data, "step_id", ac_json_text(run->calls[index]->step_id));
+    ac_json_put(data, "step_id", ac_json_text(run->calls.list[index]->step_id));
     /* A fragment may end in the middle of a character, which JSON can't carry; then the pieces of it become U+FFFD, and
      * trace_end has the arguments whole. */
     char *text = strndup(fragment, len);
     ac_json_put(data, "arguments_delta", ac_json_text(text));
     free(text);
     ac_run_event_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
-}
-
-int64_t ac_run_cost_estimate_prompt(const ac_run_t *run)
-{
-    char *text = ac_json_dump(run->messages, NULL);
-    int64_t tokens = ac_history_estimate(text);
-    free(text);
-    return tokens;
-}
-
-/* ---- what it costs ---- */
-
-static void add_usage(ac_run_t *run, const ac_model_end_t *end)
-{
-    ac_usage_t *sum = &run->usage;
-    if (end->usage.known) {
-        sum->prompt += end->usage.prompt;
-        sum->completion += end->usage.completion;
-        sum->cached += end->usage.cached;
-        sum->reasoning += end->usage.reasoning;
-        sum->known = true;
-        sum->estimated |= end->usage.estimated;
-    } else if (run->answering || end->status == APR_SUCCESS || end->status == APR_EINTR) {
-        /* Also a round that was cut or cancelled has cost something, before its first token what was asked; the model's own figures
-         * come last, so there are none. */
-        sum->prompt += ac_run_cost_estimate_prompt(run);
-        sum->completion += (int64_t)(run->answer.len - run->round_start + 3) / 4;
-        for (int i = 0; i < end->n_calls; i++) {
-            sum->completion += ac_history_estimate(end->calls[i].arguments);
-        }
-        sum->estimated = true;
-    }
-    sum->total = sum->prompt + sum->completion;
-}
-
-/* What was used since the last model failed; with it, what the models before have cost is kept in the run. */
-static json_t *cost_since(const ac_run_t *run)
-{
-    const ac_model_t *model = run->gate ? run->gate->model : run->agent->model;
-    ac_usage_t usage = run->usage;
-    usage.prompt -= run->paid.prompt;
-    usage.cached -= run->paid.cached;
-    usage.completion -= run->paid.completion;
-    return ac_record_cost(&usage, &model->conf->price);
-}
-
-json_t *ac_run_cost_json(const ac_run_t *run)
-{
-    if (!run->agent || run->unpriced || (!run->gate && !run->agent->model)) {
-        return json_null();
-    }
-    json_t *cost = cost_since(run), *amount = json_object_get(cost, "amount");
-    if (amount) {
-        json_real_set(amount, json_real_value(amount) + run->paid_amount);
-    }
-    return cost;
-}
-
-void ac_run_cost_commit(ac_run_t *run)
-{
-    json_t *cost = cost_since(run);
-    if (run->usage.total > run->paid.total && json_is_null(cost)) {
-        run->unpriced = true;
-    }
-    run->paid_amount += json_real_value(json_object_get(cost, "amount"));
-    run->paid = run->usage;
-    json_decref(cost);
 }
 
 /* ---- the end of a call ---- */
@@ -178,8 +112,8 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
 /* A call has ended, of itself or not: told to the breaker, and kept as a step. */
 static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result_e outcome)
 {
-    ac_breaker_end(&run->gate->breaker, &run->ticket, outcome, ac_loop_now(run->engine->loop));
-    add_usage(run, end);
+    ac_breaker_end(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, outcome, ac_loop_now(run->engine->loop));
+    ac_run_cost_add(run, end);
     ac_run_limit_spend(run);
     ac_run_document_add_model_step(run, end);
 }
@@ -187,7 +121,7 @@ static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result
 /* Whether another model could do better. Not where the request itself is refused, or has been answered in part. */
 static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
 {
-    return run->gate->conf->fallback && !run->answering && !run->err.kind &&
+    return run->ask.entry.gate->conf->fallback && !run->ask.answering && !run->err.kind &&
         (err->kind == AC_MODEL_REFUSED || err->kind == AC_OVERLOADED ||
          ac_breaker_result(err) == AC_BREAKER_RESULT_FAILED);
 }
@@ -195,39 +129,39 @@ static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
 /* On to the model that stands in for this one. */
 static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
 {
-    const ac_model_t *next = run->gate->conf->fallback;
+    const ac_model_t *next = run->ask.entry.gate->conf->fallback;
     if (asked) {
-        run->trouble = *err;
+        run->ask.fallback_cause = *err;
         ac_log(AC_M542, err->status,
                "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
                "instead",
-               run->turn->run_id, run->turn->request_id, run->gate->model->id, ac_kind_row(err->kind)->code,
+               run->turn->run_id, run->turn->request_id, run->ask.entry.gate->model->id, ac_kind_row(err->kind)->code,
                err->detail, err->http_status, err->upstream_id[0] ? err->upstream_id : "-", next->id);
     } else {
-        ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->gate->model->id,
+        ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->ask.entry.gate->model->id,
                  err->detail, next->id);
     }
-    ac_gate_leave(run);
+    ac_gate_leave(&run->ask.entry);
     ac_run_cost_commit(run);
-    run->gate = ac_gate_get(run->engine, next);
-    apr_cpystrn(run->model, next->id, sizeof run->model);
+    run->ask.entry.gate = ac_gate_get(&run->engine->gates, next);
+    apr_cpystrn(run->ask.model, next->id, sizeof run->ask.model);
 }
 
 static void run_ask_on_end(void *baton, const ac_model_end_t *end)
 {
     ac_run_t *run = baton;
-    run->asking = NULL;
+    run->ask.call = NULL;
     if (end->model[0]) {
-        apr_cpystrn(run->model, end->model, sizeof run->model);
+        apr_cpystrn(run->ask.model, end->model, sizeof run->ask.model);
     }
     note_end(run, end, ac_breaker_result(&end->err));
-    run->finish = end->finish;
+    run->ask.finish = end->finish;
     if (end->status != APR_SUCCESS && may_stand_in(run, &end->err)) {
         fall_back(run, &end->err, true);
         ac_run_ask_try(run);
     } else if (end->status != APR_SUCCESS) {
         if (end->err.kind == AC_CONTENT_FILTERED) {
-            run->finish = AC_FINISH_CONTENT_FILTER;
+            run->ask.finish = AC_FINISH_CONTENT_FILTER;
         }
         ac_run_finish(run, AC_RUN_FAILED, &end->err, "model failed");
     } else if (run->err.kind) {
@@ -250,13 +184,14 @@ static const ac_model_cb_t callbacks = {
     .on_end = run_ask_on_end,
 };
 
-/* Only a run that may ask its model is stored: a run that is turned away leaves nothing behind, and can be sent again. */
+/* Only a run that may ask its model is stored: a run that is turned away leaves nothing behind, and can be sent
+ * again. */
 static void run_ask_open_once(ac_run_t *run)
 {
-    if (run->opened) {
+    if (run->open.requested) {
         return;
     }
-    run->opened = true;
+    run->open.requested = true;
     if (run->turn->stateless) {
         ac_run_event_release(run);
     } else {
@@ -267,23 +202,23 @@ static void run_ask_open_once(ac_run_t *run)
 static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
 {
     const ac_agent_t *agent = run->agent;
-    const ac_model_t *model = run->gate->model;
+    const ac_model_t *model = run->ask.entry.gate->model;
     run_ask_open_once(run);
-    run->answering = false;
-    run->asked = ac_clock();
-    run->asked_at = apr_time_now();
+    run->ask.answering = false;
+    run->ask.started = ac_clock();
+    run->ask.started_at = apr_time_now();
     ac_model_ask_t ask = {
-        .messages = run->messages,
+        .messages = run->ask.messages,
         .tools = agent->tools_json,
         .temperature = agent->temperature,
         .max_tokens = agent->max_tokens,
         .no_calls = run->round >= agent->max_rounds,
         .request_id = run->turn->request_id,
     };
-    apr_status_t status = model->vt->ask(&run->asking, model->self, &ask, &callbacks, run, err);
+    apr_status_t status = model->vt->ask(&run->ask.call, model->self, &ask, &callbacks, run, err);
     if (status != APR_SUCCESS) {
         ac_model_end_t end = {.status = status, .finish = AC_FINISH_NONE, .err = *err};
-        run->asking = NULL;
+        run->ask.call = NULL;
         note_end(run, &end, ac_breaker_result(err));
     }
     return status;
@@ -292,20 +227,21 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
 static void run_ask_give_up(ac_run_t *run, const ac_err_t *err, bool asked)
 {
     /* Why a model failed tells more than that another one could not be asked. */
-    run->left_alone = !asked && err->kind == AC_MODEL_ERROR && !run->trouble.kind;
-    ac_run_finish(run, AC_RUN_FAILED, !asked && run->trouble.kind ? &run->trouble : err, "model not asked");
+    run->ask.breaker_open = !asked && err->kind == AC_MODEL_ERROR && !run->ask.fallback_cause.kind;
+    ac_run_finish(run, AC_RUN_FAILED, !asked && run->ask.fallback_cause.kind ? &run->ask.fallback_cause : err,
+                  "model not asked");
 }
 
 void ac_run_ask_try(void *baton)
 {
     ac_run_t *run = baton;
-    if (run->state != AC_RUN_ASKING || run->asking) {
+    if (run->state != AC_RUN_ASKING || run->ask.call) {
         return; /* ended since its slot became free */
     }
     for (;;) {
         ac_err_t err;
         ac_err_init(&err);
-        ac_gate_e way = ac_gate_enter(run, run->round > 1, &err);
+        ac_gate_e way = ac_gate_enter(&run->ask.entry, run->round > 1, &err);
         if (way == AC_GATE_QUEUED) {
             return;
         }
@@ -320,8 +256,9 @@ void ac_run_ask_try(void *baton)
     }
 }
 
-void ac_run_ask_rejected(ac_run_t *run, const ac_err_t *err)
+static void on_rejected(void *baton, const ac_err_t *err)
 {
+    ac_run_t *run = baton;
     if (may_stand_in(run, err)) {
         fall_back(run, err, false);
         ac_run_ask_try(run);
@@ -330,16 +267,31 @@ void ac_run_ask_rejected(ac_run_t *run, const ac_err_t *err)
     }
 }
 
+/* Later, from the ready list: another run's end has freed the slot. */
+static void on_admitted(void *baton)
+{
+    ac_run_t *run = baton;
+    ac_ready_set(run->engine->loop, &run->ready, ac_run_ask_try, run);
+}
+
+void ac_run_ask_init(ac_run_t *run)
+{
+    ac_gate_entry_t *entry = &run->ask.entry;
+    ac_gate_entry_init(entry, run->slot.owner, run);
+    entry->on_admitted = on_admitted;
+    entry->on_rejected = on_rejected;
+}
+
 void ac_run_ask_enter(ac_run_t *run)
 {
-    if (!run->gate) {
-        run->gate = ac_gate_get(run->engine, run->agent->model);
+    if (!run->ask.entry.gate) {
+        run->ask.entry.gate = ac_gate_get(&run->engine->gates, run->agent->model);
     }
-    ac_err_init(&run->trouble);
-    run->answering = false;
-    run->round_start = run->answer.len;
+    ac_err_init(&run->ask.fallback_cause);
+    run->ask.answering = false;
+    run->answer.round_start = run->answer.text.len;
     /* ac_run_ask_try() follows once the turn is open. */
-    if (run->overtaken && !run->opened) {
+    if (run->open.had_conflict && !run->open.requested) {
         run_ask_open_once(run);
     } else {
         ac_run_ask_try(run);
@@ -348,12 +300,12 @@ void ac_run_ask_enter(ac_run_t *run)
 
 void ac_run_ask_stop(ac_run_t *run)
 {
-    if (!run->asking) {
+    if (!run->ask.call) {
         return;
     }
-    run->gate->model->vt->cancel(run->asking);
-    run->asking = NULL;
+    run->ask.entry.gate->model->vt->cancel(run->ask.call);
+    run->ask.call = NULL;
     /* The model's figures are lost with the rest of its answer; what is known of the round is kept. */
     ac_model_end_t end = {.status = APR_EINTR, .finish = AC_FINISH_NONE, .err = run->err};
-    note_end(run, &end, run->answering ? AC_BREAKER_RESULT_OK : AC_BREAKER_RESULT_UNKNOWN);
+    note_end(run, &end, run->ask.answering ? AC_BREAKER_RESULT_OK : AC_BREAKER_RESULT_UNKNOWN);
 }

@@ -21,7 +21,7 @@ static char *unique_id(const ac_run_t *run, const char *id)
 {
     size_t i;
     json_t *earlier;
-    json_array_foreach(run->tool_calls, i, earlier)
+    json_array_foreach(run->answer.tool_calls, i, earlier)
     {
         if (!strcmp(ac_json_peek_string(earlier, "id", ""), id)) {
             ac_buf_t text;
@@ -37,19 +37,19 @@ static char *unique_id(const ac_run_t *run, const char *id)
 
 ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name)
 {
-    if (index >= run->n_calls) {
-        ac_call_t **calls = realloc(run->calls, ((size_t)index + 1) * sizeof *calls);
+    if (index >= run->calls.n) {
+        ac_call_t **calls = realloc(run->calls.list, ((size_t)index + 1) * sizeof *calls);
         if (!calls) {
             abort();
         }
-        memset(calls + run->n_calls, 0, ((size_t)index + 1 - (size_t)run->n_calls) * sizeof *calls);
-        run->calls = calls;
-        run->n_calls = index + 1;
+        memset(calls + run->calls.n, 0, ((size_t)index + 1 - (size_t)run->calls.n) * sizeof *calls);
+        run->calls.list = calls;
+        run->calls.n = index + 1;
     }
-    if (run->calls[index]) {
-        return run->calls[index];
+    if (run->calls.list[index]) {
+        return run->calls.list[index];
     }
-    ac_call_t *call = run->calls[index] = ac_alloc(sizeof *call);
+    ac_call_t *call = run->calls.list[index] = ac_alloc(sizeof *call);
     call->run = run;
     call->index = index;
     call->id = unique_id(run, id);
@@ -61,13 +61,12 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
     call->tool = ac_registry_agent_tool(run->agent, name);
     call->started = ac_clock();
     call->started_at = apr_time_now();
-    call->at = run->answer.len;
+    call->answer_len = run->answer.text.len;
     ac_id_make(call->step_id, "step_");
     json_t *data = json_object();
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "call_id", ac_json_text(call->id));
-    call->traced = true;
     ac_run_event_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
     return call;
 }
@@ -80,29 +79,6 @@ static json_t *call_error_json(const ac_call_t *call)
 static json_t *call_result_json(const ac_call_t *call)
 {
     return call->result ? json_incref(call->result) : json_null();
-}
-
-json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
-{
-    const char *approval = call->waits ? "required" : call->refusal ? "refused" : call->approved ? "approved" : NULL;
-    json_t *step = json_object();
-    ac_json_put(step, "id", ac_json_text(call->step_id));
-    ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
-    ac_json_put(step, "type", json_string("tool_call"));
-    ac_json_put(step, "status", json_string(!call->done ? "in_progress" : call->error ? "failed" : "completed"));
-    ac_json_put(step, "model", json_null());
-    ac_json_put(step, "tool", ac_json_text(call->name));
-    ac_json_put(step, "arguments", json_incref(call->arguments));
-    ac_json_put(step, "result", call_result_json(call));
-    ac_json_put(step, "error", call_error_json(call));
-    if (approval) {
-        ac_json_put(step, "approval", json_string(approval));
-    }
-    ac_json_put(step, "usage", json_null());
-    ac_json_put(step, "started_at", ac_json_time(call->started_at));
-    ac_json_put(step, "completed_at", call->done ? ac_json_time(call->started_at + call->took) : json_null());
-    ac_json_put(step, "latency_ms", call->done ? json_integer(apr_time_as_msec(call->took)) : json_null());
-    return step;
 }
 
 /* What has become of a call: told to followers, and kept as a step. */
@@ -119,20 +95,20 @@ static void record(ac_run_t *run, const ac_call_t *call)
     }
     ac_json_put(data, "latency_ms", json_integer(apr_time_as_msec(call->took)));
     ac_run_event_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
-    if (!run->steps) {
-        run->steps = json_array();
+    if (!run->answer.steps) {
+        run->answer.steps = json_array();
     }
-    json_array_append_new(run->steps, ac_run_document_step(run, call));
+    json_array_append_new(run->answer.steps, ac_run_document_step(run, call));
 }
 
 /* The round's calls as the message shows them: in the model's own order, whichever came first. */
 static void keep_calls(ac_run_t *run)
 {
-    if (!run->tool_calls) {
-        run->tool_calls = json_array();
+    if (!run->answer.tool_calls) {
+        run->answer.tool_calls = json_array();
     }
-    for (int i = 0; i < run->n_calls; i++) {
-        const ac_call_t *call = run->calls[i];
+    for (int i = 0; i < run->calls.n; i++) {
+        const ac_call_t *call = run->calls.list[i];
         if (!call || !call->done) {
             continue;
         }
@@ -143,8 +119,8 @@ static void keep_calls(ac_run_t *run)
         ac_json_put(kept, "result", call_result_json(call));
         ac_json_put(kept, "error", call_error_json(call));
         ac_json_put(kept, "latency_ms", json_integer(apr_time_as_msec(call->took)));
-        json_array_append_new(run->tool_calls, kept);
-        ac_parts_add_call(&run->parts, call->at, call->id);
+        json_array_append_new(run->answer.tool_calls, kept);
+        ac_parts_add_call(&run->answer.parts, call->answer_len, call->id);
     }
 }
 
@@ -152,8 +128,8 @@ static void keep_calls(ac_run_t *run)
 static void next_round(ac_run_t *run)
 {
     json_t *calls = json_array();
-    for (int i = 0; i < run->n_calls; i++) {
-        const ac_call_t *call = run->calls[i];
+    for (int i = 0; i < run->calls.n; i++) {
+        const ac_call_t *call = run->calls.list[i];
         char *arguments = json_is_string(call->arguments) ? strdup(json_string_value(call->arguments))
                                                           : ac_json_dump(call->arguments, NULL);
         json_t *function = json_object(), *entry = json_object();
@@ -167,13 +143,14 @@ static void next_round(ac_run_t *run)
     }
     json_t *message = json_object();
     ac_json_put(message, "role", json_string("assistant"));
-    const char *said = run->answer.len > run->round_start ? run->answer.data + run->round_start : NULL;
+    const char *said = run->answer.text.len > run->answer.round_start ? run->answer.text.data + run->answer.round_start
+                                                                      : NULL;
     ac_json_put(message, "content", ac_json_text(said));
     ac_json_put(message, "tool_calls", calls);
-    json_array_append_new(run->messages, message);
-    for (int i = 0; i < run->n_calls; i++) {
-        const ac_call_t *call = run->calls[i];
-        json_array_append_new(run->messages,
+    json_array_append_new(run->ask.messages, message);
+    for (int i = 0; i < run->calls.n; i++) {
+        const ac_call_t *call = run->calls.list[i];
+        json_array_append_new(run->ask.messages,
                               ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
     }
     keep_calls(run);
@@ -184,10 +161,10 @@ static void next_round(ac_run_t *run)
 /* The round is over, or what is left of it waits for the owner's word. */
 static void calls_moved(ac_run_t *run)
 {
-    if (!run->calls_begun || run->state != AC_RUN_CALLING || run->n_open_calls > run->n_waiting_calls) {
+    if (!run->calls.begun || run->state != AC_RUN_CALLING || run->calls.n_open > run->calls.n_approvals) {
         return;
     }
-    if (run->n_open_calls == 0) {
+    if (run->calls.n_open == 0) {
         next_round(run);
     } else {
         ac_run_transit(run, AC_RUN_SUSPENDING, "its owner is asked");
@@ -200,21 +177,22 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error)
     ac_run_t *run = call->run;
     ac_timer_cancel(run->engine->loop, &call->deadline);
     call->done = true;
-    if (call->waits) {
-        run->n_waiting_calls--;
+    if (call->needs_approval) {
+        run->calls.n_approvals--;
     }
-    call->waits = false;
+    call->needs_approval = false;
     call->result = result;
     if (error) {
         call->error = strdup(error);
     }
     call->took = ac_clock() - call->started;
     record(run, call);
-    run->n_open_calls--;
+    run->calls.n_open--;
     calls_moved(run);
 }
 
-/* What a tool may say is capped, whoever wrote it: the model pays for every byte of it, in each round again. Takes result. */
+/* What a tool may say is capped, whoever wrote it: the model pays for every byte of it, in each round again. Takes
+ * result. */
 static json_t *cap_result(const ac_tool_t *tool, json_t *result)
 {
     size_t len = 0, max = tool->conf->result_max ? tool->conf->result_max : AC_MAX_TOOL_RESULT;
@@ -343,8 +321,8 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
             return ac_err_set(err, AC_TOOL_ERROR,
                               "this tool is called only if its user approves, who cannot be asked here");
         }
-        call->waits = true;
-        run->n_waiting_calls++;
+        call->needs_approval = true;
+        run->calls.n_approvals++;
         return APR_SUCCESS;
     }
     apr_time_t deadline = ac_loop_now(run->engine->loop) + tool->conf->timeout;
@@ -361,21 +339,21 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
 
 void ac_run_call_enter(ac_run_t *run)
 {
-    run->n_open_calls = run->n_waiting_calls = 0;
-    run->calls_begun = false;
-    for (int i = 0; i < run->n_calls; i++) {
-        run->n_open_calls += !run->calls[i]->done;
+    run->calls.n_open = run->calls.n_approvals = 0;
+    run->calls.begun = false;
+    for (int i = 0; i < run->calls.n; i++) {
+        run->calls.n_open += !run->calls.list[i]->done;
     }
     /* What a tool does cannot be taken back, and a turn that is not stored may yet be refused or begun anew. */
-    if (run->durable == AC_RUN_OPEN_DONE || run->turn->stateless) {
+    if (run->open.state == AC_RUN_OPEN_DONE || run->turn->stateless) {
         ac_run_call_begin_all(run);
     }
 }
 
 void ac_run_call_begin_all(ac_run_t *run)
 {
-    for (int i = 0; i < run->n_calls; i++) {
-        ac_call_t *call = run->calls[i];
+    for (int i = 0; i < run->calls.n; i++) {
+        ac_call_t *call = run->calls.list[i];
         ac_err_t err;
         if (call->done) {
             continue;
@@ -390,29 +368,29 @@ void ac_run_call_begin_all(ac_run_t *run)
         apr_snprintf(text, sizeof text, "%s%s%s", err.pointer, err.pointer[0] ? ": " : "", err.detail);
         run_call_end(call, NULL, text);
     }
-    run->calls_begun = true;
+    run->calls.begun = true;
     calls_moved(run);
 }
 
 void ac_run_call_close_all(ac_run_t *run, const char *error)
 {
-    run->calls_begun = false; /* call_end shall not think the round is over */
-    for (int i = 0; i < run->n_calls; i++) {
-        if (!run->calls[i] || run->calls[i]->done) {
+    run->calls.begun = false; /* call_end shall not think the round is over */
+    for (int i = 0; i < run->calls.n; i++) {
+        if (!run->calls.list[i] || run->calls.list[i]->done) {
             continue;
         }
-        abandon(run->calls[i]);
-        run_call_end(run->calls[i], NULL, error);
+        abandon(run->calls.list[i]);
+        run_call_end(run->calls.list[i], NULL, error);
     }
-    if (run->n_calls > 0) {
+    if (run->calls.n > 0) {
         keep_calls(run);
     }
 }
 
 void ac_run_call_drop_all(ac_run_t *run)
 {
-    for (int i = 0; i < run->n_calls; i++) {
-        ac_call_t *call = run->calls[i];
+    for (int i = 0; i < run->calls.n; i++) {
+        ac_call_t *call = run->calls.list[i];
         if (!call) {
             continue;
         }
@@ -426,7 +404,7 @@ void ac_run_call_drop_all(ac_run_t *run)
         free(call->name);
         free(call);
     }
-    free(run->calls);
-    run->calls = NULL;
-    run->n_calls = run->n_open_calls = run->n_waiting_calls = 0;
+    free(run->calls.list);
+    run->calls.list = NULL;
+    run->calls.n = run->calls.n_open = run->calls.n_approvals = 0;
 }

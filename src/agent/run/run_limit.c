@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run may use: reserved before its model is asked, counted with each answer of the model, given back at the end. A run that has
- * begun is never stopped by a limit. */
+/* What a run may use: reserved before its model is asked, counted with each answer of the model, given back at the
+ * end. A run that has begun is never stopped by a limit. */
 #include "run.h"
 
 #include <math.h>
@@ -25,7 +25,7 @@ static const ac_model_t *find_unpriced(const ac_run_t *run)
         priced = !json_is_null(cost);
         json_decref(cost);
         if (priced) {
-            model = ac_gate_get(run->engine, model)->conf->fallback;
+            model = ac_gate_get(&run->engine->gates, model)->conf->fallback;
         }
     }
     return model;
@@ -55,8 +55,8 @@ static places_t places_of_request(const ac_run_t *run)
 {
     places_t places = {.n = 0};
     const ac_quota_t *quota = run->turn->quota;
-    if (quota->place) {
-        places.list[places.n++] = quota->place;
+    if (quota->scope) {
+        places.list[places.n++] = quota->scope;
     }
     if (quota->key.n) {
         places.list[places.n++] = &quota->key;
@@ -82,7 +82,7 @@ static ac_takes_t *want_start(const ac_run_t *run)
         for (int j = 0; j < places.list[i]->n; j++) {
             const ac_limit_t *limit = &places.list[i]->list[j];
             if (ac_limit_phase(limit) == AC_PHASE_START) {
-                ac_takes_add(&takes, places.list[i], limit, &run->turn->quota->who, 1);
+                ac_takes_add(&takes, places.list[i], limit, &run->turn->quota->subject, 1);
             }
         }
     }
@@ -106,7 +106,7 @@ static bool is_mine(const ac_run_t *run, const ac_limits_t *place, const ac_limi
 static ac_takes_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES], bool *pcost)
 {
     places_t places = places_of(run);
-    ac_subject_t who = run->turn->quota->who;
+    ac_subject_t who = run->turn->quota->subject;
     ac_takes_t *takes = NULL;
     who.agent = run->agent->id;
     for (int i = 0; i < places.n; i++) {
@@ -143,11 +143,11 @@ static void on_begun(void *baton, apr_status_t status, const ac_err_t *err)
     run->n_ops--;
     if (status != APR_SUCCESS) {
         if (err->kind == AC_RATE_LIMITED) {
-            ac_quota_publish(run->turn->quota, run->counted, NULL);
+            ac_quota_publish(run->turn->quota, run->limits.started, NULL);
         }
-        free(run->counted);
-        run->counted = NULL;
-        run->over = *err;
+        free(run->limits.started);
+        run->limits.started = NULL;
+        run->limits.refused = *err;
     }
     if (run->state == AC_RUN_QUEUED) {
         ac_run_slot_admit(run);
@@ -160,14 +160,14 @@ void ac_run_limit_count(ac_run_t *run)
 {
     ac_err_t err;
     bool counts = run->engine->counters && run->turn->quota;
-    run->counted = counts ? want_start(run) : NULL;
-    if (!run->counted) {
+    run->limits.started = counts ? want_start(run) : NULL;
+    if (!run->limits.started) {
         ac_run_slot_admit(run);
         return;
     }
     ac_err_init(&err);
     run->n_ops++;
-    apr_status_t status = ac_counters_take(run->engine->counters, run->counted, on_begun, run, &err);
+    apr_status_t status = ac_counters_take(run->engine->counters, run->limits.started, on_begun, run, &err);
     if (status != APR_EINPROGRESS) {
         on_begun(run, status, &err);
     }
@@ -175,10 +175,10 @@ void ac_run_limit_count(ac_run_t *run)
 
 void ac_run_limit_uncount(ac_run_t *run)
 {
-    if (run->counted) {
-        ac_counters_release(run->engine->counters, run->counted);
+    if (run->limits.started) {
+        ac_counters_release(run->engine->counters, run->limits.started);
     }
-    run->counted = NULL;
+    run->limits.started = NULL;
 }
 
 /* ---- before the model ---- */
@@ -192,13 +192,13 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
 {
     ac_run_t *run = baton;
     run->n_ops--;
-    run->is_admitting = false;
+    run->limits.is_admitting = false;
     if (status == APR_SUCCESS || err->kind != AC_OVERLOADED) {
-        ac_quota_publish(run->turn->quota, run->counted, run->takes);
+        ac_quota_publish(run->turn->quota, run->limits.started, run->limits.reserved);
     }
     if (status != APR_SUCCESS) {
-        free(run->takes);
-        run->takes = NULL;
+        free(run->limits.reserved);
+        run->limits.reserved = NULL;
     }
     if (run->state != AC_RUN_LOADING) {
         ac_run_limit_release(run);
@@ -217,19 +217,19 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
     ac_err_t err;
     ac_err_init(&err);
     /* A run that starts again keeps what it reserved the first time. */
-    if (run->takes || !run->engine->counters || !run->turn->quota || !has_any(run)) {
-        if (run->counted) {
-            ac_quota_publish(run->turn->quota, run->counted, NULL);
+    if (run->limits.reserved || !run->engine->counters || !run->turn->quota || !has_any(run)) {
+        if (run->limits.started) {
+            ac_quota_publish(run->turn->quota, run->limits.started, NULL);
         }
         ac_run_transit(run, AC_RUN_ASKING, cause);
         return;
     }
     estimate(run, amounts);
-    run->takes = want(run, amounts, &cost);
+    run->limits.reserved = want(run, amounts, &cost);
     const ac_model_t *unpriced = cost ? find_unpriced(run) : NULL;
     if (unpriced) {
-        free(run->takes);
-        run->takes = NULL;
+        free(run->limits.reserved);
+        run->limits.reserved = NULL;
         ac_log(AC_M545, APR_SUCCESS,
                "run[%s] agent[%s]: what model[%s] costs is not known (AgentChatPrice), so no budget lets it be used",
                run->turn->run_id, run->agent->id, unpriced->id);
@@ -239,8 +239,8 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
         return;
     }
     run->n_ops++;
-    run->is_admitting = true;
-    apr_status_t status = ac_counters_take(run->engine->counters, run->takes, on_counted, run, &err);
+    run->limits.is_admitting = true;
+    apr_status_t status = ac_counters_take(run->engine->counters, run->limits.reserved, on_counted, run, &err);
     if (status != APR_EINPROGRESS) {
         on_counted(run, status, &err);
     }
@@ -250,25 +250,25 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
 
 void ac_run_limit_spend(ac_run_t *run)
 {
-    if (!run->takes) {
+    if (!run->limits.reserved) {
         return;
     }
     ac_counters_t *counters = run->engine->counters;
     json_t *cost = ac_run_cost_json(run);
-    int64_t spent = money(json_number_value(json_object_get(cost, "amount"))), tokens = run->usage.total;
+    int64_t spent = money(json_number_value(json_object_get(cost, "amount"))), tokens = run->cost.usage.total;
     json_decref(cost);
-    ac_counters_spend(counters, run->takes, AC_LIMIT_TOKENS, tokens - run->spent_tokens);
-    ac_counters_spend(counters, run->takes, AC_LIMIT_COST, spent - run->spent_cost);
-    run->spent_tokens = tokens;
-    run->spent_cost = spent > run->spent_cost ? spent : run->spent_cost;
+    ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_TOKENS, tokens - run->limits.spent_tokens);
+    ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_COST, spent - run->limits.spent_cost);
+    run->limits.spent_tokens = tokens;
+    run->limits.spent_cost = spent > run->limits.spent_cost ? spent : run->limits.spent_cost;
 }
 
 void ac_run_limit_release(ac_run_t *run)
 {
-    if (run->takes) {
-        ac_counters_release(run->engine->counters, run->takes);
+    if (run->limits.reserved) {
+        ac_counters_release(run->engine->counters, run->limits.reserved);
     }
-    run->takes = NULL;
+    run->limits.reserved = NULL;
 }
 
 /* ---- of a run that goes on ---- */
@@ -319,14 +319,14 @@ void ac_run_limit_resume(ac_run_t *run)
     static const int64_t itself[AC_N_MEASURES] = {[AC_LIMIT_STREAMS] = 1, [AC_LIMIT_RUNS] = 1};
     json_t *spent = ac_run_cost_json(run);
     bool cost = false;
-    run->spent_tokens = run->usage.total;
-    run->spent_cost = money(json_number_value(json_object_get(spent, "amount")));
+    run->limits.spent_tokens = run->cost.usage.total;
+    run->limits.spent_cost = money(json_number_value(json_object_get(spent, "amount")));
     json_decref(spent);
     if (!run->engine->counters || !run->turn->quota) {
         return;
     }
-    take_again(run, want_start(run), &run->counted);
+    take_again(run, want_start(run), &run->limits.started);
     if (has_any(run)) {
-        take_again(run, want(run, itself, &cost), &run->takes);
+        take_again(run, want(run, itself, &cost), &run->limits.reserved);
     }
 }

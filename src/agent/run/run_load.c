@@ -53,9 +53,9 @@ static int64_t last_seen(const json_t *loaded)
 
 static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
-    json_decref(run->messages);
-    run->messages = ac_history_messages(run->agent, stored, run->turn->content);
-    if (!run->messages) {
+    json_decref(run->ask.messages);
+    run->ask.messages = ac_history_messages(run->agent, stored, run->turn->content);
+    if (!run->ask.messages) {
         abort();
     }
     ac_run_limit_admit(run, cause);
@@ -63,7 +63,7 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 
 static bool waited_long(const ac_run_t *run)
 {
-    return run->waits_until && ac_loop_now(run->engine->loop) >= run->waits_until;
+    return run->load.wait_until && ac_loop_now(run->engine->loop) >= run->load.wait_until;
 }
 
 /* The thread has an active run: perhaps the one that this very request began when it was sent the first time. */
@@ -82,8 +82,8 @@ static void on_key(ac_store_op_t *op)
         }
         if (run_id) {
             refuse_key(&err);
-        } else if (run->over.kind) {
-            err = run->over;
+        } else if (run->limits.refused.kind) {
+            err = run->limits.refused;
         } else if (!err.kind && waited_long(run)) {
             refuse_early(&err);
         } else if (!err.kind) {
@@ -101,7 +101,7 @@ static void ask_key(ac_run_t *run)
     ac_store_op_t *op = ac_run_store_op(run, AC_STORE_KEY_GET);
     op->in = json_object();
     ac_json_put(op->in, "key", ac_json_text(run->turn->key));
-    ac_json_put(op->in, "since", ac_json_time(run->created_at - AC_KEY_LIFE));
+    ac_json_put(op->in, "since", ac_json_time(run->times.created_at - AC_KEY_LIFE));
     ac_run_store_call(run, op, on_key);
 }
 
@@ -121,8 +121,8 @@ static void run_load_look_again(void *baton)
     ac_run_load_enter(baton);
 }
 
-/* The turn before this one may have an answer that is not stored yet: it comes first. true: the thread is read again later. Else err is
- * set where the answer did not come in the store's time. */
+/* The turn before this one may have an answer that is not stored yet: it comes first. true: the thread is read again
+ * later. Else err is set where the answer did not come in the store's time. */
 static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
 {
     const json_t *messages = json_object_get(loaded, "messages");
@@ -133,11 +133,11 @@ static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
     }
     ac_engine_t *engine = run->engine;
     apr_time_t now = ac_loop_now(engine->loop);
-    if (!run->waits_until) {
-        run->waits_until = now + engine->conf.store_timeout;
+    if (!run->load.wait_until) {
+        run->load.wait_until = now + engine->conf.store_timeout;
     }
     bool over = waited_long(run);
-    ac_recover_e where = ac_recover_find(engine, run_id, over ? NULL : load_again, run);
+    ac_recover_e where = engine->hooks->find_recovery(engine, run_id, over ? NULL : load_again, run);
     bool active = ac_json_peek_string(loaded, "active_run", NULL) != NULL;
     if (where == AC_RECOVER_NONE || (where == AC_RECOVER_ELSEWHERE && active)) {
         return false;
@@ -146,7 +146,7 @@ static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
         refuse_early(err);
         return false;
     }
-    run->fresh = true;
+    run->load.fresh = true;
     if (where == AC_RECOVER_HERE) {
         run->n_ops++;
     } else {
@@ -184,7 +184,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
     if (op->status != APR_SUCCESS && !err.kind) {
         ac_err_set(&err, AC_STORE_ERROR, "the store failed");
     }
-    run->seen = last_seen(op->out);
+    run->load.last_seq = last_seen(op->out);
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
     } else {
@@ -198,13 +198,13 @@ void ac_run_load_enter(ac_run_t *run)
     ac_turn_t *turn = run->turn;
     ac_err_t err;
     ac_err_init(&err);
-    if (run->over.kind) {
+    if (run->limits.refused.kind) {
         ask_key(run);
         return;
     }
-    if (run->read_is_stale) {
+    if (run->load.is_stale) {
         ac_loop_t *loop = run->engine->loop;
-        run->read_is_stale = false;
+        run->load.is_stale = false;
         ac_timer_set(loop, &run->state_timer, ac_loop_now(loop) + RELOAD_WAIT, run_load_look_again, run);
         return;
     }
@@ -213,14 +213,14 @@ void ac_run_load_enter(ac_run_t *run)
         const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
         /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
-        if (run->fresh || run->overtaken) {
+        if (run->load.fresh || run->open.had_conflict) {
             op->in = json_pack("{s:b}", "fresh", 1);
         }
         ac_run_store_call(run, op, run_load_on_loaded);
         return;
     }
     if (!turn->stateless) {
-        run->new_thread = true;
+        run->open.new_thread = true;
         ac_id_make(turn->thread_id, "thread_");
     }
     choose_agent(run, NULL, &err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run's side of its event log, and what becomes of a run that nobody follows. */
+/* A run's side of its event log: making it, deciding the outcome in it, suspending and resuming it, ending it. */
 #include "run.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_event_log_header_t *head)
@@ -10,7 +11,7 @@ static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_event_log_he
     apr_status_t status;
     ac_event_log_t *log = ac_event_log_create(dir, head, &status);
     if (status == APR_ENOENT) {
-        status = ac_engine_recreate_dir(engine);
+        status = engine->hooks->recreate_dir(engine);
         if (status == APR_SUCCESS) {
             log = ac_event_log_create(dir, head, &status);
         }
@@ -29,7 +30,7 @@ void ac_run_log_begin(ac_run_t *run)
 {
     const ac_turn_t *turn = run->turn;
     ac_event_log_header_t head;
-    if (!run->engine->dir || turn->stateless || run->log) {
+    if (!run->engine->dir || turn->stateless || run->events.log) {
         return;
     }
     memset(&head, 0, sizeof head);
@@ -37,12 +38,12 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.thread_id, turn->thread_id, sizeof head.thread_id);
     apr_cpystrn(head.message_id, turn->message_id, sizeof head.message_id);
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
-    run->log = run_log_create(run->engine, &head);
-    ac_channel_set_log(run->channel, run->log);
-    if (run->log && run->opening) {
-        ac_event_log_write_stored(run->log, json_object_get(run->opening, "run"));
+    run->events.log = run_log_create(run->engine, &head);
+    ac_channel_set_log(run->channel, run->events.log);
+    if (run->events.log && run->open.document) {
+        ac_event_log_write_stored(run->events.log, json_object_get(run->open.document, "run"));
     }
-    /* Decided before it was stored at all. */
+    /* The outcome was decided before the opening write was durable. */
     if (run->state == AC_RUN_SAVING) {
         ac_run_log_decide(run, run->outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
     }
@@ -51,62 +52,36 @@ void ac_run_log_begin(ac_run_t *run)
 bool ac_run_log_decide(ac_run_t *run, bool cancelled)
 {
     ac_log_outcome_e fate = cancelled ? AC_LOG_OUTCOME_CANCELLED : AC_LOG_OUTCOME_CLOSING;
-    if (run->log) {
-        fate = ac_event_log_decide(run->log, fate);
+    if (run->events.log) {
+        fate = ac_event_log_decide(run->events.log, fate);
     }
     return fate == AC_LOG_OUTCOME_CANCELLED;
 }
 
 bool ac_run_log_is_cancelled(const ac_run_t *run)
 {
-    return run->log && ac_event_log_outcome(run->log) == AC_LOG_OUTCOME_CANCELLED;
-}
-
-static void run_log_tell(void *baton)
-{
-    ac_run_t *run = baton;
-    if (run->log) {
-        ac_event_watcher_notify(run->log, run->engine->dir);
-    }
-}
-
-void ac_run_event_show(ac_run_t *run, ac_event_t *event)
-{
-    ac_channel_emit(run->channel, event);
-    /* Once for all that this turn of the loop brings. */
-    if (run->log && ac_event_watcher_any(run->log)) {
-        ac_ready_set(run->engine->loop, &run->tell_ready, run_log_tell, run);
-    }
+    return run->events.log && ac_event_log_outcome(run->events.log) == AC_LOG_OUTCOME_CANCELLED;
 }
 
 void ac_run_log_write_closing(ac_run_t *run)
 {
-    if (run->log) {
-        ac_event_log_write_closing(run->log, run->closing);
-    }
-}
-
-static void follow_elsewhere(ac_run_t *run, const char *run_id, uint64_t after)
-{
-    ac_follower_t *follower;
-    ac_channel_on_empty(run->channel, NULL, NULL);
-    while ((follower = ac_channel_first(run->channel)) != NULL) {
-        ac_channel_leave(follower);
-        ac_tail_start(run->engine, run_id, run->turn->owner, after, follower);
+    if (run->events.log) {
+        ac_event_log_write_closing(run->events.log, run->close.document);
     }
 }
 
 void ac_run_log_leave_pending(ac_run_t *run)
 {
-    if (!run->log || ac_event_log_is_cut(run->log) || run->engine->stopping) {
-        ac_channel_set_log(run->channel, NULL); /* the log does not say that it has ended, since it has not */
+    if (!run->events.log || ac_event_log_is_cut(run->events.log) || run->engine->stop.stopping) {
+        ac_channel_set_log(run->channel,
+                           NULL); /* the log does not get the terminal event, since the run has not ended there */
         return;
     }
-    follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
+    ac_run_follower_move_all(run, run->turn->run_id, ac_channel_seq(run->channel));
     ac_channel_set_log(run->channel, NULL);
 }
 
-/* ---- a run that waits for its owner's word ---- */
+/* ---- suspending and resuming ---- */
 
 static json_t *event_json(const ac_event_t *event)
 {
@@ -119,11 +94,11 @@ json_t *ac_run_log_events(ac_run_t *run)
     ac_event_cursor_t cursor = {0};
     ac_event_t *event;
     uint64_t seq = 0;
-    if (!run->log || ac_event_log_is_cut(run->log)) {
+    if (!run->events.log || ac_event_log_is_cut(run->events.log)) {
         return json_null();
     }
     json_t *events = json_array();
-    while ((event = ac_event_log_next(run->log, &cursor, NULL)) != NULL) {
+    while ((event = ac_event_log_next(run->events.log, &cursor, NULL)) != NULL) {
         seq = event->seq;
         json_array_append_new(events, event_json(event));
         ac_event_unref(event);
@@ -137,33 +112,33 @@ json_t *ac_run_log_events(ac_run_t *run)
 
 void ac_run_log_suspend(ac_run_t *run)
 {
-    ac_ready_cancel(run->engine->loop, &run->tell_ready);
+    ac_ready_cancel(run->engine->loop, &run->events.watcher_ready);
     ac_channel_set_log(run->channel, NULL);
-    if (run->log) {
-        ac_event_log_set_suspended(run->log, true);
-        run->wants_cancel = run->wants_cancel || ac_run_log_is_cancelled(run);
-        ac_event_watcher_notify(run->log, run->engine->dir);
-        ac_event_log_close(run->log);
-        run->log = NULL;
-        ac_suspended_log_track(run->engine, run->turn->run_id);
+    if (run->events.log) {
+        ac_event_log_set_suspended(run->events.log, true);
+        run->suspended.wants_cancel = run->suspended.wants_cancel || ac_run_log_is_cancelled(run);
+        ac_event_watcher_notify(run->events.log, run->engine->dir);
+        ac_event_log_close(run->events.log);
+        run->events.log = NULL;
+        run->engine->hooks->track_suspended(run->engine, run->turn->run_id);
     }
-    follow_elsewhere(run, run->turn->run_id, ac_channel_seq(run->channel));
+    ac_run_follower_move_all(run, run->turn->run_id, ac_channel_seq(run->channel));
 }
 
-/* The log that rests, if it is there with all events; one that is there with others goes. */
-static ac_event_log_t *find_rest(const ac_run_t *run)
+/* Adopts the suspended log if it has all events; removes it if it has others. NULL: no log. */
+static ac_event_log_t *adopt_suspended(const ac_run_t *run)
 {
     ac_event_dir_t *dir = run->engine->dir;
     ac_event_log_t *log = ac_event_log_find(dir, run->turn->run_id);
     if (!log) {
         return NULL;
     }
-    bool fits = ac_event_log_is_suspended(log) && !ac_event_log_ended(log) && !ac_event_log_is_cut(log) &&
+    bool valid = ac_event_log_is_suspended(log) && !ac_event_log_ended(log) && !ac_event_log_is_cut(log) &&
         ac_event_log_seq(log) == ac_channel_seq(run->channel);
     ac_child_key_t from = ac_event_log_child(log);
     ac_event_log_close(log);
     log = ac_event_log_adopt(dir, from, run->turn->run_id);
-    if (log && fits) {
+    if (log && valid) {
         return log;
     }
     ac_event_log_close(log);
@@ -171,7 +146,7 @@ static ac_event_log_t *find_rest(const ac_run_t *run)
     return NULL;
 }
 
-static void write_again(ac_event_log_t *log, const json_t *events)
+static void copy_events(ac_event_log_t *log, const json_t *events)
 {
     json_t *parts;
     size_t i;
@@ -197,67 +172,35 @@ void ac_run_log_resume(ac_run_t *run, const json_t *state)
     if (!run->engine->dir) {
         return;
     }
-    run->log = find_rest(run);
-    if (run->log) {
-        ac_event_log_set_suspended(run->log, false);
+    run->events.log = adopt_suspended(run);
+    if (run->events.log) {
+        ac_event_log_set_suspended(run->events.log, false);
     } else if (json_array_size(events) == ac_channel_seq(run->channel)) {
         ac_run_log_begin(run);
-        if (run->log) {
-            write_again(run->log, events);
+        if (run->events.log) {
+            copy_events(run->events.log, events);
         }
     }
-    if (run->log && stored) {
-        ac_event_log_write_stored(run->log, stored);
+    if (run->events.log && stored) {
+        ac_event_log_write_stored(run->events.log, stored);
     }
-    ac_channel_set_log(run->channel, run->log);
+    ac_channel_set_log(run->channel, run->events.log);
 }
 
 void ac_run_log_end(ac_run_t *run)
 {
-    ac_ready_cancel(run->engine->loop, &run->tell_ready);
-    if (!run->log) {
+    ac_ready_cancel(run->engine->loop, &run->events.watcher_ready);
+    if (!run->events.log) {
         return;
     }
-    ac_event_log_t *log = run->log;
-    run->log = NULL;
+    ac_event_log_t *log = run->events.log;
+    run->events.log = NULL;
     ac_channel_set_log(run->channel, NULL);
-    if (run->unstored) {
-        ac_recover_log(run->engine, log); /* goes on trying */
+    if (run->close.failed) {
+        run->engine->hooks->close_later(run->engine, log);
         return;
     }
     ac_event_log_end(log);
     ac_event_watcher_notify(log, run->engine->dir);
-    ac_ended_log_keep(run->engine, log);
-}
-
-/* ---- nobody follows ---- */
-
-static void on_leave_timer(void *baton)
-{
-    ac_run_t *run = baton;
-    bool followed = ac_channel_followers(run->channel) > 0 || (run->log && ac_event_watcher_any(run->log)) ||
-        apr_hash_get(run->engine->tails, run->turn->run_id, APR_HASH_KEY_STRING);
-    if (followed) {
-        return;
-    }
-    ac_run_cancel(run->engine, run->turn->run_id, AC_CANCELLED);
-}
-
-void ac_run_follower_left(void *baton)
-{
-    ac_run_t *run = baton;
-    if (run->turn->leave < 0 || !ac_run_is_live(run)) {
-        return;
-    }
-    ac_timer_set(run->engine->loop, &run->leave_timer, ac_loop_now(run->engine->loop) + run->turn->leave,
-                 on_leave_timer, run);
-}
-
-void ac_run_follower_attach(ac_run_t *run, const char *run_id)
-{
-    ac_err_t err;
-    ac_err_init(&err);
-    follow_elsewhere(run, run_id, run->turn->after);
-    ac_err_set(&err, AC_IDEMPOTENCY_CONFLICT, "its key had been used");
-    ac_run_finish(run, AC_RUN_FAILED, &err, "attached to an earlier run");
+    run->engine->hooks->keep_ended(run->engine, log);
 }

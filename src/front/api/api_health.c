@@ -78,7 +78,7 @@ static void start_probes(void *baton)
     probes->n_open = 1;
     for (int i = 0; i < probes->n; i++) {
         probe_t *probe = &probes->list[i];
-        ac_gate_state(ac_child()->engine, probe->model, &probe->gate);
+        ac_engine_gate_state(ac_child()->engine, probe->model, &probe->gate);
         __atomic_store_n(&probe->seen, 1, __ATOMIC_RELEASE);
         if (probe->asked) {
             probes->n_open++;

@@ -102,7 +102,7 @@ static apr_status_t cancel_waiting(ac_request_t *rq, ac_err_t *err)
 {
     ac_approval_t word = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
     apr_status_t status = ac_run_approval_decide(ac_child()->engine, &word, err);
-    json_decref(word.said);
+    json_decref(word.decision);
     return status;
 }
 
@@ -235,7 +235,7 @@ int ac_api_runs_approve(ac_request_t *rq)
     ac_approval_t word = {rq->args[0], rq->owner, NULL, NULL};
     ac_store_op_t *result;
     rq->doing = "deciding about a call";
-    apr_status_t status = read_word(rq, &word.said);
+    apr_status_t status = read_word(rq, &word.decision);
     if (status == APR_SUCCESS) {
         status = check_run_id(rq);
     }
@@ -249,7 +249,7 @@ int ac_api_runs_approve(ac_request_t *rq)
         word.quota = ac_limits_quota(rq);
         status = ac_run_approval_decide(ac_child()->engine, &word, &rq->err);
     }
-    json_decref(word.said);
+    json_decref(word.decision);
     return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out))
                                  : ac_reply_problem(rq, NULL);
 }

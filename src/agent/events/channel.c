@@ -1,75 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The events of runs: makes them, numbers them, and gives them to whoever follows. Knows
- * neither HTTP nor SSE. */
-#include "event_log.h"
+/* The channel of a run: numbers its events and gives them to its followers in this process. Knows neither HTTP nor
+ * SSE. */
+#include "events.h"
 
-#include <apr_atomic.h>
 #include <apr_strings.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct ac_channel_t {
     uint64_t seq;
     ac_follower_t *followers;
-    ac_follower_t *cursor; /* the follower that is to be told next, while emitting */
+    ac_follower_t *cursor; /* the next follower to get the event that is being delivered */
     int n_followers;
-    ac_event_log_t *log; /* borrowed; or NULL */
-    ac_tail_t *tail;     /* that it belongs to, or NULL */
+    ac_event_log_t *log; /* borrowed, or NULL */
+    void *tail;          /* the ac_tail_t that owns the channel, or NULL */
     void (*on_empty)(void *baton);
     void *empty_baton;
 };
-
-static const char *const names[AC_N_EVENTS] = {
-    [AC_EVENT_RUN] = "run",
-    [AC_EVENT_TOKEN] = "token",
-    [AC_EVENT_TRACE_START] = "trace_start",
-    [AC_EVENT_TRACE_UPDATE] = "trace_update",
-    [AC_EVENT_TRACE_END] = "trace_end",
-    [AC_EVENT_ERROR] = "error",
-    [AC_EVENT_DONE] = "done",
-    [AC_EVENT_NOTHING] = "nothing",
-    [AC_EVENT_LIVE] = "live",
-};
-
-const char *ac_event_name(ac_event_type_e type)
-{
-    return names[type];
-}
-
-ac_event_t *ac_event_create(ac_event_type_e type, json_t *data, const char *text, size_t len)
-{
-    ac_event_t *event = malloc(sizeof *event + len + 1);
-    if (!event) {
-        json_decref(data);
-        return NULL;
-    }
-    memset(event, 0, sizeof *event);
-    event->refs = 1;
-    event->type = type;
-    event->at = apr_time_now();
-    event->data = data;
-    event->len = len;
-    if (len) {
-        memcpy(event->text, text, len);
-    }
-    event->text[len] = '\0';
-    return event;
-}
-
-void ac_event_ref(ac_event_t *event)
-{
-    apr_atomic_inc32(&event->refs);
-}
-
-void ac_event_unref(ac_event_t *event)
-{
-    if (!event || apr_atomic_dec32(&event->refs) != 0) {
-        return;
-    }
-    json_decref(event->data);
-    json_decref(event->message);
-    free(event);
-}
 
 ac_channel_t *ac_channel_create(void)
 {
@@ -94,7 +40,7 @@ void ac_channel_set_log(ac_channel_t *channel, ac_event_log_t *log)
     for (ac_follower_t *follower = log ? channel->followers : NULL; follower; follower = follower->next) {
         ac_event_cursor_t beginning = {0};
         apr_cpystrn(follower->run_id, ac_event_log_header(log)->run_id, sizeof follower->run_id);
-        follower->mark = beginning;
+        follower->checkpoint = beginning;
     }
 }
 
@@ -103,12 +49,12 @@ ac_event_log_t *ac_channel_get_log(const ac_channel_t *channel)
     return channel->log;
 }
 
-void ac_channel_set_tail(ac_channel_t *channel, ac_tail_t *tail)
+void ac_channel_set_tail(ac_channel_t *channel, void *tail)
 {
     channel->tail = tail;
 }
 
-ac_tail_t *ac_channel_get_tail(const ac_channel_t *channel)
+void *ac_channel_get_tail(const ac_channel_t *channel)
 {
     return channel->tail;
 }
@@ -135,7 +81,7 @@ void ac_channel_emit(ac_channel_t *channel, ac_event_t *event)
         return;
     }
     event->seq = ++channel->seq;
-    /* First here: nobody may be shown what another child could not show again. */
+    /* The log comes first: a follower must not get an event that another child could not deliver again. */
     if (channel->log) {
         ac_event_log_append(channel->log, event);
     }
@@ -144,7 +90,7 @@ void ac_channel_emit(ac_channel_t *channel, ac_event_t *event)
 
 void ac_channel_deliver(ac_channel_t *channel, ac_event_t *event)
 {
-    /* A follower may leave, or make another one leave, while it is told; the cursor survives both. */
+    /* on_event may make this follower or another one leave; the cursor survives both. */
     channel->cursor = channel->followers;
     while (channel->cursor) {
         ac_follower_t *follower = channel->cursor;

@@ -30,7 +30,7 @@ static json_t *call_json(const ac_call_t *call)
     ac_json_put(json, "started_at", json_integer(call->started_at));
     ac_json_put(json, "took", json_integer(call->took));
     ac_json_put(json, "done", json_boolean(call->done));
-    ac_json_put(json, "at", json_integer((json_int_t)call->at));
+    ac_json_put(json, "at", json_integer((json_int_t)call->answer_len));
     return json;
 }
 
@@ -43,27 +43,27 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
 {
     const ac_turn_t *turn = run->turn;
     json_t *state = json_object(), *calls = json_array();
-    for (int i = 0; i < run->n_calls; i++) {
-        json_array_append_new(calls, call_json(run->calls[i]));
+    for (int i = 0; i < run->calls.n; i++) {
+        json_array_append_new(calls, call_json(run->calls.list[i]));
     }
     ac_json_put(state, "version", json_integer(VERSION));
     ac_json_put(state, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(state, "message_id", ac_json_text(turn->message_id));
     ac_json_put(state, "request_id", ac_json_text(turn->request_id));
-    ac_json_put(state, "created_at", json_integer(run->created_at));
-    ac_json_put(state, "started_at", json_integer(run->started_at));
-    ac_json_put(state, "ttft", json_integer(run->ttft));
+    ac_json_put(state, "created_at", json_integer(run->times.created_at));
+    ac_json_put(state, "started_at", json_integer(run->times.started_at));
+    ac_json_put(state, "ttft", json_integer(run->times.first_token));
     ac_json_put(state, "round", json_integer(run->round));
-    ac_json_put(state, "round_start", json_integer((json_int_t)run->round_start));
-    ac_json_put(state, "answer", ac_json_text(run->answer.len ? run->answer.data : ""));
+    ac_json_put(state, "round_start", json_integer((json_int_t)run->answer.round_start));
+    ac_json_put(state, "answer", ac_json_text(run->answer.text.len ? run->answer.text.data : ""));
     ac_json_put(state, "model", ac_json_text(ac_run_document_model(run)));
-    ac_json_put(state, "usage", usage_json(&run->usage));
-    ac_json_put(state, "paid_amount", json_real(run->paid_amount));
-    ac_json_put(state, "unpriced", json_boolean(run->unpriced));
-    ac_json_put(state, "messages", shared(run->messages));
-    ac_json_put(state, "tool_calls", shared(run->tool_calls));
-    ac_json_put(state, "parts", shared(run->parts.list));
-    ac_json_put(state, "steps", shared(run->steps));
+    ac_json_put(state, "usage", usage_json(&run->cost.usage));
+    ac_json_put(state, "paid_amount", json_real(run->cost.paid_amount));
+    ac_json_put(state, "unpriced", json_boolean(run->cost.unpriced));
+    ac_json_put(state, "messages", shared(run->ask.messages));
+    ac_json_put(state, "tool_calls", shared(run->answer.tool_calls));
+    ac_json_put(state, "parts", shared(run->answer.parts.list));
+    ac_json_put(state, "steps", shared(run->answer.steps));
     ac_json_put(state, "calls", calls);
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel)));
     ac_json_put(state, "events", events);
@@ -72,7 +72,8 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
 
 /* ---- in ---- */
 
-/* What was counted or timed here. Where it cannot have been, it is damaged, and counts as nothing: much is added to it. */
+/* What was counted or timed here. Where it cannot have been, it is damaged, and counts as nothing: much is added to
+ * it. */
 static int64_t number(const json_t *object, const char *name)
 {
     int64_t value = ac_json_peek_int(object, name, 0);
@@ -115,8 +116,7 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->result = call->done && !error && result ? json_deep_copy(result) : NULL;
     call->started_at = number(json, "started_at");
     call->took = number(json, "took");
-    call->at = (size_t)number(json, "at");
-    call->traced = true;
+    call->answer_len = (size_t)number(json, "at");
     return call;
 }
 
@@ -124,9 +124,9 @@ static void read_calls(ac_run_t *run, const json_t *calls)
 {
     const json_t *call;
     size_t i;
-    run->n_calls = (int)json_array_size(calls);
-    run->calls = ac_alloc((json_array_size(calls) + 1) * sizeof *run->calls);
-    json_array_foreach((json_t *)calls, i, call) run->calls[i] = run_state_read_call(run, (int)i, call);
+    run->calls.n = (int)json_array_size(calls);
+    run->calls.list = ac_alloc((json_array_size(calls) + 1) * sizeof *run->calls.list);
+    json_array_foreach((json_t *)calls, i, call) run->calls.list[i] = run_state_read_call(run, (int)i, call);
 }
 
 static bool of_objects(const json_t *list)
@@ -155,17 +155,17 @@ static void read_identity(ac_run_t *run, const json_t *state)
     apr_time_t created_at = number(state, "created_at"), started_at = number(state, "started_at");
     apr_cpystrn(turn->message_id, ac_json_peek_string(state, "message_id", ""), sizeof turn->message_id);
     apr_cpystrn(turn->request_id, ac_json_peek_string(state, "request_id", ""), sizeof turn->request_id);
-    apr_cpystrn(run->lost_id, ac_json_peek_string(state, "agent_id", ""), sizeof run->lost_id);
-    apr_cpystrn(run->model, ac_json_peek_string(state, "model", ""), sizeof run->model);
+    apr_cpystrn(run->suspended.agent_id, ac_json_peek_string(state, "agent_id", ""), sizeof run->suspended.agent_id);
+    apr_cpystrn(run->ask.model, ac_json_peek_string(state, "model", ""), sizeof run->ask.model);
     if (created_at) {
-        run->created_at = created_at;
+        run->times.created_at = created_at;
     }
-    run->created = ac_clock() - (apr_time_now() - run->created_at);
-    run->started_at = started_at ? started_at : run->created_at;
+    run->times.created = ac_clock() - (apr_time_now() - run->times.created_at);
+    run->times.started_at = started_at ? started_at : run->times.created_at;
     ac_channel_set_seq(run->channel, (uint64_t)number(state, "seq"));
-    run->opened = true;
-    run->durable = AC_RUN_OPEN_DONE;
-    run->finish = AC_FINISH_TOOL_CALLS;
+    run->open.requested = true;
+    run->open.state = AC_RUN_OPEN_DONE;
+    run->ask.finish = AC_FINISH_TOOL_CALLS;
 }
 
 bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
@@ -174,21 +174,21 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     if (!run_state_is_whole(state)) {
         return false;
     }
-    run->ttft = number(state, "ttft");
+    run->times.first_token = number(state, "ttft");
     run->round = (int)number(state, "round");
-    run->round_start = (size_t)ac_json_peek_int(state, "round_start", 0);
-    ac_buf_str(&run->answer, ac_json_peek_string(state, "answer", ""));
-    if (run->round_start > run->answer.len) {
+    run->answer.round_start = (size_t)ac_json_peek_int(state, "round_start", 0);
+    ac_buf_str(&run->answer.text, ac_json_peek_string(state, "answer", ""));
+    if (run->answer.round_start > run->answer.text.len) {
         return false;
     }
-    read_usage(&run->usage, json_object_get(state, "usage"));
-    run->paid = run->usage;
-    run->paid_amount = json_number_value(json_object_get(state, "paid_amount"));
-    run->unpriced = json_is_true(json_object_get(state, "unpriced"));
-    run->messages = list_of(state, "messages");
-    run->tool_calls = list_of(state, "tool_calls");
-    ac_parts_read(&run->parts, list_of(state, "parts"));
-    run->steps = list_of(state, "steps");
+    read_usage(&run->cost.usage, json_object_get(state, "usage"));
+    run->cost.paid = run->cost.usage;
+    run->cost.paid_amount = json_number_value(json_object_get(state, "paid_amount"));
+    run->cost.unpriced = json_is_true(json_object_get(state, "unpriced"));
+    run->ask.messages = list_of(state, "messages");
+    run->answer.tool_calls = list_of(state, "tool_calls");
+    ac_parts_read(&run->answer.parts, list_of(state, "parts"));
+    run->answer.steps = list_of(state, "steps");
     read_calls(run, json_object_get(state, "calls"));
     return true;
 }

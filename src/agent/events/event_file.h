@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The file of an event log. Shared by event_log.c, event_map.c, event_record.c and event_watcher.c only. */
+#ifndef AC_EVENT_FILE_H
+#define AC_EVENT_FILE_H
+
+#include "events.h"
+
+#define AC_EVENT_FILE_HEADER 1024 /* bytes of the header; the records follow */
+#define AC_EVENT_FILE_WATCHERS 8  /* the most children that can be notified of one run */
+
+typedef struct ac_event_file_watcher_t {
+    _Atomic uint64_t child; /* 0: free */
+    _Atomic uint32_t n;     /* the child's followers */
+} ac_event_file_watcher_t;
+
+typedef struct ac_event_file_t { /* the mapped header */
+    char magic[8];
+    ac_event_log_header_t header;
+    _Atomic uint64_t committed; /* bytes from the beginning of the file that are whole records */
+    _Atomic uint64_t seq;
+    _Atomic int64_t ended;
+    _Atomic uint32_t cut;
+    ac_event_file_watcher_t watchers[AC_EVENT_FILE_WATCHERS];
+    _Atomic uint32_t suspended;
+    _Atomic uint32_t outcome; /* ac_log_outcome_e */
+} ac_event_file_t;
+_Static_assert(sizeof(ac_event_file_t) <= AC_EVENT_FILE_HEADER, "the header has room");
+
+struct ac_event_log_t {
+    ac_event_file_t *file;
+    size_t size; /* mapped bytes */
+    size_t max;
+    size_t n_text; /* bytes of the tokens appended by this process */
+    ac_child_key_t child;
+    bool owned;
+    ac_event_outage_t *outage; /* of an owned log */
+    ac_event_total_t *total;   /* of an owned log */
+    char path[AC_LOG_PATH_SIZE];
+};
+
+/* ---- event_map.c ---- */
+/* Maps size bytes of the file; the mapping may move. grow: makes room in the file first. errors: the system's. */
+apr_status_t ac_event_map_set(ac_event_log_t *log, int fd, size_t size, bool grow);
+/* The owner makes room for a file of `need` bytes. errors: APR_EGENERAL: more than a log may have;
+ * AC_EVENT_TOTAL_EXCEEDED; the system's. */
+apr_status_t ac_event_map_grow(ac_event_log_t *log, size_t need);
+/* A reader maps what the owner has added. false: the file does not have `need` bytes, or cannot be mapped. */
+bool ac_event_map_extend(ac_event_log_t *log, size_t need);
+
+/* ---- event_record.c ---- */
+#define AC_EVENT_RECORD_CLOSING 64 /* the type of a record that has a TURN_CLOSE's `in` */
+#define AC_EVENT_RECORD_STORED 65  /* of one that has the run's stored document */
+
+typedef struct ac_event_record_t { /* in the machine's byte order, since no other machine reads it */
+    uint32_t len;                  /* of the payload, without the padding to eight bytes */
+    uint32_t type;
+    uint64_t seq;
+    int64_t at;
+} ac_event_record_t;
+
+/* Writes a record behind the last one. errors: those of ac_event_map_grow(). */
+apr_status_t ac_event_record_write(ac_event_log_t *log, const ac_event_record_t *record, const char *payload);
+/* Reads the record at *pat and moves *pat behind it. Returns its payload, in the mapping; NULL: no whole record yet. */
+const char *ac_event_record_read(ac_event_log_t *log, size_t *pat, ac_event_record_t *record);
+/* The payload of a DONE event, on the heap. NULL: out of memory. */
+char *ac_event_record_make_done(const ac_event_t *event, size_t *plen);
+/* An event from its payload, without number and time. NULL: the payload is not valid, or out of memory. */
+ac_event_t *ac_event_record_parse(uint32_t type, const char *payload, size_t len);
+
+#endif

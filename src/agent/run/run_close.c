@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SAVING: the closing write of a run, which stores the answer, and the way to the run's end. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void run_close_on_closed(ac_store_op_t *op);
+
+/* The same documents again: a store takes a closing write that it has already made as made. */
+static void write_again(void *baton)
+{
+    ac_run_t *run = baton;
+    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
+    op->in = json_incref(run->close.document);
+    ac_run_store_call(run, op, run_close_on_closed);
+    run->n_ops--; /* counted since the first try */
+}
+
+/* An answer that exists is worth some patience; a store that is gone for longer is said to be. */
+static bool close_retry(ac_run_t *run, const ac_store_op_t *op)
+{
+    apr_interval_time_t wait = apr_time_from_msec(100) << run->close.n_retries;
+    bool worth = op->err.kind == AC_STORE_ERROR || op->err.kind == AC_STORE_TIMEOUT || op->err.kind == AC_OVERLOADED;
+    if (!worth || run->close.n_retries >= AC_MAX_CLOSINGS || run->engine->stop.stopping) {
+        return false;
+    }
+    run->close.n_retries++;
+    run->n_ops++;
+    ac_timer_set(run->engine->loop, &run->state_timer, ac_loop_now(run->engine->loop) + wait, write_again, run);
+    return true;
+}
+
+static void run_close_on_closed(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    run->n_ops--;
+    if (op->status == APR_SUCCESS) {
+        run->engine->hooks->on_stored(run->engine);
+        run->close.message = json_incref(json_object_get(op->out, "message"));
+    } else if (!close_retry(run, op)) {
+        ac_err_init(&run->err);
+        run->err = op->err;
+        if (!run->err.kind) {
+            ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
+        }
+        run->outcome = AC_RUN_FAILED;
+        run->close.failed = run->err.kind != AC_INTERRUPTED; /* then it is closed, and not by us */
+        if (run->close.failed) {
+            ac_err_while(&run->err, "storing the answer");
+        }
+    }
+    ac_store_op_free(op);
+    ac_run_close_continue(run);
+}
+
+static void end_later(void *baton)
+{
+    ac_run_end(baton);
+}
+
+void ac_run_close_continue(ac_run_t *run)
+{
+    if (run->n_ops > 0) {
+        return; /* it will come back here */
+    }
+    if (run->open.state == AC_RUN_OPEN_DONE && !run->close.requested && run->err.kind != AC_INTERRUPTED) {
+        ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
+        json_t *message = ac_run_document_answer(run);
+        run->close.document = json_object();
+        ac_json_put(run->close.document, "message", message ? message : json_null());
+        ac_json_put(run->close.document, "run", ac_run_document_run(run));
+        ac_json_put(run->close.document, "steps", run->answer.steps ? json_incref(run->answer.steps) : json_array());
+        run->close.requested = true;
+        ac_run_log_write_closing(run);
+        op->in = json_incref(run->close.document);
+        ac_run_store_call(run, op, run_close_on_closed);
+        return;
+    }
+    ac_ready_cancel(run->engine->loop, &run->ready); /* a beginning that was still to come does not come any more */
+    ac_ready_set(run->engine->loop, &run->ready, end_later, run);
+}

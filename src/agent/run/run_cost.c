@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The usage of a run and its cost, over all rounds and models. */
+#include "run.h"
+
+#include <stdlib.h>
+
+int64_t ac_run_cost_estimate_prompt(const ac_run_t *run)
+{
+    char *text = ac_json_dump(run->ask.messages, NULL);
+    int64_t tokens = ac_history_estimate(text);
+    free(text);
+    return tokens;
+}
+
+void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end)
+{
+    ac_usage_t *sum = &run->cost.usage;
+    if (end->usage.known) {
+        sum->prompt += end->usage.prompt;
+        sum->completion += end->usage.completion;
+        sum->cached += end->usage.cached;
+        sum->reasoning += end->usage.reasoning;
+        sum->known = true;
+        sum->estimated |= end->usage.estimated;
+    } else if (run->ask.answering || end->status == APR_SUCCESS || end->status == APR_EINTR) {
+        /* Also a round that was cut or cancelled has cost something, before its first token what was asked; the
+         * model's own figures come last, so there are none. */
+        sum->prompt += ac_run_cost_estimate_prompt(run);
+        sum->completion += (int64_t)(run->answer.text.len - run->answer.round_start + 3) / 4;
+        for (int i = 0; i < end->n_calls; i++) {
+            sum->completion += ac_history_estimate(end->calls[i].arguments);
+        }
+        sum->estimated = true;
+    }
+    sum->total = sum->prompt + sum->completion;
+}
+
+/* What was used since the last model failed; with it, what the models before have cost is kept in the run. */
+static json_t *cost_since(const ac_run_t *run)
+{
+    const ac_model_t *model = run->ask.entry.gate ? run->ask.entry.gate->model : run->agent->model;
+    ac_usage_t usage = run->cost.usage;
+    usage.prompt -= run->cost.paid.prompt;
+    usage.cached -= run->cost.paid.cached;
+    usage.completion -= run->cost.paid.completion;
+    return ac_record_cost(&usage, &model->conf->price);
+}
+
+json_t *ac_run_cost_json(const ac_run_t *run)
+{
+    if (!run->agent || run->cost.unpriced || (!run->ask.entry.gate && !run->agent->model)) {
+        return json_null();
+    }
+    json_t *cost = cost_since(run), *amount = json_object_get(cost, "amount");
+    if (amount) {
+        json_real_set(amount, json_real_value(amount) + run->cost.paid_amount);
+    }
+    return cost;
+}
+
+void ac_run_cost_commit(ac_run_t *run)
+{
+    json_t *cost = cost_since(run);
+    if (run->cost.usage.total > run->cost.paid.total && json_is_null(cost)) {
+        run->cost.unpriced = true;
+    }
+    run->cost.paid_amount += json_real_value(json_object_get(cost, "amount"));
+    run->cost.paid = run->cost.usage;
+    json_decref(cost);
+}

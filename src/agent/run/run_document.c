@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The documents of a run as the store keeps them: its thread, messages, steps, and the run itself. Pure. */
+#include "run.h"
+
+#include <string.h>
+
+json_t *ac_run_document_thread(const ac_run_t *run)
+{
+    json_t *thread = json_object();
+    ac_json_put(thread, "id", ac_json_text(run->turn->thread_id));
+    ac_json_put(thread, "title", ac_record_title(run->turn->content));
+    ac_json_put(thread, "agent_id", ac_json_text(run->agent->id));
+    ac_json_put(thread, "status", json_string("active"));
+    ac_json_put(thread, "metadata", json_object());
+    ac_json_put(thread, "message_count", json_integer(0));
+    ac_json_put(thread, "created_at", ac_json_time(run->times.created_at));
+    ac_json_put(thread, "updated_at", ac_json_time(run->times.created_at));
+    return thread;
+}
+
+json_t *ac_run_document_user_message(const ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    json_t *message = json_object();
+    ac_json_put(message, "id", ac_json_text(turn->message_id));
+    ac_json_put(message, "thread_id", ac_json_text(turn->thread_id));
+    ac_json_put(message, "role", json_string("user"));
+    ac_json_put(message, "content", ac_json_text(turn->content));
+    ac_json_put(message, "tool_calls", json_null());
+    ac_json_put(message, "run_id", ac_json_text(turn->run_id));
+    ac_json_put(message, "timestamp", ac_json_time(run->times.created_at));
+    ac_json_put(message, "metadata", turn->metadata ? json_incref(turn->metadata) : json_object());
+    return message;
+}
+
+static const char *status_text(const ac_run_t *run)
+{
+    if (run->state != AC_RUN_SAVING) {
+        return "in_progress";
+    }
+    if (run->outcome == AC_RUN_COMPLETED) {
+        return "completed";
+    }
+    if (run->outcome == AC_RUN_FAILED) {
+        return "failed";
+    }
+    return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
+}
+
+const char *ac_run_document_model(const ac_run_t *run)
+{
+    if (run->ask.model[0]) {
+        return run->ask.model;
+    }
+    return run->ask.entry.gate ? run->ask.entry.gate->model->id : run->agent->model ? run->agent->model->id : "";
+}
+
+json_t *ac_run_document_run(const ac_run_t *run)
+{
+    bool ended = run->state == AC_RUN_SAVING, bad = ended && run->outcome != AC_RUN_COMPLETED;
+    bool user_cancelled = run->outcome == AC_RUN_CANCELLED && run->err.kind != AC_STOPPING;
+    json_t *json = json_object();
+    ac_json_put(json, "id", ac_json_text(run->turn->run_id));
+    ac_json_put(json, "thread_id", ac_json_text(run->turn->thread_id));
+    ac_json_put(json, "agent_id", ac_json_text(run->agent->id));
+    ac_json_put(json, "status", json_string(status_text(run)));
+    ac_json_put(json, "model", ac_json_text(ac_run_document_model(run)));
+    ac_json_put(json, "usage", ac_record_usage(&run->cost.usage));
+    ac_json_put(json, "cost", ac_run_cost_json(run));
+    ac_json_put(json, "rounds", json_integer(run->round));
+    ac_json_put(json, "ttft_ms",
+                run->times.first_token ? json_integer(apr_time_as_msec(run->times.first_token)) : json_null());
+    ac_json_put(json, "latency_ms",
+                ended ? json_integer(apr_time_as_msec(ac_clock() - run->times.created)) : json_null());
+    ac_json_put(json, "error", bad && !user_cancelled ? ac_record_error(&run->err) : json_null());
+    ac_json_put(json, "created_at", ac_json_time(run->times.created_at));
+    ac_json_put(json, "started_at", ac_json_time(run->times.started_at));
+    ac_json_put(json, "completed_at", ended ? ac_json_time(apr_time_now()) : json_null());
+    return json;
+}
+
+void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
+{
+    apr_interval_time_t took = ac_clock() - run->ask.started;
+    char id[AC_ID_SIZE];
+    json_t *step = json_object();
+    bool failed = end->status != APR_SUCCESS;
+    ac_id_make(id, "step_");
+    ac_json_put(step, "id", ac_json_text(id));
+    ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
+    ac_json_put(step, "type", json_string("model_call"));
+    ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
+    ac_json_put(step, "model", ac_json_text(run->ask.entry.gate->model->id));
+    ac_json_put(step, "tool", json_null());
+    ac_json_put(step, "arguments", json_null());
+    ac_json_put(step, "result", json_null());
+    ac_json_put(step, "error", failed ? ac_json_text(end->err.detail) : json_null());
+    ac_json_put(step, "usage", end->usage.known ? ac_record_usage(&end->usage) : json_null());
+    ac_json_put(step, "started_at", ac_json_time(run->ask.started_at));
+    ac_json_put(step, "completed_at", ac_json_time(run->ask.started_at + took));
+    ac_json_put(step, "latency_ms", json_integer(apr_time_as_msec(took)));
+    if (!run->answer.steps) {
+        run->answer.steps = json_array();
+    }
+    json_array_append_new(run->answer.steps, step);
+}
+
+const char *ac_run_document_finish_reason(const ac_run_t *run)
+{
+    if (run->ask.finish == AC_FINISH_CONTENT_FILTER) {
+        return "content_filter";
+    }
+    if (run->outcome == AC_RUN_CANCELLED) {
+        return run->err.kind == AC_STOPPING ? "interrupted" : "cancelled";
+    }
+    if (run->outcome == AC_RUN_FAILED) {
+        return "error";
+    }
+    return run->ask.finish == AC_FINISH_LENGTH ? "length" : "stop";
+}
+
+/* The assistant's message, or NULL where nothing was said or done. A refused turn leaves an empty one behind, so
+ * that history.c knows it must not be sent again. */
+json_t *ac_run_document_answer(const ac_run_t *run)
+{
+    char id[AC_ID_SIZE];
+    json_t *message, *metadata, *parts = ac_parts_list(&run->answer.parts, run->answer.text.len);
+    if (run->outcome != AC_RUN_COMPLETED && run->answer.text.len == 0 && !run->answer.tool_calls &&
+        run->ask.finish != AC_FINISH_CONTENT_FILTER) {
+        return NULL;
+    }
+    ac_id_make(id, "msg_");
+    metadata = json_object();
+    ac_json_put(metadata, "model", ac_json_text(ac_run_document_model(run)));
+    ac_json_put(metadata, "finish_reason", json_string(ac_run_document_finish_reason(run)));
+    ac_json_put(metadata, "usage", ac_record_usage(&run->cost.usage));
+    if (parts) {
+        ac_json_put(metadata, "parts", parts);
+    }
+    message = json_object();
+    ac_json_put(message, "id", ac_json_text(id));
+    ac_json_put(message, "thread_id", ac_json_text(run->turn->thread_id));
+    ac_json_put(message, "role", json_string("assistant"));
+    ac_json_put(message, "content", ac_json_text(run->answer.text.len ? run->answer.text.data : ""));
+    ac_json_put(message, "tool_calls", run->answer.tool_calls ? json_incref(run->answer.tool_calls) : json_null());
+    ac_json_put(message, "run_id", ac_json_text(run->turn->run_id));
+    ac_json_put(message, "timestamp", ac_json_time(apr_time_now()));
+    ac_json_put(message, "metadata", metadata);
+    return message;
+}
+
+json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
+{
+    const char *approval = call->needs_approval ? "required"
+        : call->refusal                         ? "refused"
+        : call->approved                        ? "approved"
+                                                : NULL;
+    json_t *step = json_object();
+    ac_json_put(step, "id", ac_json_text(call->step_id));
+    ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
+    ac_json_put(step, "type", json_string("tool_call"));
+    ac_json_put(step, "status", json_string(!call->done ? "in_progress" : call->error ? "failed" : "completed"));
+    ac_json_put(step, "model", json_null());
+    ac_json_put(step, "tool", ac_json_text(call->name));
+    ac_json_put(step, "arguments", json_incref(call->arguments));
+    ac_json_put(step, "result", call->result ? json_incref(call->result) : json_null());
+    ac_json_put(step, "error", call->error ? ac_json_text(call->error) : json_null());
+    if (approval) {
+        ac_json_put(step, "approval", json_string(approval));
+    }
+    ac_json_put(step, "usage", json_null());
+    ac_json_put(step, "started_at", ac_json_time(call->started_at));
+    ac_json_put(step, "completed_at", call->done ? ac_json_time(call->started_at + call->took) : json_null());
+    ac_json_put(step, "latency_ms", call->done ? json_integer(apr_time_as_msec(call->took)) : json_null());
+    return step;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The opening write of a run: stores the user's message and the run, while the model is asked already. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BUSY_RETRY apr_time_from_sec(1)
+
+/* Two requests with one key came at the same time, and the other one was first. */
+static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
+{
+    const char *run_id = ac_json_peek_string(op->out, "run_id", NULL);
+    if (op->err.kind != AC_IDEMPOTENCY_CONFLICT || !run_id ||
+        strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash) != 0) {
+        return false;
+    }
+    run->open.state = AC_RUN_OPEN_FAILED;
+    ac_run_follower_attach(run, run_id);
+    return true;
+}
+
+static void write_opening(ac_run_t *run);
+
+/* Another server added messages to the thread that the model was not shown. Nothing is stored yet, no client saw an
+ * event and no tool was called, so the run starts again with the newer history, as often as its time allows. From
+ * the second time on it opens the turn before it asks the model: a busy thread then costs reads of the store, and no
+ * answers of the model. false: the run has failed or was cancelled. Its message must not be stored at this place,
+ * which could be in front of an answer that is older. */
+static bool open_again(ac_run_t *run)
+{
+    bool restart = run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING ||
+        (run->state == AC_RUN_SAVING && run->outcome == AC_RUN_COMPLETED);
+    if (!restart || run->err.kind) {
+        return false;
+    }
+    run->load.is_stale = run->open.had_conflict && run->load.last_seq == run->open.refused_after;
+    run->open.refused_after = run->load.last_seq;
+    run->open.had_conflict = true;
+    run->open.requested = false;
+    run->open.state = AC_RUN_OPEN_NONE;
+    json_decref(run->open.document);
+    run->open.document = NULL;
+    ac_run_restart(run);
+    return true;
+}
+
+static void refuse_overtaken(ac_err_t *err)
+{
+    ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread had gone on before this message could be stored");
+    err->retry_after = BUSY_RETRY;
+}
+
+/* Nothing was stored, and the client has to know that, whatever else has gone wrong meanwhile. */
+static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
+{
+    ac_err_t err = op->err;
+    if (!err.kind) {
+        ac_err_set(&err, AC_STORE_ERROR, "the store failed");
+    }
+    if (err.kind == AC_RUN_IN_PROGRESS || err.kind == AC_PRECONDITION_FAILED) {
+        bool busy = err.kind == AC_RUN_IN_PROGRESS;
+        ac_err_init(&err);
+        if (busy) {
+            ac_run_load_refuse_busy(&err, ac_json_peek_string(op->out, "run_id", NULL));
+        } else {
+            refuse_overtaken(&err);
+        }
+    }
+    run->open.state = AC_RUN_OPEN_FAILED;
+    if (run->state == AC_RUN_SAVING) {
+        run->err = err;
+        run->outcome = AC_RUN_FAILED;
+    } else {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "message not stored");
+    }
+}
+
+static void on_opened(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    run->n_ops--;
+    if (op->err.kind == AC_PRECONDITION_FAILED && open_again(run)) {
+        ac_store_op_free(op);
+        return;
+    }
+    /* It may have happened all the same. The same ids again: then it is found out, and happens once. */
+    if (op->err.kind == AC_STORE_TIMEOUT && !op->unwritten && run->open.n_retries < AC_MAX_OPENINGS &&
+        !run->engine->stop.stopping) {
+        run->open.n_retries++;
+        json_object_set_new(run->open.document, "retry", json_true());
+        ac_store_op_free(op);
+        write_opening(run);
+        return;
+    }
+    if (opened_elsewhere(run, op)) {
+        ac_store_op_free(op);
+        if (run->n_ops == 0 && run->state == AC_RUN_SAVING) {
+            ac_run_close_continue(run);
+        }
+        return;
+    }
+    if (op->status == APR_SUCCESS) {
+        run->open.state = AC_RUN_OPEN_DONE;
+        run->engine->hooks->on_stored(run->engine);
+        ac_run_event_release(run);
+        if (run->state == AC_RUN_CALLING) {
+            ac_run_call_begin_all(run);
+        } else if (run->state == AC_RUN_ASKING && run->open.had_conflict) {
+            ac_run_ask_try(run);
+        }
+    } else {
+        fail_opening(run, op);
+    }
+    ac_store_op_free(op);
+    if (run->state == AC_RUN_SAVING) {
+        ac_run_close_continue(run);
+    }
+}
+
+static void write_opening(ac_run_t *run)
+{
+    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_OPEN);
+    op->in = json_incref(run->open.document);
+    ac_run_store_call(run, op, on_opened);
+}
+
+void ac_run_open_write(ac_run_t *run)
+{
+    json_t *in = run->open.document = json_object();
+    ac_json_put(in, "message", ac_run_document_user_message(run));
+    ac_json_put(in, "run", ac_run_document_run(run));
+    ac_json_put(in, "title", ac_record_title(run->turn->content));
+    if (run->open.new_thread) {
+        ac_json_put(in, "thread", ac_run_document_thread(run));
+    } else {
+        ac_json_put(in, "after", json_integer(run->load.last_seq));
+    }
+    if (run->turn->key[0]) {
+        json_t *key = json_object();
+        ac_json_put(key, "key", ac_json_text(run->turn->key));
+        ac_json_put(key, "request_hash", ac_json_text(run->turn->key_hash));
+        ac_json_put(key, "since", ac_json_time(run->times.created_at - AC_KEY_LIFE));
+        ac_json_put(in, "idempotency", key);
+    }
+    run->open.state = AC_RUN_OPEN_PENDING;
+    write_opening(run);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a client asks for, on its way to a run. */
+#include "agent/agent.h"
+
+#include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
+
+ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content)
+{
+    ac_turn_t *turn = ac_alloc(sizeof *turn);
+    turn->agent = agent;
+    turn->leave = -1;
+    apr_cpystrn(turn->owner, owner, sizeof turn->owner);
+    turn->content = strdup(content);
+    ac_id_make(turn->run_id, "run_");
+    ac_id_make(turn->message_id, "msg_");
+    if (!turn->content) {
+        free(turn);
+        return NULL;
+    }
+    return turn;
+}
+
+void ac_turn_free(ac_turn_t *turn)
+{
+    if (!turn) {
+        return;
+    }
+    free(turn->content);
+    json_decref(turn->metadata);
+    ac_agents_unref(turn->agents);
+    ac_quota_unref(turn->quota);
+    free(turn);
+}
