@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/events/events.h"
+#include "agent/events/events_internal.h"
 #include "../unit/scratch.h"
 
 #define RUN "run_01"

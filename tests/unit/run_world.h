@@ -17,7 +17,7 @@
 #include <math.h>
 
 #include "fake_loop.h"
-#include "agent/run/run.h"
+#include "agent/run/run_internal.h"
 
 /* ---- the store: keeps what it was asked until the test answers ---- */
 

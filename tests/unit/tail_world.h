@@ -4,6 +4,7 @@
 #define AC_TAIL_WORLD_H
 
 #include "run_world.h"
+#include "agent/events/events_internal.h"
 #include "agent/follow/tail.h"
 #include "scratch.h"
 

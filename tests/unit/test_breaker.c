@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "agent/gate/gate.h"
+#include "agent/gate/gate_internal.h"
 
 #define SECOND APR_USEC_PER_SEC
 

@@ -14,6 +14,7 @@
 
 #include "fake_loop.h"
 #include "agent/agent.h"
+#include "agent/catalog/catalog_internal.h"
 
 #define EVERY apr_time_from_sec(2)
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "agent/events/events.h"
+#include "agent/events/events_internal.h"
 #include "scratch.h"
 
 static char top[64];

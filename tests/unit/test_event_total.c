@@ -12,7 +12,7 @@
 #include <apr_strings.h>
 #include <cmocka.h>
 
-#include "agent/events/events.h"
+#include "agent/events/events_internal.h"
 #include "scratch.h"
 
 #define TOTAL 65536 /* eight new logs */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "agent/run/run.h"
+#include "agent/run/run_internal.h"
 
 static const ac_tool_vt add_vt = {.name = "add", .flags = AC_TOOL_COMPUTES}, page_vt = {.name = "page"};
 static const ac_tool_t add_tool = {.id = "add", .vt = &add_vt}, page_tool = {.id = "page", .vt = &page_vt};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An agent as the API is given it: what it may say, checked against the models and tools there are, and made whole.
+/* An agent's document: checks a request's members against the configured models and tools, and fills in the rest.
  * Pure. */
-#include "agent/agent.h"
+#include "catalog.h"
 
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ bool ac_agent_document_id_valid(const char *id)
         strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.") == len;
 }
 
-/* *ptext: the member, or fallback where it is missing. */
+/* *ptext: the member; fallback if it is missing. */
 static apr_status_t read_text(const char **ptext, const json_t *body, const char *name, size_t max, ac_err_t *err)
 {
     char pointer[AC_ERR_POINTER_SIZE] = "";
@@ -31,7 +31,7 @@ static apr_status_t read_text(const char **ptext, const json_t *body, const char
     return APR_SUCCESS;
 }
 
-/* "a, b, c" of a hash's keys, in order. */
+/* The keys of a hash as "a, b, c", sorted. */
 static void list_names(ac_buf_t *names, const apr_hash_t *hash)
 {
     const char *before = "";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agents there are at one moment: those of the configuration, and those that were made through the API as the
- * store has them. Immutable and counted: whoever began with one of them keeps it. */
-#include "agent/agent.h"
+/* A snapshot of all agents: of the configuration, and of the store for those made through the API. Immutable and
+ * counted: a run keeps the snapshot with which it began. */
+#include "catalog_internal.h"
 
 #include <apr_atomic.h>
 #include <apr_strings.h>
@@ -13,10 +13,10 @@ struct ac_agents_t {
     volatile apr_uint32_t refs;
     const ac_registry_t *config;
     char stamp[AC_ID_SIZE];
-    bool known;        /* the store was asked */
-    json_t *documents; /* what the texts of the list stand in */
+    bool known;        /* the store was read */
+    json_t *documents; /* own the texts of `list` */
     int n;
-    ac_agent_t *list; /* by id */
+    ac_agent_t *list; /* sorted by id */
 };
 
 /* ---- one agent ---- */
@@ -53,7 +53,7 @@ static void agents_set_tools(ac_agent_t *agent, char **pproblem, const ac_regist
     agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
 }
 
-/* What a document cannot say is as in pattern. */
+/* Values that the document does not say come from defaults. */
 static void fill_agent(ac_agent_t *agent, const ac_registry_t *config, const ac_agent_t *pattern,
                        const json_t *document)
 {

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agents of a child as they change: the loop asks the store for their stamp every now and then, and where it is
- * another one the agents of now take the place of those before. */
-#include "agent/agent.h"
+/* The agents of a child as they change: the loop reads their stamp from the store now and then; after a change a new
+ * snapshot replaces the current one. */
+#include "catalog_internal.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE apr_time_from_sec(5) /* with the store, for one look */
-#define AFTER_FAILURE 5               /* times the usual wait */
+#define PATIENCE apr_time_from_sec(5) /* the store's time for one look */
+#define AFTER_FAILURE 5               /* times the usual interval */
 
 struct ac_catalog_t {
     const ac_registry_t *config;
     ac_agent_t pattern;
-    pthread_mutex_t lock; /* of these: */
+    pthread_mutex_t lock; /* protects: */
     ac_agents_t *agents;
-    int64_t n_asked, adopted; /* questions to the store; the number of the one by which these are the agents of now */
-    /* the loop's */
+    int64_t n_asked, adopted; /* questions to the store; the number of the one whose result is the current snapshot */
+    /* loop thread only: */
     ac_loop_t *loop;
     const ac_store_t *store;
     apr_interval_time_t every;
@@ -62,7 +62,8 @@ bool ac_catalog_adopt(ac_catalog_t *catalog, const ac_store_op_t *op)
         : NULL;
     pthread_mutex_lock(&catalog->lock);
     const char *stamp = ac_agents_stamp(catalog->agents);
-    /* Answers come in any order: one to an earlier question may be of before a change that a later one has told of. */
+    /* Results come in any order: the result of an earlier question may be older than a change that a later one has
+     * brought. */
     bool late = number < catalog->adopted, holds = late || agents || !strcmp(asked_of, stamp ? stamp : "");
     if (!late && holds) {
         catalog->adopted = number;

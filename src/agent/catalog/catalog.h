@@ -24,18 +24,12 @@ json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
 /* ---- agents.c: a snapshot of all agents, of the configuration and of the store; immutable, counted, any thread
  * ---- */
 typedef struct ac_agents_t ac_agents_t;
-/* documents: as AGENT_LIST returns them; they are copied. An agent of the configuration hides a document with its id.
- * stamp: the version of the documents; NULL: the store was not read yet, and documents is NULL.
- * defaults: the values that a document does not say. config must outlive the snapshot. */
-ac_agents_t *ac_agents_create(const ac_registry_t *config, const ac_agent_t *defaults, const char *stamp,
-                              const json_t *documents);
 ac_agents_t *ac_agents_ref(ac_agents_t *agents);
 void ac_agents_unref(ac_agents_t *agents); /* NULL is allowed */
 const ac_agent_t *ac_agents_find(const ac_agents_t *agents, const char *id_or_alias);
 /* the store was read: an agent that is not found does not exist */
 bool ac_agents_known(const ac_agents_t *agents);
-const char *ac_agents_stamp(const ac_agents_t *agents); /* NULL: the store was not read */
-int ac_agents_made(const ac_agents_t *agents);          /* the number of agents made through the API */
+int ac_agents_made(const ac_agents_t *agents); /* the number of agents made through the API */
 /* All agents as the API shows them: in the order of the configuration, then by id. whole: with instructions.
  * New reference. */
 json_t *ac_agents_json(const ac_agents_t *agents, bool whole);

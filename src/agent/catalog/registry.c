@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Agents, models and tools by name, as the administrator defined them. */
-#include "agent/agent.h"
+/* Agents, models and tools of the configuration, by name. */
+#include "catalog.h"
 
 #include <string.h>
 

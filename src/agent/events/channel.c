@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The channel of a run: numbers its events and gives them to its followers in this process. Knows neither HTTP nor
  * SSE. */
-#include "events.h"
+#include "events_internal.h"
 
 #include <apr_strings.h>
 #include <stdlib.h>

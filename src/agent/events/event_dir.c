@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directory of the event logs: child directories, which children are alive, and datagrams between them. */
-#include "events.h"
+#include "events_internal.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The event log of a run: a file that its owner writes and that any child reads, both through a mapping. */
-#include "event_file.h"
+#include "events_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

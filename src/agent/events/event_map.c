@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mapping of an event log's file. The file grows in steps, and the mapping with it. */
-#include "event_file.h"
+#include "events_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

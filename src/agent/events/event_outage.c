@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Outages of the event logs: one line when an outage begins, one a minute with the number of runs while it lasts,
  * and one after its end. */
-#include "events.h"
+#include "events_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The records of an event log: writing, reading, and their payloads. */
-#include "event_file.h"
+#include "events_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

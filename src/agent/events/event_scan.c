@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All event logs of a directory: counts them, removes old ones, and cleans up after the end of httpd. */
-#include "events.h"
+#include "events_internal.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bytes of all event logs of a directory. The count lies in a file that all children map. */
-#include "events.h"
+#include "events_internal.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The children that follow an event log from elsewhere; they stand in its header. */
-#include "event_file.h"
+#include "events_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

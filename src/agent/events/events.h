@@ -41,9 +41,7 @@ typedef uint64_t ac_child_key_t; /* process number and random number; 0: no chil
 
 ac_child_key_t ac_event_dir_key(const ac_event_dir_t *dir); /* of this child */
 const char *ac_event_dir_path(const ac_event_dir_t *dir);
-size_t ac_event_dir_max(const ac_event_dir_t *dir); /* bytes of one log */
 void ac_event_dir_child_name(char name[AC_CHILD_NAME_SIZE], ac_child_key_t key);
-ac_child_key_t ac_event_dir_child_key(const char *name); /* 0: not the name of a child directory */
 /* Whether the child's process is alive; true if that cannot be found out. Any thread. */
 bool ac_event_dir_alive(const ac_event_dir_t *dir, ac_child_key_t child);
 /* Fills in the children that have a directory; returns their number, at most max. -1: errno says why the directory
@@ -56,8 +54,6 @@ int ac_event_dir_socket(const ac_event_dir_t *dir); /* the descriptor that recei
 void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child);
 #define AC_MAX_CHILDREN 1024 /* the most child directories that are searched */
 #define AC_LOG_PATH_SIZE 512
-void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child,
-                           const char *run_id);
 /* Makes the child directory of this process again after it was removed. The caller stops watching the old socket
  * first, and watches the new one. Other children lose the logs of active runs. errors: the system's. Loop thread. */
 apr_status_t ac_event_dir_recreate(ac_event_dir_t *dir);
@@ -73,11 +69,7 @@ typedef struct ac_event_total_t {
     void *baton;
 } ac_event_total_t;
 ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir);
-void ac_event_total_open(ac_event_total_t *total, const char *path); /* again after the directory was made again */
-void ac_event_total_close(ac_event_total_t *total);
 int64_t ac_event_total_bytes(const ac_event_total_t *total);
-bool ac_event_total_reserve(ac_event_total_t *total, size_t bytes); /* false: too little is left. Loop thread */
-void ac_event_total_release(ac_event_total_t *total, size_t bytes); /* any thread */
 
 /* ---- event_scan.c: all logs of a directory; a work thread ---- */
 /* Counts the files again, since a child may have died between the making of a file and its count. */
@@ -117,10 +109,6 @@ typedef struct ac_event_log_header_t {
 /* Makes a log in the directory of this child. NULL: *pstatus has the error; APR_ENOENT: the child directory is gone;
  * AC_EVENT_TOTAL_EXCEEDED. Loop thread. */
 ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_header_t *header, apr_status_t *pstatus);
-/* Opens a child's log of this run for reading; it stays readable to its end when its file is removed. *plog is NULL
- * after an error. errors: the system's; APR_EGENERAL: the file is not a whole log. Any thread. */
-apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child,
-                               const char *run_id);
 /* Opens the log of this run, in whichever child's directory, for reading. errors: APR_ENOENT: there is none; EMFILE,
  * ENFILE, ENOMEM: not known at this moment. Any thread. */
 apr_status_t ac_event_log_search(ac_event_log_t **plog, const ac_event_dir_t *dir, const char *run_id);
@@ -131,8 +119,6 @@ ac_event_log_t *ac_event_log_find(const ac_event_dir_t *dir, const char *run_id)
 ac_event_log_t *ac_event_log_adopt(ac_event_dir_t *dir, ac_child_key_t from, const char *run_id);
 void ac_event_log_close(ac_event_log_t *log);                            /* keeps the file; NULL is allowed */
 void ac_event_log_unlink(const ac_event_dir_t *dir, const char *run_id); /* in the directory of this child */
-/* The time of the end in a log's file. 0: the run is active or suspended, or the file is not a log. */
-apr_time_t ac_event_log_peek_ended(int fd);
 
 const ac_event_log_header_t *ac_event_log_header(const ac_event_log_t *log);
 ac_child_key_t ac_event_log_child(const ac_event_log_t *log); /* the child in whose directory the log was found */

@@ -6,7 +6,7 @@
  *     close RUN           a message of the thread waits for the closing write of a run of this child
  *     cancel RUN OWNER    the outcome of a run of this child was decided in its log
  */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <errno.h>
 #include <string.h>

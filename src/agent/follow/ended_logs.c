@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The logs of ended runs. Each stays for AgentChatEventLogKeep; earlier, the oldest go when all logs together need
  * room. */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What stands above the runs of a child: its state, and the functions that runs call upwards. */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <stdlib.h>
 

@@ -1,100 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Following and recovering runs, above run/: tails, recovery, the sweep, ended and suspended logs. Everything is the
- * loop thread's. */
+/* Following and recovering runs, above run/: what engine.c needs. Everything is the loop thread's. */
 #ifndef AC_FOLLOW_H
 #define AC_FOLLOW_H
 
 #include "agent/run/run.h"
 
-typedef struct ac_recover_list_t { /* the recoveries of a child */
-    struct ac_recovery_t *first;   /* active ones first */
-    int n_active;
-    int n_failures; /* tries since the store's last write */
-    ac_timer_t timer;
-} ac_recover_list_t;
-
-typedef struct ac_ended_logs_t { /* logs of ended runs, by the time of their removal */
-    struct ac_ended_log_t *first, *last;
-    ac_timer_t timer;
-    bool is_trimming; /* a work thread removes ended logs */
-} ac_ended_logs_t;
-
-typedef struct ac_suspended_logs_t { /* suspended logs of this child, and some that were suspended */
-    struct ac_suspended_log_t *first, *last;
-    ac_timer_t timer;
-} ac_suspended_logs_t;
-
-struct ac_follow_t {
-    apr_hash_t *tails; /* run id → the first ac_tail_t */
-    ac_recover_list_t recoveries;
-    ac_ended_logs_t ended;
-    ac_suspended_logs_t suspended;
-    ac_timer_t sweep_timer;
-    ac_watch_t watch; /* of the socket for datagrams */
-    bool listens;     /* to other children, as soon as there is a socket */
-};
-
 /* ---- follow.c ---- */
 void ac_follow_create(ac_engine_t *engine); /* sets engine->follow and engine->hooks */
 void ac_follow_use_dir(ac_engine_t *engine, ac_event_dir_t *dir);
-void ac_follow_stop(ac_engine_t *engine);    /* stops watching; the loop has ended, or is about to */
 void ac_follow_destroy(ac_engine_t *engine); /* after the loop has ended */
 
-/* ---- datagram.c: datagrams from other children ---- */
-void ac_datagram_listen(ac_engine_t *engine);
-void ac_datagram_stop(ac_engine_t *engine);
-/* Makes the directory of this child again, and listens at its new socket. errors: the system's. */
-apr_status_t ac_datagram_recreate_dir(ac_engine_t *engine);
+/* ---- datagram.c ---- */
+void ac_datagram_listen(ac_engine_t *engine); /* to other children */
 
 /* ---- sweep.c ---- */
 void ac_sweep_start(void *engine); /* now, and once a minute from now on */
-
-/* ---- ended_logs.c ---- */
-/* Keeps an ended log for its time. Consumes the log. */
-void ac_ended_log_keep(ac_engine_t *engine, ac_event_log_t *log);
-/* Removes ended logs for `bytes` more in the total; see ac_event_total_t. */
-bool ac_ended_log_make_room(void *engine, size_t bytes);
-void ac_ended_log_forget_all(ac_engine_t *engine); /* keeps the files */
-
-/* ---- suspended_logs.c ---- */
-void ac_suspended_log_track(ac_engine_t *engine, const char *run_id); /* until its run ends */
-void ac_suspended_log_forget_all(ac_engine_t *engine);
-
-/* ---- tail.c ---- */
-void ac_tail_wake(ac_engine_t *engine, const char *run_id); /* the log has more, or its run has ended */
-bool ac_tail_exists(const ac_engine_t *engine, const char *run_id);
-
-/* ---- recover.c: closes runs from their logs ---- */
-/* A run of this child whose closing write failed. Consumes the log, which is owned. */
-void ac_recover_log(ac_engine_t *engine, ac_event_log_t *log);
-/* Adopts the log of a dead child, and does what its run needs. */
-void ac_recover_adopt(ac_engine_t *engine, ac_child_key_t from, const char *run_id);
-void ac_recover_retry_all(ac_engine_t *engine); /* the store has made a write */
-void ac_recover_retry_run(ac_engine_t *engine, const char *run_id);
-/* engine.h says how */
-ac_recover_e ac_recover_find(ac_engine_t *engine, const char *run_id, ac_task_fn *fn, void *baton);
-void ac_recover_drop_all(ac_engine_t *engine);
-
-/* ---- recover_turn.c: the documents that close a turn, made from its log; pure ---- */
-typedef struct ac_recover_turn_t { /* what a log has of a run */
-    ac_buf_t text;
-    json_t *tool_calls, *steps; /* arrays */
-    ac_parts_t parts;           /* the positions of the calls in `text` */
-    json_t *closing;            /* the `in` of TURN_CLOSE, or NULL */
-    uint64_t seq;
-    bool ended; /* the log has the terminal event */
-} ac_recover_turn_t;
-void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log);
-void ac_recover_turn_free(ac_recover_turn_t *turn);
-/* Changes a closing write that the store has refused, since the thread was changed concurrently, into one that
- * stores the partial answer with status `interrupted`. false: it is that already, or there is no answer. */
-bool ac_recover_turn_interrupt(ac_recover_turn_t *turn);
-/* The `in` of TURN_CLOSE for an interrupted run, or a cancelled one. run: its stored document. New reference. */
-json_t *ac_recover_turn_closing(ac_recover_turn_t *turn, const json_t *run, bool cancelled);
-
-/* ---- stored_event.c: events made from stored documents; pure ---- */
-/* The terminal event of a stored run; message may be NULL. NULL: out of memory. */
-ac_event_t *ac_stored_event_terminal(const json_t *run, json_t *message);
-apr_time_t ac_stored_event_time(const json_t *object, const char *name); /* 0: none */
 
 #endif

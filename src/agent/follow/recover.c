@@ -2,12 +2,12 @@
 /* Recovery: closes runs whose process died, from the event logs they left. The partial answer is stored, the thread
  * is free, and the followers get the end of the run. Also tries again the closing writes that a run of this child
  * could not make. */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_FIRST apr_time_from_msec(250) /* after a failure; doubled with each further one up to */
+#define RETRY_FIRST apr_time_from_msec(250) /* after a failure; doubles with each further one, up to RETRY_MAX */
 #define RETRY_MAX apr_time_from_sec(2)
 
 typedef struct waiter_t {
@@ -20,12 +20,12 @@ typedef struct ac_recovery_t {
     ac_engine_t *engine;
     ac_event_log_t *log; /* owned */
     ac_recover_turn_t turn;
-    bool active;          /* began */
+    bool active;          /* counted in n_active */
     bool pending;         /* a store operation will come back */
     bool late;            /* the run's process died: another server may have closed the run since */
     bool failed;          /* the last try; tried again later */
     bool logged;          /* the failure, in the error log */
-    bool cancelled;       /* before the process died, and a client was told so */
+    bool cancelled;       /* before the process died, and a client knows it */
     apr_time_t failed_at; /* the loop's time */
     waiter_t *waiters;
     struct ac_recovery_t *next, *prev;

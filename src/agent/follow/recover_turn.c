@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The documents that close the turn of a dead process, made from the run's event log. Pure. */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Events made from stored documents. Pure. */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <string.h>
 

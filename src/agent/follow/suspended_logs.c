@@ -2,7 +2,7 @@
 /* The suspended logs of this child, whose runs await approval. Another machine may resume such a run and end it
  * without notifying this child. So the store is asked now and then, and the log of an ended run becomes an ended
  * log. */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

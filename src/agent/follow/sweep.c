@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sweep: looks through the directory of the event logs for dead children, and adopts their logs. One child at a
  * time sweeps. A work thread reads the directories; the loop adopts the logs, some in each turn. */
-#include "follow.h"
+#include "follow_internal.h"
 
 #include <dirent.h>
 #include <fcntl.h>

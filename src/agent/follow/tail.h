@@ -3,7 +3,7 @@
 #ifndef AC_TAIL_H
 #define AC_TAIL_H
 
-#include "follow.h"
+#include "follow_internal.h"
 
 /* Events made from stored documents get numbers behind this one, which no run reaches: such a number cannot be
  * confused with the number of an event that was emitted. */

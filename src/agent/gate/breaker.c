@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model's circuit breaker. A model that fails most of its calls is not called for a while; then one run at a time
  * probes whether it answers again. */
-#include "gate.h"
+#include "gate_internal.h"
 
 #include <string.h>
 

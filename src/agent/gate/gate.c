@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Admits runs to a model: now, later from its queue, or not at all. A run keeps its slot until it ends, so a run
  * that has begun is not delayed by runs that come later. */
-#include "gate.h"
+#include "gate_internal.h"
 
 static const ac_gate_conf_t no_conf; /* no breaker, no limit, no fallback */
 

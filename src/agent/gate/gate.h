@@ -43,15 +43,6 @@ typedef struct ac_breaker_ticket_t { /* of one call, from its beginning to its e
     bool probe;
 } ac_breaker_ticket_t;
 
-void ac_breaker_init(ac_breaker_t *breaker, const ac_breaker_conf_t *conf, const char *name);
-/* The state to show: an open breaker whose time is over is HALF_OPEN. *pwait: the time until it allows a call; may
- * be NULL. */
-ac_breaker_state_e ac_breaker_state(const ac_breaker_t *breaker, apr_time_t now, apr_interval_time_t *pwait);
-/* Whether a call may begin now. */
-bool ac_breaker_allows(const ac_breaker_t *breaker, apr_time_t now, apr_interval_time_t *pwait);
-/* A call begins, allowed or not. The first call after the open time is the probe; the breaker allows no other call
- * until the probe has answered or ended. */
-ac_breaker_ticket_t ac_breaker_begin(ac_breaker_t *breaker, apr_time_t now);
 /* The answer has begun. This closes the breaker if the call is the probe. Allowed more than once. */
 void ac_breaker_answered(ac_breaker_t *breaker, ac_breaker_ticket_t *ticket, apr_time_t now);
 void ac_breaker_end(ac_breaker_t *breaker, const ac_breaker_ticket_t *ticket, ac_breaker_result_e result,

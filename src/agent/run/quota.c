@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whom a turn is counted for and by which limits, carried from its request to its run; and back, what was counted
- * there. */
-#include "run.h"
+/* The limits of a turn and their subject, on the way from the request to the run; and the fields of the response, on
+ * the way back. */
+#include "run_internal.h"
 
 #include <string.h>
 

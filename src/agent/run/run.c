@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The run's state machine: one writer of the state, one way out, one end. */
-#include "run.h"
+/* The state machine of a run: one writer of the state, one way to SAVING, one end. */
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 typedef struct ac_state_row_t {
     const char *name, *doing;
-    unsigned from; /* states it may be entered from */
+    unsigned from; /* a set of states */
     void (*enter)(ac_run_t *run);
 } ac_state_row_t;
 
@@ -48,8 +48,8 @@ bool ac_run_is_live(const ac_run_t *run)
 void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
 {
     if (!(states[state].from & FROM(run->state))) {
-        /* Our own mistake. Going on would end a run twice or never, so it is said, and the process goes down in a
-         * way a core shows. */
+        /* A defect of this module. A run that continued would end twice or never, so the process aborts with a log
+         * line and a core file. */
         ac_log(AC_M501, APR_EGENERAL, "run[%s]: %s --%s--> %s is not allowed", run->turn->run_id,
                states[run->state].name, cause, states[state].name);
         abort();
@@ -127,7 +127,7 @@ void ac_run_begin(void *baton)
 {
     ac_run_t *run = baton;
     if (!ac_run_is_live(run)) {
-        return; /* cancelled while it waited for its turn in the ready list */
+        return; /* cancelled while it was in the ready list */
     }
     run->times.started_at = apr_time_now();
     if (run->limits.refused.kind && (!run->turn->key[0] || run->turn->stateless)) {
@@ -176,14 +176,15 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     if (err && !run->err.kind) {
         run->err = *err;
     }
-    /* Another child has told a client so already. Not of a run that another machine has closed. */
+    /* Another child may have reported "cancelled" to a client already. This does not hold for a run that another
+     * machine has closed. */
     bool cancelled = run->suspended.wants_cancel || (outcome == AC_RUN_CANCELLED && run->err.kind == AC_CANCELLED);
     if (ac_run_log_decide(run, cancelled) && run->err.kind != AC_INTERRUPTED) {
         ac_err_init(&run->err);
         ac_err_set(&run->err, AC_CANCELLED, "the run was cancelled");
         outcome = AC_RUN_CANCELLED;
     }
-    /* A client's mistake is one whatever we were doing when we found it. */
+    /* An error that the client has caused does not depend on what the run was doing. */
     if (outcome == AC_RUN_FAILED && strcmp(ac_kind_row(run->err.kind)->fault, "client") != 0) {
         ac_err_while(&run->err, run->doing);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SUSPENDING and resuming: a run with calls that need approval is suspended in the store. From then on it belongs to
  * no process, and needs no slot and no memory. The child that stores the last decision resumes it. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

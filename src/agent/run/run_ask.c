@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ASKING: a round with the model, from its request to its last word. */
-#include "run.h"
+/* ASKING: one model call, from the gate to its end. */
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Something has come of the call: from here on no other model can stand in. */
+/* The answer has begun: from here on no fallback can replace the model. */
 static void note_answer(ac_run_t *run)
 {
     if (!run->times.first_token) {
@@ -34,14 +34,14 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
     }
     note_answer(run);
     if (run->answer.text.len == run->answer.round_start && run->answer.round_start > 0) {
-        /* What was said before the tools were called stands by itself. */
+        /* The text before the tool calls stays a paragraph of its own. */
         ac_buf_add(&run->answer.text, "\n\n", 2);
         ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, "\n\n", 2);
     }
     if (ac_buf_add(&run->answer.text, text, len) != APR_SUCCESS) {
         ac_err_set(&run->err, AC_MODEL_ERROR, "the answer is longer than %" APR_SIZE_T_FMT " bytes",
                    run->answer.text.max);
-        /* Not here: the model's provider is in the middle of calling us. */
+        /* Not here, inside a call of the model's provider. */
         ac_ready_set(run->engine->loop, &run->ready, fail_later, run);
         return;
     }
@@ -63,8 +63,8 @@ static void run_ask_on_tool_args(void *baton, int index, const char *fragment, s
     }
     json_t *data = json_object();
     ac_json_put(data, "step_id", ac_json_text(run->calls.list[index]->step_id));
-    /* A fragment may end in the middle of a character, which JSON can't carry; then the pieces of it become U+FFFD, and
-     * trace_end has the arguments whole. */
+    /* A fragment may end in the middle of a character, which JSON cannot represent; its pieces become U+FFFD.
+     * trace_end has the whole arguments. */
     char *text = strndup(fragment, len);
     ac_json_put(data, "arguments_delta", ac_json_text(text));
     free(text);
@@ -109,7 +109,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
     ac_run_transit(run, AC_RUN_CALLING, "tools wanted");
 }
 
-/* A call has ended, of itself or not: told to the breaker, and kept as a step. */
+/* A call has ended, or was ended: reports it to the breaker, counts its usage, and adds a step. */
 static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result_e outcome)
 {
     ac_breaker_end(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, outcome, ac_loop_now(run->engine->loop));
@@ -118,7 +118,8 @@ static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result
     ac_run_document_add_model_step(run, end);
 }
 
-/* Whether another model could do better. Not where the request itself is refused, or has been answered in part. */
+/* Whether the fallback may replace the model: not after a refusal that the request itself has caused, nor after a
+ * part of the answer. */
 static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
 {
     return run->ask.entry.gate->conf->fallback && !run->ask.answering && !run->err.kind &&
@@ -126,7 +127,7 @@ static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
          ac_breaker_result(err) == AC_BREAKER_RESULT_FAILED);
 }
 
-/* On to the model that stands in for this one. */
+/* Switches to the fallback. */
 static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
 {
     const ac_model_t *next = run->ask.entry.gate->conf->fallback;
@@ -184,8 +185,7 @@ static const ac_model_cb_t callbacks = {
     .on_end = run_ask_on_end,
 };
 
-/* Only a run that may ask its model is stored: a run that is turned away leaves nothing behind, and can be sent
- * again. */
+/* Only an admitted run is stored: a rejected run leaves nothing behind, and the client can send its request again. */
 static void run_ask_open_once(ac_run_t *run)
 {
     if (run->open.requested) {
@@ -226,7 +226,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
 
 static void run_ask_give_up(ac_run_t *run, const ac_err_t *err, bool asked)
 {
-    /* Why a model failed tells more than that another one could not be asked. */
+    /* The failure of a model says more than the rejection by the gate of its fallback. */
     run->ask.breaker_open = !asked && err->kind == AC_MODEL_ERROR && !run->ask.fallback_cause.kind;
     ac_run_finish(run, AC_RUN_FAILED, !asked && run->ask.fallback_cause.kind ? &run->ask.fallback_cause : err,
                   "model not asked");
@@ -236,7 +236,7 @@ void ac_run_ask_try(void *baton)
 {
     ac_run_t *run = baton;
     if (run->state != AC_RUN_ASKING || run->ask.call) {
-        return; /* ended since its slot became free */
+        return; /* the run has ended since it was admitted */
     }
     for (;;) {
         ac_err_t err;
@@ -290,7 +290,7 @@ void ac_run_ask_enter(ac_run_t *run)
     ac_err_init(&run->ask.fallback_cause);
     run->ask.answering = false;
     run->answer.round_start = run->answer.text.len;
-    /* ac_run_ask_try() follows once the turn is open. */
+    /* After a conflict the opening write comes first, and ac_run_ask_try() follows it. */
     if (run->open.had_conflict && !run->open.requested) {
         run_ask_open_once(run);
     } else {
@@ -305,7 +305,7 @@ void ac_run_ask_stop(ac_run_t *run)
     }
     run->ask.entry.gate->model->vt->cancel(run->ask.call);
     run->ask.call = NULL;
-    /* The model's figures are lost with the rest of its answer; what is known of the round is kept. */
+    /* The model's usage comes at the end of its answer and is lost; the step is kept. */
     ac_model_end_t end = {.status = APR_EINTR, .finish = AC_FINISH_NONE, .err = run->err};
     note_end(run, &end, run->ask.answering ? AC_BREAKER_RESULT_OK : AC_BREAKER_RESULT_UNKNOWN);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CALLING: the tools of a round, all at once, each with its own deadline. A tool that fails gives
- * the model something to read, and the run goes on. */
-#include "run.h"
+/* CALLING: the tools of a round, all at once, each with its own deadline. A failed call gives the model an error to
+ * read, and the run continues. */
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A blocking tool's call: goes to a work thread and comes back; by then nobody may want it any more. */
+/* The call of a blocking tool, on its way to a work thread and back; the run may have ended meanwhile. */
 typedef struct ac_job_t {
     ac_call_t *call; /* loop thread only; NULL: abandoned */
     const ac_tool_t *tool;
@@ -16,7 +16,7 @@ typedef struct ac_job_t {
     ac_err_t err;
 } ac_job_t;
 
-/* The ids of one round are unique, but a model may begin anew in the next; the stored message has them side by side. */
+/* Ids are unique in one round, but a model may use the same ones in the next; the stored message has all of them. */
 static char *unique_id(const ac_run_t *run, const char *id)
 {
     size_t i;
@@ -81,7 +81,7 @@ static json_t *call_result_json(const ac_call_t *call)
     return call->result ? json_incref(call->result) : json_null();
 }
 
-/* What has become of a call: told to followers, and kept as a step. */
+/* An ended call: emits TRACE_END and adds a step. */
 static void record(ac_run_t *run, const ac_call_t *call)
 {
     json_t *data = json_object();
@@ -101,7 +101,7 @@ static void record(ac_run_t *run, const ac_call_t *call)
     json_array_append_new(run->answer.steps, ac_run_document_step(run, call));
 }
 
-/* The round's calls as the message shows them: in the model's own order, whichever came first. */
+/* Adds the round's calls to the message, in the model's order, not in the order of their end. */
 static void keep_calls(ac_run_t *run)
 {
     if (!run->answer.tool_calls) {
@@ -124,7 +124,7 @@ static void keep_calls(ac_run_t *run)
     }
 }
 
-/* The round's calls and results go into the conversation in the model's own order, whichever came first. */
+/* Adds the round's calls and results to the conversation, in the model's order, not in the order of their end. */
 static void next_round(ac_run_t *run)
 {
     json_t *calls = json_array();
@@ -158,7 +158,7 @@ static void next_round(ac_run_t *run)
     ac_run_transit(run, AC_RUN_ASKING, "tools answered");
 }
 
-/* The round is over, or what is left of it waits for the owner's word. */
+/* Ends the round, or suspends the run if all open calls await approval. */
 static void calls_moved(ac_run_t *run)
 {
     if (!run->calls.begun || run->state != AC_RUN_CALLING || run->calls.n_open > run->calls.n_approvals) {
@@ -171,7 +171,7 @@ static void calls_moved(ac_run_t *run)
     }
 }
 
-/* Takes result. May be the last thing that happens to the call: after it the round may be over and the call freed. */
+/* Consumes result. The end of the last call ends the round and frees the call. */
 static void run_call_end(ac_call_t *call, json_t *result, const char *error)
 {
     ac_run_t *run = call->run;
@@ -191,8 +191,7 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error)
     calls_moved(run);
 }
 
-/* What a tool may say is capped, whoever wrote it: the model pays for every byte of it, in each round again. Takes
- * result. */
+/* Cuts a result that is too long: each byte costs tokens in every further round. Consumes result. */
 static json_t *cap_result(const ac_tool_t *tool, json_t *result)
 {
     size_t len = 0, max = tool->conf->result_max ? tool->conf->result_max : AC_MAX_TOOL_RESULT;
@@ -272,7 +271,7 @@ static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *er
     job->call = call;
     job->tool = call->tool;
     job->deadline = deadline;
-    /* A copy of its own: the loop goes on reading the call's arguments meanwhile. */
+    /* A copy, since the loop reads the call's arguments meanwhile. */
     job->arguments = json_deep_copy(call->arguments);
     ac_err_init(&job->err);
     apr_status_t status = ac_work_post(call->run->engine->work, job_run, job_done, job);
@@ -344,7 +343,7 @@ void ac_run_call_enter(ac_run_t *run)
     for (int i = 0; i < run->calls.n; i++) {
         run->calls.n_open += !run->calls.list[i]->done;
     }
-    /* What a tool does cannot be taken back, and a turn that is not stored may yet be refused or begun anew. */
+    /* The effects of a tool cannot be undone, and a turn that is not stored may still be refused or restarted. */
     if (run->open.state == AC_RUN_OPEN_DONE || run->turn->stateless) {
         ac_run_call_begin_all(run);
     }
@@ -374,7 +373,7 @@ void ac_run_call_begin_all(ac_run_t *run)
 
 void ac_run_call_close_all(ac_run_t *run, const char *error)
 {
-    run->calls.begun = false; /* call_end shall not think the round is over */
+    run->calls.begun = false; /* so that run_call_end() does not end the round */
     for (int i = 0; i < run->calls.n; i++) {
         if (!run->calls.list[i] || run->calls.list[i]->done) {
             continue;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cancels a run: in this process, in another child, or by its event log. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +25,7 @@ apr_status_t ac_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e wh
         return APR_SUCCESS;
     }
     if (run->state == AC_RUN_SUSPENDING && why == AC_CANCELLED) {
-        /* The store may give it to somebody else at this moment: who takes it finds in the log how it ends. */
+        /* The store may give the run to another child at this moment; that child reads the outcome in the log. */
         run->suspended.wants_cancel = ac_run_log_decide(run, true);
         return APR_SUCCESS;
     }
@@ -82,8 +82,7 @@ static void ask_child(const ac_event_dir_t *dir, ac_child_key_t child, const cha
     }
 }
 
-/* The log decides at once, also where its owner stands still: the datagram only says that there is something to be
- * read. */
+/* The log decides at once, even if its owner is blocked; the datagram only makes the owner read it. */
 static apr_status_t decide_by_log(const ac_event_dir_t *dir, ac_event_log_t *log, const char *owner, bool resumed)
 {
     const ac_event_log_header_t *head = ac_event_log_header(log);
@@ -105,7 +104,7 @@ static apr_status_t decide_by_log(const ac_event_dir_t *dir, ac_event_log_t *log
         return ended;
     }
     ask_child(dir, ac_event_log_child(log), head->run_id, owner);
-    return !resumed && ac_event_log_is_suspended(log) ? APR_EAGAIN : APR_SUCCESS; /* put aside at this moment */
+    return !resumed && ac_event_log_is_suspended(log) ? APR_EAGAIN : APR_SUCCESS; /* suspended at this moment */
 }
 
 apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, const char *owner, bool resumed)
@@ -125,7 +124,7 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
         ac_event_log_close(log);
         return status;
     }
-    /* Without a log it may be in any of them. */
+    /* Without a log the run may be in any child. */
     int n = ac_event_dir_children(dir, children, AC_MAX_CHILDREN);
     for (int i = 0; i < n; i++) {
         if (children[i] != ac_event_dir_key(dir)) {

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SAVING: the closing write of a run, which stores the answer, and the way to the run's end. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static void run_close_on_closed(ac_store_op_t *op);
 
-/* The same documents again: a store takes a closing write that it has already made as made. */
+/* Writes the same documents again: a store accepts a closing write that it has made already. */
 static void write_again(void *baton)
 {
     ac_run_t *run = baton;
     ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
     op->in = json_incref(run->close.document);
     ac_run_store_call(run, op, run_close_on_closed);
-    run->n_ops--; /* counted since the first try */
+    run->n_ops--; /* counted when the retry was scheduled */
 }
 
-/* An answer that exists is worth some patience; a store that is gone for longer is said to be. */
+/* Retries for some seconds, so that a short outage does not cost an answer; a longer outage fails the run. */
 static bool close_retry(ac_run_t *run, const ac_store_op_t *op)
 {
     apr_interval_time_t wait = apr_time_from_msec(100) << run->close.n_retries;
@@ -45,7 +45,7 @@ static void run_close_on_closed(ac_store_op_t *op)
             ac_err_set(&run->err, AC_STORE_ERROR, "the store failed");
         }
         run->outcome = AC_RUN_FAILED;
-        run->close.failed = run->err.kind != AC_INTERRUPTED; /* then it is closed, and not by us */
+        run->close.failed = run->err.kind != AC_INTERRUPTED; /* another server has closed it */
         if (run->close.failed) {
             ac_err_while(&run->err, "storing the answer");
         }
@@ -62,7 +62,7 @@ static void end_later(void *baton)
 void ac_run_close_continue(ac_run_t *run)
 {
     if (run->n_ops > 0) {
-        return; /* it will come back here */
+        return; /* a completion comes back here */
     }
     if (run->open.state == AC_RUN_OPEN_DONE && !run->close.requested && run->err.kind != AC_INTERRUPTED) {
         ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
@@ -77,6 +77,6 @@ void ac_run_close_continue(ac_run_t *run)
         ac_run_store_call(run, op, run_close_on_closed);
         return;
     }
-    ac_ready_cancel(run->engine->loop, &run->ready); /* a beginning that was still to come does not come any more */
+    ac_ready_cancel(run->engine->loop, &run->ready); /* a pending ac_run_begin() */
     ac_ready_set(run->engine->loop, &run->ready, end_later, run);
 }

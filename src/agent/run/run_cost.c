@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The usage of a run and its cost, over all rounds and models. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <stdlib.h>
 
@@ -23,7 +23,7 @@ void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end)
         sum->known = true;
         sum->estimated |= end->usage.estimated;
     } else if (run->ask.answering || end->status == APR_SUCCESS || end->status == APR_EINTR) {
-        /* Also a round that was cut or cancelled has cost something, before its first token what was asked; the
+        /* A round that was cut or cancelled costs tokens, too: before its first token those of the prompt. The
          * model's own figures come last, so there are none. */
         sum->prompt += ac_run_cost_estimate_prompt(run);
         sum->completion += (int64_t)(run->answer.text.len - run->answer.round_start + 3) / 4;
@@ -35,7 +35,7 @@ void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end)
     sum->total = sum->prompt + sum->completion;
 }
 
-/* What was used since the last model failed; with it, what the models before have cost is kept in the run. */
+/* The cost of the usage since the last commit, at the price of the current model. */
 static json_t *cost_since(const ac_run_t *run)
 {
     const ac_model_t *model = run->ask.entry.gate ? run->ask.entry.gate->model : run->agent->model;

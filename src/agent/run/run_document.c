@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The documents of a run as the store keeps them: its thread, messages, steps, and the run itself. Pure. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <string.h>
 
@@ -119,8 +119,7 @@ const char *ac_run_document_finish_reason(const ac_run_t *run)
     return run->ask.finish == AC_FINISH_LENGTH ? "length" : "stop";
 }
 
-/* The assistant's message, or NULL where nothing was said or done. A refused turn leaves an empty one behind, so
- * that history.c knows it must not be sent again. */
+/* A refused turn stores an empty message, by which history.c knows that the turn must not be sent again. */
 json_t *ac_run_document_answer(const ac_run_t *run)
 {
     char id[AC_ID_SIZE];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The events of a run: emits them, or holds them back until the opening write is durable, and shows them to
  * followers here and in other children. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The followers of a run: where they continue when the run leaves this process, and the end of a run without
  * followers. */
-#include "run.h"
+#include "run_internal.h"
 
 void ac_run_follower_move_all(ac_run_t *run, const char *run_id, uint64_t after)
 {

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run may use: reserved before its model is asked, counted with each answer of the model, given back at the
- * end. A run that has begun is never stopped by a limit. */
-#include "run.h"
+/* The limits of a run: reserves before the first model call, spends with each answer, releases at the end. A limit
+ * never stops a run that has begun. */
+#include "run_internal.h"
 
 #include <math.h>
 
 /* ---- what it may take ---- */
 
-/* In billionths, rounded up; but not for what is only the error of a double. */
+/* In billionths, rounded up, but not for the rounding error of a double. */
 static int64_t money(double amount)
 {
     double units = ceil(amount * (double)AC_COST_ONE - 1e-6);
     return units < 0 ? 0 : units > (double)AC_MAX_LIMIT ? AC_MAX_LIMIT : (int64_t)units;
 }
 
-/* Of the agent's model and of those that may stand in for it: one of which nobody knows what it costs, or NULL. */
+/* The first model without a price among the agent's model and its fallbacks; NULL: all have one. */
 static const ac_model_t *find_unpriced(const ac_run_t *run)
 {
     static const ac_usage_t nothing;
@@ -31,7 +31,7 @@ static const ac_model_t *find_unpriced(const ac_run_t *run)
     return model;
 }
 
-/* At most one question and its answer: later rounds are counted as they come. */
+/* The amounts of one prompt and one answer; later rounds are counted as they come. */
 static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
 {
     const ac_agent_t *agent = run->agent;
@@ -46,7 +46,7 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
     json_decref(cost);
 }
 
-typedef struct places_t { /* where a run's limits stand */
+typedef struct places_t { /* the limits of a run, by scope */
     const ac_limits_t *list[3];
     int n;
 } places_t;
@@ -73,7 +73,7 @@ static places_t places_of(const ac_run_t *run)
     return places;
 }
 
-/* Those of runs=, which are counted before the agent is known. NULL: there are none. */
+/* The reservation of runs=, made before the agent is known. NULL: no such limit. */
 static ac_takes_t *want_start(const ac_run_t *run)
 {
     places_t places = places_of_request(run);
@@ -89,7 +89,7 @@ static ac_takes_t *want_start(const ac_run_t *run)
     return takes;
 }
 
-/* The run has begun already: it is counted, and nothing refuses it. */
+/* The run has begun already: it is counted, and no limit refuses it. */
 static void lift(ac_takes_t *takes)
 {
     for (int i = 0; takes && i < takes->n; i++) {
@@ -102,7 +102,7 @@ static bool is_mine(const ac_run_t *run, const ac_limits_t *place, const ac_limi
     return place == run->agent->limits || ac_limit_phase(limit) == AC_PHASE_RUN;
 }
 
-/* NULL: no limit. *pcost: one of them is of money. */
+/* The reservation of all other limits. NULL: no limit. *pcost: one of them limits the cost. */
 static ac_takes_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES], bool *pcost)
 {
     places_t places = places_of(run);
@@ -152,7 +152,7 @@ static void on_begun(void *baton, apr_status_t status, const ac_err_t *err)
     if (run->state == AC_RUN_QUEUED) {
         ac_run_slot_admit(run);
     } else {
-        ac_run_close_continue(run); /* it was cancelled meanwhile */
+        ac_run_close_continue(run); /* cancelled meanwhile */
     }
 }
 
@@ -216,7 +216,7 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
     bool cost = false;
     ac_err_t err;
     ac_err_init(&err);
-    /* A run that starts again keeps what it reserved the first time. */
+    /* A restarted run keeps its first reservation. */
     if (run->limits.reserved || !run->engine->counters || !run->turn->quota || !has_any(run)) {
         if (run->limits.started) {
             ac_quota_publish(run->turn->quota, run->limits.started, NULL);
@@ -271,18 +271,18 @@ void ac_run_limit_release(ac_run_t *run)
     run->limits.reserved = NULL;
 }
 
-/* ---- of a run that goes on ---- */
+/* ---- of a resumed run ---- */
 
 typedef struct again_t {
     ac_run_t *run;
-    ac_takes_t *takes, **pmine; /* where the run keeps them */
+    ac_takes_t *takes, **pmine; /* the run's field for them */
 } again_t;
 
 static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *err)
 {
     again_t *again = baton;
     ac_run_t *run = again->run;
-    (void)err; /* it has begun: no limit stops it */
+    (void)err; /* no limit stops a run that has begun */
     if (status == APR_SUCCESS) {
         *again->pmine = again->takes;
     } else {

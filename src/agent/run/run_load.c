@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run reads from the store: LOADING, and its wait for the answer of the turn before it. */
-#include "run.h"
+/* LOADING: reads the thread, and waits for the closing write of its earlier turn. */
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define RELOAD_WAIT apr_time_from_msec(200) /* while another child closes the turn before ours */
+#define RELOAD_WAIT apr_time_from_msec(200) /* between two reads while another child closes the earlier turn */
 #define BUSY_RETRY apr_time_from_sec(1)
 
 void ac_run_load_refuse_busy(ac_err_t *err, const char *run_id)
@@ -42,7 +42,7 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
     }
 }
 
-/* The seq of the last message that the model is shown. */
+/* The seq of the last message in the model's conversation. */
 static int64_t last_seen(const json_t *loaded)
 {
     const json_t *messages = json_object_get(loaded, "messages");
@@ -66,7 +66,7 @@ static bool waited_long(const ac_run_t *run)
     return run->load.wait_until && ac_loop_now(run->engine->loop) >= run->load.wait_until;
 }
 
-/* The thread has an active run: perhaps the one that this very request began when it was sent the first time. */
+/* The thread has an active run: perhaps the one of the same request, sent for the first time. */
 static void on_key(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
@@ -121,8 +121,8 @@ static void run_load_look_again(void *baton)
     ac_run_load_enter(baton);
 }
 
-/* The turn before this one may have an answer that is not stored yet: it comes first. true: the thread is read again
- * later. Else err is set where the answer did not come in the store's time. */
+/* The earlier turn may have an answer that is not stored yet and that comes first. true: the thread is read again
+ * later. false: err is set if the answer did not come in the store's time. */
 static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
 {
     const json_t *messages = json_object_get(loaded, "messages");
@@ -211,7 +211,7 @@ void ac_run_load_enter(ac_run_t *run)
     if (!turn->stateless && turn->thread_id[0]) {
         ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_LOAD);
         const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
-        /* The thread's own agent is known only afterwards; it may want more than the fallback, so read generously. */
+        /* The thread's own agent is known only after this read, and may want more messages than the fallback agent. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
         if (run->load.fresh || run->open.had_conflict) {
             op->in = json_pack("{s:b}", "fresh", 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A run's side of its event log: making it, deciding the outcome in it, suspending and resuming it, ending it. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The opening write of a run: stores the user's message and the run, while the model is asked already. */
-#include "run.h"
+/* The opening write of a run: stores the user's message and the run, beside the first model call. */
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define BUSY_RETRY apr_time_from_sec(1)
 
-/* Two requests with one key came at the same time, and the other one was first. */
+/* Two requests with one key came at the same time, and the other one was first: this run's followers join that run. */
 static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
 {
     const char *run_id = ac_json_peek_string(op->out, "run_id", NULL);
@@ -22,11 +22,11 @@ static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
 
 static void write_opening(ac_run_t *run);
 
-/* Another server added messages to the thread that the model was not shown. Nothing is stored yet, no client saw an
- * event and no tool was called, so the run starts again with the newer history, as often as its time allows. From
- * the second time on it opens the turn before it asks the model: a busy thread then costs reads of the store, and no
- * answers of the model. false: the run has failed or was cancelled. Its message must not be stored at this place,
- * which could be in front of an answer that is older. */
+/* The thread was changed concurrently: it has messages that the model did not get. Nothing is stored yet, no client
+ * has an event and no tool was called, so the run restarts with the newer history, as often as its time allows. From
+ * the second time on the opening write comes before the model call: a busy thread then costs reads of the store, but
+ * no model calls. false: the run has failed or was cancelled; its message must not be stored here, since an older
+ * answer could follow it. */
 static bool open_again(ac_run_t *run)
 {
     bool restart = run->state == AC_RUN_ASKING || run->state == AC_RUN_CALLING ||
@@ -51,7 +51,7 @@ static void refuse_overtaken(ac_err_t *err)
     err->retry_after = BUSY_RETRY;
 }
 
-/* Nothing was stored, and the client has to know that, whatever else has gone wrong meanwhile. */
+/* Nothing was stored. The client gets this error, whatever other error came meanwhile. */
 static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
 {
     ac_err_t err = op->err;
@@ -84,7 +84,7 @@ static void on_opened(ac_store_op_t *op)
         ac_store_op_free(op);
         return;
     }
-    /* It may have happened all the same. The same ids again: then it is found out, and happens once. */
+    /* The write may have succeeded. A retry with the same ids finds that out, and the store makes it only once. */
     if (op->err.kind == AC_STORE_TIMEOUT && !op->unwritten && run->open.n_retries < AC_MAX_OPENINGS &&
         !run->engine->stop.stopping) {
         run->open.n_retries++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The slots of a child: admits its runs, now or from the queue, and reports the end of the last one. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <apr_atomic.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operations of a run on the store. */
-#include "run.h"
+#include "run_internal.h"
 
 #include <stdlib.h>
 

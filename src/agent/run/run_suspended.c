@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All of a run that waits for its owner's word, as a document: what it needs to go on in any process. */
-#include "run.h"
+/* The state document of a suspended run: all that any process needs to resume it. */
+#include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION 1               /* of the document's form */
-#define MOST (INT64_C(1) << 53) /* tokens, events, or microseconds: of 1970 to 2255 */
+#define VERSION 1               /* of the document's format */
+#define MOST (INT64_C(1) << 53) /* tokens, events, or microseconds (1970 to 2255) */
 
 /* ---- out ---- */
 
@@ -72,8 +72,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
 
 /* ---- in ---- */
 
-/* What was counted or timed here. Where it cannot have been, it is damaged, and counts as nothing: much is added to
- * it. */
+/* A count or a time. A value out of range is damaged and counts as 0, since sums are made with it. */
 static int64_t number(const json_t *object, const char *name)
 {
     int64_t value = ac_json_peek_int(object, name, 0);
@@ -148,7 +147,7 @@ static bool run_state_is_whole(const json_t *state)
         of_objects(json_object_get(state, "calls")) && json_is_string(json_object_get(state, "answer"));
 }
 
-/* What even a damaged one needs, so that its end can be stored: the store holds it to be this child's. */
+/* Reads what even a damaged run needs for its closing write: the store counts it as this child's run. */
 static void read_identity(ac_run_t *run, const json_t *state)
 {
     ac_turn_t *turn = run->turn;

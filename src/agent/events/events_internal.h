@@ -1,9 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of an event log. Shared by event_log.c, event_map.c, event_record.c and event_watcher.c only. */
-#ifndef AC_EVENT_FILE_H
-#define AC_EVENT_FILE_H
+/* What the files of this folder share: parts of the directory, and the file of an event log. */
+#ifndef AC_EVENTS_INTERNAL_H
+#define AC_EVENTS_INTERNAL_H
 
 #include "events.h"
+
+/* ---- event_dir.c, event_total.c, event_log.c ---- */
+ac_child_key_t ac_event_dir_child_key(const char *name); /* 0: not the name of a child directory */
+void ac_event_dir_log_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child,
+                           const char *run_id);
+size_t ac_event_dir_max(const ac_event_dir_t *dir);                  /* bytes of one log */
+void ac_event_total_open(ac_event_total_t *total, const char *path); /* again after the directory was made again */
+void ac_event_total_close(ac_event_total_t *total);
+bool ac_event_total_reserve(ac_event_total_t *total, size_t bytes); /* false: too little is left. Loop thread */
+void ac_event_total_release(ac_event_total_t *total, size_t bytes); /* any thread */
+/* Opens a child's log of this run for reading; it stays readable to its end when its file is removed. *plog is NULL
+ * after an error. errors: the system's; APR_EGENERAL: the file is not a whole log. Any thread. */
+apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child,
+                               const char *run_id);
+/* The time of the end in a log's file. 0: the run is active or suspended, or the file is not a log. */
+apr_time_t ac_event_log_peek_ended(int fd);
+
+/* ---- the file ---- */
 
 #define AC_EVENT_FILE_HEADER 1024 /* bytes of the header; the records follow */
 #define AC_EVENT_FILE_WATCHERS 8  /* the most children that can be notified of one run */

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of a run share. Everything is the loop thread's. */
+#ifndef AC_RUN_INTERNAL_H
+#define AC_RUN_INTERNAL_H
+
+#include "run.h"
+
+/* ---- run.c ---- */
+/* A run in QUEUED. Consumes the turn. Aborts if out of memory. */
+ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn);
+/* The only writer of the state. Aborts at a transition that the table of states does not have. */
+void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause);
+void ac_run_begin(void *run);      /* QUEUED → LOADING: the run has a slot */
+void ac_run_resume(ac_run_t *run); /* QUEUED → CALLING: a suspended run */
+/* From any live state to SAVING with this outcome; err may be NULL. Cancels what is active. */
+void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause);
+/* Back to LOADING, as if the model had not been called: drops its answer, keeps its cost. No event was shown. */
+void ac_run_restart(ac_run_t *run);
+void ac_run_detach(
+    ac_run_t *run);             /* the run is suspended in the store: it leaves this process without a terminal event */
+void ac_run_end(ac_run_t *run); /* once: emits the terminal event and frees the run */
+
+/* ---- run_slot.c ---- */
+/* Counts and admits a run that was just created; it begins later, from the ready list. */
+void ac_run_slot_request(ac_run_t *run);
+void ac_run_slot_admit(ac_run_t *run);   /* runs= is counted, or refused: run->limits.refused or run->err is set */
+void ac_run_slot_acquire(ac_run_t *run); /* a slot in any case, for a resumed run */
+void ac_run_slot_release(ac_run_t *run); /* gives the slot to the next run */
+
+/* ---- run_events.c: emitting, holding back and showing events ---- */
+/* Emits an event, or holds it back until the opening write is durable. Consumes data. */
+void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len);
+/* Emits an event now, and notifies followers in other children. Consumes the event. */
+void ac_run_event_show(ac_run_t *run, ac_event_t *event);
+/* The user's message is durable, or the turn is stateless: emits the RUN event and the held events. */
+void ac_run_event_release(ac_run_t *run);
+void ac_run_event_hold(ac_run_t *run, ac_event_t *event); /* consumes the event */
+void ac_run_event_show_held(ac_run_t *run);
+void ac_run_event_drop_held(ac_run_t *run);
+void ac_run_event_show_terminal(ac_run_t *run); /* DONE or ERROR, the run's last event */
+
+/* ---- run_log.c: the run's event log ---- */
+void ac_run_log_begin(ac_run_t *run); /* before the first event is shown */
+/* Decides the outcome in the log: from here on another child reads that it is too late to cancel. true: the run ends
+ * as cancelled, because the caller says so, or because another child has decided so first. */
+bool ac_run_log_decide(ac_run_t *run, bool cancelled);
+bool ac_run_log_is_cancelled(const ac_run_t *run); /* by another child */
+void ac_run_log_write_closing(ac_run_t *run);      /* before run->close.document is written to the store */
+/* The closing write has failed, and is tried again from the log: followers wait at the log for the end. */
+void ac_run_log_leave_pending(ac_run_t *run);
+void ac_run_log_suspend(ac_run_t *run); /* followers continue at the suspended log */
+/* Adopts the suspended log, or makes a new one from the state's `events` (null: no log). Writes the state's `run` to
+ * it. */
+void ac_run_log_resume(ac_run_t *run, const json_t *state);
+/* The log's events for ac_run_log_resume(); null if the log does not have all of them. New reference. */
+json_t *ac_run_log_events(ac_run_t *run);
+void ac_run_log_end(ac_run_t *run); /* after the terminal event */
+
+/* ---- run_follower.c ---- */
+/* The followers continue at the tail of this run, behind event `after`. */
+void ac_run_follower_move_all(ac_run_t *run, const char *run_id, uint64_t after);
+/* Gives the followers to an earlier run with the same key, and ends this run without an event. */
+void ac_run_follower_attach(ac_run_t *run, const char *run_id);
+
+/* ---- run_limit.c ---- */
+/* LOADING → ASKING if the limits allow it; else the run ends as rate_limited or budget_exceeded. */
+void ac_run_limit_admit(ac_run_t *run, const char *cause);
+void ac_run_limit_spend(ac_run_t *run); /* the usage has grown */
+/* Counts a new run for runs=; ac_run_slot_admit() follows, inside the call or later. */
+void ac_run_limit_count(ac_run_t *run);
+void ac_run_limit_uncount(ac_run_t *run); /* at the end of the run */
+void ac_run_limit_resume(ac_run_t *run);  /* counts a resumed run and its further usage; refuses nothing */
+void ac_run_limit_release(ac_run_t *run); /* the run uses no more: releases the rest of the reservation */
+
+/* ---- run_load.c ---- */
+void ac_run_load_enter(ac_run_t *run);
+void ac_run_load_refuse_busy(ac_err_t *err, const char *run_id); /* the thread's active run; NULL: not known */
+
+/* ---- run_store.c ---- */
+/* An operation on the run's thread, and its call. done comes on the loop, and first subtracts one from run->n_ops. */
+ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb);
+void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_op_t *op));
+
+/* ---- run_open.c ---- */
+void ac_run_open_write(ac_run_t *run);
+
+/* ---- run_ask.c ---- */
+void ac_run_ask_init(ac_run_t *run); /* of a new run, whose slot has its owner */
+void ac_run_ask_enter(ac_run_t *run);
+void ac_run_ask_try(void *run); /* calls the run's model or its fallback, or fails the run */
+void ac_run_ask_stop(ac_run_t *run);
+
+/* ---- run_cost.c ---- */
+/* Adds the usage of an ended call; estimates it if the model has not said it. */
+void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end);
+void ac_run_cost_commit(ac_run_t *run);                   /* the usage so far has the price of the current model */
+json_t *ac_run_cost_json(const ac_run_t *run);            /* null if a model has no price. New reference */
+int64_t ac_run_cost_estimate_prompt(const ac_run_t *run); /* tokens of the model's conversation */
+
+/* ---- run_call.c ---- */
+/* The round's call with this index; makes it at the first use, and emits TRACE_START. */
+ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name);
+void ac_run_call_enter(ac_run_t *run);
+void ac_run_call_begin_all(ac_run_t *run);                    /* in CALLING, when the opening write is durable */
+void ac_run_call_drop_all(ac_run_t *run);                     /* cancels active calls, frees the round's calls */
+void ac_run_call_close_all(ac_run_t *run, const char *error); /* open calls end with this error, traced */
+
+/* ---- run_approval.c ---- */
+void ac_run_approval_enter(ac_run_t *run);
+void ac_run_approval_cancel(ac_engine_t *engine, const char *run_id, const char *owner); /* cancels a suspended run */
+
+/* ---- run_suspended.c: the state document of a suspended run; pure ---- */
+json_t *ac_run_suspended_make(ac_run_t *run, json_t *events); /* consumes events */
+/* Fills a new run; the caller finds its agent and its log. false: the document is damaged, and the run can only be
+ * ended. */
+bool ac_run_suspended_read(ac_run_t *run, const json_t *state);
+
+/* ---- run_close.c ---- */
+void ac_run_close_continue(ac_run_t *run); /* SAVING: takes the next step towards the end */
+
+/* ---- run_document.c: the stored documents of a run; pure ---- */
+json_t *ac_run_document_run(const ac_run_t *run); /* new reference, here and below */
+json_t *ac_run_document_thread(const ac_run_t *run);
+json_t *ac_run_document_user_message(const ac_run_t *run);
+json_t *ac_run_document_answer(const ac_run_t *run); /* NULL: there is no text and no call to store */
+json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call); /* ended or not */
+void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end);
+/* The name the model gives itself, else its id; "": the run has ended before its agent was known. */
+const char *ac_run_document_model(const ac_run_t *run);
+/* Why the answer ended, in the words of chat completions and a few of ours. */
+const char *ac_run_document_finish_reason(const ac_run_t *run);
+
+/* ---- quota.c ---- */
+/* Publishes the fields of the reservations: when the run began, and before its model call; each may be NULL. Counts
+ * once. */
+void ac_quota_publish(ac_quota_t *quota, const ac_takes_t *started, const ac_takes_t *reserved);
+
+/* ---- history.c: the model's conversation ---- */
+/* The messages of a model call: the instructions as the system message, then whole turns of `stored` (oldest first,
+ * as the API shows them), then the user's new message. Takes the newest turns that fit both budgets; the newest turn
+ * is kept even if it does not fit. NULL: out of memory. New reference. */
+json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content);
+int64_t ac_history_estimate(const char *text); /* tokens, at 4 bytes each */
+/* The `tool` message of a call. AC_TOOL_COMPUTES: the result as JSON text, a string as it is. Else {"origin": tool,
+ * "note": …, "result": …}, since the result may contain other people's text. With an error: {"error": …}. New
+ * reference. */
+json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, const char *tool, const json_t *result,
+                                const char *error);
+
+#endif
