@@ -139,13 +139,13 @@ static void leave_log_of_the_dead(const char *id, const char *text)
 }
 
 /* What the log of a run says of how it ends. */
-static ac_log_outcome_e fate_of(const char *id)
+static ac_log_outcome_e outcome_of(const char *id)
 {
     ac_event_log_t *log = ac_event_log_find(dir, id);
     assert_non_null(log);
-    ac_log_outcome_e fate = ac_event_log_outcome(log);
+    ac_log_outcome_e outcome = ac_event_log_outcome(log);
     ac_event_log_close(log);
-    return fate;
+    return outcome;
 }
 
 #endif

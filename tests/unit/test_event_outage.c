@@ -31,18 +31,18 @@ static int teardown_told(void **state)
     return teardown_logged(state);
 }
 
-static ac_event_outage_t trouble;
+static ac_event_outage_t outage;
 
 /* As if this much time had passed. */
 static void age(apr_interval_time_t span)
 {
     for (int i = 0; i < AC_N_EVENT_OUTAGES; i++) {
-        ac_event_outage_state_t *episode = &trouble.states[i];
-        if (episode->logged) {
-            episode->logged -= span;
+        ac_event_outage_state_t *state = &outage.states[i];
+        if (state->logged) {
+            state->logged -= span;
         }
-        if (episode->last) {
-            episode->last -= span;
+        if (state->last) {
+            state->last -= span;
         }
     }
 }
@@ -50,7 +50,7 @@ static void age(apr_interval_time_t span)
 static void fail_many(ac_event_outage_e what, int n)
 {
     for (int i = 0; i < n; i++) {
-        ac_event_outage_begin(&trouble, what, APR_ENOSPC, "run_01");
+        ac_event_outage_begin(&outage, what, APR_ENOSPC, "run_01");
     }
 }
 
@@ -58,7 +58,7 @@ static int setup_alone(void **state)
 {
     (void)state;
     memset(&told, 0, sizeof told);
-    trouble = (ac_event_outage_t){.path = "/the/place"};
+    outage = (ac_event_outage_t){.path = "/the/place"};
     ac_log_install(remember, AC_INFO);
     return 0;
 }
@@ -100,20 +100,20 @@ static void test_one_line_a_minute(void **state)
 static void test_one_line_when_it_is_over(void **state)
 {
     (void)state;
-    ac_event_outage_end(&trouble);
+    ac_event_outage_end(&outage);
     assert_int_equal(told.n, 0);
     fail_many(AC_EVENT_OUTAGE_NO_LOG, 6);
     fail_many(AC_EVENT_OUTAGE_NO_SPACE, 3);
-    ac_event_outage_end(&trouble); /* one that just fitted */
+    ac_event_outage_end(&outage); /* one that just fitted */
     age(apr_time_from_sec(59));
-    ac_event_outage_end(&trouble);
+    ac_event_outage_end(&outage);
     assert_int_equal(told.n, 2);
     age(apr_time_from_sec(1));
-    ac_event_outage_end(&trouble);
+    ac_event_outage_end(&outage);
     assert_int_equal(told.n, 3);
     assert_non_null(strstr(told.text, "AC0513: event logs: /the/place can be written again; 5 more runs had no log"));
     assert_non_null(strstr(told.text, "and 2 a part of one"));
-    ac_event_outage_end(&trouble);
+    ac_event_outage_end(&outage);
     assert_int_equal(told.n, 3);
     fail_many(AC_EVENT_OUTAGE_NO_LOG, 2); /* the next time is news */
     assert_int_equal(told.n, 4);
@@ -133,7 +133,7 @@ static void test_the_line_says_what_to_do(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         age(apr_time_from_sec(60));
-        ac_event_outage_begin(&trouble, AC_EVENT_OUTAGE_NO_LOG, rows[i].status, "run_01");
+        ac_event_outage_begin(&outage, AC_EVENT_OUTAGE_NO_LOG, rows[i].status, "run_01");
         assert_int_equal(told.n, (int)i + 1);
         assert_int_equal(told.status, rows[i].status);
         assert_non_null(strstr(told.text, rows[i].words));
@@ -250,5 +250,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_directory_that_is_not_ours, setup_told, teardown_told),
         cmocka_unit_test_setup_teardown(test_a_log_that_is_lost_on_its_way, setup_told, teardown_told),
     };
-    return cmocka_run_group_tests_name("event trouble", group, NULL, NULL);
+    return cmocka_run_group_tests_name("event outage", group, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A run whose model is in trouble: another one stands in, or its breaker is open. */
-#include "run_lanes.h"
+#include "run_gates.h"
 
 /* ---- another model stands in ---- */
 
@@ -118,7 +118,7 @@ static void test_both_fail(void **state)
 static void test_a_chain_of_three(void **state)
 {
     (void)state;
-    second_lane.fallback = &third_model;
+    second_gate.fallback = &third_model;
     start_new("x");
     open_well();
     break_down(AC_MODEL_TIMEOUT);
@@ -171,16 +171,16 @@ static const ac_breaker_conf_t breaker = {.failures = 60, .calls = 2, .window = 
 
 static void open_breaker(void)
 {
-    const ac_model_t *next = first_lane.fallback;
-    first_lane.breaker = breaker;
-    first_lane.fallback = NULL;
+    const ac_model_t *next = first_gate.fallback;
+    first_gate.breaker = breaker;
+    first_gate.fallback = NULL;
     for (int i = 0; i < 2; i++) {
         start_run(0);
         open_well();
         break_down(AC_MODEL_ERROR);
         json_decref(close_well());
     }
-    first_lane.fallback = next;
+    first_gate.fallback = next;
 }
 
 static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
@@ -188,7 +188,7 @@ static void test_an_open_breaker_fails_at_once_and_stores_nothing(void **state)
     (void)state;
     ac_gate_state_t look;
     open_breaker();
-    first_lane.fallback = NULL;
+    first_gate.fallback = NULL;
     int n_asked = model.n_asked;
     start_run(0);
     assert_int_equal(runs[0].n_events, 1);
@@ -234,7 +234,7 @@ static void test_a_probe_that_is_cancelled_leaves_it_to_the_next(void **state)
 {
     (void)state;
     open_breaker();
-    first_lane.fallback = NULL;
+    first_gate.fallback = NULL;
     fake_pass(12000000);
     start_run(0);
     open_well();
@@ -254,12 +254,12 @@ static void test_a_run_that_has_begun_asks_in_spite_of_it(void **state)
 {
     (void)state;
     const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
-    first_lane.breaker = breaker;
+    first_gate.breaker = breaker;
     start_run(1);
     open_well();
     want_tools(calls, 1);
     open_breaker();
-    first_lane.fallback = NULL;
+    first_gate.fallback = NULL;
     int n_asked = model.n_asked;
     later[0].done(later[0].baton, APR_SUCCESS, json_string("sunny"), NULL);
     fake_turn();
@@ -276,19 +276,19 @@ int main(void)
 {
     apr_initialize();
     const struct CMUnitTest group[] = {
-        cmocka_unit_test_setup_teardown(test_another_model_stands_in, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_what_another_model_may_stand_in_for, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_what_it_may_not_stand_in_for, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_not_after_the_first_token, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_not_after_a_tool_was_named, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_a_model_that_cannot_even_be_asked, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_both_fail, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_a_chain_of_three, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_in_a_later_round, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_an_open_breaker_fails_at_once_and_stores_nothing, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_an_open_breaker_leads_to_the_fallback, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_a_probe_that_is_cancelled_leaves_it_to_the_next, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_a_run_that_has_begun_asks_in_spite_of_it, setup_lanes, teardown),
+        cmocka_unit_test_setup_teardown(test_another_model_stands_in, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_what_another_model_may_stand_in_for, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_what_it_may_not_stand_in_for, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_not_after_the_first_token, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_not_after_a_tool_was_named, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_a_model_that_cannot_even_be_asked, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_both_fail, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_a_chain_of_three, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_in_a_later_round, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_an_open_breaker_fails_at_once_and_stores_nothing, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_an_open_breaker_leads_to_the_fallback, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_a_probe_that_is_cancelled_leaves_it_to_the_next, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_a_run_that_has_begun_asks_in_spite_of_it, setup_gates, teardown),
     };
     return cmocka_run_group_tests_name("run fallback", group, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of several owners that wait for a slot: of their process, and of a model. */
-#include "run_lanes.h"
+#include "run_gates.h"
 
 static void start_for(int i, const char *owner)
 {
@@ -16,7 +16,7 @@ static void start_for(int i, const char *owner)
 /* The model's slots are what is short. */
 static void limit_model(int n_runs, int n_queued)
 {
-    first_lane = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
+    first_gate = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
     engine->conf.max_runs = engine->queue.max_per_owner = 100;
 }
 
@@ -56,7 +56,7 @@ static int setup_queue(void **state)
 {
     memset(runs, 0, sizeof runs);
     ended();
-    return setup_lanes(state);
+    return setup_gates(state);
 }
 
 static void test_owners_take_turns(void **state)
@@ -103,7 +103,7 @@ static void test_a_displaced_run_asks_the_fallback(void **state)
 {
     (void)state;
     limit_model(1, 2);
-    first_lane.fallback = &second_model;
+    first_gate.fallback = &second_model;
     for (int i = 0; i < 3; i++) {
         start_for(i, "ann");
     }

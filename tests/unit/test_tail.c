@@ -336,14 +336,14 @@ static void test_an_answer_that_is_stored_later(void **state)
     say("a");
     end_well();
     for (int i = 0; i <= AC_MAX_CLOSINGS; i++) {
-        assert_string_equal(visitor->seen, "<run>a");              /* nobody is told an end that may not be the end */
-        assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING); /* but that it is too late to cancel */
+        assert_string_equal(visitor->seen, "<run>a"); /* nobody is told an end that may not be the end */
+        assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING); /* but that it is too late to cancel */
         expect_op(AC_STORE_TURN_CLOSE);
         answer_op(NULL, AC_STORE_ERROR);
         fake_pass(10000000);
     }
     assert_int_equal(ac_engine_active(engine), 0);
-    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING);
+    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING);
     json_t *closing = json_incref(expect_op(AC_STORE_TURN_CLOSE)->in);
     answer_op(json_pack("{s:O}", "message", json_object_get(closing, "message")), AC_OK);
     fake_pass(1000000);

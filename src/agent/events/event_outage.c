@@ -18,8 +18,9 @@ const char *ac_event_outage_remedy(apr_status_t status)
     case EACCES:
     case EPERM:
     case EROFS:
-        return "It is gone, or not ours, and httpd's children may not make it: see that the directory it lies in is there (where a "
-               "package made that: systemd-tmpfiles --create), then apachectl graceful, which makes it again";
+        return "It is gone, or not ours, and httpd's children may not make it: see that the directory it lies in is "
+               "there (where a package made that: systemd-tmpfiles --create), then apachectl graceful, which makes it "
+               "again";
     case ENOMEM: return "Raise vm.max_map_count, or give the machine more memory";
     case EMFILE:
     case ENFILE: return "Raise the limit of open files";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* More of a run's world: several models, what stands before each, and several runs at once. */
-#ifndef AC_RUN_LANES_H
-#define AC_RUN_LANES_H
+/* More of a run's world: several models with their gates, and several runs at once. */
+#ifndef AC_RUN_GATES_H
+#define AC_RUN_GATES_H
 
 #include "run_world.h"
 
@@ -67,9 +67,9 @@ static void break_down(ac_kind_e kind)
 
 /* ---- the gates, as the test wants them ---- */
 
-static ac_gate_conf_t first_lane, second_lane;
+static ac_gate_conf_t first_gate, second_gate;
 
-static int setup_lanes(void **state)
+static int setup_gates(void **state)
 {
     static apr_pool_t *pool;
     static apr_hash_t *gates;
@@ -77,13 +77,13 @@ static int setup_lanes(void **state)
     if (!pool) {
         apr_pool_create(&pool, NULL);
         gates = apr_hash_make(pool);
-        apr_hash_set(gates, "fake", APR_HASH_KEY_STRING, &first_lane);
-        apr_hash_set(gates, "second", APR_HASH_KEY_STRING, &second_lane);
+        apr_hash_set(gates, "fake", APR_HASH_KEY_STRING, &first_gate);
+        apr_hash_set(gates, "second", APR_HASH_KEY_STRING, &second_gate);
     }
     memset(&second, 0, sizeof second);
     memset(&third, 0, sizeof third);
-    first_lane = (ac_gate_conf_t){.fallback = &second_model};
-    second_lane = (ac_gate_conf_t){.fallback = NULL};
+    first_gate = (ac_gate_conf_t){.fallback = &second_model};
+    second_gate = (ac_gate_conf_t){.fallback = NULL};
     registry.gates = gates;
     return 0;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A run whose model is full, and what an answer may have. */
-#include "run_lanes.h"
+#include "run_gates.h"
 
 /* ---- a full model ---- */
 
 static void limit(int n_runs, int n_queued)
 {
-    first_lane = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
+    first_gate = (ac_gate_conf_t){.max_runs = n_runs, .max_queued = n_queued, .wait = 5000000};
     engine->conf.max_runs = engine->queue.max_per_owner = 100;
 }
 
@@ -63,7 +63,7 @@ static void test_a_full_model_leads_to_the_fallback(void **state)
 {
     (void)state;
     limit(1, 1);
-    first_lane.fallback = &second_model;
+    first_gate.fallback = &second_model;
     start_run(0);
     open_well();
     start_run(1);
@@ -150,8 +150,8 @@ static void test_a_run_that_has_begun_does_not_wait(void **state)
     (void)state;
     const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
     limit(1, 1);
-    first_lane.fallback = &second_model;
-    second_lane = (ac_gate_conf_t){.max_runs = 1, .max_queued = 1, .wait = 5000000};
+    first_gate.fallback = &second_model;
+    second_gate = (ac_gate_conf_t){.max_runs = 1, .max_queued = 1, .wait = 5000000};
     start_run(0);
     open_well();
     want_tools(calls, 1);
@@ -222,15 +222,15 @@ int main(void)
 {
     apr_initialize();
     const struct CMUnitTest group[] = {
-        cmocka_unit_test_setup_teardown(test_a_full_model_has_a_line, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_waiting_for_a_full_model_too_long, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_a_full_model_leads_to_the_fallback, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_leaving_the_line, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_cancelled_between_slot_and_question, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_stopping_empties_the_line, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_a_run_that_has_begun_does_not_wait, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_more_tools_at_once_than_the_agent_allows, setup_lanes, teardown),
-        cmocka_unit_test_setup_teardown(test_a_longer_answer_than_allowed, setup_lanes, teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_model_has_a_line, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting_for_a_full_model_too_long, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_model_leads_to_the_fallback, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_leaving_the_line, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_cancelled_between_slot_and_question, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_stopping_empties_the_line, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_a_run_that_has_begun_does_not_wait, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_more_tools_at_once_than_the_agent_allows, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_a_longer_answer_than_allowed, setup_gates, teardown),
     };
     return cmocka_run_group_tests_name("run line", group, NULL, NULL);
 }

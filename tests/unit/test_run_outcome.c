@@ -16,24 +16,24 @@ static void test_how_the_end_was_decided(void **state)
     start_new("x");
     open_well();
     say("half");
-    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_OPEN);
+    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_OPEN);
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
-    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CANCELLED);
+    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CANCELLED);
     json_decref(close_well());
     start_anew();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
     open_well(); /* it has a log from here on only */
-    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CANCELLED);
+    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CANCELLED);
     json_decref(close_well());
     start_anew();
     end_well();
     open_well();
-    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING);
+    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING);
     json_decref(close_well());
     start_anew();
     open_well();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_STOPPING), APR_SUCCESS);
-    assert_int_equal(fate_of(run_id), AC_LOG_OUTCOME_CLOSING); /* not at its owner's word */
+    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING); /* not at its owner's word */
     json_decref(close_well());
 }
 
@@ -125,5 +125,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_child_is_too_late, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_cancelled_run_whose_process_dies, setup_logged, teardown_logged),
     };
-    return cmocka_run_group_tests_name("run fate", group, NULL, NULL);
+    return cmocka_run_group_tests_name("run outcome", group, NULL, NULL);
 }
