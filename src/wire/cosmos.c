@@ -166,8 +166,8 @@ static apr_status_t add_signed_text(ac_buf_t *text, const ac_cosmos_ask_t *ask, 
     return ac_buf_str(text, "\n\n") != APR_SUCCESS || text->failed ? APR_ENOSPC : APR_SUCCESS;
 }
 
-apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
-                            ac_err_t *err)
+apr_status_t ac_cosmos_auth_key(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
+                                ac_err_t *err)
 {
     unsigned char bytes[MAX_KEY], digest[EVP_MAX_MD_SIZE], base64[EVP_MAX_MD_SIZE * 2];
     unsigned int digest_len = 0;
@@ -193,7 +193,7 @@ apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const c
         : ac_err_set(err, AC_INTERNAL, "a request could not be signed");
 }
 
-apr_status_t ac_cosmos_bear(ac_buf_t *value, const char *token)
+apr_status_t ac_cosmos_auth_bearer(ac_buf_t *value, const char *token)
 {
     ac_buf_str(value, "type%3Daad%26ver%3D1.0%26sig%3D");
     cosmos_add_encoded(value, token);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cosmos DB's answers: what a status asks for and what it means for people, the results of a batch, session tokens. */
+/* Answers of Cosmos DB: what to do after each status, its error text, and the results of a batch. */
 #include "wire.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 #define ANY (-1)
 #define CLOCK_OFF apr_time_from_sec(600) /* the service refuses a date that is off by 15 minutes */
 
-/* The first row that fits. source: Cosmos DB's "HTTP status codes", and the retry policies of its SDKs. */
+/* The first row that matches counts. source: Cosmos DB's "HTTP status codes", and the retry policies of its SDKs. */
 static const struct {
     int status, substatus;
     ac_cosmos_next_e next;
@@ -71,28 +71,28 @@ static int cosmos_answer_find_row(int status, int substatus)
     return -1;
 }
 
-ac_cosmos_next_e ac_cosmos_next(int status, int substatus)
+ac_cosmos_next_e ac_cosmos_answer_next(int status, int substatus)
 {
     int row = cosmos_answer_find_row(status, substatus);
 
     return row >= 0 ? rows[row].next : AC_COSMOS_FINAL;
 }
 
-bool ac_cosmos_usable(int status, int substatus)
+bool ac_cosmos_answer_usable(int status, int substatus)
 {
     int row = cosmos_answer_find_row(status, substatus);
 
     return (status >= 200 && status < 300) || (row >= 0 && rows[row].usable);
 }
 
-apr_status_t ac_cosmos_error(ac_err_t *err, int status, int substatus, apr_interval_time_t skew)
+apr_status_t ac_cosmos_answer_error(ac_err_t *err, int status, int substatus, apr_interval_time_t skew)
 {
     int row = cosmos_answer_find_row(status, substatus);
     char text[AC_TIME_SIZE];
     apr_status_t result;
 
     if (status == 403 && substatus == 0 && (skew > CLOCK_OFF || skew < -CLOCK_OFF)) {
-        /* The service tells whole seconds; nobody needs them. */
+        /* Minutes are precise enough. */
         ac_duration_format(text, apr_time_from_sec((apr_time_sec(skew < 0 ? -skew : skew) + 30) / 60 * 60));
         result = ac_err_set(err, AC_STORE_ERROR,
                             "Cosmos DB refused the date (403): this machine's clock is %s %s; set it, "
@@ -112,7 +112,7 @@ apr_status_t ac_cosmos_error(ac_err_t *err, int status, int substatus, apr_inter
 
 /* ---- batches ---- */
 
-apr_status_t ac_cosmos_batch_read(int *pstatus, int *psubstatus, int *pat, const json_t *body, int n, ac_err_t *err)
+apr_status_t ac_cosmos_answer_batch(int *pstatus, int *psubstatus, int *pat, const json_t *body, int n, ac_err_t *err)
 {
     const json_t *result;
     size_t i;
@@ -130,7 +130,7 @@ apr_status_t ac_cosmos_batch_read(int *pstatus, int *psubstatus, int *pat, const
         if (status >= 200 && status < 300) {
             continue;
         }
-        if (status == 424) { /* it failed because another one did */
+        if (status == 424) { /* it failed because another operation did */
             dragged = dragged < 0 ? (int)i : dragged;
         } else if (*pat < 0) {
             *pat = (int)i;
@@ -145,12 +145,12 @@ apr_status_t ac_cosmos_batch_read(int *pstatus, int *psubstatus, int *pat, const
     return APR_SUCCESS;
 }
 
-const char *ac_cosmos_batch_etag(const json_t *body, int i)
+const char *ac_cosmos_answer_batch_etag(const json_t *body, int i)
 {
     return ac_json_peek_string(json_array_get(body, (size_t)i), "eTag", "");
 }
 
-apr_interval_time_t ac_cosmos_retry_after(const char *text)
+apr_interval_time_t ac_cosmos_answer_retry_after(const char *text)
 {
     char *end;
     double value;
@@ -160,76 +160,4 @@ apr_interval_time_t ac_cosmos_retry_after(const char *text)
     }
     value = strtod(text, &end);
     return *end || value < 0 || value > 3600e3 ? 0 : (apr_interval_time_t)(value * 1000);
-}
-
-/* ---- session tokens ---- */
-
-/* "-1#12" or "2#12#1=9": version and global LSN. false: something else. */
-static bool token_parse(int64_t *pversion, int64_t *plsn, const char *text, size_t len)
-{
-    char copy[sizeof(((ac_cosmos_session_t *)NULL)->ranges[0].token)], *end, *start;
-
-    if (len == 0 || len >= sizeof(copy)) {
-        return false;
-    }
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    *pversion = strtoll(copy, &end, 10);
-    if (end == copy || *end != '#') {
-        return false;
-    }
-    start = end + 1;
-    *plsn = strtoll(start, &end, 10);
-    return end != start && (*end == '\0' || *end == '#');
-}
-
-static void note_one(ac_cosmos_session_t *session, const char *text, size_t len)
-{
-    const char *colon = memchr(text, ':', len);
-    size_t range_len = colon ? (size_t)(colon - text) : 0, token_len = colon ? len - range_len - 1 : 0;
-    int64_t version, lsn;
-    int i = 0;
-
-    if (range_len == 0 || range_len >= sizeof(session->ranges[0].range) ||
-        !token_parse(&version, &lsn, text + range_len + 1, token_len)) {
-        return;
-    }
-    while (i < session->n &&
-           (strncmp(session->ranges[i].range, text, range_len) != 0 || session->ranges[i].range[range_len])) {
-        i++;
-    }
-    if (i < session->n) {
-        if (version < session->ranges[i].version ||
-            (version == session->ranges[i].version && lsn <= session->ranges[i].lsn)) {
-            return;
-        }
-    } else if (session->n < AC_COSMOS_RANGES) {
-        session->n++;
-    } else {
-        i = session->oldest;
-        session->oldest = (session->oldest + 1) % AC_COSMOS_RANGES;
-    }
-    memcpy(session->ranges[i].range, text, range_len);
-    session->ranges[i].range[range_len] = '\0';
-    memcpy(session->ranges[i].token, text + range_len + 1, token_len);
-    session->ranges[i].token[token_len] = '\0';
-    session->ranges[i].version = version;
-    session->ranges[i].lsn = lsn;
-}
-
-void ac_cosmos_session_note(ac_cosmos_session_t *session, const char *text)
-{
-    while (text && *text) {
-        size_t len = strcspn(text, ",");
-        note_one(session, text, len);
-        text += len + (text[len] == ',');
-    }
-}
-
-apr_status_t ac_cosmos_session_text(ac_buf_t *text, const ac_cosmos_session_t *session)
-{
-    for (int i = 0; i < session->n; i++) {
-        ac_buf_printf(text, "%s%s:%s", i ? "," : "", session->ranges[i].range, session->ranges[i].token);
-    }
-    return text->failed ? APR_ENOSPC : APR_SUCCESS;
 }

@@ -79,8 +79,8 @@ static void add_document_lines(lines_t *lines, const ac_cosmos_ask_t *ask)
     }
 }
 
-apr_status_t ac_cosmos_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *text, const ac_cosmos_ask_t *ask,
-                               const char *date, const char *authorization)
+apr_status_t ac_cosmos_request_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *text, const ac_cosmos_ask_t *ask,
+                                       const char *date, const char *authorization)
 {
     lines_t all = {.text = text};
     bool sends = strcmp(ac_cosmos_method(ask->verb), "GET") != 0 && ask->verb != AC_COSMOS_DELETE;
@@ -118,7 +118,7 @@ static apr_status_t cosmos_request_add_json(ac_buf_t *body, const json_t *value)
     return status;
 }
 
-apr_status_t ac_cosmos_query(ac_buf_t *body, const char *sql, const json_t *parameters)
+apr_status_t ac_cosmos_request_query(ac_buf_t *body, const char *sql, const json_t *parameters)
 {
     json_t *query = json_object(), *list = json_array(), *value;
     const char *name;
@@ -135,20 +135,20 @@ apr_status_t ac_cosmos_query(ac_buf_t *body, const char *sql, const json_t *para
     return status;
 }
 
-void ac_cosmos_batch_init(ac_cosmos_batch_t *batch)
+void ac_cosmos_request_batch_init(ac_cosmos_batch_t *batch)
 {
     batch->n = 0;
     ac_buf_init(&batch->body, AC_MAX_REQUEST);
 }
 
-void ac_cosmos_batch_free(ac_cosmos_batch_t *batch)
+void ac_cosmos_request_batch_free(ac_cosmos_batch_t *batch)
 {
     ac_buf_free(&batch->body);
     batch->n = 0;
 }
 
-apr_status_t ac_cosmos_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb, const char *key, const char *id,
-                                 const json_t *document, const char *if_match)
+apr_status_t ac_cosmos_request_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb, const char *key,
+                                         const char *id, const json_t *document, const char *if_match)
 {
     static const char *const names[AC_COSMOS_N_VERBS] = {
         [AC_COSMOS_CREATE] = "Create",
@@ -184,7 +184,7 @@ apr_status_t ac_cosmos_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb
     return body->failed ? APR_ENOSPC : APR_SUCCESS;
 }
 
-apr_status_t ac_cosmos_batch_end(ac_cosmos_batch_t *batch)
+apr_status_t ac_cosmos_request_batch_end(ac_cosmos_batch_t *batch)
 {
     ac_buf_str(&batch->body, batch->n ? "]" : "[]");
     return batch->body.failed ? APR_ENOSPC : APR_SUCCESS;

@@ -148,28 +148,28 @@ void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when);
 bool ac_cosmos_key_valid(const char *key);
 /* The authorization header's value, percent-encoded, from a master key (base64, or a connection string that holds one).
  * errors: invalid_request where the key is no base64. source: "Access control in the Azure Cosmos DB SQL API", master key. */
-apr_status_t ac_cosmos_sign(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
-                            ac_err_t *err);
+apr_status_t ac_cosmos_auth_key(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
+                                ac_err_t *err);
 /* The same from a token of Entra ID. */
-apr_status_t ac_cosmos_bear(ac_buf_t *value, const char *token);
+apr_status_t ac_cosmos_auth_bearer(ac_buf_t *value, const char *token);
 /* All lines of a request; they point into text, which is empty and has its maximum set. */
-apr_status_t ac_cosmos_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *text, const ac_cosmos_ask_t *ask,
-                               const char *date, const char *authorization);
+apr_status_t ac_cosmos_request_headers(const char *lines[AC_COSMOS_HEADERS], ac_buf_t *text, const ac_cosmos_ask_t *ask,
+                                       const char *date, const char *authorization);
 /* A query's body; parameters: {"@name": value}, borrowed. */
-apr_status_t ac_cosmos_query(ac_buf_t *body, const char *sql, const json_t *parameters);
+apr_status_t ac_cosmos_request_query(ac_buf_t *body, const char *sql, const json_t *parameters);
 
 /* A batch is put together operation by operation. `n` 0 and body empty at the beginning. */
 typedef struct ac_cosmos_batch_t {
     ac_buf_t body;
     int n;
 } ac_cosmos_batch_t;
-void ac_cosmos_batch_init(ac_cosmos_batch_t *batch);
-void ac_cosmos_batch_free(ac_cosmos_batch_t *batch);
+void ac_cosmos_request_batch_init(ac_cosmos_batch_t *batch);
+void ac_cosmos_request_batch_free(ac_cosmos_batch_t *batch);
 /* verb: CREATE, UPSERT, REPLACE or DELETE; document is borrowed and NULL for DELETE; if_match may be NULL. */
-apr_status_t ac_cosmos_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb, const char *key, const char *id,
-                                 const json_t *document, const char *if_match);
+apr_status_t ac_cosmos_request_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_verb_e verb, const char *key,
+                                         const char *id, const json_t *document, const char *if_match);
 /* Closes the body. */
-apr_status_t ac_cosmos_batch_end(ac_cosmos_batch_t *batch);
+apr_status_t ac_cosmos_request_batch_end(ac_cosmos_batch_t *batch);
 
 /* What an answer's status asks for. */
 typedef enum ac_cosmos_next_e {
@@ -181,19 +181,19 @@ typedef enum ac_cosmos_next_e {
     AC_COSMOS_REJECTED,  /* 401, 403/5300: once more with another token */
     AC_COSMOS_MOVED      /* 403/3, 403/1008: at another region */
 } ac_cosmos_next_e;
-ac_cosmos_next_e ac_cosmos_next(int status, int substatus);
+ac_cosmos_next_e ac_cosmos_answer_next(int status, int substatus);
 /* Whether the answer is one that a step can go on from: a success, 304, 404/0, 409, 412. */
-bool ac_cosmos_usable(int status, int substatus);
+bool ac_cosmos_answer_usable(int status, int substatus);
 /* Sets err from an error answer: what it is, and what the operator can do. skew: how far this machine's clock is behind the
  * service's, 0 where not known. Shows no more of the body than its code. */
-apr_status_t ac_cosmos_error(ac_err_t *err, int status, int substatus, apr_interval_time_t skew);
+apr_status_t ac_cosmos_answer_error(ac_err_t *err, int status, int substatus, apr_interval_time_t skew);
 /* A batch's answer: the status of the operation that failed, or 200. errors: store_error where it is no such answer.
  * *pat: which one failed. */
-apr_status_t ac_cosmos_batch_read(int *pstatus, int *psubstatus, int *pat, const json_t *body, int n, ac_err_t *err);
+apr_status_t ac_cosmos_answer_batch(int *pstatus, int *psubstatus, int *pat, const json_t *body, int n, ac_err_t *err);
 /* The i-th operation's new ETag, or "". */
-const char *ac_cosmos_batch_etag(const json_t *body, int i);
+const char *ac_cosmos_answer_batch_etag(const json_t *body, int i);
 /* Milliseconds of x-ms-retry-after-ms, also with a fraction; 0: none. */
-apr_interval_time_t ac_cosmos_retry_after(const char *text);
+apr_interval_time_t ac_cosmos_answer_retry_after(const char *text);
 
 /* The newest session token of each partition range of a container. A plain block of memory, so that it can be shared. */
 #define AC_COSMOS_RANGES 64

@@ -25,11 +25,11 @@ static void fuzz_batch(const char *text, size_t len)
 
     for (int n = 0; body && n < 4; n++) {
         ac_err_init(&err);
-        if (ac_cosmos_batch_read(&status, &substatus, &at, body, n, &err) == APR_SUCCESS) {
+        if (ac_cosmos_answer_batch(&status, &substatus, &at, body, n, &err) == APR_SUCCESS) {
             must(json_array_size(body) == (size_t)n, "results for other operations");
             must((status == 200) == (at < 0), "a failure without a place");
             must(at < n, "a place that is none");
-            must(ac_cosmos_batch_etag(body, at) != NULL, "no etag at all");
+            must(ac_cosmos_answer_batch_etag(body, at) != NULL, "no etag at all");
         } else {
             must(err.kind == AC_STORE_ERROR, "an error without a reason");
         }
@@ -80,12 +80,12 @@ static void fuzz_request(const char *text)
         if (ac_cosmos_path(&path, &ask) == APR_SUCCESS) {
             must(path.data[0] == '/' && strcspn(path.data, " \r\n\t?#\\\"<>") == path.len, "a path that is none");
         }
-        if (ac_cosmos_headers(lines, &head, &ask, date, "x") == APR_SUCCESS) {
+        if (ac_cosmos_request_headers(lines, &head, &ask, date, "x") == APR_SUCCESS) {
             for (int i = 0; lines[i]; i++) {
                 must(strchr(lines[i], ':') && !strpbrk(lines[i], "\r\n"), "a header that is none");
             }
         }
-        if (ac_cosmos_sign(&value, &ask, text, date, NULL) == APR_SUCCESS) {
+        if (ac_cosmos_auth_key(&value, &ask, text, date, NULL) == APR_SUCCESS) {
             must(strcspn(value.data, " \r\n&=+/") == value.len, "a signature that is not encoded");
         }
         ac_buf_free(&path);
@@ -98,14 +98,14 @@ static void fuzz_small(const char *text)
 {
     ac_err_t err;
     int status = 0, substatus = 0;
-    apr_interval_time_t wait = ac_cosmos_retry_after(text);
+    apr_interval_time_t wait = ac_cosmos_answer_retry_after(text);
 
     must(wait >= 0 && wait <= apr_time_from_sec(3600), "a wait that is none");
     if (sscanf(text, "%9d/%9d", &status, &substatus) == 2) {
-        ac_cosmos_next_e next = ac_cosmos_next(status, substatus);
+        ac_cosmos_next_e next = ac_cosmos_answer_next(status, substatus);
         ac_err_init(&err);
-        ac_cosmos_error(&err, status, substatus, wait);
-        must(next == AC_COSMOS_FINAL || !ac_cosmos_usable(status, substatus), "an answer that is tried again");
+        ac_cosmos_answer_error(&err, status, substatus, wait);
+        must(next == AC_COSMOS_FINAL || !ac_cosmos_answer_usable(status, substatus), "an answer that is tried again");
         must(err.kind != AC_OK, "an error without a reason");
     }
     ac_cosmos_name_valid(text);

@@ -31,7 +31,8 @@ const char *cosmos_told_run(void);
 /* Where AGENTCHAT_TEST_COSMOS names a URL, that is used instead of a scripted one: an emulator. */
 void cosmos_server_start(cosmos_server_t *server);
 void cosmos_server_stop(cosmos_server_t *server);
-/* Tells the server how to behave, in the words of Cosmos.behave(); the answer, to be freed: {requests, connections, …}. */
+/* Tells the server how to behave, in the words of Cosmos.behave(); the answer, to be freed: {requests, connections,
+ * …}. */
 json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order);
 void cosmos_server_order(const cosmos_server_t *server, const char *order); /* without an answer */
 

@@ -9,8 +9,8 @@
 
 enum { COSMOS_REQUESTS_MOST = 24 };
 
-/* One operation. The requests are lines of the scripted service's journal: "VERB CONTAINER: KIND OF DOCUMENT -> STATUS", the status
- * where it is 300 or more. */
+/* One operation. The requests are lines of the scripted service's journal: "VERB CONTAINER: KIND OF DOCUMENT ->
+ * STATUS", the status where it is 300 or more. */
 typedef struct cosmos_requests_t {
     const char *name;
     void (*prepare)(void); /* makes the state before it; or NULL */
@@ -18,8 +18,8 @@ typedef struct cosmos_requests_t {
     const char *requests[COSMOS_REQUESTS_MOST];
 } cosmos_requests_t;
 
-/* Runs all rows, one after the other, on one child; a first row without `prepare` sees the child start. Fails if a row sends
- * anything else. */
+/* Runs all rows, one after the other, on one child; a first row without `prepare` sees the child start. Fails if a
+ * row sends anything else. */
 void cosmos_requests_check(cosmos_child_t *child, const cosmos_server_t *server, const cosmos_requests_t *rows,
                            size_t n);
 

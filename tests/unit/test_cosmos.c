@@ -23,7 +23,7 @@ static void check_signature(const ac_cosmos_ask_t *ask, const char *key, const c
 {
     ac_buf_t value;
     ac_buf_init(&value, 1024);
-    assert_int_equal(ac_cosmos_sign(&value, ask, key, date, NULL), APR_SUCCESS);
+    assert_int_equal(ac_cosmos_auth_key(&value, ask, key, date, NULL), APR_SUCCESS);
     assert_string_equal(value.data, wanted);
     ac_buf_free(&value);
 }
@@ -46,7 +46,8 @@ static void test_signatures_of_the_vendors_examples(void **state)
                     PREFIX "gFB1bRB%2FPLJTG3bCgMuoVgNzOyFvZAamzEtLuSITjRc%3D");
 }
 
-/* tests/peers/signatures.json is what the vendor's own signing package says; tests/httpd/test_peers.py asks it again. */
+/* tests/peers/signatures.json is what the vendor's own signing package says; tests/httpd/test_peers.py asks it
+ * again. */
 static void test_signatures_of_the_vendors_package(void **state)
 {
     (void)state;
@@ -87,8 +88,8 @@ static void test_signatures_of_the_vendors_package(void **state)
         ac_buf_t value, path;
         ac_buf_init(&value, 1024);
         ac_buf_init(&path, 8192);
-        assert_int_equal(ac_cosmos_sign(&value, &ask, json_string_value(json_object_get(row, "key")),
-                                        json_string_value(json_object_get(row, "date")), NULL),
+        assert_int_equal(ac_cosmos_auth_key(&value, &ask, json_string_value(json_object_get(row, "key")),
+                                            json_string_value(json_object_get(row, "date")), NULL),
                          APR_SUCCESS);
         assert_string_equal(value.data, json_string_value(json_object_get(row, "authorization")));
         assert_int_equal(ac_cosmos_path(&path, &ask), APR_SUCCESS);
@@ -116,7 +117,7 @@ static void test_keys_that_are_none(void **state)
         ac_err_init(&err);
         ac_buf_init(&value, 1024);
         const char *key = i < sizeof(keys) / sizeof(*keys) ? keys[i] : large;
-        ac_cosmos_sign(&value, &ask, key, DATE, &err);
+        ac_cosmos_auth_key(&value, &ask, key, DATE, &err);
         assert_false(ac_cosmos_key_valid(key));
         assert_int_equal(err.kind, AC_INVALID_REQUEST);
         assert_int_equal(value.len, 0);
@@ -129,7 +130,7 @@ static void test_token_is_encoded(void **state)
     (void)state;
     ac_buf_t value;
     ac_buf_init(&value, 1024);
-    assert_int_equal(ac_cosmos_bear(&value, "a.b-c_d+/="), APR_SUCCESS);
+    assert_int_equal(ac_cosmos_auth_bearer(&value, "a.b-c_d+/="), APR_SUCCESS);
     assert_string_equal(value.data, "type%3Daad%26ver%3D1.0%26sig%3Da.b-c_d%2B%2F%3D");
     ac_buf_free(&value);
 }
@@ -190,7 +191,7 @@ static void test_headers_of_a_query(void **state)
                            .session = "0:-1#7"};
     ac_buf_t text;
     ac_buf_init(&text, 4096);
-    assert_int_equal(ac_cosmos_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
+    assert_int_equal(ac_cosmos_request_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
     assert_string_equal(line_of(lines, "Content-Type"), "application/query+json");
     assert_string_equal(line_of(lines, "x-ms-version"), "2020-07-15");
     assert_string_equal(line_of(lines, "x-ms-date"), DATE);
@@ -230,7 +231,7 @@ static void test_headers_of_writes(void **state)
             .verb = cases[i].verb, .database = "d", .container = "c", .id = "i", .key = "k", .if_match = "\"e\""};
         ac_buf_t text;
         ac_buf_init(&text, 4096);
-        assert_int_equal(ac_cosmos_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
+        assert_int_equal(ac_cosmos_request_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
         if (cases[i].value) {
             assert_string_equal(line_of(lines, cases[i].name), cases[i].value);
         } else {
@@ -241,7 +242,7 @@ static void test_headers_of_writes(void **state)
     ac_cosmos_ask_t make = {.verb = AC_COSMOS_DATABASE_CREATE, .throughput = "400", .autoscale = "4000"};
     ac_buf_t text;
     ac_buf_init(&text, 4096);
-    assert_int_equal(ac_cosmos_headers(lines, &text, &make, DATE, "auth"), APR_SUCCESS);
+    assert_int_equal(ac_cosmos_request_headers(lines, &text, &make, DATE, "auth"), APR_SUCCESS);
     assert_string_equal(line_of(lines, "x-ms-offer-throughput"), "400");
     assert_string_equal(line_of(lines, "x-ms-cosmos-offer-autopilot-settings"), "{\"maxThroughput\":4000}");
     assert_null(line_of(lines, "x-ms-documentdb-partitionkey"));
@@ -260,7 +261,7 @@ static void test_a_header_is_one_line(void **state)
                            .session = "0:-1#7\r\nx-evil: 1"};
     ac_buf_t text;
     ac_buf_init(&text, 4096);
-    assert_int_not_equal(ac_cosmos_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
+    assert_int_not_equal(ac_cosmos_request_headers(lines, &text, &ask, DATE, "auth"), APR_SUCCESS);
     ac_buf_free(&text);
 }
 
@@ -270,7 +271,7 @@ static void test_query_body(void **state)
     json_t *parameters = json_pack("{s:s, s:i}", "@a", "x'; --", "@b", 7);
     ac_buf_t body;
     ac_buf_init(&body, 4096);
-    assert_int_equal(ac_cosmos_query(&body, "SELECT * FROM c WHERE c.a = @a", parameters), APR_SUCCESS);
+    assert_int_equal(ac_cosmos_request_query(&body, "SELECT * FROM c WHERE c.a = @a", parameters), APR_SUCCESS);
     assert_string_equal(
         body.data,
         "{\"query\":\"SELECT * FROM c WHERE c.a = @a\",\"parameters\":[{\"name\":\"@a\",\"value\":\"x'; --\"},"
@@ -284,11 +285,11 @@ static void test_batch_body(void **state)
     (void)state;
     json_t *document = json_pack("{s:s}", "id", "ä"), *body;
     ac_cosmos_batch_t batch;
-    ac_cosmos_batch_init(&batch);
-    ac_cosmos_batch_add(&batch, AC_COSMOS_REPLACE, "kéy", "ä", document, "\"tag\"");
-    ac_cosmos_batch_add(&batch, AC_COSMOS_CREATE, "kéy", NULL, document, NULL);
-    ac_cosmos_batch_add(&batch, AC_COSMOS_DELETE, "kéy", "gone", NULL, NULL);
-    assert_int_equal(ac_cosmos_batch_end(&batch), APR_SUCCESS);
+    ac_cosmos_request_batch_init(&batch);
+    ac_cosmos_request_batch_add(&batch, AC_COSMOS_REPLACE, "kéy", "ä", document, "\"tag\"");
+    ac_cosmos_request_batch_add(&batch, AC_COSMOS_CREATE, "kéy", NULL, document, NULL);
+    ac_cosmos_request_batch_add(&batch, AC_COSMOS_DELETE, "kéy", "gone", NULL, NULL);
+    assert_int_equal(ac_cosmos_request_batch_end(&batch), APR_SUCCESS);
     assert_int_equal(batch.n, 3);
     body = json_loads(batch.body.data, 0, NULL);
     json_t *wanted = json_pack("[{s:s,s:s,s:s,s:s,s:O},{s:s,s:s,s:O},{s:s,s:s,s:s}]", "operationType", "Replace",
@@ -299,7 +300,7 @@ static void test_batch_body(void **state)
     json_decref(body);
     json_decref(wanted);
     json_decref(document);
-    ac_cosmos_batch_free(&batch);
+    ac_cosmos_request_batch_free(&batch);
 }
 
 /* ---- answers ---- */
@@ -329,12 +330,12 @@ static void test_what_a_status_asks_for(void **state)
         {418, 0, AC_COSMOS_FINAL, false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        assert_int_equal(ac_cosmos_next(cases[i].status, cases[i].substatus), cases[i].next);
-        assert_int_equal(ac_cosmos_usable(cases[i].status, cases[i].substatus), cases[i].usable);
+        assert_int_equal(ac_cosmos_answer_next(cases[i].status, cases[i].substatus), cases[i].next);
+        assert_int_equal(ac_cosmos_answer_usable(cases[i].status, cases[i].substatus), cases[i].usable);
         if (!cases[i].usable) {
             ac_err_t err;
             ac_err_init(&err);
-            ac_cosmos_error(&err, cases[i].status, cases[i].substatus, 0);
+            ac_cosmos_answer_error(&err, cases[i].status, cases[i].substatus, 0);
             assert_true(err.kind == AC_STORE_ERROR || err.kind == AC_STORE_TIMEOUT);
             assert_int_equal(err.http_status, cases[i].status);
         }
@@ -367,7 +368,7 @@ static void test_errors_say_what_to_do(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         ac_err_t err;
         ac_err_init(&err);
-        ac_cosmos_error(&err, cases[i].status, cases[i].substatus, cases[i].skew);
+        ac_cosmos_answer_error(&err, cases[i].status, cases[i].substatus, cases[i].skew);
         if (!strstr(err.detail, cases[i].part)) {
             fail_msg("%d/%d: %s", cases[i].status, cases[i].substatus, err.detail);
         }
@@ -398,7 +399,7 @@ static void test_batch_answers(void **state)
         ac_err_t err;
         json_t *body = json_loads(cases[i].text, 0, NULL);
         ac_err_init(&err);
-        ac_cosmos_batch_read(&status, &substatus, &at, body, cases[i].n, &err);
+        ac_cosmos_answer_batch(&status, &substatus, &at, body, cases[i].n, &err);
         assert_int_equal(err.kind, cases[i].kind);
         assert_int_equal(status, cases[i].status);
         assert_int_equal(substatus, cases[i].substatus);
@@ -418,7 +419,7 @@ static void test_retry_after(void **state)
         {"0.5", 500}, {"286.7", 286700}, {"9x", 0}, {"1e300", 0}, {"99999999", 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        assert_int_equal(ac_cosmos_retry_after(cases[i].text), cases[i].wanted);
+        assert_int_equal(ac_cosmos_answer_retry_after(cases[i].text), cases[i].wanted);
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store on several machines: who holds a run, who may close it, and turns whose answer from the service was lost. */
+/* The Cosmos DB store on several machines: who holds a run, who may close it, and turns whose answer from the
+ * service was lost. */
 #include "cosmos_harness.h"
 
 static cosmos_server_t server;
@@ -192,7 +193,8 @@ static void test_a_lease_is_renewed(void **state)
 
 /* ---- what was carried out and not acknowledged ---- */
 
-/* Whoever was not told in time asks again with the same ids: the turn is there once, and its run is ours. faults: what happened. */
+/* Whoever was not told in time asks again with the same ids: the turn is there once, and its run is ours. faults:
+ * what happened. */
 static void open_twice(const char *faults)
 {
     contract_ids_t ids = contract_ids();

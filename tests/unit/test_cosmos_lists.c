@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's lists of threads: what a page costs, and that it is right whatever happens between the writes of a thread's head
- * and of its entry. */
+/* The Cosmos DB store's lists of threads: what a page costs, and that it is right whatever happens between the
+ * writes of a thread's head and of its entry. */
 #include "cosmos_harness.h"
 
-#include "back/cosmos/store_cosmos.h"
+#include "back/cosmos/cosmos_internal.h"
 
 #include <pthread.h>
 
@@ -18,7 +18,8 @@ static int64_t n_asked(void)
     return cosmos_requests(&server, "(POST .*/threads/docs|GET .*/messages/docs)");
 }
 
-/* How many entries were mended. A list that comes before another one's mend mends the same entry, and is refused (412), maybe late. */
+/* How many entries were mended. A list that comes before another one's mend mends the same entry, and is refused
+ * (412), maybe late. */
 static int64_t n_mended(void)
 {
     return cosmos_requests(&server, "PUT .*/threads/docs.* 200");

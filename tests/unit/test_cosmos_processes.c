@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store and processes that die: runs that nobody runs any more, turns and removals that were cut anywhere. */
+/* The Cosmos DB store and processes that die: runs that nobody runs any more, turns and removals that were cut
+ * anywhere. */
 #include "cosmos_harness.h"
 
 #include <sched.h>
@@ -8,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "back/cosmos/store_cosmos.h"
+#include "back/cosmos/cosmos_internal.h"
 
 static cosmos_server_t server;
 
@@ -103,7 +104,7 @@ static void test_a_crash_between_any_two_requests(void **state)
 
 typedef struct look_t {
     cosmos_child_t *child;
-    ac_cosmos_known_t known;
+    ac_cosmos_state_t known;
     bool alone;
 } look_t;
 
@@ -111,8 +112,8 @@ static void look_inside(void *baton)
 {
     look_t *look = baton;
     ac_cosmos_t *store = look->child->store.self;
-    look->known = *ac_cosmos_known_take(store);
-    ac_cosmos_known_drop(store);
+    look->known = *ac_cosmos_shared_acquire(store);
+    ac_cosmos_shared_release(store);
     look->alone = store->alone;
 }
 
@@ -132,15 +133,15 @@ static pid_t stop_inside(cosmos_child_t *child)
     assert_true(pid >= 0);
     if (pid == 0) {
         ac_cosmos_t *store = child->store.self;
-        ac_cosmos_known_t *known;
+        ac_cosmos_state_t *known;
         do {
-            known = ac_cosmos_known_take(store);
-        } while (known == &store->own);
+            known = ac_cosmos_shared_acquire(store);
+        } while (known == &store->own_state);
         known->sessions[AC_COSMOS_MESSAGES].n = AC_COSMOS_RANGES;
         memset(known->sessions[AC_COSMOS_MESSAGES].ranges, 'x', sizeof(known->sessions[AC_COSMOS_MESSAGES].ranges) / 2);
         raise(SIGSTOP);
         memset(&known->sessions[AC_COSMOS_MESSAGES], 0, sizeof(known->sessions[AC_COSMOS_MESSAGES]));
-        ac_cosmos_known_drop(store);
+        ac_cosmos_shared_release(store);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
@@ -175,7 +176,8 @@ static void talk(int64_t *pnewest, cosmos_child_t *child)
     *pnewest = messages.ranges[0].lsn;
 }
 
-/* The loop does not wait for it: all that a store does goes on with what this child knows, and is told to the others afterwards. */
+/* The loop does not wait for it: all that a store does goes on with what this child knows, and is told to the others
+ * afterwards. */
 static void test_a_child_that_is_stopped_under_the_shared_lock(void **state)
 {
     cosmos_child_t *child = *state;
@@ -194,7 +196,8 @@ static void test_a_child_that_is_stopped_under_the_shared_lock(void **state)
     talk(&newest, child);
 }
 
-/* A child is killed while it has the lock of what the children know together: they have it again, and nothing that it left half done. */
+/* A child is killed while it has the lock of what the children know together: they have it again, and nothing that
+ * it left half done. */
 static void test_a_child_that_dies_under_the_shared_lock(void **state)
 {
     cosmos_child_t *child = *state;
@@ -298,8 +301,8 @@ static void test_a_key_that_leads_to_no_run(void **state)
     contract_kind(op, AC_IDEMPOTENCY_CONFLICT);
 }
 
-/* The first try failed before anything of the turn was sent, and is giving its key back while the second one, with the same ids, takes
- * it: whichever is faster, the key leads to the run. */
+/* The first try failed before anything of the turn was sent, and is giving its key back while the second one, with
+ * the same ids, takes it: whichever is faster, the key leads to the run. */
 static void test_a_key_that_is_given_back_and_taken(void **state)
 {
     cosmos_child_open(*state, &server, "");

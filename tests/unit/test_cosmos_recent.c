@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's lists of threads by their last change: what a page costs, and containers without the index for it. */
+/* The Cosmos DB store's lists of threads by their last change: what a page costs, and containers without the index
+ * for it. */
 #include "cosmos_harness.h"
 
-#include "back/cosmos/store_cosmos.h"
+#include "back/cosmos/cosmos_internal.h"
 
 enum { MANY = 20 };
 

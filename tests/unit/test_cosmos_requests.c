@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The requests of the Cosmos DB store for turns, approvals and keys, in their order. A row is one operation; `prepare` makes the state
- * of the store at its beginning. */
+/* The requests of the Cosmos DB store for turns, approvals and keys, in their order. A row is one operation;
+ * `prepare` makes the state of the store at its beginning. */
 #include "cosmos_requests.h"
 
 #define DUE "2026-05-05T00:00:00.000Z"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The requests of the Cosmos DB store for threads, runs, agents and moves, in their order. See test_cosmos_requests.c. */
+/* The requests of the Cosmos DB store for threads, runs, agents and moves, in their order. See
+ * test_cosmos_requests.c. */
 #include "cosmos_requests.h"
 
 static cosmos_server_t server;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store where documents are gone after their time: what is left of a thread is read as if it had been all. */
+/* The Cosmos DB store where documents are gone after their time: what is left of a thread is read as if it had been
+ * all. */
 #include "cosmos_harness.h"
 
 #include <apr_general.h>
@@ -60,7 +61,8 @@ static void test_pages_begin_with_what_is_left(void **state)
     assert_string_equal(page_of(&ids, 2, false, &at), "end");
 }
 
-/* The parts of a large message were written a moment before it, so they are gone a moment before it: it goes with them. */
+/* The parts of a large message were written a moment before it, so they are gone a moment before it: it goes with
+ * them. */
 static void test_parts_that_are_gone_first(void **state)
 {
     int64_t at = 0;
@@ -92,7 +94,8 @@ static void make(void)
     cosmos_log_clear();
 }
 
-/* A thread's entry is written again once an eighth of a document's life has passed, so it has to live longer by that. */
+/* A thread's entry is written again once an eighth of a document's life has passed, so it has to live longer by
+ * that. */
 static void test_entries_that_go_too_early(void **state)
 {
     static const struct {

@@ -71,7 +71,8 @@ static void test_every_failure_at_every_request(void **state)
     int n = (int)(cosmos_requests(&server, ".*") - before);
     assert_in_range(n, 30, 60);
     for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++) {
-        /* Each fault at every fourth request, each request under four of the faults. AGENTCHAT_CHAOS=full: all of them. */
+        /* Each fault at every fourth request, each request under four of the faults. AGENTCHAT_CHAOS=full: all of
+         * them. */
         bool full = getenv("AGENTCHAT_CHAOS") != NULL;
         for (int skip = full ? 0 : (int)i % 4; skip < n; skip += full ? 1 : 4) {
             ids = contract_ids();
@@ -415,7 +416,8 @@ static void *talk(void *baton)
     return NULL;
 }
 
-/* 30 % of requests are answered 429 or 503, 5 % of connections are cut. AGENTCHAT_CHAOS=full: 1,000 turns on 50 threads. */
+/* 30 % of requests are answered 429 or 503, 5 % of connections are cut. AGENTCHAT_CHAOS=full: 1,000 turns on 50
+ * threads. */
 static void test_chaos(void **state)
 {
     const char *how = getenv("AGENTCHAT_CHAOS");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store: the contract of all stores, its configuration, what it sends, how it is told to start. What goes wrong is in
- * test_cosmos_trouble.c. */
+/* The Cosmos DB store: the contract of all stores, its configuration, what it sends, how it is told to start. What
+ * goes wrong is in test_cosmos_trouble.c. */
 #include "back/cache/cache.h"
 #include "cosmos_harness.h"
 

@@ -5,6 +5,6 @@
 
 #include "agentchat.h"
 
-extern const ac_store_vt ac_store_cosmos; /* store_cosmos.c */
+extern const ac_store_vt ac_store_cosmos; /* cosmos_store.c */
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's agents: those that were made through the API. They are one logical partition, with a stamp that every
- * change renews in the same batch, so that a look for changes is one point read and a list is one query. */
-#include "store_cosmos.h"
+/* The Cosmos DB store's agents: those that were made through the API. They are one logical partition, with a stamp
+ * that every change renews in the same batch, so that a look for changes is one point read and a list is one query. */
+#include "cosmos_internal.h"
 
 #include <string.h>
 
@@ -11,7 +11,8 @@
 #define STAMP "!stamp"                     /* an id that no agent has, and that sorts before all of theirs */
 #define LOOK_EVERY apr_time_from_msec(900) /* of all children together */
 
-/* In the order of ids, so that the stamp comes first: what was changed while further pages were read gives another one. */
+/* In the order of ids, so that the stamp comes first: what was changed while further pages were read gives another
+ * one. */
 static const char sql_all[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type IN ('agent', 'stamp') ORDER BY c.id";
 
 /* ---- list ---- */
@@ -19,22 +20,23 @@ static const char sql_all[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type
 static void end_with_list(ac_cosmos_task_t *task, const char *stamp, json_t *data)
 {
     task->op->out = json_pack("{s:s, s:o}", "stamp", stamp, "data", data);
-    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+    ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
 static void stamp_written(ac_cosmos_t *store, const char *stamp)
 {
-    ac_cosmos_known_t *known = ac_cosmos_known_take(store);
+    ac_cosmos_state_t *known = ac_cosmos_shared_acquire(store);
 
     apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
     known->agents_read = known->agents_written = ac_clock();
-    ac_cosmos_known_drop(store);
+    ac_cosmos_shared_release(store);
 }
 
-/* Puts the stamp that is to go by in the place of the one that was read: where one was written since we asked, that one. */
+/* Puts the stamp that is to go by in the place of the one that was read: where one was written since we asked, that
+ * one. */
 static void cosmos_agents_stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SIZE])
 {
-    ac_cosmos_known_t *known = ac_cosmos_known_take(task->store);
+    ac_cosmos_state_t *known = ac_cosmos_shared_acquire(task->store);
 
     if (known->agents_written >= task->began) {
         apr_cpystrn(stamp, known->agents_stamp, AC_ID_SIZE);
@@ -42,7 +44,7 @@ static void cosmos_agents_stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SI
         apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
     }
     known->agents_read = ac_clock();
-    ac_cosmos_known_drop(task->store);
+    ac_cosmos_shared_release(task->store);
 }
 
 static void listed(ac_cosmos_task_t *task)
@@ -64,12 +66,12 @@ static void listed(ac_cosmos_task_t *task)
 
 static void list_all(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = {.place = AC_COSMOS_THREADS,
-                                 .key = KEY,
-                                 .sql = sql_all,
-                                 .parameters = json_pack("{s:s}", "@owner", KEY)};
+    ac_cosmos_query_t select = {.container = AC_COSMOS_THREADS,
+                                .key = KEY,
+                                .sql = sql_all,
+                                .parameters = json_pack("{s:s}", "@owner", KEY)};
 
-    ac_cosmos_select(task, &select, listed);
+    ac_cosmos_query_run(task, &select, listed);
 }
 
 static void list_if_not(ac_cosmos_task_t *task, const char *stamp)
@@ -87,7 +89,7 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
     char stamp[AC_ID_SIZE];
 
     apr_cpystrn(stamp, reply->status == 200 ? ac_json_peek_string(reply->body, "stamp", "") : "", sizeof(stamp));
-    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         cosmos_agents_stamp_read(task, stamp);
         list_if_not(task, stamp);
     }
@@ -96,8 +98,8 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
 /* One child at a time asks the service; the others take what it was told. */
 void ac_cosmos_agent_list(ac_cosmos_task_t *task)
 {
-    ac_cosmos_known_t *known;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .place = AC_COSMOS_THREADS, .key = KEY, .id = STAMP};
+    ac_cosmos_state_t *known;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .container = AC_COSMOS_THREADS, .key = KEY, .id = STAMP};
     char stamp[AC_ID_SIZE];
     apr_time_t now = ac_clock();
     bool told;
@@ -106,17 +108,17 @@ void ac_cosmos_agent_list(ac_cosmos_task_t *task)
         list_all(task);
         return;
     }
-    known = ac_cosmos_known_take(task->store);
+    known = ac_cosmos_shared_acquire(task->store);
     told = known->agents_read && now - known->agents_read < LOOK_EVERY;
     apr_cpystrn(stamp, known->agents_stamp, sizeof(stamp));
     if (!told && known->agents_read) {
         known->agents_read = now;
     }
-    ac_cosmos_known_drop(task->store);
+    ac_cosmos_shared_release(task->store);
     if (told) {
         list_if_not(task, stamp);
     } else {
-        ac_cosmos_call(task, &request, on_stamp, task);
+        ac_cosmos_call_start(task, &request, on_stamp, task);
     }
 }
 
@@ -150,7 +152,7 @@ static void cosmos_agents_end_changed(ac_cosmos_task_t *task)
     }
     task->op->out = put ? json_pack("{s:b}", "created", task->agent.created) : json_object();
     apr_cpystrn(task->op->etag, wanted_etag(task), sizeof(task->op->etag));
-    ac_cosmos_end(task, APR_SUCCESS);
+    ac_cosmos_task_end(task, APR_SUCCESS);
 }
 
 static void cosmos_agents_change_from(ac_cosmos_task_t *task);
@@ -159,7 +161,7 @@ static void cosmos_agents_on_changed(void *baton, const ac_cosmos_reply_t *reply
 {
     ac_cosmos_task_t *task = baton;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         return;
     }
     if (reply->status == 200) {
@@ -167,12 +169,12 @@ static void cosmos_agents_on_changed(void *baton, const ac_cosmos_reply_t *reply
         return;
     }
     task->agent.n_unsure += reply->unsure; /* a try of ours that was cut off may have been the faster one */
-    ac_cosmos_again(task, cosmos_agents_change_from);
+    ac_cosmos_task_retry(task, cosmos_agents_change_from);
 }
 
 static void cosmos_agents_write_change(ac_cosmos_task_t *task, const char *if_match)
 {
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = KEY};
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = KEY};
     const char *id = agent_id(task);
     json_t *agent = json_object_get(task->op->in, "agent"), *document = NULL, *stamp;
     ac_cosmos_verb_e verb = !agent ? AC_COSMOS_DELETE : *if_match ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE;
@@ -183,12 +185,12 @@ static void cosmos_agents_write_change(ac_cosmos_task_t *task, const char *if_ma
     }
     document = agent ? document_make(id, "agent", "agent", json_incref(agent)) : NULL;
     stamp = document_make(STAMP, "stamp", "stamp", json_string(task->agent.stamp));
-    ac_cosmos_batch_init(&batch);
-    ac_cosmos_batch_add(&batch, verb, KEY, id, document, *if_match ? if_match : NULL);
-    ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, KEY, STAMP, stamp, NULL);
-    ac_cosmos_batch_end(&batch);
+    ac_cosmos_request_batch_init(&batch);
+    ac_cosmos_request_batch_add(&batch, verb, KEY, id, document, *if_match ? if_match : NULL);
+    ac_cosmos_request_batch_add(&batch, AC_COSMOS_UPSERT, KEY, STAMP, stamp, NULL);
+    ac_cosmos_request_batch_end(&batch);
     task->agent.created = verb == AC_COSMOS_CREATE;
-    ac_cosmos_write_batch(task, &request, &batch, cosmos_agents_on_changed);
+    ac_cosmos_call_write_batch(task, &request, &batch, cosmos_agents_on_changed);
     json_decref(document);
     json_decref(stamp);
 }
@@ -200,7 +202,7 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
     const char *etag = ac_json_peek_string(agent, "etag", "");
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
     /* The document is there as it was to be, or gone: that was us. */
@@ -209,20 +211,20 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (ac_store_agent_check(task->op, etag) != APR_SUCCESS) {
-        ac_cosmos_end_with(task, &task->op->err);
+        ac_cosmos_task_end_with(task, &task->op->err);
         return;
     }
-    cosmos_agents_write_change(task, reply->status != 200 ? "" : ac_cosmos_reply_etag(reply));
+    cosmos_agents_write_change(task, reply->status != 200 ? "" : ac_cosmos_call_etag(reply));
 }
 
 static void cosmos_agents_change_from(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
-                                   .place = AC_COSMOS_THREADS,
+                                   .container = AC_COSMOS_THREADS,
                                    .key = KEY,
                                    .id = agent_id(task)};
 
-    ac_cosmos_call(task, &request, on_agent, task);
+    ac_cosmos_call_start(task, &request, on_agent, task);
 }
 
 void ac_cosmos_agent_put(ac_cosmos_task_t *task)
@@ -237,7 +239,7 @@ void ac_cosmos_agent_put(ac_cosmos_task_t *task)
         status = ac_err_set_at(&task->op->err, AC_INVALID_REQUEST, "/id", "cannot be the id of a document");
     }
     if (status != APR_SUCCESS) {
-        ac_cosmos_end(task, status);
+        ac_cosmos_task_end(task, status);
     } else {
         cosmos_agents_change_from(task);
     }
@@ -246,7 +248,7 @@ void ac_cosmos_agent_put(ac_cosmos_task_t *task)
 void ac_cosmos_agent_delete(ac_cosmos_task_t *task)
 {
     if (!ac_cosmos_name_valid(agent_id(task))) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no agent with this id"));
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no agent with this id"));
     } else {
         cosmos_agents_change_from(task);
     }

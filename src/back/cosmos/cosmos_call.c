@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request to Cosmos DB, tried until it is answered or its time is up; what every answer tells on the side. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,39 +19,39 @@ static void next_flight(ac_cosmos_t *store);
 static void call_unlink(ac_cosmos_call_t *call)
 {
     ac_cosmos_t *store = call->store;
-    ac_cosmos_call_t **pat = &store->waiting_first, *before = NULL;
+    ac_cosmos_call_t **pat = &store->calls.waiting_first, *before = NULL;
 
-    while (call->waiting && *pat && *pat != call) {
+    while (call->queue.waits && *pat && *pat != call) {
         before = *pat;
-        pat = &(*pat)->next_waiting;
+        pat = &(*pat)->queue.next;
     }
-    if (call->waiting && *pat) {
-        *pat = call->next_waiting;
-        if (store->waiting_last == call) {
-            store->waiting_last = before;
+    if (call->queue.waits && *pat) {
+        *pat = call->queue.next;
+        if (store->calls.waiting_last == call) {
+            store->calls.waiting_last = before;
         }
     }
-    call->waiting = false;
+    call->queue.waits = false;
     if (call->next == call) {
-        store->calls = NULL;
+        store->calls.all = NULL;
     } else {
         call->next->prev = call->prev;
         call->prev->next = call->next;
-        store->calls = call->next;
+        store->calls.all = call->next;
     }
 }
 
 static void cosmos_call_free(ac_cosmos_call_t *call)
 {
     json_decref(call->reply.body);
-    ac_buf_free(&call->body);
+    ac_buf_free(&call->request.body);
     ac_buf_free(&call->answer);
-    free(call->key);
-    free(call->id);
-    free(call->if_match);
+    free(call->request.key);
+    free(call->request.id);
+    free(call->request.if_match);
+    free(call->request.continuation);
     free(call->continuation);
-    free(call->more);
-    free(call->used);
+    free(call->credential);
     free(call);
 }
 
@@ -63,20 +63,20 @@ static void cosmos_call_end(ac_cosmos_call_t *call)
 
     ac_timer_cancel(store->loop, &call->timer);
     ac_ready_cancel(store->loop, &call->ready);
-    if (call->asking) {
-        ac_credential_forget(store->credential, cosmos_call_on_credential, call);
+    if (call->wants_credential) {
+        ac_credential_forget(store->conf.credential, cosmos_call_on_credential, call);
     }
     if (call->http) {
         ac_http_cancel(call->http);
         call->http = NULL;
     }
     call_unlink(call);
-    if (call->flying) {
-        call->flying = false;
-        store->n_flights--;
+    if (call->in_flight) {
+        call->in_flight = false;
+        store->calls.n_in_flight--;
         next_flight(store);
     }
-    call->reply.continuation = call->more;
+    call->reply.continuation = call->continuation;
     call->fn(call->baton, &call->reply);
     cosmos_call_free(call);
 }
@@ -85,7 +85,8 @@ static void call_fail(ac_cosmos_call_t *call, const ac_err_t *err)
 {
     call->reply.err = *err;
     if (!call->reply.err.retry_after) {
-        call->reply.err.retry_after = call->asked > apr_time_from_sec(1) ? call->asked : apr_time_from_sec(1);
+        call->reply.err.retry_after = call->retry_after > apr_time_from_sec(1) ? call->retry_after
+                                                                               : apr_time_from_sec(1);
     }
     cosmos_call_end(call);
 }
@@ -106,9 +107,9 @@ static void cosmos_call_on_deadline(void *baton)
     ac_cosmos_call_t *call = baton;
 
     if (call->last.http_status == 429) {
-        ac_cosmos_trouble(call->store, AC_M225, call->last.detail);
+        ac_cosmos_outage_begin(call->store, AC_M225, call->last.detail);
     }
-    call->store->lost_at = ac_clock();
+    call->store->outage.lost_at = ac_clock();
     fail_with(call, AC_STORE_TIMEOUT, call->last.detail[0] ? call->last.detail : "Cosmos DB did not answer in time");
 }
 
@@ -120,11 +121,11 @@ static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
     ac_cosmos_t *store = call->store;
     apr_time_t due = ac_loop_now(store->loop) + wait;
 
-    call->task->n_retries++;
+    call->task->figures.n_retries++;
     atomic_fetch_add_explicit(&store->figures.n_retries, 1, memory_order_relaxed);
-    if (call->flying) {
-        call->flying = false;
-        store->n_flights--;
+    if (call->in_flight) {
+        call->in_flight = false;
+        store->calls.n_in_flight--;
         next_flight(store);
     }
     if (due >= call->deadline) {
@@ -147,25 +148,26 @@ static apr_interval_time_t backoff(int n, apr_interval_time_t first)
 static void tell_trouble(const ac_cosmos_call_t *call, int number)
 {
     const ac_cosmos_t *store = call->store;
-    bool database = call->verb == AC_COSMOS_DATABASE_CREATE;
+    bool database = call->request.verb == AC_COSMOS_DATABASE_CREATE;
     char what[AC_ERR_DETAIL_SIZE + 320];
 
-    if (call->last.http_status == 403 && (database || call->verb == AC_COSMOS_CONTAINER_CREATE)) {
+    if (call->last.http_status == 403 && (database || call->request.verb == AC_COSMOS_CONTAINER_CREATE)) {
         const char *why = call->reply.substatus == 5300
             ? "Cosmos DB lets no identity make it (403/5300); make it by hand, or with a key and create=on"
             : call->last.detail;
         snprintf(what, sizeof(what), "there is no %s '%.250s', and it could not be made: %s",
-                 database ? "database" : "container", database ? store->database : store->containers[call->place], why);
-        ac_cosmos_trouble(call->store, number, what);
+                 database ? "database" : "container",
+                 database ? store->conf.database : store->conf.containers[call->request.container], why);
+        ac_cosmos_outage_begin(call->store, number, what);
     } else {
-        ac_cosmos_trouble(call->store, number, call->last.detail);
+        ac_cosmos_outage_begin(call->store, number, call->last.detail);
     }
 }
 
 static void cosmos_call_give_up(ac_cosmos_call_t *call, int number)
 {
     tell_trouble(call, number);
-    call->store->lost_at = ac_clock();
+    call->store->outage.lost_at = ac_clock();
     call_fail(call, &call->last);
 }
 
@@ -193,7 +195,7 @@ static void after_failure(ac_cosmos_call_t *call, ac_cosmos_next_e next)
     call->reply.unsure = call->reply.unsure || next == AC_COSMOS_AGAIN;
     if (++call->n_failed >= most) {
         if (behind) {
-            ac_cosmos_token_forget(call->store, call->place);
+            ac_cosmos_shared_forget_token(call->store, call->request.container);
         }
         cosmos_call_give_up(call, AC_M228);
     } else {
@@ -203,8 +205,9 @@ static void after_failure(ac_cosmos_call_t *call, ac_cosmos_next_e next)
 
 static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
 {
-    apr_interval_time_t wait =
-        next == AC_COSMOS_THROTTLED && call->asked ? call->asked : backoff(call->n_pauses, apr_time_from_msec(10));
+    apr_interval_time_t wait = next == AC_COSMOS_THROTTLED && call->retry_after
+        ? call->retry_after
+        : backoff(call->n_pauses, apr_time_from_msec(10));
 
     call->n_pauses++;
     if (next == AC_COSMOS_THROTTLED) {
@@ -221,38 +224,46 @@ static void after_rejection(ac_cosmos_call_t *call)
 {
     ac_cosmos_t *store = call->store;
 
-    if (call->rejected || !call->used) {
+    if (call->rejected || !call->credential) {
         cosmos_call_give_up(call, AC_M220);
         return;
     }
     call->rejected = true;
-    ac_credential_reject(store->credential, store->scope, call->used);
+    ac_credential_reject(store->conf.credential, store->conf.scope, call->credential);
     pause_for(call, 0);
 }
 
 static void after_move(ac_cosmos_call_t *call)
 {
-    if (call->verb == AC_COSMOS_ACCOUNT_READ || ++call->n_failed >= FAILED_MOST) {
+    if (call->request.verb == AC_COSMOS_ACCOUNT_READ || ++call->n_failed >= FAILED_MOST) {
         cosmos_call_give_up(call, AC_M228);
         return;
     }
     if (call->n_failed % 3 == 1) {
-        ac_cosmos_task_own(call->store, NULL, NULL, ac_cosmos_account_ask);
+        ac_cosmos_task_own(call->store, NULL, NULL, ac_cosmos_account_read);
     }
     pause_for(call, apr_time_from_msec(500));
 }
 
 /* ---- an answer ---- */
 
+/* The service says that a container is missing after all. */
+static void forget_ready(ac_cosmos_t *store)
+{
+    if (store->containers.ready == AC_COSMOS_READY) {
+        store->containers.ready = AC_COSMOS_UNKNOWN;
+    }
+}
+
 static void after_answer(ac_cosmos_call_t *call)
 {
     ac_cosmos_t *store = call->store;
     int status = call->reply.status, substatus = call->reply.substatus;
-    ac_cosmos_next_e next = ac_cosmos_next(status, substatus);
+    ac_cosmos_next_e next = ac_cosmos_answer_next(status, substatus);
 
     ac_err_init(&call->last);
-    if (!ac_cosmos_usable(status, substatus)) {
-        ac_cosmos_error(&call->last, status, substatus, store->skew);
+    if (!ac_cosmos_answer_usable(status, substatus)) {
+        ac_cosmos_answer_error(&call->last, status, substatus, store->calls.skew);
     }
     switch (next) {
     case AC_COSMOS_THROTTLED:
@@ -263,14 +274,14 @@ static void after_answer(ac_cosmos_call_t *call)
     case AC_COSMOS_MOVED: after_move(call); break;
     case AC_COSMOS_FINAL:
         if (call->last.kind == AC_OK) {
-            ac_cosmos_well(store);
+            ac_cosmos_outage_end(store);
             cosmos_call_end(call);
             break;
         }
-        if (status == 404 && !call->early) {
-            ac_cosmos_unprepare(store);
+        if (status == 404 && !call->request.early) {
+            forget_ready(store);
         }
-        if (status != 404 || !call->early) {
+        if (status != 404 || !call->request.early) {
             tell_trouble(call,
                          status == 403 && strstr(call->last.detail, "clock is") ? AC_M221
                              : status == 401 || status == 403                   ? AC_M220
@@ -296,7 +307,7 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
         ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
         call->reply.unsure = true;
         cosmos_call_give_up(call, AC_M228);
-    } else if (!ac_cosmos_body_read(call)) { /* carried out or not: as if the answer had been lost */
+    } else if (!ac_cosmos_send_read_body(call)) { /* carried out or not: as if the answer had been lost */
         after_failure(call, AC_COSMOS_AGAIN);
     } else {
         after_answer(call);
@@ -314,11 +325,11 @@ static void start_try(ac_cosmos_call_t *call, const char *credential)
     call->answer.failed = false;
     call->reply.status = 0;
     call->reply.failed_at = -1;
-    call->task->n_requests++;
+    call->task->figures.n_requests++;
     atomic_fetch_add_explicit(&call->store->figures.n_requests, 1, memory_order_relaxed);
-    free(call->used);
-    call->used = strdup(credential);
-    if (ac_cosmos_send(call, credential, &err) != APR_SUCCESS) {
+    free(call->credential);
+    call->credential = strdup(credential);
+    if (ac_cosmos_send_request(call, credential, &err) != APR_SUCCESS) {
         ac_err_init(&call->last);
         ac_err_set(&call->last, AC_STORE_ERROR, "%s", err.detail);
         cosmos_call_give_up(call, err.kind == AC_INVALID_REQUEST ? AC_M220 : AC_M228);
@@ -330,14 +341,15 @@ static void cosmos_call_on_credential(void *baton, apr_status_t status, const ch
     ac_cosmos_call_t *call = baton;
     ac_cosmos_t *store = call->store;
 
-    call->asking = false;
+    call->wants_credential = false;
     ac_timer_cancel(store->loop, &call->timer);
     if (status == APR_SUCCESS && text) {
         start_try(call, text);
-    } else if (!store->scope_given && err && strstr(err->detail, "AADSTS500011")) {
-        /* The tenant does not know the account as a resource of its own; the service as a whole is one in every tenant. */
-        store->scope = "https://cosmos.azure.com/.default";
-        store->scope_given = true;
+    } else if (!store->conf.scope_given && err && strstr(err->detail, "AADSTS500011")) {
+        /* The tenant does not know the account as a resource of its own; the service as a whole is one in every
+         * tenant. */
+        store->conf.scope = "https://cosmos.azure.com/.default";
+        store->conf.scope_given = true;
         pause_for(call, 0);
     } else {
         bool lack = err && err->kind == AC_OVERLOADED;
@@ -355,7 +367,7 @@ static void begin_try(void *baton)
     ac_cosmos_t *store = call->store;
     const char *credential;
 
-    if (store->halted) {
+    if (store->child.halted) {
         fail_with(call, AC_STOPPING, "the server is stopping");
         return;
     }
@@ -363,41 +375,41 @@ static void begin_try(void *baton)
         cosmos_call_on_deadline(call);
         return;
     }
-    if (!call->flying && store->n_flights >= AC_COSMOS_FLIGHTS) {
-        call->waiting = true;
-        call->next_waiting = NULL;
-        *(store->waiting_last ? &store->waiting_last->next_waiting : &store->waiting_first) = call;
-        store->waiting_last = call;
+    if (!call->in_flight && store->calls.n_in_flight >= AC_COSMOS_MAX_IN_FLIGHT) {
+        call->queue.waits = true;
+        call->queue.next = NULL;
+        *(store->calls.waiting_last ? &store->calls.waiting_last->queue.next : &store->calls.waiting_first) = call;
+        store->calls.waiting_last = call;
         ac_timer_set(store->loop, &call->timer, call->deadline, cosmos_call_on_deadline, call);
         return;
     }
-    store->n_flights += !call->flying;
-    call->flying = true;
-    credential = ac_credential_now(store->credential, store->scope);
+    store->calls.n_in_flight += !call->in_flight;
+    call->in_flight = true;
+    credential = ac_credential_now(store->conf.credential, store->conf.scope);
     if (credential) {
         ac_timer_cancel(store->loop, &call->timer);
         start_try(call, credential);
         return;
     }
-    call->asking = true;
+    call->wants_credential = true;
     ac_timer_set(store->loop, &call->timer, call->deadline, cosmos_call_on_deadline, call);
-    ac_credential_get(store->credential, store->scope, cosmos_call_on_credential, call);
+    ac_credential_get(store->conf.credential, store->conf.scope, cosmos_call_on_credential, call);
 }
 
 static void next_flight(ac_cosmos_t *store)
 {
-    ac_cosmos_call_t *call = store->waiting_first;
+    ac_cosmos_call_t *call = store->calls.waiting_first;
 
-    if (!call || store->n_flights >= AC_COSMOS_FLIGHTS) {
+    if (!call || store->calls.n_in_flight >= AC_COSMOS_MAX_IN_FLIGHT) {
         return;
     }
-    store->waiting_first = call->next_waiting;
-    if (!store->waiting_first) {
-        store->waiting_last = NULL;
+    store->calls.waiting_first = call->queue.next;
+    if (!store->calls.waiting_first) {
+        store->calls.waiting_last = NULL;
     }
-    call->waiting = false;
-    call->flying = true;
-    store->n_flights++;
+    call->queue.waits = false;
+    call->in_flight = true;
+    store->calls.n_in_flight++;
     ac_timer_cancel(store->loop, &call->timer);
     ac_ready_set(store->loop, &call->ready, begin_try, call);
 }
@@ -409,44 +421,45 @@ static char *cosmos_call_copy(const char *text)
     return text && *text ? strdup(text) : NULL;
 }
 
-void ac_cosmos_call(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, ac_cosmos_reply_fn *fn, void *baton)
+void ac_cosmos_call_start(ac_cosmos_task_t *task, const ac_cosmos_request_t *request, ac_cosmos_reply_fn *fn,
+                          void *baton)
 {
     ac_cosmos_t *store = task->store;
     ac_cosmos_call_t *call = ac_alloc(sizeof(*call));
 
     call->task = task;
     call->store = store;
-    call->verb = request->verb;
-    call->place = request->place;
-    call->key = request->key ? strdup(request->key) : NULL;
-    call->id = cosmos_call_copy(request->id);
-    call->if_match = cosmos_call_copy(request->if_match);
-    call->continuation = cosmos_call_copy(request->continuation);
-    call->max_items = request->max_items;
-    call->n_ops = request->n_ops;
-    call->early = request->early;
-    ac_buf_init(&call->body, AC_MAX_REQUEST);
+    call->request.verb = request->verb;
+    call->request.container = request->container;
+    call->request.key = request->key ? strdup(request->key) : NULL;
+    call->request.id = cosmos_call_copy(request->id);
+    call->request.if_match = cosmos_call_copy(request->if_match);
+    call->request.continuation = cosmos_call_copy(request->continuation);
+    call->request.max_items = request->max_items;
+    call->request.n_ops = request->n_ops;
+    call->request.early = request->early;
+    ac_buf_init(&call->request.body, AC_MAX_REQUEST);
     if (request->body) {
-        call->body = *request->body;
+        call->request.body = *request->body;
         ac_buf_init(request->body, AC_MAX_REQUEST);
     }
     ac_buf_init(&call->answer, AC_MAX_RESPONSE);
     call->fn = fn;
     call->baton = baton;
     call->began = ac_clock();
-    call->deadline = task->deadline ? task->deadline : call->began + AC_COSMOS_PATIENCE;
-    if (store->calls) {
-        call->next = store->calls;
-        call->prev = store->calls->prev;
+    call->deadline = task->deadline ? task->deadline : call->began + AC_COSMOS_TIMEOUT;
+    if (store->calls.all) {
+        call->next = store->calls.all;
+        call->prev = store->calls.all->prev;
         call->prev->next = call->next->prev = call;
     } else {
-        call->next = call->prev = store->calls = call;
+        call->next = call->prev = store->calls.all = call;
     }
     ac_ready_set(store->loop, &call->ready, begin_try, call);
 }
 
-void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document,
-                     ac_cosmos_reply_fn *fn)
+void ac_cosmos_call_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document,
+                          ac_cosmos_reply_fn *fn)
 {
     size_t len = 0;
     char *text = ac_json_dump(document, &len);
@@ -456,32 +469,44 @@ void ac_cosmos_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const
     ac_buf_add(&body, text ? text : "", len);
     free(text);
     request->body = &body;
-    ac_cosmos_call(task, request, fn, task);
+    ac_cosmos_call_start(task, request, fn, task);
 }
 
-void ac_cosmos_write_batch(ac_cosmos_task_t *task, ac_cosmos_request_t *request, ac_cosmos_batch_t *batch,
-                           ac_cosmos_reply_fn *fn)
+void ac_cosmos_call_write_batch(ac_cosmos_task_t *task, ac_cosmos_request_t *request, ac_cosmos_batch_t *batch,
+                                ac_cosmos_reply_fn *fn)
 {
     request->body = &batch->body;
     request->n_ops = batch->n;
-    ac_cosmos_call(task, request, fn, task);
-    ac_cosmos_batch_free(batch);
+    ac_cosmos_call_start(task, request, fn, task);
+    ac_cosmos_request_batch_free(batch);
 }
 
-const char *ac_cosmos_reply_etag(const ac_cosmos_reply_t *reply)
+const char *ac_cosmos_call_etag(const ac_cosmos_reply_t *reply)
 {
     return *reply->etag ? reply->etag : ac_json_peek_string(reply->body, "_etag", "");
 }
 
-void ac_cosmos_calls_stop(ac_cosmos_t *store)
+void ac_cosmos_call_stop_all(ac_cosmos_t *store)
 {
-    store->halted = true;
-    while (store->calls) {
-        fail_with(store->calls, AC_STOPPING, "the server is stopping");
+    store->child.halted = true;
+    while (store->calls.all) {
+        fail_with(store->calls.all, AC_STOPPING, "the server is stopping");
     }
 }
 
-apr_time_t ac_cosmos_now(const ac_cosmos_t *store)
+bool ac_cosmos_call_failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses)
 {
-    return apr_time_now() + store->skew;
+    if (reply->err.kind != AC_OK) {
+        ac_cosmos_task_end_with(task, &reply->err);
+        return true;
+    }
+    while (*statuses) {
+        if (*statuses++ == reply->status) {
+            return false;
+        }
+    }
+    ac_cosmos_task_end(task,
+                       ac_err_set(&task->op->err, AC_STORE_ERROR, "Cosmos DB answered with an unexpected status (%d)",
+                                  reply->status));
+    return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Cosmos DB store's configuration: AgentChatStore cosmos:https://ACCOUNT.documents.azure.com database=… */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <string.h>
 #include <strings.h>
@@ -13,7 +13,8 @@
 static const char *const credential_options[] = {"client-id", "object-id", "resource-id", "tenant-id",
                                                  "authority", "identity",  "refresh",     NULL};
 static const char option_names[] =
-    "database, credential, create, retention, lease, threads, messages, throughput, autoscale, scope, ca-file, and the credential's "
+    "database, credential, create, retention, lease, threads, messages, throughput, autoscale, scope, ca-file, "
+    "and the credential's "
     "client-id, object-id, resource-id, tenant-id, authority, identity, refresh";
 
 static bool one_of(const char *text, const char *const *list)
@@ -48,9 +49,9 @@ static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_
     }
     end = *start == '[' ? strchr(start, ']') : NULL;
     end = end ? end + 1 : start + strcspn(start, ":");
-    store->host = apr_pstrmemdup(p, start, (apr_size_t)(end - start));
-    store->endpoint = endpoint;
-    if (strncasecmp(endpoint, "https://", 8) != 0 && !cosmos_config_is_loopback(store->host)) {
+    store->conf.host = apr_pstrmemdup(p, start, (apr_size_t)(end - start));
+    store->conf.endpoint = endpoint;
+    if (strncasecmp(endpoint, "https://", 8) != 0 && !cosmos_config_is_loopback(store->conf.host)) {
         return apr_psprintf(p, "cosmos: '%s' is not encrypted, which is for emulators on this machine only; %s",
                             endpoint, like);
     }
@@ -95,39 +96,39 @@ static const char *cosmos_config_set_number(const char **pvalue, const apr_table
 static const char *option_read(ac_cosmos_t *store, const apr_table_entry_t *row, apr_pool_t *p)
 {
     if (strcmp(row->key, "database") == 0) {
-        return cosmos_config_set_name(&store->database, row, p);
+        return cosmos_config_set_name(&store->conf.database, row, p);
     }
     if (strcmp(row->key, "threads") == 0) {
-        return cosmos_config_set_name(&store->containers[AC_COSMOS_THREADS], row, p);
+        return cosmos_config_set_name(&store->conf.containers[AC_COSMOS_THREADS], row, p);
     }
     if (strcmp(row->key, "messages") == 0) {
-        return cosmos_config_set_name(&store->containers[AC_COSMOS_MESSAGES], row, p);
+        return cosmos_config_set_name(&store->conf.containers[AC_COSMOS_MESSAGES], row, p);
     }
     if (strcmp(row->key, "create") == 0) {
-        store->create = strcasecmp(row->val, "on") == 0;
-        return store->create || strcasecmp(row->val, "off") == 0
+        store->conf.create = strcasecmp(row->val, "on") == 0;
+        return store->conf.create || strcasecmp(row->val, "off") == 0
             ? NULL
             : apr_psprintf(p, "cosmos: create=%s is neither on nor off", row->val);
     }
     if (strcmp(row->key, "retention") == 0) {
-        return set_duration(&store->retention, row, 3600, INT64_C(86400) * 3650, p);
+        return set_duration(&store->conf.retention, row, 3600, INT64_C(86400) * 3650, p);
     }
     if (strcmp(row->key, "lease") == 0) {
-        return set_duration(&store->lease, row, 5, 86400, p);
+        return set_duration(&store->conf.lease, row, 5, 86400, p);
     }
     if (strcmp(row->key, "throughput") == 0) {
-        return cosmos_config_set_number(&store->throughput, row, 400, 100, p);
+        return cosmos_config_set_number(&store->conf.throughput, row, 400, 100, p);
     }
     if (strcmp(row->key, "autoscale") == 0) {
-        return cosmos_config_set_number(&store->autoscale, row, 1000, 1000, p);
+        return cosmos_config_set_number(&store->conf.autoscale, row, 1000, 1000, p);
     }
     if (strcmp(row->key, "scope") == 0) {
-        store->scope = row->val;
-        store->scope_given = true;
+        store->conf.scope = row->val;
+        store->conf.scope_given = true;
         return NULL;
     }
     if (strcmp(row->key, "ca-file") == 0) {
-        store->ca_file = row->val;
+        store->conf.ca_file = row->val;
         return *row->val == '/' ? NULL : apr_psprintf(p, "cosmos: ca-file=%s is not an absolute path", row->val);
     }
     return strcmp(row->key, "credential") == 0 || strcmp(row->key, "state_dir") == 0 ||
@@ -147,12 +148,12 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
             apr_table_setn(passed, credential_options[i], value);
         }
     }
-    problem = ac_credential_create(&store->credential, spec ? spec : "identity", passed, p);
+    problem = ac_credential_create(&store->conf.credential, spec ? spec : "identity", passed, p);
     if (problem) {
         return apr_pstrcat(p, "cosmos: credential=: ", problem, NULL);
     }
-    if (ac_credential_kind(store->credential) == AC_CREDENTIAL_KEY) {
-        const char *key = ac_credential_first(store->credential);
+    if (ac_credential_kind(store->conf.credential) == AC_CREDENTIAL_KEY) {
+        const char *key = ac_credential_first(store->conf.credential);
         if (key && !ac_cosmos_key_valid(key)) {
             return apr_psprintf(
                 p,
@@ -170,12 +171,12 @@ static apr_status_t shared_free(void *baton)
     return APR_SUCCESS;
 }
 
-/* The children of one server share the newest session tokens: each reads what another one wrote. Where the server reloads, the block
- * stays, so that its new children read what the old ones wrote. */
+/* The children of one server share the newest session tokens: each reads what another one wrote. Where the server
+ * reloads, the block stays, so that its new children read what the old ones wrote. */
 static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
 {
     const char *key = apr_psprintf(p, "agentchat cosmos %" APR_SIZE_T_FMT " %s/%s", sizeof(ac_cosmos_shared_t),
-                                   store->host, store->database);
+                                   store->conf.host, store->conf.database);
     void *keep = NULL, *block = NULL;
 
     apr_pool_userdata_get(&keep, AC_KEEP_POOL, p);
@@ -203,29 +204,30 @@ static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
     return NULL;
 }
 
-const char *ac_cosmos_configure(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)
+const char *ac_cosmos_config_create(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p)
 {
     ac_cosmos_t *store = apr_pcalloc(p, sizeof(*store));
     const char *problem = endpoint_read(store, spec, p);
 
-    store->database = "agentchat";
-    store->containers[AC_COSMOS_THREADS] = "threads";
-    store->containers[AC_COSMOS_MESSAGES] = "messages";
-    store->lease = LEASE_DEFAULT;
+    store->conf.database = "agentchat";
+    store->conf.containers[AC_COSMOS_THREADS] = "threads";
+    store->conf.containers[AC_COSMOS_MESSAGES] = "messages";
+    store->conf.lease = LEASE_DEFAULT;
     if (!problem && options) {
         const apr_array_header_t *rows = apr_table_elts(options);
         for (int i = 0; !problem && i < rows->nelts; i++) {
             problem = option_read(store, &APR_ARRAY_IDX(rows, i, apr_table_entry_t), p);
         }
     }
-    if (!problem && strcmp(store->containers[AC_COSMOS_THREADS], store->containers[AC_COSMOS_MESSAGES]) == 0) {
+    if (!problem &&
+        strcmp(store->conf.containers[AC_COSMOS_THREADS], store->conf.containers[AC_COSMOS_MESSAGES]) == 0) {
         problem = "cosmos: threads= and messages= have to be two containers";
     }
-    if (!problem && store->throughput && store->autoscale) {
+    if (!problem && store->conf.throughput && store->conf.autoscale) {
         problem = "cosmos: give either throughput= or autoscale=";
     }
-    if (!problem && !store->scope_given) {
-        store->scope = apr_pstrcat(p, "https://", store->host, "/.default", NULL);
+    if (!problem && !store->conf.scope_given) {
+        store->conf.scope = apr_pstrcat(p, "https://", store->conf.host, "/.default", NULL);
     }
     if (!problem) {
         problem = credential_make(store, options, p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Cosmos DB store's documents: the API's nouns as they are kept, and back. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ static bool copy_member(json_t *to, const json_t *from, const char *name)
 
 /* ---- threads ---- */
 
-json_t *ac_cosmos_thread_of(const json_t *head)
+json_t *ac_cosmos_doc_thread(const json_t *head)
 {
     static const char *const names[] = {"id",         "title",      "agent_id", "status", "metadata", "message_count",
                                         "created_at", "updated_at", NULL};
@@ -57,7 +57,8 @@ static json_t *string_or_null(const json_t *object, const char *name)
     return json_is_string(value) ? json_incref(value) : json_null();
 }
 
-apr_status_t ac_cosmos_head_make(json_t **phead, const json_t *thread, const char *id, const char *owner, ac_err_t *err)
+apr_status_t ac_cosmos_doc_make_thread(json_t **phead, const json_t *thread, const char *id, const char *owner,
+                                       ac_err_t *err)
 {
     static const char *const required[] = {"status", "created_at", "updated_at", NULL};
     json_t *head, *metadata = json_object_get(thread, "metadata");
@@ -87,12 +88,13 @@ apr_status_t ac_cosmos_head_make(json_t **phead, const json_t *thread, const cha
     return APR_SUCCESS;
 }
 
-int64_t ac_cosmos_version(const json_t *head)
+int64_t ac_cosmos_doc_version(const json_t *head)
 {
     return ac_json_peek_int(head, "version", 0);
 }
 
-/* What lists filter by. Copies: an entry may be written after the operation that the head came with has been given back. */
+/* What lists filter by. Copies: an entry may be written after the operation that the head came with has been given
+ * back. */
 static json_t *index_base(const json_t *head)
 {
     static const char *const names[] = {"status", "agent_id", "created_at", NULL};
@@ -107,7 +109,7 @@ static json_t *index_base(const json_t *head)
     return index;
 }
 
-json_t *ac_cosmos_index_marked(const json_t *head, const char *change)
+json_t *ac_cosmos_doc_make_marked_entry(const json_t *head, const char *change)
 {
     json_t *index = index_base(head);
 
@@ -116,15 +118,15 @@ json_t *ac_cosmos_index_marked(const json_t *head, const char *change)
     return index;
 }
 
-json_t *ac_cosmos_index_make(const json_t *head)
+json_t *ac_cosmos_doc_make_entry(const json_t *head)
 {
-    json_t *index = index_base(head), *thread = ac_cosmos_thread_of(head);
+    json_t *index = index_base(head), *thread = ac_cosmos_doc_thread(head);
     size_t len = 0;
     char *text = ac_json_dump(thread, &len);
 
     if (text && len <= COPY_MOST) {
         ac_json_put(index, "copy", json_deep_copy(thread));
-        ac_json_put(index, "version", json_integer(ac_cosmos_version(head)));
+        ac_json_put(index, "version", json_integer(ac_cosmos_doc_version(head)));
         ac_json_put(index, "head_ts", json_integer(ac_json_peek_int(head, "_ts", 0)));
     }
     free(text);
@@ -134,8 +136,8 @@ json_t *ac_cosmos_index_make(const json_t *head)
 
 /* ---- messages ---- */
 
-/* The document that other programs know keeps a message's tool calls in its metadata. What a caller's own metadata has under that
- * name stands beside it. */
+/* The document that other programs know keeps a message's tool calls in its metadata. What a caller's own metadata
+ * has under that name stands beside it. */
 static bool put_metadata(json_t *doc, const json_t *message)
 {
     json_t *given = json_object_get(message, "metadata"), *calls = json_object_get(message, "tool_calls");
@@ -155,7 +157,7 @@ static bool put_metadata(json_t *doc, const json_t *message)
     return ac_json_put(doc, "metadata", metadata) && fine;
 }
 
-apr_status_t ac_cosmos_message_make(json_t **pdoc, const json_t *message, const char *thread_id, ac_err_t *err)
+apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, const char *thread_id, ac_err_t *err)
 {
     const json_t *content = json_object_get(message, "content");
     const char *id, *role, *timestamp;
@@ -192,7 +194,7 @@ apr_status_t ac_cosmos_message_make(json_t **pdoc, const json_t *message, const 
     return APR_SUCCESS;
 }
 
-json_t *ac_cosmos_message_of(const json_t *doc)
+json_t *ac_cosmos_doc_message(const json_t *doc)
 {
     static const char *const names[] = {"id", "thread_id", "seq", "role", "content", NULL};
     json_t *message = json_object(), *given = json_object_get(doc, "metadata"),
@@ -224,7 +226,7 @@ json_t *ac_cosmos_message_of(const json_t *doc)
 
 /* ---- runs and steps ---- */
 
-apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store_op_t *op, ac_err_t *err)
+apr_status_t ac_cosmos_doc_make_run(json_t **pdoc, const json_t *run, const ac_store_op_t *op, ac_err_t *err)
 {
     static const char *const required[] = {"id", "status", "created_at", NULL};
     const char *text = NULL;
@@ -247,37 +249,43 @@ apr_status_t ac_cosmos_run_make(json_t **pdoc, const json_t *run, const ac_store
     return fine ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");
 }
 
-json_t *ac_cosmos_run_of(const json_t *doc)
+json_t *ac_cosmos_doc_run(const json_t *doc)
 {
     static const char *const ours[] = {"type", "owner", NULL};
     json_t *run = json_copy((json_t *)doc);
 
     drop_all(run, service_members);
     drop_all(run, ours);
-    ac_cosmos_lease_clear(run);
+    ac_cosmos_doc_clear_lease(run);
     return run;
 }
 
-void ac_cosmos_lease_clear(json_t *run)
+void ac_cosmos_doc_clear_lease(json_t *run)
 {
     static const char *const names[] = {"holder", "lease_until", "cancel_requested", NULL};
 
     drop_all(run, names);
 }
 
-json_t *ac_cosmos_run_index_make(const char *owner, const char *run_id, const char *thread_id, const char *message_id)
+json_t *ac_cosmos_doc_make_run_entry(const char *owner, const char *run_id, const char *thread_id,
+                                     const char *message_id)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", run_id, "owner", owner, "type", "run", "thread_id", thread_id,
                      "key", message_id);
 }
 
-void ac_cosmos_steps_id(char id[AC_ID_SIZE + 8], const char *run_id)
+void ac_cosmos_doc_steps_id(char id[AC_ID_SIZE + 8], const char *run_id)
 {
     snprintf(id, AC_ID_SIZE + 8, "%.*s_steps", AC_ID_SIZE - 1, run_id);
 }
 
-apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id,
-                                  ac_err_t *err)
+void ac_cosmos_doc_suspended_id(char id[AC_ID_SIZE + 8], const char *run_id)
+{
+    snprintf(id, AC_ID_SIZE + 8, "%.*s_wait", AC_ID_SIZE - 1, run_id);
+}
+
+apr_status_t ac_cosmos_doc_make_steps(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id,
+                                      ac_err_t *err)
 {
     char id[AC_ID_SIZE + 8];
     const char *text;
@@ -295,7 +303,7 @@ apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char
     if (json_array_size(steps) == 0) {
         return APR_SUCCESS;
     }
-    ac_cosmos_steps_id(id, run_id);
+    ac_cosmos_doc_steps_id(id, run_id);
     *pdoc = json_pack("{s:s, s:s, s:s, s:s, s:O}", "id", id, "thread_id", thread_id, "type", "steps", "run_id", run_id,
                       "steps", steps);
     return *pdoc ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");
@@ -303,7 +311,7 @@ apr_status_t ac_cosmos_steps_make(json_t **pdoc, const json_t *steps, const char
 
 /* ---- leases ---- */
 
-bool ac_cosmos_past(const json_t *doc, const char *name, apr_time_t now)
+bool ac_cosmos_doc_past(const json_t *doc, const char *name, apr_time_t now)
 {
     char text[AC_TIME_SIZE];
 
@@ -313,7 +321,7 @@ bool ac_cosmos_past(const json_t *doc, const char *name, apr_time_t now)
 
 /* ---- parts ---- */
 
-void ac_cosmos_part_id(char id[AC_ID_SIZE + 16], const char *doc_id, int part)
+void ac_cosmos_doc_part_id(char id[AC_ID_SIZE + 16], const char *doc_id, int part)
 {
     snprintf(id, AC_ID_SIZE + 16, "%.*s_%d", AC_ID_SIZE + 4, doc_id, part);
 }
@@ -369,7 +377,7 @@ static json_t *stub_make(const json_t *doc, int n_parts)
     return stub;
 }
 
-apr_status_t ac_cosmos_split(json_t **pdoc, json_t *parts, ac_err_t *err)
+apr_status_t ac_cosmos_doc_split(json_t **pdoc, json_t *parts, ac_err_t *err)
 {
     size_t len = 0, at = 0;
     char *text = *pdoc ? ac_json_dump(*pdoc, &len) : NULL, id[AC_ID_SIZE + 16];
@@ -384,7 +392,7 @@ apr_status_t ac_cosmos_split(json_t **pdoc, json_t *parts, ac_err_t *err)
     }
     while (fine && at < len) {
         size_t slice = len - at < AC_COSMOS_SPLIT ? len - at : ac_utf8_whole(text + at, AC_COSMOS_SPLIT);
-        ac_cosmos_part_id(id, doc_id, ++n);
+        ac_cosmos_doc_part_id(id, doc_id, ++n);
         fine = json_array_append_new(parts,
                                      json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", id, "thread_id",
                                                ac_json_peek_string(*pdoc, "thread_id", ""), "type", "part", "of",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The queries of the Cosmos DB store's lists of threads, and the order of threads by their last change. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <string.h>
 
@@ -16,11 +16,13 @@ static const char sql_status_agent[] =
     " AND (c.status = @status OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
 static const char *const sql_lists[2][2] = {{sql_living, sql_living_agent}, {sql_status, sql_status_agent}};
 
-/* By the last change there are two queries: one of the entries without a copy, whose heads are read, and one of the copies in order. */
+/* By the last change there are two queries: one of the entries without a copy, whose heads are read, and one of the
+ * copies in order. */
 static const char sql_uncopied[] =
     "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND NOT IS_DEFINED(c.copy.updated_at)";
 static const char sql_uncopied_agent[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND NOT IS_DEFINED(c.copy.updated_at) AND c.agent_id = @agent";
+    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND NOT IS_DEFINED(c.copy.updated_at) AND "
+    "c.agent_id = @agent";
 #define RECENT(condition) \
     "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND " condition " AND (c.copy.updated_at < @time OR" \
     " (c.copy.updated_at = @time AND c.id < @after)) ORDER BY c.copy.updated_at DESC, c.id DESC"
@@ -33,15 +35,17 @@ static const char *const sql_recents[2][2] = {
 static const char sql_count_living[] =
     "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status != 'deleted'";
 static const char sql_count_living_agent[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status != 'deleted' AND c.agent_id = @agent";
+    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status != 'deleted' AND "
+    "c.agent_id = @agent";
 static const char sql_count_status[] =
     "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status";
 static const char sql_count_status_agent[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status AND c.agent_id = @agent";
+    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status AND "
+    "c.agent_id = @agent";
 static const char *const sql_counts[2][2] = {{sql_count_living, sql_count_living_agent},
                                              {sql_count_status, sql_count_status_agent}};
 
-const char *ac_cosmos_list_sql(const ac_page_t *page, ac_cosmos_listing_e of)
+const char *ac_cosmos_list_sql_page(const ac_page_t *page, ac_cosmos_listing_e of)
 {
     bool status = *page->status != '\0', agent = *page->agent_id != '\0';
 
@@ -49,7 +53,7 @@ const char *ac_cosmos_list_sql(const ac_page_t *page, ac_cosmos_listing_e of)
                                     : (of == AC_COSMOS_COPIED ? sql_recents : sql_lists)[status][agent];
 }
 
-const char *ac_cosmos_count_sql(const ac_page_t *page)
+const char *ac_cosmos_list_sql_count(const ac_page_t *page)
 {
     return sql_counts[*page->status != '\0'][*page->agent_id != '\0'];
 }
@@ -76,7 +80,7 @@ static bool has_thread(const json_t *threads, const char *id)
     return false;
 }
 
-void ac_cosmos_list_merge(json_t *found, const json_t *uncopied, const ac_page_t *page)
+void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page)
 {
     char time[AC_TIME_SIZE];
     const char *id = *page->after ? ac_store_cursor_read(time, page) : NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Moving conversations out of the Cosmos DB store and into it, without regard to their owners. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static const char sql_steps[] =
 static json_t *record_of(const json_t *head)
 {
     static const char *const more[] = {"owner", "deleted_at", "restore_status", NULL};
-    json_t *record = ac_cosmos_thread_of(head);
+    json_t *record = ac_cosmos_doc_thread(head);
 
     for (int i = 0; more[i]; i++) {
         json_t *value = json_object_get(head, more[i]);
@@ -32,7 +32,7 @@ static json_t *record_of(const json_t *head)
 static void threads_done(ac_cosmos_task_t *task)
 {
     json_t *data = json_array(), *row;
-    const char *next = ac_cosmos_continuation(task);
+    const char *next = ac_cosmos_query_continuation(task);
     size_t i;
 
     json_array_foreach(task->rows, i, row)
@@ -42,18 +42,18 @@ static void threads_done(ac_cosmos_task_t *task)
         }
     }
     task->op->out = json_pack("{s:o, s:o}", "data", data, "next", next ? json_string(next) : json_null());
-    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+    ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-void ac_cosmos_export_threads(ac_cosmos_task_t *task)
+void ac_cosmos_move_export_threads(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES,
-                                 .sql = sql_threads,
-                                 .want = task->op->page.limit,
-                                 .continuation = ac_json_peek_string(task->op->in, "after", NULL),
-                                 .parameters = json_object()};
+    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES,
+                                .sql = sql_threads,
+                                .want = task->op->page.limit,
+                                .continuation = ac_json_peek_string(task->op->in, "after", NULL),
+                                .parameters = json_object()};
 
-    ac_cosmos_select(task, &select, threads_done);
+    ac_cosmos_query_run(task, &select, threads_done);
 }
 
 /* ---- out: runs with their steps ---- */
@@ -73,18 +73,18 @@ static void steps_done(ac_cosmos_task_t *task)
             }
         }
         json_array_append_new(data,
-                              json_pack("{s:o, s:o}", "run", ac_cosmos_run_of(run), "steps",
+                              json_pack("{s:o, s:o}", "run", ac_cosmos_doc_run(run), "steps",
                                         list ? json_incref(list) : json_array()));
     }
     run = json_array_get(task->found, json_array_size(task->found) - 1);
     task->op->out = json_pack("{s:o, s:o}", "data", data, "next",
                               task->export.more && run ? json_incref(json_object_get(run, "id")) : json_null());
-    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+    ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
 static void cosmos_move_runs_done(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true};
+    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true};
     size_t n = json_array_size(task->rows);
 
     task->export.more = (int)n > task->op->page.limit;
@@ -101,14 +101,14 @@ static void cosmos_move_runs_done(ac_cosmos_task_t *task)
     select.parameters = json_pack("{s:s, s:s, s:s}", "@thread", task->op->id, "@first",
                                   ac_json_peek_string(json_array_get(task->found, n - 1), "id", ""), "@last",
                                   ac_json_peek_string(json_array_get(task->found, 0), "id", ""));
-    ac_cosmos_select(task, &select, steps_done);
+    ac_cosmos_query_run(task, &select, steps_done);
 }
 
-void ac_cosmos_export_runs(ac_cosmos_task_t *task)
+void ac_cosmos_move_export_runs(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    ac_cosmos_select_t select = {
-        .place = AC_COSMOS_MESSAGES,
+    ac_cosmos_query_t select = {
+        .container = AC_COSMOS_MESSAGES,
         .key = op->id,
         .sql = sql_runs,
         .want = op->page.limit + 1,
@@ -116,22 +116,21 @@ void ac_cosmos_export_runs(ac_cosmos_task_t *task)
                                 *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE),
     };
 
-    ac_cosmos_select(task, &select, cosmos_move_runs_done);
+    ac_cosmos_query_run(task, &select, cosmos_move_runs_done);
 }
 
 /* ---- in ---- */
 
 typedef struct import_t {
-    ac_cosmos_place_e place;
+    ac_cosmos_container_e container;
     char key[AC_OWNER_SIZE];
-    ac_cosmos_step_fn *then;
 } import_t;
 
 static void write_next(ac_cosmos_task_t *task);
 
 static void cosmos_move_on_written(void *baton, const ac_cosmos_reply_t *reply)
 {
-    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200))) {
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200))) {
         write_next(baton);
     }
 }
@@ -139,15 +138,15 @@ static void cosmos_move_on_written(void *baton, const ac_cosmos_reply_t *reply)
 static void write_next(ac_cosmos_task_t *task)
 {
     import_t *import = task->state;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = import->place, .key = import->key};
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = import->container, .key = import->key};
     ac_cosmos_batch_t batch;
     const json_t *document;
 
-    ac_cosmos_batch_init(&batch);
+    ac_cosmos_request_batch_init(&batch);
     while ((document = json_array_get(task->parts, task->row)) && batch.n < AC_COSMOS_BATCH_MAX) {
         ac_buf_t before = batch.body;
-        ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, import->key, ac_json_peek_string(document, "id", ""), document,
-                            NULL);
+        ac_cosmos_request_batch_add(&batch, AC_COSMOS_UPSERT, import->key, ac_json_peek_string(document, "id", ""),
+                                    document, NULL);
         if (batch.n > 1 && batch.body.len > BATCH_BYTES) {
             batch.body.len = before.len; /* this one begins the next batch */
             batch.n--;
@@ -155,38 +154,38 @@ static void write_next(ac_cosmos_task_t *task)
         }
         task->row++;
     }
-    ac_cosmos_batch_end(&batch);
+    ac_cosmos_request_batch_end(&batch);
     if (batch.n == 0) {
-        ac_cosmos_batch_free(&batch);
-        import->then(task);
+        ac_cosmos_request_batch_free(&batch);
+        ac_cosmos_task_return(task);
         return;
     }
-    ac_cosmos_write_batch(task, &request, &batch, cosmos_move_on_written);
+    ac_cosmos_call_write_batch(task, &request, &batch, cosmos_move_on_written);
 }
 
-static void write_all(ac_cosmos_task_t *task, ac_cosmos_place_e place, const char *key, ac_cosmos_step_fn *fn)
+static void write_all(ac_cosmos_task_t *task, ac_cosmos_container_e container, const char *key, ac_cosmos_step_fn *fn)
 {
     import_t *import = task->state;
 
-    import->place = place;
+    import->container = container;
     apr_cpystrn(import->key, key, sizeof(import->key));
-    import->then = fn;
+    ac_cosmos_task_then(task, fn);
     task->row = 0;
     write_next(task);
 }
 
 static void import_done(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
+    ac_cosmos_thread_doc_remember(task->store, task->op->id, NULL, NULL);
     task->op->out = json_object();
-    ac_cosmos_end(task, APR_SUCCESS);
+    ac_cosmos_task_end(task, APR_SUCCESS);
 }
 
 /* The head last: until it says how many messages there are, they are not seen. */
 static void import_head(ac_cosmos_task_t *task)
 {
     json_decref(task->parts);
-    task->parts = json_pack("[O]", task->head.doc);
+    task->parts = json_pack("[O]", task->thread.doc);
     write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_done);
 }
 
@@ -199,7 +198,7 @@ static void import_documents(ac_cosmos_task_t *task)
 
 static apr_status_t cosmos_move_add_document(ac_cosmos_task_t *task, json_t *document)
 {
-    apr_status_t status = ac_cosmos_split(&document, task->documents, &task->op->err);
+    apr_status_t status = ac_cosmos_doc_split(&document, task->documents, &task->op->err);
 
     if (json_array_append_new(task->documents, document) != 0 && status == APR_SUCCESS && document) {
         status = ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
@@ -216,7 +215,7 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
     json_array_foreach(messages, i, message)
     {
         json_t *document = NULL;
-        status = ac_cosmos_message_make(&document, message, task->op->id, &task->op->err);
+        status = ac_cosmos_doc_make_message(&document, message, task->op->id, &task->op->err);
         if (status == APR_SUCCESS) {
             ac_json_put(document, "seq", json_incref(json_object_get(message, "seq")));
             status = cosmos_move_add_document(task, document);
@@ -232,16 +231,16 @@ static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *it
 {
     const char *id = ac_json_peek_string(json_object_get(item, "run"), "id", "");
     json_t *run = NULL, *steps = NULL;
-    apr_status_t status = ac_cosmos_run_make(&run, json_object_get(item, "run"), task->op, &task->op->err);
+    apr_status_t status = ac_cosmos_doc_make_run(&run, json_object_get(item, "run"), task->op, &task->op->err);
 
     if (status != APR_SUCCESS) {
         json_decref(run);
         return status;
     }
-    json_array_append_new(task->parts, ac_cosmos_run_index_make(task->op->owner, id, task->op->id, id));
+    json_array_append_new(task->parts, ac_cosmos_doc_make_run_entry(task->op->owner, id, task->op->id, id));
     status = cosmos_move_add_document(task, run);
     if (status == APR_SUCCESS) {
-        status = ac_cosmos_steps_make(&steps, json_object_get(item, "steps"), id, task->op->id, &task->op->err);
+        status = ac_cosmos_doc_make_steps(&steps, json_object_get(item, "steps"), id, task->op->id, &task->op->err);
     }
     if (status == APR_SUCCESS && steps) {
         status = cosmos_move_add_document(task, steps);
@@ -253,21 +252,21 @@ static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
 {
     ac_store_op_t *op = task->op;
     static const char *const more[] = {"deleted_at", "restore_status", NULL};
-    apr_status_t status = ac_cosmos_head_make(&task->head.doc, record, op->id, op->owner, &op->err);
+    apr_status_t status = ac_cosmos_doc_make_thread(&task->thread.doc, record, op->id, op->owner, &op->err);
 
     if (status == APR_SUCCESS) {
-        ac_json_put(task->head.doc, "message_count", json_integer(ac_json_peek_int(record, "message_count", 0)));
+        ac_json_put(task->thread.doc, "message_count", json_integer(ac_json_peek_int(record, "message_count", 0)));
         for (int i = 0; more[i]; i++) {
             json_t *value = json_object_get(record, more[i]);
             if (json_is_string(value)) {
-                ac_json_put(task->head.doc, more[i], json_incref(value));
+                ac_json_put(task->thread.doc, more[i], json_incref(value));
             }
         }
     }
     return status;
 }
 
-void ac_cosmos_import(ac_cosmos_task_t *task)
+void ac_cosmos_move_import(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
@@ -279,9 +278,9 @@ void ac_cosmos_import(ac_cosmos_task_t *task)
     task->documents = json_array();
     status = head_from(task, record);
     if (status == APR_SUCCESS) {
-        ac_id_make(task->change, "made_");
-        ac_json_put(task->head.doc, "change", json_string(task->change));
-        task->parts = json_pack("[o]", ac_cosmos_index_marked(task->head.doc, task->change));
+        ac_id_make(task->entry.change, "made_");
+        ac_json_put(task->thread.doc, "change", json_string(task->entry.change));
+        task->parts = json_pack("[o]", ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change));
     }
     if (status == APR_SUCCESS) {
         status = add_messages(task, json_object_get(op->in, "messages"));
@@ -291,7 +290,7 @@ void ac_cosmos_import(ac_cosmos_task_t *task)
         status = status == APR_SUCCESS ? cosmos_move_add_run(task, item) : status;
     }
     if (status != APR_SUCCESS) {
-        ac_cosmos_end(task, status);
+        ac_cosmos_task_end(task, status);
         return;
     }
     write_all(task, AC_COSMOS_THREADS, op->owner, import_documents);

@@ -1,151 +1,262 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A turn's beginning in the Cosmos DB store. The order of writes: the entry that leads from the run's id to its thread (it leads nowhere
- * until the rest is there) and the mark in the thread's entry in its owner's list (of a new thread the entry itself, which is hidden until
- * there is a head); the parts of a large message; and then head, message and run in one transaction. */
-#include "store_cosmos.h"
+/* TURN_OPEN in the Cosmos DB store: stores the user's message and the run. Its steps, in the order of this file:
+ *
+ *  1  build the documents, acquire the run's lease, check the Idempotency-Key
+ *  2  read the thread's document; from memory if it is there            (not of a new thread)
+ *  3  check it: the thread exists, no run is active, no message is new  (not of a new thread)
+ *     - its active run may be dead: ac_cosmos_run_check_active() closes such a run
+ *     - its active run may be this one, from an earlier attempt: 7
+ *  4  claim the entries in the owner's partition, one batch: the run's entry, and the thread's entry marked as
+ *     changing. After a conflict only the thread's entry is marked again
+ *  5  let the Idempotency-Key lead to this run
+ *  6  write the parts of a large message, then commit thread, message and run in one batch, under the thread's ETag
+ *     - 404 or 412, the thread changed: back to 2, with a read
+ *     - 409, a document exists: 7
+ *  7  find out whether an earlier attempt stored the run; if it did, renew its lease and answer as if this one had
+ *  8  after a failure whose outcome is unknown: close the run later, if it was stored
+ *
+ * Until 6 the entries lead nowhere, so a task that dies in between leaves nothing that a reader sees. */
+#include "cosmos_internal.h"
 
 #include <string.h>
 
 #include <apr_strings.h>
 
-#define SETTLES 10 /* beginnings of closing one that nobody was told of; then its lease is over */
+#define MAX_CLEANUPS 10 /* tasks in a row that try to close a run whose outcome is unknown; by then its lease is over */
 
-static void open_from(ac_cosmos_task_t *task);
-static void cosmos_open_write_parts(ac_cosmos_task_t *task);
-static void cosmos_open_commit(ac_cosmos_task_t *task);
+static void open_read_thread(ac_cosmos_task_t *task);
+static void open_check_thread(ac_cosmos_task_t *task);
+static void open_check_state(ac_cosmos_task_t *task);
+static void open_claim_entries(ac_cosmos_task_t *task);
+static void open_on_entries_claimed(void *baton, const ac_cosmos_reply_t *reply);
+static void open_on_entry_read(void *baton, const ac_cosmos_reply_t *reply);
+static void open_claim_key(ac_cosmos_task_t *task);
+static void open_write_parts(ac_cosmos_task_t *task);
+static void open_commit(ac_cosmos_task_t *task);
+static void open_on_committed(void *baton, const ac_cosmos_reply_t *reply);
+static void open_find_earlier(ac_cosmos_task_t *task);
+static void open_check_earlier_or_busy(ac_cosmos_task_t *task);
+static void open_check_earlier(ac_cosmos_task_t *task);
+static void open_on_lease_renewed(void *baton, const ac_cosmos_reply_t *reply);
+static void open_failed(ac_cosmos_task_t *task);
+static void cleanup_later(ac_cosmos_task_t *task);
 
-static bool is_fresh(const ac_cosmos_task_t *task)
+static bool is_new_thread(const ac_cosmos_task_t *task)
 {
     return json_is_object(json_object_get(task->op->in, "thread"));
 }
 
-static void cosmos_open_end_not_found(ac_cosmos_task_t *task)
+static const char *open_message_id(const ac_cosmos_task_t *task)
 {
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+    return ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
 }
+
+/* ---- endings ---- */
 
 static void end_conflict(ac_cosmos_task_t *task)
 {
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
+    ac_cosmos_task_end(task,
+                       ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
+}
+
+static void end_busy(ac_cosmos_task_t *task)
+{
+    task->op->out = json_pack("{s:s}", "run_id", ac_cosmos_thread_doc_run(&task->thread));
+    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
 }
 
 static void end_opened(ac_cosmos_task_t *task, const json_t *message)
 {
     json_t *out = json_object();
-    bool fine = ac_json_put(out, "thread", ac_cosmos_thread_of(task->head.doc));
+    bool fine = ac_json_put(out, "thread", ac_cosmos_doc_thread(task->thread.doc));
 
-    fine = ac_json_put(out, "message", ac_cosmos_message_of(message)) && fine;
+    fine = ac_json_put(out, "message", ac_cosmos_doc_message(message)) && fine;
     task->op->out = out;
-    ac_cosmos_run_opened(task->store, task->run_id);
-    ac_cosmos_end(task, fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+    ac_cosmos_lease_opened(task->store, task->run_id);
+    ac_cosmos_task_end(task, fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-/* ---- it may be there already ---- */
+/* ---- 1: documents, lease, key ---- */
 
-/* An earlier try of the caller's stored it. */
-static void on_kept(void *baton, const ac_cosmos_reply_t *reply)
+static apr_status_t open_make_documents(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    json_t *message = NULL, *run = NULL;
+    apr_status_t status = ac_cosmos_doc_make_message(&message, json_object_get(op->in, "message"), op->id, &op->err);
+
+    task->parts = json_array();
+    if (status == APR_SUCCESS) {
+        status = ac_cosmos_doc_make_run(&run, json_object_get(op->in, "run"), op, &op->err);
+    }
+    if (status == APR_SUCCESS && is_new_thread(task)) {
+        const json_t *thread = json_object_get(op->in, "thread");
+        status = ac_cosmos_doc_make_thread(&task->thread.doc, thread, op->id, op->owner, &op->err);
+    }
+    if (status == APR_SUCCESS) {
+        task->whole = json_copy(message);
+        status = ac_cosmos_doc_split(&message, task->parts, &op->err);
+    }
+    apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
+    task->documents = json_pack("{s:o?, s:o?}", "message", message, "run", run);
+    return status != APR_SUCCESS || task->documents ? status : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
+}
+
+void ac_cosmos_open_turn(ac_cosmos_task_t *task)
+{
+    apr_status_t status = open_make_documents(task);
+
+    if (status != APR_SUCCESS) {
+        ac_cosmos_task_end(task, status);
+        return;
+    }
+    task->on_failure = open_failed;
+    /* Before the run is stored: another task that loads the thread meanwhile must not take the run for a dead one. */
+    ac_cosmos_lease_acquire(task->store, task->op, task->run_id);
+    ac_cosmos_key_check(task, is_new_thread(task) ? open_claim_entries : open_read_thread);
+}
+
+/* ---- 2: the thread's document ---- */
+
+static void open_read_thread(ac_cosmos_task_t *task)
+{
+    ac_cosmos_thread_doc_read(task, true, open_check_thread);
+}
+
+/* ---- 3: its state ---- */
+
+/* Whether the thread has messages that the caller has not read. */
+static bool open_has_new_messages(const ac_cosmos_task_t *task)
+{
+    const json_t *after = json_object_get(task->op->in, "after");
+    int64_t n = ac_json_peek_int(task->thread.doc, "message_count", 0);
+
+    return json_is_integer(after) && json_integer_value(after) != n;
+}
+
+static void open_check_thread(ac_cosmos_task_t *task)
+{
+    const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
+    bool refuses = *run_id || !ac_cosmos_thread_doc_lives(&task->thread, false) || open_has_new_messages(task);
+
+    if (task->thread.remembered && refuses) {
+        ac_cosmos_thread_doc_read(task, false, open_check_thread); /* memory is no reason to refuse */
+    } else if (*run_id && strcmp(run_id, task->run_id) != 0) {
+        ac_cosmos_run_check_active(task, open_check_state);
+    } else {
+        open_check_state(task);
+    }
+}
+
+static void open_check_state(ac_cosmos_task_t *task)
+{
+    const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
+
+    if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+    } else if (*run_id && strcmp(run_id, task->run_id) == 0) {
+        ac_cosmos_turn_find_message(task, open_check_earlier_or_busy);
+    } else if (*run_id) {
+        end_busy(task);
+    } else if (open_has_new_messages(task)) {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
+    } else if (task->turn.claimed) {
+        ac_cosmos_entry_mark(task, open_write_parts);
+    } else {
+        open_claim_entries(task);
+    }
+}
+
+/* ---- 4: the entries in the owner's partition ---- */
+
+static void open_claim_entries(ac_cosmos_task_t *task)
+{
+    const char *owner = task->op->owner;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = owner};
+    json_t *run = ac_cosmos_doc_make_run_entry(owner, task->run_id, task->op->id, open_message_id(task)), *thread;
+    ac_cosmos_batch_t batch;
+
+    ac_id_make(task->entry.change, "made_");
+    thread = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
+    ac_cosmos_request_batch_init(&batch);
+    ac_cosmos_request_batch_add(&batch, AC_COSMOS_CREATE, owner, task->run_id, run, NULL);
+    ac_cosmos_request_batch_add(&batch, AC_COSMOS_UPSERT, owner, task->op->id, thread, NULL);
+    ac_cosmos_request_batch_end(&batch);
+    ac_cosmos_call_write_batch(task, &request, &batch, open_on_entries_claimed);
+    json_decref(run);
+    json_decref(thread);
+}
+
+static void open_on_entries_claimed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = task->run_id};
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 409))) {
         return;
     }
     if (reply->status == 200) {
-        end_opened(task, task->found);
+        open_claim_key(task);
     } else {
-        ac_cosmos_end(task,
-                      ac_err_set(&task->op->err, AC_INTERRUPTED,
-                                 "the run was closed before we knew that it was stored"));
+        ac_cosmos_call_start(task, &request, open_on_entry_read, task);
     }
 }
 
-/* Its document changes by that, so that nobody who has just read it can close it as nobody's. */
-static void found_again(ac_cosmos_task_t *task)
-{
-    const char *run_id = ac_json_peek_string(task->found, "run_id", "");
-
-    if (task->found && strcmp(run_id, task->run_id) == 0 && ac_cosmos_head_lives(&task->head, false)) {
-        ac_cosmos_run_patch(task, task->store->holder, "lease_until", ac_cosmos_lease_end(task->store), on_kept);
-    } else {
-        end_conflict(task);
-    }
-}
-
-static void conflict_from(ac_cosmos_task_t *task)
-{
-    if (task->head.doc) {
-        ac_cosmos_message_find(task, found_again);
-    } else {
-        end_conflict(task);
-    }
-}
-
-/* ---- it may be there although nobody could be told ---- */
-
-static void cosmos_open_settle(ac_cosmos_task_t *task);
-
-static void on_settle_due(void *baton)
-{
-    cosmos_open_settle(baton);
-}
-
-/* The first look comes when whoever wanted to ask again has done so, the second one when the service can no longer be late. */
-static void settle_later(ac_cosmos_task_t *task)
-{
-    static const apr_interval_time_t waits[] = {3 * APR_USEC_PER_SEC, 10 * APR_USEC_PER_SEC};
-    ac_cosmos_t *store = task->store;
-
-    if (task->n_tries >= (int)(sizeof(waits) / sizeof(*waits)) || store->stopping) {
-        ac_cosmos_end(task, APR_SUCCESS);
-        return;
-    }
-    ac_timer_set(store->loop, &task->timer, ac_clock() + waits[task->n_tries++], on_settle_due, task);
-}
-
-static void settle_from(ac_cosmos_task_t *task)
-{
-    if (task->head.doc) {
-        ac_cosmos_run_check(task, settle_later);
-    } else {
-        settle_later(task);
-    }
-}
-
-/* The batch was sent and its answer is not known. Whoever asked was told that it failed: unless they ask again for the same run, it is
- * closed if it was stored, also if the service gets to it only later, so that the thread is free for other servers at once. */
-static void cosmos_open_settle(ac_cosmos_task_t *task)
-{
-    if (task->store->stopping) { /* the process ends, which everybody can see */
-        ac_cosmos_end(task, APR_SUCCESS);
-        return;
-    }
-    task->deadline = ac_clock() + apr_time_from_sec(10);
-    ac_cosmos_head_read(task, false, settle_from);
-}
-
-void ac_cosmos_turn_unopened(ac_cosmos_task_t *task)
-{
-    ac_kind_e kind = task->op->err.kind;
-
-    bool unanswered = kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED;
-    task->unsure = task->unsure || (task->conflicted && unanswered);
-    if (task->unsure && task->n_settles < SETTLES && !task->store->stopping) {
-        ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, NULL, task->op->id, settle_later);
-        own->unsure = true;
-        own->n_settles = task->n_settles + 1;
-    }
-}
-
-/* ---- the batch ---- */
-
-static void cosmos_open_on_committed(void *baton, const ac_cosmos_reply_t *reply)
+/* The run's entry exists: an earlier attempt wrote it, or another run or message has its id. */
+static void open_on_entry_read(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    task->unsure = task->unsure || reply->unsure;
-    /* It may be our own: libcurl sends a request again by itself where a connection it had kept open turns out to be closed. */
-    task->conflicted = reply->status == 409 || reply->status == 412;
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    if (reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "thread_id", ""), task->op->id) == 0 &&
+        strcmp(ac_json_peek_string(reply->body, "key", ""), open_message_id(task)) == 0) {
+        ac_cosmos_entry_mark(task, open_claim_key);
+    } else {
+        end_conflict(task);
+    }
+}
+
+/* ---- 5: the Idempotency-Key ---- */
+
+static void open_claim_key(ac_cosmos_task_t *task)
+{
+    ac_cosmos_key_claim(task, open_write_parts);
+}
+
+/* ---- 6: parts and batch ---- */
+
+static void open_write_parts(ac_cosmos_task_t *task)
+{
+    task->turn.claimed = true;
+    ac_cosmos_turn_write_parts(task, open_commit);
+}
+
+static void open_commit(ac_cosmos_task_t *task)
+{
+    json_t *lease = ac_cosmos_lease_make(task->store, task->run_id), *run = json_object_get(task->documents, "run");
+    bool fine = ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
+
+    fine = ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))) && fine;
+    if (!fine || ac_cosmos_turn_advance(task, lease) != APR_SUCCESS) {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+        return;
+    }
+    ac_cosmos_turn_commit(task, is_new_thread(task), open_on_committed);
+}
+
+static void open_on_committed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    task->turn.unsure = task->turn.unsure || reply->unsure;
+    /* It may be this task's own success: libcurl repeats a request by itself if a kept connection turns out to be
+     * closed. */
+    task->turn.conflicted = reply->status == 409 || reply->status == 412;
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         return;
     }
     if (reply->status == 200) {
@@ -153,192 +264,123 @@ static void cosmos_open_on_committed(void *baton, const ac_cosmos_reply_t *reply
         end_opened(task, task->whole ? task->whole : json_object_get(task->documents, "message"));
         return;
     }
-    ac_cosmos_head_again(task, reply->status == 409 ? conflict_from : open_from);
+    ac_cosmos_thread_doc_retry(task, reply->status == 409 ? open_find_earlier : open_check_thread);
 }
 
-static void cosmos_open_commit(ac_cosmos_task_t *task)
-{
-    json_t *lease = ac_cosmos_lease_make(task->store, task->run_id), *run = json_object_get(task->documents, "run");
-    bool fine = ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
+/* ---- 7: an earlier attempt may have stored the run ---- */
 
-    fine = ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))) && fine;
-    if (!fine || ac_cosmos_turn_advance(task, lease) != APR_SUCCESS) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
-        return;
-    }
-    if (task->whole) {
-        ac_json_put(task->whole, "seq",
-                    json_incref(json_object_get(json_object_get(task->documents, "message"), "seq")));
-    }
-    ac_cosmos_turn_commit(task, is_fresh(task), cosmos_open_on_committed);
-}
-
-static void cosmos_open_write_parts(ac_cosmos_task_t *task)
+static void open_find_earlier(ac_cosmos_task_t *task)
 {
-    if (task->parts) {
-        ac_cosmos_parts_write(task, cosmos_open_commit);
+    if (task->thread.doc) {
+        ac_cosmos_turn_find_message(task, open_check_earlier);
     } else {
-        cosmos_open_commit(task);
-    }
-}
-
-/* ---- the entries in the owner's partition ---- */
-
-static void key_taken(ac_cosmos_task_t *task)
-{
-    task->open.claimed = true;
-    cosmos_open_write_parts(task);
-}
-
-static void claimed(ac_cosmos_task_t *task)
-{
-    ac_cosmos_key_take(task, key_taken);
-}
-
-static void on_claim_read(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-    const char *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
-
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
-        return;
-    }
-    if (reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "thread_id", ""), task->op->id) == 0 &&
-        strcmp(ac_json_peek_string(reply->body, "key", ""), message_id) == 0) {
-        ac_cosmos_thread_mark(task, claimed);
-    } else { /* another message's run, or another run's message */
         end_conflict(task);
     }
 }
 
-static void on_claimed(void *baton, const ac_cosmos_reply_t *reply)
+static void open_check_earlier_or_busy(ac_cosmos_task_t *task)
+{
+    (task->found ? open_check_earlier : end_busy)(task);
+}
+
+/* Renews the lease. That changes the run's document, so that a task that has just read it cannot close the run as
+ * dead. */
+static void open_check_earlier(ac_cosmos_task_t *task)
+{
+    const char *run_id = ac_json_peek_string(task->found, "run_id", "");
+
+    if (task->found && strcmp(run_id, task->run_id) == 0 && ac_cosmos_thread_doc_lives(&task->thread, false)) {
+        json_t *until = ac_cosmos_lease_end(task->store);
+        ac_cosmos_lease_patch(task, task->store->holder, "lease_until", until, open_on_lease_renewed);
+    } else {
+        end_conflict(task);
+    }
+}
+
+static void open_on_lease_renewed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
-                                   .place = AC_COSMOS_THREADS,
-                                   .key = task->op->owner,
-                                   .id = task->run_id};
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 409))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
     if (reply->status == 200) {
-        claimed(task);
+        end_opened(task, task->found);
     } else {
-        ac_cosmos_call(task, &request, on_claim_read, task);
+        ac_cosmos_task_end(task,
+                           ac_err_set(&task->op->err, AC_INTERRUPTED,
+                                      "the run was closed before we knew that it was stored"));
     }
 }
 
-/* The run's entry, and with it the mark in the thread's. */
-static void cosmos_open_claim(ac_cosmos_task_t *task)
+/* ---- 8: cleanup after an unknown outcome ---- */
+
+/* The batch was sent and its outcome is not known, but the caller got an error. Unless the caller sends the same run
+ * again, the run is closed if it was stored, also if the service stores it only later, so that the thread is free
+ * for other servers at once. */
+static void cleanup_read_thread(ac_cosmos_task_t *task);
+static void cleanup_check_run(ac_cosmos_task_t *task);
+
+/* on_failure of the cleanup too: the next cleanup begins. */
+static void start_cleanup(ac_cosmos_task_t *task)
 {
-    const char *owner = task->op->owner,
-               *message_id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = AC_COSMOS_THREADS, .key = owner};
-    json_t *run = ac_cosmos_run_index_make(owner, task->run_id, task->op->id, message_id), *thread;
-    ac_cosmos_batch_t batch;
+    ac_cosmos_task_t *own;
 
-    ac_id_make(task->change, "made_");
-    thread = ac_cosmos_index_marked(task->head.doc, task->change);
-    ac_cosmos_batch_init(&batch);
-    ac_cosmos_batch_add(&batch, AC_COSMOS_CREATE, owner, task->run_id, run, NULL);
-    ac_cosmos_batch_add(&batch, AC_COSMOS_UPSERT, owner, task->op->id, thread, NULL);
-    ac_cosmos_batch_end(&batch);
-    ac_cosmos_write_batch(task, &request, &batch, on_claimed);
-    json_decref(run);
-    json_decref(thread);
-}
-
-/* ---- the thread ---- */
-
-static void end_busy(ac_cosmos_task_t *task)
-{
-    task->op->out = json_pack("{s:s}", "run_id", ac_cosmos_head_run(&task->head));
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
-}
-
-static void busy_found(ac_cosmos_task_t *task)
-{
-    if (task->found) {
-        found_again(task);
-    } else {
-        end_busy(task);
+    if (task->turn.n_cleanups < MAX_CLEANUPS && !task->store->child.stopping) {
+        own = ac_cosmos_task_own(task->store, NULL, task->op->id, cleanup_later);
+        own->turn.n_cleanups = task->turn.n_cleanups + 1;
+        own->on_failure = start_cleanup;
     }
 }
 
-/* Whether there are messages that the caller has not seen. */
-static bool gone_on(const ac_cosmos_task_t *task)
+/* on_failure of this verb, in whichever step it fails. */
+static void open_failed(ac_cosmos_task_t *task)
 {
-    const json_t *after = json_object_get(task->op->in, "after");
+    ac_kind_e kind = task->op->err.kind;
+    bool unanswered = kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED;
 
-    return json_is_integer(after) && json_integer_value(after) != ac_json_peek_int(task->head.doc, "message_count", 0);
+    task->turn.unsure = task->turn.unsure || (task->turn.conflicted && unanswered);
+    if (task->turn.unsure) {
+        start_cleanup(task);
+    }
+    ac_cosmos_key_release(task);
+    ac_cosmos_lease_failed(task->store, task->run_id);
 }
 
-static void open_checked(ac_cosmos_task_t *task)
+static void cleanup_on_due(void *baton)
 {
-    const char *run_id = ac_cosmos_head_run(&task->head);
-
-    if (!ac_cosmos_head_lives(&task->head, false)) {
-        cosmos_open_end_not_found(task);
-    } else if (*run_id && strcmp(run_id, task->run_id) == 0) {
-        ac_cosmos_message_find(task, busy_found);
-    } else if (*run_id) {
-        end_busy(task);
-    } else if (gone_on(task)) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
-    } else if (task->open.claimed) {
-        ac_cosmos_thread_mark(task, cosmos_open_write_parts);
-    } else {
-        cosmos_open_claim(task);
-    }
+    cleanup_read_thread(baton);
 }
 
-static void open_from(ac_cosmos_task_t *task)
+/* By the first look a caller that sends the run again has done so; by the second the service cannot store it any
+ * more. */
+static void cleanup_later(ac_cosmos_task_t *task)
 {
-    const char *run_id = ac_cosmos_head_run(&task->head);
+    static const apr_interval_time_t waits[] = {3 * APR_USEC_PER_SEC, 10 * APR_USEC_PER_SEC};
+    ac_cosmos_t *store = task->store;
 
-    if (task->head.remembered && (*run_id || !ac_cosmos_head_lives(&task->head, false) || gone_on(task))) {
-        ac_cosmos_head_read(task, false, open_from); /* refused is only for a reason that is true */
-    } else if (*run_id && strcmp(run_id, task->run_id) != 0) {
-        ac_cosmos_run_check(task, open_checked);
-    } else {
-        open_checked(task);
-    }
-}
-
-static void open_begin(ac_cosmos_task_t *task)
-{
-    if (is_fresh(task)) {
-        cosmos_open_claim(task);
-    } else {
-        ac_cosmos_head_read(task, true, open_from);
-    }
-}
-
-void ac_cosmos_turn_open(ac_cosmos_task_t *task)
-{
-    ac_store_op_t *op = task->op;
-    json_t *message = NULL, *run = NULL;
-    apr_status_t status = ac_cosmos_message_make(&message, json_object_get(op->in, "message"), op->id, &op->err);
-
-    task->parts = json_array();
-    if (status == APR_SUCCESS) {
-        status = ac_cosmos_run_make(&run, json_object_get(op->in, "run"), op, &op->err);
-    }
-    if (status == APR_SUCCESS && is_fresh(task)) {
-        status = ac_cosmos_head_make(&task->head.doc, json_object_get(op->in, "thread"), op->id, op->owner, &op->err);
-    }
-    if (status == APR_SUCCESS) {
-        task->whole = json_copy(message);
-        status = ac_cosmos_split(&message, task->parts, &op->err);
-    }
-    task->documents = json_pack("{s:o?, s:o?}", "message", message, "run", run);
-    if (status != APR_SUCCESS || !task->documents) {
-        ac_cosmos_end(task, status != APR_SUCCESS ? status : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
+    if (task->n_tries >= (int)(sizeof(waits) / sizeof(*waits)) || store->child.stopping) {
+        ac_cosmos_task_end(task, APR_SUCCESS);
         return;
     }
-    apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
-    /* From before it is stored: whoever loads the thread meanwhile must not take the run for a dead one. */
-    ac_cosmos_run_take(task->store, op, task->run_id);
-    ac_cosmos_key_judge(task, open_begin);
+    ac_timer_set(store->loop, &task->timer, ac_clock() + waits[task->n_tries++], cleanup_on_due, task);
+}
+
+static void cleanup_read_thread(ac_cosmos_task_t *task)
+{
+    if (task->store->child.stopping) { /* other processes see that this one ends */
+        ac_cosmos_task_end(task, APR_SUCCESS);
+        return;
+    }
+    task->deadline = ac_clock() + apr_time_from_sec(10);
+    ac_cosmos_thread_doc_read(task, false, cleanup_check_run);
+}
+
+static void cleanup_check_run(ac_cosmos_task_t *task)
+{
+    if (task->thread.doc) {
+        ac_cosmos_run_check_active(task, cleanup_later);
+    } else {
+        cleanup_later(task);
+    }
 }

@@ -1,119 +1,140 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's removal of threads for good. The head becomes a tombstone first, which hides the thread from everybody, and
- * goes last: what was cut in between is taken up by the next removal or purge. */
-#include "store_cosmos.h"
+/* The removal of threads for good in the Cosmos DB store. The steps for one thread, in the order of this file:
+ *
+ *  1  read the thread's document
+ *  2  check it: THREAD_DELETE refuses a thread with an active run, after ac_cosmos_run_check_active(); a purge skips
+ *     a restored thread
+ *  3  mark the thread's entry, then replace the document by a tombstone, which hides the thread; on conflict: 2,
+ *     with a read
+ *  4  query and delete the entries in the owner's partition, batch by batch, then the documents of the thread
+ *  5  delete the tombstone
+ *
+ * A removal that is cut after 3 is taken up by the next removal or purge. PURGE: 1 query deleted threads, 2 remove
+ * each, 3 remove old keys. */
+#include "cosmos_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
 
-#define TRIES 20        /* of batches that met with others */
-#define PURGE_ROWS 1000 /* threads that are looked up at a time */
+#define TRIES 20        /* of batches that lost against other writers */
+#define PURGE_ROWS 1000 /* threads that one query gives */
 #define ANSWER_MARGIN apr_time_from_msec(300)
-#define LONG_AGO "0000-00-00T00:00:00.000Z" /* sorts before every time: any purge takes a tombstone up */
+#define LONG_AGO "0000-00-00T00:00:00.000Z" /* sorts before every time: any purge finds a tombstone */
 
 static const char sql_entries[] = "SELECT c.id FROM c WHERE c.owner = @owner AND c.thread_id = @thread";
 static const char sql_documents[] = "SELECT c.id FROM c WHERE c.thread_id = @thread AND c.id != @thread";
 static const char sql_deleted[] = "SELECT c.id, c.owner FROM c WHERE c.type = 'thread' AND c.deleted_at < @before";
 
 typedef struct removal_t {
-    ac_cosmos_step_fn *then; /* after a thread is gone */
-    ac_cosmos_place_e place; /* whose documents are being removed */
+    ac_cosmos_container_e container; /* whose documents are being removed */
     char owner[AC_OWNER_SIZE];
 } removal_t;
 
-static void remove_next(ac_cosmos_task_t *task);
-static void tombstone(ac_cosmos_task_t *task);
+static void remove_check_thread(ac_cosmos_task_t *task);
+static void remove_check_run(ac_cosmos_task_t *task);
+static void remove_bury(ac_cosmos_task_t *task);
+static void remove_on_buried(void *baton, const ac_cosmos_reply_t *reply);
+static void remove_documents(ac_cosmos_task_t *task);
+static void remove_query(ac_cosmos_task_t *task);
+static void remove_batch(ac_cosmos_task_t *task);
+static void remove_on_batch(void *baton, const ac_cosmos_reply_t *reply);
+static void remove_thread_doc(ac_cosmos_task_t *task);
+static void remove_on_thread_doc(void *baton, const ac_cosmos_reply_t *reply);
 
-/* ---- document by document ---- */
+/* ---- 1: the thread's document ---- */
 
-static void on_head_gone(void *baton, const ac_cosmos_reply_t *reply)
+static void end_removed(ac_cosmos_task_t *task)
 {
-    ac_cosmos_task_t *task = baton;
-    removal_t *removal = task->state;
+    if (!task->own) {
+        task->op->out = json_object();
+    }
+    ac_cosmos_task_end(task, APR_SUCCESS);
+}
 
-    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(204, 200, 404))) {
-        ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
-        removal->then(task);
+void ac_cosmos_remove_thread(ac_cosmos_task_t *task)
+{
+    task->state = ac_alloc(sizeof(removal_t));
+    ac_cosmos_task_then(task, end_removed);
+    ac_cosmos_thread_doc_read(task, false, remove_check_thread);
+}
+
+/* ---- 2: its state ---- */
+
+static void remove_check_thread(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    bool purges = op->verb == AC_STORE_PURGE;
+    const char *before = ac_json_peek_string(op->in, "before", "");
+
+    if (!task->thread.doc && purges) {
+        ac_cosmos_task_return(task); /* the purge of another server was faster */
+    } else if (!task->thread.doc) {
+        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_NOT_FOUND, "no thread with this id"));
+    } else if (strcmp(ac_json_peek_string(task->thread.doc, "status", ""), "purging") == 0) {
+        remove_documents(task);
+    } else if (purges && strcmp(ac_json_peek_string(task->thread.doc, "deleted_at", "~"), before) >= 0) {
+        task->purge.n_threads--; /* restored meanwhile */
+        ac_cosmos_task_return(task);
+    } else if (purges) {
+        ac_cosmos_entry_mark(task, remove_bury);
+    } else {
+        ac_cosmos_run_check_active(task, remove_check_run);
     }
 }
 
-static void remove_head(ac_cosmos_task_t *task)
+static void remove_check_run(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
-                                   .place = AC_COSMOS_MESSAGES,
+    const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
+
+    if (!task->thread.doc) {
+        remove_check_thread(task);
+    } else if (*run_id) {
+        task->op->out = json_pack("{s:s}", "run_id", run_id);
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
+    } else {
+        ac_cosmos_entry_mark(task, remove_bury);
+    }
+}
+
+/* ---- 3: the tombstone ---- */
+
+static void remove_bury(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
+                                   .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
-                                   .id = task->op->id};
+                                   .id = task->op->id,
+                                   .if_match = task->thread.etag};
+    json_t *thread = json_copy(task->thread.doc);
 
-    ac_cosmos_call(task, &request, on_head_gone, task);
+    ac_json_put(thread, "status", json_string("purging"));
+    ac_json_put(thread, "change", json_string(task->entry.change));
+    ac_json_put(thread, "deleted_at", json_string(LONG_AGO));
+    ac_cosmos_call_write(task, &request, thread, remove_on_buried);
+    json_decref(thread);
 }
 
-static void on_removed(void *baton, const ac_cosmos_reply_t *reply)
+static void remove_on_buried(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    /* 404: somebody removes the same thread. What is left is looked up again in either case. */
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
-    task->n_tries = reply->status == 200 ? 0 : task->n_tries + 1;
-    if (task->n_tries > TRIES) {
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_STORE_ERROR, "a thread's documents could not be removed"));
-        return;
+    if (reply->status == 200) {
+        ac_cosmos_thread_doc_remember(task->store, task->op->id, NULL, NULL);
+        remove_documents(task);
+    } else {
+        ac_cosmos_thread_doc_retry(task, remove_check_thread);
     }
-    remove_next(task);
 }
 
-static void on_rest(ac_cosmos_task_t *task)
-{
-    removal_t *removal = task->state;
-    const char *key = removal->place == AC_COSMOS_THREADS ? removal->owner : task->op->id;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = removal->place, .key = key};
-    ac_cosmos_batch_t batch;
-    const json_t *row;
-    size_t i;
+/* ---- 4: the documents ---- */
 
-    if (json_array_size(task->rows) == 0 && removal->place == AC_COSMOS_THREADS) {
-        removal->place = AC_COSMOS_MESSAGES;
-        remove_next(task);
-        return;
-    }
-    if (json_array_size(task->rows) == 0) {
-        remove_head(task);
-        return;
-    }
-    ac_cosmos_batch_init(&batch);
-    json_array_foreach(task->rows, i, row)
-    {
-        ac_cosmos_batch_add(&batch, AC_COSMOS_DELETE, key, ac_json_peek_string(row, "id", ""), NULL, NULL);
-    }
-    ac_cosmos_batch_end(&batch);
-    ac_cosmos_write_batch(task, &request, &batch, on_removed);
-}
-
-static void remove_next(ac_cosmos_task_t *task)
-{
-    removal_t *removal = task->state;
-    bool entries = removal->place == AC_COSMOS_THREADS;
-    ac_cosmos_select_t select = {
-        .place = removal->place,
-        .key = entries ? removal->owner : task->op->id,
-        .sql = entries ? sql_entries : sql_documents,
-        .parameters = json_pack("{s:s}", "@thread", task->op->id),
-        .want = AC_COSMOS_BATCH_MAX,
-    };
-
-    if (entries) {
-        ac_json_put(select.parameters, "@owner", json_string(removal->owner));
-    }
-    ac_cosmos_select(task, &select, on_rest);
-}
-
-/* ---- the tombstone ---- */
-
-/* The thread is gone for everybody; the caller need not wait for the last of its documents. */
-static void on_answer_due(void *baton)
+/* The thread is hidden already; the caller need not wait for the removal of its last document. */
+static void remove_on_answer_due(void *baton)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -121,136 +142,138 @@ static void on_answer_due(void *baton)
     ac_cosmos_task_detach(task, APR_SUCCESS);
 }
 
-static void begin_removal(ac_cosmos_task_t *task)
+static void remove_documents(ac_cosmos_task_t *task)
 {
     removal_t *removal = task->state;
 
-    apr_cpystrn(removal->owner, ac_json_peek_string(task->head.doc, "owner", ""), sizeof(removal->owner));
-    removal->place = AC_COSMOS_THREADS;
+    apr_cpystrn(removal->owner, ac_json_peek_string(task->thread.doc, "owner", ""), sizeof(removal->owner));
+    removal->container = AC_COSMOS_THREADS;
     task->n_tries = 0;
     if (task->op->deadline && task->op->verb == AC_STORE_THREAD_DELETE && !task->own) {
-        ac_timer_set(task->store->loop, &task->timer, task->op->deadline - ANSWER_MARGIN, on_answer_due, task);
+        ac_timer_set(task->store->loop, &task->timer, task->op->deadline - ANSWER_MARGIN, remove_on_answer_due, task);
         task->deadline = 0;
     }
-    remove_next(task);
+    remove_query(task);
 }
 
-static void on_buried(void *baton, const ac_cosmos_reply_t *reply)
+static void remove_query(ac_cosmos_task_t *task)
+{
+    removal_t *removal = task->state;
+    bool entries = removal->container == AC_COSMOS_THREADS;
+    ac_cosmos_query_t query = {
+        .container = removal->container,
+        .key = entries ? removal->owner : task->op->id,
+        .sql = entries ? sql_entries : sql_documents,
+        .parameters = json_pack("{s:s}", "@thread", task->op->id),
+        .want = AC_COSMOS_BATCH_MAX,
+    };
+
+    if (entries) {
+        ac_json_put(query.parameters, "@owner", json_string(removal->owner));
+    }
+    ac_cosmos_query_run(task, &query, remove_batch);
+}
+
+static void remove_batch(ac_cosmos_task_t *task)
+{
+    removal_t *removal = task->state;
+    const char *key = removal->container == AC_COSMOS_THREADS ? removal->owner : task->op->id;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = removal->container, .key = key};
+    ac_cosmos_batch_t batch;
+    const json_t *row;
+    size_t i;
+
+    if (json_array_size(task->rows) == 0 && removal->container == AC_COSMOS_THREADS) {
+        removal->container = AC_COSMOS_MESSAGES;
+        remove_query(task);
+        return;
+    }
+    if (json_array_size(task->rows) == 0) {
+        remove_thread_doc(task);
+        return;
+    }
+    ac_cosmos_request_batch_init(&batch);
+    json_array_foreach(task->rows, i, row)
+    {
+        ac_cosmos_request_batch_add(&batch, AC_COSMOS_DELETE, key, ac_json_peek_string(row, "id", ""), NULL, NULL);
+    }
+    ac_cosmos_request_batch_end(&batch);
+    ac_cosmos_call_write_batch(task, &request, &batch, remove_on_batch);
+}
+
+static void remove_on_batch(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+    /* 404: another task removes the same thread. The rest is queried again in either case. */
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    if (reply->status == 200) {
-        ac_cosmos_head_keep(task->store, task->op->id, NULL, NULL);
-        begin_removal(task);
-    } else {
-        ac_cosmos_head_again(task, tombstone);
+    task->n_tries = reply->status == 200 ? 0 : task->n_tries + 1;
+    if (task->n_tries > TRIES) {
+        ac_cosmos_task_end(task,
+                           ac_err_set(&task->op->err, AC_STORE_ERROR, "a thread's documents could not be end_removed"));
+        return;
     }
+    remove_query(task);
 }
 
-static void bury(ac_cosmos_task_t *task)
+/* ---- 5: the tombstone again ---- */
+
+static void remove_thread_doc(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
-                                   .place = AC_COSMOS_MESSAGES,
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
+                                   .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
-                                   .id = task->op->id,
-                                   .if_match = task->head.etag};
-    json_t *head = json_copy(task->head.doc);
+                                   .id = task->op->id};
 
-    ac_json_put(head, "status", json_string("purging"));
-    ac_json_put(head, "change", json_string(task->change));
-    ac_json_put(head, "deleted_at", json_string(LONG_AGO));
-    ac_cosmos_write(task, &request, head, on_buried);
-    json_decref(head);
+    ac_cosmos_call_start(task, &request, remove_on_thread_doc, task);
 }
 
-static void run_looked_at(ac_cosmos_task_t *task)
+static void remove_on_thread_doc(void *baton, const ac_cosmos_reply_t *reply)
 {
-    const char *run_id = ac_cosmos_head_run(&task->head);
+    ac_cosmos_task_t *task = baton;
 
-    if (!task->head.doc) {
-        tombstone(task);
-    } else if (*run_id) {
-        task->op->out = json_pack("{s:s}", "run_id", run_id);
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
+    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(204, 200, 404))) {
+        ac_cosmos_thread_doc_remember(task->store, task->op->id, NULL, NULL);
+        ac_cosmos_task_return(task);
+    }
+}
+
+/* ---- PURGE ---- */
+
+static void purge_query(ac_cosmos_task_t *task);
+static void purge_found(ac_cosmos_task_t *task);
+static void purge_next(ac_cosmos_task_t *task);
+static void purge_end(ac_cosmos_task_t *task);
+
+void ac_cosmos_remove_deleted(ac_cosmos_task_t *task)
+{
+    const char *before = NULL;
+    apr_status_t status = ac_json_string(&before, task->op->in, "before", true, &task->op->err);
+
+    task->state = ac_alloc(sizeof(removal_t));
+    if (status == APR_SUCCESS) {
+        purge_query(task);
     } else {
-        ac_cosmos_thread_mark(task, bury);
+        ac_cosmos_task_end(task, status);
     }
 }
 
-static void tombstone(ac_cosmos_task_t *task)
+/* A query over all partitions costs a few request units for each; it runs once an hour. */
+static void purge_query(ac_cosmos_task_t *task)
 {
-    ac_store_op_t *op = task->op;
-    removal_t *removal = task->state;
-    bool purges = op->verb == AC_STORE_PURGE;
-    const char *before = ac_json_peek_string(op->in, "before", "");
+    ac_cosmos_query_t query = {
+        .container = AC_COSMOS_MESSAGES,
+        .sql = sql_deleted,
+        .want = PURGE_ROWS,
+        .parameters = json_pack("{s:s}", "@before", ac_json_peek_string(task->op->in, "before", "")),
+    };
 
-    if (!task->head.doc && purges) {
-        removal->then(task); /* another server's purge was faster */
-    } else if (!task->head.doc) {
-        ac_cosmos_end(task, ac_err_set(&op->err, AC_NOT_FOUND, "no thread with this id"));
-    } else if (strcmp(ac_json_peek_string(task->head.doc, "status", ""), "purging") == 0) {
-        begin_removal(task);
-    } else if (purges && strcmp(ac_json_peek_string(task->head.doc, "deleted_at", "~"), before) >= 0) {
-        task->purge.n_threads--; /* restored meanwhile */
-        removal->then(task);
-    } else if (purges) {
-        ac_cosmos_thread_mark(task, bury);
-    } else {
-        ac_cosmos_run_check(task, run_looked_at);
-    }
+    ac_cosmos_query_run(task, &query, purge_found);
 }
 
-/* ---- verbs ---- */
-
-static void removed(ac_cosmos_task_t *task)
-{
-    if (!task->own) {
-        task->op->out = json_object();
-    }
-    ac_cosmos_end(task, APR_SUCCESS);
-}
-
-void ac_cosmos_thread_remove(ac_cosmos_task_t *task)
-{
-    removal_t *removal = ac_alloc(sizeof(*removal));
-
-    removal->then = removed;
-    task->state = removal;
-    ac_cosmos_head_read(task, false, tombstone);
-}
-
-static void purge_look(ac_cosmos_task_t *task);
-
-static void cosmos_remove_purged(ac_cosmos_task_t *task)
-{
-    task->op->out = json_pack("{s:I}", "purged", (json_int_t)task->purge.n_threads);
-    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
-}
-
-static void purge_next(ac_cosmos_task_t *task)
-{
-    json_t *row = json_array_get(task->found, 0);
-    ac_store_op_t *op = task->op;
-
-    if (task->store->stopping) {
-        ac_cosmos_end(task, ac_err_set(&op->err, AC_STOPPING, "the server is stopping; the rest is for later"));
-    } else if (row) {
-        apr_cpystrn(op->id, ac_json_peek_string(row, "id", ""), sizeof(op->id));
-        json_array_remove(task->found, 0);
-        task->purge.n_threads++;
-        task->n_lost = 0;
-        ac_cosmos_head_read(task, false, tombstone);
-    } else if (task->purge.more) {
-        purge_look(task);
-    } else {
-        ac_cosmos_key_purge(task, cosmos_remove_purged);
-    }
-}
-
-static void on_deleted_found(ac_cosmos_task_t *task)
+static void purge_found(ac_cosmos_task_t *task)
 {
     json_decref(task->found);
     task->found = task->rows;
@@ -259,30 +282,29 @@ static void on_deleted_found(ac_cosmos_task_t *task)
     purge_next(task);
 }
 
-/* Over all partitions, which costs a few request units for each: it is done once an hour. */
-static void purge_look(ac_cosmos_task_t *task)
+static void purge_next(ac_cosmos_task_t *task)
 {
-    ac_cosmos_select_t select = {
-        .place = AC_COSMOS_MESSAGES,
-        .sql = sql_deleted,
-        .want = PURGE_ROWS,
-        .parameters = json_pack("{s:s}", "@before", ac_json_peek_string(task->op->in, "before", "")),
-    };
+    json_t *row = json_array_get(task->found, 0);
+    ac_store_op_t *op = task->op;
 
-    ac_cosmos_select(task, &select, on_deleted_found);
+    if (task->store->child.stopping) {
+        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_STOPPING, "the server is stopping; the rest is for later"));
+    } else if (row) {
+        apr_cpystrn(op->id, ac_json_peek_string(row, "id", ""), sizeof(op->id));
+        json_array_remove(task->found, 0);
+        task->purge.n_threads++;
+        task->conflicts.n = 0;
+        ac_cosmos_task_then(task, purge_next);
+        ac_cosmos_thread_doc_read(task, false, remove_check_thread);
+    } else if (task->purge.more) {
+        purge_query(task);
+    } else {
+        ac_cosmos_key_purge(task, purge_end);
+    }
 }
 
-void ac_cosmos_purge(ac_cosmos_task_t *task)
+static void purge_end(ac_cosmos_task_t *task)
 {
-    const char *before = NULL;
-    removal_t *removal = ac_alloc(sizeof(*removal));
-    apr_status_t status = ac_json_string(&before, task->op->in, "before", true, &task->op->err);
-
-    removal->then = purge_next;
-    task->state = removal;
-    if (status == APR_SUCCESS) {
-        purge_look(task);
-    } else {
-        ac_cosmos_end(task, status);
-    }
+    task->op->out = json_pack("{s:I}", "purged", (json_int_t)task->purge.n_threads);
+    ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }

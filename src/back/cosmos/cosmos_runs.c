@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Cosmos DB store's runs and steps, read. A run's id leads to its thread by an entry in its owner's partition. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <string.h>
 
@@ -14,12 +14,12 @@ static const char sql_runs[] =
 
 static void end_no_run(ac_cosmos_task_t *task)
 {
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no run with this id"));
+    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no run with this id"));
 }
 
 static void end_no_thread(ac_cosmos_task_t *task)
 {
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
 }
 
 static const json_t *row_of(const json_t *rows, const char *id)
@@ -42,22 +42,22 @@ static void run_rows(ac_cosmos_task_t *task);
 
 static void end_ended(ac_cosmos_task_t *task)
 {
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_RUN_ENDED, "the run has ended"));
+    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_RUN_ENDED, "the run has ended"));
 }
 
 static void on_requested(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
     if (reply->status != 200) {
         end_ended(task);
         return;
     }
-    task->op->out = ac_cosmos_run_of(row_of(task->rows, task->run_id));
-    ac_cosmos_end(task, APR_SUCCESS);
+    task->op->out = ac_cosmos_doc_run(row_of(task->rows, task->run_id));
+    ac_cosmos_task_end(task, APR_SUCCESS);
 }
 
 /* Whoever holds the run looks at its document every now and then. */
@@ -69,7 +69,7 @@ static void request_cancel(ac_cosmos_task_t *task)
     if (!ac_record_is_active(run) || !*holder) {
         end_ended(task);
     } else {
-        ac_cosmos_run_patch(task, holder, "cancel_requested", json_true(), on_requested);
+        ac_cosmos_lease_patch(task, holder, "cancel_requested", json_true(), on_requested);
     }
 }
 
@@ -84,25 +84,25 @@ static void run_answer(ac_cosmos_task_t *task)
         return;
     }
     if (op->verb == AC_STORE_RUN_GET) {
-        op->out = ac_cosmos_run_of(row_of(task->rows, task->run_id));
+        op->out = ac_cosmos_doc_run(row_of(task->rows, task->run_id));
     } else {
-        ac_cosmos_steps_id(steps_id, task->run_id);
+        ac_cosmos_doc_steps_id(steps_id, task->run_id);
         steps = json_object_get(row_of(task->rows, steps_id), "steps");
         op->out = json_pack("{s:o}", "data", steps ? json_copy(steps) : json_array());
-        if (ac_cosmos_head_waits(&task->head, task->run_id)) {
-            ac_cosmos_wait_id(steps_id, task->run_id);
+        if (ac_cosmos_thread_doc_suspended(&task->thread, task->run_id)) {
+            ac_cosmos_doc_suspended_id(steps_id, task->run_id);
             json_array_extend(json_object_get(op->out, "data"), json_object_get(row_of(task->rows, steps_id), "asks"));
         }
     }
-    ac_cosmos_end(task, op->out ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
+    ac_cosmos_task_end(task, op->out ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
 }
 
 static void run_checked(ac_cosmos_task_t *task)
 {
     /* It was active and is no more: as it is now. */
-    if (!ac_cosmos_head_lives(&task->head, false)) {
+    if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_run(task);
-    } else if (strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+    } else if (strcmp(ac_cosmos_thread_doc_run(&task->thread), task->run_id) == 0) {
         run_answer(task);
     } else {
         run_rows(task);
@@ -116,17 +116,17 @@ static void run_found(ac_cosmos_task_t *task)
     const json_t *head = row_of(task->rows, op->id), *run = row_of(task->rows, task->run_id);
     const char *owner = ac_json_peek_string(head, "owner", NULL);
 
-    ac_cosmos_head_clear(&task->head);
+    ac_cosmos_thread_doc_clear(&task->thread);
     if (head && owner && strcmp(owner, op->owner) == 0) {
-        task->head.doc = json_deep_copy(head);
-        apr_cpystrn(task->head.etag, ac_json_peek_string(head, "_etag", ""), sizeof(task->head.etag));
+        task->thread.doc = json_deep_copy(head);
+        apr_cpystrn(task->thread.etag, ac_json_peek_string(head, "_etag", ""), sizeof(task->thread.etag));
     }
-    if (!run || !ac_cosmos_head_lives(&task->head, false)) {
+    if (!run || !ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_run(task);
     } else if (!task->look.checked && ac_record_is_active(run) &&
-               strcmp(ac_cosmos_head_run(&task->head), task->run_id) == 0) {
+               strcmp(ac_cosmos_thread_doc_run(&task->thread), task->run_id) == 0) {
         task->look.checked = true;
-        ac_cosmos_run_check(task, run_checked);
+        ac_cosmos_run_check_active(task, run_checked);
     } else {
         run_answer(task);
     }
@@ -137,26 +137,26 @@ static void run_rows(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     bool steps = op->verb == AC_STORE_STEP_LIST;
     char steps_id[AC_ID_SIZE + 8];
-    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES,
-                                 .key = op->id,
-                                 .sql = steps ? sql_steps : sql_run,
-                                 .whole = true};
+    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES,
+                                .key = op->id,
+                                .sql = steps ? sql_steps : sql_run,
+                                .whole = true};
 
-    ac_cosmos_steps_id(steps_id, task->run_id);
+    ac_cosmos_doc_steps_id(steps_id, task->run_id);
     select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@run", task->run_id);
     if (steps) {
         ac_json_put(select.parameters, "@steps", json_string(steps_id));
-        ac_cosmos_wait_id(steps_id, task->run_id);
+        ac_cosmos_doc_suspended_id(steps_id, task->run_id);
         ac_json_put(select.parameters, "@wait", json_string(steps_id));
     }
-    ac_cosmos_select(task, &select, run_found);
+    ac_cosmos_query_run(task, &select, run_found);
 }
 
 static void cosmos_runs_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
     if (reply->status == 404 || strcmp(ac_json_peek_string(reply->body, "type", ""), "run") != 0) {
@@ -171,7 +171,7 @@ static void run_begin(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
-                                   .place = AC_COSMOS_THREADS,
+                                   .container = AC_COSMOS_THREADS,
                                    .key = op->owner,
                                    .id = task->run_id};
 
@@ -180,7 +180,7 @@ static void run_begin(ac_cosmos_task_t *task)
         end_no_run(task);
         return;
     }
-    ac_cosmos_call(task, &request, cosmos_runs_on_entry, task);
+    ac_cosmos_call_start(task, &request, cosmos_runs_on_entry, task);
 }
 
 void ac_cosmos_run_get(ac_cosmos_task_t *task)
@@ -193,7 +193,7 @@ void ac_cosmos_run_cancel(ac_cosmos_task_t *task)
     run_begin(task);
 }
 
-void ac_cosmos_step_list(ac_cosmos_task_t *task)
+void ac_cosmos_run_steps(ac_cosmos_task_t *task)
 {
     run_begin(task);
 }
@@ -208,7 +208,7 @@ static void cosmos_runs_done(ac_cosmos_task_t *task)
 
     for (int i = 0; i < limit && i < (int)json_array_size(task->rows); i++) {
         const json_t *row = json_array_get(task->rows, (size_t)i);
-        json_array_append_new(data, ac_cosmos_run_of(row));
+        json_array_append_new(data, ac_cosmos_doc_run(row));
         last = json_object_get(row, "id");
     }
     ac_cosmos_list_end(task, data, more, more && last ? json_incref(last) : NULL);
@@ -217,34 +217,34 @@ static void cosmos_runs_done(ac_cosmos_task_t *task)
 static void cosmos_runs_read(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    ac_cosmos_select_t select = {.place = AC_COSMOS_MESSAGES,
-                                 .key = op->id,
-                                 .sql = sql_runs,
-                                 .want = op->page.limit + 1};
+    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES,
+                                .key = op->id,
+                                .sql = sql_runs,
+                                .want = op->page.limit + 1};
 
-    if (!ac_cosmos_head_lives(&task->head, false)) {
+    if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_thread(task);
         return;
     }
     select.parameters =
         json_pack("{s:s, s:s}", "@thread", op->id, "@after", *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE);
-    ac_cosmos_select(task, &select, cosmos_runs_done);
+    ac_cosmos_query_run(task, &select, cosmos_runs_done);
 }
 
 static void runs_begin(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
 
-    if (!ac_cosmos_head_lives(&task->head, false)) {
+    if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_thread(task);
     } else if (*op->page.after && !ac_id_valid(op->page.after, "run_")) {
-        ac_cosmos_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
+        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
     } else {
-        ac_cosmos_run_check(task, cosmos_runs_read);
+        ac_cosmos_run_check_active(task, cosmos_runs_read);
     }
 }
 
 void ac_cosmos_run_list(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, runs_begin);
+    ac_cosmos_thread_doc_read(task, false, runs_begin);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One try of a request to Cosmos DB: what is sent, and what the answer says, also on the side. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
 #define FIRST_BYTE_TIMEOUT apr_time_from_sec(6) /* then on another connection, as the SDKs do */
-#define LAST_DATE 253402300800                  /* the year 10000; no service's clock shows that */
+#define LAST_DATE 253402300800                  /* the year 10000; the clock of no service shows it */
 #define MOST_CHARGE 1e9                         /* request units of one answer */
 
 /* ---- the answer ---- */
@@ -29,21 +29,21 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
     call->reply.status = head->status;
     call->reply.substatus = substatus ? (int)strtol(substatus, NULL, 10) : 0;
     apr_cpystrn(call->reply.etag, etag ? etag : "", sizeof(call->reply.etag));
-    call->asked = ac_cosmos_retry_after(head->header(head->self, "x-ms-retry-after-ms"));
-    free(call->more);
-    call->more = more && *more ? strdup(more) : NULL;
+    call->retry_after = ac_cosmos_answer_retry_after(head->header(head->self, "x-ms-retry-after-ms"));
+    free(call->continuation);
+    call->continuation = more && *more ? strdup(more) : NULL;
     if (when > 0 && when < LAST_DATE) {
-        store->skew = apr_time_from_sec(when) + APR_USEC_PER_SEC / 2 - apr_time_now();
+        store->calls.skew = apr_time_from_sec(when) + APR_USEC_PER_SEC / 2 - apr_time_now();
     }
     if (charge) {
         double value = strtod(charge, NULL);
         value = value >= 0 && value < MOST_CHARGE ? value : 0;
-        call->task->charge += value;
+        call->task->figures.charge += value;
         atomic_fetch_add_explicit(&store->figures.charge_milli, (uint64_t)(value * 1000), memory_order_relaxed);
     }
     /* Every answer tells how far the service is, but for the one of a replica that is behind. */
-    if (token && ac_cosmos_next(call->reply.status, call->reply.substatus) != AC_COSMOS_BEHIND) {
-        ac_cosmos_token_note(store, call->place, token);
+    if (token && ac_cosmos_answer_next(call->reply.status, call->reply.substatus) != AC_COSMOS_BEHIND) {
+        ac_cosmos_shared_note_token(store, call->request.container, token);
     }
 }
 
@@ -54,7 +54,7 @@ static bool cosmos_send_on_body(void *baton, const char *bytes, size_t len)
     return ac_buf_add(&call->answer, bytes, len) == APR_SUCCESS;
 }
 
-bool ac_cosmos_body_read(ac_cosmos_call_t *call)
+bool ac_cosmos_send_read_body(ac_cosmos_call_t *call)
 {
     int status = call->reply.status, substatus = 0;
     bool wanted = (status >= 200 && status < 300 && status != 204) && call->answer.len;
@@ -66,16 +66,16 @@ bool ac_cosmos_body_read(ac_cosmos_call_t *call)
         ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is not JSON");
         return false;
     }
-    if (call->verb == AC_COSMOS_BATCH && status >= 200 && status < 300) {
-        if (ac_cosmos_batch_read(&status, &substatus, &call->reply.failed_at, call->reply.body, call->n_ops,
-                                 &call->last)) {
+    if (call->request.verb == AC_COSMOS_BATCH && status >= 200 && status < 300) {
+        if (ac_cosmos_answer_batch(&status, &substatus, &call->reply.failed_at, call->reply.body, call->request.n_ops,
+                                   &call->last)) {
             return false;
         }
         call->reply.status = status;
         call->reply.substatus = substatus;
         if (status != 200) {
             const json_t *result = json_array_get(call->reply.body, (size_t)call->reply.failed_at);
-            call->asked = apr_time_from_msec(ac_json_peek_int(result, "retryAfterMilliseconds", 0));
+            call->retry_after = apr_time_from_msec(ac_json_peek_int(result, "retryAfterMilliseconds", 0));
         }
     }
     return true;
@@ -87,25 +87,27 @@ static const ac_http_cb_t callbacks = {.on_head = cosmos_send_on_head,
                                        .on_body = cosmos_send_on_body,
                                        .on_end = ac_cosmos_call_done};
 
-apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_err_t *err)
+apr_status_t ac_cosmos_send_request(ac_cosmos_call_t *call, const char *credential, ac_err_t *err)
 {
     ac_cosmos_t *store = call->store;
     const char *lines[AC_COSMOS_HEADERS],
-        *base = store->write_endpoint && ac_cosmos_writes(call->verb) ? store->write_endpoint : store->endpoint;
+        *base = store->calls.write_endpoint && ac_cosmos_writes(call->request.verb) ? store->calls.write_endpoint
+                                                                                    : store->conf.endpoint;
     char date[AC_COSMOS_DATE_SIZE],
-        *session = call->verb >= AC_COSMOS_READ ? ac_cosmos_token_text(store, call->place) : NULL;
+        *session = call->request.verb >= AC_COSMOS_READ ? ac_cosmos_shared_token_text(store, call->request.container)
+                                                        : NULL;
     ac_cosmos_ask_t ask = {
-        .verb = call->verb,
-        .database = store->database,
-        .container = store->containers[call->place],
-        .id = call->id,
-        .key = call->key,
-        .if_match = call->if_match,
-        .continuation = call->continuation,
+        .verb = call->request.verb,
+        .database = store->conf.database,
+        .container = store->conf.containers[call->request.container],
+        .id = call->request.id,
+        .key = call->request.key,
+        .if_match = call->request.if_match,
+        .continuation = call->request.continuation,
         .session = session,
-        .throughput = store->throughput,
-        .autoscale = store->autoscale,
-        .max_items = call->max_items,
+        .throughput = store->conf.throughput,
+        .autoscale = store->conf.autoscale,
+        .max_items = call->request.max_items,
     };
     ac_buf_t url, text, authorization;
     apr_interval_time_t left = call->deadline - ac_clock();
@@ -118,25 +120,25 @@ apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_e
     ac_buf_str(&url, base);
     status = ac_cosmos_path(&url, &ask);
     if (status == APR_SUCCESS) {
-        status = ac_credential_kind(store->credential) == AC_CREDENTIAL_KEY
-            ? ac_cosmos_sign(&authorization, &ask, credential, date, err)
-            : ac_cosmos_bear(&authorization, credential);
+        status = ac_credential_kind(store->conf.credential) == AC_CREDENTIAL_KEY
+            ? ac_cosmos_auth_key(&authorization, &ask, credential, date, err)
+            : ac_cosmos_auth_bearer(&authorization, credential);
     }
     if (status == APR_SUCCESS) {
-        status = ac_cosmos_headers(lines, &text, &ask, date, authorization.data);
+        status = ac_cosmos_request_headers(lines, &text, &ask, date, authorization.data);
     }
     if (status == APR_SUCCESS) {
         ac_http_request_t request = {
-            .method = ac_cosmos_method(call->verb),
+            .method = ac_cosmos_method(call->request.verb),
             .url = url.data,
             .headers = lines,
-            .body = call->body.data,
-            .body_len = call->body.len,
+            .body = call->request.body.data,
+            .body_len = call->request.body.len,
             .connect_timeout = CONNECT_TIMEOUT,
             .first_byte_timeout = FIRST_BYTE_TIMEOUT,
             .total_timeout = left > 0 ? left : 1,
             .http_version = 1,
-            .ca_file = store->ca_file,
+            .ca_file = store->conf.ca_file,
             .raw_errors = true,
         };
         status = ac_http_start(&call->http, store->loop, &request, &callbacks, call, err);
@@ -146,38 +148,4 @@ apr_status_t ac_cosmos_send(ac_cosmos_call_t *call, const char *credential, ac_e
     ac_buf_free(&authorization);
     free(session);
     return status == APR_SUCCESS ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "a request could not be put together");
-}
-
-/* ---- another region ---- */
-
-static void on_account(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-    ac_cosmos_t *store = task->store;
-    const char *endpoint = ac_json_peek_string(json_array_get(json_object_get(reply->body, "writableLocations"), 0),
-                                               "databaseAccountEndpoint", "");
-    size_t len = strlen(endpoint);
-
-    while (len && endpoint[len - 1] == '/') {
-        len--;
-    }
-    /* Our credential goes there: it has to be of the same service. */
-    if (reply->status == 200 && strncasecmp(endpoint, "https://", 8) == 0 &&
-        strncasecmp(store->endpoint, "https://", 8) == 0) {
-        const char *ours = strchr(store->host, '.'), *theirs = strchr(endpoint, '.');
-        size_t n = theirs ? strcspn(theirs, ":/") : 0;
-        if (ours && theirs && strlen(ours) == n && strncasecmp(ours, theirs, n) == 0) {
-            free(store->write_endpoint);
-            store->write_endpoint = strndup(endpoint, len);
-        }
-    }
-    ac_cosmos_end(task, APR_SUCCESS);
-}
-
-void ac_cosmos_account_ask(ac_cosmos_task_t *task)
-{
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_ACCOUNT_READ, .early = true};
-
-    task->deadline = ac_clock() + apr_time_from_sec(5);
-    ac_cosmos_call(task, &request, on_account, task);
 }

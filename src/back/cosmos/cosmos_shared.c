@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the children of one server know together of Cosmos DB, and what one of them knows alone while the others' is not to be had. */
-#include "store_cosmos.h"
+/* What the children of one server know together of Cosmos DB, and what one of them knows alone while the others' is
+ * not to be had. */
+#include "cosmos_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,9 +19,9 @@ static void session_join(ac_cosmos_session_t *into, const ac_cosmos_session_t *f
     ac_buf_free(&text);
 }
 
-ac_cosmos_known_t *ac_cosmos_known_take(ac_cosmos_t *store)
+ac_cosmos_state_t *ac_cosmos_shared_acquire(ac_cosmos_t *store)
 {
-    ac_cosmos_known_t *known = &store->shared->known;
+    ac_cosmos_state_t *state = &store->shared->state;
     int status = ac_shared_lock_take(&store->shared->lock, store->alone ? 0 : PATIENCE);
 
     if (status && status != EOWNERDEAD) {
@@ -29,20 +30,20 @@ ac_cosmos_known_t *ac_cosmos_known_take(ac_cosmos_t *store)
                 "store cosmos: what the children know together is not to be had: a child holds it and does not run");
         }
         store->alone = true;
-        return &store->own;
+        return &store->own_state;
     }
     if (status == EOWNERDEAD) {
-        *known = store->own;   /* whoever died in there may have left half a token; ours are whole */
-    } else if (store->alone) { /* of the rest, either side's is soon asked for anew */
-        for (int i = 0; i < AC_COSMOS_N_PLACES; i++) {
-            session_join(&known->sessions[i], &store->own.sessions[i]);
+        *state = store->own_state; /* whoever died in there may have left half a token; ours are whole */
+    } else if (store->alone) {     /* of the rest, either side's is soon asked for anew */
+        for (int i = 0; i < AC_COSMOS_N_CONTAINERS; i++) {
+            session_join(&state->sessions[i], &store->own_state.sessions[i]);
         }
     }
     store->alone = false;
-    return known;
+    return state;
 }
 
-void ac_cosmos_known_drop(ac_cosmos_t *store)
+void ac_cosmos_shared_release(ac_cosmos_t *store)
 {
     if (!store->alone) {
         ac_shared_lock_drop(&store->shared->lock);
@@ -51,36 +52,36 @@ void ac_cosmos_known_drop(ac_cosmos_t *store)
 
 /* ---- session tokens ---- */
 
-void ac_cosmos_token_note(ac_cosmos_t *store, ac_cosmos_place_e place, const char *token)
+void ac_cosmos_shared_note_token(ac_cosmos_t *store, ac_cosmos_container_e container, const char *token)
 {
-    ac_cosmos_known_t *known = ac_cosmos_known_take(store);
+    ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
 
-    ac_cosmos_session_note(&known->sessions[place], token);
-    ac_cosmos_known_drop(store);
-    if (known != &store->own) {
-        ac_cosmos_session_note(&store->own.sessions[place], token);
+    ac_cosmos_session_note(&state->sessions[container], token);
+    ac_cosmos_shared_release(store);
+    if (state != &store->own_state) {
+        ac_cosmos_session_note(&store->own_state.sessions[container], token);
     }
 }
 
-char *ac_cosmos_token_text(ac_cosmos_t *store, ac_cosmos_place_e place)
+char *ac_cosmos_shared_token_text(ac_cosmos_t *store, ac_cosmos_container_e container)
 {
-    ac_cosmos_known_t *known = ac_cosmos_known_take(store);
+    ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
     ac_buf_t text;
 
-    if (known != &store->own) {
-        store->own.sessions[place] = known->sessions[place];
+    if (state != &store->own_state) {
+        store->own_state.sessions[container] = state->sessions[container];
     }
-    ac_cosmos_known_drop(store);
+    ac_cosmos_shared_release(store);
     ac_buf_init(&text, AC_COSMOS_SESSION_TEXT);
-    ac_cosmos_session_text(&text, &store->own.sessions[place]);
+    ac_cosmos_session_text(&text, &store->own_state.sessions[container]);
     return text.data;
 }
 
-void ac_cosmos_token_forget(ac_cosmos_t *store, ac_cosmos_place_e place)
+void ac_cosmos_shared_forget_token(ac_cosmos_t *store, ac_cosmos_container_e container)
 {
-    ac_cosmos_known_t *known = ac_cosmos_known_take(store);
+    ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
 
-    memset(&known->sessions[place], 0, sizeof(known->sessions[place]));
-    ac_cosmos_known_drop(store);
-    memset(&store->own.sessions[place], 0, sizeof(store->own.sessions[place]));
+    memset(&state->sessions[container], 0, sizeof(state->sessions[container]));
+    ac_cosmos_shared_release(store);
+    memset(&store->own_state.sessions[container], 0, sizeof(store->own_state.sessions[container]));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Cosmos DB store's threads one by one: create, read, change, hide, restore. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #include <string.h>
 
@@ -8,28 +8,28 @@
 
 static void cosmos_threads_end_not_found(ac_cosmos_task_t *task)
 {
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
 }
 
 static void end_with_thread(ac_cosmos_task_t *task)
 {
-    task->op->out = ac_cosmos_thread_of(task->head.doc);
-    ac_store_etag_set(task->op, ac_cosmos_version(task->head.doc));
-    ac_cosmos_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+    task->op->out = ac_cosmos_doc_thread(task->thread.doc);
+    ac_store_etag_set(task->op, ac_cosmos_doc_version(task->thread.doc));
+    ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
 /* The head tells which change it has come to, and, beside those of turns, which request's. */
 static void put_change(ac_cosmos_task_t *task)
 {
-    ac_json_put(task->documents, "change", json_string(task->change));
-    ac_json_put(task->documents, "nonce", json_string(task->change));
+    ac_json_put(task->documents, "change", json_string(task->entry.change));
+    ac_json_put(task->documents, "nonce", json_string(task->entry.change));
 }
 
 /* ---- create ---- */
 
 static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply)
 {
-    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 409))) {
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 409))) {
         end_with_thread(baton);
     }
 }
@@ -39,48 +39,49 @@ static void on_thief_undone(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
 
     (void)reply;
-    ac_cosmos_end(task, ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
+    ac_cosmos_task_end(task,
+                       ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
 }
 
 /* A try that was cut off may have made it: then the thread that is there is the one that we wanted. */
 static void created_before(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
-                                   .place = AC_COSMOS_THREADS,
+                                   .container = AC_COSMOS_THREADS,
                                    .key = task->op->owner,
                                    .id = task->op->id};
     const char *nonce = ac_json_peek_string(task->documents, "nonce", "");
 
-    if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
+    if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
         end_with_thread(task);
-    } else if (task->head.doc || task->create.entry_there) {
+    } else if (task->thread.doc || task->create.entry_exists) {
         on_thief_undone(task, NULL);
     } else { /* another owner's: our entry must go again */
-        ac_cosmos_call(task, &request, on_thief_undone, task);
+        ac_cosmos_call_start(task, &request, on_thief_undone, task);
     }
 }
 
 static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .place = AC_COSMOS_THREADS, .key = task->op->owner};
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .container = AC_COSMOS_THREADS, .key = task->op->owner};
     json_t *index;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
         return;
     }
     if (reply->status == 409) {
-        ac_cosmos_head_read(task, false, created_before);
+        ac_cosmos_thread_doc_read(task, false, created_before);
         return;
     }
-    task->head.doc = json_incref(task->documents);
-    ac_cosmos_head_keep(task->store, task->op->id, task->head.doc, reply->etag);
-    if (!task->create.entry_there) {
+    task->thread.doc = json_incref(task->documents);
+    ac_cosmos_thread_doc_remember(task->store, task->op->id, task->thread.doc, reply->etag);
+    if (!task->create.entry_exists) {
         end_with_thread(task);
         return;
     }
-    index = ac_cosmos_index_marked(task->head.doc, task->change);
-    ac_cosmos_write(task, &request, index, on_index_replaced);
+    index = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
+    ac_cosmos_call_write(task, &request, index, on_index_replaced);
     json_decref(index);
 }
 
@@ -88,18 +89,18 @@ static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
 static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .place = AC_COSMOS_MESSAGES, .key = task->op->id};
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
 
-    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
-        task->create.entry_there = reply->status == 409 && !reply->unsure;
-        ac_cosmos_write(task, &request, task->documents, on_head_created);
+    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        task->create.entry_exists = reply->status == 409 && !reply->unsure;
+        ac_cosmos_call_write(task, &request, task->documents, on_head_created);
     }
 }
 
 void ac_cosmos_thread_create(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .place = AC_COSMOS_THREADS, .key = op->owner};
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_THREADS, .key = op->owner};
     const char *id = NULL;
     json_t *index;
     apr_status_t status = ac_json_string(&id, op->in, "id", true, &op->err);
@@ -109,16 +110,16 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
     }
     if (status == APR_SUCCESS) {
         apr_cpystrn(op->id, id, sizeof(op->id));
-        status = ac_cosmos_head_make(&task->documents, op->in, op->id, op->owner, &op->err);
+        status = ac_cosmos_doc_make_thread(&task->documents, op->in, op->id, op->owner, &op->err);
     }
     if (status != APR_SUCCESS) {
-        ac_cosmos_end(task, status);
+        ac_cosmos_task_end(task, status);
         return;
     }
-    ac_id_make(task->change, "made_");
+    ac_id_make(task->entry.change, "made_");
     put_change(task);
-    index = ac_cosmos_index_marked(task->documents, task->change);
-    ac_cosmos_write(task, &request, index, on_index_created);
+    index = ac_cosmos_doc_make_marked_entry(task->documents, task->entry.change);
+    ac_cosmos_call_write(task, &request, index, on_index_created);
     json_decref(index);
 }
 
@@ -126,12 +127,12 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
 
 static void got(ac_cosmos_task_t *task)
 {
-    (ac_cosmos_head_lives(&task->head, false) ? end_with_thread : cosmos_threads_end_not_found)(task);
+    (ac_cosmos_thread_doc_lives(&task->thread, false) ? end_with_thread : cosmos_threads_end_not_found)(task);
 }
 
 void ac_cosmos_thread_get(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, got);
+    ac_cosmos_thread_doc_read(task, false, got);
 }
 
 /* ---- change ---- */
@@ -142,7 +143,7 @@ static void cosmos_threads_end_changed(ac_cosmos_task_t *task)
 {
     if (task->op->verb == AC_STORE_THREAD_DELETE) {
         task->op->out = json_object();
-        ac_cosmos_end(task, APR_SUCCESS);
+        ac_cosmos_task_end(task, APR_SUCCESS);
     } else {
         end_with_thread(task);
     }
@@ -151,7 +152,7 @@ static void cosmos_threads_end_changed(ac_cosmos_task_t *task)
 static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
 {
     /* 412: somebody else changes the thread right now. */
-    if (!ac_cosmos_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
         cosmos_threads_end_changed(baton);
     }
 }
@@ -159,21 +160,22 @@ static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
 static void settle_index(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
-                                   .place = AC_COSMOS_THREADS,
+                                   .container = AC_COSMOS_THREADS,
                                    .key = task->op->owner,
                                    .id = task->op->id,
-                                   .if_match = task->entry_etag};
-    json_t *index = ac_cosmos_index_make(task->head.doc);
+                                   .if_match = task->entry.etag};
+    json_t *index = ac_cosmos_doc_make_entry(task->thread.doc);
 
-    ac_cosmos_write(task, &request, index, on_index_settled);
+    ac_cosmos_call_write(task, &request, index, on_index_settled);
     json_decref(index);
 }
 
-/* An entry with another status than before is settled at once, so that lists which do not show the thread do not meet it. Otherwise the
- * next list does it. While a run is active nobody does: its end changes the thread and marks nothing. */
+/* An entry with another status than before is settled at once, so that lists which do not show the thread do not
+ * meet it. Otherwise the next list does it. While a run is active nobody does: its end changes the thread and marks
+ * nothing. */
 static void after_change(ac_cosmos_task_t *task)
 {
-    if (task->update.status_changes && !*ac_cosmos_head_run(&task->head)) {
+    if (task->update.status_changes && !*ac_cosmos_thread_doc_run(&task->thread)) {
         settle_index(task);
     } else {
         cosmos_threads_end_changed(task);
@@ -184,7 +186,7 @@ static void changed_before(ac_cosmos_task_t *task)
 {
     const char *nonce = ac_json_peek_string(task->documents, "nonce", "-");
 
-    if (task->head.doc && strcmp(ac_json_peek_string(task->head.doc, "nonce", ""), nonce) == 0) {
+    if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
         after_change(task);
     } else {
         cosmos_threads_change_from(task);
@@ -195,29 +197,29 @@ static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *repl
 {
     ac_cosmos_task_t *task = baton;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
     if (reply->status != 200) { /* others were faster, or a try of ours that was cut off */
-        ac_cosmos_head_again(task, changed_before);
+        ac_cosmos_thread_doc_retry(task, changed_before);
         return;
     }
-    ac_cosmos_head_keep(task->store, task->op->id, task->documents, reply->etag);
-    json_decref(task->head.doc);
-    task->head.doc = json_incref(task->documents);
+    ac_cosmos_thread_doc_remember(task->store, task->op->id, task->documents, reply->etag);
+    json_decref(task->thread.doc);
+    task->thread.doc = json_incref(task->documents);
     after_change(task);
 }
 
 static void cosmos_threads_write_change(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
-                                   .place = AC_COSMOS_MESSAGES,
+                                   .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = task->op->id,
-                                   .if_match = task->head.etag};
+                                   .if_match = task->thread.etag};
 
     put_change(task);
-    ac_cosmos_write(task, &request, task->documents, cosmos_threads_on_changed);
+    ac_cosmos_call_write(task, &request, task->documents, cosmos_threads_on_changed);
 }
 
 /* What the request changes; null takes a title or metadata away. */
@@ -280,7 +282,7 @@ static apr_status_t apply(ac_cosmos_task_t *task, json_t *head)
     if (op->verb == AC_STORE_THREAD_RESTORE) {
         return apply_restore(op, head);
     }
-    status = ac_store_thread_check(op, ac_cosmos_version(head));
+    status = ac_store_thread_check(op, ac_cosmos_doc_version(head));
     if (status == APR_SUCCESS) {
         apply_update(op, head);
     }
@@ -294,39 +296,39 @@ static void cosmos_threads_change_from(ac_cosmos_task_t *task)
     json_t *head;
     apr_status_t status;
 
-    if (!ac_cosmos_head_lives(&task->head, restores)) {
+    if (!ac_cosmos_thread_doc_lives(&task->thread, restores)) {
         cosmos_threads_end_not_found(task);
         return;
     }
-    if (restores && strcmp(ac_json_peek_string(task->head.doc, "status", ""), "deleted") != 0) {
+    if (restores && strcmp(ac_json_peek_string(task->thread.doc, "status", ""), "deleted") != 0) {
         end_with_thread(task);
         return;
     }
-    head = json_copy(task->head.doc);
+    head = json_copy(task->thread.doc);
     status = apply(task, head);
     json_decref(task->documents);
     task->documents = head;
     if (status != APR_SUCCESS) {
-        ac_cosmos_end(task, status);
+        ac_cosmos_task_end(task, status);
         return;
     }
-    ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1));
+    ac_json_put(head, "version", json_integer(ac_cosmos_doc_version(head) + 1));
     task->update.status_changes =
-        strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->head.doc, "status", "")) != 0;
-    ac_cosmos_thread_mark(task, cosmos_threads_write_change);
+        strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->thread.doc, "status", "")) != 0;
+    ac_cosmos_entry_mark(task, cosmos_threads_write_change);
 }
 
 void ac_cosmos_thread_update(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, cosmos_threads_change_from);
+    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
 }
 
 void ac_cosmos_thread_hide(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, cosmos_threads_change_from);
+    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
 }
 
 void ac_cosmos_thread_restore(ac_cosmos_task_t *task)
 {
-    ac_cosmos_head_read(task, false, cosmos_threads_change_from);
+    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What opening and closing a turn share in the Cosmos DB store: parts first, then one transactional batch over the thread's
- * partition, which begins with its head under the head's ETag. */
-#include "store_cosmos.h"
+/* What opening and closing a turn share in the Cosmos DB store. task->documents: {head, message, run, steps}, null
+ * where there is none; head is the thread's document as it will be. */
+#include "cosmos_internal.h"
 
 #include <string.h>
 
@@ -9,57 +9,58 @@
 
 /* ---- parts ---- */
 
-static void part_next(ac_cosmos_task_t *task);
+static void write_next_part(ac_cosmos_task_t *task);
 
-static void on_part_written(void *baton, const ac_cosmos_reply_t *reply)
+static void turns_on_part_written(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    if (!ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
+    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
         task->row++;
-        part_next(task);
+        write_next_part(task);
     }
 }
 
-static void part_next(ac_cosmos_task_t *task)
+static void write_next_part(ac_cosmos_task_t *task)
 {
     const json_t *part = json_array_get(task->parts, task->row);
     ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT,
-                                   .place = AC_COSMOS_MESSAGES,
+                                   .container = AC_COSMOS_MESSAGES,
                                    .key = ac_json_peek_string(part, "thread_id", "")};
-    ac_cosmos_step_fn *fn = task->then;
 
-    if (!part) {
-        json_decref(task->parts); /* once is enough, however often the batch is tried */
-        task->parts = NULL;
+    if (part) {
+        ac_cosmos_call_write(task, &request, part, turns_on_part_written);
+        return;
+    }
+    json_decref(task->parts); /* once is enough, however often the batch is retried */
+    task->parts = NULL;
+    ac_cosmos_task_return(task);
+}
+
+void ac_cosmos_turn_write_parts(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+{
+    if (!task->parts) {
         fn(task);
         return;
     }
-    ac_cosmos_write(task, &request, part, on_part_written);
-}
-
-void ac_cosmos_parts_write(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
-{
-    task->then = fn;
+    ac_cosmos_task_then(task, fn);
     task->row = 0;
-    part_next(task);
+    write_next_part(task);
 }
 
-/* ---- a message that may be there ---- */
+/* ---- a message that may be stored ---- */
 
-static void found(ac_cosmos_task_t *task)
+static void set_found(ac_cosmos_task_t *task)
 {
-    ac_cosmos_step_fn *fn = task->after_find;
-
     task->found = json_incref(json_array_get(task->rows, 0));
-    fn(task);
+    ac_cosmos_task_return(task);
 }
 
-static void on_message(void *baton, const ac_cosmos_reply_t *reply)
+static void turns_on_message(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
-    if (ac_cosmos_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
     json_decref(task->rows);
@@ -67,19 +68,22 @@ static void on_message(void *baton, const ac_cosmos_reply_t *reply)
     if (reply->status == 200) {
         json_array_append(task->rows, reply->body);
     }
-    ac_cosmos_join(task, found);
+    ac_cosmos_query_join(task, set_found);
 }
 
-void ac_cosmos_message_find(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     const char *id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .place = AC_COSMOS_MESSAGES, .key = task->op->id, .id = id};
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .container = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = id};
 
     json_decref(task->found);
     task->found = NULL;
-    task->after_find = fn;
     if (*id && ac_cosmos_name_valid(id)) {
-        ac_cosmos_call(task, &request, on_message, task);
+        ac_cosmos_task_then(task, fn);
+        ac_cosmos_call_start(task, &request, turns_on_message, task);
     } else {
         fn(task);
     }
@@ -89,25 +93,28 @@ void ac_cosmos_message_find(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 
 apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run)
 {
-    json_t *head = json_copy(task->head.doc), *message = json_object_get(task->documents, "message");
-    const json_t *title = json_object_get(head, "title"), *first = json_object_get(task->op->in, "title");
-    bool fine = ac_json_put(head, "active_run", run);
+    json_t *thread = json_copy(task->thread.doc), *message = json_object_get(task->documents, "message");
+    const json_t *title = json_object_get(thread, "title"), *first = json_object_get(task->op->in, "title");
+    bool fine = ac_json_put(thread, "active_run", run);
 
-    if (*task->change) {
-        fine = ac_json_put(head, "change", json_string(task->change)) && fine;
+    if (*task->entry.change) {
+        fine = ac_json_put(thread, "change", json_string(task->entry.change)) && fine;
     }
     if (json_is_object(message)) {
-        int64_t seq = ac_json_peek_int(head, "message_count", 0) + 1;
+        int64_t seq = ac_json_peek_int(thread, "message_count", 0) + 1;
         if (!json_is_string(title) && json_is_string(first)) {
-            fine = ac_json_put(head, "title", json_incref((json_t *)first)) && fine;
+            fine = ac_json_put(thread, "title", json_incref((json_t *)first)) && fine;
         }
-        fine = ac_json_put(head, "message_count", json_integer(seq)) && fine;
-        fine = ac_json_put(head, "last_run", json_string(task->run_id)) && fine;
-        fine = ac_json_put(head, "updated_at", json_incref(json_object_get(message, "timestamp"))) && fine;
-        fine = ac_json_put(head, "version", json_integer(ac_cosmos_version(head) + 1)) && fine;
+        fine = ac_json_put(thread, "message_count", json_integer(seq)) && fine;
+        fine = ac_json_put(thread, "last_run", json_string(task->run_id)) && fine;
+        fine = ac_json_put(thread, "updated_at", json_incref(json_object_get(message, "timestamp"))) && fine;
+        fine = ac_json_put(thread, "version", json_integer(ac_cosmos_doc_version(thread) + 1)) && fine;
         fine = ac_json_put(message, "seq", json_integer(seq)) && fine;
+        if (task->whole) {
+            fine = ac_json_put(task->whole, "seq", json_integer(seq)) && fine;
+        }
     }
-    fine = ac_json_put(task->documents, "head", head) && fine;
+    fine = ac_json_put(task->documents, "head", thread) && fine;
     return fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
 }
 
@@ -116,34 +123,34 @@ static void add_to_batch(ac_cosmos_batch_t *batch, ac_cosmos_task_t *task, const
     const json_t *document = json_object_get(task->documents, name);
 
     if (json_is_object(document)) {
-        ac_cosmos_batch_add(batch, verb, task->op->id, ac_json_peek_string(document, "id", ""), document,
-                            verb == AC_COSMOS_REPLACE ? task->head.etag : NULL);
+        ac_cosmos_request_batch_add(batch, verb, task->op->id, ac_json_peek_string(document, "id", ""), document,
+                                    verb == AC_COSMOS_REPLACE ? task->thread.etag : NULL);
     }
 }
 
 void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_fn *fn)
 {
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .place = AC_COSMOS_MESSAGES, .key = task->op->id};
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
     bool opens = task->op->verb == AC_STORE_TURN_OPEN;
     ac_cosmos_batch_t batch;
 
-    ac_cosmos_batch_init(&batch);
+    ac_cosmos_request_batch_init(&batch);
     add_to_batch(&batch, task, "head", fresh ? AC_COSMOS_CREATE : AC_COSMOS_REPLACE);
     add_to_batch(&batch, task, "message", AC_COSMOS_CREATE);
     add_to_batch(&batch, task, "run", opens ? AC_COSMOS_CREATE : AC_COSMOS_UPSERT);
     add_to_batch(&batch, task, "steps", AC_COSMOS_UPSERT);
-    if (ac_cosmos_batch_end(&batch) != APR_SUCCESS) {
-        ac_cosmos_batch_free(&batch);
-        ac_cosmos_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a turn is too large to be written"));
+    if (ac_cosmos_request_batch_end(&batch) != APR_SUCCESS) {
+        ac_cosmos_request_batch_free(&batch);
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a turn is too large to be written"));
         return;
     }
-    ac_cosmos_write_batch(task, &request, &batch, fn);
+    ac_cosmos_call_write_batch(task, &request, &batch, fn);
 }
 
 void ac_cosmos_turn_committed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply)
 {
-    ac_cosmos_head_clear(&task->head);
-    task->head.doc = json_incref(json_object_get(task->documents, "head"));
-    apr_cpystrn(task->head.etag, ac_cosmos_batch_etag(reply->body, 0), sizeof(task->head.etag));
-    ac_cosmos_head_keep(task->store, task->op->id, task->head.doc, task->head.etag);
+    ac_cosmos_thread_doc_clear(&task->thread);
+    task->thread.doc = json_incref(json_object_get(task->documents, "head"));
+    apr_cpystrn(task->thread.etag, ac_cosmos_answer_batch_etag(reply->body, 0), sizeof(task->thread.etag));
+    ac_cosmos_thread_doc_remember(task->store, task->op->id, task->thread.doc, task->thread.etag);
 }

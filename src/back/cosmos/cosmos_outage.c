@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Cosmos DB store's log lines: one for each episode of trouble, and one when it is over. */
-#include "store_cosmos.h"
+#include "cosmos_internal.h"
 
 #define EPISODE_QUIET apr_time_from_sec(60)
 
 static void cosmos_trouble_log_trouble(const ac_cosmos_t *store, int number, const char *what)
 {
-    const char *host = store->host, *database = store->database;
+    const char *host = store->conf.host, *database = store->conf.database;
 
     switch (number) {
     case AC_M220:
         ac_log(AC_M220, 0, "store cosmos[%s/%s]: %s (credential=%s)", host, database, what,
-               ac_credential_spec(store->credential));
+               ac_credential_spec(store->conf.credential));
         break;
     case AC_M221: ac_log(AC_M221, 0, "store cosmos[%s/%s]: %s", host, database, what); break;
     case AC_M222:
@@ -33,21 +33,21 @@ static void cosmos_trouble_log_trouble(const ac_cosmos_t *store, int number, con
     }
 }
 
-void ac_cosmos_trouble(ac_cosmos_t *store, int number, const char *what)
+void ac_cosmos_outage_begin(ac_cosmos_t *store, int number, const char *what)
 {
-    bool begins = store->trouble != number;
+    bool begins = store->outage.number != number;
 
-    store->trouble = number;
-    store->trouble_at = ac_clock();
+    store->outage.number = number;
+    store->outage.at = ac_clock();
     if (begins) {
         cosmos_trouble_log_trouble(store, number, what);
     }
 }
 
-void ac_cosmos_well(ac_cosmos_t *store)
+void ac_cosmos_outage_end(ac_cosmos_t *store)
 {
-    if (store->trouble && ac_clock() - store->trouble_at > EPISODE_QUIET) {
-        store->trouble = 0;
-        ac_log(AC_M226, 0, "store cosmos[%s/%s]: works again", store->host, store->database);
+    if (store->outage.number && ac_clock() - store->outage.at > EPISODE_QUIET) {
+        store->outage.number = 0;
+        ac_log(AC_M226, 0, "store cosmos[%s/%s]: works again", store->conf.host, store->conf.database);
     }
 }

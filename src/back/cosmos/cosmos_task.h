@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Cosmos DB store of one child, and its tasks. A task is one operation while it is carried out, or work of the
+ * store itself. It is a chain of steps: each step sends a request or calls a function that does, and the answer
+ * leads to the next step. All of it runs on the loop thread. */
+#ifndef AC_COSMOS_TASK_H
+#define AC_COSMOS_TASK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "back/back.h"
+#include "back/credential/credential.h"
+#include "cosmos.h"
+
+#define AC_COSMOS_ETAG_SIZE 96
+#define AC_COSMOS_MAX_REMEMBERED 1024           /* thread documents in memory */
+#define AC_COSMOS_MAX_IN_FLIGHT 128             /* requests at a time */
+#define AC_COSMOS_MAX_STEPS 8                   /* continuations of a task */
+#define AC_COSMOS_TIMEOUT apr_time_from_sec(60) /* of a request without a deadline */
+#define AC_COSMOS_KEY_SIZE 72
+
+typedef enum ac_cosmos_container_e {
+    AC_COSMOS_THREADS,
+    AC_COSMOS_MESSAGES,
+    AC_COSMOS_N_CONTAINERS
+} ac_cosmos_container_e;
+
+typedef struct ac_cosmos_task_t ac_cosmos_task_t;
+typedef struct ac_cosmos_selection_t ac_cosmos_selection_t;
+typedef struct ac_cosmos_call_t ac_cosmos_call_t;
+typedef void ac_cosmos_step_fn(ac_cosmos_task_t *task);
+
+/* What children share: it saves requests, and lets each child read what another one wrote. */
+typedef struct ac_cosmos_state_t {
+    ac_cosmos_session_t sessions[AC_COSMOS_N_CONTAINERS];
+    char agents_stamp[AC_ID_SIZE]; /* of the agents, as last read or written */
+    apr_time_t agents_read;        /* ac_clock; 0: never */
+    apr_time_t agents_written;     /* ac_clock, acknowledged */
+    apr_time_t next_sweep;         /* ac_clock; one child at a time looks for dead runs */
+} ac_cosmos_state_t;
+
+typedef struct ac_cosmos_shared_t { /* in shared memory, made before the children are forked */
+    pthread_mutex_t lock;
+    ac_cosmos_state_t state;
+} ac_cosmos_shared_t;
+
+/* A thread's document, which decides on the thread's state, and the ETag under which it is replaced. */
+typedef struct ac_cosmos_thread_doc_t {
+    json_t *doc; /* NULL: there is none */
+    char etag[AC_COSMOS_ETAG_SIZE];
+    bool remembered; /* from memory: another machine may have changed it */
+} ac_cosmos_thread_doc_t;
+
+/* What is counted for telemetry; read with relaxed loads. */
+typedef struct ac_cosmos_figures_t {
+    _Atomic uint64_t n_requests, n_retries, n_throttled, charge_milli;
+} ac_cosmos_figures_t;
+
+typedef enum ac_cosmos_ready_e {
+    AC_COSMOS_UNKNOWN,
+    AC_COSMOS_PREPARING,
+    AC_COSMOS_READY,
+    AC_COSMOS_UNFIT
+} ac_cosmos_ready_e;
+
+typedef struct ac_cosmos_conf_t {
+    const char *endpoint, *host, *database, *containers[AC_COSMOS_N_CONTAINERS], *ca_file, *scope;
+    const char *throughput, *autoscale; /* or NULL */
+    bool create, scope_given;
+    apr_interval_time_t retention, lease;
+    ac_credential_t *credential;
+} ac_cosmos_conf_t;
+
+typedef struct ac_cosmos_t {
+    ac_cosmos_conf_t conf;
+    ac_cosmos_shared_t *shared;
+    ac_cosmos_state_t own_state; /* while the shared one cannot be locked; its sessions always */
+    bool alone;                  /* the lock was not free in time; the next attempts do not wait for it */
+    const ac_host_t *ac_host;
+    ac_loop_t *loop;
+    apr_pool_t *pool;
+    char holder[AC_ID_SIZE], process[AC_PROCESS_SIZE]; /* of this process, in the runs that it owns */
+    struct {
+        bool started, stopping, halted; /* halted: nothing is sent any more */
+        atomic_bool began;              /* the loop runs */
+        ac_latch_t *stopped;            /* child_exit waits for the last task */
+        ac_timer_t stop_timer;
+    } child;
+    atomic_int n_open;       /* operations that are accepted and not answered */
+    ac_cosmos_task_t *tasks; /* ring; NULL: none */
+    int n_tasks;
+    struct {
+        ac_cosmos_call_t *all;                          /* ring */
+        ac_cosmos_call_t *waiting_first, *waiting_last; /* for a request slot */
+        int n_in_flight;
+        char *write_endpoint;     /* the account's write region, if it is not conf.endpoint; or NULL */
+        apr_interval_time_t skew; /* the service's clock minus ours */
+    } calls;
+    struct {
+        ac_cosmos_ready_e ready;
+        ac_cosmos_task_t *waiting; /* tasks that wait for it, linked by next_unprepared */
+        apr_time_t next_attempt;
+        ac_err_t err;                       /* why it is not ready */
+        apr_interval_time_t expires;        /* time to live of documents in the messages container; 0: none */
+        apr_interval_time_t entries_expire; /* of entries in the threads container */
+        bool keys_expire; /* documents of the threads container may have a time to live of their own */
+        bool by_update;   /* an index gives entries by the threads' last change */
+        bool sweeps;      /* an index gives runs by the end of their lease */
+    } containers;
+    ac_cosmos_thread_doc_t remembered[AC_COSMOS_MAX_REMEMBERED];
+    unsigned int n_lists; /* lists of threads that found any */
+    struct {
+        apr_hash_t *table; /* run id → lease_t: the runs of this process */
+        ac_timer_t timer;
+    } leases;
+    struct {
+        int number;         /* the log message of the outage; 0: none */
+        apr_time_t at;      /* of its last failure */
+        apr_time_t lost_at; /* ac_clock; the last request that was given up since the service failed; 0: never */
+    } outage;
+    ac_cosmos_figures_t figures;
+} ac_cosmos_t;
+
+/* Continuations, the innermost last. A function that takes `fn` pushes it and returns to it when it is done. */
+typedef struct ac_cosmos_stack_t {
+    ac_cosmos_step_fn *steps[AC_COSMOS_MAX_STEPS];
+    int n;
+} ac_cosmos_stack_t;
+
+struct ac_cosmos_task_t {
+    ac_cosmos_t *store;
+    ac_store_op_t *op; /* never NULL; if `own`, it is the task's */
+    bool own;          /* the operation has no caller, or is answered already */
+    apr_time_t deadline, began;
+    ac_cosmos_task_t *next, *prev, *next_unprepared;
+    ac_cosmos_stack_t stack;
+    ac_cosmos_step_fn *on_failure; /* runs when the task ends with an error, before it is freed; or NULL */
+    ac_timer_t timer;              /* cancelled with the task */
+    int n_tries;                   /* of what a file tries several times */
+    struct {
+        int n;            /* conditional writes that lost against other writers */
+        apr_time_t since; /* of the first */
+    } conflicts;
+    ac_cosmos_thread_doc_t thread;
+    char run_id[AC_ID_SIZE];
+    /* cosmos_query.c */
+    ac_cosmos_selection_t *selection;
+    json_t *rows; /* of the last query */
+    bool more;    /* the service has more of them */
+    size_t row;   /* where a walk over rows is */
+    struct {
+        int part, n_parts;
+        ac_buf_t text;
+    } join;
+    /* cosmos_entry.c */
+    struct {
+        char change[AC_ID_SIZE];        /* the change that the thread's entry is marked with */
+        char etag[AC_COSMOS_ETAG_SIZE]; /* of the thread's entry, as marked, or as read for a repair */
+    } entry;
+    /* cosmos_keys.c */
+    struct {
+        const json_t *in;               /* the Idempotency-Key of op->in; or NULL */
+        char etag[AC_COSMOS_ETAG_SIZE]; /* of its entry; "": there is none */
+        bool written;                   /* it leads to this task's run */
+        int n_polls;                    /* looks at a key whose turn another task is opening */
+    } key;
+    json_t *documents, *parts, *found, *whole; /* of a verb; whole: a message that is written in parts, as one */
+    void *state;                               /* of a verb; freed with the task */
+    union {                                    /* of one kind of task alone, zero at first */
+        struct {
+            bool claimed;    /* the entries in the owner's partition are written */
+            bool unsure;     /* the run may be stored although its caller got an error */
+            bool conflicted; /* the last attempt met a conflict, which may be an earlier attempt's success */
+            int n_cleanups;  /* of a task that closes such a run: how many tasks before it tried */
+        } turn;              /* open, close */
+        struct {
+            bool created;
+            char stamp[AC_ID_SIZE]; /* written with it */
+            int n_unsure;           /* attempts that the service may have carried out */
+        } agent;                    /* put, delete */
+        struct {
+            bool entry_exists; /* before this task wrote its own */
+        } create;              /* a thread */
+        struct {
+            bool status_changes;
+        } update; /* a thread, also hide and restore */
+        struct {
+            int n_open;             /* calls without a decision, with this one decided */
+            char nonce[AC_ID_SIZE]; /* of the thread document with the decision; "": not written yet */
+            bool claims;            /* the run is this process's before that is stored */
+        } approval;
+        struct {
+            bool checked; /* that the run's process lives */
+        } look;           /* at a run */
+        struct {
+            int64_t n_threads;
+            bool more; /* than those in task->found */
+        } purge;
+        struct {
+            bool more; /* runs after this page */
+        } export;
+        struct {
+            ac_cosmos_container_e container; /* that is looked at */
+            bool made;                       /* since it was missing */
+        } prepare;
+    };
+    struct {
+        int n_requests, n_retries;
+        double charge;
+    } figures;
+};
+
+/* ---- cosmos_task.c ---- */
+
+/* A task for an operation, which stays its caller's until the task ends. Loop thread, as all of these. */
+ac_cosmos_task_t *ac_cosmos_task_create(ac_cosmos_t *store, ac_store_op_t *op);
+/* A task without a caller; it starts with fn, in a later turn of the loop. id and owner may be NULL. */
+ac_cosmos_task_t *ac_cosmos_task_own(ac_cosmos_t *store, const char *owner, const char *id, ac_cosmos_step_fn *fn);
+/* Answers the operation; the task continues without it and without a deadline. */
+void ac_cosmos_task_detach(ac_cosmos_task_t *task, apr_status_t status);
+
+/* Pushes a continuation. Aborts if there are AC_COSMOS_MAX_STEPS. */
+void ac_cosmos_task_then(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Pops the last continuation and runs it. Aborts if there is none. As a continuation it returns to the one below it. */
+void ac_cosmos_task_return(ac_cosmos_task_t *task);
+/* After a conflict: counts it and runs fn(task), at once the first time, then after a random pause that grows, so
+ * that writers do not lose to the same others again and again. Ends the task with store_timeout if its time is over. */
+void ac_cosmos_task_retry(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+
+/* Answers and frees the task; no request of it may be in flight. Continuations are dropped. */
+void ac_cosmos_task_end(ac_cosmos_task_t *task, apr_status_t status);
+void ac_cosmos_task_end_with(ac_cosmos_task_t *task, const ac_err_t *err);
+/* Ends it with store_error: documents contradict each other. */
+void ac_cosmos_task_end_damaged(ac_cosmos_task_t *task, const char *what);
+/* Ends it successfully, with op->out set; NULL: internal. */
+void ac_cosmos_task_end_out(ac_cosmos_task_t *task, json_t *out);
+
+/* Answers an operation that has no task. */
+void ac_cosmos_task_answer(ac_cosmos_t *store, ac_store_op_t *op, apr_status_t status);
+/* Opens the latch of child_exit if the store stops and no task is left. */
+void ac_cosmos_task_check_stopped(ac_cosmos_t *store);
+
+/* The service's time, as its answers give it. */
+static inline apr_time_t ac_cosmos_now(const ac_cosmos_t *store)
+{
+    return apr_time_now() + store->calls.skew;
+}
+
+#endif
