@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cosmos DB's requests: which resource they mean, and the signature that proves who asks. */
+/* Requests to Cosmos DB: their resource, and their signature. */
 #include "wire.h"
 
 #include <ctype.h>
@@ -13,7 +13,8 @@
 
 typedef enum depth_e { ACCOUNT, DATABASES, DATABASE, CONTAINERS, CONTAINER, DOCUMENTS, DOCUMENT } depth_e;
 
-/* Where a verb is sent, and what it is signed for. source: "Access control in the Azure Cosmos DB SQL API". */
+/* The path of each verb, and the resource that it is signed for. source: "Access control in the Azure Cosmos DB SQL
+ * API". */
 static const struct {
     const char *method, *type;
     depth_e path, link;
@@ -83,7 +84,7 @@ static void add_name(ac_buf_t *buf, const char *kind, const char *name, bool enc
     }
 }
 
-/* As far as depth goes; without a slash at its ends. */
+/* Adds the resource down to this depth, without a slash at its ends. */
 static apr_status_t add_resource(ac_buf_t *buf, const ac_cosmos_ask_t *ask, depth_e depth, bool encoded)
 {
     if (depth >= DATABASES) {

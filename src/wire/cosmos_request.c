@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cosmos DB's requests: their header lines, and the bodies of queries and batches. */
+/* Requests to Cosmos DB: their header lines, and the bodies of queries and batches. */
 #include "wire.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@ typedef struct lines_t {
     int n;
 } lines_t;
 
-/* A NUL stands between two lines; a value with a control character would be two headers. */
+/* A NUL separates two lines; a value with a control character would be two headers. */
 static void cosmos_request_add_line(lines_t *lines, const char *name, const char *value)
 {
     if (!value || lines->n >= AC_COSMOS_HEADERS - 1) {
@@ -44,7 +44,7 @@ static char *key_text(const char *key)
 static const char *content_type(ac_cosmos_verb_e verb)
 {
     if (verb == AC_COSMOS_QUERY) {
-        return "application/query+json"; /* with a charset the service would take it for a document */
+        return "application/query+json"; /* with a charset the service takes the body for a document */
     }
     return verb == AC_COSMOS_PATCH ? "application/json-patch+json" : "application/json";
 }
@@ -58,12 +58,12 @@ static void add_document_lines(lines_t *lines, const ac_cosmos_ask_t *ask)
     lines->text->failed = lines->text->failed || (ask->key && !key);
     cosmos_request_add_line(lines, "x-ms-documentdb-partitionkey", key);
     free(key);
-    /* The service wants it only for queries over partitions; an emulator wants it to say 404. */
+    /* The service requires it for queries over partitions only; an emulator requires it to answer 404. */
     cosmos_request_add_line(lines, "x-ms-documentdb-query-enablecrosspartition", reads ? "True" : NULL);
     cosmos_request_add_line(lines, "If-Match", ask->if_match);
     cosmos_request_add_line(lines, "x-ms-session-token", ask->session);
     cosmos_request_add_line(lines, "x-ms-documentdb-is-upsert", ask->verb == AC_COSMOS_UPSERT ? "True" : NULL);
-    /* The bodies of what we have just sent are not wanted back. */
+    /* The answer need not repeat the document. */
     cosmos_request_add_line(lines, "Prefer", ac_cosmos_writes(ask->verb) ? "return=minimal" : NULL);
     if (ask->verb == AC_COSMOS_QUERY) {
         snprintf(number, sizeof(number), "%d", ask->max_items);
@@ -161,7 +161,7 @@ apr_status_t ac_cosmos_request_batch_add(ac_cosmos_batch_t *batch, ac_cosmos_ver
 
     ac_buf_str(body, batch->n++ ? ",{\"operationType\":\"" : "[{\"operationType\":\"");
     ac_buf_str(body, names[verb]);
-    /* The service takes the request's own partition key; an emulator reads it here. */
+    /* The service uses the partition key of the request; an emulator reads it here. */
     ac_buf_str(body, "\",\"partitionKey\":");
     ac_buf_json(body, partition ? partition : "", partition ? strlen(partition) : 0);
     if (verb == AC_COSMOS_REPLACE || verb == AC_COSMOS_DELETE) {

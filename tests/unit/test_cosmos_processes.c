@@ -314,7 +314,7 @@ static void test_a_key_that_is_given_back_and_taken(void **state)
         json_object_set_new(in, "thread", contract_thread(ids.thread, "T", 1));
         /* The run's entry, the key's; the turn itself is throttled until time is up. */
         cosmos_server_order(&server,
-                            "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"status\":429,"
+                            "{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"batch\":true,\"n\":1,\"status\":429,"
                             "\"headers\":{\"x-ms-retry-after-ms\":\"5000\"}}]}");
         ac_store_op_t *op = contract_op(AC_STORE_TURN_OPEN, ids.owner, ids.thread, json_deep_copy(in));
         op->deadline = ac_clock() + apr_time_from_msec(300);

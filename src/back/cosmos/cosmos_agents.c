@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's agents: those that were made through the API. They are one logical partition, with a stamp
- * that every change renews in the same batch, so that a look for changes is one point read and a list is one query. */
+/* Agents of the Cosmos DB store, created through the API. They are one logical partition, with a stamp that each
+ * change renews in the same batch: a look for changes is one point read, a list is one query.
+ *
+ * AGENT_LIST: 1 read the stamp, or take the shared one   2 query all, if the stamp is new to the caller
+ * AGENT_PUT, AGENT_DELETE: 1 read the agent, check If-Match   2 write agent and stamp in one batch   - on conflict:
+ * 1 */
 #include "cosmos_internal.h"
 
 #include <string.h>
 
 #include <apr_strings.h>
 
-#define KEY " agents"                      /* in the place of an owner */
-#define STAMP "!stamp"                     /* an id that no agent has, and that sorts before all of theirs */
-#define LOOK_EVERY apr_time_from_msec(900) /* of all children together */
+#define KEY " agents"                      /* instead of an owner */
+#define STAMP "!stamp"                     /* no agent has this id; it sorts before all of theirs */
+#define LOOK_EVERY apr_time_from_msec(900) /* of all children */
 
-/* In the order of ids, so that the stamp comes first: what was changed while further pages were read gives another
- * one. */
+/* In the order of ids, so that the stamp comes first: a change while further pages are read gives another stamp. */
 static const char sql_all[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type IN ('agent', 'stamp') ORDER BY c.id";
 
 /* ---- list ---- */
@@ -25,25 +28,24 @@ static void end_with_list(ac_cosmos_task_t *task, const char *stamp, json_t *dat
 
 static void stamp_written(ac_cosmos_t *store, const char *stamp)
 {
-    ac_cosmos_state_t *known = ac_cosmos_shared_acquire(store);
+    ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
 
-    apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
-    known->agents_read = known->agents_written = ac_clock();
+    apr_cpystrn(state->agents_stamp, stamp, sizeof(state->agents_stamp));
+    state->agents_read = state->agents_written = ac_clock();
     ac_cosmos_shared_release(store);
 }
 
-/* Puts the stamp that is to go by in the place of the one that was read: where one was written since we asked, that
- * one. */
+/* Shares the stamp that was read; if another one was written since the request began, returns that one. */
 static void cosmos_agents_stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SIZE])
 {
-    ac_cosmos_state_t *known = ac_cosmos_shared_acquire(task->store);
+    ac_cosmos_state_t *state = ac_cosmos_shared_acquire(task->store);
 
-    if (known->agents_written >= task->began) {
-        apr_cpystrn(stamp, known->agents_stamp, AC_ID_SIZE);
+    if (state->agents_written >= task->began) {
+        apr_cpystrn(stamp, state->agents_stamp, AC_ID_SIZE);
     } else {
-        apr_cpystrn(known->agents_stamp, stamp, sizeof(known->agents_stamp));
+        apr_cpystrn(state->agents_stamp, stamp, sizeof(state->agents_stamp));
     }
-    known->agents_read = ac_clock();
+    state->agents_read = ac_clock();
     ac_cosmos_shared_release(task->store);
 }
 
@@ -95,27 +97,27 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-/* One child at a time asks the service; the others take what it was told. */
+/* One child at a time asks the service; the others use its answer. */
 void ac_cosmos_agent_list(ac_cosmos_task_t *task)
 {
-    ac_cosmos_state_t *known;
+    ac_cosmos_state_t *state;
     ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .container = AC_COSMOS_THREADS, .key = KEY, .id = STAMP};
     char stamp[AC_ID_SIZE];
     apr_time_t now = ac_clock();
-    bool told;
+    bool fresh;
 
     if (!ac_json_peek_string(task->op->in, "stamp", NULL)) {
         list_all(task);
         return;
     }
-    known = ac_cosmos_shared_acquire(task->store);
-    told = known->agents_read && now - known->agents_read < LOOK_EVERY;
-    apr_cpystrn(stamp, known->agents_stamp, sizeof(stamp));
-    if (!told && known->agents_read) {
-        known->agents_read = now;
+    state = ac_cosmos_shared_acquire(task->store);
+    fresh = state->agents_read && now - state->agents_read < LOOK_EVERY;
+    apr_cpystrn(stamp, state->agents_stamp, sizeof(stamp));
+    if (!fresh && state->agents_read) {
+        state->agents_read = now;
     }
     ac_cosmos_shared_release(task->store);
-    if (told) {
+    if (fresh) {
         list_if_not(task, stamp);
     } else {
         ac_cosmos_call_start(task, &request, on_stamp, task);
@@ -124,7 +126,7 @@ void ac_cosmos_agent_list(ac_cosmos_task_t *task)
 
 /* ---- change ---- */
 
-/* A list of a machine with another retention shall not lose them: they have no time to live. */
+/* Agents have no time to live, also if another machine has a retention. */
 static json_t *document_make(const char *id, const char *type, const char *member, json_t *value)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o}", "id", id, "owner", KEY, "type", type, "key", id, "ttl", -1,
@@ -147,7 +149,7 @@ static void cosmos_agents_end_changed(ac_cosmos_task_t *task)
 {
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
 
-    if (*task->agent.stamp) { /* "": it was so already */
+    if (*task->agent.stamp) { /* "": there was nothing to change */
         stamp_written(task->store, task->agent.stamp);
     }
     task->op->out = put ? json_pack("{s:b}", "created", task->agent.created) : json_object();
@@ -168,7 +170,7 @@ static void cosmos_agents_on_changed(void *baton, const ac_cosmos_reply_t *reply
         cosmos_agents_end_changed(task);
         return;
     }
-    task->agent.n_unsure += reply->unsure; /* a try of ours that was cut off may have been the faster one */
+    task->agent.n_unsure += reply->unsure; /* an earlier attempt of this task may have won */
     ac_cosmos_task_retry(task, cosmos_agents_change_from);
 }
 
@@ -180,7 +182,7 @@ static void cosmos_agents_write_change(ac_cosmos_task_t *task, const char *if_ma
     ac_cosmos_verb_e verb = !agent ? AC_COSMOS_DELETE : *if_match ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE;
     ac_cosmos_batch_t batch;
 
-    if (!*task->agent.stamp) { /* one for all tries: any of them may be the one that was carried out */
+    if (!*task->agent.stamp) { /* one for all attempts: the service may have carried out any of them */
         ac_id_make(task->agent.stamp, "stamp_");
     }
     document = agent ? document_make(id, "agent", "agent", json_incref(agent)) : NULL;
@@ -205,7 +207,7 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    /* The document is there as it was to be, or gone: that was us. */
+    /* The document is as it should be, or gone: an earlier attempt did that. */
     if ((put && *etag && strcmp(etag, wanted_etag(task)) == 0) || (!put && !*etag && task->agent.n_unsure > 0)) {
         cosmos_agents_end_changed(task);
         return;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request to Cosmos DB, tried until it is answered or its time is up; what every answer tells on the side. */
+/* One request to Cosmos DB, repeated until it has an answer or its time is over. */
 #include "cosmos_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_MOST apr_time_from_sec(30) /* of trying again, where the deadline is later */
-#define LOST_MOST 6                      /* tries without an answer: the service cannot be reached */
+#define RETRY_MOST apr_time_from_sec(30) /* of retries, if the deadline is later */
+#define LOST_MOST 6                      /* attempts without an answer: the service cannot be reached */
 #define FAILED_MOST 10                   /* answers 408, 410, 5xx, 404/1002 */
 #define BACKOFF_LONGEST apr_time_from_msec(1000)
 
-static void begin_try(void *baton);
-static void next_flight(ac_cosmos_t *store);
+static void begin_attempt(void *baton);
+static void start_waiting(ac_cosmos_t *store);
 
 /* ---- the end ---- */
 
@@ -74,7 +74,7 @@ static void cosmos_call_end(ac_cosmos_call_t *call)
     if (call->in_flight) {
         call->in_flight = false;
         store->calls.n_in_flight--;
-        next_flight(store);
+        start_waiting(store);
     }
     call->reply.continuation = call->continuation;
     call->fn(call->baton, &call->reply);
@@ -113,9 +113,9 @@ static void cosmos_call_on_deadline(void *baton)
     fail_with(call, AC_STORE_TIMEOUT, call->last.detail[0] ? call->last.detail : "Cosmos DB did not answer in time");
 }
 
-/* ---- trying again ---- */
+/* ---- retries ---- */
 
-/* Between two tries others may have the flight. */
+/* Between two attempts other requests may use the slot. */
 static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
 {
     ac_cosmos_t *store = call->store;
@@ -126,13 +126,13 @@ static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
     if (call->in_flight) {
         call->in_flight = false;
         store->calls.n_in_flight--;
-        next_flight(store);
+        start_waiting(store);
     }
     if (due >= call->deadline) {
         ac_timer_set(store->loop, &call->timer, call->deadline < due ? call->deadline : due, cosmos_call_on_deadline,
                      call);
     } else {
-        ac_timer_set(store->loop, &call->timer, due, begin_try, call);
+        ac_timer_set(store->loop, &call->timer, due, begin_attempt, call);
     }
 }
 
@@ -144,8 +144,8 @@ static apr_interval_time_t backoff(int n, apr_interval_time_t first)
     return wait + (apr_interval_time_t)(ac_random() % (uint64_t)(wait / 4 + 1));
 }
 
-/* The log line alone names what is missing and could not be made. */
-static void tell_trouble(const ac_cosmos_call_t *call, int number)
+/* Only the log line names what is missing and could not be created. */
+static void begin_outage(const ac_cosmos_call_t *call, int number)
 {
     const ac_cosmos_t *store = call->store;
     bool database = call->request.verb == AC_COSMOS_DATABASE_CREATE;
@@ -166,7 +166,7 @@ static void tell_trouble(const ac_cosmos_call_t *call, int number)
 
 static void cosmos_call_give_up(ac_cosmos_call_t *call, int number)
 {
-    tell_trouble(call, number);
+    begin_outage(call, number);
     call->store->outage.lost_at = ac_clock();
     call_fail(call, &call->last);
 }
@@ -282,7 +282,7 @@ static void after_answer(ac_cosmos_call_t *call)
             forget_ready(store);
         }
         if (status != 404 || !call->request.early) {
-            tell_trouble(call,
+            begin_outage(call,
                          status == 403 && strstr(call->last.detail, "clock is") ? AC_M221
                              : status == 401 || status == 403                   ? AC_M220
                              : status == 404                                    ? AC_M222
@@ -307,16 +307,16 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
         ac_err_set(&call->last, AC_STORE_ERROR, "Cosmos DB's answer is too long");
         call->reply.unsure = true;
         cosmos_call_give_up(call, AC_M228);
-    } else if (!ac_cosmos_send_read_body(call)) { /* carried out or not: as if the answer had been lost */
+    } else if (!ac_cosmos_send_read_body(call)) { /* it may be carried out: as if the answer had been lost */
         after_failure(call, AC_COSMOS_AGAIN);
     } else {
         after_answer(call);
     }
 }
 
-/* ---- a try ---- */
+/* ---- an attempt ---- */
 
-static void start_try(ac_cosmos_call_t *call, const char *credential)
+static void start_attempt(ac_cosmos_call_t *call, const char *credential)
 {
     ac_err_t err;
 
@@ -344,10 +344,9 @@ static void cosmos_call_on_credential(void *baton, apr_status_t status, const ch
     call->wants_credential = false;
     ac_timer_cancel(store->loop, &call->timer);
     if (status == APR_SUCCESS && text) {
-        start_try(call, text);
+        start_attempt(call, text);
     } else if (!store->conf.scope_given && err && strstr(err->detail, "AADSTS500011")) {
-        /* The tenant does not know the account as a resource of its own; the service as a whole is one in every
-         * tenant. */
+        /* The tenant does not know the account as a resource; it knows the service as a whole. */
         store->conf.scope = "https://cosmos.azure.com/.default";
         store->conf.scope_given = true;
         pause_for(call, 0);
@@ -361,7 +360,7 @@ static void cosmos_call_on_credential(void *baton, apr_status_t status, const ch
     }
 }
 
-static void begin_try(void *baton)
+static void begin_attempt(void *baton)
 {
     ac_cosmos_call_t *call = baton;
     ac_cosmos_t *store = call->store;
@@ -388,7 +387,7 @@ static void begin_try(void *baton)
     credential = ac_credential_now(store->conf.credential, store->conf.scope);
     if (credential) {
         ac_timer_cancel(store->loop, &call->timer);
-        start_try(call, credential);
+        start_attempt(call, credential);
         return;
     }
     call->wants_credential = true;
@@ -396,7 +395,7 @@ static void begin_try(void *baton)
     ac_credential_get(store->conf.credential, store->conf.scope, cosmos_call_on_credential, call);
 }
 
-static void next_flight(ac_cosmos_t *store)
+static void start_waiting(ac_cosmos_t *store)
 {
     ac_cosmos_call_t *call = store->calls.waiting_first;
 
@@ -411,7 +410,7 @@ static void next_flight(ac_cosmos_t *store)
     call->in_flight = true;
     store->calls.n_in_flight++;
     ac_timer_cancel(store->loop, &call->timer);
-    ac_ready_set(store->loop, &call->ready, begin_try, call);
+    ac_ready_set(store->loop, &call->ready, begin_attempt, call);
 }
 
 /* ---- for the verbs ---- */
@@ -455,7 +454,7 @@ void ac_cosmos_call_start(ac_cosmos_task_t *task, const ac_cosmos_request_t *req
     } else {
         call->next = call->prev = store->calls.all = call;
     }
-    ac_ready_set(store->loop, &call->ready, begin_try, call);
+    ac_ready_set(store->loop, &call->ready, begin_attempt, call);
 }
 
 void ac_cosmos_call_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document,

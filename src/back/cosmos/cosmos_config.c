@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's configuration: AgentChatStore cosmos:https://ACCOUNT.documents.azure.com database=… */
+/* Configuration of the Cosmos DB store: AgentChatStore cosmos:https://ACCOUNT.documents.azure.com database=… */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -25,7 +25,7 @@ static bool one_of(const char *text, const char *const *list)
     return *list != NULL;
 }
 
-/* Without encryption only a program on this machine is spoken to. */
+/* Unencrypted connections are for programs on this machine. */
 static bool cosmos_config_is_loopback(const char *host)
 {
     return strcasecmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 || strcmp(host, "[::1]") == 0;
@@ -77,7 +77,7 @@ static const char *cosmos_config_set_name(const char **pname, const apr_table_en
         : apr_psprintf(p, "cosmos: %s=%s is no name that Cosmos DB takes", row->key, row->val);
 }
 
-/* step: the service takes multiples of it only. */
+/* step: the service accepts multiples of it only. */
 static const char *cosmos_config_set_number(const char **pvalue, const apr_table_entry_t *row, int64_t min,
                                             int64_t step, apr_pool_t *p)
 {
@@ -171,8 +171,8 @@ static apr_status_t shared_free(void *baton)
     return APR_SUCCESS;
 }
 
-/* The children of one server share the newest session tokens: each reads what another one wrote. Where the server
- * reloads, the block stays, so that its new children read what the old ones wrote. */
+/* The children of one server share the newest session tokens, so that each reads what another one wrote. The block
+ * survives a reload, so that new children read what the old ones wrote. */
 static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
 {
     const char *key = apr_psprintf(p, "agentchat cosmos %" APR_SIZE_T_FMT " %s/%s", sizeof(ac_cosmos_shared_t),

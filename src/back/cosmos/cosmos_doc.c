@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's documents: the API's nouns as they are kept, and back. */
+/* Documents of the Cosmos DB store, from domain objects in the shape of the API, and back. */
 #include "cosmos_internal.h"
 
 #include <inttypes.h>
@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAFE_INTEGER INT64_C(9007199254740991) /* what a reader with binary floating point keeps */
-#define COPY_MOST 4096                         /* bytes of a thread in its entry; of a larger one the head is read */
-#define STUB_CONTENT 65536                     /* bytes of a large message's content that its stub shows */
+#define SAFE_INTEGER INT64_C(9007199254740991) /* the largest that a reader with binary floating point keeps */
+#define COPY_MOST 4096     /* bytes of a thread in its entry; a list reads the document of a larger one */
+#define STUB_CONTENT 65536 /* bytes of a large message's content that its stub shows */
 
-/* What the service, and we, add to a document. */
+/* Members that the service, or this store, adds to a document. */
 static const char *const service_members[] = {"_rid", "_self", "_etag", "_attachments", "_ts", "_lsn", "ttl", NULL};
 
 static void drop_all(json_t *doc, const char *const *names)
@@ -93,8 +93,8 @@ int64_t ac_cosmos_doc_version(const json_t *head)
     return ac_json_peek_int(head, "version", 0);
 }
 
-/* What lists filter by. Copies: an entry may be written after the operation that the head came with has been given
- * back. */
+/* The members that lists filter by. They are copies: an entry may be written after the operation, which owns the
+ * thread's document, is given back. */
 static json_t *index_base(const json_t *head)
 {
     static const char *const names[] = {"status", "agent_id", "created_at", NULL};
@@ -136,8 +136,8 @@ json_t *ac_cosmos_doc_make_entry(const json_t *head)
 
 /* ---- messages ---- */
 
-/* The document that other programs know keeps a message's tool calls in its metadata. What a caller's own metadata
- * has under that name stands beside it. */
+/* Other programs expect a message's tool calls in its metadata. A member of that name in the caller's own metadata is
+ * stored beside it. */
 static bool put_metadata(json_t *doc, const json_t *message)
 {
     json_t *given = json_object_get(message, "metadata"), *calls = json_object_get(message, "tool_calls");
@@ -351,8 +351,8 @@ static bool is_safe(const json_t *value)
     return true;
 }
 
-/* What remains of a document whose whole text is in its parts: its small members, and as much of its content as is
- * useful to a reader who does not know of parts. */
+/* The rest of a document whose text is in parts: its small members, and the beginning of its content for programs that
+ * do not know parts. */
 static json_t *stub_make(const json_t *doc, int n_parts)
 {
     json_t *stub = json_copy((json_t *)doc), *content = json_object_get(doc, "content");

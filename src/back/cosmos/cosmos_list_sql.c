@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queries of the Cosmos DB store's lists of threads, and the order of threads by their last change. */
+/* Queries of the lists of threads in the Cosmos DB store, and the order of threads by their last change. */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -16,8 +16,8 @@ static const char sql_status_agent[] =
     " AND (c.status = @status OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
 static const char *const sql_lists[2][2] = {{sql_living, sql_living_agent}, {sql_status, sql_status_agent}};
 
-/* By the last change there are two queries: one of the entries without a copy, whose heads are read, and one of the
- * copies in order. */
+/* A list by the last change has two queries: the entries without a copy, whose threads are read, and the copies in
+ * order. */
 static const char sql_uncopied[] =
     "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND NOT IS_DEFINED(c.copy.updated_at)";
 static const char sql_uncopied_agent[] =
@@ -65,7 +65,7 @@ static bool is_newer(const json_t *a, const json_t *b)
     return order ? order > 0 : strcmp(ac_json_peek_string(a, "id", ""), ac_json_peek_string(b, "id", "")) > 0;
 }
 
-/* A thread that got its copy between the two queries is in both. */
+/* A thread whose entry got its copy between the two queries is in both. */
 static bool has_thread(const json_t *threads, const char *id)
 {
     const json_t *thread;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Moving conversations out of the Cosmos DB store and into it, without regard to their owners. */
+/* Export and import of threads of all owners in the Cosmos DB store.
+ *
+ * IMPORT: 1 make all documents   2 write the entries of the owner's partition   3 write messages, runs and steps
+ * 4 write the thread's document, each in batches */
 #include "cosmos_internal.h"
 
 #include <stdlib.h>
@@ -181,7 +184,7 @@ static void import_done(ac_cosmos_task_t *task)
     ac_cosmos_task_end(task, APR_SUCCESS);
 }
 
-/* The head last: until it says how many messages there are, they are not seen. */
+/* The thread's document comes last: until it has the number of messages, no message is visible. */
 static void import_head(ac_cosmos_task_t *task)
 {
     json_decref(task->parts);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's log lines: one for each episode of trouble, and one when it is over. */
+/* Outages of the Cosmos DB store: one log line when an outage begins, and one when it is over. */
 #include "cosmos_internal.h"
 
-#define EPISODE_QUIET apr_time_from_sec(60)
+#define QUIET_TIME apr_time_from_sec(60)
 
-static void cosmos_trouble_log_trouble(const ac_cosmos_t *store, int number, const char *what)
+static void log_beginning(const ac_cosmos_t *store, int number, const char *what)
 {
     const char *host = store->conf.host, *database = store->conf.database;
 
@@ -40,13 +40,13 @@ void ac_cosmos_outage_begin(ac_cosmos_t *store, int number, const char *what)
     store->outage.number = number;
     store->outage.at = ac_clock();
     if (begins) {
-        cosmos_trouble_log_trouble(store, number, what);
+        log_beginning(store, number, what);
     }
 }
 
 void ac_cosmos_outage_end(ac_cosmos_t *store)
 {
-    if (store->outage.number && ac_clock() - store->outage.at > EPISODE_QUIET) {
+    if (store->outage.number && ac_clock() - store->outage.at > QUIET_TIME) {
         store->outage.number = 0;
         ac_log(AC_M226, 0, "store cosmos[%s/%s]: works again", store->conf.host, store->conf.database);
     }

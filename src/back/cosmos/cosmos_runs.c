@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's runs and steps, read. A run's id leads to its thread by an entry in its owner's partition. */
+/* Runs and steps of the Cosmos DB store: RUN_GET, STEP_LIST, RUN_CANCEL by the run's id, RUN_LIST by the thread.
+ *
+ *  1  read the run's entry in the owner's partition: it names the thread
+ *  2  query the thread's document, the run and, for STEP_LIST, its steps; check owner and status
+ *  3  close the run if it is dead; then 2
+ *  4  end with run or steps; RUN_CANCEL: patch the run's document, which its holder reads */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -60,7 +65,7 @@ static void on_requested(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_end(task, APR_SUCCESS);
 }
 
-/* Whoever holds the run looks at its document every now and then. */
+/* The holder of the run reads its document regularly. */
 static void request_cancel(ac_cosmos_task_t *task)
 {
     const json_t *run = row_of(task->rows, task->run_id);
@@ -99,7 +104,7 @@ static void run_answer(ac_cosmos_task_t *task)
 
 static void run_checked(ac_cosmos_task_t *task)
 {
-    /* It was active and is no more: as it is now. */
+    /* The run was active and is closed now: it is read again. */
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_run(task);
     } else if (strcmp(ac_cosmos_thread_doc_run(&task->thread), task->run_id) == 0) {
@@ -109,7 +114,7 @@ static void run_checked(ac_cosmos_task_t *task)
     }
 }
 
-/* The thread's head comes with it: whose it is, and whether the thread is deleted, stands there. */
+/* The query gives the thread's document too: it has the owner, and says whether the thread is deleted. */
 static void run_found(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;

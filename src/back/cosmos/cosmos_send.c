@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One try of a request to Cosmos DB: what is sent, and what the answer says, also on the side. */
+/* One attempt of a request to Cosmos DB: it is built and sent, and its answer's headers and body are read. */
 #include "cosmos_internal.h"
 
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
         call->task->figures.charge += value;
         atomic_fetch_add_explicit(&store->figures.charge_milli, (uint64_t)(value * 1000), memory_order_relaxed);
     }
-    /* Every answer tells how far the service is, but for the one of a replica that is behind. */
+    /* Every answer has the newest session token, except for the answer of a replica that is behind. */
     if (token && ac_cosmos_answer_next(call->reply.status, call->reply.substatus) != AC_COSMOS_BEHIND) {
         ac_cosmos_shared_note_token(store, call->request.container, token);
     }

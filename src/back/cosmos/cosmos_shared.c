@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the children of one server know together of Cosmos DB, and what one of them knows alone while the others' is
- * not to be had. */
+/* The state that the children of one server share in the Cosmos DB store, and a child's own state while it cannot
+ * acquire the lock. */
 #include "cosmos_internal.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define PATIENCE \
-    apr_time_from_msec(100) /* of the loop, once, for whoever has the lock; a busy machine may not let it run */
+    apr_time_from_msec(100) /* the loop waits once; a busy machine may not run the child that has the lock */
 
 static void session_join(ac_cosmos_session_t *into, const ac_cosmos_session_t *from)
 {
@@ -26,15 +26,14 @@ ac_cosmos_state_t *ac_cosmos_shared_acquire(ac_cosmos_t *store)
 
     if (status && status != EOWNERDEAD) {
         if (!store->alone) {
-            ac_debug(
-                "store cosmos: what the children know together is not to be had: a child holds it and does not run");
+            ac_debug("store cosmos: the state that the children share is locked by a child that does not run");
         }
         store->alone = true;
         return &store->own_state;
     }
     if (status == EOWNERDEAD) {
-        *state = store->own_state; /* whoever died in there may have left half a token; ours are whole */
-    } else if (store->alone) {     /* of the rest, either side's is soon asked for anew */
+        *state = store->own_state; /* the child that died may have left half a token; our own are whole */
+    } else if (store->alone) {     /* the rest is soon read from the service again */
         for (int i = 0; i < AC_COSMOS_N_CONTAINERS; i++) {
             session_join(&state->sessions[i], &store->own_state.sessions[i]);
         }

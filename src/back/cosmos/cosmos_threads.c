@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's threads one by one: create, read, change, hide, restore. */
+/* One thread of the Cosmos DB store: THREAD_CREATE, GET, UPDATE, DELETE (soft), RESTORE.
+ *
+ * Create: 1 create the thread's entry, marked   2 create the thread's document   - on conflict: read it; a nonce shows
+ * an earlier attempt of this task; another owner's thread: remove the entry   3 mark the entry again if it existed
+ * Change: 1 read the thread's document   2 mark the entry   3 replace the document under its ETag   - on conflict: 1
+ * 4 put the copy back into the entry, if the status changed */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -18,7 +23,7 @@ static void end_with_thread(ac_cosmos_task_t *task)
     ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-/* The head tells which change it has come to, and, beside those of turns, which request's. */
+/* The document names its last change, and the request that made it unless a turn did. */
 static void put_change(ac_cosmos_task_t *task)
 {
     ac_json_put(task->documents, "change", json_string(task->entry.change));
@@ -34,7 +39,7 @@ static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-static void on_thief_undone(void *baton, const ac_cosmos_reply_t *reply)
+static void on_entry_removed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -43,7 +48,7 @@ static void on_thief_undone(void *baton, const ac_cosmos_reply_t *reply)
                        ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
 }
 
-/* A try that was cut off may have made it: then the thread that is there is the one that we wanted. */
+/* An earlier attempt may have created the thread: then it has this task's nonce. */
 static void created_before(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
@@ -55,9 +60,9 @@ static void created_before(ac_cosmos_task_t *task)
     if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
         end_with_thread(task);
     } else if (task->thread.doc || task->create.entry_exists) {
-        on_thief_undone(task, NULL);
-    } else { /* another owner's: our entry must go again */
-        ac_cosmos_call_start(task, &request, on_thief_undone, task);
+        on_entry_removed(task, NULL);
+    } else { /* another owner's thread: our entry must be removed */
+        ac_cosmos_call_start(task, &request, on_entry_removed, task);
     }
 }
 
@@ -85,7 +90,7 @@ static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
     json_decref(index);
 }
 
-/* An entry that was there already is left over from a creation that was cut, or the thread exists. */
+/* An entry that exists is the rest of an interrupted creation, or the thread exists. */
 static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
@@ -151,7 +156,7 @@ static void cosmos_threads_end_changed(ac_cosmos_task_t *task)
 
 static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
 {
-    /* 412: somebody else changes the thread right now. */
+    /* 412: another task changes the thread right now. */
     if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
         cosmos_threads_end_changed(baton);
     }
@@ -170,9 +175,9 @@ static void settle_index(ac_cosmos_task_t *task)
     json_decref(index);
 }
 
-/* An entry with another status than before is settled at once, so that lists which do not show the thread do not
- * meet it. Otherwise the next list does it. While a run is active nobody does: its end changes the thread and marks
- * nothing. */
+/* An entry whose status changed gets its copy at once, so that lists that do not show the thread need not read it.
+ * Otherwise the next list repairs the entry. While a run is active the mark stays: the run's end changes the thread and
+ * marks nothing. */
 static void after_change(ac_cosmos_task_t *task)
 {
     if (task->update.status_changes && !*ac_cosmos_thread_doc_run(&task->thread)) {
@@ -200,7 +205,7 @@ static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *repl
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
-    if (reply->status != 200) { /* others were faster, or a try of ours that was cut off */
+    if (reply->status != 200) { /* another writer was faster, or an earlier attempt of this task */
         ac_cosmos_thread_doc_retry(task, changed_before);
         return;
     }
@@ -222,8 +227,8 @@ static void cosmos_threads_write_change(ac_cosmos_task_t *task)
     ac_cosmos_call_write(task, &request, task->documents, cosmos_threads_on_changed);
 }
 
-/* What the request changes; null takes a title or metadata away. */
-static void apply_update(const ac_store_op_t *op, json_t *head)
+/* Applies the members of the request; null removes a title or metadata. */
+static void apply_update(const ac_store_op_t *op, json_t *thread)
 {
     static const struct {
         const char *name;
@@ -238,53 +243,53 @@ static void apply_update(const ac_store_op_t *op, json_t *head)
     for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
         json_t *value = json_object_get(op->in, members[i].name);
         if (value && (members[i].nullable || !json_is_null(value))) {
-            ac_json_put(head, members[i].name, json_incref(value));
+            ac_json_put(thread, members[i].name, json_incref(value));
         }
     }
 }
 
-static apr_status_t apply_hide(ac_store_op_t *op, json_t *head)
+static apr_status_t apply_hide(ac_store_op_t *op, json_t *thread)
 {
     const char *deleted_at = NULL;
     apr_status_t status = ac_json_string(&deleted_at, op->in, "deleted_at", true, &op->err);
 
     if (status == APR_SUCCESS) {
-        ac_json_put(head, "restore_status", json_incref(json_object_get(head, "status")));
-        ac_json_put(head, "status", json_string("deleted"));
-        ac_json_put(head, "deleted_at", json_string(deleted_at));
+        ac_json_put(thread, "restore_status", json_incref(json_object_get(thread, "status")));
+        ac_json_put(thread, "status", json_string("deleted"));
+        ac_json_put(thread, "deleted_at", json_string(deleted_at));
     }
     return status;
 }
 
-static apr_status_t apply_restore(ac_store_op_t *op, json_t *head)
+static apr_status_t apply_restore(ac_store_op_t *op, json_t *thread)
 {
     const char *updated_at = NULL;
     apr_status_t status = ac_json_string(&updated_at, op->in, "updated_at", true, &op->err);
 
     if (status == APR_SUCCESS) {
-        ac_json_put(head, "status", json_string(ac_json_peek_string(head, "restore_status", "active")));
-        ac_json_put(head, "updated_at", json_string(updated_at));
-        json_object_del(head, "restore_status");
-        json_object_del(head, "deleted_at");
+        ac_json_put(thread, "status", json_string(ac_json_peek_string(thread, "restore_status", "active")));
+        ac_json_put(thread, "updated_at", json_string(updated_at));
+        json_object_del(thread, "restore_status");
+        json_object_del(thread, "deleted_at");
     }
     return status;
 }
 
-/* Puts the change into task->documents, or says why not. */
-static apr_status_t apply(ac_cosmos_task_t *task, json_t *head)
+/* Applies the operation to a copy of the thread's document. errors: of the verb */
+static apr_status_t apply(ac_cosmos_task_t *task, json_t *thread)
 {
     ac_store_op_t *op = task->op;
     apr_status_t status;
 
     if (op->verb == AC_STORE_THREAD_DELETE) {
-        return apply_hide(op, head);
+        return apply_hide(op, thread);
     }
     if (op->verb == AC_STORE_THREAD_RESTORE) {
-        return apply_restore(op, head);
+        return apply_restore(op, thread);
     }
-    status = ac_store_thread_check(op, ac_cosmos_doc_version(head));
+    status = ac_store_thread_check(op, ac_cosmos_doc_version(thread));
     if (status == APR_SUCCESS) {
-        apply_update(op, head);
+        apply_update(op, thread);
     }
     return status;
 }
@@ -293,7 +298,7 @@ static void cosmos_threads_change_from(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     bool restores = op->verb == AC_STORE_THREAD_RESTORE;
-    json_t *head;
+    json_t *thread;
     apr_status_t status;
 
     if (!ac_cosmos_thread_doc_lives(&task->thread, restores)) {
@@ -304,17 +309,17 @@ static void cosmos_threads_change_from(ac_cosmos_task_t *task)
         end_with_thread(task);
         return;
     }
-    head = json_copy(task->thread.doc);
-    status = apply(task, head);
+    thread = json_copy(task->thread.doc);
+    status = apply(task, thread);
     json_decref(task->documents);
-    task->documents = head;
+    task->documents = thread;
     if (status != APR_SUCCESS) {
         ac_cosmos_task_end(task, status);
         return;
     }
-    ac_json_put(head, "version", json_integer(ac_cosmos_doc_version(head) + 1));
+    ac_json_put(thread, "version", json_integer(ac_cosmos_doc_version(thread) + 1));
     task->update.status_changes =
-        strcmp(ac_json_peek_string(head, "status", ""), ac_json_peek_string(task->thread.doc, "status", "")) != 0;
+        strcmp(ac_json_peek_string(thread, "status", ""), ac_json_peek_string(task->thread.doc, "status", "")) != 0;
     ac_cosmos_entry_mark(task, cosmos_threads_write_change);
 }
 

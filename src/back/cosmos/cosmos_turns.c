@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What opening and closing a turn share in the Cosmos DB store. task->documents: {head, message, run, steps}, null
- * where there is none; head is the thread's document as it will be. */
+/* Functions that opening and closing a turn share in the Cosmos DB store. task->documents: {head, message, run,
+ * steps}, null where there is none; head is the thread's document as it will be. */
 #include "cosmos_internal.h"
 
 #include <string.h>
