@@ -118,7 +118,7 @@ class Cosmos(ScriptedServer):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
         those that match, after the first `skip` of them, n times; batch: true: only batches, and none of the queries that a server
         makes when it is their time; gate: waits until the test opens it, then goes on as ever; garbage: true: carried out, and answered
-        with a body that is no JSON.
+        with a body that is no JSON; write: true: no queries.
         stop_after: requests that are still carried out, after which nothing answers any more. chaos: {throttle, unavailable, gone,
         contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a second. lag: so many reads come
         from a replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead. aged:
@@ -194,7 +194,7 @@ class Cosmos(ScriptedServer):
             self.behave(**order)
             answer = {"requests": len(self.requests), "connections": self.n_connections, "carried_out": self.n_carried_out,
                       "faults": self.n_faults, "busy": self.busy,
-                      "documents_in": {name: sum(len(p) for p in container.partitions.values())
+                      "documents_in": {name: sum(d.get("type") != "ping" for p in container.partitions.values() for d in p.values())
                                        for database in self.databases.values() for name, container in database.items()}}
             if expire:
                 self.expire(**expire)
@@ -232,8 +232,11 @@ class Cosmos(ScriptedServer):
     # ---- trouble ----
     def _find_fault(self, method, path, headers):
         batch = headers.get("x-ms-cosmos-is-batch-request") == "True"
+        query = headers.get("x-ms-documentdb-isquery") == "True"
         for fault in self.faults:
             if not batch and ("op" in fault or "batch" in fault):
+                continue
+            if query and "write" in fault:
                 continue
             if fault["n"] > 0 and re.match(fault.get("match", ""), f"{method} {path}"):
                 if fault.get("skip", 0) > 0:

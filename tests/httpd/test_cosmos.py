@@ -72,6 +72,23 @@ def test_ready_shows_state_and_latency(make_server, cosmos):
                           "cache_stale"}
 
 
+def test_ready_says_that_every_write_fails(make_server, cosmos):
+    """A service that lets us read is not enough: a role without writes, a region that only reads, a full partition."""
+    server = make_server(store(cosmos) + OPERATOR, env=ENV)
+    wait_ready(server.client, ready=server.ready)
+    thread = server.client.thread()
+    server.expect_log("AC0220", "AC0651")
+    cosmos.behave(faults=[{"match": f"{method} .*", "n": 1_000_000, "write": True, "status": 403, "substatus": 5302}
+                          for method in ("POST", "PUT", "PATCH", "DELETE")])
+    wait_until(lambda: server.ready().status == 503, "nobody is told")
+    shown = server.ready().json["store"]
+    assert shown["state"] == "failed" and "403" in shown["detail"]
+    assert server.client.get(f"/threads/{thread}").status == 200
+    assert server.client.post("/threads", {}).json["code"] == "store_error"
+    cosmos.behave(clear=True)
+    wait_until(lambda: server.ready().status == 200, "it stays so")
+
+
 # ---- several processes ----
 def test_a_caller_reads_its_own_writes_on_every_child(make_server, model, cosmos):
     """Each read may meet with a replica that is behind; the children of a server tell each other how far they have written."""

@@ -16,7 +16,11 @@ typedef struct start_t {
 
 /* ---- operations ---- */
 
-static void cosmos_store_on_pinged(void *baton, const ac_cosmos_reply_t *reply)
+#define PING_KEY " ping" /* in the place of an owner */
+#define PING_ID "ping"
+#define PING_WRITE apr_time_from_sec(10) /* how long one write shows that writes succeed */
+
+static void on_ping_read(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
 
@@ -25,15 +29,35 @@ static void cosmos_store_on_pinged(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-/* Reads a document that does not exist: only a service that works and accepts the credential answers 404. */
+static void on_ping_written(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
+        task->store->outage.ping_written = ac_clock();
+        ac_cosmos_task_end(task, APR_SUCCESS);
+    }
+}
+
+/* A service may answer reads and refuse every write. A document of the store's own shows it; where it was written
+ * lately a read is enough, and costs a tenth. */
 static void cosmos_store_ping(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+    apr_time_t written = task->store->outage.ping_written;
+    bool reads = written && ac_clock() - written < PING_WRITE;
+    ac_cosmos_request_t request = {.verb = reads ? AC_COSMOS_READ : AC_COSMOS_UPSERT,
                                    .container = AC_COSMOS_THREADS,
-                                   .key = " ping",
-                                   .id = "ping"};
+                                   .key = PING_KEY,
+                                   .id = reads ? PING_ID : NULL};
+    json_t *document;
 
-    ac_cosmos_call_start(task, &request, cosmos_store_on_pinged, task);
+    if (reads) {
+        ac_cosmos_call_start(task, &request, on_ping_read, task);
+        return;
+    }
+    document = json_pack("{s:s, s:s, s:s}", "id", PING_ID, "owner", PING_KEY, "type", "ping");
+    ac_cosmos_call_write(task, &request, document, on_ping_written);
+    json_decref(document);
 }
 
 static void thread_delete(ac_cosmos_task_t *task)

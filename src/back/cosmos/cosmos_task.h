@@ -114,9 +114,10 @@ typedef struct ac_cosmos_t {
         ac_timer_t timer;
     } leases;
     struct {
-        int number;         /* the log message of the outage; 0: none */
-        apr_time_t at;      /* of its last failure */
-        apr_time_t lost_at; /* ac_clock; the last request that was given up since the service failed; 0: never */
+        int number;              /* the log message of the outage; 0: none */
+        apr_time_t at;           /* of its last failure */
+        apr_time_t lost_at;      /* ac_clock; the last request that was given up since the service failed; 0: never */
+        apr_time_t ping_written; /* ac_clock; the last write of PING that succeeded; 0: never */
     } outage;
     ac_cosmos_figures_t figures;
 } ac_cosmos_t;
