@@ -254,6 +254,32 @@ static void test_a_message_is_refused_while_nothing_can_be_stored(void **state)
     assert_null(engine->follow->recoveries.first);
 }
 
+static int n_warnings;
+
+static void count_warning(ac_level_e level, const char *file, int line, apr_status_t status, const char *text)
+{
+    (void)level, (void)file, (void)line, (void)status;
+    n_warnings += strstr(text, "AC0520") != NULL;
+}
+
+/* The server stops while a run is closed: the next process closes it, and nobody need be warned. */
+static void test_a_stop_is_no_failure(void **state)
+{
+    (void)state;
+    leave_log_of_the_dead(EARLIER, "half");
+    follow(0, EARLIER, 0);
+    fake_turn();
+    expect_op(AC_STORE_RUN_GET);
+    answer_op(stored_run(), AC_OK);
+    expect_op(AC_STORE_TURN_CLOSE);
+    ac_log_install(count_warning, AC_WARNING);
+    answer_op(NULL, AC_STOPPING);
+    ac_log_install(NULL, AC_ERROR);
+    assert_int_equal(n_warnings, 0);
+    fake_pass(apr_time_from_sec(1));
+    json_decref(close_well());
+}
+
 /* With nobody there who writes, one of those that wait is tried every two seconds; when it succeeds, all are. */
 static void test_one_looks_for_all(void **state)
 {
@@ -452,6 +478,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_other_child_is_hurried, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_write_of_anybody_hurries_it, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_message_of_its_thread_hurries_it, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_stop_is_no_failure, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_message_is_refused_while_nothing_can_be_stored, setup_logged,
                                         teardown_logged),
         cmocka_unit_test_setup_teardown(test_one_looks_for_all, setup_logged, teardown_logged),

@@ -144,10 +144,12 @@ static void recover_set_timer(ac_engine_t *engine)
 
 static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
 {
-    if (!recovery->logged) {
+    bool stops = err->kind == AC_STOPPING; /* the next process closes it */
+    if (!recovery->logged && !stops) {
         ac_log(AC_M520, err->status, "run[%s]: not closed yet: %s; it is tried again", run_of(recovery), err->detail);
     }
-    recovery->logged = recovery->failed = true;
+    recovery->logged = recovery->logged || !stops;
+    recovery->failed = true;
     recovery->failed_at = ac_loop_now(recovery->engine->loop);
     recover_set_timer(recovery->engine);
     call_waiters(recovery);
