@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "back/credential/identity_managed.c"
+#include "back/credential/provider_managed.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,7 +29,7 @@ static void check_token(const char *text, size_t len)
     ac_err_t err;
     memset(&fetched, 0, sizeof(fetched));
     ac_err_init(&err);
-    if (identity_token_read(&fetched, &document, text, len, &err) == APR_SUCCESS) {
+    if (ac_identity_token_read(&fetched, &document, text, len, &err) == APR_SUCCESS) {
         must(*fetched.text && !strpbrk(fetched.text, "\r\n") && fetched.expires > 0 && fetched.refresh > 0);
         must(fetched.refresh <= fetched.expires);
     } else {
@@ -38,7 +38,7 @@ static void check_token(const char *text, size_t len)
     json_decref(document);
     for (int status = 400; status < 600; status += 33) {
         ac_err_init(&err);
-        identity_token_error(&err, status, text, len);
+        ac_identity_token_error(&err, status, text, len);
         check_err(&err);
     }
 }
@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_token(text, size - 1);
     } else {
         check_challenge(text);
-        must(identity_when(text) >= 0);
+        must(ac_identity_token_time(text) >= 0);
     }
     free(text);
     return 0;

@@ -24,7 +24,7 @@ static void check(const char *text, apr_pool_t *p)
     must(!find_value(value, sizeof(value), text, "authorization") || (*value && strlen(value) < sizeof(value)));
     apr_table_t *options = apr_table_make(p, 1);
     apr_table_setn(options, "tenant-id", "t"); /* one that a challenge names would be kept for good */
-    must(!keyvault_create(&source, "https://v.vault.azure.net/secrets/n", options, p));
+    must(!ac_keyvault_create(&source, "https://v.vault.azure.net/secrets/n", options, p));
     vault_t *vault = source;
     if (!take_challenge(vault, text)) {
         must(vault->knows && strlen(vault->scope) > 9 && !strpbrk(vault->scope, "\r\n\""));

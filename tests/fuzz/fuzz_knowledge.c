@@ -51,8 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_query(text);
     if (ac_utf8_valid(text, size) && !memchr(text, '\0', size)) {
         told_t told = {0, 0};
-        if (!ac_knowledge_split("name.md", text, size, tell, &told) || told.n_sections > AC_KNOWLEDGE_SECTIONS ||
-            told.len > size) {
+        if (!ac_knowledge_sections_split("name.md", text, size, tell, &told) ||
+            told.n_sections > AC_KNOWLEDGE_SECTIONS || told.len > size) {
             abort();
         }
     }

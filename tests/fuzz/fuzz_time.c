@@ -23,7 +23,7 @@ static void check_time(const char *text)
         ac_time_format(written, when);
         must(strlen(written) < AC_TIME_SIZE && ac_time_parse(&again, written) && again / 1000 == when / 1000);
     }
-    must(identity_when(text) >= 0);
+    must(ac_identity_token_time(text) >= 0);
 }
 
 static void check_duration(const char *text)

@@ -51,19 +51,19 @@ static bool holds(const json_t *value, const char *secret)
 
 static void check_answer(const ac_tool_http_t *tool, const char *type, const char *body, size_t len, const char *secret)
 {
-    ac_tool_answer_t answer;
+    ac_tool_http_answer_t answer;
     json_t *result = NULL;
     ac_err_t err;
     ac_err_init(&err);
-    ac_tool_answer_init(&answer, tool);
-    ac_tool_answer_head(&answer, 200, type);
+    ac_tool_http_answer_init(&answer, tool);
+    ac_tool_http_answer_head(&answer, 200, type);
     for (size_t i = 0, n; i < len; i += n) {
         n = len - i < 100 ? len - i : 100;
-        if (!ac_tool_answer_body(&answer, body + i, n)) {
+        if (!ac_tool_http_answer_body(&answer, body + i, n)) {
             break;
         }
     }
-    apr_status_t status = ac_tool_answer_result(&result, &answer, &err);
+    apr_status_t status = ac_tool_http_answer_result(&result, &answer, &err);
     must((status == APR_SUCCESS) == (result != NULL) && (status == APR_SUCCESS) == (err.kind == AC_OK));
     if (result) {
         char *text = ac_json_dump(result, NULL);
@@ -71,9 +71,9 @@ static void check_answer(const ac_tool_http_t *tool, const char *type, const cha
         free(text);
     }
     json_decref(result);
-    ac_tool_answer_free(&answer);
+    ac_tool_http_answer_free(&answer);
     ac_err_init(&err);
-    must(ac_tool_answer_refused(&err, "the service", 400, type, body, len) != APR_SUCCESS &&
+    must(ac_tool_support_answer_refused(&err, "the service", 400, type, body, len) != APR_SUCCESS &&
          ac_utf8_valid(err.detail, strlen(err.detail)));
 }
 
@@ -93,7 +93,7 @@ static void check(const char *text, const char *end, apr_pool_t *p)
     header->secret.value = hidden ? secret : "a secret of its own";
     conf.parameters = json_loads("{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{}}}", 0, NULL);
     json_t *values = json_loads(arguments, 0, NULL);
-    if (!ac_tool_http_configure(&tool, p)) {
+    if (!ac_tool_http_config_read(&tool, p)) {
         ac_buf_t line;
         ac_buf_init(&line, 4096);
         if (json_is_object(values) &&

@@ -30,7 +30,7 @@ static void check_report(const json_t *place, const char *body, size_t len)
     json_t *report = NULL;
     ac_err_t err;
     ac_err_init(&err);
-    char *query = ac_weather_query(place, AC_WEATHER_IMPERIAL, 7);
+    char *query = ac_weather_report_query(place, AC_WEATHER_IMPERIAL, 7);
     must(!query || !strpbrk(query, " \r\n#"));
     free(query);
     apr_status_t status = ac_weather_report(&report, place, AC_WEATHER_METRIC, body, len, &err);
@@ -52,9 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         *location = '\0'; /* a model's argument is UTF-8 */
     }
     ac_err_init(&err);
-    ac_weather_search_name(name, location);
+    ac_weather_places_search_name(name, location);
     must(strlen(name) < sizeof(name));
-    apr_status_t status = ac_weather_place(&place, body, size - (size_t)(body - (const char *)data), location, &err);
+    apr_status_t status =
+        ac_weather_places_find(&place, body, size - (size_t)(body - (const char *)data), location, &err);
     check_result(place, status, &err);
     check_report(place ? place : plain, body, size - (size_t)(body - (const char *)data));
     json_decref(place);

@@ -195,7 +195,7 @@ static void check_bytes(const char *bytes, size_t len, const char *password, boo
     ac_err_t err;
     assertion_t assertion = {bytes, len, password, CLIENT, "https://login.example/t/oauth2/v2.0/token", chain};
     ac_err_init(&err);
-    identity_assert(&out, &assertion, &err);
+    ac_identity_assertion_make(&out, &assertion, &err);
     assert_string_equal(err.detail, "");
     check_assertion(out.data, assertion.audience, chain);
     ac_buf_free(&out);
@@ -229,7 +229,7 @@ static void check_problem(char *bytes, size_t len, const char *password, const c
     ac_err_t err;
     assertion_t assertion = {bytes, len, password, CLIENT, "https://login.example", false};
     ac_err_init(&err);
-    assert_int_not_equal(identity_assert(&out, &assertion, &err), APR_SUCCESS);
+    assert_int_not_equal(ac_identity_assertion_make(&out, &assertion, &err), APR_SUCCESS);
     assert_contains(err.detail, part);
     assert_lacks(err.detail, SECRET);
     ac_buf_free(&out);

@@ -68,7 +68,7 @@ static void test_when(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_int_equal(identity_when(rows[i].text), rows[i].seconds);
+        assert_int_equal(ac_identity_token_time(rows[i].text), rows[i].seconds);
     }
 }
 
@@ -84,7 +84,7 @@ static void test_refresh_after(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         apr_interval_time_t most = apr_time_from_sec(rows[i].most);
         apr_interval_time_t life = apr_time_from_sec(rows[i].life);
-        apr_interval_time_t after = identity_refresh_after(life, apr_time_from_sec(rows[i].wish));
+        apr_interval_time_t after = ac_identity_token_refresh_after(life, apr_time_from_sec(rows[i].wish));
         assert_true(after <= most && after >= most - most / 20 - 1);
     }
 }
@@ -111,7 +111,7 @@ static void test_token_answers(void **state)
         ac_err_t err;
         fetched_t fetched = {.text = NULL};
         ac_err_init(&err);
-        identity_token_read(&fetched, &document, rows[i].body, strlen(rows[i].body), &err);
+        ac_identity_token_read(&fetched, &document, rows[i].body, strlen(rows[i].body), &err);
         assert_string_equal(err.detail, rows[i].detail);
         assert_true(*rows[i].detail ? !fetched.text : fetched.expires > fetched.refresh);
         json_decref(document);
@@ -144,7 +144,7 @@ static void test_token_errors(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         ac_err_t err;
         ac_err_init(&err);
-        identity_token_error(&err, rows[i].status, rows[i].body, strlen(rows[i].body));
+        ac_identity_token_error(&err, rows[i].status, rows[i].body, strlen(rows[i].body));
         assert_int_equal(err.kind, rows[i].kind);
         assert_contains(err.detail, rows[i].part);
         assert_lacks(err.detail, "contoso");
@@ -210,7 +210,7 @@ static void test_cli(void **state)
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
     char *path = apr_pstrcat(rig->pool, rig->directory, "/args", NULL), *text = NULL;
     size_t len = 0;
-    assert_int_equal(identity_file_read(&text, &len, path, sizeof(args)), APR_SUCCESS);
+    assert_int_equal(ac_identity_conf_read_file(&text, &len, path, sizeof(args)), APR_SUCCESS);
     assert_string_equal(text,
                         "[account]\n[get-access-token]\n[--output]\n[json]\n[--resource]\n"
                         "[https://cosmos.azure.com]\n[--tenant]\n[" TENANT "]\n");

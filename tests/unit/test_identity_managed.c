@@ -107,7 +107,8 @@ static http_server_t *start_arc(credential_rig_t *rig, const char *key, const ch
     set_url("IDENTITY_ENDPOINT", server, "/arc");
     setenv("IMDS_ENDPOINT", "http://127.0.0.1:1", 1);
     assert_null(credential_rig_make(rig, "identity:managed", options));
-    identity_conf(credential_identity(rig->credential))->arc_keys = apr_pstrcat(rig->pool, rig->directory, "/", NULL);
+    ac_credential_chain_conf(ac_credential_spec_identity(rig->credential))->arc_keys =
+        apr_pstrcat(rig->pool, rig->directory, "/", NULL);
     assert_int_equal(ac_credential_child_init(rig->credential, &rig->host, NULL), APR_SUCCESS);
     rig->started = true;
     return server;

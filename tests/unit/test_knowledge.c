@@ -209,7 +209,7 @@ static void test_knowledge_reads_only_what_changed(void **state)
     ac_knowledge_state_t now;
     char index[128];
     snprintf(index, sizeof(index), "%s/i.db", kb.top);
-    assert_int_equal(ac_knowledge_open(&conn, index, NULL), APR_SUCCESS);
+    assert_int_equal(ac_knowledge_index_open(&conn, index, NULL), APR_SUCCESS);
     kb_put("a.md", KB_ORDERS);
     kb_put("b.md", KB_ORDERS);
     assert_int_equal(ac_knowledge_refresh(conn, kb.folder, &now, NULL), APR_SUCCESS);
@@ -224,7 +224,7 @@ static void test_knowledge_reads_only_what_changed(void **state)
     assert_int_equal(kb_number(conn->db, "SELECT count(*) FROM section"), 4);
     assert_int_equal(kb_number(conn->db, "SELECT id FROM document WHERE path = 'a.md'"), a);
     assert_int_equal(kb_number(conn->db, "SELECT count(*) FROM whole"), 1);
-    ac_knowledge_close(conn);
+    ac_knowledge_index_close(conn);
 }
 
 static void test_knowledge_time_runs_out(void **state)
@@ -234,7 +234,7 @@ static void test_knowledge_time_runs_out(void **state)
     ac_knowledge_state_t now;
     char index[128];
     snprintf(index, sizeof(index), "%s/i.db", kb.top);
-    assert_int_equal(ac_knowledge_open(&conn, index, NULL), APR_SUCCESS);
+    assert_int_equal(ac_knowledge_index_open(&conn, index, NULL), APR_SUCCESS);
     for (int i = 0; i < 5; i++) {
         kb_put(apr_psprintf(kb.tool.pool, "%d.md", i), KB_ORDERS);
     }
@@ -248,7 +248,7 @@ static void test_knowledge_time_runs_out(void **state)
     }
     assert_int_equal(ac_knowledge_refresh(conn, kb.folder, &now, NULL), APR_SUCCESS);
     assert_true(now.whole);
-    ac_knowledge_close(conn);
+    ac_knowledge_index_close(conn);
 }
 
 static void test_knowledge_folder_goes_away(void **state)
@@ -265,13 +265,13 @@ static void test_knowledge_folder_goes_away(void **state)
     ac_knowledge_state_t now;
     char index[128];
     snprintf(index, sizeof(index), "%s/i.db", kb.top);
-    assert_int_equal(ac_knowledge_open(&conn, index, NULL), APR_SUCCESS);
+    assert_int_equal(ac_knowledge_index_open(&conn, index, NULL), APR_SUCCESS);
     assert_int_equal(ac_knowledge_refresh(conn, kb.folder, &now, NULL), APR_SUCCESS);
     assert_int_equal(rename(kb.folder, elsewhere), 0);
     assert_int_equal(ac_knowledge_refresh(conn, kb.folder, &now, NULL), APR_SUCCESS);
     assert_int_equal(now.folder, ENOENT);
     assert_int_equal(kb_number(conn->db, "SELECT count(*) FROM document"), 1);
-    ac_knowledge_close(conn);
+    ac_knowledge_index_close(conn);
     kb_ask("refunds");
     assert_int_equal(kb_n_hits(), 1);
 }
@@ -325,9 +325,9 @@ static void test_knowledge_reads_nothing_outside(void **state)
     static const char *const refused[] = {"way/b.md",  "../docs/a.md/x", "",       "/a.md",
                                           "sub//b.md", "a.md/b.md",      "none.md"};
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        assert_int_not_equal(ac_knowledge_read(&text, &stamp, kb.folder, refused[i]), APR_SUCCESS);
+        assert_int_not_equal(ac_knowledge_folder_read(&text, &stamp, kb.folder, refused[i]), APR_SUCCESS);
     }
-    assert_int_equal(ac_knowledge_read(&text, &stamp, kb.folder, "sub/b.md"), APR_SUCCESS);
+    assert_int_equal(ac_knowledge_folder_read(&text, &stamp, kb.folder, "sub/b.md"), APR_SUCCESS);
     assert_string_equal(text.data, "inside");
     ac_buf_free(&text);
 }

@@ -30,7 +30,7 @@ static bool split(const char *path, const char *text, size_t len)
     ac_buf_init(&told, 4 * AC_KNOWLEDGE_FILE);
     ac_buf_add(&told, "", 0);
     n_told = 0;
-    return ac_knowledge_split(path, text, len, tell, NULL);
+    return ac_knowledge_sections_split(path, text, len, tell, NULL);
 }
 
 static int tear_down(void **state)

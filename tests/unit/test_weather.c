@@ -266,13 +266,13 @@ static void test_weather_configuration(void **state)
 static void remember(ac_weather_cache_t *cache, const char *location, apr_time_t now)
 {
     json_t *place = json_string(location);
-    ac_weather_cache_put(cache, location, place, now);
+    ac_weather_places_cache_put(cache, location, place, now);
     json_decref(place);
 }
 
 static bool remembers(ac_weather_cache_t *cache, const char *location, apr_time_t now)
 {
-    json_t *place = ac_weather_cache_get(cache, location, now);
+    json_t *place = ac_weather_places_cache_get(cache, location, now);
     bool found = place != NULL;
     json_decref(place);
     return found;
@@ -281,7 +281,7 @@ static bool remembers(ac_weather_cache_t *cache, const char *location, apr_time_
 static void test_weather_cache_is_bounded(void **state)
 {
     (void)state;
-    ac_weather_cache_t *cache = ac_weather_cache_create(3, 100);
+    ac_weather_cache_t *cache = ac_weather_places_cache_create(3, 100);
     remember(cache, "a", 1);
     remember(cache, "b", 2);
     remember(cache, "c", 3);
@@ -293,7 +293,7 @@ static void test_weather_cache_is_bounded(void **state)
     assert_true(remembers(cache, "a", 100));
     assert_false(remembers(cache, "a", 101)); /* too old */
     assert_true(remembers(cache, "d", 101));
-    ac_weather_cache_destroy(cache);
+    ac_weather_places_cache_destroy(cache);
 }
 
 int main(void)

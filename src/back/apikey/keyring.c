@@ -317,7 +317,7 @@ apr_status_t ac_keyring_read(ac_keyring_t **pring, const char *path, ac_err_t *e
 {
     char *text = NULL, reason[120];
     size_t len = 0;
-    apr_status_t status = identity_file_read(&text, &len, path, AC_MAX_KEYRING);
+    apr_status_t status = ac_identity_conf_read_file(&text, &len, path, AC_MAX_KEYRING);
     if (status != APR_SUCCESS) {
         return ac_err_set(err, AC_INVALID_REQUEST, "cannot be read: %s",
                           status == APR_ENOSPC       ? "it is too long"

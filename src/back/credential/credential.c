@@ -134,7 +134,7 @@ static void credential_deliver(void *baton)
     }
     credential->n_delivering--;
     if (credential->stopped) {
-        credential_end(credential);
+        ac_credential_end(credential);
     }
 }
 
@@ -384,7 +384,7 @@ apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host
     return status;
 }
 
-void credential_end(ac_credential_t *credential)
+void ac_credential_end(ac_credential_t *credential)
 {
     credential->stopped = true;
     if (credential->n_delivering) {
@@ -408,7 +408,7 @@ typedef struct leaving_t {
 static void credential_leave(void *baton)
 {
     leaving_t *leaving = baton;
-    credential_end(leaving->credential);
+    ac_credential_end(leaving->credential);
     ac_latch_open(leaving->latch);
     ac_latch_unref(leaving->latch);
     free(leaving);
@@ -420,7 +420,7 @@ void ac_credential_child_exit(ac_credential_t *credential)
         return;
     }
     if (ac_loop_is_current(credential->loop)) {
-        credential_end(credential);
+        ac_credential_end(credential);
         return;
     }
     leaving_t *leaving = ac_alloc(sizeof(*leaving));
@@ -433,7 +433,7 @@ void ac_credential_child_exit(ac_credential_t *credential)
     ac_latch_unref(latch);
 }
 
-void credential_silence(ac_credential_t *credential)
+void ac_credential_silence(ac_credential_t *credential)
 {
     credential->silent = true;
 }

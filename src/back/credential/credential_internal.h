@@ -22,6 +22,6 @@ struct ac_credential_t {
 };
 
 /* Frees what the child has made of it, now or when its callbacks have returned. */
-void credential_end(ac_credential_t *credential);
+void ac_credential_end(ac_credential_t *credential);
 
 #endif

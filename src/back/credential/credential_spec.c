@@ -12,7 +12,7 @@
 
 /* ---- for all forms ---- */
 
-apr_status_t key_check(char *text, size_t len, ac_err_t *err)
+apr_status_t ac_key_file_check(char *text, size_t len, ac_err_t *err)
 {
     while (len && isspace((unsigned char)text[len - 1])) {
         len--;
@@ -32,8 +32,8 @@ apr_status_t key_check(char *text, size_t len, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-const char *credential_duration(apr_interval_time_t *pvalue, const apr_table_t *options, const char *name,
-                                apr_pool_t *p)
+const char *ac_credential_spec_duration(apr_interval_time_t *pvalue, const apr_table_t *options, const char *name,
+                                        apr_pool_t *p)
 {
     const char *text = options ? apr_table_get(options, name) : NULL;
     if (text &&
@@ -51,7 +51,8 @@ static bool credential_spec_is_among(const char *name, const char *const *names)
     return *names != NULL;
 }
 
-const char *credential_only(const apr_table_t *options, const char *const *names, const char *spec, apr_pool_t *p)
+const char *ac_credential_spec_only(const apr_table_t *options, const char *const *names, const char *spec,
+                                    apr_pool_t *p)
 {
     const apr_array_header_t *rows = options ? apr_table_elts(options) : NULL;
     for (int i = 0; rows && i < rows->nelts; i++) {
@@ -76,7 +77,7 @@ static const char *create_env(ac_credential_t *credential, const apr_table_t *op
     const char *name = credential->spec + strlen("env:"), *value = getenv(name);
     ac_err_t err;
     ac_err_init(&err);
-    const char *problem = credential_only(options, none, credential->spec, p);
+    const char *problem = ac_credential_spec_only(options, none, credential->spec, p);
     if (problem) {
         return problem;
     }
@@ -84,7 +85,7 @@ static const char *create_env(ac_credential_t *credential, const apr_table_t *op
         return apr_psprintf(p, "the environment of httpd has no variable '%s'", name);
     }
     char *text = apr_pstrdup(p, value);
-    if (key_check(text, strlen(text), &err) != APR_SUCCESS) {
+    if (ac_key_file_check(text, strlen(text), &err) != APR_SUCCESS) {
         return apr_psprintf(p, "'%s' %s", credential->spec, err.detail);
     }
     credential->text = text;
@@ -93,8 +94,8 @@ static const char *create_env(ac_credential_t *credential, const apr_table_t *op
 
 static const char *create_file(ac_credential_t *credential, const apr_table_t *options, apr_pool_t *p)
 {
-    credential->source = &key_file_source;
-    return key_file_create(&credential->self, &credential->text, credential->spec + strlen("file:"), options, p);
+    credential->source = &ac_key_file_source;
+    return ac_key_file_create(&credential->self, &credential->text, credential->spec + strlen("file:"), options, p);
 }
 
 /* "https://cosmos.azure.com/.default": what the CLI is given, too. */
@@ -110,9 +111,9 @@ static const char *create_identity(ac_credential_t *credential, const apr_table_
     identity_t *identity;
     const char *name = credential->spec[strlen("identity")] ? credential->spec + strlen("identity:") : NULL;
     credential->kind = AC_CREDENTIAL_TOKEN;
-    credential->source = &identity_source;
+    credential->source = &ac_credential_chain_source;
     credential->scope = options ? apr_pstrdup(p, apr_table_get(options, "scope")) : NULL;
-    const char *problem = credential_only(options, identity_options, credential->spec, p);
+    const char *problem = ac_credential_spec_only(options, ac_credential_chain_options, credential->spec, p);
     if (problem) {
         return problem;
     }
@@ -120,12 +121,12 @@ static const char *create_identity(ac_credential_t *credential, const apr_table_
         return apr_psprintf(p, "scope='%s' is not a scope; give one like https://cognitiveservices.azure.com/.default",
                             credential->scope);
     }
-    problem = identity_create(&identity, name, options, p);
+    problem = ac_credential_chain_create(&identity, name, options, p);
     credential->self = identity;
     return problem;
 }
 
-identity_t *credential_identity(ac_credential_t *credential)
+identity_t *ac_credential_spec_identity(ac_credential_t *credential)
 {
     return credential->self;
 }
@@ -143,8 +144,8 @@ const char *ac_credential_create(ac_credential_t **pcredential, const char *spec
     } else if (!strncmp(spec, "file:", 5)) {
         problem = create_file(credential, options, p);
     } else if (!strncmp(spec, "keyvault:", 9)) {
-        credential->source = &keyvault_source;
-        problem = keyvault_create(&credential->self, spec + 9, options, p);
+        credential->source = &ac_keyvault_source;
+        problem = ac_keyvault_create(&credential->self, spec + 9, options, p);
     } else if (!strcmp(spec, "identity") || !strncmp(spec, "identity:", 9)) {
         problem = create_identity(credential, options, p);
     } else {

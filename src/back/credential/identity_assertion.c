@@ -242,7 +242,7 @@ static bool identity_assertion_sign(ac_buf_t *out, EVP_PKEY *key)
     return good && !out->failed;
 }
 
-apr_status_t identity_assert(ac_buf_t *out, const assertion_t *assertion, ac_err_t *err)
+apr_status_t ac_identity_assertion_make(ac_buf_t *out, const assertion_t *assertion, ac_err_t *err)
 {
     keys_t keys = {NULL, NULL, NULL};
     ac_buf_init(out, MAX_JWT);

@@ -61,7 +61,7 @@ static bool identity_conf_is_loopback(const char *host, size_t len)
         (len > 10 && !strcasecmp(name + len - 10, ".localhost"));
 }
 
-bool identity_address_safe(const char *url)
+bool ac_identity_conf_address_safe(const char *url)
 {
     if (!ac_http_url_valid(url)) {
         return false;
@@ -90,7 +90,7 @@ static const char *read_authority(identity_conf_t *conf, const apr_table_t *opti
         text = apr_pstrcat(p, "https://", text, NULL);
     }
     conf->authority = without_slashes(text ? text : AUTHORITY, p);
-    if (!identity_address_safe(conf->authority) || strpbrk(conf->authority, "?#")) {
+    if (!ac_identity_conf_address_safe(conf->authority) || strpbrk(conf->authority, "?#")) {
         return apr_psprintf(p, "%s: '%s' is not an https address; give one like " AUTHORITY,
                             given ? "authority=" : "the variable AZURE_AUTHORITY_HOST", text);
     }
@@ -155,7 +155,7 @@ static const char *read_selector(identity_conf_t *conf, const apr_table_t *optio
 
 /* ---- files ---- */
 
-apr_status_t identity_file_read(char **pbytes, size_t *plen, const char *path, size_t max)
+apr_status_t ac_identity_conf_read_file(char **pbytes, size_t *plen, const char *path, size_t max)
 {
     struct stat info;
     apr_status_t status = APR_SUCCESS;
@@ -187,7 +187,7 @@ leave:
     return APR_SUCCESS;
 }
 
-const char *identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
+const char *ac_identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
 {
     char *bytes = NULL, reason[120];
     conf->certificate_path = variable("AZURE_CLIENT_CERTIFICATE_PATH", p);
@@ -197,7 +197,8 @@ const char *identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
     if (!conf->certificate_path || conf->secret) {
         return NULL;
     }
-    apr_status_t status = identity_file_read(&bytes, &conf->certificate_len, conf->certificate_path, MAX_CERTIFICATE);
+    apr_status_t status =
+        ac_identity_conf_read_file(&bytes, &conf->certificate_len, conf->certificate_path, MAX_CERTIFICATE);
     if (status != APR_SUCCESS) {
         return apr_psprintf(p, "the certificate '%s' of AZURE_CLIENT_CERTIFICATE_PATH cannot be read: %s",
                             conf->certificate_path, apr_strerror(status, reason, sizeof(reason)));
@@ -226,7 +227,7 @@ static const char *identity_conf_read_ids(identity_conf_t *conf, const apr_table
     return NULL;
 }
 
-const char *identity_conf_read(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
+const char *ac_identity_conf_read(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
 {
     const char *problem = identity_conf_read_ids(conf, options, p);
     if (!problem) {

@@ -66,7 +66,7 @@ static bool read_american(struct tm *tm, const char **prest, const char *text)
     return true;
 }
 
-int64_t identity_when(const char *text)
+int64_t ac_identity_token_time(const char *text)
 {
     struct tm tm;
     long offset = 0;
@@ -85,7 +85,7 @@ int64_t identity_when(const char *text)
     return when > 0 ? (int64_t)when - offset : 0;
 }
 
-apr_interval_time_t identity_refresh_after(apr_interval_time_t life, apr_interval_time_t wish)
+apr_interval_time_t ac_identity_token_refresh_after(apr_interval_time_t life, apr_interval_time_t wish)
 {
     apr_interval_time_t after = life > LONG_LIFE || life < 2 * MARGIN ? life / 2 : life - MARGIN;
     if (wish > 0 && wish < after) {
@@ -102,7 +102,7 @@ static int64_t identity_token_read_number(const json_t *document, const char *na
 {
     const json_t *value = json_object_get(document, name);
     if (json_is_string(value)) {
-        return identity_when(json_string_value(value));
+        return ac_identity_token_time(json_string_value(value));
     }
     return ac_json_whole_part(value, 0);
 }
@@ -116,7 +116,7 @@ static bool identity_token_is_token(const char *text)
     return len && !text[len];
 }
 
-apr_status_t identity_token_read(fetched_t *fetched, json_t **pdocument, const char *body, size_t len, ac_err_t *err)
+apr_status_t ac_identity_token_read(fetched_t *fetched, json_t **pdocument, const char *body, size_t len, ac_err_t *err)
 {
     json_t *document = json_loadb(body, len, 0, NULL);
     const char *text = ac_json_peek_string(document, "access_token", NULL);
@@ -140,7 +140,7 @@ apr_status_t identity_token_read(fetched_t *fetched, json_t **pdocument, const c
     apr_interval_time_t life = apr_time_from_sec(in);
     fetched->text = text;
     fetched->expires = now + life;
-    fetched->refresh = now + identity_refresh_after(life, wish > 0 && wish < in ? apr_time_from_sec(wish) : 0);
+    fetched->refresh = now + ac_identity_token_refresh_after(life, wish > 0 && wish < in ? apr_time_from_sec(wish) : 0);
     return APR_SUCCESS;
 }
 
@@ -173,7 +173,7 @@ static const struct {
     {50196, "too many sign-ins of the same kind; it is tried again later"},
 };
 
-const char *identity_explain(int code)
+const char *ac_identity_token_explain(int code)
 {
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (codes[i].code == code) {
@@ -200,13 +200,13 @@ static int code_of(const json_t *document)
     return code > 0 && code < 100000000 ? (int)code : 0;
 }
 
-void identity_token_error(ac_err_t *err, int status, const char *body, size_t len)
+void ac_identity_token_error(ac_err_t *err, int status, const char *body, size_t len)
 {
     json_t *document = body && len ? json_loadb(body, len, 0, NULL) : NULL;
     const char *name = ac_json_peek_string(document, "error", "");
     const char *id = ac_json_peek_string(document, "trace_id", "");
     int code = code_of(document);
-    const char *meaning = code ? identity_explain(code) : NULL;
+    const char *meaning = code ? ac_identity_token_explain(code) : NULL;
     bool transient = status == 408 || status == 429 || status >= 500;
     if (err->kind == AC_OK) {
         err->http_status = status;

@@ -39,7 +39,7 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
 {
     char *text = NULL, reason[120];
     size_t len = 0;
-    apr_status_t status = identity_file_read(&text, &len, path, CREDENTIAL_MAX_KEY * 2);
+    apr_status_t status = ac_identity_conf_read_file(&text, &len, path, CREDENTIAL_MAX_KEY * 2);
     if (status != APR_SUCCESS) {
         ac_err_set(err, AC_UNAUTHENTICATED, "cannot be read: %s",
                    status == APR_ENOSPC       ? "it is too long"
@@ -48,7 +48,7 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
         return status;
     }
     status = memchr(text, '\0', len) ? ac_err_set(err, AC_UNAUTHENTICATED, "has a NUL in it")
-                                     : key_check(text, len, err);
+                                     : ac_key_file_check(text, len, err);
     if (status != APR_SUCCESS) {
         OPENSSL_cleanse(text, len);
         free(text);
@@ -175,12 +175,12 @@ static void key_file_child_exit(void *source)
     file->text = NULL;
 }
 
-const source_vt key_file_source = {key_file_start, key_file_cancel, key_file_child_init, key_file_child_exit};
+const source_vt ac_key_file_source = {key_file_start, key_file_cancel, key_file_child_init, key_file_child_exit};
 
 /* ---- configuration ---- */
 
-const char *key_file_create(void **psource, const char **ptext, const char *path, const apr_table_t *options,
-                            apr_pool_t *p)
+const char *ac_key_file_create(void **psource, const char **ptext, const char *path, const apr_table_t *options,
+                               apr_pool_t *p)
 {
     static const char *const names[] = {"refresh", NULL};
     key_file_t *file = apr_pcalloc(p, sizeof(*file));
@@ -189,9 +189,9 @@ const char *key_file_create(void **psource, const char **ptext, const char *path
     ac_err_init(&err);
     file->path = apr_pstrdup(p, path);
     file->refresh = apr_time_from_sec(10);
-    const char *problem = credential_only(options, names, apr_pstrcat(p, "file:", path, NULL), p);
+    const char *problem = ac_credential_spec_only(options, names, apr_pstrcat(p, "file:", path, NULL), p);
     if (!problem) {
-        problem = credential_duration(&file->refresh, options, "refresh", p);
+        problem = ac_credential_spec_duration(&file->refresh, options, "refresh", p);
     }
     if (problem) {
         return problem;

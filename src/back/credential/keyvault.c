@@ -109,7 +109,7 @@ static void take_secret(reading_t *reading)
         end_detail(reading, AC_UPSTREAM_ERROR, "the vault's answer holds no secret", "");
         return;
     }
-    if (key_check(text, strlen(text), &err) != APR_SUCCESS) {
+    if (ac_key_file_check(text, strlen(text), &err) != APR_SUCCESS) {
         keyvault_wipe(text, strlen(text));
         free(text);
         end_detail(reading, AC_UNAUTHENTICATED, "the vault's secret ", err.detail);
@@ -221,7 +221,7 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
         return "the vault wants a token for another service than itself";
     }
     keyvault_host_of(theirs, sizeof(theirs), url);
-    keyvault_host_of(ours, sizeof(ours), identity_conf(vault->identity)->authority);
+    keyvault_host_of(ours, sizeof(ours), ac_credential_chain_conf(vault->identity)->authority);
     const char *tenant = strstr(url, "://") ? strchr(strstr(url, "://") + 3, '/') : NULL;
     size_t len = tenant ? strcspn(tenant + 1, "/?#") : 0;
     if (strcasecmp(theirs, ours)) {
@@ -232,8 +232,8 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
     }
     char name[128];
     snprintf(name, sizeof(name), "%.*s", (int)len, tenant + 1);
-    if (!identity_conf(vault->identity)->tenant) {
-        identity_set_tenant(vault->identity, name);
+    if (!ac_credential_chain_conf(vault->identity)->tenant) {
+        ac_credential_chain_set_tenant(vault->identity, name);
     }
     bool whole = strlen(resource) > 9 && !strcmp(resource + strlen(resource) - 9, "/.default");
     snprintf(vault->scope, sizeof(vault->scope), "%s%s", resource, whole ? "" : "/.default");
@@ -377,7 +377,7 @@ static void keyvault_child_exit(void *source)
     ac_credential_child_exit(vault->credential);
 }
 
-const source_vt keyvault_source = {keyvault_start, keyvault_cancel, keyvault_child_init, keyvault_child_exit};
+const source_vt ac_keyvault_source = {keyvault_start, keyvault_cancel, keyvault_child_init, keyvault_child_exit};
 
 /* ---- configuration ---- */
 
@@ -386,7 +386,7 @@ static const char *keyvault_check_url(vault_t *vault, const char *url, apr_pool_
 {
     static const char example[] = "keyvault:https://VAULT.vault.azure.net/secrets/NAME";
     char host[256];
-    if (!identity_address_safe(url) || strpbrk(url, "?#%")) {
+    if (!ac_identity_conf_address_safe(url) || strpbrk(url, "?#%")) {
         return apr_psprintf(p, "'keyvault:%s' is not the https address of a secret; give one like %s", url, example);
     }
     keyvault_host_of(host, sizeof(host), url);
@@ -416,14 +416,14 @@ static const char *make_identity(vault_t *vault, const apr_table_t *options, apr
     const char *spec = name ? apr_pstrcat(p, "identity:", name, NULL) : "identity";
     const char *problem = ac_credential_create(&vault->credential, spec, theirs, p);
     if (!problem) {
-        credential_silence(vault->credential);
-        vault->identity = credential_identity(vault->credential);
-        vault->knows = identity_knows_tenant(vault->identity);
+        ac_credential_silence(vault->credential);
+        vault->identity = ac_credential_spec_identity(vault->credential);
+        vault->knows = ac_credential_chain_knows_tenant(vault->identity);
     }
     return problem;
 }
 
-const char *keyvault_create(void **psource, const char *url, const apr_table_t *options, apr_pool_t *p)
+const char *ac_keyvault_create(void **psource, const char *url, const apr_table_t *options, apr_pool_t *p)
 {
     static const char *const names[] = {
         "refresh", "identity", "client-id", "object-id", "resource-id", "tenant-id", "authority", NULL,
@@ -432,10 +432,10 @@ const char *keyvault_create(void **psource, const char *url, const apr_table_t *
     vault->refresh = REFRESH;
     const char *problem = keyvault_check_url(vault, url, p);
     if (!problem) {
-        problem = credential_only(options, names, apr_pstrcat(p, "keyvault:", url, NULL), p);
+        problem = ac_credential_spec_only(options, names, apr_pstrcat(p, "keyvault:", url, NULL), p);
     }
     if (!problem) {
-        problem = credential_duration(&vault->refresh, options, "refresh", p);
+        problem = ac_credential_spec_duration(&vault->refresh, options, "refresh", p);
     }
     if (!problem) {
         problem = make_identity(vault, options, p);

@@ -5,7 +5,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-char *openai_model_header(const openai_model_t *model, const char *text)
+char *ac_model_credential_header(const openai_model_t *model, const char *text)
 {
     size_t front = strlen(model->credential_header), len = strlen(text);
     char *header = ac_alloc(front + len + 1);
@@ -14,7 +14,7 @@ char *openai_model_header(const openai_model_t *model, const char *text)
     return header;
 }
 
-void openai_model_wipe(char *secret)
+void ac_model_credential_wipe(char *secret)
 {
     if (secret) {
         OPENSSL_cleanse(secret, strlen(secret));
@@ -22,7 +22,7 @@ void openai_model_wipe(char *secret)
     }
 }
 
-void openai_model_unauthenticated(ac_err_t *err, const ac_err_t *cause)
+void ac_model_credential_fail(ac_err_t *err, const ac_err_t *cause)
 {
     ac_kind_e kind = cause->kind == AC_UPSTREAM_TIMEOUT ? AC_MODEL_TIMEOUT
         : cause->kind == AC_UPSTREAM_ERROR              ? AC_MODEL_ERROR
@@ -35,7 +35,7 @@ void openai_model_unauthenticated(ac_err_t *err, const ac_err_t *cause)
 }
 
 /* 401 is for that; 403 is for what one may not do, unless it speaks of time. */
-bool openai_model_rejects(int status, const char *error_body, size_t len)
+bool ac_model_credential_is_rejected(int status, const char *error_body, size_t len)
 {
     return status == 401 || (status == 403 && len && memmem(error_body, len, "xpired", 6));
 }

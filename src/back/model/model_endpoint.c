@@ -170,7 +170,7 @@ static openai_model_t *make_model(const ac_model_conf_t *conf, apr_pool_t *p)
 
 /* ---- OpenAI and compatible servers ---- */
 
-const char *openai_model_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
 {
     const char *base, *endpoint = conf->endpoint && *conf->endpoint ? conf->endpoint : OPENAI_BASE;
     const char *problem = check_options(conf, openai_options, p);
@@ -242,7 +242,7 @@ static const char *set_classic(openai_model_t *model, const char *base, const ch
     return NULL;
 }
 
-const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
 {
     static const char example[] = "https://NAME.openai.azure.com";
     const char *base, *version = model_endpoint_option(conf, "api-version");

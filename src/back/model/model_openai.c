@@ -45,7 +45,7 @@ static void model_openai_forget_request(call_t *call)
 {
     ac_buf_free(&call->request);
     free(call->request_id);
-    openai_model_wipe(call->used);
+    ac_model_credential_wipe(call->used);
     call->request_id = call->used = NULL;
 }
 
@@ -230,7 +230,7 @@ static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
 static bool renew(call_t *call, const char *error_body, size_t len)
 {
     const openai_model_t *model = call->model;
-    if (!call->used || call->renewed || !openai_model_rejects(call->status, error_body, len)) {
+    if (!call->used || call->renewed || !ac_model_credential_is_rejected(call->status, error_body, len)) {
         return false;
     }
     call->renewed = true;
@@ -294,13 +294,13 @@ static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t 
         "Content-Type: application/json",
         "Accept: text/event-stream, application/json",
     };
-    char *credential = text ? openai_model_header(model, text) : NULL;
+    char *credential = text ? ac_model_credential_header(model, text) : NULL;
     int n = 2;
     if (credential) {
         headers[n++] = credential;
     }
     headers[n] = call->request_id;
-    openai_model_wipe(call->used);
+    ac_model_credential_wipe(call->used);
     call->used = text ? strdup(text) : NULL;
     ac_http_request_t request = {
         .method = "POST",
@@ -318,7 +318,7 @@ static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t 
         .ca_file = conf->ca_file,
     };
     apr_status_t status = ac_http_start(&call->http, model->loop, &request, &http_callbacks, call, err);
-    openai_model_wipe(credential);
+    ac_model_credential_wipe(credential);
     return status;
 }
 
@@ -340,7 +340,7 @@ static void model_openai_on_credential(void *baton, apr_status_t status, const c
     }
     ac_err_init(&call->err);
     if (status != APR_SUCCESS) {
-        openai_model_unauthenticated(&call->err, err);
+        ac_model_credential_fail(&call->err, err);
         end_unasked(call);
         return;
     }
@@ -448,10 +448,11 @@ static apr_status_t model_openai_child_init(void *self, const ac_host_t *host, a
 }
 
 const ac_model_vt ac_model_openai = {
-    "openai", openai_model_create, model_openai_child_init, model_openai_ask, model_openai_cancel, openai_model_probe,
+    "openai",         ac_model_endpoint_create, model_openai_child_init,
+    model_openai_ask, model_openai_cancel,      ac_model_probe_start,
 };
 
 const ac_model_vt ac_model_azure_openai = {
-    "azure-openai",   openai_model_create_azure, model_openai_child_init,
-    model_openai_ask, model_openai_cancel,       openai_model_probe,
+    "azure-openai",      ac_model_endpoint_create_azure, model_openai_child_init, model_openai_ask,
+    model_openai_cancel, ac_model_probe_start,
 };

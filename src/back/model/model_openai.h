@@ -20,20 +20,20 @@ typedef struct openai_model_t {
 } openai_model_t;
 
 /* The two providers' create(). */
-const char *openai_model_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
-const char *openai_model_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
+const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
+const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
 /* ---- model_credential.c ---- */
 /* The header with the credential's text, on the heap. */
-char *openai_model_header(const openai_model_t *model, const char *text);
-void openai_model_wipe(char *secret); /* and frees it; NULL is fine */
+char *ac_model_credential_header(const openai_model_t *model, const char *text);
+void ac_model_credential_wipe(char *secret); /* and frees it; NULL is fine */
 /* Why there is no credential, as the model's error. */
-void openai_model_unauthenticated(ac_err_t *err, const ac_err_t *cause);
+void ac_model_credential_fail(ac_err_t *err, const ac_err_t *cause);
 /* Whether this answer says that a credential which is good otherwise is not known any more, so that another may do. */
-bool openai_model_rejects(int status, const char *error_body, size_t len);
+bool ac_model_credential_is_rejected(int status, const char *error_body, size_t len);
 
 /* ac_model_vt's probe. */
-void openai_model_probe(void *self,
-                        void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
-                        void *baton);
+void ac_model_probe_start(void *self,
+                          void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
+                          void *baton);
 
 #endif

@@ -29,7 +29,7 @@ static void model_probe_end_probe(void *baton)
     apr_status_t status = probe->err.kind == AC_OK ? APR_SUCCESS : ac_kind_row(probe->err.kind)->status;
     ac_timer_cancel(probe->model->loop, &probe->timer);
     probe->done(probe->baton, status, ac_clock() - probe->began, &probe->err);
-    openai_model_wipe(probe->used);
+    ac_model_credential_wipe(probe->used);
     free(probe);
 }
 
@@ -53,7 +53,7 @@ static void model_probe_on_end(void *baton, apr_status_t status, const ac_err_t 
         bool late = err->kind == AC_UPSTREAM_TIMEOUT;
         ac_err_set(&probe->err, late ? AC_MODEL_TIMEOUT : AC_MODEL_ERROR, "%s", err->detail);
     } else if (is_wrong(probe->model, err->http_status)) {
-        if (probe->used && openai_model_rejects(err->http_status, error_body, len)) {
+        if (probe->used && ac_model_credential_is_rejected(err->http_status, error_body, len)) {
             ac_credential_reject(probe->model->conf->auth, probe->model->scope, probe->used);
         }
         ac_openai_error(err->http_status, error_body, len, NULL, &probe->err);
@@ -65,7 +65,7 @@ static void model_probe_start(probe_t *probe)
 {
     static const ac_http_cb_t callbacks = {NULL, model_probe_on_body, model_probe_on_end, NULL};
     const openai_model_t *model = probe->model;
-    char *header = probe->used ? openai_model_header(model, probe->used) : NULL;
+    char *header = probe->used ? ac_model_credential_header(model, probe->used) : NULL;
     const char *headers[] = {"Accept: application/json", header, NULL};
     ac_http_request_t request = {
         .method = "GET",
@@ -80,7 +80,7 @@ static void model_probe_start(probe_t *probe)
     if (ac_http_start(&probe->http, model->loop, &request, &callbacks, probe, &probe->err) != APR_SUCCESS) {
         ac_ready_set(model->loop, &probe->ready, model_probe_end_probe, probe);
     }
-    openai_model_wipe(header);
+    ac_model_credential_wipe(header);
 }
 
 static void model_probe_on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err)
@@ -88,7 +88,7 @@ static void model_probe_on_credential(void *baton, apr_status_t status, const ch
     probe_t *probe = baton;
     ac_timer_cancel(probe->model->loop, &probe->timer);
     if (status != APR_SUCCESS) {
-        openai_model_unauthenticated(&probe->err, err);
+        ac_model_credential_fail(&probe->err, err);
         model_probe_end_probe(probe);
         return;
     }
@@ -105,9 +105,9 @@ static void model_probe_on_late(void *baton)
     model_probe_end_probe(probe);
 }
 
-void openai_model_probe(void *self,
-                        void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
-                        void *baton)
+void ac_model_probe_start(void *self,
+                          void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
+                          void *baton)
 {
     const openai_model_t *model = self;
     probe_t *probe = ac_alloc(sizeof(*probe));

@@ -20,7 +20,7 @@ static bool tool_support_is_among(const char *name, const char *const *names)
     return *names != NULL;
 }
 
-const char *ac_tool_options_problem(const apr_table_t *options, const char *const *names, apr_pool_t *p)
+const char *ac_tool_support_check_options(const apr_table_t *options, const char *const *names, apr_pool_t *p)
 {
     const apr_array_header_t *rows = options ? apr_table_elts(options) : NULL;
     for (int i = 0; rows && i < rows->nelts; i++) {
@@ -37,8 +37,8 @@ const char *ac_tool_options_problem(const apr_table_t *options, const char *cons
     return NULL;
 }
 
-const char *ac_tool_option_url(const char **purl, const ac_tool_conf_t *conf, const char *name, const char *fallback,
-                               apr_pool_t *p)
+const char *ac_tool_support_option_url(const char **purl, const ac_tool_conf_t *conf, const char *name,
+                                       const char *fallback, apr_pool_t *p)
 {
     const char *url = conf->options ? apr_table_get(conf->options, name) : NULL;
     url = url ? url : fallback;
@@ -55,13 +55,13 @@ const char *ac_tool_option_url(const char **purl, const ac_tool_conf_t *conf, co
 
 /* ---- exchanges ---- */
 
-apr_status_t ac_tool_time_left(apr_interval_time_t *pleft, apr_time_t now, apr_time_t deadline, ac_err_t *err)
+apr_status_t ac_tool_support_time_left(apr_interval_time_t *pleft, apr_time_t now, apr_time_t deadline, ac_err_t *err)
 {
     *pleft = deadline ? deadline - now : 0;
     return deadline && *pleft <= 0 ? ac_err_set(err, AC_TOOL_TIMEOUT, "there was no time left") : APR_SUCCESS;
 }
 
-apr_status_t ac_tool_exchange_failed(ac_err_t *err, const char *who, const ac_err_t *cause)
+apr_status_t ac_tool_support_exchange_failed(ac_err_t *err, const char *who, const ac_err_t *cause)
 {
     bool late = cause->kind == AC_UPSTREAM_TIMEOUT;
     return ac_err_set(err, late ? AC_TOOL_TIMEOUT : AC_TOOL_ERROR, "%s %s: %s", who,
@@ -96,11 +96,11 @@ static void squeeze(char *line, size_t size, const char *text, size_t len)
     line[used] = '\0';
 }
 
-apr_status_t ac_tool_answer_refused(ac_err_t *err, const char *who, int status, const char *type, const char *body,
-                                    size_t len)
+apr_status_t ac_tool_support_answer_refused(ac_err_t *err, const char *who, int status, const char *type,
+                                            const char *body, size_t len)
 {
     char line[SHOWN_BODY] = "";
-    bool shown = body && ac_tool_type_is_text(type) && !strcasestr(type, "html") && !memchr(body, '\0', len);
+    bool shown = body && ac_tool_support_is_text(type) && !strcasestr(type, "html") && !memchr(body, '\0', len);
     if (shown) {
         squeeze(line, sizeof(line), body, len);
     }
@@ -120,13 +120,13 @@ static bool type_ends(const char *type, size_t len, const char *end)
     return len > end_len && !strncasecmp(type + len - end_len, end, end_len);
 }
 
-bool ac_tool_type_is_json(const char *type)
+bool ac_tool_support_is_json(const char *type)
 {
     size_t len = strcspn(type, "; \t,");
     return type_is(type, len, "application/json") || type_is(type, len, "text/json") || type_ends(type, len, "+json");
 }
 
-bool ac_tool_type_is_text(const char *type)
+bool ac_tool_support_is_text(const char *type)
 {
     static const char *const names[] = {
         "application/xml",      "application/javascript", "application/ecmascript",
@@ -135,7 +135,7 @@ bool ac_tool_type_is_text(const char *type)
         "application/graphql",  "application/sql",        "application/toml",
     };
     size_t len = strcspn(type, "; \t,");
-    if (len == 0 || !strncasecmp(type, "text/", 5) || type_ends(type, len, "+xml") || ac_tool_type_is_json(type)) {
+    if (len == 0 || !strncasecmp(type, "text/", 5) || type_ends(type, len, "+xml") || ac_tool_support_is_json(type)) {
         return true;
     }
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -174,7 +174,7 @@ static bool is_deeper(const json_t *value, int depth)
     return false;
 }
 
-bool ac_tool_json(json_t **pvalue, const char *text, size_t len)
+bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len)
 {
     if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
         text += 3;

@@ -7,23 +7,23 @@
 #include "tools.h"
 
 /* NULL, or a sentence about the first option that is not in names (NULL-terminated). */
-const char *ac_tool_options_problem(const apr_table_t *options, const char *const *names, apr_pool_t *p);
+const char *ac_tool_support_check_options(const apr_table_t *options, const char *const *names, apr_pool_t *p);
 /* An option that is an absolute http or https URL without query, its '/' at the end taken off. NULL, or a sentence. */
-const char *ac_tool_option_url(const char **purl, const ac_tool_conf_t *conf, const char *name, const char *fallback,
-                               apr_pool_t *p);
+const char *ac_tool_support_option_url(const char **purl, const ac_tool_conf_t *conf, const char *name,
+                                       const char *fallback, apr_pool_t *p);
 /* How long there is until deadline; errors: tool_timeout where there is nothing left. */
-apr_status_t ac_tool_time_left(apr_interval_time_t *pleft, apr_time_t now, apr_time_t deadline, ac_err_t *err);
+apr_status_t ac_tool_support_time_left(apr_interval_time_t *pleft, apr_time_t now, apr_time_t deadline, ac_err_t *err);
 /* What the model is told of an exchange that failed: "<who> could not be reached: …", as tool_error or tool_timeout. */
-apr_status_t ac_tool_exchange_failed(ac_err_t *err, const char *who, const ac_err_t *cause);
+apr_status_t ac_tool_support_exchange_failed(ac_err_t *err, const char *who, const ac_err_t *cause);
 /* tool_error: "<who> answered 404", and the beginning of body where it is text that people read. type: its
  * media type. */
-apr_status_t ac_tool_answer_refused(ac_err_t *err, const char *who, int status, const char *type, const char *body,
-                                    size_t len);
+apr_status_t ac_tool_support_answer_refused(ac_err_t *err, const char *who, int status, const char *type,
+                                            const char *body, size_t len);
 /* Whether a Content-Type's value names JSON ("application/json", "application/problem+json; charset=…"), any text. */
-bool ac_tool_type_is_json(const char *type);
-bool ac_tool_type_is_text(const char *type);
+bool ac_tool_support_is_json(const char *type);
+bool ac_tool_support_is_text(const char *type);
 /* Foreign JSON: duplicate members are borne. *pvalue: a new reference; false: it is none, or nested more deeply than we
  * keep. */
-bool ac_tool_json(json_t **pvalue, const char *text, size_t len);
+bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len);
 
 #endif

@@ -24,7 +24,7 @@ static const char *calculator_create(void **pself, const ac_tool_conf_t *conf, a
 {
     static const char *const known[] = {NULL};
     *pself = apr_pcalloc(p, sizeof(calculator_t));
-    return ac_tool_options_problem(conf->options, known, p);
+    return ac_tool_support_check_options(conf->options, known, p);
 }
 
 static apr_status_t calculator_child_init(void *self, const ac_host_t *host, ac_err_t *err)

@@ -284,7 +284,7 @@ const char *ac_decimal_sqrt(ac_decimal_t *presult, const ac_decimal_t *a)
     ac_decimal_t root, other, half, square, value = *a;
     value.exponent = a->exponent % 2;
     int shift = (a->exponent - value.exponent) / 2;
-    const char *problem = ac_decimal_from_real(&root, sqrtl(ac_decimal_to_real(&value)));
+    const char *problem = ac_decimal_text_from_real(&root, sqrtl(ac_decimal_text_to_real(&value)));
     ac_decimal_read(&half, "5", 1, -1);
     root.care = a->care;
     problem = problem ? problem : ac_decimal_div(&other, &value, &root);

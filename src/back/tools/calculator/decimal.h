@@ -57,10 +57,10 @@ int ac_decimal_compare(const ac_decimal_t *a, const ac_decimal_t *b);
 bool ac_decimal_is_zero(const ac_decimal_t *a);
 /* Whether a, as it would be shown, is a whole number that fits. */
 bool ac_decimal_to_int(int64_t *pvalue, const ac_decimal_t *a);
-long double ac_decimal_to_real(const ac_decimal_t *a);
+long double ac_decimal_text_to_real(const ac_decimal_t *a);
 /* From what a function of libm gave: 18 digits, approximate. */
-const char *ac_decimal_from_real(ac_decimal_t *presult, long double real);
+const char *ac_decimal_text_from_real(ac_decimal_t *presult, long double real);
 /* "12.75", "-3", "1.5e-08": as C's %g writes exponents. */
-void ac_decimal_write(char text[AC_DECIMAL_TEXT], const ac_decimal_t *a);
+void ac_decimal_text_write(char text[AC_DECIMAL_TEXT], const ac_decimal_t *a);
 
 #endif

@@ -26,7 +26,7 @@ static int spell(char *digits, const ac_decimal_t *a)
     return len;
 }
 
-long double ac_decimal_to_real(const ac_decimal_t *a)
+long double ac_decimal_text_to_real(const ac_decimal_t *a)
 {
     char text[AC_DECIMAL_TEXT];
     if (!a->n_limbs) {
@@ -39,7 +39,7 @@ long double ac_decimal_to_real(const ac_decimal_t *a)
     return a->negative ? -real : real;
 }
 
-const char *ac_decimal_from_real(ac_decimal_t *presult, long double real)
+const char *ac_decimal_text_from_real(ac_decimal_t *presult, long double real)
 {
     char text[64], digits[REAL_DIGITS + 1];
     if (isnan(real)) {
@@ -79,7 +79,7 @@ static void write_plain(char *text, const char *digits, int len, int exponent)
     text[n] = '\0';
 }
 
-void ac_decimal_write(char text[AC_DECIMAL_TEXT], const ac_decimal_t *a)
+void ac_decimal_text_write(char text[AC_DECIMAL_TEXT], const ac_decimal_t *a)
 {
     char digits[AC_DECIMAL_TEXT];
     ac_decimal_t shown = ac_decimal_shown(a);

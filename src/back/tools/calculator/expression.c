@@ -31,17 +31,17 @@ typedef struct value_t {
     bool percent; /* nothing but a percentage; number is its hundredth already */
 } value_t;
 
-static apr_status_t read_sum(value_t *pvalue, ac_parser_t *p);
+static apr_status_t read_sum(value_t *pvalue, ac_expression_text_t *p);
 
 /* ---- functions ---- */
 
-static apr_status_t wrong_count(ac_parser_t *p, const ac_math_function_t *function, size_t at)
+static apr_status_t wrong_count(ac_expression_text_t *p, const ac_math_function_t *function, size_t at)
 {
     const char *n = function->max_args == 2 ? function->min_args == 1 ? "one or two arguments" : "two arguments"
         : function->max_args == 1           ? "one argument"
                                             : "at least one argument";
     return ac_err_set(p->err, AC_TOOL_ERROR, "'%s' takes %s, at character %d", function->name, n,
-                      ac_parser_place(p, at));
+                      ac_expression_text_place(p, at));
 }
 
 typedef struct call_t {
@@ -50,10 +50,10 @@ typedef struct call_t {
     int n_args;
 } call_t;
 
-static apr_status_t read_argument(call_t *call, ac_parser_t *p)
+static apr_status_t read_argument(call_t *call, ac_expression_text_t *p)
 {
     value_t value = {.percent = false};
-    ac_parser_skip_space(p);
+    ac_expression_text_skip_space(p);
     size_t start = p->at;
     apr_status_t status = read_sum(&value, p);
     if (status != APR_SUCCESS) {
@@ -61,7 +61,7 @@ static apr_status_t read_argument(call_t *call, ac_parser_t *p)
     }
     call->n_args++;
     if (call->function->fold && call->n_args > 1) {
-        return ac_parser_check(p, start, call->function->fold(&call->args[0], &call->args[0], &value.number));
+        return ac_expression_text_check(p, start, call->function->fold(&call->args[0], &call->args[0], &value.number));
     }
     if (call->n_args <= 2) {
         call->args[call->n_args - 1] = value.number;
@@ -70,57 +70,57 @@ static apr_status_t read_argument(call_t *call, ac_parser_t *p)
 }
 
 /* After "(". */
-static apr_status_t expression_read_call(value_t *pvalue, ac_parser_t *p, const ac_math_function_t *function,
+static apr_status_t expression_read_call(value_t *pvalue, ac_expression_text_t *p, const ac_math_function_t *function,
                                          size_t start)
 {
     call_t call = {.function = function};
     apr_status_t status = APR_SUCCESS;
-    ac_parser_skip_space(p);
+    ac_expression_text_skip_space(p);
     p->n_calls++;
-    for (bool more = ac_parser_peek(p, 0) != ')'; more && status == APR_SUCCESS;) {
+    for (bool more = ac_expression_text_peek(p, 0) != ')'; more && status == APR_SUCCESS;) {
         status = read_argument(&call, p);
-        more = status == APR_SUCCESS && ac_parser_peek(p, 0) == ',';
+        more = status == APR_SUCCESS && ac_expression_text_peek(p, 0) == ',';
         p->at += more;
     }
     p->n_calls--;
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (ac_parser_peek(p, 0) != ')') {
-        return ac_parser_unexpected(p);
+    if (ac_expression_text_peek(p, 0) != ')') {
+        return ac_expression_text_unexpected(p);
     }
     p->at++;
     if (call.n_args < function->min_args || (function->max_args && call.n_args > function->max_args)) {
         return wrong_count(p, function, start);
     }
-    const char *problem = ac_math_spend(&p->budget, 2);
+    const char *problem = ac_math_functions_spend(&p->budget, 2);
     problem = problem ? problem : function->fn(&pvalue->number, call.args, call.n_args, &p->budget);
-    return ac_parser_check(p, start, problem);
+    return ac_expression_text_check(p, start, problem);
 }
 
-static apr_status_t unknown(ac_parser_t *p, const char *what, size_t at, size_t len)
+static apr_status_t unknown(ac_expression_text_t *p, const char *what, size_t at, size_t len)
 {
     return ac_err_set(p->err, AC_TOOL_ERROR, "unknown %s '%.*s%s' at character %d", what,
                       (int)(len < MAX_NAME ? len : MAX_NAME), p->text + at, len > MAX_NAME ? "..." : "",
-                      ac_parser_place(p, at));
+                      ac_expression_text_place(p, at));
 }
 
-static apr_status_t read_name(value_t *pvalue, ac_parser_t *p, size_t len)
+static apr_status_t read_name(value_t *pvalue, ac_expression_text_t *p, size_t len)
 {
     size_t start = p->at;
-    const ac_math_function_t *function = ac_math_function(p->text + start, len);
+    const ac_math_function_t *function = ac_math_functions_find(p->text + start, len);
     p->at += len;
-    if (!function && ac_math_constant(&pvalue->number, p->text + start, len)) {
+    if (!function && ac_math_functions_constant(&pvalue->number, p->text + start, len)) {
         return APR_SUCCESS;
     }
-    ac_parser_skip_space(p);
-    bool called = ac_parser_peek(p, 0) == '(';
+    ac_expression_text_skip_space(p);
+    bool called = ac_expression_text_peek(p, 0) == '(';
     if (!function) {
         return unknown(p, called ? "function" : "name", start, len);
     }
     if (!called) {
         return ac_err_set(p->err, AC_TOOL_ERROR, "the function '%s' at character %d needs parentheses", function->name,
-                          ac_parser_place(p, start));
+                          ac_expression_text_place(p, start));
     }
     p->at++;
     return expression_read_call(pvalue, p, function, start);
@@ -128,59 +128,62 @@ static apr_status_t read_name(value_t *pvalue, ac_parser_t *p, size_t len)
 
 /* ---- from the inside out ---- */
 
-static apr_status_t read_primary(value_t *pvalue, ac_parser_t *p)
+static apr_status_t read_primary(value_t *pvalue, ac_expression_text_t *p)
 {
     pvalue->percent = false;
-    ac_parser_skip_space(p);
-    if (ac_parser_skip_currency(p)) {
-        ac_parser_skip_space(p);
-        return ac_parser_number(&pvalue->number, p);
+    ac_expression_text_skip_space(p);
+    if (ac_expression_text_skip_currency(p)) {
+        ac_expression_text_skip_space(p);
+        return ac_expression_text_number(&pvalue->number, p);
     }
-    size_t len = ac_parser_name(p);
+    size_t len = ac_expression_text_name_len(p);
     if (len) {
         return read_name(pvalue, p, len);
     }
-    if (ac_parser_peek(p, 0) != '(') {
-        return ac_parser_number(&pvalue->number, p);
+    if (ac_expression_text_peek(p, 0) != '(') {
+        return ac_expression_text_number(&pvalue->number, p);
     }
     size_t start = p->at++;
     apr_status_t status = read_sum(pvalue, p);
     pvalue->percent = false;
     if (status == APR_SUCCESS && p->at >= p->len) {
-        return ac_parser_fail(p, start, "nothing closes the '('");
+        return ac_expression_text_fail(p, start, "nothing closes the '('");
     }
-    if (status == APR_SUCCESS && ac_parser_peek(p, 0) != ')') {
-        return ac_parser_unexpected(p);
+    if (status == APR_SUCCESS && ac_expression_text_peek(p, 0) != ')') {
+        return ac_expression_text_unexpected(p);
     }
     p->at++;
     return status;
 }
 
 /* At "%": whether what follows it is an operand, and so the sign a remainder. */
-static bool operand_follows(const ac_parser_t *p)
+static bool operand_follows(const ac_expression_text_t *p)
 {
-    ac_parser_t ahead = *p;
+    ac_expression_text_t ahead = *p;
     ahead.at++;
-    ac_parser_skip_space(&ahead);
-    char c = ac_parser_peek(&ahead, 0);
-    if (ac_parser_is_word(&ahead, "of") || ac_parser_is_word(&ahead, "mod")) {
+    ac_expression_text_skip_space(&ahead);
+    char c = ac_expression_text_peek(&ahead, 0);
+    if (ac_expression_text_is_word(&ahead, "of") || ac_expression_text_is_word(&ahead, "mod")) {
         return false;
     }
-    return (c >= '0' && c <= '9') || c == '.' || c == '(' || ac_parser_name(&ahead) || ac_parser_skip_currency(&ahead);
+    return (c >= '0' && c <= '9') || c == '.' || c == '(' || ac_expression_text_name_len(&ahead) ||
+        ac_expression_text_skip_currency(&ahead);
 }
 
-static apr_status_t read_postfix(value_t *pvalue, ac_parser_t *p)
+static apr_status_t read_postfix(value_t *pvalue, ac_expression_text_t *p)
 {
     ac_decimal_t hundredth;
     apr_status_t status = read_primary(pvalue, p);
     ac_decimal_read(&hundredth, "1", 1, -2);
     while (status == APR_SUCCESS) {
-        ac_parser_skip_space(p);
-        if (ac_parser_peek(p, 0) == '!') {
-            status = ac_parser_check(p, p->at, ac_math_factorial(&pvalue->number, &pvalue->number, &p->budget));
+        ac_expression_text_skip_space(p);
+        if (ac_expression_text_peek(p, 0) == '!') {
+            status =
+                ac_expression_text_check(p, p->at,
+                                         ac_math_functions_factorial(&pvalue->number, &pvalue->number, &p->budget));
             pvalue->percent = false;
-        } else if (ac_parser_peek(p, 0) == '%' && !operand_follows(p)) {
-            status = ac_parser_check(p, p->at, ac_decimal_mul(&pvalue->number, &pvalue->number, &hundredth));
+        } else if (ac_expression_text_peek(p, 0) == '%' && !operand_follows(p)) {
+            status = ac_expression_text_check(p, p->at, ac_decimal_mul(&pvalue->number, &pvalue->number, &hundredth));
             pvalue->percent = true;
         } else {
             break;
@@ -190,9 +193,9 @@ static apr_status_t read_postfix(value_t *pvalue, ac_parser_t *p)
     return status;
 }
 
-static apr_status_t read_factor(value_t *pvalue, ac_parser_t *p);
+static apr_status_t read_factor(value_t *pvalue, ac_expression_text_t *p);
 
-static apr_status_t read_power(value_t *pvalue, ac_parser_t *p)
+static apr_status_t read_power(value_t *pvalue, ac_expression_text_t *p)
 {
     static const char *const powers[] = {"^", "**", NULL};
     value_t exponent = {.percent = false};
@@ -201,38 +204,38 @@ static apr_status_t read_power(value_t *pvalue, ac_parser_t *p)
         return status;
     }
     size_t start = p->at;
-    if (!ac_parser_take(p, powers)) {
+    if (!ac_expression_text_accept(p, powers)) {
         return APR_SUCCESS;
     }
     status = read_factor(&exponent, p);
     if (status == APR_SUCCESS) {
-        const char *problem = ac_math_power(&pvalue->number, &pvalue->number, &exponent.number, &p->budget);
-        status = ac_parser_check(p, start, problem);
+        const char *problem = ac_math_functions_power(&pvalue->number, &pvalue->number, &exponent.number, &p->budget);
+        status = ac_expression_text_check(p, start, problem);
     }
     pvalue->percent = false;
     return status;
 }
 
-static bool take_minus(ac_parser_t *p)
+static bool take_minus(ac_expression_text_t *p)
 {
     static const char *const signs[] = {"-", "\xe2\x88\x92", NULL};
-    return ac_parser_take(p, signs);
+    return ac_expression_text_accept(p, signs);
 }
 
 /* Every way down goes through here, so here the depth is counted. */
-static apr_status_t read_factor(value_t *pvalue, ac_parser_t *p)
+static apr_status_t read_factor(value_t *pvalue, ac_expression_text_t *p)
 {
-    ac_parser_skip_space(p);
+    ac_expression_text_skip_space(p);
     if (++p->depth > MAX_DEPTH) {
-        return ac_parser_fail(p, p->at, "the expression is nested too deeply");
+        return ac_expression_text_fail(p, p->at, "the expression is nested too deeply");
     }
     size_t start = p->at;
-    apr_status_t status = ac_parser_check(p, start, ac_math_spend(&p->budget, 1));
+    apr_status_t status = ac_expression_text_check(p, start, ac_math_functions_spend(&p->budget, 1));
     if (status != APR_SUCCESS) {
         return status;
     }
     bool minus = take_minus(p);
-    if (minus || ac_parser_peek(p, 0) == '+') {
+    if (minus || ac_expression_text_peek(p, 0) == '+') {
         p->at += minus ? 0 : 1;
         status = read_factor(pvalue, p);
     } else {
@@ -247,29 +250,29 @@ static apr_status_t read_factor(value_t *pvalue, ac_parser_t *p)
 
 typedef const char *operation_fn(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b);
 
-static operation_fn *take_term_operator(ac_parser_t *p)
+static operation_fn *take_term_operator(ac_expression_text_t *p)
 {
     static const char *const times[] = {"*", "\xc3\x97", "\xc2\xb7", "\xe2\x8b\x85", "\xe2\x88\x99", NULL};
     static const char *const over[] = {"/", "\xc3\xb7", NULL};
     static const char *const percent[] = {"%", NULL};
-    if (ac_parser_take(p, times)) {
+    if (ac_expression_text_accept(p, times)) {
         return ac_decimal_mul;
     }
-    if (ac_parser_take(p, over)) {
+    if (ac_expression_text_accept(p, over)) {
         return ac_decimal_div;
     }
-    if (ac_parser_is_word(p, "of")) {
+    if (ac_expression_text_is_word(p, "of")) {
         p->at += 2;
         return ac_decimal_mul;
     }
-    if (ac_parser_is_word(p, "mod")) {
+    if (ac_expression_text_is_word(p, "mod")) {
         p->at += 3;
         return ac_decimal_mod;
     }
-    return ac_parser_take(p, percent) ? ac_decimal_mod : NULL;
+    return ac_expression_text_accept(p, percent) ? ac_decimal_mod : NULL;
 }
 
-static apr_status_t read_term(value_t *pvalue, ac_parser_t *p)
+static apr_status_t read_term(value_t *pvalue, ac_expression_text_t *p)
 {
     value_t right = {.percent = false};
     apr_status_t status = read_factor(pvalue, p);
@@ -281,7 +284,7 @@ static apr_status_t read_term(value_t *pvalue, ac_parser_t *p)
         }
         status = read_factor(&right, p);
         if (status == APR_SUCCESS) {
-            status = ac_parser_check(p, start, operation(&pvalue->number, &pvalue->number, &right.number));
+            status = ac_expression_text_check(p, start, operation(&pvalue->number, &pvalue->number, &right.number));
         }
         pvalue->percent = false;
     }
@@ -298,20 +301,21 @@ static const char *combine(value_t *pleft, value_t *pright, operation_fn *operat
     return problem ? problem : operation(&pleft->number, &pleft->number, &pright->number);
 }
 
-static apr_status_t read_sum(value_t *pvalue, ac_parser_t *p)
+static apr_status_t read_sum(value_t *pvalue, ac_expression_text_t *p)
 {
     value_t right = {.percent = false};
     apr_status_t status = read_term(pvalue, p);
     while (status == APR_SUCCESS) {
         size_t start = p->at;
         bool minus = take_minus(p);
-        if (!minus && ac_parser_peek(p, 0) != '+') {
+        if (!minus && ac_expression_text_peek(p, 0) != '+') {
             break;
         }
         p->at += minus ? 0 : 1;
         status = read_term(&right, p);
         if (status == APR_SUCCESS) {
-            status = ac_parser_check(p, start, combine(pvalue, &right, minus ? ac_decimal_sub : ac_decimal_add));
+            status =
+                ac_expression_text_check(p, start, combine(pvalue, &right, minus ? ac_decimal_sub : ac_decimal_add));
         }
     }
     return status;
@@ -321,25 +325,25 @@ apr_status_t ac_expression_eval(char *text, size_t size, const char *expression,
 {
     char result[AC_DECIMAL_TEXT];
     value_t value = {.percent = false};
-    ac_parser_t p = {.text = expression, .len = strlen(expression), .budget = {MAX_STEPS}, .err = err};
+    ac_expression_text_t p = {.text = expression, .len = strlen(expression), .budget = {MAX_STEPS}, .err = err};
     if (p.len > MAX_LENGTH) {
         return ac_err_set(err, AC_TOOL_ERROR, "the expression is longer than %d bytes", MAX_LENGTH);
     }
     if (!ac_utf8_valid(p.text, p.len)) {
         return ac_err_set(err, AC_TOOL_ERROR, "the expression is not valid UTF-8");
     }
-    ac_parser_skip_space(&p);
+    ac_expression_text_skip_space(&p);
     if (p.at == p.len) {
         return ac_err_set(err, AC_TOOL_ERROR, "the expression is empty");
     }
     apr_status_t status = read_sum(&value, &p);
     if (status == APR_SUCCESS && p.at < p.len) {
-        status = ac_parser_unexpected(&p);
+        status = ac_expression_text_unexpected(&p);
     }
     if (status != APR_SUCCESS) {
         return status;
     }
-    ac_decimal_write(result, &value.number);
+    ac_decimal_text_write(result, &value.number);
     if (strlen(result) >= size) {
         return ac_err_set(err, AC_INTERNAL, "the result does not fit");
     }

@@ -11,32 +11,32 @@
 apr_status_t ac_expression_eval(char *text, size_t size, const char *expression, ac_err_t *err);
 
 /* ---- expression_text.c ---- */
-typedef struct ac_parser_t {
+typedef struct ac_expression_text_t {
     const char *text; /* valid UTF-8 */
     size_t len, at;
     int depth, n_calls; /* n_calls: functions whose parentheses are open */
     ac_math_budget_t budget;
     ac_err_t *err;
-} ac_parser_t;
+} ac_expression_text_t;
 
 /* Characters before the byte at `at`, and one. */
-int ac_parser_place(const ac_parser_t *p, size_t at);
+int ac_expression_text_place(const ac_expression_text_t *p, size_t at);
 /* tool_error: "<why> at character 7". */
-apr_status_t ac_parser_fail(ac_parser_t *p, size_t at, const char *why);
+apr_status_t ac_expression_text_fail(ac_expression_text_t *p, size_t at, const char *why);
 /* The same where problem is not NULL. */
-apr_status_t ac_parser_check(ac_parser_t *p, size_t at, const char *problem);
+apr_status_t ac_expression_text_check(ac_expression_text_t *p, size_t at, const char *problem);
 /* tool_error: "unexpected ')' at character 7", or "unexpected end of the expression". */
-apr_status_t ac_parser_unexpected(ac_parser_t *p);
+apr_status_t ac_expression_text_unexpected(ac_expression_text_t *p);
 /* The byte that comes so many bytes after the next; NUL behind the end. */
-char ac_parser_peek(const ac_parser_t *p, size_t ahead);
+char ac_expression_text_peek(const ac_expression_text_t *p, size_t ahead);
 /* Whether one of these comes next; then it is passed over. `all` ends with NULL. */
-bool ac_parser_take(ac_parser_t *p, const char *const *all);
-void ac_parser_skip_space(ac_parser_t *p);
-bool ac_parser_skip_currency(ac_parser_t *p);
+bool ac_expression_text_accept(ac_expression_text_t *p, const char *const *all);
+void ac_expression_text_skip_space(ac_expression_text_t *p);
+bool ac_expression_text_skip_currency(ac_expression_text_t *p);
 /* Length of the name that comes next, or 0. */
-size_t ac_parser_name(const ac_parser_t *p);
-bool ac_parser_is_word(const ac_parser_t *p, const char *word);
+size_t ac_expression_text_name_len(const ac_expression_text_t *p);
+bool ac_expression_text_is_word(const ac_expression_text_t *p, const char *word);
 /* A number with thousands separators (outside functions), point, exponent and a currency sign behind it. */
-apr_status_t ac_parser_number(ac_decimal_t *pnumber, ac_parser_t *p);
+apr_status_t ac_expression_text_number(ac_decimal_t *pnumber, ac_expression_text_t *p);
 
 #endif

@@ -15,7 +15,7 @@
     static const char *name(ac_decimal_t *presult, const ac_decimal_t *args, int n_args, ac_math_budget_t *budget)
 #define UNUSED (void)n_args, (void)budget
 
-const char *ac_math_spend(ac_math_budget_t *budget, int n)
+const char *ac_math_functions_spend(ac_math_budget_t *budget, int n)
 {
     budget->left -= n;
     return budget->left < 0 ? "the expression takes too many steps" : NULL;
@@ -39,7 +39,7 @@ static const char *whole_power(ac_decimal_t *presult, const ac_decimal_t *a, int
     ac_decimal_int(&power, 1);
     power.care = a->care;
     while (rest && !problem) {
-        problem = ac_math_spend(budget, 2);
+        problem = ac_math_functions_spend(budget, 2);
         if (!problem && rest % 2) {
             problem = ac_decimal_mul(&power, &power, &square);
         }
@@ -65,10 +65,11 @@ static const char *root_power(ac_decimal_t *presult, const ac_decimal_t *a, cons
     if (fraction->care == AC_DECIMAL_EXACT && ac_decimal_compare(fraction, &half) == 0) {
         return ac_decimal_sqrt(presult, a);
     }
-    return ac_decimal_from_real(presult, powl(ac_decimal_to_real(a), ac_decimal_to_real(fraction)));
+    return ac_decimal_text_from_real(presult, powl(ac_decimal_text_to_real(a), ac_decimal_text_to_real(fraction)));
 }
 
-const char *ac_math_power(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b, ac_math_budget_t *budget)
+const char *ac_math_functions_power(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b,
+                                    ac_math_budget_t *budget)
 {
     int64_t n = 0;
     if (ac_decimal_is_zero(a) && b->negative) {
@@ -94,13 +95,13 @@ const char *ac_math_power(ac_decimal_t *presult, const ac_decimal_t *a, const ac
         return "a negative number has no power that is not whole";
     }
     /* The whole part is taken exactly: libm's error would grow with the exponent. */
-    problem = ac_math_spend(budget, 4);
+    problem = ac_math_functions_spend(budget, 4);
     problem = problem ? problem : whole_power(&power, a, n, budget);
     problem = problem ? problem : root_power(&root, a, &fraction);
     return problem ? problem : ac_decimal_mul(presult, &power, &root);
 }
 
-const char *ac_math_factorial(ac_decimal_t *presult, const ac_decimal_t *a, ac_math_budget_t *budget)
+const char *ac_math_functions_factorial(ac_decimal_t *presult, const ac_decimal_t *a, ac_math_budget_t *budget)
 {
     int64_t n;
     if (!ac_decimal_to_int(&n, a) || n < 0) {
@@ -110,7 +111,7 @@ const char *ac_math_factorial(ac_decimal_t *presult, const ac_decimal_t *a, ac_m
     if (n > MAX_FACTORIAL) {
         return "the factorial is too large";
     }
-    const char *problem = ac_math_spend(budget, (int)n);
+    const char *problem = ac_math_functions_spend(budget, (int)n);
     ac_decimal_t product, factor;
     ac_decimal_int(&product, 1);
     for (int64_t i = 2; i <= n && !problem; i++) {
@@ -134,7 +135,7 @@ FN(fn_cbrt)
 {
     UNUSED;
     ac_decimal_t root, cube;
-    const char *problem = ac_decimal_from_real(&root, cbrtl(ac_decimal_to_real(args)));
+    const char *problem = ac_decimal_text_from_real(&root, cbrtl(ac_decimal_text_to_real(args)));
     if (problem || args->care != AC_DECIMAL_EXACT) {
         *presult = root;
         return problem;
@@ -214,7 +215,7 @@ FN(fn_average)
 FN(fn_pow)
 {
     (void)n_args;
-    return ac_math_power(presult, &args[0], &args[1], budget);
+    return ac_math_functions_power(presult, &args[0], &args[1], budget);
 }
 
 FN(fn_mod)
@@ -232,7 +233,7 @@ FN(fn_exp)
         ac_decimal_int(presult, 1);
         return NULL;
     }
-    return ac_decimal_from_real(presult, expl(ac_decimal_to_real(args)));
+    return ac_decimal_text_from_real(presult, expl(ac_decimal_text_to_real(args)));
 }
 
 static const char *logarithm(ac_decimal_t *presult, const ac_decimal_t *a, long double (*fn)(long double))
@@ -240,7 +241,7 @@ static const char *logarithm(ac_decimal_t *presult, const ac_decimal_t *a, long 
     if (ac_decimal_is_zero(a) || a->negative) {
         return "only numbers above 0 have a logarithm";
     }
-    return ac_decimal_from_real(presult, fn(ac_decimal_to_real(a)));
+    return ac_decimal_text_from_real(presult, fn(ac_decimal_text_to_real(a)));
 }
 
 FN(fn_ln)
@@ -287,7 +288,7 @@ static long double clean(long double value, long double angle)
 
 static const char *read_angle(long double *pangle, const ac_decimal_t *a)
 {
-    *pangle = ac_decimal_to_real(a);
+    *pangle = ac_decimal_text_to_real(a);
     return !ac_decimal_is_zero(a) && ac_decimal_magnitude(a) > MAX_ANGLE ? "the angle is too large" : NULL;
 }
 
@@ -296,7 +297,7 @@ FN(fn_sin)
     UNUSED;
     long double angle;
     const char *problem = read_angle(&angle, args);
-    return problem ? problem : ac_decimal_from_real(presult, clean(sinl(angle), angle));
+    return problem ? problem : ac_decimal_text_from_real(presult, clean(sinl(angle), angle));
 }
 
 FN(fn_cos)
@@ -304,7 +305,7 @@ FN(fn_cos)
     UNUSED;
     long double angle;
     const char *problem = read_angle(&angle, args);
-    return problem ? problem : ac_decimal_from_real(presult, clean(cosl(angle), angle));
+    return problem ? problem : ac_decimal_text_from_real(presult, clean(cosl(angle), angle));
 }
 
 FN(fn_tan)
@@ -315,7 +316,7 @@ FN(fn_tan)
     if (!problem && clean(cosl(angle), angle) == 0) {
         problem = "the tangent of a right angle is not defined";
     }
-    return problem ? problem : ac_decimal_from_real(presult, clean(tanl(angle), angle));
+    return problem ? problem : ac_decimal_text_from_real(presult, clean(tanl(angle), angle));
 }
 
 static const char *arc(ac_decimal_t *presult, const ac_decimal_t *a, long double (*fn)(long double))
@@ -326,7 +327,7 @@ static const char *arc(ac_decimal_t *presult, const ac_decimal_t *a, long double
     if (ac_decimal_compare(&size, &one) > 0) {
         return "the argument must be from -1 to 1";
     }
-    return ac_decimal_from_real(presult, fn(ac_decimal_to_real(a)));
+    return ac_decimal_text_from_real(presult, fn(ac_decimal_text_to_real(a)));
 }
 
 FN(fn_asin)
@@ -344,14 +345,14 @@ FN(fn_acos)
 FN(fn_atan)
 {
     UNUSED;
-    return ac_decimal_from_real(presult, atanl(ac_decimal_to_real(args)));
+    return ac_decimal_text_from_real(presult, atanl(ac_decimal_text_to_real(args)));
 }
 
 FN(fn_degrees)
 {
     UNUSED;
     ac_decimal_t pi, half_turn, product;
-    ac_math_constant(&pi, "pi", 2);
+    ac_math_functions_constant(&pi, "pi", 2);
     ac_decimal_int(&half_turn, 180);
     const char *problem = ac_decimal_mul(&product, args, &half_turn);
     return problem ? problem : ac_decimal_div(presult, &product, &pi);
@@ -361,7 +362,7 @@ FN(fn_radians)
 {
     UNUSED;
     ac_decimal_t pi, half_turn, product;
-    ac_math_constant(&pi, "pi", 2);
+    ac_math_functions_constant(&pi, "pi", 2);
     ac_decimal_int(&half_turn, 180);
     const char *problem = ac_decimal_mul(&product, args, &pi);
     return problem ? problem : ac_decimal_div(presult, &product, &half_turn);
@@ -403,7 +404,7 @@ static bool same_name(const char *name, const char *text, size_t len)
     return strlen(name) == len && !strncasecmp(name, text, len);
 }
 
-const ac_math_function_t *ac_math_function(const char *name, size_t len)
+const ac_math_function_t *ac_math_functions_find(const char *name, size_t len)
 {
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         if (same_name(functions[i].name, name, len)) {
@@ -413,7 +414,7 @@ const ac_math_function_t *ac_math_function(const char *name, size_t len)
     return NULL;
 }
 
-bool ac_math_constant(ac_decimal_t *presult, const char *name, size_t len)
+bool ac_math_functions_constant(ac_decimal_t *presult, const char *name, size_t len)
 {
     static const struct {
         const char *name, *digits;

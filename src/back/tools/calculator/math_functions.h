@@ -12,7 +12,7 @@ typedef struct ac_math_budget_t {
 } ac_math_budget_t;
 
 /* Takes n from the budget. NULL, or a sentence where it is used up. */
-const char *ac_math_spend(ac_math_budget_t *budget, int n);
+const char *ac_math_functions_spend(ac_math_budget_t *budget, int n);
 
 typedef struct ac_math_function_t {
     const char *name;
@@ -24,12 +24,12 @@ typedef struct ac_math_function_t {
 } ac_math_function_t;
 
 /* By name, in either case; NULL: there is none. */
-const ac_math_function_t *ac_math_function(const char *name, size_t len);
+const ac_math_function_t *ac_math_functions_find(const char *name, size_t len);
 /* pi, e, tau. */
-bool ac_math_constant(ac_decimal_t *presult, const char *name, size_t len);
+bool ac_math_functions_constant(ac_decimal_t *presult, const char *name, size_t len);
 /* Exact for whole exponents while 60 digits hold it, and for those that end in .5 where the root is even. */
-const char *ac_math_power(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b,
-                          ac_math_budget_t *budget);
-const char *ac_math_factorial(ac_decimal_t *presult, const ac_decimal_t *a, ac_math_budget_t *budget);
+const char *ac_math_functions_power(ac_decimal_t *presult, const ac_decimal_t *a, const ac_decimal_t *b,
+                                    ac_math_budget_t *budget);
+const char *ac_math_functions_factorial(ac_decimal_t *presult, const ac_decimal_t *a, ac_math_budget_t *budget);
 
 #endif

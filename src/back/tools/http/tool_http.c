@@ -10,7 +10,7 @@
 #define MAX_HEADER (16 * 1024)
 
 typedef struct call_t {
-    ac_tool_answer_t answer;
+    ac_tool_http_answer_t answer;
     ac_http_t *http;
     void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
     void *baton;
@@ -20,7 +20,7 @@ static const char *http_create(void **pself, const ac_tool_conf_t *conf, apr_poo
 {
     ac_tool_http_t *tool = *pself = apr_pcalloc(p, sizeof(*tool));
     tool->conf = conf;
-    return ac_tool_http_configure(tool, p);
+    return ac_tool_http_config_read(tool, p);
 }
 
 static apr_status_t http_child_init(void *self, const ac_host_t *host, ac_err_t *err)
@@ -35,20 +35,20 @@ static apr_status_t http_child_init(void *self, const ac_host_t *host, ac_err_t 
 
 static void tool_http_call_free(call_t *call)
 {
-    ac_tool_answer_free(&call->answer);
+    ac_tool_http_answer_free(&call->answer);
     free(call);
 }
 
 static void tool_http_on_head(void *baton, const ac_http_head_t *head)
 {
     call_t *call = baton;
-    ac_tool_answer_head(&call->answer, head->status, head->content_type);
+    ac_tool_http_answer_head(&call->answer, head->status, head->content_type);
 }
 
 static bool tool_http_on_body(void *baton, const char *bytes, size_t len)
 {
     call_t *call = baton;
-    return ac_tool_answer_body(&call->answer, bytes, len);
+    return ac_tool_http_answer_body(&call->answer, bytes, len);
 }
 
 /* Some services repeat what they were sent, as in "the key … is not valid". */
@@ -56,7 +56,7 @@ static apr_status_t tool_http_refused(ac_err_t *err, const call_t *call, const c
 {
     char *text = body ? memcpy(ac_alloc(len + 1), body, len) : NULL;
     ac_tool_mask_text(call->answer.tool->mask, text, len, false);
-    apr_status_t status = ac_tool_answer_refused(err, WHO, call->answer.status, call->answer.type, text, len);
+    apr_status_t status = ac_tool_support_answer_refused(err, WHO, call->answer.status, call->answer.type, text, len);
     free(text);
     return status;
 }
@@ -69,11 +69,11 @@ static void tool_http_on_end(void *baton, apr_status_t status, const ac_err_t *c
     ac_err_t err;
     ac_err_init(&err);
     if (status != APR_SUCCESS) {
-        status = ac_tool_exchange_failed(&err, WHO, cause);
+        status = ac_tool_support_exchange_failed(&err, WHO, cause);
     } else if (call->answer.status < 200 || call->answer.status > 299) {
         status = tool_http_refused(&err, call, error_body, len);
     } else {
-        status = ac_tool_answer_result(&result, &call->answer, &err);
+        status = ac_tool_http_answer_result(&result, &call->answer, &err);
     }
     ac_tool_mask_text(call->answer.tool->mask, err.detail, strlen(err.detail), false);
     call->done(call->baton, status, result, &err);
@@ -187,7 +187,7 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
     ac_tool_http_t *tool = self;
     parts_t parts;
     call_t *call = ac_alloc(sizeof(*call));
-    ac_tool_answer_init(&call->answer, tool);
+    ac_tool_http_answer_init(&call->answer, tool);
     call->done = done;
     call->baton = baton;
     apr_status_t status = make_parts(&parts, tool, arguments, err);
@@ -204,7 +204,7 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
         .allow_hosts = tool->allow_hosts,
     };
     if (status == APR_SUCCESS) {
-        status = ac_tool_time_left(&request.total_timeout, ac_loop_now(tool->loop), deadline, err);
+        status = ac_tool_support_time_left(&request.total_timeout, ac_loop_now(tool->loop), deadline, err);
     }
     if (status == APR_SUCCESS) {
         status = ac_http_start(&call->http, tool->loop, &request, &callbacks, call, err);

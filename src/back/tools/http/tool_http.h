@@ -18,7 +18,7 @@ typedef struct ac_tool_http_t {
 
 /* ---- tool_http_config.c ---- */
 /* Fills *tool from its conf. NULL, or a sentence that names the directive. */
-const char *ac_tool_http_configure(ac_tool_http_t *tool, apr_pool_t *p);
+const char *ac_tool_http_config_read(ac_tool_http_t *tool, apr_pool_t *p);
 
 /* ---- tool_mask.c: secrets that a service repeats ---- */
 /* Hides the secrets of these headers that have 6 bytes and more. Lives in p. Any thread may use it. */
@@ -31,22 +31,22 @@ json_t *ac_tool_mask_json(const ac_tool_mask_t *mask, json_t *value);
 
 /* ---- tool_http_answer.c ---- */
 /* An answer being read. */
-typedef struct ac_tool_answer_t {
+typedef struct ac_tool_http_answer_t {
     const ac_tool_http_t *tool;
     int status;
     char type[128];
     bool json, refused, cut; /* refused: no text; cut: there was more than is kept */
     ac_buf_t body;
-} ac_tool_answer_t;
+} ac_tool_http_answer_t;
 
-void ac_tool_answer_init(ac_tool_answer_t *answer, const ac_tool_http_t *tool);
-void ac_tool_answer_free(ac_tool_answer_t *answer);
-void ac_tool_answer_head(ac_tool_answer_t *answer, int status, const char *type);
+void ac_tool_http_answer_init(ac_tool_http_answer_t *answer, const ac_tool_http_t *tool);
+void ac_tool_http_answer_free(ac_tool_http_answer_t *answer);
+void ac_tool_http_answer_head(ac_tool_http_answer_t *answer, int status, const char *type);
 /* false: enough has been read. */
-bool ac_tool_answer_body(ac_tool_answer_t *answer, const char *bytes, size_t len);
+bool ac_tool_http_answer_body(ac_tool_http_answer_t *answer, const char *bytes, size_t len);
 /* A 2xx to the tool's result: JSON as it is, text as a string; {"status": 204} for an empty one. Over result_max: a
  * string that says at its end that it was cut, for JSON {"truncated": true, "text": …}. The tool's secrets are not in it.
  * errors: tool_error (binary; the pointer leads nowhere). */
-apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err);
+apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t *answer, ac_err_t *err);
 
 #endif

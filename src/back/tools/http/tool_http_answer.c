@@ -7,37 +7,37 @@
 #include <string.h>
 #include <strings.h>
 
-void ac_tool_answer_init(ac_tool_answer_t *answer, const ac_tool_http_t *tool)
+void ac_tool_http_answer_init(ac_tool_http_answer_t *answer, const ac_tool_http_t *tool)
 {
     memset(answer, 0, sizeof(*answer));
     answer->tool = tool;
     ac_buf_init(&answer->body, AC_MAX_TOOL_ANSWER);
 }
 
-void ac_tool_answer_free(ac_tool_answer_t *answer)
+void ac_tool_http_answer_free(ac_tool_http_answer_t *answer)
 {
     ac_buf_free(&answer->body);
 }
 
 /* ---- reading ---- */
 
-void ac_tool_answer_head(ac_tool_answer_t *answer, int status, const char *type)
+void ac_tool_http_answer_head(ac_tool_http_answer_t *answer, int status, const char *type)
 {
     answer->status = status;
     apr_cpystrn(answer->type, type, sizeof(answer->type));
     ac_tool_mask_text(answer->tool->mask, answer->type, strlen(answer->type), strlen(type) >= sizeof(answer->type));
-    answer->json = ac_tool_type_is_json(type) || answer->tool->result || !*type;
-    answer->refused = !answer->json && !ac_tool_type_is_text(type);
+    answer->json = ac_tool_support_is_json(type) || answer->tool->result || !*type;
+    answer->refused = !answer->json && !ac_tool_support_is_text(type);
 }
 
 /* JSON is read to its end, as a part of it may be asked for, and a beginning cannot be parsed. */
-static size_t room(const ac_tool_answer_t *answer)
+static size_t room(const ac_tool_http_answer_t *answer)
 {
     size_t max = answer->tool->conf->result_max;
     return answer->json || max > AC_MAX_TOOL_ANSWER ? AC_MAX_TOOL_ANSWER : max;
 }
 
-bool ac_tool_answer_body(ac_tool_answer_t *answer, const char *bytes, size_t len)
+bool ac_tool_http_answer_body(ac_tool_http_answer_t *answer, const char *bytes, size_t len)
 {
     size_t left = room(answer) - answer->body.len;
     if (answer->refused) {
@@ -92,7 +92,7 @@ static json_t *tool_http_answer_look_up(json_t *value, const char *pointer)
 /* ---- making the result ---- */
 
 /* UTF-8, or the nearest there is to it: the older pages of the Web are in Latin-1. */
-static json_t *text_value(const ac_tool_answer_t *answer, const char *note)
+static json_t *text_value(const ac_tool_http_answer_t *answer, const char *note)
 {
     size_t len = answer->cut ? ac_utf8_whole(answer->body.data, answer->body.len) : answer->body.len;
     bool latin = strcasestr(answer->type, "iso-8859-1") || strcasestr(answer->type, "windows-1252");
@@ -115,7 +115,7 @@ static json_t *text_value(const ac_tool_answer_t *answer, const char *note)
     return value;
 }
 
-static json_t *plain_result(ac_tool_answer_t *answer)
+static json_t *plain_result(ac_tool_http_answer_t *answer)
 {
     char note[96] = "";
     size_t max = answer->tool->conf->result_max;
@@ -147,7 +147,7 @@ static json_t *json_result(json_t *value, size_t max)
     return result;
 }
 
-static bool has_text(const ac_tool_answer_t *answer)
+static bool has_text(const ac_tool_http_answer_t *answer)
 {
     for (size_t i = 0; i < answer->body.len; i++) {
         if ((unsigned char)answer->body.data[i] > 0x20) {
@@ -170,7 +170,7 @@ static apr_status_t tool_http_answer_take_part(json_t **pvalue, const char *poin
                              pointer);
 }
 
-apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err)
+apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t *answer, ac_err_t *err)
 {
     const ac_tool_http_t *tool = answer->tool;
     json_t *value = NULL;
@@ -181,7 +181,7 @@ apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, a
     }
     if (!has_text(answer)) {
         *presult = json_pack("{s:i}", "status", answer->status);
-    } else if (answer->json && !answer->cut && ac_tool_json(&value, answer->body.data, answer->body.len)) {
+    } else if (answer->json && !answer->cut && ac_tool_support_json(&value, answer->body.data, answer->body.len)) {
         apr_status_t status = tool->result ? tool_http_answer_take_part(&value, tool->result, err) : APR_SUCCESS;
         if (status != APR_SUCCESS) {
             return status;

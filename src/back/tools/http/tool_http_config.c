@@ -237,7 +237,7 @@ static const char *set_options(ac_tool_http_t *tool, apr_pool_t *p)
 {
     static const char *const known[] = {"result", NULL};
     const apr_table_t *options = tool->conf->options;
-    const char *problem = ac_tool_options_problem(options, known, p);
+    const char *problem = ac_tool_support_check_options(options, known, p);
     const char *pointer = options ? apr_table_get(options, "result") : NULL;
     if (!problem && pointer && *pointer && *pointer != '/') {
         problem = apr_psprintf(p, "AgentChatToolOption result: '%s' is not a JSON Pointer; give one like /data/items",
@@ -252,7 +252,7 @@ static const char *set_options(ac_tool_http_t *tool, apr_pool_t *p)
     return problem;
 }
 
-const char *ac_tool_http_configure(ac_tool_http_t *tool, apr_pool_t *p)
+const char *ac_tool_http_config_read(ac_tool_http_t *tool, apr_pool_t *p)
 {
     const char *problem = check_parameters(tool->conf, p);
     problem = problem ? problem : tool_http_config_check_url(tool->conf, p);

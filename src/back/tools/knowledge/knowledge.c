@@ -93,7 +93,7 @@ static apr_status_t knowledge_clean_up(void *self)
     while (base->idle) {
         ac_knowledge_conn_t *conn = base->idle;
         base->idle = conn->next;
-        ac_knowledge_close(conn);
+        ac_knowledge_index_close(conn);
     }
     pthread_cond_destroy(&base->looked);
     pthread_mutex_destroy(&base->lock);
@@ -113,7 +113,7 @@ static const char *knowledge_create(void **pself, const ac_tool_conf_t *conf, ap
     pthread_cond_init(&base->looked, &attributes);
     pthread_condattr_destroy(&attributes);
     apr_pool_cleanup_register(p, base, knowledge_clean_up, apr_pool_cleanup_null);
-    const char *problem = ac_tool_options_problem(conf->options, known, p);
+    const char *problem = ac_tool_support_check_options(conf->options, known, p);
     problem = problem ? problem : set_root(base, conf, p);
     problem = problem ? problem : set_results(base, conf, p);
     if (!problem && !conf->state_dir) {
@@ -131,19 +131,19 @@ static apr_status_t take_conn(ac_knowledge_conn_t **pconn, knowledge_t *base, ac
     ac_knowledge_conn_t *conn = base->idle;
     base->idle = conn ? conn->next : NULL;
     pthread_mutex_unlock(&base->lock);
-    if (conn && !ac_knowledge_valid(conn)) {
-        ac_knowledge_close(conn);
+    if (conn && !ac_knowledge_index_is_valid(conn)) {
+        ac_knowledge_index_close(conn);
         conn = NULL;
     }
     *pconn = conn;
-    return conn ? APR_SUCCESS : ac_knowledge_open(pconn, base->index, err);
+    return conn ? APR_SUCCESS : ac_knowledge_index_open(pconn, base->index, err);
 }
 
 static void give_conn(knowledge_t *base, ac_knowledge_conn_t *conn)
 {
     conn->deadline = 0;
-    if (!ac_knowledge_valid(conn)) {
-        ac_knowledge_close(conn);
+    if (!ac_knowledge_index_is_valid(conn)) {
+        ac_knowledge_index_close(conn);
         return;
     }
     pthread_mutex_lock(&base->lock);
@@ -245,13 +245,13 @@ static apr_status_t search(json_t **presults, int64_t *ptotal, knowledge_t *base
         return status;
     }
     knowledge_look(base, conn, now + (deadline - now) * 3 / 4);
-    if (!ac_knowledge_valid(conn)) { /* found damaged just now */
-        ac_knowledge_close(conn);
-        status = ac_knowledge_open(&conn, base->index, err);
+    if (!ac_knowledge_index_is_valid(conn)) { /* found damaged just now */
+        ac_knowledge_index_close(conn);
+        status = ac_knowledge_index_open(&conn, base->index, err);
     }
     if (status == APR_SUCCESS) {
         conn->deadline = deadline;
-        status = ac_knowledge_search(presults, ptotal, conn, &ask, err);
+        status = ac_knowledge_index_search(presults, ptotal, conn, &ask, err);
         give_conn(base, conn);
     }
     return status;

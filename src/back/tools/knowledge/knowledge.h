@@ -36,12 +36,12 @@ typedef struct ac_knowledge_files_t {
 
 /* Documents (.md, .markdown, .txt) of the folder and those in it. Symbolic links and names that begin with '.' are
  * passed over. */
-apr_status_t ac_knowledge_list(ac_knowledge_files_t *files, const char *root);
-void ac_knowledge_files_free(ac_knowledge_files_t *files);
+apr_status_t ac_knowledge_folder_list(ac_knowledge_files_t *files, const char *root);
+void ac_knowledge_folder_free(ac_knowledge_files_t *files);
 /* The text of a document and its stamp as of before reading. errors: ENOENT (gone, or a link by now); ENOSPC, EINVAL,
  * EACCES … where it can be no document: too large, not UTF-8, not readable. */
-apr_status_t ac_knowledge_read(ac_buf_t *text, ac_knowledge_stamp_t *pstamp, const char *root, const char *path);
-bool ac_knowledge_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t *b);
+apr_status_t ac_knowledge_folder_read(ac_buf_t *text, ac_knowledge_stamp_t *pstamp, const char *root, const char *path);
+bool ac_knowledge_folder_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t *b);
 
 /* ---- knowledge_sections.c ---- */
 /* title: "Orders › Refunds". false: stop. */
@@ -49,7 +49,8 @@ typedef bool ac_knowledge_section_fn(void *baton, const char *title, const char 
 /* Splits a document at its headings (Markdown: # and underlined, but not inside fences; a title in front matter), and
  * at blank lines what is long. A document without a heading of the first level is called after its file. false: fn
  * stopped it, or no memory. */
-bool ac_knowledge_split(const char *path, const char *text, size_t len, ac_knowledge_section_fn *fn, void *baton);
+bool ac_knowledge_sections_split(const char *path, const char *text, size_t len, ac_knowledge_section_fn *fn,
+                                 void *baton);
 
 /* ---- knowledge_query.c ---- */
 /* The words of a question as a query for FTS5: quoted, so that nothing in them is syntax, without those that are in
@@ -67,12 +68,12 @@ struct ac_knowledge_conn_t {
 };
 
 /* Opens the index, makes it where it is not there, and makes it anew where it is damaged or of another version. */
-apr_status_t ac_knowledge_open(ac_knowledge_conn_t **pconn, const char *path, ac_err_t *err);
-void ac_knowledge_close(ac_knowledge_conn_t *conn);
+apr_status_t ac_knowledge_index_open(ac_knowledge_conn_t **pconn, const char *path, ac_err_t *err);
+void ac_knowledge_index_close(ac_knowledge_conn_t *conn);
 /* Whether the file that conn has open is still the one at its path. */
-bool ac_knowledge_valid(const ac_knowledge_conn_t *conn);
+bool ac_knowledge_index_is_valid(const ac_knowledge_conn_t *conn);
 /* An SQLite error as ours, logged at most once a minute. A damaged index is thrown away. */
-apr_status_t ac_knowledge_failed(ac_knowledge_conn_t *conn, int code, ac_err_t *err);
+apr_status_t ac_knowledge_index_failed(ac_knowledge_conn_t *conn, int code, ac_err_t *err);
 
 typedef struct ac_knowledge_ask_t {
     const char *query; /* for FTS5 */
@@ -81,8 +82,8 @@ typedef struct ac_knowledge_ask_t {
 } ac_knowledge_ask_t;
 /* out: *presults [{title, document, snippet, score}], the best first; *ptotal: how many sections hold one of
  * the words. */
-apr_status_t ac_knowledge_search(json_t **presults, int64_t *ptotal, ac_knowledge_conn_t *conn,
-                                 const ac_knowledge_ask_t *ask, ac_err_t *err);
+apr_status_t ac_knowledge_index_search(json_t **presults, int64_t *ptotal, ac_knowledge_conn_t *conn,
+                                       const ac_knowledge_ask_t *ask, ac_err_t *err);
 
 /* ---- knowledge_refresh.c ---- */
 typedef struct ac_knowledge_state_t {

@@ -14,7 +14,7 @@
 #define OPEN_DIR (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
 #define RECENT apr_time_from_msec(100) /* file systems' clocks tick no slower */
 
-bool ac_knowledge_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t *b)
+bool ac_knowledge_folder_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t *b)
 {
     return a->mtime == b->mtime && a->size == b->size && a->inode == b->inode;
 }
@@ -109,7 +109,7 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const ac_knowledge_file_t *)a)->path, ((const ac_knowledge_file_t *)b)->path);
 }
 
-apr_status_t ac_knowledge_list(ac_knowledge_files_t *files, const char *root)
+apr_status_t ac_knowledge_folder_list(ac_knowledge_files_t *files, const char *root)
 {
     place_t place = {.len = 0};
     memset(files, 0, sizeof(*files));
@@ -125,7 +125,7 @@ apr_status_t ac_knowledge_list(ac_knowledge_files_t *files, const char *root)
     return status;
 }
 
-void ac_knowledge_files_free(ac_knowledge_files_t *files)
+void ac_knowledge_folder_free(ac_knowledge_files_t *files)
 {
     for (size_t i = 0; i < files->n_items; i++) {
         free(files->items[i].path);
@@ -181,7 +181,7 @@ static apr_status_t read_all(ac_buf_t *text, int fd)
     }
 }
 
-apr_status_t ac_knowledge_read(ac_buf_t *text, ac_knowledge_stamp_t *pstamp, const char *root, const char *path)
+apr_status_t ac_knowledge_folder_read(ac_buf_t *text, ac_knowledge_stamp_t *pstamp, const char *root, const char *path)
 {
     struct stat info;
     int fd = open_inside(root, path);

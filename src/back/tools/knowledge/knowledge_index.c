@@ -47,13 +47,13 @@ static bool file_inode(const char *path, int64_t *pinode)
     return *pinode != 0;
 }
 
-bool ac_knowledge_valid(const ac_knowledge_conn_t *conn)
+bool ac_knowledge_index_is_valid(const ac_knowledge_conn_t *conn)
 {
     int64_t inode;
     return file_inode(conn->path, &inode) && inode == conn->inode;
 }
 
-void ac_knowledge_close(ac_knowledge_conn_t *conn)
+void ac_knowledge_index_close(ac_knowledge_conn_t *conn)
 {
     if (conn) {
         sqlite3_close(conn->db);
@@ -160,7 +160,7 @@ static bool is_damage(int code)
     return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
 }
 
-apr_status_t ac_knowledge_open(ac_knowledge_conn_t **pconn, const char *path, ac_err_t *err)
+apr_status_t ac_knowledge_index_open(ac_knowledge_conn_t **pconn, const char *path, ac_err_t *err)
 {
     ac_knowledge_conn_t *conn = ac_alloc(sizeof(*conn));
     conn->path = path;
@@ -190,7 +190,7 @@ apr_status_t ac_knowledge_open(ac_knowledge_conn_t **pconn, const char *path, ac
 
 /* ---- searching ---- */
 
-apr_status_t ac_knowledge_failed(ac_knowledge_conn_t *conn, int code, ac_err_t *err)
+apr_status_t ac_knowledge_index_failed(ac_knowledge_conn_t *conn, int code, ac_err_t *err)
 {
     if ((code & 0xff) == SQLITE_INTERRUPT) {
         return ac_err_set(err, AC_TOOL_TIMEOUT, "the search took too long");
@@ -267,8 +267,8 @@ static int count_hits(int64_t *ptotal, sqlite3 *db, const char *query)
     return code;
 }
 
-apr_status_t ac_knowledge_search(json_t **presults, int64_t *ptotal, ac_knowledge_conn_t *conn,
-                                 const ac_knowledge_ask_t *ask, ac_err_t *err)
+apr_status_t ac_knowledge_index_search(json_t **presults, int64_t *ptotal, ac_knowledge_conn_t *conn,
+                                       const ac_knowledge_ask_t *ask, ac_err_t *err)
 {
     json_t *results = json_array();
     /* One transaction, so that the total and the results are of the same state. */
@@ -280,7 +280,7 @@ apr_status_t ac_knowledge_search(json_t **presults, int64_t *ptotal, ac_knowledg
     }
     if (code != SQLITE_OK) {
         json_decref(results);
-        return ac_knowledge_failed(conn, code, err);
+        return ac_knowledge_index_failed(conn, code, err);
     }
     *presults = results;
     return APR_SUCCESS;

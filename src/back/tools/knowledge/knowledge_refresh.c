@@ -109,7 +109,7 @@ static int compare_lists(refresh_t *r)
             add_job(r, path, &stamp, true);
             continue;
         }
-        if (!ac_knowledge_same(&r->files.items[i].stamp, &stamp)) {
+        if (!ac_knowledge_folder_same(&r->files.items[i].stamp, &stamp)) {
             add_job(r, path, &r->files.items[i].stamp, false);
         }
         i++;
@@ -177,7 +177,7 @@ static const char *why_not(apr_status_t status)
 static int index_file(refresh_t *r, const job_t *job, ac_buf_t *text)
 {
     ac_knowledge_stamp_t stamp = job->stamp;
-    apr_status_t status = ac_knowledge_read(text, &stamp, r->root, job->path);
+    apr_status_t status = ac_knowledge_folder_read(text, &stamp, r->root, job->path);
     if (status == ENOENT) {
         return SQLITE_OK;
     }
@@ -186,7 +186,8 @@ static int index_file(refresh_t *r, const job_t *job, ac_buf_t *text)
         ac_log(AC_M404, status, "knowledge base[%s]: %s is left out: %s", r->root, job->path, why_not(status));
         return SQLITE_OK;
     }
-    if (code == SQLITE_OK && text->len && !ac_knowledge_split(job->path, text->data, text->len, add_section, r)) {
+    if (code == SQLITE_OK && text->len &&
+        !ac_knowledge_sections_split(job->path, text->data, text->len, add_section, r)) {
         code = sqlite3_errcode(r->conn->db);
         code = code == SQLITE_OK || code == SQLITE_DONE ? SQLITE_NOMEM : code;
     }
@@ -210,7 +211,7 @@ static int do_job(refresh_t *r, const job_t *job, ac_buf_t *text)
     if (code != SQLITE_ROW && code != SQLITE_DONE) {
         return code;
     }
-    bool same = found && ac_knowledge_same(&stamp, &job->stamp);
+    bool same = found && ac_knowledge_folder_same(&stamp, &job->stamp);
     if (job->gone) {
         return same ? drop_document(r, id) : SQLITE_OK;
     }
@@ -288,12 +289,12 @@ static void refresh_free(refresh_t *r)
         free(r->jobs[i].path);
     }
     free(r->jobs);
-    ac_knowledge_files_free(&r->files);
+    ac_knowledge_folder_free(&r->files);
 }
 
 static int refresh(refresh_t *r, ac_knowledge_state_t *pstate)
 {
-    pstate->folder = ac_knowledge_list(&r->files, r->root);
+    pstate->folder = ac_knowledge_folder_list(&r->files, r->root);
     pstate->cut = r->files.cut;
     int code = look_whether_whole(r);
     if (code == SQLITE_OK && pstate->folder == APR_SUCCESS) {
@@ -319,5 +320,5 @@ apr_status_t ac_knowledge_refresh(ac_knowledge_conn_t *conn, const char *root, a
     if (code == SQLITE_OK) {
         return APR_SUCCESS;
     }
-    return (code & 0xff) == SQLITE_BUSY ? APR_EAGAIN : ac_knowledge_failed(conn, code, err);
+    return (code & 0xff) == SQLITE_BUSY ? APR_EAGAIN : ac_knowledge_index_failed(conn, code, err);
 }

@@ -313,7 +313,8 @@ static size_t skip_front_matter(split_t *split, const char *text, size_t len)
     return 0;
 }
 
-bool ac_knowledge_split(const char *path, const char *text, size_t len, ac_knowledge_section_fn *fn, void *baton)
+bool ac_knowledge_sections_split(const char *path, const char *text, size_t len, ac_knowledge_section_fn *fn,
+                                 void *baton)
 {
     split_t split = {.fn = fn, .baton = baton};
     const char *dot = strrchr(path, '.');

@@ -48,7 +48,7 @@ static bool read_units(ac_weather_units_e *punits, const char *text)
 static apr_status_t weather_clean_up(void *self)
 {
     weather_t *weather = self;
-    ac_weather_cache_destroy(weather->cache);
+    ac_weather_places_cache_destroy(weather->cache);
     weather->cache = NULL;
     return APR_SUCCESS;
 }
@@ -57,9 +57,9 @@ static const char *weather_create(void **pself, const ac_tool_conf_t *conf, apr_
 {
     static const char *const known[] = {"geocoding", "forecast", "units", NULL};
     weather_t *weather = *pself = apr_pcalloc(p, sizeof(*weather));
-    const char *geocoding, *problem = ac_tool_options_problem(conf->options, known, p);
-    problem = problem ? problem : ac_tool_option_url(&geocoding, conf, "geocoding", GEOCODING, p);
-    problem = problem ? problem : ac_tool_option_url(&weather->forecast, conf, "forecast", FORECAST, p);
+    const char *geocoding, *problem = ac_tool_support_check_options(conf->options, known, p);
+    problem = problem ? problem : ac_tool_support_option_url(&geocoding, conf, "geocoding", GEOCODING, p);
+    problem = problem ? problem : ac_tool_support_option_url(&weather->forecast, conf, "forecast", FORECAST, p);
     const char *units = conf->options ? apr_table_get(conf->options, "units") : NULL;
     if (!problem && units && !read_units(&weather->units, units)) {
         problem = apr_psprintf(p, "AgentChatToolOption units: '%s' is not known; give metric or imperial", units);
@@ -75,7 +75,7 @@ static apr_status_t weather_child_init(void *self, const ac_host_t *host, ac_err
     (void)err;
     weather_t *weather = self;
     weather->loop = host->loop;
-    weather->cache = ac_weather_cache_create(CACHE_PLACES, CACHE_KEEP);
+    weather->cache = ac_weather_places_cache_create(CACHE_PLACES, CACHE_KEEP);
     return APR_SUCCESS;
 }
 
@@ -114,10 +114,10 @@ static apr_status_t ask_forecast(call_t *call, ac_err_t *err);
 static apr_status_t take_place(call_t *call, ac_err_t *err)
 {
     weather_t *weather = call->weather;
-    apr_status_t status =
-        ac_weather_place(&call->place, call->body.data ? call->body.data : "", call->body.len, call->location, err);
+    apr_status_t status = ac_weather_places_find(&call->place, call->body.data ? call->body.data : "", call->body.len,
+                                                 call->location, err);
     if (status == APR_SUCCESS) {
-        ac_weather_cache_put(weather->cache, call->location, call->place, ac_loop_now(weather->loop));
+        ac_weather_places_cache_put(weather->cache, call->location, call->place, ac_loop_now(weather->loop));
         status = ask_forecast(call, err);
     }
     return status;
@@ -132,9 +132,9 @@ static void weather_on_end(void *baton, apr_status_t status, const ac_err_t *cau
     ac_err_init(&err);
     call->http = NULL;
     if (status != APR_SUCCESS) {
-        status = ac_tool_exchange_failed(&err, who, cause);
+        status = ac_tool_support_exchange_failed(&err, who, cause);
     } else if (call->http_status < 200 || call->http_status > 299) {
-        status = ac_tool_answer_refused(&err, who, call->http_status, call->type, error_body, len);
+        status = ac_tool_support_answer_refused(&err, who, call->http_status, call->type, error_body, len);
     } else if (call->body.failed) {
         status = ac_err_set(&err, AC_TOOL_ERROR, "%s's answer is too large", who);
     } else if (!call->place) {
@@ -160,7 +160,8 @@ static apr_status_t weather_get(call_t *call, const char *url, ac_err_t *err)
         .method = "GET", .url = url, .headers = headers, .retries = 1, .max_redirects = 2, .ca_file = weather->ca_file};
     ac_buf_clear(&call->body);
     call->http_status = 0;
-    apr_status_t status = ac_tool_time_left(&request.total_timeout, ac_loop_now(weather->loop), call->deadline, err);
+    apr_status_t status =
+        ac_tool_support_time_left(&request.total_timeout, ac_loop_now(weather->loop), call->deadline, err);
     if (status == APR_SUCCESS) {
         status = ac_http_start(&call->http, weather->loop, &request, &callbacks, call, err);
     }
@@ -170,7 +171,7 @@ static apr_status_t weather_get(call_t *call, const char *url, ac_err_t *err)
 static apr_status_t ask_place(call_t *call, ac_err_t *err)
 {
     char name[AC_WEATHER_PLACE_NAME];
-    ac_weather_search_name(name, call->location);
+    ac_weather_places_search_name(name, call->location);
     if (!name[0]) {
         return ac_err_set(err, AC_TOOL_ERROR, "the location is empty");
     }
@@ -193,7 +194,7 @@ static apr_status_t ask_place(call_t *call, ac_err_t *err)
 
 static apr_status_t ask_forecast(call_t *call, ac_err_t *err)
 {
-    char *query = ac_weather_query(call->place, call->units, call->n_days);
+    char *query = ac_weather_report_query(call->place, call->units, call->n_days);
     ac_buf_t url;
     ac_buf_init(&url, MAX_URL);
     apr_status_t status = query ? ac_buf_printf(&url, "%s/forecast?%s", call->weather->forecast, query) : APR_ENOMEM;
@@ -244,7 +245,7 @@ static apr_status_t weather_start(void **pcall, void *self, const json_t *argume
     ac_buf_init(&call->body, AC_MAX_BODY_DEFAULT);
     apr_status_t status = read_arguments(call, arguments, err);
     if (status == APR_SUCCESS) {
-        call->place = ac_weather_cache_get(weather->cache, call->location, ac_loop_now(weather->loop));
+        call->place = ac_weather_places_cache_get(weather->cache, call->location, ac_loop_now(weather->loop));
         status = call->place ? ask_forecast(call, err) : ask_place(call, err);
     }
     if (status != APR_SUCCESS) {

@@ -21,7 +21,7 @@ static size_t weather_places_trimmed(const char *text, size_t len)
     return len;
 }
 
-void ac_weather_search_name(char name[AC_WEATHER_PLACE_NAME], const char *location)
+void ac_weather_places_search_name(char name[AC_WEATHER_PLACE_NAME], const char *location)
 {
     const char *start = weather_places_skip_blanks(location);
     size_t len = weather_places_trimmed(start, strcspn(start, ","));
@@ -79,13 +79,13 @@ static json_t *describe(const json_t *found)
     return place;
 }
 
-apr_status_t ac_weather_place(json_t **pplace, const char *body, size_t len, const char *location, ac_err_t *err)
+apr_status_t ac_weather_places_find(json_t **pplace, const char *body, size_t len, const char *location, ac_err_t *err)
 {
     json_t *answer, *found, *best = NULL;
     size_t i;
     int most = -1;
     *pplace = NULL;
-    if (!ac_tool_json(&answer, body, len) || !json_is_object(answer)) {
+    if (!ac_tool_support_json(&answer, body, len) || !json_is_object(answer)) {
         json_decref(answer);
         return ac_err_set(err, AC_TOOL_ERROR, "the geocoding service did not answer with JSON");
     }
@@ -124,7 +124,7 @@ struct ac_weather_cache_t {
     apr_interval_time_t keep;
 };
 
-ac_weather_cache_t *ac_weather_cache_create(int n_places, apr_interval_time_t keep)
+ac_weather_cache_t *ac_weather_places_cache_create(int n_places, apr_interval_time_t keep)
 {
     ac_weather_cache_t *cache = ac_alloc(sizeof(*cache));
     cache->entries = ac_alloc((size_t)n_places * sizeof(cache->entries[0]));
@@ -140,7 +140,7 @@ static void weather_places_forget(entry_t *entry)
     memset(entry, 0, sizeof(*entry));
 }
 
-void ac_weather_cache_destroy(ac_weather_cache_t *cache)
+void ac_weather_places_cache_destroy(ac_weather_cache_t *cache)
 {
     if (!cache) {
         return;
@@ -165,7 +165,7 @@ static entry_t *weather_places_find(ac_weather_cache_t *cache, const char *locat
     return NULL;
 }
 
-json_t *ac_weather_cache_get(ac_weather_cache_t *cache, const char *location, apr_time_t now)
+json_t *ac_weather_places_cache_get(ac_weather_cache_t *cache, const char *location, apr_time_t now)
 {
     entry_t *entry = weather_places_find(cache, location);
     if (entry && now - entry->since >= cache->keep) {
@@ -179,7 +179,7 @@ json_t *ac_weather_cache_get(ac_weather_cache_t *cache, const char *location, ap
     return json_incref(entry->place);
 }
 
-void ac_weather_cache_put(ac_weather_cache_t *cache, const char *location, json_t *place, apr_time_t now)
+void ac_weather_places_cache_put(ac_weather_cache_t *cache, const char *location, json_t *place, apr_time_t now)
 {
     const char *start = weather_places_skip_blanks(location);
     size_t len = weather_places_trimmed(start, strlen(start));

@@ -19,7 +19,7 @@ static const unit_names_t unit_names[] = {
                              "mph", "inch"},
 };
 
-char *ac_weather_query(const json_t *place, ac_weather_units_e units, int n_days)
+char *ac_weather_report_query(const json_t *place, ac_weather_units_e units, int n_days)
 {
     ac_buf_t query;
     ac_buf_init(&query, 1024);
@@ -160,7 +160,7 @@ apr_status_t ac_weather_report(json_t **presult, const json_t *place, ac_weather
     const unit_names_t *names = &unit_names[units];
     json_t *answer;
     *presult = NULL;
-    if (!ac_tool_json(&answer, body, len)) {
+    if (!ac_tool_support_json(&answer, body, len)) {
         return ac_err_set(err, AC_TOOL_ERROR, "the weather service did not answer with JSON");
     }
     apr_status_t status = APR_SUCCESS;

@@ -8,11 +8,11 @@
 #include <string.h>
 
 /* Read anew each time: whoever issues it replaces it before it expires. */
-static void read_token(identity_job_t *job)
+static void read_token(token_job_t *job)
 {
     char *text = NULL, reason[120];
     size_t len = 0;
-    apr_status_t status = identity_file_read(&text, &len, job->conf->token_file, IDENTITY_MAX_TOKEN);
+    apr_status_t status = ac_identity_conf_read_file(&text, &len, job->conf->token_file, IDENTITY_MAX_TOKEN);
     job->absent = true;
     if (status != APR_SUCCESS) {
         job->absent = !ac_err_set_lack(&job->err, status);
@@ -36,25 +36,25 @@ static void read_token(identity_job_t *job)
     free(text);
 }
 
-static void redeem(identity_try_t *try, identity_job_t *job)
+static void redeem(ac_token_request_t *token_request, token_job_t *job)
 {
     if (job->err.kind != AC_OK) {
-        identity_end_err(try, &job->err, job->absent);
+        ac_token_request_end_err(token_request, &job->err, job->absent);
         return;
     }
-    identity_redeem(try, NULL, job->out.data);
+    ac_provider_environment_redeem(token_request, NULL, job->out.data);
 }
 
-static void run_workload(identity_try_t *try)
+static void run_workload(ac_token_request_t *token_request)
 {
-    const identity_conf_t *conf = try->conf;
-    if (!try->tenant || !conf->client_id || !conf->token_file) {
-        identity_end_absent(try, "not set: %s%s%s", try->tenant ? "" : "AZURE_TENANT_ID ",
-                            conf->client_id ? "" : "AZURE_CLIENT_ID ",
-                            conf->token_file ? "" : "AZURE_FEDERATED_TOKEN_FILE");
+    const identity_conf_t *conf = token_request->conf;
+    if (!token_request->tenant || !conf->client_id || !conf->token_file) {
+        ac_token_request_end_absent(token_request, "not set: %s%s%s", token_request->tenant ? "" : "AZURE_TENANT_ID ",
+                                    conf->client_id ? "" : "AZURE_CLIENT_ID ",
+                                    conf->token_file ? "" : "AZURE_FEDERATED_TOKEN_FILE");
         return;
     }
-    identity_try_work(try, read_token, redeem, NULL, false);
+    ac_token_request_work(token_request, read_token, redeem, NULL, false);
 }
 
-const identity_link_t identity_workload = {"workload", "WorkloadIdentityCredential", true, run_workload};
+const credential_provider_t ac_provider_workload = {"workload", "WorkloadIdentityCredential", true, run_workload};

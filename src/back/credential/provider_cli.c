@@ -71,7 +71,7 @@ static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attrib
         : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 }
 
-static int identity_cli_start(program_t *program, const char *const *args)
+static int provider_cli_start(program_t *program, const char *const *args)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -107,7 +107,7 @@ static int identity_cli_start(program_t *program, const char *const *args)
 
 /* ---- running ---- */
 
-static void identity_cli_drain(int *pfd, ac_buf_t *into)
+static void provider_cli_drain(int *pfd, ac_buf_t *into)
 {
     char bytes[4096];
     ssize_t n = read(*pfd, bytes, sizeof(bytes));
@@ -136,15 +136,15 @@ static void listen_to(program_t *program, int stop_fd, apr_time_t due)
             return;
         }
         if (n > 0 && fds[0].revents) {
-            identity_cli_drain(&program->out, &program->said);
+            provider_cli_drain(&program->out, &program->said);
         }
         if (n > 0 && fds[1].revents) {
-            identity_cli_drain(&program->error, &program->complained);
+            provider_cli_drain(&program->error, &program->complained);
         }
     }
 }
 
-static void identity_cli_finish(program_t *program, apr_time_t due)
+static void provider_cli_finish(program_t *program, apr_time_t due)
 {
     pid_t ended = 0;
     while (!program->late && !program->stopped && !ended) {
@@ -174,11 +174,11 @@ static bool complains(const program_t *program, const char *phrase)
     return program->complained.data && strcasestr(program->complained.data, phrase);
 }
 
-static void explain(identity_job_t *job, const program_t *program)
+static void explain(token_job_t *job, const program_t *program)
 {
     const char *found = program->complained.data ? strstr(program->complained.data, "AADSTS") : NULL;
     long code = found ? strtol(found + 6, NULL, 10) : 0;
-    const char *meaning = code > 0 && code < 100000000 ? identity_explain((int)code) : NULL;
+    const char *meaning = code > 0 && code < 100000000 ? ac_identity_token_explain((int)code) : NULL;
     if (complains(program, "az login") || complains(program, "az account set")) {
         job->absent = true;
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "nobody is signed in; run 'az login' as the user that httpd runs as");
@@ -202,15 +202,15 @@ static int64_t expiry_of(const json_t *document)
     if (json_is_number(on)) {
         return ac_json_whole_part(on, 0);
     }
-    if (json_is_string(on) && identity_when(json_string_value(on))) {
-        return identity_when(json_string_value(on));
+    if (json_is_string(on) && ac_identity_token_time(json_string_value(on))) {
+        return ac_identity_token_time(json_string_value(on));
     }
     memset(&tm, 0, sizeof(tm));
     tm.tm_isdst = -1;
     return strptime(local, "%Y-%m-%d %H:%M:%S", &tm) ? (int64_t)mktime(&tm) : 0;
 }
 
-static void read_answer(identity_job_t *job, const program_t *program)
+static void read_answer(token_job_t *job, const program_t *program)
 {
     json_t *document = program->said.data ? json_loadb(program->said.data, program->said.len, 0, NULL) : NULL;
     const char *token = ac_json_peek_string(document, "accessToken", NULL);
@@ -227,7 +227,7 @@ static void read_answer(identity_job_t *job, const program_t *program)
     json_decref(document);
 }
 
-static void identity_cli_run(identity_job_t *job)
+static void provider_cli_run(token_job_t *job)
 {
     char resource[IDENTITY_SCOPE_SIZE], path[512];
     program_t program = {.out = -1, .error = -1};
@@ -236,7 +236,7 @@ static void identity_cli_run(identity_job_t *job)
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' is not installed");
         return;
     }
-    identity_resource(resource, job->scope);
+    ac_token_request_resource(resource, job->scope);
     const char *args[MAX_ARGS] = {
         path, "account", "get-access-token", "--output", "json", "--resource", resource,
     };
@@ -246,7 +246,7 @@ static void identity_cli_run(identity_job_t *job)
     }
     ac_buf_init(&program.said, IDENTITY_MAX_TOKEN);
     ac_buf_init(&program.complained, MAX_ERROR);
-    int status = identity_cli_start(&program, args);
+    int status = provider_cli_start(&program, args);
     if (status) {
         job->absent = !ac_err_set_lack(&job->err, status);
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' cannot be started");
@@ -254,7 +254,7 @@ static void identity_cli_run(identity_job_t *job)
     }
     apr_time_t due = ac_clock() + TIMEOUT;
     listen_to(&program, job->stop_fd, due);
-    identity_cli_finish(&program, due);
+    provider_cli_finish(&program, due);
     if (program.late) {
         ac_err_set(&job->err, AC_UPSTREAM_TIMEOUT, "'az' did not answer within %d s", (int)apr_time_sec(TIMEOUT));
     } else if (!program.status) {
@@ -266,18 +266,18 @@ static void identity_cli_run(identity_job_t *job)
     ac_buf_free(&program.complained);
 }
 
-static void done(identity_try_t *try, identity_job_t *job)
+static void done(ac_token_request_t *token_request, token_job_t *job)
 {
     if (job->err.kind != AC_OK) {
-        identity_end_err(try, &job->err, job->absent);
+        ac_token_request_end_err(token_request, &job->err, job->absent);
         return;
     }
-    identity_end_token(try, job->out.data, job->out.len);
+    ac_token_request_end_token(token_request, job->out.data, job->out.len);
 }
 
-static void run_cli(identity_try_t *try)
+static void run_cli(ac_token_request_t *token_request)
 {
-    identity_try_work(try, identity_cli_run, done, NULL, true);
+    ac_token_request_work(token_request, provider_cli_run, done, NULL, true);
 }
 
-const identity_link_t identity_cli = {"cli", "AzureCliCredential", false, run_cli};
+const credential_provider_t ac_provider_cli = {"cli", "AzureCliCredential", false, run_cli};

@@ -11,23 +11,23 @@
 #define N_LINKS 4
 #define MAX_REASONS (N_LINKS * (AC_ERR_DETAIL_SIZE + 16))
 
-static const identity_link_t *const all_links[N_LINKS] = {
-    &identity_environment,
-    &identity_workload,
-    &identity_managed,
-    &identity_cli,
+static const credential_provider_t *const all_links[N_LINKS] = {
+    &ac_provider_environment,
+    &ac_provider_workload,
+    &ac_provider_managed,
+    &ac_provider_cli,
 };
 
-const char *const identity_options[] = {
+const char *const ac_credential_chain_options[] = {
     "client-id", "object-id", "resource-id", "tenant-id", "authority", "scope", NULL,
 };
 
 struct identity_t {
     identity_conf_t conf;
-    const identity_link_t *links[N_LINKS];
+    const credential_provider_t *links[N_LINKS];
     int n_links;
-    const identity_link_t *winner; /* which gave a token */
-    char *tenant;                  /* of a challenge, or NULL */
+    const credential_provider_t *winner; /* which gave a token */
+    char *tenant;                        /* of a challenge, or NULL */
     ac_loop_t *loop;
     ac_work_t *work;
 };
@@ -36,11 +36,11 @@ typedef struct asking_t {
     identity_t *identity;
     fetched_fn *done;
     void *baton;
-    identity_try_t *try;
-    const identity_link_t *link; /* being tried */
-    int at;                      /* its place */
-    ac_buf_t reasons;            /* "environment: not set: …; managed: …" */
-    ac_err_t err;                /* of the last one that was there */
+    ac_token_request_t *token_request;
+    const credential_provider_t *link; /* being tried */
+    int at;                            /* its place */
+    ac_buf_t reasons;                  /* "environment: not set: …; managed: …" */
+    ac_err_t err;                      /* of the last one that was there */
     char scope[IDENTITY_SCOPE_SIZE];
 } asking_t;
 
@@ -65,8 +65,8 @@ static const char *narrow(identity_t *identity, apr_pool_t *p)
     bool prod = !strcasecmp(wanted, "prod"), dev = !strcasecmp(wanted, "dev");
     int n = 0;
     for (int i = 0; i < N_LINKS; i++) {
-        const identity_link_t *link = all_links[i];
-        bool developers = link == &identity_cli;
+        const credential_provider_t *link = all_links[i];
+        bool developers = link == &ac_provider_cli;
         if ((prod && !developers) || (dev && developers) || !strcasecmp(wanted, link->azure_name)) {
             identity->links[n++] = link;
         }
@@ -96,7 +96,7 @@ static const char *choose(identity_t *identity, const char *name, apr_pool_t *p)
     return name ? NULL : narrow(identity, p);
 }
 
-static bool has_link(const identity_t *identity, const identity_link_t *link)
+static bool has_link(const identity_t *identity, const credential_provider_t *link)
 {
     for (int i = 0; i < identity->n_links; i++) {
         if (identity->links[i] == link) {
@@ -112,7 +112,7 @@ static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
     ac_buf_t out;
     ac_err_t err;
     ac_err_init(&err);
-    const char *problem = identity_conf_certificate(conf, p);
+    const char *problem = ac_identity_conf_certificate(conf, p);
     if (problem || !conf->certificate || !conf->client_id) {
         return problem;
     }
@@ -124,7 +124,7 @@ static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
         .audience = conf->authority,
         .send_chain = conf->send_chain,
     };
-    identity_assert(&out, &assertion, &err);
+    ac_identity_assertion_make(&out, &assertion, &err);
     ac_buf_free(&out);
     return err.kind == AC_OK ? NULL : apr_psprintf(p, "AZURE_CLIENT_CERTIFICATE_PATH: %s", err.detail);
 }
@@ -133,8 +133,8 @@ static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
 static const char *check_only(const identity_t *identity, const char *name, apr_pool_t *p)
 {
     const identity_conf_t *conf = &identity->conf;
-    const identity_link_t *only = identity->links[0];
-    bool app = only == &identity_environment || only == &identity_workload;
+    const credential_provider_t *only = identity->links[0];
+    bool app = only == &ac_provider_environment || only == &ac_provider_workload;
     const char *missing = "";
     if (!name || !app) {
         return NULL;
@@ -145,10 +145,10 @@ static const char *check_only(const identity_t *identity, const char *name, apr_
     if (!conf->tenant) {
         missing = apr_pstrcat(p, missing, ", AZURE_TENANT_ID (or tenant-id=)", NULL);
     }
-    if (only == &identity_environment && !conf->secret && !conf->certificate_path) {
+    if (only == &ac_provider_environment && !conf->secret && !conf->certificate_path) {
         missing = apr_pstrcat(p, missing, ", AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH", NULL);
     }
-    if (only == &identity_workload && !conf->token_file) {
+    if (only == &ac_provider_workload && !conf->token_file) {
         missing = apr_pstrcat(p, missing, ", AZURE_FEDERATED_TOKEN_FILE", NULL);
     }
     return *missing
@@ -156,18 +156,19 @@ static const char *check_only(const identity_t *identity, const char *name, apr_
         : NULL;
 }
 
-const char *identity_create(identity_t **pidentity, const char *name, const apr_table_t *options, apr_pool_t *p)
+const char *ac_credential_chain_create(identity_t **pidentity, const char *name, const apr_table_t *options,
+                                       apr_pool_t *p)
 {
     identity_t *identity = apr_pcalloc(p, sizeof(*identity));
     const char *problem = choose(identity, name, p);
     if (!problem) {
-        problem = identity_conf_read(&identity->conf, options, !name, p);
+        problem = ac_identity_conf_read(&identity->conf, options, !name, p);
     }
-    if (!problem && !has_link(identity, &identity_managed) &&
+    if (!problem && !has_link(identity, &ac_provider_managed) &&
         (identity->conf.object_id || identity->conf.resource_id)) {
         problem = "object-id= and resource-id= name a managed identity; give them with identity or identity:managed";
     }
-    if (!problem && has_link(identity, &identity_environment)) {
+    if (!problem && has_link(identity, &ac_provider_environment)) {
         problem = check_certificate(&identity->conf, p);
     }
     if (!problem) {
@@ -177,20 +178,20 @@ const char *identity_create(identity_t **pidentity, const char *name, const apr_
     return problem;
 }
 
-identity_conf_t *identity_conf(identity_t *identity)
+identity_conf_t *ac_credential_chain_conf(identity_t *identity)
 {
     return &identity->conf;
 }
 
-void identity_set_tenant(identity_t *identity, const char *tenant)
+void ac_credential_chain_set_tenant(identity_t *identity, const char *tenant)
 {
     free(identity->tenant); /* tries have copies */
     identity->tenant = strdup(tenant);
 }
 
-bool identity_knows_tenant(const identity_t *identity)
+bool ac_credential_chain_knows_tenant(const identity_t *identity)
 {
-    return identity->conf.tenant || (identity->n_links == 1 && identity->links[0] == &identity_managed);
+    return identity->conf.tenant || (identity->n_links == 1 && identity->links[0] == &ac_provider_managed);
 }
 
 /* ---- asking ---- */
@@ -209,7 +210,7 @@ static void end_asking(asking_t *asking, const fetched_t *fetched)
     asking_free(asking);
 }
 
-static void identity_chain_end_failed(asking_t *asking)
+static void credential_chain_end_failed(asking_t *asking)
 {
     fetched_t fetched;
     memset(&fetched, 0, sizeof(fetched));
@@ -226,8 +227,8 @@ static void on_tried(void *baton, const fetched_t *fetched)
 {
     asking_t *asking = baton;
     identity_t *identity = asking->identity;
-    const identity_link_t *link = asking->link;
-    asking->try = NULL;
+    const credential_provider_t *link = asking->link;
+    asking->token_request = NULL;
     if (fetched->err.kind == AC_OK) {
         if (!identity->winner && identity->n_links > 1) {
             ac_log(AC_M244, APR_SUCCESS, "identity: signed in by %s, which is kept to from now on", link->name);
@@ -243,7 +244,7 @@ static void on_tried(void *baton, const fetched_t *fetched)
     }
     bool last = link == identity->winner || asking->at + 1 >= identity->n_links || (link->stops && !fetched->absent);
     if (last) {
-        identity_chain_end_failed(asking);
+        credential_chain_end_failed(asking);
         return;
     }
     asking->at++;
@@ -254,7 +255,7 @@ static void try_next(asking_t *asking)
 {
     identity_t *identity = asking->identity;
     const identity_conf_t *conf = &identity->conf;
-    identity_ask_t ask = {
+    token_ask_t ask = {
         .conf = conf,
         .tenant = conf->tenant ? conf->tenant : identity->tenant,
         .scope = asking->scope,
@@ -263,10 +264,10 @@ static void try_next(asking_t *asking)
         .work = identity->work,
     };
     asking->link = identity->winner ? identity->winner : identity->links[asking->at];
-    asking->try = identity_try_start(asking->link, &ask, on_tried, asking);
+    asking->token_request = ac_token_request_start(asking->link, &ask, on_tried, asking);
 }
 
-static void *identity_chain_start(void *source, const char *scope, fetched_fn *done, void *baton)
+static void *credential_chain_start(void *source, const char *scope, fetched_fn *done, void *baton)
 {
     asking_t *asking = ac_alloc(sizeof(*asking));
     asking->identity = source;
@@ -278,16 +279,16 @@ static void *identity_chain_start(void *source, const char *scope, fetched_fn *d
     return asking;
 }
 
-static void identity_chain_cancel(void *fetch)
+static void credential_chain_cancel(void *fetch)
 {
     asking_t *asking = fetch;
-    if (asking->try) {
-        identity_try_cancel(asking->try);
+    if (asking->token_request) {
+        ac_token_request_cancel(asking->token_request);
     }
     asking_free(asking);
 }
 
-static apr_status_t identity_chain_child_init(void *source, const ac_host_t *host, ac_err_t *err)
+static apr_status_t credential_chain_child_init(void *source, const ac_host_t *host, ac_err_t *err)
 {
     identity_t *identity = source;
     (void)err;
@@ -296,12 +297,12 @@ static apr_status_t identity_chain_child_init(void *source, const ac_host_t *hos
     return APR_SUCCESS;
 }
 
-static void identity_chain_child_exit(void *source)
+static void credential_chain_child_exit(void *source)
 {
     identity_t *identity = source;
     free(identity->tenant);
     identity->tenant = NULL;
 }
 
-const source_vt identity_source = {identity_chain_start, identity_chain_cancel, identity_chain_child_init,
-                                   identity_chain_child_exit};
+const source_vt ac_credential_chain_source = {credential_chain_start, credential_chain_cancel,
+                                              credential_chain_child_init, credential_chain_child_exit};
