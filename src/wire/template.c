@@ -268,7 +268,7 @@ static apr_status_t copy_literal(fill_t *fill, const char *text, ac_template_e k
     return status;
 }
 
-/* What a fill that failed has appended is taken back. */
+/* A failed fill removes what it has appended. */
 static void take_back(ac_buf_t *out, size_t len, bool failed)
 {
     if (out->data) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The knowledge base's index, made anew where it is damaged, and used by many threads and processes at once. */
+/* The knowledge base's index, rebuilt when it is damaged, and used by many threads and processes at once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -22,8 +22,8 @@
     "\"location\":{\"type\":\"string\"}},\"required\":[\"units\",\"location\"]}") "," \
     TOOL("calculate", TEXT_PARAMETER("expression")) "," TOOL("search_knowledge_base", TEXT_PARAMETER("query")) "," \
     TOOL("get_stock_price", TEXT_PARAMETER("symbol")) "," TOOL("search_web", TEXT_PARAMETER("query")) "," \
-    TOOL("lookup_invoice", "{\"type\":\"object\",\"properties\":{\"number\":{\"type\":[\"string\",\"null\"]},\"year\":" \
-         "{\"type\":\"integer\",\"minimum\":2020}},\"required\":[\"year\"]}") "]"
+    TOOL("lookup_invoice", "{\"type\":\"object\",\"properties\":{\"number\":{\"type\":[\"string\",\"null\"]}," \
+         "\"year\":{\"type\":\"integer\",\"minimum\":2020}},\"required\":[\"year\"]}") "]"
 /* clang-format on */
 #define USER(text) "{\"role\":\"user\",\"content\":\"" text "\"}"
 #define ASSISTANT(text) "{\"role\":\"assistant\",\"content\":\"" text "\"}"
@@ -269,12 +269,11 @@ static void expect_text(const char *document, const char *part, const char *abse
 static void test_results(void **state)
 {
     (void)state;
-    expect_text(
-        TALK(USER("Weather in Tokyo?") "," ASKED("get_weather") RESULT(
-            "{\\\"origin\\\":\\\"get_weather\\\",\\\"result\\\":{\\\"location\\\":{\\\"name\\\":\\\"Tokyo\\\",\\\"country\\\":"
-            "\\\"Japan\\\"},\\\"units\\\":{\\\"temperature\\\":\\\"\u00b0C\\\"},"
-            "\\\"current\\\":{\\\"temperature\\\":21.5,\\\"conditions\\\":\\\"light rain\\\"}}}")),
-        "In Tokyo (Japan) it is 21.5 \u00b0C with light rain.", NULL);
+    expect_text(TALK(USER("Weather in Tokyo?") "," ASKED("get_weather") RESULT(
+                    "{\\\"origin\\\":\\\"get_weather\\\",\\\"result\\\":{\\\"location\\\":{\\\"name\\\":\\\"Tokyo\\\","
+                    "\\\"country\\\":\\\"Japan\\\"},\\\"units\\\":{\\\"temperature\\\":\\\"\u00b0C\\\"},"
+                    "\\\"current\\\":{\\\"temperature\\\":21.5,\\\"conditions\\\":\\\"light rain\\\"}}}")),
+                "In Tokyo (Japan) it is 21.5 \u00b0C with light rain.", NULL);
     expect_text(TALK(USER("2+2") "," ASKED("calculate")
                          RESULT("{\\\"expression\\\":\\\"75 * 0.18\\\",\\\"result\\\":13.5}")),
                 "75 * 0.18 = 13.5.", NULL);

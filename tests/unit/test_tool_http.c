@@ -184,7 +184,7 @@ static void test_tool_http_header_injection(void **state)
     assert_int_equal(http_server_requests(server), 0);
 }
 
-/* Arguments that become ${secret} only once they stand side by side: words like any others, with a secret and without. */
+/* Arguments that form ${secret} only side by side are ordinary text, with a secret and without. */
 static void test_tool_http_arguments_are_no_secret(void **state)
 {
     (void)state;

@@ -9,7 +9,7 @@
 
 #include "credential_internal.h"
 
-#define MARGIN apr_time_from_sec(1) /* a token with less left is none */
+#define MARGIN apr_time_from_sec(1) /* a token with less time left is not used */
 #define RETRY_FIRST apr_time_from_sec(1)
 #define RETRY_MOST apr_time_from_sec(30)
 #define REJECT_PAUSE apr_time_from_sec(1) /* between two fetches that rejections cause */
@@ -32,7 +32,7 @@ struct credential_slot_t { /* what is known of a scope */
     apr_time_t retry_at;   /* after a failure: no fetch before */
     int n_failures;
     ac_err_t err;      /* of the last one */
-    apr_time_t logged; /* 0: not in trouble, as far as the log knows */
+    apr_time_t logged; /* 0: no outage is logged */
     bool logged_lost;
     bool rejected;
     apr_time_t reject_fetch_at; /* when the last rejection may fetch another text; 0: never rejected */
@@ -114,7 +114,7 @@ static const char *name_of(const credential_slot_t *slot, char *buf, size_t size
 
 static void credential_set_timer(credential_slot_t *slot, apr_time_t due);
 
-/* Who asks again inside of his call is answered another time. */
+/* A callback that asks again is answered in a later delivery. */
 static void credential_deliver(void *baton)
 {
     credential_slot_t *slot = baton;
@@ -154,7 +154,7 @@ static void credential_add_waiter(credential_slot_t *slot, ac_credential_fn *fn,
 
 /* ---- what came ---- */
 
-static void credential_log_trouble(credential_slot_t *slot, const char *reasons)
+static void credential_log_outage(credential_slot_t *slot, const char *reasons)
 {
     char name[IDENTITY_SCOPE_SIZE * 2];
     apr_time_t now = ac_loop_now(slot->credential->loop);
@@ -236,7 +236,7 @@ static void credential_take_failure(credential_slot_t *slot, const fetched_t *fe
     if (lives(slot) || slot->credential->kind == AC_CREDENTIAL_KEY) {
         credential_set_timer(slot, slot->retry_at);
     }
-    credential_log_trouble(slot, fetched->reasons ? fetched->reasons : fetched->err.detail);
+    credential_log_outage(slot, fetched->reasons ? fetched->reasons : fetched->err.detail);
 }
 
 static void on_fetched(void *baton, const fetched_t *fetched)
@@ -388,7 +388,7 @@ void ac_credential_end(ac_credential_t *credential)
 {
     credential->stopped = true;
     if (credential->n_delivering) {
-        return; /* whoever delivers sees it */
+        return; /* the delivery under way frees it */
     }
     while (credential->slots) {
         credential_slot_t *slot = credential->slots;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a configuration says of a credential, read and checked. What it gives may be a secret that stands where none
- * should, so an unknown form is not repeated. */
+/* Reads and checks the configuration of a credential. An unknown form may be a secret in the wrong place, so that error
+ * messages do not repeat it. */
 #include "credential_internal.h"
 
 #include <apr_strings.h>

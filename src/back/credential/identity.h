@@ -43,13 +43,13 @@ const char *ac_key_file_create(void **psource, const char **ptext, const char *p
 /* Cuts blanks off the end of a key of len bytes. It goes into a header, so it has to be one line of visible characters.
  * errors: unauthenticated, "it is empty" and the like, in err. */
 apr_status_t ac_key_file_check(char *text, size_t len, ac_err_t *err);
-/* The duration of an option between 1s and 1d. NULL, or a sentence. */
+/* The duration of an option between 1s and 1d. Returns NULL, or an error message. */
 const char *ac_credential_spec_duration(apr_interval_time_t *pvalue, const apr_table_t *options, const char *name,
                                         apr_pool_t *p);
-/* NULL, or a sentence about the first option that is not in names (NULL-terminated). */
+/* Returns NULL, or an error message about the first option that is not in names (NULL-terminated). */
 const char *ac_credential_spec_only(const apr_table_t *options, const char *const *names, const char *spec,
                                     apr_pool_t *p);
-/* Says nothing in the log: whoever owns it tells of its failures. */
+/* The credential logs nothing: its owner logs its failures. */
 void ac_credential_silence(ac_credential_t *credential);
 /* Inside of a credential "identity". */
 identity_t *ac_credential_spec_identity(ac_credential_t *credential);
@@ -73,9 +73,9 @@ typedef struct identity_conf_t {    /* texts; NULL: not given */
     const char *arc_keys; /* the directory of the agent's key files, with its slash */
 } identity_conf_t;
 
-/* chained: AZURE_CLIENT_ID chooses the managed identity, too. NULL, or a sentence. */
+/* chained: AZURE_CLIENT_ID chooses the managed identity, too. Returns NULL, or an error message. */
 const char *ac_identity_conf_read(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p);
-/* The certificate, where one is named and there is no secret. NULL, or a sentence. */
+/* The certificate, where one is named and there is no secret. Returns NULL, or an error message. */
 const char *ac_identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p);
 /* An address that secrets may be sent to: https, or http to this machine. */
 bool ac_identity_conf_address_safe(const char *url);
@@ -83,12 +83,12 @@ bool ac_identity_conf_address_safe(const char *url);
 apr_status_t ac_identity_conf_read_file(char **pbytes, size_t *plen, const char *path, size_t max);
 
 /* ---- credential_chain.c ---- */
-/* name: "environment" …, or NULL for the chain. NULL, or a sentence. */
+/* name: "environment" …, or NULL for the chain. Returns NULL, or an error message. */
 const char *ac_credential_chain_create(identity_t **pidentity, const char *name, const apr_table_t *options,
                                        apr_pool_t *p);
 extern const char *const ac_credential_chain_options[];
 identity_conf_t *ac_credential_chain_conf(identity_t *identity);
-/* What a vault's challenge named; for where none is configured. */
+/* Sets the tenant that a vault's challenge names, for a chain without a configured one. */
 void ac_credential_chain_set_tenant(identity_t *identity, const char *tenant);
 /* Whether a tenant need not be asked for. */
 bool ac_credential_chain_knows_tenant(const identity_t *identity);
@@ -137,7 +137,7 @@ struct ac_token_request_t {
     char scope[IDENTITY_SCOPE_SIZE];
 };
 
-struct token_job_t {                   /* for a work thread; lives until it is done, also without its try */
+struct token_job_t {                   /* for a work thread; lives until it is done, also without its request */
     ac_token_request_t *token_request; /* loop thread; NULL: cancelled */
     const identity_conf_t *conf;
     char scope[IDENTITY_SCOPE_SIZE];
@@ -160,7 +160,7 @@ typedef struct token_ask_t {
 ac_token_request_t *ac_token_request_start(const credential_provider_t *link, const token_ask_t *ask, fetched_fn *done,
                                            void *baton);
 void ac_token_request_cancel(ac_token_request_t *token_request);
-/* The ends; each frees the try. */
+/* The ends of a token request; each frees it. */
 void ac_token_request_end_absent(ac_token_request_t *token_request, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void ac_token_request_end_failed(ac_token_request_t *token_request, ac_kind_e kind, const char *fmt, ...)
@@ -168,11 +168,11 @@ void ac_token_request_end_failed(ac_token_request_t *token_request, ac_kind_e ki
 void ac_token_request_end_err(ac_token_request_t *token_request, const ac_err_t *err, bool absent);
 void ac_token_request_end_token(ac_token_request_t *token_request, const char *body,
                                 size_t len); /* an answer of a token endpoint */
-/* One exchange, then on_answer; ends the try itself where it cannot be begun. */
+/* Runs one exchange, then on_answer; ends the token request if the exchange cannot start. */
 void ac_token_request_http(ac_token_request_t *token_request, const ac_http_request_t *request,
                            token_answer_fn *on_answer);
-/* Runs fn on a work thread, then done; ends the try itself where that cannot be. path: for fn, or NULL. stoppable:
- * with a stop_fd. */
+/* Runs fn on a work thread, then done; ends the token request if no work thread takes it. path: for fn, or NULL.
+ * stoppable: with a stop_fd. */
 void ac_token_request_work(ac_token_request_t *token_request, void (*fn)(token_job_t *job),
                            void (*done)(ac_token_request_t *token_request, token_job_t *job), const char *path,
                            bool stoppable);
@@ -182,7 +182,7 @@ void ac_token_request_add_field(ac_buf_t *buf, const char *name, const char *val
 void ac_token_request_resource(char resource[IDENTITY_SCOPE_SIZE], const char *scope);
 
 /* ---- provider_environment.c ---- */
-/* Asks the authority with a secret or an assertion, one of them NULL, and ends the try with what it answers. */
+/* Asks the authority with a secret or an assertion, one of them NULL; its answer ends the token request. */
 void ac_provider_environment_redeem(ac_token_request_t *token_request, const char *secret, const char *assertion);
 
 /* ---- identity_token.c: pure ---- */
@@ -196,7 +196,7 @@ int64_t ac_identity_token_time(const char *text);
 apr_interval_time_t ac_identity_token_refresh_after(apr_interval_time_t life, apr_interval_time_t wish);
 /* The authority's error answer. Sets err: "AADSTS7000215: …, what to do". */
 void ac_identity_token_error(ac_err_t *err, int status, const char *body, size_t len);
-/* What an AADSTS code means and what to do; NULL: not in the table. */
+/* The meaning of an AADSTS code and its remedy; NULL if the code is not in the table. */
 const char *ac_identity_token_explain(int code);
 
 /* ---- identity_assertion.c: a client assertion; any thread, slow enough for a work thread ---- */

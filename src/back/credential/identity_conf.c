@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the ways to sign in are configured with: options of a directive, else the variables that Azure's own libraries
- * read. All of it is read with the configuration, by the process that children come from. */
+/* The settings of the credential providers: options of a directive, else the variables that Azure's own libraries read.
+ * The parent process reads all of them with the configuration. */
 #include "identity.h"
 
 #include <apr_strings.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What token endpoints answer: tokens with their times, and errors with what to do about them. Descriptions may name
- * users and addresses, so only codes are passed on. */
+/* The answers of token endpoints: tokens with their times, and errors with their remedies. Descriptions may name users and
+ * addresses, so that error messages have the codes only. */
 #include "identity.h"
 
 #include <stdio.h>
@@ -97,7 +97,7 @@ apr_interval_time_t ac_identity_token_refresh_after(apr_interval_time_t life, ap
 
 /* ---- tokens ---- */
 
-/* A number, or a number as text; 0 where it is none. */
+/* A number, or a number as text; 0 for anything else. */
 static int64_t identity_token_read_number(const json_t *document, const char *name)
 {
     const json_t *value = json_object_get(document, name);

@@ -187,7 +187,7 @@ static bool find_value(char *value, size_t size, const char *challenge, const ch
     return false;
 }
 
-/* What stands between "://" and the next of "/:?#". */
+/* The host: the part between "://" and the next of "/:?#". */
 static void keyvault_host_of(char *host, size_t size, const char *url)
 {
     const char *start = strstr(url, "://");
@@ -201,7 +201,7 @@ static bool is_part_of(const char *host, const char *domain)
     return end && len > end + 1 && host[len - end - 1] == '.' && !strcasecmp(host + len - end, domain);
 }
 
-/* NULL, or why it is not believed: a token goes only to hosts that its own resource names. */
+/* Returns NULL, or why the challenge is refused: a token goes only to hosts of its own resource. */
 static const char *take_challenge(vault_t *vault, const char *challenge)
 {
     char url[512], resource[IDENTITY_SCOPE_SIZE - 10], host[256], theirs[256], ours[256];

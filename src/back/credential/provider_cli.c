@@ -44,7 +44,7 @@ static bool find_program(char *path, size_t size, const char *name)
     return false;
 }
 
-/* A process like any other: our threads take no signals, and descriptors of the server are none of its business. */
+/* Gives the child an ordinary process: default signals, and no descriptor of the server. */
 static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, const int out[2],
                   const int error[2])
 {
@@ -119,7 +119,7 @@ static void provider_cli_drain(int *pfd, ac_buf_t *into)
     }
 }
 
-/* Until it has closed both, or its time is up, or nobody wants to know any more. */
+/* Reads until the program closes both pipes, its time is up, or the request is cancelled. */
 static void listen_to(program_t *program, int stop_fd, apr_time_t due)
 {
     while (program->out >= 0 || program->error >= 0) {
@@ -181,7 +181,8 @@ static void explain(token_job_t *job, const program_t *program)
     const char *meaning = code > 0 && code < 100000000 ? ac_identity_token_explain((int)code) : NULL;
     if (complains(program, "az login") || complains(program, "az account set")) {
         job->absent = true;
-        ac_err_set(&job->err, AC_UNAUTHENTICATED, "nobody is signed in; run 'az login' as the user that httpd runs as");
+        ac_err_set(&job->err, AC_UNAUTHENTICATED,
+                   "no user is signed in; run 'az login' as the user that httpd runs as");
     } else if (complains(program, "not found") || complains(program, "no such file")) {
         job->absent = true;
         ac_err_set(&job->err, AC_UNAUTHENTICATED, "'az' does not run");

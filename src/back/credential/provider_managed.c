@@ -18,7 +18,7 @@
 #define GONE_WAIT apr_time_from_sec(10)
 #define MAX_KEY 4096
 
-enum { ASKING, PROBING, PROVING }; /* a try's stage */
+enum { ASKING, PROBING, PROVING }; /* the stage of a token request */
 
 static void provider_managed_ask(ac_token_request_t *token_request);
 
@@ -173,7 +173,7 @@ static void provider_managed_on_answer(ac_token_request_t *token_request, const 
     }
 }
 
-/* ---- Arc: whoever may read the key file may have the token ---- */
+/* ---- Arc: a process that can read the key file may get the token ---- */
 
 /* The key file's path, if it is one that the agent makes. */
 static bool find_key_file(char *path, size_t size, const char *challenge, const char *directory)
@@ -230,7 +230,7 @@ static void on_challenge(ac_token_request_t *token_request, const token_answer_t
     }
     if (!find_key_file(path, sizeof(path), answer->challenge, token_request->conf->arc_keys)) {
         ac_token_request_end_failed(token_request, AC_UNAUTHENTICATED,
-                                    "Arc's agent names a key file that is none of its own");
+                                    "Arc's agent names a key file outside of its own directory");
         return;
     }
     token_request->stage = PROVING;
@@ -258,7 +258,7 @@ static void provider_managed_ask(ac_token_request_t *token_request)
     OPENSSL_cleanse(header, sizeof(header));
 }
 
-/* Any answer means that there is such a service, but one of a proxy that stands in its place. */
+/* Any answer shows that the service exists, except an answer of a proxy in its place. */
 static void on_probe(ac_token_request_t *token_request, const token_answer_t *answer)
 {
     if (!answer->status && answer->err->kind == AC_OVERLOADED) {

@@ -7,7 +7,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-/* Read anew each time: whoever issues it replaces it before it expires. */
+/* The file is read each time: its issuer replaces it before the assertion expires. */
 static void read_token(token_job_t *job)
 {
     char *text = NULL, reason[120];

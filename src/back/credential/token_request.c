@@ -53,7 +53,7 @@ void ac_token_request_cancel(ac_token_request_t *token_request)
     if (token_request->job) {
         token_request->job->token_request = NULL;
         if (token_request->job->stop_fd >= 0 && write(token_request->job->stop_fd, &one, sizeof(one)) < 0) {
-            ac_debug("identity: a program could not be told to stop");
+            ac_debug("identity: a program could not be stopped");
         }
     }
     ac_ready_cancel(token_request->loop, &token_request->ready);

@@ -269,8 +269,8 @@ const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *
         return apr_psprintf(p, "AgentChatEndpoint: no deployment; add its name, like %s deployment=gpt-5-mini", base);
     }
     if (!conf->auth) {
-        return "AgentChatCredential: Azure OpenAI asks for one and there is none; give identity, env:AZURE_OPENAI_API_KEY, "
-               "file:PATH or keyvault:URL";
+        return "AgentChatCredential: Azure OpenAI asks for one and there is none; give identity, "
+               "env:AZURE_OPENAI_API_KEY, file:PATH or keyvault:URL";
     }
     bool dated = version && is_dated(version), v1_address = model_endpoint_ends_with(base, "/openai/v1");
     if (version && !dated && strcasecmp(version, "v1") && strcasecmp(version, "preview") &&

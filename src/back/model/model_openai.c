@@ -160,7 +160,7 @@ static bool on_last_event(void *baton, const char *event, const char *data, size
                                                                  : true;
 }
 
-/* What the body is shows in its first byte; content types are not to be relied on. */
+/* The first byte of the body shows its kind; content types are unreliable. */
 static void sniff(call_t *call, const char *bytes, size_t len)
 {
     for (size_t i = 0; i < len && call->body == BODY_NONE; i++) {

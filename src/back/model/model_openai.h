@@ -23,15 +23,16 @@ typedef struct openai_model_t {
 const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
 const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
 /* ---- model_credential.c ---- */
-/* The header with the credential's text, on the heap. */
+/* Makes the header with the credential's text. Returns it on the heap, for ac_model_credential_wipe(). */
 char *ac_model_credential_header(const openai_model_t *model, const char *text);
-void ac_model_credential_wipe(char *secret); /* and frees it; NULL is fine */
-/* Why there is no credential, as the model's error. */
+/* Overwrites and frees a secret; NULL is fine. */
+void ac_model_credential_wipe(char *secret);
+/* Sets the model's error for a missing credential. */
 void ac_model_credential_fail(ac_err_t *err, const ac_err_t *cause);
-/* Whether this answer says that a credential which is good otherwise is not known any more, so that another may do. */
+/* Whether this answer refuses the credential itself, so that a fresh one may succeed. */
 bool ac_model_credential_is_rejected(int status, const char *error_body, size_t len);
 
-/* ac_model_vt's probe. */
+/* ---- model_probe.c: ac_model_vt's probe ---- */
 void ac_model_probe_start(void *self,
                           void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
                           void *baton);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the built-in tools share: their options, and what the model is told of an exchange that went wrong. */
+/* Parts that the built-in tools share: options, and the errors of an exchange as the model reads them. */
 #include "tool_support.h"
 
 #include <apr_strings.h>

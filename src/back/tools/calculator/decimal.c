@@ -31,7 +31,7 @@ static ac_decimal_care_e worse(ac_decimal_care_e a, ac_decimal_care_e b)
     return a > b ? a : b;
 }
 
-/* What an operation worked out, before it is a number again. */
+/* The result of an operation before it is normalized. */
 typedef struct outcome_t {
     ac_wide_t w;
     int exponent;
@@ -92,7 +92,7 @@ bool ac_decimal_is_zero(const ac_decimal_t *a)
     return a->n_limbs == 0;
 }
 
-/* A difference of rounded numbers that is no larger than their rounding is none: (1/3) * 3 - 1 is 0. */
+/* A difference of rounded numbers counts as 0 if it is no larger than their rounding: (1/3) * 3 - 1 is 0. */
 static void drop_noise(ac_decimal_t *result, int largest)
 {
     int trusted = result->care == AC_DECIMAL_ROUNDED ? 30 : 15;

@@ -9,7 +9,7 @@
  *   primary = number | constant | function "(" sum { "," sum } ")" | "(" sum ")"
  *
  * "%" is a remainder where an operand follows it (a digit, a letter, "(" or a currency sign), with the sign of the
- * divisor; else it is percent. A term that is nothing but a percentage, added to or taken from one that is none, is a
+ * divisor; else it is percent. A term that is nothing but a percentage, added to or taken from one that is not, is a
  * percentage of that: 200 + 10% is 220, 100 - 5% - 5% is 90.25; but 10% + 20% is 0.3 and 200 + (10%) is 200.1. "of"
  * multiplies.
  * A comma in a number separates thousands ("1,234.50"), but inside a function's parentheses it separates arguments.

@@ -6,8 +6,8 @@
 #include "math_functions.h"
 
 /* ---- expression.c: pure ---- */
-/* Evaluates an arithmetic expression. out: text of the exact decimal result ("12.75"), at most size bytes. errors: tool_error
- * with the place: "unexpected ')' at character 7". */
+/* Evaluates an arithmetic expression. out: text of the exact decimal result ("12.75"), at most size bytes. errors:
+ * tool_error with the place: "unexpected ')' at character 7". */
 apr_status_t ac_expression_eval(char *text, size_t size, const char *expression, ac_err_t *err);
 
 /* ---- expression_text.c ---- */
@@ -27,7 +27,7 @@ apr_status_t ac_expression_text_fail(ac_expression_text_t *p, size_t at, const c
 apr_status_t ac_expression_text_check(ac_expression_text_t *p, size_t at, const char *problem);
 /* tool_error: "unexpected ')' at character 7", or "unexpected end of the expression". */
 apr_status_t ac_expression_text_unexpected(ac_expression_text_t *p);
-/* The byte that comes so many bytes after the next; NUL behind the end. */
+/* The byte at this distance from the next one; NUL behind the end. */
 char ac_expression_text_peek(const ac_expression_text_t *p, size_t ahead);
 /* Whether one of these comes next; then it is passed over. `all` ends with NULL. */
 bool ac_expression_text_accept(ac_expression_text_t *p, const char *const *all);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_FACTORIAL 400 /* 401! is still in range, but nobody asks for it */
+#define MAX_FACTORIAL 400 /* 401! is still in range, but not needed */
 #define MAX_PLACES 60     /* of round() */
 #define MAX_ANGLE 15      /* power of ten: above it a long double has no digits left for the angle */
 

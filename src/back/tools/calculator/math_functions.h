@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the calculator can do by name, and powers and factorials. Pure. */
+/* The calculator's functions and constants by name, powers and factorials. Pure. */
 #ifndef AC_MATH_FUNCTIONS_H
 #define AC_MATH_FUNCTIONS_H
 
@@ -11,7 +11,7 @@ typedef struct ac_math_budget_t {
     int left;
 } ac_math_budget_t;
 
-/* Takes n from the budget. NULL, or a sentence where it is used up. */
+/* Takes n from the budget. Returns NULL, or an error message if the budget is used up. */
 const char *ac_math_functions_spend(ac_math_budget_t *budget, int n);
 
 typedef struct ac_math_function_t {
@@ -23,7 +23,7 @@ typedef struct ac_math_function_t {
     const char *(*fn)(ac_decimal_t *presult, const ac_decimal_t *args, int n_args, ac_math_budget_t *budget);
 } ac_math_function_t;
 
-/* By name, in either case; NULL: there is none. */
+/* Finds a function by its name, in either case; NULL if it does not exist. */
 const ac_math_function_t *ac_math_functions_find(const char *name, size_t len);
 /* pi, e, tau. */
 bool ac_math_functions_constant(ac_decimal_t *presult, const char *name, size_t len);

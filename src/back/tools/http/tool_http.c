@@ -82,7 +82,7 @@ static void tool_http_on_end(void *baton, apr_status_t status, const ac_err_t *c
 
 /* ---- the request ---- */
 
-/* What a request is made of, until the exchange has its copy. */
+/* The parts of a request, until the exchange has its copy. */
 typedef struct parts_t {
     ac_buf_t url, body, *lines;
     const char **headers;

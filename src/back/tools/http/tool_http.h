@@ -17,16 +17,17 @@ typedef struct ac_tool_http_t {
 } ac_tool_http_t;
 
 /* ---- tool_http_config.c ---- */
-/* Fills *tool from its conf. NULL, or a sentence that names the directive. */
+/* Fills *tool from its conf. Returns NULL, or an error message that names the directive. */
 const char *ac_tool_http_config_read(ac_tool_http_t *tool, apr_pool_t *p);
 
 /* ---- tool_mask.c: secrets that a service repeats ---- */
 /* Hides the secrets of these headers that have 6 bytes and more. Lives in p. Any thread may use it. */
 const ac_tool_mask_t *ac_tool_mask_create(const apr_array_header_t *headers, apr_pool_t *p);
-/* Writes asterisks over each secret in text: as it is, with characters escaped as in JSON, URLs and HTML, and in base64 and
- * hexadecimal digits. cut: text goes on behind its end, so that a secret's beginning there is hidden too. true: there was one. */
+/* Writes asterisks over each secret in text: as it is, with characters escaped as in JSON, URLs and HTML, and in base64
+ * and hexadecimal digits. cut: the text continues behind its end, so that a secret's beginning there is hidden too.
+ * Returns whether there was a secret. */
 bool ac_tool_mask_text(const ac_tool_mask_t *mask, char *text, size_t len, bool cut);
-/* The same in a document's strings, names and numbers. Takes value; returns it or another one in its place. */
+/* The same in a document's strings, names and numbers. Consumes value; returns it or another one in its place. */
 json_t *ac_tool_mask_json(const ac_tool_mask_t *mask, json_t *value);
 
 /* ---- tool_http_answer.c ---- */
@@ -44,9 +45,9 @@ void ac_tool_http_answer_free(ac_tool_http_answer_t *answer);
 void ac_tool_http_answer_head(ac_tool_http_answer_t *answer, int status, const char *type);
 /* false: enough has been read. */
 bool ac_tool_http_answer_body(ac_tool_http_answer_t *answer, const char *bytes, size_t len);
-/* A 2xx to the tool's result: JSON as it is, text as a string; {"status": 204} for an empty one. Over result_max: a
- * string that says at its end that it was cut, for JSON {"truncated": true, "text": …}. The tool's secrets are not in it.
- * errors: tool_error (binary; the pointer leads nowhere). */
+/* Makes the tool's result of a 2xx answer: JSON as it is, text as a string, {"status": 204} for an empty body. Over
+ * result_max: a string that says at its end that it was cut, for JSON {"truncated": true, "text": …}. Secrets of the tool
+ * are masked. errors: tool_error (a binary body; the pointer finds nothing). */
 apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t *answer, ac_err_t *err);
 
 #endif

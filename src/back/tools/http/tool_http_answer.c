@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the HTTP tool's service answered, as the tool's result: JSON stays JSON, text is a string, and both
+/* The answer of the HTTP tool's service as the tool's result: JSON stays JSON, text is a string, and both
  * are bounded. */
 #include "tool_http.h"
 

@@ -37,8 +37,8 @@ static void tool_mask_add_word(ac_tool_mask_t *mask, const char *text, size_t le
     }
 }
 
-/* Base64 of a text with the secret in it: those characters that are the same whatever stands around the secret, for each
- * of the three places of its first byte in a group. */
+/* Adds the base64 forms of the secret: the characters that do not depend on the text around it, for each of the three
+ * positions of its first byte in a group. */
 static void add_base64(ac_tool_mask_t *mask, const char *secret, size_t len, apr_pool_t *p)
 {
     for (size_t before = 0; before < 3; before++) {
@@ -170,8 +170,8 @@ static size_t match_escaped(const char *text, size_t left, char wanted, alphabet
     return n && c >= 0 && c < 256 && tool_mask_is_same((char)c, wanted, alphabet) ? n : 0;
 }
 
-/* How many bytes at text are the word; 0: it is not there. escaped: a character that may be either, as a '%' before digits,
- * is taken for an escape. cut: the word's beginning at the end of the text is the word too. */
+/* The number of bytes at text that are the word; 0: none. escaped: an ambiguous character, such as '%' before digits,
+ * counts as an escape. cut: the word's beginning at the end of the text counts as the word. */
 static size_t match_word(const word_t *word, const char *text, size_t left, bool escaped, bool cut)
 {
     size_t used = 0;

@@ -200,7 +200,7 @@ static void end_look(knowledge_t *base, const ac_knowledge_state_t *state)
     pthread_mutex_unlock(&base->lock);
 }
 
-/* A search goes on with the index as it is where bringing it up to date did not come to its end. */
+/* A search uses the index as it is if its refresh did not finish. */
 static void knowledge_look(knowledge_t *base, ac_knowledge_conn_t *conn, apr_time_t deadline)
 {
     ac_knowledge_state_t state = {.whole = false};

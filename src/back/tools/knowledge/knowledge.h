@@ -38,7 +38,7 @@ typedef struct ac_knowledge_files_t {
  * passed over. */
 apr_status_t ac_knowledge_folder_list(ac_knowledge_files_t *files, const char *root);
 void ac_knowledge_folder_free(ac_knowledge_files_t *files);
-/* The text of a document and its stamp as of before reading. errors: ENOENT (gone, or a link by now); ENOSPC, EINVAL,
+/* The text of a document, and its stamp from before the read. errors: ENOENT (gone, or a link by now); ENOSPC, EINVAL,
  * EACCES … where it can be no document: too large, not UTF-8, not readable. */
 apr_status_t ac_knowledge_folder_read(ac_buf_t *text, ac_knowledge_stamp_t *pstamp, const char *root, const char *path);
 bool ac_knowledge_folder_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t *b);
@@ -67,7 +67,7 @@ struct ac_knowledge_conn_t {
     ac_knowledge_conn_t *next;
 };
 
-/* Opens the index, makes it where it is not there, and makes it anew where it is damaged or of another version. */
+/* Opens the index. Creates it if it is missing, and rebuilds it if it is damaged or of another version. */
 apr_status_t ac_knowledge_index_open(ac_knowledge_conn_t **pconn, const char *path, ac_err_t *err);
 void ac_knowledge_index_close(ac_knowledge_conn_t *conn);
 /* Whether the file that conn has open is still the one at its path. */

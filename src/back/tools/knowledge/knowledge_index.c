@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The knowledge base's index: a database that several processes share, and that can be made anew from the folder at any
+/* The knowledge base's index: a database that several processes share, and that can be rebuilt from the folder at any
  * time. */
 #include "knowledge.h"
 
@@ -26,7 +26,7 @@ _Static_assert(VERSION == 1 && AC_KNOWLEDGE_SECTIONS == 4096, "the tables say so
 
 /* ---- opening ---- */
 
-/* What stops every search would be told at every search. */
+/* An error that stops every search would otherwise be logged at every search. */
 static bool may_log(void)
 {
     static _Atomic apr_time_t last;
@@ -92,8 +92,8 @@ static int make_tables(sqlite3 *db)
     return code == SQLITE_OK ? end : code;
 }
 
-/* SQLite would make the file with the umask's mode; what documents say is nobody else's to read. It gives its journals the mode
- * that the file has. One that another child has just removed, as damaged, SQLite makes all the same. */
+/* SQLite would create the file with the umask's mode, but other users must not read the documents' text. SQLite gives
+ * its journals the mode of the file. It still creates a file that another child has just removed as damaged. */
 static int open_private(ac_knowledge_conn_t *conn)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, cause = ac_file_make(conn->path);
@@ -167,7 +167,7 @@ apr_status_t ac_knowledge_index_open(ac_knowledge_conn_t **pconn, const char *pa
     int code = open_patiently(conn);
     if (is_damage(code)) {
         ac_log(AC_M401, 0,
-               "knowledge base[%s]: the index is damaged or of another version (%s); it is made anew "
+               "knowledge base[%s]: the index is damaged or of another version (%s); it is rebuilt "
                "from the folder",
                path, sqlite3_errstr(code));
         remove_index(path);

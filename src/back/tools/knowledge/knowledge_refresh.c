@@ -173,7 +173,7 @@ static const char *why_not(apr_status_t status)
                               "read";
 }
 
-/* What cannot be a document gets its row too, so that it is not read again until it changes. */
+/* A file that cannot be a document gets a row too, so that it is not read again until it changes. */
 static int index_file(refresh_t *r, const job_t *job, ac_buf_t *text)
 {
     ac_knowledge_stamp_t stamp = job->stamp;

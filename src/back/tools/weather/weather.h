@@ -11,7 +11,7 @@ typedef enum ac_weather_units_e { AC_WEATHER_METRIC, AC_WEATHER_IMPERIAL } ac_we
 /* ---- weather_places.c ---- */
 #define AC_WEATHER_PLACE_NAME 200 /* bytes of what is looked up */
 
-/* What to ask the geocoder for: the part before the first comma, as it does not know "Paris, France". */
+/* The name for the geocoder: the part before the first comma, as the geocoder does not know "Paris, France". */
 void ac_weather_places_search_name(char name[AC_WEATHER_PLACE_NAME], const char *location);
 /* The geocoder's answer to the place that is meant: {name, country, admin1?, latitude, longitude, timezone}. Of
  * several, the one of which location names most after a comma: country, country code, region; the first of these.

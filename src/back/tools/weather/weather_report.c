@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is asked of the forecast, and its answer in the tool's own words. */
+/* The query of a forecast request, and its answer as the tool's result. */
 #include "weather.h"
 
 #include <string.h>
