@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "back/tools/knowledge/knowledge.h"
+#include "back/tools/knowledge/knowledge_internal.h"
 
 typedef struct told_t {
     int n_sections;

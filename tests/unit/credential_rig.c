@@ -179,7 +179,7 @@ const char *credential_rig_make(credential_rig_t *rig, const char *spec, const c
         *equals = '\0';
         apr_table_set(table, word, equals + 1);
     }
-    return ac_credential_create(&rig->credential, spec, table, rig->pool);
+    return ac_credential_spec_create(&rig->credential, spec, table, rig->pool);
 }
 
 void credential_rig_start(credential_rig_t *rig, const char *spec, const char *options)

@@ -3,7 +3,7 @@
 #ifndef KNOWLEDGE_RIG_H
 #define KNOWLEDGE_RIG_H
 
-#include "back/tools/knowledge/knowledge.h"
+#include "back/tools/knowledge/knowledge_internal.h"
 #include "tool_rig.h"
 
 #define KB_ORDERS \

@@ -232,7 +232,7 @@ static void test_cli_fails(void **state)
     } rows[] = {
         {NULL, "cli: 'az' is not installed"},
         {"echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1",
-         "cli: nobody is signed in; run 'az login' as the user that httpd runs as"},
+         "cli: no user is signed in; run 'az login' as the user that httpd runs as"},
         {"echo 'AADSTS500011: of " SECRET "' >&2; exit 1",
          "cli: AADSTS500011: the tenant does not know the service of the scope; check scope="},
         {"echo " SECRET " >&2; exit 3", "cli: 'az' failed (it ended with 3)"},
@@ -382,7 +382,7 @@ static void test_chain_says_all_of_it(void **state)
                     NOT_SET "managed: this machine has no managed identity (HTTP 400); ");
     credential_rig_wait_log(
         "there is none: " NOT_SET "managed: this machine has no managed identity (HTTP 400); assign one, or name one "
-        "with client-id=; cli: nobody is signed in; run 'az login' as the user that httpd runs as\n",
+        "with client-id=; cli: no user is signed in; run 'az login' as the user that httpd runs as\n",
         1);
     http_server_stop(imds);
 }

@@ -152,8 +152,8 @@ static void test_arc_names_foreign_files(void **state)
         const char *key = apr_pstrcat(rig->pool, names[i][0] == '%' ? rig->directory : "", rest, NULL);
         http_server_t *server = start_arc(rig, key, NULL, scripts);
         assert_string_equal(credential_rig_fail(rig, SCOPE),
-                            "managed: Arc's agent names a key file that is none of "
-                            "its own");
+                            "managed: Arc's agent names a key file outside of its "
+                            "own directory");
         assert_int_equal(http_server_requests(server), 1);
         credential_rig_stop(rig);
         http_server_stop(server);

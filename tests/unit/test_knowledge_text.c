@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "back/tools/knowledge/knowledge.h"
+#include "back/tools/knowledge/knowledge_internal.h"
 
 #define TO " \xe2\x80\xba "
 

@@ -33,7 +33,7 @@ static const char *create(openai_model_t **pmodel, const ac_model_vt *vt, const 
     if (given->key) {
         setenv("MODEL_TEST_KEY", given->key, 1);
         bool identity = !strcmp(given->key, "identity");
-        assert_null(ac_credential_create(&conf->auth, identity ? given->key : "env:MODEL_TEST_KEY", NULL, pool));
+        assert_null(ac_credential_spec_create(&conf->auth, identity ? given->key : "env:MODEL_TEST_KEY", NULL, pool));
     }
     void *self = NULL;
     const char *problem = vt->create(&self, conf, pool);

@@ -51,7 +51,7 @@ static void scene_open(scene_t *scene, const server_step_t *const *scripts)
     scene->conf.options = apr_table_make(pool, 2);
     apr_table_set((apr_table_t *)scene->conf.options, "model", "m");
     setenv("MODEL_TEST_KEY", "sk-test", 1);
-    assert_null(ac_credential_create(&scene->conf.auth, "env:MODEL_TEST_KEY", NULL, pool));
+    assert_null(ac_credential_spec_create(&scene->conf.auth, "env:MODEL_TEST_KEY", NULL, pool));
 }
 
 static void scene_ready(scene_t *scene)

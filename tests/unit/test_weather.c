@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "back/tools/weather/weather.h"
+#include "back/tools/weather/weather_internal.h"
 #include "tool_rig.h"
 
 #define HEAD(status, type) "HTTP/1.1 " status "\r\nContent-Type: " type "\r\nConnection: close\r\n\r\n"

@@ -148,7 +148,7 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
             apr_table_setn(passed, credential_options[i], value);
         }
     }
-    problem = ac_credential_create(&store->conf.credential, spec ? spec : "identity", passed, p);
+    problem = ac_credential_spec_create(&store->conf.credential, spec ? spec : "identity", passed, p);
     if (problem) {
         return apr_pstrcat(p, "cosmos: credential=: ", problem, NULL);
     }

@@ -17,8 +17,8 @@ typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text
 /* Config time. Reads env: and file: (file: again when it changes) and the variables that an identity needs. Further
  * options: scope= (identity), refresh= (file, keyvault), identity= (keyvault: "managed" …). Returns NULL, or an error
  * message. */
-const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options,
-                                 apr_pool_t *p);
+const char *ac_credential_spec_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options,
+                                      apr_pool_t *p);
 apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host_t *host, ac_err_t *err);
 /* Any thread, while the loop runs. No callback comes after it. */
 void ac_credential_child_exit(ac_credential_t *credential);

@@ -12,7 +12,7 @@
 
 /* ---- for all forms ---- */
 
-apr_status_t ac_key_file_check(char *text, size_t len, ac_err_t *err)
+apr_status_t ac_credential_spec_check_key(char *text, size_t len, ac_err_t *err)
 {
     while (len && isspace((unsigned char)text[len - 1])) {
         len--;
@@ -85,7 +85,7 @@ static const char *create_env(ac_credential_t *credential, const apr_table_t *op
         return apr_psprintf(p, "the environment of httpd has no variable '%s'", name);
     }
     char *text = apr_pstrdup(p, value);
-    if (ac_key_file_check(text, strlen(text), &err) != APR_SUCCESS) {
+    if (ac_credential_spec_check_key(text, strlen(text), &err) != APR_SUCCESS) {
         return apr_psprintf(p, "'%s' %s", credential->spec, err.detail);
     }
     credential->text = text;
@@ -131,8 +131,8 @@ identity_t *ac_credential_spec_identity(ac_credential_t *credential)
     return credential->self;
 }
 
-const char *ac_credential_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options,
-                                 apr_pool_t *p)
+const char *ac_credential_spec_create(ac_credential_t **pcredential, const char *spec, const apr_table_t *options,
+                                      apr_pool_t *p)
 {
     ac_credential_t *credential = apr_pcalloc(p, sizeof(*credential));
     *pcredential = NULL;

@@ -42,7 +42,7 @@ const char *ac_key_file_create(void **psource, const char **ptext, const char *p
                                apr_pool_t *p);
 /* Cuts blanks off the end of a key of len bytes. It goes into a header, so it has to be one line of visible characters.
  * errors: unauthenticated, "it is empty" and the like, in err. */
-apr_status_t ac_key_file_check(char *text, size_t len, ac_err_t *err);
+apr_status_t ac_credential_spec_check_key(char *text, size_t len, ac_err_t *err);
 /* The duration of an option between 1s and 1d. Returns NULL, or an error message. */
 const char *ac_credential_spec_duration(apr_interval_time_t *pvalue, const apr_table_t *options, const char *name,
                                         apr_pool_t *p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answers of token endpoints: tokens with their times, and errors with their remedies. Descriptions may name users and
- * addresses, so that error messages have the codes only. */
+/* The answers of token endpoints: tokens with their times, and errors with their remedies. Descriptions may name users
+ * and addresses, so that error messages have the codes only. */
 #include "identity.h"
 
 #include <stdio.h>

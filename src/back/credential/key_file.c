@@ -48,7 +48,7 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
         return status;
     }
     status = memchr(text, '\0', len) ? ac_err_set(err, AC_UNAUTHENTICATED, "has a NUL in it")
-                                     : ac_key_file_check(text, len, err);
+                                     : ac_credential_spec_check_key(text, len, err);
     if (status != APR_SUCCESS) {
         OPENSSL_cleanse(text, len);
         free(text);

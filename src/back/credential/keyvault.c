@@ -109,7 +109,7 @@ static void take_secret(reading_t *reading)
         end_detail(reading, AC_UPSTREAM_ERROR, "the vault's answer holds no secret", "");
         return;
     }
-    if (ac_key_file_check(text, strlen(text), &err) != APR_SUCCESS) {
+    if (ac_credential_spec_check_key(text, strlen(text), &err) != APR_SUCCESS) {
         keyvault_wipe(text, strlen(text));
         free(text);
         end_detail(reading, AC_UNAUTHENTICATED, "the vault's secret ", err.detail);
@@ -414,7 +414,7 @@ static const char *make_identity(vault_t *vault, const apr_table_t *options, apr
     apr_table_unset(theirs, "identity");
     apr_table_unset(theirs, "refresh");
     const char *spec = name ? apr_pstrcat(p, "identity:", name, NULL) : "identity";
-    const char *problem = ac_credential_create(&vault->credential, spec, theirs, p);
+    const char *problem = ac_credential_spec_create(&vault->credential, spec, theirs, p);
     if (!problem) {
         ac_credential_silence(vault->credential);
         vault->identity = ac_credential_spec_identity(vault->credential);

@@ -168,7 +168,7 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
         }
         spec = apr_pstrcat(p, "file:", path, NULL);
     }
-    const char *problem = ac_credential_create(&conf->auth, spec, options, p);
+    const char *problem = ac_credential_spec_create(&conf->auth, spec, options, p);
     if (problem) {
         return problem;
     }

@@ -46,8 +46,8 @@ void ac_tool_http_answer_head(ac_tool_http_answer_t *answer, int status, const c
 /* false: enough has been read. */
 bool ac_tool_http_answer_body(ac_tool_http_answer_t *answer, const char *bytes, size_t len);
 /* Makes the tool's result of a 2xx answer: JSON as it is, text as a string, {"status": 204} for an empty body. Over
- * result_max: a string that says at its end that it was cut, for JSON {"truncated": true, "text": …}. Secrets of the tool
- * are masked. errors: tool_error (a binary body; the pointer finds nothing). */
+ * result_max: a string that says at its end that it was cut, for JSON {"truncated": true, "text": …}. Secrets of the
+ * tool are masked. errors: tool_error (a binary body; the pointer finds nothing). */
 apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t *answer, ac_err_t *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tool "knowledge-base": searches a folder of Markdown and text through an index that follows the
  * folder's changes. */
-#include "knowledge.h"
+#include "knowledge_internal.h"
 
 #include <apr_strings.h>
 #include <dirent.h>

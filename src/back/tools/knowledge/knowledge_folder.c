@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The knowledge base's folder: which documents are in it, and their text. Nothing outside of it is ever opened. */
-#include "knowledge.h"
+#include "knowledge_internal.h"
 
 #include <dirent.h>
 #include <errno.h>

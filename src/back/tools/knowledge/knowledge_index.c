@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The knowledge base's index: a database that several processes share, and that can be rebuilt from the folder at any
  * time. */
-#include "knowledge.h"
+#include "knowledge_internal.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A question in people's words as a query in FTS5's. */
-#include "knowledge.h"
+#include "knowledge_internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bringing the index up to the folder: what is new, changed or gone, in transactions that other processes'
  * fit between. */
-#include "knowledge.h"
+#include "knowledge_internal.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A document to its sections: a section is what stands under one heading. */
-#include "knowledge.h"
+#include "knowledge_internal.h"
 
 #include <stdio.h>
 #include <string.h>

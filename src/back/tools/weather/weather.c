@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tool "weather": a place looked up, then its forecast, from Open-Meteo or a server that speaks like it. */
-#include "weather.h"
+#include "weather_internal.h"
 
 #include <apr_strings.h>
 #include <string.h>

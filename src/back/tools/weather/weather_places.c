@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which place is meant, and a memory of those that were asked for. */
-#include "weather.h"
+#include "weather_internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The query of a forecast request, and its answer as the tool's result. */
-#include "weather.h"
+#include "weather_internal.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Open-Meteo's documents to ours, and places that were looked up before. Pure but for the cache, which is
  * the loop's. */
-#ifndef AC_WEATHER_H
-#define AC_WEATHER_H
+#ifndef AC_WEATHER_INTERNAL_H
+#define AC_WEATHER_INTERNAL_H
 
 #include "back/tools/tool_support.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The knowledge base in its parts: the folder, its documents' sections, the index, and a question put to it. */
-#ifndef AC_KNOWLEDGE_H
-#define AC_KNOWLEDGE_H
+#ifndef AC_KNOWLEDGE_INTERNAL_H
+#define AC_KNOWLEDGE_INTERNAL_H
 
 #include "back/tools/tool_support.h"
 
