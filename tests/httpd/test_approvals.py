@@ -334,7 +334,7 @@ def test_nobody_says_anything(make, model, mail):
     server = make("AgentChatApprovalTimeout 1s\n")
     run, _, _ = begin(server, model, wants(MAIL), answer("Then not."))
     assert ended(server, run)["status"] == "completed"
-    assert told(model) == [{"error": "nobody approved this call in time, so it was not made"}]
+    assert told(model) == [{"error": "this call was not approved in time, so it was not made"}]
     assert not mail.requests
 
 
@@ -364,7 +364,7 @@ def test_an_agent_that_went_meanwhile(make, model):
     server.start()
     assert decide(server, run, True).status == 202
     final = ended(server, run)
-    assert final["status"] == "failed" and "not there any more" in final["error"]["message"] and final["agent_id"] == "secretary"
+    assert final["status"] == "failed" and "no longer exists" in final["error"]["message"] and final["agent_id"] == "secretary"
     assert server.client.send(thread, "go on", agent_id="assistant").status == 200
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run that waits for its owner's word: what the store is given of it, and how it goes on from that, whole or damaged. */
+/* A suspended run: its document in the store, and how it resumes from that, whole or damaged. */
 #include "run_world.h"
 
 #define APPROVAL apr_time_from_sec(40)
@@ -126,7 +126,7 @@ static void test_refused_it_goes_on(void **state)
     come_back(state_of(in), REFUSED);
     assert_true(model.asked);
     const json_t *message = json_array_get(model.messages, json_array_size(model.messages) - 1);
-    assert_non_null(strstr(ac_json_peek_string(message, "content", ""), "nobody approved this call in time"));
+    assert_non_null(strstr(ac_json_peek_string(message, "content", ""), "this call was not approved in time"));
     say("It was not sent.");
     end_well();
     json_t *written = close_well();
@@ -268,7 +268,7 @@ static void test_the_agent_is_gone(void **state)
     json_t *in = put_aside();
     lose_agent();
     come_back(state_of(in), APPROVED);
-    close_lost("the agent is not there any more", "fake-1");
+    close_lost("the agent no longer exists", "fake-1");
     json_decref(in);
 }
 
@@ -280,7 +280,7 @@ static void test_the_agent_of_a_nameless_model_is_gone(void **state)
     json_t *in = put_aside();
     lose_agent();
     come_back(state_of(in), APPROVED);
-    close_lost("the agent is not there any more", "fake");
+    close_lost("the agent no longer exists", "fake");
     json_decref(in);
 }
 

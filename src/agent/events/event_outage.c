@@ -45,22 +45,22 @@ void ac_event_outage_begin(ac_event_outage_t *outage, ac_event_outage_e what, ap
     state->n_more = 0;
     if (what == AC_EVENT_OUTAGE_NO_LOG) {
         ac_log(AC_M510, status,
-               "run[%s]%s: no event log below %s; the run goes on, and a client that loses its connection cannot "
+               "run[%s]%s: no event log below %s; the run continues, and a client that loses its connection cannot "
                "resume before it has ended. %s",
                run_id, more, outage->path, ac_event_outage_remedy(status));
     } else if (what == AC_EVENT_OUTAGE_TOTAL_FULL) {
         ac_log(AC_M516, APR_SUCCESS,
                "run[%s]%s: the event logs below %s have all the room that they may have together "
-               "(AgentChatEventLogTotal); the run goes on without a log, or without the rest of it",
+               "(AgentChatEventLogTotal); the run continues without a log, or without the rest of it",
                run_id, more, outage->path);
     } else if (what == AC_EVENT_OUTAGE_NO_SPACE) {
         ac_log(AC_M511, status,
-               "run[%s]%s: its event log below %s can take no more; the run goes on, and a client that lags gets the "
+               "run[%s]%s: its event log below %s can take no more; the run continues, and a client that lags gets the "
                "rest when it has ended. %s",
                run_id, more, outage->path, ac_event_outage_remedy(status));
     } else {
         ac_log(AC_M511, APR_SUCCESS,
-               "run[%s]%s: its event log can take no more (AgentChatEventLogMax); the run goes on, and a client that "
+               "run[%s]%s: its event log can take no more (AgentChatEventLogMax); the run continues, and a client that "
                "lags gets the rest when it has ended",
                run_id, more);
     }

@@ -85,8 +85,8 @@ apr_status_t ac_datagram_recreate_dir(ac_engine_t *engine)
     }
     if (status == APR_SUCCESS) {
         ac_log(AC_M514, APR_SUCCESS,
-               "event logs: the place of this process below %s was missing, and was made; runs that are under way "
-               "without it cannot be resumed before they have ended",
+               "event logs: the directory of this process below %s was missing, and was made; active runs without it "
+               "cannot be resumed before they have ended",
                ac_event_dir_path(engine->dir));
     }
     return status;

@@ -325,7 +325,7 @@ static void tail_stored_look_again(ac_tail_t *tail)
 {
     apr_interval_time_t wait = LOOK << (tail->n_looks < 8 ? tail->n_looks : 8) / 2;
     if (tail->n_looks++ >= GONE_AFTER && ac_tail_is_beyond(tail)) {
-        ac_tail_refuse_gone(tail, "the run goes on where its events cannot be read from here");
+        ac_tail_refuse_gone(tail, "the run continues where its events cannot be read from here");
         return;
     }
     if (!ac_tail_is_beyond(tail)) {

@@ -131,7 +131,7 @@ ac_gate_e ac_gate_enter(ac_gate_entry_t *entry, bool begun, ac_err_t *err)
     apr_time_t now = ac_loop_now(gate->loop);
     apr_interval_time_t wait;
     if (!ac_breaker_allows(&gate->breaker, now, &wait) && !(begun && !conf->fallback)) {
-        ac_err_set(err, AC_MODEL_ERROR, "the model has failed too often and is left alone for now");
+        ac_err_set(err, AC_MODEL_ERROR, "the model has failed too often, and its circuit breaker is open");
         err->retry_after = wait;
         return AC_GATE_REJECTED;
     }

@@ -22,7 +22,7 @@ static const ac_state_row_t states[AC_RUN_N_STATES] = {
                         ac_run_load_enter},
     [AC_RUN_ASKING] = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING), ac_run_ask_enter},
     [AC_RUN_CALLING] = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_call_enter},
-    [AC_RUN_SUSPENDING] = {"WAITING", "being put aside for its owner's word", FROM(AC_RUN_CALLING),
+    [AC_RUN_SUSPENDING] = {"SUSPENDING", "suspending the run for an approval", FROM(AC_RUN_CALLING),
                            ac_run_approval_enter},
     [AC_RUN_SAVING] = {"SAVING", "storing the answer", LIVE, ac_run_close_continue},
     [AC_RUN_COMPLETED] = {"COMPLETED", "done", FROM(AC_RUN_SAVING), NULL},
@@ -147,13 +147,13 @@ void ac_run_resume(ac_run_t *run)
 {
     ac_timer_set(run->engine->loop, &run->run_timer, ac_loop_now(run->engine->loop) + run->engine->conf.run_timeout,
                  on_run_timeout, run);
-    ac_run_transit(run, AC_RUN_CALLING, "its owner has spoken");
+    ac_run_transit(run, AC_RUN_CALLING, "resumed after the last decision");
 }
 
 void ac_run_restart(ac_run_t *run)
 {
     if (run->ask.call) {
-        ac_err_set(&run->err, AC_CANCELLED, "the thread had gone on meanwhile, so the model was asked again");
+        ac_err_set(&run->err, AC_CANCELLED, "the thread was changed concurrently, so the model was asked again");
         ac_run_ask_stop(run);
         ac_err_init(&run->err);
     }
@@ -165,7 +165,7 @@ void ac_run_restart(ac_run_t *run)
     run->times.first_token = 0;
     run->ask.finish = AC_FINISH_NONE;
     run_timer_set(run);
-    ac_run_transit(run, AC_RUN_LOADING, "the thread had gone on");
+    ac_run_transit(run, AC_RUN_LOADING, "the thread was changed concurrently");
 }
 
 void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, const char *cause)
@@ -253,7 +253,7 @@ static void stop_clocks(ac_run_t *run)
 
 void ac_run_detach(ac_run_t *run)
 {
-    ac_debug("run[%s] waits for its owner's word, and is left to the store", run->turn->run_id);
+    ac_debug("run[%s] is suspended in the store", run->turn->run_id);
     stop_clocks(run);
     ac_run_limit_release(run);
     ac_run_log_suspend(run);

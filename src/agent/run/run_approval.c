@@ -140,7 +140,7 @@ static void resume_free(resume_t *resume)
 static const char *refusal_of(const json_t *decision)
 {
     if (json_is_true(json_object_get(decision, "expired"))) {
-        return "nobody approved this call in time, so it was not made";
+        return "this call was not approved in time, so it was not made";
     }
     return "the user did not approve this call, so it was not made";
 }
@@ -180,7 +180,7 @@ static const ac_agent_t *run_approval_find_agent(ac_run_t *run, ac_err_t *err)
     const ac_turn_t *turn = run->turn;
     const ac_agent_t *agent = turn->agents ? ac_agents_find(turn->agents, run->suspended.agent_id)
                                            : ac_registry_agent(run->engine->registry, run->suspended.agent_id);
-    const char *problem = agent ? ac_agent_problem(agent) : "the agent is not there any more";
+    const char *problem = agent ? ac_agent_problem(agent) : "the agent no longer exists";
     if (problem) {
         ac_err_set(err, AC_INVALID_REQUEST, "%s", problem);
     }
@@ -234,7 +234,7 @@ static void run_approval_resume(void *baton)
     ac_err_init(&err);
     ac_run_t *run = make_run(resume, agents);
     if (!ac_run_suspended_read(run, state)) {
-        ac_err_set(&err, AC_STORE_ERROR, "what was kept of the run is damaged");
+        ac_err_set(&err, AC_STORE_ERROR, "the stored state of the run is damaged");
     }
     run->agent = run_approval_find_agent(run, &err);
     for (int i = 0; i < run->calls.n; i++) {
@@ -255,7 +255,7 @@ static void run_approval_resume(void *baton)
     if (err.kind == AC_CANCELLED || err.kind == AC_STOPPING) {
         ac_run_finish(run, AC_RUN_CANCELLED, &err, "cancelled");
     } else if (err.kind) {
-        ac_run_finish(run, AC_RUN_FAILED, &err, "cannot go on");
+        ac_run_finish(run, AC_RUN_FAILED, &err, "cannot resume");
     } else {
         ac_run_resume(run);
     }

@@ -167,7 +167,7 @@ static void calls_moved(ac_run_t *run)
     if (run->calls.n_open == 0) {
         next_round(run);
     } else {
-        ac_run_transit(run, AC_RUN_SUSPENDING, "its owner is asked");
+        ac_run_transit(run, AC_RUN_SUSPENDING, "awaiting approval");
     }
 }
 

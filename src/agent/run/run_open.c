@@ -47,7 +47,7 @@ static bool open_again(ac_run_t *run)
 
 static void refuse_overtaken(ac_err_t *err)
 {
-    ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread had gone on before this message could be stored");
+    ac_err_set(err, AC_RUN_IN_PROGRESS, "the thread was changed concurrently, before this message could be stored");
     err->retry_after = BUSY_RETRY;
 }
 
