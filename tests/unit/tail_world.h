@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Followers from the middle, in their tests: a directory of logs, and visitors that note what they are told. */
+/* Followers from the middle, in their tests: a directory of logs, and visitors that note the events they get. */
 #ifndef AC_TAIL_WORLD_H
 #define AC_TAIL_WORLD_H
 

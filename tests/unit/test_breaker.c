@@ -50,7 +50,7 @@ static ac_breaker_state_e state_now(void)
     return ac_breaker_state(&breaker, now, NULL);
 }
 
-/* How long it will let nobody through; it must be open. */
+/* The time until the breaker allows a call; it must be open. */
 static apr_interval_time_t wait_now(void)
 {
     apr_interval_time_t wait = 0;
@@ -240,7 +240,7 @@ static void test_it_goes_on_with_the_row_where_it_opens_at_once_again(void **sta
     assert_in_range(wait_now(), 16 * SECOND, 24 * SECOND);
     now += wait_now();
     call(AC_BREAKER_RESULT_OK);
-    now += 31 * SECOND; /* that was a whole window without trouble */
+    now += 31 * SECOND; /* a whole window without a failure */
     open_it();
     assert_in_range(wait_now(), 8 * SECOND, 12 * SECOND);
     assert_int_equal(n_opened, 3);

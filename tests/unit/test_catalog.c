@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agents of a child: those of the configuration beside those of the store, and how a child hears that these have changed. */
+/* The agents of a child: those of the configuration beside those of the store, and how a child hears that these have
+ * changed. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 
 #include <setjmp.h>
@@ -183,7 +184,7 @@ static void test_a_model_that_is_not_configured_any_more(void **state)
     ac_agents_unref(agents);
 }
 
-/* The others stay its tools; the API goes on showing what it was given. */
+/* The others stay its tools; the API still shows the document as it was given. */
 static void test_a_tool_that_is_not_configured_any_more(void **state)
 {
     (void)state;
@@ -211,7 +212,7 @@ static void test_inactive_comes_before_any_other_problem(void **state)
     ac_agents_unref(agents);
 }
 
-/* Whoever holds a reference keeps the agent as it was, whatever becomes of the documents and of the others' references. */
+/* A reference keeps the agent as it was, whatever happens to the documents and to other references. */
 static void test_a_reference_keeps_all_of_it(void **state)
 {
     (void)state;
@@ -331,13 +332,13 @@ static void test_a_store_that_was_never_there(void **state)
     ac_catalog_watch(catalog, NULL, &store, EVERY);
     answer(NULL);
     ac_agents_t *agents = ac_catalog_agents(catalog);
-    assert_false(ac_agents_known(agents)); /* so nobody is told that an agent does not exist */
+    assert_false(ac_agents_known(agents)); /* so no client gets not_found for an agent */
     ac_agents_unref(agents);
     ac_catalog_unwatch(catalog);
     assert_int_equal(fake.n_timers, 0);
 }
 
-/* An answer that comes when nobody watches any more is taken, and nothing is asked after it. */
+/* A result that comes after unwatching is applied, and no further question follows. */
 static void test_unwatched_in_mid_question(void **state)
 {
     (void)state;
@@ -364,7 +365,7 @@ static json_t *with_made(const char *stamp)
     return json_pack("{s:s, s:[o]}", "stamp", stamp, "data", document("made"));
 }
 
-/* What a request changed counts in its own child at once; who holds the agents of before keeps them. */
+/* A change by a request is current in its own child at once; older snapshots stay as they are. */
 static void test_adopted_between_two_looks(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Event logs that cannot be written: what an operator is told, how often; and a directory that somebody has removed. */
+/* Event logs that cannot be written: the log lines, how often they come; and a directory that was removed. */
 #include "tail_world.h"
 
 #include <sys/stat.h>
@@ -182,7 +182,8 @@ static void test_a_removed_directory_is_made_again(void **state)
     ac_event_dir_close(other);
 }
 
-/* A child without a new run: the sweep makes it, so that others can reach it and it can take over what the dead leave. */
+/* A child without a new run: the sweep makes it, so that others can reach it and it can take over what the dead
+ * leave. */
 static void test_a_child_that_has_nothing_to_do(void **state)
 {
     (void)state;
@@ -198,7 +199,8 @@ static void test_a_child_that_has_nothing_to_do(void **state)
     assert_int_equal(told.n, 1);
 }
 
-/* Somebody else has made it meanwhile, or it may not be made: all runs go on without logs, and a line says what to do. */
+/* Another user has made the directory, or it cannot be made: all runs continue without logs, and a line says what to
+ * do. */
 static void test_a_directory_that_is_not_ours(void **state)
 {
     (void)state;

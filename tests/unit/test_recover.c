@@ -43,7 +43,7 @@ static void turn_goes_on(void)
 
 /* ---- an answer that another child closes ---- */
 
-/* Another child that lives has a log of the earlier run, without an end. It ends the log when it is told to. */
+/* Another live child has a log of the earlier run, without an end. It ends the log after a datagram. */
 static pid_t fork_holder(int *ptell)
 {
     int ready[2], tell[2];
@@ -148,7 +148,7 @@ static void take_datagram(ac_engine_t *its, char *text, size_t size)
     text[len] = '\0';
 }
 
-/* The other child is told that somebody waits, and tries at once. */
+/* The other child gets a datagram about the waiting run, and tries at once. */
 static void test_the_other_child_is_hurried(void **state)
 {
     (void)state;

@@ -198,7 +198,7 @@ static void test_a_tool_over_its_deadline(void **state)
     fake_pass(6000000);
     assert_true(later[0].cancelled);
     assert_int_equal(model.n_asked, 2);
-    fake_work(); /* the job ends too late, and nobody minds */
+    fake_work(); /* the job ends too late, and has no effect */
     assert_string_equal(seen, "run trace_start trace_start trace_end trace_end");
     end_well();
     json_decref(close_well());

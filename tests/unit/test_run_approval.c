@@ -40,7 +40,8 @@ static void end_with_calls(const ac_tool_call_t *calls, int n_calls)
     model_end(end);
 }
 
-/* A run with a call that is done and one that waits, put into the store. Returns what it was given; the run is gone from here. */
+/* A run with a call that is done and one that waits, put into the store. Returns what it was given; the run is gone
+ * from here. */
 static json_t *put_aside(void)
 {
     const ac_tool_call_t calls[] = {{"c1", "blocking", "{}"}, {"c2", "later", "{\"n\": 7}"}};
@@ -152,7 +153,8 @@ static void test_approved_it_is_called(void **state)
     json_decref(in);
 }
 
-/* The run is this child's in the store. Whatever is left of it, the store is told its end; else its thread would be busy for good. */
+/* In the store the run belongs to this child. Even a damaged run gets a closing write; else its thread would stay
+ * busy. */
 static void close_damaged(json_t *damaged)
 {
     come_back(damaged, REFUSED);
@@ -211,7 +213,7 @@ static void test_damaged_a_time_that_never_was(void **state)
     json_decref(in);
 }
 
-/* It goes on; what cannot have been counted counts as nothing. */
+/* It resumes; a count out of range counts as 0. */
 static void test_damaged_counts(void **state)
 {
     static const char *const names[] = {"prompt", "completion", "total", "cached", "reasoning"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run driven state by state: how runs are cancelled, wait in line, take too long, and end. */
+/* A run driven state by state: how runs are cancelled, queued, take too long, and end. */
 #include "run_world.h"
 
 static void cancel(void)
@@ -154,7 +154,7 @@ static void start_quiet(int i)
     fake_turn();
 }
 
-/* Two slots, one place in line. */
+/* Two slots, a queue of one. */
 static void test_the_line(void **state)
 {
     (void)state;
@@ -163,7 +163,7 @@ static void test_the_line(void **state)
     start_quiet(0);
     void *second = model.run;
     start_quiet(1);
-    assert_int_equal(model.n_asked, 2); /* the third stands in line */
+    assert_int_equal(model.n_asked, 2); /* the third is queued */
     start_quiet(2);
     assert_int_equal(quiet_kind[2], AC_OVERLOADED);
     open_well();
@@ -171,7 +171,7 @@ static void test_the_line(void **state)
     model.run = first;
     end_well();
     json_decref(close_well());
-    assert_int_equal(model.n_asked, 3); /* the slot went to the one in line */
+    assert_int_equal(model.n_asked, 3); /* the queued run got the slot */
     open_well();
     end_well();
     json_decref(close_well());

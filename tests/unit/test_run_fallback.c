@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run whose model is in trouble: another one stands in, or its breaker is open. */
+/* A run whose model fails: a fallback replaces it, or its breaker is open. */
 #include "run_gates.h"
 
 /* ---- another model stands in ---- */

@@ -68,7 +68,7 @@ static void test_a_full_model_leads_to_the_fallback(void **state)
     open_well();
     start_run(1);
     start_run(2);
-    assert_int_equal(second.n_asked, 1); /* the line is full */
+    assert_int_equal(second.n_asked, 1); /* the queue is full */
     open_well();
     other_ends(&second, AC_OK);
     json_decref(close_well());
@@ -144,7 +144,8 @@ static void test_stopping_empties_the_line(void **state)
     assert_int_equal(model.n_asked, 1);
 }
 
-/* The slot of the model that failed is given back; of the one that stands in, a run that has begun takes one though it is full. */
+/* The slot of the model that failed is given back; of the one that stands in, a run that has begun takes one though
+ * it is full. */
 static void test_a_run_that_has_begun_does_not_wait(void **state)
 {
     (void)state;
@@ -164,7 +165,7 @@ static void test_a_run_that_has_begun_does_not_wait(void **state)
     fake_turn();
     break_down(AC_MODEL_ERROR);
     assert_int_equal(second.n_asked, 2); /* at once */
-    assert_int_equal(model.n_asked, 3);  /* and the slot went to the one in line */
+    assert_int_equal(model.n_asked, 3);  /* and the queued run got the slot */
     open_well();
     other_ends(&second, AC_OK);
     json_decref(close_well());

@@ -33,11 +33,11 @@ static void test_how_the_end_was_decided(void **state)
     start_anew();
     open_well();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_STOPPING), APR_SUCCESS);
-    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING); /* not at its owner's word */
+    assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING); /* the owner's request comes too late */
     json_decref(close_well());
 }
 
-/* Another child has told a client that the run is cancelled: whatever it comes to, that is how it ends. */
+/* Another child has reported to a client that the run is cancelled: the run ends so, whatever its own result. */
 static void cancel_by_log(void)
 {
     ac_event_log_t *log = ac_event_log_find(dir, run_id);

@@ -22,7 +22,7 @@ static void test_a_follower_that_is_full(void **state)
     int timers = fake.n_timers;
     fake_pass(50000);
     assert_string_equal(visitor->seen, "");
-    assert_int_equal(fake.n_timers, timers); /* nobody asks it */
+    assert_int_equal(fake.n_timers, timers); /* no timer asks it */
     take_more(visitor);
     assert_string_equal(visitor->seen, "<run>ab<live>");
     end_well();
@@ -71,7 +71,7 @@ static void test_a_live_follower_that_is_slow(void **state)
     assert_string_equal(visitor->seen, "<run>a<live>bcdefgh<done>");
 }
 
-/* It was told more than it could use, and the run has ended; then the log's file goes, too. */
+/* It got more than it could use, and the run has ended; then the log's file is removed, too. */
 static void test_back_after_the_end(void **state)
 {
     (void)state;

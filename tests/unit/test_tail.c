@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs that are followed from the middle, from their log, from the store; runs of dead processes; runs that nobody follows. */
+/* Runs followed from the middle, from their log, from the store; runs of dead processes; runs without followers. */
 #include "tail_world.h"
 
 static apr_status_t made; /* why there is no log */
@@ -152,7 +152,7 @@ static void test_the_store_fails(void **state)
     ac_channel_leave(&left->follower);
     fake_turn();
     answer_op(NULL, AC_STORE_TIMEOUT);
-    /* the newest tail of a run is the second in its line, and asked last */
+    /* the newest tail of a run is the second in its list, and the last to be asked */
     assert_string_equal(visitor->seen, "<error>");
     assert_int_equal(visitor->kind, AC_NOT_FOUND);
     assert_int_equal(visitor->last_seq, 0);
@@ -211,7 +211,8 @@ static void test_another_request_with_that_key(void **state)
 
 /* ---- dead processes ---- */
 
-/* The answer was whole, but the store has closed the run for dead, and its thread has gone on. */
+/* The answer was whole, but another server has closed the run as interrupted, and its thread was changed
+ * concurrently. */
 static void test_a_whole_answer_that_comes_too_late(void **state)
 {
     (void)state;
@@ -336,7 +337,7 @@ static void test_an_answer_that_is_stored_later(void **state)
     say("a");
     end_well();
     for (int i = 0; i <= AC_MAX_CLOSINGS; i++) {
-        assert_string_equal(visitor->seen, "<run>a"); /* nobody is told an end that may not be the end */
+        assert_string_equal(visitor->seen, "<run>a");                 /* an end that may change is not delivered */
         assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING); /* but that it is too late to cancel */
         expect_op(AC_STORE_TURN_CLOSE);
         answer_op(NULL, AC_STORE_ERROR);
@@ -352,7 +353,7 @@ static void test_an_answer_that_is_stored_later(void **state)
     json_decref(closing);
 }
 
-/* ---- nobody follows ---- */
+/* ---- no followers ---- */
 
 static void test_a_run_that_nobody_follows(void **state)
 {
@@ -361,7 +362,7 @@ static void test_a_run_that_nobody_follows(void **state)
     ac_channel_leave(&follower);
     fake_pass(4000000);
     assert_false(model.cancelled);
-    visitor_t *visitor = follow(0, run_id, 2); /* somebody comes back */
+    visitor_t *visitor = follow(0, run_id, 2); /* a follower comes back */
     fake_pass(4000000);
     assert_false(model.cancelled);
     ac_channel_leave(&visitor->follower);
@@ -383,7 +384,7 @@ static void test_a_run_that_goes_on_alone(void **state)
     json_decref(close_well());
 }
 
-/* The log of a run that waits for its owner's word, with what was said before. */
+/* The log of a suspended run, with its partial answer. */
 static ac_event_log_t *rest(const char *id)
 {
     ac_event_log_header_t head = {.owner = "ann", .thread_id = "thread_1"};
@@ -405,7 +406,7 @@ static bool is_there(const char *id)
     return log != NULL;
 }
 
-/* Another machine has gone on with the run and ended it, and nobody told us. */
+/* Another machine has resumed the run and ended it, without a notification. */
 static void test_a_run_that_waited_here_and_ended_elsewhere(void **state)
 {
     (void)state;
