@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of error kinds, and how a reason gets into an ac_err_t. */
+/* The table of error kinds, and the functions that fill an ac_err_t. */
 #include "base.h"
 
 #include <errno.h>
@@ -14,27 +14,28 @@
 #define LACK_RETRY apr_time_from_sec(2)
 
 static const ac_kind_row_t rows[] = {
-    {AC_OK, "ok", "All is well", 200, APR_SUCCESS, false, "nobody"},
+    {AC_OK, "ok", "OK", 200, APR_SUCCESS, false, "none"},
     {AC_BAD_JSON, "bad_json", "The body is not JSON", 400, APR_EINVAL, false, CLIENT},
     {AC_INVALID_REQUEST, "invalid_request", "The request is not valid", 400, APR_EINVAL, false, CLIENT},
     {AC_MESSAGE_EMPTY, "message_empty", "The message is empty", 400, APR_EINVAL, false, CLIENT},
-    {AC_CONTEXT_LENGTH, "context_length_exceeded", "Too long for the model", 400, APR_ENOSPC, false, CLIENT},
-    {AC_UNAUTHENTICATED, "unauthenticated", "Sign in first", 401, APR_EACCES, false, CLIENT},
+    {AC_CONTEXT_LENGTH, "context_length_exceeded", "The conversation is too long for the model", 400, APR_ENOSPC, false,
+     CLIENT},
+    {AC_UNAUTHENTICATED, "unauthenticated", "Authentication required", 401, APR_EACCES, false, CLIENT},
     {AC_FORBIDDEN, "forbidden", "Not allowed", 403, APR_EACCES, false, CLIENT},
     {AC_NOT_FOUND, "not_found", "Not found", 404, APR_ENOENT, false, CLIENT},
     {AC_METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", 405, APR_ENOTIMPL, false, CLIENT},
-    {AC_NOT_ACCEPTABLE, "not_acceptable", "No acceptable form of the answer", 406, APR_ENOTIMPL, false, CLIENT},
+    {AC_NOT_ACCEPTABLE, "not_acceptable", "No acceptable media type", 406, APR_ENOTIMPL, false, CLIENT},
     {AC_BODY_TOO_LARGE, "body_too_large", "The body is too large", 413, APR_ENOSPC, false, CLIENT},
     {AC_UNSUPPORTED_MEDIA, "unsupported_media_type", "Media type not supported", 415, APR_ENOTIMPL, false, CLIENT},
     {AC_RUN_IN_PROGRESS, "run_in_progress", "The thread has an active run", 409, APR_EBUSY, true, CLIENT},
     {AC_READ_ONLY, "read_only", "Read only", 409, APR_EACCES, false, CLIENT},
-    {AC_ALREADY_EXISTS, "already_exists", "It exists already", 409, APR_EEXIST, false, CLIENT},
+    {AC_ALREADY_EXISTS, "already_exists", "Already exists", 409, APR_EEXIST, false, CLIENT},
     {AC_IDEMPOTENCY_CONFLICT, "idempotency_conflict", "The key belongs to another request", 409, APR_EEXIST, false,
      CLIENT},
     {AC_RUN_ENDED, "run_ended", "The run has ended", 409, APR_EOF, false, CLIENT},
     {AC_EVENTS_GONE, "events_gone", "The events are no longer kept", 410, APR_ENOENT, false, CLIENT},
-    {AC_NOT_WAITING, "not_waiting", "No call waits for this", 409, APR_EINVAL, false, CLIENT},
-    {AC_PRECONDITION_FAILED, "precondition_failed", "Changed meanwhile", 412, APR_EMISMATCH, false, CLIENT},
+    {AC_NOT_WAITING, "not_waiting", "The call does not await approval", 409, APR_EINVAL, false, CLIENT},
+    {AC_PRECONDITION_FAILED, "precondition_failed", "Changed concurrently", 412, APR_EMISMATCH, false, CLIENT},
     {AC_CONTENT_FILTERED, "content_filtered", "Refused by the model's safety system", 422, APR_EACCES, false, CLIENT},
     {AC_RATE_LIMITED, "rate_limited", "Too many requests", 429, APR_EAGAIN, true, CLIENT},
     {AC_BUDGET_EXCEEDED, "budget_exceeded", "The budget is used up", 429, APR_EAGAIN, true, CLIENT},
@@ -49,7 +50,7 @@ static const ac_kind_row_t rows[] = {
     {AC_UPSTREAM_ERROR, "upstream_error", "A service behind this one failed", 502, APR_EGENERAL, true, UPSTREAM},
     {AC_UPSTREAM_TIMEOUT, "upstream_timeout", "A service behind this one took too long", 504, APR_TIMEUP, true,
      UPSTREAM},
-    {AC_OVERLOADED, "overloaded", "Too busy", 503, APR_EAGAIN, true, US},
+    {AC_OVERLOADED, "overloaded", "The server is overloaded", 503, APR_EAGAIN, true, US},
     {AC_STOPPING, "stopping", "The server is stopping", 503, APR_EAGAIN, true, US},
     {AC_CANCELLED, "cancelled", "The run was cancelled", 409, APR_EINTR, false, CLIENT},
     {AC_INTERRUPTED, "interrupted", "The run was interrupted", 502, APR_EINTR, true, US},
@@ -81,7 +82,7 @@ void ac_err_init(ac_err_t *err)
     memset(err, 0, sizeof(*err));
 }
 
-/* Drops the half of a character that snprintf's cut may have left. */
+/* Drops an incomplete UTF-8 character that snprintf may have left at the end. */
 static void end_whole(char *text)
 {
     text[ac_utf8_whole(text, strlen(text))] = '\0';

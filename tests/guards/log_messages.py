@@ -3,22 +3,22 @@
 import re
 from pathlib import Path
 
-PARTS = [(100, "The base and the loop"), (200, "The store"), (300, "Models"), (400, "Tools"), (500, "Runs"), (600, "httpd")]
+PARTS = [(100, "Base and loop"), (200, "Stores, credentials and limits"), (300, "Models"), (400, "Tools"), (500, "Runs"), (600, "httpd")]
 
 HEAD = """# Log messages
 
-Every line of level info and above that the running module writes to httpd's error log has a number, as `AC0202:`. Numbers are never
-reused. What is below info has none, and neither has what httpd says of a wrong configuration before it starts. `LogLevel warn
-agentchat:info` shows all of these; `agentchat:debug` adds each run's way and each exchange with a model or a tool. Contents of
-messages, keys and tokens are in none of them.
+Every line of level info and above that the running module writes to httpd's error log has a number, such as
+`AC0202:`. Numbers are never reused. Lines below info have no number; nor do httpd's own messages about a wrong
+configuration before it starts. `LogLevel warn agentchat:info` shows all numbered lines; `agentchat:debug` adds the
+states of each run and each exchange with a model or a tool. No line contains messages, keys or tokens.
 
-| level | who has to do something |
+| level | who has to act |
 |---|---|
 | error | an operator, now |
-| warning | nobody at once: something went wrong, and the module coped |
-| info | nobody |
+| warning | an operator, if it is repeated: something failed, and the module handled it |
+| info | no one |
 
-This page is made from the table in `src/base/messages.h`.
+This page is generated from the table in `src/base/messages.h`.
 """
 
 
@@ -36,7 +36,7 @@ def page(messages_h):
     for first, title in PARTS:
         mine = [row for row in table if first <= row[0] < first + 100]
         if mine:
-            lines.append(f"## {title}\n\n| number | level | what it means | what to do |\n|---|---|---|---|")
+            lines.append(f"## {title}\n\n| number | level | meaning | remedy |\n|---|---|---|---|")
             lines += [f"| AC{number:04d} | {level} | " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
                       for number, level, *texts in mine]
             lines.append("")
