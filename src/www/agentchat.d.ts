@@ -120,13 +120,13 @@ export interface Deleted {
 }
 
 // ---- events ----
-interface Told {
+interface EventBase {
   timestamp: string;
-  /** What `follow` goes on behind. */
+  /** The position after which `follow` continues. */
   id?: string;
 }
 
-export interface RunEvent extends Told {
+export interface RunEvent extends EventBase {
   type: 'run';
   run_id: string;
   thread_id: string;
@@ -134,19 +134,19 @@ export interface RunEvent extends Told {
   message_id: string;
 }
 
-export interface TokenEvent extends Told {
+export interface TokenEvent extends EventBase {
   type: 'token';
   content: string;
 }
 
-export interface TraceStartEvent extends Told {
+export interface TraceStartEvent extends EventBase {
   type: 'trace_start';
   step_id: string;
   tool: string;
   call_id: string;
 }
 
-export interface TraceUpdateEvent extends Told {
+export interface TraceUpdateEvent extends EventBase {
   type: 'trace_update';
   step_id: string;
   arguments_delta?: string;
@@ -159,7 +159,7 @@ export interface TraceUpdateEvent extends Told {
   progress?: any;
 }
 
-export interface TraceEndEvent extends Told {
+export interface TraceEndEvent extends EventBase {
   type: 'trace_end';
   step_id: string;
   tool: string;
@@ -169,7 +169,7 @@ export interface TraceEndEvent extends Told {
   latency_ms: number | null;
 }
 
-export interface ErrorEvent extends Told {
+export interface ErrorEvent extends EventBase {
   type: 'error';
   code: string;
   message: string;
@@ -177,7 +177,7 @@ export interface ErrorEvent extends Told {
   run_id?: string;
 }
 
-export interface DoneEvent extends Told {
+export interface DoneEvent extends EventBase {
   type: 'done';
   run_id: string;
   thread_id: string;
@@ -189,7 +189,7 @@ export interface DoneEvent extends Told {
   finish_reason: 'stop' | 'length' | 'content_filter' | 'cancelled' | 'interrupted' | 'error' | null;
 }
 
-/** An event of a run. `type` tells which one it is. */
+/** An event of a run. `type` identifies its kind. */
 export type NativeEvent = RunEvent | TokenEvent | TraceStartEvent | TraceUpdateEvent | TraceEndEvent | ErrorEvent | DoneEvent;
 
 // ---- errors ----
@@ -203,43 +203,43 @@ export interface Problem {
   errors?: { pointer: string; detail: string }[];
 }
 
-/** What went wrong: a problem document of the server, or (status 0) a connection that did not come back. */
+/** A failure: a problem document of the server, or (status 0) a lost connection that could not be restored. */
 export class AgentChatError extends Error {
   constructor(problem: Problem, more?: { cause?: unknown; retryAfter?: number | null; scheme?: string; transient?: boolean });
-  /** The HTTP status; 0 where there was no answer. */
+  /** The HTTP status; 0 without an answer. */
   readonly status: number;
   /** For programs; docs/errors.md lists them. */
   readonly code: string;
   readonly title: string;
   readonly detail: string;
   readonly requestId: string | null;
-  /** Which members of the request were wrong. */
+  /** The wrong members of the request. */
   readonly errors: { pointer: string; detail: string }[];
-  /** Milliseconds after which the server would like to be asked again. */
+  /** The delay in milliseconds that the server asks for before the next attempt. */
   readonly retryAfter: number | null;
-  /** The scheme of WWW-Authenticate, in small letters. */
+  /** The scheme of WWW-Authenticate, in lower case. */
   readonly scheme: string;
-  /** Whether it was the way to the server that failed, not the server that refused. */
+  /** True if the connection to the server failed; false if the server refused. */
   readonly transient: boolean;
-  /** Whether nobody has signed in, or not any more. */
+  /** True if the request had no valid authentication, or its authentication has expired. */
   get wantsSignIn(): boolean;
 }
 
 // ---- the client ----
 export interface AgentChatOptions {
-  /** Where the API is mounted; default /api. */
+  /** The mount of the API; default /api. */
   url?: string | URL;
   /** Sent as X-API-Key. */
   key?: string | null;
-  /** Further headers of each request, or a function that gives them, as for a token that expires. */
+  /** Additional headers of each request, or a function that returns them, for example for a token that expires. */
   headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
-  /** How often in a row a stream is opened again in vain; default 10. */
+  /** The maximum number of failed reconnections of a stream in a row; default 10. */
   retries?: number;
-  /** The pauses between, in milliseconds; `retry:` raises the least. */
+  /** The delays between attempts, in milliseconds; `retry:` raises the minimum. */
   backoff?: { min: number; max: number };
-  /** After how many milliseconds without a byte a stream counts as broken; default 45000. */
+  /** A stream without a byte for this number of milliseconds counts as broken; default 45000. */
   silence?: number;
-  /** Told before each pause. */
+  /** Called before each delay. */
   onretry?: ((info: { attempt: number; delay: number; error: Error }) => void) | null;
   /** `manual`: a redirect is an error, `redirected`. */
   redirect?: 'follow' | 'manual';
@@ -268,7 +268,7 @@ export class AgentChat {
   updateThread(id: string, members: { title?: string | null; status?: Thread['status']; metadata?: Metadata | null },
     options?: RequestOptions): Promise<Thread>;
   renameThread(id: string, title: string, options?: RequestOptions): Promise<Thread>;
-  /** Hides it, so that restoreThread can bring it back; for good with `hard`. */
+  /** Hides the thread, so that restoreThread can restore it; with `hard` removes it permanently. */
   deleteThread(id: string, options?: RequestOptions & { hard?: boolean }): Promise<Deleted>;
   restoreThread(id: string, options?: RequestOptions): Promise<Thread>;
   messages(threadId: string, where?: { limit?: number; after?: number; before?: number; order?: 'asc' | 'desc' },
@@ -277,21 +277,21 @@ export class AgentChat {
   runs(threadId: string, where?: { limit?: number; after?: string }, options?: RequestOptions): Promise<Page<Run>>;
   run(id: string, options?: RequestOptions): Promise<Run>;
   steps(id: string, options?: RequestOptions): Promise<Step[]>;
-  /** Stops a run. What had been said is stored. */
+  /** Stops a run. The partial answer is stored. */
   cancel(runId: string, options?: RequestOptions): Promise<Run>;
-  /** The owner's word on a tool call that waits for it. */
+  /** Approves or refuses a tool call that awaits approval. */
   approve(runId: string, callId: string, approve: boolean, reason?: string, options?: RequestOptions): Promise<Run>;
 
-  /** Sends a message and gives the events of its run. With `threadId` null a new thread is made. */
+  /** Sends a message and yields the events of its run. With `threadId` null it creates a new thread. */
   send(threadId: string | null, content: string,
     options?: { agent_id?: string; metadata?: Metadata; idempotencyKey?: string; signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
-  /** The events of a run from the start, or behind the event with the id `after`. */
+  /** The events of a run from the start, or after the event with the id `after`. */
   follow(runId: string, after?: string | number, options?: { signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
 }
 
-/** Parses text/event-stream, whatever pieces it comes in. */
+/** Parses text/event-stream, in pieces of any size. */
 export class EventStreamParser {
-  /** What the last `retry:` said, in milliseconds. */
+  /** The value of the last `retry:`, in milliseconds. */
   retry: number | null;
   /** The events that this piece completed. */
   push(text: string): { event: string; data: string; id: string }[];

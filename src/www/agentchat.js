@@ -3,7 +3,7 @@
 // its types. The manual: docs/clients.md
 
 /**
- * An event of a run, as docs/api.md lists them under "Native events"; `id` is what `follow` goes on behind.
+ * An event of a run, see "Native events" in docs/api.md; `id` is the position after which `follow` continues.
  * @typedef {{type: string, timestamp: string, id?: string, [member: string]: any}} NativeEvent
  * @typedef {{id: string, title: string, agent_id: string?, status: string, metadata: Object<string, string>,
  *            message_count: number, created_at: string, updated_at: string}} Thread
@@ -12,41 +12,41 @@
  * @typedef {{data: any[], has_more: boolean, next: string?}} Page
  */
 
-/** What went wrong: a problem document of the server, or (status 0) a connection that did not come back. */
+/** A failure: a problem document of the server, or (status 0) a lost connection that could not be restored. */
 export class AgentChatError extends Error {
   /** @param {{status?: number, code?: string, title?: string, detail?: string, request_id?: string, errors?: Object[]}} problem */
   constructor(problem, more = {}) {
     super(problem.detail || problem.title || `the server answered ${problem.status}`, more.cause && { cause: more.cause });
     this.name = 'AgentChatError';
-    /** @type {number} the HTTP status; 0 where there was no answer */
+    /** @type {number} the HTTP status; 0 without an answer */
     this.status = problem.status ?? 0;
     /** @type {string} stable, for programs: docs/errors.md */
     this.code = problem.code ?? (this.status ? 'http_error' : 'connection_lost');
     this.title = problem.title ?? '';
     this.detail = problem.detail ?? '';
     this.requestId = problem.request_id ?? null;
-    /** @type {{pointer: string, detail: string}[]} which members of the request were wrong */
+    /** @type {{pointer: string, detail: string}[]} the wrong members of the request */
     this.errors = problem.errors ?? [];
-    /** @type {number?} milliseconds after which the server would like to be asked again */
+    /** @type {number?} the delay in milliseconds that the server asks for before the next attempt */
     this.retryAfter = more.retryAfter ?? null;
-    /** @type {string} the scheme of WWW-Authenticate, in small letters: "bearer", "basic" */
+    /** @type {string} the scheme of WWW-Authenticate, in lower case: "bearer", "basic" */
     this.scheme = more.scheme ?? '';
-    /** Whether it was the way to the server that failed, not the server that refused. */
+    /** True if the connection to the server failed; false if the server refused. */
     this.transient = more.transient ?? false;
   }
 
-  /** Whether nobody has signed in, or not any more: 401, or another page in the place of an answer. */
+  /** True if the request had no valid authentication, or it has expired: 401, or a web page instead of an answer. */
   get wantsSignIn() { return this.status === 401 || this.code === 'redirected'; }
 }
 
-/** Parses text/event-stream, whatever pieces it comes in. https://html.spec.whatwg.org/multipage/server-sent-events.html */
+/** Parses text/event-stream, in pieces of any size. https://html.spec.whatwg.org/multipage/server-sent-events.html */
 export class EventStreamParser {
   #line = '';
   #afterCR = false;
   #data = [];
   #event = '';
   #id = '';
-  /** @type {number?} what the last `retry:` said, in milliseconds */
+  /** @type {number?} the value of the last `retry:`, in milliseconds */
   retry = null;
 
   /** @param {string} text @returns {{event: string, data: string, id: string}[]} the events that this piece completed */
@@ -91,7 +91,7 @@ export class EventStreamParser {
 const TERMINAL = new Set(['done', 'error']);
 const PATIENCE = 60_000;        // a server that asks for more than this is not waited for
 
-/** A key that no other request has. crypto.randomUUID is there on https and on localhost only, and Node 18 has no crypto at all. */
+/** A unique key. crypto.randomUUID exists on https and on localhost only, and Node 18 has no crypto at all. */
 function newKey() {
   const bytes = globalThis.crypto?.getRandomValues(new Uint8Array(16)) ?? Array.from({ length: 16 }, () => Math.floor(Math.random() * 256));
   return [...bytes].map(byte => byte.toString(16).padStart(2, '0')).join('');
@@ -120,7 +120,7 @@ async function errorOf(response) {
   return new AgentChatError({ ...problem, status: response.status }, { retryAfter, transient, scheme });
 }
 
-/** Where a sign-in has expired, many servers lead to a page on which one signs in; the answer of a program is none. */
+/** When an authentication has expired, many servers redirect to a sign-in page; that page is not an answer of the API. */
 function redirected(response) {
   return new AgentChatError({ status: response.status, code: 'redirected', detail: 'the server leads to another page instead of answering' });
 }
@@ -144,7 +144,7 @@ function pause(ms, signal) {
   });
 }
 
-/** One connection of a stream: aborted by its user, by silence, or because the network has gone. */
+/** One connection of a stream: aborted by its user, by silence, or by a loss of the network. */
 class Connection {
   #abort = new AbortController();
   #timer;
@@ -181,16 +181,16 @@ export class AgentChat {
 
   /**
    * @param {Object} options
-   * @param {string} [options.url] where the API is mounted; default /api
+   * @param {string} [options.url] the mount of the API; default /api
    * @param {string?} [options.key] sent as X-API-Key
    * @param {Object<string, string>|function(): Object<string, string>|Promise<Object<string, string>>} [options.headers]
-   *        further headers of each request, or what gives them: a token that expires, say
-   * @param {number} [options.retries] how often in a row a stream is opened again in vain; default 10
-   * @param {{min: number, max: number}} [options.backoff] the pauses between, in milliseconds; `retry:` raises the least
-   * @param {number} [options.silence] after how many milliseconds without a byte a stream counts as broken; default 45000,
+   *        additional headers of each request, or a function that returns them, for example for a token that expires
+   * @param {number} [options.retries] the maximum number of failed reconnections of a stream in a row; default 10
+   * @param {{min: number, max: number}} [options.backoff] the delays between attempts, in milliseconds; `retry:` raises the minimum
+   * @param {number} [options.silence] a stream without a byte for this number of milliseconds counts as broken; default 45000,
    *        three heartbeats
-   * @param {function({attempt: number, delay: number, error: Error}): void} [options.onretry] told before each pause
-   * @param {'follow'|'manual'} [options.redirect] `manual`: a redirect is an error, `redirected`, as where a sign-in has expired
+   * @param {function({attempt: number, delay: number, error: Error}): void} [options.onretry] called before each delay
+   * @param {'follow'|'manual'} [options.redirect] `manual`: a redirect is an error, `redirected`, for example after an expired authentication
    * @param {typeof fetch} [options.fetch]
    */
   constructor({ url = '/api', key = null, headers = {}, retries = 10, backoff = { min: 500, max: 30_000 }, silence = 45_000,
@@ -245,7 +245,7 @@ export class AgentChat {
   createThread(members = {}, options) { return this.#json('POST', '/threads', { body: members, ...options }); }
 
   /**
-   * The newest first, or with `order` "updated" those that changed last.
+   * The newest first, or with `order` "updated" the most recently changed first.
    * @param {{limit?: number, after?: string, status?: string, agent_id?: string, order?: 'created'|'updated'}} [where]
    * @returns {Promise<Page>}
    */
@@ -261,7 +261,7 @@ export class AgentChat {
 
   renameThread(id, title, options) { return this.updateThread(id, { title }, options); }
 
-  /** Hides it, so that restoreThread can bring it back; for good with `hard`. */
+  /** Hides the thread, so that restoreThread can restore it; with `hard` removes it permanently. */
   deleteThread(id, { hard = false, ...options } = {}) {
     return this.#json('DELETE', `/threads/${encodeURIComponent(id)}${hard ? '?hard_delete=true' : ''}`, options);
   }
@@ -282,26 +282,26 @@ export class AgentChat {
 
   run(id, options) { return this.#json('GET', `/runs/${encodeURIComponent(id)}`, options); }
 
-  /** What the run did. @returns {Promise<Object[]>} */
+  /** The steps of the run. @returns {Promise<Object[]>} */
   async steps(id, options) { return (await this.#json('GET', `/runs/${encodeURIComponent(id)}/steps`, options)).data; }
 
-  /** Stops a run. What had been said is stored. */
+  /** Stops a run. The partial answer is stored. */
   cancel(runId, options) { return this.#json('POST', `/runs/${encodeURIComponent(runId)}/cancel`, options); }
 
-  /** The owner's word on a tool call that waits for it. @param {boolean} approve @param {string} [reason] */
+  /** Approves or refuses a tool call that awaits approval. @param {boolean} approve @param {string} [reason] */
   approve(runId, callId, approve, reason, options) {
     const body = { call_id: callId, approve, ...(reason ? { reason } : {}) };
     return this.#json('POST', `/runs/${encodeURIComponent(runId)}/approvals`, { body, ...options });
   }
 
   /**
-   * Sends a message and gives the events of its run, each once and in order, over as many connections as it takes. Ends with
-   * `done` or `error`. To leave the loop, or to abort, ends the watching only: the run goes on, `cancel` stops it.
+   * Sends a message and yields the events of its run, each once and in order, over as many connections as it takes. Ends with
+   * `done` or `error`. Leaving the loop, or aborting, ends the watching only: the run continues, `cancel` stops it.
    * @param {string?} threadId null: a new thread; the first event, `run`, has its id
    * @param {string} content
    * @param {{agent_id?: string, metadata?: Object<string, string>, idempotencyKey?: string, signal?: AbortSignal}} [options]
-   *        agent_id: whose the new thread is, else the default agent's; metadata: of the message, in a thread that is there;
-   *        what was sent with the same idempotencyKey is not sent again
+   *        agent_id: the agent of the new thread, by default the default agent; metadata: of the message, in an existing
+   *        thread; a message with the same idempotencyKey is not run again
    * @returns {AsyncGenerator<NativeEvent>}
    */
   async *send(threadId, content, { agent_id, metadata, idempotencyKey = newKey(), signal } = {}) {
@@ -310,7 +310,7 @@ export class AgentChat {
     else yield* this.#sendFirst(content, { metadata, idempotencyKey, signal });
   }
 
-  /** In a thread that is made for it, and removed where the message is refused. */
+  /** Sends to a new thread, and removes the thread if the message is refused. */
   async *#sendFirst(content, options) {
     const { id } = await this.createThread({}, { signal: options.signal });
     let began = false;
@@ -335,7 +335,7 @@ export class AgentChat {
   }
 
   /**
-   * The events of a run from the start, or behind an event's `id`, and then live to its end.
+   * The events of a run from the start, or after an event's `id`, and then live to its end.
    * @param {string} runId @param {string|number} [after] @param {{signal?: AbortSignal}} [options]
    * @returns {AsyncGenerator<NativeEvent>}
    */
@@ -377,7 +377,7 @@ export class AgentChat {
       { headers: place.after ? { 'Last-Event-ID': place.after } : {}, signal: connection.signal, stream: true });
   }
 
-  /** Doubling, half of it by chance, so that the clients of a server that was restarted do not all come at once. */
+  /** Doubles; half of it is random, so that the clients of a restarted server do not all reconnect at once. */
   #delay(attempt, least) {
     const whole = Math.min(this.#backoff.max, least * 2 ** (attempt - 1));
     return whole / 2 + Math.random() * whole / 2;

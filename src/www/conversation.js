@@ -302,7 +302,7 @@ export class Conversation {
       case 'run': this.#begun(event, active, answer, user); break;
       case 'token': answer.token(event.content); announcer.take(event.content); break;
       case 'trace_start': announcer.say(`Uses ${event.tool}.`); answer.trace.take(event); this.#toEnd(); break;
-      case 'trace_update': if (event.approval_required) announcer.say('A tool waits for your word.'); // and as below
+      case 'trace_update': if (event.approval_required) announcer.say('A tool needs your approval.'); // and as below
       case 'trace_end': answer.trace.take(event); this.#toEnd(); break; // eslint-disable-line no-fallthrough
       case 'done':
         answer.end(event);

@@ -140,7 +140,7 @@ class Page {
     const agent = this.agents.find(one => one.id === this.agentId);
     const examples = this.settings.examples ?? [];
     return el('div.welcome', {},
-      el('h2', { text: this.settings.welcome ?? (agent ? visible(agent.name || agent.id) : 'Nobody is here') }),
+      el('h2', { text: this.settings.welcome ?? (agent ? visible(agent.name || agent.id) : 'No agent') }),
       el('p', { text: agent ? agent.description || 'Ask something.' : 'The server has no agent yet.' }),
       examples.length ? el('ul.examples', {}, ...examples.map(text => el('li', {},
         el('button', { type: 'button', text, onclick: () => this.#send(text) })))) : null);
@@ -227,7 +227,7 @@ class Page {
   failed(error) {
     if (error.wantsSignIn) this.#askToSignIn(error);
     else if (error.status === 404 && this.conversation.threadId) {
-      this.toast('This conversation is not there any more.');
+      this.toast('This conversation no longer exists.');
       this.#go(null);
     } else this.toast(wordsOf(error));
   }
@@ -244,7 +244,7 @@ class Page {
     const { busy, begun } = this.conversation, { status, message } = this.waiting ?? {};
     let text = '';
     if (!navigator.onLine) {
-      text = `You are offline.${begun ? ' The answer goes on at the server.' : busy ? ' Your message is sent when you are back.' : ''}`;
+      text = `You are offline.${begun ? ' The answer continues on the server.' : busy ? ' Your message is sent when you are online again.' : ''}`;
     } else if (this.waiting) {
       text = `${status === 429 ? sentence(message) : status ? 'The server is busy.' : 'The connection is lost.'} Trying again…`;
     }

@@ -60,7 +60,7 @@ class Call {
     if (this.body.querySelector('.approval')) return;
     this.node.open = true;
     this.node.classList.add('waiting');
-    this.time.textContent = 'waits for your word';
+    this.time.textContent = 'awaits your approval';
     const answer = approve => async () => {
       const buttons = approval.querySelectorAll('button');
       buttons.forEach(button => { button.disabled = true; });

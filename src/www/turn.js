@@ -29,7 +29,7 @@ function figures({ usage, cost, latency_ms, model }) {
 const NOTES = {
   cancelled: 'Stopped.',
   interrupted: 'The server stopped in the middle of this answer.',
-  length: 'This answer was cut off: it reached the greatest length. Ask for the rest.',
+  length: 'This answer was cut off: it reached the maximum length. Ask for the rest.',
 };
 
 export class UserTurn {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What went wrong, for the person who asked: what it means and what they can do. What the server says is for operators.
+// Error texts for users: the meaning, and what the user can do. The server's own texts are for operators.
 import { sentence } from './dom.js';
 
 const STORE = 'The server cannot reach its conversations just now. Try again in a minute.';
@@ -9,7 +9,7 @@ const WORDS = {
   connection_lost: 'The server cannot be reached. Check your connection and try again.',
   unauthenticated: 'You are not signed in. Sign in and try again.',
   forbidden: 'You are not allowed to do this. Ask the people who run this server.',
-  not_found: 'This does not exist any more.',
+  not_found: 'This no longer exists.',
   run_in_progress: 'An answer is still being written in this conversation. Wait until it ends, or stop it.',
   not_waiting: 'This call was decided elsewhere, or its time is over.',
   run_ended: 'The answer has ended already.',
@@ -25,7 +25,7 @@ const WORDS = {
   overloaded: BUSY, stopping: 'The server is restarting. Try again in a minute.',
   interrupted: 'The server stopped in the middle of this answer. Try again.',
   run_timeout: NO_TIME,
-  internal: 'The server made a mistake. Try again; if it goes on, tell the people who run this server.',
+  internal: 'The server made a mistake. Try again; if it continues, tell the people who run this server.',
 };
 
 /** @param {{code?: string, status?: number, message?: string}} error of a request, or of a run */
@@ -35,7 +35,7 @@ export function wordsOf({ code, status, message }) {
   return status === 413 ? WORDS.body_too_large : status < 500 ? WORDS.forbidden : BUSY;
 }
 
-/** What an operator wants to be told. */
+/** The details for an operator. */
 export function detailOf({ code, message, requestId, run_id }) {
   return [sentence(message), code, requestId ?? run_id].filter(Boolean).join(' · ');
 }
@@ -43,7 +43,7 @@ export function detailOf({ code, message, requestId, run_id }) {
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
-/** When it may be tried again. @param {number} ms from now */
+/** The time of the next possible attempt. @param {number} ms from now */
 export function whenOf(ms) {
   const then = new Date(Date.now() + ms);
   return (ms < 12 * 3_600_000 ? clock : day).format(then);

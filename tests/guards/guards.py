@@ -294,14 +294,14 @@ def types(top):
     """The interfaces of agentchat.d.ts have the members of the schemas of the same names, and the same ones are optional."""
     schemas = json.loads((top / "docs/openapi.json").read_text())["components"]["schemas"]
     text, n, wrong = (top / "src/www/agentchat.d.ts").read_text(), 0, []
-    for name, told, body in re.findall(r"^export interface (\w+)( extends Told)? \{\n(.*?)^\}", text, re.M | re.S):
+    for name, extends, body in re.findall(r"^export interface (\w+)( extends EventBase)? \{\n(.*?)^\}", text, re.M | re.S):
         if name not in schemas or name == "Problem":
             continue
         schema = schemas[name]
         members = {(member, mark == "?") for member, mark in re.findall(r"^  (\w+)(\??):", body, re.M)}
         known = {(member, member not in schema.get("required", ())) for member in schema["properties"]}
         n += len(known)
-        for member, optional in sorted(members ^ known - ({("timestamp", False)} if told else set())):
+        for member, optional in sorted(members ^ known - ({("timestamp", False)} if extends else set())):
             wrong.append(f"agentchat.d.ts: {name}.{member}{'?' if optional else ''} is otherwise in docs/openapi.json")
     return n, wrong
 

@@ -278,10 +278,10 @@ def test_no_key_is_asked_for_where_none_would_do(page, browser, challenge):
       window.fetch = async () => new Response('<h1>Unauthorized</h1>', {{ status: 401, headers }});
     }})()""")
     page.send("Hello")
-    page.button("Load the page again").waitFor()
+    page.button("Reload the page").waitFor()
     assert page.find("#key").isHidden()
     page.check("sign-in-again")
-    page.button("Load the page again").click()
+    page.button("Reload the page").click()
     page.find("#agent option").first().waitFor({"state": "attached"})
     page.until("document.querySelector('#text').value === 'Hello'")
 

@@ -294,7 +294,7 @@ def test_offline_says_what_becomes_of_the_message(page, model, browser):
     page.wait_text("#banner", "You are offline.")
     assert page.texts("#banner") == ["You are offline."]
     page.send("Never sent")
-    page.until("document.querySelector('#banner').textContent === 'You are offline. Your message is sent when you are back.'")
+    page.until("document.querySelector('#banner').textContent === 'You are offline. Your message is sent when you are online again.'")
     page.until("performance.getEntriesByType('resource').filter(one => one.name.endsWith('/messages')).length > 0")
     page.button("New conversation").click()
     page.wait(".welcome")
@@ -309,7 +309,7 @@ def test_offline_says_what_becomes_of_the_message(page, model, browser):
     page.button("Send").click()
     page.wait_text(".prose", "One")
     page.context.setOffline(True)
-    page.until("document.querySelector('#banner').textContent === 'You are offline. The answer goes on at the server.'")
+    page.until("document.querySelector('#banner').textContent === 'You are offline. The answer continues on the server.'")
     gate.open()
     page.context.setOffline(False)
     page.ended(2)

@@ -242,7 +242,7 @@ def test_a_tool_that_waits_for_a_word(page):
       trace.take({ type: 'trace_start', step_id: 's', tool: 'send_mail', call_id: 'call_7' });
       trace.take({ type: 'trace_update', step_id: 's', arguments: { to: 'ann@example.org' }, approval_required: true });
     })()""")
-    page.wait_text(".call-time", "waits for your word")
+    page.wait_text(".call-time", "awaits your approval")
     page.check("approval")
     page.button("Approve").click()
     page.until("window.said.length === 1")

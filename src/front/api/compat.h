@@ -9,9 +9,9 @@
 /* Rows of route.c's table. */
 /* clang-format off */
 #define AC_COMPAT_ROUTES \
-    {M_POST, "/chat/{id}", STORED, ac_api_messages_send, &ac_dialect_native, "Send a message, older path", NULL}, \
-    {M_GET, "/chat/{id}", STORED, ac_api_messages_list, NULL, "The conversation, older path", q_messages}, \
-    {M_GET, "/debug/env", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The same, older path", NULL}
+    {M_POST, "/chat/{id}", STORED, ac_api_messages_send, &ac_dialect_native, "Send a message (older path)", NULL}, \
+    {M_GET, "/chat/{id}", STORED, ac_api_messages_list, NULL, "The conversation (older path)", q_messages}, \
+    {M_GET, "/debug/env", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The same (older path)", NULL}
 /* clang-format on */
 
 /* The older name of the member thread_id, in the body of POST /chat and in its responses. */
