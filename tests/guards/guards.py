@@ -382,3 +382,43 @@ def threats(top):
             if not re.search(rf"^(def|static void) {name}\(", text, re.M):
                 wrong.append(f"docs/threat-model.md: there is no {file}::{name}")
     return n, wrong
+
+
+# Phrases of a private dialect; docs/internals/glossary.md has the words that are used instead.
+PHRASES = re.compile(
+    r"\bowner's word\b|\b(?:its|your) word\b|\bin vain\b|\banew\b|\bnobody(?:'s)?\b|(?<!there )\b(?:is|are) none\b|\bof (?:before|now)\b"
+    r"|\bfor ever\b|\b(?:exactly|of) so many\b|\bso many of\b|\bwhoever\b|\bsomebody(?:'s)?\b|\bwhat stands\b|\btrouble\b"
+    r"|\b(?:goes|gone) on\b|\btold\b|\btells of\b"
+    r"|\bor a sentence\b", re.I)
+# A sentence that begins with a pronoun in the place of a noun, and is no question.
+PRONOUN_FIRST = re.compile(r"(?:^|(?<=[.;:] ))(?:Who|Whoever|Whatever|What(?! happens))\b [^.?]*[.]", re.M)
+# How many there may be: none in what people read; in the source as many as there still are. Lower the number when it falls.
+PHRASES_LEFT = {"docs": 0, "src": 257}
+
+
+def prose(path):
+    """The text of a file without the parts that are code: fenced blocks and code spans."""
+    text = path.read_text()
+    if path.suffix == ".md":
+        text = re.sub(r"^```.*?^```$", lambda m: "\n" * m[0].count("\n"), text, flags=re.M | re.S)
+        text = re.sub(r"`[^`]*`", lambda m: "`" + "\n" * m[0].count("\n") + "`", text)
+    return text
+
+
+def phrases(top):
+    """Phrases of a private dialect do not come back."""
+    areas = {"docs": ("*.md", "docs/**/*.md", "docs/openapi.yaml", "docs/man/*", "CHANGES", "conf/**/*.conf"),
+             "src": ("mod_agentchat.c", "src/**/*.[ch]")}
+    n, wrong = 0, []
+    for area, patterns in areas.items():
+        found = []
+        for path in sources(top, *patterns):
+            if path.name == "glossary.md":
+                continue
+            n += 1
+            text = prose(path)
+            hits = [*PHRASES.finditer(text), *(PRONOUN_FIRST.finditer(text) if area == "docs" else ())]
+            found += [f"{path.relative_to(top)}:{text[:m.start()].count(chr(10)) + 1}: {m[0][:60]!r}" for m in hits]
+        if len(found) > PHRASES_LEFT[area]:
+            wrong += [f"{len(found)} phrases in {area}, at most {PHRASES_LEFT[area]}:", *found]
+    return n, wrong

@@ -35,6 +35,7 @@ CASES = {
     "types": ("src/www/agentchat.d.ts", "export interface Cost {\n  spoiled: string;\n}\n"),
     "pages": ("docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),
     "links": ("README.md", "[spoiled](docs/install.md#no-such-heading)\n"),
+    "phrases": ("docs/operations.md", "Who" "ever is told of this asks in vain.\n"),
 }
 
 
@@ -48,7 +49,7 @@ def copy(tmp_path_factory):
 def test_every_guard_has_a_case():
     known = {name for name, value in vars(guards).items()
              if callable(value) and getattr(value, "__module__", "") == "guards"}
-    helpers = {"sources", "without_comments", "floor_of", "anchors"}
+    helpers = {"sources", "without_comments", "floor_of", "anchors", "prose"}
     assert known - helpers == set(CASES)
 
 
