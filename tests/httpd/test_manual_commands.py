@@ -194,7 +194,7 @@ def test_commands(machine, tmp_path, cosmos, page):
 def containers_are_as_the_module_makes_them(directory, calls):
     source = re.sub(r'"\s*\n\s*"', "", (TOP / "src/back/cosmos/cosmos_prepare.c").read_text())
     for name in ("threads", "messages"):
-        key, policy, unique = re.search(rf'\[AC_COSMOS_{name.upper()}\] = {{\s*"([^"]+)",\s*"((?:[^"\\]|\\.)*)",\s*'
+        key, policy, unique = re.search(rf'\[AC_COSMOS_{name.upper()}\] =\s*{{\s*"([^"]+)",\s*"((?:[^"\\]|\\.)*)",\s*'
                                         r'(?:"((?:[^"\\]|\\.)*)"|NULL)', source).groups()
         call, = [call for call in calls if "container" in call and call[call.index("-n") + 1] == name]
         given = {word: call[i + 1] for i, word in enumerate(call[:-1]) if word.startswith("-")}
