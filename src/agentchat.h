@@ -146,7 +146,7 @@ typedef struct ac_host_t {
     void (*err_set)(ac_err_t *err, ac_kind_e kind, const char *fmt, ...);
     /* A store that several machines share has learnt something of a run that this process runs. AC_CANCELLED: its owner asked for that on
      * another machine; AC_INTERRUPTED: another machine took us for dead and has closed it. Loop thread. */
-    void (*run_told)(const char *run_id, ac_kind_e what);
+    void (*run_notify)(const char *run_id, ac_kind_e what);
 } ac_host_t;
 
 /* ---- store ---- */
@@ -175,9 +175,9 @@ typedef enum ac_store_verb_e {
     AC_STORE_AGENT_PUT,
     AC_STORE_AGENT_DELETE,
     AC_STORE_RUN_CANCEL, /* only where several machines share a store */
-    AC_STORE_TURN_WAIT,
-    AC_STORE_TURN_DECIDE,
-    AC_STORE_WAIT_LIST,
+    AC_STORE_RUN_SUSPEND,
+    AC_STORE_APPROVAL_DECIDE,
+    AC_STORE_SUSPENDED_LIST,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -258,20 +258,20 @@ struct ac_store_op_t {
  *                         with keys_before: also Idempotency-Keys from before then, which do not count.
  * KEY_GET         -       {key, since}                         {run_id, thread_id, request_hash} of the owner's key; not_found
  * RUN_CANCEL      run     -                                    run; asks the process that runs it, on whichever machine, which is told
- *                                                              by host->run_told; run_ended. invalid_request: this store cannot
+ *                                                              by host->run_notify; run_ended. invalid_request: this store cannot
  *
  * A run that waits for its owner's word on calls of tools:
- * TURN_WAIT       thread  {run, steps, asks, until, calls: {id: null}, state}  {}  asks: the steps that wait,
+ * RUN_SUSPEND       thread  {run, steps, asks, until, calls: {id: null}, state}  {}  asks: the steps that wait,
  *                         which STEP_LIST shows while they do. One transaction: the run is still active and no
  *                         process's, so that none is taken for dead; state: whatever its process wants to have again. run_ended.
  *                         The same again: success.
- * TURN_DECIDE     run     {call_id, approve, reason?}          {waiting: n}: n calls are still to be decided; or with the last
+ * APPROVAL_DECIDE     run     {call_id, approve, reason?}          {waiting: n}: n calls are still to be decided; or with the last
  *                         one {thread_id, calls: {id: {approve, reason?}}, state}: the run is this process's now, and nobody
  *                         else's.  not_waiting: not for this call
  *                 run     {expired: now}                       the same, with {approve: false, expired: true} for all calls
  *                         that nobody has decided, if `until` is before now
  *                 run     {cancel: true}                       the same, as the calls are
- * WAIT_LIST       -       {before}  (page.limit)               {data: [{run_id, owner}]}  whose `until` is before then, of every owner
+ * SUSPENDED_LIST       -       {before}  (page.limit)               {data: [{run_id, owner}]}  whose `until` is before then, of every owner
  *                         TURN_CLOSE ends the waiting too.
  *
  * Agents that were made through the API; they are no owner's. The document is in the API's shape, with a tag that its writer made.

@@ -203,7 +203,7 @@ static const char *time_text(apr_time_t when, apr_pool_t *pool)
 static const char *hash_text(const unsigned char hash[AC_API_KEY_HASH], apr_pool_t *pool)
 {
     char text[2 * AC_API_KEY_HASH + 1];
-    ac_hex(text, hash, AC_API_KEY_HASH);
+    ac_text_hex(text, hash, AC_API_KEY_HASH);
     return apr_pstrcat(pool, "sha256:", text, NULL);
 }
 
@@ -268,7 +268,7 @@ static bool parse_when(apr_time_t *pwhen, const char *text)
         *pwhen = 0;
         return true;
     }
-    if (ac_duration_parse(&span, text) && span > 0) {
+    if (ac_time_parse_duration(&span, text) && span > 0) {
         *pwhen = (apr_time_now() + span) / APR_USEC_PER_SEC * APR_USEC_PER_SEC;
         return true;
     }
@@ -298,8 +298,9 @@ static const char *take_wish(wish_t *wish, const char *word)
             ? NULL
             : "expires= takes a date like 2027-01-31, a duration like 90d, or never";
     } else if (wish->rotates && len == 7 && !strncmp(word, "overlap", len)) {
-        return ac_duration_parse(&wish->overlap, value) && wish->overlap >= 0 ? NULL
-                                                                              : "overlap= takes a duration like 24h";
+        return ac_time_parse_duration(&wish->overlap, value) && wish->overlap >= 0
+            ? NULL
+            : "overlap= takes a duration like 24h";
     } else {
         return makes ? "behind the id stand owner=, roles=, limits= and expires="
                      : "behind the id stand overlap= and expires=";

@@ -194,7 +194,7 @@ static void end_runs(json_t *runs)
         if (strcmp(status, "queued") == 0 || strcmp(status, "in_progress") == 0) {
             ac_json_put(run, "status", json_string("interrupted"));
             ac_json_put(run, "error", ac_record_error(&cause));
-            ac_json_put(run, "completed_at", ac_json_time(apr_time_now()));
+            ac_json_put(run, "completed_at", ac_time_json(apr_time_now()));
         }
     }
 }

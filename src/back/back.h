@@ -12,10 +12,10 @@ extern const ac_model_vt *const ac_back_models[];
 extern const ac_tool_vt *const ac_back_tools[];
 
 /* ---- store.c: calls through a store's table ---- */
-/* NULL: owner or id is too long, or the verb is about what one owner has and ac_owner_problem() has something to say. */
+/* NULL: owner or id is too long, or the verb is about what one owner has and ac_store_owner_problem() has something to say. */
 ac_store_op_t *ac_store_op_create(ac_store_verb_e verb, const char *owner, const char *id);
 /* What is wrong with a name that is to own something, as "is empty"; NULL: nothing. A name that begins with a blank is a store's own. */
-const char *ac_owner_problem(const char *owner);
+const char *ac_store_owner_problem(const char *owner);
 void ac_store_op_free(ac_store_op_t *op); /* NULL is fine */
 /* For stores, as host->store_done: hands op back to its caller, on op->home where set. Any thread. */
 void ac_store_done(ac_store_op_t *op);
@@ -40,9 +40,9 @@ apr_status_t ac_store_thread_check(ac_store_op_t *op, int64_t version);
 /* For stores: whether AGENT_PUT and AGENT_DELETE may go on where the agent has this tag now; "": there is no such agent.
  * errors: precondition_failed, not_found (AGENT_DELETE). */
 apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag);
-/* For stores: what TURN_DECIDE's `in` makes of the calls, in place; *pn_open: how many are still to be decided. errors: not_waiting,
+/* For stores: what APPROVAL_DECIDE's `in` makes of the calls, in place; *pn_open: how many are still to be decided. errors: not_waiting,
  * invalid_request. */
-apr_status_t ac_store_wait_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op);
+apr_status_t ac_store_approval_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op);
 const char *ac_store_verb_name(ac_store_verb_e verb);
 
 /* ---- process.c: which processes of this machine still run ---- */

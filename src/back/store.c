@@ -36,9 +36,9 @@ static const struct {
     [AC_STORE_AGENT_PUT] = {"agent put", false},
     [AC_STORE_AGENT_DELETE] = {"agent delete", false},
     [AC_STORE_RUN_CANCEL] = {"run cancel", true},
-    [AC_STORE_TURN_WAIT] = {"turn wait", true},
-    [AC_STORE_TURN_DECIDE] = {"turn decide", true},
-    [AC_STORE_WAIT_LIST] = {"wait list", false},
+    [AC_STORE_RUN_SUSPEND] = {"run suspend", true},
+    [AC_STORE_APPROVAL_DECIDE] = {"approval decide", true},
+    [AC_STORE_SUSPENDED_LIST] = {"suspended list", false},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)
@@ -46,7 +46,7 @@ const char *ac_store_verb_name(ac_store_verb_e verb)
     return verb >= 0 && verb < AC_STORE_N_VERBS ? verbs[verb].name : "unknown";
 }
 
-const char *ac_owner_problem(const char *owner)
+const char *ac_store_owner_problem(const char *owner)
 {
     size_t len = owner ? strlen(owner) : 0;
 
@@ -63,7 +63,7 @@ const char *ac_owner_problem(const char *owner)
     }
     return *owner == ' ' ? "begins with a blank" : NULL;
 }
-_Static_assert(AC_OWNER_SIZE == 256, "what ac_owner_problem() says");
+_Static_assert(AC_OWNER_SIZE == 256, "what ac_store_owner_problem() says");
 
 static bool copy_checked(char *to, size_t size, const char *from)
 {
@@ -91,7 +91,7 @@ ac_store_op_t *ac_store_op_create(ac_store_verb_e verb, const char *owner, const
 
     op->verb = verb;
     ac_err_init(&op->err);
-    if ((is_owned(verb) && ac_owner_problem(owner)) || !copy_checked(op->owner, sizeof(op->owner), owner) ||
+    if ((is_owned(verb) && ac_store_owner_problem(owner)) || !copy_checked(op->owner, sizeof(op->owner), owner) ||
         !copy_checked(op->id, sizeof(op->id), id)) {
         free(op);
         return NULL;
@@ -242,7 +242,7 @@ static apr_status_t decide_one(json_t *calls, ac_store_op_t *op)
     return APR_SUCCESS;
 }
 
-apr_status_t ac_store_wait_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op)
+apr_status_t ac_store_approval_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op)
 {
     const char *now = ac_json_peek_string(op->in, "expired", NULL), *id;
     bool cancel = json_is_true(json_object_get(op->in, "cancel"));

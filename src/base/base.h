@@ -69,7 +69,7 @@
 #define AC_ANONYMOUS "anonymous" /* the owner where nobody signed in: not one person, and without a role */
 
 /* ---- err.c: the table of error kinds ---- */
-typedef struct ac_kind_row_t {
+typedef struct ac_err_row_t {
     ac_kind_e kind;
     const char *code;    /* "not_found": stable, in the API */
     const char *title;   /* a few words for people */
@@ -77,11 +77,11 @@ typedef struct ac_kind_row_t {
     apr_status_t status; /* what our functions return */
     bool retry;          /* the same request may succeed later */
     const char *fault;   /* "client", "operator", "upstream", "us" */
-} ac_kind_row_t;
+} ac_err_row_t;
 
-const ac_kind_row_t *ac_kind_row(ac_kind_e kind);
+const ac_err_row_t *ac_err_row(ac_kind_e kind);
 /* The kind with this code, or AC_OK. */
-ac_kind_e ac_kind_by_code(const char *code);
+ac_kind_e ac_err_kind_by_code(const char *code);
 void ac_err_init(ac_err_t *err);
 /* Sets kind and detail unless err is NULL or already set. Returns the kind's apr_status_t, so that
  * `return ac_err_set(err, AC_NOT_FOUND, "no thread with this id");` reads well. Any thread. */
@@ -125,7 +125,7 @@ size_t ac_utf8_next(const char *text, size_t len, bool *pvalid);
 /* How many characters valid UTF-8 has. */
 size_t ac_utf8_count(const char *text, size_t len);
 /* Appends "/" and name, escaped as RFC 6901 says, to a JSON Pointer; what does not fit is left out. */
-void ac_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
+void ac_json_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
 
 /* ---- schema.c: the part of JSON Schema that tools use ---- */
 /* Checks value against schema: type (also lists of types), enum, const, properties, required, additionalProperties, items,
@@ -165,20 +165,31 @@ apr_status_t ac_buf_json(ac_buf_t *buf, const char *text, size_t len);
 /* Drops the first n bytes. */
 void ac_buf_shift(ac_buf_t *buf, size_t n);
 
-/* ---- util.c ---- */
+/* ---- id.c ---- */
 /* "thread_" + UUIDv7 in 26 characters of Crockford base32, lower case; ids of one process sort by creation. Any thread. */
 void ac_id_make(char id[AC_ID_SIZE], const char *prefix);
 /* Whether id is prefix + 26 characters of that alphabet. */
 bool ac_id_valid(const char *id, const char *prefix);
+
+/* ---- time.c ---- */
 #define AC_TIME_SIZE 32
 /* "2026-11-21T05:25:46.123Z" */
 void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when);
 /* "2027-01-31T12:00:00Z", with or without milliseconds, or "2027-01-31", its first moment. false: neither. */
 bool ac_time_parse(apr_time_t *pwhen, const char *text);
-json_t *ac_json_time(apr_time_t when); /* null for 0 */
-/* n bytes as 2 * n hexadecimal digits, lower case, and a NUL. Any thread. */
-void ac_hex(char *text, const unsigned char *bytes, size_t n);
-/* The value of a hexadecimal digit of either case, or -1. Any thread. */
+json_t *ac_time_json(apr_time_t when); /* null for 0 */
+/* "250ms", "15s", "10min", "2h", "30d"; a bare number is refused, but "0" is allowed. false: not a duration. */
+bool ac_time_parse_duration(apr_interval_time_t *pvalue, const char *text);
+void ac_time_format_duration(char text[AC_TIME_SIZE], apr_interval_time_t value);
+
+/* ---- text.c; any thread ---- */
+/* Decimal digits without a sign; *pend: the first character that is no digit. false: no digit, or out of range. */
+bool ac_text_parse_digits(int64_t *pvalue, const char **pend, const char *text);
+/* "64K", "1M", "2G" or a plain number of bytes. */
+bool ac_text_parse_size(apr_int64_t *pvalue, const char *text);
+/* n bytes as 2 * n hexadecimal digits, lower case, and a NUL. */
+void ac_text_hex(char *text, const unsigned char *bytes, size_t n);
+/* The value of a hexadecimal digit of either case, or -1. */
 static inline int ac_hex_value(char c)
 {
     if (c >= '0' && c <= '9') {
@@ -187,19 +198,17 @@ static inline int ac_hex_value(char c)
     c |= 0x20;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
-/* "250ms", "15s", "10min", "2h", "30d"; a bare number is refused, but "0" is allowed. false: not a duration. */
-bool ac_duration_parse(apr_interval_time_t *pvalue, const char *text);
-void ac_duration_format(char text[AC_TIME_SIZE], apr_interval_time_t value);
-/* "64K", "1M", "2G" or a plain number of bytes. */
-bool ac_size_parse(apr_int64_t *pvalue, const char *text);
-/* Makes an empty file that only its owner can read and write, whatever the umask. An errno; EEXIST: there is one already, of which
- * nothing is changed. Any thread. */
-int ac_file_make(const char *path);
+/* A document's text for the log: at most 60 characters, control characters masked. buf: 64 bytes. */
+const char *ac_text_printable(char *buf, const char *text);
+
+/* ---- clock.c, random.c, file.c; any thread ---- */
 /* Monotonic, microseconds; for deadlines and durations, never shown. */
 apr_time_t ac_clock(void);
+/* 64 random bits from the kernel. Ends the process if there are none. */
 uint64_t ac_random(void);
-/* Strings of a document for logs: at most 60 characters, control characters masked. buf: 64 bytes. */
-const char *ac_printable(char *buf, const char *text);
+/* Makes an empty file that only its owner can read and write, whatever the umask. Returns an errno; EEXIST: the file exists and
+ * stays as it is. */
+int ac_file_make(const char *path);
 
 /* ---- limit.c: limits as people write them ---- */
 typedef enum ac_measure_e {
@@ -229,7 +238,7 @@ typedef struct ac_limits_t { /* of one place */
 /* Adds what text says: words of requests=N/WINDOW, tokens=N/WINDOW, streams=N, runs=N, cost=AMOUNT/WINDOW and at most one by=WAY; N may
  * end in k or M, WINDOW is s, min, hour or day. by: where text does not say it; AC_BY_KEY: the text of a key, which may not. errors:
  * invalid_request, with a sentence that says what was given and what is accepted; limits is as before. Any thread. */
-apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err);
+apr_status_t ac_limit_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err);
 const char *ac_limit_measure_name(ac_measure_e measure);      /* "requests" */
 const char *ac_limit_by_name(ac_by_e by);                     /* "owner" */
 const char *ac_limit_window_name(apr_interval_time_t window); /* "min"; "" for 0 */
@@ -243,15 +252,16 @@ apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
 bool ac_record_is_active(const json_t *run); /* a run that has not ended: queued or in progress. NULL: false */
 /* The order of an answer's text and calls. A message's metadata keeps it as `parts`: the bytes of each stretch of text, and the ids
  * of the calls between them. Zero it before use; it belongs to one thread at a time. */
-typedef struct ac_parts_t {
+typedef struct ac_record_parts_t {
     json_t *list; /* NULL: no call yet */
     size_t told;  /* bytes of text in the list */
-} ac_parts_t;
-void ac_parts_add_call(ac_parts_t *parts, size_t at, const char *id); /* a call that stands behind `at` bytes of text */
-json_t *ac_parts_list(const ac_parts_t *parts,
-                      size_t len);                   /* of a text of this length; NULL without calls. New reference */
-void ac_parts_read(ac_parts_t *parts, json_t *list); /* goes on behind this list; takes it, may be NULL */
-void ac_parts_free(ac_parts_t *parts);
+} ac_record_parts_t;
+void ac_record_parts_add_call(ac_record_parts_t *parts, size_t at,
+                              const char *id); /* a call that stands behind `at` bytes of text */
+json_t *ac_record_parts_list(const ac_record_parts_t *parts,
+                             size_t len); /* of a text of this length; NULL without calls. New reference */
+void ac_record_parts_read(ac_record_parts_t *parts, json_t *list); /* goes on behind this list; takes it, may be NULL */
+void ac_record_parts_free(ac_record_parts_t *parts);
 /* Makes of a message as it is stored one as the API shows it: `parts` out of its metadata, each text in full. A list that does not
  * fit the message is left out. */
 void ac_record_show_parts(json_t *message);
@@ -262,25 +272,25 @@ json_t *ac_record_title(const char *content);
 typedef enum ac_level_e { AC_ERROR, AC_WARNING, AC_INFO, AC_DEBUG, AC_TRACE } ac_level_e;
 typedef void ac_log_sink_fn(ac_level_e level, const char *file, int line, apr_status_t status, const char *text);
 /* Messages at info and above have a row in base/messages.h and a page in docs/log-messages.md. */
-typedef enum ac_message_e {
+typedef enum ac_log_id_e {
 #define AC_MESSAGE(number, level, meaning, remedy) AC_M##number = number,
 #include "messages.h"
 #undef AC_MESSAGE
-} ac_message_e;
+} ac_log_id_e;
 
 void ac_log_install(ac_log_sink_fn *sink, ac_level_e threshold);
 bool ac_log_on(ac_level_e level);
-void ac_log_message(ac_message_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
+void ac_log_message(ac_log_id_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void ac_log_detail(ac_level_e level, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-typedef struct ac_message_row_t {
+typedef struct ac_log_row_t {
     int number;
     ac_level_e level;
     const char *meaning, *remedy;
-} ac_message_row_t;
+} ac_log_row_t;
 /* The whole table, for the docs check; ends with number 0. */
-const ac_message_row_t *ac_message_rows(void);
+const ac_log_row_t *ac_log_rows(void);
 /* ac_log(AC_M0101, status, "store %s: …", …): the row gives number and level. */
 #define ac_log(number, status, ...) ac_log_message(number, __FILE__, __LINE__, status, __VA_ARGS__)
 #define ac_debug(...) \

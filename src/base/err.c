@@ -13,7 +13,7 @@
 #define US "us"
 #define LACK_RETRY apr_time_from_sec(2)
 
-static const ac_kind_row_t rows[] = {
+static const ac_err_row_t rows[] = {
     {AC_OK, "ok", "OK", 200, APR_SUCCESS, false, "none"},
     {AC_BAD_JSON, "bad_json", "The body is not JSON", 400, APR_EINVAL, false, CLIENT},
     {AC_INVALID_REQUEST, "invalid_request", "The request is not valid", 400, APR_EINVAL, false, CLIENT},
@@ -59,12 +59,12 @@ static const ac_kind_row_t rows[] = {
 };
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == AC_N_KINDS, "a row for every ac_kind_e, in its order");
 
-const ac_kind_row_t *ac_kind_row(ac_kind_e kind)
+const ac_err_row_t *ac_err_row(ac_kind_e kind)
 {
     return &rows[(unsigned)kind < AC_N_KINDS ? kind : AC_INTERNAL];
 }
 
-ac_kind_e ac_kind_by_code(const char *code)
+ac_kind_e ac_err_kind_by_code(const char *code)
 {
     if (!code) {
         return AC_OK;

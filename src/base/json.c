@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Strict reading of JSON documents, getters that name the member that was wrong, writing, and UTF-8. */
+/* Strict reading of JSON documents, getters that name the member that was wrong, and writing. */
 #include "base.h"
 
 #include <math.h>
@@ -8,77 +8,6 @@
 #include <string.h>
 
 #define MAX_DUMP_DEPTH 512 /* of values we made ourselves; a cycle ends here too */
-
-/* ---- UTF-8 ---- */
-
-/* How long a character with this first byte is (0: none begins so), and what its second byte may be.
- * source: Unicode 15, table 3-7. */
-static size_t utf8_shape(unsigned char lead, unsigned char *plow, unsigned char *phigh)
-{
-    *plow = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    *phigh = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (lead < 0x80) {
-        return 1;
-    }
-    if (lead < 0xc2 || lead > 0xf4) {
-        return 0;
-    }
-    return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
-
-/* Bytes of the longest beginning of a character at text; *pwant: how many the whole one has. */
-static size_t utf8_part(const char *text, size_t len, size_t *pwant)
-{
-    unsigned char low, high;
-    *pwant = utf8_shape((unsigned char)text[0], &low, &high);
-    size_t n = 1;
-    while (n < *pwant && n < len && (unsigned char)text[n] >= low && (unsigned char)text[n] <= high) {
-        low = 0x80;
-        high = 0xbf;
-        n++;
-    }
-    return n;
-}
-
-size_t ac_utf8_next(const char *text, size_t len, bool *pvalid)
-{
-    size_t want, n = utf8_part(text, len, &want);
-    *pvalid = n == want;
-    return n;
-}
-
-bool ac_utf8_valid(const char *text, size_t len)
-{
-    bool valid = true;
-    for (size_t i = 0; valid && i < len;) {
-        i += ac_utf8_next(text + i, len - i, &valid);
-    }
-    return valid;
-}
-
-size_t ac_utf8_whole(const char *text, size_t len)
-{
-    for (size_t back = 1; back <= 3 && back <= len; back++) {
-        unsigned char c = (unsigned char)text[len - back];
-        if (c >= 0xc0) {
-            size_t want, n = utf8_part(text + len - back, back, &want);
-            return n == back && n < want ? len - back : len;
-        }
-        if (c < 0x80) {
-            break;
-        }
-    }
-    return len;
-}
-
-size_t ac_utf8_count(const char *text, size_t len)
-{
-    size_t n_chars = 0;
-    for (size_t i = 0; i < len; i++) {
-        n_chars += ((unsigned char)text[i] & 0xc0) != 0x80;
-    }
-    return n_chars;
-}
 
 /* ---- parsing ---- */
 
@@ -180,7 +109,7 @@ apr_status_t ac_json_parse(json_t **pvalue, const char *text, size_t len, ac_err
 
 /* ---- getters ---- */
 
-void ac_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name)
+void ac_json_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name)
 {
     size_t used = strlen(pointer), len = strlen(name);
     if (used + 1 >= AC_ERR_POINTER_SIZE) {
@@ -205,7 +134,7 @@ void ac_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name)
 static apr_status_t json_wrong(ac_err_t *err, const char *name, const char *why)
 {
     char pointer[AC_ERR_POINTER_SIZE] = "";
-    ac_pointer_add(pointer, name);
+    ac_json_pointer_add(pointer, name);
     return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "%s %s", name, why);
 }
 
@@ -283,7 +212,7 @@ apr_status_t ac_json_only(const json_t *object, const char *const *names, ac_err
         const char *name = json_object_iter_key(at);
         if (!json_is_among(name, names)) {
             char pointer[AC_ERR_POINTER_SIZE] = "";
-            ac_pointer_add(pointer, name);
+            ac_json_pointer_add(pointer, name);
             return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "a member of this name is not known");
         }
     }

@@ -194,7 +194,7 @@ static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
     return bad ? ac_err_set(err, AC_INVALID_REQUEST, "a word is longer than %d bytes", WORD_SIZE - 1) : APR_SUCCESS;
 }
 
-apr_status_t ac_limits_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err)
+apr_status_t ac_limit_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err)
 {
     ac_limits_t found = *limits;
     char word[WORD_SIZE];

@@ -8,7 +8,7 @@
 
 #define TEXT_SIZE 2048
 
-static const ac_message_row_t rows[] = {
+static const ac_log_row_t rows[] = {
 #define AC_MESSAGE(number, level, meaning, remedy) {number, level, meaning, remedy},
 #include "messages.h"
 #undef AC_MESSAGE
@@ -30,9 +30,9 @@ bool ac_log_on(ac_level_e level)
     return (int)level <= threshold;
 }
 
-static const ac_message_row_t *log_find_row(int number)
+static const ac_log_row_t *log_find_row(int number)
 {
-    const ac_message_row_t *row = rows;
+    const ac_log_row_t *row = rows;
     while (row->number && row->number != number) {
         row++;
     }
@@ -48,9 +48,9 @@ static void format(char text[TEXT_SIZE], size_t len, const char *fmt, va_list ar
     text[ac_utf8_whole(text, strlen(text))] = '\0';
 }
 
-void ac_log_message(ac_message_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
+void ac_log_message(ac_log_id_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
 {
-    const ac_message_row_t *row = log_find_row((int)number);
+    const ac_log_row_t *row = log_find_row((int)number);
     if (!ac_log_on(row->level)) {
         return;
     }
@@ -76,7 +76,7 @@ void ac_log_detail(ac_level_e level, const char *file, int line, const char *fmt
     sink(level, file, line, APR_SUCCESS, text);
 }
 
-const ac_message_row_t *ac_message_rows(void)
+const ac_log_row_t *ac_log_rows(void)
 {
     return rows;
 }

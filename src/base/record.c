@@ -42,7 +42,7 @@ json_t *ac_record_error(const ac_err_t *err)
     if (!err || err->kind == AC_OK) {
         return json_null();
     }
-    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    const ac_err_row_t *row = ac_err_row(err->kind);
     json_t *record = json_pack("{s:s}", "code", row->code);
     if (record && !ac_json_put(record, "message", ac_json_text(err->detail[0] ? err->detail : row->title))) {
         json_decref(record);
@@ -68,7 +68,7 @@ apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err)
         char pointer[AC_ERR_POINTER_SIZE] = "/metadata";
         const char *name = json_object_iter_key(at);
         const json_t *value = json_object_iter_value(at);
-        ac_pointer_add(pointer, name);
+        ac_json_pointer_add(pointer, name);
         if (ac_utf8_count(name, strlen(name)) > AC_MAX_METADATA_KEY) {
             return ac_err_set_at(err, AC_INVALID_REQUEST, pointer,
                                  "the name of a metadata member may have %d "
@@ -177,7 +177,7 @@ bool ac_record_is_active(const json_t *run)
 
 /* ---- the order of an answer's text and calls ---- */
 
-void ac_parts_add_call(ac_parts_t *parts, size_t at, const char *id)
+void ac_record_parts_add_call(ac_record_parts_t *parts, size_t at, const char *id)
 {
     if (!parts->list) {
         parts->list = json_array();
@@ -189,7 +189,7 @@ void ac_parts_add_call(ac_parts_t *parts, size_t at, const char *id)
     json_array_append_new(parts->list, ac_json_text(id));
 }
 
-json_t *ac_parts_list(const ac_parts_t *parts, size_t len)
+json_t *ac_record_parts_list(const ac_record_parts_t *parts, size_t len)
 {
     json_t *list = parts->list ? json_copy(parts->list) : NULL;
     if (list && len > parts->told) {
@@ -198,11 +198,11 @@ json_t *ac_parts_list(const ac_parts_t *parts, size_t len)
     return list;
 }
 
-void ac_parts_read(ac_parts_t *parts, json_t *list)
+void ac_record_parts_read(ac_record_parts_t *parts, json_t *list)
 {
     const json_t *part;
     size_t i;
-    ac_parts_free(parts);
+    ac_record_parts_free(parts);
     parts->list = list;
     json_array_foreach(list, i, part)
     {
@@ -212,7 +212,7 @@ void ac_parts_read(ac_parts_t *parts, json_t *list)
     }
 }
 
-void ac_parts_free(ac_parts_t *parts)
+void ac_record_parts_free(ac_record_parts_t *parts)
 {
     json_decref(parts->list);
     memset(parts, 0, sizeof *parts);

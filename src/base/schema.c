@@ -27,11 +27,11 @@ static void write_pointer(char pointer[AC_ERR_POINTER_SIZE], const path_t *at)
     }
     write_pointer(pointer, at->up);
     if (at->name) {
-        ac_pointer_add(pointer, at->name);
+        ac_json_pointer_add(pointer, at->name);
     } else {
         char index[24];
         snprintf(index, sizeof(index), "%zu", at->index);
-        ac_pointer_add(pointer, index);
+        ac_json_pointer_add(pointer, index);
     }
 }
 

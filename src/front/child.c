@@ -129,7 +129,7 @@ static void child_set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
 }
 
 /* Before the engine is there no run is. */
-static void run_told(const char *run_id, ac_kind_e what)
+static void run_notify(const char *run_id, ac_kind_e what)
 {
     if (life && life->child.engine) {
         ac_run_cancel(life->child.engine, run_id, what);
@@ -146,7 +146,7 @@ static void fill_host(ac_child_t *child)
         .work_post = ac_work_post,
         .store_done = ac_store_done,
         .err_set = child_set_error,
-        .run_told = run_told,
+        .run_notify = run_notify,
     };
 }
 

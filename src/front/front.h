@@ -79,7 +79,7 @@ void ac_limits_leave(ac_child_t *child);
 /* Counts the request, and adds to its answer what is left. errors: rate_limited, overloaded. */
 apr_status_t ac_limits_request(ac_request_t *rq);
 /* The same for a stream: *ptakes is held as long as the stream lasts. */
-apr_status_t ac_limits_stream(ac_takes_t **ptakes, ac_request_t *rq);
+apr_status_t ac_limits_stream(ac_reservation_t **ptakes, ac_request_t *rq);
 /* The subjects that the request's run is counted for. Lives as long as rq; take a reference to keep it. */
 ac_quota_t *ac_limits_quota(ac_request_t *rq);
 /* Adds to RateLimit-Policy and RateLimit. For the owner of r. */
@@ -124,7 +124,7 @@ bool ac_reload_refuses(ac_request_t *rq);
 void ac_log_front_install(server_rec *s);
 /* Logs a message of the table with the request's log id. */
 #define ac_log_request(number, status, r, ...) ac_log_rerror_(number, APLOG_MARK, status, r, __VA_ARGS__)
-void ac_log_rerror_(ac_message_e number, const char *file, int line, int module_index, apr_status_t status,
+void ac_log_rerror_(ac_log_id_e number, const char *file, int line, int module_index, apr_status_t status,
                     const request_rec *r, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 
 #endif

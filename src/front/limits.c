@@ -47,7 +47,7 @@ void ac_limits_prepare(ac_check_t *check)
     }
     apr_pool_cleanup_register(p, conf->limit_table, close_table, apr_pool_cleanup_null);
     conf->limits_saved = kept ? apr_pstrcat(p, conf->state_dir, "/" SAVED_NAME, NULL) : NULL;
-    status = kept ? ac_limit_table_load(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
+    status = kept ? ac_limit_save_read(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
     if (status != APR_SUCCESS) {
         ac_log(AC_M671, status, "limits: %s cannot be read; budgets begin with nothing counted", conf->limits_saved);
     }
@@ -64,7 +64,7 @@ static void look_after(void *baton)
     const ac_conf_t *conf = ((ac_child_t *)baton)->conf;
     ac_limit_table_sweep(conf->limit_table);
     apr_status_t status =
-        conf->limits_saved ? ac_limit_table_save(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
+        conf->limits_saved ? ac_limit_save_write(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
     if (status != APR_SUCCESS && !save_failed) {
         ac_log(AC_M671, status, "limits: %s cannot be written; budgets do not outlive a restart of the machine",
                conf->limits_saved);
@@ -142,7 +142,7 @@ apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err)
         status = make_shared(child, err);
     }
     if (status == APR_SUCCESS) {
-        child->counters.shared = child->shared ? &ac_shared_redis : NULL;
+        child->counters.shared = child->shared ? &ac_limit_redis_vt : NULL;
         child->counters.shared_self = child->shared;
         ac_engine_use_counters(child->engine, &child->counters);
         ac_loop_post(child->loop, limits_begin, child);
@@ -190,17 +190,17 @@ static const ac_limits_t *key_limits(ac_request_t *rq)
     ac_limits_t *limits = apr_pcalloc(rq->r->pool, sizeof(*limits));
     limits->scope = apr_pstrcat(rq->r->pool, "key ", principal->key_id, NULL);
     limits->label = "key-";
-    if (ac_limits_parse(limits, principal->limits, AC_BY_KEY, &rq->err) == APR_SUCCESS) {
+    if (ac_limit_parse(limits, principal->limits, AC_BY_KEY, &rq->err) == APR_SUCCESS) {
         rq->key_limits = limits;
     }
     return rq->key_limits;
 }
 
-static void add_phase(ac_takes_t **ptakes, const ac_limits_t *limits, ac_phase_e phase, const ac_subject_t *who)
+static void add_phase(ac_reservation_t **ptakes, const ac_limits_t *limits, ac_phase_e phase, const ac_subject_t *who)
 {
     for (int i = 0; limits && i < limits->n; i++) {
-        if (ac_limit_phase(&limits->list[i]) == phase) {
-            ac_takes_add(ptakes, limits, &limits->list[i], who, 1);
+        if (ac_reservation_phase(&limits->list[i]) == phase) {
+            ac_reservation_add(ptakes, limits, &limits->list[i], who, 1);
         }
     }
 }
@@ -208,7 +208,7 @@ static void add_phase(ac_takes_t **ptakes, const ac_limits_t *limits, ac_phase_e
 static bool any_in_phase(const ac_limits_t *limits, ac_phase_e phase)
 {
     for (int i = 0; limits && i < limits->n; i++) {
-        if (ac_limit_phase(&limits->list[i]) == phase) {
+        if (ac_reservation_phase(&limits->list[i]) == phase) {
             return true;
         }
     }
@@ -223,25 +223,25 @@ void ac_limits_fields(request_rec *r, const ac_buf_t *policy, const ac_buf_t *le
     }
 }
 
-static void limits_tell(const ac_request_t *rq, const ac_takes_t *takes)
+static void limits_tell(const ac_request_t *rq, const ac_reservation_t *takes)
 {
     ac_buf_t policy, left;
     ac_buf_init(&policy, AC_MAX_HEAD);
     ac_buf_init(&left, AC_MAX_HEAD);
-    ac_takes_fields(takes, &policy, &left);
+    ac_reservation_fields(takes, &policy, &left);
     ac_limits_fields(rq->r, &policy, &left);
     ac_buf_free(&policy);
     ac_buf_free(&left);
 }
 
 /* *ptakes: what was taken in this phase; NULL: nothing. */
-static apr_status_t limits_take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_e phase)
+static apr_status_t limits_take(ac_reservation_t **ptakes, ac_request_t *rq, ac_phase_e phase)
 {
     const ac_limits_t *place = rq->mount->limits, *key = key_limits(rq);
     ac_child_t *child = ac_child();
     *ptakes = NULL;
     if (rq->err.kind) {
-        return ac_kind_row(rq->err.kind)->status;
+        return ac_err_row(rq->err.kind)->status;
     }
     if (!child || (!any_in_phase(place, phase) && !any_in_phase(key, phase))) {
         return APR_SUCCESS;
@@ -249,7 +249,7 @@ static apr_status_t limits_take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_
     ac_subject_t who = limits_subject_of(rq);
     add_phase(ptakes, place, phase, &who);
     add_phase(ptakes, key, phase, &who);
-    apr_status_t status = ac_counters_take_wait(ptakes, &child->counters, &rq->err);
+    apr_status_t status = ac_counters_reserve_wait(ptakes, &child->counters, &rq->err);
     if (status == APR_SUCCESS || rq->err.kind != AC_OVERLOADED) {
         limits_tell(rq, *ptakes);
     }
@@ -262,13 +262,13 @@ static apr_status_t limits_take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_
 
 apr_status_t ac_limits_request(ac_request_t *rq)
 {
-    ac_takes_t *takes;
+    ac_reservation_t *takes;
     apr_status_t status = limits_take(&takes, rq, AC_PHASE_REQUEST);
     free(takes); /* what is spent is not given back */
     return status;
 }
 
-apr_status_t ac_limits_stream(ac_takes_t **ptakes, ac_request_t *rq)
+apr_status_t ac_limits_stream(ac_reservation_t **ptakes, ac_request_t *rq)
 {
     return limits_take(ptakes, rq, AC_PHASE_STREAM);
 }

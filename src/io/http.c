@@ -29,7 +29,7 @@ struct ac_http_t {
     ac_multi_t *multi;
     ac_http_cb_t cb;
     void *baton;
-    ac_http_copy_t *copy; /* NULL once nothing can be sent again */
+    ac_http_request_copy_t *copy; /* NULL once nothing can be sent again */
     ac_timer_t timer;
     ac_ready_t ready;
     apr_time_t began, total_due, phase_due; /* 0: none */
@@ -41,7 +41,7 @@ struct ac_http_t {
     bool raw_errors, public_only, follow_redirects;
     bool calling; /* inside one of the caller's callbacks */
     bool cancelled;
-    ac_answer_t answer;
+    ac_http_answer_t answer;
 };
 
 static void http_begin(void *baton);
@@ -51,12 +51,12 @@ static void http_on_timer(void *baton);
 
 static void destroy(ac_http_t *http)
 {
-    ac_ready_cancel(http->loop, &http->ready);
+    ac_loop_ready_cancel(http->loop, &http->ready);
     ac_timer_cancel(http->loop, &http->timer);
     ac_multi_release(&http->transfer);
     ac_multi_leave(&http->transfer);
-    ac_http_copy_free(http->copy);
-    ac_answer_free(&http->answer);
+    ac_http_request_free(http->copy);
+    ac_http_answer_free(&http->answer);
     free(http);
 }
 
@@ -73,18 +73,18 @@ static void on_drop(ac_transfer_t *transfer)
 /* The one end: tells the caller, unless he has cancelled. Not inside a callback of curl's. */
 static void http_finish(ac_http_t *http, ac_err_t *err)
 {
-    const ac_answer_t *answer = &http->answer;
+    const ac_http_answer_t *answer = &http->answer;
     ac_debug("upstream: status %d, %d tries, %" APR_SIZE_T_FMT " bytes, %" APR_TIME_T_FMT " us%s%s", answer->status,
              http->tries, answer->received, ac_clock() - http->began, err->detail[0] ? ": " : "", err->detail);
     ac_timer_cancel(http->loop, &http->timer);
     ac_multi_release(&http->transfer);
     if (!http->cancelled) {
-        bool body = answer->kind == AC_ANSWER_KEPT && !http->raw_errors && answer->kept.data;
+        bool body = answer->kind == AC_HTTP_ANSWER_KEPT && !http->raw_errors && answer->kept.data;
         http->phase = ENDED;
         err->http_status = answer->status;
         err->retry_after = answer->retry_after;
         apr_cpystrn(err->upstream_id, answer->upstream_id ? answer->upstream_id : "", sizeof(err->upstream_id));
-        apr_status_t status = err->kind == AC_OK ? APR_SUCCESS : ac_kind_row(err->kind)->status;
+        apr_status_t status = err->kind == AC_OK ? APR_SUCCESS : ac_err_row(err->kind)->status;
         http->cb.on_end(http->baton, status, err, body ? answer->kept.data : "", body ? answer->kept.len : 0);
     }
     destroy(http);
@@ -110,7 +110,7 @@ static void finish_late(ac_http_t *http, const char *what, apr_interval_time_t t
     ac_err_t err;
     char text[AC_TIME_SIZE];
     ac_err_init(&err);
-    ac_duration_format(text, timeout);
+    ac_time_format_duration(text, timeout);
     ac_err_set(&err, AC_UPSTREAM_TIMEOUT, "%s within %s", what, text);
     http_finish(http, &err);
 }
@@ -164,7 +164,7 @@ static void http_on_timer(void *baton)
 
 static const char *get_header(const void *self, const char *name)
 {
-    return ac_answer_find(self, name);
+    return ac_http_answer_find(self, name);
 }
 
 static void report_head(ac_http_t *http)
@@ -172,7 +172,7 @@ static void report_head(ac_http_t *http)
     if (http->cancelled || !http->cb.on_head) {
         return;
     }
-    const char *type = ac_answer_find(&http->answer, "content-type");
+    const char *type = ac_http_answer_find(&http->answer, "content-type");
     const char *id = http->answer.upstream_id;
     ac_http_head_t head = {
         http->answer.status, type ? type : "", id ? id : "", http->answer.retry_after, get_header, &http->answer,
@@ -198,7 +198,7 @@ static void http_forget_request(ac_http_t *http)
     curl_easy_getinfo(http->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if (!http->copy->send_body || (size_t)sent >= http->copy->request.body_len) {
         curl_easy_setopt(http->transfer.easy, CURLOPT_HTTPHEADER, NULL);
-        ac_http_copy_free(http->copy);
+        ac_http_request_free(http->copy);
         http->copy = NULL;
     }
     ac_buf_free(&http->answer.head);
@@ -207,19 +207,19 @@ static void http_forget_request(ac_http_t *http)
 static void head_complete(ac_http_t *http)
 {
     long status = 0;
-    ac_answer_t *answer = &http->answer;
+    ac_http_answer_t *answer = &http->answer;
     curl_easy_getinfo(http->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) {
         return; /* an interim answer */
     }
-    ac_answer_read_head(answer, (int)status);
-    bool again = http->retries_left > 0 && ac_answer_retries(answer);
-    if (http->follow_redirects && ac_answer_redirects(answer)) {
-        answer->kind = AC_ANSWER_SKIPPED;
+    ac_http_answer_read_head(answer, (int)status);
+    bool again = http->retries_left > 0 && ac_http_answer_retries(answer);
+    if (http->follow_redirects && ac_http_answer_redirects(answer)) {
+        answer->kind = AC_HTTP_ANSWER_SKIPPED;
     } else if (status >= 300 && (again || !http->raw_errors)) {
-        answer->kind = AC_ANSWER_KEPT;
+        answer->kind = AC_HTTP_ANSWER_KEPT;
     } else {
-        answer->kind = AC_ANSWER_GIVEN;
+        answer->kind = AC_HTTP_ANSWER_GIVEN;
         report_head(http);
         http_forget_request(http);
     }
@@ -227,34 +227,34 @@ static void head_complete(ac_http_t *http)
 
 /* ---- called by curl; the handle must not be touched but for its options and figures ---- */
 
-static size_t stop(ac_http_t *http, ac_trouble_e trouble)
+static size_t stop(ac_http_t *http, ac_http_abort_e trouble)
 {
-    ac_answer_trouble(&http->answer, trouble);
+    ac_http_answer_abort(&http->answer, trouble);
     return 0; /* curl closes the connection, or resets the stream */
 }
 
 static size_t on_curl_header(char *line, size_t size, size_t n, void *baton)
 {
     ac_http_t *http = baton;
-    ac_answer_t *answer = &http->answer;
+    ac_http_answer_t *answer = &http->answer;
     answer->responded = true;
-    if (answer->trouble == AC_TROUBLE_PRIVATE_ADDRESS) {
-        answer->trouble = AC_TROUBLE_NONE; /* another of the host's addresses did */
+    if (answer->trouble == AC_HTTP_ABORT_PRIVATE_ADDRESS) {
+        answer->trouble = AC_HTTP_ABORT_NONE; /* another of the host's addresses did */
     }
     if (http->cancelled) {
-        return stop(http, AC_TROUBLE_STOPPED);
+        return stop(http, AC_HTTP_ABORT_STOPPED);
     }
-    if (answer->kind != AC_ANSWER_NONE) {
+    if (answer->kind != AC_HTTP_ANSWER_NONE) {
         return n * size; /* trailers */
     }
     bool whole = false;
-    if (ac_answer_header(answer, line, n * size, &whole)) {
-        return stop(http, AC_TROUBLE_HEAD_TOO_LONG);
+    if (ac_http_answer_header(answer, line, n * size, &whole)) {
+        return stop(http, AC_HTTP_ABORT_HEAD_TOO_LONG);
     }
     if (whole) {
         head_complete(http);
     }
-    return http->cancelled ? stop(http, AC_TROUBLE_STOPPED) : n * size;
+    return http->cancelled ? stop(http, AC_HTTP_ABORT_STOPPED) : n * size;
 }
 
 static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
@@ -262,7 +262,7 @@ static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
     ac_http_t *http = baton;
     size_t len = size * n;
     if (http->cancelled) {
-        return stop(http, AC_TROUBLE_STOPPED);
+        return stop(http, AC_HTTP_ABORT_STOPPED);
     }
     if (!len) {
         return 0;
@@ -272,21 +272,21 @@ static size_t on_curl_body(char *bytes, size_t size, size_t n, void *baton)
         http_enter(http, ANSWERING, http->idle_timeout);
     }
     http->answer.received += len;
-    if (http->answer.kind != AC_ANSWER_GIVEN) {
-        return ac_answer_keep(&http->answer, bytes, len) ? len : 0;
+    if (http->answer.kind != AC_HTTP_ANSWER_GIVEN) {
+        return ac_http_answer_keep(&http->answer, bytes, len) ? len : 0;
     }
     if (http->answer.received > http->answer.max) {
-        return stop(http, AC_TROUBLE_TOO_LONG);
+        return stop(http, AC_HTTP_ABORT_TOO_LONG);
     }
-    return report_body(http, bytes, len) ? len : stop(http, AC_TROUBLE_STOPPED);
+    return report_body(http, bytes, len) ? len : stop(http, AC_HTTP_ABORT_STOPPED);
 }
 
 static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
     ac_http_t *http = baton;
-    if (http->public_only && ac_http_sockaddr_private(&address->addr)) {
-        stop(http, AC_TROUBLE_PRIVATE_ADDRESS); /* another of the host's addresses may do */
+    if (http->public_only && ac_http_address_sockaddr_private(&address->addr)) {
+        stop(http, AC_HTTP_ABORT_PRIVATE_ADDRESS); /* another of the host's addresses may do */
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
@@ -301,7 +301,7 @@ static int on_curl_ask(void *baton, char *remote, char *local, int remote_port, 
     (void)local, (void)remote_port, (void)local_port;
     ac_http_t *http = baton;
     if (http->public_only && ac_http_address_private(remote)) {
-        stop(http, AC_TROUBLE_PRIVATE_ADDRESS);
+        stop(http, AC_HTTP_ABORT_PRIVATE_ADDRESS);
         return CURL_PREREQFUNC_ABORT;
     }
     if (http->phase == CONNECTING) {
@@ -317,7 +317,7 @@ static void on_done(ac_transfer_t *transfer, int code);
 
 static bool http_prepare(ac_http_t *http)
 {
-    if (!ac_multi_prepare(http->multi, &http->transfer, ac_http_copy_multiplexes(http->copy))) {
+    if (!ac_multi_prepare(http->multi, &http->transfer, ac_http_request_multiplexes(http->copy))) {
         return false;
     }
     CURL *easy = http->transfer.easy;
@@ -333,7 +333,7 @@ static bool http_prepare(ac_http_t *http)
 #else
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->public_only ? 1L : 0L); /* a kept one cannot be checked */
 #endif
-    return ac_http_copy_apply(http->copy, easy);
+    return ac_http_request_apply(http->copy, easy);
 }
 
 static void http_begin(void *baton)
@@ -341,7 +341,7 @@ static void http_begin(void *baton)
     ac_http_t *http = baton;
     http->tries++;
     http->cause = 0;
-    ac_answer_begin(&http->answer);
+    ac_http_answer_begin(&http->answer);
     http_enter(http, CONNECTING, 0);
 #if LIBCURL_VERSION_NUM < 0x075000
     http_enter(http, ASKED, http->first_byte_timeout);
@@ -360,7 +360,7 @@ static bool http_try_again(ac_http_t *http)
     }
     apr_interval_time_t wait = http->answer.retry_after;
     if (!wait) {
-        wait = ac_http_backoff(http->copy->request.retries - http->retries_left);
+        wait = ac_http_retry_backoff(http->copy->request.retries - http->retries_left);
     }
     if (http->total_due ? now + wait >= http->total_due : wait > LONGEST_WAIT) {
         return false;
@@ -375,7 +375,8 @@ static void follow(ac_http_t *http)
 {
     ac_err_t err;
     ac_err_init(&err);
-    if (ac_http_copy_redirect(http->copy, http->answer.status, ac_answer_find(&http->answer, "location"), &err)) {
+    if (ac_http_request_redirect(http->copy, http->answer.status, ac_http_answer_find(&http->answer, "location"),
+                                 &err)) {
         http_finish(http, &err);
         return;
     }
@@ -387,8 +388,8 @@ static void follow(ac_http_t *http)
 /* Whether the caller, too, thinks that this error may pass. */
 static bool http_may_retry(ac_http_t *http)
 {
-    const ac_answer_t *answer = &http->answer;
-    if (http->retries_left <= 0 || !ac_answer_retries(answer)) {
+    const ac_http_answer_t *answer = &http->answer;
+    if (http->retries_left <= 0 || !ac_http_answer_retries(answer)) {
         return false;
     }
     if (!http->cb.may_retry) {
@@ -418,7 +419,7 @@ static void end_unanswered(ac_http_t *http, int code)
 {
     ac_err_t err;
     ac_err_init(&err);
-    bool again = ac_http_curl_error(&err, code, http->transfer.easy, http->cause, http->connect_timeout);
+    bool again = ac_http_retry_curl_error(&err, code, http->transfer.easy, http->cause, http->connect_timeout);
     if (again && http->answer.responded) {
         finish_with(http, AC_UPSTREAM_ERROR, "the answer was cut off");
     } else if (!again || !http_try_again(http)) {
@@ -434,15 +435,15 @@ static void on_done(ac_transfer_t *transfer, int code)
     ac_err_init(&err);
     if (http->cancelled) {
         destroy(http);
-    } else if (http->answer.trouble == AC_TROUBLE_STOPPED) {
+    } else if (http->answer.trouble == AC_HTTP_ABORT_STOPPED) {
         finish_well(http);
-    } else if (ac_answer_failed(&http->answer, code, &err)) {
+    } else if (ac_http_answer_failed(&http->answer, code, &err)) {
         http_finish(http, &err);
-    } else if (http->answer.kind == AC_ANSWER_SKIPPED) {
+    } else if (http->answer.kind == AC_HTTP_ANSWER_SKIPPED) {
         follow(http);
-    } else if (http->answer.kind == AC_ANSWER_KEPT) {
+    } else if (http->answer.kind == AC_HTTP_ANSWER_KEPT) {
         end_error(http); /* its status says enough, even if its body was cut */
-    } else if (http->answer.kind == AC_ANSWER_NONE) {
+    } else if (http->answer.kind == AC_HTTP_ANSWER_NONE) {
         end_unanswered(http, code == CURLE_OK ? CURLE_GOT_NOTHING : code);
     } else if (code == CURLE_OK) {
         finish_well(http);
@@ -457,14 +458,14 @@ apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_req
                            void *baton, ac_err_t *err)
 {
     *phttp = NULL;
-    ac_http_copy_t *copy;
-    apr_status_t status = ac_http_copy_create(&copy, request, err);
+    ac_http_request_copy_t *copy;
+    apr_status_t status = ac_http_request_copy(&copy, request, err);
     if (status) {
         return status;
     }
     ac_http_t *http = calloc(1, sizeof(*http));
     if (!http) {
-        ac_http_copy_free(copy);
+        ac_http_request_free(copy);
         return ac_err_set(err, AC_INTERNAL, "out of memory");
     }
     http->loop = loop;
@@ -480,13 +481,13 @@ apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_req
     http->idle_timeout = request->idle_timeout;
     http->total_timeout = request->total_timeout;
     http->total_due = request->total_timeout > 0 ? http->began + request->total_timeout : 0;
-    ac_answer_init(&http->answer, request->max_response ? request->max_response : AC_MAX_RESPONSE);
+    ac_http_answer_init(&http->answer, request->max_response ? request->max_response : AC_MAX_RESPONSE);
     http->retries_left = request->retries;
     http->raw_errors = request->raw_errors;
     http->public_only = request->public_only;
     http->follow_redirects = request->max_redirects > 0;
     ac_multi_join(http->multi, &http->transfer);
-    ac_ready_set(loop, &http->ready, http_begin, http);
+    ac_loop_ready_set(loop, &http->ready, http_begin, http);
     *phttp = http;
     return APR_SUCCESS;
 }
@@ -502,8 +503,8 @@ void ac_http_cancel(ac_http_t *http)
     }
     if (ac_multi_in_callback(http->multi)) {
         ac_timer_cancel(http->loop, &http->timer);
-        ac_ready_cancel(http->loop, &http->ready);
-        ac_ready_set(http->loop, &http->ready, reap, http);
+        ac_loop_ready_cancel(http->loop, &http->ready);
+        ac_loop_ready_set(http->loop, &http->ready, reap, http);
     } else {
         destroy(http);
     }

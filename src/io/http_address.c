@@ -85,7 +85,7 @@ static bool is_private6(const uint8_t *address)
     return false;
 }
 
-bool ac_http_sockaddr_private(const struct sockaddr *address)
+bool ac_http_address_sockaddr_private(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {
         struct sockaddr_in v4;
@@ -120,7 +120,7 @@ static bool http_address_ends_with(const char *text, const char *end)
     return len >= end_len && !strcasecmp(text + len - end_len, end);
 }
 
-bool ac_http_host_near(const char *host)
+bool ac_http_address_near(const char *host)
 {
     unsigned char address[16];
     if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
@@ -190,7 +190,7 @@ static bool place_read(place_t *place, const char *url)
     return good;
 }
 
-bool ac_http_url_valid(const char *url)
+bool ac_http_address_url_valid(const char *url)
 {
     place_t place;
     bool good = place_read(&place, url);
@@ -215,7 +215,7 @@ static bool same_place(const place_t *a, const place_t *b)
     return !strcasecmp(a->scheme, b->scheme) && same_host(a->host, b->host) && !strcmp(a->port, b->port);
 }
 
-bool ac_http_same_origin(const char *url, const char *other)
+bool ac_http_address_same_origin(const char *url, const char *other)
 {
     place_t a, b;
     bool first = place_read(&a, url), second = place_read(&b, other);
@@ -250,7 +250,7 @@ static bool allows(const char *pattern, const place_t *place)
     return covers(pattern, len, place->host) && !strcmp(place->port, with_port ? colon + 1 : own);
 }
 
-bool ac_http_host_allowed(const char *url, const char *const *allow_hosts, const char *same_as)
+bool ac_http_address_allowed(const char *url, const char *const *allow_hosts, const char *same_as)
 {
     place_t place, other;
     if (!place_read(&place, url)) {

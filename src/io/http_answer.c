@@ -9,7 +9,7 @@
 
 #define MEGABYTE ((size_t)1024 * 1024)
 
-void ac_answer_init(ac_answer_t *answer, size_t max)
+void ac_http_answer_init(ac_http_answer_t *answer, size_t max)
 {
     memset(answer, 0, sizeof(*answer));
     answer->max = max;
@@ -17,7 +17,7 @@ void ac_answer_init(ac_answer_t *answer, size_t max)
     ac_buf_init(&answer->kept, AC_MAX_ERROR_BODY);
 }
 
-void ac_answer_free(ac_answer_t *answer)
+void ac_http_answer_free(ac_http_answer_t *answer)
 {
     ac_buf_free(&answer->head);
     ac_buf_free(&answer->kept);
@@ -25,14 +25,14 @@ void ac_answer_free(ac_answer_t *answer)
     answer->upstream_id = NULL;
 }
 
-void ac_answer_begin(ac_answer_t *answer)
+void ac_http_answer_begin(ac_http_answer_t *answer)
 {
     size_t max = answer->max;
-    ac_answer_free(answer);
-    ac_answer_init(answer, max);
+    ac_http_answer_free(answer);
+    ac_http_answer_init(answer, max);
 }
 
-apr_status_t ac_answer_header(ac_answer_t *answer, const char *line, size_t len, bool *pwhole)
+apr_status_t ac_http_answer_header(ac_http_answer_t *answer, const char *line, size_t len, bool *pwhole)
 {
     while (len && strchr("\r\n \t", line[len - 1])) {
         len--;
@@ -48,7 +48,7 @@ apr_status_t ac_answer_header(ac_answer_t *answer, const char *line, size_t len,
     return status ? status : ac_buf_add(&answer->head, "", 1);
 }
 
-const char *ac_answer_find(const ac_answer_t *answer, const char *name)
+const char *ac_http_answer_find(const ac_http_answer_t *answer, const char *name)
 {
     size_t name_len = strlen(name);
     if (!answer->head.data) {
@@ -63,73 +63,77 @@ const char *ac_answer_find(const ac_answer_t *answer, const char *name)
     return NULL;
 }
 
-bool ac_answer_redirects(const ac_answer_t *answer)
+bool ac_http_answer_redirects(const ac_http_answer_t *answer)
 {
     int status = answer->status;
-    return ac_answer_find(answer, "location") && ((status >= 301 && status <= 303) || status == 307 || status == 308);
+    return ac_http_answer_find(answer, "location") &&
+        ((status >= 301 && status <= 303) || status == 307 || status == 308);
 }
 
-bool ac_answer_retries(const ac_answer_t *answer)
+bool ac_http_answer_retries(const ac_http_answer_t *answer)
 {
-    return ac_http_status_retries(answer->status, ac_answer_find(answer, "x-should-retry"));
+    return ac_http_retry_status(answer->status, ac_http_answer_find(answer, "x-should-retry"));
 }
 
-void ac_answer_read_head(ac_answer_t *answer, int status)
+void ac_http_answer_read_head(ac_http_answer_t *answer, int status)
 {
     static const char *const names[] = {
         "x-request-id", "apim-request-id", "x-ms-activity-id", "x-ms-request-id", "request-id",
     };
     answer->status = status;
-    const char *after_ms = ac_answer_find(answer, "retry-after-ms"), *after = ac_answer_find(answer, "retry-after");
+    const char *after_ms = ac_http_answer_find(answer, "retry-after-ms"),
+               *after = ac_http_answer_find(answer, "retry-after");
     answer->retry_after = ac_http_retry_after(after_ms, after, apr_time_now());
     const char *id = NULL;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && (!id || !*id); i++) {
-        id = ac_answer_find(answer, names[i]);
+        id = ac_http_answer_find(answer, names[i]);
     }
     answer->upstream_id = id && *id ? strndup(id, AC_UPSTREAM_ID_SIZE - 1) : NULL;
 }
 
-void ac_answer_trouble(ac_answer_t *answer, ac_trouble_e trouble)
+void ac_http_answer_abort(ac_http_answer_t *answer, ac_http_abort_e trouble)
 {
-    if (answer->trouble == AC_TROUBLE_NONE) {
+    if (answer->trouble == AC_HTTP_ABORT_NONE) {
         answer->trouble = trouble;
     }
 }
 
-bool ac_answer_keep(ac_answer_t *answer, const char *bytes, size_t len)
+bool ac_http_answer_keep(ac_http_answer_t *answer, const char *bytes, size_t len)
 {
     size_t room = AC_MAX_ERROR_BODY - answer->kept.len;
-    if (answer->kind == AC_ANSWER_KEPT && ac_buf_add(&answer->kept, bytes, len < room ? len : room)) {
-        ac_answer_trouble(answer, AC_TROUBLE_NO_MEMORY);
+    if (answer->kind == AC_HTTP_ANSWER_KEPT && ac_buf_add(&answer->kept, bytes, len < room ? len : room)) {
+        ac_http_answer_abort(answer, AC_HTTP_ABORT_NO_MEMORY);
         return false;
     }
     if (len > room || answer->received > AC_MAX_ERROR_BODY) {
-        ac_answer_trouble(answer, AC_TROUBLE_ENOUGH);
+        ac_http_answer_abort(answer, AC_HTTP_ABORT_ENOUGH);
         return false;
     }
     return true;
 }
 
-bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err)
+bool ac_http_answer_failed(const ac_http_answer_t *answer, int code, ac_err_t *err)
 {
     bool large = answer->max >= MEGABYTE;
     if (code == CURLE_OK) {
         return false;
     }
     switch (answer->trouble) {
-    case AC_TROUBLE_TOO_LONG:
+    case AC_HTTP_ABORT_TOO_LONG:
         ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s",
                    large ? answer->max / MEGABYTE : answer->max, large ? "MB" : "bytes");
         return true;
-    case AC_TROUBLE_HEAD_TOO_LONG: ac_err_set(err, AC_UPSTREAM_ERROR, "the answer's headers are too long"); return true;
-    case AC_TROUBLE_PRIVATE_ADDRESS:
+    case AC_HTTP_ABORT_HEAD_TOO_LONG:
+        ac_err_set(err, AC_UPSTREAM_ERROR, "the answer's headers are too long");
+        return true;
+    case AC_HTTP_ABORT_PRIVATE_ADDRESS:
         /* Another of the host's addresses may have been tried after it. */
         if (code != CURLE_COULDNT_CONNECT && code != CURLE_ABORTED_BY_CALLBACK) {
             return false;
         }
         ac_err_set(err, AC_UPSTREAM_ERROR, "the address is private");
         return true;
-    case AC_TROUBLE_NO_MEMORY: ac_err_set(err, AC_INTERNAL, "out of memory"); return true;
+    case AC_HTTP_ABORT_NO_MEMORY: ac_err_set(err, AC_INTERNAL, "out of memory"); return true;
     default: return false;
     }
 }

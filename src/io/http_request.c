@@ -67,7 +67,7 @@ static apr_status_t http_request_check(const ac_http_request_t *request, ac_err_
     if (!request->method || !*request->method || request->method[token_len(request->method)]) {
         return ac_err_set(err, AC_INVALID_REQUEST, "the method is no token");
     }
-    if (!ac_http_url_valid(request->url)) {
+    if (!ac_http_address_url_valid(request->url)) {
         return ac_err_set(err, AC_INVALID_REQUEST, "the URL is no absolute http or https URL with a host");
     }
     if (request->body && request->body_len > AC_MAX_REQUEST) {
@@ -134,7 +134,7 @@ static void put_own_header(block_t *block, struct curl_slist **ptail, const char
     }
 }
 
-static void put_headers(block_t *block, ac_http_copy_t *copy, const ac_http_request_t *request)
+static void put_headers(block_t *block, ac_http_request_copy_t *copy, const ac_http_request_t *request)
 {
     int n = 0;
     while (request->headers && request->headers[n]) {
@@ -180,7 +180,7 @@ static void put_hosts(block_t *block, ac_http_request_t *into, const ac_http_req
 }
 
 /* Pointer arrays come first, so that they are aligned. */
-static void fill(block_t *block, ac_http_copy_t *copy, const ac_http_request_t *request)
+static void fill(block_t *block, ac_http_request_copy_t *copy, const ac_http_request_t *request)
 {
     put_hosts(block, &copy->request, request);
     if (block->size % sizeof(void *)) {
@@ -193,17 +193,17 @@ static void fill(block_t *block, ac_http_copy_t *copy, const ac_http_request_t *
     copy->request.body = request->body ? http_request_put(block, request->body, request->body_len) : NULL;
 }
 
-apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err)
+apr_status_t ac_http_request_copy(ac_http_request_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err)
 {
     *pcopy = NULL;
     apr_status_t status = http_request_check(request, err);
     if (status) {
         return status;
     }
-    ac_http_copy_t scratch = {.request = *request};
+    ac_http_request_copy_t scratch = {.request = *request};
     block_t measure = {NULL, sizeof(scratch)};
     fill(&measure, &scratch, request);
-    ac_http_copy_t *copy = malloc(measure.size);
+    ac_http_request_copy_t *copy = malloc(measure.size);
     char *url = strdup(request->url);
     if (!copy || !url) {
         free(copy);
@@ -220,7 +220,7 @@ apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t
     return APR_SUCCESS;
 }
 
-void ac_http_copy_free(ac_http_copy_t *copy)
+void ac_http_request_free(ac_http_request_copy_t *copy)
 {
     if (copy) {
         free(copy->url);
@@ -236,7 +236,7 @@ static long timeout_ms(apr_interval_time_t timeout)
     return ms > INT_MAX ? INT_MAX : (long)ms;
 }
 
-static void apply_method(const ac_http_copy_t *copy, CURL *easy)
+static void apply_method(const ac_http_request_copy_t *copy, CURL *easy)
 {
     const char *method = copy->request.method;
     bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET");
@@ -255,15 +255,15 @@ static void apply_method(const ac_http_copy_t *copy, CURL *easy)
     }
 }
 
-bool ac_http_copy_multiplexes(const ac_http_copy_t *copy)
+bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy)
 {
     return !strncasecmp(copy->url, "https:", 6) && copy->request.http_version != 1;
 }
 
-static void apply_connection(const ac_http_copy_t *copy, CURL *easy)
+static void apply_connection(const ac_http_request_copy_t *copy, CURL *easy)
 {
     const ac_http_request_t *request = &copy->request;
-    bool http2 = ac_http_copy_multiplexes(copy);
+    bool http2 = ac_http_request_multiplexes(copy);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms(request->connect_timeout));
@@ -282,7 +282,7 @@ static void apply_connection(const ac_http_copy_t *copy, CURL *easy)
 #endif
 }
 
-static bool apply_tls(const ac_http_copy_t *copy, CURL *easy)
+static bool apply_tls(const ac_http_request_copy_t *copy, CURL *easy)
 {
     bool good = curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
@@ -307,7 +307,7 @@ static bool apply_limits(CURL *easy)
 #endif
 }
 
-bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy)
+bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy)
 {
     apply_method(copy, easy);
     apply_connection(copy, easy);
@@ -318,7 +318,7 @@ bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy)
 
 /* ---- redirects ---- */
 
-static void keep_headers(ac_http_copy_t *copy, bool same_origin)
+static void keep_headers(ac_http_request_copy_t *copy, bool same_origin)
 {
     static const char *const harmless[] = {"Accept", "Accept-Language", "Content-Type", "User-Agent", "Expect"};
     struct curl_slist **plink = &copy->headers;
@@ -355,17 +355,17 @@ static char *resolve(const char *base, const char *location)
     return url;
 }
 
-apr_status_t ac_http_copy_redirect(ac_http_copy_t *copy, int status, const char *location, ac_err_t *err)
+apr_status_t ac_http_request_redirect(ac_http_request_copy_t *copy, int status, const char *location, ac_err_t *err)
 {
     if (copy->request.max_redirects <= 0) {
         return ac_err_set(err, AC_UPSTREAM_ERROR, "too many redirects");
     }
     char *url = resolve(copy->url, location);
-    if (!url || !ac_http_url_valid(url)) {
+    if (!url || !ac_http_address_url_valid(url)) {
         free(url);
         return ac_err_set(err, AC_UPSTREAM_ERROR, "a redirect to what is no http or https URL");
     }
-    if (!ac_http_host_allowed(url, copy->request.allow_hosts, copy->origin_url)) {
+    if (!ac_http_address_allowed(url, copy->request.allow_hosts, copy->origin_url)) {
         free(url);
         return ac_err_set(err, AC_UPSTREAM_ERROR, "a redirect to a host that is not allowed");
     }
@@ -374,7 +374,7 @@ apr_status_t ac_http_copy_redirect(ac_http_copy_t *copy, int status, const char 
         copy->request.method = "GET";
         copy->send_body = false;
     }
-    keep_headers(copy, ac_http_same_origin(url, copy->url));
+    keep_headers(copy, ac_http_address_same_origin(url, copy->url));
     copy->request.max_redirects--;
     free(copy->url);
     copy->request.url = copy->url = url;

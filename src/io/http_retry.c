@@ -17,7 +17,7 @@
 #define LONGEST_BACKOFF (8 * APR_USEC_PER_SEC)
 #define LONGEST_ASKED (30 * 24 * 3600.0) /* seconds; what a server may ask for without being taken for broken */
 
-bool ac_http_status_retries(int status, const char *should_retry)
+bool ac_http_retry_status(int status, const char *should_retry)
 {
     if (should_retry && !strcasecmp(should_retry, "true")) {
         return status >= 400;
@@ -28,7 +28,7 @@ bool ac_http_status_retries(int status, const char *should_retry)
     return status == 408 || status == 429 || (status >= 500 && status <= 599);
 }
 
-apr_interval_time_t ac_http_backoff(int n)
+apr_interval_time_t ac_http_retry_backoff(int n)
 {
     apr_interval_time_t wait = n < 5 ? FIRST_BACKOFF << n : LONGEST_BACKOFF;
     if (wait > LONGEST_BACKOFF) {
@@ -112,7 +112,7 @@ static bool set_lack(ac_err_t *err, int code, int cause)
     return ac_err_set_lack(err, cause);
 }
 
-bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout)
+bool ac_http_retry_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout)
 {
     char text[AC_TIME_SIZE];
     if (set_lack(err, code, cause)) {
@@ -122,7 +122,7 @@ bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_inte
     case CURLE_COULDNT_RESOLVE_HOST: ac_err_set(err, AC_UPSTREAM_ERROR, "the host's name was not found"); return true;
     case CURLE_COULDNT_CONNECT: ac_err_set(err, AC_UPSTREAM_ERROR, "%s", connect_text(easy)); return true;
     case CURLE_OPERATION_TIMEDOUT:
-        ac_duration_format(text, connect_timeout);
+        ac_time_format_duration(text, connect_timeout);
         ac_err_set(err, AC_UPSTREAM_TIMEOUT, "no connection within %s", text);
         return true;
     case CURLE_SSL_CONNECT_ERROR: ac_err_set(err, AC_UPSTREAM_ERROR, "the TLS handshake failed"); return true;

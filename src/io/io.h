@@ -48,8 +48,8 @@ typedef struct ac_ready_t {
     struct ac_ready_t *next, *prev;
     bool queued;
 } ac_ready_t;
-void ac_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton);
-void ac_ready_cancel(ac_loop_t *loop, ac_ready_t *ready);
+void ac_loop_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton);
+void ac_loop_ready_cancel(ac_loop_t *loop, ac_ready_t *ready);
 
 /* A descriptor to watch. events: EPOLLIN, EPOLLOUT, EPOLLRDHUP … as epoll has them. The watch lives inside its owner and
  * must be cancelled before the descriptor is closed or given away; after that fn is not called, also not for events that epoll had
@@ -61,9 +61,9 @@ typedef struct ac_watch_t {
     void *baton;
     uint32_t slot; /* slot + 1 in the loop's table of generations; 0: not watched */
 } ac_watch_t;
-apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
-                          void (*fn)(void *baton, uint32_t events), void *baton);
-void ac_watch_cancel(ac_loop_t *loop, ac_watch_t *watch);
+apr_status_t ac_loop_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
+                               void (*fn)(void *baton, uint32_t events), void *baton);
+void ac_loop_watch_cancel(ac_loop_t *loop, ac_watch_t *watch);
 
 /* ---- latch.c: a worker that waits for an answer ---- */
 typedef struct ac_latch_t ac_latch_t; /* refcounted: a late answer finds nobody, and nothing freed */
@@ -90,8 +90,8 @@ bool ac_handover_wait(ac_handover_t *handover, apr_time_t deadline);
 int ac_shared_lock_init(pthread_mutex_t *lock); /* before the fork; errno of what failed */
 /* Any thread. 0: ours. EOWNERDEAD: ours, and its holder was killed inside: what it guards is to be put right before it is given back.
  * Else: not to be had within patience, as when its holder is stopped. */
-int ac_shared_lock_take(pthread_mutex_t *lock, apr_interval_time_t patience);
-void ac_shared_lock_drop(pthread_mutex_t *lock);
+int ac_shared_lock_acquire(pthread_mutex_t *lock, apr_interval_time_t patience);
+void ac_shared_lock_release(pthread_mutex_t *lock);
 
 /* ---- trim.c: memory that was freed goes back to the system ---- */
 typedef struct ac_trim_t { /* lives inside its owner, longer than loop and work; zero before first use */
@@ -207,12 +207,12 @@ apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_req
 /* Closes the exchange at once, the connection too where it was in mid-answer. on_end does not come. */
 void ac_http_cancel(ac_http_t *http);
 /* Whether text is an absolute http or https URL with a host and no user info. */
-bool ac_http_url_valid(const char *url);
+bool ac_http_address_url_valid(const char *url);
 /* Whether a numeric address ("10.0.0.1", "::1") is one that public_only refuses; also for what is no address. */
 bool ac_http_address_private(const char *address);
 /* Whether what is sent to this host, without port and brackets, stays within its owner's reach: an address that is no public one, or a
  * name that public DNS does not have. */
-bool ac_http_host_near(const char *host);
+bool ac_http_address_near(const char *host);
 
 /* ---- inside io/ only: how its files fit together ---- */
 /* timer.c: the heap. An array of (due, timer), four children to a node; entries carry the due time so that sifting stays in it. */
@@ -258,77 +258,78 @@ void ac_multi_release(ac_transfer_t *transfer);
 bool ac_multi_in_callback(const ac_multi_t *multi); /* curl is calling us: add and release are forbidden */
 
 /* http_request.c: a request's copy, and how it goes into an easy handle */
-typedef struct ac_http_copy_t {
+typedef struct ac_http_request_copy_t {
     ac_http_request_t request;  /* pointers into this block, url and body_len aside */
     char *url;                  /* of its own: a redirect changes it */
     const char *origin_url;     /* the first one */
     struct curl_slist *headers; /* inside the block */
     bool send_body;
-} ac_http_copy_t;
-apr_status_t ac_http_copy_create(ac_http_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
-void ac_http_copy_free(ac_http_copy_t *copy);
-bool ac_http_copy_apply(const ac_http_copy_t *copy, void *easy);
-bool ac_http_copy_multiplexes(const ac_http_copy_t *copy); /* HTTP/2 is asked for */
+} ac_http_request_copy_t;
+apr_status_t ac_http_request_copy(ac_http_request_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
+void ac_http_request_free(ac_http_request_copy_t *copy);
+bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy);
+bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy); /* HTTP/2 is asked for */
 /* Goes on to where a 3xx points: url, method, body and headers as they have to be there; whatever may be a secret is dropped where
  * the origin changes. errors: upstream_error */
-apr_status_t ac_http_copy_redirect(ac_http_copy_t *copy, int status, const char *location, ac_err_t *err);
+apr_status_t ac_http_request_redirect(ac_http_request_copy_t *copy, int status, const char *location, ac_err_t *err);
 
 /* http_answer.c: an answer as it comes */
-typedef enum ac_answer_e {                   /* what is done with its body */
-                           AC_ANSWER_NONE,   /* no head yet */
-                           AC_ANSWER_GIVEN,  /* to on_body */
-                           AC_ANSWER_KEPT,   /* an error's, which may be retried */
-                           AC_ANSWER_SKIPPED /* a redirect's */
-} ac_answer_e;
-typedef enum ac_trouble_e { /* why we made curl stop */
-                            AC_TROUBLE_NONE,
-                            AC_TROUBLE_STOPPED,
-                            AC_TROUBLE_ENOUGH,
-                            AC_TROUBLE_TOO_LONG,
-                            AC_TROUBLE_HEAD_TOO_LONG,
-                            AC_TROUBLE_PRIVATE_ADDRESS,
-                            AC_TROUBLE_NO_MEMORY
-} ac_trouble_e;
-typedef struct ac_answer_t {
-    ac_answer_e kind;
-    ac_trouble_e trouble; /* the first one */
-    bool responded;       /* at least a byte has come */
+typedef enum ac_http_answer_e {                        /* what is done with its body */
+                                AC_HTTP_ANSWER_NONE,   /* no head yet */
+                                AC_HTTP_ANSWER_GIVEN,  /* to on_body */
+                                AC_HTTP_ANSWER_KEPT,   /* an error's, which may be retried */
+                                AC_HTTP_ANSWER_SKIPPED /* a redirect's */
+} ac_http_answer_e;
+typedef enum ac_http_abort_e { /* why we made curl stop */
+                               AC_HTTP_ABORT_NONE,
+                               AC_HTTP_ABORT_STOPPED,
+                               AC_HTTP_ABORT_ENOUGH,
+                               AC_HTTP_ABORT_TOO_LONG,
+                               AC_HTTP_ABORT_HEAD_TOO_LONG,
+                               AC_HTTP_ABORT_PRIVATE_ADDRESS,
+                               AC_HTTP_ABORT_NO_MEMORY
+} ac_http_abort_e;
+typedef struct ac_http_answer_t {
+    ac_http_answer_e kind;
+    ac_http_abort_e trouble; /* the first one */
+    bool responded;          /* at least a byte has come */
     int status;
     size_t received, max;
     apr_interval_time_t retry_after;
     char *upstream_id; /* or NULL */
     ac_buf_t head;     /* header lines, each with its NUL */
     ac_buf_t kept;
-} ac_answer_t;
-void ac_answer_init(ac_answer_t *answer, size_t max);
-void ac_answer_begin(ac_answer_t *answer); /* another try */
-void ac_answer_free(ac_answer_t *answer);
+} ac_http_answer_t;
+void ac_http_answer_init(ac_http_answer_t *answer, size_t max);
+void ac_http_answer_begin(ac_http_answer_t *answer); /* another try */
+void ac_http_answer_free(ac_http_answer_t *answer);
 /* Takes a header line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a head. */
-apr_status_t ac_answer_header(ac_answer_t *answer, const char *line, size_t len, bool *pwhole);
-void ac_answer_read_head(ac_answer_t *answer, int status); /* the final one is whole: sets retry_after, upstream_id */
-const char *ac_answer_find(const ac_answer_t *answer, const char *name); /* a header's value, or NULL */
-bool ac_answer_redirects(const ac_answer_t *answer);                     /* whether it sends us to another URL */
-bool ac_answer_retries(
-    const ac_answer_t *answer); /* whether its status, or its header on that, says that a further try may do */
+apr_status_t ac_http_answer_header(ac_http_answer_t *answer, const char *line, size_t len, bool *pwhole);
+void ac_http_answer_read_head(ac_http_answer_t *answer,
+                              int status); /* the final one is whole: sets retry_after, upstream_id */
+const char *ac_http_answer_find(const ac_http_answer_t *answer, const char *name); /* a header's value, or NULL */
+bool ac_http_answer_redirects(const ac_http_answer_t *answer); /* whether it sends us to another URL */
+bool ac_http_answer_retries(
+    const ac_http_answer_t *answer); /* whether its status, or its header on that, says that a further try may do */
 /* Keeps a part of the body, as far as AC_MAX_ERROR_BODY allows (or skips it, within the same bound). false: no more, see trouble. */
-bool ac_answer_keep(ac_answer_t *answer, const char *bytes, size_t len);
-void ac_answer_trouble(ac_answer_t *answer, ac_trouble_e trouble);
+bool ac_http_answer_keep(ac_http_answer_t *answer, const char *bytes, size_t len);
+void ac_http_answer_abort(ac_http_answer_t *answer, ac_http_abort_e trouble);
 /* Whether a trouble of ours is why curl ended with this code; sets err then. */
-bool ac_answer_failed(const ac_answer_t *answer, int code, ac_err_t *err);
+bool ac_http_answer_failed(const ac_http_answer_t *answer, int code, ac_err_t *err);
 
 /* http_retry.c: the policy; pure */
-bool ac_http_status_retries(int status, const char *should_retry); /* should_retry: x-should-retry, or NULL */
-apr_interval_time_t ac_http_backoff(int n);                        /* before retry n = 0, 1, … */
+bool ac_http_retry_status(int status, const char *should_retry); /* should_retry: x-should-retry, or NULL */
+apr_interval_time_t ac_http_retry_backoff(int n);                /* before retry n = 0, 1, … */
 /* From the headers' values, each may be NULL. wall: apr_time_now(). 0: none. */
 apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after, apr_time_t wall);
 /* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. cause: errno of the last
  * socket that could not be made, or 0. errors: overloaded where this process has no descriptor or memory left. */
-bool ac_http_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout);
+bool ac_http_retry_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout);
 
 /* http_address.c: what may be connected to */
-bool ac_http_sockaddr_private(const struct sockaddr *address);
+bool ac_http_address_sockaddr_private(const struct sockaddr *address);
 /* Whether url's host is one of these ("host" and "*.host" mean the scheme's own port), or same_as's scheme, host and port. */
-bool ac_http_host_allowed(const char *url, const char *const *allow_hosts, const char *same_as);
-bool ac_http_same_origin(const char *url, const char *other);
+bool ac_http_address_allowed(const char *url, const char *const *allow_hosts, const char *same_as);
+bool ac_http_address_same_origin(const char *url, const char *other);
 
 #endif

@@ -167,7 +167,7 @@ static void unlink_ready(ac_ready_t *ready)
     ready->queued = false;
 }
 
-void ac_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton)
+void ac_loop_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton)
 {
     if (!ready->queued) {
         ready->fn = fn;
@@ -176,7 +176,7 @@ void ac_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *bato
     }
 }
 
-void ac_ready_cancel(ac_loop_t *loop, ac_ready_t *ready)
+void ac_loop_ready_cancel(ac_loop_t *loop, ac_ready_t *ready)
 {
     (void)loop;
     if (ready->queued) {
@@ -252,11 +252,11 @@ static int control(ac_loop_t *loop, int op, const ac_watch_t *watch, uint32_t ev
     return errno;
 }
 
-apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
-                          void (*fn)(void *baton, uint32_t events), void *baton)
+apr_status_t ac_loop_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
+                               void (*fn)(void *baton, uint32_t events), void *baton)
 {
     if (watch->slot && watch->fd != fd) {
-        ac_watch_cancel(loop, watch);
+        ac_loop_watch_cancel(loop, watch);
     }
     bool fresh = !watch->slot;
     if (fresh && !loop_take_slot(loop, watch)) {
@@ -271,14 +271,14 @@ apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t e
     }
     int status = control(loop, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, watch, events);
     if (status) {
-        ac_watch_cancel(loop, watch); /* what was watched before would wake the loop for ever, for nobody */
+        ac_loop_watch_cancel(loop, watch); /* what was watched before would wake the loop for ever, for nobody */
         return status;
     }
     watch->events = events;
     return APR_SUCCESS;
 }
 
-void ac_watch_cancel(ac_loop_t *loop, ac_watch_t *watch)
+void ac_loop_watch_cancel(ac_loop_t *loop, ac_watch_t *watch)
 {
     if (watch->slot) {
         struct epoll_event none = {.events = 0};

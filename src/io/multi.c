@@ -71,7 +71,7 @@ static void act(ac_shard_t *shard, curl_socket_t fd, int mask)
     shard->multi->in_callback++;
     curl_multi_socket_action(shard->curl, fd, mask, &running);
     shard->multi->in_callback--;
-    ac_ready_set(shard->multi->loop, &shard->drain, multi_drain, shard);
+    ac_loop_ready_set(shard->multi->loop, &shard->drain, multi_drain, shard);
 }
 
 static void on_time(void *baton)
@@ -85,7 +85,7 @@ static int on_curl_timer(CURLM *curl, long ms, void *baton)
     ac_shard_t *shard = baton;
     ac_loop_t *loop = shard->multi->loop;
     if (ms == 0) {
-        ac_ready_set(loop, &shard->run, on_time, shard);
+        ac_loop_ready_set(loop, &shard->run, on_time, shard);
     } else if (ms > 0) {
         ac_timer_set(loop, &shard->timer, ac_loop_now(loop) + (apr_time_t)ms * 1000, on_time, shard);
     } else {
@@ -116,7 +116,7 @@ static apr_status_t multi_watch(connection_t *connection)
 {
     ac_loop_t *loop = connection->shard->multi->loop;
     apr_status_t status =
-        ac_watch_set(loop, &connection->watch, connection->fd, connection->events, multi_on_event, connection);
+        ac_loop_watch_set(loop, &connection->watch, connection->fd, connection->events, multi_on_event, connection);
     if (status == APR_SUCCESS) {
         ac_timer_cancel(loop, &connection->look);
     } else {
@@ -137,7 +137,7 @@ static void multi_look(void *baton)
 static void multi_forget(ac_loop_t *loop, CURLM *curl, curl_socket_t fd, connection_t *connection)
 {
     if (connection) {
-        ac_watch_cancel(loop, &connection->watch);
+        ac_loop_watch_cancel(loop, &connection->watch);
         ac_timer_cancel(loop, &connection->look);
         free(connection);
         curl_multi_assign(curl, fd, NULL);
@@ -210,8 +210,8 @@ static void shard_destroy(ac_shard_t *shard)
     curl_multi_cleanup(shard->curl);
     ac_timer_cancel(loop, &shard->timer);
     ac_timer_cancel(loop, &shard->unused);
-    ac_ready_cancel(loop, &shard->run);
-    ac_ready_cancel(loop, &shard->drain);
+    ac_loop_ready_cancel(loop, &shard->run);
+    ac_loop_ready_cancel(loop, &shard->drain);
     free(shard);
 }
 

@@ -64,7 +64,7 @@ static void redis_fail(ac_redis_t *redis, call_t *call)
     }
     call->next = NULL;
     *at = call;
-    ac_ready_set(redis->loop, &redis->failed_ready, tell_failed, redis);
+    ac_loop_ready_set(redis->loop, &redis->failed_ready, tell_failed, redis);
 }
 
 static void redis_set_timer(ac_redis_t *redis)
@@ -388,7 +388,7 @@ void ac_redis_destroy(ac_redis_t *redis)
     ac_redis_wire_close(redis);
     ac_redis_wire_end(redis);
     ac_timer_cancel(redis->loop, &redis->timer);
-    ac_ready_cancel(redis->loop, &redis->failed_ready);
+    ac_loop_ready_cancel(redis->loop, &redis->failed_ready);
     while (redis->first) {
         free(pop(redis));
     }

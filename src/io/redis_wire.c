@@ -47,7 +47,7 @@ void ac_redis_wire_end(ac_redis_t *redis)
 static void set_watch(ac_redis_t *redis)
 {
     uint32_t events = EPOLLIN | (redis->wants_write ? EPOLLOUT : 0);
-    if (ac_watch_set(redis->loop, &redis->watch, redis->fd, events, on_socket, redis) != APR_SUCCESS) {
+    if (ac_loop_watch_set(redis->loop, &redis->watch, redis->fd, events, on_socket, redis) != APR_SUCCESS) {
         ac_redis_down(redis, "its connection cannot be watched");
     }
 }
@@ -73,8 +73,8 @@ void ac_redis_wire_connect(ac_redis_t *redis, const struct sockaddr *address, si
 
 void ac_redis_wire_close(ac_redis_t *redis)
 {
-    ac_watch_cancel(redis->loop, &redis->watch);
-    ac_ready_cancel(redis->loop, &redis->write_ready);
+    ac_loop_watch_cancel(redis->loop, &redis->watch);
+    ac_loop_ready_cancel(redis->loop, &redis->write_ready);
     SSL_free(redis->tls);
     redis->tls = NULL;
     if (redis->reader) {
@@ -182,7 +182,7 @@ static void write_now(void *baton)
 
 void ac_redis_wire_write_later(ac_redis_t *redis)
 {
-    ac_ready_set(redis->loop, &redis->write_ready, write_now, redis);
+    ac_loop_ready_set(redis->loop, &redis->write_ready, write_now, redis);
 }
 
 /* ---- reading ---- */

@@ -27,7 +27,7 @@ int ac_shared_lock_init(pthread_mutex_t *lock)
 #define lock_until(lock, until) pthread_mutex_clocklock(lock, LOCK_CLOCK, until)
 #endif
 
-int ac_shared_lock_take(pthread_mutex_t *lock, apr_interval_time_t patience)
+int ac_shared_lock_acquire(pthread_mutex_t *lock, apr_interval_time_t patience)
 {
     int status = pthread_mutex_trylock(lock);
     if (status == EBUSY) {
@@ -45,7 +45,7 @@ int ac_shared_lock_take(pthread_mutex_t *lock, apr_interval_time_t patience)
     return status;
 }
 
-void ac_shared_lock_drop(pthread_mutex_t *lock)
+void ac_shared_lock_release(pthread_mutex_t *lock)
 {
     pthread_mutex_unlock(lock);
 }

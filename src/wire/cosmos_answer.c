@@ -93,7 +93,7 @@ apr_status_t ac_cosmos_answer_error(ac_err_t *err, int status, int substatus, ap
 
     if (status == 403 && substatus == 0 && (skew > CLOCK_OFF || skew < -CLOCK_OFF)) {
         /* Minutes are precise enough. */
-        ac_duration_format(text, apr_time_from_sec((apr_time_sec(skew < 0 ? -skew : skew) + 30) / 60 * 60));
+        ac_time_format_duration(text, apr_time_from_sec((apr_time_sec(skew < 0 ? -skew : skew) + 30) / 60 * 60));
         result = ac_err_set(err, AC_STORE_ERROR,
                             "Cosmos DB refused the date (403): this machine's clock is %s %s; set it, "
                             "best by NTP",

@@ -225,7 +225,7 @@ apr_status_t ac_openai_chunk(ac_openai_answer_t *answer, const char *data, size_
     if (answer->done) {
         return APR_SUCCESS;
     }
-    if (ac_openai_chunk_quick(answer, data, len, &status, err)) {
+    if (ac_openai_quick_chunk(answer, data, len, &status, err)) {
         return status;
     }
     while (len && (*data == ' ' || *data == '\t' || *data == '\r' || *data == '\n')) {

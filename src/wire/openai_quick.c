@@ -380,7 +380,7 @@ static bool openai_quick_decode(char *to, size_t *plen, const slice_t *from)
     return true;
 }
 
-bool ac_openai_chunk_quick(ac_openai_answer_t *answer, const char *data, size_t len, apr_status_t *pstatus,
+bool ac_openai_quick_chunk(ac_openai_answer_t *answer, const char *data, size_t len, apr_status_t *pstatus,
                            ac_err_t *err)
 {
     char decoded[MAX_ESCAPED];

@@ -41,7 +41,7 @@ static size_t placeholder(const char *text, char name[MAX_NAME + 1])
 static apr_status_t template_refuse(fill_t *fill, const char *why)
 {
     char pointer[AC_ERR_POINTER_SIZE] = "";
-    ac_pointer_add(pointer, fill->name);
+    ac_json_pointer_add(pointer, fill->name);
     return ac_err_set_at(fill->err, AC_INVALID_REQUEST, pointer, "%s", why);
 }
 

@@ -88,7 +88,7 @@ json_t *ac_openai_document(const char *text, size_t len);
 /* The ordinary chunk (one choice with text, nothing else that matters) read straight from its bytes. false: it may
  * be something else and nothing was done; otherwise all is as ac_openai_chunk_parsed() would have done it, *pstatus
  * included. */
-bool ac_openai_chunk_quick(ac_openai_answer_t *answer, const char *data, size_t len, apr_status_t *pstatus,
+bool ac_openai_quick_chunk(ac_openai_answer_t *answer, const char *data, size_t len, apr_status_t *pstatus,
                            ac_err_t *err);
 /* Any chunk but [DONE], by way of a JSON tree. */
 apr_status_t ac_openai_chunk_parsed(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err);

@@ -41,30 +41,30 @@ static void check_redirect(const char *location, const char *pattern, int status
                                  .body_len = 1,
                                  .max_redirects = 1,
                                  .allow_hosts = hosts};
-    ac_http_copy_t *copy;
+    ac_http_request_copy_t *copy;
     ac_err_t err;
     ac_err_init(&err);
-    must(ac_http_copy_create(&copy, &request, &err) == APR_SUCCESS);
-    apr_status_t followed = ac_http_copy_redirect(copy, status, location, &err);
+    must(ac_http_request_copy(&copy, &request, &err) == APR_SUCCESS);
+    apr_status_t followed = ac_http_request_redirect(copy, status, location, &err);
     must((followed == APR_SUCCESS) == (err.kind == AC_OK));
     if (followed == APR_SUCCESS) {
-        must(ac_http_url_valid(copy->url) && ac_http_host_allowed(copy->url, hosts, ORIGIN));
-        must(copy->request.max_redirects == 0 && ac_http_copy_redirect(copy, status, ORIGIN, NULL) != APR_SUCCESS);
+        must(ac_http_address_url_valid(copy->url) && ac_http_address_allowed(copy->url, hosts, ORIGIN));
+        must(copy->request.max_redirects == 0 && ac_http_request_redirect(copy, status, ORIGIN, NULL) != APR_SUCCESS);
         bool kept = false;
         for (const struct curl_slist *header = copy->headers; header; header = header->next) {
             kept = kept || !strncmp(header->data, "Authorization", 13);
         }
-        must(kept == ac_http_same_origin(copy->url, ORIGIN));
+        must(kept == ac_http_address_same_origin(copy->url, ORIGIN));
     } else {
         must(!strcmp(copy->url, ORIGIN));
     }
-    ac_http_copy_free(copy);
+    ac_http_request_free(copy);
 }
 
 static void check_texts(const char *text)
 {
-    ac_http_host_near(text);
-    must(!ac_http_same_origin(text, text) || ac_http_url_valid(text));
+    ac_http_address_near(text);
+    must(!ac_http_address_same_origin(text, text) || ac_http_address_url_valid(text));
     must(ac_http_address_private(text) || !strpbrk(text, " /%"));
     apr_interval_time_t wait = ac_http_retry_after(text, NULL, 0),
                         other = ac_http_retry_after(NULL, text, apr_time_now());
@@ -74,27 +74,27 @@ static void check_texts(const char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data, *end = text + size;
-    ac_answer_t answer;
+    ac_http_answer_t answer;
     bool whole = false;
     char *pattern = take_line(&text, end);
-    ac_answer_init(&answer, 1024);
+    ac_http_answer_init(&answer, 1024);
     check_texts(pattern);
     while (text < end && !whole) {
         const char *line = text;
         char *copy = take_line(&text, end);
         check_texts(copy);
-        must(ac_answer_header(&answer, line, (size_t)(text - line), &whole) == APR_SUCCESS || answer.head.failed);
+        must(ac_http_answer_header(&answer, line, (size_t)(text - line), &whole) == APR_SUCCESS || answer.head.failed);
         free(copy);
     }
     int status = size ? 300 + data[0] % 10 : 0;
-    ac_answer_read_head(&answer, status);
+    ac_http_answer_read_head(&answer, status);
     must(answer.retry_after >= 0 && answer.retry_after <= LONGEST);
     must(!answer.upstream_id || strlen(answer.upstream_id) < AC_UPSTREAM_ID_SIZE);
-    if (ac_answer_redirects(&answer)) {
-        check_redirect(ac_answer_find(&answer, "location"), pattern, status);
+    if (ac_http_answer_redirects(&answer)) {
+        check_redirect(ac_http_answer_find(&answer, "location"), pattern, status);
     }
-    ac_answer_retries(&answer);
-    ac_answer_free(&answer);
+    ac_http_answer_retries(&answer);
+    ac_http_answer_free(&answer);
     free(pattern);
     return 0;
 }

@@ -16,7 +16,7 @@ static void use(const ac_keyring_t *ring, const char *shown)
     const ac_api_key_t *found = NULL;
     int n = 0;
     const ac_api_key_t *keys = ac_keyring_keys(&n, ring);
-    ac_verdict_e verdict = ac_keyring_check(&found, ring, shown, 0);
+    ac_keyring_verdict_e verdict = ac_keyring_check(&found, ring, shown, 0);
     if ((verdict == AC_KEY_UNKNOWN) != !found) {
         abort();
     }

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ac_limits_t limits = {0};
         ac_err_t err;
         ac_err_init(&err);
-        if (ac_limits_parse(&limits, text, by, &err) == APR_SUCCESS) {
+        if (ac_limit_parse(&limits, text, by, &err) == APR_SUCCESS) {
             if (limits.n) {
                 check(&limits);
             }

@@ -68,7 +68,7 @@ static void check_readers(const char *line, size_t len)
     ac_buf_init(&parsed_log, 16 * 1024 * 1024);
     ac_openai_answer_init(&quick, &callbacks, &quick_log);
     ac_openai_answer_init(&parsed, &callbacks, &parsed_log);
-    if (ac_openai_chunk_quick(&quick, line, len, &quick_status, &quick_err)) {
+    if (ac_openai_quick_chunk(&quick, line, len, &quick_status, &quick_err)) {
         apr_status_t status = ac_openai_chunk_parsed(&parsed, line, len, &parsed_err);
         bool same = status == quick_status && quick_log.len == parsed_log.len &&
             (!quick_log.len || !memcmp(quick_log.data, parsed_log.data, quick_log.len)) &&

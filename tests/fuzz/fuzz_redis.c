@@ -25,15 +25,15 @@ static void check_counts(int n, const redisReply *reply)
     ac_limit_t limit = {.measure = AC_LIMIT_TOKENS, .by = AC_BY_OWNER, .most = 1000, .window = apr_time_from_sec(60)};
     ac_limits_t limits = {.scope = "x"};
     ac_subject_t who = {.owner = "ann"};
-    ac_takes_t *takes = NULL;
+    ac_reservation_t *takes = NULL;
     ac_buf_t policy, left;
     for (int i = 0; i < n; i++) {
-        ac_takes_add(&takes, &limits, &limit, &who, 10);
+        ac_reservation_add(&takes, &limits, &limit, &who, 10);
     }
     ac_buf_init(&policy, AC_MAX_HEAD);
     ac_buf_init(&left, AC_MAX_HEAD);
-    if (takes && read_taken(takes, reply) == APR_SUCCESS) {
-        ac_takes_fields(takes, &policy, &left);
+    if (takes && read_reserved(takes, reply) == APR_SUCCESS) {
+        ac_reservation_fields(takes, &policy, &left);
         must(policy.len && left.len && !strpbrk(left.data, "\r\n"));
     }
     ac_buf_free(&policy);

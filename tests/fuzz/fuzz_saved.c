@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     table->fresh = true;
-    ac_limit_table_load(table, path, NOW);
+    ac_limit_save_read(table, path, NOW);
     close(fd);
     for (uint32_t i = 0; i < table->head->n_slots; i++) {
         ac_slot_t *slot = &table->slots[i];

@@ -30,10 +30,10 @@ static void check_duration(const char *text)
 {
     apr_interval_time_t value, again;
     char written[AC_TIME_SIZE];
-    if (ac_duration_parse(&value, text)) {
+    if (ac_time_parse_duration(&value, text)) {
         must(value >= 0);
-        ac_duration_format(written, value);
-        must(ac_duration_parse(&again, written) && again <= value);
+        ac_time_format_duration(written, value);
+        must(ac_time_parse_duration(&again, written) && again <= value);
     }
 }
 
@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     check_time(text);
     check_duration(text);
-    must(!ac_size_parse(&bytes, text) || bytes >= 0);
+    must(!ac_text_parse_size(&bytes, text) || bytes >= 0);
     free(text);
     return 0;
 }

@@ -210,7 +210,7 @@ static void log_install(void)
 
 /* ---- the store ---- */
 
-static void run_told(const char *run_id, ac_kind_e what)
+static void run_notify(const char *run_id, ac_kind_e what)
 {
     pthread_mutex_lock(&lock);
     told[what]++;
@@ -266,7 +266,7 @@ void cosmos_child_start(cosmos_child_t *child)
                               .loop = child->rig.loop,
                               .loop_post = ac_loop_post,
                               .store_done = ac_store_done,
-                              .run_told = run_told};
+                              .run_notify = run_notify};
     if (ac_store_cosmos.child_init(child->store.self, &child->host, &err) != APR_SUCCESS) {
         fail_msg("child_init: %s", err.detail);
     }

@@ -56,7 +56,7 @@ void ac_timer_set(ac_loop_t *loop, ac_timer_t *timer, apr_time_t due, ac_task_fn
     fake.timers[fake.n_timers++] = timer;
 }
 
-void ac_ready_cancel(ac_loop_t *loop, ac_ready_t *ready)
+void ac_loop_ready_cancel(ac_loop_t *loop, ac_ready_t *ready)
 {
     (void)loop;
     for (int i = 0; i < fake.n_ready; i++) {
@@ -70,7 +70,7 @@ void ac_ready_cancel(ac_loop_t *loop, ac_ready_t *ready)
     ready->queued = false;
 }
 
-void ac_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton)
+void ac_loop_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton)
 {
     (void)loop;
     if (ready->queued) {
@@ -107,15 +107,15 @@ apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, voi
 }
 
 /* Descriptors are read when the test says so, by calling the watch's own function. */
-apr_status_t ac_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
-                          void (*fn)(void *baton, uint32_t events), void *baton)
+apr_status_t ac_loop_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
+                               void (*fn)(void *baton, uint32_t events), void *baton)
 {
     (void)loop;
     *watch = (ac_watch_t){.fd = fd, .events = events, .fn = fn, .baton = baton, .slot = 1};
     return APR_SUCCESS;
 }
 
-void ac_watch_cancel(ac_loop_t *loop, ac_watch_t *watch)
+void ac_loop_watch_cancel(ac_loop_t *loop, ac_watch_t *watch)
 {
     (void)loop;
     watch->slot = 0;
@@ -131,7 +131,7 @@ static void fake_turn(void)
             task.fn(task.baton);
         } else {
             ac_ready_t *ready = fake.ready[0];
-            ac_ready_cancel(NULL, ready);
+            ac_loop_ready_cancel(NULL, ready);
             ready->fn(ready->baton);
         }
     }

@@ -204,7 +204,7 @@ void harness_start(harness_t *harness, ac_kind_e wanted)
     if (harness->err.kind != wanted) {
         fail_msg("child_init: %s", harness->err.detail);
     }
-    assert_int_equal(status, wanted == AC_OK ? APR_SUCCESS : ac_kind_row(wanted)->status);
+    assert_int_equal(status, wanted == AC_OK ? APR_SUCCESS : ac_err_row(wanted)->status);
 }
 
 void harness_stop(harness_t *harness)

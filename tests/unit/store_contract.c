@@ -112,10 +112,10 @@ void contract_done(ac_store_op_t *op)
 void contract_kind(ac_store_op_t *op, ac_kind_e kind)
 {
     if (op->err.kind != kind) {
-        fail_msg("%s: %s (%s) instead of %s", ac_store_verb_name(op->verb), ac_kind_row(op->err.kind)->code,
-                 op->err.detail, ac_kind_row(kind)->code);
+        fail_msg("%s: %s (%s) instead of %s", ac_store_verb_name(op->verb), ac_err_row(op->err.kind)->code,
+                 op->err.detail, ac_err_row(kind)->code);
     }
-    assert_int_equal(op->status, ac_kind_row(kind)->status);
+    assert_int_equal(op->status, ac_err_row(kind)->status);
     ac_store_op_free(op);
 }
 

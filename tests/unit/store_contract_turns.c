@@ -514,7 +514,7 @@ static void test_many_callers_of_one_thread(void **state)
     }
     for (int i = 0; i < CALLERS; i++) {
         pthread_join(callers[i].thread, NULL);
-        assert_string_equal(ac_kind_row(callers[i].failed)->code, ac_kind_row(AC_OK)->code);
+        assert_string_equal(ac_err_row(callers[i].failed)->code, ac_err_row(AC_OK)->code);
     }
     contract_gapless(&ids, 2 * CALLERS * TURNS);
 }

@@ -18,13 +18,13 @@ static contract_ids_t waiting(char run[AC_ID_SIZE])
     contract_ids_t ids = contract_ids();
     *run = '\0';
     contract_open(&ids, run, "q", true);
-    contract_done(contract_call(AC_STORE_TURN_WAIT, ids.owner, ids.thread, wait_in(&ids, run)));
+    contract_done(contract_call(AC_STORE_RUN_SUSPEND, ids.owner, ids.thread, wait_in(&ids, run)));
     return ids;
 }
 
 static ac_store_op_t *decide(const char *owner, const char *run, const char *call, bool approve)
 {
-    return contract_call(AC_STORE_TURN_DECIDE, owner, run,
+    return contract_call(AC_STORE_APPROVAL_DECIDE, owner, run,
                          json_pack("{s:s, s:b, s:s}", "call_id", call, "approve", approve, "reason", "so"));
 }
 
@@ -44,7 +44,7 @@ static void test_the_last_word_gives_the_run(void **state)
     assert_int_equal(n_steps(&ids, run), 2);
     contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, next, "me", false)),
                   AC_RUN_IN_PROGRESS);
-    contract_done(contract_call(AC_STORE_TURN_WAIT, ids.owner, ids.thread, wait_in(&ids, run))); /* the same again */
+    contract_done(contract_call(AC_STORE_RUN_SUSPEND, ids.owner, ids.thread, wait_in(&ids, run))); /* the same again */
     contract_kind(decide("somebody else", run, "c1", true), AC_NOT_WAITING);
     contract_kind(decide(ids.owner, run, "c3", true), AC_NOT_WAITING);
     contract_kind(decide(ids.owner, "run_none", "c1", true), AC_NOT_WAITING);
@@ -59,8 +59,8 @@ static void test_the_last_word_gives_the_run(void **state)
     json_t *got = contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
     assert_string_equal(ac_json_peek_string(got, "status", ""), "in_progress");
     json_decref(got);
-    contract_done(contract_call(AC_STORE_TURN_WAIT, ids.owner, ids.thread, wait_in(&ids, run))); /* another round */
-    contract_done(contract_call(AC_STORE_TURN_DECIDE, ids.owner, run, json_pack("{s:b}", "cancel", 1)));
+    contract_done(contract_call(AC_STORE_RUN_SUSPEND, ids.owner, ids.thread, wait_in(&ids, run))); /* another round */
+    contract_done(contract_call(AC_STORE_APPROVAL_DECIDE, ids.owner, run, json_pack("{s:b}", "cancel", 1)));
     assert_int_equal(contract_close(&ids, run, "a"), 2);
     contract_gapless(&ids, 2);
 }
@@ -72,12 +72,12 @@ static void test_a_close_ends_the_waiting(void **state)
     contract_ids_t ids = waiting(run);
     assert_int_equal(contract_close(&ids, run, "a"), 2);
     contract_kind(decide(ids.owner, run, "c1", true), AC_NOT_WAITING);
-    contract_kind(contract_call(AC_STORE_TURN_WAIT, ids.owner, ids.thread, wait_in(&ids, run)), AC_RUN_ENDED);
+    contract_kind(contract_call(AC_STORE_RUN_SUSPEND, ids.owner, ids.thread, wait_in(&ids, run)), AC_RUN_ENDED);
 }
 
 static bool is_late(const char *run, const char *before)
 {
-    ac_store_op_t *op = contract_op(AC_STORE_WAIT_LIST, NULL, NULL, json_pack("{s:s}", "before", before));
+    ac_store_op_t *op = contract_op(AC_STORE_SUSPENDED_LIST, NULL, NULL, json_pack("{s:s}", "before", before));
     op->page.limit = 1000;
     json_t *list = contract_ok(contract_wait(op)), *late;
     bool found = false;
@@ -97,12 +97,12 @@ static void test_time_is_over(void **state)
     contract_ids_t ids = waiting(run);
     assert_false(is_late(run, "2026-05-04T00:00:00.000Z"));
     assert_true(is_late(run, "2026-05-06T00:00:00.000Z"));
-    contract_kind(contract_call(AC_STORE_TURN_DECIDE, ids.owner, run,
+    contract_kind(contract_call(AC_STORE_APPROVAL_DECIDE, ids.owner, run,
                                 json_pack("{s:s}", "expired", "2026-05-04T00:00:00.000Z")),
                   AC_NOT_WAITING);
     contract_done(decide(ids.owner, run, "c1", true));
     json_t *in = json_pack("{s:s}", "expired", "2026-05-06T00:00:00.000Z");
-    json_t *out = contract_ok(contract_call(AC_STORE_TURN_DECIDE, ids.owner, run, in));
+    json_t *out = contract_ok(contract_call(AC_STORE_APPROVAL_DECIDE, ids.owner, run, in));
     contract_equal(json_incref(json_object_get(out, "calls")),
                    json_pack("{s:{s:b, s:s}, s:{s:b, s:b}}", "c1", "approve", 1, "reason", "so", "c2", "approve", 0,
                              "expired", 1));
@@ -122,8 +122,8 @@ static void test_what_is_large_waits_too(void **state)
     large[2500000] = '\0';
     json_t *in = wait_in(&ids, run);
     json_object_set_new(json_object_get(in, "state"), "said", json_string(large));
-    contract_done(contract_call(AC_STORE_TURN_WAIT, ids.owner, ids.thread, in));
-    json_t *out = contract_ok(contract_call(AC_STORE_TURN_DECIDE, ids.owner, run, json_pack("{s:b}", "cancel", 1)));
+    contract_done(contract_call(AC_STORE_RUN_SUSPEND, ids.owner, ids.thread, in));
+    json_t *out = contract_ok(contract_call(AC_STORE_APPROVAL_DECIDE, ids.owner, run, json_pack("{s:b}", "cancel", 1)));
     assert_string_equal(ac_json_peek_string(json_object_get(out, "state"), "said", ""), large);
     json_decref(out);
     free(large);

@@ -209,8 +209,8 @@ static void test_a_child_that_dies_under_the_shared_lock(void **state)
     assert_false(look_at(child).alone);
     COSMOS_UNTIL(look_at(child).known.next_sweep > 0);
     pthread_mutex_t *lock = &((ac_cosmos_t *)child->store.self)->shared->lock;
-    assert_int_equal(ac_shared_lock_take(lock, apr_time_from_sec(60)), 0);
-    ac_shared_lock_drop(lock);
+    assert_int_equal(ac_shared_lock_acquire(lock, apr_time_from_sec(60)), 0);
+    ac_shared_lock_release(lock);
 }
 
 /* ---- turns that are cut ---- */

@@ -90,13 +90,13 @@ static void used_key(void)
 static void suspended(void)
 {
     requests_open_turn();
-    requests_call(AC_STORE_TURN_WAIT, requests_ids.thread, suspend_in());
+    requests_call(AC_STORE_RUN_SUSPEND, requests_ids.thread, suspend_in());
 }
 
 static void decided_once(void)
 {
     suspended();
-    requests_call(AC_STORE_TURN_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c1", "approve", 1));
+    requests_call(AC_STORE_APPROVAL_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c1", "approve", 1));
 }
 
 static void decide_conflict(void)
@@ -200,7 +200,7 @@ static void turn_close_unopened(void)
 
 static void turn_suspend(void)
 {
-    requests_call(AC_STORE_TURN_WAIT, requests_ids.thread, suspend_in());
+    requests_call(AC_STORE_RUN_SUSPEND, requests_ids.thread, suspend_in());
 }
 
 static void turn_suspend_large(void)
@@ -209,29 +209,29 @@ static void turn_suspend_large(void)
     char *text = large_text();
     json_object_set_new(json_object_get(in, "state"), "text", json_string(text));
     free(text);
-    requests_call(AC_STORE_TURN_WAIT, requests_ids.thread, in);
+    requests_call(AC_STORE_RUN_SUSPEND, requests_ids.thread, in);
 }
 
 static void decide_first(void)
 {
-    requests_call(AC_STORE_TURN_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c1", "approve", 1));
+    requests_call(AC_STORE_APPROVAL_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c1", "approve", 1));
 }
 
 static void decide_last(void)
 {
-    requests_call(AC_STORE_TURN_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c2", "approve", 0));
+    requests_call(AC_STORE_APPROVAL_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c2", "approve", 0));
 }
 
 static void decide_for_none(void)
 {
-    requests_refuse(AC_STORE_TURN_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c1", "approve", 1),
+    requests_refuse(AC_STORE_APPROVAL_DECIDE, requests_run, json_pack("{s:s, s:b}", "call_id", "c1", "approve", 1),
                     AC_NOT_WAITING);
 }
 
 static void suspended_list(void)
 {
     ac_store_op_t *op =
-        contract_op(AC_STORE_WAIT_LIST, NULL, NULL, json_pack("{s:s}", "before", COSMOS_REQUESTS_SINCE));
+        contract_op(AC_STORE_SUSPENDED_LIST, NULL, NULL, json_pack("{s:s}", "before", COSMOS_REQUESTS_SINCE));
     contract_done(contract_wait(op));
 }
 

@@ -17,12 +17,12 @@ static void test_rows_are_in_the_order_of_the_enum(void **state)
     (void)state;
     int n_rows = 0;
     for (int i = 0; i < AC_N_KINDS; i++, n_rows++) {
-        const ac_kind_row_t *row = ac_kind_row((ac_kind_e)i);
+        const ac_err_row_t *row = ac_err_row((ac_kind_e)i);
         assert_int_equal(row->kind, i);
         assert_true(row->code && *row->code && row->title && *row->title && row->fault && *row->fault);
         assert_int_equal(row->status == APR_SUCCESS, i == AC_OK);
         assert_int_equal(row->http >= 400 && row->http < 600, i != AC_OK);
-        assert_int_equal(ac_kind_by_code(row->code), i);
+        assert_int_equal(ac_err_kind_by_code(row->code), i);
     }
     assert_true(n_rows >= 36);
 }
@@ -31,10 +31,10 @@ static void test_codes_are_unique_and_snake_case(void **state)
 {
     (void)state;
     for (int i = 0; i < AC_N_KINDS; i++) {
-        const char *code = ac_kind_row((ac_kind_e)i)->code;
+        const char *code = ac_err_row((ac_kind_e)i)->code;
         assert_int_equal(strspn(code, "abcdefghijklmnopqrstuvwxyz_"), strlen(code));
         for (int j = 0; j < i; j++) {
-            assert_string_not_equal(code, ac_kind_row((ac_kind_e)j)->code);
+            assert_string_not_equal(code, ac_err_row((ac_kind_e)j)->code);
         }
     }
 }
@@ -89,7 +89,7 @@ static void test_contract(void **state)
     };
     assert_int_equal(sizeof(cases) / sizeof(cases[0]), AC_N_KINDS - 1);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const ac_kind_row_t *row = ac_kind_row(cases[i].kind);
+        const ac_err_row_t *row = ac_err_row(cases[i].kind);
         assert_int_equal(row->http, cases[i].http);
         assert_string_equal(row->code, cases[i].code);
         assert_int_equal(row->retry, cases[i].retry);
@@ -99,11 +99,11 @@ static void test_contract(void **state)
 static void test_unknown_kinds_and_codes(void **state)
 {
     (void)state;
-    assert_int_equal(ac_kind_row((ac_kind_e)AC_N_KINDS)->kind, AC_INTERNAL);
-    assert_int_equal(ac_kind_row((ac_kind_e)-1)->kind, AC_INTERNAL);
-    assert_int_equal(ac_kind_by_code("no_such_code"), AC_OK);
-    assert_int_equal(ac_kind_by_code(""), AC_OK);
-    assert_int_equal(ac_kind_by_code(NULL), AC_OK);
+    assert_int_equal(ac_err_row((ac_kind_e)AC_N_KINDS)->kind, AC_INTERNAL);
+    assert_int_equal(ac_err_row((ac_kind_e)-1)->kind, AC_INTERNAL);
+    assert_int_equal(ac_err_kind_by_code("no_such_code"), AC_OK);
+    assert_int_equal(ac_err_kind_by_code(""), AC_OK);
+    assert_int_equal(ac_err_kind_by_code(NULL), AC_OK);
 }
 
 static void test_first_error_wins(void **state)

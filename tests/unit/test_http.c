@@ -328,7 +328,7 @@ static void expect_timeout(const char *detail)
 {
     exchange_run(&exchange);
     assert_int_equal(exchange.err.kind, AC_UPSTREAM_TIMEOUT);
-    assert_int_equal(exchange.ended, ac_kind_row(AC_UPSTREAM_TIMEOUT)->status);
+    assert_int_equal(exchange.ended, ac_err_row(AC_UPSTREAM_TIMEOUT)->status);
     assert_string_equal(exchange.err.detail, detail);
     assert_true(exchange.end - exchange.began >= apr_time_from_msec(60));
     assert_true(http_server_wait_gone(server, 1));
@@ -429,7 +429,7 @@ static void test_http_invalid(void **state)
     static const char *const methods[] = {"", "GET /x", "G\r\n", "G:", NULL};
     play(hello);
     for (int i = 0; urls[i]; i++) {
-        assert_false(ac_http_url_valid(urls[i]));
+        assert_false(ac_http_address_url_valid(urls[i]));
         exchange.request.url = urls[i];
         exchange_run(&exchange);
         assert_int_equal(exchange.err.kind, AC_INVALID_REQUEST);
@@ -452,10 +452,10 @@ static void test_http_invalid(void **state)
     }
     assert_int_equal(http_server_connections(server), 0);
     assert_null(exchange.http);
-    assert_true(ac_http_url_valid("http://host"));
-    assert_true(ac_http_url_valid("HTTPS://host:8443/a/b?c=d#e"));
-    assert_true(ac_http_url_valid("http://[::1]:80/"));
-    assert_false(ac_http_url_valid(NULL));
+    assert_true(ac_http_address_url_valid("http://host"));
+    assert_true(ac_http_address_url_valid("HTTPS://host:8443/a/b?c=d#e"));
+    assert_true(ac_http_address_url_valid("http://[::1]:80/"));
+    assert_false(ac_http_address_url_valid(NULL));
 }
 
 int main(void)

@@ -388,15 +388,15 @@ static void test_allowed_hosts(void **state)
     };
     exchange_init(&exchange, &rig, NULL, "");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (ac_http_host_allowed(rows[i].url, hosts, "https://own.host:9/first") != rows[i].allowed) {
+        if (ac_http_address_allowed(rows[i].url, hosts, "https://own.host:9/first") != rows[i].allowed) {
             fail_msg("%s should %sbe allowed", rows[i].url, rows[i].allowed ? "" : "not ");
         }
     }
-    assert_true(ac_http_host_allowed("http://any.where/", NULL, NULL));
-    assert_false(ac_http_host_allowed("file:///etc/passwd", NULL, NULL));
-    assert_true(ac_http_same_origin("http://a/", "http://A:80/b"));
-    assert_false(ac_http_same_origin("http://a/", "https://a/"));
-    assert_false(ac_http_same_origin("http://a/", NULL));
+    assert_true(ac_http_address_allowed("http://any.where/", NULL, NULL));
+    assert_false(ac_http_address_allowed("file:///etc/passwd", NULL, NULL));
+    assert_true(ac_http_address_same_origin("http://a/", "http://A:80/b"));
+    assert_false(ac_http_address_same_origin("http://a/", "https://a/"));
+    assert_false(ac_http_address_same_origin("http://a/", NULL));
 }
 
 /* ---- certificates ---- */

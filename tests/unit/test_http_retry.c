@@ -372,10 +372,10 @@ static void test_policy_statuses(void **state)
     (void)state;
     for (int status = 100; status < 600; status++) {
         bool usual = status == 408 || status == 429 || status >= 500;
-        assert_int_equal(ac_http_status_retries(status, NULL), usual);
-        assert_int_equal(ac_http_status_retries(status, "perhaps"), usual);
-        assert_int_equal(ac_http_status_retries(status, "TRUE"), status >= 400);
-        assert_false(ac_http_status_retries(status, "false"));
+        assert_int_equal(ac_http_retry_status(status, NULL), usual);
+        assert_int_equal(ac_http_retry_status(status, "perhaps"), usual);
+        assert_int_equal(ac_http_retry_status(status, "TRUE"), status >= 400);
+        assert_false(ac_http_retry_status(status, "false"));
     }
 }
 
@@ -386,14 +386,14 @@ static void test_policy_backoff(void **state)
     for (int n = 0; n < 7; n++) {
         apr_interval_time_t least = APR_INT64_MAX, most = 0;
         for (int i = 0; i < 2000; i++) {
-            apr_interval_time_t wait = ac_http_backoff(n);
+            apr_interval_time_t wait = ac_http_retry_backoff(n);
             least = wait < least ? wait : least;
             most = wait > most ? wait : most;
         }
         assert_in_range(most, full[n] * 9 / 10, full[n]);
         assert_in_range(least, full[n] * 3 / 4, full[n] * 8 / 10);
     }
-    assert_in_range(ac_http_backoff(1000000), 6000000, 8000000);
+    assert_in_range(ac_http_retry_backoff(1000000), 6000000, 8000000);
 }
 
 static void test_policy_retry_after(void **state)

@@ -271,19 +271,19 @@ static void test_pointer_add_leaves_out_what_does_not_fit(void **state)
     char pointer[AC_ERR_POINTER_SIZE] = "", name[200];
     memset(name, '~', sizeof(name));
     name[199] = '\0';
-    ac_pointer_add(pointer, name);
+    ac_json_pointer_add(pointer, name);
     assert_int_equal(strlen(pointer), 95);
     assert_memory_equal(pointer + 93, "~0", 2);
-    ac_pointer_add(pointer, "more");
+    ac_json_pointer_add(pointer, "more");
     assert_int_equal(strlen(pointer), 95);
     pointer[0] = '\0';
     memset(name, 'x', sizeof(name));
     memcpy(name + 93, "\xe2\x82\xac", 4);
-    ac_pointer_add(pointer, name);
+    ac_json_pointer_add(pointer, name);
     assert_int_equal(strlen(pointer), 94);
     pointer[0] = '\0';
-    ac_pointer_add(pointer, "");
-    ac_pointer_add(pointer, "\xff!");
+    ac_json_pointer_add(pointer, "");
+    ac_json_pointer_add(pointer, "\xff!");
     assert_string_equal(pointer, "//\xef\xbf\xbd!");
 }
 

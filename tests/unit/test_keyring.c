@@ -149,9 +149,9 @@ static void test_which_key_fits(void **state)
     const char *text = line_for(&line, "a.1", "owner=ann expires=2001-01-02 previous=" ZERO " previous-expires=never");
     ac_keyring_t *ring = parse(line);
     (void)state;
-    assert_int_equal(ac_keyring_check(&key, ring, text, 978307200 * APR_USEC_PER_SEC), AC_KEY_FITS);
+    assert_int_equal(ac_keyring_check(&key, ring, text, 978307200 * APR_USEC_PER_SEC), AC_KEY_VALID);
     assert_string_equal(key->owner, "ann");
-    assert_int_equal(ac_keyring_check(&key, ring, text, 978393600 * APR_USEC_PER_SEC - 1), AC_KEY_FITS);
+    assert_int_equal(ac_keyring_check(&key, ring, text, 978393600 * APR_USEC_PER_SEC - 1), AC_KEY_VALID);
     assert_int_equal(ac_keyring_check(&key, ring, text, 978393600 * APR_USEC_PER_SEC), AC_KEY_EXPIRED);
     assert_non_null(key);
     for (size_t i = 0; i < strlen(text); i++) {
@@ -182,7 +182,7 @@ static void test_revoked_and_rotated(void **state)
     *strchr(hash, ' ') = '\0';
     snprintf(fields, sizeof(fields), "id=a key=" ZERO " owner=ann previous=%s previous-expires=2001-01-02", hash);
     ring = parse(fields);
-    assert_int_equal(ac_keyring_check(&key, ring, text, 978307200 * APR_USEC_PER_SEC), AC_KEY_FITS);
+    assert_int_equal(ac_keyring_check(&key, ring, text, 978307200 * APR_USEC_PER_SEC), AC_KEY_VALID);
     assert_int_equal(ac_keyring_check(&key, ring, text, 978393600 * APR_USEC_PER_SEC), AC_KEY_EXPIRED);
     ac_keyring_unref(ring);
     free(line);

@@ -42,8 +42,8 @@ static int teardown(void **state)
 }
 
 typedef struct one_t { /* takes of one or two counts */
-    ac_takes_t takes;
-    ac_take_t list[2];
+    ac_reservation_t takes;
+    ac_reservation_item_t list[2];
 } one_t;
 
 static one_t want(const char *key, apr_interval_time_t window, int64_t most, int64_t amount, bool hold)
@@ -60,7 +60,7 @@ static one_t want(const char *key, apr_interval_time_t window, int64_t most, int
 static apr_status_t take(one_t *one)
 {
     ac_err_init(&err);
-    return ac_limit_table_take(table, &one->takes, now, &err);
+    return ac_limit_count_reserve(table, &one->takes, now, &err);
 }
 
 static int admitted(const char *key, apr_interval_time_t window, int64_t most, int n)
@@ -131,17 +131,17 @@ static void test_reserving_and_settling(void **state)
     assert_int_equal(take(&run), APR_SUCCESS);
     assert_int_equal(run.list[0].left, 400);
     assert_int_equal(take(&other), APR_EAGAIN);
-    ac_limit_table_spend(table, &run.list[0], 100, now); /* a first round */
+    ac_limit_count_spend(table, &run.list[0], 100, now); /* a first round */
     assert_int_equal(run.list[0].held, 500);
     assert_int_equal(take(&other), APR_EAGAIN);
-    ac_limit_table_spend(table, &run.list[0], 200, now); /* a second one, and the end */
-    ac_limit_table_release(table, &run.takes);
+    ac_limit_count_spend(table, &run.list[0], 200, now); /* a second one, and the end */
+    ac_limit_count_release(table, &run.takes);
     assert_int_equal(take(&other), APR_SUCCESS);
     assert_int_equal(other.list[0].left, 100);
-    ac_limit_table_release(table, &other.takes); /* a run that used nothing */
+    ac_limit_count_release(table, &other.takes); /* a run that used nothing */
     assert_int_equal(take(&other), APR_SUCCESS);
-    ac_limit_table_spend(table, &other.list[0], 900, now); /* more than was reserved */
-    ac_limit_table_release(table, &other.takes);
+    ac_limit_count_spend(table, &other.list[0], 900, now); /* more than was reserved */
+    ac_limit_count_release(table, &other.takes);
     one_t last = want("a", DAY, 1000, 1, false);
     assert_int_equal(take(&last), APR_EAGAIN);
     assert_int_equal(last.list[0].left, 0);
@@ -157,8 +157,8 @@ static void test_more_than_any_limit(void **state)
         assert_int_equal(take(&runs[i]), APR_SUCCESS);
     }
     for (int i = 0; i < 12; i++) {
-        ac_limit_table_spend(table, &runs[i].list[0], AC_MAX_LIMIT, now);
-        ac_limit_table_release(table, &runs[i].takes);
+        ac_limit_count_spend(table, &runs[i].list[0], AC_MAX_LIMIT, now);
+        ac_limit_count_release(table, &runs[i].takes);
         assert_int_equal(admitted("a", DAY, AC_MAX_LIMIT, 1), 0);
     }
 }
@@ -172,11 +172,11 @@ static void test_settling_in_a_later_window(void **state)
     one_t probe = want("a", MINUTE, 1000, 1, false);
     assert_int_equal(take(&probe), APR_SUCCESS);
     assert_int_equal(probe.list[0].left, 999); /* a new window owes nothing to the old one */
-    ac_limit_table_spend(table, &run.list[0], 500, now);
+    ac_limit_count_spend(table, &run.list[0], 500, now);
     assert_int_equal(take(&probe), APR_SUCCESS);
     assert_int_equal(probe.list[0].left, 998);
-    ac_limit_table_spend(table, &run.list[0], 200, now); /* 100 of it were never accounted for */
-    ac_limit_table_release(table, &run.takes);
+    ac_limit_count_spend(table, &run.list[0], 200, now); /* 100 of it were never accounted for */
+    ac_limit_count_release(table, &run.takes);
     assert_int_equal(take(&probe), APR_SUCCESS);
     assert_int_equal(probe.list[0].left, 897);
 }
@@ -191,8 +191,8 @@ static void test_what_is_held_at_once(void **state)
         now += DAY; /* time does not end it */
     }
     assert_int_equal(streams[3].list[0].reset, 0);
-    ac_limit_table_release(table, &streams[1].takes);
-    ac_limit_table_release(table, &streams[1].takes); /* once */
+    ac_limit_count_release(table, &streams[1].takes);
+    ac_limit_count_release(table, &streams[1].takes); /* once */
     assert_int_equal(take(&streams[3]), APR_SUCCESS);
     assert_int_equal(take(&streams[1]), APR_EAGAIN);
 }
@@ -239,9 +239,9 @@ static void test_holds_run_out(void **state)
         last = one;
         assert_int_equal(take(&last), APR_SUCCESS);
     }
-    assert_int_equal(take(&one), ac_kind_row(AC_OVERLOADED)->status);
+    assert_int_equal(take(&one), ac_err_row(AC_OVERLOADED)->status);
     assert_int_equal(err.kind, AC_OVERLOADED);
-    ac_limit_table_release(table, &last.takes);
+    ac_limit_count_release(table, &last.takes);
     assert_int_equal(take(&one), APR_SUCCESS);
 }
 
@@ -252,12 +252,12 @@ static void test_nothing_holds_no_record(void **state)
     for (int i = 0; i < AC_MAX_HOLDS + 1; i++) {
         one_t one = want("a", DAY, 10, 0, true);
         assert_int_equal(take(&one), APR_SUCCESS);
-        ac_limit_table_release(table, &one.takes);
+        ac_limit_count_release(table, &one.takes);
     }
     assert_int_equal(table->head->n_used, 0);
     one_t late = want("a", DAY, 10, 0, true), all = want("a", DAY, 10, 10, true);
     assert_int_equal(take(&late), APR_SUCCESS);
-    ac_limit_table_spend(table, &late.list[0], 3, now); /* it was more than expected, and is counted all the same */
+    ac_limit_count_spend(table, &late.list[0], 3, now); /* it was more than expected, and is counted all the same */
     assert_int_equal(take(&all), APR_EAGAIN);
     assert_int_equal(all.list[0].left, 7);
 }
@@ -332,7 +332,7 @@ static void test_a_process_killed_under_the_lock(void **state)
     (void)state;
     one_t mine = want("a", DAY, 100, 10, true);
     assert_int_equal(take(&mine), APR_SUCCESS);
-    ac_limit_table_release(table, &mine.takes);
+    ac_limit_count_release(table, &mine.takes);
     assert_int_equal(take(&mine), APR_SUCCESS);
     pid_t child = fork();
     if (!child) {
@@ -340,7 +340,7 @@ static void test_a_process_killed_under_the_lock(void **state)
         if (ac_limit_table_join(table, &err) != APR_SUCCESS || take(&one) != APR_SUCCESS) {
             _exit(1);
         }
-        if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+        if (ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
             _exit(1);
         }
         /* In the middle of giving back: the list of free records is broken, and what is held is in doubt. */
@@ -355,7 +355,7 @@ static void test_a_process_killed_under_the_lock(void **state)
     ac_limit_table_sweep(table);
     assert_int_equal(take(&probe), APR_SUCCESS);
     assert_int_equal(probe.list[0].left, 100 - 10 - 2);
-    ac_limit_table_release(table, &mine.takes);
+    ac_limit_count_release(table, &mine.takes);
     assert_int_equal(take(&probe), APR_SUCCESS);
     assert_int_equal(probe.list[0].left, 100 - 3);
 }
@@ -369,11 +369,11 @@ static void test_a_process_that_stands_still_under_the_lock(void **state)
     assert_int_equal(pipe(told), 0);
     pid_t child = fork();
     if (!child) {
-        if (ac_table_lock(table, NULL) != APR_SUCCESS || write(told[1], "x", 1) != 1) {
+        if (ac_limit_table_lock(table, NULL) != APR_SUCCESS || write(told[1], "x", 1) != 1) {
             _exit(1);
         }
         apr_sleep(apr_time_from_msec(100));
-        ac_table_unlock(table);
+        ac_limit_table_unlock(table);
         _exit(0);
     }
     assert_int_equal(read(told[0], &byte, 1), 1);
@@ -416,19 +416,19 @@ static void test_long_windows_are_saved(void **state)
     snprintf(path, sizeof(path), "%s/saved", scratch);
     assert_int_equal(admitted("a", DAY, 5, 2), 2);
     assert_int_equal(admitted("b", MINUTE, 5, 2), 2);
-    assert_int_equal(ac_limit_table_save(table, path, now), APR_SUCCESS);
+    assert_int_equal(ac_limit_save_write(table, path, now), APR_SUCCESS);
     teardown(NULL);
     setup(NULL);
-    assert_int_equal(ac_limit_table_load(table, path, now + 1), APR_SUCCESS);
+    assert_int_equal(ac_limit_save_read(table, path, now + 1), APR_SUCCESS);
     assert_int_equal(admitted("a", DAY, 5, 9), 3);
     assert_int_equal(admitted("b", MINUTE, 5, 9), 5);
     teardown(NULL);
     setup(NULL);
-    assert_int_equal(ac_limit_table_load(table, path, now + DAY), APR_SUCCESS); /* of yesterday */
+    assert_int_equal(ac_limit_save_read(table, path, now + DAY), APR_SUCCESS); /* of yesterday */
     assert_int_equal(admitted("a", DAY, 5, 9), 5);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(ac_limit_table_load(table, path, now), APR_SUCCESS);
-    assert_int_equal(ac_limit_table_save(table, "/nowhere/saved", now), APR_ENOENT);
+    assert_int_equal(ac_limit_save_read(table, path, now), APR_SUCCESS);
+    assert_int_equal(ac_limit_save_write(table, "/nowhere/saved", now), APR_ENOENT);
 }
 
 static void test_a_file_of_another_program(void **state)
@@ -439,14 +439,14 @@ static void test_a_file_of_another_program(void **state)
     FILE *file = fopen(path, "w");
     fputs("something else\n", file);
     fclose(file);
-    assert_int_equal(ac_limit_table_load(table, path, now), APR_EMISMATCH);
+    assert_int_equal(ac_limit_save_read(table, path, now), APR_EMISMATCH);
     file = fopen(path, "w");
     fputs("agentchat limits 1\nxx\n61000000000000000000000000000000 86400000000 20000 4\n61 1 1\n"
           "62000000000000000000000000000000 86400000000 -1 4\n62000000000000000000000000000000 0 0 4\n"
           "62000000000000000000000000000000 86400000000 20000 9223372036854775807\n",
           file);
     fclose(file);
-    assert_int_equal(ac_limit_table_load(table, path, now), APR_SUCCESS);
+    assert_int_equal(ac_limit_save_read(table, path, now), APR_SUCCESS);
     assert_int_equal(admitted("a", DAY, 5, 9), 1);
     assert_int_equal(admitted("b", DAY, 5, 9), 5);
     unlink(path);

@@ -14,7 +14,7 @@ static ac_err_t err;
 static apr_status_t parse(ac_limits_t *limits, const char *text, ac_by_e by)
 {
     ac_err_init(&err);
-    return ac_limits_parse(limits, text, by, &err);
+    return ac_limit_parse(limits, text, by, &err);
 }
 
 static void test_the_whole_form(void **state)

@@ -120,11 +120,11 @@ static void test_the_table(void **state)
 {
     (void)state;
     int n_rows = 0;
-    for (const ac_message_row_t *row = ac_message_rows(); row->number; row++, n_rows++) {
+    for (const ac_log_row_t *row = ac_log_rows(); row->number; row++, n_rows++) {
         assert_in_range(row->number, 101, 699);
         assert_true(row->level <= AC_INFO);
         assert_true(strlen(row->meaning) > 10 && strlen(row->remedy) > 10);
-        for (const ac_message_row_t *other = ac_message_rows(); other != row; other++) {
+        for (const ac_log_row_t *other = ac_log_rows(); other != row; other++) {
             assert_int_not_equal(other->number, row->number);
         }
     }

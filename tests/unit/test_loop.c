@@ -296,18 +296,18 @@ static void ready_same_turn(void *baton)
 static void set_ready_c(void *baton)
 {
     ready_same_turn(baton);
-    ac_ready_set(loop, &ready_c, ready_same_turn, "c");
+    ac_loop_ready_set(loop, &ready_c, ready_same_turn, "c");
 }
 
 static void set_ready(void *baton)
 {
     (void)baton;
     ready_time = ac_loop_now(loop);
-    ac_ready_set(loop, &ready_a, set_ready_c, "a");
-    ac_ready_set(loop, &ready_b, note, "b");
-    ac_ready_set(loop, &ready_a, note, "again");
-    ac_ready_cancel(loop, &ready_b);
-    ac_ready_cancel(loop, &ready_b);
+    ac_loop_ready_set(loop, &ready_a, set_ready_c, "a");
+    ac_loop_ready_set(loop, &ready_b, note, "b");
+    ac_loop_ready_set(loop, &ready_a, note, "again");
+    ac_loop_ready_cancel(loop, &ready_b);
+    ac_loop_ready_cancel(loop, &ready_b);
     assert_string_equal(trace, "");
     ac_loop_stop_post(loop);
     ac_loop_post(loop, stop, NULL);
@@ -328,7 +328,7 @@ static void spin(void *baton)
 {
     (void)baton;
     n_spins++;
-    ac_ready_set(loop, &ready_a, spin, NULL);
+    ac_loop_ready_set(loop, &ready_a, spin, NULL);
 }
 
 static void stop_on_event(void *baton, uint32_t events)
@@ -348,12 +348,12 @@ static void test_loop_ready_bounded(void **state)
     memset(&ready_a, 0, sizeof(ready_a));
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(write(ends[1], "x", 1), 1);
-    assert_int_equal(ac_watch_set(loop, &watch, ends[0], EPOLLIN, stop_on_event, NULL), APR_SUCCESS);
-    ac_ready_set(loop, &ready_a, spin, NULL);
+    assert_int_equal(ac_loop_watch_set(loop, &watch, ends[0], EPOLLIN, stop_on_event, NULL), APR_SUCCESS);
+    ac_loop_ready_set(loop, &ready_a, spin, NULL);
     ac_loop_run(loop);
     assert_in_range(n_spins, 1, 1000);
-    ac_ready_cancel(loop, &ready_a);
-    ac_watch_cancel(loop, &watch);
+    ac_loop_ready_cancel(loop, &ready_a);
+    ac_loop_watch_cancel(loop, &watch);
     close(ends[0]);
     close(ends[1]);
 }

@@ -96,7 +96,7 @@ static void expect_failure(const server_step_t *const *scripts, ac_kind_e kind, 
         fail_msg("\"%s\" has no \"%s\"", scene.question.end.err.detail, part);
     }
     assert_int_equal(scene.question.end.err.kind, kind);
-    assert_int_equal(scene.question.end.status, ac_kind_row(kind)->status);
+    assert_int_equal(scene.question.end.status, ac_err_row(kind)->status);
     assert_int_equal(scene.question.end.n_calls, 0);
     assert_int_equal(http_server_requests(scene.server), 1);
     scene_close(&scene);
@@ -497,7 +497,7 @@ static void expect_probe(const char *answer, bool azure, ac_kind_e kind)
     rig_call(&rig, probe, &probed);
     assert_true(ac_latch_wait(probed.done, ac_clock() + apr_time_from_sec(20)));
     assert_int_equal(probed.err.kind, kind);
-    assert_int_equal(probed.status, ac_kind_row(kind)->status);
+    assert_int_equal(probed.status, ac_err_row(kind)->status);
     const char *request = http_server_request(scene.server, 0);
     assert_non_null(strstr(request, azure ? "GET /v1/openai/v1/models HTTP/1.1\r\n" : "GET /v1/models HTTP/1.1\r\n"));
     assert_non_null(strstr(request, "sk-test"));

@@ -147,7 +147,7 @@ static void test_readers_agree(void **state)
         memcpy(copy, reads[i].chunk, len);
         answer_start(&quick);
         answer_start(&parsed);
-        bool certain = ac_openai_chunk_quick(&quick.wire, copy, len, &status, &quick.err);
+        bool certain = ac_openai_quick_chunk(&quick.wire, copy, len, &status, &quick.err);
         if (certain != reads[i].quick) {
             fail_msg("the quick reader is %scertain of %s", certain ? "" : "not ", reads[i].chunk);
         }
@@ -174,7 +174,7 @@ static void test_quick_needs_the_end(void **state)
         char *copy = malloc(len ? len : 1);
         memcpy(copy, chunk, len);
         answer_start(&answer);
-        assert_false(ac_openai_chunk_quick(&answer.wire, copy, len, &status, NULL));
+        assert_false(ac_openai_quick_chunk(&answer.wire, copy, len, &status, NULL));
         assert_int_equal(answer.text.len, 0);
         answer_free(&answer);
         free(copy);

@@ -134,7 +134,7 @@ static void test_metadata(void **state)
     check_metadata(json_pack("{s:s}", "a", euros(513)), "/metadata/a");
     check_metadata(json_pack("{s:s}", euros(64), "x"), NULL);
     char pointer[AC_ERR_POINTER_SIZE] = "/metadata";
-    ac_pointer_add(pointer, euros(65));
+    ac_json_pointer_add(pointer, euros(65));
     check_metadata(json_pack("{s:s}", euros(65), "x"), pointer);
 }
 
@@ -201,17 +201,17 @@ static void test_titles_of_one_word_are_cut_in_it(void **state)
     check_title(content, wanted);
 }
 
-/* What was said and called, told to ac_parts_add_call() as it came. */
+/* What was said and called, told to ac_record_parts_add_call() as it came. */
 static json_t *message_of(const char *content, const char *first, const char *second)
 {
-    ac_parts_t parts = {0};
+    ac_record_parts_t parts = {0};
     if (first) {
-        ac_parts_add_call(&parts, 6, first);
+        ac_record_parts_add_call(&parts, 6, first);
     }
     if (second) {
-        ac_parts_add_call(&parts, 2, second); /* never in front of the one before */
+        ac_record_parts_add_call(&parts, 2, second); /* never in front of the one before */
     }
-    json_t *list = ac_parts_list(&parts, strlen(content));
+    json_t *list = ac_record_parts_list(&parts, strlen(content));
     json_t *message = json_pack("{s:s, s:[], s:{s:s}}", "content", content, "tool_calls", "metadata", "model", "m");
     json_t *calls = json_object_get(message, "tool_calls");
     if (first) {
@@ -223,7 +223,7 @@ static json_t *message_of(const char *content, const char *first, const char *se
     if (list) {
         json_object_set_new(json_object_get(message, "metadata"), "parts", list);
     }
-    ac_parts_free(&parts);
+    ac_record_parts_free(&parts);
     return message;
 }
 
@@ -281,13 +281,13 @@ static void test_parts_that_do_not_fit(void **state)
 static void test_parts_go_on(void **state)
 {
     (void)state;
-    ac_parts_t parts = {0};
-    ac_parts_read(&parts, NULL);
-    assert_null(ac_parts_list(&parts, 9));
-    ac_parts_read(&parts, json_loads("[6,\"a\",\"b\",2]", 0, NULL));
-    ac_parts_add_call(&parts, 11, "c");
-    check_json(ac_parts_list(&parts, 12), "[6,\"a\",\"b\",2,3,\"c\",1]");
-    ac_parts_free(&parts);
+    ac_record_parts_t parts = {0};
+    ac_record_parts_read(&parts, NULL);
+    assert_null(ac_record_parts_list(&parts, 9));
+    ac_record_parts_read(&parts, json_loads("[6,\"a\",\"b\",2]", 0, NULL));
+    ac_record_parts_add_call(&parts, 11, "c");
+    check_json(ac_record_parts_list(&parts, 12), "[6,\"a\",\"b\",2,3,\"c\",1]");
+    ac_record_parts_free(&parts);
 }
 
 int main(void)

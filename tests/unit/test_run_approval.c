@@ -50,7 +50,7 @@ static json_t *put_aside(void)
     say("I shall ask. \xf0\x9f\x98\x80");
     end_with_calls(calls, 2);
     fake_work();
-    json_t *in = json_deep_copy(expect_op(AC_STORE_TURN_WAIT)->in);
+    json_t *in = json_deep_copy(expect_op(AC_STORE_RUN_SUSPEND)->in);
     ac_channel_leave(&follower);
     answer_op(NULL, AC_OK);
     assert_int_equal(ac_engine_active(engine), 0);
@@ -62,9 +62,9 @@ static json_t *put_aside(void)
 static void come_back(json_t *state, const char *words)
 {
     fake_pass(APPROVAL);
-    assert_int_equal(expect_op(AC_STORE_WAIT_LIST)->page.limit, 32);
+    assert_int_equal(expect_op(AC_STORE_SUSPENDED_LIST)->page.limit, 32);
     answer_op(json_pack("{s:[{s:s, s:s}]}", "data", "run_id", run_id, "owner", "ann"), AC_OK);
-    expect_op(AC_STORE_TURN_DECIDE);
+    expect_op(AC_STORE_APPROVAL_DECIDE);
     answer_op(json_pack("{s:s, s:o, s:o}", "thread_id", "thread_1", "state", state, "calls",
                         json_loads(words, 0, NULL)),
               AC_OK);

@@ -84,9 +84,9 @@ static void test_cancel_while_the_closing_write_is_tried_again(void **state)
         expect_op(AC_STORE_TURN_CLOSE);
         answer_op(NULL, AC_STORE_TIMEOUT);
         assert_int_equal(n_ops, 0); /* it waits for its time */
-        assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_kind_row(AC_RUN_ENDED)->status);
+        assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_err_row(AC_RUN_ENDED)->status);
         fake_pass(apr_time_from_sec(2));
-        assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_kind_row(AC_RUN_ENDED)->status);
+        assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), ac_err_row(AC_RUN_ENDED)->status);
     }
     json_t *written = close_well();
     assert_string_equal(text_at(written, "run", "status"), "completed");

@@ -70,8 +70,9 @@ static void test_no_verb_without_its_owner(void **state)
 {
     static const char *const names[] = {NULL, "", " agents", "a\nb", "a\x7f", "\xff", "\xc3"};
     static const ac_store_verb_e of_nobody[] = {
-        AC_STORE_PING,   AC_STORE_PURGE,      AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES, AC_STORE_EXPORT_RUNS,
-        AC_STORE_IMPORT, AC_STORE_AGENT_LIST, AC_STORE_AGENT_PUT,      AC_STORE_AGENT_DELETE,    AC_STORE_WAIT_LIST,
+        AC_STORE_PING,         AC_STORE_PURGE,          AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES,
+        AC_STORE_EXPORT_RUNS,  AC_STORE_IMPORT,         AC_STORE_AGENT_LIST,     AC_STORE_AGENT_PUT,
+        AC_STORE_AGENT_DELETE, AC_STORE_SUSPENDED_LIST,
     };
     bool owned[AC_STORE_N_VERBS];
     (void)state;
@@ -119,7 +120,7 @@ static void test_wait_gives_the_answer_back(void **state)
     ac_store_op_free(op);
 
     op = ac_store_op_create(AC_STORE_RUN_GET, "me", NULL);
-    assert_int_equal(ac_store_wait(&slow.store, &op, apr_time_from_sec(30), &err), ac_kind_row(AC_NOT_FOUND)->status);
+    assert_int_equal(ac_store_wait(&slow.store, &op, apr_time_from_sec(30), &err), ac_err_row(AC_NOT_FOUND)->status);
     pthread_join(slow.thread, NULL);
     assert_int_equal(err.kind, AC_NOT_FOUND);
     assert_int_equal(op->err.kind, AC_NOT_FOUND);
@@ -134,7 +135,7 @@ static void test_late_answer_finds_nobody(void **state)
     ac_err_init(&err);
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "me", NULL);
     assert_int_equal(ac_store_wait(&slow.store, &op, apr_time_from_msec(5), &err),
-                     ac_kind_row(AC_STORE_TIMEOUT)->status);
+                     ac_err_row(AC_STORE_TIMEOUT)->status);
     assert_null(op);
     assert_int_equal(err.kind, AC_STORE_TIMEOUT);
     assert_int_equal(slow.n_held, 1);

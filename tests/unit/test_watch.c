@@ -49,7 +49,7 @@ static void pipe_open(pipe_t *pipe, void (*fn)(void *baton, uint32_t events))
 {
     memset(pipe, 0, sizeof(*pipe));
     assert_int_equal(pipe2(pipe->ends, O_CLOEXEC | O_NONBLOCK), 0);
-    assert_int_equal(ac_watch_set(loop, &pipe->watch, pipe->ends[0], EPOLLIN, fn, pipe), APR_SUCCESS);
+    assert_int_equal(ac_loop_watch_set(loop, &pipe->watch, pipe->ends[0], EPOLLIN, fn, pipe), APR_SUCCESS);
 }
 
 static void pipe_fill(pipe_t *pipe)
@@ -59,7 +59,7 @@ static void pipe_fill(pipe_t *pipe)
 
 static void pipe_close(pipe_t *pipe)
 {
-    ac_watch_cancel(loop, &pipe->watch);
+    ac_loop_watch_cancel(loop, &pipe->watch);
     close(pipe->ends[0]);
     if (pipe->ends[1] >= 0) {
         close(pipe->ends[1]);
@@ -172,11 +172,11 @@ static void test_watch_changes(void **state)
     pipe_t pipe, other;
     pipe_open(&pipe, on_pipe);
     pipe_open(&other, on_pipe);
-    ac_watch_cancel(loop, &other.watch);
-    ac_watch_cancel(loop, &other.watch);
+    ac_loop_watch_cancel(loop, &other.watch);
+    ac_loop_watch_cancel(loop, &other.watch);
     pipe_fill(&pipe);
     /* Nothing asked for: the byte does not show. */
-    assert_int_equal(ac_watch_set(loop, &pipe.watch, pipe.ends[0], 0, on_pipe, &pipe), APR_SUCCESS);
+    assert_int_equal(ac_loop_watch_set(loop, &pipe.watch, pipe.ends[0], 0, on_pipe, &pipe), APR_SUCCESS);
     ac_timer_t end = {0};
     ac_timer_set(loop, &end, ac_clock() + 2000, stop, NULL);
     ac_loop_run(loop);
@@ -185,7 +185,7 @@ static void test_watch_changes(void **state)
     pipe_close(&other);
     /* A descriptor that is none. */
     ac_watch_t watch = {0};
-    assert_int_not_equal(ac_watch_set(loop, &watch, -1, EPOLLIN, on_pipe, &pipe), APR_SUCCESS);
+    assert_int_not_equal(ac_loop_watch_set(loop, &watch, -1, EPOLLIN, on_pipe, &pipe), APR_SUCCESS);
     assert_int_equal(watch.slot, 0);
 }
 
@@ -193,7 +193,7 @@ static void look_once(void *baton)
 {
     pipe_t *pipe = baton;
     assert_int_equal(pipe->n_events, 1); /* a second byte waits, but it was asked once only */
-    assert_int_equal(ac_watch_set(loop, &pipe->watch, pipe->ends[0], EPOLLIN | EPOLLONESHOT, pipe->watch.fn, pipe),
+    assert_int_equal(ac_loop_watch_set(loop, &pipe->watch, pipe->ends[0], EPOLLIN | EPOLLONESHOT, pipe->watch.fn, pipe),
                      APR_SUCCESS);
 }
 
@@ -216,7 +216,7 @@ static void test_watch_oneshot(void **state)
     (void)state;
     pipe_t pipe;
     pipe_open(&pipe, on_pipe_once);
-    assert_int_equal(ac_watch_set(loop, &pipe.watch, pipe.ends[0], EPOLLIN | EPOLLONESHOT, on_pipe_once, &pipe),
+    assert_int_equal(ac_loop_watch_set(loop, &pipe.watch, pipe.ends[0], EPOLLIN | EPOLLONESHOT, on_pipe_once, &pipe),
                      APR_SUCCESS);
     pipe_fill(&pipe);
     pipe_fill(&pipe);

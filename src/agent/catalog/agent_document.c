@@ -24,7 +24,7 @@ static apr_status_t read_text(const char **ptext, const json_t *body, const char
         return status;
     }
     if (strlen(text) > max) {
-        ac_pointer_add(pointer, name);
+        ac_json_pointer_add(pointer, name);
         return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "%s may have at most %d bytes", name, (int)max);
     }
     *ptext = text;
@@ -56,7 +56,7 @@ static apr_status_t refuse_unknown(const char *pointer, const char *what, const 
     ac_buf_init(&names, AC_ERR_DETAIL_SIZE / 2);
     list_names(&names, known);
     apr_status_t status = ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "there is no %s '%s'; there are %s", what,
-                                        ac_printable(shown, id), names.len ? names.data : "none");
+                                        ac_text_printable(shown, id), names.len ? names.data : "none");
     ac_buf_free(&names);
     return status;
 }

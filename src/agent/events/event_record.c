@@ -91,7 +91,7 @@ ac_event_t *ac_event_record_parse(uint32_t type, const char *payload, size_t len
         return NULL;
     }
     if (type == AC_EVENT_ERROR) {
-        event->kind = ac_kind_by_code(ac_json_peek_string(event->data, "code", ""));
+        event->kind = ac_err_kind_by_code(ac_json_peek_string(event->data, "code", ""));
         event->retry_after = apr_time_from_msec(ac_json_peek_int(event->data, "retry_after_ms", 0));
     }
     return event;

@@ -66,19 +66,19 @@ void ac_datagram_listen(ac_engine_t *engine)
     int fd = ac_event_dir_socket(engine->dir);
     engine->follow->listens = true;
     if (fd >= 0 && !engine->follow->watch.slot) {
-        ac_watch_set(engine->loop, &engine->follow->watch, fd, EPOLLIN, on_datagrams, engine);
+        ac_loop_watch_set(engine->loop, &engine->follow->watch, fd, EPOLLIN, on_datagrams, engine);
     }
 }
 
 void ac_datagram_stop(ac_engine_t *engine)
 {
     engine->follow->listens = false;
-    ac_watch_cancel(engine->loop, &engine->follow->watch);
+    ac_loop_watch_cancel(engine->loop, &engine->follow->watch);
 }
 
 apr_status_t ac_datagram_recreate_dir(ac_engine_t *engine)
 {
-    ac_watch_cancel(engine->loop, &engine->follow->watch);
+    ac_loop_watch_cancel(engine->loop, &engine->follow->watch);
     apr_status_t status = ac_event_dir_recreate(engine->dir);
     if (engine->follow->listens) {
         ac_datagram_listen(engine);

@@ -71,7 +71,7 @@ void ac_recover_drop_all(ac_engine_t *engine);
 typedef struct ac_recover_turn_t { /* what a log has of a run */
     ac_buf_t text;
     json_t *tool_calls, *steps; /* arrays */
-    ac_parts_t parts;           /* the positions of the calls in `text` */
+    ac_record_parts_t parts;    /* the positions of the calls in `text` */
     json_t *closing;            /* the `in` of TURN_CLOSE, or NULL */
     uint64_t seq;
     bool ended; /* the log has the terminal event */

@@ -18,7 +18,7 @@ void ac_recover_turn_free(ac_recover_turn_t *turn)
     ac_buf_free(&turn->text);
     json_decref(turn->tool_calls);
     json_decref(turn->steps);
-    ac_parts_free(&turn->parts);
+    ac_record_parts_free(&turn->parts);
     json_decref(turn->closing);
     memset(turn, 0, sizeof *turn);
 }
@@ -47,8 +47,8 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
     ac_json_put(step, "result", json_null());
     ac_json_put(step, "error", json_string(lost));
     ac_json_put(step, "usage", json_null());
-    ac_json_put(step, "started_at", ac_json_time(event->at));
-    ac_json_put(step, "completed_at", ac_json_time(event->at));
+    ac_json_put(step, "started_at", ac_time_json(event->at));
+    ac_json_put(step, "completed_at", ac_time_json(event->at));
     ac_json_put(step, "latency_ms", json_integer(0));
     recover_turn_copy(call, "id", event->data, "call_id");
     recover_turn_copy(call, "tool", event->data, "tool");
@@ -58,7 +58,7 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
     ac_json_put(call, "latency_ms", json_integer(0));
     json_array_append_new(turn->steps, step);
     json_array_append_new(turn->tool_calls, call);
-    ac_parts_add_call(&turn->parts, turn->text.len, ac_json_peek_string(event->data, "call_id", ""));
+    ac_record_parts_add_call(&turn->parts, turn->text.len, ac_json_peek_string(event->data, "call_id", ""));
 }
 
 static void recover_turn_end_call(ac_recover_turn_t *turn, const ac_event_t *event)
@@ -71,7 +71,7 @@ static void recover_turn_end_call(ac_recover_turn_t *turn, const ac_event_t *eve
         return;
     }
     ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
-    ac_json_put(step, "completed_at", ac_json_time(event->at));
+    ac_json_put(step, "completed_at", ac_time_json(event->at));
     for (int pass = 0; pass < 2; pass++) {
         json_t *to = pass ? call : step;
         recover_turn_copy(to, "arguments", event->data, "arguments");
@@ -131,7 +131,8 @@ static json_t *make_message(const ac_recover_turn_t *turn, const json_t *run, co
     if (!turn->text.len && !n_calls) {
         return json_null();
     }
-    json_t *message = json_object(), *metadata = json_object(), *parts = ac_parts_list(&turn->parts, turn->text.len);
+    json_t *message = json_object(), *metadata = json_object(),
+           *parts = ac_record_parts_list(&turn->parts, turn->text.len);
     if (parts) {
         ac_json_put(metadata, "parts", parts);
     }
@@ -144,7 +145,7 @@ static json_t *make_message(const ac_recover_turn_t *turn, const json_t *run, co
     ac_json_put(message, "content", ac_json_text(turn->text.len ? turn->text.data : ""));
     ac_json_put(message, "tool_calls", n_calls ? json_incref(turn->tool_calls) : json_null());
     ac_json_put(message, "run_id", ac_json_text(run_id));
-    ac_json_put(message, "timestamp", ac_json_time(apr_time_now()));
+    ac_json_put(message, "timestamp", ac_time_json(apr_time_now()));
     ac_json_put(message, "metadata", metadata);
     return message;
 }
@@ -183,7 +184,7 @@ json_t *ac_recover_turn_closing(ac_recover_turn_t *turn, const json_t *run, bool
         set_interrupted(after);
     }
     ac_json_put(after, "usage", guess_usage(turn, run));
-    ac_json_put(after, "completed_at", ac_json_time(now));
+    ac_json_put(after, "completed_at", ac_time_json(now));
     ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());
     json_array_foreach(turn->steps, i, step) recover_turn_copy(step, "run_id", run, "id");
     ac_json_put(closing, "message", make_message(turn, run, cancelled ? "cancelled" : "interrupted"));

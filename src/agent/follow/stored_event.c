@@ -26,7 +26,7 @@ static ac_event_t *terminal_error(const json_t *run)
     stored_event_copy(data, "run_id", run, "id");
     ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);
     if (event) {
-        event->kind = ac_kind_by_code(code);
+        event->kind = ac_err_kind_by_code(code);
     }
     if (event && !event->kind) {
         event->kind = AC_INTERRUPTED;

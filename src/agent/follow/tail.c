@@ -20,7 +20,7 @@ void ac_tail_continue(ac_tail_t *tail, apr_interval_time_t wait)
     if (wait) {
         ac_timer_set(loop, &tail->timer, ac_loop_now(loop) + wait, tail_look, tail);
     } else {
-        ac_ready_set(loop, &tail->ready, tail_look, tail);
+        ac_loop_ready_set(loop, &tail->ready, tail_look, tail);
     }
 }
 
@@ -63,7 +63,7 @@ static void tail_free(ac_tail_t *tail)
     ac_run_t *run = apr_hash_get(tail->engine->runs, tail->run_id, APR_HASH_KEY_STRING);
     ac_loop_t *loop = tail->engine->loop;
     ac_timer_cancel(loop, &tail->timer);
-    ac_ready_cancel(loop, &tail->ready);
+    ac_loop_ready_cancel(loop, &tail->ready);
     unlink_tail(tail);
     leave_log(tail);
     ac_channel_destroy(tail->channel);
@@ -113,7 +113,7 @@ void ac_tail_deliver(ac_tail_t *tail, ac_event_t *event)
 void ac_tail_fail(ac_tail_t *tail, const ac_err_t *err)
 {
     json_t *data = json_object();
-    ac_json_put(data, "code", ac_json_text(ac_kind_row(err->kind)->code));
+    ac_json_put(data, "code", ac_json_text(ac_err_row(err->kind)->code));
     ac_json_put(data, "message", ac_json_text(err->detail));
     if (err->retry_after) {
         ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(err->retry_after)));

@@ -82,7 +82,7 @@ static void open_first(ac_breaker_t *breaker, apr_time_t now)
     }
     breaker->opened = now;
     open_now(breaker, now);
-    ac_duration_format(time, apr_time_from_msec(apr_time_as_msec(breaker->reopens - now)));
+    ac_time_format_duration(time, apr_time_from_msec(apr_time_as_msec(breaker->reopens - now)));
     ac_log(AC_M540, APR_SUCCESS,
            "model[%s]: %" APR_INT64_T_FMT " of its last %" APR_INT64_T_FMT " calls failed; it is not "
            "asked for %s, then by one run at a time until it answers",
@@ -92,7 +92,7 @@ static void open_first(ac_breaker_t *breaker, apr_time_t now)
 static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
 {
     char time[AC_TIME_SIZE];
-    ac_duration_format(time, apr_time_from_msec(apr_time_as_msec(now - breaker->opened)));
+    ac_time_format_duration(time, apr_time_from_msec(apr_time_as_msec(now - breaker->opened)));
     breaker->state = AC_BREAKER_CLOSED;
     breaker->epoch++;
     breaker->closed = now;

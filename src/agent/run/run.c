@@ -82,7 +82,7 @@ static void on_run_timeout(void *baton)
     char limit[AC_TIME_SIZE];
     ac_err_t err;
     ac_err_init(&err);
-    ac_duration_format(limit, run->engine->conf.run_timeout);
+    ac_time_format_duration(limit, run->engine->conf.run_timeout);
     ac_err_set(&err, AC_RUN_TIMEOUT, "the run took longer than %s", limit);
     ac_run_finish(run, AC_RUN_FAILED, &err, "run time is over");
 }
@@ -185,7 +185,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
         outcome = AC_RUN_CANCELLED;
     }
     /* An error that the client has caused does not depend on what the run was doing. */
-    if (outcome == AC_RUN_FAILED && strcmp(ac_kind_row(run->err.kind)->fault, "client") != 0) {
+    if (outcome == AC_RUN_FAILED && strcmp(ac_err_row(run->err.kind)->fault, "client") != 0) {
         ac_err_while(&run->err, run->doing);
     }
     run->outcome = outcome;
@@ -207,7 +207,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
 
 static void log_end(const ac_run_t *run)
 {
-    const ac_kind_row_t *row = ac_kind_row(run->err.kind);
+    const ac_err_row_t *row = ac_err_row(run->err.kind);
     int took = (int)apr_time_as_msec(ac_clock() - run->times.created);
     const char *agent = run->agent ? run->agent->id : "-";
     if (run->outcome != AC_RUN_FAILED || !strcmp(row->fault, "client") || run->ask.breaker_open) {
@@ -233,7 +233,7 @@ static void run_free(ac_run_t *run)
     ac_buf_free(&run->answer.text);
     json_decref(run->ask.messages);
     json_decref(run->answer.tool_calls);
-    ac_parts_free(&run->answer.parts);
+    ac_record_parts_free(&run->answer.parts);
     json_decref(run->answer.steps);
     json_decref(run->close.message);
     json_decref(run->open.document);
@@ -247,7 +247,7 @@ static void stop_clocks(ac_run_t *run)
     ac_timer_cancel(run->engine->loop, &run->run_timer);
     ac_timer_cancel(run->engine->loop, &run->state_timer);
     ac_timer_cancel(run->engine->loop, &run->events.leave_timer);
-    ac_ready_cancel(run->engine->loop, &run->ready);
+    ac_loop_ready_cancel(run->engine->loop, &run->ready);
     ac_channel_on_empty(run->channel, NULL, NULL);
 }
 

@@ -114,14 +114,14 @@ typedef struct ac_run_answer_t { /* what becomes the assistant's message */
     ac_buf_t text;               /* of all rounds */
     size_t round_start;          /* where in `text` the round begins */
     json_t *tool_calls;          /* of all rounds, as the message shows them */
-    ac_parts_t parts;            /* the positions of the calls in `text` */
+    ac_record_parts_t parts;     /* the positions of the calls in `text` */
     json_t *steps;               /* ended ones, as stored */
 } ac_run_answer_t;
 
 typedef struct ac_run_limits_t {
-    ac_takes_t *started;              /* of runs=, held to the end of the run; NULL: none */
+    ac_reservation_t *started;        /* of runs=, held to the end of the run; NULL: none */
     ac_err_t refused;                 /* runs= refuses the run, unless its key leads to an earlier run */
-    ac_takes_t *reserved;             /* before the model call; NULL: none */
+    ac_reservation_t *reserved;       /* before the model call; NULL: none */
     bool is_admitting;                /* the reservation is pending; its completion releases it if the run has ended */
     int64_t spent_tokens, spent_cost; /* as counted; cost in billionths */
 } ac_run_limits_t;

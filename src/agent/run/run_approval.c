@@ -22,7 +22,7 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until)
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "arguments", json_incref(call->arguments));
     ac_json_put(data, "approval_required", json_true());
-    ac_json_put(data, "expires_at", ac_json_time(until));
+    ac_json_put(data, "expires_at", ac_time_json(until));
     ac_event_t *event = ac_event_create(AC_EVENT_TRACE_UPDATE, data, NULL, 0);
     if (!event) {
         abort();
@@ -79,7 +79,7 @@ static void on_suspended(ac_store_op_t *op)
 static void suspend(ac_run_t *run)
 {
     apr_time_t until = apr_time_now() + run->engine->conf.approval_timeout;
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_WAIT, run->turn->owner, run->turn->thread_id);
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_SUSPEND, run->turn->owner, run->turn->thread_id);
     json_t *calls = json_object(), *asks = json_array(), *state;
     if (!op) {
         abort();
@@ -100,7 +100,7 @@ static void suspend(ac_run_t *run)
     ac_json_put(op->in, "run", json_deep_copy(json_object_get(state, "run")));
     ac_json_put(op->in, "steps", run->answer.steps ? json_deep_copy(run->answer.steps) : json_array());
     ac_json_put(op->in, "asks", json_deep_copy(asks));
-    ac_json_put(op->in, "until", ac_json_time(until));
+    ac_json_put(op->in, "until", ac_time_json(until));
     ac_json_put(op->in, "calls", calls);
     /* A copy: the store's thread reads it while this thread continues. */
     ac_json_put(op->in, "state", json_deep_copy(state));
@@ -312,7 +312,7 @@ static void on_decided(ac_store_op_t *op)
 static void decide_here(void *baton)
 {
     decide_t *decide = baton;
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_DECIDE, decide->owner, decide->run_id);
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_APPROVAL_DECIDE, decide->owner, decide->run_id);
     if (!op) {
         abort();
     }
@@ -363,7 +363,7 @@ static void on_expired(ac_store_op_t *op)
 /* Stores a decision in place of the owner. Consumes it. */
 static void decide_for_owner(ac_engine_t *engine, const char *run_id, const char *owner, json_t *decision)
 {
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_TURN_DECIDE, owner, run_id);
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_APPROVAL_DECIDE, owner, run_id);
     if (!op) {
         json_decref(decision);
         return;
@@ -376,7 +376,7 @@ static void decide_for_owner(ac_engine_t *engine, const char *run_id, const char
 static void expire(ac_engine_t *engine, const json_t *expired)
 {
     json_t *decision = json_object();
-    ac_json_put(decision, "expired", ac_json_time(apr_time_now()));
+    ac_json_put(decision, "expired", ac_time_json(apr_time_now()));
     decide_for_owner(engine, ac_json_peek_string(expired, "run_id", ""), ac_json_peek_string(expired, "owner", ""),
                      decision);
 }
@@ -418,13 +418,13 @@ static void on_expired_list(ac_store_op_t *op)
 static void look_for_expired(void *baton)
 {
     ac_engine_t *engine = baton;
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_WAIT_LIST, NULL, NULL);
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_SUSPENDED_LIST, NULL, NULL);
     if (!op) {
         abort();
     }
     op->in = json_object();
     op->page.limit = EXPIRED_MAX;
-    ac_json_put(op->in, "before", ac_json_time(apr_time_now()));
+    ac_json_put(op->in, "before", ac_time_json(apr_time_now()));
     op->deadline = ac_clock() + engine->conf.store_timeout;
     ac_store_call_post(engine->store, engine->loop, op, on_expired_list, engine);
 }

@@ -42,7 +42,7 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
         ac_err_set(&run->err, AC_MODEL_ERROR, "the answer is longer than %" APR_SIZE_T_FMT " bytes",
                    run->answer.text.max);
         /* Not here, inside a call of the model's provider. */
-        ac_ready_set(run->engine->loop, &run->ready, fail_later, run);
+        ac_loop_ready_set(run->engine->loop, &run->ready, fail_later, run);
         return;
     }
     ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, text, len);
@@ -136,7 +136,7 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
         ac_log(AC_M542, err->status,
                "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
                "instead",
-               run->turn->run_id, run->turn->request_id, run->ask.entry.gate->model->id, ac_kind_row(err->kind)->code,
+               run->turn->run_id, run->turn->request_id, run->ask.entry.gate->model->id, ac_err_row(err->kind)->code,
                err->detail, err->http_status, err->upstream_id[0] ? err->upstream_id : "-", next->id);
     } else {
         ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->ask.entry.gate->model->id,
@@ -271,7 +271,7 @@ static void on_rejected(void *baton, const ac_err_t *err)
 static void on_admitted(void *baton)
 {
     ac_run_t *run = baton;
-    ac_ready_set(run->engine->loop, &run->ready, ac_run_ask_try, run);
+    ac_loop_ready_set(run->engine->loop, &run->ready, ac_run_ask_try, run);
 }
 
 void ac_run_ask_init(ac_run_t *run)

@@ -120,7 +120,7 @@ static void keep_calls(ac_run_t *run)
         ac_json_put(kept, "error", call_error_json(call));
         ac_json_put(kept, "latency_ms", json_integer(apr_time_as_msec(call->took)));
         json_array_append_new(run->answer.tool_calls, kept);
-        ac_parts_add_call(&run->answer.parts, call->answer_len, call->id);
+        ac_record_parts_add_call(&run->answer.parts, call->answer_len, call->id);
     }
 }
 
@@ -259,7 +259,7 @@ static void run_call_on_deadline(void *baton)
 {
     ac_call_t *call = baton;
     char limit[AC_TIME_SIZE], text[96];
-    ac_duration_format(limit, call->tool->conf->timeout);
+    ac_time_format_duration(limit, call->tool->conf->timeout);
     apr_snprintf(text, sizeof text, "the tool did not answer within %s", limit);
     abandon(call);
     run_call_end(call, NULL, text);

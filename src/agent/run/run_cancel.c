@@ -51,7 +51,7 @@ static void cancel_here(void *baton)
     ask_t *ask = baton;
     const ac_run_t *run = apr_hash_get(ask->engine->runs, ask->run_id, APR_HASH_KEY_STRING);
     ask->status = run && !strcmp(run->turn->owner, ask->owner) ? ac_run_cancel(ask->engine, ask->run_id, AC_CANCELLED)
-                                                               : ac_kind_row(AC_NOT_FOUND)->status;
+                                                               : ac_err_row(AC_NOT_FOUND)->status;
     if (!ac_handover_answer(&ask->handover)) {
         free(ask);
     }
@@ -86,10 +86,10 @@ static void ask_child(const ac_event_dir_t *dir, ac_child_key_t child, const cha
 static apr_status_t decide_by_log(const ac_event_dir_t *dir, ac_event_log_t *log, const char *owner, bool resumed)
 {
     const ac_event_log_header_t *head = ac_event_log_header(log);
-    const apr_status_t ended = ac_kind_row(AC_RUN_ENDED)->status;
+    const apr_status_t ended = ac_err_row(AC_RUN_ENDED)->status;
     bool suspended = ac_event_log_is_suspended(log);
     if (strcmp(head->owner, owner) != 0) {
-        return ac_kind_row(AC_NOT_FOUND)->status;
+        return ac_err_row(AC_NOT_FOUND)->status;
     }
     if (suspended && !resumed) {
         return APR_EAGAIN;
@@ -115,7 +115,7 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
     if (status == APR_TIMEUP) {
         return APR_INCOMPLETE;
     }
-    if (status == APR_SUCCESS || status == ac_kind_row(AC_RUN_ENDED)->status || !dir) {
+    if (status == APR_SUCCESS || status == ac_err_row(AC_RUN_ENDED)->status || !dir) {
         return status;
     }
     ac_event_log_t *log = ac_event_log_find(dir, run_id);
@@ -141,7 +141,7 @@ apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const
     json_t *stored = fits ? ac_event_log_read_stored(log) : NULL;
     ac_event_log_close(log);
     if (!stored) {
-        return ac_kind_row(AC_NOT_FOUND)->status;
+        return ac_err_row(AC_NOT_FOUND)->status;
     }
     apr_status_t status = ac_run_cancel_anywhere(engine, run_id, owner, false);
     if (status == APR_SUCCESS || status == APR_INCOMPLETE) {

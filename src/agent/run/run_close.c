@@ -77,6 +77,6 @@ void ac_run_close_continue(ac_run_t *run)
         ac_run_store_call(run, op, run_close_on_closed);
         return;
     }
-    ac_ready_cancel(run->engine->loop, &run->ready); /* a pending ac_run_begin() */
-    ac_ready_set(run->engine->loop, &run->ready, end_later, run);
+    ac_loop_ready_cancel(run->engine->loop, &run->ready); /* a pending ac_run_begin() */
+    ac_loop_ready_set(run->engine->loop, &run->ready, end_later, run);
 }

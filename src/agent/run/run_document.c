@@ -13,8 +13,8 @@ json_t *ac_run_document_thread(const ac_run_t *run)
     ac_json_put(thread, "status", json_string("active"));
     ac_json_put(thread, "metadata", json_object());
     ac_json_put(thread, "message_count", json_integer(0));
-    ac_json_put(thread, "created_at", ac_json_time(run->times.created_at));
-    ac_json_put(thread, "updated_at", ac_json_time(run->times.created_at));
+    ac_json_put(thread, "created_at", ac_time_json(run->times.created_at));
+    ac_json_put(thread, "updated_at", ac_time_json(run->times.created_at));
     return thread;
 }
 
@@ -28,7 +28,7 @@ json_t *ac_run_document_user_message(const ac_run_t *run)
     ac_json_put(message, "content", ac_json_text(turn->content));
     ac_json_put(message, "tool_calls", json_null());
     ac_json_put(message, "run_id", ac_json_text(turn->run_id));
-    ac_json_put(message, "timestamp", ac_json_time(run->times.created_at));
+    ac_json_put(message, "timestamp", ac_time_json(run->times.created_at));
     ac_json_put(message, "metadata", turn->metadata ? json_incref(turn->metadata) : json_object());
     return message;
 }
@@ -73,9 +73,9 @@ json_t *ac_run_document_run(const ac_run_t *run)
     ac_json_put(json, "latency_ms",
                 ended ? json_integer(apr_time_as_msec(ac_clock() - run->times.created)) : json_null());
     ac_json_put(json, "error", bad && !user_cancelled ? ac_record_error(&run->err) : json_null());
-    ac_json_put(json, "created_at", ac_json_time(run->times.created_at));
-    ac_json_put(json, "started_at", ac_json_time(run->times.started_at));
-    ac_json_put(json, "completed_at", ended ? ac_json_time(apr_time_now()) : json_null());
+    ac_json_put(json, "created_at", ac_time_json(run->times.created_at));
+    ac_json_put(json, "started_at", ac_time_json(run->times.started_at));
+    ac_json_put(json, "completed_at", ended ? ac_time_json(apr_time_now()) : json_null());
     return json;
 }
 
@@ -96,8 +96,8 @@ void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
     ac_json_put(step, "result", json_null());
     ac_json_put(step, "error", failed ? ac_json_text(end->err.detail) : json_null());
     ac_json_put(step, "usage", end->usage.known ? ac_record_usage(&end->usage) : json_null());
-    ac_json_put(step, "started_at", ac_json_time(run->ask.started_at));
-    ac_json_put(step, "completed_at", ac_json_time(run->ask.started_at + took));
+    ac_json_put(step, "started_at", ac_time_json(run->ask.started_at));
+    ac_json_put(step, "completed_at", ac_time_json(run->ask.started_at + took));
     ac_json_put(step, "latency_ms", json_integer(apr_time_as_msec(took)));
     if (!run->answer.steps) {
         run->answer.steps = json_array();
@@ -123,7 +123,7 @@ const char *ac_run_document_finish_reason(const ac_run_t *run)
 json_t *ac_run_document_answer(const ac_run_t *run)
 {
     char id[AC_ID_SIZE];
-    json_t *message, *metadata, *parts = ac_parts_list(&run->answer.parts, run->answer.text.len);
+    json_t *message, *metadata, *parts = ac_record_parts_list(&run->answer.parts, run->answer.text.len);
     if (run->outcome != AC_RUN_COMPLETED && run->answer.text.len == 0 && !run->answer.tool_calls &&
         run->ask.finish != AC_FINISH_CONTENT_FILTER) {
         return NULL;
@@ -143,7 +143,7 @@ json_t *ac_run_document_answer(const ac_run_t *run)
     ac_json_put(message, "content", ac_json_text(run->answer.text.len ? run->answer.text.data : ""));
     ac_json_put(message, "tool_calls", run->answer.tool_calls ? json_incref(run->answer.tool_calls) : json_null());
     ac_json_put(message, "run_id", ac_json_text(run->turn->run_id));
-    ac_json_put(message, "timestamp", ac_json_time(apr_time_now()));
+    ac_json_put(message, "timestamp", ac_time_json(apr_time_now()));
     ac_json_put(message, "metadata", metadata);
     return message;
 }
@@ -168,8 +168,8 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
         ac_json_put(step, "approval", json_string(approval));
     }
     ac_json_put(step, "usage", json_null());
-    ac_json_put(step, "started_at", ac_json_time(call->started_at));
-    ac_json_put(step, "completed_at", call->done ? ac_json_time(call->started_at + call->took) : json_null());
+    ac_json_put(step, "started_at", ac_time_json(call->started_at));
+    ac_json_put(step, "completed_at", call->done ? ac_time_json(call->started_at + call->took) : json_null());
     ac_json_put(step, "latency_ms", call->done ? json_integer(apr_time_as_msec(call->took)) : json_null());
     return step;
 }

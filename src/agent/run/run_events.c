@@ -18,7 +18,7 @@ void ac_run_event_show(ac_run_t *run, ac_event_t *event)
     ac_channel_emit(run->channel, event);
     /* Once for all events of this turn of the loop. */
     if (run->events.log && ac_event_watcher_any(run->events.log)) {
-        ac_ready_set(run->engine->loop, &run->events.watcher_ready, notify_watchers, run);
+        ac_loop_ready_set(run->engine->loop, &run->events.watcher_ready, notify_watchers, run);
     }
 }
 
@@ -101,7 +101,7 @@ static json_t *done_data(const ac_run_t *run)
 static ac_event_t *error_event(const ac_run_t *run)
 {
     json_t *data = json_object();
-    ac_json_put(data, "code", ac_json_text(ac_kind_row(run->err.kind)->code));
+    ac_json_put(data, "code", ac_json_text(ac_err_row(run->err.kind)->code));
     ac_json_put(data, "message", ac_json_text(run->err.detail));
     if (run->err.retry_after) {
         ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(run->err.retry_after)));

@@ -133,7 +133,7 @@ const char *ac_run_document_finish_reason(const ac_run_t *run);
 /* ---- quota.c ---- */
 /* Publishes the fields of the reservations: when the run began, and before its model call; each may be NULL. Counts
  * once. */
-void ac_quota_publish(ac_quota_t *quota, const ac_takes_t *started, const ac_takes_t *reserved);
+void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const ac_reservation_t *reserved);
 
 /* ---- history.c: the model's conversation ---- */
 /* The messages of a model call: the instructions as the system message, then whole turns of `stored` (oldest first,

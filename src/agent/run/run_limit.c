@@ -74,15 +74,15 @@ static places_t places_of(const ac_run_t *run)
 }
 
 /* The reservation of runs=, made before the agent is known. NULL: no such limit. */
-static ac_takes_t *want_start(const ac_run_t *run)
+static ac_reservation_t *want_start(const ac_run_t *run)
 {
     places_t places = places_of_request(run);
-    ac_takes_t *takes = NULL;
+    ac_reservation_t *takes = NULL;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
             const ac_limit_t *limit = &places.list[i]->list[j];
-            if (ac_limit_phase(limit) == AC_PHASE_START) {
-                ac_takes_add(&takes, places.list[i], limit, &run->turn->quota->subject, 1);
+            if (ac_reservation_phase(limit) == AC_PHASE_START) {
+                ac_reservation_add(&takes, places.list[i], limit, &run->turn->quota->subject, 1);
             }
         }
     }
@@ -90,7 +90,7 @@ static ac_takes_t *want_start(const ac_run_t *run)
 }
 
 /* The run has begun already: it is counted, and no limit refuses it. */
-static void lift(ac_takes_t *takes)
+static void lift(ac_reservation_t *takes)
 {
     for (int i = 0; takes && i < takes->n; i++) {
         takes->list[i].most = AC_MAX_LIMIT;
@@ -99,15 +99,15 @@ static void lift(ac_takes_t *takes)
 
 static bool is_mine(const ac_run_t *run, const ac_limits_t *place, const ac_limit_t *limit)
 {
-    return place == run->agent->limits || ac_limit_phase(limit) == AC_PHASE_RUN;
+    return place == run->agent->limits || ac_reservation_phase(limit) == AC_PHASE_RUN;
 }
 
 /* The reservation of all other limits. NULL: no limit. *pcost: one of them limits the cost. */
-static ac_takes_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES], bool *pcost)
+static ac_reservation_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES], bool *pcost)
 {
     places_t places = places_of(run);
     ac_subject_t who = run->turn->quota->subject;
-    ac_takes_t *takes = NULL;
+    ac_reservation_t *takes = NULL;
     who.agent = run->agent->id;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
@@ -115,7 +115,7 @@ static ac_takes_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES
             if (!is_mine(run, places.list[i], limit)) {
                 continue;
             }
-            ac_takes_add(&takes, places.list[i], limit, &who, amounts[limit->measure]);
+            ac_reservation_add(&takes, places.list[i], limit, &who, amounts[limit->measure]);
             *pcost = *pcost || limit->measure == AC_LIMIT_COST;
         }
     }
@@ -167,7 +167,7 @@ void ac_run_limit_count(ac_run_t *run)
     }
     ac_err_init(&err);
     run->n_ops++;
-    apr_status_t status = ac_counters_take(run->engine->counters, run->limits.started, on_begun, run, &err);
+    apr_status_t status = ac_counters_reserve(run->engine->counters, run->limits.started, on_begun, run, &err);
     if (status != APR_EINPROGRESS) {
         on_begun(run, status, &err);
     }
@@ -240,7 +240,7 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
     }
     run->n_ops++;
     run->limits.is_admitting = true;
-    apr_status_t status = ac_counters_take(run->engine->counters, run->limits.reserved, on_counted, run, &err);
+    apr_status_t status = ac_counters_reserve(run->engine->counters, run->limits.reserved, on_counted, run, &err);
     if (status != APR_EINPROGRESS) {
         on_counted(run, status, &err);
     }
@@ -275,7 +275,7 @@ void ac_run_limit_release(ac_run_t *run)
 
 typedef struct again_t {
     ac_run_t *run;
-    ac_takes_t *takes, **pmine; /* the run's field for them */
+    ac_reservation_t *takes, **pmine; /* the run's field for them */
 } again_t;
 
 static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *err)
@@ -297,7 +297,7 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     ac_run_close_continue(run);
 }
 
-static void take_again(ac_run_t *run, ac_takes_t *takes, ac_takes_t **pmine)
+static void take_again(ac_run_t *run, ac_reservation_t *takes, ac_reservation_t **pmine)
 {
     ac_err_t err;
     if (!takes) {
@@ -308,7 +308,7 @@ static void take_again(ac_run_t *run, ac_takes_t *takes, ac_takes_t **pmine)
     lift(takes);
     ac_err_init(&err);
     run->n_ops++;
-    apr_status_t status = ac_counters_take(run->engine->counters, takes, on_counted_again, again, &err);
+    apr_status_t status = ac_counters_reserve(run->engine->counters, takes, on_counted_again, again, &err);
     if (status != APR_EINPROGRESS) {
         on_counted_again(again, status, &err);
     }

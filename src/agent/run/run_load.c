@@ -101,7 +101,7 @@ static void ask_key(ac_run_t *run)
     ac_store_op_t *op = ac_run_store_op(run, AC_STORE_KEY_GET);
     op->in = json_object();
     ac_json_put(op->in, "key", ac_json_text(run->turn->key));
-    ac_json_put(op->in, "since", ac_json_time(run->times.created_at - AC_KEY_LIFE));
+    ac_json_put(op->in, "since", ac_time_json(run->times.created_at - AC_KEY_LIFE));
     ac_run_store_call(run, op, on_key);
 }
 

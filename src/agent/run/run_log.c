@@ -112,7 +112,7 @@ json_t *ac_run_log_events(ac_run_t *run)
 
 void ac_run_log_suspend(ac_run_t *run)
 {
-    ac_ready_cancel(run->engine->loop, &run->events.watcher_ready);
+    ac_loop_ready_cancel(run->engine->loop, &run->events.watcher_ready);
     ac_channel_set_log(run->channel, NULL);
     if (run->events.log) {
         ac_event_log_set_suspended(run->events.log, true);
@@ -189,7 +189,7 @@ void ac_run_log_resume(ac_run_t *run, const json_t *state)
 
 void ac_run_log_end(ac_run_t *run)
 {
-    ac_ready_cancel(run->engine->loop, &run->events.watcher_ready);
+    ac_loop_ready_cancel(run->engine->loop, &run->events.watcher_ready);
     if (!run->events.log) {
         return;
     }

@@ -140,7 +140,7 @@ void ac_run_open_write(ac_run_t *run)
         json_t *key = json_object();
         ac_json_put(key, "key", ac_json_text(run->turn->key));
         ac_json_put(key, "request_hash", ac_json_text(run->turn->key_hash));
-        ac_json_put(key, "since", ac_json_time(run->times.created_at - AC_KEY_LIFE));
+        ac_json_put(key, "since", ac_time_json(run->times.created_at - AC_KEY_LIFE));
         ac_json_put(in, "idempotency", key);
     }
     run->open.state = AC_RUN_OPEN_PENDING;

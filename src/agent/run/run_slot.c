@@ -29,7 +29,7 @@ static bool acquire_slot(ac_engine_t *engine, ac_run_t *run)
             return false;
         }
         ac_run_queue_leave(queue, entry);
-        ac_ready_set(engine->loop, &other->ready, ac_run_begin, other);
+        ac_loop_ready_set(engine->loop, &other->ready, ac_run_begin, other);
     }
     ac_run_queue_push(queue, &run->slot);
     return false;
@@ -41,7 +41,7 @@ static void serve_queue(ac_engine_t *engine)
     while (engine->queue.n_slots < engine->conf.max_runs && (next = ac_run_queue_next(&engine->queue))) {
         ac_run_t *run = next->baton;
         ac_run_queue_acquire(&engine->queue, next);
-        ac_ready_set(engine->loop, &run->ready, ac_run_begin, run);
+        ac_loop_ready_set(engine->loop, &run->ready, ac_run_begin, run);
     }
 }
 
@@ -64,7 +64,7 @@ static void report_stopped(void *baton)
 void ac_run_slot_report_stop(ac_engine_t *engine)
 {
     if (engine->stop.stopping && apr_hash_count(engine->runs) == 0) {
-        ac_ready_set(engine->loop, &engine->stop.ready, report_stopped, engine);
+        ac_loop_ready_set(engine->loop, &engine->stop.ready, report_stopped, engine);
     }
 }
 
@@ -83,7 +83,7 @@ void ac_run_slot_release(ac_run_t *run)
 void ac_run_slot_admit(ac_run_t *run)
 {
     if (run->err.kind || run->limits.refused.kind || acquire_slot(run->engine, run) || run->err.kind) {
-        ac_ready_set(run->engine->loop, &run->ready, ac_run_begin, run);
+        ac_loop_ready_set(run->engine->loop, &run->ready, ac_run_begin, run);
     }
 }
 

@@ -186,7 +186,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->cost.unpriced = json_is_true(json_object_get(state, "unpriced"));
     run->ask.messages = list_of(state, "messages");
     run->answer.tool_calls = list_of(state, "tool_calls");
-    ac_parts_read(&run->answer.parts, list_of(state, "parts"));
+    ac_record_parts_read(&run->answer.parts, list_of(state, "parts"));
     run->answer.steps = list_of(state, "steps");
     read_calls(run, json_object_get(state, "calls"));
     return true;

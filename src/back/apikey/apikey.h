@@ -50,10 +50,11 @@ void ac_keyring_unref(ac_keyring_t *ring); /* NULL is fine */
 const ac_api_key_t *ac_keyring_keys(int *pn, const ac_keyring_t *ring);
 const ac_api_key_t *ac_keyring_find(const ac_keyring_t *ring, const char *id); /* NULL: there is none */
 
-typedef enum ac_verdict_e { AC_KEY_FITS, AC_KEY_UNKNOWN, AC_KEY_REVOKED, AC_KEY_EXPIRED } ac_verdict_e;
+typedef enum ac_keyring_verdict_e { AC_KEY_VALID, AC_KEY_UNKNOWN, AC_KEY_REVOKED, AC_KEY_EXPIRED } ac_keyring_verdict_e;
 /* Whether text is a key of the ring at this time (apr_time_now). *pkey: the key whose secret it has, also where it is revoked or
  * expired; NULL where it is unknown. Any thread. */
-ac_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *ring, const char *text, apr_time_t now);
+ac_keyring_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *ring, const char *text,
+                                      apr_time_t now);
 /* The hash that stands in the file for this key. */
 void ac_keyring_hash(unsigned char hash[AC_API_KEY_HASH], const char *text);
 /* Whether id may be one. */

@@ -86,7 +86,7 @@ static const char *set_owner(parsing_t *parsing, const char *value)
     if (!strcmp(value, AC_ANONYMOUS)) {
         return "somebody: '" AC_ANONYMOUS "' owns what nobody signed in for";
     }
-    return ac_owner_problem(value) ? "a name of 1 to 255 bytes, without a blank in front" : NULL;
+    return ac_store_owner_problem(value) ? "a name of 1 to 255 bytes, without a blank in front" : NULL;
 }
 
 static const char *set_roles(parsing_t *parsing, const char *value)
@@ -106,7 +106,7 @@ static const char *set_limits(parsing_t *parsing, const char *value)
 {
     ac_limits_t limits = {.n = 0};
     parsing->key.limits = *value ? value : NULL;
-    if (!*value || ac_limits_parse(&limits, value, AC_BY_KEY, NULL) == APR_SUCCESS) {
+    if (!*value || ac_limit_parse(&limits, value, AC_BY_KEY, NULL) == APR_SUCCESS) {
         return NULL;
     }
     return "as AgentChatLimit has them, without by=, like \"requests=60/min tokens=100k/min streams=5 cost=2.50/day\"";
@@ -373,7 +373,8 @@ static bool id_of(char id[ID_MAX + 1], const char *text)
     return true;
 }
 
-ac_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *ring, const char *text, apr_time_t now)
+ac_keyring_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *ring, const char *text,
+                                      apr_time_t now)
 {
     static const ac_api_key_t nobody;
     char id[ID_MAX + 1] = "";
@@ -395,5 +396,5 @@ ac_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *rin
     if ((key->expires && key->expires <= now) || (!fits && key->previous_expires && key->previous_expires <= now)) {
         return AC_KEY_EXPIRED;
     }
-    return AC_KEY_FITS;
+    return AC_KEY_VALID;
 }

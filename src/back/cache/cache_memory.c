@@ -281,7 +281,7 @@ static part_t *lock_part(const ac_cache_memory_t *memory, const unsigned char *k
     uint32_t hash;
     memcpy(&hash, key, sizeof(hash));
     part_t *part = &memory->parts[hash % memory->n_parts];
-    int status = ac_shared_lock_take(&part->lock, PATIENCE);
+    int status = ac_shared_lock_acquire(&part->lock, PATIENCE);
     if (status == EOWNERDEAD) {
         make_empty(part);
     }
@@ -293,7 +293,7 @@ static void unlock_part(part_t *part)
     if (part->broken) {
         make_empty(part);
     }
-    ac_shared_lock_drop(&part->lock);
+    ac_shared_lock_release(&part->lock);
 }
 
 static void cache_memory_write_entry(void *self, const ac_cache_write_t *write, ac_cache_written_fn *fn, void *baton)

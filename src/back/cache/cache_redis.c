@@ -96,7 +96,7 @@ static ask_t *make_ask(ac_cache_redis_t *cache, const unsigned char key[AC_CACHE
 {
     ask_t *ask = ac_alloc(sizeof(*ask) + len + 1);
     int at = snprintf(ask->key, sizeof(ask->key), "%.40sthread:", cache->prefix);
-    ac_hex(ask->key + at, key, AC_CACHE_KEY);
+    ac_text_hex(ask->key + at, key, AC_CACHE_KEY);
     ask->cache = cache;
     ask->len = len;
     memcpy(ask->text, text, len);

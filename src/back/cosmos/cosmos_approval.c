@@ -110,7 +110,7 @@ static void approval_check_thread(ac_cosmos_task_t *task)
     }
     json_decref(task->found);
     task->found = json_deep_copy(json_object_get(active, "calls"));
-    if (ac_store_wait_decide(&n_open, task->found, ac_json_peek_string(active, "due_at", ""), op) != APR_SUCCESS) {
+    if (ac_store_approval_decide(&n_open, task->found, ac_json_peek_string(active, "due_at", ""), op) != APR_SUCCESS) {
         ac_cosmos_task_end_with(task, &op->err);
     } else {
         approval_write(task, n_open);

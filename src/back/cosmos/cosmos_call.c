@@ -62,7 +62,7 @@ static void cosmos_call_end(ac_cosmos_call_t *call)
     ac_cosmos_t *store = call->store;
 
     ac_timer_cancel(store->loop, &call->timer);
-    ac_ready_cancel(store->loop, &call->ready);
+    ac_loop_ready_cancel(store->loop, &call->ready);
     if (call->wants_credential) {
         ac_credential_forget(store->conf.credential, cosmos_call_on_credential, call);
     }
@@ -410,7 +410,7 @@ static void start_waiting(ac_cosmos_t *store)
     call->in_flight = true;
     store->calls.n_in_flight++;
     ac_timer_cancel(store->loop, &call->timer);
-    ac_ready_set(store->loop, &call->ready, begin_attempt, call);
+    ac_loop_ready_set(store->loop, &call->ready, begin_attempt, call);
 }
 
 /* ---- for the verbs ---- */
@@ -454,7 +454,7 @@ void ac_cosmos_call_start(ac_cosmos_task_t *task, const ac_cosmos_request_t *req
     } else {
         call->next = call->prev = store->calls.all = call;
     }
-    ac_ready_set(store->loop, &call->ready, begin_attempt, call);
+    ac_loop_ready_set(store->loop, &call->ready, begin_attempt, call);
 }
 
 void ac_cosmos_call_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document,

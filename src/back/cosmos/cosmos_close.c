@@ -161,7 +161,7 @@ static void close_commit(ac_cosmos_task_t *task)
     bool ours = strcmp(ac_cosmos_thread_doc_run(&task->thread), task->run_id) == 0;
 
     if (ac_cosmos_turn_advance(task, ours || !active ? json_null() : json_incref(active)) != APR_SUCCESS) {
-        ac_cosmos_task_end(task, ac_kind_row(task->op->err.kind)->status);
+        ac_cosmos_task_end(task, ac_err_row(task->op->err.kind)->status);
         return;
     }
     ac_cosmos_turn_commit(task, false, close_on_committed);

@@ -40,7 +40,7 @@ static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_
     while (len && endpoint[len - 1] == '/') {
         endpoint[--len] = '\0';
     }
-    if (!ac_http_url_valid(endpoint)) {
+    if (!ac_http_address_url_valid(endpoint)) {
         return apr_psprintf(p, "cosmos: '%s' is not the URL of an account; %s", endpoint, like);
     }
     start = strstr(endpoint, "://") + 3;
@@ -61,7 +61,7 @@ static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_
 static const char *set_duration(apr_interval_time_t *pvalue, const apr_table_entry_t *row, int64_t min_s, int64_t max_s,
                                 apr_pool_t *p)
 {
-    if (!ac_duration_parse(pvalue, row->val) || *pvalue < apr_time_from_sec(min_s) ||
+    if (!ac_time_parse_duration(pvalue, row->val) || *pvalue < apr_time_from_sec(min_s) ||
         *pvalue > apr_time_from_sec(max_s)) {
         return apr_psprintf(p, "cosmos: %s=%s is not a duration from %" APR_INT64_T_FMT "s to %" APR_INT64_T_FMT "d",
                             row->key, row->val, min_s, max_s / 86400 ? max_s / 86400 : 1);

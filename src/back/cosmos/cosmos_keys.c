@@ -34,7 +34,7 @@ static void key_id(char id[AC_COSMOS_KEY_SIZE], const char *key)
         abort();
     }
     memcpy(id, "key_", 4);
-    ac_hex(id + 4, digest, len);
+    ac_text_hex(id + 4, digest, len);
 }
 
 static json_t *found_json(const json_t *entry)
@@ -262,7 +262,7 @@ static void write_entry(ac_cosmos_task_t *task)
                       ac_json_peek_string(task->key.in, "request_hash", ""), "created_at",
                       ac_json_peek_string(json_object_get(task->op->in, "run"), "created_at", ""), "process",
                       task->store->process, "ttl", (json_int_t)apr_time_sec(KEY_TTL));
-    ac_json_put(entry, "opening_until", ac_json_time(until));
+    ac_json_put(entry, "opening_until", ac_time_json(until));
     request.id = *task->key.etag ? id : NULL;
     ac_cosmos_call_write(task, &request, entry, keys_on_written);
     json_decref(entry);

@@ -111,7 +111,7 @@ void ac_cosmos_lease_free_all(ac_cosmos_t *store)
 
 json_t *ac_cosmos_lease_end(const ac_cosmos_t *store)
 {
-    return ac_json_time(ac_cosmos_now(store) + store->conf.lease);
+    return ac_time_json(ac_cosmos_now(store) + store->conf.lease);
 }
 
 json_t *ac_cosmos_lease_make(const ac_cosmos_t *store, const char *run_id)
@@ -141,8 +141,8 @@ void ac_cosmos_lease_patch(ac_cosmos_task_t *task, const char *holder, const cha
 
 static void report(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
 {
-    if (store->ac_host->run_told) { /* NULL in a program without runs */
-        store->ac_host->run_told(run_id, what);
+    if (store->ac_host->run_notify) { /* NULL in a program without runs */
+        store->ac_host->run_notify(run_id, what);
     }
 }
 

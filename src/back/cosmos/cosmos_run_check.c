@@ -118,7 +118,7 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
         ac_cosmos_doc_clear_lease(ended);
         ac_json_put(ended, "status", json_string("interrupted"));
         ac_json_put(ended, "error", ac_record_error(&cause));
-        ac_json_put(ended, "completed_at", ac_json_time(ac_cosmos_now(task->store)));
+        ac_json_put(ended, "completed_at", ac_time_json(ac_cosmos_now(task->store)));
         ac_cosmos_request_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, ac_json_peek_string(run, "id", ""), ended,
                                     run_etag);
     }
@@ -184,7 +184,7 @@ static void sweep_find(ac_cosmos_task_t *task)
 
     task->deadline = ac_clock() + task->store->conf.lease;
     select.parameters = json_object();
-    ac_json_put(select.parameters, "@now", ac_json_time(ac_cosmos_now(task->store)));
+    ac_json_put(select.parameters, "@now", ac_time_json(ac_cosmos_now(task->store)));
     ac_cosmos_query_run(task, &select, sweep_start_each);
 }
 

@@ -22,7 +22,7 @@ static void session_join(ac_cosmos_session_t *into, const ac_cosmos_session_t *f
 ac_cosmos_state_t *ac_cosmos_shared_acquire(ac_cosmos_t *store)
 {
     ac_cosmos_state_t *state = &store->shared->state;
-    int status = ac_shared_lock_take(&store->shared->lock, store->alone ? 0 : PATIENCE);
+    int status = ac_shared_lock_acquire(&store->shared->lock, store->alone ? 0 : PATIENCE);
 
     if (status && status != EOWNERDEAD) {
         if (!store->alone) {
@@ -45,7 +45,7 @@ ac_cosmos_state_t *ac_cosmos_shared_acquire(ac_cosmos_t *store)
 void ac_cosmos_shared_release(ac_cosmos_t *store)
 {
     if (!store->alone) {
-        ac_shared_lock_drop(&store->shared->lock);
+        ac_shared_lock_release(&store->shared->lock);
     }
 }
 

@@ -90,9 +90,9 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_AGENT_PUT] = ac_cosmos_agent_put,
     [AC_STORE_AGENT_DELETE] = ac_cosmos_agent_delete,
     [AC_STORE_RUN_CANCEL] = ac_cosmos_run_cancel,
-    [AC_STORE_TURN_WAIT] = ac_cosmos_suspend_run,
-    [AC_STORE_TURN_DECIDE] = ac_cosmos_approval_decide,
-    [AC_STORE_WAIT_LIST] = ac_cosmos_suspend_list,
+    [AC_STORE_RUN_SUSPEND] = ac_cosmos_suspend_run,
+    [AC_STORE_APPROVAL_DECIDE] = ac_cosmos_approval_decide,
+    [AC_STORE_SUSPENDED_LIST] = ac_cosmos_suspend_list,
 };
 
 static void op_begin(void *baton)

@@ -207,7 +207,7 @@ void ac_cosmos_task_end_with(ac_cosmos_task_t *task, const ac_err_t *err)
     if (task->op->err.kind == AC_OK) {
         task->op->err = *err;
     }
-    ac_cosmos_task_end(task, ac_kind_row(task->op->err.kind)->status);
+    ac_cosmos_task_end(task, ac_err_row(task->op->err.kind)->status);
 }
 
 void ac_cosmos_task_end_damaged(ac_cosmos_task_t *task, const char *what)

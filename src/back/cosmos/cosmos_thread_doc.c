@@ -59,8 +59,8 @@ static void check_owner(ac_cosmos_task_t *task)
     const char *owner = ac_json_peek_string(task->thread.doc, "owner", NULL);
     bool mine = owner && strcmp(ac_json_peek_string(task->thread.doc, "type", ""), "thread") == 0;
 
-    if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_TURN_WAIT ||
-        task->op->verb == AC_STORE_TURN_DECIDE) {
+    if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_RUN_SUSPEND ||
+        task->op->verb == AC_STORE_APPROVAL_DECIDE) {
         mine = mine && strcmp(owner, task->op->owner) == 0;
     }
     if (!mine) {

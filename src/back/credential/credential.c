@@ -82,7 +82,7 @@ static void slot_free(credential_slot_t *slot)
         credential->source->cancel(slot->fetch);
     }
     ac_timer_cancel(credential->loop, &slot->timer);
-    ac_ready_cancel(credential->loop, &slot->ready);
+    ac_loop_ready_cancel(credential->loop, &slot->ready);
     while (slot->first) {
         waiter_t *waiter = slot->first;
         slot->first = waiter->next;
@@ -129,7 +129,7 @@ static void credential_deliver(void *baton)
         if (lives(slot)) {
             waiter.fn(waiter.baton, APR_SUCCESS, slot->text, NULL);
         } else {
-            waiter.fn(waiter.baton, ac_kind_row(slot->err.kind)->status, NULL, &slot->err);
+            waiter.fn(waiter.baton, ac_err_row(slot->err.kind)->status, NULL, &slot->err);
         }
     }
     credential->n_delivering--;
@@ -255,7 +255,7 @@ static void on_fetched(void *baton, const fetched_t *fetched)
     } else {
         credential_take_failure(slot, &mine);
     }
-    ac_ready_set(slot->credential->loop, &slot->ready, credential_deliver, slot);
+    ac_loop_ready_set(slot->credential->loop, &slot->ready, credential_deliver, slot);
 }
 
 /* ---- fetching ---- */
@@ -298,7 +298,7 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
         return;
     }
     if (credential_is_usable(slot) || !credential->source || (later && !slot->rejected)) {
-        ac_ready_set(credential->loop, &slot->ready, credential_deliver, slot);
+        ac_loop_ready_set(credential->loop, &slot->ready, credential_deliver, slot);
     } else if (slot->rejected && ac_loop_now(credential->loop) < slot->reject_fetch_at) {
         credential_set_timer(slot, slot->reject_fetch_at);
     } else {

@@ -37,7 +37,8 @@ const char *ac_credential_spec_duration(apr_interval_time_t *pvalue, const apr_t
 {
     const char *text = options ? apr_table_get(options, name) : NULL;
     if (text &&
-        (!ac_duration_parse(pvalue, text) || *pvalue < apr_time_from_sec(1) || *pvalue > apr_time_from_sec(86400))) {
+        (!ac_time_parse_duration(pvalue, text) || *pvalue < apr_time_from_sec(1) ||
+         *pvalue > apr_time_from_sec(86400))) {
         return apr_psprintf(p, "%s='%s' is not a duration from 1s to 1d, like 10min", name, text);
     }
     return NULL;

@@ -63,7 +63,7 @@ static bool identity_conf_is_loopback(const char *host, size_t len)
 
 bool ac_identity_conf_address_safe(const char *url)
 {
-    if (!ac_http_url_valid(url)) {
+    if (!ac_http_address_url_valid(url)) {
         return false;
     }
     if (!strncasecmp(url, "https://", 8)) {
@@ -102,7 +102,7 @@ static const char *read_authority(identity_conf_t *conf, const apr_table_t *opti
 static const char *read_address(const char **purl, const char *name, apr_pool_t *p)
 {
     *purl = variable(name, p);
-    if (*purl && !ac_http_url_valid(*purl)) {
+    if (*purl && !ac_http_address_url_valid(*purl)) {
         return apr_psprintf(p, "the variable %s is not an http address", name);
     }
     return NULL;

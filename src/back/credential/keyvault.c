@@ -63,7 +63,7 @@ static void keyvault_cancel(void *fetch)
     if (reading->waiting) {
         ac_credential_forget(reading->vault->credential, on_token, reading);
     }
-    ac_ready_cancel(reading->vault->loop, &reading->ready);
+    ac_loop_ready_cancel(reading->vault->loop, &reading->ready);
     keyvault_wipe(reading->body.data, reading->body.len);
     ac_buf_free(&reading->body);
     if (reading->token) {
@@ -360,7 +360,7 @@ static void *keyvault_start(void *source, const char *scope, fetched_fn *done, v
     reading->done = done;
     reading->baton = baton;
     ac_buf_init(&reading->body, MAX_ANSWER);
-    ac_ready_set(reading->vault->loop, &reading->ready, keyvault_begin, reading);
+    ac_loop_ready_set(reading->vault->loop, &reading->ready, keyvault_begin, reading);
     return reading;
 }
 

@@ -32,7 +32,7 @@ ac_token_request_t *ac_token_request_start(const credential_provider_t *link, co
     token_request->baton = baton;
     ac_buf_init(&token_request->body, IDENTITY_MAX_TOKEN);
     snprintf(token_request->scope, sizeof(token_request->scope), "%s", ask->scope);
-    ac_ready_set(token_request->loop, &token_request->ready, token_request_begin, token_request);
+    ac_loop_ready_set(token_request->loop, &token_request->ready, token_request_begin, token_request);
     return token_request;
 }
 
@@ -56,7 +56,7 @@ void ac_token_request_cancel(ac_token_request_t *token_request)
             ac_debug("identity: a program could not be stopped");
         }
     }
-    ac_ready_cancel(token_request->loop, &token_request->ready);
+    ac_loop_ready_cancel(token_request->loop, &token_request->ready);
     ac_timer_cancel(token_request->loop, &token_request->timer);
     token_request_wipe(&token_request->body);
     free(token_request);

@@ -45,10 +45,10 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch,
-                         apr_time_t now)
+ac_slot_t *ac_limit_count_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window,
+                               int64_t epoch, apr_time_t now)
 {
-    uint64_t hash = mix(ac_table_mark(key) ^ table->head->seed);
+    uint64_t hash = mix(ac_limit_table_mark(key) ^ table->head->seed);
     uint32_t mask = table->head->n_slots / AC_TABLE_WAYS - 1;
     ac_slot_t *free_slot[2], *slot = NULL;
     int n_free[2];
@@ -76,14 +76,14 @@ ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COU
     return slot;
 }
 
-static int64_t window_of(const ac_take_t *take)
+static int64_t window_of(const ac_reservation_item_t *item)
 {
-    return take->window ? take->window : AC_TABLE_GAUGE;
+    return item->window ? item->window : AC_TABLE_GAUGE;
 }
 
-static int64_t epoch_of(const ac_take_t *take, apr_time_t now)
+static int64_t epoch_of(const ac_reservation_item_t *item, apr_time_t now)
 {
-    return take->window ? now / take->window : 0;
+    return item->window ? now / item->window : 0;
 }
 
 /* Whether it has not been told for a while that the table is full; from now on it has. With the lock held. */
@@ -117,61 +117,62 @@ static void note_change(ac_limit_table_t *table, const ac_slot_t *slot)
     }
 }
 
-static void note_left(ac_take_t *take, const ac_slot_t *slot, apr_time_t now)
+static void note_left(ac_reservation_item_t *item, const ac_slot_t *slot, apr_time_t now)
 {
-    int64_t left = take->most - slot->used - slot->held;
-    take->left = left > 0 ? left : 0;
-    take->reset = take->window ? (slot->epoch + 1) * take->window - now : 0;
+    int64_t left = item->most - slot->used - slot->held;
+    item->left = left > 0 ? left : 0;
+    item->reset = item->window ? (slot->epoch + 1) * item->window - now : 0;
 }
 
 /* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. EAGAIN: there is not; ENOSPC: no slot. */
-static apr_status_t limit_count_check(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now)
+static apr_status_t limit_count_check(ac_limit_table_t *table, ac_reservation_t *reservation, apr_time_t now)
 {
     apr_status_t status = APR_SUCCESS;
-    for (int i = 0; i < takes->n; i++) {
-        ac_take_t *take = &takes->list[i];
-        ac_slot_t *slot = ac_table_slot(table, take->key, window_of(take), epoch_of(take, now), now);
+    for (int i = 0; i < reservation->n; i++) {
+        ac_reservation_item_t *item = &reservation->list[i];
+        ac_slot_t *slot = ac_limit_count_slot(table, item->key, window_of(item), epoch_of(item, now), now);
         if (!slot) {
             return APR_ENOSPC;
         }
-        take->slot = (uint32_t)(slot - table->slots);
-        take->epoch = slot->epoch;
-        take->over = slot->used + slot->held + take->amount > take->most;
-        note_left(take, slot, now);
-        if (take->over) {
+        item->slot = (uint32_t)(slot - table->slots);
+        item->epoch = slot->epoch;
+        item->over = slot->used + slot->held + item->amount > item->most;
+        note_left(item, slot, now);
+        if (item->over) {
             status = APR_EAGAIN;
         } else if (!slot->used && !slot->held) {
-            slot->used = take->hold ? 0 : take->amount; /* so that another one of these takes does not find it free */
-            slot->held = take->hold ? take->amount : 0;
-            take->claimed = true;
+            slot->used = item->hold ? 0
+                                    : item->amount; /* so that another one of these reservation does not find it free */
+            slot->held = item->hold ? item->amount : 0;
+            item->claimed = true;
         }
     }
     return status;
 }
 
-static void unclaim(ac_limit_table_t *table, ac_takes_t *takes)
+static void unclaim(ac_limit_table_t *table, ac_reservation_t *reservation)
 {
-    for (int i = 0; i < takes->n; i++) {
-        ac_take_t *take = &takes->list[i];
-        if (take->claimed) {
-            table->slots[take->slot].used = table->slots[take->slot].held = 0;
-            take->claimed = false;
+    for (int i = 0; i < reservation->n; i++) {
+        ac_reservation_item_t *item = &reservation->list[i];
+        if (item->claimed) {
+            table->slots[item->slot].used = table->slots[item->slot].held = 0;
+            item->claimed = false;
         }
     }
 }
 
 /* Nothing, as what a free model costs, is held without one. */
-static bool needs_record(const ac_take_t *take)
+static bool needs_record(const ac_reservation_item_t *item)
 {
-    return take->hold && take->amount > 0;
+    return item->hold && item->amount > 0;
 }
 
-static bool has_records(const ac_limit_table_t *table, const ac_takes_t *takes)
+static bool has_records(const ac_limit_table_t *table, const ac_reservation_t *reservation)
 {
     const ac_table_head_t *head = table->head;
     uint32_t at = head->first_free, fresh = head->n_holds - head->n_used;
-    for (int i = 0; i < takes->n; i++) {
-        if (!needs_record(&takes->list[i])) {
+    for (int i = 0; i < reservation->n; i++) {
+        if (!needs_record(&reservation->list[i])) {
             continue;
         }
         if (at) {
@@ -185,7 +186,7 @@ static bool has_records(const ac_limit_table_t *table, const ac_takes_t *takes)
     return true;
 }
 
-static void limit_count_hold(ac_limit_table_t *table, ac_take_t *take)
+static void limit_count_hold(ac_limit_table_t *table, ac_reservation_item_t *item)
 {
     ac_table_head_t *head = table->head;
     uint32_t record;
@@ -195,88 +196,90 @@ static void limit_count_hold(ac_limit_table_t *table, ac_take_t *take)
     } else {
         record = head->n_used++;
     }
-    table->holds[record] = (ac_hold_t){.epoch = take->epoch,
-                                       .mark = ac_table_mark(take->key),
-                                       .slot = take->slot,
+    table->holds[record] = (ac_hold_t){.epoch = item->epoch,
+                                       .mark = ac_limit_table_mark(item->key),
+                                       .slot = item->slot,
                                        .holder = table->holder};
     /* The amount makes it valid, and comes last. */
-    __atomic_store_n(&table->holds[record].amount, take->amount, __ATOMIC_RELEASE);
-    take->record = record + 1;
-    take->held = take->amount;
+    __atomic_store_n(&table->holds[record].amount, item->amount, __ATOMIC_RELEASE);
+    item->record = record + 1;
+    item->held = item->amount;
 }
 
-apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now, ac_err_t *err)
+apr_status_t ac_limit_count_reserve(ac_limit_table_t *table, ac_reservation_t *reservation, apr_time_t now,
+                                    ac_err_t *err)
 {
-    apr_status_t status = ac_table_lock(table, err);
+    apr_status_t status = ac_limit_table_lock(table, err);
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = limit_count_check(table, takes, now);
-    if (status == APR_SUCCESS && !has_records(table, takes)) {
+    status = limit_count_check(table, reservation, now);
+    if (status == APR_SUCCESS && !has_records(table, reservation)) {
         status = APR_ENOSPC;
     }
-    for (int i = 0; i < takes->n && status == APR_SUCCESS; i++) {
-        ac_take_t *take = &takes->list[i];
-        ac_slot_t *slot = &table->slots[take->slot];
-        if (!take->claimed) {
-            *(take->hold ? &slot->held : &slot->used) += take->amount;
+    for (int i = 0; i < reservation->n && status == APR_SUCCESS; i++) {
+        ac_reservation_item_t *item = &reservation->list[i];
+        ac_slot_t *slot = &table->slots[item->slot];
+        if (!item->claimed) {
+            *(item->hold ? &slot->held : &slot->used) += item->amount;
         }
-        take->claimed = false;
-        if (needs_record(take)) {
-            limit_count_hold(table, take);
+        item->claimed = false;
+        if (needs_record(item)) {
+            limit_count_hold(table, item);
         }
-        note_left(take, slot, now);
+        note_left(item, slot, now);
         note_change(table, slot);
     }
     if (status != APR_SUCCESS) {
-        unclaim(table, takes);
+        unclaim(table, reservation);
     }
     bool news = status == APR_ENOSPC && full_is_news(table);
-    ac_table_unlock(table);
+    ac_limit_table_unlock(table);
     return status == APR_ENOSPC ? refuse_full(table, news, err) : status;
 }
 
 /* ---- spending and giving back ---- */
 
-static ac_slot_t *still_there(ac_limit_table_t *table, const ac_take_t *take)
+static ac_slot_t *still_there(ac_limit_table_t *table, const ac_reservation_item_t *item)
 {
-    ac_slot_t *slot = &table->slots[take->slot];
-    return slot->window == window_of(take) && slot->epoch == take->epoch && !memcmp(slot->key, take->key, AC_COUNT_KEY)
+    ac_slot_t *slot = &table->slots[item->slot];
+    return slot->window == window_of(item) && slot->epoch == item->epoch && !memcmp(slot->key, item->key, AC_COUNT_KEY)
         ? slot
         : NULL;
 }
 
 /* The record says what is held, so that it and the count change together. */
-static void lower_hold(ac_limit_table_t *table, ac_take_t *take, int64_t by)
+static void lower_hold(ac_limit_table_t *table, ac_reservation_item_t *item, int64_t by)
 {
-    ac_hold_t *record = &table->holds[take->record - 1];
-    ac_slot_t *slot = still_there(table, take);
-    take->held -= by;
-    if (take->held == 0) {
-        ac_table_drop_hold(table, take->record - 1);
-        take->record = 0;
+    ac_hold_t *record = &table->holds[item->record - 1];
+    ac_slot_t *slot = still_there(table, item);
+    item->held -= by;
+    if (item->held == 0) {
+        ac_limit_table_drop_hold(table, item->record - 1);
+        item->record = 0;
         return;
     }
     if (slot) {
         slot->held -= by;
     }
-    record->amount = take->held;
+    record->amount = item->held;
 }
 
-void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amount, apr_time_t now)
+void ac_limit_count_spend(ac_limit_table_t *table, ac_reservation_item_t *item, int64_t amount, apr_time_t now)
 {
-    if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+    if (ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
         return;
     }
     if (!table->holder) { /* this process has left: what it held is given back already */
-        ac_table_unlock(table);
+        ac_limit_table_unlock(table);
         return;
     }
-    int64_t covered = amount < take->held ? amount : take->held;
-    ac_slot_t *slot = still_there(table, take);
-    if (!slot || epoch_of(take, now) > take->epoch) {
+    int64_t covered = amount < item->held ? amount : item->held;
+    ac_slot_t *slot = still_there(table, item);
+    if (!slot || epoch_of(item, now) > item->epoch) {
         /* The window that it was held in is over and has accounted for it; what goes beyond belongs to now. */
-        slot = amount > covered ? ac_table_slot(table, take->key, window_of(take), epoch_of(take, now), now) : NULL;
+        slot = amount > covered ? ac_limit_count_slot(table, item->key, window_of(item), epoch_of(item, now), now)
+                                : NULL;
         amount -= covered;
     }
     if (slot) {
@@ -284,24 +287,24 @@ void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amou
         note_change(table, slot);
     }
     if (covered) {
-        lower_hold(table, take, covered);
+        lower_hold(table, item, covered);
     }
-    ac_table_unlock(table);
+    ac_limit_table_unlock(table);
 }
 
-void ac_limit_table_release(ac_limit_table_t *table, ac_takes_t *takes)
+void ac_limit_count_release(ac_limit_table_t *table, ac_reservation_t *reservation)
 {
     bool any = false;
-    for (int i = 0; i < takes->n; i++) {
-        any = any || takes->list[i].held;
+    for (int i = 0; i < reservation->n; i++) {
+        any = any || reservation->list[i].held;
     }
-    if (!any || ac_table_lock(table, NULL) != APR_SUCCESS) {
+    if (!any || ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
         return;
     }
-    for (int i = 0; table->holder && i < takes->n; i++) {
-        if (takes->list[i].held) {
-            lower_hold(table, &takes->list[i], takes->list[i].held);
+    for (int i = 0; table->holder && i < reservation->n; i++) {
+        if (reservation->list[i].held) {
+            lower_hold(table, &reservation->list[i], reservation->list[i].held);
         }
     }
-    ac_table_unlock(table);
+    ac_limit_table_unlock(table);
 }

@@ -16,12 +16,12 @@
 #define SIGN_EVERY apr_time_from_sec(4)
 #define REFUSAL_AGAIN apr_time_from_sec(60) /* between two lines of the log about a Redis that does not count */
 #define KEY_SIZE 96
-#define TAKE_ARGS 4 /* of each count: window in ms, most, amount, whether it is held */
+#define RESERVE_ARGS 4 /* of each count: window in ms, most, amount, whether it is held */
 
-/* All or nothing. ARGV: the prefix, the holder, the lease, then TAKE_ARGS of each key.
+/* All or nothing. ARGV: the prefix, the holder, the lease, then RESERVE_ARGS of each key.
  * → {1 or 0, Redis' time in ms, and of each count: the window's number, what is left, whether it refuses}.
  * A count goes a second after its window has ended; one of what is held at once (window 0) two hours after it was last taken of. */
-static const char take_script[] =
+static const char reserve_script[] =
     "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
     "local fine, counts = 1, {}\n"
     "for i = 1, #KEYS do\n"
@@ -97,7 +97,7 @@ struct ac_limit_redis_t {
     ac_redis_conf_t conf; /* on_state and baton: the owner's */
     const char *prefix;
     ac_loop_t *loop;
-    script_t take, settle;
+    script_t reserve, settle;
     uint64_t process;
     uint32_t holder; /* of this connection: the next one has another */
     char holder_key[KEY_SIZE + 64];
@@ -117,16 +117,16 @@ static void hash_script(script_t *script, const char *text)
     if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL)) {
         abort();
     }
-    ac_hex(script->sha1, digest, len);
+    ac_text_hex(script->sha1, digest, len);
 }
 
 typedef struct eval_t { /* one call of a script, kept for the case that Redis does not know it */
     ac_limit_redis_t *counts;
     const script_t *script;
     int argc;
-    bool whole;        /* the text was sent */
-    ac_takes_t *takes; /* NULL: a settlement */
-    ac_counted_fn *done;
+    bool whole;                    /* the text was sent */
+    ac_reservation_t *reservation; /* NULL: a settlement */
+    ac_counters_fn *done;
     void *baton;
     char *text; /* arguments 3 and on, each with its NUL */
     const char *argv[];
@@ -156,10 +156,10 @@ static void add_arg(eval_t *eval, const char *fmt, ...)
     eval->argv[eval->argc++] = text;
 }
 
-static void add_key(eval_t *eval, const ac_take_t *take)
+static void add_key(eval_t *eval, const ac_reservation_item_t *item)
 {
     char hex[2 * AC_COUNT_KEY + 1];
-    ac_hex(hex, take->key, AC_COUNT_KEY);
+    ac_text_hex(hex, item->key, AC_COUNT_KEY);
     add_arg(eval, "%s%s", eval->counts->prefix, hex);
 }
 
@@ -194,31 +194,31 @@ static bool limit_redis_read_number(int64_t *pnumber, const redisReply *reply)
 }
 
 /* Whether it is the number of a window, and a time in milliseconds, that can be reckoned with. */
-static bool is_window(const ac_take_t *take, int64_t epoch, int64_t now)
+static bool is_window(const ac_reservation_item_t *item, int64_t epoch, int64_t now)
 {
     int64_t most = AC_MAX_LIMIT;
-    return epoch >= 0 && now >= 0 && now <= most / 1000 && (!take->window || epoch < most / take->window);
+    return epoch >= 0 && now >= 0 && now <= most / 1000 && (!item->window || epoch < most / item->window);
 }
 
 /* APR_SUCCESS, APR_EAGAIN, or EGENERAL: it says something else. */
-static apr_status_t read_taken(ac_takes_t *takes, const redisReply *reply)
+static apr_status_t read_reserved(ac_reservation_t *reservation, const redisReply *reply)
 {
     int64_t fine, now, epoch, left, over;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 3 * (size_t)takes->n ||
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 3 * (size_t)reservation->n ||
         !limit_redis_read_number(&fine, reply->element[0]) || !limit_redis_read_number(&now, reply->element[1])) {
         return APR_EGENERAL;
     }
-    for (int i = 0; i < takes->n; i++) {
-        ac_take_t *take = &takes->list[i];
+    for (int i = 0; i < reservation->n; i++) {
+        ac_reservation_item_t *item = &reservation->list[i];
         redisReply **said = &reply->element[2 + 3 * i];
         if (!limit_redis_read_number(&epoch, said[0]) || !limit_redis_read_number(&left, said[1]) ||
-            !limit_redis_read_number(&over, said[2]) || !is_window(take, epoch, now)) {
+            !limit_redis_read_number(&over, said[2]) || !is_window(item, epoch, now)) {
             return APR_EGENERAL;
         }
-        take->epoch = epoch;
-        take->left = left;
-        take->over = over != 0;
-        take->reset = take->window ? (epoch + 1) * take->window - apr_time_from_msec(now) : 0;
+        item->epoch = epoch;
+        item->left = left;
+        item->over = over != 0;
+        item->reset = item->window ? (epoch + 1) * item->window - apr_time_from_msec(now) : 0;
     }
     return fine ? APR_SUCCESS : APR_EAGAIN;
 }
@@ -234,9 +234,9 @@ static void tell_refusal(ac_limit_redis_t *counts, const redisReply *reply)
     }
 }
 
-static void end_take(eval_t *eval, const redisReply *reply, const ac_err_t *cause)
+static void end_reserve(eval_t *eval, const redisReply *reply, const ac_err_t *cause)
 {
-    apr_status_t status = reply ? read_taken(eval->takes, reply) : ac_kind_row(cause->kind)->status;
+    apr_status_t status = reply ? read_reserved(eval->reservation, reply) : ac_err_row(cause->kind)->status;
     ac_err_t err = *cause;
     if (reply && status == APR_EGENERAL) {
         tell_refusal(eval->counts, reply);
@@ -259,31 +259,31 @@ static void limit_redis_on_reply(void *baton, const struct redisReply *reply, co
         send_eval(eval);
         return;
     }
-    if (eval->takes) {
-        end_take(eval, reply, err);
+    if (eval->reservation) {
+        end_reserve(eval, reply, err);
     }
     free_eval(eval);
 }
 
 /* ---- the table of functions ---- */
 
-static void limit_redis_take(void *self, ac_takes_t *takes, ac_counted_fn *done, void *baton)
+static void limit_redis_reserve(void *self, ac_reservation_t *reservation, ac_counters_fn *done, void *baton)
 {
     ac_limit_redis_t *counts = self;
-    eval_t *eval = make_eval(counts, &counts->take, takes->n, 3 + TAKE_ARGS * takes->n);
-    eval->takes = takes;
+    eval_t *eval = make_eval(counts, &counts->reserve, reservation->n, 3 + RESERVE_ARGS * reservation->n);
+    eval->reservation = reservation;
     eval->done = done;
     eval->baton = baton;
-    takes->holder = counts->holder;
-    add_arg(eval, "%d", takes->n);
-    for (int i = 0; i < takes->n; i++) {
-        add_key(eval, &takes->list[i]);
+    reservation->holder = counts->holder;
+    add_arg(eval, "%d", reservation->n);
+    for (int i = 0; i < reservation->n; i++) {
+        add_key(eval, &reservation->list[i]);
     }
     add_arg(eval, "%s", counts->prefix);
     add_holder(eval, counts->holder);
     add_arg(eval, "%s", LEASE_MS);
-    for (int i = 0; i < takes->n; i++) {
-        const ac_take_t *one = &takes->list[i];
+    for (int i = 0; i < reservation->n; i++) {
+        const ac_reservation_item_t *one = &reservation->list[i];
         add_arg(eval, "%" PRId64, (int64_t)apr_time_as_msec(one->window));
         add_arg(eval, "%" PRId64, one->most);
         add_arg(eval, "%" PRId64, one->amount);
@@ -292,13 +292,14 @@ static void limit_redis_take(void *self, ac_takes_t *takes, ac_counted_fn *done,
     send_eval(eval);
 }
 
-static void limit_redis_settle(void *self, const ac_takes_t *takes, const ac_take_t *one, const ac_settle_t *how)
+static void limit_redis_settle(void *self, const ac_reservation_t *reservation, const ac_reservation_item_t *one,
+                               const ac_settlement_t *how)
 {
     ac_limit_redis_t *counts = self;
     eval_t *eval = make_eval(counts, &counts->settle, 1, 6);
     add_arg(eval, "1");
     add_key(eval, one);
-    add_holder(eval, takes->holder);
+    add_holder(eval, reservation->holder);
     add_arg(eval, "%" PRId64, (int64_t)apr_time_as_msec(one->window));
     add_arg(eval, "%" PRId64, one->epoch);
     add_arg(eval, "%" PRId64, how->covered);
@@ -307,7 +308,9 @@ static void limit_redis_settle(void *self, const ac_takes_t *takes, const ac_tak
     send_eval(eval);
 }
 
-const ac_shared_vt ac_shared_redis = {.name = "redis", .take = limit_redis_take, .settle = limit_redis_settle};
+const ac_counters_shared_vt ac_limit_redis_vt = {.name = "redis",
+                                                 .reserve = limit_redis_reserve,
+                                                 .settle = limit_redis_settle};
 
 /* ---- signs of life ---- */
 
@@ -358,7 +361,7 @@ apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_co
     counts->prefix = prefix;
     counts->loop = host->loop;
     counts->process = ac_random();
-    hash_script(&counts->take, take_script);
+    hash_script(&counts->reserve, reserve_script);
     hash_script(&counts->settle, settle_script);
     limit_redis_set_name(counts, 0);
     memcpy(counts->sign_argv, (const char *[]){"SET", counts->holder_key, "1", "PX", LEASE_MS},

@@ -20,7 +20,7 @@ static bool limit_save_claim(ac_limit_table_t *table, uint64_t *pchanges)
 {
     ac_table_head_t *head = table->head;
     apr_time_t now = ac_clock();
-    if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+    if (ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
         return false;
     }
     bool busy = head->saving_until > now && head->saving_until - now <= SAVING_PATIENCE;
@@ -29,7 +29,7 @@ static bool limit_save_claim(ac_limit_table_t *table, uint64_t *pchanges)
         head->saving_until = now + SAVING_PATIENCE;
         *pchanges = head->n_changes;
     }
-    ac_table_unlock(table);
+    ac_limit_table_unlock(table);
     return mine;
 }
 
@@ -39,18 +39,18 @@ static int write_slots(FILE *file, ac_limit_table_t *table, apr_time_t now)
 {
     ac_slot_t copy[CHUNK];
     for (uint32_t first = 0; first < table->head->n_slots; first += CHUNK) {
-        if (ac_table_lock(table, NULL) != APR_SUCCESS) {
+        if (ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
             return -1;
         }
         memcpy(copy, &table->slots[first], sizeof(copy));
-        ac_table_unlock(table);
+        ac_limit_table_unlock(table);
         for (int i = 0; i < CHUNK; i++) {
             const ac_slot_t *slot = &copy[i];
             if (slot->window < AC_SAVED_WINDOW || slot->used <= 0 || (slot->epoch + 1) * slot->window <= now) {
                 continue;
             }
             char key[2 * AC_COUNT_KEY + 1];
-            ac_hex(key, slot->key, AC_COUNT_KEY);
+            ac_text_hex(key, slot->key, AC_COUNT_KEY);
             fprintf(file, "%s %" PRId64 " %" PRId64 " %" PRId64 "\n", key, slot->window, slot->epoch, slot->used);
         }
     }
@@ -68,7 +68,7 @@ static FILE *open_part(const char *path)
     return file;
 }
 
-apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_time_t now)
+apr_status_t ac_limit_save_write(ac_limit_table_t *table, const char *path, apr_time_t now)
 {
     char part[512];
     uint64_t changes;
@@ -89,12 +89,12 @@ apr_status_t ac_limit_table_save(ac_limit_table_t *table, const char *path, apr_
     if (status == APR_SUCCESS && rename(part, path)) {
         status = errno;
     }
-    if (ac_table_lock(table, NULL) == APR_SUCCESS) {
+    if (ac_limit_table_lock(table, NULL) == APR_SUCCESS) {
         table->head->saving_until = 0;
         if (status == APR_SUCCESS) {
             table->head->n_saved = changes;
         }
-        ac_table_unlock(table);
+        ac_limit_table_unlock(table);
     }
     return status;
 }
@@ -115,7 +115,7 @@ static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t
         number[1] < INT64_MAX / number[0] - 1 && number[2] > 0 && number[2] <= AC_MAX_LIMIT;
 }
 
-apr_status_t ac_limit_table_load(ac_limit_table_t *table, const char *path, apr_time_t now)
+apr_status_t ac_limit_save_read(ac_limit_table_t *table, const char *path, apr_time_t now)
 {
     unsigned char key[AC_COUNT_KEY];
     char line[160];
@@ -128,13 +128,13 @@ apr_status_t ac_limit_table_load(ac_limit_table_t *table, const char *path, apr_
         return errno == ENOENT ? APR_SUCCESS : errno;
     }
     bool known = fgets(line, sizeof(line), file) && !strcmp(line, FIRST_LINE);
-    while (known && fgets(line, sizeof(line), file) && ac_table_lock(table, NULL) == APR_SUCCESS) {
+    while (known && fgets(line, sizeof(line), file) && ac_limit_table_lock(table, NULL) == APR_SUCCESS) {
         bool current = read_line(line, key, number) && now / number[0] == number[1];
-        ac_slot_t *slot = current ? ac_table_slot(table, key, number[0], number[1], now) : NULL;
+        ac_slot_t *slot = current ? ac_limit_count_slot(table, key, number[0], number[1], now) : NULL;
         if (slot) {
             slot->used = number[2];
         }
-        ac_table_unlock(table);
+        ac_limit_table_unlock(table);
     }
     fclose(file);
     return known ? APR_SUCCESS : APR_EMISMATCH;

@@ -16,7 +16,7 @@
 
 _Static_assert((AC_MAX_COUNTS & (AC_MAX_COUNTS - 1)) == 0 && (AC_MAX_HOLDS & (AC_MAX_HOLDS - 1)) == 0, "powers of two");
 
-uint64_t ac_table_mark(const unsigned char key[AC_COUNT_KEY])
+uint64_t ac_limit_table_mark(const unsigned char key[AC_COUNT_KEY])
 {
     uint64_t mark;
     memcpy(&mark, key, sizeof(mark));
@@ -25,11 +25,11 @@ uint64_t ac_table_mark(const unsigned char key[AC_COUNT_KEY])
 
 /* ---- the lock ---- */
 
-void ac_table_drop_hold(ac_limit_table_t *table, uint32_t record)
+void ac_limit_table_drop_hold(ac_limit_table_t *table, uint32_t record)
 {
     ac_hold_t *hold = &table->holds[record];
     ac_slot_t *slot = &table->slots[hold->slot];
-    if (slot->window && slot->epoch == hold->epoch && ac_table_mark(slot->key) == hold->mark) {
+    if (slot->window && slot->epoch == hold->epoch && ac_limit_table_mark(slot->key) == hold->mark) {
         slot->held -= hold->amount < slot->held ? hold->amount : slot->held;
     }
     hold->amount = 0;
@@ -52,15 +52,15 @@ static void rebuild(ac_limit_table_t *table)
         if (!hold->amount) {
             hold->next = head->first_free;
             head->first_free = i + 1;
-        } else if (slot->window && slot->epoch == hold->epoch && ac_table_mark(slot->key) == hold->mark) {
+        } else if (slot->window && slot->epoch == hold->epoch && ac_limit_table_mark(slot->key) == hold->mark) {
             slot->held += hold->amount;
         }
     }
 }
 
-apr_status_t ac_table_lock(ac_limit_table_t *table, ac_err_t *err)
+apr_status_t ac_limit_table_lock(ac_limit_table_t *table, ac_err_t *err)
 {
-    int status = ac_shared_lock_take(&table->head->lock, PATIENCE);
+    int status = ac_shared_lock_acquire(&table->head->lock, PATIENCE);
     if (status == EOWNERDEAD) {
         rebuild(table);
     } else if (status) {
@@ -69,9 +69,9 @@ apr_status_t ac_table_lock(ac_limit_table_t *table, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-void ac_table_unlock(ac_limit_table_t *table)
+void ac_limit_table_unlock(ac_limit_table_t *table)
 {
-    ac_shared_lock_drop(&table->head->lock);
+    ac_shared_lock_release(&table->head->lock);
 }
 
 /* ---- the memory ---- */
@@ -222,7 +222,7 @@ static void drop_holder(ac_limit_table_t *table, uint32_t holder)
 {
     for (uint32_t i = 0; i < table->head->n_used; i++) {
         if (table->holds[i].amount && table->holds[i].holder == holder) {
-            ac_table_drop_hold(table, i);
+            ac_limit_table_drop_hold(table, i);
         }
     }
     table->head->holders[holder - 1].pid = 0;
@@ -232,7 +232,7 @@ apr_status_t ac_limit_table_join(ac_limit_table_t *table, ac_err_t *err)
 {
     int64_t pid = (int64_t)getpid(), started = ac_process_started(pid);
     ac_limit_table_sweep(table);
-    apr_status_t status = ac_table_lock(table, err);
+    apr_status_t status = ac_limit_table_lock(table, err);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -244,7 +244,7 @@ apr_status_t ac_limit_table_join(ac_limit_table_t *table, ac_err_t *err)
             table->holder = i + 1;
         }
     }
-    ac_table_unlock(table);
+    ac_limit_table_unlock(table);
     return table->holder
         ? APR_SUCCESS
         : ac_err_set(err, AC_OVERLOADED, "more than %d processes use one table of limits", AC_MAX_HOLDERS);
@@ -252,12 +252,13 @@ apr_status_t ac_limit_table_join(ac_limit_table_t *table, ac_err_t *err)
 
 void ac_limit_table_leave(ac_limit_table_t *table)
 {
-    if (!table || !table->holder || table->pid != (int64_t)getpid() || ac_table_lock(table, NULL) != APR_SUCCESS) {
+    if (!table || !table->holder || table->pid != (int64_t)getpid() ||
+        ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
         return;
     }
     drop_holder(table, table->holder);
     table->holder = 0;
-    ac_table_unlock(table);
+    ac_limit_table_unlock(table);
 }
 
 /* Asking for a process reads a file, which is not done under the lock. */
@@ -268,12 +269,12 @@ void ac_limit_table_sweep(ac_limit_table_t *table)
         int64_t pid = __atomic_load_n(&holder->pid, __ATOMIC_RELAXED),
                 started = __atomic_load_n(&holder->started, __ATOMIC_RELAXED);
         int64_t now = pid ? ac_process_started(pid) : started;
-        if (now == started || now < 0 || ac_table_lock(table, NULL) != APR_SUCCESS) {
+        if (now == started || now < 0 || ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
             continue;
         }
         if (holder->pid == pid && holder->started == started) {
             drop_holder(table, i + 1);
         }
-        ac_table_unlock(table);
+        ac_limit_table_unlock(table);
     }
 }

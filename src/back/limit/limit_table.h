@@ -59,20 +59,26 @@ struct ac_limit_table_t {
 };
 
 /* limit_table.c. errors: overloaded where the lock is not to be had in time, as when its holder is stopped. err may be NULL. */
-apr_status_t ac_table_lock(ac_limit_table_t *table, ac_err_t *err);
-void ac_table_unlock(ac_limit_table_t *table);
+apr_status_t ac_limit_table_lock(ac_limit_table_t *table, ac_err_t *err);
+void ac_limit_table_unlock(ac_limit_table_t *table);
 /* Gives a record's amount back to its count, and the record to the free ones. With the lock held. */
-void ac_table_drop_hold(ac_limit_table_t *table, uint32_t record);
-uint64_t ac_table_mark(const unsigned char key[AC_COUNT_KEY]);
+void ac_limit_table_drop_hold(ac_limit_table_t *table, uint32_t record);
+uint64_t ac_limit_table_mark(const unsigned char key[AC_COUNT_KEY]);
 /* limit_count.c: the slot of this count in the window of `now`, or a free one for it; NULL: there is none. With the lock held. */
-ac_slot_t *ac_table_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window, int64_t epoch,
-                         apr_time_t now);
+ac_slot_t *ac_limit_count_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window,
+                               int64_t epoch, apr_time_t now);
 
 /* Any thread, does not wait. All or nothing; left, reset and over are set in both cases. now: apr_time_now(). EAGAIN, err unset: there is
  * not enough left. errors: overloaded (the table is full, or cannot be had). */
-apr_status_t ac_limit_table_take(ac_limit_table_t *table, ac_takes_t *takes, apr_time_t now, ac_err_t *err);
+apr_status_t ac_limit_count_reserve(ac_limit_table_t *table, ac_reservation_t *reservation, apr_time_t now,
+                                    ac_err_t *err);
 /* Any thread: this much was really used, out of what is held as far as that goes. */
-void ac_limit_table_spend(ac_limit_table_t *table, ac_take_t *take, int64_t amount, apr_time_t now);
-void ac_limit_table_release(ac_limit_table_t *table, ac_takes_t *takes); /* the rest of what is held */
+void ac_limit_count_spend(ac_limit_table_t *table, ac_reservation_item_t *item, int64_t amount, apr_time_t now);
+void ac_limit_count_release(ac_limit_table_t *table, ac_reservation_t *reservation); /* the rest of what is held */
+
+/* ---- reservation.c ---- */
+/* Sets err to the reason why a reservation was refused, of the count that is over for longest. errors: rate_limited, budget_exceeded;
+ * retry_after: until that count's window ends. */
+apr_status_t ac_reservation_refuse(const ac_reservation_t *reservation, ac_err_t *err);
 
 #endif

@@ -43,7 +43,7 @@ static bool model_endpoint_ends_with(const char *text, const char *end)
 static bool is_azure(const char *host)
 {
     return model_endpoint_ends_with(host, ".azure.com") || model_endpoint_ends_with(host, ".azure.us") ||
-        model_endpoint_ends_with(host, ".azure.cn") || ac_http_host_near(host);
+        model_endpoint_ends_with(host, ".azure.cn") || ac_http_address_near(host);
 }
 
 static const char *encode_segment(const char *text, apr_pool_t *p)
@@ -116,7 +116,7 @@ static const char *check_options(const ac_model_conf_t *conf, const char *const 
 /* An address with nothing behind its path; *pbase: without the slashes at its end. */
 static const char *check_address(const char **pbase, const char *endpoint, const char *example, apr_pool_t *p)
 {
-    if (!ac_http_url_valid(endpoint)) {
+    if (!ac_http_address_url_valid(endpoint)) {
         return apr_psprintf(p, "AgentChatEndpoint: '%s' is not an http or https address; give one like %s", endpoint,
                             example);
     }
@@ -142,7 +142,7 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
 {
     const char *insecure = model_endpoint_option(conf, "insecure"), *host = model_endpoint_host_of(base, p);
     bool open = !strncasecmp(base, "http:", 5) && !(insecure && !strcasecmp(insecure, "on"));
-    if (conf->auth && open && !ac_http_host_near(host)) {
+    if (conf->auth && open && !ac_http_address_near(host)) {
         return apr_psprintf(p,
                             "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
                             "way to %s; use https, or add insecure=on if the way is safe",

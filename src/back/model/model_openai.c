@@ -106,7 +106,7 @@ static void model_openai_end_call(call_t *call)
         end.err = call->err;
     }
     if (end.err.kind != AC_OK) {
-        end.status = ac_kind_row(end.err.kind)->status;
+        end.status = ac_err_row(end.err.kind)->status;
         end.err.http_status = end.err.http_status ? end.err.http_status : call->status;
         end.err.retry_after = end.err.retry_after ? end.err.retry_after : call->retry_after;
         memcpy(end.err.upstream_id, call->err.upstream_id, sizeof(end.err.upstream_id));
@@ -361,7 +361,7 @@ static void on_no_credential(void *baton)
 {
     call_t *call = baton;
     char text[AC_TIME_SIZE];
-    ac_duration_format(text, credential_patience(call->model));
+    ac_time_format_duration(text, credential_patience(call->model));
     ac_err_set(&call->err, AC_MODEL_TIMEOUT, "no credential for the model's service within %s", text);
     end_unasked(call);
 }

@@ -26,7 +26,7 @@ typedef struct probe_t {
 static void model_probe_end_probe(void *baton)
 {
     probe_t *probe = baton;
-    apr_status_t status = probe->err.kind == AC_OK ? APR_SUCCESS : ac_kind_row(probe->err.kind)->status;
+    apr_status_t status = probe->err.kind == AC_OK ? APR_SUCCESS : ac_err_row(probe->err.kind)->status;
     ac_timer_cancel(probe->model->loop, &probe->timer);
     probe->done(probe->baton, status, ac_clock() - probe->began, &probe->err);
     ac_model_credential_wipe(probe->used);
@@ -78,7 +78,7 @@ static void model_probe_start(probe_t *probe)
         .ca_file = model->conf->ca_file,
     };
     if (ac_http_start(&probe->http, model->loop, &request, &callbacks, probe, &probe->err) != APR_SUCCESS) {
-        ac_ready_set(model->loop, &probe->ready, model_probe_end_probe, probe);
+        ac_loop_ready_set(model->loop, &probe->ready, model_probe_end_probe, probe);
     }
     ac_model_credential_wipe(header);
 }

@@ -5,6 +5,6 @@
 
 #include "agentchat.h"
 
-extern const ac_store_vt ac_store_sqlite; /* store_sqlite.c */
+extern const ac_store_vt ac_store_sqlite; /* sqlite_store.c */
 
 #endif

@@ -17,17 +17,17 @@ static const char sql_delete[] = "DELETE FROM agents WHERE id = ?1";
 static apr_status_t sqlite_agents_stamp_read(json_t **pstamp, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_stamp, AC_SQLITE_NO_ARGS, err);
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, sql_stamp, AC_SQLITE_NO_ARGS, err);
 
     *pstamp = NULL;
     if (status != APR_SUCCESS) {
         return status;
     }
-    *pstamp = row ? ac_sqlite_column_text(row, 0) : json_string("");
+    *pstamp = row ? ac_sqlite_statement_text(row, 0) : json_string("");
     if (row) {
         sqlite3_reset(row);
     }
-    return json_is_string(*pstamp) ? APR_SUCCESS : ac_sqlite_fail_row(conn, err);
+    return json_is_string(*pstamp) ? APR_SUCCESS : ac_sqlite_conn_fail_row(conn, err);
 }
 
 static apr_status_t stamp_renew(ac_sqlite_conn_t *conn, ac_err_t *err)
@@ -35,22 +35,22 @@ static apr_status_t stamp_renew(ac_sqlite_conn_t *conn, ac_err_t *err)
     char stamp[AC_ID_SIZE];
 
     ac_id_make(stamp, "stamp_");
-    return ac_sqlite_run(conn, sql_set_stamp, AC_SQLITE_ARGS(ac_sqlite_text(stamp)), err);
+    return ac_sqlite_statement_run(conn, sql_set_stamp, AC_SQLITE_ARGS(ac_sqlite_text(stamp)), err);
 }
 
 static apr_status_t documents_read(json_t *data, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     sqlite3_stmt *stmt;
     bool row = false;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_list, AC_SQLITE_NO_ARGS, err);
+    apr_status_t status = ac_sqlite_statement_start(&stmt, conn, sql_list, AC_SQLITE_NO_ARGS, err);
 
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_step(&row, conn, stmt, err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, err);
     }
     while (status == APR_SUCCESS && row) {
-        status = json_array_append_new(data, ac_sqlite_column_json(stmt, 0)) == 0
-            ? ac_sqlite_step(&row, conn, stmt, err)
-            : ac_sqlite_fail_row(conn, err);
+        status = json_array_append_new(data, ac_sqlite_statement_json(stmt, 0)) == 0
+            ? ac_sqlite_statement_step(&row, conn, stmt, err)
+            : ac_sqlite_conn_fail_row(conn, err);
     }
     return status;
 }
@@ -79,7 +79,7 @@ apr_status_t ac_sqlite_agent_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 static apr_status_t etag_find(char etag[AC_ETAG_SIZE], ac_sqlite_conn_t *conn, const char *id, ac_err_t *err)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_find, AC_SQLITE_ARGS(ac_sqlite_text(id)), err);
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, sql_find, AC_SQLITE_ARGS(ac_sqlite_text(id)), err);
 
     *etag = '\0';
     if (status == APR_SUCCESS && row) {
@@ -108,9 +108,10 @@ apr_status_t ac_sqlite_agent_put(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_store_agent_check(op, found);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_run(conn, sql_put,
-                               AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(etag), ac_sqlite_json(agent)),
-                               &op->err);
+        status =
+            ac_sqlite_statement_run(conn, sql_put,
+                                    AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(etag), ac_sqlite_json(agent)),
+                                    &op->err);
     }
     if (status == APR_SUCCESS) {
         status = stamp_renew(conn, &op->err);
@@ -135,7 +136,7 @@ apr_status_t ac_sqlite_agent_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_store_agent_check(op, found);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_run(conn, sql_delete, AC_SQLITE_ARGS(ac_sqlite_text(id)), &op->err);
+        status = ac_sqlite_statement_run(conn, sql_delete, AC_SQLITE_ARGS(ac_sqlite_text(id)), &op->err);
     }
     if (status == APR_SUCCESS) {
         status = stamp_renew(conn, &op->err);

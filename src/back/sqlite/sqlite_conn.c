@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's connections: opening, waiting for locks, prepared statements, and SQLite's errors as ours. */
+/* The connections of the store: opening, waiting for locks, and SQLite's errors as ours. */
 #include "sqlite_internal.h"
 
 #include <errno.h>
@@ -53,9 +53,9 @@ static void sqlite_conn_log_trouble(const ac_sqlite_conn_t *conn, int code)
     }
 }
 
-bool ac_sqlite_trouble(ac_sqlite_conn_t *conn, int code)
+bool ac_sqlite_conn_outage_begin(ac_sqlite_conn_t *conn, int code)
 {
-    ac_sqlite_episode_t *episodes = conn->store->episodes, *episode = &episodes[conn->writes];
+    ac_sqlite_outage_t *episodes = conn->store->episodes, *episode = &episodes[conn->writes];
     bool begins;
 
     pthread_mutex_lock(&conn->store->lock);
@@ -66,9 +66,9 @@ bool ac_sqlite_trouble(ac_sqlite_conn_t *conn, int code)
     return begins;
 }
 
-void ac_sqlite_well(ac_sqlite_conn_t *conn)
+void ac_sqlite_conn_outage_end(ac_sqlite_conn_t *conn)
 {
-    ac_sqlite_episode_t *episode = &conn->store->episodes[conn->writes];
+    ac_sqlite_outage_t *episode = &conn->store->episodes[conn->writes];
     bool ends;
 
     pthread_mutex_lock(&conn->store->lock);
@@ -85,7 +85,7 @@ void ac_sqlite_well(ac_sqlite_conn_t *conn)
     }
 }
 
-apr_status_t ac_sqlite_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err)
+apr_status_t ac_sqlite_conn_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err)
 {
     int primary = code & 0xff;
 
@@ -95,7 +95,7 @@ apr_status_t ac_sqlite_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err)
     if (primary == SQLITE_INTERRUPT) {
         return ac_err_set(err, AC_STORE_TIMEOUT, "reading took longer than it may");
     }
-    if (ac_sqlite_trouble(conn, primary)) {
+    if (ac_sqlite_conn_outage_begin(conn, primary)) {
         sqlite_conn_log_trouble(conn, primary);
     }
     ac_sqlite_renew(conn, code);
@@ -105,9 +105,9 @@ apr_status_t ac_sqlite_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err)
     return ac_err_set(err, AC_STORE_ERROR, "the database failed: %s", sqlite3_errstr(primary));
 }
 
-apr_status_t ac_sqlite_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err)
+apr_status_t ac_sqlite_conn_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err)
 {
-    return ac_sqlite_fail(conn, SQLITE_CORRUPT, err);
+    return ac_sqlite_conn_fail(conn, SQLITE_CORRUPT, err);
 }
 
 /* ---- waiting ---- */
@@ -188,13 +188,13 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
                             NULL, NULL);
     }
     if (code != SQLITE_OK) {
-        return ac_sqlite_fail(conn, code, err);
+        return ac_sqlite_conn_fail(conn, code, err);
     }
     if (!conn->writes) {
         sqlite3_progress_handler(conn->db, PROGRESS_STEPS, on_progress, conn);
         return ac_sqlite_schema_check(conn, err);
     }
-    /* Checkpoints run after the answers were given, not inside a commit: store_sqlite.c. */
+    /* Checkpoints run after the answers were given, not inside a commit: sqlite_store.c. */
     sqlite3_wal_hook(conn->db, on_wal, conn);
     return ac_sqlite_schema_prepare(conn, err);
 }
@@ -207,19 +207,19 @@ static apr_status_t conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t
 
     conn->patience = ac_clock() + OPEN_PATIENCE < until ? ac_clock() + OPEN_PATIENCE : until;
     conn->deadline = 0;
-    ac_sqlite_wait_slice(conn->patience);
+    ac_sqlite_renew_wait_slice(conn->patience);
     if (conn->writes) {
         status = file_make(conn->store->path, err);
     }
     if (status != APR_SUCCESS) {
-        if (ac_sqlite_trouble(conn, SQLITE_CANTOPEN)) {
+        if (ac_sqlite_conn_outage_begin(conn, SQLITE_CANTOPEN)) {
             sqlite_conn_log_trouble(conn, SQLITE_CANTOPEN);
         }
-        ac_sqlite_generation_leave(conn);
+        ac_sqlite_renew_leave(conn);
         return status;
     }
     code = sqlite3_open_v2(conn->store->path, &conn->db, flags, *conn->store->vfs_name ? conn->store->vfs_name : NULL);
-    status = code == SQLITE_OK ? conn_setup(conn, err) : ac_sqlite_fail(conn, code, err);
+    status = code == SQLITE_OK ? conn_setup(conn, err) : ac_sqlite_conn_fail(conn, code, err);
     if (status != APR_SUCCESS) {
         ac_sqlite_conn_close(conn);
     }
@@ -231,7 +231,7 @@ apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_er
     bool outdated;
 
     pthread_mutex_lock(&conn->store->lock);
-    outdated = ac_sqlite_outdated(conn);
+    outdated = ac_sqlite_renew_is_due(conn);
     pthread_mutex_unlock(&conn->store->lock);
     if (outdated) {
         ac_sqlite_conn_close(conn);
@@ -240,7 +240,7 @@ apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_er
         return APR_SUCCESS;
     }
     while (ac_clock() >= conn->next_open) {
-        if (!ac_sqlite_generation_enter(conn, until)) {
+        if (!ac_sqlite_renew_enter(conn, until)) {
             return ac_err_set(err, AC_STORE_TIMEOUT, "the database was not opened again in time");
         }
         ac_err_init(&conn->open_err);
@@ -268,127 +268,5 @@ void ac_sqlite_conn_close(ac_sqlite_conn_t *conn)
     sqlite3_close(conn->db);
     conn->db = NULL;
     conn->wal_pages = conn->wal_checkpointed = 0;
-    ac_sqlite_generation_leave(conn);
-}
-
-/* ---- statements ---- */
-
-void ac_sqlite_conn_rest(ac_sqlite_conn_t *conn)
-{
-    for (int i = 0; i < AC_SQLITE_STATEMENTS && conn->statements[i].sql; i++) {
-        if (conn->statements[i].used) {
-            sqlite3_reset(conn->statements[i].stmt);
-            sqlite3_clear_bindings(conn->statements[i].stmt);
-            conn->statements[i].used = false;
-        }
-    }
-}
-
-static int statement_get(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql)
-{
-    int i = 0, code = SQLITE_OK;
-
-    while (i < AC_SQLITE_STATEMENTS && conn->statements[i].sql && conn->statements[i].sql != sql) {
-        i++;
-    }
-    if (i == AC_SQLITE_STATEMENTS) {
-        return SQLITE_MISUSE;
-    }
-    if (!conn->statements[i].stmt) {
-        code = sqlite3_prepare_v3(conn->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &conn->statements[i].stmt, NULL);
-        conn->statements[i].sql = conn->statements[i].stmt ? sql : NULL;
-    }
-    *pstmt = conn->statements[i].stmt;
-    conn->statements[i].used = *pstmt != NULL;
-    return code;
-}
-
-static int bind_json(sqlite3_stmt *stmt, int index, const json_t *json)
-{
-    size_t len;
-    char *text;
-
-    if (!json || json_is_null(json)) {
-        return sqlite3_bind_null(stmt, index);
-    }
-    text = ac_json_dump(json, &len);
-    return text ? sqlite3_bind_text64(stmt, index, text, len, free, SQLITE_UTF8) : SQLITE_NOMEM;
-}
-
-static int bind_arg(sqlite3_stmt *stmt, int index, const ac_sqlite_arg_t *arg)
-{
-    switch (arg->type) {
-    case AC_SQLITE_TEXT: return sqlite3_bind_text(stmt, index, arg->text, (int)arg->number, SQLITE_STATIC);
-    case AC_SQLITE_INT: return sqlite3_bind_int64(stmt, index, arg->number);
-    case AC_SQLITE_JSON: return bind_json(stmt, index, arg->json);
-    default: return SQLITE_MISUSE;
-    }
-}
-
-apr_status_t ac_sqlite_start(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
-                             ac_err_t *err)
-{
-    int code = statement_get(pstmt, conn, sql);
-
-    if (code != SQLITE_OK) {
-        return ac_sqlite_fail(conn, code, err);
-    }
-    sqlite3_reset(*pstmt);
-    for (int i = 0; code == SQLITE_OK && args[i].type != AC_SQLITE_END; i++) {
-        code = bind_arg(*pstmt, i + 1, &args[i]);
-    }
-    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
-}
-
-apr_status_t ac_sqlite_step(bool *prow, ac_sqlite_conn_t *conn, sqlite3_stmt *stmt, ac_err_t *err)
-{
-    int code = sqlite3_step(stmt);
-
-    *prow = code == SQLITE_ROW;
-    if (*prow) {
-        return APR_SUCCESS;
-    }
-    sqlite3_reset(stmt);
-    return code == SQLITE_DONE ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
-}
-
-apr_status_t ac_sqlite_run(ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args, ac_err_t *err)
-{
-    sqlite3_stmt *stmt;
-    bool row;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql, args, err);
-
-    return status == APR_SUCCESS ? ac_sqlite_step(&row, conn, stmt, err) : status;
-}
-
-apr_status_t ac_sqlite_row(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
-                           ac_err_t *err)
-{
-    bool row = false;
-    apr_status_t status = ac_sqlite_start(pstmt, conn, sql, args, err);
-
-    if (status == APR_SUCCESS) {
-        status = ac_sqlite_step(&row, conn, *pstmt, err);
-    }
-    if (!row) {
-        *pstmt = NULL;
-    }
-    return status;
-}
-
-json_t *ac_sqlite_column_text(sqlite3_stmt *stmt, int column)
-{
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-
-    return text ? json_stringn(text, (size_t)sqlite3_column_bytes(stmt, column)) : json_null();
-}
-
-json_t *ac_sqlite_column_json(sqlite3_stmt *stmt, int column)
-{
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-
-    if (!text) {
-        return json_null();
-    }
-    return json_loadb(text, (size_t)sqlite3_column_bytes(stmt, column), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    ac_sqlite_renew_leave(conn);
 }

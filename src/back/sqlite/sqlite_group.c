@@ -14,7 +14,7 @@ static const char sql_begin_write[] = "BEGIN IMMEDIATE", sql_begin_read[] = "BEG
 static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_ping, AC_SQLITE_NO_ARGS, &op->err);
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, sql_ping, AC_SQLITE_NO_ARGS, &op->err);
     char write[48];
     int code;
 
@@ -23,9 +23,9 @@ static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         return status;
     }
     snprintf(write, sizeof(write), "PRAGMA user_version = %d", sqlite3_column_int(row, 0));
-    ac_sqlite_conn_rest(conn);
+    ac_sqlite_statement_reset(conn);
     code = sqlite3_exec(conn->db, write, NULL, NULL, NULL);
-    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, &op->err);
+    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, &op->err);
 }
 
 /* All processes that share the file are on this machine, and find each other by the event logs. */
@@ -46,29 +46,29 @@ static const struct {
     [AC_STORE_THREAD_UPDATE] = {ac_sqlite_thread_update, true},
     [AC_STORE_THREAD_DELETE] = {ac_sqlite_thread_delete, true},
     [AC_STORE_THREAD_RESTORE] = {ac_sqlite_thread_restore, true},
-    [AC_STORE_MESSAGE_LIST] = {ac_sqlite_message_list, false},
+    [AC_STORE_MESSAGE_LIST] = {ac_sqlite_turn_message_list, false},
     [AC_STORE_TURN_LOAD] = {ac_sqlite_turn_load, false},
     [AC_STORE_TURN_OPEN] = {ac_sqlite_turn_open, true},
     [AC_STORE_TURN_CLOSE] = {ac_sqlite_turn_close, true},
     [AC_STORE_RUN_GET] = {ac_sqlite_run_get, false},
     [AC_STORE_RUN_LIST] = {ac_sqlite_run_list, false},
-    [AC_STORE_STEP_LIST] = {ac_sqlite_step_list, false},
-    [AC_STORE_PURGE] = {ac_sqlite_purge, true},
-    [AC_STORE_EXPORT_THREADS] = {ac_sqlite_export_threads, false},
-    [AC_STORE_EXPORT_MESSAGES] = {ac_sqlite_export_messages, false},
-    [AC_STORE_EXPORT_RUNS] = {ac_sqlite_export_runs, false},
-    [AC_STORE_IMPORT] = {ac_sqlite_import, true},
+    [AC_STORE_STEP_LIST] = {ac_sqlite_run_step_list, false},
+    [AC_STORE_PURGE] = {ac_sqlite_thread_purge, true},
+    [AC_STORE_EXPORT_THREADS] = {ac_sqlite_move_export_threads, false},
+    [AC_STORE_EXPORT_MESSAGES] = {ac_sqlite_move_export_messages, false},
+    [AC_STORE_EXPORT_RUNS] = {ac_sqlite_move_export_runs, false},
+    [AC_STORE_IMPORT] = {ac_sqlite_move_import, true},
     [AC_STORE_KEY_GET] = {ac_sqlite_key_get, false},
     [AC_STORE_AGENT_LIST] = {ac_sqlite_agent_list, false},
     [AC_STORE_AGENT_PUT] = {ac_sqlite_agent_put, true},
     [AC_STORE_AGENT_DELETE] = {ac_sqlite_agent_delete, true},
     [AC_STORE_RUN_CANCEL] = {run_cancel, false},
-    [AC_STORE_TURN_WAIT] = {ac_sqlite_turn_wait, true},
-    [AC_STORE_TURN_DECIDE] = {ac_sqlite_turn_decide, true},
-    [AC_STORE_WAIT_LIST] = {ac_sqlite_wait_list, false},
+    [AC_STORE_RUN_SUSPEND] = {ac_sqlite_suspended_write, true},
+    [AC_STORE_APPROVAL_DECIDE] = {ac_sqlite_suspended_decide, true},
+    [AC_STORE_SUSPENDED_LIST] = {ac_sqlite_suspended_list, false},
 };
 
-bool ac_sqlite_verb_writes(ac_store_verb_e verb)
+bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)
 {
     return verbs[verb].writes;
 }
@@ -97,14 +97,14 @@ static void op_reset(ac_store_op_t *op)
 /* One operation in a read transaction, so that its statements see the same state. */
 static apr_status_t read_run(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    apr_status_t status = ac_sqlite_run(conn, sql_begin_read, AC_SQLITE_NO_ARGS, &op->err);
+    apr_status_t status = ac_sqlite_statement_run(conn, sql_begin_read, AC_SQLITE_NO_ARGS, &op->err);
 
     if (status == APR_SUCCESS) {
         status = verbs[op->verb].fn(conn, op);
     }
-    ac_sqlite_conn_rest(conn);
+    ac_sqlite_statement_reset(conn);
     if (!sqlite3_get_autocommit(conn->db)) {
-        ac_sqlite_run(conn, sql_rollback, AC_SQLITE_NO_ARGS, NULL);
+        ac_sqlite_statement_run(conn, sql_rollback, AC_SQLITE_NO_ARGS, NULL);
     }
     return status;
 }
@@ -123,7 +123,7 @@ static apr_status_t read_try(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         conn->deadline = op->deadline;
         conn->patience = until;
         conn->lock_failed = false;
-        ac_sqlite_wait_slice(until);
+        ac_sqlite_renew_wait_slice(until);
         status = read_run(conn, op);
         if (status == APR_SUCCESS || !conn->lock_failed || ac_clock() + LOCK_SLICE >= until) {
             return status;
@@ -133,20 +133,20 @@ static apr_status_t read_try(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     }
 }
 
-void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+void ac_sqlite_group_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     apr_status_t status = expired(op) ? sqlite_group_expire(op) : read_try(conn, op);
 
     if (status == AC_SQLITE_TO_WRITER && op->err.kind == AC_OK) {
         json_decref(op->out);
         op->out = NULL;
-        ac_sqlite_write_post(conn->store, op);
+        ac_sqlite_store_write_post(conn->store, op);
         return;
     }
     if (status == APR_SUCCESS) {
-        ac_sqlite_well(conn);
+        ac_sqlite_conn_outage_end(conn);
     }
-    ac_sqlite_answer(conn->store, op, status);
+    ac_sqlite_store_answer(conn->store, op, status);
 }
 
 /* ---- writing in groups ---- */
@@ -156,7 +156,7 @@ static void read_unmended(ac_sqlite_conn_t *conn, ac_store_op_t *op, apr_status_
 {
     op_reset(op);
     conn->mend = AC_SQLITE_MEND_NOT;
-    ac_sqlite_wait_slice(ac_clock() + AC_SQLITE_SLICE);
+    ac_sqlite_renew_wait_slice(ac_clock() + AC_SQLITE_SLICE);
     *pstatus = read_run(conn, op);
     conn->mend = AC_SQLITE_MEND_WRITE;
 }
@@ -167,8 +167,8 @@ static void group_answer(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     for (int i = 0; i < group->n; i++) {
         ac_store_op_t *op = group->ops[i];
         bool more = group->status[i] == AC_SQLITE_TO_WRITER && op->err.kind == AC_OK;
-        if (more && !ac_sqlite_stopping(conn->store)) {
-            ac_sqlite_write_post(conn->store, op);
+        if (more && !ac_sqlite_store_is_stopping(conn->store)) {
+            ac_sqlite_store_write_post(conn->store, op);
             continue;
         }
         if (more) {
@@ -177,7 +177,7 @@ static void group_answer(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
         if (op->err.kind == AC_STORE_ERROR && !verbs[op->verb].writes && conn->db) {
             read_unmended(conn, op, &group->status[i]);
         }
-        ac_sqlite_answer(conn->store, op, group->status[i]);
+        ac_sqlite_store_answer(conn->store, op, group->status[i]);
     }
     group->n = 0;
 }
@@ -189,7 +189,7 @@ static bool group_expire(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 
     for (int i = 0; i < group->n; i++) {
         if (expired(group->ops[i])) {
-            ac_sqlite_answer(conn->store, group->ops[i], sqlite_group_expire(group->ops[i]));
+            ac_sqlite_store_answer(conn->store, group->ops[i], sqlite_group_expire(group->ops[i]));
         } else {
             group->ops[n++] = group->ops[i];
         }
@@ -236,8 +236,8 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
             break;
         }
         conn->patience = ac_clock() + LOCK_SLICE;
-        ac_sqlite_wait_slice(conn->patience);
-        status = ac_sqlite_start(&stmt, conn, sql_begin_write, AC_SQLITE_NO_ARGS, &err);
+        ac_sqlite_renew_wait_slice(conn->patience);
+        status = ac_sqlite_statement_start(&stmt, conn, sql_begin_write, AC_SQLITE_NO_ARGS, &err);
         if (status == APR_SUCCESS) {
             code = sqlite3_step(stmt);
             sqlite3_reset(stmt);
@@ -246,13 +246,13 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
             return true;
         }
         if (group_expire(conn, group)) {
-            ac_sqlite_fail(conn, code == SQLITE_PROTOCOL ? code : SQLITE_BUSY, NULL);
+            ac_sqlite_conn_fail(conn, code == SQLITE_PROTOCOL ? code : SQLITE_BUSY, NULL);
         } else if (ac_clock() >= failed) {
             ac_sqlite_renew(conn, code);
         }
     } while (((code & 0xff) == SQLITE_BUSY || code == SQLITE_PROTOCOL) && group->n && ac_clock() < give_up);
     if (status == APR_SUCCESS && group->n) {
-        status = ac_sqlite_fail(conn, code, &err);
+        status = ac_sqlite_conn_fail(conn, code, &err);
     }
     for (int i = 0; i < group->n; i++) {
         group->ops[i]->unwritten = true;
@@ -264,28 +264,28 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 /* One operation in a savepoint, so that its failure undoes nothing of the others. */
 static apr_status_t group_step(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    apr_status_t status = ac_sqlite_run(conn, sql_savepoint, AC_SQLITE_NO_ARGS, &op->err);
+    apr_status_t status = ac_sqlite_statement_run(conn, sql_savepoint, AC_SQLITE_NO_ARGS, &op->err);
 
     if (status != APR_SUCCESS) {
         return status;
     }
     status = verbs[op->verb].fn(conn, op);
-    ac_sqlite_conn_rest(conn);
+    ac_sqlite_statement_reset(conn);
     if (sqlite3_get_autocommit(conn->db)) {
         return status;
     }
     if (status != APR_SUCCESS && op->err.kind != AC_OK) {
-        ac_sqlite_run(conn, sql_undo, AC_SQLITE_NO_ARGS, NULL);
+        ac_sqlite_statement_run(conn, sql_undo, AC_SQLITE_NO_ARGS, NULL);
     }
-    ac_sqlite_run(conn, sql_release, AC_SQLITE_NO_ARGS, NULL);
+    ac_sqlite_statement_run(conn, sql_release, AC_SQLITE_NO_ARGS, NULL);
     return status;
 }
 
 static void group_rollback(ac_sqlite_conn_t *conn)
 {
-    ac_sqlite_conn_rest(conn);
+    ac_sqlite_statement_reset(conn);
     if (!sqlite3_get_autocommit(conn->db)) {
-        ac_sqlite_run(conn, sql_rollback, AC_SQLITE_NO_ARGS, NULL);
+        ac_sqlite_statement_run(conn, sql_rollback, AC_SQLITE_NO_ARGS, NULL);
     }
 }
 
@@ -337,7 +337,7 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
             return;
         }
         conn->lock_failed = false;
-        ac_sqlite_wait_slice(until);
+        ac_sqlite_renew_wait_slice(until);
         for (int i = 0; i < group->n; i++) {
             group->status[i] = group_step(conn, group->ops[i]);
             if (sqlite3_get_autocommit(conn->db)) {
@@ -345,18 +345,18 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
                 return;
             }
         }
-        status = ac_sqlite_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
+        status = ac_sqlite_statement_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
     } while (status != APR_SUCCESS && group_again(conn, group, until));
     if (status != APR_SUCCESS) {
         ac_sqlite_group_fail(conn, group, status, &err);
         return;
     }
-    ac_sqlite_well(conn);
+    ac_sqlite_conn_outage_end(conn);
     group_answer(conn, group);
 }
 
 /* After the answers, as nobody needs to wait for it. What cannot be done now is done after a later commit. */
-void ac_sqlite_checkpoint(ac_sqlite_conn_t *conn)
+void ac_sqlite_group_checkpoint(ac_sqlite_conn_t *conn)
 {
     int mode = conn->wal_pages >= CHECKPOINT_FORCED ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, code;
 
@@ -370,6 +370,6 @@ void ac_sqlite_checkpoint(ac_sqlite_conn_t *conn)
     code = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
     conn->wal_checkpointed = conn->wal_pages;
     if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY && (code & 0xff) != SQLITE_LOCKED) {
-        ac_sqlite_fail(conn, code, NULL);
+        ac_sqlite_conn_fail(conn, code, NULL);
     }
 }

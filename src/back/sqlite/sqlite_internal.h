@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the embedded store, for its own files only: store_sqlite.c (configuration, queues, threads),
+/* Inside of the embedded store, for its own files only: sqlite_store.c (configuration, queues, threads),
  * sqlite_group.c (transactions), sqlite_conn.c (connections and statements), sqlite_renew.c (all connections closed and opened anew),
  * sqlite_schema.c, and one file per noun that carries out the verbs. */
 #ifndef AC_STORE_SQLITE_H
@@ -33,10 +33,10 @@ typedef struct ac_sqlite_process_t {
 } ac_sqlite_process_t;
 
 /* Storage trouble is logged once per episode; one episode for the writer, one for all readers. */
-typedef struct ac_sqlite_episode_t {
+typedef struct ac_sqlite_outage_t {
     int code; /* SQLite's primary code; 0: all is well */
     apr_time_t last;
-} ac_sqlite_episode_t;
+} ac_sqlite_outage_t;
 
 /* Everything of the store that its threads share. */
 typedef struct ac_sqlite_t {
@@ -50,9 +50,9 @@ typedef struct ac_sqlite_t {
     ac_store_op_t *write_first, *write_last, *read_first, *read_last;
     int n_queued, n_reading; /* operations; readers that may still pass one on to the writer */
     bool running, stopping;
-    ac_sqlite_episode_t episodes[2]; /* [0] readers, [1] writer */
-    int generation;                  /* of connections; those of an older one are closed before one is opened */
-    apr_time_t next_renewal;         /* not before; a write that succeeds ends the pause */
+    ac_sqlite_outage_t episodes[2]; /* [0] readers, [1] writer */
+    int generation;                 /* of connections; those of an older one are closed before one is opened */
+    apr_time_t next_renewal;        /* not before; a write that succeeds ends the pause */
     apr_interval_time_t renewal_pause;
     pthread_cond_t closed;          /* the last connection of an older generation is closed */
     struct ac_sqlite_conn_t *conns; /* [0] is the writer's; each belongs to its thread */
@@ -87,7 +87,7 @@ typedef struct ac_sqlite_conn_t {
     struct {
         const char *sql; /* by address: statements are constants */
         sqlite3_stmt *stmt;
-        bool used; /* since the last ac_sqlite_conn_rest() */
+        bool used; /* since the last ac_sqlite_statement_reset() */
     } statements[AC_SQLITE_STATEMENTS];
 } ac_sqlite_conn_t;
 
@@ -97,16 +97,16 @@ typedef struct ac_sqlite_conn_t {
 apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err);
 void ac_sqlite_conn_close(ac_sqlite_conn_t *conn);
 /* Ends all statements and forgets what was bound to them. */
-void ac_sqlite_conn_rest(ac_sqlite_conn_t *conn);
+void ac_sqlite_statement_reset(ac_sqlite_conn_t *conn);
 /* SQLite's code as our error, and a log line where an episode of trouble begins. */
-apr_status_t ac_sqlite_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err);
+apr_status_t ac_sqlite_conn_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err);
 /* A row that is no longer what we wrote. */
-apr_status_t ac_sqlite_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err);
+apr_status_t ac_sqlite_conn_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err);
 /* Notes trouble; whether it is news, which the caller then logs: the first of its kind in an episode, and what readers
  * meet only where the writer did not meet it too. */
-bool ac_sqlite_trouble(ac_sqlite_conn_t *conn, int code);
+bool ac_sqlite_conn_outage_begin(ac_sqlite_conn_t *conn, int code);
 /* Something worked: ends an episode that has been quiet for a minute. */
-void ac_sqlite_well(ac_sqlite_conn_t *conn);
+void ac_sqlite_conn_outage_end(ac_sqlite_conn_t *conn);
 
 typedef struct ac_sqlite_arg_t { /* a value for a statement's parameter; made by the functions below */
     enum { AC_SQLITE_END, AC_SQLITE_TEXT, AC_SQLITE_INT, AC_SQLITE_JSON } type;
@@ -141,45 +141,46 @@ static inline ac_sqlite_arg_t ac_sqlite_json(const json_t *json) /* as text; NUL
 #define AC_SQLITE_ARGS(...) ((const ac_sqlite_arg_t[]){__VA_ARGS__, {.type = AC_SQLITE_END}})
 #define AC_SQLITE_NO_ARGS ((const ac_sqlite_arg_t[]){{.type = AC_SQLITE_END}})
 
-/* Binds args to a cached statement, ready for ac_sqlite_step(). sql is a constant. */
-apr_status_t ac_sqlite_start(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
-                             ac_err_t *err);
+/* Binds args to a cached statement, ready for ac_sqlite_statement_step(). sql is a constant. */
+apr_status_t ac_sqlite_statement_start(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql,
+                                       const ac_sqlite_arg_t *args, ac_err_t *err);
 /* *prow: whether there is one more row. */
-apr_status_t ac_sqlite_step(bool *prow, ac_sqlite_conn_t *conn, sqlite3_stmt *stmt, ac_err_t *err);
+apr_status_t ac_sqlite_statement_step(bool *prow, ac_sqlite_conn_t *conn, sqlite3_stmt *stmt, ac_err_t *err);
 /* Runs a statement that gives no rows. */
-apr_status_t ac_sqlite_run(ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args, ac_err_t *err);
+apr_status_t ac_sqlite_statement_run(ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
+                                     ac_err_t *err);
 /* The first row, or *pstmt NULL where there is none. */
-apr_status_t ac_sqlite_row(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
-                           ac_err_t *err);
+apr_status_t ac_sqlite_statement_row(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql,
+                                     const ac_sqlite_arg_t *args, ac_err_t *err);
 /* A column as a new JSON value: its text as a string, or its text parsed; null for NULL. NULL: damaged, or out of memory. */
-json_t *ac_sqlite_column_text(sqlite3_stmt *stmt, int column);
-json_t *ac_sqlite_column_json(sqlite3_stmt *stmt, int column);
+json_t *ac_sqlite_statement_text(sqlite3_stmt *stmt, int column);
+json_t *ac_sqlite_statement_json(sqlite3_stmt *stmt, int column);
 
 /* ---- sqlite_renew.c ---- */
 /* Where the file system failed to release a lock, SQLite holds it until the process has closed the file, and answers "locking protocol"
  * or "busy" meanwhile. All connections of the process are closed then, before the first is opened again. */
 
 /* Registers the store's own VFS, whose waits for locks end; NULL as its name where that fails. stop: when all connections are closed. */
-void ac_sqlite_vfs_start(ac_sqlite_t *store);
-void ac_sqlite_vfs_stop(ac_sqlite_t *store);
+void ac_sqlite_renew_vfs_start(ac_sqlite_t *store);
+void ac_sqlite_renew_vfs_stop(ac_sqlite_t *store);
 /* The calling thread waits in SQLite's own loops until then, at most a slice; from then on they run through without waiting. */
-void ac_sqlite_wait_slice(apr_time_t until);
+void ac_sqlite_renew_wait_slice(apr_time_t until);
 /* Begins a new generation of connections where this code, met on conn, says that the old one holds locks it should not; notes in
  * conn->lock_failed whether it says so for certain. */
 void ac_sqlite_renew(ac_sqlite_conn_t *conn, int code);
 /* Whether conn is open and of an older generation; its thread closes it. The caller holds the store's lock. */
-bool ac_sqlite_outdated(const ac_sqlite_conn_t *conn);
+bool ac_sqlite_renew_is_due(const ac_sqlite_conn_t *conn);
 /* Enters conn into the present generation when no connection of an older one is open. False: some still were by then. */
-bool ac_sqlite_generation_enter(ac_sqlite_conn_t *conn, apr_time_t until);
-void ac_sqlite_generation_leave(ac_sqlite_conn_t *conn);
+bool ac_sqlite_renew_enter(ac_sqlite_conn_t *conn, apr_time_t until);
+void ac_sqlite_renew_leave(ac_sqlite_conn_t *conn);
 
-/* ---- store_sqlite.c ---- */
+/* ---- sqlite_store.c ---- */
 /* Hands op back to its caller. */
-void ac_sqlite_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status);
+void ac_sqlite_store_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status);
 /* Queues op for the writer, whatever its verb. */
-void ac_sqlite_write_post(ac_sqlite_t *store, ac_store_op_t *op);
+void ac_sqlite_store_write_post(ac_sqlite_t *store, ac_store_op_t *op);
 
-bool ac_sqlite_stopping(ac_sqlite_t *store);
+bool ac_sqlite_store_is_stopping(ac_sqlite_t *store);
 
 /* ---- sqlite_group.c ---- */
 typedef struct ac_sqlite_group_t { /* writes that are committed together, and what became of them */
@@ -188,7 +189,7 @@ typedef struct ac_sqlite_group_t { /* writes that are committed together, and wh
     int n;
 } ac_sqlite_group_t;
 /* Carries out one operation on a reader's connection and answers it, or passes it on to the writer. */
-void ac_sqlite_read(ac_sqlite_conn_t *conn, ac_store_op_t *op);
+void ac_sqlite_group_read(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* The first of the group's deadlines, at most so late. */
 apr_time_t ac_sqlite_group_until(const ac_sqlite_group_t *group, apr_time_t most);
 /* Commits a group and answers its operations; conn is open, and may be closed afterwards. */
@@ -196,8 +197,8 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group);
 /* Answers them all with this error; reads among them are read all the same where conn is open. */
 void ac_sqlite_group_fail(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_status_t status, const ac_err_t *err);
 /* Copies the log into the file where it is time to. After the answers, as nobody needs to wait for it. */
-void ac_sqlite_checkpoint(ac_sqlite_conn_t *conn);
-bool ac_sqlite_verb_writes(ac_store_verb_e verb);
+void ac_sqlite_group_checkpoint(ac_sqlite_conn_t *conn);
+bool ac_sqlite_group_verb_writes(ac_store_verb_e verb);
 
 /* ---- sqlite_schema.c ---- */
 /* Checks whose file it is, turns WAL on, brings the tables to this version. conn may wait until conn->patience. */
@@ -212,7 +213,7 @@ typedef apr_status_t ac_sqlite_verb_fn(ac_sqlite_conn_t *conn, ac_store_op_t *op
 ac_sqlite_verb_fn ac_sqlite_thread_create, ac_sqlite_thread_get, ac_sqlite_thread_list, ac_sqlite_thread_update,
     ac_sqlite_thread_delete, ac_sqlite_thread_restore;
 /* One bounded part; answers AC_SQLITE_TO_WRITER with the count so far in op->out while there is more to do. */
-ac_sqlite_verb_fn ac_sqlite_purge;
+ac_sqlite_verb_fn ac_sqlite_thread_purge;
 
 typedef struct ac_sqlite_thread_t { /* a row of threads; zero before use */
     json_t *json;                   /* in the API's shape; a reference */
@@ -227,15 +228,16 @@ apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
 /* Inserts op->owner's thread from its document. */
 apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, const json_t *document);
 /* A list's answer: takes data (may be NULL: out of memory) and next (NULL: null). */
-apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next);
+apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next);
 
 /* sqlite_turns.c */
-ac_sqlite_verb_fn ac_sqlite_message_list, ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;
+ac_sqlite_verb_fn ac_sqlite_turn_message_list, ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;
 #define AC_SQLITE_MESSAGE_COLUMNS "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata"
-json_t *ac_sqlite_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
+json_t *ac_sqlite_turn_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
 
 /* sqlite_move.c */
-ac_sqlite_verb_fn ac_sqlite_export_threads, ac_sqlite_export_messages, ac_sqlite_export_runs, ac_sqlite_import;
+ac_sqlite_verb_fn ac_sqlite_move_export_threads, ac_sqlite_move_export_messages, ac_sqlite_move_export_runs,
+    ac_sqlite_move_import;
 
 /* sqlite_keys.c */
 ac_sqlite_verb_fn ac_sqlite_key_get;
@@ -248,22 +250,22 @@ apr_status_t ac_sqlite_key_purge(int *pn, ac_sqlite_conn_t *conn, const char *be
 /* sqlite_agents.c */
 ac_sqlite_verb_fn ac_sqlite_agent_list, ac_sqlite_agent_put, ac_sqlite_agent_delete;
 
-/* sqlite_waits.c */
-ac_sqlite_verb_fn ac_sqlite_turn_wait, ac_sqlite_turn_decide, ac_sqlite_wait_list;
+/* sqlite_suspended.c */
+ac_sqlite_verb_fn ac_sqlite_suspended_write, ac_sqlite_suspended_decide, ac_sqlite_suspended_list;
 /* Appends the steps of the owner's run op->id that wait, where it does. */
-apr_status_t ac_sqlite_wait_steps(json_t *steps, ac_sqlite_conn_t *conn, ac_store_op_t *op);
+apr_status_t ac_sqlite_suspended_steps(json_t *steps, ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* The owner's run does not wait (any more), whether it did or not. */
-apr_status_t ac_sqlite_wait_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id);
+apr_status_t ac_sqlite_suspended_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id);
 /* sqlite_turns.c: the steps of op->in, over those that are there. */
-apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
+apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_runs.c */
-ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_step_list;
+ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;
 /* The thread's active run, "" where it has none. A dead one is treated as conn->mend says. */
 apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, const char *thread_id,
                                   ac_err_t *err);
 /* Closes every run whose process has died; in a transaction of its own. *pn: how many. */
 apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err);
-apr_status_t ac_sqlite_process_self(ac_sqlite_process_t *process, ac_err_t *err);
+apr_status_t ac_sqlite_run_process(ac_sqlite_process_t *process, ac_err_t *err);
 
 #endif

@@ -26,22 +26,23 @@ static apr_status_t key_find(json_t **pfound, ac_sqlite_conn_t *conn, ac_store_o
         status = ac_json_string(&since, in, "since", true, &op->err);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_row(&row, conn, sql_find,
-                               AC_SQLITE_ARGS(ac_sqlite_text(op->owner), ac_sqlite_text(key), ac_sqlite_text(since)),
-                               &op->err);
+        status = ac_sqlite_statement_row(&row, conn, sql_find,
+                                         AC_SQLITE_ARGS(ac_sqlite_text(op->owner), ac_sqlite_text(key),
+                                                        ac_sqlite_text(since)),
+                                         &op->err);
     }
     if (status != APR_SUCCESS || !row) {
         return status;
     }
     *pfound = json_object();
-    fine = ac_json_put(*pfound, "run_id", ac_sqlite_column_text(row, 0));
-    fine = ac_json_put(*pfound, "thread_id", ac_sqlite_column_text(row, 1)) && fine;
-    fine = ac_json_put(*pfound, "request_hash", ac_sqlite_column_text(row, 2)) && fine;
+    fine = ac_json_put(*pfound, "run_id", ac_sqlite_statement_text(row, 0));
+    fine = ac_json_put(*pfound, "thread_id", ac_sqlite_statement_text(row, 1)) && fine;
+    fine = ac_json_put(*pfound, "request_hash", ac_sqlite_statement_text(row, 2)) && fine;
     sqlite3_reset(row);
     if (!fine) {
         json_decref(*pfound);
         *pfound = NULL;
-        return ac_sqlite_fail_row(conn, &op->err);
+        return ac_sqlite_conn_fail_row(conn, &op->err);
     }
     return APR_SUCCESS;
 }
@@ -76,18 +77,19 @@ apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         return ac_err_set(&op->err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used before");
     }
     json_decref(found);
-    return ac_sqlite_run(conn, sql_insert,
-                         AC_SQLITE_ARGS(ac_sqlite_text(op->owner), ac_sqlite_string(json_object_get(in, "key")),
-                                        ac_sqlite_text(ours), ac_sqlite_text(op->id),
-                                        ac_sqlite_string(json_object_get(in, "request_hash")),
-                                        ac_sqlite_string(json_object_get(run, "created_at"))),
-                         &op->err);
+    return ac_sqlite_statement_run(conn, sql_insert,
+                                   AC_SQLITE_ARGS(ac_sqlite_text(op->owner),
+                                                  ac_sqlite_string(json_object_get(in, "key")), ac_sqlite_text(ours),
+                                                  ac_sqlite_text(op->id),
+                                                  ac_sqlite_string(json_object_get(in, "request_hash")),
+                                                  ac_sqlite_string(json_object_get(run, "created_at"))),
+                                   &op->err);
 }
 
 apr_status_t ac_sqlite_key_purge(int *pn, ac_sqlite_conn_t *conn, const char *before, int limit, ac_err_t *err)
 {
     apr_status_t status =
-        ac_sqlite_run(conn, sql_purge, AC_SQLITE_ARGS(ac_sqlite_text(before), ac_sqlite_int(limit)), err);
+        ac_sqlite_statement_run(conn, sql_purge, AC_SQLITE_ARGS(ac_sqlite_text(before), ac_sqlite_int(limit)), err);
 
     *pn = status == APR_SUCCESS ? sqlite3_changes(conn->db) : 0;
     return status;

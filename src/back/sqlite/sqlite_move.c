@@ -44,31 +44,32 @@ static apr_status_t record_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_o
     if (status != APR_SUCCESS) {
         return status;
     }
-    fine = ac_json_put(thread.json, "owner", ac_sqlite_column_text(row, 9));
-    fine = ac_json_put(thread.json, "deleted_at", ac_sqlite_column_text(row, 10)) && fine;
-    fine = ac_json_put(thread.json, "restore_status", ac_sqlite_column_text(row, 11)) && fine;
-    return json_array_append_new(data, thread.json) == 0 && fine ? APR_SUCCESS : ac_sqlite_fail_row(conn, &op->err);
+    fine = ac_json_put(thread.json, "owner", ac_sqlite_statement_text(row, 9));
+    fine = ac_json_put(thread.json, "deleted_at", ac_sqlite_statement_text(row, 10)) && fine;
+    fine = ac_json_put(thread.json, "restore_status", ac_sqlite_statement_text(row, 11)) && fine;
+    return json_array_append_new(data, thread.json) == 0 && fine ? APR_SUCCESS
+                                                                 : ac_sqlite_conn_fail_row(conn, &op->err);
 }
 
 static apr_status_t message_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
-    return json_array_append_new(data, ac_sqlite_message_read(row)) == 0 ? APR_SUCCESS
-                                                                         : ac_sqlite_fail_row(conn, &op->err);
+    return json_array_append_new(data, ac_sqlite_turn_message_read(row)) == 0 ? APR_SUCCESS
+                                                                              : ac_sqlite_conn_fail_row(conn, &op->err);
 }
 
 static apr_status_t run_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
-    json_t *run = ac_sqlite_column_json(row, 1);
+    json_t *run = ac_sqlite_statement_json(row, 1);
 
     return run && json_array_append_new(data, json_pack("{s:o, s:[]}", "run", run, "steps")) == 0
         ? APR_SUCCESS
-        : ac_sqlite_fail_row(conn, &op->err);
+        : ac_sqlite_conn_fail_row(conn, &op->err);
 }
 
 static apr_status_t step_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
-    return json_array_append_new(data, ac_sqlite_column_json(row, 0)) == 0 ? APR_SUCCESS
-                                                                           : ac_sqlite_fail_row(conn, &op->err);
+    return json_array_append_new(data, ac_sqlite_statement_json(row, 0)) == 0 ? APR_SUCCESS
+                                                                              : ac_sqlite_conn_fail_row(conn, &op->err);
 }
 
 typedef apr_status_t read_fn(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row);
@@ -76,12 +77,12 @@ typedef apr_status_t read_fn(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t
 static apr_status_t rows_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *stmt, read_fn *fn)
 {
     bool row = false;
-    apr_status_t status = ac_sqlite_step(&row, conn, stmt, &op->err);
+    apr_status_t status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
 
     while (status == APR_SUCCESS && row) {
         status = fn(data, conn, op, stmt);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_step(&row, conn, stmt, &op->err);
+            status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
         }
     }
     return status;
@@ -102,14 +103,15 @@ static apr_status_t page_answer(ac_store_op_t *op, json_t *data, const char *mem
     return op->out ? APR_SUCCESS : no_memory(op);
 }
 
-apr_status_t ac_sqlite_export_threads(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_move_export_threads(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     json_t *data = json_array();
     sqlite3_stmt *stmt;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_threads,
-                                          AC_SQLITE_ARGS(ac_sqlite_text(ac_json_peek_string(op->in, "after", "")),
-                                                         ac_sqlite_int(op->page.limit)),
-                                          &op->err);
+    apr_status_t status =
+        ac_sqlite_statement_start(&stmt, conn, sql_threads,
+                                  AC_SQLITE_ARGS(ac_sqlite_text(ac_json_peek_string(op->in, "after", "")),
+                                                 ac_sqlite_int(op->page.limit)),
+                                  &op->err);
 
     if (status == APR_SUCCESS) {
         status = rows_read(data, conn, op, stmt, record_read);
@@ -117,14 +119,15 @@ apr_status_t ac_sqlite_export_threads(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return page_answer(op, data, "id", status);
 }
 
-apr_status_t ac_sqlite_export_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_move_export_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     json_t *data = json_array();
     sqlite3_stmt *stmt;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_messages,
-                                          AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(op->page.after_seq),
-                                                         ac_sqlite_int(op->page.limit)),
-                                          &op->err);
+    apr_status_t status =
+        ac_sqlite_statement_start(&stmt, conn, sql_messages,
+                                  AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(op->page.after_seq),
+                                                 ac_sqlite_int(op->page.limit)),
+                                  &op->err);
 
     if (status == APR_SUCCESS) {
         status = rows_read(data, conn, op, stmt, message_read);
@@ -132,16 +135,17 @@ apr_status_t ac_sqlite_export_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op
     return page_answer(op, data, "seq", status);
 }
 
-apr_status_t ac_sqlite_export_runs(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_move_export_runs(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     json_t *data = json_array(), *item, *next = NULL;
     sqlite3_stmt *stmt;
     size_t i;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_runs,
-                                          AC_SQLITE_ARGS(ac_sqlite_text(op->id),
-                                                         ac_sqlite_text(*op->page.after ? op->page.after : CURSOR_NONE),
-                                                         ac_sqlite_int(op->page.limit)),
-                                          &op->err);
+    apr_status_t status =
+        ac_sqlite_statement_start(&stmt, conn, sql_runs,
+                                  AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                 ac_sqlite_text(*op->page.after ? op->page.after : CURSOR_NONE),
+                                                 ac_sqlite_int(op->page.limit)),
+                                  &op->err);
 
     if (status == APR_SUCCESS) {
         status = rows_read(data, conn, op, stmt, run_read);
@@ -150,7 +154,8 @@ apr_status_t ac_sqlite_export_runs(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     {
         next = json_object_get(json_object_get(item, "run"), "id");
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_start(&stmt, conn, sql_steps, AC_SQLITE_ARGS(ac_sqlite_string(next)), &op->err);
+            status =
+                ac_sqlite_statement_start(&stmt, conn, sql_steps, AC_SQLITE_ARGS(ac_sqlite_string(next)), &op->err);
         }
         if (status == APR_SUCCESS) {
             status = rows_read(json_object_get(item, "steps"), conn, op, stmt, step_read);
@@ -174,17 +179,17 @@ static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
     json_array_foreach(messages, i, message)
     {
-        status =
-            ac_sqlite_run(conn, sql_put_message,
-                          AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(ac_json_peek_int(message, "seq", 0)),
-                                         ac_sqlite_string(json_object_get(message, "id")),
-                                         ac_sqlite_string(json_object_get(message, "role")),
-                                         ac_sqlite_string(json_object_get(message, "content")),
-                                         ac_sqlite_json(json_object_get(message, "tool_calls")),
-                                         ac_sqlite_string(json_object_get(message, "run_id")),
-                                         ac_sqlite_string(json_object_get(message, "timestamp")),
-                                         ac_sqlite_json(json_object_get(message, "metadata"))),
-                          &op->err);
+        status = ac_sqlite_statement_run(conn, sql_put_message,
+                                         AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                        ac_sqlite_int(ac_json_peek_int(message, "seq", 0)),
+                                                        ac_sqlite_string(json_object_get(message, "id")),
+                                                        ac_sqlite_string(json_object_get(message, "role")),
+                                                        ac_sqlite_string(json_object_get(message, "content")),
+                                                        ac_sqlite_json(json_object_get(message, "tool_calls")),
+                                                        ac_sqlite_string(json_object_get(message, "run_id")),
+                                                        ac_sqlite_string(json_object_get(message, "timestamp")),
+                                                        ac_sqlite_json(json_object_get(message, "metadata"))),
+                                         &op->err);
         if (status != APR_SUCCESS) {
             break;
         }
@@ -198,41 +203,44 @@ static apr_status_t put_run(ac_sqlite_conn_t *conn, ac_store_op_t *op, const jso
     const json_t *id = json_object_get(run, "id");
     size_t i;
     apr_status_t status =
-        ac_sqlite_run(conn, sql_put_run,
-                      AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_text(op->id), ac_sqlite_text(owner),
-                                     ac_sqlite_string(json_object_get(run, "status")), ac_sqlite_text(MOVED),
-                                     ac_sqlite_string(json_object_get(run, "created_at")), ac_sqlite_json(run)),
-                      &op->err);
+        ac_sqlite_statement_run(conn, sql_put_run,
+                                AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_text(op->id), ac_sqlite_text(owner),
+                                               ac_sqlite_string(json_object_get(run, "status")), ac_sqlite_text(MOVED),
+                                               ac_sqlite_string(json_object_get(run, "created_at")),
+                                               ac_sqlite_json(run)),
+                                &op->err);
 
     json_array_foreach(steps, i, step)
     {
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_put_step,
-                                   AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_int((int64_t)i),
-                                                  ac_sqlite_string(json_object_get(step, "id")), ac_sqlite_json(step)),
-                                   &op->err);
+            status = ac_sqlite_statement_run(conn, sql_put_step,
+                                             AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_int((int64_t)i),
+                                                            ac_sqlite_string(json_object_get(step, "id")),
+                                                            ac_sqlite_json(step)),
+                                             &op->err);
         }
     }
     return status;
 }
 
-apr_status_t ac_sqlite_import(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_move_import(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
     size_t i;
     apr_status_t status =
-        ac_sqlite_run(conn, sql_put_thread,
-                      AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_string(json_object_get(record, "owner")),
-                                     ac_sqlite_string(json_object_get(record, "title")),
-                                     ac_sqlite_string(json_object_get(record, "agent_id")),
-                                     ac_sqlite_string(json_object_get(record, "status")),
-                                     ac_sqlite_json(json_object_get(record, "metadata")),
-                                     ac_sqlite_string(json_object_get(record, "created_at")),
-                                     ac_sqlite_string(json_object_get(record, "updated_at")),
-                                     ac_sqlite_string(json_object_get(record, "deleted_at")),
-                                     ac_sqlite_string(json_object_get(record, "restore_status")),
-                                     ac_sqlite_int(ac_json_peek_int(record, "message_count", 0))),
-                      &op->err);
+        ac_sqlite_statement_run(conn, sql_put_thread,
+                                AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                               ac_sqlite_string(json_object_get(record, "owner")),
+                                               ac_sqlite_string(json_object_get(record, "title")),
+                                               ac_sqlite_string(json_object_get(record, "agent_id")),
+                                               ac_sqlite_string(json_object_get(record, "status")),
+                                               ac_sqlite_json(json_object_get(record, "metadata")),
+                                               ac_sqlite_string(json_object_get(record, "created_at")),
+                                               ac_sqlite_string(json_object_get(record, "updated_at")),
+                                               ac_sqlite_string(json_object_get(record, "deleted_at")),
+                                               ac_sqlite_string(json_object_get(record, "restore_status")),
+                                               ac_sqlite_int(ac_json_peek_int(record, "message_count", 0))),
+                                &op->err);
 
     if (status == APR_SUCCESS) {
         status = put_messages(conn, op);

@@ -13,7 +13,7 @@
 /* SQLite waits up to ten seconds for a lock that is never released, and asks nobody. */
 static _Thread_local apr_time_t wait_until;
 
-void ac_sqlite_wait_slice(apr_time_t until)
+void ac_sqlite_renew_wait_slice(apr_time_t until)
 {
     apr_time_t slice = ac_clock() + AC_SQLITE_SLICE;
 
@@ -31,7 +31,7 @@ static int vfs_sleep(sqlite3_vfs *vfs, int microseconds)
     return microseconds;
 }
 
-void ac_sqlite_vfs_start(ac_sqlite_t *store)
+void ac_sqlite_renew_vfs_start(ac_sqlite_t *store)
 {
     sqlite3_vfs *standard = sqlite3_vfs_find(NULL);
 
@@ -49,7 +49,7 @@ void ac_sqlite_vfs_start(ac_sqlite_t *store)
     }
 }
 
-void ac_sqlite_vfs_stop(ac_sqlite_t *store)
+void ac_sqlite_renew_vfs_stop(ac_sqlite_t *store)
 {
     if (*store->vfs_name) {
         sqlite3_vfs_unregister(&store->vfs);
@@ -59,7 +59,7 @@ void ac_sqlite_vfs_stop(ac_sqlite_t *store)
 
 /* ---- generations ---- */
 
-bool ac_sqlite_outdated(const ac_sqlite_conn_t *conn)
+bool ac_sqlite_renew_is_due(const ac_sqlite_conn_t *conn)
 {
     return conn->generation && conn->generation != conn->store->generation;
 }
@@ -69,12 +69,12 @@ static bool any_outdated(const ac_sqlite_t *store)
     bool outdated = false;
 
     for (int i = 0; i <= store->n_readers; i++) {
-        outdated |= ac_sqlite_outdated(&store->conns[i]);
+        outdated |= ac_sqlite_renew_is_due(&store->conns[i]);
     }
     return outdated;
 }
 
-bool ac_sqlite_generation_enter(ac_sqlite_conn_t *conn, apr_time_t until)
+bool ac_sqlite_renew_enter(ac_sqlite_conn_t *conn, apr_time_t until)
 {
     ac_sqlite_t *store = conn->store;
     struct timespec end;
@@ -96,7 +96,7 @@ bool ac_sqlite_generation_enter(ac_sqlite_conn_t *conn, apr_time_t until)
     return entered;
 }
 
-void ac_sqlite_generation_leave(ac_sqlite_conn_t *conn)
+void ac_sqlite_renew_leave(ac_sqlite_conn_t *conn)
 {
     pthread_mutex_lock(&conn->store->lock);
     conn->generation = 0;

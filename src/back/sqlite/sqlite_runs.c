@@ -26,7 +26,7 @@ static const char sql_begin[] = "BEGIN IMMEDIATE", sql_commit[] = "COMMIT";
 
 /* ---- processes ---- */
 
-apr_status_t ac_sqlite_process_self(ac_sqlite_process_t *process, ac_err_t *err)
+apr_status_t ac_sqlite_run_process(ac_sqlite_process_t *process, ac_err_t *err)
 {
     bool known = ac_process_boot(process->boot);
 
@@ -74,11 +74,11 @@ static apr_status_t run_interrupt(ac_sqlite_conn_t *conn, const char *id, json_t
     ac_err_set(&cause, AC_INTERRUPTED, "the server process that ran it ended before it did");
     fine = ac_json_put(doc, "status", json_string("interrupted"));
     fine = ac_json_put(doc, "error", ac_record_error(&cause)) && fine;
-    fine = ac_json_put(doc, "completed_at", ac_json_time(apr_time_now())) && fine;
+    fine = ac_json_put(doc, "completed_at", ac_time_json(apr_time_now())) && fine;
     if (!fine) {
-        return ac_sqlite_fail_row(conn, err);
+        return ac_sqlite_conn_fail_row(conn, err);
     }
-    return ac_sqlite_run(conn, sql_interrupt, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_json(doc)), err);
+    return ac_sqlite_statement_run(conn, sql_interrupt, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_json(doc)), err);
 }
 
 apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, const char *thread_id, ac_err_t *err)
@@ -86,7 +86,8 @@ apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *con
     ac_sqlite_process_t process;
     sqlite3_stmt *row;
     json_t *doc;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_active, AC_SQLITE_ARGS(ac_sqlite_text(thread_id)), err);
+    apr_status_t status =
+        ac_sqlite_statement_row(&row, conn, sql_active, AC_SQLITE_ARGS(ac_sqlite_text(thread_id)), err);
 
     *run_id = '\0';
     if (status != APR_SUCCESS || !row) {
@@ -102,7 +103,7 @@ apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *con
         sqlite3_reset(row);
         return AC_SQLITE_TO_WRITER;
     }
-    doc = ac_sqlite_column_json(row, 4);
+    doc = ac_sqlite_statement_json(row, 4);
     sqlite3_reset(row);
     status = run_interrupt(conn, run_id, doc, err);
     json_decref(doc);
@@ -116,16 +117,17 @@ static apr_status_t sweep_next(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *con
     ac_sqlite_process_t process;
     sqlite3_stmt *stmt;
     bool row = false, found = false;
-    apr_status_t status = ac_sqlite_start(&stmt, conn, sql_active_next, AC_SQLITE_ARGS(ac_sqlite_text(thread_id)), err);
+    apr_status_t status =
+        ac_sqlite_statement_start(&stmt, conn, sql_active_next, AC_SQLITE_ARGS(ac_sqlite_text(thread_id)), err);
 
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_step(&row, conn, stmt, err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, err);
     }
     while (status == APR_SUCCESS && row && !found) {
         process_read(&process, stmt);
         found = process_dead(&conn->store->process, &process);
         if (!found) {
-            status = ac_sqlite_step(&row, conn, stmt, err);
+            status = ac_sqlite_statement_step(&row, conn, stmt, err);
         }
     }
     if (found) {
@@ -141,7 +143,7 @@ static apr_status_t sweep_next(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *con
 static apr_status_t sweep_part(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     char run_id[AC_ID_SIZE];
-    apr_status_t status = ac_sqlite_run(conn, sql_begin, AC_SQLITE_NO_ARGS, err);
+    apr_status_t status = ac_sqlite_statement_run(conn, sql_begin, AC_SQLITE_NO_ARGS, err);
 
     for (int i = 0; status == APR_SUCCESS && *thread_id && i < SWEEP_PART; i++) {
         /* Looked at again under the lock: other children sweep at the same time. */
@@ -150,7 +152,7 @@ static apr_status_t sweep_part(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *con
             status = sweep_next(thread_id, conn, err);
         }
     }
-    return status == APR_SUCCESS ? ac_sqlite_run(conn, sql_commit, AC_SQLITE_NO_ARGS, err) : status;
+    return status == APR_SUCCESS ? ac_sqlite_statement_run(conn, sql_commit, AC_SQLITE_NO_ARGS, err) : status;
 }
 
 apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err)
@@ -162,7 +164,7 @@ apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err)
     while (status == APR_SUCCESS && *thread_id) {
         status = sweep_part(thread_id, conn, err);
     }
-    ac_sqlite_conn_rest(conn);
+    ac_sqlite_statement_reset(conn);
     if (!sqlite3_get_autocommit(conn->db)) {
         sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
     }
@@ -177,8 +179,9 @@ static apr_status_t sqlite_runs_run_find(json_t **pdoc, char thread_id[AC_ID_SIZ
                                          ac_store_op_t *op)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_find,
-                                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, sql_find,
+                                                  AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
+                                                  &op->err);
 
     *pdoc = NULL;
     *thread_id = '\0';
@@ -186,12 +189,12 @@ static apr_status_t sqlite_runs_run_find(json_t **pdoc, char thread_id[AC_ID_SIZ
         return ac_err_set(&op->err, AC_NOT_FOUND, "no run with this id");
     }
     if (status == APR_SUCCESS) {
-        *pdoc = ac_sqlite_column_json(row, 0);
+        *pdoc = ac_sqlite_statement_json(row, 0);
         if (sqlite3_column_int(row, 2)) {
             apr_cpystrn(thread_id, (const char *)sqlite3_column_text(row, 1), AC_ID_SIZE);
         }
         sqlite3_reset(row);
-        status = json_is_object(*pdoc) ? APR_SUCCESS : ac_sqlite_fail_row(conn, &op->err);
+        status = json_is_object(*pdoc) ? APR_SUCCESS : ac_sqlite_conn_fail_row(conn, &op->err);
     }
     return status;
 }
@@ -211,7 +214,7 @@ apr_status_t ac_sqlite_run_get(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return status;
 }
 
-apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_run_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     char thread_id[AC_ID_SIZE];
     json_t *run, *data = json_array();
@@ -221,19 +224,19 @@ apr_status_t ac_sqlite_step_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
     json_decref(run);
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_start(&stmt, conn, sql_steps,
-                                 AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
+        status = ac_sqlite_statement_start(&stmt, conn, sql_steps,
+                                           AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_step(&row, conn, stmt, &op->err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
     while (status == APR_SUCCESS && row) {
-        status = json_array_append_new(data, ac_sqlite_column_json(stmt, 0)) == 0
-            ? ac_sqlite_step(&row, conn, stmt, &op->err)
-            : ac_sqlite_fail_row(conn, &op->err);
+        status = json_array_append_new(data, ac_sqlite_statement_json(stmt, 0)) == 0
+            ? ac_sqlite_statement_step(&row, conn, stmt, &op->err)
+            : ac_sqlite_conn_fail_row(conn, &op->err);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_wait_steps(data, conn, op);
+        status = ac_sqlite_suspended_steps(data, conn, op);
     }
     if (status != APR_SUCCESS) {
         json_decref(data);
@@ -251,14 +254,15 @@ static apr_status_t sqlite_runs_read(json_t *data, bool *pmore, char last[AC_ID_
     sqlite3_stmt *stmt;
     bool row = false;
     apr_status_t status =
-        ac_sqlite_start(&stmt, conn, sql_list,
-                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(*page->after ? page->after : CURSOR_NONE),
-                                       ac_sqlite_int(page->limit + 1), ac_sqlite_text(op->owner)),
-                        &op->err);
+        ac_sqlite_statement_start(&stmt, conn, sql_list,
+                                  AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                 ac_sqlite_text(*page->after ? page->after : CURSOR_NONE),
+                                                 ac_sqlite_int(page->limit + 1), ac_sqlite_text(op->owner)),
+                                  &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_step(&row, conn, stmt, &op->err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
     while (status == APR_SUCCESS && row) {
         if ((int)json_array_size(data) == page->limit) {
@@ -266,10 +270,10 @@ static apr_status_t sqlite_runs_read(json_t *data, bool *pmore, char last[AC_ID_
             break;
         }
         apr_cpystrn(last, (const char *)sqlite3_column_text(stmt, 0), AC_ID_SIZE);
-        if (json_array_append_new(data, ac_sqlite_column_json(stmt, 1)) != 0) {
-            return ac_sqlite_fail_row(conn, &op->err);
+        if (json_array_append_new(data, ac_sqlite_statement_json(stmt, 1)) != 0) {
+            return ac_sqlite_conn_fail_row(conn, &op->err);
         }
-        status = ac_sqlite_step(&row, conn, stmt, &op->err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
     return status;
 }
@@ -298,5 +302,5 @@ apr_status_t ac_sqlite_run_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         json_decref(data);
         return status;
     }
-    return ac_sqlite_list_answer(op, data, more, more ? json_string(last) : NULL);
+    return ac_sqlite_thread_list_answer(op, data, more, more ? json_string(last) : NULL);
 }

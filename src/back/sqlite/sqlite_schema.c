@@ -82,14 +82,14 @@ static apr_status_t number_read(int *pnumber, ac_sqlite_conn_t *conn, const char
         *pnumber = sqlite3_column_int(stmt, 0);
     }
     sqlite3_finalize(stmt);
-    return code == SQLITE_ROW ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+    return code == SQLITE_ROW ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
 }
 
 /* In one transaction: another child may make the file meanwhile. */
 static apr_status_t header_read(header_t *header, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     int schema_version = 0, code = sqlite3_exec(conn->db, "SAVEPOINT header", NULL, NULL, NULL);
-    apr_status_t status = code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+    apr_status_t status = code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
 
     if (status == APR_SUCCESS) {
         status = number_read(&header->application_id, conn, "PRAGMA application_id", err);
@@ -110,14 +110,14 @@ static apr_status_t header_check(const header_t *header, ac_sqlite_conn_t *conn,
     bool fresh = header->empty && header->application_id == 0 && header->version == 0;
 
     if (!fresh && header->application_id != AC_SQLITE_APPLICATION_ID) {
-        if (ac_sqlite_trouble(conn, SQLITE_MISMATCH)) {
+        if (ac_sqlite_conn_outage_begin(conn, SQLITE_MISMATCH)) {
             ac_log(AC_M201, 0, "store sqlite[%s]: the file is a database of another program; name another file",
                    conn->store->path);
         }
         return ac_err_set(err, AC_STORE_ERROR, "the database file belongs to another program");
     }
     if (header->version > N_VERSIONS) {
-        if (ac_sqlite_trouble(conn, SQLITE_SCHEMA)) {
+        if (ac_sqlite_conn_outage_begin(conn, SQLITE_SCHEMA)) {
             ac_log(AC_M203, 0,
                    "store sqlite[%s]: the file has schema version %d, this module knows up to %d; install the "
                    "newer module again, or restore an older file",
@@ -141,7 +141,7 @@ static apr_status_t wal_set(ac_sqlite_conn_t *conn, ac_err_t *err)
         }
         apr_sleep(1000 + (apr_interval_time_t)(ac_random() % 5000));
     } while (true);
-    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
 }
 
 /* From which version, is known only now that nobody else can write. */
@@ -167,7 +167,7 @@ static apr_status_t migrate_locked(ac_sqlite_conn_t *conn, ac_err_t *err)
         code = sqlite3_exec(conn->db, sql, NULL, NULL, NULL);
     }
     if (code != SQLITE_OK) {
-        return ac_sqlite_fail(conn, code, err);
+        return ac_sqlite_conn_fail(conn, code, err);
     }
     ac_debug("store sqlite[%s]: from schema version %d to %d", conn->store->path, header.version, N_VERSIONS);
     return APR_SUCCESS;
@@ -179,12 +179,12 @@ static apr_status_t migrate(ac_sqlite_conn_t *conn, ac_err_t *err)
     int code = sqlite3_exec(conn->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 
     if (code != SQLITE_OK) {
-        return ac_sqlite_fail(conn, code, err);
+        return ac_sqlite_conn_fail(conn, code, err);
     }
     status = migrate_locked(conn, err);
     if (status == APR_SUCCESS) {
         code = sqlite3_exec(conn->db, "COMMIT", NULL, NULL, NULL);
-        status = code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_fail(conn, code, err);
+        status = code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
     }
     if (!sqlite3_get_autocommit(conn->db)) {
         sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);

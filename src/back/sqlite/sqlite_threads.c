@@ -54,7 +54,7 @@ static const char sql_purge_messages[] =
 
 apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row, ac_err_t *err)
 {
-    json_t *json = json_object(), *metadata = ac_sqlite_column_json(row, 4);
+    json_t *json = json_object(), *metadata = ac_sqlite_statement_json(row, 4);
     bool fine;
 
     if (json_is_null(metadata)) {
@@ -62,17 +62,17 @@ apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
     }
     thread->n_messages = sqlite3_column_int64(row, 5);
     thread->version = sqlite3_column_int64(row, 8);
-    fine = ac_json_put(json, "id", ac_sqlite_column_text(row, 0));
-    fine = ac_json_put(json, "title", ac_sqlite_column_text(row, 1)) && fine;
-    fine = ac_json_put(json, "agent_id", ac_sqlite_column_text(row, 2)) && fine;
-    fine = ac_json_put(json, "status", ac_sqlite_column_text(row, 3)) && fine;
+    fine = ac_json_put(json, "id", ac_sqlite_statement_text(row, 0));
+    fine = ac_json_put(json, "title", ac_sqlite_statement_text(row, 1)) && fine;
+    fine = ac_json_put(json, "agent_id", ac_sqlite_statement_text(row, 2)) && fine;
+    fine = ac_json_put(json, "status", ac_sqlite_statement_text(row, 3)) && fine;
     fine = ac_json_put(json, "metadata", metadata) && fine;
     fine = ac_json_put(json, "message_count", json_integer(thread->n_messages)) && fine;
-    fine = ac_json_put(json, "created_at", ac_sqlite_column_text(row, 6)) && fine;
-    fine = ac_json_put(json, "updated_at", ac_sqlite_column_text(row, 7)) && fine;
+    fine = ac_json_put(json, "created_at", ac_sqlite_statement_text(row, 6)) && fine;
+    fine = ac_json_put(json, "updated_at", ac_sqlite_statement_text(row, 7)) && fine;
     if (!fine) {
         json_decref(json);
-        return ac_sqlite_fail_row(conn, err);
+        return ac_sqlite_conn_fail_row(conn, err);
     }
     thread->json = json;
     return APR_SUCCESS;
@@ -81,8 +81,9 @@ apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
 apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, bool hidden)
 {
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, hidden ? sql_find_hidden : sql_find,
-                                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, hidden ? sql_find_hidden : sql_find,
+                                                  AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
+                                                  &op->err);
 
     if (status == APR_SUCCESS && !row) {
         return ac_err_set(&op->err, AC_NOT_FOUND, "no thread with this id");
@@ -121,14 +122,14 @@ apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, 
     if (status != APR_SUCCESS) {
         return status;
     }
-    return ac_sqlite_run(conn, sql_insert,
-                         AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->owner),
-                                        ac_sqlite_string(json_object_get(document, "title")),
-                                        ac_sqlite_string(json_object_get(document, "agent_id")),
-                                        ac_sqlite_text(status_text),
-                                        ac_sqlite_json(json_object_get(document, "metadata")), ac_sqlite_text(created),
-                                        ac_sqlite_text(updated)),
-                         &op->err);
+    return ac_sqlite_statement_run(conn, sql_insert,
+                                   AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->owner),
+                                                  ac_sqlite_string(json_object_get(document, "title")),
+                                                  ac_sqlite_string(json_object_get(document, "agent_id")),
+                                                  ac_sqlite_text(status_text),
+                                                  ac_sqlite_json(json_object_get(document, "metadata")),
+                                                  ac_sqlite_text(created), ac_sqlite_text(updated)),
+                                   &op->err);
 }
 
 /* ---- one thread ---- */
@@ -171,14 +172,14 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     }
     status = ac_store_thread_check(op, thread.version);
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_run(conn, sql_update,
-                               AC_SQLITE_ARGS(ac_sqlite_text(op->id),
-                                              ac_sqlite_string(changed(op, thread.json, "title", true)),
-                                              ac_sqlite_string(changed(op, thread.json, "status", false)),
-                                              ac_sqlite_json(changed(op, thread.json, "metadata", true)),
-                                              ac_sqlite_string(changed(op, thread.json, "updated_at", false)),
-                                              ac_sqlite_text(op->owner)),
-                               &op->err);
+        status = ac_sqlite_statement_run(conn, sql_update,
+                                         AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                        ac_sqlite_string(changed(op, thread.json, "title", true)),
+                                                        ac_sqlite_string(changed(op, thread.json, "status", false)),
+                                                        ac_sqlite_json(changed(op, thread.json, "metadata", true)),
+                                                        ac_sqlite_string(changed(op, thread.json, "updated_at", false)),
+                                                        ac_sqlite_text(op->owner)),
+                                         &op->err);
     }
     json_decref(thread.json);
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
@@ -191,7 +192,8 @@ static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, const 
     apr_status_t status = APR_SUCCESS;
 
     for (size_t i = 0; status == APR_SUCCESS && i < sizeof(order) / sizeof(*order); i++) {
-        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(owner)), err);
+        status =
+            ac_sqlite_statement_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(owner)), err);
     }
     return status;
 }
@@ -220,10 +222,10 @@ apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     } else if (status == APR_SUCCESS) {
         status = ac_json_string(&deleted_at, op->in, "deleted_at", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_soft_delete,
-                                   AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(deleted_at),
-                                                  ac_sqlite_text(op->owner)),
-                                   &op->err);
+            status = ac_sqlite_statement_run(conn, sql_soft_delete,
+                                             AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(deleted_at),
+                                                            ac_sqlite_text(op->owner)),
+                                             &op->err);
         }
     }
     if (status == APR_SUCCESS) {
@@ -243,10 +245,10 @@ apr_status_t ac_sqlite_thread_restore(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS && deleted) {
         status = ac_json_string(&updated_at, op->in, "updated_at", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_restore,
-                                   AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(updated_at),
-                                                  ac_sqlite_text(op->owner)),
-                                   &op->err);
+            status = ac_sqlite_statement_run(conn, sql_restore,
+                                             AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_text(updated_at),
+                                                            ac_sqlite_text(op->owner)),
+                                             &op->err);
         }
     }
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
@@ -254,7 +256,7 @@ apr_status_t ac_sqlite_thread_restore(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 /* ---- many ---- */
 
-apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next)
+apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next)
 {
     json_t *out = json_object();
     bool fine = ac_json_put(out, "data", data);
@@ -289,10 +291,11 @@ static apr_status_t threads_count(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_page_t *page = &op->page;
     sqlite3_stmt *row;
-    apr_status_t status = ac_sqlite_row(&row, conn, sql_count[*page->status != '\0'][*page->agent_id != '\0'],
-                                        AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
-                                                       ac_sqlite_text(op->owner)),
-                                        &op->err);
+    apr_status_t status =
+        ac_sqlite_statement_row(&row, conn, sql_count[*page->status != '\0'][*page->agent_id != '\0'],
+                                AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
+                                               ac_sqlite_text(op->owner)),
+                                &op->err);
 
     if (status == APR_SUCCESS && !ac_json_put(op->out, "total", json_integer(row ? sqlite3_column_int64(row, 0) : 0))) {
         status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
@@ -310,17 +313,18 @@ static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *co
     sqlite3_stmt *stmt;
     bool row = false;
     apr_status_t status =
-        ac_sqlite_start(&stmt, conn, sql,
-                        AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
-                                       ac_sqlite_text(op->owner), ac_sqlite_text(id), ac_sqlite_int(page->limit + 1),
-                                       ac_sqlite_int(page->by_offset ? page->offset : 0),
-                                       page->by_update ? ac_sqlite_text(*page->after ? time : CURSOR_NONE)
-                                                       : (ac_sqlite_arg_t){.type = AC_SQLITE_END}),
-                        &op->err);
+        ac_sqlite_statement_start(&stmt, conn, sql,
+                                  AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
+                                                 ac_sqlite_text(op->owner), ac_sqlite_text(id),
+                                                 ac_sqlite_int(page->limit + 1),
+                                                 ac_sqlite_int(page->by_offset ? page->offset : 0),
+                                                 page->by_update ? ac_sqlite_text(*page->after ? time : CURSOR_NONE)
+                                                                 : (ac_sqlite_arg_t){.type = AC_SQLITE_END}),
+                                  &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_step(&row, conn, stmt, &op->err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
     while (status == APR_SUCCESS && row) {
         if ((int)json_array_size(data) == page->limit) {
@@ -332,7 +336,7 @@ static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *co
             status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
         }
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_step(&row, conn, stmt, &op->err);
+            status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
         }
     }
     return status;
@@ -354,7 +358,7 @@ apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         json_decref(data);
         return status;
     }
-    status = ac_sqlite_list_answer(op, data, more, more ? ac_store_cursor(&op->page, data) : NULL);
+    status = ac_sqlite_thread_list_answer(op, data, more, more ? ac_store_cursor(&op->page, data) : NULL);
     return status == APR_SUCCESS && op->page.want_total ? threads_count(conn, op) : status;
 }
 
@@ -368,13 +372,15 @@ typedef struct purged_t {
 static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn, const purged_t *thread, ac_err_t *err)
 {
     static const char *const order[] = {sql_purge_steps, sql_purge_runs, sql_purge_messages};
-    apr_status_t status = ac_sqlite_run(conn, sql_purge_begin, AC_SQLITE_ARGS(ac_sqlite_text(thread->id)), err);
+    apr_status_t status =
+        ac_sqlite_statement_run(conn, sql_purge_begin, AC_SQLITE_ARGS(ac_sqlite_text(thread->id)), err);
 
     *prows = 0;
     *pgone = true;
     for (size_t i = 0; status == APR_SUCCESS && *prows < PURGE_ROWS && i < sizeof(order) / sizeof(*order); i++) {
         int limit = order[i] == sql_purge_messages ? PURGE_ROWS : PURGE_RUNS;
-        status = ac_sqlite_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(thread->id), ac_sqlite_int(limit)), err);
+        status = ac_sqlite_statement_run(conn, order[i],
+                                         AC_SQLITE_ARGS(ac_sqlite_text(thread->id), ac_sqlite_int(limit)), err);
         *prows += sqlite3_changes(conn->db);
         *pgone = *pgone && (order[i] == sql_purge_steps || sqlite3_changes(conn->db) < limit);
     }
@@ -382,7 +388,7 @@ static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn
     return status == APR_SUCCESS && *pgone ? thread_remove(conn, thread->id, thread->owner, err) : status;
 }
 
-apr_status_t ac_sqlite_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_thread_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     int64_t n_purged = ac_json_peek_int(op->out, "purged", 0);
     int n_rows = 0, rows = 0;
@@ -393,7 +399,7 @@ apr_status_t ac_sqlite_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     apr_status_t status = ac_json_string(&before, op->in, "before", true, &op->err);
 
     for (int i = 0; status == APR_SUCCESS && more && i < PURGE_THREADS && n_rows < PURGE_ROWS; i++) {
-        status = ac_sqlite_row(&row, conn, sql_purge_next, AC_SQLITE_ARGS(ac_sqlite_text(before)), &op->err);
+        status = ac_sqlite_statement_row(&row, conn, sql_purge_next, AC_SQLITE_ARGS(ac_sqlite_text(before)), &op->err);
         more = status == APR_SUCCESS && row;
         if (!more) {
             break;

@@ -35,19 +35,19 @@ static const char sql_step_insert[] =
 
 /* ---- messages ---- */
 
-json_t *ac_sqlite_message_read(sqlite3_stmt *row)
+json_t *ac_sqlite_turn_message_read(sqlite3_stmt *row)
 {
     json_t *json = json_object();
-    bool fine = ac_json_put(json, "id", ac_sqlite_column_text(row, 0));
+    bool fine = ac_json_put(json, "id", ac_sqlite_statement_text(row, 0));
 
-    fine = ac_json_put(json, "thread_id", ac_sqlite_column_text(row, 1)) && fine;
+    fine = ac_json_put(json, "thread_id", ac_sqlite_statement_text(row, 1)) && fine;
     fine = ac_json_put(json, "seq", json_integer(sqlite3_column_int64(row, 2))) && fine;
-    fine = ac_json_put(json, "role", ac_sqlite_column_text(row, 3)) && fine;
-    fine = ac_json_put(json, "content", ac_sqlite_column_text(row, 4)) && fine;
-    fine = ac_json_put(json, "tool_calls", ac_sqlite_column_json(row, 5)) && fine;
-    fine = ac_json_put(json, "run_id", ac_sqlite_column_text(row, 6)) && fine;
-    fine = ac_json_put(json, "timestamp", ac_sqlite_column_text(row, 7)) && fine;
-    fine = ac_json_put(json, "metadata", ac_sqlite_column_json(row, 8)) && fine;
+    fine = ac_json_put(json, "role", ac_sqlite_statement_text(row, 3)) && fine;
+    fine = ac_json_put(json, "content", ac_sqlite_statement_text(row, 4)) && fine;
+    fine = ac_json_put(json, "tool_calls", ac_sqlite_statement_json(row, 5)) && fine;
+    fine = ac_json_put(json, "run_id", ac_sqlite_statement_text(row, 6)) && fine;
+    fine = ac_json_put(json, "timestamp", ac_sqlite_statement_text(row, 7)) && fine;
+    fine = ac_json_put(json, "metadata", ac_sqlite_statement_json(row, 8)) && fine;
     if (!fine) {
         json_decref(json);
         return NULL;
@@ -60,14 +60,15 @@ static apr_status_t message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_s
 {
     sqlite3_stmt *row;
     apr_status_t status =
-        ac_sqlite_row(&row, conn, sql_find,
-                      AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner)), &op->err);
+        ac_sqlite_statement_row(&row, conn, sql_find,
+                                AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
+                                &op->err);
 
     *pmessage = NULL;
     if (status == APR_SUCCESS && row) {
-        *pmessage = ac_sqlite_message_read(row);
+        *pmessage = ac_sqlite_turn_message_read(row);
         sqlite3_reset(row);
-        status = *pmessage ? APR_SUCCESS : ac_sqlite_fail_row(conn, &op->err);
+        status = *pmessage ? APR_SUCCESS : ac_sqlite_conn_fail_row(conn, &op->err);
     }
     return status;
 }
@@ -89,14 +90,13 @@ static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac
         status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/message/content", "must be a string");
     }
     if (status == APR_SUCCESS) {
-        status =
-            ac_sqlite_run(conn, sql_insert,
-                          AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(seq), ac_sqlite_text(id),
-                                         ac_sqlite_text(role), ac_sqlite_string(content),
-                                         ac_sqlite_json(json_object_get(in, "tool_calls")),
-                                         ac_sqlite_string(json_object_get(in, "run_id")), ac_sqlite_text(timestamp),
-                                         ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner)),
-                          &op->err);
+        status = ac_sqlite_statement_run(
+            conn, sql_insert,
+            AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(seq), ac_sqlite_text(id), ac_sqlite_text(role),
+                           ac_sqlite_string(content), ac_sqlite_json(json_object_get(in, "tool_calls")),
+                           ac_sqlite_string(json_object_get(in, "run_id")), ac_sqlite_text(timestamp),
+                           ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner)),
+            &op->err);
     }
     return status == APR_SUCCESS ? message_find(pmessage, conn, op, id) : status;
 }
@@ -114,30 +114,31 @@ static apr_status_t messages_read(json_t *data, bool *pmore, ac_sqlite_conn_t *c
     json_t *message;
     bool row = false;
     apr_status_t status =
-        ac_sqlite_start(&stmt, conn, span->sql,
-                        AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(span->after), ac_sqlite_int(span->before),
-                                       ac_sqlite_int((int64_t)span->limit + 1), ac_sqlite_text(op->owner)),
-                        &op->err);
+        ac_sqlite_statement_start(&stmt, conn, span->sql,
+                                  AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(span->after),
+                                                 ac_sqlite_int(span->before), ac_sqlite_int((int64_t)span->limit + 1),
+                                                 ac_sqlite_text(op->owner)),
+                                  &op->err);
 
     *pmore = false;
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_step(&row, conn, stmt, &op->err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
     while (status == APR_SUCCESS && row) {
         if (json_array_size(data) == (size_t)span->limit) {
             *pmore = true;
             break;
         }
-        message = ac_sqlite_message_read(stmt);
+        message = ac_sqlite_turn_message_read(stmt);
         if (json_array_append_new(data, message) != 0) {
-            return ac_sqlite_fail_row(conn, &op->err);
+            return ac_sqlite_conn_fail_row(conn, &op->err);
         }
-        status = ac_sqlite_step(&row, conn, stmt, &op->err);
+        status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
     return status;
 }
 
-apr_status_t ac_sqlite_message_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_turn_message_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_page_t *page = &op->page;
     span_t span = {page->descending ? sql_list_down : sql_list_up, page->after_seq,
@@ -160,7 +161,7 @@ apr_status_t ac_sqlite_message_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (more) {
         last = json_object_get(json_array_get(data, json_array_size(data) - 1), "seq");
     }
-    return ac_sqlite_list_answer(op, data, more, json_incref(last));
+    return ac_sqlite_thread_list_answer(op, data, more, json_incref(last));
 }
 
 /* ---- turns ---- */
@@ -210,12 +211,12 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
     if (status != APR_SUCCESS) {
         return status;
     }
-    return ac_sqlite_run(conn, ended ? sql_run_close : sql_run_insert,
-                         AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner),
-                                        ac_sqlite_text(state), ac_sqlite_text(process->boot),
-                                        ac_sqlite_int(process->pid), ac_sqlite_int(process->started),
-                                        ac_sqlite_text(created), ac_sqlite_json(run)),
-                         &op->err);
+    return ac_sqlite_statement_run(conn, ended ? sql_run_close : sql_run_insert,
+                                   AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->id), ac_sqlite_text(op->owner),
+                                                  ac_sqlite_text(state), ac_sqlite_text(process->boot),
+                                                  ac_sqlite_int(process->pid), ac_sqlite_int(process->started),
+                                                  ac_sqlite_text(created), ac_sqlite_json(run)),
+                                   &op->err);
 }
 
 /* What a new message changes in its thread, in the row and in thread->json. */
@@ -235,12 +236,12 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
     if (!fine) {
         return ac_err_set(&op->err, AC_INTERNAL, "out of memory");
     }
-    return ac_sqlite_run(conn, sql_thread_touch,
-                         AC_SQLITE_ARGS(ac_sqlite_text(op->id),
-                                        ac_sqlite_string(json_object_get(thread->json, "title")),
-                                        ac_sqlite_int(thread->n_messages), ac_sqlite_string(updated),
-                                        ac_sqlite_text(op->owner)),
-                         &op->err);
+    return ac_sqlite_statement_run(conn, sql_thread_touch,
+                                   AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                  ac_sqlite_string(json_object_get(thread->json, "title")),
+                                                  ac_sqlite_int(thread->n_messages), ac_sqlite_string(updated),
+                                                  ac_sqlite_text(op->owner)),
+                                   &op->err);
 }
 
 /* Another run of the thread is active, unless it is this very one: a caller who was told store_timeout may ask again. */
@@ -314,7 +315,7 @@ apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return fine ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
 }
 
-apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const char *run_id = ac_json_peek_string(json_object_get(op->in, "run"), "id", "");
     const json_t *steps = json_object_get(op->in, "steps"), *step;
@@ -326,10 +327,11 @@ apr_status_t ac_sqlite_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         const char *id = NULL;
         status = ac_json_string(&id, step, "id", true, &op->err);
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_run(conn, sql_step_insert,
-                                   AC_SQLITE_ARGS(ac_sqlite_text(run_id), ac_sqlite_int((int64_t)i), ac_sqlite_text(id),
-                                                  ac_sqlite_json(step), ac_sqlite_text(op->owner)),
-                                   &op->err);
+            status = ac_sqlite_statement_run(conn, sql_step_insert,
+                                             AC_SQLITE_ARGS(ac_sqlite_text(run_id), ac_sqlite_int((int64_t)i),
+                                                            ac_sqlite_text(id), ac_sqlite_json(step),
+                                                            ac_sqlite_text(op->owner)),
+                                             &op->err);
         }
         if (status != APR_SUCCESS) {
             break;
@@ -373,10 +375,10 @@ apr_status_t ac_sqlite_turn_close(ac_sqlite_conn_t *conn, ac_store_op_t *op)
             status = run_write(conn, op, true);
         }
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_steps_write(conn, op);
+            status = ac_sqlite_turn_steps_write(conn, op);
         }
         if (status == APR_SUCCESS) {
-            status = ac_sqlite_wait_drop(conn, op, ac_json_peek_string(json_object_get(op->in, "run"), "id", ""));
+            status = ac_sqlite_suspended_drop(conn, op, ac_json_peek_string(json_object_get(op->in, "run"), "id", ""));
         }
     }
     json_decref(thread.json);

@@ -42,7 +42,7 @@ const char *ac_tool_support_option_url(const char **purl, const ac_tool_conf_t *
 {
     const char *url = conf->options ? apr_table_get(conf->options, name) : NULL;
     url = url ? url : fallback;
-    if (!ac_http_url_valid(url) || strpbrk(url, "?#{}")) {
+    if (!ac_http_address_url_valid(url) || strpbrk(url, "?#{}")) {
         return apr_psprintf(p, "AgentChatToolOption %s: '%s' is not a base URL; give one like %s", name, url, fallback);
     }
     size_t len = strlen(url);

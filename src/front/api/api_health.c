@@ -146,7 +146,7 @@ static void put_lane(json_t *json, const probe_t *probe)
  * a key in part, so of its answer there is only the status. */
 static json_t *why(ac_kind_e kind, const ac_err_t *err)
 {
-    const char *title = ac_kind_row(kind)->title;
+    const char *title = ac_err_row(kind)->title;
     char text[AC_ERR_DETAIL_SIZE + 80];
     if (!err || (!err->http_status && !err->detail[0])) {
         return json_string(title);
@@ -280,7 +280,7 @@ static void put_details(json_t *answer, const found_t *found, ac_child_t *child,
     ac_json_put(answer, "store", json_incref(found->store));
     ac_json_put(answer, "models", json_incref(found->models));
     if (shared) {
-        ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_shared_redis.name, "state", shared));
+        ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_limit_redis_vt.name, "state", shared));
     }
     ac_json_put(answer, "streams", json_integer(streams));
     ac_json_put(answer, "runs", json_integer(ac_engine_active(child->engine)));

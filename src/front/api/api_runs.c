@@ -131,17 +131,17 @@ static apr_status_t cancel_run(ac_request_t *rq)
     ac_err_init(&err);
     apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, false);
     bool rests = status == APR_EAGAIN;
-    if (status != APR_SUCCESS && status != ac_kind_row(AC_RUN_ENDED)->status) {
+    if (status != APR_SUCCESS && status != ac_err_row(AC_RUN_ENDED)->status) {
         if (cancel_waiting(rq, &err) == APR_SUCCESS) {
             return APR_SUCCESS;
         }
         if (err.kind != AC_NOT_WAITING) {
             rq->err = err;
-            return ac_kind_row(err.kind)->status;
+            return ac_err_row(err.kind)->status;
         }
         status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, true);
     }
-    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+    if (status == ac_err_row(AC_RUN_ENDED)->status) {
         return set_too_late(rq);
     }
     if (status == APR_SUCCESS && !rests) {
@@ -149,7 +149,7 @@ static apr_status_t cancel_run(ac_request_t *rq)
     }
     /* A log that rested may do so for good, where another machine goes on with the run. */
     status = cancel_by_store(rq, status == APR_SUCCESS || status == APR_INCOMPLETE);
-    return status == ac_kind_row(AC_RUN_ENDED)->status && rests ? look_how_it_ended(rq) : status;
+    return status == ac_err_row(AC_RUN_ENDED)->status && rests ? look_how_it_ended(rq) : status;
 }
 
 /* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose
@@ -164,7 +164,7 @@ int ac_api_runs_cancel(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     apr_status_t status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, &stored);
-    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+    if (status == ac_err_row(AC_RUN_ENDED)->status) {
         set_too_late(rq);
         return ac_reply_problem(rq, NULL);
     }

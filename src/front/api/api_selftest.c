@@ -26,7 +26,7 @@ static apr_status_t selftest_event(ac_render_t *render, const ac_event_t *event,
         return ac_sse_write(out, 0, "done", "{}", 2);
     }
     if (event->type == AC_EVENT_ERROR) {
-        int len = apr_snprintf(text, sizeof(text), "{\"code\":\"%s\"}", ac_kind_row(event->kind)->code);
+        int len = apr_snprintf(text, sizeof(text), "{\"code\":\"%s\"}", ac_err_row(event->kind)->code);
         return ac_sse_write(out, 0, "error", text, (size_t)len);
     }
     ac_time_format(sent_at, event->at);

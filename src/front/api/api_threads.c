@@ -106,8 +106,8 @@ static apr_status_t read_thread(ac_request_t *rq, json_t **pthread)
     ac_json_put(*pthread, "status", json_string("active"));
     ac_json_put(*pthread, "metadata", json_is_object(metadata) ? json_incref(metadata) : json_object());
     ac_json_put(*pthread, "message_count", json_integer(0));
-    ac_json_put(*pthread, "created_at", ac_json_time(now));
-    ac_json_put(*pthread, "updated_at", ac_json_time(now));
+    ac_json_put(*pthread, "created_at", ac_time_json(now));
+    ac_json_put(*pthread, "updated_at", ac_time_json(now));
     json_decref(metadata);
     return APR_SUCCESS;
 }
@@ -227,7 +227,7 @@ static apr_status_t refuse_null(ac_request_t *rq, const char *name)
     if (!json_is_null(json_object_get(rq->body, name))) {
         return APR_SUCCESS;
     }
-    ac_pointer_add(pointer, name);
+    ac_json_pointer_add(pointer, name);
     return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s must not be null", name);
 }
 
@@ -269,7 +269,7 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
     if (metadata) {
         ac_json_put(*pchange, "metadata", json_is_object(metadata) ? json_incref(metadata) : json_object());
     }
-    ac_json_put(*pchange, "updated_at", ac_json_time(apr_time_now()));
+    ac_json_put(*pchange, "updated_at", ac_time_json(apr_time_now()));
     json_decref(metadata);
     return APR_SUCCESS;
 }
@@ -334,7 +334,7 @@ apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id)
     if (op) {
         op->hard = hard;
         op->in = json_object();
-        ac_json_put(op->in, "deleted_at", ac_json_time(apr_time_now()));
+        ac_json_put(op->in, "deleted_at", ac_time_json(apr_time_now()));
     }
     return ac_request_store(rq, op, &result);
 }
@@ -352,7 +352,7 @@ int ac_api_threads_restore(ac_request_t *rq)
     ac_store_op_t *op = ac_store_op_create(AC_STORE_THREAD_RESTORE, rq->owner, id);
     if (op) {
         op->in = json_object();
-        ac_json_put(op->in, "updated_at", ac_json_time(apr_time_now()));
+        ac_json_put(op->in, "updated_at", ac_time_json(apr_time_now()));
     }
     if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);

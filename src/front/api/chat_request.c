@@ -46,7 +46,7 @@ apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const 
 {
     char pointer[AC_ERR_POINTER_SIZE] = "";
     if (!from_query) {
-        ac_pointer_add(pointer, name);
+        ac_json_pointer_add(pointer, name);
     }
     if (strlen(content) > AC_MAX_CONTENT) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s may have at most %d bytes", name,

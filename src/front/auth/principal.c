@@ -76,7 +76,7 @@ static apr_status_t find_owner(const char **powner, const request_rec *r, const 
     if (!*powner || !**powner) {
         return ac_err_set(err, AC_FORBIDDEN, "the sign-in does not say who this is");
     }
-    const char *problem = ac_owner_problem(*powner);
+    const char *problem = ac_store_owner_problem(*powner);
     return problem ? ac_err_set(err, AC_FORBIDDEN, "the user's name %s", problem) : APR_SUCCESS;
 }
 

@@ -53,7 +53,7 @@ static sign_e sign_in_find_key(const char **pkey, const request_rec *r)
     return *pkey && **pkey ? SIGN_FINE : SIGN_NO_KEY;
 }
 
-static const char *refusal(ac_verdict_e verdict)
+static const char *refusal(ac_keyring_verdict_e verdict)
 {
     return verdict == AC_KEY_REVOKED ? "the key was revoked"
         : verdict == AC_KEY_EXPIRED  ? "the key has expired"
@@ -65,9 +65,9 @@ static sign_e check_key(request_rec *r, ac_keyring_file_t *file, const char *tex
     const ac_api_key_t *key = NULL;
     ac_keyring_t *ring = ac_keyring_file_now(file);
     bool long_enough_for_none = strlen(text) >= AC_MAX_API_KEY;
-    ac_verdict_e verdict = ring && !long_enough_for_none ? ac_keyring_check(&key, ring, text, apr_time_now())
-                                                         : AC_KEY_UNKNOWN;
-    if (verdict == AC_KEY_FITS) {
+    ac_keyring_verdict_e verdict = ring && !long_enough_for_none ? ac_keyring_check(&key, ring, text, apr_time_now())
+                                                                 : AC_KEY_UNKNOWN;
+    if (verdict == AC_KEY_VALID) {
         ac_principal_sign(r, key);
     } else {
         challenge(r, "invalid_token", refusal(verdict));
@@ -75,7 +75,7 @@ static sign_e check_key(request_rec *r, ac_keyring_file_t *file, const char *tex
                        key ? key->id : "");
     }
     ac_keyring_unref(ring);
-    return verdict == AC_KEY_FITS ? SIGN_FINE : SIGN_REFUSED;
+    return verdict == AC_KEY_VALID ? SIGN_FINE : SIGN_REFUSED;
 }
 
 static sign_e sign_in(request_rec *r)

@@ -32,7 +32,7 @@ const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, a
     ac_err_init(&err);
     if (!ap_cstr_casecmp(args, "off")) {
         limits->n = 0;
-    } else if (ac_limits_parse(limits, args, AC_BY_OWNER, &err) != APR_SUCCESS) {
+    } else if (ac_limit_parse(limits, args, AC_BY_OWNER, &err) != APR_SUCCESS) {
         return apr_pstrdup(p, err.detail);
     }
     for (int i = 0; limits->n && i < standard.n; i++) {
@@ -137,7 +137,7 @@ static void check_shared(ac_check_t *check)
                          "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
     }
     if (conf->shared.host && conf->shared.password.spec && !conf->shared.tls && !conf->shared.insecure &&
-        !ac_http_host_near(conf->shared.host)) {
+        !ac_http_address_near(conf->shared.host)) {
         ac_check_problem(check, at,
                          "AgentChatShared: without tls=on the password could be read on its way to %s; add tls=on, or "
                          "insecure=on if the way is safe",

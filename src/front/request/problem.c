@@ -13,7 +13,7 @@ static ap_filter_rec_t *problem_filter;
 
 json_t *ac_problem_json(const ac_err_t *err, const char *request_id)
 {
-    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    const ac_err_row_t *row = ac_err_row(err->kind);
     char type[64];
     json_t *problem = json_object();
     apr_snprintf(type, sizeof(type), "urn:agentchat:error:%s", row->code);
@@ -36,7 +36,7 @@ json_t *ac_problem_json(const ac_err_t *err, const char *request_id)
 
 void ac_problem_headers(request_rec *r, const ac_err_t *err)
 {
-    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    const ac_err_row_t *row = ac_err_row(err->kind);
     apr_interval_time_t wait = err->retry_after;
     r->status = row->http;
     r->status_line = NULL;
@@ -93,7 +93,7 @@ static char *problem_text(request_rec *r, size_t *plen)
     ac_err_set(&err, kind_of(r->status), "%s%s",
                detail ? "" : "the server refused the request: ", detail ? detail : reason);
     json_t *problem = ac_problem_json(&err, request_id(r));
-    if (ac_kind_row(err.kind)->http != r->status) {
+    if (ac_err_row(err.kind)->http != r->status) {
         ac_json_put(problem, "status", json_integer(r->status));
         ac_json_put(problem, "title", ac_json_text(reason));
     }

@@ -104,7 +104,7 @@ int ac_reply_empty(ac_request_t *rq, int status)
 
 static void log_problem(const ac_request_t *rq, const ac_err_t *err)
 {
-    const ac_kind_row_t *row = ac_kind_row(err->kind);
+    const ac_err_row_t *row = ac_err_row(err->kind);
     const char *route = rq->route ? rq->route->pattern : "-";
     if (row->http < 500 || err->kind == AC_STOPPING) {
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id,
@@ -127,7 +127,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     if (shown.kind == AC_OK) {
         ac_err_set(&shown, AC_INTERNAL, "an error without a reason");
     }
-    if (strcmp(ac_kind_row(shown.kind)->fault, "client")) {
+    if (strcmp(ac_err_row(shown.kind)->fault, "client")) {
         ac_err_while(&shown, rq->doing);
     }
     log_problem(rq, &shown);

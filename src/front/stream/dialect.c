@@ -90,7 +90,7 @@ static void keep_facts(ac_render_t *render, const ac_event_t *event)
         apr_cpystrn(render->thread_id, ac_json_peek_string(event->data, "thread_id", ""), sizeof(render->thread_id));
         apr_cpystrn(render->run_id, ac_json_peek_string(event->data, "run_id", ""), sizeof(render->run_id));
     } else if (event->type == AC_EVENT_ERROR) {
-        render->status = ac_kind_row(event->kind)->http;
+        render->status = ac_err_row(event->kind)->http;
         render->ended = true;
     } else if (event->type == AC_EVENT_DONE) {
         render->ended = true;

@@ -62,9 +62,9 @@ static void park_leave_loop(ac_parked_t *parked)
     parked->released = true;
     leave_deferred(parked);
     ac_channel_leave(&parked->stream.follower);
-    ac_ready_cancel(loop, &parked->ready);
+    ac_loop_ready_cancel(loop, &parked->ready);
     ac_timer_cancel(loop, &parked->timer);
-    ac_watch_cancel(loop, &parked->watch);
+    ac_loop_watch_cancel(loop, &parked->watch);
     if (parked->watch_fd >= 0) {
         close(parked->watch_fd);
         parked->watch_fd = -1;
@@ -123,7 +123,7 @@ static void flush_output(ac_parked_t *parked)
         apr_time_t now = ac_loop_now(stream->child->loop);
         bool last = ac_stream_output_is_last(stream);
         if (n++ == FLUSHES_PER_TURN) {
-            ac_ready_set(stream->child->loop, &parked->ready, park_on_ready, parked);
+            ac_loop_ready_set(stream->child->loop, &parked->ready, park_on_ready, parked);
             return;
         }
         if (!parked->wakeup_pending && !parked->no_wakeup && (last || now - parked->given_at >= parked->timeout / 2)) {
@@ -169,7 +169,7 @@ static void watch_socket(ac_parked_t *parked)
     }
     apr_status_t status = parked->watch_fd < 0
         ? APR_EGENERAL
-        : ac_watch_set(loop, &parked->watch, parked->watch_fd, EPOLLOUT | EPOLLONESHOT, on_writable, parked);
+        : ac_loop_watch_set(loop, &parked->watch, parked->watch_fd, EPOLLOUT | EPOLLONESHOT, on_writable, parked);
     apr_time_t due = parked->progress_at + parked->timeout;
     if (status != APR_SUCCESS && due > ac_loop_now(loop) + RETRY_WRITE) {
         due = ac_loop_now(loop) + RETRY_WRITE;
@@ -255,7 +255,7 @@ static void park_on_event(ac_follower_t *follower, ac_event_t *event)
     ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
     ac_stream_t *stream = &parked->stream;
     bool room = park_has_room(follower);
-    ac_ready_set(stream->child->loop, &parked->ready, park_on_ready, parked);
+    ac_loop_ready_set(stream->child->loop, &parked->ready, park_on_ready, parked);
     if (!room && event->seq && ac_stream_rewind(stream)) {
         return;
     }

@@ -272,7 +272,7 @@ bool ac_stream_has_output(const ac_stream_t *stream)
 ac_event_t *ac_stream_stopping_event(void)
 {
     json_t *data = json_object();
-    ac_json_put(data, "code", json_string(ac_kind_row(AC_STOPPING)->code));
+    ac_json_put(data, "code", json_string(ac_err_row(AC_STOPPING)->code));
     ac_json_put(data, "message", json_string("the server is stopping"));
     ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(STOPPING_RETRY)));
     ac_event_t *event = ac_event_create(AC_EVENT_ERROR, data, NULL, 0);

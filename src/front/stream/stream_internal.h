@@ -42,9 +42,9 @@ struct ac_stream_t {
     bool (*stop)(ac_stream_t *stream); /* ends it with the error `stopping`; loop thread. false: it had ended */
     void (*on_shutdown)(ac_stream_t *stream, ac_shutdown_e stage); /* see ac_stream_shutdown_all() */
     void (*free)(ac_stream_t *stream);
-    ac_takes_t *reservation;  /* of limits; NULL: none */
-    ac_quota_t *quota;        /* its run's; NULL: none */
-    ac_stream_t *next, *prev; /* all streams of the child; stream.c's lock */
+    ac_reservation_t *reservation; /* of limits; NULL: none */
+    ac_quota_t *quota;             /* its run's; NULL: none */
+    ac_stream_t *next, *prev;      /* all streams of the child; stream.c's lock */
     ac_child_t *child;
     ac_event_source_t source;
     ac_follower_t follower; /* loop thread */

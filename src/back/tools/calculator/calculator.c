@@ -87,7 +87,7 @@ static apr_status_t calculator_start(void **pcall, void *self, const json_t *arg
     call->result = result;
     call->done = done;
     call->baton = baton;
-    ac_ready_set(calculator->loop, &call->ready, calculator_deliver, call);
+    ac_loop_ready_set(calculator->loop, &call->ready, calculator_deliver, call);
     *pcall = call;
     return APR_SUCCESS;
 }
@@ -95,7 +95,7 @@ static apr_status_t calculator_start(void **pcall, void *self, const json_t *arg
 static void calculator_cancel(void *self)
 {
     call_t *call = self;
-    ac_ready_cancel(call->calculator->loop, &call->ready);
+    ac_loop_ready_cancel(call->calculator->loop, &call->ready);
     json_decref(call->result);
     free(call);
 }

@@ -50,7 +50,7 @@ static const char *tool_http_config_check_url(const ac_tool_conf_t *conf, apr_po
     /* A value that is missing may be refused for its place in the path: the URL around it can still be looked at. */
     apr_status_t status = ac_template_fill(&sample, conf->url, AC_TEMPLATE_URL, no_arguments, NULL);
     const char *url = status == APR_SUCCESS ? sample.data : apr_pstrndup(p, conf->url, strcspn(conf->url, "{"));
-    if (!ac_http_url_valid(url)) {
+    if (!ac_http_address_url_valid(url)) {
         problem = apr_psprintf(p,
                                "AgentChatToolURL: '%s' is not an http or https URL; give one like "
                                "https://host/path?q={query}",
@@ -154,7 +154,7 @@ static const char *check_way(const ac_tool_conf_t *conf, const ac_tool_header_t 
 {
     const char *host = tool_http_config_host_of(conf->url, p);
     bool open = header->secret.value && !strncasecmp(conf->url, "http:", 5) && !conf->insecure;
-    return !open || ac_http_host_near(host)
+    return !open || ac_http_address_near(host)
         ? NULL
         : apr_psprintf(
               p,

@@ -62,7 +62,7 @@ const ac_tool_mask_t *ac_tool_mask_create(const apr_array_header_t *headers, apr
             continue;
         }
         char *hex = apr_palloc(p, 2 * len + 1);
-        ac_hex(hex, (const unsigned char *)secret, len);
+        ac_text_hex(hex, (const unsigned char *)secret, len);
         tool_mask_add_word(mask, secret, len, EXACT);
         tool_mask_add_word(mask, hex, 2 * len, HEX);
         add_base64(mask, secret, len, p);

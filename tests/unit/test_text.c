@@ -272,10 +272,10 @@ static void test_time_format_agrees_with_apr(void **state)
 static void test_json_time(void **state)
 {
     (void)state;
-    json_t *value = ac_json_time(0);
+    json_t *value = ac_time_json(0);
     assert_true(json_is_null(value));
     json_decref(value);
-    value = ac_json_time(APR_USEC_PER_SEC);
+    value = ac_time_json(APR_USEC_PER_SEC);
     assert_string_equal(json_string_value(value), "1970-01-01T00:00:01.000Z");
     json_decref(value);
 }
@@ -286,10 +286,10 @@ static void test_hex(void **state)
     static const unsigned char bytes[] = {0x00, 0x09, 0x10, 0x7f, 0x80, 0xa5, 0xff};
     char text[2 * sizeof(bytes) + 2];
     memset(text, 'x', sizeof(text));
-    ac_hex(text, bytes, sizeof(bytes));
+    ac_text_hex(text, bytes, sizeof(bytes));
     assert_string_equal(text, "0009107f80a5ff");
     assert_int_equal(text[sizeof(text) - 1], 'x');
-    ac_hex(text, bytes, 0);
+    ac_text_hex(text, bytes, 0);
     assert_string_equal(text, "");
 }
 
@@ -328,20 +328,20 @@ static void test_durations(void **state)
     char text[AC_TIME_SIZE];
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         apr_interval_time_t value = -1;
-        assert_true(ac_duration_parse(&value, cases[i].text));
+        assert_true(ac_time_parse_duration(&value, cases[i].text));
         assert_int_equal(value, cases[i].value);
-        ac_duration_format(text, value);
+        ac_time_format_duration(text, value);
         assert_string_equal(text, cases[i].shown);
     }
-    ac_duration_format(text, 1);
+    ac_time_format_duration(text, 1);
     assert_string_equal(text, "1ms");
-    ac_duration_format(text, 1500);
+    ac_time_format_duration(text, 1500);
     assert_string_equal(text, "2ms");
-    ac_duration_format(text, -1500000);
+    ac_time_format_duration(text, -1500000);
     assert_string_equal(text, "-1500ms");
-    ac_duration_format(text, INT64_MIN);
+    ac_time_format_duration(text, INT64_MIN);
     assert_string_equal(text, "-9223372036854776ms");
-    ac_duration_format(text, INT64_MAX);
+    ac_time_format_duration(text, INT64_MAX);
     assert_string_equal(text, "9223372036854776ms");
 }
 
@@ -369,11 +369,11 @@ static void test_what_is_no_duration(void **state)
                                         "99999999999999999999s"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         apr_interval_time_t value = 42;
-        assert_false(ac_duration_parse(&value, texts[i]));
+        assert_false(ac_time_parse_duration(&value, texts[i]));
         assert_int_equal(value, 42);
     }
     apr_interval_time_t value;
-    assert_false(ac_duration_parse(&value, NULL));
+    assert_false(ac_time_parse_duration(&value, NULL));
 }
 
 static void test_sizes(void **state)
@@ -397,16 +397,16 @@ static void test_sizes(void **state)
         "", "K", "-1", "+1", "1.5M", "1KB", "1T", " 1", "1 ", "1 K", "0x10", "8589934592G", "9223372036854775808"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         apr_int64_t value = -1;
-        assert_true(ac_size_parse(&value, cases[i].text));
+        assert_true(ac_text_parse_size(&value, cases[i].text));
         assert_int_equal(value, cases[i].value);
     }
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         apr_int64_t value = 42;
-        assert_false(ac_size_parse(&value, wrong[i]));
+        assert_false(ac_text_parse_size(&value, wrong[i]));
         assert_int_equal(value, 42);
     }
     apr_int64_t value;
-    assert_false(ac_size_parse(&value, NULL));
+    assert_false(ac_text_parse_size(&value, NULL));
 }
 
 static void test_clock_never_goes_back(void **state)
@@ -425,24 +425,24 @@ static void test_printable(void **state)
 {
     (void)state;
     char buf[64], text[200];
-    assert_string_equal(ac_printable(buf, NULL), "");
-    assert_string_equal(ac_printable(buf, "support-triage"), "support-triage");
-    assert_string_equal(ac_printable(buf, "a\nb\x1b[31m\x7f\xc2\x9b\xffz"), "a?b?[31m???z");
-    assert_string_equal(ac_printable(buf, "gr\xc3\xbcn \xc2\xa0"), "gr\xc3\xbcn \xc2\xa0");
-    assert_string_equal(ac_printable(buf, "cut \xe2\x82"), "cut ?");
+    assert_string_equal(ac_text_printable(buf, NULL), "");
+    assert_string_equal(ac_text_printable(buf, "support-triage"), "support-triage");
+    assert_string_equal(ac_text_printable(buf, "a\nb\x1b[31m\x7f\xc2\x9b\xffz"), "a?b?[31m???z");
+    assert_string_equal(ac_text_printable(buf, "gr\xc3\xbcn \xc2\xa0"), "gr\xc3\xbcn \xc2\xa0");
+    assert_string_equal(ac_text_printable(buf, "cut \xe2\x82"), "cut ?");
     memset(text, 'x', sizeof(text));
     text[60] = '\0';
-    assert_string_equal(ac_printable(buf, text), text);
+    assert_string_equal(ac_text_printable(buf, text), text);
     text[60] = 'x';
     text[61] = '\0';
-    assert_int_equal(strlen(ac_printable(buf, text)), 63);
+    assert_int_equal(strlen(ac_text_printable(buf, text)), 63);
     assert_string_equal(buf + 60, "\xe2\x80\xa6");
     for (size_t i = 0; i + 3 < sizeof(text); i += 3) {
         memcpy(text + i, "\xe2\x82\xac", 4);
     }
     for (int shift = 0; shift < 3; shift++) {
         text[0] = 'x';
-        ac_printable(buf, text + shift);
+        ac_text_printable(buf, text + shift);
         assert_true(strlen(buf) <= 63);
         assert_true(ac_utf8_valid(buf, strlen(buf)));
     }

@@ -40,7 +40,7 @@ static ac_store_op_t *queue_pop(ac_store_op_t **pfirst, ac_store_op_t **plast)
     return op;
 }
 
-void ac_sqlite_write_post(ac_sqlite_t *store, ac_store_op_t *op)
+void ac_sqlite_store_write_post(ac_sqlite_t *store, ac_store_op_t *op)
 {
     pthread_mutex_lock(&store->lock);
     queue_push(&store->write_first, &store->write_last, op);
@@ -49,7 +49,7 @@ void ac_sqlite_write_post(ac_sqlite_t *store, ac_store_op_t *op)
     pthread_mutex_unlock(&store->lock);
 }
 
-bool ac_sqlite_stopping(ac_sqlite_t *store)
+bool ac_sqlite_store_is_stopping(ac_sqlite_t *store)
 {
     bool stopping;
 
@@ -59,7 +59,7 @@ bool ac_sqlite_stopping(ac_sqlite_t *store)
     return stopping;
 }
 
-void ac_sqlite_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status)
+void ac_sqlite_store_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status)
 {
     op->status = status;
     if (status != APR_SUCCESS && op->err.kind != AC_RUN_IN_PROGRESS && op->err.kind != AC_IDEMPOTENCY_CONFLICT) {
@@ -74,7 +74,7 @@ void ac_sqlite_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status
 /* Waits with the store's lock held; a connection of an older generation is closed first. */
 static void wait_idle(ac_sqlite_conn_t *conn, pthread_cond_t *cond)
 {
-    if (!ac_sqlite_outdated(conn)) {
+    if (!ac_sqlite_renew_is_due(conn)) {
         pthread_cond_wait(cond, &conn->store->lock);
         return;
     }
@@ -102,9 +102,9 @@ static void *reader_main(void *baton)
         pthread_mutex_unlock(&store->lock);
         /* What was refused for lack of room comes this way too, as it may not be answered inside the call that brought it. */
         if (op->err.kind != AC_OK) {
-            ac_sqlite_answer(store, op, op->status);
+            ac_sqlite_store_answer(store, op, op->status);
         } else {
-            ac_sqlite_read(conn, op);
+            ac_sqlite_group_read(conn, op);
         }
         pthread_mutex_lock(&store->lock);
     }
@@ -155,7 +155,7 @@ static void *writer_main(void *baton)
         status = ac_sqlite_conn_open(conn, ac_sqlite_group_until(&group, ac_clock() + AC_SQLITE_PATIENCE), &err);
         if (status == APR_SUCCESS) {
             ac_sqlite_group_run(conn, &group);
-            ac_sqlite_checkpoint(conn);
+            ac_sqlite_group_checkpoint(conn);
             yield_to_others(conn);
         } else {
             ac_sqlite_group_fail(conn, &group, status, &err);
@@ -329,7 +329,7 @@ static void store_sqlite_child_exit(void *self)
     for (int i = store->n_readers; i >= 0; i--) {
         ac_sqlite_conn_close(&store->conns[i]);
     }
-    ac_sqlite_vfs_stop(store);
+    ac_sqlite_renew_vfs_stop(store);
     pthread_cond_destroy(&store->closed);
     pthread_cond_destroy(&store->asked);
     pthread_cond_destroy(&store->written);
@@ -355,7 +355,7 @@ static apr_status_t store_sqlite_child_init(void *self, const ac_host_t *host, a
     store->stopping = false;
     store->generation = 1;
     store->next_renewal = store->renewal_pause = 0;
-    ac_sqlite_vfs_start(store);
+    ac_sqlite_renew_vfs_start(store);
     store->conns = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->conns));
     store->threads = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->threads));
     for (int i = 0; i <= store->n_readers; i++) {
@@ -364,7 +364,7 @@ static apr_status_t store_sqlite_child_init(void *self, const ac_host_t *host, a
         store->conns[i].mend = i == 0 ? AC_SQLITE_MEND_WRITE : AC_SQLITE_MEND_FORWARD;
     }
     store->running = true;
-    opened = ac_sqlite_process_self(&store->process, err);
+    opened = ac_sqlite_run_process(&store->process, err);
     if (opened == APR_SUCCESS) {
         opened = open_all(store, err);
     }
@@ -388,7 +388,7 @@ static void store_sqlite_start_post(void *self, ac_store_op_t *op)
         op->err.retry_after = apr_time_from_sec(1);
     }
     store->n_queued++;
-    if (ac_sqlite_verb_writes(op->verb) && op->status == APR_SUCCESS) {
+    if (ac_sqlite_group_verb_writes(op->verb) && op->status == APR_SUCCESS) {
         queue_push(&store->write_first, &store->write_last, op);
         pthread_cond_signal(&store->written);
     } else {
