@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make install: the module, its programs, their manual pages, the chat page and the configuration, in the layout of the httpd that
+# make install: the module, the header for modules that add stores, models and tools, its programs, their manual pages, the chat page and the configuration, in the layout of the httpd that
 # apxs belongs to. DESTDIR= stages it all below another root. What an administrator has changed is left as it is.
 #
 #   LAYOUT=debian   mods-available/agentchat.{load,conf}, for a2enmod          (apxs says that the server is called apache2)
@@ -11,6 +11,7 @@ BINDIR   ?= $(PREFIX)/bin
 DATADIR  ?= $(PREFIX)/share/agentchat
 MANDIR   ?= $(PREFIX)/share/man
 MODDIR   ?= $(shell $(APXS) -q LIBEXECDIR)
+INCDIR   ?= $(shell $(APXS) -q INCLUDEDIR)
 SYSCONF  ?= $(shell $(APXS) -q SYSCONFDIR)
 TMPFILES ?= $(if $(filter fedora,$(LAYOUT)),$(PREFIX)/lib/tmpfiles.d)
 LAYOUT   ?= $(if $(filter apache2,$(shell $(APXS) -q TARGET)),debian,$(if $(wildcard $(SYSCONF)/../conf.modules.d),fedora,httpd))
@@ -23,7 +24,12 @@ MODULES_httpd  := extra/agentchat-load.conf
 CONF_httpd     := extra/agentchat.conf
 PROGRAMS       := $(patsubst tools/agentchat_%.c,agentchat-%,$(sort $(wildcard tools/agentchat_*.c)))
 
-install: module tools
+# What a module that adds a store, a model or a tool is built with.
+install-header:
+	install -d '$(DESTDIR)$(INCDIR)'
+	install -m 644 src/agentchat.h '$(DESTDIR)$(INCDIR)/'
+
+install: module tools install-header
 	@case '$(LAYOUT)' in debian|fedora|httpd) ;; *) echo "install: LAYOUT=$(LAYOUT) is not debian, fedora or httpd" >&2; exit 2;; esac
 	install -d '$(DESTDIR)$(MODDIR)' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
 	install -m 755 $(BUILD)/mod_agentchat.so '$(DESTDIR)$(MODDIR)/'
@@ -41,7 +47,7 @@ install: module tools
 
 # Configuration that was changed, the page's own files of an administrator, and conversations, stay.
 uninstall:
-	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
+	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' '$(DESTDIR)$(INCDIR)/agentchat.h' $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
 	rm -rf '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/chat-page.conf'
 	conf/install.sh unpage src/www '$(DESTDIR)$(DATADIR)/www'
 	rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DATADIR)'
@@ -49,7 +55,7 @@ uninstall:
 	@conf/install.sh remove conf/agentchat.conf '$(DESTDIR)$(SYSCONF)/$(CONF_$(LAYOUT))'
 	$(if $(DESTDIR),,@conf/install.sh memory /dev/shm)
 
-.PHONY: install uninstall
+.PHONY: install install-header uninstall
 
 # What /docs shows the API with, from npm; it is not needed to build or run.
 SWAGGER := $(BUILD)/swagger-ui

@@ -298,7 +298,7 @@ struct ac_store_op_t {
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"
 #define AC_TOOL_PROVIDER "agentchat-tool"
-#define AC_PROVIDER_VERSION "2"
+#define AC_PROVIDER_VERSION "3"
 
 /* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. Only data may be kept there, and no
  * function: a reload unloads the module. */
@@ -423,22 +423,35 @@ typedef struct ac_tool_conf_t { /* a <AgentChatTool> as configured */
 } ac_tool_conf_t;
 
 #define AC_TOOL_BLOCKING 1 /* call() runs on a work thread */
-#define AC_TOOL_COMPUTES 2 /* what it gives is worked out from its arguments: nobody else's words are in it */
+/* The result follows from the arguments and holds no text of third parties, so the model is shown it without quotes. */
+#define AC_TOOL_COMPUTES 2
+
+/* A tool has one of three forms, which the members that are set choose:
+ *   compute         it computes its result from the arguments at once
+ *   call            AC_TOOL_BLOCKING: it blocks, on a work thread
+ *   start, cancel   it begins on the loop thread and reports later
+ * The core checks the arguments against `parameters` before a call, ends it at its deadline, cuts the result at the configured
+ * size, and gives the model an error to read if a call fails: err->detail, which holds no secret. The kind is tool_error or
+ * tool_timeout. All functions but create and child_init may run many times at once. */
 
 typedef struct ac_tool_vt {
     const char *name; /* AgentChatToolProvider */
     unsigned flags;
     const char *description; /* for the model, unless configured; may be NULL */
-    const char *parameters;  /* JSON Schema as text; may be NULL where configured */
+    const char *parameters;  /* JSON Schema as text; may be NULL if configured */
+    /* Config time. *pself: in p. conf lives as long as the child. NULL on success, else an error message in p. NULL as the
+     * function: the tool has no options, and self is NULL. */
     const char *(*create)(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p);
-    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err); /* may be NULL */
-    /* AC_TOOL_BLOCKING: work thread; several at once. *presult: a new reference. */
+    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err); /* after the fork; may be NULL */
+    /* AC_TOOL_BLOCKING: a work thread. *presult: a new reference. deadline: monotonic, as the core's clock has it. */
     apr_status_t (*call)(json_t **presult, void *self, const json_t *arguments, apr_time_t deadline, ac_err_t *err);
-    /* Otherwise: loop thread; done(baton, …) comes later, never inside, and takes result. */
+    /* Loop thread. APR_SUCCESS: done(baton, ...) comes later on the loop thread, never inside, and consumes result. */
     apr_status_t (*start)(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
                           void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
                           void *baton, ac_err_t *err);
-    void (*cancel)(void *call); /* with start: after it done does not come */
+    void (*cancel)(void *call); /* with start: loop thread; done does not come any more */
+    /* Loop thread; returns within microseconds. *presult: a new reference. */
+    apr_status_t (*compute)(void *self, const json_t *arguments, json_t **presult, ac_err_t *err);
 } ac_tool_vt;
 
 /* ---- what the administrator defined; immutable after configuration ---- */

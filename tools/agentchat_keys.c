@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agentchat-keys: makes, lists, rotates and revokes the API keys of a file that AgentChatKeys names. A running server sees what
- * changes within a second or two. */
+/* agentchat-keys: makes, lists, rotates and revokes the API keys of a file that AgentChatKeys names. A running
+ * server sees what changes within a second or two. */
 #include "back/apikey/apikey.h"
 
 #include <errno.h>
@@ -51,7 +51,8 @@ static int complain(const char *fmt, ...)
 
 /* ---- the file: one program at a time edits it, and who reads it sees the old one or the new one ---- */
 
-/* The lock is on the file itself; where another program has put a new one in its place meanwhile, that is the one to lock. */
+/* The lock is on the file itself; where another program has put a new one in its place meanwhile, that is the one to
+ * lock. */
 static int lock_file(edit_t *edit, bool create)
 {
     char *real = realpath(edit->path, NULL); /* what a symlink leads to is replaced, and not the link */
@@ -281,7 +282,8 @@ typedef struct wish_t {
     bool rotates;
 } wish_t;
 
-/* name=value of the command. NULL, or what is wrong. What the file's own rules say is checked when the line is read back. */
+/* name=value of the command. NULL, or what is wrong. What the file's own rules say is checked when the line is read
+ * back. */
 static const char *take_wish(wish_t *wish, const char *word)
 {
     const char *value = strchr(word, '=');

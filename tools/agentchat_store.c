@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agentchat-store: takes the conversations of one store, and the agents that were made through the API, to another. Both are named as in AgentChatStore. */
+/* agentchat-store: takes the conversations of one store, and the agents that were made through the API, to another.
+ * Both are named as in AgentChatStore. */
 #include "back/back.h"
 
 #include <pthread.h>

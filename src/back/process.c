@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which processes of this machine still run: stores tell by it whether a run that they find active has somebody who runs it. */
+/* Which processes of this machine still run: stores tell by it whether a run that they find active has somebody who
+ * runs it. */
 #include "back.h"
 
 #include <errno.h>

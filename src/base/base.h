@@ -89,8 +89,8 @@ apr_status_t ac_err_set(ac_err_t *err, ac_kind_e kind, const char *fmt, ...) __a
 /* The same for a member of a JSON document; pointer is a JSON Pointer ("/metadata/a"). */
 apr_status_t ac_err_set_at(ac_err_t *err, ac_kind_e kind, const char *pointer, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Sets overloaded, with Retry-After, where the errno `cause` says that this process or machine has no descriptor or no memory left.
- * false: it says something else, and err stays as it is. err is not set before. Any thread. */
+/* Sets overloaded, with Retry-After, where the errno `cause` says that this process or machine has no descriptor or
+ * no memory left. false: it says something else, and err stays as it is. err is not set before. Any thread. */
 bool ac_err_set_lack(ac_err_t *err, int cause);
 /* Appends " while <doing>" to the detail, once. */
 void ac_err_while(ac_err_t *err, const char *doing);
@@ -128,15 +128,16 @@ size_t ac_utf8_count(const char *text, size_t len);
 void ac_json_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
 
 /* ---- schema.c: the part of JSON Schema that tools use ---- */
-/* Checks value against schema: type (also lists of types), enum, const, properties, required, additionalProperties, items,
- * minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, minLength, maxLength, minItems, maxItems, pattern is
- * ignored. errors: invalid_request with the pointer inside value. Any thread. */
+/* Checks value against schema: type (also lists of types), enum, const, properties, required, additionalProperties,
+ * items, minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, minLength, maxLength, minItems, maxItems,
+ * pattern is ignored. errors: invalid_request with the pointer inside value. Any thread. */
 apr_status_t ac_schema_check(const json_t *schema, const json_t *value, ac_err_t *err);
 /* Whether schema itself is usable as a tool's parameters. NULL, or a sentence in p. */
 const char *ac_schema_problem(const json_t *schema, apr_pool_t *p);
 
-/* A small zeroed object on the heap, for free(). Where there is no memory the process aborts, as httpd's pools do: there is
- * nothing sensible to say, and nobody to say it to. Anything whose size a client decides goes into an ac_buf_t instead. */
+/* A small zeroed object on the heap, for free(). Where there is no memory the process aborts, as httpd's pools do:
+ * there is nothing sensible to say, and nobody to say it to. Anything whose size a client decides goes into an
+ * ac_buf_t instead. */
 static inline void *ac_alloc(size_t size)
 {
     void *object = calloc(1, size);
@@ -166,7 +167,8 @@ apr_status_t ac_buf_json(ac_buf_t *buf, const char *text, size_t len);
 void ac_buf_shift(ac_buf_t *buf, size_t n);
 
 /* ---- id.c ---- */
-/* "thread_" + UUIDv7 in 26 characters of Crockford base32, lower case; ids of one process sort by creation. Any thread. */
+/* "thread_" + UUIDv7 in 26 characters of Crockford base32, lower case; ids of one process sort by creation. Any
+ * thread. */
 void ac_id_make(char id[AC_ID_SIZE], const char *prefix);
 /* Whether id is prefix + 26 characters of that alphabet. */
 bool ac_id_valid(const char *id, const char *prefix);
@@ -206,8 +208,8 @@ const char *ac_text_printable(char *buf, const char *text);
 apr_time_t ac_clock(void);
 /* 64 random bits from the kernel. Ends the process if there are none. */
 uint64_t ac_random(void);
-/* Makes an empty file that only its owner can read and write, whatever the umask. Returns an errno; EEXIST: the file exists and
- * stays as it is. */
+/* Makes an empty file that only its owner can read and write, whatever the umask. Returns an errno; EEXIST: the file
+ * exists and stays as it is. */
 int ac_file_make(const char *path);
 
 /* ---- limit.c: limits as people write them ---- */
@@ -235,9 +237,10 @@ typedef struct ac_limits_t { /* of one place */
     int n;
     ac_limit_t list[AC_MAX_LIMITS + 1]; /* with a default */
 } ac_limits_t;
-/* Adds what text says: words of requests=N/WINDOW, tokens=N/WINDOW, streams=N, runs=N, cost=AMOUNT/WINDOW and at most one by=WAY; N may
- * end in k or M, WINDOW is s, min, hour or day. by: where text does not say it; AC_BY_KEY: the text of a key, which may not. errors:
- * invalid_request, with a sentence that says what was given and what is accepted; limits is as before. Any thread. */
+/* Adds what text says: words of requests=N/WINDOW, tokens=N/WINDOW, streams=N, runs=N, cost=AMOUNT/WINDOW and at
+ * most one by=WAY; N may end in k or M, WINDOW is s, min, hour or day. by: where text does not say it; AC_BY_KEY:
+ * the text of a key, which may not. errors: invalid_request, with a sentence that says what was given and what is
+ * accepted; limits is as before. Any thread. */
 apr_status_t ac_limit_parse(ac_limits_t *limits, const char *text, ac_by_e by, ac_err_t *err);
 const char *ac_limit_measure_name(ac_measure_e measure);      /* "requests" */
 const char *ac_limit_by_name(ac_by_e by);                     /* "owner" */
@@ -250,8 +253,8 @@ json_t *ac_record_error(const ac_err_t *err);                             /* {co
 /* A metadata object of a request: at most 16 string values. errors: invalid_request at its pointer. */
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
 bool ac_record_is_active(const json_t *run); /* a run that has not ended: queued or in progress. NULL: false */
-/* The order of an answer's text and calls. A message's metadata keeps it as `parts`: the bytes of each stretch of text, and the ids
- * of the calls between them. Zero it before use; it belongs to one thread at a time. */
+/* The order of an answer's text and calls. A message's metadata keeps it as `parts`: the bytes of each stretch of
+ * text, and the ids of the calls between them. Zero it before use; it belongs to one thread at a time. */
 typedef struct ac_record_parts_t {
     json_t *list; /* NULL: no call yet */
     size_t told;  /* bytes of text in the list */
@@ -262,8 +265,8 @@ json_t *ac_record_parts_list(const ac_record_parts_t *parts,
                              size_t len); /* of a text of this length; NULL without calls. New reference */
 void ac_record_parts_read(ac_record_parts_t *parts, json_t *list); /* goes on behind this list; takes it, may be NULL */
 void ac_record_parts_free(ac_record_parts_t *parts);
-/* Makes of a message as it is stored one as the API shows it: `parts` out of its metadata, each text in full. A list that does not
- * fit the message is left out. */
+/* Makes of a message as it is stored one as the API shows it: `parts` out of its metadata, each text in full. A list
+ * that does not fit the message is left out. */
 void ac_record_show_parts(json_t *message);
 /* First line of content, cut at a word, at most AC_MAX_TITLE characters, "…" where cut. New reference. */
 json_t *ac_record_title(const char *content);

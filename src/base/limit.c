@@ -57,7 +57,8 @@ static int limit_find(const char *const *names, int n, const char *text, size_t 
     return -1;
 }
 
-/* Digits, with at most `places` more behind a point, as a whole number of 10^-places; *plen: how much of text that is. */
+/* Digits, with at most `places` more behind a point, as a whole number of 10^-places; *plen: how much of text that
+ * is. */
 static bool parse_decimal(int64_t *pvalue, size_t *plen, const char *text, int places)
 {
     const char *at = text;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A handover: a worker leaves something with the loop and waits a while for it to come back. Whoever is second, of the loop that
- * answers and the worker that gives up, has it alone. */
+/* A handover: a worker leaves something with the loop and waits a while for it to come back. Whoever is second, of
+ * the loop that answers and the worker that gives up, has it alone. */
 #include "io.h"
 
 #include <stdlib.h>

@@ -15,8 +15,9 @@ typedef struct range4_t {
     int bits;
 } range4_t;
 
-/* IANA's registry of special-purpose IPv4 addresses, and multicast (source: RFC 6890 and its registry); and addresses that
- * look public, but that a cloud's machines reach services of their own under, with what is meant for that machine. */
+/* IANA's registry of special-purpose IPv4 addresses, and multicast (source: RFC 6890 and its registry); and
+ * addresses that look public, but that a cloud's machines reach services of their own under, with what is meant for
+ * that machine. */
 static const range4_t private4[] = {
     {0x00000000, 8},  /* this network */
     {0x0a000000, 8},  /* private */

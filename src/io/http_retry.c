@@ -90,7 +90,8 @@ static void set_untrusted(ac_err_t *err, void *easy)
     }
 }
 
-/* A resolver and a TLS library do not say why they could not open what they need; whoever has no descriptor left cannot open this. */
+/* A resolver and a TLS library do not say why they could not open what they need; whoever has no descriptor left
+ * cannot open this. */
 static int try_descriptor(void)
 {
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), cause = fd < 0 ? errno : 0;

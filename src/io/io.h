@@ -51,9 +51,9 @@ typedef struct ac_ready_t {
 void ac_loop_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton);
 void ac_loop_ready_cancel(ac_loop_t *loop, ac_ready_t *ready);
 
-/* A descriptor to watch. events: EPOLLIN, EPOLLOUT, EPOLLRDHUP … as epoll has them. The watch lives inside its owner and
- * must be cancelled before the descriptor is closed or given away; after that fn is not called, also not for events that epoll had
- * already reported in this turn. */
+/* A descriptor to watch. events: EPOLLIN, EPOLLOUT, EPOLLRDHUP … as epoll has them. The watch lives inside its owner
+ * and must be cancelled before the descriptor is closed or given away; after that fn is not called, also not for
+ * events that epoll had already reported in this turn. */
 typedef struct ac_watch_t {
     int fd;
     uint32_t events;
@@ -74,22 +74,24 @@ void ac_latch_open(ac_latch_t *latch);                      /* any thread */
 bool ac_latch_wait(ac_latch_t *latch, apr_time_t deadline); /* ac_clock time; false: timed out */
 
 /* ---- handover.c: what a worker leaves with the loop and waits for ---- */
-/* First the worker's, then the loop's too. Whoever is second, of the loop that answers and the worker that gives up, has alone what it is
- * part of, and frees it; whoever is first does not touch it again. */
+/* First the worker's, then the loop's too. Whoever is second, of the loop that answers and the worker that gives up,
+ * has alone what it is part of, and frees it; whoever is first does not touch it again. */
 typedef struct ac_handover_t {
     ac_latch_t *latch;
     atomic_int state;
 } ac_handover_t;
 void ac_handover_begin(ac_handover_t *handover); /* the worker, before the loop has it */
-/* The loop's side, once, or any thread's that has it from there. true: the worker has it. false: the worker has given up. */
+/* The loop's side, once, or any thread's that has it from there. true: the worker has it. false: the worker has
+ * given up. */
 bool ac_handover_answer(ac_handover_t *handover);
-/* The worker, once; deadline in ac_clock time. true: it was answered, and is the worker's. false: given up, and is the loop's. */
+/* The worker, once; deadline in ac_clock time. true: it was answered, and is the worker's. false: given up, and is
+ * the loop's. */
 bool ac_handover_wait(ac_handover_t *handover, apr_time_t deadline);
 
 /* ---- shared_lock.c: a lock in memory that processes share ---- */
 int ac_shared_lock_init(pthread_mutex_t *lock); /* before the fork; errno of what failed */
-/* Any thread. 0: ours. EOWNERDEAD: ours, and its holder was killed inside: what it guards is to be put right before it is given back.
- * Else: not to be had within patience, as when its holder is stopped. */
+/* Any thread. 0: ours. EOWNERDEAD: ours, and its holder was killed inside: what it guards is to be put right before
+ * it is given back. Else: not to be had within patience, as when its holder is stopped. */
 int ac_shared_lock_acquire(pthread_mutex_t *lock, apr_interval_time_t patience);
 void ac_shared_lock_release(pthread_mutex_t *lock);
 
@@ -100,16 +102,16 @@ typedef struct ac_trim_t { /* lives inside its owner, longer than loop and work;
     ac_timer_t timer;
     bool busy;
 } ac_trim_t;
-/* Looks every half a minute, on a work thread, whether malloc holds much that nobody uses, and gives it back. Loop thread. Source:
- * malloc_trim(3); nothing happens where the C library has none. */
+/* Looks every half a minute, on a work thread, whether malloc holds much that nobody uses, and gives it back. Loop
+ * thread. Source: malloc_trim(3); nothing happens where the C library has none. */
 void ac_trim_watch(ac_trim_t *trim, ac_loop_t *loop, struct ac_work_t *work);
 void ac_trim_unwatch(ac_trim_t *trim);
 
 /* ---- work.c: threads for blocking calls ---- */
 /* Starts n threads with room for max_queued jobs. */
 apr_status_t ac_work_create(ac_work_t **pwork, ac_loop_t *loop, int n_threads, int max_queued, ac_err_t *err);
-/* fn(baton) on a work thread, then done(baton) on the loop (done may be NULL). Any thread. EAGAIN: the queue is full, nothing
- * was taken. */
+/* fn(baton) on a work thread, then done(baton) on the loop (done may be NULL). Any thread. EAGAIN: the queue is
+ * full, nothing was taken. */
 apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, void *baton);
 /* Finishes what is queued, joins the threads; from here on ac_work_post() takes nothing. Once more is fine. */
 void ac_work_stop(ac_work_t *work);
@@ -127,8 +129,8 @@ typedef struct ac_redis_conf_t { /* what it points to lives longer than the conn
     bool tls;                    /* its certificate is checked, and that it is host's */
     const char *ca_file;         /* PEM, or NULL: the system's */
     apr_interval_time_t timeout; /* for each answer; a server that takes longer counts as away */
-    /* NULL, or a command that every connection begins with: with an error for an answer the server counts as away. One that writes finds
-     * out replicas, and servers that take no more. Its words may change between connections. */
+    /* NULL, or a command that every connection begins with: with an error for an answer the server counts as away.
+     * One that writes finds out replicas, and servers that take no more. Its words may change between connections. */
     const char *const *proof;
     int n_proof;
     /* It is there, or it is not: told when that changes, and after the first try. why: for the log. May be NULL. */
@@ -140,15 +142,16 @@ typedef struct ac_redis_command_t {
     const char *const *argv;
     const size_t *len;
 } ac_redis_command_t; /* len NULL: of text */
-/* Never inside ac_redis_call(). reply is borrowed, and may be one of Redis' errors; NULL with err overloaded: it could not be asked, or
- * did not answer in time, and whether it has done what was wanted is not known. */
+/* Never inside ac_redis_call(). reply is borrowed, and may be one of Redis' errors; NULL with err overloaded: it
+ * could not be asked, or did not answer in time, and whether it has done what was wanted is not known. */
 typedef void ac_redis_fn(void *baton, const struct redisReply *reply, const ac_err_t *err);
 /* errors: internal (the CA file). */
 apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work,
                              ac_err_t *err);
 void ac_redis_start(ac_redis_t *redis); /* begins to connect */
 bool ac_redis_is_up(const ac_redis_t *redis);
-/* Copies the command. While the first connection is being made it waits, up to its timeout; later, without one, it fails. */
+/* Copies the command. While the first connection is being made it waits, up to its timeout; later, without one, it
+ * fails. */
 void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redis_fn *fn, void *baton);
 void ac_redis_destroy(
     ac_redis_t *redis); /* nobody is called back any more. Also when the loop has ended; NULL is fine */
@@ -169,8 +172,8 @@ typedef struct ac_http_request_t {
     int max_redirects;   /* 0: a 3xx is an answer like any other */
     /* refuse loopback, link-local, private, multicast … addresses, also after DNS and redirects */
     bool public_only;
-    /* For redirects: "host", "*.host" (both with the scheme's own port), "host:port", NULL-terminated; NULL: any. The URL's own scheme,
-     * host and port are implied. */
+    /* For redirects: "host", "*.host" (both with the scheme's own port), "host:port", NULL-terminated; NULL: any.
+     * The URL's own scheme, host and port are implied. */
     const char *const *allow_hosts;
     bool raw_errors; /* deliver the body of a final non-2xx through on_body, as a 2xx's */
 } ac_http_request_t;
@@ -184,8 +187,8 @@ typedef struct ac_http_head_t {
     const void *self;
 } ac_http_head_t;
 
-/* All on the loop thread, never inside ac_http_start(). After on_end or ac_http_cancel() nothing more comes. A status that
- * will be retried is not reported. */
+/* All on the loop thread, never inside ac_http_start(). After on_end or ac_http_cancel() nothing more comes. A
+ * status that will be retried is not reported. */
 typedef struct ac_http_cb_t {
     void (*on_head)(void *baton, const ac_http_head_t *head);    /* the final answer's head; may be NULL */
     bool (*on_body)(void *baton, const char *bytes, size_t len); /* false: stop here; on_end follows with APR_SUCCESS */
@@ -198,10 +201,9 @@ typedef struct ac_http_cb_t {
     bool (*may_retry)(void *baton, int status, const char *error_body, size_t len);
 } ac_http_cb_t;
 
-/* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connect errors with jitter, honouring
- * x-should-retry,
- * retry-after-ms and retry-after, inside the total timeout (where there is none: up to a minute). errors: invalid_request (a
- * URL that is none). */
+/* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connect errors with jitter,
+ * honouring x-should-retry, retry-after-ms and retry-after, inside the total timeout (where there is none: up to a
+ * minute). errors: invalid_request (a URL that is none). */
 apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request, const ac_http_cb_t *cb,
                            void *baton, ac_err_t *err);
 /* Closes the exchange at once, the connection too where it was in mid-answer. on_end does not come. */
@@ -210,12 +212,13 @@ void ac_http_cancel(ac_http_t *http);
 bool ac_http_address_url_valid(const char *url);
 /* Whether a numeric address ("10.0.0.1", "::1") is one that public_only refuses; also for what is no address. */
 bool ac_http_address_private(const char *address);
-/* Whether what is sent to this host, without port and brackets, stays within its owner's reach: an address that is no public one, or a
- * name that public DNS does not have. */
+/* Whether what is sent to this host, without port and brackets, stays within its owner's reach: an address that is
+ * no public one, or a name that public DNS does not have. */
 bool ac_http_address_near(const char *host);
 
 /* ---- inside io/ only: how its files fit together ---- */
-/* timer.c: the heap. An array of (due, timer), four children to a node; entries carry the due time so that sifting stays in it. */
+/* timer.c: the heap. An array of (due, timer), four children to a node; entries carry the due time so that sifting
+ * stays in it. */
 typedef struct ac_timer_entry_t {
     apr_time_t due;
     ac_timer_t *timer;
@@ -231,9 +234,8 @@ void ac_timers_free(ac_timers_t *timers);
 /* loop.c: realloc to n items; ends the process where memory has run out, as httpd does. */
 void *ac_loop_grow(void *items, size_t n, size_t size);
 
-/* multi.c: curl's multi interface on the loop. A loop has several curl multis of bounded size, since what curl does at a
- * transfer's start
- * and end is linear in the connections of its multi. `void *easy` is a CURL. */
+/* multi.c: curl's multi interface on the loop. A loop has several curl multis of bounded size, since what curl does
+ * at a transfer's start and end is linear in the connections of its multi. `void *easy` is a CURL. */
 typedef struct ac_multi_t ac_multi_t;
 typedef struct ac_transfer_t ac_transfer_t;
 struct ac_transfer_t {                                  /* lives inside its owner; zero before first use */
@@ -249,11 +251,12 @@ void ac_multi_destroy(ac_multi_t *multi);
 ac_multi_t *ac_loop_multi(ac_loop_t *loop);
 void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer); /* on_drop may come from now on */
 void ac_multi_leave(ac_transfer_t *transfer);
-/* An easy handle for this transfer, with the loop's own options set. multiplex: it may share a connection. false: out of memory. */
+/* An easy handle for this transfer, with the loop's own options set. multiplex: it may share a connection. false:
+ * out of memory. */
 bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer, bool multiplex);
 bool ac_multi_add(ac_transfer_t *transfer); /* lets it run; false: out of memory */
-/* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not inside a
- * curl callback. */
+/* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not
+ * inside a curl callback. */
 void ac_multi_release(ac_transfer_t *transfer);
 bool ac_multi_in_callback(const ac_multi_t *multi); /* curl is calling us: add and release are forbidden */
 
@@ -269,8 +272,8 @@ apr_status_t ac_http_request_copy(ac_http_request_copy_t **pcopy, const ac_http_
 void ac_http_request_free(ac_http_request_copy_t *copy);
 bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy);
 bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy); /* HTTP/2 is asked for */
-/* Goes on to where a 3xx points: url, method, body and headers as they have to be there; whatever may be a secret is dropped where
- * the origin changes. errors: upstream_error */
+/* Goes on to where a 3xx points: url, method, body and headers as they have to be there; whatever may be a secret is
+ * dropped where the origin changes. errors: upstream_error */
 apr_status_t ac_http_request_redirect(ac_http_request_copy_t *copy, int status, const char *location, ac_err_t *err);
 
 /* http_answer.c: an answer as it comes */
@@ -303,7 +306,8 @@ typedef struct ac_http_answer_t {
 void ac_http_answer_init(ac_http_answer_t *answer, size_t max);
 void ac_http_answer_begin(ac_http_answer_t *answer); /* another try */
 void ac_http_answer_free(ac_http_answer_t *answer);
-/* Takes a header line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a head. */
+/* Takes a header line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a
+ * head. */
 apr_status_t ac_http_answer_header(ac_http_answer_t *answer, const char *line, size_t len, bool *pwhole);
 void ac_http_answer_read_head(ac_http_answer_t *answer,
                               int status); /* the final one is whole: sets retry_after, upstream_id */
@@ -311,7 +315,8 @@ const char *ac_http_answer_find(const ac_http_answer_t *answer, const char *name
 bool ac_http_answer_redirects(const ac_http_answer_t *answer); /* whether it sends us to another URL */
 bool ac_http_answer_retries(
     const ac_http_answer_t *answer); /* whether its status, or its header on that, says that a further try may do */
-/* Keeps a part of the body, as far as AC_MAX_ERROR_BODY allows (or skips it, within the same bound). false: no more, see trouble. */
+/* Keeps a part of the body, as far as AC_MAX_ERROR_BODY allows (or skips it, within the same bound). false: no more,
+ * see trouble. */
 bool ac_http_answer_keep(ac_http_answer_t *answer, const char *bytes, size_t len);
 void ac_http_answer_abort(ac_http_answer_t *answer, ac_http_abort_e trouble);
 /* Whether a trouble of ours is why curl ended with this code; sets err then. */
@@ -322,13 +327,15 @@ bool ac_http_retry_status(int status, const char *should_retry); /* should_retry
 apr_interval_time_t ac_http_retry_backoff(int n);                /* before retry n = 0, 1, … */
 /* From the headers' values, each may be NULL. wall: apr_time_now(). 0: none. */
 apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after, apr_time_t wall);
-/* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. cause: errno of the last
- * socket that could not be made, or 0. errors: overloaded where this process has no descriptor or memory left. */
+/* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. cause:
+ * errno of the last socket that could not be made, or 0. errors: overloaded where this process has no descriptor or
+ * memory left. */
 bool ac_http_retry_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout);
 
 /* http_address.c: what may be connected to */
 bool ac_http_address_sockaddr_private(const struct sockaddr *address);
-/* Whether url's host is one of these ("host" and "*.host" mean the scheme's own port), or same_as's scheme, host and port. */
+/* Whether url's host is one of these ("host" and "*.host" mean the scheme's own port), or same_as's scheme, host and
+ * port. */
 bool ac_http_address_allowed(const char *url, const char *const *allow_hosts, const char *same_as);
 bool ac_http_address_same_origin(const char *url, const char *other);
 

@@ -358,8 +358,8 @@ void ac_multi_release(ac_transfer_t *transfer)
     if (transfer->added) {
         curl_multi_remove_handle(transfer->shard->curl, transfer->easy);
     }
-    /* A handle that has multiplexed is not used again: curl 7.88 writes over the end of a small receive buffer (BUFFERSIZE) of
-     * one that was reset, as its HTTP/2 side goes by the default size meanwhile. */
+    /* A handle that has multiplexed is not used again: curl 7.88 writes over the end of a small receive buffer
+     * (BUFFERSIZE) of one that was reset, as its HTTP/2 side goes by the default size meanwhile. */
     if (multi->n_spares < SPARE_HANDLES && !transfer->shard->multiplex) {
         curl_easy_reset(transfer->easy);
         multi->spares[multi->n_spares++] = transfer->easy;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Redis server on the loop: one connection, commands answered in their order, each in its time or not at all. The bytes are
- * redis_wire.c's. */
+/* A Redis server on the loop: one connection, commands answered in their order, each in its time or not at all. The
+ * bytes are redis_wire.c's. */
 #include "redis.h"
 
 #include <errno.h>

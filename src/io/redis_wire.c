@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes between us and Redis: a socket that never blocks, TLS where it is wanted, and hiredis' reader of replies. */
+/* The bytes between us and Redis: a socket that never blocks, TLS where it is wanted, and hiredis' reader of
+ * replies. */
 #include "redis.h"
 
 #include <errno.h>

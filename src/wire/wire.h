@@ -195,7 +195,8 @@ const char *ac_cosmos_answer_batch_etag(const json_t *body, int i);
 /* Milliseconds of x-ms-retry-after-ms, also with a fraction; 0: none. */
 apr_interval_time_t ac_cosmos_answer_retry_after(const char *text);
 
-/* The newest session token of each partition range of a container. A plain block of memory, so that it can be shared. */
+/* The newest session token of each partition range of a container. A plain block of memory, so that it can be
+ * shared. */
 #define AC_COSMOS_RANGES 64
 #define AC_COSMOS_SESSION_TEXT (AC_COSMOS_RANGES * 170) /* room for all of them in a header */
 typedef struct ac_cosmos_session_t {
@@ -223,9 +224,9 @@ const char *ac_template_problem(const char *text, ac_template_e kind, const json
  * escaped text. HEADER: as it is, without control characters. errors: invalid_request at the argument. out is then
  * as before. */
 apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kind, const json_t *args, ac_err_t *err);
-/* Fills a header's value, and puts secret where text says ${secret}. An argument never becomes a ${secret}: the pieces of
- * text between two of them are filled one by one. secret: NULL where text names none. errors: as above; internal where
- * text names a secret and there is none. out is then as before. */
+/* Fills a header's value, and puts secret where text says ${secret}. An argument never becomes a ${secret}: the
+ * pieces of text between two of them are filled one by one. secret: NULL where text names none. errors: as above;
+ * internal where text names a secret and there is none. out is then as before. */
 apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *secret, const json_t *args, ac_err_t *err);
 
 #endif

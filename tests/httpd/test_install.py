@@ -18,6 +18,7 @@ from server import BUILD, TOP, WAIT, HeldPort, user
 LOAD, CONF = "etc/apache2/mods-available/agentchat.load", "etc/apache2/mods-available/agentchat.conf"
 FIRST = TOP / "docs/first-configuration.md"
 SO = "usr/lib/apache2/modules/mod_agentchat.so"
+HEADER = "usr/include/apache2/agentchat.h"
 DEBIAN = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="Debian's packages are for Debian")
 
 
@@ -47,14 +48,14 @@ def expected(prefix, module, *configuration):
 def test_install_keeps_what_was_changed_and_uninstall_removes_the_rest(tmp_path):
     said = make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert "a2enmod agentchat" in said
-    assert files(tmp_path) == expected("usr", SO, LOAD, CONF) and programs()
+    assert files(tmp_path) == expected("usr", SO, HEADER, LOAD, CONF) and programs()
     (tmp_path / CONF).write_text("# changed\n")
     old = tmp_path / "usr/share/agentchat/www/of-an-older-version.js"
     old.parent.mkdir(parents=True, exist_ok=True)
     old.write_text("")
     assert ".dist" in make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert (tmp_path / CONF).read_text() == "# changed\n"
-    assert files(tmp_path) == expected("usr", SO, LOAD, CONF, CONF + ".dist")
+    assert files(tmp_path) == expected("usr", SO, HEADER, LOAD, CONF, CONF + ".dist")
     make("uninstall", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert files(tmp_path) == {CONF}
 
@@ -76,7 +77,7 @@ def test_install_and_uninstall_leave_the_administrators_files_of_the_page(tmp_pa
     for name in theirs:
         (www / name).unlink()
     make("install", *place)
-    assert files(tmp_path) == expected("usr", SO, LOAD, CONF)
+    assert files(tmp_path) == expected("usr", SO, HEADER, LOAD, CONF)
     make("uninstall", *place)
     assert not files(tmp_path) and not www.parent.exists()
 
@@ -94,8 +95,10 @@ def test_what_is_installed_is_hardened(name):
     ("fedora", {"etc/httpd/conf.modules.d/10-agentchat.conf", "etc/httpd/conf.d/agentchat.conf", "usr/lib/tmpfiles.d/agentchat.conf"}),
     ("httpd", {"etc/httpd/conf/extra/agentchat-load.conf", "etc/httpd/conf/extra/agentchat.conf"})])
 def test_install_in_other_layouts(tmp_path, layout, configuration):
-    make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr", f"LAYOUT={layout}", "MODDIR=/usr/lib64/httpd/modules", "SYSCONF=/etc/httpd/conf")
-    assert files(tmp_path) == expected("usr", "usr/lib64/httpd/modules/mod_agentchat.so", *configuration)
+    make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr", f"LAYOUT={layout}", "MODDIR=/usr/lib64/httpd/modules", "SYSCONF=/etc/httpd/conf",
+         "INCDIR=/usr/include/httpd")
+    assert files(tmp_path) == expected("usr", "usr/lib64/httpd/modules/mod_agentchat.so", "usr/include/httpd/agentchat.h",
+                                       *configuration)
 
 
 # ---- Debian's way ----
@@ -169,14 +172,15 @@ def test_rpm_packages_are_built_and_have_no_errors():
     # rpm 4.20 puts what a debugger reads into a package of its own.
     packages = sorted(path for path in (BUILD / "rpm").rglob("*.rpm") if not re.search("-debug(info|source)-", path.name))
     assert [re.sub(r"-\d.*?\.(\w+)\.rpm", r".\1", path.name) for path in packages] == [
-        "mod_agentchat-page.noarch", f"mod_agentchat.{os.uname().machine}", "mod_agentchat.src"]
+        "mod_agentchat-devel.noarch", "mod_agentchat-page.noarch", f"mod_agentchat.{os.uname().machine}", "mod_agentchat.src"]
     listed = {path: subprocess.run(["rpm", "-qlp", path], capture_output=True, text=True, check=True).stdout.split() for path in packages}
-    main, page = listed[packages[1]], listed[packages[0]]
+    devel, page, main = (listed[path] for path in packages[:3])
+    assert "/usr/include/httpd/agentchat.h" in devel and "/usr/include/httpd/agentchat.h" not in main
     for name in ("/usr/lib64/httpd/modules/mod_agentchat.so", "/etc/httpd/conf.d/agentchat.conf", "/var/lib/agentchat",
                  "/etc/httpd/conf.modules.d/10-agentchat.conf", "/usr/lib/tmpfiles.d/agentchat.conf",
                  *(f"/usr/bin/{name}" for name in programs())):
         assert name in main
-    configuration = subprocess.run(["rpm", "-qcp", packages[0]], capture_output=True, text=True, check=True).stdout.split()
+    configuration = subprocess.run(["rpm", "-qcp", packages[1]], capture_output=True, text=True, check=True).stdout.split()
     assert set(configuration) == {f"/usr/share/agentchat/www/{name}" for name in ("custom.css", "config.json")}
     assert "/usr/share/agentchat/www/agentchat.js" in page and not [name for name in main if "/www/" in name]
     done = subprocess.run(["rpmlint", "-r", "rpm/mod_agentchat.rpmlintrc", *packages, "rpm/mod_agentchat.spec"], cwd=TOP,

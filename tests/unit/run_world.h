@@ -172,10 +172,23 @@ static const ac_tool_vt later_vt = {.name = "later",
 static const ac_tool_vt blocking_vt = {.name = "blocking",
                                        .flags = AC_TOOL_BLOCKING | AC_TOOL_COMPUTES,
                                        .call = blocking_call};
+/* The number that follows n. */
+static apr_status_t next_compute(void *self, const json_t *arguments, json_t **presult, ac_err_t *err)
+{
+    (void)self;
+    if (json_object_get(arguments, "fail")) {
+        return ac_err_set(err, AC_TOOL_ERROR, "it has no next one");
+    }
+    *presult = json_integer(json_integer_value(json_object_get(arguments, "n")) + 1);
+    return APR_SUCCESS;
+}
+
+static const ac_tool_vt next_vt = {.name = "next", .flags = AC_TOOL_COMPUTES, .compute = next_compute};
 static const ac_tool_conf_t tool_conf = {.timeout = 5000000, .result_max = 1000};
 static ac_tool_t later_tool = {.id = "later", .vt = &later_vt, .conf = &tool_conf};
 static ac_tool_t blocking_tool = {.id = "blocking", .vt = &blocking_vt, .conf = &tool_conf};
-static const ac_tool_t *const tools[] = {&later_tool, &blocking_tool};
+static ac_tool_t next_tool = {.id = "next", .vt = &next_vt, .conf = &tool_conf};
+static const ac_tool_t *const tools[] = {&later_tool, &blocking_tool, &next_tool};
 
 /* ---- the world ---- */
 
@@ -185,7 +198,7 @@ static ac_agent_t agent = {
     .instructions = "Be brief.",
     .model = &the_model,
     .tools = tools,
-    .n_tools = 2,
+    .n_tools = 3,
     .max_rounds = 3,
     .history_messages = 20,
     .history_tokens = 10000,
@@ -229,7 +242,7 @@ static int setup(void **state)
         apr_hash_set(agents, "assistant", APR_HASH_KEY_STRING, &agent);
         registry.agents = agents;
         json_t *schema = json_pack("{s:s, s:{s:{s:s}}}", "type", "object", "properties", "n", "type", "integer");
-        later_tool.parameters = blocking_tool.parameters = schema;
+        later_tool.parameters = blocking_tool.parameters = next_tool.parameters = schema;
         agent.temperature = NAN;
     }
     agent.max_rounds = 3;

@@ -157,12 +157,13 @@ static void test_what_a_failing_call_tells_the_model(void **state)
         ac_tool_call_t call;
         const char *told;
     } cases[] = {
-        {{"c", "nonesuch", "{}"}, "there is no tool of this name; there are later, blocking"},
+        {{"c", "nonesuch", "{}"}, "there is no tool of this name; there are later, blocking, next"},
         {{"c", "blocking", "{\"n\": "}, "the arguments are not a JSON object"},
         {{"c", "blocking", "[1]"}, "the arguments are not a JSON object"},
         {{"c", "blocking", "{\"n\": \"one\"}"}, "/n: "},
         {{"c", "blocking", "{\"fail\": true}"}, "it broke"},
         {{"c", "later", "{\"refuse\": true}"}, "refused to start"},
+        {{"c", "next", "{\"fail\": true}"}, "it has no next one"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char told[512];
@@ -177,6 +178,25 @@ static void test_what_a_failing_call_tells_the_model(void **state)
         }
         assert_string_equal(seen, "run trace_start trace_end done");
     }
+}
+
+static void test_a_tool_that_computes_answers_at_once(void **state)
+{
+    (void)state;
+    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}"}, {"c2", "later", "{}"}, {"c3", "next", "{\"n\": 41}"}};
+    start_new("x");
+    open_well();
+    want_tools(calls, 3);
+    assert_string_equal(seen, "run trace_start trace_start trace_start trace_end trace_end");
+    assert_int_equal(json_integer_value(json_object_get(last, "result")), 42);
+    assert_int_equal(model.n_asked, 1); /* the round is not over */
+    later[0].done(later[0].baton, APR_SUCCESS, json_string("sunny"), NULL);
+    fake_turn();
+    assert_int_equal(model.n_asked, 2);
+    want_tools(calls, 1); /* a round that ends at once */
+    assert_int_equal(model.n_asked, 3);
+    end_well();
+    json_decref(close_well());
 }
 
 static void test_a_busy_server_tells_the_model(void **state)
@@ -312,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_missing_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_tools_of_one_round, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_a_failing_call_tells_the_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_tool_that_computes_answers_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_busy_server_tells_the_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_tool_over_its_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rounds_are_capped, setup, teardown),

@@ -63,7 +63,7 @@ const char *tool_rig_create(tool_rig_t *tool)
 {
     ac_err_t err;
     ac_err_init(&err);
-    const char *problem = tool->vt->create(&tool->self, &tool->conf, tool->pool);
+    const char *problem = tool->vt->create ? tool->vt->create(&tool->self, &tool->conf, tool->pool) : NULL;
     if (!problem && tool->vt->child_init) {
         assert_int_equal(tool->vt->child_init(tool->self, &tool->host, &err), APR_SUCCESS);
     }
@@ -138,7 +138,9 @@ void tool_rig_call(tool_rig_t *tool, tool_answer_t *answer, const char *argument
                      .arguments = read_arguments(tool, arguments),
                      .deadline = ac_clock() + (timeout ? timeout : PATIENCE),
                      .done = ac_latch_create()};
-    if (tool->vt->flags & AC_TOOL_BLOCKING) {
+    if (tool->vt->compute) {
+        answer->status = tool->vt->compute(tool->self, begin.arguments, &answer->result, &answer->err);
+    } else if (tool->vt->flags & AC_TOOL_BLOCKING) {
         answer->status = tool->vt->call(&answer->result, tool->self, begin.arguments, begin.deadline, &answer->err);
     } else {
         rig_call(&tool->rig, start, &begin);

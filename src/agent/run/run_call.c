@@ -324,6 +324,16 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
         run->calls.n_approvals++;
         return APR_SUCCESS;
     }
+    if (tool->vt->compute) {
+        json_t *result = NULL;
+        status = tool->vt->compute(tool->self, call->arguments, &result, err);
+        if (status != APR_SUCCESS) {
+            json_decref(result);
+            return status;
+        }
+        on_result(call, status, result, err);
+        return APR_SUCCESS;
+    }
     apr_time_t deadline = ac_loop_now(run->engine->loop) + tool->conf->timeout;
     if (tool->vt->flags & AC_TOOL_BLOCKING) {
         status = start_job(call, deadline, err);

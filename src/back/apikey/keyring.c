@@ -156,7 +156,8 @@ static apr_status_t keyring_fail(parsing_t *parsing, const char *what)
     return ac_err_set(parsing->err, AC_INVALID_REQUEST, "line %d: %s", parsing->line, what);
 }
 
-/* A name that is none of ours is repeated only where it looks like one: it may be a key that stands in the wrong place. */
+/* A name that is none of ours is repeated only where it looks like one: it may be a key that stands in the wrong
+ * place. */
 static apr_status_t unknown_field(parsing_t *parsing, const char *name)
 {
     size_t len = strlen(name);
@@ -190,7 +191,8 @@ static apr_status_t take_field(parsing_t *parsing, const char *name, const char 
     return wanted ? keyring_fail(parsing, apr_pstrcat(parsing->pool, name, " must be ", wanted, NULL)) : APR_SUCCESS;
 }
 
-/* The value at text, without its quotes; *pend: behind it. NULL: a quote does not end, or something follows it at once. */
+/* The value at text, without its quotes; *pend: behind it. NULL: a quote does not end, or something follows it at
+ * once. */
 static const char *take_value(const char **pend, const char *text, apr_pool_t *pool)
 {
     size_t len = strcspn(text, " \t");

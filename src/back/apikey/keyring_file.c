@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of keys that may change at any time: who asks for the keys looks at it now and then, and puts the new ones in the place of
- * the old ones at once. */
+/* A file of keys that may change at any time: who asks for the keys looks at it now and then, and puts the new ones
+ * in the place of the old ones at once. */
 #include "apikey.h"
 
 #include <apr_strings.h>

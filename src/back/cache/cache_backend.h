@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where cached conversations lie; for store_cache.c, which knows what they mean, and the places, which do not.
  *
- * An entry is a row of texts: first what a store answered, then what was written since. A write adds a text and reads nothing. */
+ * An entry is a row of texts: first what a store answered, then what was written since. A write adds a text and
+ * reads nothing. */
 #ifndef AC_CACHE_BACKEND_H
 #define AC_CACHE_BACKEND_H
 
@@ -26,7 +27,8 @@ typedef struct ac_cache_write_t {
 typedef void ac_cache_read_fn(void *baton, const ac_buf_t *texts);
 typedef void ac_cache_written_fn(void *baton);
 
-/* Nothing of it fails: what cannot be read is not there, and what cannot be written is found to be old. Neither waits. */
+/* Nothing of it fails: what cannot be read is not there, and what cannot be written is found to be old. Neither
+ * waits. */
 struct ac_cache_vt {
     const char *name; /* "memory" */
     /* Any thread. fn: inside of the call, or later on the loop. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cached conversations in memory that the children of a server share.
  *
- * The memory is cut into parts, each with a lock, an index, and blocks of 1 KB. An entry is a chain of blocks, so that none is too
- * small or too large for what another one leaves. Under the lock bytes are copied and nothing else; what the bytes are worth is found
- * out afterwards by a checksum. A part whose lock was left by a killed process is made empty: that costs time, and nothing else. */
+ * The memory is cut into parts, each with a lock, an index, and blocks of 1 KB. An entry is a chain of blocks, so
+ * that none is too small or too large for what another one leaves. Under the lock bytes are copied and nothing else;
+ * what the bytes are worth is found out afterwards by a checksum. A part whose lock was left by a killed process is
+ * made empty: that costs time, and nothing else. */
 #include "cache_backend.h"
 
 #include <errno.h>
@@ -82,8 +83,8 @@ static void make_empty(part_t *part)
         0;
 }
 
-/* Everything read from the memory that leads somewhere in it goes through these: a stray write of anybody's must not lead us out of it,
- * nor in a circle. */
+/* Everything read from the memory that leads somewhere in it goes through these: a stray write of anybody's must not
+ * lead us out of it, nor in a circle. */
 static slot_t *slot_at(part_t *part, uint32_t place)
 {
     part->broken |= place > N_SLOTS;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cached conversations in the Redis that machines share: a list for each entry, which Redis itself forgets in time. Where Redis is away
- * there is no entry; what was not written meanwhile is found to be old by the turn that begins with it. */
+/* Cached conversations in the Redis that machines share: a list for each entry, which Redis itself forgets in time.
+ * Where Redis is away there is no entry; what was not written meanwhile is found to be old by the turn that begins
+ * with it. */
 #include "cache_backend.h"
 
 #include <stdio.h>

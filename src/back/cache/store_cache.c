@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A store with a cache before it: what a turn begins with is taken from there.
  *
- * Only TURN_LOAD is answered so, and only a turn sees that answer, whose opening write holds only behind the last message that it was
- * shown. So what is out of date here is found before anybody is told anything of it, and nothing else of the cache has to be right. */
+ * Only TURN_LOAD is answered so, and only a turn sees that answer, whose opening write holds only behind the last
+ * message that it was shown. So what is out of date here is found before anybody is told anything of it, and nothing
+ * else of the cache has to be right. */
 #include "cache_backend.h"
 
 #include <openssl/evp.h>
@@ -314,7 +315,8 @@ static json_t *opened_part(const ac_store_op_t *op, bool fresh)
     return part;
 }
 
-/* Before its caller is told. Whatever went wrong: what the cache says may have been the reason, or is not known to be true any more. */
+/* Before its caller is told. Whatever went wrong: what the cache says may have been the reason, or is not known to
+ * be true any more. */
 static void store_cache_on_changed(ac_store_op_t *op)
 {
     call_t *call = op->baton;

@@ -49,8 +49,8 @@ typedef enum ac_phase_e {
 } ac_phase_e;
 /* The phase of a limit of a server or a key. The limits of an agent are all AC_PHASE_RUN. */
 ac_phase_e ac_reservation_phase(const ac_limit_t *limit);
-/* Adds the count of one limit; *preservation NULL: makes the reservation. limit: one of limits. A limit by key counts by owner
- * if there is no key, a limit by owner counts by address if there is no owner. */
+/* Adds the count of one limit; *preservation NULL: makes the reservation. limit: one of limits. A limit by key
+ * counts by owner if there is no key, a limit by owner counts by address if there is no owner. */
 void ac_reservation_add(ac_reservation_t **preservation, const ac_limits_t *limits, const ac_limit_t *limit,
                         const ac_subject_t *who, int64_t amount);
 /* Appends the results to the values of the header fields RateLimit-Policy and RateLimit. */
@@ -77,9 +77,9 @@ typedef struct ac_counters_t {           /* a child's access to the counts */
     bool open; /* if the shared counts cannot be reached, this machine's are used */
     ac_loop_t *loop;
 } ac_counters_t;
-/* Loop thread. APR_EINPROGRESS: done comes later, never inside; else it does not come. The caller owns the reservation and
- * keeps it in place until then. errors: rate_limited, budget_exceeded (retry_after: until the window ends that frees enough);
- * overloaded. */
+/* Loop thread. APR_EINPROGRESS: done comes later, never inside; else it does not come. The caller owns the
+ * reservation and keeps it in place until then. errors: rate_limited, budget_exceeded (retry_after: until the window
+ * ends that frees enough); overloaded. */
 apr_status_t ac_counters_reserve(ac_counters_t *counters, ac_reservation_t *reservation, ac_counters_fn *done,
                                  void *baton, ac_err_t *err);
 /* The same for a worker; it blocks. The caller owns *preservation; NULL afterwards: the loop did not answer in time. */
@@ -102,8 +102,9 @@ void ac_limit_redis_destroy(ac_limit_redis_t *counts);     /* the loop has ended
 
 /* ---- limit_table.c, limit_save.c: counts in memory that the processes of a machine share ---- */
 typedef struct ac_limit_table_t ac_limit_table_t;
-/* Before the fork. path: a file, whose name gets the version of the layout appended; processes that open the same file share the
- * counts, which outlive them. NULL: memory of this process and its children. errors: internal (err->status). */
+/* Before the fork. path: a file, whose name gets the version of the layout appended; processes that open the same
+ * file share the counts, which outlive them. NULL: memory of this process and its children. errors: internal
+ * (err->status). */
 apr_status_t ac_limit_table_open(ac_limit_table_t **ptable, const char *path, ac_err_t *err);
 void ac_limit_table_close(ac_limit_table_t *table); /* NULL is fine; holds stay */
 /* After the fork, once per child: the child's holds are released when it leaves or dies. errors: overloaded. */
@@ -111,7 +112,8 @@ apr_status_t ac_limit_table_join(ac_limit_table_t *table, ac_err_t *err);
 void ac_limit_table_leave(ac_limit_table_t *table);
 /* Any thread, now and then: releases the holds of dead processes. Reads /proc. */
 void ac_limit_table_sweep(ac_limit_table_t *table);
-/* Any thread. Notes whether the shared counts can be reached. true: this is the first process of the table to note it. */
+/* Any thread. Notes whether the shared counts can be reached. true: this is the first process of the table to note
+ * it. */
 bool ac_limit_table_note_shared(ac_limit_table_t *table, bool up);
 /* A work thread: writes changed counts of long windows to path; one process does at a time. Returns an errno. */
 apr_status_t ac_limit_save_write(ac_limit_table_t *table, const char *path, apr_time_t now);

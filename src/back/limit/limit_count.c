@@ -124,7 +124,8 @@ static void note_left(ac_reservation_item_t *item, const ac_slot_t *slot, apr_ti
     item->reset = item->window ? (slot->epoch + 1) * item->window - now : 0;
 }
 
-/* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. EAGAIN: there is not; ENOSPC: no slot. */
+/* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. EAGAIN: there is not;
+ * ENOSPC: no slot. */
 static apr_status_t limit_count_check(ac_limit_table_t *table, ac_reservation_t *reservation, apr_time_t now)
 {
     apr_status_t status = APR_SUCCESS;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counts in Redis, for all machines. A count is a hash: w, its window's number; u, what was spent; h:NAME, what the holder of that name
- * holds. A holder is a child's connection: it says every few seconds that it lives, and what it holds counts only as long as it does,
- * so that what a dead machine held runs out by itself. */
+/* Counts in Redis, for all machines. A count is a hash: w, its window's number; u, what was spent; h:NAME, what the
+ * holder of that name holds. A holder is a child's connection: it says every few seconds that it lives, and what it
+ * holds counts only as long as it does, so that what a dead machine held runs out by itself. */
 #include "limit.h"
 
 #include <hiredis/hiredis.h>
@@ -18,9 +18,9 @@
 #define KEY_SIZE 96
 #define RESERVE_ARGS 4 /* of each count: window in ms, most, amount, whether it is held */
 
-/* All or nothing. ARGV: the prefix, the holder, the lease, then RESERVE_ARGS of each key.
- * → {1 or 0, Redis' time in ms, and of each count: the window's number, what is left, whether it refuses}.
- * A count goes a second after its window has ended; one of what is held at once (window 0) two hours after it was last taken of. */
+/* All or nothing. ARGV: the prefix, the holder, the lease, then RESERVE_ARGS of each key. → {1 or 0, Redis' time in
+ * ms, and of each count: the window's number, what is left, whether it refuses}. A count goes a second after its
+ * window has ended; one of what is held at once (window 0) two hours after it was last taken of. */
 static const char reserve_script[] =
     "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
     "local fine, counts = 1, {}\n"
@@ -341,7 +341,8 @@ static void limit_redis_on_state(void *baton, bool up, const char *why)
     if (up) {
         limit_redis_sign(counts);
     } else {
-        /* What was given back meanwhile was not heard of: with a new name none of it stays for longer than the lease. */
+        /* What was given back meanwhile was not heard of: with a new name none of it stays for longer than the
+         * lease. */
         limit_redis_set_name(counts, counts->holder + 1);
         ac_timer_cancel(counts->loop, &counts->sign_timer);
     }

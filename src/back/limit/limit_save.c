@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table's counts of long windows on disk, so that a machine that starts again does not begin a day's budget anew. One line for
- * each: key, window, its number, what was spent. */
+/* The table's counts of long windows on disk, so that a machine that starts again does not begin a day's budget
+ * anew. One line for each: key, window, its number, what was spent. */
 #include "limit_table.h"
 
 #include <errno.h>
@@ -99,7 +99,8 @@ apr_status_t ac_limit_save_write(ac_limit_table_t *table, const char *path, apr_
     return status;
 }
 
-/* number: the window, its number, what was spent in it. false: no line that we wrote, or one of a window that there is not. */
+/* number: the window, its number, what was spent in it. false: no line that we wrote, or one of a window that there
+ * is not. */
 static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t number[3])
 {
     for (int i = 0; i < AC_COUNT_KEY; i++) {

@@ -37,8 +37,8 @@ void ac_limit_table_drop_hold(ac_limit_table_t *table, uint32_t record)
     table->head->first_free = record + 1;
 }
 
-/* A process was killed under the lock. What was spent is there or not, and was not promised to anybody; what is held is what the
- * records say. */
+/* A process was killed under the lock. What was spent is there or not, and was not promised to anybody; what is held
+ * is what the records say. */
 static void rebuild(ac_limit_table_t *table)
 {
     ac_table_head_t *head = table->head;

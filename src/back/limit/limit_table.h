@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of counts in memory that all children of a server share; for limit_table.c, limit_count.c, limit_save.c, and counters.c.
+/* The table of counts in memory that all children of a server share; for limit_table.c, limit_count.c, limit_save.c,
+ * and counters.c.
  *
- * One mutex guards it. Under it nothing waits, allocates or calls the system, so it is held for well under a microsecond. It is a
- * robust one: where a process was killed inside, the next one to come learns of it and puts together again what hangs together, which
- * is only what is held (rebuild(), limit_table.c): each count is written so that it is never too low. */
+ * One mutex guards it. Under it nothing waits, allocates or calls the system, so it is held for well under a
+ * microsecond. It is a robust one: where a process was killed inside, the next one to come learns of it and puts
+ * together again what hangs together, which is only what is held (rebuild(), limit_table.c): each count is written
+ * so that it is never too low. */
 #ifndef AC_LIMIT_TABLE_H
 #define AC_LIMIT_TABLE_H
 
@@ -58,18 +60,20 @@ struct ac_limit_table_t {
     bool fresh;      /* made now, and empty */
 };
 
-/* limit_table.c. errors: overloaded where the lock is not to be had in time, as when its holder is stopped. err may be NULL. */
+/* limit_table.c. errors: overloaded where the lock is not to be had in time, as when its holder is stopped. err may
+ * be NULL. */
 apr_status_t ac_limit_table_lock(ac_limit_table_t *table, ac_err_t *err);
 void ac_limit_table_unlock(ac_limit_table_t *table);
 /* Gives a record's amount back to its count, and the record to the free ones. With the lock held. */
 void ac_limit_table_drop_hold(ac_limit_table_t *table, uint32_t record);
 uint64_t ac_limit_table_mark(const unsigned char key[AC_COUNT_KEY]);
-/* limit_count.c: the slot of this count in the window of `now`, or a free one for it; NULL: there is none. With the lock held. */
+/* limit_count.c: the slot of this count in the window of `now`, or a free one for it; NULL: there is none. With the
+ * lock held. */
 ac_slot_t *ac_limit_count_slot(ac_limit_table_t *table, const unsigned char key[AC_COUNT_KEY], int64_t window,
                                int64_t epoch, apr_time_t now);
 
-/* Any thread, does not wait. All or nothing; left, reset and over are set in both cases. now: apr_time_now(). EAGAIN, err unset: there is
- * not enough left. errors: overloaded (the table is full, or cannot be had). */
+/* Any thread, does not wait. All or nothing; left, reset and over are set in both cases. now: apr_time_now().
+ * EAGAIN, err unset: there is not enough left. errors: overloaded (the table is full, or cannot be had). */
 apr_status_t ac_limit_count_reserve(ac_limit_table_t *table, ac_reservation_t *reservation, apr_time_t now,
                                     ac_err_t *err);
 /* Any thread: this much was really used, out of what is held as far as that goes. */
@@ -77,8 +81,8 @@ void ac_limit_count_spend(ac_limit_table_t *table, ac_reservation_item_t *item, 
 void ac_limit_count_release(ac_limit_table_t *table, ac_reservation_t *reservation); /* the rest of what is held */
 
 /* ---- reservation.c ---- */
-/* Sets err to the reason why a reservation was refused, of the count that is over for longest. errors: rate_limited, budget_exceeded;
- * retry_after: until that count's window ends. */
+/* Sets err to the reason why a reservation was refused, of the count that is over for longest. errors: rate_limited,
+ * budget_exceeded; retry_after: until that count's window ends. */
 apr_status_t ac_reservation_refuse(const ac_reservation_t *reservation, ac_err_t *err);
 
 #endif

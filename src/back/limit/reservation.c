@@ -38,7 +38,8 @@ static void reservation_add_word(part_t *part, const char *word)
     part->left -= len;
 }
 
-/* Who shares the count. Who cannot be told apart in the way that is wanted is in the next best one, and never uncounted. */
+/* Who shares the count. Who cannot be told apart in the way that is wanted is in the next best one, and never
+ * uncounted. */
 static const char *reservation_subject_of(ac_by_e *pby, const ac_subject_t *who)
 {
     if (*pby == AC_BY_AGENT) {
@@ -131,7 +132,8 @@ static int64_t seconds(apr_interval_time_t time)
     return (time + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC;
 }
 
-/* source: draft-ietf-httpapi-ratelimit-headers-10. Its registry of units has requests, content-bytes and concurrent-requests. */
+/* source: draft-ietf-httpapi-ratelimit-headers-10. Its registry of units has requests, content-bytes and
+ * concurrent-requests. */
 void ac_reservation_fields(const ac_reservation_t *reservation, ac_buf_t *policy, ac_buf_t *left)
 {
     static const char *const units[AC_N_MEASURES] = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's agents: those that were made through the API, and the stamp that every change of one of them renews. */
+/* The embedded store's agents: those that were made through the API, and the stamp that every change of one of them
+ * renews. */
 #include "sqlite_internal.h"
 
 #include <string.h>

@@ -112,7 +112,8 @@ apr_status_t ac_sqlite_conn_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err)
 
 /* ---- waiting ---- */
 
-/* SQLite's own waits grow to 100 ms and let the luckiest child win; short waits of random length share the lock better. */
+/* SQLite's own waits grow to 100 ms and let the luckiest child win; short waits of random length share the lock
+ * better. */
 static int on_busy(void *baton, int n_tries)
 {
     ac_sqlite_conn_t *conn = baton;
@@ -146,8 +147,8 @@ static int on_wal(void *baton, sqlite3 *db, const char *name, int n_pages)
 
 /* ---- opening ---- */
 
-/* SQLite would make the file with the umask's mode; what people write is nobody else's to read. Only a file that is not there is
- * opened here: closing a descriptor of one that SQLite has open would drop SQLite's locks on it. */
+/* SQLite would make the file with the umask's mode; what people write is nobody else's to read. Only a file that is
+ * not there is opened here: closing a descriptor of one that SQLite has open would drop SQLite's locks on it. */
 static apr_status_t file_make(const char *path, ac_err_t *err)
 {
     char directory[PATH_MAX], reason[120];

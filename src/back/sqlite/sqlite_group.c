@@ -151,7 +151,8 @@ void ac_sqlite_group_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 /* ---- writing in groups ---- */
 
-/* Reads come to the writer to close a dead run on the way; where that cannot be written they are read as it is stored. */
+/* Reads come to the writer to close a dead run on the way; where that cannot be written they are read as it is
+ * stored. */
 static void read_unmended(ac_sqlite_conn_t *conn, ac_store_op_t *op, apr_status_t *pstatus)
 {
     op_reset(op);
@@ -289,8 +290,8 @@ static void group_rollback(ac_sqlite_conn_t *conn)
     }
 }
 
-/* SQLite gave up the whole transaction at one operation, as it does where the disk is full: that one has failed, the others are
- * tried again one by one. */
+/* SQLite gave up the whole transaction at one operation, as it does where the disk is full: that one has failed, the
+ * others are tried again one by one. */
 static void group_split(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, int culprit)
 {
     ac_sqlite_group_t one;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the embedded store, for its own files only: sqlite_store.c (configuration, queues, threads),
- * sqlite_group.c (transactions), sqlite_conn.c (connections and statements), sqlite_renew.c (all connections closed and opened anew),
- * sqlite_schema.c, and one file per noun that carries out the verbs. */
+ * sqlite_group.c (transactions), sqlite_conn.c (connections and statements), sqlite_renew.c (all connections closed
+ * and opened anew), sqlite_schema.c, and one file per noun that carries out the verbs. */
 #ifndef AC_STORE_SQLITE_H
 #define AC_STORE_SQLITE_H
 
@@ -19,8 +19,8 @@
 #define AC_SQLITE_SLICE apr_time_from_sec(1)     /* of waiting inside SQLite, before locks are taken for failed */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
 
-/* What stands in every statement about the messages of a thread or the steps of a run, which have no owner of their own: so that a check
- * that was forgotten finds and changes nothing of another owner's. */
+/* What stands in every statement about the messages of a thread or the steps of a run, which have no owner of their
+ * own: so that a check that was forgotten finds and changes nothing of another owner's. */
 #define AC_SQLITE_THREAD_OF(id, owner_) "EXISTS (SELECT 1 FROM threads WHERE id = " id " AND owner = " owner_ ")"
 #define AC_SQLITE_RUN_OF(id, owner_) "EXISTS (SELECT 1 FROM runs WHERE id = " id " AND owner = " owner_ ")"
 
@@ -92,8 +92,9 @@ typedef struct ac_sqlite_conn_t {
 } ac_sqlite_conn_t;
 
 /* ---- sqlite_conn.c ---- */
-/* Opens and prepares the file where conn is closed, or of an older generation; waits for others no longer than until then. A failure is
- * remembered for a second, so that a queue of operations does not hammer it. errors: store_error, store_timeout. */
+/* Opens and prepares the file where conn is closed, or of an older generation; waits for others no longer than until
+ * then. A failure is remembered for a second, so that a queue of operations does not hammer it. errors: store_error,
+ * store_timeout. */
 apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err);
 void ac_sqlite_conn_close(ac_sqlite_conn_t *conn);
 /* Ends all statements and forgets what was bound to them. */
@@ -152,25 +153,30 @@ apr_status_t ac_sqlite_statement_run(ac_sqlite_conn_t *conn, const char *sql, co
 /* The first row, or *pstmt NULL where there is none. */
 apr_status_t ac_sqlite_statement_row(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql,
                                      const ac_sqlite_arg_t *args, ac_err_t *err);
-/* A column as a new JSON value: its text as a string, or its text parsed; null for NULL. NULL: damaged, or out of memory. */
+/* A column as a new JSON value: its text as a string, or its text parsed; null for NULL. NULL: damaged, or out of
+ * memory. */
 json_t *ac_sqlite_statement_text(sqlite3_stmt *stmt, int column);
 json_t *ac_sqlite_statement_json(sqlite3_stmt *stmt, int column);
 
 /* ---- sqlite_renew.c ---- */
-/* Where the file system failed to release a lock, SQLite holds it until the process has closed the file, and answers "locking protocol"
- * or "busy" meanwhile. All connections of the process are closed then, before the first is opened again. */
+/* Where the file system failed to release a lock, SQLite holds it until the process has closed the file, and answers
+ * "locking protocol" or "busy" meanwhile. All connections of the process are closed then, before the first is opened
+ * again. */
 
-/* Registers the store's own VFS, whose waits for locks end; NULL as its name where that fails. stop: when all connections are closed. */
+/* Registers the store's own VFS, whose waits for locks end; NULL as its name where that fails. stop: when all
+ * connections are closed. */
 void ac_sqlite_renew_vfs_start(ac_sqlite_t *store);
 void ac_sqlite_renew_vfs_stop(ac_sqlite_t *store);
-/* The calling thread waits in SQLite's own loops until then, at most a slice; from then on they run through without waiting. */
+/* The calling thread waits in SQLite's own loops until then, at most a slice; from then on they run through without
+ * waiting. */
 void ac_sqlite_renew_wait_slice(apr_time_t until);
-/* Begins a new generation of connections where this code, met on conn, says that the old one holds locks it should not; notes in
- * conn->lock_failed whether it says so for certain. */
+/* Begins a new generation of connections where this code, met on conn, says that the old one holds locks it should
+ * not; notes in conn->lock_failed whether it says so for certain. */
 void ac_sqlite_renew(ac_sqlite_conn_t *conn, int code);
 /* Whether conn is open and of an older generation; its thread closes it. The caller holds the store's lock. */
 bool ac_sqlite_renew_is_due(const ac_sqlite_conn_t *conn);
-/* Enters conn into the present generation when no connection of an older one is open. False: some still were by then. */
+/* Enters conn into the present generation when no connection of an older one is open. False: some still were by
+ * then. */
 bool ac_sqlite_renew_enter(ac_sqlite_conn_t *conn, apr_time_t until);
 void ac_sqlite_renew_leave(ac_sqlite_conn_t *conn);
 
@@ -241,8 +247,8 @@ ac_sqlite_verb_fn ac_sqlite_move_export_threads, ac_sqlite_move_export_messages,
 
 /* sqlite_keys.c */
 ac_sqlite_verb_fn ac_sqlite_key_get;
-/* TURN_OPEN's `idempotency`, where it has one: the key leads to this run from now on. errors: idempotency_conflict, with what it leads
- * to in op->out. */
+/* TURN_OPEN's `idempotency`, where it has one: the key leads to this run from now on. errors: idempotency_conflict,
+ * with what it leads to in op->out. */
 apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* Removes at most limit keys from before then. */
 apr_status_t ac_sqlite_key_purge(int *pn, ac_sqlite_conn_t *conn, const char *before, int limit, ac_err_t *err);

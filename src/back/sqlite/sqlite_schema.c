@@ -40,14 +40,14 @@ static const char version_2[] =
     " created_at TEXT NOT NULL, PRIMARY KEY (owner, key)) WITHOUT ROWID;"
     "CREATE INDEX keys_by_time ON keys(created_at);";
 
-/* Agents that were made through the API. Every change of one renews the stamp `agents`, by which each child sees that there
- * was one. */
+/* Agents that were made through the API. Every change of one renews the stamp `agents`, by which each child sees
+ * that there was one. */
 static const char version_3[] =
     "CREATE TABLE agents (id TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE stamps (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 
-/* A run that waits for its owner's word: `calls` are what it waits for, by their ids, with what was said so far; `state` is all that is
- * needed to go on. */
+/* A run that waits for its owner's word: `calls` are what it waits for, by their ids, with what was said so far;
+ * `state` is all that is needed to go on. */
 static const char version_4[] =
     "CREATE TABLE waits ("
     " run_id TEXT NOT NULL PRIMARY KEY, thread_id TEXT NOT NULL, owner TEXT NOT NULL, until TEXT NOT NULL, calls TEXT NOT NULL,"

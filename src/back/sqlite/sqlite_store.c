@@ -100,7 +100,8 @@ static void *reader_main(void *baton)
         op = queue_pop(&store->read_first, &store->read_last);
         store->n_queued--;
         pthread_mutex_unlock(&store->lock);
-        /* What was refused for lack of room comes this way too, as it may not be answered inside the call that brought it. */
+        /* What was refused for lack of room comes this way too, as it may not be answered inside the call that
+         * brought it. */
         if (op->err.kind != AC_OK) {
             ac_sqlite_store_answer(store, op, op->status);
         } else {
@@ -283,8 +284,8 @@ static apr_status_t threads_start(ac_sqlite_t *store, ac_err_t *err)
     return cause ? ac_err_set(err, AC_INTERNAL, "the store's threads could not be started") : APR_SUCCESS;
 }
 
-/* Opening fails here with a reason for the log; it is tried again with the operations that come, so that a mended file or
- * directory needs no restart. */
+/* Opening fails here with a reason for the log; it is tried again with the operations that come, so that a mended
+ * file or directory needs no restart. */
 static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
 {
     apr_time_t until = ac_clock() + AC_SQLITE_PATIENCE;

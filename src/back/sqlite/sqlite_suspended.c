@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's runs that wait for their owner's word: they are no process's, and whoever brings the last word has them. */
+/* The embedded store's runs that wait for their owner's word: they are no process's, and whoever brings the last
+ * word has them. */
 #include "sqlite_internal.h"
 
 #include <string.h>

@@ -154,7 +154,8 @@ apr_status_t ac_sqlite_thread_get(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return thread_answer(conn, op);
 }
 
-/* What the request changes, over what there is; borrowed from either. A title and metadata can be taken away by null. */
+/* What the request changes, over what there is; borrowed from either. A title and metadata can be taken away by
+ * null. */
 static const json_t *changed(const ac_store_op_t *op, const json_t *thread, const char *name, bool nullable)
 {
     const json_t *value = json_object_get(op->in, name);
@@ -271,8 +272,8 @@ apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool 
     return APR_SUCCESS;
 }
 
-/* Every list has a statement of its own, so that each goes along its index: [has a status][has an agent]. ?1 status, ?2 agent,
- * ?3 owner, ?4 cursor, ?5 limit, ?6 offset, ?7 the cursor's time. */
+/* Every list has a statement of its own, so that each goes along its index: [has a status][has an agent]. ?1 status,
+ * ?2 agent, ?3 owner, ?4 cursor, ?5 limit, ?6 offset, ?7 the cursor's time. */
 #define LIST(condition) \
     "SELECT " COLUMNS " FROM threads WHERE owner = ?3 AND " condition " AND id < ?4 ORDER BY id DESC LIMIT ?5 OFFSET ?6"
 #define RECENT(condition) \

@@ -244,7 +244,8 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
                                    &op->err);
 }
 
-/* Another run of the thread is active, unless it is this very one: a caller who was told store_timeout may ask again. */
+/* Another run of the thread is active, unless it is this very one: a caller who was told store_timeout may ask
+ * again. */
 static apr_status_t turn_conflict(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id)
 {
     const char *ours = ac_json_peek_string(json_object_get(op->in, "run"), "id", "");

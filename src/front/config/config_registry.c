@@ -174,6 +174,18 @@ static void set_parameters(ac_check_t *check, ac_tool_def_t *def)
     }
 }
 
+/* NULL, or an error message. */
+static const char *create_tool(ac_tool_def_t *def, apr_pool_t *p)
+{
+    const apr_array_header_t *options = apr_table_elts(def->conf.options);
+    if (def->tool.vt->create) {
+        return def->tool.vt->create(&def->tool.self, &def->conf, p);
+    }
+    return options->nelts == 0 ? NULL
+                               : apr_psprintf(p, "AgentChatToolOption: there is no option '%s'; this provider has none",
+                                              APR_ARRAY_IDX(options, 0, apr_table_entry_t).key);
+}
+
 static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
 {
     ac_tool_conf_t *conf = &def->conf;
@@ -208,7 +220,7 @@ static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
     if (check->n_problems != n_problems) {
         return;
     }
-    const char *problem = def->tool.vt->create(&def->tool.self, conf, check->p);
+    const char *problem = create_tool(def, check->p);
     if (problem) {
         ac_check_problem(check, def->head.at, "tool '%s': %s", conf->id, problem);
     }

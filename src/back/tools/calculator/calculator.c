@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tool "calculator": an expression worked out on the loop thread, which takes a microsecond. */
+/* The tool "calculator": evaluates an expression. */
 #include "back/tools/tool_support.h"
 #include "expression.h"
 
@@ -51,53 +51,20 @@ static json_t *as_json(const char *text)
     return json_string(text);
 }
 
-static void calculator_deliver(void *baton)
+static apr_status_t calculate(void *self, const json_t *arguments, json_t **presult, ac_err_t *err)
 {
-    call_t *call = baton;
-    ac_err_t err;
-    ac_err_init(&err);
-    call->done(call->baton, APR_SUCCESS, call->result, &err);
-    free(call);
-}
-
-static apr_status_t calculator_start(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
-                                     void (*done)(void *baton, apr_status_t status, json_t *result,
-                                                  const ac_err_t *err),
-                                     void *baton, ac_err_t *err)
-{
-    (void)deadline;
     char text[RESULT_SIZE];
     const char *expression;
-    calculator_t *calculator = self;
     apr_status_t status = ac_json_string(&expression, arguments, "expression", true, err);
+    (void)self;
     if (status == APR_SUCCESS) {
         status = ac_expression_eval(text, sizeof(text), expression, err);
     }
-    if (status != APR_SUCCESS) {
-        return status;
+    if (status == APR_SUCCESS) {
+        *presult = json_pack("{s:o, s:o}", "expression", ac_json_text(expression), "result", as_json(text));
+        status = *presult ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");
     }
-    json_t *result = json_object();
-    if (!result || !ac_json_put(result, "expression", ac_json_text(expression)) ||
-        !ac_json_put(result, "result", as_json(text))) {
-        json_decref(result);
-        return ac_err_set(err, AC_INTERNAL, "memory ran out");
-    }
-    call_t *call = ac_alloc(sizeof(*call));
-    call->calculator = calculator;
-    call->result = result;
-    call->done = done;
-    call->baton = baton;
-    ac_loop_ready_set(calculator->loop, &call->ready, calculator_deliver, call);
-    *pcall = call;
-    return APR_SUCCESS;
-}
-
-static void calculator_cancel(void *self)
-{
-    call_t *call = self;
-    ac_loop_ready_cancel(call->calculator->loop, &call->ready);
-    json_decref(call->result);
-    free(call);
+    return status;
 }
 
 const ac_tool_vt ac_tool_calculator = {
@@ -111,8 +78,5 @@ const ac_tool_vt ac_tool_calculator = {
     .parameters = "{\"type\": \"object\", \"properties\": {\"expression\": {\"type\": \"string\", \"minLength\": 1, "
                   "\"maxLength\": 4096, \"description\": \"The expression, with a point as the decimal sign\"}}, "
                   "\"required\": [\"expression\"], \"additionalProperties\": false}",
-    .create = calculator_create,
-    .child_init = calculator_child_init,
-    .start = calculator_start,
-    .cancel = calculator_cancel,
+    .compute = calculate,
 };

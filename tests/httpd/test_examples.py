@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The modules below examples/ are built as the manual says, with the installed header and nothing else of ours, and work beside ours."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from server import HOME, MOUNT, TOP
+
+APXS = f"{HOME}/bin/apxs" if HOME else next((path for path in ("/usr/bin/apxs", "/usr/bin/apxs2", "/usr/sbin/apxs")
+                                             if os.path.exists(path)), None)
+NAMES = sorted(path.stem for path in (TOP / "examples").glob("mod_*.c"))
+
+AGENT = """
+<AgentChatModel repeat>
+    AgentChatProvider example-repeat
+    AgentChatEndpoint example "greeting=Good day"
+</AgentChatModel>
+<AgentChatTool count_words>
+    AgentChatToolProvider example-words
+</AgentChatTool>
+<AgentChatAgent assistant>
+    AgentChatModel repeat
+    AgentChatTools count_words
+</AgentChatAgent>
+AgentChatDefaultAgent assistant
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """LoadModule lines of both examples."""
+    if not APXS or not shutil.which("libtool"):
+        pytest.skip("modules are built with apxs and libtool")
+    root = tmp_path_factory.mktemp("examples")
+    run("make", "-s", "-C", TOP, "install-header", f"DESTDIR={root}", f"APXS={APXS}")
+    (header,) = root.rglob("agentchat.h")
+    lines = []
+    for name in NAMES:
+        shutil.copy(TOP / "examples" / f"{name}.c", root)
+        run(APXS, "-c", "-Wc,-Wall -Wextra -Werror", f"-I{header.parent}", f"{name}.c", cwd=root)
+        lines.append(f"LoadModule {name[4:]}_module {root}/.libs/{name}.so")
+    return "\n".join(lines) + "\n"
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def test_an_agent_with_the_model_and_the_tool_of_the_examples(built, make_server):
+    assert NAMES == ["mod_agentchat_model_example", "mod_agentchat_tool_example"]
+    server = make_server(built + AGENT + MOUNT, standard=False)
+    events = server.client.stream("/agents/assistant/chat", {"message": "one two thr\u00e9e"}).rest()
+    assert events[-1].type == "done", events
+    (trace,) = [event.json for event in events if event.type == "trace_end" and event.json.get("tool")]
+    assert trace["tool"] == "count_words" and trace["result"] == {"words": 3, "characters": 13}
+    tokens = [event.json["content"] for event in events if event.type == "token"]
+    assert "".join(tokens).startswith("Good day! The answer is: ") and len(tokens) >= 6
+
+
+def test_an_error_of_the_example_tool_is_what_the_model_reads(built, make_server):
+    server = make_server(built + AGENT + MOUNT, standard=False)
+    answer = server.client.post("/agents/assistant/chat", {"message": "\t \n", "stream": False})
+    if answer.status == 200:                    # a message of blanks alone may be refused before
+        (call,) = answer.json["tool_calls"]
+        assert call["error"] == "the text has no words" and "the text has no words" in answer.json["content"]
+
+
+def test_options_of_the_examples_are_checked(built, make_server):
+    server = make_server(built + AGENT + MOUNT, standard=False, start=False)
+    for old, new, reason in (("example-words", "example-words\n    AgentChatToolOption size 3",
+                              "there is no option 'size'; this provider has none"),
+                             ("Good day", 81 * "x", "greeting= has more than 80 characters")):
+        server.write(built + AGENT.replace(old, new) + MOUNT)
+        ok, text = server.configtest()
+        assert not ok and reason in text
