@@ -248,6 +248,23 @@ static void test_heartbeats(void **state)
     }
 }
 
+/* The document of a dialect is for clients that want no stream. */
+static void test_rows(void **state)
+{
+    (void)state;
+    const ac_dialect_t *dialects[] = {&ac_dialect_native, &ac_dialect_chunk, &ac_dialect_text, &ac_dialect_message,
+                                      &ac_dialect_chat};
+    for (size_t i = 0; i < sizeof(dialects) / sizeof(dialects[0]); i++) {
+        const char *media_type = dialects[i]->stream ? "text/event-stream; charset=utf-8" : "application/json";
+        assert_string_equal(dialects[i]->media_type, media_type);
+        assert_true(!dialects[i]->document || (dialects[i]->stream && !dialects[i]->document->stream));
+        assert_true(dialects[i]->stream || !dialects[i]->ids);
+    }
+    assert_ptr_equal(ac_dialect_native.document, &ac_dialect_message);
+    assert_ptr_equal(ac_dialect_chunk.document, &ac_dialect_chat);
+    assert_null(ac_dialect_text.document);
+}
+
 /* For every size that is too small, nothing of the event is left behind. */
 static void test_whole_or_nothing(void **state)
 {
@@ -285,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_json_errors_are_left_to_the_stream),
         cmocka_unit_test(test_chat),
         cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_rows),
         cmocka_unit_test(test_whole_or_nothing),
     };
     return cmocka_run_group_tests_name("dialect", tests, NULL, NULL);

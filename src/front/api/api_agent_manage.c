@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Agents that are made, replaced and deleted through the API, by admins. Those of the configuration are read-only. */
+/* Admins create, replace and delete agents through the API. Agents of the configuration are read-only. */
 #include "api_internal.h"
 
 #include <string.h>
 
 #include "apr_strings.h"
 
-#define MAX_TAGS 8 /* of If-Match that are tried */
-#define LOOKS 3    /* for a change of ours, while others ask too */
+#define MAX_TAGS 8      /* of one If-Match */
+#define MAX_REFRESHES 3 /* for our change, while other requests ask too */
 
 /* ---- conditions ---- */
 
@@ -29,10 +29,10 @@ static apr_status_t read_condition(ac_request_t *rq, condition_t *condition)
     return status;
 }
 
-/* Asks the store for the change where the agent still has one of the tags. Several are tried one after another, as
- * the store compares with one. in is borrowed. */
-static apr_status_t api_agent_manage_change_if(ac_request_t *rq, ac_store_verb_e verb, json_t *in,
-                                               const condition_t *condition, ac_store_op_t **presult)
+/* Changes the agent in the store if it still has one of the tags. The store compares with one tag, so several are
+ * tried one after another. in is borrowed. */
+static apr_status_t change_agent(ac_request_t *rq, ac_store_verb_e verb, json_t *in, const condition_t *condition,
+                                 ac_store_op_t **presult)
 {
     apr_status_t status;
     int i = 0;
@@ -51,7 +51,7 @@ static apr_status_t api_agent_manage_change_if(ac_request_t *rq, ac_store_verb_e
     return status;
 }
 
-/* ---- what there is ---- */
+/* ---- checks ---- */
 
 static apr_status_t check_on(ac_request_t *rq)
 {
@@ -80,9 +80,9 @@ static apr_status_t check_room(ac_request_t *rq, const char *id)
     return status;
 }
 
-/* ---- what is asked for ---- */
+/* ---- the request ---- */
 
-/* *pid: of the path (NULL: the body's own, or a new one); the body may repeat it. */
+/* *pid: in: the path's id, which the body may repeat, or NULL. out: the path's, else the body's, else a new one. */
 static apr_status_t read_id(ac_request_t *rq, const char **pid)
 {
     const char *given = NULL;
@@ -109,8 +109,8 @@ static apr_status_t read_id(ac_request_t *rq, const char **pid)
     return APR_SUCCESS;
 }
 
-/* *pdocument: what is to be stored; a reference. */
-static apr_status_t api_agent_manage_read_agent(ac_request_t *rq, const char **pid, json_t **pdocument)
+/* *pdocument: the document to store; a new reference. */
+static apr_status_t read_agent(ac_request_t *rq, const char **pid, json_t **pdocument)
 {
     apr_status_t status = check_on(rq);
     *pdocument = NULL;
@@ -131,12 +131,12 @@ static apr_status_t api_agent_manage_read_agent(ac_request_t *rq, const char **p
 
 /* ---- answers ---- */
 
-/* So that who has changed it, and comes back to this child, finds it changed. Where it fails the next look finds it. */
-static void look_now(ac_request_t *rq)
+/* The next request of the same client to this child sees the change. If this fails, the regular refresh brings it. */
+static void refresh_catalog(ac_request_t *rq)
 {
     ac_store_op_t *result;
     bool done = false;
-    for (int i = 0; i < LOOKS && !done; i++) {
+    for (int i = 0; i < MAX_REFRESHES && !done; i++) {
         done = ac_request_store(rq, ac_catalog_ask(ac_child()->catalog), &result) != APR_SUCCESS ||
             ac_catalog_adopt(ac_child()->catalog, result);
     }
@@ -158,10 +158,10 @@ int ac_api_agent_manage_create(ac_request_t *rq)
     ac_store_op_t *result;
     condition_t condition = {.tags = apr_array_make(rq->r->pool, 1, sizeof(const char *))};
     rq->doing = "creating an agent";
-    apr_status_t status = api_agent_manage_read_agent(rq, &id, &document);
+    apr_status_t status = read_agent(rq, &id, &document);
     json_t *in = json_pack("{s:O?, s:b}", "agent", document, "fresh", 1);
     if (status == APR_SUCCESS) {
-        status = api_agent_manage_change_if(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
+        status = change_agent(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
     }
     json_decref(in);
     if (status != APR_SUCCESS && rq->err.kind == AC_PRECONDITION_FAILED) {
@@ -169,7 +169,7 @@ int ac_api_agent_manage_create(ac_request_t *rq)
         ac_err_set_at(&rq->err, AC_ALREADY_EXISTS, "/id", "there is an agent with this id; PUT replaces it");
     }
     if (status == APR_SUCCESS) {
-        look_now(rq);
+        refresh_catalog(rq);
         apr_table_setn(rq->r->headers_out, "Location", apr_pstrcat(rq->r->pool, rq->r->uri, "/", id, NULL));
         reply_agent(rq, HTTP_CREATED, result->etag, document);
     }
@@ -186,16 +186,16 @@ int ac_api_agent_manage_put(ac_request_t *rq)
     rq->doing = "replacing the agent";
     apr_status_t status = read_condition(rq, &condition);
     if (status == APR_SUCCESS) {
-        status = api_agent_manage_read_agent(rq, &id, &document);
+        status = read_agent(rq, &id, &document);
     }
     json_t *in = json_pack("{s:O?, s:b}", "agent", document, "fresh", condition.fresh);
     if (status == APR_SUCCESS) {
-        status = api_agent_manage_change_if(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
+        status = change_agent(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
     }
     json_decref(in);
     if (status == APR_SUCCESS) {
         bool created = json_is_true(json_object_get(result->out, "created"));
-        look_now(rq);
+        refresh_catalog(rq);
         if (created) {
             apr_table_setn(rq->r->headers_out, "Location", rq->r->uri);
         }
@@ -222,12 +222,12 @@ int ac_api_agent_manage_delete(ac_request_t *rq)
     }
     if (status == APR_SUCCESS) {
         json_t *in = json_pack("{s:s}", "id", rq->args[0]);
-        status = api_agent_manage_change_if(rq, AC_STORE_AGENT_DELETE, in, &condition, &result);
+        status = change_agent(rq, AC_STORE_AGENT_DELETE, in, &condition, &result);
         json_decref(in);
     }
     if (status != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    look_now(rq);
+    refresh_catalog(rq);
     return ac_reply_empty(rq, HTTP_NO_CONTENT);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Agents: list, show, talk to one, and the threads of one. */
+/* Agents: list, show, chat with one, and the threads of one. */
 #include "api_internal.h"
 
 #include <string.h>
@@ -87,7 +87,7 @@ int ac_api_agents_threads(ac_request_t *rq)
                                    (json_int_t)page.offset));
 }
 
-/* The thread, where it is this agent's; any name of the agent will do. */
+/* The thread of the path, if it belongs to the agent of the path, which may be named by an alias. */
 static apr_status_t find_thread(ac_request_t *rq, ac_store_op_t **presult)
 {
     const ac_agent_t *agent, *owner;
@@ -133,7 +133,7 @@ static apr_status_t read_more(ac_request_t *rq, history_t *history)
         ac_record_show_parts(message);
         json_array_append(history->messages, message);
     }
-    /* A page without messages that promises more would be asked for without end. */
+    /* An empty page that promises more would make this loop endless. */
     history->has_more = i && json_is_true(json_object_get(result->out, "has_more"));
     return APR_SUCCESS;
 }

@@ -13,7 +13,7 @@ int ac_api_chat_send(ac_request_t *rq)
     if (ac_chat_request_read(rq, &chat, &form) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    /* A conversation that goes on keeps the agent it was begun with. */
+    /* An existing thread keeps its agent. */
     if (!chat.thread_id && ac_request_agents_find_default(rq, &chat.agent) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }

@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-/* From the folder that make runs in. The names of the files stand in one piece, so that a compiler's cache sees
- * them. */
+/* Paths are relative to the folder that make runs in. Each name is one literal, so that ccache notices changes. */
 __asm__(".section .rodata\n"
         ".global ac_openapi_yaml\n.hidden ac_openapi_yaml\nac_openapi_yaml:\n.incbin \"docs/openapi.yaml\"\n.byte 0\n"
         ".global ac_openapi_json\n.hidden ac_openapi_json\nac_openapi_json:\n.incbin \"docs/openapi.json\"\n.byte 0\n"
@@ -16,7 +15,7 @@ extern const char ac_openapi_yaml[], ac_openapi_json[];
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " \
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-/* Everything is named from /docs, so "docs/…" lies below it. */
+/* The page is /docs: "docs/…" is relative to it. */
 static const char swagger_page[] =
     "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
     "<meta name=\"viewport\" content=\"width=device-width\">\n"
@@ -46,7 +45,7 @@ int ac_api_docs_openapi_yaml(ac_request_t *rq)
     return reply_text(rq, "application/yaml", ac_openapi_yaml);
 }
 
-/* Where Swagger UI is not there: the route table, for people. */
+/* Without Swagger UI: the table of routes. */
 static const char *plain_page(apr_pool_t *p)
 {
     apr_array_header_t *rows = apr_array_make(p, 64, sizeof(const char *));
@@ -76,7 +75,7 @@ static const char *type_of(const char *name)
     return !strcmp(name + strlen(name) - 2, "js") ? "text/javascript; charset=utf-8" : "text/css; charset=utf-8";
 }
 
-/* These names only, so that no path leads out of the folder. */
+/* Only these names, so that no path leads out of the folder. */
 int ac_api_docs_file(ac_request_t *rq)
 {
     static const char *const names[] = {"swagger-ui.css", AC_DOCS_BUNDLE};

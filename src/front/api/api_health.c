@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /health and /ready. What stands behind us is asked at most every two seconds, however often /ready is called.
- * Everybody is told whether the server is ready; the role admin is told why. */
+/* /health and /ready. Store and models are probed at most every two seconds, however often /ready is called. Everyone
+ * learns whether the server is ready; the role admin also learns why. */
 #include "api_internal.h"
 
 #include <pthread.h>
@@ -22,7 +22,7 @@ int ac_api_health_live(ac_request_t *rq)
                                    AC_VERSION));
 }
 
-/* ---- asking the models: on the loop, while a worker waits ---- */
+/* ---- probing the models: on the loop thread, while a worker waits ---- */
 
 typedef struct probes_t probes_t;
 typedef struct probe_t {
@@ -31,16 +31,16 @@ typedef struct probe_t {
     apr_status_t status;
     apr_interval_time_t took;
     ac_err_t err;         /* why it failed */
-    bool asked;           /* the model can be asked */
-    int answered;         /* set last, by the loop; read with acquire */
+    bool asked;           /* the model has a probe */
+    int answered;         /* set last, by the loop thread; read with acquire */
     ac_gate_state_t gate; /* set before `seen`, in the same way */
     int seen;
 } probe_t;
 
 struct probes_t {
-    int refs; /* the worker, and the loop until the last answer */
+    int refs; /* the worker, and the loop thread until the last answer */
     ac_latch_t *latch;
-    int n, n_open; /* n_open: the loop's */
+    int n, n_open; /* n_open: loop thread */
     probe_t list[];
 };
 
@@ -88,7 +88,7 @@ static void start_probes(void *baton)
     probe_end(probes);
 }
 
-static int api_health_by_id(const void *a, const void *b)
+static int compare_ids(const void *a, const void *b)
 {
     return strcmp(((const probe_t *)a)->model->id, ((const probe_t *)b)->model->id);
 }
@@ -109,24 +109,24 @@ static probes_t *probes_create(const ac_registry_t *registry, apr_pool_t *pool)
         probe->model = apr_hash_this_val(at);
         probe->asked = probe->model->vt->probe != NULL;
     }
-    qsort(probes->list, (size_t)probes->n, sizeof(probe_t), api_health_by_id);
+    qsort(probes->list, (size_t)probes->n, sizeof(probe_t), compare_ids);
     return probes;
 }
 
-/* ---- what was found ---- */
+/* ---- the results ---- */
 
-typedef struct found_t {
+typedef struct readiness_t {
     bool ready;
     json_t *store, *models;
-} found_t;
+} readiness_t;
 
 static json_t *latency_json(apr_interval_time_t took)
 {
     return json_real((double)(took / 10) / 100.0);
 }
 
-/* What this child makes of the model: "breaker", "retry_after_ms"? and, where it is limited, "runs" and "queued". */
-static void put_lane(json_t *json, const probe_t *probe)
+/* The state of the model's gate in this child: "breaker", "retry_after_ms"? and, with a limit, "runs" and "queued". */
+static void put_gate(json_t *json, const probe_t *probe)
 {
     const ac_gate_state_t *gate = &probe->gate;
     if (!__atomic_load_n(&probe->seen, __ATOMIC_ACQUIRE)) {
@@ -142,9 +142,9 @@ static void put_lane(json_t *json, const probe_t *probe)
     }
 }
 
-/* A failure in the words of the error log: "The model failed: connection refused". What a service says may repeat
- * a key in part, so of its answer there is only the status. */
-static json_t *why(ac_kind_e kind, const ac_err_t *err)
+/* A failure as the error log has it: "The model failed: connection refused". Of a service's answer only the status is
+ * shown, because its text may repeat a part of a key. */
+static json_t *failure_json(ac_kind_e kind, const ac_err_t *err)
 {
     const char *title = ac_err_row(kind)->title;
     char text[AC_ERR_DETAIL_SIZE + 80];
@@ -159,7 +159,7 @@ static json_t *why(ac_kind_e kind, const ac_err_t *err)
     return ac_json_text(text);
 }
 
-/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and its gate. */
+/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and the state of its gate. */
 static json_t *probe_json(const probe_t *probe, bool *pfine)
 {
     bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);
@@ -169,26 +169,26 @@ static json_t *probe_json(const probe_t *probe, bool *pfine)
     ac_json_put(json, "latency_ms", answered ? latency_json(probe->took) : json_null());
     if (!*pfine) {
         ac_kind_e kind = !answered ? AC_MODEL_TIMEOUT : probe->err.kind == AC_OK ? AC_MODEL_ERROR : probe->err.kind;
-        ac_json_put(json, "detail", why(kind, answered ? &probe->err : NULL));
+        ac_json_put(json, "detail", failure_json(kind, answered ? &probe->err : NULL));
     }
-    put_lane(json, probe);
+    put_gate(json, probe);
     return json;
 }
 
-/* One model that answers is enough: agents of another may fail, which is no reason to send nobody here. */
-static void read_probes(found_t *found, const probes_t *probes)
+/* One model that answers is enough: a load balancer must not avoid this server because agents of another one fail. */
+static void read_probes(readiness_t *readiness, const probes_t *probes)
 {
     bool any = probes->n == 0;
-    found->models = json_array();
+    readiness->models = json_array();
     for (int i = 0; i < probes->n; i++) {
         bool fine;
-        json_array_append_new(found->models, probe_json(&probes->list[i], &fine));
+        json_array_append_new(readiness->models, probe_json(&probes->list[i], &fine));
         any = any || fine;
     }
-    found->ready = found->ready && any;
+    readiness->ready = readiness->ready && any;
 }
 
-static void api_health_ask_store(found_t *found, ac_request_t *rq)
+static void probe_store(readiness_t *readiness, ac_request_t *rq)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "", NULL);
     apr_time_t started = ac_clock();
@@ -196,89 +196,89 @@ static void api_health_ask_store(found_t *found, ac_request_t *rq)
     ac_err_init(&err);
     apr_status_t status = op ? ac_store_wait(&ac_child()->conf->store, &op, PROBE_PATIENCE, &err) : APR_ENOMEM;
     apr_interval_time_t took = ac_clock() - started;
-    found->store = json_pack("{s:s}", "name", ac_child()->conf->store.vt->name);
-    ac_json_put(found->store, "state", json_string(status == APR_SUCCESS ? "ok" : "failed"));
-    ac_json_put(found->store, "latency_ms", latency_json(took));
+    readiness->store = json_pack("{s:s}", "name", ac_child()->conf->store.vt->name);
+    ac_json_put(readiness->store, "state", json_string(status == APR_SUCCESS ? "ok" : "failed"));
+    ac_json_put(readiness->store, "latency_ms", latency_json(took));
     if (status != APR_SUCCESS) {
-        ac_json_put(found->store, "detail", why(err.kind ? err.kind : AC_STORE_ERROR, &err));
+        ac_json_put(readiness->store, "detail", failure_json(err.kind ? err.kind : AC_STORE_ERROR, &err));
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, status, rq->r, "request[%s] the store is not ready: %s", rq->request_id,
                       err.detail);
     }
     if (op && op->out) {
-        json_object_update_missing(found->store, op->out);
+        json_object_update_missing(readiness->store, op->out);
     }
     ac_store_op_free(op);
-    found->ready = status == APR_SUCCESS;
+    readiness->ready = status == APR_SUCCESS;
 }
 
-static found_t api_health_look(ac_request_t *rq)
+static readiness_t probe_all(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
-    found_t found = {false, NULL, NULL};
+    readiness_t readiness = {false, NULL, NULL};
     probes_t *probes = probes_create(&child->conf->registry, rq->r->pool);
     apr_time_t deadline = ac_clock() + PROBE_PATIENCE;
     ac_loop_post(child->loop, start_probes, probes);
-    api_health_ask_store(&found, rq);
+    probe_store(&readiness, rq);
     ac_latch_wait(probes->latch, deadline);
-    read_probes(&found, probes);
+    read_probes(&readiness, probes);
     probes_unref(probes);
-    return found;
+    return readiness;
 }
 
-/* ---- the answer, shared by everybody who asks within two seconds ---- */
+/* ---- the answer, shared by all requests of two seconds ---- */
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t looked;
+    pthread_cond_t probed;
     apr_time_t at; /* ac_clock; 0: never */
-    bool looking;
-    found_t found;
-} shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .looked = PTHREAD_COND_INITIALIZER};
+    bool probing;
+    readiness_t readiness;
+} shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .probed = PTHREAD_COND_INITIALIZER};
 
-static void share(const found_t *found)
+static void publish(const readiness_t *readiness)
 {
-    found_t old;
+    readiness_t old;
     pthread_mutex_lock(&shared.lock);
-    old = shared.found;
-    shared.found = *found;
+    old = shared.readiness;
+    shared.readiness = *readiness;
     shared.at = ac_clock();
-    shared.looking = false;
-    pthread_cond_broadcast(&shared.looked);
+    shared.probing = false;
+    pthread_cond_broadcast(&shared.probed);
     pthread_mutex_unlock(&shared.lock);
     json_decref(old.store);
     json_decref(old.models);
 }
 
-/* What is known, new references. One request looks; the others take what was found before, and only the first ever
- * wait, which is not longer than a look takes. */
-static found_t api_health_known(ac_request_t *rq)
+/* The newest result, with new references. One request probes; the others take the result before. Only while there is
+ * none at all do they wait for the probe. */
+static readiness_t newest_readiness(ac_request_t *rq)
 {
-    found_t found;
+    readiness_t readiness;
     pthread_mutex_lock(&shared.lock);
-    while (shared.looking && !shared.at) {
-        pthread_cond_wait(&shared.looked, &shared.lock);
+    while (shared.probing && !shared.at) {
+        pthread_cond_wait(&shared.probed, &shared.lock);
     }
-    if (!shared.looking && (!shared.at || ac_clock() - shared.at > FRESH)) {
-        shared.looking = true;
+    if (!shared.probing && (!shared.at || ac_clock() - shared.at > FRESH)) {
+        shared.probing = true;
         pthread_mutex_unlock(&shared.lock);
-        found = api_health_look(rq);
-        share(&found);
+        readiness = probe_all(rq);
+        publish(&readiness);
         pthread_mutex_lock(&shared.lock);
     }
-    found = shared.found;
-    json_incref(found.store);
-    json_incref(found.models);
+    readiness = shared.readiness;
+    json_incref(readiness.store);
+    json_incref(readiness.models);
     pthread_mutex_unlock(&shared.lock);
-    return found;
+    return readiness;
 }
 
-/* What stands behind us, and how much there is to do: for operators. */
-static void put_details(json_t *answer, const found_t *found, ac_child_t *child, const char *shared)
+/* Store, models and load: for operators. */
+static void put_details(json_t *answer, const readiness_t *readiness, ac_child_t *child, const char *shared)
 {
     apr_uint32_t streams = apr_atomic_read32(&child->n_parked) + apr_atomic_read32(&child->n_blocking);
     ac_json_put(answer, "version", json_string(AC_VERSION));
-    ac_json_put(answer, "store", json_incref(found->store));
-    ac_json_put(answer, "models", json_incref(found->models));
+    ac_json_put(answer, "store", json_incref(readiness->store));
+    ac_json_put(answer, "models", json_incref(readiness->models));
     if (shared) {
         ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_limit_redis_vt.name, "state", shared));
     }
@@ -297,19 +297,19 @@ int ac_api_health_ready(ac_request_t *rq)
                          : "this server process could not start its agents; the error log says why");
         return ac_reply_problem(rq, NULL);
     }
-    found_t found = api_health_known(rq);
+    readiness_t readiness = newest_readiness(rq);
     if (child->shared) {
         bool up = ac_limit_redis_is_up(child->shared);
-        /* Where nothing is let through without it, nobody need be sent here. */
-        found.ready = found.ready && (up || child->counters.open);
+        /* on-error=closed: without Redis this server refuses all requests. */
+        readiness.ready = readiness.ready && (up || child->counters.open);
         shared = up ? "ok" : "failed";
     }
     json_t *answer = json_object();
-    ac_json_put(answer, "status", json_string(found.ready ? "ready" : "not_ready"));
+    ac_json_put(answer, "status", json_string(readiness.ready ? "ready" : "not_ready"));
     if (ac_principal_is_admin(rq->r)) {
-        put_details(answer, &found, child, shared);
+        put_details(answer, &readiness, child, shared);
     }
-    json_decref(found.store);
-    json_decref(found.models);
-    return ac_reply_json(rq, found.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);
+    json_decref(readiness.store);
+    json_decref(readiness.models);
+    return ac_reply_json(rq, readiness.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);
 }

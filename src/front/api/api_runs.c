@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs and their steps, to be read; a run followed from any point, and stopped. */
+/* Runs and their steps: show, follow from any event on, cancel, approve tool calls. */
 #include "api_internal.h"
 
 #include <string.h>
 
 #include "apr_atomic.h"
 
-/* Answers with what the store says. */
+/* Replies with the result of a store operation, which is consumed. */
 static int reply_store(ac_request_t *rq, ac_store_op_t *op)
 {
     ac_store_op_t *result;
@@ -68,7 +68,7 @@ int ac_api_runs_events(ac_request_t *rq)
     if (check_run_id(rq) != APR_SUCCESS || ac_chat_request_last_event(rq, &after, &given, "after") != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    /* A live run can be followed although its store is out; whose it is stands in its log too. */
+    /* A live run can be followed during an outage of the store: its log has the owner, too. */
     if (ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS &&
         rq->err.kind == AC_NOT_FOUND) {
         return ac_reply_problem(rq, NULL);
@@ -77,8 +77,7 @@ int ac_api_runs_events(ac_request_t *rq)
     return ac_delivery_follow(rq, rq->args[0], after, rq->route->dialect);
 }
 
-/* Of those processes that share the store, on whichever machine, one holds the run: it sees what is left there for
- * it. */
+/* Leaves the cancel in the store, for the process on any machine that holds the run. */
 static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
 {
     ac_store_op_t *result;
@@ -97,22 +96,22 @@ static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
                   : "the run has ended, or is in a process that cannot be reached from here: AgentChatEventLog is off");
 }
 
-/* One that waits for its owner's word is in no process; with its cancelling it comes to this one, and ends here. */
-static apr_status_t cancel_waiting(ac_request_t *rq, ac_err_t *err)
+/* A suspended run is in no process: this one takes it over with the cancel, and ends it. */
+static apr_status_t cancel_suspended(ac_request_t *rq, ac_err_t *err)
 {
-    ac_approval_t word = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
-    apr_status_t status = ac_run_approval_decide(ac_child()->engine, &word, err);
-    json_decref(word.decision);
+    ac_approval_t approval = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
+    apr_status_t status = ac_run_approval_decide(ac_child()->engine, &approval, err);
+    json_decref(approval.decision);
     return status;
 }
 
-static apr_status_t set_too_late(ac_request_t *rq)
+static apr_status_t refuse_too_late(ac_request_t *rq)
 {
     return ac_err_set(&rq->err, AC_RUN_ENDED, "it is too late: the run has ended, or how it ends is being stored");
 }
 
-/* It may have ended as cancelled, by what was left in its log a moment ago. */
-static apr_status_t look_how_it_ended(ac_request_t *rq)
+/* The run may have ended as cancelled meanwhile, by the request that is in its log. */
+static apr_status_t read_outcome(ac_request_t *rq)
 {
     ac_store_op_t *result;
     ac_err_init(&rq->err);
@@ -120,19 +119,19 @@ static apr_status_t look_how_it_ended(ac_request_t *rq)
     if (status != APR_SUCCESS || !strcmp(ac_json_peek_string(result->out, "status", ""), "cancelled")) {
         return status;
     }
-    return set_too_late(rq);
+    return refuse_too_late(rq);
 }
 
-/* First where the run is under way: that needs no store. Then the store says whether it waits for its owner's
- * word. Where it does not, the word may have come at this moment, and the run goes on: so it is looked for again. */
+/* First in the process that carries the run out, which needs no store. Then in the store, if the run is suspended.
+ * If it is not, an approval may have resumed it at this moment, so the processes are asked again. */
 static apr_status_t cancel_run(ac_request_t *rq)
 {
     ac_err_t err;
     ac_err_init(&err);
     apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, false);
     bool rests = status == APR_EAGAIN;
-    if (status != APR_SUCCESS && status != ac_err_row(AC_RUN_ENDED)->status) {
-        if (cancel_waiting(rq, &err) == APR_SUCCESS) {
+    if (status != APR_SUCCESS && status != ac_kind_row(AC_RUN_ENDED)->status) {
+        if (cancel_suspended(rq, &err) == APR_SUCCESS) {
             return APR_SUCCESS;
         }
         if (err.kind != AC_NOT_WAITING) {
@@ -141,20 +140,20 @@ static apr_status_t cancel_run(ac_request_t *rq)
         }
         status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, true);
     }
-    if (status == ac_err_row(AC_RUN_ENDED)->status) {
-        return set_too_late(rq);
+    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+        return refuse_too_late(rq);
     }
     if (status == APR_SUCCESS && !rests) {
         return APR_SUCCESS;
     }
-    /* A log that rested may do so for good, where another machine goes on with the run. */
+    /* A suspended log may be left here although another machine has resumed the run. */
     status = cancel_by_store(rq, status == APR_SUCCESS || status == APR_INCOMPLETE);
-    return status == ac_err_row(AC_RUN_ENDED)->status && rests ? look_how_it_ended(rq) : status;
+    return status == ac_kind_row(AC_RUN_ENDED)->status && rests ? read_outcome(rq) : status;
 }
 
-/* What is under way on this machine needs no store, which may be slow or out at this moment: its log tells whose
- * it is, and what is stored of it. A run without a log is left alone while the store is out: that it will be
- * cancelled could not be answered. */
+/* A run on this machine is cancelled without the store, which may be slow or out: its log has the owner, and the
+ * document for the answer. A run without a log cannot be cancelled during an outage of the store, because there would
+ * be no answer. */
 int ac_api_runs_cancel(ac_request_t *rq)
 {
     ac_store_op_t *result;
@@ -164,8 +163,8 @@ int ac_api_runs_cancel(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     apr_status_t status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, &stored);
-    if (status == ac_err_row(AC_RUN_ENDED)->status) {
-        set_too_late(rq);
+    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+        refuse_too_late(rq);
         return ac_reply_problem(rq, NULL);
     }
     if (status == APR_SUCCESS) {
@@ -185,9 +184,9 @@ int ac_api_runs_cancel(ac_request_t *rq)
     return ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out));
 }
 
-/* ---- a call that waits for its owner's word ---- */
+/* ---- approvals ---- */
 
-static apr_status_t read_word(ac_request_t *rq, json_t **pword)
+static apr_status_t read_decision(ac_request_t *rq, json_t **pword)
 {
     static const char *const members[] = {"call_id", "approve", "reason", NULL};
     const char *call_id, *reason = NULL;
@@ -218,7 +217,7 @@ static apr_status_t read_word(ac_request_t *rq, json_t **pword)
     return status;
 }
 
-static apr_status_t check_waits(ac_request_t *rq, const json_t *run)
+static apr_status_t check_open(ac_request_t *rq, const json_t *run)
 {
     if (!ac_record_is_active(run)) {
         return ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
@@ -232,10 +231,10 @@ static apr_status_t check_waits(ac_request_t *rq, const json_t *run)
 
 int ac_api_runs_approve(ac_request_t *rq)
 {
-    ac_approval_t word = {rq->args[0], rq->owner, NULL, NULL};
+    ac_approval_t approval = {rq->args[0], rq->owner, NULL, NULL};
     ac_store_op_t *result;
     rq->doing = "deciding about a call";
-    apr_status_t status = read_word(rq, &word.decision);
+    apr_status_t status = read_decision(rq, &approval.decision);
     if (status == APR_SUCCESS) {
         status = check_run_id(rq);
     }
@@ -243,13 +242,13 @@ int ac_api_runs_approve(ac_request_t *rq)
         status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
     }
     if (status == APR_SUCCESS) {
-        status = check_waits(rq, result->out);
+        status = check_open(rq, result->out);
     }
     if (status == APR_SUCCESS) {
-        word.quota = ac_limits_quota(rq);
-        status = ac_run_approval_decide(ac_child()->engine, &word, &rq->err);
+        approval.quota = ac_limits_quota(rq);
+        status = ac_run_approval_decide(ac_child()->engine, &approval, &rq->err);
     }
-    json_decref(word.decision);
+    json_decref(approval.decision);
     return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out))
                                  : ac_reply_problem(rq, NULL);
 }

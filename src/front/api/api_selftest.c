@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /selftest/stream: ten events, 200 ms apart, each with the time when it was made. Whoever sees them arrive
- * together has found something between server and client that buffers. */
+/* GET /selftest/stream: ten events, 200 ms apart, each with the time when it was made. If they arrive together, a proxy
+ * between server and client buffers. */
 #include "api_internal.h"
 
 #include <string.h>

@@ -6,11 +6,11 @@
 
 #include "apr_strings.h"
 
-#define MAX_TAGS 8 /* of one If-Match that we compare */
+#define MAX_TAGS 8 /* of one If-Match */
 
 /* ---- members of a body ---- */
 
-/* A title that is set: one line of 1 to AC_MAX_TITLE_SET characters. */
+/* A title is one line of 1 to AC_MAX_TITLE_SET characters. */
 static apr_status_t check_title(ac_request_t *rq, const char *title)
 {
     size_t len = strlen(title), n_chars = ac_utf8_count(title, len);
@@ -33,7 +33,7 @@ static apr_status_t read_title(ac_request_t *rq, const char **ptitle)
     return status == APR_SUCCESS && *ptitle ? check_title(rq, *ptitle) : status;
 }
 
-/* *pmetadata: a new reference to what was sent, or NULL. */
+/* *pmetadata: a copy of the member, or NULL. */
 static apr_status_t read_metadata(ac_request_t *rq, json_t **pmetadata)
 {
     json_t *metadata = json_object_get(rq->body, "metadata");
@@ -61,7 +61,7 @@ static int reply_thread(ac_request_t *rq, int status, const ac_store_op_t *resul
 
 /* ---- create ---- */
 
-/* The agent that is named, else the default one of now, so that the thread is found in that agent's list. */
+/* The agent that the body names, else the current default one, so that the thread is in that agent's list. */
 static apr_status_t api_threads_read_agent(ac_request_t *rq, const ac_agent_t **pagent)
 {
     const char *agent_id;
@@ -164,7 +164,7 @@ static apr_status_t read_filters(ac_request_t *rq, ac_page_t *page)
     if (status != APR_SUCCESS || !agent_id) {
         return status;
     }
-    /* An agent that is configured no more may still have threads. */
+    /* An agent that was removed may still have threads. */
     const ac_agents_t *agents;
     ac_request_agents_load(rq, &agents, false);
     const ac_agent_t *agent = ac_agents_find(agents, agent_id);
@@ -231,7 +231,7 @@ static apr_status_t refuse_null(ac_request_t *rq, const char *name)
     return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s must not be null", name);
 }
 
-/* *pchange: what the store is to change; metadata null empties it. */
+/* *pchange: the members to change; metadata null empties it. */
 static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
 {
     static const char *const members[] = {"title", "status", "metadata", NULL};
@@ -274,8 +274,8 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
     return APR_SUCCESS;
 }
 
-/* Asks the store for the change if the thread still has one of the tags; none: whatever it has. Several are tried one
- * after another, as the store compares with one. */
+/* Changes the thread in the store if it still has one of the tags, or has any if there are none. The store
+ * compares with one tag, so several are tried one after another. */
 static apr_status_t api_threads_change_if(ac_request_t *rq, json_t *change, const apr_array_header_t *tags,
                                           ac_store_op_t **presult)
 {

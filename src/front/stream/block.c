@@ -18,7 +18,7 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define PART_EVENTS 256 /* that may wait for the worker before the loop thread stops reading the log */
+#define PART_EVENTS 256 /* may wait for the worker before the loop thread stops reading the log */
 #define PART_BYTES 16384
 #define LOOK_EVERY apr_time_from_msec(100) /* if only c->aborted says that the client has gone */
 
@@ -26,21 +26,21 @@ typedef struct blocked_t {
     ac_stream_t stream; /* first */
     uint64_t last_seq;  /* loop thread: the last event handed over */
     int wake_fd;
-    pthread_mutex_t lock; /* for what follows */
+    pthread_mutex_t lock; /* protects the fields below */
     ac_event_t **events;  /* for the worker, in order */
     int n_events, size;
     size_t bytes;         /* of their text */
-    bool hungry;          /* the loop thread waits until the worker has taken them */
+    bool loop_waits;      /* the loop thread waits until the worker has taken them */
     bool overflow;        /* the client is too slow: events are missing */
     apr_socket_t *socket; /* of its connection; NULL: the worker has sent all */
-    int spare_fd;         /* a duplicate of the socket's descriptor, or -1: see keep_socket() */
+    int spare_fd;         /* a duplicate of the socket's descriptor, or -1: see duplicate_socket() */
     bool kept;            /* there was a duplicate */
     bool half_closed;     /* the client has sent its end */
 
     request_rec *r; /* from here on: the worker's */
     apr_bucket_brigade *brigade;
     apr_time_t written_at;
-    int signal_fd; /* readable when the process is told to end, or -1 */
+    int signal_fd; /* readable when a signal ends the process, or -1 */
 } blocked_t;
 
 static void free_blocked(ac_stream_t *stream)
@@ -64,7 +64,7 @@ static void free_blocked(ac_stream_t *stream)
     free(blocked);
 }
 
-/* ---- the loop's side ---- */
+/* ---- on the loop thread ---- */
 
 /* Adds a reference to event. false: there is no room. With the lock held. */
 static bool block_append(blocked_t *blocked, ac_event_t *event)
@@ -97,7 +97,7 @@ static void block_wake(const blocked_t *blocked)
     }
 }
 
-static void hand_over(blocked_t *blocked, ac_event_t *event)
+static void queue_event(blocked_t *blocked, ac_event_t *event)
 {
     pthread_mutex_lock(&blocked->lock);
     bool was_empty = !blocked->n_events && !blocked->overflow;
@@ -116,7 +116,7 @@ static bool block_has_room(ac_follower_t *follower)
     blocked_t *blocked = (blocked_t *)((char *)follower - offsetof(blocked_t, stream.follower));
     pthread_mutex_lock(&blocked->lock);
     bool room = blocked->n_events < PART_EVENTS && blocked->bytes < PART_BYTES;
-    blocked->hungry = !room;
+    blocked->loop_waits = !room;
     pthread_mutex_unlock(&blocked->lock);
     return room;
 }
@@ -129,14 +129,14 @@ static void block_on_event(ac_follower_t *follower, ac_event_t *event)
         ac_follower_rewind(blocked->stream.child->engine, follower, blocked->last_seq)) {
         return;
     }
-    hand_over(blocked, event);
+    queue_event(blocked, event);
     if (event->seq) {
         blocked->last_seq = event->seq;
     }
     ac_follower_checkpoint(follower);
 }
 
-/* The worker has taken what there was. */
+/* The worker has taken all waiting events. */
 static void block_on_taken(void *baton)
 {
     ac_stream_t *stream = baton;
@@ -161,7 +161,7 @@ static bool stop_blocked(ac_stream_t *stream)
 {
     ac_event_t *event = ac_stream_stopping_event();
     if (event) {
-        hand_over((blocked_t *)stream, event);
+        queue_event((blocked_t *)stream, event);
     }
     ac_event_unref(event);
     return true;
@@ -186,7 +186,7 @@ static void block_on_shutdown(ac_stream_t *stream, ac_shutdown_e stage)
 }
 
 /* Makes a duplicate of the descriptor: at an ungraceful stop the MPM closes it first, and says so afterwards. */
-static void keep_socket(blocked_t *blocked, conn_rec *c)
+static void duplicate_socket(blocked_t *blocked, conn_rec *c)
 {
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
     apr_os_sock_t fd;
@@ -225,7 +225,7 @@ static void leave_socket(blocked_t *blocked)
 
 /* ---- signals ---- */
 
-static apr_status_t let_signals(void *unused)
+static apr_status_t unblock_signals(void *unused)
 {
     sigset_t ends;
     (void)unused;
@@ -236,7 +236,7 @@ static apr_status_t let_signals(void *unused)
 
 /* Prefork ends its process inside the signal handler, in the middle of any work. So the signals are blocked until
  * the request is over and logged; the returned descriptor is readable when one has come. */
-static int hold_signals(request_rec *r)
+static int block_signals(request_rec *r)
 {
     sigset_t ends;
     if (ac_child()->threaded) {
@@ -244,11 +244,11 @@ static int hold_signals(request_rec *r)
     }
     ac_child_end_signals(&ends);
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
-    apr_pool_cleanup_register(r->pool, NULL, let_signals, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(r->pool, NULL, unblock_signals, apr_pool_cleanup_null);
     return signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* ---- the worker's side ---- */
+/* ---- on the worker ---- */
 
 static bool send_waiting(blocked_t *blocked)
 {
@@ -264,7 +264,7 @@ static bool send_waiting(blocked_t *blocked)
 }
 
 /* Renders the events that have come, and sends early if they are many. false: events are missing. */
-static bool take_events(blocked_t *blocked)
+static bool render_waiting(blocked_t *blocked)
 {
     uint64_t count;
     while (read(blocked->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR) {
@@ -272,13 +272,13 @@ static bool take_events(blocked_t *blocked)
     pthread_mutex_lock(&blocked->lock);
     ac_event_t **events = blocked->events;
     int n = blocked->n_events;
-    bool overflow = blocked->overflow, hungry = blocked->hungry;
-    blocked->hungry = false;
+    bool overflow = blocked->overflow, loop_waits = blocked->loop_waits;
+    blocked->loop_waits = false;
     blocked->events = NULL;
     blocked->n_events = blocked->size = 0;
     blocked->bytes = 0;
     pthread_mutex_unlock(&blocked->lock);
-    if (hungry) {
+    if (loop_waits) {
         ac_stream_ref(&blocked->stream);
         ac_loop_post(blocked->stream.child->loop, block_on_taken, blocked);
     }
@@ -307,8 +307,8 @@ static apr_interval_time_t block_time_left(const blocked_t *blocked, bool watche
     return left;
 }
 
-/* The client has sent its end: ac_stream_output_probe() says what that may mean. */
-static void see_end(blocked_t *blocked, int fd)
+/* The client has sent its end. ac_stream_output_probe() finds out whether it still reads. */
+static void on_half_close(blocked_t *blocked, int fd)
 {
     conn_rec *c = blocked->r->connection;
     blocked->half_closed = true;
@@ -318,7 +318,8 @@ static void see_end(blocked_t *blocked, int fd)
     }
 }
 
-/* Waits for events, the client's end, a heartbeat's time or the end of the process. false: the client has gone. */
+/* Waits for events, the client's end, the time of a heartbeat, or the end of the process. false: the client has
+ * gone. */
 static bool wait_event(blocked_t *blocked)
 {
     conn_rec *c = blocked->r->connection;
@@ -340,17 +341,17 @@ static bool wait_event(blocked_t *blocked)
     } else if (n > 0 && fds[2].revents) {
         stop_blocked(&blocked->stream);
     } else if (!closed && n > 0 && fds[1].revents) {
-        see_end(blocked, fds[1].fd);
+        on_half_close(blocked, fds[1].fd);
     }
     return !c->aborted;
 }
 
-static void stay(blocked_t *blocked)
+static void block_serve(blocked_t *blocked)
 {
     ac_stream_t *stream = &blocked->stream;
     blocked->written_at = ac_clock();
     while (!stream->ended && wait_event(blocked)) {
-        if (!take_events(blocked)) {
+        if (!render_waiting(blocked)) {
             ac_log_request(AC_M610, APR_SUCCESS, blocked->r,
                            "request[%s]: dropped a client that reads too slowly "
                            "(its buffer is full); its run goes on",
@@ -385,11 +386,11 @@ static blocked_t *block_create(ac_request_t *rq, const ac_event_source_t *source
         goto leave;
     }
     pthread_mutex_init(&blocked->lock, NULL);
-    keep_socket(blocked, rq->r->connection);
+    duplicate_socket(blocked, rq->r->connection);
     if (ac_stream_init(&blocked->stream, rq, source, dialect) == APR_SUCCESS) {
         /* What waits is counted as events; out has the bytes of one. */
         blocked->stream.out.max = AC_MAX_JSON_TEXT;
-        blocked->signal_fd = hold_signals(rq->r);
+        blocked->signal_fd = block_signals(rq->r);
         return blocked;
     }
     pthread_mutex_destroy(&blocked->lock);
@@ -420,9 +421,9 @@ static int block_start(ac_request_t *rq, const ac_event_source_t *source, const 
         source->drop(source->baton);
         return ac_reply_problem(rq, NULL);
     }
-    ac_stream_ref(&blocked->stream); /* the loop's, until block_leave() */
+    ac_stream_ref(&blocked->stream); /* the loop thread's, until block_leave() */
     ac_loop_post(child->loop, block_begin, blocked);
-    stay(blocked);
+    block_serve(blocked);
     leave_socket(blocked);
     ac_loop_post(child->loop, block_leave, blocked);
     ac_stream_unref(&blocked->stream);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streams that hold a thread: how many a child has. They are counted apart: threads of the MPM, of which an HTTP/1
- * stream holds one, and an HTTP/2 connection with streams one for all of them; and threads of mod_http2, of which
- * each HTTP/2 stream holds one.
+/* How many streams of a child hold a thread. Two kinds of threads are counted: threads of the MPM, of which an HTTP/1
+ * stream holds one, and an HTTP/2 connection with streams one for all of them; and threads of mod_http2, of which each
+ * HTTP/2 stream holds one.
  *
- * mod_http2 works on few requests of a connection at a time: on six at first, and on twice as many each time that
- * an answer has ended and some time has passed. Streams that took all of these places would keep a cancel, or any
- * other request of the same client, waiting until one of them ends. So a connection has one stream less than it
- * has places. mod_http2 tells nobody how many those are; they are reckoned from what it answers, by its own rule
- * and a little later than it does. */
+ * mod_http2 works on few requests of a connection at the same time: on six at first, and on twice as many after each
+ * answer that ends some time after the last change. If streams held all of these places, a cancel, or any other request
+ * of the client, would wait until one of them ends. So a connection may have one stream less than it has places.
+ * mod_http2 does not report its places; they are computed from its answers, by its own rule and a little later. */
 #include "stream_internal.h"
 #include "front/config/config.h"
 
@@ -20,11 +19,11 @@ APLOG_USE_MODULE(agentchat);
 #define PLACES_FIRST 6 /* of a connection, in mod_http2 */
 #define PLACES_MOST 100
 #define PLACES_EVERY apr_time_from_msec(200) /* mod_http2: after 100 ms */
-#define SHARE(threads) \
-    ((threads)*3 / 4 > 0 ? (threads)*3 / 4 : 1) /* that streams may hold, so that others get through */
+/* The threads that streams may hold; the others are for other requests. */
+#define SHARE(threads) ((threads)*3 / 4 > 0 ? (threads)*3 / 4 : 1)
 
-static pthread_mutex_t lock =
-    PTHREAD_MUTEX_INITIALIZER; /* for what follows, and the ac_http2_streams_t of each connection */
+/* Protects the two below, and the ac_http2_streams_t of each connection. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int n_threads, n_http2;
 
 static ac_http2_streams_t *http2_streams_of(const conn_rec *c)
@@ -33,8 +32,8 @@ static ac_http2_streams_t *http2_streams_of(const conn_rec *c)
     return conn ? &conn->h2 : NULL;
 }
 
-/* The first request of a connection that we see: there were not fewer places before it than there are for it. */
-static void see(ac_http2_streams_t *h2, const request_rec *r)
+/* Before the first request of a connection mod_http2 had as many places as for it. */
+static void init_places(ac_http2_streams_t *h2, const request_rec *r)
 {
     if (h2->changed) {
         return;
@@ -43,9 +42,9 @@ static void see(ac_http2_streams_t *h2, const request_rec *r)
     h2->changed = r->request_time;
 }
 
-/* ---- a stream comes and goes ---- */
+/* ---- a stream begins and ends ---- */
 
-/* What there are too many of, for the client; NULL: it may come. With the lock held. */
+/* Counts one more stream. Returns NULL, or an error message for the client. With the lock held. */
 static const char *try_acquire(const ac_conf_t *conf, ac_http2_streams_t *h2, bool http2)
 {
     static const char full[] = "this server process has as many streams as it may have";
@@ -74,7 +73,7 @@ apr_status_t ac_blocking_streams_acquire(ac_request_t *rq)
     ac_http2_streams_t *h2 = http2_streams_of(c);
     pthread_mutex_lock(&lock);
     if (h2) {
-        see(h2, rq->r);
+        init_places(h2, rq->r);
     }
     const char *problem = try_acquire(ac_conf(), h2, c->master != NULL);
     pthread_mutex_unlock(&lock);
@@ -101,11 +100,11 @@ void ac_blocking_streams_release(const conn_rec *c)
     pthread_mutex_unlock(&lock);
 }
 
-/* A request that its client gives up before anything of an answer was sent makes mod_http2 careful. */
+/* mod_http2 reduces the places when a client gives up a request before any byte of the answer is sent. */
 static void count_answer(ac_http2_streams_t *h2, const request_rec *r, int most)
 {
     apr_time_t now = apr_time_now();
-    see(h2, r);
+    init_places(h2, r);
     if (r->connection->aborted && !r->bytes_sent) {
         h2->places = h2->places > 16 ? 16 : h2->places > 8 ? 8 : h2->places > 4 ? 4 : 2;
         h2->changed = now;
@@ -133,9 +132,9 @@ void ac_blocking_streams_register(void)
     ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
-/* ---- how many there may be ---- */
+/* ---- the limits ---- */
 
-/* The number that this directive of another module was given last; 0: none. */
+/* The last value of another module's directive; 0: none. */
 static int directive_number(const ap_directive_t *first, const char *name)
 {
     int found = 0;
@@ -151,7 +150,7 @@ static int directive_number(const ap_directive_t *first, const char *name)
     return found;
 }
 
-/* As mod_http2 reckons. */
+/* Computed as mod_http2 does. */
 static int http2_threads(int threads)
 {
     int least = directive_number(ap_conftree, "H2MinWorkers"), most = directive_number(ap_conftree, "H2MaxWorkers");
@@ -161,7 +160,7 @@ static int http2_threads(int threads)
     return most > 0 ? (most > least ? most : least) : least * 3 / 2;
 }
 
-/* Whether browsers would be moved over to HTTP/2 where a mount is. */
+/* Whether browsers switch to HTTP/2 on this server. */
 static bool offers_http2(const server_rec *s)
 {
     const core_server_config *core = ap_get_core_module_config(s->module_config);

@@ -11,7 +11,7 @@
 
 #define LITERAL(out, text) ac_buf_add(out, text, sizeof(text) - 1)
 
-/* ---- pieces ---- */
+/* ---- parts of events ---- */
 
 /* `,"timestamp":"2026-11-21T05:25:46.123Z"}` and the blank line that ends an event; formatted once per millisecond
  * and thread. */
@@ -120,7 +120,7 @@ static void dialect_add_json(ac_buf_t *out, const json_t *value)
     free(text);
 }
 
-/* The members of an object without its braces. */
+/* Appends the members of an object without its braces. */
 static void add_members(ac_buf_t *out, const json_t *object)
 {
     size_t len = 0;
@@ -344,5 +344,3 @@ void ac_dialect_render_init(ac_render_t *render, const ac_dialect_t *dialect)
     render->dialect = dialect;
     render->status = HTTP_OK;
 }
-
-/* Nothing of a render is on the heap yet; those who hold one need not know. */

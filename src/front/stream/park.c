@@ -112,8 +112,8 @@ static void defer_end(ac_parked_t *parked)
     last_deferred = parked;
 }
 
-/* Hands to httpd what the socket takes. A wakeup goes with the last bytes, so that a worker ends the request, and
- * with other bytes when half of Timeout is over, so that the MPM starts it again. */
+/* Hands as many bytes to httpd as the socket takes. A wakeup goes with the last bytes, so that a worker ends the
+ * request, and with other bytes when half of Timeout is over, so that the MPM starts it again. */
 static void flush_output(ac_parked_t *parked)
 {
     ac_stream_t *stream = &parked->stream;
@@ -211,7 +211,7 @@ static void write_output(ac_parked_t *parked)
     }
 }
 
-/* ---- what the loop calls ---- */
+/* ---- callbacks of the loop ---- */
 
 /* Calls fn if the loop thread owns the connection and the request has not ended. */
 static void with_connection(ac_parked_t *parked, void (*fn)(ac_parked_t *parked))
@@ -249,7 +249,7 @@ static bool park_has_room(ac_follower_t *follower)
     return !parked->socket_full && ac_stream_has_room(&parked->stream);
 }
 
-/* What the client cannot take now stays in the run's log, if it has one. */
+/* Events that the client cannot take now stay in the run's log, if it has one. */
 static void park_on_event(ac_follower_t *follower, ac_event_t *event)
 {
     ac_parked_t *parked = (ac_parked_t *)((char *)follower - offsetof(ac_parked_t, stream.follower));
@@ -333,9 +333,9 @@ static void park_on_timer(void *baton)
     ac_stream_unref(&parked->stream);
 }
 
-/* ---- what park_hooks.c posts ---- */
+/* ---- posted by park_hooks.c ---- */
 
-/* Sends what the socket takes, and ends the request, so that it is logged. */
+/* Sends as many bytes as the socket takes, and ends the request, so that it is logged. */
 static void stop_now(ac_parked_t *parked)
 {
     parked->no_wakeup = true;
@@ -441,7 +441,7 @@ static bool stop_parked(ac_stream_t *stream)
     return live;
 }
 
-/* ---- the handler's side ---- */
+/* ---- in the handler ---- */
 
 static bool park_is_possible(const ac_request_t *rq)
 {

@@ -195,8 +195,7 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
         }
         return;
     }
-    /* A stream that missed a run which had begun (its end is never event 1) gets the error as an event, as those
-     * that followed it. */
+    /* If the run had begun, the error is an event, also for a client that comes later. Its number is above 1 then. */
     bool problem = event->type == AC_EVENT_ERROR && !(stream->render.dialect->stream && event->seq > 1);
     if (problem && stream->response == AC_RESPONSE_OPEN) {
         render_problem(stream, event);

@@ -28,10 +28,10 @@ static void set_document_head(const ac_stream_t *stream, request_rec *r)
 /* Sets status and header fields, before the first byte. */
 static void set_head(ac_stream_t *stream, request_rec *r)
 {
-    const ac_quota_fields_t *told = ac_quota_fields(stream->quota);
+    const ac_quota_fields_t *fields = ac_quota_fields(stream->quota);
     stream->head_sent = true;
-    if (told) {
-        ac_limits_fields(r, &told->policy, &told->left);
+    if (fields) {
+        ac_limits_fields(r, &fields->policy, &fields->left);
     }
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     switch (stream->response) {
