@@ -49,8 +49,8 @@ typedef struct ac_child_t {
 } ac_child_t;
 /* The child that this process is; NULL before child_init has succeeded. Any thread. */
 ac_child_t *ac_child(void);
-void ac_child_init(apr_pool_t *pchild, server_rec *s);    /* the hook child_init */
-void ac_child_stopping(apr_pool_t *pchild, int graceful); /* the hook child_stopping */
+void ac_child_start(apr_pool_t *pchild, server_rec *s); /* child_start.c: the hook child_init */
+void ac_child_stop(apr_pool_t *pchild, int graceful);   /* child_stop.c: the hook child_stopping */
 /* Sets the signals by which prefork ends a child at once. */
 void ac_child_end_signals(sigset_t *set);
 
@@ -115,8 +115,6 @@ const char *ac_reload_directive(cmd_parms *cmd, const char *problem);
 /* The result of a hook after this check. Deactivates the module where there was a problem. */
 int ac_reload_result(const ac_check_t *check);
 void ac_reload_say(const ac_conf_t *conf); /* logs that the module is out of service, and why */
-/* Whether the module is out of service for this route, because the last reload's configuration cannot be served; sets rq->err. */
-bool ac_reload_refuses(ac_request_t *rq);
 
 /* ---- log_front.c: httpd's error log ---- */
 /* Sends the log messages of all layers to httpd's error log, at the module's LogLevel; s NULL: errors only, while a configuration is

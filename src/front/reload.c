@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A reload never ends httpd, which serves other sites too: where the new configuration cannot be served, this module is out of service
  * until the next reload, and everything else goes on. At the first start, and for `apachectl configtest`, a problem is an error. */
-#include "front/api/api.h"
 #include "front/config/config.h"
-
-#define ASK_AGAIN apr_time_from_sec(30) /* somebody has to mend the configuration */
 
 /* httpd counts how often it has read its configuration to serve it: the first time is its start. */
 static bool reloads(void)
@@ -38,15 +35,4 @@ void ac_reload_say(const ac_conf_t *conf)
            "out of service: the configuration of this reload cannot be served: %s; until httpd is reloaded with one "
            "that `apachectl configtest` accepts, requests get 503. All else of httpd goes on",
            conf->out_of_service);
-}
-
-bool ac_reload_refuses(ac_request_t *rq)
-{
-    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health_live) {
-        return false;
-    }
-    rq->doing = NULL;
-    ac_err_set(&rq->err, AC_OVERLOADED, "the agents of this server are out of service; its error log says why");
-    rq->err.retry_after = ASK_AGAIN;
-    return true;
 }

@@ -9,6 +9,7 @@
 #include "apr_strings.h"
 
 #define NOTE_ROUTE "agentchat-route"
+#define ASK_AGAIN apr_time_from_sec(30) /* an administrator has to correct the configuration */
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
 
 static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", NULL};
@@ -264,6 +265,18 @@ static void no_ranges(request_rec *r)
     apr_table_unset(r->headers_in, "Request-Range");
 }
 
+/* Whether the module is out of service for this route, because the last reload's configuration cannot be served; sets rq->err. */
+static bool is_out_of_service(ac_request_t *rq)
+{
+    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health_live) {
+        return false;
+    }
+    rq->doing = NULL;
+    ac_err_set(&rq->err, AC_OVERLOADED, "the agents of this server are out of service; its error log says why");
+    rq->err.retry_after = ASK_AGAIN;
+    return true;
+}
+
 int ac_route_handle(request_rec *r)
 {
     if (!r->handler || strcmp(r->handler, "agentchat")) {
@@ -280,7 +293,7 @@ int ac_route_handle(request_rec *r)
     if (!match.route) {
         return wrong_method(rq, match.allow);
     }
-    if (ac_reload_refuses(rq) || check_request(rq) != APR_SUCCESS) {
+    if (is_out_of_service(rq) || check_request(rq) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     if (r->header_only && (rq->route->needs & AC_ALWAYS_STREAMS)) {

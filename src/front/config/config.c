@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of directives, and what walks it: setter, create, merge. A setting is named here and nowhere else.
+/* The table of directives and their setter. A setting is named here and nowhere else.
  *
  * A row, in this order (the checks of the manual read it too):
  *     ROW("Name", WHERE, SHAPE, field, "default" or NULL, "min", "max",
@@ -244,28 +244,14 @@ const command_rec ac_directives[] = {
 #define N_DIRECTIVES (sizeof(ac_directives) / sizeof(ac_directives[0]) - 1)
 _Static_assert(N_DIRECTIVES <= AC_CONFIG_ROWS, "`given` has too few places for the table");
 
-const ac_setting_t *ac_config_setting(const command_rec *command)
-{
-    return command->name && command->name[0] != '<' ? command->cmd_data : NULL;
-}
-
-int ac_config_index(const ac_setting_t *setting)
-{
-    const command_rec *command = ac_directives;
-    while (command->cmd_data != setting) {
-        command++;
-    }
-    return (int)(command - ac_directives);
-}
-
 /* Where this directive writes, and where to note that it was given. A server's setting that is given again replaces the
  * first, as everywhere in httpd, so that a file included last can change it; inside of a container it is a mistake. */
 static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, cmd_parms *cmd,
                                const ac_setting_t *setting)
 {
     if (setting->where == AC_IN_SERVER) {
-        *ptarget = &ac_config()->conf;
-        *pgiven = &ac_config()->given[ac_config_index(setting)];
+        *ptarget = &ac_conf_mutable()->conf;
+        *pgiven = &ac_conf_mutable()->given[ac_config_row_index(setting)];
         return NULL;
     }
     const char *problem = NULL;
@@ -274,7 +260,7 @@ static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, c
         return problem;
     }
     *ptarget = head;
-    *pgiven = &head->given[ac_config_index(setting)];
+    *pgiven = &head->given[ac_config_row_index(setting)];
     bool adds = setting->value.shape == AC_WORDS || setting->value.shape == AC_PAIR ||
         setting->value.shape == AC_MEMBER || setting->value.shape == AC_HEADER;
     if (**pgiven && !adds) {
@@ -298,7 +284,7 @@ static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_se
     if (agent) {
         return ac_limit_set_agent(cmd, agent, args);
     }
-    bool first = !(mount->set & UINT64_C(1) << ac_config_index(setting));
+    bool first = !(mount->set & UINT64_C(1) << ac_config_row_index(setting));
     const char *problem = setting->value.shape == AC_LIMITS ? ac_limit_set_mount(cmd, mount, args, first)
                                                             : ac_value_set_args(setting, mount, args, cmd->pool);
     if (!problem) {
@@ -307,9 +293,9 @@ static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_se
     if (problem) {
         return problem;
     }
-    mount->set |= UINT64_C(1) << ac_config_index(setting);
+    mount->set |= UINT64_C(1) << ac_config_row_index(setting);
     if (setting->value.offset == offsetof(ac_mount_conf_t, default_agent_id)) {
-        APR_ARRAY_PUSH(ac_config()->defs.default_agents, const ap_directive_t *) = cmd->directive;
+        APR_ARRAY_PUSH(ac_conf_mutable()->defs.default_agents, const ap_directive_t *) = cmd->directive;
     }
     if (setting->value.offset == offsetof(ac_mount_conf_t, keys_path)) {
         ac_config_add_keys(mount->keys_path, cmd->directive);
@@ -335,52 +321,4 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args)
         }
     }
     return ac_reload_directive(cmd, problem ? apr_pstrcat(cmd->pool, setting->name, ": ", problem, NULL) : NULL);
-}
-
-void *ac_mount_conf_create(apr_pool_t *p, char *dir)
-{
-    ac_mount_conf_t *mount = apr_pcalloc(p, sizeof *mount);
-    (void)dir;
-    ac_value_set_defaults(AC_IN_MOUNT, mount, p);
-    return mount;
-}
-
-static void merge_value(ac_mount_conf_t *merged, const ac_mount_conf_t *over, const ac_value_t *value)
-{
-    memcpy((char *)merged + value->offset, (const char *)over + value->offset, value->width);
-}
-
-void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
-{
-    const ac_mount_conf_t *over = add;
-    ac_mount_conf_t *merged = apr_pmemdup(p, base, sizeof *merged);
-    for (const command_rec *command = ac_directives; command->name; command++) {
-        const ac_setting_t *setting = ac_config_setting(command);
-        if (!setting || setting->where != AC_IN_MOUNT) {
-            continue;
-        }
-        uint64_t bit = UINT64_C(1) << (command - ac_directives);
-        if (!(over->set & bit)) {
-            continue;
-        }
-        if (!setting->keys) {
-            merge_value(merged, over, &setting->value);
-        }
-        for (const ac_key_t *key = setting->keys; key && key->name; key++) {
-            merge_value(merged, over, &key->value);
-        }
-        merged->set |= bit;
-    }
-    return merged;
-}
-
-const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
-{
-    const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
-    if (!mount->default_agent_id || !ac_conf() || ac_conf()->out_of_service) {
-        return mount;
-    }
-    ac_mount_conf_t *mine = apr_pmemdup(r->pool, mount, sizeof *mine);
-    mine->default_agent = ac_registry_agent(&ac_conf()->registry, mount->default_agent_id);
-    return mine;
 }

@@ -99,10 +99,10 @@ bool ac_mount_is_here(request_rec *r);
 bool ac_mount_is_in(const server_rec *s); /* whether this server has a mount */
 
 /* ---- the hooks ---- */
-int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp); /* pre_config */
+int ac_config_hook_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp); /* pre_config */
 /* check_config, which `apachectl configtest` runs too: makes the registry and the store, reports every problem with its file and
  * line. Opens nothing. */
-int ac_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+int ac_config_hook_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
 /* ---- a check of the configuration ---- */
 typedef struct ac_config_t ac_config_t; /* config_internal.h */

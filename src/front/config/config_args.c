@@ -296,7 +296,7 @@ static void set_default(const ac_value_t *value, void *target, apr_pool_t *p)
 void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p)
 {
     for (const command_rec *command = ac_directives; command->name; command++) {
-        const ac_setting_t *setting = ac_config_setting(command);
+        const ac_setting_t *setting = ac_config_row(command);
         if (!setting || setting->where != where) {
             continue;
         }

@@ -3,43 +3,6 @@
  * inside of it fill. Definitions belong to the whole server, whatever virtual host they stand in. */
 #include "config_internal.h"
 
-static ac_config_t *config;
-
-ac_config_t *ac_config(void)
-{
-    return config;
-}
-
-const ac_conf_t *ac_conf(void)
-{
-    return config ? &config->conf : NULL;
-}
-
-static apr_status_t forget_config(void *baton)
-{
-    (void)baton;
-    config = NULL;
-    ac_log_front_install(NULL);
-    return APR_SUCCESS;
-}
-
-int ac_config_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
-{
-    (void)plog;
-    (void)ptemp;
-    config = apr_pcalloc(pconf, sizeof *config);
-    apr_pool_userdata_setn(apr_pool_parent_get(pconf), AC_KEEP_POOL, NULL, pconf);
-    config->defs.models = apr_array_make(pconf, 4, sizeof(ac_model_def_t *));
-    config->defs.tools = apr_array_make(pconf, 8, sizeof(ac_tool_def_t *));
-    config->defs.agents = apr_array_make(pconf, 8, sizeof(ac_agent_def_t *));
-    config->defs.default_agents = apr_array_make(pconf, 4, sizeof(const ap_directive_t *));
-    ac_config_keys_init(pconf);
-    config->conf.store_options = apr_table_make(pconf, 4);
-    ac_value_set_defaults(AC_IN_SERVER, &config->conf, pconf);
-    apr_pool_cleanup_register(pconf, NULL, forget_config, apr_pool_cleanup_null);
-    return OK;
-}
-
 const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p)
 {
     return at ? apr_psprintf(p, "%s:%d", at->filename, at->line_num) : "the built-in definitions";
@@ -54,18 +17,18 @@ static ac_definition_t *create_definition(ac_where_e where, const char *id, apr_
         def->conf.id = id;
         def->conf.price.cached = -1;
         head = &def->head;
-        APR_ARRAY_PUSH(config->defs.models, ac_model_def_t *) = def;
+        APR_ARRAY_PUSH(ac_conf_mutable()->defs.models, ac_model_def_t *) = def;
     } else if (where == AC_IN_TOOL) {
         ac_tool_def_t *def = apr_pcalloc(p, sizeof *def);
         def->conf.id = id;
         head = &def->head;
-        APR_ARRAY_PUSH(config->defs.tools, ac_tool_def_t *) = def;
+        APR_ARRAY_PUSH(ac_conf_mutable()->defs.tools, ac_tool_def_t *) = def;
     } else {
         ac_agent_def_t *def = apr_pcalloc(p, sizeof *def);
         def->agent.id = id;
         def->agent.source = "config";
         head = &def->head;
-        APR_ARRAY_PUSH(config->defs.agents, ac_agent_def_t *) = def;
+        APR_ARRAY_PUSH(ac_conf_mutable()->defs.agents, ac_agent_def_t *) = def;
     }
     head->id = id;
     head->where = where;
@@ -82,9 +45,9 @@ ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_
 
 static const ac_definition_t *find_same(ac_where_e where, const char *id)
 {
-    const apr_array_header_t *list = where == AC_IN_MODEL ? config->defs.models
-        : where == AC_IN_TOOL                             ? config->defs.tools
-                                                          : config->defs.agents;
+    const apr_array_header_t *list = where == AC_IN_MODEL ? ac_conf_mutable()->defs.models
+        : where == AC_IN_TOOL                             ? ac_conf_mutable()->defs.tools
+                                                          : ac_conf_mutable()->defs.agents;
     for (int i = 0; i < list->nelts; i++) {
         const ac_definition_t *head = APR_ARRAY_IDX(list, i, const ac_definition_t *);
         if (!strcmp(head->id, id)) {

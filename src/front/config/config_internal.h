@@ -60,10 +60,12 @@ typedef struct ac_setting_t {
     const ac_key_t *keys; /* AC_KEYS; ends with name NULL */
 } ac_setting_t;
 
-/* The row that a command_rec of the table stands for; NULL for a container and for the table's end. */
-const ac_setting_t *ac_config_setting(const command_rec *command);
-int ac_config_index(const ac_setting_t *setting); /* its place in ac_directives: the bit in `set` */
-#define AC_CONFIG_ROWS 96                         /* at most */
+#define AC_CONFIG_ROWS 96 /* at most */
+/* ---- config_row.c ---- */
+/* The row of a command_rec of the table; NULL for a container and for the table's end. */
+const ac_setting_t *ac_config_row(const command_rec *command);
+int ac_config_row_index(const ac_setting_t *setting); /* its index in ac_directives: the bit in `set` */
+int ac_config_row_find(const char *name);             /* the index of the row of this name, or -1 */
 
 /* ---- config_value.c ---- */
 /* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is accepted. */
@@ -119,7 +121,7 @@ typedef struct ac_definitions_t { /* each of pointers, in order of configuration
     apr_array_header_t *default_agents; /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
 } ac_definitions_t;
 
-/* Everything that was configured, made anew by ac_config_pre. */
+/* All settings and definitions, created by ac_conf_create(). */
 struct ac_config_t {
     ac_conf_t conf; /* first: rows of AC_IN_SERVER write here */
     ac_definitions_t defs;
@@ -128,7 +130,11 @@ struct ac_config_t {
     const ap_directive_t *cost_limit; /* an AgentChatLimit with cost=, or NULL */
     bool saves_limits;                /* one has a window whose counts are saved */
 };
-ac_config_t *ac_config(void);
+
+/* ---- conf.c ---- */
+ac_config_t *ac_conf_mutable(void); /* the configuration while it is read and checked; NULL before pre_config */
+/* A new configuration, which lives as long as pconf. */
+ac_config_t *ac_conf_create(apr_pool_t *pconf);
 
 typedef struct ac_container_t { /* cmd_data of a container's command_rec */
     const char *name;           /* "<AgentChatModel" */

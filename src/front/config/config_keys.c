@@ -16,7 +16,7 @@ typedef struct keys_at_t {
 
 void ac_config_add_keys(const char *path, const ap_directive_t *at)
 {
-    ac_config_t *config = ac_config();
+    ac_config_t *config = ac_conf_mutable();
     for (int i = 0; i < config->keys->nelts; i++) {
         if (!strcmp(ac_keyring_file_path(APR_ARRAY_IDX(config->keys, i, keys_at_t).file), path)) {
             return;
@@ -27,12 +27,12 @@ void ac_config_add_keys(const char *path, const ap_directive_t *at)
 
 void ac_config_keys_init(apr_pool_t *pconf)
 {
-    ac_config()->keys = apr_array_make(pconf, 2, sizeof(keys_at_t));
+    ac_conf_mutable()->keys = apr_array_make(pconf, 2, sizeof(keys_at_t));
 }
 
 ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount)
 {
-    const apr_array_header_t *keys = ac_config()->keys;
+    const apr_array_header_t *keys = ac_conf_mutable()->keys;
     for (int i = 0; mount->keys_path && i < keys->nelts; i++) {
         ac_keyring_file_t *file = APR_ARRAY_IDX(keys, i, keys_at_t).file;
         if (!strcmp(ac_keyring_file_path(file), mount->keys_path)) {

@@ -48,11 +48,11 @@ const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, a
 static void note_needs(cmd_parms *cmd, const ac_limits_t *limits)
 {
     for (int i = 0; i < limits->n; i++) {
-        if (limits->list[i].measure == AC_LIMIT_COST && !ac_config()->cost_limit) {
-            ac_config()->cost_limit = cmd->directive;
+        if (limits->list[i].measure == AC_LIMIT_COST && !ac_conf_mutable()->cost_limit) {
+            ac_conf_mutable()->cost_limit = cmd->directive;
         }
         if (limits->list[i].window >= AC_SAVED_WINDOW) {
-            ac_config()->saves_limits = true;
+            ac_conf_mutable()->saves_limits = true;
         }
     }
 }

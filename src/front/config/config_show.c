@@ -225,7 +225,7 @@ static json_t *settings_json(ac_where_e where, const void *target, apr_pool_t *p
 {
     json_t *out = json_object();
     for (const command_rec *command = ac_directives; command->name; command++) {
-        const ac_setting_t *setting = ac_config_setting(command);
+        const ac_setting_t *setting = ac_config_row(command);
         if (!setting || setting->where != where) {
             continue;
         }
@@ -251,7 +251,7 @@ static json_t *definitions_json(const apr_array_header_t *definitions, ac_where_
 
 json_t *ac_config_show(const ac_mount_conf_t *mount, apr_pool_t *p)
 {
-    const ac_config_t *config = ac_config();
+    const ac_config_t *config = ac_conf_mutable();
     json_t *answer = json_object();
     ac_json_put(answer, "version", json_string(AC_VERSION));
     ac_json_put(answer, "server", settings_json(AC_IN_SERVER, &config->conf, p));
