@@ -46,6 +46,6 @@ static void register_hooks(apr_pool_t *p)
 AP_DECLARE_MODULE(agentchat) = {STANDARD20_MODULE_STUFF,
                                 .create_dir_config = ac_mount_conf_create,
                                 .merge_dir_config = ac_mount_conf_merge,
-                                .create_server_config = ac_server_conf_create, /* config_mount.c */
-                                .cmds = ac_directives,                         /* config.c */
+                                .create_server_config = ac_config_mount_create_server, /* config_mount.c */
+                                .cmds = ac_directives,                                 /* config.c */
                                 .register_hooks = register_hooks};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cache before the store, as AgentChatCache has it. */
-#include "front/config/config.h"
+#include "front_internal.h"
 
 #include <string.h>
 
@@ -18,8 +18,8 @@ static apr_status_t destroy_memory(void *memory)
     return APR_SUCCESS;
 }
 
-/* What "auto" means. A store of this machine is read faster than its caches are; one behind a network is not, and may be written to by
- * machines that do not know this memory. */
+/* What "auto" means. A store of this machine is read faster than its caches are; one behind a network is not, and
+ * may be written to by machines that do not know this memory. */
 static bool is_on(const char *value, bool fallback)
 {
     return strcmp(value, "auto") ? strcmp(value, "off") != 0 : fallback;
@@ -31,31 +31,31 @@ static apr_status_t destroy_redis(void *cache)
     return APR_SUCCESS;
 }
 
-void ac_caching_check(ac_check_t *check)
+void ac_caching_check(ac_config_check_t *check)
 {
     const ac_conf_t *conf = check->conf;
-    if (!strcmp(conf->cache.place, "redis") && !conf->shared.url) {
-        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"),
-                         "AgentChatCache: 'redis' is the Redis of AgentChatShared, "
-                         "which is not given");
+    if (!strcmp(conf->cache.backend, "redis") && !conf->shared.url) {
+        ac_config_check_problem(check, ac_config_check_server_at(check, "AgentChatCache"),
+                                "AgentChatCache: 'redis' is the Redis of AgentChatShared, "
+                                "which is not given");
     }
 }
 
-static bool caching_make_place(ac_cache_t *place, ac_check_t *check)
+static bool caching_make_place(ac_cache_t *place, ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
     ac_cache_memory_t *memory = NULL;
     ac_err_t err;
     ac_err_init(&err);
-    if (!strcmp(conf->cache.place, "redis")) {
+    if (!strcmp(conf->cache.backend, "redis")) {
         conf->cache.redis = ac_cache_redis_create(conf->shared.prefix, conf->cache.ttl);
         apr_pool_cleanup_register(check->p, conf->cache.redis, destroy_redis, apr_pool_cleanup_null);
         *place = (ac_cache_t){&ac_cache_redis, conf->cache.redis};
         return true;
     }
     if (ac_cache_memory_create(&memory, conf->cache.size, conf->cache.ttl, &err) != APR_SUCCESS) {
-        ac_check_problem(check, ac_check_server_at(check, "AgentChatCache"),
-                         "AgentChatCache: %s; give a smaller size=", err.detail);
+        ac_config_check_problem(check, ac_config_check_server_at(check, "AgentChatCache"),
+                                "AgentChatCache: %s; give a smaller size=", err.detail);
         return false;
     }
     apr_pool_cleanup_register(check->p, memory, destroy_memory, apr_pool_cleanup_null);
@@ -63,13 +63,13 @@ static bool caching_make_place(ac_cache_t *place, ac_check_t *check)
     return true;
 }
 
-void ac_caching_prepare(ac_check_t *check)
+void ac_caching_prepare(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
     bool remote = (conf->store.vt->flags & AC_STORE_REMOTE) != 0;
     ac_store_cache_t *cache = NULL;
     ac_cache_t place;
-    if (!is_on(conf->cache.place, remote) || !caching_make_place(&place, check)) {
+    if (!is_on(conf->cache.backend, remote) || !caching_make_place(&place, check)) {
         return;
     }
     ac_store_cache_create(&cache, &conf->store, &place, conf->store_spec,

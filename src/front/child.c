@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The child that this process is. */
-#include "child.h"
+#include "front_internal.h"
 
 #include <signal.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads that were deleted longer ago than AgentChatPurgeAfter are removed for good, and old idempotency keys with them. */
-#include "child.h"
+/* Threads that were deleted longer ago than AgentChatPurgeAfter are removed for good, and old idempotency keys with
+ * them. */
+#include "front_internal.h"
 
 #define PURGE_EVERY apr_time_from_sec(3600)
 #define PURGE_FIRST apr_time_from_sec(60)
@@ -12,7 +13,8 @@ static void child_purge_set(ac_child_life_t *self, apr_interval_time_t at_least)
 {
     /* The children of a server start together; this keeps them from asking the store all at once. */
     apr_interval_time_t jitter = (apr_interval_time_t)(ac_random() % (uint64_t)(PURGE_EVERY / 4));
-    ac_timer_set(self->child.loop, &self->purge_timer, ac_loop_now(self->child.loop) + at_least + jitter, child_purge_begin, self);
+    ac_timer_set(self->child.loop, &self->purge_timer, ac_loop_now(self->child.loop) + at_least + jitter,
+                 child_purge_begin, self);
 }
 
 static void child_purge_done(ac_store_op_t *op)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The start of a child, after the fork: the loop thread, the work threads, the store, the models, the tools and the engine, in an order
- * in which none of them outlives what it uses. */
-#include "child.h"
+/* The start of a child, after the fork: the loop thread, the work threads, the store, the models, the tools and the
+ * engine, in an order in which none of them outlives what it uses. */
+#include "front_internal.h"
 
 #include "back/credential/credential.h"
 #include "front/stream/stream.h"
@@ -99,8 +99,8 @@ static apr_status_t start_providers(ac_child_life_t *self, const char **ppart, a
     return status;
 }
 
-/* A store whose storage is out of reach has started all the same, and tries again with each operation: what was mended needs
- * no restart. */
+/* A store whose storage is out of reach has started all the same, and tries again with each operation: what was
+ * mended needs no restart. */
 static apr_status_t start_store(ac_child_life_t *self, ac_err_t *err)
 {
     const ac_store_t *store = &self->child.conf->store;
@@ -131,7 +131,7 @@ static apr_status_t start_all(ac_child_life_t *self, const char **ppart, ac_err_
         return status;
     }
     fill_host(child);
-    child->catalog = ac_catalog_create(&conf->registry, conf->agent_pattern);
+    child->catalog = ac_catalog_create(&conf->registry, conf->agent_defaults);
     *ppart = "store";
     status = start_store(self, err);
     if (status != APR_SUCCESS) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a child: runs are stored, streams get their last event, and everything that was started ends. */
-#include "child.h"
+#include "front_internal.h"
 
 #include "back/credential/credential.h"
 #include "front/stream/stream.h"
@@ -75,7 +75,8 @@ static void end_told(int number, siginfo_t *info, void *context)
     }
 }
 
-/* Once a child ends gracefully, `stop` is lost on it: the MPM waits for its threads, and prefork ignores its signals. */
+/* Once a child ends gracefully, `stop` is lost on it: the MPM waits for its threads, and prefork ignores its
+ * signals. */
 static void listen_for_end(const ac_child_t *child)
 {
     struct sigaction action = {.sa_sigaction = end_told, .sa_flags = SA_SIGINFO};
@@ -86,7 +87,8 @@ static void listen_for_end(const ac_child_t *child)
     }
 }
 
-/* Some follow what this child has no part in, such as a run that waits for its owner's word; its threads may be with them. */
+/* Some follow what this child has no part in, such as a run that waits for its owner's word; its threads may be with
+ * them. */
 static void look_at_drain(void *baton)
 {
     ac_child_life_t *self = baton;
@@ -160,8 +162,9 @@ static bool is_graceful(const ac_child_t *child, bool told)
     return !sigismember(&blocked, SIGTERM) && !sigismember(&blocked, SIGHUP);
 }
 
-/* A client that went away does not stop its run, so neither does a child that has no more clients. Streams are there as well: httpd's
- * threads end at MaxConnectionsPerChild without them, if the connection that it has counted last has just come. */
+/* A client that went away does not stop its run, so neither does a child that has no more clients. Streams are there
+ * as well: httpd's threads end at MaxConnectionsPerChild without them, if the connection that it has counted last
+ * has just come. */
 static void wait_for_runs(ac_child_life_t *self)
 {
     const ac_child_t *child = &self->child;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where runs leave their events: the directory is made while httpd is still root, and used by its children. */
-#include "front/config/config.h"
+#include "front_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -56,7 +56,8 @@ static const char *memory_dir(const ac_conf_t *conf, apr_pool_t *p)
     return NULL;
 }
 
-/* What is wrong with a directory that is there; NULL: nothing. The event logs are nobody else's: they have what people say. */
+/* What is wrong with a directory that is there; NULL: nothing. The event logs are nobody else's: they have what
+ * people say. */
 static const char *problem_of(const char *path, const struct stat *info, apr_pool_t *p)
 {
     char reason[120];
@@ -71,15 +72,15 @@ static const char *problem_of(const char *path, const struct stat *info, apr_poo
     if (info->st_uid != user) {
         bool known = apr_uid_name_get(&owner, info->st_uid, p) == APR_SUCCESS;
         return apr_psprintf(p, "belongs to %s; a directory of event logs is %s's alone",
-                            known ? owner : apr_itoa(p, (int)info->st_uid), ac_access_user());
+                            known ? owner : apr_itoa(p, (int)info->st_uid), ac_config_access_user());
     }
     if (info->st_mode & 077) {
         return apr_psprintf(
             p, "has the mode %04o, so others may use it; event logs have what people say: give it the mode 0700",
             (unsigned)info->st_mode & 07777);
     }
-    int problem = ac_access_as_child(path, W_OK | X_OK, p);
-    return problem ? apr_psprintf(p, "cannot be written by %s: %s", ac_access_user(),
+    int problem = ac_config_access_as_child(path, W_OK | X_OK, p);
+    return problem ? apr_psprintf(p, "cannot be written by %s: %s", ac_config_access_user(),
                                   apr_strerror(problem, reason, sizeof(reason)))
                    : NULL;
 }
@@ -103,15 +104,15 @@ static const char *problem_of_parent(const char *path, const ac_conf_t *conf, ap
     if (is_made_first(parent, conf)) {
         return NULL;
     }
-    int problem = access(parent, W_OK | X_OK) ? errno : ac_access_as_child(parent, X_OK, p);
-    return problem ? apr_psprintf(p, "cannot be made for %s in '%s': %s", ac_access_user(), parent,
+    int problem = access(parent, W_OK | X_OK) ? errno : ac_config_access_as_child(parent, X_OK, p);
+    return problem ? apr_psprintf(p, "cannot be made for %s in '%s': %s", ac_config_access_user(), parent,
                                   apr_strerror(problem, reason, sizeof(reason)))
                    : NULL;
 }
 
-static const ap_directive_t *directive_of(const ac_check_t *check)
+static const ap_directive_t *directive_of(const ac_config_check_t *check)
 {
-    return ac_check_server_at(check, "AgentChatEventLog");
+    return ac_config_check_server_at(check, "AgentChatEventLog");
 }
 
 /* The directory that the configuration names; NULL: it names none. */
@@ -122,7 +123,7 @@ static const char *named(const ac_conf_t *conf, apr_pool_t *p)
         : NULL;
 }
 
-void ac_event_logs_check(ac_check_t *check)
+void ac_event_logs_check(ac_config_check_t *check)
 {
     const char *path = named(check->conf, check->ptemp), *problem;
     struct stat info;
@@ -132,11 +133,12 @@ void ac_event_logs_check(ac_check_t *check)
     problem = lstat(path, &info) == 0 ? problem_of(path, &info, check->ptemp)
                                       : problem_of_parent(path, check->conf, check->ptemp);
     if (problem) {
-        ac_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
+        ac_config_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
     }
 }
 
-/* httpd's first process ends, and its children have: ended logs go, since nobody is left to remove them in time. Not at a reload. */
+/* httpd's first process ends, and its children have: ended logs go, since nobody is left to remove them in time. Not
+ * at a reload. */
 static apr_status_t event_logs_leave(void *baton)
 {
     const ac_conf_t *conf = baton;
@@ -146,7 +148,7 @@ static apr_status_t event_logs_leave(void *baton)
     return APR_SUCCESS;
 }
 
-void ac_event_logs_prepare(ac_check_t *check)
+void ac_event_logs_prepare(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
     apr_pool_t *p = check->p;
@@ -159,10 +161,10 @@ void ac_event_logs_prepare(ac_check_t *check)
     if (conf->event_dir) {
         status = make(conf->event_dir);
         if (status != APR_SUCCESS) {
-            ac_check_problem(check, directive_of(check),
-                             "AgentChatEventLog: '%s' cannot be made, or is not a directory that only httpd's "
-                             "user may use (mode 0700): %s",
-                             conf->event_dir, apr_strerror(status, reason, sizeof(reason)));
+            ac_config_check_problem(check, directive_of(check),
+                                    "AgentChatEventLog: '%s' cannot be made, or is not a directory that only httpd's "
+                                    "user may use (mode 0700): %s",
+                                    conf->event_dir, apr_strerror(status, reason, sizeof(reason)));
         }
         return;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Layer 6: httpd begins here. The files beside this header: the table of routes, the life of a child process, limits, event
- * logs, the cache before the store, httpd's error log. The folders config, auth, request, api and stream have a header each. */
+/* Layer 6: httpd begins here. The files beside this header: the table of routes, the life of a child process,
+ * limits, event logs, the cache before the store, httpd's error log. The folders config, auth, request, api and
+ * stream have a header each. */
 #ifndef AC_FRONT_H
 #define AC_FRONT_H
 
@@ -19,10 +20,10 @@
 
 extern module AP_MODULE_DECLARE_DATA agentchat_module __attribute__((visibility("default")));
 
-typedef struct ac_conf_t ac_conf_t;             /* config/config.h */
-typedef struct ac_mount_conf_t ac_mount_conf_t; /* config/config.h */
-typedef struct ac_check_t ac_check_t;           /* config/config.h */
-typedef struct ac_request_t ac_request_t;       /* request/request.h */
+typedef struct ac_conf_t ac_conf_t;                 /* config/config.h */
+typedef struct ac_mount_conf_t ac_mount_conf_t;     /* config/config.h */
+typedef struct ac_config_check_t ac_config_check_t; /* config/config.h */
+typedef struct ac_request_t ac_request_t;           /* request/request.h */
 
 /* ---- startup.c: the start of httpd, and each reload ---- */
 /* The hook post_config: makes directories, the table of counts, the store and its cache; installs the log. */
@@ -55,31 +56,16 @@ void ac_child_stop(apr_pool_t *pchild, int graceful);   /* child_stop.c: the hoo
 void ac_child_end_signals(sigset_t *set);
 
 /* ---- caching.c: the cache before the store ---- */
-void ac_caching_check(ac_check_t *check); /* reports what is wrong with AgentChatCache */
-/* Puts the cache before the store of the configuration, where AgentChatCache wants one. Problems are reported. */
-void ac_caching_prepare(ac_check_t *check);
-/* Gives the cache this child's connection to Redis, which ac_limits_open() has made. */
-void ac_caching_open(const ac_child_t *child);
+void ac_caching_check(ac_config_check_t *check); /* reports what is wrong with AgentChatCache */
 
 /* ---- event_logs.c: where runs leave their events ---- */
-/* Reports whether the directory of AgentChatEventLog cannot be made, or cannot be used by the children. Makes nothing. */
-void ac_event_logs_check(ac_check_t *check);
-/* Makes the directories and sets memory_dir and event_dir of the configuration. Problems are reported. */
-void ac_event_logs_prepare(ac_check_t *check);
-/* Opens this child's directory, for its engine. */
-void ac_event_logs_open(ac_child_t *child);
+/* Reports whether the directory of AgentChatEventLog cannot be made, or cannot be used by the children. Makes
+ * nothing. */
+void ac_event_logs_check(ac_config_check_t *check);
 
 /* ---- limits.c: rate limits and budgets ---- */
-/* Opens the table of counts: in memory, below the state directory, or for this start of httpd only. Problems are reported. */
-void ac_limits_prepare(ac_check_t *check);
-/* Opens the counts for this child and its engine. */
-apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err);
-/* Releases what the child holds of limits, after the loop has ended. Nothing is counted after it. */
-void ac_limits_leave(ac_child_t *child);
-/* Counts the request, and adds to its answer what is left. errors: rate_limited, overloaded. */
-apr_status_t ac_limits_request(ac_request_t *rq);
-/* The same for a stream: *ptakes is held as long as the stream lasts. */
-apr_status_t ac_limits_stream(ac_reservation_t **ptakes, ac_request_t *rq);
+/* Counts a stream: *ptakes is held as long as the stream lasts. errors: rate_limited, overloaded. */
+apr_status_t ac_limits_stream(ac_takes_t **ptakes, ac_request_t *rq);
 /* The subjects that the request's run is counted for. Lives as long as rq; take a reference to keep it. */
 ac_quota_t *ac_limits_quota(ac_request_t *rq);
 /* Adds to RateLimit-Policy and RateLimit. For the owner of r. */
@@ -110,19 +96,19 @@ int ac_route_name_no_file(request_rec *r); /* the last hook translate_name befor
 int ac_route_map_to_storage(request_rec *r);
 
 /* ---- reload.c: a configuration that cannot be served ---- */
-/* The result of a directive's function: problem at the first start; at a reload it is logged and noted, and NULL returned. */
+/* The result of a directive's function: problem at the first start; at a reload it is logged and noted, and NULL
+ * returned. */
 const char *ac_reload_directive(cmd_parms *cmd, const char *problem);
 /* The result of a hook after this check. Deactivates the module where there was a problem. */
-int ac_reload_result(const ac_check_t *check);
-void ac_reload_say(const ac_conf_t *conf); /* logs that the module is out of service, and why */
+int ac_reload_result(const ac_config_check_t *check);
 
 /* ---- log_front.c: httpd's error log ---- */
-/* Sends the log messages of all layers to httpd's error log, at the module's LogLevel; s NULL: errors only, while a configuration is
- * read. */
+/* Sends the log messages of all layers to httpd's error log, at the module's LogLevel; s NULL: errors only, while a
+ * configuration is read. */
 void ac_log_front_install(server_rec *s);
 /* Logs a message of the table with the request's log id. */
-#define ac_log_request(number, status, r, ...) ac_log_rerror_(number, APLOG_MARK, status, r, __VA_ARGS__)
-void ac_log_rerror_(ac_log_id_e number, const char *file, int line, int module_index, apr_status_t status,
-                    const request_rec *r, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+#define ac_log_request(number, status, r, ...) ac_log_front_request(number, APLOG_MARK, status, r, __VA_ARGS__)
+void ac_log_front_request(ac_message_e number, const char *file, int line, int module_index, apr_status_t status,
+                          const request_rec *r, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 
 #endif

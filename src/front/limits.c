@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rate limits and budgets on their way through httpd: where the counts are, what a request takes of them, what its answer says. */
-#include "front/request/request.h"
+/* Rate limits and budgets on their way through httpd: where the counts are, what a request takes of them, what its
+ * answer says. */
+#include "front_internal.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -21,7 +22,7 @@ static apr_status_t close_table(void *table)
     return APR_SUCCESS;
 }
 
-void ac_limits_prepare(ac_check_t *check)
+void ac_limits_prepare(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
     apr_pool_t *p = check->p;
@@ -42,7 +43,7 @@ void ac_limits_prepare(ac_check_t *check)
         status = ac_limit_table_open(&conf->limit_table, NULL, &err);
     }
     if (status != APR_SUCCESS) {
-        ac_check_problem(check, NULL, "AgentChatLimit: %s", err.detail);
+        ac_config_check_problem(check, NULL, "AgentChatLimit: %s", err.detail);
         return;
     }
     apr_pool_cleanup_register(p, conf->limit_table, close_table, apr_pool_cleanup_null);

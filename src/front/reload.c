@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reload never ends httpd, which serves other sites too: where the new configuration cannot be served, this module is out of service
- * until the next reload, and everything else goes on. At the first start, and for `apachectl configtest`, a problem is an error. */
-#include "front/config/config.h"
+/* A reload never ends httpd, which serves other sites too: where the new configuration cannot be served, this module
+ * is out of service until the next reload, and everything else goes on. At the first start, and for `apachectl
+ * configtest`, a problem is an error. */
+#include "front_internal.h"
 
 /* httpd counts how often it has read its configuration to serve it: the first time is its start. */
 static bool reloads(void)
@@ -14,12 +15,12 @@ const char *ac_reload_directive(cmd_parms *cmd, const char *problem)
     if (!problem || !reloads()) {
         return problem;
     }
-    ac_check_t check = ac_check_begin(cmd->server, cmd->pool, cmd->temp_pool);
-    ac_check_problem(&check, cmd->directive, "%s", problem);
+    ac_config_check_t check = ac_config_check_begin(cmd->server, cmd->pool, cmd->temp_pool);
+    ac_config_check_problem(&check, cmd->directive, "%s", problem);
     return NULL;
 }
 
-int ac_reload_result(const ac_check_t *check)
+int ac_reload_result(const ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
     if (!conf->out_of_service) {
@@ -29,7 +30,7 @@ int ac_reload_result(const ac_check_t *check)
     return reloads() ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-void ac_reload_say(const ac_conf_t *conf)
+void ac_reload_log_refusal(const ac_conf_t *conf)
 {
     ac_log(AC_M607, APR_SUCCESS,
            "out of service: the configuration of this reload cannot be served: %s; until httpd is reloaded with one "

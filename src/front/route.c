@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of routes, and the way of a request to its handler. */
+#include "front_internal.h"
+
 #include "front/api/api.h"
 #include "front/api/compat.h"
 #include "front/stream/stream.h"
@@ -136,7 +138,7 @@ static const char *mount_as_path(const char *prefix)
 
 static const char *path_below_mount(const request_rec *r)
 {
-    const char *prefix = ac_mount_prefix(r), *uri = r->uri ? r->uri : "";
+    const char *prefix = ac_config_mount_prefix(r), *uri = r->uri ? r->uri : "";
     size_t len = prefix ? strlen(prefix) : 0;
     if (!len || strncmp(uri, prefix, len) || (uri[len] && uri[len] != '/')) {
         return uri;
@@ -215,7 +217,7 @@ static apr_status_t check_request(ac_request_t *rq)
         status = ac_request_accept(rq);
     }
     if (status == APR_SUCCESS) {
-        status = ac_request_query_read(rq, route->query ? route->query : q_none);
+        status = ac_query_read(rq, route->query ? route->query : q_none);
     }
     if (status == APR_SUCCESS) {
         status = check_child(rq);
@@ -235,14 +237,14 @@ static int head_of_stream(ac_request_t *rq)
 /* What the <Location>s say is known when names are translated, and forgotten before files are looked for. */
 int ac_route_translate_name(request_rec *r)
 {
-    if (ac_mount_is_here(r)) {
+    if (ac_config_mount_is_here(r)) {
         apr_table_setn(r->notes, NOTE_ROUTE, "");
     }
     return DECLINED;
 }
 
-/* Nor is it mapped to a file's name, which the core refuses, with an error in the log, where a path is too long for one. mod_proxy
- * does the same. */
+/* Nor is it mapped to a file's name, which the core refuses, with an error in the log, where a path is too long for
+ * one. mod_proxy does the same. */
 int ac_route_name_no_file(request_rec *r)
 {
     if (!apr_table_get(r->notes, NOTE_ROUTE) || r->filename) {
@@ -252,7 +254,8 @@ int ac_route_name_no_file(request_rec *r)
     return OK;
 }
 
-/* A path below a mount is a route and no file: nothing is to be looked for in the DocumentRoot, no .htaccess read on the way. */
+/* A path below a mount is a route and no file: nothing is to be looked for in the DocumentRoot, no .htaccess read on
+ * the way. */
 int ac_route_map_to_storage(request_rec *r)
 {
     return apr_table_get(r->notes, NOTE_ROUTE) ? OK : DECLINED;
@@ -265,7 +268,8 @@ static void no_ranges(request_rec *r)
     apr_table_unset(r->headers_in, "Request-Range");
 }
 
-/* Whether the module is out of service for this route, because the last reload's configuration cannot be served; sets rq->err. */
+/* Whether the module is out of service for this route, because the last reload's configuration cannot be served;
+ * sets rq->err. */
 static bool is_out_of_service(ac_request_t *rq)
 {
     if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health_live) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The start of httpd and each reload: everything that is made once for all children, while httpd may still be root. */
-#include "front/config/config.h"
+#include "front_internal.h"
+
 #include "front/stream/stream.h"
 
 int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    ac_check_t check = ac_check_begin(s, pconf, ptemp);
+    ac_config_check_t check = ac_config_check_begin(s, pconf, ptemp);
     ac_conf_t *conf = check.conf;
     (void)plog;
     ac_log_front_install(s);
@@ -32,7 +33,7 @@ int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     }
     int result = ac_reload_result(&check);
     if (result == OK && conf->out_of_service) {
-        ac_reload_say(conf);
+        ac_reload_log_refusal(conf);
     }
     if (conf->active) {
         ac_park_wait_warn(conf);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client says about its request. Lines: the query string, Accept, If-Match, If-None-Match, an entity tag, an origin. Whatever they
- * are, an answer is an error with a reason or what the types allow. httpd's few functions are played here. */
+/* What a client says about its request. Lines: the query string, Accept, If-Match, If-None-Match, an entity tag, an
+ * origin. Whatever they are, an answer is an error with a reason or what the types allow. httpd's few functions are
+ * played here. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,10 +69,10 @@ NOT_CALLED(AP_DECLARE(const char *), ap_scan_http_token, const char *text)
 NOT_CALLED(AP_DECLARE(const char *), ap_ssl_var_lookup, apr_pool_t *p, server_rec *s, conn_rec *c, request_rec *r,
            const char *name)
 NOT_CALLED(AP_DECLARE(int), ap_strcasecmp_match, const char *text, const char *pattern)
-NOT_CALLED(bool, ac_mount_is_here, request_rec *r)
+NOT_CALLED(bool, ac_config_mount_is_here, request_rec *r)
 NOT_CALLED(apr_status_t, ac_principal_find, const ac_principal_t **pprincipal, request_rec *r, ac_err_t *err)
-NOT_CALLED(void, ac_log_rerror_, ac_log_id_e n, const char *f, int l, int m, apr_status_t s, const request_rec *r,
-           const char *t, ...)
+NOT_CALLED(void, ac_log_front_request, ac_message_e n, const char *f, int l, int m, apr_status_t s,
+           const request_rec *r, const char *t, ...)
 
 /* ---- one request ---- */
 
@@ -81,17 +82,17 @@ static void check_query(ac_request_t *rq)
     ac_page_t page;
     bool flag;
     memset(&page, 0, sizeof(page));
-    if (ac_request_query_read(rq, names) != APR_SUCCESS) {
+    if (ac_query_read(rq, names) != APR_SUCCESS) {
         must(rq->err.kind != AC_OK);
         return;
     }
     for (int i = 0; names[i]; i++) {
-        const char *value = ac_request_query(rq, names[i]);
+        const char *value = ac_query_get(rq, names[i]);
         must(!value || ac_utf8_valid(value, strlen(value)));
     }
-    ac_request_query_bool(rq, &flag, "history", true);
+    ac_query_bool(rq, &flag, "history", true);
     ac_err_init(&rq->err);
-    if (ac_request_page(rq, &page) == APR_SUCCESS) {
+    if (ac_query_page(rq, &page) == APR_SUCCESS) {
         must(page.limit >= 1 && page.limit <= AC_MAX_PAGE && strlen(page.after) < sizeof(page.after));
     } else {
         must(rq->err.kind == AC_INVALID_REQUEST);
@@ -102,7 +103,7 @@ static void check_tags(ac_request_t *rq, const char *etag)
 {
     const apr_array_header_t *tags = NULL;
     ac_err_init(&rq->err);
-    if (ac_request_if_match(rq, &tags) == APR_SUCCESS) {
+    if (ac_precondition_if_match(rq, &tags) == APR_SUCCESS) {
         for (int i = 0; i < tags->nelts; i++) {
             const char *tag = APR_ARRAY_IDX(tags, i, const char *);
             must(*tag == '"' && strlen(tag) >= 2 && strlen(tag) < AC_ETAG_SIZE && tag[strlen(tag) - 1] == '"');
@@ -110,7 +111,7 @@ static void check_tags(ac_request_t *rq, const char *etag)
     } else {
         must(rq->err.kind != AC_OK);
     }
-    ac_request_none_match(rq, etag);
+    ac_precondition_none_match(rq, etag);
 }
 
 static void check_origin(request_rec *r, const char *origin)

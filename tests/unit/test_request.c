@@ -285,15 +285,15 @@ static void test_query_decoded(void **state)
 {
     (void)state;
     ac_request_t *rq = make("a=1&&b=x+y%20%C3%a9&c&d=&=e&f=1=2");
-    assert_int_equal(ac_request_query_read(rq, names), APR_SUCCESS);
-    assert_string_equal(ac_request_query(rq, "a"), "1");
-    assert_string_equal(ac_request_query(rq, "b"), "x y \xc3\xa9");
-    assert_string_equal(ac_request_query(rq, "c"), "");
-    assert_string_equal(ac_request_query(rq, "d"), "");
-    assert_string_equal(ac_request_query(rq, ""), "e");
-    assert_string_equal(ac_request_query(rq, "f"), "1=2");
-    assert_null(ac_request_query(rq, "A"));
-    assert_null(ac_request_query(make(NULL), "a"));
+    assert_int_equal(ac_query_read(rq, names), APR_SUCCESS);
+    assert_string_equal(ac_query_get(rq, "a"), "1");
+    assert_string_equal(ac_query_get(rq, "b"), "x y \xc3\xa9");
+    assert_string_equal(ac_query_get(rq, "c"), "");
+    assert_string_equal(ac_query_get(rq, "d"), "");
+    assert_string_equal(ac_query_get(rq, ""), "e");
+    assert_string_equal(ac_query_get(rq, "f"), "1=2");
+    assert_null(ac_query_get(rq, "A"));
+    assert_null(ac_query_get(make(NULL), "a"));
 }
 
 static void test_query_refused(void **state)
@@ -303,7 +303,7 @@ static void test_query_refused(void **state)
                                       "a=%c3", "a=\xff", "a=1&a=2", "a=1&%61=2"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         ac_request_t *rq = make(bad[i]);
-        assert_int_not_equal(ac_request_query_read(rq, names), APR_SUCCESS);
+        assert_int_not_equal(ac_query_read(rq, names), APR_SUCCESS);
         assert_int_equal(rq->err.kind, AC_INVALID_REQUEST);
     }
 }
@@ -316,9 +316,9 @@ static void test_query_of_others(void **state)
                                        "A=2&a=1&a%00=3",  "p&q&r&s&u&v&w&y&z&p&q&r&s&u&v&w&y&z&a=1"};
     for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
         ac_request_t *rq = make(fine[i]);
-        assert_int_equal(ac_request_query_read(rq, names), APR_SUCCESS);
+        assert_int_equal(ac_query_read(rq, names), APR_SUCCESS);
         assert_int_equal(rq->query->nelts, 1);
-        assert_string_equal(ac_request_query(rq, "a"), "1");
+        assert_string_equal(ac_query_get(rq, "a"), "1");
     }
 }
 
@@ -336,18 +336,18 @@ static void test_query_typed(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int64_t value;
         ac_request_t *rq = make(cases[i].args);
-        ac_request_query_read(rq, names);
-        apr_status_t status = ac_request_query_int(rq, &value, "n", 7, 1, 100);
+        ac_query_read(rq, names);
+        apr_status_t status = ac_query_int(rq, &value, "n", 7, 1, 100);
         assert_int_equal(status == APR_SUCCESS, cases[i].value >= 0);
         assert_true(status != APR_SUCCESS || value == cases[i].value);
     }
     bool value;
     ac_request_t *rq = make("t=true&f=false&x=1");
-    ac_request_query_read(rq, names);
-    assert_true(ac_request_query_bool(rq, &value, "t", false) == APR_SUCCESS && value);
-    assert_true(ac_request_query_bool(rq, &value, "f", true) == APR_SUCCESS && !value);
-    assert_true(ac_request_query_bool(rq, &value, "none", true) == APR_SUCCESS && value);
-    assert_int_not_equal(ac_request_query_bool(rq, &value, "x", false), APR_SUCCESS);
+    ac_query_read(rq, names);
+    assert_true(ac_query_bool(rq, &value, "t", false) == APR_SUCCESS && value);
+    assert_true(ac_query_bool(rq, &value, "f", true) == APR_SUCCESS && !value);
+    assert_true(ac_query_bool(rq, &value, "none", true) == APR_SUCCESS && value);
+    assert_int_not_equal(ac_query_bool(rq, &value, "x", false), APR_SUCCESS);
 }
 
 static void test_page(void **state)
@@ -355,13 +355,13 @@ static void test_page(void **state)
     (void)state;
     ac_page_t page = {.limit = 0};
     ac_request_t *rq = make("");
-    ac_request_query_read(rq, names);
-    assert_int_equal(ac_request_page(rq, &page), APR_SUCCESS);
+    ac_query_read(rq, names);
+    assert_int_equal(ac_query_page(rq, &page), APR_SUCCESS);
     assert_int_equal(page.limit, 20);
     assert_string_equal(page.after, "");
     rq = make("limit=5&after=thread_01.x-Y~%3d");
-    ac_request_query_read(rq, names);
-    assert_int_equal(ac_request_page(rq, &page), APR_SUCCESS);
+    ac_query_read(rq, names);
+    assert_int_equal(ac_query_page(rq, &page), APR_SUCCESS);
     assert_int_equal(page.limit, 5);
     assert_string_equal(page.after, "thread_01.x-Y~=");
     static const char *const bad[] = {
@@ -369,8 +369,8 @@ static void test_page(void **state)
         "after=\xc3\xa9", "limit=0",     "after=0123456789012345678901234567890123456789012345678901234567890123"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         rq = make(bad[i]);
-        ac_request_query_read(rq, names);
-        assert_int_not_equal(ac_request_page(rq, &page), APR_SUCCESS);
+        ac_query_read(rq, names);
+        assert_int_not_equal(ac_query_page(rq, &page), APR_SUCCESS);
     }
 }
 
@@ -505,7 +505,7 @@ static void test_if_match(void **state)
         if (cases[i].text) {
             header(rq, "If-Match", cases[i].text);
         }
-        ac_request_if_match(rq, &tags);
+        ac_precondition_if_match(rq, &tags);
         assert_int_equal(rq->err.kind, cases[i].kind);
         assert_int_equal(tags->nelts, cases[i].n);
         if (cases[i].first) {
@@ -530,7 +530,7 @@ static void test_if_none_match(void **state)
         if (cases[i].text) {
             header(rq, "If-None-Match", cases[i].text);
         }
-        assert_int_equal(ac_request_none_match(rq, cases[i].etag), cases[i].matches);
+        assert_int_equal(ac_precondition_none_match(rq, cases[i].etag), cases[i].matches);
     }
 }
 

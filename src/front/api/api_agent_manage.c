@@ -19,7 +19,7 @@ typedef struct condition_t {
 static apr_status_t read_condition(ac_request_t *rq, condition_t *condition)
 {
     const char *none = apr_table_get(rq->r->headers_in, "If-None-Match");
-    apr_status_t status = ac_request_if_match(rq, &condition->tags);
+    apr_status_t status = ac_precondition_if_match(rq, &condition->tags);
     condition->exists = status == APR_SUCCESS && apr_table_get(rq->r->headers_in, "If-Match") &&
         !condition->tags->nelts;
     condition->fresh = none != NULL;

@@ -30,7 +30,7 @@ int ac_api_agents_get(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     apr_table_setn(rq->r->headers_out, "ETag", agent->etag);
-    if (ac_request_none_match(rq, agent->etag)) {
+    if (ac_precondition_none_match(rq, agent->etag)) {
         return ac_reply_empty(rq, HTTP_NOT_MODIFIED);
     }
     return ac_reply_json(rq, HTTP_OK, ac_agent_json(agent, for_admin(rq)));
@@ -54,11 +54,11 @@ int ac_api_agents_chat(ac_request_t *rq)
 
 static apr_status_t api_agents_read_page(ac_request_t *rq, ac_page_t *page)
 {
-    const char *wanted = ac_request_query(rq, "status");
-    apr_status_t status = ac_request_limit(rq, &page->limit);
+    const char *wanted = ac_query_get(rq, "status");
+    apr_status_t status = ac_query_limit(rq, &page->limit);
     page->by_offset = page->want_total = true;
     if (status == APR_SUCCESS) {
-        status = ac_request_query_int(rq, &page->offset, "offset", 0, 0, OFFSET_MAX);
+        status = ac_query_int(rq, &page->offset, "offset", 0, 0, OFFSET_MAX);
     }
     return status == APR_SUCCESS ? ac_api_threads_read_status(rq, page, wanted) : status;
 }

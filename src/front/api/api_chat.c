@@ -41,7 +41,7 @@ int ac_api_chat_stream(ac_request_t *rq)
 
 int ac_api_chat_stream_get(ac_request_t *rq)
 {
-    ac_chat_request_t chat = {.content = ac_request_query(rq, "message")};
+    ac_chat_request_t chat = {.content = ac_query_get(rq, "message")};
     if (!chat.content) {
         ac_err_set(&rq->err, AC_INVALID_REQUEST, "the query parameter message is missing");
         return ac_reply_problem(rq, NULL);

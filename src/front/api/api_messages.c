@@ -28,13 +28,13 @@ int ac_api_messages_send(ac_request_t *rq)
 
 static apr_status_t api_messages_read_page(ac_request_t *rq, ac_page_t *page)
 {
-    const char *order = ac_request_query(rq, "order");
-    apr_status_t status = ac_request_limit(rq, &page->limit);
+    const char *order = ac_query_get(rq, "order");
+    apr_status_t status = ac_query_limit(rq, &page->limit);
     if (status == APR_SUCCESS) {
-        status = ac_request_query_int(rq, &page->after_seq, "after", 0, 0, SEQ_MAX);
+        status = ac_query_int(rq, &page->after_seq, "after", 0, 0, SEQ_MAX);
     }
     if (status == APR_SUCCESS) {
-        status = ac_request_query_int(rq, &page->before_seq, "before", 0, 1, SEQ_MAX);
+        status = ac_query_int(rq, &page->before_seq, "before", 0, 1, SEQ_MAX);
     }
     page->descending = order && !strcmp(order, "desc");
     if (status == APR_SUCCESS && order && !page->descending && strcmp(order, "asc")) {

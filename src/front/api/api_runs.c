@@ -24,7 +24,7 @@ int ac_api_runs_list(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     ac_page_t page = {.limit = 0};
-    if (ac_request_page(rq, &page) != APR_SUCCESS) {
+    if (ac_query_page(rq, &page) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_LIST, rq->owner, rq->args[0]);

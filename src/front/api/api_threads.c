@@ -146,7 +146,7 @@ apr_status_t ac_api_threads_read_status(ac_request_t *rq, ac_page_t *page, const
 
 static apr_status_t read_order(ac_request_t *rq, ac_page_t *page)
 {
-    const char *order = ac_request_query(rq, "order");
+    const char *order = ac_query_get(rq, "order");
     page->by_update = order && !strcmp(order, "updated");
     if (order && !page->by_update && strcmp(order, "created")) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "order must be created or updated");
@@ -156,8 +156,8 @@ static apr_status_t read_order(ac_request_t *rq, ac_page_t *page)
 
 static apr_status_t read_filters(ac_request_t *rq, ac_page_t *page)
 {
-    const char *agent_id = ac_request_query(rq, "agent_id");
-    apr_status_t status = ac_api_threads_read_status(rq, page, ac_request_query(rq, "status"));
+    const char *agent_id = ac_query_get(rq, "agent_id");
+    apr_status_t status = ac_api_threads_read_status(rq, page, ac_query_get(rq, "status"));
     if (status == APR_SUCCESS) {
         status = read_order(rq, page);
     }
@@ -181,7 +181,7 @@ int ac_api_threads_list(ac_request_t *rq)
     ac_page_t page = {.limit = 0};
     ac_store_op_t *result;
     rq->doing = "listing threads";
-    if (ac_request_page(rq, &page) != APR_SUCCESS || read_filters(rq, &page) != APR_SUCCESS) {
+    if (ac_query_page(rq, &page) != APR_SUCCESS || read_filters(rq, &page) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     ac_store_op_t *op = ac_store_op_create(AC_STORE_THREAD_LIST, rq->owner, NULL);
@@ -203,7 +203,7 @@ int ac_api_threads_get(ac_request_t *rq)
         ac_request_store(rq, ac_store_op_create(AC_STORE_THREAD_GET, rq->owner, id), &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    if (result->etag[0] && ac_request_none_match(rq, result->etag)) {
+    if (result->etag[0] && ac_precondition_none_match(rq, result->etag)) {
         apr_table_set(rq->r->headers_out, "ETag", result->etag);
         return ac_reply_empty(rq, HTTP_NOT_MODIFIED);
     }
@@ -300,7 +300,7 @@ int ac_api_threads_patch(ac_request_t *rq)
     const apr_array_header_t *tags;
     ac_store_op_t *result;
     rq->doing = "changing the thread";
-    if (thread_id(rq, &id) != APR_SUCCESS || ac_request_if_match(rq, &tags) != APR_SUCCESS ||
+    if (thread_id(rq, &id) != APR_SUCCESS || ac_precondition_if_match(rq, &tags) != APR_SUCCESS ||
         read_change(rq, &change) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
@@ -326,7 +326,7 @@ apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id)
     bool hard;
     ac_store_op_t *result;
     rq->doing = "deleting the thread";
-    apr_status_t status = ac_request_query_bool(rq, &hard, "hard_delete", false);
+    apr_status_t status = ac_query_bool(rq, &hard, "hard_delete", false);
     if (status != APR_SUCCESS) {
         return status;
     }

@@ -100,7 +100,7 @@ apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, con
 apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name)
 {
     const char *header = apr_table_get(rq->r->headers_in, "Last-Event-ID");
-    const char *text = header && *header ? header : name ? ac_request_query(rq, name) : NULL;
+    const char *text = header && *header ? header : name ? ac_query_get(rq, name) : NULL;
     *pafter = 0;
     *pgiven = text != NULL;
     if (!text) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pages of other sites: listed origins may use the API from a browser (the CORS protocol of the Fetch standard). Other pages cannot make
- * a visitor's browser use it with the visitor's cookies or password. */
+/* Pages of other sites: listed origins may use the API from a browser (the CORS protocol of the Fetch standard).
+ * Other pages cannot make a visitor's browser use it with the visitor's cookies or password. */
 #include "auth_internal.h"
 
 #include "http_ssl.h"
@@ -75,7 +75,7 @@ int ac_cors_answer(request_rec *r, const char *(*find_methods)(request_rec *r))
 {
     const char *origin = apr_table_get(r->headers_in, "Origin");
     const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
-    if (!origin || !mount->cors_origins || !ac_mount_is_here(r)) {
+    if (!origin || !mount->cors_origins || !ac_config_mount_is_here(r)) {
         return DECLINED;
     }
     cors_set_headers(r, mount, origin);
@@ -88,15 +88,16 @@ int ac_cors_answer(request_rec *r, const char *(*find_methods)(request_rec *r))
 
 /* ---- requests that a page of another site makes ---- */
 
-/* Browsers send these headers for a page of another site only after a preflight that allowed them, and then for listed origins only,
- * or without cookies and passwords. */
+/* Browsers send these headers for a page of another site only after a preflight that allowed them, and then for
+ * listed origins only, or without cookies and passwords. */
 static bool shows_key(const request_rec *r)
 {
     const char *value = apr_table_get(r->headers_in, "Authorization");
     return apr_table_get(r->headers_in, "X-API-Key") || (value && !ap_cstr_casecmpn(value, "Bearer ", 7));
 }
 
-/* Whether the visitor's browser alone opens the door: by a cookie, a password that it remembers, Kerberos, a certificate. */
+/* Whether the visitor's browser alone opens the door: by a cookie, a password that it remembers, Kerberos, a
+ * certificate. */
 static bool is_ambient(request_rec *r)
 {
     const char *verified = r->user ? NULL
@@ -116,8 +117,8 @@ static bool cors_is_host(const char *text, const char *host)
     return !*end || *end == ':' || *end == ',' || *end == ' ' || (start != text && *end == ']');
 }
 
-/* Whether the page that an Origin names comes from the host that the request names, or from the one that a proxy was asked for. Ports
- * are left out, as they are where a browser says `same-site`. */
+/* Whether the page that an Origin names comes from the host that the request names, or from the one that a proxy was
+ * asked for. Ports are left out, as they are where a browser says `same-site`. */
 static bool is_own_host(request_rec *r, const char *origin)
 {
     const char *host = strstr(origin, "://");

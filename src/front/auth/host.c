@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The names by which a server may be addressed without a sign-in: a page whose own name leads here (DNS rebinding) is refused. */
+/* The names by which a server may be addressed without a sign-in: a page whose own name leads here (DNS rebinding)
+ * is refused. */
 #include "auth_internal.h"
 
 #include "apr_atomic.h"

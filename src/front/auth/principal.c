@@ -146,7 +146,7 @@ bool ac_principal_is_admin(request_rec *r)
 static const char *parse_require(cmd_parms *cmd, const char *line, const void **pparsed)
 {
     apr_array_header_t *roles = apr_array_make(cmd->pool, 2, sizeof(const char *));
-    const char *unclosed = ac_value_quote_problem(line, 0);
+    const char *unclosed = ac_config_args_quote_problem(line, 0);
     while (*line && !unclosed) {
         APR_ARRAY_PUSH(roles, const char *) = ap_getword_conf(cmd->pool, &line);
     }

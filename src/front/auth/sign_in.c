@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AuthType AgentChat: who shows a key of AgentChatKeys, as `X-API-Key` or `Authorization: Bearer`, has signed in as its owner.
- * source: RFC 6750 for the form of the header and of the answer. */
+/* AuthType AgentChat: who shows a key of AgentChatKeys, as `X-API-Key` or `Authorization: Bearer`, has signed in as
+ * its owner. source: RFC 6750 for the form of the header and of the answer. */
 #include "auth_internal.h"
 
 #include <string.h>
@@ -84,7 +84,7 @@ static sign_e sign_in(request_rec *r)
     if (!type || ap_cstr_casecmp(type, AUTH_TYPE)) {
         return SIGN_NOT_ASKED;
     }
-    ac_keyring_file_t *file = ac_conf_keyring(ac_mount_conf(r));
+    ac_keyring_file_t *file = ac_config_keys_file(ac_mount_conf(r));
     if (!file && ac_conf()->out_of_service) {
         return SIGN_NO_FILE;
     }

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of directives and their setter. A setting is named here and nowhere else.
- *
- * A row, in this order (the checks of the manual read it too):
- *     ROW("Name", WHERE, SHAPE, field, "default" or NULL, "min", "max",
- *         "syntax", "one line")
- * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). SHAPE and what min and max mean
- * for it: config.h. A directive of keys has KEY rows of the same columns instead. The rows of MOUNT come first, because
- * a row's place is its bit in ac_mount_conf_t.set, which has 64. */
+/* The table of directives and their setter. A setting is named here and nowhere else. A row, in this order (the
+ * checks of the manual read it too): ROW("Name", WHERE, SHAPE, field, "default" or NULL, "min", "max", "syntax",
+ * "one line") WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). SHAPE and
+ * what min and max mean for it: config.h. A directive of keys has KEY rows of the same columns instead. The rows of
+ * MOUNT come first, because a row's place is its bit in ac_mount_conf_t.set, which has 64. */
 #include "config_internal.h"
 
 static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
@@ -22,30 +19,30 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
 #define ALLOW_TOOL RSRC_CONF
 #define ALLOW_AGENT RSRC_CONF
 
-#define VALUE(where, shape, field, fallback, min, max) \
+#define VALUE(where, type, field, fallback, min, max) \
     { \
-        AC_##shape, offsetof(STRUCT_##where, field), sizeof(((STRUCT_##where *)0)->field), fallback, min, max \
+        AC_VALUE_##type, offsetof(STRUCT_##where, field), sizeof(((STRUCT_##where *)0)->field), fallback, min, max \
     }
-#define ROW(name, where, shape, field, fallback, min, max, syntax, doc) \
+#define ROW(name, where, type, field, fallback, min, max, syntax, doc) \
     AP_INIT_RAW_ARGS(name, set_directive, \
-                     (void *)(&(const ac_setting_t){name, AC_IN_##where, \
-                                                    VALUE(where, shape, field, fallback, min, max), NULL}), \
+                     (void *)(&(const ac_setting_t){name, AC_CONFIG_IN_##where, \
+                                                    VALUE(where, type, field, fallback, min, max), NULL}), \
                      ALLOW_##where, syntax ": " doc)
-#define KEY(name, where, shape, field, fallback, min, max) \
+#define KEY(name, where, type, field, fallback, min, max) \
     { \
-        name, VALUE(where, shape, field, fallback, min, max) \
+        name, VALUE(where, type, field, fallback, min, max) \
     }
 #define ROW_OF_KEYS(name, where, syntax, doc, ...) \
     AP_INIT_RAW_ARGS(name, set_directive, \
-                     (void *)(&(const ac_setting_t){name, \
-                                                    AC_IN_##where, \
-                                                    {AC_KEYS, 0, 0, NULL, NULL, NULL}, \
-                                                    (const ac_key_t[]){__VA_ARGS__, \
-                                                                       {NULL, {AC_KEYS, 0, 0, NULL, NULL, NULL}}}}), \
+                     (void *)(&(const ac_setting_t){ \
+                         name, \
+                         AC_CONFIG_IN_##where, \
+                         {AC_VALUE_KEYS, 0, 0, NULL, NULL, NULL}, \
+                         (const ac_key_t[]){__VA_ARGS__, {NULL, {AC_VALUE_KEYS, 0, 0, NULL, NULL, NULL}}}}), \
                      ALLOW_##where, syntax ": " doc)
 #define CONTAINER(name, where, syntax, doc) \
-    AP_INIT_RAW_ARGS(name, ac_define_container, (void *)(&(const ac_container_t){name, AC_IN_##where}), RSRC_CONF, \
-                     syntax ": " doc)
+    AP_INIT_RAW_ARGS(name, ac_config_define_container, (void *)(&(const ac_container_t){name, AC_CONFIG_IN_##where}), \
+                     RSRC_CONF, syntax ": " doc)
 
 const command_rec ac_directives[] = {
     ROW("AgentChatAnonymous", MOUNT, FLAG, anonymous, "off", NULL, NULL, "on|off",
@@ -88,7 +85,7 @@ const command_rec ac_directives[] = {
                 KEY("*", SERVER, PAIR, store_options, NULL, NULL, NULL)),
     ROW_OF_KEYS("AgentChatCache", SERVER, "auto|off|memory|redis [size=SIZE] [ttl=DURATION] [check=auto|on|off]",
                 "Where turns find recent messages without the store",
-                KEY("", SERVER, CHOICE, cache.place, "auto", "auto|off|memory|redis", NULL),
+                KEY("", SERVER, CHOICE, cache.backend, "auto", "auto|off|memory|redis", NULL),
                 KEY("size", SERVER, SIZE, cache.size, "64M", "2M", "64G"),
                 KEY("ttl", SERVER, DURATION, cache.ttl, "10min", "1s", "1d"),
                 KEY("check", SERVER, CHOICE, cache.check, "auto", "auto|on|off", NULL)),
@@ -249,22 +246,22 @@ _Static_assert(N_DIRECTIVES <= AC_CONFIG_ROWS, "`given` has too few places for t
 static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, cmd_parms *cmd,
                                const ac_setting_t *setting)
 {
-    if (setting->where == AC_IN_SERVER) {
+    if (setting->where == AC_CONFIG_IN_SERVER) {
         *ptarget = &ac_conf_mutable()->conf;
         *pgiven = &ac_conf_mutable()->given[ac_config_row_index(setting)];
         return NULL;
     }
     const char *problem = NULL;
-    ac_definition_t *head = ac_define_current(&problem, cmd, setting);
-    if (!head) {
+    ac_definition_t *definition = ac_config_define_current(&problem, cmd, setting);
+    if (!definition) {
         return problem;
     }
-    *ptarget = head;
-    *pgiven = &head->given[ac_config_row_index(setting)];
-    bool adds = setting->value.shape == AC_WORDS || setting->value.shape == AC_PAIR ||
-        setting->value.shape == AC_MEMBER || setting->value.shape == AC_HEADER;
+    *ptarget = definition;
+    *pgiven = &definition->given[ac_config_row_index(setting)];
+    bool adds = setting->value.type == AC_VALUE_WORDS || setting->value.type == AC_VALUE_PAIR ||
+        setting->value.type == AC_VALUE_MEMBER || setting->value.type == AC_VALUE_HEADER;
     if (**pgiven && !adds) {
-        return apr_psprintf(cmd->pool, "is given twice; first at %s", ac_define_where(**pgiven, cmd->pool));
+        return apr_psprintf(cmd->pool, "is given twice; first at %s", ac_config_define_where(**pgiven, cmd->pool));
     }
     return NULL;
 }
@@ -273,7 +270,7 @@ static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, c
 static ac_agent_def_t *config_find_agent(const cmd_parms *cmd, const ac_setting_t *setting)
 {
     const ap_directive_t *parent = cmd->directive->parent;
-    bool inside = setting->value.shape == AC_LIMITS && parent && parent->data &&
+    bool inside = setting->value.type == AC_VALUE_LIMITS && parent && parent->data &&
         !ap_cstr_casecmp(parent->directive, "<AgentChatAgent");
     return inside ? parent->data : NULL;
 }
@@ -282,11 +279,11 @@ static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_se
 {
     ac_agent_def_t *agent = config_find_agent(cmd, setting);
     if (agent) {
-        return ac_limit_set_agent(cmd, agent, args);
+        return ac_config_limit_set_agent(cmd, agent, args);
     }
     bool first = !(mount->set & UINT64_C(1) << ac_config_row_index(setting));
-    const char *problem = setting->value.shape == AC_LIMITS ? ac_limit_set_mount(cmd, mount, args, first)
-                                                            : ac_value_set_args(setting, mount, args, cmd->pool);
+    const char *problem = setting->value.type == AC_VALUE_LIMITS ? ac_config_limit_set_mount(cmd, mount, args, first)
+                                                                 : ac_config_args_set(setting, mount, args, cmd->pool);
     if (!problem) {
         problem = ac_config_section_problem(mount, cmd->pool);
     }
@@ -298,7 +295,7 @@ static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_se
         APR_ARRAY_PUSH(ac_conf_mutable()->defs.default_agents, const ap_directive_t *) = cmd->directive;
     }
     if (setting->value.offset == offsetof(ac_mount_conf_t, keys_path)) {
-        ac_config_add_keys(mount->keys_path, cmd->directive);
+        ac_config_keys_add(mount->keys_path, cmd->directive);
     }
     return NULL;
 }
@@ -309,12 +306,12 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args)
     const ap_directive_t **given = NULL;
     void *target = NULL;
     const char *problem;
-    if (setting->where == AC_IN_MOUNT) {
+    if (setting->where == AC_CONFIG_IN_MOUNT) {
         problem = set_mount(cmd, dir, setting, args);
     } else {
         problem = find_target(&target, &given, cmd, setting);
         if (!problem) {
-            problem = ac_value_set_args(setting, target, args, cmd->pool);
+            problem = ac_config_args_set(setting, target, args, cmd->pool);
         }
         if (!problem) {
             *given = cmd->directive;

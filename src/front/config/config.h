@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration: what directives and containers give, the hooks that read and check it, and where the module is mounted. */
+/* The configuration: what directives and containers give, the hooks that read and check it, and where the module is
+ * mounted. */
 #ifndef AC_CONFIG_H
 #define AC_CONFIG_H
 
@@ -10,9 +11,9 @@
 struct ac_conf_t {          /* one per configuration, whatever virtual host a directive stands in */
     const char *store_spec; /* "sqlite:/path", "cosmos:https://…" */
     apr_table_t *store_options;
-    ac_store_t store;      /* set by post_config; with the cache before it, where there is one */
-    struct {               /* AgentChatCache */
-        const char *place; /* "auto", "off", "memory", "redis" */
+    ac_store_t store;        /* set by post_config; with the cache before it, where there is one */
+    struct {                 /* AgentChatCache */
+        const char *backend; /* "auto", "off", "memory", "redis" */
         apr_int64_t size;
         apr_interval_time_t ttl;
         const char *check;       /* "auto", "on", "off" */
@@ -41,8 +42,8 @@ struct ac_conf_t {          /* one per configuration, whatever virtual host a di
     pid_t first_process;         /* the process that makes the directory of event logs */
     apr_int64_t event_log_total; /* bytes of all logs; 0: a quarter of their file system */
     apr_interval_time_t
-        agents_refresh;              /* how often each child looks for agents made through the API; 0: there are none */
-    const ac_agent_t *agent_pattern; /* what such an agent does not say itself */
+        agents_refresh; /* how often each child looks for agents made through the API; 0: there are none */
+    const ac_agent_t *agent_defaults; /* what such an agent does not say itself */
     apr_interval_time_t purge_after, drain;
     apr_interval_time_t request_store_timeout; /* how long a request without a run waits for the store */
     bool active;                               /* there is a mount or a definition; else the module does nothing */
@@ -81,32 +82,32 @@ struct ac_mount_conf_t {               /* per directory: what a <Location> may s
 extern const command_rec ac_directives[];
 void *ac_mount_conf_create(apr_pool_t *p, char *dir);
 void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add);
-void *ac_server_conf_create(apr_pool_t *p, server_rec *s);
+void *ac_config_mount_create_server(apr_pool_t *p, server_rec *s);
 /* The settings that hold for this request; with default_agent set. The thread that handles r. */
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r);
 /* The configuration in force in this process; NULL: none. */
 const ac_conf_t *ac_conf(void);
 /* The file of keys of a mount; NULL: it names none. */
-ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount);
+ac_keyring_file_t *ac_config_keys_file(const ac_mount_conf_t *mount);
 
 /* ---- where the module is mounted ---- */
-/* The longest <Location> with `SetHandler agentchat` that contains the request's URI: "/api"; "" for "/", and for a <Location> that is
- * itself a route with AC_MAY_BE_MOUNT, as "/health". The rest of the URI is the route. NULL: the mount has no prefix (LocationMatch,
- * Files). */
-const char *ac_mount_prefix(const request_rec *r);
+/* The longest <Location> with `SetHandler agentchat` that contains the request's URI: "/api"; "" for "/", and for a
+ * <Location> that is itself a route with AC_MAY_BE_MOUNT, as "/health". The rest of the URI is the route. NULL: the
+ * mount has no prefix (LocationMatch, Files). */
+const char *ac_config_mount_prefix(const request_rec *r);
 /* Whether the module handles r, before httpd has set r->handler: as the core finds it, from the <Location>s. */
-bool ac_mount_is_here(request_rec *r);
-bool ac_mount_is_in(const server_rec *s); /* whether this server has a mount */
+bool ac_config_mount_is_here(request_rec *r);
+bool ac_config_mount_is_in(const server_rec *s); /* whether this server has a mount */
 
 /* ---- the hooks ---- */
 int ac_config_hook_pre(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp); /* pre_config */
-/* check_config, which `apachectl configtest` runs too: makes the registry and the store, reports every problem with its file and
- * line. Opens nothing. */
+/* check_config, which `apachectl configtest` runs too: makes the registry and the store, reports every problem with
+ * its file and line. Opens nothing. */
 int ac_config_hook_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
 /* ---- a check of the configuration ---- */
 typedef struct ac_config_t ac_config_t; /* config_internal.h */
-struct ac_check_t {                     /* one pass over the configuration; the thread that reads it */
+struct ac_config_check_t {              /* one pass over the configuration; the thread that reads it */
     ac_conf_t *conf;
     ac_config_t *config; /* conf and all definitions */
     server_rec *server;
@@ -114,30 +115,31 @@ struct ac_check_t {                     /* one pass over the configuration; the 
     int n_problems;
 };
 /* A check of what is configured; s: the main server. */
-ac_check_t ac_check_begin(server_rec *s, apr_pool_t *p, apr_pool_t *ptemp);
+ac_config_check_t ac_config_check_begin(server_rec *s, apr_pool_t *p, apr_pool_t *ptemp);
 /* Reports a problem with the file and line of a directive; at may be NULL. */
-void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *fmt, ...)
+void ac_config_check_problem(ac_config_check_t *check, const ap_directive_t *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The last of these directives at the server; NULL: there is none. */
-const ap_directive_t *ac_check_server_at(const ac_check_t *check, const char *name);
+const ap_directive_t *ac_config_check_server_at(const ac_config_check_t *check, const char *name);
 /* The name of the user that children run as, for a message. That is another user where httpd is started as root. */
-const char *ac_access_user(void);
-/* As access(2) with this mode for the children's user, with all that decides on it: groups, and the directories above. 0, or an
- * errno. */
-int ac_access_as_child(const char *path, int mode, apr_pool_t *ptemp);
+const char *ac_config_access_user(void);
+/* As access(2) with this mode for the children's user, with all that decides on it: groups, and the directories
+ * above. 0, or an errno. */
+int ac_config_access_as_child(const char *path, int mode, apr_pool_t *ptemp);
 
 /* ---- config_store.c: the store and the state directory ---- */
-/* Creates the store of AgentChatStore in check->conf. Without open, only its provider is looked up, because its directory does not exist
- * yet. Problems are reported. */
-void ac_config_store_create(ac_check_t *check, bool open);
-/* Makes the state directory, before httpd gives up root, and gives it to the user that children run as. Problems are reported. */
-void ac_config_store_make_dir(ac_check_t *check);
+/* Creates the store of AgentChatStore in check->conf. Without open, only its provider is looked up, because its
+ * directory does not exist yet. Problems are reported. */
+void ac_config_store_create(ac_config_check_t *check, bool open);
+/* Makes the state directory, before httpd gives up root, and gives it to the user that children run as. Problems are
+ * reported. */
+void ac_config_store_make_dir(ac_config_check_t *check);
 
 /* ---- text of directives ---- */
 /* Whether each quote of words is closed, of the first n_words (0: of all). NULL on success, else an error message. */
-const char *ac_value_quote_problem(const char *args, int n_words);
+const char *ac_config_args_quote_problem(const char *args, int n_words);
 /* A list for an error message: "a, b, c", or "none". names: const char *. */
-const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p);
+const char *ac_config_value_list(const apr_array_header_t *names, apr_pool_t *p);
 
 /* ---- config_show.c ---- */
 /* All settings in force, with secrets masked; mount: of the section to show. New reference. */

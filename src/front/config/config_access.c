@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the children may do with files and directories. httpd reads its configuration as root, who may do everything; so `apachectl
- * configtest` asks as the user that the children will run as. */
+/* What the children may do with files and directories. httpd reads its configuration as root, who may do everything;
+ * so `apachectl configtest` asks as the user that the children will run as. */
 #include "config_internal.h"
 
 #include <errno.h>
@@ -15,12 +15,13 @@
 
 typedef void as_child_fn(void *baton);
 
-const char *ac_access_user(void)
+const char *ac_config_access_user(void)
 {
     return geteuid() ? "the user that httpd is started by" : ap_unixd_config.user_name;
 }
 
-/* Calls fn as the user of the children. 0, or the errno of becoming that user. A configuration is read by one thread. */
+/* Calls fn as the user of the children. 0, or the errno of becoming that user. A configuration is read by one
+ * thread. */
 static int as_child(as_child_fn *fn, void *baton, apr_pool_t *ptemp)
 {
     uid_t user = ap_unixd_config.user_id;
@@ -52,20 +53,20 @@ static void config_access_ask(void *baton)
     question->answer = faccessat(AT_FDCWD, question->path, question->mode, AT_EACCESS) ? errno : 0;
 }
 
-int ac_access_as_child(const char *path, int mode, apr_pool_t *ptemp)
+int ac_config_access_as_child(const char *path, int mode, apr_pool_t *ptemp)
 {
     question_t question = {path, mode, 0};
     int problem = as_child(config_access_ask, &question, ptemp);
     return problem ? problem : question.answer;
 }
 
-void ac_access_check_file(ac_check_t *check, const ap_directive_t *at, const char *name, const char *path)
+void ac_config_access_check_file(ac_config_check_t *check, const ap_directive_t *at, const char *name, const char *path)
 {
     char reason[120];
-    int problem = path ? ac_access_as_child(path, R_OK, check->ptemp) : 0;
+    int problem = path ? ac_config_access_as_child(path, R_OK, check->ptemp) : 0;
     if (problem) {
-        ac_check_problem(check, at, "%s: '%s' cannot be read by %s: %s", name, path, ac_access_user(),
-                         apr_strerror(problem, reason, sizeof(reason)));
+        ac_config_check_problem(check, at, "%s: '%s' cannot be read by %s: %s", name, path, ac_config_access_user(),
+                                apr_strerror(problem, reason, sizeof(reason)));
     }
 }
 
@@ -81,7 +82,7 @@ static void config_access_ask_store(void *baton)
     question->problem = question->store->vt->check(question->store->self, question->pool);
 }
 
-const char *ac_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp)
+const char *ac_config_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp)
 {
     store_question_t question = {store, ptemp, NULL};
     char reason[120];

@@ -24,7 +24,7 @@ static const char *config_args_skip_word(const char *text)
     return text;
 }
 
-const char *ac_value_quote_problem(const char *args, int n_words)
+const char *ac_config_args_quote_problem(const char *args, int n_words)
 {
     for (int n = 0; *args && (!n_words || n < n_words); n++) {
         char quote = *args;
@@ -39,11 +39,11 @@ const char *ac_value_quote_problem(const char *args, int n_words)
 /* JSON that stands bare has quotes of its own. */
 static const char *quote_problem(const ac_setting_t *setting, const char *args)
 {
-    if (setting->value.shape == AC_DOCUMENT && *args == '{') {
+    if (setting->value.type == AC_VALUE_DOCUMENT && *args == '{') {
         return NULL;
     }
-    const char *value = setting->value.shape == AC_MEMBER ? config_args_skip_word(args) : NULL;
-    return ac_value_quote_problem(args, value && *value != '\'' ? 1 : 0);
+    const char *value = setting->value.type == AC_VALUE_MEMBER ? config_args_skip_word(args) : NULL;
+    return ac_config_args_quote_problem(args, value && *value != '\'' ? 1 : 0);
 }
 
 /* ---- arguments of a shape of their own ---- */
@@ -89,13 +89,13 @@ static const char *set_member(json_t **pobject, const char *args, apr_pool_t *p)
     if (*args == '\'') {
         args = ap_getword_conf(p, &args);
     }
-    const char *problem = ac_value_parse_json(&value, args, apr_psprintf(p, "the value of '%s'", name), p);
+    const char *problem = ac_config_value_parse_json(&value, args, apr_psprintf(p, "the value of '%s'", name), p);
     if (problem) {
         return problem;
     }
     if (!*pobject) {
         *pobject = json_object();
-        ac_value_keep_json(*pobject, p);
+        ac_config_value_keep_json(*pobject, p);
     }
     if (json_object_get(*pobject, name)) {
         return apr_psprintf(p, "'%s' is given twice", name);
@@ -103,8 +103,8 @@ static const char *set_member(json_t **pobject, const char *args, apr_pool_t *p)
     return ac_json_put(*pobject, name, json_incref(value)) ? NULL : apr_psprintf(p, "'%s' is not a name", name);
 }
 
-/* %{secret} is the form to write: httpd itself takes ${secret} for a variable of its own and says that there is none. The
- * tools know ${secret} only. */
+/* %{secret} is the form to write: httpd itself takes ${secret} for a variable of its own and says that there is
+ * none. The tools know ${secret} only. */
 static const char *unify_secret(const char *value, apr_pool_t *p)
 {
     const char *found = ap_strstr_c(value, "%{secret}");
@@ -134,7 +134,7 @@ static const char *set_header(apr_array_header_t **plist, const char *args, apr_
         return wants ? "the value holds %{secret}, so give secret=env:NAME or secret=file:PATH"
                      : "secret= is given, but the value does not say %{secret} where to put it";
     }
-    const char *problem = wants ? ac_value_set_secret(&header.secret, secret + 7, p) : NULL;
+    const char *problem = wants ? ac_config_value_set_secret(&header.secret, secret + 7, p) : NULL;
     if (problem) {
         return problem;
     }
@@ -153,7 +153,8 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
     while (*args) {
         const char *word = ap_getword_conf(p, &args), *equals = ap_strchr_c(word, '=');
         if (!equals || equals == word || !equals[1]) {
-            return "behind its first word stand key=value; put a value with spaces in quotes"; /* may be half a secret */
+            /* The word is not repeated: it may be half of a secret. */
+            return "behind its first word stand key=value; put a value with spaces in quotes";
         }
         const char *name = apr_pstrmemdup(p, word, (apr_size_t)(equals - word));
         if (apr_table_get(options, name)) {
@@ -201,7 +202,7 @@ static const char *accepted_keys(const ac_key_t *keys, apr_pool_t *p)
             APR_ARRAY_PUSH(names, const char *) = keys->name;
         }
     }
-    return ac_value_list(names, p);
+    return ac_config_value_list(names, p);
 }
 
 static const char *set_key(const ac_setting_t *setting, void *target, const char *word, apr_pool_t *p)
@@ -212,20 +213,20 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
     if (!key) {
         return apr_psprintf(p, "'%s' is no key of it; accepted are %s", name, accepted_keys(setting->keys, p));
     }
-    if (key->value.shape == AC_SWITCH) {
+    if (key->value.type == AC_VALUE_SWITCH) {
         if (equals) {
             return apr_psprintf(p, "'%s' takes no value", name);
         }
-        return ac_value_set(&key->value, target, "", p);
+        return ac_config_value_set(&key->value, target, "", p);
     }
-    if (!equals && key->value.shape == AC_PAIR) {
+    if (!equals && key->value.type == AC_VALUE_PAIR) {
         return apr_psprintf(
             p, "'%s' is no key=value; is there a space too many before it? A value with spaces stands in quotes", name);
     }
     if (!equals || !equals[1]) {
         return apr_psprintf(p, "'%s' has no value; write %s=VALUE", name, name);
     }
-    if (key->value.shape == AC_PAIR) {
+    if (key->value.type == AC_VALUE_PAIR) {
         apr_table_t *table = *(apr_table_t **)((char *)target + key->value.offset);
         if (apr_table_get(table, name)) {
             return apr_psprintf(p, "'%s' is given twice", name);
@@ -233,7 +234,7 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
         apr_table_set(table, name, equals + 1);
         return NULL;
     }
-    const char *problem = ac_value_set(&key->value, target, equals + 1, p);
+    const char *problem = ac_config_value_set(&key->value, target, equals + 1, p);
     return problem ? apr_pstrcat(p, name, ": ", problem, NULL) : NULL;
 }
 
@@ -241,10 +242,10 @@ static const char *set_keys(const ac_setting_t *setting, void *target, const cha
 {
     const char *problem = NULL;
     for (const ac_key_t *key = setting->keys; key->name; key++) {
-        if (key->value.shape == AC_PAIR) {
+        if (key->value.type == AC_VALUE_PAIR) {
             *(apr_table_t **)((char *)target + key->value.offset) = apr_table_make(p, 4);
         } else if (!*key->name) {
-            problem = ac_value_set(&key->value, target, ap_getword_conf(p, &args), p);
+            problem = ac_config_value_set(&key->value, target, ap_getword_conf(p, &args), p);
         }
     }
     while (!problem && *args) {
@@ -254,7 +255,7 @@ static const char *set_keys(const ac_setting_t *setting, void *target, const cha
 }
 
 /* ---- a row ---- */
-const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p)
+const char *ac_config_args_set(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p)
 {
     void *field = (char *)target + setting->value.offset;
     if (!*args) {
@@ -264,17 +265,17 @@ const char *ac_value_set_args(const ac_setting_t *setting, void *target, const c
     if (problem) {
         return problem;
     }
-    switch (setting->value.shape) {
-    case AC_WORDS: return set_words(field, args, p);
-    case AC_PAIR: return set_pair(field, args, p);
-    case AC_MEMBER: return set_member(field, args, p);
-    case AC_HEADER: return set_header(field, args, p);
-    case AC_ROLE: return ac_value_set_roles(field, args, p);
-    case AC_KEYS: return set_keys(setting, target, args, p);
-    case AC_CREDENTIAL: return set_credential(field, args, p);
-    case AC_DOCUMENT:
+    switch (setting->value.type) {
+    case AC_VALUE_WORDS: return set_words(field, args, p);
+    case AC_VALUE_PAIR: return set_pair(field, args, p);
+    case AC_VALUE_MEMBER: return set_member(field, args, p);
+    case AC_VALUE_HEADER: return set_header(field, args, p);
+    case AC_VALUE_ROLE: return ac_config_principal_set_roles(field, args, p);
+    case AC_VALUE_KEYS: return set_keys(setting, target, args, p);
+    case AC_VALUE_CREDENTIAL: return set_credential(field, args, p);
+    case AC_VALUE_DOCUMENT:
         if (*args == '{') {
-            return ac_value_set(&setting->value, target, args, p);
+            return ac_config_value_set(&setting->value, target, args, p);
         }
         break;
     default: break;
@@ -283,17 +284,17 @@ const char *ac_value_set_args(const ac_setting_t *setting, void *target, const c
     if (*args) {
         return "takes one value; put a value with spaces in quotes";
     }
-    return ac_value_set(&setting->value, target, word, p);
+    return ac_config_value_set(&setting->value, target, word, p);
 }
 
 static void set_default(const ac_value_t *value, void *target, apr_pool_t *p)
 {
     if (value->fallback) {
-        ac_value_set(value, target, value->fallback, p);
+        ac_config_value_set(value, target, value->fallback, p);
     }
 }
 
-void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p)
+void ac_config_args_set_defaults(ac_config_where_e where, void *target, apr_pool_t *p)
 {
     for (const command_rec *command = ac_directives; command->name; command++) {
         const ac_setting_t *setting = ac_config_row(command);

@@ -12,13 +12,13 @@ APLOG_USE_MODULE(agentchat);
 
 #define PROBLEM_SIZE 1024
 
-ac_check_t ac_check_begin(server_rec *s, apr_pool_t *p, apr_pool_t *ptemp)
+ac_config_check_t ac_config_check_begin(server_rec *s, apr_pool_t *p, apr_pool_t *ptemp)
 {
     ac_config_t *config = ac_conf_mutable();
-    return (ac_check_t){&config->conf, config, s, p, ptemp, 0};
+    return (ac_config_check_t){&config->conf, config, s, p, ptemp, 0};
 }
 
-void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *fmt, ...)
+void ac_config_check_problem(ac_config_check_t *check, const ap_directive_t *at, const char *fmt, ...)
 {
     char text[PROBLEM_SIZE];
     va_list args;
@@ -36,10 +36,10 @@ void ac_check_problem(ac_check_t *check, const ap_directive_t *at, const char *f
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, NULL, "%s", text);
 }
 
-const ap_directive_t *ac_check_at(const ac_definition_t *head, const char *name)
+const ap_directive_t *ac_config_check_at(const ac_definition_t *definition, const char *name)
 {
     int i = ac_config_row_find(name);
-    return i >= 0 && head->given[i] ? head->given[i] : head->at;
+    return i >= 0 && definition->given[i] ? definition->given[i] : definition->at;
 }
 
 static int by_name(const void *a, const void *b)
@@ -47,7 +47,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-const char *ac_check_providers(ac_check_t *check, const char *group)
+const char *ac_config_check_providers(ac_config_check_t *check, const char *group)
 {
     const apr_array_header_t *known = ap_list_provider_names(check->ptemp, group, AC_PROVIDER_VERSION);
     apr_array_header_t *names = apr_array_make(check->ptemp, known->nelts, sizeof(const char *));
@@ -55,10 +55,10 @@ const char *ac_check_providers(ac_check_t *check, const char *group)
         APR_ARRAY_PUSH(names, const char *) = APR_ARRAY_IDX(known, i, ap_list_provider_names_t).provider_name;
     }
     qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
-    return ac_value_list(names, check->ptemp);
+    return ac_config_value_list(names, check->ptemp);
 }
 
-const ap_directive_t *ac_check_server_at(const ac_check_t *check, const char *name)
+const ap_directive_t *ac_config_check_server_at(const ac_config_check_t *check, const char *name)
 {
     int i = ac_config_row_find(name);
     return i >= 0 ? check->config->given[i] : NULL;

@@ -3,64 +3,64 @@
  * inside of it fill. Definitions belong to the whole server, whatever virtual host they stand in. */
 #include "config_internal.h"
 
-const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p)
+const char *ac_config_define_where(const ap_directive_t *at, apr_pool_t *p)
 {
     return at ? apr_psprintf(p, "%s:%d", at->filename, at->line_num) : "the built-in definitions";
 }
 
 /* ---- definitions ---- */
-static ac_definition_t *create_definition(ac_where_e where, const char *id, apr_pool_t *p)
+static ac_definition_t *create_definition(ac_config_where_e where, const char *id, apr_pool_t *p)
 {
-    ac_definition_t *head;
-    if (where == AC_IN_MODEL) {
+    ac_definition_t *definition;
+    if (where == AC_CONFIG_IN_MODEL) {
         ac_model_def_t *def = apr_pcalloc(p, sizeof *def);
         def->conf.id = id;
         def->conf.price.cached = -1;
-        head = &def->head;
+        definition = &def->common;
         APR_ARRAY_PUSH(ac_conf_mutable()->defs.models, ac_model_def_t *) = def;
-    } else if (where == AC_IN_TOOL) {
+    } else if (where == AC_CONFIG_IN_TOOL) {
         ac_tool_def_t *def = apr_pcalloc(p, sizeof *def);
         def->conf.id = id;
-        head = &def->head;
+        definition = &def->common;
         APR_ARRAY_PUSH(ac_conf_mutable()->defs.tools, ac_tool_def_t *) = def;
     } else {
         ac_agent_def_t *def = apr_pcalloc(p, sizeof *def);
         def->agent.id = id;
         def->agent.source = "config";
-        head = &def->head;
+        definition = &def->common;
         APR_ARRAY_PUSH(ac_conf_mutable()->defs.agents, ac_agent_def_t *) = def;
     }
-    head->id = id;
-    head->where = where;
-    ac_value_set_defaults(where, head, p);
-    return head;
+    definition->id = id;
+    definition->where = where;
+    ac_config_args_set_defaults(where, definition, p);
+    return definition;
 }
 
-ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p)
+ac_tool_def_t *ac_config_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p)
 {
-    ac_tool_def_t *def = (ac_tool_def_t *)create_definition(AC_IN_TOOL, id, p);
+    ac_tool_def_t *def = (ac_tool_def_t *)create_definition(AC_CONFIG_IN_TOOL, id, p);
     def->conf.provider = provider;
     return def;
 }
 
-static const ac_definition_t *find_same(ac_where_e where, const char *id)
+static const ac_definition_t *find_same(ac_config_where_e where, const char *id)
 {
-    const apr_array_header_t *list = where == AC_IN_MODEL ? ac_conf_mutable()->defs.models
-        : where == AC_IN_TOOL                             ? ac_conf_mutable()->defs.tools
-                                                          : ac_conf_mutable()->defs.agents;
+    const apr_array_header_t *list = where == AC_CONFIG_IN_MODEL ? ac_conf_mutable()->defs.models
+        : where == AC_CONFIG_IN_TOOL                             ? ac_conf_mutable()->defs.tools
+                                                                 : ac_conf_mutable()->defs.agents;
     for (int i = 0; i < list->nelts; i++) {
-        const ac_definition_t *head = APR_ARRAY_IDX(list, i, const ac_definition_t *);
-        if (!strcmp(head->id, id)) {
-            return head;
+        const ac_definition_t *definition = APR_ARRAY_IDX(list, i, const ac_definition_t *);
+        if (!strcmp(definition->id, id)) {
+            return definition;
         }
     }
     return NULL;
 }
 
 /* Models are asked for tools by their names, so a tool's has the form that all of them take. */
-static const char *check_id(ac_where_e where, const char *id, apr_pool_t *p)
+static const char *check_id(ac_config_where_e where, const char *id, apr_pool_t *p)
 {
-    bool tool = where == AC_IN_TOOL;
+    bool tool = where == AC_CONFIG_IN_TOOL;
     if (ac_agent_document_id_valid(id) && !(tool && strchr(id, '.'))) {
         return NULL;
     }
@@ -68,45 +68,46 @@ static const char *check_id(ac_where_e where, const char *id, apr_pool_t *p)
                         tool ? " and '_'" : ", '_' and '.'");
 }
 
-static const char *config_define_read_ids(ac_definition_t **phead, ac_where_e where, const char *words, apr_pool_t *p)
+static const char *config_define_read_ids(ac_definition_t **pdefinition, ac_config_where_e where, const char *words,
+                                          apr_pool_t *p)
 {
-    ac_definition_t *head = NULL;
+    ac_definition_t *definition = NULL;
     apr_array_header_t *aliases = apr_array_make(p, 2, sizeof(const char *));
-    const char *unclosed = ac_value_quote_problem(words, 0);
+    const char *unclosed = ac_config_args_quote_problem(words, 0);
     if (unclosed) {
         return unclosed;
     }
     do {
         const char *id = ap_getword_conf(p, &words);
         const char *problem = check_id(where, id, p);
-        const ac_definition_t *same = !problem && !head ? find_same(where, id) : NULL;
+        const ac_definition_t *same = !problem && !definition ? find_same(where, id) : NULL;
         if (problem) {
             return problem;
         }
         if (same) {
-            return apr_psprintf(p, "'%s' is defined twice; first at %s", id, ac_define_where(same->at, p));
+            return apr_psprintf(p, "'%s' is defined twice; first at %s", id, ac_config_define_where(same->at, p));
         }
-        if (!head) {
-            head = create_definition(where, id, p);
+        if (!definition) {
+            definition = create_definition(where, id, p);
         } else {
             APR_ARRAY_PUSH(aliases, const char *) = id;
         }
     } while (*words);
-    if (where == AC_IN_AGENT) {
-        ((ac_agent_def_t *)head)->aliases = aliases;
+    if (where == AC_CONFIG_IN_AGENT) {
+        ((ac_agent_def_t *)definition)->aliases = aliases;
     } else if (aliases->nelts) {
         return "takes one id";
     }
-    *phead = head;
+    *pdefinition = definition;
     return NULL;
 }
 
-const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args)
+const char *ac_config_define_container(cmd_parms *cmd, void *dir, const char *args)
 {
     const ac_container_t *container = cmd->info;
     const char *end = ap_strrchr_c(args, '>');
     const char *problem = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT);
-    ac_definition_t *head = NULL;
+    ac_definition_t *definition = NULL;
     (void)dir;
     if (problem) {
         return ac_reload_directive(cmd, problem);
@@ -114,22 +115,24 @@ const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args)
     if (!end || end[1]) {
         return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, "> does not end with '>'", NULL));
     }
-    problem = config_define_read_ids(&head, container->where, apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)),
-                                     cmd->pool);
+    problem = config_define_read_ids(&definition, container->where,
+                                     apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args)), cmd->pool);
     if (problem) {
         return ac_reload_directive(cmd, apr_pstrcat(cmd->pool, container->name, ">: ", problem, NULL));
     }
-    head->at = cmd->directive;
-    cmd->directive->data = head;
+    definition->at = cmd->directive;
+    cmd->directive->data = definition;
     return ap_walk_config(cmd->directive->first_child, cmd, cmd->context);
 }
 
-static const char *container_of(ac_where_e where)
+static const char *container_of(ac_config_where_e where)
 {
-    return where == AC_IN_MODEL ? "<AgentChatModel" : where == AC_IN_TOOL ? "<AgentChatTool" : "<AgentChatAgent";
+    return where == AC_CONFIG_IN_MODEL ? "<AgentChatModel"
+        : where == AC_CONFIG_IN_TOOL   ? "<AgentChatTool"
+                                       : "<AgentChatAgent";
 }
 
-ac_definition_t *ac_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting)
+ac_definition_t *ac_config_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting)
 {
     const ap_directive_t *parent = cmd->directive->parent;
     const char *container = container_of(setting->where);

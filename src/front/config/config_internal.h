@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the configuration, for its own files only: config.c (the table), config_args.c (a directive's arguments), config_value.c
- * (text to values), config_define.c (the containers), config_check.c and config_registry.c (what fits together), config_mount.c. */
+/* Inside of the configuration, for its own files only: config.c (the table), config_args.c (a directive's
+ * arguments), config_value.c (text to values), config_define.c (the containers), config_check.c and
+ * config_registry.c (what fits together), config_mount.c. */
 #ifndef AC_CONFIG_INTERNAL_H
 #define AC_CONFIG_INTERNAL_H
 
@@ -9,45 +10,52 @@
 #include "apr_strings.h"
 
 /* ---- a row of the table ---- */
-typedef enum ac_where_e { AC_IN_MOUNT, AC_IN_SERVER, AC_IN_MODEL, AC_IN_TOOL, AC_IN_AGENT } ac_where_e;
+typedef enum ac_config_where_e {
+    AC_CONFIG_IN_MOUNT,
+    AC_CONFIG_IN_SERVER,
+    AC_CONFIG_IN_MODEL,
+    AC_CONFIG_IN_TOOL,
+    AC_CONFIG_IN_AGENT
+} ac_config_where_e;
 
 /* What a value is, and the C type it is written to. Integers are written at their field's width. */
-typedef enum ac_shape_e {
-    AC_FLAG,       /* on|off → int, bool */
-    AC_INT,        /* → int, int64_t */
-    AC_NUMBER,     /* → double */
-    AC_SIZE,       /* 64K → apr_int64_t, apr_size_t */
-    AC_DURATION,   /* 90s → apr_interval_time_t */
-    AC_LEAVE,      /* continue|cancel|cancel-after=90s → apr_interval_time_t: -1, 0, 90s */
-    AC_WORD,       /* one word → const char * */
-    AC_PATH,       /* relative to ServerRoot → const char * */
-    AC_CHOICE,     /* one of min ("GET|POST") → const char * */
-    AC_RANK,       /* one of min ("auto|1.1|2") → its index, int */
-    AC_CURRENCY,   /* USD → char[4] */
-    AC_TEXT,       /* file:PATH or the text itself → const char * */
-    AC_DOCUMENT,   /* file:PATH or a JSON object itself → json_t * */
-    AC_SECRET,     /* env:NAME or file:PATH → ac_secret_t */
-    AC_CREDENTIAL, /* FORM [key=value …] → credential and auth of an ac_model_conf_t */
-    AC_WORDS,      /* words, added to those given before → apr_array_header_t * */
-    AC_PAIR,       /* NAME VALUE, added → apr_table_t * */
-    AC_MEMBER,     /* NAME JSON, added → json_t *, an object */
-    AC_HEADER,     /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
-    AC_LIMITS,     /* limits, or off, added to those given before → const ac_limits_t * */
-    AC_PERCENT,    /* 50% → int */
-    AC_SWITCH,     /* a key without a value → bool */
-    AC_VARIABLE,   /* env:NAME, of a request's variables → NAME, const char * */
-    AC_ROLE,       /* ROLE OWNER …, added → apr_array_header_t * of ac_role_t */
-    AC_KEYS        /* [WORD] key=value …: see keys */
-} ac_shape_e;
+typedef enum ac_value_type_e {
+    AC_VALUE_FLAG,       /* on|off → int, bool */
+    AC_VALUE_INT,        /* → int, int64_t */
+    AC_VALUE_NUMBER,     /* → double */
+    AC_VALUE_SIZE,       /* 64K → apr_int64_t, apr_size_t */
+    AC_VALUE_DURATION,   /* 90s → apr_interval_time_t */
+    AC_VALUE_LEAVE,      /* continue|cancel|cancel-after=90s → apr_interval_time_t: -1, 0, 90s */
+    AC_VALUE_WORD,       /* one word → const char * */
+    AC_VALUE_PATH,       /* relative to ServerRoot → const char * */
+    AC_VALUE_CHOICE,     /* one of min ("GET|POST") → const char * */
+    AC_VALUE_RANK,       /* one of min ("auto|1.1|2") → its index, int */
+    AC_VALUE_CURRENCY,   /* USD → char[4] */
+    AC_VALUE_TEXT,       /* file:PATH or the text itself → const char * */
+    AC_VALUE_DOCUMENT,   /* file:PATH or a JSON object itself → json_t * */
+    AC_VALUE_SECRET,     /* env:NAME or file:PATH → ac_secret_t */
+    AC_VALUE_CREDENTIAL, /* FORM [key=value …] → credential and auth of an ac_model_conf_t */
+    AC_VALUE_WORDS,      /* words, added to those given before → apr_array_header_t * */
+    AC_VALUE_PAIR,       /* NAME VALUE, added → apr_table_t * */
+    AC_VALUE_MEMBER,     /* NAME JSON, added → json_t *, an object */
+    AC_VALUE_HEADER,     /* NAME VALUE [secret=…], added → apr_array_header_t * of ac_tool_header_t */
+    AC_VALUE_LIMITS,     /* limits, or off, added to those given before → const ac_limits_t * */
+    AC_VALUE_PERCENT,    /* 50% → int */
+    AC_VALUE_SWITCH,     /* a key without a value → bool */
+    AC_VALUE_VARIABLE,   /* env:NAME, of a request's variables → NAME, const char * */
+    AC_VALUE_ROLE,       /* ROLE OWNER …, added → apr_array_header_t * of ac_role_t */
+    AC_VALUE_KEYS        /* [WORD] key=value …: see keys */
+} ac_value_type_e;
 
 typedef struct ac_value_t {
-    ac_shape_e shape;
+    ac_value_type_e type;
     size_t offset, width;  /* of the field, in the struct that `where` says */
     const char *fallback;  /* the default as text, NULL: the field stays zero */
     const char *min, *max; /* as text, parsed like the value */
 } ac_value_t;
 
-/* One key of an AC_KEYS directive. The name "" stands for the leading word, "*" for all other keys (into an apr_table_t *). */
+/* One key of an AC_VALUE_KEYS directive. The name "" stands for the leading word, "*" for all other keys (into an
+ * apr_table_t *). */
 typedef struct ac_key_t {
     const char *name;
     ac_value_t value;
@@ -55,9 +63,9 @@ typedef struct ac_key_t {
 
 typedef struct ac_setting_t {
     const char *name;
-    ac_where_e where;
+    ac_config_where_e where;
     ac_value_t value;
-    const ac_key_t *keys; /* AC_KEYS; ends with name NULL */
+    const ac_key_t *keys; /* AC_VALUE_KEYS; ends with name NULL */
 } ac_setting_t;
 
 #define AC_CONFIG_ROWS 96 /* at most */
@@ -68,35 +76,36 @@ int ac_config_row_index(const ac_setting_t *setting); /* its index in ac_directi
 int ac_config_row_find(const char *name);             /* the index of the row of this name, or -1 */
 
 /* ---- config_value.c ---- */
-/* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is accepted. */
-const char *ac_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p);
-const char *ac_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p);
+/* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is
+ * accepted. */
+const char *ac_config_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p);
+const char *ac_config_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p);
 /* Any JSON, that lives as long as p. what: how the text is called in the sentence. */
-const char *ac_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p);
+const char *ac_config_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p);
 /* It lives as long as p; takes the caller's reference. */
-void ac_value_keep_json(json_t *json, apr_pool_t *p);
+void ac_config_value_keep_json(json_t *json, apr_pool_t *p);
 
 /* ---- config_args.c ---- */
 /* A directive's arguments by its row. NULL, or a sentence without the directive's name. */
-const char *ac_value_set_args(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p);
+const char *ac_config_args_set(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p);
 /* Every default of the rows that stand in `where`. */
-void ac_value_set_defaults(ac_where_e where, void *target, apr_pool_t *p);
+void ac_config_args_set_defaults(ac_config_where_e where, void *target, apr_pool_t *p);
 
-/* ---- config_principal.c: two of its shapes, AC_VARIABLE and AC_ROLE ---- */
-const char *ac_value_set_variable(const char **field, const char *text, apr_pool_t *p);
-const char *ac_value_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p);
+/* ---- config_principal.c: two of its shapes, AC_VALUE_VARIABLE and AC_VALUE_ROLE ---- */
+const char *ac_config_principal_set_variable(const char **field, const char *text, apr_pool_t *p);
+const char *ac_config_principal_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p);
 
 /* ---- config_define.c: what the containers gather ---- */
 typedef struct ac_definition_t { /* first member of the three below */
     const char *id;
-    ac_where_e where;
+    ac_config_where_e where;
     const ap_directive_t *at;                    /* the container; NULL: built in */
     const ap_directive_t *given[AC_CONFIG_ROWS]; /* by row; NULL: not given */
     bool used;                                   /* by an agent */
 } ac_definition_t;
 
 typedef struct ac_model_def_t {
-    ac_definition_t head;
+    ac_definition_t common;
     ac_model_conf_t conf;
     ac_gate_conf_t gate;
     const char *fallback; /* its id, or NULL */
@@ -104,13 +113,13 @@ typedef struct ac_model_def_t {
 } ac_model_def_t;
 
 typedef struct ac_tool_def_t {
-    ac_definition_t head;
+    ac_definition_t common;
     ac_tool_conf_t conf;
     ac_tool_t tool;
 } ac_tool_def_t;
 
 typedef struct ac_agent_def_t {
-    ac_definition_t head;
+    ac_definition_t common;
     ac_agent_t agent;
     const char *model;                         /* its id */
     const apr_array_header_t *tools, *aliases; /* of const char * */
@@ -123,7 +132,7 @@ typedef struct ac_definitions_t { /* each of pointers, in order of configuration
 
 /* All settings and definitions, created by ac_conf_create(). */
 struct ac_config_t {
-    ac_conf_t conf; /* first: rows of AC_IN_SERVER write here */
+    ac_conf_t conf; /* first: rows of AC_CONFIG_IN_SERVER write here */
     ac_definitions_t defs;
     const ap_directive_t *given[AC_CONFIG_ROWS];
     apr_array_header_t *keys;         /* config_keys.c's own: each file of AgentChatKeys once */
@@ -138,43 +147,44 @@ ac_config_t *ac_conf_create(apr_pool_t *pconf);
 
 typedef struct ac_container_t { /* cmd_data of a container's command_rec */
     const char *name;           /* "<AgentChatModel" */
-    ac_where_e where;
+    ac_config_where_e where;
 } ac_container_t;
-const char *ac_define_container(cmd_parms *cmd, void *dir, const char *args);
+const char *ac_config_define_container(cmd_parms *cmd, void *dir, const char *args);
 /* The definition that a directive stands in; NULL, with a sentence in *pproblem, where it stands elsewhere. */
-ac_definition_t *ac_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting);
+ac_definition_t *ac_config_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting);
 /* A definition without a container. */
-ac_tool_def_t *ac_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p);
-const char *ac_define_where(const ap_directive_t *at, apr_pool_t *p); /* "/etc/x.conf:12" */
+ac_tool_def_t *ac_config_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p);
+const char *ac_config_define_where(const ap_directive_t *at, apr_pool_t *p); /* "/etc/x.conf:12" */
 
 /* ---- config_check.c, config_registry.c ---- */
 /* The directive NAME of this definition, or its container. */
-const ap_directive_t *ac_check_at(const ac_definition_t *head, const char *name);
+const ap_directive_t *ac_config_check_at(const ac_definition_t *definition, const char *name);
 /* The names of the providers there are, for a message. */
-const char *ac_check_providers(ac_check_t *check, const char *group);
+const char *ac_config_check_providers(ac_config_check_t *check, const char *group);
 /* Fills conf.registry from the definitions; each problem is reported. */
-void ac_registry_build(ac_check_t *check);
+void ac_config_registry_build(ac_config_check_t *check);
 
 /* ---- config_access.c: what the children may do, whose user is another one where httpd is started as root ---- */
 /* Reports a file that the children cannot read; path NULL: there is none. name: of the directive. */
-void ac_access_check_file(ac_check_t *check, const ap_directive_t *at, const char *name, const char *path);
+void ac_config_access_check_file(ac_config_check_t *check, const ap_directive_t *at, const char *name,
+                                 const char *path);
 /* Whether this store can be used by the children: a sentence, or NULL. */
-const char *ac_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp);
+const char *ac_config_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp);
 
 /* ---- config_keys.c ---- */
 void ac_config_keys_init(apr_pool_t *pconf);
 /* Notes a file that AgentChatKeys names. */
-void ac_config_add_keys(const char *path, const ap_directive_t *at);
+void ac_config_keys_add(const char *path, const ap_directive_t *at);
 /* Reads each file of keys, and reports what is wrong with it. */
-void ac_config_check_keys(ac_check_t *check);
+void ac_config_keys_check(ac_config_check_t *check);
 
-/* ---- config_limit.c: the shape AC_LIMITS, and AgentChatLimit ---- */
-const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, apr_pool_t *p);
+/* ---- config_limit.c: the shape AC_VALUE_LIMITS, and AgentChatLimit ---- */
+const char *ac_config_limit_set(const ac_limits_t **plimits, const char *args, apr_pool_t *p);
 /* first: nothing was given in this section before. NULL, or a sentence. */
-const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first);
-const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args);
+const char *ac_config_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first);
+const char *ac_config_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args);
 /* Whether what models cost can be told where it is limited, and AgentChatShared; each problem is reported. */
-void ac_limit_check(ac_check_t *check);
+void ac_config_limit_check(ac_config_check_t *check);
 
 /* ---- config_section.c ---- */
 /* Checks the settings of a section by themselves. NULL on success, else an error message. */
@@ -182,12 +192,12 @@ const char *ac_config_section_problem(const ac_mount_conf_t *mount, apr_pool_t *
 
 /* ---- config_store.c ---- */
 /* Whether something is kept in the state directory. */
-bool ac_config_store_needs_dir(const ac_check_t *check);
+bool ac_config_store_needs_dir(const ac_config_check_t *check);
 /* Checks the state directory, or whether it can be made. Returns whether it exists; problems are reported. */
-bool ac_config_store_check_dir(ac_check_t *check);
+bool ac_config_store_check_dir(ac_config_check_t *check);
 
 /* ---- config_mount.c ---- */
 /* Finds every mount of every server; what can't be a mount is reported. Returns how many there are. */
-int ac_mount_find(ac_check_t *check);
+int ac_config_mount_find(ac_config_check_t *check);
 
 #endif

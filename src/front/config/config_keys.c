@@ -14,7 +14,7 @@ typedef struct keys_at_t {
     const ap_directive_t *at;
 } keys_at_t;
 
-void ac_config_add_keys(const char *path, const ap_directive_t *at)
+void ac_config_keys_add(const char *path, const ap_directive_t *at)
 {
     ac_config_t *config = ac_conf_mutable();
     for (int i = 0; i < config->keys->nelts; i++) {
@@ -30,7 +30,7 @@ void ac_config_keys_init(apr_pool_t *pconf)
     ac_conf_mutable()->keys = apr_array_make(pconf, 2, sizeof(keys_at_t));
 }
 
-ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount)
+ac_keyring_file_t *ac_config_keys_file(const ac_mount_conf_t *mount)
 {
     const apr_array_header_t *keys = ac_conf_mutable()->keys;
     for (int i = 0; mount->keys_path && i < keys->nelts; i++) {
@@ -44,7 +44,7 @@ ac_keyring_file_t *ac_conf_keyring(const ac_mount_conf_t *mount)
 
 /* ---- configtest ---- */
 
-static void check_file(ac_check_t *check, const keys_at_t *keys)
+static void check_file(ac_config_check_t *check, const keys_at_t *keys)
 {
     const char *path = ac_keyring_file_path(keys->file);
     struct stat info;
@@ -52,16 +52,16 @@ static void check_file(ac_check_t *check, const keys_at_t *keys)
     ac_err_t err;
     ac_err_init(&err);
     if (ac_keyring_file_load(keys->file, &err) != APR_SUCCESS) {
-        ac_check_problem(check, keys->at, "AgentChatKeys: '%s': %s", path, err.detail);
+        ac_config_check_problem(check, keys->at, "AgentChatKeys: '%s': %s", path, err.detail);
         return;
     }
-    int problem = ac_access_as_child(path, R_OK, check->ptemp);
+    int problem = ac_config_access_as_child(path, R_OK, check->ptemp);
     if (problem) {
-        ac_check_problem(
+        ac_config_check_problem(
             check, keys->at,
             "AgentChatKeys: '%s' cannot be read by %s, whose processes look whether it changes: %s; give it "
             "that group and the mode 640",
-            path, ac_access_user(), apr_strerror(problem, reason, sizeof(reason)));
+            path, ac_config_access_user(), apr_strerror(problem, reason, sizeof(reason)));
     } else if (!stat(path, &info) && (info.st_mode & S_IROTH)) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
                      "AgentChatKeys: '%s' can be read by everybody on this machine; "
@@ -89,7 +89,7 @@ static const ap_directive_t *find_auth_type(const ap_directive_t *first, apr_poo
     return NULL;
 }
 
-void ac_config_check_keys(ac_check_t *check)
+void ac_config_keys_check(ac_config_check_t *check)
 {
     const apr_array_header_t *keys = check->config->keys;
     for (int i = 0; i < keys->nelts; i++) {
@@ -97,7 +97,7 @@ void ac_config_check_keys(ac_check_t *check)
     }
     const ap_directive_t *at = keys->nelts ? NULL : find_auth_type(ap_conftree, check->ptemp);
     if (at) {
-        ac_check_problem(check, at,
-                         "AuthType AgentChat: there are no keys to sign in with; name their file with AgentChatKeys");
+        ac_config_check_problem(
+            check, at, "AuthType AgentChat: there are no keys to sign in with; name their file with AgentChatKeys");
     }
 }

@@ -24,7 +24,7 @@ static bool has_measure(const ac_limits_t *limits, ac_measure_e measure)
     return false;
 }
 
-const char *ac_value_set_limits(const ac_limits_t **plimits, const char *args, apr_pool_t *p)
+const char *ac_config_limit_set(const ac_limits_t **plimits, const char *args, apr_pool_t *p)
 {
     ac_limits_t *limits = *plimits ? apr_pmemdup(p, *plimits, sizeof(*limits)) : apr_pcalloc(p, sizeof(*limits));
     ac_limits_t standard = config_limit_take_out(limits, true, p);
@@ -71,13 +71,13 @@ static const ac_limits_t *keep_runs(const ac_limits_t *limits, apr_pool_t *p)
     return kept;
 }
 
-const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first)
+const char *ac_config_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first)
 {
     const server_rec *s = cmd->server;
     if (first) {
         mount->limits = keep_runs(mount->limits, cmd->pool);
     }
-    const char *problem = ac_value_set_limits(&mount->limits, args, cmd->pool);
+    const char *problem = ac_config_limit_set(&mount->limits, args, cmd->pool);
     if (problem) {
         return problem;
     }
@@ -89,9 +89,9 @@ const char *ac_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const cha
     return NULL;
 }
 
-const char *ac_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args)
+const char *ac_config_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args)
 {
-    const char *problem = ac_value_set_limits(&def->agent.limits, args, cmd->pool);
+    const char *problem = ac_config_limit_set(&def->agent.limits, args, cmd->pool);
     if (problem) {
         return problem;
     }
@@ -121,37 +121,39 @@ static bool read_url(ac_conf_t *conf, apr_pool_t *p)
         conf->shared.port < 65536;
 }
 
-static void check_shared(ac_check_t *check)
+static void check_shared(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
-    const ap_directive_t *at = ac_check_server_at(check, "AgentChatShared");
+    const ap_directive_t *at = ac_config_check_server_at(check, "AgentChatShared");
     if (!conf->shared.url) {
         return;
     }
     if (!read_url(conf, check->p)) {
-        ac_check_problem(check, at, "AgentChatShared: '%s' is not redis:HOST:PORT, like redis:cache.example.com:6380",
-                         conf->shared.url);
+        ac_config_check_problem(check, at,
+                                "AgentChatShared: '%s' is not redis:HOST:PORT, like redis:cache.example.com:6380",
+                                conf->shared.url);
     }
     if (conf->shared.user && !conf->shared.password.spec) {
-        ac_check_problem(check, at,
-                         "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
+        ac_config_check_problem(check, at,
+                                "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
     }
     if (conf->shared.host && conf->shared.password.spec && !conf->shared.tls && !conf->shared.insecure &&
-        !ac_http_address_near(conf->shared.host)) {
-        ac_check_problem(check, at,
-                         "AgentChatShared: without tls=on the password could be read on its way to %s; add tls=on, or "
-                         "insecure=on if the way is safe",
-                         conf->shared.host);
+        !ac_http_host_near(conf->shared.host)) {
+        ac_config_check_problem(
+            check, at,
+            "AgentChatShared: without tls=on the password could be read on its way to %s; add tls=on, or "
+            "insecure=on if the way is safe",
+            conf->shared.host);
     }
     if (conf->shared.ca_file && !conf->shared.tls) {
-        ac_check_problem(check, at, "AgentChatShared: ca= is for tls=on, which is not given");
+        ac_config_check_problem(check, at, "AgentChatShared: ca= is for tls=on, which is not given");
     }
     if (strlen(conf->shared.prefix) > 40) {
-        ac_check_problem(check, at, "AgentChatShared: prefix= has more than 40 characters");
+        ac_config_check_problem(check, at, "AgentChatShared: prefix= has more than 40 characters");
     }
 }
 
-void ac_limit_check(ac_check_t *check)
+void ac_config_limit_check(ac_config_check_t *check)
 {
     check_shared(check);
     const ac_config_t *config = check->config;
@@ -160,15 +162,16 @@ void ac_limit_check(ac_check_t *check)
         const ac_model_def_t *def = APR_ARRAY_IDX(config->defs.models, i, const ac_model_def_t *);
         const char *mine = def->conf.price.currency;
         if (!*mine) {
-            ac_check_problem(check, config->cost_limit,
-                             "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
-                             "give it one, as AgentChatPrice input=0 output=0 currency=USD where it costs nothing",
-                             def->conf.id);
+            ac_config_check_problem(
+                check, config->cost_limit,
+                "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
+                "give it one, as AgentChatPrice input=0 output=0 currency=USD where it costs nothing",
+                def->conf.id);
         } else if (currency && strcmp(mine, currency)) {
-            ac_check_problem(check, config->cost_limit,
-                             "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "
-                             "one in %s; use one currency",
-                             def->conf.id, mine, currency);
+            ac_config_check_problem(check, config->cost_limit,
+                                    "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "
+                                    "one in %s; use one currency",
+                                    def->conf.id, mine, currency);
         } else {
             currency = mine;
         }

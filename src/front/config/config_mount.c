@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the module is mounted: every <Location "/path"> with `SetHandler agentchat`, found in httpd's own configuration,
- * so that it needs no directive of ours. */
+/* Where the module is mounted: every <Location "/path"> with `SetHandler agentchat`, found in httpd's own
+ * configuration, so that it needs no directive of ours. */
 #include "config_internal.h"
 
 #include <sys/stat.h>
@@ -15,7 +15,7 @@ typedef struct server_conf_t {    /* one per virtual host */
     apr_array_header_t *prefixes; /* of const char *: "/api", "" */
 } server_conf_t;
 
-void *ac_server_conf_create(apr_pool_t *p, server_rec *s)
+void *ac_config_mount_create_server(apr_pool_t *p, server_rec *s)
 {
     server_conf_t *conf = apr_pcalloc(p, sizeof *conf);
     (void)s;
@@ -47,7 +47,7 @@ static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
 }
 
 /* Gathers the `SetHandler agentchat` of the tree in found, and reports those that cannot be a mount. */
-static void config_mount_collect(ac_check_t *check, const ap_directive_t *first, apr_array_header_t *found)
+static void config_mount_collect(ac_config_check_t *check, const ap_directive_t *first, apr_array_header_t *found)
 {
     for (const ap_directive_t *directive = first; directive; directive = directive->next) {
         if (directive->first_child) {
@@ -58,17 +58,17 @@ static void config_mount_collect(ac_check_t *check, const ap_directive_t *first,
         }
         const char *problem = bad_section(directive->parent, check->ptemp);
         if (problem) {
-            ac_check_problem(check, directive,
-                             "SetHandler agentchat: stands %s, which has no fixed path that routes could "
-                             "be below; put it directly inside of <Location \"/path\">",
-                             problem);
+            ac_config_check_problem(check, directive,
+                                    "SetHandler agentchat: stands %s, which has no fixed path that routes could "
+                                    "be below; put it directly inside of <Location \"/path\">",
+                                    problem);
         }
         APR_ARRAY_PUSH(found, const ap_directive_t *) = directive;
     }
 }
 
-/* The SetHandler that makes this section a mount; NULL: it is none. The core keeps its argument as a compiled expression: the place in
- * the file tells which one it was. */
+/* The SetHandler that makes this section a mount; NULL: it is none. The core keeps its argument as a compiled
+ * expression: the place in the file tells which one it was. */
 static const ap_directive_t *mount_of(const core_dir_config *section, const apr_array_header_t *found)
 {
     const ap_expr_info_t *handler = section->expr_handler;
@@ -82,8 +82,8 @@ static const ap_directive_t *mount_of(const core_dir_config *section, const apr_
     return NULL;
 }
 
-/* <Location "/health"> is a mount at the root of the server for that route alone, so that the route is found under its own
- * name, and nothing below it. */
+/* <Location "/health"> is a mount at the root of the server for that route alone, so that the route is found under
+ * its own name, and nothing below it. */
 static bool is_route(const char *path)
 {
     for (const ac_route_t *route = ac_routes; route->pattern; route++) {
@@ -104,16 +104,17 @@ static const char *prefix_of(const char *path, apr_pool_t *p)
 }
 
 /* What one mount says, and what is said for all of them, have to fit together. */
-static void check_mount(ac_check_t *check, server_rec *s, ap_conf_vector_t *section, const ap_directive_t *at)
+static void check_mount(ac_config_check_t *check, server_rec *s, ap_conf_vector_t *section, const ap_directive_t *at)
 {
     void *base = ap_get_module_config(s->lookup_defaults, &agentchat_module),
          *add = ap_get_module_config(section, &agentchat_module);
     const ac_mount_conf_t *mount = base && add ? ac_mount_conf_merge(check->ptemp, base, add) : add ? add : base;
     /* Else each visitor's threads could be read by every site. */
     if (mount && ac_config_section_is_open(mount) && mount->cors_credentials > 0) {
-        ac_check_problem(check, at,
-                         "AgentChatCORSOrigin: '*' cannot go with AgentChatCORSCredentials on in one mount: every site "
-                         "could read its visitors' threads; list the origins that may");
+        ac_config_check_problem(
+            check, at,
+            "AgentChatCORSOrigin: '*' cannot go with AgentChatCORSCredentials on in one mount: every site "
+            "could read its visitors' threads; list the origins that may");
     }
 }
 
@@ -156,7 +157,7 @@ static const char *find_alias(const server_rec *s, const char *path, apr_pool_t 
 }
 
 /* The rest of the site would miss what it has there, and never say so. */
-static void warn_of_cover(const ac_check_t *check, server_rec *s, const char *path, const ap_directive_t *at)
+static void warn_of_cover(const ac_config_check_t *check, server_rec *s, const char *path, const ap_directive_t *at)
 {
     const core_server_config *core = ap_get_core_module_config(s->module_config);
     const char *content = find_alias(s, path, check->ptemp);
@@ -174,17 +175,17 @@ static void warn_of_cover(const ac_check_t *check, server_rec *s, const char *pa
         APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
         "SetHandler agentchat: the mount %s at %s stands outside of all "
         "virtual hosts, and hides what '%s' (%s:%u) has there, %s; put it into the <VirtualHost> that it is for",
-        path, ac_define_where(at, check->ptemp), s->server_hostname ? s->server_hostname : "",
+        path, ac_config_define_where(at, check->ptemp), s->server_hostname ? s->server_hostname : "",
         s->defn_name ? s->defn_name : "", s->defn_line_number, content);
 }
 
 /* ---- what each server has ---- */
 /* How many mounts this server has that need an agent. */
-static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_header_t *found)
+static int find_of_server(ac_config_check_t *check, server_rec *s, const apr_array_header_t *found)
 {
     int n = 0;
     const core_server_config *core = ap_get_core_module_config(s->module_config);
-    server_conf_t *conf = ac_server_conf_create(check->p, s);
+    server_conf_t *conf = ac_config_mount_create_server(check->p, s);
     for (int i = 0; core && core->sec_url && i < core->sec_url->nelts; i++) {
         ap_conf_vector_t *sections = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
         const core_dir_config *section = ap_get_core_module_config(sections);
@@ -207,7 +208,7 @@ static int find_of_server(ac_check_t *check, server_rec *s, const apr_array_head
     return n;
 }
 
-int ac_mount_find(ac_check_t *check)
+int ac_config_mount_find(ac_config_check_t *check)
 {
     apr_array_header_t *found = apr_array_make(check->ptemp, 4, sizeof(const ap_directive_t *));
     int n = 0;
@@ -216,19 +217,19 @@ int ac_mount_find(ac_check_t *check)
         n += find_of_server(check, s, found);
     }
     if (n && !check->config->defs.agents->nelts) {
-        ac_check_problem(check, APR_ARRAY_IDX(found, 0, const ap_directive_t *),
-                         "SetHandler agentchat: there is no agent to talk to; define one with <AgentChatAgent>");
+        ac_config_check_problem(check, APR_ARRAY_IDX(found, 0, const ap_directive_t *),
+                                "SetHandler agentchat: there is no agent to talk to; define one with <AgentChatAgent>");
     }
     return n;
 }
 
-bool ac_mount_is_in(const server_rec *s)
+bool ac_config_mount_is_in(const server_rec *s)
 {
     const server_conf_t *conf = ap_get_module_config(s->module_config, &agentchat_module);
     return conf && conf->prefixes->nelts;
 }
 
-bool ac_mount_is_here(request_rec *r)
+bool ac_config_mount_is_here(request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
     const char *handler = core->handler, *problem = NULL;
@@ -238,7 +239,7 @@ bool ac_mount_is_here(request_rec *r)
     return handler && !problem && !strcmp(handler, "agentchat");
 }
 
-const char *ac_mount_prefix(const request_rec *r)
+const char *ac_config_mount_prefix(const request_rec *r)
 {
     const server_conf_t *conf = ap_get_module_config(r->server->module_config, &agentchat_module);
     const char *longest = NULL;

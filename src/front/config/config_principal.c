@@ -7,7 +7,7 @@
 #define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 /* What a client sends stands in variables too, for scripts: it says nothing about who it is. */
-const char *ac_value_set_variable(const char **field, const char *text, apr_pool_t *p)
+const char *ac_config_principal_set_variable(const char **field, const char *text, apr_pool_t *p)
 {
     const char *name = strncmp(text, "env:", 4) ? "" : text + 4;
     if (!*name || apr_isdigit(*name) || name[strspn(name, NAME_CHARS)]) {
@@ -21,7 +21,7 @@ const char *ac_value_set_variable(const char **field, const char *text, apr_pool
     return NULL;
 }
 
-const char *ac_value_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p)
+const char *ac_config_principal_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p)
 {
     const char *role = ap_getword_conf(p, &args);
     if (!*role || role[strspn(role, NAME_CHARS)]) {

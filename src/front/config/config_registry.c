@@ -16,34 +16,37 @@ static const struct {
 #define N_BUILTIN_TOOLS (sizeof(builtin_tools) / sizeof(builtin_tools[0]))
 
 /* The provider of this name, or NULL, which was then reported with the known ones. */
-static const void *find_provider(ac_check_t *check, const ac_definition_t *head, const char *group, const char *name)
+static const void *find_provider(ac_config_check_t *check, const ac_definition_t *definition, const char *group,
+                                 const char *name)
 {
-    const char *directive = head->where == AC_IN_MODEL ? "AgentChatProvider" : "AgentChatToolProvider";
+    const char *directive = definition->where == AC_CONFIG_IN_MODEL ? "AgentChatProvider" : "AgentChatToolProvider";
     const void *vt = name ? ap_lookup_provider(group, name, AC_PROVIDER_VERSION) : NULL;
     if (vt) {
         return vt;
     }
-    const char *list = ac_check_providers(check, group);
+    const char *list = ac_config_check_providers(check, group);
     if (name) {
-        ac_check_problem(check, ac_check_at(head, directive),
-                         "%s: there is no provider '%s'; known are %s; further ones "
-                         "come with modules of their own (LoadModule)",
-                         directive, name, list);
+        ac_config_check_problem(check, ac_config_check_at(definition, directive),
+                                "%s: there is no provider '%s'; known are %s; further ones "
+                                "come with modules of their own (LoadModule)",
+                                directive, name, list);
     } else {
-        ac_check_problem(check, head->at, "%s '%s' has no %s; known are %s",
-                         head->where == AC_IN_MODEL ? "model" : "tool", head->id, directive, list);
+        ac_config_check_problem(check, definition->at, "%s '%s' has no %s; known are %s",
+                                definition->where == AC_CONFIG_IN_MODEL ? "model" : "tool", definition->id, directive,
+                                list);
     }
     return NULL;
 }
 
 /* ---- models ---- */
-static bool check_price(ac_check_t *check, ac_model_def_t *def)
+static bool check_price(ac_config_check_t *check, ac_model_def_t *def)
 {
-    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatPrice");
+    const ap_directive_t *at = ac_config_check_at(&def->common, "AgentChatPrice");
     ac_price_t *price = &def->conf.price;
     bool given = price->input > 0 || price->output > 0 || price->cached > 0;
     if (given && !price->currency[0]) {
-        ac_check_problem(check, at, "AgentChatPrice: a price without a currency; add currency=USD, or what it is in");
+        ac_config_check_problem(check, at,
+                                "AgentChatPrice: a price without a currency; add currency=USD, or what it is in");
         return false;
     }
     if (price->cached < 0) {
@@ -52,7 +55,7 @@ static bool check_price(ac_check_t *check, ac_model_def_t *def)
     return true;
 }
 
-static void build_model(ac_check_t *check, ac_model_def_t *def, apr_hash_t *models)
+static void build_model(ac_config_check_t *check, ac_model_def_t *def, apr_hash_t *models)
 {
     ac_model_conf_t *conf = &def->conf;
     if (!conf->options) {
@@ -61,20 +64,20 @@ static void build_model(ac_check_t *check, ac_model_def_t *def, apr_hash_t *mode
     apr_hash_set(models, conf->id, APR_HASH_KEY_STRING, &def->model);
     def->model.id = conf->id;
     def->model.conf = conf;
-    def->model.vt = find_provider(check, &def->head, AC_MODEL_PROVIDER, conf->provider);
+    def->model.vt = find_provider(check, &def->common, AC_MODEL_PROVIDER, conf->provider);
     if (!check_price(check, def) || !def->model.vt) {
         return;
     }
     const char *problem = def->model.vt->create(&def->model.self, conf, check->p);
     if (problem) {
-        ac_check_problem(check, def->head.at, "model '%s': %s", conf->id, problem);
+        ac_config_check_problem(check, def->common.at, "model '%s': %s", conf->id, problem);
     }
 }
 
 /* ---- models that stand in for others ---- */
 static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p);
 
-static ac_model_def_t *find_model(const ac_check_t *check, const char *id)
+static ac_model_def_t *find_model(const ac_config_check_t *check, const char *id)
 {
     const apr_array_header_t *models = check->config->defs.models;
     for (int i = 0; id && i < models->nelts; i++) {
@@ -86,8 +89,9 @@ static ac_model_def_t *find_model(const ac_check_t *check, const char *id)
     return NULL;
 }
 
-/* "a, b, a" where the fallbacks lead from def back to it, else NULL. A ring that it only leads into is its members' problem. */
-static const char *find_ring(const ac_check_t *check, const ac_model_def_t *def)
+/* "a, b, a" where the fallbacks lead from def back to it, else NULL. A ring that it only leads into is its members'
+ * problem. */
+static const char *find_ring(const ac_config_check_t *check, const ac_model_def_t *def)
 {
     const ac_model_def_t *at = find_model(check, def->fallback);
     const char *path = def->conf.id;
@@ -101,9 +105,9 @@ static const char *find_ring(const ac_check_t *check, const ac_model_def_t *def)
     return NULL;
 }
 
-static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *gates)
+static void set_fallback(ac_config_check_t *check, ac_model_def_t *def, apr_hash_t *gates)
 {
-    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatFallback");
+    const ap_directive_t *at = ac_config_check_at(&def->common, "AgentChatFallback");
     apr_hash_set(gates, def->conf.id, APR_HASH_KEY_STRING, &def->gate);
     if (!def->fallback) {
         return;
@@ -111,18 +115,21 @@ static void set_fallback(ac_check_t *check, ac_model_def_t *def, apr_hash_t *gat
     const ac_model_def_t *other = find_model(check, def->fallback);
     const char *ring = find_ring(check, def);
     if (!other) {
-        ac_check_problem(check, at,
-                         "AgentChatFallback: model '%s' names the model '%s', which no <AgentChatModel> defines; "
-                         "known are %s",
-                         def->conf.id, def->fallback, list_ids(check->config->defs.models, check->ptemp));
+        ac_config_check_problem(
+            check, at,
+            "AgentChatFallback: model '%s' names the model '%s', which no <AgentChatModel> defines; "
+            "known are %s",
+            def->conf.id, def->fallback, list_ids(check->config->defs.models, check->ptemp));
     } else if (ring) {
-        ac_check_problem(check, at, "AgentChatFallback: the fallbacks lead in a ring: %s; the last one has none", ring);
+        ac_config_check_problem(check, at, "AgentChatFallback: the fallbacks lead in a ring: %s; the last one has none",
+                                ring);
     } else if (other->conf.price.currency[0] && def->conf.price.currency[0] &&
                strcmp(other->conf.price.currency, def->conf.price.currency) != 0) {
-        ac_check_problem(check, at,
-                         "AgentChatFallback: model '%s' is priced in %s and '%s' in %s; a run that asks both has "
-                         "one cost, so give both prices in one currency",
-                         def->conf.id, def->conf.price.currency, other->conf.id, other->conf.price.currency);
+        ac_config_check_problem(
+            check, at,
+            "AgentChatFallback: model '%s' is priced in %s and '%s' in %s; a run that asks both has "
+            "one cost, so give both prices in one currency",
+            def->conf.id, def->conf.price.currency, other->conf.id, other->conf.price.currency);
     } else {
         def->gate.fallback = &other->model;
     }
@@ -146,47 +153,35 @@ static const char *tool_provider(const ac_tool_conf_t *conf)
 }
 
 /* The schema of its arguments: as configured, else the provider's own. */
-static void set_parameters(ac_check_t *check, ac_tool_def_t *def)
+static void set_parameters(ac_config_check_t *check, ac_tool_def_t *def)
 {
-    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatToolParameters");
+    const ap_directive_t *at = ac_config_check_at(&def->common, "AgentChatToolParameters");
     const ac_tool_vt *vt = def->tool.vt;
     ac_err_t err;
     ac_err_init(&err);
     def->tool.parameters = def->conf.parameters;
     if (!def->tool.parameters && !vt->parameters) {
-        ac_check_problem(check, at,
-                         "tool '%s' has no AgentChatToolParameters; give the JSON Schema of its arguments, as "
-                         "file:PATH or as it is",
-                         def->conf.id);
+        ac_config_check_problem(check, at,
+                                "tool '%s' has no AgentChatToolParameters; give the JSON Schema of its arguments, as "
+                                "file:PATH or as it is",
+                                def->conf.id);
         return;
     }
     if (!def->tool.parameters) {
         if (ac_json_parse(&def->tool.parameters, vt->parameters, strlen(vt->parameters), &err) != APR_SUCCESS) {
-            ac_check_problem(check, at, "tool '%s': the parameters of provider '%s' are not JSON: %s", def->conf.id,
-                             vt->name, err.detail);
+            ac_config_check_problem(check, at, "tool '%s': the parameters of provider '%s' are not JSON: %s",
+                                    def->conf.id, vt->name, err.detail);
             return;
         }
-        ac_value_keep_json(def->tool.parameters, check->p);
+        ac_config_value_keep_json(def->tool.parameters, check->p);
     }
     const char *problem = ac_schema_problem(def->tool.parameters, check->p);
     if (problem) {
-        ac_check_problem(check, at, "AgentChatToolParameters: of tool '%s': %s", def->conf.id, problem);
+        ac_config_check_problem(check, at, "AgentChatToolParameters: of tool '%s': %s", def->conf.id, problem);
     }
 }
 
-/* NULL, or an error message. */
-static const char *create_tool(ac_tool_def_t *def, apr_pool_t *p)
-{
-    const apr_array_header_t *options = apr_table_elts(def->conf.options);
-    if (def->tool.vt->create) {
-        return def->tool.vt->create(&def->tool.self, &def->conf, p);
-    }
-    return options->nelts == 0 ? NULL
-                               : apr_psprintf(p, "AgentChatToolOption: there is no option '%s'; this provider has none",
-                                              APR_ARRAY_IDX(options, 0, apr_table_entry_t).key);
-}
-
-static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
+static void build_tool(ac_config_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
 {
     ac_tool_conf_t *conf = &def->conf;
     int n_problems = check->n_problems;
@@ -207,14 +202,14 @@ static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
     apr_hash_set(tools, conf->id, APR_HASH_KEY_STRING, &def->tool);
     def->tool.id = conf->id;
     def->tool.conf = conf;
-    def->tool.vt = find_provider(check, &def->head, AC_TOOL_PROVIDER, conf->provider);
+    def->tool.vt = find_provider(check, &def->common, AC_TOOL_PROVIDER, conf->provider);
     if (!def->tool.vt) {
         return;
     }
     def->tool.description = conf->description ? conf->description : def->tool.vt->description;
     if (!def->tool.description) {
-        ac_check_problem(check, def->head.at, "tool '%s' has no AgentChatToolDescription; the model chooses by it",
-                         conf->id);
+        ac_config_check_problem(check, def->common.at,
+                                "tool '%s' has no AgentChatToolDescription; the model chooses by it", conf->id);
     }
     set_parameters(check, def);
     if (check->n_problems != n_problems) {
@@ -222,7 +217,7 @@ static void build_tool(ac_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
     }
     const char *problem = create_tool(def, check->p);
     if (problem) {
-        ac_check_problem(check, def->head.at, "tool '%s': %s", conf->id, problem);
+        ac_config_check_problem(check, def->common.at, "tool '%s': %s", conf->id, problem);
     }
 }
 
@@ -234,34 +229,36 @@ static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p)
     for (int i = 0; i < defs->nelts; i++) {
         APR_ARRAY_PUSH(names, const char *) = APR_ARRAY_IDX(defs, i, const ac_definition_t *)->id;
     }
-    return ac_value_list(names, p);
+    return ac_config_value_list(names, p);
 }
 
 /* An agent that is made later may want them, too. */
-static void build_builtin_tools(ac_check_t *check, apr_hash_t *tools)
+static void build_builtin_tools(ac_config_check_t *check, apr_hash_t *tools)
 {
     for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
         if (apr_hash_get(tools, builtin_tools[i].id, APR_HASH_KEY_STRING)) {
             continue;
         }
-        build_tool(check, ac_define_builtin_tool(builtin_tools[i].id, builtin_tools[i].provider, check->p), tools);
+        build_tool(check, ac_config_define_builtin_tool(builtin_tools[i].id, builtin_tools[i].provider, check->p),
+                   tools);
     }
 }
 
-static const ac_tool_t *config_registry_find_tool(ac_check_t *check, const ac_agent_def_t *def, const char *id,
+static const ac_tool_t *config_registry_find_tool(ac_config_check_t *check, const ac_agent_def_t *def, const char *id,
                                                   apr_hash_t *tools)
 {
     const ac_tool_t *tool = apr_hash_get(tools, id, APR_HASH_KEY_STRING);
     if (tool) {
         return tool;
     }
-    ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
-                     "AgentChatTools: agent '%s' names the tool '%s', which no <AgentChatTool> defines; known are %s",
-                     def->agent.id, id, list_ids(check->config->defs.tools, check->ptemp));
+    ac_config_check_problem(
+        check, ac_config_check_at(&def->common, "AgentChatTools"),
+        "AgentChatTools: agent '%s' names the tool '%s', which no <AgentChatTool> defines; known are %s", def->agent.id,
+        id, list_ids(check->config->defs.tools, check->ptemp));
     return NULL;
 }
 
-static void config_registry_set_tools(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *tools)
+static void config_registry_set_tools(ac_config_check_t *check, ac_agent_def_t *def, apr_hash_t *tools)
 {
     int n = def->tools ? def->tools->nelts : 0;
     const ac_tool_t **list = apr_pcalloc(check->p, sizeof(*list) * (size_t)(n + 1));
@@ -272,8 +269,8 @@ static void config_registry_set_tools(ac_check_t *check, ac_agent_def_t *def, ap
             if (list[j] != tool) {
                 continue;
             }
-            ac_check_problem(check, ac_check_at(&def->head, "AgentChatTools"),
-                             "AgentChatTools: agent '%s' names the tool '%s' twice", def->agent.id, id);
+            ac_config_check_problem(check, ac_config_check_at(&def->common, "AgentChatTools"),
+                                    "AgentChatTools: agent '%s' names the tool '%s' twice", def->agent.id, id);
         }
         if (tool) {
             list[def->agent.n_tools++] = tool;
@@ -291,7 +288,7 @@ static const char *make_etag(const ac_agent_def_t *def, apr_pool_t *p)
     char text[2 * 8 + 1];
     const char *all = apr_psprintf(p, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d %d %d %d %" APR_INT64_T_FMT " %g", agent->id,
                                    agent->name, agent->description, agent->instructions, def->model, agent->status,
-                                   ac_value_list(def->tools, p), agent->max_rounds, agent->max_tool_calls,
+                                   ac_config_value_list(def->tools, p), agent->max_rounds, agent->max_tool_calls,
                                    agent->max_tokens, agent->history_messages, agent->history_tokens,
                                    agent->temperature);
     apr_sha1_init(&sha);
@@ -301,20 +298,20 @@ static const char *make_etag(const ac_agent_def_t *def, apr_pool_t *p)
     return apr_psprintf(p, "\"%s\"", text);
 }
 
-static void build_agent(ac_check_t *check, ac_agent_def_t *def, ac_registry_t *registry, apr_hash_t *tools)
+static void build_agent(ac_config_check_t *check, ac_agent_def_t *def, ac_registry_t *registry, apr_hash_t *tools)
 {
     ac_agent_t *agent = &def->agent;
-    const ap_directive_t *at = ac_check_at(&def->head, "AgentChatModel");
+    const ap_directive_t *at = ac_config_check_at(&def->common, "AgentChatModel");
     int n_problems = check->n_problems;
     const char *models = list_ids(check->config->defs.models, check->ptemp);
     agent->model = def->model ? apr_hash_get((apr_hash_t *)registry->models, def->model, APR_HASH_KEY_STRING) : NULL;
     if (!def->model) {
-        ac_check_problem(check, at, "agent '%s' has no AgentChatModel; known are %s", agent->id, models);
+        ac_config_check_problem(check, at, "agent '%s' has no AgentChatModel; known are %s", agent->id, models);
     } else if (!agent->model) {
-        ac_check_problem(check, at,
-                         "AgentChatModel: agent '%s' names the model '%s', which no <AgentChatModel> defines; "
-                         "known are %s",
-                         agent->id, def->model, models);
+        ac_config_check_problem(check, at,
+                                "AgentChatModel: agent '%s' names the model '%s', which no <AgentChatModel> defines; "
+                                "known are %s",
+                                agent->id, def->model, models);
     }
     if (!agent->name) {
         agent->name = agent->id;
@@ -332,12 +329,12 @@ static void build_agent(ac_check_t *check, ac_agent_def_t *def, ac_registry_t *r
     }
     agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
     if (agent->tools_json) {
-        ac_value_keep_json(agent->tools_json, check->p);
+        ac_config_value_keep_json(agent->tools_json, check->p);
     }
 }
 
 /* The agent under its id and its aliases, each of which only one may have. */
-static void name_agent(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *agents, apr_hash_t *owners)
+static void name_agent(ac_config_check_t *check, ac_agent_def_t *def, apr_hash_t *agents, apr_hash_t *owners)
 {
     apr_array_header_t *names = apr_array_copy(check->ptemp, def->aliases);
     APR_ARRAY_PUSH(names, const char *) = def->agent.id;
@@ -345,15 +342,16 @@ static void name_agent(ac_check_t *check, ac_agent_def_t *def, apr_hash_t *agent
         const char *name = APR_ARRAY_IDX(names, i, const char *);
         const ac_agent_def_t *owner = apr_hash_get(owners, name, APR_HASH_KEY_STRING);
         if (owner) {
-            ac_check_problem(check, def->head.at, "agent '%s': '%s' is already a name of agent '%s' at %s",
-                             def->agent.id, name, owner->agent.id, ac_define_where(owner->head.at, check->ptemp));
+            ac_config_check_problem(check, def->common.at, "agent '%s': '%s' is already a name of agent '%s' at %s",
+                                    def->agent.id, name, owner->agent.id,
+                                    ac_config_define_where(owner->common.at, check->ptemp));
         }
         apr_hash_set(owners, name, APR_HASH_KEY_STRING, def);
         apr_hash_set(agents, name, APR_HASH_KEY_STRING, &def->agent);
     }
 }
 
-static void check_default_agents(ac_check_t *check, const ac_registry_t *registry)
+static void check_default_agents(ac_config_check_t *check, const ac_registry_t *registry)
 {
     const apr_array_header_t *given = check->config->defs.default_agents;
     for (int i = 0; i < given->nelts; i++) {
@@ -363,13 +361,13 @@ static void check_default_agents(ac_check_t *check, const ac_registry_t *registr
         if (ac_registry_agent(registry, id)) {
             continue;
         }
-        ac_check_problem(check, at, "AgentChatDefaultAgent: there is no agent '%s'; known are %s", id,
-                         list_ids(check->config->defs.agents, check->ptemp));
+        ac_config_check_problem(check, at, "AgentChatDefaultAgent: there is no agent '%s'; known are %s", id,
+                                list_ids(check->config->defs.agents, check->ptemp));
     }
 }
 
 /* The main server's, else the only agent there is. */
-static const ac_agent_t *config_registry_default_agent(ac_check_t *check, const ac_registry_t *registry)
+static const ac_agent_t *config_registry_default_agent(ac_config_check_t *check, const ac_registry_t *registry)
 {
     const ac_mount_conf_t *mount = ap_get_module_config(check->server->lookup_defaults, &agentchat_module);
     if (mount && mount->default_agent_id) {
@@ -378,7 +376,7 @@ static const ac_agent_t *config_registry_default_agent(ac_check_t *check, const 
     return registry->agent_list->nelts == 1 ? APR_ARRAY_IDX(registry->agent_list, 0, const ac_agent_t *) : NULL;
 }
 
-void ac_registry_build(ac_check_t *check)
+void ac_config_registry_build(ac_config_check_t *check)
 {
     ac_registry_t *registry = &check->conf->registry;
     const ac_definitions_t *defs = &check->config->defs;
@@ -406,11 +404,11 @@ void ac_registry_build(ac_check_t *check)
         build_agent(check, def, registry, tools);
         APR_ARRAY_PUSH(list, const ac_agent_t *) = &def->agent;
     }
-    ac_limit_check(check);
+    ac_config_limit_check(check);
     ac_caching_check(check);
     check_default_agents(check, registry);
     registry->default_agent = config_registry_default_agent(check, registry);
     ac_agent_def_t *pattern = apr_pcalloc(check->p, sizeof *pattern);
-    ac_value_set_defaults(AC_IN_AGENT, pattern, check->p);
-    check->conf->agent_pattern = &pattern->agent;
+    ac_config_args_set_defaults(AC_CONFIG_IN_AGENT, pattern, check->p);
+    check->conf->agent_defaults = &pattern->agent;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The settings in force as JSON, default or given, by the table of directives. A secret is shown as its source; values that may contain
- * one, such as a header's value or the query of a URL, are masked. */
+/* The settings in force as JSON, default or given, by the table of directives. A secret is shown as its source;
+ * values that may contain one, such as a header's value or the query of a URL, are masked. */
 #include "config_internal.h"
 
 #include <math.h>
@@ -177,27 +177,27 @@ static json_t *leave_json(apr_interval_time_t time, apr_pool_t *p)
 static json_t *value_json(const char *name, const ac_value_t *value, const void *target, apr_pool_t *p)
 {
     const void *field = (const char *)target + value->offset;
-    switch (value->shape) {
-    case AC_FLAG:
-    case AC_SWITCH: return json_boolean(integer(field, value->width));
-    case AC_INT:
-    case AC_SIZE: return json_integer(integer(field, value->width));
-    case AC_PERCENT: return ac_json_text(apr_psprintf(p, "%d%%", (int)integer(field, value->width)));
-    case AC_NUMBER: return isfinite(*(const double *)field) ? json_real(*(const double *)field) : json_null();
-    case AC_DURATION: return ac_json_text(duration(integer(field, value->width), p));
-    case AC_LEAVE: return leave_json(*(const apr_interval_time_t *)field, p);
-    case AC_RANK: return choice_json(value->min, integer(field, value->width), p);
-    case AC_CURRENCY: return ac_json_text(field);
-    case AC_DOCUMENT:
-    case AC_MEMBER: return *(json_t *const *)field ? mask_members(*(json_t *const *)field) : json_null();
-    case AC_SECRET: return ac_json_text(((const ac_secret_t *)field)->spec);
-    case AC_CREDENTIAL: return ac_json_text(((const ac_model_conf_t *)field)->credential.spec);
-    case AC_WORDS: return words_json(*(const apr_array_header_t *const *)field);
-    case AC_PAIR: return pairs_json(*(const apr_table_t *const *)field, p);
-    case AC_HEADER: return headers_json(*(const apr_array_header_t *const *)field);
-    case AC_LIMITS: return limits_json(*(const ac_limits_t *const *)field, p);
-    case AC_ROLE: return roles_json(*(const apr_array_header_t *const *)field);
-    case AC_TEXT: return ac_json_text(*(const char *const *)field);
+    switch (value->type) {
+    case AC_VALUE_FLAG:
+    case AC_VALUE_SWITCH: return json_boolean(integer(field, value->width));
+    case AC_VALUE_INT:
+    case AC_VALUE_SIZE: return json_integer(integer(field, value->width));
+    case AC_VALUE_PERCENT: return ac_json_text(apr_psprintf(p, "%d%%", (int)integer(field, value->width)));
+    case AC_VALUE_NUMBER: return isfinite(*(const double *)field) ? json_real(*(const double *)field) : json_null();
+    case AC_VALUE_DURATION: return ac_json_text(duration(integer(field, value->width), p));
+    case AC_VALUE_LEAVE: return leave_json(*(const apr_interval_time_t *)field, p);
+    case AC_VALUE_RANK: return choice_json(value->min, integer(field, value->width), p);
+    case AC_VALUE_CURRENCY: return ac_json_text(field);
+    case AC_VALUE_DOCUMENT:
+    case AC_VALUE_MEMBER: return *(json_t *const *)field ? mask_members(*(json_t *const *)field) : json_null();
+    case AC_VALUE_SECRET: return ac_json_text(((const ac_secret_t *)field)->spec);
+    case AC_VALUE_CREDENTIAL: return ac_json_text(((const ac_model_conf_t *)field)->credential.spec);
+    case AC_VALUE_WORDS: return words_json(*(const apr_array_header_t *const *)field);
+    case AC_VALUE_PAIR: return pairs_json(*(const apr_table_t *const *)field, p);
+    case AC_VALUE_HEADER: return headers_json(*(const apr_array_header_t *const *)field);
+    case AC_VALUE_LIMITS: return limits_json(*(const ac_limits_t *const *)field, p);
+    case AC_VALUE_ROLE: return roles_json(*(const apr_array_header_t *const *)field);
+    case AC_VALUE_TEXT: return ac_json_text(*(const char *const *)field);
     default: return word_json(name, *(const char *const *)field, p);
     }
 }
@@ -206,7 +206,7 @@ static json_t *keys_json(const ac_setting_t *setting, const void *target, apr_po
 {
     json_t *out = json_object();
     for (const ac_key_t *key = setting->keys; key->name; key++) {
-        if (key->value.shape == AC_PAIR) {
+        if (key->value.type == AC_VALUE_PAIR) {
             put_pairs(out, *(const apr_table_t *const *)((const char *)target + key->value.offset), p);
         } else {
             ac_json_put(out, *key->name ? key->name : "value", value_json(NULL, &key->value, target, p));
@@ -218,10 +218,10 @@ static json_t *keys_json(const ac_setting_t *setting, const void *target, apr_po
 /* A tool's body has whatever its administrator has written into it. */
 static bool is_masked(const ac_setting_t *setting)
 {
-    return setting->where == AC_IN_TOOL && setting->value.offset == offsetof(ac_tool_def_t, conf.body);
+    return setting->where == AC_CONFIG_IN_TOOL && setting->value.offset == offsetof(ac_tool_def_t, conf.body);
 }
 
-static json_t *settings_json(ac_where_e where, const void *target, apr_pool_t *p)
+static json_t *settings_json(ac_config_where_e where, const void *target, apr_pool_t *p)
 {
     json_t *out = json_object();
     for (const command_rec *command = ac_directives; command->name; command++) {
@@ -239,12 +239,12 @@ static json_t *settings_json(ac_where_e where, const void *target, apr_pool_t *p
     return out;
 }
 
-static json_t *definitions_json(const apr_array_header_t *definitions, ac_where_e where, apr_pool_t *p)
+static json_t *definitions_json(const apr_array_header_t *definitions, ac_config_where_e where, apr_pool_t *p)
 {
     json_t *out = json_object();
     for (int i = 0; definitions && i < definitions->nelts; i++) {
-        const ac_definition_t *head = APR_ARRAY_IDX(definitions, i, const ac_definition_t *);
-        ac_json_put(out, head->id, settings_json(where, head, p));
+        const ac_definition_t *definition = APR_ARRAY_IDX(definitions, i, const ac_definition_t *);
+        ac_json_put(out, definition->id, settings_json(where, definition, p));
     }
     return out;
 }
@@ -254,10 +254,10 @@ json_t *ac_config_show(const ac_mount_conf_t *mount, apr_pool_t *p)
     const ac_config_t *config = ac_conf_mutable();
     json_t *answer = json_object();
     ac_json_put(answer, "version", json_string(AC_VERSION));
-    ac_json_put(answer, "server", settings_json(AC_IN_SERVER, &config->conf, p));
-    ac_json_put(answer, "mount", settings_json(AC_IN_MOUNT, mount, p));
-    ac_json_put(answer, "models", definitions_json(config->defs.models, AC_IN_MODEL, p));
-    ac_json_put(answer, "tools", definitions_json(config->defs.tools, AC_IN_TOOL, p));
-    ac_json_put(answer, "agents", definitions_json(config->defs.agents, AC_IN_AGENT, p));
+    ac_json_put(answer, "server", settings_json(AC_CONFIG_IN_SERVER, &config->conf, p));
+    ac_json_put(answer, "mount", settings_json(AC_CONFIG_IN_MOUNT, mount, p));
+    ac_json_put(answer, "models", definitions_json(config->defs.models, AC_CONFIG_IN_MODEL, p));
+    ac_json_put(answer, "tools", definitions_json(config->defs.tools, AC_CONFIG_IN_TOOL, p));
+    ac_json_put(answer, "agents", definitions_json(config->defs.agents, AC_CONFIG_IN_AGENT, p));
     return answer;
 }

@@ -12,27 +12,27 @@
 #include "unixd.h"
 
 /* ---- the store ---- */
-void ac_config_store_create(ac_check_t *check, bool open)
+void ac_config_store_create(ac_config_check_t *check, bool open)
 {
     ac_conf_t *conf = check->conf;
-    const ap_directive_t *at = ac_check_server_at(check, "AgentChatStore");
+    const ap_directive_t *at = ac_config_check_server_at(check, "AgentChatStore");
     if (!conf->store_spec) {
         conf->store_spec = apr_pstrcat(check->p, "sqlite:", conf->state_dir, "/agentchat.db", NULL);
     }
     const char *colon = ap_strchr_c(conf->store_spec, ':');
     if (!colon) {
-        ac_check_problem(check, at,
-                         "AgentChatStore: '%s' is not PROVIDER:WHERE, like sqlite:/var/lib/agentchat/chat.db",
-                         conf->store_spec);
+        ac_config_check_problem(check, at,
+                                "AgentChatStore: '%s' is not PROVIDER:WHERE, like sqlite:/var/lib/agentchat/chat.db",
+                                conf->store_spec);
         return;
     }
     const char *name = apr_pstrmemdup(check->p, conf->store_spec, (apr_size_t)(colon - conf->store_spec));
     conf->store.vt = ap_lookup_provider(AC_STORE_PROVIDER, name, AC_PROVIDER_VERSION);
     if (!conf->store.vt) {
-        ac_check_problem(check, at,
-                         "AgentChatStore: there is no store provider '%s'; known are %s; further ones come with "
-                         "modules of their own (LoadModule)",
-                         name, ac_check_providers(check, AC_STORE_PROVIDER));
+        ac_config_check_problem(check, at,
+                                "AgentChatStore: there is no store provider '%s'; known are %s; further ones come with "
+                                "modules of their own (LoadModule)",
+                                name, ac_config_check_providers(check, AC_STORE_PROVIDER));
         return;
     }
     if (!open) {
@@ -40,19 +40,20 @@ void ac_config_store_create(ac_check_t *check, bool open)
     }
     const char *problem = conf->store.vt->create(&conf->store.self, colon + 1, conf->store_options, check->p);
     if (problem) {
-        ac_check_problem(check, at, "AgentChatStore: %s", problem);
+        ac_config_check_problem(check, at, "AgentChatStore: %s", problem);
     }
-    if (!problem && (problem = ac_access_store_problem(&conf->store, check->ptemp)) != NULL) {
-        ac_check_problem(check, at, "AgentChatStore: %s; httpd's processes run as %s", problem, ac_access_user());
+    if (!problem && (problem = ac_config_access_store_problem(&conf->store, check->ptemp)) != NULL) {
+        ac_config_check_problem(check, at, "AgentChatStore: %s; httpd's processes run as %s", problem,
+                                ac_config_access_user());
     }
 }
 
 /* ---- the state directory ---- */
-bool ac_config_store_needs_dir(const ac_check_t *check)
+bool ac_config_store_needs_dir(const ac_config_check_t *check)
 {
     const ac_config_t *config = check->config;
-    bool needed = !ac_check_server_at(check, "AgentChatStore") || ac_check_server_at(check, "AgentChatStateDir") ||
-        config->saves_limits;
+    bool needed = !ac_config_check_server_at(check, "AgentChatStore") ||
+        ac_config_check_server_at(check, "AgentChatStateDir") || config->saves_limits;
     for (int i = 0; i < config->defs.tools->nelts; i++) {
         const ac_tool_def_t *def = APR_ARRAY_IDX(config->defs.tools, i, const ac_tool_def_t *);
         needed = needed || (def->conf.provider && !strcmp(def->conf.provider, ac_tool_knowledge.name));
@@ -60,25 +61,25 @@ bool ac_config_store_needs_dir(const ac_check_t *check)
     return needed;
 }
 
-bool ac_config_store_check_dir(ac_check_t *check)
+bool ac_config_store_check_dir(ac_config_check_t *check)
 {
     const char *path = check->conf->state_dir;
-    const ap_directive_t *at = ac_check_server_at(check, "AgentChatStateDir");
+    const ap_directive_t *at = ac_config_check_server_at(check, "AgentChatStateDir");
     struct stat info;
     char reason[120];
-    const char *parent = ap_make_dirstr_parent(check->ptemp, path), *user = ac_access_user();
+    const char *parent = ap_make_dirstr_parent(check->ptemp, path), *user = ac_config_access_user();
     bool there = stat(path, &info) == 0;
-    int problem = there ? ac_access_as_child(path, W_OK | X_OK, check->ptemp)
-                        : ac_access_as_child(parent, X_OK, check->ptemp);
+    int problem = there ? ac_config_access_as_child(path, W_OK | X_OK, check->ptemp)
+                        : ac_config_access_as_child(parent, X_OK, check->ptemp);
     if (there && !S_ISDIR(info.st_mode)) {
-        ac_check_problem(check, at, "AgentChatStateDir: '%s' is not a directory", path);
+        ac_config_check_problem(check, at, "AgentChatStateDir: '%s' is not a directory", path);
     } else if (!there && access(parent, W_OK | X_OK)) {
-        ac_check_problem(check, at,
-                         "AgentChatStateDir: '%s' is not there and cannot be made; make it, owned by %s, or "
-                         "name another one",
-                         path, user);
+        ac_config_check_problem(check, at,
+                                "AgentChatStateDir: '%s' is not there and cannot be made; make it, owned by %s, or "
+                                "name another one",
+                                path, user);
     } else if (problem) {
-        ac_check_problem(
+        ac_config_check_problem(
             check, at,
             "AgentChatStateDir: '%s' cannot be written by %s: %s; give it that owner, and let that user into the "
             "directories above",
@@ -87,7 +88,7 @@ bool ac_config_store_check_dir(ac_check_t *check)
     return there;
 }
 
-void ac_config_store_make_dir(ac_check_t *check)
+void ac_config_store_make_dir(ac_config_check_t *check)
 {
     const char *path = check->conf->state_dir;
     struct stat info;
@@ -96,8 +97,8 @@ void ac_config_store_make_dir(ac_check_t *check)
         return;
     }
     if (mkdir(path, 0750) || (!geteuid() && chown(path, ap_unixd_config.user_id, ap_unixd_config.group_id))) {
-        ac_check_problem(check, ac_check_server_at(check, "AgentChatStateDir"),
-                         "AgentChatStateDir: '%s' cannot be made: %s", path,
-                         apr_strerror(errno, reason, sizeof(reason)));
+        ac_config_check_problem(check, ac_config_check_server_at(check, "AgentChatStateDir"),
+                                "AgentChatStateDir: '%s' cannot be made: %s", path,
+                                apr_strerror(errno, reason, sizeof(reason)));
     }
 }

@@ -85,19 +85,19 @@ static apr_status_t forget_json(void *baton)
     return APR_SUCCESS;
 }
 
-void ac_value_keep_json(json_t *json, apr_pool_t *p)
+void ac_config_value_keep_json(json_t *json, apr_pool_t *p)
 {
     apr_pool_cleanup_register(p, json, forget_json, apr_pool_cleanup_null);
 }
 
-const char *ac_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p)
+const char *ac_config_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p)
 {
     ac_err_t err;
     ac_err_init(&err);
     if (ac_json_parse(pvalue, text, strlen(text), &err) != APR_SUCCESS) {
         return apr_psprintf(p, "%s is not JSON: %s", what, err.detail);
     }
-    ac_value_keep_json(*pvalue, p);
+    ac_config_value_keep_json(*pvalue, p);
     return NULL;
 }
 
@@ -107,7 +107,7 @@ static const char *set_document(json_t **pvalue, const char *text, apr_pool_t *p
     const char *problem = set_text(&json, text, p);
     const char *what = strncmp(text, "file:", 5) ? "it" : apr_psprintf(p, "'%s'", text + 5);
     if (!problem) {
-        problem = ac_value_parse_json(pvalue, json, what, p);
+        problem = ac_config_value_parse_json(pvalue, json, what, p);
     }
     if (!problem && !json_is_object(*pvalue)) {
         problem = apr_psprintf(p, "%s is not a JSON object", what);
@@ -137,7 +137,7 @@ static const char *check_secret(ac_secret_t *secret, const char *value, apr_pool
     return NULL;
 }
 
-const char *ac_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p)
+const char *ac_config_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p)
 {
     const char *value = NULL, *problem = NULL;
     secret->spec = apr_pstrdup(p, text);
@@ -153,7 +153,8 @@ const char *ac_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_
         return apr_psprintf(p, "the environment of httpd has no variable '%s'", text + 4);
     }
     secret->spec = "***";
-    return "a secret does not stand in the configuration; give env:NAME or file:PATH"; /* and is not repeated in a log */
+    /* The text is not repeated in a log. */
+    return "a secret does not stand in the configuration; give env:NAME or file:PATH";
 }
 
 /* ---- numbers ---- */
@@ -189,42 +190,46 @@ static bool parse_percent(int64_t *pnumber, const char *text)
 }
 
 /* What the shapes of numbers share: a parser, how they are called, an example. */
-static bool parse_number(int64_t *pnumber, ac_shape_e shape, const char *text)
+static bool parse_number(int64_t *pnumber, ac_value_type_e type, const char *text)
 {
     apr_interval_time_t duration = 0;
     apr_int64_t size = 0;
-    switch (shape) {
-    case AC_DURATION:
-        if (!ac_time_parse_duration(&duration, text)) {
+    switch (type) {
+    case AC_VALUE_DURATION:
+        if (!ac_duration_parse(&duration, text)) {
             return false;
         }
         *pnumber = duration;
         return true;
-    case AC_SIZE:
-        if (!ac_text_parse_size(&size, text)) {
+    case AC_VALUE_SIZE:
+        if (!ac_size_parse(&size, text)) {
             return false;
         }
         *pnumber = size;
         return true;
-    case AC_PERCENT: return parse_percent(pnumber, text);
+    case AC_VALUE_PERCENT: return parse_percent(pnumber, text);
     default: return parse_integer(pnumber, text);
     }
 }
 
 static const char *config_value_set_number(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
 {
-    static const char *const names[] = {
-        [AC_INT] = "a whole number", [AC_SIZE] = "a size", [AC_DURATION] = "a duration", [AC_PERCENT] = "a percentage"};
-    static const char *const like[] = {
-        [AC_INT] = "", [AC_SIZE] = ", like 64K or 1M", [AC_DURATION] = ", like 90s or 10min", [AC_PERCENT] = ""};
+    static const char *const names[] = {[AC_VALUE_INT] = "a whole number",
+                                        [AC_VALUE_SIZE] = "a size",
+                                        [AC_VALUE_DURATION] = "a duration",
+                                        [AC_VALUE_PERCENT] = "a percentage"};
+    static const char *const like[] = {[AC_VALUE_INT] = "",
+                                       [AC_VALUE_SIZE] = ", like 64K or 1M",
+                                       [AC_VALUE_DURATION] = ", like 90s or 10min",
+                                       [AC_VALUE_PERCENT] = ""};
     int64_t number = 0, min = 0, max = 0;
-    bool is = parse_number(&number, value->shape, text);
-    if (!parse_number(&min, value->shape, value->min) || !parse_number(&max, value->shape, value->max)) {
+    bool is = parse_number(&number, value->type, text);
+    if (!parse_number(&min, value->type, value->min) || !parse_number(&max, value->type, value->max)) {
         return apr_psprintf(p, "its own range %s to %s is wrong", value->min, value->max);
     }
     if (!is || number < min || number > max) {
         return apr_psprintf(p, "'%s' is %s%s; give %s to %s%s", text, is ? "out of range" : "not ",
-                            is ? "" : names[value->shape], value->min, value->max, like[value->shape]);
+                            is ? "" : names[value->type], value->min, value->max, like[value->type]);
     }
     put_integer(field, value->width, number);
     return NULL;
@@ -274,7 +279,7 @@ static const char *spell_choices(const char *choices, apr_pool_t *p)
     for (char *word = apr_strtok(apr_pstrdup(p, choices), "|", &state); word; word = apr_strtok(NULL, "|", &state)) {
         APR_ARRAY_PUSH(words, const char *) = word;
     }
-    return ac_value_list(words, p);
+    return ac_config_value_list(words, p);
 }
 
 static const char *set_choice(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
@@ -284,7 +289,7 @@ static const char *set_choice(const ac_value_t *value, void *field, const char *
     if (index < 0) {
         return apr_psprintf(p, "'%s' is none of %s", text, spell_choices(value->min, p));
     }
-    if (value->shape == AC_RANK) {
+    if (value->type == AC_VALUE_RANK) {
         *(int *)field = index;
     } else {
         *(const char **)field = found;
@@ -315,34 +320,34 @@ static const char *set_leave(apr_interval_time_t *field, const char *text, apr_p
     return NULL;
 }
 
-const char *ac_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p)
+const char *ac_config_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p)
 {
     void *field = (char *)target + value->offset;
-    switch (value->shape) {
-    case AC_FLAG: return set_flag(value, field, text, p);
-    case AC_SWITCH: put_integer(field, value->width, true); return NULL;
-    case AC_INT:
-    case AC_SIZE:
-    case AC_DURATION:
-    case AC_PERCENT: return config_value_set_number(value, field, text, p);
-    case AC_NUMBER: return set_real(value, field, text, p);
-    case AC_CHOICE:
-    case AC_RANK: return set_choice(value, field, text, p);
-    case AC_CURRENCY: return set_currency(field, text, p);
-    case AC_LIMITS: return ac_value_set_limits(field, text, p);
-    case AC_LEAVE: return set_leave(field, text, p);
-    case AC_TEXT: return set_text(field, text, p);
-    case AC_DOCUMENT: return set_document(field, text, p);
-    case AC_SECRET: return ac_value_set_secret(field, text, p);
-    case AC_VARIABLE: return ac_value_set_variable(field, text, p);
-    case AC_PATH:
+    switch (value->type) {
+    case AC_VALUE_FLAG: return set_flag(value, field, text, p);
+    case AC_VALUE_SWITCH: put_integer(field, value->width, true); return NULL;
+    case AC_VALUE_INT:
+    case AC_VALUE_SIZE:
+    case AC_VALUE_DURATION:
+    case AC_VALUE_PERCENT: return config_value_set_number(value, field, text, p);
+    case AC_VALUE_NUMBER: return set_real(value, field, text, p);
+    case AC_VALUE_CHOICE:
+    case AC_VALUE_RANK: return set_choice(value, field, text, p);
+    case AC_VALUE_CURRENCY: return set_currency(field, text, p);
+    case AC_VALUE_LIMITS: return ac_config_limit_set(field, text, p);
+    case AC_VALUE_LEAVE: return set_leave(field, text, p);
+    case AC_VALUE_TEXT: return set_text(field, text, p);
+    case AC_VALUE_DOCUMENT: return set_document(field, text, p);
+    case AC_VALUE_SECRET: return ac_config_value_set_secret(field, text, p);
+    case AC_VALUE_VARIABLE: return ac_config_principal_set_variable(field, text, p);
+    case AC_VALUE_PATH:
         *(const char **)field = ap_server_root_relative(p, text);
         return *(const char **)field ? NULL : apr_psprintf(p, "'%s' is not a path", text);
     default: *(const char **)field = apr_pstrdup(p, text); return *text ? NULL : "it is empty";
     }
 }
 
-const char *ac_value_list(const apr_array_header_t *names, apr_pool_t *p)
+const char *ac_config_value_list(const apr_array_header_t *names, apr_pool_t *p)
 {
     const char *list = NULL;
     for (int i = 0; names && i < names->nelts; i++) {

@@ -6,7 +6,7 @@ void *ac_mount_conf_create(apr_pool_t *p, char *dir)
 {
     ac_mount_conf_t *mount = apr_pcalloc(p, sizeof *mount);
     (void)dir;
-    ac_value_set_defaults(AC_IN_MOUNT, mount, p);
+    ac_config_args_set_defaults(AC_CONFIG_IN_MOUNT, mount, p);
     return mount;
 }
 
@@ -21,7 +21,7 @@ void *ac_mount_conf_merge(apr_pool_t *p, void *base, void *add)
     ac_mount_conf_t *merged = apr_pmemdup(p, base, sizeof *merged);
     for (const command_rec *command = ac_directives; command->name; command++) {
         const ac_setting_t *setting = ac_config_row(command);
-        if (!setting || setting->where != AC_IN_MOUNT) {
+        if (!setting || setting->where != AC_CONFIG_IN_MOUNT) {
             continue;
         }
         uint64_t bit = UINT64_C(1) << (command - ac_directives);

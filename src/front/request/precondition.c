@@ -42,7 +42,7 @@ static apr_array_header_t *parse_tags(const char *text, bool *pany, apr_pool_t *
     return tags->nelts ? tags : NULL;
 }
 
-apr_status_t ac_request_if_match(ac_request_t *rq, const apr_array_header_t **ptags)
+apr_status_t ac_precondition_if_match(ac_request_t *rq, const apr_array_header_t **ptags)
 {
     const char *text = apr_table_get(rq->r->headers_in, "If-Match");
     apr_array_header_t *strong = apr_array_make(rq->r->pool, 2, sizeof(const char *));
@@ -65,7 +65,7 @@ apr_status_t ac_request_if_match(ac_request_t *rq, const apr_array_header_t **pt
     return APR_SUCCESS;
 }
 
-bool ac_request_none_match(const ac_request_t *rq, const char *etag)
+bool ac_precondition_none_match(const ac_request_t *rq, const char *etag)
 {
     const char *text = apr_table_get(rq->r->headers_in, "If-None-Match");
     bool any;

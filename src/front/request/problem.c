@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Problem documents (RFC 9457). Errors that httpd answers itself below a mount (a refused sign-in, a path that cannot be decoded,
- * a missing body) get one too: an error filter replaces httpd's page. */
+/* Problem documents (RFC 9457). Errors that httpd answers itself below a mount (a refused sign-in, a path that
+ * cannot be decoded, a missing body) get one too: an error filter replaces httpd's page. */
 #include "request.h"
 
 #include <stdlib.h>
@@ -129,7 +129,7 @@ static apr_status_t replace_page(ap_filter_t *filter, apr_bucket_brigade *brigad
 
 static void insert_filter(request_rec *r)
 {
-    if (r->status >= 400 && !r->main && ac_mount_prefix(r)) {
+    if (r->status >= 400 && !r->main && ac_config_mount_prefix(r)) {
         ap_add_output_filter_handle(problem_filter, NULL, r, r->connection);
     }
 }

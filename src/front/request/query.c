@@ -65,7 +65,7 @@ static apr_status_t add_param(ac_request_t *rq, apr_array_header_t *query, const
     return APR_SUCCESS;
 }
 
-apr_status_t ac_request_query_read(ac_request_t *rq, const char *const *names)
+apr_status_t ac_query_read(ac_request_t *rq, const char *const *names)
 {
     const char *text = rq->r->args ? rq->r->args : "";
     apr_array_header_t *query = apr_array_make(rq->r->pool, 4, sizeof(ac_param_t));
@@ -81,7 +81,7 @@ apr_status_t ac_request_query_read(ac_request_t *rq, const char *const *names)
     return status;
 }
 
-const char *ac_request_query(ac_request_t *rq, const char *name)
+const char *ac_query_get(ac_request_t *rq, const char *name)
 {
     for (int i = 0; rq->query && i < rq->query->nelts; i++) {
         const ac_param_t *param = &APR_ARRAY_IDX(rq->query, i, ac_param_t);
@@ -92,10 +92,10 @@ const char *ac_request_query(ac_request_t *rq, const char *name)
     return NULL;
 }
 
-apr_status_t ac_request_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, int64_t fallback, int64_t min,
-                                  int64_t max)
+apr_status_t ac_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, int64_t fallback, int64_t min,
+                          int64_t max)
 {
-    const char *text = ac_request_query(rq, name);
+    const char *text = ac_query_get(rq, name);
     *pvalue = fallback;
     if (!text) {
         return APR_SUCCESS;
@@ -110,9 +110,9 @@ apr_status_t ac_request_query_int(ac_request_t *rq, int64_t *pvalue, const char 
     return APR_SUCCESS;
 }
 
-apr_status_t ac_request_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback)
+apr_status_t ac_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback)
 {
-    const char *text = ac_request_query(rq, name);
+    const char *text = ac_query_get(rq, name);
     *pvalue = text ? !strcmp(text, "true") : fallback;
     if (text && !*pvalue && strcmp(text, "false")) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s must be true or false", name);
@@ -120,18 +120,18 @@ apr_status_t ac_request_query_bool(ac_request_t *rq, bool *pvalue, const char *n
     return APR_SUCCESS;
 }
 
-apr_status_t ac_request_limit(ac_request_t *rq, int *plimit)
+apr_status_t ac_query_limit(ac_request_t *rq, int *plimit)
 {
     int64_t limit;
-    apr_status_t status = ac_request_query_int(rq, &limit, "limit", PAGE_DEFAULT, 1, AC_MAX_PAGE);
+    apr_status_t status = ac_query_int(rq, &limit, "limit", PAGE_DEFAULT, 1, AC_MAX_PAGE);
     *plimit = (int)limit;
     return status;
 }
 
-apr_status_t ac_request_page(ac_request_t *rq, ac_page_t *page)
+apr_status_t ac_query_page(ac_request_t *rq, ac_page_t *page)
 {
-    const char *after = ac_request_query(rq, "after");
-    apr_status_t status = ac_request_limit(rq, &page->limit);
+    const char *after = ac_query_get(rq, "after");
+    apr_status_t status = ac_query_limit(rq, &page->limit);
     if (status != APR_SUCCESS || !after) {
         return status;
     }

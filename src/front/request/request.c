@@ -243,8 +243,8 @@ apr_status_t ac_request_body_drop(ac_request_t *rq)
     return read_body(rq, NULL);
 }
 
-/* A client that names no type is believed, unless it is a browser, which says its page's origin with each POST: a page of another site
- * can send without asking what is not JSON, and what has no type. */
+/* A client that names no type is believed, unless it is a browser, which says its page's origin with each POST: a
+ * page of another site can send without asking what is not JSON, and what has no type. */
 static apr_status_t check_media(ac_request_t *rq, bool empty)
 {
     const char *type = apr_table_get(rq->r->headers_in, "Content-Type");

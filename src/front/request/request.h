@@ -39,35 +39,37 @@ apr_status_t ac_request_accept(ac_request_t *rq);
 bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback);
 /* Reads and drops a body that the route does not use. errors: body_too_large. */
 apr_status_t ac_request_body_drop(ac_request_t *rq);
-/* Reads the body, at most mount->max_body bytes, and parses it as a JSON object into rq->body. An empty body is an error only where
- * required. errors: body_too_large, unsupported_media_type, bad_json, invalid_request (not an object). */
+/* Reads the body, at most mount->max_body bytes, and parses it as a JSON object into rq->body. An empty body is an
+ * error only where required. errors: body_too_large, unsupported_media_type, bad_json, invalid_request (not an
+ * object). */
 apr_status_t ac_request_body(ac_request_t *rq, bool required);
 
 /* ---- query.c ---- */
-/* Parses those parameters of the query string that are in names (NULL-terminated) into rq->query; ignores others. errors:
- * invalid_request. */
-apr_status_t ac_request_query_read(ac_request_t *rq, const char *const *names);
-/* A value of the query string, decoded; NULL where absent. errors of the typed forms: invalid_request that names the parameter. */
-const char *ac_request_query(ac_request_t *rq, const char *name);
-apr_status_t ac_request_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, int64_t fallback, int64_t min,
-                                  int64_t max);
+/* Parses those parameters of the query string that are in names (NULL-terminated) into rq->query; ignores others.
+ * errors: invalid_request. */
+apr_status_t ac_query_read(ac_request_t *rq, const char *const *names);
+/* A value of the query string, decoded; NULL where absent. errors of the typed forms: invalid_request that names the
+ * parameter. */
+const char *ac_query_get(ac_request_t *rq, const char *name);
+apr_status_t ac_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, int64_t fallback, int64_t min,
+                          int64_t max);
 /* "true" or "false". */
-apr_status_t ac_request_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback);
+apr_status_t ac_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback);
 /* `limit` of a list: 1 to AC_MAX_PAGE, or 20. */
-apr_status_t ac_request_limit(ac_request_t *rq, int *plimit);
+apr_status_t ac_query_limit(ac_request_t *rq, int *plimit);
 /* Page of threads or runs: limit, and the cursor `after`. */
-apr_status_t ac_request_page(ac_request_t *rq, ac_page_t *page);
+apr_status_t ac_query_page(ac_request_t *rq, ac_page_t *page);
 
 /* ---- precondition.c ---- */
-/* If-Match: *ptags of const char *, empty where every tag matches. errors: invalid_request, precondition_failed where it has no strong
- * tag. */
-apr_status_t ac_request_if_match(ac_request_t *rq, const apr_array_header_t **ptags);
+/* If-Match: *ptags of const char *, empty where every tag matches. errors: invalid_request, precondition_failed
+ * where it has no strong tag. */
+apr_status_t ac_precondition_if_match(ac_request_t *rq, const apr_array_header_t **ptags);
 /* Whether If-None-Match names etag, so that a GET answers 304. */
-bool ac_request_none_match(const ac_request_t *rq, const char *etag);
+bool ac_precondition_none_match(const ac_request_t *rq, const char *etag);
 
 /* ---- request_agents.c ---- */
-/* The agents, the same set to the request's end. With surely, agents made through the API are there even in a child that has not yet
- * read them: it asks the store. errors: the store's. */
+/* The agents, the same set to the request's end. With surely, agents made through the API are there even in a child
+ * that has not yet read them: it asks the store. errors: the store's. */
 apr_status_t ac_request_agents_load(ac_request_t *rq, const ac_agents_t **pagents, bool surely);
 /* An agent by id or alias. pointer: of the member that names it, or "". active: an inactive agent is an error. errors: not_found,
  * invalid_request, the store's. */
@@ -89,7 +91,8 @@ int ac_reply_file(ac_request_t *rq, const char *type, const char *path);
 int ac_reply_empty(ac_request_t *rq, int status);
 /* Sends rq->err (or err) as application/problem+json and logs it once. Returns OK, or rq->httpd_answer. */
 int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
-/* Waits for a store operation for this request; consumes op. The result is freed with the request's pool. errors: in rq->err. */
+/* Waits for a store operation for this request; consumes op. The result is freed with the request's pool. errors: in
+ * rq->err. */
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
 
 /* ---- problem.c ---- */

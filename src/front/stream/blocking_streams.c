@@ -176,16 +176,16 @@ static const char *hosts_with_http2(server_rec *s, apr_pool_t *p)
 {
     apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
     for (; s; s = s->next) {
-        if (!ac_mount_is_in(s) || !offers_http2(s)) {
+        if (!ac_config_mount_is_in(s) || !offers_http2(s)) {
             continue;
         }
         APR_ARRAY_PUSH(names, const char *) =
             apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "*", s->port);
     }
-    return names->nelts ? ac_value_list(names, p) : NULL;
+    return names->nelts ? ac_config_value_list(names, p) : NULL;
 }
 
-void ac_blocking_streams_configure(ac_check_t *check)
+void ac_blocking_streams_configure(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
     bool http2 = ap_find_linked_module("mod_http2.c") != NULL;
@@ -193,10 +193,10 @@ void ac_blocking_streams_configure(ac_check_t *check)
     int threads = 0;
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     conf->http2_threads = http2 ? http2_threads(threads > 0 ? threads : 1) : 0;
-    if (!ac_check_server_at(check, "AgentChatMaxBlockingStreams")) {
+    if (!ac_config_check_server_at(check, "AgentChatMaxBlockingStreams")) {
         conf->max_blocking_streams = SHARE(threads);
     }
-    if (!ac_check_server_at(check, "AgentChatMaxHTTP2Streams")) {
+    if (!ac_config_check_server_at(check, "AgentChatMaxHTTP2Streams")) {
         conf->max_http2_streams = SHARE(conf->http2_threads);
     }
     if (hosts) {

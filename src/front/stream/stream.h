@@ -68,6 +68,6 @@ void ac_park_wait_warn(const ac_conf_t *conf); /* at the start: warns if each st
 
 /* ---- blocking_streams.c: how many streams may hold a thread ---- */
 /* Sets the limits that the configuration does not set; warns if HTTP/2 is offered. For post_config. */
-void ac_blocking_streams_configure(ac_check_t *check);
+void ac_blocking_streams_configure(ac_config_check_t *check);
 
 #endif

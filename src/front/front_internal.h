@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files beside this header share: the start of httpd and of a child, its stop, and the table of routes. */
+#ifndef AC_FRONT_INTERNAL_H
+#define AC_FRONT_INTERNAL_H
+
+#include "front/request/request.h"
+
+/* ---- what startup.c makes, and what a child opens of it ---- */
+/* Puts the cache before the store of the configuration, where AgentChatCache wants one. Problems are reported. */
+void ac_caching_prepare(ac_config_check_t *check);
+/* Gives the cache this child's connection to Redis, which ac_limits_open() has made. */
+void ac_caching_open(const ac_child_t *child);
+/* Makes the directories and sets memory_dir and event_dir of the configuration. Problems are reported. */
+void ac_event_logs_prepare(ac_config_check_t *check);
+/* Opens this child's directory, for its engine. */
+void ac_event_logs_open(ac_child_t *child);
+/* Opens the table of counts: in memory, below the state directory, or for this start of httpd only. Problems are
+ * reported. */
+void ac_limits_prepare(ac_config_check_t *check);
+/* Opens the counts for this child and its engine. */
+apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err);
+/* Releases what the child holds of limits, after the loop has ended. Nothing is counted after it. */
+void ac_limits_leave(ac_child_t *child);
+/* Logs that the module is out of service, and why. */
+void ac_reload_log_refusal(const ac_conf_t *conf);
+
+/* ---- limits.c, for route.c ---- */
+/* Counts the request, and adds to its answer what is left. errors: rate_limited, overloaded. */
+apr_status_t ac_limits_request(ac_request_t *rq);
+
+/* ---- a child ---- */
+typedef struct ac_child_life_t { /* a child, and what only its start and its stop need */
+    ac_child_t child;            /* first */
+    apr_pool_t *pool;
+    bool store_runs;
+    bool graceful;       /* the kind of stop */
+    bool stopped, stuck; /* stop_all() was called; the loop did not even run it */
+    apr_time_t drained;  /* ac_clock; when runs have to end; 0: not stopping */
+    ac_timer_t purge_timer, drain_timer;
+    ac_trim_t trim;
+} ac_child_life_t;
+
+/* child.c. The child of this process; NULL before everything has started. */
+ac_child_life_t *ac_child_life(void);
+void ac_child_set(ac_child_life_t *life);
+
+/* child_purge.c. Deletes threads for good, and keys, some time after they were deleted. Loop thread. */
+void ac_child_purge_start(ac_child_life_t *life);
+void ac_child_purge_cancel(ac_child_life_t *life);
+
+/* child_stop.c. The cleanup of the child's pool, before the connections go. */
+apr_status_t ac_child_stop_at_exit(void *life);
+/* Ends everything that was started, in the reverse order. The thread that ends the child. */
+void ac_child_stop_end(ac_child_life_t *life);
+
+#endif
