@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mod_agentchat: a table of contents. What httpd calls of us, and where it is. */
+/* mod_agentchat: a table of contents. Every hook of the module, and the file that has it. */
 #include "src/front/api/api.h"
 #include "src/front/stream/stream.h"
 

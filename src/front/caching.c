@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cache before the store, as AgentChatCache has it. */
+/* The cache before the store, as AgentChatCache configures it. */
 #include "front_internal.h"
 
 #include <string.h>
@@ -18,8 +18,8 @@ static apr_status_t destroy_memory(void *memory)
     return APR_SUCCESS;
 }
 
-/* What "auto" means. A store of this machine is read faster than its caches are; one behind a network is not, and
- * may be written to by machines that do not know this memory. */
+/* "auto" means: on for a remote store. A store on this machine is read faster than its caches. A remote store may
+ * also be written to by machines that do not know this memory. */
 static bool is_on(const char *value, bool fallback)
 {
     return strcmp(value, "auto") ? strcmp(value, "off") != 0 : fallback;

@@ -22,7 +22,7 @@ static void *APR_THREAD_FUNC loop_main(apr_thread_t *thread, void *baton)
     return NULL;
 }
 
-/* Signals are httpd's business: no thread of ours takes one. */
+/* httpd handles signals: all are blocked in our threads. */
 static apr_status_t child_start_thread(ac_child_life_t *self)
 {
     sigset_t all, before;
@@ -49,7 +49,7 @@ static void child_set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
     ac_err_set(err, kind, "%s", detail);
 }
 
-/* Before the engine is there no run is. */
+/* There are no runs before the engine exists. */
 static void run_told(const char *run_id, ac_kind_e what)
 {
     if (ac_child()) {
@@ -71,7 +71,7 @@ static void fill_host(ac_child_t *child)
     };
 }
 
-/* Providers keep what they need; a part that fails is named in *ppart. */
+/* Starts the models and the tools; *ppart names the one that failed. */
 static apr_status_t start_providers(ac_child_life_t *self, const char **ppart, ac_err_t *err)
 {
     ac_child_t *child = &self->child;
@@ -99,8 +99,8 @@ static apr_status_t start_providers(ac_child_life_t *self, const char **ppart, a
     return status;
 }
 
-/* A store whose storage is out of reach has started all the same, and tries again with each operation: what was
- * mended needs no restart. */
+/* A store starts even if its storage is out of reach, and each operation tries again. So the storage can be repaired
+ * without a restart. */
 static apr_status_t start_store(ac_child_life_t *self, ac_err_t *err)
 {
     const ac_store_t *store = &self->child.conf->store;

@@ -17,7 +17,7 @@
 
 static volatile sig_atomic_t told_to_end; /* end at once, during a graceful end */
 
-/* Fetches that are under way end now: a program that was started for one need not be waited for. */
+/* Ends token requests that are in flight, so that the end does not wait for programs that they started. */
 static void end_credentials(ac_child_life_t *self)
 {
     const apr_hash_t *models = self->child.conf->registry.models;
@@ -29,7 +29,7 @@ static void end_credentials(ac_child_life_t *self)
     }
 }
 
-/* Those first that call back into the loop, which still runs where it ran at all; the engine and the loop last. */
+/* First ends what calls back into the loop, which still runs if it ever ran; the engine and the loop come last. */
 void ac_child_stop_end(ac_child_life_t *self)
 {
     ac_child_t *child = &self->child;
@@ -47,7 +47,7 @@ void ac_child_stop_end(ac_child_life_t *self)
         ac_loop_stop_post(child->loop);
         apr_thread_join(&ended, child->thread);
     }
-    ac_work_destroy(child->work); /* until here the loop may have asked for work, and was refused */
+    ac_work_destroy(child->work); /* until here the loop may have posted work, and was refused */
     if (child->engine) {
         ac_engine_destroy(child->engine);
     }
@@ -65,7 +65,7 @@ static void stop_followers(void *baton)
     ac_stream_stop_all();
 }
 
-/* The threads of an MPM tell its first one that they end, by the same signal. */
+/* The threads of an MPM notify its first thread of their end by the same signal. */
 static void end_told(int number, siginfo_t *info, void *context)
 {
     (void)number;
@@ -75,8 +75,7 @@ static void end_told(int number, siginfo_t *info, void *context)
     }
 }
 
-/* Once a child ends gracefully, `stop` is lost on it: the MPM waits for its threads, and prefork ignores its
- * signals. */
+/* A child that ends gracefully does not see `stop`: the MPM waits for its threads, and prefork ignores its signals. */
 static void listen_for_end(const ac_child_t *child)
 {
     struct sigaction action = {.sa_sigaction = end_told, .sa_flags = SA_SIGINFO};
@@ -87,8 +86,7 @@ static void listen_for_end(const ac_child_t *child)
     }
 }
 
-/* Some follow what this child has no part in, such as a run that waits for its owner's word; its threads may be with
- * them. */
+/* Streams may follow runs that this child does not run, such as a suspended run, and hold its threads. */
 static void look_at_drain(void *baton)
 {
     ac_child_life_t *self = baton;
@@ -100,7 +98,8 @@ static void look_at_drain(void *baton)
     }
 }
 
-typedef struct wait_t { /* for the loop to do something; the loop's latch outlives the waiter */
+typedef struct
+    wait_t { /* a task that the loop does for a waiter; the loop's reference to the latch outlives the waiter */
     ac_child_life_t *life;
     ac_latch_t *latch;
 } wait_t;
@@ -151,7 +150,7 @@ static void leave_streams(void *baton)
     free(wait);
 }
 
-/* Prefork calls each end an ungraceful one. It is one inside a signal's handler, where the signal is blocked. */
+/* Prefork reports each end as ungraceful. It is ungraceful inside a signal handler, where the signal is blocked. */
 static bool is_graceful(const ac_child_t *child, bool told)
 {
     sigset_t blocked;
@@ -162,9 +161,8 @@ static bool is_graceful(const ac_child_t *child, bool told)
     return !sigismember(&blocked, SIGTERM) && !sigismember(&blocked, SIGHUP);
 }
 
-/* A client that went away does not stop its run, so neither does a child that has no more clients. Streams are there
- * as well: httpd's threads end at MaxConnectionsPerChild without them, if the connection that it has counted last
- * has just come. */
+/* A run continues without its client, so it continues in a child without clients. Streams may remain as well: at
+ * MaxConnectionsPerChild httpd's threads end without them if the last counted connection is new. */
 static void wait_for_runs(ac_child_life_t *self)
 {
     const ac_child_t *child = &self->child;
@@ -177,7 +175,7 @@ static void wait_for_runs(ac_child_life_t *self)
     }
 }
 
-/* Ends what is under way: what runs have said is stored, and streams get their last event. */
+/* Ends all runs and streams: runs are stored, and streams get their last event. */
 static void stop_all(ac_child_life_t *self)
 {
     if (self->stopped) {
@@ -193,7 +191,7 @@ static void stop_all(ac_child_life_t *self)
     self->stuck = !do_on_loop(self, stop_streams, END_PATIENCE);
 }
 
-/* The MPM waits for its threads now, without end, and these for clients that read slowly. */
+/* The MPM now waits for its threads without a limit, and they wait for slow clients. */
 static void end_blocking(const ac_child_t *child)
 {
     apr_time_t late = ac_clock() + END_PATIENCE;
@@ -224,7 +222,7 @@ void ac_child_stop(apr_pool_t *pchild, int graceful)
             end_blocking(child);
         }
     }
-    /* Inside a signal's handler what was interrupted may hold a lock, and child_exit() comes next. */
+    /* Inside a signal handler, the interrupted code may hold a lock; child_exit() comes next. */
 }
 
 /* Before the pool of the child goes, and with it the connections. */
@@ -234,7 +232,7 @@ apr_status_t ac_child_stop_at_exit(void *baton)
     apr_atomic_set32(&self->child.stopping, 1);
     wait_for_runs(self);
     stop_all(self);
-    /* A loop that is stuck has a thread that would be waited for for ever. */
+    /* The join of a stuck loop's thread would wait forever. */
     if (!self->stuck) {
         ac_child_stop_end(self);
         ac_child_set(NULL);

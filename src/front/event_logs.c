@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where runs leave their events: the directory is made while httpd is still root, and used by its children. */
+/* The directory of event logs: made while httpd is still root, and used by its children. */
 #include "front_internal.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ APLOG_USE_MODULE(agentchat);
 #define SHM "/dev/shm"
 #define SHM_LEAST (UINT64_C(256) * 1024 * 1024) /* a container may have much less, and then disk is better */
 
-/* Memory, so that a token costs no disk; its name tells the servers of one machine apart. */
+/* A directory in memory, so that a token costs no disk write. The name differs between the servers of one machine. */
 static const char *shm_path(const ac_conf_t *conf, apr_pool_t *p)
 {
     unsigned char digest[APR_SHA1_DIGESTSIZE];
@@ -42,7 +42,7 @@ static apr_status_t make(const char *path)
     return ac_event_dir_make(path, geteuid() ? geteuid() : ap_unixd_config.user_id, ap_unixd_config.group_id);
 }
 
-/* Anybody may make names in /dev/shm: one that is not ours is left alone, and somebody is told. */
+/* Any user can make names in /dev/shm: a directory that is not ours is not used, and logged. */
 static const char *memory_dir(const ac_conf_t *conf, apr_pool_t *p)
 {
     const char *path = shm_path(conf, p);
@@ -51,13 +51,13 @@ static const char *memory_dir(const ac_conf_t *conf, apr_pool_t *p)
         return path;
     }
     ac_log(AC_M515, status, "event logs: %s %s; event logs and the counts of limits are not kept there", path,
-           status == APR_EACCES ? "is not a directory that only httpd's user may use, so somebody else may have made it"
+           status == APR_EACCES ? "is not a directory that only httpd's user may use; another user may have made it"
                                 : "cannot be made");
     return NULL;
 }
 
-/* What is wrong with a directory that is there; NULL: nothing. The event logs are nobody else's: they have what
- * people say. */
+/* Checks an existing directory. Event logs contain conversations, so no other user may read them. NULL on success,
+ * else an error message. */
 static const char *problem_of(const char *path, const struct stat *info, apr_pool_t *p)
 {
     char reason[120];
@@ -71,12 +71,12 @@ static const char *problem_of(const char *path, const struct stat *info, apr_poo
     }
     if (info->st_uid != user) {
         bool known = apr_uid_name_get(&owner, info->st_uid, p) == APR_SUCCESS;
-        return apr_psprintf(p, "belongs to %s; a directory of event logs is %s's alone",
+        return apr_psprintf(p, "belongs to %s; a directory of event logs must belong to %s",
                             known ? owner : apr_itoa(p, (int)info->st_uid), ac_config_access_user());
     }
     if (info->st_mode & 077) {
         return apr_psprintf(
-            p, "has the mode %04o, so others may use it; event logs have what people say: give it the mode 0700",
+            p, "has the mode %04o, so other users may use it; event logs contain conversations: give it the mode 0700",
             (unsigned)info->st_mode & 07777);
     }
     int problem = ac_config_access_as_child(path, W_OK | X_OK, p);
@@ -96,7 +96,7 @@ static bool is_made_first(const char *parent, const ac_conf_t *conf)
         access(parent, F_OK);
 }
 
-/* What would keep the start from making it. */
+/* Checks whether the start can make the directory. NULL on success, else an error message. */
 static const char *problem_of_parent(const char *path, const ac_conf_t *conf, apr_pool_t *p)
 {
     const char *parent = ap_make_dirstr_parent(p, path);
@@ -137,7 +137,7 @@ void ac_event_logs_check(ac_config_check_t *check)
     }
 }
 
-/* httpd's first process ends, and its children have: ended logs go, since nobody is left to remove them in time. Not
+/* httpd's first process ends after its children: it removes ended logs, which no process would remove in time. Not
  * at a reload. */
 static apr_status_t event_logs_leave(void *baton)
 {
@@ -180,11 +180,11 @@ void ac_event_logs_prepare(ac_config_check_t *check)
     if (status == APR_SUCCESS) {
         conf->event_dir = path;
     } else {
-        ac_log(AC_M512, status, "event logs: there is no place for them; name one in AgentChatEventLog");
+        ac_log(AC_M512, status, "event logs: no directory can be used; name one in AgentChatEventLog");
     }
 }
 
-/* Bytes of all logs together; 0: without a limit, since nobody knows how large their file system is. */
+/* The limit of all logs in bytes; 0: no limit, since the size of their file system is not known. */
 static uint64_t total_of(const ac_conf_t *conf)
 {
     struct statvfs info;
@@ -203,8 +203,7 @@ void ac_event_logs_open(ac_child_t *child)
     apr_status_t status =
         ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max, total_of(conf));
     if (status != APR_SUCCESS) {
-        ac_log(AC_M512, status,
-               "event logs: no place for this process below %s yet; it is tried again with each run. %s",
+        ac_log(AC_M512, status, "event logs: this process has no directory below %s yet; each run tries again. %s",
                conf->event_dir, ac_event_outage_remedy(status));
     }
     ac_engine_use_dir(child->engine, child->event_dir);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rate limits and budgets on their way through httpd: where the counts are, what a request takes of them, what its
- * answer says. */
+/* Rate limits and budgets in httpd: where counts are stored, what a request reserves of them, and the header fields
+ * of its answer. */
 #include "front_internal.h"
 
 #include <arpa/inet.h>
@@ -36,8 +36,7 @@ void ac_limits_prepare(ac_config_check_t *check)
     apr_status_t status = dir ? ac_limit_table_open(&conf->limit_table, apr_pstrcat(p, dir, "/limits", NULL), &err)
                               : APR_ENOENT;
     if (status != APR_SUCCESS) {
-        ac_log(AC_M670, err.status,
-               "limits: there is no place for what they count%s%s; each restart of httpd begins with nothing counted",
+        ac_log(AC_M670, err.status, "limits: counts cannot be kept%s%s; each restart of httpd begins at zero",
                dir ? " in " : "", dir ? dir : "");
         ac_err_init(&err);
         status = ac_limit_table_open(&conf->limit_table, NULL, &err);
@@ -50,7 +49,7 @@ void ac_limits_prepare(ac_config_check_t *check)
     conf->limits_saved = kept ? apr_pstrcat(p, conf->state_dir, "/" SAVED_NAME, NULL) : NULL;
     status = kept ? ac_limit_save_read(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
     if (status != APR_SUCCESS) {
-        ac_log(AC_M671, status, "limits: %s cannot be read; budgets begin with nothing counted", conf->limits_saved);
+        ac_log(AC_M671, status, "limits: %s cannot be read; budgets begin at zero", conf->limits_saved);
     }
 }
 
@@ -67,7 +66,7 @@ static void look_after(void *baton)
     apr_status_t status =
         conf->limits_saved ? ac_limit_save_write(conf->limit_table, conf->limits_saved, apr_time_now()) : APR_SUCCESS;
     if (status != APR_SUCCESS && !save_failed) {
-        ac_log(AC_M671, status, "limits: %s cannot be written; budgets do not outlive a restart of the machine",
+        ac_log(AC_M671, status, "limits: %s cannot be written; budgets do not survive a restart of the machine",
                conf->limits_saved);
     }
     save_failed = status != APR_SUCCESS;
@@ -102,7 +101,7 @@ static void limits_begin(void *baton)
     }
 }
 
-/* One line of all children, when it goes and when it comes back. */
+/* One child logs a line for all when the shared Redis fails, and when it works again. */
 static void limits_on_shared(void *baton, bool up, const char *why)
 {
     ac_child_t *child = baton;
@@ -159,7 +158,7 @@ void ac_limits_leave(ac_child_t *child)
 
 /* ---- of a request ---- */
 
-/* An IPv6 network is one address: whoever has one of it has all. */
+/* An IPv6 network of 64 bits counts as one address: a client can use all addresses of its network. */
 static const char *limits_address_of(const request_rec *r)
 {
     const apr_sockaddr_t *address = r->useragent_addr;
@@ -181,7 +180,7 @@ static ac_subject_t limits_subject_of(const ac_request_t *rq)
                           .address = limits_address_of(rq->r)};
 }
 
-/* The limits of the key it came with; NULL: none. The file of keys was read with the same parser. */
+/* The limits of the request's key; NULL: none. The file of keys was checked with the same parser. */
 static const ac_limits_t *key_limits(ac_request_t *rq)
 {
     const ac_principal_t *principal = rq->principal;
@@ -235,8 +234,8 @@ static void limits_tell(const ac_request_t *rq, const ac_reservation_t *takes)
     ac_buf_free(&left);
 }
 
-/* *ptakes: what was taken in this phase; NULL: nothing. */
-static apr_status_t limits_take(ac_reservation_t **ptakes, ac_request_t *rq, ac_phase_e phase)
+/* *ptakes: the reservations of this phase; NULL: none. */
+static apr_status_t limits_take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_e phase)
 {
     const ac_limits_t *place = rq->mount->limits, *key = key_limits(rq);
     ac_child_t *child = ac_child();
@@ -265,7 +264,7 @@ apr_status_t ac_limits_request(ac_request_t *rq)
 {
     ac_reservation_t *takes;
     apr_status_t status = limits_take(&takes, rq, AC_PHASE_REQUEST);
-    free(takes); /* what is spent is not given back */
+    free(takes); /* requests are never given back */
     return status;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log messages of all floors into httpd's error log. */
+/* Log messages of all layers, to httpd's error log. */
 #include "front.h"
 
 #include <stdarg.h>

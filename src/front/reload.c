@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reload never ends httpd, which serves other sites too: where the new configuration cannot be served, this module
- * is out of service until the next reload, and everything else goes on. At the first start, and for `apachectl
+/* A reload never ends httpd, which may serve other sites. If the new configuration cannot be served, this module is
+ * out of service until the next reload, and the rest of httpd continues. At the first start, and for `apachectl
  * configtest`, a problem is an error. */
 #include "front_internal.h"
 
-/* httpd counts how often it has read its configuration to serve it: the first time is its start. */
+/* httpd counts its generations; the first is its start. */
 static bool reloads(void)
 {
     return ap_state_query(AP_SQ_CONFIG_GEN) > 1;
@@ -34,6 +34,6 @@ void ac_reload_log_refusal(const ac_conf_t *conf)
 {
     ac_log(AC_M607, APR_SUCCESS,
            "out of service: the configuration of this reload cannot be served: %s; until httpd is reloaded with one "
-           "that `apachectl configtest` accepts, requests get 503. All else of httpd goes on",
+           "that `apachectl configtest` accepts, requests get 503. The rest of httpd continues",
            conf->out_of_service);
 }

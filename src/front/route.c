@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of routes, and the way of a request to its handler. */
+/* The table of routes, and the checks of a request before its handler. */
 #include "front_internal.h"
 
 #include "front/api/api.h"
@@ -78,7 +78,7 @@ typedef struct match_t {
     const char *allow;       /* methods of the path; NULL: no such path */
 } match_t;
 
-/* Whether path has the form of pattern; args gets what stands for {…}. Both begin with "/". */
+/* Whether path matches pattern; args gets the values of {…}. Both begin with "/". */
 static bool pattern_matches(const char *pattern, const char *path, const char *args[2], apr_pool_t *pool)
 {
     int n_args = 0;
@@ -198,7 +198,7 @@ static apr_status_t check_role(ac_request_t *rq)
     return ac_err_set(&rq->err, AC_FORBIDDEN, "this needs the role %s", AC_ROLE_ADMIN);
 }
 
-/* What has to hold before any handler runs, in the order in which a client should hear of it. */
+/* Checks that every handler relies on, in the order in which a client should see their errors. */
 static apr_status_t check_request(ac_request_t *rq)
 {
     const ac_route_t *route = rq->route;
@@ -206,7 +206,7 @@ static apr_status_t check_request(ac_request_t *rq)
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_request_owner(rq);
     }
-    /* Before anything else is looked at: what is refused further on is counted too. */
+    /* This comes first, so that requests refused further on are counted too. */
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_limits_request(rq);
     }
@@ -234,7 +234,7 @@ static int head_of_stream(ac_request_t *rq)
     return ac_reply_empty(rq, HTTP_OK);
 }
 
-/* What the <Location>s say is known when names are translated, and forgotten before files are looked for. */
+/* The settings of <Location>s are known when names are translated, and reset before files are looked for. */
 int ac_route_translate_name(request_rec *r)
 {
     if (ac_config_mount_is_here(r)) {
@@ -243,8 +243,8 @@ int ac_route_translate_name(request_rec *r)
     return DECLINED;
 }
 
-/* Nor is it mapped to a file's name, which the core refuses, with an error in the log, where a path is too long for
- * one. mod_proxy does the same. */
+/* The request gets a name that is not a file. The core would map it to a file, and refuse and log a path that is too
+ * long for one. mod_proxy does the same. */
 int ac_route_name_no_file(request_rec *r)
 {
     if (!apr_table_get(r->notes, NOTE_ROUTE) || r->filename) {
@@ -254,14 +254,13 @@ int ac_route_name_no_file(request_rec *r)
     return OK;
 }
 
-/* A path below a mount is a route and no file: nothing is to be looked for in the DocumentRoot, no .htaccess read on
- * the way. */
+/* A path below a mount is a route, not a file: httpd must not look into the DocumentRoot, nor read .htaccess files. */
 int ac_route_map_to_storage(request_rec *r)
 {
     return apr_table_get(r->notes, NOTE_ROUTE) ? OK : DECLINED;
 }
 
-/* A part of a document that is made for each request is no use to anybody. Without this httpd would cut one out. */
+/* A range of a document that is generated for each request is useless. Without this httpd would cut one out. */
 static void no_ranges(request_rec *r)
 {
     apr_table_unset(r->headers_in, "Range");

@@ -279,7 +279,7 @@ SENTENCES = [
     ("keyvault:http://v.vault.azure.net/secrets/n", {}, "is not the https address of a secret"),
     ("keyvault:https://v.vault.azure.net/secrets/n refresh=1", {}, "AgentChatCredential: refresh='1' is not a duration"),
     ("env:A_KEY refresh=1s", {"A_KEY": "k"}, "AgentChatCredential: 'env:A_KEY' takes no option 'refresh'; it has none"),
-    ("Bearer zebra", {}, "AgentChatCredential: behind its first word stand key=value"),
+    ("Bearer zebra", {}, "AgentChatCredential: the first word must be followed by key=value"),
     ("zebra", {}, "AgentChatCredential: a secret does not stand in the configuration; give env:NAME, file:PATH, keyvault:"),
 ]
 

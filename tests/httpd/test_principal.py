@@ -100,7 +100,7 @@ def test_the_owner_and_roles_come_from_a_variable(mounts):
     assert ask(mounts, "/claims", "ann", X_Test_Groups="0815").status == 403                            # nobody in particular
     assert ask(mounts, "/claims", "carl", X_Test_Id="id-3").status == 200
     refused = ask(mounts, "/claims", "dora")
-    assert refused.status == 403 and refused.json["detail"] == "the sign-in does not say who this is"
+    assert refused.status == 403 and refused.json["detail"] == "the sign-in has no user name"
 
 
 def test_variables_say_nothing_where_nobody_signed_in(mounts):

@@ -109,7 +109,7 @@ def test_openid_owner_and_roles_come_from_claims(openid, issuer):
     # A role of theirs that has our name's form is not ours.
     assert not is_admin(openid.client, bearer(issuer.token(roles=["admin"])))
     refused = openid.client.get("/threads", headers=bearer(issuer.token(oid=None)))
-    assert refused.status == 403 and refused.json["detail"] == "the sign-in does not say who this is"
+    assert refused.status == 403 and refused.json["detail"] == "the sign-in has no user name"
 
 
 def test_openid_refuses_what_was_not_made_for_us(openid, issuer):

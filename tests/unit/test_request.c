@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request's body, query string, Accept, owner and preconditions, with the few functions of httpd that they call
- * played by this file. */
+/* A request's body, query string, Accept, owner and preconditions. This file replaces the few functions of httpd
+ * that they call. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,7 @@ apr_status_t ac_sign_in_unasked(request_rec *r, ac_err_t *err)
 {
     (void)r;
     (void)err;
-    return APR_SUCCESS; /* nobody shows a key here */
+    return APR_SUCCESS; /* no request has a key here */
 }
 
 apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
@@ -64,7 +64,7 @@ apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
 
 static ac_mount_conf_t mount;
 static const char *const *pieces; /* what the client sends, NULL-terminated */
-static apr_status_t last_status;  /* what comes instead of the end; APR_SUCCESS: EOS */
+static apr_status_t last_status;  /* the status instead of the end; APR_SUCCESS: EOS */
 
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
 {
@@ -202,7 +202,7 @@ static void test_body_media(void **state)
     }
     ac_request_t *rq = make(NULL);
     pieces = SENT("{}");
-    header(rq, "Origin", "http://elsewhere.example"); /* a browser, which names a type */
+    header(rq, "Origin", "http://elsewhere.example"); /* a browser, which always sends a type */
     ac_request_body(rq, true);
     assert_int_equal(rq->err.kind, AC_UNSUPPORTED_MEDIA);
     rq = make(NULL);
@@ -236,7 +236,7 @@ static void test_body_too_large(void **state)
     pieces = SENT("{}");
     ac_request_body(rq, true);
     assert_int_equal(rq->err.kind, AC_BODY_TOO_LARGE);
-    assert_string_equal(*pieces, "{}"); /* and not a byte was asked for */
+    assert_string_equal(*pieces, "{}"); /* and no byte was read */
     assert_false(rq->body_read);
 }
 

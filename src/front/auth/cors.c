@@ -8,8 +8,8 @@
 #define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
 #define TAKEN \
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
-/* What the clients of OpenAI's API send about themselves; each version has more of them. Nothing is
- * done with them. */
+/* Header fields in which clients of OpenAI's API describe themselves; each version adds some. They are allowed and
+ * ignored. */
 static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"};
 
 static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
@@ -22,11 +22,11 @@ static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
     return false;
 }
 
-/* Among the error headers, so that a refusal of httpd's own can be read by the page too. */
+/* These are error headers, so that the page can read an error of httpd too. */
 static void cors_set_headers(request_rec *r, const ac_mount_conf_t *mount, const char *origin)
 {
     bool open = ac_config_section_is_open(mount);
-    /* The answer to another origin would look different, so no cache may mix them up. */
+    /* Answers to different origins differ, so a cache must not mix them up. */
     if (!open) {
         apr_table_mergen(r->err_headers_out, "Vary", "Origin");
     }
@@ -40,7 +40,7 @@ static void cors_set_headers(request_rec *r, const ac_mount_conf_t *mount, const
     }
 }
 
-/* TAKEN, and those of clients that the browser asks for. */
+/* TAKEN, and those header fields of clients that the browser asks for. */
 static const char *taken(const request_rec *r)
 {
     const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Headers"), *list = TAKEN;
@@ -57,7 +57,7 @@ static const char *taken(const request_rec *r)
     return list;
 }
 
-/* A browser asks beforehand, without any sign-in, so this comes before httpd asks for one. */
+/* A browser sends a preflight request without credentials, so it is answered before httpd asks for a sign-in. */
 static int answer_preflight(request_rec *r, const ac_mount_conf_t *mount, const char *methods)
 {
     apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
@@ -88,16 +88,15 @@ int ac_cors_answer(request_rec *r, const char *(*find_methods)(request_rec *r))
 
 /* ---- requests that a page of another site makes ---- */
 
-/* Browsers send these headers for a page of another site only after a preflight that allowed them, and then for
- * listed origins only, or without cookies and passwords. */
+/* Browsers send these headers for a page of another site only after an allowed preflight, and then only for listed
+ * origins, or without cookies and passwords. */
 static bool shows_key(const request_rec *r)
 {
     const char *value = apr_table_get(r->headers_in, "Authorization");
     return apr_table_get(r->headers_in, "X-API-Key") || (value && !ap_cstr_casecmpn(value, "Bearer ", 7));
 }
 
-/* Whether the visitor's browser alone opens the door: by a cookie, a password that it remembers, Kerberos, a
- * certificate. */
+/* Whether the browser signs the visitor in by itself: by a cookie, a remembered password, Kerberos, a certificate. */
 static bool is_ambient(request_rec *r)
 {
     const char *verified = r->user ? NULL
@@ -117,8 +116,8 @@ static bool cors_is_host(const char *text, const char *host)
     return !*end || *end == ':' || *end == ',' || *end == ' ' || (start != text && *end == ']');
 }
 
-/* Whether the page that an Origin names comes from the host that the request names, or from the one that a proxy was
- * asked for. Ports are left out, as they are where a browser says `same-site`. */
+/* Whether the page of an Origin comes from the host that the request names, or from the host that a proxy was asked
+ * for. Ports are ignored, as browsers do for `same-site`. */
 static bool is_own_host(request_rec *r, const char *origin)
 {
     const char *host = strstr(origin, "://");
@@ -142,14 +141,14 @@ static bool is_own_host(request_rec *r, const char *origin)
     return false;
 }
 
-/* Sec-Fetch-Site is the browser's own word, and comes over https; over http there is only the Origin. */
+/* Browsers send Sec-Fetch-Site over https only; over http there is only the Origin. */
 static bool is_foreign(request_rec *r)
 {
     const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site"), *origin = apr_table_get(r->headers_in, "Origin");
     return site ? !ap_cstr_casecmp(site, "cross-site") : origin && !is_own_host(r, origin);
 }
 
-/* Whether a person follows a link, of any page. An answer of a model on a page of this site may have one, too. */
+/* Whether the visitor follows a link. The link may be on any page, even in a model's answer on a page of this site. */
 static bool is_link(request_rec *r)
 {
     const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode"),
@@ -160,7 +159,7 @@ static bool is_link(request_rec *r)
 
 apr_status_t ac_cors_check(request_rec *r, const ac_mount_conf_t *mount, const ac_route_t *route, ac_err_t *err)
 {
-    /* A link may lead here, but not to a GET that runs an agent. */
+    /* A link may lead to any GET except those that run an agent. */
     bool runs = (route->needs & AC_NEEDS_OWNER) && (route->needs & AC_ALWAYS_STREAMS), link = is_link(r);
     if (runs && link) {
         return ac_err_set(err, AC_FORBIDDEN, "a link may not run an agent");

@@ -18,7 +18,7 @@ static bool host_is_among(const apr_array_header_t *names, const char *host)
     return false;
 }
 
-/* An address, or a name that no name server of somebody else's can lead here. */
+/* An address, or a name that no foreign name server can resolve to this machine. */
 static bool is_this_machine(const char *host)
 {
     size_t len = strlen(host);
@@ -27,7 +27,7 @@ static bool is_this_machine(const char *host)
         (len > 10 && !ap_cstr_casecmp(host + len - 10, ".localhost"));
 }
 
-/* Whoever asks for a wrong name decides how often that is; the log has it once a minute from each child. */
+/* A client could fill the log with wrong names, so each child logs one a minute. */
 static void log_name(request_rec *r)
 {
     static volatile apr_uint32_t last;
@@ -39,7 +39,7 @@ static void log_name(request_rec *r)
         return;
     }
     ac_log_request(AC_M663, 0, r,
-                   "the mount is open to everybody (AgentChatAnonymous on) and was asked for as '%s', which is neither "
+                   "the mount is open to everybody (AgentChatAnonymous on) and was addressed as '%s', which is neither "
                    "ServerName nor ServerAlias of its server; answered 403",
                    r->hostname);
 }
@@ -57,7 +57,8 @@ apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
         return APR_SUCCESS;
     }
     log_name(r);
-    return ac_err_set(err, AC_FORBIDDEN,
-                      "this server is not known by the name that the request was sent to (Host); without a sign-in it "
-                      "answers for its ServerName, ServerAlias, localhost and addresses only");
+    return ac_err_set(
+        err, AC_FORBIDDEN,
+        "the Host of the request is not a name of this server; without a sign-in only its ServerName, ServerAlias, "
+        "localhost and addresses are accepted");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who asks, and as what: what httpd's authentication left in the request becomes an owner with roles. */
+/* The principal of a request: an owner with roles, made from the result of httpd's authentication. */
 #include "auth_internal.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "apr_strings.h"
 #include "mod_auth.h"
 
-/* By roles_delimiter, in the order of the directive's table. */
+/* Indexed by roles_delimiter, in the order of the directive's table. */
 static const char *const delimiters[] = {",", " \t", ";"};
 
 /* ---- roles ---- */
@@ -35,7 +35,7 @@ static void add_variable_role(apr_array_header_t *roles, const ac_mount_conf_t *
     }
 }
 
-/* Without the blanks around it. */
+/* The word without blanks around it. */
 static char *principal_trim(char *word)
 {
     word += strspn(word, " \t");
@@ -69,12 +69,12 @@ static apr_array_header_t *find_roles(const request_rec *r, const ac_mount_conf_
 }
 
 /* ---- the owner ---- */
-/* Where something has signed in; the variable alone proves nothing. */
+/* The owner of a request that is signed in. The variable alone proves no sign-in. */
 static apr_status_t find_owner(const char **powner, const request_rec *r, const ac_mount_conf_t *mount, ac_err_t *err)
 {
     *powner = mount->owner_from ? apr_table_get(r->subprocess_env, mount->owner_from) : r->user;
     if (!*powner || !**powner) {
-        return ac_err_set(err, AC_FORBIDDEN, "the sign-in does not say who this is");
+        return ac_err_set(err, AC_FORBIDDEN, "the sign-in has no user name");
     }
     const char *problem = ac_store_owner_problem(*powner);
     return problem ? ac_err_set(err, AC_FORBIDDEN, "the user's name %s", problem) : APR_SUCCESS;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AuthType AgentChat: who shows a key of AgentChatKeys, as `X-API-Key` or `Authorization: Bearer`, has signed in as
- * its owner. source: RFC 6750 for the form of the header and of the answer. */
+/* AuthType AgentChat: a request with a key of AgentChatKeys, as `X-API-Key` or `Authorization: Bearer`, is signed in
+ * as the key's owner. Source: RFC 6750, for the form of the header and of the challenge. */
 #include "auth_internal.h"
 
 #include <string.h>
@@ -17,7 +17,7 @@ typedef enum sign_e { SIGN_NOT_ASKED, SIGN_NO_KEY, SIGN_TWO_KEYS, SIGN_REFUSED, 
 
 /* ---- the challenge ---- */
 
-/* error: as RFC 6750 has it, or NULL where no key was shown. */
+/* error: a code of RFC 6750, or NULL where the request has no key. */
 static void challenge(request_rec *r, const char *error, const char *why)
 {
     const char *realm = ap_auth_name(r);
@@ -130,7 +130,7 @@ static int check_authn(request_rec *r)
     }
 }
 
-/* httpd's authorization refuses a key that fits. */
+/* httpd's authorization refuses a request with a valid key. */
 static int note_auth_failure(request_rec *r, const char *auth_type)
 {
     if (ap_cstr_casecmp(auth_type, AUTH_TYPE)) {

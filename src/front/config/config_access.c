@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the children may do with files and directories. httpd reads its configuration as root, who may do everything;
- * so `apachectl configtest` asks as the user that the children will run as. */
+/* Permissions of the children. httpd reads its configuration as root, who may do everything; so `apachectl
+ * configtest` checks files and directories as the user of the children. */
 #include "config_internal.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@ const char *ac_config_access_user(void)
     return geteuid() ? "the user that httpd is started by" : ap_unixd_config.user_name;
 }
 
-/* Calls fn as the user of the children. 0, or the errno of becoming that user. A configuration is read by one
- * thread. */
+/* Calls fn as the user of the children. Returns 0, or the errno of the change of user. One thread reads a
+ * configuration. */
 static int as_child(as_child_fn *fn, void *baton, apr_pool_t *ptemp)
 {
     uid_t user = ap_unixd_config.user_id;
@@ -37,7 +37,7 @@ static int as_child(as_child_fn *fn, void *baton, apr_pool_t *ptemp)
         problem = errno ? errno : EPERM;
     }
     if (seteuid(0) || setegid(mine) || (n >= 0 && setgroups((size_t)n, groups))) {
-        abort(); /* never go on as half somebody else */
+        abort(); /* never continue with a mixture of two users */
     }
     return problem;
 }

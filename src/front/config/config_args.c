@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stands behind a directive's name, by its row of the table: one value, words, a header, key=value. */
+/* A directive's arguments, read by its row of the table: one value, words, a header, key=value. */
 #include "config_internal.h"
 
 #include "back/credential/credential.h"
@@ -7,7 +7,7 @@
 #include "apr_lib.h"
 
 /* ---- quotes ---- */
-/* Behind a word that is read as ap_getword_conf() reads it; NULL: its quote is not closed. */
+/* The text after one word, as ap_getword_conf() reads it; NULL: its quote is not closed. */
 static const char *config_args_skip_word(const char *text)
 {
     char quote = *text == '"' || *text == '\'' ? *text++ : '\0';
@@ -36,7 +36,7 @@ const char *ac_config_args_quote_problem(const char *args, int n_words)
     return NULL;
 }
 
-/* JSON that stands bare has quotes of its own. */
+/* JSON without quotes around it has quotes of its own. */
 static const char *quote_problem(const ac_setting_t *setting, const char *args)
 {
     if (setting->value.type == AC_VALUE_DOCUMENT && *args == '{') {
@@ -103,8 +103,8 @@ static const char *set_member(json_t **pobject, const char *args, apr_pool_t *p)
     return ac_json_put(*pobject, name, json_incref(value)) ? NULL : apr_psprintf(p, "'%s' is not a name", name);
 }
 
-/* %{secret} is the form to write: httpd itself takes ${secret} for a variable of its own and says that there is
- * none. The tools know ${secret} only. */
+/* Users write %{secret}, since httpd itself would expand ${secret} and warn that it is not defined. The tools know
+ * ${secret} only. */
 static const char *unify_secret(const char *value, apr_pool_t *p)
 {
     const char *found = ap_strstr_c(value, "%{secret}");
@@ -124,7 +124,7 @@ static const char *set_header(apr_array_header_t **plist, const char *args, apr_
         return apr_psprintf(p, "'%s' is not the name of a header", header.name);
     }
     if (!*header.value || ap_scan_http_field_content(header.value)[0]) {
-        return apr_psprintf(p, "header '%s' has no value that could be sent", header.name);
+        return apr_psprintf(p, "the value of header '%s' is missing or not valid", header.name);
     }
     if (*args || (*secret && strncmp(secret, "secret=", 7))) {
         return "takes a name, a value and secret=…; put a value with spaces in quotes";
@@ -132,7 +132,7 @@ static const char *set_header(apr_array_header_t **plist, const char *args, apr_
     bool wants = ap_strstr_c(header.value, "${secret}") != NULL;
     if (wants != (*secret != '\0')) {
         return wants ? "the value holds %{secret}, so give secret=env:NAME or secret=file:PATH"
-                     : "secret= is given, but the value does not say %{secret} where to put it";
+                     : "secret= is given, but the value has no %{secret}";
     }
     const char *problem = wants ? ac_config_value_set_secret(&header.secret, secret + 7, p) : NULL;
     if (problem) {
@@ -145,7 +145,7 @@ static const char *set_header(apr_array_header_t **plist, const char *args, apr_
     return NULL;
 }
 
-/* The keys are the credential's own, which knows them. */
+/* The credential checks its own keys. */
 static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_pool_t *p)
 {
     const char *spec = ap_getword_conf(p, &args);
@@ -154,7 +154,7 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
         const char *word = ap_getword_conf(p, &args), *equals = ap_strchr_c(word, '=');
         if (!equals || equals == word || !equals[1]) {
             /* The word is not repeated: it may be half of a secret. */
-            return "behind its first word stand key=value; put a value with spaces in quotes";
+            return "the first word must be followed by key=value; put a value with spaces in quotes";
         }
         const char *name = apr_pstrmemdup(p, word, (apr_size_t)(equals - word));
         if (apr_table_get(options, name)) {
@@ -179,7 +179,7 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
 }
 
 /* ---- key=value ---- */
-/* The row of a key; for one that is unknown the row "*" where there is one. */
+/* The row of a key; of an unknown key the row "*", or NULL. */
 static const ac_key_t *config_args_find_key(const ac_key_t *keys, const char *name)
 {
     const ac_key_t *any = NULL;
@@ -211,7 +211,8 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
     const char *name = equals ? apr_pstrmemdup(p, word, (apr_size_t)(equals - word)) : word;
     const ac_key_t *key = *name ? config_args_find_key(setting->keys, name) : NULL;
     if (!key) {
-        return apr_psprintf(p, "'%s' is no key of it; accepted are %s", name, accepted_keys(setting->keys, p));
+        return apr_psprintf(p, "'%s' is not a key of this directive; accepted are %s", name,
+                            accepted_keys(setting->keys, p));
     }
     if (key->value.type == AC_VALUE_SWITCH) {
         if (equals) {
@@ -220,8 +221,7 @@ static const char *set_key(const ac_setting_t *setting, void *target, const char
         return ac_config_value_set(&key->value, target, "", p);
     }
     if (!equals && key->value.type == AC_VALUE_PAIR) {
-        return apr_psprintf(
-            p, "'%s' is no key=value; is there a space too many before it? A value with spaces stands in quotes", name);
+        return apr_psprintf(p, "'%s' is not key=value; put a value with spaces in quotes", name);
     }
     if (!equals || !equals[1]) {
         return apr_psprintf(p, "'%s' has no value; write %s=VALUE", name, name);
@@ -259,7 +259,7 @@ const char *ac_config_args_set(const ac_setting_t *setting, void *target, const 
 {
     void *field = (char *)target + setting->value.offset;
     if (!*args) {
-        return "it has no value";
+        return "no value is given";
     }
     const char *problem = quote_problem(setting, args);
     if (problem) {

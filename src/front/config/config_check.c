@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A check of the configuration: how problems are reported, and where directives stand. */
+/* A check of the configuration: reports problems, and finds the directives that cause them. */
 #include "config_internal.h"
 
 #include <stdarg.h>

@@ -57,7 +57,7 @@ static const ac_definition_t *find_same(ac_config_where_e where, const char *id)
     return NULL;
 }
 
-/* Models are asked for tools by their names, so a tool's has the form that all of them take. */
+/* Models know tools by their names, so a tool's id has the form that all models accept. */
 static const char *check_id(ac_config_where_e where, const char *id, apr_pool_t *p)
 {
     bool tool = where == AC_CONFIG_IN_TOOL;
@@ -139,6 +139,6 @@ ac_definition_t *ac_config_define_current(const char **pproblem, const cmd_parms
     if (parent && parent->data && !ap_cstr_casecmp(parent->directive, container)) {
         return parent->data;
     }
-    *pproblem = apr_pstrcat(cmd->pool, "stands inside of ", container, "> only", NULL);
+    *pproblem = apr_pstrcat(cmd->pool, "is allowed inside of ", container, "> only", NULL);
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the configuration, for its own files only: config.c (the table), config_args.c (a directive's
- * arguments), config_value.c (text to values), config_define.c (the containers), config_check.c and
- * config_registry.c (what fits together), config_mount.c. */
+/* What the files of the configuration share: config.c (the table), config_args.c (a directive's arguments),
+ * config_value.c (text to values), config_define.c (the containers), config_check.c (problems), config_registry.c
+ * (models, tools and agents), config_mount.c. */
 #ifndef AC_CONFIG_INTERNAL_H
 #define AC_CONFIG_INTERNAL_H
 
@@ -18,7 +18,7 @@ typedef enum ac_config_where_e {
     AC_CONFIG_IN_AGENT
 } ac_config_where_e;
 
-/* What a value is, and the C type it is written to. Integers are written at their field's width. */
+/* The type of a value, and the C type it is written to. Integers are written at their field's width. */
 typedef enum ac_value_type_e {
     AC_VALUE_FLAG,       /* on|off → int, bool */
     AC_VALUE_INT,        /* → int, int64_t */
@@ -54,8 +54,8 @@ typedef struct ac_value_t {
     const char *min, *max; /* as text, parsed like the value */
 } ac_value_t;
 
-/* One key of an AC_VALUE_KEYS directive. The name "" stands for the leading word, "*" for all other keys (into an
- * apr_table_t *). */
+/* One key of an AC_VALUE_KEYS directive. The name "" is the leading word, "*" all other keys (into an apr_table_t
+ * *). */
 typedef struct ac_key_t {
     const char *name;
     ac_value_t value;
@@ -76,19 +76,19 @@ int ac_config_row_index(const ac_setting_t *setting); /* its index in ac_directi
 int ac_config_row_find(const char *name);             /* the index of the row of this name, or -1 */
 
 /* ---- config_value.c ---- */
-/* Writes text, or a default, to target + value's offset. NULL, or a sentence that says what was given and what is
- * accepted. */
+/* Writes text, or a default, to target + value's offset. NULL on success, else an error message with the text and
+ * what is accepted. */
 const char *ac_config_value_set(const ac_value_t *value, void *target, const char *text, apr_pool_t *p);
 const char *ac_config_value_set_secret(ac_secret_t *secret, const char *text, apr_pool_t *p);
-/* Any JSON, that lives as long as p. what: how the text is called in the sentence. */
+/* Parses any JSON; *pvalue lives as long as p. what: the name of the text in the error message. */
 const char *ac_config_value_parse_json(json_t **pvalue, const char *text, const char *what, apr_pool_t *p);
-/* It lives as long as p; takes the caller's reference. */
+/* Consumes json, which then lives as long as p. */
 void ac_config_value_keep_json(json_t *json, apr_pool_t *p);
 
 /* ---- config_args.c ---- */
-/* A directive's arguments by its row. NULL, or a sentence without the directive's name. */
+/* Sets a directive's arguments by its row. NULL on success, else an error message without the directive's name. */
 const char *ac_config_args_set(const ac_setting_t *setting, void *target, const char *args, apr_pool_t *p);
-/* Every default of the rows that stand in `where`. */
+/* Sets every default of the rows of `where`. */
 void ac_config_args_set_defaults(ac_config_where_e where, void *target, apr_pool_t *p);
 
 /* ---- config_principal.c: two of its shapes, AC_VALUE_VARIABLE and AC_VALUE_ROLE ---- */
@@ -150,7 +150,7 @@ typedef struct ac_container_t { /* cmd_data of a container's command_rec */
     ac_config_where_e where;
 } ac_container_t;
 const char *ac_config_define_container(cmd_parms *cmd, void *dir, const char *args);
-/* The definition that a directive stands in; NULL, with a sentence in *pproblem, where it stands elsewhere. */
+/* The definition that a directive is in; NULL, with an error message in *pproblem, where it is elsewhere. */
 ac_definition_t *ac_config_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting);
 /* A definition without a container. */
 ac_tool_def_t *ac_config_define_builtin_tool(const char *id, const char *provider, apr_pool_t *p);
@@ -159,31 +159,31 @@ const char *ac_config_define_where(const ap_directive_t *at, apr_pool_t *p); /* 
 /* ---- config_check.c, config_registry.c ---- */
 /* The directive NAME of this definition, or its container. */
 const ap_directive_t *ac_config_check_at(const ac_definition_t *definition, const char *name);
-/* The names of the providers there are, for a message. */
+/* The names of all providers of a group, for an error message. */
 const char *ac_config_check_providers(ac_config_check_t *check, const char *group);
-/* Fills conf.registry from the definitions; each problem is reported. */
+/* Fills conf.registry from the definitions. Problems are reported. */
 void ac_config_registry_build(ac_config_check_t *check);
 
 /* ---- config_access.c: what the children may do, whose user is another one where httpd is started as root ---- */
-/* Reports a file that the children cannot read; path NULL: there is none. name: of the directive. */
+/* Reports a file that the children cannot read; path NULL: no file. name: of the directive. */
 void ac_config_access_check_file(ac_config_check_t *check, const ap_directive_t *at, const char *name,
                                  const char *path);
-/* Whether this store can be used by the children: a sentence, or NULL. */
+/* Checks whether the children can use this store. NULL on success, else an error message. */
 const char *ac_config_access_store_problem(const ac_store_t *store, apr_pool_t *ptemp);
 
 /* ---- config_keys.c ---- */
 void ac_config_keys_init(apr_pool_t *pconf);
-/* Notes a file that AgentChatKeys names. */
+/* Adds a file that AgentChatKeys names. */
 void ac_config_keys_add(const char *path, const ap_directive_t *at);
-/* Reads each file of keys, and reports what is wrong with it. */
+/* Reads each file of keys. Problems are reported. */
 void ac_config_keys_check(ac_config_check_t *check);
 
 /* ---- config_limit.c: the shape AC_VALUE_LIMITS, and AgentChatLimit ---- */
 const char *ac_config_limit_set(const ac_limits_t **plimits, const char *args, apr_pool_t *p);
-/* first: nothing was given in this section before. NULL, or a sentence. */
+/* first: this section has no limit yet. NULL on success, else an error message. */
 const char *ac_config_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first);
 const char *ac_config_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const char *args);
-/* Whether what models cost can be told where it is limited, and AgentChatShared; each problem is reported. */
+/* Checks the prices that limits on cost need, and AgentChatShared. Problems are reported. */
 void ac_config_limit_check(ac_config_check_t *check);
 
 /* ---- config_section.c ---- */
@@ -197,7 +197,7 @@ bool ac_config_store_needs_dir(const ac_config_check_t *check);
 bool ac_config_store_check_dir(ac_config_check_t *check);
 
 /* ---- config_mount.c ---- */
-/* Finds every mount of every server; what can't be a mount is reported. Returns how many there are. */
+/* Finds every mount of every server. Returns how many there are. Problems are reported. */
 int ac_config_mount_find(ac_config_check_t *check);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of API keys: each is opened once, however many mounts name it, and looked at before anything starts. */
+/* Files of API keys. Each is opened once for all mounts that name it, and checked before anything starts. */
 #include "config_internal.h"
 
 #include <sys/stat.h>
@@ -59,18 +59,19 @@ static void check_file(ac_config_check_t *check, const keys_at_t *keys)
     if (problem) {
         ac_config_check_problem(
             check, keys->at,
-            "AgentChatKeys: '%s' cannot be read by %s, whose processes look whether it changes: %s; give it "
-            "that group and the mode 640",
+            "AgentChatKeys: '%s' cannot be read by %s, whose processes check it for changes: %s; give it the group "
+            "of that user and the mode 640",
             path, ac_config_access_user(), apr_strerror(problem, reason, sizeof(reason)));
     } else if (!stat(path, &info) && (info.st_mode & S_IROTH)) {
-        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
-                     "AgentChatKeys: '%s' can be read by everybody on this machine; "
-                     "it has no keys, but it says whose there are: mode 640 is enough",
-                     path);
+        ap_log_error(
+            APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
+            "AgentChatKeys: '%s' can be read by every user of this machine; it has no keys, but it names their "
+            "owners: mode 640 is enough",
+            path);
     }
 }
 
-/* The AuthType of ours that nothing can answer. */
+/* The first `AuthType AgentChat`; NULL: there is none. */
 static const ap_directive_t *find_auth_type(const ap_directive_t *first, apr_pool_t *p)
 {
     for (const ap_directive_t *directive = first; directive; directive = directive->next) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AgentChatLimit, in a place or an agent: lines of one section add up and replace those of the section around it. */
+/* AgentChatLimit, in a section or an agent: lines of one section add up and replace those of the section around it. */
 #include "config_internal.h"
 
-/* Takes those of one kind out of limits. */
+/* Moves the limits of one kind out of limits. */
 static ac_limits_t config_limit_take_out(ac_limits_t *limits, bool standard, apr_pool_t *p)
 {
     ac_limits_t out = {.n = 0}, *kept = apr_pmemdup(p, limits, sizeof(*kept));
@@ -44,7 +44,7 @@ const char *ac_config_limit_set(const ac_limits_t **plimits, const char *args, a
     return NULL;
 }
 
-/* What the configuration as a whole must have for it. */
+/* Notes what these limits need of the rest of the configuration. */
 static void note_needs(cmd_parms *cmd, const ac_limits_t *limits)
 {
     for (int i = 0; i < limits->n; i++) {
@@ -57,7 +57,7 @@ static void note_needs(cmd_parms *cmd, const ac_limits_t *limits)
     }
 }
 
-/* Of the default: runs= holds until a line of the place has it. */
+/* The default limits that stay: runs= holds until a line of the section sets it. */
 static const ac_limits_t *keep_runs(const ac_limits_t *limits, apr_pool_t *p)
 {
     ac_limits_t *kept = apr_pcalloc(p, sizeof(*kept));
@@ -141,8 +141,8 @@ static void check_shared(ac_config_check_t *check)
         !ac_http_host_near(conf->shared.host)) {
         ac_config_check_problem(
             check, at,
-            "AgentChatShared: without tls=on the password could be read on its way to %s; add tls=on, or "
-            "insecure=on if the way is safe",
+            "AgentChatShared: without tls=on the password is sent in clear text to %s; add tls=on, or insecure=on "
+            "if the network is safe",
             conf->shared.host);
     }
     if (conf->shared.ca_file && !conf->shared.tls) {
@@ -162,11 +162,10 @@ void ac_config_limit_check(ac_config_check_t *check)
         const ac_model_def_t *def = APR_ARRAY_IDX(config->defs.models, i, const ac_model_def_t *);
         const char *mine = def->conf.price.currency;
         if (!*mine) {
-            ac_config_check_problem(
-                check, config->cost_limit,
-                "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
-                "give it one, as AgentChatPrice input=0 output=0 currency=USD where it costs nothing",
-                def->conf.id);
+            ac_config_check_problem(check, config->cost_limit,
+                                    "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
+                                    "give it one, or AgentChatPrice input=0 output=0 currency=USD if it is free",
+                                    def->conf.id);
         } else if (currency && strcmp(mine, currency)) {
             ac_config_check_problem(check, config->cost_limit,
                                     "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "

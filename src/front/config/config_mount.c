@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the module is mounted: every <Location "/path"> with `SetHandler agentchat`, found in httpd's own
- * configuration, so that it needs no directive of ours. */
+/* Mounts: each <Location "/path"> with `SetHandler agentchat`, found in httpd's own configuration, so that no
+ * directive is needed. */
 #include "config_internal.h"
 
 #include <sys/stat.h>
@@ -30,7 +30,7 @@ static bool config_mount_is_ours(const ap_directive_t *directive, apr_pool_t *p)
         !ap_cstr_casecmp(ap_getword_conf(p, &args), "agentchat");
 }
 
-/* NULL where this section is a <Location> with a fixed path; else what it is, for the message. */
+/* NULL where this section is a <Location> with a fixed path; else its description, for the error message. */
 static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
 {
     if (!section) {
@@ -46,7 +46,7 @@ static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
     return fixed ? NULL : apr_psprintf(p, "in %s %s", section->directive, section->args);
 }
 
-/* Gathers the `SetHandler agentchat` of the tree in found, and reports those that cannot be a mount. */
+/* Collects each `SetHandler agentchat` of the tree in found, and reports those that cannot be a mount. */
 static void config_mount_collect(ac_config_check_t *check, const ap_directive_t *first, apr_array_header_t *found)
 {
     for (const ap_directive_t *directive = first; directive; directive = directive->next) {
@@ -58,17 +58,18 @@ static void config_mount_collect(ac_config_check_t *check, const ap_directive_t 
         }
         const char *problem = bad_section(directive->parent, check->ptemp);
         if (problem) {
-            ac_config_check_problem(check, directive,
-                                    "SetHandler agentchat: stands %s, which has no fixed path that routes could "
-                                    "be below; put it directly inside of <Location \"/path\">",
-                                    problem);
+            ac_config_check_problem(
+                check, directive,
+                "SetHandler agentchat: stands %s, which has no fixed path for the routes; put it directly inside of "
+                "<Location \"/path\">",
+                problem);
         }
         APR_ARRAY_PUSH(found, const ap_directive_t *) = directive;
     }
 }
 
-/* The SetHandler that makes this section a mount; NULL: it is none. The core keeps its argument as a compiled
- * expression: the place in the file tells which one it was. */
+/* The SetHandler that makes this section a mount; NULL: it is none. The core keeps the argument as a compiled
+ * expression, whose file and line identify the directive. */
 static const ap_directive_t *mount_of(const core_dir_config *section, const apr_array_header_t *found)
 {
     const ap_expr_info_t *handler = section->expr_handler;
@@ -82,8 +83,8 @@ static const ap_directive_t *mount_of(const core_dir_config *section, const apr_
     return NULL;
 }
 
-/* <Location "/health"> is a mount at the root of the server for that route alone, so that the route is found under
- * its own name, and nothing below it. */
+/* <Location "/health"> is a mount at the root of the server for that route alone: the route has its own name, and
+ * nothing is below it. */
 static bool is_route(const char *path)
 {
     for (const ac_route_t *route = ac_routes; route->pattern; route++) {
@@ -103,18 +104,18 @@ static const char *prefix_of(const char *path, apr_pool_t *p)
     return apr_pstrmemdup(p, path, len);
 }
 
-/* What one mount says, and what is said for all of them, have to fit together. */
+/* Checks settings that contradict each other, of one mount and of the server. */
 static void check_mount(ac_config_check_t *check, server_rec *s, ap_conf_vector_t *section, const ap_directive_t *at)
 {
     void *base = ap_get_module_config(s->lookup_defaults, &agentchat_module),
          *add = ap_get_module_config(section, &agentchat_module);
     const ac_mount_conf_t *mount = base && add ? ac_mount_conf_merge(check->ptemp, base, add) : add ? add : base;
-    /* Else each visitor's threads could be read by every site. */
+    /* Otherwise every site could read the threads of each visitor. */
     if (mount && ac_config_section_is_open(mount) && mount->cors_credentials > 0) {
         ac_config_check_problem(
             check, at,
-            "AgentChatCORSOrigin: '*' cannot go with AgentChatCORSCredentials on in one mount: every site "
-            "could read its visitors' threads; list the origins that may");
+            "AgentChatCORSOrigin: '*' cannot be combined with AgentChatCORSCredentials on: every site could read "
+            "the threads of its visitors; list the allowed origins");
     }
 }
 
@@ -136,7 +137,7 @@ static bool lies_in(const char *uri, const char *path)
     return !strncmp(uri, path, len) && (!uri[len] || uri[len] == '/' || (len && path[len - 1] == '/'));
 }
 
-/* What the virtual host's own directives put at this path or below it: a directory or a program; NULL: nothing. */
+/* The directory or program that the virtual host's own directives map to this path or below it; NULL: none. */
 static const char *find_alias(const server_rec *s, const char *path, apr_pool_t *p)
 {
     const ap_directive_t *host = ap_conftree;
@@ -156,7 +157,7 @@ static const char *find_alias(const server_rec *s, const char *path, apr_pool_t 
     return NULL;
 }
 
-/* The rest of the site would miss what it has there, and never say so. */
+/* Warns where the mount hides content of the site. */
 static void warn_of_cover(const ac_config_check_t *check, server_rec *s, const char *path, const ap_directive_t *at)
 {
     const core_server_config *core = ap_get_core_module_config(s->module_config);
@@ -180,7 +181,7 @@ static void warn_of_cover(const ac_config_check_t *check, server_rec *s, const c
 }
 
 /* ---- what each server has ---- */
-/* How many mounts this server has that need an agent. */
+/* Returns how many mounts of this server need an agent. */
 static int find_of_server(ac_config_check_t *check, server_rec *s, const apr_array_header_t *found)
 {
     int n = 0;
@@ -218,7 +219,7 @@ int ac_config_mount_find(ac_config_check_t *check)
     }
     if (n && !check->config->defs.agents->nelts) {
         ac_config_check_problem(check, APR_ARRAY_IDX(found, 0, const ap_directive_t *),
-                                "SetHandler agentchat: there is no agent to talk to; define one with <AgentChatAgent>");
+                                "SetHandler agentchat: there is no agent; define one with <AgentChatAgent>");
     }
     return n;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shapes of values that say who somebody is, and as what. */
+/* The value types of identities and roles. */
 #include "config_internal.h"
 
 #include "apr_lib.h"
 
 #define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
-/* What a client sends stands in variables too, for scripts: it says nothing about who it is. */
+/* Header fields of the request are variables too, for scripts; a client can set them to anything. */
 const char *ac_config_principal_set_variable(const char **field, const char *text, apr_pool_t *p)
 {
     const char *name = strncmp(text, "env:", 4) ? "" : text + 4;
@@ -28,7 +28,7 @@ const char *ac_config_principal_set_roles(apr_array_header_t **plist, const char
         return apr_psprintf(p, "'%s' is not a role; give letters, digits, '-' and '_', like admin", role);
     }
     if (!*args) {
-        return apr_psprintf(p, "nobody stands behind the role '%s'; give the names of owners", role);
+        return apr_psprintf(p, "the role '%s' has no owners; give their names", role);
     }
     if (!*plist) {
         *plist = apr_array_make(p, 4, sizeof(ac_role_t));
@@ -36,7 +36,7 @@ const char *ac_config_principal_set_roles(apr_array_header_t **plist, const char
     while (*args) {
         const char *owner = ap_getword_conf(p, &args);
         if (!strcmp(owner, AC_ANONYMOUS)) {
-            return "'" AC_ANONYMOUS "' is nobody in particular, and has no role";
+            return "'" AC_ANONYMOUS "' is every client without a sign-in, and cannot have a role";
         }
         APR_ARRAY_PUSH(*plist, ac_role_t) = (ac_role_t){role, owner};
     }

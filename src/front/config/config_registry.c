@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From what the containers gathered to the registry: providers looked up, models, tools and agents made and tied
- * together. Every problem is reported at the line it comes from. */
+/* Makes the registry from the definitions: looks providers up, and creates and connects models, tools and agents.
+ * Every problem is reported at its line. */
 #include "config_internal.h"
 
 #include "ap_provider.h"
@@ -15,7 +15,7 @@ static const struct {
 };
 #define N_BUILTIN_TOOLS (sizeof(builtin_tools) / sizeof(builtin_tools[0]))
 
-/* The provider of this name, or NULL, which was then reported with the known ones. */
+/* The provider of this name, or NULL, which is reported with the known ones. */
 static const void *find_provider(ac_config_check_t *check, const ac_definition_t *definition, const char *group,
                                  const char *name)
 {
@@ -27,8 +27,7 @@ static const void *find_provider(ac_config_check_t *check, const ac_definition_t
     const char *list = ac_config_check_providers(check, group);
     if (name) {
         ac_config_check_problem(check, ac_config_check_at(definition, directive),
-                                "%s: there is no provider '%s'; known are %s; further ones "
-                                "come with modules of their own (LoadModule)",
+                                "%s: there is no provider '%s'; known are %s; other modules can add more (LoadModule)",
                                 directive, name, list);
     } else {
         ac_config_check_problem(check, definition->at, "%s '%s' has no %s; known are %s",
@@ -45,8 +44,7 @@ static bool check_price(ac_config_check_t *check, ac_model_def_t *def)
     ac_price_t *price = &def->conf.price;
     bool given = price->input > 0 || price->output > 0 || price->cached > 0;
     if (given && !price->currency[0]) {
-        ac_config_check_problem(check, at,
-                                "AgentChatPrice: a price without a currency; add currency=USD, or what it is in");
+        ac_config_check_problem(check, at, "AgentChatPrice: the price has no currency; add one, like currency=USD");
         return false;
     }
     if (price->cached < 0) {
@@ -89,8 +87,8 @@ static ac_model_def_t *find_model(const ac_config_check_t *check, const char *id
     return NULL;
 }
 
-/* "a, b, a" where the fallbacks lead from def back to it, else NULL. A ring that it only leads into is its members'
- * problem. */
+/* "a, b, a" where the fallbacks lead from def back to it, else NULL. A ring that def is not part of is reported for
+ * its members. */
 static const char *find_ring(const ac_config_check_t *check, const ac_model_def_t *def)
 {
     const ac_model_def_t *at = find_model(check, def->fallback);
@@ -121,8 +119,9 @@ static void set_fallback(ac_config_check_t *check, ac_model_def_t *def, apr_hash
             "known are %s",
             def->conf.id, def->fallback, list_ids(check->config->defs.models, check->ptemp));
     } else if (ring) {
-        ac_config_check_problem(check, at, "AgentChatFallback: the fallbacks lead in a ring: %s; the last one has none",
-                                ring);
+        ac_config_check_problem(
+            check, at,
+            "AgentChatFallback: the fallbacks form a ring: %s; the last model of a chain must have no fallback", ring);
     } else if (other->conf.price.currency[0] && def->conf.price.currency[0] &&
                strcmp(other->conf.price.currency, def->conf.price.currency) != 0) {
         ac_config_check_problem(
@@ -152,7 +151,7 @@ static const char *tool_provider(const ac_tool_conf_t *conf)
     return !strcmp(conf->id, "search_knowledge_base") ? "knowledge-base" : NULL;
 }
 
-/* The schema of its arguments: as configured, else the provider's own. */
+/* Sets the schema of the arguments: as configured, else the provider's own. */
 static void set_parameters(ac_config_check_t *check, ac_tool_def_t *def)
 {
     const ap_directive_t *at = ac_config_check_at(&def->common, "AgentChatToolParameters");
@@ -161,10 +160,10 @@ static void set_parameters(ac_config_check_t *check, ac_tool_def_t *def)
     ac_err_init(&err);
     def->tool.parameters = def->conf.parameters;
     if (!def->tool.parameters && !vt->parameters) {
-        ac_config_check_problem(check, at,
-                                "tool '%s' has no AgentChatToolParameters; give the JSON Schema of its arguments, as "
-                                "file:PATH or as it is",
-                                def->conf.id);
+        ac_config_check_problem(
+            check, at,
+            "tool '%s' has no AgentChatToolParameters; give the JSON Schema of its arguments, as file:PATH or as JSON",
+            def->conf.id);
         return;
     }
     if (!def->tool.parameters) {
@@ -177,7 +176,7 @@ static void set_parameters(ac_config_check_t *check, ac_tool_def_t *def)
     }
     const char *problem = ac_schema_problem(def->tool.parameters, check->p);
     if (problem) {
-        ac_config_check_problem(check, at, "AgentChatToolParameters: of tool '%s': %s", def->conf.id, problem);
+        ac_config_check_problem(check, at, "AgentChatToolParameters: tool '%s': %s", def->conf.id, problem);
     }
 }
 
@@ -209,7 +208,8 @@ static void build_tool(ac_config_check_t *check, ac_tool_def_t *def, apr_hash_t 
     def->tool.description = conf->description ? conf->description : def->tool.vt->description;
     if (!def->tool.description) {
         ac_config_check_problem(check, def->common.at,
-                                "tool '%s' has no AgentChatToolDescription; the model chooses by it", conf->id);
+                                "tool '%s' has no AgentChatToolDescription, by which the model chooses tools",
+                                conf->id);
     }
     set_parameters(check, def);
     if (check->n_problems != n_problems) {
@@ -222,7 +222,7 @@ static void build_tool(ac_config_check_t *check, ac_tool_def_t *def, apr_hash_t 
 }
 
 /* ---- agents ---- */
-/* What may be written where an id of these is wanted. */
+/* The ids of these definitions, for an error message. */
 static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p)
 {
     apr_array_header_t *names = apr_array_make(p, 8, sizeof(const char *));
@@ -232,7 +232,7 @@ static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p)
     return ac_config_value_list(names, p);
 }
 
-/* An agent that is made later may want them, too. */
+/* Agents that are made through the API may use them, too. */
 static void build_builtin_tools(ac_config_check_t *check, apr_hash_t *tools)
 {
     for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
@@ -279,7 +279,7 @@ static void config_registry_set_tools(ac_config_check_t *check, ac_agent_def_t *
     def->agent.tools = list;
 }
 
-/* A tag that changes when the definition does, the same in every child and after a restart. */
+/* An ETag that changes with the definition, and is the same in every child and after a restart. */
 static const char *make_etag(const ac_agent_def_t *def, apr_pool_t *p)
 {
     const ac_agent_t *agent = &def->agent;
@@ -333,7 +333,7 @@ static void build_agent(ac_config_check_t *check, ac_agent_def_t *def, ac_regist
     }
 }
 
-/* The agent under its id and its aliases, each of which only one may have. */
+/* Registers the agent under its id and its aliases, which must be unique. */
 static void name_agent(ac_config_check_t *check, ac_agent_def_t *def, apr_hash_t *agents, apr_hash_t *owners)
 {
     apr_array_header_t *names = apr_array_copy(check->ptemp, def->aliases);
@@ -366,7 +366,7 @@ static void check_default_agents(ac_config_check_t *check, const ac_registry_t *
     }
 }
 
-/* The main server's, else the only agent there is. */
+/* The main server's default agent, else the only agent. */
 static const ac_agent_t *config_registry_default_agent(ac_config_check_t *check, const ac_registry_t *registry)
 {
     const ac_mount_conf_t *mount = ap_get_module_config(check->server->lookup_defaults, &agentchat_module);

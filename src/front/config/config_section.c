@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Settings of a section that are checked as soon as they are read: origins, and the folder of the page of the API. */
+/* Settings of a section that are checked at once: origins, and the directory of the page /docs. */
 #include "config_internal.h"
 
-/* "https://app.example.com", "http://localhost:3000": as browsers write it, since it is compared byte by byte. */
+/* Whether text is an origin as browsers write it, since it is compared byte by byte: "https://app.example.com",
+ * "http://localhost:3000". */
 static bool is_origin(const char *text)
 {
     size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
@@ -37,7 +38,7 @@ static const char *problem_of_origins(const ac_mount_conf_t *mount, apr_pool_t *
         } else if (!is_origin(origin)) {
             return apr_psprintf(
                 p,
-                "'%s' is not an origin; give scheme, host and a port other than the scheme's own, in small letters, "
+                "'%s' is not an origin; give scheme, host and a port other than the scheme's own, in lower case, "
                 "like https://app.example.com or http://localhost:3000",
                 origin);
         }

@@ -22,14 +22,14 @@ static bool names_secret(const char *name)
     return false;
 }
 
-/* env:NAME, file:PATH: where a secret is, and not what. */
+/* Whether text names the source of a secret: env:NAME, file:PATH. */
 static bool is_reference(const char *text)
 {
     return !strncmp(text, "env:", 4) || !strncmp(text, "file:", 5) || !strncmp(text, "keyvault:", 9) ||
         !strncmp(text, "identity", 8);
 }
 
-/* A URL without who signs in there, and without the values in its query that stand for no argument. */
+/* A URL with user and password masked, and with the values of its query masked that are not arguments. */
 static const char *mask_url(const char *text, apr_pool_t *p)
 {
     const char *host = strstr(text, "://"), *query = strchr(text, '?');
@@ -60,7 +60,7 @@ static json_t *word_json(const char *name, const char *text, apr_pool_t *p)
     return ac_json_text(name && names_secret(name) && !is_reference(text) ? MASK : mask_url(text, p));
 }
 
-/* Members whose names speak of secrets, at any depth. */
+/* Masks members whose names suggest secrets, at any depth. */
 static json_t *mask_members(json_t *value)
 {
     const char *name;
@@ -215,7 +215,7 @@ static json_t *keys_json(const ac_setting_t *setting, const void *target, apr_po
     return out;
 }
 
-/* A tool's body has whatever its administrator has written into it. */
+/* Whether the value is masked entirely: a tool's body can contain anything. */
 static bool is_masked(const ac_setting_t *setting)
 {
     return setting->where == AC_CONFIG_IN_TOOL && setting->value.offset == offsetof(ac_tool_def_t, conf.body);

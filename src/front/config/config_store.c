@@ -29,10 +29,10 @@ void ac_config_store_create(ac_config_check_t *check, bool open)
     const char *name = apr_pstrmemdup(check->p, conf->store_spec, (apr_size_t)(colon - conf->store_spec));
     conf->store.vt = ap_lookup_provider(AC_STORE_PROVIDER, name, AC_PROVIDER_VERSION);
     if (!conf->store.vt) {
-        ac_config_check_problem(check, at,
-                                "AgentChatStore: there is no store provider '%s'; known are %s; further ones come with "
-                                "modules of their own (LoadModule)",
-                                name, ac_config_check_providers(check, AC_STORE_PROVIDER));
+        ac_config_check_problem(
+            check, at,
+            "AgentChatStore: there is no store provider '%s'; known are %s; other modules can add more (LoadModule)",
+            name, ac_config_check_providers(check, AC_STORE_PROVIDER));
         return;
     }
     if (!open) {
@@ -74,10 +74,11 @@ bool ac_config_store_check_dir(ac_config_check_t *check)
     if (there && !S_ISDIR(info.st_mode)) {
         ac_config_check_problem(check, at, "AgentChatStateDir: '%s' is not a directory", path);
     } else if (!there && access(parent, W_OK | X_OK)) {
-        ac_config_check_problem(check, at,
-                                "AgentChatStateDir: '%s' is not there and cannot be made; make it, owned by %s, or "
-                                "name another one",
-                                path, user);
+        ac_config_check_problem(
+            check, at,
+            "AgentChatStateDir: '%s' does not exist and cannot be made; make it, owned by %s, or name another "
+            "directory",
+            path, user);
     } else if (problem) {
         ac_config_check_problem(
             check, at,

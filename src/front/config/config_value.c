@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stands in a configuration file, as values: each shape of config.h has its parser here, which says what was given
- * and what is accepted where they differ. */
+/* Text of a configuration file as values. Each value type of config_internal.h has its parser here, whose error
+ * message has the text and what is accepted. */
 #include "config_internal.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #define MAX_SECRET 8192
 
 /* ---- files and secrets ---- */
-/* The whole file as text in p, NUL-terminated. */
+/* Reads a whole file as text into p, NUL-terminated. */
 static const char *read_file(const char **ptext, const char *path, apr_size_t max, apr_pool_t *p)
 {
     apr_file_t *file = NULL;
@@ -67,7 +67,7 @@ static const char *set_text(const char **ptext, const char *text, apr_pool_t *p)
         return ac_utf8_valid(text, strlen(text)) ? NULL : "the text is not UTF-8";
     }
     if (apr_pool_create(&scratch, p) != APR_SUCCESS) {
-        return "there is no memory";
+        return "out of memory";
     }
     problem = read_file(&read, text + 5, MAX_FILE, scratch);
     if (problem) {
@@ -189,7 +189,7 @@ static bool parse_percent(int64_t *pnumber, const char *text)
     return errno == 0 && !strcmp(end, "%");
 }
 
-/* What the shapes of numbers share: a parser, how they are called, an example. */
+/* What the types of numbers share: a parser, a name, an example. */
 static bool parse_number(int64_t *pnumber, ac_value_type_e type, const char *text)
 {
     apr_interval_time_t duration = 0;
@@ -258,7 +258,7 @@ static const char *set_flag(const ac_value_t *value, void *field, const char *te
     return NULL;
 }
 
-/* The index of text among "a|b|c", or -1; *pfound is the word as the table writes it. */
+/* The index of text among "a|b|c", or -1; *pfound is the word as the table has it. */
 static int find_choice(const char **pfound, const char *choices, const char *text, apr_pool_t *p)
 {
     char *state = NULL;
@@ -287,7 +287,7 @@ static const char *set_choice(const ac_value_t *value, void *field, const char *
     const char *found = NULL;
     int index = find_choice(&found, value->min, text, p);
     if (index < 0) {
-        return apr_psprintf(p, "'%s' is none of %s", text, spell_choices(value->min, p));
+        return apr_psprintf(p, "'%s' is not one of %s", text, spell_choices(value->min, p));
     }
     if (value->type == AC_VALUE_RANK) {
         *(int *)field = index;
@@ -314,8 +314,9 @@ static const char *set_leave(apr_interval_time_t *field, const char *text, apr_p
     } else if (!ap_cstr_casecmp(text, "cancel")) {
         *field = 0;
     } else if (ap_cstr_casecmpn(text, after, sizeof(after) - 1) ||
-               !ac_time_parse_duration(field, text + sizeof(after) - 1)) {
-        return apr_psprintf(p, "'%s' is none of continue, cancel, cancel-after=DURATION, like cancel-after=30s", text);
+               !ac_duration_parse(field, text + sizeof(after) - 1)) {
+        return apr_psprintf(p, "'%s' is not one of continue, cancel, cancel-after=DURATION, like cancel-after=30s",
+                            text);
     }
     return NULL;
 }

@@ -6,7 +6,7 @@
 
 #include "apr_strings.h"
 
-/* Bytes of the entity tag at text, W/ and quotes included; 0: there is none. */
+/* The length of the entity tag at text, with W/ and quotes; 0: there is none. */
 static size_t tag_len(const char *text)
 {
     size_t weak = !strncmp(text, "W/", 2) ? 2 : 0;
@@ -17,7 +17,7 @@ static size_t tag_len(const char *text)
     return text[weak + 1 + len] == '"' ? weak + len + 2 : 0;
 }
 
-/* The list's tags in order, or NULL: not a list of tags. "*" gives an empty list and *pany. */
+/* The tags of the list in order; NULL: not a list of tags. "*" gives an empty list and sets *pany. */
 static apr_array_header_t *parse_tags(const char *text, bool *pany, apr_pool_t *pool)
 {
     apr_array_header_t *tags = apr_array_make(pool, 2, sizeof(const char *));
@@ -54,13 +54,13 @@ apr_status_t ac_precondition_if_match(ac_request_t *rq, const apr_array_header_t
     }
     for (int i = 0; i < tags->nelts; i++) {
         const char *tag = APR_ARRAY_IDX(tags, i, const char *);
-        /* A weak tag never matches here, and what is longer than ours is none of ours. */
+        /* A weak tag never matches in If-Match, and a longer tag cannot be one of ours. */
         if (*tag == '"' && strlen(tag) < AC_ETAG_SIZE) {
             APR_ARRAY_PUSH(strong, const char *) = tag;
         }
     }
     if (!any && !strong->nelts) {
-        return ac_err_set(&rq->err, AC_PRECONDITION_FAILED, "no tag of If-Match can be the one that it has");
+        return ac_err_set(&rq->err, AC_PRECONDITION_FAILED, "If-Match has no strong entity tag that could match");
     }
     return APR_SUCCESS;
 }

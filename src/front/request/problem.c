@@ -76,7 +76,7 @@ static ac_kind_e kind_of(int status)
     }
 }
 
-/* The id under which the handler has known this request, or a new one where it never got so far. */
+/* The id that the handler gave to this request, or a new one if no handler ran. */
 static const char *request_id(request_rec *r)
 {
     const char *id = apr_table_get(r->headers_out, "X-Request-Id");
@@ -102,7 +102,7 @@ static char *problem_text(request_rec *r, size_t *plen)
     return text;
 }
 
-/* Drops httpd's page; at its end comes the document, before a header has gone out. */
+/* Drops httpd's page and sends the problem document at its end, before any header is sent. */
 static apr_status_t replace_page(ap_filter_t *filter, apr_bucket_brigade *brigade)
 {
     request_rec *r = filter->r;

@@ -9,7 +9,7 @@
 
 #define PAGE_DEFAULT 20
 
-/* The decoded text of a name or a value in pool, or NULL: a bad escape, NUL, or not UTF-8. */
+/* Decodes a name or a value into pool. NULL: a bad escape, NUL, or not UTF-8. */
 static const char *query_decode(const char *text, size_t len, apr_pool_t *pool)
 {
     char *out = apr_palloc(pool, len + 1);
@@ -41,7 +41,7 @@ static bool query_is_among(const char *name, const char *const *names)
     return *names != NULL;
 }
 
-/* A parameter that is not ours may look as it likes: caches, trackers and gateways add theirs. */
+/* Unknown parameters are ignored whatever they contain: caches, trackers and gateways add some. */
 static apr_status_t add_param(ac_request_t *rq, apr_array_header_t *query, const char *text, size_t len,
                               const char *const *names)
 {

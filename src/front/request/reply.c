@@ -9,8 +9,8 @@
 
 APLOG_USE_MODULE(agentchat);
 
-/* A body that was not read has to go by before the next request; a large one, or one of unknown length, is not worth
- * it. HTTP/2 knows how to end a stream without its connection. */
+/* An unread body must be read before the next request. A large body, or one of unknown length, is not worth it: the
+ * connection closes. HTTP/2 can end a stream without its connection. */
 static void close_unless_drained(const ac_request_t *rq)
 {
     request_rec *r = rq->r;
@@ -29,7 +29,7 @@ static void send_bucket(request_rec *r, apr_bucket *bucket)
     ap_set_content_length(r, (apr_off_t)bucket->length);
     APR_BRIGADE_INSERT_TAIL(brigade, bucket);
     APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(r->connection->bucket_alloc));
-    /* A client that is gone is httpd's to notice; there is no other answer to give. */
+    /* httpd handles a client that has gone; there is no other answer to send. */
     ap_pass_brigade(r->output_filters, brigade);
 }
 
@@ -140,7 +140,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     }
     set_common(rq);
     ac_problem_headers(rq->r, &shown);
-    /* What a handler had meant for a good answer does not belong to this one. */
+    /* Headers that a handler set for a successful answer do not belong to a problem. */
     apr_table_unset(rq->r->headers_out, "ETag");
     apr_table_unset(rq->r->headers_out, "Location");
     send_body(rq->r, text, len);

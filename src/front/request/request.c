@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client sent: who it is, what it accepts, its body. The query string is in query.c. */
+/* The request of a client: its id, its owner, Accept, the body. The query string is in query.c. */
 #include "request.h"
 
 #include <stdlib.h>
@@ -34,7 +34,7 @@ ac_request_t *ac_request_create(request_rec *r)
         ac_id_make(id, "req_");
         apr_cpystrn(rq->request_id, id, sizeof(rq->request_id));
     }
-    /* Among the error headers, so that an answer of httpd's own has it too. */
+    /* This is an error header, so that an answer of httpd itself has it too. */
     apr_table_setn(r->err_headers_out, "X-Request-Id", rq->request_id);
     return rq;
 }
@@ -58,7 +58,7 @@ static bool request_is_token(const char *text, size_t len, const char *token)
     return len == strlen(token) && !strncasecmp(text, token, len);
 }
 
-/* How closely a media range, "type/subtype;q=0.5", names a type; 0: not at all. */
+/* How specifically a media range, "type/subtype;q=0.5", names a type; 0: not at all. */
 static int range_specific(const char *range, size_t len, const char *type)
 {
     size_t name_len = strcspn(range, ";,");
@@ -143,7 +143,7 @@ bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback)
     if (!json.q || !stream.q) {
         return json.q == stream.q ? fallback : stream.q > 0;
     }
-    /* A wildcard is no wish for a stream; many clients send one with everything. */
+    /* A wildcard does not ask for a stream; many clients send one in all requests. */
     if (stream.specific < 3) {
         return fallback;
     }
@@ -163,8 +163,8 @@ static apr_status_t too_large(ac_request_t *rq)
                       body_max(rq));
 }
 
-/* The input filters gave up. 413 is ours to word; the rest is between httpd and the client: a timeout, a broken
- * chunk, a connection that went away, or an answer that a filter has sent already. */
+/* Reading the body failed. 413 gets our own text. The rest is between httpd and the client: a timeout, a broken
+ * chunk, a lost connection, or an answer that a filter has already sent. */
 static apr_status_t unreadable(ac_request_t *rq, apr_status_t status)
 {
     int answer = ap_map_http_request_error(status, HTTP_BAD_REQUEST);
@@ -211,7 +211,7 @@ static apr_status_t take_buckets(ac_request_t *rq, reading_t *reading, apr_bucke
     return APR_SUCCESS;
 }
 
-/* Reads to the end of the body. The filters below take care of Content-Length, chunks and Expect. */
+/* Reads to the end of the body. The input filters handle Content-Length, chunks and Expect. */
 static apr_status_t read_body(ac_request_t *rq, ac_buf_t *body)
 {
     request_rec *r = rq->r;
@@ -243,8 +243,8 @@ apr_status_t ac_request_body_drop(ac_request_t *rq)
     return read_body(rq, NULL);
 }
 
-/* A client that names no type is believed, unless it is a browser, which says its page's origin with each POST: a
- * page of another site can send without asking what is not JSON, and what has no type. */
+/* A body without a type is accepted as JSON, except from a browser, which sends its page's Origin with each POST:
+ * without a preflight, a page of another site can only send bodies that are not JSON or have no type. */
 static apr_status_t check_media(ac_request_t *rq, bool empty)
 {
     const char *type = apr_table_get(rq->r->headers_in, "Content-Type");
