@@ -15,7 +15,7 @@
 #define DRAIN_LOOK apr_time_from_msec(50)
 #define STOP_LOOK apr_time_from_msec(2)
 
-static volatile sig_atomic_t told_to_end; /* end at once, during a graceful end */
+static volatile sig_atomic_t end_requested; /* end at once, during a graceful end */
 
 /* Ends token requests that are in flight, so that the end does not wait for programs that they started. */
 static void end_credentials(ac_child_life_t *self)
@@ -66,19 +66,19 @@ static void stop_followers(void *baton)
 }
 
 /* The threads of an MPM notify its first thread of their end by the same signal. */
-static void end_told(int number, siginfo_t *info, void *context)
+static void on_end_signal(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)context;
     if (info->si_pid != getpid()) {
-        told_to_end = 1;
+        end_requested = 1;
     }
 }
 
 /* A child that ends gracefully does not see `stop`: the MPM waits for its threads, and prefork ignores its signals. */
 static void listen_for_end(const ac_child_t *child)
 {
-    struct sigaction action = {.sa_sigaction = end_told, .sa_flags = SA_SIGINFO};
+    struct sigaction action = {.sa_sigaction = on_end_signal, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     if (!child->threaded) {
@@ -87,14 +87,14 @@ static void listen_for_end(const ac_child_t *child)
 }
 
 /* Streams may follow runs that this child does not run, such as a suspended run, and hold its threads. */
-static void look_at_drain(void *baton)
+static void check_drain(void *baton)
 {
     ac_child_life_t *self = baton;
     apr_time_t now = ac_loop_now(self->child.loop);
-    if (told_to_end || now >= self->drained) {
+    if (end_requested || now >= self->drained) {
         ac_engine_stop(self->child.engine, stop_followers, NULL);
     } else {
-        ac_timer_set(self->child.loop, &self->drain_timer, now + DRAIN_LOOK, look_at_drain, self);
+        ac_timer_set(self->child.loop, &self->drain_timer, now + DRAIN_LOOK, check_drain, self);
     }
 }
 
@@ -170,7 +170,7 @@ static void wait_for_runs(ac_child_life_t *self)
         return;
     }
     while ((ac_engine_active(child->engine) > 0 || apr_atomic_read32((volatile apr_uint32_t *)&child->n_parked) > 0) &&
-           ac_clock() < self->drained && !told_to_end) {
+           ac_clock() < self->drained && !end_requested) {
         apr_sleep(DRAIN_LOOK);
     }
 }
@@ -214,7 +214,7 @@ void ac_child_stop(apr_pool_t *pchild, int graceful)
     life->drained = ac_clock() + (life->graceful ? child->conf->drain : 0);
     if (life->graceful) {
         listen_for_end(child);
-        ac_loop_post(child->loop, look_at_drain, life);
+        ac_loop_post(child->loop, check_drain, life);
     } else if (child->threaded) {
         ac_stream_shutdown_all(AC_SHUTDOWN_SOCKETS_CLOSED);
         stop_all(life);

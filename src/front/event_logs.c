@@ -37,7 +37,7 @@ static const char *shm_path(const ac_conf_t *conf, apr_pool_t *p)
     return apr_pstrcat(p, SHM "/agentchat-", name, NULL);
 }
 
-static apr_status_t make(const char *path)
+static apr_status_t make_dir(const char *path)
 {
     return ac_event_dir_make(path, geteuid() ? geteuid() : ap_unixd_config.user_id, ap_unixd_config.group_id);
 }
@@ -46,7 +46,7 @@ static apr_status_t make(const char *path)
 static const char *memory_dir(const ac_conf_t *conf, apr_pool_t *p)
 {
     const char *path = shm_path(conf, p);
-    apr_status_t status = path ? make(path) : APR_SUCCESS;
+    apr_status_t status = path ? make_dir(path) : APR_SUCCESS;
     if (status == APR_SUCCESS) {
         return path;
     }
@@ -58,7 +58,7 @@ static const char *memory_dir(const ac_conf_t *conf, apr_pool_t *p)
 
 /* Checks an existing directory. Event logs contain conversations, so no other user may read them. NULL on success,
  * else an error message. */
-static const char *problem_of(const char *path, const struct stat *info, apr_pool_t *p)
+static const char *dir_problem(const char *path, const struct stat *info, apr_pool_t *p)
 {
     char reason[120];
     uid_t user = geteuid() ? geteuid() : ap_unixd_config.user_id;
@@ -97,7 +97,7 @@ static bool is_made_first(const char *parent, const ac_conf_t *conf)
 }
 
 /* Checks whether the start can make the directory. NULL on success, else an error message. */
-static const char *problem_of_parent(const char *path, const ac_conf_t *conf, apr_pool_t *p)
+static const char *parent_problem(const char *path, const ac_conf_t *conf, apr_pool_t *p)
 {
     const char *parent = ap_make_dirstr_parent(p, path);
     char reason[120];
@@ -110,30 +110,30 @@ static const char *problem_of_parent(const char *path, const ac_conf_t *conf, ap
                    : NULL;
 }
 
-static const ap_directive_t *directive_of(const ac_config_check_t *check)
+static const ap_directive_t *find_directive(const ac_config_check_t *check)
 {
     return ac_config_check_server_at(check, "AgentChatEventLog");
 }
 
 /* The directory that the configuration names; NULL: it names none. */
-static const char *named(const ac_conf_t *conf, apr_pool_t *p)
+static const char *configured_dir(const ac_conf_t *conf, apr_pool_t *p)
 {
-    return strcmp(conf->event_log, "off") && strcmp(conf->event_log, "auto")
-        ? ap_server_root_relative(p, conf->event_log)
+    return strcmp(conf->event_logs.wanted, "off") && strcmp(conf->event_logs.wanted, "auto")
+        ? ap_server_root_relative(p, conf->event_logs.wanted)
         : NULL;
 }
 
 void ac_event_logs_check(ac_config_check_t *check)
 {
-    const char *path = named(check->conf, check->ptemp), *problem;
+    const char *path = configured_dir(check->conf, check->ptemp), *problem;
     struct stat info;
     if (!path) {
         return;
     }
-    problem = lstat(path, &info) == 0 ? problem_of(path, &info, check->ptemp)
-                                      : problem_of_parent(path, check->conf, check->ptemp);
+    problem = lstat(path, &info) == 0 ? dir_problem(path, &info, check->ptemp)
+                                      : parent_problem(path, check->conf, check->ptemp);
     if (problem) {
-        ac_config_check_problem(check, directive_of(check), "AgentChatEventLog: '%s' %s", path, problem);
+        ac_config_check_problem(check, find_directive(check), "AgentChatEventLog: '%s' %s", path, problem);
     }
 }
 
@@ -142,8 +142,9 @@ void ac_event_logs_check(ac_config_check_t *check)
 static apr_status_t event_logs_leave(void *baton)
 {
     const ac_conf_t *conf = baton;
-    if (conf->event_dir && getpid() == conf->first_process && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
-        ac_event_scan_clean(conf->event_dir);
+    if (conf->event_logs.dir && getpid() == conf->event_logs.first_process &&
+        ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
+        ac_event_scan_clean(conf->event_logs.dir);
     }
     return APR_SUCCESS;
 }
@@ -152,59 +153,59 @@ void ac_event_logs_prepare(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
     apr_pool_t *p = check->p;
-    conf->first_process = getpid();
+    conf->event_logs.first_process = getpid();
     apr_pool_cleanup_register(p, conf, event_logs_leave, apr_pool_cleanup_null);
     apr_status_t status;
     char reason[120];
     conf->memory_dir = memory_dir(conf, p);
-    conf->event_dir = named(conf, p);
-    if (conf->event_dir) {
-        status = make(conf->event_dir);
+    conf->event_logs.dir = configured_dir(conf, p);
+    if (conf->event_logs.dir) {
+        status = make_dir(conf->event_logs.dir);
         if (status != APR_SUCCESS) {
-            ac_config_check_problem(check, directive_of(check),
+            ac_config_check_problem(check, find_directive(check),
                                     "AgentChatEventLog: '%s' cannot be made, or is not a directory that only httpd's "
                                     "user may use (mode 0700): %s",
-                                    conf->event_dir, apr_strerror(status, reason, sizeof(reason)));
+                                    conf->event_logs.dir, apr_strerror(status, reason, sizeof(reason)));
         }
         return;
     }
-    if (!strcmp(conf->event_log, "off")) {
+    if (!strcmp(conf->event_logs.wanted, "off")) {
         return;
     }
     const char *path = conf->memory_dir;
     status = path ? APR_SUCCESS : APR_ENOENT;
     if (status != APR_SUCCESS && access(conf->state_dir, F_OK) == 0) {
         path = apr_pstrcat(p, conf->state_dir, "/events", NULL);
-        status = make(path);
+        status = make_dir(path);
     }
     if (status == APR_SUCCESS) {
-        conf->event_dir = path;
+        conf->event_logs.dir = path;
     } else {
         ac_log(AC_M512, status, "event logs: no directory can be used; name one in AgentChatEventLog");
     }
 }
 
 /* The limit of all logs in bytes; 0: no limit, since the size of their file system is not known. */
-static uint64_t total_of(const ac_conf_t *conf)
+static uint64_t max_total(const ac_conf_t *conf)
 {
     struct statvfs info;
-    if (conf->event_log_total) {
-        return (uint64_t)conf->event_log_total;
+    if (conf->event_logs.total) {
+        return (uint64_t)conf->event_logs.total;
     }
-    return statvfs(conf->event_dir, &info) ? 0 : (uint64_t)info.f_blocks * info.f_frsize / 4;
+    return statvfs(conf->event_logs.dir, &info) ? 0 : (uint64_t)info.f_blocks * info.f_frsize / 4;
 }
 
 void ac_event_logs_open(ac_child_t *child)
 {
     const ac_conf_t *conf = child->conf;
-    if (!conf->event_dir) {
+    if (!conf->event_logs.dir) {
         return;
     }
     apr_status_t status =
-        ac_event_dir_open(&child->event_dir, conf->event_dir, (size_t)conf->event_log_max, total_of(conf));
+        ac_event_dir_open(&child->event_dir, conf->event_logs.dir, (size_t)conf->event_logs.max, max_total(conf));
     if (status != APR_SUCCESS) {
         ac_log(AC_M512, status, "event logs: this process has no directory below %s yet; each run tries again. %s",
-               conf->event_dir, ac_event_outage_remedy(status));
+               conf->event_logs.dir, ac_event_outage_remedy(status));
     }
     ac_engine_use_dir(child->engine, child->event_dir);
 }

@@ -10,7 +10,7 @@
 void ac_caching_prepare(ac_config_check_t *check);
 /* Gives the cache this child's connection to Redis, which ac_limits_open() has made. */
 void ac_caching_open(const ac_child_t *child);
-/* Makes the directories and sets memory_dir and event_dir of the configuration. Problems are reported. */
+/* Makes the directories and sets memory_dir and event_logs.dir of the configuration. Problems are reported. */
 void ac_event_logs_prepare(ac_config_check_t *check);
 /* Opens this child's directory, for its engine. */
 void ac_event_logs_open(ac_child_t *child);

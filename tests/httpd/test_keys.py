@@ -204,11 +204,11 @@ def test_configtest_sees_who_may_read_the_file(make_server):
     assert ok and "keys" not in said, said
     keys.path.chmod(0o644)
     ok, said = server.configtest()
-    assert ok and re.search(r"AgentChatKeys: '\S+/keys' can be read by everybody on this machine", said), said
+    assert ok and re.search(r"AgentChatKeys: '\S+/keys' can be read by every user of this machine", said), said
     keys.path.chmod(0o600)
     ok, said = server.configtest()
     assert ok == (os.geteuid() != 0), said
-    assert ok or re.search(r"AgentChatKeys: '\S+/keys' cannot be read by \S+, whose processes look whether it changes: Permission", said)
+    assert ok or re.search(r"AgentChatKeys: '\S+/keys' cannot be read by \S+, whose processes check it for changes: Permission", said)
 
 
 # ---- the program ----

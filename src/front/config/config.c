@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of directives and their setter. A setting is named here and nowhere else. A row, in this order (the
- * checks of the manual read it too): ROW("Name", WHERE, SHAPE, field, "default" or NULL, "min", "max", "syntax",
- * "one line") WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). SHAPE and
- * what min and max mean for it: config.h. A directive of keys has KEY rows of the same columns instead. The rows of
- * MOUNT come first, because a row's place is its bit in ac_mount_conf_t.set, which has 64. */
+/* The table of directives and their setter. A setting is named here and nowhere else.
+ *
+ * The columns of a row, which the checks of the manual read too:
+ *     ROW("Name", WHERE, TYPE, field, "default" or NULL, "min", "max",
+ *         "syntax", "one line")
+ * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). ac_value_type_e explains
+ * TYPE, min and max. A directive of keys has KEY rows with the same columns instead. The rows of MOUNT come first:
+ * a row's index is its bit in ac_mount_conf_t.set, which has 64. */
 #include "config_internal.h"
 
 static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
@@ -119,11 +122,11 @@ const command_rec ac_directives[] = {
     ROW("AgentChatDrain", SERVER, DURATION, drain, "2min", "0", "1d", "DURATION",
         "How long children of the previous generation continue their runs after a graceful restart or stop"),
 
-    ROW("AgentChatEventLog", SERVER, WORD, event_log, "auto", NULL, NULL, "auto|off|PATH",
+    ROW("AgentChatEventLog", SERVER, WORD, event_logs.wanted, "auto", NULL, NULL, "auto|off|PATH",
         "Directory of the event logs of live runs, by which every child can continue a stream"),
-    ROW("AgentChatEventLogMax", SERVER, SIZE, event_log_max, "16M", "64K", "1G", "SIZE",
+    ROW("AgentChatEventLogMax", SERVER, SIZE, event_logs.max, "16M", "64K", "1G", "SIZE",
         "Maximum size of one run's event log"),
-    ROW("AgentChatEventLogTotal", SERVER, SIZE, event_log_total, "0", "0", "1024G", "SIZE",
+    ROW("AgentChatEventLogTotal", SERVER, SIZE, event_logs.total, "0", "0", "1024G", "SIZE",
         "Maximum size of all event logs; 0: a quarter of their file system"),
     ROW("AgentChatEventLogKeep", SERVER, DURATION, engine.log_keep, "5min", "0", "1d", "DURATION",
         "How long an event log is kept after its run has ended"),

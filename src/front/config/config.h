@@ -34,13 +34,15 @@ struct ac_conf_t {          /* one per configuration, whatever virtual host a di
         apr_interval_time_t timeout;
         const char *on_error; /* "open", "closed" */
     } shared;
-    const char *limits_saved;    /* the file of counts that survives a restart of the machine; NULL: none */
-    const char *event_log;       /* AgentChatEventLog: "auto", "off", or a path */
-    const char *event_dir;       /* the directory of event logs; NULL: no event logs */
-    const char *memory_dir;      /* a directory in memory for what this server's processes share; NULL: none */
-    apr_int64_t event_log_max;   /* bytes of one run's log */
-    pid_t first_process;         /* the process that makes the directory of event logs */
-    apr_int64_t event_log_total; /* bytes of all logs; 0: a quarter of their file system */
+    const char *limits_saved; /* the file of counts that survives a restart of the machine; NULL: none */
+    struct {                  /* AgentChatEventLog, AgentChatEventLogMax, AgentChatEventLogTotal */
+        const char *wanted;   /* "auto", "off", or a path */
+        const char *dir;      /* the directory that is used; NULL: no event logs */
+        apr_int64_t max;      /* bytes of one run's log */
+        apr_int64_t total;    /* bytes of all logs; 0: a quarter of their file system */
+        pid_t first_process;  /* the process that makes the directory */
+    } event_logs;
+    const char *memory_dir; /* a directory in memory for what this server's processes share; NULL: none */
     apr_interval_time_t
         agents_refresh; /* how often each child looks for agents made through the API; 0: there are none */
     const ac_agent_t *agent_defaults; /* what such an agent does not say itself */

@@ -46,7 +46,7 @@ static const char *quote_problem(const ac_setting_t *setting, const char *args)
     return ac_config_args_quote_problem(args, value && *value != '\'' ? 1 : 0);
 }
 
-/* ---- arguments of a shape of their own ---- */
+/* ---- value types with arguments of their own ---- */
 static const char *set_words(apr_array_header_t **plist, const char *args, apr_pool_t *p)
 {
     if (!*plist) {

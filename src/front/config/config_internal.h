@@ -91,11 +91,11 @@ const char *ac_config_args_set(const ac_setting_t *setting, void *target, const 
 /* Sets every default of the rows of `where`. */
 void ac_config_args_set_defaults(ac_config_where_e where, void *target, apr_pool_t *p);
 
-/* ---- config_principal.c: two of its shapes, AC_VALUE_VARIABLE and AC_VALUE_ROLE ---- */
+/* ---- config_principal.c: the types AC_VALUE_VARIABLE and AC_VALUE_ROLE ---- */
 const char *ac_config_principal_set_variable(const char **field, const char *text, apr_pool_t *p);
 const char *ac_config_principal_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p);
 
-/* ---- config_define.c: what the containers gather ---- */
+/* ---- config_define.c: the definitions of the containers ---- */
 typedef struct ac_definition_t { /* first member of the three below */
     const char *id;
     ac_config_where_e where;
@@ -178,7 +178,7 @@ void ac_config_keys_add(const char *path, const ap_directive_t *at);
 /* Reads each file of keys. Problems are reported. */
 void ac_config_keys_check(ac_config_check_t *check);
 
-/* ---- config_limit.c: the shape AC_VALUE_LIMITS, and AgentChatLimit ---- */
+/* ---- config_limit.c: the type AC_VALUE_LIMITS, and AgentChatLimit ---- */
 const char *ac_config_limit_set(const ac_limits_t **plimits, const char *args, apr_pool_t *p);
 /* first: this section has no limit yet. NULL on success, else an error message. */
 const char *ac_config_limit_set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const char *args, bool first);

@@ -72,7 +72,7 @@ static void build_model(ac_config_check_t *check, ac_model_def_t *def, apr_hash_
     }
 }
 
-/* ---- models that stand in for others ---- */
+/* ---- fallbacks ---- */
 static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p);
 
 static ac_model_def_t *find_model(const ac_config_check_t *check, const char *id)

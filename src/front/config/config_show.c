@@ -78,7 +78,7 @@ static json_t *mask_members(json_t *value)
     return out;
 }
 
-/* ---- values, by their shape ---- */
+/* ---- values, by their type ---- */
 
 static int64_t integer(const void *field, size_t width)
 {
