@@ -169,7 +169,7 @@ def test_a_name_in_shared_memory_that_somebody_else_has(make_server, model, how)
         server.expect_log("AC0515")
         server.start()
         said, = set(re.findall(r"AC0515: .*", server.log()))
-        assert str(name) in said and "somebody else" in said
+        assert str(name) in said and "another user" in said
         answers(server, model, 1)
         assert event_logs(server.root / "state/events") and list((server.root / "state").glob("limits-*"))
         assert how == "file" or not list(name.iterdir())
