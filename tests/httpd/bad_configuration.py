@@ -28,7 +28,8 @@ BAD = [
      "AgentChatLimit: 'by=me' is none of by=owner, by=key, by=agent, by=address"),
     ('a budget and a model without a price', 4,
      MODEL + 'AgentChatLimit cost=2.50/day\n' + AGENT + MOUNT,
-     "AgentChatLimit: there is a limit on cost, and model 'gpt' has no AgentChatPrice; give it one, or AgentChatPrice input=0 output=0 currency=USD if it is free"),
+     "AgentChatLimit: there is a limit on cost, and model 'gpt' has no AgentChatPrice; give it one, or "
+     "AgentChatPrice input=0 output=0 currency=USD if it is free"),
     ('not a duration', 1,
      'AgentChatRunTimeout 5x',
      "AgentChatRunTimeout: '5x' is not a duration; give 1s to 1h, like 90s or 10min"),
@@ -195,7 +196,8 @@ BAD = [
      'insecure=on to AgentChatToolURL if the way is safe'),
     ('a password of Redis without TLS', 1,
      'AgentChatShared redis:cache.example.com:6379 user=chat password=env:PATH\n',
-     'AgentChatShared: without tls=on the password is sent in clear text to cache.example.com; add tls=on, or insecure=on if the network is safe'),
+     'AgentChatShared: without tls=on the password is sent in clear text to cache.example.com; add '
+     'tls=on, or insecure=on if the network is safe'),
     ('a bad header name', 2,
      '<AgentChatTool x>\nAgentChatToolHeader "X A" b\n</AgentChatTool>',
      "AgentChatToolHeader: 'X A' is not the name of a header"),

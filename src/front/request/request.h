@@ -71,8 +71,8 @@ bool ac_precondition_none_match(const ac_request_t *rq, const char *etag);
 /* The agents, the same set to the request's end. With surely, agents made through the API are there even in a child
  * that has not yet read them: it asks the store. errors: the store's. */
 apr_status_t ac_request_agents_load(ac_request_t *rq, const ac_agents_t **pagents, bool surely);
-/* An agent by id or alias. pointer: of the member that names it, or "". active: an inactive agent is an error. errors: not_found,
- * invalid_request, the store's. */
+/* An agent by id or alias. pointer: of the member that names it, or "". active: an inactive agent is an error.
+ * errors: not_found, invalid_request, the store's. */
 apr_status_t ac_request_agents_find(ac_request_t *rq, const ac_agent_t **pagent, const char *id, const char *pointer,
                                     bool active);
 /* The mount's default agent, else the server's; NULL: none. */
