@@ -50,7 +50,7 @@ static void child_set_error(ac_err_t *err, ac_kind_e kind, const char *fmt, ...)
 }
 
 /* There are no runs before the engine exists. */
-static void run_told(const char *run_id, ac_kind_e what)
+static void run_notify(const char *run_id, ac_kind_e what)
 {
     if (ac_child()) {
         ac_run_cancel(ac_child()->engine, run_id, what);
@@ -67,7 +67,7 @@ static void fill_host(ac_child_t *child)
         .work_post = ac_work_post,
         .store_done = ac_store_done,
         .err_set = child_set_error,
-        .run_told = run_told,
+        .run_notify = run_notify,
     };
 }
 

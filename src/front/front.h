@@ -65,7 +65,7 @@ void ac_event_logs_check(ac_config_check_t *check);
 
 /* ---- limits.c: rate limits and budgets ---- */
 /* Counts a stream: *ptakes is held as long as the stream lasts. errors: rate_limited, overloaded. */
-apr_status_t ac_limits_stream(ac_takes_t **ptakes, ac_request_t *rq);
+apr_status_t ac_limits_stream(ac_reservation_t **ptakes, ac_request_t *rq);
 /* The subjects that the request's run is counted for. Lives as long as rq; take a reference to keep it. */
 ac_quota_t *ac_limits_quota(ac_request_t *rq);
 /* Adds to RateLimit-Policy and RateLimit. For the owner of r. */
@@ -108,7 +108,7 @@ int ac_reload_result(const ac_config_check_t *check);
 void ac_log_front_install(server_rec *s);
 /* Logs a message of the table with the request's log id. */
 #define ac_log_request(number, status, r, ...) ac_log_front_request(number, APLOG_MARK, status, r, __VA_ARGS__)
-void ac_log_front_request(ac_message_e number, const char *file, int line, int module_index, apr_status_t status,
+void ac_log_front_request(ac_log_id_e number, const char *file, int line, int module_index, apr_status_t status,
                           const request_rec *r, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 
 #endif

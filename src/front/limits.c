@@ -235,7 +235,7 @@ static void limits_tell(const ac_request_t *rq, const ac_reservation_t *takes)
 }
 
 /* *ptakes: the reservations of this phase; NULL: none. */
-static apr_status_t limits_take(ac_takes_t **ptakes, ac_request_t *rq, ac_phase_e phase)
+static apr_status_t limits_take(ac_reservation_t **ptakes, ac_request_t *rq, ac_phase_e phase)
 {
     const ac_limits_t *place = rq->mount->limits, *key = key_limits(rq);
     ac_child_t *child = ac_child();

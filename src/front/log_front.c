@@ -36,7 +36,7 @@ void ac_log_front_install(server_rec *s)
     ac_log_install(sink, threshold);
 }
 
-void ac_log_front_request(ac_message_e number, const char *file, int line, int module_index, apr_status_t status,
+void ac_log_front_request(ac_log_id_e number, const char *file, int line, int module_index, apr_status_t status,
                           const request_rec *r, const char *fmt, ...)
 {
     const ac_log_row_t *row = ac_log_rows();

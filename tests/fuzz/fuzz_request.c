@@ -71,8 +71,8 @@ NOT_CALLED(AP_DECLARE(const char *), ap_ssl_var_lookup, apr_pool_t *p, server_re
 NOT_CALLED(AP_DECLARE(int), ap_strcasecmp_match, const char *text, const char *pattern)
 NOT_CALLED(bool, ac_config_mount_is_here, request_rec *r)
 NOT_CALLED(apr_status_t, ac_principal_find, const ac_principal_t **pprincipal, request_rec *r, ac_err_t *err)
-NOT_CALLED(void, ac_log_front_request, ac_message_e n, const char *f, int l, int m, apr_status_t s,
-           const request_rec *r, const char *t, ...)
+NOT_CALLED(void, ac_log_front_request, ac_log_id_e n, const char *f, int l, int m, apr_status_t s, const request_rec *r,
+           const char *t, ...)
 
 /* ---- one request ---- */
 

@@ -130,7 +130,7 @@ static apr_status_t cancel_run(ac_request_t *rq)
     ac_err_init(&err);
     apr_status_t status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, false);
     bool rests = status == APR_EAGAIN;
-    if (status != APR_SUCCESS && status != ac_kind_row(AC_RUN_ENDED)->status) {
+    if (status != APR_SUCCESS && status != ac_err_row(AC_RUN_ENDED)->status) {
         if (cancel_suspended(rq, &err) == APR_SUCCESS) {
             return APR_SUCCESS;
         }
@@ -140,7 +140,7 @@ static apr_status_t cancel_run(ac_request_t *rq)
         }
         status = ac_run_cancel_anywhere(ac_child()->engine, rq->args[0], rq->owner, true);
     }
-    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+    if (status == ac_err_row(AC_RUN_ENDED)->status) {
         return refuse_too_late(rq);
     }
     if (status == APR_SUCCESS && !rests) {
@@ -148,7 +148,7 @@ static apr_status_t cancel_run(ac_request_t *rq)
     }
     /* A suspended log may be left here although another machine has resumed the run. */
     status = cancel_by_store(rq, status == APR_SUCCESS || status == APR_INCOMPLETE);
-    return status == ac_kind_row(AC_RUN_ENDED)->status && rests ? read_outcome(rq) : status;
+    return status == ac_err_row(AC_RUN_ENDED)->status && rests ? read_outcome(rq) : status;
 }
 
 /* A run on this machine is cancelled without the store, which may be slow or out: its log has the owner, and the
@@ -163,7 +163,7 @@ int ac_api_runs_cancel(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     apr_status_t status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, &stored);
-    if (status == ac_kind_row(AC_RUN_ENDED)->status) {
+    if (status == ac_err_row(AC_RUN_ENDED)->status) {
         refuse_too_late(rq);
         return ac_reply_problem(rq, NULL);
     }

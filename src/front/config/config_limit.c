@@ -138,7 +138,7 @@ static void check_shared(ac_config_check_t *check)
                                 "AgentChatShared: there is a user= and no password=; give it as env:NAME or file:PATH");
     }
     if (conf->shared.host && conf->shared.password.spec && !conf->shared.tls && !conf->shared.insecure &&
-        !ac_http_host_near(conf->shared.host)) {
+        !ac_http_address_near(conf->shared.host)) {
         ac_config_check_problem(
             check, at,
             "AgentChatShared: without tls=on the password is sent in clear text to %s; add tls=on, or insecure=on "

@@ -180,6 +180,18 @@ static void set_parameters(ac_config_check_t *check, ac_tool_def_t *def)
     }
 }
 
+/* Returns NULL, or an error message. */
+static const char *create_tool(ac_tool_def_t *def, apr_pool_t *p)
+{
+    const apr_array_header_t *options = apr_table_elts(def->conf.options);
+    if (def->tool.vt->create) {
+        return def->tool.vt->create(&def->tool.self, &def->conf, p);
+    }
+    return options->nelts == 0 ? NULL
+                               : apr_psprintf(p, "AgentChatToolOption: there is no option '%s'; this provider has none",
+                                              APR_ARRAY_IDX(options, 0, apr_table_entry_t).key);
+}
+
 static void build_tool(ac_config_check_t *check, ac_tool_def_t *def, apr_hash_t *tools)
 {
     ac_tool_conf_t *conf = &def->conf;

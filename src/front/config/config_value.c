@@ -196,13 +196,13 @@ static bool parse_number(int64_t *pnumber, ac_value_type_e type, const char *tex
     apr_int64_t size = 0;
     switch (type) {
     case AC_VALUE_DURATION:
-        if (!ac_duration_parse(&duration, text)) {
+        if (!ac_time_parse_duration(&duration, text)) {
             return false;
         }
         *pnumber = duration;
         return true;
     case AC_VALUE_SIZE:
-        if (!ac_size_parse(&size, text)) {
+        if (!ac_text_parse_size(&size, text)) {
             return false;
         }
         *pnumber = size;
@@ -314,7 +314,7 @@ static const char *set_leave(apr_interval_time_t *field, const char *text, apr_p
     } else if (!ap_cstr_casecmp(text, "cancel")) {
         *field = 0;
     } else if (ap_cstr_casecmpn(text, after, sizeof(after) - 1) ||
-               !ac_duration_parse(field, text + sizeof(after) - 1)) {
+               !ac_time_parse_duration(field, text + sizeof(after) - 1)) {
         return apr_psprintf(p, "'%s' is not one of continue, cancel, cancel-after=DURATION, like cancel-after=30s",
                             text);
     }

@@ -7,34 +7,6 @@
 
 #define RESULT_SIZE 128
 
-typedef struct calculator_t {
-    ac_loop_t *loop;
-} calculator_t;
-
-/* An answer that waits for its turn: done is not called inside start. */
-typedef struct call_t {
-    calculator_t *calculator;
-    ac_ready_t ready;
-    json_t *result;
-    void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
-    void *baton;
-} call_t;
-
-static const char *calculator_create(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p)
-{
-    static const char *const known[] = {NULL};
-    *pself = apr_pcalloc(p, sizeof(calculator_t));
-    return ac_tool_support_check_options(conf->options, known, p);
-}
-
-static apr_status_t calculator_child_init(void *self, const ac_host_t *host, ac_err_t *err)
-{
-    (void)err;
-    calculator_t *calculator = self;
-    calculator->loop = host->loop;
-    return APR_SUCCESS;
-}
-
 /* A number where JSON writes it with the same characters, else the characters. */
 static json_t *as_json(const char *text)
 {
