@@ -144,8 +144,9 @@ typedef struct ac_host_t {
     /* Hand a finished store operation back to whoever waits for it. Any thread. */
     void (*store_done)(ac_store_op_t *op);
     void (*err_set)(ac_err_t *err, ac_kind_e kind, const char *fmt, ...);
-    /* A store that several machines share has learnt something of a run that this process runs. AC_CANCELLED: its owner asked for that on
-     * another machine; AC_INTERRUPTED: another machine took us for dead and has closed it. Loop thread. */
+    /* A store that several machines share has learnt something of a run that this process runs. AC_CANCELLED: its
+     * owner asked for that on another machine; AC_INTERRUPTED: another machine took us for dead and has closed it.
+     * Loop thread. */
     void (*run_notify)(const char *run_id, ac_kind_e what);
 } ac_host_t;
 
@@ -215,111 +216,139 @@ struct ac_store_op_t {
     ac_store_op_t *next; /* the store's own queueing */
 };
 
-/* ---- what each store verb takes and gives -------------------------------------------------
- * All documents are in the API's shape (docs: API.md "Objects"); times are RFC 3339 texts. A foreign owner's id is not_found.
- * A soft-deleted thread is not_found everywhere but in THREAD_RESTORE, THREAD_DELETE with `hard`, and lists with status "deleted".
+/* ---- the verbs of a store ------------------------------------------------------------------
  *
- * verb            id      in                                   out
- * PING            -       -                                    what it has counted since the child began: {name: number}, also
- *                                                              with an error
- * THREAD_CREATE   -       thread (whole; title may be null)    thread; etag
- * THREAD_GET      thread  -                                    thread; etag
- * THREAD_LIST     -       -  (page)                            {data, has_more, next|null, total?}  newest first, or by_update the
- *                                                              one first that was changed last
- * THREAD_UPDATE   thread  {title?, status?, metadata?, updated_at}; if_match   thread; etag; precondition_failed
- * THREAD_DELETE   thread  {deleted_at}; hard                   {}; hard: run_in_progress while a run is active
- * THREAD_RESTORE  thread  {updated_at}                         thread; etag
- * MESSAGE_LIST    thread  -  (page)                            {data, has_more, next|null}  next: the seq to give as after/before
- * TURN_LOAD       thread  {fresh?: true} or -                  {thread, messages (oldest first), active_run: id|null}
- *                         (page.limit: newest messages)        fresh: what a cache has is known to be out of date
- * TURN_OPEN       thread  {message, run, title, thread?,       {thread, message (with seq)}
- *                          idempotency?, after?, retry?}
- *                         thread: create it in the same transaction. title: used where the thread has none yet. One
- *                         transaction: the message with the next seq, the run, the thread's message_count, title,
- *                         updated_at. errors: not_found, run_in_progress
- *                         (out: {run_id}) where another run of the thread is active and its process lives; a dead one is
- *                         closed as interrupted.
- *                         after: the seq of the last message that the caller has seen. Where the thread has gone on since then:
- *                         precondition_failed, and nothing is written.
- *                         retry: an earlier try with the same ids had no answer, and may have been carried out.
- *                         idempotency: {key, request_hash, since}: in the same transaction the owner's key leads to this run from now on.
- *                         Where it leads to another one since then: idempotency_conflict (out: {run_id, thread_id, request_hash}), whatever
- *                         else may be wrong.
- * TURN_CLOSE      thread  {message|null, run, steps, late?}    {message (with seq) | null}: one transaction; run is the
- *                         whole final run.
- *                         A thread that was hard-deleted meanwhile: success, nothing is written, message null.
- *                         interrupted: another machine has closed the run, and nothing is written. late: true is for who closes it in
- *                         the place of a process that died; it may add what had been said also then, but an answer (a run that is
- *                         not interrupted) only while the thread has not gone on.
- * RUN_GET         run     -                                    run
- * RUN_LIST        thread  -  (page: limit, after)              {data, has_more, next|null}  newest first
- * STEP_LIST       run     -                                    {data}  in order of starting
- * PURGE           -       {before}                             {purged: n}  soft-deleted threads of every owner, deleted before then
- *                         with keys_before: also Idempotency-Keys from before then, which do not count.
- * KEY_GET         -       {key, since}                         {run_id, thread_id, request_hash} of the owner's key; not_found
- * RUN_CANCEL      run     -                                    run; asks the process that runs it, on whichever machine, which is told
- *                                                              by host->run_notify; run_ended. invalid_request: this store cannot
+ * An operation that is answered APR_SUCCESS is durable. Documents are in the shape of the API (docs/openapi.yaml);
+ * times are RFC 3339 texts.
  *
- * A run that waits for its owner's word on calls of tools:
- * RUN_SUSPEND       thread  {run, steps, asks, until, calls: {id: null}, state}  {}  asks: the steps that wait,
- *                         which STEP_LIST shows while they do. One transaction: the run is still active and no
- *                         process's, so that none is taken for dead; state: whatever its process wants to have again. run_ended.
- *                         The same again: success.
- * APPROVAL_DECIDE     run     {call_id, approve, reason?}          {waiting: n}: n calls are still to be decided; or with the last
- *                         one {thread_id, calls: {id: {approve, reason?}}, state}: the run is this process's now, and nobody
- *                         else's.  not_waiting: not for this call
- *                 run     {expired: now}                       the same, with {approve: false, expired: true} for all calls
- *                         that nobody has decided, if `until` is before now
- *                 run     {cancel: true}                       the same, as the calls are
- * SUSPENDED_LIST       -       {before}  (page.limit)               {data: [{run_id, owner}]}  whose `until` is before then, of every owner
- *                         TURN_CLOSE ends the waiting too.
+ * Errors of every verb:
+ *   store_error      the store cannot be used now
+ *   store_timeout    op->deadline has passed; a write may have happened all the same, unless op->unwritten is set
+ *   overloaded       the store's queue is full
+ *   not_found        the id does not exist, or belongs to another owner. A soft-deleted thread is not_found everywhere
+ *                    but in THREAD_RESTORE, in THREAD_DELETE with `hard`, and in lists with status "deleted".
  *
- * Agents that were made through the API; they are no owner's. The document is in the API's shape, with a tag that its writer made.
- * AGENT_LIST      -       {stamp: what the caller knows|null}  {stamp, data: [agent] by id; null where the stamp is the caller's}
- * AGENT_PUT       -       {agent, fresh?: true}; if_match      {created: bool}; etag. precondition_failed: its tag is not
- *                         if_match ("*": whatever it is, but it is there), or it is there and was to be fresh. The same
- *                         document again: success.
- * AGENT_DELETE    -       {id}; if_match                       {}; not_found, precondition_failed
- *                         Every change gives another stamp, in the same transaction.
+ * Below, "id" says what op->id names, "in" and "out" are op->in and op->out; -: none. A page is op->page.
  *
- * For moving conversations from one store to another, without regard to owners; a `record` is a thread with owner, deleted_at and
- * restore_status (the last two null where it is not soft-deleted):
- * EXPORT_THREADS  -       {after: cursor|null}  (page.limit)   {data: [record], next: cursor|null}  of every owner and
- *                         status, in any order
- * EXPORT_MESSAGES thread  -  (page: limit, after_seq)          {data, next}   as MESSAGE_LIST
- * EXPORT_RUNS     thread  -  (page: limit, after)              {data: [{run, steps}], next|null}
- * IMPORT          thread  {thread: record, messages, runs}     {}  writes them over what has the same ids; runs: as
- *                         EXPORT_RUNS gives them, all
- *                         ended. record's message_count counts, so a thread comes in parts whose last one has the record as it is.
+ * Threads and messages
  *
- * An operation answered APR_SUCCESS is durable. errors of all: store_error, store_timeout (deadline passed; a write may have
- * happened all the same), overloaded (queue full). */
+ * PING             id -       in -    out {name: number}: counts since the child began, also with an error
+ * THREAD_CREATE    id -       in the whole thread; title may be null    out thread; etag
+ * THREAD_GET       id thread  in -    out thread; etag
+ * THREAD_LIST      id -       in -, page    out {data, has_more, next|null, total?}
+ *                  Order: newest first; with page.by_update the thread that was changed last comes first.
+ * THREAD_UPDATE    id thread  in {title?, status?, metadata?, updated_at}; if_match    out thread; etag
+ *                  errors: precondition_failed
+ * THREAD_DELETE    id thread  in {deleted_at}; hard    out {}
+ *                  errors: run_in_progress (only with `hard`, while a run is active)
+ * THREAD_RESTORE   id thread  in {updated_at}    out thread; etag
+ * MESSAGE_LIST     id thread  in -, page    out {data, has_more, next|null}
+ *                  `next` is the seq for the next page's after_seq or before_seq.
+ * PURGE            id -       in {before, keys_before?}    out {purged: n}
+ *                  Removes the threads of every owner that were soft-deleted before `before`. With keys_before it also
+ *                  removes Idempotency-Keys from before that time, which `purged` does not count.
+ *
+ * Turns
+ *
+ * TURN_LOAD        id thread  in - or {fresh: true}, page.limit    out {thread, messages, active_run: id|null}
+ *                  The newest messages, the oldest of them first. fresh: a cache is known to be out of date.
+ * TURN_OPEN        id thread  in {message, run, title, thread?, idempotency?, after?, retry?}
+ *                  out {thread, message (with its seq)}
+ *                  One transaction stores the message with the next seq, the run, and the thread's message_count, title
+ *                  and updated_at.
+ *                  thread: create it in the same transaction. title: for a thread that has none yet.
+ *                  after: the seq of the last message that the caller has seen. precondition_failed: the thread has
+ *                  newer messages, and nothing was written.
+ *                  retry: an earlier attempt with the same ids got no answer, and may have been carried out.
+ *                  idempotency: {key, request_hash, since}. The same transaction makes the owner's key lead to this
+ *                  run.
+ *                  idempotency_conflict (out: {run_id, thread_id, request_hash}): since then the key leads to another
+ *                  run.
+ *                  This error comes before any other.
+ *                  errors: run_in_progress (out: {run_id}): another run of the thread is active and its process lives.
+ *                  If its process is dead, the store closes that run as interrupted and goes on.
+ * TURN_CLOSE       id thread  in {message|null, run, steps, late?}    out {message (with its seq) | null}
+ *                  One transaction stores the message, the whole final run and its steps. It also ends a suspension.
+ *                  If the thread was hard-deleted meanwhile, the answer is success with message null, and nothing is
+ *                  written.
+ *                  late: true closes a run in the place of its dead process. Such a close may add a partial answer
+ *                  (`interrupted`) at any time, but a whole answer only while the thread has no newer messages.
+ *                  errors: interrupted: another machine has closed the run, and nothing was written.
+ *
+ * Runs
+ *
+ * RUN_GET          id run     in -    out run
+ * RUN_LIST         id thread  in -, page (limit, after)    out {data, has_more, next|null}, newest first
+ * STEP_LIST        id run     in -    out {data}, in the order in which the steps started
+ * KEY_GET          id -       in {key, since}    out {run_id, thread_id, request_hash} of the owner's Idempotency-Key
+ * RUN_CANCEL       id run     in -    out run
+ *                  Asks the process that runs it, on whichever machine, by host->run_notify. Only for a store that
+ *                  several machines share. errors: run_ended; invalid_request: this store cannot.
+ *
+ * Runs that await approval of tool calls
+ *
+ * RUN_SUSPEND      id thread  in {run, steps, asks, until, calls: {id: null}, state}    out {}
+ *                  One transaction. The run stays active, but belongs to no process from now on. asks: the steps that
+ *                  await approval, which STEP_LIST shows meanwhile. until: when undecided calls are refused. state:
+ *                  whatever the process that resumes the run needs. The same operation again succeeds. errors:
+ *                  run_ended.
+ * APPROVAL_DECIDE  id run     in {call_id, approve, reason?}    out {waiting: n}: n calls are still undecided
+ *                             in {expired: now}                 decides every undecided call as {approve: false,
+ *                                                               expired: true}, if `until` is before now
+ *                             in {cancel: true}                 decides nothing more
+ *                  When no call is undecided, or with cancel, out is {thread_id, calls: {id: {approve, reason?}},
+ *                  state}: the run belongs to this process from now on, and to no other one. errors: not_waiting: no
+ *                  such undecided call.
+ * SUSPENDED_LIST   id -       in {before}, page.limit    out {data: [{run_id, owner}]}: runs of every owner whose
+ *                  `until` is before that time
+ *
+ * Agents that were made through the API. They belong to no owner. The document has the API's shape, with an etag that
+ * its writer made. Each change gives another stamp, in the same transaction.
+ *
+ * AGENT_LIST       id -       in {stamp: what the caller knows|null}    out {stamp, data: [agent] by id}; data is null
+ *                  if the stamp is the caller's
+ * AGENT_PUT        id -       in {agent, fresh?: true}; if_match    out {created: bool}; etag. The same document again
+ *                  succeeds. errors: precondition_failed: if_match is not the agent's etag ("*" is any etag), or
+ *                  `fresh` was given and the agent exists.
+ * AGENT_DELETE     id -       in {id}; if_match    out {}. errors: precondition_failed
+ *
+ * Moving conversations from one store to another, without regard to owners. A record is a thread with owner, deleted_at
+ * and restore_status; the last two are null unless it is soft-deleted.
+ *
+ * EXPORT_THREADS   id -       in {after: cursor|null}, page.limit    out {data: [record], next: cursor|null}: of every
+ *                  owner and status, in any order
+ * EXPORT_MESSAGES  id thread  in -, page (limit, after_seq)    out {data, next}, as MESSAGE_LIST
+ * EXPORT_RUNS      id thread  in -, page (limit, after)    out {data: [{run, steps}], next|null}
+ * IMPORT           id thread  in {thread: record, messages, runs}    out {}
+ *                  Overwrites what has the same ids. runs: as EXPORT_RUNS gives them, all ended. A large thread comes
+ *                  in parts; the record's message_count counts the messages so far, and the last part has the record as
+ *                  it is. */
 
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"
 #define AC_TOOL_PROVIDER "agentchat-tool"
 #define AC_PROVIDER_VERSION "3"
 
-/* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. Only data may be kept there, and no
- * function: a reload unloads the module. */
+/* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. Only data may be
+ * kept there, and no function: a reload unloads the module. */
 #define AC_KEEP_POOL "agentchat-keep-pool"
 
 #define AC_STORE_REMOTE 1 /* behind a network: each operation is a request, and other machines may make some too */
 
 typedef struct ac_store_vt {
     const char *name; /* "sqlite": what stands before the colon in AgentChatStore */
-    /* Config time: parse what follows the colon, and options. NULL, or a sentence that says what is wrong. */
+    /* Config time: parse what follows the colon, and options. NULL on success, else an error message. */
     const char *(*create)(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p);
-    /* After fork, once per child. errors: store_error, store_timeout: out of reach now, but started, and each operation tries
-     * again; another: not started, the child serves no chats. child_exit is called all the same. */
+    /* After fork, once per child. errors: store_error, store_timeout: out of reach now, but started, and each
+     * operation tries again; another: not started, the child serves no chats. child_exit is called all the same. */
     apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
     /* Any thread. Takes op; hands it back by host->store_done(), never inside this call. */
     void (*start_post)(void *self, ac_store_op_t *op);
     /* No new operation will come; finish those under way, then return. */
     void (*child_exit)(void *self);
     unsigned flags;
-    /* Config time, as the user that the children run as: whether its storage can be used. NULL, or a sentence. Changes nothing. A store
-     * that has nothing to look at leaves it out. */
+    /* Config time, as the user that the children run as: whether its storage can be used. NULL on success, else an
+     * error message. Changes nothing. A store that has nothing to look at leaves it out. */
     const char *(*check)(void *self, apr_pool_t *p);
 } ac_store_vt;
 
@@ -430,17 +459,17 @@ typedef struct ac_tool_conf_t { /* a <AgentChatTool> as configured */
  *   compute         it computes its result from the arguments at once
  *   call            AC_TOOL_BLOCKING: it blocks, on a work thread
  *   start, cancel   it begins on the loop thread and reports later
- * The core checks the arguments against `parameters` before a call, ends it at its deadline, cuts the result at the configured
- * size, and gives the model an error to read if a call fails: err->detail, which holds no secret. The kind is tool_error or
- * tool_timeout. All functions but create and child_init may run many times at once. */
+ * The core checks the arguments against `parameters` before a call, ends it at its deadline, cuts the result at the
+ * configured size, and gives the model an error to read if a call fails: err->detail, which holds no secret. The kind
+ * is tool_error or tool_timeout. All functions but create and child_init may run many times at once. */
 
 typedef struct ac_tool_vt {
     const char *name; /* AgentChatToolProvider */
     unsigned flags;
     const char *description; /* for the model, unless configured; may be NULL */
     const char *parameters;  /* JSON Schema as text; may be NULL if configured */
-    /* Config time. *pself: in p. conf lives as long as the child. NULL on success, else an error message in p. NULL as the
-     * function: the tool has no options, and self is NULL. */
+    /* Config time. *pself: in p. conf lives as long as the child. NULL on success, else an error message in p. NULL
+     * as the function: the tool has no options, and self is NULL. */
     const char *(*create)(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p);
     apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err); /* after the fork; may be NULL */
     /* AC_TOOL_BLOCKING: a work thread. *presult: a new reference. deadline: monotonic, as the core's clock has it. */

@@ -23,8 +23,10 @@ static const char usage[] =
     "       agentchat-keys list FILE\n"
     "       agentchat-keys rotate FILE ID [overlap=DURATION] [expires=WHEN]\n"
     "       agentchat-keys revoke FILE ID\n"
-    "make and rotate print the key. It is shown this once: the file has only its SHA-256. WHEN is a date, as 2027-01-31 or\n"
-    "2027-01-31T12:00:00Z, a DURATION from now, as 90d, or never. rotate leaves the old key valid for the overlap, by default not at all.\n"
+    "make and rotate print the key. It is shown this once: the file has only its SHA-256. WHEN is a date, as "
+    "2027-01-31 or\n"
+    "2027-01-31T12:00:00Z, a DURATION from now, as 90d, or never. rotate leaves the old key valid for the overlap, "
+    "by default not at all.\n"
     "A new file has the mode 600, with -g the mode 640 and this group, so that httpd can read it.\n";
 
 typedef struct edit_t {

@@ -23,8 +23,10 @@ static const char usage[] =
     "  FROM and TO are stores as in AgentChatStore, each in quotes where it has options:\n"
     "    sqlite:/var/lib/agentchat/agentchat.db\n"
     "    'cosmos:https://ACCOUNT.documents.azure.com database=chat credential=env:COSMOS_KEY create=on'\n"
-    "  Copies every thread with its messages, runs and steps, and every agent that was made through the API; what is there already and equal is left alone, so that a copy\n"
-    "  that was cut is taken up by giving the same command again. At the end both are read and compared (--quick: only the\n"
+    "  Copies every thread with its messages, runs and steps, and every agent that was made through the API; what "
+    "is there already and equal is left alone, so that a copy\n"
+    "  that was cut is taken up by giving the same command again. At the end both are read and compared (--quick: "
+    "only the\n"
     "  threads and how many messages they say they have).\n";
 
 typedef struct end_t { /* one of the two stores */

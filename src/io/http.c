@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One exchange with an upstream: tries, deadlines, the answer as it comes, cancelling at any moment. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <errno.h>
 #include <apr_strings.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What may be connected to: URLs, the private address ranges, and hosts that redirects may lead to. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>

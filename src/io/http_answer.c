@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An answer as it comes: its header lines, an error's body, and why we stopped reading it. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <curl/curl.h>
 #include <stdlib.h>

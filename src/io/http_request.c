@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request's copy for as long as it may have to be sent again, how it goes into a curl handle, and what a redirect
  * makes of it. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <ctype.h>
 #include <curl/curl.h>

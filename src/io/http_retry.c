@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The policy of trying again: which statuses, after how long, and what curl's codes mean for people and for a
  * further try. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <ctype.h>
 #include <curl/curl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop: one thread that waits for descriptors, timers and posted commands, and runs what is ready. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <errno.h>
 #include <limits.h>

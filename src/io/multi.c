@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* curl's multi interface on the loop: its sockets are watches, its timer is a timer, its finished transfers are
  * ready tasks. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <curl/curl.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop's timers: a four-ary heap whose entries carry the due time, so that sifting touches no timer but those
  * that move. */
-#include "io.h"
+#include "io_internal.h"
 
 #include <stdlib.h>
 

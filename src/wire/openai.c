@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chat completions: an answer put together from its chunks, or from one whole document. */
-#include "wire.h"
+#include "openai_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

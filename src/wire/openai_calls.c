@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chat completions: tool calls put together from their fragments, by index and id, as the many servers number them. */
-#include "wire.h"
+#include "openai_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

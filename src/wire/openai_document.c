@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chat completions: the lenient reading of what other servers call JSON. */
-#include "wire.h"
+#include "openai_internal.h"
 
 #include <string.h>
 

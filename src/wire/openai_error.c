@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chat completions: error answers of the many servers. Their messages may repeat the conversation or name hosts, so
  * only codes are passed on, and only where they look like codes. */
-#include "wire.h"
+#include "openai_internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /* Chat completions: the ordinary chunk read straight from its bytes, without a tree, as there are tens of thousands
  * a second. Whatever is not certain (an escape in a name, a member twice, anything but plain text) is left to the
  * other reader; nothing is done before the whole chunk has been seen to be sound. */
-#include "wire.h"
+#include "openai_internal.h"
 
 #include <string.h>
 

@@ -81,29 +81,6 @@ apr_status_t ac_openai_end(ac_openai_answer_t *answer, ac_model_end_t *end);
  * out: *pretry whether the same request may be sent again (insufficient_quota may not). */
 apr_status_t ac_openai_error(int http_status, const char *body, size_t len, bool *pretry, ac_err_t *err);
 
-/* Between the files of chat completions. */
-/* Parses a foreign document leniently: a repeated member's last value counts, invalid UTF-8 and lone surrogates
- * become U+FFFD. NULL: it is not JSON, no object or array, or deeper than AC_MAX_JSON_DEPTH. New reference. */
-json_t *ac_openai_document(const char *text, size_t len);
-/* The ordinary chunk (one choice with text, nothing else that matters) read straight from its bytes. false: it may
- * be something else and nothing was done; otherwise all is as ac_openai_chunk_parsed() would have done it, *pstatus
- * included. */
-bool ac_openai_quick_chunk(ac_openai_answer_t *answer, const char *data, size_t len, apr_status_t *pstatus,
-                           ac_err_t *err);
-/* Any chunk but [DONE], by way of a JSON tree. */
-apr_status_t ac_openai_chunk_parsed(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err);
-/* The model's own name, unless it is known already. */
-void ac_openai_model(ac_openai_answer_t *answer, const char *name, size_t len);
-apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t len, ac_err_t *err);
-/* One fragment of tool_calls, or a legacy function_call object. */
-apr_status_t ac_openai_call_fragment(ac_openai_answer_t *answer, const json_t *fragment, ac_err_t *err);
-apr_status_t ac_openai_call_legacy(ac_openai_answer_t *answer, const json_t *function, ac_err_t *err);
-/* Announces what is still unannounced, since nothing more will come. errors: model_error (a call without a name). */
-apr_status_t ac_openai_calls_end(ac_openai_answer_t *answer, ac_err_t *err);
-void ac_openai_calls_free(ac_openai_answer_t *answer);
-/* Sets err from a parsed error document, or only the status where document is NULL. */
-apr_status_t ac_openai_error_parsed(int http_status, const json_t *document, bool *pretry, ac_err_t *err);
-
 /* ---- cosmos.c, cosmos_request.c, cosmos_answer.c: Azure Cosmos DB for NoSQL over REST ---- */
 #define AC_COSMOS_VERSION "2020-07-15" /* x-ms-version */
 #define AC_COSMOS_DATE_SIZE 32
@@ -147,7 +124,8 @@ void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when);
 /* Whether this can be an account's master key: base64, or a connection string that holds it. */
 bool ac_cosmos_key_valid(const char *key);
 /* The authorization header's value, percent-encoded, from a master key (base64, or a connection string that holds one).
- * errors: invalid_request where the key is no base64. source: "Access control in the Azure Cosmos DB SQL API", master key. */
+ * errors: invalid_request where the key is no base64. source: "Access control in the Azure Cosmos DB SQL API", master
+ * key. */
 apr_status_t ac_cosmos_auth_key(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
                                 ac_err_t *err);
 /* The same from a token of Entra ID. */
@@ -184,7 +162,8 @@ typedef enum ac_cosmos_next_e {
 ac_cosmos_next_e ac_cosmos_answer_next(int status, int substatus);
 /* Whether the answer is one that a step can go on from: a success, 304, 404/0, 409, 412. */
 bool ac_cosmos_answer_usable(int status, int substatus);
-/* Sets err from an error answer: what it is, and what the operator can do. skew: how far this machine's clock is behind the
+/* Sets err from an error answer: what it is, and what the operator can do. skew: how far this machine's clock is behind
+ * the
  * service's, 0 where not known. Shows no more of the body than its code. */
 apr_status_t ac_cosmos_answer_error(ac_err_t *err, int status, int substatus, apr_interval_time_t skew);
 /* A batch's answer: the status of the operation that failed, or 200. errors: store_error where it is no such answer.

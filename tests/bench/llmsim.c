@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* llmsim, the model simulator. Every POST whose path ends in /chat/completions gets an answer of --tokens tokens, the first
- * after --ttft-ms and the rest --interval-us apart. A request can change any of these settings for itself with a directive in
+/* llmsim, the model simulator. Every POST whose path ends in /chat/completions gets an answer of --tokens tokens, the
+ * first
+ * after --ttft-ms and the rest --interval-us apart. A request can change any of these settings for itself with a
+ * directive in
  * the text of its last user message, which passes through any relay under test:
  *
  *     Hello [[sim tokens=5 interval-us=0 fault=cut]]

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of llmsim, a stand-in for an OpenAI or Azure OpenAI chat-completions endpoint: one thread, one epoll, HTTP/1.1 with
+/* Inside of llmsim, a stand-in for an OpenAI or Azure OpenAI chat-completions endpoint: one thread, one epoll, HTTP/1.1
+ * with
  * keep-alive, on loopback only. */
 #ifndef LLMSIM_H
 #define LLMSIM_H
@@ -99,7 +100,8 @@ double sim_random_unit(void); /* 0 to 1 */
 void sim_timers_init(uint64_t now);
 void sim_timer_set(sim_conn_t *conn, uint64_t due_ns);
 void sim_timer_clear(sim_conn_t *conn);
-/* Fires what is due. A timer that its handler sets for "now" fires in the next call, so that the sockets get their turn. */
+/* Fires what is due. A timer that its handler sets for "now" fires in the next call, so that the sockets get their
+ * turn. */
 void sim_timers_run(uint64_t now);
 uint64_t sim_timers_wait_ns(uint64_t now);
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ssebench, a load client for servers that answer with server-sent events. One epoll thread keeps -c connections busy with
- * requests of one body, reads each response's events as they come, and measures what a chat client would see: time to first
- * token, tokens per second, streams that broke. When tokens carry the send time that llmsim --stamp puts in them, it also
- * measures how long each token was on its way through the server under test. The server's CPU time and memory are read from
+/* ssebench, a load client for servers that answer with server-sent events. One epoll thread keeps -c connections busy
+ * with
+ * requests of one body, reads each response's events as they come, and measures what a chat client would see: time to
+ * first
+ * token, tokens per second, streams that broke. When tokens carry the send time that llmsim --stamp puts in them, it
+ * also
+ * measures how long each token was on its way through the server under test. The server's CPU time and memory are read
+ * from
  * /proc for its whole process tree. Exit status 2 says that there were errors. */
 #include "ssebench.h"
 
@@ -40,7 +44,8 @@ static void cut_all(void)
     }
 }
 
-/* Starts requests on idle connections as long as no more than `allowed` have started in all. A connection that fails at once
+/* Starts requests on idle connections as long as no more than `allowed` have started in all. A connection that fails at
+ * once
  * gets its next turn later. */
 static void start_requests(uint64_t allowed, unsigned most_active)
 {

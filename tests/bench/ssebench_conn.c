@@ -179,7 +179,8 @@ void load_conn_finish(load_conn_t *conn, load_outcome_e outcome)
     load.ready[load.n_ready++] = conn;
 }
 
-/* Reads; *pwhen becomes the CLOCK_MONOTONIC time at which the kernel got the data. So what this client's own wake-up and
+/* Reads; *pwhen becomes the CLOCK_MONOTONIC time at which the kernel got the data. So what this client's own wake-up
+ * and
  * queue add is not measured. */
 static ssize_t receive(uint64_t *pwhen, const load_conn_t *conn, char *bytes, size_t size)
 {

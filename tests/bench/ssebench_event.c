@@ -26,7 +26,8 @@ static void take_stamp(load_conn_t *conn, uint64_t stamp, uint64_t now, bool fir
     conn->last_stamp = stamp;
 }
 
-/* Records the stamps in a line: numbers of 16 to 19 digits that are a recent CLOCK_MONOTONIC time. Such a number covers a
+/* Records the stamps in a line: numbers of 16 to 19 digits that are a recent CLOCK_MONOTONIC time. Such a number covers
+ * a
  * position divisible by 16. */
 static unsigned take_stamps(load_conn_t *conn, const char *line, size_t len, uint64_t now)
 {
@@ -57,7 +58,8 @@ static unsigned take_stamps(load_conn_t *conn, const char *line, size_t len, uin
     return n;
 }
 
-/* Whether the line has the token pattern, followed by something: an opening quote with the closing one right behind it is an
+/* Whether the line has the token pattern, followed by something: an opening quote with the closing one right behind it
+ * is an
  * empty token. */
 static bool is_token(const char *line, size_t len)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An entry of the cache, as another machine may have left it: each line is one of its texts. Either they are joined to a conversation
+/* An entry of the cache, as another machine may have left it: each line is one of its texts. Either they are joined to
+ * a conversation
  * whose messages are without a gap, or there is none. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cosmos DB's answers, and names and keys from a configuration: bytes that others decide about. The first byte says which. */
+/* Cosmos DB's answers, and names and keys from a configuration: bytes that others decide about. The first byte says
+ * which. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

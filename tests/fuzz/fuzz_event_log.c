@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run's log that another child reads, or takes over when its writer is dead. The input is the file behind its first part: what is said
+/* A run's log that another child reads, or takes over when its writer is dead. The input is the file behind its first
+ * part: what is said
  * to be whole, and records. Whatever stands there, reading ends, and what is appended comes behind it. */
 #include <fcntl.h>
 #include <stdint.h>

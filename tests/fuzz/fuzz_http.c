@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an upstream decides about an exchange: its answer's head with Retry-After, and where it redirects to. Each line of the input is
+/* What an upstream decides about an exchange: its answer's head with Retry-After, and where it redirects to. Each line
+ * of the input is
  * a line of the head; Location is followed with the hosts that the first line allows. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 #include <curl/curl.h>
 
-#include "io/io.h"
+#include "io/io_internal.h"
 
 #define ORIGIN "https://api.example.com:8443/v1/a?b=c"
 #define LONGEST apr_time_from_sec(30 * 24 * 3600)
@@ -29,7 +30,8 @@ static char *take_line(const char **ptext, const char *end)
     return line;
 }
 
-/* A host that is allowed is one of the list's, or the first one; nothing that may be a secret goes to another origin. */
+/* A host that is allowed is one of the list's, or the first one; nothing that may be a secret goes to another
+ * origin. */
 static void check_redirect(const char *location, const char *pattern, int status)
 {
     const char *const hosts[] = {pattern, NULL};

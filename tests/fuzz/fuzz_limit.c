@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits as people and files of keys write them: either all of a text is taken, or nothing of it and a line says why, which quotes words
+/* Limits as people and files of keys write them: either all of a text is taken, or nothing of it and a line says why,
+ * which quotes words
  * of the text. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire/wire.h"
+#include "wire/openai_internal.h"
 
 static void told(ac_buf_t *log, const char *what, const char *bytes, size_t len)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What Redis answers, in its own protocol: the counts of limits (the first byte is a digit, of how many), or else an entry of the
+/* What Redis answers, in its own protocol: the counts of limits (the first byte is a digit, of how many), or else an
+ * entry of the
  * cache, as its texts. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -68,7 +68,8 @@ static size_t count_text(const ac_buf_t *out, const char *text)
     return n;
 }
 
-/* A header with a secret, which holds a byte that no argument may: it stands where the template says, and nowhere else. */
+/* A header with a secret, which holds a byte that no argument may: it stands where the template says, and nowhere
+ * else. */
 static void check_secret(const char *text, const json_t *args)
 {
     static const char secret[] = "\x01key";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The weather service's answers: the first line is the place that was asked for, the rest the geocoder's answer and, for the place that
+/* The weather service's answers: the first line is the place that was asked for, the rest the geocoder's answer and,
+ * for the place that
  * it gives or a plain one, the forecast's. A result is an object that can be written as JSON. */
 #include <stdint.h>
 #include <stdlib.h>

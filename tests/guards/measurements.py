@@ -142,6 +142,9 @@ def unneeded(files, heads, others):
     for file in [*files, *heads, *others]:
         for word in file.words & home.keys():
             needed[word].add(file.folder)
+    for head in heads:  # a macro of the header is used under the macro's name
+        for word in re.findall(r"\b\w+\b", " ".join(re.findall(r"^#define (?:[^\n]*\\\n)*[^\n]*", head.code, re.M))):
+            needed[word].add(None)
     return sorted(f"{head.path}: {word}()" for head in heads if head.path.stem == head.folder.name
                   for word in head.words & home.keys() if not needed[word] - {head.folder})
 

@@ -10,16 +10,18 @@ import measurements as m
 TOP = Path(__file__).resolve().parents[2]
 
 # The most there may be of each. A limit is only ever lowered.
-MOST = {"misnamed": 432, "statics": 0, "knot": 39, "fields": 77, "wide": 600, "function": 60, "unneeded": 250}
+MOST = {"misnamed": 0, "statics": 0, "knot": 8, "run": 13, "fields": 40, "wide": 0, "function": 60, "unneeded": 3}
 
 
 def found(top):
     files, heads = m.sources(top), m.headers(top)
-    circles = [circle for circle in m.knots(files)]
+    circles = m.knots(files)
+    run = [circle for circle in circles if all(path.startswith("src/agent/run/") for path in circle)]
     return {
         "misnamed": m.misnamed(files),
         "statics": sorted(m.shared_statics(files)),
-        "knot": max(circles, key=len, default=[]),
+        "knot": max((circle for circle in circles if circle not in run), key=len, default=[]),
+        "run": max(run, key=len, default=[]),  # the states call the functions that enter other states
         "fields": ["-"] * m.structs(files + heads)[0][0],
         "wide": m.wide(top),
         "function": ["-"] * max(size for file in files for _, _, size in file.functions),

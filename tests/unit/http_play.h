@@ -12,7 +12,8 @@ extern exchange_t exchange;
 /* Before and after each test. */
 int play_set_up(void **state);
 int play_tear_down(void **state);
-/* Starts a server that answers with these scripts, NULL-terminated and borrowed, and makes the exchange a GET of path there. */
+/* Starts a server that answers with these scripts, NULL-terminated and borrowed, and makes the exchange a GET of
+ * path there. */
 void play_scripts(const server_step_t *const *scripts, const char *path);
 /* With one script, and a path with a query. */
 void play(const server_step_t *script);

@@ -16,7 +16,8 @@
 
 #include "back/back.h"
 
-/* Runs the whole suite over a store; returns cmocka's count of failures. It makes owners and ids of its own, so the store
+/* Runs the whole suite over a store; returns cmocka's count of failures. It makes owners and ids of its own, so the
+ * store
  * need not be empty. */
 int store_contract_run(const char *name, const ac_store_t *store);
 

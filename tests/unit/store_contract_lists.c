@@ -99,7 +99,8 @@ static void test_list_by_update_page_by_page(void **state)
     listed_make(&ids, made);
     contract_done(
         contract_call(AC_STORE_THREAD_CREATE, other.owner, NULL, contract_thread(other.thread, "not mine", 1)));
-    /* Listed before and between, so that a store which keeps copies for lists has some that are new and some that are not. */
+    /* Listed before and between, so that a store which keeps copies for lists has some that are new and some that
+     * are not. */
     walk(&ids, made, newest_first, &(ac_page_t){.limit = LISTED});
     for (int i = 0; i < LISTED; i++) {
         contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, made[i],

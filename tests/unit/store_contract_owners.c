@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract's part about owners: to anybody else, what somebody has is not there, by any verb, and cannot be written to. */
+/* The contract's part about owners: to anybody else, what somebody has is not there, by any verb, and cannot be
+ * written to. */
 #include "store_contract.h"
 
 /* What another owner is answered, by each verb that is about one thread or run. */

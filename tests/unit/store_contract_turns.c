@@ -481,7 +481,8 @@ static void *caller_main(void *baton)
         ac_kind_e kind;
         ac_id_make(run, "run_");
         json_t *in = contract_open_in(caller->ids, run, "q", false);
-        /* Half of the turns have a key, as clients that send again have; a refused turn keeps its run, and so its key. */
+        /* Half of the turns have a key, as clients that send again have; a refused turn keeps its run, and so its
+         * key. */
         if (i % 2) {
             json_object_set_new(in, "idempotency",
                                 json_pack("{s:s, s:s, s:s}", "key", run, "request_hash", "h", "since",

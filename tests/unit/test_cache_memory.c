@@ -208,7 +208,8 @@ static void test_an_entry_gets_old(void **state)
     assert_false(has(2));
 }
 
-/* Processes that write the same few keys are killed at any moment; who is left is neither blocked nor shown what nobody wrote. */
+/* Processes that write the same few keys are killed at any moment; who is left is neither blocked nor shown what
+ * nobody wrote. */
 static void torment(unsigned seed)
 {
     char text[3000];
@@ -290,7 +291,8 @@ static size_t lock_size(void)
     return (sizeof(pthread_mutex_t) + 7) & ~(size_t)7;
 }
 
-/* Any byte of the memory may be anything. Nothing is shown that was not written, nothing is run into, and it works again afterwards. */
+/* Any byte of the memory may be anything. Nothing is shown that was not written, nothing is run into, and it works
+ * again afterwards. */
 static void test_damage(void **state)
 {
     (void)state;

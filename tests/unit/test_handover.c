@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A handover is answered or given up, never both; whoever is second has it alone, and what was written before is seen. */
+/* A handover is answered or given up, never both; whoever is second has it alone, and what was written before is
+ * seen. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -43,7 +43,8 @@ static bool cancel_in_body(exchange_t *one)
     return true;
 }
 
-/* The server sees within 100 ms that it was cancelled. A machine that is busy with others shows nothing: then once more. */
+/* The server sees within 100 ms that it was cancelled. A machine that is busy with others shows nothing: then once
+ * more. */
 static void expect_gone(const server_step_t *script, void (*begin)(void))
 {
     for (int i = 0; i < 20; i++) {

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "http_play.h"
+#include "io/io_internal.h"
 
 #include <fcntl.h>
 #include <signal.h>

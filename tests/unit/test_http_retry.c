@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "http_play.h"
+#include "io/io_internal.h"
 
 #include <strings.h>
 

@@ -239,7 +239,8 @@ static void write_owner(const char *path, const char *owner)
     assert_int_equal(fclose(out), 0);
 }
 
-/* A process that is out of descriptors when a key is revoked hears of it once it has some again, however long that took. */
+/* A process that is out of descriptors when a key is revoked hears of it once it has some again, however long that
+ * took. */
 static void test_a_change_that_could_not_be_read_is_read_later(void **state)
 {
     char path[] = "/tmp/agentchat-keys-XXXXXX";

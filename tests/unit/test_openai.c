@@ -504,11 +504,12 @@ static void test_whole(void **state)
 {
     answer_t answer;
     (void)state;
-    whole(
-        &answer,
-        "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\",\"tool_calls\":"
-        "[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}],"
-        "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}");
+    whole(&answer,
+          "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\","
+          "\"tool_calls\":"
+          "[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+          "\"finish_reason\":\"tool_calls\"}],"
+          "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}");
     assert_string_equal(answer.told.log.data, "Hi[0 a f]<0 {}>");
     assert_int_equal(answer.end.n_calls, 1);
     assert_int_equal(answer.end.finish, AC_FINISH_TOOL_CALLS);

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "wire/wire.h"
+#include "wire/openai_internal.h"
 
 #define DELTA(delta) \
     "{\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}"
@@ -72,7 +72,8 @@ static const read_t reads[] = {
     {TEXT("\xc3"), false},
     {TEXT("a\nb"), false},
     {"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}", true},
-    {"{\"choices\":[{\"finish_reason\":null,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"index\":0}],\"id\":\"x\"}",
+    {"{\"choices\":[{\"finish_reason\":null,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"index\":0}],"
+     "\"id\":\"x\"}",
      true},
     {" {\t\"choices\" :\r\n [ { \"delta\" : { \"content\" : \"a\" , \"x\" : [ ] } , \"index\" : 0 } ] , \"a\" : { } } ",
      true},
@@ -82,11 +83,14 @@ static const read_t reads[] = {
     {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":[ ],\"refusal\":null,\"function_call\":null}}]}",
      true},
     {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":null,\"reasoning_content\":\"\u20ac\"}}]}", true},
-    {"{\"content\":\"no\",\"choices\":[{\"content\":\"no\",\"logprobs\":{\"content\":\"no\"},\"delta\":{\"content\":\"a\"},"
-     "\"content_filter_results\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\",\"delta\":{\"content\":\"no\"}}}}],"
+    {"{\"content\":\"no\",\"choices\":[{\"content\":\"no\",\"logprobs\":{\"content\":\"no\"},"
+     "\"delta\":{\"content\":\"a\"},"
+     "\"content_filter_results\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\","
+     "\"delta\":{\"content\":\"no\"}}}}],"
      "\"usage\":null,\"error\":null,\"obfuscation\":\"\"}",
      true},
-    {"{\"created\":1763000000,\"n\":-1,\"r\":-0.25,\"t\":true,\"f\":false,\"a\":[1,[2,{}]],\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
+    {"{\"created\":1763000000,\"n\":-1,\"r\":-0.25,\"t\":true,\"f\":false,\"a\":[1,[2,{}]],"
+     "\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
      true},
     {"{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"choices\":[{\"delta\":{\"content\":\"b\"}}]}", false},
     {"{\"choices\":[{\"delta\":{\"content\":\"a\"},\"delta\":{\"content\":\"b\"}}]}", false},

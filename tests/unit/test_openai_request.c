@@ -51,12 +51,14 @@ static void test_errors_refused(void **state)
 static void test_errors_of_the_request(void **state)
 {
     (void)state;
-    expect_error(
-        400,
-        "{\"error\":{\"message\":\"secret\",\"type\":null,\"param\":\"prompt\",\"code\":\"content_filter\",\"status\":400,"
-        "\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\",\"content_filter_result\":{\"hate\":{\"filtered\":false},"
-        "\"violence\":{\"filtered\":true,\"severity\":\"high\"},\"jailbreak\":{\"detected\":true,\"filtered\":true}}}}}",
-        AC_CONTENT_FILTERED, false, "for violence and jailbreak");
+    expect_error(400,
+                 "{\"error\":{\"message\":\"secret\",\"type\":null,\"param\":\"prompt\",\"code\":\"content_filter\","
+                 "\"status\":400,"
+                 "\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\","
+                 "\"content_filter_result\":{\"hate\":{\"filtered\":false},"
+                 "\"violence\":{\"filtered\":true,\"severity\":\"high\"},\"jailbreak\":{\"detected\":true,"
+                 "\"filtered\":true}}}}}",
+                 AC_CONTENT_FILTERED, false, "for violence and jailbreak");
     expect_error(400, "{\"error\":{\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}", AC_CONTENT_FILTERED,
                  false, "safety");
     expect_error(400, "{\"error\":{\"message\":\"x\",\"code\":\"context_length_exceeded\",\"param\":\"messages\"}}",

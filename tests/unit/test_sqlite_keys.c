@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Idempotency-Keys in the embedded store: one run for one key, in the transaction of the message; and a file of before there were any. */
+/* Idempotency-Keys in the embedded store: one run for one key, in the transaction of the message; and a file of
+ * before there were any. */
 #include "sqlite_harness.h"
 
 #define SINCE "2020-01-01T00:00:00.000Z"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store shared by several processes: started at once, writing to the same threads, killed in the middle of it. */
+/* The embedded store shared by several processes: started at once, writing to the same threads, killed in the middle
+ * of it. */
 #include "sqlite_harness.h"
 
 #include <errno.h>
@@ -16,7 +17,8 @@ enum { VICTIMS = 2, ROUNDS = 8, ACKS_MAX = 100000 };
 
 static const ac_host_t host = {.version = 1, .store_done = ac_store_done};
 
-/* ---- what the processes do; they say by their exit code how it went, as a cmocka assertion would jump into the parent's stack ---- */
+/* ---- what the processes do; they say by their exit code how it went, as a cmocka assertion would jump into the
+ * parent's stack ---- */
 
 typedef struct caller_t {
     pthread_t thread;

@@ -4,7 +4,8 @@
  *     # A comment. Blank lines are fine.
  *     id=ann-laptop key=sha256:9f86d0…0f00a08 owner=ann roles=admin,support limits="requests=60/min" expires=2027-01-31
  *
- * Fields are name=value, in any order, separated by blanks; a value with blanks stands in double quotes, in which \" and \\ stand for
+ * Fields are name=value, in any order, separated by blanks; a value with blanks stands in double quotes, in which \"
+ * and \\ stand for
  * the characters behind the backslash.
  *
  * id                1 to 64 letters, digits, '-' and '.'; must be given, once in the file
@@ -17,8 +18,10 @@
  * previous          as key: the one before, which a rotation leaves valid for a while
  * previous-expires  as expires; must be given with previous
  *
- * A key is "ack_" ID "_" and its secret, so that its line is found by what is no secret, and one comparison tells whether the rest
- * fits. It has the same length for every key, and an id that is not there costs the same two comparisons: the time an answer
+ * A key is "ack_" ID "_" and its secret, so that its line is found by what is no secret, and one comparison tells
+ * whether the rest
+ * fits. It has the same length for every key, and an id that is not there costs the same two comparisons: the time an
+ * answer
  * takes tells neither how much of a key was right nor, beyond the look-up of a public id, whether there is one. */
 #ifndef AC_APIKEY_H
 #define AC_APIKEY_H
@@ -40,9 +43,11 @@ typedef struct ac_api_key_t { /* one line; lives as long as its ring */
 
 typedef struct ac_keyring_t ac_keyring_t; /* one reading of a file: immutable, counted */
 
-/* out: *pring, with one reference. errors: invalid_request, "line 7: …"; never repeats a key or its hash. Any thread. */
+/* out: *pring, with one reference. errors: invalid_request, "line 7: …"; never repeats a key or its hash. Any
+ * thread. */
 apr_status_t ac_keyring_parse(ac_keyring_t **pring, const char *text, size_t len, ac_err_t *err);
-/* The same from a file of at most AC_MAX_KEYRING bytes. Blocks. errors: invalid_request, also where it cannot be read. */
+/* The same from a file of at most AC_MAX_KEYRING bytes. Blocks. errors: invalid_request, also where it cannot be
+ * read. */
 apr_status_t ac_keyring_read(ac_keyring_t **pring, const char *path, ac_err_t *err);
 void ac_keyring_ref(ac_keyring_t *ring);
 void ac_keyring_unref(ac_keyring_t *ring); /* NULL is fine */
@@ -51,7 +56,8 @@ const ac_api_key_t *ac_keyring_keys(int *pn, const ac_keyring_t *ring);
 const ac_api_key_t *ac_keyring_find(const ac_keyring_t *ring, const char *id); /* NULL: there is none */
 
 typedef enum ac_keyring_verdict_e { AC_KEY_VALID, AC_KEY_UNKNOWN, AC_KEY_REVOKED, AC_KEY_EXPIRED } ac_keyring_verdict_e;
-/* Whether text is a key of the ring at this time (apr_time_now). *pkey: the key whose secret it has, also where it is revoked or
+/* Whether text is a key of the ring at this time (apr_time_now). *pkey: the key whose secret it has, also where it is
+ * revoked or
  * expired; NULL where it is unknown. Any thread. */
 ac_keyring_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *ring, const char *text,
                                       apr_time_t now);
@@ -67,8 +73,10 @@ ac_keyring_file_t *ac_keyring_file_create(const char *path, apr_pool_t *p);
 const char *ac_keyring_file_path(const ac_keyring_file_t *file);
 /* Config time: reads it for the first time. errors: those of ac_keyring_read(). */
 apr_status_t ac_keyring_file_load(ac_keyring_file_t *file, ac_err_t *err);
-/* The keys in force, a new reference; NULL before load has succeeded. Looks whether the file has changed, at most once a second and
- * one caller at a time; the others go on with what was read before. A changed file that cannot be read or has a mistake is logged
+/* The keys in force, a new reference; NULL before load has succeeded. Looks whether the file has changed, at most once
+ * a second and
+ * one caller at a time; the others go on with what was read before. A changed file that cannot be read or has a mistake
+ * is logged
  * once and leaves the keys as they are. May block on the file: any thread but the loop's. */
 ac_keyring_t *ac_keyring_file_now(ac_keyring_file_t *file);
 

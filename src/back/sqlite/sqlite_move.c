@@ -14,11 +14,14 @@ static const char sql_messages[] = "SELECT " AC_SQLITE_MESSAGE_COLUMNS
 static const char sql_runs[] = "SELECT id, doc FROM runs WHERE thread_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
 static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 ORDER BY n";
 static const char sql_put_thread[] =
-    "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, deleted_at, restore_status,"
+    "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, deleted_at, "
+    "restore_status,"
     " message_count, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)"
     " ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, title = excluded.title, agent_id = excluded.agent_id,"
-    " status = excluded.status, metadata = excluded.metadata, created_at = excluded.created_at, updated_at = excluded.updated_at,"
-    " deleted_at = excluded.deleted_at, restore_status = excluded.restore_status, message_count = excluded.message_count,"
+    " status = excluded.status, metadata = excluded.metadata, created_at = excluded.created_at, updated_at = "
+    "excluded.updated_at,"
+    " deleted_at = excluded.deleted_at, restore_status = excluded.restore_status, message_count = "
+    "excluded.message_count,"
     " version = version + 1";
 static const char sql_put_message[] =
     "INSERT OR REPLACE INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata)"

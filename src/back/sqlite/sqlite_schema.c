@@ -8,7 +8,8 @@
  * deleted_at is set for soft-deleted threads, which the lists of living ones therefore never touch. */
 static const char version_1[] =
     "CREATE TABLE threads ("
-    " id TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, agent_id TEXT, status TEXT NOT NULL, title TEXT, metadata TEXT,"
+    " id TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, agent_id TEXT, status TEXT NOT NULL, title TEXT, metadata "
+    "TEXT,"
     " message_count INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, deleted_at TEXT,"
     " restore_status TEXT, version INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX threads_by_owner ON threads(owner, id) WHERE deleted_at IS NULL;"
@@ -36,7 +37,8 @@ static const char version_1[] =
 /* An Idempotency-Key leads to one run of its owner, for a day. */
 static const char version_2[] =
     "CREATE TABLE keys ("
-    " owner TEXT NOT NULL, key TEXT NOT NULL, run_id TEXT NOT NULL, thread_id TEXT NOT NULL, request_hash TEXT NOT NULL,"
+    " owner TEXT NOT NULL, key TEXT NOT NULL, run_id TEXT NOT NULL, thread_id TEXT NOT NULL, request_hash TEXT NOT "
+    "NULL,"
     " created_at TEXT NOT NULL, PRIMARY KEY (owner, key)) WITHOUT ROWID;"
     "CREATE INDEX keys_by_time ON keys(created_at);";
 
@@ -50,7 +52,8 @@ static const char version_3[] =
  * `state` is all that is needed to go on. */
 static const char version_4[] =
     "CREATE TABLE waits ("
-    " run_id TEXT NOT NULL PRIMARY KEY, thread_id TEXT NOT NULL, owner TEXT NOT NULL, until TEXT NOT NULL, calls TEXT NOT NULL,"
+    " run_id TEXT NOT NULL PRIMARY KEY, thread_id TEXT NOT NULL, owner TEXT NOT NULL, until TEXT NOT NULL, calls "
+    "TEXT NOT NULL,"
     " asks TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX waits_by_time ON waits(until);"
     "CREATE INDEX waits_by_thread ON waits(thread_id);";
