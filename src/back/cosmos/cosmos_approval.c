@@ -31,7 +31,7 @@ static void approval_delete_entry(ac_cosmos_task_t *task);
 
 static void end_not_suspended(ac_cosmos_task_t *task)
 {
-    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_WAITING, "the run waits for nobody's word"));
+    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_WAITING, "the run awaits no approval"));
 }
 
 /* As ac_cosmos_call_failed(), of a task that has the run: a task that failed is freed, and its run is released. */

@@ -93,7 +93,7 @@ static apr_status_t wait_find(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_
                                                   &op->err);
 
     if (status == APR_SUCCESS && !row) {
-        return ac_err_set(&op->err, AC_NOT_WAITING, "the run waits for nobody's word");
+        return ac_err_set(&op->err, AC_NOT_WAITING, "the run awaits no approval");
     }
     if (status == APR_SUCCESS) {
         wait->thread_id = ac_sqlite_statement_text(row, 0);
