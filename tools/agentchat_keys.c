@@ -267,7 +267,7 @@ static const char *draw_key(ac_api_key_t *key, apr_pool_t *pool)
 static bool parse_when(apr_time_t *pwhen, const char *text)
 {
     apr_interval_time_t span = 0;
-    if (!strcmp(text, "never")) {
+    if (strcmp(text, "never") == 0) {
         *pwhen = 0;
         return true;
     }
@@ -291,17 +291,17 @@ static const char *take_wish(wish_t *wish, const char *word)
     const char *value = strchr(word, '=');
     size_t len = value ? (size_t)(value++ - word) : 0;
     bool makes = !wish->rotates;
-    if (makes && len == 5 && !strncmp(word, "owner", len)) {
+    if (makes && len == 5 && strncmp(word, "owner", len) == 0) {
         wish->key->owner = value;
-    } else if (makes && len == 5 && !strncmp(word, "roles", len)) {
+    } else if (makes && len == 5 && strncmp(word, "roles", len) == 0) {
         wish->key->roles = value;
-    } else if (makes && len == 6 && !strncmp(word, "limits", len)) {
+    } else if (makes && len == 6 && strncmp(word, "limits", len) == 0) {
         wish->key->limits = *value ? value : NULL;
-    } else if (len == 7 && !strncmp(word, "expires", len)) {
+    } else if (len == 7 && strncmp(word, "expires", len) == 0) {
         return parse_when(&wish->key->expires, value)
             ? NULL
             : "expires= takes a date like 2027-01-31, a duration like 90d, or never";
-    } else if (wish->rotates && len == 7 && !strncmp(word, "overlap", len)) {
+    } else if (wish->rotates && len == 7 && strncmp(word, "overlap", len) == 0) {
         return ac_time_parse_duration(&wish->overlap, value) && wish->overlap >= 0
             ? NULL
             : "overlap= takes a duration like 24h";
@@ -431,16 +431,16 @@ static int run(edit_t *edit, int argc, char **argv)
             }
         }
     }
-    if (!strcmp(verb, "make") && argc > 2) {
+    if (strcmp(verb, "make") == 0 && argc > 2) {
         return make_key(edit, argv[2], argv + 3);
     }
-    if (!strcmp(verb, "rotate") && argc > 2) {
+    if (strcmp(verb, "rotate") == 0 && argc > 2) {
         return rotate_key(edit, argv[2], argv + 3);
     }
-    if (!strcmp(verb, "revoke") && argc == 3) {
+    if (strcmp(verb, "revoke") == 0 && argc == 3) {
         return revoke_key(edit, argv[2]);
     }
-    if (!strcmp(verb, "list") && argc == 2) {
+    if (strcmp(verb, "list") == 0 && argc == 2) {
         return list_keys(edit);
     }
     fputs(usage, stderr);
@@ -453,7 +453,7 @@ int main(int argc, char **argv)
     int at = 1;
     apr_initialize();
     apr_pool_create(&edit.pool, NULL);
-    if (argc > 2 && !strcmp(argv[1], "-g")) {
+    if (argc > 2 && strcmp(argv[1], "-g") == 0) {
         edit.group = argv[2];
         at = 3;
     }

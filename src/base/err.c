@@ -70,7 +70,7 @@ ac_kind_e ac_err_kind_by_code(const char *code)
         return AC_OK;
     }
     for (int i = AC_OK + 1; i < AC_N_KINDS; i++) {
-        if (!strcmp(rows[i].code, code)) {
+        if (strcmp(rows[i].code, code) == 0) {
             return rows[i].kind;
         }
     }

@@ -44,7 +44,7 @@ void ac_id_make(char id[AC_ID_SIZE], const char *prefix)
 bool ac_id_valid(const char *id, const char *prefix)
 {
     size_t len = strlen(prefix);
-    if (!id || strncmp(id, prefix, len)) {
+    if (!id || strncmp(id, prefix, len) != 0) {
         return false;
     }
     return strspn(id + len, crockford) == ID_CHARS && !id[len + ID_CHARS];

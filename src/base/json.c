@@ -195,7 +195,7 @@ apr_status_t ac_json_int(int64_t *pvalue, const json_t *object, const char *name
 
 static bool json_is_among(const char *name, const char *const *names)
 {
-    while (*names && strcmp(*names, name)) {
+    while (*names && strcmp(*names, name) != 0) {
         names++;
     }
     return *names != NULL;

@@ -50,7 +50,7 @@ const char *ac_limit_window_name(apr_interval_time_t window)
 static int limit_find(const char *const *names, int n, const char *text, size_t len)
 {
     for (int i = 0; i < n; i++) {
-        if (strlen(names[i]) == len && !memcmp(names[i], text, len)) {
+        if (strlen(names[i]) == len && memcmp(names[i], text, len) == 0) {
             return i;
         }
     }
@@ -106,7 +106,7 @@ static bool parse_amount(ac_limit_t *limit, const char *text, size_t len)
 static bool parse_window(ac_limit_t *limit, const char *text)
 {
     for (size_t i = 0; i < N_WINDOWS; i++) {
-        if (!strcmp(windows[i].name, text)) {
+        if (strcmp(windows[i].name, text) == 0) {
             limit->window = windows[i].length;
             return true;
         }
@@ -174,7 +174,7 @@ static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
     char word[WORD_SIZE];
     bool bad, given = false;
     while (next_word(word, &text, &bad)) {
-        if (strncmp(word, "by=", 3)) {
+        if (strncmp(word, "by=", 3) != 0) {
             continue;
         }
         int by = limit_find(ways, AC_N_BYS, word + 3, strlen(word + 3));
@@ -205,7 +205,7 @@ apr_status_t ac_limit_parse(ac_limits_t *limits, const char *text, ac_by_e by, a
         const char *equals = strchr(word, '=');
         int measure = equals ? limit_find(measures, AC_N_MEASURES, word, (size_t)(equals - word)) : -1;
         ac_limit_t limit = {.measure = (ac_measure_e)measure, .by = by};
-        if (!strncmp(word, "by=", 3)) {
+        if (strncmp(word, "by=", 3) == 0) {
             continue;
         }
         if (measure < 0) {

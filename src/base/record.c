@@ -104,8 +104,8 @@ static glyph_e classify(const char *text, size_t n)
         /* U+2000 to U+200B; U+2028 and U+2029 */
         return c[2] == 0xa8 || c[2] == 0xa9 ? GLYPH_LINE_END : c[2] <= 0x8b ? GLYPH_SPACE : GLYPH;
     }
-    bool wide_space = n == 3 && !memcmp(text, "\xe3\x80\x80", 3);
-    bool byte_order_mark = n == 3 && !memcmp(text, "\xef\xbb\xbf", 3);
+    bool wide_space = n == 3 && memcmp(text, "\xe3\x80\x80", 3) == 0;
+    bool byte_order_mark = n == 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
     return wide_space || byte_order_mark ? GLYPH_SPACE : GLYPH;
 }
 

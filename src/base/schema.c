@@ -93,14 +93,14 @@ static bool same(const json_t *a, const json_t *b)
 static bool schema_is_type(const json_t *value, const char *type)
 {
     switch (json_typeof(value)) {
-    case JSON_OBJECT: return !strcmp(type, "object");
-    case JSON_ARRAY: return !strcmp(type, "array");
-    case JSON_STRING: return !strcmp(type, "string");
-    case JSON_INTEGER: return !strcmp(type, "integer") || !strcmp(type, "number");
-    case JSON_REAL: return !strcmp(type, "number") || (!strcmp(type, "integer") && schema_is_whole(value));
+    case JSON_OBJECT: return strcmp(type, "object") == 0;
+    case JSON_ARRAY: return strcmp(type, "array") == 0;
+    case JSON_STRING: return strcmp(type, "string") == 0;
+    case JSON_INTEGER: return strcmp(type, "integer") == 0 || strcmp(type, "number") == 0;
+    case JSON_REAL: return strcmp(type, "number") == 0 || (strcmp(type, "integer") == 0 && schema_is_whole(value));
     case JSON_TRUE:
-    case JSON_FALSE: return !strcmp(type, "boolean");
-    case JSON_NULL: return !strcmp(type, "null");
+    case JSON_FALSE: return strcmp(type, "boolean") == 0;
+    case JSON_NULL: return strcmp(type, "null") == 0;
     }
     return false;
 }
@@ -313,7 +313,7 @@ static bool is_type_name(const json_t *value)
     static const char *const names[] = {"string", "number", "integer", "boolean", "object", "array", "null", NULL};
     const char *name = json_string_value(value);
     for (int i = 0; name && names[i]; i++) {
-        if (!strcmp(name, names[i])) {
+        if (strcmp(name, names[i]) == 0) {
             return true;
         }
     }
@@ -379,7 +379,7 @@ static const char *child_problem(const json_t *schema, const path_t *at, const c
     path_t inside = {at, key, 0, at->depth + 1};
     const json_t *child = json_object_get(schema, key);
     const char *found = NULL;
-    if (!json_is_array(child) || strcmp(key, "items")) {
+    if (!json_is_array(child) || strcmp(key, "items") != 0) {
         return child ? level_problem(child, &inside, p) : NULL;
     }
     for (size_t i = 0; i < json_array_size(child) && !found; i++) {
@@ -442,7 +442,7 @@ const char *ac_schema_problem(const json_t *schema, apr_pool_t *p)
         return "the schema must be an object";
     }
     const char *type = json_string_value(json_object_get(schema, "type"));
-    if (!type || strcmp(type, "object")) {
+    if (!type || strcmp(type, "object") != 0) {
         return "the schema's type must be \"object\": a tool's parameters have names";
     }
     return level_problem(schema, &root, p);

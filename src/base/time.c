@@ -102,7 +102,7 @@ bool ac_time_parse(apr_time_t *pwhen, const char *text)
     if (*text &&
         (*text++ != 'T' || !take_digits(&tm.tm_hour, &text, 2, ':') || !take_digits(&tm.tm_min, &text, 2, ':') ||
          !take_digits(&tm.tm_sec, &text, 2, 0) || (*text == '.' && (text++, !take_digits(&ms, &text, 3, 0))) ||
-         strcmp(text, "Z"))) {
+         strcmp(text, "Z") != 0)) {
         return false;
     }
     tm.tm_year -= 1900;
@@ -131,7 +131,7 @@ bool ac_time_parse_duration(apr_interval_time_t *pvalue, const char *text)
     }
     for (size_t i = 0; i < N_UNITS; i++) {
         int64_t value;
-        if (!strcmp(unit, units[i].name) && !__builtin_mul_overflow(number, (int64_t)units[i].us, &value)) {
+        if (strcmp(unit, units[i].name) == 0 && !__builtin_mul_overflow(number, (int64_t)units[i].us, &value)) {
             *pvalue = value;
             return true;
         }

@@ -22,7 +22,7 @@ static apr_status_t destroy_memory(void *memory)
  * also be written to by machines that do not know this memory. */
 static bool is_on(const char *value, bool fallback)
 {
-    return strcmp(value, "auto") ? strcmp(value, "off") != 0 : fallback;
+    return strcmp(value, "auto") != 0 ? strcmp(value, "off") != 0 : fallback;
 }
 
 static apr_status_t destroy_redis(void *cache)
@@ -34,7 +34,7 @@ static apr_status_t destroy_redis(void *cache)
 void ac_caching_check(ac_config_check_t *check)
 {
     const ac_conf_t *conf = check->conf;
-    if (!strcmp(conf->cache.backend, "redis") && !conf->shared.url) {
+    if (strcmp(conf->cache.backend, "redis") == 0 && !conf->shared.url) {
         ac_config_check_problem(check, ac_config_check_server_at(check, "AgentChatCache"),
                                 "AgentChatCache: 'redis' is the Redis of AgentChatShared, "
                                 "which is not given");
@@ -47,7 +47,7 @@ static bool caching_make_place(ac_cache_t *place, ac_config_check_t *check)
     ac_cache_memory_t *memory = NULL;
     ac_err_t err;
     ac_err_init(&err);
-    if (!strcmp(conf->cache.backend, "redis")) {
+    if (strcmp(conf->cache.backend, "redis") == 0) {
         conf->cache.redis = ac_cache_redis_create(conf->shared.prefix, conf->cache.ttl);
         apr_pool_cleanup_register(check->p, conf->cache.redis, destroy_redis, apr_pool_cleanup_null);
         *place = (ac_cache_t){&ac_cache_redis, conf->cache.redis};

@@ -92,7 +92,7 @@ static bool is_made_first(const char *parent, const ac_conf_t *conf)
     while (len > 1 && conf->state_dir[len - 1] == '/') {
         len--;
     }
-    return conf->needs_state_dir && strlen(parent) == len + 1 && !strncmp(parent, conf->state_dir, len) &&
+    return conf->needs_state_dir && strlen(parent) == len + 1 && strncmp(parent, conf->state_dir, len) == 0 &&
         access(parent, F_OK);
 }
 
@@ -118,7 +118,7 @@ static const ap_directive_t *find_directive(const ac_config_check_t *check)
 /* The directory that the configuration names; NULL: it names none. */
 static const char *configured_dir(const ac_conf_t *conf, apr_pool_t *p)
 {
-    return strcmp(conf->event_logs.wanted, "off") && strcmp(conf->event_logs.wanted, "auto")
+    return strcmp(conf->event_logs.wanted, "off") != 0 && strcmp(conf->event_logs.wanted, "auto") != 0
         ? ap_server_root_relative(p, conf->event_logs.wanted)
         : NULL;
 }
@@ -169,7 +169,7 @@ void ac_event_logs_prepare(ac_config_check_t *check)
         }
         return;
     }
-    if (!strcmp(conf->event_logs.wanted, "off")) {
+    if (strcmp(conf->event_logs.wanted, "off") == 0) {
         return;
     }
     const char *path = conf->memory_dir;

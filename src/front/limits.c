@@ -129,7 +129,7 @@ static apr_status_t make_shared(ac_child_t *child, ac_err_t *err)
                              .timeout = conf->shared.timeout,
                              .on_state = limits_on_shared,
                              .baton = child};
-    child->counters.open = !strcmp(conf->shared.on_error, "open");
+    child->counters.open = strcmp(conf->shared.on_error, "open") == 0;
     return ac_limit_redis_create(&child->shared, &redis, conf->shared.prefix, &child->host, err);
 }
 
@@ -174,7 +174,7 @@ static const char *limits_address_of(const request_rec *r)
 
 static ac_subject_t limits_subject_of(const ac_request_t *rq)
 {
-    bool somebody = rq->owner && strcmp(rq->owner, AC_ANONYMOUS);
+    bool somebody = rq->owner && strcmp(rq->owner, AC_ANONYMOUS) != 0;
     return (ac_subject_t){.owner = somebody ? rq->owner : NULL,
                           .key = rq->principal ? rq->principal->key_id : NULL,
                           .address = limits_address_of(rq->r)};

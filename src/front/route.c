@@ -89,7 +89,7 @@ static bool pattern_matches(const char *pattern, const char *path, const char *a
                 return false;
             }
             args[n_args++] = apr_pstrmemdup(pool, path, have);
-        } else if (want != have || strncmp(pattern, path, want)) {
+        } else if (want != have || strncmp(pattern, path, want) != 0) {
             return false;
         }
         pattern += want;
@@ -129,7 +129,7 @@ static const char *mount_as_path(const char *prefix)
 {
     const char *last = strrchr(prefix, '/');
     for (const ac_route_t *route = ac_routes; last && route->pattern; route++) {
-        if ((route->needs & AC_MAY_BE_MOUNT) && !strcmp(route->pattern, last)) {
+        if ((route->needs & AC_MAY_BE_MOUNT) && strcmp(route->pattern, last) == 0) {
             return route->pattern;
         }
     }
@@ -140,7 +140,7 @@ static const char *path_below_mount(const request_rec *r)
 {
     const char *prefix = ac_config_mount_prefix(r), *uri = r->uri ? r->uri : "";
     size_t len = prefix ? strlen(prefix) : 0;
-    if (!len || strncmp(uri, prefix, len) || (uri[len] && uri[len] != '/')) {
+    if (!len || strncmp(uri, prefix, len) != 0 || (uri[len] && uri[len] != '/')) {
         return uri;
     }
     return uri[len] ? uri + len : mount_as_path(prefix);
@@ -162,7 +162,7 @@ int ac_route_header_parser(request_rec *r)
 
 static int no_route(ac_request_t *rq)
 {
-    if (!*rq->path || !strcmp(rq->path, "/")) {
+    if (!*rq->path || strcmp(rq->path, "/") == 0) {
         ac_err_set(&rq->err, AC_NOT_FOUND, "the API is mounted here; its routes are below, as threads and chat");
     } else {
         ac_err_set(&rq->err, AC_NOT_FOUND, "there is no such route");
@@ -282,7 +282,7 @@ static bool is_out_of_service(ac_request_t *rq)
 
 int ac_route_handle(request_rec *r)
 {
-    if (!r->handler || strcmp(r->handler, "agentchat")) {
+    if (!r->handler || strcmp(r->handler, "agentchat") != 0) {
         return DECLINED;
     }
     ac_request_t *rq = ac_request_create(r);

@@ -67,7 +67,7 @@ static bool is_private4(uint32_t address)
 static bool in_range6(const uint8_t *address, const range6_t *range)
 {
     int whole = range->bits / 8, rest = range->bits % 8;
-    if (memcmp(address, range->first, (size_t)whole)) {
+    if (memcmp(address, range->first, (size_t)whole) != 0) {
         return false;
     }
     return !rest || (address[whole] >> (8 - rest)) == (range->first[whole] >> (8 - rest));
@@ -118,7 +118,7 @@ bool ac_http_address_private(const char *address)
 static bool http_address_ends_with(const char *text, const char *end)
 {
     size_t len = strlen(text), end_len = strlen(end);
-    return len >= end_len && !strcasecmp(text + len - end_len, end);
+    return len >= end_len && strcasecmp(text + len - end_len, end) == 0;
 }
 
 bool ac_http_address_near(const char *host)
@@ -171,7 +171,7 @@ static bool plain_text(const char *url)
 static bool place_read(place_t *place, const char *url)
 {
     memset(place, 0, sizeof(*place));
-    if (!url || (strncasecmp(url, "http://", 7) && strncasecmp(url, "https://", 8)) || !plain_text(url)) {
+    if (!url || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) || !plain_text(url)) {
         return false;
     }
     CURLU *parts = curl_url();
@@ -208,12 +208,12 @@ static size_t host_len(const char *host)
 static bool same_host(const char *a, const char *b)
 {
     size_t len = host_len(a);
-    return len == host_len(b) && !strncasecmp(a, b, len);
+    return len == host_len(b) && strncasecmp(a, b, len) == 0;
 }
 
 static bool same_place(const place_t *a, const place_t *b)
 {
-    return !strcasecmp(a->scheme, b->scheme) && same_host(a->host, b->host) && !strcmp(a->port, b->port);
+    return strcasecmp(a->scheme, b->scheme) == 0 && same_host(a->host, b->host) && strcmp(a->port, b->port) == 0;
 }
 
 bool ac_http_address_same_origin(const char *url, const char *other)
@@ -234,9 +234,9 @@ static bool covers(const char *pattern, size_t len, const char *host)
     if (any) {
         pattern++; /* ".host" has to be the end, with something before it */
         len--;
-        return host_size > len && !strncasecmp(host + host_size - len, pattern, len);
+        return host_size > len && strncasecmp(host + host_size - len, pattern, len) == 0;
     }
-    return len == host_size && !strncasecmp(host, pattern, len);
+    return len == host_size && strncasecmp(host, pattern, len) == 0;
 }
 
 static bool allows(const char *pattern, const place_t *place)
@@ -246,9 +246,9 @@ static bool allows(const char *pattern, const place_t *place)
     if (with_port && pattern[0] == '[' && colon[-1] != ']') {
         with_port = false; /* a colon of the address in "[::1]" */
     }
-    const char *own = strcasecmp(place->scheme, "https") ? "80" : "443";
+    const char *own = strcasecmp(place->scheme, "https") != 0 ? "80" : "443";
     size_t len = with_port ? (size_t)(colon - pattern) : strlen(pattern);
-    return covers(pattern, len, place->host) && !strcmp(place->port, with_port ? colon + 1 : own);
+    return covers(pattern, len, place->host) && strcmp(place->port, with_port ? colon + 1 : own) == 0;
 }
 
 bool ac_http_address_allowed(const char *url, const char *const *allow_hosts, const char *same_as)

@@ -41,7 +41,7 @@ apr_status_t ac_http_answer_header(ac_http_answer_t *answer, const char *line, s
     if (!len) {
         return APR_SUCCESS;
     }
-    if (len >= 5 && !memcmp(line, "HTTP/", 5)) {
+    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         ac_buf_clear(&answer->head);
     }
     apr_status_t status = ac_buf_add(&answer->head, line, len);
@@ -55,7 +55,7 @@ const char *ac_http_answer_find(const ac_http_answer_t *answer, const char *name
         return NULL;
     }
     for (const char *line = answer->head.data, *end = line + answer->head.len; line < end; line += strlen(line) + 1) {
-        if (!strncasecmp(line, name, name_len) && line[name_len] == ':') {
+        if (strncasecmp(line, name, name_len) == 0 && line[name_len] == ':') {
             line += name_len + 1;
             return line + strspn(line, " \t");
         }

@@ -48,7 +48,7 @@ static bool header_valid(const char *header)
 static bool header_is(const char *header, const char *name)
 {
     size_t len = strlen(name);
-    return !strncasecmp(header, name, len) && (header[len] == ':' || header[len] == ';');
+    return strncasecmp(header, name, len) == 0 && (header[len] == ':' || header[len] == ';');
 }
 
 static bool has_header(const ac_http_request_t *request, const char *name)
@@ -239,14 +239,15 @@ static long timeout_ms(apr_interval_time_t timeout)
 static void apply_method(const ac_http_request_copy_t *copy, CURL *easy)
 {
     const char *method = copy->request.method;
-    bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET");
-    bool no_length = get || !strcmp(method, "HEAD") || !strcmp(method, "DELETE") || !strcmp(method, "OPTIONS");
+    bool post = strcmp(method, "POST") == 0, get = strcmp(method, "GET") == 0;
+    bool no_length = get || strcmp(method, "HEAD") == 0 || strcmp(method, "DELETE") == 0 ||
+        strcmp(method, "OPTIONS") == 0;
     if (copy->send_body || !no_length) {
         /* The copy outlives the transfer's need of it, so curl makes none of its own. */
         curl_easy_setopt(easy, CURLOPT_POST, 1L);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(copy->send_body ? copy->request.body_len : 0));
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, copy->send_body ? copy->request.body : "");
-    } else if (!strcmp(method, "HEAD")) {
+    } else if (strcmp(method, "HEAD") == 0) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
         return;
     }
@@ -257,7 +258,7 @@ static void apply_method(const ac_http_request_copy_t *copy, CURL *easy)
 
 bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy)
 {
-    return !strncasecmp(copy->url, "https:", 6) && copy->request.http_version != 1;
+    return strncasecmp(copy->url, "https:", 6) == 0 && copy->request.http_version != 1;
 }
 
 static void apply_connection(const ac_http_request_copy_t *copy, CURL *easy)
@@ -369,8 +370,8 @@ apr_status_t ac_http_request_redirect(ac_http_request_copy_t *copy, int status, 
         free(url);
         return ac_err_set(err, AC_UPSTREAM_ERROR, "a redirect to a host that is not allowed");
     }
-    bool post = !strcmp(copy->request.method, "POST");
-    if ((status == 303 && strcmp(copy->request.method, "HEAD")) || ((status == 301 || status == 302) && post)) {
+    bool post = strcmp(copy->request.method, "POST") == 0;
+    if ((status == 303 && strcmp(copy->request.method, "HEAD") != 0) || ((status == 301 || status == 302) && post)) {
         copy->request.method = "GET";
         copy->send_body = false;
     }

@@ -19,10 +19,10 @@
 
 bool ac_http_retry_status(int status, const char *should_retry)
 {
-    if (should_retry && !strcasecmp(should_retry, "true")) {
+    if (should_retry && strcasecmp(should_retry, "true") == 0) {
         return status >= 400;
     }
-    if (should_retry && !strcasecmp(should_retry, "false")) {
+    if (should_retry && strcasecmp(should_retry, "false") == 0) {
         return false;
     }
     return status == 408 || status == 429 || (status >= 500 && status <= 599);

@@ -177,7 +177,7 @@ static bool takes_nothing(const char *error)
 {
     static const char *const words[] = {"READONLY ", "LOADING ", "MASTERDOWN ", "OOM ", "MISCONF ", "NOREPLICAS "};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (!strncmp(error, words[i], strlen(words[i]))) {
+        if (strncmp(error, words[i], strlen(words[i])) == 0) {
             return true;
         }
     }

@@ -54,10 +54,10 @@ static apr_status_t openai_take_part(ac_openai_answer_t *answer, const json_t *p
     if (json_is_string(part)) {
         return openai_take_text(answer, part, err);
     }
-    if (!strcmp(type, "text") || !strcmp(type, "output_text")) {
+    if (strcmp(type, "text") == 0 || strcmp(type, "output_text") == 0) {
         return openai_take_text(answer, json_object_get(part, "text"), err);
     }
-    return strcmp(type, "refusal") ? APR_SUCCESS : openai_take_text(answer, json_object_get(part, "refusal"), err);
+    return strcmp(type, "refusal") != 0 ? APR_SUCCESS : openai_take_text(answer, json_object_get(part, "refusal"), err);
 }
 
 static apr_status_t take_content(ac_openai_answer_t *answer, const json_t *content, ac_err_t *err)
@@ -126,11 +126,11 @@ static apr_status_t take_finish(ac_openai_answer_t *answer, const json_t *reason
     if (!name || !*name) {
         return APR_SUCCESS;
     }
-    if (!strcmp(name, "error")) {
+    if (strcmp(name, "error") == 0) {
         return ac_err_set(err, AC_MODEL_ERROR, "the model's service failed in the middle of the answer");
     }
     int i = 0;
-    while (known[i].name && strcmp(known[i].name, name)) {
+    while (known[i].name && strcmp(known[i].name, name) != 0) {
         i++;
     }
     answer->finish = known[i].finish;
@@ -185,8 +185,8 @@ static bool is_error(const json_t *document)
     return has(document, "error") ||
         (!has(document, "choices") &&
          (has(document, "message") || has(document, "detail") ||
-          !strcmp(ac_json_peek_string(document, "object", ""), "error") ||
-          !strcmp(ac_json_peek_string(document, "type", ""), "error")));
+          strcmp(ac_json_peek_string(document, "object", ""), "error") == 0 ||
+          strcmp(ac_json_peek_string(document, "type", ""), "error") == 0));
 }
 
 static apr_status_t take_document(ac_openai_answer_t *answer, const json_t *document, ac_err_t *err)
@@ -232,7 +232,7 @@ apr_status_t ac_openai_chunk(ac_openai_answer_t *answer, const char *data, size_
         data++;
         len--;
     }
-    if (len >= 6 && !memcmp(data, "[DONE]", 6)) {
+    if (len >= 6 && memcmp(data, "[DONE]", 6) == 0) {
         answer->done = true;
         return APR_SUCCESS;
     }

@@ -70,7 +70,7 @@ static ac_openai_call_t *openai_call_by_id(ac_openai_answer_t *answer, const cha
 {
     for (int i = answer->n_calls - 1; i >= 0; i--) {
         ac_openai_call_t *call = &answer->calls[i];
-        if (call->given_id && !strcmp(call->given_id, id) && (index == -1 || call->index == index)) {
+        if (call->given_id && strcmp(call->given_id, id) == 0 && (index == -1 || call->index == index)) {
             return call;
         }
     }
@@ -91,7 +91,7 @@ static bool begins_unnamed(const ac_openai_call_t *call, const fragment_t *part)
     if (!part->name || !call->name) {
         return false;
     }
-    return strcmp(part->name, call->name) ||
+    return strcmp(part->name, call->name) != 0 ||
         (part->len && *part->arguments == '{' && openai_call_is_whole(&call->arguments));
 }
 
@@ -119,7 +119,7 @@ static ac_openai_call_t *openai_call_find_call(ac_openai_answer_t *answer, const
 static bool id_taken(const ac_openai_answer_t *answer, const char *id)
 {
     for (int i = 0; i < answer->n_calls; i++) {
-        if (answer->calls[i].id && !strcmp(answer->calls[i].id, id)) {
+        if (answer->calls[i].id && strcmp(answer->calls[i].id, id) == 0) {
             return true;
         }
     }

@@ -18,7 +18,8 @@ typedef struct problem_t {
 
 static bool openai_error_says(const problem_t *problem, const char *name)
 {
-    return (problem->code && !strcasecmp(problem->code, name)) || (problem->type && !strcasecmp(problem->type, name));
+    return (problem->code && strcasecmp(problem->code, name) == 0) ||
+        (problem->type && strcasecmp(problem->type, name) == 0);
 }
 
 static bool says_any(const problem_t *problem, const char *const *names)
@@ -162,7 +163,7 @@ static bool is_filtered(const problem_t *problem)
                                         NULL};
     const json_t *inner = json_object_get(problem->error, "innererror");
     const char *code = ac_json_peek_string(inner, "code", "");
-    return says_any(problem, names) || !strcasecmp(code, "ResponsibleAIPolicyViolation");
+    return says_any(problem, names) || strcasecmp(code, "ResponsibleAIPolicyViolation") == 0;
 }
 
 static bool is_too_long(const problem_t *problem)

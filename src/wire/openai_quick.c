@@ -77,7 +77,7 @@ static bool read_string(scan_t *scan, slice_t *pslice)
 
 static bool openai_quick_skip_word(scan_t *scan, const char *word, size_t len)
 {
-    if ((size_t)(scan->end - scan->at) < len || memcmp(scan->at, word, len)) {
+    if ((size_t)(scan->end - scan->at) < len || memcmp(scan->at, word, len) != 0) {
         return false;
     }
     scan->at += len;
@@ -207,7 +207,7 @@ static bool skip_value(scan_t *scan)
 static unsigned openai_quick_known(const slice_t *name, const char *const *names)
 {
     for (unsigned i = 0; names[i]; i++) {
-        if (name->len == strlen(names[i]) && !memcmp(name->text, names[i], name->len)) {
+        if (name->len == strlen(names[i]) && memcmp(name->text, names[i], name->len) == 0) {
             return 1u << i;
         }
     }

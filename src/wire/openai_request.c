@@ -19,7 +19,7 @@ typedef struct writer_t {
 
 static bool openai_request_is_among(const char *name, const char *const *names)
 {
-    while (*names && strcmp(*names, name)) {
+    while (*names && strcmp(*names, name) != 0) {
         names++;
     }
     return *names != NULL;
@@ -86,7 +86,7 @@ static void put_params(writer_t *writer, bool has_tools, bool no_calls)
     for (void *at = json_object_iter(params); at; at = json_object_iter_next(params, at)) {
         const char *name = json_object_iter_key(at);
         bool out_of_place = openai_request_is_among(name, tool_names) &&
-            (!has_tools || (no_calls && !strcmp(name, "tool_choice")));
+            (!has_tools || (no_calls && strcmp(name, "tool_choice") == 0));
         if (!json_is_null(json_object_iter_value(at)) && !out_of_place && !openai_request_is_among(name, limit_names) &&
             !openai_request_is_among(name, fixed_names)) {
             openai_request_put(writer, name, json_object_iter_value(at));

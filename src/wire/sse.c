@@ -81,7 +81,7 @@ static void sse_dispatch(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *bat
 static const char *field(const char *line, size_t len, const char *name, size_t *pvalue_len)
 {
     size_t n = strlen(name);
-    if (len < n || memcmp(line, name, n) || (len > n && line[n] != ':')) {
+    if (len < n || memcmp(line, name, n) != 0 || (len > n && line[n] != ':')) {
         return NULL;
     }
     n += len > n;
@@ -117,7 +117,7 @@ static apr_status_t end_line(ac_sse_reader_t *reader, const char *line, size_t l
 {
     if (!reader->started) {
         reader->started = true;
-        if (len >= 3 && !memcmp(line, "\xef\xbb\xbf", 3)) {
+        if (len >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) {
             line += 3;
             len -= 3;
         }

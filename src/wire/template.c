@@ -130,7 +130,7 @@ static bool has_dots(const char *text, size_t len)
         }
         const char *piece = text + i, *cut = memchr(piece, ';', n);
         size_t piece_len = cut ? (size_t)(cut - piece) : n;
-        if ((piece_len == 1 && *piece == '.') || (piece_len == 2 && !memcmp(piece, "..", 2))) {
+        if ((piece_len == 1 && *piece == '.') || (piece_len == 2 && memcmp(piece, "..", 2) == 0)) {
             return true;
         }
         i += n + 1;
@@ -192,7 +192,7 @@ static apr_status_t fill_url(fill_t *fill, const char *text, size_t len)
 /* Where the path or the query of an absolute URL begins; NULL: it is none. */
 static const char *authority_end(const char *url, const char **phost)
 {
-    size_t scheme = !strncasecmp(url, "https://", 8) ? 8 : !strncasecmp(url, "http://", 7) ? 7 : 0;
+    size_t scheme = strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
     *phost = url + scheme;
     return scheme ? url + scheme + strcspn(url + scheme, "/?#\\") : NULL;
 }
@@ -341,11 +341,11 @@ static bool is_compound(const json_t *property)
     const json_t *type = json_object_get(property, "type");
     const char *name = json_string_value(type);
     if (name) {
-        return !strcmp(name, "array") || !strcmp(name, "object");
+        return strcmp(name, "array") == 0 || strcmp(name, "object") == 0;
     }
     for (size_t i = 0; i < json_array_size(type); i++) {
         name = json_string_value(json_array_get(type, i));
-        if (name && (!strcmp(name, "array") || !strcmp(name, "object"))) {
+        if (name && (strcmp(name, "array") == 0 || strcmp(name, "object") == 0)) {
             return true;
         }
     }

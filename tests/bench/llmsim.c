@@ -59,15 +59,15 @@ static unsigned parse_arguments(int argc, char **argv)
 {
     unsigned port = 9100;
     for (int i = 1; i < argc; i++) {
-        const char *key = strncmp(argv[i], "--", 2) ? "" : argv[i] + 2;
+        const char *key = strncmp(argv[i], "--", 2) != 0 ? "" : argv[i] + 2;
         const char *value = sim_settings_is_flag(key) ? "1" : i + 1 < argc ? argv[++i] : "";
-        if (!strcmp(key, "help")) {
+        if (strcmp(key, "help") == 0) {
             fputs(sim_settings_usage, stdout);
             exit(0);
         }
-        if (!strcmp(key, "port")) {
+        if (strcmp(key, "port") == 0) {
             port = (unsigned)rig_number(value, "llmsim: --port");
-        } else if (!strcmp(key, "verbose")) {
+        } else if (strcmp(key, "verbose") == 0) {
             sim.verbose = true;
         } else if (!*value || !sim_settings_set(&sim.defaults, key, value)) {
             rig_die("llmsim: bad option %s %s\n%s", argv[i], value, sim_settings_usage);

@@ -34,7 +34,7 @@ static bool path_ends(const sim_request_t *request, const char *suffix)
 {
     const char *query = memchr(request->path, '?', request->path_len);
     size_t n = query ? (size_t)(query - request->path) : request->path_len, k = strlen(suffix);
-    return n >= k && !memcmp(request->path + n - k, suffix, k);
+    return n >= k && memcmp(request->path + n - k, suffix, k) == 0;
 }
 
 static void handle_request(sim_conn_t *conn, const sim_request_t *request)
@@ -90,14 +90,14 @@ static size_t parse_fields(sim_request_t *request, const char *line, const char 
 {
     size_t length = 0;
     while (line < end) {
-        if (!strncasecmp(line, "content-length:", 15)) {
+        if (strncasecmp(line, "content-length:", 15) == 0) {
             length = strtoul(line + 15, NULL, 10);
-        } else if (!strncasecmp(line, "transfer-encoding:", 18)) {
+        } else if (strncasecmp(line, "transfer-encoding:", 18) == 0) {
             request->chunked = true;
-        } else if (!strncasecmp(line, "connection:", 11)) {
+        } else if (strncasecmp(line, "connection:", 11) == 0) {
             const char *value = line + 11 + strspn(line + 11, " ");
-            request->keep_alive = strncasecmp(value, "close", 5) && request->keep_alive;
-        } else if (!strncasecmp(line, "expect:", 7)) {
+            request->keep_alive = strncasecmp(value, "close", 5) != 0 && request->keep_alive;
+        } else if (strncasecmp(line, "expect:", 7) == 0) {
             request->expect_continue = true;
         }
         const char *line_end = memchr(line, '\n', (size_t)(end - line));
@@ -123,7 +123,7 @@ static ssize_t parse_request(const sim_conn_t *conn, sim_request_t *request, cha
         .path = path + 1,
         .path_len = (size_t)(version - path) - 1,
         .body = data + head,
-        .post = !memcmp(data, "POST ", 5),
+        .post = memcmp(data, "POST ", 5) == 0,
         .http10 = line_end[-1] == '0',
         .keep_alive = line_end[-1] != '0',
     };

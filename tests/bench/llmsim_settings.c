@@ -32,7 +32,7 @@ bool sim_settings_is_flag(const char *key)
 {
     static const char *const flags[] = {"stamp", "tool-round", "verbose", "help"};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-        if (!strcmp(key, flags[i])) {
+        if (strcmp(key, flags[i]) == 0) {
             return true;
         }
     }
@@ -42,7 +42,7 @@ bool sim_settings_is_flag(const char *key)
 static bool set_fault(sim_settings_t *set, const char *name)
 {
     for (int i = 0; i < N_FAULTS; i++) {
-        if (strcmp(name, fault_names[i])) {
+        if (strcmp(name, fault_names[i]) != 0) {
             continue;
         }
         set->fault = (sim_fault_e)i;
@@ -53,19 +53,19 @@ static bool set_fault(sim_settings_t *set, const char *name)
 
 static bool set_pace(sim_settings_t *set, const char *key, unsigned long n)
 {
-    if (!strcmp(key, "ttft-ms")) {
+    if (strcmp(key, "ttft-ms") == 0) {
         set->ttft_ns = n * NS_PER_MS;
-    } else if (!strcmp(key, "tokens")) {
+    } else if (strcmp(key, "tokens") == 0) {
         set->n_tokens = (unsigned)n;
-    } else if (!strcmp(key, "interval-us")) {
+    } else if (strcmp(key, "interval-us") == 0) {
         set->interval_ns = n * NS_PER_US;
-    } else if (!strcmp(key, "jitter")) {
+    } else if (strcmp(key, "jitter") == 0) {
         set->jitter_pct = n > 100 ? 100 : (unsigned)n;
-    } else if (!strcmp(key, "burst")) {
+    } else if (strcmp(key, "burst") == 0) {
         set->burst = n ? (unsigned)n : 1;
-    } else if (!strcmp(key, "stamp")) {
+    } else if (strcmp(key, "stamp") == 0) {
         set->stamp = n != 0;
-    } else if (!strcmp(key, "tool-round") || !strcmp(key, "tool-rounds")) {
+    } else if (strcmp(key, "tool-round") == 0 || strcmp(key, "tool-rounds") == 0) {
         set->n_tool_rounds = (unsigned)n;
     } else {
         return false;
@@ -79,18 +79,18 @@ bool sim_settings_set(sim_settings_t *set, const char *key, const char *value)
     if (set_pace(set, key, n)) {
         return true;
     }
-    if (!strcmp(key, "fault")) {
+    if (strcmp(key, "fault") == 0) {
         return set_fault(set, value);
     }
-    if (!strcmp(key, "error-rate")) {
+    if (strcmp(key, "error-rate") == 0) {
         set->fault_share = strtod(value, NULL);
-    } else if (!strcmp(key, "fault-limit")) {
+    } else if (strcmp(key, "fault-limit") == 0) {
         set->fault_limit = (unsigned)n;
-    } else if (!strcmp(key, "retry-after")) {
+    } else if (strcmp(key, "retry-after") == 0) {
         set->retry_after_s = (unsigned)n;
-    } else if (!strcmp(key, "stall-ms")) {
+    } else if (strcmp(key, "stall-ms") == 0) {
         set->stall_ns = n * NS_PER_MS;
-    } else if (!strcmp(key, "status")) {
+    } else if (strcmp(key, "status") == 0) {
         set->fault = SIM_FAULT_STATUS;
         set->status = (unsigned)n;
     } else {

@@ -174,10 +174,10 @@ static unsigned read_messages(json_t *messages, sim_settings_t *set)
     for (size_t i = json_array_size(messages); i-- > 0;) {
         json_t *message = json_array_get(messages, i);
         const char *role = json_string_value(json_object_get(message, "role"));
-        if (role && !strcmp(role, "tool")) {
+        if (role && strcmp(role, "tool") == 0) {
             n_results++;
         }
-        if (!role || strcmp(role, "user")) {
+        if (!role || strcmp(role, "user") != 0) {
             continue;
         }
         sim_settings_apply(set, text_of(json_object_get(message, "content")));
@@ -256,7 +256,7 @@ static void put_head(sim_stream_t *stream, const sim_request_t *request)
                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
                    "Cache-Control: no-cache\r\nX-Request-Id: req_%s\r\n%s\r\n",
                    stream->id, stream->chunked ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n");
-    if (request->path_len >= sizeof azure && !memcmp(request->path, azure, sizeof azure - 1)) {
+    if (request->path_len >= sizeof azure && memcmp(request->path, azure, sizeof azure - 1) == 0) {
         sim_put_text(stream, opening, sizeof opening - 1); /* Azure opens with an event that has no choices */
     }
 }

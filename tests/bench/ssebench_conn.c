@@ -25,10 +25,10 @@ static void substitute(rig_buf_t *out, const char *text, const load_conn_t *conn
 {
     for (const char *brace; (brace = strchr(text, '{'));) {
         rig_buf_add(out, text, (size_t)(brace - text));
-        if (!strncmp(brace, "{thread_id}", 11)) {
+        if (strncmp(brace, "{thread_id}", 11) == 0) {
             rig_buf_str(out, conn->thread_id);
             text = brace + 11;
-        } else if (!strncmp(brace, "{n}", 3)) {
+        } else if (strncmp(brace, "{n}", 3) == 0) {
             rig_buf_printf(out, "%llu", (unsigned long long)load.tally.n_started);
             text = brace + 3;
         } else {
@@ -55,7 +55,7 @@ static void build_request(load_conn_t *conn)
     substitute(out, setup ? o->setup_path : o->path, conn);
     rig_buf_printf(out, " HTTP/1.1\r\nHost: %s\r\nAccept: %s\r\n", o->host,
                    o->plain || setup ? "application/json" : "text/event-stream");
-    if (body.len || !strcmp(o->method, "POST")) {
+    if (body.len || strcmp(o->method, "POST") == 0) {
         rig_buf_printf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.len);
     }
     for (unsigned i = 0; i < o->n_headers; i++) {

@@ -97,7 +97,7 @@ static void take_line(load_conn_t *conn, const char *line, size_t len, uint64_t 
         load.tally.n_heartbeats++;
         return;
     }
-    bool data = len > 5 && !memcmp(line, "data:", 5);
+    bool data = len > 5 && memcmp(line, "data:", 5) == 0;
     load.tally.n_events += data;
     if (is_done(line, len)) {
         conn->done = true;

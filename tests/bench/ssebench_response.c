@@ -38,16 +38,16 @@ static void parse_head(load_conn_t *conn)
     const char *head = conn->head.data;
     conn->status = conn->head.len > 12 ? (int)strtol(head + 9, NULL, 10) : 0;
     conn->phase = LOAD_TO_EOF;
-    bool keep = !memcmp(head, "HTTP/1.1", 8);
+    bool keep = memcmp(head, "HTTP/1.1", 8) == 0;
     for (const char *line = strstr(head, "\r\n"); line; line = strstr(line + 2, "\r\n")) {
         const char *name = line + 2;
-        if (!strncasecmp(name, "content-length:", 15) && conn->phase != LOAD_CHUNK_SIZE) {
+        if (strncasecmp(name, "content-length:", 15) == 0 && conn->phase != LOAD_CHUNK_SIZE) {
             conn->left = strtoull(name + 15, NULL, 10);
             conn->phase = LOAD_SIZED;
-        } else if (!strncasecmp(name, "transfer-encoding:", 18)) {
+        } else if (strncasecmp(name, "transfer-encoding:", 18) == 0) {
             conn->left = 0;
             conn->phase = LOAD_CHUNK_SIZE;
-        } else if (!strncasecmp(name, "connection:", 11)) {
+        } else if (strncasecmp(name, "connection:", 11) == 0) {
             keep = strncasecmp(name + 11 + strspn(name + 11, " "), "close", 5) != 0;
         }
     }
@@ -71,7 +71,7 @@ static void take_head(load_conn_t *conn, char byte)
 {
     rig_buf_t *head = &conn->head;
     rig_buf_add(head, &byte, 1);
-    if (byte == '\n' && head->len >= 4 && !memcmp(head->data + head->len - 4, "\r\n\r\n", 4)) {
+    if (byte == '\n' && head->len >= 4 && memcmp(head->data + head->len - 4, "\r\n\r\n", 4) == 0) {
         rig_buf_add(head, "", 1);
         parse_head(conn);
     }

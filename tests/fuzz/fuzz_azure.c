@@ -49,7 +49,7 @@ static void check_challenge(const char *text)
     static const char keys[] = "/var/opt/azcmagent/tokens/";
     char path[512];
     if (find_key_file(path, sizeof(path), text, keys)) {
-        must(!strncmp(path, keys, strlen(keys)) && !strchr(path + strlen(keys), '/') && path[strlen(keys)] != '.');
+        must(strncmp(path, keys, strlen(keys)) == 0 && !strchr(path + strlen(keys), '/') && path[strlen(keys)] != '.');
     }
 }
 

@@ -28,14 +28,14 @@ static void must(bool holds)
 
 apr_status_t played_run_cancel(ac_engine_t *engine, const char *run_id, ac_kind_e why)
 {
-    must(engine && !strcmp(run_id, RUN) && why == AC_CANCELLED);
+    must(engine && strcmp(run_id, RUN) == 0 && why == AC_CANCELLED);
     n_cancelled++;
     return APR_SUCCESS;
 }
 
 void played_run_on_left(void *run)
 {
-    must(!strcmp(((ac_run_t *)run)->turn->run_id, RUN));
+    must(strcmp(((ac_run_t *)run)->turn->run_id, RUN) == 0);
     n_left++;
 }
 
@@ -52,7 +52,8 @@ void played_retry_run(ac_engine_t *engine, const char *run_id)
 static bool says(const char *text, size_t len, const char *word)
 {
     size_t word_len = strlen(word);
-    return len >= word_len && !memcmp(text, word, word_len) && (len == word_len || !text[word_len] || word[0] == 'l');
+    return len >= word_len && memcmp(text, word, word_len) == 0 &&
+        (len == word_len || !text[word_len] || word[0] == 'l');
 }
 
 static void check_one(ac_engine_t *engine, int fd, const char *text, size_t len)

@@ -51,7 +51,7 @@ static void make_head(void)
         abort();
     }
     fclose(file);
-    while (committed_at < HEAD && memcmp(head + committed_at, &none, 8)) {
+    while (committed_at < HEAD && memcmp(head + committed_at, &none, 8) != 0) {
         committed_at += 8;
     }
     if (committed_at >= HEAD) {

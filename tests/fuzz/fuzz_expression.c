@@ -19,7 +19,7 @@ static void check_result(const char *text)
     ac_err_t err;
     ac_err_init(&err);
     snprintf(difference, sizeof(difference), "%s - (%s)", text, text);
-    if (ac_expression_eval(again, sizeof(again), difference, &err) != APR_SUCCESS || strcmp(again, "0")) {
+    if (ac_expression_eval(again, sizeof(again), difference, &err) != APR_SUCCESS || strcmp(again, "0") != 0) {
         abort();
     }
 }

@@ -54,11 +54,11 @@ static void check_redirect(const char *location, const char *pattern, int status
         must(copy->request.max_redirects == 0 && ac_http_request_redirect(copy, status, ORIGIN, NULL) != APR_SUCCESS);
         bool kept = false;
         for (const struct curl_slist *header = copy->headers; header; header = header->next) {
-            kept = kept || !strncmp(header->data, "Authorization", 13);
+            kept = kept || strncmp(header->data, "Authorization", 13) == 0;
         }
         must(kept == ac_http_address_same_origin(copy->url, ORIGIN));
     } else {
-        must(!strcmp(copy->url, ORIGIN));
+        must(strcmp(copy->url, ORIGIN) == 0);
     }
     ac_http_request_free(copy);
 }

@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (ac_keyring_parse(&ring, (const char *)data + len, size - len, &err) == APR_SUCCESS) {
         use(ring, shown);
         ac_keyring_unref(ring);
-    } else if (ring || err.kind != AC_INVALID_REQUEST || strncmp(err.detail, "line ", 5) ||
+    } else if (ring || err.kind != AC_INVALID_REQUEST || strncmp(err.detail, "line ", 5) != 0 ||
                strpbrk(err.detail, "\r\n")) {
         abort();
     }

@@ -47,7 +47,7 @@ static void check_end(ac_openai_answer_t *answer)
     }
     for (int i = 0; i < end.n_calls; i++) {
         for (int j = 0; j < i; j++) {
-            if (!strcmp(end.calls[i].id, end.calls[j].id)) {
+            if (strcmp(end.calls[i].id, end.calls[j].id) == 0) {
                 abort();
             }
         }
@@ -71,10 +71,10 @@ static void check_readers(const char *line, size_t len)
     if (ac_openai_quick_chunk(&quick, line, len, &quick_status, &quick_err)) {
         apr_status_t status = ac_openai_chunk_parsed(&parsed, line, len, &parsed_err);
         bool same = status == quick_status && quick_log.len == parsed_log.len &&
-            (!quick_log.len || !memcmp(quick_log.data, parsed_log.data, quick_log.len)) &&
-            !strcmp(quick.model, parsed.model) && quick.finish == parsed.finish && quick.started == parsed.started &&
-            quick.text_len == parsed.text_len && !parsed.n_calls && !parsed.usage.known &&
-            quick_err.kind == parsed_err.kind;
+            (!quick_log.len || memcmp(quick_log.data, parsed_log.data, quick_log.len) == 0) &&
+            strcmp(quick.model, parsed.model) == 0 && quick.finish == parsed.finish &&
+            quick.started == parsed.started && quick.text_len == parsed.text_len && !parsed.n_calls &&
+            !parsed.usage.known && quick_err.kind == parsed_err.kind;
         if (!same) {
             abort();
         }

@@ -39,7 +39,7 @@ static void read_cut(heard_t *heard, const char *bytes, size_t size, size_t step
 static void expect_same(const heard_t *one, const heard_t *other)
 {
     size_t len = one->text.len;
-    if (len != other->text.len || (len && memcmp(one->text.data, other->text.data, len))) {
+    if (len != other->text.len || (len && memcmp(one->text.data, other->text.data, len) != 0)) {
         abort();
     }
 }

@@ -30,7 +30,7 @@ static void check_url(const char *text, const ac_buf_t *out)
     static const char shape[] = "/?#&=:@;,+";
     size_t host = strcspn(text, ":") + 3;
     host += strcspn(text + host, "/?");
-    require(!strncmp(text, out->data, host));
+    require(strncmp(text, out->data, host) == 0);
     for (size_t i = 0; i < sizeof(shape) - 1; i++) {
         require(count(text, strlen(text), shape[i]) == count(out->data, out->len, shape[i]));
     }
@@ -38,7 +38,7 @@ static void check_url(const char *text, const ac_buf_t *out)
     for (size_t i = host; i < path;) {
         size_t n = strcspn(out->data + i + 1, "/?");
         const char *segment = out->data + i + 1;
-        bool dots = (n == 1 && *segment == '.') || (n == 2 && !memcmp(segment, "..", 2));
+        bool dots = (n == 1 && *segment == '.') || (n == 2 && memcmp(segment, "..", 2) == 0);
         /* A template may have dots of its own; then they stood there before. */
         require(!dots || strstr(text, n == 1 ? "/." : "/.."));
         i += n + 1;

@@ -92,7 +92,7 @@ static void clear_environment(void)
         bool ours = false;
         snprintf(name, sizeof(name), "%.*s", (int)strcspn(*row, "="), *row);
         for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++) {
-            ours = ours || !strncmp(name, fronts[i], strlen(fronts[i]));
+            ours = ours || strncmp(name, fronts[i], strlen(fronts[i])) == 0;
         }
         if (ours) {
             unsetenv(name);
@@ -262,7 +262,7 @@ const char *credential_rig_fail(credential_rig_t *rig, const char *scope)
 void credential_rig_expect(credential_rig_t *rig, const char *scope, const char *text)
 {
     apr_time_t until = ac_clock() + PATIENCE;
-    while (strcmp(credential_rig_get(rig, scope), text)) {
+    while (strcmp(credential_rig_get(rig, scope), text) != 0) {
         assert_true(ac_clock() < until);
     }
 }

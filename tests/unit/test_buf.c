@@ -192,7 +192,7 @@ static void test_json_of_any_bytes_is_json(void **state)
         assert_non_null(value);
         if (ac_utf8_valid(text, len)) {
             assert_int_equal(json_string_length(value), len);
-            assert_true(len == 0 || !memcmp(json_string_value(value), text, len));
+            assert_true(len == 0 || memcmp(json_string_value(value), text, len) == 0);
         }
         json_decref(value);
     }

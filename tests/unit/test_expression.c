@@ -23,7 +23,7 @@ static void check_results(const row_t *row)
         ac_err_t err;
         ac_err_init(&err);
         apr_status_t status = ac_expression_eval(text, sizeof(text), row->expression, &err);
-        if (status != APR_SUCCESS || strcmp(text, row->result)) {
+        if (status != APR_SUCCESS || strcmp(text, row->result) != 0) {
             print_error("%s: expected %s, got %s%s\n", row->expression, row->result, text, err.detail);
         }
         assert_int_equal(status, APR_SUCCESS);

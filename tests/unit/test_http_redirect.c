@@ -459,7 +459,7 @@ static pid_t start_tls(int *pport)
     int output;
     pid_t pid = spawn_openssl(argv, &output);
     FILE *file = fdopen(output, "r");
-    while (fgets(line, sizeof(line), file) && strncmp(line, "ACCEPT", 6)) {
+    while (fgets(line, sizeof(line), file) && strncmp(line, "ACCEPT", 6) != 0) {
     }
     const char *colon = strrchr(line, ':');
     assert_non_null(colon);

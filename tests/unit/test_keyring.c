@@ -135,7 +135,7 @@ static void test_wrong_lines(void **state)
         ac_err_init(&err);
         assert_int_not_equal(ac_keyring_parse(&ring, wrong[i].text, strlen(wrong[i].text), &err), APR_SUCCESS);
         assert_null(ring);
-        if (strncmp(err.detail, wrong[i].said, strlen(wrong[i].said))) {
+        if (strncmp(err.detail, wrong[i].said, strlen(wrong[i].said)) != 0) {
             fail_msg("%s: %s", wrong[i].text, err.detail);
         }
         assert_null(strstr(err.detail, "secret"));
@@ -267,7 +267,7 @@ static void test_a_change_that_could_not_be_read_is_read_later(void **state)
     }
     setrlimit(RLIMIT_NOFILE, &limit);
     apr_time_t deadline = ac_clock() + apr_time_from_sec(10);
-    while (strcmp(owner_in_force(file), "bob") && ac_clock() < deadline) {
+    while (strcmp(owner_in_force(file), "bob") != 0 && ac_clock() < deadline) {
         apr_sleep(apr_time_from_msec(50));
     }
     assert_string_equal(owner_in_force(file), "bob");

@@ -32,7 +32,7 @@ static const char *create(openai_model_t **pmodel, const ac_model_vt *vt, const 
     conf->options = options;
     if (given->key) {
         setenv("MODEL_TEST_KEY", given->key, 1);
-        bool identity = !strcmp(given->key, "identity");
+        bool identity = strcmp(given->key, "identity") == 0;
         assert_null(ac_credential_spec_create(&conf->auth, identity ? given->key : "env:MODEL_TEST_KEY", NULL, pool));
     }
     void *self = NULL;
@@ -51,8 +51,8 @@ static void expect_problem(const ac_model_vt *vt, given_t given, const char *par
     if (!strstr(problem, part)) {
         fail_msg("\"%s\" has no \"%s\"", problem, part);
     }
-    assert_true(!strncmp(problem, "AgentChat", 9));
-    assert_true(!given.key || !strcmp(given.key, "identity") || !strstr(problem, given.key));
+    assert_true(strncmp(problem, "AgentChat", 9) == 0);
+    assert_true(!given.key || strcmp(given.key, "identity") == 0 || !strstr(problem, given.key));
 }
 
 static openai_model_t *expect_good(const ac_model_vt *vt, given_t given)

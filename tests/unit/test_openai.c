@@ -25,7 +25,7 @@ static void on_text(void *baton, const char *text, size_t len)
 static void on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     told_t *told = baton;
-    ac_buf_printf(&told->log, "[%d %s %s]", index, strncmp(id, "call_0", 6) ? id : "ours", name);
+    ac_buf_printf(&told->log, "[%d %s %s]", index, strncmp(id, "call_0", 6) != 0 ? id : "ours", name);
 }
 
 static void on_tool_args(void *baton, int index, const char *fragment, size_t len)
@@ -256,7 +256,7 @@ static void expect_calls(const char *const *chunks, const char *log, const char 
     ac_buf_init(&seen, 65536);
     for (int i = 0; i < answer.end.n_calls; i++) {
         const ac_tool_call_t *call = &answer.end.calls[i];
-        ac_buf_printf(&seen, "%s %s %s;", strncmp(call->id, "call_0", 6) ? call->id : "ours", call->name,
+        ac_buf_printf(&seen, "%s %s %s;", strncmp(call->id, "call_0", 6) != 0 ? call->id : "ours", call->name,
                       call->arguments);
     }
     assert_string_equal(seen.data, list);

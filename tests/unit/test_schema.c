@@ -38,8 +38,8 @@ static void run_checks(const check_t *checks, size_t n_checks)
         ac_err_t err;
         ac_err_init(&err);
         apr_status_t status = ac_schema_check(schema, value, &err);
-        if ((status == APR_SUCCESS) != !c->pointer || strcmp(err.pointer, c->pointer ? c->pointer : "") ||
-            strcmp(err.detail, c->detail ? c->detail : "")) {
+        if ((status == APR_SUCCESS) != !c->pointer || strcmp(err.pointer, c->pointer ? c->pointer : "") != 0 ||
+            strcmp(err.detail, c->detail ? c->detail : "") != 0) {
             fail_msg("%s with %s: %d, '%s', '%s'", c->schema, c->value, (int)status, err.pointer, err.detail);
         }
         assert_int_equal(err.kind, c->pointer ? AC_INVALID_REQUEST : AC_OK);

@@ -71,7 +71,7 @@ static void check_setting(const setting_t *row)
         return;
     }
     assert_non_null(problem);
-    if (strncmp(problem, row->problem, strlen(row->problem))) {
+    if (strncmp(problem, row->problem, strlen(row->problem)) != 0) {
         print_error("expected '%s', got '%s'\n", row->problem, problem);
     }
     assert_memory_equal(problem, row->problem, strlen(row->problem));

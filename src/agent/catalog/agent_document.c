@@ -132,7 +132,7 @@ static apr_status_t check_numbers(const json_t *body, int64_t *prounds, ac_err_t
 
 static apr_status_t check_status(const char *status, ac_err_t *err)
 {
-    if (!strcmp(status, "active") || !strcmp(status, "inactive")) {
+    if (strcmp(status, "active") == 0 || strcmp(status, "inactive") == 0) {
         return APR_SUCCESS;
     }
     return ac_err_set_at(err, AC_INVALID_REQUEST, "/status", "status must be active or inactive");

@@ -64,7 +64,7 @@ bool ac_catalog_adopt(ac_catalog_t *catalog, const ac_store_op_t *op)
     const char *stamp = ac_agents_stamp(catalog->agents);
     /* Results come in any order: the result of an earlier question may be older than a change that a later one has
      * brought. */
-    bool late = number < catalog->adopted, holds = late || agents || !strcmp(asked_of, stamp ? stamp : "");
+    bool late = number < catalog->adopted, holds = late || agents || strcmp(asked_of, stamp ? stamp : "") == 0;
     if (!late && holds) {
         catalog->adopted = number;
     }

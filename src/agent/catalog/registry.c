@@ -15,7 +15,7 @@ const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *i
 const ac_tool_t *ac_registry_agent_tool(const ac_agent_t *agent, const char *name)
 {
     for (int i = 0; i < agent->n_tools; i++) {
-        if (!strcmp(agent->tools[i]->id, name)) {
+        if (strcmp(agent->tools[i]->id, name) == 0) {
             return agent->tools[i];
         }
     }

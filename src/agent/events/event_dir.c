@@ -130,7 +130,7 @@ void ac_event_dir_remove(const ac_event_dir_t *dir, ac_child_key_t child)
     struct dirent *entry;
     bool bare = listing != NULL;
     while (bare && (entry = readdir(listing)) != NULL) {
-        bare = entry->d_name[0] == '.' || !strcmp(entry->d_name, "lock") || !strcmp(entry->d_name, "socket");
+        bare = entry->d_name[0] == '.' || strcmp(entry->d_name, "lock") == 0 || strcmp(entry->d_name, "socket") == 0;
     }
     if (listing) {
         closedir(listing);

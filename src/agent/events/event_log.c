@@ -120,8 +120,8 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_head
 static bool valid(const ac_event_log_t *log, const char *run_id)
 {
     const ac_event_file_t *file = log->file;
-    return log->size >= AC_EVENT_FILE_HEADER && !memcmp(file->magic, MAGIC, sizeof file->magic) &&
-        !memcmp(file->header.run_id, run_id, strlen(run_id) + 1) &&
+    return log->size >= AC_EVENT_FILE_HEADER && memcmp(file->magic, MAGIC, sizeof file->magic) == 0 &&
+        memcmp(file->header.run_id, run_id, strlen(run_id) + 1) == 0 &&
         memchr(file->header.owner, '\0', sizeof file->header.owner) &&
         memchr(file->header.thread_id, '\0', sizeof file->header.thread_id) &&
         memchr(file->header.message_id, '\0', sizeof file->header.message_id);
@@ -279,7 +279,7 @@ apr_time_t ac_event_log_peek_ended(int fd)
 {
     ac_event_file_t header;
     bool whole = pread(fd, &header, sizeof header, 0) == (ssize_t)sizeof header &&
-        !memcmp(header.magic, MAGIC, sizeof header.magic);
+        memcmp(header.magic, MAGIC, sizeof header.magic) == 0;
     return whole && !atomic_load(&header.suspended) ? atomic_load(&header.ended) : 0;
 }
 

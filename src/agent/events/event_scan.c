@@ -187,7 +187,7 @@ static void remove_bare(int top_fd, const char *child)
     struct dirent *entry;
     bool bare = listing != NULL;
     while (bare && (entry = readdir(listing)) != NULL) {
-        bare = entry->d_name[0] == '.' || !strcmp(entry->d_name, "lock") || !strcmp(entry->d_name, "socket");
+        bare = entry->d_name[0] == '.' || strcmp(entry->d_name, "lock") == 0 || strcmp(entry->d_name, "socket") == 0;
     }
     if (bare) {
         unlinkat(fd, "socket", 0);

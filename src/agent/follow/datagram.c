@@ -32,13 +32,13 @@ static void handle(ac_engine_t *engine, char *text)
         *owner++ = '\0';
     }
     ac_run_t *run = datagram_find_run(engine, run_id);
-    if (!strcmp(text, "wake")) {
+    if (strcmp(text, "wake") == 0) {
         ac_tail_wake(engine, run_id);
-    } else if (!strcmp(text, "close")) {
+    } else if (strcmp(text, "close") == 0) {
         ac_recover_retry_run(engine, run_id);
-    } else if (!strcmp(text, "cancel") && run && owner && !strcmp(run->turn->owner, owner)) {
+    } else if (strcmp(text, "cancel") == 0 && run && owner && strcmp(run->turn->owner, owner) == 0) {
         ac_run_cancel(engine, run_id, AC_CANCELLED);
-    } else if (!strcmp(text, "left") && run) {
+    } else if (strcmp(text, "left") == 0 && run) {
         ac_run_follower_left(run);
     }
 }

@@ -254,7 +254,7 @@ static void recover_on_run(ac_store_op_t *op)
         } else {
             recover_give_up(recovery, &op->err);
         }
-    } else if (!strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled")) {
+    } else if (strcmp(status, "completed") == 0 || strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
         recover_end_with(recovery, op->out, NULL);
     } else {
         recovery->turn.closing = ac_recover_turn_closing(&recovery->turn, op->out, recovery->cancelled);

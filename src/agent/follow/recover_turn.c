@@ -27,7 +27,7 @@ static json_t *recover_turn_find_call(const json_t *steps, const char *step_id, 
 {
     for (*pi = 0; *pi < json_array_size(steps); (*pi)++) {
         json_t *step = json_array_get(steps, *pi);
-        if (!strcmp(ac_json_peek_string(step, "id", ""), step_id)) {
+        if (strcmp(ac_json_peek_string(step, "id", ""), step_id) == 0) {
             return step;
         }
     }
@@ -110,7 +110,7 @@ void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log)
 static json_t *message_id(const char *run_id)
 {
     char id[AC_ID_SIZE];
-    snprintf(id, sizeof id, "msg_%s", strncmp(run_id, "run_", 4) ? run_id : run_id + 4);
+    snprintf(id, sizeof id, "msg_%s", strncmp(run_id, "run_", 4) != 0 ? run_id : run_id + 4);
     return ac_json_text(id);
 }
 
@@ -162,7 +162,7 @@ static void set_interrupted(json_t *run)
 bool ac_recover_turn_interrupt(ac_recover_turn_t *turn)
 {
     json_t *run = json_object_get(turn->closing, "run"), *message = json_object_get(turn->closing, "message");
-    if (!strcmp(ac_json_peek_string(run, "status", ""), "interrupted") || !json_is_object(message)) {
+    if (strcmp(ac_json_peek_string(run, "status", ""), "interrupted") == 0 || !json_is_object(message)) {
         return false;
     }
     json_t *metadata = json_object_get(message, "metadata");

@@ -130,7 +130,7 @@ static json_t *step_of(json_t *steps, const json_t *call)
     json_t *step;
     json_array_foreach(steps, i, step)
     {
-        bool same = !strcmp(ac_json_peek_string(step, "type", ""), "tool_call") &&
+        bool same = strcmp(ac_json_peek_string(step, "type", ""), "tool_call") == 0 &&
             json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
             json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
         if (!same) {
@@ -276,8 +276,8 @@ static void on_messages(ac_store_op_t *op)
     }
     json_array_foreach(json_object_get(op->out, "data"), i, message)
     {
-        json_t **pkept = !strcmp(ac_json_peek_string(message, "role", ""), "user") ? &tail->user_message
-                                                                                   : &tail->message;
+        json_t **pkept = strcmp(ac_json_peek_string(message, "role", ""), "user") == 0 ? &tail->user_message
+                                                                                       : &tail->message;
         tail->before_seq = ac_json_peek_int(message, "seq", tail->before_seq);
         if (strcmp(ac_json_peek_string(message, "run_id", ""), tail->run_id) != 0 || *pkept) {
             continue;

@@ -19,7 +19,7 @@ static const char *history_finish_of(const json_t *message)
 static bool turn_is_filtered(const json_t *stored, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
-        if (!strcmp(history_finish_of(json_array_get(stored, i)), "content_filter")) {
+        if (strcmp(history_finish_of(json_array_get(stored, i)), "content_filter") == 0) {
             return true;
         }
     }
@@ -171,7 +171,7 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
     size_t n = json_array_size(stored), first = agent->history_messages > 0 ? first_turn(agent, stored) : n;
     for (size_t end = first; first < n; first = end) {
         for (end = first + 1; end < n; end++) {
-            if (!strcmp(ac_json_peek_string(json_array_get(stored, end), "role", ""), "user")) {
+            if (strcmp(ac_json_peek_string(json_array_get(stored, end), "role", ""), "user") == 0) {
                 break;
             }
         }

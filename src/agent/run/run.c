@@ -210,10 +210,10 @@ static void log_end(const ac_run_t *run)
     const ac_err_row_t *row = ac_err_row(run->err.kind);
     int took = (int)apr_time_as_msec(ac_clock() - run->times.created);
     const char *agent = run->agent ? run->agent->id : "-";
-    if (run->outcome != AC_RUN_FAILED || !strcmp(row->fault, "client") || run->ask.breaker_open) {
+    if (run->outcome != AC_RUN_FAILED || strcmp(row->fault, "client") == 0 || run->ask.breaker_open) {
         ac_debug("run[%s] agent[%s] request[%s]: %s after %d ms, %d rounds", run->turn->run_id, agent,
                  run->turn->request_id, states[run->outcome].name, took, run->round);
-    } else if (!strcmp(row->fault, "operator")) {
+    } else if (strcmp(row->fault, "operator") == 0) {
         ac_log(AC_M502, run->err.status,
                "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms", run->turn->run_id,
                agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,

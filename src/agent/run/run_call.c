@@ -23,7 +23,7 @@ static char *unique_id(const ac_run_t *run, const char *id)
     json_t *earlier;
     json_array_foreach(run->answer.tool_calls, i, earlier)
     {
-        if (!strcmp(ac_json_peek_string(earlier, "id", ""), id)) {
+        if (strcmp(ac_json_peek_string(earlier, "id", ""), id) == 0) {
             ac_buf_t text;
             ac_buf_init(&text, AC_MAX_TOOL_ARGUMENTS);
             if (ac_buf_printf(&text, "%s_r%d", id, run->round) == APR_SUCCESS) {

@@ -50,8 +50,9 @@ static void cancel_here(void *baton)
 {
     ask_t *ask = baton;
     const ac_run_t *run = apr_hash_get(ask->engine->runs, ask->run_id, APR_HASH_KEY_STRING);
-    ask->status = run && !strcmp(run->turn->owner, ask->owner) ? ac_run_cancel(ask->engine, ask->run_id, AC_CANCELLED)
-                                                               : ac_err_row(AC_NOT_FOUND)->status;
+    ask->status = run && strcmp(run->turn->owner, ask->owner) == 0
+        ? ac_run_cancel(ask->engine, ask->run_id, AC_CANCELLED)
+        : ac_err_row(AC_NOT_FOUND)->status;
     if (!ac_handover_answer(&ask->handover)) {
         free(ask);
     }
@@ -137,7 +138,7 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
 apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const char *owner, json_t **pstored)
 {
     ac_event_log_t *log = engine->dir ? ac_event_log_find(engine->dir, run_id) : NULL;
-    bool fits = log && !ac_event_log_is_suspended(log) && !strcmp(ac_event_log_header(log)->owner, owner);
+    bool fits = log && !ac_event_log_is_suspended(log) && strcmp(ac_event_log_header(log)->owner, owner) == 0;
     json_t *stored = fits ? ac_event_log_read_stored(log) : NULL;
     ac_event_log_close(log);
     if (!stored) {

@@ -71,7 +71,7 @@ static void on_key(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     const char *run_id = ac_json_peek_string(op->out, "run_id", NULL);
-    bool same = run_id && !strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash);
+    bool same = run_id && strcmp(ac_json_peek_string(op->out, "request_hash", ""), run->turn->key_hash) == 0;
     ac_err_t err = op->err;
     run->n_ops--;
     if (run->state == AC_RUN_LOADING && same) {

@@ -56,7 +56,7 @@ static const char *set_hash_bytes(unsigned char hash[AC_API_KEY_HASH], const cha
 {
     static const char wanted[] = "sha256: and the 64 hexadecimal digits of the key's SHA-256";
     size_t prefix = sizeof(HASH_PREFIX) - 1;
-    if (strncmp(value, HASH_PREFIX, prefix) || strlen(value) != prefix + 2 * AC_API_KEY_HASH) {
+    if (strncmp(value, HASH_PREFIX, prefix) != 0 || strlen(value) != prefix + 2 * AC_API_KEY_HASH) {
         return wanted;
     }
     for (size_t i = 0; i < AC_API_KEY_HASH; i++) {
@@ -83,7 +83,7 @@ static const char *set_previous(parsing_t *parsing, const char *value)
 static const char *set_owner(parsing_t *parsing, const char *value)
 {
     parsing->key.owner = value;
-    if (!strcmp(value, AC_ANONYMOUS)) {
+    if (strcmp(value, AC_ANONYMOUS) == 0) {
         return "somebody: '" AC_ANONYMOUS "' owns what nobody signed in for";
     }
     return ac_store_owner_problem(value) ? "a name of 1 to 255 bytes, without a blank in front" : NULL;
@@ -114,7 +114,7 @@ static const char *set_limits(parsing_t *parsing, const char *value)
 
 static const char *set_time(apr_time_t *ptime, const char *value)
 {
-    if (!strcmp(value, "never")) {
+    if (strcmp(value, "never") == 0) {
         *ptime = 0;
         return NULL;
     }
@@ -134,8 +134,8 @@ static const char *set_previous_expires(parsing_t *parsing, const char *value)
 
 static const char *set_enabled(parsing_t *parsing, const char *value)
 {
-    parsing->key.enabled = !strcmp(value, "on");
-    return parsing->key.enabled || !strcmp(value, "off") ? NULL : "on or off";
+    parsing->key.enabled = strcmp(value, "on") == 0;
+    return parsing->key.enabled || strcmp(value, "off") == 0 ? NULL : "on or off";
 }
 
 enum { ID, KEY, OWNER, ROLES, LIMITS, EXPIRES, ENABLED, PREVIOUS, PREVIOUS_EXPIRES, N_FIELDS };
@@ -177,7 +177,7 @@ static apr_status_t unknown_field(parsing_t *parsing, const char *name)
 static apr_status_t take_field(parsing_t *parsing, const char *name, const char *value)
 {
     int i = 0;
-    while (i < N_FIELDS && strcmp(fields[i].name, name)) {
+    while (i < N_FIELDS && strcmp(fields[i].name, name) != 0) {
         i++;
     }
     if (i == N_FIELDS) {
@@ -366,7 +366,7 @@ void ac_keyring_hash(unsigned char hash[AC_API_KEY_HASH], const char *text)
 static bool id_of(char id[ID_MAX + 1], const char *text)
 {
     size_t prefix = sizeof(AC_API_KEY_PREFIX) - 1;
-    size_t len = strncmp(text, AC_API_KEY_PREFIX, prefix) ? 0 : strspn(text + prefix, ID_CHARS);
+    size_t len = strncmp(text, AC_API_KEY_PREFIX, prefix) != 0 ? 0 : strspn(text + prefix, ID_CHARS);
     if (!len || len > ID_MAX || text[prefix + len] != '_') {
         return false;
     }

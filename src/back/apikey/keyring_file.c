@@ -73,7 +73,7 @@ static ac_keyring_t *read_again(ac_keyring_file_t *file)
         return ring;
     }
     file->settled = false; /* what could not be read now may be without being changed: no descriptor was free */
-    if (strcmp(file->told, err.detail)) {
+    if (strcmp(file->told, err.detail) != 0) {
         apr_cpystrn(file->told, err.detail, sizeof(file->told));
         ac_log(AC_M660, 0, "keys file %s: %s; the keys that were read before stay in force", file->path, err.detail);
     }

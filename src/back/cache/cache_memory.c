@@ -109,7 +109,7 @@ static slot_t *cache_memory_find(part_t *part, const unsigned char *key)
 {
     slot_t *slot = slot_at(part, *chain_of(part, key));
     for (uint32_t n = 0; slot && n < N_SLOTS; n++, slot = slot_at(part, slot->next)) {
-        if (!memcmp(slot->key, key, AC_CACHE_KEY)) {
+        if (memcmp(slot->key, key, AC_CACHE_KEY) == 0) {
             return slot;
         }
     }

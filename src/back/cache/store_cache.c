@@ -132,7 +132,7 @@ static bool store_cache_is_whole(const json_t *entry, const char *id)
     int64_t seq = count < 0 ? -1 : count - (int64_t)json_array_size(messages);
     size_t i;
     json_t *message;
-    if (!json_is_array(messages) || count > MOST || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id)) {
+    if (!json_is_array(messages) || count > MOST || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id) != 0) {
         return false;
     }
     json_array_foreach((json_t *)messages, i, message)

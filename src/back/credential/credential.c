@@ -53,7 +53,7 @@ static credential_slot_t *find_slot(ac_credential_t *credential, const char *sco
 {
     const char *name = credential->kind == AC_CREDENTIAL_KEY || !scope ? "" : scope;
     credential_slot_t *slot = credential->slots;
-    while (slot && strcmp(slot->scope, name)) {
+    while (slot && strcmp(slot->scope, name) != 0) {
         slot = slot->next;
     }
     if (!slot) {
@@ -180,7 +180,7 @@ static void log_success(credential_slot_t *slot, const char *text)
     if (slot->logged) {
         ac_log(AC_M242, APR_SUCCESS, "credential %s: works again", name_of(slot, name, sizeof(name)));
     }
-    if (key && slot->text && strcmp(slot->text, text)) {
+    if (key && slot->text && strcmp(slot->text, text) != 0) {
         ac_log(AC_M243, APR_SUCCESS, "credential %s: the key has changed; the new one is used from now on",
                name_of(slot, name, sizeof(name)));
     }
@@ -193,7 +193,7 @@ static void credential_take_text(credential_slot_t *slot, const fetched_t *fetch
     if (slot->rejected && slot->text && strcmp(slot->text, fetched->text) == 0) {
         slot->kept_until = ac_loop_now(slot->credential->loop) + SAME_PAUSE;
     }
-    if (!slot->text || strcmp(slot->text, fetched->text)) {
+    if (!slot->text || strcmp(slot->text, fetched->text) != 0) {
         credential_wipe(slot->previous);
         slot->previous = slot->text;
         slot->text = strdup(fetched->text);

@@ -62,12 +62,12 @@ static const char *narrow(identity_t *identity, apr_pool_t *p)
     if (!wanted || !*wanted) {
         return NULL;
     }
-    bool prod = !strcasecmp(wanted, "prod"), dev = !strcasecmp(wanted, "dev");
+    bool prod = strcasecmp(wanted, "prod") == 0, dev = strcasecmp(wanted, "dev") == 0;
     int n = 0;
     for (int i = 0; i < N_LINKS; i++) {
         const credential_provider_t *link = all_links[i];
         bool developers = link == &ac_provider_cli;
-        if ((prod && !developers) || (dev && developers) || !strcasecmp(wanted, link->azure_name)) {
+        if ((prod && !developers) || (dev && developers) || strcasecmp(wanted, link->azure_name) == 0) {
             identity->links[n++] = link;
         }
     }
@@ -85,7 +85,7 @@ static const char *narrow(identity_t *identity, apr_pool_t *p)
 static const char *choose(identity_t *identity, const char *name, apr_pool_t *p)
 {
     for (int i = 0; i < N_LINKS; i++) {
-        if (!name || !strcmp(all_links[i]->name, name)) {
+        if (!name || strcmp(all_links[i]->name, name) == 0) {
             identity->links[identity->n_links++] = all_links[i];
         }
     }

@@ -46,7 +46,7 @@ const char *ac_credential_spec_duration(apr_interval_time_t *pvalue, const apr_t
 
 static bool credential_spec_is_among(const char *name, const char *const *names)
 {
-    while (*names && strcasecmp(*names, name)) {
+    while (*names && strcasecmp(*names, name) != 0) {
         names++;
     }
     return *names != NULL;
@@ -103,7 +103,7 @@ static const char *create_file(ac_credential_t *credential, const apr_table_t *o
 static bool is_scope(const char *text)
 {
     size_t len = strlen(text), end = strlen("/.default");
-    return len > end && len < IDENTITY_SCOPE_SIZE && !strcmp(text + len - end, "/.default") && *text != '-' &&
+    return len > end && len < IDENTITY_SCOPE_SIZE && strcmp(text + len - end, "/.default") == 0 && *text != '-' &&
         strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/") == len;
 }
 
@@ -140,14 +140,14 @@ const char *ac_credential_spec_create(ac_credential_t **pcredential, const char 
     credential->spec = apr_pstrdup(p, spec);
     credential->kind = AC_CREDENTIAL_KEY;
     const char *problem;
-    if (!strncmp(spec, "env:", 4)) {
+    if (strncmp(spec, "env:", 4) == 0) {
         problem = create_env(credential, options, p);
-    } else if (!strncmp(spec, "file:", 5)) {
+    } else if (strncmp(spec, "file:", 5) == 0) {
         problem = create_file(credential, options, p);
-    } else if (!strncmp(spec, "keyvault:", 9)) {
+    } else if (strncmp(spec, "keyvault:", 9) == 0) {
         credential->source = &ac_keyvault_source;
         problem = ac_keyvault_create(&credential->self, spec + 9, options, p);
-    } else if (!strcmp(spec, "identity") || !strncmp(spec, "identity:", 9)) {
+    } else if (strcmp(spec, "identity") == 0 || strncmp(spec, "identity:", 9) == 0) {
         problem = create_identity(credential, options, p);
     } else {
         credential->spec = "***";

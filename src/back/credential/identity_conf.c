@@ -57,8 +57,8 @@ static bool identity_conf_is_loopback(const char *host, size_t len)
     if (inet_pton(AF_INET, name, &address) == 1) {
         return ntohl(address.s_addr) >> 24 == 127;
     }
-    return !strcasecmp(name, "localhost") || !strcmp(name, "[::1]") ||
-        (len > 10 && !strcasecmp(name + len - 10, ".localhost"));
+    return strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0 ||
+        (len > 10 && strcasecmp(name + len - 10, ".localhost") == 0);
 }
 
 bool ac_identity_conf_address_safe(const char *url)
@@ -66,7 +66,7 @@ bool ac_identity_conf_address_safe(const char *url)
     if (!ac_http_address_url_valid(url)) {
         return false;
     }
-    if (!strncasecmp(url, "https://", 8)) {
+    if (strncasecmp(url, "https://", 8) == 0) {
         return true;
     }
     const char *host = strstr(url, "://") + 3;
@@ -193,7 +193,7 @@ const char *ac_identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
     conf->certificate_path = variable("AZURE_CLIENT_CERTIFICATE_PATH", p);
     conf->certificate_password = variable("AZURE_CLIENT_CERTIFICATE_PASSWORD", p);
     const char *send = variable("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", p);
-    conf->send_chain = send && (!strcmp(send, "1") || !strcasecmp(send, "true"));
+    conf->send_chain = send && (strcmp(send, "1") == 0 || strcasecmp(send, "true") == 0);
     if (!conf->certificate_path || conf->secret) {
         return NULL;
     }

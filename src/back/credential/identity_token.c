@@ -21,7 +21,7 @@ static bool read_zone(long *poffset, const char *text)
     char sign = '+';
     text += strspn(text, " ");
     *poffset = 0;
-    if (!*text || !strcmp(text, "Z")) {
+    if (!*text || strcmp(text, "Z") == 0) {
         return true;
     }
     if (sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) < 3 || text[used] || (sign != '+' && sign != '-')) {
@@ -57,7 +57,7 @@ static bool read_american(struct tm *tm, const char **prest, const char *text)
         return false;
     }
     text += used + strspn(text + used, " ");
-    bool pm = !strncasecmp(text, "PM", 2), am = !strncasecmp(text, "AM", 2);
+    bool pm = strncasecmp(text, "PM", 2) == 0, am = strncasecmp(text, "AM", 2) == 0;
     if (pm || am) {
         tm->tm_hour = tm->tm_hour % 12 + (pm ? 12 : 0);
         text += 2;

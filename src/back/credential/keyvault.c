@@ -141,7 +141,7 @@ static const char *meaning_of(int status, const char *code)
         {429, NULL, "the vault has too many requests"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (rows[i].status == status && (!rows[i].code || !strcasecmp(rows[i].code, code))) {
+        if (rows[i].status == status && (!rows[i].code || strcasecmp(rows[i].code, code) == 0)) {
             return rows[i].meaning;
         }
     }
@@ -198,7 +198,7 @@ static void keyvault_host_of(char *host, size_t size, const char *url)
 static bool is_part_of(const char *host, const char *domain)
 {
     size_t len = strlen(host), end = strlen(domain);
-    return end && len > end + 1 && host[len - end - 1] == '.' && !strcasecmp(host + len - end, domain);
+    return end && len > end + 1 && host[len - end - 1] == '.' && strcasecmp(host + len - end, domain) == 0;
 }
 
 /* Returns NULL, or why the challenge is refused: a token goes only to hosts of its own resource. */
@@ -224,7 +224,7 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
     keyvault_host_of(ours, sizeof(ours), ac_credential_chain_conf(vault->identity)->authority);
     const char *tenant = strstr(url, "://") ? strchr(strstr(url, "://") + 3, '/') : NULL;
     size_t len = tenant ? strcspn(tenant + 1, "/?#") : 0;
-    if (strcasecmp(theirs, ours)) {
+    if (strcasecmp(theirs, ours) != 0) {
         return "the vault belongs to another cloud than authority= (or AZURE_AUTHORITY_HOST) says";
     }
     if (!len || len > 100 || strspn(tenant + 1, LETTERS "-.") < len) {
@@ -235,7 +235,7 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
     if (!ac_credential_chain_conf(vault->identity)->tenant) {
         ac_credential_chain_set_tenant(vault->identity, name);
     }
-    bool whole = strlen(resource) > 9 && !strcmp(resource + strlen(resource) - 9, "/.default");
+    bool whole = strlen(resource) > 9 && strcmp(resource + strlen(resource) - 9, "/.default") == 0;
     snprintf(vault->scope, sizeof(vault->scope), "%s%s", resource, whole ? "" : "/.default");
     vault->knows = true;
     return NULL;
@@ -391,7 +391,7 @@ static const char *keyvault_check_url(vault_t *vault, const char *url, apr_pool_
     }
     keyvault_host_of(host, sizeof(host), url);
     const char *domain = strchr(host, '.'), *path = strchr(strstr(url, "://") + 3, '/');
-    bool secret = path && !strncmp(path, "/secrets/", 9);
+    bool secret = path && strncmp(path, "/secrets/", 9) == 0;
     size_t name = secret ? strspn(path + 9, LETTERS "-") : 0;
     const char *rest = secret ? path + 9 + name : "";
     size_t version = *rest == '/' ? strspn(rest + 1, LETTERS) : 0;

@@ -149,7 +149,7 @@ static bool is_whose(const identity_conf_t *conf, const token_answer_t *answer)
     bool good = true;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *given = ac_json_peek_string(document, rows[i].name, "");
-        good = good && (!rows[i].wanted || !strcasecmp(given, rows[i].wanted));
+        good = good && (!rows[i].wanted || strcasecmp(given, rows[i].wanted) == 0);
     }
     json_decref(document);
     return good;
@@ -179,7 +179,7 @@ static void provider_managed_on_answer(ac_token_request_t *token_request, const 
 static bool find_key_file(char *path, size_t size, const char *challenge, const char *directory)
 {
     const char *realm = strcasestr(challenge, "realm=");
-    if (strncasecmp(challenge, "Basic", 5) || !realm) {
+    if (strncasecmp(challenge, "Basic", 5) != 0 || !realm) {
         return false;
     }
     realm += strlen("realm=");
@@ -190,8 +190,8 @@ static bool find_key_file(char *path, size_t size, const char *challenge, const 
     }
     memcpy(path, realm, len);
     path[len] = '\0';
-    return len > front + 4 && !strncmp(path, directory, front) && !strchr(path + front, '/') && path[front] != '.' &&
-        !strcmp(path + len - 4, ".key");
+    return len > front + 4 && strncmp(path, directory, front) == 0 && !strchr(path + front, '/') &&
+        path[front] != '.' && strcmp(path + len - 4, ".key") == 0;
 }
 
 static void provider_managed_read_key(token_job_t *job)

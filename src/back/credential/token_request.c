@@ -239,6 +239,6 @@ void ac_token_request_resource(char resource[IDENTITY_SCOPE_SIZE], const char *s
 {
     static const char end[] = "/.default";
     size_t len = strlen(scope), end_len = sizeof(end) - 1;
-    bool has = len > end_len && !strcmp(scope + len - end_len, end);
+    bool has = len > end_len && strcmp(scope + len - end_len, end) == 0;
     snprintf(resource, IDENTITY_SCOPE_SIZE, "%.*s", (int)(has ? len - end_len : len), scope);
 }

@@ -26,7 +26,7 @@ static ac_slot_t *limit_count_look(ac_slot_t *bucket, const unsigned char *key, 
     *pn_free = 0;
     for (int i = 0; i < AC_TABLE_WAYS; i++) {
         ac_slot_t *slot = &bucket[i];
-        if (slot->window && !memcmp(slot->key, key, AC_COUNT_KEY)) {
+        if (slot->window && memcmp(slot->key, key, AC_COUNT_KEY) == 0) {
             return slot;
         }
         if (is_free(slot, now)) {
@@ -244,7 +244,8 @@ apr_status_t ac_limit_count_reserve(ac_limit_table_t *table, ac_reservation_t *r
 static ac_slot_t *still_there(ac_limit_table_t *table, const ac_reservation_item_t *item)
 {
     ac_slot_t *slot = &table->slots[item->slot];
-    return slot->window == window_of(item) && slot->epoch == item->epoch && !memcmp(slot->key, item->key, AC_COUNT_KEY)
+    return slot->window == window_of(item) && slot->epoch == item->epoch &&
+            memcmp(slot->key, item->key, AC_COUNT_KEY) == 0
         ? slot
         : NULL;
 }

@@ -254,7 +254,7 @@ static void end_reserve(eval_t *eval, const redisReply *reply, const ac_err_t *c
 static void limit_redis_on_reply(void *baton, const struct redisReply *reply, const ac_err_t *err)
 {
     eval_t *eval = baton;
-    if (reply && reply->type == REDIS_REPLY_ERROR && !strncmp(reply->str, "NOSCRIPT", 8) && !eval->whole) {
+    if (reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0 && !eval->whole) {
         eval->whole = true;
         eval->argv[0] = "EVAL";
         eval->argv[1] = eval->script->text;

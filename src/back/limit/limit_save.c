@@ -128,7 +128,7 @@ apr_status_t ac_limit_save_read(ac_limit_table_t *table, const char *path, apr_t
     if (!file) {
         return errno == ENOENT ? APR_SUCCESS : errno;
     }
-    bool known = fgets(line, sizeof(line), file) && !strcmp(line, FIRST_LINE);
+    bool known = fgets(line, sizeof(line), file) && strcmp(line, FIRST_LINE) == 0;
     while (known && fgets(line, sizeof(line), file) && ac_limit_table_lock(table, NULL) == APR_SUCCESS) {
         bool current = read_line(line, key, number) && now / number[0] == number[1];
         ac_slot_t *slot = current ? ac_limit_count_slot(table, key, number[0], number[1], now) : NULL;

@@ -254,7 +254,7 @@ static void add_result(ac_buf_t *out, const json_t *message)
 /* The number of messages up to the last one of this role among the first n; 0: none. */
 static size_t last_of(const json_t *messages, size_t n, const char *role)
 {
-    while (n > 0 && strcmp(ac_json_peek_string(json_array_get(messages, n - 1), "role", ""), role)) {
+    while (n > 0 && strcmp(ac_json_peek_string(json_array_get(messages, n - 1), "role", ""), role) != 0) {
         n--;
     }
     return n;

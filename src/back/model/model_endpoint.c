@@ -37,7 +37,7 @@ static const char *model_endpoint_host_of(const char *url, apr_pool_t *p)
 static bool model_endpoint_ends_with(const char *text, const char *end)
 {
     size_t len = strlen(text), end_len = strlen(end);
-    return len >= end_len && !strcasecmp(text + len - end_len, end);
+    return len >= end_len && strcasecmp(text + len - end_len, end) == 0;
 }
 
 static bool is_azure(const char *host)
@@ -76,7 +76,7 @@ static int check_option(void *baton, const char *name, const char *value)
     options_t *options = baton;
     (void)value;
     for (int i = 0; options->known[i]; i++) {
-        if (!strcasecmp(options->known[i], name)) {
+        if (strcasecmp(options->known[i], name) == 0) {
             return 1;
         }
     }
@@ -104,7 +104,7 @@ static const char *check_options(const ac_model_conf_t *conf, const char *const 
         return apr_psprintf(p, "AgentChatEndpoint: there is no option '%s'; provider '%s' knows %s", options.unknown,
                             conf->provider ? conf->provider : "openai", list);
     }
-    if (insecure && strcasecmp(insecure, "on") && strcasecmp(insecure, "off")) {
+    if (insecure && strcasecmp(insecure, "on") != 0 && strcasecmp(insecure, "off") != 0) {
         return apr_psprintf(p, "AgentChatEndpoint: insecure='%s'; give on or off", insecure);
     }
     if (json_object_get(conf->params, "messages") || json_object_get(conf->params, "tools")) {
@@ -141,14 +141,14 @@ static const char *check_address(const char **pbase, const char *endpoint, const
 static const char *check_credential(const ac_model_conf_t *conf, const char *base, apr_pool_t *p)
 {
     const char *insecure = model_endpoint_option(conf, "insecure"), *host = model_endpoint_host_of(base, p);
-    bool open = !strncasecmp(base, "http:", 5) && !(insecure && !strcasecmp(insecure, "on"));
+    bool open = strncasecmp(base, "http:", 5) == 0 && !(insecure && strcasecmp(insecure, "on") == 0);
     if (conf->auth && open && !ac_http_address_near(host)) {
         return apr_psprintf(p,
                             "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
                             "way to %s; use https, or add insecure=on if the way is safe",
                             host);
     }
-    bool azure = conf->provider && !strcmp(conf->provider, "azure-openai");
+    bool azure = conf->provider && strcmp(conf->provider, "azure-openai") == 0;
     bool token = conf->auth && ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
     if (token && !azure && !ac_credential_scope(conf->auth, NULL) && !is_azure(host)) {
         return apr_psprintf(p,
@@ -183,7 +183,7 @@ const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, 
     if (problem) {
         return problem;
     }
-    bool openai = !strcmp(model_endpoint_host_of(base, p), OPENAI_HOST);
+    bool openai = strcmp(model_endpoint_host_of(base, p), OPENAI_HOST) == 0;
     if (openai && !strchr(strstr(base, "://") + 3, '/')) {
         return "AgentChatEndpoint: OpenAI's address has a version at its end; give " OPENAI_BASE;
     }
@@ -215,13 +215,13 @@ static bool is_dated(const char *version)
             return false;
         }
     }
-    return !version[i] || !strcmp(version + i, "-preview");
+    return !version[i] || strcmp(version + i, "-preview") == 0;
 }
 
 /* {resource}/openai/v1: the deployment is the body's model. */
 static const char *set_v1(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
 {
-    const char *query = !strcasecmp(version, "v1") ? "" : apr_pstrcat(p, "?api-version=", version, NULL);
+    const char *query = strcasecmp(version, "v1") == 0 ? "" : apr_pstrcat(p, "?api-version=", version, NULL);
     const char *rest = model_endpoint_ends_with(base, "/openai/v1") ? ""
         : model_endpoint_ends_with(base, "/openai")                 ? "/v1"
                                                                     : "/openai/v1";
@@ -273,8 +273,8 @@ const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *
                "env:AZURE_OPENAI_API_KEY, file:PATH or keyvault:URL";
     }
     bool dated = version && is_dated(version), v1_address = model_endpoint_ends_with(base, "/openai/v1");
-    if (version && !dated && strcasecmp(version, "v1") && strcasecmp(version, "preview") &&
-        strcasecmp(version, "latest")) {
+    if (version && !dated && strcasecmp(version, "v1") != 0 && strcasecmp(version, "preview") != 0 &&
+        strcasecmp(version, "latest") != 0) {
         return apr_psprintf(p,
                             "AgentChatEndpoint: api-version='%s'; give v1 (also preview or latest), or a date like "
                             "2024-10-21",

@@ -140,7 +140,7 @@ static void model_openai_on_head(void *baton, const ac_http_head_t *head)
 {
     call_t *call = baton;
     call->status = head->status;
-    call->page = !strncasecmp(head->content_type, "text/html", 9);
+    call->page = strncasecmp(head->content_type, "text/html", 9) == 0;
     if (head->status >= 200 && head->status < 300) {
         model_openai_forget_request(call);
     }
@@ -334,7 +334,7 @@ static void model_openai_on_credential(void *baton, apr_status_t status, const c
     call_t *call = baton;
     call->waiting = false;
     ac_timer_cancel(call->model->loop, &call->linger);
-    if (status == APR_SUCCESS && call->used && !strcmp(text, call->used)) {
+    if (status == APR_SUCCESS && call->used && strcmp(text, call->used) == 0) {
         end_unasked(call); /* there is no other; what the service said of it stands */
         return;
     }

@@ -14,7 +14,7 @@
 
 static bool tool_support_is_among(const char *name, const char *const *names)
 {
-    while (*names && strcasecmp(*names, name)) {
+    while (*names && strcasecmp(*names, name) != 0) {
         names++;
     }
     return *names != NULL;
@@ -111,13 +111,13 @@ apr_status_t ac_tool_support_answer_refused(ac_err_t *err, const char *who, int 
 
 static bool type_is(const char *type, size_t len, const char *name)
 {
-    return len == strlen(name) && !strncasecmp(type, name, len);
+    return len == strlen(name) && strncasecmp(type, name, len) == 0;
 }
 
 static bool type_ends(const char *type, size_t len, const char *end)
 {
     size_t end_len = strlen(end);
-    return len > end_len && !strncasecmp(type + len - end_len, end, end_len);
+    return len > end_len && strncasecmp(type + len - end_len, end, end_len) == 0;
 }
 
 bool ac_tool_support_is_json(const char *type)
@@ -135,7 +135,8 @@ bool ac_tool_support_is_text(const char *type)
         "application/graphql",  "application/sql",        "application/toml",
     };
     size_t len = strcspn(type, "; \t,");
-    if (len == 0 || !strncasecmp(type, "text/", 5) || type_ends(type, len, "+xml") || ac_tool_support_is_json(type)) {
+    if (len == 0 || strncasecmp(type, "text/", 5) == 0 || type_ends(type, len, "+xml") ||
+        ac_tool_support_is_json(type)) {
         return true;
     }
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -176,7 +177,7 @@ static bool is_deeper(const json_t *value, int depth)
 
 bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len)
 {
-    if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
         text += 3;
         len -= 3;
     }

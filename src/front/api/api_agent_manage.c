@@ -23,7 +23,7 @@ static apr_status_t read_condition(ac_request_t *rq, condition_t *condition)
     condition->exists = status == APR_SUCCESS && apr_table_get(rq->r->headers_in, "If-Match") &&
         !condition->tags->nelts;
     condition->fresh = none != NULL;
-    if (status == APR_SUCCESS && none && strcmp(none, "*")) {
+    if (status == APR_SUCCESS && none && strcmp(none, "*") != 0) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "If-None-Match must be *: only if there is no such agent");
     }
     return status;
@@ -91,7 +91,7 @@ static apr_status_t read_id(ac_request_t *rq, const char **pid)
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (*pid && given && strcmp(*pid, given)) {
+    if (*pid && given && strcmp(*pid, given) != 0) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/id", "the path names another agent");
     }
     if (!*pid && !given) {

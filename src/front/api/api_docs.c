@@ -72,7 +72,7 @@ int ac_api_docs_page(ac_request_t *rq)
 
 static const char *type_of(const char *name)
 {
-    return !strcmp(name + strlen(name) - 2, "js") ? "text/javascript; charset=utf-8" : "text/css; charset=utf-8";
+    return strcmp(name + strlen(name) - 2, "js") == 0 ? "text/javascript; charset=utf-8" : "text/css; charset=utf-8";
 }
 
 /* Only these names, so that no path leads out of the folder. */
@@ -80,14 +80,14 @@ int ac_api_docs_file(ac_request_t *rq)
 {
     static const char *const names[] = {"swagger-ui.css", AC_DOCS_BUNDLE};
     const char *wanted = rq->args[0], *dir = rq->mount->docs;
-    if (!strcmp(wanted, "page.css")) {
+    if (strcmp(wanted, "page.css") == 0) {
         return reply_text(rq, type_of(wanted), plain_style);
     }
-    if (!strcmp(wanted, "page.js") && dir) {
+    if (strcmp(wanted, "page.js") == 0 && dir) {
         return reply_text(rq, type_of(wanted), swagger_script);
     }
     for (size_t i = 0; dir && i < sizeof(names) / sizeof(*names); i++) {
-        if (!strcmp(wanted, names[i])) {
+        if (strcmp(wanted, names[i]) == 0) {
             return ac_reply_file(rq, type_of(wanted), apr_pstrcat(rq->r->pool, dir, "/", names[i], NULL));
         }
     }

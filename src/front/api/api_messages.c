@@ -36,8 +36,8 @@ static apr_status_t api_messages_read_page(ac_request_t *rq, ac_page_t *page)
     if (status == APR_SUCCESS) {
         status = ac_query_int(rq, &page->before_seq, "before", 0, 1, SEQ_MAX);
     }
-    page->descending = order && !strcmp(order, "desc");
-    if (status == APR_SUCCESS && order && !page->descending && strcmp(order, "asc")) {
+    page->descending = order && strcmp(order, "desc") == 0;
+    if (status == APR_SUCCESS && order && !page->descending && strcmp(order, "asc") != 0) {
         status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "order must be asc or desc");
     }
     return status;

@@ -116,7 +116,7 @@ static apr_status_t read_outcome(ac_request_t *rq)
     ac_store_op_t *result;
     ac_err_init(&rq->err);
     apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
-    if (status != APR_SUCCESS || !strcmp(ac_json_peek_string(result->out, "status", ""), "cancelled")) {
+    if (status != APR_SUCCESS || strcmp(ac_json_peek_string(result->out, "status", ""), "cancelled") == 0) {
         return status;
     }
     return refuse_too_late(rq);

@@ -137,7 +137,7 @@ int ac_api_threads_create(ac_request_t *rq)
 
 apr_status_t ac_api_threads_read_status(ac_request_t *rq, ac_page_t *page, const char *status)
 {
-    if (status && strcmp(status, "active") && strcmp(status, "archived") && strcmp(status, "deleted")) {
+    if (status && strcmp(status, "active") != 0 && strcmp(status, "archived") != 0 && strcmp(status, "deleted") != 0) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "status must be active, archived or deleted");
     }
     apr_cpystrn(page->status, status ? status : "", sizeof(page->status));
@@ -147,8 +147,8 @@ apr_status_t ac_api_threads_read_status(ac_request_t *rq, ac_page_t *page, const
 static apr_status_t read_order(ac_request_t *rq, ac_page_t *page)
 {
     const char *order = ac_query_get(rq, "order");
-    page->by_update = order && !strcmp(order, "updated");
-    if (order && !page->by_update && strcmp(order, "created")) {
+    page->by_update = order && strcmp(order, "updated") == 0;
+    if (order && !page->by_update && strcmp(order, "created") != 0) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "order must be created or updated");
     }
     return APR_SUCCESS;
@@ -215,7 +215,7 @@ int ac_api_threads_get(ac_request_t *rq)
 static apr_status_t read_status(ac_request_t *rq, const char **pstatus)
 {
     apr_status_t status = ac_json_string(pstatus, rq->body, "status", false, &rq->err);
-    if (status != APR_SUCCESS || !*pstatus || !strcmp(*pstatus, "active") || !strcmp(*pstatus, "archived")) {
+    if (status != APR_SUCCESS || !*pstatus || strcmp(*pstatus, "active") == 0 || strcmp(*pstatus, "archived") == 0) {
         return status;
     }
     return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/status", "status must be active or archived");

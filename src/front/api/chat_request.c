@@ -20,12 +20,12 @@ static size_t skip_blank(const char *text)
         return 1;
     }
     /* U+2000 to U+200D: spaces of all widths, none included */
-    if (!strncmp(text, "\xe2\x80", 2) && (unsigned char)text[2] >= 0x80 && (unsigned char)text[2] <= 0x8d) {
+    if (strncmp(text, "\xe2\x80", 2) == 0 && (unsigned char)text[2] >= 0x80 && (unsigned char)text[2] <= 0x8d) {
         return 3;
     }
     for (int i = 0; blanks[i]; i++) {
         size_t len = strlen(blanks[i]);
-        if (!strncmp(text, blanks[i], len)) {
+        if (strncmp(text, blanks[i], len) == 0) {
             return len;
         }
     }
@@ -171,7 +171,7 @@ static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const 
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (strcmp(ac_json_peek_string(result->out, "request_hash", ""), turn->key_hash)) {
+    if (strcmp(ac_json_peek_string(result->out, "request_hash", ""), turn->key_hash) != 0) {
         return ac_err_set(&rq->err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
     }
     *prun_id = ac_json_peek_string(result->out, "run_id", NULL);

@@ -15,7 +15,7 @@ apr_status_t ac_compat_thread_id(ac_request_t *rq, const char **pid)
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (thread_id && older && strcmp(thread_id, older)) {
+    if (thread_id && older && strcmp(thread_id, older) != 0) {
         return ac_err_set_at(err, AC_INVALID_REQUEST, "/" AC_COMPAT_THREAD_ID,
                              AC_COMPAT_THREAD_ID " and thread_id mean the same and differ");
     }

@@ -15,7 +15,7 @@ static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"
 static bool is_listed(const ac_mount_conf_t *mount, const char *origin)
 {
     for (int i = 0; origin && mount->cors_origins && i < mount->cors_origins->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(mount->cors_origins, i, const char *), origin)) {
+        if (strcmp(APR_ARRAY_IDX(mount->cors_origins, i, const char *), origin) == 0) {
             return true;
         }
     }
@@ -48,7 +48,7 @@ static const char *taken(const request_rec *r)
     for (char *name = wanted ? apr_strtok(apr_pstrdup(r->pool, wanted), ", \t", &state) : NULL; name;
          name = apr_strtok(NULL, ", \t", &state)) {
         for (size_t i = 0; i < sizeof(of_clients) / sizeof(*of_clients); i++) {
-            bool fits = !ap_cstr_casecmpn(name, of_clients[i], strlen(of_clients[i])) && !*ap_scan_http_token(name);
+            bool fits = ap_cstr_casecmpn(name, of_clients[i], strlen(of_clients[i])) == 0 && !*ap_scan_http_token(name);
             if (fits) {
                 list = apr_pstrcat(r->pool, list, ", ", name, NULL);
             }
@@ -93,7 +93,7 @@ int ac_cors_answer(request_rec *r, const char *(*find_methods)(request_rec *r))
 static bool shows_key(const request_rec *r)
 {
     const char *value = apr_table_get(r->headers_in, "Authorization");
-    return apr_table_get(r->headers_in, "X-API-Key") || (value && !ap_cstr_casecmpn(value, "Bearer ", 7));
+    return apr_table_get(r->headers_in, "X-API-Key") || (value && ap_cstr_casecmpn(value, "Bearer ", 7) == 0);
 }
 
 /* Whether the browser signs the visitor in by itself: by a cookie, a remembered password, Kerberos, a certificate. */
@@ -101,7 +101,7 @@ static bool is_ambient(request_rec *r)
 {
     const char *verified = r->user ? NULL
                                    : ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_VERIFY");
-    return r->user || (verified && !strcmp(verified, "SUCCESS"));
+    return r->user || (verified && strcmp(verified, "SUCCESS") == 0);
 }
 
 /* Whether text begins with this host's name; a port may follow. */
@@ -110,7 +110,7 @@ static bool cors_is_host(const char *text, const char *host)
     size_t len = strlen(host);
     const char *start = *text == '[' && *host != '[' ? text + 1 : text;
     const char *end = start + len;
-    if (ap_cstr_casecmpn(start, host, len)) {
+    if (ap_cstr_casecmpn(start, host, len) != 0) {
         return false;
     }
     return !*end || *end == ':' || *end == ',' || *end == ' ' || (start != text && *end == ']');
@@ -145,7 +145,7 @@ static bool is_own_host(request_rec *r, const char *origin)
 static bool is_foreign(request_rec *r)
 {
     const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site"), *origin = apr_table_get(r->headers_in, "Origin");
-    return site ? !ap_cstr_casecmp(site, "cross-site") : origin && !is_own_host(r, origin);
+    return site ? ap_cstr_casecmp(site, "cross-site") == 0 : origin && !is_own_host(r, origin);
 }
 
 /* Whether the visitor follows a link. The link may be on any page, even in a model's answer on a page of this site. */
@@ -153,8 +153,8 @@ static bool is_link(request_rec *r)
 {
     const char *mode = apr_table_get(r->headers_in, "Sec-Fetch-Mode"),
                *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
-    return r->method_number == M_GET && mode && !ap_cstr_casecmp(mode, "navigate") &&
-        (!site || ap_cstr_casecmp(site, "none"));
+    return r->method_number == M_GET && mode && ap_cstr_casecmp(mode, "navigate") == 0 &&
+        (!site || ap_cstr_casecmp(site, "none") != 0);
 }
 
 apr_status_t ac_cors_check(request_rec *r, const ac_mount_conf_t *mount, const ac_route_t *route, ac_err_t *err)

@@ -23,8 +23,8 @@ static bool is_this_machine(const char *host)
 {
     size_t len = strlen(host);
     bool address = ap_strchr_c(host, ':') || strspn(host, "0123456789.") == len;
-    return address || !ap_cstr_casecmp(host, "localhost") || !ap_cstr_casecmp(host, "localhost.localdomain") ||
-        (len > 10 && !ap_cstr_casecmp(host + len - 10, ".localhost"));
+    return address || ap_cstr_casecmp(host, "localhost") == 0 || ap_cstr_casecmp(host, "localhost.localdomain") == 0 ||
+        (len > 10 && ap_cstr_casecmp(host + len - 10, ".localhost") == 0);
 }
 
 /* A client could fill the log with wrong names, so each child logs one a minute. */
@@ -50,7 +50,7 @@ apr_status_t ac_host_check(request_rec *r, ac_err_t *err)
     if (!r->hostname || is_this_machine(r->hostname)) {
         return APR_SUCCESS;
     }
-    if (s->server_hostname && !ap_cstr_casecmp(r->hostname, s->server_hostname)) {
+    if (s->server_hostname && ap_cstr_casecmp(r->hostname, s->server_hostname) == 0) {
         return APR_SUCCESS;
     }
     if (host_is_among(s->names, r->hostname) || host_is_among(s->wild_names, r->hostname)) {

@@ -14,7 +14,7 @@ static const char *const delimiters[] = {",", " \t", ";"};
 bool ac_principal_has(const ac_principal_t *principal, const char *role)
 {
     for (int i = 0; principal && i < principal->roles->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(principal->roles, i, const char *), role)) {
+        if (strcmp(APR_ARRAY_IDX(principal->roles, i, const char *), role) == 0) {
             return true;
         }
     }
@@ -29,7 +29,7 @@ static void add_variable_role(apr_array_header_t *roles, const ac_mount_conf_t *
     }
     for (int i = 0; i < known->nelts; i++) {
         const apr_table_entry_t *entry = &APR_ARRAY_IDX(known, i, apr_table_entry_t);
-        if (!strcmp(entry->val, value)) {
+        if (strcmp(entry->val, value) == 0) {
             APR_ARRAY_PUSH(roles, const char *) = entry->key;
         }
     }
@@ -61,7 +61,7 @@ static apr_array_header_t *find_roles(const request_rec *r, const ac_mount_conf_
     }
     for (int i = 0; mount->roles && i < mount->roles->nelts; i++) {
         const ac_role_t *role = &APR_ARRAY_IDX(mount->roles, i, ac_role_t);
-        if (!strcmp(role->owner, owner)) {
+        if (strcmp(role->owner, owner) == 0) {
             APR_ARRAY_PUSH(roles, const char *) = role->role;
         }
     }

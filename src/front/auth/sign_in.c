@@ -36,7 +36,7 @@ static const char *bearer_of(const request_rec *r)
 {
     static const char scheme[] = "Bearer";
     const char *value = apr_table_get(r->headers_in, "Authorization");
-    if (!value || strncasecmp(value, scheme, sizeof(scheme) - 1) || !apr_isspace(value[sizeof(scheme) - 1])) {
+    if (!value || strncasecmp(value, scheme, sizeof(scheme) - 1) != 0 || !apr_isspace(value[sizeof(scheme) - 1])) {
         return NULL;
     }
     value += sizeof(scheme) - 1;
@@ -47,7 +47,7 @@ static sign_e sign_in_find_key(const char **pkey, const request_rec *r)
 {
     const char *bearer = bearer_of(r), *own = apr_table_get(r->headers_in, "X-API-Key");
     *pkey = own ? own : bearer;
-    if (own && bearer && strcmp(own, bearer)) {
+    if (own && bearer && strcmp(own, bearer) != 0) {
         return SIGN_TWO_KEYS;
     }
     return *pkey && **pkey ? SIGN_FINE : SIGN_NO_KEY;
@@ -81,7 +81,7 @@ static sign_e check_key(request_rec *r, ac_keyring_file_t *file, const char *tex
 static sign_e sign_in(request_rec *r)
 {
     const char *type = ap_auth_type(r), *text;
-    if (!type || ap_cstr_casecmp(type, AUTH_TYPE)) {
+    if (!type || ap_cstr_casecmp(type, AUTH_TYPE) != 0) {
         return SIGN_NOT_ASKED;
     }
     ac_keyring_file_t *file = ac_config_keys_file(ac_mount_conf(r));
@@ -133,7 +133,7 @@ static int check_authn(request_rec *r)
 /* httpd's authorization refuses a request with a valid key. */
 static int note_auth_failure(request_rec *r, const char *auth_type)
 {
-    if (ap_cstr_casecmp(auth_type, AUTH_TYPE)) {
+    if (ap_cstr_casecmp(auth_type, AUTH_TYPE) != 0) {
         return DECLINED;
     }
     challenge(r, r->user ? "insufficient_scope" : NULL, r->user ? "this key may not do that" : "this needs an API key");

@@ -273,7 +273,7 @@ static ac_agent_def_t *config_find_agent(const cmd_parms *cmd, const ac_setting_
 {
     const ap_directive_t *parent = cmd->directive->parent;
     bool inside = setting->value.type == AC_VALUE_LIMITS && parent && parent->data &&
-        !ap_cstr_casecmp(parent->directive, "<AgentChatAgent");
+        ap_cstr_casecmp(parent->directive, "<AgentChatAgent") == 0;
     return inside ? parent->data : NULL;
 }
 

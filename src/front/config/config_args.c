@@ -126,7 +126,7 @@ static const char *set_header(apr_array_header_t **plist, const char *args, apr_
     if (!*header.value || ap_scan_http_field_content(header.value)[0]) {
         return apr_psprintf(p, "the value of header '%s' is missing or not valid", header.name);
     }
-    if (*args || (*secret && strncmp(secret, "secret=", 7))) {
+    if (*args || (*secret && strncmp(secret, "secret=", 7) != 0)) {
         return "takes a name, a value and secret=…; put a value with spaces in quotes";
     }
     bool wants = ap_strstr_c(header.value, "${secret}") != NULL;
@@ -162,7 +162,7 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
         }
         apr_table_setn(options, name, equals + 1);
     }
-    if (!strncmp(spec, "file:", 5)) {
+    if (strncmp(spec, "file:", 5) == 0) {
         const char *path = ap_server_root_relative(p, spec + 5);
         if (!path) {
             return apr_psprintf(p, "'%s' is not a path", spec + 5);
@@ -184,10 +184,10 @@ static const ac_key_t *config_args_find_key(const ac_key_t *keys, const char *na
 {
     const ac_key_t *any = NULL;
     for (; keys->name; keys++) {
-        if (!strcmp(keys->name, name)) {
+        if (strcmp(keys->name, name) == 0) {
             return keys;
         }
-        if (!strcmp(keys->name, "*")) {
+        if (strcmp(keys->name, "*") == 0) {
             any = keys;
         }
     }

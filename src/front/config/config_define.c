@@ -50,7 +50,7 @@ static const ac_definition_t *find_same(ac_config_where_e where, const char *id)
                                                                  : ac_conf_mutable()->defs.agents;
     for (int i = 0; i < list->nelts; i++) {
         const ac_definition_t *definition = APR_ARRAY_IDX(list, i, const ac_definition_t *);
-        if (!strcmp(definition->id, id)) {
+        if (strcmp(definition->id, id) == 0) {
             return definition;
         }
     }
@@ -136,7 +136,7 @@ ac_definition_t *ac_config_define_current(const char **pproblem, const cmd_parms
 {
     const ap_directive_t *parent = cmd->directive->parent;
     const char *container = container_of(setting->where);
-    if (parent && parent->data && !ap_cstr_casecmp(parent->directive, container)) {
+    if (parent && parent->data && ap_cstr_casecmp(parent->directive, container) == 0) {
         return parent->data;
     }
     *pproblem = apr_pstrcat(cmd->pool, "is allowed inside of ", container, "> only", NULL);

@@ -18,7 +18,7 @@ void ac_config_keys_add(const char *path, const ap_directive_t *at)
 {
     ac_config_t *config = ac_conf_mutable();
     for (int i = 0; i < config->keys->nelts; i++) {
-        if (!strcmp(ac_keyring_file_path(APR_ARRAY_IDX(config->keys, i, keys_at_t).file), path)) {
+        if (strcmp(ac_keyring_file_path(APR_ARRAY_IDX(config->keys, i, keys_at_t).file), path) == 0) {
             return;
         }
     }
@@ -35,7 +35,7 @@ ac_keyring_file_t *ac_config_keys_file(const ac_mount_conf_t *mount)
     const apr_array_header_t *keys = ac_conf_mutable()->keys;
     for (int i = 0; mount->keys_path && i < keys->nelts; i++) {
         ac_keyring_file_t *file = APR_ARRAY_IDX(keys, i, keys_at_t).file;
-        if (!strcmp(ac_keyring_file_path(file), mount->keys_path)) {
+        if (strcmp(ac_keyring_file_path(file), mount->keys_path) == 0) {
             return file;
         }
     }
@@ -80,10 +80,10 @@ static const ap_directive_t *find_auth_type(const ap_directive_t *first, apr_poo
         if (inside) {
             return inside;
         }
-        if (ap_cstr_casecmp(directive->directive, "AuthType")) {
+        if (ap_cstr_casecmp(directive->directive, "AuthType") != 0) {
             continue;
         }
-        if (!ap_cstr_casecmp(ap_getword_conf(p, &args), "AgentChat")) {
+        if (ap_cstr_casecmp(ap_getword_conf(p, &args), "AgentChat") == 0) {
             return directive;
         }
     }

@@ -30,7 +30,7 @@ const char *ac_config_limit_set(const ac_limits_t **plimits, const char *args, a
     ac_limits_t standard = config_limit_take_out(limits, true, p);
     ac_err_t err;
     ac_err_init(&err);
-    if (!ap_cstr_casecmp(args, "off")) {
+    if (ap_cstr_casecmp(args, "off") == 0) {
         limits->n = 0;
     } else if (ac_limit_parse(limits, args, AC_BY_OWNER, &err) != APR_SUCCESS) {
         return apr_pstrdup(p, err.detail);
@@ -106,7 +106,7 @@ const char *ac_config_limit_set_agent(cmd_parms *cmd, ac_agent_def_t *def, const
 static bool read_url(ac_conf_t *conf, apr_pool_t *p)
 {
     const char *url = conf->shared.url, *colon = ap_strrchr_c(url, ':');
-    if (strncmp(url, "redis:", 6) || colon < url + 6) {
+    if (strncmp(url, "redis:", 6) != 0 || colon < url + 6) {
         return false;
     }
     const char *host = url + 6, *end = colon;
@@ -166,7 +166,7 @@ void ac_config_limit_check(ac_config_check_t *check)
                                     "AgentChatLimit: there is a limit on cost, and model '%s' has no AgentChatPrice; "
                                     "give it one, or AgentChatPrice input=0 output=0 currency=USD if it is free",
                                     def->conf.id);
-        } else if (currency && strcmp(mine, currency)) {
+        } else if (currency && strcmp(mine, currency) != 0) {
             ac_config_check_problem(check, config->cost_limit,
                                     "AgentChatLimit: there is a limit on cost, and model '%s' is paid in %s, another "
                                     "one in %s; use one currency",

@@ -26,8 +26,8 @@ void *ac_config_mount_create_server(apr_pool_t *p, server_rec *s)
 static bool config_mount_is_ours(const ap_directive_t *directive, apr_pool_t *p)
 {
     const char *args = directive->args;
-    return !ap_cstr_casecmp(directive->directive, "SetHandler") &&
-        !ap_cstr_casecmp(ap_getword_conf(p, &args), "agentchat");
+    return ap_cstr_casecmp(directive->directive, "SetHandler") == 0 &&
+        ap_cstr_casecmp(ap_getword_conf(p, &args), "agentchat") == 0;
 }
 
 /* NULL where this section is a <Location> with a fixed path; else its description, for the error message. */
@@ -42,7 +42,7 @@ static const char *bad_section(const ap_directive_t *section, apr_pool_t *p)
         *end = '\0';
     }
     const char *path = ap_getword_conf(p, &args);
-    bool fixed = !ap_cstr_casecmp(section->directive, "<Location") && path[0] == '/' && !apr_fnmatch_test(path);
+    bool fixed = ap_cstr_casecmp(section->directive, "<Location") == 0 && path[0] == '/' && !apr_fnmatch_test(path);
     return fixed ? NULL : apr_psprintf(p, "in %s %s", section->directive, section->args);
 }
 
@@ -76,7 +76,7 @@ static const ap_directive_t *mount_of(const core_dir_config *section, const apr_
     for (int i = 0; handler && i < found->nelts; i++) {
         const ap_directive_t *directive = APR_ARRAY_IDX(found, i, const ap_directive_t *);
         if ((int)handler->line_number == directive->line_num && handler->filename &&
-            !strcmp(handler->filename, directive->filename)) {
+            strcmp(handler->filename, directive->filename) == 0) {
             return directive;
         }
     }
@@ -88,7 +88,7 @@ static const ap_directive_t *mount_of(const core_dir_config *section, const apr_
 static bool is_route(const char *path)
 {
     for (const ac_route_t *route = ac_routes; route->pattern; route++) {
-        if ((route->needs & AC_MAY_BE_MOUNT) && !strcmp(route->pattern, path)) {
+        if ((route->needs & AC_MAY_BE_MOUNT) && strcmp(route->pattern, path) == 0) {
             return true;
         }
     }
@@ -123,7 +123,7 @@ static void check_mount(ac_config_check_t *check, server_rec *s, ap_conf_vector_
 static bool in_virtual_host(const ap_directive_t *at)
 {
     for (at = at->parent; at; at = at->parent) {
-        if (!ap_cstr_casecmp(at->directive, "<VirtualHost")) {
+        if (ap_cstr_casecmp(at->directive, "<VirtualHost") == 0) {
             return true;
         }
     }
@@ -134,7 +134,7 @@ static bool in_virtual_host(const ap_directive_t *at)
 static bool lies_in(const char *uri, const char *path)
 {
     size_t len = strlen(path);
-    return !strncmp(uri, path, len) && (!uri[len] || uri[len] == '/' || (len && path[len - 1] == '/'));
+    return strncmp(uri, path, len) == 0 && (!uri[len] || uri[len] == '/' || (len && path[len - 1] == '/'));
 }
 
 /* The directory or program that the virtual host's own directives map to this path or below it; NULL: none. */
@@ -143,13 +143,14 @@ static const char *find_alias(const server_rec *s, const char *path, apr_pool_t 
     const ap_directive_t *host = ap_conftree;
     while (host &&
            !(host->first_child && s->defn_name && host->line_num == (int)s->defn_line_number &&
-             !strcmp(host->filename, s->defn_name))) {
+             strcmp(host->filename, s->defn_name) == 0)) {
         host = host->next;
     }
     for (const ap_directive_t *at = host ? host->first_child : NULL; at; at = at->next) {
         const char *args = at->args;
-        bool maps = !ap_cstr_casecmp(at->directive, "Alias") || !ap_cstr_casecmp(at->directive, "ScriptAlias") ||
-            !ap_cstr_casecmp(at->directive, "WSGIScriptAlias");
+        bool maps = ap_cstr_casecmp(at->directive, "Alias") == 0 ||
+            ap_cstr_casecmp(at->directive, "ScriptAlias") == 0 ||
+            ap_cstr_casecmp(at->directive, "WSGIScriptAlias") == 0;
         if (maps && lies_in(ap_getword_conf(p, &args), path)) {
             return ap_getword_conf(p, &args);
         }
@@ -237,7 +238,7 @@ bool ac_config_mount_is_here(request_rec *r)
     if (core->expr_handler) {
         handler = ap_expr_str_exec(r, core->expr_handler, &problem);
     }
-    return handler && !problem && !strcmp(handler, "agentchat");
+    return handler && !problem && strcmp(handler, "agentchat") == 0;
 }
 
 const char *ac_config_mount_prefix(const request_rec *r)

@@ -80,7 +80,7 @@ static ac_model_def_t *find_model(const ac_config_check_t *check, const char *id
     const apr_array_header_t *models = check->config->defs.models;
     for (int i = 0; id && i < models->nelts; i++) {
         ac_model_def_t *def = APR_ARRAY_IDX(models, i, ac_model_def_t *);
-        if (!strcmp(def->conf.id, id)) {
+        if (strcmp(def->conf.id, id) == 0) {
             return def;
         }
     }
@@ -144,11 +144,11 @@ static const char *tool_provider(const ac_tool_conf_t *conf)
         return "http";
     }
     for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
-        if (!strcmp(builtin_tools[i].id, conf->id)) {
+        if (strcmp(builtin_tools[i].id, conf->id) == 0) {
             return builtin_tools[i].provider;
         }
     }
-    return !strcmp(conf->id, "search_knowledge_base") ? "knowledge-base" : NULL;
+    return strcmp(conf->id, "search_knowledge_base") == 0 ? "knowledge-base" : NULL;
 }
 
 /* Sets the schema of the arguments: as configured, else the provider's own. */

@@ -19,7 +19,7 @@ int ac_config_row_index(const ac_setting_t *setting)
 int ac_config_row_find(const char *name)
 {
     for (const command_rec *command = ac_directives; command->name; command++) {
-        if (!strcmp(command->name, name)) {
+        if (strcmp(command->name, name) == 0) {
             return (int)(command - ac_directives);
         }
     }

@@ -7,7 +7,7 @@
 static bool is_origin(const char *text)
 {
     size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
-    if (!scheme || strncmp(text + scheme, "://", 3)) {
+    if (!scheme || strncmp(text + scheme, "://", 3) != 0) {
         return false;
     }
     const char *host = text + scheme + 3;
@@ -19,10 +19,10 @@ static bool is_origin(const char *text)
         return !host[len];
     }
     size_t port = strspn(host + len + 1, "0123456789");
-    bool is_default = !strcmp(host + len,
-                              !strncmp(text, "https:", 6)      ? ":443"
-                                  : !strncmp(text, "http:", 5) ? ":80"
-                                                               : "");
+    bool is_default = strcmp(host + len,
+                             strncmp(text, "https:", 6) == 0      ? ":443"
+                                 : strncmp(text, "http:", 5) == 0 ? ":80"
+                                                                  : "") == 0;
     return port && port <= 5 && !host[len + 1 + port] && !is_default;
 }
 
@@ -31,7 +31,7 @@ static const char *problem_of_origins(const ac_mount_conf_t *mount, apr_pool_t *
     const apr_array_header_t *origins = mount->cors_origins;
     for (int i = 0; origins && i < origins->nelts; i++) {
         const char *origin = APR_ARRAY_IDX(origins, i, const char *);
-        if (!strcmp(origin, "*")) {
+        if (strcmp(origin, "*") == 0) {
             if (origins->nelts > 1) {
                 return "'*' stands for every origin; give it alone";
             }
@@ -68,5 +68,5 @@ const char *ac_config_section_problem(const ac_mount_conf_t *mount, apr_pool_t *
 bool ac_config_section_is_open(const ac_mount_conf_t *mount)
 {
     const apr_array_header_t *origins = mount->cors_origins;
-    return origins && origins->nelts == 1 && !strcmp(APR_ARRAY_IDX(origins, 0, const char *), "*");
+    return origins && origins->nelts == 1 && strcmp(APR_ARRAY_IDX(origins, 0, const char *), "*") == 0;
 }

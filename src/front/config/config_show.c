@@ -25,8 +25,8 @@ static bool names_secret(const char *name)
 /* Whether text names the source of a secret: env:NAME, file:PATH. */
 static bool is_reference(const char *text)
 {
-    return !strncmp(text, "env:", 4) || !strncmp(text, "file:", 5) || !strncmp(text, "keyvault:", 9) ||
-        !strncmp(text, "identity", 8);
+    return strncmp(text, "env:", 4) == 0 || strncmp(text, "file:", 5) == 0 || strncmp(text, "keyvault:", 9) == 0 ||
+        strncmp(text, "identity", 8) == 0;
 }
 
 /* A URL with user and password masked, and with the values of its query masked that are not arguments. */

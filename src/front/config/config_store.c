@@ -56,7 +56,7 @@ bool ac_config_store_needs_dir(const ac_config_check_t *check)
         ac_config_check_server_at(check, "AgentChatStateDir") || config->saves_limits;
     for (int i = 0; i < config->defs.tools->nelts; i++) {
         const ac_tool_def_t *def = APR_ARRAY_IDX(config->defs.tools, i, const ac_tool_def_t *);
-        needed = needed || (def->conf.provider && !strcmp(def->conf.provider, ac_tool_knowledge.name));
+        needed = needed || (def->conf.provider && strcmp(def->conf.provider, ac_tool_knowledge.name) == 0);
     }
     return needed;
 }

@@ -62,7 +62,7 @@ static const char *set_text(const char **ptext, const char *text, apr_pool_t *p)
 {
     apr_pool_t *scratch = NULL;
     const char *problem = NULL, *read = NULL;
-    if (strncmp(text, "file:", 5)) {
+    if (strncmp(text, "file:", 5) != 0) {
         *ptext = apr_pstrdup(p, text);
         return ac_utf8_valid(text, strlen(text)) ? NULL : "the text is not UTF-8";
     }
@@ -105,7 +105,7 @@ static const char *set_document(json_t **pvalue, const char *text, apr_pool_t *p
 {
     const char *json = NULL;
     const char *problem = set_text(&json, text, p);
-    const char *what = strncmp(text, "file:", 5) ? "it" : apr_psprintf(p, "'%s'", text + 5);
+    const char *what = strncmp(text, "file:", 5) != 0 ? "it" : apr_psprintf(p, "'%s'", text + 5);
     if (!problem) {
         problem = ac_config_value_parse_json(pvalue, json, what, p);
     }
@@ -141,11 +141,11 @@ const char *ac_config_value_set_secret(ac_secret_t *secret, const char *text, ap
 {
     const char *value = NULL, *problem = NULL;
     secret->spec = apr_pstrdup(p, text);
-    if (!strncmp(text, "file:", 5)) {
+    if (strncmp(text, "file:", 5) == 0) {
         problem = read_file(&value, text + 5, MAX_SECRET, p);
         return problem ? problem : check_secret(secret, value, p);
     }
-    if (!strncmp(text, "env:", 4)) {
+    if (strncmp(text, "env:", 4) == 0) {
         value = getenv(text + 4);
         if (value) {
             return check_secret(secret, value, p);
@@ -186,7 +186,7 @@ static bool parse_percent(int64_t *pnumber, const char *text)
     }
     errno = 0;
     *pnumber = apr_strtoi64(text, &end, 10);
-    return errno == 0 && !strcmp(end, "%");
+    return errno == 0 && strcmp(end, "%") == 0;
 }
 
 /* What the types of numbers share: a parser, a name, an example. */
@@ -250,8 +250,8 @@ static const char *set_real(const ac_value_t *value, double *field, const char *
 
 static const char *set_flag(const ac_value_t *value, void *field, const char *text, apr_pool_t *p)
 {
-    bool on = !ap_cstr_casecmp(text, "on");
-    if (!on && ap_cstr_casecmp(text, "off")) {
+    bool on = ap_cstr_casecmp(text, "on") == 0;
+    if (!on && ap_cstr_casecmp(text, "off") != 0) {
         return apr_psprintf(p, "'%s' is neither on nor off", text);
     }
     put_integer(field, value->width, on);
@@ -265,7 +265,7 @@ static int find_choice(const char **pfound, const char *choices, const char *tex
     char *word = apr_strtok(apr_pstrdup(p, choices), "|", &state);
     for (int i = 0; word; i++, word = apr_strtok(NULL, "|", &state)) {
         *pfound = word;
-        if (!ap_cstr_casecmp(word, text)) {
+        if (ap_cstr_casecmp(word, text) == 0) {
             return i;
         }
     }
@@ -309,11 +309,11 @@ static const char *set_currency(char *field, const char *text, apr_pool_t *p)
 static const char *set_leave(apr_interval_time_t *field, const char *text, apr_pool_t *p)
 {
     static const char after[] = "cancel-after=";
-    if (!ap_cstr_casecmp(text, "continue")) {
+    if (ap_cstr_casecmp(text, "continue") == 0) {
         *field = -1;
-    } else if (!ap_cstr_casecmp(text, "cancel")) {
+    } else if (ap_cstr_casecmp(text, "cancel") == 0) {
         *field = 0;
-    } else if (ap_cstr_casecmpn(text, after, sizeof(after) - 1) ||
+    } else if (ap_cstr_casecmpn(text, after, sizeof(after) - 1) != 0 ||
                !ac_time_parse_duration(field, text + sizeof(after) - 1)) {
         return apr_psprintf(p, "'%s' is not one of continue, cancel, cancel-after=DURATION, like cancel-after=30s",
                             text);

@@ -9,7 +9,7 @@
 /* The length of the entity tag at text, with W/ and quotes; 0: there is none. */
 static size_t tag_len(const char *text)
 {
-    size_t weak = !strncmp(text, "W/", 2) ? 2 : 0;
+    size_t weak = strncmp(text, "W/", 2) == 0 ? 2 : 0;
     if (text[weak] != '"') {
         return 0;
     }
@@ -73,10 +73,10 @@ bool ac_precondition_none_match(const ac_request_t *rq, const char *etag)
     if (!tags) {
         return false;
     }
-    etag += !strncmp(etag, "W/", 2) ? 2 : 0;
+    etag += strncmp(etag, "W/", 2) == 0 ? 2 : 0;
     for (int i = 0; i < tags->nelts; i++) {
         const char *tag = APR_ARRAY_IDX(tags, i, const char *);
-        if (!strcmp(tag + (*tag == 'W' ? 2 : 0), etag)) {
+        if (strcmp(tag + (*tag == 'W' ? 2 : 0), etag) == 0) {
             return true;
         }
     }

@@ -35,7 +35,7 @@ static const char *query_decode(const char *text, size_t len, apr_pool_t *pool)
 
 static bool query_is_among(const char *name, const char *const *names)
 {
-    while (*names && strcmp(*names, name)) {
+    while (*names && strcmp(*names, name) != 0) {
         names++;
     }
     return *names != NULL;
@@ -57,7 +57,7 @@ static apr_status_t add_param(ac_request_t *rq, apr_array_header_t *query, const
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s is not valid percent-encoded UTF-8", param.name);
     }
     for (int i = 0; i < query->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(query, i, ac_param_t).name, param.name)) {
+        if (strcmp(APR_ARRAY_IDX(query, i, ac_param_t).name, param.name) == 0) {
             return ac_err_set(&rq->err, AC_INVALID_REQUEST, "the query string has %s twice", param.name);
         }
     }
@@ -85,7 +85,7 @@ const char *ac_query_get(ac_request_t *rq, const char *name)
 {
     for (int i = 0; rq->query && i < rq->query->nelts; i++) {
         const ac_param_t *param = &APR_ARRAY_IDX(rq->query, i, ac_param_t);
-        if (!strcmp(param->name, name)) {
+        if (strcmp(param->name, name) == 0) {
             return param->value;
         }
     }
@@ -113,8 +113,8 @@ apr_status_t ac_query_int(ac_request_t *rq, int64_t *pvalue, const char *name, i
 apr_status_t ac_query_bool(ac_request_t *rq, bool *pvalue, const char *name, bool fallback)
 {
     const char *text = ac_query_get(rq, name);
-    *pvalue = text ? !strcmp(text, "true") : fallback;
-    if (text && !*pvalue && strcmp(text, "false")) {
+    *pvalue = text ? strcmp(text, "true") == 0 : fallback;
+    if (text && !*pvalue && strcmp(text, "false") != 0) {
         return ac_err_set(&rq->err, AC_INVALID_REQUEST, "%s must be true or false", name);
     }
     return APR_SUCCESS;

@@ -109,7 +109,7 @@ static void log_problem(const ac_request_t *rq, const ac_err_t *err)
     if (row->http < 500 || err->kind == AC_STOPPING) {
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id,
                       rq->r->method, route, row->code, err->detail);
-    } else if (!strcmp(row->fault, "operator")) {
+    } else if (strcmp(row->fault, "operator") == 0) {
         ac_log_request(AC_M651, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id, rq->r->method, route,
                        row->code, err->detail);
     } else {
@@ -127,7 +127,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     if (shown.kind == AC_OK) {
         ac_err_set(&shown, AC_INTERNAL, "an error without a reason");
     }
-    if (strcmp(ac_err_row(shown.kind)->fault, "client")) {
+    if (strcmp(ac_err_row(shown.kind)->fault, "client") != 0) {
         ac_err_while(&shown, rq->doing);
     }
     log_problem(rq, &shown);

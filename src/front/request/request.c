@@ -55,7 +55,7 @@ typedef struct weight_t {
 
 static bool request_is_token(const char *text, size_t len, const char *token)
 {
-    return len == strlen(token) && !strncasecmp(text, token, len);
+    return len == strlen(token) && strncasecmp(text, token, len) == 0;
 }
 
 /* How specifically a media range, "type/subtype;q=0.5", names a type; 0: not at all. */
@@ -74,7 +74,7 @@ static int range_specific(const char *range, size_t len, const char *type)
     if (request_is_token(range, name_len, "*/*")) {
         return 1;
     }
-    return name_len == major + 1 && !strncasecmp(range, type, major) && range[major] == '*' ? 2 : 0;
+    return name_len == major + 1 && strncasecmp(range, type, major) == 0 && range[major] == '*' ? 2 : 0;
 }
 
 /* "0", "1", "0.5", "0.125" in thousandths; what is none of these counts as 1. */
@@ -249,7 +249,7 @@ static apr_status_t check_media(ac_request_t *rq, bool empty)
 {
     const char *type = apr_table_get(rq->r->headers_in, "Content-Type");
     const char *encoding = apr_table_get(rq->r->headers_in, "Content-Encoding");
-    if (encoding && strcasecmp(encoding, "identity")) {
+    if (encoding && strcasecmp(encoding, "identity") != 0) {
         return ac_err_set(&rq->err, AC_UNSUPPORTED_MEDIA, "an encoded body is not read here");
     }
     if ((!type || !*type) && (empty || !apr_table_get(rq->r->headers_in, "Origin"))) {
@@ -258,7 +258,7 @@ static apr_status_t check_media(ac_request_t *rq, bool empty)
     type = type ? type : "";
     size_t len = strcspn(type, "; \t");
     if (request_is_token(type, len, "application/json") ||
-        (len > 17 && !strncasecmp(type, "application/", 12) && !strncasecmp(type + len - 5, "+json", 5))) {
+        (len > 17 && strncasecmp(type, "application/", 12) == 0 && strncasecmp(type + len - 5, "+json", 5) == 0)) {
         return APR_SUCCESS;
     }
     return ac_err_set(&rq->err, AC_UNSUPPORTED_MEDIA, "the body must be application/json");

@@ -143,7 +143,7 @@ static int directive_number(const ap_directive_t *first, const char *name)
         if (inside > 0) {
             found = inside;
         }
-        if (!ap_cstr_casecmp(at->directive, name)) {
+        if (ap_cstr_casecmp(at->directive, name) == 0) {
             found = (int)apr_atoi64(at->args);
         }
     }
@@ -165,7 +165,7 @@ static bool offers_http2(const server_rec *s)
 {
     const core_server_config *core = ap_get_core_module_config(s->module_config);
     for (int i = 0; core->protocols && i < core->protocols->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(core->protocols, i, const char *), "h2")) {
+        if (strcmp(APR_ARRAY_IDX(core->protocols, i, const char *), "h2") == 0) {
             return true;
         }
     }

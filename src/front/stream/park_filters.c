@@ -33,11 +33,11 @@ static bool never_waits(const char *name)
                                         "agentchat_parked",
                                         "agentchat_problem",
                                         "no_output_cache"};
-    if (!ap_cstr_casecmpn(name, "bytype:", 7)) {
+    if (ap_cstr_casecmpn(name, "bytype:", 7) == 0) {
         name += 7; /* AddOutputFilterByType */
     }
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (!ap_cstr_casecmp(known[i], name)) {
+        if (ap_cstr_casecmp(known[i], name) == 0) {
             return true;
         }
     }

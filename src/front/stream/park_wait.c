@@ -23,7 +23,7 @@ bool ac_park_wait_possible(void)
 #ifdef AP_MPMQ_CAN_WAITIO
     has_state = mpm_can(AP_MPMQ_CAN_WAITIO);
 #endif
-    return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || !strcmp(ap_show_mpm(), "event"));
+    return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || strcmp(ap_show_mpm(), "event") == 0);
 }
 
 void ac_park_wait_warn(const ac_conf_t *conf)

@@ -13,7 +13,7 @@ static json_t *as_json(const char *text)
     json_t *number;
     if (ac_json_parse(&number, text, strlen(text), NULL) == APR_SUCCESS) {
         char *again = ac_json_dump(number, NULL);
-        bool same = again && !strcmp(again, text);
+        bool same = again && strcmp(again, text) == 0;
         free(again);
         if (same) {
             return number;

@@ -42,7 +42,7 @@ apr_status_t ac_expression_text_unexpected(ac_expression_text_t *p)
 static bool starts_with(const ac_expression_text_t *p, const char *what)
 {
     size_t len = strlen(what);
-    return p->len - p->at >= len && !memcmp(p->text + p->at, what, len);
+    return p->len - p->at >= len && memcmp(p->text + p->at, what, len) == 0;
 }
 
 bool ac_expression_text_accept(ac_expression_text_t *p, const char *const *all)
@@ -100,7 +100,7 @@ size_t ac_expression_text_name_len(const ac_expression_text_t *p)
 bool ac_expression_text_is_word(const ac_expression_text_t *p, const char *word)
 {
     size_t len = ac_expression_text_name_len(p);
-    return len == strlen(word) && !strncasecmp(p->text + p->at, word, len);
+    return len == strlen(word) && strncasecmp(p->text + p->at, word, len) == 0;
 }
 
 /* ---- numbers ---- */

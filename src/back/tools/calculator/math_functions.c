@@ -401,7 +401,7 @@ static const ac_math_function_t functions[] = {
 
 static bool same_name(const char *name, const char *text, size_t len)
 {
-    return strlen(name) == len && !strncasecmp(name, text, len);
+    return strlen(name) == len && strncasecmp(name, text, len) == 0;
 }
 
 const ac_math_function_t *ac_math_functions_find(const char *name, size_t len)

@@ -24,7 +24,7 @@ static bool is_localhost(const char *host)
     static const char name[] = "localhost";
     size_t len = strlen(host), name_len = strlen(name);
     len -= len && host[len - 1] == '.';
-    return len >= name_len && !strncasecmp(host + len - name_len, name, name_len) &&
+    return len >= name_len && strncasecmp(host + len - name_len, name, name_len) == 0 &&
         (len == name_len || host[len - name_len - 1] == '.');
 }
 
@@ -74,7 +74,7 @@ static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
     const ac_tool_conf_t *conf = tool->conf;
     const char *method = conf->method ? conf->method : conf->body ? "POST" : "GET";
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-        if (!strcasecmp(methods[i], method)) {
+        if (strcasecmp(methods[i], method) == 0) {
             tool->method = methods[i];
         }
     }
@@ -117,7 +117,7 @@ static bool tool_http_config_is_ours(const char *name)
     static const char *const names[] = {"Host",    "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer",
                                         "Upgrade", "Expect",     "Keep-Alive",     "Accept-Encoding"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (!strcasecmp(names[i], name)) {
+        if (strcasecmp(names[i], name) == 0) {
             return true;
         }
     }
@@ -153,7 +153,7 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
 static const char *check_way(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
 {
     const char *host = tool_http_config_host_of(conf->url, p);
-    bool open = header->secret.value && !strncasecmp(conf->url, "http:", 5) && !conf->insecure;
+    bool open = header->secret.value && strncasecmp(conf->url, "http:", 5) == 0 && !conf->insecure;
     return !open || ac_http_address_near(host)
         ? NULL
         : apr_psprintf(
@@ -173,8 +173,8 @@ static const char *tool_http_config_set_headers(ac_tool_http_t *tool, apr_pool_t
         if (problem) {
             return problem;
         }
-        tool->has_type = tool->has_type || !strcasecmp(header->name, "Content-Type");
-        tool->has_accept = tool->has_accept || !strcasecmp(header->name, "Accept");
+        tool->has_type = tool->has_type || strcasecmp(header->name, "Content-Type") == 0;
+        tool->has_accept = tool->has_accept || strcasecmp(header->name, "Accept") == 0;
     }
     tool->mask = ac_tool_mask_create(headers, p);
     return NULL;

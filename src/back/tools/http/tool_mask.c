@@ -127,7 +127,7 @@ static size_t read_entity(const char *text, size_t left, int *pc)
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         size_t len = strlen(names[i].name);
-        if (left >= len && !memcmp(text, names[i].name, len)) {
+        if (left >= len && memcmp(text, names[i].name, len) == 0) {
             *pc = names[i].c;
             return len;
         }

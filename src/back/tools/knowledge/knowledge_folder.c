@@ -31,7 +31,7 @@ static ac_knowledge_stamp_t knowledge_folder_stamp_of(const struct stat *info)
 static bool is_document(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    return dot && (!strcasecmp(dot, ".md") || !strcasecmp(dot, ".markdown") || !strcasecmp(dot, ".txt"));
+    return dot && (strcasecmp(dot, ".md") == 0 || strcasecmp(dot, ".markdown") == 0 || strcasecmp(dot, ".txt") == 0);
 }
 
 static void add_file(ac_knowledge_files_t *files, const char *path, const struct stat *info)

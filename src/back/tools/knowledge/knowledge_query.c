@@ -26,7 +26,7 @@ static bool is_stop_word(const char *word)
         "when", "where", "which",  "who",   "why",    "will",  "with", "would", "you",  "your",
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (!strcasecmp(word, words[i])) {
+        if (strcasecmp(word, words[i]) == 0) {
             return true;
         }
     }
@@ -56,7 +56,7 @@ static void knowledge_query_add_word(words_t *words, const char *text, size_t le
     memcpy(word, text, len);
     word[len] = '\0';
     for (int i = 0; i < words->n_words; i++) {
-        if (!strcasecmp(words->text[i], word)) {
+        if (strcasecmp(words->text[i], word) == 0) {
             return;
         }
     }

@@ -105,7 +105,7 @@ static int compare_lists(refresh_t *r)
             add_job(r, r->files.items[i].path, &r->files.items[i].stamp, false);
             i++;
         }
-        if (i == r->files.n_items || strcmp(r->files.items[i].path, path)) {
+        if (i == r->files.n_items || strcmp(r->files.items[i].path, path) != 0) {
             add_job(r, path, &stamp, true);
             continue;
         }

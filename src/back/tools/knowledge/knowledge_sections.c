@@ -270,12 +270,12 @@ static size_t line_length(const char *text, size_t len)
 static bool line_is(const char *text, size_t len, const char *what)
 {
     len = knowledge_sections_trim(&text, len);
-    return len == strlen(what) && !memcmp(text, what, len);
+    return len == strlen(what) && memcmp(text, what, len) == 0;
 }
 
 static void take_title(split_t *split, const char *text, size_t len)
 {
-    if (len < 6 || strncasecmp(text, "title:", 6)) {
+    if (len < 6 || strncasecmp(text, "title:", 6) != 0) {
         return;
     }
     text += 6;
@@ -319,10 +319,10 @@ bool ac_knowledge_sections_split(const char *path, const char *text, size_t len,
     split_t split = {.fn = fn, .baton = baton};
     const char *dot = strrchr(path, '.');
     ac_buf_init(&split.body, AC_KNOWLEDGE_FILE + 1);
-    split.markdown = dot && strcasecmp(dot, ".txt");
+    split.markdown = dot && strcasecmp(dot, ".txt") != 0;
     name_after_file(split.name, path);
     memcpy(split.headings[0], split.name, HEADING);
-    if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
         text += 3;
         len -= 3;
     }

@@ -41,8 +41,8 @@ typedef struct call_t {
 
 static bool read_units(ac_weather_units_e *punits, const char *text)
 {
-    *punits = !strcasecmp(text, "imperial") ? AC_WEATHER_IMPERIAL : AC_WEATHER_METRIC;
-    return *punits == AC_WEATHER_IMPERIAL || !strcasecmp(text, "metric");
+    *punits = strcasecmp(text, "imperial") == 0 ? AC_WEATHER_IMPERIAL : AC_WEATHER_METRIC;
+    return *punits == AC_WEATHER_IMPERIAL || strcasecmp(text, "metric") == 0;
 }
 
 static apr_status_t weather_clean_up(void *self)

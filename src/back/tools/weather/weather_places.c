@@ -42,7 +42,7 @@ static bool is_called(const json_t *place, const char *text, size_t len)
     static const char *const members[] = {"country", "country_code", "admin1", "admin2", "admin3"};
     for (size_t i = 0; len && i < sizeof(members) / sizeof(members[0]); i++) {
         const char *value = ac_json_peek_string(place, members[i], "");
-        if (strlen(value) == len && !strncasecmp(value, text, len)) {
+        if (strlen(value) == len && strncasecmp(value, text, len) == 0) {
             return true;
         }
     }
@@ -158,7 +158,7 @@ static entry_t *weather_places_find(ac_weather_cache_t *cache, const char *locat
     size_t len = weather_places_trimmed(start, strlen(start));
     for (int i = 0; i < cache->n_entries; i++) {
         const char *key = cache->entries[i].key;
-        if (key && strlen(key) == len && !strncasecmp(key, start, len)) {
+        if (key && strlen(key) == len && strncasecmp(key, start, len) == 0) {
             return &cache->entries[i];
         }
     }
