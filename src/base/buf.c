@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes that grow up to a maximum, on the heap. Writing JSON strings into it is on the path of every token. */
+/* Bytes that grow up to a maximum, on the heap. Writing JSON strings is part of the work for every token. */
 #include "base.h"
 
 #include <stdarg.h>
@@ -52,7 +52,7 @@ static apr_status_t grow(ac_buf_t *buf, size_t need)
     return APR_SUCCESS;
 }
 
-/* Room for len more bytes and a NUL. */
+/* Makes room for len more bytes and a NUL. */
 static inline apr_status_t reserve(ac_buf_t *buf, size_t len)
 {
     if (len > buf->max - buf->len) {
@@ -107,8 +107,8 @@ apr_status_t ac_buf_printf(ac_buf_t *buf, const char *fmt, ...)
     return status;
 }
 
-/* Whether one of the 8 bytes may not stand as it is: a control character, '"', '\\' or not ASCII.
- * The borrow of a subtraction can only make a later byte look special too, never hide one. */
+/* Whether one of the 8 bytes has to be escaped or checked: a control character, '"', '\\' or a byte that is not ASCII.
+ * The borrow of a subtraction can mark a later byte by mistake, but never hides one. */
 static inline bool word_special(const char *text)
 {
     const uint64_t ones = 0x0101010101010101u;
@@ -124,7 +124,7 @@ static inline bool byte_special(unsigned char c)
     return c < 0x20 || c == '"' || c == '\\' || c >= 0x80;
 }
 
-/* How many bytes from text on can be copied as they are. */
+/* The number of bytes at text that can be copied unchanged. */
 static size_t plain_run(const char *text, size_t len)
 {
     size_t i = 0;
@@ -144,7 +144,7 @@ static size_t plain_run(const char *text, size_t len)
     }
 }
 
-/* Appends what stands for the special bytes at text; *pn: how many of them were used up. */
+/* Appends the escaped form of the special bytes at text. *pn: the number of bytes that it consumed. */
 static apr_status_t add_special(ac_buf_t *buf, const char *text, size_t len, size_t *pn)
 {
     static const char hex[] = "0123456789abcdef";
@@ -171,7 +171,8 @@ static apr_status_t add_special(ac_buf_t *buf, const char *text, size_t len, siz
 apr_status_t ac_buf_json(ac_buf_t *buf, const char *text, size_t len)
 {
     size_t before = buf->len;
-    /* What is written is never shorter than text, so this refuses nothing that would fit, and mostly it is all. */
+    /* The output is never shorter than text, so this refuses nothing that would fit, and usually one allocation is
+     * enough. */
     apr_status_t status = len < buf->max ? reserve(buf, len + 2) : reserve(buf, buf->max);
     if (status == APR_SUCCESS) {
         status = ac_buf_add(buf, "\"", 1);

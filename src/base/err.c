@@ -82,7 +82,7 @@ void ac_err_init(ac_err_t *err)
     memset(err, 0, sizeof(*err));
 }
 
-/* Drops an incomplete UTF-8 character that snprintf may have left at the end. */
+/* Drops an incomplete UTF-8 character, which snprintf may leave at the end. */
 static void end_whole(char *text)
 {
     text[ac_utf8_whole(text, strlen(text))] = '\0';

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files that a child makes before others may use them. */
+/* Files that a child creates before other processes may use them. */
 #include "base.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ids: a prefix, and 26 characters that sort by the time of their making. */
+/* Ids: a prefix, and 26 characters that sort by the time of creation. */
 #include "base.h"
 
 #include <string.h>
@@ -8,8 +8,8 @@
 
 static const char crockford[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
-/* Milliseconds in the upper 52 bits, a counter in the lower 12: always greater than the last one of this process,
- * also where the clock stands still or goes back. 4,096 ids in a millisecond borrow from the next. */
+/* Milliseconds in the upper 52 bits, a counter in the lower 12. It is always greater than the last one of this process,
+ * also if the clock stops or is set back. More than 4,096 ids in a millisecond use numbers of the next one. */
 static uint64_t next_stamp(void)
 {
     static uint64_t last;
@@ -21,8 +21,8 @@ static uint64_t next_stamp(void)
     return stamp;
 }
 
-/* source: RFC 9562, 5.7 (UUIDv7) and 6.2, method 1. The random half is fresh for each id, so that two children that
- * were forked with the same counter differ. */
+/* source: RFC 9562, 5.7 (UUIDv7) and 6.2, method 1. The random half is new for each id: two forked children with the
+ * same counter still make different ids. */
 void ac_id_make(char id[AC_ID_SIZE], const char *prefix)
 {
     uint64_t stamp = next_stamp();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Strict reading of JSON documents, getters that name the member that was wrong, and writing. */
+/* Strict parsing of JSON documents, getters whose errors name the wrong member, and writing. */
 #include "base.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_DUMP_DEPTH 512 /* of values we made ourselves; a cycle ends here too */
+#define MAX_DUMP_DEPTH 512 /* of values made by this module; stops at a cycle, too */
 
 /* ---- parsing ---- */
 
@@ -16,7 +16,7 @@ static apr_status_t json_refuse(ac_err_t *err, const char *why, int line, int co
     return ac_err_set(err, AC_BAD_JSON, "%s at line %d, column %d", why, line, column);
 }
 
-/* The same for a byte of text: columns count characters. */
+/* The same for a position in the text: columns count characters. */
 static apr_status_t refuse_at(ac_err_t *err, const char *why, const char *text, size_t offset)
 {
     int line = 1, column = 1;
@@ -32,7 +32,7 @@ static apr_status_t refuse_at(ac_err_t *err, const char *why, const char *text, 
     return json_refuse(err, why, line, column);
 }
 
-/* Bytes of the string whose quote stands at text, to its closing quote or the end. */
+/* The number of bytes of the string whose opening quote is at text, up to its closing quote or the end. */
 static size_t skip_string(const char *text, size_t len)
 {
     for (size_t i = 1; i < len; i++) {
@@ -45,7 +45,7 @@ static size_t skip_string(const char *text, size_t len)
     return len;
 }
 
-/* jansson goes down by recursion and allocates as it goes; what is too deep is found before it starts. */
+/* jansson parses by recursion and allocates meanwhile, so the depth is checked before. */
 static apr_status_t check_depth(const char *text, size_t len, ac_err_t *err)
 {
     int depth = 0;
@@ -66,7 +66,7 @@ static apr_status_t check_depth(const char *text, size_t len, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-/* jansson's own text quotes the document, which must not come back in an error. */
+/* jansson's own text quotes the document; an error text must not. */
 static const char *parse_reason(const json_error_t *error)
 {
     switch (json_error_code(error)) {
@@ -138,7 +138,7 @@ static apr_status_t json_wrong(ac_err_t *err, const char *name, const char *why)
     return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "%s %s", name, why);
 }
 
-/* *pvalue: the member, or NULL where it is absent or null; that is an error where required. */
+/* *pvalue: the member, or NULL if it is absent or null; that is an error if required is set. */
 static apr_status_t json_find(json_t **pvalue, const json_t *object, const char *name, bool required, ac_err_t *err)
 {
     *pvalue = NULL;
@@ -206,7 +206,7 @@ apr_status_t ac_json_only(const json_t *object, const char *const *names, ac_err
     if (object && !json_is_object(object)) {
         return ac_err_set(err, AC_INVALID_REQUEST, "the document must be an object");
     }
-    /* jansson's iterators want a pointer without const and change nothing. */
+    /* jansson's iterators need a pointer without const and change nothing. */
     json_t *members = (json_t *)object;
     for (void *at = json_object_iter(members); at; at = json_object_iter_next(members, at)) {
         const char *name = json_object_iter_key(at);
@@ -241,7 +241,7 @@ int64_t ac_json_whole_part(const json_t *value, int64_t fallback)
     if (json_is_integer(value)) {
         return (int64_t)json_integer_value(value);
     }
-    /* 2^63 itself would not fit. */
+    /* 2^63 itself does not fit. */
     return json_is_real(value) && fabs(json_real_value(value)) < 9223372036854775808.0 ? (int64_t)json_real_value(value)
                                                                                        : fallback;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits as people write them: "requests=60/min tokens=100k/min streams=5 cost=2.50/day by=owner". */
+/* Limits as written in the configuration: "requests=60/min tokens=100k/min streams=5 cost=2.50/day by=owner". */
 #include "base.h"
 
 #include <stdio.h>
@@ -57,8 +57,8 @@ static int limit_find(const char *const *names, int n, const char *text, size_t 
     return -1;
 }
 
-/* Digits, with at most `places` more behind a point, as a whole number of 10^-places; *plen: how much of text that
- * is. */
+/* Reads digits, and at most `places` more after a point, as a whole number of 10^-places. *plen: the number of
+ * characters used. */
 static bool parse_decimal(int64_t *pvalue, size_t *plen, const char *text, int places)
 {
     const char *at = text;
@@ -87,7 +87,7 @@ static bool parse_decimal(int64_t *pvalue, size_t *plen, const char *text, int p
     return at[-1] != '.';
 }
 
-/* The amount in the measure's unit, up to the '/' or the end. */
+/* Reads the amount, up to the '/' or the end, in the measure's unit. */
 static bool parse_amount(ac_limit_t *limit, const char *text, size_t len)
 {
     size_t used;
@@ -114,7 +114,7 @@ static bool parse_window(ac_limit_t *limit, const char *text)
     return false;
 }
 
-/* "requests=60/min", without the name. */
+/* Reads "60/min" of "requests=60/min". */
 static apr_status_t parse_value(ac_limit_t *limit, const char *word, const char *value, ac_err_t *err)
 {
     const char *slash = strchr(value, '/');
@@ -153,7 +153,8 @@ static apr_status_t limit_add(ac_limits_t *limits, const ac_limit_t *limit, cons
     return APR_SUCCESS;
 }
 
-/* The next word of *ptext, into word. false: there is none, or it is longer than any word can be, which *pbad says. */
+/* Copies the next word of *ptext to word. Returns false at the end, or with *pbad set if the word is longer than any
+ * valid one. */
 static bool next_word(char word[WORD_SIZE], const char **ptext, bool *pbad)
 {
     const char *text = *ptext + strspn(*ptext, " \t");
@@ -168,7 +169,7 @@ static bool next_word(char word[WORD_SIZE], const char **ptext, bool *pbad)
     return true;
 }
 
-/* by=… counts for the whole text, wherever in it it stands. */
+/* by=… applies to the whole text, wherever it is written. */
 static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
 {
     char word[WORD_SIZE];

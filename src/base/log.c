@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log messages with their numbers, handed to a sink that the floor above installed. */
+/* Log messages with their numbers, passed to the sink that the layer above installed. */
 #include "base.h"
 
 #include <stdarg.h>
@@ -15,7 +15,7 @@ static const ac_log_row_t rows[] = {
     {0, AC_ERROR, NULL, NULL},
 };
 
-/* Written by ac_log_install before threads start; read everywhere. */
+/* Written by ac_log_install() before threads start; read by all threads. */
 static ac_log_sink_fn *sink;
 static int threshold = -1;
 
@@ -39,7 +39,7 @@ static const ac_log_row_t *log_find_row(int number)
     return row;
 }
 
-/* Formats behind the len bytes that text already has; a cut never leaves half a character. */
+/* Formats after the first len bytes of text. A cut never leaves an incomplete character. */
 static void format(char text[TEXT_SIZE], size_t len, const char *fmt, va_list args)
 {
     if (vsnprintf(text + len, TEXT_SIZE - len, fmt, args) < 0) {

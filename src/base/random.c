@@ -15,7 +15,7 @@ uint64_t ac_random(void)
     do {
         got = getrandom(&value, sizeof(value), 0);
     } while (got < 0 && errno == EINTR);
-    /* An id that repeats or can be guessed would be worse than a child that ends. */
+    /* A repeated or predictable id would be worse than a child that ends. */
     if (got != (ssize_t)sizeof(value) &&
         apr_generate_random_bytes((unsigned char *)&value, sizeof(value)) != APR_SUCCESS) {
         abort();

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nouns to their JSON, in the shape that the API shows and the store keeps. */
+/* Domain objects as JSON, in the form that the API shows and the store keeps. */
 #include "base.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* A cut further left than this would say too little; then a word is cut instead. */
+/* A cut between words further left would leave too little text; then a word is cut instead. */
 #define TITLE_MIN 20
 
 json_t *ac_record_usage(const ac_usage_t *usage)
@@ -25,7 +25,7 @@ json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price)
     if (!usage || !price || !price->currency[0]) {
         return json_null();
     }
-    /* Cached tokens are a part of the prompt's. */
+    /* Cached tokens are part of the prompt's tokens. */
     int64_t cached = usage->cached < usage->prompt ? usage->cached : usage->prompt;
     double amount = ((double)(usage->prompt - cached) * price->input + (double)cached * price->cached +
                      (double)usage->completion * price->output) /
@@ -90,7 +90,7 @@ apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err)
 
 typedef enum glyph_e { GLYPH, GLYPH_SPACE, GLYPH_LINE_END } glyph_e;
 
-/* What the n bytes of a valid character are to a title. Control characters count as space. */
+/* The kind of a valid character of n bytes in a title. Control characters count as space. */
 static glyph_e classify(const char *text, size_t n)
 {
     const unsigned char *c = (const unsigned char *)text;
@@ -114,7 +114,7 @@ typedef struct title_t {
     size_t len;
     int n_chars;
     size_t cut;      /* bytes of the first AC_MAX_TITLE - 1 characters */
-    size_t word_cut; /* the last place between words up to there, or 0 */
+    size_t word_cut; /* the last position between words up to there, or 0 */
 } title_t;
 
 static void add_char(title_t *title, const char *text, size_t n)
@@ -127,7 +127,7 @@ static void add_char(title_t *title, const char *text, size_t n)
     }
 }
 
-/* Collects the first line that is not blank, spaces made one each, until it is one character too long. */
+/* Collects the first line that is not blank, each run of spaces as one, until it is one character too long. */
 static void record_collect(title_t *title, const char *content)
 {
     size_t len = strlen(content);
@@ -182,9 +182,9 @@ void ac_record_parts_add_call(ac_record_parts_t *parts, size_t at, const char *i
     if (!parts->list) {
         parts->list = json_array();
     }
-    if (at > parts->told) {
-        json_array_append_new(parts->list, json_integer((json_int_t)(at - parts->told)));
-        parts->told = at;
+    if (at > parts->listed) {
+        json_array_append_new(parts->list, json_integer((json_int_t)(at - parts->listed)));
+        parts->listed = at;
     }
     json_array_append_new(parts->list, ac_json_text(id));
 }
@@ -192,8 +192,8 @@ void ac_record_parts_add_call(ac_record_parts_t *parts, size_t at, const char *i
 json_t *ac_record_parts_list(const ac_record_parts_t *parts, size_t len)
 {
     json_t *list = parts->list ? json_copy(parts->list) : NULL;
-    if (list && len > parts->told) {
-        json_array_append_new(list, json_integer((json_int_t)(len - parts->told)));
+    if (list && len > parts->listed) {
+        json_array_append_new(list, json_integer((json_int_t)(len - parts->listed)));
     }
     return list;
 }
@@ -207,7 +207,7 @@ void ac_record_parts_read(ac_record_parts_t *parts, json_t *list)
     json_array_foreach(list, i, part)
     {
         if (json_integer_value(part) > 0) {
-            parts->told += (size_t)json_integer_value(part);
+            parts->listed += (size_t)json_integer_value(part);
         }
     }
 }
@@ -218,7 +218,8 @@ void ac_record_parts_free(ac_record_parts_t *parts)
     memset(parts, 0, sizeof *parts);
 }
 
-/* One part as the API shows it, from the text behind *pat, which moves on. NULL: it does not fit. */
+/* One part in its form of the API. *pat: where its text begins; moves to its end. Returns NULL if it does not match the
+ * text. */
 static json_t *part_shown(const json_t *part, const char *text, size_t len, size_t *pat)
 {
     json_int_t size = json_integer_value(part);
@@ -228,7 +229,7 @@ static json_t *part_shown(const json_t *part, const char *text, size_t len, size
     if (!json_is_integer(part) || size <= 0 || (uint64_t)size > len - *pat) {
         return NULL;
     }
-    json_t *words = json_stringn(text + *pat, (size_t)size); /* NULL where it ends within a character */
+    json_t *words = json_stringn(text + *pat, (size_t)size); /* NULL if it ends inside of a character */
     *pat += (size_t)size;
     return words ? json_pack("{s:s, s:o}", "type", "text", "text", words) : NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The part of JSON Schema that tools' parameters use: checking a value, and checking the schema itself.
- * Keywords we do not know are ignored, as the standard says. source: JSON Schema 2020-12, validation, 6. */
+/* The part of JSON Schema that tools' parameters use: checking a value, and checking the schema itself. Unknown
+ * keywords are ignored, as the standard requires. source: JSON Schema 2020-12, validation, 6. */
 #include "base.h"
 
 #include <math.h>
@@ -11,7 +11,7 @@
 
 #define TYPES_SENTENCE "string, number, integer, boolean, object, array or null"
 
-/* Where in a document we are: a list from the inside out, kept on the stack. */
+/* A position in a document: a list from the inside out, on the stack. */
 typedef struct path_t {
     const struct path_t *up;
     const char *name; /* NULL: an array's item */
@@ -52,7 +52,7 @@ static long double schema_number_of(const json_t *value)
     return json_is_integer(value) ? (long double)json_integer_value(value) : (long double)json_real_value(value);
 }
 
-/* Below 0, 0 or above, as strcmp does. */
+/* Less than, equal to or greater than 0, as strcmp() returns. */
 static int compare(const json_t *a, const json_t *b)
 {
     if (json_is_integer(a) && json_is_integer(b)) {
@@ -71,7 +71,7 @@ static bool schema_is_whole(const json_t *value)
 static bool is_multiple(const json_t *value, const json_t *of)
 {
     if (json_is_integer(value) && json_is_integer(of)) {
-        /* Any number is a multiple of -1 and 1, and INT64_MIN % -1 would trap. */
+        /* INT64_MIN % -1 would trap; every number is a multiple of 1 and -1. */
         json_int_t divisor = json_integer_value(of);
         return (divisor >= -1 && divisor <= 1) || json_integer_value(value) % divisor == 0;
     }
@@ -79,7 +79,7 @@ static bool is_multiple(const json_t *value, const json_t *of)
     if (divisor == 0) {
         return true;
     }
-    /* 0.3 is a multiple of 0.1 to those who write schemas. */
+    /* Authors of schemas expect 0.3 to be a multiple of 0.1, which it is not in binary. */
     long double times = schema_number_of(value) / divisor;
     return fabsl(times - roundl(times)) <= 1e-9L * fmaxl(1, fabsl(times));
 }
@@ -140,7 +140,7 @@ static apr_status_t check_choice(const json_t *schema, const json_t *value, cons
     return schema_wrong(err, at, "is not one of the allowed values");
 }
 
-/* Writes what must hold, with the number as the schema's author wrote it. */
+/* Reports the violated bound, with the number as the schema's author wrote it. */
 static apr_status_t out_of_bounds(ac_err_t *err, const path_t *at, const char *must, const json_t *bound,
                                   const char *unit)
 {
@@ -161,7 +161,7 @@ static apr_status_t schema_check_end(const json_t *schema, const json_t *value, 
     const json_t *strict = json_object_get(schema, sign > 0 ? "exclusiveMinimum" : "exclusiveMaximum");
     const char *beyond = sign > 0 ? "must be greater than" : "must be less than";
     if (json_is_true(strict)) {
-        /* Draft 4 wrote it as true beside the bound. */
+        /* Draft 4 has it as a boolean next to the bound. */
         strict = bound;
         bound = NULL;
     }
@@ -222,7 +222,7 @@ static apr_status_t check_items(const json_t *schema, const json_t *value, const
     apr_status_t status = check_size(schema, json_array_size(value), &words, at, err);
     for (size_t i = 0; items && status == APR_SUCCESS && i < json_array_size(value); i++) {
         path_t inside = {at, NULL, i, at->depth + 1};
-        /* Up to draft 2019-09 a list of schemas stood for the items in turn. */
+        /* Up to draft 2019-09 items could be a list of schemas, one for each item in turn. */
         const json_t *item_schema = json_is_array(items) ? json_array_get(items, i) : items;
         if (item_schema) {
             status = check_value(item_schema, json_array_get(value, i), &inside, err);

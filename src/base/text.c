@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Digits, sizes and bytes as text, and text for logs. */
-#include "base.h"
+#include "base_internal.h"
 
 #include <string.h>
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Times in the form of RFC 3339, and durations as people write them. */
-#include "base.h"
+/* Times in the form of RFC 3339, and durations as written in the configuration. */
+#include "base_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-/* From the largest on, so that formatting finds the shortest exact form first. */
+/* The largest first, so that formatting finds the shortest exact form first. */
 static const struct {
     const char *name;
     apr_interval_time_t us;
@@ -28,8 +28,9 @@ static char *put_digits(char *text, int value, int n_digits)
     return text + n_digits;
 }
 
-/* Every event carries a time, so this is by hand. Days to a date as in the proleptic Gregorian calendar of 400-year
- * eras that begin on 1 March; years outside 0 to 9999 have no such form and become the nearest that has. */
+/* Every event has a time, so this avoids gmtime() and strftime(). It converts days by 400-year eras of the proleptic
+ * Gregorian calendar that begin on 1 March. A year outside of 0 to 9999 has no such form; the nearest time that has one
+ * is written instead. */
 void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when)
 {
     const apr_time_t lowest = INT64_C(-62167219200000000), highest = INT64_C(253402300799999999);
@@ -73,7 +74,7 @@ json_t *ac_time_json(apr_time_t when)
     return json_string(text);
 }
 
-/* n_digits decimal digits, then `after` where it is not NUL; moves *ptext behind them. */
+/* Reads n_digits decimal digits, then `after` unless it is NUL, and moves *ptext past them. */
 static bool take_digits(int *pvalue, const char **ptext, int n_digits, char after)
 {
     const char *text = *ptext;
@@ -108,7 +109,7 @@ bool ac_time_parse(apr_time_t *pwhen, const char *text)
     tm.tm_year -= 1900;
     tm.tm_mon--;
     back = tm;
-    /* What is no date, as 31 April, comes back as another one. */
+    /* timegm() turns an invalid date, such as 31 April, into another one. */
     time_t seconds = timegm(&back);
     if (back.tm_year != tm.tm_year || back.tm_mon != tm.tm_mon || back.tm_mday != tm.tm_mday ||
         back.tm_hour != tm.tm_hour || back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec) {

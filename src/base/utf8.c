@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UTF-8: what is valid, and where characters begin. */
+/* UTF-8: validity, and where characters begin. */
 #include "base.h"
 
 #include <string.h>
 
-/* How long a character with this first byte is (0: none begins so), and what its second byte may be.
- * source: Unicode 15, table 3-7. */
+/* The length of a character with this first byte (0: invalid), and the range of its second byte. source: Unicode 15,
+ * table 3-7. */
 static size_t utf8_shape(unsigned char lead, unsigned char *plow, unsigned char *phigh)
 {
     *plow = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
@@ -19,7 +19,7 @@ static size_t utf8_shape(unsigned char lead, unsigned char *plow, unsigned char 
     return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
-/* Bytes of the longest beginning of a character at text; *pwant: how many the whole one has. */
+/* The number of bytes at text that begin a valid character. *pwant: the number of bytes of the whole character. */
 static size_t utf8_part(const char *text, size_t len, size_t *pwant)
 {
     unsigned char low, high;

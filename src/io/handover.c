@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A handover: a worker leaves something with the loop and waits a while for it to come back. Whoever is second, of
- * the loop that answers and the worker that gives up, has it alone. */
+/* A handover: a worker gives an object to the loop and waits some time for the answer. The second of the two to finish
+ * (the worker gives up, or the loop answers) owns the object. */
 #include "io.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ void ac_handover_begin(ac_handover_t *handover)
     atomic_init(&handover->state, OPEN);
 }
 
-/* Whether this side is the first. */
+/* Whether this side is the first to finish. */
 static bool move_to(ac_handover_t *handover, int state)
 {
     int before = OPEN;
@@ -26,7 +26,7 @@ static bool move_to(ac_handover_t *handover, int state)
 
 bool ac_handover_answer(ac_handover_t *handover)
 {
-    ac_latch_t *latch = handover->latch; /* the handover is the worker's as soon as it is answered */
+    ac_latch_t *latch = handover->latch; /* the worker may free the handover as soon as it is answered */
     bool first = move_to(handover, ANSWERED);
     if (first) {
         ac_latch_open(latch);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One exchange with an upstream: tries, deadlines, the answer as it comes, cancelling at any moment. */
+/* One exchange with an upstream: attempts, deadlines, the response as it arrives, cancelling at any moment. */
 #include "io_internal.h"
 
 #include <errno.h>
@@ -11,15 +11,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What a server may ask us to wait where the exchange has no total deadline. */
+/* The longest Retry-After that is obeyed if the exchange has no total deadline. */
 #define LONGEST_WAIT apr_time_from_sec(60)
 
 typedef enum phase_e {
-    STARTING, /* the first try begins in this turn's ready tasks */
+    STARTING, /* the first attempt begins in this turn's ready tasks */
     CONNECTING,
-    ASKED,     /* the request is on its way, no byte of a body yet */
+    ASKED,     /* the request is being sent, and no byte of a body has come */
     ANSWERING, /* body bytes come */
-    PAUSING,   /* until the next try */
+    PAUSING,   /* until the next attempt */
     ENDED      /* inside on_end */
 } phase_e;
 
@@ -29,14 +29,14 @@ struct ac_http_t {
     ac_multi_t *multi;
     ac_http_cb_t cb;
     void *baton;
-    ac_http_request_copy_t *copy; /* NULL once nothing can be sent again */
+    ac_http_request_copy_t *copy; /* NULL when the request cannot be sent again */
     ac_timer_t timer;
     ac_ready_t ready;
     apr_time_t began, total_due, phase_due; /* 0: none */
-    apr_time_t active;                      /* when the last body byte came */
+    apr_time_t active;                      /* when the last body byte arrived */
     apr_interval_time_t first_byte_timeout, idle_timeout, total_timeout, connect_timeout;
     int retries_left, tries;
-    int cause; /* errno of this try's last socket */
+    int cause; /* errno of this attempt's last socket */
     phase_e phase;
     bool raw_errors, public_only, follow_redirects;
     bool calling; /* inside one of the caller's callbacks */
@@ -49,8 +49,9 @@ static void http_on_timer(void *baton);
 
 /* ---- the end ---- */
 
-static void destroy(ac_http_t *http)
+static void destroy(void *baton)
 {
+    ac_http_t *http = baton;
     ac_loop_ready_cancel(http->loop, &http->ready);
     ac_timer_cancel(http->loop, &http->timer);
     ac_multi_release(&http->transfer);
@@ -60,17 +61,12 @@ static void destroy(ac_http_t *http)
     free(http);
 }
 
-static void reap(void *baton)
-{
-    destroy(baton);
-}
-
 static void on_drop(ac_transfer_t *transfer)
 {
-    destroy((ac_http_t *)transfer);
+    destroy(transfer);
 }
 
-/* The one end: tells the caller, unless he has cancelled. Not inside a callback of curl's. */
+/* The only end: calls on_end unless the caller has cancelled. Not inside a callback of curl. */
 static void http_finish(ac_http_t *http, ac_err_t *err)
 {
     const ac_http_answer_t *answer = &http->answer;
@@ -117,7 +113,7 @@ static void finish_late(ac_http_t *http, const char *what, apr_interval_time_t t
 
 /* ---- deadlines ---- */
 
-/* One timer stands for both deadlines. An arriving byte only notes its time; the timer looks at that when it fires. */
+/* One timer serves both deadlines. An arriving byte only stores its time; the timer compares it when it fires. */
 static void arm(ac_http_t *http)
 {
     apr_time_t due = http->phase_due;
@@ -160,29 +156,20 @@ static void http_on_timer(void *baton)
     }
 }
 
-/* ---- the answer's head ---- */
-
-static const char *get_header(const void *self, const char *name)
-{
-    return ac_http_answer_find(self, name);
-}
+/* ---- the response's head ---- */
 
 static void report_head(ac_http_t *http)
 {
     if (http->cancelled || !http->cb.on_head) {
         return;
     }
-    const char *type = ac_http_answer_find(&http->answer, "content-type");
-    const char *id = http->answer.upstream_id;
-    ac_http_head_t head = {
-        http->answer.status, type ? type : "", id ? id : "", http->answer.retry_after, get_header, &http->answer,
-    };
+    ac_http_head_t head = ac_http_answer_head(&http->answer);
     http->calling = true;
     http->cb.on_head(http->baton, &head);
     http->calling = false;
 }
 
-/* false: the caller wants no more. */
+/* Returns false if the caller wants no more of the body. */
 static bool report_body(ac_http_t *http, const char *bytes, size_t len)
 {
     http->calling = true;
@@ -191,7 +178,7 @@ static bool report_body(ac_http_t *http, const char *bytes, size_t len)
     return more && !http->cancelled;
 }
 
-/* Nothing can be sent again: what was kept for that goes, unless curl is still sending it. */
+/* The request cannot be sent again: frees its copy, unless curl is still sending it. */
 static void http_forget_request(ac_http_t *http)
 {
     curl_off_t sent = 0;
@@ -210,7 +197,7 @@ static void head_complete(ac_http_t *http)
     ac_http_answer_t *answer = &http->answer;
     curl_easy_getinfo(http->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) {
-        return; /* an interim answer */
+        return; /* an interim response */
     }
     ac_http_answer_read_head(answer, (int)status);
     bool again = http->retries_left > 0 && ac_http_answer_retries(answer);
@@ -225,11 +212,11 @@ static void head_complete(ac_http_t *http)
     }
 }
 
-/* ---- called by curl; the handle must not be touched but for its options and figures ---- */
+/* ---- called by curl; only options and figures of the handle may be touched ---- */
 
-static size_t stop(ac_http_t *http, ac_http_abort_e trouble)
+static size_t stop(ac_http_t *http, ac_http_abort_e reason)
 {
-    ac_http_answer_abort(&http->answer, trouble);
+    ac_http_answer_abort(&http->answer, reason);
     return 0; /* curl closes the connection, or resets the stream */
 }
 
@@ -238,8 +225,8 @@ static size_t on_curl_header(char *line, size_t size, size_t n, void *baton)
     ac_http_t *http = baton;
     ac_http_answer_t *answer = &http->answer;
     answer->responded = true;
-    if (answer->trouble == AC_HTTP_ABORT_PRIVATE_ADDRESS) {
-        answer->trouble = AC_HTTP_ABORT_NONE; /* another of the host's addresses did */
+    if (answer->abort_reason == AC_HTTP_ABORT_PRIVATE_ADDRESS) {
+        answer->abort_reason = AC_HTTP_ABORT_NONE; /* another address of the host answered */
     }
     if (http->cancelled) {
         return stop(http, AC_HTTP_ABORT_STOPPED);
@@ -286,7 +273,7 @@ static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl
     (void)purpose;
     ac_http_t *http = baton;
     if (http->public_only && ac_http_address_sockaddr_private(&address->addr)) {
-        stop(http, AC_HTTP_ABORT_PRIVATE_ADDRESS); /* another of the host's addresses may do */
+        stop(http, AC_HTTP_ABORT_PRIVATE_ADDRESS); /* another address of the host may be public */
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
@@ -295,7 +282,7 @@ static curl_socket_t on_curl_open(void *baton, curlsocktype purpose, struct curl
 }
 
 #if LIBCURL_VERSION_NUM >= 0x075000
-/* The request is about to be sent, on a new connection or a kept one. */
+/* curl is about to send the request, on a new connection or a kept one. */
 static int on_curl_ask(void *baton, char *remote, char *local, int remote_port, int local_port)
 {
     (void)local, (void)remote_port, (void)local_port;
@@ -311,7 +298,7 @@ static int on_curl_ask(void *baton, char *remote, char *local, int remote_port, 
 }
 #endif
 
-/* ---- tries ---- */
+/* ---- attempts ---- */
 
 static void on_done(ac_transfer_t *transfer, int code);
 
@@ -331,7 +318,7 @@ static bool http_prepare(ac_http_t *http)
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_curl_ask);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, http);
 #else
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->public_only ? 1L : 0L); /* a kept one cannot be checked */
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, http->public_only ? 1L : 0L); /* a kept one is not checked */
 #endif
     return ac_http_request_apply(http->copy, easy);
 }
@@ -351,7 +338,7 @@ static void http_begin(void *baton)
     }
 }
 
-/* Begins another try after a while. false: there is none left, or not enough time. */
+/* Schedules another attempt. Returns false if no attempt is left, or not enough time. */
 static bool http_try_again(ac_http_t *http)
 {
     apr_time_t now = ac_loop_now(http->loop);
@@ -381,11 +368,11 @@ static void follow(ac_http_t *http)
         return;
     }
     ac_multi_release(&http->transfer);
-    http->tries--; /* the same try goes on elsewhere */
+    http->tries--; /* the same attempt continues elsewhere */
     http_begin(http);
 }
 
-/* Whether the caller, too, thinks that this error may pass. */
+/* Whether the caller, too, considers this error temporary. */
 static bool http_may_retry(ac_http_t *http)
 {
     const ac_http_answer_t *answer = &http->answer;
@@ -402,7 +389,7 @@ static bool http_may_retry(ac_http_t *http)
     return may && !http->cancelled;
 }
 
-/* An error's body is whole, or as long as it may be. */
+/* The body of an error response is complete, or has reached its maximum. */
 static void end_error(ac_http_t *http)
 {
     if (http_may_retry(http) && http_try_again(http)) {
@@ -427,7 +414,7 @@ static void end_unanswered(ac_http_t *http, int code)
     }
 }
 
-/* A try has ended, well or not. */
+/* An attempt has ended, successfully or not. */
 static void on_done(ac_transfer_t *transfer, int code)
 {
     ac_http_t *http = (ac_http_t *)transfer;
@@ -435,14 +422,14 @@ static void on_done(ac_transfer_t *transfer, int code)
     ac_err_init(&err);
     if (http->cancelled) {
         destroy(http);
-    } else if (http->answer.trouble == AC_HTTP_ABORT_STOPPED) {
+    } else if (http->answer.abort_reason == AC_HTTP_ABORT_STOPPED) {
         finish_well(http);
     } else if (ac_http_answer_failed(&http->answer, code, &err)) {
         http_finish(http, &err);
     } else if (http->answer.kind == AC_HTTP_ANSWER_SKIPPED) {
         follow(http);
     } else if (http->answer.kind == AC_HTTP_ANSWER_KEPT) {
-        end_error(http); /* its status says enough, even if its body was cut */
+        end_error(http); /* the status is sufficient, even if its body was cut */
     } else if (http->answer.kind == AC_HTTP_ANSWER_NONE) {
         end_unanswered(http, code == CURLE_OK ? CURLE_GOT_NOTHING : code);
     } else if (code == CURLE_OK) {
@@ -499,12 +486,12 @@ void ac_http_cancel(ac_http_t *http)
     }
     http->cancelled = true;
     if (http->calling) {
-        return; /* whoever calls us sees it when we return */
+        return; /* the caller sees it when this callback returns */
     }
     if (ac_multi_in_callback(http->multi)) {
         ac_timer_cancel(http->loop, &http->timer);
         ac_loop_ready_cancel(http->loop, &http->ready);
-        ac_loop_ready_set(http->loop, &http->ready, reap, http);
+        ac_loop_ready_set(http->loop, &http->ready, destroy, http);
     } else {
         destroy(http);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What may be connected to: URLs, the private address ranges, and hosts that redirects may lead to. */
+/* Addresses that may be connected to: URLs, the ranges of private addresses, and the hosts that redirects may lead
+ * to. */
 #include "io_internal.h"
 
 #include <arpa/inet.h>
@@ -16,8 +17,7 @@ typedef struct range4_t {
 } range4_t;
 
 /* IANA's registry of special-purpose IPv4 addresses, and multicast (source: RFC 6890 and its registry); and
- * addresses that look public, but that a cloud's machines reach services of their own under, with what is meant for
- * that machine. */
+ * public-looking addresses under which a cloud's machines reach internal services. */
 static const range4_t private4[] = {
     {0x00000000, 8},  /* this network */
     {0x0a000000, 8},  /* private */
@@ -44,8 +44,8 @@ typedef struct range6_t {
     int bits;
 } range6_t;
 
-/* Of 2000::/3, which alone is global unicast: what lies outside (loopback, mapped, NAT64, unique local, link-local,
- * multicast) is refused as a whole. */
+/* Exceptions inside of 2000::/3, the only range of global unicast. All addresses outside of it (loopback, mapped,
+ * NAT64, unique local, link-local, multicast) are refused. */
 static const range6_t private6[] = {
     {{0x20, 0x01, 0x00, 0x00}, 23}, /* protocol assignments, Teredo: hides an IPv4 address */
     {{0x20, 0x01, 0x0d, 0xb8}, 32}, /* documentation */
@@ -111,7 +111,7 @@ bool ac_http_address_private(const char *address)
     if (inet_pton(AF_INET, address, &v4) == 1) {
         return is_private4(ntohl(v4.s_addr));
     }
-    /* One with a scope ("fe80::1%eth0") is none of a public network, and inet_pton does not take it either. */
+    /* An address with a scope ("fe80::1%eth0") is never public, and inet_pton() does not accept it either. */
     return inet_pton(AF_INET6, address, &v6) != 1 || is_private6(v6.s6_addr);
 }
 
@@ -133,7 +133,7 @@ bool ac_http_address_near(const char *host)
 
 /* ---- URLs ---- */
 
-typedef struct place_t { /* where a URL leads; texts are curl's */
+typedef struct place_t { /* where a URL leads; curl allocates the texts */
     char *scheme, *host, *port;
 } place_t;
 
@@ -167,7 +167,7 @@ static bool plain_text(const char *url)
     return true;
 }
 
-/* curl would also take "http:/host" and guess schemes. */
+/* curl would also accept "http:/host" and guess schemes. */
 static bool place_read(place_t *place, const char *url)
 {
     memset(place, 0, sizeof(*place));
@@ -226,13 +226,13 @@ bool ac_http_address_same_origin(const char *url, const char *other)
     return same;
 }
 
-/* Whether the first len bytes of pattern are this host, or cover it with "*.". */
+/* Whether the first len bytes of pattern are this host, or match it with "*.". */
 static bool covers(const char *pattern, size_t len, const char *host)
 {
     size_t host_size = host_len(host);
     bool any = len > 2 && pattern[0] == '*' && pattern[1] == '.';
     if (any) {
-        pattern++; /* ".host" has to be the end, with something before it */
+        pattern++; /* ".host" has to be the end of a longer name */
         len--;
         return host_size > len && strncasecmp(host + host_size - len, pattern, len) == 0;
     }
@@ -244,7 +244,7 @@ static bool allows(const char *pattern, const place_t *place)
     const char *colon = strrchr(pattern, ':');
     bool with_port = colon && colon[1] && colon[strspn(colon + 1, "0123456789") + 1] == '\0';
     if (with_port && pattern[0] == '[' && colon[-1] != ']') {
-        with_port = false; /* a colon of the address in "[::1]" */
+        with_port = false; /* the colon is part of the address in "[::1]" */
     }
     const char *own = strcasecmp(place->scheme, "https") != 0 ? "80" : "443";
     size_t len = with_port ? (size_t)(colon - pattern) : strlen(pattern);

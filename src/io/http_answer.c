@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An answer as it comes: its header lines, an error's body, and why we stopped reading it. */
+/* A response as it arrives: its header lines, an error's body, and the reason for which we stopped reading it. */
 #include "io_internal.h"
 
 #include <curl/curl.h>
@@ -63,6 +63,17 @@ const char *ac_http_answer_find(const ac_http_answer_t *answer, const char *name
     return NULL;
 }
 
+static const char *get_header(const void *self, const char *name)
+{
+    return ac_http_answer_find(self, name);
+}
+
+ac_http_head_t ac_http_answer_head(const ac_http_answer_t *answer)
+{
+    const char *type = ac_http_answer_find(answer, "content-type"), *id = answer->upstream_id;
+    return (ac_http_head_t){answer->status, type ? type : "", id ? id : "", answer->retry_after, get_header, answer};
+}
+
 bool ac_http_answer_redirects(const ac_http_answer_t *answer)
 {
     int status = answer->status;
@@ -91,10 +102,10 @@ void ac_http_answer_read_head(ac_http_answer_t *answer, int status)
     answer->upstream_id = id && *id ? strndup(id, AC_UPSTREAM_ID_SIZE - 1) : NULL;
 }
 
-void ac_http_answer_abort(ac_http_answer_t *answer, ac_http_abort_e trouble)
+void ac_http_answer_abort(ac_http_answer_t *answer, ac_http_abort_e reason)
 {
-    if (answer->trouble == AC_HTTP_ABORT_NONE) {
-        answer->trouble = trouble;
+    if (answer->abort_reason == AC_HTTP_ABORT_NONE) {
+        answer->abort_reason = reason;
     }
 }
 
@@ -118,7 +129,7 @@ bool ac_http_answer_failed(const ac_http_answer_t *answer, int code, ac_err_t *e
     if (code == CURLE_OK) {
         return false;
     }
-    switch (answer->trouble) {
+    switch (answer->abort_reason) {
     case AC_HTTP_ABORT_TOO_LONG:
         ac_err_set(err, AC_UPSTREAM_ERROR, "the answer is over %" APR_SIZE_T_FMT " %s",
                    large ? answer->max / MEGABYTE : answer->max, large ? "MB" : "bytes");
@@ -127,7 +138,7 @@ bool ac_http_answer_failed(const ac_http_answer_t *answer, int code, ac_err_t *e
         ac_err_set(err, AC_UPSTREAM_ERROR, "the answer's headers are too long");
         return true;
     case AC_HTTP_ABORT_PRIVATE_ADDRESS:
-        /* Another of the host's addresses may have been tried after it. */
+        /* curl may have tried another address of the host after it. */
         if (code != CURLE_COULDNT_CONNECT && code != CURLE_ABORTED_BY_CALLBACK) {
             return false;
         }

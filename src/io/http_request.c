@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request's copy for as long as it may have to be sent again, how it goes into a curl handle, and what a redirect
- * makes of it. */
+/* A request's copy, kept as long as it may be sent again; its options of a curl handle; and its change by a
+ * redirect. */
 #include "io_internal.h"
 
 #include <ctype.h>
@@ -11,11 +11,11 @@
 #include <string.h>
 #include <strings.h>
 
-#define READ_BUFFER 2048L    /* of each stream under way; 4096 is no faster, 1024 is slower for bursts */
+#define READ_BUFFER 2048L    /* for each active stream; 4096 is not faster, 1024 is slower for bursts */
 #define UPLOAD_BUFFER 16384L /* curl's smallest */
 #define KEEPALIVE_IDLE 60L   /* seconds */
 #define KEEPALIVE_INTERVAL 15L
-#define CONNECTION_LIFETIME 600L /* seconds until a kept connection asks DNS again */
+#define CONNECTION_LIFETIME 600L /* seconds until the host's name is resolved again for new requests */
 #define MAX_HEADERS 64
 #define OWN_HEADERS 3 /* Expect, Content-Type, User-Agent */
 
@@ -30,7 +30,7 @@ static size_t token_len(const char *text)
     return len;
 }
 
-/* "Name: value" without a character that could begin another header. */
+/* Whether it is "Name: value" without a character that could begin another header. */
 static bool header_valid(const char *header)
 {
     size_t name = token_len(header);
@@ -81,7 +81,7 @@ static apr_status_t http_request_check(const ac_http_request_t *request, ac_err_
     return n <= MAX_HEADERS ? APR_SUCCESS : ac_err_set(err, AC_INVALID_REQUEST, "more than %d headers", MAX_HEADERS);
 }
 
-/* ---- the block: copies of everything, one after the other ---- */
+/* ---- the block: copies of all parts, one after the other ---- */
 
 typedef struct block_t {
     char *next; /* NULL: only measure */
@@ -107,7 +107,7 @@ static const char *put_text(block_t *block, const char *text)
     return text ? http_request_put(block, text, strlen(text) + 1) : NULL;
 }
 
-/* A header for curl, to which "Name:" means that its own is not wanted, and "Name;" an empty one. */
+/* Adds a header in curl's notation, in which "Name:" removes curl's own header and "Name;" is an empty one. */
 static void put_header(block_t *block, struct curl_slist **ptail, const char *header)
 {
     size_t name = strcspn(header, ":"), len = strlen(header);
@@ -122,7 +122,7 @@ static void put_header(block_t *block, struct curl_slist **ptail, const char *he
     }
 }
 
-/* curl's own wishes: no header that waits for the server, none that the caller did not ask for. */
+/* Headers that curl would add: none that makes curl wait for the server, none that the caller did not request. */
 static void put_own_header(block_t *block, struct curl_slist **ptail, const char *text)
 {
     char *copy = http_request_put(block, text, strlen(text) + 1);
@@ -232,7 +232,7 @@ void ac_http_request_free(ac_http_request_copy_t *copy)
 
 static long timeout_ms(apr_interval_time_t timeout)
 {
-    apr_interval_time_t ms = timeout > 0 ? (timeout + 999) / 1000 : INT_MAX; /* curl's 0 would be 300 s */
+    apr_interval_time_t ms = timeout > 0 ? (timeout + 999) / 1000 : INT_MAX; /* 0 would mean 300 s to curl */
     return ms > INT_MAX ? INT_MAX : (long)ms;
 }
 
@@ -243,7 +243,7 @@ static void apply_method(const ac_http_request_copy_t *copy, CURL *easy)
     bool no_length = get || strcmp(method, "HEAD") == 0 || strcmp(method, "DELETE") == 0 ||
         strcmp(method, "OPTIONS") == 0;
     if (copy->send_body || !no_length) {
-        /* The copy outlives the transfer's need of it, so curl makes none of its own. */
+        /* The copy lives longer than the transfer needs it, so curl need not copy it. */
         curl_easy_setopt(easy, CURLOPT_POST, 1L);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(copy->send_body ? copy->request.body_len : 0));
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, copy->send_body ? copy->request.body : "");
@@ -278,7 +278,7 @@ static void apply_connection(const ac_http_request_copy_t *copy, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, CONNECTION_LIFETIME);
 #endif
 #if LIBCURL_VERSION_NUM >= 0x075700
-    /* Without it the end of a transfer waits for a name that is still being looked up. */
+    /* Without it, the end of a transfer waits for a running name resolution. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
 }
@@ -289,7 +289,7 @@ static bool apply_tls(const ac_http_request_copy_t *copy, CURL *easy)
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
     if (copy->request.ca_file) {
-        /* Only this one: the system's directory would be asked beside it. */
+        /* Without this, curl would also use the system's directory. */
         good = good && curl_easy_setopt(easy, CURLOPT_CAINFO, copy->request.ca_file) == CURLE_OK;
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     }
@@ -329,7 +329,7 @@ static void keep_headers(ac_http_request_copy_t *copy, bool same_origin)
         for (size_t i = 0; !keep && i < sizeof(harmless) / sizeof(harmless[0]); i++) {
             keep = header_is(header, harmless[i]);
         }
-        /* The type of a body that is not sent any more; "Content-Type:" alone is ours and may stay. */
+        /* The type of a body that is not sent any more; the header that removes curl's own stays. */
         if (!copy->send_body && header_is(header, "Content-Type") && header[strlen("Content-Type:")]) {
             keep = false;
         }

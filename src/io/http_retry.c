@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The policy of trying again: which statuses, after how long, and what curl's codes mean for people and for a
- * further try. */
+/* The retry policy: which statuses, after which delay, and the meaning of curl's codes in error texts and for a
+ * retry. */
 #include "io_internal.h"
 
 #include <ctype.h>
@@ -15,7 +15,7 @@
 
 #define FIRST_BACKOFF (APR_USEC_PER_SEC / 2)
 #define LONGEST_BACKOFF (8 * APR_USEC_PER_SEC)
-#define LONGEST_ASKED (30 * 24 * 3600.0) /* seconds; what a server may ask for without being taken for broken */
+#define LONGEST_ASKED (30 * 24 * 3600.0) /* seconds; a server that asks for more is considered broken */
 
 bool ac_http_retry_status(int status, const char *should_retry)
 {
@@ -37,7 +37,7 @@ apr_interval_time_t ac_http_retry_backoff(int n)
     return wait - (apr_interval_time_t)(ac_random() % (uint64_t)(wait / 4 + 1));
 }
 
-/* A decimal number with nothing after it; -1: none. */
+/* Reads a decimal number with no text after it; -1: invalid. */
 static double http_retry_read_number(const char *text)
 {
     if (!isdigit((unsigned char)*text) && *text != '.') {
@@ -82,7 +82,7 @@ static void set_untrusted(ac_err_t *err, void *easy)
 {
     long verified = 0;
     curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verified);
-    /* The host's name is compared after the chain, and has no result of its own. */
+    /* The host's name is compared after the chain, and has no result code of its own. */
     if (verified && verified != X509_V_ERR_UNSPECIFIED) {
         ac_err_set(err, AC_UPSTREAM_ERROR, "TLS certificate not trusted (%s)", X509_verify_cert_error_string(verified));
     } else {
@@ -90,8 +90,8 @@ static void set_untrusted(ac_err_t *err, void *easy)
     }
 }
 
-/* A resolver and a TLS library do not say why they could not open what they need; whoever has no descriptor left
- * cannot open this. */
+/* A resolver and a TLS library do not report why they could not open a file. A process without a free descriptor cannot
+ * open this one. */
 static int try_descriptor(void)
 {
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), cause = fd < 0 ? errno : 0;

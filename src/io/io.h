@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Floor 3: the only floor that waits. One loop thread per child (epoll, timers, libcurl, posted
- * commands) and a few work threads for calls that block. */
+/* The layer that waits. One loop thread per child (epoll, timers, libcurl, posted commands) and a few work threads for
+ * blocking calls. */
 #ifndef AC_IO_H
 #define AC_IO_H
 
@@ -13,35 +13,35 @@ struct curl_slist;
 struct sockaddr;
 
 /* ---- loop.c ---- */
-/* Except for the _post functions, everything here is for the loop thread only. */
+/* Only the loop thread may call these functions, except for those whose name ends in _post. */
 typedef void ac_task_fn(void *baton);
 
-/* Makes a loop; call after fork. The loop has epoll, an eventfd and a curl multi of its own. */
+/* Creates a loop with an epoll descriptor, an eventfd and a curl multi handle of its own. Call it after fork. */
 apr_status_t ac_loop_create(ac_loop_t **ploop, ac_err_t *err);
-/* Runs until ac_loop_stop_post(). The caller provides the thread (httpd: ap_thread_create). */
+/* Runs until ac_loop_stop_post() is called. The caller provides the thread (httpd: ap_thread_create). */
 void ac_loop_run(ac_loop_t *loop);
 void ac_loop_stop_post(ac_loop_t *loop);
-/* After ac_loop_run has returned: drops what was posted and not run, frees everything. */
+/* Frees everything and drops commands that did not run. Call it after ac_loop_run() has returned. */
 void ac_loop_destroy(ac_loop_t *loop);
-/* Run fn(baton) on the loop, in order of posting. Any thread; also before run. */
+/* Runs fn(baton) on the loop, in the order of posting. Any thread, also before the loop runs. */
 void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton);
 bool ac_loop_is_current(const ac_loop_t *loop);
-/* The turn's monotonic time (ac_clock), read once per turn. */
+/* The monotonic time of this turn (ac_clock), read once per turn. */
 apr_time_t ac_loop_now(const ac_loop_t *loop);
 
-/* A timer lives inside its owner; zero it before first use. */
+/* A timer is a member of the object that uses it. Zero it before first use. */
 typedef struct ac_timer_t {
     apr_time_t due;
     ac_task_fn *fn;
     void *baton;
-    int slot; /* place in the heap + 1; 0: not set */
+    int slot; /* position in the heap + 1; 0: not set */
 } ac_timer_t;
-/* (Re)sets the timer to fire once at `due` (ac_clock time), never inside this call. */
+/* Sets or changes the timer: it fires once at `due` (ac_clock time), never inside this call. */
 void ac_timer_set(ac_loop_t *loop, ac_timer_t *timer, apr_time_t due, ac_task_fn *fn, void *baton);
 void ac_timer_cancel(ac_loop_t *loop, ac_timer_t *timer);
 
-/* Something to be done later in this turn, after all events of the turn were read: completions, writes of what has been
- * gathered. Lives inside its owner; zeroed before first use; setting one that is set does nothing. */
+/* A task for later in this turn, after all events of the turn were read: completions, and writes of collected data. It
+ * is a member of the object that uses it, zeroed before first use. Setting one that is already set does nothing. */
 typedef struct ac_ready_t {
     ac_task_fn *fn;
     void *baton;
@@ -51,9 +51,9 @@ typedef struct ac_ready_t {
 void ac_loop_ready_set(ac_loop_t *loop, ac_ready_t *ready, ac_task_fn *fn, void *baton);
 void ac_loop_ready_cancel(ac_loop_t *loop, ac_ready_t *ready);
 
-/* A descriptor to watch. events: EPOLLIN, EPOLLOUT, EPOLLRDHUP … as epoll has them. The watch lives inside its owner
- * and must be cancelled before the descriptor is closed or given away; after that fn is not called, also not for
- * events that epoll had already reported in this turn. */
+/* A descriptor to watch. events: EPOLLIN, EPOLLOUT, EPOLLRDHUP … with their meaning in epoll. The watch is a member of
+ * the object that uses it, and must be cancelled before the descriptor is closed or given away. After that, fn is not
+ * called any more, not even for events that epoll has already reported in this turn. */
 typedef struct ac_watch_t {
     int fd;
     uint32_t events;
@@ -66,7 +66,7 @@ apr_status_t ac_loop_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint3
 void ac_loop_watch_cancel(ac_loop_t *loop, ac_watch_t *watch);
 
 /* ---- latch.c: a worker that waits for an answer ---- */
-typedef struct ac_latch_t ac_latch_t; /* refcounted: a late answer finds nobody, and nothing freed */
+typedef struct ac_latch_t ac_latch_t; /* counted: a late answer is ignored and frees nothing that is in use */
 ac_latch_t *ac_latch_create(void);    /* one reference for the waiter */
 void ac_latch_ref(ac_latch_t *latch);
 void ac_latch_unref(ac_latch_t *latch);
@@ -74,66 +74,70 @@ void ac_latch_open(ac_latch_t *latch);                      /* any thread */
 bool ac_latch_wait(ac_latch_t *latch, apr_time_t deadline); /* ac_clock time; false: timed out */
 
 /* ---- handover.c: what a worker leaves with the loop and waits for ---- */
-/* First the worker's, then the loop's too. Whoever is second, of the loop that answers and the worker that gives up,
- * has alone what it is part of, and frees it; whoever is first does not touch it again. */
+/* Shared by a worker and the loop. The second of the two to finish (the worker gives up, or the loop answers) owns the
+ * enclosing object and frees it; the first must not touch it again. */
 typedef struct ac_handover_t {
     ac_latch_t *latch;
     atomic_int state;
 } ac_handover_t;
-void ac_handover_begin(ac_handover_t *handover); /* the worker, before the loop has it */
-/* The loop's side, once, or any thread's that has it from there. true: the worker has it. false: the worker has
- * given up. */
+void ac_handover_begin(ac_handover_t *handover); /* the worker calls it before it gives the object to the loop */
+/* Called once by the loop, or by another thread to which the loop gave the object. Returns true if the worker owns the
+ * object now; false if the worker has given up: the caller owns it. */
 bool ac_handover_answer(ac_handover_t *handover);
-/* The worker, once; deadline in ac_clock time. true: it was answered, and is the worker's. false: given up, and is
- * the loop's. */
+/* Called once by the worker; deadline in ac_clock time. Returns true if it was answered: the worker owns the object.
+ * Returns false if the deadline passed: the loop owns it. */
 bool ac_handover_wait(ac_handover_t *handover, apr_time_t deadline);
 
 /* ---- shared_lock.c: a lock in memory that processes share ---- */
-int ac_shared_lock_init(pthread_mutex_t *lock); /* before the fork; errno of what failed */
-/* Any thread. 0: ours. EOWNERDEAD: ours, and its holder was killed inside: what it guards is to be put right before
- * it is given back. Else: not to be had within patience, as when its holder is stopped. */
+int ac_shared_lock_init(pthread_mutex_t *lock); /* before the fork; returns an errno */
+/* Any thread. Returns 0: acquired; EOWNERDEAD: acquired, but the previous holder was killed while it held the lock: the
+ * caller must repair the data before it releases the lock. Another errno: not acquired within patience, for example
+ * because the holder is stopped. */
 int ac_shared_lock_acquire(pthread_mutex_t *lock, apr_interval_time_t patience);
 void ac_shared_lock_release(pthread_mutex_t *lock);
 
-/* ---- trim.c: memory that was freed goes back to the system ---- */
-typedef struct ac_trim_t { /* lives inside its owner, longer than loop and work; zero before first use */
+/* ---- trim.c: returns freed memory to the system ---- */
+typedef struct ac_trim_t { /* a member of an object that lives longer than loop and work; zero before first use */
     ac_loop_t *loop;
     struct ac_work_t *work;
     ac_timer_t timer;
     bool busy;
 } ac_trim_t;
-/* Looks every half a minute, on a work thread, whether malloc holds much that nobody uses, and gives it back. Loop
- * thread. Source: malloc_trim(3); nothing happens where the C library has none. */
+/* Checks every half minute, on a work thread, whether malloc holds much unused memory, and returns it to the system.
+ * Loop thread. Source: malloc_trim(3); does nothing with a C library that lacks it. */
 void ac_trim_watch(ac_trim_t *trim, ac_loop_t *loop, struct ac_work_t *work);
 void ac_trim_unwatch(ac_trim_t *trim);
 
 /* ---- work.c: threads for blocking calls ---- */
-/* Starts n threads with room for max_queued jobs. */
+/* Starts n threads, with a queue of at most max_queued jobs. */
 apr_status_t ac_work_create(ac_work_t **pwork, ac_loop_t *loop, int n_threads, int max_queued, ac_err_t *err);
-/* fn(baton) on a work thread, then done(baton) on the loop (done may be NULL). Any thread. EAGAIN: the queue is
- * full, nothing was taken. */
+/* Runs fn(baton) on a work thread, then done(baton) on the loop (done may be NULL). Any thread. EAGAIN: the queue is
+ * full and the job is not queued. */
 apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, void *baton);
-/* Finishes what is queued, joins the threads; from here on ac_work_post() takes nothing. Once more is fine. */
+/* Finishes queued jobs and joins the threads; ac_work_post() fails from then on. A second call does nothing. */
 void ac_work_stop(ac_work_t *work);
-/* Stops it, frees it: nobody may post any more. NULL is fine. */
+/* Stops and frees it; no thread may post any more. NULL is allowed. */
 void ac_work_destroy(ac_work_t *work);
 
 /* ---- redis.c: a Redis server ---- */
-/* One connection, kept as long as it lasts and made again when it is gone, after 0.1 to 5 s. All on the loop thread. */
+/* One connection to a Redis server. It is kept as long as it lasts; a lost one is made again after 0.1 to 5 s. All on
+ * the loop thread. */
 struct redisReply; /* <hiredis/hiredis.h> */
 typedef struct ac_redis_t ac_redis_t;
-typedef struct ac_redis_conf_t { /* what it points to lives longer than the connection */
+typedef struct ac_redis_conf_t { /* its pointers must stay valid longer than the connection */
     const char *host;            /* a name, or an IPv4 or IPv6 address */
     int port, db;
     const char *user, *password; /* NULL: none */
-    bool tls;                    /* its certificate is checked, and that it is host's */
+    bool tls;                    /* TLS, with a check of the certificate and of its name */
     const char *ca_file;         /* PEM, or NULL: the system's */
-    apr_interval_time_t timeout; /* for each answer; a server that takes longer counts as away */
-    /* NULL, or a command that every connection begins with: with an error for an answer the server counts as away.
-     * One that writes finds out replicas, and servers that take no more. Its words may change between connections. */
+    apr_interval_time_t timeout; /* for each reply; a slower server counts as down */
+    /* NULL, or a command that every connection begins with; if its reply is an error, the server counts as down. A
+     * command that writes detects replicas, and servers that refuse writes. Its arguments may change between
+     * connections. */
     const char *const *proof;
     int n_proof;
-    /* It is there, or it is not: told when that changes, and after the first try. why: for the log. May be NULL. */
+    /* Called when the server becomes available or unavailable, and after the first attempt. why: for the log. May be
+     * NULL. */
     void (*on_state)(void *baton, bool up, const char *why);
     void *baton;
 } ac_redis_conf_t;
@@ -141,20 +145,19 @@ typedef struct ac_redis_command_t {
     int argc;
     const char *const *argv;
     const size_t *len;
-} ac_redis_command_t; /* len NULL: of text */
-/* Never inside ac_redis_call(). reply is borrowed, and may be one of Redis' errors; NULL with err overloaded: it
- * could not be asked, or did not answer in time, and whether it has done what was wanted is not known. */
+} ac_redis_command_t; /* len NULL: the arguments are NUL-terminated */
+/* Never called inside ac_redis_call(). reply is borrowed, and may be an error of Redis. NULL, with err overloaded: the
+ * command could not be sent, or the reply did not come in time; Redis may have carried it out. */
 typedef void ac_redis_fn(void *baton, const struct redisReply *reply, const ac_err_t *err);
-/* errors: internal (the CA file). */
+/* Creates a connection that ac_redis_start() opens. errors: internal (the CA file). */
 apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work,
                              ac_err_t *err);
 void ac_redis_start(ac_redis_t *redis); /* begins to connect */
-bool ac_redis_is_up(const ac_redis_t *redis);
-/* Copies the command. While the first connection is being made it waits, up to its timeout; later, without one, it
+/* Copies the command. It waits for the first connection, at most for its timeout; later, without a connection, it
  * fails. */
 void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redis_fn *fn, void *baton);
 void ac_redis_destroy(
-    ac_redis_t *redis); /* nobody is called back any more. Also when the loop has ended; NULL is fine */
+    ac_redis_t *redis); /* no callback comes after it; allowed when the loop has ended; redis may be NULL */
 
 /* ---- http.c: one exchange with an upstream ---- */
 typedef struct ac_http_t ac_http_t;
@@ -165,17 +168,17 @@ typedef struct ac_http_request_t {
     const char *body;           /* copied; NULL: none */
     size_t body_len;
     apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout; /* 0: none */
-    size_t max_response; /* bytes of body; over it: upstream_error. 0: AC_MAX_RESPONSE */
-    int retries;         /* after the first try; never once on_head said a 2xx */
+    size_t max_response; /* largest body, in bytes; a larger one is upstream_error. 0: AC_MAX_RESPONSE */
+    int retries;         /* after the first attempt; none after on_head was called with a 2xx */
     int http_version;    /* 0: HTTP/2 over TLS where offered, else 1.1; 1: 1.1; 2: 2 over TLS */
     const char *ca_file; /* PEM; NULL: the system's. Verification cannot be turned off */
-    int max_redirects;   /* 0: a 3xx is an answer like any other */
+    int max_redirects;   /* 0: a 3xx is reported like any other response */
     /* refuse loopback, link-local, private, multicast … addresses, also after DNS and redirects */
     bool public_only;
-    /* For redirects: "host", "*.host" (both with the scheme's own port), "host:port", NULL-terminated; NULL: any.
-     * The URL's own scheme, host and port are implied. */
+    /* Hosts that redirects may lead to: "host", "*.host" (both with the scheme's own port), "host:port",
+     * NULL-terminated; NULL: all. The URL's own scheme, host and port are always allowed. */
     const char *const *allow_hosts;
-    bool raw_errors; /* deliver the body of a final non-2xx through on_body, as a 2xx's */
+    bool raw_errors; /* pass the body of a final non-2xx to on_body, as that of a 2xx */
 } ac_http_request_t;
 
 typedef struct ac_http_head_t {
@@ -183,37 +186,38 @@ typedef struct ac_http_head_t {
     const char *content_type;        /* or "" */
     const char *request_id;          /* x-request-id, apim-request-id, x-ms-activity-id … or "" */
     apr_interval_time_t retry_after; /* retry-after-ms, retry-after; 0: none */
-    const char *(*header)(const void *self, const char *name); /* any header by name, or NULL */
+    const char *(*header)(const void *self, const char *name); /* any header by its name, or NULL */
     const void *self;
 } ac_http_head_t;
 
-/* All on the loop thread, never inside ac_http_start(). After on_end or ac_http_cancel() nothing more comes. A
- * status that will be retried is not reported. */
+/* All on the loop thread, never inside ac_http_start(). No callback comes after on_end or ac_http_cancel(). A status
+ * that will be retried is not reported. */
 typedef struct ac_http_cb_t {
-    void (*on_head)(void *baton, const ac_http_head_t *head);    /* the final answer's head; may be NULL */
+    void (*on_head)(void *baton, const ac_http_head_t *head);    /* the head of the final response; may be NULL */
     bool (*on_body)(void *baton, const char *bytes, size_t len); /* false: stop here; on_end follows with APR_SUCCESS */
-    /* Once. status APR_SUCCESS: an answer came to its end, whatever its HTTP status. err: what went wrong otherwise:
-     * upstream_timeout ("no first byte within 60s"), upstream_error (connect, TLS, cut, over the cap), cancelled. For a
-     * non-2xx without raw_errors
-     * error_body holds at most AC_MAX_ERROR_BODY bytes of it. */
+    /* Called once. status APR_SUCCESS: a response arrived completely, whatever its HTTP status. Otherwise err has the
+     * cause: upstream_timeout ("no first byte within 60s"), upstream_error (connecting, TLS, a cut or too large
+     * response), cancelled. For a non-2xx without raw_errors, error_body holds at most AC_MAX_ERROR_BODY bytes of its
+     * body. */
     void (*on_end)(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
-    /* Whether a final-looking status with this body may be retried although the status says so; NULL: yes. */
+    /* Whether a response that would be retried by its status may be retried in view of its body. NULL: yes. */
     bool (*may_retry)(void *baton, int status, const char *error_body, size_t len);
 } ac_http_cb_t;
 
-/* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connect errors with jitter,
- * honouring x-should-retry, retry-after-ms and retry-after, inside the total timeout (where there is none: up to a
- * minute). errors: invalid_request (a URL that is none). */
+/* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connection errors after a random
+ * delay, and obeys x-should-retry, retry-after-ms and retry-after, within the total timeout (without one: up to a
+ * minute). errors: invalid_request (not a valid URL). */
 apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_request_t *request, const ac_http_cb_t *cb,
                            void *baton, ac_err_t *err);
-/* Closes the exchange at once, the connection too where it was in mid-answer. on_end does not come. */
+/* Ends the exchange at once; also closes the connection if a response is incomplete. on_end is not called. */
 void ac_http_cancel(ac_http_t *http);
 /* Whether text is an absolute http or https URL with a host and no user info. */
 bool ac_http_address_url_valid(const char *url);
-/* Whether a numeric address ("10.0.0.1", "::1") is one that public_only refuses; also for what is no address. */
+/* Whether a numeric address ("10.0.0.1", "::1") is one that public_only refuses; true also for text that is not an
+ * address. */
 bool ac_http_address_private(const char *address);
-/* Whether what is sent to this host, without port and brackets, stays within its owner's reach: an address that is
- * no public one, or a name that public DNS does not have. */
+/* Whether requests to this host (without port and brackets) stay in the operator's own network: the address is not
+ * public, or public DNS cannot contain the name. */
 bool ac_http_address_near(const char *host);
 
 #endif

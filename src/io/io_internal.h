@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the files of io fit together; no other folder includes it. */
+/* Declarations that only the files of this folder share. */
 #ifndef AC_IO_INTERNAL_H
 #define AC_IO_INTERNAL_H
 
 #include "io.h"
 
-/* timer.c: the heap. An array of (due, timer), four children to a node; entries carry the due time so that sifting
- * stays in it. */
+/* timers.c: the heap. An array of (due, timer), four children per node. Entries contain the due time, so that sifting
+ * reads no timer. */
 typedef struct ac_timer_entry_t {
     apr_time_t due;
     ac_timer_t *timer;
@@ -16,18 +16,18 @@ typedef struct ac_timers_t {
     int n, size;
 } ac_timers_t;
 ac_timers_t *ac_loop_timers(ac_loop_t *loop);
-void ac_timers_run(ac_timers_t *timers, apr_time_t now); /* calls those due by now */
-apr_time_t ac_timers_next(const ac_timers_t *timers);    /* 0: none is set */
+void ac_timers_run(ac_timers_t *timers, apr_time_t now); /* calls those that are due */
+apr_time_t ac_timers_next(const ac_timers_t *timers);    /* 0: no timer is set */
 void ac_timers_free(ac_timers_t *timers);
-/* loop.c: realloc to n items; ends the process where memory has run out, as httpd does. */
+/* loop.c: realloc to n items. Without memory the process ends, as httpd does. */
 void *ac_loop_grow(void *items, size_t n, size_t size);
 
-/* multi.c: curl's multi interface on the loop. A loop has several curl multis of bounded size, since what curl does
- * at a transfer's start and end is linear in the connections of its multi. `void *easy` is a CURL. */
+/* multi.c: curl's multi interface on the loop. A loop has several curl multi handles of bounded size, because curl's
+ * work at the start and end of a transfer is linear in the connections of its multi handle. `void *easy` is a CURL. */
 typedef struct ac_multi_t ac_multi_t;
 typedef struct ac_transfer_t ac_transfer_t;
-struct ac_transfer_t {                                  /* lives inside its owner; zero before first use */
-    void (*on_done)(ac_transfer_t *transfer, int code); /* CURLcode; the easy handle is still there */
+struct ac_transfer_t {                                  /* a member of the object that uses it; zero before first use */
+    void (*on_done)(ac_transfer_t *transfer, int code); /* code: a CURLcode; the easy handle still exists */
     void (*on_drop)(ac_transfer_t *transfer);           /* the loop is being destroyed */
     void *easy;
     struct ac_shard_t *shard;
@@ -37,21 +37,21 @@ struct ac_transfer_t {                                  /* lives inside its owne
 apr_status_t ac_multi_create(ac_multi_t **pmulti, ac_loop_t *loop, ac_err_t *err);
 void ac_multi_destroy(ac_multi_t *multi);
 ac_multi_t *ac_loop_multi(ac_loop_t *loop);
-void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer); /* on_drop may come from now on */
+void ac_multi_join(ac_multi_t *multi, ac_transfer_t *transfer); /* on_drop may be called from now on */
 void ac_multi_leave(ac_transfer_t *transfer);
-/* An easy handle for this transfer, with the loop's own options set. multiplex: it may share a connection. false:
- * out of memory. */
+/* Gives the transfer an easy handle with the loop's own options. multiplex: it may share a connection. Returns false if
+ * memory ran out. */
 bool ac_multi_prepare(ac_multi_t *multi, ac_transfer_t *transfer, bool multiplex);
-bool ac_multi_add(ac_transfer_t *transfer); /* lets it run; false: out of memory */
-/* Takes the transfer off curl, closing its connection where it was in mid-answer, and its easy handle back. Not
+bool ac_multi_add(ac_transfer_t *transfer); /* starts it; false: memory ran out */
+/* Removes the transfer from curl and takes its easy handle back. Closes the connection if a response is incomplete. Not
  * inside a curl callback. */
 void ac_multi_release(ac_transfer_t *transfer);
 bool ac_multi_in_callback(const ac_multi_t *multi); /* curl is calling us: add and release are forbidden */
 
-/* http_request.c: a request's copy, and how it goes into an easy handle */
+/* http_request.c: a request's copy, and its options of an easy handle */
 typedef struct ac_http_request_copy_t {
     ac_http_request_t request;  /* pointers into this block, url and body_len aside */
-    char *url;                  /* of its own: a redirect changes it */
+    char *url;                  /* a copy of its own: a redirect changes it */
     const char *origin_url;     /* the first one */
     struct curl_slist *headers; /* inside the block */
     bool send_body;
@@ -59,19 +59,19 @@ typedef struct ac_http_request_copy_t {
 apr_status_t ac_http_request_copy(ac_http_request_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
 void ac_http_request_free(ac_http_request_copy_t *copy);
 bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy);
-bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy); /* HTTP/2 is asked for */
-/* Goes on to where a 3xx points: url, method, body and headers as they have to be there; whatever may be a secret is
- * dropped where the origin changes. errors: upstream_error */
+bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy); /* HTTP/2 is requested */
+/* Changes the request to the target of a 3xx: url, method, body and headers. Drops everything that may be a secret if
+ * the origin changes. errors: upstream_error */
 apr_status_t ac_http_request_redirect(ac_http_request_copy_t *copy, int status, const char *location, ac_err_t *err);
 
-/* http_answer.c: an answer as it comes */
-typedef enum ac_http_answer_e {                        /* what is done with its body */
+/* http_answer.c: a response as it arrives */
+typedef enum ac_http_answer_e {                        /* the use of its body */
                                 AC_HTTP_ANSWER_NONE,   /* no head yet */
-                                AC_HTTP_ANSWER_GIVEN,  /* to on_body */
-                                AC_HTTP_ANSWER_KEPT,   /* an error's, which may be retried */
-                                AC_HTTP_ANSWER_SKIPPED /* a redirect's */
+                                AC_HTTP_ANSWER_GIVEN,  /* passed to on_body */
+                                AC_HTTP_ANSWER_KEPT,   /* kept: the body of an error, which may be retried */
+                                AC_HTTP_ANSWER_SKIPPED /* dropped: the body of a redirect */
 } ac_http_answer_e;
-typedef enum ac_http_abort_e { /* why we made curl stop */
+typedef enum ac_http_abort_e { /* the reason for which we made curl stop */
                                AC_HTTP_ABORT_NONE,
                                AC_HTTP_ABORT_STOPPED,
                                AC_HTTP_ABORT_ENOUGH,
@@ -82,8 +82,8 @@ typedef enum ac_http_abort_e { /* why we made curl stop */
 } ac_http_abort_e;
 typedef struct ac_http_answer_t {
     ac_http_answer_e kind;
-    ac_http_abort_e trouble; /* the first one */
-    bool responded;          /* at least a byte has come */
+    ac_http_abort_e abort_reason; /* the first one */
+    bool responded;               /* at least one byte has arrived */
     int status;
     size_t received, max;
     apr_interval_time_t retry_after;
@@ -92,38 +92,38 @@ typedef struct ac_http_answer_t {
     ac_buf_t kept;
 } ac_http_answer_t;
 void ac_http_answer_init(ac_http_answer_t *answer, size_t max);
-void ac_http_answer_begin(ac_http_answer_t *answer); /* another try */
+void ac_http_answer_begin(ac_http_answer_t *answer); /* begins another attempt */
 void ac_http_answer_free(ac_http_answer_t *answer);
-/* Takes a header line as it came. A status line begins anew (interim answers); *pwhole: the empty line that ends a
- * head. */
+/* Handles a header line as it arrives. A status line resets the head (interim responses). *pwhole: the empty line that
+ * ends a head. */
 apr_status_t ac_http_answer_header(ac_http_answer_t *answer, const char *line, size_t len, bool *pwhole);
 void ac_http_answer_read_head(ac_http_answer_t *answer,
-                              int status); /* the final one is whole: sets retry_after, upstream_id */
+                              int status); /* the final head is complete: sets retry_after, upstream_id */
 const char *ac_http_answer_find(const ac_http_answer_t *answer, const char *name); /* a header's value, or NULL */
-bool ac_http_answer_redirects(const ac_http_answer_t *answer); /* whether it sends us to another URL */
-bool ac_http_answer_retries(
-    const ac_http_answer_t *answer); /* whether its status, or its header on that, says that a further try may do */
-/* Keeps a part of the body, as far as AC_MAX_ERROR_BODY allows (or skips it, within the same bound). false: no more,
- * see trouble. */
+ac_http_head_t ac_http_answer_head(const ac_http_answer_t *answer);                /* points into answer */
+bool ac_http_answer_redirects(const ac_http_answer_t *answer); /* whether it redirects to another URL */
+bool ac_http_answer_retries(const ac_http_answer_t *answer); /* whether its status, or x-should-retry, allows a retry */
+/* Keeps a part of the body up to AC_MAX_ERROR_BODY, or skips it within the same bound. Returns false at the bound;
+ * abort_reason says why. */
 bool ac_http_answer_keep(ac_http_answer_t *answer, const char *bytes, size_t len);
-void ac_http_answer_abort(ac_http_answer_t *answer, ac_http_abort_e trouble);
-/* Whether a trouble of ours is why curl ended with this code; sets err then. */
+void ac_http_answer_abort(ac_http_answer_t *answer, ac_http_abort_e reason);
+/* Returns true, and sets err, if curl ended with this code because of our abort_reason. */
 bool ac_http_answer_failed(const ac_http_answer_t *answer, int code, ac_err_t *err);
 
-/* http_retry.c: the policy; pure */
+/* http_retry.c: the policy, without any state */
 bool ac_http_retry_status(int status, const char *should_retry); /* should_retry: x-should-retry, or NULL */
-apr_interval_time_t ac_http_retry_backoff(int n);                /* before retry n = 0, 1, … */
-/* From the headers' values, each may be NULL. wall: apr_time_now(). 0: none. */
+apr_interval_time_t ac_http_retry_backoff(int n);                /* the delay before retry n = 0, 1, … */
+/* The delay that the header values ask for; each may be NULL. wall: apr_time_now(). 0: none. */
 apr_interval_time_t ac_http_retry_after(const char *after_ms, const char *after, apr_time_t wall);
-/* How curl's code is told to people, and whether the request may be sent again if nothing has been answered. cause:
- * errno of the last socket that could not be made, or 0. errors: overloaded where this process has no descriptor or
+/* Sets err from curl's code. Returns whether the request may be sent again, provided that no answer has come. cause:
+ * errno of the last socket that could not be created, or 0. errors: overloaded if this process has no descriptor or
  * memory left. */
 bool ac_http_retry_curl_error(ac_err_t *err, int code, void *easy, int cause, apr_interval_time_t connect_timeout);
 
-/* http_address.c: what may be connected to */
+/* http_address.c: addresses that may be connected to */
 bool ac_http_address_sockaddr_private(const struct sockaddr *address);
-/* Whether url's host is one of these ("host" and "*.host" mean the scheme's own port), or same_as's scheme, host and
- * port. */
+/* Whether url's host is in allow_hosts ("host" and "*.host" mean the scheme's own port), or has same_as's scheme, host
+ * and port. */
 bool ac_http_address_allowed(const char *url, const char *const *allow_hosts, const char *same_as);
 bool ac_http_address_same_origin(const char *url, const char *other);
 

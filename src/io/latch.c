@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A latch: one side waits with a deadline, the other opens it whenever it comes to that. Counted, so that neither has
- * to know whether the other is still there. */
+/* A latch: one side waits with a deadline, the other opens it at any time. It is counted, so neither side needs to know
+ * whether the other still exists. */
 #include "io.h"
 
 #include <pthread.h>
@@ -55,7 +55,7 @@ void ac_latch_open(ac_latch_t *latch)
 
 bool ac_latch_wait(ac_latch_t *latch, apr_time_t deadline)
 {
-    /* ac_clock() is CLOCK_MONOTONIC in microseconds, which is what the condition waits by. */
+    /* The condition waits by CLOCK_MONOTONIC, the clock of ac_clock(). */
     struct timespec until = {.tv_sec = 0};
     if (deadline > 0) {
         until.tv_sec = (time_t)(deadline / APR_USEC_PER_SEC);

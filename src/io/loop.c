@@ -14,14 +14,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define EVENTS_PER_TURN 256 /* more would let what was gathered wait too long for its writing */
-#define READY_ROUNDS 8      /* of tasks that set tasks, before descriptors are looked at again */
+#define EVENTS_PER_TURN 256 /* more would delay the writing of collected data too long */
+#define READY_ROUNDS 8      /* rounds of tasks that set further tasks, before descriptors are checked again */
 #define WAKE_KEY UINT64_MAX /* epoll data of the eventfd */
 #define FOREVER ((apr_interval_time_t)-1)
 
-typedef struct slot_t {  /* a watched descriptor; owners come and go, slots stay */
+typedef struct slot_t {  /* a watched descriptor; users change, slots stay */
     ac_watch_t *watch;   /* NULL: free */
-    uint32_t generation; /* counts owners, so that an event finds its own only */
+    uint32_t generation; /* counts users, so that an old event does not reach a new user */
     uint32_t next_free;  /* index + 1; 0: none */
 } slot_t;
 
@@ -37,17 +37,17 @@ typedef struct commands_t {
 
 struct ac_loop_t {
     int epoll_fd, wake_fd;
-    bool stopping; /* the last turn is under way */
+    bool stopping; /* the last turn is running */
     apr_time_t now;
     ac_timers_t timers;
     ac_ready_t ready; /* head of a ring */
     slot_t *slots;
     uint32_t n_slots, size_slots, free_slot;
     ac_multi_t *multi;
-    commands_t running; /* swapped with posted: neither is allocated anew */
+    commands_t running; /* swapped with posted: no allocation per turn */
     struct epoll_event events[EVENTS_PER_TURN];
 
-    pthread_mutex_t lock; /* for what follows */
+    pthread_mutex_t lock; /* guards the members below */
     commands_t posted;
     bool asleep, stop;
 };
@@ -89,7 +89,8 @@ ac_multi_t *ac_loop_multi(ac_loop_t *loop)
 
 static void loop_wake(ac_loop_t *loop)
 {
-    /* The eventfd is watched edge-triggered and never read: each write is an edge, and 2^64 of them do not come. */
+    /* The eventfd is watched edge-triggered and never read: each write is an edge, and its counter of 64 bits never
+     * overflows. */
     uint64_t one = 1;
     while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
     }
@@ -124,7 +125,7 @@ void ac_loop_stop_post(ac_loop_t *loop)
     }
 }
 
-/* Whether the loop may sleep: from now on whoever posts has to wake it. */
+/* Whether the loop may sleep. If it may, the next post has to wake it. */
 static bool fall_asleep(ac_loop_t *loop)
 {
     pthread_mutex_lock(&loop->lock);
@@ -244,7 +245,7 @@ static int control(ac_loop_t *loop, int op, const ac_watch_t *watch, uint32_t ev
     if (!epoll_ctl(loop->epoll_fd, op, watch->fd, &event)) {
         return 0;
     }
-    /* A descriptor that was closed, or duplicated and closed, behind our back. */
+    /* Other code closed the descriptor, or duplicated and closed it. */
     if ((op == EPOLL_CTL_MOD && errno == ENOENT) || (op == EPOLL_CTL_ADD && errno == EEXIST)) {
         op = op == EPOLL_CTL_MOD ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
         return epoll_ctl(loop->epoll_fd, op, watch->fd, &event) ? errno : 0;
@@ -271,7 +272,7 @@ apr_status_t ac_loop_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint3
     }
     int status = control(loop, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, watch, events);
     if (status) {
-        ac_loop_watch_cancel(loop, watch); /* what was watched before would wake the loop for ever, for nobody */
+        ac_loop_watch_cancel(loop, watch); /* the old watch would wake the loop without end */
         return status;
     }
     watch->events = events;
@@ -354,7 +355,7 @@ static bool turn(ac_loop_t *loop)
 
 void ac_loop_run(ac_loop_t *loop)
 {
-    /* A peer that has gone is an error of the write; TLS writes cannot say MSG_NOSIGNAL. */
+    /* A closed peer is then an error of the write. TLS writes cannot set MSG_NOSIGNAL. */
     sigset_t pipe, before;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);

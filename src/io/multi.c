@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* curl's multi interface on the loop: its sockets are watches, its timer is a timer, its finished transfers are
+/* curl's multi interface on the loop: curl's sockets are watches, its timer is a timer, its finished transfers are
  * ready tasks. */
 #include "io_internal.h"
 
@@ -9,15 +9,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* What curl does at the start and end of a transfer walks over all connections of its multi: with 10,000 in one that
- * would be half of the work. */
+/* curl's work at the start and end of a transfer walks over all connections of its multi handle: with 10,000 in one
+ * handle that would be half of all work. */
 #define TRANSFERS_PER_SHARD 512
-/* Over HTTP/2 one shard is one connection: curl lets transfers wait for the first connection to a host to tell
- * whether it can be shared, but opens one more for each that finds it full. More streams on one would wait for one
- * another's lost segments, and curl wakes all of them for each read. */
+/* Over HTTP/2 one shard is one connection: curl lets transfers wait until the first connection to a host shows whether
+ * it can be shared, but opens one more for each transfer that finds it full. More streams on one connection would wait
+ * for each other's lost segments, and curl wakes all of them for each read. */
 #define STREAMS_PER_SHARD 64
-#define IDLE_CONNECTIONS 64                  /* kept for reuse beyond as many as there are transfers */
-#define SHARD_LIFETIME apr_time_from_sec(60) /* of one without transfers; its connections go with it */
+#define IDLE_CONNECTIONS 64                  /* kept for reuse, besides one for each transfer */
+#define SHARD_LIFETIME apr_time_from_sec(60) /* of a shard without transfers; its connections are closed with it */
 #define SPARE_HANDLES 64
 
 typedef struct ac_shard_t {
@@ -42,14 +42,14 @@ struct ac_multi_t {
     int n_spares;
 };
 
-#define LOOK_EVERY apr_time_from_msec(20) /* at a socket that cannot be watched */
+#define LOOK_EVERY apr_time_from_msec(20) /* interval of polls of a socket that cannot be watched */
 
-typedef struct connection_t { /* a socket of curl's that it waits for */
+typedef struct connection_t { /* a socket on which curl waits */
     ac_watch_t watch;
     ac_shard_t *shard;
     curl_socket_t fd;
-    uint32_t events; /* that curl waits for */
-    ac_timer_t look; /* while it cannot be watched */
+    uint32_t events; /* the events that curl waits for */
+    ac_timer_t look; /* polls it while it cannot be watched */
 } connection_t;
 
 static void multi_drain(void *baton)
@@ -107,7 +107,7 @@ static void multi_on_event(void *baton, uint32_t events)
     if (events & EPOLLOUT) {
         mask |= CURL_CSELECT_OUT;
     }
-    act(connection->shard, connection->fd, mask); /* connection may be gone after this */
+    act(connection->shard, connection->fd, mask); /* connection may be freed by this */
 }
 
 static void multi_look(void *baton);
@@ -125,7 +125,7 @@ static apr_status_t multi_watch(connection_t *connection)
     return status;
 }
 
-/* Where the system has no room for a watch, curl tries to read and to write now and then, which never blocks. */
+/* If the system has no room for a watch, curl tries to read and to write at intervals, which never blocks. */
 static void multi_look(void *baton)
 {
     connection_t *connection = baton;
@@ -168,11 +168,11 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *baton, v
     bool unwatched = connection->look.slot;
     status = multi_watch(connection);
     if (unwatched) {
-        return 0; /* that has been said */
+        return 0; /* already logged */
     }
 
 leave:
-    /* Returning an error here would end every transfer of the multi. */
+    /* An error returned from here would end every transfer of the multi handle. */
     if (status) {
         ac_log(AC_M111, status, "upstream: a connection cannot be watched while an exchange is under way");
     }
@@ -215,7 +215,7 @@ static void shard_destroy(ac_shard_t *shard)
     free(shard);
 }
 
-/* The first with room, so that as few as can be hold the kept connections. */
+/* The first shard with room, so that few shards hold the kept connections. */
 static ac_shard_t *shard_choose(ac_multi_t *multi, bool multiplex)
 {
     int capacity = multiplex ? STREAMS_PER_SHARD : TRANSFERS_PER_SHARD;
@@ -229,7 +229,7 @@ static ac_shard_t *shard_choose(ac_multi_t *multi, bool multiplex)
     return *pshard;
 }
 
-/* It holds a megabyte where it has read the system's certificates. */
+/* A shard holds a megabyte if it has read the system's certificates. */
 static void shard_retire(void *baton)
 {
     ac_shard_t *shard = baton, **pshard = &shard->multi->shards[shard->multiplex];
@@ -358,8 +358,8 @@ void ac_multi_release(ac_transfer_t *transfer)
     if (transfer->added) {
         curl_multi_remove_handle(transfer->shard->curl, transfer->easy);
     }
-    /* A handle that has multiplexed is not used again: curl 7.88 writes over the end of a small receive buffer
-     * (BUFFERSIZE) of one that was reset, as its HTTP/2 side goes by the default size meanwhile. */
+    /* A handle that has multiplexed is not reused: curl 7.88 writes beyond a small receive buffer (BUFFERSIZE) of a
+     * handle that was reset, because its HTTP/2 code then assumes the default size. */
     if (multi->n_spares < SPARE_HANDLES && !transfer->shard->multiplex) {
         curl_easy_reset(transfer->easy);
         multi->spares[multi->n_spares++] = transfer->easy;

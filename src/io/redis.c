@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Redis server on the loop: one connection, commands answered in their order, each in its time or not at all. The
- * bytes are redis_wire.c's. */
+/* A Redis server on the loop: one connection, and commands that are answered in order, each within its timeout or not
+ * at all. redis_wire.c reads and writes the bytes. */
 #include "redis.h"
 
 #include <errno.h>
@@ -9,13 +9,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define GREETING_PATIENCE apr_time_from_sec(2) /* for a connection to be made, greeting and all */
+#define GREETING_PATIENCE apr_time_from_sec(2) /* for opening a connection, including TLS and the greeting */
 #define BACKOFF_FIRST apr_time_from_msec(100)
 #define BACKOFF_MOST apr_time_from_sec(5)
 
 static void redis_on_timer(void *baton);
 
-/* ---- calls that are under way ---- */
+/* ---- pending calls ---- */
 
 typedef struct ac_redis_call_t call_t;
 
@@ -39,8 +39,8 @@ static void redis_append(ac_redis_t *redis, call_t *call)
     redis->n_calls++;
 }
 
-/* From the ready list, so that nobody is called back from inside of his call. */
-static void tell_failed(void *baton)
+/* Runs from the ready list: no callback comes inside the caller's own call. */
+static void report_failed(void *baton)
 {
     ac_redis_t *redis = baton;
     call_t *call = redis->failed;
@@ -64,7 +64,7 @@ static void redis_fail(ac_redis_t *redis, call_t *call)
     }
     call->next = NULL;
     *at = call;
-    ac_loop_ready_set(redis->loop, &redis->failed_ready, tell_failed, redis);
+    ac_loop_ready_set(redis->loop, &redis->failed_ready, report_failed, redis);
 }
 
 static void redis_set_timer(ac_redis_t *redis)
@@ -84,15 +84,15 @@ static void redis_set_timer(ac_redis_t *redis)
 
 static void tell_state(ac_redis_t *redis, bool up, const char *why)
 {
-    bool news = !redis->told || redis->told_up != up;
-    redis->told = true;
-    redis->told_up = up;
+    bool news = !redis->reported || redis->reported_up != up;
+    redis->reported = true;
+    redis->reported_up = up;
     if (news && redis->conf.on_state) {
         redis->conf.on_state(redis->conf.baton, up, why);
     }
 }
 
-/* What waits is not waited for any longer, and will not be said. */
+/* Fails all pending calls; calls that are not sent yet are dropped. */
 static void fail_all(ac_redis_t *redis)
 {
     redis->hopeful = false;
@@ -110,7 +110,7 @@ void ac_redis_down(ac_redis_t *redis, const char *why)
     redis->state = AC_REDIS_AWAY;
     redis->backoff = redis->backoff ? redis->backoff * 2 : BACKOFF_FIRST;
     redis->backoff = redis->backoff < BACKOFF_MOST ? redis->backoff : BACKOFF_MOST;
-    /* Children lose it at the same time, and need not all come back at once. */
+    /* Children lose the connection at the same time, and should not all reconnect at once. */
     redis->step_due = ac_loop_now(redis->loop) + redis->backoff / 2 +
         (apr_interval_time_t)(ac_random() % (uint64_t)redis->backoff);
     redis_set_timer(redis);
@@ -172,7 +172,7 @@ static void on_greeted(ac_redis_t *redis, const redisReply *reply)
     }
 }
 
-/* It is not, or not yet, a server that can be written to; another one may be behind the same name. */
+/* Whether the error says that this server cannot be written to, or not yet; another server may have the same name. */
 static bool takes_nothing(const char *error)
 {
     static const char *const words[] = {"READONLY ", "LOADING ", "MASTERDOWN ", "OOM ", "MISCONF ", "NOREPLICAS "};
@@ -212,7 +212,7 @@ bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply)
 /* ---- its address ---- */
 
 struct ac_redis_lookup_t {
-    ac_redis_t *redis; /* NULL: nobody wants it any more */
+    ac_redis_t *redis; /* NULL: the result is not needed any more */
     char host[256], port[8];
     int status;
     struct addrinfo *list;
@@ -233,7 +233,7 @@ static void free_lookup(ac_redis_lookup_t *lookup)
     free(lookup);
 }
 
-/* Each try takes the next one of its addresses. */
+/* Each attempt uses the next one of its addresses. */
 static void connect_to(ac_redis_t *redis, const struct addrinfo *list)
 {
     int n = 0;
@@ -281,7 +281,7 @@ static void attempt(ac_redis_t *redis)
         freeaddrinfo(list);
         return;
     }
-    if (redis->lookup) { /* a name server that is slow: one question is enough */
+    if (redis->lookup) { /* the name server is slow: one query is enough */
         return;
     }
     ac_redis_lookup_t *lookup = ac_alloc(sizeof(*lookup));
@@ -301,7 +301,7 @@ static void redis_on_timer(void *baton)
     ac_redis_t *redis = baton;
     apr_time_t now = ac_loop_now(redis->loop);
     if (redis->state == AC_REDIS_UP && redis->first && redis->first->due <= now) {
-        /* Answers come in order: behind one that does not come there is none. */
+        /* Replies come in order: no reply can come after a missing one. */
         ac_redis_down(redis, "it does not answer in time");
         return;
     }
@@ -323,7 +323,7 @@ static void redis_on_timer(void *baton)
     }
 }
 
-/* ---- from outside ---- */
+/* ---- public functions ---- */
 
 apr_status_t ac_redis_create(ac_redis_t **predis, const ac_redis_conf_t *conf, ac_loop_t *loop, ac_work_t *work,
                              ac_err_t *err)

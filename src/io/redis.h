@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What redis.c and redis_wire.c share; nobody else includes this. All of it is the loop thread's. */
+/* Declarations that redis.c and redis_wire.c share. All functions are for the loop thread. */
 #ifndef AC_REDIS_H
 #define AC_REDIS_H
 
@@ -9,11 +9,11 @@
 #include <openssl/ssl.h>
 
 typedef enum ac_redis_state_e {
-    AC_REDIS_AWAY, /* waits for its next try */
+    AC_REDIS_AWAY, /* waits for its next attempt */
     AC_REDIS_LOOKING_UP,
     AC_REDIS_CONNECTING,
     AC_REDIS_TLS,
-    AC_REDIS_GREETING, /* AUTH, SELECT, PING and the proof are not all answered */
+    AC_REDIS_GREETING, /* AUTH, SELECT, PING and the proof are not all answered yet */
     AC_REDIS_UP
 } ac_redis_state_e;
 
@@ -31,16 +31,16 @@ struct ac_redis_t {
     ac_loop_t *loop;
     ac_work_t *work;
     ac_redis_state_e state;
-    bool hopeful;       /* the first connection is being made, and calls wait for it */
-    bool told, told_up; /* on_state was called; with this */
+    bool hopeful;               /* the first connection is being opened; calls wait for it */
+    bool reported, reported_up; /* on_state was called; its last argument */
     unsigned n_attempts;
-    ac_redis_lookup_t *lookup; /* a work thread is at it */
+    ac_redis_lookup_t *lookup; /* running on a work thread */
     apr_interval_time_t backoff;
-    apr_time_t step_due; /* of the next try, or of the end of this one; 0: neither */
+    apr_time_t step_due; /* of the next attempt, or the deadline of the current one; 0: none */
     ac_timer_t timer;
 
-    struct ac_redis_call_t *first, *last; /* sent or to be sent, not answered */
-    struct ac_redis_call_t *failed;       /* to be told so */
+    struct ac_redis_call_t *first, *last; /* sent or to be sent, not answered yet */
+    struct ac_redis_call_t *failed;       /* their callbacks are called from failed_ready */
     int n_calls, n_greetings;
     ac_ready_t failed_ready;
 
@@ -50,21 +50,22 @@ struct ac_redis_t {
     ac_ready_t write_ready;
     SSL_CTX *context;
     SSL *tls;
-    bool wants_write; /* the socket, or TLS, is to say when it can be written to */
+    bool wants_write; /* waits until the socket, or TLS, can be written to */
     redisReader *reader;
-    ac_buf_t greeting, out; /* the greeting goes first */
+    ac_buf_t greeting, out; /* the greeting is sent first */
 };
 
 /* redis.c, for redis_wire.c */
 void ac_redis_down(ac_redis_t *redis, const char *why);
-void ac_redis_connected(ac_redis_t *redis);                         /* and TLS is agreed on */
-bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply); /* false: stop reading, the connection is gone */
+bool ac_redis_is_up(const ac_redis_t *redis);
+void ac_redis_connected(ac_redis_t *redis);                         /* also after the TLS handshake */
+bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply); /* false: stop reading, the connection is lost */
 
-/* redis_wire.c. Trouble is told by ac_redis_down(). */
+/* redis_wire.c; it reports failures with ac_redis_down() */
 apr_status_t ac_redis_wire_prepare(ac_redis_t *redis, ac_err_t *err); /* errors: internal */
 void ac_redis_wire_connect(ac_redis_t *redis, const struct sockaddr *address, size_t len);
 void ac_redis_wire_write(ac_redis_t *redis);
-void ac_redis_wire_write_later(ac_redis_t *redis); /* in this turn of the loop: what else is said goes with it */
+void ac_redis_wire_write_later(ac_redis_t *redis); /* once in this turn of the loop, with all further commands */
 void ac_redis_wire_close(ac_redis_t *redis);
 void ac_redis_wire_end(ac_redis_t *redis);
 

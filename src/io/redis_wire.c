@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes between us and Redis: a socket that never blocks, TLS where it is wanted, and hiredis' reader of
+/* The bytes between this process and Redis: a non-blocking socket, TLS if configured, and hiredis' parser of
  * replies. */
 #include "redis.h"
 
@@ -17,7 +17,7 @@
 #include <openssl/x509v3.h>
 
 #define READ_SIZE 16384
-#define READS_PER_TURN 16 /* before other descriptors have their turn */
+#define READS_PER_TURN 16 /* then other descriptors are served */
 
 static void on_socket(void *baton, uint32_t events);
 
@@ -91,7 +91,7 @@ void ac_redis_wire_close(ac_redis_t *redis)
 
 /* ---- TLS ---- */
 
-/* Its certificate must be of the name, or the address, that was configured. */
+/* The certificate must have the configured name or address. */
 static bool begin_tls(ac_redis_t *redis)
 {
     unsigned char address[sizeof(struct in6_addr)];
@@ -106,7 +106,7 @@ static bool begin_tls(ac_redis_t *redis)
     return SSL_set1_host(redis->tls, host) && SSL_set_tlsext_host_name(redis->tls, host);
 }
 
-/* What became of a call of OpenSSL that did not succeed. true: it is to be tried again when the socket says so. */
+/* Handles an unsuccessful result of OpenSSL. Returns true if the call has to be repeated when the socket is ready. */
 static bool tls_waits(ac_redis_t *redis, int result)
 {
     int why = SSL_get_error(redis->tls, result);
@@ -136,7 +136,7 @@ static void agree_on_tls(ac_redis_t *redis)
 
 /* ---- writing ---- */
 
-/* Bytes that were taken; 0: none now; -1: the connection is gone. */
+/* Returns the number of written bytes; 0: not writable now; -1: the connection is lost. */
 static ssize_t redis_wire_put(ac_redis_t *redis, const char *data, size_t len)
 {
     if (redis->tls) {
@@ -188,7 +188,7 @@ void ac_redis_wire_write_later(ac_redis_t *redis)
 
 /* ---- reading ---- */
 
-/* Bytes; 0: none now; -1: the connection is gone. */
+/* Returns the number of bytes; 0: no data now; -1: the connection is lost. */
 static ssize_t redis_wire_get(ac_redis_t *redis, char *data, size_t len)
 {
     if (redis->tls) {
@@ -203,7 +203,7 @@ static ssize_t redis_wire_get(ac_redis_t *redis, char *data, size_t len)
     return n > 0 ? n : n < 0 && errno == EAGAIN ? 0 : -1;
 }
 
-/* false: the connection is gone. */
+/* Returns false if the connection is lost. */
 static bool take_replies(ac_redis_t *redis)
 {
     for (;;) {

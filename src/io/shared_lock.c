@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A lock in memory that processes share, which outlives a holder that is killed, and is not waited for without end. */
+/* A lock in memory that processes share. It survives a holder that is killed, and a caller waits for it a limited time
+ * only. */
 #include "io.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@ int ac_shared_lock_init(pthread_mutex_t *lock)
     return status;
 }
 
-/* ThreadSanitizer does not know pthread_mutex_clocklock(), and takes the lock for not held. */
+/* ThreadSanitizer does not know pthread_mutex_clocklock(), and assumes that the lock is not held. */
 #ifdef __SANITIZE_THREAD__
 #define LOCK_CLOCK CLOCK_REALTIME
 #define lock_until(lock, until) pthread_mutex_timedlock(lock, until)

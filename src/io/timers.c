@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop's timers: a four-ary heap whose entries carry the due time, so that sifting touches no timer but those
- * that move. */
+/* The loop's timers: a four-ary heap whose entries contain the due time, so that sifting touches only timers that
+ * move. */
 #include "io_internal.h"
 
 #include <stdlib.h>
@@ -95,7 +95,7 @@ void ac_timer_cancel(ac_loop_t *loop, ac_timer_t *timer)
 
 void ac_timers_run(ac_timers_t *timers, apr_time_t now)
 {
-    /* Bounded: one that sets itself anew for the past waits for the next turn. */
+    /* Bounded: a timer that sets itself to a time in the past waits for the next turn. */
     for (int left = timers->n; left > 0 && timers->n && timers->entries[0].due <= now; left--) {
         ac_timer_t *timer = timers->entries[0].timer;
         timer_take_out(timers, timer);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory that was freed and that malloc still holds goes back to the system now and then. Measured: a child that had
- * 2,500 streams at once keeps 86 MB when they have gone, and 36 MB half a minute later; without this it stays at 86. */
+/* Returns freed memory that malloc still holds to the system at intervals. Measured: a child that had 2,500 streams at
+ * once keeps 86 MB after their end, and 36 MB half a minute later; without this it stays at 86. */
 #include "io.h"
 
 #include <malloc.h>
 
 #define EVERY apr_time_from_sec(30)
-#define SPARE (1024 * 1024) /* bytes; below it is not worth the walk */
+#define SPARE (1024 * 1024) /* bytes; a smaller amount is not worth the work */
 
 static void trim_look(void *baton);
 
@@ -15,7 +15,7 @@ static void set(ac_trim_t *trim)
     ac_timer_set(trim->loop, &trim->timer, ac_loop_now(trim->loop) + EVERY, trim_look, trim);
 }
 
-/* On a work thread: malloc's locks are held in turn, for a few milliseconds with a large heap. */
+/* Runs on a work thread: it holds malloc's locks in turn, for a few milliseconds with a large heap. */
 static void trim_give_back(void *baton)
 {
     (void)baton;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Work threads for calls that block: a bounded queue in, results back to the loop. */
+/* Work threads for blocking calls: a bounded queue of jobs, whose results return to the loop. */
 #include "io.h"
 
 #include <errno.h>
@@ -18,8 +18,8 @@ struct ac_work_t {
     pthread_mutex_t lock;
     pthread_cond_t wanted;
     bool stopping;
-    int n_queued, max_queued, first; /* jobs[first…] round the ring */
-    int n_idle;                      /* threads that wait */
+    int n_queued, max_queued, first; /* jobs[first…], a ring */
+    int n_idle;                      /* threads that wait for a job */
     int n_threads;
     pthread_t *threads;
     job_t jobs[];
@@ -57,7 +57,7 @@ static void *work_main(void *baton)
     return NULL;
 }
 
-/* Signals are httpd's: no thread of ours takes one. */
+/* Signals are for httpd's threads only. */
 static int work_start_thread(pthread_t *pthread, ac_work_t *work)
 {
     sigset_t all, before;

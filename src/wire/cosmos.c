@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests to Cosmos DB: their resource, and their signature. */
+/* Requests to Cosmos DB: their resource, and the signature of the master key. */
 #include "wire.h"
 
 #include <ctype.h>
@@ -8,12 +8,12 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#define MAX_KEY 1024  /* of a key in base64; the service's have 88 characters */
+#define MAX_KEY 1024  /* of a key in base64; real ones have 88 characters */
 #define MAX_TEXT 8192 /* of a string to sign */
 
 typedef enum depth_e { ACCOUNT, DATABASES, DATABASE, CONTAINERS, CONTAINER, DOCUMENTS, DOCUMENT } depth_e;
 
-/* The path of each verb, and the resource that it is signed for. source: "Access control in the Azure Cosmos DB SQL
+/* The path of each verb, and the resource that its signature covers. source: "Access control in the Azure Cosmos DB SQL
  * API". */
 static const struct {
     const char *method, *type;
@@ -59,7 +59,7 @@ bool ac_cosmos_name_valid(const char *name)
 
 /* ---- paths ---- */
 
-/* Percent-encodes all but RFC 3986's unreserved characters. */
+/* Percent-encodes all characters except for RFC 3986's unreserved ones. */
 static void cosmos_add_encoded(ac_buf_t *buf, const char *text)
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -84,7 +84,7 @@ static void add_name(ac_buf_t *buf, const char *kind, const char *name, bool enc
     }
 }
 
-/* Adds the resource down to this depth, without a slash at its ends. */
+/* Adds the resource down to this depth, without slashes at its ends. */
 static apr_status_t add_resource(ac_buf_t *buf, const ac_cosmos_ask_t *ask, depth_e depth, bool encoded)
 {
     if (depth >= DATABASES) {
@@ -105,7 +105,7 @@ apr_status_t ac_cosmos_path(ac_buf_t *path, const ac_cosmos_ask_t *ask)
     return add_resource(path, ask, verbs[ask->verb].path, true);
 }
 
-/* The resource that is signed, not encoded: the document's own, or its parent's for create, query and batch. */
+/* The signed resource, not encoded: the document itself, or its container for create, query and batch. */
 static apr_status_t add_link(ac_buf_t *link, const ac_cosmos_ask_t *ask)
 {
     return add_resource(link, ask, verbs[ask->verb].link, false);
@@ -118,7 +118,7 @@ void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when)
     apr_rfc822_date(date, when);
 }
 
-/* A connection string's key, or the whole text, as bytes. false: no base64. */
+/* Decodes the key, or the key in a connection string. Returns false if it is not base64. */
 static bool key_decode(unsigned char *bytes, int *plen, const char *key)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

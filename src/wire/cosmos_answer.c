@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers of Cosmos DB: what to do after each status, its error text, and the results of a batch. */
+/* Responses of Cosmos DB: the reaction to each status, its error text, and the results of a batch. */
 #include "wire.h"
 
 #include <string.h>
 
 #define ANY (-1)
-#define CLOCK_OFF apr_time_from_sec(600) /* the service refuses a date that is off by 15 minutes */
+#define CLOCK_OFF apr_time_from_sec(600) /* the service refuses a clock that differs by 15 minutes */
 
-/* The first row that matches counts. source: Cosmos DB's "HTTP status codes", and the retry policies of its SDKs. */
+/* The first matching row counts. source: Cosmos DB's "HTTP status codes", and the retry policies of its SDKs. */
 static const struct {
     int status, substatus;
     ac_cosmos_next_e next;
@@ -92,7 +92,7 @@ apr_status_t ac_cosmos_answer_error(ac_err_t *err, int status, int substatus, ap
     apr_status_t result;
 
     if (status == 403 && substatus == 0 && (skew > CLOCK_OFF || skew < -CLOCK_OFF)) {
-        /* Minutes are precise enough. */
+        /* Precision of a minute is enough. */
         ac_time_format_duration(text, apr_time_from_sec((apr_time_sec(skew < 0 ? -skew : skew) + 30) / 60 * 60));
         result = ac_err_set(err, AC_STORE_ERROR,
                             "Cosmos DB refused the date (403): this machine's clock is %s %s; set it, "
@@ -130,7 +130,7 @@ apr_status_t ac_cosmos_answer_batch(int *pstatus, int *psubstatus, int *pat, con
         if (status >= 200 && status < 300) {
             continue;
         }
-        if (status == 424) { /* it failed because another operation did */
+        if (status == 424) { /* it failed because of another operation */
             dragged = dragged < 0 ? (int)i : dragged;
         } else if (*pat < 0) {
             *pat = (int)i;

@@ -12,7 +12,7 @@ typedef struct lines_t {
     int n;
 } lines_t;
 
-/* A NUL separates two lines; a value with a control character would be two headers. */
+/* NUL separates two lines. A control character in a value could begin another header. */
 static void cosmos_request_add_line(lines_t *lines, const char *name, const char *value)
 {
     if (!value || lines->n >= AC_COSMOS_HEADERS - 1) {
@@ -31,7 +31,7 @@ static void cosmos_request_add_line(lines_t *lines, const char *name, const char
     ac_buf_add(lines->text, "", 1);
 }
 
-/* The partition key as a JSON array in ASCII, as it may stand in a header. */
+/* The partition key as a JSON array in ASCII, the form for a header. */
 static char *key_text(const char *key)
 {
     json_t *array = json_pack("[s]", key);
@@ -44,7 +44,7 @@ static char *key_text(const char *key)
 static const char *content_type(ac_cosmos_verb_e verb)
 {
     if (verb == AC_COSMOS_QUERY) {
-        return "application/query+json"; /* with a charset the service takes the body for a document */
+        return "application/query+json"; /* with a charset the service treats the body as a document */
     }
     return verb == AC_COSMOS_PATCH ? "application/json-patch+json" : "application/json";
 }
@@ -58,12 +58,12 @@ static void add_document_lines(lines_t *lines, const ac_cosmos_ask_t *ask)
     lines->text->failed = lines->text->failed || (ask->key && !key);
     cosmos_request_add_line(lines, "x-ms-documentdb-partitionkey", key);
     free(key);
-    /* The service requires it for queries over partitions only; an emulator requires it to answer 404. */
+    /* The service requires it for queries over all partitions only; an emulator requires it to answer 404. */
     cosmos_request_add_line(lines, "x-ms-documentdb-query-enablecrosspartition", reads ? "True" : NULL);
     cosmos_request_add_line(lines, "If-Match", ask->if_match);
     cosmos_request_add_line(lines, "x-ms-session-token", ask->session);
     cosmos_request_add_line(lines, "x-ms-documentdb-is-upsert", ask->verb == AC_COSMOS_UPSERT ? "True" : NULL);
-    /* The answer need not repeat the document. */
+    /* The response need not repeat the document. */
     cosmos_request_add_line(lines, "Prefer", ac_cosmos_writes(ask->verb) ? "return=minimal" : NULL);
     if (ask->verb == AC_COSMOS_QUERY) {
         snprintf(number, sizeof(number), "%d", ask->max_items);

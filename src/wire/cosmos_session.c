@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Session tokens of Cosmos DB: a client that sends the newest ones reads what it or another client has written. */
+/* Session tokens of Cosmos DB: a client that sends the newest tokens reads its own and other clients' writes. */
 #include "wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* "-1#12" or "2#12#1=9": version and global LSN. false: something else. */
+/* Parses "-1#12" or "2#12#1=9": version and global LSN. Returns false for other text. */
 static bool token_parse(int64_t *pversion, int64_t *plsn, const char *text, size_t len)
 {
     char copy[sizeof(((ac_cosmos_session_t *)NULL)->ranges[0].token)], *end, *start;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: an answer put together from its chunks, or from one whole document. */
+/* Chat completions: an answer assembled from its chunks, or from one whole document. */
 #include "openai_internal.h"
 
 #include <stdio.h>
@@ -27,7 +27,7 @@ apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t
     }
     answer->text_len += len;
     while (len) {
-        /* U+0000 fits into no store and into no client's text; what is around it does. */
+        /* Neither stores nor clients accept U+0000; the text around it is kept. */
         const char *nul = memchr(text, '\0', len);
         size_t n = nul ? (size_t)(nul - text) : len;
         if (n) {
@@ -47,7 +47,7 @@ static apr_status_t openai_take_text(ac_openai_answer_t *answer, const json_t *v
                                  : APR_SUCCESS;
 }
 
-/* A part of content that came as an array; what the model thought to itself is no part of its answer. */
+/* A part of content that came as an array. A reasoning part of a model does not belong to its answer. */
 static apr_status_t openai_take_part(ac_openai_answer_t *answer, const json_t *part, ac_err_t *err)
 {
     const char *type = ac_json_peek_string(part, "type", "text");
@@ -90,7 +90,7 @@ static int64_t peek_count(const json_t *object, const char *name, int64_t fallba
 
 static void take_usage(ac_openai_answer_t *answer, const json_t *usage)
 {
-    /* No answer costs nothing: figures that are all 0 are none. */
+    /* Every answer uses tokens: figures that are all 0 mean that usage is unknown. */
     if (!peek_count(usage, "prompt_tokens", 0) && !peek_count(usage, "completion_tokens", 0)) {
         return;
     }
@@ -176,7 +176,7 @@ static bool has(const json_t *document, const char *name)
     return value && !json_is_null(value) && !json_is_false(value) && (!text || *text);
 }
 
-/* An error in any of its shapes: under "error", or as the document itself where it has no choices. */
+/* Whether it is an error in any known form: under "error", or the document itself if it has no choices. */
 static bool is_error(const json_t *document)
 {
     if (json_is_array(document)) {
@@ -262,7 +262,7 @@ static ac_finish_e openai_finish_of(const ac_openai_answer_t *answer)
     case AC_FINISH_LENGTH:
     case AC_FINISH_CONTENT_FILTER: return answer->finish;
     default:
-        /* A forced tool finishes with "stop" on some servers: what counts is whether there are calls. */
+        /* With a forced tool some servers finish with "stop": the presence of calls decides. */
         return answer->n_calls ? AC_FINISH_TOOL_CALLS : AC_FINISH_STOP;
     }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: tool calls put together from their fragments, by index and id, as the many servers number them. */
+/* Chat completions: tool calls assembled from their fragments, by index and id, in the numberings of the various
+ * servers. */
 #include "openai_internal.h"
 
 #include <stdio.h>
@@ -7,13 +8,13 @@
 #include <string.h>
 
 #define MAX_GIVEN 512     /* bytes of an id or a name */
-#define LEGACY_INDEX (-2) /* of a function_call, which has none */
+#define LEGACY_INDEX (-2) /* of a function_call, which has no index */
 
-/* What one fragment says. */
+/* The contents of one fragment. */
 typedef struct fragment_t {
     int64_t index;         /* -1: not given */
-    const char *id, *name; /* NULL where absent, null or empty */
-    char number[24];       /* id's text where it was a number */
+    const char *id, *name; /* NULL if absent, null or empty */
+    char number[24];       /* the text of an id that is a number */
     const char *arguments;
     size_t len;
     char *dumped; /* owned: arguments that came as an object */
@@ -54,7 +55,7 @@ static apr_status_t read_fragment(fragment_t *part, const json_t *fragment, cons
     return APR_SUCCESS;
 }
 
-/* ---- which call a fragment belongs to ---- */
+/* ---- the call of a fragment ---- */
 
 static ac_openai_call_t *latest(ac_openai_answer_t *answer, int64_t index)
 {
@@ -84,8 +85,8 @@ static bool openai_call_is_whole(const ac_buf_t *arguments)
     return value != NULL;
 }
 
-/* Without an id only a name can begin a call: another name than the call has, or a second whole set of arguments. A
- * name that is merely repeated goes on. */
+/* Whether a fragment without an id begins a call: it has another name than the current call, or a second complete set
+ * of arguments. A repeated name continues the call. */
 static bool begins_unnamed(const ac_openai_call_t *call, const fragment_t *part)
 {
     if (!part->name || !call->name) {
@@ -95,7 +96,7 @@ static bool begins_unnamed(const ac_openai_call_t *call, const fragment_t *part)
         (part->len && *part->arguments == '{' && openai_call_is_whole(&call->arguments));
 }
 
-/* The call that the fragment goes on, or NULL: it begins one. */
+/* The call that the fragment continues, or NULL if it begins one. */
 static ac_openai_call_t *openai_call_find_call(ac_openai_answer_t *answer, const fragment_t *part)
 {
     if (part->id) {
@@ -109,7 +110,7 @@ static ac_openai_call_t *openai_call_find_call(ac_openai_answer_t *answer, const
         return NULL;
     }
     if (part->id && call->given_id) {
-        /* Servers that number every call 0 tell them apart by id; others make a new id for each fragment, but not a
+        /* Servers that number every call 0 distinguish calls by id. Others make a new id for each fragment, but not a
          * new name. */
         return part->name || !call->name ? NULL : call;
     }
@@ -126,7 +127,7 @@ static bool id_taken(const ac_openai_answer_t *answer, const char *id)
     return false;
 }
 
-/* Gives the call an id that no other has: the given one, with a suffix where it is taken, or one of ours. */
+/* Gives the call a unique id: the given one, with a suffix if another call has it, or a generated one. */
 static bool openai_call_set_id(ac_openai_answer_t *answer, ac_openai_call_t *call, const char *given)
 {
     char id[MAX_GIVEN + 16];
@@ -163,7 +164,7 @@ static ac_openai_call_t *openai_call_add_call(ac_openai_answer_t *answer, int64_
     return call;
 }
 
-/* ---- what is told of it ---- */
+/* ---- announcing calls ---- */
 
 static int openai_call_place(const ac_openai_answer_t *answer, const ac_openai_call_t *call)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: the lenient reading of what other servers call JSON. */
+/* Chat completions: lenient parsing of JSON from other servers. */
 #include "openai_internal.h"
 
 #include <string.h>
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
-/* jansson goes down by recursion; this thread's stack is not ours to choose. */
+/* jansson parses by recursion, and the size of this thread's stack is not under our control. */
 static bool too_deep(const char *text, size_t len)
 {
     int depth = 0;
@@ -29,7 +29,7 @@ static bool too_deep(const char *text, size_t len)
     return false;
 }
 
-/* The unit of a \uXXXX at text, or -1. */
+/* The code unit of a \uXXXX at text, or -1. */
 static int unit_at(const char *text, size_t len)
 {
     if (len < 6 || text[0] != '\\' || text[1] != 'u') {
@@ -46,7 +46,7 @@ static int unit_at(const char *text, size_t len)
     return unit;
 }
 
-/* Copies the escape at text, or what stands for it; returns how many bytes of text it was. */
+/* Copies the escape at text, or U+FFFD for an invalid one; returns the number of bytes of text consumed. */
 static size_t mend_escape(ac_buf_t *out, const char *text, size_t len)
 {
     int unit = unit_at(text, len);
@@ -66,8 +66,8 @@ static size_t mend_escape(ac_buf_t *out, const char *text, size_t len)
     return n;
 }
 
-/* Proxies that cut text between the halves of a character send lone surrogates, or half a UTF-8 sequence. One
- * character is lost then, not the answer. */
+/* Proxies that cut text inside a character send lone surrogates, or half of a UTF-8 sequence. Then one character is
+ * lost, not the answer. */
 static json_t *parse_mended(const char *text, size_t len)
 {
     ac_buf_t mended;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: error answers of the many servers. Their messages may repeat the conversation or name hosts, so
- * only codes are passed on, and only where they look like codes. */
+/* Chat completions: error responses of the various servers. Their messages may repeat the conversation or name hosts,
+ * so only texts that look like codes are passed on. */
 #include "openai_internal.h"
 
 #include <stdio.h>
@@ -8,10 +8,10 @@
 #include <strings.h>
 
 typedef struct problem_t {
-    int status; /* HTTP's, or the one the document names, or 0 */
+    int status; /* of HTTP, or from the document, or 0 */
     const char *code, *type, *param, *message;
-    const json_t *error; /* the object that holds them, or NULL */
-    char code_text[24];  /* of a code that is a number */
+    const json_t *error; /* the object with the members of the error, or NULL */
+    char code_text[24];  /* the text of a code that is a number */
 } problem_t;
 
 /* ---- reading ---- */
@@ -42,7 +42,7 @@ static bool message_has(const problem_t *problem, const char *const *phrases)
     return false;
 }
 
-/* "429" or 429 → 429; what is no HTTP error status → 0. */
+/* "429" or 429 → 429; 0 for a value that is not an HTTP error status. */
 static int status_of(const json_t *value)
 {
     json_int_t status = json_is_integer(value) ? json_integer_value(value) : 0;
@@ -53,7 +53,8 @@ static int status_of(const json_t *value)
     return status >= 400 && status <= 599 ? (int)status : 0;
 }
 
-/* The object that says what went wrong: under "error", or the document itself. *pmessage where it is only a text. */
+/* The object that describes the error: under "error", or the document itself. *pmessage is set if the error is only a
+ * text. */
 static const json_t *error_object(const json_t *document, const char **pmessage)
 {
     *pmessage = NULL;
@@ -93,9 +94,9 @@ static void read_problem(problem_t *problem, int http_status, const json_t *docu
     }
 }
 
-/* ---- what may be shown ---- */
+/* ---- content that may be shown ---- */
 
-/* Codes and parameter names are words; anything with a blank in it might be somebody's sentence. */
+/* Codes and parameter names are single words; text with a blank might quote a user. */
 static bool openai_error_is_word(const char *text)
 {
     size_t len = text ? strlen(text) : 0;
@@ -127,7 +128,7 @@ static const char *facts(const problem_t *problem, char *text, size_t size)
     return text;
 }
 
-/* " for violence and jailbreak", of the categories that a content filter names; or "" */
+/* " for violence and jailbreak", from the categories that a content filter reports; or "". */
 static const char *categories(const json_t *error, char *text, size_t size)
 {
     const json_t *inner = json_object_get(error, "innererror");
@@ -150,7 +151,7 @@ static const char *categories(const json_t *error, char *text, size_t size)
     return text;
 }
 
-/* ---- which kind it is ---- */
+/* ---- the error's kind ---- */
 
 static bool is_filtered(const problem_t *problem)
 {
@@ -245,7 +246,7 @@ static apr_status_t openai_error_refused(const problem_t *problem, int status, c
 
 static apr_status_t throttled(const problem_t *problem, const char *shown, bool *pretry, ac_err_t *err)
 {
-    /* One request over the limit of a minute never gets through, however long it waits. */
+    /* One request that exceeds the limit of a minute never succeeds, however long it waits. */
     static const char *const phrases[] = {"request too large", NULL};
     *pretry = !message_has(problem, phrases);
     return ac_err_set(err, AC_MODEL_THROTTLED, "the model's service %s%s",

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: the body of a request, written straight into the buffer it is sent from. */
+/* Chat completions: the body of a request, written directly into the buffer from which it is sent. */
 #include "wire.h"
 
 #include <math.h>
 #include <string.h>
 
 static const char *const limit_names[] = {"max_completion_tokens", "max_tokens", NULL};
-/* The conversation is the run's; a model's params cannot change what is asked. */
+/* The run supplies the conversation; a model's params cannot replace it. */
 static const char *const fixed_names[] = {"messages", "tools", NULL};
-/* Refused by upstreams where no tools are sent. */
+/* Upstreams refuse these without tools. */
 static const char *const tool_names[] = {"tool_choice", "parallel_tool_calls", NULL};
 
 typedef struct writer_t {
@@ -36,13 +36,13 @@ static void openai_request_put(writer_t *writer, const char *name, const json_t 
     writer->first = false;
     ac_buf_json(writer->body, name, strlen(name));
     ac_buf_add(writer->body, ":", 1);
-    /* 15 digits: what was written 0.7 is sent as 0.7. */
+    /* 15 digits: a configured 0.7 is sent as 0.7. */
     if (json_dump_callback(value, dump_piece, writer->body, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))) {
         writer->body->failed = true;
     }
 }
 
-/* A member of ours, unless params has one of that name, be it null. Takes value. */
+/* Sets a default, unless params has a member of that name (null included). Consumes value. */
 static void put_default(writer_t *writer, const char *name, json_t *value)
 {
     if (!value) {
@@ -53,7 +53,7 @@ static void put_default(writer_t *writer, const char *name, json_t *value)
     json_decref(value);
 }
 
-/* The name the limit is sent under; NULL: not at all, as params removes it. */
+/* The member under which the token limit is sent; NULL: params removes it. */
 static const char *limit_name(const json_t *params)
 {
     for (int i = 0; limit_names[i]; i++) {
@@ -117,7 +117,7 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
     }
     put_limit(&writer, ask->max_tokens);
     put_default(&writer, "stream", json_true());
-    if (!stream || json_is_true(stream)) { /* without stream it is refused */
+    if (!stream || json_is_true(stream)) { /* refused without stream */
         put_default(&writer, "stream_options", json_pack("{s:b}", "include_usage", 1));
     }
     put_params(&writer, has_tools, ask->no_calls);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Event streams: splits incoming bytes into events, and writes outgoing ones. An event that lies whole in the bytes
- * that came in is given without being copied. */
+/* Event streams: splits incoming bytes into events, and writes outgoing ones. An event that is complete in the incoming
+ * bytes is passed on without a copy. */
 #include "wire.h"
 
 #include <string.h>
 
-/* The next line ends of what was fed; each is searched for once, however the lines lie. */
+/* The next line ends in the given bytes. Each kind is searched for once, whatever the lines look like. */
 typedef struct feed_t {
     const char *at, *end;
-    const char *lf, *cr; /* first one of each from some byte not after `at`, or end */
+    const char *lf, *cr; /* the first of each kind at or after `at`, or end */
 } feed_t;
 
 void ac_sse_reader_init(ac_sse_reader_t *reader)
@@ -42,7 +42,7 @@ static feed_t feed_make(const char *bytes, size_t len)
     return (feed_t){bytes, end, sse_find(bytes, end, '\n'), sse_find(bytes, end, '\r')};
 }
 
-/* Where the line at feed->at ends: its CR or LF, or the end of the bytes. */
+/* The end of the line at feed->at: its CR or LF, or the end of the bytes. */
 static const char *line_end(feed_t *feed)
 {
     if (feed->lf < feed->at) {
@@ -54,7 +54,7 @@ static const char *line_end(feed_t *feed)
     return feed->lf < feed->cr ? feed->lf : feed->cr;
 }
 
-/* Steps over the line end at `stop`. A CR that is the last byte may have its LF in the next ones. */
+/* Moves past the line end at `stop`. The LF of a CR that is the last byte may come with the next bytes. */
 static void step_over(ac_sse_reader_t *reader, feed_t *feed, const char *stop)
 {
     feed->at = stop + 1;
@@ -77,7 +77,7 @@ static void sse_dispatch(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *bat
     reader->event[0] = '\0';
 }
 
-/* The value of a line that is this field, or NULL. One space after the colon belongs to the colon. */
+/* The value of a line with this field, or NULL. One space after the colon does not belong to the value. */
 static const char *field(const char *line, size_t len, const char *name, size_t *pvalue_len)
 {
     size_t n = strlen(name);
@@ -111,7 +111,7 @@ static apr_status_t sse_take_line(ac_sse_reader_t *reader, const char *line, siz
     return APR_SUCCESS;
 }
 
-/* A line without its end; an empty one closes the event. */
+/* Handles a line without its end; an empty line ends the event. */
 static apr_status_t end_line(ac_sse_reader_t *reader, const char *line, size_t len, ac_sse_event_fn *fn, void *baton,
                              ac_err_t *err)
 {
@@ -132,8 +132,7 @@ static apr_status_t end_line(ac_sse_reader_t *reader, const char *line, size_t l
     return sse_take_line(reader, line, len, err);
 }
 
-/* Whether a data line that ends at `stop` is the event's only one and the empty line follows at once; steps over
- * both. */
+/* Whether a data line that ends at `stop` is the event's only one and an empty line follows; moves past both if so. */
 static bool closes_event(ac_sse_reader_t *reader, feed_t *feed, const char *stop)
 {
     const char *next = stop + (*stop == '\r' && stop + 1 < feed->end && stop[1] == '\n' ? 2 : 1);
@@ -144,7 +143,7 @@ static bool closes_event(ac_sse_reader_t *reader, feed_t *feed, const char *stop
     return true;
 }
 
-/* The event that lies whole at feed->at, given from where it lies. false: it does not. */
+/* Passes on the event at feed->at without a copy if it is complete there. Returns false if it is not. */
 static bool take_whole(ac_sse_reader_t *reader, feed_t *feed, const char *stop, ac_sse_event_fn *fn, void *baton)
 {
     if (!reader->started || reader->has_data || reader->event[0] || reader->line.len) {
@@ -224,7 +223,7 @@ static void add_seq(ac_buf_t *buf, uint64_t seq)
     ac_buf_add(buf, at, (size_t)(text + sizeof(text) - at));
 }
 
-/* Every line end of the data, a lone CR too, would end the field: each part gets a field of its own. */
+/* Every line end of the data, also a lone CR, would end the field, so each line becomes a field. */
 static void add_data(ac_buf_t *buf, const char *data, size_t len)
 {
     feed_t feed = feed_make(data, len);

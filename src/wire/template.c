@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates of the HTTP tool: URL, JSON body and header values with {name} in them. What a model wrote can fill a
- * place, but never change the shape of what stands around it. */
+/* Templates of the HTTP tool: URL, JSON body and header values with {name} in them. A value from a model can fill a
+ * placeholder, but never change the structure around it. */
 #include "wire.h"
 
 #include <stdio.h>
@@ -13,20 +13,20 @@
 #define MAX_NAME 64
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 
-/* Where in the text we are: of a URL its part, of JSON whether inside a string. */
+/* The current position in the text: for a URL its part, for JSON whether it is inside a string. */
 typedef enum place_e { IN_AUTHORITY, IN_PATH, IN_QUERY, IN_STRING, OUTSIDE } place_e;
 
 typedef struct fill_t {
     ac_buf_t *out;
     const json_t *args;
     place_e place;
-    ac_buf_t segment;        /* URL: the path segment so far, decoded */
-    bool segment_filled;     /* a value is part of it */
+    ac_buf_t segment;        /* URL: the current path segment, decoded */
+    bool segment_filled;     /* whether a value is part of it */
     char name[MAX_NAME + 1]; /* of the last placeholder */
     ac_err_t *err;
 } fill_t;
 
-/* The placeholder at text: its length with both braces, and its name; 0: there is none. */
+/* The placeholder at text: returns its length with both braces, and copies its name; 0: no placeholder. */
 static size_t placeholder(const char *text, char name[MAX_NAME + 1])
 {
     size_t len = *text == '{' ? strspn(text + 1, NAME_CHARS) : 0;
@@ -52,7 +52,7 @@ static apr_status_t template_too_long(fill_t *fill)
 
 /* ---- values ---- */
 
-/* A value as text: *powned where it was made, to be freed. NULL: memory ran out. */
+/* A value as text. *powned: the text if it was allocated, to be freed. Returns NULL if memory ran out. */
 static const char *value_text(const json_t *value, char **powned, size_t *plen)
 {
     *powned = NULL;
@@ -119,8 +119,8 @@ static bool template_has_control(const char *text, size_t len)
 
 /* ---- URL ---- */
 
-/* Whether some server would read a piece of the decoded segment as "." or "..": also behind a decoded slash or
- * backslash, and before a ';'. */
+/* Whether a server could read a piece of the decoded segment as "." or "..": also after a decoded slash or backslash,
+ * and before a ';'. */
 static bool has_dots(const char *text, size_t len)
 {
     for (size_t i = 0; i <= len;) {
@@ -151,7 +151,7 @@ static apr_status_t end_segment(fill_t *fill)
     return status;
 }
 
-/* Notes a byte of the template's own path; a %2E there is a dot. */
+/* Adds a byte of the template's own path to the segment; a %2E there is a dot. */
 static apr_status_t note_literal(fill_t *fill, const char *text)
 {
     char c = *text;
@@ -160,7 +160,7 @@ static apr_status_t note_literal(fill_t *fill, const char *text)
         fill->place = c == '?' ? IN_QUERY : IN_PATH;
         return status;
     }
-    /* The digits of an escape are noted too, behind the byte they stand for, and taken back by it. */
+    /* The digits of an escape were added too, after the byte that they stand for, and are removed here. */
     if (fill->segment.len >= 2 && ac_hex_value(c) >= 0) {
         const char *tail = fill->segment.data + fill->segment.len - 2;
         if (tail[0] == '%' && ac_hex_value(tail[1]) >= 0) {
@@ -189,7 +189,7 @@ static apr_status_t fill_url(fill_t *fill, const char *text, size_t len)
     return template_add_encoded(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : template_too_long(fill);
 }
 
-/* Where the path or the query of an absolute URL begins; NULL: it is none. */
+/* The start of the path or query of an absolute URL; NULL if it is not one. */
 static const char *authority_end(const char *url, const char **phost)
 {
     size_t scheme = strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
@@ -247,7 +247,7 @@ static bool is_secret(const char *text, ac_template_e kind)
     return kind == AC_TEMPLATE_HEADER && text[0] == '$' && text[1] == '{';
 }
 
-/* Copies the template's own byte at text, with the one that belongs to it; *plen: how many. */
+/* Copies the template's own byte at text, with the next one if it belongs to it. *plen: the number of bytes. */
 static apr_status_t copy_literal(fill_t *fill, const char *text, ac_template_e kind, size_t *plen)
 {
     *plen = is_secret(text, kind) ? 2 : 1;
@@ -268,7 +268,7 @@ static apr_status_t copy_literal(fill_t *fill, const char *text, ac_template_e k
     return status;
 }
 
-/* A failed fill removes what it has appended. */
+/* A failed fill removes its output. */
 static void take_back(ac_buf_t *out, size_t len, bool failed)
 {
     if (out->data) {
@@ -410,7 +410,7 @@ static const char *template_check_url(const char *text, apr_pool_t *p)
     return NULL;
 }
 
-/* A JSON template is right if it is JSON with null for each value, which no place but a value's own takes. */
+/* A JSON template is valid if it is JSON with null for each value: only the position of a value accepts null. */
 static const char *check_json(const char *text, apr_pool_t *p)
 {
     ac_buf_t sample;

@@ -15,7 +15,7 @@
 
 #include <apr_general.h>
 
-#include "back/apikey/apikey.h"
+#include "back/apikey/apikey_internal.h"
 
 #define ZERO "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 

@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* API keys: the file that they stand in, one line each, and whether a key that somebody shows is one of them.
+/* API keys: the file with one key per line, and the check of a key from a request.
  *
- *     # A comment. Blank lines are fine.
+ *     # A comment. Blank lines are allowed.
  *     id=ann-laptop key=sha256:9f86d0…0f00a08 owner=ann roles=admin,support limits="requests=60/min" expires=2027-01-31
  *
- * Fields are name=value, in any order, separated by blanks; a value with blanks stands in double quotes, in which \"
- * and \\ stand for
- * the characters behind the backslash.
+ * Fields are name=value, in any order, separated by blanks. A value with blanks is enclosed in double quotes, in which
+ * \" and \\ mean " and \.
  *
- * id                1 to 64 letters, digits, '-' and '.'; must be given, once in the file
- * key               "sha256:" and the SHA-256 of the whole key, in hexadecimal; must be given
- * owner             whose threads the key opens; must be given
- * roles             names separated by commas; none where it is left out
- * limits            in the form of AgentChatLimit; none of its own where it is left out
+ * id                1 to 64 letters, digits, '-' and '.'; required, unique in the file
+ * key               "sha256:" and the SHA-256 of the whole key, in hexadecimal; required
+ * owner             the owner of the threads that the key gives access to; required
+ * roles             names separated by commas; default: no roles
+ * limits            in the form of AgentChatLimit; default: no limits of its own
  * expires           "2027-01-31" (its first moment), "2027-01-31T12:00:00Z", or "never"
- * enabled           "on" or "off"; off is a key that was revoked
- * previous          as key: the one before, which a rotation leaves valid for a while
- * previous-expires  as expires; must be given with previous
+ * enabled           "on" or "off"; off: the key is revoked
+ * previous          as key: the previous one, which stays valid for some time after a rotation
+ * previous-expires  as expires; required with previous
  *
- * A key is "ack_" ID "_" and its secret, so that its line is found by what is no secret, and one comparison tells
- * whether the rest
- * fits. It has the same length for every key, and an id that is not there costs the same two comparisons: the time an
- * answer
- * takes tells neither how much of a key was right nor, beyond the look-up of a public id, whether there is one. */
+ * A key is "ack_" ID "_" and a secret. The public id finds the line; then one comparison checks the secret. All keys
+ * have the same length, and an unknown id costs the same two comparisons: the response time shows neither how much of a
+ * key was right nor, except for the look-up of a public id, whether a key exists. */
 #ifndef AC_APIKEY_H
 #define AC_APIKEY_H
 
@@ -43,41 +40,38 @@ typedef struct ac_api_key_t { /* one line; lives as long as its ring */
 
 typedef struct ac_keyring_t ac_keyring_t; /* one reading of a file: immutable, counted */
 
-/* out: *pring, with one reference. errors: invalid_request, "line 7: …"; never repeats a key or its hash. Any
- * thread. */
+/* Parses the text of a file. *pring: one reference. errors: invalid_request, "line 7: …"; an error text never contains
+ * a key or its hash. Any thread. */
 apr_status_t ac_keyring_parse(ac_keyring_t **pring, const char *text, size_t len, ac_err_t *err);
-/* The same from a file of at most AC_MAX_KEYRING bytes. Blocks. errors: invalid_request, also where it cannot be
- * read. */
+/* Parses a file of at most AC_MAX_KEYRING bytes. Blocks. errors: those of ac_keyring_parse(); invalid_request also if
+ * the file cannot be read. */
 apr_status_t ac_keyring_read(ac_keyring_t **pring, const char *path, ac_err_t *err);
-void ac_keyring_ref(ac_keyring_t *ring);
-void ac_keyring_unref(ac_keyring_t *ring); /* NULL is fine */
-/* All keys in the order of their lines. */
+void ac_keyring_unref(ac_keyring_t *ring); /* ring may be NULL */
+/* All keys, in the order of their lines. */
 const ac_api_key_t *ac_keyring_keys(int *pn, const ac_keyring_t *ring);
-const ac_api_key_t *ac_keyring_find(const ac_keyring_t *ring, const char *id); /* NULL: there is none */
+const ac_api_key_t *ac_keyring_find(const ac_keyring_t *ring, const char *id); /* NULL: not found */
 
 typedef enum ac_keyring_verdict_e { AC_KEY_VALID, AC_KEY_UNKNOWN, AC_KEY_REVOKED, AC_KEY_EXPIRED } ac_keyring_verdict_e;
-/* Whether text is a key of the ring at this time (apr_time_now). *pkey: the key whose secret it has, also where it is
- * revoked or
- * expired; NULL where it is unknown. Any thread. */
+/* Checks text, a key from a request, at the time `now` (apr_time_now). *pkey: the key with that secret, also if it is
+ * revoked or expired; NULL if unknown. Any thread. */
 ac_keyring_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *ring, const char *text,
                                       apr_time_t now);
-/* The hash that stands in the file for this key. */
+/* The hash of a key, as the file contains it. */
 void ac_keyring_hash(unsigned char hash[AC_API_KEY_HASH], const char *text);
-/* Whether id may be one. */
+/* Whether id has the form of a key's id. */
 bool ac_keyring_id_valid(const char *id);
 
-/* ---- keyring_file.c: a file of keys in a process that lives long ---- */
+/* ---- keyring_file.c: a file of keys that may change while the process runs ---- */
 typedef struct ac_keyring_file_t ac_keyring_file_t;
-/* Config time; in p. Reads nothing yet. */
+/* At configuration time. Allocates in p; does not read the file yet. */
 ac_keyring_file_t *ac_keyring_file_create(const char *path, apr_pool_t *p);
 const char *ac_keyring_file_path(const ac_keyring_file_t *file);
-/* Config time: reads it for the first time. errors: those of ac_keyring_read(). */
+/* At configuration time: reads the file for the first time. errors: those of ac_keyring_read(). */
 apr_status_t ac_keyring_file_load(ac_keyring_file_t *file, ac_err_t *err);
-/* The keys in force, a new reference; NULL before load has succeeded. Looks whether the file has changed, at most once
- * a second and
- * one caller at a time; the others go on with what was read before. A changed file that cannot be read or has a mistake
- * is logged
- * once and leaves the keys as they are. May block on the file: any thread but the loop's. */
+/* The keys in force, a new reference; NULL if ac_keyring_file_load() has not succeeded. Checks whether the file has
+ * changed, at most once a second and by one caller at a time; the other callers use the previous keys meanwhile. If a
+ * changed file is invalid or unreadable, that is logged once and the keys stay as they are. May block on the file: any
+ * thread except for the loop's. */
 ac_keyring_t *ac_keyring_file_now(ac_keyring_file_t *file);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keys of a file: lines to keys, and a key to its line. */
-#include "apikey.h"
+/* The keys of a file: from lines to keys, and from a key to its line. */
+#include "apikey_internal.h"
 #include "back/back.h"
 
 #include "back/credential/identity.h"
@@ -20,7 +20,7 @@
 struct ac_keyring_t {
     atomic_int refs;
     apr_pool_t *pool;
-    apr_array_header_t *keys; /* of ac_api_key_t, whole before by_id points into it */
+    apr_array_header_t *keys; /* of ac_api_key_t; complete before by_id points into it */
     apr_hash_t *by_id;
 };
 
@@ -29,14 +29,14 @@ struct ac_keyring_t {
 typedef struct parsing_t {
     apr_pool_t *pool;
     int line;
-    unsigned given; /* bits of the fields of this line */
+    unsigned given; /* a bit for each field that the line has had */
     ac_api_key_t key;
     ac_err_t *err;
 } parsing_t;
 
 typedef struct field_t {
     const char *name;
-    /* NULL, or what the value must be; it is not repeated, since a key may stand in the wrong place. */
+    /* Returns NULL, or the required form of the value. The value itself is not repeated: it may be a misplaced key. */
     const char *(*set)(parsing_t *parsing, const char *value);
 } field_t;
 
@@ -156,8 +156,7 @@ static apr_status_t keyring_fail(parsing_t *parsing, const char *what)
     return ac_err_set(parsing->err, AC_INVALID_REQUEST, "line %d: %s", parsing->line, what);
 }
 
-/* A name that is none of ours is repeated only where it looks like one: it may be a key that stands in the wrong
- * place. */
+/* An unknown name is repeated only if it looks like a name: it may be a misplaced key. */
 static apr_status_t unknown_field(parsing_t *parsing, const char *name)
 {
     size_t len = strlen(name);
@@ -191,8 +190,8 @@ static apr_status_t take_field(parsing_t *parsing, const char *name, const char 
     return wanted ? keyring_fail(parsing, apr_pstrcat(parsing->pool, name, " must be ", wanted, NULL)) : APR_SUCCESS;
 }
 
-/* The value at text, without its quotes; *pend: behind it. NULL: a quote does not end, or something follows it at
- * once. */
+/* The value at text, without its quotes; *pend: the text after it. Returns NULL if the closing quote is missing, or
+ * text follows it without a blank. */
 static const char *take_value(const char **pend, const char *text, apr_pool_t *pool)
 {
     size_t len = strcspn(text, " \t");
@@ -243,7 +242,7 @@ static apr_status_t check_line(parsing_t *parsing)
     return APR_SUCCESS;
 }
 
-/* One line, without its end. Comments and blank lines are none. */
+/* Parses one line, without its end. Comments and blank lines have no key. */
 static apr_status_t parse_line(ac_keyring_t *ring, parsing_t *parsing, const char *text, size_t len)
 {
     len -= len && text[len - 1] == '\r';
@@ -355,14 +354,14 @@ const ac_api_key_t *ac_keyring_find(const ac_keyring_t *ring, const char *id)
     return apr_hash_get(ring->by_id, id, APR_HASH_KEY_STRING);
 }
 
-/* ---- a key that somebody shows ---- */
+/* ---- the check of a key from a request ---- */
 
 void ac_keyring_hash(unsigned char hash[AC_API_KEY_HASH], const char *text)
 {
     SHA256((const unsigned char *)text, strlen(text), hash);
 }
 
-/* The id within the text of a key; false where it has none. */
+/* The id inside the text of a key. Returns false if it has none. */
 static bool id_of(char id[ID_MAX + 1], const char *text)
 {
     size_t prefix = sizeof(AC_API_KEY_PREFIX) - 1;

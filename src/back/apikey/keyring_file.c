@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of keys that may change at any time: who asks for the keys looks at it now and then, and puts the new ones
- * in the place of the old ones at once. */
-#include "apikey.h"
+/* A file of keys that may change at any time: a caller that asks for the keys checks it at intervals, and replaces all
+ * keys at once. */
+#include "apikey_internal.h"
 
 #include <apr_strings.h>
 #include <errno.h>
@@ -10,18 +10,18 @@
 #include <sys/stat.h>
 
 #define BETWEEN_LOOKS apr_time_from_sec(1)
-#define SETTLED 2 /* seconds: a file that changed later may change again within the tick of its clock */
+#define SETTLED 2 /* seconds: a file that changed less long ago may change again with the same time stamp */
 
 struct ac_keyring_file_t {
     const char *path;
-    pthread_mutex_t lock; /* for all below; never held while the file is read */
+    pthread_mutex_t lock; /* guards the members below; not held while the file is read */
     ac_keyring_t *ring;
     apr_time_t looked; /* ac_clock */
-    bool looking;      /* one caller is at it */
-    /* Of the caller that looks: */
-    struct stat seen;              /* st_ino 0: it was not there */
-    bool settled;                  /* the same need not be read again */
-    char told[AC_ERR_DETAIL_SIZE]; /* the last trouble, so that it is said once */
+    bool looking;      /* one caller checks the file */
+    /* Only for the caller that checks the file: */
+    struct stat seen;                /* st_ino 0: the file did not exist */
+    bool settled;                    /* the same file need not be read again */
+    char logged[AC_ERR_DETAIL_SIZE]; /* the last error, so that it is logged once */
 };
 
 static apr_status_t keyring_file_forget(void *baton)
@@ -46,7 +46,7 @@ const char *ac_keyring_file_path(const ac_keyring_file_t *file)
     return file->path;
 }
 
-/* Whether it has to be read; notes what was seen, so that the same is not read twice. */
+/* Whether the file has to be read. Stores what it saw, so that an unchanged file is not read twice. */
 static bool has_changed(ac_keyring_file_t *file)
 {
     struct stat info, old = file->seen;
@@ -69,12 +69,12 @@ static ac_keyring_t *read_again(ac_keyring_file_t *file)
     ac_err_t err;
     ac_err_init(&err);
     if (ac_keyring_read(&ring, file->path, &err) == APR_SUCCESS) {
-        file->told[0] = '\0';
+        file->logged[0] = '\0';
         return ring;
     }
-    file->settled = false; /* what could not be read now may be without being changed: no descriptor was free */
-    if (strcmp(file->told, err.detail) != 0) {
-        apr_cpystrn(file->told, err.detail, sizeof(file->told));
+    file->settled = false; /* it may become readable without a change, when descriptors are free again */
+    if (strcmp(file->logged, err.detail) != 0) {
+        apr_cpystrn(file->logged, err.detail, sizeof(file->logged));
         ac_log(AC_M660, 0, "keys file %s: %s; the keys that were read before stay in force", file->path, err.detail);
     }
     return NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's agents: those that were made through the API, and the stamp that every change of one of them
- * renews. */
+/* The embedded store's agents (created through the API), and the stamp that every change of an agent renews. */
 #include "sqlite_internal.h"
 
 #include <string.h>
@@ -14,7 +13,7 @@ static const char sql_put[] = "INSERT INTO agents (id, etag, doc) VALUES (?1, ?2
                               " ON CONFLICT (id) DO UPDATE SET etag = excluded.etag, doc = excluded.doc";
 static const char sql_delete[] = "DELETE FROM agents WHERE id = ?1";
 
-/* *pstamp: a reference; "" where no agent was ever made. */
+/* *pstamp: a new reference; "" if no agent was ever created. */
 static apr_status_t sqlite_agents_stamp_read(json_t **pstamp, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     sqlite3_stmt *row;
@@ -76,7 +75,7 @@ apr_status_t ac_sqlite_agent_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return op->out ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
 }
 
-/* etag: the agent's now; "" where there is none. */
+/* etag: the agent's current one; "" if there is no such agent. */
 static apr_status_t etag_find(char etag[AC_ETAG_SIZE], ac_sqlite_conn_t *conn, const char *id, ac_err_t *err)
 {
     sqlite3_stmt *row;
@@ -104,7 +103,7 @@ apr_status_t ac_sqlite_agent_put(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS) {
         status = etag_find(found, conn, id, &op->err);
     }
-    /* A caller who was told store_timeout asks again with the same document. */
+    /* A caller that got store_timeout repeats the request with the same document. */
     if (status == APR_SUCCESS && strcmp(found, etag) != 0) {
         status = ac_store_agent_check(op, found);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The connections of the store: opening, waiting for locks, and SQLite's errors as ours. */
+/* The store's connections: opening them, waiting for locks, and the errors of SQLite. */
 #include "sqlite_internal.h"
 
 #include <errno.h>
@@ -14,11 +14,11 @@
 
 #define OPEN_PATIENCE apr_time_from_sec(10) /* several children start at once and migrate one after another */
 #define OPEN_PAUSE apr_time_from_sec(1)
-#define LOCK_PAUSE apr_time_from_msec(100) /* before it is opened once more, where locks failed */
+#define LOCK_PAUSE apr_time_from_msec(100) /* before a connection is opened again after a failure of locks */
 #define EPISODE_QUIET apr_time_from_sec(60)
-#define PROGRESS_STEPS 20000 /* of SQLite's machine between two looks at the clock */
+#define PROGRESS_STEPS 20000 /* of SQLite's virtual machine between two checks of the deadline */
 #define MMAP_SIZE "67108864"
-#define WAL_KEPT "67108864" /* bytes that the log file keeps when it starts over */
+#define WAL_KEPT "67108864" /* bytes that the write-ahead log keeps when it restarts */
 
 /* ---- errors ---- */
 
@@ -112,8 +112,8 @@ apr_status_t ac_sqlite_conn_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err)
 
 /* ---- waiting ---- */
 
-/* SQLite's own waits grow to 100 ms and let the luckiest child win; short waits of random length share the lock
- * better. */
+/* SQLite's own waits grow to 100 ms and favour one child by chance; short waits of random length share the lock more
+ * evenly. */
 static int on_busy(void *baton, int n_tries)
 {
     ac_sqlite_conn_t *conn = baton;
@@ -147,8 +147,8 @@ static int on_wal(void *baton, sqlite3 *db, const char *name, int n_pages)
 
 /* ---- opening ---- */
 
-/* SQLite would make the file with the umask's mode; what people write is nobody else's to read. Only a file that is
- * not there is opened here: closing a descriptor of one that SQLite has open would drop SQLite's locks on it. */
+/* SQLite would create the file with the umask's mode, but other users must not read conversations. Only a missing file
+ * is opened here: closing a descriptor of a file that SQLite has open would release SQLite's locks. */
 static apr_status_t file_make(const char *path, ac_err_t *err)
 {
     char directory[PATH_MAX], reason[120];
@@ -164,7 +164,7 @@ static apr_status_t file_make(const char *path, ac_err_t *err)
     apr_cpystrn(directory, path, sizeof(directory));
     fd = open(dirname(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
-        (void)fsync(fd); /* the name survives a power cut too, where the file system can promise it */
+        (void)fsync(fd); /* the directory entry survives a power cut too, if the file system supports that */
         close(fd);
     }
     return APR_SUCCESS;
@@ -195,7 +195,7 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
         sqlite3_progress_handler(conn->db, PROGRESS_STEPS, on_progress, conn);
         return ac_sqlite_schema_check(conn, err);
     }
-    /* Checkpoints run after the answers were given, not inside a commit: sqlite_store.c. */
+    /* Checkpoints run after the answers, not inside a commit: sqlite_group.c. */
     sqlite3_wal_hook(conn->db, on_wal, conn);
     return ac_sqlite_schema_prepare(conn, err);
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's transactions: a read sees one state, writes are committed in groups. */
+/* The embedded store's transactions: a read sees one state, and writes are committed in groups. */
 #include "sqlite_internal.h"
 
-#define LOCK_SLICE apr_time_from_msec(20) /* of waiting for the lock, between two looks at who has waited too long */
+#define LOCK_SLICE apr_time_from_msec(20) /* of waiting for the lock, between two checks of the operations' deadlines */
 #define CHECKPOINT_PAGES 1000
-#define CHECKPOINT_FORCED (8 * CHECKPOINT_PAGES) /* the log starts over even if others have to wait for it */
+#define CHECKPOINT_FORCED (8 * CHECKPOINT_PAGES) /* the log restarts even if other processes have to wait for it */
 
 static const char sql_begin_write[] = "BEGIN IMMEDIATE", sql_begin_read[] = "BEGIN", sql_commit[] = "COMMIT",
                   sql_rollback[] = "ROLLBACK", sql_savepoint[] = "SAVEPOINT op", sql_release[] = "RELEASE op",
                   sql_undo[] = "ROLLBACK TO op", sql_ping[] = "PRAGMA user_version";
 
-/* Writes what is there already: a store that can only be read serves nobody. */
+/* Writes existing data again: a store that is read-only cannot serve turns. */
 static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     sqlite3_stmt *row;
@@ -28,7 +28,7 @@ static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, &op->err);
 }
 
-/* All processes that share the file are on this machine, and find each other by the event logs. */
+/* All processes that share the file run on this machine, and find each other by the event logs. */
 static apr_status_t run_cancel(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     (void)conn;
@@ -84,7 +84,7 @@ static apr_status_t sqlite_group_expire(ac_store_op_t *op)
     return ac_err_set(&op->err, AC_STORE_TIMEOUT, "the store did not get to it in time");
 }
 
-/* Before it is carried out once more. */
+/* Prepares op for another execution. */
 static void op_reset(ac_store_op_t *op)
 {
     json_decref(op->out);
@@ -94,7 +94,7 @@ static void op_reset(ac_store_op_t *op)
 
 /* ---- reading ---- */
 
-/* One operation in a read transaction, so that its statements see the same state. */
+/* Runs one operation in a read transaction, so that all its statements see the same state. */
 static apr_status_t read_run(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     apr_status_t status = ac_sqlite_statement_run(conn, sql_begin_read, AC_SQLITE_NO_ARGS, &op->err);
@@ -109,7 +109,7 @@ static apr_status_t read_run(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return status;
 }
 
-/* Tries again, on a new connection, where locks failed. */
+/* Tries again, on a new connection, after a failure of locks. */
 static apr_status_t read_try(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     apr_time_t until = op->deadline ? op->deadline : ac_clock() + AC_SQLITE_PATIENCE;
@@ -151,8 +151,8 @@ void ac_sqlite_group_read(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 /* ---- writing in groups ---- */
 
-/* Reads come to the writer to close a dead run on the way; where that cannot be written they are read as it is
- * stored. */
+/* A read reaches the writer if it has to close a dead run. If that cannot be written, the read returns the stored
+ * state. */
 static void read_unmended(ac_sqlite_conn_t *conn, ac_store_op_t *op, apr_status_t *pstatus)
 {
     op_reset(op);
@@ -162,7 +162,7 @@ static void read_unmended(ac_sqlite_conn_t *conn, ac_store_op_t *op, apr_status_
     conn->mend = AC_SQLITE_MEND_WRITE;
 }
 
-/* The transaction has ended. */
+/* Answers all operations of the group after the end of the transaction. */
 static void group_answer(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
     for (int i = 0; i < group->n; i++) {
@@ -183,7 +183,7 @@ static void group_answer(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     group->n = 0;
 }
 
-/* Whether somebody's time was up. */
+/* Answers operations whose deadline has passed. Returns whether there was one. */
 static bool group_expire(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
     int n = 0, n_before = group->n;
@@ -220,7 +220,8 @@ apr_time_t ac_sqlite_group_until(const ac_sqlite_group_t *group, apr_time_t most
     return most;
 }
 
-/* Waits for the write lock in slices; operations whose time is up are answered meanwhile. False: nobody is left. */
+/* Waits for the write lock in slices; operations whose deadline passes meanwhile are answered. Returns false if no
+ * operation is left. */
 static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
     apr_time_t give_up = ac_clock() + AC_SQLITE_PATIENCE, failed = ac_clock() + 2 * AC_SQLITE_SLICE;
@@ -262,7 +263,7 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     return false;
 }
 
-/* One operation in a savepoint, so that its failure undoes nothing of the others. */
+/* Runs one operation in a savepoint, so that its failure does not undo the others. */
 static apr_status_t group_step(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     apr_status_t status = ac_sqlite_statement_run(conn, sql_savepoint, AC_SQLITE_NO_ARGS, &op->err);
@@ -290,7 +291,7 @@ static void group_rollback(ac_sqlite_conn_t *conn)
     }
 }
 
-/* SQLite gave up the whole transaction at one operation, as it does where the disk is full: that one has failed, the
+/* SQLite rolled back the whole transaction at one operation, as it does on a full disk. That operation has failed; the
  * others are tried again one by one. */
 static void group_split(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, int culprit)
 {
@@ -311,7 +312,7 @@ static void group_split(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, int cu
     group->n = 0;
 }
 
-/* True: locks failed, nothing is written, and there is time to try again. */
+/* Returns true if locks failed, so that nothing was written, and there is time to try again. */
 static bool group_again(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_time_t until)
 {
     group_rollback(conn);
@@ -356,7 +357,7 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     group_answer(conn, group);
 }
 
-/* After the answers, as nobody needs to wait for it. What cannot be done now is done after a later commit. */
+/* Runs after the answers, because no caller needs to wait for it. A later commit repeats it if it fails now. */
 void ac_sqlite_group_checkpoint(ac_sqlite_conn_t *conn)
 {
     int mode = conn->wal_pages >= CHECKPOINT_FORCED ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, code;

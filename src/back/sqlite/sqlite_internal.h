@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the embedded store, for its own files only: sqlite_store.c (configuration, queues, threads),
- * sqlite_group.c (transactions), sqlite_conn.c (connections and statements), sqlite_renew.c (all connections closed
- * and opened anew), sqlite_schema.c, and one file per noun that carries out the verbs. */
+/* Declarations that only the files of this folder share: sqlite_store.c (configuration, queues, threads),
+ * sqlite_group.c (transactions), sqlite_conn.c (connections), sqlite_statement.c (statements), sqlite_renew.c (closing
+ * and reopening all connections), sqlite_schema.c (tables), and one file per domain object with its verbs. */
 #ifndef AC_STORE_SQLITE_H
 #define AC_STORE_SQLITE_H
 
@@ -12,116 +12,116 @@
 #include "sqlite.h"
 
 #define AC_SQLITE_APPLICATION_ID 0x41474348 /* "AGCH" in the file's header */
-#define AC_SQLITE_GROUP 256                 /* writes of one transaction */
+#define AC_SQLITE_GROUP 256                 /* most writes of one transaction */
 #define AC_SQLITE_READERS_MAX 16
-#define AC_SQLITE_STATEMENTS 64                  /* slots of a connection's cache; more than there are statements */
-#define AC_SQLITE_PATIENCE apr_time_from_sec(30) /* waiting for a lock where an operation has no deadline */
-#define AC_SQLITE_SLICE apr_time_from_sec(1)     /* of waiting inside SQLite, before locks are taken for failed */
+#define AC_SQLITE_STATEMENTS 64                  /* slots of a connection's cache; more than the store has statements */
+#define AC_SQLITE_PATIENCE apr_time_from_sec(30) /* longest wait for a lock by an operation without a deadline */
+#define AC_SQLITE_SLICE apr_time_from_sec(1)     /* longest wait inside SQLite, before locks are considered failed */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
 
-/* What stands in every statement about the messages of a thread or the steps of a run, which have no owner of their
- * own: so that a check that was forgotten finds and changes nothing of another owner's. */
+/* A condition for each statement about messages of a thread or steps of a run. Their tables have no owner column; with
+ * this condition a forgotten check cannot find or change another owner's rows. */
 #define AC_SQLITE_THREAD_OF(id, owner_) "EXISTS (SELECT 1 FROM threads WHERE id = " id " AND owner = " owner_ ")"
 #define AC_SQLITE_RUN_OF(id, owner_) "EXISTS (SELECT 1 FROM runs WHERE id = " id " AND owner = " owner_ ")"
 
-/* Who runs a run: enough to tell a living process from a dead one whose number was given out again. The children of
- * one database must be able to see each other in /proc, so they share a machine and its process numbers. */
+/* The process of a run, with enough to tell a living process from a dead one whose number is used again. The processes
+ * that share a database must see each other in /proc, so they share a machine and its process numbers. */
 typedef struct ac_sqlite_process_t {
     char boot[48]; /* the kernel's boot id */
     int64_t pid;
     int64_t started; /* clock ticks after boot */
 } ac_sqlite_process_t;
 
-/* Storage trouble is logged once per episode; one episode for the writer, one for all readers. */
+/* An outage of the store: one log line when it begins, one when it ends. The writer has one, all readers share one. */
 typedef struct ac_sqlite_outage_t {
-    int code; /* SQLite's primary code; 0: all is well */
+    int code; /* SQLite's primary result code; 0: no outage */
     apr_time_t last;
 } ac_sqlite_outage_t;
 
-/* Everything of the store that its threads share. */
+/* The state that the store's threads share. */
 typedef struct ac_sqlite_t {
-    const char *path; /* these three from the configuration */
+    const char *path; /* these three are from the configuration */
     bool sync_full;
     int n_readers;
     const ac_host_t *host;
     ac_sqlite_process_t process;
-    pthread_mutex_t lock;          /* guards what follows, down to the conns */
+    pthread_mutex_t lock;          /* guards the members below, up to conns */
     pthread_cond_t written, asked; /* wakes the writer; wakes a reader */
     ac_store_op_t *write_first, *write_last, *read_first, *read_last;
-    int n_queued, n_reading; /* operations; readers that may still pass one on to the writer */
+    int n_queued, n_reading; /* operations; readers that may still pass one to the writer */
     bool running, stopping;
     ac_sqlite_outage_t episodes[2]; /* [0] readers, [1] writer */
-    int generation;                 /* of connections; those of an older one are closed before one is opened */
-    apr_time_t next_renewal;        /* not before; a write that succeeds ends the pause */
+    int generation;                 /* generation of connections: an older one is closed before one opens */
+    apr_time_t next_renewal;        /* earliest time of the next renewal; a successful write resets it */
     apr_interval_time_t renewal_pause;
-    pthread_cond_t closed;          /* the last connection of an older generation is closed */
-    struct ac_sqlite_conn_t *conns; /* [0] is the writer's; each belongs to its thread */
+    pthread_cond_t closed;          /* the last connection of an older generation was closed */
+    struct ac_sqlite_conn_t *conns; /* [0] is the writer's; each is used by one thread */
     pthread_t *threads;
     int n_threads;
-    sqlite3_vfs vfs; /* SQLite's own, but its waits end: sqlite_renew.c */
+    sqlite3_vfs vfs; /* SQLite's own, but with limited waits: sqlite_renew.c */
     char vfs_name[40];
 } ac_sqlite_t;
 
-/* What to do about an active run whose process has died. */
+/* What to do with an active run whose process has died. */
 typedef enum ac_sqlite_mend_e {
-    AC_SQLITE_MEND_FORWARD, /* a reader: the verb answers AC_SQLITE_TO_WRITER */
+    AC_SQLITE_MEND_FORWARD, /* a reader: the verb returns AC_SQLITE_TO_WRITER */
     AC_SQLITE_MEND_WRITE,   /* close it as interrupted */
-    AC_SQLITE_MEND_NOT      /* a read whose transaction could not be written: show what is stored */
+    AC_SQLITE_MEND_NOT      /* a read whose transaction could not be written: return the stored state */
 } ac_sqlite_mend_e;
 #define AC_SQLITE_TO_WRITER APR_EAGAIN
 
-/* A connection with its prepared statements. One thread at a time. */
+/* A connection with its prepared statements; used by one thread at a time. */
 typedef struct ac_sqlite_conn_t {
     ac_sqlite_t *store;
     sqlite3 *db;    /* NULL: not open */
-    int generation; /* that it was opened in; 0: not open. The store's lock guards it */
+    int generation; /* in which it was opened; 0: not open. Guarded by the store's lock */
     bool writes;
     ac_sqlite_mend_e mend;
-    apr_time_t patience;  /* until when to wait for a lock */
-    apr_time_t deadline;  /* of the read under way; 0: none */
+    apr_time_t patience;  /* how long it waits for a lock */
+    apr_time_t deadline;  /* of the current read; 0: none */
     apr_time_t contended; /* when another process last held the lock */
-    apr_time_t next_open; /* not before */
-    bool lock_failed;     /* a lock was not what SQLite takes it for; what was tried can be tried again */
+    apr_time_t next_open; /* earliest time to open it again */
+    bool lock_failed;     /* a lock was not in the state that SQLite assumes; the operation can be repeated */
     ac_err_t open_err;    /* why it is not open */
     int wal_pages, wal_checkpointed;
     struct {
-        const char *sql; /* by address: statements are constants */
+        const char *sql; /* the key is the address: statements are constants */
         sqlite3_stmt *stmt;
         bool used; /* since the last ac_sqlite_statement_reset() */
     } statements[AC_SQLITE_STATEMENTS];
 } ac_sqlite_conn_t;
 
 /* ---- sqlite_conn.c ---- */
-/* Opens and prepares the file where conn is closed, or of an older generation; waits for others no longer than until
- * then. A failure is remembered for a second, so that a queue of operations does not hammer it. errors: store_error,
- * store_timeout. */
+/* Opens and prepares the file if conn is closed or of an older generation; waits for other processes until `until` at
+ * most. A failure is remembered for a second, so that a queue of operations does not retry each time. errors:
+ * store_error, store_timeout. */
 apr_status_t ac_sqlite_conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err);
 void ac_sqlite_conn_close(ac_sqlite_conn_t *conn);
-/* Ends all statements and forgets what was bound to them. */
+/* Resets all statements and their bound values. */
 void ac_sqlite_statement_reset(ac_sqlite_conn_t *conn);
-/* SQLite's code as our error, and a log line where an episode of trouble begins. */
+/* Sets err from SQLite's result code; writes a log line if an outage begins. Returns err's status. */
 apr_status_t ac_sqlite_conn_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err);
-/* A row that is no longer what we wrote. */
+/* Sets err for a row whose contents are damaged. Returns err's status. */
 apr_status_t ac_sqlite_conn_fail_row(ac_sqlite_conn_t *conn, ac_err_t *err);
-/* Notes trouble; whether it is news, which the caller then logs: the first of its kind in an episode, and what readers
- * meet only where the writer did not meet it too. */
+/* Records a failure. Returns whether the caller has to log it: it is the first of its kind in an outage, and, for a
+ * reader, the writer has not logged it. */
 bool ac_sqlite_conn_outage_begin(ac_sqlite_conn_t *conn, int code);
-/* Something worked: ends an episode that has been quiet for a minute. */
+/* Records a success: ends an outage after a minute without a failure. */
 void ac_sqlite_conn_outage_end(ac_sqlite_conn_t *conn);
 
-typedef struct ac_sqlite_arg_t { /* a value for a statement's parameter; made by the functions below */
+typedef struct ac_sqlite_arg_t { /* a value for a statement's parameter; the functions below make it */
     enum { AC_SQLITE_END, AC_SQLITE_TEXT, AC_SQLITE_INT, AC_SQLITE_JSON } type;
     const char *text;
-    int64_t number; /* the number, or the text's length (-1: to its NUL) */
+    int64_t number; /* the number, or the text's length (-1: up to its NUL) */
     const json_t *json;
 } ac_sqlite_arg_t;
 
-static inline ac_sqlite_arg_t ac_sqlite_text(const char *text) /* NULL: null */
+static inline ac_sqlite_arg_t ac_sqlite_text(const char *text) /* NULL: SQL null */
 {
     return (ac_sqlite_arg_t){.type = AC_SQLITE_TEXT, .text = text, .number = -1};
 }
 
-static inline ac_sqlite_arg_t ac_sqlite_string(const json_t *string) /* what is no string: null */
+static inline ac_sqlite_arg_t ac_sqlite_string(const json_t *string) /* not a string: SQL null */
 {
     return (ac_sqlite_arg_t){.type = AC_SQLITE_TEXT,
                              .text = json_string_value(string),
@@ -133,55 +133,55 @@ static inline ac_sqlite_arg_t ac_sqlite_int(int64_t number)
     return (ac_sqlite_arg_t){.type = AC_SQLITE_INT, .number = number};
 }
 
-static inline ac_sqlite_arg_t ac_sqlite_json(const json_t *json) /* as text; NULL and JSON null: null */
+static inline ac_sqlite_arg_t ac_sqlite_json(const json_t *json) /* as text; NULL and JSON null: SQL null */
 {
     return (ac_sqlite_arg_t){.type = AC_SQLITE_JSON, .json = json};
 }
 
-/* The parameters of a statement in order, ?1 first; what is bound must live until the statement has run. */
+/* The parameters of a statement in order, ?1 first. Texts must stay valid until the statement has run. */
 #define AC_SQLITE_ARGS(...) ((const ac_sqlite_arg_t[]){__VA_ARGS__, {.type = AC_SQLITE_END}})
 #define AC_SQLITE_NO_ARGS ((const ac_sqlite_arg_t[]){{.type = AC_SQLITE_END}})
 
-/* Binds args to a cached statement, ready for ac_sqlite_statement_step(). sql is a constant. */
+/* Binds args to a cached statement, which is then ready for ac_sqlite_statement_step(). sql must be a constant. */
 apr_status_t ac_sqlite_statement_start(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql,
                                        const ac_sqlite_arg_t *args, ac_err_t *err);
-/* *prow: whether there is one more row. */
+/* *prow: whether there is another row. */
 apr_status_t ac_sqlite_statement_step(bool *prow, ac_sqlite_conn_t *conn, sqlite3_stmt *stmt, ac_err_t *err);
-/* Runs a statement that gives no rows. */
+/* Runs a statement without rows. */
 apr_status_t ac_sqlite_statement_run(ac_sqlite_conn_t *conn, const char *sql, const ac_sqlite_arg_t *args,
                                      ac_err_t *err);
-/* The first row, or *pstmt NULL where there is none. */
+/* Gets the first row; *pstmt is NULL without one. */
 apr_status_t ac_sqlite_statement_row(sqlite3_stmt **pstmt, ac_sqlite_conn_t *conn, const char *sql,
                                      const ac_sqlite_arg_t *args, ac_err_t *err);
-/* A column as a new JSON value: its text as a string, or its text parsed; null for NULL. NULL: damaged, or out of
- * memory. */
+/* A column as a new JSON value: its text as a string, or its text parsed; JSON null for SQL null. Returns NULL if the
+ * data is damaged or memory ran out. */
 json_t *ac_sqlite_statement_text(sqlite3_stmt *stmt, int column);
 json_t *ac_sqlite_statement_json(sqlite3_stmt *stmt, int column);
 
 /* ---- sqlite_renew.c ---- */
-/* Where the file system failed to release a lock, SQLite holds it until the process has closed the file, and answers
- * "locking protocol" or "busy" meanwhile. All connections of the process are closed then, before the first is opened
+/* If the file system failed to release a lock, SQLite keeps it until the process has closed the file, and answers
+ * "locking protocol" or "busy" meanwhile. A renewal closes all connections of the process before it opens the first one
  * again. */
 
-/* Registers the store's own VFS, whose waits for locks end; NULL as its name where that fails. stop: when all
- * connections are closed. */
+/* Registers the store's own VFS, whose waits for locks are limited; its name is NULL if that fails. stop: call it after
+ * all connections are closed. */
 void ac_sqlite_renew_vfs_start(ac_sqlite_t *store);
 void ac_sqlite_renew_vfs_stop(ac_sqlite_t *store);
-/* The calling thread waits in SQLite's own loops until then, at most a slice; from then on they run through without
- * waiting. */
+/* Limits the waits inside SQLite of the calling thread: they end at `until`, or after a slice if that is earlier. Later
+ * waits return at once. */
 void ac_sqlite_renew_wait_slice(apr_time_t until);
-/* Begins a new generation of connections where this code, met on conn, says that the old one holds locks it should
- * not; notes in conn->lock_failed whether it says so for certain. */
+/* Begins a new generation of connections if this code, returned on conn, shows that the old one holds stale locks. Sets
+ * conn->lock_failed if that is certain. */
 void ac_sqlite_renew(ac_sqlite_conn_t *conn, int code);
-/* Whether conn is open and of an older generation; its thread closes it. The caller holds the store's lock. */
+/* Whether conn is open and of an older generation; its thread then closes it. The caller holds the store's lock. */
 bool ac_sqlite_renew_is_due(const ac_sqlite_conn_t *conn);
-/* Enters conn into the present generation when no connection of an older one is open. False: some still were by
- * then. */
+/* Adds conn to the current generation when no connection of an older one is open. Returns false if one is still open at
+ * `until`. */
 bool ac_sqlite_renew_enter(ac_sqlite_conn_t *conn, apr_time_t until);
 void ac_sqlite_renew_leave(ac_sqlite_conn_t *conn);
 
 /* ---- sqlite_store.c ---- */
-/* Hands op back to its caller. */
+/* Returns op to its caller. */
 void ac_sqlite_store_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t status);
 /* Queues op for the writer, whatever its verb. */
 void ac_sqlite_store_write_post(ac_sqlite_t *store, ac_store_op_t *op);
@@ -189,51 +189,54 @@ void ac_sqlite_store_write_post(ac_sqlite_t *store, ac_store_op_t *op);
 bool ac_sqlite_store_is_stopping(ac_sqlite_t *store);
 
 /* ---- sqlite_group.c ---- */
-typedef struct ac_sqlite_group_t { /* writes that are committed together, and what became of them */
+typedef struct ac_sqlite_group_t { /* writes that are committed together, and their results */
     ac_store_op_t *ops[AC_SQLITE_GROUP];
     apr_status_t status[AC_SQLITE_GROUP];
     int n;
 } ac_sqlite_group_t;
-/* Carries out one operation on a reader's connection and answers it, or passes it on to the writer. */
+/* Runs one operation on a reader's connection and answers it, or passes it to the writer. */
 void ac_sqlite_group_read(ac_sqlite_conn_t *conn, ac_store_op_t *op);
-/* The first of the group's deadlines, at most so late. */
+/* The earliest deadline of the group's operations, at most `most`. */
 apr_time_t ac_sqlite_group_until(const ac_sqlite_group_t *group, apr_time_t most);
-/* Commits a group and answers its operations; conn is open, and may be closed afterwards. */
+/* Commits a group and answers its operations. conn is open before, and may be closed after it. */
 void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group);
-/* Answers them all with this error; reads among them are read all the same where conn is open. */
+/* Answers all operations with this error; but reads among them are carried out if conn is open. */
 void ac_sqlite_group_fail(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_status_t status, const ac_err_t *err);
-/* Copies the log into the file where it is time to. After the answers, as nobody needs to wait for it. */
+/* Copies the write-ahead log into the file when it is due. Call it after the answers: no caller needs to wait for
+ * it. */
 void ac_sqlite_group_checkpoint(ac_sqlite_conn_t *conn);
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb);
 
 /* ---- sqlite_schema.c ---- */
-/* Checks whose file it is, turns WAL on, brings the tables to this version. conn may wait until conn->patience. */
+/* Checks which program made the file, turns WAL on, and updates the tables to this version. conn may wait until
+ * conn->patience. */
 apr_status_t ac_sqlite_schema_prepare(ac_sqlite_conn_t *conn, ac_err_t *err);
-/* For readers: whether the tables are of this version. */
+/* For readers: checks that the tables have this version. */
 apr_status_t ac_sqlite_schema_check(ac_sqlite_conn_t *conn, ac_err_t *err);
 
-/* ---- verbs: inside a transaction or savepoint that the caller ends; they fill op->out, op->etag, op->err ---- */
+/* ---- verbs: the caller has opened a transaction or savepoint and ends it; verbs set op->out, op->etag, op->err
+ * ---- */
 typedef apr_status_t ac_sqlite_verb_fn(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_threads.c */
 ac_sqlite_verb_fn ac_sqlite_thread_create, ac_sqlite_thread_get, ac_sqlite_thread_list, ac_sqlite_thread_update,
     ac_sqlite_thread_delete, ac_sqlite_thread_restore;
-/* One bounded part; answers AC_SQLITE_TO_WRITER with the count so far in op->out while there is more to do. */
+/* Purges a bounded part. Returns AC_SQLITE_TO_WRITER, with the count so far in op->out, while more is left. */
 ac_sqlite_verb_fn ac_sqlite_thread_purge;
 
-typedef struct ac_sqlite_thread_t { /* a row of threads; zero before use */
-    json_t *json;                   /* in the API's shape; a reference */
+typedef struct ac_sqlite_thread_t { /* a row of threads; zero it before use */
+    json_t *json;                   /* in the form of the API; a reference */
     int64_t n_messages, version;
 } ac_sqlite_thread_t;
-/* From a row that begins with these columns. */
+/* The columns with which the row begins. */
 #define AC_SQLITE_THREAD_COLUMNS "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version"
 apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row,
                                    ac_err_t *err);
-/* The owner's thread op->id; hidden: also a soft-deleted one. errors: not_found. */
+/* Finds the owner's thread op->id. hidden: also a soft-deleted one. errors: not_found. */
 apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, bool hidden);
-/* Inserts op->owner's thread from its document. */
+/* Inserts a thread of op->owner from its document. */
 apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, const json_t *document);
-/* A list's answer: takes data (may be NULL: out of memory) and next (NULL: null). */
+/* Answers a list. Consumes data (NULL: out of memory) and next (NULL: JSON null). */
 apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next);
 
 /* sqlite_turns.c */
@@ -247,10 +250,10 @@ ac_sqlite_verb_fn ac_sqlite_move_export_threads, ac_sqlite_move_export_messages,
 
 /* sqlite_keys.c */
 ac_sqlite_verb_fn ac_sqlite_key_get;
-/* TURN_OPEN's `idempotency`, where it has one: the key leads to this run from now on. errors: idempotency_conflict,
- * with what it leads to in op->out. */
+/* Stores TURN_OPEN's `idempotency`, if it has one: the key leads to this run from now on. errors: idempotency_conflict,
+ * with the existing entry in op->out. */
 apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op);
-/* Removes at most limit keys from before then. */
+/* Removes at most limit keys that are older than `before`. *pn: the number of removed keys. */
 apr_status_t ac_sqlite_key_purge(int *pn, ac_sqlite_conn_t *conn, const char *before, int limit, ac_err_t *err);
 
 /* sqlite_agents.c */
@@ -258,19 +261,19 @@ ac_sqlite_verb_fn ac_sqlite_agent_list, ac_sqlite_agent_put, ac_sqlite_agent_del
 
 /* sqlite_suspended.c */
 ac_sqlite_verb_fn ac_sqlite_suspended_write, ac_sqlite_suspended_decide, ac_sqlite_suspended_list;
-/* Appends the steps of the owner's run op->id that wait, where it does. */
+/* Appends the steps that await approval, if the owner's run op->id is suspended. */
 apr_status_t ac_sqlite_suspended_steps(json_t *steps, ac_sqlite_conn_t *conn, ac_store_op_t *op);
-/* The owner's run does not wait (any more), whether it did or not. */
+/* Deletes the suspended state of the owner's run, if it has one. */
 apr_status_t ac_sqlite_suspended_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id);
-/* sqlite_turns.c: the steps of op->in, over those that are there. */
+/* sqlite_turns.c: writes the steps of op->in over the stored ones. */
 apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;
-/* The thread's active run, "" where it has none. A dead one is treated as conn->mend says. */
+/* The thread's active run, or "". conn->mend says what happens to a dead one. */
 apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, const char *thread_id,
                                   ac_err_t *err);
-/* Closes every run whose process has died; in a transaction of its own. *pn: how many. */
+/* Closes all runs whose process has died, in a transaction of its own. *pn: their number. */
 apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err);
 apr_status_t ac_sqlite_run_process(ac_sqlite_process_t *process, ac_err_t *err);
 

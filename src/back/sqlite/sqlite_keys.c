@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's Idempotency-Keys: which run a key has led to, and for how long. */
+/* The embedded store's Idempotency-Keys: the run that a key leads to, and for how long. */
 #include "sqlite_internal.h"
 
 #include <string.h>
@@ -71,7 +71,7 @@ apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status != APR_SUCCESS) {
         return status;
     }
-    /* A caller who was told store_timeout asks again with the same run. */
+    /* A caller that got store_timeout repeats the request with the same run. */
     if (found && strcmp(ac_json_peek_string(found, "run_id", ""), ours) != 0) {
         op->out = found;
         return ac_err_set(&op->err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used before");

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Moving conversations out of the embedded store and into it, without regard to their owners. */
+/* Export of conversations from the embedded store and import into it, for all owners. */
 #include "sqlite_internal.h"
 
 #define CURSOR_NONE "~" /* sorts after every id */
-#define MOVED "moved"   /* the boot of a run that another store brought: no process here runs it */
+#define MOVED "moved"   /* the boot id of imported runs: they are no process's */
 
 static const char sql_threads[] =
     "SELECT " AC_SQLITE_THREAD_COLUMNS
@@ -36,7 +36,7 @@ static apr_status_t no_memory(ac_store_op_t *op)
     return ac_err_set(&op->err, AC_INTERNAL, "out of memory");
 }
 
-/* ---- out ---- */
+/* ---- export ---- */
 
 static apr_status_t record_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
@@ -91,7 +91,8 @@ static apr_status_t rows_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_
     return status;
 }
 
-/* Takes data. next: the last row's member of this name where the page is full, as there may be more. */
+/* Answers with a page. Consumes data. next: the member of the last row that is the cursor, if the page is full and more
+ * may follow. */
 static apr_status_t page_answer(ac_store_op_t *op, json_t *data, const char *member, apr_status_t status)
 {
     const json_t *last = json_array_get(data, json_array_size(data) - 1);
@@ -172,7 +173,7 @@ apr_status_t ac_sqlite_move_export_runs(ac_sqlite_conn_t *conn, ac_store_op_t *o
     return status;
 }
 
-/* ---- in ---- */
+/* ---- import ---- */
 
 static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's connections, all closed and opened anew after the file system failed to release a lock. */
+/* Closes and reopens all connections of the embedded store after the file system failed to release a lock. */
 #include "sqlite_internal.h"
 
 #include <stdio.h>
 #include <time.h>
 
-#define RENEWAL_PAUSE_FIRST apr_time_from_sec(1) /* doubled with each renewal that did not help */
+#define RENEWAL_PAUSE_FIRST apr_time_from_sec(1) /* doubled with each renewal without success */
 #define RENEWAL_PAUSE_LAST apr_time_from_sec(8)
 
 /* ---- SQLite's waits ---- */
 
-/* SQLite waits up to ten seconds for a lock that is never released, and asks nobody. */
+/* SQLite waits up to ten seconds for a lock that is never released, without a call of the busy handler. */
 static _Thread_local apr_time_t wait_until;
 
 void ac_sqlite_renew_wait_slice(apr_time_t until)
@@ -104,7 +104,7 @@ void ac_sqlite_renew_leave(ac_sqlite_conn_t *conn)
     pthread_mutex_unlock(&conn->store->lock);
 }
 
-/* Codes that SQLite gives where a lock of this process is not what it believes. */
+/* Codes that SQLite returns if the state of a lock of this process is not what SQLite assumes. */
 static bool of_locks(int code)
 {
     switch (code) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's runs and steps, and what becomes of a run whose process has died. */
+/* The embedded store's runs and steps, and the closing of runs whose process has died. */
 #include "sqlite_internal.h"
 
 #include <string.h>
@@ -8,7 +8,7 @@
 #include <apr_strings.h>
 
 #define CURSOR_NONE "~" /* sorts after every id */
-#define SWEEP_PART 256  /* dead runs closed in one transaction */
+#define SWEEP_PART 256  /* dead runs that are closed in one transaction */
 
 static const char sql_find[] =
     "SELECT r.doc, r.thread_id, r.status IN ('queued', 'in_progress') FROM runs r JOIN threads t ON t.id = r.thread_id"
@@ -33,13 +33,13 @@ apr_status_t ac_sqlite_run_process(ac_sqlite_process_t *process, ac_err_t *err)
     process->pid = (int64_t)getpid();
     process->started = ac_process_started(process->pid);
     if (!known || process->started <= 0) {
-        *process->boot = '\0'; /* nobody is taken for dead then */
+        *process->boot = '\0'; /* no process is then considered dead */
         return ac_err_set(err, AC_STORE_ERROR, "/proc cannot be read, by which runs of dead processes are told");
     }
     return APR_SUCCESS;
 }
 
-/* Where it is not known, the run stays as it is. */
+/* If the state of the process is unknown, the run stays as it is. */
 static bool process_dead(const ac_sqlite_process_t *self, const ac_sqlite_process_t *other)
 {
     int64_t started;
@@ -111,7 +111,7 @@ apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *con
     return status;
 }
 
-/* The next thread after `thread_id` whose active run is of a dead process, or "". */
+/* The next thread after `thread_id` whose active run belongs to a dead process, or "". */
 static apr_status_t sweep_next(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     ac_sqlite_process_t process;
@@ -139,14 +139,14 @@ static apr_status_t sweep_next(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *con
     return status;
 }
 
-/* Closes some of them, from thread_id on; "" : there are no more. */
+/* Closes some of them, beginning with the threads after thread_id; sets it to "" at the end. */
 static apr_status_t sweep_part(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     char run_id[AC_ID_SIZE];
     apr_status_t status = ac_sqlite_statement_run(conn, sql_begin, AC_SQLITE_NO_ARGS, err);
 
     for (int i = 0; status == APR_SUCCESS && *thread_id && i < SWEEP_PART; i++) {
-        /* Looked at again under the lock: other children sweep at the same time. */
+        /* Checked again under the lock: other children sweep at the same time. */
         status = ac_sqlite_run_active(run_id, conn, thread_id, err);
         if (status == APR_SUCCESS) {
             status = sweep_next(thread_id, conn, err);
@@ -174,7 +174,7 @@ apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err)
 
 /* ---- verbs ---- */
 
-/* The owner's run op->id. *pdoc: a reference; thread_id: its thread, where it is active, else "". */
+/* Finds the owner's run op->id. *pdoc: a new reference. thread_id: its thread if the run is active, else "". */
 static apr_status_t sqlite_runs_run_find(json_t **pdoc, char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn,
                                          ac_store_op_t *op)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's tables: what they are, whose file it is, and bringing an older file up to date. */
+/* The embedded store's tables: their definitions, the check of the file's origin, and the update of an older file. */
 #include "sqlite_internal.h"
 
 #include <stdio.h>
 
-/* Times are RFC 3339 texts of one length, so they compare as times. Ids sort by creation, so lists need no time at all.
- * deleted_at is set for soft-deleted threads, which the lists of living ones therefore never touch. */
+/* Times are RFC 3339 texts of one length, so their order as texts is their order in time. Ids sort by creation, so
+ * lists need no time. deleted_at is set for soft-deleted threads only; the indexes of lists leave these out. */
 static const char version_1[] =
     "CREATE TABLE threads ("
     " id TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, agent_id TEXT, status TEXT NOT NULL, title TEXT, metadata "
@@ -34,7 +34,7 @@ static const char version_1[] =
     " run_id TEXT NOT NULL, n INTEGER NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL,"
     " PRIMARY KEY (run_id, n)) WITHOUT ROWID;";
 
-/* An Idempotency-Key leads to one run of its owner, for a day. */
+/* An Idempotency-Key leads to one run of its owner for a day. */
 static const char version_2[] =
     "CREATE TABLE keys ("
     " owner TEXT NOT NULL, key TEXT NOT NULL, run_id TEXT NOT NULL, thread_id TEXT NOT NULL, request_hash TEXT NOT "
@@ -42,14 +42,14 @@ static const char version_2[] =
     " created_at TEXT NOT NULL, PRIMARY KEY (owner, key)) WITHOUT ROWID;"
     "CREATE INDEX keys_by_time ON keys(created_at);";
 
-/* Agents that were made through the API. Every change of one renews the stamp `agents`, by which each child sees
- * that there was one. */
+/* Agents that were created through the API. Every change renews the stamp `agents`, by which each child detects
+ * changes. */
 static const char version_3[] =
     "CREATE TABLE agents (id TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE stamps (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 
-/* A run that waits for its owner's word: `calls` are what it waits for, by their ids, with what was said so far;
- * `state` is all that is needed to go on. */
+/* Suspended runs: `calls` has the calls that await approval, by id, with the decisions so far; `state` is the state
+ * document. */
 static const char version_4[] =
     "CREATE TABLE waits ("
     " run_id TEXT NOT NULL PRIMARY KEY, thread_id TEXT NOT NULL, owner TEXT NOT NULL, until TEXT NOT NULL, calls "
@@ -58,19 +58,19 @@ static const char version_4[] =
     "CREATE INDEX waits_by_time ON waits(until);"
     "CREATE INDEX waits_by_thread ON waits(thread_id);";
 
-/* Lists of threads by their last change, each along an index of its own. */
+/* Indexes for lists of threads by their last change. */
 static const char version_5[] =
     "CREATE INDEX threads_by_update ON threads(owner, updated_at, id) WHERE deleted_at IS NULL;"
     "CREATE INDEX threads_of_agent_by_update ON threads(owner, agent_id, updated_at, id) WHERE deleted_at IS NULL;"
     "CREATE INDEX threads_of_status_by_update ON threads(owner, status, updated_at, id, agent_id);";
 
-/* The n-th entry makes version n+1 out of version n. Never changed once released, only added to. */
+/* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5};
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {
     int application_id, version;
-    bool empty; /* no table was ever made */
+    bool empty; /* the file has no table */
 } header_t;
 
 static apr_status_t number_read(int *pnumber, ac_sqlite_conn_t *conn, const char *sql, ac_err_t *err)
@@ -88,7 +88,7 @@ static apr_status_t number_read(int *pnumber, ac_sqlite_conn_t *conn, const char
     return code == SQLITE_ROW ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
 }
 
-/* In one transaction: another child may make the file meanwhile. */
+/* Reads in one transaction: another child may create the tables meanwhile. */
 static apr_status_t header_read(header_t *header, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     int schema_version = 0, code = sqlite3_exec(conn->db, "SAVEPOINT header", NULL, NULL, NULL);
@@ -132,7 +132,7 @@ static apr_status_t header_check(const header_t *header, ac_sqlite_conn_t *conn,
     return APR_SUCCESS;
 }
 
-/* The busy handler is not asked on every way through the change of journal mode. */
+/* SQLite does not call the busy handler in all cases in which the change of journal mode has to wait. */
 static apr_status_t wal_set(ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     int code;
@@ -147,7 +147,7 @@ static apr_status_t wal_set(ac_sqlite_conn_t *conn, ac_err_t *err)
     return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
 }
 
-/* From which version, is known only now that nobody else can write. */
+/* The version is read under the write lock: no other process can change it now. */
 static apr_status_t migrate_locked(ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     char sql[96];
@@ -201,7 +201,7 @@ apr_status_t ac_sqlite_schema_prepare(ac_sqlite_conn_t *conn, ac_err_t *err)
     apr_status_t status = header_read(&header, conn, err);
 
     if (status == APR_SUCCESS) {
-        status = header_check(&header, conn, err); /* before the file is touched */
+        status = header_check(&header, conn, err); /* before the file is changed */
     }
     if (status == APR_SUCCESS) {
         status = wal_set(conn, err);

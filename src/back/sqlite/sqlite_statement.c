@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prepared statements of a connection: parameters in, rows out, SQLite's errors as ours. */
+/* Prepared statements of a connection: parameters, rows, and the errors of SQLite. */
 #include "sqlite_internal.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store: its configuration, its queues, and one writer and a few reader threads per child. */
+/* The embedded store: its configuration, its queues, and one writer thread and a few reader threads per child. */
 #include "sqlite_internal.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <apr_strings.h>
 
 #define CONTENDED_FOR apr_time_from_msec(200)
-#define SWEEP_PATIENCE apr_time_from_sec(1) /* of a child that starts, for whoever has the file locked */
+#define SWEEP_PATIENCE apr_time_from_sec(1) /* longest wait of a starting child for another process's lock */
 
 /* ---- queues ---- */
 
@@ -71,7 +71,7 @@ void ac_sqlite_store_answer(ac_sqlite_t *store, ac_store_op_t *op, apr_status_t 
 
 /* ---- threads ---- */
 
-/* Waits with the store's lock held; a connection of an older generation is closed first. */
+/* Waits with the store's lock held; closes a connection of an older generation first. */
 static void wait_idle(ac_sqlite_conn_t *conn, pthread_cond_t *cond)
 {
     if (!ac_sqlite_renew_is_due(conn)) {
@@ -100,8 +100,8 @@ static void *reader_main(void *baton)
         op = queue_pop(&store->read_first, &store->read_last);
         store->n_queued--;
         pthread_mutex_unlock(&store->lock);
-        /* What was refused for lack of room comes this way too, as it may not be answered inside the call that
-         * brought it. */
+        /* An operation that the full queue refused also comes this way, because it must not be answered inside the
+         * caller's call. */
         if (op->err.kind != AC_OK) {
             ac_sqlite_store_answer(store, op, op->status);
         } else {
@@ -118,7 +118,7 @@ static void *reader_main(void *baton)
     return NULL;
 }
 
-/* Between two transactions of this child: the lock is free for a moment that a waiting child can hit. */
+/* Pauses between two transactions: a waiting child gets a moment in which the lock is free. */
 static void yield_to_others(const ac_sqlite_conn_t *conn)
 {
     if (conn->contended && ac_clock() - conn->contended < CONTENDED_FOR) {
@@ -126,7 +126,8 @@ static void yield_to_others(const ac_sqlite_conn_t *conn)
     }
 }
 
-/* What is queued, at most a group; empty: stopping. Readers may still pass something on while they finish. */
+/* Fetches the queued operations, at most a group; none: the store stops. Readers may still pass on operations while
+ * they finish. */
 static void group_take(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
     ac_sqlite_t *store = conn->store;
@@ -184,7 +185,7 @@ static const char *path_problem(const char *path, bool given, apr_pool_t *p)
     if (path[strlen(directory) + 1] == '\0' || (stat(path, &info) == 0 && !S_ISREG(info.st_mode))) {
         return apr_psprintf(p, "sqlite: '%s' is not the name of a file", path);
     }
-    /* The state directory may be made later, when the server starts. */
+    /* The state directory may be created later, when the server starts. */
     if (given && (stat(*directory ? directory : "/", &info) != 0 || !S_ISDIR(info.st_mode))) {
         return apr_psprintf(p, "sqlite: the directory of '%s' does not exist; make it, writable for the server's user",
                             path);
@@ -238,7 +239,7 @@ static const char *store_sqlite_create(void **pself, const char *spec, apr_table
     return path_problem(store->path, given, p);
 }
 
-/* Each file is looked at once: those beside the database go when the last process closes it. */
+/* Checks each file separately: the last process that closes the database removes the files next to it. */
 static const char *check_access(void *self, apr_pool_t *p)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm"};
@@ -270,7 +271,7 @@ static apr_status_t threads_start(ac_sqlite_t *store, ac_err_t *err)
     sigset_t all, before;
     int cause = 0;
 
-    /* httpd's signals are for httpd's threads. */
+    /* Signals are for httpd's threads only. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_mutex_lock(&store->lock);
@@ -284,8 +285,8 @@ static apr_status_t threads_start(ac_sqlite_t *store, ac_err_t *err)
     return cause ? ac_err_set(err, AC_INTERNAL, "the store's threads could not be started") : APR_SUCCESS;
 }
 
-/* Opening fails here with a reason for the log; it is tried again with the operations that come, so that a mended
- * file or directory needs no restart. */
+/* A failure here supplies a reason for the log. The next operations try again, so a corrected file or directory needs
+ * no restart. */
 static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
 {
     apr_time_t until = ac_clock() + AC_SQLITE_PATIENCE;
@@ -296,7 +297,7 @@ static apr_status_t open_all(ac_sqlite_t *store, ac_err_t *err)
         store->conns[0].patience = ac_clock() + SWEEP_PATIENCE;
         status = ac_sqlite_run_sweep(&n_interrupted, &store->conns[0], err);
         if (status != APR_SUCCESS && err->kind == AC_STORE_TIMEOUT) {
-            /* Somebody has the file locked. Whoever meets such a run closes it; httpd need not wait for that. */
+            /* Another process has the file locked. httpd need not wait: the next operation on such a run closes it. */
             ac_err_init(err);
             status = APR_SUCCESS;
         }
@@ -326,7 +327,7 @@ static void store_sqlite_child_exit(void *self)
     for (int i = store->n_threads - 1; i >= 0; i--) {
         pthread_join(store->threads[i], NULL);
     }
-    /* The writer's last: the last connection of all brings the log into the file. */
+    /* The writer's last: the last connection that closes copies the log into the file. */
     for (int i = store->n_readers; i >= 0; i--) {
         ac_sqlite_conn_close(&store->conns[i]);
     }
@@ -382,7 +383,7 @@ static void store_sqlite_start_post(void *self, ac_store_op_t *op)
 
     op->status = APR_SUCCESS;
     ac_err_init(&op->err);
-    op->page.limit = op->page.limit > 0 ? op->page.limit : 0; /* less would mean no limit at all to SQLite */
+    op->page.limit = op->page.limit > 0 ? op->page.limit : 0; /* a negative value means no limit to SQLite */
     pthread_mutex_lock(&store->lock);
     if (store->n_queued >= AC_MAX_STORE_QUEUE) {
         op->status = ac_err_set(&op->err, AC_OVERLOADED, "the store has too much to do");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's runs that wait for their owner's word: they are no process's, and whoever brings the last
- * word has them. */
+/* The embedded store's suspended runs: they belong to no process, and the process that brings the last decision
+ * acquires them. */
 #include "sqlite_internal.h"
 
 #include <string.h>
@@ -73,7 +73,7 @@ apr_status_t ac_sqlite_suspended_steps(json_t *steps, ac_sqlite_conn_t *conn, ac
     return status;
 }
 
-typedef struct wait_t { /* a row; references */
+typedef struct wait_t { /* a row; its members are references */
     json_t *thread_id, *until, *calls, *state;
 } wait_t;
 
@@ -108,7 +108,7 @@ static apr_status_t wait_find(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_
     return status;
 }
 
-/* From now on the run is this process's. */
+/* From now on the run belongs to this process. */
 static apr_status_t sqlite_suspended_acquire(wait_t *wait, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_sqlite_process_t *process = &conn->store->process;

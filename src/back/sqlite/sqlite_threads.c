@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's threads: create, read, list, change, delete, restore, purge. */
+/* The embedded store's threads: create, read, list, update, delete, restore, purge. */
 #include "sqlite_internal.h"
 
 #include <inttypes.h>
@@ -9,12 +9,12 @@
 #include <apr_strings.h>
 
 #define COLUMNS AC_SQLITE_THREAD_COLUMNS
-#define PURGE_ROWS 1000  /* rows that one part of a purge removes, about */
-#define PURGE_RUNS 100   /* runs of them, with all their steps */
-#define PURGE_THREADS 50 /* threads that one part of a purge takes on */
+#define PURGE_ROWS 1000  /* rows that one part of a purge removes, approximately */
+#define PURGE_RUNS 100   /* runs that one part removes, with all their steps */
+#define PURGE_THREADS 50 /* threads that one part of a purge begins with */
 #define CURSOR_NONE "~"  /* sorts after every id */
 
-/* A thread being purged has this status: it is beyond restoring, as some of its messages may be gone already. */
+/* The status of a thread that is being purged: it cannot be restored, because some messages may be gone already. */
 #define PURGING "purging"
 
 static const char sql_find[] = "SELECT " COLUMNS " FROM threads WHERE id = ?1 AND owner = ?2 AND deleted_at IS NULL";
@@ -46,7 +46,7 @@ static const char sql_purge_steps[] =
     "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1 ORDER BY id LIMIT ?2)";
 static const char sql_purge_runs[] =
     "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE thread_id = ?1 ORDER BY id LIMIT ?2)";
-/* Messages are without gap, so where the first so many end is known from where they begin. */
+/* The sequence numbers of messages have no gaps, so the first one tells where a part of a given size ends. */
 static const char sql_purge_messages[] =
     "DELETE FROM messages WHERE thread_id = ?1 AND seq < ?2 + (SELECT min(seq) FROM messages WHERE thread_id = ?1)";
 
@@ -95,7 +95,7 @@ apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
     return status;
 }
 
-/* Answers with the thread as it is now. */
+/* Answers with the thread's current state. */
 static apr_status_t thread_answer(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     ac_sqlite_thread_t thread = {0};
@@ -154,8 +154,8 @@ apr_status_t ac_sqlite_thread_get(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return thread_answer(conn, op);
 }
 
-/* What the request changes, over what there is; borrowed from either. A title and metadata can be taken away by
- * null. */
+/* The value of a member after the request: from the request, or else from the thread; borrowed. null removes a title or
+ * metadata. */
 static const json_t *changed(const ac_store_op_t *op, const json_t *thread, const char *name, bool nullable)
 {
     const json_t *value = json_object_get(op->in, name);
@@ -272,8 +272,8 @@ apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool 
     return APR_SUCCESS;
 }
 
-/* Every list has a statement of its own, so that each goes along its index: [has a status][has an agent]. ?1 status,
- * ?2 agent, ?3 owner, ?4 cursor, ?5 limit, ?6 offset, ?7 the cursor's time. */
+/* Each list has its own statement, so that each uses its index: [has a status][has an agent]. ?1 status, ?2 agent, ?3
+ * owner, ?4 cursor, ?5 limit, ?6 offset, ?7 the cursor's time. */
 #define LIST(condition) \
     "SELECT " COLUMNS " FROM threads WHERE owner = ?3 AND " condition " AND id < ?4 ORDER BY id DESC LIMIT ?5 OFFSET ?6"
 #define RECENT(condition) \
@@ -369,7 +369,8 @@ typedef struct purged_t {
     char id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
 } purged_t;
 
-/* Removes up to PURGE_ROWS rows of the thread, and the thread itself once those were the last. *prows: how many. */
+/* Removes up to PURGE_ROWS rows of the thread, and after the last of them the thread itself. *prows: the number of
+ * rows. */
 static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn, const purged_t *thread, ac_err_t *err)
 {
     static const char *const order[] = {sql_purge_steps, sql_purge_runs, sql_purge_messages};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store's messages and turns: a thread's history, and the two writes that each turn of an agent makes. */
+/* The embedded store's messages and turns: a thread's history, and the two writes of each turn. */
 #include "sqlite_internal.h"
 
 #include <stdint.h>
@@ -55,7 +55,7 @@ json_t *ac_sqlite_turn_message_read(sqlite3_stmt *row)
     return json;
 }
 
-/* The message with this id of the thread op->id, or *pmessage NULL. */
+/* Finds the message with this id in the thread op->id; *pmessage is NULL without one. */
 static apr_status_t message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id)
 {
     sqlite3_stmt *row;
@@ -194,7 +194,7 @@ apr_status_t ac_sqlite_turn_load(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return fine ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
 }
 
-/* The run as it is in the operation; ended: it may be there already, and is then brought up to date. */
+/* Writes the run of the operation. ended: an existing row is updated. */
 static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool ended)
 {
     const json_t *run = json_object_get(op->in, "run");
@@ -219,7 +219,7 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
                                    &op->err);
 }
 
-/* What a new message changes in its thread, in the row and in thread->json. */
+/* Updates the thread after a new message, in its row and in thread->json. */
 static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op,
                                  const json_t *message)
 {
@@ -244,8 +244,8 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
                                    &op->err);
 }
 
-/* Another run of the thread is active, unless it is this very one: a caller who was told store_timeout may ask
- * again. */
+/* Whether another run of the thread is active. The same run is no conflict: a caller that got store_timeout may repeat
+ * the request. */
 static apr_status_t turn_conflict(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id)
 {
     const char *ours = ac_json_peek_string(json_object_get(op->in, "run"), "id", "");
@@ -341,7 +341,7 @@ apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *o
     return status;
 }
 
-/* The answer's message, once: a caller who was told store_timeout may close the turn again. */
+/* Writes the answer's message once: a caller that got store_timeout may close the turn again. */
 static apr_status_t answer_write(json_t **pmessage, ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn,
                                  ac_store_op_t *op)
 {
