@@ -422,7 +422,8 @@ typedef struct ac_model_vt {
     apr_status_t (*ask)(void **pcall, void *self, const ac_model_ask_t *ask, const ac_model_cb_t *cb, void *baton,
                         ac_err_t *err);
     void (*cancel)(void *call);
-    /* Loop thread, may be NULL: is it reachable? For /ready. done is never called inside. */
+    /* Loop thread: is it reachable? For /ready. done is never called inside. NULL: the model asks no service, so that
+     * /ready reports it as ok. */
     void (*probe)(void *self,
                   void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
                   void *baton);

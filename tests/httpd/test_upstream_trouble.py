@@ -79,6 +79,13 @@ def text_of(events):
 BREAKER = "AgentChatBreaker failures=50% calls=3 window=1h open=1h"
 
 
+def test_a_model_in_the_process_is_always_reachable(make_server):
+    server = make_server("<AgentChatModel demo>\nAgentChatProvider demo\n</AgentChatModel>\n"
+                         "<AgentChatAgent assistant>\nAgentChatModel demo\n</AgentChatAgent>\n" + OPERATOR, standard=False)
+    shown = ready(server, "demo")
+    assert (shown["state"], shown["latency_ms"]) == ("ok", None) and server.ready().json["status"] == "ready"
+
+
 def test_a_breaker_opens(start, model):
     server = start(BREAKER)
     client, thread = server.client, server.client.thread()

@@ -31,7 +31,7 @@ typedef struct probe_t {
     apr_status_t status;
     apr_interval_time_t took;
     ac_err_t err;         /* why it failed */
-    bool asked;           /* the model has a probe */
+    bool asked;           /* the model has a probe; one without is in this process, and so can be reached */
     int answered;         /* set last, by the loop thread; read with acquire */
     ac_gate_state_t gate; /* set before `seen`, in the same way */
     int seen;
@@ -159,13 +159,13 @@ static json_t *failure_json(ac_kind_e kind, const ac_err_t *err)
     return ac_json_text(text);
 }
 
-/* {"id", "state": "ok" | "failed" | "unknown", "latency_ms", "detail"?} and the state of its gate. */
+/* {"id", "state": "ok" | "failed", "latency_ms", "detail"?} and the state of its gate. */
 static json_t *probe_json(const probe_t *probe, bool *pfine)
 {
     bool answered = probe->asked && __atomic_load_n(&probe->answered, __ATOMIC_ACQUIRE);
     json_t *json = json_pack("{s:s}", "id", probe->model->id);
     *pfine = !probe->asked || (answered && probe->status == APR_SUCCESS);
-    ac_json_put(json, "state", json_string(!probe->asked ? "unknown" : *pfine ? "ok" : "failed"));
+    ac_json_put(json, "state", json_string(*pfine ? "ok" : "failed"));
     ac_json_put(json, "latency_ms", answered ? latency_json(probe->took) : json_null());
     if (!*pfine) {
         ac_kind_e kind = !answered ? AC_MODEL_TIMEOUT : probe->err.kind == AC_OK ? AC_MODEL_ERROR : probe->err.kind;
