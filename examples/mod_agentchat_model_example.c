@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model in a module of its own: the provider "example-repeat" calls the agent's first tool with the user's text, then
- * streams what the tool answered, word by word. A real one would send the messages to a service.
+ * streams what the tool answered, word by word. A real one would send the messages to a service, with the container's
+ * credential. The service of this one accepts no key but "sesame", if AgentChatCredential is given.
  *
  *   apxs -c mod_agentchat_model_example.c && apxs -i -n agentchat_model_example mod_agentchat_model_example.la
  *
@@ -20,18 +21,23 @@
 #include "httpd.h"
 #include "http_config.h"
 
+#define SCOPE "https://example.com/.default" /* for the token of an identity; a key needs none */
+
 typedef struct model_t { /* in the configuration's pool */
     const char *greeting;
+    ac_credential_t *auth; /* NULL: AgentChatCredential is not given */
     const ac_host_t *host; /* set in each child */
 } model_t;
 
-/* One answer. It is on the heap, and its next step is always on the loop's list: step() frees it. */
+/* One answer, on the heap. While it waits for the credential, cancel() frees it; afterwards its next step is always on
+ * the loop's list, and step() frees it. */
 typedef struct answer_t {
     model_t *model;
     ac_model_cb_t cb; /* a copy: all of it on the loop thread */
     void *baton;
     char *tool, *text; /* tool: NULL if the answer is text */
     size_t sent;       /* bytes of text */
+    bool waits;        /* for the credential */
     bool cancelled;
 } answer_t;
 
@@ -42,6 +48,7 @@ static const char *create(void **pself, const ac_model_conf_t *conf, apr_pool_t 
     const char *greeting = conf->options ? apr_table_get(conf->options, "greeting") : NULL;
 
     model->greeting = greeting ? greeting : "Hello";
+    model->auth = conf->auth;
     *pself = model;
     return strlen(model->greeting) <= 80 ? NULL : "AgentChatEndpoint: greeting= has more than 80 characters";
 }
@@ -50,9 +57,19 @@ static apr_status_t child_init(void *self, const ac_host_t *host, ac_err_t *err)
 {
     model_t *model = self;
 
-    (void)err;
+    if (host->version < 2) { /* the first with credentials */
+        host->err_set(err, AC_MODEL_ERROR, "mod_agentchat is too old for this module");
+        return APR_ENOTIMPL;
+    }
     model->host = host; /* lives as long as the child */
     return APR_SUCCESS;
+}
+
+static void answer_free(answer_t *answer)
+{
+    free(answer->tool);
+    free(answer->text);
+    free(answer);
 }
 
 static void end_answer(answer_t *answer)
@@ -88,9 +105,27 @@ static void step(void *baton)
     if (!answer->cancelled) {
         end_answer(answer);
     }
-    free(answer->tool);
-    free(answer->text);
-    free(answer);
+    answer_free(answer);
+}
+
+/* Loop thread: the credential is there, or cannot be fetched. */
+static void on_credential(void *baton, apr_status_t status, const char *key, const ac_err_t *err)
+{
+    answer_t *answer = baton;
+    const model_t *model = answer->model;
+    ac_model_end_t end = {.status = APR_EACCES};
+
+    answer->waits = false;
+    if (status == APR_SUCCESS && strcmp(key, "sesame") == 0) { /* a real one: into a header of its request */
+        model->host->loop_post(model->host->loop, step, answer);
+        return;
+    }
+    if (status == APR_SUCCESS) {
+        model->host->credential_reject(model->auth, SCOPE, key); /* the next answer gets one that is fetched again */
+    }
+    model->host->err_set(&end.err, AC_MODEL_REFUSED, "%s", err ? err->detail : "the service does not accept the key");
+    answer->cb.on_end(answer->baton, &end);
+    answer_free(answer);
 }
 
 /* Loop thread. Starts one answer; no callback comes before this has returned. */
@@ -118,14 +153,26 @@ static apr_status_t ask(void **pcall, void *self, const ac_model_ask_t *what, co
     answer->model = model;
     answer->cb = *cb;
     answer->baton = baton;
-    model->host->loop_post(model->host->loop, step, answer);
+    answer->waits = model->auth != NULL;
+    if (answer->waits) {
+        model->host->credential_get(model->auth, SCOPE, on_credential, answer);
+    } else {
+        model->host->loop_post(model->host->loop, step, answer);
+    }
     *pcall = answer;
     return APR_SUCCESS;
 }
 
 static void cancel(void *call)
 {
-    ((answer_t *)call)->cancelled = true;
+    answer_t *answer = call;
+
+    if (answer->waits) {
+        answer->model->host->credential_forget(answer->model->auth, on_credential, answer);
+        answer_free(answer);
+        return;
+    }
+    answer->cancelled = true;
 }
 
 static const ac_model_vt repeat = {

@@ -130,11 +130,15 @@ typedef struct ac_event_t {
 } ac_event_t;
 
 /* ---- what we offer to plug-ins, since the module exports nothing ---- */
-typedef struct ac_loop_t ac_loop_t; /* io/loop.c */
-typedef struct ac_work_t ac_work_t; /* io/work.c */
+typedef struct ac_loop_t ac_loop_t;             /* io/loop.c */
+typedef struct ac_work_t ac_work_t;             /* io/work.c */
+typedef struct ac_credential_t ac_credential_t; /* back/credential: a key or an identity, kept fresh */
 typedef struct ac_store_op_t ac_store_op_t;
+/* text: the key or the token, as in "Authorization: Bearer TEXT". It is valid inside the call only and must not be
+ * logged. NULL on failure: err->detail says why. */
+typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
 typedef struct ac_host_t {
-    int version; /* 1 */
+    int version; /* 2; a later version has further members at the end */
     ac_loop_t *loop;
     ac_work_t *work;
     /* Run fn(baton) on the loop thread. Any thread. */
@@ -148,6 +152,15 @@ typedef struct ac_host_t {
      * owner asked for that on another machine; AC_INTERRUPTED: another machine took us for dead and has closed it.
      * Loop thread. */
     void (*run_notify)(const char *run_id, ac_kind_e what);
+    /* Version 2: the credential of a container (ac_model_conf_t.auth), which the core fetches and renews. Loop thread.
+     *
+     * credential_get calls fn later on the loop thread, never inside. There is no wait limit: the caller sets one if
+     * it needs one, and ends the wait by credential_forget with the same fn and baton. scope: for the token of an
+     * identity, unless AgentChatCredential has scope=; ignored for keys, may be NULL for them.
+     * credential_reject: the service refused this text, so that the next credential_get fetches another one. */
+    void (*credential_get)(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton);
+    void (*credential_forget)(ac_credential_t *credential, ac_credential_fn *fn, void *baton);
+    void (*credential_reject)(ac_credential_t *credential, const char *scope, const char *text);
 } ac_host_t;
 
 /* ---- store ---- */
@@ -399,13 +412,11 @@ typedef struct ac_secret_t {
     const char *value; /* never shown; NULL: none */
 } ac_secret_t;
 
-typedef struct ac_credential_t ac_credential_t; /* back/credential.c: a key or an identity, kept fresh */
-
 typedef struct ac_model_conf_t { /* a <AgentChatModel> as configured; lives as long as the child */
     const char *id, *provider, *endpoint;
     const apr_table_t *options; /* deployment=, api-version=, model= … */
     ac_secret_t credential;     /* spec; value of env: and file: as of the start, else NULL */
-    ac_credential_t *auth;      /* the same, kept fresh, and any other form; NULL: none is configured */
+    ac_credential_t *auth;      /* the same for host->credential_get, in any form; NULL: none is configured */
     ac_price_t price;
     apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout;
     int retries;

@@ -57,10 +57,20 @@ static void run_notify(const char *run_id, ac_kind_e what)
     }
 }
 
+static void child_credential_get(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton)
+{
+    ac_credential_get(credential, ac_credential_scope(credential, scope), fn, baton);
+}
+
+static void child_credential_reject(ac_credential_t *credential, const char *scope, const char *text)
+{
+    ac_credential_reject(credential, ac_credential_scope(credential, scope), text);
+}
+
 static void fill_host(ac_child_t *child)
 {
     child->host = (ac_host_t){
-        .version = 1,
+        .version = 2,
         .loop = child->loop,
         .work = child->work,
         .loop_post = ac_loop_post,
@@ -68,6 +78,9 @@ static void fill_host(ac_child_t *child)
         .store_done = ac_store_done,
         .err_set = child_set_error,
         .run_notify = run_notify,
+        .credential_get = child_credential_get,
+        .credential_forget = ac_credential_forget,
+        .credential_reject = child_credential_reject,
     };
 }
 

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from runs import wait_until
 from server import HOME, MOUNT, TOP
 
 APXS = f"{HOME}/bin/apxs" if HOME else next((path for path in ("/usr/bin/apxs", "/usr/bin/apxs2", "/usr/sbin/apxs")
@@ -76,3 +77,20 @@ def test_options_of_the_examples_are_checked(built, make_server):
         server.write(built + AGENT.replace(old, new) + MOUNT)
         ok, text = server.configtest()
         assert not ok and reason in text
+
+
+def test_the_example_model_uses_the_credential_of_its_container(built, make_server):
+    """A key that the service refuses is read again, so that a new one in the file is used without a restart."""
+    server = make_server(built + AGENT.replace("</AgentChatModel>", "    AgentChatCredential file:model.key\n    AgentChatBreaker off\n"
+                                               "</AgentChatModel>") + MOUNT, standard=False, start=False)
+    key = server.root / "model.key"
+    key.write_text("no such key\n")
+    server.start()
+    server.expect_log("AC0502")
+    refused = server.client.post("/agents/assistant/chat", {"message": "one", "stream": False})
+    assert (refused.status, refused.json["code"]) == (502, "model_refused")
+    assert "the service does not accept the key" in server.log()
+    key.write_text("sesame\n")
+    wait_until(lambda: server.client.post("/agents/assistant/chat", {"message": "one", "stream": False}).status == 200,
+               "the key in the file is not used")
+    assert "no such key" not in server.log() and "sesame" not in server.log()

@@ -11,9 +11,8 @@
  * authority=). One object serves every scope. Tokens are cached in each process and refreshed before they expire, with
  * one request at a time. */
 typedef enum ac_credential_kind_e { AC_CREDENTIAL_KEY, AC_CREDENTIAL_TOKEN } ac_credential_kind_e;
-/* text: the key or token, valid inside the call only. NULL on failure: err's detail names each provider of the chain
- * that was asked, and why it failed; the caller chooses the error kind. */
-typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
+/* On failure the err of an ac_credential_fn names each provider of the chain that was asked, and why it failed; the
+ * caller chooses the error kind. */
 /* Config time. Reads env: and file: (file: again when it changes) and the variables that an identity needs. Further
  * options: scope= (identity), refresh= (file, keyvault), identity= (keyvault: "managed" …). Returns NULL, or an error
  * message. */
