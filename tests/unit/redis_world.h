@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "http_rig.h"
+#include "io/redis.h"
 
 #define PATIENCE apr_time_from_sec(60)
 #define LONG apr_time_from_sec(300) /* a timeout that is not to be reached, however slow the machine */
