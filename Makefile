@@ -27,9 +27,9 @@ JOBS  ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
 Q    = $(if $(V),,@)
 SAY  = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-8s%s\n')
 
-# Looked up when a compiler runs, not when the file is read: a fresh machine has neither yet.
-APXS_FLAGS = $(shell $(APXS) -q CFLAGS EXTRA_CPPFLAGS EXTRA_CFLAGS 2>/dev/null | sed 's/;;/ /g') \
-             -I$(shell $(APXS) -q INCLUDEDIR 2>/dev/null) -I$(shell $(APXS) -q APR_INCLUDEDIR 2>/dev/null)
+# Looked up when the first compiler runs, not when the file is read: a fresh machine has neither yet. Once, since apxs is slow.
+APXS_FLAGS = $(eval APXS_FLAGS := $(shell $(APXS) -q CFLAGS EXTRA_CPPFLAGS EXTRA_CFLAGS 2>/dev/null | sed 's/;;/ /g') \
+             -I$(shell $(APXS) -q INCLUDEDIR 2>/dev/null) -I$(shell $(APXS) -q APR_INCLUDEDIR 2>/dev/null))$(APXS_FLAGS)
 # A warning of a newer compiler keeps nobody from building; make check and the build servers take it for an error.
 WERROR  ?=
 WARN     = -std=gnu11 -Wall -Wextra $(WERROR) -fvisibility=hidden
@@ -45,6 +45,7 @@ LOWER_OBJ := $(LOWER_SRC:%.c=$(BUILD)/%.o)
 FRONT_OBJ := $(FRONT_SRC:%.c=$(BUILD)/%.o)
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
+UNIT_OBJ  := $(UNIT_SRC:%.c=$(BUILD)/%.o)
 UNIT_HELP := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))))
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_NAME := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
@@ -90,13 +91,18 @@ $(BUILD)/libunit.a: $(UNIT_HELP)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libunit.a $(BUILD)/libagentchat.a
+# Asserts of cmocka take the compiler long, and nothing here has to be fast.
+$(UNIT_OBJ): OPT = -O1 -g
+$(UNIT_OBJ): WARN += -Wno-unused-result
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -Wno-unused-result -MMD -MP -o $@ $< $(BUILD)/libunit.a $(BUILD)/libagentchat.a -lcmocka $(LIBS)
--include $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+-include $(UNIT_OBJ:.o=.d) $(UNIT_HELP:.o=.d)
+.SECONDARY: $(UNIT_OBJ)
 
-RUN_TESTS = tests/unit/run.py $(JOBS) $(if $(V),-v)
+# Most of these programs wait most of the time.
+RUN_TESTS = tests/unit/run.py $$((2 * $(JOBS))) $(if $(V),-v)
 unit-programs: $(UNIT_BIN) $(FUZZ_NAME:%=$(BUILD)/fuzz/replay_%)
 unit: unit-programs
 	@{ for t in $(UNIT_BIN); do echo "$(RUNNER) $$t"; done; $(REPLAYS); } | $(RUN_TESTS)
@@ -113,8 +119,9 @@ fuzz-replay: $(FUZZ_NAME:%=$(BUILD)/fuzz/replay_%)
 
 PYTEST := /usr/bin/python3 -m pytest -q
 
+# GUARDS=-k ... runs some of them.
 guards:
-	$(PYTEST) tests/guards
+	$(PYTEST) -rs -n $(JOBS) $(GUARDS) tests/guards
 
 # How many things each guard looks at: a guard that looks at much less fails.
 guard-counts:
