@@ -79,7 +79,7 @@ typedef struct ac_route_t {
     const char *pattern; /* "/threads/{id}/messages" */
     unsigned needs;      /* AC_NEEDS_… */
     ac_route_fn *fn;
-    const ac_dialect_t *dialect; /* of its events; NULL: it has none */
+    const ac_dialect_t *dialect; /* of its events, the first of several; NULL: it has none */
     const char *doc;             /* one line */
     const char *const *query;    /* the query parameters, NULL-terminated; NULL: none */
 } ac_route_t;

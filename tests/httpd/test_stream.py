@@ -2,6 +2,8 @@
 """Streams: what is sent, in which order, and when. Order is shown by gates in the scripted model."""
 import re
 
+import pytest
+
 from model_server import Gate, Reply, answer, calls, finish, head, token, DONE, Cut
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
@@ -76,6 +78,18 @@ def test_accept_chooses_the_stream(client, model):
     response = client.post(f"/threads/{thread}/messages", {"content": "x", "stream": False},
                            headers={"Accept": "text/event-stream, application/json"})
     assert response.json["role"] == "assistant"
+
+
+@pytest.mark.parametrize("accept, form", [
+    ("text/event-stream;q=0.5, application/json", "application/json"), ("application/json;q=0.5, text/event-stream", "text/event-stream"),
+    ("application/*", "application/json"), ("text/*", "text/event-stream"), ("*/*", None),
+    ("text/event-stream;q=0, */*", "application/json"), ("application/json;q=0, */*;q=0.1", "text/event-stream")])
+def test_accept_weighs_the_forms_of_an_answer(client, model, accept, form):
+    for path, body, default in (("/chat", {"message": "x"}, "text/event-stream"),
+                                (f"/threads/{client.thread()}/messages", {"content": "x"}, "application/json")):
+        stream = client.stream(path, body, headers={"Accept": accept})
+        assert stream.headers["content-type"].split(";")[0] == (form or default), path
+        stream.body()
 
 
 def test_an_error_before_the_first_byte_is_a_problem(client, model):

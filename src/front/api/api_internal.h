@@ -33,7 +33,7 @@ apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const 
  * NULL. *pgiven: the client sent one. errors: invalid_request. */
 apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name);
 /* Starts the turn, or follows the one that its Idempotency-Key has started earlier, and delivers its events in the
- * route's dialect, or in that dialect's document if chat->stream is false. Returns what the handler returns. */
+ * route's dialect for streams or for documents, as chat->stream says. Returns what the handler returns. */
 int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat);
 
 #endif

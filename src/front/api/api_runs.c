@@ -74,7 +74,7 @@ int ac_api_runs_events(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     ac_err_init(&rq->err);
-    return ac_delivery_follow(rq, rq->args[0], after, rq->route->dialect);
+    return ac_delivery_follow(rq, rq->args[0], after, true);
 }
 
 /* Leaves the cancel in the store, for the process on any machine that holds the run. */

@@ -44,6 +44,7 @@ const ac_dialect_t ac_dialect_selftest = {
     .name = "selftest",
     .media_type = "text/event-stream; charset=utf-8",
     .stream = true,
+    .begin = ac_dialect_begin_events,
     .event = selftest_event,
     .heartbeat = selftest_heartbeat,
 };
@@ -94,5 +95,5 @@ int ac_api_selftest_stream(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     ac_event_source_t source = {selftest_start, selftest_drop, test};
-    return ac_delivery_start(rq, &source, rq->route->dialect);
+    return ac_delivery_start(rq, &source, true);
 }

@@ -207,10 +207,6 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 
 int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
 {
-    const ac_dialect_t *dialect = rq->route->dialect;
-    if (!chat->stream && dialect->document) {
-        dialect = dialect->document;
-    }
     ac_turn_t *turn = ac_turn_create(chat->agent, rq->owner, chat->content);
     if (!turn) {
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
@@ -237,9 +233,9 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
         status = read_earlier(rq, turn, &run_id);
     }
     if (status == APR_SUCCESS && !run_id) {
-        return ac_delivery_run(rq, turn, dialect);
+        return ac_delivery_run(rq, turn, chat->stream);
     }
     uint64_t after = turn->after;
     ac_turn_free(turn);
-    return status == APR_SUCCESS ? ac_delivery_follow(rq, run_id, after, dialect) : ac_reply_problem(rq, NULL);
+    return status == APR_SUCCESS ? ac_delivery_follow(rq, run_id, after, chat->stream) : ac_reply_problem(rq, NULL);
 }

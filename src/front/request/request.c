@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request of a client: its id, its owner, Accept, the body. The query string is in query.c. */
-#include "request.h"
+#include "front/stream/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,12 +63,12 @@ static int range_specific(const char *range, size_t len, const char *type)
 {
     size_t name_len = strcspn(range, ";,");
     const char *slash = strchr(type, '/');
-    size_t major = (size_t)(slash - type) + 1;
+    size_t major = (size_t)(slash - type) + 1, type_len = strcspn(type, ";");
     name_len = name_len < len ? name_len : len;
     while (name_len && apr_isspace(range[name_len - 1])) {
         name_len--;
     }
-    if (request_is_token(range, name_len, type)) {
+    if (name_len == type_len && strncasecmp(range, type, type_len) == 0) {
         return 3;
     }
     if (request_is_token(range, name_len, "*/*")) {
@@ -123,11 +123,38 @@ static weight_t accept_weight(const char *accept, const char *type)
     return weight;
 }
 
-apr_status_t ac_request_accept(ac_request_t *rq)
+/* The Accept header; NULL: the client did not send it, or with nothing in it. */
+static const char *accept_header(const ac_request_t *rq)
 {
     const char *accept = apr_table_get(rq->r->headers_in, "Accept");
-    if (!accept || !accept[strspn(accept, " \t,")] || accept_weight(accept, "application/json").q ||
-        accept_weight(accept, "text/event-stream").q) {
+    return accept && accept[strspn(accept, " \t,")] ? accept : NULL;
+}
+
+/* The route's dialect that accept prefers, of those that stream or of the documents: the first one of those with the
+ * highest weight, which goes to *pweight. NULL: the route has no such dialect. */
+static const ac_dialect_t *preferred_dialect(weight_t *pweight, const ac_request_t *rq, const char *accept, bool stream)
+{
+    const ac_dialect_t *best = NULL;
+    *pweight = (weight_t){0, 0};
+    for (const ac_dialect_t *dialect = rq->route->dialect; dialect; dialect = dialect->next) {
+        weight_t weight = accept ? accept_weight(accept, dialect->media_type) : (weight_t){0, 0};
+        if (dialect->stream == stream && (!best || weight.q > pweight->q)) {
+            best = dialect;
+            *pweight = weight;
+        }
+    }
+    return best;
+}
+
+apr_status_t ac_request_accept(ac_request_t *rq)
+{
+    const char *accept = accept_header(rq);
+    weight_t stream;
+    if (!accept || accept_weight(accept, "application/json").q || accept_weight(accept, "text/event-stream").q) {
+        return APR_SUCCESS;
+    }
+    preferred_dialect(&stream, rq, accept, true);
+    if (stream.q) {
         return APR_SUCCESS;
     }
     return ac_err_set(&rq->err, AC_NOT_ACCEPTABLE, "answers are application/json or text/event-stream");
@@ -135,19 +162,28 @@ apr_status_t ac_request_accept(ac_request_t *rq)
 
 bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback)
 {
-    const char *accept = apr_table_get(rq->r->headers_in, "Accept");
-    if (!accept || !accept[strspn(accept, " \t,")]) {
+    const char *accept = accept_header(rq);
+    weight_t document, stream;
+    if (!accept) {
         return fallback;
     }
-    weight_t json = accept_weight(accept, "application/json"), stream = accept_weight(accept, "text/event-stream");
-    if (!json.q || !stream.q) {
-        return json.q == stream.q ? fallback : stream.q > 0;
+    preferred_dialect(&document, rq, accept, false);
+    preferred_dialect(&stream, rq, accept, true);
+    if (!document.q || !stream.q) {
+        return document.q == stream.q ? fallback : stream.q > 0;
     }
     /* A wildcard does not ask for a stream; many clients send one in all requests. */
     if (stream.specific < 3) {
         return fallback;
     }
-    return json.specific < 3 || json.q < stream.q ? true : json.q > stream.q ? false : fallback;
+    return document.specific < 3 || document.q < stream.q ? true : document.q > stream.q ? false : fallback;
+}
+
+const ac_dialect_t *ac_request_dialect(const ac_request_t *rq, bool stream)
+{
+    weight_t weight;
+    const ac_dialect_t *dialect = preferred_dialect(&weight, rq, accept_header(rq), stream);
+    return dialect ? dialect : rq->route->dialect;
 }
 
 /* ---- the body ---- */

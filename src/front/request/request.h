@@ -33,10 +33,13 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
 ac_request_t *ac_request_create(request_rec *r);
 /* Sets rq->principal and rq->owner. errors: those of ac_principal_find(). */
 apr_status_t ac_request_owner(ac_request_t *rq);
-/* errors: not_acceptable where Accept allows neither JSON nor an event stream. */
+/* errors: not_acceptable where Accept allows neither JSON, nor an event stream, nor a dialect of the route. */
 apr_status_t ac_request_accept(ac_request_t *rq);
-/* Whether Accept asks for an event stream; fallback where it does not say. */
+/* Whether Accept asks for a stream of the route's events; fallback where it does not say. */
 bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback);
+/* The route's dialect that Accept prefers, of those that stream or of the documents; the first of them where Accept
+ * does not say, and the route's first one where it has none of the kind. For routes with a dialect. */
+const ac_dialect_t *ac_request_dialect(const ac_request_t *rq, bool stream);
 /* Reads and drops a body that the route does not use. errors: body_too_large. */
 apr_status_t ac_request_body_drop(ac_request_t *rq);
 /* Reads the body, at most mount->max_body bytes, and parses it as a JSON object into rq->body. An empty body is an

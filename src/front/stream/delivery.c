@@ -7,8 +7,9 @@
 /* The first one that is possible for a request delivers its stream. */
 static const ac_delivery_t *const deliveries[] = {&ac_park_delivery, &ac_block_delivery};
 
-int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
+int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, bool stream)
 {
+    const ac_dialect_t *dialect = ac_request_dialect(rq, stream);
     const ac_delivery_t *const *delivery = deliveries;
     if (dialect->stream) {
         /* Compression would hold events back. */
@@ -34,10 +35,10 @@ static void drop_turn(void *baton)
     ac_turn_free(baton);
 }
 
-int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect)
+int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, bool stream)
 {
     ac_event_source_t source = {start_run, drop_turn, turn};
-    return ac_delivery_start(rq, &source, dialect);
+    return ac_delivery_start(rq, &source, stream);
 }
 
 /* ---- a run's log as the source ---- */
@@ -60,14 +61,14 @@ static void drop_follow(void *baton)
     free(baton);
 }
 
-int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect)
+int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, bool stream)
 {
     follow_t *follow = ac_alloc(sizeof(*follow));
     apr_cpystrn(follow->run_id, run_id, sizeof(follow->run_id));
     apr_cpystrn(follow->owner, rq->owner, sizeof(follow->owner));
     follow->after = after;
     ac_event_source_t source = {start_follow, drop_follow, follow};
-    return ac_delivery_start(rq, &source, dialect);
+    return ac_delivery_start(rq, &source, stream);
 }
 
 /* ---- hooks ---- */

@@ -161,6 +161,14 @@ static void add_thread_id(const ac_render_t *render, ac_buf_t *out)
     ac_buf_json(out, render->thread_id, strlen(render->thread_id));
 }
 
+void ac_dialect_begin_events(apr_interval_time_t retry, ac_buf_t *out)
+{
+    if (retry > 0) {
+        /* Part of the first event's block: some clients treat each block as an event. */
+        ac_buf_printf(out, "retry: %" APR_INT64_T_FMT "\n", (apr_int64_t)apr_time_as_msec(retry));
+    }
+}
+
 static apr_status_t no_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     (void)render;
@@ -330,13 +338,37 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
 #define EVENTS "text/event-stream; charset=utf-8"
 #define JSON "application/json"
 
-/* name, media type, stream, ids, document, functions */
-const ac_dialect_t ac_dialect_message = {"message", JSON, false, false, NULL, message_event, no_heartbeat};
-const ac_dialect_t ac_dialect_chat = {"chat", JSON, false, false, NULL, chat_event, no_heartbeat};
-const ac_dialect_t ac_dialect_native = {"native",     EVENTS,          true, true, &ac_dialect_message,
-                                        native_event, native_heartbeat};
-const ac_dialect_t ac_dialect_chunk = {"chunk", EVENTS, true, true, &ac_dialect_chat, chunk_event, comment_heartbeat};
-const ac_dialect_t ac_dialect_text = {"text", EVENTS, true, false, NULL, text_event, comment_heartbeat};
+/* A route names the first of its dialects; `next` leads to the others, and Accept chooses. */
+const ac_dialect_t ac_dialect_message = {.name = "message",
+                                         .media_type = JSON,
+                                         .event = message_event,
+                                         .heartbeat = no_heartbeat};
+const ac_dialect_t ac_dialect_chat = {.name = "chat",
+                                      .media_type = JSON,
+                                      .event = chat_event,
+                                      .heartbeat = no_heartbeat};
+const ac_dialect_t ac_dialect_native = {.name = "native",
+                                        .media_type = EVENTS,
+                                        .stream = true,
+                                        .ids = true,
+                                        .next = &ac_dialect_message,
+                                        .begin = ac_dialect_begin_events,
+                                        .event = native_event,
+                                        .heartbeat = native_heartbeat};
+const ac_dialect_t ac_dialect_chunk = {.name = "chunk",
+                                       .media_type = EVENTS,
+                                       .stream = true,
+                                       .ids = true,
+                                       .next = &ac_dialect_chat,
+                                       .begin = ac_dialect_begin_events,
+                                       .event = chunk_event,
+                                       .heartbeat = comment_heartbeat};
+const ac_dialect_t ac_dialect_text = {.name = "text",
+                                      .media_type = EVENTS,
+                                      .stream = true,
+                                      .begin = ac_dialect_begin_events,
+                                      .event = text_event,
+                                      .heartbeat = comment_heartbeat};
 
 void ac_dialect_render_init(ac_render_t *render, const ac_dialect_t *dialect)
 {

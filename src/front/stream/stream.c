@@ -112,9 +112,8 @@ static void open_stream(ac_stream_t *stream)
 {
     size_t before = stream->out.len;
     stream->response = AC_RESPONSE_STREAM;
-    if (stream->retry > 0) {
-        /* Part of the first event's block: some clients treat each block as an event. */
-        ac_buf_printf(&stream->out, "retry: %" APR_INT64_T_FMT "\n", (apr_int64_t)apr_time_as_msec(stream->retry));
+    if (stream->render.dialect->begin) {
+        stream->render.dialect->begin(stream->retry, &stream->out);
     }
     note_unlogged(stream, before);
 }

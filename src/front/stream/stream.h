@@ -15,15 +15,20 @@ typedef struct ac_render_t { /* one client's view of one run */
 struct ac_dialect_t {
     const char *name;
     const char *media_type;
-    bool stream;                  /* events as they happen; else one document at the end */
-    bool ids;                     /* a stream with id: lines, so that its client can resume */
-    const ac_dialect_t *document; /* of a stream: what a client gets that wants no stream; NULL: it always gets one */
+    bool stream;              /* events as they happen; else one document at the end */
+    bool ids;                 /* a stream with id: lines, so that its client can resume */
+    const ac_dialect_t *next; /* another one of the same route, for clients that accept it; NULL: there is none */
+    /* The bytes before the first event; NULL: none. retry: of AgentChatRetry. */
+    void (*begin)(apr_interval_time_t retry, ac_buf_t *out);
     /* Appends the bytes of this event to out, whole or not at all; may append nothing. errors: APR_ENOSPC. */
     apr_status_t (*event)(ac_render_t *render, const ac_event_t *event, ac_buf_t *out);
     apr_status_t (*heartbeat)(ac_render_t *render, ac_buf_t *out);
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat,
     ac_dialect_selftest; /* api_selftest.c */
+
+/* `begin` of an event stream: the line retry:, unless it is 0. */
+void ac_dialect_begin_events(apr_interval_time_t retry, ac_buf_t *out);
 
 /* ---- delivery.c: a stream to its client ---- */
 typedef struct ac_event_source_t { /* where a stream's events come from */
@@ -32,15 +37,16 @@ typedef struct ac_event_source_t { /* where a stream's events come from */
     void (*drop)(void *baton); /* instead of start, any thread */
     void *baton;
 } ac_event_source_t;
-/* These three deliver events to the request's client in this dialect, without a thread where the server can park
- * the stream. Nothing is sent before the first event; if that is an error, it becomes a problem response with its
- * status. The handler's thread. They return what the handler returns: OK, or SUSPENDED. */
+/* These three deliver events to the request's client, as a stream or as a document, in the dialect that
+ * ac_request_dialect() finds; without a thread where the server can park the stream. Nothing is sent before the first
+ * event; if that is an error, it becomes a problem response with its status. The handler's thread. They return what
+ * the handler returns: OK, or SUSPENDED. */
 /* The events of a source, which is consumed. */
-int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect);
+int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, bool stream);
 /* Starts the turn, which is consumed, and delivers its events. */
-int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, const ac_dialect_t *dialect);
+int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, bool stream);
 /* The events of the caller's run after this number, past and to come. */
-int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, const ac_dialect_t *dialect);
+int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, bool stream);
 /* Hooks and the connection filter of parked streams; called from register_hooks. */
 void ac_delivery_register(apr_pool_t *p);
 
