@@ -208,7 +208,7 @@ tidy:
 # The form of all C: .clang-format.
 CLANG_FORMAT = clang-format-15
 format:
-	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h')
+	$(CLANG_FORMAT) -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 
 format-check:
 	$(PYTEST) -rs tests/guards/test_format.py

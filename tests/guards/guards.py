@@ -190,6 +190,18 @@ def manual(top):
     return directive_table.problems((top / "src/front/config/config.c").read_text(), (top / "docs/directives.md").read_text())
 
 
+def providers(top):
+    """The manual and the annotated reference name each store, model and tool of the module."""
+    found, wrong = [], []
+    for path in sources(top, "src/back/**/*.c"):
+        found += re.findall(r'^const ac_(store|model|tool)_vt ac_\w+ = \{\s*(?:\.name = )?"([\w-]+)"', path.read_text(), re.M)
+    for kind, name in found:
+        wrong += [f"{page} does not name the {kind} provider {name}"
+                  for page in (f"docs/{kind}s.md", "docs/directives.md", "conf/agentchat.conf")
+                  if not re.search(rf"(?<![\w-]){name}(?![\w-])", (top / page).read_text())]
+    return len(found), wrong
+
+
 def routes(top):
     """The route table and docs/api.md name the same routes."""
     code = route_table.text(top)

@@ -25,6 +25,7 @@ CASES = {
     "error_kinds": ("docs/errors.md", "| `spoiled` | 500 | x |\n"),
     "directives": ("conf/agentchat.conf", "#AgentChatSpoiled on\n"),
     "manual": ("docs/directives.md", "## AgentChatRetry\n\n- Default: `3s`\n"),
+    "providers": ("src/back/providers.c", 'const ac_tool_vt ac_tool_spoiled = {"spoiled"};\n'),
     "routes": ("docs/api.md", "| GET `/spoiled` | x | x |\n"),
     "openapi": ("docs/openapi.json", " "),
     "version": ("src/www/package.json", '"version": "9.9.9"\n'),

@@ -145,8 +145,7 @@ const command_rec ac_directives[] = {
                 KEY("prefix", SERVER, WORD, shared.prefix, "agentchat:", NULL, NULL)),
 
     CONTAINER("<AgentChatModel", MODEL, "ID", "Defines a model"),
-    ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL, "PROVIDER",
-        "Provider of the model: openai, azure-openai, demo"),
+    ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL, "PROVIDER", "Provider of the model"),
     ROW_OF_KEYS("AgentChatEndpoint", MODEL, "URL [key=value ...]", "URL of the model; the keys are the provider's",
                 KEY("", MODEL, WORD, conf.endpoint, NULL, NULL, NULL),
                 KEY("*", MODEL, PAIR, conf.options, NULL, NULL, NULL)),
@@ -187,8 +186,7 @@ const command_rec ac_directives[] = {
         "Additional member of each request to the model"),
 
     CONTAINER("<AgentChatTool", TOOL, "ID", "Defines a tool"),
-    ROW("AgentChatToolProvider", TOOL, WORD, conf.provider, NULL, NULL, NULL, "PROVIDER",
-        "Provider of the tool: http, calculator, weather, knowledge-base"),
+    ROW("AgentChatToolProvider", TOOL, WORD, conf.provider, NULL, NULL, NULL, "PROVIDER", "Provider of the tool"),
     ROW_OF_KEYS("AgentChatToolURL", TOOL, "URL [method=METHOD] [insecure=on]",
                 "URL of the tool's requests; {name} is replaced by an argument",
                 KEY("", TOOL, WORD, conf.url, NULL, NULL, NULL),

@@ -6,12 +6,14 @@
 #include "ap_provider.h"
 #include "apr_sha1.h"
 
-/* Tools that need no container, because they need no setting. */
+/* Tools whose id says which provider they have. */
 static const struct {
     const char *id, *provider;
+    bool needs_container; /* it has a setting without a default */
 } builtin_tools[] = {
-    {"calculate", "calculator"},
-    {"get_weather", "weather"},
+    {"calculate", "calculator", false},
+    {"get_weather", "weather", false},
+    {"search_knowledge_base", "knowledge-base", true},
 };
 #define N_BUILTIN_TOOLS (sizeof(builtin_tools) / sizeof(builtin_tools[0]))
 
@@ -148,7 +150,7 @@ static const char *tool_provider(const ac_tool_conf_t *conf)
             return builtin_tools[i].provider;
         }
     }
-    return strcmp(conf->id, "search_knowledge_base") == 0 ? "knowledge-base" : NULL;
+    return NULL;
 }
 
 /* Sets the schema of the arguments: as configured, else the provider's own. */
@@ -248,11 +250,10 @@ static const char *list_ids(const apr_array_header_t *defs, apr_pool_t *p)
 static void build_builtin_tools(ac_config_check_t *check, apr_hash_t *tools)
 {
     for (size_t i = 0; i < N_BUILTIN_TOOLS; i++) {
-        if (apr_hash_get(tools, builtin_tools[i].id, APR_HASH_KEY_STRING)) {
-            continue;
+        const char *id = builtin_tools[i].id;
+        if (!builtin_tools[i].needs_container && !apr_hash_get(tools, id, APR_HASH_KEY_STRING)) {
+            build_tool(check, ac_config_define_builtin_tool(id, builtin_tools[i].provider, check->p), tools);
         }
-        build_tool(check, ac_config_define_builtin_tool(builtin_tools[i].id, builtin_tools[i].provider, check->p),
-                   tools);
     }
 }
 
