@@ -90,7 +90,7 @@ typedef struct ac_quota_fields_t { /* the values of RateLimit-Policy and RateLim
 typedef struct ac_quota_t {
     atomic_uint refs;
     const ac_limits_t *scope; /* of the request's part of the configuration, which owns it; NULL: none */
-    ac_limits_t key;          /* of the request's API key; n 0: none */
+    ac_limits_t *key;         /* of the request's API key; NULL: none */
     ac_subject_t subject;     /* copies; the run adds the agent */
     char *key_scope;
     _Atomic(ac_quota_fields_t *) fields;

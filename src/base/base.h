@@ -91,6 +91,8 @@ apr_status_t ac_err_set_at(ac_err_t *err, ac_kind_e kind, const char *pointer, c
 /* Sets overloaded, with Retry-After, if the errno `cause` says that this process or machine has no file descriptor or
  * memory left. Returns false, and leaves err unchanged, for any other errno. err must not be set before. Any thread. */
 bool ac_err_set_lack(ac_err_t *err, int cause);
+/* A copy on the heap, for free(). Any thread. */
+ac_err_t *ac_err_copy(const ac_err_t *err);
 /* Appends " while <doing>" to the detail, at most once. */
 void ac_err_while(ac_err_t *err, const char *doing);
 

@@ -139,6 +139,13 @@ bool ac_err_set_lack(ac_err_t *err, int cause)
     return true;
 }
 
+ac_err_t *ac_err_copy(const ac_err_t *err)
+{
+    ac_err_t *copy = ac_alloc(sizeof(*copy));
+    *copy = *err;
+    return copy;
+}
+
 void ac_err_while(ac_err_t *err, const char *doing)
 {
     if (!err || err->kind == AC_OK || !doing || !*doing || strstr(err->detail, " while ")) {

@@ -165,6 +165,9 @@ apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len,
         return APR_SUCCESS;
     }
     feed_t feed = feed_make(bytes, len);
+    if (*bytes != '\xef' && !reader->line.len) {
+        reader->started = true; /* no BOM */
+    }
     if (reader->skip_lf && *bytes == '\n') {
         feed.at++;
     }

@@ -17,8 +17,9 @@ ac_quota_t *ac_quota_create(const ac_limits_t *scope, const ac_limits_t *key, co
     atomic_init(&quota->refs, 1);
     quota->scope = scope;
     if (key && key->n) {
-        quota->key = *key;
-        quota->key.scope = quota->key_scope = quota_copy(key->scope);
+        quota->key = ac_alloc(sizeof(*quota->key));
+        *quota->key = *key;
+        quota->key->scope = quota->key_scope = quota_copy(key->scope);
     }
     quota->subject = (ac_subject_t){.owner = quota_copy(subject->owner),
                                     .key = quota_copy(subject->key),
@@ -48,6 +49,7 @@ void ac_quota_unref(ac_quota_t *quota)
     free((char *)quota->subject.key);
     free((char *)quota->subject.address);
     free(quota->key_scope);
+    free(quota->key);
     free(quota);
 }
 

@@ -130,8 +130,8 @@ void ac_run_begin(void *baton)
         return; /* cancelled while it was in the ready list */
     }
     run->times.started_at = apr_time_now();
-    if (run->limits.refused.kind && (!run->turn->key[0] || run->turn->stateless)) {
-        run->err = run->limits.refused;
+    if (run->limits.refused && (!run->turn->key[0] || run->turn->stateless)) {
+        run->err = *run->limits.refused;
     }
     if (run->err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, NULL, "refused");
@@ -140,7 +140,7 @@ void ac_run_begin(void *baton)
     run->times.began = ac_loop_now(run->engine->loop);
     run_timer_set(run);
     ac_run_transit(run, AC_RUN_LOADING,
-                   run->limits.refused.kind ? "not within its limits, unless it is there" : "slot free");
+                   run->limits.refused ? "not within its limits, unless it is there" : "slot free");
 }
 
 void ac_run_resume(ac_run_t *run)
@@ -238,6 +238,8 @@ static void run_free(ac_run_t *run)
     json_decref(run->close.message);
     json_decref(run->open.document);
     json_decref(run->close.document);
+    free(run->limits.refused);
+    free(run->ask.fallback_cause);
     ac_turn_free(run->turn);
     free(run);
 }

@@ -88,7 +88,7 @@ typedef struct ac_run_ask_t { /* the model call */
     ac_gate_entry_t entry;    /* at the gate of the current model */
     void *call;               /* the active call, or NULL */
     bool answering;           /* the call has begun to answer */
-    ac_err_t fallback_cause;  /* why the last model failed that a fallback replaced in this round */
+    ac_err_t *fallback_cause; /* why the last model failed that a fallback replaced in this round; or NULL */
     bool breaker_open;     /* the run failed because its models' breakers are open, which was logged when they opened */
     apr_time_t started;    /* ac_clock() */
     apr_time_t started_at; /* shown */
@@ -120,7 +120,7 @@ typedef struct ac_run_answer_t { /* what becomes the assistant's message */
 
 typedef struct ac_run_limits_t {
     ac_reservation_t *started;        /* of runs=, held to the end of the run; NULL: none */
-    ac_err_t refused;                 /* runs= refuses the run, unless its key leads to an earlier run */
+    ac_err_t *refused;                /* why runs= refuses the run, unless its key leads to an earlier run; or NULL */
     ac_reservation_t *reserved;       /* before the model call; NULL: none */
     bool is_admitting;                /* the reservation is pending; its completion releases it if the run has ended */
     int64_t spent_tokens, spent_cost; /* as counted; cost in billionths */

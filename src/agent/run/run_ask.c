@@ -132,7 +132,8 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
 {
     const ac_model_t *next = run->ask.entry.gate->conf->fallback;
     if (asked) {
-        run->ask.fallback_cause = *err;
+        free(run->ask.fallback_cause);
+        run->ask.fallback_cause = ac_err_copy(err);
         ac_log(AC_M542, err->status,
                "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
                "instead",
@@ -227,8 +228,8 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
 static void run_ask_give_up(ac_run_t *run, const ac_err_t *err, bool asked)
 {
     /* The failure of a model says more than the rejection by the gate of its fallback. */
-    run->ask.breaker_open = !asked && err->kind == AC_MODEL_ERROR && !run->ask.fallback_cause.kind;
-    ac_run_finish(run, AC_RUN_FAILED, !asked && run->ask.fallback_cause.kind ? &run->ask.fallback_cause : err,
+    run->ask.breaker_open = !asked && err->kind == AC_MODEL_ERROR && !run->ask.fallback_cause;
+    ac_run_finish(run, AC_RUN_FAILED, !asked && run->ask.fallback_cause ? run->ask.fallback_cause : err,
                   "model not asked");
 }
 
@@ -287,7 +288,8 @@ void ac_run_ask_enter(ac_run_t *run)
     if (!run->ask.entry.gate) {
         run->ask.entry.gate = ac_gate_get(&run->engine->gates, run->agent->model);
     }
-    ac_err_init(&run->ask.fallback_cause);
+    free(run->ask.fallback_cause);
+    run->ask.fallback_cause = NULL;
     run->ask.answering = false;
     run->answer.round_start = run->answer.text.len;
     /* After a conflict the opening write comes first, and ac_run_ask_try() follows it. */

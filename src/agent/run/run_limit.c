@@ -58,8 +58,8 @@ static places_t places_of_request(const ac_run_t *run)
     if (quota->scope) {
         places.list[places.n++] = quota->scope;
     }
-    if (quota->key.n) {
-        places.list[places.n++] = &quota->key;
+    if (quota->key) {
+        places.list[places.n++] = quota->key;
     }
     return places;
 }
@@ -147,7 +147,7 @@ static void on_begun(void *baton, apr_status_t status, const ac_err_t *err)
         }
         free(run->limits.started);
         run->limits.started = NULL;
-        run->limits.refused = *err;
+        run->limits.refused = ac_err_copy(err);
     }
     if (run->state == AC_RUN_QUEUED) {
         ac_run_slot_admit(run);

@@ -82,8 +82,8 @@ static void on_key(ac_store_op_t *op)
         }
         if (run_id) {
             refuse_key(&err);
-        } else if (run->limits.refused.kind) {
-            err = run->limits.refused;
+        } else if (run->limits.refused) {
+            err = *run->limits.refused;
         } else if (!err.kind && waited_long(run)) {
             refuse_early(&err);
         } else if (!err.kind) {
@@ -198,7 +198,7 @@ void ac_run_load_enter(ac_run_t *run)
     ac_turn_t *turn = run->turn;
     ac_err_t err;
     ac_err_init(&err);
-    if (run->limits.refused.kind) {
+    if (run->limits.refused) {
         ask_key(run);
         return;
     }

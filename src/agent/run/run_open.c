@@ -22,6 +22,13 @@ static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
 
 static void write_opening(ac_run_t *run);
 
+/* A run may wait for its model for minutes, and the document is large. */
+static void run_open_drop(ac_run_t *run)
+{
+    json_decref(run->open.document);
+    run->open.document = NULL;
+}
+
 /* The thread was changed concurrently: it has messages that the model did not get. Nothing is stored yet, no client
  * has an event and no tool was called, so the run restarts with the newer history, as often as its time allows. From
  * the second time on the opening write comes before the model call: a busy thread then costs reads of the store, but
@@ -39,8 +46,7 @@ static bool open_again(ac_run_t *run)
     run->open.had_conflict = true;
     run->open.requested = false;
     run->open.state = AC_RUN_OPEN_NONE;
-    json_decref(run->open.document);
-    run->open.document = NULL;
+    run_open_drop(run);
     ac_run_restart(run);
     return true;
 }
@@ -104,6 +110,7 @@ static void on_opened(ac_store_op_t *op)
         run->open.state = AC_RUN_OPEN_DONE;
         run->engine->hooks->on_stored(run->engine);
         ac_run_event_release(run);
+        run_open_drop(run);
         if (run->state == AC_RUN_CALLING) {
             ac_run_call_begin_all(run);
         } else if (run->state == AC_RUN_ASKING && run->open.had_conflict) {

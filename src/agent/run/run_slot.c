@@ -82,7 +82,7 @@ void ac_run_slot_release(ac_run_t *run)
 /* A queued run waits for ac_run_begin(). Any other run begins now, also a rejected one, which then fails. */
 void ac_run_slot_admit(ac_run_t *run)
 {
-    if (run->err.kind || run->limits.refused.kind || acquire_slot(run->engine, run) || run->err.kind) {
+    if (run->err.kind || run->limits.refused || acquire_slot(run->engine, run) || run->err.kind) {
         ac_loop_ready_set(run->engine->loop, &run->ready, ac_run_begin, run);
     }
 }

@@ -18,6 +18,7 @@ APLOG_USE_MODULE(agentchat);
 #define FLUSHES_PER_TURN 8                 /* of AC_FLUSH_MAX, before other streams have their turn */
 #define RETRY_WRITE apr_time_from_msec(20) /* if a full socket cannot be watched */
 #define DEFER_MAX apr_time_from_msec(200)  /* for one of the wakeups that may be pending at the same time */
+#define TRIM_AFTER apr_time_from_sec(1)    /* a shorter stream needs its memory again soon */
 #define FINISH_WAIT apr_time_from_sec(30)  /* for a worker to end a finished request; then the loop thread does */
 
 static ac_parked_t *first_deferred, *last_deferred; /* loop thread: streams whose end waits for a wakeup, in order */
@@ -194,6 +195,10 @@ static void write_output(ac_parked_t *parked)
     if (stream->eos_sent) {
         leave_deferred(parked);
     }
+    if (!parked->trimmed && ac_loop_now(stream->child->loop) - parked->begun_at >= TRIM_AFTER) {
+        parked->trimmed = true;
+        ac_park_conn_trim(parked);
+    }
     parked->socket_full = c->data_in_output_filters;
     if (stream->out.len == stream->out_start) {
         ac_stream_checkpoint(stream);
@@ -362,7 +367,7 @@ void ac_park_begin(void *baton)
     }
     void *source = stream->source.baton;
     stream->source.baton = NULL;
-    parked->given_at = parked->written_at = parked->progress_at = ac_loop_now(loop);
+    parked->begun_at = parked->given_at = parked->written_at = parked->progress_at = ac_loop_now(loop);
     stream->source.start(source, loop, &stream->follower);
     apr_time_t due = next_due(parked);
     if (due) {

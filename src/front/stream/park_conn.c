@@ -7,6 +7,7 @@
 
 #include <apr_atomic.h>
 #include "http_connection.h"
+#include "mpm_common.h"
 
 APLOG_USE_MODULE(agentchat);
 
@@ -73,6 +74,26 @@ void ac_park_conn_abort(ac_parked_t *parked)
     ac_park_conn_end_request(parked);
 }
 
+#define READ_NODE 8192 /* what httpd's core reads into */
+#define READ_NODES 2
+
+void ac_park_conn_trim(const ac_parked_t *parked)
+{
+    apr_allocator_t *allocator = apr_pool_allocator_get(parked->c->pool);
+    apr_memnode_t *nodes[READ_NODES];
+    /* The allocator frees a node only when it gets it back. */
+    apr_allocator_max_free_set(allocator, 1);
+    for (int i = 0; i < READ_NODES; i++) {
+        nodes[i] = apr_allocator_alloc(allocator, READ_NODE - APR_MEMNODE_T_SIZE);
+    }
+    for (int i = 0; i < READ_NODES; i++) {
+        if (nodes[i]) {
+            apr_allocator_free(allocator, nodes[i]);
+        }
+    }
+    apr_allocator_max_free_set(allocator, ap_max_mem_free);
+}
+
 /* ---- the filter, directly above the core's ---- */
 
 apr_status_t ac_park_conn_flush(conn_rec *c)
@@ -121,12 +142,29 @@ static void write_through(const ap_filter_t *f, apr_bucket_brigade *brigade, int
     }
 }
 
+/* The core's filter would make a pool for bytes that it keeps, a page or two of memory for each connection. The head
+ * of a response comes by itself, and its first bytes follow at once. false: the core's filter has to keep them. */
+static bool hold(const ac_conn_t *conn, apr_bucket_brigade *brigade)
+{
+    size_t len = 0;
+    for (apr_bucket *b = APR_BRIGADE_FIRST(brigade); b != APR_BRIGADE_SENTINEL(brigade); b = APR_BUCKET_NEXT(b)) {
+        len += b->length;
+        if (!(APR_BUCKET_IS_HEAP(b) || APR_BUCKET_IS_IMMORTAL(b) || APR_BUCKET_IS_TRANSIENT(b)) || len > AC_FLUSH_MAX ||
+            apr_bucket_setaside(b, conn->held->p) != APR_SUCCESS) {
+            return false;
+        }
+    }
+    APR_BRIGADE_CONCAT(conn->held, brigade);
+    return true;
+}
+
 /* A FLUSH bucket would make the core's filter wait for a slow client. The filters above have seen it, and have
  * passed their bytes on. */
 static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
 {
     const ac_conn_t *conn = f->ctx;
     bool flush = false;
+    APR_BRIGADE_PREPEND(brigade, conn->held);
     if (!conn->nonblocking) {
         return ap_pass_brigade(f->next, brigade);
     }
@@ -137,6 +175,9 @@ static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
             apr_bucket_delete(b);
             flush = true;
         }
+    }
+    if (!flush && hold(conn, brigade)) {
+        return APR_SUCCESS;
     }
     if (flush && conn->parked) {
         write_through(f, brigade, conn->parked->fd);
@@ -153,6 +194,7 @@ static apr_status_t filter_out(ap_filter_t *f, apr_bucket_brigade *brigade)
 void ac_park_conn_open(ac_conn_t *conn, conn_rec *c)
 {
     conn->brigade = apr_brigade_create(c->pool, c->bucket_alloc);
+    conn->held = apr_brigade_create(c->pool, c->bucket_alloc);
     ap_add_output_filter("AGENTCHAT_PARKED", conn, NULL, c);
 }
 

@@ -136,6 +136,7 @@ typedef struct ac_conn_t { /* of each connection, in c->pool */
     ac_http2_streams_t h2;
     ac_parked_t *parked;         /* written on the server's side only; holds a reference */
     apr_bucket_brigade *brigade; /* NULL: its streams cannot be parked */
+    apr_bucket_brigade *held;    /* a response head, until the first bytes behind it */
     bool nonblocking;            /* our filter removes FLUSH */
     bool inside;                 /* our process_connection hook has called the others */
     bool had_wakeup;             /* the answer to a wakeup may still be in the error queue */
@@ -158,6 +159,7 @@ struct ac_parked_t {
     bool probe;          /* the loop thread has to send something, for the client's answer */
     bool wakeup_pending; /* the next bytes wake the MPM, or have */
     bool ever_given;     /* ac_park_begin was posted */
+    bool trimmed;        /* ac_park_conn_trim() was called */
 
     /* loop thread */
     bool started, released;
@@ -169,6 +171,7 @@ struct ac_parked_t {
     ac_ready_t ready;
     apr_bucket_brigade *brigade; /* in r->pool */
     apr_interval_time_t timeout; /* the server's Timeout */
+    apr_time_t begun_at;         /* when the loop thread got it first */
     apr_time_t given_at;         /* when the MPM began to wait: Timeout runs from here */
     apr_time_t written_at;       /* the last bytes handed to httpd */
     apr_time_t progress_at;      /* the last time that the socket took bytes */
@@ -223,6 +226,8 @@ void ac_park_conn_open(ac_conn_t *conn, conn_rec *c); /* in pre_connection: make
 void ac_park_conn_attach(ac_parked_t *parked);        /* before the handler returns SUSPENDED; consumes its reference */
 void ac_park_conn_detach(ac_conn_t *conn);            /* the request has ended; drops the reference */
 void ac_park_conn_reuse(ac_conn_t *conn);             /* the same, for a connection that can have another request */
+/* Returns the memory to the system that reading the request has left in the connection's allocator. */
+void ac_park_conn_trim(const ac_parked_t *parked);
 /* Sends what the core's filter holds, without waiting. */
 apr_status_t ac_park_conn_flush(conn_rec *c);
 /* Ends the request: it is logged, and r is freed. With the lock held. */
