@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vocabulary of mod_agentchat: the nouns that every floor speaks of, and the
- * function tables behind which stores, models and tools stand. Another httpd module
- * that wants to add one includes this header and nothing else of ours. */
+/* The vocabulary of mod_agentchat: the domain objects that all layers use, and the tables of functions of stores,
+ * models and tools. Another httpd module that adds one of these includes this header and no other one of this
+ * module. */
 #ifndef AGENTCHAT_H
 #define AGENTCHAT_H
 
@@ -19,9 +19,9 @@
 
 #define AC_VERSION "0.1.0"
 
-/* ---- sizes that are part of a noun; all other limits stand in base/base.h ---- */
+/* ---- sizes that belong to domain objects; all other limits are in base/base.h ---- */
 #define AC_ID_SIZE 40     /* "thread_" + 26 characters + NUL, with room to spare */
-#define AC_OWNER_SIZE 256 /* r->user, cut off by a check, never silently */
+#define AC_OWNER_SIZE 256 /* r->user; a longer name is refused, never cut */
 #define AC_ETAG_SIZE 64
 #define AC_ERR_DETAIL_SIZE 320
 #define AC_ERR_POINTER_SIZE 96
@@ -30,7 +30,7 @@
 /* ---- errors: the rows are in base/err.c ---- */
 typedef enum ac_kind_e {
     AC_OK = 0,
-    /* the client's */
+    /* the client's fault */
     AC_BAD_JSON,
     AC_INVALID_REQUEST,
     AC_MESSAGE_EMPTY,
@@ -53,7 +53,7 @@ typedef enum ac_kind_e {
     AC_CONTENT_FILTERED,
     AC_RATE_LIMITED,
     AC_BUDGET_EXCEEDED,
-    /* of what stands behind us */
+    /* a back end's fault */
     AC_MODEL_REFUSED,
     AC_MODEL_ERROR,
     AC_MODEL_THROTTLED,
@@ -64,7 +64,7 @@ typedef enum ac_kind_e {
     AC_TOOL_TIMEOUT,
     AC_UPSTREAM_ERROR,
     AC_UPSTREAM_TIMEOUT,
-    /* ours */
+    /* this server's fault */
     AC_OVERLOADED,
     AC_STOPPING,
     AC_CANCELLED,
@@ -74,28 +74,28 @@ typedef enum ac_kind_e {
     AC_N_KINDS
 } ac_kind_e;
 
-/* Why something failed. Owned by the caller, who may pass NULL instead; zero it before
- * use (ac_err_init). The first error set wins; later ones are ignored. */
+/* Why a function failed. The caller owns it, and may pass NULL instead; zero it before use (ac_err_init()). The first
+ * error set in it wins; later ones are ignored. */
 typedef struct ac_err_t {
     ac_kind_e kind;
-    apr_status_t status;                   /* the cause where the system gave one */
-    apr_interval_time_t retry_after;       /* 0: not known */
-    int http_status;                       /* upstream's, 0: none */
-    char detail[AC_ERR_DETAIL_SIZE];       /* for people; no secret, no user's words, no URL */
-    char pointer[AC_ERR_POINTER_SIZE];     /* JSON Pointer of the member that was wrong, or "" */
+    apr_status_t status;                   /* the cause, if the system reported one */
+    apr_interval_time_t retry_after;       /* 0: unknown */
+    int http_status;                       /* the upstream's, 0: none */
+    char detail[AC_ERR_DETAIL_SIZE];       /* for people; no secret, no user's text, no URL */
+    char pointer[AC_ERR_POINTER_SIZE];     /* JSON Pointer of the wrong member, or "" */
     char upstream_id[AC_UPSTREAM_ID_SIZE]; /* x-request-id and the like, or "" */
 } ac_err_t;
 
 /* ---- money and tokens ---- */
 typedef struct ac_usage_t {
     int64_t prompt, completion, total, cached, reasoning;
-    bool known;     /* the model gave figures */
-    bool estimated; /* we had to guess them */
+    bool known;     /* the model reported figures */
+    bool estimated; /* this module estimated them */
 } ac_usage_t;
 
 typedef struct ac_price_t { /* per million tokens */
     double input, cached, output;
-    char currency[4]; /* "" : no price configured */
+    char currency[4]; /* "": no price configured */
 } ac_price_t;
 
 /* ---- a run's events ---- */
@@ -107,32 +107,32 @@ typedef enum ac_event_type_e {
     AC_EVENT_TRACE_END,
     AC_EVENT_ERROR,
     AC_EVENT_DONE,
-    /* of no run: */
-    AC_EVENT_NOTHING, /* a follower that came back had been told all there is */
-    AC_EVENT_LIVE,    /* it has been told what there is; what comes now has not happened yet */
+    /* not of a run; a tail reports its state with these: */
+    AC_EVENT_NOTHING, /* no event will come after those that the follower has */
+    AC_EVENT_LIVE,    /* the stored events were delivered; the next ones happen from now on */
     AC_N_EVENTS
 } ac_event_type_e;
 
-/* One event of a run. Immutable once made, counted, on the heap: the only thing of a run
- * that other threads may hold. `data` holds the members of the native event except `type`
- * and `timestamp`; `text` is TOKEN's content, or DONE's whole answer. */
+/* One event of a run. Immutable once made, counted, on the heap: the only part of a run that other threads may use.
+ * `data` holds the members of the native event except for `type` and `timestamp`; `text` is TOKEN's content, or DONE's
+ * whole answer. */
 typedef struct ac_event_t {
     volatile apr_uint32_t refs;
     ac_event_type_e type;
-    uint64_t seq; /* 1, 2, 3 … without gap within the run */
+    uint64_t seq; /* 1, 2, 3 … without gaps within the run */
     apr_time_t at;
     json_t *data;                    /* NULL for TOKEN */
-    ac_kind_e kind;                  /* ERROR: what to answer if nothing was sent yet */
+    ac_kind_e kind;                  /* ERROR: the kind of the response if nothing was sent yet */
     apr_interval_time_t retry_after; /* ERROR */
-    json_t *message;                 /* DONE of a stored run: the assistant message as stored; else NULL */
+    json_t *message;                 /* DONE of a stored run: the stored assistant message; else NULL */
     size_t len;
     char text[]; /* len bytes of UTF-8 and a NUL */
 } ac_event_t;
 
-/* ---- what we offer to plug-ins, since the module exports nothing ---- */
+/* ---- functions for providers: the module exports no symbols ---- */
 typedef struct ac_loop_t ac_loop_t;             /* io/loop.c */
 typedef struct ac_work_t ac_work_t;             /* io/work.c */
-typedef struct ac_credential_t ac_credential_t; /* back/credential: a key or an identity, kept fresh */
+typedef struct ac_credential_t ac_credential_t; /* back/credential: a key or an identity, kept up to date */
 typedef struct ac_store_op_t ac_store_op_t;
 /* text: the key or the token, as in "Authorization: Bearer TEXT". It is valid inside the call only and must not be
  * logged. NULL on failure: err->detail says why. */
@@ -141,16 +141,16 @@ typedef struct ac_host_t {
     int version; /* 2; a later version has further members at the end */
     ac_loop_t *loop;
     ac_work_t *work;
-    /* Run fn(baton) on the loop thread. Any thread. */
+    /* Runs fn(baton) on the loop thread. Any thread. */
     void (*loop_post)(ac_loop_t *loop, void (*fn)(void *baton), void *baton);
-    /* Run fn(baton) on a work thread, then done(baton) on the loop thread; EAGAIN: queue full. Any thread. */
+    /* Runs fn(baton) on a work thread, then done(baton) on the loop thread; EAGAIN: the queue is full. Any thread. */
     apr_status_t (*work_post)(ac_work_t *work, void (*fn)(void *baton), void (*done)(void *baton), void *baton);
-    /* Hand a finished store operation back to whoever waits for it. Any thread. */
+    /* Returns a finished store operation to its caller. Any thread. */
     void (*store_done)(ac_store_op_t *op);
     void (*err_set)(ac_err_t *err, ac_kind_e kind, const char *fmt, ...);
-    /* A store that several machines share has learnt something of a run that this process runs. AC_CANCELLED: its
-     * owner asked for that on another machine; AC_INTERRUPTED: another machine took us for dead and has closed it.
-     * Loop thread. */
+    /* For a store that several machines share: reports a change of a run that this process runs. AC_CANCELLED: its
+     * owner asked for that on another machine; AC_INTERRUPTED: another machine considered this process dead, and has
+     * closed the run. Loop thread. */
     void (*run_notify)(const char *run_id, ac_kind_e what);
     /* Version 2: the credential of a container (ac_model_conf_t.auth), which the core fetches and renews. Loop thread.
      *
@@ -188,7 +188,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_AGENT_LIST,
     AC_STORE_AGENT_PUT,
     AC_STORE_AGENT_DELETE,
-    AC_STORE_RUN_CANCEL, /* only where several machines share a store */
+    AC_STORE_RUN_CANCEL, /* only for stores that several machines share */
     AC_STORE_RUN_SUSPEND,
     AC_STORE_APPROVAL_DECIDE,
     AC_STORE_SUSPENDED_LIST,
@@ -196,37 +196,37 @@ typedef enum ac_store_verb_e {
 } ac_store_verb_e;
 
 typedef struct ac_page_t {
-    int limit;      /* 1..100; set by the caller, no default here */
+    int limit;      /* 1 to 100; the caller sets it, there is no default */
     int64_t offset; /* only with `by_offset` */
     bool by_offset, want_total, descending;
-    bool by_update;                /* threads: by their last change and not by their creation; not with by_offset */
+    bool by_update;                /* threads: ordered by their last change, not their creation; not with by_offset */
     int64_t after_seq, before_seq; /* messages: exclusive; 0: none */
     char after[AC_ID_SIZE + 24];   /* threads, runs: opaque cursor from `next`, or "" */
-    char status[16];               /* threads: "active", "archived", "deleted", "" = not deleted */
-    char agent_id[72];             /* threads: only this agent's, or "" */
+    char status[16];               /* threads: "active", "archived", "deleted", "": all that are not deleted */
+    char agent_id[72];             /* threads: only those of this agent, or "" */
 } ac_page_t;
 
-/* One call of the store: a command that carries copies in and results out. On the heap;
- * at any time exactly one thread owns it: the caller, then the store, then whoever `done`
- * is called on. The table below says what each verb takes and gives. */
+/* One call of the store: a command with copies of its inputs, and its results. It is on the heap, and exactly one
+ * thread owns it at any time: the caller's, then the store's, then the one on which `done` is called. The table below
+ * describes each verb's inputs and outputs. */
 struct ac_store_op_t {
     ac_store_verb_e verb;
-    char owner[AC_OWNER_SIZE]; /* whose data; part of every condition */
+    char owner[AC_OWNER_SIZE]; /* the owner of the data; part of every condition */
     char id[AC_ID_SIZE];       /* thread or run id */
-    json_t *in;                /* owned; NULL where the verb takes none */
+    json_t *in;                /* owned; NULL if the verb has no input */
     ac_page_t page;
-    char if_match[AC_ETAG_SIZE]; /* "" : no condition */
-    bool hard;                   /* THREAD_DELETE: remove everything */
-    apr_time_t deadline;         /* 0: none; past it the store answers STORE_TIMEOUT */
+    char if_match[AC_ETAG_SIZE]; /* "": no condition */
+    bool hard;                   /* THREAD_DELETE: removes the thread permanently */
+    apr_time_t deadline;         /* 0: none; after it the store answers STORE_TIMEOUT */
     json_t *out;                 /* owned */
     char etag[AC_ETAG_SIZE];
     apr_status_t status;
     ac_err_t err;
-    bool unwritten; /* of STORE_TIMEOUT: nothing was written, and nothing will be */
+    bool unwritten; /* with STORE_TIMEOUT: nothing was written, and nothing will be */
     void (*done)(ac_store_op_t *op);
     void *baton;
     ac_loop_t *home;     /* done is called on this loop; NULL: on the store's thread */
-    ac_store_op_t *next; /* the store's own queueing */
+    ac_store_op_t *next; /* for the store's queues */
 };
 
 /* ---- the verbs of a store ------------------------------------------------------------------
@@ -279,7 +279,7 @@ struct ac_store_op_t {
  *                  run.
  *                  This error comes before any other.
  *                  errors: run_in_progress (out: {run_id}): another run of the thread is active and its process lives.
- *                  If its process is dead, the store closes that run as interrupted and goes on.
+ *                  If its process is dead, the store closes that run as interrupted and continues.
  * TURN_CLOSE       id thread  in {message|null, run, steps, late?}    out {message (with its seq) | null}
  *                  One transaction stores the message, the whole final run and its steps. It also ends a suspension.
  *                  If the thread was hard-deleted meanwhile, the answer is success with message null, and nothing is
@@ -342,26 +342,28 @@ struct ac_store_op_t {
 #define AC_TOOL_PROVIDER "agentchat-tool"
 #define AC_PROVIDER_VERSION "3"
 
-/* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. Only data may be
- * kept there, and no function: a reload unloads the module. */
+/* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. It may hold data only,
+ * no functions: a reload unloads the module. */
 #define AC_KEEP_POOL "agentchat-keep-pool"
 
-#define AC_STORE_REMOTE 1 /* behind a network: each operation is a request, and other machines may make some too */
+#define AC_STORE_REMOTE 1 /* behind a network: each operation is a request, which other machines may send too */
 
 typedef struct ac_store_vt {
-    const char *name; /* "sqlite": what stands before the colon in AgentChatStore */
-    /* Config time: parse what follows the colon, and options. NULL on success, else an error message. */
+    const char *name; /* "sqlite": the part before the colon in AgentChatStore */
+    /* At configuration time: parses the part after the colon, and options. Returns NULL on success, else an error
+     * message. */
     const char *(*create)(void **pself, const char *spec, apr_table_t *options, apr_pool_t *p);
-    /* After fork, once per child. errors: store_error, store_timeout: out of reach now, but started, and each
-     * operation tries again; another: not started, the child serves no chats. child_exit is called all the same. */
+    /* After the fork, once per child. errors: store_error, store_timeout: the store has started but cannot be reached
+     * now; each operation tries again. Any other error: it has not started, and the child serves no chats; child_exit
+     * is called nevertheless. */
     apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
-    /* Any thread. Takes op; hands it back by host->store_done(), never inside this call. */
+    /* Any thread. Consumes op, and returns it by host->store_done(), never inside this call. */
     void (*start_post)(void *self, ac_store_op_t *op);
-    /* No new operation will come; finish those under way, then return. */
+    /* No further operation will come: finishes the current ones, then returns. */
     void (*child_exit)(void *self);
     unsigned flags;
-    /* Config time, as the user that the children run as: whether its storage can be used. NULL on success, else an
-     * error message. Changes nothing. A store that has nothing to look at leaves it out. */
+    /* At configuration time, as the user of httpd's children: checks whether the storage can be used. Returns NULL on
+     * success, else an error message. Changes nothing. NULL as the function: nothing to check. */
     const char *(*check)(void *self, apr_pool_t *p);
 } ac_store_vt;
 
@@ -375,31 +377,31 @@ typedef enum ac_finish_e {
 } ac_finish_e;
 
 typedef struct ac_tool_call_t {
-    const char *id; /* the model's, made unique within the answer */
+    const char *id; /* the model's id, made unique within the answer */
     const char *name;
-    const char *arguments; /* JSON text as the model wrote it; "" means {} */
+    const char *arguments; /* JSON text from the model; "" means {} */
 } ac_tool_call_t;
 
 typedef struct ac_model_end_t {
-    apr_status_t status; /* APR_SUCCESS: an answer to its end */
+    apr_status_t status; /* APR_SUCCESS: the answer is complete */
     ac_err_t err;
     ac_finish_e finish;
     ac_usage_t usage;
-    char model[80];              /* as the model named itself, or "" */
-    const ac_tool_call_t *calls; /* valid inside on_end only */
+    char model[80];              /* the name that the model reports, or "" */
+    const ac_tool_call_t *calls; /* valid inside of on_end only */
     int n_calls;
 } ac_model_end_t;
 
 typedef struct ac_model_ask_t {
-    const json_t *messages; /* chat-completions shape; borrowed for the call of ask() */
-    const json_t *tools;    /* chat-completions shape, or NULL */
+    const json_t *messages; /* in the form of chat completions; borrowed during ask() */
+    const json_t *tools;    /* in the form of chat completions, or NULL */
     double temperature;     /* NaN: not sent */
     int max_tokens;         /* 0: not sent */
-    bool no_calls;          /* show the tools but allow no call: tool_choice "none" */
-    const char *request_id; /* for upstream's log, or NULL */
+    bool no_calls;          /* sends the tools but allows no call: tool_choice "none" */
+    const char *request_id; /* for the upstream's log, or NULL */
 } ac_model_ask_t;
 
-/* All on the loop thread, never inside ask(). After on_end or cancel() nothing more comes. */
+/* All on the loop thread, never inside ask(). No callback comes after on_end or cancel(). */
 typedef struct ac_model_cb_t {
     void (*on_text)(void *baton, const char *text, size_t len);
     void (*on_tool_start)(void *baton, int index, const char *id, const char *name);
@@ -408,19 +410,19 @@ typedef struct ac_model_cb_t {
 } ac_model_cb_t;
 
 typedef struct ac_secret_t {
-    const char *spec;  /* "env:NAME", "file:PATH"; what may be shown */
+    const char *spec;  /* "env:NAME", "file:PATH"; may be shown */
     const char *value; /* never shown; NULL: none */
 } ac_secret_t;
 
-typedef struct ac_model_conf_t { /* a <AgentChatModel> as configured; lives as long as the child */
+typedef struct ac_model_conf_t { /* a <AgentChatModel> section; lives as long as the child */
     const char *id, *provider, *endpoint;
     const apr_table_t *options; /* deployment=, api-version=, model= … */
-    ac_secret_t credential;     /* spec; value of env: and file: as of the start, else NULL */
-    ac_credential_t *auth;      /* the same for host->credential_get, in any form; NULL: none is configured */
+    ac_secret_t credential;     /* spec; the value of env: and file: at the start, else NULL */
+    ac_credential_t *auth;      /* the same for host->credential_get, in any form; NULL: none configured */
     ac_price_t price;
     apr_interval_time_t connect_timeout, first_byte_timeout, idle_timeout, total_timeout;
     int retries;
-    int http_version;    /* 0: chosen by the endpoint's scheme, 1, 2 */
+    int http_version;    /* 0: chosen by the endpoint's scheme; 1; 2 */
     const char *ca_file; /* PEM, or NULL: the system's */
     json_t *params;      /* further members of the request body, or NULL */
 } ac_model_conf_t;
@@ -429,12 +431,12 @@ typedef struct ac_model_vt {
     const char *name; /* AgentChatProvider */
     const char *(*create)(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
     apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
-    /* Loop thread. Starts one answer; *pcall is for cancel() until on_end has been called. */
+    /* Loop thread. Starts one answer. *pcall can be passed to cancel() until on_end has been called. */
     apr_status_t (*ask)(void **pcall, void *self, const ac_model_ask_t *ask, const ac_model_cb_t *cb, void *baton,
                         ac_err_t *err);
     void (*cancel)(void *call);
-    /* Loop thread: is it reachable? For /ready. done is never called inside. NULL: the model asks no service, so that
-     * /ready reports it as ok. */
+    /* Loop thread. Checks whether the model can be reached, for /ready. done is never called inside. NULL: the model
+     * uses no service, and /ready reports it as ok. */
     void (*probe)(void *self,
                   void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
                   void *baton);
@@ -442,60 +444,61 @@ typedef struct ac_model_vt {
 
 /* ---- tool ---- */
 typedef struct ac_tool_header_t {
-    const char *name, *value; /* value may hold ${secret} */
+    const char *name, *value; /* value may contain ${secret} */
     ac_secret_t secret;
 } ac_tool_header_t;
 
-typedef struct ac_tool_conf_t { /* a <AgentChatTool> as configured */
+typedef struct ac_tool_conf_t { /* a <AgentChatTool> section */
     const char *id, *provider, *description;
     json_t *parameters;                /* JSON Schema, or NULL: the provider's own */
     const char *url, *method, *body;   /* templates with {name}, or NULL */
     const apr_array_header_t *headers; /* of ac_tool_header_t */
     const apr_array_header_t
         *allow_hosts;           /* of const char *: "host", "*.host", "host:port"; the URL's own is implied */
-    bool allow_private;         /* loopback, link-local and private addresses too */
-    bool insecure;              /* secrets of headers may go over plain http */
-    const apr_table_t *options; /* AgentChatToolOption name value */
+    bool allow_private;         /* also loopback, link-local and private addresses */
+    bool insecure;              /* secrets of headers may be sent over plain http */
+    const apr_table_t *options; /* of AgentChatToolOption: name, value */
     apr_interval_time_t timeout;
     apr_size_t result_max;
-    const char *state_dir; /* where a tool may keep an index */
+    const char *state_dir; /* a directory in which a tool may keep an index */
     const char *ca_file;
-    int approval; /* 1: each call waits for the word of the run's owner */
+    int approval; /* 1: each call needs the owner's approval */
 } ac_tool_conf_t;
 
 #define AC_TOOL_BLOCKING 1 /* call() runs on a work thread */
-/* The result follows from the arguments and holds no text of third parties, so the model is shown it without quotes. */
+/* The result follows from the arguments and contains no text of third parties, so the model gets it without quotes. */
 #define AC_TOOL_COMPUTES 2
 
-/* A tool has one of three forms, which the members that are set choose:
- *   compute         it computes its result from the arguments at once
- *   call            AC_TOOL_BLOCKING: it blocks, on a work thread
- *   start, cancel   it begins on the loop thread and reports later
- * The core checks the arguments against `parameters` before a call, ends it at its deadline, cuts the result at the
- * configured size, and gives the model an error to read if a call fails: err->detail, which holds no secret. The kind
- * is tool_error or tool_timeout. All functions but create and child_init may run many times at once. */
+/* A tool has one of three forms; the members that are set choose it:
+ *   compute         computes its result from the arguments at once
+ *   call            AC_TOOL_BLOCKING: blocks, on a work thread
+ *   start, cancel   begins on the loop thread and reports its result later
+ * Before a call the core checks the arguments against `parameters`. It ends a call at its deadline, and cuts the result
+ * at the configured size. If a call fails, the model gets err->detail, which must not contain a secret; the kind is
+ * tool_error or tool_timeout. All functions except for create and child_init may run many times at once. */
 
 typedef struct ac_tool_vt {
     const char *name; /* AgentChatToolProvider */
     unsigned flags;
     const char *description; /* for the model, unless configured; may be NULL */
     const char *parameters;  /* JSON Schema as text; may be NULL if configured */
-    /* Config time. *pself: in p. conf lives as long as the child. NULL on success, else an error message in p. NULL
-     * as the function: the tool has no options, and self is NULL. */
+    /* At configuration time. *pself: allocated in p. conf lives as long as the child. Returns NULL on success, else an
+     * error message in p. NULL as the function: the tool has no options, and self is NULL. */
     const char *(*create)(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p);
     apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err); /* after the fork; may be NULL */
-    /* AC_TOOL_BLOCKING: a work thread. *presult: a new reference. deadline: monotonic, as the core's clock has it. */
+    /* AC_TOOL_BLOCKING: on a work thread. *presult: a new reference. deadline: monotonic time of the core's clock. */
     apr_status_t (*call)(json_t **presult, void *self, const json_t *arguments, apr_time_t deadline, ac_err_t *err);
-    /* Loop thread. APR_SUCCESS: done(baton, ...) comes later on the loop thread, never inside, and consumes result. */
+    /* Loop thread. After APR_SUCCESS done(baton, ...) is called later on the loop thread, never inside, and consumes
+     * result. */
     apr_status_t (*start)(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
                           void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
                           void *baton, ac_err_t *err);
-    void (*cancel)(void *call); /* with start: loop thread; done does not come any more */
+    void (*cancel)(void *call); /* with start: loop thread; done is not called any more */
     /* Loop thread; returns within microseconds. *presult: a new reference. */
     apr_status_t (*compute)(void *self, const json_t *arguments, json_t **presult, ac_err_t *err);
 } ac_tool_vt;
 
-/* ---- what the administrator defined; immutable after configuration ---- */
+/* ---- models, tools and agents; immutable after configuration ---- */
 typedef struct ac_model_t {
     const char *id;
     const ac_model_vt *vt;
@@ -513,10 +516,10 @@ typedef struct ac_tool_t {
 
 typedef struct ac_agent_t {
     const char *id, *name, *description, *instructions;
-    const ac_model_t *model;       /* NULL only with a problem */
+    const ac_model_t *model;       /* NULL only if problem is set */
     const ac_tool_t *const *tools; /* n_tools of them */
     int n_tools;
-    json_t *tools_json; /* the model's `tools`, or NULL where it has none */
+    json_t *tools_json; /* the model's `tools`, or NULL without tools */
     double temperature; /* NaN: not sent */
     int max_rounds, max_tokens;
     int max_tool_calls;   /* of one round; 0: AC_MAX_TOOL_CALLS */
@@ -525,8 +528,8 @@ typedef struct ac_agent_t {
     const struct ac_limits_t *limits; /* base/base.h; NULL: none */
     const char *status, *source;      /* "active"|"inactive"; "config"|"api" */
     const char *etag;
-    const json_t *document; /* as the API was given it; NULL: of the configuration */
-    const char *problem;    /* why nobody can talk to it although it is active; NULL: nothing */
+    const json_t *document; /* the document from the API; NULL: from the configuration */
+    const char *problem;    /* why the agent cannot run although it is active; NULL: it can */
 } ac_agent_t;
 
 #endif

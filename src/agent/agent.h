@@ -63,7 +63,7 @@ void ac_event_scan_clean(const char *path);
  * status. */
 const char *ac_event_outage_remedy(apr_status_t status);
 
-/* ---- gate/: what stands before a model ---- */
+/* ---- gate/: the concurrency limit before a model ---- */
 typedef struct ac_breaker_conf_t { /* AgentChatBreaker */
     bool off;
     int failures;                     /* percent of the calls within `window` that open the breaker; 0: no breaker */
@@ -143,7 +143,7 @@ apr_status_t ac_engine_create(ac_engine_t **pengine, ac_loop_t *loop, ac_work_t 
 void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton);
 void ac_engine_destroy(ac_engine_t *engine); /* after the loop has ended; NULL is allowed */
 /* Runs write their events here; the caller owns dir. Without a directory no other child can follow or cancel a run, and
- * nobody can resume its stream before the end of the run. Before the first run and before the loop runs. */
+ * no client can resume its stream before the end of the run. Before the first run and before the loop runs. */
 void ac_engine_use_dir(ac_engine_t *engine, ac_event_dir_t *dir);
 /* Counts what runs use; the caller owns the counters. Without counters there are no limits. Before the first run. */
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);

@@ -1,64 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Floor 4: what stands behind us. Stores, models and tools, each behind the table of
- * functions of agentchat.h; here are ours, and the calls through those tables. */
+/* The layer of the back ends: stores, models and tools, each behind its table of functions in agentchat.h. This header
+ * has the built-in ones, and the calls through those tables. */
 #ifndef AC_BACK_H
 #define AC_BACK_H
 
 #include "io/io.h"
 
-/* ---- providers.c: the stores, models and tools that the module brings along ---- */
+/* ---- providers.c: the built-in stores, models and tools ---- */
 extern const ac_store_vt *const ac_back_stores[]; /* each list ends with NULL */
 extern const ac_model_vt *const ac_back_models[];
 extern const ac_tool_vt *const ac_back_tools[];
 
 /* ---- store.c: calls through a store's table ---- */
-/* NULL: owner or id is too long, or the verb is about what one owner has and ac_store_owner_problem() has something
- * to say. */
+/* Creates an operation. Returns NULL if owner or id is too long, or if the verb needs an owner and
+ * ac_store_owner_problem() objects to this one. */
 ac_store_op_t *ac_store_op_create(ac_store_verb_e verb, const char *owner, const char *id);
-/* What is wrong with a name that is to own something, as "is empty"; NULL: nothing. A name that begins with a blank
- * is a store's own. */
+/* Returns the reason why a name cannot own data, such as "is empty", or NULL. Names that begin with a blank are
+ * reserved for stores. */
 const char *ac_store_owner_problem(const char *owner);
-void ac_store_op_free(ac_store_op_t *op); /* NULL is fine */
-/* For stores, as host->store_done: hands op back to its caller, on op->home where set. Any thread. */
+void ac_store_op_free(ac_store_op_t *op); /* op may be NULL */
+/* For stores, as host->store_done: returns op to its caller, on op->home if set. Any thread. */
 void ac_store_done(ac_store_op_t *op);
 typedef struct ac_store_t {
     const ac_store_vt *vt;
     void *self;
 } ac_store_t;
-/* done(op) with op->baton on the given loop, never inside this call; the callee owns op. Any thread. */
+/* Carries out op and calls done(op) with op->baton on the given loop, never inside this call. The store owns op
+ * meanwhile. Any thread. */
 void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op, void (*done)(ac_store_op_t *op),
                         void *baton);
-/* A worker waits for the answer, at most `timeout`. Takes *pop; gives it back, or NULL with store_timeout in err.
- * Any thread but the loop. */
+/* For a worker: waits for the answer, at most `timeout`. Consumes *pop, and returns it, or NULL with store_timeout in
+ * err. Any thread except for the loop's. */
 apr_status_t ac_store_wait(const ac_store_t *store, ac_store_op_t **pop, apr_interval_time_t timeout, ac_err_t *err);
-/* For stores: a thread's tag is its version. */
+/* For stores: sets op's ETag from a thread's version. */
 void ac_store_etag_set(ac_store_op_t *op, int64_t version);
-/* The cursor behind the last of these threads, a new reference; NULL: memory ran out. data is not empty. */
+/* The cursor after the last of these threads, a new reference; NULL: memory ran out. data must not be empty. */
 json_t *ac_store_cursor(const ac_page_t *page, const json_t *data);
-/* The id in page->after, and where the page is by update the time before it, else "". NULL: it is no cursor of such
- * a list. */
+/* Returns the id in page->after; time: for a page by update, the time before it, else "". Returns NULL if it is not a
+ * cursor of such a list. */
 const char *ac_store_cursor_read(char time[AC_TIME_SIZE], const ac_page_t *page);
-/* For stores: whether THREAD_UPDATE may go on where the thread has this version. errors: precondition_failed,
+/* For stores: checks THREAD_UPDATE's condition against the thread's version. errors: precondition_failed,
  * invalid_request. */
 apr_status_t ac_store_thread_check(ac_store_op_t *op, int64_t version);
-/* For stores: whether AGENT_PUT and AGENT_DELETE may go on where the agent has this tag now; "": there is no such
- * agent. errors: precondition_failed, not_found (AGENT_DELETE). */
+/* For stores: checks the condition of AGENT_PUT and AGENT_DELETE against the agent's current ETag ("": it does not
+ * exist). errors: precondition_failed, not_found (AGENT_DELETE). */
 apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag);
-/* For stores: what APPROVAL_DECIDE's `in` makes of the calls, in place; *pn_open: how many are still to be decided.
- * errors: not_waiting, invalid_request. */
+/* For stores: applies APPROVAL_DECIDE's `in` to calls, in place. *pn_open: how many are not decided yet. errors:
+ * not_waiting, invalid_request. */
 apr_status_t ac_store_approval_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op);
 const char *ac_store_verb_name(ac_store_verb_e verb);
 
-/* ---- process.c: which processes of this machine still run ---- */
+/* ---- process.c: whether a process of this machine still runs ---- */
 #define AC_BOOT_SIZE 48
 #define AC_PROCESS_SIZE 160
-bool ac_process_boot(char boot[AC_BOOT_SIZE]); /* the kernel's boot id; false: not known */
-/* When a process was started, in ticks after boot; 0: there is no such process, or it has ended and only waits for
- * its parent; -1: unknown. */
+bool ac_process_boot(char boot[AC_BOOT_SIZE]); /* the kernel's boot id; false: unknown */
+/* When a process was started, in clock ticks after boot. 0: it does not exist, or is a zombie. -1: unknown. */
 int64_t ac_process_started(int64_t pid);
-/* This process, so that others can tell whether it still runs; "" where that cannot be told. */
+/* A name of this process, by which others can find out whether it still runs; "" if that is impossible. */
 void ac_process_name(char name[AC_PROCESS_SIZE]);
-/* Whether the process of that name is known to have ended. One of another machine or container is not known about. */
+/* Whether the process of that name is known to have ended. Returns false for processes of other machines or
+ * containers. */
 bool ac_process_died(const char *ours, const char *name);
 
 #endif

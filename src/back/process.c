@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which processes of this machine still run: stores tell by it whether a run that they find active has somebody who
- * runs it. */
+/* Whether processes of this machine still run: stores use it to decide whether an active run still has its process. */
 #include "back.h"
 
 #include <errno.h>
@@ -37,7 +36,7 @@ int64_t ac_process_started(int64_t pid)
     if (file_read(text, sizeof(text), path) <= 0) {
         return errno == ENOENT || errno == ESRCH ? 0 : -1;
     }
-    at = strrchr(text, ')'); /* the command's name before it may hold anything */
+    at = strrchr(text, ')'); /* the command's name may contain anything, also ')' */
     if (!at || at[1] != ' ') {
         return -1;
     }

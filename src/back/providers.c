@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stores, models and tools that the module brings along. A new one is one row here. */
+/* The built-in stores, models and tools. A new one is one row here. */
 #include "back.h"
 #include "cosmos/cosmos.h"
 #include "model/model.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls through a store's table: operations, who gets their answer, and a worker's wait for one. */
+/* Calls through a store's table: operations, the delivery of their results, and a worker's wait for one. */
 #include "back.h"
 
 #include <inttypes.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* owned: the verb is about what one owner has, and cannot be asked for without an owner. */
+/* owned: the verb is about one owner's data, and needs an owner. */
 static const struct {
     const char *name;
     bool owned;
@@ -79,7 +79,7 @@ static bool copy_checked(char *to, size_t size, const char *from)
     return true;
 }
 
-/* What a store does for itself has no verb of the table, and no owner. */
+/* An operation that a store makes for itself has a verb outside of the table, and no owner. */
 static bool is_owned(ac_store_verb_e verb)
 {
     return verb >= 0 && verb < AC_STORE_N_VERBS && verbs[verb].owned;
@@ -130,7 +130,7 @@ void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t 
                         void *baton)
 {
     if (is_owned(op->verb) && !*op->owner) {
-        abort(); /* no answer can be right */
+        abort(); /* no result would be correct */
     }
     op->home = home;
     op->done = done;
@@ -175,7 +175,7 @@ void ac_store_etag_set(ac_store_op_t *op, int64_t version)
     snprintf(op->etag, sizeof(op->etag), "\"%" PRId64 "\"", version);
 }
 
-/* If-Match, compared strongly: "*", or one of a list of quoted tags. */
+/* If-Match by strong comparison: "*", or one of a list of quoted tags. */
 static bool etag_matches(const char *if_match, int64_t version)
 {
     char etag[AC_ETAG_SIZE];

@@ -186,7 +186,7 @@ static apr_status_t find_by(ac_by_e *pby, const char *text, ac_err_t *err)
         if (by < 0 || given) {
             return ac_err_set(err, AC_INVALID_REQUEST,
                               given ? "'%s' is a second by="
-                                    : "'%s' is none of by=owner, by=key, by=agent, "
+                                    : "'%s' is not one of by=owner, by=key, by=agent, "
                                       "by=address",
                               word);
         }

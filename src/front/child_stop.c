@@ -151,11 +151,11 @@ static void leave_streams(void *baton)
 }
 
 /* Prefork reports each end as ungraceful. It is ungraceful inside a signal handler, where the signal is blocked. */
-static bool is_graceful(const ac_child_t *child, bool told)
+static bool is_graceful(const ac_child_t *child, bool graceful)
 {
     sigset_t blocked;
     if (child->threaded) {
-        return told;
+        return graceful;
     }
     pthread_sigmask(SIG_BLOCK, NULL, &blocked);
     return !sigismember(&blocked, SIGTERM) && !sigismember(&blocked, SIGHUP);

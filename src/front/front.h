@@ -64,8 +64,8 @@ void ac_caching_check(ac_config_check_t *check); /* reports what is wrong with A
 void ac_event_logs_check(ac_config_check_t *check);
 
 /* ---- limits.c: rate limits and budgets ---- */
-/* Counts a stream: *ptakes is held as long as the stream lasts. errors: rate_limited, overloaded. */
-apr_status_t ac_limits_stream(ac_reservation_t **ptakes, ac_request_t *rq);
+/* Counts a stream: *preservation is kept as long as the stream lasts. errors: rate_limited, overloaded. */
+apr_status_t ac_limits_stream(ac_reservation_t **preservation, ac_request_t *rq);
 /* The subjects that the request's run is counted for. Lives as long as rq; take a reference to keep it. */
 ac_quota_t *ac_limits_quota(ac_request_t *rq);
 /* Adds to RateLimit-Policy and RateLimit. For the owner of r. */

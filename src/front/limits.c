@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rate limits and budgets in httpd: where counts are stored, what a request reserves of them, and the header fields
- * of its answer. */
+/* Rate limits and budgets in httpd: the storage of the counts, the reservations of a request, and the header fields of
+ * its response. */
 #include "front_internal.h"
 
 #include <arpa/inet.h>
@@ -11,10 +11,10 @@
 
 APLOG_USE_MODULE(agentchat);
 
-#define LOOK_EVERY apr_time_from_sec(2) /* for processes that died */
+#define LOOK_EVERY apr_time_from_sec(2) /* interval of checks for processes that died */
 #define SAVED_NAME "limits.saved"
 
-/* ---- where the counts are ---- */
+/* ---- storage of the counts ---- */
 
 static apr_status_t close_table(void *table)
 {
@@ -53,12 +53,12 @@ void ac_limits_prepare(ac_config_check_t *check)
     }
 }
 
-/* ---- in each child ---- */
+/* ---- each child ---- */
 
 static ac_timer_t look_timer;
 static bool save_failed;
 
-/* A work thread. */
+/* Runs on a work thread. */
 static void look_after(void *baton)
 {
     const ac_conf_t *conf = ((ac_child_t *)baton)->conf;
@@ -156,7 +156,7 @@ void ac_limits_leave(ac_child_t *child)
     ac_limit_table_leave(child->counters.table);
 }
 
-/* ---- of a request ---- */
+/* ---- a request ---- */
 
 /* An IPv6 network of 64 bits counts as one address: a client can use all addresses of its network. */
 static const char *limits_address_of(const request_rec *r)
@@ -174,8 +174,8 @@ static const char *limits_address_of(const request_rec *r)
 
 static ac_subject_t limits_subject_of(const ac_request_t *rq)
 {
-    bool somebody = rq->owner && strcmp(rq->owner, AC_ANONYMOUS) != 0;
-    return (ac_subject_t){.owner = somebody ? rq->owner : NULL,
+    bool is_known = rq->owner && strcmp(rq->owner, AC_ANONYMOUS) != 0;
+    return (ac_subject_t){.owner = is_known ? rq->owner : NULL,
                           .key = rq->principal ? rq->principal->key_id : NULL,
                           .address = limits_address_of(rq->r)};
 }
@@ -196,11 +196,13 @@ static const ac_limits_t *key_limits(ac_request_t *rq)
     return rq->key_limits;
 }
 
-static void add_phase(ac_reservation_t **ptakes, const ac_limits_t *limits, ac_phase_e phase, const ac_subject_t *who)
+static void add_phase(ac_reservation_t **preservation, const ac_limits_t *limits, ac_phase_e phase,
+                      const ac_subject_t *who)
+                      const ac_subject_t *who)
 {
     for (int i = 0; limits && i < limits->n; i++) {
         if (ac_reservation_phase(&limits->list[i]) == phase) {
-            ac_reservation_add(ptakes, limits, &limits->list[i], who, 1);
+            ac_reservation_add(preservation, limits, &limits->list[i], who, 1);
         }
     }
 }
@@ -223,54 +225,54 @@ void ac_limits_fields(request_rec *r, const ac_buf_t *policy, const ac_buf_t *le
     }
 }
 
-static void limits_tell(const ac_request_t *rq, const ac_reservation_t *takes)
+static void limits_add_fields(const ac_request_t *rq, const ac_reservation_t *reservation)
 {
     ac_buf_t policy, left;
     ac_buf_init(&policy, AC_MAX_HEAD);
     ac_buf_init(&left, AC_MAX_HEAD);
-    ac_reservation_fields(takes, &policy, &left);
+    ac_reservation_fields(reservation, &policy, &left);
     ac_limits_fields(rq->r, &policy, &left);
     ac_buf_free(&policy);
     ac_buf_free(&left);
 }
 
-/* *ptakes: the reservations of this phase; NULL: none. */
-static apr_status_t limits_take(ac_reservation_t **ptakes, ac_request_t *rq, ac_phase_e phase)
+/* *preservation: the reservations of this phase; NULL: none. */
+static apr_status_t limits_reserve(ac_reservation_t **preservation, ac_request_t *rq, ac_phase_e phase)
 {
-    const ac_limits_t *place = rq->mount->limits, *key = key_limits(rq);
+    const ac_limits_t *of_mount = rq->mount->limits, *key = key_limits(rq);
     ac_child_t *child = ac_child();
-    *ptakes = NULL;
+    *preservation = NULL;
     if (rq->err.kind) {
         return ac_err_row(rq->err.kind)->status;
     }
-    if (!child || (!any_in_phase(place, phase) && !any_in_phase(key, phase))) {
+    if (!child || (!any_in_phase(of_mount, phase) && !any_in_phase(key, phase))) {
         return APR_SUCCESS;
     }
     ac_subject_t who = limits_subject_of(rq);
-    add_phase(ptakes, place, phase, &who);
-    add_phase(ptakes, key, phase, &who);
-    apr_status_t status = ac_counters_reserve_wait(ptakes, &child->counters, &rq->err);
+    add_phase(preservation, of_mount, phase, &who);
+    add_phase(preservation, key, phase, &who);
+    apr_status_t status = ac_counters_reserve_wait(preservation, &child->counters, &rq->err);
     if (status == APR_SUCCESS || rq->err.kind != AC_OVERLOADED) {
-        limits_tell(rq, *ptakes);
+        limits_add_fields(rq, *preservation);
     }
     if (status != APR_SUCCESS) {
-        free(*ptakes);
-        *ptakes = NULL;
+        free(*preservation);
+        *preservation = NULL;
     }
     return status;
 }
 
 apr_status_t ac_limits_request(ac_request_t *rq)
 {
-    ac_reservation_t *takes;
-    apr_status_t status = limits_take(&takes, rq, AC_PHASE_REQUEST);
-    free(takes); /* requests are never given back */
+    ac_reservation_t *reservation;
+    apr_status_t status = limits_reserve(&reservation, rq, AC_PHASE_REQUEST);
+    free(reservation); /* reservations of requests are never released */
     return status;
 }
 
-apr_status_t ac_limits_stream(ac_reservation_t **ptakes, ac_request_t *rq)
+apr_status_t ac_limits_stream(ac_reservation_t **preservation, ac_request_t *rq)
 {
-    return limits_take(ptakes, rq, AC_PHASE_STREAM);
+    return limits_reserve(preservation, rq, AC_PHASE_STREAM);
 }
 
 static apr_status_t drop_quota(void *quota)

@@ -25,7 +25,7 @@ BAD = [
      "AgentChatLimit: 'requests=2/s' is given twice by=owner"),
     ("a limit of an agent that nobody can share", 6,
      MODEL + '<AgentChatAgent a>\nAgentChatModel gpt\nAgentChatLimit requests=1/s by=me\n</AgentChatAgent>\n',
-     "AgentChatLimit: 'by=me' is none of by=owner, by=key, by=agent, by=address"),
+     "AgentChatLimit: 'by=me' is not one of by=owner, by=key, by=agent, by=address"),
     ('a budget and a model without a price', 4,
      MODEL + 'AgentChatLimit cost=2.50/day\n' + AGENT + MOUNT,
      "AgentChatLimit: there is a limit on cost, and model 'gpt' has no AgentChatPrice; give it one, or "

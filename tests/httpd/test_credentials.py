@@ -313,7 +313,7 @@ def test_configtest_takes(credential):
 def test_tokens_do_not_go_to_foreign_hosts():
     model = MODEL.replace("azure-openai", "openai").replace("http://127.0.0.1:{port} deployment=d", "https://llm.example.com/v1")
     ok, said = configtest("identity", {}, model)
-    assert not ok and "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is none of Azure's" in said
+    assert not ok and "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is not a host of Azure" in said
     ok, said = configtest("identity scope=api://my-gateway/.default", {}, model)
     assert ok, said
 

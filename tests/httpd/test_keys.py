@@ -246,7 +246,7 @@ def test_comments_and_the_other_lines_stay(keys):
     (("make", "a", "owner=x"), "there is a key 'a' already"),
     (("make", "b_c", "owner=x"), "an id is 1 to 64"),
     (("make", "b",), "whose key is it"),
-    (("make", "b", "owner=anonymous"), "'anonymous' owns what nobody signed in for"),
+    (("make", "b", "owner=anonymous"), "'anonymous' is the owner of requests without authentication"),
     (("make", "b", "owner=x", "roles=a b"), "roles must be names"),
     (("make", "b", "owner=x", "expires=soon"), "expires= takes a date"),
     (("make", "b", "owner=x", "expires=1970-01-01"), "expires= takes a date"),      # 0 is how a file says never

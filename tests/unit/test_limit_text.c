@@ -103,7 +103,7 @@ static void test_what_is_no_limit(void **state)
         {"cost=1.2.3/day", "cost=1.2.3"},
         {"cost=1000000000.1/day", "cost=1000000000.1"},
         {"cost=0.0/day", "cost=0.0"},
-        {"requests=1/s by=me", "'by=me' is none of by=owner, by=key, by=agent, by=address"},
+        {"requests=1/s by=me", "'by=me' is not one of by=owner, by=key, by=agent, by=address"},
         {"requests=1/s by=owner by=key", "second by="},
         {"requests=1/s requests=2/s", "'requests=2/s' is given twice by=owner"},
         {"requests=1/s aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "longer than"},

@@ -169,7 +169,7 @@ static void test_identity(void **state)
     assert_string_equal(model->scope, ai);
     expect_problem(
         OPENAI, (given_t){"https://llm.example.com/v1", "identity", {"model", "d"}},
-        "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is none of Azure's hosts");
+        "AgentChatCredential: 'identity' gives tokens of Entra ID, and llm.example.com is not a host of Azure");
 }
 
 static void test_azure_problems(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stands above the runs of a child: its state, and the functions that runs call upwards. */
+/* The part of a child above its runs: its state, and the hooks that runs call. */
 #include "follow_internal.h"
 
 #include <stdlib.h>

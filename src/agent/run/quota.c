@@ -53,13 +53,13 @@ void ac_quota_unref(ac_quota_t *quota)
     free(quota);
 }
 
-void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *start, const ac_reservation_t *takes)
+void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const ac_reservation_t *reserved)
 {
     ac_quota_fields_t *fields = ac_alloc(sizeof(*fields)), *none = NULL;
     ac_buf_init(&fields->policy, AC_MAX_HEAD);
     ac_buf_init(&fields->left, AC_MAX_HEAD);
-    ac_reservation_fields(start, &fields->policy, &fields->left);
-    ac_reservation_fields(takes, &fields->policy, &fields->left);
+    ac_reservation_fields(started, &fields->policy, &fields->left);
+    ac_reservation_fields(reserved, &fields->policy, &fields->left);
     if (!atomic_compare_exchange_strong(&quota->fields, &none, fields)) {
         ac_buf_free(&fields->policy);
         ac_buf_free(&fields->left);

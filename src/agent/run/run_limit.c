@@ -77,23 +77,23 @@ static places_t places_of(const ac_run_t *run)
 static ac_reservation_t *want_start(const ac_run_t *run)
 {
     places_t places = places_of_request(run);
-    ac_reservation_t *takes = NULL;
+    ac_reservation_t *reservation = NULL;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
             const ac_limit_t *limit = &places.list[i]->list[j];
             if (ac_reservation_phase(limit) == AC_PHASE_START) {
-                ac_reservation_add(&takes, places.list[i], limit, &run->turn->quota->subject, 1);
+                ac_reservation_add(&reservation, places.list[i], limit, &run->turn->quota->subject, 1);
             }
         }
     }
-    return takes;
+    return reservation;
 }
 
 /* The run has begun already: it is counted, and no limit refuses it. */
-static void lift(ac_reservation_t *takes)
+static void lift(ac_reservation_t *reservation)
 {
-    for (int i = 0; takes && i < takes->n; i++) {
-        takes->list[i].most = AC_MAX_LIMIT;
+    for (int i = 0; reservation && i < reservation->n; i++) {
+        reservation->list[i].most = AC_MAX_LIMIT;
     }
 }
 
@@ -107,7 +107,7 @@ static ac_reservation_t *want(const ac_run_t *run, const int64_t amounts[AC_N_ME
 {
     places_t places = places_of(run);
     ac_subject_t who = run->turn->quota->subject;
-    ac_reservation_t *takes = NULL;
+    ac_reservation_t *reservation = NULL;
     who.agent = run->agent->id;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
@@ -115,11 +115,11 @@ static ac_reservation_t *want(const ac_run_t *run, const int64_t amounts[AC_N_ME
             if (!is_mine(run, places.list[i], limit)) {
                 continue;
             }
-            ac_reservation_add(&takes, places.list[i], limit, &who, amounts[limit->measure]);
+            ac_reservation_add(&reservation, places.list[i], limit, &who, amounts[limit->measure]);
             *pcost = *pcost || limit->measure == AC_LIMIT_COST;
         }
     }
-    return takes;
+    return reservation;
 }
 
 static bool has_any(const ac_run_t *run)
@@ -275,7 +275,7 @@ void ac_run_limit_release(ac_run_t *run)
 
 typedef struct again_t {
     ac_run_t *run;
-    ac_reservation_t *takes, **pmine; /* the run's field for them */
+    ac_reservation_t *reservation, **pmine; /* the run's field for them */
 } again_t;
 
 static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *err)
@@ -284,9 +284,9 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     ac_run_t *run = again->run;
     (void)err; /* no limit stops a run that has begun */
     if (status == APR_SUCCESS) {
-        *again->pmine = again->takes;
+        *again->pmine = again->reservation;
     } else {
-        free(again->takes);
+        free(again->reservation);
     }
     free(again);
     run->n_ops--;
@@ -297,18 +297,18 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     ac_run_close_continue(run);
 }
 
-static void take_again(ac_run_t *run, ac_reservation_t *takes, ac_reservation_t **pmine)
+static void take_again(ac_run_t *run, ac_reservation_t *reservation, ac_reservation_t **pmine)
 {
     ac_err_t err;
-    if (!takes) {
+    if (!reservation) {
         return;
     }
     again_t *again = ac_alloc(sizeof *again);
-    *again = (again_t){run, takes, pmine};
-    lift(takes);
+    *again = (again_t){run, reservation, pmine};
+    lift(reservation);
     ac_err_init(&err);
     run->n_ops++;
-    apr_status_t status = ac_counters_reserve(run->engine->counters, takes, on_counted_again, again, &err);
+    apr_status_t status = ac_counters_reserve(run->engine->counters, reservation, on_counted_again, again, &err);
     if (status != APR_EINPROGRESS) {
         on_counted_again(again, status, &err);
     }

@@ -84,7 +84,7 @@ static const char *set_owner(parsing_t *parsing, const char *value)
 {
     parsing->key.owner = value;
     if (strcmp(value, AC_ANONYMOUS) == 0) {
-        return "somebody: '" AC_ANONYMOUS "' owns what nobody signed in for";
+        return "a person or program: '" AC_ANONYMOUS "' is the owner of requests without authentication";
     }
     return ac_store_owner_problem(value) ? "a name of 1 to 255 bytes, without a blank in front" : NULL;
 }
@@ -377,11 +377,11 @@ static bool id_of(char id[ID_MAX + 1], const char *text)
 ac_keyring_verdict_e ac_keyring_check(const ac_api_key_t **pkey, const ac_keyring_t *ring, const char *text,
                                       apr_time_t now)
 {
-    static const ac_api_key_t nobody;
+    static const ac_api_key_t no_key;
     char id[ID_MAX + 1] = "";
     unsigned char hash[AC_API_KEY_HASH];
     bool has_id = id_of(id, text);
-    const ac_api_key_t *found = has_id ? ac_keyring_find(ring, id) : NULL, *key = found ? found : &nobody;
+    const ac_api_key_t *found = has_id ? ac_keyring_find(ring, id) : NULL, *key = found ? found : &no_key;
     ac_keyring_hash(hash, text);
     bool fits = CRYPTO_memcmp(hash, key->hash, sizeof(hash)) == 0;
     bool was = CRYPTO_memcmp(hash, key->previous, sizeof(hash)) == 0;

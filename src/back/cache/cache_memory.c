@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cached conversations in memory that the children of a server share.
- *
- * The memory is cut into parts, each with a lock, an index, and blocks of 1 KB. An entry is a chain of blocks, so
- * that none is too small or too large for what another one leaves. Under the lock bytes are copied and nothing else;
- * what the bytes are worth is found out afterwards by a checksum. A part whose lock was left by a killed process is
- * made empty: that costs time, and nothing else. */
+/* Cached conversations in memory that the children of a server share. The memory consists of parts, each with a lock,
+ * an index, and blocks of 1 KB. An entry is a chain of blocks, so entries of all sizes can use the same free blocks.
+ * While a lock is held, bytes are copied and nothing else; a checksum verifies them afterwards. If a process was killed
+ * while it held a part's lock, the part is cleared, which costs only time. */
 #include "cache_backend.h"
 
 #include <errno.h>
@@ -16,9 +14,9 @@
 #define N_BLOCKS (PART_SIZE / BLOCK_SIZE)
 #define N_SLOTS (N_BLOCKS / 2)
 #define BLOCK_ROOM (BLOCK_SIZE - sizeof(uint32_t))
-#define PATIENCE apr_time_from_msec(2) /* longer than anybody copies */
+#define PATIENCE apr_time_from_msec(2) /* longer than any copy takes */
 
-/* Places are numbers + 1, so that 0 is none. */
+/* Positions of blocks and slots are stored + 1, so that 0 means none. */
 typedef struct block_t {
     uint32_t next;
     char data[BLOCK_ROOM];
@@ -28,23 +26,23 @@ typedef struct slot_t {
     unsigned char key[AC_CACHE_KEY];
     apr_time_t expires;   /* ac_clock; 0: the slot is free */
     uint32_t first, last; /* blocks */
-    uint32_t len;         /* bytes of all texts with their heads */
-    uint32_t next;        /* slot with the same hash, or the next free one */
-    uint32_t used;        /* not 0: since the hand came by. No bool: a stray write may leave any number here */
+    uint32_t len;         /* bytes of all texts with their headers */
+    uint32_t next;        /* next slot with the same hash, or the next free one */
+    uint32_t used;        /* not 0: used since the hand passed. No bool: stray writes may leave any number */
 } slot_t;
 
-typedef struct part_t { /* of zeros: it is empty */
+typedef struct part_t { /* all zeros: it is empty */
     pthread_mutex_t lock;
-    uint32_t free_block, free_slot; /* that were given back; beyond these, all from here on were never used: */
+    uint32_t free_block, free_slot; /* that were freed; beyond these, all were never used: */
     uint32_t new_block, new_slot;
     uint32_t n_used, hand;   /* blocks in entries; the slot that the next eviction looks at */
-    uint32_t broken;         /* something is not as we leave it */
+    uint32_t broken;         /* the contents are not consistent */
     uint32_t index[N_SLOTS]; /* slots by hash */
     slot_t slots[N_SLOTS];
     block_t blocks[N_BLOCKS];
 } part_t;
 
-typedef struct text_head_t { /* stands before each text */
+typedef struct text_head_t { /* precedes each text */
     uint64_t sum;
     uint32_t len, magic;
 } text_head_t;
@@ -70,9 +68,9 @@ static uint64_t sum_of(const char *text, size_t len)
     return sum ^ sum >> 32;
 }
 
-/* ---- a part; all with its lock held ---- */
+/* ---- a part; the caller holds its lock ---- */
 
-/* What was never used stays so, and costs no memory. */
+/* Memory that was never used stays untouched, and costs nothing. */
 static void make_empty(part_t *part)
 {
     memset(part->index, 0, sizeof(part->index));
@@ -83,8 +81,8 @@ static void make_empty(part_t *part)
         0;
 }
 
-/* Everything read from the memory that leads somewhere in it goes through these: a stray write of anybody's must not
- * lead us out of it, nor in a circle. */
+/* All positions that are read from the memory are checked by these functions: a stray write must not lead outside of
+ * it, or into a circle. */
 static slot_t *slot_at(part_t *part, uint32_t place)
 {
     part->broken |= place > N_SLOTS;
@@ -104,7 +102,7 @@ static uint32_t *chain_of(part_t *part, const unsigned char *key)
     return &part->index[hash % N_SLOTS];
 }
 
-/* NULL: there is none. */
+/* NULL: not found. */
 static slot_t *cache_memory_find(part_t *part, const unsigned char *key)
 {
     slot_t *slot = slot_at(part, *chain_of(part, key));
@@ -152,7 +150,7 @@ static bool has_slot(const part_t *part)
     return part->free_slot || part->new_slot < N_SLOTS;
 }
 
-/* Entries that nobody asked for since the hand came by go first. keep: not this one. */
+/* Evicts entries that were not read since the last pass of the hand first. keep: is not evicted. */
 static bool cache_memory_make_room(part_t *part, uint32_t n_blocks, const slot_t *keep)
 {
     apr_time_t now = ac_clock();
@@ -210,7 +208,7 @@ static block_t *take_block(part_t *part, slot_t *slot)
     return block;
 }
 
-/* There is room. */
+/* The caller has made room. */
 static void add_bytes(part_t *part, slot_t *slot, const char *bytes, size_t len)
 {
     while (len) {
@@ -253,7 +251,7 @@ static void write_text(part_t *part, const ac_cache_write_t *write, const text_h
     }
 }
 
-/* The bytes of an entry as they are. */
+/* Copies an entry's bytes without interpreting them. */
 static void copy_out(ac_buf_t *bytes, part_t *part, const unsigned char *key)
 {
     slot_t *slot = cache_memory_find(part, key);
@@ -276,7 +274,7 @@ static void copy_out(ac_buf_t *bytes, part_t *part, const unsigned char *key)
 
 /* ---- the table of functions ---- */
 
-/* NULL: it is not to be had. */
+/* NULL: the lock was not acquired in time. */
 static part_t *lock_part(const ac_cache_memory_t *memory, const unsigned char *key)
 {
     uint32_t hash;
@@ -311,7 +309,7 @@ static void cache_memory_write_entry(void *self, const ac_cache_write_t *write, 
     }
 }
 
-/* Takes the heads out, and looks whether each text is what was written. */
+/* Removes the headers, and verifies each text's checksum. */
 static bool unpack(ac_buf_t *texts, const ac_buf_t *bytes)
 {
     text_head_t head;

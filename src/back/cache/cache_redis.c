@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cached conversations in the Redis that machines share: a list for each entry, which Redis itself forgets in time.
- * Where Redis is away there is no entry; what was not written meanwhile is found to be old by the turn that begins
- * with it. */
+/* Cached conversations in the Redis that machines share: a list per entry, which expires in Redis. While Redis is
+ * unavailable there are no entries; an entry that missed a write meanwhile is found to be stale by the turn that uses
+ * it. */
 #include "cache_backend.h"
 
 #include <stdio.h>
@@ -21,7 +21,7 @@ static const char add_script[] = "local n = redis.call('RPUSHX', KEYS[1], ARGV[1
                                  "elseif n > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
                                  "return n\n";
 
-typedef struct ask_t { /* something that is asked of Redis */
+typedef struct ask_t { /* a pending call of Redis */
     ac_cache_redis_t *cache;
     ac_cache_read_fn *read;       /* NULL: a write */
     ac_cache_written_fn *written; /* may be NULL */
@@ -44,7 +44,7 @@ static void add_texts(ac_buf_t *texts, const redisReply *reply)
     for (size_t i = 0; reply && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         const redisReply *text = reply->element[i];
         if (text->type != REDIS_REPLY_STRING || memchr(text->str, '\0', text->len)) {
-            ac_buf_add(texts, "", 1); /* which is no part of anything */
+            ac_buf_add(texts, "", 1); /* adds only the NUL */
         } else {
             ac_buf_add(texts, text->str, text->len);
             ac_buf_add(texts, "", 1);

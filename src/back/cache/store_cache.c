@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A store with a cache before it: what a turn begins with is taken from there.
- *
- * Only TURN_LOAD is answered so, and only a turn sees that answer, whose opening write holds only behind the last
- * message that it was shown. So what is out of date here is found before anybody is told anything of it, and nothing
- * else of the cache has to be right. */
+/* A store with a cache in front of it. It serves TURN_LOAD only. Staleness is harmless: TURN_OPEN is conditional on the
+ * last message that the model was shown (`after`), so a stale read fails before the client gets anything, and the turn
+ * is repeated from the store. */
 #include "cache_backend.h"
 
 #include <openssl/evp.h>
@@ -11,22 +9,22 @@
 #include <string.h>
 
 struct ac_store_cache_t {
-    ac_store_vt vt; /* ours, with the store's name */
+    ac_store_vt vt; /* a copy with the original store's name */
     ac_store_t store;
     ac_cache_t place;
-    ac_loop_t *loop; /* for answers to who has none; NULL: they are not told from here */
+    ac_loop_t *loop; /* for operations without a loop of their own; NULL: the store answers these */
     bool check;
     unsigned char scope[AC_CACHE_KEY];
     atomic_int_fast64_t n_hits, n_misses, n_stale;
 };
 
-typedef struct call_t { /* an operation that we look at */
+typedef struct call_t { /* an operation that this file observes */
     ac_store_cache_t *cache;
     ac_store_op_t *op;
     void (*done)(ac_store_op_t *op); /* the caller's */
     void *baton;
     unsigned char key[AC_CACHE_KEY];
-    json_t *known; /* what the cache has, while the thread is looked at */
+    json_t *known; /* the cached entry, while the thread is compared with the store */
 } call_t;
 
 static void store_cache_hash(unsigned char digest[AC_CACHE_KEY], const char *text, size_t len)
@@ -50,7 +48,7 @@ static void store_cache_make_key(unsigned char key[AC_CACHE_KEY], const ac_store
     store_cache_hash(key, text, AC_CACHE_KEY + owner_len + id_len);
 }
 
-/* The answer to op comes to done with the call as its baton. */
+/* The store's answer to op comes to done, with the call as its baton. */
 static call_t *store_cache_watch(ac_store_cache_t *cache, ac_store_op_t *op, void (*done)(ac_store_op_t *op))
 {
     call_t *call = ac_alloc(sizeof(*call));
@@ -89,14 +87,15 @@ static void store_cache_write_entry(call_t *call, ac_cache_way_e way, json_t *pa
     free(text);
 }
 
-/* ---- what an entry says ----
- * first part: {thread, messages, limit: the newest how many were asked for, run: the active one's id|null}
- * further ones: {thread, message, opens: run} of an opening write, {message|null, ends: run} of a closing one. */
+/* ---- the contents of an entry ----
+ *  first part: {thread, messages, limit: the number of newest messages that were requested, run: the active one's
+ * id|null}
+ *  further parts: {thread, message, opens: run} of an opening write, {message|null, ends: run} of a closing write. */
 
 #define NO_LIMIT 1000000000
-#define MOST INT64_C(1000000000000) /* messages of a thread; an entry that says more was not written by us */
+#define MOST INT64_C(1000000000000) /* messages of a thread; an entry with a larger count is not ours */
 
-/* false: this is not what comes next. */
+/* Returns false if the message is not the next one. */
 static bool add_message(json_t *entry, json_t *message)
 {
     json_t *thread = json_object_get(entry, "thread");
@@ -124,7 +123,7 @@ static bool add_part(json_t *entry, const json_t *part)
         (!json_equal(json_object_get(entry, "run"), ends) || json_object_set_new(entry, "run", json_null()) == 0);
 }
 
-/* Whether it is of this thread, and the seqs of its messages end with the thread's count and have no gap. */
+/* Whether the entry is about this thread, and its messages are consecutive up to the thread's message_count. */
 static bool store_cache_is_whole(const json_t *entry, const char *id)
 {
     const json_t *thread = json_object_get(entry, "thread"), *messages = json_object_get(entry, "messages");
@@ -144,7 +143,7 @@ static bool store_cache_is_whole(const json_t *entry, const char *id)
     return true;
 }
 
-/* New reference; NULL: they do not fit together. */
+/* New reference; NULL: the parts do not match. */
 static json_t *join_parts(int *pn_parts, const ac_buf_t *texts, const char *id)
 {
     json_t *entry = NULL;
@@ -202,7 +201,7 @@ static void store_cache_deliver(void *baton)
     op->done(op);
 }
 
-/* Takes out. Not inside of the call that asks. */
+/* Consumes out. Not inside of the caller's call. */
 static void store_cache_answer(call_t *call, json_t *out)
 {
     atomic_fetch_add(&call->cache->n_hits, 1);
@@ -213,7 +212,8 @@ static void store_cache_answer(call_t *call, json_t *out)
     ac_loop_post(op->home ? op->home : loop, store_cache_deliver, op);
 }
 
-/* The thread as the store has it, while we know its messages. What is handed on is nobody else's by then. */
+/* Handles the thread that the store returned, for comparison with the cached messages. Nothing else refers to the entry
+ * by then. */
 static void store_cache_on_looked(ac_store_op_t *look)
 {
     call_t *call = look->baton;
@@ -248,7 +248,7 @@ static void store_cache_look(call_t *call)
     ac_store_call_post(&call->cache->store, call->op->home, op, store_cache_on_looked, call);
 }
 
-/* Of an entry, what TURN_LOAD answers; NULL: it cannot be told from it. */
+/* The answer of TURN_LOAD from an entry; NULL: the entry does not contain enough. */
 static json_t *out_of(json_t *entry, int limit)
 {
     json_t *messages = json_object_get(entry, "messages");
@@ -315,8 +315,8 @@ static json_t *opened_part(const ac_store_op_t *op, bool fresh)
     return part;
 }
 
-/* Before its caller is told. Whatever went wrong: what the cache says may have been the reason, or is not known to
- * be true any more. */
+/* Runs before the caller gets the answer. After any error the entry is dropped: it may have caused the error, or its
+ * state is unknown. */
 static void store_cache_on_changed(ac_store_op_t *op)
 {
     call_t *call = op->baton;

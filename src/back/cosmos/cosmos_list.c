@@ -16,7 +16,7 @@
 #define MAX_READS 16            /* thread documents that are read at a time */
 #define LOOKS (AC_MAX_PAGE + 1) /* entries that are judged at a time */
 #define MAX_REPAIRS 16          /* entries that one list repairs: each costs ten times what reading its thread does */
-#define CHECK_EACH 8            /* one of so many lists compares one of its copies with the thread */
+#define CHECK_EACH 8            /* one of this number of lists compares one of its copies with the thread */
 
 typedef struct look_t { /* at one entry's thread */
     ac_cosmos_task_t *task;

@@ -158,7 +158,8 @@ static void open_check_state(ac_cosmos_task_t *task)
     } else if (*run_id) {
         end_busy(task);
     } else if (open_has_new_messages(task)) {
-        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread has gone on"));
+        ac_cosmos_task_end(task,
+                           ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently"));
     } else if (task->turn.claimed) {
         ac_cosmos_entry_mark(task, open_write_parts);
     } else {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Credentials: keys and tokens as they can be used right now. Each scope has one text, one fetch under way at most,
- * those who wait for it, and a timer that has another one fetched in good time. */
+/* Credentials: keys and tokens that can be used at once. Each scope has one text, at most one fetch, a list of waiting
+ * callers, and a timer that refreshes the text before it expires. */
 #include "identity.h"
 
 #include <openssl/crypto.h>
@@ -12,8 +12,8 @@
 #define MARGIN apr_time_from_sec(1) /* a token with less time left is not used */
 #define RETRY_FIRST apr_time_from_sec(1)
 #define RETRY_MOST apr_time_from_sec(30)
-#define REJECT_PAUSE apr_time_from_sec(1) /* between two fetches that rejections cause */
-#define SAME_PAUSE apr_time_from_sec(10)  /* before the same text, fetched again, can be rejected again */
+#define REJECT_PAUSE apr_time_from_sec(1) /* between two fetches after rejections */
+#define SAME_PAUSE apr_time_from_sec(10)  /* before a text that was fetched again unchanged can be rejected again */
 #define LOG_AGAIN apr_time_from_sec(60)
 #define EXIT_PATIENCE apr_time_from_sec(5)
 
@@ -24,19 +24,19 @@ typedef struct waiter_t {
     struct waiter_t *next;
 } waiter_t;
 
-struct credential_slot_t { /* what is known of a scope */
+struct credential_slot_t { /* the state of a scope */
     ac_credential_t *credential;
     credential_slot_t *next;
-    char *text, *previous; /* previous: what now() gave may still be in use in this turn */
+    char *text, *previous; /* previous: callers of ac_credential_now() may still use it in this turn */
     apr_time_t expires;    /* 0: never */
-    apr_time_t retry_at;   /* after a failure: no fetch before */
+    apr_time_t retry_at;   /* after a failure: no fetch before this time */
     int n_failures;
-    ac_err_t err;      /* of the last one */
-    apr_time_t logged; /* 0: no outage is logged */
+    ac_err_t err;      /* of the last failure */
+    apr_time_t logged; /* time of the outage's log line; 0: no outage */
     bool logged_lost;
     bool rejected;
-    apr_time_t reject_fetch_at; /* when the last rejection may fetch another text; 0: never rejected */
-    apr_time_t kept_until;      /* a rejection does not help before: its fetch gave the same text */
+    apr_time_t reject_fetch_at; /* earliest fetch caused by a rejection; 0: never rejected */
+    apr_time_t kept_until;      /* no fetch by rejection before: the last one returned the same text */
     void *fetch;
     waiter_t *first, *last;
     unsigned round;
@@ -110,11 +110,11 @@ static const char *name_of(const credential_slot_t *slot, char *buf, size_t size
     return buf;
 }
 
-/* ---- those who wait ---- */
+/* ---- waiting callers ---- */
 
 static void credential_set_timer(credential_slot_t *slot, apr_time_t due);
 
-/* A callback that asks again is answered in a later delivery. */
+/* A callback that asks again gets its answer in a later delivery. */
 static void credential_deliver(void *baton)
 {
     credential_slot_t *slot = baton;
@@ -152,7 +152,7 @@ static void credential_add_waiter(credential_slot_t *slot, ac_credential_fn *fn,
     slot->last = waiter;
 }
 
-/* ---- what came ---- */
+/* ---- results of a fetch ---- */
 
 static void credential_log_outage(credential_slot_t *slot, const char *reasons)
 {
@@ -211,7 +211,7 @@ static void credential_take_text(credential_slot_t *slot, const fetched_t *fetch
     }
 }
 
-/* A token that was rejected is gone; a key stays, since where it is kept may be at fault as well. */
+/* A rejected token is dropped. A rejected key stays in use: its source may be at fault as well. */
 static void credential_take_failure(credential_slot_t *slot, const fetched_t *fetched)
 {
     apr_time_t now = ac_loop_now(slot->credential->loop);
@@ -226,7 +226,7 @@ static void credential_take_failure(credential_slot_t *slot, const fetched_t *fe
     }
     slot->rejected = false;
     wait = wait < RETRY_MOST ? wait : RETRY_MOST;
-    if (lives(slot) && slot->expires) { /* several tries before it ends */
+    if (lives(slot) && slot->expires) { /* several attempts before it expires */
         apr_interval_time_t quarter = (slot->expires - now) / 4;
         wait = quarter < wait ? quarter : wait;
     }
@@ -278,7 +278,7 @@ static void credential_set_timer(credential_slot_t *slot, apr_time_t due)
     ac_timer_set(slot->credential->loop, &slot->timer, due, credential_on_timer, slot);
 }
 
-/* ---- for callers ---- */
+/* ---- public functions ---- */
 
 const char *ac_credential_now(ac_credential_t *credential, const char *scope)
 {
@@ -334,7 +334,7 @@ void ac_credential_reject(ac_credential_t *credential, const char *scope, const 
     if (!slot->text || slot->rejected || now < slot->kept_until || strcmp(slot->text, text) != 0) {
         return;
     }
-    /* A service that refuses every token costs one fetch a second, and the callers wait for it. */
+    /* A service that refuses every token causes one fetch a second, for which the callers wait. */
     apr_time_t due = slot->reject_fetch_at ? slot->reject_fetch_at + REJECT_PAUSE : now;
     slot->rejected = true;
     slot->reject_fetch_at = due > now ? due : now;
@@ -360,7 +360,7 @@ const char *ac_credential_scope(const ac_credential_t *credential, const char *f
     return credential->scope ? credential->scope : fallback;
 }
 
-/* ---- a child's life ---- */
+/* ---- start and end of a child ---- */
 
 /* A child may start long after the configuration was read. */
 static void start_key(void *baton)
@@ -388,7 +388,7 @@ void ac_credential_end(ac_credential_t *credential)
 {
     credential->stopped = true;
     if (credential->n_delivering) {
-        return; /* the delivery under way frees it */
+        return; /* the current delivery frees it */
     }
     while (credential->slots) {
         credential_slot_t *slot = credential->slots;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ways to sign in, in the order of Azure's DefaultAzureCredential: what does not exist here is passed over, the
- * first that gives a token is kept to, and where none does, each is named with its reason. */
+/* The chain of credential providers, in the order of Azure's DefaultAzureCredential. A provider that does not exist on
+ * this machine is skipped; the first one that supplies a token is used from then on; if none does, the error names each
+ * with its reason. */
 #include "identity.h"
 
 #include <apr_strings.h>
@@ -26,7 +27,7 @@ struct identity_t {
     identity_conf_t conf;
     const credential_provider_t *links[N_LINKS];
     int n_links;
-    const credential_provider_t *winner; /* which gave a token */
+    const credential_provider_t *winner; /* the provider that supplied a token */
     char *tenant;                        /* of a challenge, or NULL */
     ac_loop_t *loop;
     ac_work_t *work;
@@ -37,10 +38,10 @@ typedef struct asking_t {
     fetched_fn *done;
     void *baton;
     ac_token_request_t *token_request;
-    const credential_provider_t *link; /* being tried */
-    int at;                            /* its place */
+    const credential_provider_t *link; /* the provider that is being tried */
+    int at;                            /* its position */
     ac_buf_t reasons;                  /* "environment: not set: …; managed: …" */
-    ac_err_t err;                      /* of the last one that was there */
+    ac_err_t err;                      /* of the last provider that exists here */
     char scope[IDENTITY_SCOPE_SIZE];
 } asking_t;
 
@@ -55,7 +56,7 @@ static const char *known_links(apr_pool_t *p)
     return list;
 }
 
-/* AZURE_TOKEN_CREDENTIALS: "prod", "dev", or the name of one. */
+/* AZURE_TOKEN_CREDENTIALS: "prod", "dev", or the name of one provider. */
 static const char *narrow(identity_t *identity, apr_pool_t *p)
 {
     const char *wanted = getenv("AZURE_TOKEN_CREDENTIALS");
@@ -106,7 +107,7 @@ static bool has_link(const identity_t *identity, const credential_provider_t *li
     return false;
 }
 
-/* A certificate that cannot be used is found out now, not at the first message. */
+/* Reports an unusable certificate at configuration time, not at the first message. */
 static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
 {
     ac_buf_t out;
@@ -129,7 +130,7 @@ static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
     return err.kind == AC_OK ? NULL : apr_psprintf(p, "AZURE_CLIENT_CERTIFICATE_PATH: %s", err.detail);
 }
 
-/* One way that was chosen by name has to be there. */
+/* A provider that was chosen by name has to be available. */
 static const char *check_only(const identity_t *identity, const char *name, apr_pool_t *p)
 {
     const identity_conf_t *conf = &identity->conf;
@@ -185,7 +186,7 @@ identity_conf_t *ac_credential_chain_conf(identity_t *identity)
 
 void ac_credential_chain_set_tenant(identity_t *identity, const char *tenant)
 {
-    free(identity->tenant); /* tries have copies */
+    free(identity->tenant); /* token requests have copies */
     identity->tenant = strdup(tenant);
 }
 
@@ -194,7 +195,7 @@ bool ac_credential_chain_knows_tenant(const identity_t *identity)
     return identity->conf.tenant || (identity->n_links == 1 && identity->links[0] == &ac_provider_managed);
 }
 
-/* ---- asking ---- */
+/* ---- getting a token ---- */
 
 static void try_next(asking_t *asking);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of a credential: what its configuration makes (credential_spec.c) and its cache works with (credential.c). */
+/* A credential as its configuration creates it (credential_spec.c) and its cache uses it (credential.c). */
 #ifndef AC_CREDENTIAL_INTERNAL_H
 #define AC_CREDENTIAL_INTERNAL_H
 
@@ -8,12 +8,12 @@
 typedef struct credential_slot_t credential_slot_t;
 
 struct ac_credential_t {
-    const char *spec; /* what may be shown */
+    const char *spec; /* may be shown */
     ac_credential_kind_e kind;
     const char *scope;       /* of the option, or NULL */
     const char *text;        /* a key that was read with the configuration, or NULL */
     const source_vt *source; /* NULL: the text never changes */
-    void *self;              /* the source's */
+    void *self;              /* the state of the source */
     bool silent;
     ac_loop_t *loop; /* set by child_init */
     credential_slot_t *slots;
@@ -21,7 +21,7 @@ struct ac_credential_t {
     bool stopped;
 };
 
-/* Frees what the child has made of it, now or when its callbacks have returned. */
+/* Frees the state that the child has created, now or after the current callbacks. */
 void ac_credential_end(ac_credential_t *credential);
 
 #endif

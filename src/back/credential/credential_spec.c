@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads and checks the configuration of a credential. An unknown form may be a secret in the wrong place, so that error
- * messages do not repeat it. */
+/* Reads and checks the configuration of a credential. An unknown form may be a misplaced secret, so error messages do
+ * not repeat it. */
 #include "credential_internal.h"
 
 #include <apr_strings.h>
@@ -99,7 +99,7 @@ static const char *create_file(ac_credential_t *credential, const apr_table_t *o
     return ac_key_file_create(&credential->self, &credential->text, credential->spec + strlen("file:"), options, p);
 }
 
-/* "https://cosmos.azure.com/.default": what the CLI is given, too. */
+/* "https://cosmos.azure.com/.default". The Azure CLI gets it as an argument. */
 static bool is_scope(const char *text)
 {
     size_t len = strlen(text), end = strlen("/.default");

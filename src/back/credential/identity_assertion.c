@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client assertion: a JSON Web Token that the app's certificate signs with PS256, as Entra ID asks for it. */
+/* A client assertion: a JSON Web Token that the app's certificate signs with PS256, as Entra ID requires. */
 #include "identity.h"
 
 #include <openssl/bio.h>
@@ -19,7 +19,7 @@
 
 typedef struct keys_t {
     EVP_PKEY *key;
-    X509 *certificate;       /* the key's */
+    X509 *certificate;       /* that of the key */
     STACK_OF(X509) * others; /* may be NULL */
 } keys_t;
 
@@ -32,7 +32,7 @@ static void keys_free(keys_t *keys)
 
 /* ---- reading ---- */
 
-/* OpenSSL would ask at the terminal where there is no password. */
+/* Without a password OpenSSL would ask for one at the terminal. */
 static int give_password(char *text, int size, int writing, void *baton)
 {
     const char *password = baton;
@@ -45,7 +45,7 @@ static int give_password(char *text, int size, int writing, void *baton)
     return (int)len;
 }
 
-/* Certificates come in any order; the key says which is its own. */
+/* Certificates come in any order; the private key identifies its own. */
 static void sort_out(keys_t *keys)
 {
     for (int i = 0; keys->key && !keys->certificate && i < sk_X509_num(keys->others); i++) {
@@ -160,7 +160,7 @@ static json_t *thumbprint(const X509 *certificate)
     return value;
 }
 
-/* Of x5c: base64 with its padding, not base64url. */
+/* An element of x5c: base64 with padding, not base64url. */
 static json_t *identity_assertion_whole(X509 *certificate)
 {
     unsigned char *der = NULL;

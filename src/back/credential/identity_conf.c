@@ -131,7 +131,7 @@ static const char *read_source(identity_conf_t *conf, apr_pool_t *p)
     return problem;
 }
 
-/* Which of the user-assigned identities is meant: at most one may be said. */
+/* Reads the selection of a user-assigned identity: at most one of the options is allowed. */
 static const char *read_selector(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
 {
     conf->managed_client_id = identity_conf_option(options, "client-id", p);
@@ -162,7 +162,7 @@ apr_status_t ac_identity_conf_read_file(char **pbytes, size_t *plen, const char 
     char *bytes = NULL;
     size_t len = 0;
     ssize_t n = 1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would wait for its writer */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block */
     if (fd < 0) {
         return errno;
     }
@@ -208,7 +208,7 @@ const char *ac_identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
     return NULL;
 }
 
-/* ---- all of it ---- */
+/* ---- the whole configuration ---- */
 
 static const char *identity_conf_read_ids(identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
 {

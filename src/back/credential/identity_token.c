@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answers of token endpoints: tokens with their times, and errors with their remedies. Descriptions may name users
- * and addresses, so that error messages have the codes only. */
+/* The responses of token endpoints: tokens with their times, and errors with their remedies. Descriptions may name
+ * users and addresses, so error messages contain the codes only. */
 #include "identity.h"
 
 #include <stdio.h>
@@ -91,7 +91,7 @@ apr_interval_time_t ac_identity_token_refresh_after(apr_interval_time_t life, ap
     if (wish > 0 && wish < after) {
         after = wish;
     }
-    /* The children of a server start together; they need not all ask at once. */
+    /* The children of a server start together; the random part keeps them from all asking at once. */
     return after - (apr_interval_time_t)(ac_random() % (uint64_t)(after / 20 + 1));
 }
 

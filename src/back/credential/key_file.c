@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key in a file. It is read with the configuration, when httpd may still be root, and looked at again from time to
- * time, on a work thread. */
+/* A key in a file. It is read with the configuration, when httpd may still be root, and checked for changes at
+ * intervals, on a work thread. */
 #include "identity.h"
 
 #include <apr_strings.h>
@@ -15,10 +15,10 @@ typedef struct key_file_t {
     apr_interval_time_t refresh;
     ac_loop_t *loop;
     ac_work_t *work;
-    bool told;         /* that it cannot be read by a child */
-    struct stat seen;  /* when it was read last */
-    char *text;        /* then; NULL: not since the configuration */
-    const char *first; /* as of the configuration */
+    bool logged;       /* the log says that a child cannot read it */
+    struct stat seen;  /* the file at the last read */
+    char *text;        /* its contents; NULL: not read since the configuration */
+    const char *first; /* the key as read with the configuration */
 } key_file_t;
 
 typedef struct reading_t {
@@ -26,7 +26,7 @@ typedef struct reading_t {
     fetched_fn *done; /* NULL: cancelled */
     void *baton;
     const char *path;
-    struct stat seen; /* in: of the last time; out */
+    struct stat seen; /* in: at the last read; out: at this one */
     bool same;
     apr_status_t status;
     char *text;
@@ -52,7 +52,7 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
     if (status != APR_SUCCESS) {
         OPENSSL_cleanse(text, len);
         free(text);
-        return APR_EINVAL; /* EACCES is the file's own to say */
+        return APR_EINVAL; /* EACCES is reserved for the file itself */
     }
     *ptext = text;
     return APR_SUCCESS;
@@ -100,14 +100,14 @@ static void key_file_take(key_file_t *file, reading_t *reading, fetched_t *fetch
         file->seen = reading->seen;
     }
     if (APR_STATUS_IS_EACCES(reading->status)) {
-        /* Readable by root alone, as keys often are: what was read with the configuration is all there is. */
-        if (!file->told) {
+        /* Keys are often readable by root only: then the value read with the configuration is used. */
+        if (!file->logged) {
             ac_log(AC_M245, reading->status,
-                   "credential file:%s: this process may not read it again; a changed key is "
-                   "taken at the next restart",
+                   "credential file:%s: this process may not read it again; a changed key takes "
+                   "effect at the next restart",
                    file->path);
         }
-        file->told = true;
+        file->logged = true;
         file->seen = reading->seen;
         ac_err_init(&reading->err);
     }
@@ -156,7 +156,7 @@ static void *key_file_start(void *source, const char *scope, fetched_fn *done, v
 static void key_file_cancel(void *fetch)
 {
     reading_t *reading = fetch;
-    reading->done = NULL; /* freed when it comes back */
+    reading->done = NULL; /* freed when the work thread returns it */
 }
 
 static apr_status_t key_file_child_init(void *source, const ac_host_t *host, ac_err_t *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key in Azure Key Vault. Where the tenant is known, the vault is asked with a token at once; else it is asked
- * without one, and names tenant and scope, which is believed as far as the vault's own name goes. */
+/* A key in Azure Key Vault. If the tenant is known, the request has a token from the start. Otherwise the first request
+ * has none, and the vault's challenge names tenant and scope; they are accepted only if they match the vault's own host
+ * name. */
 #include "identity.h"
 
 #include <apr_strings.h>
@@ -18,14 +19,14 @@
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 typedef struct vault_t {
-    const char *url; /* of the secret, with its api-version */
+    const char *url; /* of the secret, with its api-version parameter */
     const char *host;
     char scope[IDENTITY_SCOPE_SIZE]; /* "https://vault.azure.net/.default" */
-    ac_credential_t *credential;     /* the identity that may read it */
+    ac_credential_t *credential;     /* the identity with permission to read it */
     identity_t *identity;            /* inside of it */
     apr_interval_time_t refresh;
     ac_loop_t *loop;
-    bool knows; /* tenant and scope */
+    bool knows; /* tenant and scope are known */
 } vault_t;
 
 typedef struct reading_t {
@@ -35,8 +36,8 @@ typedef struct reading_t {
     ac_ready_t ready;
     ac_http_t *http;
     bool waiting;    /* for a token */
-    bool challenged; /* once is enough */
-    char *token;     /* as sent */
+    bool challenged; /* only one challenge is answered */
+    char *token;     /* the token that was sent */
     int status;
     char challenge[1024];
     ac_buf_t body;
@@ -82,7 +83,7 @@ static void keyvault_end_failed(reading_t *reading, const ac_err_t *err)
     done(baton, &fetched);
 }
 
-/* reason: follows what was said, or "". */
+/* reason: appended to detail, or "". */
 static void end_detail(reading_t *reading, ac_kind_e kind, const char *detail, const char *reason)
 {
     ac_err_t err;
@@ -201,7 +202,7 @@ static bool is_part_of(const char *host, const char *domain)
     return end && len > end + 1 && host[len - end - 1] == '.' && strcasecmp(host + len - end, domain) == 0;
 }
 
-/* Returns NULL, or why the challenge is refused: a token goes only to hosts of its own resource. */
+/* Returns NULL, or the reason to refuse the challenge: a token is sent only to hosts of its own resource. */
 static const char *take_challenge(vault_t *vault, const char *challenge)
 {
     char url[512], resource[IDENTITY_SCOPE_SIZE - 10], host[256], theirs[256], ours[256];
@@ -256,7 +257,7 @@ static void follow_challenge(reading_t *reading)
     keyvault_ask(reading);
 }
 
-/* ---- asking ---- */
+/* ---- requests ---- */
 
 static void keyvault_on_head(void *baton, const ac_http_head_t *head)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Azure CLI's sign-in, for development: `az` is run on a work thread, without a shell, and may be stopped. */
+/* The Azure CLI's sign-in, for development: `az` runs as a child process of a work thread, without a shell, and can be
+ * stopped. */
 #include "identity.h"
 
 #include <errno.h>
@@ -21,15 +22,15 @@ extern char **environ;
 
 typedef struct program_t {
     pid_t pid;
-    int out, error; /* reading ends; -1: closed */
-    int status;     /* as waitpid has it */
+    int out, error; /* pipes, to read from; -1: closed */
+    int status;     /* the status of waitpid() */
     bool late, stopped;
     ac_buf_t said, complained;
 } program_t;
 
 /* ---- starting ---- */
 
-/* Where `name` stands on PATH; relative entries, which depend on where httpd was started, do not count. */
+/* Finds `name` on PATH. Relative entries are ignored: they depend on the directory in which httpd was started. */
 static bool find_program(char *path, size_t size, const char *name)
 {
     const char *at = getenv("PATH");
@@ -44,7 +45,7 @@ static bool find_program(char *path, size_t size, const char *name)
     return false;
 }
 
-/* Gives the child an ordinary process: default signals, and no descriptor of the server. */
+/* Gives the child process default signals, and no descriptor of the server. */
 static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, const int out[2],
                   const int error[2])
 {
@@ -112,14 +113,14 @@ static void provider_cli_drain(int *pfd, ac_buf_t *into)
     char bytes[4096];
     ssize_t n = read(*pfd, bytes, sizeof(bytes));
     if (n > 0) {
-        ac_buf_add(into, bytes, (size_t)n); /* what is over its maximum is of no use anyway */
+        ac_buf_add(into, bytes, (size_t)n); /* bytes beyond the maximum are not needed */
     } else if (n == 0 || errno != EINTR) {
         close(*pfd);
         *pfd = -1;
     }
 }
 
-/* Reads until the program closes both pipes, its time is up, or the request is cancelled. */
+/* Reads until the program closes both pipes, its deadline passes, or the request is cancelled. */
 static void listen_to(program_t *program, int stop_fd, apr_time_t due)
 {
     while (program->out >= 0 || program->error >= 0) {
@@ -151,11 +152,11 @@ static void provider_cli_finish(program_t *program, apr_time_t due)
         ended = waitpid(program->pid, &program->status, WNOHANG);
         program->late = !ended && ac_clock() >= due;
         if (!ended) {
-            poll(NULL, 0, 5); /* what has closed its outputs is about to end */
+            poll(NULL, 0, 5); /* a program that has closed its outputs ends soon */
         }
     }
     if (!ended) {
-        kill(-program->pid, SIGKILL); /* its own process group: az is a script that starts others */
+        kill(-program->pid, SIGKILL); /* the whole process group: az is a script that starts other programs */
         while (waitpid(program->pid, &program->status, 0) < 0 && errno == EINTR) {
         }
     }
@@ -167,7 +168,7 @@ static void provider_cli_finish(program_t *program, apr_time_t due)
     }
 }
 
-/* ---- what it says ---- */
+/* ---- the program's output ---- */
 
 static bool complains(const program_t *program, const char *phrase)
 {
@@ -194,7 +195,7 @@ static void explain(token_job_t *job, const program_t *program)
     }
 }
 
-/* Newer ones say expires_on, older ones only a local time without a zone. */
+/* Newer versions have expires_on, older ones only a local time without a zone. */
 static int64_t expiry_of(const json_t *document)
 {
     struct tm tm;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signing in as an app: the authority is asked for a token, and a secret, a certificate's signature or another issuer's
- * token proves who asks. */
+/* Tokens for an app: the authority gets a secret, a certificate's signature, or another issuer's token as proof. */
 #include "identity.h"
 
 #include <openssl/crypto.h>
@@ -74,9 +73,10 @@ void ac_provider_environment_redeem(ac_token_request_t *token_request, const cha
     ac_buf_free(&form);
 }
 
-/* ---- the environment's app ---- */
+/* ---- the app of the environment ---- */
 
-/* The certificate as it is now; where this process may not read it, as it was with the configuration. */
+/* Signs with the certificate in its current state, or, if this process may not read it, as read with the
+ * configuration. */
 static void provider_environment_sign(token_job_t *job)
 {
     const identity_conf_t *conf = job->conf;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Managed identities: the machine's own service gives the token. App Service, Functions and Container Apps tell its
- * address in the environment; virtual machines have IMDS at an address that is always the same; Arc's agent wants proof
- * that we may read its files. */
+/* Managed identities: a service of the machine supplies the token. App Service, Functions and Container Apps have its
+ * address in the environment; virtual machines have IMDS at a fixed address; Arc's agent requires proof that this
+ * process may read its files. */
 #include "identity.h"
 
 #include <openssl/crypto.h>
@@ -14,7 +14,7 @@
 #define TOTAL_TIMEOUT apr_time_from_sec(10)
 #define LONGEST_WAIT apr_time_from_sec(60)
 #define RETRIES 3
-#define GONE_RETRIES 7 /* IMDS being updated: 70 s at the most */
+#define GONE_RETRIES 7 /* while IMDS is being updated: at most 70 s */
 #define GONE_WAIT apr_time_from_sec(10)
 #define MAX_KEY 4096
 
@@ -59,7 +59,7 @@ static void make_url(ac_buf_t *url, const ac_token_request_t *token_request)
     ac_buf_free(&query);
 }
 
-/* header: a whole one, or NULL. The one of a challenge's answer holds a key. */
+/* header: a complete header line, or NULL. The one that answers a challenge contains a key. */
 static void provider_managed_get(ac_token_request_t *token_request, const char *header, token_answer_fn *on_answer)
 {
     bool probe = token_request->stage == PROBING;
@@ -83,9 +83,9 @@ static void provider_managed_get(ac_token_request_t *token_request, const char *
     ac_buf_free(&url);
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
-/* How long to wait before another request, or -1: it is over. */
+/* The delay before another request, or -1: no further one. */
 static apr_interval_time_t wait_of(const ac_token_request_t *token_request, const token_answer_t *answer)
 {
     bool imds = token_request->conf->managed == MANAGED_IMDS;
@@ -135,7 +135,7 @@ static void provider_managed_end_refused(ac_token_request_t *token_request, cons
     }
 }
 
-/* Old agents of Arc do not know user-assigned identities, and give the machine's own without a word. */
+/* Old agents of Arc do not know user-assigned identities, and supply the machine's own without an error. */
 static bool is_whose(const identity_conf_t *conf, const token_answer_t *answer)
 {
     json_t *document = json_loadb(answer->body, answer->len, 0, NULL);
@@ -175,7 +175,7 @@ static void provider_managed_on_answer(ac_token_request_t *token_request, const 
 
 /* ---- Arc: a process that can read the key file may get the token ---- */
 
-/* The key file's path, if it is one that the agent makes. */
+/* The key file's path, if it has the form of the agent's paths. */
 static bool find_key_file(char *path, size_t size, const char *challenge, const char *directory)
 {
     const char *realm = strcasestr(challenge, "realm=");
@@ -237,7 +237,7 @@ static void on_challenge(ac_token_request_t *token_request, const token_answer_t
     ac_token_request_work(token_request, provider_managed_read_key, prove, path, false);
 }
 
-/* ---- beginning ---- */
+/* ---- starting ---- */
 
 static void provider_managed_ask(ac_token_request_t *token_request)
 {
@@ -258,7 +258,7 @@ static void provider_managed_ask(ac_token_request_t *token_request)
     OPENSSL_cleanse(header, sizeof(header));
 }
 
-/* Any answer shows that the service exists, except an answer of a proxy in its place. */
+/* Any response shows that the service exists, except for a proxy's response in its place. */
 static void on_probe(ac_token_request_t *token_request, const token_answer_t *answer)
 {
     if (!answer->status && answer->err->kind == AC_OVERLOADED) {

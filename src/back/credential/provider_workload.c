@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Workload identity: a token that Kubernetes, or another issuer that the app trusts, keeps fresh in a file stands in
- * place of a secret. */
+/* Workload identity: Kubernetes, or another issuer that the app trusts, keeps a current token in a file; it replaces a
+ * secret. */
 #include "identity.h"
 
 #include <ctype.h>

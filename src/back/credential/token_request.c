@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One way to sign in, asked for one token: what all ways share, which is beginning, exchanges, work threads, ends. */
+/* One request of a token from one provider: the parts that all providers share, which are start, exchanges, work
+ * threads, ends. */
 #include "identity.h"
 
 #include <openssl/crypto.h>

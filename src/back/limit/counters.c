@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reserving, spending and releasing, on this machine or in the counts that machines share. */
+/* Reserves, spends and releases: in the counts of this machine, or in those that all machines share. */
 #include "limit_table.h"
 
-#define LOOP_PATIENCE apr_time_from_sec(5) /* of a worker, for a loop that is behind */
+#define LOOP_PATIENCE apr_time_from_sec(5) /* how long a worker waits for a busy loop */
 
 /* ---- counting ---- */
 
@@ -12,7 +12,7 @@ static apr_status_t reserve_here(ac_counters_t *counters, ac_reservation_t *rese
     return status == APR_EAGAIN && !err->kind ? ac_reservation_refuse(reservation, err) : status;
 }
 
-typedef struct shared_call_t { /* the shared counts are */
+typedef struct shared_call_t { /* a call of the shared counts */
     ac_counters_t *counters;
     ac_reservation_t *reservation;
     ac_counters_fn *done;
@@ -98,7 +98,7 @@ apr_status_t ac_counters_reserve_wait(ac_reservation_t **preservation, ac_counte
     waiting->reservation = *preservation;
     ac_loop_post(counters->loop, ask_for, waiting);
     if (!ac_handover_wait(&waiting->handover, ac_clock() + LOOP_PATIENCE)) {
-        *preservation = NULL; /* the loop itself has not come to it */
+        *preservation = NULL; /* the loop has not processed it */
         return ac_err_set(err, AC_OVERLOADED, "the limits were not looked up in time");
     }
     apr_status_t status = waiting->status;
@@ -107,7 +107,7 @@ apr_status_t ac_counters_reserve_wait(ac_reservation_t **preservation, ac_counte
     return status;
 }
 
-/* ---- spending and giving back ---- */
+/* ---- spending and releasing ---- */
 
 static void spend_shared(ac_counters_t *counters, ac_reservation_t *reservation, ac_reservation_item_t *item,
                          int64_t amount)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counting in the table: taking all or nothing, spending what was taken, giving back the rest. */
+/* Counts in the table: reserve all or nothing, spend from a reservation, release the rest. */
 #include "limit_table.h"
 
 #include <string.h>
 
-#define FULL_AGAIN apr_time_from_sec(60) /* between two lines of the log about a full table */
-#define FULL_RETRY apr_time_from_sec(10) /* what who is refused for that is told to wait */
+#define FULL_AGAIN apr_time_from_sec(60) /* between two log lines about a full table */
+#define FULL_RETRY apr_time_from_sec(10) /* Retry-After for requests that are refused because the table is full */
 
 /* ---- finding a count ---- */
 
-/* Whether nobody misses what is in the slot. */
+/* Whether the slot can be reused: its window has ended and nothing is reserved. */
 static bool is_free(const ac_slot_t *slot, apr_time_t now)
 {
     if (!slot->window || (!slot->used && !slot->held)) {
@@ -18,7 +18,7 @@ static bool is_free(const ac_slot_t *slot, apr_time_t now)
     return slot->window > 0 && (slot->epoch + 1) * slot->window <= now;
 }
 
-/* The bucket's slot of this key, or NULL; *pfree: a free one, *pn_free: how many. */
+/* The bucket's slot with this key, or NULL. *pfree: a free slot; *pn_free: their number. */
 static ac_slot_t *limit_count_look(ac_slot_t *bucket, const unsigned char *key, apr_time_t now, ac_slot_t **pfree,
                                    int *pn_free)
 {
@@ -57,7 +57,8 @@ ac_slot_t *ac_limit_count_slot(ac_limit_table_t *table, const unsigned char key[
         slot = limit_count_look(&table->slots[(size_t)bucket * AC_TABLE_WAYS], key, now, &free_slot[i], &n_free[i]);
     }
     if (!slot) {
-        /* The emptier of two buckets: so nearly all slots are taken before a pair of buckets has none. */
+        /* The bucket with more free slots: so nearly all slots are used before two buckets are full at the same
+         * time. */
         slot = n_free[0] >= n_free[1] ? free_slot[0] : free_slot[1];
         if (!slot) {
             return NULL;
@@ -68,7 +69,7 @@ ac_slot_t *ac_limit_count_slot(ac_limit_table_t *table, const unsigned char key[
         memcpy(slot->key, key, AC_COUNT_KEY);
         slot->window = window;
     }
-    /* A clock that was set back a little goes on in the window that was; one that was far off begins anew. */
+    /* If the clock was set back a little, the current window continues; after a large change a new window begins. */
     if (slot->epoch < epoch || slot->epoch > epoch + 1) {
         slot->used = slot->held = 0;
         slot->epoch = epoch;
@@ -86,29 +87,29 @@ static int64_t epoch_of(const ac_reservation_item_t *item, apr_time_t now)
     return item->window ? now / item->window : 0;
 }
 
-/* Whether it has not been told for a while that the table is full; from now on it has. With the lock held. */
-static bool full_is_news(ac_limit_table_t *table)
+/* Whether a log line about the full table is due; if so, notes that it was written. The caller holds the lock. */
+static bool claim_full_log(ac_limit_table_t *table)
 {
-    apr_time_t now = ac_clock(), told = table->head->full_at;
-    if (told && now >= told && now - told <= FULL_AGAIN) {
+    apr_time_t now = ac_clock(), logged_at = table->head->full_at;
+    if (logged_at && now >= logged_at && now - logged_at <= FULL_AGAIN) {
         return false;
     }
     table->head->full_at = now;
     return true;
 }
 
-/* Without the lock, under which nothing calls the system. */
+/* Runs without the lock: no system call is made while it is held. */
 static apr_status_t refuse_full(const ac_limit_table_t *table, bool news, ac_err_t *err)
 {
     if (news) {
-        ac_log(AC_M261, APR_ENOSPC, "limits: the table of %u counts is full; who is not in it yet is refused",
+        ac_log(AC_M261, APR_ENOSPC, "limits: the table of %u counts is full; requests that need a new one are refused",
                table->head->n_slots);
     }
     err->retry_after = FULL_RETRY;
-    return ac_err_set(err, AC_OVERLOADED, "more is counted at once than there is room for");
+    return ac_err_set(err, AC_OVERLOADED, "the table of counts for limits is full");
 }
 
-/* ---- taking ---- */
+/* ---- reserving ---- */
 
 static void note_change(ac_limit_table_t *table, const ac_slot_t *slot)
 {
@@ -124,8 +125,8 @@ static void note_left(ac_reservation_item_t *item, const ac_slot_t *slot, apr_ti
     item->reset = item->window ? (slot->epoch + 1) * item->window - now : 0;
 }
 
-/* Finds each count's slot and whether there is enough left in it. Writes nothing that matters. EAGAIN: there is not;
- * ENOSPC: no slot. */
+/* Finds each count's slot, and whether enough is left of it. Changes no count. errors: EAGAIN (not enough left), ENOSPC
+ * (no slot). */
 static apr_status_t limit_count_check(ac_limit_table_t *table, ac_reservation_t *reservation, apr_time_t now)
 {
     apr_status_t status = APR_SUCCESS;
@@ -142,8 +143,7 @@ static apr_status_t limit_count_check(ac_limit_table_t *table, ac_reservation_t 
         if (item->over) {
             status = APR_EAGAIN;
         } else if (!slot->used && !slot->held) {
-            slot->used = item->hold ? 0
-                                    : item->amount; /* so that another one of these reservation does not find it free */
+            slot->used = item->hold ? 0 : item->amount; /* so that another item of this reservation does not use it */
             slot->held = item->hold ? item->amount : 0;
             item->claimed = true;
         }
@@ -162,7 +162,7 @@ static void unclaim(ac_limit_table_t *table, ac_reservation_t *reservation)
     }
 }
 
-/* Nothing, as what a free model costs, is held without one. */
+/* An amount of 0, such as the cost of a free model, needs no record. */
 static bool needs_record(const ac_reservation_item_t *item)
 {
     return item->hold && item->amount > 0;
@@ -201,7 +201,7 @@ static void limit_count_hold(ac_limit_table_t *table, ac_reservation_item_t *ite
                                        .mark = ac_limit_table_mark(item->key),
                                        .slot = item->slot,
                                        .holder = table->holder};
-    /* The amount makes it valid, and comes last. */
+    /* The amount makes the record valid, so it is written last. */
     __atomic_store_n(&table->holds[record].amount, item->amount, __ATOMIC_RELEASE);
     item->record = record + 1;
     item->held = item->amount;
@@ -234,12 +234,12 @@ apr_status_t ac_limit_count_reserve(ac_limit_table_t *table, ac_reservation_t *r
     if (status != APR_SUCCESS) {
         unclaim(table, reservation);
     }
-    bool news = status == APR_ENOSPC && full_is_news(table);
+    bool news = status == APR_ENOSPC && claim_full_log(table);
     ac_limit_table_unlock(table);
     return status == APR_ENOSPC ? refuse_full(table, news, err) : status;
 }
 
-/* ---- spending and giving back ---- */
+/* ---- spending and releasing ---- */
 
 static ac_slot_t *still_there(ac_limit_table_t *table, const ac_reservation_item_t *item)
 {
@@ -250,7 +250,7 @@ static ac_slot_t *still_there(ac_limit_table_t *table, const ac_reservation_item
         : NULL;
 }
 
-/* The record says what is held, so that it and the count change together. */
+/* Lowers the record and the count together: the record says how much of the count is reserved. */
 static void lower_hold(ac_limit_table_t *table, ac_reservation_item_t *item, int64_t by)
 {
     ac_hold_t *record = &table->holds[item->record - 1];
@@ -272,20 +272,21 @@ void ac_limit_count_spend(ac_limit_table_t *table, ac_reservation_item_t *item, 
     if (ac_limit_table_lock(table, NULL) != APR_SUCCESS) {
         return;
     }
-    if (!table->holder) { /* this process has left: what it held is given back already */
+    if (!table->holder) { /* this process has left, and its reservations are released */
         ac_limit_table_unlock(table);
         return;
     }
     int64_t covered = amount < item->held ? amount : item->held;
     ac_slot_t *slot = still_there(table, item);
     if (!slot || epoch_of(item, now) > item->epoch) {
-        /* The window that it was held in is over and has accounted for it; what goes beyond belongs to now. */
+        /* The window of the reservation has ended with the reserved amount in it; the excess belongs to the current
+         * window. */
         slot = amount > covered ? ac_limit_count_slot(table, item->key, window_of(item), epoch_of(item, now), now)
                                 : NULL;
         amount -= covered;
     }
     if (slot) {
-        slot->used = amount < AC_MAX_LIMIT - slot->used ? slot->used + amount : AC_MAX_LIMIT; /* no limit is above it */
+        slot->used = amount < AC_MAX_LIMIT - slot->used ? slot->used + amount : AC_MAX_LIMIT; /* no limit is higher */
         note_change(table, slot);
     }
     if (covered) {

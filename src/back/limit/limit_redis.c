@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counts in Redis, for all machines. A count is a hash: w, its window's number; u, what was spent; h:NAME, what the
- * holder of that name holds. A holder is a child's connection: it says every few seconds that it lives, and what it
- * holds counts only as long as it does, so that what a dead machine held runs out by itself. */
+/* Counts in Redis, for all machines. A count is a hash: w is the number of its window; u the amount spent; h:NAME the
+ * amount reserved by the holder NAME. A holder is a child's connection: it renews a key every few seconds, and its
+ * reservations count only while the key exists. The reservations of a dead machine therefore expire. */
 #include "limit.h"
 
 #include <hiredis/hiredis.h>
@@ -12,15 +12,15 @@
 
 #include <openssl/evp.h>
 
-#define LEASE_MS "15000" /* how long a holder counts without a sign of life */
+#define LEASE_MS "15000" /* how long a holder counts without a renewal */
 #define SIGN_EVERY apr_time_from_sec(4)
-#define REFUSAL_AGAIN apr_time_from_sec(60) /* between two lines of the log about a Redis that does not count */
+#define REFUSAL_AGAIN apr_time_from_sec(60) /* between two log lines about a Redis that refuses to count */
 #define KEY_SIZE 96
 #define RESERVE_ARGS 4 /* of each count: window in ms, most, amount, whether it is held */
 
-/* All or nothing. ARGV: the prefix, the holder, the lease, then RESERVE_ARGS of each key. → {1 or 0, Redis' time in
- * ms, and of each count: the window's number, what is left, whether it refuses}. A count goes a second after its
- * window has ended; one of what is held at once (window 0) two hours after it was last taken of. */
+/* All or nothing. ARGV: the prefix, the holder, the lease, then RESERVE_ARGS of each key. → {1 or 0, Redis' time in ms,
+ * and of each count: the window's number, the amount left, whether it refuses}. A count expires a second after the end
+ * of its window; a count of concurrent reservations (window 0) two hours after the last one. */
 static const char reserve_script[] =
     "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
     "local fine, counts = 1, {}\n"
@@ -69,7 +69,7 @@ static const char reserve_script[] =
     "if fine == 1 then redis.call('SET', ARGV[1] .. 'holder:' .. ARGV[2], '1', 'PX', ARGV[3]) end\n"
     "return out\n";
 
-/* ARGV: the holder, window in ms, its number as it was taken, covered, excess, release. */
+/* ARGV: the holder, window in ms, its number at the time of the reservation, covered, excess, release. */
 static const char settle_script[] =
     "local win, epoch = tonumber(ARGV[2]), ARGV[3]\n"
     "local covered, excess, release = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])\n"
@@ -96,16 +96,16 @@ typedef struct script_t {
 
 struct ac_limit_redis_t {
     ac_redis_t *redis;
-    ac_redis_conf_t conf; /* on_state and baton: the owner's */
+    ac_redis_conf_t conf; /* on_state and baton: those of the caller */
     const char *prefix;
     ac_loop_t *loop;
     script_t reserve, settle;
     uint64_t process;
-    uint32_t holder; /* of this connection: the next one has another */
+    uint32_t holder; /* of this connection; each connection has another one */
     char holder_key[KEY_SIZE + 64];
     const char *sign_argv[5]; /* SET holder_key 1 PX LEASE_MS */
     ac_timer_t sign_timer;
-    apr_time_t refusal_told; /* ac_clock; 0: never */
+    apr_time_t refusal_logged; /* ac_clock; 0: never */
     int is_up;
 };
 
@@ -122,15 +122,15 @@ static void hash_script(script_t *script, const char *text)
     ac_text_hex(script->sha1, digest, len);
 }
 
-typedef struct eval_t { /* one call of a script, kept for the case that Redis does not know it */
+typedef struct eval_t { /* one call of a script, kept in case Redis does not know the script yet */
     ac_limit_redis_t *counts;
     const script_t *script;
     int argc;
-    bool whole;                    /* the text was sent */
+    bool whole;                    /* the script's text was sent */
     ac_reservation_t *reservation; /* NULL: a settlement */
     ac_counters_fn *done;
     void *baton;
-    char *text; /* arguments 3 and on, each with its NUL */
+    char *text; /* arguments from the third on, each with its NUL */
     const char *argv[];
 } eval_t;
 
@@ -184,7 +184,7 @@ static void send_eval(eval_t *eval)
     ac_redis_call(eval->counts->redis, &command, limit_redis_on_reply, eval);
 }
 
-/* ---- what Redis says ---- */
+/* ---- replies of Redis ---- */
 
 static bool limit_redis_read_number(int64_t *pnumber, const redisReply *reply)
 {
@@ -195,14 +195,14 @@ static bool limit_redis_read_number(int64_t *pnumber, const redisReply *reply)
     return reply->type == REDIS_REPLY_STRING && sscanf(reply->str, "%" SCNd64, pnumber) == 1;
 }
 
-/* Whether it is the number of a window, and a time in milliseconds, that can be reckoned with. */
+/* Whether these are a window's number and a time in milliseconds, within a valid range. */
 static bool is_window(const ac_reservation_item_t *item, int64_t epoch, int64_t now)
 {
     int64_t most = AC_MAX_LIMIT;
     return epoch >= 0 && now >= 0 && now <= most / 1000 && (!item->window || epoch < most / item->window);
 }
 
-/* APR_SUCCESS, APR_EAGAIN, or EGENERAL: it says something else. */
+/* Returns APR_SUCCESS, APR_EAGAIN (refused), or EGENERAL (not a reply of the script). */
 static apr_status_t read_reserved(ac_reservation_t *reservation, const redisReply *reply)
 {
     int64_t fine, now, epoch, left, over;
@@ -225,12 +225,12 @@ static apr_status_t read_reserved(ac_reservation_t *reservation, const redisRepl
     return fine ? APR_SUCCESS : APR_EAGAIN;
 }
 
-/* Every request meets it, and one line of them says enough. */
-static void tell_refusal(ac_limit_redis_t *counts, const redisReply *reply)
+/* Every request gets the same refusal, so one log line a minute is enough. */
+static void log_refusal(ac_limit_redis_t *counts, const redisReply *reply)
 {
     apr_time_t now = ac_clock();
-    if (!counts->refusal_told || now - counts->refusal_told >= REFUSAL_AGAIN) {
-        counts->refusal_told = now;
+    if (!counts->refusal_logged || now - counts->refusal_logged >= REFUSAL_AGAIN) {
+        counts->refusal_logged = now;
         ac_log(AC_M264, APR_EGENERAL, "limits: Redis does not count: %.160s",
                reply->type == REDIS_REPLY_ERROR ? reply->str : "an unknown answer");
     }
@@ -241,7 +241,7 @@ static void end_reserve(eval_t *eval, const redisReply *reply, const ac_err_t *c
     apr_status_t status = reply ? read_reserved(eval->reservation, reply) : ac_err_row(cause->kind)->status;
     ac_err_t err = *cause;
     if (reply && status == APR_EGENERAL) {
-        tell_refusal(eval->counts, reply);
+        log_refusal(eval->counts, reply);
         status = ac_err_set(&err, AC_OVERLOADED, "Redis does not count");
     }
     if (err.kind) {
@@ -314,7 +314,7 @@ const ac_counters_shared_vt ac_limit_redis_vt = {.name = "redis",
                                                  .reserve = limit_redis_reserve,
                                                  .settle = limit_redis_settle};
 
-/* ---- signs of life ---- */
+/* ---- renewals ---- */
 
 static void on_signed(void *baton, const struct redisReply *reply, const ac_err_t *err)
 {
@@ -343,8 +343,7 @@ static void limit_redis_on_state(void *baton, bool up, const char *why)
     if (up) {
         limit_redis_sign(counts);
     } else {
-        /* What was given back meanwhile was not heard of: with a new name none of it stays for longer than the
-         * lease. */
+        /* Releases may have been lost meanwhile. Under a new name the old reservations expire with the lease. */
         limit_redis_set_name(counts, counts->holder + 1);
         ac_timer_cancel(counts->loop, &counts->sign_timer);
     }
@@ -353,7 +352,7 @@ static void limit_redis_on_state(void *baton, bool up, const char *why)
     }
 }
 
-/* ---- making and ending it ---- */
+/* ---- creating and destroying ---- */
 
 apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_conf_t *conf, const char *prefix,
                                    const ac_host_t *host, ac_err_t *err)
@@ -371,7 +370,7 @@ apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_co
            sizeof(counts->sign_argv));
     mine.on_state = limit_redis_on_state;
     mine.baton = counts;
-    mine.proof = counts->sign_argv; /* where it cannot be said that this process lives, nothing can be counted */
+    mine.proof = counts->sign_argv; /* without a renewal of this process's key its reservations would not count */
     mine.n_proof = 5;
     apr_status_t status = ac_redis_create(&counts->redis, &mine, host->loop, host->work, err);
     if (status != APR_SUCCESS) {

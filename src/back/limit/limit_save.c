@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table's counts of long windows on disk, so that a machine that starts again does not begin a day's budget
- * anew. One line for each: key, window, its number, what was spent. */
+/* Saves the table's counts of long windows on disk, so that a day's budget survives a restart of the machine. One line
+ * per count: key, window, its number, the amount spent. */
 #include "limit_table.h"
 
 #include <errno.h>
@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #define FIRST_LINE "agentchat limits 1\n"
-#define CHUNK 512                             /* slots that are looked at under one lock */
-#define SAVING_PATIENCE apr_time_from_sec(30) /* for who is at it; then it is thought to be dead */
+#define CHUNK 512                             /* slots that are read while the lock is held once */
+#define SAVING_PATIENCE apr_time_from_sec(30) /* a process that saves longer than this is considered dead */
 
-/* Whether there is something to save and nobody is at it; *pchanges: as of now. */
+/* Whether there are changes to save and no other process saves them. *pchanges: the current number of changes. */
 static bool limit_save_claim(ac_limit_table_t *table, uint64_t *pchanges)
 {
     ac_table_head_t *head = table->head;
@@ -57,7 +57,7 @@ static int write_slots(FILE *file, ac_limit_table_t *table, apr_time_t now)
     return ferror(file) ? -1 : 0;
 }
 
-/* Only its owner's, whatever the umask, and whatever a save that was cut short has left. */
+/* The file is readable by its owner only, whatever the umask and the file of an aborted save are. */
 static FILE *open_part(const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -99,8 +99,8 @@ apr_status_t ac_limit_save_write(ac_limit_table_t *table, const char *path, apr_
     return status;
 }
 
-/* number: the window, its number, what was spent in it. false: no line that we wrote, or one of a window that there
- * is not. */
+/* number: the window, its number, the amount spent. Returns false for a line that this module did not write, or for an
+ * impossible window. */
 static bool read_line(const char *line, unsigned char key[AC_COUNT_KEY], int64_t number[3])
 {
     for (int i = 0; i < AC_COUNT_KEY; i++) {

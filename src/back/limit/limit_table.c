@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table's memory: a file that is mapped, its lock, and what dead processes left in it. */
+/* The table's memory: a mapped file, its lock, and the removal of dead processes' reservations. */
 #include "limit_table.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define MAGIC "aclimit1"
-#define PATIENCE apr_time_from_sec(2) /* for who has the lock, and may not be let run on a busy machine */
+#define PATIENCE apr_time_from_sec(2) /* for a holder of the lock that does not get the processor on a busy machine */
 
 _Static_assert((AC_MAX_COUNTS & (AC_MAX_COUNTS - 1)) == 0 && (AC_MAX_HOLDS & (AC_MAX_HOLDS - 1)) == 0, "powers of two");
 
@@ -37,8 +37,8 @@ void ac_limit_table_drop_hold(ac_limit_table_t *table, uint32_t record)
     table->head->first_free = record + 1;
 }
 
-/* A process was killed under the lock. What was spent is there or not, and was not promised to anybody; what is held
- * is what the records say. */
+/* A process was killed while it held the lock. An amount it was about to spend is counted or not, and no client relies
+ * on it; reserved amounts are restored from the records. */
 static void rebuild(ac_limit_table_t *table)
 {
     ac_table_head_t *head = table->head;
@@ -93,7 +93,7 @@ static size_t whole_size(void)
     return head_size() + AC_MAX_COUNTS * sizeof(ac_slot_t) + AC_MAX_HOLDS * sizeof(ac_hold_t);
 }
 
-/* Nobody else has it: what was held is nobody's any more, and what was spent stays. */
+/* No other process uses the file: reservations are dropped, spent amounts stay. */
 static apr_status_t limit_table_begin(ac_limit_table_t *table)
 {
     ac_table_head_t *head = table->head;
@@ -116,7 +116,7 @@ static apr_status_t limit_table_begin(ac_limit_table_t *table)
     return ac_shared_lock_init(&head->lock);
 }
 
-/* alone: nobody else has the file, which is locked against them. */
+/* alone: the file is locked, so that no other process uses it. */
 static apr_status_t map_file(ac_limit_table_t *table, bool alone)
 {
     void *memory = MAP_FAILED;
@@ -127,7 +127,7 @@ static apr_status_t map_file(ac_limit_table_t *table, bool alone)
     if ((size_t)info.st_size != table->size && !alone) {
         return APR_EMISMATCH;
     }
-    /* All of it now: a file system that is full later must not end the process. */
+    /* Allocates all of it now: a file system that is full later must not end the process. */
     if ((size_t)info.st_size != table->size) {
         int status = ftruncate(table->fd, 0) ? errno : posix_fallocate(table->fd, 0, (off_t)table->size);
         if (status) {
@@ -142,12 +142,12 @@ static apr_status_t map_file(ac_limit_table_t *table, bool alone)
     return APR_SUCCESS;
 }
 
-/* The lock is shared as long as this process or one of its children lives. */
+/* The file stays locked in shared mode as long as this process or one of its children lives. */
 static apr_status_t limit_table_open_file(ac_limit_table_t *table, const char *path)
 {
     char name[512];
     struct stat space;
-    /* Process numbers mean something in one namespace only. */
+    /* Process numbers are valid inside of one namespace only. */
     unsigned long long where = stat("/proc/self/ns/pid", &space) ? 0 : (unsigned long long)space.st_ino;
     snprintf(name, sizeof(name), "%s-%llu-%u-%u", path, where, (unsigned)whole_size(),
              (unsigned)sizeof(pthread_mutex_t));
@@ -215,9 +215,9 @@ bool ac_limit_table_note_shared(ac_limit_table_t *table, bool up)
     return __atomic_exchange_n(&table->head->shared_away, !up, __ATOMIC_ACQ_REL) == (uint32_t)up;
 }
 
-/* ---- who holds ---- */
+/* ---- holders ---- */
 
-/* With the lock held. */
+/* The caller holds the lock. */
 static void drop_holder(ac_limit_table_t *table, uint32_t holder)
 {
     for (uint32_t i = 0; i < table->head->n_used; i++) {
@@ -261,7 +261,7 @@ void ac_limit_table_leave(ac_limit_table_t *table)
     ac_limit_table_unlock(table);
 }
 
-/* Asking for a process reads a file, which is not done under the lock. */
+/* The state of a process is read from a file, which must not happen while the lock is held. */
 void ac_limit_table_sweep(ac_limit_table_t *table)
 {
     for (uint32_t i = 0; i < AC_MAX_HOLDERS; i++) {

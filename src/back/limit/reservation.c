@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From limits to counts: which ones a request reservation part in, what it is told where one has not enough left. */
+/* From limits to counts: the counts that a request needs, and the response's header fields and errors about them. */
 #include "limit_table.h"
 
 #include <pthread.h>
@@ -8,9 +8,9 @@
 
 #include <openssl/evp.h>
 
-#define STREAM_RETRY apr_time_from_sec(5) /* the end of an answer or run is not known beforehand */
+#define STREAM_RETRY apr_time_from_sec(5) /* Retry-After: the end of a stream or run is not known in advance */
 
-/* ---- which counts ---- */
+/* ---- choosing counts ---- */
 
 static const EVP_MD *sha256;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -28,7 +28,7 @@ typedef struct part_t {
     size_t left;
 } part_t;
 
-/* With its NUL, so that no two lists of words are one text. */
+/* Adds the NUL too, so that different lists of words are different texts. */
 static void reservation_add_word(part_t *part, const char *word)
 {
     size_t len = strlen(word) + 1;
@@ -38,8 +38,8 @@ static void reservation_add_word(part_t *part, const char *word)
     part->left -= len;
 }
 
-/* Who shares the count. Who cannot be told apart in the way that is wanted is in the next best one, and never
- * uncounted. */
+/* The subject whose requests share the count. If the wanted one is unknown (no key, no owner), the next best is used;
+ * no request stays uncounted. */
 static const char *reservation_subject_of(ac_by_e *pby, const ac_subject_t *who)
 {
     if (*pby == AC_BY_AGENT) {
@@ -67,7 +67,7 @@ static void reservation_make_key(unsigned char key[AC_COUNT_KEY], const char *sc
     snprintf(window, sizeof(window), "%" APR_INT64_T_FMT, (apr_int64_t)limit->window);
     reservation_add_word(&part, ac_limit_measure_name(limit->measure));
     reservation_add_word(&part, window);
-    /* Both, so that two limits whose subjects are the same one for lack of a better are two counts. */
+    /* Hashes both, so that two limits that fall back to the same subject still have different counts. */
     reservation_add_word(&part, ac_limit_by_name(limit->by));
     reservation_add_word(&part, ac_limit_by_name(by));
     reservation_add_word(&part, subject);
@@ -112,13 +112,13 @@ void ac_reservation_add(ac_reservation_t **preservation, const ac_limits_t *limi
                                     .by = limit->by,
                                     .window = limit->window,
                                     .most = limit->most};
-    /* What is larger than the whole limit waits until there is all of it. */
+    /* An amount larger than the limit itself waits until the whole limit is free. */
     item->amount = amount < limit->most ? amount : limit->most;
     item->hold = limit->measure != AC_LIMIT_REQUESTS;
     reservation_make_key(item->key, limits->scope, limit, who);
 }
 
-/* ---- what is said of it ---- */
+/* ---- results ---- */
 
 static void item_name(char name[64], const ac_reservation_item_t *item)
 {
@@ -159,7 +159,7 @@ void ac_reservation_fields(const ac_reservation_t *reservation, ac_buf_t *policy
     }
 }
 
-/* Of those that have not enough left, the one that reservation longest. */
+/* The exceeded count that stays exceeded longest. */
 static const ac_reservation_item_t *find_over(const ac_reservation_t *reservation)
 {
     const ac_reservation_item_t *found = NULL;
@@ -189,7 +189,7 @@ apr_status_t ac_reservation_refuse(const ac_reservation_t *reservation, ac_err_t
     case AC_LIMIT_RUNS:
         return ac_err_set(err, AC_RATE_LIMITED,
                           "there are %" APR_INT64_T_FMT " runs under way, as many as one %s may have at once, also "
-                          "where nobody follows them; wait for one of them to end, or cancel one",
+                          "those that no client follows; wait for one of them to end, or cancel one",
                           (apr_int64_t)item->most, by);
     case AC_LIMIT_REQUESTS:
         return ac_err_set(err, AC_RATE_LIMITED, "the limit of %" APR_INT64_T_FMT " requests each %s by %s is reached",

@@ -152,8 +152,8 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
     bool token = conf->auth && ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
     if (token && !azure && !ac_credential_scope(conf->auth, NULL) && !is_azure(host)) {
         return apr_psprintf(p,
-                            "AgentChatCredential: '%s' gives tokens of Entra ID, and %s is none of Azure's hosts; say "
-                            "with scope= what they shall be for",
+                            "AgentChatCredential: '%s' gives tokens of Entra ID, and %s is not a host of Azure; name "
+                            "their resource with scope=",
                             ac_credential_spec(conf->auth), host);
     }
     return NULL;

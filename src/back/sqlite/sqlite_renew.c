@@ -140,7 +140,7 @@ void ac_sqlite_renew(ac_sqlite_conn_t *conn, int code)
     }
     pthread_mutex_unlock(&store->lock);
     if (renews) {
-        ac_log(AC_M209, 0, "store sqlite[%s]: %s; all connections are closed and opened anew", store->path,
+        ac_log(AC_M209, 0, "store sqlite[%s]: %s; all connections are closed and reopened", store->path,
                sqlite3_errstr(code));
     }
 }

@@ -34,7 +34,7 @@ apr_status_t ac_sqlite_run_process(ac_sqlite_process_t *process, ac_err_t *err)
     process->started = ac_process_started(process->pid);
     if (!known || process->started <= 0) {
         *process->boot = '\0'; /* no process is then considered dead */
-        return ac_err_set(err, AC_STORE_ERROR, "/proc cannot be read, by which runs of dead processes are told");
+        return ac_err_set(err, AC_STORE_ERROR, "/proc cannot be read: it shows which runs belong to dead processes");
     }
     return APR_SUCCESS;
 }

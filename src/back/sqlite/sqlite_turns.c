@@ -278,7 +278,7 @@ static apr_status_t turn_judge(const ac_sqlite_thread_t *thread, ac_store_op_t *
 
     return !json_is_integer(after) || json_integer_value(after) == thread->n_messages
         ? APR_SUCCESS
-        : ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread has gone on");
+        : ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently");
 }
 
 apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)

@@ -69,7 +69,7 @@ apr_status_t ac_tool_support_exchange_failed(ac_err_t *err, const char *who, con
                       cause->detail[0] ? cause->detail : "no reason known");
 }
 
-/* One line of a foreign text: runs of blanks and control characters become one blank, what is not UTF-8 goes. */
+/* Writes text as one line: runs of blanks and control characters become one blank, invalid UTF-8 is dropped. */
 static void squeeze(char *line, size_t size, const char *text, size_t len)
 {
     size_t used = 0;
@@ -147,7 +147,7 @@ bool ac_tool_support_is_text(const char *type)
     return false;
 }
 
-/* ---- foreign JSON ---- */
+/* ---- JSON of services ---- */
 
 static bool is_deeper(const json_t *value, int depth)
 {

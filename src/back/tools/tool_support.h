@@ -12,20 +12,18 @@ const char *ac_tool_support_check_options(const apr_table_t *options, const char
  * an error message. */
 const char *ac_tool_support_option_url(const char **purl, const ac_tool_conf_t *conf, const char *name,
                                        const char *fallback, apr_pool_t *p);
-/* How long there is until deadline; errors: tool_timeout where there is nothing left. */
+/* The time until deadline. errors: tool_timeout if the deadline has passed. */
 apr_status_t ac_tool_support_time_left(apr_interval_time_t *pleft, apr_time_t now, apr_time_t deadline, ac_err_t *err);
-/* The error of a failed exchange as the model reads it: "<who> could not be reached: …", as tool_error or
- * tool_timeout. */
+/* Sets the error of a failed exchange for the model: "<who> could not be reached: …", as tool_error or tool_timeout. */
 apr_status_t ac_tool_support_exchange_failed(ac_err_t *err, const char *who, const ac_err_t *cause);
-/* tool_error: "<who> answered 404", and the beginning of body where it is text that people read. type: its
- * media type. */
+/* Sets tool_error: "<who> answered 404", and the beginning of body if it is readable text. type: its media type. */
 apr_status_t ac_tool_support_answer_refused(ac_err_t *err, const char *who, int status, const char *type,
                                             const char *body, size_t len);
-/* Whether a Content-Type's value names JSON ("application/json", "application/problem+json; charset=…"), any text. */
+/* Whether a Content-Type is JSON ("application/json", "application/problem+json; charset=…"), or any text. */
 bool ac_tool_support_is_json(const char *type);
 bool ac_tool_support_is_text(const char *type);
-/* Reads foreign JSON; duplicate members are allowed. *pvalue: a new reference; false: no JSON, or nested more
- * deeply than we keep. */
+/* Parses JSON of a service; duplicate members are allowed. *pvalue: a new reference. Returns false if it is not JSON,
+ * or nested too deeply. */
 bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len);
 
 #endif

@@ -190,8 +190,8 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
     }
     if (status == APR_SUCCESS && given && !key) {
         status = ac_err_set(&rq->err, AC_INVALID_REQUEST,
-                            "Last-Event-ID goes on with a message that was sent with an "
-                            "Idempotency-Key, and there is none; GET /runs/{id}/events needs no key");
+                            "Last-Event-ID resumes a message that was sent with an "
+                            "Idempotency-Key, which this request lacks; GET /runs/{id}/events needs no key");
     }
     if (status != APR_SUCCESS || !key) {
         return status;

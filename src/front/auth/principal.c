@@ -83,9 +83,9 @@ static apr_status_t find_owner(const char **powner, const request_rec *r, const 
 static ac_principal_t *remember(request_rec *r, const char *owner)
 {
     ac_principal_t *principal = apr_pcalloc(r->pool, sizeof(*principal));
-    bool somebody = strcmp(owner, AC_ANONYMOUS) != 0;
+    bool is_known = strcmp(owner, AC_ANONYMOUS) != 0;
     principal->owner = owner;
-    principal->roles = somebody ? find_roles(r, ac_mount_conf(r), owner)
+    principal->roles = is_known ? find_roles(r, ac_mount_conf(r), owner)
                                 : apr_array_make(r->pool, 1, sizeof(const char *));
     ap_set_module_config(r->request_config, &agentchat_module, principal);
     return principal;

@@ -68,7 +68,7 @@ static void config_mount_collect(ac_config_check_t *check, const ap_directive_t 
     }
 }
 
-/* The SetHandler that makes this section a mount; NULL: it is none. The core keeps the argument as a compiled
+/* The SetHandler that makes this section a mount; NULL: it is not a mount. The core keeps the argument as a compiled
  * expression, whose file and line identify the directive. */
 static const ap_directive_t *mount_of(const core_dir_config *section, const apr_array_header_t *found)
 {

@@ -77,7 +77,7 @@ static int range_specific(const char *range, size_t len, const char *type)
     return name_len == major + 1 && strncasecmp(range, type, major) == 0 && range[major] == '*' ? 2 : 0;
 }
 
-/* "0", "1", "0.5", "0.125" in thousandths; what is none of these counts as 1. */
+/* "0", "1", "0.5", "0.125" in thousandths; anything else counts as 1. */
 static int parse_q(const char *text, const char *end)
 {
     int q = 0, scale = 1000;

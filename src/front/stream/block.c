@@ -354,7 +354,7 @@ static void block_serve(blocked_t *blocked)
         if (!render_waiting(blocked)) {
             ac_log_request(AC_M610, APR_SUCCESS, blocked->r,
                            "request[%s]: dropped a client that reads too slowly "
-                           "(its buffer is full); its run goes on",
+                           "(its buffer is full); its run continues",
                            stream->request_id);
             blocked->r->connection->aborted = 1;
             return;

@@ -75,7 +75,7 @@ static void park_leave_loop(ac_parked_t *parked)
 
 /* ---- writing: with the lock held, while the loop thread owns the connection ---- */
 
-/* The client is lost or is given up: its request ends, its run goes on. The MPM sees the end of input and closes
+/* The client is gone or is dropped: its request ends, its run continues. The MPM sees the end of input and closes
  * the connection. */
 static void park_abort(ac_parked_t *parked)
 {
@@ -88,8 +88,7 @@ static void drop_slow(ac_parked_t *parked, const char *why)
 {
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     ac_log_request(AC_M610, APR_SUCCESS, parked->r,
-                   "request[%s]: dropped a client that reads too slowly (%s); its run "
-                   "goes on",
+                   "request[%s]: dropped a client that reads too slowly (%s); its run continues",
                    parked->stream.request_id, why);
     /* Without this the kernel would keep the client's bytes for minutes. */
     setsockopt(parked->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));

@@ -7,7 +7,7 @@
 
 #define RESULT_SIZE 128
 
-/* A number where JSON writes it with the same characters, else the characters. */
+/* The result as a number if JSON writes it with the same characters, else as a string. */
 static json_t *as_json(const char *text)
 {
     json_t *number;

@@ -35,7 +35,7 @@ static ac_decimal_care_e worse(ac_decimal_care_e a, ac_decimal_care_e b)
 typedef struct outcome_t {
     ac_wide_t w;
     int exponent;
-    bool negative, lost; /* lost: there were further digits, not all 0 */
+    bool negative, lost; /* lost: digits other than 0 were cut off */
     ac_decimal_care_e care;
 } outcome_t;
 
@@ -117,7 +117,7 @@ const char *ac_decimal_add(ac_decimal_t *presult, const ac_decimal_t *a, const a
         b = other;
     }
     int lowest = a->exponent < b->exponent ? a->exponent : b->exponent, largest = ac_decimal_magnitude(a);
-    if (largest - lowest + 2 > AC_WIDE_DIGITS) { /* b is far below the last digit that is kept */
+    if (largest - lowest + 2 > AC_WIDE_DIGITS) { /* b is far below the last kept digit */
         *presult = *a;
         presult->care = worse(care, AC_DECIMAL_ROUNDED);
         return NULL;
@@ -235,7 +235,8 @@ const char *ac_decimal_mod(ac_decimal_t *presult, const ac_decimal_t *a, const a
     return decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
 }
 
-/* Whether cutting off moves the last digit away from zero. `half`: −1, 0, 1 for less, just, more than half of it. */
+/* Whether rounding moves the last digit away from zero. `half`: −1, 0, 1: the cut-off part is less than, equal to, or
+ * more than half a unit. */
 static bool goes_up(ac_decimal_way_e way, bool negative, int half)
 {
     switch (way) {
@@ -265,7 +266,7 @@ const char *ac_decimal_round(ac_decimal_t *presult, const ac_decimal_t *a, int p
     } else {
         memset(&o.w, 0, sizeof(o.w));
     }
-    if (goes_up(way, shown.negative, half)) { /* something was cut off: no number ends in a 0 */
+    if (goes_up(way, shown.negative, half)) { /* digits were cut off: no coefficient ends in 0 */
         ac_wide_increment(&o.w);
     }
     return decimal_settle(presult, &o, AC_DECIMAL_DIGITS);
@@ -280,7 +281,7 @@ const char *ac_decimal_sqrt(ac_decimal_t *presult, const ac_decimal_t *a)
         *presult = *a;
         return NULL;
     }
-    /* The root of libm, then one step of Newton's method, which doubles its digits. */
+    /* The root from libm, then one step of Newton's method, which doubles the number of correct digits. */
     ac_decimal_t root, other, half, square, value = *a;
     value.exponent = a->exponent % 2;
     int shift = (a->exponent - value.exponent) / 2;
@@ -299,7 +300,7 @@ const char *ac_decimal_sqrt(ac_decimal_t *presult, const ac_decimal_t *a)
     if (problem) {
         return problem;
     }
-    /* The step leaves digits behind the last one kept: whether the root comes out even, only its square can tell. */
+    /* The step leaves further digits: only the square of the root shows whether the root is exact. */
     root.care = AC_DECIMAL_EXACT;
     problem = ac_decimal_mul(&square, &root, &root);
     bool even = !problem && square.care == AC_DECIMAL_EXACT && ac_decimal_compare(&square, a) == 0;

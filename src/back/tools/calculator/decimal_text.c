@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decimals to text and to and from the numbers that libm works with. */
+/* Decimal numbers as text, and conversions from and to libm's numbers. */
 #include "decimal.h"
 #include "wide.h"
 
@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REAL_DIGITS 18 /* that a long double of 64 bits has for certain */
+#define REAL_DIGITS 18 /* digits that a long double of 64 bits always has */
 
-/* The coefficient's digits. Returns how many. */
+/* Writes the coefficient's digits. Returns their number. */
 static int spell(char *digits, const ac_decimal_t *a)
 {
     int len = 0;
@@ -33,7 +33,7 @@ long double ac_decimal_text_to_real(const ac_decimal_t *a)
         return 0;
     }
     int len = spell(text, a);
-    /* No point in it: which character that is depends on the locale. */
+    /* Without a decimal point, whose character depends on the locale. */
     snprintf(text + len, sizeof(text) - (size_t)len, "e%d", a->exponent);
     long double real = strtold(text, NULL);
     return a->negative ? -real : real;

@@ -23,12 +23,12 @@
 
 #define MAX_LENGTH 4096
 #define MAX_DEPTH 64
-#define MAX_STEPS 2500 /* the worst that fits takes well under 1 ms */
+#define MAX_STEPS 2500 /* the slowest such expression takes well under 1 ms */
 #define MAX_NAME 24    /* bytes of an unknown name in an error */
 
 typedef struct value_t {
     ac_decimal_t number;
-    bool percent; /* nothing but a percentage; number is its hundredth already */
+    bool percent; /* the term is a percentage only; number is already divided by 100 */
 } value_t;
 
 static apr_status_t read_sum(value_t *pvalue, ac_expression_text_t *p);
@@ -46,7 +46,7 @@ static apr_status_t wrong_count(ac_expression_text_t *p, const ac_math_function_
 
 typedef struct call_t {
     const ac_math_function_t *function;
-    ac_decimal_t args[2]; /* of a function that folds: args[0] is what the arguments made so far */
+    ac_decimal_t args[2]; /* for a function with fold: args[0] is the result of the arguments so far */
     int n_args;
 } call_t;
 
@@ -69,7 +69,7 @@ static apr_status_t read_argument(call_t *call, ac_expression_text_t *p)
     return APR_SUCCESS;
 }
 
-/* After "(". */
+/* Reads a function's arguments, after "(". */
 static apr_status_t expression_read_call(value_t *pvalue, ac_expression_text_t *p, const ac_math_function_t *function,
                                          size_t start)
 {
@@ -126,7 +126,7 @@ static apr_status_t read_name(value_t *pvalue, ac_expression_text_t *p, size_t l
     return expression_read_call(pvalue, p, function, start);
 }
 
-/* ---- from the inside out ---- */
+/* ---- the grammar, from the inside out ---- */
 
 static apr_status_t read_primary(value_t *pvalue, ac_expression_text_t *p)
 {
@@ -156,7 +156,7 @@ static apr_status_t read_primary(value_t *pvalue, ac_expression_text_t *p)
     return status;
 }
 
-/* At "%": whether what follows it is an operand, and so the sign a remainder. */
+/* At "%": whether an operand follows, so that the sign is a remainder. */
 static bool operand_follows(const ac_expression_text_t *p)
 {
     ac_expression_text_t ahead = *p;
@@ -222,7 +222,7 @@ static bool take_minus(ac_expression_text_t *p)
     return ac_expression_text_accept(p, signs);
 }
 
-/* Every way down goes through here, so here the depth is counted. */
+/* Every nesting passes through this function, so it counts the depth. */
 static apr_status_t read_factor(value_t *pvalue, ac_expression_text_t *p)
 {
     ac_expression_text_skip_space(p);

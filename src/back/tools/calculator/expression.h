@@ -1,42 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How far the evaluator has read, and what it sees there. */
+/* The position of the evaluator in the text, and the next symbols there. */
 #ifndef AC_EXPRESSION_H
 #define AC_EXPRESSION_H
 
 #include "math_functions.h"
 
-/* ---- expression.c: pure ---- */
-/* Evaluates an arithmetic expression. out: text of the exact decimal result ("12.75"), at most size bytes. errors:
- * tool_error with the place: "unexpected ')' at character 7". */
+/* ---- expression.c: no state ---- */
+/* Evaluates an arithmetic expression. text: the exact decimal result ("12.75"), at most size bytes. errors: tool_error
+ * with the position: "unexpected ')' at character 7". */
 apr_status_t ac_expression_eval(char *text, size_t size, const char *expression, ac_err_t *err);
 
 /* ---- expression_text.c ---- */
 typedef struct ac_expression_text_t {
     const char *text; /* valid UTF-8 */
     size_t len, at;
-    int depth, n_calls; /* n_calls: functions whose parentheses are open */
+    int depth, n_calls; /* n_calls: functions whose closing parenthesis has not come */
     ac_math_budget_t budget;
     ac_err_t *err;
 } ac_expression_text_t;
 
-/* Characters before the byte at `at`, and one. */
+/* The number of characters before the byte at `at`, plus one. */
 int ac_expression_text_place(const ac_expression_text_t *p, size_t at);
-/* tool_error: "<why> at character 7". */
+/* Sets tool_error: "<why> at character 7". */
 apr_status_t ac_expression_text_fail(ac_expression_text_t *p, size_t at, const char *why);
-/* The same where problem is not NULL. */
+/* The same if problem is not NULL. */
 apr_status_t ac_expression_text_check(ac_expression_text_t *p, size_t at, const char *problem);
-/* tool_error: "unexpected ')' at character 7", or "unexpected end of the expression". */
+/* Sets tool_error: "unexpected ')' at character 7", or "unexpected end of the expression". */
 apr_status_t ac_expression_text_unexpected(ac_expression_text_t *p);
-/* The byte at this distance from the next one; NUL behind the end. */
+/* The byte at this distance from the next one; NUL after the end. */
 char ac_expression_text_peek(const ac_expression_text_t *p, size_t ahead);
-/* Whether one of these comes next; then it is passed over. `all` ends with NULL. */
+/* Whether one of `all` (ended by NULL) comes next; if so, moves past it. */
 bool ac_expression_text_accept(ac_expression_text_t *p, const char *const *all);
 void ac_expression_text_skip_space(ac_expression_text_t *p);
 bool ac_expression_text_skip_currency(ac_expression_text_t *p);
 /* Length of the name that comes next, or 0. */
 size_t ac_expression_text_name_len(const ac_expression_text_t *p);
 bool ac_expression_text_is_word(const ac_expression_text_t *p, const char *word);
-/* A number with thousands separators (outside functions), point, exponent and a currency sign behind it. */
+/* Reads a number with thousands separators (outside of functions), point, exponent and a currency sign after it. */
 apr_status_t ac_expression_text_number(ac_decimal_t *pnumber, ac_expression_text_t *p);
 
 #endif

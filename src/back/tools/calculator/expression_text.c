@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The text of an expression: what comes next in it, numbers as people write them, and errors that name the place. */
+/* The text of an expression: its next symbol, numbers in their usual notations, and errors with a position. */
 #include "expression.h"
 #include "wide.h"
 
@@ -108,7 +108,7 @@ bool ac_expression_text_is_word(const ac_expression_text_t *p, const char *word)
 typedef struct digits_t {
     char text[AC_WIDE_DIGITS];
     size_t len;
-    int n_behind; /* of the point */
+    int n_behind; /* digits after the point */
     bool any, full;
 } digits_t;
 
@@ -157,7 +157,7 @@ static void read_whole_digits(ac_expression_text_t *p, digits_t *d)
     }
 }
 
-/* "e-3", but not the constant e: a digit must follow. */
+/* Reads "e-3", but not the constant e: a digit must follow. */
 static long read_exponent(ac_expression_text_t *p)
 {
     bool negative = ac_expression_text_peek(p, 1) == '-';

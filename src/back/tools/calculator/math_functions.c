@@ -9,7 +9,7 @@
 
 #define MAX_FACTORIAL 400 /* 401! is still in range, but not needed */
 #define MAX_PLACES 60     /* of round() */
-#define MAX_ANGLE 15      /* power of ten: above it a long double has no digits left for the angle */
+#define MAX_ANGLE 15      /* power of ten: a larger long double has no digits left for the angle */
 
 #define FN(name) \
     static const char *name(ac_decimal_t *presult, const ac_decimal_t *args, int n_args, ac_math_budget_t *budget)
@@ -30,7 +30,7 @@ static bool is_exactly(const ac_decimal_t *a, int value)
     return ac_decimal_compare(a, &other) == 0;
 }
 
-/* a^n by squaring; what overflows on the way would overflow at the end. */
+/* a^n by squaring; an overflow on the way would also occur at the end. */
 static const char *whole_power(ac_decimal_t *presult, const ac_decimal_t *a, int64_t n, ac_math_budget_t *budget)
 {
     ac_decimal_t square = *a, power;
@@ -94,7 +94,7 @@ const char *ac_math_functions_power(ac_decimal_t *presult, const ac_decimal_t *a
     if (a->negative) {
         return "a negative number has no power that is not whole";
     }
-    /* The whole part is taken exactly: libm's error would grow with the exponent. */
+    /* The whole part is computed exactly: libm's error would grow with the exponent. */
     problem = ac_math_functions_spend(budget, 4);
     problem = problem ? problem : whole_power(&power, a, n, budget);
     problem = problem ? problem : root_power(&root, a, &fraction);
@@ -279,8 +279,8 @@ FN(fn_log)
     return problem ? problem : ac_decimal_div(presult, &numerator, &denominator);
 }
 
-/* A sine that is no larger than the rounding of its angle is 0: sin(pi). Where long double is no more than
- * double, too. */
+/* A sine that is not larger than the rounding of its angle is 0: sin(pi). This holds also where long double has the
+ * size of double. */
 static long double clean(long double value, long double angle)
 {
     return fabsl(value) < fabsl(angle) * DBL_EPSILON * 2 ? 0 : value;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole numbers of a fixed size in base 10^9: what the calculator's decimals are made of. */
+/* Whole numbers of a fixed size in base 10^9: the basis of the calculator's decimals. */
 #include "wide.h"
 
 #include <string.h>
@@ -134,7 +134,7 @@ void ac_wide_sub(ac_wide_t *a, const ac_wide_t *b)
     ac_wide_trim(a);
 }
 
-/* One limb of the quotient: rest loses as many times divisor as it can. source: Knuth, 4.3.1, algorithm D */
+/* One limb of the quotient: subtracts divisor from rest as often as possible. source: Knuth, 4.3.1, algorithm D */
 static uint32_t divide_step(uint32_t *rest, const ac_wide_t *divisor)
 {
     int n = divisor->n_limbs;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole numbers of up to 144 digits, below the calculator's decimals. Pure. */
+/* Whole numbers of up to 144 digits, the basis of the calculator's decimals. No state. */
 #ifndef AC_WIDE_H
 #define AC_WIDE_H
 
@@ -11,7 +11,7 @@
 #define AC_WIDE_LIMBS 18 /* for those digits, and two carries of a division */
 
 typedef struct ac_wide_t {
-    uint32_t limb[AC_WIDE_LIMBS]; /* the lowest first; above n_limbs all 0 */
+    uint32_t limb[AC_WIDE_LIMBS]; /* the lowest first; limbs above n_limbs are 0 */
     int n_limbs;                  /* 0: the number is 0 */
 } ac_wide_t;
 
@@ -21,9 +21,9 @@ int ac_wide_digits(const uint32_t *limb, int n_limbs);
 void ac_wide_trim(ac_wide_t *w);
 void ac_wide_scale(ac_wide_t *w, uint32_t factor, uint32_t carry); /* w × factor + carry */
 uint32_t ac_wide_cut(ac_wide_t *w, uint32_t divisor);              /* w / divisor; returns the remainder */
-/* w × 10^n_digits; the caller has seen that it fits. */
+/* w × 10^n_digits; the caller has checked that it fits. */
 void ac_wide_raise(ac_wide_t *w, int n_digits);
-/* w / 10^n_digits. Returns whether what was cut off was other than 0. */
+/* w / 10^n_digits. Returns whether the part that was cut off is not 0. */
 bool ac_wide_lower(ac_wide_t *w, int n_digits);
 int ac_wide_compare(const ac_wide_t *a, const ac_wide_t *b);
 void ac_wide_add(ac_wide_t *a, const ac_wide_t *b);
@@ -31,9 +31,10 @@ void ac_wide_increment(ac_wide_t *w);
 void ac_wide_sub(ac_wide_t *a, const ac_wide_t *b); /* a − b for a ≥ b */
 /* a becomes the remainder of a / b; b > 0. */
 void ac_wide_divide(ac_wide_t *pquotient, ac_wide_t *a, const ac_wide_t *b);
-/* Keeps n_digits of w, half to even; `lost`: w had further digits behind its last. Returns how many digits went. */
+/* Rounds w to n_digits, half to even; `lost`: w had further digits after its last one. Returns the number of removed
+ * digits. */
 int ac_wide_round(ac_wide_t *w, int n_digits, bool lost);
-/* Takes the zeros off the end. Returns how many. */
+/* Removes zeros at the end. Returns their number. */
 int ac_wide_strip(ac_wide_t *w);
 
 #endif

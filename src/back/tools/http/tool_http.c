@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tool "http": a request made from a configured template and the model's arguments, its answer the result. */
+/* The tool "http": sends a request made from a configured template and the model's arguments; the response is the
+ * result. */
 #include "tool_http.h"
 
 #include <string.h>
@@ -31,7 +32,7 @@ static apr_status_t http_child_init(void *self, const ac_host_t *host, ac_err_t 
     return APR_SUCCESS;
 }
 
-/* ---- the answer ---- */
+/* ---- the response ---- */
 
 static void tool_http_call_free(call_t *call)
 {
@@ -51,7 +52,7 @@ static bool tool_http_on_body(void *baton, const char *bytes, size_t len)
     return ac_tool_http_answer_body(&call->answer, bytes, len);
 }
 
-/* Some services repeat what they were sent, as in "the key … is not valid". */
+/* Some services repeat what was sent, as in "the key … is not valid". */
 static apr_status_t tool_http_refused(ac_err_t *err, const call_t *call, const char *body, size_t len)
 {
     char *text = body ? memcpy(ac_alloc(len + 1), body, len) : NULL;
@@ -150,7 +151,7 @@ static apr_status_t make_headers(parts_t *parts, const ac_tool_http_t *tool, con
     return status;
 }
 
-/* Where no template is set, the arguments are the body. */
+/* Without a template, the arguments are the body. */
 static apr_status_t make_body(parts_t *parts, const ac_tool_http_t *tool, const json_t *arguments, ac_err_t *err)
 {
     if (!tool->has_body) {

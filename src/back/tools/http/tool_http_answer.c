@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answer of the HTTP tool's service as the tool's result: JSON stays JSON, text is a string, and both
- * are bounded. */
+/* The response of the HTTP tool's service as the tool's result: JSON stays JSON, text becomes a string; both are
+ * bounded. */
 #include "tool_http.h"
 
 #include <apr_strings.h>
@@ -30,7 +30,7 @@ void ac_tool_http_answer_head(ac_tool_http_answer_t *answer, int status, const c
     answer->refused = !answer->json && !ac_tool_support_is_text(type);
 }
 
-/* JSON is read to its end, as a part of it may be asked for, and a beginning cannot be parsed. */
+/* JSON is read to its end: the configuration may select a part of it, and an incomplete text cannot be parsed. */
 static size_t room(const ac_tool_http_answer_t *answer)
 {
     size_t max = answer->tool->conf->result_max;
@@ -51,9 +51,9 @@ bool ac_tool_http_answer_body(ac_tool_http_answer_t *answer, const char *bytes, 
     return ac_buf_add(&answer->body, bytes, answer->cut ? left : len) == APR_SUCCESS && !answer->cut;
 }
 
-/* ---- a part of it ---- */
+/* ---- selecting a part ---- */
 
-/* One reference token of a pointer, unescaped; returns where the next begins. */
+/* Reads one reference token of a pointer, unescaped; returns the position of the next one. */
 static const char *take_token(ac_buf_t *token, const char *pointer)
 {
     ac_buf_clear(token);
@@ -91,7 +91,7 @@ static json_t *tool_http_answer_look_up(json_t *value, const char *pointer)
 
 /* ---- making the result ---- */
 
-/* UTF-8, or the nearest there is to it: the older pages of the Web are in Latin-1. */
+/* UTF-8, or text converted from Latin-1, which older pages of the Web use. */
 static json_t *text_value(const ac_tool_http_answer_t *answer, const char *note)
 {
     size_t len = answer->cut ? ac_utf8_whole(answer->body.data, answer->body.len) : answer->body.len;
@@ -119,7 +119,7 @@ static json_t *plain_result(ac_tool_http_answer_t *answer)
 {
     char note[96] = "";
     size_t max = answer->tool->conf->result_max;
-    if (answer->body.len > max) { /* taken for JSON, and was none */
+    if (answer->body.len > max) { /* declared as JSON, but invalid */
         answer->body.len = max;
         answer->body.data[max] = '\0';
         answer->cut = true;
@@ -130,7 +130,7 @@ static json_t *plain_result(ac_tool_http_answer_t *answer)
     return text_value(answer, note);
 }
 
-/* Takes value. */
+/* Consumes value. */
 static json_t *json_result(json_t *value, size_t max)
 {
     size_t len;
@@ -192,7 +192,7 @@ apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t 
                           answer->cut ? "the service's answer is too large" : "the service's answer is not JSON");
     } else {
         ac_tool_mask_text(tool->mask, answer->body.data, answer->body.len, answer->cut);
-        *presult = ac_tool_mask_json(tool->mask, plain_result(answer)); /* once more: Latin-1 has become UTF-8 */
+        *presult = ac_tool_mask_json(tool->mask, plain_result(answer)); /* masked again: Latin-1 has become UTF-8 */
     }
     return *presult ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "memory ran out");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of an HTTP tool's directives, so that a wrong one is found when httpd starts and not when a model calls. */
+/* Checks of an HTTP tool's directives: errors are found when httpd starts, not when a model calls the tool. */
 #include "tool_http.h"
 
 #include <apr_strings.h>
@@ -9,7 +9,7 @@
 
 /* ---- the URL ---- */
 
-/* The host of a URL that has one, without port and brackets. */
+/* The host of a URL without port and brackets; NULL if it has none. */
 static const char *tool_http_config_host_of(const char *url, apr_pool_t *p)
 {
     const char *start = strstr(url, "://");
@@ -47,7 +47,7 @@ static const char *tool_http_config_check_url(const ac_tool_conf_t *conf, apr_po
     json_t *no_arguments = json_object();
     ac_buf_t sample;
     ac_buf_init(&sample, AC_MAX_BODY_DEFAULT);
-    /* A value that is missing may be refused for its place in the path: the URL around it can still be looked at. */
+    /* The template may refuse an empty value in the path; the rest of the URL can be checked nevertheless. */
     apr_status_t status = ac_template_fill(&sample, conf->url, AC_TEMPLATE_URL, no_arguments, NULL);
     const char *url = status == APR_SUCCESS ? sample.data : apr_pstrndup(p, conf->url, strcspn(conf->url, "{"));
     if (!ac_http_address_url_valid(url)) {
@@ -149,7 +149,7 @@ static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header
     return NULL;
 }
 
-/* On a redirect to another origin it is not sent along, so this is the only way it goes. */
+/* A redirect to another origin does not send the header, so this is the only connection to check. */
 static const char *check_way(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
 {
     const char *host = tool_http_config_host_of(conf->url, p);
@@ -221,7 +221,7 @@ static const char *set_hosts(ac_tool_http_t *tool, apr_pool_t *p)
     return NULL;
 }
 
-/* ---- all of it ---- */
+/* ---- the whole configuration ---- */
 
 static const char *check_parameters(const ac_tool_conf_t *conf, apr_pool_t *p)
 {

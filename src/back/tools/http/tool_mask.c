@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A tool's secrets in what its service says: asterisks stand for them, whatever form the service repeats them in. */
+/* Hides a tool's secrets in responses of its service: asterisks replace them, in all forms in which a service may
+ * repeat them. */
 #include "tool_http.h"
 
 #include <apr_strings.h>
@@ -7,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MASKED_FROM 6  /* bytes; a shorter secret may stand in any text by chance */
-#define SHOWN_OF_CUT 3 /* bytes of a secret that may stand before a cut */
-#define ESCAPED_MAX 8  /* backslashes before one character, from JSON inside JSON */
+#define MASKED_FROM 6  /* bytes; a shorter secret may be part of any text by chance */
+#define SHOWN_OF_CUT 3 /* bytes of a secret that may remain before a cut */
+#define ESCAPED_MAX 8  /* backslashes before one character, in JSON inside of JSON */
 
 typedef enum alphabet_e { EXACT, BASE64, HEX } alphabet_e;
 
@@ -24,7 +25,7 @@ struct ac_tool_mask_t {
     bool begins[256];          /* whether a word, or an escape, can begin with this byte */
 };
 
-/* ---- which words ---- */
+/* ---- the words ---- */
 
 static void tool_mask_add_word(ac_tool_mask_t *mask, const char *text, size_t len, alphabet_e alphabet)
 {
@@ -72,7 +73,7 @@ const ac_tool_mask_t *ac_tool_mask_create(const apr_array_header_t *headers, apr
     return mask;
 }
 
-/* ---- finding them ---- */
+/* ---- searching ---- */
 
 static int hex_number(const char *text, size_t len)
 {
@@ -87,14 +88,14 @@ static int hex_number(const char *text, size_t len)
     return value;
 }
 
-/* %XX. 0: none. */
+/* Reads %XX. Returns its length; 0: it is not one. */
 static size_t read_percent(const char *text, size_t left, int *pc)
 {
     *pc = left >= 3 && text[0] == '%' ? hex_number(text + 1, 2) : -1;
     return *pc >= 0 ? 3 : 0;
 }
 
-/* A backslash with u and four digits, x and two, or the character itself; also several backslashes. */
+/* Reads a backslash with u and four digits, x and two, or the character itself; also several backslashes. */
 static size_t read_backslash(const char *text, size_t left, int *pc)
 {
     size_t n = 0;
@@ -116,7 +117,7 @@ static size_t read_backslash(const char *text, size_t left, int *pc)
     return *pc == '\\' ? n : n + 1;
 }
 
-/* &#84; &#x54; &amp; and their like. */
+/* Reads &#84; &#x54; &amp; and similar ones. */
 static size_t read_entity(const char *text, size_t left, int *pc)
 {
     static const struct {
@@ -154,7 +155,7 @@ static bool tool_mask_is_same(char c, char wanted, alphabet_e alphabet)
     }
 }
 
-/* How many bytes at text stand for this character; 0: it is another one. */
+/* The number of bytes at text that represent this character; 0: it is another one. */
 static size_t match_raw(const char *text, char wanted, alphabet_e alphabet)
 {
     return tool_mask_is_same(*text, wanted, alphabet) || (*text == '+' && wanted == ' ') ? 1 : 0;
@@ -216,7 +217,7 @@ bool ac_tool_mask_text(const ac_tool_mask_t *mask, char *text, size_t len, bool 
 
 /* ---- in JSON ---- */
 
-/* text, which ends with a NUL, as a value with asterisks; NULL: there is nothing to hide in it. */
+/* A string with asterisks from text, which ends with NUL; NULL: it contains no secret. */
 static json_t *masked(const ac_tool_mask_t *mask, const char *text, size_t len)
 {
     char *copy = ac_alloc(len + 1);

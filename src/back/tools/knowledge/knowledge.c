@@ -12,15 +12,15 @@
 #define RESULTS "5"
 #define MAX_RESULTS 20
 #define NO_DEADLINE apr_time_from_sec(60)
-#define LOOK_AGAIN apr_time_from_sec(2)   /* at the folder, at the earliest */
-#define FIRST_INDEX apr_time_from_sec(10) /* of a child at its start, which may have to stop meanwhile */
+#define LOOK_AGAIN apr_time_from_sec(2)   /* shortest interval between two checks of the folder */
+#define FIRST_INDEX apr_time_from_sec(10) /* the limit of a child's first indexing: it may have to stop meanwhile */
 
 typedef struct knowledge_t {
     const char *id, *root, *index; /* index: the database's path */
     int n_results;
     apr_size_t result_max;
-    pthread_mutex_t lock;  /* of what follows */
-    pthread_cond_t looked; /* the folder was looked at */
+    pthread_mutex_t lock;  /* guards the members below */
+    pthread_cond_t looked; /* a check of the folder has ended */
     ac_knowledge_conn_t *idle;
     apr_time_t last_look;
     bool looking, whole, folder_failed, cut;
@@ -37,7 +37,8 @@ static uint64_t knowledge_hash(const char *text)
     return value;
 }
 
-/* "/var/lib/agentchat/knowledge-docs-0123456789abcdef.db"; of the id only what is good in a file name. */
+/* "/var/lib/agentchat/knowledge-docs-0123456789abcdef.db"; characters of the id that are not allowed in a file name are
+ * left out. */
 static const char *index_path(const ac_tool_conf_t *conf, const char *root, apr_pool_t *p)
 {
     char *id = apr_pstrdup(p, conf->id);
@@ -123,7 +124,7 @@ static const char *knowledge_create(void **pself, const ac_tool_conf_t *conf, ap
     return problem;
 }
 
-/* ---- connections: each is one thread's at a time ---- */
+/* ---- connections: one thread at a time uses each ---- */
 
 static apr_status_t take_conn(ac_knowledge_conn_t **pconn, knowledge_t *base, ac_err_t *err)
 {
@@ -152,9 +153,10 @@ static void give_conn(knowledge_t *base, ac_knowledge_conn_t *conn)
     pthread_mutex_unlock(&base->lock);
 }
 
-/* ---- following the folder ---- */
+/* ---- following the folder's changes ---- */
 
-/* Whether this thread shall look; else there is an index to be searched, or nothing more to wait for. */
+/* Returns true if this thread has to check the folder. Otherwise the index can be searched, or waiting would not
+ * help. */
 static bool begin_look(knowledge_t *base, apr_time_t deadline)
 {
     pthread_mutex_lock(&base->lock);
@@ -200,7 +202,7 @@ static void end_look(knowledge_t *base, const ac_knowledge_state_t *state)
     pthread_mutex_unlock(&base->lock);
 }
 
-/* A search uses the index as it is if its refresh did not finish. */
+/* If the refresh does not finish, the search uses the index as it is. */
 static void knowledge_look(knowledge_t *base, ac_knowledge_conn_t *conn, apr_time_t deadline)
 {
     ac_knowledge_state_t state = {.whole = false};
@@ -212,7 +214,7 @@ static void knowledge_look(knowledge_t *base, ac_knowledge_conn_t *conn, apr_tim
     end_look(base, &state);
 }
 
-/* At a child's start, so that the first search need not wait. */
+/* Runs when a child starts, so that the first search need not wait. */
 static void look_first(void *self)
 {
     knowledge_t *base = self;
@@ -227,7 +229,7 @@ static apr_status_t knowledge_child_init(void *self, const ac_host_t *host, ac_e
 {
     (void)err;
     if (host->work && host->work_post) {
-        host->work_post(host->work, look_first, NULL, self); /* where the queue is full, the first search does it */
+        host->work_post(host->work, look_first, NULL, self); /* if the queue is full, the first search does this */
     }
     return APR_SUCCESS;
 }
@@ -245,7 +247,7 @@ static apr_status_t search(json_t **presults, int64_t *ptotal, knowledge_t *base
         return status;
     }
     knowledge_look(base, conn, now + (deadline - now) * 3 / 4);
-    if (!ac_knowledge_index_is_valid(conn)) { /* found damaged just now */
+    if (!ac_knowledge_index_is_valid(conn)) { /* it was found to be damaged */
         ac_knowledge_index_close(conn);
         status = ac_knowledge_index_open(&conn, base->index, err);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The knowledge base's folder: which documents are in it, and their text. Nothing outside of it is ever opened. */
+/* The knowledge base's folder: the list of its documents, and their text. Files outside of it are never opened. */
 #include "knowledge_internal.h"
 
 #include <dirent.h>
@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_SEEN 100000 /* entries of folders that are looked at */
+#define MAX_SEEN 100000 /* entries of folders that are listed */
 #define OPEN_DIR (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
-#define RECENT apr_time_from_msec(100) /* file systems' clocks tick no slower */
+#define RECENT apr_time_from_msec(100) /* longest tick of a file system's clock */
 
 bool ac_knowledge_folder_same(const ac_knowledge_stamp_t *a, const ac_knowledge_stamp_t *b)
 {
@@ -40,7 +40,7 @@ static void add_file(ac_knowledge_files_t *files, const char *path, const struct
         size_t size = files->size ? files->size * 2 : 64;
         ac_knowledge_file_t *items = realloc(files->items, size * sizeof(*items));
         if (!items) {
-            abort(); /* as ac_alloc: a list of at most MAX_SEEN paths */
+            abort(); /* as ac_alloc() does: the list has at most MAX_SEEN paths */
         }
         files->items = items;
         files->size = size;
@@ -86,7 +86,7 @@ static void list_entry(ac_knowledge_files_t *files, int fd, const char *name, pl
     place->path[before] = '\0';
 }
 
-/* Takes fd. */
+/* Consumes fd. */
 static apr_status_t list_folder(ac_knowledge_files_t *files, int fd, place_t *place)
 {
     DIR *folder = fdopendir(fd);
@@ -136,7 +136,7 @@ void ac_knowledge_folder_free(ac_knowledge_files_t *files)
 
 /* ---- reading ---- */
 
-/* Folder by folder, none of them a link. Returns -1 with errno. */
+/* Opens folder by folder and refuses symbolic links. Returns -1 with errno. */
 static int open_inside(const char *root, const char *path)
 {
     char name[AC_KNOWLEDGE_PATH];
@@ -191,7 +191,7 @@ apr_status_t ac_knowledge_folder_read(ac_buf_t *text, ac_knowledge_stamp_t *psta
     apr_status_t status = fstat(fd, &info) ? errno : S_ISREG(info.st_mode) ? APR_SUCCESS : ENOENT;
     if (status == APR_SUCCESS) {
         *pstamp = knowledge_folder_stamp_of(&info);
-        /* A file that was written just now may be written again in the same tick of its clock, and look the same. */
+        /* A file written this recently could change again within the same tick, with the same stamp. */
         apr_time_t age = apr_time_now() - pstamp->mtime / 1000;
         pstamp->mtime = age >= 0 && age < RECENT ? 0 : pstamp->mtime;
         status = info.st_size > AC_KNOWLEDGE_FILE ? ENOSPC : read_all(text, fd);

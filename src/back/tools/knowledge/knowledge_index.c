@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The knowledge base's index: a database that several processes share, and that can be rebuilt from the folder at any
- * time. */
+/* The knowledge base's index: a database that processes share, and that can be rebuilt from the folder at any time. */
 #include "knowledge_internal.h"
 
 #include <errno.h>
@@ -10,14 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VERSION 1 /* of the tables; another one is thrown away */
+#define VERSION 1 /* of the tables; an index of another version is deleted */
 #define QUIET apr_time_from_sec(60)
-#define PROGRESS_STEPS 20000 /* of SQLite's machine between two looks at the clock */
+#define PROGRESS_STEPS 20000 /* of SQLite's virtual machine between two checks of the deadline */
 
 static const char tables[] =
     "CREATE TABLE IF NOT EXISTS document(id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, mtime INTEGER NOT NULL,"
     " size INTEGER NOT NULL, inode INTEGER NOT NULL);"
-    /* A section's rowid is its document's id * 4096 + its place there. */
+    /* A section's rowid is its document's id * 4096 + its position in the document. */
     "CREATE VIRTUAL TABLE IF NOT EXISTS section USING fts5(title, body,"
     " tokenize = 'porter unicode61 remove_diacritics 2');"
     "CREATE TABLE IF NOT EXISTS whole(since INTEGER NOT NULL);"
@@ -26,7 +25,7 @@ _Static_assert(VERSION == 1 && AC_KNOWLEDGE_SECTIONS == 4096, "the tables say so
 
 /* ---- opening ---- */
 
-/* An error that stops every search would otherwise be logged at every search. */
+/* Limits the log lines of an error that would otherwise be logged at every search. */
 static bool may_log(void)
 {
     static _Atomic apr_time_t last;
@@ -74,7 +73,7 @@ static int read_version(sqlite3 *db, int *pversion)
     return code;
 }
 
-/* One transaction, so that of several children one makes the tables and the others find them. */
+/* Runs in one transaction: one of several children creates the tables, and the others find them. */
 static int make_tables(sqlite3 *db)
 {
     int version = 0, code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
@@ -101,7 +100,7 @@ static int open_private(ac_knowledge_conn_t *conn)
         return SQLITE_CANTOPEN;
     }
     if (cause == EEXIST) {
-        (void)chmod(conn->path, 0600); /* one that was made otherwise */
+        (void)chmod(conn->path, 0600); /* an existing file with another mode */
     }
     return sqlite3_open_v2(conn->path, &conn->db, flags, NULL);
 }
@@ -132,7 +131,7 @@ static int knowledge_index_open_once(ac_knowledge_conn_t *conn)
     return code;
 }
 
-/* Turning a new database to WAL needs it alone for a moment, and SQLite does not wait for that by itself. */
+/* Switching a new database to WAL needs exclusive access for a moment, and SQLite does not wait for that by itself. */
 static int open_patiently(ac_knowledge_conn_t *conn)
 {
     apr_time_t until = ac_clock() + apr_time_from_msec(AC_KNOWLEDGE_PATIENCE_MS);
@@ -196,7 +195,7 @@ apr_status_t ac_knowledge_index_failed(ac_knowledge_conn_t *conn, int code, ac_e
         return ac_err_set(err, AC_TOOL_TIMEOUT, "the search took too long");
     }
     if (is_damage(code)) {
-        conn->inode = 0; /* not valid any more: the next one looks at the file again */
+        conn->inode = 0; /* not valid any more: the next search opens the file again */
         remove_index(conn->path);
     }
     if (may_log()) {
@@ -221,7 +220,7 @@ static json_t *read_hit(sqlite3_stmt *statement)
                      "snippet", column_text(statement, 2), "score", (double)(int64_t)(score * 1000 + 0.5) / 1000);
 }
 
-/* Whether the hit still fits; takes it. The first one always does. */
+/* Adds the hit if it still fits in the size. The first one is always added. Consumes hit. */
 static bool keep_hit(json_t *results, json_t *hit, size_t *pleft)
 {
     size_t len = strlen(ac_json_peek_string(hit, "title", "")) + strlen(ac_json_peek_string(hit, "document", "")) +
@@ -271,7 +270,7 @@ apr_status_t ac_knowledge_index_search(json_t **presults, int64_t *ptotal, ac_kn
                                        const ac_knowledge_ask_t *ask, ac_err_t *err)
 {
     json_t *results = json_array();
-    /* One transaction, so that the total and the results are of the same state. */
+    /* One transaction: the total and the results are from the same state. */
     int code = sqlite3_exec(conn->db, "BEGIN", NULL, NULL, NULL);
     if (code == SQLITE_OK) {
         code = read_hits(results, conn->db, ask);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A question in people's words as a query in FTS5's. */
+/* Converts a question into a query of FTS5. */
 #include "knowledge_internal.h"
 
 #include <stdio.h>
@@ -7,8 +7,8 @@
 #include <strings.h>
 
 #define MAX_WORDS 32
-#define MAX_WORD 64  /* bytes; what is longer is cut */
-#define MIN_PREFIX 3 /* bytes of a word that may be the beginning of another */
+#define MAX_WORD 64  /* bytes; a longer word is cut */
+#define MIN_PREFIX 3 /* bytes; shorter words match whole words only */
 
 typedef struct words_t {
     char text[MAX_WORDS][MAX_WORD + 1];
@@ -30,11 +30,11 @@ static bool is_stop_word(const char *word)
             return true;
         }
     }
-    return !word[1]; /* a letter that an apostrophe left over */
+    return !word[1]; /* a single letter, left over from an apostrophe */
 }
 
-/* Whether the n bytes of a character can be in a word: letters and digits, and of what is not ASCII all but blanks and
- * the commonest punctuation; the index's own tokenizer has the last word. */
+/* Whether a character of n bytes can be part of a word: letters, digits, and all of Unicode except for blanks and the
+ * most common punctuation. The index's tokenizer makes the final decision. */
 static bool in_word(const char *text, size_t n, bool valid)
 {
     const unsigned char *c = (const unsigned char *)text;
@@ -85,7 +85,7 @@ static void drop_stop_words(words_t *words)
     for (int i = 0; i < words->n_words; i++) {
         n_kept += !is_stop_word(words->text[i]);
     }
-    if (n_kept == 0) { /* a question of nothing but such words is taken as it is */
+    if (n_kept == 0) { /* a question that has only common words is used unchanged */
         return;
     }
     n_kept = 0;
@@ -104,7 +104,7 @@ bool ac_knowledge_query(char query[AC_KNOWLEDGE_QUERY], const char *question)
     query[0] = '\0';
     read_words(&words, question);
     drop_stop_words(&words);
-    for (int i = 0; i < words.n_words; i++) { /* no word holds a quote */
+    for (int i = 0; i < words.n_words; i++) { /* no word contains a quote */
         bool prefix = i == words.n_words - 1 && strlen(words.text[i]) >= MIN_PREFIX;
         used += (size_t)snprintf(query + used, AC_KNOWLEDGE_QUERY - used, "%s\"%s\"%s", i ? " OR " : "", words.text[i],
                                  prefix ? " *" : "");

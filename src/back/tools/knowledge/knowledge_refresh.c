@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bringing the index up to the folder: what is new, changed or gone, in transactions that other processes'
- * fit between. */
+/* Updates the index from the folder: new, changed and deleted documents, in transactions short enough for other
+ * processes to write in between. */
 #include "knowledge_internal.h"
 
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
 
-#define BATCH_BYTES (4 * 1024 * 1024) /* of documents in one transaction */
+#define BATCH_BYTES (4 * 1024 * 1024) /* bytes of documents in one transaction */
 #define BATCH_FILES 500
-#define PATIENCE_MS 200 /* for another process's transaction, between looks at the clock */
+#define PATIENCE_MS 200 /* wait for another process's transaction, between two checks of the deadline */
 
 typedef struct job_t {
     char *path;
-    ac_knowledge_stamp_t stamp; /* as listed; of one that is gone: as indexed */
+    ac_knowledge_stamp_t stamp; /* as listed; of a deleted file: as indexed */
     bool gone;
 } job_t;
 
@@ -26,7 +26,7 @@ typedef struct refresh_t {
     bool whole; /* the index was complete once */
     apr_time_t deadline;
     sqlite3_stmt *find, *add, *drop, *drop_sections, *add_section;
-    int64_t id; /* of the document being indexed */
+    int64_t id; /* of the document that is being indexed */
     int n_sections;
 } refresh_t;
 
@@ -50,7 +50,7 @@ static int knowledge_refresh_prepare(refresh_t *r)
     return code;
 }
 
-/* Runs a statement that gives no row. */
+/* Runs a statement without rows. */
 static int knowledge_refresh_run(sqlite3_stmt *statement)
 {
     int code = sqlite3_step(statement);
@@ -70,7 +70,7 @@ static ac_knowledge_stamp_t stamp_at(sqlite3_stmt *statement, int column)
                                   .inode = sqlite3_column_int64(statement, column + 2)};
 }
 
-/* ---- what is to do ---- */
+/* ---- finding changes ---- */
 
 static void add_job(refresh_t *r, const char *path, const ac_knowledge_stamp_t *stamp, bool gone)
 {
@@ -134,7 +134,7 @@ static int look_whether_whole(refresh_t *r)
     return code;
 }
 
-/* ---- doing it ---- */
+/* ---- applying changes ---- */
 
 static bool add_section(void *baton, const char *title, const char *body, size_t len)
 {
@@ -173,7 +173,7 @@ static const char *why_not(apr_status_t status)
                               "read";
 }
 
-/* A file that cannot be a document gets a row too, so that it is not read again until it changes. */
+/* A file that is not a valid document gets a row too, so that it is not read again until it changes. */
 static int index_file(refresh_t *r, const job_t *job, ac_buf_t *text)
 {
     ac_knowledge_stamp_t stamp = job->stamp;
@@ -194,7 +194,7 @@ static int index_file(refresh_t *r, const job_t *job, ac_buf_t *text)
     return code;
 }
 
-/* Another process may have done the job since the lists were compared. */
+/* Another process may have applied the change since the lists were compared. */
 static int do_job(refresh_t *r, const job_t *job, ac_buf_t *text)
 {
     ac_knowledge_stamp_t stamp = {0};
@@ -255,7 +255,7 @@ static int run_batch(refresh_t *r, ac_buf_t *text)
     return SQLITE_OK;
 }
 
-/* While another process writes: where there is an index to be searched that is well, else it is waited for. */
+/* While another process writes: an existing index is used as it is; without one, this waits. */
 static int run_batches(refresh_t *r)
 {
     ac_buf_t text;
@@ -311,7 +311,7 @@ apr_status_t ac_knowledge_refresh(ac_knowledge_conn_t *conn, const char *root, a
                                   ac_err_t *err)
 {
     refresh_t r = {.conn = conn, .root = root, .deadline = conn->deadline};
-    conn->deadline = 0; /* a transaction that has come so far is not broken off */
+    conn->deadline = 0; /* a transaction that has come this far is completed */
     sqlite3_busy_timeout(conn->db, PATIENCE_MS);
     int code = refresh(&r, pstate);
     refresh_free(&r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A document to its sections: a section is what stands under one heading. */
+/* Splits a document into sections: a section is the text under one heading. */
 #include "knowledge_internal.h"
 
 #include <stdio.h>
@@ -9,22 +9,22 @@
 #define LEVELS 6
 #define HEADING 120       /* bytes of one heading in a title */
 #define LONG_BODY 4000    /* bytes after which a blank line ends a section */
-#define LONGEST_BODY 8000 /* after which any line does */
+#define LONGEST_BODY 8000 /* after which any line end does */
 #define BETWEEN " \xe2\x80\xba "
 #define FRONT_LINES 100
 
 typedef struct split_t {
     char headings[LEVELS][HEADING]; /* of the section being read */
-    char name[HEADING];             /* for a section whose headings say nothing */
-    int level;                      /* of the heading above it; 0: none yet */
+    char name[HEADING];             /* the title of sections without a heading */
+    int level;                      /* level of the current heading; 0: none yet */
     bool markdown;
     ac_buf_t body;
-    size_t last_line; /* where the last line of body begins, if it may be a heading's text */
-    bool paragraph;   /* that line is a paragraph's, and its first */
-    bool after_text;  /* the line before was not blank */
+    size_t last_line; /* where the last line of body begins, if it can become a heading */
+    bool paragraph;   /* that line is the first of a paragraph */
+    bool after_text;  /* the previous line was not blank */
     char fence;       /* '`' or '~' inside a fenced block */
     size_t fence_len;
-    bool given; /* a part of this section was given */
+    bool given; /* a part of this section was reported */
     int n_sections;
     ac_knowledge_section_fn *fn;
     void *baton;
@@ -44,7 +44,7 @@ static size_t knowledge_sections_trim(const char **ptext, size_t len)
     return len;
 }
 
-/* Without the signs of emphasis and code. */
+/* Copies a heading without the marks of emphasis and code. */
 static void set_heading(char heading[HEADING], const char *text, size_t len)
 {
     size_t used = 0;
@@ -100,7 +100,7 @@ static bool knowledge_sections_is_blank(const char *text, size_t len)
     return knowledge_sections_trim(&text, len) == 0;
 }
 
-/* Gives what was read so far. bare: also a heading with nothing under it. */
+/* Reports the text read so far. bare: also a heading without text. */
 static bool give(split_t *split, bool bare)
 {
     char title[AC_KNOWLEDGE_TITLE];
@@ -143,7 +143,7 @@ static bool begin_section(split_t *split, int level, const char *text, size_t le
 
 /* ---- lines ---- */
 
-/* "## Heading ##": its level, or 0; also where it says nothing. */
+/* "## Heading ##": returns its level; 0: not a heading, or an empty one. */
 static int read_atx(const char **ptext, size_t *plen)
 {
     const char *text = *ptext;
@@ -173,7 +173,7 @@ static int read_atx(const char **ptext, size_t *plen)
     return len ? (int)level : 0;
 }
 
-/* Whether a line is a fence's beginning or end; then the state changes. */
+/* Whether a line is the beginning or end of a fence; updates the state. */
 static bool take_fence(split_t *split, const char *text, size_t len)
 {
     size_t n = 0;
@@ -199,7 +199,7 @@ static bool take_fence(split_t *split, const char *text, size_t len)
     return true;
 }
 
-/* The level that a line of === or --- makes of the line above it, or 0. */
+/* The level that a line of === or --- gives to the line above it, or 0. */
 static int underline(const split_t *split, const char *text, size_t len)
 {
     len = knowledge_sections_trim(&text, len);
@@ -236,7 +236,7 @@ static bool knowledge_sections_take_text(split_t *split, const char *text, size_
     return ac_buf_add(&split->body, text, len) == APR_SUCCESS;
 }
 
-/* One line with its end. */
+/* Handles one line, with its end. */
 static bool knowledge_sections_take_line(split_t *split, const char *text, size_t len)
 {
     if (!split->markdown || !may_split(split) || take_fence(split, text, len) || split->fence) {
@@ -289,7 +289,7 @@ static void take_title(split_t *split, const char *text, size_t len)
     }
 }
 
-/* How many bytes of front matter there are ("---" … "---"); its title is taken over. */
+/* The number of bytes of front matter ("---" … "---"); its title is used. */
 static size_t skip_front_matter(split_t *split, const char *text, size_t len)
 {
     size_t at = line_length(text, len);

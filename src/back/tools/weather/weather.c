@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tool "weather": a place looked up, then its forecast, from Open-Meteo or a server that speaks like it. */
+/* The tool "weather": finds a location, then gets its forecast, from Open-Meteo or a compatible server. */
 #include "weather_internal.h"
 
 #include <apr_strings.h>
@@ -28,7 +28,7 @@ typedef struct call_t {
     ac_weather_units_e units;
     int n_days;
     apr_time_t deadline;
-    json_t *place; /* NULL: being looked up */
+    json_t *place; /* NULL: not found yet */
     ac_http_t *http;
     int http_status;
     char type[64];
@@ -89,7 +89,7 @@ static void weather_call_free(call_t *call)
     free(call);
 }
 
-/* Takes result. */
+/* Consumes result. */
 static void weather_finish(call_t *call, apr_status_t status, json_t *result, const ac_err_t *err)
 {
     call->done(call->baton, status, result, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which place is meant, and a memory of those that were asked for. */
+/* The choice among locations of the same name, and the cache of locations. */
 #include "weather_internal.h"
 
 #include <stdio.h>
@@ -49,7 +49,7 @@ static bool is_called(const json_t *place, const char *text, size_t len)
     return false;
 }
 
-/* How many of the parts of location after its first comma name the place's country or region. */
+/* The number of parts of location after its first comma that name the place's country or region. */
 static int count_fits(const json_t *place, const char *location)
 {
     int n_fits = 0;
@@ -68,7 +68,7 @@ static json_t *describe(const json_t *found)
     for (size_t i = 0; place && i < sizeof(members) / sizeof(members[0]); i++) {
         json_t *value = json_object_get(found, members[i]);
         bool usable = json_is_string(value) || json_is_number(value);
-        if (!usable && i == 2) { /* only some places lie in a region */
+        if (!usable && i == 2) { /* not all places belong to a region */
             continue;
         }
         if (!ac_json_put(place, members[i], usable ? json_deep_copy(value) : json_null())) {
@@ -110,7 +110,7 @@ apr_status_t ac_weather_places_find(json_t **pplace, const char *body, size_t le
     return status;
 }
 
-/* ---- remembering ---- */
+/* ---- the cache ---- */
 
 typedef struct entry_t {
     char *key; /* NULL: free */

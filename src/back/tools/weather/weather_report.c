@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The query of a forecast request, and its answer as the tool's result. */
+/* The query of a forecast request, and its response as the tool's result. */
 #include "weather_internal.h"
 
 #include <string.h>
@@ -23,7 +23,7 @@ char *ac_weather_report_query(const json_t *place, ac_weather_units_e units, int
 {
     ac_buf_t query;
     ac_buf_init(&query, 1024);
-    /* A number's text as JSON has a point in every locale. */
+    /* JSON numbers have a point in every locale. */
     char *latitude = ac_json_dump(json_object_get(place, "latitude"), NULL);
     char *longitude = ac_json_dump(json_object_get(place, "longitude"), NULL);
     if (latitude && longitude) {
@@ -128,7 +128,7 @@ static json_t *read_day(const json_t *from, size_t i)
                      conditions(ac_json_whole_part(code, -1)));
 }
 
-#define MAX_DAYS 16 /* of a forecast, whatever was asked for */
+#define MAX_DAYS 16 /* of a forecast, whatever was requested */
 
 static json_t *read_daily(const json_t *from)
 {
@@ -143,7 +143,7 @@ static json_t *read_daily(const json_t *from)
     return daily;
 }
 
-/* The place, with the time zone that the times are in. */
+/* The location, with the time zone of the times. */
 static json_t *read_location(const json_t *place, const json_t *answer)
 {
     json_t *location = json_deep_copy(place), *zone = json_object_get(answer, "timezone");
