@@ -214,6 +214,9 @@ uint64_t ac_random(void);
 /* Creates an empty file that only its owner can read and write, independent of the umask. Returns an errno; EEXIST: the
  * file exists and stays unchanged. */
 int ac_file_make(const char *path);
+/* Reads a file of at most max bytes. *pbytes: on the heap, NUL-terminated; the caller frees it with free(). Blocks.
+ * errors: an errno; APR_ENOSPC: the file is longer; APR_EINVAL: not a regular file. */
+apr_status_t ac_file_read(char **pbytes, size_t *plen, const char *path, size_t max);
 
 /* ---- limit.c: limits as written in the configuration ---- */
 typedef enum ac_measure_e {

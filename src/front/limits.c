@@ -198,7 +198,6 @@ static const ac_limits_t *key_limits(ac_request_t *rq)
 
 static void add_phase(ac_reservation_t **preservation, const ac_limits_t *limits, ac_phase_e phase,
                       const ac_subject_t *who)
-                      const ac_subject_t *who)
 {
     for (int i = 0; limits && i < limits->n; i++) {
         if (ac_reservation_phase(&limits->list[i]) == phase) {

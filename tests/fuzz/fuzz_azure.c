@@ -25,7 +25,7 @@ static void check_err(const ac_err_t *err)
 
 static void check_token(const char *text, size_t len)
 {
-    fetched_t fetched;
+    ac_credential_result_t fetched;
     json_t *document = NULL;
     ac_err_t err;
     memset(&fetched, 0, sizeof(fetched));

@@ -193,7 +193,8 @@ static void check_bytes(const char *bytes, size_t len, const char *password, boo
 {
     ac_buf_t out;
     ac_err_t err;
-    assertion_t assertion = {bytes, len, password, CLIENT, "https://login.example/t/oauth2/v2.0/token", chain};
+    ac_identity_assertion_t assertion = {bytes, len, password, CLIENT, "https://login.example/t/oauth2/v2.0/token",
+                                         chain};
     ac_err_init(&err);
     ac_identity_assertion_make(&out, &assertion, &err);
     assert_string_equal(err.detail, "");
@@ -227,7 +228,7 @@ static void check_problem(char *bytes, size_t len, const char *password, const c
 {
     ac_buf_t out;
     ac_err_t err;
-    assertion_t assertion = {bytes, len, password, CLIENT, "https://login.example", false};
+    ac_identity_assertion_t assertion = {bytes, len, password, CLIENT, "https://login.example", false};
     ac_err_init(&err);
     assert_int_not_equal(ac_identity_assertion_make(&out, &assertion, &err), APR_SUCCESS);
     assert_contains(err.detail, part);

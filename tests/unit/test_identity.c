@@ -109,7 +109,7 @@ static void test_token_answers(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         json_t *document = NULL;
         ac_err_t err;
-        fetched_t fetched = {.text = NULL};
+        ac_credential_result_t fetched = {.text = NULL};
         ac_err_init(&err);
         ac_identity_token_read(&fetched, &document, rows[i].body, strlen(rows[i].body), &err);
         assert_string_equal(err.detail, rows[i].detail);
@@ -210,7 +210,7 @@ static void test_cli(void **state)
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
     char *path = apr_pstrcat(rig->pool, rig->directory, "/args", NULL), *text = NULL;
     size_t len = 0;
-    assert_int_equal(ac_identity_conf_read_file(&text, &len, path, sizeof(args)), APR_SUCCESS);
+    assert_int_equal(ac_file_read(&text, &len, path, sizeof(args)), APR_SUCCESS);
     assert_string_equal(text,
                         "[account]\n[get-access-token]\n[--output]\n[json]\n[--resource]\n"
                         "[https://cosmos.azure.com]\n[--tenant]\n[" TENANT "]\n");

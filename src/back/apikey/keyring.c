@@ -3,8 +3,6 @@
 #include "apikey_internal.h"
 #include "back/back.h"
 
-#include "back/credential/identity.h"
-
 #include <apr_strings.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -318,7 +316,7 @@ apr_status_t ac_keyring_read(ac_keyring_t **pring, const char *path, ac_err_t *e
 {
     char *text = NULL, reason[120];
     size_t len = 0;
-    apr_status_t status = ac_identity_conf_read_file(&text, &len, path, AC_MAX_KEYRING);
+    apr_status_t status = ac_file_read(&text, &len, path, AC_MAX_KEYRING);
     if (status != APR_SUCCESS) {
         return ac_err_set(err, AC_INVALID_REQUEST, "cannot be read: %s",
                           status == APR_ENOSPC       ? "it is too long"

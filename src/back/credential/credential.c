@@ -42,7 +42,7 @@ struct credential_slot_t { /* the state of a scope */
     unsigned round;
     ac_timer_t timer;
     ac_ready_t ready;
-    char scope[IDENTITY_SCOPE_SIZE];
+    char scope[AC_IDENTITY_SCOPE_SIZE];
 };
 
 static void begin_fetch(credential_slot_t *slot);
@@ -156,7 +156,7 @@ static void credential_add_waiter(credential_slot_t *slot, ac_credential_fn *fn,
 
 static void credential_log_outage(credential_slot_t *slot, const char *reasons)
 {
-    char name[IDENTITY_SCOPE_SIZE * 2];
+    char name[AC_IDENTITY_SCOPE_SIZE * 2];
     apr_time_t now = ac_loop_now(slot->credential->loop);
     bool lost = !lives(slot);
     if (slot->credential->silent || (slot->logged && lost == slot->logged_lost && now - slot->logged < LOG_AGAIN)) {
@@ -175,7 +175,7 @@ static void credential_log_outage(credential_slot_t *slot, const char *reasons)
 
 static void log_success(credential_slot_t *slot, const char *text)
 {
-    char name[IDENTITY_SCOPE_SIZE * 2];
+    char name[AC_IDENTITY_SCOPE_SIZE * 2];
     bool key = slot->credential->kind == AC_CREDENTIAL_KEY;
     if (slot->logged) {
         ac_log(AC_M242, APR_SUCCESS, "credential %s: works again", name_of(slot, name, sizeof(name)));
@@ -187,7 +187,7 @@ static void log_success(credential_slot_t *slot, const char *text)
     slot->logged = 0;
 }
 
-static void credential_take_text(credential_slot_t *slot, const fetched_t *fetched)
+static void credential_take_text(credential_slot_t *slot, const ac_credential_result_t *fetched)
 {
     log_success(slot, fetched->text);
     if (slot->rejected && slot->text && strcmp(slot->text, fetched->text) == 0) {
@@ -212,7 +212,7 @@ static void credential_take_text(credential_slot_t *slot, const fetched_t *fetch
 }
 
 /* A rejected token is dropped. A rejected key stays in use: its source may be at fault as well. */
-static void credential_take_failure(credential_slot_t *slot, const fetched_t *fetched)
+static void credential_take_failure(credential_slot_t *slot, const ac_credential_result_t *fetched)
 {
     apr_time_t now = ac_loop_now(slot->credential->loop);
     int shift = slot->n_failures < 5 ? slot->n_failures : 5;
@@ -239,11 +239,11 @@ static void credential_take_failure(credential_slot_t *slot, const fetched_t *fe
     credential_log_outage(slot, fetched->reasons ? fetched->reasons : fetched->err.detail);
 }
 
-static void on_fetched(void *baton, const fetched_t *fetched)
+static void on_fetched(void *baton, const ac_credential_result_t *fetched)
 {
     credential_slot_t *slot = baton;
-    char name[IDENTITY_SCOPE_SIZE * 2];
-    fetched_t mine = *fetched;
+    char name[AC_IDENTITY_SCOPE_SIZE * 2];
+    ac_credential_result_t mine = *fetched;
     slot->fetch = NULL;
     if (mine.err.kind == AC_OK && mine.expires && mine.expires - 2 * MARGIN <= ac_loop_now(slot->credential->loop)) {
         ac_err_set(&mine.err, AC_UPSTREAM_ERROR, "the token that came is about to expire; check this machine's clock");

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <strings.h>
 
-#define N_LINKS 4
-#define MAX_REASONS (N_LINKS * (AC_ERR_DETAIL_SIZE + 16))
+#define N_PROVIDERS 4
+#define MAX_REASONS (N_PROVIDERS * (AC_ERR_DETAIL_SIZE + 16))
 
-static const credential_provider_t *const all_links[N_LINKS] = {
+static const ac_credential_provider_t *const all_providers[N_PROVIDERS] = {
     &ac_provider_environment,
     &ac_provider_workload,
     &ac_provider_managed,
@@ -23,41 +23,41 @@ const char *const ac_credential_chain_options[] = {
     "client-id", "object-id", "resource-id", "tenant-id", "authority", "scope", NULL,
 };
 
-struct identity_t {
-    identity_conf_t conf;
-    const credential_provider_t *links[N_LINKS];
-    int n_links;
-    const credential_provider_t *winner; /* the provider that supplied a token */
-    char *tenant;                        /* of a challenge, or NULL */
+struct ac_identity_t {
+    ac_identity_conf_t conf;
+    const ac_credential_provider_t *providers[N_PROVIDERS];
+    int n_providers;
+    const ac_credential_provider_t *winner; /* the provider that supplied a token */
+    char *tenant;                           /* of a challenge, or NULL */
     ac_loop_t *loop;
     ac_work_t *work;
 };
 
 typedef struct asking_t {
-    identity_t *identity;
-    fetched_fn *done;
+    ac_identity_t *identity;
+    ac_credential_result_fn *done;
     void *baton;
     ac_token_request_t *token_request;
-    const credential_provider_t *link; /* the provider that is being tried */
-    int at;                            /* its position */
-    ac_buf_t reasons;                  /* "environment: not set: …; managed: …" */
-    ac_err_t err;                      /* of the last provider that exists here */
-    char scope[IDENTITY_SCOPE_SIZE];
+    const ac_credential_provider_t *provider; /* the provider that is being tried */
+    int at;                                   /* its position */
+    ac_buf_t reasons;                         /* "environment: not set: …; managed: …" */
+    ac_err_t err;                             /* of the last provider that exists here */
+    char scope[AC_IDENTITY_SCOPE_SIZE];
 } asking_t;
 
 /* ---- configuration ---- */
 
-static const char *known_links(apr_pool_t *p)
+static const char *known_providers(apr_pool_t *p)
 {
     const char *list = "";
-    for (int i = 0; i < N_LINKS; i++) {
-        list = apr_pstrcat(p, list, i ? ", " : "", "identity:", all_links[i]->name, NULL);
+    for (int i = 0; i < N_PROVIDERS; i++) {
+        list = apr_pstrcat(p, list, i ? ", " : "", "identity:", all_providers[i]->name, NULL);
     }
     return list;
 }
 
 /* AZURE_TOKEN_CREDENTIALS: "prod", "dev", or the name of one provider. */
-static const char *narrow(identity_t *identity, apr_pool_t *p)
+static const char *narrow(ac_identity_t *identity, apr_pool_t *p)
 {
     const char *wanted = getenv("AZURE_TOKEN_CREDENTIALS");
     if (!wanted || !*wanted) {
@@ -65,42 +65,42 @@ static const char *narrow(identity_t *identity, apr_pool_t *p)
     }
     bool prod = strcasecmp(wanted, "prod") == 0, dev = strcasecmp(wanted, "dev") == 0;
     int n = 0;
-    for (int i = 0; i < N_LINKS; i++) {
-        const credential_provider_t *link = all_links[i];
-        bool developers = link == &ac_provider_cli;
-        if ((prod && !developers) || (dev && developers) || strcasecmp(wanted, link->azure_name) == 0) {
-            identity->links[n++] = link;
+    for (int i = 0; i < N_PROVIDERS; i++) {
+        const ac_credential_provider_t *provider = all_providers[i];
+        bool developers = provider == &ac_provider_cli;
+        if ((prod && !developers) || (dev && developers) || strcasecmp(wanted, provider->azure_name) == 0) {
+            identity->providers[n++] = provider;
         }
     }
-    identity->n_links = n;
+    identity->n_providers = n;
     if (n) {
         return NULL;
     }
     const char *list = "prod, dev";
-    for (int i = 0; i < N_LINKS; i++) {
-        list = apr_pstrcat(p, list, ", ", all_links[i]->azure_name, NULL);
+    for (int i = 0; i < N_PROVIDERS; i++) {
+        list = apr_pstrcat(p, list, ", ", all_providers[i]->azure_name, NULL);
     }
     return apr_psprintf(p, "the variable AZURE_TOKEN_CREDENTIALS is '%s'; known here are %s", wanted, list);
 }
 
-static const char *choose(identity_t *identity, const char *name, apr_pool_t *p)
+static const char *choose(ac_identity_t *identity, const char *name, apr_pool_t *p)
 {
-    for (int i = 0; i < N_LINKS; i++) {
-        if (!name || strcmp(all_links[i]->name, name) == 0) {
-            identity->links[identity->n_links++] = all_links[i];
+    for (int i = 0; i < N_PROVIDERS; i++) {
+        if (!name || strcmp(all_providers[i]->name, name) == 0) {
+            identity->providers[identity->n_providers++] = all_providers[i];
         }
     }
-    if (!identity->n_links) {
+    if (!identity->n_providers) {
         return apr_psprintf(p, "'identity:%s' is no way to sign in; known are identity (each of these in turn), %s",
-                            name, known_links(p));
+                            name, known_providers(p));
     }
     return name ? NULL : narrow(identity, p);
 }
 
-static bool has_link(const identity_t *identity, const credential_provider_t *link)
+static bool has_provider(const ac_identity_t *identity, const ac_credential_provider_t *provider)
 {
-    for (int i = 0; i < identity->n_links; i++) {
-        if (identity->links[i] == link) {
+    for (int i = 0; i < identity->n_providers; i++) {
+        if (identity->providers[i] == provider) {
             return true;
         }
     }
@@ -108,7 +108,7 @@ static bool has_link(const identity_t *identity, const credential_provider_t *li
 }
 
 /* Reports an unusable certificate at configuration time, not at the first message. */
-static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
+static const char *check_certificate(ac_identity_conf_t *conf, apr_pool_t *p)
 {
     ac_buf_t out;
     ac_err_t err;
@@ -117,7 +117,7 @@ static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
     if (problem || !conf->certificate || !conf->client_id) {
         return problem;
     }
-    assertion_t assertion = {
+    ac_identity_assertion_t assertion = {
         .bytes = conf->certificate,
         .len = conf->certificate_len,
         .password = conf->certificate_password,
@@ -131,10 +131,10 @@ static const char *check_certificate(identity_conf_t *conf, apr_pool_t *p)
 }
 
 /* A provider that was chosen by name has to be available. */
-static const char *check_only(const identity_t *identity, const char *name, apr_pool_t *p)
+static const char *check_only(const ac_identity_t *identity, const char *name, apr_pool_t *p)
 {
-    const identity_conf_t *conf = &identity->conf;
-    const credential_provider_t *only = identity->links[0];
+    const ac_identity_conf_t *conf = &identity->conf;
+    const ac_credential_provider_t *only = identity->providers[0];
     bool app = only == &ac_provider_environment || only == &ac_provider_workload;
     const char *missing = "";
     if (!name || !app) {
@@ -157,19 +157,19 @@ static const char *check_only(const identity_t *identity, const char *name, apr_
         : NULL;
 }
 
-const char *ac_credential_chain_create(identity_t **pidentity, const char *name, const apr_table_t *options,
+const char *ac_credential_chain_create(ac_identity_t **pidentity, const char *name, const apr_table_t *options,
                                        apr_pool_t *p)
 {
-    identity_t *identity = apr_pcalloc(p, sizeof(*identity));
+    ac_identity_t *identity = apr_pcalloc(p, sizeof(*identity));
     const char *problem = choose(identity, name, p);
     if (!problem) {
         problem = ac_identity_conf_read(&identity->conf, options, !name, p);
     }
-    if (!problem && !has_link(identity, &ac_provider_managed) &&
+    if (!problem && !has_provider(identity, &ac_provider_managed) &&
         (identity->conf.object_id || identity->conf.resource_id)) {
         problem = "object-id= and resource-id= name a managed identity; give them with identity or identity:managed";
     }
-    if (!problem && has_link(identity, &ac_provider_environment)) {
+    if (!problem && has_provider(identity, &ac_provider_environment)) {
         problem = check_certificate(&identity->conf, p);
     }
     if (!problem) {
@@ -179,20 +179,20 @@ const char *ac_credential_chain_create(identity_t **pidentity, const char *name,
     return problem;
 }
 
-identity_conf_t *ac_credential_chain_conf(identity_t *identity)
+ac_identity_conf_t *ac_credential_chain_conf(ac_identity_t *identity)
 {
     return &identity->conf;
 }
 
-void ac_credential_chain_set_tenant(identity_t *identity, const char *tenant)
+void ac_credential_chain_set_tenant(ac_identity_t *identity, const char *tenant)
 {
     free(identity->tenant); /* token requests have copies */
     identity->tenant = strdup(tenant);
 }
 
-bool ac_credential_chain_knows_tenant(const identity_t *identity)
+bool ac_credential_chain_knows_tenant(const ac_identity_t *identity)
 {
-    return identity->conf.tenant || (identity->n_links == 1 && identity->links[0] == &ac_provider_managed);
+    return identity->conf.tenant || (identity->n_providers == 1 && identity->providers[0] == &ac_provider_managed);
 }
 
 /* ---- getting a token ---- */
@@ -205,7 +205,7 @@ static void asking_free(asking_t *asking)
     free(asking);
 }
 
-static void end_asking(asking_t *asking, const fetched_t *fetched)
+static void end_asking(asking_t *asking, const ac_credential_result_t *fetched)
 {
     asking->done(asking->baton, fetched);
     asking_free(asking);
@@ -213,7 +213,7 @@ static void end_asking(asking_t *asking, const fetched_t *fetched)
 
 static void credential_chain_end_failed(asking_t *asking)
 {
-    fetched_t fetched;
+    ac_credential_result_t fetched;
     memset(&fetched, 0, sizeof(fetched));
     fetched.err = asking->err;
     fetched.err.kind = AC_OK;
@@ -224,26 +224,27 @@ static void credential_chain_end_failed(asking_t *asking)
     end_asking(asking, &fetched);
 }
 
-static void on_tried(void *baton, const fetched_t *fetched)
+static void on_tried(void *baton, const ac_credential_result_t *fetched)
 {
     asking_t *asking = baton;
-    identity_t *identity = asking->identity;
-    const credential_provider_t *link = asking->link;
+    ac_identity_t *identity = asking->identity;
+    const ac_credential_provider_t *provider = asking->provider;
     asking->token_request = NULL;
     if (fetched->err.kind == AC_OK) {
-        if (!identity->winner && identity->n_links > 1) {
-            ac_log(AC_M244, APR_SUCCESS, "identity: signed in by %s, which is kept to from now on", link->name);
+        if (!identity->winner && identity->n_providers > 1) {
+            ac_log(AC_M244, APR_SUCCESS, "identity: signed in by %s, which is kept to from now on", provider->name);
         }
-        identity->winner = link;
+        identity->winner = provider;
         end_asking(asking, fetched);
         return;
     }
-    ac_buf_printf(&asking->reasons, "%s%s: %.*s", asking->reasons.len ? "; " : "", link->name,
+    ac_buf_printf(&asking->reasons, "%s%s: %.*s", asking->reasons.len ? "; " : "", provider->name,
                   (int)strcspn(fetched->err.detail, "\n"), fetched->err.detail);
     if (!fetched->absent) {
         asking->err = fetched->err;
     }
-    bool last = link == identity->winner || asking->at + 1 >= identity->n_links || (link->stops && !fetched->absent);
+    bool last = provider == identity->winner || asking->at + 1 >= identity->n_providers ||
+        (provider->stops && !fetched->absent);
     if (last) {
         credential_chain_end_failed(asking);
         return;
@@ -254,21 +255,21 @@ static void on_tried(void *baton, const fetched_t *fetched)
 
 static void try_next(asking_t *asking)
 {
-    identity_t *identity = asking->identity;
-    const identity_conf_t *conf = &identity->conf;
-    token_ask_t ask = {
+    ac_identity_t *identity = asking->identity;
+    const ac_identity_conf_t *conf = &identity->conf;
+    ac_token_ask_t ask = {
         .conf = conf,
         .tenant = conf->tenant ? conf->tenant : identity->tenant,
         .scope = asking->scope,
-        .chained = identity->n_links > 1 && !identity->winner,
+        .chained = identity->n_providers > 1 && !identity->winner,
         .loop = identity->loop,
         .work = identity->work,
     };
-    asking->link = identity->winner ? identity->winner : identity->links[asking->at];
-    asking->token_request = ac_token_request_start(asking->link, &ask, on_tried, asking);
+    asking->provider = identity->winner ? identity->winner : identity->providers[asking->at];
+    asking->token_request = ac_token_request_start(asking->provider, &ask, on_tried, asking);
 }
 
-static void *credential_chain_start(void *source, const char *scope, fetched_fn *done, void *baton)
+static void *credential_chain_start(void *source, const char *scope, ac_credential_result_fn *done, void *baton)
 {
     asking_t *asking = ac_alloc(sizeof(*asking));
     asking->identity = source;
@@ -291,7 +292,7 @@ static void credential_chain_cancel(void *fetch)
 
 static apr_status_t credential_chain_child_init(void *source, const ac_host_t *host, ac_err_t *err)
 {
-    identity_t *identity = source;
+    ac_identity_t *identity = source;
     (void)err;
     identity->loop = host->loop;
     identity->work = host->work;
@@ -300,10 +301,10 @@ static apr_status_t credential_chain_child_init(void *source, const ac_host_t *h
 
 static void credential_chain_child_exit(void *source)
 {
-    identity_t *identity = source;
+    ac_identity_t *identity = source;
     free(identity->tenant);
     identity->tenant = NULL;
 }
 
-const source_vt ac_credential_chain_source = {credential_chain_start, credential_chain_cancel,
-                                              credential_chain_child_init, credential_chain_child_exit};
+const ac_credential_source_vt ac_credential_chain_source = {credential_chain_start, credential_chain_cancel,
+                                                            credential_chain_child_init, credential_chain_child_exit};

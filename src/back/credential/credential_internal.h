@@ -10,10 +10,10 @@ typedef struct credential_slot_t credential_slot_t;
 struct ac_credential_t {
     const char *spec; /* may be shown */
     ac_credential_kind_e kind;
-    const char *scope;       /* of the option, or NULL */
-    const char *text;        /* a key that was read with the configuration, or NULL */
-    const source_vt *source; /* NULL: the text never changes */
-    void *self;              /* the state of the source */
+    const char *scope;                     /* of the option, or NULL */
+    const char *text;                      /* a key that was read with the configuration, or NULL */
+    const ac_credential_source_vt *source; /* NULL: the text never changes */
+    void *self;                            /* the state of the source */
     bool silent;
     ac_loop_t *loop; /* set by child_init */
     credential_slot_t *slots;

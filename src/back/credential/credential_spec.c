@@ -21,8 +21,8 @@ apr_status_t ac_credential_spec_check_key(char *text, size_t len, ac_err_t *err)
     if (!len) {
         return ac_err_set(err, AC_UNAUTHENTICATED, "is empty");
     }
-    if (len > CREDENTIAL_MAX_KEY) {
-        return ac_err_set(err, AC_UNAUTHENTICATED, "is longer than %d bytes", CREDENTIAL_MAX_KEY);
+    if (len > AC_CREDENTIAL_MAX_KEY) {
+        return ac_err_set(err, AC_UNAUTHENTICATED, "is longer than %d bytes", AC_CREDENTIAL_MAX_KEY);
     }
     for (size_t i = 0; i < len; i++) {
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
@@ -103,13 +103,13 @@ static const char *create_file(ac_credential_t *credential, const apr_table_t *o
 static bool is_scope(const char *text)
 {
     size_t len = strlen(text), end = strlen("/.default");
-    return len > end && len < IDENTITY_SCOPE_SIZE && strcmp(text + len - end, "/.default") == 0 && *text != '-' &&
+    return len > end && len < AC_IDENTITY_SCOPE_SIZE && strcmp(text + len - end, "/.default") == 0 && *text != '-' &&
         strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/") == len;
 }
 
 static const char *create_identity(ac_credential_t *credential, const apr_table_t *options, apr_pool_t *p)
 {
-    identity_t *identity;
+    ac_identity_t *identity;
     const char *name = credential->spec[strlen("identity")] ? credential->spec + strlen("identity:") : NULL;
     credential->kind = AC_CREDENTIAL_TOKEN;
     credential->source = &ac_credential_chain_source;
@@ -127,7 +127,7 @@ static const char *create_identity(ac_credential_t *credential, const apr_table_
     return problem;
 }
 
-identity_t *ac_credential_spec_identity(ac_credential_t *credential)
+ac_identity_t *ac_credential_spec_identity(ac_credential_t *credential)
 {
     return credential->self;
 }

@@ -55,7 +55,7 @@ static void sort_out(keys_t *keys)
     }
 }
 
-static apr_status_t read_pem(keys_t *keys, const assertion_t *assertion, ac_err_t *err)
+static apr_status_t read_pem(keys_t *keys, const ac_identity_assertion_t *assertion, ac_err_t *err)
 {
     X509 *certificate;
     BIO *bio = BIO_new_mem_buf(assertion->bytes, (int)assertion->len);
@@ -83,7 +83,7 @@ static apr_status_t read_pem(keys_t *keys, const assertion_t *assertion, ac_err_
     return APR_SUCCESS;
 }
 
-static apr_status_t read_pkcs12(keys_t *keys, const assertion_t *assertion, ac_err_t *err)
+static apr_status_t read_pkcs12(keys_t *keys, const ac_identity_assertion_t *assertion, ac_err_t *err)
 {
     const unsigned char *at = (const unsigned char *)assertion->bytes;
     PKCS12 *store = d2i_PKCS12(NULL, &at, (long)assertion->len);
@@ -112,7 +112,7 @@ static apr_status_t read_pkcs12(keys_t *keys, const assertion_t *assertion, ac_e
     return APR_SUCCESS;
 }
 
-static apr_status_t read_keys(keys_t *keys, const assertion_t *assertion, ac_err_t *err)
+static apr_status_t read_keys(keys_t *keys, const ac_identity_assertion_t *assertion, ac_err_t *err)
 {
     bool pem = memmem(assertion->bytes, assertion->len, "-----BEGIN ", 11) != NULL;
     apr_status_t status = pem ? read_pem(keys, assertion, err) : read_pkcs12(keys, assertion, err);
@@ -192,7 +192,7 @@ static json_t *make_header(const keys_t *keys, bool send_chain)
     return header;
 }
 
-static json_t *make_claims(const assertion_t *assertion)
+static json_t *make_claims(const ac_identity_assertion_t *assertion)
 {
     unsigned char r[16];
     char id[40];
@@ -242,7 +242,7 @@ static bool identity_assertion_sign(ac_buf_t *out, EVP_PKEY *key)
     return good && !out->failed;
 }
 
-apr_status_t ac_identity_assertion_make(ac_buf_t *out, const assertion_t *assertion, ac_err_t *err)
+apr_status_t ac_identity_assertion_make(ac_buf_t *out, const ac_identity_assertion_t *assertion, ac_err_t *err)
 {
     keys_t keys = {NULL, NULL, NULL};
     ac_buf_init(out, MAX_JWT);

@@ -6,10 +6,8 @@
 #include <apr_strings.h>
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define AUTHORITY "https://login.microsoftonline.com"
@@ -82,7 +80,7 @@ static const char *without_slashes(const char *url, apr_pool_t *p)
     return apr_pstrndup(p, url, len);
 }
 
-static const char *read_authority(identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
+static const char *read_authority(ac_identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
 {
     bool given = identity_conf_option(options, "authority", p) != NULL;
     const char *text = either(options, "authority", "AZURE_AUTHORITY_HOST", p);
@@ -108,7 +106,7 @@ static const char *read_address(const char **purl, const char *name, apr_pool_t 
     return NULL;
 }
 
-static const char *read_source(identity_conf_t *conf, apr_pool_t *p)
+static const char *read_source(ac_identity_conf_t *conf, apr_pool_t *p)
 {
     const char *problem = read_address(&conf->endpoint, "IDENTITY_ENDPOINT", p);
     if (!problem) {
@@ -119,20 +117,21 @@ static const char *read_source(identity_conf_t *conf, apr_pool_t *p)
     conf->arc_keys = ARC_KEYS;
     bool arc = access(ARC_AGENT, F_OK) == 0 || variable("IMDS_ENDPOINT", p);
     if (conf->endpoint && conf->header) {
-        conf->managed = variable("IDENTITY_SERVER_THUMBPRINT", p) ? MANAGED_UNKNOWN : MANAGED_APP_SERVICE;
+        conf->managed = variable("IDENTITY_SERVER_THUMBPRINT", p) ? AC_IDENTITY_MANAGED_UNKNOWN
+                                                                  : AC_IDENTITY_MANAGED_APP_SERVICE;
     } else if (!conf->endpoint && variable("MSI_ENDPOINT", p)) {
-        conf->managed = MANAGED_UNKNOWN;
+        conf->managed = AC_IDENTITY_MANAGED_UNKNOWN;
     } else {
-        conf->managed = arc ? MANAGED_ARC : MANAGED_IMDS;
+        conf->managed = arc ? AC_IDENTITY_MANAGED_ARC : AC_IDENTITY_MANAGED_IMDS;
     }
-    if (conf->managed == MANAGED_ARC && !conf->endpoint) {
+    if (conf->managed == AC_IDENTITY_MANAGED_ARC && !conf->endpoint) {
         conf->endpoint = ARC;
     }
     return problem;
 }
 
 /* Reads the selection of a user-assigned identity: at most one of the options is allowed. */
-static const char *read_selector(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
+static const char *read_selector(ac_identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
 {
     conf->managed_client_id = identity_conf_option(options, "client-id", p);
     conf->object_id = identity_conf_option(options, "object-id", p);
@@ -153,41 +152,9 @@ static const char *read_selector(identity_conf_t *conf, const apr_table_t *optio
     return NULL;
 }
 
-/* ---- files ---- */
+/* ---- the certificate ---- */
 
-apr_status_t ac_identity_conf_read_file(char **pbytes, size_t *plen, const char *path, size_t max)
-{
-    struct stat info;
-    apr_status_t status = APR_SUCCESS;
-    char *bytes = NULL;
-    size_t len = 0;
-    ssize_t n = 1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block */
-    if (fd < 0) {
-        return errno;
-    }
-    if (fstat(fd, &info) || !S_ISREG(info.st_mode) || (uint64_t)info.st_size > max) {
-        status = !S_ISREG(info.st_mode) ? APR_EINVAL : APR_ENOSPC;
-        goto leave;
-    }
-    bytes = ac_alloc(max + 2);
-    while (len <= max && (n = read(fd, bytes + len, max + 1 - len)) > 0) {
-        len += (size_t)n;
-    }
-    status = n < 0 ? errno : len > max ? APR_ENOSPC : APR_SUCCESS;
-leave:
-    close(fd);
-    if (status != APR_SUCCESS) {
-        free(bytes);
-        return status;
-    }
-    bytes[len] = '\0';
-    *pbytes = bytes;
-    *plen = len;
-    return APR_SUCCESS;
-}
-
-const char *ac_identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
+const char *ac_identity_conf_certificate(ac_identity_conf_t *conf, apr_pool_t *p)
 {
     char *bytes = NULL, reason[120];
     conf->certificate_path = variable("AZURE_CLIENT_CERTIFICATE_PATH", p);
@@ -197,8 +164,7 @@ const char *ac_identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
     if (!conf->certificate_path || conf->secret) {
         return NULL;
     }
-    apr_status_t status =
-        ac_identity_conf_read_file(&bytes, &conf->certificate_len, conf->certificate_path, MAX_CERTIFICATE);
+    apr_status_t status = ac_file_read(&bytes, &conf->certificate_len, conf->certificate_path, MAX_CERTIFICATE);
     if (status != APR_SUCCESS) {
         return apr_psprintf(p, "the certificate '%s' of AZURE_CLIENT_CERTIFICATE_PATH cannot be read: %s",
                             conf->certificate_path, apr_strerror(status, reason, sizeof(reason)));
@@ -210,7 +176,7 @@ const char *ac_identity_conf_certificate(identity_conf_t *conf, apr_pool_t *p)
 
 /* ---- the whole configuration ---- */
 
-static const char *identity_conf_read_ids(identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
+static const char *identity_conf_read_ids(ac_identity_conf_t *conf, const apr_table_t *options, apr_pool_t *p)
 {
     conf->tenant = either(options, "tenant-id", "AZURE_TENANT_ID", p);
     conf->client_id = either(options, "client-id", "AZURE_CLIENT_ID", p);
@@ -227,7 +193,7 @@ static const char *identity_conf_read_ids(identity_conf_t *conf, const apr_table
     return NULL;
 }
 
-const char *ac_identity_conf_read(identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
+const char *ac_identity_conf_read(ac_identity_conf_t *conf, const apr_table_t *options, bool chained, apr_pool_t *p)
 {
     const char *problem = identity_conf_read_ids(conf, options, p);
     if (!problem) {

@@ -116,7 +116,8 @@ static bool identity_token_is_token(const char *text)
     return len && !text[len];
 }
 
-apr_status_t ac_identity_token_read(fetched_t *fetched, json_t **pdocument, const char *body, size_t len, ac_err_t *err)
+apr_status_t ac_identity_token_read(ac_credential_result_t *fetched, json_t **pdocument, const char *body, size_t len,
+                                    ac_err_t *err)
 {
     json_t *document = json_loadb(body, len, 0, NULL);
     const char *text = ac_json_peek_string(document, "access_token", NULL);

@@ -22,8 +22,8 @@ typedef struct key_file_t {
 } key_file_t;
 
 typedef struct reading_t {
-    key_file_t *file; /* loop thread only */
-    fetched_fn *done; /* NULL: cancelled */
+    key_file_t *file;              /* loop thread only */
+    ac_credential_result_fn *done; /* NULL: cancelled */
     void *baton;
     const char *path;
     struct stat seen; /* in: at the last read; out: at this one */
@@ -39,7 +39,7 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
 {
     char *text = NULL, reason[120];
     size_t len = 0;
-    apr_status_t status = ac_identity_conf_read_file(&text, &len, path, CREDENTIAL_MAX_KEY * 2);
+    apr_status_t status = ac_file_read(&text, &len, path, AC_CREDENTIAL_MAX_KEY * 2);
     if (status != APR_SUCCESS) {
         ac_err_set(err, AC_UNAUTHENTICATED, "cannot be read: %s",
                    status == APR_ENOSPC       ? "it is too long"
@@ -91,7 +91,7 @@ static void key_file_wipe(char *text)
     }
 }
 
-static void key_file_take(key_file_t *file, reading_t *reading, fetched_t *fetched)
+static void key_file_take(key_file_t *file, reading_t *reading, ac_credential_result_t *fetched)
 {
     if (reading->text) {
         key_file_wipe(file->text);
@@ -119,10 +119,10 @@ static void key_file_take(key_file_t *file, reading_t *reading, fetched_t *fetch
 static void end_reading(void *baton)
 {
     reading_t *reading = baton;
-    fetched_t fetched;
+    ac_credential_result_t fetched;
     memset(&fetched, 0, sizeof(fetched));
     if (reading->done) {
-        fetched_fn *done = reading->done;
+        ac_credential_result_fn *done = reading->done;
         key_file_take(reading->file, reading, &fetched);
         done(reading->baton, &fetched);
     }
@@ -137,7 +137,7 @@ static void key_file_refuse(void *baton)
     end_reading(reading);
 }
 
-static void *key_file_start(void *source, const char *scope, fetched_fn *done, void *baton)
+static void *key_file_start(void *source, const char *scope, ac_credential_result_fn *done, void *baton)
 {
     key_file_t *file = source;
     reading_t *reading = ac_alloc(sizeof(*reading));
@@ -175,7 +175,8 @@ static void key_file_child_exit(void *source)
     file->text = NULL;
 }
 
-const source_vt ac_key_file_source = {key_file_start, key_file_cancel, key_file_child_init, key_file_child_exit};
+const ac_credential_source_vt ac_key_file_source = {key_file_start, key_file_cancel, key_file_child_init,
+                                                    key_file_child_exit};
 
 /* ---- configuration ---- */
 

@@ -21,9 +21,9 @@
 typedef struct vault_t {
     const char *url; /* of the secret, with its api-version parameter */
     const char *host;
-    char scope[IDENTITY_SCOPE_SIZE]; /* "https://vault.azure.net/.default" */
-    ac_credential_t *credential;     /* the identity with permission to read it */
-    identity_t *identity;            /* inside of it */
+    char scope[AC_IDENTITY_SCOPE_SIZE]; /* "https://vault.azure.net/.default" */
+    ac_credential_t *credential;        /* the identity with permission to read it */
+    ac_identity_t *identity;            /* inside of it */
     apr_interval_time_t refresh;
     ac_loop_t *loop;
     bool knows; /* tenant and scope are known */
@@ -31,7 +31,7 @@ typedef struct vault_t {
 
 typedef struct reading_t {
     vault_t *vault;
-    fetched_fn *done;
+    ac_credential_result_fn *done;
     void *baton;
     ac_ready_t ready;
     ac_http_t *http;
@@ -76,8 +76,8 @@ static void keyvault_cancel(void *fetch)
 
 static void keyvault_end_failed(reading_t *reading, const ac_err_t *err)
 {
-    fetched_t fetched = {.err = *err};
-    fetched_fn *done = reading->done;
+    ac_credential_result_t fetched = {.err = *err};
+    ac_credential_result_fn *done = reading->done;
     void *baton = reading->baton;
     keyvault_cancel(reading);
     done(baton, &fetched);
@@ -96,12 +96,12 @@ static void end_detail(reading_t *reading, ac_kind_e kind, const char *detail, c
 
 static void take_secret(reading_t *reading)
 {
-    fetched_t fetched;
+    ac_credential_result_t fetched;
     ac_err_t err;
     json_t *document = json_loadb(reading->body.data ? reading->body.data : "", reading->body.len, 0, NULL);
     const char *value = ac_json_peek_string(document, "value", NULL);
     char *text = value ? strdup(value) : NULL;
-    fetched_fn *done = reading->done;
+    ac_credential_result_fn *done = reading->done;
     void *baton = reading->baton;
     ac_err_init(&err);
     memset(&fetched, 0, sizeof(fetched));
@@ -205,7 +205,7 @@ static bool is_part_of(const char *host, const char *domain)
 /* Returns NULL, or the reason to refuse the challenge: a token is sent only to hosts of its own resource. */
 static const char *take_challenge(vault_t *vault, const char *challenge)
 {
-    char url[512], resource[IDENTITY_SCOPE_SIZE - 10], host[256], theirs[256], ours[256];
+    char url[512], resource[AC_IDENTITY_SCOPE_SIZE - 10], host[256], theirs[256], ours[256];
     if (!find_value(url, sizeof(url), challenge, "authorization") &&
         !find_value(url, sizeof(url), challenge, "authorization_uri")) {
         return "the vault wants a token and does not say whose";
@@ -297,7 +297,7 @@ static void send_request(reading_t *reading)
     ac_buf_t header;
     ac_err_t err;
     ac_err_init(&err);
-    ac_buf_init(&header, IDENTITY_MAX_TOKEN + 64);
+    ac_buf_init(&header, AC_IDENTITY_MAX_TOKEN + 64);
     if (reading->token) {
         ac_buf_printf(&header, "Authorization: Bearer %s", reading->token);
         headers[1] = header.data;
@@ -353,7 +353,7 @@ static void keyvault_begin(void *baton)
     keyvault_ask(baton);
 }
 
-static void *keyvault_start(void *source, const char *scope, fetched_fn *done, void *baton)
+static void *keyvault_start(void *source, const char *scope, ac_credential_result_fn *done, void *baton)
 {
     reading_t *reading = ac_alloc(sizeof(*reading));
     (void)scope;
@@ -378,7 +378,8 @@ static void keyvault_child_exit(void *source)
     ac_credential_child_exit(vault->credential);
 }
 
-const source_vt ac_keyvault_source = {keyvault_start, keyvault_cancel, keyvault_child_init, keyvault_child_exit};
+const ac_credential_source_vt ac_keyvault_source = {keyvault_start, keyvault_cancel, keyvault_child_init,
+                                                    keyvault_child_exit};
 
 /* ---- configuration ---- */
 

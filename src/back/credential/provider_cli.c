@@ -175,7 +175,7 @@ static bool complains(const program_t *program, const char *phrase)
     return program->complained.data && strcasestr(program->complained.data, phrase);
 }
 
-static void explain(token_job_t *job, const program_t *program)
+static void explain(ac_token_job_t *job, const program_t *program)
 {
     const char *found = program->complained.data ? strstr(program->complained.data, "AADSTS") : NULL;
     long code = found ? strtol(found + 6, NULL, 10) : 0;
@@ -212,7 +212,7 @@ static int64_t expiry_of(const json_t *document)
     return strptime(local, "%Y-%m-%d %H:%M:%S", &tm) ? (int64_t)mktime(&tm) : 0;
 }
 
-static void read_answer(token_job_t *job, const program_t *program)
+static void read_answer(ac_token_job_t *job, const program_t *program)
 {
     json_t *document = program->said.data ? json_loadb(program->said.data, program->said.len, 0, NULL) : NULL;
     const char *token = ac_json_peek_string(document, "accessToken", NULL);
@@ -229,9 +229,9 @@ static void read_answer(token_job_t *job, const program_t *program)
     json_decref(document);
 }
 
-static void provider_cli_run(token_job_t *job)
+static void provider_cli_run(ac_token_job_t *job)
 {
-    char resource[IDENTITY_SCOPE_SIZE], path[512];
+    char resource[AC_IDENTITY_SCOPE_SIZE], path[512];
     program_t program = {.out = -1, .error = -1};
     if (!find_program(path, sizeof(path), "az")) {
         job->absent = true;
@@ -246,7 +246,7 @@ static void provider_cli_run(token_job_t *job)
         args[7] = "--tenant";
         args[8] = job->tenant;
     }
-    ac_buf_init(&program.said, IDENTITY_MAX_TOKEN);
+    ac_buf_init(&program.said, AC_IDENTITY_MAX_TOKEN);
     ac_buf_init(&program.complained, MAX_ERROR);
     int status = provider_cli_start(&program, args);
     if (status) {
@@ -268,7 +268,7 @@ static void provider_cli_run(token_job_t *job)
     ac_buf_free(&program.complained);
 }
 
-static void done(ac_token_request_t *token_request, token_job_t *job)
+static void done(ac_token_request_t *token_request, ac_token_job_t *job)
 {
     if (job->err.kind != AC_OK) {
         ac_token_request_end_err(token_request, &job->err, job->absent);
@@ -282,4 +282,4 @@ static void run_cli(ac_token_request_t *token_request)
     ac_token_request_work(token_request, provider_cli_run, done, NULL, true);
 }
 
-const credential_provider_t ac_provider_cli = {"cli", "AzureCliCredential", false, run_cli};
+const ac_credential_provider_t ac_provider_cli = {"cli", "AzureCliCredential", false, run_cli};

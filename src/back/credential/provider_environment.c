@@ -13,12 +13,12 @@
 #define MAX_CERTIFICATE (256 * 1024)
 #define ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-static void endpoint_of(char url[512], const identity_conf_t *conf, const char *tenant)
+static void endpoint_of(char url[512], const ac_identity_conf_t *conf, const char *tenant)
 {
     snprintf(url, 512, "%s/%s/oauth2/v2.0/token", conf->authority, tenant);
 }
 
-static void provider_environment_on_answer(ac_token_request_t *token_request, const token_answer_t *answer)
+static void provider_environment_on_answer(ac_token_request_t *token_request, const ac_token_answer_t *answer)
 {
     ac_err_t err;
     ac_err_init(&err);
@@ -77,14 +77,14 @@ void ac_provider_environment_redeem(ac_token_request_t *token_request, const cha
 
 /* Signs with the certificate in its current state, or, if this process may not read it, as read with the
  * configuration. */
-static void provider_environment_sign(token_job_t *job)
+static void provider_environment_sign(ac_token_job_t *job)
 {
-    const identity_conf_t *conf = job->conf;
+    const ac_identity_conf_t *conf = job->conf;
     char url[512], *bytes = NULL;
     size_t len = 0;
-    apr_status_t status = ac_identity_conf_read_file(&bytes, &len, conf->certificate_path, MAX_CERTIFICATE);
+    apr_status_t status = ac_file_read(&bytes, &len, conf->certificate_path, MAX_CERTIFICATE);
     endpoint_of(url, conf, job->tenant);
-    assertion_t assertion = {
+    ac_identity_assertion_t assertion = {
         .bytes = status == APR_SUCCESS ? bytes : conf->certificate,
         .password = conf->certificate_password,
         .len = status == APR_SUCCESS ? len : conf->certificate_len,
@@ -99,7 +99,7 @@ static void provider_environment_sign(token_job_t *job)
     free(bytes);
 }
 
-static void signed_well(ac_token_request_t *token_request, token_job_t *job)
+static void signed_well(ac_token_request_t *token_request, ac_token_job_t *job)
 {
     if (job->err.kind != AC_OK) {
         ac_token_request_end_err(token_request, &job->err, false);
@@ -110,7 +110,7 @@ static void signed_well(ac_token_request_t *token_request, token_job_t *job)
 
 static void run_environment(ac_token_request_t *token_request)
 {
-    const identity_conf_t *conf = token_request->conf;
+    const ac_identity_conf_t *conf = token_request->conf;
     bool proof = conf->secret || conf->certificate_path;
     if (!token_request->tenant || !conf->client_id || !proof) {
         ac_token_request_end_absent(token_request, "not set: %s%s%s", token_request->tenant ? "" : "AZURE_TENANT_ID ",
@@ -124,4 +124,5 @@ static void run_environment(ac_token_request_t *token_request)
     }
 }
 
-const credential_provider_t ac_provider_environment = {"environment", "EnvironmentCredential", true, run_environment};
+const ac_credential_provider_t ac_provider_environment = {"environment", "EnvironmentCredential", true,
+                                                          run_environment};

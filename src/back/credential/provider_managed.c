@@ -24,9 +24,9 @@ static void provider_managed_ask(ac_token_request_t *token_request);
 
 /* ---- requests ---- */
 
-static const char *base_of(const identity_conf_t *conf, char *buf, size_t size)
+static const char *base_of(const ac_identity_conf_t *conf, char *buf, size_t size)
 {
-    if (conf->managed != MANAGED_IMDS) {
+    if (conf->managed != AC_IDENTITY_MANAGED_IMDS) {
         return conf->endpoint;
     }
     snprintf(buf, size, "%s/metadata/identity/oauth2/token", conf->imds);
@@ -36,8 +36,8 @@ static const char *base_of(const identity_conf_t *conf, char *buf, size_t size)
 static void make_url(ac_buf_t *url, const ac_token_request_t *token_request)
 {
     static const char *const versions[] = {"2019-08-01", "2020-06-01", "2018-02-01"};
-    const identity_conf_t *conf = token_request->conf;
-    char resource[IDENTITY_SCOPE_SIZE], base[512];
+    const ac_identity_conf_t *conf = token_request->conf;
+    char resource[AC_IDENTITY_SCOPE_SIZE], base[512];
     ac_buf_t query;
     ac_token_request_resource(resource, token_request->scope);
     ac_buf_init(&query, 4096);
@@ -51,7 +51,8 @@ static void make_url(ac_buf_t *url, const ac_token_request_t *token_request)
         ac_token_request_add_field(&query, "object_id", conf->object_id);
     }
     if (conf->resource_id) {
-        ac_token_request_add_field(&query, conf->managed == MANAGED_APP_SERVICE ? "mi_res_id" : "msi_res_id",
+        ac_token_request_add_field(&query,
+                                   conf->managed == AC_IDENTITY_MANAGED_APP_SERVICE ? "mi_res_id" : "msi_res_id",
                                    conf->resource_id);
     }
     const char *start = base_of(conf, base, sizeof(base));
@@ -60,12 +61,12 @@ static void make_url(ac_buf_t *url, const ac_token_request_t *token_request)
 }
 
 /* header: a complete header line, or NULL. The one that answers a challenge contains a key. */
-static void provider_managed_get(ac_token_request_t *token_request, const char *header, token_answer_fn *on_answer)
+static void provider_managed_get(ac_token_request_t *token_request, const char *header, ac_token_answer_fn *on_answer)
 {
     bool probe = token_request->stage == PROBING;
     const char *headers[] = {"Accept: application/json", NULL, NULL, NULL};
     int n = 1;
-    if (!probe && token_request->conf->managed != MANAGED_APP_SERVICE) {
+    if (!probe && token_request->conf->managed != AC_IDENTITY_MANAGED_APP_SERVICE) {
         headers[n++] = "Metadata: true";
     }
     headers[n] = header;
@@ -86,9 +87,9 @@ static void provider_managed_get(ac_token_request_t *token_request, const char *
 /* ---- responses ---- */
 
 /* The delay before another request, or -1: no further one. */
-static apr_interval_time_t wait_of(const ac_token_request_t *token_request, const token_answer_t *answer)
+static apr_interval_time_t wait_of(const ac_token_request_t *token_request, const ac_token_answer_t *answer)
 {
-    bool imds = token_request->conf->managed == MANAGED_IMDS;
+    bool imds = token_request->conf->managed == AC_IDENTITY_MANAGED_IMDS;
     int status = answer->status;
     apr_interval_time_t asked = answer->err->retry_after;
     if (asked > LONGEST_WAIT) {
@@ -109,12 +110,12 @@ static void ask_again(void *baton)
     provider_managed_ask(baton);
 }
 
-static bool provider_managed_says(const token_answer_t *answer, const char *phrase)
+static bool provider_managed_says(const ac_token_answer_t *answer, const char *phrase)
 {
     return answer->len && memmem(answer->body, answer->len, phrase, strlen(phrase));
 }
 
-static void provider_managed_end_refused(ac_token_request_t *token_request, const token_answer_t *answer)
+static void provider_managed_end_refused(ac_token_request_t *token_request, const ac_token_answer_t *answer)
 {
     bool chosen = token_request->conf->managed_client_id || token_request->conf->object_id ||
         token_request->conf->resource_id;
@@ -136,7 +137,7 @@ static void provider_managed_end_refused(ac_token_request_t *token_request, cons
 }
 
 /* Old agents of Arc do not know user-assigned identities, and supply the machine's own without an error. */
-static bool is_whose(const identity_conf_t *conf, const token_answer_t *answer)
+static bool is_whose(const ac_identity_conf_t *conf, const ac_token_answer_t *answer)
 {
     json_t *document = json_loadb(answer->body, answer->len, 0, NULL);
     const struct {
@@ -155,7 +156,7 @@ static bool is_whose(const identity_conf_t *conf, const token_answer_t *answer)
     return good;
 }
 
-static void provider_managed_on_answer(ac_token_request_t *token_request, const token_answer_t *answer)
+static void provider_managed_on_answer(ac_token_request_t *token_request, const ac_token_answer_t *answer)
 {
     apr_interval_time_t wait = answer->status == 200 ? -1 : wait_of(token_request, answer);
     if (wait >= 0) {
@@ -164,7 +165,7 @@ static void provider_managed_on_answer(ac_token_request_t *token_request, const 
                      token_request);
     } else if (answer->status != 200) {
         provider_managed_end_refused(token_request, answer);
-    } else if (token_request->conf->managed == MANAGED_ARC && !is_whose(token_request->conf, answer)) {
+    } else if (token_request->conf->managed == AC_IDENTITY_MANAGED_ARC && !is_whose(token_request->conf, answer)) {
         ac_token_request_end_failed(token_request, AC_UNAUTHENTICATED,
                                     "Arc's agent gave the token of another identity than the one that "
                                     "was asked for; update the agent");
@@ -194,11 +195,11 @@ static bool find_key_file(char *path, size_t size, const char *challenge, const 
         path[front] != '.' && strcmp(path + len - 4, ".key") == 0;
 }
 
-static void provider_managed_read_key(token_job_t *job)
+static void provider_managed_read_key(ac_token_job_t *job)
 {
     char *text = NULL, reason[120];
     size_t len = 0;
-    apr_status_t status = ac_identity_conf_read_file(&text, &len, job->path, MAX_KEY);
+    apr_status_t status = ac_file_read(&text, &len, job->path, MAX_KEY);
     if (status != APR_SUCCESS) {
         ac_err_set_lack(&job->err, status);
         ac_err_set(&job->err, AC_UNAUTHENTICATED,
@@ -212,7 +213,7 @@ static void provider_managed_read_key(token_job_t *job)
     free(text);
 }
 
-static void prove(ac_token_request_t *token_request, token_job_t *job)
+static void prove(ac_token_request_t *token_request, ac_token_job_t *job)
 {
     if (job->err.kind != AC_OK) {
         ac_token_request_end_err(token_request, &job->err, false);
@@ -221,7 +222,7 @@ static void prove(ac_token_request_t *token_request, token_job_t *job)
     provider_managed_get(token_request, job->out.data, provider_managed_on_answer);
 }
 
-static void on_challenge(ac_token_request_t *token_request, const token_answer_t *answer)
+static void on_challenge(ac_token_request_t *token_request, const ac_token_answer_t *answer)
 {
     char path[512];
     if (answer->status != 401) {
@@ -241,12 +242,12 @@ static void on_challenge(ac_token_request_t *token_request, const token_answer_t
 
 static void provider_managed_ask(ac_token_request_t *token_request)
 {
-    const identity_conf_t *conf = token_request->conf;
+    const ac_identity_conf_t *conf = token_request->conf;
     char header[4200];
     token_request->stage = ASKING;
-    if (conf->managed != MANAGED_APP_SERVICE) {
+    if (conf->managed != AC_IDENTITY_MANAGED_APP_SERVICE) {
         provider_managed_get(token_request, NULL,
-                             conf->managed == MANAGED_ARC ? on_challenge : provider_managed_on_answer);
+                             conf->managed == AC_IDENTITY_MANAGED_ARC ? on_challenge : provider_managed_on_answer);
         return;
     }
     int len = snprintf(header, sizeof(header), "X-IDENTITY-HEADER: %s", conf->header);
@@ -259,7 +260,7 @@ static void provider_managed_ask(ac_token_request_t *token_request)
 }
 
 /* Any response shows that the service exists, except for a proxy's response in its place. */
-static void on_probe(ac_token_request_t *token_request, const token_answer_t *answer)
+static void on_probe(ac_token_request_t *token_request, const ac_token_answer_t *answer)
 {
     if (!answer->status && answer->err->kind == AC_OVERLOADED) {
         ac_token_request_end_failed(token_request, AC_OVERLOADED, "the machine was not asked: %s", answer->err->detail);
@@ -274,9 +275,9 @@ static void on_probe(ac_token_request_t *token_request, const token_answer_t *an
 
 static void run_managed(ac_token_request_t *token_request)
 {
-    if (token_request->conf->managed == MANAGED_UNKNOWN) {
+    if (token_request->conf->managed == AC_IDENTITY_MANAGED_UNKNOWN) {
         ac_token_request_end_absent(token_request, "Service Fabric, Cloud Shell and Azure ML are not known here");
-    } else if (token_request->conf->managed == MANAGED_IMDS && token_request->chained) {
+    } else if (token_request->conf->managed == AC_IDENTITY_MANAGED_IMDS && token_request->chained) {
         token_request->stage = PROBING;
         provider_managed_get(token_request, NULL, on_probe);
     } else {
@@ -284,4 +285,4 @@ static void run_managed(ac_token_request_t *token_request)
     }
 }
 
-const credential_provider_t ac_provider_managed = {"managed", "ManagedIdentityCredential", false, run_managed};
+const ac_credential_provider_t ac_provider_managed = {"managed", "ManagedIdentityCredential", false, run_managed};

@@ -8,11 +8,11 @@
 #include <string.h>
 
 /* The file is read each time: its issuer replaces it before the assertion expires. */
-static void read_token(token_job_t *job)
+static void read_token(ac_token_job_t *job)
 {
     char *text = NULL, reason[120];
     size_t len = 0;
-    apr_status_t status = ac_identity_conf_read_file(&text, &len, job->conf->token_file, IDENTITY_MAX_TOKEN);
+    apr_status_t status = ac_file_read(&text, &len, job->conf->token_file, AC_IDENTITY_MAX_TOKEN);
     job->absent = true;
     if (status != APR_SUCCESS) {
         job->absent = !ac_err_set_lack(&job->err, status);
@@ -36,7 +36,7 @@ static void read_token(token_job_t *job)
     free(text);
 }
 
-static void redeem(ac_token_request_t *token_request, token_job_t *job)
+static void redeem(ac_token_request_t *token_request, ac_token_job_t *job)
 {
     if (job->err.kind != AC_OK) {
         ac_token_request_end_err(token_request, &job->err, job->absent);
@@ -47,7 +47,7 @@ static void redeem(ac_token_request_t *token_request, token_job_t *job)
 
 static void run_workload(ac_token_request_t *token_request)
 {
-    const identity_conf_t *conf = token_request->conf;
+    const ac_identity_conf_t *conf = token_request->conf;
     if (!token_request->tenant || !conf->client_id || !conf->token_file) {
         ac_token_request_end_absent(token_request, "not set: %s%s%s", token_request->tenant ? "" : "AZURE_TENANT_ID ",
                                     conf->client_id ? "" : "AZURE_CLIENT_ID ",
@@ -57,4 +57,4 @@ static void run_workload(ac_token_request_t *token_request)
     ac_token_request_work(token_request, read_token, redeem, NULL, false);
 }
 
-const credential_provider_t ac_provider_workload = {"workload", "WorkloadIdentityCredential", true, run_workload};
+const ac_credential_provider_t ac_provider_workload = {"workload", "WorkloadIdentityCredential", true, run_workload};

@@ -15,14 +15,14 @@
 static void token_request_begin(void *baton)
 {
     ac_token_request_t *token_request = baton;
-    token_request->link->run(token_request);
+    token_request->provider->run(token_request);
 }
 
-ac_token_request_t *ac_token_request_start(const credential_provider_t *link, const token_ask_t *ask, fetched_fn *done,
-                                           void *baton)
+ac_token_request_t *ac_token_request_start(const ac_credential_provider_t *provider, const ac_token_ask_t *ask,
+                                           ac_credential_result_fn *done, void *baton)
 {
     ac_token_request_t *token_request = ac_alloc(sizeof(*token_request));
-    token_request->link = link;
+    token_request->provider = provider;
     token_request->conf = ask->conf;
     token_request->tenant = ask->tenant ? token_request->tenant_text : NULL;
     snprintf(token_request->tenant_text, sizeof(token_request->tenant_text), "%s", ask->tenant ? ask->tenant : "");
@@ -31,7 +31,7 @@ ac_token_request_t *ac_token_request_start(const credential_provider_t *link, co
     token_request->work = ask->work;
     token_request->done = done;
     token_request->baton = baton;
-    ac_buf_init(&token_request->body, IDENTITY_MAX_TOKEN);
+    ac_buf_init(&token_request->body, AC_IDENTITY_MAX_TOKEN);
     snprintf(token_request->scope, sizeof(token_request->scope), "%s", ask->scope);
     ac_loop_ready_set(token_request->loop, &token_request->ready, token_request_begin, token_request);
     return token_request;
@@ -67,8 +67,8 @@ void ac_token_request_cancel(ac_token_request_t *token_request)
 
 void ac_token_request_end_err(ac_token_request_t *token_request, const ac_err_t *err, bool absent)
 {
-    fetched_t fetched = {.err = *err, .absent = absent};
-    fetched_fn *done = token_request->done;
+    ac_credential_result_t fetched = {.err = *err, .absent = absent};
+    ac_credential_result_fn *done = token_request->done;
     void *baton = token_request->baton;
     ac_token_request_cancel(token_request);
     done(baton, &fetched);
@@ -103,9 +103,9 @@ void ac_token_request_end_failed(ac_token_request_t *token_request, ac_kind_e ki
 
 void ac_token_request_end_token(ac_token_request_t *token_request, const char *body, size_t len)
 {
-    fetched_t fetched;
+    ac_credential_result_t fetched;
     json_t *document = NULL;
-    fetched_fn *done = token_request->done;
+    ac_credential_result_fn *done = token_request->done;
     void *baton = token_request->baton;
     memset(&fetched, 0, sizeof(fetched));
     ac_identity_token_read(&fetched, &document, body, len, &fetched.err);
@@ -135,7 +135,7 @@ static void token_request_on_end(void *baton, apr_status_t status, const ac_err_
 {
     ac_token_request_t *token_request = baton;
     (void)error_body, (void)len;
-    token_answer_t answer = {
+    ac_token_answer_t answer = {
         .status = status == APR_SUCCESS ? token_request->status : 0,
         .err = err,
         .challenge = token_request->challenge,
@@ -147,14 +147,14 @@ static void token_request_on_end(void *baton, apr_status_t status, const ac_err_
 }
 
 void ac_token_request_http(ac_token_request_t *token_request, const ac_http_request_t *request,
-                           token_answer_fn *on_answer)
+                           ac_token_answer_fn *on_answer)
 {
     static const ac_http_cb_t callbacks = {token_request_on_head, token_request_on_body, token_request_on_end, NULL};
     ac_http_request_t mine = *request;
     ac_err_t err;
     ac_err_init(&err);
     mine.raw_errors = true;
-    mine.max_response = IDENTITY_MAX_TOKEN;
+    mine.max_response = AC_IDENTITY_MAX_TOKEN;
     token_request->on_answer = on_answer;
     token_request->status = 0;
     token_request_wipe(&token_request->body);
@@ -166,7 +166,7 @@ void ac_token_request_http(ac_token_request_t *token_request, const ac_http_requ
 
 /* ---- work threads ---- */
 
-static void job_free(token_job_t *job)
+static void job_free(ac_token_job_t *job)
 {
     if (job->stop_fd >= 0) {
         close(job->stop_fd);
@@ -177,13 +177,13 @@ static void job_free(token_job_t *job)
 
 static void run_job(void *baton)
 {
-    token_job_t *job = baton;
+    ac_token_job_t *job = baton;
     job->fn(job);
 }
 
 static void end_job(void *baton)
 {
-    token_job_t *job = baton;
+    ac_token_job_t *job = baton;
     ac_token_request_t *token_request = job->token_request;
     if (token_request) {
         token_request->job = NULL;
@@ -192,17 +192,17 @@ static void end_job(void *baton)
     job_free(job);
 }
 
-void ac_token_request_work(ac_token_request_t *token_request, void (*fn)(token_job_t *job),
-                           void (*done)(ac_token_request_t *token_request, token_job_t *job), const char *path,
+void ac_token_request_work(ac_token_request_t *token_request, void (*fn)(ac_token_job_t *job),
+                           void (*done)(ac_token_request_t *token_request, ac_token_job_t *job), const char *path,
                            bool stoppable)
 {
-    token_job_t *job = ac_alloc(sizeof(*job));
+    ac_token_job_t *job = ac_alloc(sizeof(*job));
     job->token_request = token_request;
     job->conf = token_request->conf;
     job->fn = fn;
     job->done = done;
     job->stop_fd = stoppable ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
-    ac_buf_init(&job->out, IDENTITY_MAX_TOKEN * 4);
+    ac_buf_init(&job->out, AC_IDENTITY_MAX_TOKEN * 4);
     memcpy(job->scope, token_request->scope, sizeof(job->scope));
     snprintf(job->tenant, sizeof(job->tenant), "%s", token_request->tenant ? token_request->tenant : "");
     snprintf(job->path, sizeof(job->path), "%s", path ? path : "");
@@ -236,10 +236,10 @@ void ac_token_request_add_field(ac_buf_t *buf, const char *name, const char *val
     token_request_add_encoded(buf, value);
 }
 
-void ac_token_request_resource(char resource[IDENTITY_SCOPE_SIZE], const char *scope)
+void ac_token_request_resource(char resource[AC_IDENTITY_SCOPE_SIZE], const char *scope)
 {
     static const char end[] = "/.default";
     size_t len = strlen(scope), end_len = sizeof(end) - 1;
     bool has = len > end_len && strcmp(scope + len - end_len, end) == 0;
-    snprintf(resource, IDENTITY_SCOPE_SIZE, "%.*s", (int)(has ? len - end_len : len), scope);
+    snprintf(resource, AC_IDENTITY_SCOPE_SIZE, "%.*s", (int)(has ? len - end_len : len), scope);
 }
