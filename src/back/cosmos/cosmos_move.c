@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Export and import of threads of all owners in the Cosmos DB store.
+/* Export and import of threads of all owners in the Cosmos DB store. The steps of each verb, in the order of this file:
  *
- * IMPORT: 1 make all documents   2 write the entries of the owner's partition   3 write messages, runs and steps
- * 4 write the thread's document, each in batches */
+ * EXPORT_THREADS: query a page of threads
+ *
+ * EXPORT_RUNS
+ *  1  query a page of the thread's runs
+ *  2  query the steps of these runs
+ *
+ * IMPORT
+ *  1  make all documents
+ *  2  write the entries of the owner's partition, batch by batch
+ *  3  write messages, runs and steps, batch by batch
+ *  4  write the thread's document */
 #include "cosmos_internal.h"
 
 #include <stdlib.h>
@@ -18,18 +27,32 @@ static const char sql_runs[] =
 static const char sql_steps[] =
     "SELECT * FROM c WHERE c.thread_id = @thread AND c.type = 'steps' AND c.run_id >= @first AND c.run_id <= @last";
 
-/* ---- out: threads ---- */
+static void threads_done(ac_cosmos_task_t *task);
+static json_t *record_of(const json_t *head);
+static void cosmos_move_runs_done(ac_cosmos_task_t *task);
+static void steps_done(ac_cosmos_task_t *task);
+static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record);
+static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages);
+static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *item);
+static apr_status_t cosmos_move_add_document(ac_cosmos_task_t *task, json_t *document);
+static void import_documents(ac_cosmos_task_t *task);
+static void import_head(ac_cosmos_task_t *task);
+static void import_done(ac_cosmos_task_t *task);
+static void write_all(ac_cosmos_task_t *task, ac_cosmos_container_e container, const char *key, ac_cosmos_step_fn *fn);
+static void write_next(ac_cosmos_task_t *task);
+static void cosmos_move_on_written(void *baton, const ac_cosmos_reply_t *reply);
 
-static json_t *record_of(const json_t *head)
+/* ---- EXPORT_THREADS ---- */
+
+void ac_cosmos_move_export_threads(ac_cosmos_task_t *task)
 {
-    static const char *const more[] = {"owner", "deleted_at", "restore_status", NULL};
-    json_t *record = ac_cosmos_doc_thread(head);
+    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES,
+                                .sql = sql_threads,
+                                .want = task->op->page.limit,
+                                .continuation = ac_json_peek_string(task->op->in, "after", NULL),
+                                .parameters = json_object()};
 
-    for (int i = 0; more[i]; i++) {
-        json_t *value = json_object_get(head, more[i]);
-        ac_json_put(record, more[i], value ? json_incref(value) : json_null());
-    }
-    return record;
+    ac_cosmos_query_run(task, &select, threads_done);
 }
 
 static void threads_done(ac_cosmos_task_t *task)
@@ -48,18 +71,58 @@ static void threads_done(ac_cosmos_task_t *task)
     ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-void ac_cosmos_move_export_threads(ac_cosmos_task_t *task)
+static json_t *record_of(const json_t *head)
 {
-    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES,
-                                .sql = sql_threads,
-                                .want = task->op->page.limit,
-                                .continuation = ac_json_peek_string(task->op->in, "after", NULL),
-                                .parameters = json_object()};
+    static const char *const more[] = {"owner", "deleted_at", "restore_status", NULL};
+    json_t *record = ac_cosmos_doc_thread(head);
 
-    ac_cosmos_query_run(task, &select, threads_done);
+    for (int i = 0; more[i]; i++) {
+        json_t *value = json_object_get(head, more[i]);
+        ac_json_put(record, more[i], value ? json_incref(value) : json_null());
+    }
+    return record;
 }
 
-/* ---- out: runs with their steps ---- */
+/* ---- EXPORT_RUNS, 1: the runs ---- */
+
+void ac_cosmos_move_export_runs(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    ac_cosmos_query_t select = {
+        .container = AC_COSMOS_MESSAGES,
+        .key = op->id,
+        .sql = sql_runs,
+        .want = op->page.limit + 1,
+        .parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
+                                *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE),
+    };
+
+    ac_cosmos_query_run(task, &select, cosmos_move_runs_done);
+}
+
+static void cosmos_move_runs_done(ac_cosmos_task_t *task)
+{
+    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true};
+    size_t n = json_array_size(task->rows);
+
+    task->export.more = (int)n > task->op->page.limit;
+    if (task->export.more) {
+        json_array_remove(task->rows, --n);
+    }
+    json_decref(task->found);
+    task->found = task->rows;
+    task->rows = NULL;
+    if (n == 0) {
+        steps_done(task);
+        return;
+    }
+    select.parameters = json_pack("{s:s, s:s, s:s}", "@thread", task->op->id, "@first",
+                                  ac_json_peek_string(json_array_get(task->found, n - 1), "id", ""), "@last",
+                                  ac_json_peek_string(json_array_get(task->found, 0), "id", ""));
+    ac_cosmos_query_run(task, &select, steps_done);
+}
+
+/* ---- 2: their steps ---- */
 
 static void steps_done(ac_cosmos_task_t *task)
 {
@@ -85,126 +148,57 @@ static void steps_done(ac_cosmos_task_t *task)
     ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
-static void cosmos_move_runs_done(ac_cosmos_task_t *task)
-{
-    ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true};
-    size_t n = json_array_size(task->rows);
-
-    task->export.more = (int)n > task->op->page.limit;
-    if (task->export.more) {
-        json_array_remove(task->rows, --n);
-    }
-    json_decref(task->found);
-    task->found = task->rows;
-    task->rows = NULL;
-    if (n == 0) {
-        steps_done(task);
-        return;
-    }
-    select.parameters = json_pack("{s:s, s:s, s:s}", "@thread", task->op->id, "@first",
-                                  ac_json_peek_string(json_array_get(task->found, n - 1), "id", ""), "@last",
-                                  ac_json_peek_string(json_array_get(task->found, 0), "id", ""));
-    ac_cosmos_query_run(task, &select, steps_done);
-}
-
-void ac_cosmos_move_export_runs(ac_cosmos_task_t *task)
-{
-    ac_store_op_t *op = task->op;
-    ac_cosmos_query_t select = {
-        .container = AC_COSMOS_MESSAGES,
-        .key = op->id,
-        .sql = sql_runs,
-        .want = op->page.limit + 1,
-        .parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
-                                *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE),
-    };
-
-    ac_cosmos_query_run(task, &select, cosmos_move_runs_done);
-}
-
-/* ---- in ---- */
+/* ---- IMPORT, 1: the documents ---- */
 
 typedef struct import_t {
     ac_cosmos_container_e container;
     char key[AC_OWNER_SIZE];
 } import_t;
 
-static void write_next(ac_cosmos_task_t *task);
-
-static void cosmos_move_on_written(void *baton, const ac_cosmos_reply_t *reply)
+void ac_cosmos_move_import(ac_cosmos_task_t *task)
 {
-    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200))) {
-        write_next(baton);
-    }
-}
+    ac_store_op_t *op = task->op;
+    const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
+    size_t i;
+    apr_status_t status;
 
-static void write_next(ac_cosmos_task_t *task)
-{
-    import_t *import = task->state;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = import->container, .key = import->key};
-    ac_cosmos_batch_t batch;
-    const json_t *document;
-
-    ac_cosmos_request_batch_init(&batch);
-    while ((document = json_array_get(task->parts, task->row)) && batch.n < AC_COSMOS_BATCH_MAX) {
-        ac_buf_t before = batch.body;
-        ac_cosmos_request_batch_add(&batch, AC_COSMOS_UPSERT, import->key, ac_json_peek_string(document, "id", ""),
-                                    document, NULL);
-        if (batch.n > 1 && batch.body.len > BATCH_BYTES) {
-            batch.body.len = before.len; /* this one begins the next batch */
-            batch.n--;
-            break;
-        }
-        task->row++;
+    task->state = ac_alloc(sizeof(import_t));
+    apr_cpystrn(op->owner, ac_json_peek_string(record, "owner", ""), sizeof(op->owner));
+    task->documents = json_array();
+    status = head_from(task, record);
+    if (status == APR_SUCCESS) {
+        ac_id_make(task->entry.change, "made_");
+        ac_json_put(task->thread.doc, "change", json_string(task->entry.change));
+        task->parts = json_pack("[o]", ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change));
     }
-    ac_cosmos_request_batch_end(&batch);
-    if (batch.n == 0) {
-        ac_cosmos_request_batch_free(&batch);
-        ac_cosmos_task_return(task);
+    if (status == APR_SUCCESS) {
+        status = add_messages(task, json_object_get(op->in, "messages"));
+    }
+    json_array_foreach(runs, i, item)
+    {
+        status = status == APR_SUCCESS ? cosmos_move_add_run(task, item) : status;
+    }
+    if (status != APR_SUCCESS) {
+        ac_cosmos_task_end(task, status);
         return;
     }
-    ac_cosmos_call_write_batch(task, &request, &batch, cosmos_move_on_written);
+    write_all(task, AC_COSMOS_THREADS, op->owner, import_documents);
 }
 
-static void write_all(ac_cosmos_task_t *task, ac_cosmos_container_e container, const char *key, ac_cosmos_step_fn *fn)
+static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
 {
-    import_t *import = task->state;
+    ac_store_op_t *op = task->op;
+    static const char *const more[] = {"deleted_at", "restore_status", NULL};
+    apr_status_t status = ac_cosmos_doc_make_thread(&task->thread.doc, record, op->id, op->owner, &op->err);
 
-    import->container = container;
-    apr_cpystrn(import->key, key, sizeof(import->key));
-    ac_cosmos_task_then(task, fn);
-    task->row = 0;
-    write_next(task);
-}
-
-static void import_done(ac_cosmos_task_t *task)
-{
-    ac_cosmos_thread_doc_remember(task->store, task->op->id, NULL, NULL);
-    task->op->out = json_object();
-    ac_cosmos_task_end(task, APR_SUCCESS);
-}
-
-/* The thread's document comes last: until it has the number of messages, no message is visible. */
-static void import_head(ac_cosmos_task_t *task)
-{
-    json_decref(task->parts);
-    task->parts = json_pack("[O]", task->thread.doc);
-    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_done);
-}
-
-static void import_documents(ac_cosmos_task_t *task)
-{
-    json_decref(task->parts);
-    task->parts = json_incref(task->documents);
-    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_head);
-}
-
-static apr_status_t cosmos_move_add_document(ac_cosmos_task_t *task, json_t *document)
-{
-    apr_status_t status = ac_cosmos_doc_split(&document, task->documents, &task->op->err);
-
-    if (json_array_append_new(task->documents, document) != 0 && status == APR_SUCCESS && document) {
-        status = ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
+    if (status == APR_SUCCESS) {
+        ac_json_put(task->thread.doc, "message_count", json_integer(ac_json_peek_int(record, "message_count", 0)));
+        for (int i = 0; more[i]; i++) {
+            json_t *value = json_object_get(record, more[i]);
+            if (json_is_string(value)) {
+                ac_json_put(task->thread.doc, more[i], json_incref(value));
+            }
+        }
     }
     return status;
 }
@@ -251,50 +245,82 @@ static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *it
     return status;
 }
 
-static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
+static apr_status_t cosmos_move_add_document(ac_cosmos_task_t *task, json_t *document)
 {
-    ac_store_op_t *op = task->op;
-    static const char *const more[] = {"deleted_at", "restore_status", NULL};
-    apr_status_t status = ac_cosmos_doc_make_thread(&task->thread.doc, record, op->id, op->owner, &op->err);
+    apr_status_t status = ac_cosmos_doc_split(&document, task->documents, &task->op->err);
 
-    if (status == APR_SUCCESS) {
-        ac_json_put(task->thread.doc, "message_count", json_integer(ac_json_peek_int(record, "message_count", 0)));
-        for (int i = 0; more[i]; i++) {
-            json_t *value = json_object_get(record, more[i]);
-            if (json_is_string(value)) {
-                ac_json_put(task->thread.doc, more[i], json_incref(value));
-            }
-        }
+    if (json_array_append_new(task->documents, document) != 0 && status == APR_SUCCESS && document) {
+        status = ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
     }
     return status;
 }
 
-void ac_cosmos_move_import(ac_cosmos_task_t *task)
-{
-    ac_store_op_t *op = task->op;
-    const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
-    size_t i;
-    apr_status_t status;
+/* ---- 2, 3, 4: batches ---- */
 
-    task->state = ac_alloc(sizeof(import_t));
-    apr_cpystrn(op->owner, ac_json_peek_string(record, "owner", ""), sizeof(op->owner));
-    task->documents = json_array();
-    status = head_from(task, record);
-    if (status == APR_SUCCESS) {
-        ac_id_make(task->entry.change, "made_");
-        ac_json_put(task->thread.doc, "change", json_string(task->entry.change));
-        task->parts = json_pack("[o]", ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change));
+static void import_documents(ac_cosmos_task_t *task)
+{
+    json_decref(task->parts);
+    task->parts = json_incref(task->documents);
+    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_head);
+}
+
+/* The thread's document comes last: until it has the number of messages, no message is visible. */
+static void import_head(ac_cosmos_task_t *task)
+{
+    json_decref(task->parts);
+    task->parts = json_pack("[O]", task->thread.doc);
+    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_done);
+}
+
+static void import_done(ac_cosmos_task_t *task)
+{
+    ac_cosmos_thread_doc_remember(task->store, task->op->id, NULL, NULL);
+    task->op->out = json_object();
+    ac_cosmos_task_end(task, APR_SUCCESS);
+}
+
+static void write_all(ac_cosmos_task_t *task, ac_cosmos_container_e container, const char *key, ac_cosmos_step_fn *fn)
+{
+    import_t *import = task->state;
+
+    import->container = container;
+    apr_cpystrn(import->key, key, sizeof(import->key));
+    ac_cosmos_task_then(task, fn);
+    task->row = 0;
+    write_next(task);
+}
+
+static void write_next(ac_cosmos_task_t *task)
+{
+    import_t *import = task->state;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = import->container, .key = import->key};
+    ac_cosmos_batch_t batch;
+    const json_t *document;
+
+    ac_cosmos_request_batch_init(&batch);
+    while ((document = json_array_get(task->parts, task->row)) && batch.n < AC_COSMOS_BATCH_MAX) {
+        ac_buf_t before = batch.body;
+        ac_cosmos_request_batch_add(&batch, AC_COSMOS_UPSERT, import->key, ac_json_peek_string(document, "id", ""),
+                                    document, NULL);
+        if (batch.n > 1 && batch.body.len > BATCH_BYTES) {
+            batch.body.len = before.len; /* this one begins the next batch */
+            batch.n--;
+            break;
+        }
+        task->row++;
     }
-    if (status == APR_SUCCESS) {
-        status = add_messages(task, json_object_get(op->in, "messages"));
-    }
-    json_array_foreach(runs, i, item)
-    {
-        status = status == APR_SUCCESS ? cosmos_move_add_run(task, item) : status;
-    }
-    if (status != APR_SUCCESS) {
-        ac_cosmos_task_end(task, status);
+    ac_cosmos_request_batch_end(&batch);
+    if (batch.n == 0) {
+        ac_cosmos_request_batch_free(&batch);
+        ac_cosmos_task_return(task);
         return;
     }
-    write_all(task, AC_COSMOS_THREADS, op->owner, import_documents);
+    ac_cosmos_call_write_batch(task, &request, &batch, cosmos_move_on_written);
+}
+
+static void cosmos_move_on_written(void *baton, const ac_cosmos_reply_t *reply)
+{
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200))) {
+        write_next(baton);
+    }
 }

@@ -1,15 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One thread of the Cosmos DB store: THREAD_CREATE, GET, UPDATE, DELETE (soft), RESTORE.
+/* One thread of the Cosmos DB store. The steps of each verb, in the order of this file:
  *
- * Create: 1 create the thread's entry, marked   2 create the thread's document   - on conflict: read it; a nonce shows
- * an earlier attempt of this task; another owner's thread: remove the entry   3 mark the entry again if it existed
- * Change: 1 read the thread's document   2 mark the entry   3 replace the document under its ETag   - on conflict: 1
- * 4 put the copy back into the entry, if the status changed */
+ * THREAD_CREATE
+ *  1  create the thread's entry in the owner's partition, marked as changing
+ *  2  create the thread's document
+ *     - 409: read it. If its nonce is this task's, an earlier attempt created it. If it is another owner's thread,
+ *       remove the entry
+ *  3  if the entry existed: mark it again
+ *
+ * THREAD_GET: read the thread's document
+ *
+ * THREAD_UPDATE, THREAD_DELETE (soft), THREAD_RESTORE
+ *  1  read the thread's document
+ *  2  apply the operation to a copy, and mark the thread's entry
+ *  3  replace the document under its ETag
+ *     - 404 or 412, the thread changed: read it. If its nonce is this task's, an earlier attempt replaced it; else 2
+ *  4  if the status changed: put the copy of the thread into its entry */
 #include "cosmos_internal.h"
 
 #include <string.h>
 
 #include <apr_strings.h>
+
+static void on_index_created(void *baton, const ac_cosmos_reply_t *reply);
+static void on_head_created(void *baton, const ac_cosmos_reply_t *reply);
+static void created_before(ac_cosmos_task_t *task);
+static void on_entry_removed(void *baton, const ac_cosmos_reply_t *reply);
+static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply);
+static void got(ac_cosmos_task_t *task);
+static void cosmos_threads_change_from(ac_cosmos_task_t *task);
+static void cosmos_threads_write_change(ac_cosmos_task_t *task);
+static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *reply);
+static void changed_before(ac_cosmos_task_t *task);
+static void after_change(ac_cosmos_task_t *task);
+static void settle_index(ac_cosmos_task_t *task);
+static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply);
+static void cosmos_threads_end_changed(ac_cosmos_task_t *task);
+
+/* ---- endings ---- */
 
 static void cosmos_threads_end_not_found(ac_cosmos_task_t *task)
 {
@@ -30,77 +58,7 @@ static void put_change(ac_cosmos_task_t *task)
     ac_json_put(task->documents, "nonce", json_string(task->entry.change));
 }
 
-/* ---- create ---- */
-
-static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply)
-{
-    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 409))) {
-        end_with_thread(baton);
-    }
-}
-
-static void on_entry_removed(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-
-    (void)reply;
-    ac_cosmos_task_end(task,
-                       ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
-}
-
-/* An earlier attempt may have created the thread: then it has this task's nonce. */
-static void created_before(ac_cosmos_task_t *task)
-{
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
-                                   .container = AC_COSMOS_THREADS,
-                                   .key = task->op->owner,
-                                   .id = task->op->id};
-    const char *nonce = ac_json_peek_string(task->documents, "nonce", "");
-
-    if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
-        end_with_thread(task);
-    } else if (task->thread.doc || task->create.entry_exists) {
-        on_entry_removed(task, NULL);
-    } else { /* another owner's thread: our entry must be removed */
-        ac_cosmos_call_start(task, &request, on_entry_removed, task);
-    }
-}
-
-static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .container = AC_COSMOS_THREADS, .key = task->op->owner};
-    json_t *index;
-
-    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
-        return;
-    }
-    if (reply->status == 409) {
-        ac_cosmos_thread_doc_read(task, false, created_before);
-        return;
-    }
-    task->thread.doc = json_incref(task->documents);
-    ac_cosmos_thread_doc_remember(task->store, task->op->id, task->thread.doc, reply->etag);
-    if (!task->create.entry_exists) {
-        end_with_thread(task);
-        return;
-    }
-    index = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
-    ac_cosmos_call_write(task, &request, index, on_index_replaced);
-    json_decref(index);
-}
-
-/* An entry that exists is the rest of an interrupted creation, or the thread exists. */
-static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
-
-    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
-        task->create.entry_exists = reply->status == 409 && !reply->unsure;
-        ac_cosmos_call_write(task, &request, task->documents, on_head_created);
-    }
-}
+/* ---- THREAD_CREATE, 1: the entry ---- */
 
 void ac_cosmos_thread_create(ac_cosmos_task_t *task)
 {
@@ -128,104 +86,110 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
     json_decref(index);
 }
 
-/* ---- read ---- */
+/* ---- 2: the thread's document ---- */
 
-static void got(ac_cosmos_task_t *task)
+/* An entry that exists is the rest of an interrupted creation, or the thread exists. */
+static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
 {
-    (ac_cosmos_thread_doc_lives(&task->thread, false) ? end_with_thread : cosmos_threads_end_not_found)(task);
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
+
+    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        task->create.entry_exists = reply->status == 409 && !reply->unsure;
+        ac_cosmos_call_write(task, &request, task->documents, on_head_created);
+    }
 }
+
+static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .container = AC_COSMOS_THREADS, .key = task->op->owner};
+    json_t *index;
+
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        return;
+    }
+    if (reply->status == 409) {
+        ac_cosmos_thread_doc_read(task, false, created_before);
+        return;
+    }
+    task->thread.doc = json_incref(task->documents);
+    ac_cosmos_thread_doc_remember(task->store, task->op->id, task->thread.doc, reply->etag);
+    if (!task->create.entry_exists) {
+        end_with_thread(task);
+        return;
+    }
+    index = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
+    ac_cosmos_call_write(task, &request, index, on_index_replaced);
+    json_decref(index);
+}
+
+/* An earlier attempt may have created the thread: then it has this task's nonce. */
+static void created_before(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = task->op->id};
+    const char *nonce = ac_json_peek_string(task->documents, "nonce", "");
+
+    if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
+        end_with_thread(task);
+    } else if (task->thread.doc || task->create.entry_exists) {
+        on_entry_removed(task, NULL);
+    } else { /* another owner's thread: our entry must be removed */
+        ac_cosmos_call_start(task, &request, on_entry_removed, task);
+    }
+}
+
+static void on_entry_removed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+
+    (void)reply;
+    ac_cosmos_task_end(task,
+                       ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
+}
+
+/* ---- 3: the entry's mark ---- */
+
+static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply)
+{
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 409))) {
+        end_with_thread(baton);
+    }
+}
+
+/* ---- THREAD_GET ---- */
 
 void ac_cosmos_thread_get(ac_cosmos_task_t *task)
 {
     ac_cosmos_thread_doc_read(task, false, got);
 }
 
-/* ---- change ---- */
-
-static void cosmos_threads_change_from(ac_cosmos_task_t *task);
-
-static void cosmos_threads_end_changed(ac_cosmos_task_t *task)
+static void got(ac_cosmos_task_t *task)
 {
-    if (task->op->verb == AC_STORE_THREAD_DELETE) {
-        task->op->out = json_object();
-        ac_cosmos_task_end(task, APR_SUCCESS);
-    } else {
-        end_with_thread(task);
-    }
+    (ac_cosmos_thread_doc_lives(&task->thread, false) ? end_with_thread : cosmos_threads_end_not_found)(task);
 }
 
-static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
+/* ---- changes, 1: the thread's document ---- */
+
+void ac_cosmos_thread_update(ac_cosmos_task_t *task)
 {
-    /* 412: another task changes the thread right now. */
-    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
-        cosmos_threads_end_changed(baton);
-    }
+    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
 }
 
-static void settle_index(ac_cosmos_task_t *task)
+void ac_cosmos_thread_hide(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
-                                   .container = AC_COSMOS_THREADS,
-                                   .key = task->op->owner,
-                                   .id = task->op->id,
-                                   .if_match = task->entry.etag};
-    json_t *index = ac_cosmos_doc_make_entry(task->thread.doc);
-
-    ac_cosmos_call_write(task, &request, index, on_index_settled);
-    json_decref(index);
+    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
 }
 
-/* An entry whose status changed gets its copy at once, so that lists that do not show the thread need not read it.
- * Otherwise the next list repairs the entry. While a run is active the mark stays: the run's end changes the thread and
- * marks nothing. */
-static void after_change(ac_cosmos_task_t *task)
+void ac_cosmos_thread_restore(ac_cosmos_task_t *task)
 {
-    if (task->update.status_changes && !*ac_cosmos_thread_doc_run(&task->thread)) {
-        settle_index(task);
-    } else {
-        cosmos_threads_end_changed(task);
-    }
+    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
 }
 
-static void changed_before(ac_cosmos_task_t *task)
-{
-    const char *nonce = ac_json_peek_string(task->documents, "nonce", "-");
-
-    if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
-        after_change(task);
-    } else {
-        cosmos_threads_change_from(task);
-    }
-}
-
-static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-
-    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
-        return;
-    }
-    if (reply->status != 200) { /* another writer was faster, or an earlier attempt of this task */
-        ac_cosmos_thread_doc_retry(task, changed_before);
-        return;
-    }
-    ac_cosmos_thread_doc_remember(task->store, task->op->id, task->documents, reply->etag);
-    json_decref(task->thread.doc);
-    task->thread.doc = json_incref(task->documents);
-    after_change(task);
-}
-
-static void cosmos_threads_write_change(ac_cosmos_task_t *task)
-{
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
-                                   .container = AC_COSMOS_MESSAGES,
-                                   .key = task->op->id,
-                                   .id = task->op->id,
-                                   .if_match = task->thread.etag};
-
-    put_change(task);
-    ac_cosmos_call_write(task, &request, task->documents, cosmos_threads_on_changed);
-}
+/* ---- 2: the operation ---- */
 
 /* Applies the members of the request; null removes a title or metadata. */
 static void apply_update(const ac_store_op_t *op, json_t *thread)
@@ -323,17 +287,89 @@ static void cosmos_threads_change_from(ac_cosmos_task_t *task)
     ac_cosmos_entry_mark(task, cosmos_threads_write_change);
 }
 
-void ac_cosmos_thread_update(ac_cosmos_task_t *task)
+/* ---- 3: replacing the document ---- */
+
+static void cosmos_threads_write_change(ac_cosmos_task_t *task)
 {
-    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
+                                   .container = AC_COSMOS_MESSAGES,
+                                   .key = task->op->id,
+                                   .id = task->op->id,
+                                   .if_match = task->thread.etag};
+
+    put_change(task);
+    ac_cosmos_call_write(task, &request, task->documents, cosmos_threads_on_changed);
 }
 
-void ac_cosmos_thread_hide(ac_cosmos_task_t *task)
+static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *reply)
 {
-    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
+    ac_cosmos_task_t *task = baton;
+
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
+        return;
+    }
+    if (reply->status != 200) { /* another writer was faster, or an earlier attempt of this task */
+        ac_cosmos_thread_doc_retry(task, changed_before);
+        return;
+    }
+    ac_cosmos_thread_doc_remember(task->store, task->op->id, task->documents, reply->etag);
+    json_decref(task->thread.doc);
+    task->thread.doc = json_incref(task->documents);
+    after_change(task);
 }
 
-void ac_cosmos_thread_restore(ac_cosmos_task_t *task)
+static void changed_before(ac_cosmos_task_t *task)
 {
-    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
+    const char *nonce = ac_json_peek_string(task->documents, "nonce", "-");
+
+    if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
+        after_change(task);
+    } else {
+        cosmos_threads_change_from(task);
+    }
+}
+
+/* ---- 4: the copy in the entry ---- */
+
+/* An entry whose status changed gets its copy at once, so that lists that do not show the thread need not read it.
+ * Otherwise the next list repairs the entry. While a run is active the mark stays: the run's end changes the thread and
+ * marks nothing. */
+static void after_change(ac_cosmos_task_t *task)
+{
+    if (task->update.status_changes && !*ac_cosmos_thread_doc_run(&task->thread)) {
+        settle_index(task);
+    } else {
+        cosmos_threads_end_changed(task);
+    }
+}
+
+static void settle_index(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = task->op->id,
+                                   .if_match = task->entry.etag};
+    json_t *index = ac_cosmos_doc_make_entry(task->thread.doc);
+
+    ac_cosmos_call_write(task, &request, index, on_index_settled);
+    json_decref(index);
+}
+
+static void on_index_settled(void *baton, const ac_cosmos_reply_t *reply)
+{
+    /* 412: another task changes the thread right now. */
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201, 404, 412))) {
+        cosmos_threads_end_changed(baton);
+    }
+}
+
+static void cosmos_threads_end_changed(ac_cosmos_task_t *task)
+{
+    if (task->op->verb == AC_STORE_THREAD_DELETE) {
+        task->op->out = json_object();
+        ac_cosmos_task_end(task, APR_SUCCESS);
+    } else {
+        end_with_thread(task);
+    }
 }
