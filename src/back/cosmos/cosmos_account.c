@@ -13,7 +13,6 @@ static void account_on_read(void *baton, const ac_cosmos_reply_t *reply)
     const char *endpoint = ac_json_peek_string(json_array_get(json_object_get(reply->body, "writableLocations"), 0),
                                                "databaseAccountEndpoint", "");
     size_t len = strlen(endpoint);
-
     while (len && endpoint[len - 1] == '/') {
         len--;
     }
@@ -33,7 +32,6 @@ static void account_on_read(void *baton, const ac_cosmos_reply_t *reply)
 void ac_cosmos_account_read(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_ACCOUNT_READ, .early = true};
-
     task->deadline = ac_clock() + apr_time_from_sec(5);
     ac_cosmos_call_start(task, &request, account_on_read, task);
 }

@@ -47,7 +47,6 @@ void ac_cosmos_agent_list(ac_cosmos_task_t *task)
     char stamp[AC_ID_SIZE];
     apr_time_t now = ac_clock();
     bool fresh;
-
     if (!ac_json_peek_string(task->op->in, "stamp", NULL)) {
         list_all(task);
         return;
@@ -70,7 +69,6 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     char stamp[AC_ID_SIZE];
-
     apr_cpystrn(stamp, reply->status == 200 ? ac_json_peek_string(reply->body, "stamp", "") : "", sizeof(stamp));
     if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         cosmos_agents_stamp_read(task, stamp);
@@ -82,7 +80,6 @@ static void on_stamp(void *baton, const ac_cosmos_reply_t *reply)
 static void cosmos_agents_stamp_read(ac_cosmos_task_t *task, char stamp[AC_ID_SIZE])
 {
     ac_cosmos_state_t *state = ac_cosmos_shared_acquire(task->store);
-
     if (state->agents_written >= task->began) {
         apr_cpystrn(stamp, state->agents_stamp, AC_ID_SIZE);
     } else {
@@ -109,7 +106,6 @@ static void list_all(ac_cosmos_task_t *task)
                                 .key = KEY,
                                 .sql = sql_all,
                                 .parameters = json_pack("{s:s}", "@owner", KEY)};
-
     ac_cosmos_query_run(task, &select, listed);
 }
 
@@ -118,7 +114,6 @@ static void listed(ac_cosmos_task_t *task)
     json_t *data = json_array(), *row;
     const char *stamp = "";
     size_t i;
-
     json_array_foreach(task->rows, i, row)
     {
         if (strcmp(ac_json_peek_string(row, "type", ""), "stamp") == 0) {
@@ -141,7 +136,6 @@ static void end_with_list(ac_cosmos_task_t *task, const char *stamp, json_t *dat
 static const char *agent_id(const ac_cosmos_task_t *task)
 {
     const json_t *agent = json_object_get(task->op->in, "agent");
-
     return ac_json_peek_string(agent ? agent : task->op->in, "id", "");
 }
 
@@ -154,7 +148,6 @@ void ac_cosmos_agent_put(ac_cosmos_task_t *task)
 {
     const char *text;
     apr_status_t status = ac_json_string(&text, json_object_get(task->op->in, "agent"), "id", true, &task->op->err);
-
     if (status == APR_SUCCESS) {
         status = ac_json_string(&text, json_object_get(task->op->in, "agent"), "etag", true, &task->op->err);
     }
@@ -183,7 +176,6 @@ static void cosmos_agents_change_from(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_THREADS,
                                    .key = KEY,
                                    .id = agent_id(task)};
-
     ac_cosmos_call_start(task, &request, on_agent, task);
 }
 
@@ -193,7 +185,6 @@ static void on_agent(void *baton, const ac_cosmos_reply_t *reply)
     const json_t *agent = reply->status == 200 ? json_object_get(reply->body, "agent") : NULL;
     const char *etag = ac_json_peek_string(agent, "etag", "");
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -225,7 +216,6 @@ static void cosmos_agents_write_change(ac_cosmos_task_t *task, const char *if_ma
     json_t *agent = json_object_get(task->op->in, "agent"), *document = NULL, *stamp;
     ac_cosmos_verb_e verb = !agent ? AC_COSMOS_DELETE : *if_match ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE;
     ac_cosmos_batch_t batch;
-
     if (!*task->agent.stamp) { /* one for all attempts: the service may have carried out any of them */
         ac_id_make(task->agent.stamp, "stamp_");
     }
@@ -244,7 +234,6 @@ static void cosmos_agents_write_change(ac_cosmos_task_t *task, const char *if_ma
 static void cosmos_agents_on_changed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         return;
     }
@@ -259,7 +248,6 @@ static void cosmos_agents_on_changed(void *baton, const ac_cosmos_reply_t *reply
 static void cosmos_agents_end_changed(ac_cosmos_task_t *task)
 {
     bool put = task->op->verb == AC_STORE_AGENT_PUT;
-
     if (*task->agent.stamp) { /* "": there was nothing to change */
         stamp_written(task->store, task->agent.stamp);
     }
@@ -271,7 +259,6 @@ static void cosmos_agents_end_changed(ac_cosmos_task_t *task)
 static void stamp_written(ac_cosmos_t *store, const char *stamp)
 {
     ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
-
     apr_cpystrn(state->agents_stamp, stamp, sizeof(state->agents_stamp));
     state->agents_read = state->agents_written = ac_clock();
     ac_cosmos_shared_release(store);

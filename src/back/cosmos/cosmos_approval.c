@@ -39,7 +39,6 @@ static bool failed_and_released(ac_cosmos_task_t *task, const ac_cosmos_reply_t 
 {
     ac_cosmos_t *store = task->store;
     char run_id[AC_ID_SIZE];
-
     memcpy(run_id, task->run_id, sizeof(run_id));
     if (!ac_cosmos_call_failed(task, reply, statuses)) {
         return false;
@@ -56,7 +55,6 @@ void ac_cosmos_approval_decide(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_THREADS,
                                    .key = task->op->owner,
                                    .id = task->run_id};
-
     apr_cpystrn(task->run_id, task->op->id, sizeof(task->run_id));
     if (!*task->run_id || !ac_cosmos_name_valid(task->run_id)) {
         end_not_suspended(task);
@@ -68,7 +66,6 @@ void ac_cosmos_approval_decide(ac_cosmos_task_t *task)
 static void approval_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -96,7 +93,6 @@ static void approval_check_thread(ac_cosmos_task_t *task)
     const json_t *active = json_object_get(task->thread.doc, "active_run");
     bool hidden = !json_object_get(op->in, "call_id");
     int n_open = 0;
-
     if (*task->approval.nonce && task->thread.doc &&
         strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), task->approval.nonce) == 0) {
         approval_noted(task); /* an attempt whose answer was lost */
@@ -127,7 +123,6 @@ static void approval_write(ac_cosmos_task_t *task, int n_open)
                                    .id = task->op->id,
                                    .if_match = task->thread.etag};
     json_t *thread = json_copy(task->thread.doc), *active = json_copy(json_object_get(thread, "active_run"));
-
     task->approval.n_open = n_open;
     ac_id_make(task->approval.nonce, "made_");
     ac_json_put(active, "calls", json_incref(task->found));
@@ -150,7 +145,6 @@ static void approval_on_written(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_t *store = task->store;
     bool claims = task->approval.claims;
     char run_id[AC_ID_SIZE];
-
     memcpy(run_id, task->run_id, sizeof(run_id)); /* a task that has failed is freed */
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         if (claims) {
@@ -169,7 +163,6 @@ static void approval_on_written(void *baton, const ac_cosmos_reply_t *reply)
 static void approval_noted(ac_cosmos_task_t *task)
 {
     ac_cosmos_t *store = task->store;
-
     if (task->approval.n_open > 0) {
         ac_cosmos_task_end_out(task, json_pack("{s:I}", "waiting", (json_int_t)task->approval.n_open));
         return;
@@ -183,7 +176,6 @@ static void approval_on_holder_set(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
-
     if (failed_and_released(task, reply, AC_COSMOS_EXPECT(200, 412))) { /* 412: an attempt whose answer was lost */
         return;
     }
@@ -198,7 +190,6 @@ static void approval_on_lease_set(void *baton, const ac_cosmos_reply_t *reply)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = id};
-
     if (failed_and_released(task, reply, AC_COSMOS_EXPECT(200))) {
         return;
     }
@@ -212,7 +203,6 @@ static void approval_on_lease_set(void *baton, const ac_cosmos_reply_t *reply)
 static void approval_on_state(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (failed_and_released(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -227,7 +217,6 @@ static void approval_on_state(void *baton, const ac_cosmos_reply_t *reply)
 static void approval_check_state(ac_cosmos_task_t *task)
 {
     json_t *state = json_object_get(json_array_get(task->rows, 0), "state");
-
     if (!json_is_object(state)) {
         ac_cosmos_lease_release(task->store, task->run_id);
         ac_cosmos_task_end_damaged(task, "a run that waited has lost what it needs to go on");
@@ -242,7 +231,6 @@ static void approval_check_state(ac_cosmos_task_t *task)
 static void approval_on_entry_deleted(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     (void)reply; /* a task that meets the entry again finds that the run is not suspended */
     if (task->op->out) {
         ac_cosmos_task_end(task, APR_SUCCESS);
@@ -257,6 +245,5 @@ static void approval_delete_entry(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_THREADS,
                                    .key = AC_COSMOS_SUSPENDED_KEY,
                                    .id = task->run_id};
-
     ac_cosmos_call_start(task, &request, approval_on_entry_deleted, task);
 }

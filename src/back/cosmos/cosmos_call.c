@@ -20,7 +20,6 @@ static void call_unlink(ac_cosmos_call_t *call)
 {
     ac_cosmos_t *store = call->store;
     ac_cosmos_call_t **pat = &store->calls.waiting_first, *before = NULL;
-
     while (call->queue.waits && *pat && *pat != call) {
         before = *pat;
         pat = &(*pat)->queue.next;
@@ -60,7 +59,6 @@ static void cosmos_call_on_credential(void *baton, apr_status_t status, const ch
 static void cosmos_call_end(ac_cosmos_call_t *call)
 {
     ac_cosmos_t *store = call->store;
-
     ac_timer_cancel(store->loop, &call->timer);
     ac_loop_ready_cancel(store->loop, &call->ready);
     if (call->wants_credential) {
@@ -94,7 +92,6 @@ static void call_fail(ac_cosmos_call_t *call, const ac_err_t *err)
 static void fail_with(ac_cosmos_call_t *call, ac_kind_e kind, const char *detail)
 {
     ac_err_t err;
-
     ac_err_init(&err);
     ac_err_set(&err, kind, "%s", detail);
     err.http_status = call->last.http_status;
@@ -105,7 +102,6 @@ static void fail_with(ac_cosmos_call_t *call, ac_kind_e kind, const char *detail
 static void cosmos_call_on_deadline(void *baton)
 {
     ac_cosmos_call_t *call = baton;
-
     if (call->last.http_status == 429) {
         ac_cosmos_outage_begin(call->store, AC_M225, call->last.detail);
     }
@@ -120,7 +116,6 @@ static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
 {
     ac_cosmos_t *store = call->store;
     apr_time_t due = ac_loop_now(store->loop) + wait;
-
     call->task->figures.n_retries++;
     atomic_fetch_add_explicit(&store->figures.n_retries, 1, memory_order_relaxed);
     if (call->in_flight) {
@@ -139,7 +134,6 @@ static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
 static apr_interval_time_t backoff(int n, apr_interval_time_t first)
 {
     apr_interval_time_t wait = n < 12 ? first << n : BACKOFF_LONGEST;
-
     wait = wait < BACKOFF_LONGEST ? wait : BACKOFF_LONGEST;
     return wait + (apr_interval_time_t)(ac_random() % (uint64_t)(wait / 4 + 1));
 }
@@ -150,7 +144,6 @@ static void begin_outage(const ac_cosmos_call_t *call, int number)
     const ac_cosmos_t *store = call->store;
     bool database = call->request.verb == AC_COSMOS_DATABASE_CREATE;
     char what[AC_ERR_DETAIL_SIZE + 320];
-
     if (call->last.http_status == 403 && (database || call->request.verb == AC_COSMOS_CONTAINER_CREATE)) {
         const char *why = call->reply.substatus == 5300
             ? "Cosmos DB lets no identity make it (403/5300); make it by hand, or with a key and create=on"
@@ -191,7 +184,6 @@ static void after_failure(ac_cosmos_call_t *call, ac_cosmos_next_e next)
 {
     int most = call->reply.status == 500 ? 3 : FAILED_MOST;
     bool behind = next == AC_COSMOS_BEHIND;
-
     call->reply.unsure = call->reply.unsure || next == AC_COSMOS_AGAIN;
     if (++call->n_failed >= most) {
         if (behind) {
@@ -208,7 +200,6 @@ static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
     apr_interval_time_t wait = next == AC_COSMOS_THROTTLED && call->retry_after
         ? call->retry_after
         : backoff(call->n_pauses, apr_time_from_msec(10));
-
     call->n_pauses++;
     if (next == AC_COSMOS_THROTTLED) {
         atomic_fetch_add_explicit(&call->store->figures.n_throttled, 1, memory_order_relaxed);
@@ -223,7 +214,6 @@ static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
 static void after_rejection(ac_cosmos_call_t *call)
 {
     ac_cosmos_t *store = call->store;
-
     if (call->rejected || !call->credential) {
         cosmos_call_give_up(call, AC_M220);
         return;
@@ -260,7 +250,6 @@ static void after_answer(ac_cosmos_call_t *call)
     ac_cosmos_t *store = call->store;
     int status = call->reply.status, substatus = call->reply.substatus;
     ac_cosmos_next_e next = ac_cosmos_answer_next(status, substatus);
-
     ac_err_init(&call->last);
     if (!ac_cosmos_answer_usable(status, substatus)) {
         ac_cosmos_answer_error(&call->last, status, substatus, store->calls.skew);
@@ -295,7 +284,6 @@ static void after_answer(ac_cosmos_call_t *call)
 void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len)
 {
     ac_cosmos_call_t *call = baton;
-
     (void)error_body;
     (void)len;
     call->http = NULL;
@@ -319,7 +307,6 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
 static void start_attempt(ac_cosmos_call_t *call, const char *credential)
 {
     ac_err_t err;
-
     ac_err_init(&err);
     ac_buf_clear(&call->answer);
     call->answer.failed = false;
@@ -340,7 +327,6 @@ static void cosmos_call_on_credential(void *baton, apr_status_t status, const ch
 {
     ac_cosmos_call_t *call = baton;
     ac_cosmos_t *store = call->store;
-
     call->wants_credential = false;
     ac_timer_cancel(store->loop, &call->timer);
     if (status == APR_SUCCESS && text) {
@@ -365,7 +351,6 @@ static void begin_attempt(void *baton)
     ac_cosmos_call_t *call = baton;
     ac_cosmos_t *store = call->store;
     const char *credential;
-
     if (store->child.halted) {
         fail_with(call, AC_STOPPING, "the server is stopping");
         return;
@@ -398,7 +383,6 @@ static void begin_attempt(void *baton)
 static void start_waiting(ac_cosmos_t *store)
 {
     ac_cosmos_call_t *call = store->calls.waiting_first;
-
     if (!call || store->calls.n_in_flight >= AC_COSMOS_MAX_IN_FLIGHT) {
         return;
     }
@@ -425,7 +409,6 @@ void ac_cosmos_call_start(ac_cosmos_task_t *task, const ac_cosmos_request_t *req
 {
     ac_cosmos_t *store = task->store;
     ac_cosmos_call_t *call = ac_alloc(sizeof(*call));
-
     call->task = task;
     call->store = store;
     call->request.verb = request->verb;
@@ -463,7 +446,6 @@ void ac_cosmos_call_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, 
     size_t len = 0;
     char *text = ac_json_dump(document, &len);
     ac_buf_t body;
-
     ac_buf_init(&body, AC_MAX_REQUEST);
     ac_buf_add(&body, text ? text : "", len);
     free(text);

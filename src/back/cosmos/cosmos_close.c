@@ -49,7 +49,6 @@ static apr_status_t close_make_documents(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     json_t *message = NULL, *run = NULL, *steps = NULL, *in = json_object_get(op->in, "message");
     apr_status_t status = ac_cosmos_doc_make_run(&run, json_object_get(op->in, "run"), op, &op->err);
-
     task->parts = json_array();
     if (status == APR_SUCCESS && json_is_object(in)) {
         status = ac_cosmos_doc_make_message(&message, in, op->id, &op->err);
@@ -73,7 +72,6 @@ static apr_status_t close_make_documents(ac_cosmos_task_t *task)
 void ac_cosmos_close_turn(ac_cosmos_task_t *task)
 {
     apr_status_t status = close_make_documents(task);
-
     task->on_failure = close_failed;
     if (status != APR_SUCCESS) {
         ac_cosmos_task_end(task, status);
@@ -88,7 +86,6 @@ static void close_check_thread(ac_cosmos_task_t *task)
 {
     bool lives = ac_cosmos_thread_doc_lives(&task->thread, true);
     bool ours = lives && strcmp(ac_cosmos_thread_doc_run(&task->thread), task->run_id) == 0;
-
     if (task->thread.remembered && !ours) {
         ac_cosmos_thread_doc_read(task, false, close_check_thread);
     } else if (!lives) {
@@ -108,7 +105,6 @@ static void close_read_run(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = task->run_id};
-
     if (task->found) {
         end_closed(task, task->found);
     } else {
@@ -120,7 +116,6 @@ static void close_read_run(ac_cosmos_task_t *task)
 static bool may_follow(const ac_cosmos_task_t *task, const json_t *stored)
 {
     const json_t *run = json_object_get(task->documents, "run");
-
     if (strcmp(ac_json_peek_string(stored, "status", ""), "interrupted") != 0 ||
         !json_is_true(json_object_get(task->op->in, "late"))) {
         return false;
@@ -135,7 +130,6 @@ static void close_on_run(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const json_t *run = json_object_get(task->documents, "run");
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -159,7 +153,6 @@ static void close_commit(ac_cosmos_task_t *task)
 {
     json_t *active = json_object_get(task->thread.doc, "active_run");
     bool ours = strcmp(ac_cosmos_thread_doc_run(&task->thread), task->run_id) == 0;
-
     if (ac_cosmos_turn_advance(task, ours || !active ? json_null() : json_incref(active)) != APR_SUCCESS) {
         ac_cosmos_task_end(task, ac_err_row(task->op->err.kind)->status);
         return;
@@ -170,7 +163,6 @@ static void close_commit(ac_cosmos_task_t *task)
 static void close_on_committed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         return;
     }

@@ -36,7 +36,6 @@ static const char *endpoint_read(ac_cosmos_t *store, const char *spec, apr_pool_
     static const char like[] = "give one like cosmos:https://ACCOUNT.documents.azure.com";
     char *endpoint = apr_pstrdup(p, spec ? spec : ""), *start, *end;
     size_t len = strlen(endpoint);
-
     while (len && endpoint[len - 1] == '/') {
         endpoint[--len] = '\0';
     }
@@ -83,7 +82,6 @@ static const char *cosmos_config_set_number(const char **pvalue, const apr_table
 {
     char *end;
     int64_t number = apr_strtoi64(row->val, &end, 10);
-
     *pvalue = row->val;
     return *end || end == row->val || number < min || number > 1000000 || number % step
         ? apr_psprintf(p,
@@ -141,7 +139,6 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
 {
     apr_table_t *passed = apr_table_make(p, 4);
     const char *spec = options ? apr_table_get(options, "credential") : NULL, *problem;
-
     for (int i = 0; credential_options[i]; i++) {
         const char *value = options ? apr_table_get(options, credential_options[i]) : NULL;
         if (value) {
@@ -178,7 +175,6 @@ static const char *shared_make(ac_cosmos_t *store, apr_pool_t *p)
     const char *key = apr_psprintf(p, "agentchat cosmos %" APR_SIZE_T_FMT " %s/%s", sizeof(ac_cosmos_shared_t),
                                    store->conf.host, store->conf.database);
     void *keep = NULL, *block = NULL;
-
     apr_pool_userdata_get(&keep, AC_KEEP_POOL, p);
     if (keep) {
         apr_pool_userdata_get(&block, key, keep);
@@ -208,7 +204,6 @@ const char *ac_cosmos_config_create(void **pself, const char *spec, apr_table_t 
 {
     ac_cosmos_t *store = apr_pcalloc(p, sizeof(*store));
     const char *problem = endpoint_read(store, spec, p);
-
     store->conf.database = "agentchat";
     store->conf.containers[AC_COSMOS_THREADS] = "threads";
     store->conf.containers[AC_COSMOS_MESSAGES] = "messages";

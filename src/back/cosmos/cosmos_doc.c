@@ -24,7 +24,6 @@ static void drop_all(json_t *doc, const char *const *names)
 static bool copy_member(json_t *to, const json_t *from, const char *name)
 {
     json_t *value = json_object_get(from, name);
-
     return ac_json_put(to, name, value ? json_incref(value) : json_null());
 }
 
@@ -36,7 +35,6 @@ json_t *ac_cosmos_doc_thread(const json_t *head)
                                         "created_at", "updated_at", NULL};
     json_t *thread = json_object();
     bool fine = thread != NULL;
-
     for (int i = 0; names[i]; i++) {
         fine = copy_member(thread, head, names[i]) && fine;
     }
@@ -53,7 +51,6 @@ json_t *ac_cosmos_doc_thread(const json_t *head)
 static json_t *string_or_null(const json_t *object, const char *name)
 {
     json_t *value = json_object_get(object, name);
-
     return json_is_string(value) ? json_incref(value) : json_null();
 }
 
@@ -64,7 +61,6 @@ apr_status_t ac_cosmos_doc_make_thread(json_t **phead, const json_t *thread, con
     json_t *head, *metadata = json_object_get(thread, "metadata");
     const char *text;
     bool fine;
-
     *phead = NULL;
     for (int i = 0; required[i]; i++) {
         apr_status_t status = ac_json_string(&text, thread, required[i], true, err);
@@ -101,7 +97,6 @@ static json_t *index_base(const json_t *head)
     const char *id = ac_json_peek_string(head, "id", "");
     json_t *index = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "owner", ac_json_peek_string(head, "owner", ""),
                               "type", "thread", "thread_id", id, "key", id);
-
     for (int i = 0; index && names[i]; i++) {
         json_t *value = json_object_get(head, names[i]);
         ac_json_put(index, names[i], value ? json_deep_copy(value) : json_null());
@@ -112,7 +107,6 @@ static json_t *index_base(const json_t *head)
 json_t *ac_cosmos_doc_make_marked_entry(const json_t *head, const char *change)
 {
     json_t *index = index_base(head);
-
     ac_json_put(index, "changing", json_true());
     ac_json_put(index, "change", json_string(change));
     return index;
@@ -123,7 +117,6 @@ json_t *ac_cosmos_doc_make_entry(const json_t *head)
     json_t *index = index_base(head), *thread = ac_cosmos_doc_thread(head);
     size_t len = 0;
     char *text = ac_json_dump(thread, &len);
-
     if (text && len <= COPY_MOST) {
         ac_json_put(index, "copy", json_deep_copy(thread));
         ac_json_put(index, "version", json_integer(ac_cosmos_doc_version(head)));
@@ -144,7 +137,6 @@ static bool put_metadata(json_t *doc, const json_t *message)
     json_t *metadata = json_is_object(given) ? json_copy(given) : json_object(),
            *own = json_object_get(metadata, "tool_calls");
     bool fine = true;
-
     if (own) {
         fine = ac_json_put(doc, "own_tool_calls", json_incref(own));
     }
@@ -164,7 +156,6 @@ apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, co
     apr_status_t status = ac_json_string(&id, message, "id", true, err);
     json_t *doc;
     bool fine;
-
     *pdoc = NULL;
     if (status == APR_SUCCESS) {
         status = ac_json_string(&role, message, "role", true, err);
@@ -201,7 +192,6 @@ json_t *ac_cosmos_doc_message(const json_t *doc)
            *own = json_object_get(doc, "own_tool_calls");
     json_t *metadata = json_is_object(given) ? json_copy(given) : json_object();
     bool fine = message != NULL;
-
     for (int i = 0; names[i]; i++) {
         fine = copy_member(message, doc, names[i]) && fine;
     }
@@ -231,7 +221,6 @@ apr_status_t ac_cosmos_doc_make_run(json_t **pdoc, const json_t *run, const ac_s
     static const char *const required[] = {"id", "status", "created_at", NULL};
     const char *text = NULL;
     bool fine;
-
     *pdoc = NULL;
     for (int i = 0; required[i]; i++) {
         apr_status_t status = ac_json_string(&text, run, required[i], true, err);
@@ -253,7 +242,6 @@ json_t *ac_cosmos_doc_run(const json_t *doc)
 {
     static const char *const ours[] = {"type", "owner", NULL};
     json_t *run = json_copy((json_t *)doc);
-
     drop_all(run, service_members);
     drop_all(run, ours);
     ac_cosmos_doc_clear_lease(run);
@@ -263,7 +251,6 @@ json_t *ac_cosmos_doc_run(const json_t *doc)
 void ac_cosmos_doc_clear_lease(json_t *run)
 {
     static const char *const names[] = {"holder", "lease_until", "cancel_requested", NULL};
-
     drop_all(run, names);
 }
 
@@ -291,7 +278,6 @@ apr_status_t ac_cosmos_doc_make_steps(json_t **pdoc, const json_t *steps, const 
     const char *text;
     const json_t *step;
     size_t i;
-
     *pdoc = NULL;
     json_array_foreach(steps, i, step)
     {
@@ -314,7 +300,6 @@ apr_status_t ac_cosmos_doc_make_steps(json_t **pdoc, const json_t *steps, const 
 bool ac_cosmos_doc_past(const json_t *doc, const char *name, apr_time_t now)
 {
     char text[AC_TIME_SIZE];
-
     ac_time_format(text, now);
     return strcmp(ac_json_peek_string(doc, name, ""), text) < 0;
 }
@@ -332,7 +317,6 @@ static bool is_safe(const json_t *value)
     const char *name;
     json_t *member;
     size_t i;
-
     if (json_is_integer(value)) {
         return json_integer_value(value) <= SAFE_INTEGER && json_integer_value(value) >= -SAFE_INTEGER;
     }
@@ -358,7 +342,6 @@ static json_t *stub_make(const json_t *doc, int n_parts)
     json_t *stub = json_copy((json_t *)doc), *content = json_object_get(doc, "content");
     const char *model = ac_json_peek_string(json_object_get(doc, "metadata"), "model", NULL);
     bool fine = ac_json_put(stub, "parts", json_integer(n_parts));
-
     if (json_is_string(content) && json_string_length(content) > STUB_CONTENT) {
         const char *text = json_string_value(content);
         fine = ac_json_put(stub, "content", json_stringn(text, ac_utf8_whole(text, STUB_CONTENT))) && fine;
@@ -385,7 +368,6 @@ apr_status_t ac_cosmos_doc_split(json_t **pdoc, json_t *parts, ac_err_t *err)
     json_t *stub;
     int n = 0;
     bool fine = text != NULL || !*pdoc;
-
     if (!text || (len <= AC_COSMOS_SPLIT && is_safe(*pdoc))) {
         free(text);
         return fine ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "out of memory");

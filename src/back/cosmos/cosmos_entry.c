@@ -22,7 +22,6 @@ void ac_cosmos_entry_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
                                    .container = AC_COSMOS_THREADS,
                                    .key = ac_json_peek_string(task->thread.doc, "owner", "")};
     json_t *entry;
-
     ac_id_make(task->entry.change, "made_");
     entry = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
     ac_cosmos_task_then(task, fn);
@@ -33,7 +32,6 @@ void ac_cosmos_entry_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 static void entry_on_marked(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
         apr_cpystrn(task->entry.etag, ac_cosmos_call_etag(reply), sizeof(task->entry.etag));
         ac_cosmos_task_return(task);
@@ -47,7 +45,6 @@ const json_t *ac_cosmos_entry_copy(const ac_cosmos_t *store, const json_t *entry
     const json_t *copy = json_object_get(entry, "copy");
     int64_t written = ac_json_peek_int(entry, "head_ts", 0), life = apr_time_sec(store->containers.expires);
     bool expired = life && written + life <= apr_time_sec(ac_cosmos_now(store));
-
     return json_is_object(copy) && !json_is_true(json_object_get(entry, "changing")) && !expired ? copy : NULL;
 }
 
@@ -61,7 +58,6 @@ bool ac_cosmos_entry_is_old(const ac_cosmos_t *store, const json_t *entry)
 static bool has_settled(const ac_cosmos_t *store, const json_t *entry, const json_t *thread)
 {
     const char *change = ac_json_peek_string(entry, "change", "");
-
     if (json_is_object(json_object_get(thread, "active_run"))) {
         return false;
     }
@@ -73,7 +69,6 @@ static bool is_as_made(const json_t *entry, json_t *made)
 {
     const char *name;
     json_t *value;
-
     json_object_foreach(made, name, value)
     {
         if (!json_equal(value, json_object_get(entry, name))) {
@@ -86,7 +81,6 @@ static bool is_as_made(const json_t *entry, json_t *made)
 json_t *ac_cosmos_entry_rebuild(const ac_cosmos_t *store, const json_t *entry, const json_t *thread)
 {
     json_t *made;
-
     /* A replica that is behind may show an older document than the copy is of. */
     if (!has_settled(store, entry, thread) || ac_cosmos_doc_version(thread) < ac_cosmos_doc_version(entry)) {
         return NULL;
@@ -116,7 +110,6 @@ static void repair(ac_cosmos_task_t *task)
         .id = task->op->id,
         .if_match = task->entry.etag,
     };
-
     task->deadline = ac_clock() + REPAIR_TIMEOUT;
     if (task->documents) {
         ac_cosmos_call_write(task, &request, task->documents, entry_on_repaired);
@@ -129,7 +122,6 @@ static ac_cosmos_task_t *start_for(const ac_cosmos_task_t *task, const json_t *e
 {
     const char *id = ac_json_peek_string(entry, "id", "");
     ac_cosmos_task_t *own = ac_cosmos_task_own(task->store, task->op->owner, id, fn);
-
     apr_cpystrn(own->entry.etag, ac_json_peek_string(entry, "_etag", ""), sizeof(own->entry.etag));
     return own;
 }
@@ -146,7 +138,6 @@ static void entry_on_thread(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     bool mine = reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "owner", ""), task->op->owner) == 0;
-
     task->documents = mine ? ac_cosmos_entry_rebuild(task->store, task->found, reply->body) : NULL;
     if (reply->err.kind == AC_OK && (task->documents || (!mine && ac_cosmos_entry_is_old(task->store, task->found)))) {
         repair(task);
@@ -161,7 +152,6 @@ static void entry_read_thread(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = task->op->id};
-
     task->deadline = ac_clock() + REPAIR_TIMEOUT;
     ac_cosmos_call_start(task, &request, entry_on_thread, task);
 }

@@ -29,7 +29,6 @@ static void key_id(char id[AC_COSMOS_KEY_SIZE], const char *key)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
-
     if (!EVP_Digest(key, strlen(key), digest, &len, EVP_sha256(), NULL)) {
         abort();
     }
@@ -63,7 +62,6 @@ static void look_up(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_THREADS,
                                    .key = task->op->owner,
                                    .id = id};
-
     json_decref(task->found);
     task->found = NULL;
     key_id(id, ac_json_peek_string(task->key.in, "key", ""));
@@ -87,7 +85,6 @@ static void keys_on_entry(void *baton, const ac_cosmos_reply_t *reply)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = ac_json_peek_string(reply->body, "thread", ""),
                                    .id = run_id};
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -119,7 +116,6 @@ static void keys_on_run(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     apr_time_t now = ac_clock();
     apr_interval_time_t wait = task->key.n_polls < 5 ? FIRST_POLL << task->key.n_polls : MAX_POLL;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -139,7 +135,6 @@ static apr_status_t read_input(ac_cosmos_task_t *task, const json_t *in)
 {
     const char *text;
     apr_status_t status = ac_json_string(&text, in, "key", true, &task->op->err);
-
     if (status == APR_SUCCESS) {
         status = ac_json_string(&text, in, "since", true, &task->op->err);
     }
@@ -152,7 +147,6 @@ static apr_status_t read_input(ac_cosmos_task_t *task, const json_t *in)
 static void end_get(ac_cosmos_task_t *task)
 {
     apr_status_t status = APR_SUCCESS;
-
     if (task->found) {
         task->op->out = found_json(task->found);
     } else {
@@ -164,7 +158,6 @@ static void end_get(ac_cosmos_task_t *task)
 void ac_cosmos_key_get(ac_cosmos_task_t *task)
 {
     apr_status_t status = read_input(task, task->op->in);
-
     if (status != APR_SUCCESS) {
         ac_cosmos_task_end(task, status);
         return;
@@ -178,7 +171,6 @@ void ac_cosmos_key_get(ac_cosmos_task_t *task)
 static void check_found(ac_cosmos_task_t *task)
 {
     bool ours = task->found && strcmp(ac_json_peek_string(task->found, "run_id", ""), task->run_id) == 0;
-
     if (task->found && !ours) {
         task->op->out = found_json(task->found);
         ac_cosmos_task_end(task,
@@ -198,7 +190,6 @@ void ac_cosmos_key_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     const json_t *in = json_object_get(task->op->in, "idempotency");
     apr_status_t status;
-
     if (!json_is_object(in)) {
         fn(task);
         return;
@@ -230,7 +221,6 @@ void ac_cosmos_key_claim(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 static void keys_on_written(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201, 404, 409, 412))) {
         return;
     }
@@ -255,7 +245,6 @@ static void write_entry(ac_cosmos_task_t *task)
         (task->deadline ? task->deadline - ac_clock() : AC_COSMOS_TIMEOUT);
     char id[AC_COSMOS_KEY_SIZE];
     json_t *entry;
-
     key_id(id, ac_json_peek_string(task->key.in, "key", ""));
     entry = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "id", id, "key", id, "owner",
                       task->op->owner, "type", "key", "run_id", task->run_id, "thread", task->op->id, "request_hash",
@@ -284,7 +273,6 @@ static void delete_entry(ac_cosmos_task_t *task)
                                    .key = task->op->owner,
                                    .id = ac_json_peek_string(task->documents, "id", ""),
                                    .if_match = task->key.etag};
-
     ac_cosmos_call_start(task, &request, keys_on_released, task);
 }
 
@@ -292,7 +280,6 @@ void ac_cosmos_key_release(ac_cosmos_task_t *task)
 {
     char id[AC_COSMOS_KEY_SIZE];
     ac_cosmos_task_t *own;
-
     if (!task->key.in || !task->key.written || !*task->key.etag || task->turn.unsure || task->store->child.stopping) {
         return;
     }
@@ -325,7 +312,6 @@ static void find_old(ac_cosmos_task_t *task)
                                .sql = sql_old,
                                .want = PURGE_ROWS,
                                .parameters = json_pack("{s:s}", "@before", before)};
-
     ac_cosmos_query_run(task, &query, delete_first_old);
 }
 
@@ -349,7 +335,6 @@ static void delete_next_old(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_THREADS,
                                    .key = ac_json_peek_string(row, "owner", ""),
                                    .id = ac_json_peek_string(row, "id", "")};
-
     if (task->store->child.stopping || (!row && task->row < PURGE_ROWS)) {
         ac_cosmos_task_return(task);
     } else if (row) {

@@ -36,7 +36,6 @@ bool ac_cosmos_lease_has(const ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_lease_acquire(ac_cosmos_t *store, const ac_store_op_t *op, const char *run_id)
 {
     lease_t *run = find(store, run_id);
-
     if (!run) {
         run = ac_alloc(sizeof(*run));
         apr_cpystrn(run->id, run_id, sizeof(run->id));
@@ -50,7 +49,6 @@ void ac_cosmos_lease_acquire(ac_cosmos_t *store, const ac_store_op_t *op, const 
 void ac_cosmos_lease_opened(ac_cosmos_t *store, const char *run_id)
 {
     lease_t *run = find(store, run_id);
-
     if (run) {
         run->opened = true;
     }
@@ -59,7 +57,6 @@ void ac_cosmos_lease_opened(ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_lease_suspended(ac_cosmos_t *store, const char *run_id)
 {
     lease_t *run = find(store, run_id);
-
     if (run) {
         run->opened = false;
     }
@@ -68,7 +65,6 @@ void ac_cosmos_lease_suspended(ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_lease_failed(ac_cosmos_t *store, const char *run_id)
 {
     lease_t *run = find(store, run_id);
-
     if (run && run->opened) {
         run->until = ac_clock() + (store->conf.lease > HOLD ? store->conf.lease : HOLD);
     } else {
@@ -79,7 +75,6 @@ void ac_cosmos_lease_failed(ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_lease_release(ac_cosmos_t *store, const char *run_id)
 {
     lease_t *run = find(store, run_id);
-
     if (run) {
         apr_hash_set(store->leases.table, run_id, APR_HASH_KEY_STRING, NULL);
         free(run);
@@ -95,7 +90,6 @@ void ac_cosmos_lease_claim(ac_cosmos_t *store, const ac_store_op_t *op, const ch
 void ac_cosmos_lease_unclaim(ac_cosmos_t *store, const char *run_id)
 {
     lease_t *run = find(store, run_id);
-
     if (run && --run->n_claims <= 0 && !run->opened) {
         ac_cosmos_lease_release(store, run_id);
     }
@@ -130,7 +124,6 @@ void ac_cosmos_lease_patch(ac_cosmos_task_t *task, const char *holder, const cha
                                    .id = task->run_id};
     char condition[AC_ID_SIZE + 48], path[48];
     json_t *patch;
-
     snprintf(condition, sizeof(condition), "from c where c.holder = '%.*s'", AC_ID_SIZE - 1, holder);
     snprintf(path, sizeof(path), "/%s", member);
     patch = json_pack("{s:s, s:[{s:s, s:s, s:o}]}", "condition", condition, "operations", "op", "set", "path", path,
@@ -151,7 +144,6 @@ static void report(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
 static void lose(ac_cosmos_t *store, const char *run_id)
 {
     lease_t *run = find(store, run_id);
-
     if (run && run->opened) {
         ac_cosmos_lease_release(store, run_id);
         report(store, run_id, AC_INTERRUPTED);
@@ -162,7 +154,6 @@ static void on_renewed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     lease_t *run = find(task->store, task->run_id);
-
     if (run && reply->status == 200) {
         run->renewed = ac_clock();
     }
@@ -178,7 +169,6 @@ static void on_looked(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_t *store = task->store;
     lease_t *run = find(store, task->run_id);
     bool answered = reply->err.kind == AC_OK, due = run && ac_clock() - run->renewed >= store->conf.lease / 3;
-
     /* A replica that is behind may not have the run yet, but it never shows an ended run as an active one. */
     if (answered && reply->status == 200 &&
         strcmp(ac_json_peek_string(reply->body, "holder", ""), store->holder) != 0) {
@@ -201,7 +191,6 @@ static void look_at(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = task->run_id};
-
     task->deadline = ac_clock() + task->store->conf.lease / 3;
     ac_cosmos_call_start(task, &request, on_looked, task);
 }
@@ -212,7 +201,6 @@ static void on_timer(void *baton)
 {
     ac_cosmos_t *store = baton;
     apr_time_t now = ac_clock();
-
     for (apr_hash_index_t *at = apr_hash_first(NULL, store->leases.table); at; at = apr_hash_next(at)) {
         lease_t *run = apr_hash_this_val(at);
         if (run->until && now >= run->until) {

@@ -51,7 +51,6 @@ void ac_cosmos_list_threads(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     list_t *list = ac_alloc(sizeof(*list));
     const char *after;
-
     task->state = list;
     task->found = json_array();
     list->check_at = -1;
@@ -81,7 +80,6 @@ static json_t *parameters_of(const ac_cosmos_task_t *task, bool counts)
 {
     const ac_page_t *page = &task->op->page;
     json_t *parameters = json_pack("{s:s}", "@owner", task->op->owner);
-
     if (*page->status) {
         ac_json_put(parameters, "@status", json_string(page->status));
     }
@@ -108,7 +106,6 @@ static void query_entries(ac_cosmos_task_t *task)
         .sql = ac_cosmos_list_sql_page(&op->page, list->of),
         .parameters = parameters_of(task, false),
     };
-
     if (list->of == AC_COSMOS_UNCOPIED) {
         query.want = 0;
     }
@@ -118,7 +115,6 @@ static void query_entries(ac_cosmos_task_t *task)
 static void start_windows(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
-
     if (list->n_judged == 0 && json_array_size(task->rows) > 0 && ++task->store->n_lists % CHECK_EACH == 0) {
         list->check_at = (int)(ac_random() % json_array_size(task->rows));
     }
@@ -134,7 +130,6 @@ static void fill_window(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
     const json_t *entry;
-
     while (list->n_looks < wanted(task) && list->n_looks < LOOKS && list->n_open < MAX_READS &&
            (entry = json_array_get(task->rows, task->row))) {
         task->row++;
@@ -152,7 +147,6 @@ static void fill_window(ac_cosmos_task_t *task)
 static void next_window(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
-
     do {
         fill_window(task);
         if (list->n_open > 0 || (list->n_looks > 0 && !judge_window(task))) {
@@ -172,7 +166,6 @@ static void read_if_needed(ac_cosmos_task_t *task, const json_t *entry)
     look_t *look = &list->looks[list->n_looks++];
     const char *id = ac_json_peek_string(entry, "id", "");
     ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .container = AC_COSMOS_MESSAGES, .key = id, .id = id};
-
     *look = (look_t){.task = task, .entry = entry, .copy = ac_cosmos_entry_copy(task->store, entry)};
     if (!look->copy) {
         list->n_open++;
@@ -184,7 +177,6 @@ static void list_on_thread(void *baton, const ac_cosmos_reply_t *reply)
 {
     look_t *look = baton;
     list_t *list = look->task->state;
-
     if (reply->err.kind != AC_OK && list->err.kind == AC_OK) {
         list->err = reply->err;
     }
@@ -203,7 +195,6 @@ static bool fits_page(const ac_store_op_t *op, const json_t *thread)
     const char *status = ac_json_peek_string(thread, "status", "");
     bool wanted = *op->page.status ? strcmp(status, op->page.status) == 0
                                    : strcmp(status, "deleted") != 0 && strcmp(status, "purging") != 0;
-
     return wanted &&
         (!*op->page.agent_id || strcmp(ac_json_peek_string(thread, "agent_id", ""), op->page.agent_id) == 0);
 }
@@ -212,7 +203,6 @@ static bool fits_page(const ac_store_op_t *op, const json_t *thread)
 static void repair_entry(ac_cosmos_task_t *task, const json_t *entry, json_t *made)
 {
     list_t *list = task->state;
-
     if (list->n_repairs >= MAX_REPAIRS || task->store->child.stopping) {
         json_decref(made);
         return;
@@ -226,7 +216,6 @@ static void judge(ac_cosmos_task_t *task, look_t *look)
     bool mine = look->thread && strcmp(ac_json_peek_string(look->thread, "owner", ""), task->op->owner) == 0;
     list_t *list = task->state;
     json_t *made = mine ? ac_cosmos_entry_rebuild(task->store, look->entry, look->thread) : NULL;
-
     if (list->n_judged++ == list->check_at && look->copy && !task->store->child.stopping) {
         ac_cosmos_entry_check(task, look->entry);
     }
@@ -249,7 +238,6 @@ static bool judge_window(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
     bool failed = list->err.kind != AC_OK;
-
     for (int i = 0; i < list->n_looks; i++) {
         if (!failed) {
             judge(task, &list->looks[i]);
@@ -269,7 +257,6 @@ void ac_cosmos_list_end(ac_cosmos_task_t *task, json_t *data, bool has_more, jso
 {
     json_t *out = json_object();
     bool fine = ac_json_put(out, "data", data);
-
     fine = ac_json_put(out, "has_more", json_boolean(has_more)) && fine;
     fine = ac_json_put(out, "next", next ? next : json_null()) && fine;
     task->op->out = out;
@@ -279,7 +266,6 @@ void ac_cosmos_list_end(ac_cosmos_task_t *task, json_t *data, bool has_more, jso
 static void end_counted(ac_cosmos_task_t *task)
 {
     json_t *count = json_array_get(task->rows, 0);
-
     ac_json_put(task->op->out, "total", json_is_integer(count) ? json_incref(count) : json_integer(0));
     ac_cosmos_task_end(task, APR_SUCCESS);
 }
@@ -290,7 +276,6 @@ static void start_copies(ac_cosmos_task_t *task)
     list_t *list = task->state;
     char time[AC_TIME_SIZE];
     const char *id = *task->op->page.after ? ac_store_cursor_read(time, &task->op->page) : NULL;
-
     task->whole = task->found;
     task->found = json_array();
     list->of = AC_COSMOS_COPIED;
@@ -304,7 +289,6 @@ static void end_round(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     list_t *list = task->state;
-
     if (list->of == AC_COSMOS_UNCOPIED) {
         start_copies(task);
         return;

@@ -48,7 +48,6 @@ static const char *const sql_counts[2][2] = {{sql_count_living, sql_count_living
 const char *ac_cosmos_list_sql_page(const ac_page_t *page, ac_cosmos_listing_e of)
 {
     bool status = *page->status != '\0', agent = *page->agent_id != '\0';
-
     return of == AC_COSMOS_UNCOPIED ? sql_uncopieds[agent]
                                     : (of == AC_COSMOS_COPIED ? sql_recents : sql_lists)[status][agent];
 }
@@ -61,7 +60,6 @@ const char *ac_cosmos_list_sql_count(const ac_page_t *page)
 static bool is_newer(const json_t *a, const json_t *b)
 {
     int order = strcmp(ac_json_peek_string(a, "updated_at", ""), ac_json_peek_string(b, "updated_at", ""));
-
     return order ? order > 0 : strcmp(ac_json_peek_string(a, "id", ""), ac_json_peek_string(b, "id", "")) > 0;
 }
 
@@ -70,7 +68,6 @@ static bool has_thread(const json_t *threads, const char *id)
 {
     const json_t *thread;
     size_t i;
-
     json_array_foreach(threads, i, thread)
     {
         if (strcmp(ac_json_peek_string(thread, "id", ""), id) == 0) {
@@ -86,7 +83,6 @@ void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_pa
     const char *id = *page->after ? ac_store_cursor_read(time, page) : NULL;
     json_t *cursor = id ? json_pack("{s:s, s:s}", "updated_at", time, "id", id) : NULL, *thread;
     size_t i, at, most = (size_t)page->limit + 1;
-
     json_array_foreach(uncopied, i, thread)
     {
         if ((id && !is_newer(cursor, thread)) || has_thread(found, ac_json_peek_string(thread, "id", ""))) {

@@ -46,7 +46,6 @@ static void begin_page(ac_cosmos_task_t *task)
     int64_t first = page->after_seq < INT64_MAX ? page->after_seq + 1 : INT64_MAX;
     int64_t last = page->before_seq && page->before_seq - 1 < count ? page->before_seq - 1 : count;
     span_t *span = ac_alloc(sizeof(*span));
-
     task->state = span;
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         if (task->op->verb != AC_STORE_EXPORT_MESSAGES || !task->thread.doc) {
@@ -85,7 +84,6 @@ static void load_span(ac_cosmos_task_t *task)
 {
     int64_t count = ac_json_peek_int(task->thread.doc, "message_count", 0), limit = task->op->page.limit;
     span_t *span = ac_alloc(sizeof(*span));
-
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         free(span);
         messages_end_no_thread(task);
@@ -124,7 +122,6 @@ static void read_span(ac_cosmos_task_t *task)
         .sql = task->op->page.descending ? sql_down : sql_up,
         .want = span->want ? span->want : (int)(span->last - span->first + 1),
     };
-
     if (span->last < span->first) {
         json_decref(task->rows);
         task->rows = json_array();
@@ -141,7 +138,6 @@ static void trim_page(ac_cosmos_task_t *task)
 {
     span_t *span = task->state;
     size_t limit = (size_t)task->op->page.limit;
-
     span->has_more = json_array_size(task->rows) > limit;
     while (json_array_size(task->rows) > limit) {
         json_array_remove(task->rows, json_array_size(task->rows) - 1);
@@ -163,7 +159,6 @@ static void check_rows(ac_cosmos_task_t *task)
 {
     const span_t *span = task->state;
     int64_t wanted = span->last - span->first + 1, got = (int64_t)json_array_size(task->rows);
-
     if (span->want) {
         trim_page(task);
     } else if (got < wanted && !task->store->containers.expires) {
@@ -184,7 +179,6 @@ static json_t *messages_of(const ac_cosmos_task_t *task)
 {
     json_t *data = json_array(), *row;
     size_t i;
-
     json_array_foreach(task->rows, i, row)
     {
         if (json_array_append_new(data, ac_cosmos_doc_message(row)) != 0) {
@@ -199,7 +193,6 @@ static void end_page(ac_cosmos_task_t *task)
 {
     const span_t *span = task->state;
     int64_t next = task->op->page.descending ? span->first : span->last;
-
     ac_cosmos_list_end(task, messages_of(task), span->has_more, span->has_more ? json_integer(next) : NULL);
 }
 
@@ -208,7 +201,6 @@ static void end_load(ac_cosmos_task_t *task)
     const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
     json_t *out = json_object();
     bool fine = ac_json_put(out, "thread", ac_cosmos_doc_thread(task->thread.doc));
-
     fine = ac_json_put(out, "messages", messages_of(task)) && fine;
     fine = ac_json_put(out, "active_run", *run_id ? json_string(run_id) : json_null()) && fine;
     task->op->out = out;

@@ -51,7 +51,6 @@ void ac_cosmos_move_export_threads(ac_cosmos_task_t *task)
                                 .want = task->op->page.limit,
                                 .continuation = ac_json_peek_string(task->op->in, "after", NULL),
                                 .parameters = json_object()};
-
     ac_cosmos_query_run(task, &select, threads_done);
 }
 
@@ -60,7 +59,6 @@ static void threads_done(ac_cosmos_task_t *task)
     json_t *data = json_array(), *row;
     const char *next = ac_cosmos_query_continuation(task);
     size_t i;
-
     json_array_foreach(task->rows, i, row)
     {
         if (strcmp(ac_json_peek_string(row, "status", ""), "purging") != 0) {
@@ -75,7 +73,6 @@ static json_t *record_of(const json_t *head)
 {
     static const char *const more[] = {"owner", "deleted_at", "restore_status", NULL};
     json_t *record = ac_cosmos_doc_thread(head);
-
     for (int i = 0; more[i]; i++) {
         json_t *value = json_object_get(head, more[i]);
         ac_json_put(record, more[i], value ? json_incref(value) : json_null());
@@ -96,7 +93,6 @@ void ac_cosmos_move_export_runs(ac_cosmos_task_t *task)
         .parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@after",
                                 *op->page.after ? op->page.after : AC_COSMOS_CURSOR_NONE),
     };
-
     ac_cosmos_query_run(task, &select, cosmos_move_runs_done);
 }
 
@@ -104,7 +100,6 @@ static void cosmos_move_runs_done(ac_cosmos_task_t *task)
 {
     ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_steps, .whole = true};
     size_t n = json_array_size(task->rows);
-
     task->export.more = (int)n > task->op->page.limit;
     if (task->export.more) {
         json_array_remove(task->rows, --n);
@@ -128,7 +123,6 @@ static void steps_done(ac_cosmos_task_t *task)
 {
     json_t *data = json_array(), *run, *steps;
     size_t i, k;
-
     json_array_foreach(task->found, i, run)
     {
         json_t *list = NULL;
@@ -161,7 +155,6 @@ void ac_cosmos_move_import(ac_cosmos_task_t *task)
     const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
     size_t i;
     apr_status_t status;
-
     task->state = ac_alloc(sizeof(import_t));
     apr_cpystrn(op->owner, ac_json_peek_string(record, "owner", ""), sizeof(op->owner));
     task->documents = json_array();
@@ -190,7 +183,6 @@ static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
     ac_store_op_t *op = task->op;
     static const char *const more[] = {"deleted_at", "restore_status", NULL};
     apr_status_t status = ac_cosmos_doc_make_thread(&task->thread.doc, record, op->id, op->owner, &op->err);
-
     if (status == APR_SUCCESS) {
         ac_json_put(task->thread.doc, "message_count", json_integer(ac_json_peek_int(record, "message_count", 0)));
         for (int i = 0; more[i]; i++) {
@@ -208,7 +200,6 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
     apr_status_t status = APR_SUCCESS;
     const json_t *message;
     size_t i;
-
     json_array_foreach(messages, i, message)
     {
         json_t *document = NULL;
@@ -229,7 +220,6 @@ static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *it
     const char *id = ac_json_peek_string(json_object_get(item, "run"), "id", "");
     json_t *run = NULL, *steps = NULL;
     apr_status_t status = ac_cosmos_doc_make_run(&run, json_object_get(item, "run"), task->op, &task->op->err);
-
     if (status != APR_SUCCESS) {
         json_decref(run);
         return status;
@@ -248,7 +238,6 @@ static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *it
 static apr_status_t cosmos_move_add_document(ac_cosmos_task_t *task, json_t *document)
 {
     apr_status_t status = ac_cosmos_doc_split(&document, task->documents, &task->op->err);
-
     if (json_array_append_new(task->documents, document) != 0 && status == APR_SUCCESS && document) {
         status = ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
     }
@@ -282,7 +271,6 @@ static void import_done(ac_cosmos_task_t *task)
 static void write_all(ac_cosmos_task_t *task, ac_cosmos_container_e container, const char *key, ac_cosmos_step_fn *fn)
 {
     import_t *import = task->state;
-
     import->container = container;
     apr_cpystrn(import->key, key, sizeof(import->key));
     ac_cosmos_task_then(task, fn);
@@ -296,7 +284,6 @@ static void write_next(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = import->container, .key = import->key};
     ac_cosmos_batch_t batch;
     const json_t *document;
-
     ac_cosmos_request_batch_init(&batch);
     while ((document = json_array_get(task->parts, task->row)) && batch.n < AC_COSMOS_BATCH_MAX) {
         ac_buf_t before = batch.body;

@@ -69,7 +69,6 @@ static void end_opened(ac_cosmos_task_t *task, const json_t *message)
 {
     json_t *out = json_object();
     bool fine = ac_json_put(out, "thread", ac_cosmos_doc_thread(task->thread.doc));
-
     fine = ac_json_put(out, "message", ac_cosmos_doc_message(message)) && fine;
     task->op->out = out;
     ac_cosmos_lease_opened(task->store, task->run_id);
@@ -83,7 +82,6 @@ static apr_status_t open_make_documents(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     json_t *message = NULL, *run = NULL;
     apr_status_t status = ac_cosmos_doc_make_message(&message, json_object_get(op->in, "message"), op->id, &op->err);
-
     task->parts = json_array();
     if (status == APR_SUCCESS) {
         status = ac_cosmos_doc_make_run(&run, json_object_get(op->in, "run"), op, &op->err);
@@ -104,7 +102,6 @@ static apr_status_t open_make_documents(ac_cosmos_task_t *task)
 void ac_cosmos_open_turn(ac_cosmos_task_t *task)
 {
     apr_status_t status = open_make_documents(task);
-
     if (status != APR_SUCCESS) {
         ac_cosmos_task_end(task, status);
         return;
@@ -129,7 +126,6 @@ static bool open_has_new_messages(const ac_cosmos_task_t *task)
 {
     const json_t *after = json_object_get(task->op->in, "after");
     int64_t n = ac_json_peek_int(task->thread.doc, "message_count", 0);
-
     return json_is_integer(after) && json_integer_value(after) != n;
 }
 
@@ -137,7 +133,6 @@ static void open_check_thread(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
     bool refuses = *run_id || !ac_cosmos_thread_doc_lives(&task->thread, false) || open_has_new_messages(task);
-
     if (task->thread.remembered && refuses) {
         ac_cosmos_thread_doc_read(task, false, open_check_thread); /* memory is no reason to refuse */
     } else if (*run_id && strcmp(run_id, task->run_id) != 0) {
@@ -150,7 +145,6 @@ static void open_check_thread(ac_cosmos_task_t *task)
 static void open_check_state(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
-
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
     } else if (*run_id && strcmp(run_id, task->run_id) == 0) {
@@ -175,7 +169,6 @@ static void open_claim_entries(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = owner};
     json_t *run = ac_cosmos_doc_make_run_entry(owner, task->run_id, task->op->id, open_message_id(task)), *thread;
     ac_cosmos_batch_t batch;
-
     ac_id_make(task->entry.change, "made_");
     thread = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
     ac_cosmos_request_batch_init(&batch);
@@ -194,7 +187,6 @@ static void open_on_entries_claimed(void *baton, const ac_cosmos_reply_t *reply)
                                    .container = AC_COSMOS_THREADS,
                                    .key = task->op->owner,
                                    .id = task->run_id};
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 409))) {
         return;
     }
@@ -209,7 +201,6 @@ static void open_on_entries_claimed(void *baton, const ac_cosmos_reply_t *reply)
 static void open_on_entry_read(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -240,7 +231,6 @@ static void open_commit(ac_cosmos_task_t *task)
 {
     json_t *lease = ac_cosmos_lease_make(task->store, task->run_id), *run = json_object_get(task->documents, "run");
     bool fine = ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
-
     fine = ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))) && fine;
     if (!fine || ac_cosmos_turn_advance(task, lease) != APR_SUCCESS) {
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
@@ -252,7 +242,6 @@ static void open_commit(ac_cosmos_task_t *task)
 static void open_on_committed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     task->turn.unsure = task->turn.unsure || reply->unsure;
     /* It may be this task's own success: libcurl repeats a request by itself if a kept connection turns out to be
      * closed. */
@@ -289,7 +278,6 @@ static void open_check_earlier_or_busy(ac_cosmos_task_t *task)
 static void open_check_earlier(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_json_peek_string(task->found, "run_id", "");
-
     if (task->found && strcmp(run_id, task->run_id) == 0 && ac_cosmos_thread_doc_lives(&task->thread, false)) {
         json_t *until = ac_cosmos_lease_end(task->store);
         ac_cosmos_lease_patch(task, task->store->holder, "lease_until", until, open_on_lease_renewed);
@@ -301,7 +289,6 @@ static void open_check_earlier(ac_cosmos_task_t *task)
 static void open_on_lease_renewed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
@@ -326,7 +313,6 @@ static void cleanup_check_run(ac_cosmos_task_t *task);
 static void start_cleanup(ac_cosmos_task_t *task)
 {
     ac_cosmos_task_t *own;
-
     if (task->turn.n_cleanups < MAX_CLEANUPS && !task->store->child.stopping) {
         own = ac_cosmos_task_own(task->store, NULL, task->op->id, cleanup_later);
         own->turn.n_cleanups = task->turn.n_cleanups + 1;
@@ -339,7 +325,6 @@ static void open_failed(ac_cosmos_task_t *task)
 {
     ac_kind_e kind = task->op->err.kind;
     bool unanswered = kind == AC_STORE_ERROR || kind == AC_STORE_TIMEOUT || kind == AC_OVERLOADED;
-
     task->turn.unsure = task->turn.unsure || (task->turn.conflicted && unanswered);
     if (task->turn.unsure) {
         start_cleanup(task);
@@ -359,7 +344,6 @@ static void cleanup_later(ac_cosmos_task_t *task)
 {
     static const apr_interval_time_t waits[] = {3 * APR_USEC_PER_SEC, 10 * APR_USEC_PER_SEC};
     ac_cosmos_t *store = task->store;
-
     if (task->n_tries >= (int)(sizeof(waits) / sizeof(*waits)) || store->child.stopping) {
         ac_cosmos_task_end(task, APR_SUCCESS);
         return;

@@ -7,7 +7,6 @@
 static void log_beginning(const ac_cosmos_t *store, int number, const char *what)
 {
     const char *host = store->conf.host, *database = store->conf.database;
-
     switch (number) {
     case AC_M220:
         ac_log(AC_M220, 0, "store cosmos[%s/%s]: %s (credential=%s)", host, database, what,
@@ -36,7 +35,6 @@ static void log_beginning(const ac_cosmos_t *store, int number, const char *what
 void ac_cosmos_outage_begin(ac_cosmos_t *store, int number, const char *what)
 {
     bool begins = store->outage.number != number;
-
     store->outage.number = number;
     store->outage.at = ac_clock();
     if (begins) {

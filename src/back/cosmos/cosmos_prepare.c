@@ -63,7 +63,6 @@ void ac_cosmos_prepare_then(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     ac_cosmos_t *store = task->store;
     bool again = store->containers.ready == AC_COSMOS_UNKNOWN ||
         (store->containers.ready == AC_COSMOS_UNFIT && ac_clock() >= store->containers.next_attempt);
-
     if (store->containers.ready == AC_COSMOS_READY) {
         fn(task);
         return;
@@ -94,7 +93,6 @@ static void read_container(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = {.verb = AC_COSMOS_CONTAINER_READ,
                                    .container = task->prepare.container,
                                    .early = true};
-
     ac_cosmos_call_start(task, &request, prepare_on_container, task);
 }
 
@@ -103,7 +101,6 @@ static void prepare_on_container(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
     ac_cosmos_request_t request = {.verb = AC_COSMOS_DATABASE_READ, .early = true};
-
     if (reply->status == 404 && !task->prepare.made) {
         ac_cosmos_call_start(task, &request, prepare_on_database, task);
     } else if (reply->err.kind != AC_OK) {
@@ -127,7 +124,6 @@ static void prepare_on_database(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
     char what[320];
-
     if (reply->status != 404 && reply->err.kind != AC_OK) {
         fail_preparing(task, &reply->err);
     } else if (store->conf.create) {
@@ -148,7 +144,6 @@ static void create_database(ac_cosmos_task_t *task)
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_DATABASE_CREATE, .early = true};
     json_t *definition = json_pack("{s:s}", "id", task->store->conf.database);
-
     ac_cosmos_call_write(task, &request, definition, prepare_on_database_created);
     json_decref(definition);
 }
@@ -157,7 +152,6 @@ static void prepare_on_database_created(void *baton, const ac_cosmos_reply_t *re
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
-
     if (reply->err.kind != AC_OK) {
         fail_preparing(task, &reply->err);
         return;
@@ -177,7 +171,6 @@ static apr_interval_time_t entries_life(apr_interval_time_t expires)
 static void add_ttl(ac_cosmos_t *store, json_t *definition, ac_cosmos_container_e which)
 {
     apr_interval_time_t ttl = store->conf.retention;
-
     if (ttl && which == AC_COSMOS_THREADS) {
         ttl = entries_life(ttl);
     }
@@ -195,7 +188,6 @@ static void create_container(ac_cosmos_task_t *task)
     json_t *definition = json_pack("{s:s, s:{s:[s], s:s, s:i}, s:o}", "id", store->conf.containers[which],
                                    "partitionKey", "paths", definitions[which].key, "kind", "Hash", "version", 2,
                                    "indexingPolicy", json_loads(definitions[which].policy, 0, NULL));
-
     if (definitions[which].unique) {
         ac_json_put(definition, "uniqueKeyPolicy", json_loads(definitions[which].unique, 0, NULL));
     }
@@ -208,7 +200,6 @@ static void prepare_on_container_created(void *baton, const ac_cosmos_reply_t *r
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
-
     if (reply->err.kind != AC_OK) {
         fail_preparing(task, &reply->err);
         return;
@@ -228,7 +219,6 @@ static bool indexes(const json_t *container, const char *member)
 {
     size_t i, len = strlen(member);
     const json_t *path;
-
     json_array_foreach(json_object_get(json_object_get(container, "indexingPolicy"), "includedPaths"), i, path)
     {
         const char *text = ac_json_peek_string(path, "path", "");
@@ -244,7 +234,6 @@ static bool orders(const json_t *container, const char *first, const char *secon
 {
     const json_t *pair, *all = json_object_get(json_object_get(container, "indexingPolicy"), "compositeIndexes");
     size_t i;
-
     json_array_foreach(all, i, pair)
     {
         const json_t *a = json_array_get(pair, 0), *b = json_array_get(pair, 1);
@@ -262,7 +251,6 @@ static bool has_unique_key(const json_t *container)
 {
     const json_t *key;
     size_t i;
-
     json_array_foreach(json_object_get(json_object_get(container, "uniqueKeyPolicy"), "uniqueKeys"), i, key)
     {
         const json_t *paths = json_object_get(key, "paths");
@@ -281,7 +269,6 @@ static bool prepare_check_required(ac_cosmos_task_t *task, const json_t *contain
     const json_t *paths = json_object_get(json_object_get(container, "partitionKey"), "paths");
     const char *path = json_string_value(json_array_get(paths, 0));
     char what[640];
-
     if (!path || strcmp(path, definitions[which].key) != 0 || json_array_size(paths) != 1) {
         snprintf(what, sizeof(what), "container '%.250s' has the partition key %.100s instead of %s", name,
                  path ? path : "(none)", definitions[which].key);
@@ -330,7 +317,6 @@ static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t t
 {
     const char *name = store->conf.containers[AC_COSMOS_MESSAGES], *entries = store->conf.containers[AC_COSMOS_THREADS];
     apr_interval_time_t least;
-
     store->containers.expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
     least = store->containers.expires + store->containers.expires / AC_COSMOS_TOUCH;
     /* Without this index the sweep would read every run of all time. */
@@ -360,7 +346,6 @@ static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t t
 static bool check_definition(ac_cosmos_task_t *task, const json_t *container)
 {
     int64_t ttl = ac_json_peek_int(container, "defaultTtl", 0);
-
     if (!prepare_check_required(task, container)) {
         return false;
     }
@@ -395,7 +380,6 @@ static void release_waiting(ac_cosmos_t *store)
 static void fail_preparing(ac_cosmos_task_t *task, const ac_err_t *err)
 {
     ac_cosmos_t *store = task->store;
-
     store->containers.ready = AC_COSMOS_UNFIT;
     store->containers.err = *err;
     if (!store->containers.err.retry_after) {
@@ -410,7 +394,6 @@ static void fail_preparing(ac_cosmos_task_t *task, const ac_err_t *err)
 static void fail_because(ac_cosmos_task_t *task, const char *what, const char *detail)
 {
     ac_err_t err;
-
     ac_err_init(&err);
     ac_err_set(&err, AC_STORE_ERROR, "%s", detail);
     ac_cosmos_outage_begin(task->store, AC_M222, what);

@@ -15,7 +15,6 @@ static void select_page(ac_cosmos_task_t *task);
 void ac_cosmos_query_run(ac_cosmos_task_t *task, const ac_cosmos_query_t *query, ac_cosmos_step_fn *fn)
 {
     ac_cosmos_selection_t *selection = ac_alloc(sizeof(*selection));
-
     selection->query = *query;
     selection->key = query->key ? strdup(query->key) : NULL;
     selection->continuation = query->continuation ? strdup(query->continuation) : NULL;
@@ -42,7 +41,6 @@ static void query_on_page(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     ac_cosmos_selection_t *selection = task->selection;
     json_t *documents = json_object_get(reply->body, "Documents");
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200))) {
         return;
     }
@@ -75,7 +73,6 @@ static void select_page(ac_cosmos_task_t *task)
         .max_items = left < MAX_PAGE ? left : MAX_PAGE,
     };
     ac_buf_t body;
-
     ac_buf_init(&body, AC_MAX_REQUEST);
     if (ac_cosmos_request_query(&body, query->sql, query->parameters) != APR_SUCCESS) {
         ac_buf_free(&body);
@@ -112,7 +109,6 @@ static bool replace_stub(ac_cosmos_task_t *task)
     const char *text = task->join.text.data ? task->join.text.data : "";
     json_t *doc = json_loadb(text, task->join.text.len, JSON_ALLOW_NUL, NULL);
     json_t *seq = json_object_get(stub, "seq");
-
     if (!json_is_object(doc) || (seq && !ac_json_put(doc, "seq", json_incref(seq)))) {
         json_decref(doc);
         return false;
@@ -128,7 +124,6 @@ static bool is_expiring(const ac_cosmos_task_t *task)
     apr_interval_time_t life = store->containers.expires;
     apr_interval_time_t margin = life / 8 < EXPIRY_MARGIN ? life / 8 : EXPIRY_MARGIN;
     int64_t written = ac_json_peek_int(json_array_get(task->rows, task->row), "_ts", 0);
-
     return life && written && apr_time_from_sec(written) + life - margin < ac_cosmos_now(store);
 }
 
@@ -145,7 +140,6 @@ static void query_on_part(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     const json_t *text;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -169,7 +163,6 @@ static void join_next(ac_cosmos_task_t *task)
     char id[AC_ID_SIZE + 16];
     ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .container = AC_COSMOS_MESSAGES, .id = id};
     const json_t *row;
-
     if (task->join.part > task->join.n_parts) {
         task->row++;
         task->join.n_parts = 0;

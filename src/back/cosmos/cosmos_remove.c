@@ -67,7 +67,6 @@ static void remove_check_thread(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     bool purges = op->verb == AC_STORE_PURGE;
     const char *before = ac_json_peek_string(op->in, "before", "");
-
     if (!task->thread.doc && purges) {
         ac_cosmos_task_return(task); /* the purge of another server was faster */
     } else if (!task->thread.doc) {
@@ -87,7 +86,6 @@ static void remove_check_thread(ac_cosmos_task_t *task)
 static void remove_check_run(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
-
     if (!task->thread.doc) {
         remove_check_thread(task);
     } else if (*run_id) {
@@ -108,7 +106,6 @@ static void remove_bury(ac_cosmos_task_t *task)
                                    .id = task->op->id,
                                    .if_match = task->thread.etag};
     json_t *thread = json_copy(task->thread.doc);
-
     ac_json_put(thread, "status", json_string("purging"));
     ac_json_put(thread, "change", json_string(task->entry.change));
     ac_json_put(thread, "deleted_at", json_string(LONG_AGO));
@@ -119,7 +116,6 @@ static void remove_bury(ac_cosmos_task_t *task)
 static void remove_on_buried(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
@@ -137,7 +133,6 @@ static void remove_on_buried(void *baton, const ac_cosmos_reply_t *reply)
 static void remove_on_answer_due(void *baton)
 {
     ac_cosmos_task_t *task = baton;
-
     task->op->out = json_object();
     ac_cosmos_task_detach(task, APR_SUCCESS);
 }
@@ -145,7 +140,6 @@ static void remove_on_answer_due(void *baton)
 static void remove_documents(ac_cosmos_task_t *task)
 {
     removal_t *removal = task->state;
-
     apr_cpystrn(removal->owner, ac_json_peek_string(task->thread.doc, "owner", ""), sizeof(removal->owner));
     removal->container = AC_COSMOS_THREADS;
     task->n_tries = 0;
@@ -167,7 +161,6 @@ static void remove_query(ac_cosmos_task_t *task)
         .parameters = json_pack("{s:s}", "@thread", task->op->id),
         .want = AC_COSMOS_BATCH_MAX,
     };
-
     if (entries) {
         ac_json_put(query.parameters, "@owner", json_string(removal->owner));
     }
@@ -182,7 +175,6 @@ static void remove_batch(ac_cosmos_task_t *task)
     ac_cosmos_batch_t batch;
     const json_t *row;
     size_t i;
-
     if (json_array_size(task->rows) == 0 && removal->container == AC_COSMOS_THREADS) {
         removal->container = AC_COSMOS_MESSAGES;
         remove_query(task);
@@ -204,7 +196,6 @@ static void remove_batch(ac_cosmos_task_t *task)
 static void remove_on_batch(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     /* 404: another task removes the same thread. The rest is queried again in either case. */
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
@@ -226,14 +217,12 @@ static void remove_thread_doc(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = task->op->id};
-
     ac_cosmos_call_start(task, &request, remove_on_thread_doc, task);
 }
 
 static void remove_on_thread_doc(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(204, 200, 404))) {
         ac_cosmos_thread_doc_remember(task->store, task->op->id, NULL, NULL);
         ac_cosmos_task_return(task);
@@ -251,7 +240,6 @@ void ac_cosmos_remove_deleted(ac_cosmos_task_t *task)
 {
     const char *before = NULL;
     apr_status_t status = ac_json_string(&before, task->op->in, "before", true, &task->op->err);
-
     task->state = ac_alloc(sizeof(removal_t));
     if (status == APR_SUCCESS) {
         purge_query(task);
@@ -269,7 +257,6 @@ static void purge_query(ac_cosmos_task_t *task)
         .want = PURGE_ROWS,
         .parameters = json_pack("{s:s}", "@before", ac_json_peek_string(task->op->in, "before", "")),
     };
-
     ac_cosmos_query_run(task, &query, purge_found);
 }
 
@@ -286,7 +273,6 @@ static void purge_next(ac_cosmos_task_t *task)
 {
     json_t *row = json_array_get(task->found, 0);
     ac_store_op_t *op = task->op;
-
     if (task->store->child.stopping) {
         ac_cosmos_task_end(task, ac_err_set(&op->err, AC_STOPPING, "the server is stopping; the rest is for later"));
     } else if (row) {

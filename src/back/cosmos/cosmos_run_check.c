@@ -34,7 +34,6 @@ static bool known_dead(const ac_cosmos_task_t *task)
 {
     const ac_cosmos_t *store = task->store;
     const json_t *active = json_object_get(task->thread.doc, "active_run");
-
     return strcmp(ac_json_peek_string(active, "holder", ""), store->holder) == 0
         ? !ac_cosmos_lease_has(store, ac_cosmos_thread_doc_run(&task->thread))
         : ac_process_died(store->process, ac_json_peek_string(active, "process", ""));
@@ -45,7 +44,6 @@ static bool known_dead(const ac_cosmos_task_t *task)
 static bool is_over(const ac_cosmos_t *store, const json_t *doc)
 {
     bool outage = store->outage.lost_at && ac_clock() - store->outage.lost_at < store->conf.lease / 2;
-
     return ac_cosmos_doc_past(doc, "lease_until", ac_cosmos_now(store) - (outage ? store->conf.lease : 0));
 }
 
@@ -61,7 +59,6 @@ static void run_check_thread(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = run_id};
-
     if (!*run_id || lives) {
         ac_cosmos_task_return(task);
     } else {
@@ -76,7 +73,6 @@ static void run_check_on_run(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     const json_t *run = reply->status == 200 ? reply->body : NULL;
     bool dead = known_dead(task);
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -92,7 +88,6 @@ static void run_check_on_run(void *baton, const ac_cosmos_reply_t *reply)
 static const char *cause_text(const ac_cosmos_task_t *task)
 {
     const char *holder = ac_json_peek_string(json_object_get(task->thread.doc, "active_run"), "holder", "");
-
     if (strcmp(holder, task->store->holder) == 0) {
         return "Cosmos DB stored the message but did not confirm it in time, so the run was refused";
     }
@@ -107,7 +102,6 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
     json_t *ended = ac_record_is_active(run) ? json_copy((json_t *)run) : NULL;
     ac_cosmos_batch_t batch;
     ac_err_t cause;
-
     ac_err_init(&cause);
     ac_err_set(&cause, AC_INTERRUPTED, "%s", cause_text(task));
     ac_json_put(task->thread.doc, "active_run", json_null());
@@ -130,7 +124,6 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
 static void run_check_on_interrupted(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         return;
     }
@@ -157,7 +150,6 @@ static bool sweep_due(ac_cosmos_t *store, apr_time_t now)
 {
     ac_cosmos_state_t *state;
     bool due;
-
     if (store->containers.ready != AC_COSMOS_READY || !store->containers.sweeps) {
         return false;
     }
@@ -181,7 +173,6 @@ void ac_cosmos_run_check_sweep(ac_cosmos_t *store)
 static void sweep_find(ac_cosmos_task_t *task)
 {
     ac_cosmos_query_t select = {.container = AC_COSMOS_MESSAGES, .sql = sql_over, .want = SWEEP_ROWS};
-
     task->deadline = ac_clock() + task->store->conf.lease;
     select.parameters = json_object();
     ac_json_put(select.parameters, "@now", ac_time_json(ac_cosmos_now(task->store)));
@@ -192,7 +183,6 @@ static void sweep_start_each(ac_cosmos_task_t *task)
 {
     const json_t *row;
     size_t i;
-
     json_array_foreach(task->rows, i, row)
     {
         ac_cosmos_task_own(task->store, NULL, ac_json_peek_string(row, "thread_id", ""), sweep_read_thread);

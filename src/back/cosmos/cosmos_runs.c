@@ -51,7 +51,6 @@ static const json_t *row_of(const json_t *rows, const char *id)
 {
     const json_t *row;
     size_t i;
-
     json_array_foreach(rows, i, row)
     {
         if (strcmp(ac_json_peek_string(row, "id", ""), id) == 0) {
@@ -85,7 +84,6 @@ static void run_begin(ac_cosmos_task_t *task)
                                    .container = AC_COSMOS_THREADS,
                                    .key = op->owner,
                                    .id = task->run_id};
-
     apr_cpystrn(task->run_id, op->id, sizeof(task->run_id));
     if (!*task->run_id || !ac_cosmos_name_valid(task->run_id)) {
         end_no_run(task);
@@ -97,7 +95,6 @@ static void run_begin(ac_cosmos_task_t *task)
 static void cosmos_runs_on_entry(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -120,7 +117,6 @@ static void run_rows(ac_cosmos_task_t *task)
                                 .key = op->id,
                                 .sql = steps ? sql_steps : sql_run,
                                 .whole = true};
-
     ac_cosmos_doc_steps_id(steps_id, task->run_id);
     select.parameters = json_pack("{s:s, s:s}", "@thread", op->id, "@run", task->run_id);
     if (steps) {
@@ -137,7 +133,6 @@ static void run_found(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     const json_t *head = row_of(task->rows, op->id), *run = row_of(task->rows, task->run_id);
     const char *owner = ac_json_peek_string(head, "owner", NULL);
-
     ac_cosmos_thread_doc_clear(&task->thread);
     if (head && owner && strcmp(owner, op->owner) == 0) {
         task->thread.doc = json_deep_copy(head);
@@ -175,7 +170,6 @@ static void run_answer(ac_cosmos_task_t *task)
     ac_store_op_t *op = task->op;
     char steps_id[AC_ID_SIZE + 8];
     json_t *steps;
-
     if (op->verb == AC_STORE_RUN_CANCEL) {
         request_cancel(task);
         return;
@@ -199,7 +193,6 @@ static void request_cancel(ac_cosmos_task_t *task)
 {
     const json_t *run = row_of(task->rows, task->run_id);
     const char *holder = ac_json_peek_string(run, "holder", "");
-
     if (!ac_record_is_active(run) || !*holder) {
         end_ended(task);
     } else {
@@ -210,7 +203,6 @@ static void request_cancel(ac_cosmos_task_t *task)
 static void on_requested(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
@@ -237,7 +229,6 @@ void ac_cosmos_run_list(ac_cosmos_task_t *task)
 static void runs_begin(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_thread(task);
     } else if (*op->page.after && !ac_id_valid(op->page.after, "run_")) {
@@ -256,7 +247,6 @@ static void cosmos_runs_read(ac_cosmos_task_t *task)
                                 .key = op->id,
                                 .sql = sql_runs,
                                 .want = op->page.limit + 1};
-
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_thread(task);
         return;
@@ -271,7 +261,6 @@ static void cosmos_runs_done(ac_cosmos_task_t *task)
     int limit = task->op->page.limit;
     bool more = (int)json_array_size(task->rows) > limit;
     json_t *data = json_array(), *last = NULL;
-
     for (int i = 0; i < limit && i < (int)json_array_size(task->rows); i++) {
         const json_t *row = json_array_get(task->rows, (size_t)i);
         json_array_append_new(data, ac_cosmos_doc_run(row));

@@ -25,7 +25,6 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
                *token = head->header(head->self, "x-ms-session-token");
     const char *charge = head->header(head->self, "x-ms-request-charge"), *date = head->header(head->self, "date");
     time_t when = date ? curl_getdate(date, NULL) : -1;
-
     call->reply.status = head->status;
     call->reply.substatus = substatus ? (int)strtol(substatus, NULL, 10) : 0;
     apr_cpystrn(call->reply.etag, etag ? etag : "", sizeof(call->reply.etag));
@@ -50,7 +49,6 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
 static bool cosmos_send_on_body(void *baton, const char *bytes, size_t len)
 {
     ac_cosmos_call_t *call = baton;
-
     return ac_buf_add(&call->answer, bytes, len) == APR_SUCCESS;
 }
 
@@ -58,7 +56,6 @@ bool ac_cosmos_send_read_body(ac_cosmos_call_t *call)
 {
     int status = call->reply.status, substatus = 0;
     bool wanted = (status >= 200 && status < 300 && status != 204) && call->answer.len;
-
     json_decref(call->reply.body);
     call->reply.body = wanted ? json_loadb(call->answer.data, call->answer.len, JSON_ALLOW_NUL, NULL) : NULL;
     ac_err_init(&call->last);
@@ -112,7 +109,6 @@ apr_status_t ac_cosmos_send_request(ac_cosmos_call_t *call, const char *credenti
     ac_buf_t url, text, authorization;
     apr_interval_time_t left = call->deadline - ac_clock();
     apr_status_t status;
-
     ac_buf_init(&url, 8192);
     ac_buf_init(&text, AC_MAX_HEAD + AC_COSMOS_SESSION_TEXT);
     ac_buf_init(&authorization, AC_MAX_HEAD);

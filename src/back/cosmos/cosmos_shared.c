@@ -12,7 +12,6 @@
 static void session_join(ac_cosmos_session_t *into, const ac_cosmos_session_t *from)
 {
     ac_buf_t text;
-
     ac_buf_init(&text, AC_COSMOS_SESSION_TEXT);
     ac_cosmos_session_text(&text, from);
     ac_cosmos_session_note(into, text.data);
@@ -23,7 +22,6 @@ ac_cosmos_state_t *ac_cosmos_shared_acquire(ac_cosmos_t *store)
 {
     ac_cosmos_state_t *state = &store->shared->state;
     int status = ac_shared_lock_acquire(&store->shared->lock, store->alone ? 0 : PATIENCE);
-
     if (status && status != EOWNERDEAD) {
         if (!store->alone) {
             ac_debug("store cosmos: the state that the children share is locked by a child that does not run");
@@ -54,7 +52,6 @@ void ac_cosmos_shared_release(ac_cosmos_t *store)
 void ac_cosmos_shared_note_token(ac_cosmos_t *store, ac_cosmos_container_e container, const char *token)
 {
     ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
-
     ac_cosmos_session_note(&state->sessions[container], token);
     ac_cosmos_shared_release(store);
     if (state != &store->own_state) {
@@ -66,7 +63,6 @@ char *ac_cosmos_shared_token_text(ac_cosmos_t *store, ac_cosmos_container_e cont
 {
     ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
     ac_buf_t text;
-
     if (state != &store->own_state) {
         store->own_state.sessions[container] = state->sessions[container];
     }
@@ -79,7 +75,6 @@ char *ac_cosmos_shared_token_text(ac_cosmos_t *store, ac_cosmos_container_e cont
 void ac_cosmos_shared_forget_token(ac_cosmos_t *store, ac_cosmos_container_e container)
 {
     ac_cosmos_state_t *state = ac_cosmos_shared_acquire(store);
-
     memset(&state->sessions[container], 0, sizeof(state->sessions[container]));
     ac_cosmos_shared_release(store);
     memset(&store->own_state.sessions[container], 0, sizeof(store->own_state.sessions[container]));

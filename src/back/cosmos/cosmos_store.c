@@ -23,7 +23,6 @@ typedef struct start_t {
 static void on_ping_read(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         ac_cosmos_task_end(task, APR_SUCCESS);
     }
@@ -32,7 +31,6 @@ static void on_ping_read(void *baton, const ac_cosmos_reply_t *reply)
 static void on_ping_written(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
         task->store->outage.ping_written = ac_clock();
         ac_cosmos_task_end(task, APR_SUCCESS);
@@ -50,7 +48,6 @@ static void cosmos_store_ping(ac_cosmos_task_t *task)
                                    .key = PING_KEY,
                                    .id = reads ? PING_ID : NULL};
     json_t *document;
-
     if (reads) {
         ac_cosmos_call_start(task, &request, on_ping_read, task);
         return;
@@ -100,7 +97,6 @@ static void op_begin(void *baton)
     start_t *start = baton;
     ac_cosmos_t *store = start->store;
     ac_store_op_t *op = start->op;
-
     free(start);
     if (op->status != APR_SUCCESS) {
         ac_cosmos_task_answer(store, op, op->status);
@@ -119,7 +115,6 @@ static void cosmos_store_start_post(void *self, ac_store_op_t *op)
 {
     ac_cosmos_t *store = self;
     start_t *start = ac_alloc(sizeof(*start));
-
     start->store = store;
     start->op = op;
     op->status = APR_SUCCESS;
@@ -147,7 +142,6 @@ static void prepare_early(ac_cosmos_task_t *task)
 static void on_begin(void *baton)
 {
     ac_cosmos_t *store = baton;
-
     atomic_store(&store->child.began, true);
     ac_cosmos_lease_start(store);
     ac_cosmos_task_own(store, NULL, NULL, prepare_early);
@@ -157,7 +151,6 @@ static apr_status_t cosmos_store_child_init(void *self, const ac_host_t *host, a
 {
     ac_cosmos_t *store = self;
     apr_status_t status;
-
     store->ac_host = host;
     store->loop = host->loop;
     if (apr_pool_create(&store->pool, NULL) != APR_SUCCESS) {
@@ -193,7 +186,6 @@ typedef struct stop_t {
 static void wake_own(ac_cosmos_t *store)
 {
     ac_cosmos_task_t *task = store->tasks;
-
     for (int i = 0; i < store->n_tasks; i++, task = task->next) {
         if (task->own && task->timer.slot) {
             ac_timer_set(store->loop, &task->timer, ac_clock(), task->timer.fn, task->timer.baton);
@@ -205,7 +197,6 @@ static void on_stop(void *baton)
 {
     stop_t *stop = baton;
     ac_cosmos_t *store = stop->store;
-
     store->child.stopping = true;
     store->child.stopped = stop->latch;
     free(stop);
@@ -220,7 +211,6 @@ static void cosmos_store_child_exit(void *self)
     ac_cosmos_t *store = self;
     ac_latch_t *latch = ac_latch_create();
     stop_t *stop = ac_alloc(sizeof(*stop));
-
     if (!store->child.started || !latch) {
         free(stop);
         if (latch) {

@@ -29,7 +29,6 @@ static apr_status_t suspend_make_documents(ac_cosmos_task_t *task)
     json_t *run = NULL, *steps = NULL, *wait = NULL;
     char id[AC_ID_SIZE + 8];
     apr_status_t status = ac_cosmos_doc_make_run(&run, json_object_get(op->in, "run"), op, &op->err);
-
     task->parts = json_array();
     if (status == APR_SUCCESS) {
         apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
@@ -60,7 +59,6 @@ void ac_cosmos_suspend_run(ac_cosmos_task_t *task)
                                    .key = AC_COSMOS_SUSPENDED_KEY};
     apr_status_t status = suspend_make_documents(task);
     json_t *entry;
-
     if (status != APR_SUCCESS) {
         ac_cosmos_task_end(task, status);
         return;
@@ -84,7 +82,6 @@ static void suspend_on_entry_written(void *baton, const ac_cosmos_reply_t *reply
 static void suspend_check_thread(ac_cosmos_task_t *task)
 {
     bool lives = ac_cosmos_thread_doc_lives(&task->thread, true);
-
     if (lives && ac_cosmos_thread_doc_suspended(&task->thread, task->run_id) && task->conflicts.n > 0) {
         ac_cosmos_lease_release(task->store, task->run_id); /* an attempt whose answer was lost */
         ac_cosmos_task_end_out(task, json_object());
@@ -102,7 +99,6 @@ static void suspend_commit(ac_cosmos_task_t *task)
     static const char *const names[] = {"run", "steps", "wait"};
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
     ac_cosmos_batch_t batch;
-
     ac_json_put(task->thread.doc, "active_run",
                 json_pack("{s:s, s:b, s:O, s:O}", "id", task->run_id, "waiting", 1, "due_at",
                           json_object_get(task->op->in, "until"), "calls", json_object_get(task->op->in, "calls")));
@@ -131,7 +127,6 @@ static void suspend_on_committed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     ac_cosmos_t *store = task->store;
     char run_id[AC_ID_SIZE];
-
     memcpy(run_id, task->run_id, sizeof(run_id)); /* a task that has failed is freed */
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
         ac_cosmos_lease_opened(store, run_id);
@@ -153,7 +148,6 @@ static void end_late(ac_cosmos_task_t *task)
     json_t *data = json_array();
     const json_t *row;
     size_t i;
-
     json_array_foreach(task->rows, i, row)
     {
         json_array_append_new(data,
@@ -173,6 +167,5 @@ void ac_cosmos_suspend_list(ac_cosmos_task_t *task)
         .want = task->op->page.limit,
         .parameters = json_pack("{s:s, s:s}", "@owner", AC_COSMOS_SUSPENDED_KEY, "@before", before),
     };
-
     ac_cosmos_query_run(task, &query, end_late);
 }

@@ -14,7 +14,6 @@
 ac_cosmos_task_t *ac_cosmos_task_create(ac_cosmos_t *store, ac_store_op_t *op)
 {
     ac_cosmos_task_t *task = ac_alloc(sizeof(*task));
-
     task->store = store;
     task->op = op;
     task->deadline = op->deadline;
@@ -39,7 +38,6 @@ static void task_on_begin(void *baton)
 ac_cosmos_task_t *ac_cosmos_task_own(ac_cosmos_t *store, const char *owner, const char *id, ac_cosmos_step_fn *fn)
 {
     ac_cosmos_task_t *task = ac_cosmos_task_create(store, ac_store_op_create(AC_STORE_N_VERBS, owner, id));
-
     task->own = true;
     ac_cosmos_task_then(task, fn);
     ac_loop_post(store->loop, task_on_begin, task);
@@ -72,7 +70,6 @@ static void task_on_pause_over(void *baton)
 void ac_cosmos_task_retry(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     apr_time_t now = ac_clock(), due = now;
-
     task->conflicts.since = task->conflicts.n ? task->conflicts.since : now;
     if (task->conflicts.n++) {
         int doublings = task->conflicts.n < MAX_DOUBLINGS ? task->conflicts.n : MAX_DOUBLINGS;
@@ -146,7 +143,6 @@ static void task_clear(ac_cosmos_task_t *task)
 static void task_free(ac_cosmos_task_t *task)
 {
     ac_cosmos_t *store = task->store;
-
     if (task->next == task) {
         store->tasks = NULL;
     } else {
@@ -166,7 +162,6 @@ static void task_free(ac_cosmos_task_t *task)
 static void task_on_answer(void *baton)
 {
     ac_cosmos_task_t *task = baton;
-
     ac_cosmos_task_answer(task->store, task->op, task->op->status);
     task_free(task);
 }
@@ -174,7 +169,6 @@ static void task_on_answer(void *baton)
 void ac_cosmos_task_detach(ac_cosmos_task_t *task, apr_status_t status)
 {
     ac_store_op_t *op = task->op;
-
     if (task->own) {
         return;
     }

@@ -10,7 +10,6 @@
 bool ac_cosmos_thread_doc_lives(const ac_cosmos_thread_doc_t *thread, bool hidden)
 {
     const char *status = ac_json_peek_string(thread->doc, "status", "");
-
     return thread->doc && strcmp(status, "purging") != 0 && (hidden || strcmp(status, "deleted") != 0);
 }
 
@@ -22,7 +21,6 @@ const char *ac_cosmos_thread_doc_run(const ac_cosmos_thread_doc_t *thread)
 bool ac_cosmos_thread_doc_suspended(const ac_cosmos_thread_doc_t *thread, const char *run_id)
 {
     const json_t *active = json_object_get(thread->doc, "active_run");
-
     return json_is_true(json_object_get(active, "waiting")) &&
         (!run_id || strcmp(ac_cosmos_thread_doc_run(thread), run_id) == 0);
 }
@@ -32,14 +30,12 @@ bool ac_cosmos_thread_doc_suspended(const ac_cosmos_thread_doc_t *thread, const 
 static ac_cosmos_thread_doc_t *memory_slot(ac_cosmos_t *store, const char *thread_id)
 {
     apr_ssize_t len = APR_HASH_KEY_STRING;
-
     return &store->remembered[apr_hashfunc_default(thread_id, &len) % AC_COSMOS_MAX_REMEMBERED];
 }
 
 void ac_cosmos_thread_doc_remember(ac_cosmos_t *store, const char *thread_id, const json_t *doc, const char *etag)
 {
     ac_cosmos_thread_doc_t *slot = memory_slot(store, thread_id);
-
     if (doc && etag && *etag) {
         json_t *copy = json_deep_copy(doc);
         ac_cosmos_thread_doc_clear(slot);
@@ -58,7 +54,6 @@ static void check_owner(ac_cosmos_task_t *task)
 {
     const char *owner = ac_json_peek_string(task->thread.doc, "owner", NULL);
     bool mine = owner && strcmp(ac_json_peek_string(task->thread.doc, "type", ""), "thread") == 0;
-
     if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_RUN_SUSPEND ||
         task->op->verb == AC_STORE_APPROVAL_DECIDE) {
         mine = mine && strcmp(owner, task->op->owner) == 0;
@@ -71,7 +66,6 @@ static void check_owner(ac_cosmos_task_t *task)
 static void recall(ac_cosmos_task_t *task)
 {
     ac_cosmos_thread_doc_t *slot = memory_slot(task->store, task->op->id);
-
     if (strcmp(ac_json_peek_string(slot->doc, "id", ""), task->op->id) == 0) {
         task->thread.doc = json_deep_copy(slot->doc);
         apr_cpystrn(task->thread.etag, slot->etag, sizeof(task->thread.etag));
@@ -83,7 +77,6 @@ static void recall(ac_cosmos_task_t *task)
 static void thread_doc_on_read(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -102,7 +95,6 @@ void ac_cosmos_thread_doc_read(ac_cosmos_task_t *task, bool remembered, ac_cosmo
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = task->op->id};
-
     ac_cosmos_thread_doc_clear(&task->thread);
     if (remembered) {
         recall(task);

@@ -67,7 +67,6 @@ void ac_cosmos_thread_create(ac_cosmos_task_t *task)
     const char *id = NULL;
     json_t *index;
     apr_status_t status = ac_json_string(&id, op->in, "id", true, &op->err);
-
     if (status == APR_SUCCESS && strlen(id) >= sizeof(op->id)) {
         status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/id", "too long");
     }
@@ -93,7 +92,6 @@ static void on_index_created(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
-
     if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
         task->create.entry_exists = reply->status == 409 && !reply->unsure;
         ac_cosmos_call_write(task, &request, task->documents, on_head_created);
@@ -105,7 +103,6 @@ static void on_head_created(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .container = AC_COSMOS_THREADS, .key = task->op->owner};
     json_t *index;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
         return;
     }
@@ -132,7 +129,6 @@ static void created_before(ac_cosmos_task_t *task)
                                    .key = task->op->owner,
                                    .id = task->op->id};
     const char *nonce = ac_json_peek_string(task->documents, "nonce", "");
-
     if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
         end_with_thread(task);
     } else if (task->thread.doc || task->create.entry_exists) {
@@ -145,7 +141,6 @@ static void created_before(ac_cosmos_task_t *task)
 static void on_entry_removed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     (void)reply;
     ac_cosmos_task_end(task,
                        ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
@@ -203,7 +198,6 @@ static void apply_update(const ac_store_op_t *op, json_t *thread)
         {"metadata", true},
         {"updated_at", false},
     };
-
     for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
         json_t *value = json_object_get(op->in, members[i].name);
         if (value && (members[i].nullable || !json_is_null(value))) {
@@ -216,7 +210,6 @@ static apr_status_t apply_hide(ac_store_op_t *op, json_t *thread)
 {
     const char *deleted_at = NULL;
     apr_status_t status = ac_json_string(&deleted_at, op->in, "deleted_at", true, &op->err);
-
     if (status == APR_SUCCESS) {
         ac_json_put(thread, "restore_status", json_incref(json_object_get(thread, "status")));
         ac_json_put(thread, "status", json_string("deleted"));
@@ -229,7 +222,6 @@ static apr_status_t apply_restore(ac_store_op_t *op, json_t *thread)
 {
     const char *updated_at = NULL;
     apr_status_t status = ac_json_string(&updated_at, op->in, "updated_at", true, &op->err);
-
     if (status == APR_SUCCESS) {
         ac_json_put(thread, "status", json_string(ac_json_peek_string(thread, "restore_status", "active")));
         ac_json_put(thread, "updated_at", json_string(updated_at));
@@ -244,7 +236,6 @@ static apr_status_t apply(ac_cosmos_task_t *task, json_t *thread)
 {
     ac_store_op_t *op = task->op;
     apr_status_t status;
-
     if (op->verb == AC_STORE_THREAD_DELETE) {
         return apply_hide(op, thread);
     }
@@ -264,7 +255,6 @@ static void cosmos_threads_change_from(ac_cosmos_task_t *task)
     bool restores = op->verb == AC_STORE_THREAD_RESTORE;
     json_t *thread;
     apr_status_t status;
-
     if (!ac_cosmos_thread_doc_lives(&task->thread, restores)) {
         cosmos_threads_end_not_found(task);
         return;
@@ -296,7 +286,6 @@ static void cosmos_threads_write_change(ac_cosmos_task_t *task)
                                    .key = task->op->id,
                                    .id = task->op->id,
                                    .if_match = task->thread.etag};
-
     put_change(task);
     ac_cosmos_call_write(task, &request, task->documents, cosmos_threads_on_changed);
 }
@@ -304,7 +293,6 @@ static void cosmos_threads_write_change(ac_cosmos_task_t *task)
 static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
@@ -321,7 +309,6 @@ static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *repl
 static void changed_before(ac_cosmos_task_t *task)
 {
     const char *nonce = ac_json_peek_string(task->documents, "nonce", "-");
-
     if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
         after_change(task);
     } else {
@@ -351,7 +338,6 @@ static void settle_index(ac_cosmos_task_t *task)
                                    .id = task->op->id,
                                    .if_match = task->entry.etag};
     json_t *index = ac_cosmos_doc_make_entry(task->thread.doc);
-
     ac_cosmos_call_write(task, &request, index, on_index_settled);
     json_decref(index);
 }

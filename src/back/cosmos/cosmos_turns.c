@@ -14,7 +14,6 @@ static void write_next_part(ac_cosmos_task_t *task);
 static void turns_on_part_written(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
         task->row++;
         write_next_part(task);
@@ -27,7 +26,6 @@ static void write_next_part(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT,
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = ac_json_peek_string(part, "thread_id", "")};
-
     if (part) {
         ac_cosmos_call_write(task, &request, part, turns_on_part_written);
         return;
@@ -59,7 +57,6 @@ static void set_found(ac_cosmos_task_t *task)
 static void turns_on_message(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
@@ -78,7 +75,6 @@ void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = id};
-
     json_decref(task->found);
     task->found = NULL;
     if (*id && ac_cosmos_name_valid(id)) {
@@ -96,7 +92,6 @@ apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run)
     json_t *thread = json_copy(task->thread.doc), *message = json_object_get(task->documents, "message");
     const json_t *title = json_object_get(thread, "title"), *first = json_object_get(task->op->in, "title");
     bool fine = ac_json_put(thread, "active_run", run);
-
     if (*task->entry.change) {
         fine = ac_json_put(thread, "change", json_string(task->entry.change)) && fine;
     }
@@ -121,7 +116,6 @@ apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run)
 static void add_to_batch(ac_cosmos_batch_t *batch, ac_cosmos_task_t *task, const char *name, ac_cosmos_verb_e verb)
 {
     const json_t *document = json_object_get(task->documents, name);
-
     if (json_is_object(document)) {
         ac_cosmos_request_batch_add(batch, verb, task->op->id, ac_json_peek_string(document, "id", ""), document,
                                     verb == AC_COSMOS_REPLACE ? task->thread.etag : NULL);
@@ -133,7 +127,6 @@ void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_f
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
     bool opens = task->op->verb == AC_STORE_TURN_OPEN;
     ac_cosmos_batch_t batch;
-
     ac_cosmos_request_batch_init(&batch);
     add_to_batch(&batch, task, "head", fresh ? AC_COSMOS_CREATE : AC_COSMOS_REPLACE);
     add_to_batch(&batch, task, "message", AC_COSMOS_CREATE);
