@@ -79,10 +79,11 @@ openapi:
 	python3 tests/guards/openapi_json.py docs/openapi.yaml >docs/openapi.json
 
 # Programs beside httpd: one copies conversations from one store to another, one makes and revokes API keys.
+$(BUILD)/agentchat-store: tools/store_compare.c tools/store_copy.h
 $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(HARDEN_LINK) $(LDFLAGS) -o $@ $< $(BUILD)/libagentchat.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HARDEN_LINK) $(LDFLAGS) -o $@ $(filter %.c,$^) $(BUILD)/libagentchat.a $(LIBS)
 
 # ---- tests ----
 # An archive, so that a test that brings a loop of its own is not given the real one by a helper it does not use.

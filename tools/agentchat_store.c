@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agentchat-store: takes the conversations of one store, and the agents that were made through the API, to another.
- * Both are named as in AgentChatStore. */
-#include "back/back.h"
+/* agentchat-store: copies the conversations of a store, and the agents that were created through the API, to another
+ * store. Both are named as in AgentChatStore. */
+#include "store_copy.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -16,7 +16,6 @@
 #define THREADS_AT_A_TIME 100
 #define MESSAGES_AT_A_TIME 20
 #define RUNS_AT_A_TIME 20
-#define SHOWN_DIFFERENCES 10
 
 static const char usage[] =
     "usage: agentchat-store copy [--quick] FROM TO\n"
@@ -29,31 +28,9 @@ static const char usage[] =
     "only the\n"
     "  threads and how many messages they say they have).\n";
 
-typedef struct end_t { /* one of the two stores */
-    const char *spec;  /* what may be shown */
-    ac_store_t store;
-    apr_hash_t *known; /* of the target: thread id → fingerprint of its record */
-} end_t;
-
-typedef struct counts_t {
-    int64_t threads, messages, runs, steps, agents;
-} counts_t;
-
-typedef struct copy_t {
-    apr_pool_t *pool;
-    ac_host_t host;
-    end_t from, to;
-    bool quick;
-    counts_t total, done, seen_from, seen_to;
-    int64_t n_skipped, n_different;
-    apr_time_t shown;
-    ac_err_t err;
-} copy_t;
-
 /* ---- calls ---- */
 
-/* The answer's `out`, a new reference, or NULL with copy->err set. Takes in. */
-static json_t *call(copy_t *copy, end_t *end, ac_store_op_t *op, json_t *in)
+json_t *store_copy_call(copy_t *copy, end_t *end, ac_store_op_t *op, json_t *in)
 {
     json_t *out = NULL;
 
@@ -65,7 +42,7 @@ static json_t *call(copy_t *copy, end_t *end, ac_store_op_t *op, json_t *in)
     return out;
 }
 
-/* Walks over all threads of a store. fn: false ends the walk, with copy->err set. */
+/* Calls fn for all threads of a store. fn returns false to end the walk, with copy->err set. */
 typedef bool thread_fn(copy_t *copy, json_t *record);
 
 static bool walk(copy_t *copy, end_t *end, thread_fn *fn)
@@ -77,7 +54,7 @@ static bool walk(copy_t *copy, end_t *end, thread_fn *fn)
     while (fine && after) {
         ac_store_op_t *op = ac_store_op_create(AC_STORE_EXPORT_THREADS, NULL, NULL);
         op->page.limit = THREADS_AT_A_TIME;
-        out = call(copy, end, op, json_pack("{s:o}", "after", after));
+        out = store_copy_call(copy, end, op, json_pack("{s:o}", "after", after));
         after = json_is_null(json_object_get(out, "next")) ? NULL : json_incref(json_object_get(out, "next"));
         fine = out != NULL;
         json_array_foreach(json_object_get(out, "data"), i, record)
@@ -90,22 +67,22 @@ static bool walk(copy_t *copy, end_t *end, thread_fn *fn)
     return fine;
 }
 
-static json_t *messages_of(copy_t *copy, end_t *end, const char *id, int64_t after)
+json_t *store_copy_messages(copy_t *copy, end_t *end, const char *id, int64_t after)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_EXPORT_MESSAGES, NULL, id);
 
     op->page.limit = MESSAGES_AT_A_TIME;
     op->page.after_seq = after;
-    return call(copy, end, op, NULL);
+    return store_copy_call(copy, end, op, NULL);
 }
 
-static json_t *runs_of(copy_t *copy, end_t *end, const char *id, const char *after)
+json_t *store_copy_runs(copy_t *copy, end_t *end, const char *id, const char *after)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_EXPORT_RUNS, NULL, id);
 
     op->page.limit = RUNS_AT_A_TIME;
     apr_cpystrn(op->page.after, after, sizeof(op->page.after));
-    return call(copy, end, op, NULL);
+    return store_copy_call(copy, end, op, NULL);
 }
 
 /* ---- progress ---- */
@@ -128,9 +105,9 @@ static void show(copy_t *copy, bool last)
     fflush(stderr);
 }
 
-/* ---- what is there ---- */
+/* ---- the target's contents ---- */
 
-/* Equal records have equal ones; FNV-1a over the record's text with its members in order. */
+/* A hash that is equal for equal records: FNV-1a over the record's text with its members in order. */
 static uint64_t fingerprint(const json_t *record)
 {
     char *text = json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS);
@@ -153,7 +130,7 @@ static bool note_target(copy_t *copy, json_t *record)
     return true;
 }
 
-static bool same_in_target(copy_t *copy, const json_t *record)
+bool store_copy_is_done(copy_t *copy, const json_t *record)
 {
     const uint64_t *value = apr_hash_get(copy->to.known, ac_json_peek_string(record, "id", ""), APR_HASH_KEY_STRING);
 
@@ -176,12 +153,13 @@ static bool import(copy_t *copy, const json_t *record, int64_t n_messages, json_
     json_t *thread = json_copy((json_t *)record), *out;
 
     ac_json_put(thread, "message_count", json_integer(n_messages));
-    out = call(copy, &copy->to, op, json_pack("{s:o, s:o, s:o}", "thread", thread, "messages", messages, "runs", runs));
+    out = store_copy_call(copy, &copy->to, op,
+                          json_pack("{s:o, s:o, s:o}", "thread", thread, "messages", messages, "runs", runs));
     json_decref(out);
     return out != NULL;
 }
 
-/* A run that is active belongs to a process of the old store; in the new one nobody would end it. */
+/* A run that is active belongs to a process of the old store; in the new one no process would end it. */
 static void end_runs(json_t *runs)
 {
     json_t *item;
@@ -209,7 +187,7 @@ static bool copy_runs(copy_t *copy, const json_t *record)
     bool fine = true, more = true;
 
     while (fine && more) {
-        json_t *out = runs_of(copy, &copy->from, id, after), *data = json_object_get(out, "data");
+        json_t *out = store_copy_runs(copy, &copy->from, id, after), *data = json_object_get(out, "data");
         more = json_is_string(json_object_get(out, "next"));
         apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
         end_runs(data);
@@ -228,7 +206,7 @@ static bool copy_messages(copy_t *copy, const json_t *record)
     bool fine = true, more = true;
 
     while (fine && more) {
-        json_t *out = messages_of(copy, &copy->from, id, seq), *data = json_object_get(out, "data");
+        json_t *out = store_copy_messages(copy, &copy->from, id, seq), *data = json_object_get(out, "data");
         size_t n = json_array_size(data);
         more = n > 0 && json_is_integer(json_object_get(out, "next"));
         seq = n ? ac_json_peek_int(json_array_get(data, n - 1), "seq", seq) : seq;
@@ -240,13 +218,13 @@ static bool copy_messages(copy_t *copy, const json_t *record)
     return fine;
 }
 
-/* The whole record last: a copy that was cut is known by it. */
+/* Writes the whole record last: without it the copy of a thread counts as incomplete. */
 static bool copy_thread(copy_t *copy, json_t *record)
 {
     int64_t n_messages = ac_json_peek_int(record, "message_count", 0);
 
     show(copy, false);
-    if (same_in_target(copy, record)) {
+    if (store_copy_is_done(copy, record)) {
         copy->n_skipped++;
         copy->done.messages += n_messages;
         return true;
@@ -261,14 +239,12 @@ static bool copy_thread(copy_t *copy, json_t *record)
 
 /* ---- agents ---- */
 
-/* All of a store's, a new reference. */
-static json_t *agents_of(copy_t *copy, end_t *end)
+json_t *store_copy_agents(copy_t *copy, end_t *end)
 {
-    return call(copy, end, ac_store_op_create(AC_STORE_AGENT_LIST, NULL, NULL), json_pack("{s:n}", "stamp"));
+    return store_copy_call(copy, end, ac_store_op_create(AC_STORE_AGENT_LIST, NULL, NULL), json_pack("{s:n}", "stamp"));
 }
 
-/* The one of the same id, or NULL. */
-static json_t *find_agent(const json_t *list, const json_t *wanted)
+json_t *store_copy_find_agent(const json_t *list, const json_t *wanted)
 {
     json_t *agent;
     size_t i;
@@ -284,132 +260,23 @@ static json_t *find_agent(const json_t *list, const json_t *wanted)
 
 static bool copy_agents(copy_t *copy)
 {
-    json_t *from = agents_of(copy, &copy->from), *to = agents_of(copy, &copy->to), *agent, *out;
+    json_t *from = store_copy_agents(copy, &copy->from), *to = store_copy_agents(copy, &copy->to), *agent, *out;
     bool fine = from && to;
     size_t i;
 
     json_array_foreach(json_object_get(from, "data"), i, agent)
     {
-        if (!fine || json_equal(find_agent(to, agent), agent)) {
+        if (!fine || json_equal(store_copy_find_agent(to, agent), agent)) {
             continue;
         }
-        out = call(copy, &copy->to, ac_store_op_create(AC_STORE_AGENT_PUT, NULL, NULL),
-                   json_pack("{s:O}", "agent", agent));
+        out = store_copy_call(copy, &copy->to, ac_store_op_create(AC_STORE_AGENT_PUT, NULL, NULL),
+                              json_pack("{s:O}", "agent", agent));
         fine = out != NULL;
         json_decref(out);
     }
     json_decref(from);
     json_decref(to);
     return fine;
-}
-
-static bool compare_agents(copy_t *copy)
-{
-    json_t *from = agents_of(copy, &copy->from), *to = agents_of(copy, &copy->to), *agent;
-    bool fine = from && to;
-    size_t i;
-
-    json_array_foreach(json_object_get(from, "data"), i, agent)
-    {
-        bool same = json_equal(find_agent(to, agent), agent);
-        copy->seen_from.agents++;
-        copy->seen_to.agents += same;
-        if (!same && copy->n_different++ < SHOWN_DIFFERENCES) {
-            fprintf(stderr, "different: %s\n", ac_json_peek_string(agent, "id", ""));
-        }
-    }
-    json_decref(from);
-    json_decref(to);
-    return fine;
-}
-
-/* ---- comparing ---- */
-
-static bool count_thread(copy_t *copy, end_t *end, const char *id, counts_t *counts)
-{
-    char after[AC_ID_SIZE] = "";
-    int64_t seq = 0;
-    bool more = true;
-    json_t *out, *item;
-    size_t i;
-
-    while (more) {
-        out = messages_of(copy, end, id, seq);
-        size_t n = json_array_size(json_object_get(out, "data"));
-        if (!out) {
-            return false;
-        }
-        counts->messages += (int64_t)n;
-        more = n > 0 && json_is_integer(json_object_get(out, "next"));
-        seq = ac_json_peek_int(out, "next", seq);
-        json_decref(out);
-    }
-    for (more = true; more;) {
-        out = runs_of(copy, end, id, after);
-        if (!out) {
-            return false;
-        }
-        more = json_is_string(json_object_get(out, "next"));
-        apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
-        json_array_foreach(json_object_get(out, "data"), i, item)
-        {
-            counts->runs++;
-            counts->steps += (int64_t)json_array_size(json_object_get(item, "steps"));
-        }
-        json_decref(out);
-    }
-    return true;
-}
-
-static void add(counts_t *sum, const counts_t *counts)
-{
-    sum->threads += counts->threads;
-    sum->messages += counts->messages;
-    sum->runs += counts->runs;
-    sum->steps += counts->steps;
-}
-
-static bool compare_thread(copy_t *copy, json_t *record)
-{
-    const char *id = ac_json_peek_string(record, "id", "");
-    counts_t from = {.threads = 1}, to = {.threads = apr_hash_get(copy->to.known, id, APR_HASH_KEY_STRING) != NULL};
-    bool same = same_in_target(copy, record);
-
-    if (copy->quick) {
-        from.messages = ac_json_peek_int(record, "message_count", 0);
-        to.messages = same ? from.messages : 0;
-    } else if (!count_thread(copy, &copy->from, id, &from) || (to.threads && !count_thread(copy, &copy->to, id, &to))) {
-        return false;
-    }
-    same = same && from.messages == to.messages && from.runs == to.runs && from.steps == to.steps;
-    if (!same && copy->n_different++ < SHOWN_DIFFERENCES) {
-        fprintf(stderr, "different: %s\n", id);
-    }
-    add(&copy->seen_from, &from);
-    add(&copy->seen_to, &to);
-    return true;
-}
-
-static void print_row(const char *name, int64_t from, int64_t to)
-{
-    printf("%-10s %12" APR_INT64_T_FMT " %12" APR_INT64_T_FMT "%s\n", name, (apr_int64_t)from, (apr_int64_t)to,
-           from == to ? "" : "   different");
-}
-
-static bool report(const copy_t *copy)
-{
-    printf("%-10s %12s %12s\n", "", "from", "to");
-    print_row("threads", copy->seen_from.threads, copy->seen_to.threads);
-    print_row("messages", copy->seen_from.messages, copy->seen_to.messages);
-    if (!copy->quick) {
-        print_row("runs", copy->seen_from.runs, copy->seen_to.runs);
-        print_row("steps", copy->seen_from.steps, copy->seen_to.steps);
-    }
-    print_row("agents", copy->seen_from.agents, copy->seen_to.agents);
-    printf("%s\n",
-           copy->n_different ? "The stores differ. Was the server writing meanwhile? Give the command again."
-                             : "All is there.");
-    return copy->n_different == 0;
 }
 
 static bool copy_all(copy_t *copy)
@@ -421,12 +288,13 @@ static bool copy_all(copy_t *copy)
     }
     show(copy, true);
     apr_hash_clear(copy->to.known);
-    return walk(copy, &copy->to, note_target) && walk(copy, &copy->from, compare_thread) && compare_agents(copy);
+    return walk(copy, &copy->to, note_target) && walk(copy, &copy->from, store_compare_thread) &&
+        store_compare_agents(copy);
 }
 
 /* ---- the program ---- */
 
-/* "cosmos:https://… name=value": a provider, its place, its options. NULL, or a sentence. */
+/* Opens "cosmos:https://… name=value": a provider, its location, its options. Returns NULL, or an error message. */
 static const char *open_end(copy_t *copy, end_t *end, const char *text, bool must_exist)
 {
     apr_table_t *options = apr_table_make(copy->pool, 4);
@@ -504,7 +372,7 @@ static int run(copy_t *copy, const char *from, const char *to)
     if (problem) {
         fprintf(stderr, "\nagentchat-store: %s\n", *problem ? problem : "a store failed");
     }
-    fine = fine && report(copy);
+    fine = fine && store_compare_report(copy);
     if (copy->from.store.self) {
         copy->from.store.vt->child_exit(copy->from.store.self);
     }
