@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built-in stores, models and tools. A new one is one row here. */
 #include "back.h"
-#include "cosmos/cosmos.h"
-#include "model/model.h"
-#include "sqlite/sqlite.h"
-#include "tools/tools.h"
+#include "back/cosmos/cosmos.h"
+#include "back/model/model.h"
+#include "back/sqlite/sqlite.h"
+#include "back/tools/tools.h"
 
 const ac_store_vt *const ac_back_stores[] = {&ac_store_sqlite, &ac_store_cosmos, NULL};
 

@@ -3,7 +3,6 @@
 #include "front_internal.h"
 
 #include "front/api/api.h"
-#include "front/api/compat.h"
 #include "front/stream/stream.h"
 
 #include <string.h>

@@ -60,6 +60,24 @@ def floors(top):
     return n, wrong
 
 
+def headers(top):
+    """A file includes another folder's public header only, which has the folder's name; folders inside it may include all."""
+    n, wrong, src = 0, [], (top / "src").resolve()
+    for path in sources(top, "mod_agentchat.c", "src/**/*.[ch]", "tools/*.[ch]", "examples/**/*.c"):
+        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', path.read_text(), re.M):
+            target = next((place for place in (path.parent / name, src / name, top / name) if place.is_file()), None)
+            if not target or src not in target.resolve().parents:
+                continue
+            n += 1
+            target = target.resolve()
+            folder = target.parent
+            if folder not in path.resolve().parents and target.name not in (f"{folder.name}.h", "agentchat.h"):
+                wrong.append(f"{path.relative_to(top)}: includes {name}, an internal header of {folder.relative_to(src)}")
+            if folder != path.resolve().parent and target != src / name and target != (top / name).resolve():
+                wrong.append(f"{path.relative_to(top)}: {name} is not named from src/")
+    return n, wrong
+
+
 def banned(top):
     n, wrong = 0, []
     for path in sources(top, "mod_agentchat.c", "src/**/*.[ch]", "tests/unit/*.[ch]", "tests/fuzz/*.c"):
@@ -230,10 +248,10 @@ def openapi(top):
             have[method.upper(), path] = (item[method]["summary"], {p["name"] for p in given if p["in"] == "query"})
     wrong = [f"docs/openapi.yaml: {route} is {have.get(route)}, src/front/route.c has {table.get(route)}"
              for route in sorted(set(have) | set(table)) if have.get(route) != table.get(route)]
-    older = {(row.method, row.pattern) for row in route_table.rows((top / "src/front/api/compat.h").read_text())}
+    older = {(row.method, row.pattern) for row in route_table.rows((top / "src/front/api/api.h").read_text())}
     marked = {(method.upper(), path) for path, item in document["paths"].items()
               for method in set(item) - {"parameters"} if item[method].get("deprecated")}
-    wrong += [f"docs/openapi.yaml: {route} is deprecated there or in src/front/api/compat.h only" for route in older ^ marked]
+    wrong += [f"docs/openapi.yaml: {route} is deprecated there or in src/front/api/api.h only" for route in older ^ marked]
     kinds = set(re.findall(r'^\s+\{AC_\w+, "(\w+)"', (top / "src/base/err.c").read_text(), re.M)) - {"ok"}
     codes = set(parts["schemas"]["ErrorCode"]["enum"])
     wrong += [f"docs/openapi.yaml: the error codes differ: {sorted(kinds ^ codes)}"] if kinds != codes else []

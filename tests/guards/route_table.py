@@ -15,8 +15,8 @@ class Route:
 
 
 def text(top):
-    """The source of all routes: those for older clients are in compat.h."""
-    return "".join((top / "src/front" / name).read_text() for name in ("route.c", "api/compat.h"))
+    """The source of all routes: those for older clients are in api.h."""
+    return "".join((top / "src/front" / name).read_text() for name in ("route.c", "api/api.h"))
 
 
 def rows(route_c):

@@ -16,6 +16,7 @@ COUNTS = json.loads((TOP / "tests/guards/counts.json").read_text())
 # guard: (file to spoil, text to add to it)
 CASES = {
     "floors": ("src/wire/sse.c", '#include "back/back.h"\n'),
+    "headers": ("src/agent/engine.c", '#include "io/io_internal.h"\n'),
     "banned": ("src/base/text.c", "static char *spoil(char *a, const char *b) { return strcpy(a, b); }\n"),
     "sizes": ("src/base/buf.c", "/* one line */\n" * 600),
     "functions": ("src/base/buf.c", "void spoil(void)\n{\n" + "    spoil();\n" * 80 + "}\n"),

@@ -104,7 +104,7 @@ static const struct {
     {"id=a key=" ZERO " owner=", "line 1: owner must be a name"},
     {"id=a key=" ZERO " owner=\"\"", "line 1: owner must be a name"},
     {"id=a key=" ZERO " owner=\" agents\"", "line 1: owner must be a name"},
-    {"id=a key=" ZERO " owner=anonymous", "line 1: owner must be somebody"},
+    {"id=a key=" ZERO " owner=anonymous", "line 1: owner must be a person or program"},
     {"id=a key=" ZERO " owner=b roles=a,,b", "line 1: roles must be names"},
     {"id=a key=" ZERO " owner=b roles=a,", "line 1: roles must be names"},
     {"id=a key=" ZERO " owner=b roles=\"a b\"", "line 1: roles must be names"},

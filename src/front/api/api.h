@@ -14,4 +14,16 @@ ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_threads_get, ac_a
     ac_api_chat_stream, ac_api_chat_stream_get, ac_api_health_live, ac_api_health_ready, ac_api_config_get,
     ac_api_selftest_stream, ac_api_docs_openapi_json, ac_api_docs_openapi_yaml, ac_api_docs_page, ac_api_docs_file;
 
+/* ---- compat.c: deprecated routes and the member conversation_id, for older clients; see docs/openapi.yaml ---- */
+/* Rows of route.c's table. */
+/* clang-format off */
+#define AC_COMPAT_ROUTES \
+    {M_POST, "/chat/{id}", STORED, ac_api_messages_send, &ac_dialect_native, "Send a message (older path)", NULL}, \
+    {M_GET, "/chat/{id}", STORED, ac_api_messages_list, NULL, "The conversation (older path)", q_messages}, \
+    {M_GET, "/debug/env", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The same (older path)", NULL}
+/* clang-format on */
+
+/* The older name of the member thread_id, in the body of POST /chat and in its responses. */
+#define AC_COMPAT_THREAD_ID "conversation_id"
+
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /chat and /agent/stream: the default agent, with and without a thread. */
 #include "api_internal.h"
-#include "compat.h"
 
 static const char *const chat_members[] = {"message", AC_COMPAT_THREAD_ID, "thread_id", "stream", NULL};
 static const char *const ask_members[] = {"message", NULL};

@@ -36,4 +36,9 @@ apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool
  * route's dialect for streams or for documents, as chat->stream says. Returns what the handler returns. */
 int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat);
 
+/* ---- compat.c ---- */
+/* Reads the thread of rq's body: thread_id, or its older name. *pid: NULL if the body has none. errors:
+ * invalid_request, also if the two differ; not_found if it is not the id of a thread. */
+apr_status_t ac_compat_thread_id(ac_request_t *rq, const char **pid);
+
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request that runs an agent: its body, and the start of the turn. */
 #include "api_internal.h"
-#include "compat.h"
 
 #include <string.h>
 

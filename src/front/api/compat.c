@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The member conversation_id of older clients. compat.h has the routes. */
-#include "compat.h"
+/* The member conversation_id of older clients. api.h has the routes. */
+#include "api_internal.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 /* Events to bytes: the functions of each dialect, and at the end of the file its row. Rendering a token is the
  * hottest path of the module: it copies bytes and does nothing else. */
 #include "stream_internal.h"
-#include "front/api/compat.h"
+#include "front/api/api.h"
 
 #include <stdlib.h>
 #include <string.h>
