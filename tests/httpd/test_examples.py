@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from model_server import Gate, ModelServer, Reply
 from runs import wait_until
 from server import HOME, MOUNT, TOP
 
@@ -95,3 +96,34 @@ def test_the_example_model_uses_the_credential_of_its_container(built, make_serv
     wait_until(lambda: server.client.post("/agents/assistant/chat", {"message": "one", "stream": False}).status == 200,
                "the key in the file is not used")
     assert "no such key" not in server.log() and "sesame" not in server.log()
+
+
+@pytest.fixture
+def authority():
+    server = ModelServer()
+    yield server
+    server.stop()
+
+
+def test_a_run_of_the_example_model_is_cancelled_while_it_waits_for_a_token(built, make_server, authority):
+    gate = Gate()
+
+    def token(_request):
+        yield gate
+        yield Reply(200, {"token_type": "Bearer", "access_token": "sesame", "expires_in": 3600})
+
+    authority.play(token)
+    env = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "app", "AZURE_CLIENT_SECRET": "secret",
+           "AZURE_AUTHORITY_HOST": f"http://127.0.0.1:{authority.port}"}
+    server = make_server(built + AGENT.replace("</AgentChatModel>", "    AgentChatCredential identity:environment\n</AgentChatModel>")
+                         + MOUNT, standard=False, env=env)
+    stream = server.client.stream("/agents/assistant/chat", {"message": "one"})
+    gate.wait_reached()
+    run = stream.until("run")[-1].json["run_id"]
+    assert server.client.post(f"/runs/{run}/cancel").status == 202
+    assert stream.rest()[-1].json["status"] == "cancelled"
+    gate.open()
+    answer = server.client.post("/agents/assistant/chat", {"message": "one", "stream": False})
+    assert answer.status == 200 and answer.json["content"].startswith("Good day!"), answer
+    (asked,) = authority.requests
+    assert b"scope=https%3A%2F%2Fexample.com%2F.default" in asked.body
