@@ -3,13 +3,13 @@
 #   make run      a server on port 8080 with the sample configuration (PORT=, CONF=FILE)
 #   make check    everything a change must pass
 #
-# Both install what is missing first. V=1 prints whole commands. The rest is in `make help`.
+# Both install missing packages first. V=1 prints whole commands. `make help` lists the other targets.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 
 BUILD ?= build
-# One name for a place below this folder, since files of dependencies name what they are about.
+# One spelling of a path below this folder, since dependency files name their targets.
 override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 PORT  ?= 8080
 CONF  ?=
@@ -20,20 +20,20 @@ CC     = gcc
 endif
 SAN   ?=
 OPT   ?= -O2 -g
-# How many compilers, test programs and processes of pytest run beside each other.
+# The number of compilers, test programs and pytest processes that run in parallel.
 JOBS  ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
 
-# A command is printed as one short line, with V=1 as it is.
+# A command is printed as one short line, with V=1 in full.
 Q    = $(if $(V),,@)
 SAY  = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-8s%s\n')
 
-# Looked up when the first compiler runs, not when the file is read: a fresh machine has neither yet. Once, since apxs is slow.
+# Evaluated when the first compiler runs, not when this file is read: a fresh machine has neither yet. Once, since apxs is slow.
 APXS_FLAGS = $(eval APXS_FLAGS := $(shell $(APXS) -q CFLAGS EXTRA_CPPFLAGS EXTRA_CFLAGS 2>/dev/null | sed 's/;;/ /g') \
              -I$(shell $(APXS) -q INCLUDEDIR 2>/dev/null) -I$(shell $(APXS) -q APR_INCLUDEDIR 2>/dev/null))$(APXS_FLAGS)
-# A warning of a newer compiler keeps nobody from building; make check and the build servers take it for an error.
+# A warning of a newer compiler does not stop a build; make check and the build servers treat it as an error.
 WERROR  ?=
 WARN     = -std=gnu11 -Wall -Wextra $(WERROR) -fvisibility=hidden
-# Checks of bounds and of the stack, unless a sanitizer does more; what an attacker could bend is read-only once it is linked.
+# Checks of bounds and of the stack, unless a sanitizer does more; relocations are read-only after linking.
 HARDEN   = $(if $(SAN)$(filter -O0,$(OPT)),,-fstack-protector-strong $(if $(findstring _FORTIFY_SOURCE,$(APXS_FLAGS)),,-D_FORTIFY_SOURCE=2))
 HARDEN_LINK = $(if $(SAN),,-Wl,-z,relro,-z,now)
 CFLAGS_ALL = -Isrc $(APXS_FLAGS) $(OPT) $(WARN) $(HARDEN) -fPIC -pthread $(SAN) $(CFLAGS)
@@ -71,14 +71,14 @@ $(BUILD)/%.o: %.c Makefile
 
 -include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
 
-# The contract is in the module.
+# The OpenAPI document is compiled into the module.
 $(BUILD)/src/front/api/docs.o: docs/openapi.yaml docs/openapi.json
 
-# Its JSON, for programs that read no YAML. A guard compares the two.
+# The JSON form of docs/openapi.yaml. A guard compares the two.
 openapi:
 	python3 tests/guards/openapi_json.py docs/openapi.yaml >docs/openapi.json
 
-# Programs beside httpd: one copies conversations from one store to another, one makes and revokes API keys.
+# Programs beside httpd: agentchat-store copies conversations between stores, agentchat-keys makes and revokes API keys.
 $(BUILD)/agentchat-store: tools/store_compare.c tools/store_copy.h
 $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
@@ -86,7 +86,7 @@ $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
 	$(Q)$(CC) $(CFLAGS_ALL) $(HARDEN_LINK) $(LDFLAGS) -o $@ $(filter %.c,$^) $(BUILD)/libagentchat.a $(LIBS)
 
 # ---- tests ----
-# An archive, so that a test that brings a loop of its own is not given the real one by a helper it does not use.
+# An archive: the linker takes only the helpers that a test uses, so that a test may have a loop of its own.
 $(BUILD)/libunit.a: $(UNIT_HELP)
 	$(SAY) AR $@
 	@rm -f $@
@@ -124,11 +124,11 @@ PYTEST := /usr/bin/python3 -m pytest -q
 guards:
 	$(PYTEST) -rs -n $(JOBS) $(GUARDS) tests/guards
 
-# How many things each guard looks at: a guard that looks at much less fails.
+# Writes the number of things that each guard looks at: a guard that looks at much less fails.
 guard-counts:
 	/usr/bin/python3 tests/guards/count.py
 
-# Files of tests run beside each other; tests/httpd/second_run.py says what becomes of those that fail.
+# Test files run in parallel; tests/httpd/second_run.py describes how failures are repeated.
 httpd-test: module tools
 	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) --dist loadfile tests/httpd
 
@@ -143,7 +143,7 @@ older-httpd:
 	    HTTPD_HOME=$$home BUILD_DIR=$$build $(PYTEST) $(OLDER_TESTS) || failed=1; \
 	done; exit $$failed
 
-# Many clients, and everything around them fails: SIGKILL, restarts, the model, the store; with both stores. The short form is in
+# Many clients while children, model and store fail: SIGKILL, restarts, outages; with both stores. The short form is in
 # httpd-test.
 TORTURE_SECONDS ?= 120
 torture: module
@@ -153,7 +153,7 @@ torture: module
 failing-calls: module
 	FAILING_CALLS=1 BUILD_DIR=$(BUILD) $(PYTEST) -rs -n $(JOBS) tests/httpd/test_failing_calls.py
 
-# Requests that nobody meant to send, under sanitizers with both stores, and again without sanitizers. SEED=2 gives others; CASE=N sends
+# Malformed requests, under sanitizers with both stores, and again without sanitizers. SEED=2 gives others; CASE=N sends
 # one again. The short form is in httpd-test.
 HTTP_FUZZ_REQUESTS ?= 100000
 HTTP_FUZZ_SECONDS ?= 1800
@@ -166,8 +166,8 @@ http-fuzz:
 	ASAN=1 BUILD_DIR=$(BUILD)/asan $(HTTP_FUZZ)
 	BUILD_DIR=$(BUILD) $(HTTP_FUZZ)
 
-# ---- the same with eyes ----
-# gcc guesses wrongly at lengths of texts once a sanitizer has rewritten the code.
+# ---- sanitizers, valgrind, fuzzing ----
+# gcc estimates the lengths of strings wrongly in code that a sanitizer has instrumented.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined -Wno-format-truncation
 
 asan:
@@ -182,7 +182,7 @@ tsan:
 valgrind:
 	$(MAKE) --no-print-directory unit RUNNER='valgrind -q --leak-check=full --error-exitcode=9 --errors-for-leak-kinds=definite'
 
-# libFuzzer, FUZZ_SECONDS for each target; what it finds new stays under build/.
+# libFuzzer, FUZZ_SECONDS for each target; new corpus files stay under build/.
 FUZZ_SECONDS ?= 60
 FUZZ_CC      = clang -Isrc $(APXS_FLAGS) -O1 -g $(WARN) -pthread -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_OBJ    := $(LOWER_SRC:%.c=$(BUILD)/fuzz/%.o)
@@ -214,14 +214,14 @@ format:
 format-check:
 	$(PYTEST) -rs tests/guards/test_format.py
 
-# ---- what people type ----
-# Building is left to a make of its own: the tools that were just installed are looked up then.
+# ---- common commands ----
+# A separate make builds: it finds the tools that were just installed.
 run:
 	@conf/packages.sh run
 	@$(MAKE) --no-print-directory -j$(JOBS) module
 	@BUILD='$(BUILD)' PORT='$(PORT)' CONF='$(CONF)' conf/run.sh
 
-# Goes on after a failure, so that one run shows everything that is wrong.
+# Continues after a failure, so that one run shows all failures.
 check check-fast: export WERROR = -Werror
 check:
 	@conf/packages.sh check
@@ -229,31 +229,31 @@ check:
 	@$(MAKE) --no-print-directory -k -j$(JOBS) unit-programs || echo 'check: programs of tests are missing' >&2
 	@$(MAKE) --no-print-directory -k guards unit httpd-test
 
-# For the inner loop: the rules, the unit tests, and each route once.
+# For use while programming: guards, unit tests, and each route once.
 check-fast:
 	@conf/packages.sh check
 	@$(MAKE) --no-print-directory -j$(JOBS) module tools unit-programs
 	@$(MAKE) --no-print-directory -k guards unit
-	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) tests/httpd/test_who_may.py -k 'right_key or every_route'
+	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) tests/httpd/test_authorization.py -k 'right_key or every_route'
 
 # Tests against httpd that take long: packages, each command of the manual.
 long-tests: module tools
 	LONG_TESTS=1 BUILD_DIR=$(BUILD) $(PYTEST) -rs -m long tests/httpd
 
-# The two commands on machines that have nothing yet; FRESH=trixie takes one of them. As root; tests/fresh.sh says more.
+# make run and make check on fresh machines; FRESH=trixie selects one. As root; see tests/fresh.sh.
 FRESH ?= bookworm trixie
 check-fresh:
 	@failed=; for system in $(FRESH); do FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh $$system || failed+=" $$system"; \
 	done; echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
 
-# What takes too long for every change: each goes on after the other has failed.
+# Tests that take too long for every change; a failure does not end the others.
 LONG = long-tests older-httpd asan tsan torture failing-calls http-fuzz fuzz soak bench-check
 check-long:
 	@conf/packages.sh check
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
 	echo "check-long:$${failed:+ failed:}$${failed:- well: $(LONG)}"; [ -z "$$failed" ]
 
-# A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps where the build's needs are not rpms.
+# A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps if build dependencies are not rpms.
 rpm: VERSION = $(shell python3 tests/guards/set_version.py)
 rpm:
 	@rm -rf $(BUILD)/rpm && mkdir -p $(BUILD)/rpm/SOURCES
@@ -284,7 +284,7 @@ help:
 	@echo 'make older-httpd    delivery on other httpds, installed below HTTPD_HOMES (a list of prefixes)'
 	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
 	@echo 'make failing-calls  19 kinds of system calls fail in a child, by strace; nothing that was acknowledged may be lost'
-	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 requests that nobody meant to send, under sanitizers and without; SEED=1, CASE='
+	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 malformed requests, under sanitizers and without; SEED=1, CASE='
 	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
 	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make tidy           clang-tidy'

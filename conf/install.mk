@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# make install: the module, the header for modules that add stores, models and tools, its programs, their manual pages, the chat page and the configuration, in the layout of the httpd that
-# apxs belongs to. DESTDIR= stages it all below another root. What an administrator has changed is left as it is.
+# make install: the module, the header for modules that add stores, models and tools, the programs, their manual pages, the
+# chat page and the configuration, in the layout of apxs's httpd. DESTDIR= stages all below another root. Files that an
+# administrator has changed stay.
 #
 #   LAYOUT=debian   mods-available/agentchat.{load,conf}, for a2enmod          (apxs says that the server is called apache2)
 #   LAYOUT=fedora   conf.modules.d/10-agentchat.conf, conf.d/agentchat.conf    (there is a conf.modules.d)
@@ -24,7 +25,7 @@ MODULES_httpd  := extra/agentchat-load.conf
 CONF_httpd     := extra/agentchat.conf
 PROGRAMS       := $(patsubst tools/agentchat_%.c,agentchat-%,$(sort $(wildcard tools/agentchat_*.c)))
 
-# What a module that adds a store, a model or a tool is built with.
+# The header for modules that add a store, a model or a tool.
 install-header:
 	install -d '$(DESTDIR)$(INCDIR)'
 	install -m 644 src/agentchat.h '$(DESTDIR)$(INCDIR)/'
@@ -45,7 +46,7 @@ install: module tools install-header
 	$(if $(TMPFILES),install -D -m 644 conf/tmpfiles.conf '$(DESTDIR)$(TMPFILES)/agentchat.conf')
 	@conf/install.sh next '$(LAYOUT)' '$(SYSCONF)'
 
-# Configuration that was changed, the page's own files of an administrator, and conversations, stay.
+# Changed configuration, the administrator's files of the page, and conversations stay.
 uninstall:
 	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' '$(DESTDIR)$(INCDIR)/agentchat.h' $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
 	rm -rf '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/chat-page.conf'
@@ -57,7 +58,7 @@ uninstall:
 
 .PHONY: install install-header uninstall
 
-# What /docs shows the API with, from npm; it is not needed to build or run.
+# Swagger UI for /docs, from npm; not needed to build or run.
 SWAGGER := $(BUILD)/swagger-ui
 swagger-ui: $(SWAGGER)/swagger-ui-bundle.js
 $(SWAGGER)/swagger-ui-bundle.js: conf/swagger-ui/package-lock.json

@@ -1,17 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The parts of `make install` that look before they write.
+# The steps of `make install` that check before they write.
 #
-#   config FROM TO    installs a configuration file; one that is there and differs stays, and FROM goes beside it as TO.dist
-#   page FROM TO      installs a directory of static files; what an earlier version left there goes, but for the administrator's two files
-#   unpage FROM TO    removes it, but for the same
-#   remove FROM TO    removes a configuration file that nobody has changed
+#   config FROM TO    installs a configuration file; an existing one that differs stays, and FROM is installed as TO.dist
+#   page FROM TO      installs a directory of static files and removes those of an earlier version, except the administrator's two files
+#   unpage FROM TO    removes it, except the same two files
+#   remove FROM TO    removes a configuration file if it is unchanged
 #   clean BUILD       removes what `make run` keeps outside of BUILD
 #   memory DIR        removes the event logs and counts of servers that are gone from DIR
-#   next LAYOUT DIR   says what an administrator does next
+#   next LAYOUT DIR   prints the next steps of an administrator
 set -eu
 
-# Whether a file of a page is the administrator's: one of the two that are, and changed.
+# Whether a file of the page is the administrator's: one of the two, and changed.
 is_theirs() {
     case $3 in
     ./custom.css | ./config.json) [ -e "$2/$3" ] && ! cmp -s "$1/$3" "$2/$3" ;;
@@ -34,7 +34,7 @@ case $1 in
 clean)
     run=$2/run
     if [ -e "$run/memory.path" ]; then while read -r path; do in_use "$path" || rm -rf "$path"; done <"$run/memory.path"; fi
-    # Of this folder, or of one that is gone.
+    # Of this folder, or of one that does not exist any more.
     for path in /var/tmp/agentchat.*; do
         [ -O "$path" ] && [ -e "$path/of.path" ] || continue
         of=$(cat "$path/of.path")

@@ -1,14 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing to build and run (packages.sh run), or to build, run and test (packages.sh check). Where all is
-# there it does nothing.
+# Installs the missing packages to build and run (packages.sh run), or to build, run and test (packages.sh check).
 set -euo pipefail
 
 usage() { echo "usage: $0 run|check" >&2; exit 2; }
 [ $# = 1 ] || usage
 
 # No package starts or enables anything: on Debian apache2-bin is the server without its system service, and nothing in /etc is used.
-# What would do so has only its libraries here, and tests unpack it below the build folder (tests/httpd/peers.py).
+# Of packages that would, only the libraries are installed; tests unpack the rest below the build folder (tests/httpd/peers.py).
 debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev gcc libc6-dev make
             pkg-config ca-certificates curl)
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
@@ -24,7 +23,7 @@ check) why="to build, run and test mod_agentchat" ;;
 *) usage ;;
 esac
 
-# For programs of others that the tests talk with. However they came to be here will do.
+# Other projects' programs that the tests talk with; any installation of them is accepted.
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     debian_check+=(nodejs npm)
     fedora_check+=(nodejs npm)
@@ -34,7 +33,7 @@ missing=()
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
     wanted=("${debian_run[@]}")
     [ "$1" = run ] || wanted+=("${debian_check[@]}")
-    # One call: names it does not know go to stderr and are missing too.
+    # One call: unknown names go to stderr and count as missing.
     installed=" $(dpkg-query -W -f='${db:Status-Status}:${Package} ' "${wanted[@]}" 2>/dev/null || true)"
     for name in "${wanted[@]}"; do
         [[ $installed == *" installed:$name "* ]] || missing+=("$name")

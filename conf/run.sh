@@ -1,21 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What `make run` executes once the module is built: an httpd of its own with the sample configuration, in the foreground.
+# `make run` executes this after the build: an httpd of its own with the sample configuration, in the foreground.
 #
 #   PORT=8080                   the port; LISTEN=127.0.0.1 the address
 #   CONF=FILE                   further directives, included last
 #   AGENTCHAT_STORE=…           another store than the SQLite file, as in AgentChatStore
-# The model is the first of these that the environment gives:
+# The model is the first of these that the environment has:
 #   AGENTCHAT_MODEL_ENDPOINT (+ AGENTCHAT_MODEL_NAME, AGENTCHAT_MODEL_KEY)
 #   AZURE_OPENAI_ENDPOINT + AZURE_OPENAI_API_KEY + AZURE_OPENAI_DEPLOYMENT_NAME (+ AZURE_OPENAI_API_VERSION)
 #   OPENAI_API_KEY (+ OPENAI_MODEL)
 #   none: the demonstration model, which needs no network
 set -euo pipefail
 
-# Started in the background of a script, SIGINT is ignored here, and what was ignored before it bash cannot trap.
+# In the background of a script SIGINT is ignored, and bash cannot trap a signal that was ignored at its start.
 if [ "$(trap -p INT)" = "trap -- '' SIGINT" ]; then exec env --default-signal=INT "$0" "$@"; fi
 
-# make passes SIGTERM on and keeps SIGINT and SIGHUP to itself: it no longer catches them, and waits. By that it is seen.
+# make forwards SIGTERM, but not SIGINT and SIGHUP: it stops catching them, and waits. That state is detected here.
 caught_by_make() {
     local name value
     while read -r name value; do [ "$name" != SigCgt: ] || echo "$((16#$value & 3))"; done <"/proc/$PPID/status"
@@ -53,8 +53,8 @@ mkdir -p "$run/logs"
 data=$run
 account=
 if [ "$(id -u)" = 0 ]; then
-    # httpd gives up root. Its user may not get to a clone below a private home: then what that user reads and writes is kept in a
-    # directory of its own, which is remembered for the next run.
+    # httpd gives up root. Its user may have no access to a clone below a private home: then the files of that user are in another
+    # directory, which is remembered for the next run.
     for user in www-data apache nobody; do
         if id -u "$user" >/dev/null 2>&1; then break; fi
     done
@@ -102,7 +102,7 @@ fi
 [ -z "$account" ] || chown -R "$user:$group" "$data/state"
 
 # ---- configuration ----
-# httpd's own syntax for a value in quotes; a value may come from the environment.
+# Quotes a value in httpd's syntax; a value may come from the environment.
 quote() { local text=${1//\\/\\\\}; printf '"%s"' "${text//\"/\\\"}"; }
 
 load() {
@@ -160,10 +160,10 @@ model() {
 
 "$httpd" -t -f "$run/httpd.conf" >"$run/logs/configtest.log" 2>&1 || { cat "$run/logs/configtest.log" >&2; exit 1; }
 
-# ---- go ----
+# ---- start ----
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
 seen=$(stat -c %s "$run/logs/error.log" 2>/dev/null || echo 0)
-# A child of a script without job control ignores SIGINT, so that Ctrl-C is the script's: it stops httpd in good order.
+# A child of a script without job control ignores SIGINT, so that the script receives Ctrl-C and stops httpd.
 "$httpd" -f "$run/httpd.conf" -DFOREGROUND &
 pid=$!
 stop() { trap '' INT TERM HUP; kill -TERM "$pid" 2>/dev/null || true; }
@@ -171,7 +171,7 @@ trap stop INT TERM HUP
 
 url="http://${listen/0.0.0.0/127.0.0.1}:$port"
 news() { tail -c "+$((seen + 1))" "$run/logs/error.log" 2>/dev/null || true; }
-# A whole answer, so that a child has started.
+# A complete answer proves that a child has started.
 answers() {
     (
         exec 3<>"/dev/tcp/${listen/0.0.0.0/127.0.0.1}/$port"
@@ -204,7 +204,7 @@ Logs: $run/logs/error.log and access.log    Conversations: ${AGENTCHAT_STORE:-$d
 Ctrl-C stops it.
 
 EOF
-# What httpd keeps in memory between its starts, for conf/install.sh clean.
+# Paths of data in memory that outlive httpd, for conf/install.sh clean.
 { grep -o '/dev/shm/agentchat-[0-9a-f]*' "/proc/$pid/maps" || true; } | sort -u >"$run/memory.path"
 
 exec {quiet}<> <(:)

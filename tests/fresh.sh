@@ -7,7 +7,7 @@
 #   tests/fresh.sh bookworm|trixie [COMMAND]    COMMAND, in the clone, takes the place of all that
 #
 # FRESH_DIR (build/fresh) keeps debootstrap's result and what apt and npm fetched for the next time; the machine made of it stays to be
-# looked at, and is made anew each time. Mirrors, proxies and certificates are those of this machine.
+# looked at, and is made again each time. Mirrors, proxies and certificates are those of this machine.
 set -euo pipefail
 
 fail() { echo "fresh: $*" >&2; exit 1; }
@@ -29,7 +29,7 @@ try_run() {
     grep -q '"type":"done"' /tmp/answer.txt || fail "the curl that make run prints has no answer: $(cat /tmp/answer.txt)"
     kill -INT "$make"
     wait "$make" || true
-    if (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null; then fail "make run goes on after a signal"; fi
+    if (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null; then fail "make run continues after a signal"; fi
     echo "fresh: make run answered and stopped"
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agentchat-keys: makes, lists, rotates and revokes the API keys of a file that AgentChatKeys names. A running
- * server sees what changes within a second or two. */
+ * server reads changes within two seconds. */
 #include "back/apikey/apikey.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@ static const char usage[] =
 typedef struct edit_t {
     apr_pool_t *pool;
     const char *path, *group;
-    int lock;         /* the file itself, locked */
+    int lock;         /* the file, locked */
     struct stat info; /* of it */
     char *text;       /* as it was */
     size_t len;
@@ -51,13 +51,12 @@ static int complain(const char *fmt, ...)
     return 1;
 }
 
-/* ---- the file: one program at a time edits it, and who reads it sees the old one or the new one ---- */
+/* ---- the file: one program at a time edits it; a reader sees the old one or the new one ---- */
 
-/* The lock is on the file itself; where another program has put a new one in its place meanwhile, that is the one to
- * lock. */
+/* Locks the file at the path: if another program has replaced it meanwhile, the new file. */
 static int lock_file(edit_t *edit, bool create)
 {
-    char *real = realpath(edit->path, NULL); /* what a symlink leads to is replaced, and not the link */
+    char *real = realpath(edit->path, NULL); /* replaces the target of a symlink, not the link */
     edit->path = real ? apr_pstrdup(edit->pool, real) : edit->path;
     free(real);
     for (;;) {
@@ -116,7 +115,7 @@ static bool write_all(int fd, const char *text, size_t len)
     return true;
 }
 
-/* A new file is its maker's; one that was there keeps whose it is and who may read it. */
+/* A new file belongs to the caller; a replaced one keeps owner and permissions. */
 static bool set_mode(const edit_t *edit, int fd)
 {
     mode_t mode = edit->info.st_mode & 07777;
@@ -156,7 +155,7 @@ static int replace_file(edit_t *edit, const char *text)
     ac_err_t err;
     int fd;
     ac_err_init(&err);
-    /* What the server would refuse is never written. */
+    /* A text that the server would refuse is not written. */
     if (ac_keyring_parse(&ring, text, strlen(text), &err) != APR_SUCCESS) {
         return complain("%s", err.detail);
     }
@@ -229,7 +228,7 @@ static const char *line_of(const ac_api_key_t *key, apr_pool_t *pool)
     return line;
 }
 
-/* The text with line `number` replaced, or line appended where it is 0; everything else, comments too, as it was. */
+/* The text with line `number` replaced, or with the line appended if number is 0. Comments and other lines stay. */
 static const char *with_line(const edit_t *edit, int number, const char *line)
 {
     const char *start = edit->text, *end;
@@ -245,7 +244,7 @@ static const char *with_line(const edit_t *edit, int number, const char *line)
                        end ? end : "\n", NULL);
 }
 
-/* ---- what is asked for ---- */
+/* ---- options ---- */
 
 static const char *draw_key(ac_api_key_t *key, apr_pool_t *pool)
 {
@@ -275,7 +274,7 @@ static bool parse_when(apr_time_t *pwhen, const char *text)
         *pwhen = (apr_time_now() + span) / APR_USEC_PER_SEC * APR_USEC_PER_SEC;
         return true;
     }
-    return ac_time_parse(pwhen, text) && *pwhen > 0; /* 0 would say never */
+    return ac_time_parse(pwhen, text) && *pwhen > 0; /* 0 would mean never */
 }
 
 typedef struct wish_t {
@@ -284,8 +283,8 @@ typedef struct wish_t {
     bool rotates;
 } wish_t;
 
-/* name=value of the command. NULL, or what is wrong. What the file's own rules say is checked when the line is read
- * back. */
+/* Reads name=value of the command. Returns NULL or an error message. The rules of the file are checked when the line is
+ * read back. */
 static const char *take_wish(wish_t *wish, const char *word)
 {
     const char *value = strchr(word, '=');

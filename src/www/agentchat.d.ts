@@ -30,14 +30,14 @@ export interface Message {
   role: 'user' | 'assistant' | 'tool';
   content: string;
   tool_calls: ToolCall[] | null;
-  /** Of an answer with calls, what was said and called in its order. */
+  /** Text and tool calls of an answer, in order. */
   parts?: Part[];
   run_id: string | null;
   timestamp: string;
   metadata: Record<string, any> | null;
 }
 
-/** A stretch of text, or the id of one of the message's `tool_calls`. */
+/** A piece of text, or the id of one of the message's `tool_calls`. */
 export type Part = { type: 'text'; text: string } | { type: 'tool_call'; id: string };
 
 export interface Usage {

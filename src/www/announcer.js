@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a screen reader is told: whole sentences of an answer as they are complete, never single words.
+// Text for screen readers: an answer is announced sentence by sentence, never word by word.
 
 const END = /[.!?:;…。！？](?=[\s)"'”’»]|$)|\n/g;
 const LEAST = 40;                       // characters; shorter ones wait for the next sentence
 const KEPT = 12;                        // lines that stay in the region
 
 export class Announcer {
-  #region; #text = ''; #line = 0; #sentence = 0;         // where in the text the last whole ones end
+  #region; #text = ''; #line = 0; #sentence = 0;         // the offset behind the last complete sentence
 
   /** @param {HTMLElement} region aria-live, polite */
   constructor(region) { this.#region = region; }
@@ -18,7 +18,7 @@ export class Announcer {
     while (this.#region.childElementCount > KEPT) this.#region.firstElementChild.remove();
   }
 
-  /** A piece of an answer. */
+  /** Adds a piece of an answer. */
   take(text) {
     const from = Math.max(0, this.#text.length - 1);
     this.#text += text;
@@ -26,7 +26,7 @@ export class Announcer {
     for (const { 0: mark, index } of this.#text.slice(from).matchAll(END)) {
       const end = from + index + 1;
       if (mark === '\n') this.#line = end;
-      else if (end === this.#text.length) last = end;       // what follows may tell otherwise
+      else if (end === this.#text.length) last = end;       // the next characters may show that it is not the end
       else this.#sentence = end;
     }
     const end = last || this.#sentence || this.#line, whole = this.#text.slice(0, end);
@@ -36,7 +36,7 @@ export class Announcer {
     this.say(readable(whole));
   }
 
-  /** The answer has ended. */
+  /** Announces the rest: the answer has ended. */
   end(text) {
     const rest = this.#text;
     this.#text = '';
@@ -52,7 +52,7 @@ export class Announcer {
   }
 }
 
-/** Without the marks that are only for the eye. */
+/** The text without Markdown's marks. */
 function readable(text) {
   return text.replace(/```\w*/g, ' code: ').replace(/\*\*|__|`|^#+ |^> /gm, '').replace(/\[([^[\]]*)\]\([^()]*\)/g, '$1').trim();
 }

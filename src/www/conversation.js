@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The conversation in the middle: its past, the message that is sent, the answer that comes, and the way back to it.
+// The open conversation: its stored turns, sending a message, showing its answer, and following a run again after a loss.
 import { AgentChatError } from './agentchat.js';
 import { $, el } from './dom.js';
 import { AnswerTurn, UserTurn } from './turn.js';
@@ -7,14 +7,14 @@ import { wordsOf } from './words.js';
 
 const PAGE = 30, AGAIN_MS = 3000;
 const NEAR = 64;                        // pixels from the end that still count as the end
-const EARLY = 400;                      // pixels from the start at which earlier turns are asked for
+const EARLY = 400;                      // distance in pixels from the start at which earlier turns are loaded
 const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
 const LEFT = new DOMException('the conversation was left', 'AbortError');
 
 export class Conversation {
   #app; #box; #turns; #top; #known = new Map(); #lastSeq = 0; #firstSeq = 0; #sticks = true; #scrolledTo = 0; #active = null; #load = null; #observer;
 
-  /** @param {Object} app the page: client, announcer, and what it wants to know (page.js) */
+  /** @param {Object} app the page: client, announcer, and the methods that it wants called (page.js) */
   constructor(app) {
     this.#app = app;
     this.#box = $('transcript');
@@ -29,7 +29,7 @@ export class Conversation {
     new ResizeObserver(() => this.#toEnd()).observe(this.#box);
   }
 
-  /** Whether the server has the message that is being answered. */
+  /** Whether the server has accepted the message that is being answered. */
   get begun() { return Boolean(this.#active?.runId); }
   get busy() { return this.#active !== null; }
   get stopping() { return this.#active?.stopping ?? false; }
@@ -37,7 +37,7 @@ export class Conversation {
   // ---- scrolling ----
   #atEnd() { return this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < NEAR; }
 
-  /** Only who scrolls back leaves the end. What grows below it, or is laid out late, leaves nobody behind. */
+  /** The view stays at the end, also when content grows or is laid out late, until the user scrolls back. */
   #scrolled() {
     const { scrollTop } = this.#box, back = scrollTop < this.#scrolledTo;
     this.#scrolledTo = scrollTop;
@@ -62,7 +62,7 @@ export class Conversation {
 
   #user(text, timestamp) { return new UserTurn(text, { edit: words => this.#app.putBack(words) }, timestamp); }
 
-  /** The stored messages as turns; those that are there already are left out. */
+  /** Shows stored messages as turns, without those that are shown already. */
   #turnsOf(messages, runs) {
     const found = [], answers = [...messages.filter(one => one.role === 'assistant'), ...this.#answers()];
     const answered = new Set(answers.map(one => one.run_id ?? one.runId));
@@ -89,7 +89,7 @@ export class Conversation {
     return found;
   }
 
-  /** An answer that failed here is known by its run: the page was not told the id of what is stored of it. */
+  /** Identifies an answer that failed on this page by its run: the page does not know the id of the stored message. */
   #isShown({ id, role, run_id }) {
     return this.#known.has(id) || !['user', 'assistant'].includes(role) ||
       (role === 'assistant' && this.#answers().some(turn => turn.runId === run_id));
@@ -97,7 +97,7 @@ export class Conversation {
 
   #answers() { return [...this.#known.values()].filter(turn => turn instanceof AnswerTurn); }
 
-  /** A run that left no message: why there is none. */
+  /** Shows why a run has no answer. */
   #unanswered(run, question) {
     const answer = this.#answer(run.agent_id, () => question);
     answer.runId = run.id;
@@ -151,7 +151,7 @@ export class Conversation {
     }
   }
 
-  /** A message that never got to the server stays with its conversation. */
+  /** Keeps a message that did not reach the server as the draft of its conversation. */
   keepUnsent() {
     const { lost, runId, user } = this.#active ?? {};
     if (lost && !runId && user) this.#app.keep(this.threadId, user.text);
@@ -181,7 +181,7 @@ export class Conversation {
       this.#box.scrollTop += anchor.getBoundingClientRect().top - at;
       if (!page.has_more) this.#observer.unobserve(this.#top);
       load.older = false;
-      // Where its start is still to be seen, or again, the observer has nothing new to tell.
+      // The observer reports changes only: nothing, if the start of the list is still in view.
       if (page.has_more && this.#box.scrollTop < EARLY) this.#older();
     } catch (error) {
       load.older = false;
@@ -189,7 +189,7 @@ export class Conversation {
     }
   }
 
-  /** Shows what another tab or machine has added: now, or when what is under way here has ended. */
+  /** Shows what another tab or machine has added: now, or after the answer of this tab. */
   async refresh() {
     const load = this.#load, { signal } = load, { client } = this.#app;
     if (!this.threadId) return;
@@ -214,7 +214,7 @@ export class Conversation {
 
   #catchUp() { if (this.#load.stale && !this.busy) this.refresh(); }
 
-  /** The newest run is followed where it goes on. */
+  /** Follows the newest run if it is active. */
   #goOn(run) {
     if (!run || ENDED.has(run.status) || this.#answers().some(turn => turn.runId === run.id)) return;
     const answer = this.#answer(run.agent_id, () => this.#lastQuestion());
@@ -236,7 +236,7 @@ export class Conversation {
     await this.#watch(answer, signal => this.#app.client.send(this.threadId, text, { agent_id: agentId, signal }), null, user);
   }
 
-  /** Stops the run, as soon as it is known which. */
+  /** Stops the run, as soon as its id is known. */
   async stop() {
     const active = this.#active;
     if (!active) return;
@@ -289,7 +289,7 @@ export class Conversation {
       this.#broke(error, active, answer, user);
     } finally {
       if (this.#active === active) this.#active = null;
-      if (active.lost) this.#app.connected();        // nobody tries any more
+      if (active.lost) this.#app.connected();        // no further attempt is made
       this.#app.changed();
       this.#catchUp();
     }
@@ -335,7 +335,7 @@ export class Conversation {
     this.#app.changed();
   }
 
-  /** How long it took is known to the run only. */
+  /** Loads the run: only it has the duration. */
   async #figures(runId, answer) {
     try {
       answer.end(await this.#app.client.run(runId));
@@ -347,7 +347,7 @@ export class Conversation {
       this.#unsent(user, answer);
       this.#app.refused(error);
       this.#active = null;
-      this.refresh();                   // it shows what another client has under way
+      this.refresh();                   // it shows a run of another client
       return;
     }
     if (error.code === 'events_gone' && this.#active === active) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements without markup: nothing in these files gives a text to the parser of HTML, so that none can become an element.
+// Makes elements without the HTML parser, so that no text can become markup.
 
 /**
  * @param {string} name "button.quiet.small": a tag and its classes
- * @param {Object} [members] `on…` are listeners, `text` is text, what has a dash or is no property becomes an attribute
+ * @param {Object} [members] `on…` are listeners, `text` is text, a name with a dash, or without a property, becomes an attribute
  */
 export function el(name, members = {}, ...children) {
   const [tag, ...classes] = name.split('.');
@@ -20,7 +20,7 @@ export function el(name, members = {}, ...children) {
   return node;
 }
 
-/** A picture of the sheet in index.html. */
+/** An icon of the sprite in index.html. */
 export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
@@ -31,12 +31,12 @@ export function icon(name) {
   return svg;
 }
 
-/** A button that is a picture; its name is for those who hear it, and shown as a hint. */
+/** A button that is an icon; its label is the accessible name and the tooltip. */
 export function iconButton(name, label, onclick, more = {}) {
   return el('button.icon-button', { type: 'button', title: label, 'aria-label': label, onclick, ...more }, icon(name));
 }
 
-/** Says on the button for a moment that the text was copied. */
+/** Shows on the button for a moment that the text was copied. */
 export async function copyText(button, text) {
   if (button.classList.contains('copied')) return;
   try {
@@ -61,7 +61,7 @@ export async function copyText(button, text) {
 }
 
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u2800]|\p{Cf}|\p{Default_Ignorable_Code_Point}/gu;
-// Within emoji, and within words of scripts that need them, joiners and variants are part of what is seen.
+// Joiners and variation selectors are visible content within emoji, and within words of scripts that need them.
 const JOINS = /[\u200c\u200d\ufe0e\ufe0f]/;
 const JOINED = /^[\p{L}\p{Mn}\p{Mc}\p{Extended_Pictographic}\p{Emoji_Modifier}]$/u;
 const PLAIN = /\p{Script=Latin}|\p{Script=Greek}|\p{Script=Cyrillic}/u;
@@ -71,16 +71,16 @@ function joins(text, at) {
   return JOINS.test(text[at]) && ((JOINED.test(before) && !PLAIN.test(before)) || text[at + 1] === '\u20e3');
 }
 
-/** A text with a mark in the place of each character that shows nothing or turns the order of others: ‹U+202E›. */
+/** Replaces each invisible character, and each that changes the text direction, by a mark such as ‹U+202E›. */
 export function visible(text) {
   return String(text).replace(UNSEEN, (char, at, whole) =>
     (joins(whole, at) ? char : `‹U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}›`));
 }
 
-/** Whether a key is part of writing a character, so that it means nothing else. */
+/** Whether a key belongs to the composition of a character, and is no command. */
 export function composing(event) { return event.isComposing || event.keyCode === 229; }
 
-/** What an error says, as a sentence: the server's details begin small and end without a mark. */
+/** An error's text as a sentence: the server's details begin in lower case and have no full stop. */
 export function sentence(text) {
   return text ? text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.') : '';
 }

@@ -5,7 +5,7 @@
 import MarkdownIt from './markdown-it.js';
 
 const MAX_LEVEL = 16;                   // quotes count 1, lists 2; deeper marks are text
-const MAX_DEPTH = 16;                   // elements within each other in a line; deeper ones are left out, their text is shown
+const MAX_DEPTH = 16;                   // nested elements in a line; of deeper ones only the text is shown
 const MAX_LINK = 1000;                  // characters of a bare link, and of an address that is still coming
 const PARAGRAPH_LINES = 24;             // a longer paragraph is cut into several elements, so that its beginning is settled
 
@@ -39,7 +39,7 @@ for (const name of ['blockquote', 'list']) {
 // ---- blocks ----
 const isBlank = line => !line.trim();
 
-/** Whether nothing that began in these lines could end behind them, as far as the numbers of their marks tell. */
+/** Whether no element that begins in these lines can end behind them, judged by the numbers of marks. */
 class Balance {
   #marks = new Map([...'*_~`$'].map(mark => [mark, 0]));
   #brackets = 0;
@@ -57,7 +57,7 @@ class Balance {
   get isEven() { return !this.#brackets && [...this.#marks.values()].every(odd => !odd); }
 }
 
-/** A paragraph's text in pieces, each of which stands for itself. */
+/** Cuts a paragraph's text into independent pieces. */
 function pieces(text) {
   const lines = text.split('\n'), found = [];
   let balance = new Balance(), from = 0;
@@ -89,14 +89,14 @@ class Reader {
 
   offset(line) { return this.state.bMarks[Math.min(line, this.state.lineMax)]; }
 
-  /** The block's source stands for all that it is, except whether it grows. */
+  /** The block's source identifies it, except whether it grows. */
   entry(block, [from, to], place = {}) {
     const start = this.offset(from);
     const source = `${block.type} ${this.text.slice(start, this.offset(to))}`;
     return { block, place, from: start - this.skipped, lines: [from, to], source };
   }
 
-  /** The blocks up to the token that closes what they are in. */
+  /** The blocks up to the token that closes their parent. */
   all(isTop = false) {
     const found = [];
     while (this.at < this.tokens.length && this.tokens[this.at].nesting >= 0) this.#one(this.tokens[this.at], found, isTop);
@@ -141,7 +141,7 @@ class Reader {
     return { type: 'code', language, text: content, closed: lines < to - from - 1 };
   }
 
-  /** Its head, then each row. */
+  /** Its head, then the rows. */
   #table(map, found, isTop) {
     const goesOn = isTop && this.place.table && map[0] === 0, head = [map[0], map[0] + 2];
     const place = isTop ? { table: this.text.slice(this.offset(head[0]), this.offset(head[1])) } : {};
@@ -158,7 +158,7 @@ class Reader {
     }
   }
 
-  /** Its items. `first` begins a list; `loose`, which holds for a whole list, parts its items. */
+  /** Its items. `first` begins a list; `loose` holds for a whole list and separates its items. */
   #list(token, found, isTop) {
     const goesOn = isTop && this.place.list && this.at === 1, ordered = token.type === 'ordered_list_open';
     const start = this.at, items = [];
@@ -200,25 +200,25 @@ class Reader {
 }
 
 /**
- * The blocks of a text, each with its source, the offset at which it began and what a text that begins there stands in; those within
- * another are in its `blocks`. A list is its items, a table its head and rows.
- * @param {string} text @param {Object} place of the block with which it begins, where this is the rest of a longer text
+ * The blocks of a text, each with its source, the offset of its start and the blocks that enclose it there; nested blocks are in
+ * `blocks`. A list is its items, a table its head and rows.
+ * @param {string} text @param {Object} place of the first block, if this is the rest of a longer text
  * @param {Object} references the definitions of links that are known; those of this text are added
  */
 export function blocks(text, place = {}, references = Object.create(null)) {
   return new Reader(text, place, references).all(true);
 }
 
-/** How many of the blocks of whole lines stay as they are: all but the last one, and a definition whose title it may be. */
+/** The number of blocks that cannot change: all but the last, and but a definition whose title the last may be. */
 export function settled(found) {
   const n = found.findIndex(one => one.from === found[found.length - 1].from), before = found[n - 1];
   return before?.block.type === 'definition' && before.lines[1] === found[n].lines[0] ? n - 1 : n;
 }
 
 // ---- within a line ----
-// What a growing text has begun and not ended is taken to end with it: emphasis, code, and a link whose address is still coming.
+// Open emphasis, code and links of a growing text are treated as if they ended with it.
 
-/** Code that has no end yet. */
+/** Code without its end. */
 function openCode(state, silent) {
   const { src, pos, env } = state;
   if (!env.grows || src[pos] !== '`' || state.posMax < src.length) return false;
@@ -254,7 +254,7 @@ function openLink(state, silent) {
   return true;
 }
 
-/** Emphasis that has no end yet. */
+/** Emphasis without its end. */
 function openMarks(state) {
   const { delimiters } = state, open = [];
   if (!state.env.grows) return;
@@ -306,7 +306,7 @@ function ends(text) {
   return end;
 }
 
-/** https://… as it stands in the text. */
+/** https://… without link syntax. */
 function bareLink(state, silent) {
   const { src, pos, pending } = state;
   if (silent || state.linkLevel || !src.startsWith('://', pos)) return false;
@@ -341,7 +341,7 @@ md.inline.ruler2.after('balance_pairs', 'open_marks', openMarks);
 
 const ELEMENTS = { strong_open: 'strong', em_open: 'emphasis', s_open: 'deleted', link_open: 'link' };
 
-/** Of a picture only its words are shown. */
+/** Of an image only its alternative text is shown. */
 function wordsOf(tokens) {
   return tokens.map(token => (token.type.endsWith('break') ? ' ' : token.children ? wordsOf(token.children) : token.content)).join('');
 }
@@ -360,8 +360,8 @@ function nodeOf(token, isInLink) {
 }
 
 /**
- * What stands in a line: strings and {type, children | text | address, title}.
- * @param {string} text @param {Object} references by label @param {boolean} grows more will come behind the text
+ * The inline content of a text: strings and {type, children | text | address, title}.
+ * @param {string} text @param {Object} references by label @param {boolean} grows more text follows
  */
 export function inlines(text, references = {}, grows = false) {
   const tokens = [], root = [], stack = [root];
@@ -388,14 +388,14 @@ export function inlines(text, references = {}, grows = false) {
   return root;
 }
 
-/** Without these characters at its end. */
+/** The text without these characters at its end. */
 function trimmed(text, characters) {
   let end = text.length;
   while (end && characters.includes(text[end - 1])) end--;
   return text.slice(0, end);
 }
 
-/** How much of a growing text can be shown: its end may still turn out to be a mark of something. */
+/** The part of a growing text that can be shown: its end may be the beginning of a mark. */
 export function shown(text, inCode) {
   const at = text.lastIndexOf('\n') + 1, line = text.slice(at);
   if (inCode) return /^ {0,3}[`~]+$/.test(line) ? at : text.length;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page as a whole: its settings, who is signed in, which conversation is open, and the box that one writes in.
+// The page: settings, signed-in user, open conversation, and the input box.
 import { AgentChat } from './agentchat.js';
 import { Announcer } from './announcer.js';
 import { Conversation } from './conversation.js';
@@ -17,7 +17,7 @@ class Page {
   constructor(settings) {
     this.settings = settings;
     this.agents = [];
-    this.waiting = null;                // why the server is asked again and again
+    this.waiting = null;                // why the page polls the server
     this.client = new AgentChat({
       url: new URL(settings.api ?? '../api', document.baseURI).href, key: sessionStorage.getItem(KEY), retries: Infinity,
       redirect: 'manual', onretry: ({ error }) => this.#lost(error),
@@ -55,7 +55,7 @@ class Page {
     addEventListener('offline', () => this.#connection());
     addEventListener('pagehide', () => this.conversation.keepUnsent());
     document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.#lookAgain());
-    this.channel.onmessage = ({ data }) => this.#told(data);
+    this.channel.onmessage = ({ data }) => this.#onOtherTab(data);
     $('new').addEventListener('click', () => this.#go(null));
     $('menu').addEventListener('click', () => this.#list(true));
     $('shade').addEventListener('click', () => this.#list(false));
@@ -66,7 +66,7 @@ class Page {
     $('theme').addEventListener('click', () => this.#theme());
     $('sign-out').addEventListener('click', () => this.#signOut());
     $('sign-in-form').addEventListener('submit', event => this.#signIn(event));
-    // Without a sign-in there is nothing behind it. A browser closes it all the same when Esc is pressed twice.
+    // Without a sign-in the page has no content. A browser closes the dialog all the same when Esc is pressed twice.
     $('sign-in').addEventListener('cancel', event => event.preventDefault());
     $('sign-in').addEventListener('close', () => $('sign-in').showModal());
     $('sign-in-again').addEventListener('click', () => location.reload());
@@ -135,7 +135,7 @@ class Page {
     document.title = shown ? `${shown} – ${name}` : name;
   }
 
-  /** What stands on an empty page. */
+  /** Shows the text of an empty page. */
   welcome() {
     const agent = this.agents.find(one => one.id === this.agentId);
     const examples = this.settings.examples ?? [];
@@ -146,7 +146,7 @@ class Page {
         el('button', { type: 'button', text, onclick: () => this.#send(text) })))) : null);
   }
 
-  // ---- what the conversation and the list tell ----
+  // ---- reports of the conversation and the list ----
   /** A run has begun or ended here. */
   async runChanged(threadId, runId, ended, fresh = false) {
     if (fresh) {
@@ -159,7 +159,7 @@ class Page {
     if (!fresh && !ended) return;
     try {
       this.threadChanged(await this.client.thread(threadId), false);
-    } catch { /* it is in the list at the next look */ }
+    } catch { /* the list has it after the next refresh */ }
   }
 
   threadChanged(thread, tell = true) {
@@ -182,8 +182,8 @@ class Page {
     this.#go(id);
   }
 
-  /** Another tab of this page says something. */
-  #told({ kind, threadId, ended }) {
+  /** A message from another tab of this page. */
+  #onOtherTab({ kind, threadId, ended }) {
     if (kind === 'gone') {
       this.threads.remove(threadId);
       if (threadId === this.conversation.threadId) this.#go(null);
@@ -204,7 +204,7 @@ class Page {
     this.conversation.lost();
   }
 
-  /** What is waited for: the server, or what it says itself. */
+  /** Shows what the page waits for: the server, or a limit that the server reports. */
   waits(error) {
     this.waiting = error;
     this.#connection();
@@ -232,14 +232,14 @@ class Page {
     } else this.toast(wordsOf(error));
   }
 
-  /** A message was not taken; its words are in the box again. */
+  /** The server did not accept a message; its text is in the box again. */
   refused(error) {
     if (error.wantsSignIn) this.#askToSignIn(error);
     else this.notice(wordsOf(error) + (error.retryAfter ? ` You can send your message at ${whenOf(error.retryAfter)}.` : ''));
   }
 
-  // ---- words to the user ----
-  /** What is wrong with the connection, and what becomes of what was asked. */
+  // ---- notices ----
+  /** Shows the state of the connection and its effect on the open request. */
   #connection() {
     const { busy, begun } = this.conversation, { status, message } = this.waiting ?? {};
     let text = '';
@@ -252,7 +252,7 @@ class Page {
     $('banner').hidden = !text;
   }
 
-  /** A word above the box that stays until the next message. */
+  /** Shows a notice above the box until the next message. */
   notice(text) {
     $('notice').textContent = text;
     $('notice').hidden = !text;
@@ -269,9 +269,9 @@ class Page {
     };
     const button = action ? el('button.toast-action', { type: 'button', text: action, onclick: () => { end(); onaction(); } }) : null;
     const one = el('div.toast', {}, el('span', { text }), button, iconButton('close', 'Close', end));
-    // It stays for those who are about to use it.
+    // It stays while its button has the focus or the pointer.
     const later = () => { timer = setTimeout(() => (one.matches(':hover, :has(:focus-visible)') ? later() : end()), TOAST_MS); };
-    // What can be undone stays beside what is said later; of mere words the last are enough.
+    // A notice with an undo button stays beside later ones; of plain notices only the last are kept.
     box.querySelectorAll('.toast:not(:has(.toast-action))').forEach(old => old.remove());
     box.append(one);
     later();
@@ -305,7 +305,7 @@ class Page {
     location.reload();
   }
 
-  /** The page is loaded anew, so that nothing of this person is left on it. */
+  /** Reloads the page, so that no data of this user is left on it. */
   #signOut() {
     const address = sessionStorage.getItem(KEY) ? null : this.settings.sign_out;
     for (const name of Object.keys(sessionStorage)) if (name === KEY || name.startsWith(DRAFT)) sessionStorage.removeItem(name);
@@ -323,10 +323,10 @@ class Page {
     localStorage.setItem(THEME, root.theme);
   }
 
-  /** Whether the list is to be seen. */
+  /** Whether the list is visible. */
   get #listed() { return narrow.matches ? document.body.classList.contains('drawer') : !document.body.classList.contains('folded'); }
 
-  /** Shows the list or puts it away: above the conversation where there is little room, beside it else. */
+  /** Shows or hides the list: above the conversation on a narrow screen, else beside it. */
   #list(show) {
     if (show === this.#listed) return;
     if (narrow.matches) { this.#drawer(show); return; }
@@ -360,7 +360,7 @@ class Page {
     });
     text.addEventListener('input', () => this.#write(text.value));
     text.addEventListener('keydown', event => {
-      // With a keyboard of glass Enter is a new line: there is no other key for it.
+      // On a touch keyboard Enter makes a new line: it has no other key for that.
       if (event.key === 'Enter' && !event.shiftKey && !composing(event) && !touch.matches) {
         event.preventDefault();
         this.#send(text.value.trim());
@@ -376,7 +376,7 @@ class Page {
     this.conversation.send(text, this.agentId);
   }
 
-  /** What stands in the box, and stays with its conversation until it is sent. */
+  /** The text of the box: a draft that stays with its conversation until it is sent. */
   #write(words) {
     if ($('text').value !== words) $('text').value = words;
     this.#fits();
@@ -391,7 +391,7 @@ class Page {
     } catch { /* there is no more room; it is still in the box */ }
   }
 
-  /** Words that could not be sent, or are to be sent again, above what was written since. */
+  /** Puts a text that was not sent, or shall be sent again, above the current draft. */
   putBack(words) {
     const since = $('text').value;
     this.#write(since.trim() ? `${words}\n\n${since}` : words);
@@ -399,13 +399,13 @@ class Page {
     $('text').setSelectionRange(words.length, words.length);
   }
 
-  /** The same for a conversation that is not the open one any more. */
+  /** The same for a conversation that is no longer open. */
   keep(threadId, words) {
     const since = sessionStorage.getItem(DRAFT + (threadId ?? '')) ?? '';
     this.#keepDraft(threadId, since.trim() ? `${words}\n\n${since}` : words);
   }
 
-  /** The box is as high as what is in it. */
+  /** Makes the box as high as its text. */
   #fits() {
     const text = $('text');
     text.style.height = 'auto';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An answer's text as elements, while it comes. Only the last block is made anew when text arrives; those before it stay.
+// Renders an answer's text as elements while it arrives. New text changes the last block only; earlier blocks stay.
 import { blocks, inlines, settled, shown } from './markdown.js';
 import { copyText, el, icon } from './dom.js';
 
@@ -22,7 +22,7 @@ function nodeOf(node) {
   }
 }
 
-/** The definitions of links in one answer, and the elements whose words are to be made anew when one comes. */
+/** The link definitions of one answer, and the elements that a new definition changes. */
 class Links {
   #waiting = new Map(); #now;
 
@@ -31,11 +31,11 @@ class Links {
     this.#now = this.settled = Object.create(null);
   }
 
-  /** Makes what stands in an element of this text. */
+  /** Renders this text as the content of an element. */
   fill(element, text, grows = false) {
     const asked = new Set(), references = new Proxy({}, { get: (_, label) => (asked.add(label), this.#now[label]) });
     element.replaceChildren(...nodesOf(inlines(text, references, grows)));
-    if (grows) return;                  // it is made anew in any case
+    if (grows) return;                  // it is rendered again in any case
     for (const label of asked) {
       if (!this.#waiting.has(label)) this.#waiting.set(label, new Map());
       this.#waiting.get(label).set(element, text);
@@ -55,7 +55,7 @@ class Links {
   }
 }
 
-/** A block of code that grows at its end: lines that are whole are never touched again. */
+/** A block of code that grows at its end: complete lines are not touched again. */
 class Code {
   constructor(block) {
     this.label = el('span.code-language');
@@ -113,7 +113,7 @@ class List {
     return element;
   }
 
-  /** Puts its items apart, or together. */
+  /** Makes the list loose or tight. */
   part(loose) {
     if (loose === this.#loose) return;
     this.#loose = loose;
@@ -124,7 +124,7 @@ class List {
   }
 }
 
-/** The item of a list, or a quotation: of what has come below it only the end is made anew. */
+/** A list item or a quotation: new text changes only the end of its content. */
 class Container {
   /** @param {Rendered} inner of an element of its own */
   constructor(block, grows, inner) {
@@ -134,7 +134,7 @@ class Container {
     inner.show(block.blocks, grows);
   }
 
-  /** Whether this is still the same with more in it; if not, nothing was done. */
+  /** Extends this by the block; false, without any change, if the block is not the same one with more in it. */
   update(block, grows) {
     if (kindOf(block) !== this.kind) return false;
     this.inner.show(block.blocks, grows);
@@ -146,8 +146,8 @@ const isVisible = ({ block }) => block.type !== 'definition';
 
 /** The Markdown of one answer below an element of its own. */
 export class Rendered {
-  #open = ''; #place = {}; #lineEnd = '';       // what has come and is not settled
-  #shown = []; #before = { list: null, level: { base: 0, last: 2 } };      // its blocks, and what they stand behind
+  #open = ''; #place = {}; #lineEnd = '';       // received text that is not settled
+  #shown = []; #before = { list: null, level: { base: 0, last: 2 } };      // its blocks, and the node before them
   #list; #level; #inner = false; #links;
 
   /** @param {HTMLElement} root empty @param {string} [text] all of it, where it does not grow */
@@ -157,7 +157,7 @@ export class Rendered {
     if (text !== undefined) this.append(text, true);
   }
 
-  /** @param {string} text what has come @param {boolean} whole that was all */
+  /** @param {string} text the new text @param {boolean} whole it was the last */
   append(text, whole = false) {
     this.#open += this.#normal(text, whole);
     const last = this.#shown[this.#shown.length - 1]?.made;
@@ -169,14 +169,14 @@ export class Rendered {
     if (found.length > 1) this.#settle(shownText, found);
   }
 
-  /** With one kind of line end, and without what no text may have. */
+  /** The text with `\n` as line end and without NUL. */
   #normal(text, whole) {
     const all = this.#lineEnd + text;
     this.#lineEnd = !whole && all.endsWith('\r') ? '\r' : '';
     return all.slice(0, all.length - this.#lineEnd.length).replace(/\r\n?/g, '\n').replaceAll('\0', '\ufffd');
   }
 
-  /** Forgets the text of what nothing can change any more. Only whole lines are sure. */
+  /** Drops the text of blocks that can no longer change. Only complete lines are certain. */
   #settle(text, found) {
     const whole = text.slice(0, text.lastIndexOf('\n') + 1);
     const sure = whole === text ? found : blocks(whole, this.#place, Object.create(this.#links.settled));
@@ -191,7 +191,7 @@ export class Rendered {
     this.#before.list = place.list ? this.#shown[0].list : null;
   }
 
-  /** These blocks instead of those that are shown and not settled. What is the same stays, and what can grow does. */
+  /** Replaces the blocks that are shown and not settled. Equal ones stay; those that can grow, grow. */
   show(all, grows) {
     const there = this.#shown, found = all.filter(isVisible), grown = i => grows && found[i] === all[all.length - 1];
     let n = 0;
@@ -219,7 +219,7 @@ export class Rendered {
     }
   }
 
-  /** Puts a block behind the others: {node: all that it brought along, made: what can grow}. */
+  /** Appends a block: {node: all nodes of it, made: the object that can grow}. */
   #add(block, grows) {
     if (block.type === 'item') return this.#addItem(block, grows);
     if (block.type === 'row') {
@@ -234,12 +234,12 @@ export class Rendered {
     return { node: this.#put(made?.node ?? this.#node(block, grows)), made };
   }
 
-  /** What the next block comes into, or behind. */
+  /** The element that the next block is put into. */
   get #last() { return this.#inner ? this.root : this.root.lastElementChild ?? this.root; }
 
   /**
-   * Each block is written from the side that its own words want, code from the left; what is within it follows. Blocks stand in parts,
-   * so that a part that nobody sees costs a frame nothing, however many there are (prose.css).
+   * The text of each block decides its direction (code: left to right), and its content follows. Blocks are grouped in parts, so
+   * that parts outside of the view cost no layout, however many there are (prose.css).
    */
   #put(node, isApart = false) {
     if (this.#inner) return this.root.appendChild(node);
@@ -249,7 +249,7 @@ export class Rendered {
     return this.root.appendChild(el('div.part')).appendChild(node);
   }
 
-  /** In the list that it goes on with, or in one that goes on with that list where it is long. */
+  /** Puts an item into the list that it continues, or into a further element of that list if it is long. */
   #addItem(block, grows) {
     const made = new Container(block, grows, this.#within('li'));
     if (block.isTask) {
@@ -289,7 +289,7 @@ export class Rendered {
     }
   }
 
-  /** Below the heading of its turn, and without a step left out, whatever the model has chosen; it looks as the model meant it. */
+  /** Heading levels begin below that of the turn and skip none, whatever the model has chosen; the look is the model's. */
   #heading(block, grows) {
     const base = this.#level.base || block.level;
     const level = Math.min(Math.max(block.level - base + 3, 3), this.#level.last + 1, 6);

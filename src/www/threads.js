@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of conversations: more of it when its end is seen, found by title, renamed in place, deleted with a way back.
+// The list of conversations: loads more when its end is in view; search by title, rename in place, delete with undo.
 import { $, composing, el, iconButton, visible } from './dom.js';
 
 const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
@@ -10,7 +10,7 @@ function ageOf(thread) {
   return days < 1 ? 'Today' : days < 2 ? 'Yesterday' : days < 8 ? 'Last seven days' : days < 31 ? 'Last month' : 'Earlier';
 }
 
-/** Those in which something happened last come first. */
+/** The most recently changed come first. */
 function byUse(a, b) {
   if (a.updated_at === b.updated_at) return a.id < b.id ? 1 : -1;
   return a.updated_at < b.updated_at ? 1 : -1;
@@ -49,7 +49,7 @@ export class ThreadList {
     this.#fill();
   }
 
-  /** The first page again: what has come since, and new titles. */
+  /** Loads the first page again, for new threads and new titles. */
   async refresh() {
     await this.#loading?.catch(() => {});
     await this.#load({ limit: PAGE }, true);
@@ -69,7 +69,7 @@ export class ThreadList {
       this.#threads.sort(byUse);
       this.#show();
     } catch (error) {
-      if (first && error.transient) return;     // at the next look
+      if (first && error.transient) return;     // at the next refresh
       this.#more = false;
       if (!error.transient) { this.#app.failed(error); return; }
       this.#app.waits(error);
@@ -77,13 +77,13 @@ export class ThreadList {
     }
   }
 
-  /** Goes on while there is room: a search may match few of each page. */
+  /** Loads pages while there is room: a search may match few entries of each page. */
   #fill() {
     const room = $('threads-box').getBoundingClientRect().bottom + 300;
     if (this.#more && !this.#loading && this.#end.getBoundingClientRect().top < room) this.more();
   }
 
-  /** A thread that is new or has changed. */
+  /** Shows a thread that is new or has changed. */
   put(thread) {
     const at = this.#threads.findIndex(one => one.id === thread.id);
     if (at >= 0) this.#threads[at] = thread;
@@ -99,7 +99,7 @@ export class ThreadList {
 
   titleOf(id) { return this.#threads.find(thread => thread.id === id)?.title ?? ''; }
 
-  /** @param {string?} id the one that is open */
+  /** @param {string?} id of the open thread */
   mark(id) {
     this.#active = id;
     for (const [key, node] of this.#nodes) this.#state(node, key);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tools that an answer used: each call as it happens, with what went in, what came out, how long it took, and the owner's word
-// where it waits for one.
+// The tool calls of an answer, live: arguments, result, duration, and the buttons of an approval.
 import { el, icon, visible } from './dom.js';
 import { wordsOf } from './words.js';
 
@@ -105,14 +104,14 @@ class Call {
   }
 }
 
-/** Where calls are shown that follow each other. */
+/** The element of consecutive calls. */
 export function callList() { return el('div.trace', { role: 'group', 'aria-label': 'Tools', hidden: true }); }
 
 export class Trace {
   #calls = new Map(); #decide; #place;
 
   /**
-   * @param {function(string, boolean): Promise} decide sends the owner's word on a call
+   * @param {function(string, boolean): Promise} decide sends the approval or refusal of a call
    * @param {function(): HTMLElement} place gives the list that the next call goes into
    */
   constructor(decide, place) {
@@ -128,7 +127,7 @@ export class Trace {
     return call;
   }
 
-  /** A trace_… event of the run. */
+  /** Shows a trace_… event of the run. */
   take(event) {
     if (event.type === 'trace_start') this.#add(event.step_id, event.tool, event.call_id);
     const call = this.#calls.get(event.step_id) ?? (event.tool ? this.#add(event.step_id, event.tool, event.call_id) : null);
@@ -137,11 +136,11 @@ export class Trace {
     if (event.type === 'trace_end') call?.end(event);
   }
 
-  /** The calls of a message that is stored. */
+  /** Shows the calls of a stored message. */
   show(calls) {
     for (const call of calls) this.#add(call.id, call.tool, call.id).end(call);
   }
 
-  /** The run has ended; what has no result will get none. */
+  /** The run has ended: calls without a result stay without one. */
   cut() { for (const call of this.#calls.values()) call.cut(); }
 }

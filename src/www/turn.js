@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// One turn of a conversation on the page: what somebody wrote, or an answer that grows.
+// One message of a conversation on the page: the user's, or an answer that grows.
 import { copyText, el, icon, iconButton } from './dom.js';
 import { Rendered } from './render.js';
 import { Trace, callList, duration } from './trace.js';
 import { detailOf, wordsOf } from './words.js';
 
-const DEAR = 8, REST = 25;              // milliseconds: half a frame, which its words may cost, and one and a half
+const DEAR = 8, REST = 25;              // milliseconds: half a frame, the limit for rendering, and one and a half
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const number = new Intl.NumberFormat();
@@ -66,7 +66,7 @@ export class AnswerTurn {
     this.#stretch(this.node.firstElementChild);
   }
 
-  /** A stretch of the answer, behind this element: calls, and what is said after them. */
+  /** A part of the answer, behind this element: calls, and the text after them. */
   #stretch(last) {
     this.#prose?.classList.remove('growing');
     this.#calls = callList();
@@ -76,7 +76,7 @@ export class AnswerTurn {
     this.#said = '';
   }
 
-  /** Where the next call belongs: behind what was said before it. */
+  /** The place of the next call: behind the text before it. */
   #place() {
     if (this.#said.trim()) {
       this.flush(true);
@@ -85,13 +85,13 @@ export class AnswerTurn {
     return this.#calls;
   }
 
-  /** From now on it is written; a cursor stands at its end. */
+  /** Shows a cursor at the end: the answer is being written. */
   begin() {
     this.node.classList.add('writing');
     this.node.setAttribute('aria-busy', 'true');
   }
 
-  /** In the next frame it is on the screen. A page that nobody sees has no frames, and waits. */
+  /** Renders in the next frame. A hidden page has no frames, and waits. */
   token(text) {
     this.#say(text);
     this.#frame ||= requestAnimationFrame(now => this.#write(now));
@@ -103,7 +103,7 @@ export class AnswerTurn {
     this.#pending += text;
   }
 
-  /** Behind a frame whose words were dear comes one without any, so that scrolling stays smooth however long the answer is. */
+  /** A frame with expensive rendering is followed by one without, so that scrolling stays smooth in long answers. */
   #write(now) {
     if (now < this.#rests) {
       this.#frame = requestAnimationFrame(later => this.#write(later));
@@ -123,10 +123,10 @@ export class AnswerTurn {
     this.actions.grown();
   }
 
-  /** A message that is stored. @param {Object} message @param {Object} [run] */
+  /** Shows a stored message. @param {Object} message @param {Object} [run] */
   show(message, run) {
     const calls = message.tool_calls ?? [], { usage, model, finish_reason } = message.metadata ?? {};
-    // A message of before there were parts does not say what came first.
+    // A message that was stored before parts existed does not have their order.
     const parts = message.parts ?? [...calls.map(({ id }) => ({ type: 'tool_call', id })), { type: 'text', text: message.content }];
     for (const { type, text, id } of parts) {
       if (type === 'text') this.#say(text);
@@ -153,11 +153,11 @@ export class AnswerTurn {
     this.#foot.before(el('div.failure', {}, icon('alert'), el('span', { text: wordsOf(error) }),
       el('button', { type: 'button', text: 'Try again', onclick: () => this.actions.retry() }),
       detail ? el('details', {}, el('summary', { text: 'Details' }), el('p', { text: detail })) : null));
-    this.#foot.hidden = !this.text;       // nothing to copy, and the box has its own way to ask again
+    this.#foot.hidden = !this.text;       // there is nothing to copy, and the notice has the retry button
     this.actions.grown();
   }
 
-  /** @param {string} [text] none: what was said stays */
+  /** @param {string} [text] none: the text stays */
   note(text) {
     if (!text) return;
     this.#note ??= el('p.note');

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one call of the API costs with each store, one call after the other on one connection. The Cosmos DB is the scripted one of
-the tests; it tells for how long it had requests in its hands, so what is left of a call's time is the module's, and the way to both.
+"""Measures the time of one API call with each store, one call after the other on one connection. The Cosmos DB is the
+scripted one of the tests, and reports its own share; the rest of a call's time is the module's and the network's.
 
-usage: crud.py BUILD OUTDIR [cache]; QUICK=1 for fewer calls. cache: only what a turn costs with AgentChatCache and without"""
+usage: crud.py BUILD OUTDIR [cache]; QUICK=1 for fewer calls. cache: only turns with AgentChatCache and without"""
 import json
 import os
 import pathlib
@@ -171,7 +171,7 @@ def direct(cosmos):
     connection, times = Connection(cosmos.port), []
     for i in range(CALLS + WARM):
         began = time.perf_counter()
-        connection.request("GET", "/dbs/bench0/colls/threads/docs/nobody", headers=headers)
+        connection.request("GET", "/dbs/bench0/colls/threads/docs/missing", headers=headers)
         times.append(time.perf_counter() - began)
     cosmos.tell({"no_auth": False})
     return statistics.median(times[WARM:]) * 1e6
@@ -209,7 +209,8 @@ def talks(rig):
 
 
 def cache(build, out):
-    """All servers at once, and their turns in passes, one server after the other: what else the machine does falls on all alike."""
+    """Starts all servers at once and lets them take turns in passes, one server after the other, so that other load
+    of the machine affects all of them alike."""
     pinned(RIG_CPU)()
     cosmos, httpds, found = Cosmos(), [], {}
     try:

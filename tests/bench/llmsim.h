@@ -28,10 +28,10 @@ typedef struct sim_settings_t {
     unsigned n_tool_rounds; /* rounds of tool calls before the text */
     sim_fault_e fault;
     double fault_share;   /* of the requests */
-    unsigned fault_limit; /* 0: any number; else only the first so many get the fault */
+    unsigned fault_limit; /* 0: any number; else only the first n requests get the fault */
     unsigned status;
     unsigned retry_after_s;
-    uint64_t stall_ns; /* 0: for ever */
+    uint64_t stall_ns; /* 0: without end */
 } sim_settings_t;
 
 typedef enum sim_state_e {
@@ -108,14 +108,14 @@ uint64_t sim_timers_wait_ns(uint64_t now);
 /* ---- llmsim_conn.c ---- */
 void sim_conn_accept(int listener);
 void sim_conn_close(sim_conn_t *conn);
-/* Sends these bytes; what the socket does not take goes to conn->out. false: the peer is gone. */
+/* Sends these bytes; the rest goes to conn->out if the socket is full. false: the peer has closed. */
 bool sim_conn_send(sim_conn_t *conn, const char *data, size_t len);
 bool sim_conn_send_scratch(sim_conn_t *conn);
-/* Moves conn->out to the socket. false: the peer is gone. */
+/* Moves conn->out to the socket. false: the peer has closed. */
 bool sim_conn_flush(sim_conn_t *conn);
 void sim_conn_want_write(sim_conn_t *conn, bool on);
 
-/* ---- llmsim_event.c: what is said, into sim.scratch ---- */
+/* ---- llmsim_event.c: events, written to sim.scratch ---- */
 /* Pieces of the tool call's arguments, as the model would stream them. */
 enum { SIM_N_ARGUMENTS = 6 };
 void sim_put_response(unsigned status, const char *more_headers, const char *body, size_t len);

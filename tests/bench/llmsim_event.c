@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What llmsim says: responses, events, the closing part. */
+/* The bytes of llmsim: responses, events, the closing part. */
 #include "llmsim.h"
 
 #include <stdio.h>

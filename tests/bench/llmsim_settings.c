@@ -22,7 +22,7 @@ const char sim_settings_usage[] =
     "  --error-rate P    share of the requests that get the fault, 0 to 1 (1)\n"
     "  --fault-limit N   only the first N requests get it (0 = no limit)\n"
     "  --retry-after N   seconds in the Retry-After of a 429 (1)\n"
-    "  --stall-ms N      a stall goes on after this long; 0 = never (0)\n"
+    "  --stall-ms N      a stall ends after this time; 0 = never (0)\n"
     "A setting can also be given to one request: [[sim tokens=5 fault=cut]]\n";
 
 static const char *const fault_names[] = {"none", "status", "cut", "stall", "garbage", "split"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The course of an answer: what the request asks for, tokens on a timer, faults, the end. */
+/* The course of an answer: options of the request, tokens on a timer, faults, the end. */
 #include "llmsim.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ void sim_stream_release(sim_conn_t *conn)
     conn->stream.head = NULL;
 }
 
-/* The answer is complete: goes on to the next request, or closes. */
+/* The answer is complete: continues with the next request, or closes. */
 static void answer_done(sim_conn_t *conn)
 {
     sim_timer_clear(conn);
@@ -190,7 +190,7 @@ static void make_id(char id[20])
 {
     uint64_t random = sim_random();
     for (int i = 0; i < 16; i++, random >>= 4) {
-        id[i] = (char)('a' + (random & 15)); /* letters only: never taken for a stamp */
+        id[i] = (char)('a' + (random & 15)); /* letters only: never read as a stamp */
     }
     id[16] = 0;
 }

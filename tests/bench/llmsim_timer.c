@@ -44,7 +44,7 @@ void sim_timer_set(sim_conn_t *conn, uint64_t due_ns)
     occupied[slot / 64] |= 1ull << (slot % 64);
 }
 
-/* Ticks from wheel_tick to the next occupied slot, N_SLOTS if there is none. */
+/* Ticks from wheel_tick to the next occupied slot, N_SLOTS if all are empty. */
 static unsigned distance(void)
 {
     unsigned start = wheel_tick & (N_SLOTS - 1);

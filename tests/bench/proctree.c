@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads /proc for the server under test, whatever processes and threads it has. */
+/* Reads /proc for the server under test, with all its processes and threads. */
 #include "proctree.h"
 
 #include <dirent.h>

@@ -49,7 +49,7 @@ void rig_hist_json(rig_buf_t *out, const rig_hist_t *hist);
 
 /* As many open files as this process may have. */
 void rig_files_raise(void);
-/* A whole number in decimal; ends the program, naming what it was for, where text is none. */
+/* Reads a whole number in decimal; if the text is not one, ends the program with its purpose in the message. */
 uint64_t rig_number(const char *text, const char *what);
 _Noreturn void rig_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -10,7 +10,7 @@
 #   BIN      the folder of llmsim and ssebench        MODULE   the module to measure
 #
 # The rig (llmsim and ssebench) runs on CPU $RIG_CPU, the server on CPU $SERVER_CPU; where there are rights for it, in a network
-# namespace of their own, so that ports and TCP settings are nobody else's. Each server is started afresh for each run, and again
+# namespace of their own, with ports and TCP settings of their own. Each server is started afresh for each run, and again
 # for the scenario of 10,000 streams.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)

@@ -92,7 +92,7 @@ class Soak:
         self.server = Server(DIRECTIVES.format(sim=self.sim_port.number, logs=self.logs, keep=KEEP), tuning=TUNING,
                              env={"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}).start()   # docs/tuning.md
         self.server.wait_children(2)
-        self.server.expect_log("AC0503")    # answers that the simulator cuts off, as it is told to
+        self.server.expect_log("AC0503")    # answers that the simulator cuts off on request
         self.server.expect_log("AH00484")   # all threads are busy with the clients that come at once
 
     def look(self, began, counts):
@@ -120,7 +120,7 @@ class Soak:
         return wrong, counts
 
     async def afterwards(self, began, counts):
-        """Nothing is left over when everybody has gone."""
+        """Nothing is left over when all clients have closed."""
         end = time.monotonic() + KEEP + 60
         while event_logs(self.logs) and time.monotonic() < end:
             await asyncio.sleep(1)

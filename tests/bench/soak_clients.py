@@ -90,7 +90,8 @@ class Connection:
 
 
 class Visitor:
-    """One client. What it does, and how often, is in `once`; pace() says to the simulator how long an answer is."""
+    """One client. `once` selects its actions and their frequency; pace() sets the length of an answer in the
+    simulator."""
 
     def __init__(self, port, stop, counts, pace):
         self.port, self.stop, self.counts, self.pace = port, stop, counts, pace
@@ -135,11 +136,12 @@ class Visitor:
             await self.plain("GET", f"/threads/{self.thread}/{random.choice(('messages', 'runs'))}")
 
     async def delete(self, thread):
-        """False: its run goes on, and it is left for the next time."""
+        """False: the run continues, and the client looks at it later."""
         return (await self.plain("DELETE", f"/threads/{thread}?hard_delete=true", expected=(200, 409)))[0] == 200
 
     async def turn(self):
-        """One message, to the end of its run over any number of connections; what the client does meanwhile is drawn by lot."""
+        """One message, to the end of its run over any number of connections; the client's other actions in that time
+        are random."""
         mood = random.choices(("stay", "return", "cancel", "leave", "watch"), (60, 15, 10, 5, 10))[0]
         how = random.choices(("", " tool-rounds=1", " fault=cut"), (80, 17, 3))[0]
         at = random.randrange(2, 30)

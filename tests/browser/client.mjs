@@ -105,15 +105,15 @@ test('a cut at every byte loses nothing and repeats nothing', async () => {
 });
 
 test('it is sent again with the same key while the server is away', async () => {
-  const told = [];
+  const retries = [];
   const chat = client([hangUp, page(502), problem(503, 'overloaded', { 'Retry-After': '0' }), 
     problem(429, 'rate_limited', { 'Retry-After': '0' }), stream(RUN, DONE)],
-  { onretry: info => told.push([info.attempt, info.delay, info.error.status]) });
+  { onretry: info => retries.push([info.attempt, info.delay, info.error.status]) });
   assert.equal(short(await all(chat.send(null, 'x', { agent_id: 'a' }))), 'run done');
   assert.equal(new Set(seen.map(one => one.headers['idempotency-key'])).size, 1);
   assert.ok(seen.every(one => one.url === '/api/agents/a/chat'));
-  assert.deepEqual(told.map(([attempt]) => attempt), [1, 2, 3, 4]);
-  assert.deepEqual(told.slice(2).map(([, delay]) => delay), [0, 0]);
+  assert.deepEqual(retries.map(([attempt]) => attempt), [1, 2, 3, 4]);
+  assert.deepEqual(retries.slice(2).map(([, delay]) => delay), [0, 0]);
 });
 
 test('a refusal is thrown at once', async () => {
@@ -131,7 +131,7 @@ test('a refusal is thrown at once', async () => {
   }
 });
 
-test('it gives up after so many attempts in vain', async () => {
+test('it gives up after the maximum of failed attempts', async () => {
   const chat = client([stream(RUN, token(2, 'a')), hangUp, stream(token(3, 'b')), hangUp, hangUp], { retries: 2 });
   const got = [];
   await assert.rejects(async () => { for await (const one of chat.send('thread_1', 'x')) got.push(one); },
@@ -145,7 +145,7 @@ test('a run that is gone ends the following', async () => {
   await assert.rejects(all(chat.send('thread_1', 'x')), { code: 'not_found', status: 404 });
 });
 
-test('follow goes on behind an event; 204 says there is no more', async () => {
+test('follow continues behind an event; 204 ends it', async () => {
   let chat = client([stream(token(3, 'b'), DONE)]);
   assert.equal(short(await all(chat.follow('run_1', 2))), 'b done');
   assert.equal(seen[0].headers['last-event-id'], '2');
@@ -156,8 +156,8 @@ test('follow goes on behind an event; 204 says there is no more', async () => {
   assert.equal(seen[0].headers['last-event-id'], undefined);
 });
 
-test('a stream that falls silent is opened anew', async () => {
-  // On a machine that is busy just then the second one may seem silent too, and is opened anew as well.
+test('a silent stream is opened again', async () => {
+  // On a busy machine the second one may seem silent too, and is opened again as well.
   const chat = client([hold(RUN, token(2, 'a')), ...Array(5).fill(behind(RUN, token(2, 'a'), token(3, 'b'), DONE))], { silence: 500 });
   assert.equal(short(await all(chat.send('thread_1', 'x'))), 'run a b done');
   assert.equal(seen[1].headers['last-event-id'], '2');
@@ -193,7 +193,7 @@ test('an event that is not JSON', async () => {
   await assert.rejects(all(client([stream('data: {\n\n')]).send('thread_1', 'x')), { code: 'bad_event' });
 });
 
-test('an empty message asks nobody', async () => {
+test('an empty message sends no request', async () => {
   for (const thread of [null, 'thread_1']) {
     const chat = client([]);
     await assert.rejects(all(chat.send(thread, ' \n')), { code: 'message_empty', status: 400 });

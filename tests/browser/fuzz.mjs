@@ -54,11 +54,11 @@ function announce(text, length = 10_000) {
 const repeated = unit => unit.repeat(LENGTH / unit.length);
 const numbered = (n, line) => Array.from({ length: n }, (_, i) => line(i)).join('');
 const HARD = {
-  'a fence that is none': '```' + ' '.repeat(LENGTH) + 'x` ',
+  'an invalid fence': '```' + ' '.repeat(LENGTH) + 'x` ',
   'three marks and blanks, again and again': ('```' + ' '.repeat(6000) + 'x` \n').repeat(LENGTH / 6000),
   'a heading of marks': '# x' + ' #'.repeat(LENGTH / 2) + 'x',
   'a heading of blanks': '# x' + ' '.repeat(LENGTH) + 'x',
-  'a rule that is none': repeated('- ') + 'x', 'a rule of stars that is none': repeated('* ') + 'x',
+  'an invalid rule': repeated('- ') + 'x', 'an invalid rule of stars': repeated('* ') + 'x',
   'a deep quotation': repeated('>') + 'x', 'deep quotations': ('>'.repeat(400) + '\n').repeat(LENGTH / 400),
   'a deep list': numbered(600, i => ' '.repeat(2 * i) + '- a\n'),
   'definitions and references': numbered(LENGTH / 30, i => `[a${i}]: /u${i}\n`) + '\n' + numbered(LENGTH / 30, i => `[x][a${i}] `),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What those say that give keys and tokens: the authority's answers, the challenges of Arc's agent, times. The first
- * byte
- * says which. A token is one line; an error has a reason, and none of the answer's bytes that are no text. */
+/* Answers about keys and tokens: of the authority, the challenges of Arc's agent, times. The first byte selects. A
+ * token is one line; an error has a reason, and none of the answer's bytes that are not text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

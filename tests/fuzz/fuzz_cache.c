@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An entry of the cache, as another machine may have left it: each line is one of its texts. Either they are joined to
- * a conversation
- * whose messages are without a gap, or there is none. */
+/* An entry of the cache that another machine may have written: each line is one of its texts. They are joined to a
+ * conversation whose messages have no gap, or refused. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cosmos DB's answers, and names and keys from a configuration: bytes that others decide about. The first byte says
- * which. */
+/* Cosmos DB's answers, and names and keys of a configuration: bytes of external origin. The first byte selects. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +28,7 @@ static void fuzz_batch(const char *text, size_t len)
         if (ac_cosmos_answer_batch(&status, &substatus, &at, body, n, &err) == APR_SUCCESS) {
             must(json_array_size(body) == (size_t)n, "results for other operations");
             must((status == 200) == (at < 0), "a failure without a place");
-            must(at < n, "a place that is none");
+            must(at < n, "an invalid container");
             must(ac_cosmos_answer_batch_etag(body, at) != NULL, "no etag at all");
         } else {
             must(err.kind == AC_STORE_ERROR, "an error without a reason");
@@ -56,7 +55,7 @@ static void fuzz_session(const char *text)
     ac_buf_free(&second);
 }
 
-/* A header is one line, whatever it is made of. */
+/* A header is one line for any input. */
 static void fuzz_request(const char *text)
 {
     const char *lines[AC_COSMOS_HEADERS];
@@ -79,11 +78,11 @@ static void fuzz_request(const char *text)
         ac_buf_init(&head, 65536);
         ac_buf_init(&value, 4096);
         if (ac_cosmos_path(&path, &ask) == APR_SUCCESS) {
-            must(path.data[0] == '/' && strcspn(path.data, " \r\n\t?#\\\"<>") == path.len, "a path that is none");
+            must(path.data[0] == '/' && strcspn(path.data, " \r\n\t?#\\\"<>") == path.len, "an invalid path");
         }
         if (ac_cosmos_request_headers(lines, &head, &ask, date, "x") == APR_SUCCESS) {
             for (int i = 0; lines[i]; i++) {
-                must(strchr(lines[i], ':') && !strpbrk(lines[i], "\r\n"), "a header that is none");
+                must(strchr(lines[i], ':') && !strpbrk(lines[i], "\r\n"), "an invalid header");
             }
         }
         if (ac_cosmos_auth_key(&value, &ask, text, date, NULL) == APR_SUCCESS) {
@@ -101,7 +100,7 @@ static void fuzz_small(const char *text)
     int status = 0, substatus = 0;
     apr_interval_time_t wait = ac_cosmos_answer_retry_after(text);
 
-    must(wait >= 0 && wait <= apr_time_from_sec(3600), "a wait that is none");
+    must(wait >= 0 && wait <= apr_time_from_sec(3600), "an invalid delay");
     if (sscanf(text, "%9d/%9d", &status, &substatus) == 2) {
         ac_cosmos_next_e next = ac_cosmos_answer_next(status, substatus);
         ac_err_init(&err);

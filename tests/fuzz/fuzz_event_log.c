@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run's log that another child reads, or takes over when its writer is dead. The input is the file behind its first
- * part: what is said
- * to be whole, and records. Whatever stands there, reading ends, and what is appended comes behind it. */
+/* A run's log that another child reads, or continues when its writer is dead. The input is the file behind its first
+ * part: the length that is complete, and records. With any input reading ends, and new records follow behind it. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -33,7 +32,7 @@ static void log_path(char path[AC_LOG_PATH_SIZE])
     ac_event_dir_log_path(path, dir, ac_event_dir_key(dir), RUN);
 }
 
-/* A log that nothing was appended to says that its head is whole, and nothing else in it is that number. */
+/* A log without records says that its header is complete; no other field has that number. */
 static void make_head(void)
 {
     const ac_event_log_header_t names = {RUN, "thread_01", "msg_01", "ann"};
@@ -68,7 +67,7 @@ static void prepare(void)
     make_head();
 }
 
-/* An input that begins with 0xff says itself how much is whole; else all of it is. */
+/* An input that begins with 0xff has the complete length itself; else all of it is complete. */
 static void make_file(const uint8_t *data, size_t size)
 {
     char path[AC_LOG_PATH_SIZE];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calculator's evaluator bears any text; what it answers is a number that it reads back as the same one. */
+/* The calculator's evaluator accepts any text; its answer is a number that it reads back as the same one. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of API keys, whose first line is a key that somebody shows: whatever either says, an unknown key has no owner,
- * and no mistake
- * is told with bytes that could be a secret. */
+/* A file of API keys, whose first line is a presented key: for any input, an unknown key has no owner, and no error
+ * message has bytes that could be a secret. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -7,16 +7,16 @@
 
 #include "back/tools/knowledge/knowledge_internal.h"
 
-typedef struct told_t {
+typedef struct sections_t {
     int n_sections;
     size_t len;
-} told_t;
+} sections_t;
 
-static bool tell(void *baton, const char *title, const char *body, size_t len)
+static bool count_section(void *baton, const char *title, const char *body, size_t len)
 {
-    told_t *told = baton;
-    told->n_sections++;
-    told->len += len;
+    sections_t *sections = baton;
+    sections->n_sections++;
+    sections->len += len;
     if (!*title || strlen(title) >= AC_KNOWLEDGE_TITLE || !ac_utf8_valid(title, strlen(title)) ||
         !ac_utf8_valid(body, len)) {
         abort();
@@ -50,9 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     check_query(text);
     if (ac_utf8_valid(text, size) && !memchr(text, '\0', size)) {
-        told_t told = {0, 0};
-        if (!ac_knowledge_sections_split("name.md", text, size, tell, &told) ||
-            told.n_sections > AC_KNOWLEDGE_SECTIONS || told.len > size) {
+        sections_t sections = {0, 0};
+        if (!ac_knowledge_sections_split("name.md", text, size, count_section, &sections) ||
+            sections.n_sections > AC_KNOWLEDGE_SECTIONS || sections.len > size) {
             abort();
         }
     }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits as people and files of keys write them: either all of a text is taken, or nothing of it and a line says why,
- * which quotes words
- * of the text. */
+/* Limits as written by people and in files of keys: a text is accepted as a whole, or refused with a message that
+ * quotes words of it. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

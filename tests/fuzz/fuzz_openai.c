@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: every line is a chunk. The quick reader, where it is certain, must tell exactly what the other
- * one tells; both, the whole-document reader and the error reader must bear anything. */
+/* Chat completions: every line is a chunk. The quick reader, if it is certain, must give exactly the events of the
+ * general one; both, the whole-document reader and the error reader must accept any input. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "wire/openai_internal.h"
 
-static void told(ac_buf_t *log, const char *what, const char *bytes, size_t len)
+static void note(ac_buf_t *log, const char *what, const char *bytes, size_t len)
 {
     ac_buf_str(log, what);
     ac_buf_add(log, bytes, len);
@@ -18,7 +18,7 @@ static void on_text(void *baton, const char *text, size_t len)
     if (!len || memchr(text, '\0', len) || !ac_utf8_valid(text, len)) {
         abort();
     }
-    told(baton, "text ", text, len);
+    note(baton, "text ", text, len);
 }
 
 static void on_tool_start(void *baton, int index, const char *id, const char *name)
@@ -26,7 +26,7 @@ static void on_tool_start(void *baton, int index, const char *id, const char *na
     if (index < 0 || index >= AC_MAX_TOOL_CALLS || !id || !*id || !name || !*name) {
         abort();
     }
-    told(baton, "tool ", name, strlen(name));
+    note(baton, "tool ", name, strlen(name));
 }
 
 static void on_tool_args(void *baton, int index, const char *fragment, size_t len)
@@ -34,7 +34,7 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     if (index < 0 || index >= AC_MAX_TOOL_CALLS || !len) {
         abort();
     }
-    told(baton, "args ", fragment, len);
+    note(baton, "args ", fragment, len);
 }
 
 static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL};

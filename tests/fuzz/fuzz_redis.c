@@ -51,7 +51,7 @@ static void check_texts(const redisReply *reply)
     ac_buf_free(&texts);
 }
 
-/* hiredis makes room for as many elements as a reply says it has. */
+/* hiredis allocates the number of elements that a reply announces. */
 static bool says_too_many(const uint8_t *data, size_t size)
 {
     size_t n = 0;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client says about its request. Lines: the query string, Accept, If-Match, If-None-Match, an entity tag, an
- * origin. Whatever they are, an answer is an error with a reason or what the types allow. httpd's few functions are
- * played here. */
+/* A client's request. Lines: the query string, Accept, If-Match, If-None-Match, an entity tag, an origin. Any input
+ * gives an error with a reason or a value that the types allow. The few functions of httpd are replaced here. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* limits.saved: whatever the file says, no count is negative or beyond the maximum, and what is saved from it is
- * read again. */
+/* limits.saved: with any file, no count is negative or beyond the maximum, and what is saved from it can be read
+ * again. */
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>

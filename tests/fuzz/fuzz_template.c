@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Templates. The first line is the template, its first letter the kind (u, j, h); the rest are the arguments as
- * JSON. Whatever a model writes, a URL keeps its host, its path's depth and its parameters, a body stays JSON, a
- * header stays one line. */
+ * JSON. With any arguments, a URL keeps its host, its path's depth and its parameters, a body stays JSON, a header
+ * stays one line. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,7 +68,7 @@ static size_t count_text(const ac_buf_t *out, const char *text)
     return n;
 }
 
-/* A header with a secret, which holds a byte that no argument may: it stands where the template says, and nowhere
+/* A header with a secret, which has a byte that no argument may have: it is where the template has it, and nowhere
  * else. */
 static void check_secret(const char *text, const json_t *args)
 {

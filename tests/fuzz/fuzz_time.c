@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Times, durations and sizes as people and upstreams write them: what is taken is a sensible number, and what we
- * write is read again. */
+/* Times, durations and sizes as written by people and upstreams: an accepted one is a sensible number, and our own
+ * output can be read again. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

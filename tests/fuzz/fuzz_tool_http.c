@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP tool. Lines: the JSON Pointer of its result, the value of a header, its secret, the arguments as JSON, the
- * answer's media
- * type; the rest is the answer. Whatever a service says, the secret is not in the result, and the result is no longer
- * than it may be. */
+/* The HTTP tool. Lines: the JSON Pointer of its result, the value of a header, its secret, the arguments as JSON,
+ * the answer's media type; the rest is the answer. With any answer, the secret is not in the result, and the result
+ * is within its maximum. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

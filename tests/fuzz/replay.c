@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Feeds every file of a directory to a fuzz target, with the ordinary compiler: what was found once stays found. */
+/* Feeds every file of a directory to a fuzz target, built with the ordinary compiler: a regression test of past
+ * findings. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of directives in src/front/config/config.c as Python reads it, and what docs/directives.md has to say of each row."""
+"""The table of directives in src/front/config/config.c as Python objects, and the lines of docs/directives.md that
+each row requires."""
 import re
 
 STRING = r'(?:NULL|"((?:[^"\\]|\\.)*)")'

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the source: python3 tests/guards/measurements.py prints the table of docs/internals/measurements.md; with "list", what
-stands behind the figures. The guards hold the figures to their limits."""
+"""Measures the source: python3 tests/guards/measurements.py prints the table of docs/internals/measurements.md; with
+"list", the items behind the figures. The guards compare the figures with their limits."""
 import re
 import statistics
 import sys
@@ -14,7 +14,7 @@ FUNCTION = re.compile(r"^(?!typedef\b|struct \w+ \{|enum\b|union\b|#|else\b|exte
 
 
 def plain(text):
-    """C without comments and without what stands in strings; lines stay where they are."""
+    """C without comments and without the contents of strings; line numbers stay the same."""
     return TOKEN.sub(lambda m: '""' if m[0][0] in "\"'" else "\n" * m[0].count("\n"), text)
 
 
@@ -53,7 +53,7 @@ def public(files):
 
 
 def shared_statics(files):
-    """Static functions whose name stands in more than one file: name -> files."""
+    """Static functions whose name is used in more than one file: name -> files."""
     found = defaultdict(set)
     for file in files:
         for name, static, _ in file.functions:

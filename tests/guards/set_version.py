@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The version stands in src/agentchat.h. This writes another one there and wherever formats of others want a copy:
+"""src/agentchat.h has the version. This writes a new one there and into all copies that other formats require:
 python3 tests/guards/set_version.py 0.2.0; without an argument it prints the version."""
 import re
 import sys
 from pathlib import Path
 
-# file: what stands before the version, and behind it
+# file: the text before the version, and behind it
 PLACES = {
     "src/agentchat.h": (r'#define AC_VERSION "', '"'),
     "rpm/mod_agentchat.spec": (r"^Version: +", "$"),

@@ -33,7 +33,7 @@ CASES = {
     "words": ("docs/architecture.md", "TO" + "DO: spoiled\n"),
     "owners": ("src/back/sqlite/sqlite_turns.c",
                'static const char sql_spoiled[] =\n    "SELECT id FROM messages WHERE thread_id = ?1";\n'),
-    "threats": ("docs/threat-model.md", "| a | b | `test_who_may.py::test_spoiled` |\n"),
+    "threats": ("docs/threat-model.md", "| a | b | `test_authorization.py::test_spoiled` |\n"),
     "types": ("src/www/agentchat.d.ts", "export interface Cost {\n  spoiled: string;\n}\n"),
     "pages": ("docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),
     "links": ("README.md", "[spoiled](docs/install.md#no-such-heading)\n"),

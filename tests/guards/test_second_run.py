@@ -67,7 +67,7 @@ def test_crash_again():
 
 @pytest.fixture
 def run(tmp_path):
-    """What pytest says of test files beside each other: (exit code, its output, its last line)."""
+    """The result of pytest with test files in parallel: (exit code, its output, its last line)."""
     def run(*texts, arguments=()):
         (tmp_path / "conftest.py").write_text(HOOKS.read_text())
         for number, text in enumerate(texts):

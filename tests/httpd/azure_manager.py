@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The resource manager of a scripted Azure, with a subscription in which nothing is yet. It is strict about what a reader of the manual
-could leave out or say wrong: providers that are not registered, groups and parents that are missing or still being made, kinds of
-resources that Azure does not make any more, models, roles and documents that do not fit."""
+"""The resource manager of a scripted Azure, with an empty subscription. It refuses what a reader of the manual could
+forget or get wrong: providers that are not registered, groups and parents that are missing or still being made,
+kinds of resources that Azure does not make any more, models, roles and documents that do not fit."""
 import json
 import re
 import uuid
@@ -134,7 +134,7 @@ class Manager:
         made = self.find(path)
         if kind.lower() in AT_ONCE:
             return 201, made, {}
-        made["properties"]["provisioningState"] = "Creating"        # until somebody has asked how far it is
+        made["properties"]["provisioningState"] = "Creating"        # until a client has asked for its state
         name = uuid.uuid4().hex
         self.pending[name] = made["properties"]
         later = {"Azure-AsyncOperation": f"https://{HOST}/operations/{name}?api-version=1", "Retry-After": "1"}

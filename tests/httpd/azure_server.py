@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted Azure, as the Azure CLI meets it: sign-in, and the resource manager. The CLI comes to it through a proxy that is this
-server too: it goes to the addresses that it knows by itself, and to nowhere else."""
+"""A scripted Azure for the Azure CLI: sign-in and the resource manager. This server is also the CLI's proxy: it
+answers at the addresses that the CLI has built in, and forwards nothing."""
 import base64
 import json
 import ssl

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations that are wrong, and what `configtest` says: (name, the line of the directives that is named,
-directives, message). {root} is the server's root, and {lineN} in a message the file's line of the directives' Nth one.
-GOOD are right."""
+"""Wrong configurations and the messages of `configtest`: (name, the line of the directives that is named,
+directives, message). {root} is the server's root, and {lineN} in a message the file's line of the directives' Nth
+one. GOOD are right."""
 
 MODEL = "<AgentChatModel gpt>\nAgentChatProvider demo\n</AgentChatModel>\n"
 AGENT = "<AgentChatAgent a>\nAgentChatModel gpt\n</AgentChatAgent>\n"
@@ -13,7 +13,7 @@ def in_model(text, name="gpt"):
 
 
 BAD = [
-    ('a limit that is none', 1,
+    ('an invalid limit', 1,
      'AgentChatLimit requests=60',
      "AgentChatLimit: 'requests=60' is no limit; give a number, which may end in k or M, and a window of /s, /min, /hour or /day, like "
      "requests=60/min"),
@@ -23,7 +23,7 @@ BAD = [
     ('a limit given twice', 2,
      'AgentChatLimit requests=1/s\nAgentChatLimit requests=2/s',
      "AgentChatLimit: 'requests=2/s' is given twice by=owner"),
-    ("a limit of an agent that nobody can share", 6,
+    ("a limit of an agent with an unknown owner rule", 6,
      MODEL + '<AgentChatAgent a>\nAgentChatModel gpt\nAgentChatLimit requests=1/s by=me\n</AgentChatAgent>\n',
      "AgentChatLimit: 'by=me' is not one of by=owner, by=key, by=agent, by=address"),
     ('a budget and a model without a price', 4,
@@ -255,7 +255,7 @@ BAD = [
     ('roles from a header', 1,
      'AgentChatRolesFrom env:http_x_roles',
      "AgentChatRolesFrom: 'http_x_roles' is a header that the client sends; name a variable that an authentication module sets"),
-    ('a role of nobody', 1,
+    ('a role without a user', 1,
      'AgentChatRole admin',
      "AgentChatRole: the role 'admin' has no owners; give their names"),
     ('a role of everybody', 1,

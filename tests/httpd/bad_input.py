@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that are wrong, each with the answer it must get: (name, method, path, body, headers, status, code[, pointer]).
-{thread} stands for a thread that exists; a body of bytes is sent as it is. Codes may be sets where two are right."""
+"""Wrong requests, each with its answer: (name, method, path, body, headers, status, code[, pointer]). {thread} is
+the id of an existing thread; a body of bytes is sent unchanged. A set of codes means any of them."""
 import json
 
 SEND = "/threads/{thread}/messages"
@@ -89,7 +89,7 @@ def wrong_values():
             ({"metadata": {str(i): "x" for i in range(17)}}, "/metadata")):
         yield f"create {json.dumps(body)[:50]}", "POST", "/threads", body, {}, 400, "invalid_request", pointer
         yield f"patch {json.dumps(body)[:50]}", "PATCH", "/threads/{thread}", body, {}, 400, "invalid_request", pointer
-    for agent in ("nobody", "", "x" * 300, "a/b", 7, [], {}):
+    for agent in ("unknown", "", "x" * 300, "a/b", 7, [], {}):
         yield f"agent {agent!r:.30}", "POST", "/threads", {"agent_id": agent}, {}, (400, 404), {"invalid_request", "not_found"}
         yield f"send to agent {agent!r:.30}", "POST", SEND, {"content": "x", "agent_id": agent}, {}, (400, 404), {
             "invalid_request", "not_found"}
@@ -110,13 +110,13 @@ def bad_ids():
                                    ("PATCH", "/threads/{}", {"title": "x"}),
                                    ("DELETE", "/threads/{}", None), ("POST", "/threads/{}/messages", {"content": "x"})):
             yield f"id {bad[:44]}: {method} {path}", method, path.format(bad), body, {}, (400, 404), {"not_found", "invalid_request"}
-    for path in (f"/runs/{NO_RUN}", f"/runs/{NO_RUN}/steps", "/runs/x", "/runs/x/steps", "/agents/nobody", "/agents/nobody/threads",
+    for path in (f"/runs/{NO_RUN}", f"/runs/{NO_RUN}/steps", "/runs/x", "/runs/x/steps", "/agents/unknown", "/agents/unknown/threads",
                  f"/agents/assistant/threads/{NO_THREAD}", "/agents/assistant/threads/x", "/agents/%00"):
         yield f"no such thing: {path}", "GET", path, None, {}, (400, 404), {"not_found", "invalid_request"}
     yield "a thread that is not there", "POST", CHAT, {"message": "x", "thread_id": NO_THREAD}, {}, 404, "not_found"
     yield "a malformed thread", "POST", CHAT, {"message": "x", "thread_id": "../../etc"}, {}, (400, 404), {"not_found", "invalid_request"}
     yield "a conversation that is not there", "POST", "/chat", {"message": "x", "conversation_id": NO_THREAD}, {}, 404, "not_found"
-    yield "an agent that is not there", "POST", "/agents/nobody/chat", {"message": "x"}, {}, 404, "not_found"
+    yield "an agent that is not there", "POST", "/agents/unknown/chat", {"message": "x"}, {}, 404, "not_found"
 
 
 def bad_queries():

@@ -57,7 +57,7 @@ class Browser:
         return context
 
     def close_contexts(self):
-        """What the pages complained of; nobody has complained who has not said so by then."""
+        """The pages' errors; waits until errors so far have been reported."""
         said = self.call(0, "_said")
         for context in self.contexts:
             context.close()

@@ -168,7 +168,7 @@ class Stream:
         raise EOFError("the stream has ended")
 
     def any(self):
-        """The next event or comment, whatever it is."""
+        """The next event or comment of any kind."""
         return next(self._events)
 
     def until(self, kind):

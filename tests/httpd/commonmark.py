@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CommonMark's own examples, and their HTML as tests/browser/commonmark.js says it."""
+"""CommonMark's own examples, and their HTML as made by tests/browser/commonmark.js."""
 import re
 
 import peers

@@ -53,7 +53,7 @@ def client(server):
 
 @pytest.fixture
 def unused_port():
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with HeldPort() as number:
         yield number
 
@@ -110,7 +110,7 @@ def _page_server(_model):
 
 @pytest.fixture
 def browser(_browser):
-    """The browser; what a page complained of fails the test, unless it is in `expected` of the browser."""
+    """The browser; an error on a page fails the test, unless it is in `expected` of the browser."""
     _browser.expected = []
     yield _browser
     said = [line for line in _browser.close_contexts() if not any(part in line for part in _browser.expected)]

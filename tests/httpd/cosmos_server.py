@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted Cosmos DB for NoSQL, over plain HTTP. It is as strict as the hosted service where that matters: signatures, partition
-keys, ETags, transactional batches, limits, what the gateway refuses. And it can do what no emulator does on demand: throttle, fail,
-cut connections before or after a request was carried out, answer from a replica that is behind, give empty pages.
+"""A scripted Cosmos DB for NoSQL, over plain HTTP. It is as strict as the hosted service where that matters: signatures,
+partition keys, ETags, transactional batches, limits, requests that the gateway refuses. And it does on demand what no
+emulator does: throttle, fail, cut connections before or after a request was carried out, answer from a replica that is
+behind, give empty pages.
 
-As a program it prints its port, is told what to do by POST /_control, and ends when its standard input is closed."""
+As a program it prints its port, is controlled by POST /_control, and ends when its standard input is closed."""
 import base64
 import hashlib
 import hmac
@@ -24,13 +25,13 @@ TOKEN = "a-token-of-the-scripted-tenant"
 MAX_BODY = 2 * 1024 * 1024
 
 
-# What kind of document an id stands for, where the request does not bring the document.
+# The kind of document by its id, for requests without the document.
 KINDS = [(r"thread_\w+$", "thread"), (r"run_\w+_steps$", "steps"), (r"run_\w+_wait$", "wait"), (r"\w+_\d+$", "part"), (r"run_\w+$", "run"),
          (r"msg_\w+$", "message"), (r"key_\w+$", "key"), (r"!stamp$", "stamp"), (r"ping$", "ping"), (r"agent_\w+$", "agent")]
 
 
 def describe(method, path, headers, body):
-    """A request in one line: what is done in which container with documents of which kind."""
+    """A request in one line: the operation, the container, and the kinds of documents."""
     names = [unquote(n) for n in path.strip("/").split("/") if n]
     if len(names) < 5:
         resource = ("account", "database", "container")[(len(names) + (method == "POST")) // 2]
@@ -116,13 +117,13 @@ class Cosmos(ScriptedServer):
 
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
-        those that match, after the first `skip` of them, n times; batch: true: only batches, and none of the queries that a server
-        makes when it is their time; gate: waits until the test opens it, then goes on as ever; garbage: true: carried out, and answered
-        with a body that is no JSON; write: true: no queries.
-        stop_after: requests that are still carried out, after which nothing answers any more. chaos: {throttle, unavailable, gone,
-        contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a second. lag: so many reads come
-        from a replica that is behind. empty_pages, page_most: how queries page. clock: seconds that the service is ahead. aged:
-        seconds by which documents with a time to live are older."""
+        those that match, after the first `skip` of them, n times; batch: true: only batches, and none of a server's
+        periodic queries; gate: waits until the test opens it, then continues normally; garbage: true: carried out, and
+        answered with a body that is no JSON; write: true: no queries.
+        stop_after: the number of requests that are still carried out; later ones get no answer. chaos: {throttle,
+        unavailable, gone, contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a
+        second. lag: the number of reads from a replica that is behind. empty_pages, page_most: paging of queries.
+        clock: seconds that the service is ahead. aged: seconds by which documents with a time to live are older."""
         with self.lock:
             if clear:
                 self.faults, self.chaos = [], {}
@@ -181,7 +182,7 @@ class Cosmos(ScriptedServer):
             dump, pattern = order.pop("dump", None), order.pop("count", None)
             definition, expire = order.pop("definition", None), order.pop("expire", None)
             journal = order.pop("journal", None)
-            if journal == "begin":                              # to keep each request in one line; "read": those since then
+            if journal == "begin":                              # to record each request in one line; "read" returns them
                 self.journal = []
             strip = order.pop("strip", {})
             for name, members in order.pop("define", {}).items():   # as an administrator would; null: without it
@@ -229,7 +230,7 @@ class Cosmos(ScriptedServer):
         reset_at_close(connection)
         return False
 
-    # ---- trouble ----
+    # ---- faults ----
     def _find_fault(self, method, path, headers):
         batch = headers.get("x-ms-cosmos-is-batch-request") == "True"
         query = headers.get("x-ms-documentdb-isquery") == "True"
@@ -294,7 +295,7 @@ class Cosmos(ScriptedServer):
         time.sleep(fault.get("delay", 0) if fault else 0)
         return self._send(connection, status, {"x-ms-request-charge": "1", **more}, answer)
 
-    # ---- who asks ----
+    # ---- authentication ----
     def _authorize(self, method, path, headers):
         text = unquote(headers.get("authorization", ""))
         date = headers.get("x-ms-date", "")
@@ -399,8 +400,9 @@ class Cosmos(ScriptedServer):
         return wanted in there or [(path, not descending) for path, descending in wanted] in there
 
     def _replica(self, container, headers):
-        """How far the replica that answers has come. So many reads that meet with one that is behind (lag) let it catch up; who is
-        sent away because of that finds it caught up the next time, however much is written meanwhile."""
+        """The progress of the answering replica. With lag, this number of reads on a replica that is behind let it
+        catch up; a client that was refused because of that finds it up to date at the next read, with any number
+        of writes in between."""
         wanted = max([int(t.split("#")[1]) for t in headers.get("x-ms-session-token", "").split(",") if "#" in t] or [0])
         at = container.replica if self.lag and not container.n_owed else container.lsn
         container.n_owed = max(0, container.n_owed - 1)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of Cosmos DB's SQL as the tests need: SELECT *, members or VALUE COUNT(1); WHERE with comparisons, IN, AND, OR, NOT and
-IS_DEFINED; ORDER BY members; TOP. What it does not know is an error, as it is with the service."""
+"""The part of Cosmos DB's SQL that the tests need: SELECT *, members or VALUE COUNT(1); WHERE with comparisons, IN,
+AND, OR, NOT and IS_DEFINED; ORDER BY members; TOP. Anything else is an error, as in the service."""
 import functools
 import re
 

@@ -12,7 +12,7 @@ def store(cosmos, options="", key="COSMOS_KEY", create="on"):
 
 
 def wait_ready(client, wanted=200, seconds=20, ready=None):
-    """ready: Server.ready, for what only operators are told."""
+    """ready: Server.ready, for members that only operators see."""
     end = time.monotonic() + seconds
     while (response := ready() if ready else client.get("/ready")).status != wanted:
         assert time.monotonic() < end, response

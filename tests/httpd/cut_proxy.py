@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between a client and the server, and can be cut."""
+"""A proxy between a client and the server that can be cut."""
 import socket
 import threading
 
@@ -55,7 +55,7 @@ class CutProxy:
 
 
 class HoldingProxy(CutProxy):
-    """Forwards nothing more as soon as reached() says so; the programs at both ends wait, however fast they are."""
+    """Stops forwarding as soon as reached() is true; the programs at both ends wait at any speed."""
 
     def __init__(self, port, reached):
         self._reached, self._stopped = reached, threading.Event()

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from server import TOP
 
-# What a response of ours may have. Another name was put there by somebody else.
+# The header fields of our responses. Any other one is the result of an injection.
 FIELDS = {"date", "server", "connection", "keep-alive", "content-type", "content-length", "transfer-encoding", "cache-control",
           "x-accel-buffering",
           "x-request-id", "x-content-type-options", "etag", "location", "allow", "vary", "retry-after", "ratelimit", "ratelimit-policy",
@@ -98,11 +98,11 @@ class Reader:
         return int(match[1]), found
 
     def answer(self, method):
-        """(status, fields, body, whether the connection goes on)"""
+        """(status, fields, body, whether the connection stays open)"""
         status, fields = self.head()
         while status == 100:
             status, fields = self.head()
-        goes_on = fields.get("connection", "").lower() != "close"
+        stays_open = fields.get("connection", "").lower() != "close"
         if method == "HEAD" or status in (204, 304):
             body = b""
         elif "transfer-encoding" in fields:
@@ -111,9 +111,9 @@ class Reader:
         elif "content-length" in fields:
             body = self.exactly(int(fields["content-length"]))
         else:
-            need(not goes_on, "the answer has no length, and the connection goes on")
+            need(not stays_open, "the answer has no length, and the connection stays open")
             body = self.rest()
-        return status, fields, body, goes_on
+        return status, fields, body, stays_open
 
 
 def strict_json(raw):
@@ -176,7 +176,7 @@ def check(status, fields, body, method, target="/api"):
     if status >= 400:
         check_problem(status, fields, body)
     elif "transfer-encoding" not in fields and "content-length" not in fields:
-        pass                                    # HTTP/1.0: cut, where its client has gone, looks like whole
+        pass                                    # HTTP/1.0: a cut response is not distinguishable from a complete one
     elif fields.get("content-type", "").startswith("text/event-stream"):
         last = check_events(body)
         need(last in TERMINAL or last is None or b"selftest" in body or '"n"' in body.decode(), f"the stream ended with {last}")

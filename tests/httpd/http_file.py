@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a file of requests in the format of REST clients (### between them, @name = value, {{name}}), and sends them in order.
-What a request has to bring stands in a comment: # → STATUS [CONTENT-TYPE][: TEXT … TEXT].
+A comment has the expected answer: # → STATUS [CONTENT-TYPE][: TEXT … TEXT].
 
     python3 tests/httpd/http_file.py tests/demo.http            all of it, against the file's own @host
 """
@@ -42,7 +42,7 @@ def read(path):
 
 
 class Session:
-    """Sends steps; what a named one answered can be used by later ones."""
+    """Sends steps; later ones can use the answer of a named one."""
 
     def __init__(self, variables):
         self.variables, self.answers = variables, {}

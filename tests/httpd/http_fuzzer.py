@@ -18,7 +18,7 @@ LARGE = 60000           # bytes that may not be taken off a refused client
 
 
 def target_of(raw):
-    """The target in the request line; "" where there is none."""
+    """The target in the request line; "" if there is none."""
     return (raw.split(b"\r\n", 1)[0].split(b" ") + [b""])[1].decode("latin-1")
 
 
@@ -63,14 +63,14 @@ class Visitor:
         kind = b"Content-Type: application/json\r\n" if raw else b""
         self.put(b"%s %s HTTP/1.1\r\nHost: localhost\r\nX-API-Key: %s\r\n%sContent-Length: %d\r\n\r\n%s"
                  % (method.encode(), path.encode(), self.keys[0].encode(), kind, len(raw), raw))
-        status, fields, body, goes_on = self.reader.answer(method)
+        status, fields, body, stays_open = self.reader.answer(method)
         check(status, fields, body, method)
-        if not goes_on:
+        if not stays_open:
             self.close()
         return status, json.loads(body)
 
     def renew(self):
-        """A conversation as everybody has one: it also shows that the server still does its work."""
+        """An ordinary conversation: it shows that the server still works."""
         ids = {}
         for mount in ("/api", "/keys"):
             status, thread = self.ask("POST", mount + "/threads", {"title": "fuzzed"})
@@ -91,7 +91,7 @@ class Visitor:
     # ---- one case ----
     def receive(self, case, goes):
         try:
-            status, fields, body, goes_on = self.reader.answer(case.method)
+            status, fields, body, stays_open = self.reader.answer(case.method)
         except Ended:
             if goes and len(case.raw) < LARGE:
                 raise Wrong(f"the connection was closed without a whole answer, after: {self.before}") from None
@@ -100,7 +100,7 @@ class Visitor:
         self.before = f"{status} {fields} to {case.raw[:1000]!r}"
         ours = check(status, fields, body, case.method, target_of(case.raw))
         self.counts[str(status) if ours else f"{status} of httpd"] += 1
-        return goes_on
+        return stays_open
 
     def whole(self, case):
         raw = self.real(case.raw)
@@ -128,7 +128,7 @@ class Visitor:
                 return
 
     def wild(self, case):
-        """Nobody knows where this ends, so it ends with the connection. What comes is looked at as far as it is whole."""
+        """The end of the answer is undefined, so the end of the connection ends it. Complete answers are checked."""
         self.close()
         self.open()
         raw = self.real(case.raw)
@@ -145,11 +145,11 @@ class Visitor:
                         raise Wrong(f"an answer without a head: {self.reader.buffer[:200]!r}")
                     self.reader.rest()          # HTTP/0.9 has none
                     break
-                status, fields, body, goes_on = self.reader.answer(method if n == 0 else "GET")
+                status, fields, body, stays_open = self.reader.answer(method if n == 0 else "GET")
                 ours = check(status, fields, body, method if n == 0 else "GET", target_of(raw))
                 self.counts[str(status) if ours else f"{status} of httpd"] += 1
                 n += 1
-                if not goes_on:
+                if not stays_open:
                     break
         except Ended:
             pass                                # it went because its client did

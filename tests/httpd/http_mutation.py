@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that nobody meant to send: valid ones of every route, changed in what they say and in how they say it. Case n of a seed is
-always the same, so that what failed can be sent again."""
+"""Malformed requests: valid ones of every route, with changes in contents and framing. Case n of a seed is always
+the same, so that a failed one can be sent again."""
 import json
 import random
 import re
@@ -8,7 +8,7 @@ import re
 from route_cases import ADMIN, CASES, ROUTES
 from server import TOP
 
-# What stands for things that the server has made: as long as the real ids, which take their places in the finished bytes.
+# Placeholders for ids made by the server: as long as the real ones, which replace them in the finished bytes.
 THREAD, RUN, KEY, ADMIN_KEY = "thread_" + "T" * 26, "run_" + "R" * 26, "KEY" * 20, "ADM" * 20
 AGENT = "fuzzed"
 
@@ -16,7 +16,7 @@ TEXT = [
     "", " ", "x", "0", "-1", "null", "true", "é", "‮", "\u2028", "\u2029", "😀", "\ufeff", "a" * 64, "a" * 300, "b" * 5000, "\\", '"', "'",
     "%", "%00", "%2f", "%zz", "%s%n%x", "${jndi:x}", "../../etc/passwd", "..\\..", "<script>", "\x7f", "1e999", "99999999999999999999",
     "-9223372036854775809", "thread_", "run_", "msg_" + "0" * 26, THREAD, RUN, "thread_" + "0" * 26, "run_" + "0" * 26,
-    THREAD.upper(), THREAD + "x", THREAD[:-1], "assistant", "nobody", AGENT, "a,b", "a;b", "a=b", "a&b", "a/b", "event: done", "data: {}",
+    THREAD.upper(), THREAD + "x", THREAD[:-1], "assistant", "unknown", AGENT, "a,b", "a;b", "a=b", "a&b", "a/b", "event: done", "data: {}",
     "\r\n", "\n\n", "a\r\nX-Injected: yes", "\x00", "\x1b[31m", "\x85", "\ud800", "\udc80\udcff",
 ]
 SEGMENT = [
@@ -362,7 +362,7 @@ def draft_of(rng):
 
 
 def exact_request(rng, n_changes):
-    """One request of which httpd's grammar says where it ends; framing may still have changed that."""
+    """One request whose end is defined by httpd's grammar; framing may still have changed that."""
     name, draft = draft_of(rng)
     for _ in range(n_changes):
         rng.choice(CHANGES)(rng, draft)

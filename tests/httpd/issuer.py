@@ -40,7 +40,7 @@ class Key:
 class Issuer:
     def __init__(self, directory):
         self.keys = [Key(directory, "key-1")]
-        self.stranger = Key(directory, "key-9")         # whose tokens nobody vouches for
+        self.stranger = Key(directory, "key-9")         # whose tokens have no trusted issuer
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ class Issuer:
                 issuer.answer(self, {"keys": [key.jwk for key in issuer.keys]})
 
             def do_POST(self):
-                """The token endpoint: whoever brings a code has been at the page."""
+                """The token endpoint: a code proves that the user was at the sign-in page."""
                 self.rfile.read(int(self.headers["Content-Length"]))
                 issuer.answer(self, {"access_token": "of-the-provider", "token_type": "Bearer",
                                      "id_token": issuer.token(aud="CLIENT-ID", nonce=issuer.nonce, **issuer.claims)})

@@ -33,7 +33,7 @@ class KeyFile:
         return done.stdout.strip()
 
     def replace(self, text):
-        """As whoever edits it by hand shall: nobody reads half of it."""
+        """Replaces the file by renaming, as the manual requires of editors: no reader sees half of it."""
         new = self.path.with_name(self.path.name + ".new")
         new.write_text(text)
         shutil.copymode(self.path, new)

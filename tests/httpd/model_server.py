@@ -25,7 +25,7 @@ from scripted_server import ScriptedServer, reset_at_close
 
 
 class Gate:
-    """Opened by the test; `reached` tells the test that the script stands before it."""
+    """Opened by the test; `reached` is set when the script waits at it."""
 
     def __init__(self):
         self._open = threading.Event()
@@ -59,7 +59,7 @@ class Reply:
 class Request:
     def __init__(self, method, path, headers, body):
         self.method, self.path, self.headers, self.body = method, path, headers, body
-        self.closed = threading.Event()     # the other side has hung up
+        self.closed = threading.Event()     # the other side has closed
         try:
             self.json = json.loads(body) if body else None
         except ValueError:
@@ -128,7 +128,7 @@ def answer(*tokens, **figures):
 
 
 def calls(*wanted, said=None):
-    """A script: an answer that wants these tools, as (name, arguments) pairs, all in one round, and says something first."""
+    """A script: an answer with these tool calls, as (name, arguments) pairs, all in one round, after some text."""
     def script(_request):
         yield head()
         if said:

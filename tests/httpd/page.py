@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chat page as somebody uses it: served by conf/chat-page.conf, in a browser, with the scripted model behind it."""
+"""The chat page under test: served by conf/chat-page.conf, in a browser, with the scripted model behind it."""
 import shutil
 import time
 
@@ -22,7 +22,7 @@ WIDE = """[...document.querySelectorAll('body *')]
   .filter(node => node.checkVisibility() && !node.closest('.offscreen, #sidebar, pre, .table'))
   .filter(node => node.getBoundingClientRect().right > screen.width + 1).map(node => node.outerHTML.slice(0, 120))"""
 
-# What is still fading in or sliding has the colours and the place of no design. The cursor blinks for ever.
+# Elements in transition have intermediate colours and places. The cursor blinks without end.
 MOVING = "document.getAnimations().some(motion => motion.effect.getComputedTiming().endTime !== Infinity)"
 
 
@@ -38,7 +38,7 @@ class PageServer(Server):
 
 
 class Page:
-    """One tab. What is not here is the browser's own: page.tab."""
+    """One tab. Playwright's own page is page.tab."""
 
     def __init__(self, browser, context, url, signed_in=True):
         self.browser, self.context = browser, context
@@ -58,7 +58,7 @@ class Page:
         return self.tab.getByRole("button", {"name": name, "exact": True})
 
     def wait(self, selector, n=1):
-        """Until there are so many of these to be seen."""
+        """Waits until this number of elements is visible."""
         self.tab.locator(f"{selector} >> visible=true").nth(n - 1).waitFor()
 
     def wait_text(self, selector, text):
@@ -92,7 +92,8 @@ class Page:
         self.until("!document.querySelector('.writing')")
 
     def check(self, name):
-        """Nothing for axe-core to say, light and dark, and nothing wider than the screen; screenshots of both."""
+        """Checks with axe-core, light and dark, that there is no violation and nothing wider than the screen;
+        screenshots of both."""
         for scheme, rules in (("light", ()), ("dark", ("color-contrast",))):
             self.tab.emulateMedia({"colorScheme": scheme})
             self.until(f"!({MOVING})")

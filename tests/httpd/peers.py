@@ -27,7 +27,7 @@ def one_at_a_time(folder):
 
 
 def install(source=SOURCE):
-    """node_modules as the folder's package-lock.json says; once, until that file changes."""
+    """node_modules of the folder's package-lock.json; installed once, until that file changes."""
     home = BUILD / source.name
     with one_at_a_time(home):
         stamp = home / "installed.json"

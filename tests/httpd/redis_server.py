@@ -11,7 +11,7 @@ from pathlib import Path
 from client import WAIT
 from server import HeldPort
 
-# What the module needs, and no more: docs/limits.md says the same.
+# The permissions that the module needs, and no more: the same as in docs/limits.md.
 ACL = ("user default on >default ~* &* +@all\n"
        "user chat on >secret resetkeys ~agentchat:* resetchannels -@all +eval +evalsha +time +hgetall +hget +hset +hincrby +hdel +del "
        "+exists +pexpire +set +ping +select +lrange +rpush +rpushx\n")

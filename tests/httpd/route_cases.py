@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One case for each route (route_table.py): how it is called, and what whose caller may have of it. A route
-without a case fails test_who_may.py."""
+without a case fails test_authorization.py."""
 import sys
 
 from server import TOP
@@ -10,7 +10,7 @@ import route_table  # noqa: E402
 
 ROUTES = {row.name: row for row in route_table.rows(route_table.text(TOP))}
 
-# What a caller gets who has not made the thing that the path or the body names:
+# The answer to a caller that does not own the resource in the path or the body:
 NOT_FOUND = "what is not theirs is not there"
 THEIRS = "the same as its owner, about what is theirs"
 ADMIN = "403 without the role admin"
@@ -18,8 +18,8 @@ PUBLIC = "the same for everybody"
 
 
 class Case:
-    """path: {thread}, {run} and {agent} stand for what the owner has made; an agent is the server's. good: what the owner is answered,
-    or who has the role. head: asked for without its body, which takes time."""
+    """path: {thread}, {run} and {agent} are ids of the owner's; an agent is the server's. good: the answer to the
+    owner, or to a user with the role. head: requested without the body, which takes time."""
 
     def __init__(self, path, others, *bodies, good=(200,), head=False):
         self.path, self.others, self.bodies, self.good, self.head = path, others, bodies or (None,), good, head

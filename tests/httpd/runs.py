@@ -13,8 +13,8 @@ from model_server import DONE, finish, head, token, usage
 CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
            "AsyncRequestWorkerFactor 100\nKeepAliveTimeout 60\n"
 
-STORED = 1 << 40                        # what is told from the store is numbered from here on,
-REST = 1 << 41                          # and behind the end of a log that could take no more from here on
+STORED = 1 << 40                        # ids of events made from the store begin here,
+REST = 1 << 41                          # and those behind the end of a full log here
 
 
 def holding(gate, before=("one",), after=("two",)):
@@ -58,7 +58,7 @@ def event_logs(folder):
 
 
 def blocks(raw):
-    """The events of a stream as they were sent, each with its id; what has none is no event of the run."""
+    """The events of a stream as bytes, each with its id; one without an id is no event of the run."""
     found = []
     for block in re.sub("^(retry: .*|:.*)\n", "", raw.decode(), flags=re.M).split("\n\n"):
         if block.startswith("id: "):
@@ -81,7 +81,7 @@ def run_of(client):
 
 
 def begun(client, model, gate, before=("one",), after=("two",), **options):
-    """A live stream whose model stands at the gate; what its `run` event says."""
+    """A live stream whose model waits at the gate, and its `run` event."""
     model.play(holding(gate, before, after))
     stream = client.stream("/agents/assistant/chat", {"message": "x", **options})
     first = stream.next().json
@@ -91,8 +91,8 @@ def begun(client, model, gate, before=("one",), after=("two",), **options):
 
 
 def owner_of(server, connection):
-    """The child that holds the other end of this connection. The kernel's table of sockets is read in parts, and one may be left out where
-    others come and go meanwhile: then it is read again."""
+    """The child at the other end of this connection. The kernel's table of sockets is read in parts, and may lack
+    one while others come and go: then it is read again."""
     return wait_until(lambda: find_owner(server, connection.socket.getsockname()[1]), "no child has this connection")
 
 
@@ -117,7 +117,7 @@ def find_owner(server, port):
 
 
 def connection_to(server, wanted):
-    """A connection that a child is at the other end of for which wanted(pid) holds. Such a child may have to come up first."""
+    """A connection to a child for which wanted(pid) holds. Such a child may have to start first."""
     kept = []
 
     def find():

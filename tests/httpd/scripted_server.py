@@ -11,8 +11,8 @@ def reset_at_close(connection):
 
 
 class ScriptedServer:
-    """A subclass says in _respond(connection, method, target, headers, body) what is answered, and returns whether the connection
-    is kept. It calls __init__() last: from then on requests come."""
+    """A subclass answers in _respond(connection, method, target, headers, body), and returns whether the connection
+    stays open. It calls __init__() last: requests arrive from then on."""
 
     def __init__(self):
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)

@@ -36,12 +36,13 @@ def sanitizer():
 
 
 class HeldPort:
-    """A port that is ours as long as this is open. Nobody listens on it until a program of ours does, also several times; until then
-    whoever connects is refused. The kernel gives it to nobody else meanwhile, neither to a listener that takes any nor to a client."""
+    """A port reserved while this is open. Connections are refused until a program of ours listens, which may happen
+    several times. The kernel assigns it to no other program in between, neither to a listener on any port nor to
+    a client."""
 
     def __init__(self):
         self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)     # so may whoever listens on it, who does the same
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)     # so may a listener that sets the option too
         self._socket.bind(("127.0.0.1", 0))
         self.number = self._socket.getsockname()[1]
 
@@ -103,7 +104,7 @@ MOUNT = """
 """
 
 
-# A mount with everything that only the role admin is told; needs no other module than this and httpd's own authn_core.
+# A mount with everything that only the role admin sees; needs no other module than this and httpd's own authn_core.
 OPERATOR_KEY = "ack_operator_" + "0" * 40
 OPERATOR = """
 <Location "/operator">
@@ -116,16 +117,16 @@ OPERATOR = """
 """
 
 
-# Another store than the embedded one for every server whose configuration names none: as in AgentChatStore, {name} is the
-# server's own, so that servers do not see each other's threads. (A port is given again when its server is gone.)
+# Another store than SQLite for every server whose configuration names none: as in AgentChatStore, {name} is the
+# server's own, so that servers do not see each other's threads. (A port is used again after its server.)
 STORE = os.environ.get("AGENTCHAT_TEST_STORE")
 
-# What httpd says by itself, with none of our code loaded: when it is stopped in the moment in which an answer ends; where its
-# mod_ssl is of a newer day than the machine's OpenSSL.
+# Messages of httpd that appear without our module too: when it is stopped at the moment in which an answer ends; if its
+# mod_ssl is newer than the machine's OpenSSL.
 OF_HTTPD = [r"Bad file descriptor: AH0309[23]: process_\w+", r"AH01882: Init: this version of mod_ssl was compiled against"]
-# What is so with these MPMs: streams hold threads; and children of worker before httpd 2.4.59 end late, as its CHANGES say.
+# Properties of these MPMs: streams hold threads; and children of worker before httpd 2.4.59 end late, see its CHANGES.
 OF_MPM = {"worker": ["AC0608: ", *(["AH00045: "] if HOME else [])], "prefork": ["AC0608: "]}
-# The same of a connection that a worker has just taken up, or was about to write to: only where a child was told to end.
+# The same for a connection that a worker has just taken, or was about to write to: only when a child ends.
 OF_ENDING = [r"Bad file descriptor: AH(10503|03465): process_socket: apr_pollset_add failure"]
 
 
@@ -207,7 +208,7 @@ AgentChatStateDir "{self.root}/state"
         assert ok, text
         environment = {**os.environ, **self.env}
         # A session of its own: prefork ends its children by a signal to the whole process group, which would be ours.
-        # What a sanitizer has to say goes to the error log, as everything that httpd writes to stderr does.
+        # Reports of sanitizers go to the error log, with httpd's other output to stderr.
         self.process = subprocess.Popen([HTTPD, "-f", str(self.conf), "-DFOREGROUND"], env=environment,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.wait_up()
@@ -250,7 +251,7 @@ AgentChatStateDir "{self.root}/state"
         self._memory |= set(re.findall(r"(/dev/shm/agentchat-\w+)/", maps))
 
     def ready(self):
-        """What the role admin is told of /ready; with OPERATOR in the configuration."""
+        """/ready as the role admin sees it; with OPERATOR in the configuration."""
         return Client(self.port, prefix="/operator").get("/ready", headers={"X-API-Key": OPERATOR_KEY})
 
     def stop(self, number=signal.SIGTERM):
@@ -265,7 +266,7 @@ AgentChatStateDir "{self.root}/state"
         self._note_memory()
         self.process.kill()
         self.process.wait(WAIT)
-        # Looked for when nobody is left who makes new ones.
+        # Children are listed when their parent, which could start more, is dead.
         children = session_of(self.process.pid)
         for pid in children:
             try:
@@ -338,7 +339,8 @@ AgentChatStateDir "{self.root}/state"
 
 
 def stat_fields(pid):
-    """What stands in /proc/PID/stat behind the name: state, parent, group, session, and more; of a process that is gone, nothing."""
+    """The fields of /proc/PID/stat behind the name: state, parent, group, session, and more; of a dead process,
+    nothing."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agents that are made, replaced and deleted through the API: by whom, what they may say, who sees them when, in both stores."""
+"""Agents that are made, replaced and deleted through the API: permissions, validation, visibility, in both stores."""
 import base64
 import subprocess
 import threading
@@ -94,7 +94,7 @@ def test_an_agent_is_made_talked_to_replaced_and_deleted(make, model):
     assert gone.status == 204 and gone.body == b""
     assert server.admin.get("/agents/poet", headers=ANN).status == 404
     assert server.admin.request("DELETE", "/agents/poet", headers=ANN).status == 404
-    assert server.admin.get(f"/threads/{thread}", headers=BOB).status == 200        # what was said stays
+    assert server.admin.get(f"/threads/{thread}", headers=BOB).status == 200        # stored messages stay
 
 
 def test_only_admins_manage_and_see_instructions(make):
@@ -118,7 +118,7 @@ def test_switched_off(make):
     assert [a["id"] for a in server.admin.get("/agents", headers=ANN).json["data"]] == ["assistant"]
 
 
-# ---- what it may say ----
+# ---- validation ----
 WRONG = [
     ({"model": None}, "/model", "null"), ({"model": "gpt"}, "/model", "scripted"), ({"model": 4}, "/model", "string"),
     ({"tools": ["calculate", "shell"]}, "/tools/1", "calculate, get_weather"), ({"tools": "calculate"}, "/tools", "array"),
@@ -133,7 +133,7 @@ WRONG = [
 ]
 
 
-def test_what_is_wrong_is_told_at_its_pointer(make):
+def test_errors_name_their_pointer(make):
     server = make()
     for change, pointer, part in WRONG:
         response = server.admin.post("/agents", {**AGENT, **change}, headers=ANN)
@@ -193,9 +193,9 @@ def test_one_of_many_writers_wins(make):
         wait_until(lambda: servers[0].admin.get("/agents/poet", headers=ANN).json.get("name") == won[0], "the winner is not what is kept")
 
 
-# ---- who sees it when ----
+# ---- visibility ----
 def everywhere(server, agent, name, n=24):
-    """So many requests in a row, each over a connection of its own, find it so (None: not at all)."""
+    """n requests in a row, each over a connection of its own, get this (None: not found)."""
     def same():
         got = [server.admin.get(f"/agents/{agent}", headers=ANN) for _ in range(n)]
         return all((g.json["name"] if g.status == 200 else None) == name for g in got)
@@ -235,11 +235,11 @@ def test_a_look_for_changes_is_one_read_for_all_children(make, cosmos):
     put(server, AGENT)
     everywhere(server, "poet", "Poet")
     before, began = cosmos.count(r"GET .*stamp"), time.monotonic()
-    wait_until(lambda: cosmos.count(r"GET .*stamp") >= before + 3, "nobody looks")
+    wait_until(lambda: cosmos.count(r"GET .*stamp") >= before + 3, "the children do not query")
     n, took = cosmos.count(r"GET .*stamp") - before, time.monotonic() - began
     assert n <= took / 0.8 + 2, f"{n} looks in {took:.1f} s by four children, each of which wants one every 0.1 s"
     queries = cosmos.count(r"POST /dbs/chat/colls/threads/docs 200")
-    wait_until(lambda: cosmos.count(r"GET .*stamp") >= before + 5, "nobody looks")
+    wait_until(lambda: cosmos.count(r"GET .*stamp") >= before + 5, "the children do not query")
     assert cosmos.count(r"POST /dbs/chat/colls/threads/docs 200") == queries, "lists although nothing has changed"
 
 

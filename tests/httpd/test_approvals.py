@@ -82,7 +82,7 @@ def numbers(events):
     return [int(e.fields["id"]) for e in events if "id" in e.fields]
 
 
-def told(model, n=-1):
+def tool_answers(model, n=-1):
     return [json.loads(m["content"]) for m in model.requests[n].messages if m["role"] == "tool"]
 
 
@@ -108,7 +108,7 @@ def test_approved(make, model, mail):
     final = ended(server, run)
     assert final["status"] == "completed" and final["rounds"] == 2 and final["usage"]["total_tokens"] == 30
     assert [r.json for r in mail.requests] == [{"to": "a@b"}]
-    assert told(model)[0]["result"] == {"sent": True} and told(model)[1]["result"] == 2
+    assert tool_answers(model)[0]["result"] == {"sent": True} and tool_answers(model)[1]["result"] == 2
     message = server.client.messages(thread)[-1]
     assert message["content"] == "Let me.\n\nSent." and message["tool_calls"][0]["result"] == {"sent": True}
     assert [part.get("id", part.get("text")) for part in message["parts"]] == ["Let me.", "call_1", "call_2", "\n\nSent."]
@@ -128,13 +128,13 @@ def test_refused_with_a_reason(make, model, mail):
     assert decide(server, run, False, reason="Not on a Sunday.").status == 202
     assert ended(server, run)["status"] == "completed"
     assert not mail.requests
-    assert told(model) == [{"error": "the user did not approve this call, so it was not made; the user says: Not on a Sunday."}]
+    assert tool_answers(model) == [{"error": "the user did not approve this call, so it was not made; the user says: Not on a Sunday."}]
     step = [s for s in server.client.get(f"/runs/{run}/steps").json["data"] if s["type"] == "tool_call"]
     assert [(s["status"], s["approval"]) for s in step] == [("failed", "refused")]
     assert server.client.send(thread, "and now").status == 200
 
 
-def test_what_is_no_word(make, model):
+def test_text_without_words(make, model):
     server = make()
     run, thread, _ = begin(server, model, wants(MAIL), answer("x"))
     for body, pointer in (({"approve": True}, "/call_id"), ({"call_id": "call_1"}, "/approve"),
@@ -144,8 +144,8 @@ def test_what_is_no_word(make, model):
                           ({"call_id": "call_1", "approve": True, "x": 1}, "/x")):
         response = server.client.post(f"/runs/{run}/approvals", body)
         assert response.status == 400 and response.json["errors"][0]["pointer"] == pointer, response
-    nobody = server.client.post("/runs/run_00000000000000000000000000/approvals", {"call_id": "call_1", "approve": True})
-    assert nobody.status == 404
+    unknown = server.client.post("/runs/run_00000000000000000000000000/approvals", {"call_id": "call_1", "approve": True})
+    assert unknown.status == 404
     assert decide(server, run, True).status == 202
     assert ended(server, run)["status"] == "completed"
 
@@ -193,7 +193,7 @@ def test_one_of_many_words_counts(make, model, mail):
 
 @pytest.mark.parametrize("how", ["stop", "graceful", "kill", "another machine"])
 def test_it_survives_its_process(make, model, mail, how):
-    """And who follows goes on where they were, without a gap or a repeat."""
+    """Followers continue without a gap or a repeat."""
     server = make()
     if how == "another machine" and not make.on_cosmos:
         pytest.skip("an embedded store has one machine")
@@ -215,7 +215,7 @@ def test_it_survives_its_process(make, model, mail, how):
     assert server.client.get(f"/runs/{run}").json["status"] == "in_progress"
     assert server.client.send(thread, "x").json["code"] == "run_in_progress"
     last = int(events[-1].fields["id"])
-    if how == "another machine":                # which has the events only from when it goes on with the run
+    if how == "another machine":                # which has the events only from when it resumes the run
         assert decide(server, run, True).status == 202
     follower = server.client.stream(f"/runs/{run}/events", method="GET", headers={"Last-Event-ID": str(last)})
     if how != "another machine":
@@ -243,8 +243,9 @@ def test_a_stop_does_not_wait_for_it(make, model):
 
 @pytest.mark.parametrize("how", ["graceful", "stop"])
 @pytest.mark.parametrize("mpm", ["event", "worker"])
-def test_who_follows_it_is_told_to_come_back(make, model, mpm, how):
-    """By a graceful restart after AgentChatDrain, as whoever follows a run that is under way; also where the follower has a thread."""
+def test_a_follower_is_asked_to_reconnect(make, model, mpm, how):
+    """By a graceful restart after AgentChatDrain, as for a follower of an active run; also if the follower has a
+    thread."""
     server = make("AgentChatDrain 1s\n", mpm=mpm)
     model.play(wants(MAIL))
     stream = server.client.stream("/agents/secretary/chat", {"message": "mail"})
@@ -299,7 +300,7 @@ def at_once(*questions):
 
 @pytest.mark.parametrize("children", [1, 3])
 def test_approved_and_cancelled_at_once(make, model, mail, children):
-    """Each caller is told what happens: a run that was cancelled ends so, one that could not be cancelled does not."""
+    """Each caller gets the result: a cancelled run ends as cancelled, one that could not be cancelled does not."""
     one = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\n" \
           "MaxSpareThreads 16\n"
     server = make(tuning=one if children == 1 else CHILDREN)
@@ -316,8 +317,8 @@ def test_approved_and_cancelled_at_once(make, model, mail, children):
 
 
 @pytest.mark.parametrize("make", ["cosmos"], indirect=True)
-def test_cancelled_where_it_waited_while_it_goes_on_elsewhere(make, model, mail):
-    """The log that it left here says nothing of where it is now: its holder is told by the store."""
+def test_cancelled_where_it_waited_while_it_continues_elsewhere(make, model, mail):
+    """The log that is left here does not have the run's holder: the store has."""
     one, other = make(), make()
     gate = Gate()
     run, thread, _ = begin(one, model, wants(MAIL), holding(gate))
@@ -330,11 +331,11 @@ def test_cancelled_where_it_waited_while_it_goes_on_elsewhere(make, model, mail)
     gate.open()
 
 
-def test_nobody_says_anything(make, model, mail):
+def test_no_decision_in_time(make, model, mail):
     server = make("AgentChatApprovalTimeout 1s\n")
     run, _, _ = begin(server, model, wants(MAIL), answer("Then not."))
     assert ended(server, run)["status"] == "completed"
-    assert told(model) == [{"error": "this call was not approved in time, so it was not made"}]
+    assert tool_answers(model) == [{"error": "this call was not approved in time, so it was not made"}]
     assert not mail.requests
 
 
@@ -345,17 +346,17 @@ def test_arguments_that_do_not_fit_are_not_asked_about(make, model, mail):
     assert message["content"] == "Sorry." and "to" in message["tool_calls"][0]["error"] and not mail.requests
 
 
-def test_without_a_thread_nobody_can_be_asked(make_server, model, mail):
+def test_no_approval_without_a_thread(make_server, model, mail):
     server = make_server(TOOLS.format(url=mail.url) + '<Location "/s">\nSetHandler agentchat\nAgentChatAnonymous on\n'
                          'AgentChatDefaultAgent secretary\n</Location>\n')
     server.client.prefix = "/s"
     model.play(calls(MAIL), answer("I can't."))
     text = "".join(e.json.get("text", "") for e in server.client.stream("/agent/stream", {"message": "x"}).rest())
     assert text == "I can't." and not mail.requests
-    assert "cannot be asked here" in told(model)[0]["error"]
+    assert "cannot be asked here" in tool_answers(model)[0]["error"]
 
 
-def test_an_agent_that_went_meanwhile(make, model):
+def test_an_agent_removed_in_between(make, model):
     server = make()
     run, thread, _ = begin(server, model, wants(MAIL))
     text = server.conf.read_text()

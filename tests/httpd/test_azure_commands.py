@@ -42,7 +42,7 @@ if "role" in sys.orig_argv:
     if not hasattr(operations, "config"):
         operations.config = property(lambda self: self._config)
 """
-# Somebody who signs in when a browser is opened.
+# Signs in when a browser is opened.
 BROWSER = """#!/bin/bash
 exec curl -sfL --cacert {certificate} --proxy {proxy} --noproxy localhost -o /dev/null "$@"
 """
@@ -54,12 +54,12 @@ def az_blocks(page):
 
 
 def az_words(page):
-    """What else a page tells to type: `az …` in a line or a table."""
+    """Commands outside of blocks: `az …` in a line or a table."""
     return re.findall(r"`(az\s[^`]*)`", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S))
 
 
 class Reader:
-    """Who goes through the manual with a home of his own, at a scripted Azure."""
+    """A user with an own home directory who follows the manual, on a scripted Azure."""
 
     def __init__(self, directory):
         self.azure, self.home, site = Azure(directory), directory / "home", directory / "site"
@@ -90,7 +90,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    """A reader who has done all that azure-from-nothing.md says, as it says it."""
+    """A reader who has carried out azure-from-nothing.md."""
     reader = Reader(tmp_path_factory.mktemp("azure"))
     try:
         reader.type(az_blocks(NOTHING))
@@ -142,7 +142,7 @@ def test_the_containers_are_those_that_the_module_makes(reader, make_server, cos
     server.client.thread()
 
 
-def test_what_else_the_pages_tell_to_type(reader):
+def test_other_commands_of_the_pages(reader):
     """In lines and tables: a command with options is carried out, another one is known to the CLI."""
     words = [" ".join(text.split()) for page in PAGES for text in az_words(page)]
     assert len(words) > 8 and DELETE in words
@@ -172,7 +172,7 @@ def test_the_cli_gives_tokens_as_the_module_reads_them(reader):
     assert answer["accessToken"] == TOKEN and re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", answer["expiresOn"])
 
 
-def test_all_goes_with_its_group(reader):
+def test_deleting_the_group_deletes_everything(reader):
     there = dict(reader.azure.manager.resources)
     reader.type(f"echo y | script -qec '{DELETE}' /dev/null")       # it asks, and only at a terminal
     assert not [path for path in reader.azure.manager.resources if "/resourcegroups/chat" in path]

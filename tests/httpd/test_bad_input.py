@@ -166,7 +166,7 @@ def test_health_and_ready(client):
     assert ready.status == 200 and ready.json == {"status": "ready"}
 
 
-def test_the_role_admin_is_told_why_it_is_ready_or_not(make_server):
+def test_the_role_admin_sees_why_it_is_ready_or_not(make_server):
     server = make_server(start=False, modules=MODULES)
     keys = KeyFile(server.root / "keys")
     ann, bob = (bearer(keys.make(f"{name}-laptop", f"owner={name}", *more)) for name, *more in [("ann", "roles=admin"), ("bob",)])
@@ -174,9 +174,9 @@ def test_the_role_admin_is_told_why_it_is_ready_or_not(make_server):
     server.conf.write_text(server.conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path) + open_ready)
     server.start()
     server.client.prefix = "/keys"
-    told = server.client.get("/ready", headers=ann)
-    assert told.status == 200 and told.json["store"]["state"] == "ok" and told.json["models"][0]["id"] == "scripted"
-    assert told.json["runs"] == 0 and told.json["streams"] == 0 and told.json["version"]
+    ready = server.client.get("/ready", headers=ann)
+    assert ready.status == 200 and ready.json["store"]["state"] == "ok" and ready.json["models"][0]["id"] == "scripted"
+    assert ready.json["runs"] == 0 and ready.json["streams"] == 0 and ready.json["version"]
     for headers in (bob, {}, bearer("ack_ann-laptop_nonsense"), {"X-Forwarded-User": "ann"}):
         assert server.client.get("/ready", headers=headers).json == {"status": "ready"}, headers
     server.client.prefix = "/api"
@@ -206,14 +206,15 @@ AMBIGUOUS = {
     "a length in hex": POST + b"Content-Length: 0x10\r\n\r\n" + HIDDEN,
     "a sign before the length": POST + b"Content-Length: +5\r\n\r\n" + HIDDEN,
     "a folded name": POST + b" Transfer-Encoding: chunked\r\nX-A: b\r\n c: d\r\nBad Name: x\r\n\r\n" + HIDDEN,
-    "a chunk's size that is none": POST + b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + HIDDEN,
+    "an invalid chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + HIDDEN,
     "a bare LF in a chunk's line": POST + b"Transfer-Encoding: chunked\r\n\r\n2;\nxx\r\n{}\r\n0\r\n\r\n" + HIDDEN,
 }
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-def test_what_two_servers_could_read_differently(server, client, name):
-    """One answer, and the connection ends: what stands behind is nobody's request. httpd's own strictness, which is its default."""
+def test_requests_that_two_servers_read_differently(server, client, name):
+    """One answer, and the connection ends: the bytes behind are no request. This is httpd's own strictness, its
+    default."""
     import socket
     with client.connect() as connection:
         connection.socket.sendall(AMBIGUOUS[name])

@@ -62,7 +62,7 @@ class Reads:
 
 
 def say(client, thread, content, model, **more):
-    """A turn; what the model was shown before it."""
+    """Runs a turn; returns the history that the model got."""
     model.play(answer(f"heard {content}"))
     response = client.post(f"/threads/{thread}/messages", {"content": content}, **more)
     assert response.status == 200 and response.json["content"] == f"heard {content}", response
@@ -71,8 +71,8 @@ def say(client, thread, content, model, **more):
     return shown[:-1]
 
 
-def told(*contents):
-    return [text for content in contents for text in (content, f"heard {content}")]
+def history(*said):
+    return [text for content in said for text in (content, f"heard {content}")]
 
 
 def counts(client):
@@ -87,13 +87,13 @@ def test_a_turn_reads_no_history(machines, model, cosmos):
     reads = Reads(cosmos, thread)
     assert say(server.client, thread, "a", model) == []
     reads.take()
-    assert say(server.client, thread, "b", model) == told("a")
+    assert say(server.client, thread, "b", model) == history("a")
     assert reads.take() == (1, 0)
-    assert say(server.client, thread, "c", model) == told("a", "b")
+    assert say(server.client, thread, "c", model) == history("a", "b")
     assert reads.take() == (1, 0)
 
 
-def test_a_turn_reads_nothing_where_nobody_else_writes(machines, model, cosmos):
+def test_a_turn_reads_nothing_without_other_writers(machines, model, cosmos):
     server, = machines(1, "AgentChatCache memory check=off\n")
     model.play(answer("heard a"))
     chat = server.client.post("/agents/assistant/chat", {"message": "a", "stream": False})
@@ -110,7 +110,7 @@ def test_off_reads_each_time(machines, model, cosmos):
     thread = server.client.thread()
     say(server.client, thread, "a", model)
     reads = Reads(cosmos, thread)
-    assert say(server.client, thread, "b", model) == told("a")
+    assert say(server.client, thread, "b", model) == history("a")
     assert reads.take()[1] == 1 and "cache_hits" not in counts(server.client)
 
 
@@ -125,7 +125,7 @@ def test_tool_calls_come_back_as_they_were(make_server, model):
         model.play(answer("again"))
         server.client.post(f"/threads/{first.json['thread_id']}/messages", {"content": "and now?"})
         shown.append(model.requests[-1].messages)
-    for messages in shown:                      # ids are made anew each time
+    for messages in shown:                      # ids are new each time
         for message in messages:
             message.pop("tool_call_id", None)
             for call in message.get("tool_calls") or []:
@@ -151,7 +151,7 @@ def ask(connection, method, path, body=None, status=200):
 
 
 @pytest.mark.parametrize("place", ["memory", pytest.param("redis", marks=needs_redis)])
-def test_what_one_child_writes_the_others_know(make_server, model, request, place):
+def test_writes_of_one_child_are_seen_by_the_others(make_server, model, request, place):
     directives = "AgentChatCache memory\n" if place == "memory" else sharing(request.getfixturevalue("redis"))
     server = make_server(directives, tuning=FOUR)
     server.expect_log("AC0262")                 # Redis is stopped first
@@ -163,9 +163,9 @@ def test_what_one_child_writes_the_others_know(make_server, model, request, plac
         model.play(answer(f"heard {i}"))
         ask(connection, "POST", f"/threads/{thread}/messages", {"content": str(i)})
         shown = [m["content"] for m in model.requests[-1].messages if m["role"] != "system"]
-        assert shown == told(*said) + [str(i)]
+        assert shown == history(*said) + [str(i)]
         said.append(str(i))
-    assert len(model.requests) == 6             # nobody was asked twice
+    assert len(model.requests) == 6             # no request was made twice
 
     ask(one, "PATCH", f"/threads/{thread}", {"title": "New"})
     assert ask(other, "GET", f"/threads/{thread}").json["title"] == "New"
@@ -177,7 +177,7 @@ def test_what_one_child_writes_the_others_know(make_server, model, request, plac
     ask(other, "POST", f"/threads/{thread}/restore")
     model.play(answer("heard back"))
     ask(one, "POST", f"/threads/{thread}/messages", {"content": "back"})
-    assert [m["content"] for m in model.requests[-1].messages if m["role"] != "system"] == told(*said) + ["back"]
+    assert [m["content"] for m in model.requests[-1].messages if m["role"] != "system"] == history(*said) + ["back"]
     ask(one, "DELETE", f"/threads/{thread}?hard_delete=true")
     ask(other, "POST", f"/threads/{thread}/messages", {"content": "gone"}, status=404)
 
@@ -201,7 +201,7 @@ def test_a_child_that_was_killed_left_nothing_wrong(make_server, model):
 
 # ---- whose it is ----
 @pytest.mark.parametrize("place", ["memory", pytest.param("redis", marks=needs_redis)])
-def test_what_is_cached_is_its_owners(make_server, model, request, place):
+def test_cached_threads_belong_to_their_owner(make_server, model, request, place):
     directives = "AgentChatCache memory\n" if place == "memory" else sharing(request.getfixturevalue("redis"))
     server = make_server(directives, start=False, modules=MODULES)
     server.expect_log("AC0262")                 # Redis is stopped first
@@ -210,14 +210,14 @@ def test_what_is_cached_is_its_owners(make_server, model, request, place):
     server.conf.write_text(server.conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path))
     server.start()
     client = Client(server.port, "/keys")
-    model.play(answer("nobody else's"))
+    model.play(answer("of ann alone"))
     thread = client.post("/agents/assistant/chat", {"message": "secret", "stream": False}, headers=ann).json["thread_id"]
     n = len(model.requests)
     assert client.post(f"/threads/{thread}/messages", {"content": "x"}, headers=bob).status == 404
     assert client.patch(f"/threads/{thread}", {"title": "mine"}, headers=bob).status == 404
     assert client.delete(f"/threads/{thread}?hard_delete=true", headers=bob).status == 404
     assert len(model.requests) == n
-    assert say(client, thread, "more", model, headers=ann) == ["secret", "nobody else's"]
+    assert say(client, thread, "more", model, headers=ann) == ["secret", "of ann alone"]
     if place == "redis":
         redis = request.getfixturevalue("redis")
         names = redis.cli("KEYS", "*thread:*").split()
@@ -232,17 +232,17 @@ def test_machines_that_do_not_share_a_cache(machines, model, cosmos):
     thread = servers[0].client.thread()
     said = []
     for i in range(6):
-        assert say(servers[i // 2 % 2].client, thread, str(i), model) == told(*said)
+        assert say(servers[i // 2 % 2].client, thread, str(i), model) == history(*said)
         said.append(str(i))
     assert len(model.requests) == 6
 
 
-def test_what_is_out_of_date_is_found_before_anything_is_shown(machines, model, cosmos):
+def test_outdated_entries_are_detected_before_anything_is_shown(machines, model, cosmos):
     """Without that look it is the turn's own write that finds it. The model is asked once more; the client sees one answer."""
     servers = machines(2, "AgentChatCache memory check=off\n")
     thread = servers[0].client.thread()
     assert say(servers[0].client, thread, "a", model) == []
-    assert say(servers[1].client, thread, "b", model) == told("a")
+    assert say(servers[1].client, thread, "b", model) == history("a")
     gate = Gate()
     model.play(holding(gate, before=("never ",), after=("seen",)), answer("heard c"))
     stream = servers[0].client.stream(f"/threads/{thread}/messages", {"content": "c", "stream": True})
@@ -250,8 +250,8 @@ def test_what_is_out_of_date_is_found_before_anything_is_shown(machines, model, 
     gate.open()
     assert "".join(e.json["content"] for e in events if e.type == "token") == "heard c"
     shown = [[m["content"] for m in request.messages if m["role"] != "system"] for request in model.requests[-2:]]
-    assert shown == [told("a") + ["c"], told("a", "b") + ["c"]]
-    assert [m["content"] for m in servers[1].client.messages(thread)] == told("a", "b", "c")
+    assert shown == [history("a") + ["c"], history("a", "b") + ["c"]]
+    assert [m["content"] for m in servers[1].client.messages(thread)] == history("a", "b", "c")
 
 
 @needs_redis
@@ -266,7 +266,7 @@ def test_machines_with_one_redis_read_nothing(machines, model, cosmos, redis):
     reads.take()
     said = ["0"]
     for i in range(1, 40):                      # more than an entry has parts
-        assert say(servers[i % 2].client, thread, str(i), model) == told(*said)
+        assert say(servers[i % 2].client, thread, str(i), model) == history(*said)
         said.append(str(i))
         assert reads.take()[1] == 0, i
     assert len(model.requests) == 40
@@ -296,9 +296,9 @@ def test_a_lost_cache_costs_only_time(machines, model, cosmos, redis, how):
         name = redis.cli("KEYS", "*thread:*")
         redis.cli("DEL", name)
         redis.cli("RPUSH", name, '{"thread": {"id": "x"}}', "nonsense")
-    assert say(server.client, thread, "c", model) == told("a", "b")
+    assert say(server.client, thread, "c", model) == history("a", "b")
     assert reads.take()[1] == 1
-    assert say(server.client, thread, "d", model) == told("a", "b", "c")
+    assert say(server.client, thread, "d", model) == history("a", "b", "c")
     server.client.patch(f"/threads/{thread}", {"title": "New"})
     assert server.client.get(f"/threads/{thread}").json["title"] == "New"
     if how == "stopped":
@@ -306,10 +306,10 @@ def test_a_lost_cache_costs_only_time(machines, model, cosmos, redis, how):
     elif how == "hanging":
         redis.go_on()
     wait_until(lambda: server.ready().json["shared"]["state"] == "ok", "Redis does not come back")
-    if how == "hanging":                        # it knows of nothing that was said meanwhile, and the turn's write finds that out
-        model.play(answer("in vain"))
-    assert say(server.client, thread, "e", model) == told("a", "b", "c", "d")
-    assert say(server.client, thread, "f", model) == told("a", "b", "c", "d", "e")
+    if how == "hanging":                        # it does not know of turns in between, and the turn's write detects that
+        model.play(answer("lost"))
+    assert say(server.client, thread, "e", model) == history("a", "b", "c", "d")
+    assert say(server.client, thread, "f", model) == history("a", "b", "c", "d", "e")
     assert [m["seq"] for m in server.client.messages(thread)] == list(range(1, 13))
     assert server.log().count("AC0262") == (1 if how in ("stopped", "hanging") else 0)
 

@@ -59,7 +59,8 @@ def test_before_the_first_word(server, client, model):
 
 
 def test_a_process_that_stands_still(make_server, model):
-    """Its run is cancelled at once, and ends so, although the model says all of its answer before the process goes on."""
+    """The run is cancelled at once and ends as cancelled, although the model sends all of its answer before the
+    process continues."""
     server = make_server(tuning=CHILDREN)
     gate, said = Gate(), threading.Event()
 
@@ -109,7 +110,7 @@ def median_below(seconds, measure):
 
 
 @pytest.mark.alone
-def test_how_soon_the_model_is_told(server, client, model):
+def test_how_soon_the_model_call_is_closed(server, client, model):
     """100 ms, and the scripted model looks every 20 ms."""
     median_below(0.1, lambda: cancel_here(client, model))
 
@@ -134,7 +135,7 @@ def test_while_a_tool_runs(make_server, model):
 
 
 def standing(server, model, when):
-    """A run that stands: before its first word, in the middle of its answer, in a tool. (stream, its run event)"""
+    """A run that waits: before its first word, in the middle of its answer, in a tool. (stream, its run event)"""
     gate = Gate()
     if when != "tool":
         stream, run = begun(server.client, model, gate, ("half ", "an ") if when == "midway" else ())
@@ -152,7 +153,7 @@ def standing(server, model, when):
 
 
 def cancelled_well(client, stream, run, when):
-    """What was said is stored, and what it cost is counted."""
+    """The partial answer is stored, and its cost is counted."""
     last = stream.rest()[-1].json
     assert (last["type"], last["status"]) == ("done", "cancelled")
     kept, said = client.get("/runs/" + run["run_id"]).json, client.messages(run["thread_id"])[1:]
@@ -180,8 +181,8 @@ def cancel_elsewhere(server, model, when):
 @pytest.mark.alone
 @pytest.mark.parametrize("mpm, when", [("event", "before"), ("event", "midway"), ("event", "tool"), ("prefork", "midway")])
 def test_from_another_child(make_server, model, mpm, when):
-    """100 ms, and the scripted model looks every 20 ms. The other child is told, and does not look by itself every 250 ms: that would
-    take 125 at the median."""
+    """100 ms, and the scripted model checks every 20 ms. The other child is notified: its own check every 250 ms
+    would take 125 at the median."""
     tuning = "StartServers 3\nMaxRequestWorkers 32" if mpm == "prefork" else CHILDREN
     server = make_server(TOOL.format(url=model.url), mpm=mpm, tuning=tuning)
     median_below(0.1, lambda: cancel_elsewhere(server, model, when))
@@ -196,7 +197,7 @@ def test_without_logs_from_another_child(make_server, model):
     assert stream.rest()[-1].json["status"] == "cancelled"
 
 
-def test_what_cannot_be_cancelled(client, model):
+def test_runs_that_cannot_be_cancelled(client, model):
     thread = client.thread()
     client.send(thread, "x")
     run_id = client.get(f"/threads/{thread}/runs").json["data"][0]["id"]
@@ -238,14 +239,14 @@ class HeldCosmos:
 
 
 class FailingCosmos(HeldCosmos):
-    """That write fails, and is tried again; then it stands."""
+    """The write fails, and is retried; then it is stored."""
     def hold(self, _server):
         self.cosmos.behave(faults=[{"match": "POST .*", "batch": True, "status": 500, "n": 2},
                                    {"match": "POST .*", "batch": True, "gate": self.gate}])
 
 
 class OutOfReach(HeldCosmos):
-    """That write fails so often that the run has left its child's memory: what goes on being tried is in its event log."""
+    """The write fails so often that the run has left its child's memory: the event log keeps what is retried."""
     sign = ": not closed yet"
 
     def hold(self, server):
@@ -258,7 +259,7 @@ class OutOfReach(HeldCosmos):
 
 @pytest.mark.parametrize("store", [HeldSqlite, HeldCosmos, FailingCosmos, OutOfReach])
 def test_while_the_answer_waits_for_the_store(make_server, model, cosmos, store):
-    """From its own child and from another one: nobody is told that it will be cancelled, and it is not."""
+    """From its own child and from another one: no client is informed of a cancellation, and there is none."""
     store = store() if store is HeldSqlite else store(cosmos)
     server = make_server(store.directives, tuning=CHILDREN, env=store.env)
     wait_until(lambda: server.client.get("/ready").status == 200, "the server is not ready")
@@ -282,7 +283,7 @@ def test_while_the_answer_waits_for_the_store(make_server, model, cosmos, store)
     assert status_of(server.client, run["run_id"]) == "completed"
 
 
-# ---- nobody follows any more ----
+# ---- runs without followers ----
 
 def n_vanished(server):
     """How many clients have gone in mid-answer, and httpd has noticed."""
@@ -305,7 +306,7 @@ def test_cancel_on_disconnect(make_server, model, mpm):
     gate.wait_reached()
     stream.close()
     assert model.requests[-1].closed.wait(WAIT)
-    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
+    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run continues")
     assert server.client.messages(run["thread_id"])[1]["content"] == "one"
 
 
@@ -325,11 +326,11 @@ def test_another_follower_keeps_it_alive(make_server, model):
     assert status_of(server.client, run["run_id"]) == "in_progress"
     follower.close()
     assert model.requests[-1].closed.wait(WAIT)
-    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
+    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run continues")
 
 
 def come_back(server, model):
-    """Seconds that nobody followed a run for, and how it ended."""
+    """The seconds of a run without a follower, and its outcome."""
     gate = Gate()
     stream, run = begun(server.client, model, gate)
     gate.wait_reached()
@@ -357,7 +358,7 @@ def test_not_coming_back_in_time(make_server, model):
     gate.wait_reached()
     stream.close()
     assert model.requests[-1].closed.wait(WAIT)
-    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run goes on")
+    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run continues")
 
 
 def test_an_answer_in_one_document_counts_as_a_follower(make_server, model):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run goes on while its store is out; it can be stopped then, too."""
+"""A run continues during an outage of its store; it can be stopped then, too."""
 import pytest
 
 from client import Client
@@ -72,7 +72,7 @@ def cancel(server, stream, run, place):
 
 
 def refused(response):
-    """As the store's failure is told everywhere, and nothing else."""
+    """The answer is that of any failure of the store."""
     assert response.status in (502, 504) and response.json["code"] in ("store_error", "store_timeout"), response
 
 
@@ -103,7 +103,7 @@ def test_from_any_child(make_server, model, cosmos, outage, place):
 
 
 @pytest.mark.parametrize("place", ["here", "there"])
-def test_nobody_waits_for_a_silent_store(make_server, model, cosmos, place):
+def test_no_request_waits_for_a_silent_store(make_server, model, cosmos, place):
     server, outage = started(make_server, cosmos, timeout="5min"), Silent(cosmos)
     stream, run = begun(server.client, model, Gate(), ("half ", "an "))
     outage.begin()
@@ -128,8 +128,8 @@ def test_one_that_is_complete_stays_so(make_server, model, cosmos, place):
 
 
 @pytest.mark.parametrize("place", ["here", "there"])
-def test_what_cannot_be_answered_is_not_done(make_server, model, cosmos, place):
-    """Without a log nothing tells what the store has of the run."""
+def test_a_request_without_an_answer_has_no_effect(make_server, model, cosmos, place):
+    """Without a log nothing shows which part of the run the store has."""
     server, outage, gate = started(make_server, cosmos, "AgentChatEventLog off\n"), Refusing(cosmos), Gate()
     server.expect_log(*OUT)
     stream, run = begun(server.client, model, gate, ("all ", "of "), ("it",))
@@ -167,7 +167,7 @@ def test_only_for_its_owner(make_server, model, cosmos):
     assert stream.rest()[-1].json["status"] == "cancelled"
 
 
-def test_one_that_goes_on_after_its_owners_word(make_server, model, cosmos):
+def test_a_run_that_continues_after_its_approval(make_server, model, cosmos):
     """What is stored of it is then what it was when it was put aside."""
     server, outage, gate = started(make_server, cosmos, TOOL.format(url=model.url)), Refusing(cosmos), Gate()
     server.expect_log(*OUT)

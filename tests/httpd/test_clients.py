@@ -22,7 +22,7 @@ ANSWER = answer("It is ", "13.50", " €.")
 
 
 def add_client(folder):
-    """agentchat.js as docs/clients.md has it in a project of somebody's."""
+    """agentchat.js in a project, as described in docs/clients.md."""
     shutil.copy(TOP / "src/www/agentchat.js", folder / "agentchat.js")
     (folder / "package.json").write_text(PROJECT)
 
@@ -90,7 +90,7 @@ def test_event_source(browser, page_server, model, number):
     assert said == "It is 13.50 €."
 
 
-def test_what_agentchat_js_promises(node, tmp_path):
+def test_the_promises_of_agentchat_js(node, tmp_path):
     """Every fault at an exact byte, against a scripted server."""
     for name in ("src/www/agentchat.js", "tests/browser/client.mjs"):
         (tmp_path / name).parent.mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_what_agentchat_js_promises(node, tmp_path):
 
 @pytest.fixture
 def project(tmp_path):
-    """A project that has the client as a package, and says nothing of modules itself."""
+    """A project that has the client as a package, without a setting for modules."""
     package = tmp_path / "node_modules/agentchat"
     package.mkdir(parents=True)
     for name in ("package.json", *json.loads(PROJECT)["files"]):
@@ -126,7 +126,7 @@ def test_the_package(node, project):
 
 
 def test_types(project):
-    """tsc --strict takes what the manual says, and the manual's own example, and refuses what is wrong."""
+    """tsc --strict accepts the manual's calls and its example, and refuses wrong calls."""
     shutil.copy(TOP / "tests/browser/types.ts", project / "types.ts")
     (project / "example.ts").write_text(examples("js")[0].replace("'./agentchat.js'", "'agentchat'"))
     (project / "package.json").write_text('{"type": "module"}')

@@ -74,8 +74,9 @@ def test_the_reference_with_everything_in_it(make_server):
     assert server.client.get("/threads").status == 401      # the reference's defaults are the secure ones
 
 
-def test_a_mount_that_hides_what_a_virtual_host_has(make_server):
-    """Outside of all virtual hosts it is in every one of them: whoever has content there is told of it, and nobody else."""
+def test_a_mount_that_hides_files_of_a_virtual_host(make_server):
+    """Outside of all virtual hosts it applies to every one of them: hosts with own content get the warning, and no
+    others."""
     server = make_server(start=False, modules=("alias",))
     right = server.conf.read_text()
     for name in ("plain/api", "bare", "aliased", "elsewhere/api", "own/api"):
@@ -100,7 +101,7 @@ def test_a_mount_that_hides_what_a_virtual_host_has(make_server):
 
 
 @pytest.mark.parametrize("missing", ["headers", "alias", "dir", "mime"])
-def test_the_chat_page_says_which_module_it_needs(make_server, missing):
+def test_the_chat_page_names_the_module_it_needs(make_server, missing):
     server = make_server(start=False)
     text = server.conf.read_text()
     wanted = {"alias", "dir", "headers", "mime"} - {missing}
@@ -188,7 +189,7 @@ def test_in_a_virtual_host_and_behind_basic_authentication(make_server, model):
     assert server.client.get("/threads", headers=sign("bob")).json["data"] == []
 
 
-def test_what_lies_in_the_document_root_has_no_say_in_the_api(make_server):
+def test_files_of_the_document_root_do_not_affect_the_api(make_server):
     server = make_server("<Directory />\nAllowOverride All\n</Directory>\n", start=False)
     (server.root / "htdocs/api").mkdir()
     (server.root / "htdocs/api/.htaccess").write_text("Require all denied\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conversations: what the model is sent, what the tools do, what is kept."""
+"""Conversations: requests to the model, results of tools, stored messages."""
 import json
 
 from model_server import answer, calls, chunk, finish, head, token, usage, DONE
@@ -33,18 +33,18 @@ def test_one_tool(client, model):
     assert set(call) == {"id", "tool", "arguments", "result", "error", "latency_ms"}
     assert call["tool"] == "calculate" and call["arguments"] == {"expression": "85 * 0.15"} and call["error"] is None
     assert call["result"]["result"] == 12.75
-    asked, told = model.requests[1].messages[-2:]
+    asked, results = model.requests[1].messages[-2:]
     assert asked["role"] == "assistant" and asked["tool_calls"][0]["id"] == "call_1"
-    assert told["role"] == "tool" and told["tool_call_id"] == "call_1"
-    assert json.loads(told["content"])["result"] == 12.75
+    assert results["role"] == "tool" and results["tool_call_id"] == "call_1"
+    assert json.loads(results["content"])["result"] == 12.75
 
 
 def test_two_tools_in_one_round(client, model):
     model.play(calls(("calculate", {"expression": "75 * 0.18"}), ("calculate", {"expression": "2 ^ 10"})), answer("Done."))
     message = client.send(client.thread(), "Two things").json
     assert [c["result"]["result"] for c in message["tool_calls"]] == [13.5, 1024]
-    told = model.requests[1].messages[-2:]
-    assert [m["tool_call_id"] for m in told] == ["call_1", "call_2"]
+    results = model.requests[1].messages[-2:]
+    assert [m["tool_call_id"] for m in results] == ["call_1", "call_2"]
     run = client.get("/runs/" + message["run_id"]).json
     assert run["rounds"] == 2 and run["status"] == "completed"
     steps = client.get(f"/runs/{message['run_id']}/steps").json["data"]
@@ -52,14 +52,14 @@ def test_two_tools_in_one_round(client, model):
     assert all(s["status"] == "completed" for s in steps)
 
 
-def test_a_failing_tool_is_told_to_the_model(client, model):
+def test_the_model_sees_the_error_of_a_tool(client, model):
     model.play(calls(("calculate", {"expression": "1 / 0"}), ("nonesuch", {}), ("calculate", {"wrong": 1})),
                answer("Sorry."))
     message = client.send(client.thread(), "Break").json
     assert message["content"] == "Sorry."
     assert all(c["error"] and c["result"] is None for c in message["tool_calls"])
-    told = [json.loads(m["content"])["error"] for m in model.requests[1].messages[-3:]]
-    assert "division by zero" in told[0] and "no tool of this name" in told[1] and "expression" in told[2]
+    results = [json.loads(m["content"])["error"] for m in model.requests[1].messages[-3:]]
+    assert "division by zero" in results[0] and "no tool of this name" in results[1] and "expression" in results[2]
 
 
 def test_figures_and_cost(client, model):
@@ -73,7 +73,7 @@ def test_figures_and_cost(client, model):
     assert run["ttft_ms"] is not None and run["latency_ms"] >= run["ttft_ms"]
 
 
-def test_figures_are_estimated_only_where_there_are_none(client, model):
+def test_only_missing_figures_are_estimated(client, model):
     def silent(_request):
         yield head()
         yield token("some words of an answer")
@@ -125,7 +125,7 @@ def test_history_is_windowed_by_whole_turns(make_server, model):
     assert "tools" not in model.requests[-1].json
 
 
-def test_tools_of_earlier_turns_are_told_again(client, model):
+def test_tool_calls_of_earlier_turns_are_in_the_history(client, model):
     thread = client.thread()
     model.play(calls(("calculate", {"expression": "1+1"})), answer("Two."), answer("Yes."))
     client.send(thread, "1+1?")
@@ -258,7 +258,7 @@ def test_agents(client):
     assert agent["id"] == "assistant" and agent["tools"] == ["calculate", "get_weather"] and agent["source"] == "config"
     assert "instructions" not in agent
     assert client.get("/agents/assistant").json == agent
-    assert client.get("/agents/nobody").status == 404
+    assert client.get("/agents/unknown").status == 404
 
 
 def test_an_alias_of_an_agent(make_server, model):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pages of other sites may use the API: what a browser asks, gets told, and is refused."""
+"""CORS: preflight requests, exposed headers, and refused origins."""
 import base64
 import hashlib
 
@@ -74,7 +74,7 @@ def cors(answer):
     return {name for name in answer.headers if name.startswith("access-control-")}
 
 
-def test_a_listed_origin_is_told_what_it_may(site):
+def test_a_listed_origin_gets_its_permissions(site):
     for origin in (APP, "http://localhost:3000"):
         answer = preflight(site, "/api/threads", origin=origin)
         assert answer.status == 204 and answer.body in (b"", "")
@@ -104,13 +104,13 @@ def test_errors_can_be_read_too(site):
 
 @pytest.mark.parametrize("origin", [OTHER, "null", "https://app.example.com.evil.example", "https://app.example.com:8443",
                                     "http://app.example.com", "HTTPS://APP.EXAMPLE.COM", "https://app.example.com,https://evil.example"])
-def test_another_origin_is_told_nothing(site, origin):
+def test_another_origin_gets_no_permissions(site, origin):
     assert not cors(preflight(site, "/api/threads", origin=origin))
     answer = ask(site, "/api/threads", origin)
     assert not cors(answer) and "Origin" in answer.headers["vary"]
 
 
-def test_what_a_browser_says_comes_from_another_site_is_refused(site):
+def test_cross_site_requests_by_sec_fetch_site_are_refused(site):
     for path in ("/api/threads", "/closed/threads"):
         refused = ask(site, path, OTHER, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")
         assert refused.status == 403 and refused.json["code"] == "forbidden" and "AgentChatCORSOrigin" in refused.json["detail"]
@@ -125,7 +125,7 @@ def test_what_a_browser_says_comes_from_another_site_is_refused(site):
     assert ask(site, "/open/threads", OTHER, "POST", {}, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 201
 
 
-def test_what_a_page_can_send_without_asking_is_refused(site):
+def test_simple_requests_of_other_sites_are_refused(site):
     """A Blob without a type is sent without one."""
     body = b'{"title": "x"}'
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", None):
@@ -139,8 +139,8 @@ def test_what_a_page_can_send_without_asking_is_refused(site):
 
 
 @pytest.mark.parametrize("origin", [OTHER, "null", "http://localhost.evil.example", "http://evil.example:80", "localhost"])
-def test_without_sec_fetch_the_origin_says_that_a_page_is_of_another_site(site, origin):
-    """As over plain http, where browsers do not say Sec-Fetch-Site."""
+def test_without_sec_fetch_site_the_origin_decides(site, origin):
+    """Over plain http browsers do not send Sec-Fetch-Site."""
     for method, path, body in (("POST", "/threads", {}), ("POST", "/threads", b""), ("POST", "/threads", None), ("GET", "/threads", None),
                                ("GET", "/agent/stream?message=hi", None), ("GET", "/agents", None)):
         for mount, signed in (("/closed", {}), ("/private", ANN), ("/password", ANN)):
@@ -162,8 +162,8 @@ def test_pages_of_the_host_itself_need_no_permission(site, origin, headers):
     assert ask(site, "/private/threads", origin, "POST", b"", **headers, **ANN).status == 201
 
 
-def test_every_origin_does_not_open_what_a_password_signs_in(site, model):
-    """What a browser sends by itself is no permission of the visitor's; what a page has to add is."""
+def test_every_origin_does_not_apply_to_passwords(site, model):
+    """Credentials that a browser adds by itself are no permission of the visitor; those that a page adds are."""
     foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
     for headers in (foreign, {}):
         for method, path in (("GET", "/agent/stream?message=hi"), ("GET", "/threads"), ("POST", "/threads")):
@@ -174,13 +174,13 @@ def test_every_origin_does_not_open_what_a_password_signs_in(site, model):
             assert ask(site, "/keys/threads", OTHER, "POST", {}, **headers, **key).status == 201
     assert not model.requests
     assert ask(site, "/password/threads", "http://localhost", "POST", {}, **ANN).status == 201
-    # Nobody signs in here, so there is nothing that a page could borrow.
+    # This mount has no authentication, so a page has no identity to borrow.
     model.play(says("hello"))
     assert ask(site, "/open/agent/stream?message=hi", OTHER, **foreign).status == 200
 
 
-def test_the_clients_of_other_apis_may_send_what_they_send(site):
-    """The OpenAI SDKs tell about themselves with each request; each version tells more."""
+def test_headers_of_other_clients_are_allowed(site):
+    """The OpenAI SDKs send headers about themselves; each version sends more."""
     sent = ["x-stainless-lang", "x-stainless-package-version", "x-stainless-os", "x-stainless-arch", "x-stainless-runtime",
             "x-stainless-runtime-version", "x-stainless-retry-count", "x-stainless-timeout", "X-Stainless-Something-New",
             "openai-organization", "openai-project", "user-agent", "authorization", "content-type"]
@@ -203,7 +203,7 @@ def test_without_the_directive_there_is_no_header(site):
     assert ask(site, "/closed/threads", method="OPTIONS").headers["allow"] == "POST, GET, HEAD, OPTIONS"
 
 
-def test_what_is_asked_beforehand_needs_no_sign_in(site):
+def test_preflight_requests_need_no_sign_in(site):
     assert preflight(site, "/private/threads").status == 204
     assert preflight(site, "/private/threads", origin=OTHER).status == 401
     assert preflight(site, "/private/nothing").status == 401

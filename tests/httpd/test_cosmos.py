@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Cosmos DB store in a real httpd, on the scripted Cosmos DB: configuration, trouble, several processes, moving."""
+"""The Cosmos DB store in a real httpd, on the scripted Cosmos DB: configuration, outages, several processes, moving."""
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ TOOL = BUILD / "agentchat-store"
 
 
 # ---- configuration ----
-def test_configtest_says_what_is_wrong(make_server, tmp_path):
+def test_configtest_reports_errors(make_server, tmp_path):
     empty, no_key = tmp_path / "empty", tmp_path / "no_key"
     empty.write_text("\n")
     no_key.write_text("this is no key of an account\n")
@@ -37,7 +37,7 @@ def test_configtest_says_what_is_wrong(make_server, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["wrong key", "clock", "missing database", "unknown host"])
-def test_wrong_configuration_is_told_and_mended_without_restart(make_server, cosmos, case):
+def test_a_wrong_configuration_is_reported_and_corrected_without_restart(make_server, cosmos, case):
     if case == "clock":
         cosmos.behave(clock=3600)
     directive = {"wrong key": store(cosmos, key="WRONG_KEY"), "clock": store(cosmos), "missing database": store(cosmos, create="off"),
@@ -72,7 +72,7 @@ def test_ready_shows_state_and_latency(make_server, cosmos):
                           "cache_stale"}
 
 
-def test_ready_says_that_every_write_fails(make_server, cosmos):
+def test_ready_reports_that_every_write_fails(make_server, cosmos):
     """A service that lets us read is not enough: a role without writes, a region that only reads, a full partition."""
     server = make_server(store(cosmos) + OPERATOR, env=ENV)
     wait_ready(server.client, ready=server.ready)
@@ -80,7 +80,7 @@ def test_ready_says_that_every_write_fails(make_server, cosmos):
     server.expect_log("AC0220", "AC0651")
     cosmos.behave(faults=[{"match": f"{method} .*", "n": 1_000_000, "write": True, "status": 403, "substatus": 5302}
                           for method in ("POST", "PUT", "PATCH", "DELETE")])
-    wait_until(lambda: server.ready().status == 503, "nobody is told")
+    wait_until(lambda: server.ready().status == 503, "/ready does not report it")
     shown = server.ready().json["store"]
     assert shown["state"] == "failed" and "403" in shown["detail"]
     assert server.client.get(f"/threads/{thread}").status == 200
@@ -91,7 +91,7 @@ def test_ready_says_that_every_write_fails(make_server, cosmos):
 
 # ---- several processes ----
 def test_a_caller_reads_its_own_writes_on_every_child(make_server, model, cosmos):
-    """Each read may meet with a replica that is behind; the children of a server tell each other how far they have written."""
+    """Any read may reach a replica that is behind; the children of a server share their session tokens."""
     server = make_server(store(cosmos), mpm="prefork", env=ENV)
     cosmos.behave(lag=True)
     client = server.client
@@ -211,7 +211,7 @@ def test_moving_from_sqlite_to_cosmos_and_back(make_server, model, cosmos, tmp_p
     other.stop()
 
 
-def test_moving_says_what_is_wrong(tmp_path, cosmos, unused_port):
+def test_errors_of_moving(tmp_path, cosmos, unused_port):
     for arguments, part in [(("sqlite:/nowhere/x.db", f"sqlite:{tmp_path}/a.db"), "no file '/nowhere/x.db'"),
                             ((f"redis:{tmp_path}", f"sqlite:{tmp_path}/a.db"), "no kind of store 'redis'"),
                             (("chat.db", f"sqlite:{tmp_path}/a.db"), "is no store"),
@@ -228,7 +228,7 @@ def grant(text):
 
 
 def test_a_token_instead_of_a_key(make_server, cosmos):
-    """An identity may read and write documents, but makes no containers. A token that is refused is fetched anew, once."""
+    """An identity may read and write documents, but makes no containers. A refused token is fetched again, once."""
     authority = ModelServer()
     authority.default = grant(TOKEN)
     # A tenant that does not know the account as a resource of its own.
@@ -236,7 +236,7 @@ def test_a_token_instead_of_a_key(make_server, cosmos):
                                                       "error_description": "AADSTS500011: The resource principal was not found."})]))
     identity = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "11111111-2222", "AZURE_CLIENT_SECRET": "s3cr3t",
                 "AZURE_AUTHORITY_HOST": f"http://127.0.0.1:{authority.port}"}
-    # create=on does not help an identity, and the line says what it could not make.
+    # create=on does not help an identity, and the log line names what it could not make.
     eager = make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat credential=identity:environment create=on\n", env=identity)
     eager.expect_log("AC0220", "AC0240", "AC0604")
     wait_ready(eager.client, 503)
@@ -246,7 +246,7 @@ def test_a_token_instead_of_a_key(make_server, cosmos):
     authority.requests.clear()
     authority.play(lambda _request: iter([Reply(400, {"error": "invalid_resource",
                                                       "error_description": "AADSTS500011: The resource principal was not found."})]))
-    make_server(store(cosmos), env=ENV).client.thread()             # somebody with a key makes the containers
+    make_server(store(cosmos), env=ENV).client.thread()             # a key makes the containers
     server = make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat credential=identity:environment\n", env=identity)
     server.expect_log("AC0240")                                     # the first of the two scopes
     thread = server.client.thread()

@@ -14,7 +14,7 @@ from runs import wait_until
 from server import OPERATOR
 
 N_THREADS, N_TURNS = 50, 20
-# Whoever asks for an answer in one document holds a worker.
+# A request for an answer in one document holds a worker.
 TUNING = "StartServers 1\nServerLimit 1\nThreadsPerChild 64\nMaxRequestWorkers 64\nMinSpareThreads 1\nMaxSpareThreads 64\n" \
          "AsyncRequestWorkerFactor 4\n"
 
@@ -57,7 +57,7 @@ def test_a_thousand_turns_in_chaos(make_server, model, cosmos):
 
 
 # ---- several servers ----
-def test_a_thread_goes_on_at_another_server(make_server, model, cosmos):
+def test_a_thread_continues_at_another_server(make_server, model, cosmos):
     servers = [make_server(store(cosmos), env=ENV) for _ in range(2)]
     for server in servers:
         wait_ready(server.client)
@@ -77,8 +77,9 @@ def test_a_thread_goes_on_at_another_server(make_server, model, cosmos):
 
 @pytest.mark.parametrize("lag", [1, 3])
 @pytest.mark.parametrize("slow", [False, True])
-def test_the_model_is_shown_what_another_server_has_just_stored(make_server, model, cosmos, lag, slow):
-    """A replica that is behind hides it at first. The model may have answered by then, or not; what came of that is nobody's."""
+def test_the_history_has_new_messages_of_another_server(make_server, model, cosmos, lag, slow):
+    """A replica that is behind hides it at first. The model may have answered by then, or not; its answer is
+    discarded."""
     servers = [make_server(store(cosmos), env=ENV) for _ in range(2)]
     for server in servers:
         wait_ready(server.client)
@@ -92,7 +93,7 @@ def test_the_model_is_shown_what_another_server_has_just_stored(make_server, mod
         yield head()
         yield token("not this")
         if slow and len(shown(request)) < len(said) + 1:
-            yield gate              # nobody opens it: the other side hangs up
+            yield gate              # never opened: the other side closes
         yield from answer(f" but that: {len(shown(request))}")(request)
     model.default = first
     for i in range(6):
@@ -123,7 +124,7 @@ def test_a_point_read_is_one_exchange(make_server, model, cosmos):
         n_requests, n_connections = len(cosmos.requests), cosmos.n_connections
         for _ in range(20):
             assert connection.request("GET", f"/api/threads/{thread}").json["id"] == thread
-    # A server also looks, when it is time, whether agents were made, and for runs whose machine is gone.
+    # A server also checks, at its times, for changed agents and for runs of dead machines.
     asked = [(method, status) for method, path, status, _ in cosmos.requests[n_requests:] if thread in path]
     assert asked == [("GET", 200)] * 20
     own = [f"{method} {path}" for method, path, _, _ in cosmos.requests[n_requests:] if thread not in path]
@@ -132,7 +133,8 @@ def test_a_point_read_is_one_exchange(make_server, model, cosmos):
 
 
 def test_the_users_message_does_not_delay_the_model(make_server, model, cosmos):
-    """The model has been asked, and has said all, while the write of the message is held; nothing of it is shown before."""
+    """The model has been called, and has sent everything, while the write of the message is held; no part of it is
+    shown before."""
     server = make_server(store(cosmos), env=ENV)
     thread = server.client.thread()
     server.client.send(thread, "first")
@@ -215,7 +217,7 @@ def test_an_idempotency_key_holds_for_a_day(make_server, model, cosmos):
 
 
 # ---- what is made ----
-def test_containers_are_made_without_an_index_of_what_people_write(make_server, model, cosmos):
+def test_containers_are_made_without_an_index_of_texts(make_server, model, cosmos):
     server = make_server(store(cosmos, "retention=30d autoscale=4000"), env=ENV)
     server.client.send(server.client.thread(metadata={"customer": "c"}), "x")
     definitions = {name: container.definition for name, container in cosmos.databases["chat"].items()}

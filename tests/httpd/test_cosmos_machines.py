@@ -43,7 +43,7 @@ def test_a_key_counts_on_the_other_machine(machines, model):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_one_key_at_the_same_time(machines, model, known):
-    """Which machine is first is nobody's plan. The other one drops what it began, and follows."""
+    """The order of the machines is random. The second one drops its own run, and follows."""
     servers = machines(2)
     model.default = answer("only ", "once")
     thread = servers[0].client.thread() if known else None
@@ -78,8 +78,8 @@ def test_a_key_after_a_day(machines, model, cosmos):
     assert again.status == 200 and again.json["seq"] == 4
 
 
-def test_a_key_while_its_run_goes_on_elsewhere(machines, model):
-    """The other machine has no log of the run: it waits, and then tells what was stored."""
+def test_a_key_while_its_run_is_active_elsewhere(machines, model):
+    """The other machine has no log of the run: it waits, and then streams the stored answer."""
     one, other = machines(2)
     thread = one.client.thread()
     gate = Gate()
@@ -102,8 +102,8 @@ def shown_count(request):
 
 
 def test_an_answer_to_an_older_history_is_not_stored(machines, model):
-    """Five writers, two machines, keys, a model without delay: each answer knows all messages before it, a busy thread is said to be
-    busy, and a request that was refused can be sent again at once."""
+    """Five writers, two machines, keys, a model without delay: each answer knows all messages before it, a busy
+    thread is reported as busy, and a refused request can be sent again at once."""
     servers = machines(2)
     model.default = shown_count
     thread = servers[0].client.thread()
@@ -141,8 +141,8 @@ def test_an_answer_to_an_older_history_is_not_stored(machines, model):
 # ---- what was carried out and not acknowledged ----
 @pytest.mark.parametrize("how", ["cut", "late"])
 def test_a_turn_whose_opening_was_not_acknowledged_is_one(machines, model, cosmos, how):
-    """The message is stored, and the store's answer is lost, or comes when nobody waits for it any more: the run asks again, with the
-    same ids, and goes on."""
+    """The message is stored, and the store's answer is lost, or comes too late: the run repeats the write with the
+    same ids, and continues."""
     server, = machines(1, "\nAgentChatStoreTimeout 1s\n")
     thread = server.client.thread()
     batch = {"match": "POST .*/messages/docs", "batch": True, "n": 1}
@@ -172,7 +172,7 @@ def test_a_turn_whose_end_was_not_acknowledged_is_one(machines, model, cosmos, h
     assert [m["content"] for m in server.client.messages(thread)] == ["x", "onetwo"]
 
 
-# ---- machines that are gone ----
+# ---- dead machines ----
 LEASE = "lease=5s"
 
 
@@ -186,7 +186,7 @@ def begun_on(server, model, gate, thread=None):
 
 
 def as_if_elsewhere(cosmos):
-    """Processes of this machine can see whether others live. Those of another machine cannot."""
+    """Processes of this machine can be checked. Those of another machine cannot."""
     with cosmos.lock:
         for document in cosmos.documents("messages"):
             if document.get("active_run"):
@@ -194,8 +194,8 @@ def as_if_elsewhere(cosmos):
 
 
 def test_a_machine_that_is_gone(machines, model, cosmos):
-    """Nobody touches the thread: the sweep closes the run when its lease is over. Then the thread can be used, and a follower who had
-    waited on the other machine is told the truth."""
+    """The thread is not used: the sweep closes the run when its lease has expired. Then the thread can be used, and
+    a follower on the other machine gets the outcome."""
     one, other = machines(2, LEASE)
     gate = Gate()
     _, thread, run = begun_on(one, model, gate)
@@ -230,7 +230,7 @@ def test_a_run_of_a_machine_that_is_gone_is_closed_unasked(machines, model, cosm
     assert other.client.send(thread, "again").status == 200
 
 
-def test_what_was_said_comes_back_with_its_machine(machines, model, cosmos):
+def test_a_partial_answer_is_stored_when_its_machine_returns(machines, model, cosmos):
     one, other = machines(2, LEASE)
     gate = Gate()
     _, thread, run = begun_on(one, model, gate)
@@ -248,7 +248,7 @@ def test_what_was_said_comes_back_with_its_machine(machines, model, cosmos):
 
 
 def test_an_owner_that_was_only_slow(machines, model, cosmos):
-    """It cannot renew its lease and is taken for dead. It must not answer any more, and says so to those who follow it."""
+    """It cannot renew its lease and counts as dead. It must not store its answer, and reports that to its followers."""
     one, other = machines(2, LEASE)
     gate = Gate()
     stream, thread, run = begun_on(one, model, gate)
@@ -300,7 +300,7 @@ def test_cancel_on_another_machine(machines, model):
 
 
 def test_coming_back_on_another_machine(machines, model):
-    """Who has events of the live telling is told at once that they cannot be gone on with here; who asks for all gets all."""
+    """A client with live events learns at once that they cannot be continued here; a client without gets all."""
     one, other = machines(2)
     gate = Gate()
     stream, _, run = begun_on(one, model, gate)
@@ -311,15 +311,15 @@ def test_coming_back_on_another_machine(machines, model):
 
 
 def test_coming_back_from_another_machine(machines, model):
-    """What another machine has told of the stored run has numbers of its own; with one of those the run's machine goes on from there."""
+    """Events that another machine made from the store have ids of their own; the run's machine continues after them."""
     one, other = machines(2)
     gate = Gate()
     stream, _, run = begun_on(one, model, gate)
     gate.open()
     stream.rest()
-    told = other.client.stream(f"/runs/{run}/events", method="GET")
-    told.rest()
-    for number, _ in blocks(told.raw):
+    stored = other.client.stream(f"/runs/{run}/events", method="GET")
+    stored.rest()
+    for number, _ in blocks(stored.raw):
         rest = one.client.stream(f"/runs/{run}/events", method="GET", headers={"Last-Event-ID": str(number)})
         rest.rest()
-        assert rest.status in (200, 204) and blocks(rest.raw) == [b for b in blocks(told.raw) if b[0] > number]
+        assert rest.status in (200, 204) and blocks(rest.raw) == [b for b in blocks(stored.raw) if b[0] > number]

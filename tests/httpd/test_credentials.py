@@ -178,7 +178,7 @@ def test_a_machine_without_identity(start, model):
     assert not model.requests
 
 
-def test_ready_says_that_there_is_no_identity(start, authority):
+def test_ready_reports_a_missing_identity(start, authority):
     server = start("identity:environment", **APP)
     server.expect_log("AC0240")
     authority.default = refuse(400, {"error_codes": [700016]})
@@ -294,7 +294,7 @@ def configtest(credential, env, model=MODEL):
 
 
 @pytest.mark.parametrize("credential, env, sentence", SENTENCES, ids=[row[0] for row in SENTENCES])
-def test_configtest_says_what_is_wrong(credential, env, sentence):
+def test_configtest_reports_errors(credential, env, sentence):
     ok, said = configtest(credential, env)
     assert not ok
     assert sentence in said

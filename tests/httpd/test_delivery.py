@@ -43,7 +43,7 @@ def test_streams_on_every_mpm(make_server, model, mpm):
 
 
 @pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
-def test_a_client_that_goes_away_does_not_stop_the_run(make_server, model, mpm):
+def test_a_disconnected_client_does_not_stop_the_run(make_server, model, mpm):
     server = make_server('<Location "/api">\n AgentChatHeartbeat 1h\n</Location>\n', mpm=mpm)   # none is needed to notice it
     gate = Gate()
     stream, first = start(server.client, gate, model)
@@ -79,7 +79,7 @@ def test_a_timeout_shorter_than_the_stream_is_harmless(make_server, model, mpm):
         "/agents/assistant/chat", {"message": "as JSON", "stream": False})))
     waiter.start()
     other.wait_reached()
-    time.sleep(3.2)                     # three times the Timeout: the only way to show that it is over
+    time.sleep(3.2)                     # three times the Timeout: the only way to show that it has passed
     gate.open()
     other.open()
     assert [e.type for e in stream.rest() if e.type != "heartbeat"] == ["token", "done"]
@@ -102,7 +102,7 @@ def test_a_slow_reader_is_dropped_and_others_are_not(make_server, model):
         yield DONE
     model.play(flood)
     slow = server.client.stream("/agents/assistant/chat", {"message": "x"}, receive_buffer=4096)
-    first = slow.next().json            # and then reads no more
+    first = slow.next().json            # and then stops reading
     begin.open()
     gate.wait_reached()
     stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
@@ -132,12 +132,12 @@ def test_a_graceful_restart_cuts_no_stream(make_server, model):
 
 
 def restarted(server):
-    """httpd forgets what it is told in the middle of a restart."""
+    """httpd loses this message in the middle of a restart."""
     server.wait_log("resuming normal operations", 2)
 
 
 def left_in_an_old_child(make_server, model, mpm, stays=False):
-    """A run, in a child that was told to end gracefully; its client has gone, or stays."""
+    """A run in a child that is to end gracefully; its client has closed, or stays."""
     # The worker MPM has no place for a new child beside an old one but within MaxRequestWorkers.
     tuning = "StartServers 1\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 1\nMaxSpareThreads 64\n"
     server = make_server(mpm=mpm, tuning=tuning if mpm == WORKER else "")
@@ -166,9 +166,9 @@ def test_a_graceful_restart_cuts_no_run_whose_client_has_gone(make_server, model
 
 @pytest.mark.parametrize("stays", [False, True])
 @pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
-def test_a_stop_ends_what_a_graceful_restart_let_go_on(make_server, model, mpm, stays):
+def test_a_stop_ends_runs_that_a_graceful_restart_let_continue(make_server, model, mpm, stays):
     server, gate, first, _, stream = left_in_an_old_child(make_server, model, mpm, stays)
-    server.stop()                       # in time, or the log says so
+    server.stop()                       # in time, or the log has a line
     if stays:
         assert stream.until("error")[-1].json["code"] == "stopping"
     gate.open()
@@ -191,8 +191,8 @@ def test_graceful_stop_lets_streams_end(make_server, model):
 
 @pytest.mark.parametrize("how", ["stop", "restart"])
 @pytest.mark.parametrize("mpm", [EVENT, WORKER, PREFORK])
-def test_stop_stores_what_there_is(make_server, model, mpm, how):
-    """And its client is told, although httpd begins with closing the connections that its threads have."""
+def test_a_stop_stores_partial_answers(make_server, model, mpm, how):
+    """And its client is notified, although httpd begins with closing the connections that its threads have."""
     server = make_server(mpm=mpm)
     gate = Gate()
     stream, first = start(server.client, gate, model)
@@ -214,7 +214,7 @@ def test_stop_stores_what_there_is(make_server, model, mpm, how):
 
 
 def test_a_stop_does_not_wait_for_a_client_that_does_not_read(make_server, model):
-    """Whose thread is in the middle of a write: httpd would end the process by force, and say so."""
+    """With a thread in the middle of a write: httpd would kill the process, and log it."""
     server = make_server("SendBufferSize 16384\n", mpm=WORKER)
     begin, gate = Gate(), Gate()
 
@@ -225,12 +225,12 @@ def test_a_stop_does_not_wait_for_a_client_that_does_not_read(make_server, model
         yield gate
     model.play(flood)
     slow = server.client.stream("/agents/assistant/chat", {"message": "x"}, receive_buffer=4096)
-    first = slow.next().json            # and then reads no more
-    other, told = events_of(server.client, first["run_id"]), 0
+    first = slow.next().json            # and then stops reading
+    other, received = events_of(server.client, first["run_id"]), 0
     begin.open()
-    while told < 1_200_000:
+    while received < 1_200_000:
         event = other.next()
-        told += len(event.json["content"]) if event.type == "token" else 0
+        received += len(event.json["content"]) if event.type == "token" else 0
     server.stop()
     gate.open()
     server.start()
@@ -275,7 +275,7 @@ def test_a_killed_child_is_replaced_and_its_threads_are_free(make_server, model)
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
-def test_the_start_says_where_streams_hold_threads(make_server, mpm):
+def test_the_start_logs_that_streams_hold_threads(make_server, mpm):
     server = make_server("AgentChatMaxBlockingStreams 3\n", mpm=mpm)
     server.wait_log("AC0601: ")
     said = [line for line in server.log().splitlines() if "AC0608: " in line]
@@ -367,7 +367,7 @@ def test_tls_streams_are_parked_too(make_server, certificate, model):
 
 @pytest.fixture
 def http2(make_server, certificate):
-    """A server that speaks HTTP/2, and curl's arguments for a stream of it."""
+    """A server with HTTP/2, and curl's arguments for a stream of it."""
     server = tls_server(make_server, certificate, "Protocols h2 http/1.1", ("ssl", "socache_shmcb", "http2"))
     server.expect_log("AC0664")
     return server, ["curl", "-sS", "--http2", "--cacert", str(certificate / "cert.pem"), "-N", "-w", "%{http_version}",
@@ -427,7 +427,7 @@ def test_a_long_request_behind_the_stream(make_server, model):
 
 
 def test_too_much_behind_the_stream(make_server, model):
-    """Who sends and sends without reading an answer is let go of; the run goes on."""
+    """A client that sends without reading an answer is disconnected; the run continues."""
     server = make_server()
     gate = Gate()
     stream, first = start(server.client, gate, model)

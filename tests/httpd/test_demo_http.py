@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tests/demo.http is sent from top to bottom, and each answer is what the comment above its request says."""
+"""tests/demo.http is sent from top to bottom, and each answer is as the comment above its request describes."""
 import re
 import shutil
 
@@ -61,7 +61,7 @@ def test_demo_step(session, step):
 
 
 def test_demo_walks_every_route():
-    """Each route of the manual is asked for at least once, and each request says what comes."""
+    """Each route of the manual is requested at least once, and each request has an expected answer."""
     assert all(step.expected for step in STEPS)
     routes = re.findall(r"^\| (GET|POST|PUT|PATCH|DELETE) `([^`]+)`", (TOP / "docs/api.md").read_text(), re.M)
     assert len(routes) > 20

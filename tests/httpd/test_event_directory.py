@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directory of the event logs goes, or is full: runs go on, the operator is told once, and what can be mended by itself is."""
+"""The directory of the event logs disappears, or is full: runs continue, one log line is written, and the directory
+is made again if possible."""
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ def placed(make_server):
 
 
 def answers(server, model, n):
-    """So many runs that end well."""
+    """Runs n answers that complete."""
     for i in range(n):
         model.play(answer(f"answer {i}"))
         response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
@@ -37,14 +38,14 @@ def lines(server, number):
     return [line for line in server.log().splitlines() if f"{number}: " in line]
 
 
-def told_once(server, number):
+def logged_once(server, number):
     """By each child that had reason to."""
     children = [re.search(r"\[pid (\d+)", line)[1] for line in lines(server, number)]
     assert 1 <= len(children) == len(set(children)), children
 
 
 def test_a_removed_directory_comes_back(placed, model):
-    """With the next run, where httpd's children may make it. What needs it works again, also from another child."""
+    """With the next run, if httpd's children may make it. Features that need it work again, also from another child."""
     server = placed("state/events", tuning=CHILDREN)
     server.wait_log("AC0601", 3)        # each of them has its place
     answers(server, model, 1)
@@ -65,19 +66,19 @@ def test_a_removed_directory_comes_back(placed, model):
         assert seen.rest()[-1].json["status"] == "cancelled"
     gate.open()
     answers(server, model, 9)
-    told_once(server, "AC0514")         # each child makes its own place
+    logged_once(server, "AC0514")         # each child makes its own directory
     assert not lines(server, "AC0510")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="httpd's children may do here what its first process may")
 def test_a_removed_directory_that_children_may_not_make(placed, model):
-    """The line says so, and what to do; that helps."""
+    """The log line names the cause and the remedy, which works."""
     server = placed("events")
     answers(server, model, 1)           # its child has its place by then
     shutil.rmtree(server.events)
     server.expect_log("AC0510")
     answers(server, model, 30)
-    told_once(server, "AC0510")
+    logged_once(server, "AC0510")
     said = lines(server, "AC0510")[0]
     assert str(server.events) in said and "apachectl graceful" in said, said
     server.expect_log("AC0514")         # of an old child that is asked once more
@@ -87,7 +88,7 @@ def test_a_removed_directory_that_children_may_not_make(placed, model):
         answers(server, model, 1)
         return event_logs(server.events)
     wait_until(logged_again, "it is not made again")
-    told_once(server, "AC0510")
+    logged_once(server, "AC0510")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="httpd's children may do here what its first process may")
@@ -101,11 +102,11 @@ def test_a_child_that_begins_without_a_directory(placed, model):
     kill_child(server, first)
     wait_until(lambda: lines(server, "AC0512"), "no word of it")
     answers(server, model, 5)
-    told_once(server, "AC0512")
-    told_once(server, "AC0510")
+    logged_once(server, "AC0512")
+    logged_once(server, "AC0510")
     server.events.mkdir(mode=0o700)
     answers(server, model, 2)
-    assert not event_logs(server.events)                # it belongs to somebody else yet
+    assert not event_logs(server.events)                # it still belongs to another user
     os.chown(server.events, user().pw_uid, user().pw_gid)
     gate = Gate()
     stream, run = begun(server.client, model, gate)
@@ -114,7 +115,7 @@ def test_a_child_that_begins_without_a_directory(placed, model):
     gate.open()
     assert stream.rest()[-1].json["status"] == "completed"
     for number in ("AC0510", "AC0512", "AC0514"):
-        told_once(server, number)
+        logged_once(server, number)
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def full(make_server):
 
 
 def test_no_room(full, model):
-    """First logs cannot grow any more (each answer stands in its own three times), then they cannot begin."""
+    """First logs cannot grow any more (each answer is in its own three times), then they cannot begin."""
     full.expect_log("AC0510", "AC0511")
     words = "word " * 2000
     for _ in range(12):
@@ -145,13 +146,14 @@ def test_no_room(full, model):
         assert response.status == 200 and response.json["content"] == words * 4
     answers(full, model, 40)
     for number in ("AC0510", "AC0511"):
-        told_once(full, number)
+        logged_once(full, number)
         assert all("No space left" in line and "AgentChatEventLogKeep" in line for line in lines(full, number))
 
 
 @pytest.mark.parametrize("how", ["open", "link", "file"])
-def test_a_name_in_shared_memory_that_somebody_else_has(make_server, model, how):
-    """/dev/shm is everybody's, and the name can be guessed: what is not ours is left as it is, and the operator is told."""
+def test_a_name_in_shared_memory_of_another_user(make_server, model, how):
+    """All users can write to /dev/shm, and the name can be guessed: a foreign directory is not touched, and a log
+    line is written."""
     server = make_server()
     server.stop()
     if not server._memory:
@@ -179,7 +181,7 @@ def test_a_name_in_shared_memory_that_somebody_else_has(make_server, model, how)
 
 
 def test_all_logs_together(make_server, model):
-    """Ended ones go first, the oldest of them before the others; then runs go on without a log."""
+    """Ended ones are removed first, the oldest of them before the others; then runs continue without a log."""
     server = make_server("", start=False)
     place = server.root / "state/events"
     server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\nAgentChatEventLogKeep 1h\n'
@@ -189,7 +191,7 @@ def test_all_logs_together(make_server, model):
     def size(name):
         try:
             return (place / name).stat().st_size
-        except FileNotFoundError:           # it has gone meanwhile
+        except FileNotFoundError:           # it was removed in between
             return 0
 
     def total():
@@ -209,7 +211,7 @@ def test_all_logs_together(make_server, model):
     for gate in gates:
         live.append(begun(server.client, model, gate))
         assert total() <= 128 * 1024
-    told_once(server, "AC0516")
+    logged_once(server, "AC0516")
     assert "AgentChatEventLogTotal" in lines(server, "AC0516")[0]
     names = " ".join(event_logs(place))
     assert live[0][1]["run_id"] in names and live[-1][1]["run_id"] not in names and not any(run in names for run in runs)
@@ -223,7 +225,7 @@ def test_all_logs_together(make_server, model):
 
 @pytest.mark.parametrize("how", ["stop", "graceful stop", "restart", "graceful restart"])
 def test_a_stopped_server_leaves_no_ended_logs(placed, model, how):
-    """They have what people said, and nobody would remove them in their time."""
+    """They have texts of users, and would not be removed in time."""
     server = placed("state/events", tuning=CHILDREN)
     server.wait_log("AC0601", 3)
     answers(server, model, 5)
@@ -245,7 +247,7 @@ def test_a_stopped_server_leaves_no_ended_logs(placed, model, how):
     assert not event_logs(server.events) and not list(server.events.glob("c-*"))
 
 
-def test_what_is_under_way_outlives_a_stop(placed, model):
+def test_active_runs_survive_a_stop(placed, model):
     """A run whose process was killed is closed at the next start, from its log."""
     server = placed("state/events")
     server.expect_log("AC0522", "exit signal", "AH00052", "AH00051")

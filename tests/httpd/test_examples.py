@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modules below examples/ are built as the manual says, with the installed header and nothing else of ours, and work beside ours."""
+"""The modules of examples/ are built as the manual describes, with the installed header alone, and work beside the
+module."""
 import os
 import shutil
 import subprocess
@@ -63,7 +64,7 @@ def test_an_agent_with_the_model_and_the_tool_of_the_examples(built, make_server
     assert "".join(tokens).startswith("Good day! The answer is: ") and len(tokens) >= 6
 
 
-def test_an_error_of_the_example_tool_is_what_the_model_reads(built, make_server):
+def test_the_model_reads_an_error_of_the_example_tool(built, make_server):
     server = make_server(built + AGENT + MOUNT, standard=False)
     answer = server.client.post("/agents/assistant/chat", {"message": "\t \n", "stream": False})
     if answer.status == 200:                    # a message of blanks alone may be refused before

@@ -83,7 +83,7 @@ class Faults:
 
 
 class Visitor(threading.Thread):
-    """Takes some turns in one thread, and asks again, in other words, where it was not answered. What it says is in no other message."""
+    """Runs some turns in one thread, and repeats unanswered ones in other words. No two messages are equal."""
 
     def __init__(self, server, name):
         super().__init__(daemon=True)
@@ -99,7 +99,7 @@ class Visitor(threading.Thread):
                 response = connection.request("POST", f"/api/threads/{self.thread}/messages",
                                               {"content": self.said[-1], "stream": False}, {"Connection": "close"})
         except (OSError, EOFError, IndexError, ValueError):
-            return False                # the child has died, or hung up
+            return False                # the child has died, or closed
         if response.status == 200:
             self.acknowledged.append(self.said[-1])
         return response.status == 200

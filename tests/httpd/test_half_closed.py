@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that end their side of the connection when they have asked, and go on reading. The socket says the same of a client that has
-gone until something is sent to it, so that is what the server does; heartbeats are off here, so each one is such a question."""
+"""Clients that close their side of the connection after the request, and continue to read. The socket of a
+disconnected client looks the same until something is sent to it, so the server sends something; heartbeats are
+off here, so each one is such a probe."""
 import os
 import socket
 import ssl
@@ -101,7 +102,7 @@ def test_while_a_json_answer_is_made(make_server, model, mpm):
 
 
 @MPMS
-def test_a_client_of_a_json_answer_that_goes_away_is_noticed(make_server, model, mpm):
+def test_a_disconnected_client_of_a_json_answer_is_noticed(make_server, model, mpm):
     server = make_server(QUIET, mpm=mpm)
     gate = Gate()
     model.play(holding(gate))
@@ -116,7 +117,7 @@ def test_a_client_of_a_json_answer_that_goes_away_is_noticed(make_server, model,
 
 
 @MPMS
-def test_a_half_closed_client_that_goes_away_is_noticed(make_server, model, mpm):
+def test_a_half_closed_client_that_disconnects_is_noticed(make_server, model, mpm):
     server = make_server('<Location "/api">\n AgentChatHeartbeat 1s\n</Location>\n', mpm=mpm)
     gate = Gate()
     stream, first = start(server.client, gate, model)
@@ -174,7 +175,8 @@ def test_a_graceful_restart(make_server, model, mpm):
 
 
 def test_as_many_as_may_hold_a_thread(make_server, model):
-    """A parked stream needs one for this; where there is none its client counts as gone, and its run goes on."""
+    """A parked stream needs a descriptor for this; without a free one its client counts as disconnected, and its run
+    continues."""
     server = make_server(QUIET + "AgentChatMaxBlockingStreams 1\n")
     gates = [Gate(), Gate(), Gate()]
     one, two, three = [start(server.client, gate, model) for gate in gates]

@@ -60,7 +60,7 @@ def test_other_names_are_refused(hosts):
 
 def test_a_sign_in_needs_no_name(hosts):
     assert ask(hosts, "evil.example", prefix="/keys", X_API_Key=KEY).status == 200
-    # Also where everybody may come in and somebody shows a key all the same.
+    # Also on a mount that is open to all, if a request has a key.
     assert ask(hosts, "evil.example", prefix="/keys").status == 401
 
 

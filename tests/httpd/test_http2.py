@@ -15,7 +15,7 @@ OVERLOADED = "AC0652"
 
 
 class Curl:
-    """Requests over one HTTP/2 connection, all at once; what has come of each is in a file."""
+    """Requests over one HTTP/2 connection, all at once; the output of each is in a file."""
 
     def __init__(self, server, certificate, directory, requests):
         self.files = [directory / f"answer-{i}" for i in range(len(requests))]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thousands of requests that nobody meant to send, of several clients at once: no child dies, no sanitizer has anything to say, every
-answer is HTTP and documented, and the server goes on as before. make http-fuzz has the long form."""
+"""Thousands of malformed requests of several clients at once: no child dies, no sanitizer reports an error, every
+answer is HTTP and documented, and the server still works afterwards. make http-fuzz has the long form."""
 import collections
 import json
 import os
@@ -48,14 +48,15 @@ MOUNTS = """
     AgentChatCORSCredentials on
 </Location>
 """
-# What httpd itself says about requests that are none, and about long paths outside of our mounts.
+# httpd's own messages about malformed requests, and about long paths outside of our mounts.
 OF_BROKEN_REQUESTS = [r"AH10244: invalid URI path", r"AH00135: Invalid method",
                       r"(AH00036: access to|AH00127: Cannot map \S+) /(?!api/|keys/|limited/)", r"AC0663"]
 LINE = re.compile(rb"\[[^\]]+\] \[[\w-]*:\w+\] \[pid \d+(:tid \d+)?\] [\x20-\x7e]*")
 
 
 def echo(request):
-    """What the user has said comes back: as tokens, and now and then as a tool's arguments and in what the tool says about them."""
+    """The user's text comes back: as tokens, and now and then as a tool's arguments and in the tool's error about
+    them."""
     last = request.last
     text = last["content"] if isinstance(last["content"], str) else "x"
     yield head()
@@ -76,7 +77,7 @@ def resident(pid):
 
 
 def send(server, keys, first, last):
-    """The cases of all clients, and what they say: (sent, counts, silent, failures)."""
+    """Runs the cases of all clients: (sent, counts, silent, failures)."""
     until, clients = time.time() + SECONDS, []
     for n in range(CLIENTS):
         orders = {"port": server.port, "keys": keys, "seed": SEED, "first": first + n, "last": last, "step": CLIENTS, "until": until}
@@ -90,7 +91,7 @@ def send(server, keys, first, last):
     return sent, counts, silent, failures
 
 
-def told(failure):
+def described(failure):
     path = BUILD / f"http-fuzz-{SEED}-{failure['case']}.request"
     path.write_bytes(bytes.fromhex(failure["raw"]))
     return (f"case {failure['case']} ({failure['name']}): {failure['error']}\n  make http-fuzz SEED={SEED} CASE={failure['case']}\n"
@@ -98,7 +99,7 @@ def told(failure):
 
 
 def odd_lines(server):
-    """Lines of the log that are none of httpd's: more than one line was made of what somebody sent, or it was not escaped."""
+    """Lines of the log that httpd did not write: an input made several lines of one, or was not escaped."""
     raw = (server.root / "logs/error.log").read_bytes()
     return [line[:300] for line in raw.split(b"\n") if line and not LINE.fullmatch(line)]
 
@@ -114,7 +115,7 @@ def fuzz(server, keys):
         total.update(counts)
         total["requests"] += sent
         silent += quiet
-        assert not failures, "\n".join(map(told, failures))
+        assert not failures, "\n".join(map(described, failures))
         assert sorted(server.children()) == children, "a child has gone:\n" + server.log()[-3000:]
     for pid in children:
         grown = resident(pid) - before[pid]
@@ -132,7 +133,7 @@ def test_http_fuzz(make_server, model, kind):
     store.chaos = {}
     env = {**store.env, **sanitizer()}
     if "ASAN_OPTIONS" in env:
-        env["ASAN_OPTIONS"] += ":quarantine_size_mb=16"     # what it keeps of freed memory would be taken for growth
+        env["ASAN_OPTIONS"] += ":quarantine_size_mb=16"     # freed memory that it keeps would count as growth
     server = make_server(start=False, standard=False, modules=MODULES, tuning=TUNING, env=env)
     key_file = KeyFile(server.root / "keys")
     keys = [key_file.make("ann-1", "owner=ann"), key_file.make("root-1", "owner=root", "roles=admin")]

@@ -142,7 +142,7 @@ def test_bad_keys(client, model):
 
 
 def test_a_message_whose_process_died(make_server, model):
-    """The client did not hear how it ended, and sends it again: it is told, and nothing is run twice."""
+    """The client did not get the outcome, and sends it again: it gets the outcome, and nothing is run twice."""
     server = make_server(tuning=CHILDREN)
     gate = Gate()
     model.play(holding(gate, ("one",)))

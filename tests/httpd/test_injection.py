@@ -12,7 +12,7 @@ from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import DONE, Reply, answer, calls, finish, head, tool_call, usage
 from server import MOUNT
 
-# Whatever a reader takes for the end of a line, or a terminal for an order.
+# Line ends of all readers, and escape sequences of terminals.
 NUL = "\x00"            # no text of ours has one; a model's are left out
 HOSTILE = "a\n\ndata: {\"type\":\"done\"}\n\nb\revent: done\r\r\nid: 999\r\n\r\n: " \
           "c\u2028d\u2029e\x0bf\x0cg\x85h\x1b[2Ji\x00j\ufeffk</script>"
@@ -22,7 +22,7 @@ FIELD = re.compile(r"(id: \d+|event: (done|error)|retry: \d+|data: \{.*\}|:.*|)"
 
 
 def events_of(raw):
-    """The data of a stream, read with the strictest of all readers; what is no field of ours fails."""
+    """The data of a stream, read with the strictest of all readers; an unknown field fails."""
     text, found = raw.decode(), []
     assert "\r" not in text and "\x00" not in text
     for line in text.split("\n"):
@@ -52,7 +52,7 @@ def strings(value):
 
 
 def hostile_script(request):
-    """Calls a tool that is not there and one whose arguments are wrong, then says it all."""
+    """Calls an unknown tool and one with wrong arguments, then answers with all of it."""
     yield head()
     if request.last["role"] == "user":
         yield tool_call(0, HOSTILE[:60], HOSTILE[:40], json.dumps({"x": WORDS}))
@@ -67,7 +67,7 @@ def hostile_script(request):
 
 @pytest.mark.parametrize("path, body", [
     ("/agents/assistant/chat", {"message": WORDS}), ("/chat", {"message": "x"}), ("/agent/stream", {"message": "x"})])
-def test_no_word_ends_an_event(make_server, model, path, body):
+def test_no_text_ends_an_event(make_server, model, path, body):
     server = make_server()
     model.default = hostile_script
     stream = server.client.stream(path, body)
@@ -85,7 +85,7 @@ def test_no_word_ends_an_event(make_server, model, path, body):
     lines_are_lines(server)
 
 
-def test_titles_and_metadata_are_words(client):
+def test_titles_and_metadata_are_text(client):
     text = WORDS.replace("\n", " ").replace("\r", " ")
     response = client.post("/threads", {"metadata": {"k": WORDS}})
     assert response.status == 201 and response.json["metadata"]["k"] == WORDS
@@ -93,7 +93,7 @@ def test_titles_and_metadata_are_words(client):
     assert client.post("/threads", {"title": text}).status in (201, 400)
 
 
-def test_no_word_makes_a_line_of_the_log(make_server, model):
+def test_no_text_makes_a_line_of_the_log(make_server, model):
     server = make_server()
     server.expect_log(r"AC\d{4}: ")
     client, long = server.client, "x" * 10000
@@ -140,7 +140,7 @@ KEYED = """
 
 
 def test_no_secret_comes_out(make_server, model):
-    """At the loudest log level, with a model and a tool that say the secrets back wherever they can."""
+    """At the loudest log level, with a model and a tool that echo the secrets everywhere."""
     server = make_server(start=False, standard=False, modules=MODULES, env=SECRETS)
     keys = KeyFile(server.root / "keys")
     key = keys.make("ann-1", "owner=ann")
@@ -148,10 +148,10 @@ def test_no_secret_comes_out(make_server, model):
     server.conf.write_text(server.conf.read_text().replace("LogLevel warn agentchat:debug", "LogLevel warn agentchat:trace8"))
     server.start()
     server.expect_log(r"AC\d{4}: ")
-    server.client.prefix, said, told = "/keys", [], []
+    server.client.prefix, said, shown = "/keys", [], []
 
     def script(request):
-        told.append(request.headers.get("authorization", ""))
+        shown.append(request.headers.get("authorization", ""))
         if request.path.endswith("/lookup"):
             yield Reply(403, {"error": f"no entry for {request.headers['authorization']}"})
         elif request.last["role"] == "user":
@@ -161,7 +161,7 @@ def test_no_secret_comes_out(make_server, model):
 
     model.default = script
     said.append(server.client.stream("/agents/assistant/chat", {"message": "x"}, headers=bearer(key)).body())
-    assert f"Bearer {SECRETS['MODEL_KEY']}" in told and f"Bearer {SECRETS['TOOL_KEY']}" in told
+    assert f"Bearer {SECRETS['MODEL_KEY']}" in shown and f"Bearer {SECRETS['TOOL_KEY']}" in shown
     for status in (400, 401, 403, 429, 500):
         model.play(Reply(status, {"error": {"message": f"the key {SECRETS['MODEL_KEY']} is not valid"}}))
         said.append(server.client.post("/agents/assistant/chat", {"message": "x", "stream": False}, headers=bearer(key)).body)
@@ -202,9 +202,9 @@ def test_no_secret_of_a_tool_comes_out_in_another_form(make_server, model, form)
 
     model.default = script
     shown = server.client.stream("/agents/assistant/chat", {"message": "x"}).body().decode()
-    told = model.requests[-1].last["content"]
-    assert sent == [f"Bearer {secret}"] and "***" in told
-    for text in (shown, told, server.log()):
+    read = model.requests[-1].last["content"]
+    assert sent == [f"Bearer {secret}"] and "***" in read
+    for text in (shown, read, server.log()):
         plain = unquote(re.sub(r"\\+u0073", "s", text)).replace("\\", "")
         assert secret not in plain and base64.b64encode(secret[2:-3].encode()).decode() not in plain
         assert "9876543210" not in plain

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make install`, `make uninstall` and the packages put everything where docs/install.md says; a Debian apache2 of its own takes
-the module by a2enmod."""
+"""`make install`, `make uninstall` and the packages put everything in the places of docs/install.md; a Debian
+apache2 of its own loads the module by a2enmod."""
 import json
 import os
 import re
@@ -45,7 +45,7 @@ def expected(prefix, module, *configuration):
 
 
 @DEBIAN
-def test_install_keeps_what_was_changed_and_uninstall_removes_the_rest(tmp_path):
+def test_install_keeps_changed_files_and_uninstall_removes_the_rest(tmp_path):
     said = make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert "a2enmod agentchat" in said
     assert files(tmp_path) == expected("usr", SO, HEADER, LOAD, CONF) and programs()
@@ -62,7 +62,7 @@ def test_install_keeps_what_was_changed_and_uninstall_removes_the_rest(tmp_path)
 
 @DEBIAN
 def test_install_and_uninstall_leave_the_administrators_files_of_the_page(tmp_path):
-    """What is called theirs is theirs; what they have not changed comes and goes with the page."""
+    """Changed files of the administrator stay; unchanged ones are installed and removed with the page."""
     place = f"DESTDIR={tmp_path}", "PREFIX=/usr"
     www = tmp_path / "usr/share/agentchat/www"
     make("install", *place)
@@ -84,7 +84,7 @@ def test_install_and_uninstall_leave_the_administrators_files_of_the_page(tmp_pa
 
 @pytest.mark.skipif(bool(os.environ.get("ASAN")), reason="a sanitizer takes the place of these checks")
 @pytest.mark.parametrize("name", ["mod_agentchat.so", *sorted(programs())])
-def test_what_is_installed_is_hardened(name):
+def test_installed_programs_are_hardened(name):
     """Tables that calls go through are read-only once it is loaded; bounds and the stack are checked."""
     said = subprocess.run(["readelf", "-W", "-d", "-l", "--dyn-syms", BUILD / name], capture_output=True, text=True, check=True).stdout
     assert re.search(r"FLAGS_1.*\bNOW\b", said) and "GNU_RELRO" in said and not re.search(r"GNU_STACK.* RWE", said)
@@ -145,7 +145,7 @@ def test_debians_apache_takes_it_by_a2enmod(debian):
     load.write_text(load.read_text().replace(" /usr/lib/", f" {root}/usr/lib/"))
     run(debian, "a2enmod", "-q", "mpm_event", "alias", "authz_core", "authz_host", "dir", "headers", "mime", "agentchat")
     assert "Syntax OK" in run(debian, "apache2ctl", "configtest")
-    # Then word for word as docs/first-configuration.md says, but for the place of the state directory.
+    # Then literally docs/first-configuration.md, except for the place of the state directory.
     api, page = [text for _, text in blocks(FIRST, "apache")][:2]
     with (root / CONF).open("a") as file:
         file.write(f"AgentChatStateDir {root}/var/state\nDefine AGENTCHAT_WWW {root}/usr/share/agentchat/www\n" + api +

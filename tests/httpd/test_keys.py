@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signing in with API keys: what is let in and what is refused, and how a file that changes is taken."""
+"""Authentication with API keys: accepted and refused keys, and changes of the file."""
 import os
 import re
 import stat
@@ -53,7 +53,7 @@ def test_the_challenge(keyed):
     assert response.status == 400 and response.json["detail"] == "there are two keys; send one"
 
 
-def test_what_is_no_key_is_refused(keyed):
+def test_invalid_keys_are_refused(keyed):
     key = keyed.keys.first
     wrong = [key[:-1], key + "0", key[:-1] + ("0" if key[-1] != "0" else "1"), key.upper(), key.replace("ann-1", "ann-2"),
              "ack_ann-1_", "ack_ann-1", "ack__", "ack_", key.split("_", 2)[2], "x" * 255, "x" * 256, "x" * 4000, key + ", " + key]
@@ -74,7 +74,7 @@ def test_a_key_expires(keyed):
     wait_until(lambda: status(keyed, future) == 200, "the new key is not taken")
     response = keyed.client.get("/threads", headers=bearer(past))
     assert response.status == 401 and 'error_description="the key has expired"' in response.headers["www-authenticate"]
-    # Whoever has not the whole key learns nothing about it.
+    # A caller without the complete key learns nothing about it.
     assert keyed.client.get("/threads", headers=bearer(past[:-1])).json["detail"] == "the key is not known"
 
 
@@ -112,7 +112,7 @@ def test_a_broken_file_changes_nothing_and_is_said_once(keyed):
     assert keyed.log().count("AC0660") == 1
 
 
-def test_a_file_that_goes_away_changes_nothing(keyed):
+def test_a_removed_file_changes_nothing(keyed):
     keyed.expect_log("AC0660")
     os.rename(keyed.keys.path, str(keyed.keys.path) + ".away")
     wait_until(lambda: status(keyed, keyed.keys.first) == 200 and "AC0660" in keyed.log(), "nothing was said")
@@ -140,7 +140,7 @@ def test_every_child_takes_the_change(make_server, model):
         assert [ask(connection) for connection in held] == [200] * 4
         keys("revoke", "ann-1")
         for connection in held:
-            wait_until(lambda: ask(connection) == 401, "a child goes on with the old keys")
+            wait_until(lambda: ask(connection) == 401, "a child keeps the old keys")
     finally:
         for connection in held:
             connection.close()
@@ -161,8 +161,8 @@ def test_roles_of_a_key(make_server, model):
     assert server.client.get("/threads").status == 401
 
 
-def test_a_key_that_nobody_asked_for_counts(make_server, model):
-    """Where everybody may come in, who shows a key is its owner all the same."""
+def test_a_key_counts_on_an_open_mount(make_server, model):
+    """On a mount that is open to all, a caller with a key is its owner nevertheless."""
     server = make_server(start=False, modules=MODULES)
     keys = KeyFile(server.root / "keys")
     key = keys.make("ann-1", "owner=ann")
@@ -195,7 +195,7 @@ def test_no_key_is_in_a_log(keyed):
         assert secret not in said
 
 
-def test_configtest_sees_who_may_read_the_file(make_server):
+def test_configtest_checks_the_permissions_of_the_file(make_server):
     server = make_server(start=False, modules=MODULES)
     keys = KeyFile(server.root / "keys")
     keys.make("ann-1", "owner=ann")
@@ -249,14 +249,14 @@ def test_comments_and_the_other_lines_stay(keys):
     (("make", "b", "owner=anonymous"), "'anonymous' is the owner of requests without authentication"),
     (("make", "b", "owner=x", "roles=a b"), "roles must be names"),
     (("make", "b", "owner=x", "expires=soon"), "expires= takes a date"),
-    (("make", "b", "owner=x", "expires=1970-01-01"), "expires= takes a date"),      # 0 is how a file says never
+    (("make", "b", "owner=x", "expires=1970-01-01"), "expires= takes a date"),      # 0 means never in a file
     (("make", "b", "owner=x\nid=z key=sha256:" + "0" * 64 + " owner=z"), "control character"),
     (("make", "b", "owner=x", "colour=red"), "behind the id stand"),
     (("rotate", "b"), "there is no key 'b'"),
     (("revoke", "b"), "there is no key 'b'"),
     (("frob",), "usage:"),
 ], ids=lambda value: value if isinstance(value, str) else " ".join(value).split("\n")[0][:40])
-def test_what_the_program_refuses(keys, words, said):
+def test_the_program_refuses_invalid_arguments(keys, words, said):
     keys.make("a", "owner=ann")
     text = keys.path.read_text()
     done = keys.run(*words)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each limit has its answer. (Bodies: test_bad_input.py; rounds: test_conversation.py; streams of a child: test_delivery.py;
-full models: test_upstream_trouble.py.)"""
+full models: test_model_outage.py.)"""
 import base64
 import json
 import re
@@ -128,7 +128,7 @@ def test_a_run_that_takes_too_long(make_server, model):
     assert client.send(thread, "x").status == 200
 
 
-def test_runs_in_line(make_server, model):
+def test_runs_in_the_queue(make_server, model):
     server = make_server("AgentChatMaxRuns 1\nAgentChatMaxQueuedRuns 0")
     server.expect_log("AC0503", "AC0652")
     client, gate = server.client, Gate()
@@ -175,6 +175,6 @@ def test_a_result_that_is_too_long_is_cut_and_said_to_be(make_server, model):
     server.start()
     model.play(calls(("search_knowledge_base", {"query": "bread"})))
     message = server.client.post("/agents/reader/chat", {"message": "x", "stream": False}).json
-    told = json.loads(model.requests[1].last["content"])["result"]
-    assert "bread" in told and re.search(r"\(cut: 1024 of \d+ bytes\)$", told) and len(told) < 1100
-    assert message["tool_calls"][0]["result"] == told
+    result = json.loads(model.requests[1].last["content"])["result"]
+    assert "bread" in result and re.search(r"\(cut: 1024 of \d+ bytes\)$", result) and len(result) < 1100
+    assert message["tool_calls"][0]["result"] == result

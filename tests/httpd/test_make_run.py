@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make run` starts what it says and stops when asked, `make clean` leaves nothing behind, and building prints a line for each file."""
+"""`make run` starts the described server and stops on request, `make clean` removes everything, and a build prints a
+line for each file."""
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ def test_one_short_line_for_each_file(tmp_path):
 
 
 def test_a_build_has_one_name():
-    """Else the files of dependencies that one run writes say nothing to the next."""
+    """Else dependency files of one build are useless for the next."""
     assert f"{TOP}/build" not in make("-n", "-B", "V=1", f"BUILD={TOP}/build", "module", "tools")
 
 
@@ -100,7 +101,7 @@ def test_clean_leaves_nothing(build):
     assert not [path for path in (*left, build) if os.path.exists(path)]
 
 
-def test_clean_removes_what_a_folder_left_that_is_gone(build):
+def test_clean_removes_the_files_of_a_removed_folder(build):
     with HeldPort() as port:
         Run(build, port).stop()
     if not (build / "run/data.path").exists():

@@ -16,7 +16,7 @@ from server import BUILD, HTTPD, MODULES, TOP, WAIT, Server, sanitizer, user
 
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
-# What a stub stands for, and why the program itself is not called.
+# Programs replaced by a stub, and the reason.
 STUBS = {
     "az": "test_azure_commands.py calls it, where it is installed",
     "a2enmod": "test_install.py calls it in a Debian apache2 of its own",
@@ -26,7 +26,7 @@ STUBS = {
     "make": "test_install.py installs and packs; here its targets are looked up",
     "apt-get": "it installs packages", "dnf": "the same",
     "setsebool": "SELinux is the machine's", "semanage": "the same", "restorecon": "the same",
-    "nano": "an editor waits for somebody",
+    "nano": "an editor is interactive",
     "systemctl": "httpd is not the system's here; the test stops and starts it instead",
 }
 # Pages whose curl is run elsewhere, with their own configuration.
@@ -65,7 +65,7 @@ if [ "$1" = -u ]; then
 fi
 exec "$@"
 """
-# As who has signed in, and an answer that is an error fails.
+# As a user that is signed in; an error as answer fails.
 SHELL = """set -e -o pipefail
 curl() { case "$*" in *X-API-Key*) command curl -f "$@" ;; *) command curl -f -H "X-API-Key: $KEY" "$@" ;; esac; }
 """
@@ -139,7 +139,7 @@ def parts(text):
 
 
 def look_at_calls(calls):
-    """What can be said of a program that was not called."""
+    """Checks of the arguments of a program that was not called."""
     for name, *words in calls:
         if name == "make":
             targets = re.findall(r"^([\w -]+):(?!=)", "".join((TOP / n).read_text() for n in ("Makefile", "conf/install.mk")), re.M)
@@ -205,8 +205,8 @@ def containers_are_as_the_module_makes_them(directory, calls):
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/install.md"])
-def test_a_bare_debian_has_what_is_typed(name):
-    """conf/packages.sh brings what builds and no service: whatever is Debian's apache2 has to be there before."""
+def test_a_bare_debian_has_the_commands_of_the_manual(name):
+    """conf/packages.sh installs build tools and no service: packages of Debian's apache2 have to be there before."""
     needs = next(text for _, text in blocks(TOP / name, "sh") if "a2enmod" in text)
     assert re.search(r"^sudo apt-get update && sudo apt-get install apache2$.*^conf/packages.sh run.*^sudo a2enmod", needs, re.M | re.S)
 

@@ -163,7 +163,7 @@ def test_the_knowledge_base(world):
     assert all(set(hit) >= {"title", "snippet", "document"} for hit in call["result"]["results"])
 
 
-def test_the_conversation_goes_on(world):
+def test_the_conversation_continues(world):
     kind, server, model = world
     first = say(server, "Tell me a joke")
     response = server.client.post("/agents/support-triage/chat", {"message": "What did I ask before?", "stream": False,
@@ -175,7 +175,7 @@ def test_the_conversation_goes_on(world):
         assert "Tell me a joke" in json.dumps(model.requests[-1].messages)
 
 
-def test_the_demonstration_model_says_what_it_is(world):
+def test_the_demonstration_model_introduces_itself(world):
     kind, server, model = world
     if kind == "demonstration":
         first = say(server, "Who are you?")

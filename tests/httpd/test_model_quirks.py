@@ -113,8 +113,8 @@ def test_calls(client, model, name, reason):
     done = response.json["tool_calls"]
     assert [c["result"]["result"] for c in done] == results
     assert len({c["id"] for c in done}) == len(done)
-    told = [m for m in model.requests[1].messages if m["role"] == "tool"]
-    assert [m["tool_call_id"] for m in told] == [c["id"] for c in model.requests[1].messages[-1 - len(done)]["tool_calls"]]
+    results = [m for m in model.requests[1].messages if m["role"] == "tool"]
+    assert [m["tool_call_id"] for m in results] == [c["id"] for c in model.requests[1].messages[-1 - len(done)]["tool_calls"]]
 
 
 FAILURES = {
@@ -174,7 +174,7 @@ def test_a_request_is_never_repeated_after_the_first_token(client, server, model
     assert len(model.requests) == 1
 
 
-def test_a_client_that_only_waits_cannot_be_told_to_retry_by_the_model(client, model):
+def test_text_of_the_model_is_no_retry_field(client, model):
     model.play(lambda _request: iter([Reply(503, {"error": {"message": "no"}}, {"x-should-retry": "true",
                                                                                "retry-after-ms": "5"})]), answer("ok"))
     assert client.send(client.thread(), "x").json["content"] == "ok"
@@ -218,7 +218,7 @@ AgentChatDefaultAgent a
         assert request.closed.wait(WAIT)
 
 
-def test_nobody_listens(make_server, model, unused_port):
+def test_no_listener(make_server, model, unused_port):
     server = make_server("", standard=False, start=False)
     server.write(f"""
 <AgentChatModel gone>

@@ -247,7 +247,7 @@ def test_a_call_that_waits(model, make_server):
 
 
 @pytest.mark.parametrize("operation", sorted(name for name, (_, _, described, _) in OPERATIONS.items() if "requestBody" in described))
-def test_what_the_schema_forbids_is_refused(contract, operation):
+def test_requests_against_the_schema_are_refused(contract, operation):
     body = next(iter(resolve(OPERATIONS[operation][2]["requestBody"])["content"]["application/json"]["examples"].values()))["value"]
     schema = resolve(resolve(OPERATIONS[operation][2]["requestBody"])["content"]["application/json"]["schema"])
     thread = contract.call("createThread", status=201).json["id"]
@@ -269,7 +269,7 @@ def test_limits_and_signing_in_are_as_described(contract, make_server):
     contract.server.expect_log("AH01618")
 
 
-def test_upstream_trouble_is_as_described(contract, model):
+def test_model_outage_is_as_described(contract, model):
     model.play(Reply(400, b"{}"))
     reply = contract.call("talkToAgent", {"message": "x", "stream": False}, id="assistant", status=502)
     assert "502" in OPERATIONS["talkToAgent"][2]["responses"], reply
@@ -291,7 +291,7 @@ def test_the_page_lists_every_route_or_is_swagger_ui(client, make_server):
     assert all(path in plain.body.decode() for path in DOCUMENT["paths"])
     assert "script-src 'self'" in plain.headers["content-security-policy"]
     assert client.get("/docs/swagger-ui.css").status == client.get("/docs/page.js").status == 404
-    folder = make_server(start=False).root / "swagger"      # the server's user may enter it, whatever becomes of pytest's own
+    folder = make_server(start=False).root / "swagger"      # readable by the server's user, unlike pytest's own directories
     folder.mkdir()
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "secret"):
         (folder / name).write_text(name)
@@ -303,7 +303,7 @@ def test_the_page_lists_every_route_or_is_swagger_ui(client, make_server):
     assert client.get("/docs/secret").status == client.get("/docs/..%2fsecret").status == 404
 
 
-def test_redocly_has_nothing_to_say():
+def test_redocly_reports_nothing():
     done = subprocess.run([peers.node_program(), str(peers.install() / "@redocly/cli/bin/cli.js"), "lint", "--extends", "recommended",
                            "--format", "json", str(TOP / "docs/openapi.yaml")], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -82,7 +82,7 @@ def test_the_page_in_a_frame(browser, model, define, shown):
 
 
 def test_no_text_becomes_markup_or_script(page, browser):
-    """The policy refuses it, whatever a later change of the page does."""
+    """The content security policy refuses it, also after any later change of the page."""
     browser.expected = ["TrustedHTML", "TrustedScript"]
     for code in ("document.createElement('div').innerHTML = 'x'", "document.createElement('script').text = 'x'",
                  "trustedTypes.createPolicy('x', {})"):
@@ -248,7 +248,7 @@ def test_a_message_that_cannot_be_sent(page, model, browser):
 
 
 def test_two_tabs(page, model, browser, page_server):
-    """The other tab sees the question, follows the answer, may stop it, and may not send meanwhile."""
+    """The other tab shows the question, follows the answer, can stop it, and cannot send in that time."""
     page.send("Hello")
     page.ended()
     other = Page(browser, page.context, page.url())
@@ -339,7 +339,7 @@ def test_a_run_that_fails_and_is_tried_again(page, model, page_server):
 
 
 # ---- markdown ----
-def test_the_parser_is_what_it_is_made_from():
+def test_the_parser_is_built_from_its_source():
     """src/www/markdown-it.js is the packages that tests/browser/package-lock.json names, and nothing else."""
     environment = {**os.environ, "PEERS": str(peers.install(SOURCE))}
     made = subprocess.run([peers.node_program(), TOP / "tests/browser/markdown-it.mjs"], env=environment,
@@ -348,7 +348,7 @@ def test_the_parser_is_what_it_is_made_from():
 
 
 def test_no_text_takes_more_than_its_length():
-    """Hostile text of 200,000 characters is read at once, and none is refused; what takes quadratic time is killed here."""
+    """Hostile text of 200,000 characters is rendered at once; a case of quadratic time is killed here."""
     done = subprocess.run([peers.node_program(), "--no-warnings", TOP / "tests/browser/fuzz.mjs"], capture_output=True, text=True,
                           timeout=6 * WAIT)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
@@ -373,7 +373,7 @@ def test_the_examples_of_commonmark(page):
     assert len(examples) == 573
 
 
-def test_what_markdown_becomes(page):
+def test_markdown_as_elements(page):
     cases = {
         "a\n\nb\nc": "<p>a</p><p>b<br>c</p>",
         "## A *b*\ntext": '<h3 class="h-2">A <em>b</em></h3><p>text</p>',
@@ -410,8 +410,8 @@ def test_what_markdown_becomes(page):
         assert got.replace(' dir="auto"', "") == wanted, f"{text!r}:\n{got}\n{wanted}"
 
 
-def test_a_long_list_is_cut_where_nobody_sees_it(page):
-    """Its numbers go on, and it looks like one."""
+def test_a_long_list_is_cut_without_a_visible_gap(page):
+    """Its numbers continue, and it looks like one list."""
     rows = page.evaluate("""(async () => {
       const { Rendered } = await import('./render.js');
       const prose = document.querySelector('#turns').appendChild(document.createElement('div'));
@@ -425,7 +425,7 @@ def test_a_long_list_is_cut_where_nobody_sees_it(page):
     assert rows[0] == [[3, 24], [27, 22]] and len(rows[1]) == 1, rows
 
 
-def test_words_that_are_written_from_the_right(page, model):
+def test_right_to_left_text(page, model):
     """Each block begins at the side of its own words; code, and the page around it, stay as they are."""
     model.play(answer("# مرحبا\n\nفقرة مع `code` ونص.\n\n- بند\n  1. اثنان: two\n\n> اقتباس\n\n| اسم | قيمة |\n|---|---|\n| سعر | 12 |\n\n",
                       "An English one.\n\n```\nprint('مرحبا')\n```\n"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chat page: its keys, its list, its look, on paper, and how somebody signs in and out."""
+"""The chat page: keyboard, list, look, print, and signing in and out."""
 import json
 import re
 
@@ -16,7 +16,7 @@ COMPOSING = """document.querySelector('#text').dispatchEvent(
 LONG = """
 <AgentChatAgent long>
     AgentChatModel scripted
-    AgentChatName "An assistant whose name is far longer than any name that somebody would give to an assistant in earnest"
+    AgentChatName "An assistant whose name is far longer than any name that an administrator would give to an assistant"
     AgentChatDescription "Long."
 </AgentChatAgent>
 """
@@ -27,7 +27,7 @@ def focused(page):
 
 
 def follow(page, model, question="Write"):
-    """An answer that stands at its gate."""
+    """An answer whose model waits at its gate."""
     gate = Gate()
     model.play(holding(gate, ("Half",), (" an answer",)))
     page.send(question)
@@ -176,7 +176,7 @@ def test_the_agents_take_the_room_of_the_one_that_is_chosen(browser, model):
         server.remove()
 
 
-def test_nothing_moves_where_nobody_wants_it_to(page, model):
+def test_reduced_motion_is_respected(page, model):
     page.tab.emulateMedia({"reducedMotion": "reduce"})
     gate = follow(page, model)
     cursor = "document.querySelector('.writing .growing > .part:last-child > p:last-child')"
@@ -202,7 +202,7 @@ def test_on_paper_there_is_all_of_it(page, model, tmp_path):
 
 # ---- what cannot be seen ----
 def test_characters_that_hide_are_seen(page, model, page_server):
-    """Where somebody decides on a call, in what a tool was given and gave, and in titles."""
+    """In approvals, in arguments and results of tools, and in titles."""
     hidden = "pay \u202ennA\u202c a\u200bb\u2066c\u2069 \U000e0041\u00ad\ufeff"
     seen = "pay ‹U+202E›nnA‹U+202C› a‹U+200B›b‹U+2066›c‹U+2069› ‹U+E0041›‹U+00AD›‹U+FEFF›"
     page.evaluate(f"""(async hidden => {{
@@ -234,7 +234,7 @@ def test_characters_that_hide_are_seen(page, model, page_server):
 
 # ---- signing in and out ----
 def test_a_sign_in_that_expires_elsewhere(page, model, browser, page_server):
-    """The API leads to another origin: the page says so, keeps what was written, and has the way to sign in."""
+    """The API redirects to another origin: the page reports it, keeps the text, and offers to sign in."""
     browser.expected = ["401"]
     config = page_server.root / "www/config.json"
     before = config.read_text()
@@ -286,7 +286,7 @@ def test_no_key_is_asked_for_where_none_would_do(page, browser, challenge):
     page.until("document.querySelector('#text').value === 'Hello'")
 
 
-def test_nothing_of_who_was_here_is_left(browser, model):
+def test_no_data_of_the_previous_user_is_left(browser, model):
     """After the sign-out: no title, no agents, no draft."""
     mount = '<Location "/api">\n    SetHandler agentchat\n    AuthType AgentChat\n    AuthName "chat"\n' \
             '    AgentChatKeys {path}\n    Require valid-user\n</Location>\n'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chat page: what was written is not lost, what was answered is shown as it was, and each ending says what it is."""
+"""The chat page: drafts are not lost, answers are shown as they were, and each kind of ending is named."""
 import json
 
 from model_server import DONE, Cut, Gate, Reply, answer, calls, finish, head, token, usage
@@ -26,7 +26,7 @@ def said(page):
 
 # ---- one conversation, several tabs ----
 def test_a_conversation_that_was_begun_behind_another_one_hears(page, model, browser, page_server):
-    """Opened one, then New, then sent: what another tab adds to the new one is shown."""
+    """Open one, then New, then send: additions of another tab to the new one are shown."""
     page.send("First")
     page.ended()
     page.button("New conversation").click()
@@ -45,8 +45,8 @@ def test_a_conversation_that_was_begun_behind_another_one_hears(page, model, bro
     assert page.texts(".bubble") == ["Second", "From the other tab", "And back"]
 
 
-def test_what_comes_while_the_page_looks_is_shown_too(page, model, page_server):
-    """Somebody says twice that there is something new; the second word comes while the first look is under way."""
+def test_changes_during_a_refresh_are_shown_too(page, model, page_server):
+    """Two notifications of a change; the second arrives while the first refresh is under way."""
     page.send("Hello")
     page.ended()
     page.wait_text("#title", "Hello")
@@ -133,7 +133,7 @@ def test_words_and_calls_stay_in_their_order(page, model, page_server):
 
 
 # ---- how an answer ended ----
-def test_an_answer_that_was_cut_at_its_length_says_so(page, model):
+def test_an_answer_cut_at_its_length_is_marked(page, model):
     def script(_request):
         yield head()
         yield token("The first words")
@@ -151,7 +151,7 @@ def test_an_answer_that_was_cut_at_its_length_says_so(page, model):
     assert len(page.texts(".note")) == 1
 
 
-def test_an_answer_that_was_refused_in_its_middle_says_so(page, model, page_server):
+def test_an_answer_refused_in_its_middle_is_marked(page, model, page_server):
     page_server.expect_log("AC0")
 
     def script(_request):
@@ -168,7 +168,7 @@ def test_an_answer_that_was_refused_in_its_middle_says_so(page, model, page_serv
         page.reload()
 
 
-def test_an_answer_whose_server_stopped_says_so(page):
+def test_an_answer_whose_server_stopped_is_marked(page):
     """Also where its run is too old to be read with it."""
     notes = page.evaluate("""(async () => {
       const { AnswerTurn } = await import('./turn.js');
@@ -197,8 +197,8 @@ def test_the_figures_of_a_stopped_answer_stay(page, model):
     assert page.texts(".figures span") == figures and page.texts(".note") == ["Stopped."]
 
 
-def test_a_failure_says_what_can_be_done(page, model, page_server):
-    """Whatever an operator wants to know is behind a word."""
+def test_a_failure_names_the_remedy(page, model, page_server):
+    """Details for operators are behind a button."""
     page_server.expect_log("AC0")
     model.play(Reply(400, {"error": {"message": "The scripted model says no.", "code": "bad"}}))
     page.send("Fail")
@@ -213,7 +213,7 @@ def test_a_failure_says_what_can_be_done(page, model, page_server):
 
 
 # ---- what was written ----
-def test_a_limit_for_long_gives_the_words_back(page, browser, model):
+def test_a_long_limit_returns_the_draft(page, browser, model):
     """With the time at which they may be sent."""
     browser.expected = ["429"]
     refusal = {"status": 429, "code": "budget_exceeded", "detail": "the budget of today is used up", "after": "5400"}
@@ -259,7 +259,7 @@ def test_drafts_stay_with_their_conversation(page, model):
     assert page.evaluate("Object.keys(sessionStorage).length") == 1     # that of the first
 
 
-def test_what_is_written_while_a_new_conversation_begins_goes_with_it(page, model):
+def test_a_draft_stays_with_a_new_conversation(page, model):
     gate = Gate()
     model.play(holding(gate, ("One",), (" two",)))
     page.send("Begin")
@@ -275,7 +275,7 @@ def test_what_is_written_while_a_new_conversation_begins_goes_with_it(page, mode
     assert page.find("#text").inputValue() == ""
 
 
-def test_edit_keeps_what_was_written_since(page, model):
+def test_edit_keeps_a_newer_draft(page, model):
     page.send("A question")
     page.ended()
     page.write("half a thought")
@@ -284,8 +284,8 @@ def test_edit_keeps_what_was_written_since(page, model):
     assert page.find("#text").inputValue() == "A question\n\nhalf a thought"
 
 
-def test_offline_says_what_becomes_of_the_message(page, model, browser):
-    """Of one that was sent the answer goes on; of one that was not nobody says so, and it stays where it was written."""
+def test_offline_notices_name_the_effect(page, model, browser):
+    """The answer to a message that was sent continues; an unsent message has no answer, and stays in the box."""
     browser.expected = ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED"]
     page.send("Hello")
     page.ended()

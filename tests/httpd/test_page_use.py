@@ -81,7 +81,7 @@ def test_conversations_are_found_renamed_and_deleted(browser, model, page_server
     page.find(".thread").first().hover()
     page.button("Delete “A pin, <b>renamed</b>”").click()
     page.wait_text("#toast", "was deleted")
-    page.find("#toast").hover()             # it stays for who points at it
+    page.find("#toast").hover()             # it stays while the pointer is on it
     page.until("!document.querySelector('#threads a') && !location.hash")
     page.check("undo")
     page.button("Undo").click()
@@ -108,7 +108,7 @@ def test_a_long_conversation_is_read_backwards(browser, model, page_server):
 
 
 def test_a_limit_is_named_and_waited_for(browser, model, page_server):
-    """429 is no lost connection: the page says what the server says, keeps the words, and goes on when it may."""
+    """429 is no lost connection: the page shows the server's text, keeps the draft, and continues after the delay."""
     browser.expected = ["429"]
     page = Page(browser, browser.context(), page_server.url)
     problem = json.dumps({"title": "Too many", "status": 429, "detail": "the limit of 3 requests is reached", "code": "rate_limited"})
@@ -130,7 +130,7 @@ def test_a_limit_is_named_and_waited_for(browser, model, page_server):
 
 
 def test_a_server_that_is_away_for_a_while(browser, model, page_server):
-    """What cannot be read is asked for again; the page says so as long as it tries, and no longer."""
+    """Unreadable answers are requested again; the page shows that as long as it tries, and no longer."""
     client = page_server.client
     thread = client.thread(title="Away")
     assert client.send(thread, "Hello").status == 200
@@ -165,7 +165,7 @@ def test_by_keyboard_alone(page, model):
     keyboard.press("Enter")
     page.ended()
     assert page.texts(".bubble") == ["Three days in Lisbon, please.\nWhat are the tickets?"]
-    # Who was at the end stays there, whatever is laid out below it last.
+    # A view at the end stays there, also if content is laid out late.
     page.until("(box => box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 2)"
                "(document.querySelector('#transcript'))")
     assert not page.button("To the end").isVisible()
@@ -203,7 +203,7 @@ def test_by_keyboard_alone(page, model):
     page.wait_text("#threads", "By keys")
 
 
-def test_whole_sentences_are_announced(page, model):
+def test_complete_sentences_are_announced(page, model):
     gates = [Gate(), Gate()]
     first, second = "Lisbon has seven hills, or so they say in Lisbon.", " Each of them has a fine view over the river."
 
@@ -231,7 +231,7 @@ def test_whole_sentences_are_announced(page, model):
     assert page.texts("#announcer p") == [first, second.strip(), "End", "The answer is complete."]
 
 
-def test_a_tool_that_waits_for_a_word(page):
+def test_a_tool_that_awaits_approval(page):
     """What the page makes of `approval_required`, and what it sends."""
     page.evaluate("""(async () => {
       const { Trace, callList } = await import('./trace.js');
@@ -398,7 +398,7 @@ TEXTS = {
 
 
 def longest_task(trace):
-    """The most milliseconds of work that the main thread did in one go: its own time, whatever else the machine did meanwhile."""
+    """The longest task of the main thread in milliseconds: its own time, independent of other load."""
     events = json.loads(trace.read_text())["traceEvents"]
     threads = {(e["pid"], e["tid"]) for e in events if e.get("name") == "thread_name" and e["args"]["name"] == "CrRendererMain"}
     return max(e["tdur"] for e in events if (e["pid"], e["tid"]) in threads and e["name"].endswith("RunTask") and "tdur" in e) / 1000
@@ -447,7 +447,8 @@ def test_two_thousand_lines_stay_smooth(browser, model, page_server, tmp_path, k
     print(f"{kind}, 2000 lines in {len(tokens)} tokens: at most {longest:.0f} ms of work in one go; worst frame {figures['worst']:.0f} ms, "
           f"{figures['long']} of {figures['streaming']} over 50 ms; work for a token {first:.2f} ms in the first half, "
           f"{second:.2f} ms in the second")
-    # Seen: 8 to 39 ms, and half a millisecond. How long a frame lasts is said but not asserted: the machine may be busy otherwise.
+    # Seen: 8 to 39 ms, and half a millisecond. Frame times are printed but not asserted: the machine may be busy
+    # otherwise.
     assert longest < 75 and second < 10 and second < 4 * first + 0.5, (longest, first, second)
     page.evaluate("document.querySelector('#transcript').scrollTop = 0")
     page.wait_text(".prose", {"mixed": "Part 0", "code": "variable_0", "list": "item 0"}[kind])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The order of what an answer says and calls: `parts` of a message, in both stores, in every route, and when it is told again."""
+"""The order of text and calls in an answer: `parts` of a message, in both stores, in every route, and in a stream
+made from the store."""
 import pytest
 
 from cosmos_stores import ENV, store, wait_ready
@@ -18,8 +19,8 @@ def parts_of(message):
     return [part["text"] if part["type"] == "text" else part["id"] for part in message["parts"]]
 
 
-def told(stream):
-    """What the events of a run say, in order: its texts, joined, and the ids of its calls."""
+def streamed_parts(stream):
+    """The parts that the events of a run show: joined texts and the ids of calls, in order."""
     found = [""]
     for event in stream.rest():
         if event.type == "token":
@@ -51,16 +52,16 @@ def test_every_route_shows_the_order(make_server, model, cosmos, kind):
     assert parts_of(message) == ["call_1", "At once."]
 
 
-def test_what_is_told_from_the_store_has_the_order(make_server, model):
+def test_events_from_the_store_have_the_order(make_server, model):
     server = make_server("AgentChatEventLogKeep 0\n")
     in_order(model)
     stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
     run_id = stream.next().json["run_id"]
-    assert told(stream) == PARTS
+    assert streamed_parts(stream) == PARTS
 
     def again():
         stream = events_of(server.client, run_id)
-        said = told(stream)
+        said = streamed_parts(stream)
         return said if blocks(stream.raw)[0][0] > STORED else None
     assert wait_until(again, "the log stays") == PARTS
 
@@ -109,8 +110,8 @@ def test_a_stopped_run_keeps_the_order(make_server, model):
 
 
 @pytest.mark.parametrize("reason", ["stop", "length"])
-def test_the_end_says_why(make_server, model, reason):
-    """`done` has the reason of the stored message, live and when it is told again."""
+def test_the_end_has_its_reason(make_server, model, reason):
+    """`done` has the reason of the stored message, live and in a stream made from the store."""
     server = make_server("AgentChatEventLogKeep 0\n")
 
     def script(_request):

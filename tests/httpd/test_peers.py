@@ -34,7 +34,7 @@ def emulator():
 
 
 def test_signatures_agree_with_the_vendors_package():
-    """tests/unit/test_cosmos.c checks ours against the same file."""
+    """tests/unit/test_cosmos_wire.c checks ours against the same file."""
     assert peers.node("signatures.mjs") == (TOP / "tests/peers/signatures.json").read_text()
 
 
@@ -52,8 +52,8 @@ def run_suite(emulator, suite):
     environment = {**os.environ, **ENV, "AGENTCHAT_TEST_COSMOS": emulator.url,
                    "AGENTCHAT_TEST_STORE": f"cosmos:{emulator.url} database={{name}} create=on credential=env:COSMOS_KEY"}
     if suite == "store_contract":
-        subprocess.run(["make", "-s", f"BUILD={peers.BUILD}", f"{peers.BUILD}/unit/test_store_cosmos"], cwd=TOP, check=True)
-        command = [str(peers.BUILD / "unit/test_store_cosmos")]
+        subprocess.run(["make", "-s", f"BUILD={peers.BUILD}", f"{peers.BUILD}/unit/test_cosmos_store"], cwd=TOP, check=True)
+        command = [str(peers.BUILD / "unit/test_cosmos_store")]
     else:
         file = f"tests/httpd/test_{suite}.py"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file,
@@ -76,7 +76,7 @@ def test_everything_holds_on_the_emulator(suites, suite):
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
-def test_the_vendors_sdk_reads_what_the_module_wrote(make_server, model, emulator):
+def test_the_vendors_sdk_reads_documents_of_the_module(make_server, model, emulator):
     server = make_server(STORE.format(url=emulator.url, database="sdk-reads"), env=ENV)
     model.play(calls(("calculate", {"expression": "85 * 0.15"})), answer("It is 12.75 €."))
     thread = server.client.thread(metadata={"from": "café"})
@@ -93,7 +93,7 @@ def test_the_vendors_sdk_reads_what_the_module_wrote(make_server, model, emulato
     assert seen["run"]["status"] == "completed" and seen["entries"][0]["id"] == thread
 
 
-def test_the_module_reads_what_the_vendors_sdk_wrote(make_server, model, emulator):
+def test_the_module_reads_documents_of_the_vendors_sdk(make_server, model, emulator):
     server = make_server(STORE.format(url=emulator.url, database="sdk-writes"), env=ENV)
     server.client.thread()                  # the containers are there now
     thread, at = "thread_01jd3kq4000000000000000000", "2026-01-02T03:04:05.678Z"
@@ -127,7 +127,7 @@ def test_two_servers_share_one_store(make_server, model, emulator):
 
 
 def has(count, n):
-    """Whether there are so many; there may be nothing at all yet."""
+    """Whether there are this many; there may be nothing at all yet."""
     try:
         return count() >= n
     except (OSError, sqlite3.Error, KeyError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who asks, and as what: owners and roles by the authentication modules that httpd brings along."""
+"""The principal of a request: owner and roles by the authentication modules of httpd."""
 import base64
 import subprocess
 
@@ -92,18 +92,18 @@ def test_the_owner_and_roles_come_from_a_variable(mounts):
     headers = {"X_Test_Id": "id-1", "X_Test_Groups": "1, 0815 ,2"}
     mounts.client.prefix = "/claims"
     thread = mounts.client.post("/threads", {}, headers={**sign("bob"), "X-Test-Id": "id-1", "X-Test-Groups": "0815"}).json["id"]
-    assert ask(mounts, "/claims", "ann", f"/threads/{thread}", **headers).status == 200    # one owner, whatever the name is now
+    assert ask(mounts, "/claims", "ann", f"/threads/{thread}", **headers).status == 200    # one owner, with any name
     assert ask(mounts, "/claims", "bob", f"/threads/{thread}", X_Test_Id="id-2", X_Test_Groups="0815").status == 404
     assert ask(mounts, "/claims", "ann", X_Test_Id="id-1", X_Test_Groups="4711").status == 403          # admin, which is not enough
     assert ask(mounts, "/claims", "ann", X_Test_Id="id-1", X_Test_Groups="support").status == 403       # a name is no value
     assert ask(mounts, "/claims", "ann", X_Test_Id="id-1").status == 403
-    assert ask(mounts, "/claims", "ann", X_Test_Groups="0815").status == 403                            # nobody in particular
+    assert ask(mounts, "/claims", "ann", X_Test_Groups="0815").status == 403                            # an unknown claim
     assert ask(mounts, "/claims", "carl", X_Test_Id="id-3").status == 200
     refused = ask(mounts, "/claims", "dora")
     assert refused.status == 403 and refused.json["detail"] == "the sign-in has no user name"
 
 
-def test_variables_say_nothing_where_nobody_signed_in(mounts):
+def test_variables_are_ignored_without_a_sign_in(mounts):
     mounts.client.prefix = "/mine"
     thread = mounts.client.post("/threads", {}, headers=sign("ann")).json["id"]
     assert ask(mounts, "/open").json["data"] == []
@@ -111,7 +111,7 @@ def test_variables_say_nothing_where_nobody_signed_in(mounts):
     assert ask(mounts, "/open", path=f"/threads/{thread}", X_Test_Id="ann", X_Test_Groups="admin").status == 404
 
 
-def test_nobody_signed_in_without_leave(mounts):
+def test_no_anonymous_access_by_default(mounts):
     refused = ask(mounts, "/mine")
     assert refused.status == 401
 
@@ -121,7 +121,7 @@ def test_nobody_signed_in_without_leave(mounts):
     ("delimiter=comma", "Sales admin,ops", ["Sales admin", "ops"]),
     ("delimiter=blank", "chat.read  chat.write", ["chat.read", "chat.write"]),
     ("delimiter=blank", "a,b", ["a,b"]), ("delimiter=semicolon", "CN=Ann, OU=Sales; admin", ["CN=Ann, OU=Sales", "admin"])])
-def test_what_stands_between_roles(make_server, delimiter, groups, found):
+def test_separators_of_roles(make_server, delimiter, groups, found):
     every = {"Sales admin", "Sales", "admin", "ops", "a", "b", "a;b", "a,b", "chat.read", "chat.write", "CN=Ann, OU=Sales", "CN=Ann"}
     mounts = "".join(f'''
 <Location "/m{i}">

@@ -33,17 +33,17 @@ def page(request):
 
 
 @pytest.mark.parametrize("given", [ORDER, {"title": ORDER, "n": 7}, [1, ORDER], 12.5])
-def test_words_of_others_are_marked(make_server, model, page, given):
+def test_foreign_text_is_marked(make_server, model, page, given):
     page.default = lambda _request: iter([Reply(200, given)])
     server = make_server(TOOLS.format(url=page.url))
     model.play(calls(("read_page", {}), ("calculate", {"expression": "2+2"})), answer("A page."), answer("As I said."))
     message = server.client.post("/agents/reader/chat", {"message": "read", "stream": False}).json
     assert message["tool_calls"][0]["result"] == given
     server.client.send(message["thread_id"], "and?")
-    for request in model.requests[1:3]:         # in the round, and when it is told again
+    for request in model.requests[1:3]:         # in the round, and in the next turn's history
         read, sum_ = [m["content"] for m in request.messages if m["role"] == "tool"]
-        told = json.loads(read)
-        assert told == {"origin": "read_page", "note": told["note"], "result": given} and "instruction" in told["note"]
+        shown = json.loads(read)
+        assert shown == {"origin": "read_page", "note": shown["note"], "result": given} and "instruction" in shown["note"]
         assert json.loads(sum_)["result"] == 4
         assert [m["role"] for m in request.messages].count("system") == 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What docs/proxies.md and docs/existing-site.md say of proxies in front and of sites around, with their own configuration."""
+"""docs/proxies.md and docs/existing-site.md: their configuration of proxies in front and of surrounding sites."""
 import atexit
 import functools
 import json
@@ -120,7 +120,7 @@ def test_through_httpds_own_proxy(server, make_server):
 
 # ---- a site around ----
 def test_beside_everything_that_a_site_has(make_server):
-    """A virtual host as on the page, with what stands in the way by its looks: none of it does."""
+    """A virtual host as on the page, with directives that seem to interfere: none of them does."""
     server = make_server("", start=False, modules=("alias", "dir", "rewrite", "deflate", "filter", "reqtimeout"))
     (server.root / "htdocs/index.php").write_text("the site")
     (server.root / "htdocs/api").mkdir()

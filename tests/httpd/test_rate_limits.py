@@ -24,7 +24,7 @@ FOUR = ("StartServers 4\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\
 
 
 def costing(prompt=10, completion=5, gate=None):
-    """An answer that costs so much, once the gate is open."""
+    """An answer of this cost, after the gate."""
     def script(_request):
         yield head()
         yield token("words")
@@ -56,7 +56,7 @@ def wait_for(what):
 
 
 def flood(ports, n, connections=50, path="/api/agents"):
-    """n requests, many at a time; what each was answered: {status: how often}."""
+    """Sends n requests, many at a time; the statuses: {status: number}."""
     found, lock = {}, threading.Lock()
 
     def ask(connection, mine):
@@ -89,7 +89,7 @@ def flood(ports, n, connections=50, path="/api/agents"):
     return found
 
 
-def test_many_at_once_admit_exactly_so_many(make_server):
+def test_concurrent_requests_admit_exactly_the_limit(make_server):
     server = make_server("AgentChatLimit requests=1237/day\nCustomLog logs/pids.log %P:%s\n", tuning=FOUR)
     server.expect_log("AH00484")            # more connections than threads, on a slow machine
     server.wait_children(4)
@@ -116,7 +116,7 @@ def test_a_limit_is_said_and_retry_after_is_true(make_server):
     assert client.get("/health").status == 200 and "ratelimit" not in client.get("/health").headers
 
 
-def test_what_is_refused_is_counted_too(make_server):
+def test_refused_requests_count_too(make_server):
     client = make_server("AgentChatLimit requests=6/day").client
     refused = [client.get("/threads?limit=zero"), client.get("/threads", headers={"Accept": "image/png"}), client.get("/debug/config"),
                client.get("/threads/none"), client.post("/threads", b"{")]
@@ -125,7 +125,7 @@ def test_what_is_refused_is_counted_too(make_server):
     assert [client.get("/threads").status, client.get("/threads?bogus=1").status] == [200, 429]
 
 
-def test_each_step_counts_for_all_of_its_limits_or_none(make_server, model):
+def test_each_step_counts_for_all_of_its_limits_or_for_no_limit(make_server, model):
     """docs/limits.md: a request that another limit of requests refuses is not counted; one that a later step refuses is."""
     client = make_server("AgentChatLimit requests=2/day by=address\nAgentChatLimit requests=9/day streams=1 by=owner").client
     gate = Gate()
@@ -144,7 +144,7 @@ def test_each_step_counts_for_all_of_its_limits_or_none(make_server, model):
 
 
 def test_ways_of_sharing_are_counted_apart(make_server):
-    """Also for one who has neither a name nor a key, so that all of them come down to the address."""
+    """Also for a caller with neither a name nor a key, so that all of them count for the address."""
     client = make_server("AgentChatLimit requests=3/day by=owner\nAgentChatLimit requests=3/day by=key\n"
                          "AgentChatLimit requests=3/day by=address").client
     for left in "210":
@@ -181,13 +181,13 @@ AgentChatLimit cost=1.00/day
     assert len(model.wait_requests(4)) == 4
     gate.open()
     assert [stream.rest()[-1].json["cost"]["amount"] for stream in streams] == [0.2] * 4
-    # 0.80 are spent. What is reserved is given back, and smaller answers fit.
+    # 0.80 are spent. Reservations are released, and smaller answers fit.
     model.default = costing(0, 10000)
     small = [chat(client, "cheap") for _ in range(12)]
     assert [response.status for response in small] == [200] * 9 + [429] * 3     # 0.98: a tenth one may cost more than 0.02
     assert small[-1].json["code"] == "budget_exceeded" and "budget of 1 each day by owner" in small[-1].json["detail"]
     assert 1 <= int(small[-1].headers["retry-after"]) <= 86400
-    assert client.get("/threads").status == 200                 # what costs nothing goes on
+    assert client.get("/threads").status == 200                 # requests without cost still work
 
 
 def test_rounds_and_cancelled_and_failed_runs_are_counted(make_server, model):
@@ -235,7 +235,7 @@ def test_counts_outlive_restarts(make_server, model, how):
         generation = set(server.children())
         server.graceful()
         wait_for(lambda: server.children() and not generation & set(server.children()))
-    elif how == "machine":                                      # its memory is gone, its disk is not
+    elif how == "machine":                                      # its memory is lost, its disk is not
         saved = server.root / "state/limits.saved"
         wait_for(lambda: saved.exists() and saved.read_text().endswith(" 5\n"))
         server.stop()
@@ -302,8 +302,8 @@ AgentChatLimit off
     assert len(model.requests) == 3
 
 
-def test_who_shares_a_limit(make_server, model):
-    """Each place counts for itself; addresses are told apart."""
+def test_the_scope_of_a_limit(make_server, model):
+    """Each mount counts for itself; so does each address."""
     server = make_server("""
 AgentChatLimit requests=2/day by=address
 <Location "/other">
@@ -321,7 +321,7 @@ AgentChatLimit requests=2/day by=address
             return connection.request("GET", path).status
     assert [ask("/api/agents", "127.0.0.1") for _ in range(3)] == [200, 200, 429]
     assert [ask("/api/agents", "127.0.0.2") for _ in range(3)] == [200, 200, 429]
-    # Who did not sign in has no name to share: each address is one owner.
+    # An anonymous caller has no name to share: each address is one owner.
     assert [ask("/other/agents", source) for source in ("127.0.0.1", "127.0.0.1", "127.0.0.2")] == [200, 429, 200]
 
 
@@ -338,7 +338,7 @@ def test_the_session_of_the_readme(make_server):
     directive, = re.findall(r"With `(AgentChatLimit [^`]*)` at the end of the configuration", (TOP / "README.md").read_text())
     server = make_server(directive)
     minute = None
-    while minute != time.time() // 60:      # once more where a minute ended in the middle of it; the next one is over much earlier
+    while minute != time.time() // 60:      # once more if a minute ended in between; the next attempt ends much earlier
         minute = time.time() // 60
         done = subprocess.run(["bash", "-c", session.replace("http://localhost/", f"http://127.0.0.1:{server.port}/")],
                               capture_output=True, text=True, timeout=WAIT)
@@ -388,7 +388,7 @@ def test_a_budget_wants_a_price(make_server, model):
     server.start()
     server.client.prefix = "/keys"
     assert chat(server.client, headers=bearer(key)).status == 200
-    for agent in ("unpriced", "behind"):        # what stands in for a model could be paid without being counted
+    for agent in ("unpriced", "behind"):        # a fallback that costs money would not be counted
         response = chat(server.client, agent, headers=bearer(key))
         assert (response.status, response.json["code"]) == (429, "budget_exceeded") and "not known" in response.json["detail"]
     assert "AC0545" in server.log() and len(model.requests) == 1
@@ -423,7 +423,7 @@ def begins(client, headers):
 
 
 def test_one_owner_cannot_take_all_runs(make_server, model):
-    """A run goes on without its client, and counts as long as it does."""
+    """A run continues without its client, and counts until its end."""
     server = make_server("AgentChatMaxRuns 4\nAgentChatMaxQueuedRuns 2", start=False, modules=MODULES)
     ann, bob = with_keys(server, "AgentChatLimit streams=10 runs=3")
     server.start()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README.md and the manual say what works: the configuration and the curl of the README run as they are pasted, and every
-piece of configuration in the manual passes httpd's own check."""
+"""README.md and the manual work as printed: the configuration and the curl of the README run as they are pasted, and
+every piece of configuration in the manual passes httpd's own check."""
 import json
 import os
 import re
@@ -91,7 +91,7 @@ def sessions(path):
 
 
 def test_readme_sessions(make_server, tmp_path):
-    """Every command of the README's sessions, in order, prints what stands below it; … stands for anything."""
+    """Every command of the README's sessions, in order, prints the text below it; … matches anything."""
     first, _, keys = (text for _, text in blocks(TOP / "README.md", "apache")[:3])
     configuration = re.sub(r'<Location "/api">.*?</Location>\n', lambda _: keys, first, flags=re.S)
     server = make_server("", start=False, standard=False, modules=(*FOR_README, "authn_core", "authz_user"))
@@ -195,7 +195,7 @@ def test_manual_configuration_is_valid(page, line, text):
 
 
 @pytest.mark.parametrize("page", ["limits.md"])
-def test_first_example_goes_with_the_configuration_of_the_readme(make_server, page):
+def test_the_first_example_works_with_the_configuration_of_the_readme(make_server, page):
     (_, configuration), (_, example) = blocks(TOP / "README.md", "apache")[0], blocks(TOP / "docs" / page, "apache")[0]
     server = make_server("", start=False, standard=False, modules=FOR_README)
     paste(server, f"Define AGENTCHAT_WWW {TOP}/src/www\n{configuration}\n{example}")

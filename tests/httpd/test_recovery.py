@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9: what had been said is stored, threads are usable at once, followers are told, and nothing happens twice."""
+"""kill -9: partial answers are stored, threads are usable at once, followers are notified, and nothing happens
+twice."""
 import os
 import shutil
 import signal
@@ -30,14 +31,14 @@ def logged(make_server):
         server = make_server("", start=False, **options)
         text = server.conf.read_text()
         server.conf.write_text(text + f'AgentChatEventLog "{event_dir(server)}"\n' + directives)
-        # httpd itself says so after a kill -9.
+        # httpd's own message after a kill -9.
         server.expect_log("AH00098")
         return server.start()
     return make
 
 
 def interrupted(server, run, text, n_messages=2, code="interrupted"):
-    """What has to hold for a run whose process died, or was stopped, after it had said this."""
+    """Checks of a run whose process died, or was stopped, after it had sent this text."""
     wait_until(lambda: run_of(server.client, run)["status"] == "interrupted" and
                len(server.client.messages(run["thread_id"])) == n_messages, "the run is not closed")
     messages = server.client.messages(run["thread_id"])
@@ -47,7 +48,7 @@ def interrupted(server, run, text, n_messages=2, code="interrupted"):
     assert run_of(server.client, run)["error"]["code"] == code
 
 
-def test_a_follower_elsewhere_is_told(logged, model):
+def test_a_follower_elsewhere_is_notified(logged, model):
     server = logged(tuning=CHILDREN)
     gate = Gate()
     stream, run = begun(server.client, model, gate, ("one ", "two "))
@@ -65,7 +66,7 @@ def test_a_follower_elsewhere_is_told(logged, model):
     gate.open()
 
 
-def test_the_next_message_comes_after_what_was_said(logged, model):
+def test_the_next_message_follows_the_partial_answer(logged, model):
     """Sent the moment after the death, before anybody has swept."""
     server = logged(tuning=CHILDREN)
     gate = Gate()
@@ -110,8 +111,9 @@ def test_all_of_httpd(logged, model):
 
 
 @pytest.mark.skipif(STORE is not None, reason="another program holds only a database of this machine")
-def test_the_next_message_comes_after_what_could_not_be_stored_for_long(logged, model):
-    """Answers of a httpd that is killed, while another program holds the database; each thread goes on when it lets go."""
+def test_the_next_message_follows_an_answer_that_was_stored_late(logged, model):
+    """Answers of a httpd that is killed, while another program holds the database; each thread is usable when it
+    releases it."""
     server = logged("AgentChatStoreTimeout 1s\n", tuning=CHILDREN)
     gate = Gate()
     runs = [begun(server.client, model, gate, (f"said {i}",))[1] for i in range(6)]
@@ -122,7 +124,7 @@ def test_the_next_message_comes_after_what_could_not_be_stored_for_long(logged, 
         server.start()
         for run in runs:
             server.wait_log(rf"AC0520.*{run['run_id']}.*not closed yet")
-        for _ in range(8):                  # meanwhile it is tried more and more seldom
+        for _ in range(8):                  # the interval of retries grows until then
             assert server.client.post("/threads", {}).status in (502, 503, 504)
         database.execute("ROLLBACK")
     for run in runs:
@@ -151,7 +153,7 @@ def test_before_the_first_word(logged, model):
 
 
 @pytest.mark.parametrize("how", ["restart", "stop"])
-def test_a_restart_and_a_stop_store_what_there_is(logged, model, how):
+def test_a_restart_and_a_stop_store_partial_answers(logged, model, how):
     server = logged()
     gate = Gate()
     runs = [begun(server.client, model, gate, (f"said {i}",)) for i in range(5)]
@@ -172,7 +174,7 @@ def test_a_restart_and_a_stop_store_what_there_is(logged, model, how):
         again = events_of(server.client, run["run_id"], 2)
         (error,) = again.rest()
         assert error.json["code"] == "stopping"
-        # A stopped server leaves no ended logs; then it is told from the store, under another number.
+        # A stopped server leaves no ended logs; then the events are made from the store, with other ids.
         assert how == "stop" or blocks(again.raw) == blocks(stream.raw)[2:]
     gate.open()
 
@@ -195,7 +197,7 @@ def test_nothing_twice_over_many_deaths(logged, model):
 
 
 def test_without_the_log(logged, model):
-    """Its memory is gone with the machine: the store closes the run by itself."""
+    """Its memory is lost with the machine: the store closes the run by itself."""
     server = logged()
     gate = Gate()
     stream, run = begun(server.client, model, gate)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reload whose configuration this module cannot serve: httpd and its other sites go on, the module says that it is out of service, and a
-reload with a right configuration brings it back. `configtest` finds out beforehand what can be found out."""
+"""A reload with a configuration that this module cannot serve: httpd and its other sites continue, the module
+reports that it is out of service, and a reload with a right configuration restores it. `configtest` finds in
+advance all errors that it can find."""
 import os
 
 import pytest
@@ -74,7 +75,7 @@ def nameless_container(_server):
 
 
 def unknown_model(_server):
-    return "<AgentChatAgent other>\nAgentChatModel nobody\n</AgentChatAgent>"
+    return "<AgentChatAgent other>\nAgentChatModel unknown\n</AgentChatAgent>"
 
 
 def no_state_directory(server):
@@ -85,12 +86,12 @@ def missing_store_directory(server):
     return f'AgentChatStore "sqlite:{server.root}/no/a.db"'
 
 
-def role_of_nobody(_server):
+def role_without_user(_server):
     return '<Location "/private">\nRequire agentchat-role\n</Location>'
 
 
 WRONG = [others_directory, missing_parent, wrong_value, missing_secret, nameless_container, unknown_model, no_state_directory,
-         missing_store_directory, role_of_nobody]
+         missing_store_directory, role_without_user]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=[wrong.__name__ for wrong in WRONG])
@@ -124,7 +125,7 @@ def test_httpd_outlives_a_reload_of_another_mpm(site, mpm):
 
 
 def test_two_wrong_reloads_under_a_stream(site, model):
-    """What the children of before had begun ends as it would have."""
+    """Runs of the previous generation end as they would have."""
     server = site()
     gate = Gate()
     stream, run = begun(server.client, model, gate)
@@ -141,7 +142,7 @@ def test_two_wrong_reloads_under_a_stream(site, model):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the children is another one only where httpd is started as root")
-@pytest.mark.parametrize("kind", ["out of reach", "read-only file", "file of somebody else", "WAL of somebody else"])
+@pytest.mark.parametrize("kind", ["unreachable", "read-only file", "file of another user", "WAL of another user"])
 def test_a_store_that_children_cannot_use(make_server, kind):
     """The first process may read and write everywhere."""
     server = make_server(start=False)
@@ -149,11 +150,11 @@ def test_a_store_that_children_cannot_use(make_server, kind):
     place.mkdir()
     os.chown(place, user().pw_uid, user().pw_gid)
     file = place / "a.db"
-    if kind == "out of reach":
+    if kind == "unreachable":
         (server.root / "closed").mkdir(mode=0o700)
         place.rename(server.root / "closed/place")
         file = server.root / "closed/place/a.db"
-    elif kind == "WAL of somebody else":
+    elif kind == "WAL of another user":
         file.touch()
         os.chown(file, user().pw_uid, user().pw_gid)
         (place / "a.db-wal").touch(mode=0o600)
@@ -169,7 +170,7 @@ def test_a_store_that_children_cannot_use(make_server, kind):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the children is another one only where httpd is started as root")
-def test_a_state_directory_out_of_reach(make_server):
+def test_an_unreachable_state_directory(make_server):
     server = make_server(start=False)
     closed = server.root / "closed"
     (closed / "state").mkdir(parents=True)
@@ -183,7 +184,7 @@ def test_a_state_directory_out_of_reach(make_server):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the children is another one only where httpd is started as root")
 def test_event_logs_that_cannot_be_had(make_server):
-    """`configtest` says all that the start would."""
+    """`configtest` has all messages of the start."""
     server = make_server(start=False)
     right = server.conf.read_text()
     root = (0, 0)

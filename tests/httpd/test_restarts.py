@@ -52,7 +52,8 @@ def test_streams_outlive_restarts(make_server, model):
 
 
 def test_a_child_that_has_had_its_connections(make_server, model):
-    """MaxConnectionsPerChild: it takes no more, and its stream goes on; whoever lost one finds it from the next child."""
+    """MaxConnectionsPerChild: the child accepts no more, and its stream continues; a client that lost one resumes at
+    the next child."""
     server = make_server(tuning=TUNING + "MaxConnectionsPerChild 20\n")
     gate = Gate()
     stream, run = begun(server.client, model, gate, ("one ", "two "), ("three",))
@@ -85,4 +86,4 @@ def test_children_of_few_connections(make_server, model):
         for after, follower in zip((0, 2), back):
             follower.rest()
             assert blocks(follower.raw) == whole[after:]
-    server.stop()                               # in time, or the log says so
+    server.stop()                               # in time, or the log has a line

@@ -60,7 +60,7 @@ def test_every_point_of_a_run(make_server, model, dialect):
 
 @pytest.mark.parametrize("dialect", ["get", "native", "chunk"])
 def test_every_point_of_a_live_run(make_server, model, dialect):
-    """The same while the run goes on: the past from the log, the rest as it comes."""
+    """The same during the run: the past from the log, the rest live."""
     server = make_server()
     gate = Gate()
     model.play(calls(("calculate", {"expression": "6*7"})), holding(gate, ("a", "b", "c"), ("d", "e")))
@@ -85,9 +85,10 @@ def test_every_point_of_a_live_run(make_server, model, dialect):
 
 
 @pytest.mark.parametrize("dialect", ["get", "native", "chunk"])
-def test_every_point_of_what_is_stored(make_server, model, dialect):
-    """When the log is gone the run is told anew, with numbers of its own, and those are as good. One of the first telling says nothing any
-    more about how much of the answer is known: then there is neither a repeat nor a gap, but the truth."""
+def test_resuming_a_stored_answer_at_every_event(make_server, model, dialect):
+    """When the log is gone the events are made from the store, with ids of their own, which are valid too. The id of
+    a live event does not show any more how much of the answer is known: then there is neither a repeat nor a gap,
+    but an error."""
     server = make_server("AgentChatEventLogKeep 0\n")
     live = blocks(recorded(server.client, model, *ROUTES["native" if dialect == "get" else dialect], KEY))
     run_id, _ = run_of(server.client)
@@ -112,7 +113,7 @@ def test_text_has_no_ids(make_server, model):
     assert b'"c"' in again.raw and len(model.requests) == 2
 
 
-def test_an_event_source_that_has_everything_is_told_to_stay_away(make_server, model):
+def test_an_event_source_that_has_everything_is_closed(make_server, model):
     server = make_server()
     whole = blocks(recorded(server.client, model))
     run_id, thread = run_of(server.client)
@@ -135,7 +136,7 @@ def test_joining_a_live_run_without_a_gap_or_a_repeat(make_server, model):
     gate.wait_reached()
     seen = []
     for stream, after in zip(followers, (0, 0, 1, 2, 3, 4)):
-        seen.append([stream.next() for _ in range(4 - after)])      # the past, while the run stands
+        seen.append([stream.next() for _ in range(4 - after)])      # the past, while the run waits
     gate.open()
     first.rest()
     whole = blocks(first.raw)
@@ -189,17 +190,17 @@ def test_of_an_old_child_after_a_graceful_restart(make_server, model):
 
 
 def test_after_the_log_is_gone(make_server, model):
-    """What is stored is told as events."""
+    """Events are made from the stored answer."""
     server = make_server("AgentChatEventLogKeep 0\n")
     raw = recorded(server.client, model)
     live = [block for _, block in blocks(raw)]
     run_id, thread = run_of(server.client)
 
-    def told():
+    def replay():
         stream = events_of(server.client, run_id)
         return stream.rest()
-    wait_until(lambda: len(told()) < len(live), "the log stays")
-    events = told()
+    wait_until(lambda: len(replay()) < len(live), "the log stays")
+    events = replay()
     assert [e.type for e in events] == ["run", "trace_start", "trace_end", "trace_start", "trace_end", "token", "done"]
     assert [e.fields["id"] for e in events] == [str(STORED + i) for i in range(1, 8)]
     stored = server.client.messages(thread)[1]
@@ -217,7 +218,7 @@ def test_after_the_log_is_gone(make_server, model):
 
 
 def test_without_logs(make_server, model):
-    """AgentChatEventLog off: a live run is joined where it is, an ended one is told from the store."""
+    """AgentChatEventLog off: a live run is joined where it is, the events of an ended one are made from the store."""
     server = make_server("AgentChatEventLog off\n")
     raw = recorded(server.client, model)
     run_id, thread = run_of(server.client)
@@ -226,8 +227,8 @@ def test_without_logs(make_server, model):
 
 
 def test_a_live_run_without_a_log(make_server, model):
-    """Who comes back is told at once what they may expect: the rest from where it is now, all of it when it has ended, or that what is
-    missing cannot be told."""
+    """A returning client learns at once what it will get: the rest from now on, all of it after the end, or that
+    missing events cannot be sent."""
     server = make_server("AgentChatEventLog off\n")
     gate = Gate()
     stream, first = begun(server.client, model, gate, ("a", "b"), ("c", "d"))
@@ -240,7 +241,7 @@ def test_a_live_run_without_a_log(make_server, model):
     assert [(e.type, e.json.get("content")) for e in all_.rest()] == [("run", None), ("token", "abcd"), ("done", None)]
 
 
-def test_a_long_answer_is_told_no_faster_than_it_is_read(make_server, model):
+def test_a_long_stored_answer_is_sent_no_faster_than_it_is_read(make_server, model):
     """The past of a run is larger than what may wait for a client."""
     server = make_server('<Location "/api">\n AgentChatStreamBuffer 32K\n</Location>\n')
     text = "0123456789abcdef" * 64
@@ -268,7 +269,7 @@ def test_other_owners_and_bad_requests(make_server, model):
 
 
 def test_a_stopped_child_hands_its_streams_on(make_server, model):
-    """At the end of AgentChatDrain a client is told when to come back; the new child tells it the rest."""
+    """At the end of AgentChatDrain a client gets the time to reconnect; the new child sends the rest."""
     server = make_server("AgentChatDrain 1s\n")
     gate = Gate()
     model.play(holding(gate, ("a", "b")))
@@ -289,8 +290,8 @@ def test_a_stopped_child_hands_its_streams_on(make_server, model):
 
 @pytest.mark.parametrize("where", ["same child", "another child"])
 def test_a_log_that_broke_off(make_server, model, where):
-    """What came live behind the log's end has numbers that nobody knows the text of any more: who comes back with one of them is told all
-    of the rest or that it cannot be told, and never a part twice or not at all."""
+    """Live events behind the end of a full log have ids without a stored text: a client that returns with one of
+    them gets all of the rest or an error, and never a part twice or not at all."""
     server = make_server("AgentChatEventLogMax 64K\n", tuning=CHILDREN if where == "another child" else "")
     server.expect_log("its event log can take no more")
     gates, pieces = [Gate() for _ in range(20)], [f"{n:05d} {'x' * 1000}" for n in range(200)]

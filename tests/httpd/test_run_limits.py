@@ -35,7 +35,7 @@ AgentChatLimit streams=3
     assert "ratelimit" not in chat(client).headers
 
 
-def test_a_run_in_line_is_counted(make_server, model):
+def test_a_queued_run_is_counted(make_server, model):
     server = make_server("AgentChatMaxRuns 1\nAgentChatMaxQueuedRuns 5\nAgentChatLimit runs=2")
     client, gate = server.client, Gate()
     model.default = costing(gate=gate)
@@ -55,7 +55,7 @@ def test_a_run_in_line_is_counted(make_server, model):
 
 
 def test_a_retry_finds_its_run_beyond_the_limit(make_server, model):
-    """The key is of a run that is counted already: whoever lost its answer gets it."""
+    """The key belongs to a run that is already counted: a client that lost the answer gets it."""
     server = make_server("AgentChatLimit runs=1")
     client, gate = server.client, Gate()
     model.default = costing(gate=gate)

@@ -44,7 +44,7 @@ def up(server):
     return wait_for(lambda: server.ready().json.get("shared", {}).get("state") == "ok")
 
 
-def test_two_servers_admit_exactly_so_many(make_redis, make_sharing):
+def test_two_servers_admit_exactly_the_limit(make_redis, make_sharing):
     redis = make_redis()
     servers = [make_sharing(redis, "AgentChatLimit requests=1237/day", tuning=FOUR) for _ in range(2)]
     for server in servers:
@@ -86,7 +86,7 @@ AgentChatLimit cost=1.00/day streams=6
 
 
 def test_runs_of_all_machines(make_redis, make_sharing, model):
-    """Also those that nobody follows; what a machine that is gone had counts no more."""
+    """Also runs without followers; those of a dead machine do not count any more."""
     redis, gate = make_redis(), Gate()
     one, two = [make_sharing(redis, "AgentChatLimit runs=2") for _ in range(2)]
     two.expect_log("AH00098", "AC0")
@@ -120,7 +120,7 @@ def test_runs_of_all_machines(make_redis, make_sharing, model):
 
 
 def test_streams_of_all_machines(make_redis, make_sharing, model):
-    """Held as long as they last; what a machine that is gone had held counts no more."""
+    """Held as long as the runs last; those of a dead machine do not count any more."""
     redis, gate = make_redis(), Gate()
     one, two = [make_sharing(redis, "AgentChatLimit streams=2") for _ in range(2)]
     two.expect_log("AH00098", "AC0")
@@ -202,7 +202,7 @@ def test_without_redis(make_redis, make_sharing, cause, on_error):
 
 
 @pytest.mark.parametrize("how", ["hangs", "killed", "restarted"])
-def test_redis_goes_and_comes_back(make_redis, make_sharing, how):
+def test_an_outage_of_redis(make_redis, make_sharing, how):
     redis = make_redis()
     server = make_sharing(redis, "AgentChatLimit requests=100/day", "timeout=1s" if how == "hangs" else "timeout=5s")
     server.expect_log("AC0262")
@@ -254,7 +254,7 @@ def test_a_redis_that_takes_no_more_is_away(make_redis, make_sharing, how):
     first = tries()
     wait_for(lambda: tries() >= first + 3)
     assert server.ready().json["shared"]["state"] == "failed"
-    assert len(re.findall("AC0262", server.log())) == before + 1          # said once, however often it is tried
+    assert len(re.findall("AC0262", server.log())) == before + 1          # logged once for all attempts
     assert redis.cli(*back) == "OK"
     up(server)
     assert server.client.get("/agents").status == 200
@@ -269,7 +269,7 @@ def test_scripts_that_redis_has_forgotten(make_redis, make_sharing):
     assert [server.client.get("/agents").status for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_user_who_may_not_count(make_redis, make_sharing):
+def test_a_redis_user_without_permissions(make_redis, make_sharing):
     redis = make_redis()
     redis.cli("ACL", "SETUSER", "chat", "-hgetall")
     server = make_sharing(redis, "AgentChatLimit requests=3/day", "timeout=5s on-error=closed")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine gives no more: no descriptors, and a store that cannot be written."""
+"""Exhausted resources of the machine: no descriptors, and a store that cannot be written."""
 import json
 import os
 import re
@@ -22,7 +22,7 @@ ONE = ("StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nM
 
 @contextmanager
 def few_descriptors():
-    """For processes that begin meanwhile; how many."""
+    """For n processes that begin in that time."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = max(map(int, os.listdir("/proc/self/fd"))) + 100
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
@@ -57,7 +57,7 @@ CHAT = "/agents/assistant/chat", {"message": "x", "stream": False}
 
 
 def test_no_descriptors_left(make_server, model):
-    """It is this server that can take no more, and not the model that has failed; the next run is well again."""
+    """The server has reached its limit, and the model has not failed; the next run works again."""
     server = make_server(tuning=ONE, start=False)
     with few_descriptors() as few:
         server.start()
@@ -74,7 +74,8 @@ def test_no_descriptors_left(make_server, model):
 
 @pytest.mark.parametrize("spec", ["identity:environment", "identity:workload", "identity:managed", "identity:cli", "identity"])
 def test_no_descriptors_left_for_a_credential(make_server, model, spec):
-    """It is not the identity service that refuses or fails, however a token is to be had; the log says what it is."""
+    """Independent of the kind of token, this is not reported as a failure of the identity service; the log has the
+    cause."""
     identity = ModelServer()
     identity.default = token("token-1")
     identity.probe = next(identity.default(None))          # a GET, which the service of the machine is asked by
@@ -108,8 +109,8 @@ def test_a_server_whose_store_takes_nothing_is_not_ready(make_server, model):
     wait_until(lambda: client.get("/ready").status == 200, "the server is not ready")
     thread = client.thread()
     store.hold(server)
-    wait_until(lambda: client.get("/ready").status == 503, "nobody is told")
-    assert client.get(f"/threads/{thread}").status == 200               # reading goes on
+    wait_until(lambda: client.get("/ready").status == 503, "/ready does not report it")
+    assert client.get(f"/threads/{thread}").status == 200               # reads continue
     store.release()
     wait_until(lambda: client.get("/ready").status == 200, "it stays so")
     assert client.messages(thread) == []

@@ -112,7 +112,7 @@ def test_openid_owner_and_roles_come_from_claims(openid, issuer):
     assert refused.status == 403 and refused.json["detail"] == "the sign-in has no user name"
 
 
-def test_openid_refuses_what_was_not_made_for_us(openid, issuer):
+def test_openid_refuses_tokens_for_others(openid, issuer):
     good = issuer.token()
     head, body, signature = good.split(".")
     other = issuer.token(oid="id-bob").split(".")
@@ -133,7 +133,7 @@ def test_openid_refuses_what_was_not_made_for_us(openid, issuer):
     assert openid.client.get("/threads", headers=bearer(good)).status == 200
 
 
-def test_openid_headers_of_the_client_say_nothing(openid, issuer):
+def test_openid_headers_of_the_client_are_ignored(openid, issuer):
     forged = {"OIDC_CLAIM_oid": "id-ann", "OIDC-CLAIM-oid": "id-ann", "Oidc-Claim-Roles": "AgentChat.Admin",
               "OIDC_CLAIM_roles": "AgentChat.Admin", "X-Remote-User": "ann"}
     thread = openid.client.post("/threads", {}, headers=bearer(issuer.token())).json["id"]
@@ -146,7 +146,7 @@ def test_openid_headers_of_the_client_say_nothing(openid, issuer):
 # ---- OpenID with a cookie ----
 @pytest.fixture
 def cookies(make_server, model, issuer):
-    """What docs/sign-in.md says for people in browsers, at this provider."""
+    """docs/sign-in.md for people in browsers, at this provider."""
     text, = [text for _, text in blocks(TOP / "docs/sign-in.md", "apache") if "OIDCRedirectURI" in text]
     metadata = (f"OIDCProviderIssuer {issuer.url}\nOIDCProviderAuthorizationEndpoint {issuer.url}/authorize\n"
                 f"OIDCProviderTokenEndpoint {issuer.url}/token\nOIDCProviderJwksUri {issuer.url}/keys\nOIDCCABundlePath issuer.crt")

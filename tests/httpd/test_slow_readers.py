@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that read more slowly than their run speaks: the run's log keeps for them what they cannot take yet."""
+"""Clients that read more slowly than their run sends: the run's log keeps the rest for them."""
 import os
 import re
 import threading
@@ -17,7 +17,7 @@ WHOLE = PIECE * N
 
 
 class Flood:
-    """A model that stands at its first gate, says a lot, and stands again before it ends."""
+    """A model that waits at its first gate, sends a lot, and waits again before its end."""
 
     def __init__(self, model, pieces=N):
         self.begin, self.end, self.pieces = Gate(), Gate(), pieces
@@ -45,7 +45,7 @@ def slow_follower(client, run_id):
 
 
 def said(stream):
-    """Reads on until the model has said all."""
+    """Reads until the model has sent all."""
     text = ""
     while len(text) < len(WHOLE):
         event = stream.next().json
@@ -59,7 +59,7 @@ def ended(client, run_id):
 
 @pytest.mark.parametrize("when", ["live", "ended"])
 @pytest.mark.parametrize("mpm", ["event", "worker"])
-def test_a_slow_stream_is_told_the_same_bytes(make_server, model, mpm, when):
+def test_a_slow_stream_gets_the_same_bytes(make_server, model, mpm, when):
     server = make_server(SMALL, mpm=mpm)
     flood = Flood(model)
     behind = slow(server.client)
@@ -98,7 +98,7 @@ def test_a_slow_follower_in_another_child(make_server, model, mpm):
 
 
 def test_the_chunk_dialect(make_server, model):
-    """Its last event has all of the answer once more: a client stands in the middle of a long event."""
+    """Its last event has all of the answer once more: a client is in the middle of a long event."""
     server = make_server(SMALL)
     flood = Flood(model)
     key = {"Idempotency-Key": "one"}
@@ -124,7 +124,7 @@ def test_a_document(make_server, model, mpm):
     flood.end.open()
     connection = server.client.connect(receive_buffer=4096)
     connection.send("POST", "/api/agents/assistant/chat", {"message": "x", "stream": False}, {"Idempotency-Key": "one"})
-    status, headers = connection.head()     # and then reads no more
+    status, headers = connection.head()     # and then stops reading
     fast = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False},
                               headers={"Idempotency-Key": "one"})
     body = b"".join(connection.pieces(headers))
@@ -190,7 +190,7 @@ def test_fifty_slow_readers_cost_little(make_server, model, mpm):
 
 @pytest.mark.parametrize("mpm", ["event", "worker"])
 @pytest.mark.parametrize("path", ["/agents/assistant/chat", "/agent/stream"])
-def test_who_reads_nothing_is_given_up_in_time(make_server, model, mpm, path):
+def test_a_client_that_does_not_read_is_disconnected_in_time(make_server, model, mpm, path):
     server = make_server(SMALL + "Timeout 2\n", mpm=mpm)
     flood = Flood(model)
     behind = slow(server.client, path)
@@ -231,8 +231,8 @@ def test_a_log_that_breaks_off_while_a_client_is_behind(make_server, model):
 
 @pytest.mark.parametrize("receive_buffer", [4096, None])
 def test_a_model_faster_than_the_store(make_server, model, receive_buffer):
-    """What it has said when the user's message is stored is told at once: more than may wait. The access log counts all of it, also
-    where a socket took only a part of a write."""
+    """Text that arrived before the user's message was stored is sent at once: more than the buffer's limit. The
+    access log counts all of it, also after partial writes to a socket."""
     server = make_server(SMALL)
     flood = Flood(model)
     flood.begin.open()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streams: what is sent, in which order, and when. Order is shown by gates in the scripted model."""
+"""Streams: their bytes, order and timing. Gates in the scripted model show the order."""
 import re
 
 import pytest
@@ -48,7 +48,7 @@ def test_each_token_comes_when_it_exists(client, model):
     script, gates = gated("one", "two", "three")
     model.play(script)
     stream = client.stream("/agents/assistant/chat", {"message": "count"})
-    assert stream.next().type == "run"          # before the model has said anything
+    assert stream.next().type == "run"          # before the model has sent anything
     for gate, word in zip(gates, ("one", "two", "three")):
         gate.wait_reached()
         gate.open()
@@ -124,7 +124,7 @@ def test_the_same_error_as_json(client, server, model):
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_the_text_stream_says_its_errors(client, server, model):
+def test_the_text_stream_has_its_errors(client, server, model):
     def broken(_request):
         yield token("half")
         yield Cut()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many clients, a model and a store in trouble, and processes that die: at the end everything is accounted for. Half a
+"""Many clients, failing models and stores, and processes that die: at the end everything is accounted for. Half a
 minute for both stores, or TORTURE_SECONDS for each (make torture)."""
 import collections
 import os
@@ -16,8 +16,8 @@ from torture_stores import ScriptedCosmos, Sqlite
 SECONDS = os.environ.get("TORTURE_SECONDS")
 CLIENTS, THREADS = int(os.environ.get("TORTURE_CLIENTS", "200")), int(os.environ.get("TORTURE_THREADS", "100"))
 CHILDREN = 4
-# httpd tells as many children to end at a restart as MaxRequestWorkers allows; where some are killed a generation may have more of them
-# for a moment, and one that is not told serves on. So it allows more than there will be.
+# At a restart httpd notifies as many children as MaxRequestWorkers allows; if some are killed a generation may have
+# more of them for a moment, and one without a notice continues to serve. So it allows more than there will be.
 TUNING = f"StartServers 3\nServerLimit 24\nThreadsPerChild 16\nMaxRequestWorkers {16 * 3 * CHILDREN}\nMinSpareThreads 1\n" \
          f"MaxSpareThreads {16 * CHILDREN}\nAsyncRequestWorkerFactor 100\n"
 MODEL = """
@@ -96,7 +96,7 @@ def check_run(client, seen, said, answers):
 
 
 def left_over(server, threads):
-    """Runs that never ended, threads that nobody can use, places of dead children."""
+    """Runs without an end, threads that are unusable, directories of dead children."""
     client, wrong = server.client, []
     places, children = list((server.root / "events").glob("c-*")), set(server.children())
     wrong += [f"{place.name} is left" for place in places if int(place.name.split("-")[1], 16) not in children]
@@ -125,13 +125,14 @@ def connections(server):
 
 
 def own_memory(pid):
-    """kB that nobody else has; of a process that is just ending, nothing."""
+    """Private memory in kB; 0 for a process that is just ending."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")), 0)
 
 
 def quiet(server):
-    """Everybody has gone: so have old children, connections and streams. What the children still have."""
+    """All clients have closed: old children, connections and streams have ended. Returns the resources of the
+    children."""
     wait_until(lambda: len(server.children()) <= CHILDREN, "old children stay", 60)
     wait_until(lambda: connections(server) == 0, "connections stay", 60)
 
@@ -155,7 +156,7 @@ def no_logs(server):
 
 
 def torment(server, store, visitors, seconds):
-    """For so long; then everybody comes to an end."""
+    """Waits for this time; then all clients end."""
     stop = visitors[0].stop
     chaos = Chaos(server, store, stop)
     for worker in [*visitors, chaos]:
@@ -179,8 +180,9 @@ def test_torture(make_server, model, store, seconds):
     text = MODEL.format(url=model.url, timeout=store.timeout) + store.directives
     server = make_server(text, standard=False, tuning=TUNING, env=store.env)
     server.expect_log(r"AC0\d\d\d", "AH00484", "AH00485", "AH10503", "scoreboard is full", "long lost child came home")
-    # A child that httpd starts in the moment of a restart, while others are killed, may miss the word to end; it goes on serving, and
-    # at the stop it is killed. Seen with all of our threads idle, and its main thread reading from httpd's pipe of death.
+    # A child that httpd starts at the moment of a restart, while others are killed, may miss the notice to end; it
+    # continues to serve, and is killed at the stop. Seen with all of our threads idle, and its main thread reading from
+    # httpd's pipe of death.
     server.expect_log("AH0004[56]")
     threads = [server.client.thread() for _ in range(THREADS)]
     model.default = troubled(0.2)
@@ -199,7 +201,7 @@ def test_torture(make_server, model, store, seconds):
     nothing_left(server, threads)
     wrong, counts = account(server.client, threads, visitors)
     print(f"\n{store.name}: {dict(counts)}; {chaos.n_killed} children killed, {chaos.n_graceful} graceful restarts, "
-          f"{chaos.n_outages} times without a store; {store.told()}afterwards at most {memory} kB and {fds} descriptors in a child, "
+          f"{chaos.n_outages} times without a store; {store.summary()}afterwards at most {memory} kB and {fds} descriptors in a child, "
           f"{sorted(n_threads)} threads; {len(event_logs(server.root / 'events'))} logs kept")
     assert not wrong and not alive, f"{len(wrong)} wrong, {alive} clients without an end:\n" + "\n".join(wrong[:20])
     assert counts["accepted"] > 100 and counts["connections lost"] > 50 and counts["sent again"] > 10

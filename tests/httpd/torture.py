@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of the torture test: clients that come back whatever happens, a model in trouble, and a script that kills."""
+"""The parts of the torture test: clients that reconnect after any failure, a failing model, and a script that kills."""
 import os
 import random
 import signal
@@ -10,7 +10,7 @@ import uuid
 from model_server import DONE, Cut, Gate, Reply, finish, head, token, usage
 from runs import STORED
 
-GIVE_UP = 60            # seconds a client tries for, once the trouble is over
+GIVE_UP = 60            # seconds a client tries for, after the faults
 
 
 def troubled(share):
@@ -35,7 +35,7 @@ def speak(kind):
         if kind != "well" and i == breaks:
             break
     if kind == "stall":
-        yield Gate()                    # nobody opens it; the other side hangs up
+        yield Gate()                    # never opened; the other side closes
     elif kind in ("cut", "reset"):
         yield Cut(kind == "reset")
     elif kind == "garbage":
@@ -51,8 +51,8 @@ def pause(seconds):
 
 
 class Seen:
-    """What one client saw of one message. Every other message has an Idempotency-Key, and is sent again when it is unknown what became
-    of it; of one without a key nobody may do that."""
+    """One client's view of one message. Every other message has an Idempotency-Key, and is sent again if its outcome
+    is unknown; one without a key must not be."""
 
     def __init__(self, thread, content, keyed):
         self.thread, self.content, self.key = thread, content, str(uuid.uuid4()) if keyed else None
@@ -86,7 +86,7 @@ class Visitor(threading.Thread):
         while seen.end is None:
             if self.stop.is_set():
                 if not seen.accepted and deadline is None:
-                    seen.end = "given up"       # it may have been accepted all the same; then it must be in the store once
+                    seen.end = "given up"       # it may have been accepted nevertheless; then it must be in the store once
                     return
                 deadline = deadline or time.monotonic() + GIVE_UP
                 if time.monotonic() > deadline:
@@ -149,10 +149,11 @@ class Visitor(threading.Thread):
             assert value["type"] == "error", value
             return True
         number = int(event.fields["id"])
-        # A run that never got as far as a log is told from the store; so is an end in an error that came after the log had gone.
-        told_anew = number > STORED and (not seen.numbers or value["type"] == "error")
+        # Events of a run without a log are made from the store; so is an error at the end that came after the log was
+        # removed.
+        from_store = number > STORED and (not seen.numbers or value["type"] == "error")
         expected = seen.numbers[-1] + 1 if seen.numbers else 1
-        if number != expected and not (told_anew and (seen.numbers or number == STORED + 1)):
+        if number != expected and not (from_store and (seen.numbers or number == STORED + 1)):
             raise AssertionError(f"event {number} where {expected} was due: {value}")
         seen.numbers.append(number)
         if value["type"] == "run":
@@ -166,7 +167,7 @@ class Visitor(threading.Thread):
 
 
 class Chaos(threading.Thread):
-    """SIGKILL to children, graceful restarts, and a store that nobody reaches for a while."""
+    """SIGKILL to children, graceful restarts, and a store that is unreachable for a while."""
 
     def __init__(self, server, store, stop):
         super().__init__(daemon=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stores of the torture test, and how each is brought into trouble."""
+"""The stores of the torture test, and how to make each of them fail."""
 import http.client
 import json
 import sqlite3
@@ -37,7 +37,7 @@ class Sqlite:
         finally:
             database.close()
 
-    def told(self):
+    def summary(self):
         return ""
 
 
@@ -72,9 +72,9 @@ class ScriptedCosmos:
         self.control(chaos=self.chaos)
         return 1
 
-    def told(self):
+    def summary(self):
         answer = self.control()
-        return f"{answer['carried_out']} requests carried out by the store, {answer['faults']} had trouble; "
+        return f"{answer['carried_out']} requests carried out by the store, {answer['faults']} of them failed;  "
 
     def stop(self):
         self.process.stdin.close()

@@ -19,8 +19,8 @@ enum { LOGGED = 1000 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int logged[LOGGED];
 static char logged_text[LOGGED][400];
-static int told[AC_N_KINDS];
-static char told_run[AC_ID_SIZE];
+static int n_reported[AC_N_KINDS];
+static char reported_run[AC_ID_SIZE];
 static const cosmos_server_t *current; /* the server that was started last */
 
 /* ---- the server ---- */
@@ -197,7 +197,7 @@ void cosmos_log_clear(void)
     pthread_mutex_lock(&lock);
     memset(logged, 0, sizeof(logged));
     memset(logged_text, 0, sizeof(logged_text));
-    memset(told, 0, sizeof(told));
+    memset(n_reported, 0, sizeof(n_reported));
     pthread_mutex_unlock(&lock);
 }
 
@@ -213,22 +213,22 @@ static void log_install(void)
 static void run_notify(const char *run_id, ac_kind_e what)
 {
     pthread_mutex_lock(&lock);
-    told[what]++;
-    apr_cpystrn(told_run, run_id, sizeof(told_run));
+    n_reported[what]++;
+    apr_cpystrn(reported_run, run_id, sizeof(reported_run));
     pthread_mutex_unlock(&lock);
 }
 
-int cosmos_told(ac_kind_e what)
+int cosmos_n_reported(ac_kind_e what)
 {
     pthread_mutex_lock(&lock);
-    int n = told[what];
+    int n = n_reported[what];
     pthread_mutex_unlock(&lock);
     return n;
 }
 
-const char *cosmos_told_run(void)
+const char *cosmos_reported_run(void)
 {
-    return told_run;
+    return reported_run;
 }
 
 const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *server, const char *options)

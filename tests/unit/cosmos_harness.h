@@ -24,19 +24,19 @@ typedef struct cosmos_child_t {
     bool started;
 } cosmos_child_t;
 
-/* What stores told their children of runs: how often, and of which run the last time. */
-int cosmos_told(ac_kind_e what);
-const char *cosmos_told_run(void);
+/* Reports of stores to their children about runs: how many of a kind, and the run of the last one. */
+int cosmos_n_reported(ac_kind_e what);
+const char *cosmos_reported_run(void);
 
 /* Where AGENTCHAT_TEST_COSMOS names a URL, that is used instead of a scripted one: an emulator. */
 void cosmos_server_start(cosmos_server_t *server);
 void cosmos_server_stop(cosmos_server_t *server);
-/* Tells the server how to behave, in the words of Cosmos.behave(); the answer, to be freed: {requests, connections,
- * …}. */
+/* Sets the server's behaviour, with the parameters of Cosmos.behave(). Returns the answer, which the caller frees:
+ * {requests, connections, …}. */
 json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order);
 void cosmos_server_order(const cosmos_server_t *server, const char *order); /* without an answer */
 
-/* The service's clock is this many seconds ahead; whoever asks learns it. */
+/* Puts the service's clock ahead by this number of seconds; a client learns it from an answer. */
 void cosmos_clock_to(const cosmos_server_t *server, int seconds);
 
 /* Before and after each test of a group, with the server that was started last: it is empty and well; *state is a
@@ -51,12 +51,12 @@ int64_t cosmos_documents(const cosmos_server_t *server, const char *container);
 int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern);
 /* How many runs the service has in this state, without asking a store. */
 int64_t cosmos_runs(const cosmos_server_t *server, const char *status);
-/* How many threads' entries have a mark, or no copy: a list does not take them for what they say. */
+/* The number of threads whose entries are marked or have no copy: a list reads the thread's head instead. */
 int64_t cosmos_marked(const cosmos_server_t *server);
 /* A hard delete, which has to succeed. */
 void cosmos_remove_thread(const contract_ids_t *ids);
 
-/* Options are "name=value name=value"; database, create=on and a key are given unless they say otherwise. */
+/* Options are "name=value name=value". The defaults are a database, create=on and a key. */
 const char *cosmos_child_create(cosmos_child_t *child, const cosmos_server_t *server, const char *options);
 void cosmos_child_start(cosmos_child_t *child);
 void cosmos_child_open(cosmos_child_t *child, const cosmos_server_t *server, const char *options); /* both */

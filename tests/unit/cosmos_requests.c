@@ -99,7 +99,7 @@ void cosmos_requests_check(cosmos_child_t *child, const cosmos_server_t *server,
     int n_wrong = 0;
     requests_server = server;
     json_decref(journal("{\"journal\":\"begin\"}")); /* the store looks at its containers as soon as its child starts */
-    cosmos_child_open(child, server, "lease=1d");    /* nothing is renewed meanwhile */
+    cosmos_child_open(child, server, "lease=1d");    /* nothing is renewed during that time */
     for (const cosmos_requests_t *row = rows; row < rows + n; row++) {
         if (row->prepare) {
             row->prepare();

@@ -117,7 +117,7 @@ int credential_rig_open(void **state)
     rig_open(&rig->loop);
     assert_int_equal(ac_work_create(&rig->work, rig->loop.loop, 2, 64, NULL), APR_SUCCESS);
     rig->host = (ac_host_t){.version = 1, .loop = rig->loop.loop, .work = rig->work};
-    /* What is not scripted is not there: a port of this machine that nobody listens at. */
+    /* A request without a script is refused: this is a local port without a listener. */
     setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1", 1);
     setenv("AZURE_AUTHORITY_HOST", "http://127.0.0.1:1", 1);
     *state = rig;

@@ -37,7 +37,7 @@ typedef struct asked_t { /* one get(), and what came of it */
 /* For cmocka: *state is the rig. */
 int credential_rig_open(void **state);
 int credential_rig_close(void **state);
-/* options: "name=value name=value", or NULL. NULL, or what create() says. */
+/* options: "name=value name=value", or NULL. Returns NULL, or the error message of create(). */
 const char *credential_rig_make(credential_rig_t *rig, const char *spec, const char *options);
 /* Makes it, which has to go well, and starts it in its child. */
 void credential_rig_start(credential_rig_t *rig, const char *spec, const char *options);
@@ -53,7 +53,7 @@ const char *credential_rig_fail(credential_rig_t *rig, const char *scope);
 void credential_rig_expect(credential_rig_t *rig, const char *scope, const char *text);
 const char *credential_rig_now(credential_rig_t *rig, const char *scope); /* "" for NULL */
 void credential_rig_reject(credential_rig_t *rig, const char *scope, const char *text);
-void credential_rig_wait_log(const char *text, int n); /* until it stands in the log n times */
+void credential_rig_wait_log(const char *text, int n); /* until the log has it n times */
 int credential_rig_count_log(const char *text);
 /* A file in the rig's directory; its path is valid until the rig is closed. */
 const char *credential_rig_file(credential_rig_t *rig, const char *name, const char *bytes, size_t len, int mode);

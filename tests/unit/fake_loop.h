@@ -106,7 +106,7 @@ apr_status_t ac_work_post(ac_work_t *work, ac_task_fn *fn, ac_task_fn *done, voi
     return APR_SUCCESS;
 }
 
-/* Descriptors are read when the test says so, by calling the watch's own function. */
+/* A test makes a descriptor ready by calling its watch function. */
 apr_status_t ac_loop_watch_set(ac_loop_t *loop, ac_watch_t *watch, int fd, uint32_t events,
                                void (*fn)(void *baton, uint32_t events), void *baton)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One exchange with one scripted server: what most tests of HTTP play. */
+/* One exchange with one scripted server: the form of most HTTP tests. */
 #ifndef HTTP_PLAY_H
 #define HTTP_PLAY_H
 

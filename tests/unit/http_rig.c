@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exchanges that note everything they are told. */
+/* Exchanges that record all their callbacks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

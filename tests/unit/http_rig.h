@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A loop in a thread of its own, and exchanges on it that note everything they are told. */
+/* A loop in a thread of its own, and exchanges on it that record all their callbacks. */
 #ifndef HTTP_RIG_H
 #define HTTP_RIG_H
 

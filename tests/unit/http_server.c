@@ -50,7 +50,8 @@ static void fail(const char *what)
     abort();
 }
 
-/* 1: what was waited for; 0: the server stops; -1: the client has gone. With fd < 0 only the client is waited for. */
+/* 1: the descriptor is ready; 0: the server stops; -1: the client has closed. With fd < 0 it waits for the client
+ * only. */
 static int wait_for(peer_t *peer, int fd, short client_events)
 {
     struct pollfd fds[] = {
@@ -185,7 +186,7 @@ static bool read_more(peer_t *peer)
     return true;
 }
 
-/* Notes the request and says which script answers it. */
+/* Records the request and returns the script of its answer. */
 static const server_step_t *take_request(peer_t *peer, size_t len)
 {
     http_server_t *server = peer->server;

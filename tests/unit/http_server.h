@@ -70,7 +70,7 @@ bool http_server_wait_requests(http_server_t *server, int n);
 bool http_server_wait_gone(http_server_t *server, int n); /* clients that went in mid-answer */
 int http_server_requests(http_server_t *server);
 int http_server_connections(http_server_t *server);
-/* The i-th request as it came, head and body; "" where there is none. Valid until the server stops. */
+/* The i-th request, head and body; "" if there is none. Valid until the server stops. */
 const char *http_server_request(http_server_t *server, int i);
 
 #endif

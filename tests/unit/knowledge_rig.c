@@ -55,7 +55,7 @@ const char *kb_at(const char *name)
     return path;
 }
 
-/* The n-th writing of a file is n seconds younger, so that a change shows whatever the file system's clock does. */
+/* The n-th write of a file is n seconds younger, so that a change is visible with any clock of the file system. */
 void kb_put_bytes(const char *name, const char *text, size_t len)
 {
     static int n_puts;
@@ -85,7 +85,7 @@ void kb_ask(const char *query)
 }
 
 /* A new kb.tool on the same index: it looks at the folder at once. */
-void kb_ask_anew(const char *query)
+void kb_search_rebuilt(const char *query)
 {
     tool_rig_start(&kb.tool);
     kb_ask(query);

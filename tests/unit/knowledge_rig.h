@@ -21,13 +21,12 @@ extern knowledge_rig_t kb;
 int kb_set_up(void **state);
 int kb_tear_down(void **state);
 const char *kb_at(const char *name); /* the path of a document; until the next call */
-/* Each writing gives the file an older time of its own, so that a change shows whatever the file system's
- * clock does. */
+/* Each write gives the file a time of its own, so that a change is visible with any clock of the file system. */
 void kb_put_bytes(const char *name, const char *text, size_t len);
 void kb_put(const char *name, const char *text);
-void kb_fill(int n_files);           /* with KB_ORDERS */
-void kb_ask(const char *query);      /* which must not fail; text inside JSON quotes */
-void kb_ask_anew(const char *query); /* as a new tool on the same index: it looks at the folder at once */
+void kb_fill(int n_files);                 /* with KB_ORDERS */
+void kb_ask(const char *query);            /* which must not fail; text inside JSON quotes */
+void kb_search_rebuilt(const char *query); /* as a new tool on the same index: it looks at the folder at once */
 size_t kb_n_hits(void);
 const char *kb_hit(size_t i, const char *member);
 int64_t kb_number(sqlite3 *db, const char *sql);

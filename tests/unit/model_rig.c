@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Questions that note everything they are told. */
+/* Model calls that record all their callbacks. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One question to a model on a real loop, which notes everything that the model tells. */
+/* One model call on a real loop that records all its callbacks. */
 #ifndef MODEL_RIG_H
 #define MODEL_RIG_H
 
@@ -28,7 +28,7 @@ struct question_t {
     ac_model_end_t end;   /* calls not to be used */
     apr_time_t began, first, ended;
     ac_err_t err;
-    ac_latch_t *done, *heard; /* heard: opened by the first text */
+    ac_latch_t *done, *heard; /* opened by the first text */
 };
 
 /* text: a JSON document with messages, and tools or not. */

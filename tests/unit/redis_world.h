@@ -86,7 +86,7 @@ static void hang_up(void)
     peer = -1;
 }
 
-/* The client has gone: nothing more comes of it, and its end does. */
+/* The client is freed: no call of it completes any more, and its end is reported. */
 static void expect_gone(void)
 {
     char byte;
@@ -136,7 +136,7 @@ static void nothing(void *baton)
     (void)baton;
 }
 
-static const char *told_why(void)
+static const char *log_cause(void)
 {
     rig_call(&rig, nothing, NULL);
     return why_down;

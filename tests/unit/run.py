@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the commands of stdin, one a line, JOBS at a time: run.py JOBS [-v]. Prints a line for each, and all that a failing one said; -v
-prints what each said. Those that failed beside others run once more, alone: the second result counts, and the last lines name those that
-passed then. Ends with 1 where one failed."""
+"""Runs the commands of stdin, one a line, JOBS at a time: run.py JOBS [-v]. Prints a line for each, and the whole
+output of failing ones; -v prints all output. Failed commands run once more, alone: the second result counts, and
+the last lines name those that passed then. Exit status 1 if one failed."""
 import concurrent.futures
 import re
 import subprocess

@@ -14,7 +14,7 @@ static int scratch_drop(const char *path, const struct stat *info, int kind, str
     return remove(path);
 }
 
-/* 0: all is gone. */
+/* 0: everything was removed. */
 static int scratch_remove(const char *path)
 {
     return nftw(path, scratch_drop, 8, FTW_DEPTH | FTW_PHYS);

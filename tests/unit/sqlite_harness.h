@@ -27,7 +27,7 @@ int harness_teardown(void **state);
 void harness_start(harness_t *harness, ac_kind_e wanted);
 void harness_stop(harness_t *harness);
 
-/* A connection of another program to the file; exec fails the test unless SQLite says OK. */
+/* A connection of another program to the file; exec fails the test unless SQLite returns OK. */
 sqlite3 *harness_open(const harness_t *harness);
 void harness_exec(sqlite3 *db, const char *sql);
 int64_t harness_number(const harness_t *harness, const char *sql);
@@ -51,7 +51,7 @@ void harness_wait(harness_gather_t *gather);
 
 /* How many lines with this message number were logged since harness_setup. */
 int harness_logged(int number);
-/* A file's mode, 0 where there is none. */
+/* A file's mode, 0 if there is none. */
 int harness_mode(const char *path);
 
 #endif

@@ -172,7 +172,7 @@ static void test_thread_is_given_back_as_it_was_made(void **state)
     op = contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL);
     assert_string_equal(op->etag, etag);
     contract_equal(contract_ok(op), contract_thread(ids.thread, "\"Ünïcode\" \n", 1));
-    contract_kind(contract_call(AC_STORE_THREAD_GET, "somebody else", ids.thread, NULL), AC_NOT_FOUND);
+    contract_kind(contract_call(AC_STORE_THREAD_GET, "another owner", ids.thread, NULL), AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, "thread_none", NULL), AC_NOT_FOUND);
 }
 
@@ -198,7 +198,7 @@ static void test_thread_id_is_given_once(void **state)
     contract_equal(thread_get(&ids), contract_thread(ids.thread, "first", 1));
 }
 
-static void test_update_changes_what_is_given(void **state)
+static void test_update_changes_the_given_members(void **state)
 {
     (void)state;
     contract_ids_t ids = contract_ids();
@@ -223,7 +223,7 @@ static void test_update_changes_what_is_given(void **state)
     contract_equal(contract_ok(op), json_incref(wanted));
     contract_equal(thread_get(&ids), wanted);
 
-    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, "somebody else", ids.thread, json_pack("{s:s}", "title", "c")),
+    contract_kind(contract_call(AC_STORE_THREAD_UPDATE, "another owner", ids.thread, json_pack("{s:s}", "title", "c")),
                   AC_NOT_FOUND);
     contract_kind(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread, json_pack("{s:s}", "status", "deleted")),
                   AC_INVALID_REQUEST);
@@ -372,7 +372,7 @@ int store_contract_run(const char *name, const ac_store_t *store)
         cmocka_unit_test(test_thread_is_given_back_as_it_was_made),
         cmocka_unit_test(test_thread_without_title_and_metadata),
         cmocka_unit_test(test_thread_id_is_given_once),
-        cmocka_unit_test(test_update_changes_what_is_given),
+        cmocka_unit_test(test_update_changes_the_given_members),
         cmocka_unit_test(test_update_only_if_it_matches),
         cmocka_unit_test(test_soft_deleted_thread_is_nowhere),
         cmocka_unit_test(test_restore_of_a_living_thread_changes_nothing),

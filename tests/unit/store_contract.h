@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every store must do, whatever stands behind it: run over a store that is ready for operations. And the small
- * calls that tests of stores are written with. */
+/* The contract of all stores, run on a store that is ready for operations, and shorthands for the tests of stores. */
 #ifndef STORE_CONTRACT_H
 #define STORE_CONTRACT_H
 
@@ -25,7 +24,7 @@ int store_contract_run(const char *name, const ac_store_t *store);
 void contract_use(const ac_store_t *store);
 const ac_store_t *contract_store(void);
 
-typedef struct contract_ids_t { /* of one test: an owner that nobody else has, and a thread */
+typedef struct contract_ids_t { /* of one test: an owner of its own, and a thread */
     char owner[AC_ID_SIZE], thread[AC_ID_SIZE];
 } contract_ids_t;
 contract_ids_t contract_ids(void);
@@ -55,7 +54,7 @@ json_t *contract_open_in(const contract_ids_t *ids, const char *run_id, const ch
 json_t *contract_close_in(const contract_ids_t *ids, const char *run_id, const char *content);
 /* A turn's write for threads and processes that may not fail a test, as cmocka's assertions jump; takes in. */
 ac_kind_e contract_try(int64_t *pseq, ac_store_verb_e verb, const contract_ids_t *ids, json_t *in);
-/* Checks that the thread has n messages, 1, 2, 3 … without gap, and that its count says so. */
+/* Checks that the thread has n messages, numbered 1, 2, 3 … without gap, and the right count. */
 void contract_gapless(const contract_ids_t *ids, int64_t n);
 
 /* The suite's second half: store_contract_turns.c. */

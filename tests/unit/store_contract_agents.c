@@ -23,7 +23,7 @@ static ac_store_op_t *delete(const char *id, const char *if_match)
     return contract_wait(op);
 }
 
-/* Whoever knows stamp is told whether there is something new. */
+/* A caller with the stamp learns whether there is a change. */
 static json_t *list(const char *stamp)
 {
     return contract_ok(contract_call(AC_STORE_AGENT_LIST, NULL, NULL, json_pack("{s:s?}", "stamp", stamp)));
@@ -100,7 +100,7 @@ static char *stamp_of(json_t *all)
     return stamp;
 }
 
-static void test_the_stamp_tells_of_every_change(void **state)
+static void test_every_change_changes_the_stamp(void **state)
 {
     (void)state;
     char id[AC_ID_SIZE];
@@ -137,7 +137,7 @@ static void test_agents_need_an_id_and_a_tag(void **state)
 const struct CMUnitTest contract_agent_tests[] = {
     cmocka_unit_test(test_an_agent_is_given_back_as_it_was_put),
     cmocka_unit_test(test_agents_change_only_under_their_tag),
-    cmocka_unit_test(test_the_stamp_tells_of_every_change),
+    cmocka_unit_test(test_every_change_changes_the_stamp),
     cmocka_unit_test(test_agents_need_an_id_and_a_tag),
 };
 const size_t n_contract_agent_tests = sizeof(contract_agent_tests) / sizeof(*contract_agent_tests);

@@ -45,13 +45,13 @@ static void test_a_key_leads_to_its_run(void **state)
         check_leads(&ids, keys[i], run, "h1");
         contract_close(&ids, run, "hi");
         check_leads(&ids, keys[i], run, "h1");
-        contract_kind(key_get("somebody else", keys[i], SINCE), AC_NOT_FOUND);
+        contract_kind(key_get("another owner", keys[i], SINCE), AC_NOT_FOUND);
         contract_kind(key_get(ids.owner, "another", SINCE), AC_NOT_FOUND);
         contract_kind(key_get(ids.owner, keys[i], "2027-01-01T00:00:00.000Z"), AC_NOT_FOUND); /* too old to count */
     }
 }
 
-static void test_a_used_key_is_refused_whatever_else_is_wrong(void **state)
+static void test_a_used_key_is_refused_before_other_errors(void **state)
 {
     (void)state;
     contract_ids_t ids = contract_ids(), other = ids;
@@ -164,7 +164,7 @@ static void test_one_of_many_gets_the_key(void **state)
 
 const struct CMUnitTest contract_key_tests[] = {
     cmocka_unit_test(test_a_key_leads_to_its_run),
-    cmocka_unit_test(test_a_used_key_is_refused_whatever_else_is_wrong),
+    cmocka_unit_test(test_a_used_key_is_refused_before_other_errors),
     cmocka_unit_test(test_asking_twice_with_a_key_writes_once),
     cmocka_unit_test(test_a_key_of_a_turn_that_failed_is_free),
     cmocka_unit_test(test_an_old_key_may_be_used_again),

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract's part about owners: to anybody else, what somebody has is not there, by any verb, and cannot be
- * written to. */
+/* The contract of all stores about owners: another owner can neither see nor write any data, by any verb. */
 #include "store_contract.h"
 
 /* What another owner is answered, by each verb that is about one thread or run. */
@@ -57,7 +56,7 @@ static void test_nothing_of_another_owner(void **state)
     assert_int_equal(contract_close(&ids, run_id, "hi"), 2);
     json_t *before = all_of(&ids, run_id);
     check_not_found(&ids, run_id, stranger.owner);
-    /* A turn's end that comes too late for its thread is none; in another owner's thread there never was one. */
+    /* A closing write that is too late for its thread is not found; for another owner it never existed. */
     json_decref(contract_ok(
         contract_call(AC_STORE_TURN_CLOSE, stranger.owner, ids.thread, contract_close_in(&ids, run_id, "forged"))));
     ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, stranger.owner, NULL, NULL);

@@ -146,7 +146,7 @@ static void test_one_active_run_per_thread(void **state)
     contract_gapless(&ids, 3);
 }
 
-static void test_a_turn_after_what_was_not_seen_is_refused(void **state)
+static void test_a_turn_after_an_unseen_message_is_refused(void **state)
 {
     (void)state;
     contract_ids_t ids = contract_ids();
@@ -377,7 +377,7 @@ static void test_runs_newest_first(void **state)
 
 /* ---- purge ---- */
 
-static void test_purge_removes_what_was_deleted_before(void **state)
+static void test_purge_removes_threads_that_were_deleted_before(void **state)
 {
     (void)state;
     contract_ids_t ids[4];
@@ -521,13 +521,20 @@ static void test_many_callers_of_one_thread(void **state)
 }
 
 const struct CMUnitTest contract_turn_tests[] = {
-    cmocka_unit_test(test_turn_makes_its_thread),      cmocka_unit_test(test_turn_in_a_thread_that_has_a_title),
-    cmocka_unit_test(test_one_active_run_per_thread),  cmocka_unit_test(test_a_turn_after_what_was_not_seen_is_refused),
-    cmocka_unit_test(test_asking_twice_writes_once),   cmocka_unit_test(test_turn_is_written_whole_or_not_at_all),
-    cmocka_unit_test(test_close_stores_run_and_steps), cmocka_unit_test(test_messages_page_by_page),
-    cmocka_unit_test(test_load_gives_the_newest),      cmocka_unit_test(test_message_keeps_every_byte),
-    cmocka_unit_test(test_runs_newest_first),          cmocka_unit_test(test_purge_removes_what_was_deleted_before),
-    cmocka_unit_test(test_past_its_deadline),          cmocka_unit_test(test_never_answers_inside_the_call),
+    cmocka_unit_test(test_turn_makes_its_thread),
+    cmocka_unit_test(test_turn_in_a_thread_that_has_a_title),
+    cmocka_unit_test(test_one_active_run_per_thread),
+    cmocka_unit_test(test_a_turn_after_an_unseen_message_is_refused),
+    cmocka_unit_test(test_asking_twice_writes_once),
+    cmocka_unit_test(test_turn_is_written_whole_or_not_at_all),
+    cmocka_unit_test(test_close_stores_run_and_steps),
+    cmocka_unit_test(test_messages_page_by_page),
+    cmocka_unit_test(test_load_gives_the_newest),
+    cmocka_unit_test(test_message_keeps_every_byte),
+    cmocka_unit_test(test_runs_newest_first),
+    cmocka_unit_test(test_purge_removes_threads_that_were_deleted_before),
+    cmocka_unit_test(test_past_its_deadline),
+    cmocka_unit_test(test_never_answers_inside_the_call),
     cmocka_unit_test(test_many_callers_of_one_thread),
 };
 const size_t n_contract_turn_tests = sizeof(contract_turn_tests) / sizeof(*contract_turn_tests);

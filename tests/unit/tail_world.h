@@ -138,7 +138,7 @@ static void leave_log_of_the_dead(const char *id, const char *text)
     leave_log_with(id, text, NULL);
 }
 
-/* What the log of a run says of how it ends. */
+/* The outcome of a run in its log. */
 static ac_log_outcome_e outcome_of(const char *id)
 {
     ac_event_log_t *log = ac_event_log_find(dir, id);

@@ -309,7 +309,7 @@ static void test_configuration(void **state)
     assert_contains(credential_rig_make(rig, "identity", NULL),
                     "AZURE_CLIENT_CERTIFICATE_PATH: the certificate has "
                     "expired");
-    setenv("AZURE_CLIENT_SECRET", SECRET, 1); /* stands before it */
+    setenv("AZURE_CLIENT_SECRET", SECRET, 1); /* it is in front */
     assert_null(credential_rig_make(rig, "identity", NULL));
 }
 

@@ -66,7 +66,7 @@ static void open_it(void)
     assert_int_equal(state_now(), AC_BREAKER_OPEN);
 }
 
-static void test_few_calls_tell_nothing(void **state)
+static void test_few_calls_do_not_open_it(void **state)
 {
     (void)state;
     calls(9, AC_BREAKER_RESULT_FAILED);
@@ -76,7 +76,7 @@ static void test_few_calls_tell_nothing(void **state)
     assert_int_equal(n_opened, 1);
 }
 
-static void test_a_rate_is_what_opens_it(void **state)
+static void test_a_rate_opens_it(void **state)
 {
     (void)state;
     calls(11, AC_BREAKER_RESULT_OK);
@@ -86,7 +86,7 @@ static void test_a_rate_is_what_opens_it(void **state)
     assert_int_equal(state_now(), AC_BREAKER_OPEN); /* 11 of 22 */
 }
 
-static void test_calls_that_tell_nothing_do_not_count(void **state)
+static void test_neutral_calls_do_not_count(void **state)
 {
     (void)state;
     calls(9, AC_BREAKER_RESULT_FAILED);
@@ -199,7 +199,7 @@ static void test_a_probe_that_was_cancelled_leaves_it_to_the_next(void **state)
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
 }
 
-static void test_what_began_before_it_opened_says_nothing(void **state)
+static void test_calls_that_began_before_it_opened_are_ignored(void **state)
 {
     (void)state;
     ac_breaker_ticket_t before = ac_breaker_begin(&breaker, now), failed = before;
@@ -216,7 +216,7 @@ static void test_what_began_before_it_opened_says_nothing(void **state)
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
 }
 
-/* A run that has begun asks all the same; that it is answered is as good as a probe. */
+/* A run that has begun calls the model anyway; its success closes the breaker like that of a probe. */
 static void test_an_answer_while_it_is_open_closes_it(void **state)
 {
     (void)state;
@@ -230,7 +230,7 @@ static void test_an_answer_while_it_is_open_closes_it(void **state)
     assert_int_equal(state_now(), AC_BREAKER_CLOSED);
 }
 
-static void test_it_goes_on_with_the_row_where_it_opens_at_once_again(void **state)
+static void test_delays_continue_when_it_opens_again_at_once(void **state)
 {
     (void)state;
     open_it();
@@ -260,7 +260,7 @@ static void test_without_one_nothing_opens(void **state)
     }
 }
 
-static void test_what_counts_as_a_failure(void **state)
+static void test_outcomes_that_count_as_failures(void **state)
 {
     (void)state;
     static const ac_kind_e failures[] = {AC_MODEL_ERROR, AC_MODEL_TIMEOUT, AC_MODEL_THROTTLED, AC_UPSTREAM_ERROR,
@@ -282,9 +282,9 @@ int main(void)
     apr_initialize();
     ac_log_install(count_lines, AC_INFO);
     const struct CMUnitTest group[] = {
-        cmocka_unit_test_setup(test_few_calls_tell_nothing, setup),
-        cmocka_unit_test_setup(test_a_rate_is_what_opens_it, setup),
-        cmocka_unit_test_setup(test_calls_that_tell_nothing_do_not_count, setup),
+        cmocka_unit_test_setup(test_few_calls_do_not_open_it, setup),
+        cmocka_unit_test_setup(test_a_rate_opens_it, setup),
+        cmocka_unit_test_setup(test_neutral_calls_do_not_count, setup),
         cmocka_unit_test_setup(test_the_window_slides, setup),
         cmocka_unit_test_setup(test_all_is_forgotten_after_the_window, setup),
         cmocka_unit_test_setup(test_one_probe_at_a_time_closes_it, setup),
@@ -292,11 +292,11 @@ int main(void)
         cmocka_unit_test_setup(test_a_probe_that_fails_opens_it_for_longer, setup),
         cmocka_unit_test_setup(test_the_jitter_spreads, setup),
         cmocka_unit_test_setup(test_a_probe_that_was_cancelled_leaves_it_to_the_next, setup),
-        cmocka_unit_test_setup(test_what_began_before_it_opened_says_nothing, setup),
+        cmocka_unit_test_setup(test_calls_that_began_before_it_opened_are_ignored, setup),
         cmocka_unit_test_setup(test_an_answer_while_it_is_open_closes_it, setup),
-        cmocka_unit_test_setup(test_it_goes_on_with_the_row_where_it_opens_at_once_again, setup),
+        cmocka_unit_test_setup(test_delays_continue_when_it_opens_again_at_once, setup),
         cmocka_unit_test_setup(test_without_one_nothing_opens, setup),
-        cmocka_unit_test_setup(test_what_counts_as_a_failure, setup),
+        cmocka_unit_test_setup(test_outcomes_that_count_as_failures, setup),
     };
     return cmocka_run_group_tests_name("breaker", group, NULL, NULL);
 }

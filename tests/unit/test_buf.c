@@ -171,7 +171,7 @@ static void test_json_of_every_byte_at_every_place(void **state)
     ac_buf_free(&buf);
 }
 
-/* A fixed sequence of pseudo-random bytes: whatever goes in, valid JSON of valid UTF-8 comes out. */
+/* A fixed sequence of pseudo-random bytes: any input gives valid JSON of valid UTF-8. */
 static void test_json_of_any_bytes_is_json(void **state)
 {
     (void)state;

@@ -208,8 +208,8 @@ static void test_an_entry_gets_old(void **state)
     assert_false(has(2));
 }
 
-/* Processes that write the same few keys are killed at any moment; who is left is neither blocked nor shown what
- * nobody wrote. */
+/* Processes that write the same few keys are killed at any moment; the others are not blocked and read only what was
+ * written. */
 static void torment(unsigned seed)
 {
     char text[3000];
@@ -231,7 +231,7 @@ static void check_all(void)
     }
 }
 
-static void test_killed_writers_harm_nobody(void **state)
+static void test_killed_writers_harm_no_other_process(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < 60; round++) {
@@ -258,7 +258,7 @@ static void test_killed_writers_harm_nobody(void **state)
     }
 }
 
-/* Its holder stands still with the lock: others go on without the cache, and soon. */
+/* The holder of the lock is stopped: other processes continue without the cache, and soon. */
 static void test_a_stopped_holder_is_not_waited_for(void **state)
 {
     (void)state;
@@ -355,7 +355,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_oldest_make_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_small_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_entry_gets_old, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_killed_writers_harm_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_writers_harm_no_other_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stopped_holder_is_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage_of_a_mark, setup, teardown),

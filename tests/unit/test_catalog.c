@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agents of a child: those of the configuration beside those of the store, and how a child hears that these have
- * changed. */
+/* The agents of a child: the configured ones beside those of the store, and how a child learns of changes. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 
 #include <setjmp.h>
@@ -80,7 +79,7 @@ static ac_agents_t *make(json_t *documents)
     return agents;
 }
 
-static void test_nobody_has_asked_the_store(void **state)
+static void test_agents_before_the_first_query(void **state)
 {
     (void)state;
     ac_agents_t *agents = ac_agents_create(&registry, &pattern, NULL, NULL);
@@ -94,7 +93,7 @@ static void test_nobody_has_asked_the_store(void **state)
     ac_agents_unref(NULL);
 }
 
-static void test_what_a_document_says_and_what_it_cannot(void **state)
+static void test_valid_and_invalid_agent_documents(void **state)
 {
     (void)state;
     ac_agents_t *agents = make(json_pack("[o]", document("made")));
@@ -212,7 +211,7 @@ static void test_inactive_comes_before_any_other_problem(void **state)
     ac_agents_unref(agents);
 }
 
-/* A reference keeps the agent as it was, whatever happens to the documents and to other references. */
+/* A reference keeps the agent unchanged, also when the documents and other references change. */
 static void test_a_reference_keeps_all_of_it(void **state)
 {
     (void)state;
@@ -308,7 +307,7 @@ static void test_it_hears_of_agents_and_of_their_end(void **state)
 }
 
 /* What was known stays, and it looks less often until the store answers again. */
-static void test_a_store_in_trouble(void **state)
+static void test_an_outage_of_the_store(void **state)
 {
     (void)state;
     ac_catalog_watch(catalog, NULL, &store, EVERY);
@@ -393,8 +392,8 @@ static void test_answers_that_come_late(void **state)
     assert_false(has("made"));
 }
 
-/* Nothing has changed: since agents that others have taken the place of meanwhile. */
-static void test_no_change_of_what_is_there_no_more(void **state)
+/* Nothing has changed since others replaced the agents. */
+static void test_no_change_after_others_replaced_the_agents(void **state)
 {
     (void)state;
     ac_store_op_t *older = ac_catalog_ask(catalog);
@@ -416,8 +415,8 @@ int main(void)
 {
     apr_initialize();
     const struct CMUnitTest tests[] = {
-        AGENTS(test_nobody_has_asked_the_store),
-        AGENTS(test_what_a_document_says_and_what_it_cannot),
+        AGENTS(test_agents_before_the_first_query),
+        AGENTS(test_valid_and_invalid_agent_documents),
         AGENTS(test_a_temperature_of_its_own),
         AGENTS(test_the_configuration_comes_first),
         AGENTS(test_many),
@@ -426,12 +425,12 @@ int main(void)
         AGENTS(test_inactive_comes_before_any_other_problem),
         AGENTS(test_a_reference_keeps_all_of_it),
         CATALOG(test_it_hears_of_agents_and_of_their_end),
-        CATALOG(test_a_store_in_trouble),
+        CATALOG(test_an_outage_of_the_store),
         CATALOG(test_a_store_that_was_never_there),
         CATALOG(test_unwatched_in_mid_question),
         CATALOG(test_adopted_between_two_looks),
         CATALOG(test_answers_that_come_late),
-        CATALOG(test_no_change_of_what_is_there_no_more),
+        CATALOG(test_no_change_after_others_replaced_the_agents),
     };
     return cmocka_run_group_tests_name("catalog", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store on several machines: who holds a run, who may close it, and turns whose answer from the
- * service was lost. */
+/* The Cosmos DB store on several machines: the holder of a run's lease, the right to close a run, and turns whose
+ * answer from the service was lost. */
 #include "cosmos_harness.h"
 
 static cosmos_server_t server;
@@ -15,7 +15,7 @@ static void check_status(const contract_ids_t *ids, const char *run_id, const ch
     json_decref(found);
 }
 
-/* ---- who holds a run ---- */
+/* ---- the holder of a run ---- */
 
 static ac_kind_e close_late(const contract_ids_t *ids, const char *run_id, const char *content, const char *status)
 {
@@ -25,7 +25,7 @@ static ac_kind_e close_late(const contract_ids_t *ids, const char *run_id, const
     return contract_try(NULL, AC_STORE_TURN_CLOSE, ids, in);
 }
 
-static void test_late_word_of_a_run_taken_for_dead(void **state)
+static void test_a_late_close_of_a_run_that_counts_as_dead(void **state)
 {
     cosmos_child_t slow;
     contract_ids_t ids = contract_ids();
@@ -47,7 +47,7 @@ static void test_late_word_of_a_run_taken_for_dead(void **state)
 }
 
 /* Its log was found when its machine came back. */
-static void test_late_word_of_a_run_that_died(void **state)
+static void test_a_late_close_of_a_run_that_died(void **state)
 {
     cosmos_child_t dead;
     contract_ids_t ids = contract_ids();
@@ -71,14 +71,14 @@ static void test_late_word_of_a_run_that_died(void **state)
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(contract_open(&ids, runs[2], "once more", false), 4);
     assert_int_equal(close_late(&ids, runs[1], "an answer", "completed"),
-                     AC_INTERRUPTED); /* somebody has asked again */
+                     AC_INTERRUPTED); /* the thread was used again */
     contract_gapless(&ids, 4);
-    assert_int_equal(close_late(&ids, runs[1], "half an", "interrupted"), AC_OK); /* what was said is said */
+    assert_int_equal(close_late(&ids, runs[1], "half an", "interrupted"), AC_OK); /* stored text stays */
     assert_int_equal(contract_close(&ids, runs[2], "yes"), 6);
     contract_gapless(&ids, 6);
 }
 
-/* Nobody uses its thread. */
+/* The thread is not used. */
 static void test_a_run_of_a_machine_that_is_gone(void **state)
 {
     cosmos_child_t dead;
@@ -94,8 +94,8 @@ static void test_a_run_of_a_machine_that_is_gone(void **state)
     check_status(&ids, run, "interrupted");
 }
 
-/* The ex-owner lives. It is told, and may not close what another machine has closed. */
-static void test_an_owner_that_was_taken_for_dead_is_told(void **state)
+/* The previous owner of the lease lives. It is notified, and may not close a run that another machine has closed. */
+static void test_the_previous_holder_of_a_lease_is_notified(void **state)
 {
     cosmos_child_t other;
     contract_ids_t ids = contract_ids();
@@ -107,8 +107,8 @@ static void test_an_owner_that_was_taken_for_dead_is_told(void **state)
     cosmos_child_open(&other, &server, "lease=5s");
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     check_status(&ids, run, "interrupted");
-    COSMOS_UNTIL(cosmos_told(AC_INTERRUPTED) == 1);
-    assert_string_equal(cosmos_told_run(), run);
+    COSMOS_UNTIL(cosmos_n_reported(AC_INTERRUPTED) == 1);
+    assert_string_equal(cosmos_reported_run(), run);
     contract_use(&((cosmos_child_t *)*state)->store);
     assert_int_equal(contract_try(NULL, AC_STORE_TURN_CLOSE, &ids, contract_close_in(&ids, run, "too late")),
                      AC_INTERRUPTED);
@@ -129,20 +129,20 @@ static void test_cancel_from_another_machine(void **state)
     assert_string_equal(ac_json_peek_string(asked, "status", ""), "in_progress");
     assert_null(json_object_get(asked, "holder"));
     json_decref(asked);
-    COSMOS_UNTIL(cosmos_told(AC_CANCELLED) == 1);
-    assert_string_equal(cosmos_told_run(), run);
+    COSMOS_UNTIL(cosmos_n_reported(AC_CANCELLED) == 1);
+    assert_string_equal(cosmos_reported_run(), run);
     contract_use(&((cosmos_child_t *)*state)->store);
     assert_int_equal(contract_close(&ids, run, "until then"), 2);
     check_status(&ids, run, "completed");
     contract_use(&other.store);
     contract_kind(contract_call(AC_STORE_RUN_CANCEL, ids.owner, run, NULL), AC_RUN_ENDED);
-    assert_int_equal(cosmos_told(AC_CANCELLED), 1); /* once */
-    assert_int_equal(cosmos_told(AC_INTERRUPTED), 0);
+    assert_int_equal(cosmos_n_reported(AC_CANCELLED), 1); /* once */
+    assert_int_equal(cosmos_n_reported(AC_INTERRUPTED), 0);
     cosmos_child_stop(&other);
 }
 
-/* The service was out of reach for everybody: whoever is back first does not take the others for dead. */
-static void test_an_outage_kills_nobody(void **state)
+/* The service was unreachable for all machines: the first one that reaches it does not consider the others dead. */
+static void test_an_outage_ends_no_leases(void **state)
 {
     cosmos_child_t runs;
     contract_ids_t ids = contract_ids();
@@ -161,7 +161,7 @@ static void test_an_outage_kills_nobody(void **state)
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
     json_decref(loaded);
-    cosmos_clock_to(&server, 130); /* but not for ever */
+    cosmos_clock_to(&server, 130); /* but with a limit */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     check_status(&ids, run, "interrupted");
     cosmos_child_stop(&runs);
@@ -177,7 +177,7 @@ static void test_a_lease_is_renewed(void **state)
     cosmos_clock_to(&server, 4);
     COSMOS_UNTIL(cosmos_requests(&server, "PATCH .* 200") >= 2); /* the second one knows the clock */
     cosmos_child_open(*state, &server, "lease=5s");
-    cosmos_clock_to(&server, 6); /* the lease that it began with is over */
+    cosmos_clock_to(&server, 6); /* the lease that it began with has expired */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     assert_string_equal(ac_json_peek_string(loaded, "active_run", ""), run);
@@ -193,8 +193,8 @@ static void test_a_lease_is_renewed(void **state)
 
 /* ---- what was carried out and not acknowledged ---- */
 
-/* Whoever was not told in time asks again with the same ids: the turn is there once, and its run is ours. faults:
- * what happened. */
+/* After a timeout the store repeats the write with the same ids: the turn exists once, and the run is ours. faults:
+ * the fault injected. */
 static void open_twice(const char *faults)
 {
     contract_ids_t ids = contract_ids();
@@ -219,12 +219,12 @@ static void open_twice(const char *faults)
 static void test_a_turn_that_is_opened_again_is_one(void **state)
 {
     cosmos_child_open(*state, &server, "");
-    /* Carried out, and cut; not carried out; carried out, and answered when nobody waits any more. */
+    /* Carried out and cut; not carried out; carried out and answered too late. */
     open_twice("{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"cut\":true,\"after\":true},"
                "{\"match\":\"POST .*/messages/docs\",\"n\":50,\"cut\":true}]}");
     open_twice("{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":50,\"cut\":true}]}");
     open_twice("{\"faults\":[{\"match\":\"POST .*/messages/docs\",\"n\":1,\"delay\":0.6}]}");
-    assert_int_equal(cosmos_told(AC_INTERRUPTED), 0);
+    assert_int_equal(cosmos_n_reported(AC_INTERRUPTED), 0);
 }
 
 /* As long as it takes: an end that was stored and not acknowledged is taken as made. */
@@ -298,13 +298,13 @@ static void test_a_key_is_free_after_a_refusal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_taken_for_dead, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_late_word_of_a_run_that_died, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_late_close_of_a_run_that_counts_as_dead, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_late_close_of_a_run_that_died, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_lease_is_renewed, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_run_of_a_machine_that_is_gone, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_an_owner_that_was_taken_for_dead_is_told, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_the_previous_holder_of_a_lease_is_notified, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_cancel_from_another_machine, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_an_outage_kills_nobody, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_an_outage_ends_no_leases, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_is_opened_again_is_one, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_is_closed_again_is_one, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_key_is_free_after_a_refusal, cosmos_setup, cosmos_teardown),

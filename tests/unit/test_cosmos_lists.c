@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's lists of threads: what a page costs, and that it is right whatever happens between the
- * writes of a thread's head and of its entry. */
+/* The Cosmos DB store's lists of threads: the cost of a page, and correct pages at any point between the writes of a
+ * thread's head and of its entry. */
 #include "cosmos_harness.h"
 
 #include "back/cosmos/cosmos_internal.h"
@@ -18,8 +18,8 @@ static int64_t n_asked(void)
     return cosmos_requests(&server, "(POST .*/threads/docs|GET .*/messages/docs)");
 }
 
-/* How many entries were mended. A list that comes before another one's mend mends the same entry, and is refused
- * (412), maybe late. */
+/* The number of repaired entries. A list that comes before the end of another one's repair repairs the same entry,
+ * and is refused (412), maybe late. */
 static int64_t n_mended(void)
 {
     return cosmos_requests(&server, "PUT .*/threads/docs.* 200");
@@ -130,7 +130,7 @@ static void test_entries_of_an_older_version(void **state)
     assert_int_equal(check_list(&ids, 3), 2);
 }
 
-/* What nobody marked is found all the same, by one list in eight. */
+/* An entry without a mark is found all the same, by one list in eight. */
 static void test_a_copy_that_is_wrong(void **state)
 {
     static const char *const wrongs[] = {"[\"message_count\"]", "[\"title\",\"updated_at\"]"};
@@ -151,7 +151,7 @@ static void test_a_copy_that_is_wrong(void **state)
     }
     int64_t n_reads = cosmos_requests(&server, "GET .*/messages/docs");
     lists_since(8);
-    json_decref(list_of(&ids, "")); /* one that is right is left alone */
+    json_decref(list_of(&ids, "")); /* a correct one is not written */
     COSMOS_UNTIL(cosmos_requests(&server, "GET .*/messages/docs") == n_reads + 1);
     assert_int_equal(check_list(&ids, 1), 1);
     assert_int_equal(n_mended(), 3);
@@ -281,7 +281,7 @@ static void *take_turn(void *baton)
     return NULL;
 }
 
-/* Somebody's change waits behind its mark; another one is faster, and is settled, so that this mark is gone. */
+/* A change waits behind its mark; a faster one of another owner is complete, so that this mark is removed. */
 static void overtaken(const char *verb, void *(*fn)(void *))
 {
     char order[160];
@@ -341,7 +341,7 @@ static void test_lists_while_a_run_is_active(void **state)
     contract_gapless(&ids, 4);
 }
 
-/* What was said is stored when nobody expects it any more. */
+/* The message is stored after its request has ended. */
 static void test_a_late_end_is_seen(void **state)
 {
     cosmos_child_t dead;
@@ -418,7 +418,7 @@ static void crash(cosmos_child_t *living, int action, int n)
         contract_done(
             contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL)); /* ends the run of the dead one */
         settle(&ids);
-        assert_int_equal(check_list(&ids, 1), 1); /* not for ever */
+        assert_int_equal(check_list(&ids, 1), 1); /* with a limit */
     }
     cosmos_server_order(&server, "{\"reset\":true}");
     cosmos_child_stop(living);

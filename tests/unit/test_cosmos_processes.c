@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store and processes that die: runs that nobody runs any more, turns and removals that were cut
- * anywhere. */
+/* The Cosmos DB store and processes that die: runs without a process, and turns and removals that were cut at any
+ * point. */
 #include "cosmos_harness.h"
 
 #include <sched.h>
@@ -46,7 +46,7 @@ static void test_run_of_a_dead_process(void **state)
     contract_gapless(&ids, 3);
 }
 
-/* The process dies after its n-th request was carried out; whatever it was, the next one goes on. */
+/* The process dies after its n-th request was carried out; the next process continues from any such point. */
 static void crash_after(cosmos_child_t *next, int n)
 {
     static int seconds;
@@ -93,7 +93,7 @@ static void crash_after(cosmos_child_t *next, int n)
 
 static void test_a_crash_between_any_two_requests(void **state)
 {
-    cosmos_child_open(*state, &server, "lease=1d"); /* it does nothing by itself meanwhile */
+    cosmos_child_open(*state, &server, "lease=1d"); /* it does nothing by itself in this time */
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     for (int n = 0; n <= 5; n++) {
         crash_after(*state, n);
@@ -157,7 +157,7 @@ static void end_inside(pid_t pid, int signal)
     assert_int_equal(WIFSIGNALED(status), signal == SIGKILL);
 }
 
-/* A turn, and a read of it from a service whose replica is behind for whoever does not say how far it has to be. */
+/* A turn, and a read of it from a replica that is behind, for a request without a session token. */
 static void talk(int64_t *pnewest, cosmos_child_t *child)
 {
     contract_ids_t ids = contract_ids();
@@ -176,7 +176,7 @@ static void talk(int64_t *pnewest, cosmos_child_t *child)
     *pnewest = messages.ranges[0].lsn;
 }
 
-/* The loop does not wait for it: all that a store does goes on with what this child knows, and is told to the others
+/* The loop does not block: operations use the session that this child knows, and share it with the other children
  * afterwards. */
 static void test_a_child_that_is_stopped_under_the_shared_lock(void **state)
 {
@@ -188,7 +188,7 @@ static void test_a_child_that_is_stopped_under_the_shared_lock(void **state)
     pid_t stopped = stop_inside(child);
     talk(&newest, child);
     assert_true(look_at(child).alone);
-    COSMOS_UNTIL(look_at(child).known.next_sweep > 0); /* runs of the dead are closed all the same */
+    COSMOS_UNTIL(look_at(child).known.next_sweep > 0); /* runs of dead processes are closed nevertheless */
     end_inside(stopped, SIGCONT);
     look_t after = look_at(child);
     assert_false(after.alone);
@@ -247,7 +247,7 @@ static void open_without_an_answer(void **state, const char *faults)
     cosmos_child_stop(&other);
 }
 
-/* The batch was carried out, and nobody could be told: not even another server has to wait for the lease. */
+/* The batch was carried out without an answer: not even another server has to wait for the lease. */
 static void test_a_turn_that_was_opened_without_an_answer(void **state)
 {
     open_without_an_answer(state,
@@ -374,7 +374,7 @@ static void test_removal_that_was_cut_is_taken_up(void **state)
         contract_kind(contract_call(AC_STORE_THREAD_RESTORE, ids.owner, ids.thread,
                                     json_pack("{s:s}", "updated_at", "2026")),
                       AC_NOT_FOUND);
-        if (n % 2) { /* by whoever asks again, or by the next purge */
+        if (n % 2) { /* by a repeated request, or by the next purge */
             cosmos_remove_thread(&ids);
         } else {
             contract_done(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store's lists of threads by their last change: what a page costs, and containers without the index
+/* The Cosmos DB store's lists of threads by their last change: the cost of a page, and containers without the index
  * for it. */
 #include "cosmos_harness.h"
 
@@ -51,7 +51,7 @@ static json_t *recent_of(const contract_ids_t *ids, int limit, const char *after
     return list;
 }
 
-/* One query more than by creation, whatever is in the list, and heads of what has changed since. */
+/* One query more than by creation, for any list, and the heads of threads that changed since. */
 static void test_a_page_by_the_last_change(void **state)
 {
     contract_ids_t ids = contract_ids(), first = ids;
@@ -74,7 +74,7 @@ static void test_a_page_by_the_last_change(void **state)
     }
 }
 
-/* As an older version has made it: lists go on by creation, and the log says what is missing. */
+/* A container of an older version: lists continue by creation, and the log names the missing index. */
 static void test_a_container_without_the_index_of_changes(void **state)
 {
     cosmos_child_t maker;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store where documents are gone after their time: what is left of a thread is read as if it had been
- * all. */
+/* The Cosmos DB store with documents that expire: the remaining documents of a thread are read as if they were all. */
 #include "cosmos_harness.h"
 
 #include <apr_general.h>
@@ -18,7 +17,7 @@ static contract_ids_t turns(int n)
     return ids;
 }
 
-/* The seqs of a page as text, "5 6 …" where there is more of it. *pnext goes on behind it. */
+/* The seqs of a page as text, "5 6 …" if there are more. *pnext is the cursor of the next page. */
 static const char *page_of(const contract_ids_t *ids, int limit, bool descending, int64_t *pnext)
 {
     static char text[128];
@@ -39,8 +38,8 @@ static const char *page_of(const contract_ids_t *ids, int limit, bool descending
     return text;
 }
 
-/* No page is empty, and none that is the last one says that there is more. */
-static void test_pages_begin_with_what_is_left(void **state)
+/* No page is empty, and the last page does not announce another. */
+static void test_pages_begin_with_remaining_documents(void **state)
 {
     int64_t at = 0;
     cosmos_child_open(*state, &server, "retention=90d");
@@ -61,8 +60,7 @@ static void test_pages_begin_with_what_is_left(void **state)
     assert_string_equal(page_of(&ids, 2, false, &at), "end");
 }
 
-/* The parts of a large message were written a moment before it, so they are gone a moment before it: it goes with
- * them. */
+/* The parts of a large message are older than the message by a moment and expire before it: it is hidden with them. */
 static void test_parts_that_are_gone_first(void **state)
 {
     int64_t at = 0;
@@ -129,7 +127,7 @@ static void test_entries_that_go_too_early(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_pages_begin_with_what_is_left, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_pages_begin_with_remaining_documents, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_parts_that_are_gone_first, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_entries_that_go_too_early, cosmos_setup, cosmos_teardown),
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a credential keeps: keys of variables and files, tokens by scope; what happens when they end or are refused. */
+/* Cached credentials: keys of variables and files, tokens by scope; expiry and refusal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -108,7 +108,7 @@ static void test_file_rotates(void **state)
     credential_rig_file(rig, "key", SECRET "-new", strlen(SECRET "-new"), 0600);
     credential_rig_wait_log("AC0243: credential file:", 1);
     assert_string_equal(credential_rig_now(rig, NULL), SECRET "-new");
-    /* Broken on its way: what there is stays. */
+    /* The connection breaks: the key stays. */
     credential_rig_file(rig, "key", "a\nb", 3, 0600);
     credential_rig_wait_log("AC0241", 1);
     assert_string_equal(credential_rig_now(rig, NULL), SECRET "-new");
@@ -144,12 +144,12 @@ static void test_file_rejected(void **state)
     credential_rig_reject(rig, NULL, "one");
     assert_string_equal(credential_rig_now(rig, NULL), "");
     assert_string_equal(credential_rig_get(rig, NULL), "two");
-    /* The service refuses this one, too: it is given all the same, for its error is the one to tell. */
+    /* The service refuses this one, too: it is returned nevertheless, because its error is the relevant one. */
     credential_rig_reject(rig, NULL, "two");
     assert_string_equal(credential_rig_get(rig, NULL), "two");
 }
 
-/* Keys are often for root alone, who reads them with the configuration. */
+/* Keys are often readable for root alone, which reads them with the configuration. */
 static void test_file_of_another_user(void **state)
 {
     credential_rig_t *rig = *state;
@@ -206,7 +206,7 @@ static void test_refreshed_in_time(void **state)
     credential_rig_t *rig = *state;
     http_server_t *server = start_app(rig, scripts);
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
-    assert_true(http_server_wait_requests(server, 2)); /* nobody asked */
+    assert_true(http_server_wait_requests(server, 2)); /* no request yet */
     credential_rig_wait_log("fetched", 2);
     assert_string_equal(credential_rig_now(rig, SCOPE), "t2");
     http_server_stop(server);

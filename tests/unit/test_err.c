@@ -116,7 +116,7 @@ static void test_first_error_wins(void **state)
     assert_int_equal(err.kind, AC_NOT_FOUND);
     assert_string_equal(err.detail, "no thread with this id");
     assert_string_equal(err.pointer, "");
-    assert_int_equal(ac_err_set(NULL, AC_RATE_LIMITED, "nobody listens"), APR_EAGAIN);
+    assert_int_equal(ac_err_set(NULL, AC_RATE_LIMITED, "no listener"), APR_EAGAIN);
 }
 
 static void test_set_at_keeps_the_pointer(void **state)
@@ -129,7 +129,7 @@ static void test_set_at_keeps_the_pointer(void **state)
     assert_string_equal(err.detail, "must be a string");
 }
 
-static void test_a_kind_that_is_none_becomes_internal(void **state)
+static void test_an_unknown_kind_becomes_internal(void **state)
 {
     (void)state;
     ac_err_t err;
@@ -170,7 +170,7 @@ static void test_while_is_added_once(void **state)
     ac_err_while(&err, "saving the turn");
     ac_err_while(&err, "ending the run");
     assert_string_equal(err.detail, "the disk is full while saving the turn");
-    ac_err_while(NULL, "nobody listens");
+    ac_err_while(NULL, "no listener");
 }
 
 static void test_while_without_detail_uses_the_title(void **state)
@@ -192,7 +192,7 @@ int main(void)
         cmocka_unit_test(test_unknown_kinds_and_codes),
         cmocka_unit_test(test_first_error_wins),
         cmocka_unit_test(test_set_at_keeps_the_pointer),
-        cmocka_unit_test(test_a_kind_that_is_none_becomes_internal),
+        cmocka_unit_test(test_an_unknown_kind_becomes_internal),
         cmocka_unit_test(test_long_details_are_cut_between_characters),
         cmocka_unit_test(test_while_is_added_once),
         cmocka_unit_test(test_while_without_detail_uses_the_title),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The event log: what is written is read, by several at once, while it grows, after its writer has died. */
+/* The event log: written records are read, by several readers, while it grows, and after its writer has died. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -131,7 +131,7 @@ static void test_the_end_brings_the_message(void **state)
     ac_event_log_close(log);
 }
 
-static void test_what_is_stored_is_told_as_it_was_noted_last(void **state)
+static void test_the_last_note_of_the_stored_part_counts(void **state)
 {
     (void)state;
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader = ac_event_log_find(dir, "run_01");
@@ -178,7 +178,7 @@ static void test_readers_follow_while_it_grows(void **state)
     ac_event_log_close(log);
 }
 
-static void test_what_was_not_used_is_given_back(void **state)
+static void test_unused_space_is_returned(void **state)
 {
     (void)state;
     ac_event_log_t *log = ac_event_log_create(dir, &head, &made), *reader;
@@ -233,7 +233,7 @@ static void test_damaged_files_are_no_logs(void **state)
     log = ac_event_log_find(dir, "run_01");
     assert_null(ac_event_log_next(log, &cursor, NULL));
     ac_event_log_close(log);
-    assert_int_equal(truncate(path, 1030), 0); /* less than is said to be whole */
+    assert_int_equal(truncate(path, 1030), 0); /* less than the header says is complete */
     assert_null(ac_event_log_find(dir, "run_01"));
     assert_int_equal(truncate(path, 500), 0);
     assert_null(ac_event_log_find(dir, "run_01"));
@@ -321,7 +321,7 @@ static void test_a_log_that_cannot_be_opened_now(void **state)
     ac_event_dir_close(other);
 }
 
-static void test_who_waits_is_told(void **state)
+static void test_a_watcher_is_notified(void **state)
 {
     (void)state;
     ac_event_dir_t *other;
@@ -373,14 +373,14 @@ int main(void)
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_every_kind_comes_back_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_brings_the_message, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_is_stored_is_told_as_it_was_noted_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_note_of_the_stored_part_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_readers_follow_while_it_grows, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_was_not_used_is_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unused_space_is_returned, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_is_full_is_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_files_are_no_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_log_of_a_killed_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_cannot_be_opened_now, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_who_waits_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_watcher_is_notified, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
     };
     return cmocka_run_group_tests_name("event log", group, NULL, NULL);

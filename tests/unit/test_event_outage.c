@@ -8,24 +8,24 @@ static struct {
     int n;
     apr_status_t status;
     char text[2048];
-} told;
+} logged;
 
 static void remember(ac_level_e level, const char *file, int line, apr_status_t status, const char *text)
 {
     (void)level, (void)file, (void)line;
-    told.n++;
-    told.status = status;
-    snprintf(told.text, sizeof told.text, "%s", text);
+    logged.n++;
+    logged.status = status;
+    snprintf(logged.text, sizeof logged.text, "%s", text);
 }
 
-static int setup_told(void **state)
+static int setup_outage(void **state)
 {
-    memset(&told, 0, sizeof told);
+    memset(&logged, 0, sizeof logged);
     ac_log_install(remember, AC_INFO);
     return setup_logged(state);
 }
 
-static int teardown_told(void **state)
+static int teardown_outage(void **state)
 {
     ac_log_install(NULL, AC_INFO);
     return teardown_logged(state);
@@ -57,7 +57,7 @@ static void fail_many(ac_event_outage_e what, int n)
 static int setup_alone(void **state)
 {
     (void)state;
-    memset(&told, 0, sizeof told);
+    memset(&logged, 0, sizeof logged);
     outage = (ac_event_outage_t){.path = "/the/place"};
     ac_log_install(remember, AC_INFO);
     return 0;
@@ -82,18 +82,18 @@ static void test_one_line_a_minute(void **state)
         {AC_EVENT_OUTAGE_LOG_FULL, "AC0511: run[run_01]"},
     };
     for (size_t i = 0; i < 3; i++) {
-        told.n = 0;
+        logged.n = 0;
         fail_many(rows[i].what, 1000);
-        assert_int_equal(told.n, 1);
-        assert_ptr_equal(strstr(told.text, rows[i].number), told.text);
-        assert_null(strstr(told.text, "more runs"));
+        assert_int_equal(logged.n, 1);
+        assert_ptr_equal(strstr(logged.text, rows[i].number), logged.text);
+        assert_null(strstr(logged.text, "more runs"));
         age(apr_time_from_sec(59));
         fail_many(rows[i].what, 1);
-        assert_int_equal(told.n, 1);
+        assert_int_equal(logged.n, 1);
         age(apr_time_from_sec(1));
         fail_many(rows[i].what, 1000);
-        assert_int_equal(told.n, 2);
-        assert_non_null(strstr(told.text, "(and 1000 more runs since the last such line)"));
+        assert_int_equal(logged.n, 2);
+        assert_non_null(strstr(logged.text, "(and 1000 more runs since the last such line)"));
     }
 }
 
@@ -101,26 +101,26 @@ static void test_one_line_when_it_is_over(void **state)
 {
     (void)state;
     ac_event_outage_end(&outage);
-    assert_int_equal(told.n, 0);
+    assert_int_equal(logged.n, 0);
     fail_many(AC_EVENT_OUTAGE_NO_LOG, 6);
     fail_many(AC_EVENT_OUTAGE_NO_SPACE, 3);
     ac_event_outage_end(&outage); /* one that just fitted */
     age(apr_time_from_sec(59));
     ac_event_outage_end(&outage);
-    assert_int_equal(told.n, 2);
+    assert_int_equal(logged.n, 2);
     age(apr_time_from_sec(1));
     ac_event_outage_end(&outage);
-    assert_int_equal(told.n, 3);
-    assert_non_null(strstr(told.text, "AC0513: event logs: /the/place can be written again; 5 more runs had no log"));
-    assert_non_null(strstr(told.text, "and 2 a part of one"));
+    assert_int_equal(logged.n, 3);
+    assert_non_null(strstr(logged.text, "AC0513: event logs: /the/place can be written again; 5 more runs had no log"));
+    assert_non_null(strstr(logged.text, "and 2 a part of one"));
     ac_event_outage_end(&outage);
-    assert_int_equal(told.n, 3);
+    assert_int_equal(logged.n, 3);
     fail_many(AC_EVENT_OUTAGE_NO_LOG, 2); /* the next time is news */
-    assert_int_equal(told.n, 4);
-    assert_null(strstr(told.text, "more runs"));
+    assert_int_equal(logged.n, 4);
+    assert_null(strstr(logged.text, "more runs"));
 }
 
-static void test_the_line_says_what_to_do(void **state)
+static void test_the_log_line_names_the_remedy(void **state)
 {
     (void)state;
     static const struct {
@@ -134,9 +134,9 @@ static void test_the_line_says_what_to_do(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         age(apr_time_from_sec(60));
         ac_event_outage_begin(&outage, AC_EVENT_OUTAGE_NO_LOG, rows[i].status, "run_01");
-        assert_int_equal(told.n, (int)i + 1);
-        assert_int_equal(told.status, rows[i].status);
-        assert_non_null(strstr(told.text, rows[i].words));
+        assert_int_equal(logged.n, (int)i + 1);
+        assert_int_equal(logged.status, rows[i].status);
+        assert_non_null(strstr(logged.text, rows[i].words));
     }
 }
 
@@ -169,10 +169,10 @@ static void test_a_removed_directory_is_made_again(void **state)
         assert_int_equal(scratch_remove(top), 0);
         assert_false(ac_event_dir_alive(other, ac_event_dir_key(dir)));
         assert_true(run_has_log());
-        assert_int_equal(told.n, i + 1);
-        assert_non_null(strstr(told.text, "AC0514: "));
+        assert_int_equal(logged.n, i + 1);
+        assert_non_null(strstr(logged.text, "AC0514: "));
         assert_true(run_has_log()); /* and that was that */
-        assert_int_equal(told.n, i + 1);
+        assert_int_equal(logged.n, i + 1);
         assert_int_equal(stat(top, &info), 0);
         assert_int_equal(info.st_mode & 0777, 0700);
         assert_true(ac_event_dir_alive(other, ac_event_dir_key(dir)));
@@ -193,15 +193,15 @@ static void test_a_child_that_has_nothing_to_do(void **state)
     fake_pass(apr_time_from_sec(76));
     fake_work();
     assert_true(ac_event_dir_exists(dir));
-    assert_int_equal(told.n, 1);
+    assert_int_equal(logged.n, 1);
     fake_pass(apr_time_from_sec(76));
     fake_work();
-    assert_int_equal(told.n, 1);
+    assert_int_equal(logged.n, 1);
 }
 
-/* Another user has made the directory, or it cannot be made: all runs continue without logs, and a line says what to
+/* Another user owns the directory, or it cannot be made: all runs continue without logs, and a log line says what to
  * do. */
-static void test_a_directory_that_is_not_ours(void **state)
+static void test_a_directory_of_another_user(void **state)
 {
     (void)state;
     assert_int_equal(scratch_remove(top), 0);
@@ -210,10 +210,10 @@ static void test_a_directory_that_is_not_ours(void **state)
     for (int i = 0; i < 5; i++) {
         assert_false(run_has_log());
     }
-    assert_int_equal(told.n, 1);
-    assert_int_equal(told.status, APR_EACCES);
-    assert_non_null(strstr(told.text, "AC0510: "));
-    assert_non_null(strstr(told.text, "apachectl graceful"));
+    assert_int_equal(logged.n, 1);
+    assert_int_equal(logged.status, APR_EACCES);
+    assert_non_null(strstr(logged.text, "AC0510: "));
+    assert_non_null(strstr(logged.text, "apachectl graceful"));
     assert_int_equal(chmod(top, 0700), 0);
     assert_true(run_has_log());
 }
@@ -234,8 +234,8 @@ static void test_a_log_that_is_lost_on_its_way(void **state)
         end_well();
         json_decref(close_well());
         assert_string_equal(seen, "run token done");
-        assert_int_equal(told.n, i + 1); /* the first one's loss; then that of the directory, once each time */
-        assert_non_null(strstr(told.text, i == 0 ? "AC0511: " : "AC0514: "));
+        assert_int_equal(logged.n, i + 1); /* the first one's loss; then that of the directory, once each time */
+        assert_non_null(strstr(logged.text, i == 0 ? "AC0511: " : "AC0514: "));
     }
     assert_int_equal(mkdir(top, 0700), 0);
 }
@@ -246,11 +246,11 @@ int main(void)
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_one_line_a_minute, setup_alone, teardown_alone),
         cmocka_unit_test_setup_teardown(test_one_line_when_it_is_over, setup_alone, teardown_alone),
-        cmocka_unit_test_setup_teardown(test_the_line_says_what_to_do, setup_alone, teardown_alone),
-        cmocka_unit_test_setup_teardown(test_a_removed_directory_is_made_again, setup_told, teardown_told),
-        cmocka_unit_test_setup_teardown(test_a_child_that_has_nothing_to_do, setup_told, teardown_told),
-        cmocka_unit_test_setup_teardown(test_a_directory_that_is_not_ours, setup_told, teardown_told),
-        cmocka_unit_test_setup_teardown(test_a_log_that_is_lost_on_its_way, setup_told, teardown_told),
+        cmocka_unit_test_setup_teardown(test_the_log_line_names_the_remedy, setup_alone, teardown_alone),
+        cmocka_unit_test_setup_teardown(test_a_removed_directory_is_made_again, setup_outage, teardown_outage),
+        cmocka_unit_test_setup_teardown(test_a_child_that_has_nothing_to_do, setup_outage, teardown_outage),
+        cmocka_unit_test_setup_teardown(test_a_directory_of_another_user, setup_outage, teardown_outage),
+        cmocka_unit_test_setup_teardown(test_a_log_that_is_lost_on_its_way, setup_outage, teardown_outage),
     };
     return cmocka_run_group_tests_name("event outage", group, NULL, NULL);
 }

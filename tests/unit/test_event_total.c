@@ -75,7 +75,7 @@ static int64_t bytes(void)
     return ac_event_total_bytes(ac_event_dir_total(one));
 }
 
-static void test_what_logs_take_and_give_back(void **state)
+static void test_the_space_that_logs_use_and_return(void **state)
 {
     (void)state;
     ac_event_t *event = ac_event_create(AC_EVENT_TOKEN, NULL, "word", 4);
@@ -95,7 +95,7 @@ static void test_what_logs_take_and_give_back(void **state)
     ac_event_log_end(logs[1]); /* its second page */
     assert_int_equal(bytes(), TOTAL - 4096);
     ac_event_log_unlink(two, id_of(1));
-    ac_event_log_unlink(two, id_of(1)); /* that is gone */
+    ac_event_log_unlink(two, id_of(1)); /* that does not exist any more */
     assert_int_equal(bytes(), TOTAL - 8192);
     ac_event_log_t *log = make(one, 8);
     assert_non_null(log);
@@ -126,7 +126,7 @@ static void test_the_oldest_ended_ones_go(void **state)
     ac_event_log_close(rests);
 }
 
-static void test_counted_anew(void **state)
+static void test_counted_again(void **state)
 {
     (void)state;
     ac_event_total_t *total = ac_event_dir_total(two);
@@ -137,7 +137,7 @@ static void test_counted_anew(void **state)
     assert_int_equal(bytes(), 2 * 4096);
 }
 
-static void test_the_last_one_removes_what_has_ended(void **state)
+static void test_the_last_child_removes_ended_logs(void **state)
 {
     (void)state;
     char gone[AC_LOG_PATH_SIZE];
@@ -170,10 +170,10 @@ int main(void)
 {
     apr_initialize();
     const struct CMUnitTest group[] = {
-        cmocka_unit_test_setup_teardown(test_what_logs_take_and_give_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_space_that_logs_use_and_return, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_oldest_ended_ones_go, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_counted_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_last_one_removes_what_has_ended, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_counted_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_child_removes_ended_logs, setup, teardown),
     };
     return cmocka_run_group_tests_name("event total", group, NULL, NULL);
 }

@@ -348,7 +348,7 @@ static void test_errors_name_the_place(void **state)
     check_errors(rows);
 }
 
-static void test_what_is_not_defined(void **state)
+static void test_undefined_results(void **state)
 {
     (void)state;
     static const row_t rows[] = {{"1/0", "division by zero at character 2"},
@@ -461,7 +461,7 @@ int main(void)
         cmocka_unit_test(test_functions),
         cmocka_unit_test(test_angles),
         cmocka_unit_test(test_errors_name_the_place),
-        cmocka_unit_test(test_what_is_not_defined),
+        cmocka_unit_test(test_undefined_results),
         cmocka_unit_test(test_size_is_bounded),
         cmocka_unit_test(test_length_and_depth_are_bounded),
         cmocka_unit_test(test_buffer_too_small),

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A handover is answered or given up, never both; whoever is second has it alone, and what was written before is
- * seen. */
+/* A handover is answered or abandoned, never both; the second side owns it alone, and sees all earlier writes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +19,7 @@
 
 typedef struct question_t {
     ac_handover_t handover;
-    char *answer; /* plain memory: nothing but the handover orders who reads it */
+    char *answer; /* plain memory: only the handover orders its readers */
 } question_t;
 
 static question_t *question_make(void)
@@ -77,7 +76,7 @@ static void test_an_answer_before_anybody_waits(void **state)
     question_free(question);
 }
 
-static void test_an_answer_to_nobody(void **state)
+static void test_an_abandoned_answer(void **state)
 {
     (void)state;
     question_t *question = question_make();
@@ -130,7 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer_in_time),
         cmocka_unit_test(test_an_answer_before_anybody_waits),
-        cmocka_unit_test(test_an_answer_to_nobody),
+        cmocka_unit_test(test_an_abandoned_answer),
         cmocka_unit_test(test_answer_and_giving_up_at_once),
     };
     return cmocka_run_group_tests_name("handover", tests, NULL, NULL);

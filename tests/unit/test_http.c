@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An exchange: what is sent, what comes back as it comes, deadlines, limits, broken answers, requests that are none. */
+/* An exchange: requests, streamed responses, deadlines, limits, broken responses, invalid requests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -404,7 +404,7 @@ static void test_http_idle_is_lazy(void **state)
     assert_true(exchange.end - exchange.began >= apr_time_from_msec(600));
 }
 
-/* ---- requests that are none ---- */
+/* ---- invalid requests ---- */
 
 static void test_http_invalid(void **state)
 {

@@ -111,7 +111,7 @@ static void test_retry_after_in_ms_first(void **state)
     assert_true(exchange.end - exchange.began >= 20500);
 }
 
-/* Waiting longer than the whole exchange may take is no use: the answer is final, and says when to come again. */
+/* A delay longer than the deadline of the exchange is useless: the answer is final, and has the delay. */
 static void test_retry_after_too_long(void **state)
 {
     (void)state;
@@ -135,7 +135,7 @@ static void test_retry_after_an_hour(void **state)
     assert_int_equal(exchange.err.retry_after, apr_time_from_sec(3600));
 }
 
-static void test_retry_server_says_no(void **state)
+static void test_retry_server_forbids(void **state)
 {
     (void)state;
     static const server_step_t script[] = {SEND(BUSY SOON "X-Should-Retry: false\r\n\r\nbusy"), END};
@@ -145,7 +145,7 @@ static void test_retry_server_says_no(void **state)
     assert_int_equal(http_server_requests(server), 1);
 }
 
-static void test_retry_server_says_yes(void **state)
+static void test_retry_server_allows(void **state)
 {
     (void)state;
     static const server_step_t script[] = {
@@ -175,7 +175,7 @@ static bool refuse(exchange_t *one, int status)
     return false;
 }
 
-static void test_retry_caller_says_no(void **state)
+static void test_retry_caller_forbids(void **state)
 {
     (void)state;
     static const server_step_t script[] = {SEND("HTTP/1.1 429 No\r\nContent-Length: 5\r\n" SOON "\r\nquota"), END};
@@ -261,7 +261,7 @@ static void test_retry_refused(void **state)
     exchange_free(&one);
 }
 
-/* A kept connection that the server has closed meanwhile costs no try. */
+/* A kept connection that the server has closed costs no attempt. */
 static void test_retry_stale_connection(void **state)
 {
     (void)state;
@@ -442,10 +442,10 @@ int main(void)
         TEST(test_retry_after_in_ms_first),
         TEST(test_retry_after_too_long),
         TEST(test_retry_after_an_hour),
-        TEST(test_retry_server_says_no),
-        TEST(test_retry_server_says_yes),
+        TEST(test_retry_server_forbids),
+        TEST(test_retry_server_allows),
         TEST(test_retry_not_for_others),
-        TEST(test_retry_caller_says_no),
+        TEST(test_retry_caller_forbids),
         TEST(test_retry_cancelled_when_asked),
         TEST(test_retry_cancelled_in_pause),
         TEST(test_retry_unanswered),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ways to sign in, each against a scripted server or program that stands for Azure's, and the chain of them. */
+/* The providers of the credential chain, each with a scripted server or program in the place of Azure's, and the
+ * chain. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +34,7 @@ static void set_app(const char *tenant)
     setenv("AZURE_CLIENT_ID", "11111111-2222", 1);
 }
 
-/* An `az` in a directory of its own, which is all that PATH has. body: of a shell script; NULL: there is none. */
+/* An `az` in a directory of its own, the only one of PATH. body: of a shell script; NULL: no such program. */
 static void set_cli(credential_rig_t *rig, const char *body)
 {
     char script[2048];
@@ -184,7 +185,7 @@ static void test_workload_without_file(void **state)
                     "No such");
 }
 
-static void test_authority_out_of_reach(void **state)
+static void test_authority_unreachable(void **state)
 {
     credential_rig_t *rig = *state;
     set_app(TENANT);
@@ -217,7 +218,7 @@ static void test_cli(void **state)
     free(text);
 }
 
-static void test_cli_of_before(void **state)
+static void test_cli_of_an_older_version(void **state)
 {
     credential_rig_t *rig = *state;
     set_cli(rig, "echo '{\"accessToken\":\"t1\",\"expiresOn\":\"2099-01-01 00:00:00.000000\"}'");
@@ -254,7 +255,7 @@ static void nothing(void *baton, apr_status_t status, const char *text, const ac
     fail();
 }
 
-static void get_in_vain(void *baton)
+static void get_failing(void *baton)
 {
     credential_rig_t *rig = baton;
     ac_credential_get(rig->credential, SCOPE, nothing, rig);
@@ -270,7 +271,7 @@ static void test_cli_is_stopped(void **state)
     snprintf(script, sizeof(script), "echo begun > %s; read line < %s", path, path);
     set_cli(rig, script);
     credential_rig_start(rig, "identity:cli", NULL);
-    rig_call(&rig->loop, get_in_vain, rig);
+    rig_call(&rig->loop, get_failing, rig);
     FILE *pipe = fopen(path, "r");
     assert_non_null(pipe);
     assert_int_equal(fgetc(pipe), 'b');
@@ -339,7 +340,7 @@ static void test_chain_probes_imds(void **state)
     http_server_stop(imds);
 }
 
-/* Where no packet comes back, or something stands in its place, it is found out soon. */
+/* Without any answer, or with an answer of another service, the provider fails soon. */
 static void test_chain_without_imds(void **state)
 {
     static const server_step_t silent[] = {HANG, END};
@@ -369,8 +370,8 @@ static void test_chain_without_imds(void **state)
     http_server_stop(imds);
 }
 
-/* What an answer to a client has no room for stands in the log: each way that was tried, to the last word. */
-static void test_chain_says_all_of_it(void **state)
+/* The error log has the details that an answer to a client has no room for: every provider that was tried. */
+static void test_chain_reports_every_provider(void **state)
 {
     static const server_step_t *const scripts[] = {bare, none_assigned, NULL};
     credential_rig_t *rig = *state;
@@ -433,9 +434,9 @@ int main(void)
         cmocka_unit_test(test_token_errors),
         CASE(test_workload),
         CASE(test_workload_without_file),
-        CASE(test_authority_out_of_reach),
+        CASE(test_authority_unreachable),
         CASE(test_cli),
-        CASE(test_cli_of_before),
+        CASE(test_cli_of_an_older_version),
         CASE(test_cli_fails),
         CASE(test_cli_is_stopped),
         CASE(test_chain_names_each),
@@ -443,7 +444,7 @@ int main(void)
         CASE(test_chain_stops),
         CASE(test_chain_probes_imds),
         CASE(test_chain_without_imds),
-        CASE(test_chain_says_all_of_it),
+        CASE(test_chain_reports_every_provider),
         CASE(test_chain_narrowed),
     };
     apr_initialize();

@@ -44,7 +44,7 @@ static void test_imds(void **state)
     static const server_step_t gone[] = {ANSWER("410 Gone", "retry-after-ms: 5\r\n", "")};
     static const server_step_t missing[] = {ANSWER("404 Not Found", "retry-after-ms: 5\r\n", "")};
     static const server_step_t *const scripts[] = {gone, gone, gone, gone, gone, missing, token_1, NULL};
-    static const server_step_t *const for_ever[] = {gone, NULL}, *const nowhere[] = {missing, NULL};
+    static const server_step_t *const always[] = {gone, NULL}, *const nowhere[] = {missing, NULL};
     credential_rig_t *rig = *state;
     http_server_t *server = http_server_start(scripts);
     set_url("AZURE_POD_IDENTITY_AUTHORITY_HOST", server, "/");
@@ -56,7 +56,7 @@ static void test_imds(void **state)
     assert_contains(http_server_request(server, 6), "\r\nMetadata: true\r\n");
     http_server_stop(server);
     credential_rig_stop(rig);
-    server = http_server_start(for_ever);
+    server = http_server_start(always);
     set_url("AZURE_POD_IDENTITY_AUTHORITY_HOST", server, "/");
     credential_rig_start(rig, "identity:managed", NULL);
     assert_contains(credential_rig_fail(rig, SCOPE), "managed: HTTP 410");
@@ -71,7 +71,7 @@ static void test_imds(void **state)
     http_server_stop(server);
 }
 
-static void test_imds_has_none(void **state)
+static void test_imds_without_identity(void **state)
 {
     static const server_step_t *const scripts[] = {none_assigned, NULL};
     credential_rig_t *rig = *state;
@@ -177,9 +177,9 @@ static void test_arc_key_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_app_service),       CASE(test_imds),
-        CASE(test_imds_has_none),     CASE(test_arc),
-        CASE(test_arc_gives_another), CASE(test_arc_names_foreign_files),
+        CASE(test_app_service),           CASE(test_imds),
+        CASE(test_imds_without_identity), CASE(test_arc),
+        CASE(test_arc_gives_another),     CASE(test_arc_names_foreign_files),
         CASE(test_arc_key_too_long),
     };
     apr_initialize();

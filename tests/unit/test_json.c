@@ -53,7 +53,7 @@ static void test_parse_takes_any_value(void **state)
     }
 }
 
-static void test_parse_refuses_and_says_where(void **state)
+static void test_parse_refuses_with_the_position(void **state)
 {
     (void)state;
     REFUSED("", "the document is empty");
@@ -265,7 +265,7 @@ static void test_only(void **state)
     json_decref(object);
 }
 
-static void test_pointer_add_leaves_out_what_does_not_fit(void **state)
+static void test_pointer_add_truncates(void **state)
 {
     (void)state;
     char pointer[AC_ERR_POINTER_SIZE] = "", name[200];
@@ -388,7 +388,7 @@ static void test_dump_writes_the_shortest_real(void **state)
     }
 }
 
-static void test_dump_refuses_what_has_no_end(void **state)
+static void test_dump_refuses_cycles(void **state)
 {
     (void)state;
     json_t *outer = json_array(), *inner = json_array();
@@ -443,7 +443,7 @@ static void test_utf8(void **state)
     assert_int_equal(ac_utf8_count("a\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", 10), 4);
 }
 
-/* Every code point, and that no other sequence of 1 to 4 bytes is taken for one. */
+/* Every code point is accepted, and no other sequence of 1 to 4 bytes. */
 static void test_utf8_next_knows_every_character(void **state)
 {
     (void)state;
@@ -464,7 +464,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse_takes_any_value),
-        cmocka_unit_test(test_parse_refuses_and_says_where),
+        cmocka_unit_test(test_parse_refuses_with_the_position),
         cmocka_unit_test(test_parse_refuses_nul_bytes),
         cmocka_unit_test(test_parse_refuses_invalid_utf8),
         cmocka_unit_test(test_parse_never_quotes_the_document),
@@ -474,13 +474,13 @@ int main(void)
         cmocka_unit_test(test_string_getter),
         cmocka_unit_test(test_bool_and_int_getters),
         cmocka_unit_test(test_only),
-        cmocka_unit_test(test_pointer_add_leaves_out_what_does_not_fit),
+        cmocka_unit_test(test_pointer_add_truncates),
         cmocka_unit_test(test_peek),
         cmocka_unit_test(test_put_takes_the_value_always),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_dump),
         cmocka_unit_test(test_dump_writes_the_shortest_real),
-        cmocka_unit_test(test_dump_refuses_what_has_no_end),
+        cmocka_unit_test(test_dump_refuses_cycles),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_utf8_next_knows_every_character),
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of API keys: what a line may say, what is wrong with one that says more, and which key fits when. */
+/* The file of API keys: valid lines, error messages about invalid ones, and the validity of a key. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -189,7 +189,7 @@ static void test_revoked_and_rotated(void **state)
 }
 
 /* A key without a second secret has none that consists of zeros, and no line has the empty key. */
-static void test_what_nobody_has_made(void **state)
+static void test_an_unknown_key(void **state)
 {
     static const char *const texts[] = {"",       "_",      "ack",     "ack_",    "ack__",  "ack_a",
                                         "ack_a_", "ack_b_", "ack_a_0", "ack_A_0", "ACK_a_0"};
@@ -239,8 +239,7 @@ static void write_owner(const char *path, const char *owner)
     assert_int_equal(fclose(out), 0);
 }
 
-/* A process that is out of descriptors when a key is revoked hears of it once it has some again, however long that
- * took. */
+/* A process without free descriptors reads a revocation as soon as it has a descriptor again, after any time. */
 static void test_a_change_that_could_not_be_read_is_read_later(void **state)
 {
     char path[] = "/tmp/agentchat-keys-XXXXXX";
@@ -282,7 +281,7 @@ int main(void)
         cmocka_unit_test(test_wrong_lines),
         cmocka_unit_test(test_which_key_fits),
         cmocka_unit_test(test_revoked_and_rotated),
-        cmocka_unit_test(test_what_nobody_has_made),
+        cmocka_unit_test(test_an_unknown_key),
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_a_change_that_could_not_be_read_is_read_later),
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key in a vault: read with a token, by challenge where no tenant is known, read again, and what is said when it is
- * not given. The vault is a scripted server under a name of this machine, kv.localhost. */
+/* A key in a vault: read with a token, by challenge if no tenant is known, read again, and the errors of a refusal.
+ * The vault is a scripted server under a name of this machine, kv.localhost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +50,7 @@ static void test_read_at_start(void **state)
     credential_rig_t *rig = *state;
     vault_rig_t servers = start_vault(rig, scripts, "tenant-id=contoso.example");
     assert_int_equal(ac_credential_kind(rig->credential), AC_CREDENTIAL_KEY);
-    assert_true(http_server_wait_requests(servers.vault, 1)); /* nobody has asked */
+    assert_true(http_server_wait_requests(servers.vault, 1)); /* no request yet */
     assert_string_equal(credential_rig_get(rig, NULL), SECRET "-1");
     assert_string_equal(credential_rig_now(rig, NULL), SECRET "-1");
     assert_int_equal(http_server_requests(servers.vault), 1);
@@ -205,7 +205,7 @@ static void test_refused(void **state)
     }
 }
 
-/* The vault's own failure to sign in is told as the key's. */
+/* The vault's own authentication failure is reported as that of the key. */
 static void test_no_token(void **state)
 {
     credential_rig_t *rig = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The knowledge base as a tool: what searches find, how it follows the folder, what it keeps out, its directives. */
+/* The knowledge base as a tool: results of searches, changes of the folder, excluded files, directives. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -103,7 +103,7 @@ static void test_knowledge_hostile_queries(void **state)
 static void test_knowledge_ranks_titles_first(void **state)
 {
     (void)state;
-    kb_put("a.md", "# General\n\nThe warranty is told about in this warranty text, and what a warranty is.\n");
+    kb_put("a.md", "# General\n\nThe warranty is described in this warranty text, and what a warranty is.\n");
     kb_put("b.md", "# Warranty\n\nTwo years.\n");
     kb_put("c.md", "# Other\n\nNothing of it.\n");
     kb_put("d.md", "# More\n\nNothing of it here either.\n");
@@ -147,10 +147,10 @@ static void test_knowledge_results_are_bounded(void **state)
     assert_int_equal(kb_n_hits(), 7);
     assert_int_equal(ac_json_peek_int(kb.answer.result, "total", -1), 30);
     kb.tool.conf.result_max = 250;
-    kb_ask_anew("same words");
+    kb_search_rebuilt("same words");
     assert_int_equal(kb_n_hits(), 2);
     kb.tool.conf.result_max = 10;
-    kb_ask_anew("same words");
+    kb_search_rebuilt("same words");
     assert_int_equal(kb_n_hits(), 1);
 }
 
@@ -165,20 +165,20 @@ static void test_knowledge_follows_changes(void **state)
     kb_put("a.md", "# A\n\napples\n");
     assert_int_equal(mkdir(kb_at("deep"), 0700), 0);
     kb_put("deep/b.MARKDOWN", "# B\n\nbananas\n");
-    kb_ask_anew("apples bananas");
+    kb_search_rebuilt("apples bananas");
     assert_int_equal(kb_n_hits(), 2);
     kb_put("a.md", "# A\n\ncherries\n");
-    kb_ask_anew("apples");
+    kb_search_rebuilt("apples");
     assert_int_equal(kb_n_hits(), 0);
     kb_ask("cherries");
     assert_string_equal(kb_hit(0, "document"), "a.md");
     const char *before = apr_pstrdup(kb.tool.pool, kb_at("deep/b.MARKDOWN"));
     assert_int_equal(rename(before, kb_at("c.md")), 0);
-    kb_ask_anew("bananas");
+    kb_search_rebuilt("bananas");
     assert_int_equal(kb_n_hits(), 1);
     assert_string_equal(kb_hit(0, "document"), "c.md");
     assert_int_equal(unlink(kb_at("c.md")), 0);
-    kb_ask_anew("bananas");
+    kb_search_rebuilt("bananas");
     assert_int_equal(kb_n_hits(), 0);
 }
 
@@ -251,7 +251,7 @@ static void test_knowledge_time_runs_out(void **state)
     ac_knowledge_index_close(conn);
 }
 
-static void test_knowledge_folder_goes_away(void **state)
+static void test_knowledge_folder_is_removed(void **state)
 {
     (void)state;
     char elsewhere[128];
@@ -307,7 +307,7 @@ static void test_knowledge_keeps_out(void **state)
     kb_ask("secret");
     assert_int_equal(kb_n_hits(), 1);
     assert_string_equal(kb_hit(0, "document"), "largest.md");
-    kb_ask_anew("secret");
+    kb_search_rebuilt("secret");
     assert_int_equal(kb_n_hits(), 1);
 }
 
@@ -377,7 +377,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_knowledge_looks_now_and_then, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_reads_only_what_changed, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_time_runs_out, kb_set_up, kb_tear_down),
-        cmocka_unit_test_setup_teardown(test_knowledge_folder_goes_away, kb_set_up, kb_tear_down),
+        cmocka_unit_test_setup_teardown(test_knowledge_folder_is_removed, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_keeps_out, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_reads_nothing_outside, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_configuration, kb_set_up, kb_tear_down),

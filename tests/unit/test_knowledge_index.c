@@ -29,7 +29,7 @@ static void overwrite(const char *path, const char *text)
     fclose(file);
 }
 
-static void test_knowledge_index_is_made_anew(void **state)
+static void test_knowledge_index_is_rebuilt(void **state)
 {
     (void)state;
     kb_put("a.md", KB_ORDERS);
@@ -39,16 +39,16 @@ static void test_knowledge_index_is_made_anew(void **state)
     assert_int_equal(unlink(kb_index_file()), 0); /* under a kb.tool that has it open */
     unlink(apr_pstrcat(kb.tool.pool, kb_index_file(), "-wal", NULL));
     unlink(apr_pstrcat(kb.tool.pool, kb_index_file(), "-shm", NULL));
-    kb_ask_anew("refunds");
+    kb_search_rebuilt("refunds");
     assert_int_equal(kb_n_hits(), 1);
     overwrite(kb_index_file(), "this is no database ");
-    kb_ask_anew("refunds");
+    kb_search_rebuilt("refunds");
     assert_int_equal(kb_n_hits(), 1);
     sqlite3 *db;
     assert_int_equal(sqlite3_open(kb_index_file(), &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    kb_ask_anew("refunds");
+    kb_search_rebuilt("refunds");
     assert_int_equal(kb_n_hits(), 1);
 }
 
@@ -149,11 +149,11 @@ static void test_knowledge_does_not_wait_for_a_writer(void **state)
     assert_int_equal(sqlite3_open(kb_index_file(), &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     kb_put("b.md", KB_ORDERS);
-    kb_ask_anew("refunds");
+    kb_search_rebuilt("refunds");
     assert_int_equal(kb_n_hits(), 1);
     assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    kb_ask_anew("refunds");
+    kb_search_rebuilt("refunds");
     assert_int_equal(kb_n_hits(), 2);
 }
 
@@ -173,7 +173,7 @@ static void test_knowledge_indexes_at_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_knowledge_index_is_made_anew, kb_set_up, kb_tear_down),
+        cmocka_unit_test_setup_teardown(test_knowledge_index_is_rebuilt, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_index_cannot_be_made, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_many_threads, kb_set_up, kb_tear_down),
         cmocka_unit_test_setup_teardown(test_knowledge_many_processes, kb_set_up, kb_tear_down),

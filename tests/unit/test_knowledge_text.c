@@ -13,30 +13,30 @@
 
 #define TO " \xe2\x80\xba "
 
-static ac_buf_t told;
-static int n_told, stop_after;
+static ac_buf_t found;
+static int n_sections, stop_after;
 
-static bool tell(void *baton, const char *title, const char *body, size_t len)
+static bool add_section(void *baton, const char *title, const char *body, size_t len)
 {
     (void)baton;
     assert_true(ac_utf8_valid(title, strlen(title)) && ac_utf8_valid(body, len));
-    ac_buf_printf(&told, "[%s]%.*s", title, (int)len, body);
-    return ++n_told != stop_after;
+    ac_buf_printf(&found, "[%s]%.*s", title, (int)len, body);
+    return ++n_sections != stop_after;
 }
 
 static bool split(const char *path, const char *text, size_t len)
 {
-    ac_buf_free(&told);
-    ac_buf_init(&told, 4 * AC_KNOWLEDGE_FILE);
-    ac_buf_add(&told, "", 0);
-    n_told = 0;
-    return ac_knowledge_sections_split(path, text, len, tell, NULL);
+    ac_buf_free(&found);
+    ac_buf_init(&found, 4 * AC_KNOWLEDGE_FILE);
+    ac_buf_add(&found, "", 0);
+    n_sections = 0;
+    return ac_knowledge_sections_split(path, text, len, add_section, NULL);
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    ac_buf_free(&told);
+    ac_buf_free(&found);
     stop_after = 0;
     return 0;
 }
@@ -49,7 +49,7 @@ static void check(const row_t *rows, size_t n_rows)
 {
     for (size_t i = 0; i < n_rows; i++) {
         assert_true(split(rows[i].path, rows[i].text, strlen(rows[i].text)));
-        assert_string_equal(told.data, rows[i].sections);
+        assert_string_equal(found.data, rows[i].sections);
     }
 }
 
@@ -129,13 +129,13 @@ static void test_sections_are_of_bounded_size(void **state)
         ac_buf_printf(&text, "paragraph %d of a document without headings\n\n", i);
     }
     assert_true(split("a.txt", text.data, text.len));
-    assert_in_range(n_told, 5, 7);
+    assert_in_range(n_sections, 5, 7);
     ac_buf_clear(&text);
     for (int i = 0; i < 2000; i++) {
         ac_buf_printf(&text, "line %d of one long paragraph\n", i);
     }
     assert_true(split("a.txt", text.data, text.len));
-    assert_in_range(n_told, 6, 9);
+    assert_in_range(n_sections, 6, 9);
     ac_buf_free(&text);
 }
 
@@ -147,10 +147,10 @@ static void test_sections_are_of_bounded_number(void **state)
     while (ac_buf_str(&text, "# h\nx\n") == APR_SUCCESS) {
     }
     assert_true(split("a.md", text.data, text.len));
-    assert_int_equal(n_told, AC_KNOWLEDGE_SECTIONS);
+    assert_int_equal(n_sections, AC_KNOWLEDGE_SECTIONS);
     stop_after = 3;
     assert_false(split("a.md", text.data, text.len));
-    assert_int_equal(n_told, 3);
+    assert_int_equal(n_sections, 3);
     ac_buf_clear(&text);
     ac_buf_str(&text, "# ");
     for (int i = 0; i < 1000; i++) {
@@ -158,7 +158,7 @@ static void test_sections_are_of_bounded_number(void **state)
     }
     stop_after = 0;
     assert_true(split("a.md", text.data, text.len));
-    assert_in_range(told.len, 100, AC_KNOWLEDGE_TITLE);
+    assert_in_range(found.len, 100, AC_KNOWLEDGE_TITLE);
     ac_buf_free(&text);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A latch opens for whoever waits, times out, and outlives the side that leaves first. */
+/* A latch opens for the waiter, times out, and outlives the side that leaves first. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,7 +58,7 @@ static void test_latch_late_answer(void **state)
     ac_latch_t *latch = ac_latch_create();
     ac_latch_ref(latch);
     assert_false(ac_latch_wait(latch, ac_clock() + 1000));
-    ac_latch_unref(latch); /* the waiter gives up; the answer comes all the same */
+    ac_latch_unref(latch); /* the waiter stops waiting; the answer arrives nevertheless */
     assert_int_equal(pthread_create(&thread, NULL, open_and_leave, latch), 0);
     pthread_join(thread, NULL);
 }

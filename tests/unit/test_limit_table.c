@@ -181,7 +181,7 @@ static void test_settling_in_a_later_window(void **state)
     assert_int_equal(probe.list[0].left, 897);
 }
 
-static void test_what_is_held_at_once(void **state)
+static void test_concurrent_reservations(void **state)
 {
     (void)state;
     one_t streams[4];
@@ -217,7 +217,7 @@ static void test_a_full_table_refuses(void **state)
         n += admitted(key, MINUTE, 3, 1);
     }
     assert_in_range(n, AC_MAX_COUNTS * 9 / 10, AC_MAX_COUNTS);
-    one_t one = want("somebody new", MINUTE, 3, 1, false);
+    one_t one = want("a new owner", MINUTE, 3, 1, false);
     int i = 0;
     while (take(&one) == APR_SUCCESS) { /* nearly always at once: a bucket may still have a place */
         snprintf((char *)one.list[0].key, AC_COUNT_KEY, "new %d", i++);
@@ -225,7 +225,7 @@ static void test_a_full_table_refuses(void **state)
     assert_int_equal(err.kind, AC_OVERLOADED);
     assert_true(err.retry_after > 0);
     assert_int_equal(n_full, 1);                      /* not a line for each */
-    assert_int_equal(admitted("0", MINUTE, 3, 5), 2); /* who is counted is counted on */
+    assert_int_equal(admitted("0", MINUTE, 3, 5), 2); /* counted owners stay counted */
     now += MINUTE;                                    /* what has expired makes room */
     assert_int_equal(take(&one), APR_SUCCESS);
     ac_log_install(NULL, AC_ERROR);
@@ -257,7 +257,7 @@ static void test_nothing_holds_no_record(void **state)
     assert_int_equal(table->head->n_used, 0);
     one_t late = want("a", DAY, 10, 0, true), all = want("a", DAY, 10, 10, true);
     assert_int_equal(take(&late), APR_SUCCESS);
-    ac_limit_count_spend(table, &late.list[0], 3, now); /* it was more than expected, and is counted all the same */
+    ac_limit_count_spend(table, &late.list[0], 3, now); /* more than reserved, and counted nevertheless */
     assert_int_equal(take(&all), APR_EAGAIN);
     assert_int_equal(all.list[0].left, 7);
 }
@@ -279,7 +279,7 @@ static void wait_for(pid_t child, int signal)
 #define EACH 2500
 #define MOST 1237
 
-static void test_many_at_once_admit_exactly_so_many(void **state)
+static void test_concurrent_requests_admit_exactly_the_limit(void **state)
 {
     (void)state;
     int *n_in = mmap(NULL, sizeof(int) * PROCESSES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -364,24 +364,24 @@ static void test_a_process_killed_under_the_lock(void **state)
 static void test_a_process_that_stands_still_under_the_lock(void **state)
 {
     (void)state;
-    int told[2];
+    int ready[2];
     char byte;
-    assert_int_equal(pipe(told), 0);
+    assert_int_equal(pipe(ready), 0);
     pid_t child = fork();
     if (!child) {
-        if (ac_limit_table_lock(table, NULL) != APR_SUCCESS || write(told[1], "x", 1) != 1) {
+        if (ac_limit_table_lock(table, NULL) != APR_SUCCESS || write(ready[1], "x", 1) != 1) {
             _exit(1);
         }
         apr_sleep(apr_time_from_msec(100));
         ac_limit_table_unlock(table);
         _exit(0);
     }
-    assert_int_equal(read(told[0], &byte, 1), 1);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
     one_t one = want("a", MINUTE, 3, 1, false);
     assert_int_equal(take(&one), APR_SUCCESS);
     wait_for(child, 0);
-    close(told[0]);
-    close(told[1]);
+    close(ready[0]);
+    close(ready[1]);
 }
 
 /* ---- what stays ---- */
@@ -402,7 +402,7 @@ static void test_counts_outlive_their_processes(void **state)
     assert_int_equal(ac_limit_table_open(&table, path, &err), APR_SUCCESS);
     assert_int_equal(admitted("a", DAY, 5, 3), 0);
     ac_limit_table_close(table);
-    /* All have ended, without a word: what was held is free. */
+    /* All processes have ended without releasing: their reservations are free. */
     ac_limit_table_close(first);
     assert_int_equal(ac_limit_table_open(&table, path, &err), APR_SUCCESS);
     assert_int_equal(ac_limit_table_join(table, &err), APR_SUCCESS);
@@ -474,11 +474,11 @@ int main(void)
         EACH_NEW(test_reserving_and_settling),
         EACH_NEW(test_more_than_any_limit),
         EACH_NEW(test_settling_in_a_later_window),
-        EACH_NEW(test_what_is_held_at_once),
+        EACH_NEW(test_concurrent_reservations),
         EACH_NEW(test_a_full_table_refuses),
         EACH_NEW(test_holds_run_out),
         EACH_NEW(test_nothing_holds_no_record),
-        EACH_NEW(test_many_at_once_admit_exactly_so_many),
+        EACH_NEW(test_concurrent_requests_admit_exactly_the_limit),
         EACH_NEW(test_a_dead_process_holds_nothing),
         EACH_NEW(test_a_process_killed_under_the_lock),
         EACH_NEW(test_a_process_that_stands_still_under_the_lock),

@@ -73,7 +73,7 @@ static void test_money(void **state)
     }
 }
 
-static void test_what_is_no_limit(void **state)
+static void test_invalid_limits(void **state)
 {
     (void)state;
     static const struct {
@@ -157,7 +157,7 @@ int main(void)
         cmocka_unit_test(test_the_whole_form),
         cmocka_unit_test(test_lines_add_up),
         cmocka_unit_test(test_money),
-        cmocka_unit_test(test_what_is_no_limit),
+        cmocka_unit_test(test_invalid_limits),
         cmocka_unit_test(test_a_key_counts_by_key),
         cmocka_unit_test(test_no_more_than_there_is_room_for),
         cmocka_unit_test(test_names),

@@ -192,7 +192,7 @@ static uint32_t next_number(uint32_t *seed)
     return *seed >> 8;
 }
 
-/* Thousands set, moved to earlier and later, cancelled: those left fire in order, none early. */
+/* Sets, moves and cancels thousands of timers: those left fire in order, none early. */
 static void test_loop_timers_in_order(void **state)
 {
     (void)state;

@@ -65,7 +65,7 @@ static void scene_close(scene_t *scene)
     http_server_stop(scene->server);
 }
 
-/* Asks, and expects so many requests to each. */
+/* Calls the model, and expects this number of requests to each server. */
 static void scene_run(scene_t *scene, int n_tokens, int n_requests)
 {
     question_run(&scene->question);
@@ -132,7 +132,7 @@ static void test_forbidden(void **state)
     assert_string_equal(scene.question.text.data, "Hi");
     scene_close(&scene);
     scene_open(&scene, state, tokens, second);
-    scene_run(&scene, 1, 1); /* another token would be allowed no more */
+    scene_run(&scene, 1, 1); /* another token would have the same permissions */
     assert_int_equal(scene.question.end.err.kind, AC_MODEL_REFUSED);
     scene_close(&scene);
 }

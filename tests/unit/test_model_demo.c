@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The demonstration model: what it makes of messages, and how it says it. */
+/* The demonstration model: how it reads messages, and how it answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -193,7 +193,7 @@ static void test_other_tools(void **state)
     expect_calls(BARE(USER("What is your refund policy?")), "");
 }
 
-/* Whatever a message holds: no crash, whole characters, calls within their maximum. */
+/* Any message: no crash, complete characters, calls within their maximum. */
 static void test_odd_messages(void **state)
 {
     static const char *const pieces[] = {"weather in ", "(",        ")",      "1",       "1 + ",
@@ -294,7 +294,7 @@ static void test_results(void **state)
                 "3+3 = 6. ", "\u201c");
 }
 
-static void test_says_what_it_is(void **state)
+static void test_introduction(void **state)
 {
     static const char says[] = "I am the demonstration model built into mod_agentchat. I am no AI";
     (void)state;
@@ -341,7 +341,7 @@ static void test_long_messages(void **state)
     free(document);
 }
 
-/* ---- how it is said ---- */
+/* ---- wording ---- */
 
 static void test_usage(void **state)
 {
@@ -440,7 +440,7 @@ int main(void)
         cmocka_unit_test(test_no_calls_where_none_are_allowed),
         cmocka_unit_test(test_calls_are_shown_one_after_the_other),
         cmocka_unit_test(test_results),
-        cmocka_unit_test(test_says_what_it_is),
+        cmocka_unit_test(test_introduction),
         cmocka_unit_test(test_remembers),
         cmocka_unit_test(test_long_messages),
         cmocka_unit_test(test_usage),

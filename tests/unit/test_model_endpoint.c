@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The OpenAI models' configuration: what is accepted, and the sentences for what is not. */
+/* The configuration of OpenAI models: accepted values, and the error messages for others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,7 +80,7 @@ static void test_openai(void **state)
     assert_string_equal(model->url, "http://127.0.0.1:11434/v1/chat/completions");
     assert_null(model->credential_header);
     assert_false(model->strict_probe);
-    /* A server that has one model need not be told which. */
+    /* A server with one model needs no model name. */
     assert_null(expect_good(OPENAI, (given_t){"http://localhost:8080/v1", NULL, {NULL}})->model);
 }
 

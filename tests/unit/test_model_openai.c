@@ -322,7 +322,7 @@ static void test_timeouts(void **state)
     scene_close(&scene);
 }
 
-static void test_nobody_there(void **state)
+static void test_no_server(void **state)
 {
     scene_t scene;
     (void)state;
@@ -547,7 +547,7 @@ int main(void)
         cmocka_unit_test(test_throttled),
         cmocka_unit_test(test_retries),
         cmocka_unit_test(test_timeouts),
-        cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_no_server),
         cmocka_unit_test(test_cancel_inside),
         cmocka_unit_test(test_cancel_at_the_end),
         cmocka_unit_test(test_cancel_from_outside),

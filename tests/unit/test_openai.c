@@ -10,34 +10,34 @@
 
 #include "wire/wire.h"
 
-/* ---- what an answer told us ---- */
+/* ---- the events of an answer ---- */
 
-typedef struct told_t {
+typedef struct events_t {
     ac_buf_t log; /* text as it is, "[0 id name]" of a tool, "<0 arguments>" */
-} told_t;
+} events_t;
 
 static void on_text(void *baton, const char *text, size_t len)
 {
-    told_t *told = baton;
-    ac_buf_add(&told->log, text, len);
+    events_t *events = baton;
+    ac_buf_add(&events->log, text, len);
 }
 
 static void on_tool_start(void *baton, int index, const char *id, const char *name)
 {
-    told_t *told = baton;
-    ac_buf_printf(&told->log, "[%d %s %s]", index, strncmp(id, "call_0", 6) != 0 ? id : "ours", name);
+    events_t *events = baton;
+    ac_buf_printf(&events->log, "[%d %s %s]", index, strncmp(id, "call_0", 6) != 0 ? id : "ours", name);
 }
 
 static void on_tool_args(void *baton, int index, const char *fragment, size_t len)
 {
-    told_t *told = baton;
-    ac_buf_printf(&told->log, "<%d %.*s>", index, (int)len, fragment);
+    events_t *events = baton;
+    ac_buf_printf(&events->log, "<%d %.*s>", index, (int)len, fragment);
 }
 
 static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL};
 
 typedef struct answer_t {
-    told_t told;
+    events_t events;
     ac_openai_answer_t wire;
     ac_model_end_t end;
     ac_err_t err;
@@ -46,15 +46,15 @@ typedef struct answer_t {
 static void answer_start(answer_t *answer)
 {
     memset(answer, 0, sizeof(*answer));
-    ac_buf_init(&answer->told.log, 16 * 1024 * 1024);
-    ac_buf_str(&answer->told.log, "");
-    ac_openai_answer_init(&answer->wire, &callbacks, &answer->told);
+    ac_buf_init(&answer->events.log, 16 * 1024 * 1024);
+    ac_buf_str(&answer->events.log, "");
+    ac_openai_answer_init(&answer->wire, &callbacks, &answer->events);
 }
 
 static void answer_free(answer_t *answer)
 {
     ac_openai_answer_free(&answer->wire);
-    ac_buf_free(&answer->told.log);
+    ac_buf_free(&answer->events.log);
 }
 
 static apr_status_t feed(answer_t *answer, const char *chunk)
@@ -84,7 +84,7 @@ static void expect_answer(const char *const *chunks, const char *log, ac_finish_
     answer_run(&answer, chunks);
     assert_string_equal(answer.end.err.detail, "");
     assert_int_equal(answer.end.status, APR_SUCCESS);
-    assert_string_equal(answer.told.log.data, log);
+    assert_string_equal(answer.events.log.data, log);
     assert_int_equal(answer.end.finish, finish);
     answer_free(&answer);
 }
@@ -113,7 +113,7 @@ static void test_text(void **state)
     expect_answer(CHUNKS(DELTA("{\"reasoning_content\":\"hm\",\"content\":null}"), DELTA("{\"reasoning\":\"hm\"}"),
                          TEXT("so"), DONE),
                   "so", AC_FINISH_STOP);
-    /* What was said after [DONE] was not said. */
+    /* Text after [DONE] is ignored. */
     expect_answer(CHUNKS(TEXT("a"), "[DONE] ", TEXT("b"), "garbage"), "a", AC_FINISH_STOP);
     expect_answer(CHUNKS(DONE), "", AC_FINISH_STOP);
 }
@@ -252,7 +252,7 @@ static void expect_calls(const char *const *chunks, const char *log, const char 
     answer_run(&answer, chunks);
     assert_string_equal(answer.end.err.detail, "");
     assert_int_equal(answer.end.finish, AC_FINISH_TOOL_CALLS);
-    assert_string_equal(answer.told.log.data, log);
+    assert_string_equal(answer.events.log.data, log);
     ac_buf_init(&seen, 65536);
     for (int i = 0; i < answer.end.n_calls; i++) {
         const ac_tool_call_t *call = &answer.end.calls[i];
@@ -392,7 +392,7 @@ static void test_answer_limit(void **state)
     }
     assert_int_not_equal(feed(&answer, TEXT("x")), APR_SUCCESS);
     assert_int_equal(answer.err.kind, AC_MODEL_ERROR);
-    assert_int_equal(answer.told.log.len, AC_MAX_ANSWER);
+    assert_int_equal(answer.events.log.len, AC_MAX_ANSWER);
     answer_free(&answer);
     free(chunk);
 }
@@ -469,7 +469,7 @@ static void test_stream_errors(void **state)
                        "not JSON");
 }
 
-static void test_mended_text(void **state)
+static void test_repaired_text(void **state)
 {
     (void)state;
     expect_answer(CHUNKS(TEXT("a\\ud83d"), TEXT("\\ude00b \\\\ud83d"), DONE),
@@ -510,7 +510,7 @@ static void test_whole(void **state)
           "[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
           "\"finish_reason\":\"tool_calls\"}],"
           "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}");
-    assert_string_equal(answer.told.log.data, "Hi[0 a f]<0 {}>");
+    assert_string_equal(answer.events.log.data, "Hi[0 a f]<0 {}>");
     assert_int_equal(answer.end.n_calls, 1);
     assert_int_equal(answer.end.finish, AC_FINISH_TOOL_CALLS);
     assert_int_equal(answer.end.usage.total, 7);
@@ -556,7 +556,7 @@ int main(void)
         cmocka_unit_test(test_answer_limit),
         cmocka_unit_test(test_call_limits),
         cmocka_unit_test(test_stream_errors),
-        cmocka_unit_test(test_mended_text),
+        cmocka_unit_test(test_repaired_text),
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_whole_errors),
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: the quick reader of chunks tells exactly what the other one tells, or nothing. */
+/* Chat completions: the quick reader of chunks gives exactly the events of the general one, or nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -167,7 +167,7 @@ static void test_readers_agree(void **state)
     }
 }
 
-/* Cut anywhere, a chunk is never taken for a whole one. */
+/* A chunk that is cut at any point is never read as a complete one. */
 static void test_quick_needs_the_end(void **state)
 {
     static const char chunk[] = TEXT("a\\u00e9");

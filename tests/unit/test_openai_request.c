@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: requests as they are sent, and error answers as they are told. */
+/* Chat completions: the bytes of requests, and the errors made of error answers. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

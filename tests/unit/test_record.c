@@ -195,13 +195,13 @@ static void test_titles_of_one_word_are_cut_in_it(void **state)
     check_title(euros(61), wanted);
     check_title(euros(60), euros(60));
     char content[400];
-    /* Cut after "Hi", the title would say nothing. */
+    /* Cut after "Hi", the title would be useless. */
     snprintf(content, sizeof(content), "Hi %s", euros(100));
     snprintf(wanted, sizeof(wanted), "Hi %.*s\xe2\x80\xa6", 56 * 3, euros(100));
     check_title(content, wanted);
 }
 
-/* What was said and called, told to ac_record_parts_add_call() as it came. */
+/* Text and calls in their order, given to ac_record_parts_add_call(). */
 static json_t *message_of(const char *content, const char *first, const char *second)
 {
     ac_record_parts_t parts = {0};
@@ -278,7 +278,7 @@ static void test_parts_that_do_not_fit(void **state)
     check_json(message, "{\"content\":null,\"metadata\":null}");
 }
 
-static void test_parts_go_on(void **state)
+static void test_parts_continue(void **state)
 {
     (void)state;
     ac_record_parts_t parts = {0};
@@ -295,7 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_parts_that_do_not_fit),
-        cmocka_unit_test(test_parts_go_on),
+        cmocka_unit_test(test_parts_continue),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_no_cost),

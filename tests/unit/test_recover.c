@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answers of a thread are stored in the order of its messages, whatever dies, fails or is short. */
+/* The answers of a thread are stored in the order of its messages, also when processes die and writes fail. */
 #include "tail_world.h"
 
 #include <dirent.h>
@@ -29,7 +29,7 @@ static json_t *stored_run(void)
 }
 
 /* The turn reads the thread, is shown the whole of it, and ends. */
-static void turn_goes_on(void)
+static void turn_continues(void)
 {
     expect_op(AC_STORE_TURN_LOAD);
     answer_op(answered_loaded(), AC_OK);
@@ -96,7 +96,7 @@ static void test_a_message_waits_for_another_child(void **state)
         assert_int_equal(n_ops, 0);
         fake_pass(apr_time_from_msec(200));
     }
-    turn_goes_on();
+    turn_continues();
     end_holder(pid, tell);
 }
 
@@ -138,7 +138,7 @@ static void test_a_message_waits_for_a_child_that_dies(void **state)
     expect_op(AC_STORE_RUN_GET);
     answer_op(stored_run(), AC_OK);
     json_decref(close_well());
-    turn_goes_on();
+    turn_continues();
 }
 
 static void take_datagram(ac_engine_t *its, char *text, size_t size)
@@ -166,7 +166,7 @@ static void test_the_other_child_is_hurried(void **state)
     assert_string_equal(text, "close " EARLIER);
     ac_event_log_end(log);
     fake_pass(apr_time_from_msec(200));
-    turn_goes_on();
+    turn_continues();
     ac_event_log_close(log);
     unlink(text);
     ac_event_dir_close(other);
@@ -221,7 +221,7 @@ static void test_a_message_of_its_thread_hurries_it(void **state)
     assert_false(model.asked);
     expect_op(AC_STORE_TURN_CLOSE);
     json_decref(close_well());
-    turn_goes_on();
+    turn_continues();
     fake_pass(100000);
 }
 
@@ -262,7 +262,7 @@ static void count_warning(ac_level_e level, const char *file, int line, apr_stat
     n_warnings += strstr(text, "AC0520") != NULL;
 }
 
-/* The server stops while a run is closed: the next process closes it, and nobody need be warned. */
+/* The server stops while a run is closed: the next process closes it, without a warning. */
 static void test_a_stop_is_no_failure(void **state)
 {
     (void)state;
@@ -280,7 +280,8 @@ static void test_a_stop_is_no_failure(void **state)
     json_decref(close_well());
 }
 
-/* With nobody there who writes, one of those that wait is tried every two seconds; when it succeeds, all are. */
+/* Without a writer that shows success, one of the waiting writes is tried every two seconds; its success releases
+ * all. */
 static void test_one_looks_for_all(void **state)
 {
     (void)state;
@@ -318,9 +319,9 @@ static void test_one_looks_for_all(void **state)
     fake_pass(100000);
 }
 
-/* ---- a turn that another one has overtaken ---- */
+/* ---- a turn that changed concurrently ---- */
 
-static void test_a_failed_turn_that_was_overtaken_is_not_stored(void **state)
+static void test_a_failed_turn_after_a_concurrent_change_is_not_stored(void **state)
 {
     (void)state;
     start_in_thread("y");
@@ -332,7 +333,7 @@ static void test_a_failed_turn_that_was_overtaken_is_not_stored(void **state)
     refused_busy();
 }
 
-static void test_a_cancelled_turn_that_was_overtaken_is_not_stored(void **state)
+static void test_a_cancelled_turn_after_a_concurrent_change_is_not_stored(void **state)
 {
     (void)state;
     start_in_thread("y");
@@ -448,7 +449,7 @@ static void test_a_message_waits_while_no_log_can_be_opened(void **state)
     answer_op(earlier_loaded(), AC_OK);
     answer_op(stored_run(), AC_OK);
     json_decref(close_well());
-    turn_goes_on();
+    turn_continues();
 }
 
 static void test_a_follower_waits_while_no_log_can_be_opened(void **state)
@@ -482,9 +483,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_message_is_refused_while_nothing_can_be_stored, setup_logged,
                                         teardown_logged),
         cmocka_unit_test_setup_teardown(test_one_looks_for_all, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_failed_turn_that_was_overtaken_is_not_stored, setup_logged,
+        cmocka_unit_test_setup_teardown(test_a_failed_turn_after_a_concurrent_change_is_not_stored, setup_logged,
                                         teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_cancelled_turn_that_was_overtaken_is_not_stored, setup_logged,
+        cmocka_unit_test_setup_teardown(test_a_cancelled_turn_after_a_concurrent_change_is_not_stored, setup_logged,
                                         teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_log_that_is_taken_during_the_search, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_log_that_cannot_be_opened_is_not_lost, setup_logged, teardown_logged),

@@ -95,7 +95,7 @@ static void test_asked_from_inside_of_an_answer(void **state)
 
 /* ---- what is no answer ---- */
 
-/* Of two calls none can be answered any more, and the client begins anew. */
+/* Two calls cannot be answered any more, and the client reconnects. */
 static void fails_with(const char *answer, const char *why)
 {
     call_t call[2];
@@ -106,7 +106,7 @@ static void fails_with(const char *answer, const char *why)
     reply(answer);
     expect_failed(&call[0]);
     expect_failed(&call[1]);
-    assert_non_null(strstr(told_why(), why));
+    assert_non_null(strstr(log_cause(), why));
     expect_gone();
     expect_recovery();
     assert_int_equal(n_downs, 1);
@@ -119,7 +119,7 @@ static void test_no_redis_at_all(void **state)
     fails_with("HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak Redis' protocol");
 }
 
-static void test_lengths_that_are_none(void **state)
+static void test_invalid_lengths(void **state)
 {
     (void)state;
     fails_with("$99999999999999999999999\r\n", "does not speak Redis' protocol");
@@ -164,11 +164,11 @@ static void test_more_answers_than_questions(void **state)
     call_wait(&call);
     assert_string_equal(call.text, "one");
     expect_gone();
-    assert_non_null(strstr(told_why(), "not asked"));
+    assert_non_null(strstr(log_cause(), "not asked"));
     expect_recovery();
 }
 
-/* A length that nobody can mean: the bytes are counted as they come, not believed. */
+/* An impossible length: the bytes are counted as they arrive, not reserved. */
 static void test_a_huge_length(void **state)
 {
     char *text = malloc(1024 * 1024);
@@ -182,7 +182,7 @@ static void test_a_huge_length(void **state)
     for (int i = 0; i < 500 && send(peer, text, 1024 * 1024, MSG_NOSIGNAL) > 0; i++) {
     }
     expect_failed(&call);
-    assert_non_null(strstr(told_why(), "too long"));
+    assert_non_null(strstr(log_cause(), "too long"));
     hang_up();
     expect_recovery();
     free(text);
@@ -201,7 +201,7 @@ static void test_cut_in_mid_answer(void **state)
     call_wait(&call[0]);
     assert_string_equal(call[0].text, "one");
     expect_failed(&call[1]);
-    assert_non_null(strstr(told_why(), "closed the connection"));
+    assert_non_null(strstr(log_cause(), "closed the connection"));
     expect_recovery();
 }
 
@@ -213,7 +213,7 @@ int main(void)
         TEST(test_a_long_answer),
         TEST(test_asked_from_inside_of_an_answer),
         TEST(test_no_redis_at_all),
-        TEST(test_lengths_that_are_none),
+        TEST(test_invalid_lengths),
         TEST(test_nested_without_end),
         TEST(test_a_replica),
         TEST(test_a_server_that_is_full),

@@ -14,7 +14,7 @@ static void silent_after(const char *part)
     reply(part);
     expect_failed(&call);
     assert_true(call.ended - call.began >= SHORT);
-    assert_non_null(strstr(told_why(), "does not answer in time"));
+    assert_non_null(strstr(log_cause(), "does not answer in time"));
     expect_gone();
     greet();
 }
@@ -49,7 +49,7 @@ static void test_a_trickle_does_not_help(void **state)
     expect_failed(&call);
 }
 
-/* Nobody accepts: a call waits for the first connection as long as its own time, not as long as that takes. */
+/* The server does not accept: a call waits for the first connection for its own time limit only. */
 static void test_a_server_that_never_greets(void **state)
 {
     call_t first, second;
@@ -64,7 +64,7 @@ static void test_a_server_that_never_greets(void **state)
     expect_failed(&second);
     hang_up();
     greet();
-    wait_up(); /* what was given up is not said after all */
+    wait_up(); /* an abandoned call is not sent later */
     call_start(&first, "c");
     expect(GET("c"));
     reply("+late\r\n");
@@ -89,7 +89,7 @@ static void test_calls_wait_for_the_first_connection(void **state)
 
 /* ---- greeting ---- */
 
-static void test_who_it_is(void **state)
+static void test_credentials(void **state)
 {
     (void)state;
     conf.user = "chat";
@@ -105,7 +105,7 @@ static void test_who_it_is(void **state)
     assert_int_equal(n_ups, 1);
 }
 
-/* Told once, however often it is tried; it goes on being tried, and a password that is right later counts. */
+/* A refusal is logged once for all attempts; attempts continue, and a corrected password works later. */
 static void test_refused(void **state)
 {
     call_t call;
@@ -120,7 +120,7 @@ static void test_refused(void **state)
         expect_gone();
     }
     expect_failed(&call);
-    assert_string_equal(told_why(), "it refuses us: WRONGPASS invalid username-password pair or user is disabled.");
+    assert_string_equal(log_cause(), "it refuses us: WRONGPASS invalid username-password pair or user is disabled.");
     assert_int_equal(n_downs, 1);
     accept_one();
     expect("*2\r\n$4\r\nAUTH\r\n$5\r\nwrong\r\n" PING);
@@ -146,7 +146,7 @@ static void test_the_proof(void **state)
         expect_gone();
     }
     expect_failed(&call);
-    assert_string_equal(told_why(), "it refuses us: READONLY You can't write against a read only replica.");
+    assert_string_equal(log_cause(), "it refuses us: READONLY You can't write against a read only replica.");
     assert_int_equal(n_downs, 1);
     accept_one();
     expect(PING "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n");
@@ -157,7 +157,7 @@ static void test_the_proof(void **state)
     assert_int_equal(n_ups, 1);
 }
 
-static void test_nobody_listens(void **state)
+static void test_no_listener(void **state)
 {
     call_t call;
     (void)state;
@@ -166,8 +166,8 @@ static void test_nobody_listens(void **state)
     rig_call(&rig, start, NULL);
     call_start(&call, "a");
     expect_failed(&call);
-    assert_non_null(strstr(told_why(), "refused"));
-    /* The port is free again; who else may have it is not asked. */
+    assert_non_null(strstr(log_cause(), "refused"));
+    /* The port is free again; another process may have it. */
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                   .sin_port = htons((uint16_t)port)};
@@ -185,7 +185,7 @@ static void test_a_name(void **state)
     (void)state;
     conf.host = "localhost";
     rig_call(&rig, start, NULL);
-    greet(); /* it may be ::1 first, where nobody listens: the next try is the other address */
+    greet(); /* the first address may be ::1, without a listener: the next attempt uses the other one */
     wait_up();
     assert_int_equal(n_ups, 1);
 }
@@ -194,17 +194,17 @@ static void test_a_name_without_an_address(void **state)
 {
     call_t call;
     (void)state;
-    conf.host = "nobody.invalid";
+    conf.host = "unknown.invalid";
     rig_call(&rig, start, NULL);
     call_start(&call, "a");
     expect_failed(&call);
-    assert_non_null(strstr(told_why(), "its name has no address: "));
-    assert_true(strlen(told_why()) > strlen("its name has no address: "));
+    assert_non_null(strstr(log_cause(), "its name has no address: "));
+    assert_true(strlen(log_cause()) > strlen("its name has no address: "));
 }
 
 /* ---- the end ---- */
 
-/* Nobody is called back any more, and nothing is left behind. */
+/* No callback is called any more, and no memory is left. */
 static void test_ended_with_calls_under_way(void **state)
 {
     call_t call[2];
@@ -250,10 +250,10 @@ int main(void)
         TEST(test_a_trickle_does_not_help),
         TEST(test_a_server_that_never_greets),
         TEST(test_calls_wait_for_the_first_connection),
-        TEST(test_who_it_is),
+        TEST(test_credentials),
         TEST(test_refused),
         TEST(test_the_proof),
-        TEST(test_nobody_listens),
+        TEST(test_no_listener),
         TEST(test_a_name),
         TEST(test_a_name_without_an_address),
         TEST(test_ended_with_calls_under_way),

@@ -137,7 +137,7 @@ static void test_two_tools_of_one_round(void **state)
 }
 
 /* Runs one round with this call and gives what the model reads of its outcome; the run is then ended well. */
-static void tell_model(char *told, size_t size, ac_tool_call_t call)
+static void tool_answer(char *answer, size_t size, ac_tool_call_t call)
 {
     start_new("x");
     open_well();
@@ -145,17 +145,17 @@ static void tell_model(char *told, size_t size, ac_tool_call_t call)
     fake_work();
     assert_int_equal(model.n_asked, 2);
     json_t *message = json_array_get(model.messages, json_array_size(model.messages) - 1);
-    snprintf(told, size, "%s", json_string_value(json_object_get(message, "content")));
+    snprintf(answer, size, "%s", json_string_value(json_object_get(message, "content")));
     end_well();
     json_decref(close_well());
 }
 
-static void test_what_a_failing_call_tells_the_model(void **state)
+static void test_a_failing_call_as_the_model_reads_it(void **state)
 {
     (void)state;
     static const struct {
         ac_tool_call_t call;
-        const char *told;
+        const char *answer;
     } cases[] = {
         {{"c", "nonesuch", "{}"}, "there is no tool of this name; there are later, blocking, next"},
         {{"c", "blocking", "{\"n\": "}, "the arguments are not a JSON object"},
@@ -166,15 +166,15 @@ static void test_what_a_failing_call_tells_the_model(void **state)
         {{"c", "next", "{\"fail\": true}"}, "it has no next one"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char told[512];
+        char answer[512];
         seen[0] = '\0';
         last_seq = 0;
         model.n_asked = 0;
         memset(&follower, 0, sizeof follower);
         follower.on_event = on_event;
-        tell_model(told, sizeof told, cases[i].call);
-        if (!strstr(told, cases[i].told)) {
-            fail_msg("case %zu: told '%s'", i, told);
+        tool_answer(answer, sizeof answer, cases[i].call);
+        if (!strstr(answer, cases[i].answer)) {
+            fail_msg("case %zu: answer '%s'", i, answer);
         }
         assert_string_equal(seen, "run trace_start trace_end done");
     }
@@ -199,13 +199,13 @@ static void test_a_tool_that_computes_answers_at_once(void **state)
     json_decref(close_well());
 }
 
-static void test_a_busy_server_tells_the_model(void **state)
+static void test_a_busy_server_as_the_model_reads_it(void **state)
 {
     (void)state;
-    char told[512];
+    char answer[512];
     fake.work_full = true;
-    tell_model(told, sizeof told, (ac_tool_call_t){"c", "blocking", "{}"});
-    assert_non_null(strstr(told, "too busy"));
+    tool_answer(answer, sizeof answer, (ac_tool_call_t){"c", "blocking", "{}"});
+    assert_non_null(strstr(answer, "too busy"));
 }
 
 static void test_a_tool_over_its_deadline(void **state)
@@ -331,9 +331,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_run_in_progress_is_refused_on_writing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_missing_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_tools_of_one_round, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_a_failing_call_tells_the_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_failing_call_as_the_model_reads_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_tool_that_computes_answers_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_busy_server_tells_the_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_busy_server_as_the_model_reads_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_tool_over_its_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rounds_are_capped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_model_fails, setup, teardown),

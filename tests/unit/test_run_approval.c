@@ -40,8 +40,8 @@ static void end_with_calls(const ac_tool_call_t *calls, int n_calls)
     model_end(end);
 }
 
-/* A run with a call that is done and one that waits, put into the store. Returns what it was given; the run is gone
- * from here. */
+/* Stores a run with a completed call and one that awaits approval. Returns the stored document; the run has left
+ * this child. */
 static json_t *put_aside(void)
 {
     const ac_tool_call_t calls[] = {{"c1", "blocking", "{}"}, {"c2", "later", "{\"n\": 7}"}};
@@ -58,7 +58,8 @@ static json_t *put_aside(void)
     return in;
 }
 
-/* Nobody's word came in time: the store gives the run to this child, with this state and these words. Takes state. */
+/* No approval came in time: the store gives the run to this child, with this state and these decisions. Consumes
+ * state. */
 static void come_back(json_t *state, const char *words)
 {
     fake_pass(APPROVAL);
@@ -78,7 +79,7 @@ static json_t *state_of(const json_t *in)
     return json_deep_copy(json_object_get(in, "state"));
 }
 
-static void test_what_the_store_is_given(void **state)
+static void test_the_documents_given_to_the_store(void **state)
 {
     (void)state;
     json_t *in = put_aside(), *kept = json_object_get(in, "state"), *calls = json_object_get(kept, "calls");
@@ -99,7 +100,7 @@ static void test_what_the_store_is_given(void **state)
     json_decref(in);
 }
 
-/* As it is written, read and written again, nothing is lost: what a second wait stores is what the first one did. */
+/* Writing, reading and writing again loses nothing: the second suspension stores the same document as the first. */
 static void test_read_and_made_again(void **state)
 {
     (void)state;
@@ -108,8 +109,8 @@ static void test_read_and_made_again(void **state)
     ac_run_t *run = ac_run_create(engine, turn);
     assert_true(ac_run_suspended_read(run, kept));
     json_t *again = ac_run_suspended_make(run, json_null());
-    json_object_set(again, "seq", json_object_get(kept, "seq")); /* with the questions, that are asked behind it */
-    json_object_del(kept, "run");                                /* what the store shows meanwhile */
+    json_object_set(again, "seq", json_object_get(kept, "seq")); /* with the list queries that follow */
+    json_object_del(kept, "run");                                /* answers of the store in between */
     json_object_del(kept, "paid_amount");
     json_object_del(again, "paid_amount");
     assert_true(json_equal(kept, again));
@@ -120,7 +121,7 @@ static void test_read_and_made_again(void **state)
     json_decref(close_well());
 }
 
-static void test_refused_it_goes_on(void **state)
+static void test_a_refused_call_continues_the_run(void **state)
 {
     (void)state;
     json_t *in = put_aside();
@@ -248,7 +249,7 @@ static void test_damaged_of_other_types(void **state)
                             "none", "calls", "x", "answer", 4, "steps", "round_start", "far"));
 }
 
-/* ---- what went meanwhile ---- */
+/* ---- things that disappear in between ---- */
 
 static void lose_agent(void)
 {
@@ -274,7 +275,7 @@ static void test_the_agent_is_gone(void **state)
     json_decref(in);
 }
 
-/* Some providers do not say which model it was. */
+/* Some providers do not report which model answered. */
 static void test_the_agent_of_a_nameless_model_is_gone(void **state)
 {
     (void)state;
@@ -315,9 +316,9 @@ static void test_damaged_and_the_agent_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest group[] = {
-        WAITS(test_what_the_store_is_given),
+        WAITS(test_the_documents_given_to_the_store),
         WAITS(test_read_and_made_again),
-        WAITS(test_refused_it_goes_on),
+        WAITS(test_a_refused_call_continues_the_run),
         WAITS(test_approved_it_is_called),
         WAITS(test_damaged_of_another_version),
         WAITS(test_damaged_without_messages),

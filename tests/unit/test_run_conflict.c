@@ -26,7 +26,7 @@ static int64_t after_of(const ac_store_op_t *op)
     return ac_json_peek_int(op->in, "after", -1);
 }
 
-static void gone_on(bool answered)
+static void changed_concurrently(bool answered)
 {
     start_known(2);
     say("not this");
@@ -53,20 +53,20 @@ static void gone_on(bool answered)
     json_decref(written);
 }
 
-static void test_the_thread_had_gone_on(void **state)
+static void test_the_thread_changed_concurrently(void **state)
 {
     (void)state;
-    gone_on(false);
+    changed_concurrently(false);
 }
 
-static void test_the_thread_had_gone_on_and_the_model_was_faster(void **state)
+static void test_the_thread_changed_concurrently_and_the_model_was_faster(void **state)
 {
     (void)state;
-    gone_on(true);
+    changed_concurrently(true);
 }
 
 /* However often other servers are faster: an answer to an older history is neither stored nor shown. */
-static void test_the_thread_goes_on_and_on(void **state)
+static void test_the_thread_changes_again_and_again(void **state)
 {
     (void)state;
     int seq = 2;
@@ -105,7 +105,7 @@ static void test_the_read_is_behind_the_write(void **state)
     assert_string_equal(seen, "run token done");
 }
 
-static void test_the_thread_goes_on_until_the_run_has_no_time(void **state)
+static void test_the_thread_changes_until_the_run_has_no_time(void **state)
 {
     (void)state;
     start_known(2);
@@ -121,7 +121,7 @@ static void test_the_thread_goes_on_until_the_run_has_no_time(void **state)
 }
 
 /* The question of a run that was cancelled is refused: stored here it could come before an answer that is older. */
-static void test_a_cancelled_run_was_overtaken(void **state)
+static void test_a_cancelled_run_after_a_concurrent_change(void **state)
 {
     (void)state;
     start_known(2);
@@ -135,7 +135,7 @@ static void test_a_cancelled_run_was_overtaken(void **state)
     assert_int_equal(last_kind, AC_RUN_IN_PROGRESS);
 }
 
-static void test_the_thread_had_gone_on_and_tools_were_wanted(void **state)
+static void test_the_thread_changed_concurrently_and_tools_were_wanted(void **state)
 {
     (void)state;
     static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "blocking", "{}"}};
@@ -202,13 +202,13 @@ int main(void)
 {
     apr_initialize();
     const struct CMUnitTest group[] = {
-        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on_and_the_model_was_faster, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_thread_goes_on_and_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_changed_concurrently, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_changed_concurrently_and_the_model_was_faster, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_changes_again_and_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_read_is_behind_the_write, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_thread_goes_on_until_the_run_has_no_time, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_cancelled_run_was_overtaken, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_thread_had_gone_on_and_tools_were_wanted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_changes_until_the_run_has_no_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_cancelled_run_after_a_concurrent_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_thread_changed_concurrently_and_tools_were_wanted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_tool_is_called_for_a_turn_that_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_tool_is_called_for_a_turn_that_is_not_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_before_its_tools_could_be_called, setup, teardown),

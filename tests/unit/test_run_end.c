@@ -181,7 +181,7 @@ static void test_the_line(void **state)
     json_decref(close_well());
 }
 
-static void test_waiting_in_line_too_long(void **state)
+static void test_waiting_in_the_queue_too_long(void **state)
 {
     (void)state;
     start_new("first");
@@ -208,7 +208,7 @@ static void note_stopped(void *baton)
     (*(int *)baton)++;
 }
 
-static void test_stopping_stores_what_there_is(void **state)
+static void test_stopping_stores_partial_answers(void **state)
 {
     (void)state;
     int stopped = 0;
@@ -291,8 +291,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_run_takes_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stateless_run_stores_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_line, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_waiting_in_line_too_long, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stopping_stores_what_there_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting_in_the_queue_too_long, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stopping_stores_partial_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_inactive_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_steps_that_are_not_allowed, setup, teardown),
     };

@@ -2,7 +2,7 @@
 /* A run whose model fails: a fallback replaces it, or its breaker is open. */
 #include "run_gates.h"
 
-/* ---- another model stands in ---- */
+/* ---- the fallback model ---- */
 
 static void test_another_model_stands_in(void **state)
 {
@@ -31,7 +31,7 @@ static void test_another_model_stands_in(void **state)
     json_decref(written);
 }
 
-static void test_what_another_model_may_stand_in_for(void **state)
+static void test_failures_with_a_fallback(void **state)
 {
     (void)state;
     static const ac_kind_e kinds[] = {AC_MODEL_ERROR, AC_MODEL_TIMEOUT, AC_MODEL_THROTTLED, AC_MODEL_REFUSED};
@@ -46,7 +46,7 @@ static void test_what_another_model_may_stand_in_for(void **state)
     assert_int_equal(second.n_asked, 4);
 }
 
-static void test_what_it_may_not_stand_in_for(void **state)
+static void test_failures_without_a_fallback(void **state)
 {
     (void)state;
     static const ac_kind_e kinds[] = {AC_CONTENT_FILTERED, AC_CONTEXT_LENGTH, AC_INVALID_REQUEST};
@@ -277,8 +277,8 @@ int main(void)
     apr_initialize();
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_another_model_stands_in, setup_gates, teardown),
-        cmocka_unit_test_setup_teardown(test_what_another_model_may_stand_in_for, setup_gates, teardown),
-        cmocka_unit_test_setup_teardown(test_what_it_may_not_stand_in_for, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_failures_with_a_fallback, setup_gates, teardown),
+        cmocka_unit_test_setup_teardown(test_failures_without_a_fallback, setup_gates, teardown),
         cmocka_unit_test_setup_teardown(test_not_after_the_first_token, setup_gates, teardown),
         cmocka_unit_test_setup_teardown(test_not_after_a_tool_was_named, setup_gates, teardown),
         cmocka_unit_test_setup_teardown(test_a_model_that_cannot_even_be_asked, setup_gates, teardown),

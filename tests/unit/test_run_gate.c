@@ -144,8 +144,7 @@ static void test_stopping_empties_the_line(void **state)
     assert_int_equal(model.n_asked, 1);
 }
 
-/* The slot of the model that failed is given back; of the one that stands in, a run that has begun takes one though
- * it is full. */
+/* The slot of the failed model is released; a run that has begun gets a slot of its fallback although that is full. */
 static void test_a_run_that_has_begun_does_not_wait(void **state)
 {
     (void)state;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run's log says to other children of how it ends. */
+/* The outcome of a run in its log, read by other children. */
 #include "tail_world.h"
 
-static void start_anew(void)
+static void start_again(void)
 {
     seen[0] = '\0';
     last_seq = 0;
@@ -20,24 +20,24 @@ static void test_how_the_end_was_decided(void **state)
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
     assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CANCELLED);
     json_decref(close_well());
-    start_anew();
+    start_again();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
     open_well(); /* it has a log from here on only */
     assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CANCELLED);
     json_decref(close_well());
-    start_anew();
+    start_again();
     end_well();
     open_well();
     assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING);
     json_decref(close_well());
-    start_anew();
+    start_again();
     open_well();
     assert_int_equal(ac_run_cancel(engine, run_id, AC_STOPPING), APR_SUCCESS);
     assert_int_equal(outcome_of(run_id), AC_LOG_OUTCOME_CLOSING); /* the owner's request comes too late */
     json_decref(close_well());
 }
 
-/* Another child has reported to a client that the run is cancelled: the run ends so, whatever its own result. */
+/* Another child has reported to a client that the run is cancelled: the run ends as cancelled, with any result. */
 static void cancel_by_log(void)
 {
     ac_event_log_t *log = ac_event_log_find(dir, run_id);

@@ -85,7 +85,7 @@ static void test_a_full_queue_has_room_for_another_owner(void **state)
     }
     assert_int_equal(ended(), -1);
     start_for(4, "bob");
-    assert_int_equal(ended(), 3); /* the newest of those who have most of it */
+    assert_int_equal(ended(), 3); /* the newest of the owner with most of the queue */
     assert_int_equal(runs[3].kind, AC_OVERLOADED);
     assert_true(runs[3].retry_after >= APR_USEC_PER_SEC);
     start_for(5, "bob");
@@ -124,7 +124,7 @@ static void test_a_displaced_run_asks_the_fallback(void **state)
     assert_int_equal(ended(), 3);
 }
 
-static void test_anonymous_clients_are_told_apart_by_their_addresses(void **state)
+static void test_anonymous_clients_are_distinguished_by_address(void **state)
 {
     (void)state;
     limit_model(1, 2);
@@ -180,7 +180,7 @@ static void test_a_process_has_slots_for_more_than_one_owner(void **state)
     }
 }
 
-static void test_who_was_cancelled_waits_for_nothing(void **state)
+static void test_a_cancelled_run_leaves_the_queue(void **state)
 {
     (void)state;
     limit_process(1, 2);
@@ -206,10 +206,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_owners_take_turns, setup_queue, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_queue_has_room_for_another_owner, setup_queue, teardown),
         cmocka_unit_test_setup_teardown(test_a_displaced_run_asks_the_fallback, setup_queue, teardown),
-        cmocka_unit_test_setup_teardown(test_anonymous_clients_are_told_apart_by_their_addresses, setup_queue,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_anonymous_clients_are_distinguished_by_address, setup_queue, teardown),
         cmocka_unit_test_setup_teardown(test_a_process_has_slots_for_more_than_one_owner, setup_queue, teardown),
-        cmocka_unit_test_setup_teardown(test_who_was_cancelled_waits_for_nothing, setup_queue, teardown),
+        cmocka_unit_test_setup_teardown(test_a_cancelled_run_leaves_the_queue, setup_queue, teardown),
     };
     return cmocka_run_group_tests_name("run queue", group, NULL, NULL);
 }

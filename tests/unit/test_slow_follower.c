@@ -39,7 +39,7 @@ static visitor_t *join_live(int i)
     return visitor;
 }
 
-/* Told live, it goes back into the log and comes forth again, as often as it must. */
+/* A live follower goes back to reading the log and becomes live again, any number of times. */
 static void test_a_live_follower_that_is_slow(void **state)
 {
     (void)state;
@@ -150,10 +150,10 @@ static void test_no_way_back(void **state)
     json_decref(close_well());
     assert_false(ac_follower_rewind(engine, &visitor->follower, visitor->last_seq));
     ac_follower_resume(&visitor->follower);
-    ac_follower_t nobody = {0};
-    assert_false(ac_follower_checkpoint(&nobody));
-    assert_false(ac_follower_rewind(engine, &nobody, 0));
-    ac_follower_resume(&nobody);
+    ac_follower_t idle = {0};
+    assert_false(ac_follower_checkpoint(&idle));
+    assert_false(ac_follower_rewind(engine, &idle, 0));
+    ac_follower_resume(&idle);
 }
 
 static void test_going_while_behind(void **state)
@@ -165,7 +165,7 @@ static void test_going_while_behind(void **state)
     visitor->slow = true;
     say("b");
     fake_pass(20000000);
-    assert_false(model.cancelled); /* who is behind is there */
+    assert_false(model.cancelled); /* the slow follower is there */
     ac_channel_leave(&visitor->follower);
     fake_turn();
     assert_null(apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING));

@@ -1,265 +1,237 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store where the file system refuses to release locks for a while, as one over a network may. */
+/* Failures of the SQLite store: a full disk, damaged rows, runs whose process has died. */
 #include "sqlite_harness.h"
 
 #include <apr_general.h>
 
-#define SOON apr_time_from_msec(300) /* the deadline of what cannot succeed */
+/* ---- a full disk, damaged rows ---- */
 
-/* ---- a file system that fails ---- */
-
-static sqlite3_vfs *real_vfs, failing_vfs;
-static const sqlite3_io_methods *real_methods;
-static sqlite3_io_methods failing_methods;
-static atomic_bool keeps, refuses; /* locks are never released; the last file that was opened gets none */
-static atomic_int n_kept, n_refused;
-static _Atomic(sqlite3_file *) refused; /* the last file that was opened: it gets no write lock while `refuses` */
-
-static int failing_unlock(sqlite3_file *file, int level)
+static void room_set(int64_t n_pages)
 {
-    if (atomic_load(&keeps)) {
-        atomic_fetch_add(&n_kept, 1);
-        return SQLITE_IOERR_UNLOCK;
-    }
-    return real_methods->xUnlock(file, level);
+    char sql[64];
+    snprintf(sql, sizeof(sql), "PRAGMA max_page_count = %lld", (long long)n_pages);
+    harness_exec(harness_writer(), sql);
 }
 
-static int failing_shm_lock(sqlite3_file *file, int offset, int n, int flags)
+static void test_full_disk(void **state)
 {
-    if (atomic_load(&keeps) && flags & SQLITE_SHM_UNLOCK) {
-        atomic_fetch_add(&n_kept, 1);
-        return SQLITE_BUSY;
-    }
-    if (atomic_load(&refuses) && file == atomic_load(&refused) && offset == 0 && flags & SQLITE_SHM_LOCK) {
-        atomic_fetch_add(&n_refused, 1);
-        return SQLITE_BUSY;
-    }
-    return real_methods->xShmLock(file, offset, n, flags);
-}
-
-static int failing_close(sqlite3_file *file)
-{
-    if (file == atomic_load(&refused)) {
-        atomic_store(&refuses, false);
-    }
-    return real_methods->xClose(file);
-}
-
-static int failing_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *pflags)
-{
-    (void)vfs;
-    int code = real_vfs->xOpen(real_vfs, name, file, flags, pflags);
-    if (code == SQLITE_OK && flags & SQLITE_OPEN_MAIN_DB) {
-        file->pMethods = &failing_methods;
-        if (flags & SQLITE_OPEN_READWRITE && !atomic_load(&refuses)) {
-            atomic_store(&refused, file);
-        }
-    }
-    return code;
-}
-
-/* What SQLite's own file system does with a database file; the same for each. */
-static void methods_take(const char *path)
-{
-    sqlite3_file *file = ac_alloc((size_t)real_vfs->szOsFile);
-    int flags = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    assert_int_equal(real_vfs->xOpen(real_vfs, path, file, flags, &flags), SQLITE_OK);
-    real_methods = file->pMethods;
-    failing_methods = *real_methods;
-    failing_methods.xUnlock = failing_unlock;
-    failing_methods.xShmLock = failing_shm_lock;
-    failing_methods.xClose = failing_close;
-    real_methods->xClose(file);
-    free(file);
-}
-
-static int failures_setup(void **state)
-{
-    atomic_store(&keeps, false);
-    atomic_store(&refuses, false);
-    atomic_store(&n_kept, 0);
-    atomic_store(&n_refused, 0);
-    if (harness_setup(state) != 0) {
-        return -1;
-    }
     harness_t *harness = *state;
-    methods_take(harness->path);
-    return 0;
-}
-
-static int group_setup(void **state)
-{
-    (void)state;
-    real_vfs = sqlite3_vfs_find(NULL);
-    failing_vfs = *real_vfs;
-    failing_vfs.zName = "failing";
-    failing_vfs.xOpen = failing_open;
-    return sqlite3_vfs_register(&failing_vfs, 1);
-}
-
-/* ---- the store ---- */
-
-enum { TRIED = 8, READS = 40 };
-
-/* A thread of one turn and a read, when neither need succeed; how many messages were acknowledged. */
-static int64_t tried(contract_ids_t *ids)
-{
-    char run[AC_ID_SIZE];
-    int64_t n = 0;
-    *ids = contract_ids();
-    ac_id_make(run, "run_");
-    for (int i = 0; i < 2 && n == i; i++) {
-        ac_store_op_t *op = contract_op(i ? AC_STORE_TURN_CLOSE : AC_STORE_TURN_OPEN, ids->owner, ids->thread,
-                                        i ? contract_close_in(ids, run, "a") : contract_open_in(ids, run, "q", true));
-        op->deadline = ac_clock() + SOON;
-        contract_wait(op);
-        n += op->status == APR_SUCCESS;
-        ac_store_op_free(op);
-        op = contract_op(AC_STORE_MESSAGE_LIST, ids->owner, ids->thread, NULL);
-        op->deadline = ac_clock() + SOON;
-        ac_store_op_free(contract_wait(op));
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", *large = ac_alloc(AC_MAX_CONTENT + 1);
+    memset(large, 'x', AC_MAX_CONTENT);
+    harness_start(harness, AC_OK);
+    contract_open(&ids, run, "q", true);
+    room_set(1); /* no less than there is */
+    for (int i = 0; i < 4; i++) {
+        ac_store_op_t *op =
+            contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, contract_close_in(&ids, run, large));
+        assert_non_null(strstr(op->err.detail, "full"));
+        contract_kind(op, AC_STORE_ERROR);
+        contract_gapless(&ids, 1); /* reads continue */
     }
-    return n;
+    assert_int_equal(harness_logged(204), 1);
+    room_set(1000000);
+    assert_int_equal(contract_close(&ids, run, large), 2);
+    contract_gapless(&ids, 2);
+    free(large);
 }
 
-static void turn_works(void)
+static void test_on_a_full_disk_only_writes_that_do_not_fit_fail(void **state)
 {
+    harness_t *harness = *state;
+    harness_gather_t *gather = ac_alloc(sizeof(*gather));
+    contract_ids_t ids[3];
+    char runs[3][AC_ID_SIZE] = {"", "", ""}, *large = ac_alloc(AC_MAX_CONTENT + 1);
+    memset(large, 'x', AC_MAX_CONTENT);
+    harness_start(harness, AC_OK);
+    for (int i = 0; i < 3; i++) {
+        ids[i] = contract_ids();
+        contract_open(&ids[i], runs[i], "q", true);
+    }
+    room_set(harness_number(harness, "PRAGMA page_count") + 20);
+    sqlite3 *other = harness_open(harness);
+    harness_exec(other, "BEGIN IMMEDIATE");
+    for (int i = 0; i < 3; i++) {
+        harness_post(gather,
+                     contract_op(AC_STORE_TURN_CLOSE, ids[i].owner, ids[i].thread,
+                                 contract_close_in(&ids[i], runs[i], i == 1 ? large : "small")));
+    }
+    harness_exec(other, "COMMIT");
+    sqlite3_close(other);
+    harness_wait(gather);
+    contract_done(gather->ops[0]);
+    contract_kind(gather->ops[1], AC_STORE_ERROR);
+    contract_done(gather->ops[2]);
+    contract_gapless(&ids[0], 2);
+    contract_gapless(&ids[1], 1);
+    contract_gapless(&ids[2], 2);
+    free(large);
+    free(gather);
+}
+
+static void test_damaged_row(void **state)
+{
+    harness_t *harness = *state;
     contract_ids_t ids = contract_ids();
     char run[AC_ID_SIZE] = "";
-    assert_int_equal(contract_open(&ids, run, "q", true), 1);
-    assert_int_equal(contract_close(&ids, run, "a"), 2);
-    contract_gapless(&ids, 2);
-}
-
-/* Many at once, so that each reader has some. */
-static void reads_work(const contract_ids_t *ids)
-{
-    harness_gather_t *gather = ac_alloc(sizeof(*gather));
-    for (int i = 0; i < READS; i++) {
-        harness_post(gather, contract_op(AC_STORE_THREAD_GET, ids->owner, ids->thread, NULL));
-    }
-    harness_wait(gather);
-    for (int i = 0; i < READS; i++) {
-        contract_done(gather->ops[i]);
-    }
-    free(gather);
-}
-
-static void check_file(harness_t *harness)
-{
-    harness_stop(harness);
-    assert_int_equal(harness_number(harness,
-                                    "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"),
-                     1);
-    harness_change(harness, "BEGIN IMMEDIATE; UPDATE threads SET title = 'another'; COMMIT");
-}
-
-static void test_locks_that_were_not_released(void **state)
-{
-    harness_t *harness = *state;
-    contract_ids_t before = contract_ids(), ids[TRIED];
-    int64_t n[TRIED];
-    char run[AC_ID_SIZE] = "";
     harness_start(harness, AC_OK);
-    contract_open(&before, run, "q", true);
-    reads_work(&before);
-    atomic_store(&keeps, true);
-    for (int i = 0; i < TRIED; i++) {
-        n[i] = tried(&ids[i]);
+    contract_open(&ids, run, "q", true);
+    contract_close(&ids, run, "a");
+    harness_change(harness,
+                   "UPDATE runs SET doc = '{\"id\": secret'; UPDATE messages SET metadata = 'secret' WHERE seq = 2;");
+    for (int i = 0; i < 3; i++) {
+        ac_store_op_t *op = contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL);
+        assert_null(strstr(op->err.detail, "secret"));
+        assert_null(strstr(op->err.detail, "SELECT"));
+        assert_null(op->out);
+        contract_kind(op, AC_STORE_ERROR);
+        contract_kind(contract_call(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL), AC_STORE_ERROR);
+        contract_kind(contract_call(AC_STORE_RUN_LIST, ids.owner, ids.thread, NULL), AC_STORE_ERROR);
+        contract_done(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL));
     }
-    assert_true(atomic_load(&n_kept) > 0);
-    atomic_store(&keeps, false);
-    turn_works();
-    reads_work(&before);
-    assert_true(harness_logged(209) > 0);
-    contract_close(&before, run, "a");
-    contract_gapless(&before, 2);
-    for (int i = 0; i < TRIED; i++) {
-        if (n[i]) {
-            contract_gapless(&ids[i], n[i]);
-        }
-    }
-    check_file(harness);
+    assert_int_equal(harness_logged(202), 1);
+    harness_change(harness, "UPDATE threads SET title = CAST(x'ff' AS TEXT)");
+    contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL), AC_STORE_ERROR);
 }
 
-/* Each operation that waits is answered when its time is up, and the next start finds the file as it was. */
-static void test_a_stop_while_locks_are_not_released(void **state)
+/* ---- runs of dead processes; processes that really die are in test_sqlite_processes.c ---- */
+
+static void dead_run_make(harness_t *harness, contract_ids_t *ids, char run[AC_ID_SIZE])
 {
-    harness_t *harness = *state;
-    harness_gather_t *gather = ac_alloc(sizeof(*gather));
-    contract_ids_t before = contract_ids(), ids;
-    char run[AC_ID_SIZE] = "";
-    harness_start(harness, AC_OK);
-    contract_open(&before, run, "q", true);
-    atomic_store(&keeps, true);
-    tried(&ids);
-    for (int i = 0; i < READS; i++) {
-        bool writes = i % 2;
-        ac_store_op_t *op = contract_op(writes ? AC_STORE_THREAD_UPDATE : AC_STORE_THREAD_GET, before.owner,
-                                        before.thread, writes ? json_pack("{s:s}", "title", "new") : NULL);
-        op->deadline = ac_clock() + SOON;
-        harness_post(gather, op);
-    }
-    harness_stop(harness);
-    assert_int_equal(atomic_load(&gather->n_done), gather->n);
-    for (int i = 0; i < gather->n; i++) {
-        ac_store_op_free(gather->ops[i]);
-    }
-    atomic_store(&keeps, false);
-    harness_start(harness, AC_OK);
-    contract_close(&before, run, "a");
-    contract_gapless(&before, 2);
-    check_file(harness);
-    free(gather);
+    *ids = contract_ids();
+    *run = '\0';
+    contract_open(ids, run, "q", true);
+    /* Another process had this number before: the same boot, started earlier. */
+    harness_change(harness, "UPDATE runs SET started = started - 1");
 }
 
-static void test_a_lock_that_a_connection_does_not_get_any_more(void **state)
+static void check_interrupted(json_t *run)
 {
-    harness_t *harness = *state;
-    contract_ids_t before = contract_ids(), ids;
-    char run[AC_ID_SIZE] = "";
-    harness_start(harness, AC_OK);
-    contract_open(&before, run, "q", true);
-    atomic_store(&refuses, true);
-    assert_int_equal(tried(&ids), 0);
-    assert_true(atomic_load(&n_refused) > 0);
-    turn_works();
-    reads_work(&before);
-    assert_false(atomic_load(&refuses));
-    assert_true(harness_logged(209) > 0);
-    check_file(harness);
+    assert_string_equal(ac_json_peek_string(run, "status", ""), "interrupted");
+    assert_string_equal(ac_json_peek_string(json_object_get(run, "error"), "code", ""), "interrupted");
+    assert_true(*ac_json_peek_string(json_object_get(run, "error"), "message", ""));
+    assert_int_equal(strlen(ac_json_peek_string(run, "completed_at", "")), 24);
+    json_decref(run);
 }
 
-/* It looks the same; nothing is lost, whether connections are renewed or not. */
-static void test_a_file_that_another_process_locks(void **state)
+static void test_a_dead_run_is_closed_by_any_operation_on_it(void **state)
 {
     harness_t *harness = *state;
     contract_ids_t ids;
+    char run[AC_ID_SIZE], next[AC_ID_SIZE] = "";
     harness_start(harness, AC_OK);
+
+    dead_run_make(harness, &ids, run);
+    check_interrupted(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)));
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM runs WHERE status = 'interrupted'"), 1);
+
+    dead_run_make(harness, &ids, run);
+    json_t *out = contract_ok(contract_call(AC_STORE_RUN_LIST, ids.owner, ids.thread, NULL));
+    check_interrupted(json_incref(json_array_get(json_object_get(out, "data"), 0)));
+    json_decref(out);
+
+    dead_run_make(harness, &ids, run);
+    out = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+    assert_true(json_is_null(json_object_get(out, "active_run")));
+    json_decref(out);
+
+    dead_run_make(harness, &ids, run);
+    assert_int_equal(contract_open(&ids, next, "again", false), 2);
+    check_interrupted(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)));
+
+    dead_run_make(harness, &ids, run);
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, NULL);
+    op->hard = true;
+    contract_done(contract_wait(op));
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM runs WHERE status = 'interrupted'"), 4);
+}
+
+static void test_dead_runs_are_closed_at_start(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids[5], living;
+    char runs[5][AC_ID_SIZE], run[AC_ID_SIZE] = "";
+    harness_start(harness, AC_OK);
+    for (int i = 0; i < 5; i++) {
+        dead_run_make(harness, &ids[i], runs[i]);
+    }
+    harness_change(
+        harness, "UPDATE runs SET boot = 'another boot', started = started + 5 WHERE id = (SELECT min(id) FROM runs)");
+    living = contract_ids();
+    contract_open(&living, run, "q", true);
+    harness_stop(harness);
+    harness_start(harness, AC_OK);
+    assert_int_equal(harness_logged(208), 1);
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM runs WHERE status = 'interrupted'"), 5);
+    for (int i = 0; i < 5; i++) {
+        check_interrupted(contract_ok(contract_call(AC_STORE_RUN_GET, ids[i].owner, runs[i], NULL)));
+    }
+    json_t *out = contract_ok(contract_call(AC_STORE_TURN_LOAD, living.owner, living.thread, NULL));
+    assert_string_equal(ac_json_peek_string(out, "active_run", ""), run); /* our own, of a process that lives */
+    json_decref(out);
+}
+
+/* httpd does not wait for a program that keeps the file locked: it starts, and the runs are closed later. */
+static void test_a_locked_file_does_not_keep_a_child_from_starting(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids;
+    char run[AC_ID_SIZE];
+    harness_start(harness, AC_OK);
+    dead_run_make(harness, &ids, run);
+    harness_stop(harness);
     sqlite3 *other = harness_open(harness);
     harness_exec(other, "BEGIN IMMEDIATE");
-    for (int i = 0; i < TRIED; i++) {
-        assert_int_equal(tried(&ids), 0);
-    }
+    harness_start(harness, AC_OK);
+    assert_int_equal(harness_logged(206), 1);
+    json_decref(contract_ok(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL)));
     harness_exec(other, "ROLLBACK");
     sqlite3_close(other);
-    turn_works();
-    check_file(harness);
+    check_interrupted(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)));
+}
+
+static void test_dead_run_on_a_full_disk_is_read_all_the_same(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids;
+    char run[AC_ID_SIZE];
+    harness_start(harness, AC_OK);
+    dead_run_make(harness, &ids, run);
+    harness_exec(harness_writer(), "PRAGMA query_only = ON"); /* as if the disk took nothing more */
+    contract_equal(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)),
+                   contract_run(run, ids.thread, "in_progress", 10));
+    harness_exec(harness_writer(), "PRAGMA query_only = OFF");
+    check_interrupted(contract_ok(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL)));
+}
+
+/* What the tests before this one have run. */
+static void test_no_statement_of_recovery_scans_a_table(void **state)
+{
+    harness_t *harness = *state;
+    harness_start(harness, AC_OK);
+    assert_in_range(harness_check_plans(harness), 15, 60);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_locks_that_were_not_released, failures_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_stop_while_locks_are_not_released, failures_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_lock_that_a_connection_does_not_get_any_more, failures_setup,
+        cmocka_unit_test_setup_teardown(test_full_disk, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_on_a_full_disk_only_writes_that_do_not_fit_fail, harness_setup,
                                         harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_file_that_another_process_locks, failures_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_row, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_dead_run_is_closed_by_any_operation_on_it, harness_setup,
+                                        harness_teardown),
+        cmocka_unit_test_setup_teardown(test_dead_runs_are_closed_at_start, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_locked_file_does_not_keep_a_child_from_starting, harness_setup,
+                                        harness_teardown),
+        cmocka_unit_test_setup_teardown(test_dead_run_on_a_full_disk_is_read_all_the_same, harness_setup,
+                                        harness_teardown),
+        cmocka_unit_test_setup_teardown(test_no_statement_of_recovery_scans_a_table, harness_setup, harness_teardown),
     };
     int n_failed;
 
     apr_initialize();
-    n_failed = cmocka_run_group_tests_name("sqlite_failures", tests, group_setup, NULL);
+    n_failed = cmocka_run_group_tests_name("sqlite_failures", tests, NULL, NULL);
     apr_terminate();
     return n_failed;
 }

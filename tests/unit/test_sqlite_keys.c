@@ -96,7 +96,7 @@ static void test_old_keys_are_purged(void **state)
     assert_int_equal(harness_number(harness, "SELECT count(*) FROM keys"), 1);
 }
 
-static void test_a_file_of_before_there_were_keys(void **state)
+static void test_a_file_of_a_version_without_keys(void **state)
 {
     harness_t *harness = *state;
     char run[AC_ID_SIZE];
@@ -122,7 +122,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_key_leads_to_one_run, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_a_refused_turn_takes_no_key, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_old_keys_are_purged, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_file_of_before_there_were_keys, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_file_of_a_version_without_keys, harness_setup, harness_teardown),
     };
     return cmocka_run_group_tests_name("sqlite keys", group, NULL, NULL);
 }

@@ -17,8 +17,8 @@ enum { VICTIMS = 2, ROUNDS = 8, ACKS_MAX = 100000 };
 
 static const ac_host_t host = {.version = 1, .store_done = ac_store_done};
 
-/* ---- what the processes do; they say by their exit code how it went, as a cmocka assertion would jump into the
- * parent's stack ---- */
+/* ---- the children's work; they report by exit code, because a failed cmocka assertion would jump into the parent's
+ * stack ---- */
 
 typedef struct caller_t {
     pthread_t thread;
@@ -168,7 +168,7 @@ static void test_several_processes_make_the_file_at_once(void **state)
 
 /* ---- killed ---- */
 
-/* Starts processes that write until they are killed; *packs: where they say what was acknowledged. */
+/* Starts processes that write until they are killed; *packs: the pipes of their acknowledgements. */
 static void victims_start(harness_t *harness, pid_t pids[VICTIMS], const contract_ids_t *ids, int *packs)
 {
     int acks[2], gate[2];
@@ -189,7 +189,7 @@ static void victims_start(harness_t *harness, pid_t pids[VICTIMS], const contrac
     *packs = acks[0];
 }
 
-/* Kills after n acknowledgements; what had been acknowledged till then counts too. */
+/* Kills after n acknowledgements; earlier ones that arrive later count too. */
 static size_t victims_kill(pid_t pids[VICTIMS], int acks, size_t n, ack_t *seen)
 {
     size_t n_seen = 0;
@@ -224,12 +224,12 @@ static void check_acknowledged(const contract_ids_t ids[SHARED], const ack_t *ac
     json_decref(list);
     json_t *run = contract_ok(contract_call(AC_STORE_RUN_GET, of->owner, ack->run, NULL));
     const char *status = ac_json_peek_string(run, "status", "");
-    /* A turn whose close was not acknowledged may have been written all the same. */
+    /* A turn whose close was not acknowledged may have been stored nevertheless. */
     assert_true(strcmp(status, "completed") == 0 || (!ack->closed && strcmp(status, "interrupted") == 0));
     json_decref(run);
 }
 
-static void test_what_was_acknowledged_survives_a_kill(void **state)
+static void test_acknowledged_writes_survive_a_kill(void **state)
 {
     harness_t *harness = *state;
     contract_ids_t ids[SHARED];
@@ -311,7 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_several_processes_make_the_file_at_once, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_several_processes_in_the_same_threads, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_what_was_acknowledged_survives_a_kill, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_acknowledged_writes_survive_a_kill, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_run_of_another_process_lives_as_long_as_it, harness_setup,
                                         harness_teardown),
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls through a store's table, over a store that answers when the test says so. */
+/* Calls through a store's table, over a store that answers under the test's control. */
 #include "store_contract.h"
 
 #include <pthread.h>
@@ -35,7 +35,7 @@ static void slow_post(void *self, ac_store_op_t *op)
 
 static const ac_store_vt slow_vt = {.name = "slow", .start_post = slow_post};
 
-static void test_operation_holds_what_it_is_made_of(void **state)
+static void test_an_operation_holds_its_inputs(void **state)
 {
     (void)state;
     char owner[AC_OWNER_SIZE + 1];
@@ -69,7 +69,7 @@ static void test_operation_holds_what_it_is_made_of(void **state)
 static void test_no_verb_without_its_owner(void **state)
 {
     static const char *const names[] = {NULL, "", " agents", "a\nb", "a\x7f", "\xff", "\xc3"};
-    static const ac_store_verb_e of_nobody[] = {
+    static const ac_store_verb_e without_owner[] = {
         AC_STORE_PING,         AC_STORE_PURGE,          AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES,
         AC_STORE_EXPORT_RUNS,  AC_STORE_IMPORT,         AC_STORE_AGENT_LIST,     AC_STORE_AGENT_PUT,
         AC_STORE_AGENT_DELETE, AC_STORE_SUSPENDED_LIST,
@@ -77,8 +77,8 @@ static void test_no_verb_without_its_owner(void **state)
     bool owned[AC_STORE_N_VERBS];
     (void)state;
     memset(owned, true, sizeof(owned));
-    for (size_t i = 0; i < sizeof(of_nobody) / sizeof(*of_nobody); i++) {
-        owned[of_nobody[i]] = false;
+    for (size_t i = 0; i < sizeof(without_owner) / sizeof(*without_owner); i++) {
+        owned[without_owner[i]] = false;
     }
     for (int verb = 0; verb < AC_STORE_N_VERBS; verb++) {
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -127,7 +127,7 @@ static void test_wait_gives_the_answer_back(void **state)
     ac_store_op_free(op);
 }
 
-static void test_late_answer_finds_nobody(void **state)
+static void test_a_late_answer_is_discarded(void **state)
 {
     (void)state;
     slow_t slow = {.store = {&slow_vt, &slow}};
@@ -139,7 +139,7 @@ static void test_late_answer_finds_nobody(void **state)
     assert_null(op);
     assert_int_equal(err.kind, AC_STORE_TIMEOUT);
     assert_int_equal(slow.n_held, 1);
-    answer_main(slow.held[0]); /* frees all of it: the sanitizers would tell */
+    answer_main(slow.held[0]); /* frees all of it: a sanitizer reports leaks */
 
     op = ac_store_op_create(AC_STORE_PING, "me", NULL);
     op->deadline = 1; /* the caller's own, earlier one is kept */
@@ -184,12 +184,9 @@ static void test_answer_comes_on_the_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_operation_holds_what_it_is_made_of),
-        cmocka_unit_test(test_no_verb_without_its_owner),
-        cmocka_unit_test(test_every_verb_has_a_name),
-        cmocka_unit_test(test_wait_gives_the_answer_back),
-        cmocka_unit_test(test_late_answer_finds_nobody),
-        cmocka_unit_test(test_answer_comes_on_the_loop),
+        cmocka_unit_test(test_an_operation_holds_its_inputs), cmocka_unit_test(test_no_verb_without_its_owner),
+        cmocka_unit_test(test_every_verb_has_a_name),         cmocka_unit_test(test_wait_gives_the_answer_back),
+        cmocka_unit_test(test_a_late_answer_is_discarded),    cmocka_unit_test(test_answer_comes_on_the_loop),
     };
     int n_failed;
 

@@ -94,7 +94,7 @@ static json_t *load_of(const contract_ids_t *ids, int limit)
     return contract_ok(contract_wait(load_op(ids->owner, ids->thread, limit)));
 }
 
-/* What the store itself says. */
+/* The store's own answer. */
 static json_t *load_fresh(const contract_ids_t *ids, int limit)
 {
     ac_store_op_t *op = load_op(ids->owner, ids->thread, limit);
@@ -168,7 +168,7 @@ static void test_how_much_is_asked_for(void **state)
     expect_read(&ids, 5);
 }
 
-/* Nobody is told from the cache that a thread is free while a run is active. */
+/* The cache does not answer that a thread is free while a run is active. */
 static void test_an_active_run_is_the_stores(void **state)
 {
     (void)state;
@@ -276,7 +276,7 @@ static void test_a_stale_history_is_found_by_the_turn(void **state)
     json_t *in = contract_open_in(&ids, "run_late", "y", false);
     json_object_set_new(in, "after", json_integer(2));
     contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in), AC_PRECONDITION_FAILED);
-    expect_read(&ids, 100); /* what was wrong is gone */
+    expect_read(&ids, 100); /* the wrong entry is removed */
     expect_cached(&ids, 100);
     json_t *counts = contract_ok(contract_call(AC_STORE_PING, NULL, NULL, NULL));
     assert_int_equal(ac_json_peek_int(counts, "cache_stale", -1), 1);
@@ -337,7 +337,7 @@ static apr_status_t started(void *self, const ac_host_t *host, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-static void test_what_makes_no_sense_is_dropped(void **state)
+static void test_useless_records_are_dropped(void **state)
 {
     world_t *world = *state;
     contract_ids_t ids = contract_ids();
@@ -430,7 +430,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_owner_finds_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stale_history_is_found_by_the_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_checked_thread_is_never_stale, setup_checked, teardown),
-        cmocka_unit_test_setup_teardown(test_what_makes_no_sense_is_dropped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_useless_records_are_dropped, setup, teardown),
     };
     apr_initialize();
     int n_failed = contract("store_contract, with a cache", false);

@@ -44,7 +44,7 @@ static void test_a_run_that_has_ended(void **state)
     assert_string_equal(more->seen, "<done>");
 }
 
-static void test_leaving_while_being_told(void **state)
+static void test_leaving_within_a_callback(void **state)
 {
     (void)state;
     start_new("x");
@@ -63,7 +63,7 @@ static void test_leaving_while_being_told(void **state)
     json_decref(close_well());
 }
 
-static void test_somebody_elses_run(void **state)
+static void test_a_run_of_another_owner(void **state)
 {
     (void)state;
     start_new("x");
@@ -109,7 +109,7 @@ static void test_from_the_store(void **state)
     assert_int_equal(visitor->last_seq, AC_TAIL_STORED + 5);
 }
 
-/* A follower that has events of a run whose log is gone. */
+/* A follower with events of a run whose log does not exist any more. */
 static visitor_t *come_back(uint64_t after, const char *status)
 {
     visitor_t *visitor = follow(0, "run_gone", after);
@@ -236,7 +236,7 @@ static void test_a_whole_answer_that_comes_too_late(void **state)
     assert_string_equal(json_string_value(json_object_get(message, "content")), "all of it");
     assert_string_equal(json_string_value(json_object_get(json_object_get(message, "metadata"), "finish_reason")),
                         "interrupted");
-    answer_op(NULL, AC_INTERRUPTED); /* and not for ever */
+    answer_op(NULL, AC_INTERRUPTED); /* with a limit */
     fake_pass(100000);
     assert_string_equal(visitor->seen, "<run>all of it<error>");
     assert_int_equal(visitor->kind, AC_INTERRUPTED);
@@ -308,7 +308,7 @@ static void test_a_message_after_a_dead_run(void **state)
     answer_op(json_pack("{s:{}, s:[{s:s, s:s, s:s}]}", "thread", "messages", "role", "user", "content", "x", "run_id",
                         "run_00000000000000000000000001"),
               AC_OK);
-    assert_false(model.asked); /* first what had been said */
+    assert_false(model.asked); /* first the earlier events */
     expect_op(AC_STORE_RUN_GET);
     answer_op(json_pack("{s:s, s:s, s:s}", "id", "run_00000000000000000000000001", "thread_id", "thread_1", "status",
                         "interrupted"),
@@ -355,7 +355,7 @@ static void test_an_answer_that_is_stored_later(void **state)
 
 /* ---- no followers ---- */
 
-static void test_a_run_that_nobody_follows(void **state)
+static void test_a_run_without_followers(void **state)
 {
     (void)state;
     start_leaving(5000000);
@@ -373,7 +373,7 @@ static void test_a_run_that_nobody_follows(void **state)
     json_decref(written);
 }
 
-static void test_a_run_that_goes_on_alone(void **state)
+static void test_a_run_that_continues_alone(void **state)
 {
     (void)state;
     start_leaving(-1);
@@ -464,8 +464,8 @@ int main(void)
     const struct CMUnitTest group[] = {
         cmocka_unit_test_setup_teardown(test_joining_from_every_point, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_run_that_has_ended, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_leaving_while_being_told, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_somebody_elses_run, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_leaving_within_a_callback, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_run_of_another_owner, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_from_the_store, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_the_store_fails, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_the_other_one_was_first, setup_logged, teardown_logged),
@@ -476,10 +476,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_message_after_a_dead_run, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_back_from_the_middle, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_an_answer_that_is_stored_later, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_run_that_nobody_follows, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_run_without_followers, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_run_that_waited_here_and_ended_elsewhere, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_logs_that_rested, setup_logged, teardown_logged),
-        cmocka_unit_test_setup_teardown(test_a_run_that_goes_on_alone, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_a_run_that_continues_alone, setup_logged, teardown_logged),
     };
     return cmocka_run_group_tests_name("tail", group, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates of the HTTP tool: what a model writes fills its place and breaks nothing. */
+/* Templates of the HTTP tool: a model's arguments fill their placeholders and break nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -175,7 +175,7 @@ static void expect_header(const char *text, const char *secret, const char *args
     json_decref(values);
 }
 
-/* Only the template says where the secret is. */
+/* Only the template decides where the secret is. */
 static void test_header_secret(void **state)
 {
     (void)state;
@@ -239,7 +239,7 @@ static void test_other_problems(void **state)
     expect_problem(HEADER, "Bearer ${secret} {q}", NULL);
     expect_problem(HEADER, "a\nb", "control");
     expect_problem(HEADER, "{list}", "a header");
-    expect_problem(HEADER, "{nobody}", "is not among");
+    expect_problem(HEADER, "{unknown}", "is not among");
 }
 
 int main(void)

@@ -136,7 +136,7 @@ static void test_ids_of_threads_differ(void **state)
     free(made);
 }
 
-/* Children that are forked at the same moment hold the same counter; their ids must differ all the same. */
+/* Children that are forked at the same moment have the same counter; their ids must differ nevertheless. */
 static void test_ids_of_children_differ(void **state)
 {
     (void)state;
@@ -345,7 +345,7 @@ static void test_durations(void **state)
     assert_string_equal(text, "9223372036854776ms");
 }
 
-static void test_what_is_no_duration(void **state)
+static void test_invalid_durations(void **state)
 {
     (void)state;
     static const char *const texts[] = {"",
@@ -465,7 +465,7 @@ int main(void)
         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_hex_digits),
         cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_what_is_no_duration),
+        cmocka_unit_test(test_invalid_durations),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_clock_never_goes_back),
         cmocka_unit_test(test_printable),

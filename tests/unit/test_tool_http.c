@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP tool: what is sent for a call, what its answers become, and what it refuses. */
+/* The HTTP tool: requests, results of answers, and refusals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -129,7 +129,7 @@ static void test_tool_http_headers(void **state)
     assert_null(strstr(http_server_request(server, 0), "application/json"));
 }
 
-static void test_tool_http_says_no_secret_back(void **state)
+static void test_tool_http_removes_the_secret(void **state)
 {
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "s3cr3t-key");
@@ -138,7 +138,7 @@ static void test_tool_http_says_no_secret_back(void **state)
                   "{\"**********\":\"******************** s3cr3t-ke no\",\"you\":\"Bearer **********\"}");
 }
 
-static void test_tool_http_says_no_secret_in_an_error(void **state)
+static void test_tool_http_removes_the_secret_from_errors(void **state)
 {
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "s3cr3t-key");
@@ -146,8 +146,8 @@ static void test_tool_http_says_no_secret_in_an_error(void **state)
                    "the service answered 401: {\"error\":\"********** is no key\"}");
 }
 
-/* What it would be for who reads the answer, not only the bytes as they were sent. */
-static void test_tool_http_says_no_secret_in_another_form(void **state)
+/* As seen by a reader of the answer, not only as the bytes that were sent. */
+static void test_tool_http_removes_the_secret_in_other_forms(void **state)
 {
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "Token/key+1");
@@ -156,7 +156,7 @@ static void test_tool_http_says_no_secret_in_another_form(void **state)
         "{\"***********\":[\"***********\",\"***************\",\"QmVhcmVyIF**************\"]}");
 }
 
-static void test_tool_http_says_no_secret_in_text(void **state)
+static void test_tool_http_removes_the_secret_from_text(void **state)
 {
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "Token/key+1");
@@ -165,7 +165,7 @@ static void test_tool_http_says_no_secret_in_text(void **state)
                   "\"***************** and ********\\n[truncated: only the first 30 bytes]\"");
 }
 
-static void test_tool_http_says_no_secret_in_a_type(void **state)
+static void test_tool_http_removes_the_secret_from_the_type(void **state)
 {
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "s3cr3t-key");
@@ -354,7 +354,7 @@ static void test_tool_http_binary(void **state)
     expect_failure(HEAD("200 OK", "image/png") "\x89PNG", "the service answered with image/png, which is no text");
 }
 
-/* What says it is text but holds a NUL byte. */
+/* An answer that is declared as text but has a NUL byte. */
 static void test_tool_http_binary_as_text(void **state)
 {
     (void)state;
@@ -483,11 +483,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_tool_http_get, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_headers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_back, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_an_error, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_another_form, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_text, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tool_http_says_no_secret_in_a_type, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_removes_the_secret, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_removes_the_secret_from_errors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_removes_the_secret_in_other_forms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_removes_the_secret_from_text, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tool_http_removes_the_secret_from_the_type, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_header_injection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_arguments_are_no_secret, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tool_http_body, set_up, tear_down),

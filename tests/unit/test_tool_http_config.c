@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the directives of an HTTP tool may say, and the sentences about what they may not. */
+/* Directives of an HTTP tool: accepted values, and error messages for others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

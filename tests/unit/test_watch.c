@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watched descriptors: their events, their changes, and events that come too late for whoever asked for them. */
+/* Watched descriptors: events, changes, and events that arrive after a watch was removed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -183,7 +183,7 @@ static void test_watch_changes(void **state)
     assert_int_equal(pipe.n_events, 0);
     pipe_close(&pipe);
     pipe_close(&other);
-    /* A descriptor that is none. */
+    /* An invalid descriptor. */
     ac_watch_t watch = {0};
     assert_int_not_equal(ac_loop_watch_set(loop, &watch, -1, EPOLLIN, on_pipe, &pipe), APR_SUCCESS);
     assert_int_equal(watch.slot, 0);

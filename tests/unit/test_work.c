@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Work threads: every job runs once, results come back on the loop, a full queue says so, destroying finishes what
- * is queued. */
+/* Work threads: every job runs once, results arrive on the loop, a full queue refuses, destroying finishes the
+ * queued jobs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -34,7 +34,7 @@ void tool_rig_start(tool_rig_t *tool);
 /* One call, waited for; arguments as JSON text, checked against the tool's schema. timeout 0: 20 s. */
 void tool_rig_call(tool_rig_t *tool, tool_answer_t *answer, const char *arguments, apr_interval_time_t timeout);
 void tool_answer_free(tool_answer_t *answer);
-/* Starts a call on the loop and goes on; then cancels it there, and fails where done comes all the same. */
+/* Starts a call on the loop and returns; then cancels it there, and fails if done is called nevertheless. */
 void *tool_rig_begin(tool_rig_t *tool, tool_answer_t *answer, const char *arguments);
 void tool_rig_cancel(tool_rig_t *tool, tool_answer_t *answer, void *call);
 /* The result must be this JSON text, in jansson's compact form with sorted members. */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every route of the table, called with every kind of credential: who may, who may not, and that what is somebody else's looks as
-what was never there."""
+"""Every route of the table, called with every kind of credential: allowed, refused, and that another owner's
+resources look as if they did not exist."""
 import json
 import os
 import re
@@ -17,7 +17,7 @@ from route_cases import ADMIN, CASES, NOT_FOUND, PUBLIC, ROUTES
 from runs import holding, wait_until
 from server import AGENT, MODEL, MOUNT, Server
 
-SECRET = "words that are nobody's business"
+SECRET = "words that are private"
 NOBODYS = {"thread": "thread_" + "0" * 26, "run": "run_" + "0" * 26, "agent": "made"}
 MOUNTS = """
 <Location "/bare">
@@ -46,7 +46,7 @@ class World:
         return bearer(self.keys[name]) if name else {}
 
     def make(self, who="ann"):
-        """A thread with one turn, which is over."""
+        """A thread with one turn, which has ended."""
         self.model.play(answer(SECRET))
         made = self.client.post("/agents/assistant/chat", {"message": SECRET, "stream": False}, headers=self.as_(who))
         assert made.status == 200, made
@@ -120,7 +120,7 @@ def test_without_a_good_key(world, name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_on_a_mount_that_nobody_can_sign_in_to(world, name):
+def test_a_mount_without_authentication(world, name):
     """No authentication and no AgentChatAnonymous: closed; and keys mean nothing here."""
     for call in world.calls(name, world.make()):
         for who in (None, "root"):
@@ -160,7 +160,7 @@ def test_with_the_right_key(world, name):
         call = list(world.calls(name, world.make()))[i]
         response = world.ask(who, call)
         assert response.status in case.good, (call, response)
-        # No cache may keep it for somebody else.
+        # A shared cache must not keep it.
         assert response.headers["cache-control"] in ("no-store", "no-cache, no-transform"), response.headers
         if "json" in response.headers.get("content-type", ""):
             assert response.headers["x-content-type-options"] == "nosniff"
@@ -174,7 +174,7 @@ def test_anonymous_has_no_role(world, name):
 
 
 def test_a_run_under_way_is_not_there_for_others(world):
-    """Neither the thread's 409 nor the run's events tell that something is going on."""
+    """Neither the thread's 409 nor the run's events show that a run is active."""
     gate = Gate()
     world.model.play(holding(gate))
     stream = world.client.stream("/agents/assistant/chat", {"message": SECRET}, headers=world.as_("ann"))
@@ -207,7 +207,7 @@ def test_an_idempotency_key_is_its_owners(world):
     assert again["run_id"] == mine["run_id"]
 
 
-def test_a_cursor_of_somebody_elses_list_tells_nothing(world):
+def test_a_cursor_of_another_owners_list_reveals_nothing(world):
     ids = world.make()
     for path in (f"/threads?after={ids['thread']}", "/threads?after=" + NOBODYS["thread"]):
         response = world.client.get(path, headers=world.as_("bob"))
@@ -220,9 +220,9 @@ def exchanges(cosmos, since):
     return [(method, path.split("/docs")[0]) for method, path, _, _ in cosmos.requests[since:]]
 
 
-def test_as_many_exchanges_for_a_foreign_id_as_for_none(model):
-    """What could be measured: how often, and about what, the store is asked. With Cosmos DB each time is an exchange over the network.
-    What the server asks by itself, for runs whose lease is over, it asks once in the time of a lease."""
+def test_as_many_exchanges_for_a_foreign_id_as_for_an_unknown_one(model):
+    """Measurable effects: the number and kinds of store operations. With Cosmos DB each of them is an exchange over
+    the network. The server's own queries, for runs whose lease has expired, are made once in the time of a lease."""
     cosmos = Cosmos()
     world = World(model, store(cosmos, "lease=1d") + "AgentChatAgentsRefresh 0\n", env=ENV)
     try:
@@ -234,7 +234,7 @@ def test_as_many_exchanges_for_a_foreign_id_as_for_none(model):
             for calls in zip(world.calls(name, ids), world.calls(name, NOBODYS)):
                 asked = []
                 for call in calls:
-                    world.ask("bob", call)              # whatever is done once only
+                    world.ask("bob", call)              # operations that are done only once
                     since = len(cosmos.requests)
                     assert world.ask("bob", call).status == 404, call
                     asked.append(exchanges(cosmos, since))

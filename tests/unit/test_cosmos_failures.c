@@ -159,7 +159,7 @@ static void test_giving_up_in_time(void **state)
     contract_done(get_within(&ids, apr_time_from_sec(10)));
 }
 
-/* It is this process that can take no more, and not Cosmos DB that failed. */
+/* This process has reached its limit; Cosmos DB has not failed. */
 static void test_no_descriptors_left(void **state)
 {
     struct rlimit before, few;
@@ -201,7 +201,7 @@ static void faster(const char *what, int n)
     cosmos_server_order(&server, order);
 }
 
-static void test_others_come_before_again_and_again(void **state)
+static void test_repeated_conflicts(void **state)
 {
     cosmos_child_open(*state, &server, "");
     contract_ids_t ids = contract_ids();
@@ -227,7 +227,7 @@ static void test_others_come_before_again_and_again(void **state)
     assert_int_equal(cosmos_logged(228), 0); /* the service is well */
 }
 
-static void test_a_container_that_was_made_anew(void **state)
+static void test_a_container_that_was_recreated(void **state)
 {
     cosmos_child_open(*state, &server, "");
     contract_ids_t ids = contract_ids();
@@ -324,7 +324,7 @@ static void test_container_of_another_key(void **state)
     refused(*state, "threads=messages messages=threads", 222, "partition key /thread_id instead of /owner");
 }
 
-/* It cannot be added later, and without it nobody would find out that a message was sent twice. */
+/* The key cannot be added later, and without it a message that was sent twice is not detected. */
 static void test_container_without_its_unique_key(void **state)
 {
     cosmos_child_t maker;
@@ -349,7 +349,7 @@ static void test_container_without_its_index(void **state)
     refused(*state, "", 222, "container 'messages' has no index on /seq/?");
 }
 
-/* It works, and whoever has long names of owners is told what follows. */
+/* The container works, and a log line warns about long names of owners. */
 static void test_container_of_a_partition_key_of_version_1(void **state)
 {
     static const struct {
@@ -383,7 +383,7 @@ static void test_container_of_a_partition_key_of_version_1(void **state)
     }
 }
 
-static void test_nobody_listens(void **state)
+static void test_no_listener(void **state)
 {
     cosmos_server_t nowhere = {.port = 1};
     cosmos_child_open(*state, &nowhere, "");
@@ -454,8 +454,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_failures_inside_a_batch, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_giving_up_in_time, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_no_descriptors_left, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_others_come_before_again_and_again, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_container_that_was_made_anew, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_repeated_conflicts, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_container_that_was_recreated, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_wrong_key, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_clock_is_off, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_nothing_is_made_without_leave, cosmos_setup, cosmos_teardown),
@@ -464,9 +464,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_container_without_its_unique_key, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_container_without_its_index, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_container_of_a_partition_key_of_version_1, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_nobody_listens, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_no_listener, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_chaos, cosmos_setup, cosmos_teardown),
     };
 
-    return cosmos_main(&server, "cosmos_trouble", tests, sizeof(tests) / sizeof(*tests));
+    return cosmos_main(&server, "cosmos_failures", tests, sizeof(tests) / sizeof(*tests));
 }

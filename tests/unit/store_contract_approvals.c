@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every store must do with a run that waits for its owner's word. */
+/* The contract of all stores about a run that awaits approval. */
 #include "store_contract.h"
 
 #define UNTIL "2026-05-05T00:00:00.000Z"
@@ -36,7 +36,7 @@ static size_t n_steps(const contract_ids_t *ids, const char *run)
     return n;
 }
 
-static void test_the_last_word_gives_the_run(void **state)
+static void test_the_last_approval_returns_the_run(void **state)
 {
     (void)state;
     char run[AC_ID_SIZE], next[AC_ID_SIZE] = "run_x";
@@ -45,7 +45,7 @@ static void test_the_last_word_gives_the_run(void **state)
     contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, next, "me", false)),
                   AC_RUN_IN_PROGRESS);
     contract_done(contract_call(AC_STORE_RUN_SUSPEND, ids.owner, ids.thread, wait_in(&ids, run))); /* the same again */
-    contract_kind(decide("somebody else", run, "c1", true), AC_NOT_WAITING);
+    contract_kind(decide("another owner", run, "c1", true), AC_NOT_WAITING);
     contract_kind(decide(ids.owner, run, "c3", true), AC_NOT_WAITING);
     contract_kind(decide(ids.owner, "run_none", "c1", true), AC_NOT_WAITING);
     contract_equal(contract_ok(decide(ids.owner, run, "c2", false)), json_pack("{s:i}", "waiting", 1));
@@ -111,7 +111,7 @@ static void test_time_is_over(void **state)
     contract_close(&ids, run, "a");
 }
 
-static void test_what_is_large_waits_too(void **state)
+static void test_large_state_documents_are_stored(void **state)
 {
     (void)state;
     char run[AC_ID_SIZE] = "";
@@ -131,9 +131,9 @@ static void test_what_is_large_waits_too(void **state)
 }
 
 const struct CMUnitTest contract_wait_tests[] = {
-    cmocka_unit_test(test_the_last_word_gives_the_run),
+    cmocka_unit_test(test_the_last_approval_returns_the_run),
     cmocka_unit_test(test_a_close_ends_the_waiting),
     cmocka_unit_test(test_time_is_over),
-    cmocka_unit_test(test_what_is_large_waits_too),
+    cmocka_unit_test(test_large_state_documents_are_stored),
 };
 const size_t n_contract_wait_tests = sizeof(contract_wait_tests) / sizeof(*contract_wait_tests);

@@ -46,7 +46,7 @@ static void test_signatures_of_the_vendors_examples(void **state)
                     PREFIX "gFB1bRB%2FPLJTG3bCgMuoVgNzOyFvZAamzEtLuSITjRc%3D");
 }
 
-/* tests/peers/signatures.json is what the vendor's own signing package says; tests/httpd/test_peers.py asks it
+/* tests/peers/signatures.json is made by the vendor's own signing package; tests/httpd/test_peers.py compares them
  * again. */
 static void test_signatures_of_the_vendors_package(void **state)
 {
@@ -100,7 +100,7 @@ static void test_signatures_of_the_vendors_package(void **state)
     json_decref(table);
 }
 
-static void test_keys_that_are_none(void **state)
+static void test_invalid_keys(void **state)
 {
     (void)state;
     static const char *const keys[] = {"",          "=",        "====",
@@ -305,7 +305,7 @@ static void test_batch_body(void **state)
 
 /* ---- answers ---- */
 
-static void test_what_a_status_asks_for(void **state)
+static void test_the_action_for_each_status(void **state)
 {
     (void)state;
     const struct {
@@ -342,7 +342,7 @@ static void test_what_a_status_asks_for(void **state)
     }
 }
 
-static void test_errors_say_what_to_do(void **state)
+static void test_errors_name_the_remedy(void **state)
 {
     (void)state;
     const struct {
@@ -490,7 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signatures_of_the_vendors_examples),
         cmocka_unit_test(test_signatures_of_the_vendors_package),
-        cmocka_unit_test(test_keys_that_are_none),
+        cmocka_unit_test(test_invalid_keys),
         cmocka_unit_test(test_token_is_encoded),
         cmocka_unit_test(test_date),
         cmocka_unit_test(test_names),
@@ -499,12 +499,12 @@ int main(void)
         cmocka_unit_test(test_a_header_is_one_line),
         cmocka_unit_test(test_query_body),
         cmocka_unit_test(test_batch_body),
-        cmocka_unit_test(test_what_a_status_asks_for),
-        cmocka_unit_test(test_errors_say_what_to_do),
+        cmocka_unit_test(test_the_action_for_each_status),
+        cmocka_unit_test(test_errors_name_the_remedy),
         cmocka_unit_test(test_batch_answers),
         cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_session_keeps_the_newest),
         cmocka_unit_test(test_session_is_bounded),
     };
-    return cmocka_run_group_tests_name("cosmos", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("cosmos_wire", tests, NULL, NULL);
 }

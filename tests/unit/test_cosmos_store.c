@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Cosmos DB store: the contract of all stores, its configuration, what it sends, how it is told to start. What
- * goes wrong is in test_cosmos_trouble.c. */
+/* The Cosmos DB store: the contract of all stores, its configuration, its documents and requests. Failures are in
+ * test_cosmos_failures.c. */
 #include "back/cache/cache.h"
 #include "cosmos_harness.h"
 
@@ -10,7 +10,7 @@ static cosmos_server_t server;
 
 /* ---- configuration ---- */
 
-static void test_create_says_what_is_wrong(void **state)
+static void test_create_reports_errors(void **state)
 {
     (void)state;
     const struct {
@@ -188,7 +188,7 @@ static void test_large_documents_are_split_and_joined(void **state)
 
 /* ---- requests ---- */
 
-static int64_t told(const char *what)
+static int64_t counted(const char *what)
 {
     json_t *answer = cosmos_server_tell(&server, "{}");
     int64_t n = ac_json_peek_int(answer, what, -1);
@@ -196,36 +196,37 @@ static int64_t told(const char *what)
     return n;
 }
 
-static void test_what_each_call_costs(void **state)
+static void test_the_number_of_requests_of_each_operation(void **state)
 {
     cosmos_child_open(*state, &server, "");
     contract_ids_t ids = contract_ids();
     char run[AC_ID_SIZE] = "";
     contract_open(&ids, run, "hello", true);
     contract_close(&ids, run, "hi");
-    int64_t n = told("requests");
+    int64_t n = counted("requests");
 
     contract_done(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL));
-    assert_int_equal(told("requests") - n, 1); /* a point read is one exchange */
+    assert_int_equal(counted("requests") - n, 1); /* a point read is one exchange */
     contract_done(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
-    assert_int_equal(told("requests") - n, 3);
+    assert_int_equal(counted("requests") - n, 3);
     *run = '\0';
     contract_open(&ids, run, "again", false);
-    assert_int_equal(told("requests") - n, 5); /* the head is remembered from loading: the run's entry, and the batch */
+    assert_int_equal(counted("requests") - n,
+                     5); /* the head is remembered from loading: the run's entry, and the batch */
     contract_close(&ids, run, "yes");
-    assert_int_equal(told("requests") - n, 6); /* one batch */
+    assert_int_equal(counted("requests") - n, 6); /* one batch */
     contract_done(contract_call(AC_STORE_RUN_GET, ids.owner, run, NULL));
-    assert_int_equal(told("requests") - n, 8);
+    assert_int_equal(counted("requests") - n, 8);
     contract_done(contract_call(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL));
-    assert_int_equal(told("requests") - n, 10);
+    assert_int_equal(counted("requests") - n, 10);
     contract_done(contract_call(AC_STORE_PING, NULL, NULL, NULL));
-    assert_int_equal(told("requests") - n, 11);
+    assert_int_equal(counted("requests") - n, 11);
 
-    int64_t connections = told("connections");
+    int64_t connections = counted("connections");
     for (int i = 0; i < 20; i++) {
         contract_done(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL));
     }
-    assert_int_equal(told("connections"), connections + 1); /* the one that asks this */
+    assert_int_equal(counted("connections"), connections + 1); /* the one that asks this */
 }
 
 static void test_names_may_be_odd(void **state)
@@ -329,8 +330,8 @@ static void note_done(ac_store_op_t *op)
     ac_store_op_free(op);
 }
 
-/* A look for changed agents that the service answers late: with the stamp of before a change. */
-static void test_a_look_that_is_overtaken(void **state)
+/* A query for changed agents that the service answers late, with a stamp from before a change. */
+static void test_a_query_that_a_change_overtakes(void **state)
 {
     atomic_bool done = false;
     cosmos_child_open(*state, &server, "");
@@ -393,17 +394,17 @@ static int contract_cached(const char *name, bool check)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_create_says_what_is_wrong, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_create_reports_errors, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_a_credentials_own_options, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_messages_are_documents_that_others_read, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_metadata_of_any_shape_comes_back, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_large_documents_are_split_and_joined, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_what_each_call_costs, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_the_number_of_requests_of_each_operation, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_names_may_be_odd, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_retention, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_keys_expire, cosmos_setup, cosmos_teardown),
         cmocka_unit_test_setup_teardown(test_keys_are_purged, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_look_that_is_overtaken, cosmos_setup, cosmos_teardown),
+        cmocka_unit_test_setup_teardown(test_a_query_that_a_change_overtakes, cosmos_setup, cosmos_teardown),
     };
     int n_failed;
 
@@ -412,10 +413,10 @@ int main(void)
     n_failed = contract_under("store_contract, cosmos", NULL);
     n_failed += contract_cached("store_contract, cosmos with a cache", false);
     n_failed += contract_cached("store_contract, cosmos with a cache and a look", true);
-    if (server.pid) { /* what an emulator cannot be told */
+    if (server.pid) { /* unsupported by an emulator */
         n_failed += contract_under("store_contract, cosmos from a replica that is behind, in small and empty pages",
                                    "{\"lag\":true,\"empty_pages\":true,\"page_most\":3}");
-        n_failed += cmocka_run_group_tests_name("store_cosmos", tests, NULL, NULL);
+        n_failed += cmocka_run_group_tests_name("cosmos_store", tests, NULL, NULL);
     }
     cosmos_server_stop(&server);
     apr_terminate();

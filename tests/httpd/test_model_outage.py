@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model in trouble: its breaker, the model that stands in for it, and the line before a full one."""
+"""Outages of a model: its breaker, its fallback, and the queue before a full one."""
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ AgentChatDefaultAgent assistant
 
 @pytest.fixture
 def second():
-    """Another model, that says who it is."""
+    """Another model with another name in its answers."""
     server = ModelServer()
     server.default = answer("the", " second")
     yield server
@@ -136,16 +136,16 @@ def test_a_breaker_recovers(start, model):
     assert len(re.findall("AC0503", server.log())) == 3
 
 
-@pytest.mark.parametrize("kind, why", [("nobody listens", "The model failed: connection refused"), ("refused", ": it answered 401")])
-def test_ready_says_why_a_model_cannot_be_used(make_server, model, unused_port, kind, why):
-    """As the error log does, and without what a service says of a key."""
-    url = f"http://127.0.0.1:{unused_port}/v1" if kind == "nobody listens" else model.url
+@pytest.mark.parametrize("kind, why", [("no listener", "The model failed: connection refused"), ("refused", ": it answered 401")])
+def test_ready_has_the_cause_of_an_unusable_model(make_server, model, unused_port, kind, why):
+    """As in the error log, and without a service's text about a key."""
+    url = f"http://127.0.0.1:{unused_port}/v1" if kind == "no listener" else model.url
     server = make_server(MODELS.format(first=url, second=url, directives="") + OPERATOR, standard=False)
     if kind == "refused":
         model.probe = Reply(401, {"error": {"message": "Incorrect API key provided: sk-abc*xyz", "code": "invalid_api_key"}})
-    told = server.ready()
-    assert told.status == 503 and all(one["detail"].endswith(why) for one in told.json["models"]), told
-    assert "sk-abc" not in told.body.decode()
+    ready = server.ready()
+    assert ready.status == 503 and all(one["detail"].endswith(why) for one in ready.json["models"]), ready
+    assert "sk-abc" not in ready.body.decode()
 
 
 def test_a_probe_that_fails_opens_it_again(start, model):
@@ -177,7 +177,7 @@ def test_a_probe_that_fails_opens_it_again(start, model):
     (400, {"error": {"code": "context_length_exceeded", "message": "x"}}, "context_length_exceeded"),
     (401, {"error": {"code": "invalid_api_key", "message": "x"}}, "model_refused"),
 ])
-def test_what_the_request_is_refused_for_opens_nothing(start, model, status, body, code):
+def test_refused_requests_do_not_open_the_breaker(start, model, status, body, code):
     server = start(BREAKER)
     server.expect_log("AC0502")
     model.default = lambda _request: iter([Reply(status, body)])
@@ -250,7 +250,7 @@ def test_another_model_answers(start, model, second, name):
     assert [m["role"] for m in client.messages(thread)] == ["user", "assistant"]
 
 
-def test_nobody_listens_there(start, second, unused_port):
+def test_the_fallback_has_no_listener(start, second, unused_port):
     server = start("AgentChatFallback second", first=f"http://127.0.0.1:{unused_port}/v1")
     server.expect_log("AC0542")
     stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
@@ -343,7 +343,7 @@ def test_overload_sheds_new_work_and_harms_no_stream(start, model):
     assert client.send(client.thread(), "x").status == 200
 
 
-def test_waiting_in_vain(start, model):
+def test_waiting_until_the_limit(start, model):
     server = start("AgentChatModelLimit runs=1 queue=5 wait=200ms")
     client, gate = server.client, Gate()
     server.expect_log("AC0503")
@@ -358,7 +358,7 @@ def test_waiting_in_vain(start, model):
 
 
 def test_a_client_that_leaves_the_line_gives_up_no_slot(start, model):
-    """It goes on waiting and is answered, as any run whose client has gone."""
+    """The run stays in the queue and is answered, as any run whose client has disconnected."""
     server = start("AgentChatModelLimit runs=1 queue=5 wait=20s")
     client, gate = server.client, Gate()
     model.play(holding(gate))

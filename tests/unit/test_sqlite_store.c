@@ -20,7 +20,7 @@ static const char *create_with(harness_t *harness, const char *spec, const char 
     return ac_store_sqlite.create(&self, spec, options, harness->pool);
 }
 
-static void test_create_says_what_is_wrong(void **state)
+static void test_create_reports_errors(void **state)
 {
     harness_t *harness = *state;
     const struct {
@@ -52,7 +52,7 @@ static void test_create_says_what_is_wrong(void **state)
     assert_int_equal(harness_mode(harness->path), 0); /* nothing is opened before the fork */
 }
 
-static void test_sync_and_readers_are_heeded(void **state)
+static void test_sync_and_readers_are_applied(void **state)
 {
     harness_t *harness = *state;
     static const char *const syncs[] = {"normal", "full"};
@@ -74,7 +74,7 @@ static void test_sync_and_readers_are_heeded(void **state)
 
 /* ---- the file ---- */
 
-static void test_file_is_private_and_ours(void **state)
+static void test_the_file_is_private(void **state)
 {
     harness_t *harness = *state;
     char path[HARNESS_PATH + 32];
@@ -97,7 +97,7 @@ static void test_file_is_private_and_ours(void **state)
     assert_int_equal(harness_number(harness, "SELECT count(*) FROM threads"), 1);
 }
 
-static void test_no_database_is_left_alone(void **state)
+static void test_a_file_that_is_no_database_is_not_touched(void **state)
 {
     harness_t *harness = *state;
     FILE *file = fopen(harness->path, "w");
@@ -112,7 +112,7 @@ static void test_no_database_is_left_alone(void **state)
     }
     assert_int_equal(harness_logged(202), 1);
 
-    /* Moved away, the store goes on by itself; it looks again once a second. */
+    /* After the directory was moved, the store recovers by itself; it checks once a second. */
     assert_int_equal(unlink(harness->path), 0);
     apr_time_t give_up = ac_clock() + apr_time_from_sec(20);
     ac_store_op_t *op = contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2000"));
@@ -123,7 +123,7 @@ static void test_no_database_is_left_alone(void **state)
     contract_done(op);
 }
 
-/* Another process makes the file between two looks at its header, as far as the lock of who looks lets it. */
+/* Another process creates the file between two reads of its header, as far as the reader's lock allows. */
 static const char *made_path;
 
 static int on_look(unsigned event, void *baton, void *stmt, void *sql)
@@ -250,11 +250,11 @@ static void test_locked_for_too_long(void **state)
         op = contract_wait(op);
         assert_true(op->unwritten);
         contract_kind(op, AC_STORE_TIMEOUT);
-        op = ac_store_op_create(AC_STORE_PING, NULL, NULL); /* it says whether there can be written */
+        op = ac_store_op_create(AC_STORE_PING, NULL, NULL); /* it shows whether writes are possible */
         op->deadline = ac_clock() + apr_time_from_msec(60);
         contract_kind(contract_wait(op), AC_STORE_TIMEOUT);
         contract_kind(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL),
-                      AC_NOT_FOUND); /* reading goes on */
+                      AC_NOT_FOUND); /* reads continue */
     }
     assert_int_equal(harness_logged(206), 1);
     harness_exec(other, "COMMIT");
@@ -286,7 +286,7 @@ static void test_overloaded(void **state)
     free(gather);
 }
 
-static void test_exit_finishes_what_is_queued(void **state)
+static void test_exit_finishes_queued_operations(void **state)
 {
     harness_t *harness = *state;
     harness_gather_t *gather = ac_alloc(sizeof(*gather));
@@ -371,10 +371,11 @@ static int contract_setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_create_says_what_is_wrong, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_sync_and_readers_are_heeded, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_file_is_private_and_ours, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_no_database_is_left_alone, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_create_reports_errors, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_sync_and_readers_are_applied, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_the_file_is_private, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_no_database_is_not_touched, harness_setup,
+                                        harness_teardown),
         cmocka_unit_test_setup_teardown(test_header_is_read_at_one_moment, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_newer_version_is_refused, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_database_of_another_program_is_refused, harness_setup, harness_teardown),
@@ -383,7 +384,7 @@ int main(void)
                                         harness_teardown),
         cmocka_unit_test_setup_teardown(test_locked_for_too_long, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_overloaded, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_exit_finishes_what_is_queued, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_exit_finishes_queued_operations, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_hard_delete_leaves_no_row, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_purge_in_parts, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_no_statement_scans_a_table, harness_setup, harness_teardown),
@@ -397,7 +398,7 @@ int main(void)
         n_failed = store_contract_run("store_contract", contract_store());
         harness_teardown(&harness);
     }
-    n_failed += cmocka_run_group_tests_name("store_sqlite", tests, NULL, NULL);
+    n_failed += cmocka_run_group_tests_name("sqlite_store", tests, NULL, NULL);
     apr_terminate();
     return n_failed;
 }
