@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ssebench, a load client for servers that answer with server-sent events. One epoll thread keeps -c connections busy with
- * requests of one body, reads each response's events as they come, and measures what a chat client would see: time to first
- * token, tokens per second, streams that broke. When tokens carry the send time that llmsim --stamp puts in them, it also
- * measures how long each token was on its way through the server under test. The server's CPU time and memory are read from
- * /proc for its whole process tree. Exit status 2: there were errors. */
+/* ssebench, a load client for servers that answer with server-sent events. One epoll thread keeps -c connections
+ * busy with requests of one body, reads each response's events as they come, and measures what a chat client would
+ * see: time to first token, tokens per second, streams that broke. When tokens carry the send time that llmsim
+ * --stamp puts in them, it also measures how long each token was on its way through the server under test. The
+ * server's CPU time and memory are read from /proc for its whole process tree. Exit status 2: there were errors. */
 #include "ssebench.h"
 
 #include <stdlib.h>

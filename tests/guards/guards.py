@@ -416,7 +416,8 @@ def threats(top):
 
 # Phrases of a private dialect; docs/internals/glossary.md has the words that are used instead.
 PHRASES = re.compile(
-    r"\bowner's word\b|\b(?:its|your) word\b|\bin vain\b|\banew\b|\bnobody(?:'s)?\b|(?-i:(?<!there )(?<!known )\b(?:is|are) none\b)|\bof (?:before|now)\b"
+    r"\bowner's word\b|\b(?:its|your) word\b|\bin vain\b|\banew\b|\bnobody(?:'s)?\b"
+    r"|(?-i:(?<!there )(?<!known )\b(?:is|are) none\b)|\bof (?:before|now)\b"
     r"|\bfor ever\b|\b(?:exactly|of) so many\b|\bso many of\b|\bwhoever\b|\bsomebody(?:'s)?\b|\bwhat stands\b|\btrouble\b"
     r"|\b(?:goes|gone) on\b|\btold\b|\btells of\b"
     r"|\bor a sentence\b", re.I)
