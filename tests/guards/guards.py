@@ -17,7 +17,9 @@ import set_version
 FLOORS = ["base", "wire", "io", "back", "agent", "front"]
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",
           "system", "popen", "setjmp", "usleep"]
-MAX_FILE, MAX_LINE = 580, 140
+MAX_FILE, MAX_LINE = 500, 140
+# The header for other modules is one file; the others have to be split.
+LONGER = {"agentchat.h": 560, "cosmos_call.c": 520, "http.c": 520}
 
 
 def sources(top, *patterns):
@@ -94,7 +96,7 @@ def sizes(top):
     for path in sources(top, "mod_agentchat.c", "src/**/*.[ch]", "tests/**/*.[ch]", "tests/**/*.py"):
         n += 1
         lines = path.read_text().splitlines()
-        if len(lines) > MAX_FILE:
+        if len(lines) > LONGER.get(path.name, MAX_FILE):
             wrong.append(f"{path.relative_to(top)}: {len(lines)} lines; split it by noun")
         for i, line in enumerate(lines, 1):
             if len(line) > MAX_LINE:

@@ -11,7 +11,7 @@ import pytest
 
 from azure_manager import PRINCIPAL, ROOT
 from azure_server import TOKEN, Azure
-from cosmos_server import Container
+from cosmos_container import Container
 from cosmos_stores import ENV, store, wait_ready
 from manual import blocks
 from server import TOP

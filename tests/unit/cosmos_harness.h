@@ -43,6 +43,7 @@ void cosmos_clock_to(const cosmos_server_t *server, int seconds);
  * cosmos_child_t that is not opened. */
 int cosmos_setup(void **state);
 int cosmos_teardown(void **state);
+#define COSMOS_TEST(test) cmocka_unit_test_setup_teardown(test, cosmos_setup, cosmos_teardown)
 /* A program of tests with a server of their own; cmocka's count of failures. */
 int cosmos_main(cosmos_server_t *server, const char *name, const struct CMUnitTest *tests, size_t n);
 

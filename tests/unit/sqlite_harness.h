@@ -23,6 +23,7 @@ typedef struct harness_t {
 /* cmocka's setup and teardown of one test: a directory, and a store that was created but not started. */
 int harness_setup(void **state);
 int harness_teardown(void **state);
+#define SQLITE_TEST(test) cmocka_unit_test_setup_teardown(test, harness_setup, harness_teardown)
 /* As httpd's child does it, in this process. start fails the test unless it ends with this kind of error. */
 void harness_start(harness_t *harness, ac_kind_e wanted);
 void harness_stop(harness_t *harness);

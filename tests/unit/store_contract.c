@@ -380,10 +380,6 @@ int store_contract_run(const char *name, const ac_store_t *store)
     };
     contract_use(store);
     return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL) +
-        _cmocka_run_group_tests(name, contract_list_tests, n_contract_list_tests, NULL, NULL) +
-        _cmocka_run_group_tests(name, contract_turn_tests, n_contract_turn_tests, NULL, NULL) +
-        _cmocka_run_group_tests(name, contract_key_tests, n_contract_key_tests, NULL, NULL) +
-        _cmocka_run_group_tests(name, contract_agent_tests, n_contract_agent_tests, NULL, NULL) +
-        _cmocka_run_group_tests(name, contract_owner_tests, n_contract_owner_tests, NULL, NULL) +
-        _cmocka_run_group_tests(name, contract_wait_tests, n_contract_wait_tests, NULL, NULL);
+        contract_lists(name) + contract_turns(name) + contract_callers(name) + contract_keys(name) +
+        contract_agents(name) + contract_owners(name) + contract_approvals(name);
 }

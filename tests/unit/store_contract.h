@@ -15,9 +15,8 @@
 
 #include "back/back.h"
 
-/* Runs the whole suite over a store; returns cmocka's count of failures. It makes owners and ids of its own, so the
- * store
- * need not be empty. */
+/* Runs all parts over a store; returns the number of failures. It makes owners and ids of its own, so the store need
+ * not be empty. */
 int store_contract_run(const char *name, const ac_store_t *store);
 
 /* The store that the calls below speak to. */
@@ -57,24 +56,13 @@ ac_kind_e contract_try(int64_t *pseq, ac_store_verb_e verb, const contract_ids_t
 /* Checks that the thread has n messages, numbered 1, 2, 3 … without gap, and the right count. */
 void contract_gapless(const contract_ids_t *ids, int64_t n);
 
-/* The suite's second half: store_contract_turns.c. */
-extern const struct CMUnitTest contract_list_tests[];
-extern const size_t n_contract_list_tests;
-extern const struct CMUnitTest contract_turn_tests[];
-extern const size_t n_contract_turn_tests;
-/* And its third: store_contract_keys.c. */
-extern const struct CMUnitTest contract_key_tests[];
-extern const size_t n_contract_key_tests;
-
-/* store_contract_waits.c */
-extern const struct CMUnitTest contract_wait_tests[];
-extern const size_t n_contract_wait_tests;
-
-/* store_contract_agents.c */
-extern const struct CMUnitTest contract_agent_tests[];
-extern const size_t n_contract_agent_tests;
-/* store_contract_owners.c. */
-extern const struct CMUnitTest contract_owner_tests[];
-extern const size_t n_contract_owner_tests;
+/* The parts of the contract, one in each store_contract_….c; each returns the number of failures. */
+int contract_lists(const char *name);
+int contract_turns(const char *name);
+int contract_callers(const char *name);
+int contract_keys(const char *name);
+int contract_agents(const char *name);
+int contract_owners(const char *name);
+int contract_approvals(const char *name);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every store must do with the agents that were made through the API. */
+/* The contract of all stores about agents that were made through the API. */
 #include "store_contract.h"
 
 static json_t *document(const char *id, const char *etag, const char *name)
@@ -134,10 +134,13 @@ static void test_agents_need_an_id_and_a_tag(void **state)
     contract_kind(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_object()), AC_INVALID_REQUEST);
 }
 
-const struct CMUnitTest contract_agent_tests[] = {
-    cmocka_unit_test(test_an_agent_is_given_back_as_it_was_put),
-    cmocka_unit_test(test_agents_change_only_under_their_tag),
-    cmocka_unit_test(test_every_change_changes_the_stamp),
-    cmocka_unit_test(test_agents_need_an_id_and_a_tag),
-};
-const size_t n_contract_agent_tests = sizeof(contract_agent_tests) / sizeof(*contract_agent_tests);
+int contract_agents(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_agent_is_given_back_as_it_was_put),
+        cmocka_unit_test(test_agents_change_only_under_their_tag),
+        cmocka_unit_test(test_every_change_changes_the_stamp),
+        cmocka_unit_test(test_agents_need_an_id_and_a_tag),
+    };
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}

@@ -130,10 +130,13 @@ static void test_large_state_documents_are_stored(void **state)
     contract_close(&ids, run, "a");
 }
 
-const struct CMUnitTest contract_wait_tests[] = {
-    cmocka_unit_test(test_the_last_approval_returns_the_run),
-    cmocka_unit_test(test_a_close_ends_the_waiting),
-    cmocka_unit_test(test_time_is_over),
-    cmocka_unit_test(test_large_state_documents_are_stored),
-};
-const size_t n_contract_wait_tests = sizeof(contract_wait_tests) / sizeof(*contract_wait_tests);
+int contract_approvals(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_last_approval_returns_the_run),
+        cmocka_unit_test(test_a_close_ends_the_waiting),
+        cmocka_unit_test(test_time_is_over),
+        cmocka_unit_test(test_large_state_documents_are_stored),
+    };
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every store must do with Idempotency-Keys. */
+/* The contract of all stores about Idempotency-Keys. */
 #include "store_contract.h"
 
 #include <pthread.h>
@@ -162,12 +162,15 @@ static void test_one_of_many_gets_the_key(void **state)
     assert_int_equal(n_opened, 1);
 }
 
-const struct CMUnitTest contract_key_tests[] = {
-    cmocka_unit_test(test_a_key_leads_to_its_run),
-    cmocka_unit_test(test_a_used_key_is_refused_before_other_errors),
-    cmocka_unit_test(test_asking_twice_with_a_key_writes_once),
-    cmocka_unit_test(test_a_key_of_a_turn_that_failed_is_free),
-    cmocka_unit_test(test_an_old_key_may_be_used_again),
-    cmocka_unit_test(test_one_of_many_gets_the_key),
-};
-const size_t n_contract_key_tests = sizeof(contract_key_tests) / sizeof(*contract_key_tests);
+int contract_keys(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_key_leads_to_its_run),
+        cmocka_unit_test(test_a_used_key_is_refused_before_other_errors),
+        cmocka_unit_test(test_asking_twice_with_a_key_writes_once),
+        cmocka_unit_test(test_a_key_of_a_turn_that_failed_is_free),
+        cmocka_unit_test(test_an_old_key_may_be_used_again),
+        cmocka_unit_test(test_one_of_many_gets_the_key),
+    };
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}

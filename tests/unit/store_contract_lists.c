@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract's part about lists of threads: their orders, page by page. */
+/* The contract of all stores about lists of threads: their orders, page by page. */
 #include "store_contract.h"
 
 enum { LISTED = 13 };
@@ -159,9 +159,12 @@ static void test_list_by_offset_with_total(void **state)
     }
 }
 
-const struct CMUnitTest contract_list_tests[] = {
-    cmocka_unit_test(test_list_newest_first_page_by_page),
-    cmocka_unit_test(test_list_by_update_page_by_page),
-    cmocka_unit_test(test_list_by_offset_with_total),
-};
-const size_t n_contract_list_tests = sizeof(contract_list_tests) / sizeof(*contract_list_tests);
+int contract_lists(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_list_newest_first_page_by_page),
+        cmocka_unit_test(test_list_by_update_page_by_page),
+        cmocka_unit_test(test_list_by_offset_with_total),
+    };
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}

@@ -67,7 +67,10 @@ static void test_nothing_of_another_owner(void **state)
     contract_equal(all_of(&ids, run_id), before);
 }
 
-const struct CMUnitTest contract_owner_tests[] = {
-    cmocka_unit_test(test_nothing_of_another_owner),
-};
-const size_t n_contract_owner_tests = sizeof(contract_owner_tests) / sizeof(*contract_owner_tests);
+int contract_owners(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_of_another_owner),
+    };
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}

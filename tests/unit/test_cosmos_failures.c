@@ -450,22 +450,22 @@ static void test_chaos(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_every_failure_at_every_request, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_failures_inside_a_batch, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_giving_up_in_time, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_no_descriptors_left, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_repeated_conflicts, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_container_that_was_recreated, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_wrong_key, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_clock_is_off, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_nothing_is_made_without_leave, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_container_is_missing, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_container_of_another_key, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_container_without_its_unique_key, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_container_without_its_index, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_container_of_a_partition_key_of_version_1, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_no_listener, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_chaos, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_every_failure_at_every_request),
+        COSMOS_TEST(test_failures_inside_a_batch),
+        COSMOS_TEST(test_giving_up_in_time),
+        COSMOS_TEST(test_no_descriptors_left),
+        COSMOS_TEST(test_repeated_conflicts),
+        COSMOS_TEST(test_a_container_that_was_recreated),
+        COSMOS_TEST(test_wrong_key),
+        COSMOS_TEST(test_clock_is_off),
+        COSMOS_TEST(test_nothing_is_made_without_leave),
+        COSMOS_TEST(test_container_is_missing),
+        COSMOS_TEST(test_container_of_another_key),
+        COSMOS_TEST(test_container_without_its_unique_key),
+        COSMOS_TEST(test_container_without_its_index),
+        COSMOS_TEST(test_container_of_a_partition_key_of_version_1),
+        COSMOS_TEST(test_no_listener),
+        COSMOS_TEST(test_chaos),
     };
 
     return cosmos_main(&server, "cosmos_failures", tests, sizeof(tests) / sizeof(*tests));

@@ -298,16 +298,16 @@ static void test_a_key_is_free_after_a_refusal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_late_close_of_a_run_that_counts_as_dead, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_late_close_of_a_run_that_died, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_lease_is_renewed, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_run_of_a_machine_that_is_gone, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_the_previous_holder_of_a_lease_is_notified, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_cancel_from_another_machine, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_an_outage_ends_no_leases, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_is_opened_again_is_one, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_is_closed_again_is_one, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_key_is_free_after_a_refusal, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_a_late_close_of_a_run_that_counts_as_dead),
+        COSMOS_TEST(test_a_late_close_of_a_run_that_died),
+        COSMOS_TEST(test_a_lease_is_renewed),
+        COSMOS_TEST(test_a_run_of_a_machine_that_is_gone),
+        COSMOS_TEST(test_the_previous_holder_of_a_lease_is_notified),
+        COSMOS_TEST(test_cancel_from_another_machine),
+        COSMOS_TEST(test_an_outage_ends_no_leases),
+        COSMOS_TEST(test_a_turn_that_is_opened_again_is_one),
+        COSMOS_TEST(test_a_turn_that_is_closed_again_is_one),
+        COSMOS_TEST(test_a_key_is_free_after_a_refusal),
     };
 
     return cosmos_main(&server, "cosmos_leases", tests, sizeof(tests) / sizeof(*tests));

@@ -409,18 +409,17 @@ static void test_removal_is_answered_in_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_run_of_a_dead_process, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_crash_between_any_two_requests, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_child_that_is_stopped_under_the_shared_lock, cosmos_setup,
-                                        cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_child_that_dies_under_the_shared_lock, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_without_an_answer, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_turn_that_was_opened_and_not_found_again, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_key_that_leads_to_no_run, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_key_that_is_given_back_and_taken, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_removal_under_throttling, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_removal_that_was_cut_is_taken_up, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_removal_is_answered_in_time, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_run_of_a_dead_process),
+        COSMOS_TEST(test_a_crash_between_any_two_requests),
+        COSMOS_TEST(test_a_child_that_is_stopped_under_the_shared_lock),
+        COSMOS_TEST(test_a_child_that_dies_under_the_shared_lock),
+        COSMOS_TEST(test_a_turn_that_was_opened_without_an_answer),
+        COSMOS_TEST(test_a_turn_that_was_opened_and_not_found_again),
+        COSMOS_TEST(test_a_key_that_leads_to_no_run),
+        COSMOS_TEST(test_a_key_that_is_given_back_and_taken),
+        COSMOS_TEST(test_removal_under_throttling),
+        COSMOS_TEST(test_removal_that_was_cut_is_taken_up),
+        COSMOS_TEST(test_removal_is_answered_in_time),
     };
 
     return cosmos_main(&server, "cosmos_processes", tests, sizeof(tests) / sizeof(*tests));

@@ -108,8 +108,8 @@ static void test_a_container_without_the_index_of_changes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_page_by_the_last_change, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_container_without_the_index_of_changes, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_a_page_by_the_last_change),
+        COSMOS_TEST(test_a_container_without_the_index_of_changes),
     };
 
     return cosmos_main(&server, "cosmos_recent", tests, sizeof(tests) / sizeof(*tests));

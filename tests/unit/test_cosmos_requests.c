@@ -361,7 +361,7 @@ static void test_requests_of_turns(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_requests_of_turns, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_requests_of_turns),
     };
     return cosmos_main(&server, "requests of turns", tests, sizeof(tests) / sizeof(*tests));
 }

@@ -348,7 +348,7 @@ static void test_requests_of_threads(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_requests_of_threads, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_requests_of_threads),
     };
     return cosmos_main(&server, "requests of threads", tests, sizeof(tests) / sizeof(*tests));
 }

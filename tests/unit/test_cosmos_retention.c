@@ -127,9 +127,9 @@ static void test_entries_that_go_too_early(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_pages_begin_with_remaining_documents, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_parts_that_are_gone_first, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_entries_that_go_too_early, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_pages_begin_with_remaining_documents),
+        COSMOS_TEST(test_parts_that_are_gone_first),
+        COSMOS_TEST(test_entries_that_go_too_early),
     };
     int n_failed;
 

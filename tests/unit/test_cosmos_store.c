@@ -394,17 +394,17 @@ static int contract_cached(const char *name, bool check)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_create_reports_errors, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_credentials_own_options, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_messages_are_documents_that_others_read, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_metadata_of_any_shape_comes_back, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_large_documents_are_split_and_joined, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_the_number_of_requests_of_each_operation, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_names_may_be_odd, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_retention, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_keys_expire, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_keys_are_purged, cosmos_setup, cosmos_teardown),
-        cmocka_unit_test_setup_teardown(test_a_query_that_a_change_overtakes, cosmos_setup, cosmos_teardown),
+        COSMOS_TEST(test_create_reports_errors),
+        COSMOS_TEST(test_a_credentials_own_options),
+        COSMOS_TEST(test_messages_are_documents_that_others_read),
+        COSMOS_TEST(test_metadata_of_any_shape_comes_back),
+        COSMOS_TEST(test_large_documents_are_split_and_joined),
+        COSMOS_TEST(test_the_number_of_requests_of_each_operation),
+        COSMOS_TEST(test_names_may_be_odd),
+        COSMOS_TEST(test_retention),
+        COSMOS_TEST(test_keys_expire),
+        COSMOS_TEST(test_keys_are_purged),
+        COSMOS_TEST(test_a_query_that_a_change_overtakes),
     };
     int n_failed;
 

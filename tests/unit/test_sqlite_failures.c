@@ -215,18 +215,14 @@ static void test_no_statement_of_recovery_scans_a_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_full_disk, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_on_a_full_disk_only_writes_that_do_not_fit_fail, harness_setup,
-                                        harness_teardown),
-        cmocka_unit_test_setup_teardown(test_damaged_row, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_dead_run_is_closed_by_any_operation_on_it, harness_setup,
-                                        harness_teardown),
-        cmocka_unit_test_setup_teardown(test_dead_runs_are_closed_at_start, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_locked_file_does_not_keep_a_child_from_starting, harness_setup,
-                                        harness_teardown),
-        cmocka_unit_test_setup_teardown(test_dead_run_on_a_full_disk_is_read_all_the_same, harness_setup,
-                                        harness_teardown),
-        cmocka_unit_test_setup_teardown(test_no_statement_of_recovery_scans_a_table, harness_setup, harness_teardown),
+        SQLITE_TEST(test_full_disk),
+        SQLITE_TEST(test_on_a_full_disk_only_writes_that_do_not_fit_fail),
+        SQLITE_TEST(test_damaged_row),
+        SQLITE_TEST(test_a_dead_run_is_closed_by_any_operation_on_it),
+        SQLITE_TEST(test_dead_runs_are_closed_at_start),
+        SQLITE_TEST(test_a_locked_file_does_not_keep_a_child_from_starting),
+        SQLITE_TEST(test_dead_run_on_a_full_disk_is_read_all_the_same),
+        SQLITE_TEST(test_no_statement_of_recovery_scans_a_table),
     };
     int n_failed;
 

@@ -119,10 +119,10 @@ int main(void)
 {
     apr_initialize();
     const struct CMUnitTest group[] = {
-        cmocka_unit_test_setup_teardown(test_a_key_leads_to_one_run, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_refused_turn_takes_no_key, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_old_keys_are_purged, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_file_of_a_version_without_keys, harness_setup, harness_teardown),
+        SQLITE_TEST(test_a_key_leads_to_one_run),
+        SQLITE_TEST(test_a_refused_turn_takes_no_key),
+        SQLITE_TEST(test_old_keys_are_purged),
+        SQLITE_TEST(test_a_file_of_a_version_without_keys),
     };
     return cmocka_run_group_tests_name("sqlite keys", group, NULL, NULL);
 }

@@ -309,11 +309,10 @@ static void test_run_of_another_process_lives_as_long_as_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_several_processes_make_the_file_at_once, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_several_processes_in_the_same_threads, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_acknowledged_writes_survive_a_kill, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_run_of_another_process_lives_as_long_as_it, harness_setup,
-                                        harness_teardown),
+        SQLITE_TEST(test_several_processes_make_the_file_at_once),
+        SQLITE_TEST(test_several_processes_in_the_same_threads),
+        SQLITE_TEST(test_acknowledged_writes_survive_a_kill),
+        SQLITE_TEST(test_run_of_another_process_lives_as_long_as_it),
     };
     int n_failed;
 

@@ -371,23 +371,21 @@ static int contract_setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_create_reports_errors, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_sync_and_readers_are_applied, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_the_file_is_private, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_a_file_that_is_no_database_is_not_touched, harness_setup,
-                                        harness_teardown),
-        cmocka_unit_test_setup_teardown(test_header_is_read_at_one_moment, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_newer_version_is_refused, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_database_of_another_program_is_refused, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_missing_directory, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_one_that_fails_undoes_nothing_of_its_group, harness_setup,
-                                        harness_teardown),
-        cmocka_unit_test_setup_teardown(test_locked_for_too_long, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_overloaded, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_exit_finishes_queued_operations, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_hard_delete_leaves_no_row, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_purge_in_parts, harness_setup, harness_teardown),
-        cmocka_unit_test_setup_teardown(test_no_statement_scans_a_table, harness_setup, harness_teardown),
+        SQLITE_TEST(test_create_reports_errors),
+        SQLITE_TEST(test_sync_and_readers_are_applied),
+        SQLITE_TEST(test_the_file_is_private),
+        SQLITE_TEST(test_a_file_that_is_no_database_is_not_touched),
+        SQLITE_TEST(test_header_is_read_at_one_moment),
+        SQLITE_TEST(test_newer_version_is_refused),
+        SQLITE_TEST(test_database_of_another_program_is_refused),
+        SQLITE_TEST(test_missing_directory),
+        SQLITE_TEST(test_one_that_fails_undoes_nothing_of_its_group),
+        SQLITE_TEST(test_locked_for_too_long),
+        SQLITE_TEST(test_overloaded),
+        SQLITE_TEST(test_exit_finishes_queued_operations),
+        SQLITE_TEST(test_hard_delete_leaves_no_row),
+        SQLITE_TEST(test_purge_in_parts),
+        SQLITE_TEST(test_no_statement_scans_a_table),
     };
     void *harness = NULL;
     int n_failed;
