@@ -17,11 +17,11 @@
 
 #include <apr_strings.h>
 
-#define KEY " agents"                      /* instead of an owner */
-#define STAMP "!stamp"                     /* no agent has this id; it sorts before all of theirs */
-#define LOOK_EVERY apr_time_from_msec(900) /* of all children */
+#define KEY " agents"                      /* the name of the partition, in place of an owner */
+#define STAMP "!stamp"                     /* not an agent's id; it sorts before all agents' ids */
+#define LOOK_EVERY apr_time_from_msec(900) /* interval of checks by all children */
 
-/* In the order of ids, so that the stamp comes first: a change while further pages are read gives another stamp. */
+/* Ordered by id, so that the stamp comes first: a change while further pages are read gives another stamp. */
 static const char sql_all[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type IN ('agent', 'stamp') ORDER BY c.id";
 
 static void on_stamp(void *baton, const ac_cosmos_reply_t *reply);

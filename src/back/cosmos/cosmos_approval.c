@@ -34,7 +34,8 @@ static void end_not_suspended(ac_cosmos_task_t *task)
     ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_WAITING, "the run awaits no approval"));
 }
 
-/* As ac_cosmos_call_failed(), of a task that has the run: a task that failed is freed, and its run is released. */
+/* As ac_cosmos_call_failed(), for a task that has acquired the run: if the task fails, it is freed and its run is
+ * released. */
 static bool failed_and_released(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses)
 {
     ac_cosmos_t *store = task->store;
@@ -126,7 +127,7 @@ static void approval_write(ac_cosmos_task_t *task, int n_open)
     task->approval.n_open = n_open;
     ac_id_make(task->approval.nonce, "made_");
     ac_json_put(active, "calls", json_incref(task->found));
-    if (n_open == 0) { /* this process has the run before another one can see that */
+    if (n_open == 0) { /* this process acquires the run before other processes can see that */
         ac_cosmos_lease_claim(task->store, task->op, task->run_id);
         task->approval.claims = true;
         json_decref(active);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request to Cosmos DB, repeated until it has an answer or its time is over. */
+/* One request to Cosmos DB, repeated until it has a response or its deadline passes. */
 #include "cosmos_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_MOST apr_time_from_sec(30) /* of retries, if the deadline is later */
+#define RETRY_MOST apr_time_from_sec(30) /* time for retries, if the deadline is later */
 #define LOST_MOST 6                      /* attempts without an answer: the service cannot be reached */
 #define FAILED_MOST 10                   /* answers 408, 410, 5xx, 404/1002 */
 #define BACKOFF_LONGEST apr_time_from_msec(1000)
@@ -111,7 +111,7 @@ static void cosmos_call_on_deadline(void *baton)
 
 /* ---- retries ---- */
 
-/* Between two attempts other requests may use the slot. */
+/* Another request may use the slot between two attempts. */
 static void pause_for(ac_cosmos_call_t *call, apr_interval_time_t wait)
 {
     ac_cosmos_t *store = call->store;
@@ -138,7 +138,7 @@ static apr_interval_time_t backoff(int n, apr_interval_time_t first)
     return wait + (apr_interval_time_t)(ac_random() % (uint64_t)(wait / 4 + 1));
 }
 
-/* Only the log line names what is missing and could not be created. */
+/* Only the log line names the container that is missing and could not be created. */
 static void begin_outage(const ac_cosmos_call_t *call, int number)
 {
     const ac_cosmos_t *store = call->store;

@@ -5,14 +5,14 @@
 
 #include "cosmos_task.h"
 
-/* What a step gets of an answer. */
+/* The result of a request, for the next step. */
 typedef struct ac_cosmos_reply_t {
     int status, substatus; /* 0: no answer came */
-    ac_err_t err;          /* kind not AC_OK: the request failed for good, status means nothing */
+    ac_err_t err;          /* kind not AC_OK: the request failed permanently, and status has no meaning */
     json_t *body;          /* borrowed; or NULL */
     char etag[AC_COSMOS_ETAG_SIZE];
     const char *continuation; /* borrowed; or NULL */
-    int failed_at;            /* batch: the operation whose status this is; -1: none */
+    int failed_at;            /* batch: the operation that has this status; -1: none */
     bool unsure;              /* the service may have carried out an earlier attempt of the same request */
 } ac_cosmos_reply_t;
 typedef void ac_cosmos_reply_fn(void *baton, const ac_cosmos_reply_t *reply);
@@ -20,9 +20,9 @@ typedef void ac_cosmos_reply_fn(void *baton, const ac_cosmos_reply_t *reply);
 typedef struct ac_cosmos_request_t {
     ac_cosmos_verb_e verb;
     ac_cosmos_container_e container;
-    const char *key, *id, *if_match, *continuation; /* key: of the partition; NULL where a verb has no use for it */
+    const char *key, *id, *if_match, *continuation; /* key: of the partition; NULL for verbs that do not use it */
     int max_items;
-    ac_buf_t *body; /* its memory is taken over, the buffer is empty afterwards; or NULL */
+    ac_buf_t *body; /* its memory is moved, and the buffer is empty afterwards; or NULL */
     int n_ops;      /* of a batch */
     bool early;     /* allowed before the containers are known to exist */
 } ac_cosmos_request_t;
@@ -35,7 +35,7 @@ void ac_cosmos_call_start(ac_cosmos_task_t *task, const ac_cosmos_request_t *req
 /* The same with a document as its body, which is borrowed; the baton is the task. */
 void ac_cosmos_call_write(ac_cosmos_task_t *task, ac_cosmos_request_t *request, const json_t *document,
                           ac_cosmos_reply_fn *fn);
-/* The same with a batch that is ended; the batch is freed. The baton is the task. */
+/* The same with a complete batch, which is freed. The baton is the task. */
 void ac_cosmos_call_write_batch(ac_cosmos_task_t *task, ac_cosmos_request_t *request, ac_cosmos_batch_t *batch,
                                 ac_cosmos_reply_fn *fn);
 /* The document's ETag from the header, else from the body; "": neither has one. Lives as long as the reply. */
@@ -43,8 +43,8 @@ const char *ac_cosmos_call_etag(const ac_cosmos_reply_t *reply);
 /* Fails all requests with `stopping`; from then on nothing is sent. */
 void ac_cosmos_call_stop_all(ac_cosmos_t *store);
 
-/* Ends the task if the reply is an error, or if its status is not one of those given (0 ends the list). true: the
- * task has ended. */
+/* Ends the task if the reply is an error, or if its status is not in `statuses` (ended by 0). Returns true if the task
+ * has ended. */
 bool ac_cosmos_call_failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply, const int *statuses);
 #define AC_COSMOS_EXPECT(...) ((const int[]){__VA_ARGS__, 0})
 
@@ -65,15 +65,15 @@ struct ac_cosmos_call_t {
     ac_cosmos_reply_fn *fn;
     void *baton;
     apr_time_t deadline, began;
-    ac_timer_t timer; /* before the next attempt; or the deadline while it waits */
+    ac_timer_t timer; /* for the next attempt, or for the deadline while it waits */
     ac_ready_t ready;
     struct {
         ac_cosmos_call_t *next;
-        bool waits; /* it is in the queue for a request slot */
+        bool waits; /* it waits for a request slot */
     } queue;
     /* of the current attempt */
     bool in_flight;        /* it has a request slot */
-    bool wants_credential; /* it waits for one */
+    bool wants_credential; /* it waits for the credential */
     ac_http_t *http;
     char *credential;
     ac_buf_t answer;
@@ -88,12 +88,12 @@ struct ac_cosmos_call_t {
 
 /* Builds one attempt and sends it. errors: invalid_request (the account key is not a key), internal */
 apr_status_t ac_cosmos_send_request(ac_cosmos_call_t *call, const char *credential, ac_err_t *err);
-/* Reads the answer's body; of a batch, also its result. false: the body is not what it should be, see call->last. */
+/* Reads the response's body, and a batch's results. Returns false if the body is not valid; see call->last. */
 bool ac_cosmos_send_read_body(ac_cosmos_call_t *call);
-/* on_end of an attempt. */
+/* on_end of an attempt's exchange. */
 void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
 
-/* cosmos_account.c: a task's step that asks the account for its write region. */
+/* cosmos_account.c: a step that reads the account to find its write region. */
 ac_cosmos_step_fn ac_cosmos_account_read;
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Documents of the Cosmos DB store, from domain objects in the shape of the API, and back. */
+/* Documents of the Cosmos DB store: conversion from domain objects in the form of the API, and back. */
 #include "cosmos_internal.h"
 
 #include <inttypes.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAFE_INTEGER INT64_C(9007199254740991) /* the largest that a reader with binary floating point keeps */
-#define COPY_MOST 4096     /* bytes of a thread in its entry; a list reads the document of a larger one */
+#define SAFE_INTEGER INT64_C(9007199254740991) /* the largest that binary floating point represents exactly */
+#define COPY_MOST 4096     /* bytes of a thread's copy in its entry; of a larger thread, lists read the document */
 #define STUB_CONTENT 65536 /* bytes of a large message's content that its stub shows */
 
 /* Members that the service, or this store, adds to a document. */
@@ -89,8 +89,8 @@ int64_t ac_cosmos_doc_version(const json_t *head)
     return ac_json_peek_int(head, "version", 0);
 }
 
-/* The members that lists filter by. They are copies: an entry may be written after the operation, which owns the
- * thread's document, is given back. */
+/* The members by which lists filter. They are copies: an entry may be written after the operation, which owns the
+ * thread's document, has ended. */
 static json_t *index_base(const json_t *head)
 {
     static const char *const names[] = {"status", "agent_id", "created_at", NULL};
@@ -129,8 +129,8 @@ json_t *ac_cosmos_doc_make_entry(const json_t *head)
 
 /* ---- messages ---- */
 
-/* Other programs expect a message's tool calls in its metadata. A member of that name in the caller's own metadata is
- * stored beside it. */
+/* Other programs expect a message's tool calls in its metadata. A member of that name from the caller is stored under
+ * another name. */
 static bool put_metadata(json_t *doc, const json_t *message)
 {
     json_t *given = json_object_get(message, "metadata"), *calls = json_object_get(message, "tool_calls");
@@ -311,7 +311,7 @@ void ac_cosmos_doc_part_id(char id[AC_ID_SIZE + 16], const char *doc_id, int par
     snprintf(id, AC_ID_SIZE + 16, "%.*s_%d", AC_ID_SIZE + 4, doc_id, part);
 }
 
-/* Whether every reader keeps the document's numbers. */
+/* Whether every reader represents the document's numbers exactly. */
 static bool is_safe(const json_t *value)
 {
     const char *name;
@@ -335,7 +335,7 @@ static bool is_safe(const json_t *value)
     return true;
 }
 
-/* The rest of a document whose text is in parts: its small members, and the beginning of its content for programs that
+/* The stub of a document that is stored in parts: its small members, and the beginning of its content for programs that
  * do not know parts. */
 static json_t *stub_make(const json_t *doc, int n_parts)
 {

@@ -10,7 +10,7 @@
 #include <apr_strings.h>
 
 #define REPAIR_TIMEOUT apr_time_from_sec(10)
-#define OVER_AFTER 3600 /* seconds after which a change is either done or will never be */
+#define OVER_AFTER 3600 /* seconds after which a change has either been carried out or never will be */
 
 /* ---- marks ---- */
 
@@ -38,7 +38,7 @@ static void entry_on_marked(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-/* ---- what an entry says ---- */
+/* ---- the use of an entry ---- */
 
 const json_t *ac_cosmos_entry_copy(const ac_cosmos_t *store, const json_t *entry)
 {
@@ -53,8 +53,9 @@ bool ac_cosmos_entry_is_old(const ac_cosmos_t *store, const json_t *entry)
     return apr_time_sec(ac_cosmos_now(store)) - ac_json_peek_int(entry, "_ts", 0) > OVER_AFTER;
 }
 
-/* Whether the thread's document, read after the entry, has the change that the entry was last marked with, so that
- * no earlier change can still be written; and no run is active, whose end marks nothing. */
+/* Whether the entry is settled: the thread's document, read after the entry, contains the change for which the entry
+ * was last marked, so that no earlier change can still be written; and no run is active, because the end of a run does
+ * not mark the entry. */
 static bool has_settled(const ac_cosmos_t *store, const json_t *entry, const json_t *thread)
 {
     const char *change = ac_json_peek_string(entry, "change", "");
@@ -81,7 +82,7 @@ static bool is_as_made(const json_t *entry, json_t *made)
 json_t *ac_cosmos_entry_rebuild(const ac_cosmos_t *store, const json_t *entry, const json_t *thread)
 {
     json_t *made;
-    /* A replica that is behind may show an older document than the copy is of. */
+    /* A replica that is behind may return a document that is older than the copy. */
     if (!has_settled(store, entry, thread) || ac_cosmos_doc_version(thread) < ac_cosmos_doc_version(entry)) {
         return NULL;
     }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the Cosmos DB store: functions that its files have for each other. The files, from the bottom to the
- * top:
- *   cosmos_shared.c, cosmos_outage.c, cosmos_task.c      shared state, log lines, tasks cosmos_call.c,
- *   cosmos_send.c, cosmos_account.c       one request and its attempts cosmos_doc.c
- *   documents cosmos_query.c, cosmos_thread_doc.c, cosmos_entry.c, cosmos_lease.c, cosmos_run_check.c,
- *   cosmos_keys.c, cosmos_turns.c cosmos_prepare.c                                     database and containers one
- *   file for each noun that carries out verbs; cosmos_store.c has the table of verbs.
- * docs/cosmos.md describes the documents, docs/internals/cosmos-turn.md the steps of a turn. All of it runs on the
- * loop thread, except for create() and start_post(). A function that takes `fn` ends with fn(task), or with the end
- * of the task. */
+/* Declarations that only the files of this folder share. The files, from the lowest to the highest:
+ *   cosmos_shared.c, cosmos_outage.c, cosmos_task.c            shared state, log lines, tasks
+ *   cosmos_call.c, cosmos_send.c, cosmos_account.c             one request and its attempts
+ *   cosmos_doc.c                                               documents
+ *   cosmos_query.c, cosmos_thread_doc.c, cosmos_entry.c,
+ *   cosmos_lease.c, cosmos_run_check.c, cosmos_keys.c,
+ *   cosmos_turns.c                                             parts of verbs
+ *   cosmos_prepare.c                                           database and containers
+ *   one file for each domain object with its verbs; cosmos_store.c has the table of verbs.
+ * docs/cosmos.md describes the documents, docs/internals/cosmos-turn.md the steps of a turn. All functions are for the
+ * loop thread, except for create() and start_post(). A function with the parameter `fn` ends by calling fn(task), or by
+ * ending the task. */
 #ifndef AC_COSMOS_INTERNAL_H
 #define AC_COSMOS_INTERNAL_H
 
@@ -18,8 +20,9 @@
 #include "cosmos_call.h"
 #include "cosmos_task.h"
 
-#define AC_COSMOS_SPLIT 900000 /* bytes of a document's JSON; a larger one is stored in parts */
-#define AC_COSMOS_TOUCH 8 /* entries, written when a turn begins, live longer than documents by such a part at least */
+#define AC_COSMOS_SPLIT 900000 /* bytes of a document's JSON; a larger document is stored in parts */
+#define AC_COSMOS_TOUCH \
+    8 /* entries, written when a turn begins, live longer than documents by at least this fraction */
 #define AC_COSMOS_CURSOR_NONE "~"          /* sorts after the letters of every id */
 #define AC_COSMOS_SUSPENDED_KEY " waiting" /* the partition of suspended runs; no owner has this name */
 #define AC_COSMOS_NO_HOLDER "waiting"      /* the holder of a suspended run, in the run's document */
@@ -31,23 +34,23 @@ const char *ac_cosmos_config_create(void **pself, const char *spec, apr_table_t 
 
 /* ---- cosmos_shared.c ---- */
 
-/* Acquires the shared state, until ac_cosmos_shared_release(); between the two nothing may wait. If the child that
- * has the lock is stopped, the result is this child's own state; if it was killed, this child acquires the lock.
- * Never NULL. */
+/* Acquires the shared state until ac_cosmos_shared_release(); the caller must not wait in between. If the child that
+ * has the lock is stopped, returns this child's own state; if it was killed, this child acquires the lock. Never
+ * NULL. */
 ac_cosmos_state_t *ac_cosmos_shared_acquire(ac_cosmos_t *store);
 void ac_cosmos_shared_release(ac_cosmos_t *store);
-/* Notes the x-ms-session-token of an answer. */
+/* Stores the x-ms-session-token of a response. */
 void ac_cosmos_shared_note_token(ac_cosmos_t *store, ac_cosmos_container_e container, const char *token);
-/* The newest tokens in the form of the header, to be freed; NULL: there are none. */
+/* The newest tokens in the form of the header, to be freed with free(); NULL: no tokens. */
 char *ac_cosmos_shared_token_text(ac_cosmos_t *store, ac_cosmos_container_e container);
-/* Forgets the tokens: they may be of a container that was created again. The next request goes without. */
+/* Deletes the tokens: they may belong to a container that was created again. The next request has none. */
 void ac_cosmos_shared_forget_token(ac_cosmos_t *store, ac_cosmos_container_e container);
 
 /* ---- cosmos_outage.c ---- */
 
 /* Logs the beginning of an outage, once. number: AC_M220 to AC_M229. */
 void ac_cosmos_outage_begin(ac_cosmos_t *store, int number, const char *what);
-/* The service answered: logs the end of the outage, once it has been quiet for a while. */
+/* A request succeeded: logs the end of the outage, after a minute without a failure. */
 void ac_cosmos_outage_end(ac_cosmos_t *store);
 
 /* ---- cosmos_prepare.c ---- */
@@ -83,7 +86,7 @@ typedef struct ac_cosmos_query_t {
     const char *key; /* NULL: over all partitions */
     const char *sql;
     json_t *parameters; /* consumed */
-    int want;           /* rows; 0: all of them */
+    int want;           /* number of rows; 0: all */
     bool whole;         /* join documents that are stored in parts */
     const char *continuation;
 } ac_cosmos_query_t;
@@ -91,7 +94,7 @@ struct ac_cosmos_selection_t { /* the query of a task */
     ac_cosmos_query_t query;
     char *key, *continuation;
 };
-/* Runs a query, page by page, until there are `want` rows or there are no more; they are in task->rows. */
+/* Runs a query page by page until it has `want` rows or all of them; they are in task->rows. */
 void ac_cosmos_query_run(ac_cosmos_task_t *task, const ac_cosmos_query_t *query, ac_cosmos_step_fn *fn);
 static inline void ac_cosmos_query_clear(ac_cosmos_task_t *task)
 {
@@ -103,25 +106,25 @@ static inline void ac_cosmos_query_clear(ac_cosmos_task_t *task)
         task->selection = NULL;
     }
 }
-/* Where the last query would continue, or NULL. */
+/* The position at which the last query can be continued, or NULL. */
 const char *ac_cosmos_query_continuation(const ac_cosmos_task_t *task);
 /* Joins the documents in task->rows that are stored in parts. */
 void ac_cosmos_query_join(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
-/* ---- cosmos_doc.c: documents, pure ---- */
+/* ---- cosmos_doc.c: documents; no state ---- */
 
-/* Domain objects in the shape of the API, from documents; new references, NULL: out of memory. */
+/* Domain objects in the form of the API, from documents. New references; NULL: memory ran out. */
 json_t *ac_cosmos_doc_thread(const json_t *doc);
 json_t *ac_cosmos_doc_message(const json_t *doc);
 json_t *ac_cosmos_doc_run(const json_t *doc);
 /* The document of a new thread. errors: invalid_request */
 apr_status_t ac_cosmos_doc_make_thread(json_t **pdoc, const json_t *thread, const char *id, const char *owner,
                                        ac_err_t *err);
-/* Without seq, which is set when it is written. errors: invalid_request */
+/* The document of a message, without seq, which is set when it is written. errors: invalid_request */
 apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, const char *thread_id, ac_err_t *err);
-/* Without a holder, as a run that has ended. errors: invalid_request */
+/* The document of an ended run, without a holder. errors: invalid_request */
 apr_status_t ac_cosmos_doc_make_run(json_t **pdoc, const json_t *run, const ac_store_op_t *op, ac_err_t *err);
-/* *pdoc NULL: there are no steps. errors: invalid_request */
+/* *pdoc is NULL without steps. errors: invalid_request */
 apr_status_t ac_cosmos_doc_make_steps(json_t **pdoc, const json_t *steps, const char *run_id, const char *thread_id,
                                       ac_err_t *err);
 /* Removes what a run's document has only while the run is active. */
@@ -133,14 +136,15 @@ json_t *ac_cosmos_doc_make_marked_entry(const json_t *thread, const char *change
 json_t *ac_cosmos_doc_make_run_entry(const char *owner, const char *run_id, const char *thread_id,
                                      const char *message_id);
 void ac_cosmos_doc_steps_id(char id[AC_ID_SIZE + 8], const char *run_id);
-/* Of the document with a suspended run's state. */
+/* The id of the document with a suspended run's state. */
 void ac_cosmos_doc_suspended_id(char id[AC_ID_SIZE + 8], const char *run_id);
 /* Replaces a document that is too large, or has numbers that not every reader keeps, by a stub; adds its parts to
  * `parts`. */
 apr_status_t ac_cosmos_doc_split(json_t **pdoc, json_t *parts, ac_err_t *err);
 void ac_cosmos_doc_part_id(char id[AC_ID_SIZE + 16], const char *doc_id, int part);
 int64_t ac_cosmos_doc_version(const json_t *thread);
-/* Whether the time in a member is past; a missing member is past. RFC 3339 texts of one length compare as times. */
+/* Whether the time in a member is in the past; true for a missing member. The order of RFC 3339 texts of one length is
+ * their order in time. */
 bool ac_cosmos_doc_past(const json_t *doc, const char *name, apr_time_t now);
 
 /* ---- cosmos_entry.c ---- */
@@ -148,11 +152,11 @@ bool ac_cosmos_doc_past(const json_t *doc, const char *name, apr_time_t now);
 /* Marks the entry of the thread task->thread, which is replaced afterwards under its ETag, with task->entry.change
  * as its `change`. A task that comes back with a newer document marks again. task->entry.etag is the marked entry's. */
 void ac_cosmos_entry_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
-/* The copy that a list may show without reading the thread's document, borrowed; NULL: it has to read it. */
+/* The copy that a list may show without reading the thread's document, borrowed; NULL: the list has to read it. */
 const json_t *ac_cosmos_entry_copy(const ac_cosmos_t *store, const json_t *entry);
-/* Whether every change that the entry may be marked for is done, or will never be. */
+/* Whether all changes for which the entry may be marked have been carried out, or never will be. */
 bool ac_cosmos_entry_is_old(const ac_cosmos_t *store, const json_t *entry);
-/* The entry that should be there, by the thread's document; NULL: the entry is right, or the change is not over. */
+/* The correct entry according to the thread's document; NULL: the entry is correct, or the change is not finished. */
 json_t *ac_cosmos_entry_rebuild(const ac_cosmos_t *store, const json_t *entry, const json_t *thread);
 /* Starts a task that replaces the entry by `made`, or removes it (NULL), unless it changes meanwhile. Consumes made. */
 void ac_cosmos_entry_repair(ac_cosmos_task_t *task, const json_t *entry, json_t *made);
@@ -161,25 +165,25 @@ void ac_cosmos_entry_check(ac_cosmos_task_t *task, const json_t *entry);
 
 /* ---- cosmos_lease.c ---- */
 
-/* A run is this process's from before it is stored until it is closed, or could not be. */
+/* A run belongs to this process from the time before it is stored until it is closed, or closing has failed. */
 void ac_cosmos_lease_acquire(ac_cosmos_t *store, const ac_store_op_t *op, const char *run_id);
 bool ac_cosmos_lease_has(const ac_cosmos_t *store, const char *run_id);
-/* The run is stored: from now on its lease is renewed. */
+/* The run is stored: its lease is renewed from now on. */
 void ac_cosmos_lease_opened(ac_cosmos_t *store, const char *run_id);
-/* The run is being suspended: it is not looked at until it is opened or acquired again. */
+/* The run is being suspended: its document is not checked until it is opened or acquired again. */
 void ac_cosmos_lease_suspended(ac_cosmos_t *store, const char *run_id);
 /* The run could not be opened, or not be closed: it is released, at once or, if it was opened, after a time for
  * another attempt. */
 void ac_cosmos_lease_failed(ac_cosmos_t *store, const char *run_id);
 void ac_cosmos_lease_release(ac_cosmos_t *store, const char *run_id);
-/* Several operations of this process may want one run: it is this process's until each has given up its claim. */
+/* Several operations of this process may use one run: it belongs to this process until each has released its claim. */
 void ac_cosmos_lease_claim(ac_cosmos_t *store, const ac_store_op_t *op, const char *run_id);
 void ac_cosmos_lease_unclaim(ac_cosmos_t *store, const char *run_id);
 void ac_cosmos_lease_free_all(ac_cosmos_t *store);
 /* Sets a member of the run's document if this is its holder: statuses 200, or 404, 412. Consumes value. */
 void ac_cosmos_lease_patch(ac_cosmos_task_t *task, const char *holder, const char *member, json_t *value,
                            ac_cosmos_reply_fn *fn);
-/* When a lease ends that begins now. */
+/* The end of a lease that begins now. */
 json_t *ac_cosmos_lease_end(const ac_cosmos_t *store);
 /* {id, holder, process, lease_until} for a thread's document. */
 json_t *ac_cosmos_lease_make(const ac_cosmos_t *store, const char *run_id);
@@ -188,8 +192,8 @@ void ac_cosmos_lease_stop(ac_cosmos_t *store);
 
 /* ---- cosmos_run_check.c ---- */
 
-/* Closes the active run of task->thread as interrupted if its process has died or its lease is over; task->thread is
- * up to date afterwards. */
+/* Closes the active run of task->thread as interrupted if its process has died or its lease has expired; task->thread
+ * is up to date afterwards. */
 void ac_cosmos_run_check_active(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 /* Does the same for all runs of the store, if it is this child's turn. */
 void ac_cosmos_run_check_sweep(ac_cosmos_t *store);
@@ -200,16 +204,16 @@ void ac_cosmos_run_check_sweep(ac_cosmos_t *store);
 void ac_cosmos_key_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 /* Lets the key, checked before, lead to the task's run; ends the task as the check does. */
 void ac_cosmos_key_claim(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
-/* Of a task that fails: starts a task that removes the key's entry, if the run is known not to be stored. */
+/* For a task that fails: starts a task that removes the key's entry, if the run is certainly not stored. */
 void ac_cosmos_key_release(ac_cosmos_task_t *task);
-/* Removes the keys from before op->in's keys_before, unless the service does that by itself. */
+/* Removes the keys that are older than op->in's keys_before, unless they expire in the service. */
 void ac_cosmos_key_purge(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
 /* ---- cosmos_turns.c ---- */
 
 /* Writes task->parts, one after the other. A part is invisible until its stub is written. */
 void ac_cosmos_turn_write_parts(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
-/* Reads the message of task->documents as it is stored into task->found; NULL: it is not stored. */
+/* Reads the stored message of task->documents into task->found; NULL: it is not stored. */
 void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 /* Gives the message of task->documents the next seq, and makes the thread's document with it. run: the active run,
  * consumed. */
@@ -224,7 +228,7 @@ void ac_cosmos_turn_committed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *r
 typedef enum ac_cosmos_listing_e {
     AC_COSMOS_BY_ID,    /* all entries, by the creation of their threads */
     AC_COSMOS_UNCOPIED, /* those without a copy, in any order */
-    AC_COSMOS_COPIED    /* the others, by the last change of their threads */
+    AC_COSMOS_COPIED    /* entries with a copy, by the last change of their threads */
 } ac_cosmos_listing_e;
 const char *ac_cosmos_list_sql_page(const ac_page_t *page, ac_cosmos_listing_e of);
 const char *ac_cosmos_list_sql_count(const ac_page_t *page);

@@ -24,7 +24,7 @@
 
 static const char sql_old[] = "SELECT c.id, c.owner FROM c WHERE c.type = 'key' AND c.created_at < @before";
 
-/* A key may be any text; an id may not. */
+/* A key may contain any character; an id may not. */
 static void key_id(char id[AC_COSMOS_KEY_SIZE], const char *key)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];

@@ -10,13 +10,13 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 
-#define LOOKS 12                   /* at a run, within one lease */
-#define HOLD apr_time_from_sec(60) /* for a caller that could not close its run and tries again */
+#define LOOKS 12                   /* checks of a run's document within one lease */
+#define HOLD apr_time_from_sec(60) /* time for a caller to try again to close its run */
 
 typedef struct lease_t { /* of a run of this process */
     char id[AC_ID_SIZE], thread_id[AC_ID_SIZE];
     apr_time_t renewed, looked; /* ac_clock */
-    apr_time_t until;           /* ac_clock; this process has the run until then; 0: no end */
+    apr_time_t until;           /* ac_clock; this process owns the run until then; 0: no end */
     bool opened, cancelled;     /* the run is stored; its cancellation is reported */
     int n_claims;
 } lease_t;
@@ -98,7 +98,7 @@ void ac_cosmos_lease_unclaim(ac_cosmos_t *store, const char *run_id)
 void ac_cosmos_lease_free_all(ac_cosmos_t *store)
 {
     for (apr_hash_index_t *at = apr_hash_first(NULL, store->leases.table); at; at = apr_hash_next(at)) {
-        free(apr_hash_this_val(at)); /* it has the key, too: no look-up may follow */
+        free(apr_hash_this_val(at)); /* it contains the key, too: no look-up may follow */
     }
     store->leases.table = NULL;
 }
@@ -139,8 +139,7 @@ static void report(const ac_cosmos_t *store, const char *run_id, ac_kind_e what)
     }
 }
 
-/* Another machine took this process for dead and closed the run: what this process does with it does not count any
- * more. */
+/* Another machine considered this process dead and closed the run: results of this process do not count any more. */
 static void lose(ac_cosmos_t *store, const char *run_id)
 {
     lease_t *run = find(store, run_id);

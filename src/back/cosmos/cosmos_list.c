@@ -16,19 +16,19 @@
 #define MAX_READS 16            /* thread documents that are read at a time */
 #define LOOKS (AC_MAX_PAGE + 1) /* entries that are judged at a time */
 #define MAX_REPAIRS 16          /* entries that one list repairs: each costs ten times what reading its thread does */
-#define CHECK_EACH 8            /* one of this number of lists compares one of its copies with the thread */
+#define CHECK_EACH 8            /* one in this number of lists compares one of its copies with the thread */
 
-typedef struct look_t { /* at one entry's thread */
+typedef struct look_t { /* the check of one entry's thread */
     ac_cosmos_task_t *task;
     const json_t *entry, *copy; /* of task->rows; copy NULL: the thread's document is read */
-    json_t *thread;             /* NULL: there is none */
+    json_t *thread;             /* NULL: the thread does not exist */
 } look_t;
 
 typedef struct list_t {
     look_t looks[LOOKS];
     int n_looks, n_open, n_repairs;
     int n_judged, check_at; /* entries; the one whose copy is compared, -1: none */
-    ac_err_t err;           /* of the first look that failed */
+    ac_err_t err;           /* of the first check that failed */
     int64_t n_skip;         /* entries before the page */
     char after[AC_ID_SIZE], time[AC_TIME_SIZE];
     bool ended; /* the query has no more entries */
@@ -125,7 +125,7 @@ static void start_windows(ac_cosmos_task_t *task)
 
 /* ---- 2: a window of entries ---- */
 
-/* The next few entries, as many as may still be wanted. */
+/* The next entries, as many as the page may still need. */
 static void fill_window(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
@@ -199,7 +199,7 @@ static bool fits_page(const ac_store_op_t *op, const json_t *thread)
         (!*op->page.agent_id || strcmp(ac_json_peek_string(thread, "agent_id", ""), op->page.agent_id) == 0);
 }
 
-/* Lets the entry be replaced by `made`, or removed (NULL), unless it changes meanwhile. Consumes made. */
+/* Starts a task that replaces the entry by `made`, or removes it (NULL), unless it changes meanwhile. Consumes made. */
 static void repair_entry(ac_cosmos_task_t *task, const json_t *entry, json_t *made)
 {
     list_t *list = task->state;
@@ -233,7 +233,7 @@ static void judge(ac_cosmos_task_t *task, look_t *look)
     }
 }
 
-/* false: the task has ended. */
+/* Returns false if the task has ended. */
 static bool judge_window(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;

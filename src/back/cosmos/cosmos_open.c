@@ -22,7 +22,8 @@
 
 #include <apr_strings.h>
 
-#define MAX_CLEANUPS 10 /* tasks in a row that try to close a run whose outcome is unknown; by then its lease is over */
+#define MAX_CLEANUPS \
+    10 /* consecutive tasks that try to close a run with an unknown outcome; its lease has expired by then */
 
 static void open_read_thread(ac_cosmos_task_t *task);
 static void open_check_thread(ac_cosmos_task_t *task);
@@ -107,7 +108,8 @@ void ac_cosmos_open_turn(ac_cosmos_task_t *task)
         return;
     }
     task->on_failure = open_failed;
-    /* Before the run is stored: another task that loads the thread meanwhile must not take the run for a dead one. */
+    /* Acquired before the run is stored: another task that loads the thread meanwhile must not consider the run
+     * dead. */
     ac_cosmos_lease_acquire(task->store, task->op, task->run_id);
     ac_cosmos_key_check(task, is_new_thread(task) ? open_claim_entries : open_read_thread);
 }
@@ -134,7 +136,8 @@ static void open_check_thread(ac_cosmos_task_t *task)
     const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
     bool refuses = *run_id || !ac_cosmos_thread_doc_lives(&task->thread, false) || open_has_new_messages(task);
     if (task->thread.remembered && refuses) {
-        ac_cosmos_thread_doc_read(task, false, open_check_thread); /* memory is no reason to refuse */
+        ac_cosmos_thread_doc_read(task, false,
+                                  open_check_thread); /* a remembered document is not sufficient to refuse */
     } else if (*run_id && strcmp(run_id, task->run_id) != 0) {
         ac_cosmos_run_check_active(task, open_check_state);
     } else {

@@ -14,8 +14,8 @@
 #include <string.h>
 
 #define PREPARE_TIMEOUT apr_time_from_sec(15)
-#define PREPARE_PAUSE apr_time_from_sec(3)   /* after a failure, so that operations do not flood the service */
-#define INDEX_SLACK apr_time_from_sec(86400) /* an entry outlives its thread, whose life is prolonged by every turn */
+#define PREPARE_PAUSE apr_time_from_sec(3)   /* after a failure, so that operations do not cause a request each */
+#define INDEX_SLACK apr_time_from_sec(86400) /* an entry outlives its thread, whose life every turn extends */
 
 /* The definition of each container. No text of a user is indexed. */
 static const struct {
@@ -162,7 +162,7 @@ static void prepare_on_database_created(void *baton, const ac_cosmos_reply_t *re
     create_container(task);
 }
 
-/* The life of an entry whose thread's documents live so long. */
+/* The lifetime of an entry whose thread's documents have this lifetime. */
 static apr_interval_time_t entries_life(apr_interval_time_t expires)
 {
     return expires + expires / 4 + INDEX_SLACK;
@@ -303,7 +303,8 @@ static void note_entries(ac_cosmos_t *store, const json_t *container, int64_t tt
                "newest threads first",
                store->conf.host, store->conf.database, store->conf.containers[AC_COSMOS_THREADS]);
     }
-    /* The default is 1. The other container's key, a thread's id, is shorter than the part that version 1 compares. */
+    /* The default version is 1. Ids of threads, the other container's key, are shorter than the part that version 1
+     * compares. */
     if (ac_json_peek_int(json_object_get(container, "partitionKey"), "version", 1) < 2) {
         ac_log(AC_M231, 0,
                "store cosmos[%s/%s]: container %s has a partition key of version 1, which tells owners apart by "
@@ -319,7 +320,7 @@ static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t t
     apr_interval_time_t least;
     store->containers.expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
     least = store->containers.expires + store->containers.expires / AC_COSMOS_TOUCH;
-    /* Without this index the sweep would read every run of all time. */
+    /* Without this index the sweep would read all runs ever stored. */
     store->containers.sweeps = indexes(container, "/lease_until/");
     if (!store->containers.sweeps) {
         ac_log(AC_M230, 0, "store cosmos[%s/%s]: container %s has no index on /lease_until/?", store->conf.host,
@@ -390,7 +391,7 @@ static void fail_preparing(ac_cosmos_task_t *task, const ac_err_t *err)
     release_waiting(store);
 }
 
-/* The log names what is missing; the answer says only what kind of thing it is. */
+/* The log names the missing object; the response names only its kind. */
 static void fail_because(ac_cosmos_task_t *task, const char *what, const char *detail)
 {
     ac_err_t err;

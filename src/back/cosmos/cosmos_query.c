@@ -101,8 +101,7 @@ void ac_cosmos_query_join(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     join_next(task);
 }
 
-/* Puts the document that its parts give in place of its stub. The stub's seq counts: the parts were written before
- * it. */
+/* Replaces a stub by the document that its parts contain. The stub's seq counts: the parts were written before it. */
 static bool replace_stub(ac_cosmos_task_t *task)
 {
     const json_t *stub = json_array_get(task->rows, task->row);

@@ -11,7 +11,7 @@
 
 #include <apr_strings.h>
 
-#define SWEEP_ROWS 64 /* runs that a sweep closes */
+#define SWEEP_ROWS 64 /* runs that one sweep closes */
 
 static const char sql_over[] = "SELECT c.id, c.thread_id FROM c WHERE c.type = 'run' AND c.lease_until < @now";
 
@@ -28,8 +28,8 @@ void ac_cosmos_run_check_active(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 
 /* ---- 1: what the thread's document says ---- */
 
-/* Whether the run is dead without a look at its lease: its holder is this process, which does not have it, or a
- * process of this machine that has ended. */
+/* Whether the run is dead whatever its lease says: its holder is this process, which does not own it, or a process of
+ * this machine that has ended. */
 static bool known_dead(const ac_cosmos_task_t *task)
 {
     const ac_cosmos_t *store = task->store;
@@ -39,8 +39,8 @@ static bool known_dead(const ac_cosmos_task_t *task)
         : ac_process_died(store->process, ac_json_peek_string(active, "process", ""));
 }
 
-/* Whether the lease is over. While this process could not reach the service the holder perhaps could not either: it
- * gets the time of another lease. */
+/* Whether the lease has expired. If this process could not reach the service, the holder may have been unable to renew
+ * it: it gets the time of another lease. */
 static bool is_over(const ac_cosmos_t *store, const json_t *doc)
 {
     bool outage = store->outage.lost_at && ac_clock() - store->outage.lost_at < store->conf.lease / 2;

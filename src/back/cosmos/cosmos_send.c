@@ -10,8 +10,8 @@
 #include <curl/curl.h>
 
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
-#define FIRST_BYTE_TIMEOUT apr_time_from_sec(6) /* then on another connection, as the SDKs do */
-#define LAST_DATE 253402300800                  /* the year 10000; the clock of no service shows it */
+#define FIRST_BYTE_TIMEOUT apr_time_from_sec(6) /* then another connection is used, as in the SDKs */
+#define LAST_DATE 253402300800                  /* the year 10000; a later date is certainly wrong */
 #define MOST_CHARGE 1e9                         /* request units of one answer */
 
 /* ---- the answer ---- */

@@ -6,8 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define PATIENCE \
-    apr_time_from_msec(100) /* the loop waits once; a busy machine may not run the child that has the lock */
+#define PATIENCE apr_time_from_msec(100) /* the loop waits once; a busy machine may delay the child that has the lock */
 
 static void session_join(ac_cosmos_session_t *into, const ac_cosmos_session_t *from)
 {
@@ -30,8 +29,8 @@ ac_cosmos_state_t *ac_cosmos_shared_acquire(ac_cosmos_t *store)
         return &store->own_state;
     }
     if (status == EOWNERDEAD) {
-        *state = store->own_state; /* the child that died may have left half a token; our own are whole */
-    } else if (store->alone) {     /* the rest is soon read from the service again */
+        *state = store->own_state; /* the dead child may have left half a token */
+    } else if (store->alone) {     /* everything else is soon read from the service again */
         for (int i = 0; i < AC_COSMOS_N_CONTAINERS; i++) {
             session_join(&state->sessions[i], &store->own_state.sessions[i]);
         }

@@ -6,8 +6,8 @@
 
 #include <apr_hash.h>
 
-#define STOP_TIMEOUT apr_time_from_sec(4) /* for tasks when a child ends; httpd kills it after ten seconds in all */
-#define STOP_UNBEGUN_TIMEOUT apr_time_from_sec(2) /* if the loop has perhaps never run */
+#define STOP_TIMEOUT apr_time_from_sec(4) /* for tasks when a child ends; httpd kills a child after ten seconds */
+#define STOP_UNBEGUN_TIMEOUT apr_time_from_sec(2) /* if the loop possibly never ran */
 
 typedef struct start_t {
     ac_cosmos_t *store;
@@ -16,7 +16,7 @@ typedef struct start_t {
 
 /* ---- operations ---- */
 
-#define PING_KEY " ping" /* in the place of an owner */
+#define PING_KEY " ping" /* in place of an owner */
 #define PING_ID "ping"
 #define PING_WRITE apr_time_from_sec(10) /* how long one write shows that writes succeed */
 
@@ -37,8 +37,8 @@ static void on_ping_written(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-/* A service may answer reads and refuse every write. A document of the store's own shows it; where it was written
- * lately a read is enough, and costs a tenth. */
+/* A service may answer reads and refuse all writes. Writing a document of the store's own detects that; if it was
+ * written a short time ago a read is sufficient, and costs a tenth. */
 static void cosmos_store_ping(ac_cosmos_task_t *task)
 {
     apr_time_t written = task->store->outage.ping_written;
@@ -182,7 +182,7 @@ typedef struct stop_t {
     ac_latch_t *latch;
 } stop_t;
 
-/* The store's own tasks stop waiting; they see that the store is stopping. */
+/* Ends the waits of the store's own tasks; they notice that the store is stopping. */
 static void wake_own(ac_cosmos_t *store)
 {
     ac_cosmos_task_t *task = store->tasks;

@@ -117,7 +117,7 @@ static void suspend_commit(ac_cosmos_task_t *task)
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a run is too large to be put aside"));
         return;
     }
-    /* This process changes the holder itself: its look at the run must not take that for another machine's doing. */
+    /* This process changes the holder itself: its check of the run must not consider that another machine's change. */
     ac_cosmos_lease_suspended(task->store, task->run_id);
     ac_cosmos_call_write_batch(task, &request, &batch, suspend_on_committed);
 }
@@ -141,7 +141,7 @@ static void suspend_on_committed(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_end_out(task, json_object());
 }
 
-/* ---- SUSPENDED_LIST: runs whose time is over ---- */
+/* ---- SUSPENDED_LIST: runs whose approval is overdue ---- */
 
 static void end_late(ac_cosmos_task_t *task)
 {

@@ -49,7 +49,7 @@ ac_cosmos_task_t *ac_cosmos_task_own(ac_cosmos_t *store, const char *owner, cons
 void ac_cosmos_task_then(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     if (task->stack.n >= AC_COSMOS_MAX_STEPS) {
-        abort(); /* a function pushes and does not return: the order of writes is not known any more */
+        abort(); /* a function pushes and does not return: the order of writes is lost */
     }
     task->stack.steps[task->stack.n++] = fn;
 }
@@ -92,7 +92,7 @@ void ac_cosmos_task_retry(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 
 /* ---- end ---- */
 
-/* What this child has sent so far, and what the service charged. */
+/* What this child has sent, and what the service charged. */
 static json_t *figures_json(ac_cosmos_figures_t *figures)
 {
     return json_pack("{s:I, s:I, s:I, s:f}", "requests", (json_int_t)atomic_load(&figures->n_requests), "retries",

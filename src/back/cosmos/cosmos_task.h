@@ -30,7 +30,7 @@ typedef struct ac_cosmos_selection_t ac_cosmos_selection_t;
 typedef struct ac_cosmos_call_t ac_cosmos_call_t;
 typedef void ac_cosmos_step_fn(ac_cosmos_task_t *task);
 
-/* What children share: it saves requests, and lets each child read what another one wrote. */
+/* State that children share: it saves requests, and each child reads the others' writes. */
 typedef struct ac_cosmos_state_t {
     ac_cosmos_session_t sessions[AC_COSMOS_N_CONTAINERS];
     char agents_stamp[AC_ID_SIZE]; /* of the agents, as last read or written */
@@ -39,7 +39,7 @@ typedef struct ac_cosmos_state_t {
     apr_time_t next_sweep;         /* ac_clock; one child at a time looks for dead runs */
 } ac_cosmos_state_t;
 
-typedef struct ac_cosmos_shared_t { /* in shared memory, made before the children are forked */
+typedef struct ac_cosmos_shared_t { /* in shared memory, created before the fork */
     pthread_mutex_t lock;
     ac_cosmos_state_t state;
 } ac_cosmos_shared_t;
@@ -51,7 +51,7 @@ typedef struct ac_cosmos_thread_doc_t {
     bool remembered; /* from memory: another machine may have changed it */
 } ac_cosmos_thread_doc_t;
 
-/* What is counted for telemetry; read with relaxed loads. */
+/* Figures for telemetry; read with relaxed loads. */
 typedef struct ac_cosmos_figures_t {
     _Atomic uint64_t n_requests, n_retries, n_throttled, charge_milli;
 } ac_cosmos_figures_t;
@@ -75,7 +75,7 @@ typedef struct ac_cosmos_t {
     ac_cosmos_conf_t conf;
     ac_cosmos_shared_t *shared;
     ac_cosmos_state_t own_state; /* while the shared one cannot be locked; its sessions always */
-    bool alone;                  /* the lock was not free in time; the next attempts do not wait for it */
+    bool alone;                  /* the lock was not acquired in time; the next attempts do not wait for it */
     const ac_host_t *ac_host;
     ac_loop_t *loop;
     apr_pool_t *pool;
@@ -86,7 +86,7 @@ typedef struct ac_cosmos_t {
         ac_latch_t *stopped;            /* child_exit waits for the last task */
         ac_timer_t stop_timer;
     } child;
-    atomic_int n_open;       /* operations that are accepted and not answered */
+    atomic_int n_open;       /* operations that were accepted and are not answered yet */
     ac_cosmos_task_t *tasks; /* ring; NULL: none */
     int n_tasks;
     struct {
@@ -114,9 +114,9 @@ typedef struct ac_cosmos_t {
         ac_timer_t timer;
     } leases;
     struct {
-        int number;              /* the log message of the outage; 0: none */
+        int number;              /* the log id of the outage; 0: none */
         apr_time_t at;           /* of its last failure */
-        apr_time_t lost_at;      /* ac_clock; the last request that was given up since the service failed; 0: never */
+        apr_time_t lost_at;      /* ac_clock; the last request that failed since the outage began; 0: never */
         apr_time_t ping_written; /* ac_clock; the last write of PING that succeeded; 0: never */
     } outage;
     ac_cosmos_figures_t figures;
@@ -131,15 +131,15 @@ typedef struct ac_cosmos_stack_t {
 struct ac_cosmos_task_t {
     ac_cosmos_t *store;
     ac_store_op_t *op; /* never NULL; if `own`, it is the task's */
-    bool own;          /* the operation has no caller, or is answered already */
+    bool own;          /* the operation has no caller, or is answered */
     apr_time_t deadline, began;
     ac_cosmos_task_t *next, *prev, *next_unprepared;
     ac_cosmos_stack_t stack;
     ac_cosmos_step_fn *on_failure; /* runs when the task ends with an error, before it is freed; or NULL */
     ac_timer_t timer;              /* cancelled with the task */
-    int n_tries;                   /* of what a file tries several times */
+    int n_tries;                   /* attempts of one file's step */
     struct {
-        int n;            /* conditional writes that lost against other writers */
+        int n;            /* conflicts: conditional writes that another writer's change refused */
         apr_time_t since; /* of the first */
     } conflicts;
     ac_cosmos_thread_doc_t thread;
@@ -148,7 +148,7 @@ struct ac_cosmos_task_t {
     ac_cosmos_selection_t *selection;
     json_t *rows; /* of the last query */
     bool more;    /* the service has more of them */
-    size_t row;   /* where a walk over rows is */
+    size_t row;   /* index of the current row */
     struct {
         int part, n_parts;
         ac_buf_t text;
@@ -162,17 +162,17 @@ struct ac_cosmos_task_t {
     struct {
         const json_t *in;               /* the Idempotency-Key of op->in; or NULL */
         char etag[AC_COSMOS_ETAG_SIZE]; /* of its entry; "": there is none */
-        bool written;                   /* it leads to this task's run */
-        int n_polls;                    /* looks at a key whose turn another task is opening */
+        bool written;                   /* the entry leads to this task's run */
+        int n_polls;                    /* checks of a key whose turn another task is opening */
     } key;
     json_t *documents, *parts, *found, *whole; /* of a verb; whole: a message that is written in parts, as one */
     void *state;                               /* of a verb; freed with the task */
-    union {                                    /* of one kind of task alone, zero at first */
+    union {                                    /* of one kind of task only, zero at first */
         struct {
             bool claimed;    /* the entries in the owner's partition are written */
             bool unsure;     /* the run may be stored although its caller got an error */
             bool conflicted; /* the last attempt met a conflict, which may be an earlier attempt's success */
-            int n_cleanups;  /* of a task that closes such a run: how many tasks before it tried */
+            int n_cleanups;  /* for a task that closes such a run: the number of tasks that tried before */
         } turn;              /* open, close */
         struct {
             bool created;
@@ -188,10 +188,10 @@ struct ac_cosmos_task_t {
         struct {
             int n_open;             /* calls without a decision, with this one decided */
             char nonce[AC_ID_SIZE]; /* of the thread document with the decision; "": not written yet */
-            bool claims;            /* the run is this process's before that is stored */
+            bool claims;            /* the run belongs to this process before that is stored */
         } approval;
         struct {
-            bool checked; /* that the run's process lives */
+            bool checked; /* whether the run's process lives was checked */
         } look;           /* at a run */
         struct {
             int64_t n_threads;
@@ -201,8 +201,8 @@ struct ac_cosmos_task_t {
             bool more; /* runs after this page */
         } export;
         struct {
-            ac_cosmos_container_e container; /* that is looked at */
-            bool made;                       /* since it was missing */
+            ac_cosmos_container_e container; /* the current container */
+            bool made;                       /* since it was found to be missing */
         } prepare;
     };
     struct {
@@ -213,35 +213,37 @@ struct ac_cosmos_task_t {
 
 /* ---- cosmos_task.c ---- */
 
-/* A task for an operation, which stays its caller's until the task ends. Loop thread, as all of these. */
+/* Creates a task for an operation, which belongs to its caller again when the task ends. All functions are for the loop
+ * thread. */
 ac_cosmos_task_t *ac_cosmos_task_create(ac_cosmos_t *store, ac_store_op_t *op);
 /* A task without a caller; it starts with fn, in a later turn of the loop. id and owner may be NULL. */
 ac_cosmos_task_t *ac_cosmos_task_own(ac_cosmos_t *store, const char *owner, const char *id, ac_cosmos_step_fn *fn);
 /* Answers the operation; the task continues without it and without a deadline. */
 void ac_cosmos_task_detach(ac_cosmos_task_t *task, apr_status_t status);
 
-/* Pushes a continuation. Aborts if there are AC_COSMOS_MAX_STEPS. */
+/* Pushes a continuation. Aborts at the maximum, AC_COSMOS_MAX_STEPS. */
 void ac_cosmos_task_then(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
-/* Pops the last continuation and runs it. Aborts if there is none. As a continuation it returns to the one below it. */
+/* Pops the last continuation and runs it. Aborts without one. Used as a continuation, it returns to the one below
+ * it. */
 void ac_cosmos_task_return(ac_cosmos_task_t *task);
 /* After a conflict: counts it and runs fn(task), at once the first time, then after a random pause that grows, so
  * that writers do not lose to the same others again and again. Ends the task with store_timeout if its time is over. */
 void ac_cosmos_task_retry(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
-/* Answers and frees the task; no request of it may be in flight. Continuations are dropped. */
+/* Answers and frees the task; it must have no request in flight. Continuations are dropped. */
 void ac_cosmos_task_end(ac_cosmos_task_t *task, apr_status_t status);
 void ac_cosmos_task_end_with(ac_cosmos_task_t *task, const ac_err_t *err);
-/* Ends it with store_error: documents contradict each other. */
+/* Ends the task with store_error: documents contradict each other. */
 void ac_cosmos_task_end_damaged(ac_cosmos_task_t *task, const char *what);
-/* Ends it successfully, with op->out set; NULL: internal. */
+/* Ends the task successfully, with op->out set; out NULL: internal. */
 void ac_cosmos_task_end_out(ac_cosmos_task_t *task, json_t *out);
 
-/* Answers an operation that has no task. */
+/* Answers an operation without a task. */
 void ac_cosmos_task_answer(ac_cosmos_t *store, ac_store_op_t *op, apr_status_t status);
 /* Opens the latch of child_exit if the store stops and no task is left. */
 void ac_cosmos_task_check_stopped(ac_cosmos_t *store);
 
-/* The service's time, as its answers give it. */
+/* The service's time, according to its responses. */
 static inline apr_time_t ac_cosmos_now(const ac_cosmos_t *store)
 {
     return apr_time_now() + store->calls.skew;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the OpenAI models show their credential, and how they see that it is not known any more. */
+/* How the OpenAI models send their credential, and how they detect that the service does not accept it any more. */
 #include "model_openai.h"
 
 #include <openssl/crypto.h>
@@ -34,7 +34,7 @@ void ac_model_credential_fail(ac_err_t *err, const ac_err_t *cause)
     ac_err_set(err, kind, "no credential for the model's service: %s", cause->detail);
 }
 
-/* 401 is for that; 403 is for what one may not do, unless it speaks of time. */
+/* A 401 rejects the credential. A 403 denies permission, unless its text is about time. */
 bool ac_model_credential_is_rejected(int status, const char *error_body, size_t len)
 {
     return status == 401 || (status == 403 && len && memmem(error_body, len, "xpired", 6));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The demonstration model: finds sums, places and a few words in a message, calls tools with them, and makes sentences
- * of the results. It answers word by word, as a real model does. */
+/* The demonstration model: finds sums, locations and a few words in a message, calls tools with them, and makes
+ * sentences from the results. It answers word by word, as a real model does. */
 #include "io/io.h"
 #include "model.h"
 
@@ -10,9 +10,9 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-#define MEAN_PACE 30 /* ms from word to word */
+#define MEAN_PACE 30 /* ms between two words */
 #define MAX_CALLS 6
-#define MAX_TEXT 1024 /* bytes of a message that are read, and of a value found in it */
+#define MAX_TEXT 1024 /* bytes of a message that are searched, and of a value found in it */
 #define GROUPS 8
 
 typedef struct demo_model_t {
@@ -25,15 +25,15 @@ typedef struct demo_answer_t {
     const ac_model_cb_t *cb;
     void *baton;
     ac_tool_call_t calls[MAX_CALLS]; /* owned */
-    ac_buf_t text;                   /* empty where there are calls */
-    int n_calls, n_steps, max_steps; /* a step is a part of the answer and counts as a token */
+    ac_buf_t text;                   /* empty if there are calls */
+    int n_calls, n_steps, max_steps; /* a step is a part of the answer and counts as one token */
     size_t n_sent;                   /* bytes of text */
     int64_t n_prompt;
     ac_timer_t timer;
 } demo_answer_t;
 
 #define NUMBER "([0-9.]*[0-9])"
-#define WORDS "[^-+*/^0-9?!]" /* a character between the two numbers of a percentage */
+#define WORDS "[^-+*/^0-9?!]" /* a character that may be between the two numbers of a percentage */
 #define FUNCTION "(sqrt|cbrt|abs|round|floor|ceil|sin|cos|tan|ln|log|exp)[(]"
 #define TERM "[-(]*(" FUNCTION ")?[-(]*[0-9.]*[0-9]%?[)]*"
 #define TERMS "( *[-+*/^%] *" TERM ")*"
@@ -47,7 +47,7 @@ typedef struct rule_t {
 static const rule_t sum_rules[] = {
     {"[$]|€|£|¥", ""},
     {"[(]([a-z][^()]*)[)]", "\\1"},   /* "(what is 3 + 4)" */
-    {"([0-9]),([0-9]{3})", "\\1\\2"}, /* twice, for 1,250,000 */
+    {"([0-9]),([0-9]{3})", "\\1\\2"}, /* two times, for 1,250,000 */
     {"([0-9]),([0-9]{3})", "\\1\\2"},
     {"[0-9]+[-/][0-9]+[-/][0-9]+", ""}, /* a date; "5/6" is a sum in a question or alone, "5 / 6" always */
     {"(calculate|compute|is|what.{0,3}s|=|^)( the)? *([0-9.]+)([-/])([0-9])", "\\3 \\4 \\5"},
@@ -69,7 +69,7 @@ static const rule_t sum_rules[] = {
     {NULL, NULL},
 };
 
-/* Afterwards '@' and '#' stand before places, '&' and ',' between them, and ';' where no place continues. */
+/* Afterwards '@' and '#' precede locations, '&' and ',' separate them, and ';' ends them. */
 static const rule_t place_rules[] = {
     {"\\bSt\\. ", "St "},
     {"('|’)s (weather|forecast|temperature)", " \\2"},
@@ -125,7 +125,7 @@ static void rewrite(ac_buf_t *text, const rule_t *rule)
 
 /* ---- calls ---- */
 
-/* Adds a call with this value for each required parameter but those with a choice, or for the first one. */
+/* Adds a call with this value for each required parameter without a choice, or for the first parameter. */
 static void add_call(demo_answer_t *answer, const json_t *function, char *value)
 {
     const json_t *schema = json_object_get(function, "parameters"), *required = json_object_get(schema, "required");
@@ -146,7 +146,8 @@ static void add_call(demo_answer_t *answer, const json_t *function, char *value)
     json_decref(arguments);
 }
 
-/* Adds a call for each of "Paris, London&Rome". "Paris, Texas" and each half of "Paris, Texas&Rome, Italy" is one. */
+/* Adds a call for each location of "Paris, London&Rome". "Paris, Texas" is one location, and so is each half of "Paris,
+ * Texas&Rome, Italy". */
 static void add_places(demo_answer_t *answer, const json_t *function, char *list)
 {
     bool capital = apr_isupper(*list); /* after "Paris&" then no "order status" */
@@ -162,10 +163,10 @@ static void add_places(demo_answer_t *answer, const json_t *function, char *list
 
 #define WEATHER "weather|forecast|temperature|how (warm|cold|hot)|rain|snow|sunny", "weather|forecast", place_rules
 
-/* Of the rows of one tool, the first that finds a value counts. */
+/* Of the rows of one tool, the first row that finds a value is used. */
 static const struct {
-    const char *message, *tool; /* patterns: of the message, of the name of the tool that suits it */
-    const rule_t *rules;        /* for the message; NULL: none */
+    const char *message, *tool; /* patterns: of the message, and of the name of a suitable tool */
+    const rule_t *rules;        /* applied to the message; NULL: none */
     const char *value;          /* pattern, with regard to case: its group 1 becomes the argument of a call */
     void (*add)(demo_answer_t *answer, const json_t *function, char *value);
 } intents[] = {
@@ -275,7 +276,7 @@ static const char introduction[] =
     "I am the demonstration model built into mod_agentchat. I am no AI: I follow a few fixed rules, so that you can "
     "watch streaming, tools and history at work without a key. ";
 
-/* Decides on the answer to the newest user message: calls or text. */
+/* Chooses the answer to the newest user message: calls or text. */
 static void plan(demo_answer_t *answer, const ac_model_ask_t *ask)
 {
     size_t n = json_array_size(ask->messages), newest = last_of(ask->messages, n, "user");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The OpenAI models' configuration: which URL is asked, under which name, with which header. What is wrong is said in a
- * sentence that names the directive and what it takes. */
+/* The OpenAI models' configuration: the URL, the model's name and the header of a request. An error message names the
+ * directive and the accepted values. */
 #include "model_openai.h"
 
 #include <arpa/inet.h>
@@ -68,7 +68,7 @@ static const char *encode_segment(const char *text, apr_pool_t *p)
 
 typedef struct options_t {
     const char *const *known;
-    const char *unknown; /* the first that is not */
+    const char *unknown; /* the first unknown option */
 } options_t;
 
 static int check_option(void *baton, const char *name, const char *value)
@@ -113,7 +113,7 @@ static const char *check_options(const ac_model_conf_t *conf, const char *const 
     return NULL;
 }
 
-/* An address with nothing behind its path; *pbase: without the slashes at its end. */
+/* Checks an address that must end with its path; *pbase: without slashes at its end. */
 static const char *check_address(const char **pbase, const char *endpoint, const char *example, apr_pool_t *p)
 {
     if (!ac_http_address_url_valid(endpoint)) {
@@ -230,7 +230,7 @@ static const char *set_v1(openai_model_t *model, const char *base, const char *v
     return NULL;
 }
 
-/* {resource}/openai/deployments/{deployment}: the model's name goes unread. */
+/* {resource}/openai/deployments/{deployment}: the service ignores the model's name. */
 static const char *set_classic(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
 {
     const char *rest = model_endpoint_ends_with(base, "/openai") ? "" : "/openai";
@@ -288,7 +288,7 @@ const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *
     }
     model->azure = model->strict_probe = true;
     model->request_id_header = "x-ms-client-request-id";
-    /* Foundry projects take the one, resources the other. */
+    /* Foundry projects use v1, resources the classic paths. */
     bool project = strstr(base, "/api/projects/") != NULL;
     bool token = ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
     model->credential_header = token || project ? BEARER : "api-key: ";

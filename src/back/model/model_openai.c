@@ -7,13 +7,14 @@
 #include <string.h>
 #include <strings.h>
 
-#define CREDENTIAL_WAIT apr_time_from_sec(10) /* at most, and at most the first byte's time */
-#define LINGER apr_time_from_sec(1)           /* how long an answer that said [DONE] may keep its connection open */
+#define CREDENTIAL_WAIT \
+    apr_time_from_sec(10)           /* longest wait for a credential; the first byte's time if that is shorter */
+#define LINGER apr_time_from_sec(1) /* how long the connection of an answer stays open after [DONE] */
 #define MAX_HEADERS 6
 
 typedef enum body_e { BODY_NONE, BODY_STREAM, BODY_WHOLE } body_e;
 
-/* One answer on its way. */
+/* An answer that is being received. */
 typedef struct call_t {
     openai_model_t *model;
     const ac_model_cb_t *cb;
@@ -25,16 +26,16 @@ typedef struct call_t {
     body_e body;
     int status; /* HTTP's */
     bool page;  /* the answer is a web page */
-    bool busy;  /* inside a callback of the exchange: cancelling waits until it is over */
+    bool busy;  /* inside a callback of the exchange: cancelling waits for its end */
     bool cancelled;
     apr_interval_time_t retry_after;
     ac_timer_t linger;
-    /* Until the head of an answer has come: what is needed to ask once more, with another credential. */
+    /* Kept until the head of the answer has come, for a second request with another credential. */
     ac_buf_t request;
-    char *request_id; /* a whole header, or NULL */
+    char *request_id; /* a whole header line, or NULL */
     char *used;       /* the credential's text, as sent; NULL: none so far */
-    bool waiting;     /* for a credential; `linger` is the timer of that, too */
-    bool renewed;     /* once is enough */
+    bool waiting;     /* for a credential; the timer `linger` limits that wait, too */
+    bool renewed;     /* only one renewal */
     ac_err_t err;
 } call_t;
 
@@ -93,7 +94,7 @@ static const ac_model_cb_t answer_callbacks = {model_openai_on_text, model_opena
 
 /* ---- the end ---- */
 
-/* The one end of a call that was not cancelled. Frees it. */
+/* The only end of a call that was not cancelled. Frees it. */
 static void model_openai_end_call(call_t *call)
 {
     ac_model_end_t end;
@@ -153,7 +154,7 @@ static bool model_openai_on_event(void *baton, const char *event, const char *da
     return ac_openai_chunk(&call->answer, data, len, &call->err) == APR_SUCCESS && !call->cancelled;
 }
 
-/* The last event, which the body's end has closed. Where that cut it, there was none. */
+/* Reports the last event, which the end of the body has completed. If the body was cut, the event is incomplete. */
 static bool on_last_event(void *baton, const char *event, const char *data, size_t len)
 {
     return len && (data[len - 1] == '}' || data[len - 1] == ']') ? model_openai_on_event(baton, event, data, len)
@@ -198,7 +199,7 @@ static bool model_openai_on_body(void *baton, const char *bytes, size_t len)
     return call->err.kind == AC_OK;
 }
 
-/* The exchange failed. What it says is ours to show; its kind becomes the model's. */
+/* The exchange failed. Its error text may be shown; its kind becomes one of a model. */
 static void model_openai_take_failure(call_t *call, const ac_err_t *err)
 {
     bool late = err->kind == AC_UPSTREAM_TIMEOUT;
@@ -226,7 +227,7 @@ static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
     }
 }
 
-/* The service does not know our credential any more: asks again with another one, if there is another. */
+/* The service does not accept the credential any more: repeats the request with another one, if there is one. */
 static bool renew(call_t *call, const char *error_body, size_t len)
 {
     const openai_model_t *model = call->model;
@@ -275,7 +276,7 @@ static const ac_http_cb_t http_callbacks = {model_openai_on_head, model_openai_o
 
 /* ---- asking ---- */
 
-/* Request ids come from clients; what would not do as a header value is left out. */
+/* Request ids come from clients; one that is not valid in a header is left out. */
 static bool is_plain(const char *text)
 {
     size_t len = 0;
@@ -285,7 +286,7 @@ static bool is_plain(const char *text)
     return len && len < 128 && !text[len];
 }
 
-/* text: the credential's; NULL: none is configured. */
+/* text: that of the credential; NULL: none configured. */
 static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t *err)
 {
     const openai_model_t *model = call->model;
@@ -322,7 +323,7 @@ static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t 
     return status;
 }
 
-/* Its one end before an exchange has begun. */
+/* The only end of a call before its exchange has begun. */
 static void end_unasked(call_t *call)
 {
     call->busy = true;
@@ -335,7 +336,7 @@ static void model_openai_on_credential(void *baton, apr_status_t status, const c
     call->waiting = false;
     ac_timer_cancel(call->model->loop, &call->linger);
     if (status == APR_SUCCESS && call->used && strcmp(text, call->used) == 0) {
-        end_unasked(call); /* there is no other; what the service said of it stands */
+        end_unasked(call); /* no other credential exists; the service's error is reported */
         return;
     }
     ac_err_init(&call->err);
@@ -350,7 +351,7 @@ static void model_openai_on_credential(void *baton, apr_status_t status, const c
     }
 }
 
-/* An identity service that is being updated may take a minute for a token; a caller does not wait for that. */
+/* An identity service that is being updated may take a minute; a caller does not wait that long. */
 static apr_interval_time_t credential_patience(const openai_model_t *model)
 {
     apr_interval_time_t first_byte = model->conf->first_byte_timeout;

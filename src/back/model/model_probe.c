@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether a model's service can be reached: its list of models is asked for, which costs nothing, and only the head of
- * the answer is read. Any answer will do but a refused credential, a redirect, a failure (5xx), and a 404 where the
- * list is known to exist (OpenAI itself and Azure; a compatible server need not have one). */
+/* Checks whether a model's service can be reached: requests its list of models, which costs nothing, and reads only the
+ * head of the response. All responses show that it can, except for a rejected credential, a redirect, a failure (5xx),
+ * and a 404 where the list must exist (OpenAI itself and Azure; a compatible server may lack it). */
 #include "model_openai.h"
 
 #include <stdlib.h>
@@ -18,7 +18,7 @@ typedef struct probe_t {
     apr_time_t began;
     ac_http_t *http;
     ac_ready_t ready;
-    ac_timer_t timer; /* while there is no credential yet */
+    ac_timer_t timer; /* limits the wait for the credential */
     char *used;       /* the credential's text; NULL: none */
     ac_err_t err;
 } probe_t;
