@@ -11,17 +11,20 @@ usage() { echo "usage: $0 run|check" >&2; exit 2; }
 debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev gcc libc6-dev make
             pkg-config ca-certificates curl)
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
-              valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools)
+              valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools libtool)
 fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel gcc make pkgconf-pkg-config
             redhat-rpm-config ca-certificates curl)
 fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema
-              chromium valgrind sqlite openssl mod_ssl mod_http2 rpm-build rpmlint systemd-rpm-macros mod_auth_openidc redis)
+              chromium valgrind sqlite openssl mod_ssl mod_http2 rpm-build rpmlint systemd-rpm-macros mod_auth_openidc redis libtool)
 
 case $1 in
 run) why="to build and run mod_agentchat" ;;
 check) why="to build, run and test mod_agentchat" ;;
 *) usage ;;
 esac
+
+# Other versions format a few lines differently; Debian 13 has only those, and the tests of the form are skipped there.
+if grep -qsx 'VERSION_CODENAME=bookworm' /etc/os-release; then debian_check+=(clang-format-15); fi
 
 # Other projects' programs that the tests talk with; any installation of them is accepted.
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then

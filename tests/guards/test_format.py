@@ -17,7 +17,7 @@ def unformatted(folder, files):
 @pytest.fixture(scope="module")
 def program():
     if not shutil.which("clang-format-15"):
-        pytest.skip("clang-format-15 is not installed")
+        pytest.skip("clang-format-15 is not installed; Debian 12 has it, and other versions format a few lines differently")
 
 
 def test_all_c_is_formatted(program):
