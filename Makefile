@@ -20,8 +20,9 @@ CC     = gcc
 endif
 SAN   ?=
 OPT   ?= -O2 -g
-# The number of compilers, test programs and pytest processes that run in parallel.
+# The number of compilers that run in parallel; and of test programs and pytest processes, which mostly wait.
 JOBS  ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
+TEST_JOBS ?= $(shell echo $$((2 * $(JOBS) - 1)))
 
 # A command is printed as one short line, with V=1 in full.
 Q    = $(if $(V),,@)
@@ -102,8 +103,7 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a $(BUILD)/libagentcha
 -include $(UNIT_OBJ:.o=.d) $(UNIT_HELP:.o=.d)
 .SECONDARY: $(UNIT_OBJ)
 
-# Most of these programs wait most of the time.
-RUN_TESTS = tests/unit/run.py $$((2 * $(JOBS))) $(if $(V),-v)
+RUN_TESTS = tests/unit/run.py $(TEST_JOBS) $(if $(V),-v)
 unit-programs: $(UNIT_BIN) $(FUZZ_NAME:%=$(BUILD)/fuzz/replay_%)
 unit: unit-programs
 	@{ for t in $(UNIT_BIN); do echo "$(RUNNER) $$t"; done; $(REPLAYS); } | $(RUN_TESTS)
@@ -130,7 +130,7 @@ guard-counts:
 
 # Test files run in parallel; tests/httpd/second_run.py describes how failures are repeated.
 httpd-test: module tools
-	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) --dist loadfile tests/httpd
+	BUILD_DIR=$(BUILD) $(PYTEST) -n $(TEST_JOBS) --dist loadfile tests/httpd
 
 # Delivery on other httpds: HTTPD_HOMES lists the prefixes where they are installed, with their apxs.
 OLDER_TESTS := $(addprefix tests/httpd/test_,delivery.py slow_readers.py output_filters.py reload.py)
@@ -233,7 +233,7 @@ check:
 check-fast:
 	@conf/packages.sh check
 	@$(MAKE) --no-print-directory -j$(JOBS) module tools unit-programs
-	@$(MAKE) --no-print-directory -k guards unit
+	@$(MAKE) --no-print-directory -k guards unit GUARDS="-k 'not planted and not second_run'"
 	BUILD_DIR=$(BUILD) $(PYTEST) -n $(JOBS) tests/httpd/test_authorization.py -k 'right_key or every_route'
 
 # Tests against httpd that take long: packages, each command of the manual.
@@ -278,7 +278,7 @@ help:
 	@echo 'make check-long     what takes hours: $(LONG); LONG= some of them'
 	@echo 'make guards         the rules of the source that a program can check'
 	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
-	@echo '                    JOBS=N programs and processes of pytest beside each other; V=1 prints whole commands and what tests say'
+	@echo '                    JOBS=N compilers and TEST_JOBS=N tests beside each other; V=1 prints whole commands and what tests say'
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
 	@echo 'make older-httpd    delivery on other httpds, installed below HTTPD_HOMES (a list of prefixes)'

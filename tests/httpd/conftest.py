@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
 import time
 
 import pytest
@@ -9,12 +8,12 @@ from browser import Browser
 from model_server import ModelServer
 from page import Page, PageServer
 from second_run import (pytest_collection_modifyitems, pytest_configure, pytest_sessionfinish, pytest_sessionstart,  # noqa: F401
-                        pytest_terminal_summary, pytest_testnodedown)
+                        pytest_terminal_summary, pytest_testnodedown, skipped_as_long)
 from server import AGENT, MODEL, MOUNT, HeldPort, Server
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("long") and not os.environ.get("LONG_TESTS"):
+    if skipped_as_long(item):
         pytest.skip("takes long: make long-tests")
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of others that the tests talk with: an emulator of Cosmos DB and the vendor's own packages, from npm, below build/."""
+"""Programs of others that the tests talk with: an emulator of Cosmos DB and the vendor's own packages, from npm. They are kept for the
+next build folder: below ~/.cache/mod_agentchat."""
 import contextlib
 import fcntl
+import hashlib
 import os
 import platform
 import shutil
@@ -26,19 +28,28 @@ def one_at_a_time(folder):
         yield
 
 
+def kept_folder():
+    """The user's cache folder, which outlives the build folder; the build folder if there is none."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mod_agentchat"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder if os.access(folder, os.W_OK) else BUILD
+    except (OSError, RuntimeError):
+        return BUILD
+
+
 def install(source=SOURCE):
-    """node_modules of the folder's package-lock.json; installed once, until that file changes."""
-    home = BUILD / source.name
+    """node_modules of the folder\'s package-lock.json; installed once for each text of that file."""
+    lock = (source / "package-lock.json").read_bytes()
+    home = kept_folder() / f"{source.name}-{platform.machine()}-{hashlib.sha256(lock).hexdigest()[:16]}"
     with one_at_a_time(home):
-        stamp = home / "installed.json"
-        lock = (source / "package-lock.json").read_text()
-        if not stamp.exists() or stamp.read_text() != lock:
+        if not (home / "installed").exists():
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(source / name, home / name)
             done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=home, capture_output=True, text=True,
                                   timeout=INSTALL_WAIT)
             assert done.returncode == 0, done.stdout + done.stderr
-            stamp.write_text(lock)
+            (home / "installed").touch()
     return home / "node_modules"
 
 

@@ -12,6 +12,9 @@ import pytest
 
 REPORTS = "AGENTCHAT_TEST_REPORTS"      # the descriptor that a second run writes its reports to
 MOST = 60                               # where more fail, no other test is the reason
+# Files that take long begin before the others, so that no process is left with one at the end.
+EARLY = ("test_peers", "test_cosmos", "test_page", "test_torture", "test_make_run", "test_restarts", "test_shortage", "test_openapi",
+         "test_approvals", "test_agents", "test_delivery", "test_clients")
 STEPS = ("setup", "call", "teardown")   # a process that died reports another
 
 
@@ -20,9 +23,19 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "alone: measures or changes what belongs to the whole machine, so no other test runs beside it")
 
 
+def skipped_as_long(item):
+    return item.get_closest_marker("long") and not os.environ.get("LONG_TESTS")
+
+
+def place(item):
+    return next((i for i, name in enumerate(EARLY) if item.fspath.basename.startswith(name)), len(EARLY))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """In one of several processes: leaves out the tests that run alone, and names them to the process that started this one."""
+    """Sorts files that take long to the front. One of several processes leaves out the tests that run alone, and names them to the process
+    that started it."""
+    items.sort(key=place)
     if hasattr(config, "workeroutput"):
         config.workeroutput["alone"] = [item.nodeid for item in items if item.get_closest_marker("alone")]
         items[:] = [item for item in items if not item.get_closest_marker("alone")]

@@ -19,6 +19,7 @@ from cosmos_server import KEY
 from cut_proxy import HoldingProxy
 from model_server import answer, calls
 from runs import wait_until
+from second_run import skipped_as_long
 from server import TOP, user
 
 STORE = 'AgentChatStore cosmos:{url} database={database} create=on credential=env:COSMOS_KEY\n'
@@ -41,10 +42,10 @@ def test_signatures_agree_with_the_vendors_package():
 # Every suite that reaches the store, and the tests of it that are done in another way: the emulator lets nothing expire, and has no
 # file to write into (the same in test_cosmos_api.py).
 SUITES = {
-    "store_contract": (), "delivery": (), "resume": (), "stream": (),
-    "cancel": ("test_while_the_answer_waits_for_the_store[HeldSqlite]",),
-    "demo_http": (), "model_quirks": (), "mission": (), "recovery": (), "limits": (), "conversation": (), "bad_input": (),
-    "threads": (), "idempotency": ("test_after_a_day",)}
+    "store_contract": (), "resume": (), "cancel": ("test_while_the_answer_waits_for_the_store[HeldSqlite]",), "recovery": (),
+    "conversation": (), "threads": (), "idempotency": ("test_after_a_day",)}
+# Suites that are about requests, streams and models, and make the same calls of the store as those above.
+LONG_SUITES = {"delivery": (), "stream": (), "demo_http": (), "model_quirks": (), "mission": (), "limits": (), "bad_input": ()}
 
 
 def run_suite(emulator, suite):
@@ -57,7 +58,7 @@ def run_suite(emulator, suite):
     else:
         file = f"tests/httpd/test_{suite}.py"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file,
-                   *(f"--deselect={file}::{test}" for test in SUITES[suite])]
+                   *(f"--deselect={file}::{test}" for test in {**SUITES, **LONG_SUITES}[suite])]
     return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=600)
 
 
@@ -65,12 +66,12 @@ def run_suite(emulator, suite):
 def suites(emulator, request):
     """Those that were asked for, begun two at a time: they mostly wait."""
     wanted = [item.callspec.params["suite"] for item in request.session.items if item.fspath == request.fspath
-              and "suite" in getattr(getattr(item, "callspec", None), "params", {})]
+              and "suite" in getattr(getattr(item, "callspec", None), "params", {}) and not skipped_as_long(item)]
     with ThreadPoolExecutor(2) as pool:
         yield {suite: pool.submit(run_suite, emulator, suite) for suite in wanted}
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", [*SUITES, *(pytest.param(suite, marks=pytest.mark.long) for suite in LONG_SUITES)])
 def test_everything_holds_on_the_emulator(suites, suite):
     done = suites[suite].result()
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -175,7 +175,7 @@ def store(request):
     store.stop()
 
 
-@pytest.mark.parametrize("store, seconds", [(Sqlite, 20), (ScriptedCosmos, 8)], indirect=["store"], ids=["sqlite", "cosmos"])
+@pytest.mark.parametrize("store, seconds", [(Sqlite, 10), (ScriptedCosmos, 8)], indirect=["store"], ids=["sqlite", "cosmos"])
 def test_torture(make_server, model, store, seconds):
     text = MODEL.format(url=model.url, timeout=store.timeout) + store.directives
     server = make_server(text, standard=False, tuning=TUNING, env=store.env)
