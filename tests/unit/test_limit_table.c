@@ -41,19 +41,19 @@ static int teardown(void **state)
     return 0;
 }
 
-typedef struct one_t { /* takes of one or two counts */
+typedef union one_t { /* takes of one or two counts */
     ac_reservation_t takes;
-    ac_reservation_item_t list[2];
+    char room[sizeof(ac_reservation_t) + 2 * sizeof(ac_reservation_item_t)];
 } one_t;
 
 static one_t want(const char *key, apr_interval_time_t window, int64_t most, int64_t amount, bool hold)
 {
     one_t one = {.takes = {.n = 1, .max = 2}};
-    snprintf((char *)one.list[0].key, AC_COUNT_KEY, "%s", key);
-    one.list[0].window = window;
-    one.list[0].most = most;
-    one.list[0].amount = amount;
-    one.list[0].hold = hold;
+    snprintf((char *)one.takes.list[0].key, AC_COUNT_KEY, "%s", key);
+    one.takes.list[0].window = window;
+    one.takes.list[0].most = most;
+    one.takes.list[0].amount = amount;
+    one.takes.list[0].hold = hold;
     return one;
 }
 
@@ -79,14 +79,14 @@ static void test_a_window_admits_so_many(void **state)
     now += 30 * SECOND;
     one_t one = want("a", MINUTE, 3, 1, false);
     assert_int_equal(take(&one), APR_SUCCESS);
-    assert_int_equal(one.list[0].left, 2);
-    assert_int_equal(one.list[0].reset, 30 * SECOND);
+    assert_int_equal(one.takes.list[0].left, 2);
+    assert_int_equal(one.takes.list[0].reset, 30 * SECOND);
     assert_int_equal(admitted("a", MINUTE, 3, 10), 2);
     now += 30 * SECOND - 1;
     assert_int_equal(take(&one), APR_EAGAIN);
-    assert_true(one.list[0].over);
-    assert_int_equal(one.list[0].left, 0);
-    assert_int_equal(one.list[0].reset, 1);
+    assert_true(one.takes.list[0].over);
+    assert_int_equal(one.takes.list[0].left, 0);
+    assert_int_equal(one.takes.list[0].reset, 1);
     assert_int_equal(admitted("b", MINUTE, 3, 10), 3);
     now += 1;
     assert_int_equal(admitted("a", MINUTE, 3, 10), 3);
@@ -108,17 +108,17 @@ static void test_all_or_nothing(void **state)
 {
     (void)state;
     one_t both = want("a", MINUTE, 5, 1, false);
-    both.list[1] = want("b", MINUTE, 2, 2, true).list[0];
+    both.takes.list[1] = want("b", MINUTE, 2, 2, true).takes.list[0];
     both.takes.n = 2;
     assert_int_equal(take(&both), APR_SUCCESS);
     one_t again = both;
     assert_int_equal(take(&again), APR_EAGAIN);
-    assert_false(again.list[0].over);
-    assert_true(again.list[1].over);
+    assert_false(again.takes.list[0].over);
+    assert_true(again.takes.list[1].over);
     assert_int_equal(admitted("a", MINUTE, 5, 10), 4);
     /* New counts that a refused request would have made are not there either. */
     one_t fresh = want("c", MINUTE, 5, 1, false);
-    fresh.list[1] = again.list[1];
+    fresh.takes.list[1] = again.takes.list[1];
     fresh.takes.n = 2;
     assert_int_equal(take(&fresh), APR_EAGAIN);
     assert_int_equal(admitted("c", MINUTE, 5, 10), 5);
@@ -129,22 +129,22 @@ static void test_reserving_and_settling(void **state)
     (void)state;
     one_t run = want("a", DAY, 1000, 600, true), other = want("a", DAY, 1000, 600, true);
     assert_int_equal(take(&run), APR_SUCCESS);
-    assert_int_equal(run.list[0].left, 400);
+    assert_int_equal(run.takes.list[0].left, 400);
     assert_int_equal(take(&other), APR_EAGAIN);
-    ac_limit_count_spend(table, &run.list[0], 100, now); /* a first round */
-    assert_int_equal(run.list[0].held, 500);
+    ac_limit_count_spend(table, &run.takes.list[0], 100, now); /* a first round */
+    assert_int_equal(run.takes.list[0].held, 500);
     assert_int_equal(take(&other), APR_EAGAIN);
-    ac_limit_count_spend(table, &run.list[0], 200, now); /* a second one, and the end */
+    ac_limit_count_spend(table, &run.takes.list[0], 200, now); /* a second one, and the end */
     ac_limit_count_release(table, &run.takes);
     assert_int_equal(take(&other), APR_SUCCESS);
-    assert_int_equal(other.list[0].left, 100);
+    assert_int_equal(other.takes.list[0].left, 100);
     ac_limit_count_release(table, &other.takes); /* a run that used nothing */
     assert_int_equal(take(&other), APR_SUCCESS);
-    ac_limit_count_spend(table, &other.list[0], 900, now); /* more than was reserved */
+    ac_limit_count_spend(table, &other.takes.list[0], 900, now); /* more than was reserved */
     ac_limit_count_release(table, &other.takes);
     one_t last = want("a", DAY, 1000, 1, false);
     assert_int_equal(take(&last), APR_EAGAIN);
-    assert_int_equal(last.list[0].left, 0);
+    assert_int_equal(last.takes.list[0].left, 0);
 }
 
 /* What runs side by side have used is more than any limit: it stays so. */
@@ -157,7 +157,7 @@ static void test_more_than_any_limit(void **state)
         assert_int_equal(take(&runs[i]), APR_SUCCESS);
     }
     for (int i = 0; i < 12; i++) {
-        ac_limit_count_spend(table, &runs[i].list[0], AC_MAX_LIMIT, now);
+        ac_limit_count_spend(table, &runs[i].takes.list[0], AC_MAX_LIMIT, now);
         ac_limit_count_release(table, &runs[i].takes);
         assert_int_equal(admitted("a", DAY, AC_MAX_LIMIT, 1), 0);
     }
@@ -171,14 +171,14 @@ static void test_settling_in_a_later_window(void **state)
     now += MINUTE;
     one_t probe = want("a", MINUTE, 1000, 1, false);
     assert_int_equal(take(&probe), APR_SUCCESS);
-    assert_int_equal(probe.list[0].left, 999); /* a new window owes nothing to the old one */
-    ac_limit_count_spend(table, &run.list[0], 500, now);
+    assert_int_equal(probe.takes.list[0].left, 999); /* a new window owes nothing to the old one */
+    ac_limit_count_spend(table, &run.takes.list[0], 500, now);
     assert_int_equal(take(&probe), APR_SUCCESS);
-    assert_int_equal(probe.list[0].left, 998);
-    ac_limit_count_spend(table, &run.list[0], 200, now); /* 100 of it were never accounted for */
+    assert_int_equal(probe.takes.list[0].left, 998);
+    ac_limit_count_spend(table, &run.takes.list[0], 200, now); /* 100 of it were never accounted for */
     ac_limit_count_release(table, &run.takes);
     assert_int_equal(take(&probe), APR_SUCCESS);
-    assert_int_equal(probe.list[0].left, 897);
+    assert_int_equal(probe.takes.list[0].left, 897);
 }
 
 static void test_concurrent_reservations(void **state)
@@ -190,7 +190,7 @@ static void test_concurrent_reservations(void **state)
         assert_int_equal(take(&streams[i]), i < 3 ? APR_SUCCESS : APR_EAGAIN);
         now += DAY; /* time does not end it */
     }
-    assert_int_equal(streams[3].list[0].reset, 0);
+    assert_int_equal(streams[3].takes.list[0].reset, 0);
     ac_limit_count_release(table, &streams[1].takes);
     ac_limit_count_release(table, &streams[1].takes); /* once */
     assert_int_equal(take(&streams[3]), APR_SUCCESS);
@@ -220,7 +220,7 @@ static void test_a_full_table_refuses(void **state)
     one_t one = want("a new owner", MINUTE, 3, 1, false);
     int i = 0;
     while (take(&one) == APR_SUCCESS) { /* nearly always at once: a bucket may still have a place */
-        snprintf((char *)one.list[0].key, AC_COUNT_KEY, "new %d", i++);
+        snprintf((char *)one.takes.list[0].key, AC_COUNT_KEY, "new %d", i++);
     }
     assert_int_equal(err.kind, AC_OVERLOADED);
     assert_true(err.retry_after > 0);
@@ -257,9 +257,9 @@ static void test_nothing_holds_no_record(void **state)
     assert_int_equal(table->head->n_used, 0);
     one_t late = want("a", DAY, 10, 0, true), all = want("a", DAY, 10, 10, true);
     assert_int_equal(take(&late), APR_SUCCESS);
-    ac_limit_count_spend(table, &late.list[0], 3, now); /* more than reserved, and counted nevertheless */
+    ac_limit_count_spend(table, &late.takes.list[0], 3, now); /* more than reserved, and counted nevertheless */
     assert_int_equal(take(&all), APR_EAGAIN);
-    assert_int_equal(all.list[0].left, 7);
+    assert_int_equal(all.takes.list[0].left, 7);
 }
 
 /* ---- several processes ---- */
@@ -344,20 +344,20 @@ static void test_a_process_killed_under_the_lock(void **state)
             _exit(1);
         }
         /* In the middle of giving back: the list of free records is broken, and what is held is in doubt. */
-        table->slots[one.list[0].slot].held = 77;
+        table->slots[one.takes.list[0].slot].held = 77;
         table->head->first_free = 9999999;
         raise(SIGKILL);
     }
     wait_for(child, SIGKILL);
     one_t probe = want("a", DAY, 100, 1, false);
     assert_int_equal(take(&probe), APR_SUCCESS);
-    assert_int_equal(probe.list[0].left, 100 - 10 - 20 - 1);
+    assert_int_equal(probe.takes.list[0].left, 100 - 10 - 20 - 1);
     ac_limit_table_sweep(table);
     assert_int_equal(take(&probe), APR_SUCCESS);
-    assert_int_equal(probe.list[0].left, 100 - 10 - 2);
+    assert_int_equal(probe.takes.list[0].left, 100 - 10 - 2);
     ac_limit_count_release(table, &mine.takes);
     assert_int_equal(take(&probe), APR_SUCCESS);
-    assert_int_equal(probe.list[0].left, 100 - 3);
+    assert_int_equal(probe.takes.list[0].left, 100 - 3);
 }
 
 /* As on a machine that is busy otherwise, or in a container that has used up its share of the CPU. */
