@@ -192,6 +192,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_RUN_SUSPEND,
     AC_STORE_APPROVAL_DECIDE,
     AC_STORE_SUSPENDED_LIST,
+    AC_STORE_RUN_CHECK, /* only where several machines share a store */
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -297,6 +298,10 @@ struct ac_store_op_t {
  * RUN_CANCEL       id run     in -    out run
  *                  Asks the process that runs it, on whichever machine, by host->run_notify. Only for a store that
  *                  several machines share. errors: run_ended; invalid_request: this store cannot.
+ * RUN_CHECK        id run     in -    out {}
+ *                  Looks now, and not only from time to time, whether another machine has cancelled or closed the run
+ *                  of this process; host->run_notify reports it, perhaps after the answer. errors: invalid_request:
+ *                  this store cannot.
  *
  * Runs that await approval of tool calls
  *

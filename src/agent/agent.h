@@ -6,6 +6,7 @@
 
 #include "agent/catalog/catalog.h"
 #include "back/limit/limit.h"
+#include "back/mirror/mirror.h"
 
 #include <stdatomic.h>
 
@@ -145,6 +146,12 @@ void ac_engine_destroy(ac_engine_t *engine); /* after the loop has ended; NULL i
 /* Runs write their events here; the caller owns dir. Without a directory no other child can follow or cancel a run, and
  * no client can resume its stream before the end of the run. Before the first run and before the loop runs. */
 void ac_engine_use_dir(ac_engine_t *engine, ac_event_dir_t *dir);
+/* Event logs are copied there, and runs of other machines are followed from there; the caller owns the mirror, which
+ * outlives the engine. Before the first run and before the loop runs. */
+void ac_engine_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror);
+/* follow/notice.c. The store has a change of this run for the process that runs it, on whichever machine: asks all
+ * processes to look. Without a mirror they look from time to time. Any thread. */
+void ac_notice_post(ac_engine_t *engine, const char *run_id);
 /* Counts what runs use; the caller owns the counters. Without counters there are no limits. Before the first run. */
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);
 /* Listens to other children, and recovers the runs of dead ones: now and once a minute. Loop thread. */

@@ -44,6 +44,11 @@ void ac_engine_use_dir(ac_engine_t *engine, ac_event_dir_t *dir)
     ac_follow_use_dir(engine, dir);
 }
 
+void ac_engine_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror)
+{
+    ac_follow_use_mirror(engine, mirror);
+}
+
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters)
 {
     engine->counters = counters;

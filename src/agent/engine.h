@@ -61,6 +61,7 @@ struct ac_engine_t {
     ac_gates_t gates;
     ac_timer_t approval_timer;
     ac_engine_stop_t stop;
+    ac_mirror_writers_t writers; /* of the logs of this child */
     const ac_engine_hooks_t *hooks;
     ac_follow_t *follow;
 };

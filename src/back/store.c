@@ -39,6 +39,7 @@ static const struct {
     [AC_STORE_RUN_SUSPEND] = {"run suspend", true},
     [AC_STORE_APPROVAL_DECIDE] = {"approval decide", true},
     [AC_STORE_SUSPENDED_LIST] = {"suspended list", false},
+    [AC_STORE_RUN_CHECK] = {"run check", true},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

@@ -63,6 +63,7 @@
 #define AC_MAX_REDIS_CALLS 16384           /* of a child, not answered yet */
 #define AC_MAX_REDIS_OUT (8 * 1024 * 1024) /* bytes for Redis that are not sent yet */
 #define AC_MAX_REDIS_REPLY (64 * 1024 * 1024) /* bytes of an incomplete reply of Redis */
+#define AC_MAX_MIRROR_ENTRY (4 * 1024 * 1024) /* bytes of an entry of the mirror; a longer event ends the copy */
 #define AC_MAX_RECOVERIES 16                  /* runs of dead children that are closed at the same time */
 
 #define AC_ANONYMOUS "anonymous" /* the owner of all requests without authentication; it has no role */

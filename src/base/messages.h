@@ -130,6 +130,15 @@ AC_MESSAGE(264, AC_ERROR,
            "Redis (AgentChatShared) refuses to count; on-error= decides about the requests. Logged once a minute.",
            "The line contains Redis' own message: usually a user that may not run scripts (+@scripting), or a "
            "cluster.")
+AC_MESSAGE(265, AC_WARNING,
+           "Event logs are not copied to Redis (AgentChatShared) at present: followers on other machines get the "
+           "answer when it is complete.",
+           "The line contains the cause. Runs are not affected. Redis has to be reachable and to have room.")
+AC_MESSAGE(266, AC_INFO, "Event logs are copied to Redis (AgentChatShared) again.", "Nothing to do.")
+AC_MESSAGE(267, AC_WARNING,
+           "Redis (AgentChatShared) refuses a command of the copies of event logs. Logged once a minute by each child.",
+           "The line contains Redis' own message: usually a user that may not use streams, see docs/limits.md, or a "
+           "Redis that is full. Or set events=off.")
 AC_MESSAGE(401, AC_WARNING,
            "The index of a knowledge base was damaged or written by another version. It is rebuilt from its folder.",
            "Nothing, if it happens once after an update. If it happens again, check the disk of the state directory.")

@@ -166,6 +166,11 @@ static apr_status_t start_all(ac_child_life_t *self, const char **ppart, ac_err_
         return status;
     }
     ac_caching_open(child);
+    *ppart = "mirror";
+    status = ac_mirroring_open(child, err);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     *ppart = "loop thread";
     return child_start_thread(self);
 }

@@ -51,6 +51,7 @@ void ac_child_stop_end(ac_child_life_t *self)
     if (child->engine) {
         ac_engine_destroy(child->engine);
     }
+    ac_mirror_redis_destroy(child->mirror_redis);
     ac_limits_leave(child);
     ac_event_dir_close(child->event_dir);
     if (child->loop) {

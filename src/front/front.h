@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "back/cache/cache.h"
 #include "back/limit/limit.h"
+#include "back/mirror/mirror.h"
 
 #include "httpd.h"
 #include "http_config.h"
@@ -37,10 +38,12 @@ typedef struct ac_child_t {
     ac_loop_t *loop;
     ac_work_t *work;
     ac_engine_t *engine;
-    ac_event_dir_t *event_dir; /* NULL: no event logs */
-    ac_catalog_t *catalog;     /* the agents */
-    ac_counters_t counters;    /* of limits */
-    ac_limit_redis_t *shared;  /* AgentChatShared; NULL: none */
+    ac_event_dir_t *event_dir;       /* NULL: no event logs */
+    ac_catalog_t *catalog;           /* the agents */
+    ac_counters_t counters;          /* of limits */
+    ac_limit_redis_t *shared;        /* AgentChatShared; NULL: none */
+    ac_mirror_t mirror;              /* of event logs */
+    ac_mirror_redis_t *mirror_redis; /* NULL: no mirror */
     apr_thread_t *thread;
     bool threaded;                              /* the MPM has threads; one without ends inside a signal handler */
     bool can_park;                              /* the MPM lets a stream wait without a thread */

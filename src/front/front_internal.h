@@ -19,6 +19,10 @@ void ac_event_logs_open(ac_child_t *child);
 void ac_limits_prepare(ac_config_check_t *check);
 /* Opens the counts for this child and its engine. */
 apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err);
+/* The connection that AgentChatShared describes, without callbacks. */
+ac_redis_conf_t ac_limits_redis_conf(const ac_conf_t *conf);
+/* Opens the mirror of event logs for this child and its engine, if machines share the store and a Redis. */
+apr_status_t ac_mirroring_open(ac_child_t *child, ac_err_t *err);
 /* Releases what the child holds of limits, after the loop has ended. Nothing is counted after it. */
 void ac_limits_leave(ac_child_t *child);
 /* Logs that the module is out of service, and why. */

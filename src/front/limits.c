@@ -116,19 +116,24 @@ static void limits_on_shared(void *baton, bool up, const char *why)
     }
 }
 
-static apr_status_t make_shared(ac_child_t *child, ac_err_t *err)
+ac_redis_conf_t ac_limits_redis_conf(const ac_conf_t *conf)
 {
-    const ac_conf_t *conf = child->conf;
-    ac_redis_conf_t redis = {.host = conf->shared.host,
+    return (ac_redis_conf_t){.host = conf->shared.host,
                              .port = conf->shared.port,
                              .db = conf->shared.db,
                              .user = conf->shared.user,
                              .password = conf->shared.password.value,
                              .tls = conf->shared.tls,
                              .ca_file = conf->shared.ca_file,
-                             .timeout = conf->shared.timeout,
-                             .on_state = limits_on_shared,
-                             .baton = child};
+                             .timeout = conf->shared.timeout};
+}
+
+static apr_status_t make_shared(ac_child_t *child, ac_err_t *err)
+{
+    const ac_conf_t *conf = child->conf;
+    ac_redis_conf_t redis = ac_limits_redis_conf(conf);
+    redis.on_state = limits_on_shared;
+    redis.baton = child;
     child->counters.open = strcmp(conf->shared.on_error, "open") == 0;
     return ac_limit_redis_create(&child->shared, &redis, conf->shared.prefix, &child->host, err);
 }

@@ -14,7 +14,7 @@ from server import HeldPort
 # The permissions that the module needs, and no more: the same as in docs/limits.md.
 ACL = ("user default on >default ~* &* +@all\n"
        "user chat on >secret resetkeys ~agentchat:* resetchannels -@all +eval +evalsha +time +hgetall +hget +hset +hincrby +hdel +del "
-       "+exists +pexpire +set +ping +select +lrange +rpush +rpushx\n")
+       "+exists +pexpire +set +ping +select +lrange +rpush +rpushx +xadd +xrange +xrevrange +xread\n")
 
 
 def certificates(directory):
@@ -62,7 +62,7 @@ class Redis:
     def cli(self, *command):
         tls = ["--tls", "--cacert", str(self.root / "ca.pem")] if self.tls else []
         return subprocess.run(["redis-cli", "--no-auth-warning", "-p", str(self.port), "-a", "default", *tls, *command],
-                              capture_output=True, text=True, timeout=WAIT).stdout.strip()
+                              capture_output=True, text=True, errors="replace", timeout=WAIT).stdout.strip()
 
     def hang(self):
         os.kill(self.process.pid, signal.SIGSTOP)

@@ -167,4 +167,41 @@ void ac_event_watcher_remove(ac_event_log_t *log, ac_child_key_t child);
 void ac_event_watcher_notify(ac_event_log_t *log, const ac_event_dir_t *dir);
 bool ac_event_watcher_any(const ac_event_log_t *log);
 
+/* ---- mirror_entry.c: the bytes of an entry of the mirror; pure ---- */
+typedef struct ac_mirror_cursor_t { /* a position in an entry */
+    const char *at, *end;
+    uint64_t seq;    /* the number of the event before the position */
+    size_t n_text;   /* bytes of all tokens of the run before the position */
+    apr_time_t time; /* of the event before, or of the first one */
+    bool is_damaged; /* the entry cannot be read any further */
+} ac_mirror_cursor_t;
+/* false: the bytes are no entry that this version reads. */
+bool ac_mirror_entry_open(ac_mirror_cursor_t *cursor, const char *bytes, size_t len);
+/* The event at the cursor, a new reference; moves the cursor behind it. NULL: the end, or the entry is damaged. */
+ac_event_t *ac_mirror_entry_next(ac_mirror_cursor_t *cursor);
+
+/* ---- mirror_writer.c: copies logs to the mirror; loop thread ---- */
+typedef struct ac_mirror_writer_t ac_mirror_writer_t;
+typedef void ac_mirror_log_fn(void *baton, ac_event_log_t *log); /* consumes the log */
+typedef struct ac_mirror_writers_t {                             /* the writers of a child */
+    ac_mirror_t *mirror;                                         /* NULL: none, and no log is copied */
+    ac_loop_t *loop;
+    apr_interval_time_t keep, run_timeout; /* how long a copy stays; and a run that has not ended */
+    apr_time_t sent;                       /* ac_loop_now() of the last entries */
+    ac_timer_t timer;
+    ac_ready_t ready;
+    ac_mirror_writer_t *first, *dirty;
+    ac_buf_t bytes; /* of the entry that is being packed */
+} ac_mirror_writers_t;
+void ac_mirror_writer_init(ac_mirror_writers_t *all, ac_mirror_t *mirror, ac_loop_t *loop);
+void ac_mirror_writer_destroy_all(ac_mirror_writers_t *all); /* the loop has ended, or is about to */
+/* Copies an owned log from its beginning, or from where an earlier writer has stopped. attempt: the number of the last
+ * event before this process took the run. NULL: there is no mirror, or no log; allowed below. Borrows the log. */
+ac_mirror_writer_t *ac_mirror_writer_create(ac_mirror_writers_t *all, ac_event_log_t *log, uint64_t attempt);
+void ac_mirror_writer_notify(ac_mirror_writer_t *writer); /* the log has one more event */
+void ac_mirror_writer_leave(ac_mirror_writer_t *writer);  /* stops; frees the writer; the log is the caller's */
+/* The log gets no more events from this process. Copies the rest, then calls done, or inside the call if there is
+ * nothing to do; frees the writer. Consumes the log, which `done` consumes. */
+void ac_mirror_writer_end(ac_mirror_writer_t *writer, ac_event_log_t *log, ac_mirror_log_fn *done, void *baton);
+
 #endif

@@ -40,7 +40,8 @@ typedef struct ac_event_file_t { /* the mapped header */
     _Atomic uint32_t cut;
     ac_event_file_watcher_t watchers[AC_EVENT_FILE_WATCHERS];
     _Atomic uint32_t suspended;
-    _Atomic uint32_t outcome; /* ac_log_outcome_e */
+    _Atomic uint32_t outcome;              /* ac_log_outcome_e */
+    uint64_t mirror_attempt, mirror_token; /* the name of the log's writer at the mirror; the owner's. Token 0: none */
 } ac_event_file_t;
 _Static_assert(sizeof(ac_event_file_t) <= AC_EVENT_FILE_HEADER, "the header has room");
 
@@ -84,5 +85,17 @@ const char *ac_event_record_read(ac_event_log_t *log, size_t *pat, ac_event_reco
 char *ac_event_record_make_done(const ac_event_t *event, size_t *plen);
 /* An event from its payload, without number and time. NULL: the payload is not valid, or out of memory. */
 ac_event_t *ac_event_record_parse(uint32_t type, const char *payload, size_t len);
+
+/* ---- mirror_entry.c ---- */
+typedef struct ac_mirror_place_t { /* a position in an event log; all zero: the beginning */
+    size_t at;                     /* bytes from the beginning of the file; 0: the first record */
+    uint64_t seq;                  /* the number of the event before the position */
+    size_t n_text;                 /* bytes of all tokens before the position */
+} ac_mirror_place_t;
+/* Appends an entry of the next events, at most 64 and some 64 KB, and moves the place behind them. Returns their
+ * number; 0: there is none, and nothing was appended; -1: no room for an event. */
+int ac_mirror_entry_pack(ac_buf_t *to, ac_event_log_t *log, ac_mirror_place_t *place);
+/* Moves the place behind the event with this number, or to the end of the log. */
+void ac_mirror_entry_seek(ac_mirror_place_t *place, ac_event_log_t *log, uint64_t seq);
 
 #endif

@@ -30,8 +30,18 @@ void ac_follow_use_dir(ac_engine_t *engine, ac_event_dir_t *dir)
     total->baton = engine;
 }
 
+void ac_follow_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror)
+{
+    ac_mirror_writer_init(&engine->writers, mirror, engine->loop);
+    engine->writers.keep = engine->conf.log_keep;
+    engine->writers.run_timeout = engine->conf.run_timeout;
+    ac_tail_mirror_use(engine, mirror);
+}
+
 void ac_follow_stop(ac_engine_t *engine)
 {
+    ac_notice_drop_all(engine);
+    ac_mirror_writer_destroy_all(&engine->writers);
     ac_datagram_stop(engine);
     ac_timer_cancel(engine->loop, &engine->follow->sweep_timer);
     ac_ended_log_forget_all(engine);

@@ -8,6 +8,7 @@
 /* ---- follow.c ---- */
 void ac_follow_create(ac_engine_t *engine); /* sets engine->follow and engine->hooks */
 void ac_follow_use_dir(ac_engine_t *engine, ac_event_dir_t *dir);
+void ac_follow_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror);
 void ac_follow_destroy(ac_engine_t *engine); /* after the loop has ended */
 
 /* ---- datagram.c ---- */

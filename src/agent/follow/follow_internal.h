@@ -28,6 +28,7 @@ struct ac_follow_t {
     ac_recover_list_t recoveries;
     ac_ended_logs_t ended;
     ac_suspended_logs_t suspended;
+    struct ac_notice_t *notices; /* that are acted on */
     ac_timer_t sweep_timer;
     ac_watch_t watch; /* of the socket for datagrams */
     bool listens;     /* to other children, as soon as there is a socket */
@@ -55,6 +56,13 @@ void ac_suspended_log_forget_all(ac_engine_t *engine);
 /* ---- tail.c ---- */
 void ac_tail_wake(ac_engine_t *engine, const char *run_id); /* the log has more, or its run has ended */
 bool ac_tail_exists(const ac_engine_t *engine, const char *run_id);
+
+/* ---- tail_mirror.c ---- */
+void ac_tail_mirror_use(ac_engine_t *engine, ac_mirror_t *mirror); /* sets the mirror's callbacks */
+
+/* ---- notice.c: notices from the children of all machines ---- */
+void ac_notice_receive(void *engine, const char *text);
+void ac_notice_drop_all(ac_engine_t *engine);
 
 /* ---- recover.c: closes runs from their logs ---- */
 /* A run of this child whose closing write failed. Consumes the log, which is owned. */

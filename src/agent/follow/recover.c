@@ -77,6 +77,11 @@ static void recovery_free(ac_recovery_t *recovery)
     free(recovery);
 }
 
+static void keep(void *baton, ac_event_log_t *log)
+{
+    ac_ended_log_keep(baton, log);
+}
+
 /* The run has ended, in the store and in the log. */
 static void retire(ac_recovery_t *recovery)
 {
@@ -86,7 +91,7 @@ static void retire(ac_recovery_t *recovery)
     apr_cpystrn(run_id, run_of(recovery), sizeof run_id);
     ac_event_log_end(log);
     ac_event_watcher_notify(log, engine->dir);
-    ac_ended_log_keep(engine, log);
+    ac_mirror_writer_end(ac_mirror_writer_create(&engine->writers, log, 0), log, keep, engine);
     recovery->log = NULL;
     unlink_recovery(recovery);
     call_waiters(recovery);

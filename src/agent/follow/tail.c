@@ -11,6 +11,7 @@
 #define SOON apr_time_from_msec(50)
 #define SEARCHES_MAX 40    /* for a log while none can be opened: 10 s */
 #define LOOKS_PER_STORE 20 /* at a suspended log for one at the store: every 5 s */
+#define LOOKS_BEYOND 2     /* at the store for a run whose events this log lacks */
 
 static void tail_look(void *baton);
 
@@ -42,7 +43,7 @@ static void unlink_tail(ac_tail_t *tail)
 }
 
 /* The run may wait for its last follower to leave. */
-static void leave_log(ac_tail_t *tail)
+void ac_tail_leave_log(ac_tail_t *tail)
 {
     ac_event_dir_t *dir = tail->engine->dir;
     char text[AC_ID_SIZE + 8];
@@ -65,7 +66,8 @@ static void tail_free(ac_tail_t *tail)
     ac_timer_cancel(loop, &tail->timer);
     ac_loop_ready_cancel(loop, &tail->ready);
     unlink_tail(tail);
-    leave_log(tail);
+    ac_tail_mirror_leave(tail);
+    ac_tail_leave_log(tail);
     ac_channel_destroy(tail->channel);
     ac_tail_stored_free(tail);
     if (run && tail->left && !ac_channel_followers(run->channel)) {
@@ -141,8 +143,11 @@ static void tail_refuse(ac_tail_t *tail)
 
 bool ac_tail_is_beyond(const ac_tail_t *tail)
 {
+    if (tail->mirror.has_part) {
+        return false;
+    }
     if (tail->after > AC_TAIL_REMAINDER) {
-        return !tail->log;
+        return !tail->log || tail->after > AC_TAIL_MIRROR;
     }
     return tail->after > (tail->log ? ac_event_log_seq(tail->log) : 0) && tail->after <= AC_TAIL_STORED;
 }
@@ -228,14 +233,19 @@ static bool find_log(ac_tail_t *tail)
         apr_status_t status = ac_event_log_search(&tail->log, tail->engine->dir, tail->run_id);
         tail->search_failed = !tail->log && status != APR_ENOENT;
         /* A number of an event made from stored documents: the tail continues with those. */
-        bool is_remainder = tail->log && tail->after > AC_TAIL_REMAINDER && ac_event_log_is_cut(tail->log);
+        bool is_remainder = tail->log && tail->after > AC_TAIL_REMAINDER && tail->after < AC_TAIL_MIRROR &&
+            ac_event_log_is_cut(tail->log);
         if (tail->log && ac_event_log_ended(tail->log) && tail->after > AC_TAIL_STORED && !is_remainder) {
-            leave_log(tail);
+            ac_tail_leave_log(tail);
         }
         /* A number that the run has not reached: from now on. */
         uint64_t newest = tail->log ? ac_event_log_seq(tail->log) : 0;
         if (tail->log && is_written(tail->log) && tail->after > newest) {
             tail->after = newest;
+        }
+        if (tail->log && tail->mirror.has_part) {
+            tail->mirror.has_part = false;
+            tail->cursor = (ac_event_cursor_t){0};
         }
         if (tail->cursor.after < tail->after) {
             tail->cursor.after = tail->after;
@@ -252,7 +262,7 @@ static bool find_log(ac_tail_t *tail)
 static void lose_owner(ac_tail_t *tail)
 {
     ac_child_key_t owner = ac_event_log_child(tail->log);
-    leave_log(tail);
+    ac_tail_leave_log(tail);
     ac_recover_adopt(tail->engine, owner, tail->run_id);
     ac_tail_continue(tail, SOON);
 }
@@ -273,14 +283,25 @@ static void caught_up(ac_tail_t *tail)
         lose_owner(tail);
         return;
     }
-    if (ac_tail_is_beyond(tail)) {
+    bool suspended = ac_event_log_is_suspended(tail->log), beyond = ac_tail_is_beyond(tail);
+    if (beyond && suspended && tail->engine->writers.mirror && tail->n_looks < LOOKS_BEYOND) {
+        ac_tail_stored_continue(tail); /* another machine may have resumed the run */
+        return;
+    }
+    if (beyond) {
         ac_tail_refuse_gone(tail, "its event log has not all of the run");
         return;
     }
     ac_tail_report_live(tail);
-    if (ac_event_log_is_suspended(tail->log) && ++tail->n_suspended_looks % LOOKS_PER_STORE == 0) {
+    if (suspended && ++tail->n_suspended_looks % LOOKS_PER_STORE == 0) {
         ac_tail_stored_continue(tail); /* another machine may have resumed the run and ended it */
         return;
+    }
+    if (suspended) {
+        ac_tail_mirror_watch(tail);
+        if (tail->pending) {
+            return;
+        }
     }
     bool fresh = !tail->watching && owner != ac_event_dir_key(dir);
     if (fresh) {
@@ -324,6 +345,8 @@ static void tail_look(void *baton)
         return;
     } else if (tail->n_events) {
         ac_tail_stored_continue(tail);
+    } else if (tail->mirror.on) {
+        ac_tail_mirror_continue(tail);
     } else if (!find_log(tail)) {
         without_log(tail);
     } else if (strcmp(ac_event_log_header(tail->log)->owner, tail->owner) != 0) {

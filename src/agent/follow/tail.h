@@ -11,6 +11,17 @@
 /* Events behind the end of a log that was cut get numbers behind this one: they are other pieces of the answer than
  * the emitted events. */
 #define AC_TAIL_REMAINDER (UINT64_C(1) << 41)
+/* The same behind the end of a mirror. Where it ended is known to this tail alone, so no other one continues there. */
+#define AC_TAIL_MIRROR (UINT64_C(1) << 42)
+
+typedef struct ac_tail_mirror_t { /* tail_mirror.c */
+    bool on;                      /* the events come from the mirror */
+    bool live;                    /* the tail has all entries, and gets the next one when it comes */
+    bool is_followed;             /* this child follows the run at the mirror */
+    bool has_part;                /* cursor.n_text counts the tokens of all events up to `after` */
+    int n_looks;                  /* for events that the mirror lacks */
+    apr_time_t heard;             /* ac_loop_now() of the last entry */
+} ac_tail_mirror_t;
 
 typedef struct ac_tail_t { /* of one follower */
     ac_engine_t *engine;
@@ -30,6 +41,7 @@ typedef struct ac_tail_t { /* of one follower */
     bool search_failed;    /* the last search could not open every file that may be the log */
     int n_failed_searches; /* looks since then */
     int n_suspended_looks; /* looks at a suspended log */
+    ac_tail_mirror_t mirror;
 
     bool pending; /* a store operation will come back */
     int n_looks;  /* in the store, at a run that is active elsewhere */
@@ -52,10 +64,21 @@ void ac_tail_continue(ac_tail_t *tail, apr_interval_time_t wait); /* 0: in this 
 /* The follower has events that no log here has, so their part of the answer is not known. */
 bool ac_tail_is_beyond(const ac_tail_t *tail);
 void ac_tail_refuse_gone(ac_tail_t *tail, const char *why); /* fails with events_gone */
+void ac_tail_leave_log(ac_tail_t *tail);                    /* closes it; a tail without a log is allowed */
 
 /* ---- tail_stored.c ---- */
 /* Reads the stored documents, then delivers the events made from them; comes back by ac_tail_continue(). */
 void ac_tail_stored_continue(ac_tail_t *tail);
+void ac_tail_stored_decide(ac_tail_t *tail); /* the next step with the run that was read, without the mirror */
 void ac_tail_stored_free(ac_tail_t *tail);
+
+/* ---- tail_mirror.c ---- */
+/* Reads a page of the mirror of the run, which was read from the store. false: there is none now, or it does not
+ * help. */
+bool ac_tail_mirror_read(ac_tail_t *tail);
+void ac_tail_mirror_continue(ac_tail_t *tail); /* of a tail whose events come from the mirror */
+/* A tail at the end of a suspended log: another machine may resume the run. */
+void ac_tail_mirror_watch(ac_tail_t *tail);
+void ac_tail_mirror_leave(ac_tail_t *tail);
 
 #endif

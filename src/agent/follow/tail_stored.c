@@ -37,7 +37,8 @@ static void tail_stored_add(ac_tail_t *tail, ac_event_t *event, apr_time_t at)
         abort();
     }
     tail->events = events;
-    event->seq = (tail->log ? AC_TAIL_REMAINDER : AC_TAIL_STORED) + (uint64_t)tail->n_events + 1;
+    uint64_t base = tail->log ? AC_TAIL_REMAINDER : tail->mirror.has_part ? AC_TAIL_MIRROR : AC_TAIL_STORED;
+    event->seq = base + (uint64_t)tail->n_events + 1;
     event->at = at;
     events[tail->n_events++] = event;
 }
@@ -185,16 +186,17 @@ static void make_events(ac_tail_t *tail)
 {
     const json_t *content = json_object_get(tail->message, "content");
     const char *text = json_is_string(content) ? json_string_value(content) : "";
-    size_t len = strlen(text), delivered = tail->log ? tail->cursor.n_text : 0;
+    bool has_part = tail->log || tail->mirror.has_part;
+    size_t len = strlen(text), delivered = has_part ? tail->cursor.n_text : 0;
     json_t *parts = json_object_get(json_object_get(tail->message, "metadata"), "parts");
     apr_time_t ended = ac_stored_event_time(tail->run, "completed_at");
-    if (!tail->log) {
+    if (!has_part) {
         tail_stored_add_run(tail);
     }
-    if (!tail->log && json_is_array(parts)) {
+    if (!has_part && json_is_array(parts)) {
         add_parts(tail, parts, text, len);
         delivered = len;
-    } else if (!tail->log) {
+    } else if (!has_part) {
         add_tools(tail);
     }
     if (delivered < len) {
@@ -340,11 +342,17 @@ static void tail_stored_on_run(ac_store_op_t *op)
     if (!tail) {
         return;
     }
-    bool is_active = ac_record_is_active(op->out);
     json_decref(tail->run);
     tail->run = json_incref(op->out);
     ac_store_op_free(op);
-    if (is_active) {
+    if (!ac_tail_mirror_read(tail)) {
+        ac_tail_stored_decide(tail);
+    }
+}
+
+void ac_tail_stored_decide(ac_tail_t *tail)
+{
+    if (ac_record_is_active(tail->run)) {
         tail_stored_look_again(tail);
     } else {
         tail_stored_ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);

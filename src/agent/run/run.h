@@ -78,9 +78,10 @@ typedef struct ac_run_open_t { /* the opening write */
 typedef struct ac_run_events_t {
     ac_event_t **held; /* held back until the opening write is durable */
     int n_held, held_size;
-    ac_event_log_t *log;      /* from the RUN event on; NULL: none */
-    ac_ready_t watcher_ready; /* notifies followers in other children */
-    ac_timer_t leave_timer;   /* ends a run without followers */
+    ac_event_log_t *log;        /* from the RUN event on; NULL: none */
+    ac_mirror_writer_t *mirror; /* copies the log; NULL: does not */
+    ac_ready_t watcher_ready;   /* notifies followers in other children */
+    ac_timer_t leave_timer;     /* ends a run without followers */
 } ac_run_events_t;
 
 typedef struct ac_run_ask_t { /* the model call */

@@ -16,6 +16,7 @@ static void notify_watchers(void *baton)
 void ac_run_event_show(ac_run_t *run, ac_event_t *event)
 {
     ac_channel_emit(run->channel, event);
+    ac_mirror_writer_notify(run->events.mirror);
     /* Once for all events of this turn of the loop. */
     if (run->events.log && ac_event_watcher_any(run->events.log)) {
         ac_loop_ready_set(run->engine->loop, &run->events.watcher_ready, notify_watchers, run);

@@ -39,6 +39,7 @@ void ac_run_log_begin(ac_run_t *run)
     apr_cpystrn(head.message_id, turn->message_id, sizeof head.message_id);
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
     run->events.log = run_log_create(run->engine, &head);
+    run->events.mirror = ac_mirror_writer_create(&run->engine->writers, run->events.log, ac_channel_seq(run->channel));
     ac_channel_set_log(run->channel, run->events.log);
     if (run->events.log && run->open.document) {
         ac_event_log_write_stored(run->events.log, json_object_get(run->open.document, "run"));
@@ -110,6 +111,22 @@ json_t *ac_run_log_events(ac_run_t *run)
     return json_null();
 }
 
+static void close_log(void *baton, ac_event_log_t *log)
+{
+    (void)baton;
+    ac_event_log_close(log);
+}
+
+/* The log leaves this run: the rest of it is copied to the mirror. */
+static void end_mirror(ac_run_t *run, ac_mirror_log_fn *done)
+{
+    ac_mirror_writer_t *mirror = run->events.mirror;
+    ac_event_log_t *log = run->events.log;
+    run->events.mirror = NULL;
+    run->events.log = NULL;
+    ac_mirror_writer_end(mirror, log, done, run->engine);
+}
+
 void ac_run_log_suspend(ac_run_t *run)
 {
     ac_loop_ready_cancel(run->engine->loop, &run->events.watcher_ready);
@@ -118,8 +135,7 @@ void ac_run_log_suspend(ac_run_t *run)
         ac_event_log_set_suspended(run->events.log, true);
         run->suspended.wants_cancel = run->suspended.wants_cancel || ac_run_log_is_cancelled(run);
         ac_event_watcher_notify(run->events.log, run->engine->dir);
-        ac_event_log_close(run->events.log);
-        run->events.log = NULL;
+        end_mirror(run, close_log);
         run->engine->hooks->track_suspended(run->engine, run->turn->run_id);
     }
     ac_run_follower_move_all(run, run->turn->run_id, ac_channel_seq(run->channel));
@@ -175,6 +191,8 @@ void ac_run_log_resume(ac_run_t *run, const json_t *state)
     run->events.log = adopt_suspended(run);
     if (run->events.log) {
         ac_event_log_set_suspended(run->events.log, false);
+        run->events.mirror =
+            ac_mirror_writer_create(&run->engine->writers, run->events.log, ac_channel_seq(run->channel));
     } else if (json_array_size(events) == ac_channel_seq(run->channel)) {
         ac_run_log_begin(run);
         if (run->events.log) {
@@ -187,6 +205,12 @@ void ac_run_log_resume(ac_run_t *run, const json_t *state)
     ac_channel_set_log(run->channel, run->events.log);
 }
 
+static void keep_log(void *baton, ac_event_log_t *log)
+{
+    ac_engine_t *engine = baton;
+    engine->hooks->keep_ended(engine, log);
+}
+
 void ac_run_log_end(ac_run_t *run)
 {
     ac_loop_ready_cancel(run->engine->loop, &run->events.watcher_ready);
@@ -194,13 +218,15 @@ void ac_run_log_end(ac_run_t *run)
         return;
     }
     ac_event_log_t *log = run->events.log;
-    run->events.log = NULL;
     ac_channel_set_log(run->channel, NULL);
     if (run->close.failed) {
+        run->events.log = NULL;
+        ac_mirror_writer_leave(run->events.mirror);
+        run->events.mirror = NULL;
         run->engine->hooks->close_later(run->engine, log);
         return;
     }
     ac_event_log_end(log);
     ac_event_watcher_notify(log, run->engine->dir);
-    run->engine->hooks->keep_ended(run->engine, log);
+    end_mirror(run, keep_log);
 }

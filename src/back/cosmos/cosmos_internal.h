@@ -245,6 +245,7 @@ ac_cosmos_step_fn ac_cosmos_thread_create, ac_cosmos_thread_get, ac_cosmos_threa
     ac_cosmos_thread_hide;
 ac_cosmos_step_fn ac_cosmos_message_list, ac_cosmos_message_load, ac_cosmos_message_export;
 ac_cosmos_step_fn ac_cosmos_open_turn, ac_cosmos_close_turn;
+ac_cosmos_step_fn ac_cosmos_lease_check;
 ac_cosmos_step_fn ac_cosmos_suspend_run, ac_cosmos_suspend_list, ac_cosmos_approval_decide;
 ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_run_steps, ac_cosmos_run_cancel;
 ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;

@@ -194,6 +194,24 @@ static void look_at(ac_cosmos_task_t *task)
     ac_cosmos_call_start(task, &request, on_looked, task);
 }
 
+static void look_soon(ac_cosmos_t *store, lease_t *run)
+{
+    run->looked = ac_clock();
+    ac_cosmos_task_t *task = ac_cosmos_task_own(store, NULL, run->thread_id, look_at);
+    apr_cpystrn(task->run_id, run->id, sizeof(task->run_id));
+}
+
+void ac_cosmos_lease_check(ac_cosmos_task_t *task)
+{
+    lease_t *run = find(task->store, task->op->id);
+
+    if (run && run->opened) {
+        look_soon(task->store, run);
+    }
+    task->op->out = json_object();
+    ac_cosmos_task_end(task, APR_SUCCESS);
+}
+
 /* ---- the timer ---- */
 
 static void on_timer(void *baton)
@@ -205,9 +223,7 @@ static void on_timer(void *baton)
         if (run->until && now >= run->until) {
             ac_cosmos_lease_release(store, run->id);
         } else if (run->opened && now - run->looked >= store->conf.lease / LOOKS) {
-            run->looked = now;
-            ac_cosmos_task_t *task = ac_cosmos_task_own(store, NULL, run->thread_id, look_at);
-            apr_cpystrn(task->run_id, run->id, sizeof(task->run_id));
+            look_soon(store, run);
         }
     }
     ac_cosmos_run_check_sweep(store);

@@ -90,6 +90,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_RUN_SUSPEND] = ac_cosmos_suspend_run,
     [AC_STORE_APPROVAL_DECIDE] = ac_cosmos_approval_decide,
     [AC_STORE_SUSPENDED_LIST] = ac_cosmos_suspend_list,
+    [AC_STORE_RUN_CHECK] = ac_cosmos_lease_check,
 };
 
 static void op_begin(void *baton)

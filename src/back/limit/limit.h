@@ -115,6 +115,7 @@ void ac_limit_table_sweep(ac_limit_table_t *table);
 /* Any thread. Notes whether the shared counts can be reached. true: this is the first process of the table to note
  * it. */
 bool ac_limit_table_note_shared(ac_limit_table_t *table, bool up);
+bool ac_limit_table_note_mirror(ac_limit_table_t *table, bool up); /* the same for the mirror of event logs */
 /* A work thread: writes changed counts of long windows to path; one process does at a time. Returns an errno. */
 apr_status_t ac_limit_save_write(ac_limit_table_t *table, const char *path, apr_time_t now);
 /* Before the fork, into a new table. EMISMATCH: the file has another format. */

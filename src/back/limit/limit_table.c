@@ -210,9 +210,21 @@ void ac_limit_table_close(ac_limit_table_t *table)
     free(table);
 }
 
+static bool limit_table_note(ac_limit_table_t *table, uint32_t bit, bool up)
+{
+    uint32_t before = up ? __atomic_fetch_and(&table->head->shared_away, ~bit, __ATOMIC_ACQ_REL)
+                         : __atomic_fetch_or(&table->head->shared_away, bit, __ATOMIC_ACQ_REL);
+    return ((before & bit) != 0) == up;
+}
+
 bool ac_limit_table_note_shared(ac_limit_table_t *table, bool up)
 {
-    return __atomic_exchange_n(&table->head->shared_away, !up, __ATOMIC_ACQ_REL) == (uint32_t)up;
+    return limit_table_note(table, 1, up);
+}
+
+bool ac_limit_table_note_mirror(ac_limit_table_t *table, bool up)
+{
+    return limit_table_note(table, 2, up);
 }
 
 /* ---- holders ---- */

@@ -42,7 +42,7 @@ typedef struct ac_table_head_t { /* the start of the file; the file's name conta
     uint32_t first_free, n_used; /* free record + 1; number of records that were ever used */
     uint64_t n_changes, n_saved; /* changes of counts that are saved to disk; their number at the last save */
     int64_t saving_until;        /* ac_clock: a process saves until then */
-    uint32_t shared_away;        /* the log says that the shared counts cannot be reached */
+    uint32_t shared_away;        /* bits: the shared counts (1), the mirror of event logs (2) are unreachable */
     int64_t full_at;             /* ac_clock: when the log last said that the table is full */
     ac_holder_t holders[AC_MAX_HOLDERS];
 } ac_table_head_t;

@@ -66,6 +66,7 @@ static const struct {
     [AC_STORE_RUN_SUSPEND] = {ac_sqlite_suspended_write, true},
     [AC_STORE_APPROVAL_DECIDE] = {ac_sqlite_suspended_decide, true},
     [AC_STORE_SUSPENDED_LIST] = {ac_sqlite_suspended_list, false},
+    [AC_STORE_RUN_CHECK] = {run_cancel, false},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

@@ -83,6 +83,9 @@ static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
     ac_store_op_t *result;
     apr_status_t status =
         ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_CANCEL, rq->owner, rq->args[0]), &result);
+    if (status == APR_SUCCESS) {
+        ac_notice_post(ac_child()->engine, rq->args[0]);
+    }
     if (status == APR_SUCCESS || rq->err.kind != AC_INVALID_REQUEST) {
         return status;
     }

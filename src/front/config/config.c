@@ -132,7 +132,7 @@ const command_rec ac_directives[] = {
         "How long an event log is kept after its run has ended"),
 
     ROW_OF_KEYS("AgentChatShared", SERVER, "redis:HOST:PORT [key=value ...]",
-                "Redis server in which the servers of all machines count limits together",
+                "Redis server in which the servers of all machines count limits together, and follow each other's runs",
                 KEY("", SERVER, WORD, shared.url, NULL, NULL, NULL),
                 KEY("user", SERVER, WORD, shared.user, NULL, NULL, NULL),
                 KEY("password", SERVER, SECRET, shared.password, NULL, NULL, NULL),
@@ -142,7 +142,8 @@ const command_rec ac_directives[] = {
                 KEY("db", SERVER, INT, shared.db, "0", "0", "1000"),
                 KEY("timeout", SERVER, DURATION, shared.timeout, "50ms", "1ms", "10s"),
                 KEY("on-error", SERVER, CHOICE, shared.on_error, "open", "open|closed", NULL),
-                KEY("prefix", SERVER, WORD, shared.prefix, "agentchat:", NULL, NULL)),
+                KEY("prefix", SERVER, WORD, shared.prefix, "agentchat:", NULL, NULL),
+                KEY("events", SERVER, FLAG, shared.events, "on", NULL, NULL)),
 
     CONTAINER("<AgentChatModel", MODEL, "ID", "Defines a model"),
     ROW("AgentChatProvider", MODEL, WORD, conf.provider, NULL, NULL, NULL, "PROVIDER", "Provider of the model"),

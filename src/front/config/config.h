@@ -33,6 +33,7 @@ struct ac_conf_t {          /* one per configuration, whatever virtual host a di
         bool tls, insecure; /* insecure: the password may be sent without TLS */
         apr_interval_time_t timeout;
         const char *on_error; /* "open", "closed" */
+        bool events;          /* event logs are copied there */
     } shared;
     const char *limits_saved; /* the file of counts that survives a restart of the machine; NULL: none */
     struct {                  /* AgentChatEventLog, AgentChatEventLogMax, AgentChatEventLogTotal */

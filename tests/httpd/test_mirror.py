@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that are followed live from another machine: servers that share nothing but the scripted Cosmos DB and a Redis."""
+import json
+import re
+
+import pytest
+
+import redis_server
+from cosmos_server import KEY
+from model_server import DONE, Gate, answer, finish, head, token, usage
+from redis_server import Redis
+from runs import CHILDREN, blocks, events_of, kill_child, owner_of, wait_until
+
+pytestmark = pytest.mark.skipif(not redis_server.PROGRAM, reason="no redis-server; conf/packages.sh check installs it")
+WORDS = ("one ", "two ", "three ", "four ", "five")
+
+
+@pytest.fixture
+def redis():
+    redis = Redis()
+    yield redis.start()
+    redis.remove()
+
+
+@pytest.fixture
+def machines(redis, make_server, cosmos):
+    """machines(n, options): servers that are ready, and whose mirror works."""
+    def make(n, store="", shared="", more="", **options):
+        password = redis.root / "password"
+        password.write_text("secret\n")
+        password.chmod(0o644)
+        servers = [make_server(
+            f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:COSMOS_KEY {store}\n"
+            f"AgentChatShared redis:127.0.0.1:{redis.port} user=chat password=file:{password} timeout=5s {shared}\n{more}",
+            env={"COSMOS_KEY": KEY}, **options) for _ in range(n)]
+        for server in servers:
+            wait_until(lambda client=server.client: client.get("/ready").status == 200, "a server is not ready")
+        wait_until(lambda: readers(redis) >= n, "a server does not read the mirror")
+        return servers
+    return make
+
+
+def readers(redis):
+    """Connections that are blocked in XREAD."""
+    return sum("cmd=xread" in line for line in redis.cli("CLIENT", "LIST").splitlines())
+
+
+def gated(gates, words=WORDS):
+    """An answer whose words come one by one, each when its gate opens."""
+    def script(_request):
+        yield head()
+        for gate, word in zip(gates, words):
+            yield gate
+            yield token(word)
+        yield finish()
+        yield usage()
+        yield DONE
+    return script
+
+
+def begin(server, model, gates, words=WORDS):
+    """A live stream whose model stands at its first gate; the run's id."""
+    thread = server.client.thread()
+    model.play(gated(gates, words))
+    stream = server.client.stream(f"/threads/{thread}/messages", {"content": "x", "stream": True})
+    return stream, thread, stream.next().json["run_id"]
+
+
+def skip_heartbeats(stream):
+    while (event := stream.next()).type == "heartbeat":
+        pass
+    return event
+
+
+def test_each_token_comes_before_the_next_one_is_made(machines, model, redis):
+    """No gate opens before the followers on the other machines have the word before it."""
+    one, two, three = machines(3)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    followers = [events_of(server.client, run) for server in (two, three)]
+    assert [skip_heartbeats(follower).type for follower in followers] == ["run", "run"]
+    for gate, word in zip(gates, WORDS):
+        gate.open()
+        for follower in followers:
+            event = skip_heartbeats(follower)
+            assert (event.type, event.json["content"]) == ("token", word)
+    stream.rest()
+    for follower in followers:
+        follower.rest()
+        assert blocks(follower.raw) == blocks(stream.raw)
+    assert len(model.requests) == 1
+
+
+def test_every_id_on_every_machine(machines, model, redis):
+    """While the run is active and after its end, every machine continues from every event, byte for byte as its own would."""
+    servers = machines(3)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(servers[0], model, gates)
+    for gate in gates[:3]:
+        gate.open()
+        skip_heartbeats(stream)
+    known = [None, 0, 1, 2, 3, 4]
+    followers = [(after, events_of(server.client, run, after)) for server in servers for after in known]
+    for gate in gates[3:]:
+        gate.open()
+    stream.rest()
+    events = blocks(stream.raw)
+    assert len(events) == len(WORDS) + 2
+    for after, follower in followers:
+        follower.rest()
+        assert blocks(follower.raw) == [b for b in events if b[0] > (after or 0)], after
+    for server in servers:
+        for number, _ in [(0, ""), *events]:
+            again = events_of(server.client, run, number)
+            again.rest()
+            assert again.status == (204 if number == events[-1][0] else 200)
+            assert blocks(again.raw) == [b for b in events if b[0] > number], number
+
+
+# ---- other formats ----
+def test_every_format_is_live(machines, model, redis):
+    """The same POST with its key on another machine, in the formats of that route: the words come before the answer ends."""
+    one, two = machines(2)
+    gates = [Gate() for _ in WORDS]
+    thread = one.client.thread()
+    model.play(gated(gates))
+    path, body = f"/threads/{thread}/messages", {"content": "x", "stream": True}
+    first = one.client.stream(path, body, headers={"Idempotency-Key": "a"})
+    assert first.next().type == "run"
+    again = two.client.stream(path, body, headers={"Idempotency-Key": "a"})
+    assert skip_heartbeats(again).type == "run"
+    for gate, word in zip(gates, WORDS):
+        gate.open()
+        assert skip_heartbeats(again).json["content"] == word
+    first.rest()
+    again.rest()
+    assert blocks(again.raw) == blocks(first.raw)
+
+
+# ---- a machine that is lost ----
+LEASE = "lease=5s"
+
+
+def as_if_elsewhere(cosmos):
+    """Processes of this machine can see whether others live. Those of another machine cannot."""
+    with cosmos.lock:
+        for document in cosmos.documents("messages"):
+            if document.get("active_run"):
+                document["active_run"]["process"] = "another-machine"
+
+
+def test_a_machine_that_is_lost_in_the_middle(machines, model, cosmos):
+    """Its last words are shown on the other machine, and the end comes from the store."""
+    one, two = machines(2, LEASE)
+    gates = [Gate() for _ in WORDS]
+    stream, thread, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    assert skip_heartbeats(follower).type == "run"
+    for gate in gates[:2]:
+        gate.open()
+        assert skip_heartbeats(follower).type == "token"
+    as_if_elsewhere(cosmos)
+    one.kill()
+    late = events_of(two.client, run, 2)
+    assert skip_heartbeats(late).json["content"] == WORDS[1]
+    for waiting in (follower, late):
+        events = [event for event in waiting.rest() if event.type != "heartbeat"]
+        assert [event.type for event in events] == ["error"] and events[0].json["code"] == "interrupted"
+    for gate in gates[2:]:
+        gate.open()
+    model.play(answer("here"))
+    assert two.client.send(thread, "again").json["content"] == "here"
+
+
+def test_a_child_that_is_lost_in_the_middle(machines, model):
+    """Another child of its machine closes the run from the log, and copies the rest of it."""
+    one, two = machines(2, tuning=CHILDREN)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    assert skip_heartbeats(follower).type == "run"
+    gates[0].open()
+    assert skip_heartbeats(follower).type == "token"
+    one.expect_log("AH00051", "AH00052", "AC0522", "AC0208")
+    kill_child(one, owner_of(one, stream.connection))
+    events = [event for event in follower.rest() if event.type != "heartbeat"]
+    assert [event.type for event in events] == ["error"] and events[0].json["code"] == "interrupted"
+    events = events_of(one.client, run)
+    events.rest()
+    assert blocks(events.raw) == blocks(follower.raw)
+    for gate in gates[1:]:
+        gate.open()
+
+
+# ---- Redis that fails ----
+AWAY = ("AC0262", "AC0263", "AC0265", "AC0266", "AC0267")
+
+
+def play_to_the_end(stream, gates):
+    for gate in gates:
+        gate.open()
+    events = stream.rest()
+    assert events[-1].type == "done"
+    return events
+
+
+def text_of(follower):
+    lines = re.findall("^data: (.*)$", follower.raw.decode(), flags=re.M)
+    return "".join(event["content"] for event in map(json.loads, lines) if event["type"] == "token")
+
+
+def follow_whole(stream, gates, followers):
+    """The run ends as ever; the followers have the whole answer, once."""
+    play_to_the_end(stream, gates)
+    for follower in followers:
+        events = follower.rest()
+        assert events[-1].type == "done", events
+        assert text_of(follower) == "".join(WORDS)
+
+
+@pytest.mark.parametrize("how", ["killed", "paused", "full"])
+def test_a_redis_that_fails(machines, model, redis, how):
+    """The run continues, and followers on other machines get the rest of the answer from the store."""
+    one, two = machines(2, LEASE)
+    for server in (one, two):
+        server.expect_log(*AWAY)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    assert skip_heartbeats(follower).type == "run"
+    gates[0].open()
+    assert skip_heartbeats(follower).type == "token"
+    if how == "killed":
+        redis.stop()
+    elif how == "paused":
+        redis.hang()
+    else:
+        redis.cli("CONFIG", "SET", "maxmemory", "1", "maxmemory-policy", "noeviction")
+    follow_whole(stream, gates[1:], [follower])
+    assert two.client.get(f"/runs/{run}").json["status"] == "completed"
+
+
+def test_a_redis_that_comes_back_empty(machines, model, redis):
+    """The mirror is copied again from the log: new followers get everything from it, and the old one continues."""
+    one, two, three = machines(3)
+    for server in (one, two, three):
+        server.expect_log(*AWAY)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    assert skip_heartbeats(follower).type == "run"
+    gates[0].open()
+    assert skip_heartbeats(follower).type == "token"
+    redis.stop()
+    gates[1].open()
+    assert skip_heartbeats(stream).type == "token" and skip_heartbeats(stream).type == "token"
+    redis.start()
+    wait_until(lambda: redis.cli("EXISTS", f"agentchat:ev:{run}") == "1", "the log is not copied again")
+    assert skip_heartbeats(follower).json["content"] == WORDS[1]
+    late = events_of(three.client, run, 1)
+    assert skip_heartbeats(late).json["content"] == WORDS[0]
+    gates[2].open()
+    assert skip_heartbeats(follower).json["content"] == WORDS[2]
+    play_to_the_end(stream, gates[3:])
+    follower.rest()
+    late.rest()
+    events = events_of(one.client, run)
+    events.rest()
+    assert blocks(follower.raw) == blocks(events.raw)
+    assert blocks(late.raw) == [b for b in blocks(events.raw) if b[0] > 1]
+
+
+def test_a_redis_that_is_flushed(machines, model, redis):
+    one, two = machines(2)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    assert skip_heartbeats(follower).type == "run"
+    for gate, word in zip(gates, WORDS):
+        redis.cli("FLUSHALL")
+        gate.open()
+        assert skip_heartbeats(follower).json["content"] == word
+    stream.rest()
+    follower.rest()
+    again = events_of(two.client, run)
+    again.rest()
+    assert blocks(follower.raw) == blocks(stream.raw) == blocks(again.raw)
+
+
+def test_a_mirror_that_was_trimmed(machines, model, redis):
+    """A client that needs events which are gone gets 410; one that has them continues."""
+    one, two = machines(2)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    key = f"agentchat:ev:{run}"
+    for number, gate in enumerate(gates[:3], 2):
+        gate.open()
+        newest = f"{number}-0"
+        wait_until(lambda: redis.cli("XREVRANGE", key, "+", "-", "COUNT", "1").startswith(newest), "the log is not copied")
+    redis.cli("XTRIM", key, "MAXLEN", "1")
+    gone = two.client.get(f"/runs/{run}/events", headers={"Last-Event-ID": "1"})
+    assert (gone.status, gone.json["code"]) == (410, "events_gone")
+    follower = events_of(two.client, run, 4)
+    gates[3].open()
+    assert skip_heartbeats(follower).json["content"] == WORDS[3]
+    play_to_the_end(stream, gates[4:])
+    assert follower.rest()[-1].type == "done"
+
+
+# ---- what works at once ----
+def test_a_cancel_takes_effect_at_once(machines, model):
+    """The lease is so long that its holder would look after two hours."""
+    one, two = machines(2, "lease=1d")
+    gates = [Gate() for _ in WORDS]
+    stream, thread, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    gates[0].open()
+    assert skip_heartbeats(stream).type == "token"
+    assert two.client.post(f"/runs/{run}/cancel").status == 202
+    for waiting in (stream, follower):
+        assert waiting.rest()[-1].json["status"] == "cancelled"
+    assert blocks(follower.raw) == blocks(stream.raw)
+    for gate in gates[1:]:
+        gate.open()
