@@ -351,11 +351,6 @@ void ac_redis_start(ac_redis_t *redis)
     attempt(redis);
 }
 
-bool ac_redis_is_up(const ac_redis_t *redis)
-{
-    return redis->state == AC_REDIS_UP;
-}
-
 void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redis_fn *fn, void *baton)
 {
     call_t *call = ac_alloc(sizeof(*call));

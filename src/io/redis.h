@@ -57,7 +57,6 @@ struct ac_redis_t {
 
 /* redis.c, for redis_wire.c */
 void ac_redis_down(ac_redis_t *redis, const char *why);
-bool ac_redis_is_up(const ac_redis_t *redis);
 void ac_redis_connected(ac_redis_t *redis);                         /* also after the TLS handshake */
 bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply); /* false: stop reading, the connection is lost */
 

@@ -7,6 +7,7 @@
 #include <apr_general.h>
 
 #include "back/credential/keyvault.c"
+#include "fuzz_pool.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,13 +34,7 @@ static void check(const char *text, apr_pool_t *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static apr_pool_t *root;
-    apr_pool_t *p;
-    if (!root) {
-        apr_initialize();
-        apr_pool_create(&root, NULL);
-    }
-    apr_pool_create(&p, root);
+    apr_pool_t *p = fuzz_pool();
     char *text = ac_alloc(size + 1);
     memcpy(text, data, size);
     check(text, p);

@@ -15,6 +15,7 @@
 #include "front/request/request.c"
 #include "front/auth/cors.c"
 #include "front/config/config_section.c"
+#include "fuzz_pool.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -154,13 +155,7 @@ static void check(const char *text, const char *end, apr_pool_t *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static apr_pool_t *root;
-    apr_pool_t *p;
-    if (!root) {
-        apr_initialize();
-        apr_pool_create(&root, NULL);
-    }
-    apr_pool_create(&p, root);
+    apr_pool_t *p = fuzz_pool();
     check((const char *)data, (const char *)data + size, p);
     apr_pool_destroy(p);
     return 0;

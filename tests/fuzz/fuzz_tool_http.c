@@ -10,6 +10,7 @@
 #include <apr_strings.h>
 
 #include "back/tools/http/tool_http.h"
+#include "fuzz_pool.h"
 
 #define RESULT_MAX 1024
 
@@ -110,13 +111,7 @@ static void check(const char *text, const char *end, apr_pool_t *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static apr_pool_t *root;
-    apr_pool_t *p;
-    if (!root) {
-        apr_initialize();
-        apr_pool_create(&root, NULL);
-    }
-    apr_pool_create(&p, root);
+    apr_pool_t *p = fuzz_pool();
     check((const char *)data, (const char *)data + size, p);
     apr_pool_destroy(p);
     return 0;

@@ -66,7 +66,7 @@ class Query:
             self.top = int(self.take()[1])
         self.select = self.read_select()
         self.expect("from")
-        self.alias = self.take()[1]
+        self.take()
         if self.accept("where"):
             self.where = self.read_or()
         if self.accept("order"):

@@ -4,6 +4,8 @@ import shutil
 import time
 
 from browser import SHOTS
+from key_file import MODULES as KEY_MODULES
+from key_file import KeyFile
 from server import AGENT, MODEL, MOUNT, TOP, WAIT, Server
 
 WWW = TOP / "src/www"
@@ -26,15 +28,43 @@ WIDE = """[...document.querySelectorAll('body *')]
 MOVING = "document.getAnimations().some(motion => motion.effect.getComputedTiming().endTime !== Infinity)"
 
 
+KEYED = """
+<Location "/api">
+    SetHandler agentchat
+    AuthType AgentChat
+    AuthName "chat"
+    AgentChatKeys keys
+    Require valid-user
+</Location>
+"""
+
+
 class PageServer(Server):
     """A server with the page at /chat/ and the API at /api."""
 
-    def __init__(self, model, mount=MOUNT, more="", key_modules=(), **options):
-        super().__init__("", modules=(*MODULES, *key_modules), **options)
+    def __init__(self, model, mount=MOUNT, more="", modules=(), **options):
+        super().__init__("", modules=(*MODULES, *modules), **options)
         shutil.copytree(WWW, self.root / "www")
         self.write(MODEL.format(url=model.url) + AGENT + SECOND + mount + more +
                    f'Define AGENTCHAT_WWW "{self.root}/www"\nInclude "{TOP}/conf/chat-page.conf"\n')
         self.url = f"http://127.0.0.1:{self.port}/chat/"
+
+
+def keyed_server(model):
+    """A server, started, whose API requires a key; and the key of ann."""
+    server = PageServer(model, mount=KEYED, modules=KEY_MODULES)
+    key = KeyFile(server.root / "keys").make("ann-1", "owner=ann")
+    return server.start(), key
+
+
+def long_thread(browser, server):
+    """The page with a thread of 40 turns, of which the last 15 are shown."""
+    thread = server.client.thread(title="Long")
+    for n in range(40):
+        assert server.client.send(thread, f"question {n}").status == 200
+    page = Page(browser, browser.context(), f"{server.url}#/{thread}")
+    page.ended(15)
+    return page
 
 
 class Page:

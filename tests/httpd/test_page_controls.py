@@ -5,10 +5,8 @@ import re
 
 import pytest
 
-from key_file import MODULES as KEY_MODULES
-from key_file import KeyFile
 from model_server import Gate, answer
-from page import Page, PageServer
+from page import Page, PageServer, keyed_server
 from runs import holding
 
 COMPOSING = """document.querySelector('#text').dispatchEvent(
@@ -288,13 +286,7 @@ def test_no_key_is_asked_for_where_none_would_do(page, browser, challenge):
 
 def test_no_data_of_the_previous_user_is_left(browser, model):
     """After the sign-out: no title, no agents, no draft."""
-    mount = '<Location "/api">\n    SetHandler agentchat\n    AuthType AgentChat\n    AuthName "chat"\n' \
-            '    AgentChatKeys {path}\n    Require valid-user\n</Location>\n'
-    server = PageServer(model, mount="", key_modules=KEY_MODULES)
-    keys = KeyFile(server.root / "keys")
-    key = keys.make("ann-1", "owner=ann")
-    server.conf.write_text(server.conf.read_text() + mount.format(path=keys.path))
-    server.start()
+    server, key = keyed_server(model)
     try:
         browser.expected = ["401"]
         page = Page(browser, browser.context(), server.url, signed_in=False)

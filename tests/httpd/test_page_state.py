@@ -3,7 +3,7 @@
 import json
 
 from model_server import DONE, Cut, Gate, Reply, answer, calls, finish, head, token, usage
-from page import Page
+from page import Page, long_thread
 from runs import holding
 
 REFUSE = """(({{ status, code, detail, after }}) => {{
@@ -92,12 +92,7 @@ def test_an_answer_that_broke_off_is_shown_once(page, model, page_server):
 
 
 def test_earlier_turns_after_a_jump_to_the_top_and_back(browser, model, page_server):
-    client = page_server.client
-    thread = client.thread(title="Long")
-    for n in range(40):
-        assert client.send(thread, f"question {n}").status == 200
-    page = Page(browser, browser.context(), f"{page_server.url}#/{thread}")
-    page.ended(15)
+    page = long_thread(browser, page_server)
     page.until("document.querySelector('#transcript').scrollTop > 400")
     for known in (15, 30):
         page.evaluate("(box => { box.scrollTop = 0; box.scrollTop = 1e6; box.scrollTop = 0; })(document.querySelector('#transcript'))")

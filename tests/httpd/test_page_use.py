@@ -6,10 +6,8 @@ import time
 import pytest
 
 from browser import SHOTS
-from key_file import MODULES as KEY_MODULES
-from key_file import KeyFile
 from model_server import DONE, Gate, answer, calls, finish, head, token, usage
-from page import Page, PageServer
+from page import Page, keyed_server, long_thread
 from runs import holding
 
 RICH = """Here is a plan for **three days in Lisbon**, on foot and by tram.
@@ -90,12 +88,7 @@ def test_conversations_are_found_renamed_and_deleted(browser, model, page_server
 
 
 def test_a_long_conversation_is_read_backwards(browser, model, page_server):
-    client = page_server.client
-    thread = client.thread(title="Long")
-    for n in range(40):
-        assert client.send(thread, f"question {n}").status == 200
-    page = Page(browser, browser.context(), f"{page_server.url}#/{thread}")
-    page.ended(15)
+    page = long_thread(browser, page_server)
     assert len(page.texts(".bubble")) == 15 and page.texts(".bubble")[-1] == "question 39"
     page.until("document.querySelector('#transcript').scrollTop > 100")
     for _ in range(6):
@@ -283,13 +276,7 @@ def test_dark_by_hand(page):
 
 
 def test_signing_in_with_a_key(browser, model):
-    mount = '<Location "/api">\n    SetHandler agentchat\n    AuthType AgentChat\n    AuthName "chat"\n' \
-            '    AgentChatKeys {path}\n    Require valid-user\n</Location>\n'
-    server = PageServer(model, mount="", key_modules=KEY_MODULES)
-    keys = KeyFile(server.root / "keys")
-    key = keys.make("ann-1", "owner=ann")
-    server.conf.write_text(server.conf.read_text() + mount.format(path=keys.path))
-    server.start()
+    server, key = keyed_server(model)
     try:
         browser.expected = ["401"]
         context = browser.context()

@@ -85,18 +85,33 @@ AgentChatLimit cost=1.00/day streams=6
     assert field(chat(servers[0].client, "dear"), "cost-day-owner") == "194000"
 
 
-def test_runs_of_all_machines(make_redis, make_sharing, model):
-    """Also runs without followers; those of a dead machine do not count any more."""
-    redis, gate = make_redis(), Gate()
-    one, two = [make_sharing(redis, "AgentChatLimit runs=2") for _ in range(2)]
-    two.expect_log("AH00098", "AC0")
-    for server in (one, two):
+def used_up(make_sharing, redis, model, gate, limit):
+    """Two servers with a limit of 2 in all, and a stream of each, which wait at the gate."""
+    servers = [make_sharing(redis, f"AgentChatLimit {limit}=2") for _ in range(2)]
+    servers[1].expect_log("AH00098", "AC0")
+    for server in servers:
         up(server)
     model.default = costing(1, 1, gate)
-    streams = [server.client.stream("/agents/assistant/chat", {"message": "x"}) for server in (one, two)]
+    streams = [server.client.stream("/agents/assistant/chat", {"message": "x"}) for server in servers]
     for stream in streams:
         assert stream.status == 200
         stream.until("token")
+    return *servers, *streams
+
+
+def die(redis, server):
+    """Kills a server. Its signs of life in Redis end by themselves after 15 s; here they end now."""
+    holders = set(redis.cli("KEYS", "agentchat:holder:*").split())
+    server.kill()
+    for key in holders:
+        redis.cli("DEL", key)
+
+
+def test_runs_of_all_machines(make_redis, make_sharing, model):
+    """Also runs without followers; those of a dead machine do not count any more."""
+    redis, gate = make_redis(), Gate()
+    one, two, *streams = used_up(make_sharing, redis, model, gate, "runs")
+    for stream in streams:
         stream.close()
     for server in (one, two):
         response = chat(server.client)
@@ -110,10 +125,7 @@ def test_runs_of_all_machines(make_redis, make_sharing, model):
         ask = server.client.stream
         wait_for(lambda: (stream := ask("/agents/assistant/chat", {"message": "x"})).status == 200 and stream).until("token")
     assert chat(one.client).status == 429
-    holders = set(redis.cli("KEYS", "agentchat:holder:*").split())
-    two.kill()
-    for key in holders:                         # its signs of life end by themselves after 15 s; here they end now
-        redis.cli("DEL", key)
+    die(redis, two)
     model.default = costing()
     wait_for(lambda: chat(one.client).status == 200)
     gate.open()
@@ -122,15 +134,7 @@ def test_runs_of_all_machines(make_redis, make_sharing, model):
 def test_streams_of_all_machines(make_redis, make_sharing, model):
     """Held as long as the runs last; those of a dead machine do not count any more."""
     redis, gate = make_redis(), Gate()
-    one, two = [make_sharing(redis, "AgentChatLimit streams=2") for _ in range(2)]
-    two.expect_log("AH00098", "AC0")
-    for server in (one, two):
-        up(server)
-    model.default = costing(1, 1, gate)
-    streams = [server.client.stream("/agents/assistant/chat", {"message": "x"}) for server in (one, two)]
-    for stream in streams:
-        assert stream.status == 200
-        stream.until("token")
+    one, two, *streams = used_up(make_sharing, redis, model, gate, "streams")
     assert chat(one.client).status == chat(two.client).status == 429
     gate.open()
     assert streams[0].rest()[-1].type == "done"
@@ -142,11 +146,7 @@ def test_streams_of_all_machines(make_redis, make_sharing, model):
     again = wait_for(lambda: (stream := two.client.stream("/agents/assistant/chat", {"message": "x"})).status == 200 and stream)
     again.until("token")
     assert chat(one.client).status == 429
-    holders = set(redis.cli("KEYS", "agentchat:holder:*").split())
-    two.kill()
-    # Its signs of life end by themselves after 15 s; here they end now.
-    for key in holders:
-        redis.cli("DEL", key)
+    die(redis, two)
     model.default = costing()
     wait_for(lambda: chat(one.client).status == 200)
     gate.open()

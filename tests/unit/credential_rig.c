@@ -259,14 +259,6 @@ const char *credential_rig_fail(credential_rig_t *rig, const char *scope)
     return apr_pstrdup(rig->pool, asked.err.detail);
 }
 
-void credential_rig_expect(credential_rig_t *rig, const char *scope, const char *text)
-{
-    apr_time_t until = ac_clock() + PATIENCE;
-    while (strcmp(credential_rig_get(rig, scope), text) != 0) {
-        assert_true(ac_clock() < until);
-    }
-}
-
 static void look(void *baton)
 {
     asked_t *asked = baton;

@@ -49,8 +49,6 @@ void asked_free(asked_t *asked);
 /* All of it: the text that came, or the error's detail. */
 const char *credential_rig_get(credential_rig_t *rig, const char *scope);
 const char *credential_rig_fail(credential_rig_t *rig, const char *scope);
-/* Asks until this text comes. */
-void credential_rig_expect(credential_rig_t *rig, const char *scope, const char *text);
 const char *credential_rig_now(credential_rig_t *rig, const char *scope); /* "" for NULL */
 void credential_rig_reject(credential_rig_t *rig, const char *scope, const char *text);
 void credential_rig_wait_log(const char *text, int n); /* until the log has it n times */

@@ -37,6 +37,16 @@ static void test_knowledge_finds(void **state)
     assert_string_equal(kb_hit(0, "document"), "hours.txt");
 }
 
+/* The query has one hit. */
+static void expect_found(const char *query)
+{
+    kb_ask(query);
+    if (kb_n_hits() != 1) {
+        print_error("'%s' was not found\n", query);
+    }
+    assert_int_equal(kb_n_hits(), 1);
+}
+
 static void test_knowledge_words(void **state)
 {
     (void)state;
@@ -54,11 +64,7 @@ static void test_knowledge_words(void **state)
                                         "what about parcels?",
                                         "x y z parcels"};
     for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++) {
-        kb_ask(found[i]);
-        if (kb_n_hits() != 1) {
-            print_error("'%s' was not found\n", found[i]);
-        }
-        assert_int_equal(kb_n_hits(), 1);
+        expect_found(found[i]);
     }
     kb_ask("zebra");
     assert_int_equal(kb_n_hits(), 0);
@@ -90,11 +96,7 @@ static void test_knowledge_hostile_queries(void **state)
         "plain\\u0001",
     };
     for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
-        kb_ask(queries[i]);
-        if (kb_n_hits() != 1) {
-            print_error("'%s' was not found\n", queries[i]);
-        }
-        assert_int_equal(kb_n_hits(), 1);
+        expect_found(queries[i]);
     }
     kb_ask("?! \\\"\\\" *");
     assert_int_equal(kb_n_hits(), 0);

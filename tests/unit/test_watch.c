@@ -10,32 +10,11 @@
 
 #include <cmocka.h>
 
-#include "io/io.h"
+#include "own_loop.h"
 
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-static ac_loop_t *loop;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return ac_loop_create(&loop, NULL);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    ac_loop_destroy(loop);
-    return 0;
-}
-
-static void stop(void *baton)
-{
-    (void)baton;
-    ac_loop_stop_post(loop);
-}
 
 typedef struct pipe_t {
     int ends[2];

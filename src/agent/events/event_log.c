@@ -182,12 +182,6 @@ static apr_status_t log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, a
     return status;
 }
 
-apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child,
-                               const char *run_id)
-{
-    return log_open(plog, dir, child, run_id, false);
-}
-
 /* ---- finding ---- */
 
 /* Whether the log may exist although it was not found. */
@@ -199,7 +193,7 @@ static bool is_shortage(apr_status_t status)
 static apr_status_t search_once(ac_event_log_t **plog, const ac_event_dir_t *dir, const char *run_id)
 {
     ac_child_key_t children[AC_MAX_CHILDREN];
-    apr_status_t found = ac_event_log_open(plog, dir, ac_event_dir_key(dir), run_id), error = APR_ENOENT;
+    apr_status_t found = log_open(plog, dir, ac_event_dir_key(dir), run_id, false), error = APR_ENOENT;
     if (found == APR_SUCCESS) {
         return APR_SUCCESS;
     }
@@ -211,7 +205,7 @@ static apr_status_t search_once(ac_event_log_t **plog, const ac_event_dir_t *dir
         error = errno;
     }
     for (int i = 0; i < n; i++) {
-        found = ac_event_log_open(plog, dir, children[i], run_id);
+        found = log_open(plog, dir, children[i], run_id, false);
         if (found == APR_SUCCESS) {
             return APR_SUCCESS;
         }

@@ -14,10 +14,6 @@ void ac_event_total_open(ac_event_total_t *total, const char *path); /* again af
 void ac_event_total_close(ac_event_total_t *total);
 bool ac_event_total_reserve(ac_event_total_t *total, size_t bytes); /* false: too little is left. Loop thread */
 void ac_event_total_release(ac_event_total_t *total, size_t bytes); /* any thread */
-/* Opens a child's log of this run for reading; it stays readable to its end when its file is removed. *plog is NULL
- * after an error. errors: the system's; APR_EGENERAL: the file is not a whole log. Any thread. */
-apr_status_t ac_event_log_open(ac_event_log_t **plog, const ac_event_dir_t *dir, ac_child_key_t child,
-                               const char *run_id);
 /* The time of the end in a log's file. 0: the run is active or suspended, or the file is not a log. */
 apr_time_t ac_event_log_peek_ended(int fd);
 

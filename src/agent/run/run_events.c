@@ -13,7 +13,8 @@ static void notify_watchers(void *baton)
     }
 }
 
-void ac_run_event_show(ac_run_t *run, ac_event_t *event)
+/* Emits an event now, and notifies followers in other children. Consumes the event. */
+static void run_event_show(ac_run_t *run, ac_event_t *event)
 {
     ac_channel_emit(run->channel, event);
     ac_mirror_writer_notify(run->events.mirror);
@@ -44,7 +45,7 @@ void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const 
         abort();
     }
     if (run->open.state == AC_RUN_OPEN_DONE || run->turn->stateless) {
-        ac_run_event_show(run, event);
+        run_event_show(run, event);
     } else {
         ac_run_event_hold(run, event);
     }
@@ -53,7 +54,7 @@ void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const 
 void ac_run_event_show_held(ac_run_t *run)
 {
     for (int i = 0; i < run->events.n_held; i++) {
-        ac_run_event_show(run, run->events.held[i]);
+        run_event_show(run, run->events.held[i]);
     }
     run->events.n_held = 0;
 }
@@ -77,7 +78,7 @@ void ac_run_event_release(ac_run_t *run)
     ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(data, "message_id", ac_json_text(turn->stateless ? NULL : turn->message_id));
     ac_run_log_begin(run);
-    ac_run_event_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
+    run_event_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));
     ac_run_event_show_held(run);
     ac_run_event_drop_held(run);
 }

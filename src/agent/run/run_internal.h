@@ -30,8 +30,6 @@ void ac_run_slot_release(ac_run_t *run); /* gives the slot to the next run */
 /* ---- run_events.c: emitting, holding back and showing events ---- */
 /* Emits an event, or holds it back until the opening write is durable. Consumes data. */
 void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len);
-/* Emits an event now, and notifies followers in other children. Consumes the event. */
-void ac_run_event_show(ac_run_t *run, ac_event_t *event);
 /* The user's message is durable, or the turn is stateless: emits the RUN event and the held events. */
 void ac_run_event_release(ac_run_t *run);
 void ac_run_event_hold(ac_run_t *run, ac_event_t *event); /* consumes the event */

@@ -29,6 +29,19 @@ static bool copy_member(json_t *to, const json_t *from, const char *name)
 
 /* ---- threads ---- */
 
+const json_t *ac_cosmos_doc_find(const json_t *docs, const char *id)
+{
+    const json_t *doc;
+    size_t i;
+    json_array_foreach(docs, i, doc)
+    {
+        if (strcmp(ac_json_peek_string(doc, "id", ""), id) == 0) {
+            return doc;
+        }
+    }
+    return NULL;
+}
+
 json_t *ac_cosmos_doc_thread(const json_t *head)
 {
     static const char *const names[] = {"id",         "title",      "agent_id", "status", "metadata", "message_count",

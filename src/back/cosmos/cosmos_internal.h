@@ -113,6 +113,8 @@ void ac_cosmos_query_join(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
 /* ---- cosmos_doc.c: documents; no state ---- */
 
+/* The document with this id, borrowed, or NULL. */
+const json_t *ac_cosmos_doc_find(const json_t *docs, const char *id);
 /* Domain objects in the form of the API, from documents. New references; NULL: memory ran out. */
 json_t *ac_cosmos_doc_thread(const json_t *doc);
 json_t *ac_cosmos_doc_message(const json_t *doc);

@@ -63,20 +63,6 @@ static bool is_newer(const json_t *a, const json_t *b)
     return order ? order > 0 : strcmp(ac_json_peek_string(a, "id", ""), ac_json_peek_string(b, "id", "")) > 0;
 }
 
-/* A thread whose entry got its copy between the two queries is in both. */
-static bool has_thread(const json_t *threads, const char *id)
-{
-    const json_t *thread;
-    size_t i;
-    json_array_foreach(threads, i, thread)
-    {
-        if (strcmp(ac_json_peek_string(thread, "id", ""), id) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page)
 {
     char time[AC_TIME_SIZE];
@@ -85,7 +71,8 @@ void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_pa
     size_t i, at, most = (size_t)page->limit + 1;
     json_array_foreach(uncopied, i, thread)
     {
-        if ((id && !is_newer(cursor, thread)) || has_thread(found, ac_json_peek_string(thread, "id", ""))) {
+        /* A thread whose entry got its copy between the two queries is in both. */
+        if ((id && !is_newer(cursor, thread)) || ac_cosmos_doc_find(found, ac_json_peek_string(thread, "id", ""))) {
             continue;
         }
         for (at = 0; at < json_array_size(found) && is_newer(json_array_get(found, at), thread); at++) {

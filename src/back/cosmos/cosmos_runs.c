@@ -47,19 +47,6 @@ static void end_no_thread(ac_cosmos_task_t *task)
     ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
 }
 
-static const json_t *row_of(const json_t *rows, const char *id)
-{
-    const json_t *row;
-    size_t i;
-    json_array_foreach(rows, i, row)
-    {
-        if (strcmp(ac_json_peek_string(row, "id", ""), id) == 0) {
-            return row;
-        }
-    }
-    return NULL;
-}
-
 /* ---- by the run's id, 1: the entry ---- */
 
 void ac_cosmos_run_get(ac_cosmos_task_t *task)
@@ -131,7 +118,7 @@ static void run_rows(ac_cosmos_task_t *task)
 static void run_found(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    const json_t *head = row_of(task->rows, op->id), *run = row_of(task->rows, task->run_id);
+    const json_t *head = ac_cosmos_doc_find(task->rows, op->id), *run = ac_cosmos_doc_find(task->rows, task->run_id);
     const char *owner = ac_json_peek_string(head, "owner", NULL);
     ac_cosmos_thread_doc_clear(&task->thread);
     if (head && owner && strcmp(owner, op->owner) == 0) {
@@ -175,14 +162,15 @@ static void run_answer(ac_cosmos_task_t *task)
         return;
     }
     if (op->verb == AC_STORE_RUN_GET) {
-        op->out = ac_cosmos_doc_run(row_of(task->rows, task->run_id));
+        op->out = ac_cosmos_doc_run(ac_cosmos_doc_find(task->rows, task->run_id));
     } else {
         ac_cosmos_doc_steps_id(steps_id, task->run_id);
-        steps = json_object_get(row_of(task->rows, steps_id), "steps");
+        steps = json_object_get(ac_cosmos_doc_find(task->rows, steps_id), "steps");
         op->out = json_pack("{s:o}", "data", steps ? json_copy(steps) : json_array());
         if (ac_cosmos_thread_doc_suspended(&task->thread, task->run_id)) {
             ac_cosmos_doc_suspended_id(steps_id, task->run_id);
-            json_array_extend(json_object_get(op->out, "data"), json_object_get(row_of(task->rows, steps_id), "asks"));
+            json_array_extend(json_object_get(op->out, "data"),
+                              json_object_get(ac_cosmos_doc_find(task->rows, steps_id), "asks"));
         }
     }
     ac_cosmos_task_end(task, op->out ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory"));
@@ -191,7 +179,7 @@ static void run_answer(ac_cosmos_task_t *task)
 /* The holder of the run reads its document regularly. */
 static void request_cancel(ac_cosmos_task_t *task)
 {
-    const json_t *run = row_of(task->rows, task->run_id);
+    const json_t *run = ac_cosmos_doc_find(task->rows, task->run_id);
     const char *holder = ac_json_peek_string(run, "holder", "");
     if (!ac_record_is_active(run) || !*holder) {
         end_ended(task);
@@ -210,7 +198,7 @@ static void on_requested(void *baton, const ac_cosmos_reply_t *reply)
         end_ended(task);
         return;
     }
-    task->op->out = ac_cosmos_doc_run(row_of(task->rows, task->run_id));
+    task->op->out = ac_cosmos_doc_run(ac_cosmos_doc_find(task->rows, task->run_id));
     ac_cosmos_task_end(task, APR_SUCCESS);
 }
 

@@ -109,10 +109,26 @@ static const char *name_of(const credential_slot_t *slot, char *buf, size_t size
     snprintf(buf, size, "%s%s%s", slot->credential->spec, *slot->scope ? " for " : "", slot->scope);
     return buf;
 }
-
 /* ---- waiting callers ---- */
 
 static void credential_set_timer(credential_slot_t *slot, apr_time_t due);
+
+/* Frees the state that the child has created, now or after the current callbacks. */
+static void credential_end(ac_credential_t *credential)
+{
+    credential->stopped = true;
+    if (credential->n_delivering) {
+        return; /* the current delivery frees it */
+    }
+    while (credential->slots) {
+        credential_slot_t *slot = credential->slots;
+        credential->slots = slot->next;
+        slot_free(slot);
+    }
+    if (credential->source && credential->source->child_exit) {
+        credential->source->child_exit(credential->self);
+    }
+}
 
 /* A callback that asks again gets its answer in a later delivery. */
 static void credential_deliver(void *baton)
@@ -134,7 +150,7 @@ static void credential_deliver(void *baton)
     }
     credential->n_delivering--;
     if (credential->stopped) {
-        ac_credential_end(credential);
+        credential_end(credential);
     }
 }
 
@@ -384,22 +400,6 @@ apr_status_t ac_credential_child_init(ac_credential_t *credential, const ac_host
     return status;
 }
 
-void ac_credential_end(ac_credential_t *credential)
-{
-    credential->stopped = true;
-    if (credential->n_delivering) {
-        return; /* the current delivery frees it */
-    }
-    while (credential->slots) {
-        credential_slot_t *slot = credential->slots;
-        credential->slots = slot->next;
-        slot_free(slot);
-    }
-    if (credential->source && credential->source->child_exit) {
-        credential->source->child_exit(credential->self);
-    }
-}
-
 typedef struct leaving_t {
     ac_credential_t *credential;
     ac_latch_t *latch;
@@ -408,7 +408,7 @@ typedef struct leaving_t {
 static void credential_leave(void *baton)
 {
     leaving_t *leaving = baton;
-    ac_credential_end(leaving->credential);
+    credential_end(leaving->credential);
     ac_latch_open(leaving->latch);
     ac_latch_unref(leaving->latch);
     free(leaving);
@@ -420,7 +420,7 @@ void ac_credential_child_exit(ac_credential_t *credential)
         return;
     }
     if (ac_loop_is_current(credential->loop)) {
-        ac_credential_end(credential);
+        credential_end(credential);
         return;
     }
     leaving_t *leaving = ac_alloc(sizeof(*leaving));

@@ -21,7 +21,4 @@ struct ac_credential_t {
     bool stopped;
 };
 
-/* Frees the state that the child has created, now or after the current callbacks. */
-void ac_credential_end(ac_credential_t *credential);
-
 #endif
