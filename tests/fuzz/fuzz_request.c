@@ -15,6 +15,7 @@
 #include "front/request/request.c"
 #include "front/auth/cors.c"
 #include "front/config/config_section.c"
+#include "front/stream/stream.h"
 #include "fuzz_pool.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -126,6 +127,11 @@ static void check_origin(request_rec *r, const char *origin)
     mount.cors_origins = NULL;
 }
 
+/* A route that answers with a document or with events. */
+static const ac_dialect_t event_dialect = {.name = "events", .media_type = "text/event-stream", .stream = true};
+static const ac_dialect_t json_dialect = {.name = "json", .media_type = "application/json", .next = &event_dialect};
+static const ac_route_t chat_route = {.dialect = &json_dialect};
+
 static void check(const char *text, const char *end, apr_pool_t *p)
 {
     static conn_rec connection;
@@ -145,6 +151,7 @@ static void check(const char *text, const char *end, apr_pool_t *p)
     const char *etag = take_line(&text, end, p), *origin = take_line(&text, end, p);
     apr_table_setn(r->headers_in, "X-Forwarded-Host", take_line(&text, end, p));
     ac_request_t *rq = ac_request_create(r);
+    rq->route = &chat_route;
     check_query(rq);
     ac_err_init(&rq->err);
     must((ac_request_accept(rq) == APR_SUCCESS) == (rq->err.kind == AC_OK));

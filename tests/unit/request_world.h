@@ -17,6 +17,7 @@
 #include "front/auth/principal.c"
 #include "front/request/query.c"
 #include "front/request/request.c"
+#include "front/stream/stream.h"
 
 #include <apr_general.h>
 
@@ -106,6 +107,11 @@ int ap_map_http_request_error(apr_status_t status, int fallback)
 static apr_pool_t *pool;
 static conn_rec connection;
 
+/* A route that answers with a document or with events. */
+static const ac_dialect_t event_dialect = {.name = "events", .media_type = "text/event-stream", .stream = true};
+static const ac_dialect_t json_dialect = {.name = "json", .media_type = "application/json", .next = &event_dialect};
+static const ac_route_t chat_route = {.dialect = &json_dialect};
+
 static ac_request_t *make(const char *args)
 {
     request_rec *r = apr_pcalloc(pool, sizeof(*r));
@@ -115,7 +121,9 @@ static ac_request_t *make(const char *args)
     r->headers_in = apr_table_make(pool, 4);
     r->err_headers_out = apr_table_make(pool, 4);
     r->connection = &connection;
-    return ac_request_create(r);
+    ac_request_t *rq = ac_request_create(r);
+    rq->route = &chat_route;
+    return rq;
 }
 
 static inline void header(ac_request_t *rq, const char *name, const char *value)
