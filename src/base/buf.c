@@ -173,7 +173,16 @@ apr_status_t ac_buf_json(ac_buf_t *buf, const char *text, size_t len)
     size_t before = buf->len;
     /* The output is never shorter than text, so this refuses nothing that would fit, and usually one allocation is
      * enough. */
-    apr_status_t status = len < buf->max ? reserve(buf, len + 2) : reserve(buf, buf->max);
+    bool room = len < buf->max;
+    apr_status_t status = reserve(buf, room ? len + 2 : buf->max);
+    if (room && status == APR_SUCCESS && plain_run(text, len) == len) {
+        char *to = buf->data + buf->len;
+        *to = '"';
+        memcpy(to + 1, text, len);
+        memcpy(to + 1 + len, "\"", 2);
+        buf->len += len + 2;
+        return APR_SUCCESS;
+    }
     if (status == APR_SUCCESS) {
         status = ac_buf_add(buf, "\"", 1);
     }

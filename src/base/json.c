@@ -295,6 +295,20 @@ static void dump_real(ac_buf_t *buf, double real)
     }
 }
 
+static void dump_integer(ac_buf_t *buf, json_int_t integer)
+{
+    char text[24], *at = text + sizeof(text);
+    uint64_t left = integer < 0 ? 0 - (uint64_t)integer : (uint64_t)integer;
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (integer < 0) {
+        *--at = '-';
+    }
+    ac_buf_add(buf, at, (size_t)(text + sizeof(text) - at));
+}
+
 static void dump_value(ac_buf_t *buf, const json_t *value, int depth);
 
 static void dump_object(ac_buf_t *buf, const json_t *value, int depth)
@@ -335,7 +349,7 @@ static void dump_value(ac_buf_t *buf, const json_t *value, int depth)
     case JSON_OBJECT: dump_object(buf, value, depth); break;
     case JSON_ARRAY: dump_array(buf, value, depth); break;
     case JSON_STRING: ac_buf_json(buf, json_string_value(value), json_string_length(value)); break;
-    case JSON_INTEGER: ac_buf_printf(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(value)); break;
+    case JSON_INTEGER: dump_integer(buf, json_integer_value(value)); break;
     case JSON_REAL: dump_real(buf, json_real_value(value)); break;
     case JSON_TRUE: ac_buf_add(buf, "true", 4); break;
     case JSON_FALSE: ac_buf_add(buf, "false", 5); break;

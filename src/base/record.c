@@ -14,10 +14,14 @@ json_t *ac_record_usage(const ac_usage_t *usage)
     if (!usage) {
         return json_null();
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "prompt_tokens", (json_int_t)usage->prompt, "completion_tokens",
-                     (json_int_t)usage->completion, "total_tokens", (json_int_t)usage->total, "cached_tokens",
-                     (json_int_t)usage->cached, "reasoning_tokens", (json_int_t)usage->reasoning, "estimated",
-                     usage->estimated);
+    json_t *record = json_object();
+    ac_json_put(record, "prompt_tokens", json_integer(usage->prompt));
+    ac_json_put(record, "completion_tokens", json_integer(usage->completion));
+    ac_json_put(record, "total_tokens", json_integer(usage->total));
+    ac_json_put(record, "cached_tokens", json_integer(usage->cached));
+    ac_json_put(record, "reasoning_tokens", json_integer(usage->reasoning));
+    ac_json_put(record, "estimated", json_boolean(usage->estimated));
+    return record;
 }
 
 json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price)

@@ -264,17 +264,18 @@ static bool group_begin(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     return false;
 }
 
-/* Runs one operation in a savepoint, so that its failure does not undo the others. */
-static apr_status_t group_step(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+/* Runs one operation; in a savepoint its failure does not undo the others. */
+static apr_status_t group_step(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool savepoint)
 {
-    apr_status_t status = ac_sqlite_statement_run(conn, sql_savepoint, AC_SQLITE_NO_ARGS, &op->err);
+    apr_status_t status = savepoint ? ac_sqlite_statement_run(conn, sql_savepoint, AC_SQLITE_NO_ARGS, &op->err)
+                                    : APR_SUCCESS;
 
     if (status != APR_SUCCESS) {
         return status;
     }
     status = verbs[op->verb].fn(conn, op);
     ac_sqlite_statement_reset(conn);
-    if (sqlite3_get_autocommit(conn->db)) {
+    if (!savepoint || sqlite3_get_autocommit(conn->db)) {
         return status;
     }
     if (status != APR_SUCCESS && op->err.kind != AC_OK) {
@@ -282,6 +283,21 @@ static apr_status_t group_step(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     }
     ac_sqlite_statement_run(conn, sql_release, AC_SQLITE_NO_ARGS, NULL);
     return status;
+}
+
+/* Runs the group's operations up to the first after which the transaction cannot be committed as it is: SQLite has
+ * rolled it back, or the operation has failed without a savepoint. Returns its index, or group->n. */
+static int group_steps(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, bool savepoints)
+{
+    for (int i = 0; i < group->n; i++) {
+        const ac_store_op_t *op = group->ops[i];
+        group->status[i] = group_step(conn, group->ops[i], savepoints);
+        if (sqlite3_get_autocommit(conn->db) ||
+            (!savepoints && group->status[i] != APR_SUCCESS && op->err.kind != AC_OK)) {
+            return i;
+        }
+    }
+    return group->n;
 }
 
 static void group_rollback(ac_sqlite_conn_t *conn)
@@ -313,6 +329,13 @@ static void group_split(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, int cu
     group->n = 0;
 }
 
+static void group_reset(ac_sqlite_group_t *group)
+{
+    for (int i = 0; i < group->n; i++) {
+        op_reset(group->ops[i]);
+    }
+}
+
 /* Returns true if locks failed, so that nothing was written, and there is time to try again. */
 static bool group_again(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_time_t until)
 {
@@ -320,20 +343,31 @@ static bool group_again(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group, apr_ti
     if (!conn->lock_failed || ac_clock() + LOCK_SLICE >= until) {
         return false;
     }
-    for (int i = 0; i < group->n; i++) {
-        op_reset(group->ops[i]);
-    }
+    group_reset(group);
     apr_sleep(LOCK_SLICE);
     return true;
 }
 
+/* Whether an operation continues an earlier one, whose result a second attempt would lose. */
+static bool group_continues(const ac_sqlite_group_t *group)
+{
+    for (int i = 0; i < group->n; i++) {
+        if (group->ops[i]->out) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* SQLite copies each page that is changed in a savepoint, so there are none until an operation has failed. */
 void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
     apr_time_t until = ac_sqlite_group_until(group, ac_clock() + AC_SQLITE_PATIENCE);
-    apr_status_t status;
+    bool savepoints = group->n > 1 && group_continues(group);
+    apr_status_t status = APR_EGENERAL;
     ac_err_t err;
 
-    do {
+    while (status != APR_SUCCESS) {
         ac_err_init(&err);
         group_expire(conn, group);
         if (group->n == 0 || !group_begin(conn, group)) {
@@ -341,18 +375,28 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
         }
         conn->lock_failed = false;
         ac_sqlite_renew_wait_slice(until);
-        for (int i = 0; i < group->n; i++) {
-            group->status[i] = group_step(conn, group->ops[i]);
-            if (sqlite3_get_autocommit(conn->db)) {
-                group_split(conn, group, i);
-                return;
-            }
+        int failed = group_steps(conn, group, savepoints);
+        if (failed < group->n && sqlite3_get_autocommit(conn->db)) {
+            group_split(conn, group, failed);
+            return;
         }
-        status = ac_sqlite_statement_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
-    } while (status != APR_SUCCESS && group_again(conn, group, until));
-    if (status != APR_SUCCESS) {
-        ac_sqlite_group_fail(conn, group, status, &err);
-        return;
+        if (failed < group->n && group->n > 1) {
+            group_rollback(conn);
+            group_reset(group);
+            savepoints = true;
+            continue;
+        }
+        if (failed < group->n && !conn->lock_failed) {
+            group_rollback(conn);
+            group_answer(conn, group);
+            return;
+        }
+        status = failed < group->n ? group->status[failed]
+                                   : ac_sqlite_statement_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
+        if (status != APR_SUCCESS && !group_again(conn, group, until)) {
+            ac_sqlite_group_fail(conn, group, status, failed < group->n ? &group->ops[failed]->err : &err);
+            return;
+        }
     }
     ac_sqlite_conn_outage_end(conn);
     group_answer(conn, group);

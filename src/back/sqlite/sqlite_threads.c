@@ -22,7 +22,7 @@ static const char sql_find_hidden[] = "SELECT " COLUMNS
                                       " FROM threads WHERE id = ?1 AND owner = ?2 AND status <> '" PURGING "'";
 static const char sql_insert[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1)";
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)";
 static const char sql_update[] =
     "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, version = version + 1"
     " WHERE id = ?1 AND owner = ?6";
@@ -122,14 +122,15 @@ apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, 
     if (status != APR_SUCCESS) {
         return status;
     }
-    return ac_sqlite_statement_run(conn, sql_insert,
-                                   AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->owner),
-                                                  ac_sqlite_string(json_object_get(document, "title")),
-                                                  ac_sqlite_string(json_object_get(document, "agent_id")),
-                                                  ac_sqlite_text(status_text),
-                                                  ac_sqlite_json(json_object_get(document, "metadata")),
-                                                  ac_sqlite_text(created), ac_sqlite_text(updated)),
-                                   &op->err);
+    return ac_sqlite_statement_run(
+        conn, sql_insert,
+        AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->owner),
+                       ac_sqlite_string(json_object_get(document, "title")),
+                       ac_sqlite_string(json_object_get(document, "agent_id")), ac_sqlite_text(status_text),
+                       ac_sqlite_json(json_object_get(document, "metadata")), ac_sqlite_text(created),
+                       ac_sqlite_text(updated),
+                       ac_sqlite_int(json_integer_value(json_object_get(document, "message_count")))),
+        &op->err);
 }
 
 /* ---- one thread ---- */

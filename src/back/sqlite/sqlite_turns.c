@@ -73,6 +73,27 @@ static apr_status_t message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_s
     return status;
 }
 
+/* The message as ac_sqlite_turn_message_read() gives it. NULL: out of memory. */
+static json_t *message_shown(const json_t *in, const char *thread_id, int64_t seq)
+{
+    static const char *const names[] = {"id",         "thread_id", "seq",       "role",    "content",
+                                        "tool_calls", "run_id",    "timestamp", "metadata"};
+    json_t *shown = json_object();
+    bool fine = true;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        json_t *value = i == 1 ? json_string(thread_id)
+            : i == 2           ? json_integer(seq)
+                               : json_incref(json_object_get(in, names[i]));
+        fine = ac_json_put(shown, names[i], value ? value : json_null()) && fine;
+    }
+    if (!fine) {
+        json_decref(shown);
+        return NULL;
+    }
+    return shown;
+}
+
 static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, int64_t seq)
 {
     const json_t *in = json_object_get(op->in, "message"), *content = json_object_get(in, "content");
@@ -98,7 +119,11 @@ static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac
                            ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner)),
             &op->err);
     }
-    return status == APR_SUCCESS ? message_find(pmessage, conn, op, id) : status;
+    if (status == APR_SUCCESS && sqlite3_changes(conn->db)) {
+        *pmessage = message_shown(in, op->id, seq);
+        status = *pmessage ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
+    }
+    return status;
 }
 
 typedef struct span_t {
@@ -219,9 +244,8 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
                                    &op->err);
 }
 
-/* Updates the thread after a new message, in its row and in thread->json. */
-static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op,
-                                 const json_t *message)
+/* Updates thread->json after a new message. */
+static apr_status_t thread_note(ac_sqlite_thread_t *thread, ac_store_op_t *op, const json_t *message)
 {
     json_t *title = json_object_get(thread->json, "title"), *updated = json_object_get(message, "timestamp");
     bool fine;
@@ -229,19 +253,28 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
     if (!json_is_string(title)) {
         title = json_object_get(op->in, "title");
     }
-    thread->n_messages = json_integer_value(json_object_get(message, "seq"));
+    thread->n_messages++;
     fine = ac_json_put(thread->json, "title", json_is_string(title) ? json_incref(title) : json_null());
     fine = ac_json_put(thread->json, "message_count", json_integer(thread->n_messages)) && fine;
     fine = ac_json_put(thread->json, "updated_at", json_incref(updated)) && fine;
-    if (!fine) {
-        return ac_err_set(&op->err, AC_INTERNAL, "out of memory");
-    }
-    return ac_sqlite_statement_run(conn, sql_thread_touch,
-                                   AC_SQLITE_ARGS(ac_sqlite_text(op->id),
-                                                  ac_sqlite_string(json_object_get(thread->json, "title")),
-                                                  ac_sqlite_int(thread->n_messages), ac_sqlite_string(updated),
-                                                  ac_sqlite_text(op->owner)),
-                                   &op->err);
+    return fine ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
+}
+
+/* Updates the thread after a new message, in its row and in thread->json. */
+static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                 const json_t *message)
+{
+    apr_status_t status = thread_note(thread, op, message);
+
+    return status != APR_SUCCESS
+        ? status
+        : ac_sqlite_statement_run(conn, sql_thread_touch,
+                                  AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                 ac_sqlite_string(json_object_get(thread->json, "title")),
+                                                 ac_sqlite_int(thread->n_messages),
+                                                 ac_sqlite_string(json_object_get(thread->json, "updated_at")),
+                                                 ac_sqlite_text(op->owner)),
+                                  &op->err);
 }
 
 /* Whether another run of the thread is active. The same run is no conflict: a caller that got store_timeout may repeat
@@ -281,29 +314,51 @@ static apr_status_t turn_judge(const ac_sqlite_thread_t *thread, ac_store_op_t *
         : ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently");
 }
 
+/* Writes a new thread with its first turn; its row is written once, as the message leaves it. */
+static apr_status_t turn_begin(json_t **pmessage, ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    apr_status_t status;
+
+    thread->json = json_copy(json_object_get(op->in, "thread"));
+    status = thread_note(thread, op, json_object_get(op->in, "message"));
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_thread_insert(conn, op, op->id, thread->json);
+    }
+    if (status == APR_SUCCESS) {
+        status = message_insert(pmessage, conn, op, thread->n_messages);
+    }
+    return status == APR_SUCCESS ? run_write(conn, op, false) : status;
+}
+
+/* Writes the turn to an existing thread. */
+static apr_status_t turn_continue(json_t **pmessage, ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn,
+                                  ac_store_op_t *op)
+{
+    char run_id[AC_ID_SIZE] = "";
+    apr_status_t status = ac_sqlite_thread_find(thread, conn, op, false);
+
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_run_active(run_id, conn, op->id, &op->err);
+    }
+    if (status == APR_SUCCESS && *run_id) {
+        return turn_conflict(pmessage, conn, op, run_id);
+    }
+    if (status == APR_SUCCESS) {
+        status = turn_judge(thread, op);
+    }
+    return status == APR_SUCCESS ? turn_write(pmessage, thread, conn, op) : status;
+}
+
 apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    const json_t *fresh = json_object_get(op->in, "thread");
     ac_sqlite_thread_t thread = {0};
     json_t *message = NULL;
-    char run_id[AC_ID_SIZE] = "";
     bool fine;
     apr_status_t status = ac_sqlite_key_take(conn, op);
 
-    if (status == APR_SUCCESS && json_is_object(fresh)) {
-        status = ac_sqlite_thread_insert(conn, op, op->id, fresh);
-    }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_thread_find(&thread, conn, op, false);
-    }
-    if (status == APR_SUCCESS && !json_is_object(fresh)) {
-        status = ac_sqlite_run_active(run_id, conn, op->id, &op->err);
-    }
-    if (status == APR_SUCCESS && !*run_id) {
-        status = turn_judge(&thread, op);
-    }
-    if (status == APR_SUCCESS) {
-        status = *run_id ? turn_conflict(&message, conn, op, run_id) : turn_write(&message, &thread, conn, op);
+        status = json_is_object(json_object_get(op->in, "thread")) ? turn_begin(&message, &thread, conn, op)
+                                                                   : turn_continue(&message, &thread, conn, op);
     }
     if (status != APR_SUCCESS) {
         json_decref(message);
