@@ -65,6 +65,11 @@ def test_crash_again():
 """
 
 
+def test_early_files_are_there():
+    names = re.findall(r'"(test_\w+)"', HOOKS.read_text().split("EARLY = (")[1].split(")")[0])
+    assert len(names) >= 10 and not [name for name in names if not list(HOOKS.parent.glob(f"{name}*.py"))]
+
+
 @pytest.fixture
 def run(tmp_path):
     """The result of pytest with test files in parallel: (exit code, its output, its last line)."""
