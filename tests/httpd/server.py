@@ -23,6 +23,13 @@ HTTPD = f"{HOME}/bin/httpd" if HOME else next((p for p in ("/usr/sbin/apache2", 
                                               "httpd")
 MODULES = Path(HOME, "modules") if HOME else next((Path(p) for p in ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules")
                                                   if os.path.isdir(p)))
+VERSION = tuple(map(int, re.search(r"Apache/([\d.]+)", subprocess.run([HTTPD, "-v"], capture_output=True, text=True,
+                                                                     check=True).stdout)[1].split(".")))
+
+
+def parks(mpm):
+    """Whether streams hold no thread there: src/front/stream/park_wait.c."""
+    return mpm == "event" and VERSION >= (2, 4, 49)
 
 
 def sanitizer():
@@ -332,7 +339,7 @@ AgentChatStateDir "{self.root}/state"
             serious = re.search(r"\[[\w-]*:(warn|error|crit|alert|emerg)\]", line)
             if not serious and not re.search(r"AddressSanitizer|runtime error:|LeakSanitizer", line):
                 continue
-            of_mpm = OF_MPM.get(self.mpm, [])
+            of_mpm = OF_MPM.get(self.mpm, [] if parks(self.mpm) else ["AC0608: "])
             if not any(re.search(pattern, line) for pattern in [*expected, *OF_HTTPD, *of_mpm, *(OF_ENDING if self._ending else [])]):
                 bad.append(line)
         return bad

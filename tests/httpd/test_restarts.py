@@ -1,26 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graceful restarts, one after the other, under live streams: none is cut. RESTART_STREAMS of them, 1000 by default."""
 import os
+import ssl
 import threading
+
+import pytest
 
 from model_server import DONE, Gate, finish, head, token
 from runs import begun, blocks, events_of, wait_until
+from server import parks
+from test_delivery import certificate, tls_server      # noqa: F401: a fixture
 
 STREAMS = int(os.environ.get("RESTART_STREAMS", "1000"))
 RESTARTS = 10
+MOST_THREADS = 64               # of a child: sixteen of httpd's, the module's own, and none for each of its streams
 TUNING = "StartServers 1\nServerLimit 24\nThreadsPerChild 16\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
          "AsyncRequestWorkerFactor 200\nListenBacklog 1024\n"
 
 
-def ready(client):
+def ready(client, **options):
     try:
-        return client.get("/ready").status == 200
+        with client.connect(**options) as connection:
+            return connection.request("GET", "/api/ready").status == 200
     except OSError:
         return False
 
 
-def test_streams_outlive_restarts(make_server, model):
-    server = make_server(tuning=TUNING)
+def threads(server):
+    return max(len(os.listdir(f"/proc/{pid}/task")) for pid in server.children())
+
+
+@pytest.mark.skipif(not parks("event"), reason="this httpd has a thread for each stream")
+@pytest.mark.parametrize("tls", [False, pytest.param(True, marks=pytest.mark.long)], ids=["plain", "TLS"])
+def test_streams_outlive_restarts(make_server, certificate, model, tls):    # noqa: F811
+    options = {"tls": ssl.create_default_context(cafile=str(certificate / "cert.pem"))} if tls else {}
+    server = tls_server(make_server, certificate, tuning=TUNING) if tls else make_server(tuning=TUNING)
     opened = threading.Event()
 
     def script(_request):
@@ -34,20 +48,23 @@ def test_streams_outlive_restarts(make_server, model):
     streams, generations = [], set()
     for _ in range(RESTARTS):
         for _ in range(STREAMS // RESTARTS):
-            stream = server.client.stream("/agents/assistant/chat", {"message": "x"})
+            stream = server.client.stream("/agents/assistant/chat", {"message": "x"}, **options)
             assert stream.status == 200 and stream.next().type == "run" and stream.next().type == "token"
             streams.append(stream)
         old = set(server.children())
         generations |= old
         server.graceful()
         wait_until(lambda: set(server.children()) - old, "no new child")
-        wait_until(lambda: ready(server.client), "the new child is not ready")
+        wait_until(lambda: ready(server.client, **options), "the new child is not ready")
+    most = threads(server)
+    assert most < MOST_THREADS
     opened.set()
     ends = [stream.rest()[-1].json for stream in streams]
     assert [end["type"] for end in ends] == ["done"] * len(streams)
     assert all([number for number, _ in blocks(stream.raw)] == [1, 2, 3, 4] for stream in streams)
     assert len(generations) >= RESTARTS
-    print(f"\n{len(streams)} streams in {len(generations)} processes, {RESTARTS} graceful restarts: none was cut")
+    print(f"\n{len(streams)} streams in {len(generations)} processes, {RESTARTS} graceful restarts, at most {most} threads in "
+          "each: none was cut")
     wait_until(lambda: len(server.children()) < len(generations), "old children stay", 60)
 
 

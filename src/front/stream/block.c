@@ -195,6 +195,9 @@ static void duplicate_socket(blocked_t *blocked, conn_rec *c)
         blocked->spare_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         blocked->kept = blocked->spare_fd >= 0;
     }
+#else
+    (void)blocked;
+    (void)c;
 #endif
 }
 

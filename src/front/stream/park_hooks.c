@@ -7,6 +7,7 @@
  *   input, Timeout,          resume_connection:  the worker owns it ◀── the MPM ────┘
  *   or our wakeup            process_connection: woken() ends the request, or waits again
  */
+#include "front/older_httpd.h"
 #include "stream_internal.h"
 
 #include <poll.h>
@@ -130,12 +131,34 @@ static int process_connection(conn_rec *c)
 
 /* ---- the connection changes its owner ---- */
 
+/* The server closes the connection: its request ends if it has not. */
+static void lose_stream(ac_conn_t *conn)
+{
+    ac_parked_t *parked = conn->parked;
+    pthread_mutex_lock(&parked->lock);
+    parked->owner = AC_OWNER_SERVER;
+    bool live = parked->r != NULL;
+    if (live) {
+        ac_park_conn_abort(parked);
+    }
+    pthread_mutex_unlock(&parked->lock);
+    if (live) {
+        post_ended(parked);
+    }
+    ac_park_conn_detach(conn);
+}
+
 static void suspend_connection(conn_rec *c, request_rec *r)
 {
     (void)r;
     ac_conn_t *conn = ac_park_conn_get(c);
     ac_parked_t *parked = conn ? conn->parked : NULL;
     if (!parked) {
+        return;
+    }
+    if (!ac_park_wait_has_begun(c)) {
+        /* The MPM's own write has failed: it is about to close the socket, so the loop thread must not get it. */
+        lose_stream(conn);
         return;
     }
     pthread_mutex_lock(&parked->lock);
@@ -196,21 +219,9 @@ static void resume_connection(conn_rec *c, request_rec *r)
 static apr_status_t connection_destroyed(void *baton)
 {
     ac_conn_t *conn = baton;
-    ac_parked_t *parked = conn->parked;
-    if (!parked) {
-        return APR_SUCCESS;
+    if (conn->parked) {
+        lose_stream(conn);
     }
-    pthread_mutex_lock(&parked->lock);
-    parked->owner = AC_OWNER_SERVER;
-    bool live = parked->r != NULL;
-    if (live) {
-        ac_park_conn_abort(parked);
-    }
-    pthread_mutex_unlock(&parked->lock);
-    if (live) {
-        post_ended(parked);
-    }
-    ac_park_conn_detach(conn);
     return APR_SUCCESS;
 }
 
@@ -218,7 +229,7 @@ static int pre_connection(conn_rec *c, void *socket)
 {
     (void)socket;
     const ac_child_t *child = ac_child();
-    if (c->master || c->outgoing || !child) {
+    if (c->master || ac_conn_is_outgoing(c) || !child) {
         return OK;
     }
     ac_conn_t *conn = apr_pcalloc(c->pool, sizeof(*conn));

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a connection waits for input without a thread while a stream has it.
  *
- * httpd 2.4.63 and later have a state for it, CONN_STATE_ASYNC_WAITIO. The event MPM of earlier versions also
- * polls a connection for input that is in CONN_STATE_WRITE_COMPLETION and wants to read. It assumes then that the
- * request has ended; so the state is changed as soon as the connection is back, and the MPM calls
- * process_connection, as later versions do. source: server/mpm/event/event.c of httpd 2.4.49 to 2.4.62,
- * process_socket() */
+ * httpd 2.4.63 and later have a state for it, CONN_STATE_ASYNC_WAITIO. The event MPM of 2.4.49 to 2.4.62 also polls
+ * a connection for input that is in CONN_STATE_WRITE_COMPLETION and wants to read. It assumes then that the request
+ * has ended; so the state is changed as soon as the connection is back, and the MPM calls process_connection, as
+ * later versions do. docs/internals/parked-streams.md says what each version does. */
 #include "stream_internal.h"
 
 #include "ap_mpm.h"
+
+#define OLDEST_PATCH 49 /* of 2.4: the oldest httpd that can park a stream */
 
 static bool has_state; /* set before there are connections */
 
@@ -18,24 +19,40 @@ static bool mpm_can(int query)
     return ap_mpm_query(query, &answer) == APR_SUCCESS && answer;
 }
 
+/* The httpd that runs, which may be another than the one whose headers the module was built with. */
+static bool is_new_enough(ap_version_t *version)
+{
+    ap_get_server_revision(version);
+    return version->major > 2 || (version->major == 2 && version->minor > 4) ||
+        (version->major == 2 && version->minor == 4 && version->patch >= OLDEST_PATCH);
+}
+
 bool ac_park_wait_possible(void)
 {
+    ap_version_t version;
 #ifdef AP_MPMQ_CAN_WAITIO
     has_state = mpm_can(AP_MPMQ_CAN_WAITIO);
 #endif
-    return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || strcmp(ap_show_mpm(), "event") == 0);
+    return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || (strcmp(ap_show_mpm(), "event") == 0 && is_new_enough(&version)));
+}
+
+const char *ac_park_wait_name(void)
+{
+    return has_state ? "CONN_STATE_ASYNC_WAITIO" : "CONN_STATE_WRITE_COMPLETION";
 }
 
 void ac_park_wait_warn(const ac_conf_t *conf)
 {
+    ap_version_t version;
     if (ac_park_wait_possible()) {
         return;
     }
-    ac_log(
-        AC_M608, APR_SUCCESS,
-        "each event stream holds a thread or a process of httpd, at most %d in each child "
-        "(AgentChatMaxBlockingStreams), since the MPM %s cannot let a connection wait without one; the MPM event can",
-        conf->max_blocking_streams, ap_show_mpm());
+    const char *what = is_new_enough(&version) ? "the MPM" : "this httpd is older than 2.4.49, and its MPM";
+    ac_log(AC_M608, APR_SUCCESS,
+           "each event stream holds a thread or a process of httpd, at most %d in each child "
+           "(AgentChatMaxBlockingStreams), since %s %s cannot let a connection wait without one; the MPM event%s can",
+           conf->max_blocking_streams, what, ap_show_mpm(),
+           is_new_enough(&version) ? "" : " of httpd 2.4.49 and later");
 }
 
 void ac_park_wait_begin(conn_rec *c)
@@ -47,6 +64,16 @@ void ac_park_wait_begin(conn_rec *c)
     }
 #endif
     c->cs->sense = CONN_SENSE_WANT_READ;
+}
+
+bool ac_park_wait_has_begun(const conn_rec *c)
+{
+#ifdef AP_MPMQ_CAN_WAITIO
+    if (has_state) {
+        return c->cs->state == CONN_STATE_ASYNC_WAITIO;
+    }
+#endif
+    return c->cs->state == CONN_STATE_WRITE_COMPLETION;
 }
 
 void ac_park_wait_end(conn_rec *c)

@@ -195,7 +195,8 @@ bool ac_park_filters_never_wait(const request_rec *r);
 
 /* ---- park_wait.c ---- */
 void ac_park_wait_begin(conn_rec *c); /* at the end of process_connection: the MPM shall wait for input only */
-void ac_park_wait_end(conn_rec *c);   /* in resume_connection: the MPM shall call process_connection */
+bool ac_park_wait_has_begun(const conn_rec *c); /* in suspend_connection: the MPM waits, and does not close */
+void ac_park_wait_end(conn_rec *c);             /* in resume_connection: the MPM shall call process_connection */
 
 /* ---- park_wakeup.c: with the lock held, except drain ---- */
 /* The next bytes that are sent wake the MPM. Sets wakeup_pending, or no_wakeup if the socket cannot. Does nothing
