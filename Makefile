@@ -63,7 +63,7 @@ $(BUILD)/mod_agentchat.so: $(FRONT_OBJ) $(BUILD)/libagentchat.a
 $(BUILD)/libagentchat.a: $(LOWER_OBJ)
 	$(SAY) AR $@
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c Makefile
 	$(SAY) CC $<
@@ -91,7 +91,7 @@ $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
 $(BUILD)/libunit.a: $(UNIT_HELP)
 	$(SAY) AR $@
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 # Asserts of cmocka take the compiler long, and nothing here has to be fast.
 $(UNIT_OBJ): OPT = -O1 -g
@@ -132,16 +132,21 @@ guard-counts:
 httpd-test: module tools
 	BUILD_DIR=$(BUILD) $(PYTEST) -n $(TEST_JOBS) --dist loadfile tests/httpd
 
-# Delivery on other httpds: HTTPD_HOMES lists the prefixes where they are installed, with their apxs.
-OLDER_TESTS := $(addprefix tests/httpd/test_,delivery.py slow_readers.py output_filters.py reload.py)
+# Delivery on other httpds: releases that tests/older_httpd.sh builds from source, which says where from, or with HTTPD_HOMES those that
+# are installed below these prefixes, with their apxs.
+HTTPD_VERSIONS ?= 2.4.41 2.4.49 2.4.52 2.4.57 2.4.58 2.4.62
+OLDER_TESTS := $(addprefix tests/httpd/test_,delivery.py half_closed.py slow_readers.py output_filters.py stream.py resume.py cancel.py \
+               reload.py restarts.py http2.py upstream_trouble.py)
 older-httpd:
-	@[ -n '$(HTTPD_HOMES)' ] || echo 'older-httpd: skipped, since HTTPD_HOMES names no httpd'
-	@failed=0; for home in $(HTTPD_HOMES); do \
-	    build=$(abspath $(BUILD))/httpd-$$($$home/bin/httpd -v | sed -n "s,.*Apache/\([0-9.]*\).*,\1,p"); \
-	    $$home/bin/httpd -v | head -1; \
-	    $(MAKE) --no-print-directory BUILD=$$build APXS=$$home/bin/apxs module && \
-	    HTTPD_HOME=$$home BUILD_DIR=$$build $(PYTEST) $(OLDER_TESTS) || failed=1; \
-	done; exit $$failed
+	@homes='$(HTTPD_HOMES)' failed=; \
+	[ -n "$$homes" ] || homes=$$(OLDER_DIR=$(or $(OLDER_DIR),$(abspath $(BUILD))/older) JOBS=$(JOBS) tests/older_httpd.sh $(HTTPD_VERSIONS)) || exit 1; \
+	for home in $$homes; do \
+	    version=$$($$home/bin/httpd -v | sed -n "s,.*Apache/\([0-9.]*\).*,\1,p"); \
+	    build=$(abspath $(BUILD))/httpd-$$version; \
+	    echo "older-httpd: $$version"; \
+	    $(MAKE) --no-print-directory -j$(JOBS) BUILD=$$build APXS=$$home/bin/apxs module && \
+	    LONG_TESTS=1 HTTPD_HOME=$$home BUILD_DIR=$$build $(PYTEST) -n $(TEST_JOBS) --dist loadfile $(OLDER_TESTS) || failed+=" $$version"; \
+	done; echo "older-httpd:$${failed:+ failed on}$${failed:- well}"; [ -z "$$failed" ]
 
 # Many clients while children, model and store fail: SIGKILL, restarts, outages; with both stores. The short form is in
 # httpd-test.
@@ -193,7 +198,7 @@ $(BUILD)/fuzz/src/%.o: src/%.c
 
 $(BUILD)/fuzz/libagentchat.a: $(FUZZ_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(AR) rcs $@ $^
 
 $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/fuzz/libagentchat.a
 	@mkdir -p $(BUILD)/fuzz/grown/$*
@@ -246,8 +251,18 @@ check-fresh:
 	@failed=; for system in $(FRESH); do FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh $$system || failed+=" $$system"; \
 	done; echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
 
+# Another compiler, with warnings of its own.
+clang:
+	$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/clang CC=clang WERROR=-Werror module tools unit-programs
+	$(MAKE) --no-print-directory BUILD=$(BUILD)/clang CC=clang WERROR=-Werror unit
+
+# Other architectures, in a Debian of tests/fresh.sh's: built by a cross compiler, unit programs under qemu-user. As root.
+CROSS := arm64 armhf i386
+$(CROSS):
+	FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh bookworm tests/cross.sh $@
+
 # Tests that take too long for every change; a failure does not end the others.
-LONG = long-tests older-httpd asan tsan torture failing-calls http-fuzz fuzz soak bench-check
+LONG = long-tests older-httpd clang $(CROSS) asan tsan torture failing-calls http-fuzz fuzz soak bench-check
 check-long:
 	@conf/packages.sh check
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
@@ -281,7 +296,8 @@ help:
 	@echo '                    JOBS=N compilers and TEST_JOBS=N tests beside each other; V=1 prints whole commands and what tests say'
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
-	@echo 'make older-httpd    delivery on other httpds, installed below HTTPD_HOMES (a list of prefixes)'
+	@echo 'make older-httpd    delivery on releases of httpd that are built from source: HTTPD_VERSIONS, HTTPD_SOURCES; HTTPD_HOMES: on what is installed'
+	@echo 'make clang          all of it with clang; make arm64, armhf, i386: with cross compilers, as root; unit programs run'
 	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
 	@echo 'make failing-calls  19 kinds of system calls fail in a child, by strace; nothing that was acknowledged may be lost'
 	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 malformed requests, under sanitizers and without; SEED=1, CASE='
@@ -295,7 +311,7 @@ help:
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
 .PHONY: openapi version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
-        fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clean help
+        fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clang $(CROSS) clean help
 
 # make bench, make bench-check, make soak
 include tests/bench/bench.mk

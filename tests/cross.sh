@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds the module, its tools and the unit programs for another architecture with Debian's cross compiler, and runs the unit programs,
+# under qemu-user if the processor cannot. It installs libraries of that architecture, so it changes the system that it runs in: make
+# arm64 runs it in a temporary one of tests/fresh.sh.
+#
+#   tests/cross.sh arm64|armhf|i386
+set -euo pipefail
+
+case ${1:-} in
+arm64) triplet=aarch64-linux-gnu compiler=gcc-aarch64-linux-gnu runner=qemu-aarch64-static ;;
+armhf) triplet=arm-linux-gnueabihf compiler=gcc-arm-linux-gnueabihf runner=qemu-arm-static ;;
+i386) triplet=i686-linux-gnu compiler=gcc-i686-linux-gnu runner= ;;
+*) echo "usage: $0 arm64|armhf|i386" >&2; exit 2 ;;
+esac
+arch=$1
+cd "$(dirname "$0")/.."
+build=build/$arch
+
+export DEBIAN_FRONTEND=noninteractive
+dpkg --add-architecture "$arch"
+apt-get -q update >/dev/null
+libraries=(libapr1-dev libaprutil1-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev libcmocka-dev)
+apt-get -qy install --no-install-recommends make python3 "$compiler" ${runner:+qemu-user-static} "${libraries[@]/%/:$arch}" >/dev/null
+
+# apache2-dev wants the libraries of this machine's own architecture, too; its headers are enough.
+mkdir -p "$build/apache2"
+(cd "$build/apache2" && apt-get -q download "apache2-dev:$arch" >/dev/null && dpkg -x apache2-dev_*.deb .)
+
+flags=(CC=$triplet-gcc AR=$triplet-ar BUILD="$build" WERROR=-Werror
+       APXS_FLAGS="-DLINUX -D_REENTRANT -D_GNU_SOURCE -D_LARGEFILE64_SOURCE -I$build/apache2/usr/include/apache2 -I/usr/include/apr-1.0")
+make --no-print-directory -j"${JOBS:-$(nproc)}" "${flags[@]}" module tools unit-programs
+make --no-print-directory "${flags[@]}" RUNNER="$runner" unit
+echo "cross: well on $arch"
