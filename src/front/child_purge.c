@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads that were deleted longer ago than AgentChatPurgeAfter are removed for good, and old idempotency keys with
+/* Threads that were deleted longer ago than AgentChatPurgeAfter are removed permanently, and old idempotency keys with
  * them. */
 #include "front_internal.h"
 

@@ -53,7 +53,8 @@ def run_suite(emulator, suite):
     environment = {**os.environ, **ENV, "AGENTCHAT_TEST_COSMOS": emulator.url,
                    "AGENTCHAT_TEST_STORE": f"cosmos:{emulator.url} database={{name}} create=on credential=env:COSMOS_KEY"}
     if suite == "store_contract":
-        subprocess.run(["make", "-s", f"BUILD={peers.BUILD}", f"{peers.BUILD}/unit/test_cosmos_store"], cwd=TOP, check=True)
+        build = str(peers.BUILD).removeprefix(f"{TOP}/")        # the Makefile names a directory of the tree without the tree
+        subprocess.run(["make", "-s", f"BUILD={build}", f"{build}/unit/test_cosmos_store"], cwd=TOP, check=True)
         command = [str(peers.BUILD / "unit/test_cosmos_store")]
     else:
         file = f"tests/httpd/test_{suite}.py"

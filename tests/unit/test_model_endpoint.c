@@ -19,7 +19,7 @@ typedef struct given_t {
     const char *options[8]; /* name, value, … */
 } given_t;
 
-static const char *create(openai_model_t **pmodel, const ac_model_vt *vt, const given_t *given)
+static const char *create(ac_model_openai_t **pmodel, const ac_model_vt *vt, const given_t *given)
 {
     ac_model_conf_t *conf = apr_pcalloc(pool, sizeof(*conf));
     apr_table_t *options = apr_table_make(pool, 4);
@@ -55,9 +55,9 @@ static void expect_problem(const ac_model_vt *vt, given_t given, const char *par
     assert_true(!given.key || strcmp(given.key, "identity") == 0 || !strstr(problem, given.key));
 }
 
-static openai_model_t *expect_good(const ac_model_vt *vt, given_t given)
+static ac_model_openai_t *expect_good(const ac_model_vt *vt, given_t given)
 {
-    openai_model_t *model;
+    ac_model_openai_t *model;
     const char *problem = create(&model, vt, &given);
     if (problem) {
         fail_msg("%s", problem);
@@ -71,7 +71,7 @@ static openai_model_t *expect_good(const ac_model_vt *vt, given_t given)
 static void test_openai(void **state)
 {
     (void)state;
-    openai_model_t *model = expect_good(OPENAI, (given_t){NULL, "sk-9", {"model", "m"}});
+    ac_model_openai_t *model = expect_good(OPENAI, (given_t){NULL, "sk-9", {"model", "m"}});
     assert_string_equal(model->url, "https://api.openai.com/v1/chat/completions");
     assert_string_equal(model->probe_url, "https://api.openai.com/v1/models");
     assert_string_equal(model->credential_header, "Authorization: Bearer ");
@@ -132,10 +132,10 @@ static void test_params(void **state)
 static void test_azure(void **state)
 {
     (void)state;
-    openai_model_t *model = expect_good(AZURE,
-                                        (given_t){"https://r.openai.azure.com",
-                                                  "sk-9",
-                                                  {"deployment", "d/1", "api-version", "2024-10-21", "model", "x"}});
+    ac_model_openai_t *model = expect_good(AZURE,
+                                           (given_t){"https://r.openai.azure.com",
+                                                     "sk-9",
+                                                     {"deployment", "d/1", "api-version", "2024-10-21", "model", "x"}});
     assert_string_equal(model->url,
                         "https://r.openai.azure.com/openai/deployments/d%2F1/chat/completions?api-version=2024-10-21");
     assert_string_equal(model->probe_url, "https://r.openai.azure.com/openai/models?api-version=2024-10-21");
@@ -157,7 +157,7 @@ static void test_identity(void **state)
     static const char ai[] = "https://ai.azure.com/.default",
                       cognitive[] = "https://cognitiveservices.azure.com/.default";
     (void)state;
-    openai_model_t *model =
+    ac_model_openai_t *model =
         expect_good(AZURE, (given_t){"https://r.openai.azure.com", "identity", {"deployment", "d"}});
     assert_string_equal(model->credential_header, "Authorization: Bearer ");
     assert_string_equal(model->scope, ai);

@@ -24,9 +24,9 @@ typedef struct waiter_t {
     struct waiter_t *next;
 } waiter_t;
 
-struct credential_slot_t { /* the state of a scope */
+struct ac_credential_slot_t { /* the state of a scope */
     ac_credential_t *credential;
-    credential_slot_t *next;
+    ac_credential_slot_t *next;
     char *text, *previous; /* previous: callers of ac_credential_now() may still use it in this turn */
     apr_time_t expires;    /* 0: never */
     apr_time_t retry_at;   /* after a failure: no fetch before this time */
@@ -45,14 +45,14 @@ struct credential_slot_t { /* the state of a scope */
     char scope[AC_IDENTITY_SCOPE_SIZE];
 };
 
-static void begin_fetch(credential_slot_t *slot);
+static void begin_fetch(ac_credential_slot_t *slot);
 
 /* ---- slots ---- */
 
-static credential_slot_t *find_slot(ac_credential_t *credential, const char *scope)
+static ac_credential_slot_t *find_slot(ac_credential_t *credential, const char *scope)
 {
     const char *name = credential->kind == AC_CREDENTIAL_KEY || !scope ? "" : scope;
-    credential_slot_t *slot = credential->slots;
+    ac_credential_slot_t *slot = credential->slots;
     while (slot && strcmp(slot->scope, name) != 0) {
         slot = slot->next;
     }
@@ -75,7 +75,7 @@ static void credential_wipe(char *text)
     }
 }
 
-static void slot_free(credential_slot_t *slot)
+static void slot_free(ac_credential_slot_t *slot)
 {
     const ac_credential_t *credential = slot->credential;
     if (slot->fetch) {
@@ -93,25 +93,25 @@ static void slot_free(credential_slot_t *slot)
     free(slot);
 }
 
-static bool lives(const credential_slot_t *slot)
+static bool lives(const ac_credential_slot_t *slot)
 {
     return slot->text && (!slot->expires || ac_loop_now(slot->credential->loop) < slot->expires - MARGIN);
 }
 
-static bool credential_is_usable(const credential_slot_t *slot)
+static bool credential_is_usable(const ac_credential_slot_t *slot)
 {
     return lives(slot) && !slot->rejected;
 }
 
 /* "credential identity for https://cosmos.azure.com/.default" */
-static const char *name_of(const credential_slot_t *slot, char *buf, size_t size)
+static const char *name_of(const ac_credential_slot_t *slot, char *buf, size_t size)
 {
     snprintf(buf, size, "%s%s%s", slot->credential->spec, *slot->scope ? " for " : "", slot->scope);
     return buf;
 }
 /* ---- waiting callers ---- */
 
-static void credential_set_timer(credential_slot_t *slot, apr_time_t due);
+static void credential_set_timer(ac_credential_slot_t *slot, apr_time_t due);
 
 /* Frees the state that the child has created, now or after the current callbacks. */
 static void credential_end(ac_credential_t *credential)
@@ -121,7 +121,7 @@ static void credential_end(ac_credential_t *credential)
         return; /* the current delivery frees it */
     }
     while (credential->slots) {
-        credential_slot_t *slot = credential->slots;
+        ac_credential_slot_t *slot = credential->slots;
         credential->slots = slot->next;
         slot_free(slot);
     }
@@ -133,7 +133,7 @@ static void credential_end(ac_credential_t *credential)
 /* A callback that asks again gets its answer in a later delivery. */
 static void credential_deliver(void *baton)
 {
-    credential_slot_t *slot = baton;
+    ac_credential_slot_t *slot = baton;
     ac_credential_t *credential = slot->credential;
     unsigned round = slot->round++;
     credential->n_delivering++;
@@ -154,7 +154,7 @@ static void credential_deliver(void *baton)
     }
 }
 
-static void credential_add_waiter(credential_slot_t *slot, ac_credential_fn *fn, void *baton)
+static void credential_add_waiter(ac_credential_slot_t *slot, ac_credential_fn *fn, void *baton)
 {
     waiter_t *waiter = ac_alloc(sizeof(*waiter));
     waiter->fn = fn;
@@ -170,7 +170,7 @@ static void credential_add_waiter(credential_slot_t *slot, ac_credential_fn *fn,
 
 /* ---- results of a fetch ---- */
 
-static void credential_log_outage(credential_slot_t *slot, const char *reasons)
+static void credential_log_outage(ac_credential_slot_t *slot, const char *reasons)
 {
     char name[AC_IDENTITY_SCOPE_SIZE * 2];
     apr_time_t now = ac_loop_now(slot->credential->loop);
@@ -189,7 +189,7 @@ static void credential_log_outage(credential_slot_t *slot, const char *reasons)
     }
 }
 
-static void log_success(credential_slot_t *slot, const char *text)
+static void log_success(ac_credential_slot_t *slot, const char *text)
 {
     char name[AC_IDENTITY_SCOPE_SIZE * 2];
     bool key = slot->credential->kind == AC_CREDENTIAL_KEY;
@@ -203,7 +203,7 @@ static void log_success(credential_slot_t *slot, const char *text)
     slot->logged = 0;
 }
 
-static void credential_take_text(credential_slot_t *slot, const ac_credential_result_t *fetched)
+static void credential_take_text(ac_credential_slot_t *slot, const ac_credential_result_t *fetched)
 {
     log_success(slot, fetched->text);
     if (slot->rejected && slot->text && strcmp(slot->text, fetched->text) == 0) {
@@ -228,7 +228,7 @@ static void credential_take_text(credential_slot_t *slot, const ac_credential_re
 }
 
 /* A rejected token is dropped. A rejected key stays in use: its source may be at fault as well. */
-static void credential_take_failure(credential_slot_t *slot, const ac_credential_result_t *fetched)
+static void credential_take_failure(ac_credential_slot_t *slot, const ac_credential_result_t *fetched)
 {
     apr_time_t now = ac_loop_now(slot->credential->loop);
     int shift = slot->n_failures < 5 ? slot->n_failures : 5;
@@ -257,7 +257,7 @@ static void credential_take_failure(credential_slot_t *slot, const ac_credential
 
 static void on_fetched(void *baton, const ac_credential_result_t *fetched)
 {
-    credential_slot_t *slot = baton;
+    ac_credential_slot_t *slot = baton;
     char name[AC_IDENTITY_SCOPE_SIZE * 2];
     ac_credential_result_t mine = *fetched;
     slot->fetch = NULL;
@@ -276,7 +276,7 @@ static void on_fetched(void *baton, const ac_credential_result_t *fetched)
 
 /* ---- fetching ---- */
 
-static void begin_fetch(credential_slot_t *slot)
+static void begin_fetch(ac_credential_slot_t *slot)
 {
     ac_credential_t *credential = slot->credential;
     if (!slot->fetch && credential->source) {
@@ -289,7 +289,7 @@ static void credential_on_timer(void *baton)
     begin_fetch(baton);
 }
 
-static void credential_set_timer(credential_slot_t *slot, apr_time_t due)
+static void credential_set_timer(ac_credential_slot_t *slot, apr_time_t due)
 {
     ac_timer_set(slot->credential->loop, &slot->timer, due, credential_on_timer, slot);
 }
@@ -298,7 +298,7 @@ static void credential_set_timer(credential_slot_t *slot, apr_time_t due)
 
 const char *ac_credential_now(ac_credential_t *credential, const char *scope)
 {
-    credential_slot_t *slot = credential->stopped ? NULL : find_slot(credential, scope);
+    ac_credential_slot_t *slot = credential->stopped ? NULL : find_slot(credential, scope);
     return slot && credential_is_usable(slot) ? slot->text : NULL;
 }
 
@@ -307,7 +307,7 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
     if (credential->stopped) {
         return;
     }
-    credential_slot_t *slot = find_slot(credential, scope);
+    ac_credential_slot_t *slot = find_slot(credential, scope);
     bool later = slot->retry_at && ac_loop_now(credential->loop) < slot->retry_at;
     credential_add_waiter(slot, fn, baton);
     if (slot->fetch) {
@@ -324,7 +324,7 @@ void ac_credential_get(ac_credential_t *credential, const char *scope, ac_creden
 
 void ac_credential_forget(ac_credential_t *credential, ac_credential_fn *fn, void *baton)
 {
-    for (credential_slot_t *slot = credential->slots; slot; slot = slot->next) {
+    for (ac_credential_slot_t *slot = credential->slots; slot; slot = slot->next) {
         waiter_t **plink = &slot->first;
         slot->last = NULL;
         while (*plink) {
@@ -345,7 +345,7 @@ void ac_credential_reject(ac_credential_t *credential, const char *scope, const 
     if (!credential->source || credential->stopped) {
         return;
     }
-    credential_slot_t *slot = find_slot(credential, scope);
+    ac_credential_slot_t *slot = find_slot(credential, scope);
     apr_time_t now = ac_loop_now(credential->loop);
     if (!slot->text || slot->rejected || now < slot->kept_until || strcmp(slot->text, text) != 0) {
         return;

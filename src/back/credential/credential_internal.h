@@ -5,7 +5,7 @@
 
 #include "identity.h"
 
-typedef struct credential_slot_t credential_slot_t;
+typedef struct ac_credential_slot_t ac_credential_slot_t;
 
 struct ac_credential_t {
     const char *spec; /* may be shown */
@@ -16,7 +16,7 @@ struct ac_credential_t {
     void *self;                            /* the state of the source */
     bool silent;
     ac_loop_t *loop; /* set by child_init */
-    credential_slot_t *slots;
+    ac_credential_slot_t *slots;
     int n_delivering;
     bool stopped;
 };

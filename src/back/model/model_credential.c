@@ -5,7 +5,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-char *ac_model_credential_header(const openai_model_t *model, const char *text)
+char *ac_model_credential_header(const ac_model_openai_t *model, const char *text)
 {
     size_t front = strlen(model->credential_header), len = strlen(text);
     char *header = ac_alloc(front + len + 1);

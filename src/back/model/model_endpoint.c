@@ -159,9 +159,9 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
     return NULL;
 }
 
-static openai_model_t *make_model(const ac_model_conf_t *conf, apr_pool_t *p)
+static ac_model_openai_t *make_model(const ac_model_conf_t *conf, apr_pool_t *p)
 {
-    openai_model_t *model = apr_pcalloc(p, sizeof(*model));
+    ac_model_openai_t *model = apr_pcalloc(p, sizeof(*model));
     model->conf = conf;
     model->credential_header = conf->auth ? BEARER : NULL;
     model->scope = conf->auth ? ac_credential_scope(conf->auth, SCOPE_V1) : NULL;
@@ -187,7 +187,7 @@ const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, 
     if (openai && !strchr(strstr(base, "://") + 3, '/')) {
         return "AgentChatEndpoint: OpenAI's address has a version at its end; give " OPENAI_BASE;
     }
-    openai_model_t *model = make_model(conf, p);
+    ac_model_openai_t *model = make_model(conf, p);
     model->model = model_endpoint_option(conf, "model");
     if (openai && !model->model) {
         return "AgentChatEndpoint: no model; add its name, like " OPENAI_BASE " model=gpt-5-mini";
@@ -219,7 +219,7 @@ static bool is_dated(const char *version)
 }
 
 /* {resource}/openai/v1: the deployment is the body's model. */
-static const char *set_v1(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
+static const char *set_v1(ac_model_openai_t *model, const char *base, const char *version, apr_pool_t *p)
 {
     const char *query = strcasecmp(version, "v1") == 0 ? "" : apr_pstrcat(p, "?api-version=", version, NULL);
     const char *rest = model_endpoint_ends_with(base, "/openai/v1") ? ""
@@ -231,7 +231,7 @@ static const char *set_v1(openai_model_t *model, const char *base, const char *v
 }
 
 /* {resource}/openai/deployments/{deployment}: the service ignores the model's name. */
-static const char *set_classic(openai_model_t *model, const char *base, const char *version, apr_pool_t *p)
+static const char *set_classic(ac_model_openai_t *model, const char *base, const char *version, apr_pool_t *p)
 {
     const char *rest = model_endpoint_ends_with(base, "/openai") ? "" : "/openai";
     model->url = apr_pstrcat(p, base, rest, "/deployments/", encode_segment(model->model, p),
@@ -262,7 +262,7 @@ const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *
     if (problem) {
         return problem;
     }
-    openai_model_t *model = make_model(conf, p);
+    ac_model_openai_t *model = make_model(conf, p);
     model->model = model_endpoint_option(conf, "deployment") ? model_endpoint_option(conf, "deployment")
                                                              : model_endpoint_option(conf, "model");
     if (!model->model) {

@@ -16,7 +16,7 @@ typedef enum body_e { BODY_NONE, BODY_STREAM, BODY_WHOLE } body_e;
 
 /* An answer that is being received. */
 typedef struct call_t {
-    openai_model_t *model;
+    ac_model_openai_t *model;
     const ac_model_cb_t *cb;
     void *baton;
     ac_http_t *http; /* NULL once it has ended */
@@ -230,7 +230,7 @@ static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
 /* The service does not accept the credential any more: repeats the request with another one, if there is one. */
 static bool renew(call_t *call, const char *error_body, size_t len)
 {
-    const openai_model_t *model = call->model;
+    const ac_model_openai_t *model = call->model;
     if (!call->used || call->renewed || !ac_model_credential_is_rejected(call->status, error_body, len)) {
         return false;
     }
@@ -289,7 +289,7 @@ static bool is_plain(const char *text)
 /* text: that of the credential; NULL: none configured. */
 static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t *err)
 {
-    const openai_model_t *model = call->model;
+    const ac_model_openai_t *model = call->model;
     const ac_model_conf_t *conf = model->conf;
     const char *headers[MAX_HEADERS] = {
         "Content-Type: application/json",
@@ -352,7 +352,7 @@ static void model_openai_on_credential(void *baton, apr_status_t status, const c
 }
 
 /* An identity service that is being updated may take a minute; a caller does not wait that long. */
-static apr_interval_time_t credential_patience(const openai_model_t *model)
+static apr_interval_time_t credential_patience(const ac_model_openai_t *model)
 {
     apr_interval_time_t first_byte = model->conf->first_byte_timeout;
     return first_byte > 0 && first_byte < CREDENTIAL_WAIT ? first_byte : CREDENTIAL_WAIT;
@@ -369,7 +369,7 @@ static void on_no_credential(void *baton)
 
 static void get_credential(call_t *call)
 {
-    const openai_model_t *model = call->model;
+    const ac_model_openai_t *model = call->model;
     call->waiting = true;
     ac_timer_set(model->loop, &call->linger, ac_loop_now(model->loop) + credential_patience(model), on_no_credential,
                  call);
@@ -378,7 +378,7 @@ static void get_credential(call_t *call)
 
 static apr_status_t model_openai_begin(call_t *call, ac_err_t *err)
 {
-    const openai_model_t *model = call->model;
+    const ac_model_openai_t *model = call->model;
     const char *text = model->conf->auth ? ac_credential_now(model->conf->auth, model->scope) : NULL;
     if (text || !model->conf->auth) {
         return model_openai_start(call, text, err);
@@ -387,7 +387,7 @@ static apr_status_t model_openai_begin(call_t *call, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-static char *make_request_id(const openai_model_t *model, const char *id)
+static char *make_request_id(const ac_model_openai_t *model, const char *id)
 {
     size_t size = strlen(model->request_id_header) + (id ? strlen(id) : 0) + 3;
     if (!id || !is_plain(id)) {
@@ -401,7 +401,7 @@ static char *make_request_id(const openai_model_t *model, const char *id)
 static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb,
                                      void *baton, ac_err_t *err)
 {
-    openai_model_t *model = self;
+    ac_model_openai_t *model = self;
     *pcall = NULL;
     call_t *call = ac_alloc(sizeof(*call));
     call->model = model;
@@ -442,7 +442,7 @@ static void model_openai_cancel(void *self)
 
 static apr_status_t model_openai_child_init(void *self, const ac_host_t *host, ac_err_t *err)
 {
-    openai_model_t *model = self;
+    ac_model_openai_t *model = self;
     (void)err;
     model->loop = host->loop;
     return APR_SUCCESS;

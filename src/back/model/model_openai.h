@@ -7,7 +7,7 @@
 #include "io/io.h"
 #include "model.h"
 
-typedef struct openai_model_t {
+typedef struct ac_model_openai_t {
     const ac_model_conf_t *conf;
     const char *url, *probe_url;
     const char *model;             /* the member `model` of the body; NULL: none */
@@ -17,14 +17,14 @@ typedef struct openai_model_t {
     bool azure;
     bool strict_probe; /* a 404 for the list of models means that the address is wrong */
     ac_loop_t *loop;   /* set by child_init */
-} openai_model_t;
+} ac_model_openai_t;
 
 /* create() of the two providers. */
 const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
 const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
 /* ---- model_credential.c ---- */
 /* Makes the header with the credential's text. Returns it on the heap, for ac_model_credential_wipe(). */
-char *ac_model_credential_header(const openai_model_t *model, const char *text);
+char *ac_model_credential_header(const ac_model_openai_t *model, const char *text);
 /* Overwrites and frees a secret, which may be NULL. */
 void ac_model_credential_wipe(char *secret);
 /* Sets the model's error for a missing credential. */

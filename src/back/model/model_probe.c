@@ -12,7 +12,7 @@
 #define HEAD_ONLY (1024 * 1024)
 
 typedef struct probe_t {
-    const openai_model_t *model;
+    const ac_model_openai_t *model;
     void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err);
     void *baton;
     apr_time_t began;
@@ -39,7 +39,7 @@ static bool model_probe_on_body(void *baton, const char *bytes, size_t len)
     return false;
 }
 
-static bool is_wrong(const openai_model_t *model, int status)
+static bool is_wrong(const ac_model_openai_t *model, int status)
 {
     return status == 401 || status == 403 || (status == 404 && model->strict_probe) || status >= 500 ||
         (status >= 300 && status < 400);
@@ -64,7 +64,7 @@ static void model_probe_on_end(void *baton, apr_status_t status, const ac_err_t 
 static void model_probe_start(probe_t *probe)
 {
     static const ac_http_cb_t callbacks = {NULL, model_probe_on_body, model_probe_on_end, NULL};
-    const openai_model_t *model = probe->model;
+    const ac_model_openai_t *model = probe->model;
     char *header = probe->used ? ac_model_credential_header(model, probe->used) : NULL;
     const char *headers[] = {"Accept: application/json", header, NULL};
     ac_http_request_t request = {
@@ -109,7 +109,7 @@ void ac_model_probe_start(void *self,
                           void (*done)(void *baton, apr_status_t status, apr_interval_time_t took, const ac_err_t *err),
                           void *baton)
 {
-    const openai_model_t *model = self;
+    const ac_model_openai_t *model = self;
     probe_t *probe = ac_alloc(sizeof(*probe));
     probe->model = model;
     probe->done = done;
